@@ -1,0 +1,13 @@
+// Package budget is the ledger behind bedrockguard: limits on money, tokens and calls that are reserved before a call and
+// settled after it, in a pluggable Store.
+//
+// The promise, for every limit and window: settled + pending <= limit at every successful Reserve; and what the provider
+// bills is at most settled + pending, provided that each worst case was an upper bound, that every call was reserved, and
+// that the store lost no acknowledged write.
+//
+// A reservation goes from Pending to Settled, Voided or Expired. Expiry charges the worst case and never releases it,
+// because the provider bills whether the caller lives or not; a Settle that comes later puts the truth in its place.
+//
+// The package knows nothing of AWS. Money is integer nano-USD, prices are integer pico-USD per token, and arithmetic that
+// would wrap is ErrOverflow.
+package budget

@@ -1,0 +1,123 @@
+package budget
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// The outcomes that a caller branches on. None of them looks retryable to the AWS SDK's retryer.
+var (
+	// ErrExceeded says that a limit has no room for the worst case of a call. The error is an *ExceededError.
+	ErrExceeded = errors.New("budget: limit exceeded")
+	// ErrKilled says that the call's scope was killed. The error is a *KilledError.
+	ErrKilled = errors.New("budget: killed")
+	// ErrStore says that the store could not be asked, or lost its memory. Nothing is known about the budget, so the call
+	// is refused. The error is a *StoreError.
+	ErrStore = errors.New("budget: store unavailable")
+	// ErrOverflow says that an amount would leave the range of int64.
+	ErrOverflow = errors.New("budget: amount overflows")
+	// ErrInvalidUsage says that token counts are negative or contradict each other.
+	ErrInvalidUsage = errors.New("budget: invalid usage")
+	// ErrInvalidCharge says that a charge holds a negative amount.
+	ErrInvalidCharge = errors.New("budget: invalid charge")
+	// ErrInvalidPolicy says that a policy can't be enforced as written. Open returns all reasons, joined.
+	ErrInvalidPolicy = errors.New("budget: invalid policy")
+	// ErrInvalidScope says that a scope's text is too long, or that an inner scope contradicts an outer one.
+	ErrInvalidScope = errors.New("budget: invalid scope")
+	// ErrIDConflict says that a reservation's id is in use by another owner or for other amounts.
+	ErrIDConflict = errors.New("budget: reservation id conflict")
+	// ErrResolved says that a reservation is settled, voided or expired already.
+	ErrResolved = errors.New("budget: reservation already resolved")
+	// ErrNotFound says that the store has no record of a reservation.
+	ErrNotFound = errors.New("budget: no such reservation")
+)
+
+// ExceededError tells which limit refused a call and by how much. It unwraps to ErrExceeded.
+type ExceededError struct {
+	Limit      string        // the limit's name
+	Scope      Scope         // the values whose account is full; empty for a limit that is not split
+	Max        Quantity      // the limit in force, an override included
+	Settled    Quantity      // spent in the current window
+	Pending    Quantity      // set aside by calls in flight
+	Requested  Quantity      // the worst case of the refused call
+	ResetAfter time.Duration // how long until the call could fit; 0 when time alone never helps
+	Latched    bool          // refused because an earlier refusal latched the limit, whether it fits or not
+}
+
+// Error prints the numbers with their units and what to do.
+func (e *ExceededError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "budget: limit %q exceeded", e.Limit)
+	if s := e.Scope.String(); s != "" {
+		b.WriteString(" for " + s)
+	}
+	left := Quantity{N: max(e.Max.N-e.Settled.N-e.Pending.N, 0), Unit: e.Max.Unit}
+	fmt.Fprintf(&b, ": need %s, %s of %s left (%s settled, %s pending)", e.Requested, left, e.Max, e.Settled, e.Pending)
+	switch {
+	case e.Latched:
+		b.WriteString(", latched by an earlier refusal: revive the scope to go on")
+		if e.ResetAfter > 0 {
+			b.WriteString(", or wait " + roundUp(e.ResetAfter))
+		}
+	case e.ResetAfter > 0:
+		b.WriteString(", resets in " + roundUp(e.ResetAfter))
+	case e.Requested.N > e.Max.N:
+		b.WriteString(", larger than the whole limit: lower maxTokens, shorten the prompt or raise the limit")
+	default:
+		b.WriteString(", does not reset: raise the limit")
+	}
+	return b.String()
+}
+
+// Unwrap returns ErrExceeded.
+func (e *ExceededError) Unwrap() error { return ErrExceeded }
+
+// RetryableError reports false: asking again at once gives the same answer.
+func (e *ExceededError) RetryableError() bool { return false }
+
+// KilledError tells who was killed and why. It unwraps to ErrKilled.
+type KilledError struct {
+	Scope  Scope     // the scope that was killed
+	Reason string    // the operator's words
+	At     time.Time // the store's time of the kill
+}
+
+// Error prints the scope, the reason and the way back.
+func (e *KilledError) Error() string {
+	who := e.Scope.String()
+	if who == "" {
+		who = "everything"
+	}
+	return fmt.Sprintf("budget: killed %s at %s: %s: refused until it is revived", who, e.At.UTC().Format(time.RFC3339), e.Reason)
+}
+
+// Unwrap returns ErrKilled.
+func (e *KilledError) Unwrap() error { return ErrKilled }
+
+// RetryableError reports false: only Revive helps.
+func (e *KilledError) RetryableError() bool { return false }
+
+// StoreError says which operation of the store failed. It unwraps to ErrStore and to the cause. Its text names no
+// connection string: stores keep those out of the causes that they return.
+type StoreError struct {
+	Op    string
+	Cause error
+}
+
+// Error prints the operation and the cause.
+func (e *StoreError) Error() string {
+	return fmt.Sprintf("budget: store unavailable: %s: %v: the call is refused because its budget could not be checked", e.Op, e.Cause)
+}
+
+// Unwrap returns ErrStore and the cause.
+func (e *StoreError) Unwrap() []error { return []error{ErrStore, e.Cause} }
+
+// RetryableError reports false, so that a cause such as "connection reset" is not taken for a failed call to AWS.
+func (e *StoreError) RetryableError() bool { return false }
+
+// roundUp prints a duration in whole seconds, never shorter than it is.
+func roundUp(d time.Duration) string {
+	return (d + time.Second - 1).Truncate(time.Second).String()
+}

@@ -1,0 +1,66 @@
+package budget
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// Holds reports whether the flag refuses calls of the given scope.
+func (k Kill) Holds(s Scope) bool { return contains(s.Dims(), k.Scope.Dims()) }
+
+// contains reports whether all of part is among whole.
+func contains(whole, part []Key) bool {
+	for _, k := range part {
+		if !slices.Contains(whole, k) {
+			return false
+		}
+	}
+	return true
+}
+
+// killMemory is how long a flag that the store reported is believed without asking again. It only ever refuses: a call
+// that passes it still meets the flag inside Reserve.
+const killMemory = time.Second
+
+// knownKills remembers flags that refused a call, so that a killed loop costs no I/O. Its zero value is empty.
+type knownKills struct {
+	mu    sync.RWMutex
+	known []knownKill
+}
+
+type knownKill struct {
+	dims  []Key
+	err   *KilledError
+	until time.Time
+}
+
+func (k *knownKills) check(dims []Key) error {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	for _, known := range k.known {
+		if contains(dims, known.dims) && time.Now().Before(known.until) {
+			return known.err
+		}
+	}
+	return nil
+}
+
+func (k *knownKills) remember(err *KilledError) {
+	now := time.Now()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	live := k.known[:0:0]
+	for _, known := range k.known {
+		if now.Before(known.until) && known.err.Scope.String() != err.Scope.String() {
+			live = append(live, known)
+		}
+	}
+	k.known = append(live, knownKill{dims: err.Scope.Dims(), err: err, until: now.Add(killMemory)})
+}
+
+func (k *knownKills) forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.known = nil
+}

@@ -1,0 +1,347 @@
+package budget
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// DefaultTTL is how long a reservation stays pending when its Request names no TTL. Too short costs precision, never
+// safety: an expired reservation is charged, and corrected by its late Settle.
+const DefaultTTL = 15 * time.Minute
+
+// Ledger enforces a policy over a store. It is immutable and safe for concurrent use. All processes that open ledgers of
+// the same policy over the same store share its accounts.
+type Ledger struct {
+	store   Store
+	policy  Policy
+	owner   Key
+	plans   planCache
+	killed  knownKills
+	sweptAt atomic.Int64
+}
+
+// Open returns a ledger, or every reason why the policy can't be enforced (ErrInvalidPolicy), or ErrStore. It charges
+// reservations that expired while nobody looked. The store stays the caller's to close.
+func Open(ctx context.Context, store Store, policy Policy) (*Ledger, error) {
+	if store == nil {
+		return nil, fmt.Errorf("%w: no store", ErrInvalidPolicy)
+	}
+	if err := policy.Validate(); err != nil {
+		return nil, err
+	}
+	policy.Limits = append([]Limit(nil), policy.Limits...)
+	l := &Ledger{store: store, policy: policy}
+	rand.Read(l.owner[:]) //nolint:errcheck // never fails
+	if err := l.expireAll(ctx); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// Policy returns the limits that the ledger enforces.
+func (l *Ledger) Policy() Policy {
+	return Policy{Limits: append([]Limit(nil), l.policy.Limits...)}
+}
+
+// Request asks for room for one attempt.
+type Request struct {
+	Scope Scope
+	Worst Charge        // an upper bound in every unit
+	TTL   time.Duration // zero stands for DefaultTTL
+	// Tentative says that the caller will ask again with a tighter bound if this one is refused, so that the refusal
+	// must not latch anything.
+	Tentative bool
+}
+
+// Receipt is an admitted reservation. It must be handed to Settle or Void exactly once; if the process dies first, the
+// worst case is charged after ExpiresAt. A Receipt is immutable.
+type Receipt struct {
+	Reservation Reservation
+	Scope       Scope
+	ExpiresAt   time.Time
+	// Observed holds what observe-only limits would have refused.
+	Observed []*ExceededError
+
+	plan *plan
+}
+
+// Reserve sets the worst case aside in every limit that matches the scope, all or nothing, in one atomic step of the
+// store. The errors are *ExceededError, *KilledError, *StoreError, and ErrInvalidScope, ErrInvalidCharge or ErrOverflow
+// for requests that make no sense. After an error nothing is set aside, and the call must not be made.
+func (l *Ledger) Reserve(ctx context.Context, req Request) (*Receipt, error) {
+	if err := errors.Join(req.Scope.Validate(), req.Worst.Validate()); err != nil {
+		return nil, err
+	}
+	if req.TTL < 0 {
+		return nil, fmt.Errorf("%w: a TTL of %s", ErrInvalidCharge, req.TTL)
+	}
+	if req.TTL == 0 {
+		req.TTL = DefaultTTL
+	}
+	p := l.plans.of(l.policy.Limits, req.Scope)
+	if err := l.killed.check(p.dims); err != nil {
+		return nil, err
+	}
+	l.sweep(ctx)
+	r := Reservation{ID: NewID(), Owner: l.owner, Charge: req.Worst, Lines: p.lines, Dims: p.dims, TTL: req.TTL, Tentative: req.Tentative}
+	d, err := l.store.Reserve(ctx, r)
+	if err != nil {
+		err = storeError("reserve", err)
+		if errors.Is(err, ErrStore) {
+			l.abandon(ctx, r.ID)
+		}
+		return nil, err
+	}
+	if !d.Admitted {
+		return nil, l.refusal(p, r, d)
+	}
+	return &Receipt{Reservation: r, Scope: req.Scope, ExpiresAt: d.ExpiresAt, Observed: p.observed(l.policy.Limits, r, d), plan: p}, nil
+}
+
+// abandonTimeout bounds the attempt to take back a reservation whose fate is unknown.
+const abandonTimeout = 500 * time.Millisecond
+
+// abandon voids a reservation that may or may not have been made. If that fails too, it expires, which charges it:
+// spend is overstated until somebody corrects it, never understated.
+func (l *Ledger) abandon(ctx context.Context, id ID) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
+	defer cancel()
+	_ = l.store.Void(ctx, id, l.owner)
+}
+
+// refusal turns a store's decision into the caller's error.
+func (l *Ledger) refusal(p *plan, r Reservation, d Decision) error {
+	switch {
+	case d.Killed != nil:
+		err := &KilledError{Scope: d.Killed.Scope, Reason: d.Killed.Reason, At: d.Killed.At}
+		l.killed.remember(err)
+		return err
+	case d.Denied != nil && d.Denied.Line >= 0 && d.Denied.Line < len(p.lines):
+		return p.exceeded(l.policy.Limits, r, *d.Denied)
+	default:
+		return &StoreError{Op: "reserve", Cause: errors.New("the store neither admitted nor refused")}
+	}
+}
+
+// Outcome tells what a settlement did.
+type Outcome struct {
+	Replayed bool
+	From     State     // what the reservation was before; zero when the store had lost it and posted an orphan
+	Crossed  []Crossed // thresholds reached for the first time in their window
+	Violated Unit      // the first unit in which the truth exceeded the worst case; zero when none did
+}
+
+// Crossed is a Notify threshold that settled spend reached.
+type Crossed struct {
+	Limit    string
+	Scope    Scope
+	Fraction float64
+	Settled  Quantity
+	Max      Quantity
+}
+
+// Settle posts what the attempt really cost, even beyond a limit: the truth is never clamped. With estimated set, the
+// amount is a worst case that Correct may replace. A store that fails is asked again within the context's time; if it
+// stays away the error is ErrStore and expiry will charge the worst case.
+func (l *Ledger) Settle(ctx context.Context, r *Receipt, actual Charge, estimated bool) (Outcome, error) {
+	if err := actual.Validate(); err != nil {
+		return Outcome{}, err
+	}
+	s := Settlement{ID: r.Reservation.ID, Owner: l.owner, Actual: actual, Estimated: estimated, Lines: r.Reservation.Lines}
+	var posting Posting
+	err := persist(ctx, func() (err error) {
+		posting, err = l.store.Settle(ctx, s)
+		return storeError("settle", err)
+	})
+	if err != nil {
+		return Outcome{}, err
+	}
+	out := Outcome{Replayed: posting.Replayed, From: posting.From, Crossed: r.plan.crossed(l.policy.Limits, posting)}
+	if unit, violated := actual.Exceeds(r.Reservation.Charge); violated {
+		out.Violated = unit
+	}
+	return out, nil
+}
+
+// Void gives the whole reservation back. Only an attempt that certainly consumed nothing may be voided.
+func (l *Ledger) Void(ctx context.Context, r *Receipt) error {
+	return persist(ctx, func() error {
+		return storeError("void", l.store.Void(ctx, r.Reservation.ID, l.owner))
+	})
+}
+
+// Correct replaces what was posted for a settled, expired or voided reservation with a figure from an invoice or an
+// invocation log, in the window in which it was reserved. It is idempotent. ErrNotFound means that the reservation is
+// pending, or forgotten by the store.
+func (l *Ledger) Correct(ctx context.Context, id ID, actual Charge) error {
+	if err := actual.Validate(); err != nil {
+		return err
+	}
+	return persist(ctx, func() error {
+		_, err := l.store.Correct(ctx, id, actual)
+		return storeError("correct", err)
+	})
+}
+
+// Entries returns what the store remembers of the reservations that q selects, in the order of their ids.
+func (l *Ledger) Entries(ctx context.Context, q Query) ([]Entry, error) {
+	entries, err := l.store.Entries(ctx, q)
+	return entries, storeError("entries", err)
+}
+
+// AccountBalance is where one limit stands for one account.
+type AccountBalance struct {
+	Limit      string
+	Scope      Scope // the values of the account; empty for a limit that is not split
+	Max        Quantity
+	Settled    Quantity
+	Pending    Quantity
+	ResetAfter time.Duration // until all that is used now has left the window; 0 for a lifetime limit
+	Latched    bool
+	Observe    bool
+}
+
+// Balances returns one balance for each limit that calls of this scope can fall under, in the policy's order. A field
+// that the scope leaves empty is not held against a limit's Match, and selects the account of the empty value.
+func (l *Ledger) Balances(ctx context.Context, s Scope) ([]AccountBalance, error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	if err := l.expireAll(ctx); err != nil {
+		return nil, err
+	}
+	p := newPlan(l.policy.Limits, s, Match.mayApply)
+	raw, err := l.store.Balances(ctx, p.lines)
+	if err != nil {
+		return nil, storeError("balances", err)
+	}
+	return p.balances(l.policy.Limits, raw)
+}
+
+// Override gives one account another Max until a moment of the store's clock, in every process. A Max of the limit's
+// own unit is needed; a moment that has passed takes the override back.
+func (l *Ledger) Override(ctx context.Context, limit string, s Scope, max Quantity, until time.Time) error {
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	for _, lim := range l.policy.Limits {
+		if lim.Name != limit {
+			continue
+		}
+		if max.Unit != lim.Max.Unit || max.N < 0 {
+			return fmt.Errorf("%w: limit %q counts %s, the override is %s", ErrInvalidPolicy, limit, lim.Max.Unit, max)
+		}
+		_, account := lim.account(s)
+		return storeError("override", l.store.Override(ctx, account, &Override{Max: max.N, Until: until}))
+	}
+	return fmt.Errorf("%w: no limit is named %q", ErrInvalidPolicy, limit)
+}
+
+// Kill refuses, from its return on and in every process, each call whose scope has all the values that s sets; streams in
+// flight end within about a second. An empty scope kills everything. The reason is shown to those who are refused.
+func (l *Ledger) Kill(ctx context.Context, s Scope, reason string) error {
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	if len(reason) > MaxScopeValue {
+		return fmt.Errorf("%w: a reason of %d bytes, at most %d", ErrInvalidScope, len(reason), MaxScopeValue)
+	}
+	return persist(ctx, func() error {
+		return storeError("kill", l.store.Kill(ctx, Kill{Scope: s, Reason: reason}))
+	})
+}
+
+// Revive takes back the Kill of exactly this scope and opens the latches of its accounts. Other processes may go on
+// refusing from memory for up to a second.
+func (l *Ledger) Revive(ctx context.Context, s Scope) error {
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	err := persist(ctx, func() error { return storeError("revive", l.store.Revive(ctx, s)) })
+	if err != nil {
+		return err
+	}
+	l.killed.forget()
+	p := newPlan(l.policy.Limits, s, Match.mayApply)
+	var latched []Key
+	for _, line := range p.lines {
+		if line.Latch {
+			latched = append(latched, line.Account)
+		}
+	}
+	if len(latched) == 0 {
+		return nil
+	}
+	return storeError("unlatch", l.store.Unlatch(ctx, latched))
+}
+
+// Kills returns the flags in force.
+func (l *Ledger) Kills(ctx context.Context) ([]Kill, error) {
+	kills, err := l.store.Kills(ctx)
+	return kills, storeError("kills", err)
+}
+
+// sweepEvery is how often a Reserve also charges what has expired. It keeps balances in order; admission does not need it.
+const sweepEvery = time.Minute
+
+// sweepBatch bounds the expiries of one step, so that no caller pays for a long backlog.
+const sweepBatch = 256
+
+func (l *Ledger) sweep(ctx context.Context) {
+	now, last := time.Now().UnixNano(), l.sweptAt.Load()
+	if now-last < int64(sweepEvery) || !l.sweptAt.CompareAndSwap(last, now) {
+		return
+	}
+	_, _ = l.store.Expire(ctx, sweepBatch)
+}
+
+// expireAll charges everything whose time is up.
+func (l *Ledger) expireAll(ctx context.Context) error {
+	l.sweptAt.Store(time.Now().UnixNano())
+	for {
+		n, err := l.store.Expire(ctx, sweepBatch)
+		if err != nil {
+			return storeError("expire", err)
+		}
+		if n < sweepBatch {
+			return nil
+		}
+	}
+}
+
+// persist repeats a step that the store could not answer: every step is idempotent, and a settlement that is given up
+// leaves the ledger at the worst case.
+func persist(ctx context.Context, step func() error) error {
+	err := step()
+	for _, pause := range [...]time.Duration{20 * time.Millisecond, 100 * time.Millisecond, 400 * time.Millisecond} {
+		if !errors.Is(err, ErrStore) || ctx.Err() != nil {
+			return err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		case <-timer.C:
+		}
+		err = step()
+	}
+	return err
+}
+
+// storeError marks what is none of the contract's own errors as ErrStore.
+func storeError(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, own := range [...]error{ErrIDConflict, ErrResolved, ErrNotFound, ErrOverflow, ErrInvalidCharge, ErrStore} {
+		if errors.Is(err, own) {
+			return fmt.Errorf("%s: %w", op, err)
+		}
+	}
+	return &StoreError{Op: op, Cause: err}
+}

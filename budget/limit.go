@@ -1,0 +1,198 @@
+package budget
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+)
+
+// Limit is one rule: at most Max in every Window, for each value of Per, over the calls that Match selects.
+type Limit struct {
+	// Name identifies the limit in errors and in the store: renaming it starts a new account. Required, at most 512 bytes.
+	Name string
+	// Max is the most that may be settled and pending together. A Max of zero denies every call; there is no word for
+	// "unlimited": leave the limit out.
+	Max Quantity
+	// Window is when the count starts again. Required.
+	Window Window
+	// Per splits the limit into an account for each value. The zero value is one account for all calls.
+	Per Per
+	// PerTags splits it further by the values of these tags.
+	PerTags []string
+	// Match selects the calls that the limit counts. The zero value selects all.
+	Match Match
+	// Latch keeps an account closed once it refused a call, even for calls that would fit: until the window that
+	// refused it has passed, or Revive. It stops agents whose framework swallows errors.
+	Latch bool
+	// Notify lists fractions of Max, each in (0, 1]: the Ledger reports each one once a window when settled spend
+	// reaches it. At most 62.
+	Notify []float64
+	// Observe makes the limit count and report but never refuse: a rehearsal before it is enforced.
+	Observe bool
+}
+
+// Per is a set of dimensions by which a limit is split, joined with |.
+type Per uint8
+
+// The dimensions of a scope that a limit can be split by; PerTags adds tags.
+const (
+	PerPrincipal Per = 1 << iota
+	PerWorkflow
+	PerModel
+	perAll = PerPrincipal | PerWorkflow | PerModel
+)
+
+// Match selects calls. Each field is a glob over the scope's field, in which * stands for any text and ? for one
+// character; an empty field selects everything.
+type Match struct {
+	Principal string
+	Workflow  string
+	Model     string            // over the resolved foundation-model id, never over a profile id or an ARN
+	Tags      map[string]string // every tag listed must match
+}
+
+// Selects reports whether a call of the given scope is selected.
+func (m Match) Selects(s Scope) bool {
+	if !glob(m.Principal, s.Principal) || !glob(m.Workflow, s.Workflow) || !glob(m.Model, s.Model) {
+		return false
+	}
+	for k, pattern := range m.Tags {
+		if !glob(pattern, s.Tags[k]) {
+			return false
+		}
+	}
+	return true
+}
+
+// mayApply is Selects for a question about balances, in which fields left empty are not asked about.
+func (m Match) mayApply(s Scope) bool {
+	open := func(pattern, value string) bool { return value == "" || glob(pattern, value) }
+	if !open(m.Principal, s.Principal) || !open(m.Workflow, s.Workflow) || !open(m.Model, s.Model) {
+		return false
+	}
+	for k, pattern := range m.Tags {
+		if !open(pattern, s.Tags[k]) {
+			return false
+		}
+	}
+	return true
+}
+
+// glob matches in time proportional to len(pattern)*len(s) at worst. An empty pattern matches everything.
+func glob(pattern, s string) bool {
+	if pattern == "" {
+		return true
+	}
+	p, i, star, mark := 0, 0, -1, 0
+	for i < len(s) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, mark = p, i
+			p++
+		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]):
+			p++
+			i++
+		case star >= 0:
+			mark++
+			p, i = star+1, mark
+		default:
+			return false
+		}
+	}
+	return strings.Trim(pattern[p:], "*") == ""
+}
+
+// Policy is what Open enforces. A policy without limits is refused: it would look like protection and be none.
+type Policy struct {
+	Limits []Limit
+}
+
+// MaxLimits is how many limits a policy may hold: every matching one is checked in each Reserve.
+const MaxLimits = 64
+
+// Validate returns every reason why the policy can't be enforced, joined, each wrapping ErrInvalidPolicy.
+func (p Policy) Validate() error {
+	var errs []error
+	if len(p.Limits) == 0 || len(p.Limits) > MaxLimits {
+		errs = append(errs, fmt.Errorf("%w: %d limits, want 1 to %d", ErrInvalidPolicy, len(p.Limits), MaxLimits))
+	}
+	names := make(map[string]bool, len(p.Limits))
+	for i, l := range p.Limits {
+		if names[l.Name] {
+			errs = append(errs, fmt.Errorf("%w: two limits are named %q", ErrInvalidPolicy, l.Name))
+		}
+		names[l.Name] = true
+		for _, err := range l.problems() {
+			errs = append(errs, fmt.Errorf("%w: limit %d %q: %s", ErrInvalidPolicy, i, l.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (l Limit) problems() (problems []string) {
+	add := func(bad bool, format string, args ...any) {
+		if bad {
+			problems = append(problems, fmt.Sprintf(format, args...))
+		}
+	}
+	add(l.Name == "" || len(l.Name) > MaxScopeValue, "a name of 1 to %d bytes is needed", MaxScopeValue)
+	add(!l.Max.Unit.Valid(), "Max has no unit")
+	add(l.Max.N < 0, "Max is negative or beyond the range of int64")
+	add(l.Window.Validate() != nil, "the window is missing or out of range")
+	add(l.Per&^perAll != 0, "Per holds unknown bits")
+	add(len(l.PerTags) > MaxScopeTags, "%d PerTags, at most %d", len(l.PerTags), MaxScopeTags)
+	add(len(l.Notify) > 62, "%d Notify fractions, at most 62", len(l.Notify))
+	for _, f := range l.Notify {
+		add(!(f > 0 && f <= 1), "Notify %v is not in (0, 1]", f)
+	}
+	add(l.Observe && l.Latch, "Observe and Latch exclude each other: an observed limit never refuses")
+	return problems
+}
+
+// marks returns the limit's Notify fractions as absolute counts, rounded up.
+func (l Limit) marks() []int64 {
+	if len(l.Notify) == 0 {
+		return nil
+	}
+	marks := make([]int64, len(l.Notify))
+	for i, f := range l.Notify {
+		marks[i] = l.Max.N
+		if f < 1 {
+			marks[i] = int64(math.Ceil(f * float64(l.Max.N)))
+		}
+	}
+	return marks
+}
+
+// account returns the scope whose values split the limit, and the account's key. Max is no part of the key: a changed
+// limit keeps what was spent.
+func (l Limit) account(s Scope) (Scope, Key) {
+	var of Scope
+	if l.Per&PerPrincipal != 0 {
+		of.Principal = s.Principal
+	}
+	if l.Per&PerWorkflow != 0 {
+		of.Workflow = s.Workflow
+	}
+	if l.Per&PerModel != 0 {
+		of.Model = s.Model
+	}
+	var stack [16]string
+	parts := append(stack[:0], "account", l.Name, l.Max.Unit.String(), l.Window.String(), of.Principal, of.Workflow, of.Model)
+	if len(l.PerTags) > 0 {
+		of.Tags = make(map[string]string, len(l.PerTags))
+		for _, k := range l.PerTags {
+			of.Tags[k] = s.Tags[k]
+			parts = append(parts, k, s.Tags[k])
+		}
+	}
+	return of, keyOf(parts...)
+}
+
+// Override replaces a limit's Max for one account until a moment of the store's clock.
+type Override struct {
+	Max   int64
+	Until time.Time
+}

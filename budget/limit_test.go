@@ -1,0 +1,96 @@
+package budget
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestAPolicyThatCanNotBeEnforcedIsRefusedWithEveryReason(t *testing.T) {
+	good := Limit{Name: "l", Max: USD(1), Window: Daily}
+	with := func(change func(*Limit)) Limit {
+		l := good
+		change(&l)
+		return l
+	}
+	require.NoError(t, Policy{Limits: []Limit{good, with(func(l *Limit) { l.Name, l.Max = "zero denies", USD(0) })}}.Validate())
+	for name, p := range map[string]Policy{
+		"no limits":       {},
+		"same name":       {Limits: []Limit{good, good}},
+		"no name":         {Limits: []Limit{with(func(l *Limit) { l.Name = "" })}},
+		"long name":       {Limits: []Limit{with(func(l *Limit) { l.Name = strings.Repeat("x", 600) })}},
+		"no unit":         {Limits: []Limit{with(func(l *Limit) { l.Max = Quantity{N: 1} })}},
+		"unknown unit":    {Limits: []Limit{with(func(l *Limit) { l.Max = Quantity{N: 1, Unit: 99} })}},
+		"negative":        {Limits: []Limit{with(func(l *Limit) { l.Max = USD(-1) })}},
+		"out of range":    {Limits: []Limit{with(func(l *Limit) { l.Max = USD(1e12) })}},
+		"no window":       {Limits: []Limit{with(func(l *Limit) { l.Window = Window{} })}},
+		"short window":    {Limits: []Limit{with(func(l *Limit) { l.Window = Rolling(time.Nanosecond) })}},
+		"unknown per":     {Limits: []Limit{with(func(l *Limit) { l.Per = 1 << 7 })}},
+		"notify":          {Limits: []Limit{with(func(l *Limit) { l.Notify = []float64{0.5, 1.5} })}},
+		"observe a latch": {Limits: []Limit{with(func(l *Limit) { l.Observe, l.Latch = true, true })}},
+		"too many":        {Limits: make([]Limit, MaxLimits+1)},
+	} {
+		require.ErrorIs(t, p.Validate(), ErrInvalidPolicy, name)
+	}
+	err := Policy{Limits: []Limit{{}, good, good}}.Validate()
+	for _, part := range []string{"a name of", "has no unit", "window is missing", `two limits are named "l"`} {
+		require.ErrorContains(t, err, part)
+	}
+}
+
+func TestMarksRoundUp(t *testing.T) {
+	l := Limit{Max: Calls(3), Notify: []float64{0.5, 0.8, 1}}
+	require.Equal(t, []int64{2, 3, 3}, l.marks())
+}
+
+func TestMatchSelects(t *testing.T) {
+	m := Match{Model: "anthropic.claude-opus-*", Tags: map[string]string{"team": "c*"}}
+	opus := Scope{Model: "anthropic.claude-opus-4-6-v1", Tags: map[string]string{"team": "core"}}
+	require.True(t, m.Selects(opus))
+	require.False(t, m.Selects(Scope{Model: opus.Model}))
+	require.False(t, m.Selects(Scope{Model: "amazon.nova-lite-v1:0", Tags: opus.Tags}))
+	require.True(t, m.mayApply(Scope{}), "a balance may be asked for without naming every value")
+	require.False(t, m.mayApply(Scope{Model: "amazon.nova-lite-v1:0"}))
+}
+
+func TestIDsReadBack(t *testing.T) {
+	id := NewID()
+	got, err := ParseID(id.String())
+	require.NoError(t, err)
+	require.Equal(t, id, got)
+	for _, s := range []string{"", "zz", id.String() + "0", strings.Repeat("g", 32)} {
+		_, err := ParseID(s)
+		require.Error(t, err)
+	}
+}
+
+// plan's lines come in one order and carry no limit that does not select the scope.
+func TestPlanSortsAndSelects(t *testing.T) {
+	limits := []Limit{
+		{Name: "a", Max: USD(1), Window: Daily}, {Name: "b", Max: USD(1), Window: Daily, Match: Match{Workflow: "x*"}},
+		{Name: "c", Max: USD(1), Window: Daily, Per: PerWorkflow},
+	}
+	p := newPlan(limits, Scope{Workflow: "y"}, Match.Selects)
+	require.Len(t, p.lines, 2)
+	require.ElementsMatch(t, []int{0, 2}, p.limits)
+	require.Negative(t, strings.Compare(string(p.lines[0].Account[:]), string(p.lines[1].Account[:])))
+	require.NotContains(t, p.limits, 1)
+}
+
+func TestErrorsSayWhatToDo(t *testing.T) {
+	e := &ExceededError{
+		Limit: "principal-month", Scope: Scope{Principal: "ci"}, Max: USD(200), Settled: USD(199.9), Pending: USD(0.07),
+		Requested: USD(0.12), ResetAfter: 3*time.Hour + 12*time.Minute,
+	}
+	require.Equal(t, `budget: limit "principal-month" exceeded for principal=ci: need 0.12 USD, 0.03 USD of 200 USD left (199.9 USD settled, 0.07 USD pending), resets in 3h12m0s`, e.Error())
+	e.ResetAfter, e.Requested = 0, USD(300)
+	require.ErrorContains(t, e, "larger than the whole limit")
+	e.Requested = USD(1)
+	require.ErrorContains(t, e, "does not reset")
+	e.Latched = true
+	require.ErrorContains(t, e, "revive")
+	k := &KilledError{Reason: "runaway loop", At: time.Unix(0, 0)}
+	require.Equal(t, "budget: killed everything at 1970-01-01T00:00:00Z: runaway loop: refused until it is revived", k.Error())
+}

@@ -1,0 +1,127 @@
+package budget
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// plan is a scope worked out against a policy: the lines of its reservations, and what they stand for. It is immutable
+// and shared between calls; stores copy what they keep.
+type plan struct {
+	lines  []Line
+	limits []int   // lines[i] is the policy's limit number limits[i]
+	scopes []Scope // the account's values
+	dims   []Key
+}
+
+func newPlan(limits []Limit, s Scope, applies func(Match, Scope) bool) *plan {
+	p := &plan{dims: s.Dims()}
+	type row struct {
+		line  Line
+		limit int
+		scope Scope
+	}
+	var rows []row
+	for i, l := range limits {
+		if !applies(l.Match, s) {
+			continue
+		}
+		of, account := l.account(s)
+		line := Line{Account: account, Unit: l.Max.Unit, Window: l.Window, Max: l.Max.N, Marks: l.marks(), Latch: l.Latch, Observe: l.Observe}
+		rows = append(rows, row{line, i, of})
+	}
+	// One order everywhere: stores that lock rows lock them in this one.
+	slices.SortFunc(rows, func(a, b row) int { return bytes.Compare(a.line.Account[:], b.line.Account[:]) })
+	for _, r := range rows {
+		p.lines = append(p.lines, r.line)
+		p.limits = append(p.limits, r.limit)
+		p.scopes = append(p.scopes, r.scope)
+	}
+	return p
+}
+
+func (p *plan) exceeded(limits []Limit, r Reservation, d Denial) *ExceededError {
+	unit := p.lines[d.Line].Unit
+	return &ExceededError{
+		Limit: limits[p.limits[d.Line]].Name, Scope: p.scopes[d.Line],
+		Max: Quantity{d.Max, unit}, Settled: Quantity{d.Settled, unit}, Pending: Quantity{d.Pending, unit},
+		Requested: r.Charge.In(unit), ResetAfter: d.ResetAfter, Latched: d.Latched,
+	}
+}
+
+func (p *plan) observed(limits []Limit, r Reservation, d Decision) []*ExceededError {
+	var errs []*ExceededError
+	for _, denial := range d.Observed {
+		if denial.Line >= 0 && denial.Line < len(p.lines) {
+			errs = append(errs, p.exceeded(limits, r, denial))
+		}
+	}
+	return errs
+}
+
+func (p *plan) crossed(limits []Limit, posting Posting) []Crossed {
+	var all []Crossed
+	for _, c := range posting.Crossed {
+		if c.Line < 0 || c.Line >= len(p.lines) {
+			continue
+		}
+		l := limits[p.limits[c.Line]]
+		if c.Mark < 0 || c.Mark >= len(l.Notify) {
+			continue
+		}
+		all = append(all, Crossed{Limit: l.Name, Scope: p.scopes[c.Line], Fraction: l.Notify[c.Mark], Settled: Quantity{c.Settled, l.Max.Unit}, Max: l.Max})
+	}
+	return all
+}
+
+// balances puts a store's answer back into the policy's order.
+func (p *plan) balances(limits []Limit, raw []Balance) ([]AccountBalance, error) {
+	if len(raw) != len(p.lines) {
+		return nil, &StoreError{Op: "balances", Cause: fmt.Errorf("%d answers to %d questions", len(raw), len(p.lines))}
+	}
+	all := make([]AccountBalance, 0, len(raw))
+	for i := range limits {
+		at := slices.Index(p.limits, i)
+		if at < 0 {
+			continue
+		}
+		b, unit := raw[at], p.lines[at].Unit
+		all = append(all, AccountBalance{
+			Limit: limits[i].Name, Scope: p.scopes[at], Max: Quantity{b.Max, unit}, Settled: Quantity{b.Settled, unit},
+			Pending: Quantity{b.Pending, unit}, ResetAfter: b.ResetAfter, Latched: b.Latched, Observe: p.lines[at].Observe,
+		})
+	}
+	return all, nil
+}
+
+// maxPlans bounds the memory of scopes seen; when it is full it starts again, which costs a few hashes.
+const maxPlans = 4096
+
+// planCache remembers the plans of scopes without tags. It is safe for concurrent use; its zero value is empty.
+type planCache struct {
+	mu    sync.RWMutex
+	plans map[[3]string]*plan
+}
+
+func (c *planCache) of(limits []Limit, s Scope) *plan {
+	if len(s.Tags) > 0 {
+		return newPlan(limits, s, Match.Selects)
+	}
+	key := [3]string{s.Principal, s.Workflow, s.Model}
+	c.mu.RLock()
+	p := c.plans[key]
+	c.mu.RUnlock()
+	if p != nil {
+		return p
+	}
+	p = newPlan(limits, s, Match.Selects)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.plans == nil || len(c.plans) >= maxPlans {
+		c.plans = make(map[[3]string]*plan)
+	}
+	c.plans[key] = p
+	return p
+}

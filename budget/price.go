@@ -1,0 +1,144 @@
+package budget
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+)
+
+// PicoUSD is a price per token in millionths of a millionth of a dollar: 3 USD per million tokens are 3,000,000 pico-USD
+// per token. The cheapest list price known, 0.00875 USD per million, is 8,750: an integer, where nano-USD is not.
+type PicoUSD int64
+
+// picoPerNano relates a price per token to an Amount.
+const picoPerNano = 1000
+
+// Rates are the prices of one token in each class that is billed apart. A zero rate is free, so fill every class that the
+// model can be billed in: for a model without a prompt cache, leave the three cache rates zero.
+type Rates struct {
+	Input        PicoUSD
+	Output       PicoUSD
+	CacheRead    PicoUSD
+	CacheWrite5m PicoUSD
+	CacheWrite1h PicoUSD
+}
+
+// LongContext replaces the rates of a whole request once its input, cached tokens included, exceeds Threshold tokens.
+// The zero value is no such rule.
+type LongContext struct {
+	Threshold int64
+	Rates     Rates
+}
+
+// Tier is a service tier's factor on every rate, in thousandths: flex is 500, priority 1750. Zero stands for 1000.
+type Tier int64
+
+// TierStandard is the factor of the default tier.
+const TierStandard Tier = 1000
+
+// Price is what a model costs at gross list price. It is a value, safe to copy and to share.
+type Price struct {
+	Rates       Rates
+	LongContext LongContext
+}
+
+// Cost prices a usage at a tier, each class rounded up to a nano-USD. It returns ErrInvalidUsage or ErrOverflow.
+func (p Price) Cost(u Usage, tier Tier) (Amount, error) {
+	if err := u.Validate(); err != nil {
+		return 0, err
+	}
+	r := p.Rates
+	if p.LongContext.Threshold > 0 && u.InputTokens > p.LongContext.Threshold {
+		r = p.LongContext.Rates
+	}
+	return sumParts(tier, [...]part{
+		{u.UncachedInputTokens(), r.Input},
+		{u.CacheReadInputTokens, r.CacheRead},
+		{u.CacheWrite5mInputTokens, r.CacheWrite5m},
+		{u.CacheWrite1hInputTokens, r.CacheWrite1h},
+		{u.OutputTokens, r.Output},
+	})
+}
+
+// CacheWrites says which cache writes a request can cause. They decide the dearest class its input can be billed at.
+type CacheWrites uint8
+
+// The cache writes that a request can cause.
+const (
+	NoCacheWrites CacheWrites = iota // no cache point, and the model does not cache by itself
+	CacheWrites5m                    // five-minute points, or implicit caching
+	CacheWrites1h                    // at least one one-hour point
+)
+
+// WorstCase prices a request whose input is at most inputTokens and whose output is at most outputTokens: every input
+// token at the dearest class that it can be billed at, under the dearer of the two context prices when both are possible.
+// It returns ErrInvalidUsage or ErrOverflow.
+func (p Price) WorstCase(inputTokens, outputTokens int64, writes CacheWrites, tier Tier) (Amount, error) {
+	if inputTokens < 0 || outputTokens < 0 {
+		return 0, fmt.Errorf("%w: %d input and %d output tokens", ErrInvalidUsage, inputTokens, outputTokens)
+	}
+	worst, err := p.Rates.worst(inputTokens, outputTokens, writes, tier)
+	if err != nil || p.LongContext.Threshold <= 0 || inputTokens <= p.LongContext.Threshold {
+		return worst, err
+	}
+	long, err := p.LongContext.Rates.worst(inputTokens, outputTokens, writes, tier)
+	return max(worst, long), err
+}
+
+func (r Rates) worst(in, out int64, writes CacheWrites, tier Tier) (Amount, error) {
+	rate := max(r.Input, r.CacheRead)
+	if writes >= CacheWrites5m {
+		rate = max(rate, r.CacheWrite5m)
+	}
+	if writes >= CacheWrites1h {
+		rate = max(rate, r.CacheWrite1h)
+	}
+	worst, err := sumParts(tier, [...]part{{in, rate}, {out, r.Output}, {}, {}, {}})
+	if err != nil {
+		return 0, err
+	}
+	// Split into classes, the same tokens may round up once per class: four more classes, one nano-USD each at most.
+	return worst.Add(4)
+}
+
+// part is a number of tokens at one rate.
+type part struct {
+	tokens int64
+	rate   PicoUSD
+}
+
+func sumParts(tier Tier, parts [5]part) (Amount, error) {
+	if tier == 0 {
+		tier = TierStandard
+	}
+	var sum Amount
+	for _, p := range parts {
+		perKilo, ok := mulDivCeil(int64(p.rate), int64(tier), 1) // pico-USD per token, times 1000
+		if !ok {
+			return 0, fmt.Errorf("%w: rate %d pico-USD at tier %d", ErrOverflow, p.rate, tier)
+		}
+		n, ok := mulDivCeil(p.tokens, perKilo, picoPerNano*int64(TierStandard))
+		if !ok {
+			return 0, fmt.Errorf("%w: %d tokens at %d pico-USD", ErrOverflow, p.tokens, p.rate)
+		}
+		var err error
+		if sum, err = sum.Add(Amount(n)); err != nil {
+			return 0, err
+		}
+	}
+	return sum, nil
+}
+
+// PerMTok converts the way prices are published, USD per million tokens as decimal text, to a price per token. Digits
+// finer than a pico-USD round up. It refuses anything but a plain non-negative decimal.
+func PerMTok(usd string) (PicoUSD, error) {
+	f, err := strconv.ParseFloat(usd, 64)
+	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) || f < 0 || f > 1e9 {
+		return 0, fmt.Errorf("budget: price %q is not a decimal number of USD per million tokens", usd)
+	}
+	pico := f * 1e6
+	if whole := math.Round(pico); math.Abs(pico-whole) < 1e-6 {
+		return PicoUSD(whole), nil
+	}
+	return PicoUSD(math.Ceil(pico)), nil
+}

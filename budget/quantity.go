@@ -1,0 +1,130 @@
+package budget
+
+import (
+	"fmt"
+	"math"
+	"math/bits"
+	"strconv"
+	"strings"
+)
+
+// Unit is what a limit counts. The zero value is no unit and is refused wherever a unit is needed.
+type Unit uint8
+
+// The units that a limit can count.
+const (
+	UnitUSD                   Unit = iota + 1 // nano-USD at gross list price
+	UnitUncachedInputTokens                   // InputTokens - CacheReadInputTokens - CacheWriteInputTokens
+	UnitInputTokens                           // every input token, however it was billed
+	UnitCacheReadInputTokens                  // input tokens read from the prompt cache
+	UnitCacheWriteInputTokens                 // input tokens written to the prompt cache, all TTLs together
+	UnitOutputTokens                          // output tokens, reasoning included
+	UnitCalls                                 // attempts that reached the service
+)
+
+// NumUnits is the length of a Charge: units count from 1, and index 0 stays unused.
+const NumUnits = 8
+
+var unitNames = [NumUnits]string{"", "USD", "uncached input tokens", "input tokens", "cache read input tokens", "cache write input tokens", "output tokens", "calls"}
+
+// String returns the unit's name as errors print it.
+func (u Unit) String() string {
+	if !u.Valid() {
+		return "unit(" + strconv.Itoa(int(u)) + ")"
+	}
+	return unitNames[u]
+}
+
+// Valid reports whether u is one of the units above.
+func (u Unit) Valid() bool { return u >= UnitUSD && u <= UnitCalls }
+
+// Quantity is a number of units. For UnitUSD, N counts nano-USD. The zero value has no unit and is refused as a limit.
+type Quantity struct {
+	N    int64
+	Unit Unit
+}
+
+// USD returns an amount of money, rounded to the nearest nano-USD. It is meant for configuration: no float is used once
+// it returned. NaN, infinities and anything beyond int64 nano-USD give a negative Quantity, which Open refuses.
+func USD(dollars float64) Quantity {
+	n := math.Round(dollars * nanoPerUSD)
+	if math.IsNaN(n) || n >= math.MaxInt64 || n <= math.MinInt64 {
+		return Quantity{N: math.MinInt64, Unit: UnitUSD}
+	}
+	return Quantity{N: int64(n), Unit: UnitUSD}
+}
+
+// UncachedInputTokens returns a number of input tokens that were neither read from the prompt cache nor written to it.
+func UncachedInputTokens(n int64) Quantity { return Quantity{N: n, Unit: UnitUncachedInputTokens} }
+
+// InputTokens returns a number of input tokens, cached ones included.
+func InputTokens(n int64) Quantity { return Quantity{N: n, Unit: UnitInputTokens} }
+
+// CacheReadInputTokens returns a number of input tokens read from the prompt cache.
+func CacheReadInputTokens(n int64) Quantity { return Quantity{N: n, Unit: UnitCacheReadInputTokens} }
+
+// CacheWriteInputTokens returns a number of input tokens written to the prompt cache.
+func CacheWriteInputTokens(n int64) Quantity { return Quantity{N: n, Unit: UnitCacheWriteInputTokens} }
+
+// OutputTokens returns a number of output tokens.
+func OutputTokens(n int64) Quantity { return Quantity{N: n, Unit: UnitOutputTokens} }
+
+// Calls returns a number of attempts sent to the service. The SDK's retries count one each: each can be billed.
+func Calls(n int64) Quantity { return Quantity{N: n, Unit: UnitCalls} }
+
+// String prints the quantity with its unit: "200 USD", "0.031 USD", "2000000 input tokens".
+func (q Quantity) String() string {
+	if q.Unit == UnitUSD {
+		return Amount(q.N).String()
+	}
+	return strconv.FormatInt(q.N, 10) + " " + q.Unit.String()
+}
+
+// Amount is money in nano-USD. Its range is about 9.2 billion USD either way; arithmetic that would leave it is an error.
+type Amount int64
+
+const nanoPerUSD = 1_000_000_000
+
+// Add returns a+b, or ErrOverflow.
+func (a Amount) Add(b Amount) (Amount, error) {
+	n, ok := addInt64(int64(a), int64(b))
+	if !ok {
+		return 0, fmt.Errorf("%w: %d + %d nano-USD", ErrOverflow, int64(a), int64(b))
+	}
+	return Amount(n), nil
+}
+
+// String prints the exact amount in dollars without trailing zeros: "0.0125 USD".
+func (a Amount) String() string {
+	sign, u := "", uint64(a)
+	if a < 0 {
+		sign, u = "-", -u
+	}
+	s := strconv.FormatUint(u/nanoPerUSD, 10)
+	if frac := u % nanoPerUSD; frac != 0 {
+		s += "." + strings.TrimRight(fmt.Sprintf("%09d", frac), "0")
+	}
+	return sign + s + " USD"
+}
+
+// addInt64 returns a+b and whether it fits.
+func addInt64(a, b int64) (int64, bool) {
+	c := a + b
+	return c, (c > a) == (b > 0)
+}
+
+// mulDivCeil returns ceil(a*b/d) for non-negative a and b and positive d, and whether it fits.
+func mulDivCeil(a, b, d int64) (int64, bool) {
+	if a < 0 || b < 0 || d <= 0 {
+		return 0, false
+	}
+	hi, lo := bits.Mul64(uint64(a), uint64(b))
+	if hi >= uint64(d) {
+		return 0, false
+	}
+	q, r := bits.Div64(hi, lo, uint64(d))
+	if r > 0 {
+		q++
+	}
+	return int64(q), q <= math.MaxInt64
+}

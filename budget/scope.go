@@ -1,0 +1,175 @@
+package budget
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Scope says on whose account a call is made. Every field is optional; calls that leave a field empty share the account
+// of the empty value, so leaving it out never escapes a limit. The library fills in Model itself: the resolved
+// foundation-model id.
+type Scope struct {
+	Principal string            // who pays: an IAM role, a user, a team
+	Workflow  string            // what runs: an agent, a job
+	Model     string            // the resolved foundation-model id
+	Tags      map[string]string // anything else that a limit is split or matched by
+}
+
+// The sizes of a scope that are accepted.
+const (
+	MaxScopeValue = 512 // bytes in a field, a tag's name or a tag's value
+	MaxScopeTags  = 16
+)
+
+// Validate reports values that are too long and too many tags. It returns ErrInvalidScope.
+func (s Scope) Validate() error {
+	if len(s.Tags) > MaxScopeTags {
+		return fmt.Errorf("%w: %d tags, at most %d", ErrInvalidScope, len(s.Tags), MaxScopeTags)
+	}
+	for _, v := range [...]string{s.Principal, s.Workflow, s.Model} {
+		if len(v) > MaxScopeValue {
+			return fmt.Errorf("%w: a value of %d bytes, at most %d", ErrInvalidScope, len(v), MaxScopeValue)
+		}
+	}
+	for k, v := range s.Tags {
+		if k == "" || len(k) > MaxScopeValue || len(v) > MaxScopeValue {
+			return fmt.Errorf("%w: a tag needs a name and at most %d bytes in name and value", ErrInvalidScope, MaxScopeValue)
+		}
+	}
+	return nil
+}
+
+// String prints the fields that are set, values quoted where they need it: "principal=ci workflow=nightly".
+func (s Scope) String() string {
+	var parts []string
+	for name, value := range s.values() {
+		parts = append(parts, name+"="+printable(value))
+	}
+	return strings.Join(parts, " ")
+}
+
+// printable quotes a value that could be mistaken for something else in a line of text.
+func printable(v string) string {
+	if strings.IndexFunc(v, func(r rune) bool { return r <= ' ' || r == '"' || r == '=' || r >= 0x7f }) >= 0 {
+		return fmt.Sprintf("%q", v)
+	}
+	return v
+}
+
+// values yields the fields that are set, in a fixed order, tags sorted.
+func (s Scope) values() func(func(string, string) bool) {
+	return func(yield func(string, string) bool) {
+		for _, f := range [...][2]string{{"principal", s.Principal}, {"workflow", s.Workflow}, {"model", s.Model}} {
+			if f[1] != "" && !yield(f[0], f[1]) {
+				return
+			}
+		}
+		if len(s.Tags) == 0 {
+			return
+		}
+		for _, k := range slices.Sorted(maps.Keys(s.Tags)) {
+			if !yield("tag:"+k, s.Tags[k]) {
+				return
+			}
+		}
+	}
+}
+
+// Dims returns one opaque key per field that is set. A kill flag holds for a call when the flag's keys are all among
+// the call's keys; so an empty scope's flag holds for every call.
+func (s Scope) Dims() []Key {
+	dims := make([]Key, 0, 3+len(s.Tags))
+	for name, value := range s.values() {
+		dims = append(dims, keyOf("dim", name, value))
+	}
+	return dims
+}
+
+// Fill returns s with its empty fields taken from rest.
+func (s Scope) Fill(rest Scope) Scope {
+	merged, _ := s.add(rest)
+	return merged
+}
+
+// add returns s with everything of inner that s leaves open, and the name of the first field that both set differently.
+func (s Scope) add(inner Scope) (Scope, string) {
+	conflict := ""
+	merge := func(name string, outer *string, value string) {
+		if *outer == "" {
+			*outer = value
+		} else if value != "" && value != *outer && conflict == "" {
+			conflict = name
+		}
+	}
+	merge("principal", &s.Principal, inner.Principal)
+	merge("workflow", &s.Workflow, inner.Workflow)
+	merge("model", &s.Model, inner.Model)
+	if len(inner.Tags) > 0 {
+		tags := maps.Clone(inner.Tags)
+		for k, v := range s.Tags {
+			if w, both := inner.Tags[k]; both && w != v && conflict == "" {
+				conflict = "tag " + printable(k)
+			}
+			tags[k] = v
+		}
+		s.Tags = tags
+	}
+	return s, conflict
+}
+
+// Under returns the scope of a call that carries s inside the outer scope: what outer sets stays, what it leaves open
+// comes from s. It returns ErrInvalidScope when the two set a field differently, because a caller must not be able to
+// move its spend to another account.
+func (s Scope) Under(outer Scope) (Scope, error) {
+	merged, conflict := outer.add(s)
+	if conflict != "" {
+		return merged, fmt.Errorf("%w: an inner scope sets %s to another value than the outer one: use a tag for a finer split", ErrInvalidScope, conflict)
+	}
+	return merged, merged.Validate()
+}
+
+type scopeKey struct{}
+
+type scopeValue struct {
+	scope Scope
+	err   error
+}
+
+// WithScope returns a context whose calls are made on the given scope's account. Scopes only add up: an inner WithScope
+// fills in what an outer one left open. Where the two disagree the outer value stays and every call under the context is
+// refused with ErrInvalidScope.
+func WithScope(ctx context.Context, s Scope) context.Context {
+	outer, err := ScopeFrom(ctx)
+	merged, conflict := s.Under(outer)
+	if err == nil {
+		err = conflict
+	}
+	merged.Tags = maps.Clone(merged.Tags)
+	return context.WithValue(ctx, scopeKey{}, scopeValue{scope: merged, err: err})
+}
+
+// ScopeFrom returns the scope that a context carries, empty without one, and ErrInvalidScope if WithScope refused it.
+func ScopeFrom(ctx context.Context) (Scope, error) {
+	v, _ := ctx.Value(scopeKey{}).(scopeValue)
+	return v.scope, v.err
+}
+
+// Key is an opaque name for an account or a dimension: the first half of a SHA-256 over length-prefixed parts, so that
+// no user text reaches a store's keys and no two lists of parts can be confused.
+type Key [16]byte
+
+func keyOf(parts ...string) Key {
+	var stack [256]byte
+	buf := stack[:0]
+	for _, p := range parts {
+		buf = binary.AppendUvarint(buf, uint64(len(p)))
+		buf = append(buf, p...)
+	}
+	sum := sha256.Sum256(buf)
+	return Key(sum[:16])
+}

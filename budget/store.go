@@ -1,0 +1,206 @@
+package budget
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"time"
+)
+
+// ID names a reservation: 128 random bits, made by the library before the first byte is sent.
+type ID [16]byte
+
+// NewID returns a fresh id.
+func NewID() ID {
+	var id ID
+	rand.Read(id[:]) //nolint:errcheck // crypto/rand.Read never fails: it ends the program instead
+	return id
+}
+
+// String prints the id as 32 hexadecimal digits.
+func (id ID) String() string { return hex.EncodeToString(id[:]) }
+
+// ParseID reads what String prints.
+func ParseID(s string) (ID, error) {
+	var id ID
+	if len(s) != 2*len(id) {
+		return id, fmt.Errorf("budget: reservation id of %d characters, want %d", len(s), 2*len(id))
+	}
+	if _, err := hex.Decode(id[:], []byte(s)); err != nil {
+		return ID{}, fmt.Errorf("budget: reservation id is not hexadecimal")
+	}
+	return id, nil
+}
+
+// State is where a reservation stands.
+type State uint8
+
+// The states: none -> Pending -> Settled | Voided | Expired, and Expired -> Settled when the truth arrives late.
+const (
+	Pending State = iota + 1 // its worst case is set aside
+	Settled                  // what it really cost is posted
+	Voided                   // nothing was consumed
+	Expired                  // nobody settled it in time: its worst case is posted
+)
+
+var stateNames = [...]string{"none", "pending", "settled", "voided", "expired"}
+
+// String returns the state's name.
+func (s State) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return fmt.Sprintf("state(%d)", uint8(s))
+}
+
+// Reservation is one attempt's worst case, to be set aside in every account that it touches.
+type Reservation struct {
+	ID     ID
+	Owner  Key           // the ledger that made it; nobody else may settle or void it
+	Charge Charge        // the worst case, in every unit
+	Lines  []Line        // one per matching limit, sorted by Account, no two the same; may be empty
+	Dims   []Key         // Scope.Dims of the call, for kill flags
+	TTL    time.Duration // how long after Reserve it expires; positive
+	// Tentative says that a refusal will be followed by a tighter reservation, so it must not latch anything.
+	Tentative bool
+}
+
+// Line is one limit as it applies to one call.
+type Line struct {
+	Account Key     // the account: an opaque key that already holds the limit's name, unit, window and scope values
+	Unit    Unit    // which entry of the Charge counts here
+	Window  Window  // where it is booked and how far back it is checked
+	Max     int64   // the most that settled + pending may be, unless an Override is in force
+	Marks   []int64 // absolute settled amounts to be reported once a window
+	Latch   bool
+	Observe bool
+}
+
+// Decision is a store's answer to Reserve. The zero value is not an answer: Admitted tells.
+type Decision struct {
+	Admitted  bool
+	Replayed  bool      // the same reservation was admitted before, and this call changed nothing
+	ExpiresAt time.Time // by the store's clock, when admitted
+	Killed    *Kill     // the flag that refused it
+	Denied    *Denial   // the limit that refused it: the first line, in order, without room
+	Observed  []Denial  // observe-only lines that had no room; they refuse nothing
+}
+
+// Denial says which line had no room.
+type Denial struct {
+	Line int // index into Reservation.Lines
+	Balance
+}
+
+// Balance is where an account stands in its current window.
+type Balance struct {
+	Max        int64 // in force, an Override included
+	Settled    int64
+	Pending    int64
+	ResetAfter time.Duration // until the refused amount, or for Balances all of it, has left the window; 0 when never
+	Latched    bool
+}
+
+// Settlement posts what a reservation really cost.
+type Settlement struct {
+	ID        ID
+	Owner     Key
+	Actual    Charge
+	Estimated bool   // the amount is the worst case, because the truth is unknown
+	Lines     []Line // those of the Reservation, in the same order
+}
+
+// Posting is a store's answer to Settle and Correct.
+type Posting struct {
+	Replayed bool  // it had been settled with the same amounts before, and this call changed nothing
+	From     State // what it was before; zero if the store knew nothing of it and posted it as an orphan
+	// Crossed lists the marks that this posting reached first in their window.
+	Crossed []Crossing
+}
+
+// Crossing says that settled spend reached a mark.
+type Crossing struct {
+	Line    int // index into Settlement.Lines
+	Mark    int // index into Line.Marks
+	Settled int64
+}
+
+// Kill is a flag that refuses every Reserve whose Dims hold all of the scope's. Scope and Reason are kept as values,
+// never as keys.
+type Kill struct {
+	Scope  Scope
+	Reason string
+	At     time.Time // by the store's clock; set by the store
+}
+
+// Entry is what a store remembers of a reservation.
+type Entry struct {
+	ID         ID
+	State      State
+	Estimated  bool // Settled or Expired with the worst case; Correct clears it
+	Orphan     bool // posted by a Settle that found nothing pending: spend that was never set aside
+	Reserved   Charge
+	Actual     Charge // what is posted; zero while Pending or Voided
+	ReservedAt time.Time
+	ResolvedAt time.Time // zero while Pending
+}
+
+// Query selects entries: all that come after After in the order of their ids, up to Max of them.
+type Query struct {
+	State     State // zero selects every state
+	Estimated bool  // only estimated ones
+	After     ID
+	Max       int // 1 to 10,000
+}
+
+// Store keeps the accounts. Package storetest defines in executable form what follows; a store is correct when
+// storetest.Run passes. Users call a Ledger, not a Store.
+//
+// Each method is one atomic, linearisable step: no method's effect is visible in part, and no decision rests on a value
+// read in an earlier step. Time is the store's own clock, so that all processes that share a store share its windows.
+// All methods are safe for concurrent use, by as many processes as the store's documentation names. After an error the
+// caller must assume that the step may or may not have happened, which is why every step can be repeated.
+//
+//   - Reserve of a new id: if a kill flag holds, or any line that is not Observe has settled + pending + amount > Max,
+//     it is refused and nothing changes (but the latch of a line with Latch, unless Tentative). Otherwise the amount is
+//     added to pending in every line, Observe ones included. Kill flags are looked at first. Of an id that is pending with the same Owner, Charge and accounts:
+//     admitted again as Replayed, changing nothing; otherwise ErrIDConflict. Of a resolved id: ErrResolved.
+//   - Settle takes a pending reservation out of pending and posts Actual to the buckets in which it was reserved, however
+//     far that goes beyond Max: the truth is never clamped. Of an id settled before: Replayed when Actual is the same, else
+//     ErrResolved, and the first one stands. Of an expired id: posts the difference and becomes Settled. Of a voided or
+//     unknown id: posts Actual to the buckets of now, as an Orphan. A wrong Owner is ErrIDConflict.
+//   - Void takes a pending reservation out of pending. Of an unknown id it writes a tombstone, so that a Reserve that
+//     arrives later is refused with ErrResolved. Again: no effect. Of a settled or expired id: ErrResolved.
+//   - Correct replaces what a Settled, Expired or Voided reservation posted, in the buckets in which it was reserved, and
+//     clears Estimated. Again with the same amounts: Replayed. Pending or unknown: ErrNotFound.
+//   - Expire charges up to max pending reservations whose time is up: pending becomes settled, nothing is released. It also
+//     forgets what is past the store's retention. It returns how many it charged.
+//   - An amount that would take a sum out of the store's range is ErrOverflow, and nothing changes.
+//   - A store that can't answer, or whose memory was lost or replaced since it was opened, returns an error that is none
+//     of this package's others: never a zero balance.
+type Store interface {
+	Reserve(ctx context.Context, r Reservation) (Decision, error)
+	Settle(ctx context.Context, s Settlement) (Posting, error)
+	Void(ctx context.Context, id ID, owner Key) error
+	Correct(ctx context.Context, id ID, actual Charge) (Posting, error)
+	Expire(ctx context.Context, max int) (int, error)
+
+	// Balances returns where each line's account stands, in order, without changing anything.
+	Balances(ctx context.Context, lines []Line) ([]Balance, error)
+	// Override replaces an account's Max until a moment of the store's clock; a nil o takes the override back.
+	Override(ctx context.Context, account Key, o *Override) error
+	// Unlatch opens the latches of these accounts.
+	Unlatch(ctx context.Context, accounts []Key) error
+	// Kill sets a flag. After it returns, no later Reserve that the flag holds for is admitted in any process. Setting
+	// it again replaces the reason.
+	Kill(ctx context.Context, k Kill) error
+	// Revive removes the flag of exactly this scope; there may be none.
+	Revive(ctx context.Context, s Scope) error
+	// Kills returns all flags, in no particular order.
+	Kills(ctx context.Context) ([]Kill, error)
+	// Entries returns what is known of the reservations that q selects, in the order of their ids.
+	Entries(ctx context.Context, q Query) ([]Entry, error)
+	// Close releases what the store holds open. Later calls return an error.
+	Close() error
+}

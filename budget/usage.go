@@ -1,0 +1,73 @@
+package budget
+
+import "fmt"
+
+// Usage is what one inference consumed, in the classes that are billed apart. InputTokens holds every input token;
+// the three cache counts are parts of it. All counts are non-negative; Charge refuses anything else.
+type Usage struct {
+	InputTokens             int64 // all of them: uncached + read + written
+	CacheReadInputTokens    int64
+	CacheWrite5mInputTokens int64 // written with a TTL of five minutes, or with no TTL told
+	CacheWrite1hInputTokens int64
+	OutputTokens            int64 // reasoning included
+}
+
+// UncachedInputTokens is the project's one definition of the term: input tokens that were neither read from the cache
+// nor written to it, and so are billed at the base rate.
+func (u Usage) UncachedInputTokens() int64 {
+	return u.InputTokens - u.CacheReadInputTokens - u.CacheWrite5mInputTokens - u.CacheWrite1hInputTokens
+}
+
+// Validate reports negative counts, and cache counts that exceed the input.
+func (u Usage) Validate() error {
+	if u.InputTokens < 0 || u.CacheReadInputTokens < 0 || u.CacheWrite5mInputTokens < 0 || u.CacheWrite1hInputTokens < 0 || u.OutputTokens < 0 {
+		return fmt.Errorf("%w: negative token count in %+v", ErrInvalidUsage, u)
+	}
+	rest := u.InputTokens
+	for _, part := range [...]int64{u.CacheReadInputTokens, u.CacheWrite5mInputTokens, u.CacheWrite1hInputTokens} {
+		if rest -= part; rest < 0 {
+			return fmt.Errorf("%w: cached tokens exceed the input in %+v", ErrInvalidUsage, u)
+		}
+	}
+	return nil
+}
+
+// Charge returns the usage as one call that cost the given amount. The usage must be valid.
+func (u Usage) Charge(cost Amount) Charge {
+	var c Charge
+	c[UnitUSD] = int64(cost)
+	c[UnitUncachedInputTokens] = u.UncachedInputTokens()
+	c[UnitInputTokens] = u.InputTokens
+	c[UnitCacheReadInputTokens] = u.CacheReadInputTokens
+	c[UnitCacheWriteInputTokens] = u.CacheWrite5mInputTokens + u.CacheWrite1hInputTokens
+	c[UnitOutputTokens] = u.OutputTokens
+	c[UnitCalls] = 1
+	return c
+}
+
+// Charge is an amount in every unit at once, indexed by Unit: what a reservation sets aside, and what a settlement posts.
+// Index 0 is unused. The zero value charges nothing.
+type Charge [NumUnits]int64
+
+// In returns the charge in one unit.
+func (c Charge) In(u Unit) Quantity { return Quantity{N: c[u], Unit: u} }
+
+// Validate reports negative amounts, and an unused index that is used.
+func (c Charge) Validate() error {
+	for u, n := range c {
+		if n < 0 || u == 0 && n != 0 {
+			return fmt.Errorf("%w: %d %s", ErrInvalidCharge, n, Unit(u))
+		}
+	}
+	return nil
+}
+
+// Exceeds returns the first unit in which c is larger than bound.
+func (c Charge) Exceeds(bound Charge) (Unit, bool) {
+	for u := UnitUSD; u <= UnitCalls; u++ {
+		if c[u] > bound[u] {
+			return u, true
+		}
+	}
+	return 0, false
+}

@@ -1,0 +1,157 @@
+package budget
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+type windowKind uint8
+
+const (
+	noWindow windowKind = iota
+	hourly
+	daily
+	weekly
+	monthly
+	rolling
+	lifetime
+)
+
+var windowNames = [...]string{"", "hourly", "daily", "weekly", "monthly", "rolling", "lifetime"}
+
+// Window is the stretch of time in which a limit counts. It is a value, made by the names below; the zero value is
+// refused by Open.
+type Window struct {
+	kind   windowKind
+	length time.Duration  // of a rolling window
+	loc    *time.Location // of a calendar window; nil is UTC
+}
+
+// The calendar windows, whose edges lie in UTC unless In moves them, and the one that never ends. Weeks begin on Monday.
+var (
+	Hourly   = Window{kind: hourly}
+	Daily    = Window{kind: daily}
+	Weekly   = Window{kind: weekly}
+	Monthly  = Window{kind: monthly}
+	Lifetime = Window{kind: lifetime}
+)
+
+// rollingSteps is how many steps a rolling window moves in: spend leaves it at most one step late, never early.
+const rollingSteps = 60
+
+// Rolling returns a window that ends now: no interval of the given length ever holds more than the limit. Spend counts
+// from the moment of its Reserve and leaves up to length/60 late, so that a store keeps at most 61 sums per account.
+// The length must be between a second and 366 days.
+func Rolling(length time.Duration) Window { return Window{kind: rolling, length: length} }
+
+// In returns a calendar window whose edges lie in the given time zone. Rolling and lifetime windows have no edges and
+// are returned as they are; nil stands for UTC.
+func (w Window) In(loc *time.Location) Window {
+	if w.kind >= hourly && w.kind <= monthly {
+		w.loc = loc
+	}
+	return w
+}
+
+// String names the window: "monthly", "daily in Europe/Berlin", "rolling 1h0m0s".
+func (w Window) String() string {
+	switch {
+	case w.kind == rolling:
+		return "rolling " + w.length.String()
+	case w.loc != nil && w.loc != time.UTC:
+		return windowNames[w.kind] + " in " + w.loc.String()
+	default:
+		return windowNames[w.kind]
+	}
+}
+
+// Validate reports a zero window and a rolling one of a length out of range.
+func (w Window) Validate() error {
+	switch {
+	case w.kind == noWindow || w.kind > lifetime:
+		return fmt.Errorf("%w: a limit needs a window", ErrInvalidPolicy)
+	case w.kind == rolling && (w.length < time.Second || w.length > 366*24*time.Hour):
+		return fmt.Errorf("%w: a rolling window of %s, want 1s to 8784h", ErrInvalidPolicy, w.length)
+	}
+	return nil
+}
+
+// Span is the place of a moment in a window, in nanoseconds since 1970 UTC. A store books what is reserved at that
+// moment in the bucket that begins at Start, and checks the limit against all buckets that begin at Since or later:
+// for calendar windows that is the same bucket, for rolling ones up to 61, later ones (of a clock that went back) too.
+type Span struct {
+	Start int64
+	Since int64
+	End   int64 // when the bucket stops counting; math.MaxInt64 for never
+}
+
+// At returns the span of the given moment, by the store's clock.
+func (w Window) At(now time.Time) Span {
+	switch w.kind {
+	case lifetime, noWindow:
+		return Span{End: math.MaxInt64}
+	case rolling:
+		return w.rollingAt(now.UnixNano())
+	default:
+		start, end := w.calendarAt(now)
+		return Span{Start: start.UnixNano(), Since: start.UnixNano(), End: end.UnixNano()}
+	}
+}
+
+func (w Window) rollingAt(now int64) Span {
+	step := w.step()
+	start := now - now%step
+	steps := (int64(w.length) + step - 1) / step
+	return Span{Start: start, Since: start - steps*step, End: start + (steps+1)*step}
+}
+
+// step is the width of a rolling window's bucket.
+func (w Window) step() int64 { return (int64(w.length) + rollingSteps - 1) / rollingSteps }
+
+func (w Window) calendarAt(now time.Time) (start, end time.Time) {
+	loc := w.loc
+	if loc == nil {
+		loc = time.UTC
+	}
+	t := now.In(loc)
+	y, m, d := t.Date()
+	switch w.kind {
+	case hourly:
+		start = t.Add(-time.Duration(t.Minute())*time.Minute - time.Duration(t.Second())*time.Second - time.Duration(t.Nanosecond()))
+		return start, start.Add(time.Hour)
+	case daily:
+		return time.Date(y, m, d, 0, 0, 0, 0, loc), time.Date(y, m, d+1, 0, 0, 0, 0, loc)
+	case weekly:
+		d -= (int(t.Weekday()) + 6) % 7
+		return time.Date(y, m, d, 0, 0, 0, 0, loc), time.Date(y, m, d+7, 0, 0, 0, 0, loc)
+	default:
+		return time.Date(y, m, 1, 0, 0, 0, 0, loc), time.Date(y, m+1, 1, 0, 0, 0, 0, loc)
+	}
+}
+
+// Bucket is the sum of one bucket of an account, for ResetAfter.
+type Bucket struct {
+	Start int64
+	Used  int64 // settled + pending
+}
+
+// ResetAfter returns how long after now it takes until excess has left the window, or 0 if time alone never frees that
+// much. The buckets are those of the span, in ascending order of Start.
+func (w Window) ResetAfter(now time.Time, buckets []Bucket, excess int64) time.Duration {
+	switch w.kind {
+	case lifetime, noWindow:
+		return 0
+	case rolling:
+		step := w.step()
+		steps := (int64(w.length) + step - 1) / step
+		for _, b := range buckets {
+			if excess -= b.Used; excess <= 0 {
+				return time.Duration(b.Start + (steps+1)*step - now.UnixNano())
+			}
+		}
+		return 0
+	default:
+		return time.Duration(w.At(now).End - now.UnixNano())
+	}
+}
