@@ -1,0 +1,162 @@
+package bedrockguard
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+const attemptID = "bedrockguard.Attempt"
+
+// attempt is one sending of a call, with the reservation that covers it.
+type attempt struct {
+	call    *call
+	number  int
+	bound   int64 // input tokens that the reservation covers at most
+	receipt *budget.Receipt
+	debit   *rateDebit
+	header  http.Header // of the answer; written before the answer's body is read
+
+	status     atomic.Int32 // of the answer; 0 without one
+	handedOver atomic.Bool  // to the transport
+	dialing    atomic.Bool  // the transport tells what it does about connections
+	connected  atomic.Bool  // it had a connection, so bytes may have left
+
+	resolve sync.Once // the reservation is settled or voided inside of it, and nowhere else
+}
+
+type attemptKey struct{}
+
+func attemptFrom(ctx context.Context) *attempt {
+	a, _ := ctx.Value(attemptKey{}).(*attempt)
+	return a
+}
+
+// attemptMiddleware reserves before each attempt of the SDK's retry loop and resolves after it. Being inside the loop, it
+// sees every request that can be billed; being outside of everything else, a failed signing resolves here too.
+type attemptMiddleware struct{ guard *Guard }
+
+// ID implements middleware.FinalizeMiddleware.
+func (*attemptMiddleware) ID() string { return attemptID }
+
+// HandleFinalize implements middleware.FinalizeMiddleware.
+func (m *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (out middleware.FinalizeOutput, md middleware.Metadata, err error) {
+	c := callFrom(ctx)
+	if c == nil {
+		return next.HandleFinalize(ctx, in)
+	}
+	g := m.guard
+	req, _ := in.Request.(*smithyhttp.Request)
+	a, err := g.admit(ctx, c, bodyLength(req))
+	if err != nil {
+		return out, md, refusedError{err}
+	}
+	if name := g.opts.ReservationHeader; name != "" && req != nil {
+		req.Header.Set(name, a.receipt.Reservation.ID.String())
+	}
+	returned := false
+	defer func() {
+		if !returned { // a panic or runtime.Goexit below: nobody knows what was sent
+			g.finish(ctx, a, OutcomeBroken)
+		}
+	}()
+	out, md, err = next.HandleFinalize(context.WithValue(ctx, attemptKey{}, a), in)
+	returned = true
+	switch {
+	case err != nil:
+		g.finish(ctx, a, a.outcomeOf(err))
+	case streams(out.Result):
+		// The stream owns the reservation now: see stream.go.
+	default:
+		g.settleResult(ctx, a, out.Result)
+	}
+	return out, md, err
+}
+
+// bodyLength returns the length of the serialised body, which is known and costs nothing: the SDK sends from memory.
+func bodyLength(req *smithyhttp.Request) int64 {
+	if req == nil {
+		return 0
+	}
+	if n, ok, err := req.StreamLength(); err == nil && ok {
+		return n
+	}
+	return 0
+}
+
+// admit passes an attempt through the rate and the reservation, or returns the typed refusal.
+func (g *Guard) admit(ctx context.Context, c *call, bodyBytes int64) (*attempt, error) {
+	c.attempts++
+	a := &attempt{call: c, number: c.attempts}
+	wide, err := c.wideInput(bodyBytes)
+	if err == nil {
+		a.debit, err = g.rate.wait(ctx, c, g.ratios.Guess(c.scope.Model, wide))
+	}
+	if err == nil {
+		err = g.reserve(ctx, a, wide)
+	}
+	if err != nil {
+		a.debit.giveBack()
+		g.emit(ctx, c, a, Event{Kind: refusalKind(err), Err: err})
+		return nil, err
+	}
+	g.emit(ctx, c, a, Event{Kind: EventReserved})
+	for _, would := range a.receipt.Observed {
+		g.emit(ctx, c, a, Event{Kind: EventObserved, Err: would})
+	}
+	return a, nil
+}
+
+func refusalKind(err error) EventKind {
+	if errors.Is(err, budget.ErrKilled) {
+		return EventKilled
+	}
+	return EventDenied
+}
+
+// reserve sets aside the wide bound, and where a limit has no room for that, the tight one.
+func (g *Guard) reserve(ctx context.Context, a *attempt, wide int64) error {
+	c := a.call
+	if c.tight > 0 && c.tight < wide { // an earlier attempt needed it
+		return g.reserveInput(ctx, a, c.tight, false)
+	}
+	mayTighten := !g.opts.StrictBound && c.ask.prompt != nil
+	err := g.reserveInput(ctx, a, wide, mayTighten)
+	if !mayTighten || !errors.Is(err, budget.ErrExceeded) {
+		return err
+	}
+	if tight := g.tightInput(c); tight > 0 && tight < wide {
+		return g.reserveInput(ctx, a, tight, false)
+	}
+	var denied *budget.ExceededError
+	if errors.As(err, &denied) && g.latches(denied.Limit) {
+		return g.reserveInput(ctx, a, wide, false) // the refusal is final now, so it may latch
+	}
+	return err
+}
+
+func (g *Guard) reserveInput(ctx context.Context, a *attempt, inputTokens int64, tentative bool) error {
+	worst, err := a.call.worst(inputTokens)
+	if err != nil {
+		return err
+	}
+	a.bound = inputTokens
+	a.receipt, err = g.ledger.Reserve(ctx, budget.Request{Scope: a.call.scope, Worst: worst, TTL: g.opts.ReservationTTL, Tentative: tentative})
+	return err
+}
+
+func (g *Guard) latches(limit string) bool {
+	for _, l := range g.ledger.Policy().Limits {
+		if l.Name == limit {
+			return l.Latch
+		}
+	}
+	return false
+}

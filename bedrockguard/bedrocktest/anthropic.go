@@ -1,0 +1,197 @@
+package bedrocktest
+
+import "encoding/json"
+
+// parseAnthropic validates an InvokeModel body in Anthropic's dialect.
+func (s *Server) parseAnthropic(n *node, in *inference) *refusal {
+	err := n.only("the request", "anthropic_version", "anthropic_beta", "max_tokens", "messages", "system", "temperature", "top_p",
+		"top_k", "tools", "tool_choice", "stop_sequences", "thinking", "metadata", "output_config")
+	switch {
+	case err != nil:
+		return err
+	case n.get("anthropic_version").text() != "bedrock-2023-05-31":
+		return invalid("anthropic_version: must be bedrock-2023-05-31")
+	}
+	limit, ok := n.get("max_tokens").number()
+	if !ok || limit <= 0 {
+		return invalid("max_tokens: an integer of at least 1 is required")
+	}
+	in.maxTokens = limit
+	if budget, ok := n.get("thinking").get("budget_tokens").number(); ok && budget >= limit {
+		return invalid("max_tokens must be greater than thinking.budget_tokens")
+	}
+	in.variant = rawOf(n.get("tool_choice")) + "\x00" + rawOf(n.get("thinking"))
+	for _, t := range n.get("tools").list() {
+		if in.overhead == 0 {
+			in.overhead = toolPreamble
+		}
+		in.addJSON(s, tools, t)
+		if err := in.cacheControl(tools, t); err != nil {
+			return err
+		}
+	}
+	if err := s.anthropicSystem(n.get("system"), in); err != nil {
+		return err
+	}
+	return s.anthropicMessages(n, in)
+}
+
+func (in *inference) cacheControl(section string, b *node) *refusal {
+	control := b.get("cache_control")
+	if control == nil {
+		return nil
+	}
+	if err := control.only("cache_control", "type", "ttl"); err != nil {
+		return err
+	}
+	if control.get("type").text() != "ephemeral" {
+		return invalid("the type of cache_control must be ephemeral")
+	}
+	// The marker is no part of the prefix: a point that moves on must still find what it wrote.
+	return in.point(section, control.get("ttl").text())
+}
+
+func (s *Server) anthropicSystem(n *node, in *inference) *refusal {
+	if n.kind() == '"' {
+		in.addText(s, system, n, n)
+		return nil
+	}
+	for _, b := range n.list() {
+		if err := s.anthropicText(system, b, in); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Server) anthropicText(section string, b *node, in *inference) *refusal {
+	text := b.get("text")
+	if text.text() == "" {
+		return invalid("%s: text content blocks must be non-empty", section)
+	}
+	in.addText(s, section, text, text)
+	return in.cacheControl(section, b)
+}
+
+func (s *Server) anthropicMessages(n *node, in *inference) *refusal {
+	list := n.get("messages").list()
+	if len(list) == 0 {
+		return invalid("messages: at least one message is required")
+	}
+	in.request.Messages = len(list)
+	var open []string
+	for i, m := range list {
+		if err := m.only("messages", "role", "content"); err != nil {
+			return err
+		}
+		role := m.get("role").text()
+		if i == 0 && role != "user" || role != "user" && role != "assistant" {
+			return invalid("messages: roles are user and assistant, beginning with user")
+		}
+		in.overhead += messageTokens
+		used, answered := []string(nil), []string(nil)
+		content := m.get("content")
+		if content.kind() == '"' && content.text() != "" {
+			in.request.LastText = content.text()
+			in.addText(s, messages, content, content)
+		} else if len(content.list()) == 0 {
+			return invalid("messages: content must not be empty")
+		}
+		for _, b := range content.list() {
+			if err := s.anthropicBlock(b, in, &used, &answered); err != nil {
+				return err
+			}
+		}
+		if err := paired(open, answered); err != nil {
+			return err
+		}
+		open = used
+	}
+	return nil
+}
+
+func (s *Server) anthropicBlock(b *node, in *inference, used, answered *[]string) *refusal {
+	switch b.get("type").text() {
+	case "text":
+		in.request.LastText = b.get("text").text()
+		return s.anthropicText(messages, b, in)
+	case "tool_use":
+		*used = append(*used, b.get("id").text())
+	case "tool_result":
+		*answered = append(*answered, b.get("tool_use_id").text())
+	case "thinking", "redacted_thinking":
+		if b.get("cache_control") != nil {
+			return invalid("cache_control cannot be set on thinking blocks")
+		}
+		in.addJSON(s, messages, b).reasoning = true
+		return nil
+	case "image":
+		in.image(s, b, b.get("source").get("data"))
+		return in.cacheControl(messages, b)
+	case "document":
+		in.add(s, messages, withoutMarker(b), documentTokens(b.get("source").get("data").text()))
+		return in.cacheControl(messages, b)
+	default:
+		return invalid("messages: unknown type of content block")
+	}
+	bare := withoutMarker(b)
+	block := in.add(s, messages, bare, 0)
+	block.tokens = s.counts.of(block.hash, func() int { return s.opts.count(bare) })
+	return in.cacheControl(messages, b)
+}
+
+// withoutMarker returns a block's content without its cache_control.
+func withoutMarker(b *node) string {
+	if b.get("cache_control") == nil {
+		return b.raw
+	}
+	var out string
+	for i, k := range b.keys {
+		if k != "cache_control" {
+			out += k + "\x00" + b.items[i].raw + "\x00"
+		}
+	}
+	return out
+}
+
+func anthropicUsage(sv served, output int) map[string]any {
+	return map[string]any{
+		"input_tokens": sv.input, "output_tokens": output, "cache_read_input_tokens": sv.read,
+		"cache_creation_input_tokens": sv.write5m + sv.write1h,
+		"cache_creation":              map[string]any{"ephemeral_5m_input_tokens": sv.write5m, "ephemeral_1h_input_tokens": sv.write1h},
+	}
+}
+
+func anthropicAnswer(in *inference, sv served, r Reply) any {
+	content := []any{map[string]any{"type": "text", "text": r.Text}}
+	if r.ToolName != "" {
+		content = append(content, map[string]any{"type": "tool_use", "id": r.toolID(), "name": r.ToolName, "input": json.RawMessage(r.toolInput())})
+	}
+	return map[string]any{
+		"id": "msg_bdrk_1", "type": "message", "role": "assistant", "model": in.model.ID, "content": content,
+		"stop_reason": r.stop(), "stop_sequence": nil, "usage": anthropicUsage(sv, r.OutputTokens),
+	}
+}
+
+func anthropicEvents(in *inference, sv served, r Reply) []event {
+	start := anthropicUsage(sv, 1)
+	events := []event{
+		chunk(map[string]any{"type": "message_start", "message": map[string]any{"id": "msg_bdrk_1", "type": "message", "role": "assistant", "model": in.model.ID, "content": []any{}, "usage": start}}),
+		chunk(map[string]any{"type": "content_block_start", "index": 0, "content_block": map[string]any{"type": "text", "text": ""}}),
+	}
+	for _, piece := range r.pieces() {
+		events = append(events, chunk(map[string]any{"type": "content_block_delta", "index": 0, "delta": map[string]any{"type": "text_delta", "text": piece}}))
+	}
+	return append(events,
+		chunk(map[string]any{"type": "content_block_stop", "index": 0}),
+		chunkMeta(map[string]any{"type": "message_delta", "delta": map[string]any{"stop_reason": r.stop()}, "usage": map[string]any{"output_tokens": r.OutputTokens}}),
+		chunkMeta(map[string]any{"type": "message_stop", "amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens)}))
+}
+
+// metrics is what Bedrock itself adds to the last chunk of every dialect.
+func metrics(sv served, output int) map[string]any {
+	return map[string]any{
+		"inputTokenCount": sv.input, "outputTokenCount": output, "invocationLatency": 2, "firstByteLatency": 1,
+		"cacheReadInputTokenCount": sv.read, "cacheWriteInputTokenCount": sv.write5m + sv.write1h,
+	}
+}

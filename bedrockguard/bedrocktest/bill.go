@@ -1,0 +1,120 @@
+package bedrocktest
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// ClassLine is one line of a bill.
+type ClassLine struct {
+	Tokens  int64
+	NanoUSD int64
+}
+
+// Bill is what the simulator would charge, in nano-USD at gross list price. Each class of each inference is rounded up to
+// a nano-USD by itself.
+type Bill struct {
+	NanoUSD    int64
+	Inferences int
+	Input      ClassLine // neither read from the cache nor written to it
+	CacheRead  ClassLine
+	CacheWrite ClassLine // of either TTL
+	Output     ClassLine
+	ByModel    map[string]int64 // nano-USD by foundation-model id
+}
+
+// USD returns the bill in dollars, for printing.
+func (b Bill) USD() float64 { return float64(b.NanoUSD) / 1e9 }
+
+// CacheHitShare returns the part of all input tokens that was read from the cache, from 0 to 1; 0 without any input.
+func (b Bill) CacheHitShare() float64 {
+	total := b.Input.Tokens + b.CacheRead.Tokens + b.CacheWrite.Tokens
+	if total == 0 {
+		return 0
+	}
+	return float64(b.CacheRead.Tokens) / float64(total)
+}
+
+// Inference is one billed request.
+type Inference struct {
+	Seq          int // of the request, from 1; requests that were refused count on
+	Time         time.Time
+	Operation    string // "converse", "converse-stream", "invoke", "invoke-with-response-stream"
+	ModelID      string // the foundation model
+	Profile      string // "us", "global", or empty for an id without one
+	RequestID    string // x-amzn-requestid of the answer
+	InvocationID string // the SDK's amz-sdk-invocation-id: one for all attempts of a call
+	Reservation  string // the header named by Options.ReservationHeader
+	Tier         string
+
+	InputTokens        int64 // neither read nor written
+	CacheReadTokens    int64
+	CacheWrite5mTokens int64
+	CacheWrite1hTokens int64
+	OutputTokens       int64
+	NanoUSD            int64
+	Fault              FaultKind // what was done to the answer; empty when it was delivered
+}
+
+// book is the bill in the making. It is safe for concurrent use.
+type book struct {
+	mu         sync.Mutex
+	bill       Bill
+	inferences []Inference
+}
+
+// charge prices an inference and enters it.
+func (b *book) charge(m *model, i Inference) Inference {
+	total := int(i.InputTokens + i.CacheReadTokens + i.CacheWrite5mTokens + i.CacheWrite1hTokens)
+	r, tier := m.ratesFor(i.Profile, total), tierFactor(i.Tier)
+	cost := func(tokens int64, class int) int64 { return nano(tokens, r[class], tier) }
+	input, read := cost(i.InputTokens, classInput), cost(i.CacheReadTokens, classRead)
+	write := cost(i.CacheWrite5mTokens, classWrite5m) + cost(i.CacheWrite1hTokens, classWrite1h)
+	output := cost(i.OutputTokens, classOutput)
+	i.NanoUSD = input + read + write + output
+
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.bill.NanoUSD += i.NanoUSD
+	b.bill.Inferences++
+	b.bill.Input.add(i.InputTokens, input)
+	b.bill.CacheRead.add(i.CacheReadTokens, read)
+	b.bill.CacheWrite.add(i.CacheWrite5mTokens+i.CacheWrite1hTokens, write)
+	b.bill.Output.add(i.OutputTokens, output)
+	if b.bill.ByModel == nil {
+		b.bill.ByModel = make(map[string]int64)
+	}
+	b.bill.ByModel[i.ModelID] += i.NanoUSD
+	b.inferences = append(b.inferences, i)
+	return i
+}
+
+func (l *ClassLine) add(tokens, nano int64) { l.Tokens, l.NanoUSD = l.Tokens+tokens, l.NanoUSD+nano }
+
+// nano prices tokens at a rate in pico-USD and a tier in thousandths, rounded up. The largest product of a request that
+// the simulator accepts, ten million tokens at the dearest rate and tier, fits 64 bits.
+func nano(tokens int64, pico, tier uint64) int64 {
+	return int64((uint64(tokens)*pico*tier + 999_999) / 1_000_000)
+}
+
+func (b *book) snapshot() Bill {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	bill := b.bill
+	bill.ByModel = maps.Clone(bill.ByModel)
+	return bill
+}
+
+func (b *book) all() []Inference {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.inferences)
+}
+
+func (b *book) reset() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.bill, b.inferences = Bill{}, nil
+}

@@ -1,0 +1,298 @@
+package bedrocktest
+
+import "encoding/json"
+
+// parseConverse validates a Converse body and turns it into an inference.
+func (s *Server) parseConverse(n *node, in *inference) *refusal {
+	err := n.only("the request", "messages", "system", "inferenceConfig", "toolConfig", "guardrailConfig", "additionalModelRequestFields",
+		"promptVariables", "additionalModelResponseFieldPaths", "requestMetadata", "performanceConfig", "serviceTier", "outputConfig")
+	if err != nil {
+		return err
+	}
+	in.tier, in.latency = n.get("serviceTier").get("type").text(), n.get("performanceConfig").get("latency").text()
+	in.variant = rawOf(n.get("toolConfig").get("toolChoice")) + "\x00" + rawOf(n.get("additionalModelRequestFields").get("thinking"))
+	for _, step := range []func(*node, *inference) *refusal{s.converseConfig, s.converseTools, s.converseSystem, s.converseMessages} {
+		if err := step(n, in); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func rawOf(n *node) string {
+	if n == nil {
+		return ""
+	}
+	return n.raw
+}
+
+func (s *Server) converseConfig(n *node, in *inference) *refusal {
+	config := n.get("inferenceConfig")
+	if err := config.only("inferenceConfig", "maxTokens", "temperature", "topP", "stopSequences"); err != nil {
+		return err
+	}
+	if m := config.get("maxTokens"); m != nil {
+		v, ok := m.number()
+		if !ok || v <= 0 {
+			return invalid("maxTokens must be an integer of at least 1")
+		}
+		in.maxTokens = v
+	}
+	return nil
+}
+
+// toolPreamble is what a provider adds to the prompt of a request with tools.
+const toolPreamble = 340
+
+func (s *Server) converseTools(n *node, in *inference) *refusal {
+	config := n.get("toolConfig")
+	if err := config.only("toolConfig", "tools", "toolChoice"); err != nil {
+		return err
+	}
+	if config != nil && len(config.get("tools").list()) == 0 {
+		return invalid("toolConfig.tools must not be empty")
+	}
+	for _, tool := range config.get("tools").list() {
+		if err := tool.only("toolConfig.tools", "toolSpec", "cachePoint"); err != nil {
+			return err
+		}
+		if point := tool.get("cachePoint"); point != nil {
+			if err := in.conversePoint(tools, point); err != nil {
+				return err
+			}
+			continue
+		}
+		if tool.get("toolSpec").get("name").text() == "" || tool.get("toolSpec").get("inputSchema").get("json").kind() != '{' {
+			return invalid("a toolSpec needs a name and an inputSchema")
+		}
+		if in.overhead == 0 {
+			in.overhead = toolPreamble
+		}
+		in.addJSON(s, tools, tool)
+	}
+	return nil
+}
+
+func (in *inference) conversePoint(section string, point *node) *refusal {
+	if err := point.only("cachePoint", "type", "ttl"); err != nil {
+		return err
+	}
+	if point.get("type").text() != "default" {
+		return invalid("the type of a cachePoint must be default")
+	}
+	return in.point(section, point.get("ttl").text())
+}
+
+func (s *Server) converseSystem(n *node, in *inference) *refusal {
+	for _, b := range n.get("system").list() {
+		if err := b.only("system", "text", "cachePoint", "guardContent"); err != nil {
+			return err
+		}
+		if point := b.get("cachePoint"); point != nil {
+			if err := in.conversePoint(system, point); err != nil {
+				return err
+			}
+			continue
+		}
+		text := b.get("text")
+		if text == nil {
+			text = b.get("guardContent").get("text").get("text")
+		}
+		if text.text() == "" {
+			return invalid("system: text content blocks must be non-empty")
+		}
+		in.addText(s, system, b, text)
+	}
+	return nil
+}
+
+// messageTokens is the framing of one message.
+const messageTokens = 4
+
+func (s *Server) converseMessages(n *node, in *inference) *refusal {
+	list := n.get("messages").list()
+	if len(list) == 0 {
+		return invalid("messages must not be empty")
+	}
+	var open []string // tool uses that wait for their results
+	want := "user"
+	for _, m := range list {
+		if err := m.only("messages", "role", "content"); err != nil {
+			return err
+		}
+		if m.get("role").text() != want {
+			return invalid("roles must alternate between user and assistant, beginning with user")
+		}
+		content := m.get("content").list()
+		if len(content) == 0 {
+			return invalid("the content of a message must not be empty")
+		}
+		in.overhead += messageTokens
+		used, answered := []string(nil), []string(nil)
+		for _, b := range content {
+			if err := s.converseBlock(b, in, &used, &answered); err != nil {
+				return err
+			}
+		}
+		if err := paired(open, answered); err != nil {
+			return err
+		}
+		open = used
+		want = map[string]string{"user": "assistant", "assistant": "user"}[want]
+	}
+	in.request.Messages = len(list)
+	return nil
+}
+
+// paired checks that exactly the tools used in one message are answered in the next.
+func paired(used, answered []string) *refusal {
+	if len(used) != len(answered) {
+		return invalid("each toolUse block needs one toolResult block in the next message, and each toolResult its toolUse")
+	}
+	for _, id := range answered {
+		if !contains(used, id) {
+			return invalid("a toolResult block names no toolUse of the previous message")
+		}
+	}
+	return nil
+}
+
+func (s *Server) converseBlock(b *node, in *inference, used, answered *[]string) *refusal {
+	if b.kind() != '{' || len(b.keys) != 1 {
+		return invalid("a content block must have exactly one member")
+	}
+	v := b.items[0]
+	switch b.keys[0] {
+	case "text":
+		if v.text() == "" {
+			return invalid("messages: text content blocks must be non-empty")
+		}
+		in.request.LastText = v.text()
+		in.addText(s, messages, b, v)
+	case "cachePoint":
+		if in.model.Provider == "amazon" && !in.lastIsText {
+			return invalid("extraneous key [cachePoint] is not permitted")
+		}
+		return in.conversePoint(messages, v)
+	case "toolUse":
+		*used = append(*used, v.get("toolUseId").text())
+		in.addJSON(s, messages, b)
+	case "toolResult":
+		return s.converseToolResult(b, v, in, answered)
+	case "reasoningContent":
+		in.addJSON(s, messages, b).reasoning = true
+	case "image":
+		in.image(s, b, v.get("source").get("bytes"))
+	case "document":
+		in.document(s, b, v.get("source"))
+	case "guardContent", "citationsContent", "searchResult":
+		in.addJSON(s, messages, b)
+	default:
+		return invalid("extraneous key [%.40s] is not permitted in content", b.keys[0])
+	}
+	in.lastIsText = b.keys[0] == "text"
+	return nil
+}
+
+func (s *Server) converseToolResult(b, v *node, in *inference, answered *[]string) *refusal {
+	if err := v.only("toolResult", "toolUseId", "content", "status", "type"); err != nil {
+		return err
+	}
+	*answered = append(*answered, v.get("toolUseId").text())
+	media := 0
+	for _, c := range v.get("content").list() {
+		if err := c.only("toolResult.content", "text", "json", "image", "document", "video", "searchResult"); err != nil {
+			return err
+		}
+		if image := c.get("image"); image != nil {
+			media += imageTokens(image.get("source").get("bytes").text())
+			in.images()
+		}
+	}
+	in.lastIsText = false
+	if media > 0 {
+		in.add(s, messages, b.raw, media)
+		return nil
+	}
+	in.addJSON(s, messages, b)
+	return nil
+}
+
+func (in *inference) image(s *Server, b, data *node) {
+	in.images()
+	in.add(s, messages, b.raw, imageTokens(data.text()))
+}
+
+// images notes that there are images: adding the first or removing the last one changes the whole message level.
+func (in *inference) images() {
+	if !in.hasImages {
+		in.hasImages = true
+		in.variant += "\x00images"
+	}
+}
+
+func (in *inference) document(s *Server, b, source *node) {
+	if data := source.get("bytes"); data != nil {
+		in.add(s, messages, b.raw, documentTokens(data.text()))
+		return
+	}
+	in.addJSON(s, messages, b)
+}
+
+// usageJSON is the usage of Converse and its stream.
+func usageJSON(sv served, output int) map[string]any {
+	usage := map[string]any{
+		"inputTokens": sv.input, "outputTokens": output, "totalTokens": sv.input + output + sv.read + sv.write5m + sv.write1h,
+		"cacheReadInputTokens": sv.read, "cacheWriteInputTokens": sv.write5m + sv.write1h,
+		"cacheReadInputTokenCount": sv.read, "cacheWriteInputTokenCount": sv.write5m + sv.write1h, "serverToolUsage": map[string]any{},
+	}
+	var details []any
+	if sv.write1h > 0 {
+		details = append(details, map[string]any{"ttl": "1h", "inputTokens": sv.write1h})
+	}
+	if sv.write5m > 0 {
+		details = append(details, map[string]any{"ttl": "5m", "inputTokens": sv.write5m})
+	}
+	if details != nil {
+		usage["cacheDetails"] = details
+	}
+	return usage
+}
+
+// served members are echoed as they were served.
+func (in *inference) servedAs(answer map[string]any) map[string]any {
+	if in.tier != "" {
+		answer["serviceTier"] = map[string]any{"type": in.tier}
+	}
+	if in.latency != "" {
+		answer["performanceConfig"] = map[string]any{"latency": "standard"} // optimised capacity is never to be had here
+	}
+	return answer
+}
+
+func converseAnswer(in *inference, sv served, r Reply) any {
+	content := []any{map[string]any{"text": r.Text}}
+	if r.ToolName != "" {
+		content = append(content, map[string]any{"toolUse": map[string]any{"toolUseId": r.toolID(), "name": r.ToolName, "input": json.RawMessage(r.toolInput())}})
+	}
+	return in.servedAs(map[string]any{
+		"output":     map[string]any{"message": map[string]any{"role": "assistant", "content": content}},
+		"stopReason": r.stop(), "usage": usageJSON(sv, r.OutputTokens), "metrics": map[string]any{"latencyMs": 1},
+	})
+}
+
+func converseEvents(in *inference, sv served, r Reply) []event {
+	events := []event{{"messageStart", map[string]any{"role": "assistant"}}}
+	for _, piece := range r.pieces() {
+		events = append(events, event{"contentBlockDelta", map[string]any{"contentBlockIndex": 0, "delta": map[string]any{"text": piece}}})
+	}
+	events = append(events, event{"contentBlockStop", map[string]any{"contentBlockIndex": 0}})
+	if r.ToolName != "" {
+		events = append(events,
+			event{"contentBlockStart", map[string]any{"contentBlockIndex": 1, "start": map[string]any{"toolUse": map[string]any{"toolUseId": r.toolID(), "name": r.ToolName}}}},
+			event{"contentBlockDelta", map[string]any{"contentBlockIndex": 1, "delta": map[string]any{"toolUse": map[string]any{"input": r.toolInput()}}}},
+			event{"contentBlockStop", map[string]any{"contentBlockIndex": 1}})
+	}
+	events = append(events, event{"messageStop", map[string]any{"stopReason": r.stop()}})
+	return append(events, event{metadataEvent, in.servedAs(map[string]any{"usage": usageJSON(sv, r.OutputTokens), "metrics": map[string]any{"latencyMs": 1}})})
+}

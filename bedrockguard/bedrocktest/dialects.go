@@ -1,0 +1,254 @@
+package bedrocktest
+
+import (
+	"encoding/json"
+	"strings"
+)
+
+// dialect is how a family of models is asked and answers through InvokeModel.
+type dialect struct {
+	parse  func(*Server, *node, *inference) *refusal
+	answer func(*inference, served, Reply) any
+	events func(*inference, served, Reply) []event
+}
+
+// dialectOf returns the dialect of a model; its zero value when InvokeModel does not serve it here.
+func dialectOf(m *model) dialect {
+	id := m.ID
+	switch {
+	case m.Provider == "anthropic":
+		return dialect{(*Server).parseAnthropic, anthropicAnswer, anthropicEvents}
+	case strings.HasPrefix(id, "amazon.nova") && !m.Embedding:
+		return dialect{(*Server).parseNova, novaAnswer, novaEvents}
+	case strings.HasPrefix(id, "amazon.titan-embed"):
+		return dialect{plain("inputText"), titanEmbedAnswer, nil}
+	case strings.HasPrefix(id, "amazon.titan-text"):
+		return dialect{plain("inputText", "textGenerationConfig", "maxTokenCount"), titanTextAnswer, nil}
+	case strings.HasPrefix(id, "cohere.embed"):
+		return dialect{(*Server).parseCohereEmbed, cohereEmbedAnswer, nil}
+	case m.Provider == "meta":
+		return dialect{plain("prompt", "max_gen_len"), llamaAnswer, llamaEvents}
+	case m.Provider == "mistral" && strings.Contains(id, "instruct-v0") || strings.HasPrefix(id, "mistral.mistral-small-2402") || strings.HasPrefix(id, "mistral.mistral-large-24"):
+		return dialect{plain("prompt", "max_tokens"), mistralAnswer, nil}
+	case m.Embedding:
+		return dialect{}
+	default:
+		return dialect{(*Server).parseChat, chatAnswer, chatEvents}
+	}
+}
+
+// plain parses bodies whose prompt is one string; the rest of the path leads to the output limit.
+func plain(prompt string, limit ...string) func(*Server, *node, *inference) *refusal {
+	return func(s *Server, n *node, in *inference) *refusal {
+		text := n.get(prompt)
+		if text.text() == "" {
+			return invalid("%s: a non-empty string is required", prompt)
+		}
+		in.request.Messages, in.request.LastText = 1, text.text()
+		in.addText(s, messages, text, text)
+		if in.model.Embedding {
+			in.noOutput = true
+		}
+		at := n
+		for _, key := range limit {
+			at = at.get(key)
+		}
+		return in.limit(at)
+	}
+}
+
+// limit reads an output limit; without limits in the path there is none.
+func (in *inference) limit(n *node) *refusal {
+	if n == nil || n.kind() == '{' {
+		return nil
+	}
+	v, ok := n.number()
+	if !ok || v <= 0 {
+		return invalid("the maximum of output tokens must be an integer of at least 1")
+	}
+	in.maxTokens = v
+	return nil
+}
+
+func (s *Server) parseNova(n *node, in *inference) *refusal {
+	if err := n.only("the request", "schemaVersion", "messages", "system", "inferenceConfig", "toolConfig"); err != nil {
+		return err
+	}
+	config := n.get("inferenceConfig")
+	limit := config.get("maxTokens")
+	if limit == nil {
+		limit = config.get("max_new_tokens")
+	}
+	if err := in.limit(limit); err != nil {
+		return err
+	}
+	for _, b := range n.get("system").list() {
+		if err := s.novaText(system, b, in); err != nil {
+			return err
+		}
+	}
+	list := n.get("messages").list()
+	if len(list) == 0 {
+		return invalid("messages must not be empty")
+	}
+	in.request.Messages = len(list)
+	for _, m := range list {
+		in.overhead += messageTokens
+		for _, b := range m.get("content").list() {
+			if err := s.novaText(messages, b, in); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// novaText reads a block that may carry its cache point inside, as Nova's own bodies do.
+func (s *Server) novaText(section string, b *node, in *inference) *refusal {
+	text := b.get("text")
+	if text.text() == "" {
+		return invalid("%s: only non-empty text blocks are understood", section)
+	}
+	in.request.LastText = text.text()
+	in.addText(s, section, text, text)
+	if point := b.get("cachePoint"); point != nil {
+		return in.conversePoint(section, point)
+	}
+	return nil
+}
+
+func novaUsage(sv served, output int) map[string]any {
+	return map[string]any{
+		"inputTokens": sv.input, "outputTokens": output, "totalTokens": sv.input + sv.read + sv.write5m + sv.write1h + output,
+		"cacheReadInputTokenCount": sv.read, "cacheWriteInputTokenCount": sv.write5m + sv.write1h,
+	}
+}
+
+func novaAnswer(_ *inference, sv served, r Reply) any {
+	return map[string]any{
+		"output":     map[string]any{"message": map[string]any{"role": "assistant", "content": []any{map[string]any{"text": r.Text}}}},
+		"stopReason": r.stop(), "usage": novaUsage(sv, r.OutputTokens),
+	}
+}
+
+func novaEvents(_ *inference, sv served, r Reply) []event {
+	events := []event{chunk(map[string]any{"messageStart": map[string]any{"role": "assistant"}})}
+	for _, piece := range r.pieces() {
+		events = append(events, chunk(map[string]any{"contentBlockDelta": map[string]any{"contentBlockIndex": 0, "delta": map[string]any{"text": piece}}}))
+	}
+	return append(events,
+		chunk(map[string]any{"messageStop": map[string]any{"stopReason": r.stop()}}),
+		chunkMeta(map[string]any{"metadata": map[string]any{"usage": novaUsage(sv, r.OutputTokens)}, "amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens)}))
+}
+
+func titanEmbedAnswer(_ *inference, sv served, _ Reply) any {
+	return map[string]any{"embedding": []float64{0.25, -0.5, 0.125}, "inputTextTokenCount": sv.input}
+}
+
+func titanTextAnswer(_ *inference, sv served, r Reply) any {
+	return map[string]any{"inputTextTokenCount": sv.input, "results": []any{map[string]any{"tokenCount": r.OutputTokens, "outputText": r.Text, "completionReason": "FINISH"}}}
+}
+
+func (s *Server) parseCohereEmbed(n *node, in *inference) *refusal {
+	texts := n.get("texts").list()
+	if len(texts) == 0 || n.get("input_type").text() == "" {
+		return invalid("texts and input_type are required")
+	}
+	in.noOutput = true
+	in.request.Messages = len(texts)
+	for _, t := range texts {
+		in.addText(s, messages, t, t)
+	}
+	return nil
+}
+
+// cohereEmbedAnswer tells no tokens: the header is the only source.
+func cohereEmbedAnswer(in *inference, _ served, _ Reply) any {
+	embeddings := make([]any, in.request.Messages)
+	for i := range embeddings {
+		embeddings[i] = []float64{0.25, -0.5, 0.125}
+	}
+	return map[string]any{"id": "1", "embeddings": embeddings, "response_type": "embeddings_floats"}
+}
+
+func llamaAnswer(_ *inference, sv served, r Reply) any {
+	return map[string]any{"generation": r.Text, "prompt_token_count": sv.input, "generation_token_count": r.OutputTokens, "stop_reason": "stop"}
+}
+
+func llamaEvents(_ *inference, sv served, r Reply) []event {
+	var events []event
+	for _, piece := range r.pieces() {
+		events = append(events, chunk(map[string]any{"generation": piece}))
+	}
+	return append(events, chunkMeta(map[string]any{
+		"generation": "", "prompt_token_count": nil, "generation_token_count": r.OutputTokens, "stop_reason": "stop",
+		"amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens),
+	}))
+}
+
+// mistralAnswer tells no tokens: the headers are the only source.
+func mistralAnswer(_ *inference, _ served, r Reply) any {
+	return map[string]any{"outputs": []any{map[string]any{"text": r.Text, "stop_reason": "stop"}}}
+}
+
+// parseChat reads bodies in the shape of OpenAI's chat completions, which many families share.
+func (s *Server) parseChat(n *node, in *inference) *refusal {
+	limit := n.get("max_completion_tokens")
+	if limit == nil {
+		limit = n.get("max_tokens")
+	}
+	if err := in.limit(limit); err != nil {
+		return err
+	}
+	list := n.get("messages").list()
+	if len(list) == 0 {
+		return invalid("messages must not be empty")
+	}
+	in.request.Messages = len(list)
+	in.tier = n.get("service_tier").text()
+	for _, m := range list {
+		in.overhead += messageTokens
+		content := m.get("content")
+		if content.kind() == '"' {
+			in.request.LastText = content.text()
+			in.addText(s, messages, content, content)
+			continue
+		}
+		in.addJSON(s, messages, m)
+	}
+	for _, t := range n.get("tools").list() {
+		in.addJSON(s, messages, t)
+	}
+	return nil
+}
+
+func chatUsage(sv served, output int) map[string]any {
+	return map[string]any{"prompt_tokens": sv.input, "completion_tokens": output, "total_tokens": sv.input + output}
+}
+
+func chatAnswer(in *inference, sv served, r Reply) any {
+	return map[string]any{
+		"id": "chatcmpl-1", "object": "chat.completion", "model": in.model.ID, "usage": chatUsage(sv, r.OutputTokens),
+		"choices": []any{map[string]any{"index": 0, "finish_reason": "stop", "message": map[string]any{"role": "assistant", "content": r.Text}}},
+	}
+}
+
+func chatEvents(in *inference, sv served, r Reply) []event {
+	var events []event
+	for _, piece := range r.pieces() {
+		events = append(events, chunk(map[string]any{"object": "chat.completion.chunk", "choices": []any{map[string]any{"index": 0, "delta": map[string]any{"content": piece}}}}))
+	}
+	return append(events, chunkMeta(map[string]any{
+		"object": "chat.completion.chunk", "choices": []any{map[string]any{"index": 0, "delta": map[string]any{}, "finish_reason": "stop"}},
+		"usage": chatUsage(sv, r.OutputTokens), "amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens),
+	}))
+}
+
+// chunk is an event of InvokeModelWithResponseStream; chunkMeta is one that tells usage.
+func chunk(body any) event     { return event{chunkEvent, chunkBody(body)} }
+func chunkMeta(body any) event { return event{usageChunkEvent, chunkBody(body)} }
+
+func chunkBody(body any) map[string]any {
+	raw, _ := json.Marshal(body) // maps, strings and numbers
+	return map[string]any{"bytes": raw}
+}

@@ -1,0 +1,181 @@
+package bedrocktest
+
+import (
+	"crypto/sha256"
+	"sync"
+)
+
+// The sections of a prompt, in the order in which the cache reads them.
+const (
+	tools    = "tools"
+	system   = "system"
+	messages = "messages"
+)
+
+// block is one position of the prompt's prefix.
+type block struct {
+	section   string
+	hash      [32]byte
+	tokens    int
+	point     string // TTL of the cache point behind it: "5m", "1h"; empty without one
+	reasoning bool
+}
+
+// inference is a validated request, in the terms that all dialects share.
+type inference struct {
+	model   *model
+	profile string
+	blocks  []block
+	// variant is what changes the message level without being in it: tool choice, thinking, whether there are images.
+	variant   string
+	overhead  int // tokens of framing
+	maxTokens int
+	tier      string
+	latency   string
+	request   Request
+	noOutput  bool // embeddings
+	hasImages bool
+	// lastIsText says that the last message block is text: Nova takes cache points behind nothing else.
+	lastIsText bool
+}
+
+// Request is what a Reply function is told of a request.
+type Request struct {
+	Seq         int // from 1
+	Operation   string
+	ModelID     string // the foundation model
+	MaxTokens   int    // the model's maximum when the request names none
+	InputTokens int    // cached ones included
+	Messages    int
+	LastText    string // the last text block of the last message
+}
+
+// add appends a block to the prompt.
+func (in *inference) add(s *Server, section, raw string, tokens int) *block {
+	in.blocks = append(in.blocks, block{section: section, hash: sha256.Sum256([]byte(raw)), tokens: tokens})
+	return &in.blocks[len(in.blocks)-1]
+}
+
+// addText appends a block of text, counted from memory when it was seen before.
+func (in *inference) addText(s *Server, section string, raw, text *node) *block {
+	b := in.add(s, section, raw.raw, 0)
+	b.tokens = s.counts.of(b.hash, func() int { return s.opts.count(text.text()) })
+	return b
+}
+
+// addJSON appends a block that the model reads as JSON.
+func (in *inference) addJSON(s *Server, section string, raw *node) *block {
+	b := in.add(s, section, raw.raw, 0)
+	b.tokens = s.counts.of(b.hash, func() int { return s.opts.count(raw.raw) })
+	return b
+}
+
+// point puts a cache point behind the last block.
+func (in *inference) point(section, ttl string) *refusal {
+	rule := in.model.Cache
+	if rule == nil {
+		return &refusal{403, "AccessDeniedException", "You invoked an unsupported model or your request did not allow prompt caching. See the documentation for more information."}
+	}
+	if ttl == "" {
+		ttl = "5m"
+	}
+	if !contains(rule.TTLs, ttl) {
+		return invalid("the ttl of a cache point is not supported by this model")
+	}
+	if !contains(rule.Fields, section) {
+		return invalid("extraneous key [cachePoint] is not permitted in %s of this model", section)
+	}
+	if len(in.blocks) == 0 || in.blocks[len(in.blocks)-1].section != section {
+		return invalid("a cache point must follow content of its own section")
+	}
+	last := &in.blocks[len(in.blocks)-1]
+	if last.reasoning {
+		return invalid("Cache point cannot be inserted after reasoning block.")
+	}
+	if last.point != "" {
+		return invalid("two cache points follow the same block")
+	}
+	last.point = ttl
+	return in.checkPoints()
+}
+
+// checkPoints enforces how many points there are and the order of their lifetimes.
+func (in *inference) checkPoints() *refusal {
+	n, short := 0, false
+	for _, b := range in.blocks {
+		if b.point == "" {
+			continue
+		}
+		n++
+		if b.point == "1h" && short {
+			return invalid("a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block. Note that blocks are processed in the following order: `tools`, `system`, `messages`.")
+		}
+		short = short || b.point == "5m"
+	}
+	if n > in.model.Cache.Points {
+		return invalid("A maximum of %d blocks with cache_control may be provided. Found %d.", in.model.Cache.Points, n)
+	}
+	return nil
+}
+
+// finish checks what needs the whole prompt.
+func (in *inference) finish() *refusal {
+	in.request.InputTokens = in.overhead
+	for _, b := range in.blocks {
+		in.request.InputTokens += b.tokens
+	}
+	if in.model.Window > 0 && in.request.InputTokens > in.model.Window && in.model.Long.Above == 0 || in.request.InputTokens > maxInput {
+		return invalid("Input is too long for requested model.")
+	}
+	limit := in.model.Output
+	switch {
+	case in.noOutput:
+		in.maxTokens = 0
+	case in.maxTokens == 0:
+		in.maxTokens = limit
+	case limit > 0 && in.maxTokens > limit:
+		return invalid("The maximum tokens you requested exceeds the model limit of %d.", limit)
+	}
+	if in.tier != "" && in.tier != "default" && in.model.Provider == "anthropic" {
+		return invalid("The service tier is not supported by this model.")
+	}
+	in.request.MaxTokens, in.request.ModelID = in.maxTokens, in.model.ID
+	return nil
+}
+
+// maxInput bounds every request, so that no bill can leave the range of its integers.
+const maxInput = 10_000_000
+
+func contains(list []string, s string) bool {
+	for _, l := range list {
+		if l == s {
+			return true
+		}
+	}
+	return false
+}
+
+// counts remembers the tokens of blocks, so that a growing conversation costs what is new. It is safe for concurrent use.
+type counts struct {
+	mu   sync.Mutex
+	seen map[[32]byte]int
+}
+
+const maxCounts = 1 << 16
+
+func (c *counts) of(hash [32]byte, count func() int) int {
+	c.mu.Lock()
+	n, ok := c.seen[hash]
+	c.mu.Unlock()
+	if ok {
+		return n
+	}
+	n = count()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.seen == nil || len(c.seen) >= maxCounts {
+		c.seen = make(map[[32]byte]int)
+	}
+	c.seen[hash] = n
+	return n
+}

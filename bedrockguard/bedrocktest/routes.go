@@ -1,0 +1,235 @@
+package bedrocktest
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// maxBody is the largest request that is read.
+const maxBody = 32 << 20
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.running.Add(1)
+	defer s.running.Done()
+	seq := int(s.seq.Add(1))
+	// The whole request first: a client that is answered while it writes loses its connection.
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	w.Header().Set("x-amzn-requestid", requestID())
+	if refused := s.route(w, r, seq, body); refused != nil {
+		s.wait(r.Context(), s.opts.FirstByteDelay)
+		refused.write(w)
+	}
+}
+
+func requestID() string {
+	var id [16]byte
+	rand.Read(id[:]) //nolint:errcheck // never fails
+	return hex.EncodeToString(id[:])
+}
+
+func (r *refusal) write(w http.ResponseWriter) {
+	w.Header().Set("x-amzn-errortype", r.errType)
+	w.Header().Set("content-type", "application/json")
+	w.WriteHeader(r.status)
+	_ = json.NewEncoder(w).Encode(map[string]string{"message": r.message})
+}
+
+func (s *Server) route(w http.ResponseWriter, r *http.Request, seq int, body []byte) *refusal {
+	if !authorized(r) {
+		return &refusal{403, "AccessDeniedException", "Missing Authentication Token"}
+	}
+	path := strings.Split(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
+	switch {
+	case len(path) == 3 && path[0] == "model" && r.Method == http.MethodPost:
+		return s.model(w, r, seq, path[1], path[2], body)
+	case len(path) == 5 && path[0] == "guardrail" && path[4] == "apply" && r.Method == http.MethodPost:
+		return answer(w, map[string]any{"action": "NONE", "outputs": []any{}, "assessments": []any{}, "usage": map[string]any{
+			"topicPolicyUnits": 0, "contentPolicyUnits": 1, "wordPolicyUnits": 0, "sensitiveInformationPolicyUnits": 0,
+			"sensitiveInformationPolicyFreeUnits": 0, "contextualGroundingPolicyUnits": 0,
+		}})
+	case path[0] == "async-invoke" && len(path) == 1 && r.Method == http.MethodGet:
+		return answer(w, map[string]any{"asyncInvokeSummaries": []any{}})
+	case path[0] == "async-invoke" && len(path) == 2 && r.Method == http.MethodGet:
+		return &refusal{404, "ResourceNotFoundException", "There is no such asynchronous invocation."}
+	default:
+		return &refusal{404, "UnknownOperationException", "The operation is not served here."}
+	}
+}
+
+func answer(w http.ResponseWriter, body any) *refusal {
+	w.Header().Set("content-type", "application/json")
+	_ = json.NewEncoder(w).Encode(body)
+	return nil
+}
+
+// authorized checks the form of the credentials; there is nothing behind them.
+func authorized(r *http.Request) bool {
+	auth := r.Header.Get("Authorization")
+	if token, ok := strings.CutPrefix(auth, "Bearer "); ok {
+		return token != ""
+	}
+	fields, ok := strings.CutPrefix(auth, "AWS4-HMAC-SHA256 ")
+	return ok && r.Header.Get("X-Amz-Date") != "" && strings.Contains(fields, "Credential=") &&
+		strings.Contains(fields, "SignedHeaders=") && strings.Contains(fields, "Signature=")
+}
+
+// model serves the operations on one model.
+func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID, operation string, body []byte) *refusal {
+	m, profile, ok := lookup(modelID, s.opts.Names)
+	if !ok {
+		return &refusal{404, "ResourceNotFoundException", "The model or inference profile is not found."}
+	}
+	n, refused := parseJSON(body)
+	if refused != nil {
+		return refused
+	}
+	in := &inference{model: m, profile: profile, request: Request{Seq: seq, Operation: operation}}
+	var d dialect
+	switch operation {
+	case "converse", "converse-stream":
+		if m.Embedding {
+			return invalid("This action doesn't support the model that you provided.")
+		}
+		d = dialect{(*Server).parseConverse, converseAnswer, converseEvents}
+	case "invoke", "invoke-with-response-stream":
+		d = dialectOf(m)
+		in.tier = strings.ToLower(r.Header.Get("X-Amzn-Bedrock-Service-Tier"))
+		in.latency = r.Header.Get("X-Amzn-Bedrock-PerformanceConfig-Latency")
+	case "count-tokens":
+		return s.countTokens(w, n, in, profile)
+	}
+	streams := strings.HasSuffix(operation, "stream")
+	if d.parse == nil || streams && d.events == nil {
+		return invalid("This action doesn't support the model that you provided.")
+	}
+	if refused := d.parse(s, n, in); refused != nil {
+		return refused
+	}
+	if refused := in.finish(); refused != nil {
+		return refused
+	}
+	return s.infer(w, r, in, d, streams)
+}
+
+// infer charges a valid request and answers it, or does to it what the faults say.
+func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d dialect, streams bool) *refusal {
+	fault := FaultKind("")
+	if s.opts.Faults != nil {
+		fault = s.opts.Faults(int(s.faultSeq.Add(1)))
+	}
+	if !fault.billed() {
+		return fault.status()
+	}
+	var reply Reply
+	if s.opts.Reply != nil {
+		reply = s.opts.Reply(in.request)
+	}
+	reply = reply.complete(s, in)
+	if in.noOutput {
+		reply.OutputTokens = 0
+	}
+	now := s.opts.Clock()
+	sv := s.cache.serve(in, now)
+	s.book.charge(in.model, Inference{
+		Seq: in.request.Seq, Time: now, Operation: in.request.Operation, ModelID: in.model.ID, Profile: in.profile,
+		RequestID: w.Header().Get("x-amzn-requestid"), InvocationID: r.Header.Get("Amz-Sdk-Invocation-Id"),
+		Reservation: s.reservation(r), Tier: in.tier, InputTokens: int64(sv.input), CacheReadTokens: int64(sv.read),
+		CacheWrite5mTokens: int64(sv.write5m), CacheWrite1hTokens: int64(sv.write1h), OutputTokens: int64(reply.OutputTokens), Fault: fault,
+	})
+	switch fault {
+	case Reset:
+		s.reset(w)
+	case Stall:
+		s.wait(r.Context(), s.opts.StallLimit)
+		s.reset(w)
+	}
+	if refused := fault.status(); refused != nil {
+		return refused
+	}
+	if !s.wait(r.Context(), s.opts.FirstByteDelay) {
+		panic(http.ErrAbortHandler)
+	}
+	s.cache.begun(sv)
+	if streams {
+		s.stream(w, r, d.events(in, sv, reply), fault)
+		return nil
+	}
+	s.unary(w, in, sv, reply, d.answer(in, sv, reply), fault)
+	return nil
+}
+
+func (s *Server) reservation(r *http.Request) string {
+	if s.opts.ReservationHeader == "" {
+		return ""
+	}
+	return r.Header.Get(s.opts.ReservationHeader)
+}
+
+// unary writes an answer in one piece, InvokeModel's with the counts in its headers.
+func (s *Server) unary(w http.ResponseWriter, in *inference, sv served, r Reply, body any, fault FaultKind) {
+	invoke := in.request.Operation == "invoke"
+	if fault == MissingUsage {
+		body = withoutUsage(body)
+	}
+	raw, _ := json.Marshal(body) // maps, strings and numbers
+	h := w.Header()
+	h.Set("content-type", "application/json")
+	h.Set("content-length", strconv.Itoa(len(raw)))
+	if invoke && fault != MissingUsage {
+		h.Set("X-Amzn-Bedrock-Input-Token-Count", strconv.Itoa(sv.input))
+		h.Set("X-Amzn-Bedrock-Output-Token-Count", strconv.Itoa(r.OutputTokens))
+		h.Set("X-Amzn-Bedrock-Cache-Read-Input-Token-Count", strconv.Itoa(sv.read))
+		h.Set("X-Amzn-Bedrock-Cache-Write-Input-Token-Count", strconv.Itoa(sv.write5m+sv.write1h))
+		h.Set("X-Amzn-Bedrock-Invocation-Latency", "2")
+		if in.tier != "" {
+			h.Set("X-Amzn-Bedrock-Service-Tier", in.tier)
+		}
+	}
+	w.WriteHeader(http.StatusOK)
+	if fault == Truncate {
+		_, _ = w.Write(raw[:len(raw)/2])
+		s.cut(w)
+	}
+	_, _ = w.Write(raw)
+}
+
+// withoutUsage drops what tells tokens, in any dialect.
+func withoutUsage(body any) any {
+	answer, ok := body.(map[string]any)
+	if !ok {
+		return body
+	}
+	for _, key := range []string{"usage", "prompt_token_count", "generation_token_count", "inputTextTokenCount", "results"} {
+		delete(answer, key)
+	}
+	return answer
+}
+
+func (s *Server) countTokens(w http.ResponseWriter, n *node, in *inference, profile string) *refusal {
+	input := n.get("input")
+	var refused *refusal
+	switch converse := input.get("converse"); {
+	case profile != "" || in.model.Provider != "anthropic":
+		return invalid("The provided model doesn't support counting tokens.")
+	case converse != nil:
+		refused = s.parseConverse(converse, in)
+	default:
+		return invalid("input.converse is required here")
+	}
+	if refused == nil {
+		refused = in.finish()
+	}
+	if refused != nil {
+		return refused
+	}
+	return answer(w, map[string]any{"inputTokens": in.request.InputTokens})
+}

@@ -1,0 +1,163 @@
+package bedrocktest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+)
+
+// Options configures a Server. The zero value is a service without faults.
+type Options struct {
+	// Clock is the service's time, by which cache entries lapse. Nil is time.Now.
+	Clock func() time.Time
+	// Region is what Config names. Empty is us-east-1.
+	Region string
+	// Reply makes the model's answers; it must be safe for concurrent use. Nil answers a short text.
+	Reply func(Request) Reply
+	// CountTokens replaces the tokenizer; it must be safe for concurrent use. Nil counts densely.
+	CountTokens func(text string) int
+	// Faults decides what goes wrong. Nil lets everything pass.
+	Faults Faults
+	// Names maps opaque ids, such as ARNs of application inference profiles, to the model or profile behind them.
+	Names map[string]string
+	// ReservationHeader names a request header that is entered into the bill with each inference.
+	ReservationHeader string
+	// FirstByteDelay is how long an answer waits after the whole request was read: a client that is answered while
+	// it still writes loses the connection. Zero is two milliseconds; negative is none.
+	FirstByteDelay time.Duration
+	// EventDelay is the pause between the events of a stream. Zero is none.
+	EventDelay time.Duration
+	// StallLimit bounds how long a stalled request is held. Zero is a second.
+	StallLimit time.Duration
+}
+
+func (o *Options) count(text string) int {
+	if o.CountTokens != nil {
+		return o.CountTokens(text)
+	}
+	return countTokens(text)
+}
+
+// Server is a simulated Bedrock runtime. It is safe for concurrent use.
+type Server struct {
+	opts      Options
+	listener  net.Listener
+	http      *http.Server
+	transport *http.Transport
+	book      book
+	cache     promptCache
+	counts    counts
+	seq       atomic.Int64
+	faultSeq  atomic.Int64
+	running   sync.WaitGroup
+	done      chan struct{}
+	closing   sync.Once
+}
+
+// New starts a server that the test closes.
+func New(tb testing.TB, o Options) *Server {
+	tb.Helper()
+	s, err := Start(o)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(s.Close)
+	return s
+}
+
+// Start starts a server on a free port of the loopback interface. The caller closes it.
+func Start(o Options) (*Server, error) {
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Region == "" {
+		o.Region = "us-east-1"
+	}
+	if o.FirstByteDelay == 0 {
+		o.FirstByteDelay = 2 * time.Millisecond
+	}
+	if o.StallLimit == 0 {
+		o.StallLimit = time.Second
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("bedrocktest: %w", err)
+	}
+	s := &Server{opts: o, listener: listener, done: make(chan struct{})}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	s.http = &http.Server{Handler: s, Protocols: protocols, ReadHeaderTimeout: time.Minute}
+	s.transport = http.DefaultTransport.(*http.Transport).Clone()
+	s.transport.MaxIdleConnsPerHost = 256
+	s.transport.Proxy = nil
+	s.running.Go(func() {
+		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			s.listener.Close()
+		}
+	})
+	return s, nil
+}
+
+// Close ends the server and everything that it does.
+func (s *Server) Close() {
+	s.closing.Do(func() {
+		close(s.done)
+		s.http.Close()
+		s.transport.CloseIdleConnections()
+		s.running.Wait()
+	})
+}
+
+// URL returns the endpoint.
+func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
+
+// Config returns a config whose clients talk to the server, with credentials that open nothing and a connection pool that
+// ends with the server.
+func (s *Server) Config() aws.Config {
+	return aws.Config{
+		Region:       s.opts.Region,
+		BaseEndpoint: aws.String(s.URL()),
+		HTTPClient:   &http.Client{Transport: s.transport},
+		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: "AKIDSIMULATED", SecretAccessKey: "simulated"}, nil
+		}),
+	}
+}
+
+// Bill returns what has been charged so far.
+func (s *Server) Bill() Bill { return s.book.snapshot() }
+
+// Inferences returns each billed request, in the order in which they were charged.
+func (s *Server) Inferences() []Inference { return s.book.all() }
+
+// Requests returns how many requests arrived, refused ones included.
+func (s *Server) Requests() int { return int(s.seq.Load()) }
+
+// Reset forgets the bill. The cache stays.
+func (s *Server) Reset() { s.book.reset() }
+
+// wait pauses, and reports false when the client or the server is gone first.
+func (s *Server) wait(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	case <-s.done:
+		return false
+	}
+}

@@ -1,0 +1,83 @@
+package bedrocktest
+
+import (
+	"bytes"
+	"encoding/json"
+	"net"
+	"net/http"
+
+	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
+)
+
+// event is one frame of an event stream.
+type event struct {
+	kind string
+	body map[string]any
+}
+
+// The kinds of event that are treated apart; the third is a chunk that tells usage.
+const (
+	metadataEvent   = "metadata"
+	chunkEvent      = "chunk"
+	usageChunkEvent = "usage-chunk"
+)
+
+// frame encodes an event with its prelude, headers and checksums.
+func (e event) frame() []byte {
+	kind := e.kind
+	if kind == usageChunkEvent {
+		kind = chunkEvent
+	}
+	payload, _ := json.Marshal(e.body) // maps, strings and numbers
+	var headers eventstream.Headers
+	headers.Set(":event-type", eventstream.StringValue(kind))
+	headers.Set(":content-type", eventstream.StringValue("application/json"))
+	headers.Set(":message-type", eventstream.StringValue("event"))
+	var out bytes.Buffer
+	_ = eventstream.NewEncoder().Encode(&out, eventstream.Message{Headers: headers, Payload: payload}) // a buffer takes everything
+	return out.Bytes()
+}
+
+// stream writes events as frames. A truncated one ends in the middle of a frame.
+func (s *Server) stream(w http.ResponseWriter, r *http.Request, events []event, fault FaultKind) {
+	w.Header().Set("content-type", "application/vnd.amazon.eventstream")
+	w.WriteHeader(http.StatusOK)
+	flush := http.NewResponseController(w).Flush
+	for i, e := range events {
+		if fault == MissingUsage && (e.kind == metadataEvent || e.kind == usageChunkEvent) {
+			continue
+		}
+		frame := e.frame()
+		if fault == Truncate && i == len(events)/2 {
+			_, _ = w.Write(frame[:len(frame)/2])
+			_ = flush()
+			s.cut(w)
+		}
+		if _, err := w.Write(frame); err != nil {
+			return
+		}
+		if s.opts.EventDelay > 0 {
+			_ = flush()
+			if !s.wait(r.Context(), s.opts.EventDelay) {
+				panic(http.ErrAbortHandler)
+			}
+		}
+	}
+}
+
+// reset ends a request with a TCP reset, or a stream reset over HTTP/2. It does not return.
+func (s *Server) reset(w http.ResponseWriter) {
+	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0)
+		}
+		conn.Close()
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// cut ends an answer that has begun. It does not return.
+func (s *Server) cut(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).Flush()
+	panic(http.ErrAbortHandler)
+}

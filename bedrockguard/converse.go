@@ -1,0 +1,346 @@
+package bedrockguard
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/document"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
+	"github.com/bedrockguard/bedrockguard-go/internal/wire"
+)
+
+// converseParts is what Converse and ConverseStream inputs have in common.
+type converseParts struct {
+	System      []types.SystemContentBlock
+	Messages    []types.Message
+	Tools       *types.ToolConfiguration
+	Inference   *types.InferenceConfiguration
+	Additional  document.Interface
+	Guardrail   bool
+	Tier        *types.ServiceTier
+	Performance *types.PerformanceConfiguration
+	Variables   map[string]types.PromptVariableValues
+	Output      *types.OutputConfig
+}
+
+// askOfConverse reads a typed request without looking into its text: the serialised body tells its length later, which
+// costs nothing. Only media are measured here, because their bytes say little about their tokens.
+func askOfConverse(p converseParts) (ask, error) {
+	a := ask{textBytes: -1, choices: 1}
+	w := converseWalk{}
+	w.all(p)
+	a.media, a.embedded, a.writes, a.unpriced = w.prompt, w.embedded, w.writes, w.unpriced
+	if p.Guardrail {
+		a.unpriced = "the guardrail"
+	}
+	if p.Tier != nil {
+		a.tier = string(p.Tier.Type)
+	}
+	if p.Performance != nil {
+		a.latency = string(p.Performance.Latency)
+	}
+	if p.Inference != nil && p.Inference.MaxTokens != nil {
+		if *p.Inference.MaxTokens <= 0 {
+			return a, malformed("inferenceConfig.maxTokens", fmt.Sprintf("%d tokens, want at least 1", *p.Inference.MaxTokens))
+		}
+		a.maxOutput = int64(*p.Inference.MaxTokens)
+	}
+	if err := a.addAdditional(p.Additional); err != nil {
+		return a, err
+	}
+	a.prompt = func() (tokens.Prompt, error) {
+		full := converseWalk{text: true}
+		full.all(p)
+		return full.prompt, full.err
+	}
+	return a, nil
+}
+
+// addAdditional takes in the fields that bypass Converse's own: they can raise the output and the price of a request,
+// never lower them.
+func (a *ask) addAdditional(fields document.Interface) error {
+	if fields == nil {
+		return nil
+	}
+	raw, err := fields.MarshalSmithyDocument()
+	if err != nil {
+		return malformed("additionalModelRequestFields", "can't be marshaled")
+	}
+	extra, err := wire.ParseExtra(raw)
+	if err != nil {
+		return err
+	}
+	a.extraOutput = extra.MaxTokens
+	a.choices = max(a.choices, extra.Choices)
+	a.writes = max(a.writes, extra.CacheWrites)
+	if extra.Unpriced != "" {
+		a.unpriced = extra.Unpriced
+	}
+	return nil
+}
+
+// converseWalk goes through a request in the order in which the model reads it. Without text it collects only what
+// the length of the serialised body does not tell; with text it collects every block.
+type converseWalk struct {
+	text     bool
+	prompt   tokens.Prompt
+	embedded int64
+	writes   budget.CacheWrites
+	unpriced string
+	err      error
+}
+
+func (w *converseWalk) all(p converseParts) {
+	w.tools(p.Tools)
+	for _, b := range p.System {
+		w.system(b)
+	}
+	for i := range p.Messages {
+		w.prompt.Messages++
+		for _, b := range p.Messages[i].Content {
+			w.content(b)
+		}
+	}
+	if !w.text {
+		return
+	}
+	w.document(p.Additional)
+	for name, v := range p.Variables {
+		w.words(&name)
+		if t, ok := v.(*types.PromptVariableValuesMemberText); ok {
+			w.words(&t.Value)
+		} else {
+			w.opaque()
+		}
+	}
+	w.output(p.Output)
+}
+
+func (w *converseWalk) output(o *types.OutputConfig) {
+	if o == nil || o.TextFormat == nil {
+		return
+	}
+	schema, ok := o.TextFormat.Structure.(*types.OutputFormatStructureMemberJsonSchema)
+	if !ok {
+		w.opaque()
+		return
+	}
+	w.words(schema.Value.Name, schema.Value.Description, schema.Value.Schema)
+}
+
+func (w *converseWalk) tools(c *types.ToolConfiguration) {
+	if c == nil {
+		return
+	}
+	for _, t := range c.Tools {
+		switch t := t.(type) {
+		case *types.ToolMemberToolSpec:
+			w.prompt.Tools++
+			w.words(t.Value.Name, t.Value.Description)
+			if schema, ok := t.Value.InputSchema.(*types.ToolInputSchemaMemberJson); ok {
+				w.document(schema.Value)
+			} else if t.Value.InputSchema != nil {
+				w.opaque()
+			}
+		case *types.ToolMemberCachePoint:
+			w.point(t.Value)
+		case *types.ToolMemberSystemTool:
+			w.unpriced = "the provider's own tool in toolConfig"
+		default:
+			w.opaque()
+		}
+	}
+}
+
+func (w *converseWalk) system(b types.SystemContentBlock) {
+	switch b := b.(type) {
+	case *types.SystemContentBlockMemberText:
+		w.words(&b.Value)
+	case *types.SystemContentBlockMemberCachePoint:
+		w.point(b.Value)
+	case *types.SystemContentBlockMemberGuardContent:
+		w.guarded(b.Value)
+	default:
+		w.opaque()
+	}
+}
+
+func (w *converseWalk) content(b types.ContentBlock) {
+	switch b := b.(type) {
+	case *types.ContentBlockMemberText:
+		w.words(&b.Value)
+	case *types.ContentBlockMemberCachePoint:
+		w.point(b.Value)
+	case *types.ContentBlockMemberToolUse:
+		w.words(b.Value.Name, b.Value.ToolUseId)
+		w.document(b.Value.Input)
+	case *types.ContentBlockMemberToolResult:
+		w.words(b.Value.ToolUseId)
+		for _, r := range b.Value.Content {
+			w.toolResult(r)
+		}
+	case *types.ContentBlockMemberReasoningContent:
+		w.reasoning(b.Value)
+	case *types.ContentBlockMemberImage:
+		w.image(string(b.Value.Format), b.Value.Source)
+	case *types.ContentBlockMemberDocument:
+		w.file(b.Value)
+	case *types.ContentBlockMemberGuardContent:
+		w.guarded(b.Value)
+	case *types.ContentBlockMemberSearchResult:
+		w.search(b.Value)
+	case *types.ContentBlockMemberCitationsContent:
+		w.citations(b.Value)
+	case *types.ContentBlockMemberToolAddition, *types.ContentBlockMemberToolRemoval:
+		w.prompt.OtherBytes += toolReferenceBytes
+	default: // video, audio, and whatever the SDK adds
+		w.opaque()
+	}
+}
+
+// toolReferenceBytes bounds the text of a mid-conversation reference to a tool: a name has 64 characters at most.
+const toolReferenceBytes = 128
+
+func (w *converseWalk) toolResult(r types.ToolResultContentBlock) {
+	switch r := r.(type) {
+	case *types.ToolResultContentBlockMemberText:
+		w.words(&r.Value)
+	case *types.ToolResultContentBlockMemberJson:
+		w.document(r.Value)
+	case *types.ToolResultContentBlockMemberImage:
+		w.image(string(r.Value.Format), r.Value.Source)
+	case *types.ToolResultContentBlockMemberDocument:
+		w.file(r.Value)
+	case *types.ToolResultContentBlockMemberSearchResult:
+		w.search(r.Value)
+	default:
+		w.opaque()
+	}
+}
+
+func (w *converseWalk) reasoning(b types.ReasoningContentBlock) {
+	switch b := b.(type) {
+	case *types.ReasoningContentBlockMemberReasoningText:
+		w.words(b.Value.Text, b.Value.Signature)
+	case *types.ReasoningContentBlockMemberRedactedContent:
+		// Encrypted reasoning: its bytes bound its tokens as base64 in the body does, so nothing is deducted.
+		w.prompt.OtherBytes += int64(len(b.Value))
+	default:
+		w.opaque()
+	}
+}
+
+func (w *converseWalk) guarded(b types.GuardrailConverseContentBlock) {
+	switch b := b.(type) {
+	case *types.GuardrailConverseContentBlockMemberText:
+		w.words(b.Value.Text)
+	case *types.GuardrailConverseContentBlockMemberImage:
+		if data, ok := b.Value.Source.(*types.GuardrailConverseImageSourceMemberBytes); ok {
+			w.embed(len(data.Value))
+			w.add(tokens.ImageBlock(string(b.Value.Format), bytes.NewReader(data.Value), int64(len(data.Value))))
+		} else {
+			w.opaque()
+		}
+	default:
+		w.opaque()
+	}
+}
+
+func (w *converseWalk) image(format string, source types.ImageSource) {
+	data, ok := source.(*types.ImageSourceMemberBytes)
+	if !ok {
+		// In S3: the size is unknown, the family's largest image is not.
+		w.add(tokens.Block{Kind: tokens.Image, Format: format})
+		return
+	}
+	w.embed(len(data.Value))
+	w.add(tokens.ImageBlock(format, bytes.NewReader(data.Value), int64(len(data.Value))))
+}
+
+func (w *converseWalk) file(d types.DocumentBlock) {
+	w.words(d.Name, d.Context)
+	switch s := d.Source.(type) {
+	case *types.DocumentSourceMemberBytes:
+		w.embed(len(s.Value))
+		w.add(tokens.DocumentBlock(string(d.Format), s.Value))
+	case *types.DocumentSourceMemberText:
+		w.words(&s.Value)
+	case *types.DocumentSourceMemberContent:
+		for _, part := range s.Value {
+			if t, ok := part.(*types.DocumentContentBlockMemberText); ok {
+				w.words(&t.Value)
+			} else {
+				w.opaque()
+			}
+		}
+	default:
+		w.opaque()
+	}
+}
+
+func (w *converseWalk) search(s types.SearchResultBlock) {
+	w.words(s.Source, s.Title)
+	for _, c := range s.Content {
+		w.words(c.Text)
+	}
+}
+
+func (w *converseWalk) citations(c types.CitationsContentBlock) {
+	for _, g := range c.Content {
+		if t, ok := g.(*types.CitationGeneratedContentMemberText); ok {
+			w.words(&t.Value)
+		} else {
+			w.opaque()
+		}
+	}
+	for _, cite := range c.Citations {
+		w.words(cite.Source, cite.Title)
+		for _, s := range cite.SourceContent {
+			if t, ok := s.(*types.CitationSourceContentMemberText); ok {
+				w.words(&t.Value)
+			} else {
+				w.opaque()
+			}
+		}
+	}
+}
+
+func (w *converseWalk) point(p types.CachePointBlock) {
+	writes := budget.CacheWrites5m
+	if p.Ttl != "" && p.Ttl != types.CacheTTLFiveMinutes {
+		writes = budget.CacheWrites1h // also for a TTL that is unknown: the dearest
+	}
+	w.writes = max(w.writes, writes)
+}
+
+func (w *converseWalk) words(texts ...*string) {
+	if !w.text {
+		return
+	}
+	for _, t := range texts {
+		if t != nil {
+			w.add(tokens.Block{Kind: tokens.Text, Text: *t})
+		}
+	}
+}
+
+func (w *converseWalk) document(d document.Interface) {
+	if !w.text || d == nil {
+		return
+	}
+	raw, err := d.MarshalSmithyDocument()
+	if err != nil {
+		w.err = err
+		return
+	}
+	w.add(tokens.Block{Kind: tokens.JSON, Text: string(raw)})
+}
+
+func (w *converseWalk) embed(n int) { w.embedded += int64(base64.StdEncoding.EncodedLen(n)) }
+func (w *converseWalk) opaque()     { w.add(tokens.Block{Kind: tokens.Opaque}) }
+
+func (w *converseWalk) add(b tokens.Block) { w.prompt.Blocks = append(w.prompt.Blocks, b) }

@@ -1,0 +1,25 @@
+// Package bedrockguard keeps an Amazon Bedrock client inside its budget. It is not related to Amazon Bedrock Guardrails,
+// which filter content.
+//
+// A Guard installs itself in the middleware stack of the AWS SDK's own client, so that every framework that holds a
+// *bedrockruntime.Client works unchanged:
+//
+//	guard, err := bedrockguard.New(ledger, bedrockguard.Options{})
+//	client := guard.NewFromConfig(cfg) // was: bedrockruntime.NewFromConfig(cfg)
+//
+// # The way of one call
+//
+// The links of the chain nest in this order; each is a file of this package:
+//
+//	identify            Initialize step, once a call: operation, model, scope, worst case      identify.go
+//	  cache             seat of the prompt-cache check                                         cachelink.go
+//	    [SDK's Retry]
+//	      rate          Finalize step, once an attempt: uncached input tokens per scope        rate.go
+//	        reserve     worst case into every matching limit, one atomic step of the store     attempt.go, estimate.go
+//	          [SDK's signing, transport]
+//	            observe Deserialize step, next to the transport: status, headers, stream bytes transport.go, stream.go
+//	        resolve     settle or void, exactly once on every exit                             outcome.go, settle.go
+//
+// Reservations sit inside the SDK's retry loop, because each of its attempts can be billed. An operation that spends and
+// that the guard can't meter is refused; operations that cost nothing pass.
+package bedrockguard

@@ -1,0 +1,73 @@
+package bedrockguard
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
+	"github.com/bedrockguard/bedrockguard-go/internal/wire"
+)
+
+// The outcomes that a caller branches on, besides budget.ErrKilled, budget.ErrStore and cache.ErrRefused. All survive
+// the SDK's wrapping, in streams too (stream.Err()), and none looks retryable to the SDK's retryer.
+var (
+	// ErrBudgetExceeded is budget.ErrExceeded: a limit has no room for the call. The error is a *budget.ExceededError.
+	ErrBudgetExceeded = budget.ErrExceeded
+	// ErrRateLimited says that the scope's rate of uncached input tokens is used up. The error is a *RateLimitedError.
+	ErrRateLimited = errors.New("bedrockguard: rate limited")
+	// ErrUnpriced says that the call can't be priced, and so is never counted as free. The error is an *UnpricedError.
+	ErrUnpriced = catalog.ErrUnpriced
+	// ErrUnsupportedOperation says that the operation spends money in a way that the guard can't meter.
+	ErrUnsupportedOperation = errors.New("bedrockguard: unsupported operation")
+	// ErrMalformedRequest says that the request can't be understood, and so not bounded. The error is a *MalformedError.
+	ErrMalformedRequest = wire.ErrMalformed
+	// ErrIdentity says that Options.Identity could not name the caller.
+	ErrIdentity = errors.New("bedrockguard: caller's identity unknown")
+	// ErrInstalled says that the guard is in the middleware stack already: a second one would count every call twice.
+	ErrInstalled = errors.New("bedrockguard: installed twice on one client")
+	// ErrInvalidOptions says that New can't build a guard as asked. New returns all reasons, joined.
+	ErrInvalidOptions = errors.New("bedrockguard: invalid options")
+)
+
+// UnpricedError names the model or the feature that has no price, and what to do about it. It unwraps to ErrUnpriced.
+type UnpricedError = catalog.UnpricedError
+
+// MalformedError tells where a request can't be understood, without quoting it. It unwraps to ErrMalformedRequest.
+type MalformedError = wire.MalformedError
+
+// RateLimitedError tells how long the scope's token bucket needs. It unwraps to ErrRateLimited.
+type RateLimitedError struct {
+	Scope      budget.Scope
+	Requested  budget.Quantity // uncached input tokens that the call is expected to need
+	PerMinute  int64           // the rate in force
+	RetryAfter time.Duration   // 0 when the call is larger than the bucket and never fits
+}
+
+// Error prints the numbers and what to do.
+func (e *RateLimitedError) Error() string {
+	who := e.Scope.String()
+	if who != "" {
+		who = " for " + who
+	}
+	todo := "larger than the burst: shorten the prompt or raise Rate.Burst"
+	if e.RetryAfter > 0 {
+		todo = "retry after " + e.RetryAfter.Round(time.Millisecond).String()
+	}
+	return fmt.Sprintf("bedrockguard: rate limited%s: need %s at %d per minute: %s", who, e.Requested, e.PerMinute, todo)
+}
+
+// Unwrap returns ErrRateLimited.
+func (e *RateLimitedError) Unwrap() error { return ErrRateLimited }
+
+// RetryableError reports false, so that the SDK does not retry inside its own loop: the guard has waited already.
+func (e *RateLimitedError) RetryableError() bool { return false }
+
+// refusedError keeps the SDK's retryer away from refusals whose text or cause could look like a broken connection.
+type refusedError struct{ error }
+
+func (e refusedError) Unwrap() error { return e.error }
+
+// RetryableError reports false.
+func (refusedError) RetryableError() bool { return false }

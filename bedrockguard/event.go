@@ -1,0 +1,54 @@
+package bedrockguard
+
+import (
+	"context"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// EventKind says what happened.
+type EventKind string
+
+// The kinds of event. Each attempt that is sent gives one EventReserved and one of EventSettled, EventVoided or
+// EventUnsettled.
+const (
+	EventReserved         EventKind = "reserved"          // Worst is set aside
+	EventSettled          EventKind = "settled"           // Actual is posted; Estimated says that it is the worst case
+	EventVoided           EventKind = "voided"            // the reservation was given back
+	EventUnsettled        EventKind = "unsettled"         // the store did not take the settlement: expiry will charge Worst
+	EventDenied           EventKind = "denied"            // a limit, the rate, the cache policy or the store refused: Err
+	EventObserved         EventKind = "observed"          // an observe-only limit would have refused: Err
+	EventThresholdCrossed EventKind = "threshold crossed" // Crossed
+	EventKilled           EventKind = "killed"            // the scope is killed: a call was refused or a stream ended: Err
+	EventEstimateViolated EventKind = "estimate violated" // Actual exceeded Worst: the bound of this model is wrong
+)
+
+// Event tells a listener what became of one attempt. It never holds prompt text. Fields that do not apply are zero.
+type Event struct {
+	Kind        EventKind
+	Operation   string
+	Model       string // the resolved foundation-model id
+	Scope       budget.Scope
+	Attempt     int       // 1 for the first; the SDK's retries count on
+	Reservation budget.ID // zero when nothing was reserved
+	Worst       budget.Charge
+	Actual      budget.Charge
+	Estimated   bool
+	Outcome     Outcome // how the attempt ended
+	Crossed     budget.Crossed
+	Err         error
+}
+
+func (g *Guard) emit(ctx context.Context, c *call, a *attempt, e Event) {
+	if g.opts.OnEvent == nil {
+		return
+	}
+	e.Operation, e.Model, e.Scope = c.operation, c.scope.Model, c.scope
+	if a != nil {
+		e.Attempt = a.number
+		if a.receipt != nil {
+			e.Reservation, e.Worst = a.receipt.Reservation.ID, a.receipt.Reservation.Charge
+		}
+	}
+	g.opts.OnEvent(ctx, e)
+}

@@ -1,0 +1,143 @@
+package bedrockguard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
+	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
+)
+
+// Guard puts a ledger in front of Bedrock clients. It is immutable after New and safe for concurrent use; one Guard can
+// serve any number of clients.
+type Guard struct {
+	ledger   *budget.Ledger
+	opts     Options
+	catalog  *catalog.Catalog
+	counter  *tokens.Counter
+	ratios   *tokens.Ratio
+	rate     *rateLimits
+	watch    *watch
+	identity identity
+	drains   sync.WaitGroup
+}
+
+// New returns a guard over a ledger, or every reason why the options can't be enforced (ErrInvalidOptions).
+func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
+	if ledger == nil {
+		return nil, fmt.Errorf("%w: no ledger", ErrInvalidOptions)
+	}
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	if opts.SettleTimeout == 0 {
+		opts.SettleTimeout = defaultSettleTimeout
+	}
+	if opts.KillPoll == 0 {
+		opts.KillPoll = defaultKillPoll
+	}
+	models, err := newCatalog(opts)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidOptions, err)
+	}
+	if err := reachable(ledger.Policy(), models); err != nil {
+		return nil, err
+	}
+	return &Guard{
+		ledger: ledger, opts: opts, catalog: models,
+		counter: tokens.NewCounter(0), ratios: tokens.NewRatio(),
+		rate: newRateLimits(opts.Rate), watch: newWatch(ledger, opts.KillPoll),
+		identity: identity{ask: opts.Identity},
+	}, nil
+}
+
+// ReadModels reads models in the format of the built-in catalog, for Options.Models.
+func ReadModels(r io.Reader) ([]Model, error) { return catalog.ReadModels(r) }
+
+// Close waits for abandoned streams that are still being drained, or for the context. Clients of the guard may be used
+// on afterwards.
+func (g *Guard) Close(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		g.drains.Wait()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("bedrockguard: streams still draining: %w", ctx.Err())
+	}
+}
+
+func newCatalog(opts Options) (*catalog.Catalog, error) {
+	models, err := catalog.Default().With(opts.Models...)
+	if err != nil || len(opts.ModelFor) == 0 {
+		return models, err
+	}
+	return models.Map(opts.ModelFor)
+}
+
+// reachable reports limits whose Match.Model selects no model that can be priced: they could never apply, which is a
+// mistake in the pattern and must not pass for protection.
+func reachable(policy budget.Policy, models *catalog.Catalog) error {
+	var errs []error
+	for _, l := range policy.Limits {
+		if l.Match.Model == "" {
+			continue
+		}
+		found := false
+		for m := range models.Models() {
+			if (budget.Match{Model: l.Match.Model}).Selects(budget.Scope{Model: m.ID}) {
+				found = true
+				break
+			}
+		}
+		if !found {
+			errs = append(errs, fmt.Errorf("%w: limit %q matches no known model: %q is compared with foundation-model ids such as anthropic.claude-opus-4-6-v1", ErrInvalidOptions, l.Name, l.Match.Model))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// detached returns a context that survives the caller's cancel, for the time that a settlement may take.
+func (g *Guard) detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), g.opts.SettleTimeout)
+}
+
+// identity remembers the caller's principal once it was found out. Failures are not remembered.
+type identity struct {
+	ask  func(context.Context) (string, error)
+	mu   sync.Mutex
+	name string
+}
+
+// identityTimeout bounds one question for the caller's identity.
+const identityTimeout = 10 * time.Second
+
+func (i *identity) principal(ctx context.Context) (string, error) {
+	if i.ask == nil {
+		return "", nil
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.name != "" {
+		return i.name, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, identityTimeout)
+	defer cancel()
+	name, err := i.ask(ctx)
+	if err == nil && name == "" {
+		err = errors.New("an empty name")
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w: %w: the call is refused because nobody knows who would pay", ErrIdentity, err)
+	}
+	i.name = name
+	return name, nil
+}

@@ -1,0 +1,139 @@
+package bedrockguard
+
+import (
+	"context"
+
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+	"github.com/aws/smithy-go/middleware"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+const identifyID = "bedrockguard.Identify"
+
+// identifyMiddleware is the front door of SDK calls: it turns the operation's input into a call, or refuses it before
+// anything was serialised, reserved or sent.
+type identifyMiddleware struct{ guard *Guard }
+
+// ID implements middleware.InitializeMiddleware.
+func (*identifyMiddleware) ID() string { return identifyID }
+
+// HandleInitialize implements middleware.InitializeMiddleware.
+func (m *identifyMiddleware) HandleInitialize(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+	if foreign(ctx) {
+		return next.HandleInitialize(ctx, in)
+	}
+	c := &call{operation: awsmiddleware.GetOperationName(ctx)}
+	switch treatmentOf(c.operation) {
+	case free:
+		return next.HandleInitialize(ctx, in)
+	case refused:
+		return m.refuse(ctx, c, &UnsupportedOperationError{Operation: c.operation})
+	}
+	if err := m.guard.identify(ctx, c, in.Parameters); err != nil {
+		return m.refuse(ctx, c, err)
+	}
+	if err := m.guard.checkCache(c); err != nil {
+		return m.refuse(ctx, c, err)
+	}
+	return next.HandleInitialize(withCall(ctx, c), in)
+}
+
+func (m *identifyMiddleware) refuse(ctx context.Context, c *call, err error) (middleware.InitializeOutput, middleware.Metadata, error) {
+	m.guard.emit(ctx, c, nil, Event{Kind: EventDenied, Err: err})
+	return middleware.InitializeOutput{}, middleware.Metadata{}, err
+}
+
+// identify fills in the call: who pays, which model at which price, and what is asked for.
+func (g *Guard) identify(ctx context.Context, c *call, input any) error {
+	scope, err := g.scope(ctx)
+	if err != nil {
+		return err
+	}
+	c.scope = scope
+	modelID, err := modelIDOf(input)
+	if err != nil {
+		return err
+	}
+	resolved, err := g.catalog.Resolve(modelID, awsmiddleware.GetRegion(ctx))
+	if err != nil {
+		return err
+	}
+	c.scope.Model = resolved.ModelID
+	if c.ask, err = askOf(input, resolved.ModelID); err != nil {
+		return err
+	}
+	c.ask.modelID = modelID
+	if c.ask.unpriced != "" {
+		return &UnpricedError{ModelID: modelID, Reason: c.ask.unpriced + " has no token price"}
+	}
+	if resolved.Model.Cache.Implicit {
+		c.ask.writes = max(c.ask.writes, budget.CacheWrites5m)
+	}
+	return c.priced(resolved)
+}
+
+// scope works out on whose account the call is: the caller's identity stands above the context, and the guard's default
+// fills in what both leave open.
+func (g *Guard) scope(ctx context.Context) (budget.Scope, error) {
+	scope, err := budget.ScopeFrom(ctx)
+	if err != nil {
+		return scope, err
+	}
+	// The model is the library's to fill in: a caller must not be able to move its spend to another model's account.
+	scope.Model = ""
+	principal, err := g.identity.principal(ctx)
+	if err != nil {
+		return scope, err
+	}
+	if principal != "" {
+		if scope, err = scope.Under(budget.Scope{Principal: principal}); err != nil {
+			return scope, err
+		}
+	}
+	rest := g.opts.Scope
+	rest.Model = ""
+	return scope.Fill(rest), nil
+}
+
+func modelIDOf(input any) (string, error) {
+	var id *string
+	switch in := input.(type) {
+	case *bedrockruntime.ConverseInput:
+		id = in.ModelId
+	case *bedrockruntime.ConverseStreamInput:
+		id = in.ModelId
+	case *bedrockruntime.InvokeModelInput:
+		id = in.ModelId
+	case *bedrockruntime.InvokeModelWithResponseStreamInput:
+		id = in.ModelId
+	}
+	if id == nil || *id == "" {
+		return "", malformed("modelId", "is missing")
+	}
+	return *id, nil
+}
+
+func askOf(input any, modelID string) (ask, error) {
+	switch in := input.(type) {
+	case *bedrockruntime.ConverseInput:
+		return askOfConverse(converseParts{
+			System: in.System, Messages: in.Messages, Tools: in.ToolConfig, Inference: in.InferenceConfig,
+			Additional: in.AdditionalModelRequestFields, Guardrail: in.GuardrailConfig != nil, Tier: in.ServiceTier,
+			Performance: in.PerformanceConfig, Variables: in.PromptVariables, Output: in.OutputConfig,
+		})
+	case *bedrockruntime.ConverseStreamInput:
+		return askOfConverse(converseParts{
+			System: in.System, Messages: in.Messages, Tools: in.ToolConfig, Inference: in.InferenceConfig,
+			Additional: in.AdditionalModelRequestFields, Guardrail: in.GuardrailConfig != nil, Tier: in.ServiceTier,
+			Performance: in.PerformanceConfig, Variables: in.PromptVariables, Output: in.OutputConfig,
+		})
+	case *bedrockruntime.InvokeModelInput:
+		return askOfInvoke(modelID, in.Body, in.GuardrailIdentifier != nil, in.ServiceTier, in.PerformanceConfigLatency)
+	case *bedrockruntime.InvokeModelWithResponseStreamInput:
+		return askOfInvoke(modelID, in.Body, in.GuardrailIdentifier != nil, in.ServiceTier, in.PerformanceConfigLatency)
+	default:
+		return ask{}, malformed("input", "is of an unknown type")
+	}
+}

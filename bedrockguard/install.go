@@ -1,0 +1,64 @@
+package bedrockguard
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+	"github.com/aws/smithy-go/middleware"
+)
+
+// Install guards the client that is built with these options: bedrockruntime.New(opts, guard.Install). Everything else
+// in this file is sugar over it.
+//
+// It sits first after validation in the Initialize step, directly inside the SDK's Retry in the Finalize step, so that
+// each attempt that the SDK makes is reserved and settled on its own, and next to the transport in the Deserialize step. Middleware that a caller
+// adds further in, and that sends a request twice, is counted once. A per-call option that clears APIOptions removes
+// the guard; so does talking to Bedrock without this client.
+func (g *Guard) Install(o *bedrockruntime.Options) {
+	o.APIOptions = append(o.APIOptions, g.attach)
+}
+
+// NewFromConfig is bedrockruntime.NewFromConfig with the guard installed. The options pass straight through.
+func (g *Guard) NewFromConfig(cfg aws.Config, optFns ...func(*bedrockruntime.Options)) *bedrockruntime.Client {
+	return bedrockruntime.NewFromConfig(cfg, append(optFns[:len(optFns):len(optFns)], g.Install)...)
+}
+
+// Wrap returns a guarded client with the options of an existing one, which stays as it was: whoever still holds it
+// spends unguarded.
+func (g *Guard) Wrap(client *bedrockruntime.Client) *bedrockruntime.Client {
+	return bedrockruntime.New(client.Options(), g.Install)
+}
+
+// InstallConfig guards the Bedrock runtime clients that others build from this config. It sits in the stacks of other services'
+// clients too, because a config does not tell them apart, and lets their calls pass untouched.
+func (g *Guard) InstallConfig(cfg *aws.Config) {
+	cfg.APIOptions = append(cfg.APIOptions[:len(cfg.APIOptions):len(cfg.APIOptions)], g.attach)
+}
+
+// foreign reports whether the call is made by another service's client.
+func foreign(ctx context.Context) bool {
+	id := awsmiddleware.GetServiceID(ctx)
+	return id != "" && id != bedrockruntime.ServiceID
+}
+
+// attach adds the three middlewares to one operation's stack.
+func (g *Guard) attach(stack *middleware.Stack) error {
+	if _, twice := stack.Initialize.Get(identifyID); twice {
+		return fmt.Errorf("%w: %s", ErrInstalled, stack.ID())
+	}
+	if err := stack.Initialize.Add(&identifyMiddleware{g}, middleware.After); err != nil {
+		return err
+	}
+	attempt := &attemptMiddleware{g}
+	if _, retries := stack.Finalize.Get("Retry"); !retries {
+		if err := stack.Finalize.Add(attempt, middleware.Before); err != nil {
+			return err
+		}
+	} else if err := stack.Finalize.Insert(attempt, "Retry", middleware.After); err != nil {
+		return err
+	}
+	return stack.Deserialize.Add(&observeMiddleware{g}, middleware.After)
+}

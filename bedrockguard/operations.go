@@ -1,0 +1,41 @@
+package bedrockguard
+
+import "fmt"
+
+// treatment says what the guard does with an operation of the client.
+type treatment uint8
+
+const (
+	refused treatment = iota // spends in a way that has no price here; also any operation that is not in the table
+	free                     // costs nothing
+	guarded                  // metered and limited
+)
+
+// treatmentOf is the guard's whole knowledge of the client's operations. A test compares it with the SDK's client, so that
+// an operation that AWS adds is decided on by a person; until then it is refused.
+func treatmentOf(operation string) treatment {
+	switch operation {
+	case "Converse", "ConverseStream", "InvokeModel", "InvokeModelWithResponseStream":
+		return guarded
+	case "CountTokens", "GetAsyncInvoke", "ListAsyncInvokes":
+		return free
+	default:
+		// ApplyGuardrail and InvokeGuardrailChecks bill text units, StartAsyncInvoke and the bidirectional stream bill
+		// seconds of video and speech: none has a token price.
+		return refused
+	}
+}
+
+// UnsupportedOperationError names the operation that was refused. It unwraps to ErrUnsupportedOperation.
+type UnsupportedOperationError struct{ Operation string }
+
+// Error says what to do instead.
+func (e *UnsupportedOperationError) Error() string {
+	return fmt.Sprintf("bedrockguard: unsupported operation %s: it is billed in a way that the guard can't meter: call it on a client of its own, outside the budget", e.Operation)
+}
+
+// Unwrap returns ErrUnsupportedOperation.
+func (e *UnsupportedOperationError) Unwrap() error { return ErrUnsupportedOperation }
+
+// RetryableError reports false.
+func (e *UnsupportedOperationError) RetryableError() bool { return false }

@@ -1,0 +1,118 @@
+package bedrockguard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/cache"
+	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
+)
+
+// Model is what the guard knows of one foundation model: prices, limits and cache rules.
+type Model = catalog.Model
+
+// Options configures a Guard. The zero value is the strict default.
+type Options struct {
+	// Cache is the prompt-cache policy. The zero value does not look.
+	Cache cache.Policy
+
+	// Scope fills in what a call's context leaves open: it is how code that passes context.Background() gets an account.
+	// Its Model field is ignored.
+	Scope budget.Scope
+
+	// Identity names the principal of every call, asked for once and remembered; package stsidentity asks AWS STS. A call
+	// whose context names another principal is refused with budget.ErrInvalidScope; one whose identity can't be found
+	// out, with ErrIdentity. Nil leaves the principal to the context.
+	Identity func(context.Context) (string, error)
+
+	// Models adds models to the built-in catalog, or replaces them; ReadModels reads them from JSON.
+	Models []Model
+
+	// ModelFor maps ids that hide their model, such as ARNs of application inference profiles, provisioned throughput,
+	// custom models and prompts, to the foundation-model or profile id whose prices apply.
+	ModelFor map[string]string
+
+	// Rate limits uncached input tokens per minute. The zero value does not limit.
+	Rate Rate
+
+	// Outcomes overrides rows of the table of what is charged for an attempt that told no usage.
+	Outcomes map[Outcome]Action
+
+	// StrictBound always reserves the byte-length bound. By default, when that bound is refused, a tighter one is
+	// tried: a token count of the prompt times a safety factor that is learned per model.
+	StrictBound bool
+
+	// ReservationTTL is how long an attempt may take before its worst case is charged; its late settlement corrects that.
+	// Zero is budget.DefaultTTL.
+	ReservationTTL time.Duration
+
+	// SettleTimeout bounds the time that a finished call waits for the store, detached from the caller's context. Zero is
+	// five seconds.
+	SettleTimeout time.Duration
+
+	// DrainTimeout is how long a stream that its reader abandoned is read on in the background, to learn the truth
+	// instead of charging the worst case: Bedrock bills it either way. It needs a context that outlives the reader. Zero
+	// does not drain. Close waits for drains.
+	DrainTimeout time.Duration
+
+	// KillPoll is how often running streams ask the store whether they were killed. Zero is 250 milliseconds.
+	KillPoll time.Duration
+
+	// ReservationHeader, if set, is the name of an HTTP header that carries each attempt's reservation id, for proxies and
+	// simulators that keep a bill of their own. Empty sends nothing.
+	ReservationHeader string
+
+	// OnEvent is told what becomes of every attempt, in the goroutine of the call; it must be quick and safe for
+	// concurrent use.
+	OnEvent func(context.Context, Event)
+}
+
+// Rate is a token bucket of uncached input tokens for each scope, in this process. The zero value does not limit.
+type Rate struct {
+	// UncachedInputTokensPerMinute is what flows into the bucket. Zero switches the limit off.
+	UncachedInputTokensPerMinute int64
+	// Burst is the bucket's size in tokens. Zero is one minute's worth.
+	Burst int64
+	// Per splits the bucket by dimensions of the scope. Zero is one bucket for all calls.
+	Per budget.Per
+	// MaxWait is how long a call may wait for its tokens, at most five minutes. Zero refuses at once.
+	MaxWait time.Duration
+}
+
+const (
+	defaultSettleTimeout = 5 * time.Second
+	defaultKillPoll      = 250 * time.Millisecond
+	maxRateWait          = 5 * time.Minute // of the age at which a signed request expires
+)
+
+// validate returns every reason why the options can't be used, joined.
+func (o Options) validate() error {
+	var errs []error
+	add := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrInvalidOptions}, args...)...))
+		}
+	}
+	if err := o.Cache.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("%w: %w", ErrInvalidOptions, err))
+	}
+	if err := o.Scope.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("%w: %w", ErrInvalidOptions, err))
+	}
+	add(o.ReservationTTL < 0, "ReservationTTL %s is negative", o.ReservationTTL)
+	add(o.SettleTimeout < 0, "SettleTimeout %s is negative", o.SettleTimeout)
+	add(o.DrainTimeout < 0, "DrainTimeout %s is negative", o.DrainTimeout)
+	add(o.KillPoll < 0, "KillPoll %s is negative", o.KillPoll)
+	add(o.Rate.UncachedInputTokensPerMinute < 0, "Rate of %d tokens per minute is negative", o.Rate.UncachedInputTokensPerMinute)
+	add(o.Rate.Burst < 0 || o.Rate.Burst > 1<<31-1, "Rate.Burst %d is out of range", o.Rate.Burst)
+	add(o.Rate.MaxWait < 0 || o.Rate.MaxWait > maxRateWait, "Rate.MaxWait %s is not in 0 to %s", o.Rate.MaxWait, maxRateWait)
+	add(o.Rate.UncachedInputTokensPerMinute == 0 && o.Rate != Rate{}, "Rate has settings but no UncachedInputTokensPerMinute")
+	for outcome, action := range o.Outcomes {
+		add(!outcome.overridable(), "Outcomes names %q, which is no outcome without usage", outcome)
+		add(action != Void && action != ChargeReserved, "Outcomes gives %q the unknown action %d", outcome, action)
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,94 @@
+package bedrockguard
+
+import (
+	"errors"
+	"net"
+	"strconv"
+	"strings"
+)
+
+// Outcome is how an attempt ended, as far as it decides what is charged. Answers with an HTTP error are OutcomeStatus.
+type Outcome string
+
+// The outcomes besides HTTP errors.
+const (
+	OutcomeNotSent   Outcome = "not-sent"  // certainly nothing left the process: signing failed, the dial was refused
+	OutcomeUsage     Outcome = "usage"     // the answer told what was consumed
+	OutcomeNoUsage   Outcome = "no-usage"  // a complete answer that tells no usage, or an unreadable one
+	OutcomeBroken    Outcome = "broken"    // sent, and then reset, cut, timed out or canceled
+	OutcomeAbandoned Outcome = "abandoned" // the stream's reader closed it before its usage came
+	OutcomeKilled    Outcome = "killed"    // the scope was killed while the stream ran
+)
+
+// OutcomeStatus is the outcome of an answer with an HTTP status other than 2xx.
+func OutcomeStatus(code int) Outcome { return Outcome(statusPrefix + strconv.Itoa(code)) }
+
+const statusPrefix = "http-"
+
+func (o Outcome) overridable() bool {
+	if code, ok := strings.CutPrefix(string(o), statusPrefix); ok {
+		n, err := strconv.Atoi(code)
+		return err == nil && n >= 100 && n <= 599
+	}
+	switch o {
+	case OutcomeNotSent, OutcomeNoUsage, OutcomeBroken, OutcomeAbandoned, OutcomeKilled:
+		return true
+	default:
+		return false
+	}
+}
+
+// Action is what becomes of a reservation whose attempt told no usage.
+type Action uint8
+
+// The actions.
+const (
+	ChargeReserved Action = iota + 1 // post the worst case, marked estimated: budget.Ledger.Correct can replace it
+	Void                             // give it back: certainly nothing was consumed
+)
+
+// actions is the table. What it does not list is charged: AWS says of no other answer that it is free, and bills
+// interrupted calls in full.
+var actions = map[Outcome]Action{
+	OutcomeNotSent:     Void,
+	OutcomeStatus(400): Void, // the service refused these five before inference
+	OutcomeStatus(403): Void,
+	OutcomeStatus(404): Void,
+	OutcomeStatus(429): Void,
+	OutcomeStatus(503): Void,
+}
+
+// action looks an outcome up, the user's rows first.
+func (o Options) action(outcome Outcome) Action {
+	if a, ok := o.Outcomes[outcome]; ok {
+		return a
+	}
+	if a, ok := actions[outcome]; ok {
+		return a
+	}
+	return ChargeReserved
+}
+
+// outcomeOf classifies an attempt that ended with an error.
+func (a *attempt) outcomeOf(err error) Outcome {
+	if status := a.status.Load(); status != 0 && (status < 200 || status > 299) {
+		return OutcomeStatus(int(status))
+	}
+	if a.status.Load() == 0 && a.certainlyUnsent(err) {
+		return OutcomeNotSent
+	}
+	return OutcomeBroken
+}
+
+// certainlyUnsent reports whether no byte can have left: the transport was never asked, or it never had a connection.
+// A transport that tells nothing of its connections counts as having sent, unless it says itself that the dial failed.
+func (a *attempt) certainlyUnsent(err error) bool {
+	if !a.handedOver.Load() {
+		return true
+	}
+	if a.connected.Load() {
+		return false
+	}
+	var op *net.OpError
+	return a.dialing.Load() || errors.As(err, &op) && op.Op == "dial"
+}

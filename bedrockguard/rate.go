@@ -1,0 +1,162 @@
+package bedrockguard
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// maxBuckets bounds the scopes whose buckets are remembered. A scope that is forgotten starts with a full bucket, so
+// the bucket dropped is the one that was used longest ago.
+const maxBuckets = 4096
+
+// rateLimits keeps a token bucket of uncached input tokens for each scope. A call takes what it is expected to need,
+// and the difference is settled when its usage is known: debts delay the calls that follow.
+type rateLimits struct {
+	rule Rate
+
+	mu      sync.Mutex
+	buckets map[[3]string]*rateBucket
+}
+
+type rateBucket struct {
+	limiter *rate.Limiter
+	mu      sync.Mutex
+	used    time.Time
+	cached  int64 // input tokens of the last answer that were read from or written to the cache
+}
+
+func newRateLimits(rule Rate) *rateLimits {
+	if rule.Burst == 0 {
+		rule.Burst = min(rule.UncachedInputTokensPerMinute, 1<<31-1)
+	}
+	return &rateLimits{rule: rule, buckets: make(map[[3]string]*rateBucket)}
+}
+
+// rateDebit is what one attempt took from its bucket. A nil one took nothing.
+type rateDebit struct {
+	bucket *rateBucket
+	tokens int64
+}
+
+// wait takes the tokens that the call is expected to need: its likely input less what the scope's last answer found in
+// the cache. It waits up to the bound or returns a *RateLimitedError, having taken nothing.
+func (r *rateLimits) wait(ctx context.Context, c *call, likelyInput int64) (*rateDebit, error) {
+	if r.rule.UncachedInputTokensPerMinute == 0 {
+		return nil, nil
+	}
+	scope := splitBy(r.rule.Per, c.scope)
+	b := r.bucket([3]string{scope.Principal, scope.Workflow, scope.Model})
+	now := time.Now()
+	b.mu.Lock()
+	b.used = now
+	need := max(likelyInput-b.cached, 1)
+	b.mu.Unlock()
+	limited := &RateLimitedError{Scope: scope, Requested: budget.UncachedInputTokens(need), PerMinute: r.rule.UncachedInputTokensPerMinute}
+	if need > r.rule.Burst {
+		return nil, limited
+	}
+	reserved := b.limiter.ReserveN(now, int(need))
+	delay := reserved.DelayFrom(now)
+	if delay > r.rule.MaxWait {
+		reserved.CancelAt(now)
+		limited.RetryAfter = delay
+		return nil, limited
+	}
+	if err := sleep(ctx, delay); err != nil {
+		reserved.Cancel()
+		return nil, err
+	}
+	return &rateDebit{bucket: b, tokens: need}, nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func splitBy(per budget.Per, s budget.Scope) budget.Scope {
+	var of budget.Scope
+	if per&budget.PerPrincipal != 0 {
+		of.Principal = s.Principal
+	}
+	if per&budget.PerWorkflow != 0 {
+		of.Workflow = s.Workflow
+	}
+	if per&budget.PerModel != 0 {
+		of.Model = s.Model
+	}
+	return of
+}
+
+func (r *rateLimits) bucket(key [3]string) *rateBucket {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := r.buckets[key]
+	if b == nil {
+		if len(r.buckets) >= maxBuckets {
+			r.dropOldest()
+		}
+		perSecond := rate.Limit(float64(r.rule.UncachedInputTokensPerMinute) / 60)
+		b = &rateBucket{limiter: rate.NewLimiter(perSecond, int(r.rule.Burst))}
+		r.buckets[key] = b
+	}
+	return b
+}
+
+// dropOldest requires mu held.
+func (r *rateLimits) dropOldest() {
+	var oldest [3]string
+	var at time.Time
+	for key, b := range r.buckets {
+		b.mu.Lock()
+		used := b.used
+		b.mu.Unlock()
+		if at.IsZero() || used.Before(at) {
+			oldest, at = key, used
+		}
+	}
+	delete(r.buckets, oldest)
+}
+
+// settle replaces the expectation by the truth.
+func (d *rateDebit) settle(u budget.Usage) {
+	if d == nil {
+		return
+	}
+	uncached := u.UncachedInputTokens()
+	d.bucket.mu.Lock()
+	d.bucket.cached = u.InputTokens - uncached
+	d.bucket.mu.Unlock()
+	d.adjust(uncached - d.tokens)
+}
+
+// giveBack returns what was taken for an attempt that consumed nothing.
+func (d *rateDebit) giveBack() {
+	if d != nil {
+		d.adjust(-d.tokens)
+	}
+}
+
+// adjust takes more tokens, or with a negative n puts some back. A limiter takes no more than its burst in one step.
+func (d *rateDebit) adjust(n int64) {
+	now := time.Now()
+	burst := int64(d.bucket.limiter.Burst())
+	for ; n > burst; n -= burst {
+		d.bucket.limiter.ReserveN(now, int(burst))
+	}
+	d.bucket.limiter.ReserveN(now, int(max(n, -burst)))
+}

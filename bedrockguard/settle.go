@@ -1,0 +1,130 @@
+package bedrockguard
+
+import (
+	"context"
+
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
+	"github.com/bedrockguard/bedrockguard-go/internal/wire"
+)
+
+// settleResult settles a unary call from its answer.
+func (g *Guard) settleResult(ctx context.Context, a *attempt, result any) {
+	switch out := result.(type) {
+	case *bedrockruntime.ConverseOutput:
+		if reported, ok := converseUsage(a.call, out); ok {
+			g.settleUsage(ctx, a, reported)
+			return
+		}
+	case *bedrockruntime.InvokeModelOutput:
+		reported, ok, err := wire.ParseUsage(a.call.provider, a.call.ask.writes, a.header, out.Body)
+		if ok && err == nil {
+			g.settleUsage(ctx, a, reported)
+			return
+		}
+	}
+	g.finish(ctx, a, OutcomeNoUsage)
+}
+
+func converseUsage(c *call, out *bedrockruntime.ConverseOutput) (wire.Reported, bool) {
+	u := out.Usage
+	if u == nil || u.InputTokens == nil || u.OutputTokens == nil {
+		return wire.Reported{}, false
+	}
+	counts := wire.ConverseUsage{
+		InputTokens: tokenCount(u.InputTokens), OutputTokens: tokenCount(u.OutputTokens), TotalTokens: tokenCount(u.TotalTokens),
+		CacheReadInputTokens: tokenCount(u.CacheReadInputTokens), CacheWriteInputTokens: tokenCount(u.CacheWriteInputTokens),
+	}
+	for _, d := range u.CacheDetails {
+		if d.Ttl == types.CacheTTLFiveMinutes {
+			counts.CacheWrite5mTokens += tokenCount(d.InputTokens)
+		} else {
+			counts.CacheWrite1hTokens += tokenCount(d.InputTokens)
+		}
+	}
+	reported, err := wire.FromConverse(c.provider, c.ask.writes, counts)
+	if err != nil {
+		return wire.Reported{}, false
+	}
+	if out.ServiceTier != nil {
+		reported.ServiceTier = string(out.ServiceTier.Type)
+	}
+	if out.PerformanceConfig != nil {
+		reported.Latency = string(out.PerformanceConfig.Latency)
+	}
+	return reported, true
+}
+
+func tokenCount(n *int32) int64 {
+	if n == nil {
+		return 0
+	}
+	return int64(*n)
+}
+
+// settleUsage posts what the answer reports, and learns from it.
+func (g *Guard) settleUsage(ctx context.Context, a *attempt, r wire.Reported) {
+	charge, err := a.call.actual(r.Usage, r.ServiceTier, r.Latency)
+	if err != nil {
+		g.finish(ctx, a, OutcomeNoUsage)
+		return
+	}
+	a.resolve.Do(func() {
+		a.debit.settle(r.Usage)
+		g.ratios.Learn(a.call.scope.Model, tokens.Observation{UpperBound: a.wideBound(), Estimate: a.call.tightBase, Actual: r.Usage.InputTokens})
+		g.post(ctx, a, charge, OutcomeUsage)
+	})
+}
+
+// wideBound is what the cheap bound gave for the attempt, or 0 when the reservation was made from the tight one.
+func (a *attempt) wideBound() int64 {
+	if a.bound == a.call.tight {
+		return 0
+	}
+	return a.bound
+}
+
+// finish resolves an attempt that told no usage, by the table of outcomes.
+func (g *Guard) finish(ctx context.Context, a *attempt, outcome Outcome) {
+	a.resolve.Do(func() {
+		if g.opts.action(outcome) == Void {
+			a.debit.giveBack()
+			g.void(ctx, a, outcome)
+			return
+		}
+		g.post(ctx, a, a.receipt.Reservation.Charge, outcome)
+	})
+}
+
+// post settles the reservation. Requires a.resolve held.
+func (g *Guard) post(ctx context.Context, a *attempt, charge budget.Charge, outcome Outcome) {
+	store, cancel := g.detached(ctx)
+	defer cancel()
+	estimated := outcome != OutcomeUsage
+	result, err := g.ledger.Settle(store, a.receipt, charge, estimated)
+	if err != nil {
+		g.emit(ctx, a.call, a, Event{Kind: EventUnsettled, Actual: charge, Estimated: estimated, Outcome: outcome, Err: err})
+		return
+	}
+	g.emit(ctx, a.call, a, Event{Kind: EventSettled, Actual: charge, Estimated: estimated, Outcome: outcome})
+	for _, crossed := range result.Crossed {
+		g.emit(ctx, a.call, a, Event{Kind: EventThresholdCrossed, Actual: charge, Crossed: crossed, Outcome: outcome})
+	}
+	if result.Violated != 0 {
+		g.emit(ctx, a.call, a, Event{Kind: EventEstimateViolated, Actual: charge, Outcome: outcome})
+	}
+}
+
+// void gives the reservation back. Requires a.resolve held.
+func (g *Guard) void(ctx context.Context, a *attempt, outcome Outcome) {
+	store, cancel := g.detached(ctx)
+	defer cancel()
+	if err := g.ledger.Void(store, a.receipt); err != nil {
+		g.emit(ctx, a.call, a, Event{Kind: EventUnsettled, Outcome: outcome, Err: err})
+		return
+	}
+	g.emit(ctx, a.call, a, Event{Kind: EventVoided, Outcome: outcome})
+}

@@ -1,0 +1,55 @@
+package bedrockguard
+
+import (
+	"context"
+	"net/http/httptrace"
+
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+const observeID = "bedrockguard.Observe"
+
+// observeMiddleware stands next to the transport. It notes whether anything was sent and what came back, and puts the
+// meter between a stream's bytes and the SDK's decoder: the decoder starts reading before any outer middleware returns.
+type observeMiddleware struct{ guard *Guard }
+
+// ID implements middleware.DeserializeMiddleware.
+func (*observeMiddleware) ID() string { return observeID }
+
+// HandleDeserialize implements middleware.DeserializeMiddleware.
+func (m *observeMiddleware) HandleDeserialize(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+	a := attemptFrom(ctx)
+	if a == nil {
+		return next.HandleDeserialize(ctx, in)
+	}
+	a.handedOver.Store(true)
+	out, md, err := next.HandleDeserialize(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { a.dialing.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { a.connected.Store(true) },
+	}), in)
+	resp, ok := out.RawResponse.(*smithyhttp.Response)
+	if err != nil || !ok || resp.Response == nil {
+		return out, md, err
+	}
+	a.header = resp.Header
+	a.status.Store(int32(resp.StatusCode))
+	if streaming(a.call.operation) && resp.StatusCode >= 200 && resp.StatusCode <= 299 {
+		resp.Body = m.guard.meter(ctx, a, resp.Body)
+	}
+	return out, md, nil
+}
+
+func streaming(operation string) bool {
+	return operation == "ConverseStream" || operation == "InvokeModelWithResponseStream"
+}
+
+func streams(result any) bool {
+	switch result.(type) {
+	case *bedrockruntime.ConverseStreamOutput, *bedrockruntime.InvokeModelWithResponseStreamOutput:
+		return true
+	default:
+		return false
+	}
+}

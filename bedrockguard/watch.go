@@ -1,0 +1,93 @@
+package bedrockguard
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// watch asks the store, while streams run, whether their scopes were killed, in one question for all of them. Its
+// goroutine starts with the first stream and ends with the last.
+type watch struct {
+	ledger *budget.Ledger
+	every  time.Duration
+
+	mu      sync.Mutex
+	streams map[*watched]struct{}
+	stop    context.CancelFunc // of the running goroutine; nil without one
+}
+
+type watched struct {
+	scope budget.Scope
+	kill  func(*budget.KilledError)
+}
+
+func newWatch(ledger *budget.Ledger, every time.Duration) *watch {
+	return &watch{ledger: ledger, every: every, streams: make(map[*watched]struct{})}
+}
+
+// enter begins to watch a stream; the function that it returns ends that and may be called again.
+func (w *watch) enter(scope budget.Scope, kill func(*budget.KilledError)) (leave func()) {
+	s := &watched{scope: scope, kill: kill}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.streams[s] = struct{}{}
+	if w.stop == nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		w.stop = cancel
+		go w.run(ctx)
+	}
+	return func() { w.leave(s) }
+}
+
+func (w *watch) leave(s *watched) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.streams, s)
+	if len(w.streams) == 0 && w.stop != nil {
+		w.stop()
+		w.stop = nil
+	}
+}
+
+func (w *watch) run(ctx context.Context) {
+	ticker := time.NewTicker(w.every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			w.poll(ctx)
+		}
+	}
+}
+
+// poll ends the streams that a flag holds for. A store that does not answer ends none: their money is spent already, and
+// their successors are refused.
+func (w *watch) poll(ctx context.Context) {
+	kills, err := w.ledger.Kills(ctx)
+	if err != nil || len(kills) == 0 {
+		return
+	}
+	for _, s := range w.running() {
+		for _, k := range kills {
+			if k.Holds(s.scope) {
+				s.kill(&budget.KilledError{Scope: k.Scope, Reason: k.Reason, At: k.At})
+				break
+			}
+		}
+	}
+}
+
+func (w *watch) running() []*watched {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := make([]*watched, 0, len(w.streams))
+	for s := range w.streams {
+		all = append(all, s)
+	}
+	return all
+}

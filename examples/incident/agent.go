@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/document"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// The shape of the agent's work. Caching is "on": one cache point stands at the end of the system prompt, and is never
+// moved. So the tools and instructions hit the cache, while the conversation behind them, which is what grows, is paid for
+// in full with every turn. Sessions are hours apart, so each one writes the prefix again.
+const (
+	modelID      = "us.anthropic.claude-opus-4-6-v1"
+	systemBytes  = 64_000 // instructions and project notes
+	turnBytes    = 25_600 // the file that the agent opens in a turn
+	turns        = 17     // in a session
+	outputTokens = 300    // in a turn, on average
+	thinkTime    = 30 * time.Second
+	pause        = 4*time.Hour + 10*time.Minute
+)
+
+// agent is a coding agent as they are commonly written. It knows nothing of budgets: it holds a client and gives up a
+// session when a call fails.
+type agent struct {
+	client *bedrockruntime.Client
+	files  *corpus
+	clock  *clock
+	onTurn func(error)
+}
+
+// work runs sessions until the context ends or enough reports true.
+func (a *agent) work(ctx context.Context, enough func() bool) {
+	system := []types.SystemContentBlock{
+		&types.SystemContentBlockMemberText{Value: "You are a coding agent. The project's notes follow.\n" + a.files.next(systemBytes)},
+		&types.SystemContentBlockMemberCachePoint{Value: types.CachePointBlock{Type: types.CachePointTypeDefault}},
+	}
+	for n := 1; !enough() && ctx.Err() == nil; n++ {
+		session := budget.WithScope(ctx, budget.Scope{Principal: "ci", Workflow: fmt.Sprintf("session-%d", n)})
+		a.session(session, system, enough)
+		a.clock.Advance(pause)
+	}
+}
+
+// session is one conversation: in each turn the agent reads one more file.
+func (a *agent) session(ctx context.Context, system []types.SystemContentBlock, enough func() bool) {
+	var conversation []types.Message
+	for turn := 0; turn < turns && !enough(); turn++ {
+		conversation = append(conversation, message(types.ConversationRoleUser, "Review this, then go on.\n"+a.files.next(turnBytes)))
+		out, err := a.client.Converse(ctx, &bedrockruntime.ConverseInput{
+			ModelId: aws.String(modelID), System: system, Messages: conversation, ToolConfig: tools(),
+			InferenceConfig: &types.InferenceConfiguration{MaxTokens: aws.Int32(4096)},
+		})
+		a.onTurn(err)
+		a.clock.Advance(thinkTime)
+		if err != nil {
+			return
+		}
+		reply, ok := out.Output.(*types.ConverseOutputMemberMessage)
+		if !ok {
+			return
+		}
+		conversation = append(conversation, reply.Value)
+	}
+}
+
+func message(role types.ConversationRole, text string) types.Message {
+	return types.Message{Role: role, Content: []types.ContentBlock{&types.ContentBlockMemberText{Value: text}}}
+}
+
+// tools is the agent's one tool.
+func tools() *types.ToolConfiguration {
+	schema := map[string]any{"type": "object", "properties": map[string]any{"path": map[string]any{"type": "string"}}, "required": []string{"path"}}
+	return &types.ToolConfiguration{Tools: []types.Tool{&types.ToolMemberToolSpec{Value: types.ToolSpecification{
+		Name: aws.String("read_file"), Description: aws.String("Reads a file of the project."),
+		InputSchema: &types.ToolInputSchemaMemberJson{Value: document.NewLazyDocument(schema)},
+	}}}}
+}

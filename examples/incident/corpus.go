@@ -1,0 +1,80 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// corpus is what the agent reads: the source files of this repository, one after the other and again from the start.
+type corpus struct {
+	text string
+	at   int
+}
+
+// openCorpus reads the repository that the working folder lies in.
+func openCorpus() (*corpus, error) {
+	root, err := repositoryRoot()
+	if err != nil {
+		return nil, err
+	}
+	var b strings.Builder
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && d.Name() != "." && strings.HasPrefix(d.Name(), "."):
+			return fs.SkipDir
+		case d.IsDir() || !slices.Contains([]string{".go", ".md", ".mod"}, filepath.Ext(path)):
+			return nil
+		}
+		data, err := os.ReadFile(path)
+		if err == nil {
+			b.WriteString("// file " + filepath.ToSlash(strings.TrimPrefix(path, root)) + "\n" + strings.ToValidUTF8(string(data), "?") + "\n")
+		}
+		return err
+	})
+	if err == nil && b.Len() < 1<<16 {
+		err = errors.New("too few source files to read")
+	}
+	return &corpus{text: b.String()}, err
+}
+
+func repositoryRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("run it inside of the repository: its files are what the agent reads")
+		}
+		dir = parent
+	}
+}
+
+// next returns about n bytes more, cut at a line's end.
+func (c *corpus) next(n int) string {
+	var b strings.Builder
+	for b.Len() < n {
+		rest := c.text[c.at:]
+		take := min(n-b.Len(), len(rest))
+		if end := strings.IndexByte(rest[take:], '\n'); end >= 0 {
+			take += end + 1
+		} else {
+			take = len(rest)
+		}
+		b.WriteString(rest[:take])
+		if c.at += take; c.at >= len(c.text) {
+			c.at = 0
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,183 @@
+package catalog
+
+import (
+	_ "embed"
+	"errors"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// embedded is the table of models that the library ships with. The file is the source of truth: edit it, and its date.
+//
+//go:embed models.json
+var embedded string
+
+// parseEmbedded reads the embedded table once.
+var parseEmbedded = sync.OnceValues(func() (*Catalog, error) {
+	file, err := readFile(strings.NewReader(embedded))
+	if err != nil {
+		return nil, err
+	}
+	return build(file.date, file.models, nil)
+})
+
+// Catalog is a set of models, and of ids that stand for them. It is immutable and safe for concurrent use. The zero value
+// knows no model.
+type Catalog struct {
+	date   string
+	models []*Model          // by ID
+	byID   map[string]*Model // by ID and alias
+	mapped map[string]string // opaque id to the id of a model or profile
+	recent recent
+}
+
+// Default returns the models that the library ships with. The same catalog is returned every time. Should the embedded
+// table be broken, which the tests rule out, it knows no model, and so every call is refused.
+func Default() *Catalog {
+	c, err := parseEmbedded()
+	if err != nil {
+		return &Catalog{}
+	}
+	return c
+}
+
+// Date returns the day up to which the facts of the embedded table hold, as "2006-01-02". Empty for an empty catalog.
+func (c *Catalog) Date() string { return c.date }
+
+// Models returns every model, ordered by id. Each is a copy: changing it changes no catalog.
+func (c *Catalog) Models() iter.Seq[Model] {
+	return func(yield func(Model) bool) {
+		for _, m := range c.models {
+			if !yield(m.clone()) {
+				return
+			}
+		}
+	}
+}
+
+// Model returns a copy of the model with the given id or alias, without a geography: what With takes to change a price and
+// keep the rest.
+func (c *Catalog) Model(id string) (Model, bool) {
+	m, ok := c.byID[id]
+	if !ok {
+		return Model{}, false
+	}
+	return m.clone(), true
+}
+
+// With returns a catalog in which models are added, each in place of the one with the same ID if there is one: nothing of
+// the old one is kept, aliases and cache rules included; start from Model to change a part. It refuses
+// invalid models, two models with one id, and a catalog whose mappings would lose their model; the errors are joined, and
+// each is a *ModelError. The receiver is unchanged, and the models are copied.
+func (c *Catalog) With(models ...Model) (*Catalog, error) {
+	if err := duplicates(models); err != nil {
+		return nil, err
+	}
+	added := make(map[string]Model, len(models))
+	for _, m := range models {
+		added[m.ID] = m
+	}
+	all := slices.Clone(models)
+	for _, m := range c.models {
+		if _, replaced := added[m.ID]; !replaced {
+			all = append(all, *m)
+		}
+	}
+	return build(c.date, all, c.mapped)
+}
+
+// Map returns a catalog in which ids that hide their model stand for one that is known: the ARNs of application inference
+// profiles, of provisioned, custom and imported models, of prompts and of marketplace endpoints. The key is the id as it is
+// passed in ModelId; that of a prompt without a version covers all its versions. The value is a model id or an inference
+// profile, such as "global.anthropic.claude-opus-4-6-v1", and it decides the price: an id that is not global carries the
+// geo premium. Added to earlier mappings, a new one wins. It refuses keys that are priced without it and values that are
+// not; the errors are joined, and each is a *ModelError. The receiver is unchanged.
+func (c *Catalog) Map(ids map[string]string) (*Catalog, error) {
+	mapped := maps.Clone(c.mapped)
+	if mapped == nil {
+		mapped = make(map[string]string, len(ids))
+	}
+	var problems []error
+	for _, id := range slices.Sorted(maps.Keys(ids)) {
+		key, problem := normalID(id)
+		if problem != "" {
+			problems = append(problems, modelProblem(id, "cannot be mapped: %s", problem))
+			continue
+		}
+		mapped[key] = ids[id]
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	models := make([]Model, len(c.models))
+	for i, m := range c.models {
+		models[i] = *m
+	}
+	return build(c.date, models, mapped)
+}
+
+func build(date string, models []Model, mapped map[string]string) (*Catalog, error) {
+	c := &Catalog{date: date, byID: make(map[string]*Model, 2*len(models)), mapped: maps.Clone(mapped)}
+	var problems []error
+	for i := range models {
+		m := models[i].clone()
+		if err := m.Validate(); err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		c.models = append(c.models, &m)
+		problems = append(problems, c.index(&m)...)
+	}
+	slices.SortFunc(c.models, func(a, b *Model) int { return strings.Compare(a.ID, b.ID) })
+	problems = append(problems, c.checkMapped()...)
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// index makes m known under its id and its aliases.
+func (c *Catalog) index(m *Model) (problems []error) {
+	for _, id := range append([]string{m.ID}, m.Aliases...) {
+		if other, taken := c.byID[id]; taken {
+			problems = append(problems, modelProblem(m.ID, "id or alias %q is taken by model %q: rename one, or override that model by its id",
+				printable(id, 64), printable(other.ID, 64)))
+			continue
+		}
+		c.byID[id] = m
+	}
+	return problems
+}
+
+// checkMapped refuses mappings that would change the price of an id that has one, and mappings to nothing.
+func (c *Catalog) checkMapped() (problems []error) {
+	for _, id := range slices.Sorted(maps.Keys(c.mapped)) {
+		if _, reason := c.find(id, false); reason == "" {
+			problems = append(problems, modelProblem(id, "cannot be mapped: it names its model; override the model to change its price"))
+		}
+		target := c.mapped[id]
+		switch f, reason := c.find(target, false); {
+		case reason != "":
+			problems = append(problems, modelProblem(id, "cannot be mapped to %q: %s", printable(target, 128), reason))
+		case f.model.Unpriced:
+			problems = append(problems, modelProblem(id, "cannot be mapped to %q: it has no price", printable(target, 128)))
+		}
+	}
+	return problems
+}
+
+// duplicates reports ids that more than one of the models has.
+func duplicates(models []Model) error {
+	var problems []error
+	seen := make(map[string]bool, len(models))
+	for _, m := range models {
+		if seen[m.ID] {
+			problems = append(problems, modelProblem(m.ID, "is given twice: keep one"))
+		}
+		seen[m.ID] = true
+	}
+	return errors.Join(problems...)
+}

@@ -1,0 +1,47 @@
+package catalog
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Scales of decimal prices: a pico-USD per token is 1e-6 USD per million tokens, and an Amount counts nano-USD.
+const (
+	scalePicoPerMTok = 6
+	scaleNano        = 9
+)
+
+// maxDecimalDigits bounds the whole digits of a price, so that scaling it cannot overflow.
+const maxDecimalDigits = 8
+
+// parseDecimal reads a plain decimal ("5", "0.00875") as an integer number of 10^-scale, rounding what is finer up.
+// Signs, exponents and surrounding space are refused: a price is written the way it is published.
+func parseDecimal(s string, scale int) (int64, error) {
+	whole, frac, point := strings.Cut(s, ".")
+	if whole == "" || point && frac == "" || len(whole) > maxDecimalDigits || len(frac) > 32 || !digits(whole) || !digits(frac) {
+		return 0, fmt.Errorf("price %q is not a plain decimal below 100000000", printable(s, 32))
+	}
+	var n int64
+	for _, c := range whole {
+		n = n*10 + int64(c-'0')
+	}
+	for i := range scale {
+		n *= 10
+		if i < len(frac) {
+			n += int64(frac[i] - '0')
+		}
+	}
+	if len(frac) > scale && strings.Trim(frac[scale:], "0") != "" {
+		n++
+	}
+	return n, nil
+}
+
+func digits(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,69 @@
+package catalog
+
+import (
+	"net/url"
+	"strings"
+)
+
+// normalID undoes the percent-escaping that an id carries in a URL, once, and refuses what cannot be an id. The second
+// result says what is wrong; it is empty when nothing is.
+func normalID(id string) (normal, problem string) {
+	if id == "" {
+		return "", "the model id is empty: set ModelId"
+	}
+	if len(id) > maxIDBytes {
+		return "", "the model id is longer than 2048 bytes"
+	}
+	if strings.Contains(id, "%") {
+		unescaped, err := url.PathUnescape(id)
+		if err != nil {
+			return "", "the model id is not well escaped: pass it as the AWS console prints it"
+		}
+		id = unescaped
+	}
+	if !visible(id) {
+		return "", "the model id holds spaces, control or non-ASCII characters: pass it as the AWS console prints it"
+	}
+	return id, ""
+}
+
+// arn is an ARN, as far as prices need it.
+type arn struct {
+	region   string
+	kind     string // resource type, such as "inference-profile"
+	resource string // what follows the type
+}
+
+// parseARN splits an ARN of Bedrock or of a marketplace endpoint, in any partition.
+func parseARN(s string) (arn, bool) {
+	parts := strings.SplitN(s, ":", 6) // arn, partition, service, region, account, resource
+	if len(parts) != 6 || parts[0] != "arn" || !partition(parts[1]) || parts[2] != "bedrock" && parts[2] != "sagemaker" {
+		return arn{}, false
+	}
+	if parts[3] != "" && !regionName(parts[3]) {
+		return arn{}, false
+	}
+	kind, resource, found := strings.Cut(parts[5], "/")
+	if !found || kind == "" || resource == "" {
+		return arn{}, false
+	}
+	if parts[2] == "sagemaker" {
+		kind = "sagemaker " + kind
+	}
+	return arn{region: parts[3], kind: kind, resource: resource}, true
+}
+
+func partition(s string) bool {
+	return s == "aws" || strings.HasPrefix(s, "aws-")
+}
+
+// withoutVersion cuts the version off a prompt ARN, so that one mapping covers every version of a prompt.
+func withoutVersion(id string, a arn) string {
+	if a.kind != "prompt" {
+		return id
+	}
+	if bare, version, found := strings.Cut(a.resource, ":"); found && version != "" {
+		return strings.TrimSuffix(id, a.resource) + bare
+	}
+	return id
+}

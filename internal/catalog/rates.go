@@ -1,0 +1,108 @@
+package catalog
+
+import (
+	"math"
+	"math/bits"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// classes are the rates of budget.Rates in the order of its fields, so that one loop treats them all.
+type classes [5]budget.PicoUSD
+
+// Indexes of classes.
+const (
+	classInput = iota
+	classOutput
+	classCacheRead
+	classCacheWrite5m
+	classCacheWrite1h
+)
+
+func classNames() [5]string {
+	return [...]string{"input", "output", "cache read", "five-minute cache write", "one-hour cache write"}
+}
+
+func classesOf(r budget.Rates) classes {
+	return classes{r.Input, r.Output, r.CacheRead, r.CacheWrite5m, r.CacheWrite1h}
+}
+
+func (c classes) rates() budget.Rates {
+	return budget.Rates{
+		Input: c[classInput], Output: c[classOutput],
+		CacheRead: c[classCacheRead], CacheWrite5m: c[classCacheWrite5m], CacheWrite1h: c[classCacheWrite1h],
+	}
+}
+
+// complete fills the cache classes that nobody published, because a zero rate would bill them as free. Cached input is
+// taken to cost what fresh input does, and a one-hour write what it costs wherever cache points have that lifetime.
+func (c classes) complete(explicit bool) classes {
+	if c[classCacheRead] == 0 {
+		c[classCacheRead] = c[classInput]
+	}
+	if c[classCacheWrite5m] == 0 {
+		c[classCacheWrite5m] = c[classInput]
+	}
+	if c[classCacheWrite1h] == 0 {
+		c[classCacheWrite1h] = c[classCacheWrite5m]
+		if explicit {
+			c[classCacheWrite1h] = max(c[classCacheWrite5m], 2*c[classInput])
+		}
+	}
+	return c
+}
+
+// completeLike fills the missing classes of an override in proportion to base, and cached input with the dearer of that
+// and fresh input.
+func (c classes) completeLike(base classes) classes {
+	for i := range c {
+		if c[i] != 0 || base[i] == 0 {
+			continue
+		}
+		c[i] = scale(base[i], int64(c[classInput]), int64(base[classInput]))
+		if i >= classCacheRead {
+			c[i] = max(c[i], c[classInput])
+		}
+	}
+	return c
+}
+
+// by multiplies every class by a factor in thousandths, rounding up.
+func (c classes) by(thousandths int64) classes {
+	for i := range c {
+		c[i] = scale(c[i], thousandths, 1000)
+	}
+	return c
+}
+
+// inProportion changes every class the way that final changed base, rounding up.
+func (c classes) inProportion(final, base classes) classes {
+	for i := range c {
+		if base[i] > 0 {
+			c[i] = scale(c[i], int64(final[i]), int64(base[i]))
+		}
+	}
+	return c
+}
+
+// dearer takes the higher rate of each class.
+func (c classes) dearer(d classes) classes {
+	for i := range c {
+		c[i] = max(c[i], d[i])
+	}
+	return c
+}
+
+// scale returns n*mul/div for non-negative numbers, rounded up. What does not fit, and a division by zero, becomes the
+// largest rate there is, which no reservation can afford: it fails closed.
+func scale(n budget.PicoUSD, mul, div int64) budget.PicoUSD {
+	hi, lo := bits.Mul64(uint64(n), uint64(mul))
+	if hi >= uint64(div) {
+		return math.MaxInt64
+	}
+	q, r := bits.Div64(hi, lo, uint64(div))
+	if r > 0 {
+		q++
+	}
+	return budget.PicoUSD(min(q, math.MaxInt64))
+}

@@ -1,0 +1,213 @@
+package catalog
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// MaxFileBytes is the size up to which ReadModels reads a file.
+const MaxFileBytes = 4 << 20
+
+// maxDepth bounds the nesting of a model file; its format needs six levels.
+const maxDepth = 16
+
+// ReadModels reads models from JSON in the format of the embedded table:
+//
+//	{"date": "2026-11-23", "models": [{
+//	  "id": "acme.large-v1", "mode": "chat", "max_output_tokens": 8192,
+//	  "usd_per_mtok": {"input": "3", "output": "15"}, "geo_premium_thousandths": 1100
+//	}]}
+//
+// Prices are decimal text in USD per million tokens. It refuses unknown, repeated and misspelled fields, text after the
+// end, more than MaxFileBytes, and every model that Validate refuses. Errors are a *FileError, or *ModelErrors joined.
+func ReadModels(r io.Reader) ([]Model, error) {
+	file, err := readFile(r)
+	if err != nil {
+		return nil, err
+	}
+	problems := []error{duplicates(file.models)}
+	for i := range file.models {
+		problems = append(problems, file.models[i].Validate())
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	return file.models, nil
+}
+
+// modelFile is a model file, read but not validated.
+type modelFile struct {
+	date   string
+	models []Model
+}
+
+func readFile(r io.Reader) (modelFile, error) {
+	data, err := io.ReadAll(io.LimitReader(r, MaxFileBytes+1))
+	if err != nil {
+		return modelFile{}, &FileError{Problem: "cannot be read", Err: err}
+	}
+	if len(data) > MaxFileBytes {
+		return modelFile{}, &FileError{Problem: fmt.Sprintf("longer than %d bytes", MaxFileBytes), Err: ErrFileTooLarge}
+	}
+	if err := checkKeys(data); err != nil {
+		return modelFile{}, err
+	}
+	var raw fileJSON
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&raw); err != nil {
+		return modelFile{}, &FileError{Problem: "is not a model file", Err: err}
+	}
+	if _, err := time.Parse(time.DateOnly, raw.Date); err != nil {
+		return modelFile{}, &FileError{Problem: fmt.Sprintf("date %q is not of the form 2006-01-02", printable(raw.Date, 32))}
+	}
+	return raw.modelFile()
+}
+
+// checkKeys refuses what encoding/json lets pass: a field given twice, one spelled in capitals, text after the end.
+func checkKeys(data []byte) error {
+	type level struct {
+		keys map[string]bool // nil in an array
+		key  bool            // the next token is a key
+	}
+	var stack []level
+	dec := json.NewDecoder(bytes.NewReader(data))
+	for started := false; ; started = true {
+		token, err := dec.Token()
+		if err == io.EOF && started && len(stack) == 0 {
+			return nil
+		}
+		if err != nil {
+			return &FileError{Problem: fmt.Sprintf("is not JSON near byte %d", dec.InputOffset()), Err: err}
+		}
+		if started && len(stack) == 0 {
+			return &FileError{Problem: fmt.Sprintf("goes on after its end at byte %d", dec.InputOffset())}
+		}
+		top := len(stack) - 1
+		if delim, ok := token.(json.Delim); ok && (delim == '}' || delim == ']') {
+			stack = stack[:top]
+			continue
+		}
+		if top >= 0 && stack[top].key {
+			name, _ := token.(string)
+			if stack[top].keys[name] || name != strings.ToLower(name) {
+				return &FileError{Problem: fmt.Sprintf("field %q at byte %d is repeated or not lower case", printable(name, 64), dec.InputOffset())}
+			}
+			stack[top].keys[name], stack[top].key = true, false
+			continue
+		}
+		if top >= 0 {
+			stack[top].key = stack[top].keys != nil
+		}
+		if _, ok := token.(json.Delim); ok && len(stack) >= maxDepth {
+			return &FileError{Problem: fmt.Sprintf("is nested more than %d deep at byte %d", maxDepth, dec.InputOffset())}
+		}
+		switch token {
+		case json.Delim('{'):
+			stack = append(stack, level{keys: make(map[string]bool), key: true})
+		case json.Delim('['):
+			stack = append(stack, level{})
+		}
+	}
+}
+
+// modelFile converts the file, and reports every price that cannot be read.
+func (f fileJSON) modelFile() (modelFile, error) {
+	file := modelFile{date: f.Date, models: make([]Model, len(f.Models))}
+	var problems []error
+	for i, raw := range f.Models {
+		var conv converter
+		file.models[i] = conv.model(raw)
+		for _, err := range conv.problems {
+			problems = append(problems, modelProblem(raw.ID, "%s", err))
+		}
+	}
+	return file, errors.Join(problems...)
+}
+
+// converter turns the text of a file into numbers, and collects what cannot be.
+type converter struct{ problems []error }
+
+func (c *converter) model(raw modelJSON) Model {
+	m := Model{
+		ID: raw.ID, Aliases: raw.Aliases, Provider: raw.Provider, Mode: raw.Mode, Endpoint: raw.Endpoint,
+		Lifecycle: raw.Lifecycle, Profiles: raw.Profiles, Unpriced: raw.Unpriced,
+		Price: budget.Price{Rates: c.rates(raw.Price)},
+		Fees: Fees{
+			Query: c.fee(raw.PerQuery), Image: c.fee(raw.PerImage),
+			VideoSecond: c.fee(raw.PerVideoSecond), AudioSecond: c.fee(raw.PerAudioSecond),
+		},
+		GeoPremium: raw.GeoPremium, GeoOverrides: c.overrides(raw.GeoOverrides), RegionOverrides: c.overrides(raw.RegionOverrides),
+		MaxInputTokens: raw.MaxInputTokens, MaxOutputTokens: raw.MaxOutputTokens, CountTokens: raw.CountTokens,
+		Source: raw.Source,
+	}
+	if long := raw.LongContext; long != nil {
+		m.Price.LongContext = budget.LongContext{Threshold: long.Above, Rates: c.rates(long.Price)}
+	}
+	if raw.LatencyOptimized != nil {
+		rates := c.rates(*raw.LatencyOptimized)
+		m.LatencyOptimized = &rates
+	}
+	if raw.Cache != nil {
+		m.Cache = c.cacheRules(*raw.Cache)
+	}
+	return m
+}
+
+func (c *converter) cacheRules(raw cacheJSON) CacheRules {
+	rules := CacheRules{
+		Explicit: raw.Explicit, Implicit: raw.Implicit, MinTokens: raw.MinTokens, ObservedMinTokens: raw.ObservedMinTokens,
+		MaxPoints: raw.MaxPoints, Fields: raw.Fields, MaxCacheableTokens: raw.MaxCacheableTokens,
+	}
+	for _, text := range raw.TTLs {
+		ttl, err := time.ParseDuration(text)
+		if err != nil {
+			c.problems = append(c.problems, fmt.Errorf("cache lifetime %q is not a duration such as 5m or 1h", printable(text, 32)))
+			continue
+		}
+		rules.TTLs = append(rules.TTLs, ttl)
+	}
+	return rules
+}
+
+func (c *converter) overrides(raw map[string]ratesJSON) map[string]budget.Rates {
+	if len(raw) == 0 {
+		return nil
+	}
+	overrides := make(map[string]budget.Rates, len(raw))
+	for place, rates := range raw {
+		overrides[place] = c.rates(rates)
+	}
+	return overrides
+}
+
+func (c *converter) rates(raw ratesJSON) budget.Rates {
+	rate := func(text string) budget.PicoUSD { return budget.PicoUSD(c.decimal(text, scalePicoPerMTok)) }
+	return budget.Rates{
+		Input: rate(raw.Input), Output: rate(raw.Output), CacheRead: rate(raw.CacheRead),
+		CacheWrite5m: rate(raw.CacheWrite5m), CacheWrite1h: rate(raw.CacheWrite1h),
+	}
+}
+
+func (c *converter) fee(text string) budget.Amount {
+	return budget.Amount(c.decimal(text, scaleNano))
+}
+
+// decimal reads a price; one that is absent is zero, which is for Validate to judge.
+func (c *converter) decimal(text string, scale int) int64 {
+	if text == "" {
+		return 0
+	}
+	n, err := parseDecimal(text, scale)
+	if err != nil {
+		c.problems = append(c.problems, err)
+	}
+	return n
+}

@@ -1,0 +1,150 @@
+package catalog
+
+import (
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// Resolved is a model id with its model and its final price. It is a value; what Model and LatencyOptimized point to is
+// shared by every caller and must not be changed.
+type Resolved struct {
+	// ModelID is the foundation-model id: what limits match, and what reports group by.
+	ModelID string
+	// Profile is the geography of the inference profile: "us", "global". Empty for a call in its own region.
+	Profile string
+	// Price is final, in pico-USD per token: premium and overrides are in it, for long contexts too. Tiers are not.
+	Price budget.Price
+	// LatencyOptimized are the final rates under latency-optimized inference. Nil when the model does not offer it.
+	LatencyOptimized *budget.Rates
+	// Fees are final, in nano-USD: what is billed apart from tokens. Rerankers are billed by Fees.Query alone.
+	Fees Fees
+	// Model holds the limits and the cache rules. Its own prices are the base, not what a call costs.
+	Model *Model
+}
+
+// What an UnpricedError tells its reader to do.
+const (
+	adviceAdd = "add the model with its price, or map the id to a model that has one"
+	adviceMap = "map it to the foundation model or inference profile behind it"
+)
+
+// Resolve returns the model and the price of a call to modelID, in any form that ModelId takes, made from region. With an
+// unknown region, "", the dearest region counts. An id without a price is an *UnpricedError.
+//
+// It is safe for concurrent use, and does not allocate for an id and region that it resolved before.
+func (c *Catalog) Resolve(modelID, region string) (Resolved, error) {
+	if r, ok := c.recent.get(modelID, region); ok {
+		return r, nil
+	}
+	r, err := c.resolve(modelID, region)
+	if err != nil {
+		return Resolved{}, err
+	}
+	c.recent.put(modelID, region, r)
+	return r, nil
+}
+
+func (c *Catalog) resolve(modelID, region string) (Resolved, error) {
+	f, reason := c.find(modelID, true)
+	if reason != "" {
+		return Resolved{}, unpriced(modelID, region, reason)
+	}
+	if f.model.Unpriced {
+		return Resolved{}, unpriced(modelID, region, "the model is known but its price is not published: add the model with a price")
+	}
+	if !regionName(region) {
+		region = ""
+	}
+	if region == "" {
+		region = f.region
+	}
+	q := f.model.quoteAt(f.profile, region)
+	if f.region != "" && f.region != region {
+		q = q.dearer(f.model.quoteAt(f.profile, f.region))
+	}
+	return Resolved{
+		ModelID: f.model.ID, Profile: f.profile, Price: q.price,
+		LatencyOptimized: q.latency, Fees: q.fees, Model: f.model,
+	}, nil
+}
+
+// found is what an id says about a call.
+type found struct {
+	model   *Model
+	profile string
+	region  string // from an ARN; empty otherwise
+}
+
+// find reads an id in any form. The second result says why there is no model; it is empty when there is one. Mapped ids
+// are followed once, so that no chain of mappings can hide where a price comes from.
+func (c *Catalog) find(id string, follow bool) (found, string) {
+	id, problem := normalID(id)
+	if problem != "" {
+		return found{}, problem
+	}
+	if m, ok := c.byID[id]; ok {
+		return found{model: m}, ""
+	}
+	if follow {
+		if f, ok := c.findMapped(id); ok {
+			return f, ""
+		}
+	}
+	if strings.HasPrefix(id, "arn:") {
+		return c.findARN(id)
+	}
+	return c.findProfile(id)
+}
+
+func (c *Catalog) findMapped(id string) (found, bool) {
+	a, _ := parseARN(id)
+	target, ok := c.mapped[id]
+	if !ok {
+		if target, ok = c.mapped[withoutVersion(id, a)]; !ok {
+			return found{}, false
+		}
+	}
+	f, reason := c.find(target, false)
+	if f.region == "" {
+		f.region = a.region
+	}
+	return f, reason == ""
+}
+
+func (c *Catalog) findARN(id string) (found, string) {
+	a, ok := parseARN(id)
+	if !ok {
+		return found{}, "the ARN is not one of a Bedrock model: pass it as the AWS console prints it"
+	}
+	var f found
+	var reason string
+	switch a.kind {
+	case "foundation-model":
+		if f.model, ok = c.byID[a.resource]; !ok {
+			reason = "the model is unknown: " + adviceAdd
+		}
+	case "inference-profile":
+		f, reason = c.findProfile(a.resource)
+	default:
+		reason = "the ARN does not say which model it runs: " + adviceMap
+	}
+	f.region = a.region
+	return f, reason
+}
+
+// findProfile reads a bare id, or one under a geography.
+func (c *Catalog) findProfile(id string) (found, string) {
+	if m, ok := c.byID[id]; ok {
+		return found{model: m}, ""
+	}
+	prefix, rest, known := cutGeography(id)
+	m, ok := c.byID[rest]
+	switch {
+	case ok && known:
+		return found{model: m, profile: prefix}, ""
+	case ok && prefix != "":
+		return found{}, "the model is known but its geography is not: add the id as an alias of the model, or map it"
+	}
+	return found{}, "the model is unknown: " + adviceAdd
+}

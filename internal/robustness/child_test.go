@@ -1,0 +1,236 @@
+package robustness
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/sqlitestore"
+)
+
+// childJob is what a spending process is told through its environment.
+type childJob struct {
+	Seed     uint64
+	Process  int
+	URL      string // of the simulator
+	Ledger   string // path of the SQLite file that all processes share
+	LimitUSD float64
+	Workers  int
+	Calls    int    // at most, for each worker
+	DieAt    string // label of the point at which the process kills itself; empty for never
+	DieAfter int    // how many times it passes the point first
+	Complete bool   // read every stream to its end
+}
+
+const childEnv = "BEDROCKGUARD_CHILD"
+
+// reservationHeader carries the reservation's id to the simulator, so that each of its inferences can be found in the
+// ledger.
+const reservationHeader = "X-Reservation"
+
+// childMain is the process under test: many goroutines that spend as fast as they may, until they are refused or killed.
+func childMain(raw string) error {
+	var job childJob
+	if err := json.Unmarshal([]byte(raw), &job); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	store, err := sqlitestore.Open(job.Ledger)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	death := &death{label: job.DieAt, after: job.DieAfter}
+	guard, err := newGuard(ctx, &mortalStore{Store: store, death: death}, job.LimitUSD)
+	if err != nil {
+		return err
+	}
+	client := guard.NewFromConfig(childConfig(job, death))
+	errs := make(chan error, job.Workers)
+	var workers sync.WaitGroup
+	for w := range job.Workers {
+		workers.Go(func() {
+			random := rand.New(rand.NewPCG(job.Seed, uint64(job.Process*1000+w)))
+			if err := spend(ctx, client, random, job); err != nil {
+				errs <- err
+			}
+		})
+	}
+	workers.Wait()
+	close(errs)
+	return <-errs // nil when there is none
+}
+
+// policy holds the cap under test and two more limits, so that each reservation touches three accounts.
+func policy(limitUSD float64) budget.Policy {
+	return budget.Policy{Limits: []budget.Limit{
+		{Name: "cap", Max: budget.USD(limitUSD), Window: budget.Lifetime},
+		{Name: "principal-month", Max: budget.USD(limitUSD * 2), Window: budget.Monthly, Per: budget.PerPrincipal},
+		{Name: "fresh-input", Max: budget.UncachedInputTokens(1 << 40), Window: budget.Rolling(time.Hour), Per: budget.PerWorkflow},
+	}}
+}
+
+func newGuard(ctx context.Context, store budget.Store, limitUSD float64) (*bedrockguard.Guard, error) {
+	ledger, err := budget.Open(ctx, store, policy(limitUSD))
+	if err != nil {
+		return nil, err
+	}
+	return bedrockguard.New(ledger, bedrockguard.Options{ReservationHeader: reservationHeader, SettleTimeout: 20 * time.Second})
+}
+
+func childConfig(job childJob, death *death) aws.Config {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = job.Workers
+	return aws.Config{
+		Region:       "us-east-1",
+		Credentials:  credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
+		BaseEndpoint: aws.String(job.URL),
+		HTTPClient:   &http.Client{Transport: &mortalTransport{next: transport, death: death}, Timeout: 2 * time.Second},
+		Retryer: func() aws.Retryer {
+			return retry.NewStandard(func(o *retry.StandardOptions) {
+				o.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return time.Millisecond, nil })
+				o.RateLimiter = nil
+			})
+		},
+	}
+}
+
+// spend makes calls of every kind until it is refused. Faults of the simulator are its daily bread; an error that is
+// neither a fault nor a refusal ends it.
+func spend(ctx context.Context, client *bedrockruntime.Client, random *rand.Rand, job childJob) error {
+	ctx = budget.WithScope(ctx, budget.Scope{Principal: "ci", Workflow: fmt.Sprintf("w%d", random.IntN(4))})
+	patience := func() int { return 1 + random.IntN(40) }
+	if job.Complete {
+		patience = func() int { return -1 }
+	}
+	for range job.Calls {
+		err := call(ctx, client, random, patience())
+		switch {
+		case err == nil:
+		case errors.Is(err, budget.ErrExceeded):
+			return nil
+		case errors.Is(err, budget.ErrStore), errors.Is(err, bedrockguard.ErrMalformedRequest), errors.Is(err, bedrockguard.ErrUnpriced):
+			return err
+		}
+	}
+	return nil
+}
+
+const (
+	opus  = "us.anthropic.claude-opus-4-6-v1"
+	haiku = "anthropic.claude-haiku-4-5-20251001-v1:0"
+)
+
+func call(ctx context.Context, client *bedrockruntime.Client, random *rand.Rand, patience int) error {
+	text := prompt(random)
+	maxTokens := int32(50 + random.IntN(400))
+	switch random.IntN(4) {
+	case 0:
+		_, err := client.Converse(ctx, &bedrockruntime.ConverseInput{
+			ModelId: aws.String(opus), Messages: userSays(text, random.IntN(2) == 0),
+			InferenceConfig: &types.InferenceConfiguration{MaxTokens: aws.Int32(maxTokens)},
+		})
+		return err
+	case 1:
+		out, err := client.ConverseStream(ctx, &bedrockruntime.ConverseStreamInput{
+			ModelId: aws.String(opus), Messages: userSays(text, false),
+			InferenceConfig: &types.InferenceConfiguration{MaxTokens: aws.Int32(maxTokens)},
+		})
+		if err != nil {
+			return err
+		}
+		return readStream(out.GetStream(), patience)
+	case 2:
+		_, err := client.InvokeModel(ctx, &bedrockruntime.InvokeModelInput{
+			ModelId: aws.String(haiku), ContentType: aws.String("application/json"), Body: anthropicBody(text, maxTokens),
+		})
+		return err
+	default:
+		out, err := client.InvokeModelWithResponseStream(ctx, &bedrockruntime.InvokeModelWithResponseStreamInput{
+			ModelId: aws.String(haiku), ContentType: aws.String("application/json"), Body: anthropicBody(text, maxTokens),
+		})
+		if err != nil {
+			return err
+		}
+		return readStream(out.GetStream(), patience)
+	}
+}
+
+// stream is what the two event streams have in common here.
+type stream[T any] interface {
+	Events() <-chan T
+	Close() error
+	Err() error
+}
+
+// readStream abandons the stream after as many events, as users do, or reads to the end.
+func readStream[T any](s stream[T], patience int) error {
+	defer s.Close()
+	for range s.Events() {
+		if patience--; patience == 0 {
+			return nil
+		}
+	}
+	return s.Err()
+}
+
+func userSays(text string, cached bool) []types.Message {
+	content := []types.ContentBlock{&types.ContentBlockMemberText{Value: text}}
+	if cached {
+		content = append(content, &types.ContentBlockMemberCachePoint{Value: types.CachePointBlock{Type: types.CachePointTypeDefault, Ttl: types.CacheTTLOneHour}})
+	}
+	return []types.Message{{Role: types.ConversationRoleUser, Content: content}}
+}
+
+func anthropicBody(text string, maxTokens int32) []byte {
+	body, _ := json.Marshal(map[string]any{
+		"anthropic_version": "bedrock-2023-05-31", "max_tokens": maxTokens,
+		"messages": []any{map[string]any{"role": "user", "content": []any{map[string]any{"type": "text", "text": text}}}},
+	})
+	return body
+}
+
+// prompt returns 1 to 30 KB of words, some of them common to many calls so that the cache has something to find.
+func prompt(random *rand.Rand) string {
+	words := []string{"ledger", "reserve", "settle", "window", "the", "of", "0x7f", "func", "{", "}", "größer", "予算"}
+	n := 200 + random.IntN(5000)
+	text := make([]byte, 0, n*7)
+	shared := rand.New(rand.NewPCG(uint64(random.IntN(3)), 7))
+	for i := range n {
+		source := shared
+		if i > n/2 {
+			source = random
+		}
+		text = append(text, words[source.IntN(len(words))]...)
+		text = append(text, ' ')
+	}
+	return string(text)
+}
+
+// childProcess ends the test binary if it was started as a spending process.
+func childProcess() {
+	raw := os.Getenv(childEnv)
+	if raw == "" {
+		return
+	}
+	if err := childMain(raw); err != nil {
+		fmt.Fprintln(os.Stderr, "child:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}

@@ -1,0 +1,210 @@
+// Package robustness holds the tests that need several processes, faults and kills. It is a module of its own, so that
+// users of the library inherit none of it.
+package robustness
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/sqlitestore"
+)
+
+func TestMain(m *testing.M) {
+	childProcess()
+	goleak.VerifyTestMain(m)
+}
+
+// seeds is how many runs the headline test makes; HEADLINE_SEEDS overrides it.
+func seeds(t *testing.T) int {
+	n := 20
+	if raw := os.Getenv("HEADLINE_SEEDS"); raw != "" {
+		var err error
+		n, err = strconv.Atoi(raw)
+		require.NoError(t, err)
+	}
+	return n
+}
+
+const (
+	processes = 3
+	workers   = 64
+)
+
+// TestHardCapSurvivesFaultsAndKills is the claim of the project. 64 goroutines in each of three processes spend on one
+// SQLite file, the SDK's retries on, every fault of the simulator mixed in, and one process or two are killed with -9 at
+// a labelled point. The simulator's bill must not exceed the limit, nothing may stay pending after expiry, and the ledger
+// must hold at least the bill, the excess coming from estimates alone.
+func TestHardCapSurvivesFaultsAndKills(t *testing.T) {
+	for seed := range uint64(seeds(t)) {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 42))
+			run := newRun(t, seed, bedrocktest.RandomFaults(seed, 0.15), 1+2*random.Float64())
+			for p := range processes {
+				job := run.job(p)
+				if p < 1+int(seed%2) {
+					job.DieAt, job.DieAfter = deathPoints[(int(seed)+p)%len(deathPoints)], random.IntN(40)
+				}
+				run.start(t, job)
+			}
+			run.wait(t)
+			run.check(t)
+			t.Logf("%d inferences, bill %s of %s, %d estimated, %d killed", run.inferences, run.bill, budget.USD(run.limit), run.estimated, run.killed)
+		})
+	}
+}
+
+// TestLedgerIsTheBillWithoutFaults: when nothing goes wrong, the two agree to the nano-dollar.
+func TestLedgerIsTheBillWithoutFaults(t *testing.T) {
+	run := newRun(t, 1, nil, 3)
+	for p := range processes {
+		job := run.job(p)
+		job.Complete = true
+		run.start(t, job)
+	}
+	run.wait(t)
+	run.check(t)
+	require.Zero(t, run.estimated)
+	require.Equal(t, run.bill, run.posted)
+	require.Greater(t, int64(run.bill), int64(0.9*run.limit*1e9), "the cap was not tried")
+}
+
+// run is one limit, one simulator and the processes that spend.
+type run struct {
+	seed   uint64
+	server *bedrocktest.Server
+	ledger string
+	limit  float64
+	all    sync.WaitGroup
+	mu     sync.Mutex
+	failed []string
+
+	killed, inferences, estimated int
+	bill, posted                  budget.Amount
+}
+
+func newRun(t *testing.T, seed uint64, faults bedrocktest.Faults, limitUSD float64) *run {
+	server := bedrocktest.New(t, bedrocktest.Options{Faults: faults, ReservationHeader: reservationHeader})
+	return &run{seed: seed, server: server, ledger: filepath.Join(t.TempDir(), "spend.db"), limit: limitUSD}
+}
+
+func (r *run) job(process int) childJob {
+	return childJob{Seed: r.seed, Process: process, URL: r.server.URL(), Ledger: r.ledger, LimitUSD: r.limit, Workers: workers, Calls: 200}
+}
+
+func (r *run) start(t *testing.T, job childJob) {
+	raw, err := json.Marshal(job)
+	require.NoError(t, err)
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"="+string(raw))
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	require.NoError(t, cmd.Start())
+	r.all.Go(func() {
+		err := cmd.Wait()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		switch {
+		case err == nil:
+		case job.DieAt != "" && cmd.ProcessState.ExitCode() == -1:
+			r.killed++
+		default:
+			r.failed = append(r.failed, fmt.Sprintf("process %d: %v\n%s", job.Process, err, stderr.String()))
+		}
+	})
+}
+
+func (r *run) wait(t *testing.T) {
+	r.all.Wait()
+	require.Empty(t, r.failed)
+}
+
+// check holds the ledger against the simulator's bill, a day later.
+func (r *run) check(t *testing.T) {
+	ctx := t.Context()
+	bill := r.server.Bill()
+	r.bill, r.inferences = budget.Amount(bill.NanoUSD), bill.Inferences
+	require.LessOrEqual(t, bill.NanoUSD, budget.USD(r.limit).N, "the bill exceeds the limit")
+
+	later := func() time.Time { return time.Now().Add(24 * time.Hour) }
+	store, err := sqlitestore.Open(r.ledger, func(o *sqlitestore.Options) { o.Clock = later })
+	require.NoError(t, err)
+	defer store.Close()
+	ledger, err := budget.Open(ctx, store, policy(r.limit))
+	require.NoError(t, err)
+	settled := r.settled(ctx, t, ledger)
+	require.LessOrEqual(t, settled.N, budget.USD(r.limit).N, "the ledger exceeds the limit")
+	require.GreaterOrEqual(t, settled.N, bill.NanoUSD, "spend vanished")
+	r.posted = budget.Amount(settled.N)
+
+	r.compareEntries(ctx, t, ledger)
+	require.Equal(t, bill.NanoUSD, r.settled(ctx, t, ledger).N, "corrected by the simulator's figures, the ledger is the bill")
+}
+
+// settled returns what the cap's account holds; after expiry nothing may be pending.
+func (r *run) settled(ctx context.Context, t *testing.T, ledger *budget.Ledger) budget.Quantity {
+	balances, err := ledger.Balances(ctx, budget.Scope{})
+	require.NoError(t, err)
+	for _, b := range balances {
+		require.Zero(t, b.Pending.N, "%s: a reservation is left hanging", b.Limit)
+	}
+	require.Equal(t, "cap", balances[0].Limit)
+	return balances[0].Settled
+}
+
+// compareEntries finds each inference in the ledger: entries that are not estimated must hold its very cost, and those
+// that are must hold at least that. Then it corrects the estimates.
+func (r *run) compareEntries(ctx context.Context, t *testing.T, ledger *budget.Ledger) {
+	billed := make(map[string]bedrocktest.Inference)
+	for _, inference := range r.server.Inferences() {
+		require.NotContains(t, billed, inference.Reservation, "two inferences on one reservation")
+		billed[inference.Reservation] = inference
+	}
+	var after budget.ID
+	for {
+		entries, err := ledger.Entries(ctx, budget.Query{After: after, Max: 1000})
+		require.NoError(t, err)
+		for _, e := range entries {
+			r.compareEntry(ctx, t, ledger, e, billed[e.ID.String()].NanoUSD)
+			delete(billed, e.ID.String())
+			after = e.ID
+		}
+		if len(entries) < 1000 {
+			break
+		}
+	}
+	require.Empty(t, billed, "inferences that the ledger knows nothing of")
+}
+
+func (r *run) compareEntry(ctx context.Context, t *testing.T, ledger *budget.Ledger, e budget.Entry, cost int64) {
+	require.NotEqual(t, budget.Pending, e.State)
+	require.False(t, e.Orphan, "spend without a reservation")
+	if e.State == budget.Voided {
+		require.Zero(t, cost, "an attempt that was billed was voided")
+		return
+	}
+	posted := e.Actual[budget.UnitUSD]
+	if !e.Estimated {
+		require.Equal(t, cost, posted, "a settlement that is not estimated must be the bill")
+		return
+	}
+	r.estimated++
+	require.GreaterOrEqual(t, posted, cost, "an estimate below the bill")
+	truth := e.Actual
+	truth[budget.UnitUSD] = cost
+	require.NoError(t, ledger.Correct(ctx, e.ID, truth))
+}

@@ -1,0 +1,86 @@
+package tokens
+
+import "math"
+
+// UpperBound returns a number of input tokens that the prompt can't exceed, and whether there is one. It reports false
+// when a block is Opaque or of unknown size: the model's context window is the bound then. The cost is a few nanoseconds
+// a block, whatever its length: a tokenizer that falls back to bytes never makes more tokens of a text than it has bytes.
+// Sums saturate at math.MaxInt64.
+//
+// Two things are taken on trust: that a tokenizer's Unicode normalisation does not lengthen the text, and that a PDF page
+// holds no more text than a page of print.
+func UpperBound(p Prompt, l Limits) (int64, bool) {
+	if l == (Limits{}) {
+		l = LimitsFor("")
+	}
+	n := framing(p, l)
+	for i := range p.Blocks {
+		t, ok := blockBound(&p.Blocks[i], l)
+		if !ok {
+			return 0, false
+		}
+		n = addSat(n, t)
+	}
+	return n, true
+}
+
+// framing returns what a prompt costs besides its blocks. A prompt without messages still has a beginning.
+func framing(p Prompt, l Limits) int64 {
+	n := mulSat(addSat(int64(max(p.Messages, 0)), 1), l.MessageTokens)
+	n = addSat(n, mulSat(int64(len(p.Blocks)), l.BlockTokens))
+	n = addSat(n, mulSat(int64(max(p.Tools, 0)), l.ToolTokens))
+	n = addSat(n, mulSat(int64(max(p.BuiltinTools, 0)), l.BuiltinToolTokens))
+	if p.Tools > 0 || p.BuiltinTools > 0 {
+		n = addSat(n, l.ToolPreambleTokens)
+	}
+	return addSat(n, max(p.OtherBytes, 0))
+}
+
+func blockBound(b *Block, l Limits) (int64, bool) {
+	switch b.Kind {
+	case Text, JSON:
+		return int64(len(b.Text)), true
+	case Image:
+		return l.Image.tokens(int64(b.Width), int64(b.Height)), true
+	case Document:
+		return documentBound(b, l)
+	default:
+		return 0, false
+	}
+}
+
+func (l ImageLimits) tokens(width, height int64) int64 {
+	if width <= 0 || height <= 0 || l.PixelsPerToken <= 0 || l.PatchPixels <= 0 {
+		return max(l.MaxTokens, 0)
+	}
+	n := mulSat(width, height) / l.PixelsPerToken
+	n = addSat(n, addSat(width, height)/l.PatchPixels)
+	return min(max(addSat(n, 2), l.MinTokens), l.MaxTokens)
+}
+
+func documentBound(b *Block, l Limits) (int64, bool) {
+	if b.Format == formatPDF {
+		page := addSat(l.PDFPageTextTokens, max(l.Image.MaxTokens, 0))
+		return mulSat(int64(b.Pages), page), b.Pages > 0
+	}
+	return b.Bytes, b.Bytes > 0 && unpackedFormat(b.Format)
+}
+
+// addSat returns a+b of two non-negative numbers, at most math.MaxInt64.
+func addSat(a, b int64) int64 {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}
+
+// mulSat returns a*b, at most math.MaxInt64, and zero when either is not positive.
+func mulSat(a, b int64) int64 {
+	if a <= 0 || b <= 0 {
+		return 0
+	}
+	if a > math.MaxInt64/b {
+		return math.MaxInt64
+	}
+	return a * b
+}

@@ -1,0 +1,64 @@
+package tokens
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func TestUpperBound(t *testing.T) {
+	l := LimitsFor("anthropic")
+	base := l.MessageTokens // a prompt has a beginning
+	for name, tc := range map[string]struct {
+		prompt Prompt
+		want   int64
+		ok     bool
+	}{
+		"empty":         {Prompt{}, base, true},
+		"text by bytes": {Prompt{Blocks: []Block{{Text: "h\u00e9"}}}, base + 8 + 3, true},
+		"json by bytes": {Prompt{Blocks: []Block{{Kind: JSON, Text: `{"a":1}`}}}, base + 8 + 7, true},
+		"messages":      {Prompt{Messages: 3}, base + 48, true},
+		"tools":         {Prompt{Tools: 2, BuiltinTools: 1}, base + 64 + 1000 + 1000, true},
+		"other bytes":   {Prompt{OtherBytes: 40}, base + 40, true},
+		"image by size": {Prompt{Blocks: []Block{{Kind: Image, Width: 1000, Height: 1000}}}, base + 8 + 1333 + 71 + 2, true},
+		"huge image":    {Prompt{Blocks: []Block{{Kind: Image, Width: math.MaxInt, Height: math.MaxInt}}}, base + 8 + 5000, true},
+		"unknown image": {Prompt{Blocks: []Block{{Kind: Image, Width: 5}}}, base + 8 + 5000, true},
+		"pdf by pages":  {Prompt{Blocks: []Block{{Kind: Document, Format: "pdf", Pages: 2}}}, base + 8 + 22000, true},
+		"pdf unknown":   {Prompt{Blocks: []Block{{Kind: Document, Format: "pdf", Bytes: 9}}}, 0, false},
+		"csv by bytes":  {Prompt{Blocks: []Block{{Kind: Document, Format: "csv", Bytes: 99}}}, base + 8 + 99, true},
+		"docx unread":   {Prompt{Blocks: []Block{{Kind: Document, Format: "docx"}}}, 0, false},
+		"odd document":  {Prompt{Blocks: []Block{{Kind: Document, Format: "pages", Bytes: 9}}}, 0, false},
+		"opaque":        {Prompt{Blocks: []Block{{Text: "x"}, {Kind: Opaque}}}, 0, false},
+		"no such kind":  {Prompt{Blocks: []Block{{Kind: 77}}}, 0, false},
+		"saturates":     {Prompt{Blocks: []Block{{Kind: Document, Format: "txt", Bytes: math.MaxInt64}}, Messages: math.MaxInt}, math.MaxInt64, true},
+		"negative":      {Prompt{Messages: -5, Tools: -5, BuiltinTools: -5, OtherBytes: -5}, base, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, ok := UpperBound(tc.prompt, l)
+			assert.Equal(t, tc.ok, ok)
+			assert.Equal(t, tc.want, got)
+		})
+	}
+}
+
+func TestUpperBound_ZeroLimitsHoldForEveryFamily(t *testing.T) {
+	p := Prompt{Blocks: []Block{{Kind: Image, Width: 10, Height: 10}}}
+	got, ok := UpperBound(p, Limits{})
+	assert.True(t, ok)
+	want, _ := UpperBound(p, LimitsFor("meta"))
+	assert.Equal(t, want, got)
+	assert.Greater(t, got, int64(1600), "Llama scales a small image up to a tile of 1601 tokens")
+}
+
+func BenchmarkUpperBound_200Blocks800KB(b *testing.B) {
+	p := Prompt{Messages: 200}
+	for range 200 {
+		p.Blocks = append(p.Blocks, Block{Text: strings.Repeat("lorem ip", 512)})
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		UpperBound(p, Limits{})
+	}
+}

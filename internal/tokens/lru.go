@@ -1,0 +1,50 @@
+package tokens
+
+import (
+	"container/list"
+	"sync"
+)
+
+type chunkKey [2]uint64
+
+// lru remembers the counts of the chunks used last. It is safe for concurrent use.
+type lru struct {
+	mu      sync.Mutex
+	limit   int
+	order   *list.List // of *lruEntry, the last used first
+	entries map[chunkKey]*list.Element
+}
+
+type lruEntry struct {
+	key   chunkKey
+	count int64
+}
+
+func newLRU(limit int) *lru {
+	return &lru{limit: limit, order: list.New(), entries: make(map[chunkKey]*list.Element)}
+}
+
+func (l *lru) get(k chunkKey) (int64, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e, ok := l.entries[k]
+	if !ok {
+		return 0, false
+	}
+	l.order.MoveToFront(e)
+	return e.Value.(*lruEntry).count, true
+}
+
+func (l *lru) put(k chunkKey, count int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e, ok := l.entries[k]; ok {
+		l.order.MoveToFront(e)
+		return
+	}
+	l.entries[k] = l.order.PushFront(&lruEntry{k, count})
+	if l.order.Len() > l.limit {
+		oldest := l.order.Remove(l.order.Back()).(*lruEntry)
+		delete(l.entries, oldest.key)
+	}
+}

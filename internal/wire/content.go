@@ -1,0 +1,149 @@
+package wire
+
+import (
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
+)
+
+// blockFrame is what the fields of one content block tell together, in whatever order they come.
+type blockFrame struct {
+	kind   string // of the block's type, else the key that it stands under
+	format string
+	source *mediaSource
+}
+
+// block reads an object of content: a message, a block of one, or anything nested in it.
+func (w *walker) block(key string) error {
+	f := blockFrame{kind: key}
+	err := w.object(func(k string) error { return w.blockField(&f, k) })
+	if err == nil && f.source != nil {
+		w.addSource(f)
+	}
+	return err
+}
+
+func (w *walker) blockField(f *blockFrame, key string) error {
+	switch c := w.peek(); {
+	case key == "source" && c == '{':
+		f.source = &mediaSource{}
+		return w.mediaSource(f.source)
+	case (key == "type" || key == "format" || key == "media_type") && c == '"':
+		t, err := w.str()
+		w.other += int64(len(t.raw))
+		if key == "type" {
+			f.kind = t.String()
+		} else {
+			f.format = t.String()
+		}
+		return err
+	}
+	return w.field(key, inContent)
+}
+
+// contentField reads a field of a content block.
+func (w *walker) contentField(key string) error {
+	c := w.peek()
+	switch key {
+	case "input", "input_schema", "inputSchema", "json", "arguments", "parameters":
+		if c == '{' || c == '[' && key != "input" {
+			return w.jsonBlock()
+		}
+	case "video", "audio", "input_audio", "video_url", "audio_url":
+		if c == '{' {
+			return w.opaque()
+		}
+	case "file_id", "s3Location", "s3Uri", "fileUri":
+		return w.opaque()
+	case "image_url":
+		if c == '{' {
+			return w.object(func(k string) error {
+				if k == "url" {
+					return w.value("image_url", inContent)
+				}
+				return w.field(k, inContent)
+			})
+		}
+	}
+	return w.value(key, inContent)
+}
+
+// mediaSource is where a block's data comes from.
+type mediaSource struct {
+	kind      string // "base64", "text", "url", ...
+	mediaType string
+	data      text
+	opaque    bool
+}
+
+func (w *walker) mediaSource(s *mediaSource) error {
+	return w.object(func(key string) error {
+		if key == "s3Location" || key == "s3_location" {
+			return w.opaque()
+		}
+		if w.peek() != '"' {
+			return w.field(key, inContent)
+		}
+		switch key {
+		case "type", "media_type", "data", "bytes", "url", "uri", "file_id":
+		default:
+			return w.field(key, inContent)
+		}
+		t, err := w.str()
+		switch key {
+		case "type":
+			s.kind = t.String()
+		case "media_type":
+			s.mediaType = t.String()
+		case "data", "bytes":
+			if s.data.raw != "" { // both at once: whichever is not the data is text
+				w.addText(s.data)
+			}
+			s.data = t
+			return err
+		default:
+			s.opaque = true
+		}
+		w.other += int64(len(t.raw))
+		return err
+	})
+}
+
+// addSource counts a source, now that the block around it is known.
+func (w *walker) addSource(f blockFrame) {
+	s := f.source
+	if s.opaque {
+		w.add(tokens.Block{Kind: tokens.Opaque})
+	}
+	if s.data.raw == "" {
+		return
+	}
+	kind, format := mediaKind(s.mediaType)
+	if kind == "" {
+		kind, format = f.kind, f.format
+	}
+	if s.kind == "text" || !isBase64(s.data) {
+		w.addText(s.data)
+		return
+	}
+	w.addMedia(kind, format, s.data)
+}
+
+// cachePoint reads a cache point in any dialect. A TTL that is not known counts as the longest.
+func (w *walker) cachePoint() error {
+	if w.peek() != '{' {
+		raw, err := w.skip()
+		w.other += int64(len(raw))
+		return err
+	}
+	writes := budget.CacheWrites5m
+	err := w.object(func(key string) error {
+		raw, err := w.skip()
+		w.other += int64(len(raw))
+		if key == "ttl" && raw != `"5m"` && raw != `"30m"` && raw != "null" {
+			writes = budget.CacheWrites1h
+		}
+		return err
+	})
+	w.req.CacheWrites = max(w.req.CacheWrites, writes)
+	return err
+}

@@ -1,0 +1,199 @@
+package wire
+
+import "github.com/bedrockguard/bedrockguard-go/budget"
+
+// Reported is the usage that a response tells.
+type Reported struct {
+	Usage       budget.Usage
+	ServiceTier string // the tier that served the request, in lower case; empty when not told
+	Latency     string // "standard" or "optimized" as served; empty when not told
+	Disagrees   bool   // two sources told different counts, and the dearer was taken for each class
+}
+
+// countField is one counter, by whatever name a dialect gives it.
+type countField uint8
+
+const (
+	countInput countField = iota
+	countOutput
+	countRead        // beside the input
+	countWrite       // beside the input, of all TTLs
+	countWrite5m     // part of countWrite
+	countWrite1h     // part of countWrite
+	countTotal       // input and output and, mostly, the cached tokens
+	countCached      // read from the cache and already inside the input
+	countCachedWrite // written to the cache and already inside the input
+	countReasoning   // part of the output, mostly
+	numCounts
+)
+
+// maxCount is what one response can't have used: larger numbers are malformed, and sums of a few stay far from overflow.
+const maxCount = 1 << 40
+
+// counts are the counters of one source. Seen more than once, the largest of each counts: streams report running totals.
+type counts struct {
+	n   [numCounts]int64
+	has [numCounts]bool
+}
+
+func (c *counts) set(f countField, n int64) {
+	c.n[f] = max(c.n[f], n)
+	c.has[f] = true
+}
+
+// raise takes in the counters of o.
+func (c *counts) raise(o *counts) {
+	for f, has := range o.has {
+		if has {
+			c.set(countField(f), o.n[f])
+		}
+	}
+}
+
+func (c *counts) any() bool { return c.has != [numCounts]bool{} }
+
+// usage reads the counters as billable classes. family is the provider in the model id; writes tells which TTLs the request
+// asked for, and places the writes that no breakdown covers.
+func (c *counts) usage(family string, writes budget.CacheWrites) (u budget.Usage, disagrees bool) {
+	n := c.n
+	write := max(n[countWrite], n[countCachedWrite])
+	split := n[countWrite5m] + n[countWrite1h]
+	disagrees = split > 0 && split != write
+	u.CacheWrite5mInputTokens, u.CacheWrite1hInputTokens = n[countWrite5m], n[countWrite1h]
+	if rest := write - split; rest > 0 && writes >= budget.CacheWrites1h {
+		u.CacheWrite1hInputTokens += rest
+	} else if rest > 0 {
+		u.CacheWrite5mInputTokens += rest
+	}
+	u.CacheReadInputTokens = max(n[countRead], n[countCached])
+	cached := u.CacheReadInputTokens + u.CacheWrite5mInputTokens + u.CacheWrite1hInputTokens
+	u.OutputTokens = n[countOutput]
+	u.InputTokens = n[countInput] + cached
+	switch inside, contradicts := c.cachedInside(family, cached); {
+	case inside:
+		u.InputTokens = n[countInput]
+	case contradicts:
+		disagrees = true
+	}
+	if c.has[countTotal] && n[countTotal] != u.InputTokens+u.OutputTokens {
+		if unseen := n[countTotal] - u.InputTokens - u.OutputTokens; unseen > 0 && unseen == n[countReasoning] {
+			u.OutputTokens += unseen // some families report reasoning beside the output
+		} else {
+			disagrees = true
+		}
+	}
+	return u, disagrees
+}
+
+// cachedInside reports whether the input count already holds the cached tokens. OpenAI's own shape says so by its field
+// names. Elsewhere the total has to prove it, and only for families other than those that document the opposite. When the
+// total fits neither reading they are counted beside the input, which is dearer.
+func (c *counts) cachedInside(family string, cached int64) (inside, contradicts bool) {
+	if cached == 0 {
+		return true, false
+	}
+	fits := c.n[countInput] >= cached
+	if c.has[countCached] || c.has[countCachedWrite] {
+		return fits, !fits
+	}
+	if family == "anthropic" || family == "amazon" || !c.has[countTotal] {
+		return false, false
+	}
+	return fits && c.n[countTotal] == c.n[countInput]+c.n[countOutput], false
+}
+
+// dearer merges two readings of one response: the larger of each class.
+func dearer(a, b budget.Usage) (u budget.Usage, differ bool) {
+	u.CacheReadInputTokens = max(a.CacheReadInputTokens, b.CacheReadInputTokens)
+	u.CacheWrite5mInputTokens = max(a.CacheWrite5mInputTokens, b.CacheWrite5mInputTokens)
+	u.CacheWrite1hInputTokens = max(a.CacheWrite1hInputTokens, b.CacheWrite1hInputTokens)
+	u.OutputTokens = max(a.OutputTokens, b.OutputTokens)
+	u.InputTokens = max(a.UncachedInputTokens(), b.UncachedInputTokens()) +
+		u.CacheReadInputTokens + u.CacheWrite5mInputTokens + u.CacheWrite1hInputTokens
+	return u, a != b
+}
+
+// merge reads the counts that Bedrock itself tells (headers, invocation metrics) together with those in the model's body.
+// Each may be silent about a class that the other tells: that is lent before they are compared, as is the split of the
+// writes by TTL, which only a body has.
+func merge(bedrock, body *counts, family string, writes budget.CacheWrites) (budget.Usage, bool) {
+	if !body.any() {
+		return bedrock.usage(family, writes)
+	}
+	if !bedrock.any() {
+		return body.usage(family, writes)
+	}
+	a, aDisagrees := bedrock.lend(body).usage(family, writes)
+	b, bDisagrees := body.lend(bedrock).usage(family, writes)
+	u, differ := dearer(a, b)
+	return u, aDisagrees || bDisagrees || differ
+}
+
+// lend returns c with what it is silent about taken from o. Cached tokens inside of the input are lent only when c tells
+// nothing about the cache, because its input count holds them too then.
+func (c *counts) lend(o *counts) *counts {
+	out := *c
+	lend := func(f countField) {
+		if o.has[f] && !c.has[f] {
+			out.set(f, o.n[f])
+		}
+	}
+	lend(countInput)
+	lend(countOutput)
+	if c.has[countRead] || c.has[countWrite] || c.has[countCached] || c.has[countCachedWrite] {
+		if !c.has[countCached] && !c.has[countCachedWrite] {
+			lend(countRead)
+			lend(countWrite)
+		}
+	} else {
+		for f := countRead; f <= countWrite; f++ {
+			lend(f)
+		}
+		lend(countCached)
+		lend(countCachedWrite)
+	}
+	if o.n[countWrite5m]+o.n[countWrite1h] <= max(out.n[countWrite], out.n[countCachedWrite]) {
+		lend(countWrite5m)
+		lend(countWrite1h)
+	}
+	return &out
+}
+
+// ConverseUsage is Converse's TokenUsage in plain numbers. Absent counters are zero.
+type ConverseUsage struct {
+	InputTokens           int64
+	OutputTokens          int64
+	TotalTokens           int64 // zero stands for not told
+	CacheReadInputTokens  int64
+	CacheWriteInputTokens int64
+	CacheWrite5mTokens    int64 // from CacheDetails, a TTL of 5m
+	CacheWrite1hTokens    int64 // from CacheDetails, any other TTL
+}
+
+// FromConverse reads the usage of a Converse response. provider is the family in the model id ("openai"); writes tells
+// which cache points the request had. It returns ErrMalformed for negative or absurd counts.
+func FromConverse(provider string, writes budget.CacheWrites, in ConverseUsage) (Reported, error) {
+	var c counts
+	for _, v := range [...]struct {
+		field countField
+		n     int64
+	}{
+		{countInput, in.InputTokens},
+		{countOutput, in.OutputTokens},
+		{countTotal, in.TotalTokens},
+		{countRead, in.CacheReadInputTokens},
+		{countWrite, in.CacheWriteInputTokens},
+		{countWrite5m, in.CacheWrite5mTokens},
+		{countWrite1h, in.CacheWrite1hTokens},
+	} {
+		if v.n < 0 || v.n > maxCount {
+			return Reported{}, &MalformedError{Field: "usage", Reason: "token count out of range"}
+		}
+		if v.n > 0 {
+			c.set(v.field, v.n)
+		}
+	}
+	var r Reported
+	r.Usage, r.Disagrees = c.usage(provider, writes)
+	return r, nil
+}

@@ -1,0 +1,259 @@
+package wire
+
+import (
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
+)
+
+// Request is what a request body tells about its cost.
+type Request struct {
+	Prompt      tokens.Prompt
+	MaxTokens   int64 // the largest output limit found in any field, thinking budgets included; 0 when there is none
+	Choices     int64 // answers asked for, each up to MaxTokens; at least 1
+	CacheWrites budget.CacheWrites
+	Images      int64  // image blocks, for models that bill them apart
+	Queries     int64  // search units that a rerank request can be billed; 0 for other models
+	ServiceTier string // the tier asked for in the body, in lower case; empty when none or not one known
+	Unpriced    string // a feature in use that has no price per token, such as "web_search"; empty when there is none
+}
+
+// ParseRequest reads the body of an InvokeModel request in any dialect. modelID tells rerank models apart. It returns
+// ErrMalformed for anything that readers may disagree about: duplicate keys, invalid UTF-8, output limits that are not plain
+// non-negative integers, nesting beyond 200 levels. The Prompt does not share memory with body.
+func ParseRequest(modelID string, body []byte) (Request, error) {
+	w := walker{req: Request{Choices: 1}, rerank: strings.Contains(modelID, "rerank")}
+	if err := w.scanObject(body, w.topField); err != nil {
+		return Request{}, err
+	}
+	w.req.Prompt.OtherBytes = w.other
+	if w.rerank {
+		w.req.Queries = max((w.chunks+rerankChunksPerQuery-1)/rerankChunksPerQuery, 1)
+	}
+	return w.req, nil
+}
+
+// ParseExtra reads Converse's additional model request fields, a JSON object or nothing, by the same rules.
+func ParseExtra(fields []byte) (Request, error) {
+	if len(fields) == 0 {
+		return Request{Choices: 1}, nil
+	}
+	return ParseRequest("", fields)
+}
+
+// Amazon Bedrock's pricing page (2026-11): a rerank query covers up to 100 document chunks, and a document of more than 512
+// tokens, the query's included, is several. A token has at least one byte, and a long query takes half of the chunk.
+const (
+	rerankChunksPerQuery = 100
+	rerankChunkBytes     = 256
+)
+
+// inlineBytes is how long a string has to be to become a block of its own. Shorter ones are mostly roles, types and ids.
+const inlineBytes = 16
+
+type walker struct {
+	scanner
+	req    Request
+	other  int64
+	chunks int64 // of the documents to rerank
+	rerank bool
+}
+
+// place says what surrounds a value.
+type place uint8
+
+const (
+	inConfig  place = iota // settings: limits have to be well formed
+	inUnknown              // an object of unknown purpose: limits count when they are well formed
+	inContent              // what the model reads
+)
+
+func (w *walker) topField(key string) error {
+	switch key {
+	case "messages", "chat_history", "input":
+		return w.messages(key)
+	case "tools", "functions":
+		return w.tools()
+	case "toolConfig", "tool_config":
+		return w.toolConfig(key)
+	case "documents":
+		if w.rerank && w.peek() == '[' {
+			return w.array(w.rerankDocument)
+		}
+	case "web_search_options", "search_parameters", "mcp_servers", "container", "plugins":
+		return w.unpricedField(key)
+	case "service_tier", "serviceTier":
+		return w.serviceTier()
+	case "speed":
+		return w.speed()
+	case "previous_response_id", "conversation":
+		return w.opaque()
+	}
+	return w.field(key, inConfig)
+}
+
+// messages reads a conversation, or the plain text that some dialects allow in its stead.
+func (w *walker) messages(key string) error {
+	if w.peek() != '[' {
+		return w.field(key, inContent)
+	}
+	return w.array(func() error {
+		w.req.Prompt.Messages++
+		return w.value("", inContent)
+	})
+}
+
+// configObject reports whether an object under this key holds settings.
+func configObject(key string) bool {
+	switch key {
+	case "inferenceConfig", "inference_config", "textGenerationConfig", "generationConfig", "generation_config", "thinking",
+		"reasoning", "reasoningConfig", "reasoning_config", "parameters", "additionalModelRequestFields":
+		return true
+	default:
+		return false
+	}
+}
+
+// contentObject reports whether an object under this key is read by the model, wherever it stands.
+func contentObject(key string) bool {
+	switch key {
+	case "system", "message", "content", "prompt", "input", "metadata", "tool_choice", "text", "image", "document", "video", "audio",
+		"image_url", "video_url", "audio_url", "input_audio":
+		return true
+	default:
+		return false
+	}
+}
+
+// field reads the value of a key that has no meaning of its own at the top level.
+func (w *walker) field(key string, in place) error {
+	w.other += keyBytes(key)
+	switch key {
+	case "cache_control", "cachePoint", "cache_point", "prompt_cache_breakpoint":
+		return w.cachePoint()
+	}
+	if in != inContent {
+		return w.setting(key, in)
+	}
+	return w.contentField(key)
+}
+
+// keyBytes is what a key costs. The words of the request schemas themselves are covered by the framing of messages and blocks.
+func keyBytes(key string) int64 {
+	switch key {
+	case "messages", "role", "content", "type", "text", "system", "source", "data", "bytes", "media_type", "format":
+		return 0
+	default:
+		return int64(len(key))
+	}
+}
+
+func (w *walker) setting(key string, in place) error {
+	switch key {
+	case "max_tokens", "maxTokens", "max_new_tokens", "maxNewTokens", "max_completion_tokens", "maxCompletionTokens",
+		"max_tokens_to_sample", "maxTokenCount", "max_gen_len", "max_output_tokens", "maxOutputTokens", "budget_tokens", "budgetTokens":
+		return w.limit(key, in, &w.req.MaxTokens)
+	case "n", "num_generations", "numResults", "best_of", "candidateCount", "num_return_sequences":
+		return w.limit(key, in, &w.req.Choices)
+	case "response_format", "responseFormat", "output_format", "outputFormat", "output_config", "outputConfig", "json_schema":
+		return w.jsonBlock()
+	}
+	if w.peek() != '{' || contentObject(key) {
+		return w.contentField(key)
+	}
+	if !configObject(key) {
+		in = inUnknown
+	}
+	return w.value(key, in)
+}
+
+// limit takes in one more candidate of a limit: the largest counts.
+func (w *walker) limit(key string, in place, highest *int64) error {
+	if in == inUnknown {
+		raw, err := w.skip()
+		if n, e := plainCount(raw); e == nil {
+			*highest = max(*highest, n)
+		} else {
+			w.other += int64(len(raw))
+		}
+		return err
+	}
+	n, _, err := w.count(key)
+	*highest = max(*highest, n)
+	return err
+}
+
+// value reads any value. key is where it stands.
+func (w *walker) value(key string, in place) error {
+	switch w.peek() {
+	case '{':
+		if in == inContent {
+			return w.block(key)
+		}
+		return w.object(func(k string) error { return w.field(k, in) })
+	case '[':
+		return w.array(func() error { return w.value(key, inContent) })
+	case '"':
+		t, err := w.str()
+		if err == nil {
+			w.addString(key, t)
+		}
+		return err
+	default:
+		raw, err := w.skip()
+		w.other += int64(len(raw))
+		return err
+	}
+}
+
+func (w *walker) addString(key string, t text) {
+	switch {
+	case isMediaKey(key) && w.addDataURL(t):
+	case (key == "images" || key == "inputImage" || key == "image") && isBase64(t):
+		w.addMedia("image", "", t)
+	case len(t.raw) < inlineBytes:
+		w.other += int64(len(t.raw))
+	default:
+		w.addText(t)
+	}
+}
+
+func (w *walker) addText(t text) {
+	if t.raw != "" {
+		w.add(tokens.Block{Kind: tokens.Text, Text: t.raw, Escaped: t.escaped})
+	}
+}
+
+func (w *walker) add(b tokens.Block) {
+	w.req.Prompt.Blocks = append(w.req.Prompt.Blocks, b)
+	if b.Kind == tokens.Image {
+		w.req.Images++
+	}
+}
+
+// jsonBlock counts a value as it stands.
+func (w *walker) jsonBlock() error {
+	raw, err := w.skip()
+	if err == nil && raw != "null" {
+		w.add(tokens.Block{Kind: tokens.JSON, Text: raw})
+	}
+	return err
+}
+
+// opaque notes content that is held elsewhere.
+func (w *walker) opaque() error {
+	raw, err := w.skip()
+	if raw != "null" && raw != `""` {
+		w.add(tokens.Block{Kind: tokens.Opaque})
+	}
+	return err
+}
+
+func (w *walker) rerankDocument() error {
+	w.peek()
+	start := w.pos
+	err := w.value("documents", inContent)
+	w.chunks += max((int64(w.pos-start)+rerankChunkBytes-1)/rerankChunkBytes, 1)
+	return err
+}

@@ -1,0 +1,239 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"hash/crc32"
+	"net/http"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+const (
+	maxFrameBytes = 24 << 20 // the event stream encoding allows 16 MB of payload and 128 KB of headers
+	preludeBytes  = 12       // length, length of the headers, checksum
+	frameOverhead = preludeBytes + 4
+)
+
+// StreamMeter reads usage from the raw bytes of a ConverseStream or InvokeModelWithResponseStream response while they pass.
+// It holds at most one frame. A frame that is damaged or impossibly long stops it for good: the usage is unknown then.
+// It is safe for concurrent use. Make one with NewStreamMeter.
+type StreamMeter struct {
+	mu        sync.Mutex
+	provider  string
+	writes    budget.CacheWrites
+	header    Reported
+	decoder   *eventstream.Decoder
+	buf       []byte // a frame that has not arrived completely
+	damaged   bool
+	body      counts
+	bedrock   counts
+	served    Reported
+	finished  bool
+	complete  bool
+	exception string
+}
+
+// NewStreamMeter returns a meter for one response. provider, writes and header are those of ParseUsage; of the header only
+// the service tier and the latency are used.
+func NewStreamMeter(provider string, writes budget.CacheWrites, header http.Header) *StreamMeter {
+	m := &StreamMeter{provider: provider, writes: writes, decoder: eventstream.NewDecoder()}
+	headerServed(header, &m.header)
+	return m
+}
+
+// Write takes in the next bytes, split anywhere. It never fails and always reports len(p).
+func (m *StreamMeter) Write(p []byte) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for rest := p; len(rest) > 0 && !m.damaged; {
+		if len(m.buf) > 0 {
+			rest = m.fill(rest)
+			continue
+		}
+		n, ok := frameLen(rest)
+		switch {
+		case !ok:
+			m.stop()
+		case n == 0 || n > len(rest):
+			m.buf = append(m.buf, rest...)
+			rest = nil
+		default:
+			m.frame(rest[:n])
+			rest = rest[n:]
+		}
+	}
+	return len(p), nil
+}
+
+// fill completes the frame in the buffer, and returns what is left of p. Requires mu held.
+func (m *StreamMeter) fill(p []byte) []byte {
+	n, ok := frameLen(m.buf)
+	if !ok {
+		m.stop()
+		return nil
+	}
+	if n == 0 {
+		n = preludeBytes
+	}
+	take := min(n-len(m.buf), len(p))
+	m.buf = append(m.buf, p[:take]...)
+	if len(m.buf) >= preludeBytes {
+		if n, ok = frameLen(m.buf); !ok {
+			m.stop()
+			return nil
+		}
+	}
+	if len(m.buf) == n && n >= frameOverhead {
+		m.frame(m.buf)
+		m.buf = m.buf[:0]
+	}
+	return p[take:]
+}
+
+// frameLen returns the length of the frame that b begins with, 0 when its prelude is not complete, or false when the prelude
+// is damaged or tells an impossible length.
+func frameLen(b []byte) (int, bool) {
+	if len(b) < preludeBytes {
+		return 0, true
+	}
+	total, headers := binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])
+	if crc32.ChecksumIEEE(b[:8]) != binary.BigEndian.Uint32(b[8:]) {
+		return 0, false
+	}
+	if total < frameOverhead || total > maxFrameBytes || headers > total-frameOverhead {
+		return 0, false
+	}
+	return int(total), true
+}
+
+func (m *StreamMeter) stop() { m.damaged, m.buf = true, nil }
+
+// frame takes in one whole frame. Requires mu held.
+func (m *StreamMeter) frame(b []byte) {
+	msg, err := m.decoder.Decode(bytes.NewReader(b), nil)
+	if err != nil {
+		m.stop()
+		return
+	}
+	switch headerText(msg, ":message-type") {
+	case "exception":
+		m.exception = exceptionName(headerText(msg, ":exception-type"))
+	case "error":
+		m.exception = exceptionName(headerText(msg, ":error-code"))
+	case "event":
+		m.event(headerText(msg, ":event-type"), msg.Payload)
+	}
+}
+
+func headerText(msg eventstream.Message, name string) string {
+	v, _ := msg.Headers.Get(name).(eventstream.StringValue)
+	return string(v)
+}
+
+// exceptionName returns the type of an exception, in lower case, or "unknown" when it does not look like one.
+func exceptionName(s string) string {
+	if s = label(s); s == "" {
+		return "unknown"
+	}
+	return s
+}
+
+func (m *StreamMeter) event(kind string, payload []byte) {
+	switch kind {
+	case "metadata":
+		m.learn(payload, true)
+	case "chunk":
+		inner, ok := chunkBytes(payload)
+		if !ok {
+			m.stop()
+			return
+		}
+		if mayTell(inner) {
+			m.learn(inner, false)
+		}
+	}
+}
+
+// chunkBytes decodes the event inside of {"bytes": base64}. Padding beside it is ignored.
+func chunkBytes(payload []byte) ([]byte, bool) {
+	var p scanner
+	var data text
+	err := p.scanObject(payload, func(key string) error {
+		if key != "bytes" || p.peek() != '"' {
+			return p.skipElement()
+		}
+		var err error
+		data, err = p.str()
+		return err
+	})
+	if err != nil {
+		return nil, false
+	}
+	inner, err := base64.StdEncoding.DecodeString(data.String())
+	return inner, err == nil
+}
+
+// mayTell reports whether an event can hold usage or the end of the answer. Most hold a few words of output and nothing else.
+func mayTell(event []byte) bool {
+	for _, s := range [...]string{"sage", "oken", "top", "inish_reason", "ompletion", "etrics", "\\u"} {
+		if bytes.Contains(event, []byte(s)) {
+			return true
+		}
+	}
+	return false
+}
+
+// learn takes in one event. The answer has ended when its stop reason was seen; output counted before that is a partial sum.
+func (m *StreamMeter) learn(event []byte, closing bool) {
+	var r usageReader
+	if r.scanObject(event, r.field) != nil {
+		m.stop()
+		return
+	}
+	m.body.raise(&r.body)
+	m.bedrock.raise(&r.bedrock)
+	if r.served.ServiceTier != "" {
+		m.served.ServiceTier = r.served.ServiceTier
+	}
+	if r.served.Latency != "" {
+		m.served.Latency = r.served.Latency
+	}
+	m.finished = m.finished || r.finished
+	switch {
+	case r.bedrock.has[countOutput],
+		(closing || r.metadata) && r.body.has[countOutput],
+		m.finished && r.body.has[countOutput]:
+		m.complete = true
+	}
+}
+
+// Usage returns the usage of the whole response. It reports false until the events that conclude it were seen, and for good
+// once the stream was damaged: charge the reservation then.
+func (m *StreamMeter) Usage() (Reported, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.damaged || !m.complete || !m.body.has[countInput] && !m.bedrock.has[countInput] {
+		return Reported{}, false
+	}
+	out := m.served
+	if out.ServiceTier == "" {
+		out.ServiceTier = m.header.ServiceTier
+	}
+	if out.Latency == "" {
+		out.Latency = m.header.Latency
+	}
+	out.Usage, out.Disagrees = merge(&m.bedrock, &m.body, m.provider, m.writes)
+	return out, true
+}
+
+// Exception returns the type of the exception that ended the stream, in lower case ("throttlingexception"), or nothing.
+func (m *StreamMeter) Exception() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.exception
+}

@@ -1,0 +1,152 @@
+package wire
+
+import (
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
+)
+
+// toolConfig reads Converse's way to wrap the tools, which Nova shares.
+func (w *walker) toolConfig(key string) error {
+	if w.peek() != '{' {
+		return w.field(key, inContent)
+	}
+	return w.object(func(k string) error {
+		if k == "tools" {
+			return w.tools()
+		}
+		return w.field(k, inContent)
+	})
+}
+
+// tools reads tool definitions, each a block of JSON as it stands.
+func (w *walker) tools() error {
+	if w.peek() != '[' {
+		return w.jsonBlock()
+	}
+	return w.array(func() error {
+		if w.peek() != '{' {
+			return w.jsonBlock()
+		}
+		return w.tool()
+	})
+}
+
+func (w *walker) tool() error {
+	start := w.pos
+	kind := ""
+	err := w.object(func(key string) error {
+		switch c := w.peek(); {
+		case key == "type" && c == '"':
+			t, err := w.str()
+			kind = t.String()
+			return err
+		case key == "cache_control" || key == "cachePoint":
+			return w.cachePoint()
+		case key == "systemTool":
+			return w.unpricedField("system_tool")
+		}
+		return w.skipElement()
+	})
+	if err != nil {
+		return err
+	}
+	w.req.Prompt.Tools++
+	if feature, builtin := toolFeature(kind); builtin {
+		w.req.Prompt.BuiltinTools++
+	} else if feature != "" {
+		w.req.Unpriced = feature
+	}
+	w.add(tokens.Block{Kind: tokens.JSON, Text: w.s[start:w.pos]})
+	return nil
+}
+
+// toolFeature sorts tools by their type: those that the caller defines cost tokens only, and so do those that the provider
+// defines and the caller runs. Any other runs at the provider and is billed by its own meter.
+func toolFeature(kind string) (feature string, builtin bool) {
+	switch kind {
+	case "", "function", "custom":
+		return "", false
+	}
+	for _, prefix := range [...]string{"bash_", "text_editor_", "computer_", "memory_", "tool_search_tool_"} {
+		if strings.HasPrefix(kind, prefix) {
+			return "", true
+		}
+	}
+	for _, name := range [...]string{
+		"web_search", "web_fetch", "code_execution", "code_interpreter", "file_search",
+		"image_generation", "mcp", "advisor",
+	} {
+		if strings.HasPrefix(kind, name) {
+			return name, false
+		}
+	}
+	return "unknown tool type", false
+}
+
+// unpricedField notes a feature unless its value switches it off.
+func (w *walker) unpricedField(feature string) error {
+	raw, err := w.skip()
+	w.other += int64(len(raw))
+	switch raw {
+	case "null", "false", "[]", `""`:
+	default:
+		w.req.Unpriced = feature
+	}
+	return err
+}
+
+// serviceTier reads a tier given as a string or as {"type": tier}. A tier without a known factor has no price.
+func (w *walker) serviceTier() error {
+	raw, err := w.skip()
+	if err != nil {
+		return err
+	}
+	w.other += int64(len(raw))
+	switch tier := tierName(raw); tier {
+	case "":
+	case "default", "standard", "flex", "priority", "reserved":
+		w.req.ServiceTier = tier
+	case "auto", "standard_only":
+		w.req.ServiceTier = "default"
+	default:
+		w.req.Unpriced = "service_tier"
+	}
+	return nil
+}
+
+// tierName returns the tier in a string or in {"type": tier}: empty for null, "unknown" when it has neither form.
+func tierName(raw string) string {
+	if raw == "null" {
+		return ""
+	}
+	p, tier := scanner{s: raw}, "unknown"
+	read := func() error {
+		t, err := p.str()
+		if err == nil {
+			tier = strings.ToLower(t.String())
+		}
+		return err
+	}
+	if raw[0] == '"' {
+		_ = read() // the value was checked already
+		return tier
+	}
+	_ = p.object(func(key string) error {
+		if key == "type" && p.peek() == '"' {
+			return read()
+		}
+		return p.skipElement()
+	})
+	return tier
+}
+
+// speed notes any speed but the standard one: the fast mode of Claude is billed at a multiple.
+func (w *walker) speed() error {
+	raw, err := w.skip()
+	w.other += int64(len(raw))
+	if raw != "null" && raw != `"standard"` {
+		w.req.Unpriced = "speed"
+	}
+	return err
+}

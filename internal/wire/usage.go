@@ -1,0 +1,319 @@
+package wire
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// ParseUsage reads the usage of a unary response: Bedrock's count headers, and the body in any dialect, Converse's too.
+// provider is the family in the model id; writes tells which cache points the request had. It reports false when the
+// response tells no input count, or no output count though it is no embedding: charge the reservation then. Where headers
+// and body differ, each class takes its dearer reading. It returns ErrMalformed for counts that are not plain non-negative
+// integers, and for a body that is not one JSON object.
+func ParseUsage(provider string, writes budget.CacheWrites, header http.Header, body []byte) (Reported, bool, error) {
+	bedrock, err := headerCounts(header)
+	if err != nil {
+		return Reported{}, false, err
+	}
+	var r usageReader
+	if err := r.scanObject(body, r.field); err != nil {
+		return Reported{}, false, err
+	}
+	bedrock.raise(&r.bedrock)
+	if !bedrock.has[countInput] && !r.body.has[countInput] ||
+		!bedrock.has[countOutput] && !r.body.has[countOutput] && !r.embedding {
+		return Reported{}, false, nil
+	}
+	out := r.served
+	out.Usage, out.Disagrees = merge(&bedrock, &r.body, provider, writes)
+	headerServed(header, &out)
+	return out, true, nil
+}
+
+// headerCounts reads the counters that Bedrock puts in the header of InvokeModel responses.
+func headerCounts(h http.Header) (counts, error) {
+	var c counts
+	for _, v := range [...]struct {
+		name  string
+		field countField
+	}{
+		{"X-Amzn-Bedrock-Input-Token-Count", countInput},
+		{"X-Amzn-Bedrock-Output-Token-Count", countOutput},
+		{"X-Amzn-Bedrock-Cache-Read-Input-Token-Count", countRead},
+		{"X-Amzn-Bedrock-Cache-Write-Input-Token-Count", countWrite},
+	} {
+		for _, s := range h.Values(v.name) {
+			n, err := plainCount(s)
+			if err != nil || n > maxCount {
+				return counts{}, &MalformedError{Field: v.name, Reason: "not a plain non-negative integer"}
+			}
+			c.set(v.field, n)
+		}
+	}
+	return c, nil
+}
+
+// headerServed fills in how the request was served where the body did not tell.
+func headerServed(h http.Header, r *Reported) {
+	if r.ServiceTier == "" {
+		r.ServiceTier = label(h.Get("X-Amzn-Bedrock-Service-Tier"))
+	}
+	if r.Latency == "" {
+		r.Latency = label(h.Get("X-Amzn-Bedrock-PerformanceConfig-Latency"))
+	}
+}
+
+// label returns s in lower case when it looks like a name, else nothing.
+func label(s string) string {
+	if len(s) > 40 {
+		return ""
+	}
+	for _, c := range []byte(s) {
+		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			return ""
+		}
+	}
+	return strings.ToLower(s)
+}
+
+// usageReader finds usage in a response body, or in one event of a stream.
+type usageReader struct {
+	scanner
+	body      counts // what the model's own dialect tells
+	bedrock   counts // amazon-bedrock-invocationMetrics
+	served    Reported
+	embedding bool // the body holds vectors or rankings: it has no output tokens
+	finished  bool // a stop reason, or the event that ends the answer
+	metadata  bool // Nova's and Converse's event that closes a stream
+}
+
+func (r *usageReader) field(key string) error {
+	switch c := r.peek(); {
+	case (key == "usage" || key == "meta") && c == '{':
+		return r.counters(&r.body)
+	case key == "amazon-bedrock-invocationMetrics" && c == '{':
+		return r.counters(&r.bedrock)
+	case (key == "message" || key == "response") && c == '{': // message_start, response.completed
+		return r.object(r.field)
+	case key == "metadata" && c == '{':
+		r.metadata = true
+		return r.object(r.field)
+	case key == "results" && c == '[':
+		return r.titanResults()
+	case key == "serviceTier" || key == "service_tier":
+		return r.tier()
+	case key == "performanceConfig" && c == '{':
+		return r.latency()
+	}
+	return r.topLevel(key)
+}
+
+func (r *usageReader) topLevel(key string) error {
+	switch key {
+	case "inputTextTokenCount", "prompt_token_count", "generation_token_count", "totalOutputTextTokenCount":
+		return r.counter(&r.body, key)
+	case "embedding", "embeddings", "embeddingsByType":
+		r.embedding = true
+	case "type":
+		return r.eventType()
+	case "stop_reason", "stopReason", "completionReason", "finish_reason":
+		raw, err := r.skip()
+		r.finished = r.finished || err == nil && raw != "null"
+		return err
+	case "delta":
+		if r.peek() == '{' {
+			return r.object(r.stopReason)
+		}
+	case "choices":
+		if r.peek() == '[' {
+			return r.array(func() error {
+				if r.peek() != '{' {
+					return r.skipElement()
+				}
+				return r.object(r.stopReason)
+			})
+		}
+	}
+	return r.skipElement()
+}
+
+func (r *usageReader) stopReason(key string) error {
+	if key == "stop_reason" || key == "finish_reason" {
+		return r.topLevel(key)
+	}
+	return r.skipElement()
+}
+
+func (r *usageReader) eventType() error {
+	raw, err := r.skip()
+	r.finished = r.finished || raw == `"message_stop"` || raw == `"response.completed"`
+	return err
+}
+
+// titanResults sums the output of Titan's results, and knows the results of a rerank model.
+func (r *usageReader) titanResults() error {
+	var sum int64
+	told := false
+	err := r.array(func() error {
+		if r.peek() != '{' {
+			return r.skipElement()
+		}
+		return r.object(func(key string) error {
+			switch key {
+			case "tokenCount":
+				n, ok, err := r.tokenCount(key)
+				sum, told = min(sum+n, maxCount), told || ok
+				return err
+			case "relevance_score", "relevanceScore":
+				r.embedding = true
+			}
+			return r.skipElement()
+		})
+	})
+	if told {
+		r.body.set(countOutput, sum)
+	}
+	return err
+}
+
+func (r *usageReader) tier() error {
+	raw, err := r.skip()
+	if err == nil {
+		r.served.ServiceTier = label(tierName(raw))
+	}
+	return err
+}
+
+func (r *usageReader) latency() error {
+	return r.object(func(key string) error {
+		if key != "latency" || r.peek() != '"' {
+			return r.skipElement()
+		}
+		t, err := r.str()
+		r.served.Latency = label(t.String())
+		return err
+	})
+}
+
+// counters reads an object of counters into c.
+func (r *usageReader) counters(c *counts) error {
+	return r.object(func(key string) error { return r.counter(c, key) })
+}
+
+// counterField returns the counter that goes by a name in any dialect.
+func counterField(name string) (countField, bool) {
+	switch name {
+	case "input_tokens", "inputTokens", "inputTokenCount", "prompt_tokens", "inputTextTokenCount", "prompt_token_count":
+		return countInput, true
+	case "output_tokens", "outputTokens", "outputTokenCount", "completion_tokens", "totalOutputTextTokenCount", "generation_token_count":
+		return countOutput, true
+	case "cache_read_input_tokens", "cacheReadInputTokens", "cacheReadInputTokenCount":
+		return countRead, true
+	case "cache_creation_input_tokens", "cacheWriteInputTokens", "cacheWriteInputTokenCount":
+		return countWrite, true
+	case "ephemeral_5m_input_tokens":
+		return countWrite5m, true
+	case "ephemeral_1h_input_tokens":
+		return countWrite1h, true
+	case "total_tokens", "totalTokens":
+		return countTotal, true
+	case "cached_tokens", "prompt_cache_hit_tokens":
+		return countCached, true
+	case "cache_write_tokens":
+		return countCachedWrite, true
+	case "reasoning_tokens":
+		return countReasoning, true
+	default:
+		return 0, false
+	}
+}
+
+func (r *usageReader) counter(c *counts, key string) error {
+	if f, ok := counterField(key); ok {
+		n, told, err := r.tokenCount(key)
+		if told {
+			c.set(f, n)
+		}
+		return err
+	}
+	switch b := r.peek(); {
+	case key == "cacheDetails" && b == '[':
+		return r.cacheDetails(c)
+	case key == "iterations" && b == '[':
+		return r.iterations(c)
+	case key == "service_tier":
+		return r.tier()
+	case b == '{' && nestsCounters(key):
+		return r.counters(c)
+	}
+	return r.skipElement()
+}
+
+func nestsCounters(key string) bool {
+	switch key {
+	case "cache_creation", "prompt_tokens_details", "input_tokens_details", "completion_tokens_details", "output_tokens_details",
+		"billed_units", "tokens":
+		return true
+	default:
+		return false
+	}
+}
+
+func (r *usageReader) tokenCount(field string) (int64, bool, error) {
+	n, told, err := r.count(field)
+	if err == nil && n > maxCount {
+		return 0, false, &MalformedError{Field: field, Offset: r.pos, Reason: "token count out of range"}
+	}
+	return n, told, err
+}
+
+// cacheDetails reads Converse's breakdown of the writes.
+func (r *usageReader) cacheDetails(c *counts) error {
+	var sum [numCounts]int64
+	err := r.array(func() error {
+		field, n := countWrite1h, int64(0)
+		err := r.object(func(key string) error {
+			switch key {
+			case "ttl":
+				raw, err := r.skip()
+				if raw == `"5m"` {
+					field = countWrite5m
+				}
+				return err
+			case "inputTokens":
+				var err error
+				n, _, err = r.tokenCount(key)
+				return err
+			}
+			return r.skipElement()
+		})
+		sum[field] = min(sum[field]+n, maxCount)
+		return err
+	})
+	for _, f := range [...]countField{countWrite5m, countWrite1h} {
+		if sum[f] > 0 {
+			c.set(f, sum[f])
+		}
+	}
+	return err
+}
+
+// iterations sums the steps of one Anthropic response. The counters beside them leave some steps out, so the sum counts
+// where it is larger.
+func (r *usageReader) iterations(c *counts) error {
+	var sum counts
+	err := r.array(func() error {
+		var step counts
+		err := r.counters(&step)
+		for f, has := range step.has {
+			if has {
+				sum.set(countField(f), min(sum.n[f]+step.n[f], maxCount))
+			}
+		}
+		return err
+	})
+	c.raise(&sum)
+	return err
+}
