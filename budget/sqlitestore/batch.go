@@ -1,0 +1,259 @@
+package sqlitestore
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// queue lets the steps that wait in one process share a transaction and its commit: whoever has the turn runs them all.
+type queue struct {
+	turn chan struct{} // holds a token while somebody runs a batch
+
+	mu      sync.Mutex
+	waiting []*step
+	closed  bool
+}
+
+// step is one operation of the store. It must find out everything that can refuse it before it writes, so that its
+// error, if it is one of the contract's, leaves nothing behind in a transaction that it shares.
+type step struct {
+	ctx   context.Context
+	run   func(*tx) error
+	write bool
+	err   error
+	done  chan struct{}
+}
+
+// maxBatch bounds how many steps share a commit.
+const maxBatch = 128
+
+// do runs a step in a transaction.
+func (s *Store) do(ctx context.Context, write bool, run func(*tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	st := &step{ctx: ctx, run: run, write: write, done: make(chan struct{})}
+	s.queue.mu.Lock()
+	if s.queue.closed {
+		s.queue.mu.Unlock()
+		return errClosed
+	}
+	s.queue.waiting = append(s.queue.waiting, st)
+	s.queue.mu.Unlock()
+	select {
+	case s.queue.turn <- struct{}{}:
+		for !st.finished() {
+			s.runBatch(s.queue.take())
+		}
+		<-s.queue.turn
+	case <-st.done:
+	case <-ctx.Done():
+		if s.queue.withdraw(st) {
+			return ctx.Err()
+		}
+		<-st.done // it is being run, and its outcome matters
+	}
+	return st.err
+}
+
+func (st *step) finished() bool {
+	select {
+	case <-st.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (q *queue) take() []*step {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := min(len(q.waiting), maxBatch)
+	batch := q.waiting[:n:n]
+	q.waiting = q.waiting[n:]
+	return batch
+}
+
+func (q *queue) withdraw(st *step) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i, w := range q.waiting {
+		if w == st {
+			q.waiting = append(q.waiting[:i:i], q.waiting[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// close refuses new steps and waits for the batch under way. It reports whether it was the first to close.
+func (q *queue) close() bool {
+	q.mu.Lock()
+	first := !q.closed
+	q.closed = true
+	waiting := q.waiting
+	q.waiting = nil
+	q.mu.Unlock()
+	if !first {
+		return false
+	}
+	for _, st := range waiting {
+		st.err = errClosed
+		close(st.done)
+	}
+	q.turn <- struct{}{}
+	return true
+}
+
+// runBatch runs steps in one transaction. If the transaction itself fails, each step is tried on its own, so that one that
+// can't be done takes no other with it. Requires the turn.
+func (s *Store) runBatch(batch []*step) {
+	if len(batch) == 0 {
+		return
+	}
+	if err := s.runTogether(batch); err != nil && len(batch) > 1 {
+		for _, st := range batch {
+			st.err = s.runTogether([]*step{st})
+		}
+	}
+	for _, st := range batch {
+		close(st.done)
+	}
+}
+
+// runTogether returns the error of the transaction; errors of the contract stand in the steps.
+func (s *Store) runTogether(batch []*step) error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.opts.BusyTimeout)
+	defer cancel()
+	if len(batch) == 1 { // a batch waits as long as it may; a lone step only as long as its caller does
+		stop := context.AfterFunc(batch[0].ctx, cancel)
+		defer stop()
+	}
+	begin, write := "BEGIN", false
+	for _, st := range batch {
+		if st.err = nil; st.write {
+			begin, write = "BEGIN IMMEDIATE", true
+		}
+	}
+	sequence := s.sequence
+	err := s.transaction(ctx, begin, func() error {
+		t := &tx{store: s, now: s.opts.Clock()}
+		if err := t.remember(write); err != nil {
+			return err
+		}
+		for _, st := range batch {
+			if st.err = st.run(t); st.err != nil && !contractual(st.err) {
+				return st.err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		s.sequence = sequence
+		for _, st := range batch {
+			st.err = err
+		}
+	}
+	return err
+}
+
+// contractual reports whether an error is an answer rather than a failure.
+func contractual(err error) bool {
+	for _, own := range [...]error{budget.ErrIDConflict, budget.ErrResolved, budget.ErrNotFound, budget.ErrOverflow} {
+		if errors.Is(err, own) {
+			return true
+		}
+	}
+	return false
+}
+
+// transaction runs fn between begin and COMMIT, or rolls back.
+func (s *Store) transaction(ctx context.Context, begin string, fn func() error) error {
+	background := context.Background()
+	err := s.whileBusy(ctx, func() error {
+		_, err := s.conn.ExecContext(background, begin)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err = fn(); err == nil {
+		_, err = s.conn.ExecContext(background, "COMMIT")
+	}
+	if err != nil {
+		_, _ = s.conn.ExecContext(background, "ROLLBACK")
+	}
+	return err
+}
+
+// whileBusy repeats fn while another process holds the file, with short pauses.
+func (s *Store) whileBusy(ctx context.Context, fn func() error) error {
+	pause := 100 * time.Microsecond
+	for {
+		err := fn()
+		var failed *sqlite.Error
+		if err == nil || !errors.As(err, &failed) || failed.Code()&0xff != sqlite3.SQLITE_BUSY && failed.Code()&0xff != sqlite3.SQLITE_LOCKED {
+			return err
+		}
+		timer := time.NewTimer(pause/2 + rand.N(pause))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return errors.Join(ctx.Err(), err)
+		}
+		pause = min(pause*2, 3*time.Millisecond)
+	}
+}
+
+// tx is a transaction under way.
+type tx struct {
+	store *Store
+	now   time.Time
+	kills []kill // read once a transaction
+	known bool   // kills were read
+}
+
+func (t *tx) stmt(q string) *sql.Stmt { return t.store.stmts[q] }
+
+func (t *tx) exec(q string, args ...any) error {
+	_, err := t.stmt(q).Exec(args...)
+	return err
+}
+
+// remember compares the file with what this process knows of it: the same file, the same epoch, and a sequence that
+// never goes back. Anything else is a ledger that lost its memory.
+func (t *tx) remember(write bool) error {
+	s := t.store
+	if now, err := os.Stat(s.path); err != nil || !os.SameFile(now, s.file) {
+		return errMemory
+	}
+	q := sqlSequenceNow
+	if write {
+		q = sqlSequence
+	}
+	var epoch []byte
+	var sequence int64
+	err := t.stmt(q).QueryRow().Scan(&epoch, &sequence)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return errMemory
+	case err != nil:
+		return err
+	case !bytes.Equal(epoch, s.epoch) || sequence < s.sequence || write && sequence == s.sequence:
+		return errMemory
+	}
+	s.sequence = sequence
+	return nil
+}

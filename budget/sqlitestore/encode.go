@@ -1,0 +1,114 @@
+package sqlitestore
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// errEncoding says that a stored value can't be read: the file was written by something else.
+var errEncoding = errors.New("sqlitestore: a stored value can't be read")
+
+// booking says where one line of a reservation is booked.
+type booking struct {
+	account    budget.Key
+	unit       budget.Unit
+	start, end int64
+}
+
+const bookingBytes = 16 + 1 + 8 + 8
+
+func encodeBookings(bookings []booking) []byte {
+	out := make([]byte, 0, len(bookings)*bookingBytes)
+	for _, b := range bookings {
+		out = append(out, b.account[:]...)
+		out = append(out, byte(b.unit))
+		out = binary.BigEndian.AppendUint64(out, uint64(b.start))
+		out = binary.BigEndian.AppendUint64(out, uint64(b.end))
+	}
+	return out
+}
+
+func decodeBookings(raw []byte) ([]booking, error) {
+	if len(raw)%bookingBytes != 0 {
+		return nil, errEncoding
+	}
+	bookings := make([]booking, 0, len(raw)/bookingBytes)
+	for ; len(raw) > 0; raw = raw[bookingBytes:] {
+		b := booking{account: budget.Key(raw[:16]), unit: budget.Unit(raw[16])}
+		b.start, b.end = int64(binary.BigEndian.Uint64(raw[17:])), int64(binary.BigEndian.Uint64(raw[25:]))
+		if !b.unit.Valid() {
+			return nil, errEncoding
+		}
+		bookings = append(bookings, b)
+	}
+	return bookings, nil
+}
+
+func encodeCharge(c budget.Charge) []byte {
+	out := make([]byte, 0, len(c)*8)
+	for _, n := range c {
+		out = binary.BigEndian.AppendUint64(out, uint64(n))
+	}
+	return out
+}
+
+func decodeCharge(raw []byte) (c budget.Charge, err error) {
+	if len(raw) != len(c)*8 {
+		return c, errEncoding
+	}
+	for i := range c {
+		c[i] = int64(binary.BigEndian.Uint64(raw[i*8:]))
+	}
+	return c, nil
+}
+
+// scopeJSON keeps a scope's text as bytes, because it need not be valid UTF-8.
+type scopeJSON struct {
+	Principal, Workflow, Model []byte
+	Tags                       [][2][]byte
+}
+
+func encodeScope(s budget.Scope) ([]byte, error) {
+	out := scopeJSON{Principal: []byte(s.Principal), Workflow: []byte(s.Workflow), Model: []byte(s.Model)}
+	for k, v := range s.Tags {
+		out.Tags = append(out.Tags, [2][]byte{[]byte(k), []byte(v)})
+	}
+	return json.Marshal(out)
+}
+
+func decodeScope(raw []byte) (budget.Scope, error) {
+	var in scopeJSON
+	if err := json.Unmarshal(raw, &in); err != nil {
+		return budget.Scope{}, errEncoding
+	}
+	s := budget.Scope{Principal: string(in.Principal), Workflow: string(in.Workflow), Model: string(in.Model)}
+	for _, tag := range in.Tags {
+		if s.Tags == nil {
+			s.Tags = make(map[string]string, len(in.Tags))
+		}
+		s.Tags[string(tag[0])] = string(tag[1])
+	}
+	return s, nil
+}
+
+func encodeKeys(keys []budget.Key) []byte {
+	out := make([]byte, 0, len(keys)*16)
+	for _, k := range keys {
+		out = append(out, k[:]...)
+	}
+	return out
+}
+
+func decodeKeys(raw []byte) ([]budget.Key, error) {
+	if len(raw)%16 != 0 {
+		return nil, errEncoding
+	}
+	keys := make([]budget.Key, 0, len(raw)/16)
+	for ; len(raw) > 0; raw = raw[16:] {
+		keys = append(keys, budget.Key(raw[:16]))
+	}
+	return keys, nil
+}

@@ -1,0 +1,106 @@
+package sqlitestore
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"fmt"
+)
+
+// schemaVersion is kept in PRAGMA user_version.
+const schemaVersion = 1
+
+// schema is all STRICT: SQLite would otherwise turn an integer that overflows into a float. Sums are guarded by CHECK.
+const schema = `
+CREATE TABLE meta (
+	one      INTEGER PRIMARY KEY CHECK (one = 1),
+	epoch    BLOB NOT NULL,
+	sequence INTEGER NOT NULL
+) STRICT;
+CREATE TABLE account (
+	key            BLOB PRIMARY KEY,
+	override_max   INTEGER,
+	override_until INTEGER,
+	latched_until  INTEGER NOT NULL DEFAULT 0,
+	marked         INTEGER NOT NULL DEFAULT 0,
+	marked_until   INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE TABLE bucket (
+	account BLOB NOT NULL,
+	start   INTEGER NOT NULL,
+	"end"   INTEGER NOT NULL,
+	settled INTEGER NOT NULL,
+	pending INTEGER NOT NULL CHECK (pending >= 0),
+	PRIMARY KEY (account, start)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE reservation (
+	id          BLOB PRIMARY KEY,
+	owner       BLOB NOT NULL,
+	state       INTEGER NOT NULL,
+	estimated   INTEGER NOT NULL,
+	orphan      INTEGER NOT NULL,
+	reserved    BLOB NOT NULL,
+	actual      BLOB NOT NULL,
+	bookings    BLOB NOT NULL,
+	reserved_at INTEGER NOT NULL,
+	resolved_at INTEGER NOT NULL,
+	expires_at  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX reservation_pending ON reservation (expires_at) WHERE state = 1;
+CREATE TABLE kill (
+	key    BLOB PRIMARY KEY,
+	dims   BLOB NOT NULL,
+	scope  BLOB NOT NULL,
+	reason BLOB NOT NULL,
+	at     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+`
+
+// migrate makes the tables, unless another process has.
+func migrate(ctx context.Context, conn *sql.Conn) error {
+	var version int
+	if err := conn.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+		return err
+	}
+	switch version {
+	case schemaVersion:
+		return nil
+	case 0:
+	default:
+		return fmt.Errorf("sqlitestore: the file has schema version %d, this library knows %d", version, schemaVersion)
+	}
+	var epoch [16]byte
+	rand.Read(epoch[:]) //nolint:errcheck // never fails
+	if _, err := conn.ExecContext(ctx, schema); err != nil {
+		return err
+	}
+	if _, err := conn.ExecContext(ctx, "INSERT INTO meta VALUES (1, ?, 0)", epoch[:]); err != nil {
+		return err
+	}
+	_, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", schemaVersion))
+	return err
+}
+
+// The statements of the steps, prepared once.
+const (
+	sqlSequence    = `UPDATE meta SET sequence = sequence + 1 WHERE one = 1 RETURNING epoch, sequence`
+	sqlSequenceNow = `SELECT epoch, sequence FROM meta WHERE one = 1`
+	sqlEntry       = `SELECT owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at FROM reservation WHERE id = ?`
+	sqlInsert      = `INSERT INTO reservation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	sqlUpdate      = `UPDATE reservation SET state = ?, estimated = ?, orphan = ?, actual = ?, bookings = ?, resolved_at = ? WHERE id = ?`
+	sqlBuckets     = `SELECT start, settled, pending FROM bucket WHERE account = ? AND start >= ? ORDER BY start`
+	sqlBucket      = `SELECT settled, pending FROM bucket WHERE account = ? AND start = ?`
+	sqlBook        = `INSERT INTO bucket VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET settled = settled + ?4, pending = pending + ?5`
+	sqlUnbook      = `UPDATE bucket SET settled = settled + ?, pending = pending - ? WHERE account = ? AND start = ?`
+	sqlAccount     = `SELECT override_max, override_until, latched_until, marked, marked_until FROM account WHERE key = ?`
+	sqlLatch       = `INSERT INTO account (key, latched_until) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET latched_until = ?2`
+	sqlMark        = `INSERT INTO account (key, marked, marked_until) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET marked = ?2, marked_until = ?3`
+	sqlOverride    = `INSERT INTO account (key, override_max, override_until) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET override_max = ?2, override_until = ?3`
+	sqlKills       = `SELECT dims, scope, reason, at FROM kill`
+	sqlKill        = `INSERT INTO kill VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET reason = ?4, at = ?5`
+	sqlRevive      = `DELETE FROM kill WHERE key = ?`
+	sqlExpired     = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at FROM reservation WHERE state = 1 AND expires_at <= ? ORDER BY expires_at LIMIT ?`
+	sqlEntries     = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at FROM reservation WHERE id > ?1 AND (?2 = 0 OR state = ?2) AND (?3 = 0 OR estimated = 1) ORDER BY id LIMIT ?4`
+	sqlForget      = `DELETE FROM reservation WHERE id IN (SELECT id FROM reservation WHERE state <> 1 AND resolved_at < ? LIMIT ?)`
+	sqlForgetSums  = `DELETE FROM bucket WHERE pending = 0 AND "end" < ?`
+)

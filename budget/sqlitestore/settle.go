@@ -1,0 +1,233 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// entry is one reservation. A tombstone has no bookings.
+type entry struct {
+	id                                budget.ID
+	owner                             budget.Key
+	state                             budget.State
+	estimated, orphan                 bool
+	reserved, actual                  budget.Charge
+	bookings                          []booking
+	reservedAt, resolvedAt, expiresAt int64
+}
+
+// entry reads a reservation; nil if there is none.
+func (t *tx) entry(id budget.ID) (*entry, error) {
+	e, err := scanEntry(t.stmt(sqlEntry).QueryRow(id[:]).Scan)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if e != nil {
+		e.id = id
+	}
+	return e, err
+}
+
+func scanEntry(scan func(...any) error, first ...any) (*entry, error) {
+	e := &entry{}
+	var owner, reserved, actual, bookings []byte
+	fields := append(first, &owner, &e.state, &e.estimated, &e.orphan, &reserved, &actual, &bookings, &e.reservedAt, &e.resolvedAt, &e.expiresAt)
+	if err := scan(fields...); err != nil {
+		return nil, err
+	}
+	if len(owner) != len(e.owner) {
+		return nil, errEncoding
+	}
+	e.owner = budget.Key(owner)
+	var errs [3]error
+	e.reserved, errs[0] = decodeCharge(reserved)
+	e.actual, errs[1] = decodeCharge(actual)
+	e.bookings, errs[2] = decodeBookings(bookings)
+	return e, errors.Join(errs[:]...)
+}
+
+func (t *tx) insert(e *entry) error {
+	return t.exec(sqlInsert, e.id[:], e.owner[:], e.state, e.estimated, e.orphan, encodeCharge(e.reserved), encodeCharge(e.actual),
+		encodeBookings(e.bookings), e.reservedAt, e.resolvedAt, e.expiresAt)
+}
+
+// resolve gives an entry its new state.
+func (t *tx) resolve(e *entry, state budget.State, actual budget.Charge, estimated bool) error {
+	e.state, e.actual, e.estimated, e.resolvedAt = state, actual, estimated, t.now.UnixNano()
+	return t.exec(sqlUpdate, e.state, e.estimated, e.orphan, encodeCharge(e.actual), encodeBookings(e.bookings), e.resolvedAt, e.id[:])
+}
+
+// post adds actual - before to settled and takes pending out. It finds out first whether a sum would overflow.
+func (t *tx) post(bookings []booking, actual, before, pending budget.Charge) error {
+	for _, b := range bookings {
+		var settled, held int64
+		err := t.stmt(sqlBucket).QueryRow(b.account[:], b.start).Scan(&settled, &held)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		if _, overflow := add(settled, actual[b.unit]-before[b.unit], false); overflow {
+			return budget.ErrOverflow
+		}
+	}
+	for _, b := range bookings {
+		if err := t.unbook(b, actual[b.unit]-before[b.unit], pending[b.unit]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Settle implements budget.Store.
+func (s *Store) Settle(ctx context.Context, st budget.Settlement) (p budget.Posting, err error) {
+	err = s.do(ctx, true, func(t *tx) error {
+		p, err = t.settle(st)
+		return err
+	})
+	return p, err
+}
+
+func (t *tx) settle(st budget.Settlement) (budget.Posting, error) {
+	e, err := t.entry(st.ID)
+	switch {
+	case err != nil:
+		return budget.Posting{}, err
+	case e != nil && e.owner != st.Owner:
+		return budget.Posting{}, budget.ErrIDConflict
+	case e == nil || e.state == budget.Voided:
+		return t.postOrphan(e, st)
+	case e.state == budget.Settled && e.actual == st.Actual:
+		return budget.Posting{Replayed: true, From: budget.Settled}, nil
+	case e.state == budget.Settled:
+		return budget.Posting{}, budget.ErrResolved
+	}
+	p := budget.Posting{From: e.state}
+	var before, pending budget.Charge
+	if e.state == budget.Pending {
+		pending = e.reserved
+	} else {
+		before = e.actual
+	}
+	if err := t.post(e.bookings, st.Actual, before, pending); err != nil {
+		return budget.Posting{}, err
+	}
+	if err := t.resolve(e, budget.Settled, st.Actual, st.Estimated); err != nil {
+		return budget.Posting{}, err
+	}
+	p.Crossed, err = t.crossed(st.Lines)
+	return p, err
+}
+
+// postOrphan posts spend that was never set aside, or whose reservation was voided.
+func (t *tx) postOrphan(e *entry, st budget.Settlement) (p budget.Posting, err error) {
+	bookings := t.bookings(st.Lines)
+	if err := t.post(bookings, st.Actual, budget.Charge{}, budget.Charge{}); err != nil {
+		return p, err
+	}
+	if e != nil {
+		p.From = e.state
+		e.orphan, e.bookings = true, bookings
+		err = t.resolve(e, budget.Settled, st.Actual, st.Estimated)
+	} else {
+		now := t.now.UnixNano()
+		err = t.insert(&entry{
+			id: st.ID, owner: st.Owner, state: budget.Settled, estimated: st.Estimated, orphan: true, actual: st.Actual,
+			bookings: bookings, reservedAt: now, resolvedAt: now,
+		})
+	}
+	if err != nil {
+		return budget.Posting{}, err
+	}
+	p.Crossed, err = t.crossed(st.Lines)
+	return p, err
+}
+
+// crossed reports the marks that settled spend has reached for the first time in their window.
+func (t *tx) crossed(lines []budget.Line) (all []budget.Crossing, err error) {
+	now := t.now.UnixNano()
+	for i := range lines {
+		line := &lines[i]
+		if len(line.Marks) == 0 {
+			continue
+		}
+		a, err := t.account(line.Account)
+		if err != nil {
+			return nil, err
+		}
+		b, _, err := t.balance(line, 0, true)
+		if err != nil {
+			return nil, err
+		}
+		marked, until := a.marked, a.markedUntil
+		if now >= until {
+			marked = 0
+		}
+		for m, mark := range line.Marks {
+			if b.Settled < mark || marked&(1<<m) != 0 {
+				continue
+			}
+			if marked == 0 {
+				until = line.Window.At(t.now).End
+			}
+			marked |= 1 << m
+			all = append(all, budget.Crossing{Line: i, Mark: m, Settled: b.Settled})
+		}
+		if marked == a.marked && until == a.markedUntil || marked == 0 {
+			continue
+		}
+		if err := t.exec(sqlMark, line.Account[:], marked, until); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// Void implements budget.Store.
+func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error {
+	return s.do(ctx, true, func(t *tx) error {
+		e, err := t.entry(id)
+		switch {
+		case err != nil:
+			return err
+		case e == nil:
+			now := t.now.UnixNano()
+			return t.insert(&entry{id: id, owner: owner, state: budget.Voided, reservedAt: now, resolvedAt: now})
+		case e.owner != owner:
+			return budget.ErrIDConflict
+		case e.state == budget.Voided:
+			return nil
+		case e.state != budget.Pending:
+			return budget.ErrResolved
+		}
+		if err := t.post(e.bookings, budget.Charge{}, budget.Charge{}, e.reserved); err != nil {
+			return err
+		}
+		return t.resolve(e, budget.Voided, budget.Charge{}, false)
+	})
+}
+
+// Correct implements budget.Store.
+func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge) (p budget.Posting, err error) {
+	err = s.do(ctx, true, func(t *tx) error {
+		p = budget.Posting{}
+		e, err := t.entry(id)
+		if err != nil {
+			return err
+		}
+		if e == nil || e.state == budget.Pending {
+			return budget.ErrNotFound
+		}
+		p.From = e.state
+		if e.actual == actual && !e.estimated {
+			p.Replayed = true
+			return nil
+		}
+		if err := t.post(e.bookings, actual, e.actual, budget.Charge{}); err != nil {
+			return err
+		}
+		return t.resolve(e, budget.Settled, actual, false)
+	})
+	return p, err
+}

@@ -1,0 +1,158 @@
+// Package sqlitestore keeps a ledger's accounts in a SQLite file: the durable default for the processes of one host.
+//
+// Any number of processes on one host may share the file; it must lie on a local disk, because SQLite's write-ahead log
+// needs shared memory. Each step is one BEGIN IMMEDIATE transaction, and steps that wait in one process share a commit. With
+// the default synchronous=FULL, what was acknowledged survives a power loss; with Normal it survives a killed process.
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver: pure Go, so that nothing but Go is needed to build
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// Synchronous is how hard a commit is pushed to the disk.
+type Synchronous string
+
+// The levels that keep the file consistent.
+const (
+	Full   Synchronous = "FULL"   // acknowledged steps survive a power loss
+	Normal Synchronous = "NORMAL" // acknowledged steps survive a killed process; a power loss can take the last ones
+)
+
+// DefaultRetention is how long resolved reservations are remembered: past the invoice of their month.
+const DefaultRetention = 35 * 24 * time.Hour
+
+// DefaultBusyTimeout is how long a step waits for the processes that share the file, unless its context ends first.
+const DefaultBusyTimeout = 15 * time.Second
+
+// Options configures a Store. The zero value is the durable default.
+type Options struct {
+	// Clock is the store's time. All processes that share the file need the same clock. Nil is time.Now.
+	Clock func() time.Time
+	// Synchronous is Full unless set.
+	Synchronous Synchronous
+	// Retention is how long resolved reservations are remembered, for replays and corrections. Zero is DefaultRetention.
+	Retention time.Duration
+	// BusyTimeout bounds the wait for other processes. Zero is DefaultBusyTimeout.
+	BusyTimeout time.Duration
+}
+
+// Store is a budget.Store in a SQLite file. It is safe for concurrent use. Make one with Open.
+type Store struct {
+	opts  Options
+	path  string
+	file  os.FileInfo // of the file that was opened: another one under the same path is another ledger
+	db    *sql.DB
+	conn  *sql.Conn
+	stmts map[string]*sql.Stmt
+	queue queue
+
+	// Owned by whoever holds the queue's turn.
+	epoch    []byte
+	sequence int64
+	pruneAt  time.Time
+}
+
+var _ budget.Store = (*Store)(nil)
+
+var (
+	errClosed = errors.New("sqlitestore: closed")
+	errMemory = errors.New("sqlitestore: the file was deleted, replaced or set back since it was opened: its sums can't be trusted")
+)
+
+// Open opens the ledger in the file at path, which it makes if there is none.
+func Open(path string, optFns ...func(*Options)) (*Store, error) {
+	o := Options{}
+	for _, fn := range optFns {
+		fn(&o)
+	}
+	if err := o.complete(path); err != nil {
+		return nil, err
+	}
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		return nil, fmt.Errorf("sqlitestore: %w", err)
+	}
+	db.SetMaxOpenConns(1)
+	s := &Store{opts: o, path: path, db: db, stmts: make(map[string]*sql.Stmt)}
+	s.queue.turn = make(chan struct{}, 1)
+	if err := s.open(context.Background()); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("sqlitestore: open: %w", err)
+	}
+	return s, nil
+}
+
+func (o *Options) complete(path string) error {
+	if path == "" || strings.Contains(path, ":memory:") || strings.HasPrefix(path, "file:") || strings.Contains(path, "?") {
+		return errors.New("sqlitestore: a plain path of a file is needed; for a ledger in memory use memstore")
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Synchronous == "" {
+		o.Synchronous = Full
+	}
+	if o.Synchronous != Full && o.Synchronous != Normal {
+		return fmt.Errorf("sqlitestore: unknown Synchronous %q", o.Synchronous)
+	}
+	if o.Retention <= 0 {
+		o.Retention = DefaultRetention
+	}
+	if o.BusyTimeout <= 0 {
+		o.BusyTimeout = DefaultBusyTimeout
+	}
+	return nil
+}
+
+// open connects, sets the file up and prepares the statements.
+func (s *Store) open(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.BusyTimeout)
+	defer cancel()
+	var err error
+	if s.conn, err = s.db.Conn(ctx); err != nil {
+		return err
+	}
+	// Waiting is done in begin: SQLite's own handler sleeps up to 100 ms at a time and starves whoever came late.
+	for _, pragma := range []string{"busy_timeout = 0", "journal_mode = WAL", "synchronous = " + string(s.opts.Synchronous), "temp_store = MEMORY"} {
+		err := s.whileBusy(ctx, func() error {
+			_, err := s.conn.ExecContext(ctx, "PRAGMA "+pragma)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := s.transaction(ctx, "BEGIN IMMEDIATE", func() error { return migrate(ctx, s.conn) }); err != nil {
+		return err
+	}
+	if s.file, err = os.Stat(s.path); err != nil {
+		return err
+	}
+	for _, q := range []string{
+		sqlSequence, sqlSequenceNow, sqlEntry, sqlInsert, sqlUpdate, sqlBuckets, sqlBucket, sqlBook, sqlUnbook, sqlAccount, sqlLatch, sqlMark,
+		sqlOverride, sqlKills, sqlKill, sqlRevive, sqlExpired, sqlEntries, sqlForget, sqlForgetSums,
+	} {
+		if s.stmts[q], err = s.conn.PrepareContext(ctx, q); err != nil {
+			return err
+		}
+	}
+	return s.stmts[sqlSequenceNow].QueryRow().Scan(&s.epoch, &s.sequence)
+}
+
+// Close ends the connection. Steps under way finish first.
+func (s *Store) Close() error {
+	if !s.queue.close() {
+		return nil
+	}
+	return errors.Join(s.conn.Close(), s.db.Close())
+}

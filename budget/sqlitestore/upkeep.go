@@ -1,0 +1,212 @@
+package sqlitestore
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+const (
+	pruneEvery = time.Minute
+	pruneBatch = 1000
+)
+
+// Expire implements budget.Store.
+func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
+	err = s.do(ctx, true, func(t *tx) error {
+		n = 0
+		due, err := t.entries(sqlExpired, t.now.UnixNano(), limit)
+		if err != nil {
+			return err
+		}
+		for _, e := range due {
+			if err := t.post(e.bookings, e.reserved, budget.Charge{}, e.reserved); err != nil {
+				return err
+			}
+			if err := t.resolve(e, budget.Expired, e.reserved, true); err != nil {
+				return err
+			}
+			n++
+		}
+		return t.prune()
+	})
+	return n, err
+}
+
+// prune forgets reservations and sums that are past the retention, a batch at a time.
+func (t *tx) prune() error {
+	if t.now.Before(t.store.pruneAt) {
+		return nil
+	}
+	t.store.pruneAt = t.now.Add(pruneEvery)
+	old := t.now.Add(-t.store.opts.Retention).UnixNano()
+	if err := t.exec(sqlForget, old, pruneBatch); err != nil {
+		return err
+	}
+	return t.exec(sqlForgetSums, old)
+}
+
+func (t *tx) entries(q string, args ...any) ([]*entry, error) {
+	rows, err := t.stmt(q).Query(args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []*entry
+	for rows.Next() {
+		var id []byte
+		e, err := scanEntry(rows.Scan, &id)
+		if err != nil {
+			return nil, err
+		}
+		if len(id) != len(e.id) {
+			return nil, errEncoding
+		}
+		e.id = budget.ID(id)
+		all = append(all, e)
+	}
+	return all, rows.Err()
+}
+
+// Entries implements budget.Store.
+func (s *Store) Entries(ctx context.Context, q budget.Query) (all []budget.Entry, err error) {
+	err = s.do(ctx, false, func(t *tx) error {
+		found, err := t.entries(sqlEntries, q.After[:], q.State, q.Estimated, max(q.Max, 1))
+		all = make([]budget.Entry, 0, len(found))
+		for _, e := range found {
+			out := budget.Entry{ID: e.id, State: e.state, Estimated: e.estimated, Orphan: e.orphan, Reserved: e.reserved, Actual: e.actual, ReservedAt: time.Unix(0, e.reservedAt)}
+			if e.resolvedAt != 0 {
+				out.ResolvedAt = time.Unix(0, e.resolvedAt)
+			}
+			all = append(all, out)
+		}
+		return err
+	})
+	return all, err
+}
+
+// Balances implements budget.Store.
+func (s *Store) Balances(ctx context.Context, lines []budget.Line) (all []budget.Balance, err error) {
+	err = s.do(ctx, false, func(t *tx) error {
+		all = make([]budget.Balance, len(lines))
+		for i := range lines {
+			if all[i], _, err = t.balance(&lines[i], 0, true); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return all, err
+}
+
+// Override implements budget.Store.
+func (s *Store) Override(ctx context.Context, account budget.Key, o *budget.Override) error {
+	return s.do(ctx, true, func(t *tx) error {
+		if o == nil {
+			return t.exec(sqlOverride, account[:], nil, nil)
+		}
+		return t.exec(sqlOverride, account[:], o.Max, o.Until.UnixNano())
+	})
+}
+
+// Unlatch implements budget.Store.
+func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key) error {
+	return s.do(ctx, true, func(t *tx) error {
+		for _, key := range accounts {
+			if err := t.exec(sqlLatch, key[:], 0); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// kill is a flag with the keys that it looks for.
+type kill struct {
+	budget.Kill
+	dims []budget.Key
+}
+
+// loadKills reads all flags once a transaction.
+func (t *tx) loadKills() error {
+	if t.known {
+		return nil
+	}
+	rows, err := t.stmt(sqlKills).Query()
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	t.kills = nil
+	for rows.Next() {
+		var dims, scope, reason []byte
+		var at int64
+		if err := rows.Scan(&dims, &scope, &reason, &at); err != nil {
+			return err
+		}
+		k := kill{Kill: budget.Kill{Reason: string(reason), At: time.Unix(0, at)}}
+		if k.Scope, err = decodeScope(scope); err != nil {
+			return err
+		}
+		if k.dims, err = decodeKeys(dims); err != nil {
+			return err
+		}
+		t.kills = append(t.kills, k)
+	}
+	t.known = true
+	return rows.Err()
+}
+
+// killed returns the first flag whose keys are all among dims.
+func (t *tx) killed(dims []budget.Key) (*budget.Kill, error) {
+	if err := t.loadKills(); err != nil {
+		return nil, err
+	}
+	for i := range t.kills {
+		holds := !slices.ContainsFunc(t.kills[i].dims, func(k budget.Key) bool { return !slices.Contains(dims, k) })
+		if holds {
+			k := t.kills[i].Kill
+			return &k, nil
+		}
+	}
+	return nil, nil
+}
+
+// Kill implements budget.Store.
+func (s *Store) Kill(ctx context.Context, k budget.Kill) error {
+	scope, err := encodeScope(k.Scope)
+	if err != nil {
+		return err
+	}
+	dims := encodeKeys(k.Scope.Dims())
+	return s.do(ctx, true, func(t *tx) error {
+		t.known = false
+		return t.exec(sqlKill, dims, dims, scope, []byte(k.Reason), t.now.UnixNano())
+	})
+}
+
+// Revive implements budget.Store.
+func (s *Store) Revive(ctx context.Context, scope budget.Scope) error {
+	dims := encodeKeys(scope.Dims())
+	return s.do(ctx, true, func(t *tx) error {
+		t.known = false
+		return t.exec(sqlRevive, dims)
+	})
+}
+
+// Kills implements budget.Store.
+func (s *Store) Kills(ctx context.Context) (all []budget.Kill, err error) {
+	err = s.do(ctx, false, func(t *tx) error {
+		if err := t.loadKills(); err != nil {
+			return err
+		}
+		all = make([]budget.Kill, len(t.kills))
+		for i := range t.kills {
+			all[i] = t.kills[i].Kill
+		}
+		return nil
+	})
+	return all, err
+}
