@@ -103,7 +103,7 @@ func newRun(t *testing.T, seed uint64, faults bedrocktest.Faults, limitUSD float
 }
 
 func (r *run) job(process int) childJob {
-	return childJob{Seed: r.seed, Process: process, URL: r.server.URL(), Ledger: r.ledger, LimitUSD: r.limit, Workers: workers, Calls: 200}
+	return childJob{Seed: r.seed, Process: process, URL: r.server.URL(), Ledger: r.ledger, LimitUSD: r.limit, Workers: workers, Calls: 200, Strict: r.seed%2 == 1}
 }
 
 func (r *run) start(t *testing.T, job childJob) {
