@@ -20,8 +20,8 @@ const (
 	modelID      = "us.anthropic.claude-opus-4-6-v1"
 	systemBytes  = 64_000 // instructions and project notes
 	turnBytes    = 25_600 // the file that the agent opens in a turn
-	turns        = 17     // in a session
-	outputTokens = 300    // in a turn, on average
+	turns        = 18     // in a session
+	outputTokens = 340    // in a turn, on average
 	thinkTime    = 30 * time.Second
 	pause        = 4*time.Hour + 10*time.Minute
 )
@@ -38,7 +38,7 @@ type agent struct {
 // work runs sessions until the context ends or enough reports true.
 func (a *agent) work(ctx context.Context, enough func() bool) {
 	system := []types.SystemContentBlock{
-		&types.SystemContentBlockMemberText{Value: "You are a coding agent. The project's notes follow.\n" + a.files.next(systemBytes)},
+		&types.SystemContentBlockMemberText{Value: "You are a coding agent. The project's notes follow.\n" + a.files.spread(systemBytes)},
 		&types.SystemContentBlockMemberCachePoint{Value: types.CachePointBlock{Type: types.CachePointTypeDefault}},
 	}
 	for n := 1; !enough() && ctx.Err() == nil; n++ {

@@ -78,3 +78,21 @@ func (c *corpus) next(n int) string {
 	}
 	return b.String()
 }
+
+// spread returns about n bytes in pieces from all over the corpus, so that they are like the rest of it.
+func (c *corpus) spread(n int) string {
+	const piece = 1000
+	var b strings.Builder
+	for i := 0; b.Len() < n; i++ {
+		at := int(int64(i) * piece * int64(len(c.text)-piece) / int64(n) % int64(len(c.text)-piece))
+		for at > 0 && c.text[at-1] != '\n' {
+			at--
+		}
+		text := c.text[at : at+piece]
+		b.WriteString(strings.ToValidUTF8(text[:strings.LastIndexByte(text, '\n')+1], ""))
+		if strings.IndexByte(text, '\n') < 0 {
+			b.WriteString(strings.ToValidUTF8(text, ""))
+		}
+	}
+	return b.String()
+}

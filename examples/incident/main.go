@@ -1,0 +1,68 @@
+// Command incident replays, against the simulated Bedrock, how one coding agent spent $37,901.73 in nine days: without the
+// guard, with a cap of $200 a month, and with an hourly limit on uncached input tokens. Nothing leaves this machine.
+//
+//	go run ./examples/incident
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// scale is how much smaller the replay is than the incident: it spends a hundredth of the tokens at full prices.
+const scale = 100
+
+func main() {
+	svg := flag.String("svg", "incident.svg", "where to write the chart")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := replay(ctx, *svg); err != nil {
+		fmt.Fprintln(os.Stderr, "incident:", err)
+		os.Exit(1)
+	}
+}
+
+// cases are the three replays. Each has a ledger of its own on a fresh SQLite file.
+func cases() []*run {
+	return []*run{
+		{name: "without the guard"},
+		{name: "$200 a month", limits: []budget.Limit{
+			{Name: "principal-month", Max: budget.USD(200), Window: budget.Monthly, Per: budget.PerPrincipal},
+		}},
+		{name: "500k fresh tokens an hour", limits: []budget.Limit{
+			{Name: "fresh-input", Max: budget.UncachedInputTokens(500_000), Window: budget.Rolling(time.Hour), Per: budget.PerPrincipal},
+		}},
+	}
+}
+
+func replay(ctx context.Context, svg string) error {
+	began := time.Now()
+	fmt.Printf("Replaying nine days of %s at 1:%d of the incident's tokens, simulated.\n\n", modelID, scale)
+	runs := cases()
+	for _, r := range runs {
+		if err := r.do(ctx); err != nil {
+			return fmt.Errorf("%s: %w", r.name, err)
+		}
+	}
+	mixErr := printMix(os.Stdout, runs[0].bill)
+	printRuns(os.Stdout, runs)
+	fmt.Println(terminalChart(runs))
+	if err := writeSVG(svg, runs); err != nil {
+		return err
+	}
+	fmt.Printf("The same chart is in %s. All of it took %s.\n", svg, time.Since(began).Round(time.Second))
+	if mixErr != nil {
+		return mixErr
+	}
+	if capped := runs[1].bill.NanoUSD; capped > budget.USD(200).N {
+		return fmt.Errorf("the capped run was billed %s", budget.Amount(capped))
+	}
+	return nil
+}

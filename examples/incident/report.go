@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"text/tabwriter"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// The incident, as the invoice had it.
+const (
+	days          = 9
+	incidentInput = 6_470_000_000 // uncached input tokens
+	tolerance     = 0.10
+)
+
+// mixLine is one line of the invoice and of the replay.
+type mixLine struct {
+	name    string
+	invoice float64 // USD
+	replay  bedrocktest.ClassLine
+}
+
+// printMix holds the replay without the guard, scaled up, against the invoice. It returns an error if a line is missed by
+// more than a tenth.
+func printMix(w io.Writer, bill bedrocktest.Bill) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "the mix of the bill\tinvoice\treplayed x %d\tdifference\ttokens replayed\t\n", scale)
+	var err error
+	for _, l := range []mixLine{
+		{"uncached input", 35_600, bill.Input},
+		{"cache reads", 918, bill.CacheRead},
+		{"cache writes", 698, bill.CacheWrite},
+		{"output", 698, bill.Output},
+	} {
+		usd := float64(l.replay.NanoUSD) / 1e9 * scale
+		off := usd/l.invoice - 1
+		fmt.Fprintf(t, "%s\t$%.0f\t$%.0f\t%+.1f %%\t%d\t\n", l.name, l.invoice, usd, 100*off, l.replay.Tokens)
+		if math.Abs(off) > tolerance && err == nil {
+			err = fmt.Errorf("the replay misses the invoice's %s by %.1f %%", l.name, 100*off)
+		}
+	}
+	t.Flush()
+	fmt.Fprintf(w, "%.1f %% of the input hit the cache.\n\n", 100*bill.CacheHitShare())
+	return err
+}
+
+// printRuns compares the replays.
+func printRuns(w io.Writer, runs []*run) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "replay\tcalls billed\trefused\tbill of the simulator\tledger\tledger - bill\tspared\t")
+	for _, r := range runs {
+		ledger, difference := "-", "-"
+		if len(r.limits) > 0 {
+			ledger, difference = r.ledger.String(), budget.Amount(r.ledger.N-r.bill.NanoUSD).String()
+		}
+		spared := 100 * (1 - r.bill.USD()/runs[0].bill.USD())
+		fmt.Fprintf(t, "%s\t%d\t%d\t$%.4f\t%s\t%s\t%.0f %%\t\n", r.name, r.bill.Inferences, r.refused, r.bill.USD(), ledger, difference, spared)
+	}
+	t.Flush()
+	fmt.Fprintln(w)
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+	"github.com/schollz/progressbar/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/sqlitestore"
+)
+
+// run is one replay and what came of it.
+type run struct {
+	name   string
+	limits []budget.Limit // empty for the replay without the guard
+
+	bill    bedrocktest.Bill // as the simulator kept it
+	ledger  budget.Quantity  // what the ledger holds; zero without the guard
+	refused int
+	err     error   // of a call, other than a refusal
+	spend   []point // the bill over the replay's time
+}
+
+// point is the bill at a moment.
+type point struct {
+	at  time.Duration
+	usd float64
+}
+
+// do replays the agent's nine days.
+func (r *run) do(ctx context.Context) error {
+	files, err := openCorpus()
+	if err != nil {
+		return err
+	}
+	start := time.Date(2026, 4, 6, 8, 0, 0, 0, time.UTC)
+	clock := newClock(start)
+	server, err := bedrocktest.Start(bedrocktest.Options{
+		Clock: clock.Now,
+		Reply: func(q bedrocktest.Request) bedrocktest.Reply {
+			return bedrocktest.Reply{OutputTokens: outputTokens - 50 + 100*(q.Seq%2)}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	client, settled, closeLedger, err := r.client(ctx, server, clock)
+	if err != nil {
+		return err
+	}
+	defer closeLedger()
+
+	bar := progressbar.NewOptions(incidentInput/scale, progressbar.OptionSetDescription(fmt.Sprintf("%-26s", r.name)),
+		progressbar.OptionSetWriter(os.Stderr), progressbar.OptionThrottle(250*time.Millisecond), progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish())
+	deadline := start.Add(days * 24 * time.Hour)
+	done := func() bool {
+		return server.Bill().Input.Tokens >= incidentInput/scale || clock.Now().After(deadline)
+	}
+	a := &agent{client: client, files: files, clock: clock, onTurn: func(err error) {
+		bill := server.Bill()
+		r.spend = append(r.spend, point{clock.Now().Sub(start), bill.USD()})
+		_ = bar.Set64(bill.Input.Tokens)
+		if err != nil {
+			r.refused++
+		}
+		if err != nil && !errors.Is(err, bedrockguard.ErrBudgetExceeded) && r.err == nil {
+			r.err = err
+		}
+	}}
+	a.work(ctx, func() bool { return done() || r.err != nil })
+	_ = bar.Finish()
+	r.bill = server.Bill()
+	if r.ledger, err = settled(ctx); err != nil {
+		return err
+	}
+	return errors.Join(ctx.Err(), r.err)
+}
+
+// client returns a client of the simulator, guarded if there are limits, and how to ask its ledger what was spent.
+func (r *run) client(ctx context.Context, server *bedrocktest.Server, clock *clock) (*bedrockruntime.Client, func(context.Context) (budget.Quantity, error), func(), error) {
+	if len(r.limits) == 0 {
+		unknown := func(context.Context) (budget.Quantity, error) { return budget.Quantity{}, nil }
+		return bedrockruntime.NewFromConfig(server.Config()), unknown, func() {}, nil
+	}
+	dir, err := os.MkdirTemp("", "incident")
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	remove := func() { os.RemoveAll(dir) }
+	store, err := sqlitestore.Open(filepath.Join(dir, "spend.db"), func(o *sqlitestore.Options) { o.Clock = clock.Now })
+	if err != nil {
+		remove()
+		return nil, nil, nil, err
+	}
+	closeLedger := func() { store.Close(); remove() }
+	// The money is counted in any case, by a limit that is never reached.
+	limits := append([]budget.Limit{{Name: "spent", Max: budget.USD(1e6), Window: budget.Lifetime}}, r.limits...)
+	ledger, err := budget.Open(ctx, store, budget.Policy{Limits: limits})
+	if err == nil {
+		var guard *bedrockguard.Guard
+		if guard, err = bedrockguard.New(ledger, bedrockguard.Options{}); err == nil {
+			return guard.NewFromConfig(server.Config()), func(ctx context.Context) (budget.Quantity, error) {
+				balances, err := ledger.Balances(ctx, budget.Scope{Principal: "ci"})
+				if err != nil {
+					return budget.Quantity{}, err
+				}
+				return balances[0].Settled, nil
+			}, closeLedger, nil
+		}
+	}
+	closeLedger()
+	return nil, nil, nil, err
+}
