@@ -1,6 +1,6 @@
 # Every module of the repository, the core first.
 MODULES := . budget/sqlitestore bedrockguard/stsidentity examples internal/robustness
-GOFUMPT := go tool -modfile=internal/tools/go.mod gofumpt
+GOFUMPT := GOWORK=off go tool -modfile=$(CURDIR)/internal/tools/go.mod gofumpt
 
 # How many seeds the headline test tries; 200 and more for a release.
 HEADLINE_SEEDS ?= 20

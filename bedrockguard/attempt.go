@@ -80,15 +80,18 @@ func (m *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.Fi
 	return out, md, err
 }
 
+// unknownLength stands for a body that does not tell its length.
+const unknownLength = -1
+
 // bodyLength returns the length of the serialised body, which is known and costs nothing: the SDK sends from memory.
 func bodyLength(req *smithyhttp.Request) int64 {
 	if req == nil {
-		return 0
+		return unknownLength
 	}
 	if n, ok, err := req.StreamLength(); err == nil && ok {
 		return n
 	}
-	return 0
+	return unknownLength
 }
 
 // admit passes an attempt through the rate and the reservation, or returns the typed refusal.

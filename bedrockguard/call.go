@@ -33,7 +33,7 @@ type ask struct {
 	modelID     string
 	media       tokens.Prompt // what is not text: images, documents; and how much framing there is
 	embedded    int64         // bytes that the media take up in the serialised body
-	textBytes   int64         // bytes of everything else; -1 when it is the serialised body that tells
+	fromBody    bool          // the length of the serialised body tells that of the text
 	maxOutput   int64         // output tokens asked for at most; 0 when the request leaves it to the model
 	extraOutput int64         // the largest output limit among fields beside the standard one
 	choices     int64         // completions asked for; at least 1

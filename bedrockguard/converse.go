@@ -30,7 +30,7 @@ type converseParts struct {
 // askOfConverse reads a typed request without looking into its text: the serialised body tells its length later, which
 // costs nothing. Only media are measured here, because their bytes say little about their tokens.
 func askOfConverse(p converseParts) (ask, error) {
-	a := ask{textBytes: -1, choices: 1}
+	a := ask{fromBody: true, choices: 1}
 	w := converseWalk{}
 	w.all(p)
 	a.media, a.embedded, a.writes, a.unpriced = w.prompt, w.embedded, w.writes, w.unpriced

@@ -13,12 +13,13 @@ import (
 // inference, so the window bounds what can be billed.
 func (c *call) wideInput(bodyBytes int64) (int64, error) {
 	p := c.ask.media
-	text := c.ask.textBytes
-	if text < 0 {
-		text = max(bodyBytes-c.ask.embedded, 0)
+	if c.ask.fromBody {
+		p.OtherBytes += max(bodyBytes-c.ask.embedded, 0)
 	}
-	p.OtherBytes += text
 	n, bounded := tokens.UpperBound(p, tokens.LimitsFor(c.provider))
+	if c.ask.fromBody && bodyBytes == unknownLength {
+		bounded = false
+	}
 	switch {
 	case !bounded && c.window == 0:
 		return 0, &UnpricedError{ModelID: c.ask.modelID, Reason: "the prompt holds content of unknown size, and the catalog does not know the model's context window"}
@@ -34,6 +35,9 @@ func (c *call) wideInput(bodyBytes int64) (int64, error) {
 // tightInput bounds the input tokens by counting them. It is slower, and holds as far as the model's own tokenizer stays
 // within the factor that the guard has learned. It returns 0 when there is no tighter bound.
 func (g *Guard) tightInput(c *call) int64 {
+	if g.ratios.Violations(c.scope.Model) > 0 {
+		return 0 // the factor did not hold for this model once
+	}
 	c.tightOnce.Do(func() {
 		prompt, err := c.ask.prompt()
 		if err != nil {

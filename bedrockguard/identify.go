@@ -2,12 +2,14 @@ package bedrockguard
 
 import (
 	"context"
+	"strings"
 
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
 const identifyID = "bedrockguard.Identify"
@@ -68,10 +70,20 @@ func (g *Guard) identify(ctx context.Context, c *call, input any) error {
 	if c.ask.unpriced != "" {
 		return &UnpricedError{ModelID: modelID, Reason: c.ask.unpriced + " has no token price"}
 	}
+	if hidesText(modelID) {
+		c.ask.media.Blocks = append(c.ask.media.Blocks, tokens.Block{Kind: tokens.Opaque})
+		c.ask.prompt = nil
+	}
 	if resolved.Model.Cache.Implicit {
 		c.ask.writes = max(c.ask.writes, budget.CacheWrites5m)
 	}
 	return c.priced(resolved)
+}
+
+// hidesText reports whether the id is that of a managed prompt, whose text the service adds to the request: its size can't
+// be known from here.
+func hidesText(modelID string) bool {
+	return strings.HasPrefix(modelID, "arn:") && strings.Contains(modelID, "prompt/") || strings.Contains(modelID, "%3Aprompt%2F")
 }
 
 // scope works out on whose account the call is: the caller's identity stands above the context, and the guard's default

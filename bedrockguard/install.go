@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
 )
 
@@ -49,6 +50,9 @@ func (g *Guard) attach(stack *middleware.Stack) error {
 	if _, twice := stack.Initialize.Get(identifyID); twice {
 		return fmt.Errorf("%w: %s", ErrInstalled, stack.ID())
 	}
+	if stack.ID() == bidirectionalStream {
+		return g.refuseUnanswered(stack.ID())
+	}
 	if err := stack.Initialize.Add(&identifyMiddleware{g}, middleware.After); err != nil {
 		return err
 	}
@@ -61,4 +65,15 @@ func (g *Guard) attach(stack *middleware.Stack) error {
 		return err
 	}
 	return stack.Deserialize.Add(&observeMiddleware{g}, middleware.After)
+}
+
+// bidirectionalStream is the one operation whose caller the SDK leaves waiting forever when a middleware refuses it: the
+// call returns only what the Deserialize step hands over.
+const bidirectionalStream = "InvokeModelWithBidirectionalStream"
+
+// refuseUnanswered refuses an operation while its stack is being built, which the SDK reports at once.
+func (g *Guard) refuseUnanswered(operation string) error {
+	err := &UnsupportedOperationError{Operation: operation}
+	g.emit(context.Background(), &call{operation: operation}, nil, Event{Kind: EventDenied, Err: err})
+	return &smithy.OperationError{ServiceID: bedrockruntime.ServiceID, OperationName: operation, Err: err}
 }

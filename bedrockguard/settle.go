@@ -25,6 +25,10 @@ func (g *Guard) settleResult(ctx context.Context, a *attempt, result any) {
 			g.settleUsage(ctx, a, reported)
 			return
 		}
+		if a.call.ask.queries > 0 && err == nil { // billed by the query: the fees are known, and there are no tokens
+			g.settleUsage(ctx, a, wire.Reported{})
+			return
+		}
 	}
 	g.finish(ctx, a, OutcomeNoUsage)
 }

@@ -69,7 +69,8 @@ func TestIDsReadBack(t *testing.T) {
 // plan's lines come in one order and carry no limit that does not select the scope.
 func TestPlanSortsAndSelects(t *testing.T) {
 	limits := []Limit{
-		{Name: "a", Max: USD(1), Window: Daily}, {Name: "b", Max: USD(1), Window: Daily, Match: Match{Workflow: "x*"}},
+		{Name: "a", Max: USD(1), Window: Daily},
+		{Name: "b", Max: USD(1), Window: Daily, Match: Match{Workflow: "x*"}},
 		{Name: "c", Max: USD(1), Window: Daily, Per: PerWorkflow},
 	}
 	p := newPlan(limits, Scope{Workflow: "y"}, Match.Selects)

@@ -86,7 +86,9 @@ func TestTierScalesEveryClass(t *testing.T) {
 func TestHostileCountsAreErrorsAndNeverSmallPrices(t *testing.T) {
 	p := opus46(t)
 	for _, u := range []Usage{
-		{InputTokens: -1}, {OutputTokens: math.MinInt64}, {InputTokens: 1, CacheReadInputTokens: 2},
+		{InputTokens: -1},
+		{OutputTokens: math.MinInt64},
+		{InputTokens: 1, CacheReadInputTokens: 2},
 		{InputTokens: math.MaxInt64, CacheReadInputTokens: math.MaxInt64, CacheWrite5mInputTokens: math.MaxInt64},
 	} {
 		_, err := p.Cost(u, 0)

@@ -44,10 +44,22 @@ func TestAccountsOfHostileNamesDiffer(t *testing.T) {
 	l := Limit{Name: "l", Max: USD(1), Window: Daily, Per: perAll, PerTags: []string{"a", "b"}}
 	seen := map[Key]Scope{}
 	for _, s := range []Scope{
-		{}, {Principal: "a:b", Workflow: "c"}, {Principal: "a", Workflow: "b:c"}, {Principal: "a", Workflow: "b", Model: "c"},
-		{Workflow: "a:b"}, {Principal: "a:b"}, {Principal: "{x}"}, {Principal: "}x{"}, {Principal: "a\x00"}, {Principal: "a"},
-		{Principal: "'; DROP TABLE account; --"}, {Tags: map[string]string{"a": "b"}}, {Tags: map[string]string{"b": "b"}},
-		{Tags: map[string]string{"a": "", "b": "a"}}, {Principal: "\xff\xfe"}, {Principal: "\u202e"},
+		{},
+		{Principal: "a:b", Workflow: "c"},
+		{Principal: "a", Workflow: "b:c"},
+		{Principal: "a", Workflow: "b", Model: "c"},
+		{Workflow: "a:b"},
+		{Principal: "a:b"},
+		{Principal: "{x}"},
+		{Principal: "}x{"},
+		{Principal: "a\x00"},
+		{Principal: "a"},
+		{Principal: "'; DROP TABLE account; --"},
+		{Tags: map[string]string{"a": "b"}},
+		{Tags: map[string]string{"b": "b"}},
+		{Tags: map[string]string{"a": "", "b": "a"}},
+		{Principal: "\xff\xfe"},
+		{Principal: "\u202e"},
 	} {
 		_, key := l.account(s)
 		require.NotContains(t, seen, key, "%q and %q share an account", s, seen[key])
@@ -78,9 +90,17 @@ func TestGlob(t *testing.T) {
 		pattern, s string
 		want       bool
 	}{
-		{"", "anything", true}, {"*", "", true}, {"anthropic.claude-opus-*", "anthropic.claude-opus-4-6-v1", true},
-		{"anthropic.claude-opus-*", "anthropic.claude-sonnet-4", false}, {"a*b*c", "aXbYbZc", true}, {"a*b*c", "aXbYbZ", false},
-		{"a?c", "abc", true}, {"a?c", "ac", false}, {"*a/b*", "x/a/b/c", true}, {"abc", "abcd", false}, {"abc*", "abc", true},
+		{"", "anything", true},
+		{"*", "", true},
+		{"anthropic.claude-opus-*", "anthropic.claude-opus-4-6-v1", true},
+		{"anthropic.claude-opus-*", "anthropic.claude-sonnet-4", false},
+		{"a*b*c", "aXbYbZc", true},
+		{"a*b*c", "aXbYbZ", false},
+		{"a?c", "abc", true},
+		{"a?c", "ac", false},
+		{"*a/b*", "x/a/b/c", true},
+		{"abc", "abcd", false},
+		{"abc*", "abc", true},
 		{strings.Repeat("*a", 50), strings.Repeat("a", 5000) + "b", false},
 	} {
 		require.Equal(t, tc.want, glob(tc.pattern, tc.s), "%.20q on %.20q", tc.pattern, tc.s)

@@ -1,6 +1,10 @@
 package bedrocktest
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
 
 // parseAnthropic validates an InvokeModel body in Anthropic's dialect.
 func (s *Server) parseAnthropic(n *node, in *inference) *refusal {
@@ -22,10 +26,11 @@ func (s *Server) parseAnthropic(n *node, in *inference) *refusal {
 	}
 	in.variant = rawOf(n.get("tool_choice")) + "\x00" + rawOf(n.get("thinking"))
 	for _, t := range n.get("tools").list() {
-		if in.overhead == 0 {
-			in.overhead = toolPreamble
+		if t.get("name").text() == "" {
+			return invalid("tools: a name is required")
 		}
-		in.addJSON(s, tools, t)
+		in.offerTools()
+		in.addJSON(s, tools, withoutMarker(t))
 		if err := in.cacheControl(tools, t); err != nil {
 			return err
 		}
@@ -47,14 +52,19 @@ func (in *inference) cacheControl(section string, b *node) *refusal {
 	if control.get("type").text() != "ephemeral" {
 		return invalid("the type of cache_control must be ephemeral")
 	}
-	// The marker is no part of the prefix: a point that moves on must still find what it wrote.
 	return in.point(section, control.get("ttl").text())
 }
 
 func (s *Server) anthropicSystem(n *node, in *inference) *refusal {
 	if n.kind() == '"' {
+		if n.text() == "" {
+			return invalid("system: text content blocks must be non-empty")
+		}
 		in.addText(s, system, n, n)
 		return nil
+	}
+	if n != nil && n.kind() != '[' {
+		return invalid("system is neither a string nor a list")
 	}
 	for _, b := range n.list() {
 		if err := s.anthropicText(system, b, in); err != nil {
@@ -65,8 +75,11 @@ func (s *Server) anthropicSystem(n *node, in *inference) *refusal {
 }
 
 func (s *Server) anthropicText(section string, b *node, in *inference) *refusal {
+	if err := b.only(section, "type", "text", "cache_control", "citations"); err != nil {
+		return err
+	}
 	text := b.get("text")
-	if text.text() == "" {
+	if b.get("type").text() != "text" || text.text() == "" {
 		return invalid("%s: text content blocks must be non-empty", section)
 	}
 	in.addText(s, section, text, text)
@@ -88,7 +101,7 @@ func (s *Server) anthropicMessages(n *node, in *inference) *refusal {
 		if i == 0 && role != "user" || role != "user" && role != "assistant" {
 			return invalid("messages: roles are user and assistant, beginning with user")
 		}
-		in.overhead += messageTokens
+		in.open(role)
 		used, answered := []string(nil), []string(nil)
 		content := m.get("content")
 		if content.kind() == '"' && content.text() != "" {
@@ -101,6 +114,9 @@ func (s *Server) anthropicMessages(n *node, in *inference) *refusal {
 			if err := s.anthropicBlock(b, in, &used, &answered); err != nil {
 				return err
 			}
+		}
+		if err := spoken(role, used, answered); err != nil {
+			return err
 		}
 		if err := paired(open, answered); err != nil {
 			return err
@@ -119,14 +135,18 @@ func (s *Server) anthropicBlock(b *node, in *inference, used, answered *[]string
 		*used = append(*used, b.get("id").text())
 	case "tool_result":
 		*answered = append(*answered, b.get("tool_use_id").text())
+		if media, ok := s.anthropicResultImages(b.get("content"), in); ok {
+			in.add(s, messages, withoutMarker(b), media)
+			return in.cacheControl(messages, b)
+		}
 	case "thinking", "redacted_thinking":
 		if b.get("cache_control") != nil {
 			return invalid("cache_control cannot be set on thinking blocks")
 		}
-		in.addJSON(s, messages, b).reasoning = true
+		in.addJSON(s, messages, b.raw).reasoning = true
 		return nil
 	case "image":
-		in.image(s, b, b.get("source").get("data"))
+		in.image(s, withoutMarker(b), b.get("source").get("data"))
 		return in.cacheControl(messages, b)
 	case "document":
 		in.add(s, messages, withoutMarker(b), documentTokens(b.get("source").get("data").text()))
@@ -134,24 +154,39 @@ func (s *Server) anthropicBlock(b *node, in *inference, used, answered *[]string
 	default:
 		return invalid("messages: unknown type of content block")
 	}
-	bare := withoutMarker(b)
-	block := in.add(s, messages, bare, 0)
-	block.tokens = s.counts.of(block.hash, func() int { return s.opts.count(bare) })
+	in.addJSON(s, messages, withoutMarker(b))
 	return in.cacheControl(messages, b)
 }
 
-// withoutMarker returns a block's content without its cache_control.
-func withoutMarker(b *node) string {
-	if b.get("cache_control") == nil {
-		return b.raw
-	}
-	var out string
-	for i, k := range b.keys {
-		if k != "cache_control" {
-			out += k + "\x00" + b.items[i].raw + "\x00"
+// anthropicResultImages counts the content of a tool result with images in it, and reports whether there are any.
+func (s *Server) anthropicResultImages(content *node, in *inference) (tokens int, ok bool) {
+	for _, c := range content.list() {
+		if c.get("type").text() == "image" {
+			ok = true
+			tokens += imageTokens(c.get("source").get("data").text())
+		} else {
+			tokens += s.opts.count(c.raw)
 		}
 	}
-	return out
+	if ok {
+		in.images()
+	}
+	return tokens, ok
+}
+
+// withoutMarker returns a block's content without its cache_control, in the same form whether it has one or not: the
+// marker is no part of the prefix, and a point that moves on must still find what it wrote.
+func withoutMarker(b *node) string {
+	if b.kind() != '{' {
+		return rawOf(b)
+	}
+	var out strings.Builder
+	for i, k := range b.keys {
+		if k != "cache_control" {
+			fmt.Fprintf(&out, `,"%s":%s`, k, b.items[i].raw)
+		}
+	}
+	return "{" + strings.TrimPrefix(out.String(), ",") + "}"
 }
 
 func anthropicUsage(sv served, output int) map[string]any {
@@ -176,14 +211,20 @@ func anthropicAnswer(in *inference, sv served, r Reply) any {
 func anthropicEvents(in *inference, sv served, r Reply) []event {
 	start := anthropicUsage(sv, 1)
 	events := []event{
-		chunk(map[string]any{"type": "message_start", "message": map[string]any{"id": "msg_bdrk_1", "type": "message", "role": "assistant", "model": in.model.ID, "content": []any{}, "usage": start}}),
+		chunkMeta(map[string]any{"type": "message_start", "message": map[string]any{"id": "msg_bdrk_1", "type": "message", "role": "assistant", "model": in.model.ID, "content": []any{}, "usage": start}}),
 		chunk(map[string]any{"type": "content_block_start", "index": 0, "content_block": map[string]any{"type": "text", "text": ""}}),
 	}
 	for _, piece := range r.pieces() {
 		events = append(events, chunk(map[string]any{"type": "content_block_delta", "index": 0, "delta": map[string]any{"type": "text_delta", "text": piece}}))
 	}
+	events = append(events, chunk(map[string]any{"type": "content_block_stop", "index": 0}))
+	if r.ToolName != "" {
+		events = append(events,
+			chunk(map[string]any{"type": "content_block_start", "index": 1, "content_block": map[string]any{"type": "tool_use", "id": r.toolID(), "name": r.ToolName, "input": map[string]any{}}}),
+			chunk(map[string]any{"type": "content_block_delta", "index": 1, "delta": map[string]any{"type": "input_json_delta", "partial_json": r.toolInput()}}),
+			chunk(map[string]any{"type": "content_block_stop", "index": 1}))
+	}
 	return append(events,
-		chunk(map[string]any{"type": "content_block_stop", "index": 0}),
 		chunkMeta(map[string]any{"type": "message_delta", "delta": map[string]any{"stop_reason": r.stop()}, "usage": map[string]any{"output_tokens": r.OutputTokens}}),
 		chunkMeta(map[string]any{"type": "message_stop", "amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens)}))
 }

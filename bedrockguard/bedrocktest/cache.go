@@ -62,6 +62,7 @@ func (c *promptCache) serve(in *inference, now time.Time) served {
 			c.entries[prefixes[i]] = entry
 		}
 		if !entry.ready {
+			entry.ttl = max(entry.ttl, lifetime(ttl)) // an earlier request that failed may have asked for less
 			s.pending = append(s.pending, entry)
 		}
 		entry.expires = later(entry.expires, now.Add(entry.ttl))
@@ -118,16 +119,17 @@ func (c *promptCache) find(prefixes [][32]byte, i int, now time.Time) int {
 func (in *inference) prefixes() ([][32]byte, []int) {
 	hashes, sums := make([][32]byte, len(in.blocks)), make([]int, len(in.blocks))
 	state := sha256.Sum256([]byte(in.model.ID + "\x00" + in.profile))
-	sum, inMessages := in.overhead, false
-	var buf [64]byte
+	sum, inMessages := 0, false
+	buf := make([]byte, 64, 80)
 	for i, b := range in.blocks {
 		if b.section == messages && !inMessages {
 			inMessages = true
 			state = sha256.Sum256(append(state[:], in.variant...))
 		}
+		buf = buf[:64]
 		copy(buf[:32], state[:])
 		copy(buf[32:], b.hash[:])
-		state = sha256.Sum256(buf[:])
+		state = sha256.Sum256(append(buf, b.role...))
 		sum += b.tokens
 		hashes[i], sums[i] = state, sum
 	}
@@ -147,9 +149,12 @@ func (c *promptCache) begun(s served) {
 func (c *promptCache) sweep(now time.Time) {
 	alive := make(map[[32]byte]*cached)
 	for k, e := range c.entries {
-		if now.Before(e.expires) && len(c.entries) < maxEntries {
+		if now.Before(e.expires) {
 			alive[k] = e
 		}
+	}
+	if len(alive) >= maxEntries {
+		clear(alive)
 	}
 	c.entries = alive
 }

@@ -9,6 +9,11 @@ func (s *Server) parseConverse(n *node, in *inference) *refusal {
 	if err != nil {
 		return err
 	}
+	for _, key := range []string{"cacheControl", "cache_control"} {
+		if n.get("additionalModelRequestFields").get(key) != nil {
+			return invalid("extraneous key [%s] is not permitted in additionalModelRequestFields", key)
+		}
+	}
 	in.tier, in.latency = n.get("serviceTier").get("type").text(), n.get("performanceConfig").get("latency").text()
 	in.variant = rawOf(n.get("toolConfig").get("toolChoice")) + "\x00" + rawOf(n.get("additionalModelRequestFields").get("thinking"))
 	for _, step := range []func(*node, *inference) *refusal{s.converseConfig, s.converseTools, s.converseSystem, s.converseMessages} {
@@ -62,13 +67,14 @@ func (s *Server) converseTools(n *node, in *inference) *refusal {
 			}
 			continue
 		}
+		if err := tool.get("toolSpec").only("toolSpec", "name", "description", "inputSchema", "strict"); err != nil {
+			return err
+		}
 		if tool.get("toolSpec").get("name").text() == "" || tool.get("toolSpec").get("inputSchema").get("json").kind() != '{' {
 			return invalid("a toolSpec needs a name and an inputSchema")
 		}
-		if in.overhead == 0 {
-			in.overhead = toolPreamble
-		}
-		in.addJSON(s, tools, tool)
+		in.offerTools()
+		in.addJSON(s, tools, tool.raw)
 	}
 	return nil
 }
@@ -84,6 +90,9 @@ func (in *inference) conversePoint(section string, point *node) *refusal {
 }
 
 func (s *Server) converseSystem(n *node, in *inference) *refusal {
+	if list := n.get("system"); list != nil && list.kind() != '[' {
+		return invalid("system is not a list")
+	}
 	for _, b := range n.get("system").list() {
 		if err := b.only("system", "text", "cachePoint", "guardContent"); err != nil {
 			return err
@@ -127,12 +136,15 @@ func (s *Server) converseMessages(n *node, in *inference) *refusal {
 		if len(content) == 0 {
 			return invalid("the content of a message must not be empty")
 		}
-		in.overhead += messageTokens
+		in.open(want)
 		used, answered := []string(nil), []string(nil)
 		for _, b := range content {
 			if err := s.converseBlock(b, in, &used, &answered); err != nil {
 				return err
 			}
+		}
+		if err := spoken(want, used, answered); err != nil {
+			return err
 		}
 		if err := paired(open, answered); err != nil {
 			return err
@@ -144,14 +156,30 @@ func (s *Server) converseMessages(n *node, in *inference) *refusal {
 	return nil
 }
 
-// paired checks that exactly the tools used in one message are answered in the next.
+// paired checks that exactly the tools used in one message are answered in the next, each of them once.
 func paired(used, answered []string) *refusal {
 	if len(used) != len(answered) {
 		return invalid("each toolUse block needs one toolResult block in the next message, and each toolResult its toolUse")
 	}
-	for _, id := range answered {
+	for i, id := range answered {
 		if !contains(used, id) {
 			return invalid("a toolResult block names no toolUse of the previous message")
+		}
+		if contains(answered[:i], id) {
+			return invalid("two toolResult blocks answer the same toolUse")
+		}
+	}
+	return nil
+}
+
+// spoken checks that tools are used by the assistant and answered by the user, under ids that are given and differ.
+func spoken(role string, used, answered []string) *refusal {
+	if role == "user" && len(used) > 0 || role == "assistant" && len(answered) > 0 {
+		return invalid("toolUse blocks belong to the assistant, toolResult blocks to the user")
+	}
+	for i, id := range used {
+		if id == "" || contains(used[:i], id) {
+			return invalid("each toolUse block needs an id of its own")
 		}
 	}
 	return nil
@@ -176,17 +204,17 @@ func (s *Server) converseBlock(b *node, in *inference, used, answered *[]string)
 		return in.conversePoint(messages, v)
 	case "toolUse":
 		*used = append(*used, v.get("toolUseId").text())
-		in.addJSON(s, messages, b)
+		in.addJSON(s, messages, b.raw)
 	case "toolResult":
 		return s.converseToolResult(b, v, in, answered)
 	case "reasoningContent":
-		in.addJSON(s, messages, b).reasoning = true
+		in.addJSON(s, messages, b.raw).reasoning = true
 	case "image":
-		in.image(s, b, v.get("source").get("bytes"))
+		in.image(s, b.raw, v.get("source").get("bytes"))
 	case "document":
 		in.document(s, b, v.get("source"))
 	case "guardContent", "citationsContent", "searchResult":
-		in.addJSON(s, messages, b)
+		in.addJSON(s, messages, b.raw)
 	default:
 		return invalid("extraneous key [%.40s] is not permitted in content", b.keys[0])
 	}
@@ -204,6 +232,9 @@ func (s *Server) converseToolResult(b, v *node, in *inference, answered *[]strin
 		if err := c.only("toolResult.content", "text", "json", "image", "document", "video", "searchResult"); err != nil {
 			return err
 		}
+		if text := c.get("text"); text != nil && text.text() == "" {
+			return invalid("toolResult: text content blocks must be non-empty")
+		}
 		if image := c.get("image"); image != nil {
 			media += imageTokens(image.get("source").get("bytes").text())
 			in.images()
@@ -211,16 +242,21 @@ func (s *Server) converseToolResult(b, v *node, in *inference, answered *[]strin
 	}
 	in.lastIsText = false
 	if media > 0 {
+		for _, c := range v.get("content").list() {
+			if c.get("image") == nil {
+				media += s.opts.count(c.raw)
+			}
+		}
 		in.add(s, messages, b.raw, media)
 		return nil
 	}
-	in.addJSON(s, messages, b)
+	in.addJSON(s, messages, b.raw)
 	return nil
 }
 
-func (in *inference) image(s *Server, b, data *node) {
+func (in *inference) image(s *Server, raw string, data *node) {
 	in.images()
-	in.add(s, messages, b.raw, imageTokens(data.text()))
+	in.add(s, messages, raw, imageTokens(data.text()))
 }
 
 // images notes that there are images: adding the first or removing the last one changes the whole message level.
@@ -236,7 +272,7 @@ func (in *inference) document(s *Server, b, source *node) {
 		in.add(s, messages, b.raw, documentTokens(data.text()))
 		return
 	}
-	in.addJSON(s, messages, b)
+	in.addJSON(s, messages, b.raw)
 }
 
 // usageJSON is the usage of Converse and its stream.

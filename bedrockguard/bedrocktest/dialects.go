@@ -1,9 +1,6 @@
 package bedrocktest
 
-import (
-	"encoding/json"
-	"strings"
-)
+import "strings"
 
 // dialect is how a family of models is asked and answers through InvokeModel.
 type dialect struct {
@@ -21,15 +18,15 @@ func dialectOf(m *model) dialect {
 	case strings.HasPrefix(id, "amazon.nova") && !m.Embedding:
 		return dialect{(*Server).parseNova, novaAnswer, novaEvents}
 	case strings.HasPrefix(id, "amazon.titan-embed"):
-		return dialect{plain("inputText"), titanEmbedAnswer, nil}
+		return dialect{plain([]string{"inputText", "dimensions", "normalize", "embeddingTypes", "embeddingConfig"}), titanEmbedAnswer, nil}
 	case strings.HasPrefix(id, "amazon.titan-text"):
-		return dialect{plain("inputText", "textGenerationConfig", "maxTokenCount"), titanTextAnswer, nil}
+		return dialect{plain([]string{"inputText", "textGenerationConfig"}, "textGenerationConfig", "maxTokenCount"), titanTextAnswer, nil}
 	case strings.HasPrefix(id, "cohere.embed"):
 		return dialect{(*Server).parseCohereEmbed, cohereEmbedAnswer, nil}
 	case m.Provider == "meta":
-		return dialect{plain("prompt", "max_gen_len"), llamaAnswer, llamaEvents}
+		return dialect{plain([]string{"prompt", "max_gen_len", "temperature", "top_p", "images"}, "max_gen_len"), llamaAnswer, llamaEvents}
 	case m.Provider == "mistral" && strings.Contains(id, "instruct-v0") || strings.HasPrefix(id, "mistral.mistral-small-2402") || strings.HasPrefix(id, "mistral.mistral-large-24"):
-		return dialect{plain("prompt", "max_tokens"), mistralAnswer, nil}
+		return dialect{plain([]string{"prompt", "max_tokens", "stop", "temperature", "top_p", "top_k"}, "max_tokens"), mistralAnswer, nil}
 	case m.Embedding:
 		return dialect{}
 	default:
@@ -37,9 +34,13 @@ func dialectOf(m *model) dialect {
 	}
 }
 
-// plain parses bodies whose prompt is one string; the rest of the path leads to the output limit.
-func plain(prompt string, limit ...string) func(*Server, *node, *inference) *refusal {
+// plain parses bodies whose prompt is one string, the first of their members; limit is the path to the output limit.
+func plain(members []string, limit ...string) func(*Server, *node, *inference) *refusal {
 	return func(s *Server, n *node, in *inference) *refusal {
+		if err := n.only("the request", members...); err != nil {
+			return err
+		}
+		prompt := members[0]
 		text := n.get(prompt)
 		if text.text() == "" {
 			return invalid("%s: a non-empty string is required", prompt)
@@ -49,6 +50,9 @@ func plain(prompt string, limit ...string) func(*Server, *node, *inference) *ref
 		if in.model.Embedding {
 			in.noOutput = true
 		}
+		if len(limit) == 0 {
+			return nil
+		}
 		at := n
 		for _, key := range limit {
 			at = at.get(key)
@@ -57,9 +61,9 @@ func plain(prompt string, limit ...string) func(*Server, *node, *inference) *ref
 	}
 }
 
-// limit reads an output limit; without limits in the path there is none.
+// limit reads an output limit; nil leaves the model's.
 func (in *inference) limit(n *node) *refusal {
-	if n == nil || n.kind() == '{' {
+	if n == nil {
 		return nil
 	}
 	v, ok := n.number()
@@ -82,6 +86,10 @@ func (s *Server) parseNova(n *node, in *inference) *refusal {
 	if err := in.limit(limit); err != nil {
 		return err
 	}
+	for _, t := range n.get("toolConfig").get("tools").list() {
+		in.offerTools()
+		in.addJSON(s, tools, t.raw)
+	}
 	for _, b := range n.get("system").list() {
 		if err := s.novaText(system, b, in); err != nil {
 			return err
@@ -92,8 +100,14 @@ func (s *Server) parseNova(n *node, in *inference) *refusal {
 		return invalid("messages must not be empty")
 	}
 	in.request.Messages = len(list)
+	want := "user"
 	for _, m := range list {
-		in.overhead += messageTokens
+		role := m.get("role").text()
+		if role != want || len(m.get("content").list()) == 0 {
+			return invalid("messages need content, and roles that alternate between user and assistant")
+		}
+		want = map[string]string{"user": "assistant", "assistant": "user"}[want]
+		in.open(role)
 		for _, b := range m.get("content").list() {
 			if err := s.novaText(messages, b, in); err != nil {
 				return err
@@ -150,6 +164,10 @@ func titanTextAnswer(_ *inference, sv served, r Reply) any {
 }
 
 func (s *Server) parseCohereEmbed(n *node, in *inference) *refusal {
+	err := n.only("the request", "texts", "input_type", "truncate", "embedding_types", "output_dimension", "max_tokens")
+	if err != nil {
+		return err
+	}
 	texts := n.get("texts").list()
 	if len(texts) == 0 || n.get("input_type").text() == "" {
 		return invalid("texts and input_type are required")
@@ -157,6 +175,9 @@ func (s *Server) parseCohereEmbed(n *node, in *inference) *refusal {
 	in.noOutput = true
 	in.request.Messages = len(texts)
 	for _, t := range texts {
+		if t.text() == "" {
+			return invalid("texts: non-empty strings are required")
+		}
 		in.addText(s, messages, t, t)
 	}
 	return nil
@@ -205,19 +226,25 @@ func (s *Server) parseChat(n *node, in *inference) *refusal {
 		return invalid("messages must not be empty")
 	}
 	in.request.Messages = len(list)
-	in.tier = n.get("service_tier").text()
+	if tier := n.get("service_tier").text(); tier != "" && tier != "auto" {
+		in.tier = tier
+	}
 	for _, m := range list {
-		in.overhead += messageTokens
+		role := m.get("role").text()
+		if !contains([]string{"system", "developer", "user", "assistant", "tool"}, role) {
+			return invalid("messages: roles are system, developer, user, assistant and tool")
+		}
+		in.open(role)
 		content := m.get("content")
 		if content.kind() == '"' {
 			in.request.LastText = content.text()
 			in.addText(s, messages, content, content)
 			continue
 		}
-		in.addJSON(s, messages, m)
+		in.addJSON(s, messages, m.raw)
 	}
 	for _, t := range n.get("tools").list() {
-		in.addJSON(s, messages, t)
+		in.addJSON(s, messages, t.raw)
 	}
 	return nil
 }
@@ -245,10 +272,5 @@ func chatEvents(in *inference, sv served, r Reply) []event {
 }
 
 // chunk is an event of InvokeModelWithResponseStream; chunkMeta is one that tells usage.
-func chunk(body any) event     { return event{chunkEvent, chunkBody(body)} }
-func chunkMeta(body any) event { return event{usageChunkEvent, chunkBody(body)} }
-
-func chunkBody(body any) map[string]any {
-	raw, _ := json.Marshal(body) // maps, strings and numbers
-	return map[string]any{"bytes": raw}
-}
+func chunk(body map[string]any) event     { return event{chunkEvent, body} }
+func chunkMeta(body map[string]any) event { return event{usageChunkEvent, body} }

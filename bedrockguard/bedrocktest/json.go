@@ -77,6 +77,7 @@ func (p *parser) value(depth int) (*node, *refusal) {
 
 func (p *parser) members(n *node, depth int) *refusal {
 	object := p.s[p.i] == '{'
+	var seen map[string]struct{} // of large objects, where a scan would cost the square of their size
 	for p.i++; ; p.i++ {
 		p.space()
 		if c := p.s[p.i]; c == '}' || c == ']' {
@@ -85,7 +86,7 @@ func (p *parser) members(n *node, depth int) *refusal {
 		}
 		if object {
 			key := unquote(p.str())
-			if slices.Contains(n.keys, key) {
+			if duplicate(n.keys, &seen, key) {
 				return invalid("duplicate key in the request body")
 			}
 			n.keys = append(n.keys, key)
@@ -104,6 +105,25 @@ func (p *parser) members(n *node, depth int) *refusal {
 			return nil
 		}
 	}
+}
+
+// scanLimit is how many keys are compared one by one before they are kept in a set.
+const scanLimit = 16
+
+// duplicate reports whether key is among keys, and enters it into the set of a large object.
+func duplicate(keys []string, seen *map[string]struct{}, key string) bool {
+	if len(keys) < scanLimit {
+		return slices.Contains(keys, key)
+	}
+	if *seen == nil {
+		*seen = make(map[string]struct{}, 2*len(keys))
+		for _, k := range keys {
+			(*seen)[k] = struct{}{}
+		}
+	}
+	_, found := (*seen)[key]
+	(*seen)[key] = struct{}{}
+	return found
 }
 
 // str steps over a string and returns it with its quotes.

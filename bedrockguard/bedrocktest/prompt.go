@@ -16,7 +16,8 @@ const (
 type block struct {
 	section   string
 	hash      [32]byte
-	tokens    int
+	tokens    int    // its framing included
+	role      string // of the message that begins with this block; empty inside of a message
 	point     string // TTL of the cache point behind it: "5m", "1h"; empty without one
 	reasoning bool
 }
@@ -28,7 +29,8 @@ type inference struct {
 	blocks  []block
 	// variant is what changes the message level without being in it: tool choice, thinking, whether there are images.
 	variant   string
-	overhead  int // tokens of framing
+	framing   int    // tokens that the next block brings along: a message's frame, the preamble of tools
+	role      string // of a message whose first block is still to come
 	maxTokens int
 	tier      string
 	latency   string
@@ -52,22 +54,36 @@ type Request struct {
 
 // add appends a block to the prompt.
 func (in *inference) add(s *Server, section, raw string, tokens int) *block {
-	in.blocks = append(in.blocks, block{section: section, hash: sha256.Sum256([]byte(raw)), tokens: tokens})
+	in.blocks = append(in.blocks, block{section: section, hash: sha256.Sum256([]byte(raw)), tokens: tokens + in.framing, role: in.role})
+	in.framing, in.role = 0, ""
 	return &in.blocks[len(in.blocks)-1]
 }
 
 // addText appends a block of text, counted from memory when it was seen before.
 func (in *inference) addText(s *Server, section string, raw, text *node) *block {
 	b := in.add(s, section, raw.raw, 0)
-	b.tokens = s.counts.of(b.hash, func() int { return s.opts.count(text.text()) })
+	b.tokens += s.counts.of(b.hash, func() int { return s.opts.count(text.text()) })
 	return b
 }
 
 // addJSON appends a block that the model reads as JSON.
-func (in *inference) addJSON(s *Server, section string, raw *node) *block {
-	b := in.add(s, section, raw.raw, 0)
-	b.tokens = s.counts.of(b.hash, func() int { return s.opts.count(raw.raw) })
+func (in *inference) addJSON(s *Server, section, raw string) *block {
+	b := in.add(s, section, raw, 0)
+	b.tokens += s.counts.of(b.hash, func() int { return s.opts.count(raw) })
 	return b
+}
+
+// open begins a message.
+func (in *inference) open(role string) {
+	in.framing += messageTokens
+	in.role = role
+}
+
+// offerTools adds what a provider tells the model about the tools that follow.
+func (in *inference) offerTools() {
+	if len(in.blocks) == 0 && in.framing == 0 {
+		in.framing = toolPreamble
+	}
 }
 
 // point puts a cache point behind the last block.
@@ -85,8 +101,8 @@ func (in *inference) point(section, ttl string) *refusal {
 	if !contains(rule.Fields, section) {
 		return invalid("extraneous key [cachePoint] is not permitted in %s of this model", section)
 	}
-	if len(in.blocks) == 0 || in.blocks[len(in.blocks)-1].section != section {
-		return invalid("a cache point must follow content of its own section")
+	if len(in.blocks) == 0 || in.blocks[len(in.blocks)-1].section != section || in.role != "" {
+		return invalid("a cache point must follow content of its own section and message")
 	}
 	last := &in.blocks[len(in.blocks)-1]
 	if last.reasoning {
@@ -120,11 +136,11 @@ func (in *inference) checkPoints() *refusal {
 
 // finish checks what needs the whole prompt.
 func (in *inference) finish() *refusal {
-	in.request.InputTokens = in.overhead
+	in.request.InputTokens = in.framing
 	for _, b := range in.blocks {
 		in.request.InputTokens += b.tokens
 	}
-	if in.model.Window > 0 && in.request.InputTokens > in.model.Window && in.model.Long.Above == 0 || in.request.InputTokens > maxInput {
+	if in.tooLong() || in.request.InputTokens > maxInput {
 		return invalid("Input is too long for requested model.")
 	}
 	limit := in.model.Output
@@ -136,11 +152,24 @@ func (in *inference) finish() *refusal {
 	case limit > 0 && in.maxTokens > limit:
 		return invalid("The maximum tokens you requested exceeds the model limit of %d.", limit)
 	}
-	if in.tier != "" && in.tier != "default" && in.model.Provider == "anthropic" {
+	if !contains([]string{"", "default", "priority", "flex", "reserved"}, in.tier) {
+		return invalid("The service tier must be one of priority, default, flex and reserved.")
+	}
+	if in.tier != "" && in.tier != "default" && in.tier != "reserved" && in.model.Provider == "anthropic" {
 		return invalid("The service tier is not supported by this model.")
 	}
 	in.request.MaxTokens, in.request.ModelID = in.maxTokens, in.model.ID
 	return nil
+}
+
+// tooLong reports whether a prompt exceeds the model's window. A long-context price from the window's end on stands for a
+// larger one.
+func (in *inference) tooLong() bool {
+	m := in.model
+	if in.noOutput && in.request.Messages > 1 {
+		return false // a batch of texts, each with a window of its own
+	}
+	return m.Window > 0 && in.request.InputTokens > m.Window && (m.Long.Above == 0 || m.Long.Above < m.Window)
 }
 
 // maxInput bounds every request, so that no bill can leave the range of its integers.

@@ -15,7 +15,9 @@ const maxBody = 32 << 20
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.running.Add(1)
+	if !s.enter() {
+		panic(http.ErrAbortHandler)
+	}
 	defer s.running.Done()
 	seq := int(s.seq.Add(1))
 	// The whole request first: a client that is answered while it writes loses its connection.
@@ -178,7 +180,9 @@ func (s *Server) reservation(r *http.Request) string {
 func (s *Server) unary(w http.ResponseWriter, in *inference, sv served, r Reply, body any, fault FaultKind) {
 	invoke := in.request.Operation == "invoke"
 	if fault == MissingUsage {
-		body = withoutUsage(body)
+		if told, ok := body.(map[string]any); ok {
+			body = withoutUsage(told)
+		}
 	}
 	raw, _ := json.Marshal(body) // maps, strings and numbers
 	h := w.Header()
@@ -202,34 +206,17 @@ func (s *Server) unary(w http.ResponseWriter, in *inference, sv served, r Reply,
 	_, _ = w.Write(raw)
 }
 
-// withoutUsage drops what tells tokens, in any dialect.
-func withoutUsage(body any) any {
-	answer, ok := body.(map[string]any)
-	if !ok {
-		return body
+// withoutUsage drops what tells tokens, in any dialect, from an answer or a chunk that was made for one request.
+func withoutUsage(body map[string]any) map[string]any {
+	for _, key := range []string{
+		"usage", "prompt_token_count", "generation_token_count", "inputTextTokenCount", "results", "amazon-bedrock-invocationMetrics",
+	} {
+		delete(body, key)
 	}
-	for _, key := range []string{"usage", "prompt_token_count", "generation_token_count", "inputTextTokenCount", "results"} {
-		delete(answer, key)
+	for _, key := range []string{"message", "metadata"} {
+		if inner, ok := body[key].(map[string]any); ok {
+			delete(inner, "usage")
+		}
 	}
-	return answer
-}
-
-func (s *Server) countTokens(w http.ResponseWriter, n *node, in *inference, profile string) *refusal {
-	input := n.get("input")
-	var refused *refusal
-	switch converse := input.get("converse"); {
-	case profile != "" || in.model.Provider != "anthropic":
-		return invalid("The provided model doesn't support counting tokens.")
-	case converse != nil:
-		refused = s.parseConverse(converse, in)
-	default:
-		return invalid("input.converse is required here")
-	}
-	if refused == nil {
-		refused = in.finish()
-	}
-	if refused != nil {
-		return refused
-	}
-	return answer(w, map[string]any{"inputTokens": in.request.InputTokens})
+	return body
 }

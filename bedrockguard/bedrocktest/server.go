@@ -59,7 +59,8 @@ type Server struct {
 	faultSeq  atomic.Int64
 	running   sync.WaitGroup
 	done      chan struct{}
-	closing   sync.Once
+	mu        sync.Mutex // guards closed, so that no request is added to running once Close waits for it
+	closed    bool
 }
 
 // New starts a server that the test closes.
@@ -96,9 +97,7 @@ func Start(o Options) (*Server, error) {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	s.http = &http.Server{Handler: s, Protocols: protocols, ReadHeaderTimeout: time.Minute}
-	s.transport = http.DefaultTransport.(*http.Transport).Clone()
-	s.transport.MaxIdleConnsPerHost = 256
-	s.transport.Proxy = nil
+	s.transport = &http.Transport{MaxIdleConnsPerHost: 256, IdleConnTimeout: time.Minute}
 	s.running.Go(func() {
 		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			s.listener.Close()
@@ -109,12 +108,25 @@ func Start(o Options) (*Server, error) {
 
 // Close ends the server and everything that it does.
 func (s *Server) Close() {
-	s.closing.Do(func() {
+	s.mu.Lock()
+	if !s.closed {
+		s.closed = true
 		close(s.done)
-		s.http.Close()
-		s.transport.CloseIdleConnections()
-		s.running.Wait()
-	})
+	}
+	s.mu.Unlock()
+	s.http.Close()
+	s.transport.CloseIdleConnections()
+	s.running.Wait()
+}
+
+// enter counts a request in, unless the server is closed.
+func (s *Server) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.running.Add(1)
+	}
+	return !s.closed
 }
 
 // URL returns the endpoint.

@@ -15,6 +15,19 @@ type event struct {
 	body map[string]any
 }
 
+// payload returns the event's body on the wire: a chunk carries the model's own JSON in base64.
+func (e event) payload(fault FaultKind) map[string]any {
+	body := e.body
+	if e.kind == usageChunkEvent && fault == MissingUsage {
+		body = withoutUsage(body)
+	}
+	if e.kind == chunkEvent || e.kind == usageChunkEvent {
+		raw, _ := json.Marshal(body) // maps, strings and numbers
+		return map[string]any{"bytes": raw}
+	}
+	return body
+}
+
 // The kinds of event that are treated apart; the third is a chunk that tells usage.
 const (
 	metadataEvent   = "metadata"
@@ -23,12 +36,12 @@ const (
 )
 
 // frame encodes an event with its prelude, headers and checksums.
-func (e event) frame() []byte {
+func (e event) frame(fault FaultKind) []byte {
 	kind := e.kind
 	if kind == usageChunkEvent {
 		kind = chunkEvent
 	}
-	payload, _ := json.Marshal(e.body) // maps, strings and numbers
+	payload, _ := json.Marshal(e.payload(fault)) // maps, strings and numbers
 	var headers eventstream.Headers
 	headers.Set(":event-type", eventstream.StringValue(kind))
 	headers.Set(":content-type", eventstream.StringValue("application/json"))
@@ -44,10 +57,10 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, events []event, 
 	w.WriteHeader(http.StatusOK)
 	flush := http.NewResponseController(w).Flush
 	for i, e := range events {
-		if fault == MissingUsage && (e.kind == metadataEvent || e.kind == usageChunkEvent) {
+		if fault == MissingUsage && e.kind == metadataEvent {
 			continue
 		}
-		frame := e.frame()
+		frame := e.frame(fault)
 		if fault == Truncate && i == len(events)/2 {
 			_, _ = w.Write(frame[:len(frame)/2])
 			_ = flush()

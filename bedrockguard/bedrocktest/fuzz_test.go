@@ -1,0 +1,133 @@
+package bedrocktest
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// unique reports whether no object of a valid text has a key twice.
+func unique(d *json.Decoder) bool {
+	token, err := d.Token()
+	delim, _ := token.(json.Delim)
+	if err != nil || delim != '{' && delim != '[' {
+		return true
+	}
+	ok, seen := true, make(map[string]bool)
+	for d.More() {
+		if delim == '{' {
+			key, _ := d.Token()
+			name, _ := key.(string)
+			ok = ok && !seen[name]
+			seen[name] = true
+		}
+		ok = unique(d) && ok
+	}
+	_, _ = d.Token()
+	return ok
+}
+
+func FuzzParseJSON(f *testing.F) {
+	for _, seed := range []string{
+		`{}`, `{ "a" : [ 1 , {"b":null} , "\"\\" ] }`, `{"a":1,"a":2}`, `{"a":{"b":1,"\u0062":2}}`, `[{}]`, `{"a":`, `{"":-1.5e3,"\\":true}`, "", strings.Repeat("[", 300),
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		n, refused := parseJSON(body)
+		if refused != nil {
+			require.Equal(t, 400, refused.status)
+			return
+		}
+		require.True(t, json.Valid(body))
+		require.Equal(t, string(bytes.TrimSpace(body)), n.raw)
+		if bytes.ContainsRune(body, '\ufffd') || !bytes.Equal(body, bytes.ToValidUTF8(body, nil)) || bytes.Contains(body, []byte(`\u`)) {
+			return // the decoder folds broken characters into one
+		}
+		require.True(t, unique(json.NewDecoder(bytes.NewReader(body))), "a duplicate key was let through")
+	})
+}
+
+// fuzzDialect checks that no body makes a parser panic, and that what it accepts adds up.
+func fuzzDialect(f *testing.F, modelID string, parse func(*Server, *node, *inference) *refusal) {
+	m, _, ok := lookup(modelID, nil)
+	require.True(f, ok)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		n, refused := parseJSON(body)
+		if refused != nil {
+			return
+		}
+		s, in := &Server{}, &inference{model: m}
+		if refused := parse(s, n, in); refused != nil {
+			require.Contains(t, []int{400, 403}, refused.status)
+			return
+		}
+		if in.finish() != nil {
+			return
+		}
+		served := s.cache.serve(in, newFakeClock().Now())
+		require.Equal(t, in.request.InputTokens, served.input+served.read+served.write5m+served.write1h)
+		require.Zero(t, served.read, "nothing was written before")
+		require.GreaterOrEqual(t, served.input, 0)
+	})
+}
+
+func FuzzConverse(f *testing.F) {
+	for _, seed := range []string{
+		`{"messages":[{"role":"user","content":[{"text":"q"},{"cachePoint":{"type":"default","ttl":"1h"}}]}],"system":[{"text":"s"},{"cachePoint":{"type":"default"}}]}`,
+		`{"messages":[{"role":"user","content":[{"image":{"format":"png","source":{"bytes":"eA=="}}},{"document":{"source":{"bytes":"eA=="}}}]}],"inferenceConfig":{"maxTokens":9}}`,
+		`{"toolConfig":{"tools":[{"toolSpec":{"name":"a","inputSchema":{"json":{}}}},{"cachePoint":{"type":"default"}}]},"messages":[{"role":"user","content":[{"text":"q"}]},{"role":"assistant","content":[{"reasoningContent":{}},{"toolUse":{"toolUseId":"1"}}]},{"role":"user","content":[{"toolResult":{"toolUseId":"1","content":[{"image":{}},{"text":"r"}]}}]}]}`,
+		`{"messages":[1],"system":[2],"toolConfig":{"tools":[3]}}`, `{"messages":[{"role":"user","content":[{"text":null}]}]}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	fuzzDialect(f, opus46, (*Server).parseConverse)
+}
+
+func FuzzAnthropic(f *testing.F) {
+	for _, seed := range []string{
+		claudeBody, cachingBody("a", true, true), cachingBody("b", false, false),
+		`{"anthropic_version":"bedrock-2023-05-31","max_tokens":9,"system":[1],"tools":[2],"messages":[{"role":"user","content":[3]}]}`,
+		`{"anthropic_version":"bedrock-2023-05-31","max_tokens":9,"messages":[{"role":"user","content":[{"type":"document","source":{"data":"eA=="}},{"type":"thinking"}]}]}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	fuzzDialect(f, opus46, (*Server).parseAnthropic)
+}
+
+// cachingBody is a body of Anthropic's dialect with every kind of block that may carry a marker; the markers of tools and
+// messages can be left out.
+func cachingBody(tag string, onTools, onMessages bool) string {
+	marker := func(on bool) string {
+		if on {
+			return `,"cache_control":{"type":"ephemeral"}`
+		}
+		return ""
+	}
+	return `{"anthropic_version":"bedrock-2023-05-31","max_tokens":100,"tools":[{"name":"read","description":"` + sized(tag, 2000) + `","input_schema":{"type":"object"}` + marker(onTools) + `}],` +
+		`"system":[{"type":"text","text":"s"}],"messages":[{"role":"user","content":[{"type":"text","text":"q"}]},` +
+		`{"role":"assistant","content":[{"type":"tool_use","id":"1","name":"read","input":{}` + marker(onMessages) + `}]},` +
+		`{"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":[{"type":"text","text":"r"},{"type":"image","source":{"type":"base64","data":"eA=="}}]` + marker(onMessages) + `}]}]}`
+}
+
+// Markers are no part of the prefix: a body reads what the same body wrote with its markers elsewhere.
+func TestMovedMarkersOfAnthropicFindWhatTheyWrote(t *testing.T) {
+	server := New(t, Options{CountTokens: perByte})
+	last := func(body string) split {
+		_, err := invoke(server, sonnet45, body)
+		require.NoError(t, err)
+		all := server.Inferences()
+		return all[len(all)-1].split()
+	}
+	toolsOnly := last(cachingBody("a", true, false))
+	require.Positive(t, toolsOnly.write5m)
+	both := last(cachingBody("a", true, true))
+	require.Equal(t, toolsOnly.write5m, both.read)
+	require.Equal(t, toolsOnly.input, both.write5m)
+	messagesOnly := last(cachingBody("a", false, true))
+	require.Equal(t, split{read: both.read + both.write5m}, messagesOnly)
+	require.Equal(t, toolsOnly, last(cachingBody("b", true, false)))
+}

@@ -1,0 +1,92 @@
+package bedrocktest
+
+import (
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// sendRaw posts a body that no typed client would build, and returns the status and the answer.
+func sendRaw(t *testing.T, s *Server, model, operation, body string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL()+"/model/"+model+"/"+operation, strings.NewReader(body))
+	require.NoError(t, err)
+	req.Header.Set("Authorization", "Bearer simulated")
+	client := &http.Client{Transport: s.transport}
+	res, err := client.Do(req)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	answer, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	return res.StatusCode, string(answer)
+}
+
+const (
+	strictClaude = "anthropic.claude-haiku-4-5-20251001-v1%3A0"
+	strictOSS    = "openai.gpt-oss-120b-1%3A0"
+	strictAsk    = `{"role":"user","content":[{"text":"q"}]}`
+	strictTools  = `"toolConfig":{"tools":[{"toolSpec":{"name":"f","inputSchema":{"json":{}}}}]}`
+	strictHead   = `"anthropic_version":"bedrock-2023-05-31","max_tokens":100`
+)
+
+// twoTools is a conversation in which the assistant used tools a and b and the user answers with results.
+func twoTools(results ...string) string {
+	return fmt.Sprintf(`{%s,"messages":[%s,{"role":"assistant","content":[{"toolUse":{"toolUseId":"a","name":"f","input":{}}},`+
+		`{"toolUse":{"toolUseId":"b","name":"f","input":{}}}]},{"role":"user","content":[%s]}]}`, strictTools, strictAsk, strings.Join(results, ","))
+}
+
+func rawResult(id, text string) string {
+	return fmt.Sprintf(`{"toolResult":{"toolUseId":%q,"content":[{"text":%q}]}}`, id, text)
+}
+
+func TestStrictness(t *testing.T) {
+	tests := []struct{ name, model, operation, body, want string }{
+		{"each use answered once", strictClaude, "converse", twoTools(rawResult("a", "x"), rawResult("a", "y")), "answer the same toolUse"},
+		{"no empty text in a result", strictClaude, "converse", twoTools(rawResult("a", "x"), rawResult("b", "")), "non-empty"},
+		{"tools are used by the assistant", strictClaude, "converse", `{"messages":[{"role":"user","content":[{"toolUse":{"toolUseId":"a","name":"f","input":{}}}]}]}`, "belong to the assistant"},
+		{"a use has an id", strictClaude, "converse", `{"messages":[` + strictAsk + `,{"role":"assistant","content":[{"toolUse":{"name":"f","input":{}}}]}]}`, "id of its own"},
+		{"members of a toolSpec", strictClaude, "converse", `{"messages":[` + strictAsk + `],"toolConfig":{"tools":[{"toolSpec":{"name":"f","cache_control":{},"inputSchema":{"json":{}}}}]}}`, "cache_control"},
+		{"no marker among the additional fields", strictClaude, "converse", `{"messages":[` + strictAsk + `],"additionalModelRequestFields":{"cacheControl":{}}}`, "cacheControl"},
+		{"members of a text block", strictClaude, "invoke", `{` + strictHead + `,"messages":[{"role":"user","content":[{"type":"text","text":"x","ttl":"1h"}]}]}`, "extraneous key"},
+		{"roles of a chat", strictOSS, "invoke", `{"messages":[{"role":"oracle","content":"x"}]}`, "roles are"},
+		{"a duplicate key among many", strictClaude, "converse", manyKeys(2 * scanLimit), "duplicate key"},
+		{"counting for a model that is counted elsewhere", "anthropic.claude-opus-5", "count-tokens", `{"input":{"converse":{"messages":[` + strictAsk + `]}}}`, "doesn't support counting"},
+		{"counting in one form", strictClaude, "count-tokens", `{"input":{}}`, "exactly one"},
+		{"counting a body in base64", strictClaude, "count-tokens", `{"input":{"invokeModel":{"body":"*"}}}`, "base64"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := New(t, Options{FirstByteDelay: -1})
+			status, answer := sendRaw(t, s, tt.model, tt.operation, tt.body)
+			assert.Equal(t, http.StatusBadRequest, status)
+			assert.Contains(t, answer, tt.want)
+			assert.Zero(t, s.Bill().Inferences, "a refused request is not billed")
+		})
+	}
+}
+
+// manyKeys is an object of n keys whose last one repeats the first.
+func manyKeys(n int) string {
+	var keys strings.Builder
+	for i := range n {
+		fmt.Fprintf(&keys, `"k%d":1,`, i)
+	}
+	return `{` + keys.String() + `"k0":2}`
+}
+
+func TestBothFormsOfAPromptAreCounted(t *testing.T) {
+	s := New(t, Options{FirstByteDelay: -1})
+	body := base64.StdEncoding.EncodeToString([]byte(`{` + strictHead + `,"messages":[{"role":"user","content":"q"}]}`))
+	for _, input := range []string{`{"converse":{"messages":[` + strictAsk + `]}}`, `{"invokeModel":{"body":"` + body + `"}}`} {
+		status, answer := sendRaw(t, s, strictClaude, "count-tokens", `{"input":`+input+`}`)
+		require.Equal(t, http.StatusOK, status, answer)
+		require.JSONEq(t, `{"inputTokens":5}`, answer, "one word and the frame of a message")
+	}
+	require.Zero(t, s.Bill().Inferences, "counting is free")
+}

@@ -1,0 +1,195 @@
+package memstore
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// account is one limit for one value of its scope.
+type account struct {
+	buckets      []bucket // ascending by start
+	override     *budget.Override
+	latchedUntil int64   // 0 when open
+	fired        []int64 // by mark: when it may be reported again
+}
+
+type bucket struct{ start, end, settled, pending int64 }
+
+// booking says where one line of a reservation is booked.
+type booking struct {
+	account *account
+	unit    budget.Unit
+	start   int64
+	end     int64
+}
+
+// passed is when a window that refused, or reported, at the given moment is over: the end of a calendar window, one
+// length later for a rolling one.
+func passed(span budget.Span, now int64) int64 {
+	if span.Start == span.Since {
+		return span.End
+	}
+	return now + span.Start - span.Since
+}
+
+// open returns the account of a key, made if need be.
+func (s *Store) open(key budget.Key) *account {
+	a := s.accounts[key]
+	if a == nil {
+		a = &account{}
+		s.accounts[key] = a
+	}
+	return a
+}
+
+// from returns the buckets that begin at since or later.
+func (a *account) from(since int64) []bucket {
+	i := len(a.buckets)
+	for i > 0 && a.buckets[i-1].start >= since {
+		i--
+	}
+	return a.buckets[i:]
+}
+
+// bucket returns the bucket of a booking, made if need be. The pointer holds until the next call.
+func (b *booking) bucket() *bucket {
+	a := b.account
+	i := len(a.buckets) - len(a.from(b.start))
+	if i == len(a.buckets) || a.buckets[i].start != b.start {
+		a.buckets = slices.Insert(a.buckets, i, bucket{start: b.start, end: b.end})
+	}
+	return &a.buckets[i]
+}
+
+// find returns the bucket of a booking, or nil if it was forgotten.
+func (b *booking) find() *bucket {
+	if from := b.account.from(b.start); len(from) > 0 && from[0].start == b.start {
+		return &from[0]
+	}
+	return nil
+}
+
+// balance sums an account up, which may be nil, and says whether the sum with amount leaves the range of int64.
+func (a *account) balance(line *budget.Line, span budget.Span, now time.Time, amount int64) (b budget.Balance, overflow bool) {
+	b.Max = line.Max
+	if a == nil {
+		return b, false
+	}
+	if a.override != nil && now.Before(a.override.Until) {
+		b.Max = a.override.Max
+	}
+	for _, k := range a.from(span.Since) {
+		var cut [2]bool
+		b.Settled, cut[0] = plus(b.Settled, k.settled)
+		b.Pending, cut[1] = plus(b.Pending, k.pending)
+		overflow = overflow || cut[0] || cut[1]
+	}
+	used, cut := plus(b.Settled, b.Pending)
+	_, cut2 := plus(used, amount)
+	b.Latched = a.latchedUntil > now.UnixNano()
+	return b, overflow || cut || cut2
+}
+
+// wait returns how long it takes until excess has left the window and the latch is open; 0 when time alone never helps.
+func (a *account) wait(w budget.Window, span budget.Span, now time.Time, excess int64) time.Duration {
+	var d time.Duration
+	if excess > 0 {
+		var sums []budget.Bucket
+		if a != nil {
+			for _, k := range a.from(span.Since) {
+				used, _ := plus(k.settled, k.pending)
+				sums = append(sums, budget.Bucket{Start: k.start, Used: used})
+			}
+		}
+		if d = w.ResetAfter(now, sums, excess); d == 0 {
+			return 0
+		}
+	}
+	if a == nil || a.latchedUntil <= now.UnixNano() {
+		return d
+	}
+	if a.latchedUntil == math.MaxInt64 {
+		return 0
+	}
+	return max(d, time.Duration(a.latchedUntil-now.UnixNano()))
+}
+
+// report returns the marks that settled spend stands at or above and that were not reported in this window yet.
+func (a *account) report(line *budget.Line, i int, span budget.Span, now time.Time) (all []budget.Crossing) {
+	b, _ := a.balance(line, span, now, 0)
+	for m, mark := range line.Marks {
+		if b.Settled < mark || m < len(a.fired) && now.UnixNano() < a.fired[m] {
+			continue
+		}
+		if m >= len(a.fired) {
+			a.fired = append(a.fired, make([]int64, len(line.Marks)-len(a.fired))...)
+		}
+		a.fired[m] = passed(span, now.UnixNano())
+		all = append(all, budget.Crossing{Line: i, Mark: m, Settled: b.Settled})
+	}
+	return all
+}
+
+// idle reports whether an account holds nothing that a new one would not hold.
+func (a *account) idle(now time.Time) bool {
+	live := func(until int64) bool { return until > now.UnixNano() }
+	return len(a.buckets) == 0 && (a.override == nil || !now.Before(a.override.Until)) && !live(a.latchedUntil) && !slices.ContainsFunc(a.fired, live)
+}
+
+// Balances implements budget.Store.
+func (s *Store) Balances(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
+	now, err := s.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	all := make([]budget.Balance, len(lines))
+	for i := range lines {
+		line := &lines[i]
+		a, span := s.accounts[line.Account], line.Window.At(now)
+		b, _ := a.balance(line, span, now, 0)
+		used, _ := plus(b.Settled, b.Pending)
+		b.ResetAfter = a.wait(line.Window, span, now, used)
+		all[i] = b
+	}
+	return all, nil
+}
+
+// Override implements budget.Store.
+func (s *Store) Override(ctx context.Context, key budget.Key, o *budget.Override) error {
+	if o != nil && o.Max < 0 {
+		return fmt.Errorf("%w: an override to %d", budget.ErrInvalidCharge, o.Max)
+	}
+	if _, err := s.begin(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	if o == nil {
+		if a := s.accounts[key]; a != nil {
+			a.override = nil
+		}
+		return nil
+	}
+	own := *o
+	s.open(key).override = &own
+	return nil
+}
+
+// Unlatch implements budget.Store.
+func (s *Store) Unlatch(ctx context.Context, keys []budget.Key) error {
+	if _, err := s.begin(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	for _, k := range keys {
+		if a := s.accounts[k]; a != nil {
+			a.latchedUntil = 0
+		}
+	}
+	return nil
+}

@@ -1,0 +1,46 @@
+package memstore
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// maxEntries is the most that one page of Entries holds.
+const maxEntries = 10_000
+
+// Entries implements budget.Store. It looks through all entries: it is for reconciliation, not for the hot path. A Max
+// out of range is moved into it.
+func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, error) {
+	if _, err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	var ids []budget.ID
+	for id, e := range s.entries {
+		if bytes.Compare(id[:], q.After[:]) > 0 && (q.State == 0 || e.state == q.State) && (!q.Estimated || e.estimated) {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b budget.ID) int { return bytes.Compare(a[:], b[:]) })
+	ids = ids[:min(len(ids), max(1, min(q.Max, maxEntries)))]
+	all := make([]budget.Entry, len(ids))
+	for i, id := range ids {
+		all[i] = s.entries[id].public(id)
+	}
+	return all, nil
+}
+
+func (e *entry) public(id budget.ID) budget.Entry {
+	out := budget.Entry{
+		ID: id, State: e.state, Estimated: e.estimated, Orphan: e.orphan, Reserved: e.reserved, Actual: e.actual,
+		ReservedAt: time.Unix(0, e.reservedAt),
+	}
+	if e.state != budget.Pending {
+		out.ResolvedAt = time.Unix(0, e.resolvedAt)
+	}
+	return out
+}

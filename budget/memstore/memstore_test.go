@@ -1,0 +1,22 @@
+package memstore_test
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestStore(t *testing.T) {
+	storetest.Run(t, storetest.Harness{Open: func(_ *testing.T, clock *storetest.Clock) budget.Store {
+		return memstore.New(func(o *memstore.Options) {
+			o.Clock = clock.Now
+			o.Retention = storetest.Retention
+		})
+	}})
+}

@@ -1,0 +1,167 @@
+package storetest
+
+import (
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+var concurrentRules = []rule{
+	{"ConcurrentReservesStayWithinTheLimit", "check and spend are one step: many callers at a tight limit, over all handles, never exceed it together", func(s *subject) {
+		stores := []budget.Store{s.store}
+		if s.h.Reopen != nil {
+			stores = append(stores, s.reopen())
+		}
+		lines := sorted(line("a", budget.Daily, 20), line("b", budget.Rolling(time.Hour), 25), line("c", budget.Lifetime, 1<<40))
+		var workers, watcher sync.WaitGroup
+		var admitted, done atomic.Int64
+		watcher.Go(func() { s.watch(lines, &done) })
+		for w := range s.h.Workers {
+			workers.Go(func() {
+				admitted.Add(s.compete(stores[w%len(stores)], rand.New(rand.NewPCG(uint64(w), 1)), lines))
+			})
+		}
+		workers.Wait()
+		done.Store(1)
+		watcher.Wait()
+		require.Positive(s.t, admitted.Load())
+	}},
+	{"ConcurrentReplaysAreAdmittedOnce", "the same reservation from many callers at once is one hold", func(s *subject) {
+		l := line("a", budget.Daily, 100)
+		for range 20 {
+			r := s.hold(3, l)
+			s.note(r.ID, r.Lines)
+			var fresh atomic.Int64
+			var workers sync.WaitGroup
+			for range s.h.Workers {
+				workers.Go(func() {
+					d, err := s.store.Reserve(s.ctx, r)
+					if err == nil && d.Admitted && !d.Replayed {
+						fresh.Add(1)
+					}
+				})
+			}
+			workers.Wait()
+			require.Equal(s.t, int64(1), fresh.Load())
+			s.stands(l, 0, 3)
+			s.void(r)
+		}
+	}},
+	{"ConcurrentResolutionsHappenOnce", "settle, void and expiry race, and one of them wins", func(s *subject) {
+		l := line("a", budget.Lifetime, 1<<40)
+		for range 20 {
+			r := s.reserve(3, l)
+			s.clock.Advance(r.TTL)
+			var workers sync.WaitGroup
+			for w := range s.h.Workers {
+				workers.Go(func() {
+					switch w % 3 {
+					case 0:
+						_, _ = s.store.Settle(s.ctx, s.settlement(r, 2))
+					case 1:
+						_ = s.store.Void(s.ctx, r.ID, r.Owner)
+					default:
+						_, _ = s.store.Expire(s.ctx, 10)
+					}
+				})
+			}
+			workers.Wait()
+		}
+		require.Zero(s.t, s.balance(l).Pending)
+	}},
+	{"ConcurrentKillIsFinal", "once Kill has returned, no Reserve that begins later is admitted by any handle", func(s *subject) {
+		stores := []budget.Store{s.store}
+		if s.h.Reopen != nil {
+			stores = append(stores, s.reopen())
+		}
+		var killed, late, admitted atomic.Int64
+		var workers sync.WaitGroup
+		for w := range s.h.Workers {
+			workers.Go(func() {
+				for n := 0; n < 20; {
+					after := killed.Load() == 1
+					r := s.hold(1, line("a", budget.Lifetime, 1<<40))
+					r.Dims = call.Dims()
+					d, err := stores[w%len(stores)].Reserve(s.ctx, r)
+					if err == nil && d.Admitted {
+						s.note(r.ID, r.Lines)
+						admitted.Add(1)
+						if after {
+							late.Add(1)
+						}
+					}
+					if after {
+						n++
+					}
+				}
+			})
+		}
+		workers.Go(func() {
+			for admitted.Load() < 50 {
+				runtime.Gosched()
+			}
+			if err := s.store.Kill(s.ctx, budget.Kill{Scope: budget.Scope{Workflow: call.Workflow}, Reason: "stop"}); err != nil {
+				s.t.Error(err)
+			}
+			killed.Store(1)
+		})
+		workers.Wait()
+		require.Zero(s.t, late.Load(), "admitted after Kill returned")
+	}},
+}
+
+// compete reserves, settles and voids at random and returns how often it was admitted.
+func (s *subject) compete(store budget.Store, random *rand.Rand, lines []budget.Line) (admitted int64) {
+	for range 60 {
+		r := s.hold(1+random.Int64N(9), lines...)
+		d, err := store.Reserve(s.ctx, r)
+		if err != nil {
+			s.t.Errorf("reserve: %v", err)
+			return admitted
+		}
+		if !d.Admitted {
+			continue
+		}
+		s.note(r.ID, r.Lines)
+		admitted++
+		// Most are voided, so that the limit stays tight and contested to the end.
+		switch random.IntN(20) {
+		case 0:
+			_, err = store.Settle(s.ctx, s.settlement(r, 1))
+		case 1: // abandoned
+		default:
+			err = store.Void(s.ctx, r.ID, r.Owner)
+		}
+		if err != nil {
+			s.t.Errorf("resolve: %v", err)
+		}
+	}
+	return admitted
+}
+
+// watch asserts in every state that it sees that no limit is exceeded and that lines booked together agree.
+func (s *subject) watch(lines []budget.Line, done *atomic.Int64) {
+	for done.Load() == 0 {
+		all, err := s.store.Balances(s.ctx, lines)
+		if err != nil {
+			s.t.Errorf("balances: %v", err)
+			return
+		}
+		for i, b := range all {
+			if b.Settled+b.Pending > b.Max {
+				s.t.Errorf("line %d: %d settled and %d pending exceed %d", i, b.Settled, b.Pending, b.Max)
+				return
+			}
+			if b.Settled != all[0].Settled || b.Pending != all[0].Pending {
+				s.t.Errorf("lines that are booked together stand at %+v and %+v: a step is visible in part", all[0], b)
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,180 @@
+package storetest
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// call is the scope of the calls that kill flags are tried on.
+var call = budget.Scope{Principal: "ci", Workflow: "nightly", Model: "m", Tags: map[string]string{"team": "core"}}
+
+// under makes a reservation of 1 in a scope and returns the flag that refused it.
+func (s *subject) under(scope budget.Scope, l budget.Line) *budget.Kill {
+	s.t.Helper()
+	r := s.hold(1, l)
+	r.Dims = scope.Dims()
+	d, err := s.ask(r)
+	require.NoError(s.t, err)
+	require.Equal(s.t, d.Killed == nil, d.Admitted)
+	return d.Killed
+}
+
+func (s *subject) kill(scope budget.Scope, reason string) {
+	s.t.Helper()
+	require.NoError(s.t, s.store.Kill(s.ctx, budget.Kill{Scope: scope, Reason: reason}))
+}
+
+func (s *subject) revive(scope budget.Scope) {
+	s.t.Helper()
+	require.NoError(s.t, s.store.Revive(s.ctx, scope))
+}
+
+var killRules = []rule{
+	{"KillRefusesItsScope", "a flag refuses every call that has all of its values, with its reason and the store's time, and sets nothing aside", func(s *subject) {
+		l := line("a", budget.Daily, 10)
+		s.reserve(1, l)
+		s.kill(budget.Scope{Workflow: "nightly"}, "runaway loop")
+		k := s.under(call, l)
+		require.NotNil(s.t, k)
+		require.Equal(s.t, budget.Scope{Workflow: "nightly"}, k.Scope)
+		require.Equal(s.t, "runaway loop", k.Reason)
+		require.WithinDuration(s.t, s.clock.Now(), k.At, time.Microsecond)
+		s.stands(l, 0, 1)
+		require.Len(s.t, s.all(), 1)
+	}},
+	{"KillNeedsAllOfItsValues", "a flag of several values spares calls that lack one", func(s *subject) {
+		l := line("a", budget.Daily, 100)
+		s.kill(budget.Scope{Principal: "ci", Tags: map[string]string{"team": "core"}}, "stop")
+		require.NotNil(s.t, s.under(call, l))
+		for _, spared := range []budget.Scope{
+			{}, {Principal: "ci"}, {Principal: "dev", Tags: call.Tags}, {Principal: "ci", Tags: map[string]string{"team": "web"}}, {Workflow: "ci", Tags: call.Tags},
+		} {
+			require.Nil(s.t, s.under(spared, l), "%s", spared)
+		}
+	}},
+	{"KillOfTheEmptyScopeKillsAll", "an empty scope's flag holds for every call", func(s *subject) {
+		s.kill(budget.Scope{}, "everything")
+		for _, scope := range []budget.Scope{{}, call} {
+			require.NotNil(s.t, s.under(scope, line("a", budget.Daily, 10)))
+		}
+	}},
+	{"KillComesBeforeLimits", "a killed call that does not fit either is told that it was killed, and latches nothing", func(s *subject) {
+		l := line("a", budget.Daily, 0)
+		l.Latch = true
+		s.kill(call, "stop")
+		require.NotNil(s.t, s.under(call, l))
+		require.False(s.t, s.balance(l).Latched)
+	}},
+	{"KillHoldsForReplays", "after Kill returned, no Reserve is admitted, not even one that was admitted before", func(s *subject) {
+		r := s.hold(1, line("a", budget.Daily, 10))
+		r.Dims = call.Dims()
+		s.admit(r)
+		s.kill(call, "stop")
+		d, err := s.store.Reserve(s.ctx, r)
+		require.NoError(s.t, err)
+		require.False(s.t, d.Admitted)
+		require.NotNil(s.t, d.Killed)
+		s.stands(r.Lines[0], 0, 1)
+	}},
+	{"KillLetsCallsInFlightSettle", "what was admitted before the flag is settled, voided and corrected as ever", func(s *subject) {
+		l := line("a", budget.Daily, 10)
+		settled, voided := s.reserve(2, l), s.reserve(2, l)
+		s.kill(budget.Scope{}, "stop")
+		s.settle(settled, 1)
+		s.void(voided)
+		s.correct(settled, 2)
+		s.stands(l, 2, 0)
+	}},
+	{"KillAgainReplacesTheReason", "one scope has one flag", func(s *subject) {
+		s.kill(call, "first")
+		s.clock.Advance(time.Minute)
+		s.kill(call, "second")
+		kills := s.kills()
+		require.Len(s.t, kills, 1)
+		require.Equal(s.t, "second", kills[0].Reason)
+		require.WithinDuration(s.t, s.clock.Now(), kills[0].At, time.Microsecond)
+		s.revive(call)
+		require.Empty(s.t, s.kills())
+	}},
+	{"ReviveRemovesExactlyItsFlag", "wider and narrower flags stay, and there may be none", func(s *subject) {
+		narrow, wide := call, budget.Scope{Principal: "ci"}
+		s.kill(narrow, "narrow")
+		s.kill(wide, "wide")
+		s.revive(budget.Scope{Workflow: "nightly"})
+		s.revive(budget.Scope{})
+		require.Len(s.t, s.kills(), 2)
+		s.revive(wide)
+		require.Equal(s.t, "narrow", s.under(call, line("a", budget.Daily, 10)).Reason)
+		require.Nil(s.t, s.under(wide, line("a", budget.Daily, 10)))
+		s.revive(narrow)
+		require.Nil(s.t, s.under(call, line("a", budget.Daily, 10)))
+	}},
+	{"KillKeepsNothingOfTheCallers", "the scope's tags stay the caller's, and what Kills returns is the caller's too", func(s *subject) {
+		tags := map[string]string{"team": "core"}
+		s.kill(budget.Scope{Tags: tags}, "stop")
+		tags["team"] = "web"
+		for range 2 {
+			kills := s.kills()
+			require.Equal(s.t, map[string]string{"team": "core"}, kills[0].Scope.Tags)
+			kills[0].Scope.Tags["team"] = "web"
+		}
+		require.NotNil(s.t, s.under(call, line("a", budget.Daily, 10)))
+	}},
+	{"KillIsSeenByAllHandles", "a flag set in one process refuses in every other, and its removal is seen too", func(s *subject) {
+		other := s.reopen()
+		r := s.hold(1, line("a", budget.Daily, 10))
+		r.Dims = call.Dims()
+		s.kill(call, "stop")
+		d, err := other.Reserve(s.ctx, r)
+		require.NoError(s.t, err)
+		require.NotNil(s.t, d.Killed)
+		require.NoError(s.t, other.Revive(s.ctx, call))
+		s.admit(r)
+	}},
+}
+
+func (s *subject) kills() []budget.Kill {
+	s.t.Helper()
+	all, err := s.store.Kills(s.ctx)
+	require.NoError(s.t, err)
+	return all
+}
+
+// hostile are names that would break out of keys, quotes, patterns or encodings.
+var hostile = []string{
+	"a\x00b", "\x00", `'; DROP TABLE reservations; --`, `"`, "`", `\`, "{tag}", "}{", "a:b", "a|b", "*", "%", "_", "line\nbreak\r\t",
+	"\u202egnp", "\U0001f4b8\U0001f525", "\xff\xfe invalid", "\xed\xa0\x80", "$1", "null", "NaN", strings.Repeat("x", budget.MaxScopeValue), strings.Repeat("\U0001f4b8", budget.MaxScopeValue/4),
+}
+
+var hostileRules = []rule{
+	{"HostileNamesComeBackAsTheyWere", "scopes and reasons are values: any bytes of them are kept and given back", func(s *subject) {
+		for _, name := range hostile {
+			scope := budget.Scope{Principal: name, Workflow: name, Model: name, Tags: map[string]string{name: name, "empty": ""}}
+			s.kill(scope, name)
+			kills := s.kills()
+			require.Len(s.t, kills, 1, "%q", name)
+			require.Equal(s.t, scope, kills[0].Scope)
+			require.Equal(s.t, name, kills[0].Reason)
+			k := s.under(scope, line("a", budget.Lifetime, 1000))
+			require.NotNil(s.t, k)
+			require.Equal(s.t, scope, k.Scope)
+			s.revive(scope)
+			require.Empty(s.t, s.kills())
+		}
+	}},
+	{"HostileNamesDoNotMeet", "two names that look alike to an encoding are two scopes", func(s *subject) {
+		for i, name := range hostile {
+			s.kill(budget.Scope{Principal: name}, "stop")
+			for j, other := range slices.Concat(hostile, []string{"", "a", "b", "ab"}) {
+				require.Equal(s.t, i == j, s.under(budget.Scope{Principal: other}, line("a", budget.Lifetime, 10_000)) != nil, "%q and %q", name, other)
+			}
+			s.revive(budget.Scope{Principal: name})
+		}
+		s.unverified = true // a thousand entries add nothing to what the other rules verify
+	}},
+}

@@ -1,0 +1,136 @@
+package storetest
+
+import (
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// latch is a latching limit that has refused once and has 5 left.
+func (s *subject) latch(name string, w budget.Window) budget.Line {
+	s.t.Helper()
+	l := line(name, w, 10)
+	l.Latch = true
+	s.settle(s.reserve(5, l), 5)
+	require.False(s.t, s.refuse(6, l).Latched, "the refusal that latches was one for lack of room")
+	return l
+}
+
+var latchRules = []rule{
+	{"LatchRefusesWhatWouldFit", "after its first refusal a latching line refuses everything: a framework that swallows errors must not go on in smaller steps", func(s *subject) {
+		l := s.latch("a", budget.Daily)
+		require.True(s.t, s.refuse(1, l).Latched)
+		require.True(s.t, s.balance(l).Latched)
+	}},
+	{"LatchIsNotSetByTentativeRefusals", "the caller will ask again with a tighter bound, which may fit", func(s *subject) {
+		l := line("a", budget.Daily, 10)
+		l.Latch = true
+		r := s.hold(11, l)
+		r.Tentative = true
+		s.refused(r)
+		require.False(s.t, s.balance(l).Latched)
+		s.reserve(10, l)
+	}},
+	{"LatchRefusesTentativeReservations", "a latch that is set holds for tentative ones too", func(s *subject) {
+		r := s.hold(1, s.latch("a", budget.Daily))
+		r.Tentative = true
+		require.True(s.t, s.refused(r).Latched)
+	}},
+	{"LatchIsSetByItsOwnLineOnly", "a refusal by one line leaves the latch of another open, and a line without Latch sets none", func(s *subject) {
+		lines := sorted(line("a", budget.Daily, 10), line("b", budget.Daily, 100))
+		for i := range lines {
+			lines[i].Latch = lines[i].Max == 100
+		}
+		s.refuse(11, lines...)
+		for _, l := range lines {
+			require.False(s.t, s.balance(l).Latched)
+		}
+	}},
+	{"LatchEndsWithItsWindow", "a calendar latch opens when the window that refused has ended", func(s *subject) {
+		l := s.latch("a", budget.Daily)
+		end := s.at("2026-03-11T00:00:00Z")
+		require.Equal(s.t, end.Sub(s.clock.Now()), s.refuse(1, l).ResetAfter)
+		s.clock.Set(end.Add(-time.Microsecond))
+		s.refuse(1, l)
+		s.clock.Set(end)
+		s.reserve(1, l)
+	}},
+	{"LatchOfARollingWindowEndsOneLengthLater", "a rolling latch opens one length after the refusal, and refusals do not prolong it", func(s *subject) {
+		l := s.latch("a", budget.Rolling(time.Hour))
+		s.clock.Advance(30 * time.Minute)
+		require.Equal(s.t, 30*time.Minute, s.refuse(1, l).ResetAfter)
+		s.clock.Advance(30*time.Minute - time.Microsecond)
+		s.refuse(1, l)
+		s.clock.Advance(time.Microsecond)
+		s.reserve(1, l)
+	}},
+	{"LatchOfALifetimeStays", "a lifetime latch does not open by itself", func(s *subject) {
+		l := s.latch("a", budget.Lifetime)
+		s.clock.Advance(8 * 365 * 24 * time.Hour)
+		require.Zero(s.t, s.refuse(1, l).ResetAfter)
+	}},
+	{"LatchIsOpenedByUnlatch", "Unlatch opens the latches of the named accounts, and no others", func(s *subject) {
+		a, b := s.latch("a", budget.Lifetime), s.latch("b", budget.Daily)
+		require.NoError(s.t, s.store.Unlatch(s.ctx, []budget.Key{a.Account, key("unknown")}))
+		s.reserve(1, a)
+		s.refuse(1, b)
+	}},
+	{"LatchIsSharedByAllHandles", "a latch holds in every process", func(s *subject) {
+		other := s.reopen()
+		l := s.latch("a", budget.Daily)
+		d, err := other.Reserve(s.ctx, s.hold(1, l))
+		require.NoError(s.t, err)
+		require.NotNil(s.t, d.Denied)
+		require.True(s.t, d.Denied.Latched)
+	}},
+}
+
+var overrideRules = []rule{
+	{"OverrideRaises", "an account's Max is replaced until a moment of the store's clock", func(s *subject) {
+		l := line("a", budget.Lifetime, 10)
+		s.override(l, 20, time.Hour)
+		s.reserve(15, l)
+		require.Equal(s.t, int64(20), s.refuse(6, l).Max)
+		s.clock.Advance(time.Hour - time.Microsecond)
+		require.Equal(s.t, int64(20), s.balance(l).Max)
+		s.clock.Advance(time.Microsecond)
+		require.Equal(s.t, int64(10), s.refuse(1, l).Max)
+	}},
+	{"OverrideLowers", "an override below what is used refuses everything and changes nothing", func(s *subject) {
+		l := line("a", budget.Lifetime, 10)
+		s.reserve(5, l)
+		s.override(l, 0, time.Hour)
+		require.Zero(s.t, s.refuse(1, l).Max)
+		s.stands(l, 0, 5)
+		s.clock.Advance(time.Hour)
+		s.reserve(5, l)
+	}},
+	{"OverrideIsReplacedAndRemoved", "the last override counts, and nil takes it back", func(s *subject) {
+		l := line("a", budget.Lifetime, 10)
+		s.override(l, 20, time.Hour)
+		s.override(l, 12, 2*time.Hour)
+		require.Equal(s.t, int64(12), s.balance(l).Max)
+		for range 2 {
+			require.NoError(s.t, s.store.Override(s.ctx, l.Account, nil))
+			require.Equal(s.t, int64(10), s.balance(l).Max)
+		}
+	}},
+	{"OverrideThatHasPassedIsNone", "an override until a moment in the past takes the last one back", func(s *subject) {
+		l := line("a", budget.Lifetime, 10)
+		s.override(l, 20, time.Hour)
+		s.override(l, 30, -time.Second)
+		require.Equal(s.t, int64(10), s.balance(l).Max)
+	}},
+	{"OverrideIsOfOneAccount", "other accounts keep their Max", func(s *subject) {
+		l := line("a", budget.Lifetime, 10)
+		s.override(l, 20, time.Hour)
+		s.refuse(11, line("b", budget.Lifetime, 10))
+	}},
+}
+
+func (s *subject) override(l budget.Line, n int64, d time.Duration) {
+	s.t.Helper()
+	require.NoError(s.t, s.store.Override(s.ctx, l.Account, &budget.Override{Max: n, Until: s.clock.Now().Add(d)}))
+}

@@ -1,0 +1,94 @@
+package storetest
+
+import (
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+var markRules = []rule{
+	{"MarksAreReportedWhenReached", "a settlement that takes settled spend to a mark reports it, with the line, the mark and the sum; pending spend reaches none", func(s *subject) {
+		lines := sorted(line("a", budget.Daily, 100), line("b", budget.Lifetime, 100))
+		lines[1].Marks = []int64{50, 80}
+		r := s.reserve(80, lines...)
+		require.Equal(s.t, []budget.Crossing{{Line: 1, Mark: 0, Settled: 50}}, s.settle(r, 50).Crossed)
+		require.Equal(s.t, []budget.Crossing{{Line: 1, Mark: 1, Settled: 80}}, s.settle(s.reserve(30, lines...), 30).Crossed)
+	}},
+	{"MarksCanBeReachedTogether", "one settlement reports every mark that it reaches", func(s *subject) {
+		l := line("a", budget.Daily, 100)
+		l.Marks = []int64{90, 50, 95}
+		require.Equal(s.t, []int{0, 1}, s.spend(91, l))
+	}},
+	{"MarksAreReportedOnceAWindow", "once is enough: later settlements above the mark report nothing", func(s *subject) {
+		l := line("a", budget.Daily, 100)
+		l.Marks = []int64{50}
+		require.Equal(s.t, []int{0}, s.spend(60, l))
+		require.Empty(s.t, s.spend(10, l))
+		r := s.reserve(5, l)
+		s.settle(r, 5)
+		require.Empty(s.t, s.settle(r, 5).Crossed, "a replay")
+	}},
+	{"MarksAreNotRearmedByACorrection", "a sum that falls below the mark and rises again is still the same window", func(s *subject) {
+		l := line("a", budget.Daily, 100)
+		l.Marks = []int64{50}
+		r := s.reserve(60, l)
+		s.settle(r, 60)
+		s.correct(r, 10)
+		require.Empty(s.t, s.spend(45, l))
+	}},
+	{"MarksAreReportedAgainInTheNextWindow", "each window has its own report", func(s *subject) {
+		l := line("a", budget.Daily, 1000)
+		l.Marks = []int64{50}
+		require.Equal(s.t, []int{0}, s.spend(60, l))
+		s.clock.Advance(24 * time.Hour)
+		require.Empty(s.t, s.spend(40, l))
+		require.Equal(s.t, []int{0}, s.spend(40, l))
+		s.clock.Advance(-24 * time.Hour)
+		require.Empty(s.t, s.spend(1, l), "a clock that went back reports nothing twice")
+	}},
+	{"MarksOfARollingWindowAreRearmedOneLengthLater", "each mark of a rolling window is quiet for one length after it was reported", func(s *subject) {
+		l := line("a", budget.Rolling(time.Hour), 100)
+		l.Marks = []int64{20, 50}
+		require.Equal(s.t, []int{0}, s.spend(30, l))
+		s.clock.Advance(50 * time.Minute)
+		require.Equal(s.t, []int{1}, s.spend(60, l))
+		s.clock.Advance(10 * time.Minute)
+		require.Equal(s.t, []int{0}, s.spend(1, l), "the first mark is armed again, the second is not")
+		s.clock.Advance(49 * time.Minute)
+		require.Empty(s.t, s.spend(1, l))
+		s.clock.Advance(time.Minute)
+		require.Equal(s.t, []int{1}, s.spend(1, l))
+	}},
+	{"MarksOfALifetimeAreReportedOnce", "a lifetime has one window", func(s *subject) {
+		l := line("a", budget.Lifetime, 100)
+		l.Marks = []int64{1}
+		require.Equal(s.t, []int{0}, s.spend(1, l))
+		s.clock.Advance(5 * 365 * 24 * time.Hour)
+		require.Empty(s.t, s.spend(1, l))
+	}},
+	{"MarksAreReportedByOrphansAndLateSettlements", "spend is spend, whichever way it is posted", func(s *subject) {
+		l := line("a", budget.Daily, 100)
+		l.Marks = []int64{50, 70}
+		require.Len(s.t, s.settle(s.hold(0, l), 50).Crossed, 1)
+		r := s.expired(1, l)
+		require.Len(s.t, s.settle(r, 20).Crossed, 1)
+	}},
+	{"MarksOfObservedLinesAreReported", "a rehearsed limit notifies like an enforced one", func(s *subject) {
+		l := line("a", budget.Daily, 10)
+		l.Observe, l.Marks = true, []int64{10}
+		require.Equal(s.t, []int{0}, s.spend(15, l))
+	}},
+}
+
+// spend reserves and settles an amount, and returns the marks that were reported.
+func (s *subject) spend(n int64, l budget.Line) (marks []int) {
+	s.t.Helper()
+	for _, c := range s.settle(s.reserve(n, l), n).Crossed {
+		require.Zero(s.t, c.Line)
+		require.GreaterOrEqual(s.t, c.Settled, l.Marks[c.Mark])
+		marks = append(marks, c.Mark)
+	}
+	return marks
+}

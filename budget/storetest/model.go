@@ -1,0 +1,242 @@
+package storetest
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// model is a second, simple-minded ledger: it keeps every reservation in a list and adds up from the beginning each time.
+// It shares no arithmetic with the stores, windows included.
+type model struct {
+	accounts []modelAccount
+	entries  []*modelEntry
+	byID     map[budget.ID]*modelEntry
+	kills    []budget.Scope
+}
+
+// modelAccount is a line, with its window as two functions of time.
+type modelAccount struct {
+	budget.Line
+	bucket  func(time.Time) int64     // where a moment is booked
+	since   func(time.Time) int64     // the first bucket that counts at a moment
+	passed  func(time.Time) time.Time // when the window of a moment is over
+	max     int64                     // of the override
+	maxTill time.Time
+	latched time.Time
+	fired   []time.Time
+}
+
+type modelEntry struct {
+	id               budget.ID
+	owner            budget.Key
+	state            budget.State
+	estimated        bool
+	orphan           bool
+	tombstone        bool
+	reserved, actual budget.Charge
+	lines            []int // accounts
+	at               time.Time
+	expires          time.Time
+}
+
+// forever is later than any clock of the suite.
+var forever = time.Unix(0, math.MaxInt64)
+
+// modelAccounts are limits of each kind of window, small enough to be met all the time.
+func modelAccounts() []modelAccount {
+	day := func(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
+	hour := func(t time.Time) time.Time { return t.UTC().Truncate(time.Hour) }
+	minute := func(t time.Time) time.Time { return t.UTC().Truncate(time.Minute) }
+	nanos := func(f func(time.Time) time.Time) func(time.Time) int64 {
+		return func(t time.Time) int64 { return f(t).UnixNano() }
+	}
+	always := func(time.Time) int64 { return 0 }
+	accounts := []modelAccount{
+		{
+			Line:   budget.Line{Window: budget.Daily, Unit: budget.UnitUSD, Max: 200, Marks: []int64{100, 180}},
+			bucket: nanos(day), since: nanos(day), passed: func(t time.Time) time.Time { return day(t).Add(24 * time.Hour) },
+		},
+		{
+			Line:   budget.Line{Window: budget.Hourly, Unit: budget.UnitUSD, Max: 60, Latch: true},
+			bucket: nanos(hour), since: nanos(hour), passed: func(t time.Time) time.Time { return hour(t).Add(time.Hour) },
+		},
+		{
+			Line:   budget.Line{Window: budget.Rolling(time.Hour), Unit: budget.UnitUSD, Max: 50, Marks: []int64{30}},
+			bucket: nanos(minute), since: func(t time.Time) int64 { return minute(t).Add(-time.Hour).UnixNano() },
+			passed: func(t time.Time) time.Time { return t.Add(time.Hour) },
+		},
+		{
+			Line:   budget.Line{Window: budget.Lifetime, Unit: budget.UnitCalls, Max: 500, Marks: []int64{1, 250, 499}},
+			bucket: always, since: always, passed: func(time.Time) time.Time { return forever },
+		},
+		{
+			Line:   budget.Line{Window: budget.Rolling(time.Hour), Unit: budget.UnitUSD, Max: 10, Observe: true},
+			bucket: nanos(minute), since: func(t time.Time) int64 { return minute(t).Add(-time.Hour).UnixNano() },
+			passed: func(t time.Time) time.Time { return t.Add(time.Hour) },
+		},
+	}
+	for i := range accounts {
+		accounts[i].Account = budget.Key{0: byte(i + 1)}
+		accounts[i].fired = make([]time.Time, len(accounts[i].Marks))
+	}
+	return accounts
+}
+
+func newModel() *model {
+	return &model{accounts: modelAccounts(), byID: make(map[budget.ID]*modelEntry)}
+}
+
+// stands adds an account up.
+func (m *model) stands(i int, now time.Time) (settled, pending int64) {
+	a := &m.accounts[i]
+	since := a.since(now)
+	for _, e := range m.entries {
+		if !slices.Contains(e.lines, i) || a.bucket(e.at) < since {
+			continue
+		}
+		settled += e.actual[a.Unit]
+		if e.state == budget.Pending {
+			pending += e.reserved[a.Unit]
+		}
+	}
+	return settled, pending
+}
+
+func (m *model) max(i int, now time.Time) int64 {
+	if a := &m.accounts[i]; now.Before(a.maxTill) {
+		return a.max
+	}
+	return m.accounts[i].Max
+}
+
+// verdict is what the model expects of a Reserve.
+type verdict struct {
+	err      error
+	killed   bool
+	denied   int // the line's index, or -1
+	latched  bool
+	observed []int
+	replayed bool
+}
+
+func (m *model) reserve(r budget.Reservation, lines []int, scope budget.Scope, now time.Time) verdict {
+	v := verdict{denied: -1}
+	e := m.byID[r.ID]
+	switch {
+	case e == nil:
+	case e.state != budget.Pending:
+		v.err = budget.ErrResolved
+	case e.owner != r.Owner || e.reserved != r.Charge || !slices.Equal(e.lines, lines):
+		v.err = budget.ErrIDConflict
+	}
+	if v.err != nil {
+		return v
+	}
+	for _, k := range m.kills {
+		v.killed = v.killed || (k.Workflow == "" || k.Workflow == scope.Workflow) && (k.Principal == "" || k.Principal == scope.Principal)
+	}
+	if v.killed {
+		return v
+	}
+	if e != nil {
+		v.replayed = true
+		return v
+	}
+	for at, i := range lines {
+		a := &m.accounts[i]
+		settled, pending := m.stands(i, now)
+		latched := now.Before(a.latched)
+		if !latched && settled+pending+r.Charge[a.Unit] <= m.max(i, now) {
+			continue
+		}
+		if a.Observe {
+			v.observed = append(v.observed, at)
+			continue
+		}
+		if a.Latch && !latched && !r.Tentative {
+			a.latched = a.passed(now)
+		}
+		v.denied, v.latched, v.observed = at, latched, nil
+		return v
+	}
+	m.add(&modelEntry{id: r.ID, owner: r.Owner, state: budget.Pending, reserved: r.Charge, lines: lines, at: now, expires: now.Add(r.TTL)})
+	return v
+}
+
+func (m *model) add(e *modelEntry) {
+	m.byID[e.id] = e
+	m.entries = slices.DeleteFunc(m.entries, func(old *modelEntry) bool { return old.id == e.id })
+	m.entries = append(m.entries, e)
+}
+
+func (m *model) settle(st budget.Settlement, lines []int, now time.Time) (budget.Posting, error) {
+	e := m.byID[st.ID]
+	var p budget.Posting
+	switch {
+	case e != nil && e.owner != st.Owner:
+		return p, budget.ErrIDConflict
+	case e != nil && e.state == budget.Settled && e.actual == st.Actual:
+		return budget.Posting{Replayed: true, From: budget.Settled}, nil
+	case e != nil && e.state == budget.Settled:
+		return p, budget.ErrResolved
+	case e == nil || e.state == budget.Voided:
+		if e != nil {
+			p.From = budget.Voided
+		}
+		m.add(&modelEntry{id: st.ID, owner: st.Owner, state: budget.Settled, estimated: st.Estimated, orphan: true, actual: st.Actual, lines: lines, at: now})
+	default:
+		p.From = e.state
+		e.state, e.actual, e.estimated = budget.Settled, st.Actual, st.Estimated
+	}
+	for at, i := range lines {
+		a := &m.accounts[i]
+		settled, _ := m.stands(i, now)
+		for n, mark := range a.Marks {
+			if settled >= mark && !now.Before(a.fired[n]) {
+				a.fired[n] = a.passed(now)
+				p.Crossed = append(p.Crossed, budget.Crossing{Line: at, Mark: n, Settled: settled})
+			}
+		}
+	}
+	return p, nil
+}
+
+func (m *model) void(id budget.ID, owner budget.Key, now time.Time) error {
+	e := m.byID[id]
+	switch {
+	case e == nil:
+		m.add(&modelEntry{id: id, owner: owner, state: budget.Voided, tombstone: true, at: now})
+		return nil
+	case e.owner != owner:
+		return budget.ErrIDConflict
+	case e.state == budget.Settled || e.state == budget.Expired:
+		return budget.ErrResolved
+	}
+	e.state = budget.Voided
+	return nil
+}
+
+func (m *model) correct(id budget.ID, actual budget.Charge) (budget.Posting, error) {
+	e := m.byID[id]
+	if e == nil || e.state == budget.Pending || e.tombstone {
+		return budget.Posting{}, budget.ErrNotFound
+	}
+	p := budget.Posting{From: e.state, Replayed: e.actual == actual && !e.estimated}
+	if !p.Replayed {
+		e.state, e.actual, e.estimated = budget.Settled, actual, false
+	}
+	return p, nil
+}
+
+func (m *model) expire(now time.Time) (n int) {
+	for _, e := range m.entries {
+		if e.state == budget.Pending && !now.Before(e.expires) {
+			e.state, e.actual, e.estimated = budget.Expired, e.reserved, true
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,299 @@
+package storetest
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+var randomRules = []rule{
+	{"RandomStepsAgreeWithTheModel", "whatever the order of steps, owners, replays and clocks, the store answers as a ledger that adds up from the beginning", func(s *subject) {
+		s.unverified = true // the model verifies more
+		for seed := range s.h.Seeds {
+			s.t.Run(fmt.Sprintf("seed%d", seed), func(t *testing.T) {
+				r := &walk{subject: newSubject(t, s.h), model: newModel(), random: rand.New(rand.NewPCG(uint64(seed), 0))}
+				for step := 0; step < s.h.Steps && !t.Failed(); step++ {
+					r.step(step)
+				}
+				r.sameEntries()
+			})
+		}
+	}},
+}
+
+// walk is one random run.
+type walk struct {
+	*subject
+	model  *model
+	random *rand.Rand
+	past   []made
+}
+
+// made is a reservation that was tried, for later steps to come back to.
+type made struct {
+	r     budget.Reservation
+	lines []int
+	scope budget.Scope
+}
+
+func (w *walk) step(n int) {
+	switch p := w.random.IntN(100); {
+	case p < 30:
+		w.reserveNew()
+	case p < 38:
+		w.reserveAgain()
+	case p < 62:
+		w.settleOne()
+	case p < 72:
+		w.voidOne()
+	case p < 78:
+		w.correctOne()
+	case p < 83:
+		w.expireAll()
+	case p < 86:
+		w.overrideOne()
+	case p < 88:
+		w.unlatchOne()
+	case p < 92:
+		w.killOrRevive()
+	default:
+		w.moveClock()
+	}
+	w.sameBalances(n)
+	if n%250 == 249 {
+		w.sameEntries()
+	}
+}
+
+func (w *walk) charge() budget.Charge {
+	c := usd(w.random.Int64N(25))
+	c[budget.UnitCalls] = w.random.Int64N(3)
+	return c
+}
+
+func (w *walk) owner() budget.Key { return budget.Key{0: byte(w.random.IntN(10) / 9)} }
+
+func (w *walk) id() (id budget.ID) {
+	for i := range id {
+		id[i] = byte(w.random.Uint32())
+	}
+	return id
+}
+
+func (w *walk) scope() budget.Scope {
+	return budget.Scope{Workflow: []string{"a", "b", "c"}[w.random.IntN(3)], Principal: []string{"", "p"}[w.random.IntN(2)]}
+}
+
+// pick returns some of the accounts.
+func (w *walk) pick() (accounts []int, lines []budget.Line) {
+	for i, a := range w.model.accounts {
+		if w.random.IntN(4) > 0 {
+			accounts = append(accounts, i)
+			lines = append(lines, a.Line)
+		}
+	}
+	return accounts, lines
+}
+
+// recall returns something tried before, mostly of late, or something new.
+func (w *walk) recall() made {
+	if len(w.past) == 0 || w.random.IntN(15) == 0 {
+		accounts, lines := w.pick()
+		m := made{budget.Reservation{ID: w.id(), Owner: w.owner(), Charge: w.charge(), Lines: lines, TTL: time.Minute}, accounts, w.scope()}
+		w.past = append(w.past, m)
+		return m
+	}
+	back := min(len(w.past), 1+w.random.IntN(1+w.random.IntN(len(w.past))))
+	return w.past[len(w.past)-back]
+}
+
+func (w *walk) reserveNew() {
+	accounts, lines := w.pick()
+	scope := w.scope()
+	r := budget.Reservation{
+		ID: w.id(), Owner: w.owner(), Charge: w.charge(), Lines: lines, Dims: scope.Dims(),
+		TTL: time.Duration(1 + w.random.Int64N(int64(90*time.Minute))), Tentative: w.random.IntN(3) > 0,
+	}
+	w.past = append(w.past, made{r, accounts, scope})
+	w.tryReserve(w.past[len(w.past)-1])
+}
+
+// reserveAgain repeats a reservation, sometimes as somebody else or for something else.
+func (w *walk) reserveAgain() {
+	m := w.recall()
+	m.r.Dims = m.scope.Dims()
+	switch w.random.IntN(6) {
+	case 0:
+		m.r.Owner = w.owner()
+	case 1:
+		m.r.Charge = w.charge()
+	case 2:
+		m.lines, m.r.Lines = w.pick()
+	}
+	w.tryReserve(m)
+}
+
+func (w *walk) tryReserve(m made) {
+	want := w.model.reserve(m.r, m.lines, m.scope, w.clock.Now())
+	d, err := w.store.Reserve(w.ctx, m.r)
+	if want.err != nil {
+		require.ErrorIs(w.t, err, want.err)
+		return
+	}
+	require.NoError(w.t, err)
+	require.Equal(w.t, want.killed, d.Killed != nil, "killed")
+	require.Equal(w.t, want.denied >= 0, d.Denied != nil, "denied: %+v", d)
+	require.Equal(w.t, !want.killed && want.denied < 0, d.Admitted, "admitted")
+	require.Equal(w.t, want.replayed, d.Replayed, "replayed")
+	if d.Denied != nil {
+		require.Equal(w.t, want.denied, d.Denied.Line, "the line that refused")
+		require.Equal(w.t, want.latched, d.Denied.Latched, "latched")
+	}
+	if !d.Admitted || d.Replayed {
+		return
+	}
+	var observed []int
+	for _, o := range d.Observed {
+		observed = append(observed, o.Line)
+	}
+	require.Equal(w.t, want.observed, observed, "observed")
+}
+
+func (w *walk) settleOne() {
+	m := w.recall()
+	st := budget.Settlement{ID: m.r.ID, Owner: m.r.Owner, Actual: w.charge(), Estimated: w.random.IntN(4) == 0, Lines: m.r.Lines}
+	if w.random.IntN(20) == 0 {
+		st.Owner = w.owner()
+	}
+	if e := w.model.byID[st.ID]; e != nil && w.random.IntN(3) == 0 {
+		st.Actual = e.actual
+	}
+	if w.random.IntN(12) == 0 {
+		st.Actual[budget.UnitUSD] += 40 // the worst case was none
+	}
+	want, wantErr := w.model.settle(st, m.lines, w.clock.Now())
+	got, err := w.store.Settle(w.ctx, st)
+	w.sameOutcome(wantErr, err)
+	if err == nil {
+		if len(got.Crossed) == 0 {
+			got.Crossed = nil
+		}
+		require.Equal(w.t, want, got)
+	}
+}
+
+func (w *walk) sameOutcome(want, err error) {
+	if want == nil {
+		require.NoError(w.t, err)
+		return
+	}
+	require.ErrorIs(w.t, err, want)
+}
+
+func (w *walk) voidOne() {
+	m := w.recall()
+	if w.random.IntN(20) == 0 {
+		m.r.Owner = w.owner()
+	}
+	want := w.model.void(m.r.ID, m.r.Owner, w.clock.Now())
+	w.sameOutcome(want, w.store.Void(w.ctx, m.r.ID, m.r.Owner))
+}
+
+func (w *walk) correctOne() {
+	m := w.recall()
+	actual := w.charge()
+	if e := w.model.byID[m.r.ID]; e != nil && w.random.IntN(3) == 0 {
+		actual = e.actual
+	}
+	want, wantErr := w.model.correct(m.r.ID, actual)
+	got, err := w.store.Correct(w.ctx, m.r.ID, actual)
+	w.sameOutcome(wantErr, err)
+	require.Equal(w.t, want, got)
+}
+
+func (w *walk) expireAll() {
+	want := w.model.expire(w.clock.Now())
+	n, err := w.store.Expire(w.ctx, 1_000_000)
+	require.NoError(w.t, err)
+	require.Equal(w.t, want, n, "reservations charged")
+}
+
+func (w *walk) overrideOne() {
+	a := &w.model.accounts[w.random.IntN(len(w.model.accounts))]
+	if w.random.IntN(4) == 0 {
+		a.maxTill = time.Time{}
+		require.NoError(w.t, w.store.Override(w.ctx, a.Account, nil))
+		return
+	}
+	a.max, a.maxTill = w.random.Int64N(300), w.clock.Now().Add(time.Duration(w.random.Int64N(int64(3*time.Hour)))-10*time.Minute)
+	require.NoError(w.t, w.store.Override(w.ctx, a.Account, &budget.Override{Max: a.max, Until: a.maxTill}))
+}
+
+func (w *walk) unlatchOne() {
+	a := &w.model.accounts[w.random.IntN(len(w.model.accounts))]
+	a.latched = time.Time{}
+	require.NoError(w.t, w.store.Unlatch(w.ctx, []budget.Key{a.Account}))
+}
+
+func (w *walk) killOrRevive() {
+	scope := w.scope()
+	same := func(k budget.Scope) bool { return k.Workflow == scope.Workflow && k.Principal == scope.Principal }
+	w.model.kills = slices.DeleteFunc(w.model.kills, same)
+	if w.random.IntN(5) > 0 {
+		require.NoError(w.t, w.store.Revive(w.ctx, scope))
+	} else {
+		w.model.kills = append(w.model.kills, scope)
+		require.NoError(w.t, w.store.Kill(w.ctx, budget.Kill{Scope: scope, Reason: "random"}))
+	}
+	kills, err := w.store.Kills(w.ctx)
+	require.NoError(w.t, err)
+	require.Len(w.t, kills, len(w.model.kills))
+}
+
+// moveClock goes forth by minutes, at times by days, and at times back.
+func (w *walk) moveClock() {
+	switch w.random.IntN(12) {
+	case 0:
+		w.clock.Advance(-time.Duration(w.random.Int64N(int64(2 * time.Hour))))
+	case 1:
+		w.clock.Advance(time.Duration(w.random.Int64N(int64(36 * time.Hour))))
+	default:
+		w.clock.Advance(time.Duration(w.random.Int64N(int64(20 * time.Minute))))
+	}
+}
+
+func (w *walk) sameBalances(step int) {
+	var lines []budget.Line
+	for _, a := range w.model.accounts {
+		lines = append(lines, a.Line)
+	}
+	all, err := w.store.Balances(w.ctx, lines)
+	require.NoError(w.t, err)
+	require.Len(w.t, all, len(lines))
+	now := w.clock.Now()
+	for i, b := range all {
+		settled, pending := w.model.stands(i, now)
+		require.Equal(w.t, [3]int64{settled, pending, w.model.max(i, now)}, [3]int64{b.Settled, b.Pending, b.Max}, "settled, pending and max of account %d after step %d", i, step)
+		require.Equal(w.t, now.Before(w.model.accounts[i].latched), b.Latched, "latch of account %d after step %d", i, step)
+	}
+}
+
+func (w *walk) sameEntries() {
+	want := slices.Clone(w.model.entries)
+	slices.SortFunc(want, func(a, b *modelEntry) int { return bytes.Compare(a.id[:], b.id[:]) })
+	got := w.all()
+	require.Len(w.t, got, len(want))
+	for i, e := range want {
+		g := got[i]
+		require.Equal(w.t, modelEntry{id: e.id, state: e.state, estimated: e.estimated, orphan: e.orphan, reserved: e.reserved, actual: e.actual},
+			modelEntry{id: g.ID, state: g.State, estimated: g.Estimated, orphan: g.Orphan, reserved: g.Reserved, actual: g.Actual})
+		require.WithinDuration(w.t, e.at, g.ReservedAt, time.Microsecond)
+	}
+}

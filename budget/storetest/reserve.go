@@ -1,0 +1,161 @@
+package storetest
+
+import (
+	"slices"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+var reserveRules = []rule{
+	{"ReserveAddsToPendingInEveryLine", "an admitted amount is set aside in every line, observe-only ones too, in the line's own unit", func(s *subject) {
+		a, b, c := line("a", budget.Daily, 100), line("b", budget.Lifetime, 100), line("c", budget.Rolling(time.Hour), 100)
+		b.Unit, c.Observe = budget.UnitCalls, true
+		r := s.hold(7, sorted(a, b, c)...)
+		r.Charge[budget.UnitCalls] = 2
+		require.False(s.t, s.admit(r).Replayed)
+		s.stands(a, 0, 7)
+		s.stands(b, 0, 2)
+		s.stands(c, 0, 7)
+	}},
+	{"ReserveRefusesWhatDoesNotFit", "settled + pending + amount may reach Max and not exceed it", func(s *subject) {
+		l := line("a", budget.Daily, 10)
+		s.reserve(6, l)
+		d := s.refuse(5, l)
+		require.Equal(s.t, budget.Balance{Max: 10, Pending: 6, ResetAfter: d.ResetAfter}, d.Balance, "the denial tells where the account stands")
+		s.reserve(4, l)
+		s.refuse(1, l)
+	}},
+	{"ReserveCountsSettledAndPending", "what is spent and what is in flight weigh the same", func(s *subject) {
+		l := line("a", budget.Daily, 10)
+		s.settle(s.reserve(4, l), 4)
+		s.reserve(4, l)
+		d := s.refuse(3, l)
+		require.Equal(s.t, [2]int64{4, 4}, [2]int64{d.Settled, d.Pending})
+		s.reserve(2, l)
+	}},
+	{"ReserveIsAllOrNothing", "one line without room keeps all others unchanged; a partial hold would never be resolved", func(s *subject) {
+		lines := sorted(line("a", budget.Daily, 100), line("b", budget.Daily, 100), line("c", budget.Lifetime, 100))
+		for i := range lines {
+			tight := slices.Clone(lines)
+			tight[i].Max = 1
+			require.Equal(s.t, i, s.refuse(2, tight...).Line)
+			for _, l := range lines {
+				s.stands(l, 0, 0)
+			}
+		}
+		require.Empty(s.t, s.all(), "a refusal leaves no entry")
+	}},
+	{"ReserveNamesTheFirstLineWithoutRoom", "several full lines give one answer, the same one everywhere", func(s *subject) {
+		lines := sorted(line("a", budget.Daily, 100), line("b", budget.Daily, 1), line("c", budget.Daily, 1), line("d", budget.Daily, 1))
+		first := slices.IndexFunc(lines, func(l budget.Line) bool { return l.Max == 1 })
+		require.Equal(s.t, first, s.refuse(2, lines...).Line)
+	}},
+	{"ReserveZeroMaxDenies", "a Max of zero denies every amount: zero is not unlimited", func(s *subject) {
+		s.refuse(1, line("a", budget.Monthly, 0))
+	}},
+	{"ReserveWithoutLinesIsAdmitted", "a call that no limit matches is admitted and remembered", func(s *subject) {
+		r := s.reserve(5)
+		e, found := s.entry(r.ID)
+		require.True(s.t, found)
+		require.Equal(s.t, budget.Pending, e.State)
+		s.settle(r, 3)
+	}},
+	{"ReserveReplayChangesNothing", "the same reservation again is admitted as Replayed and adds nothing: its first reply may have been lost", func(s *subject) {
+		l := line("a", budget.Daily, 10)
+		r := s.hold(6, l)
+		first := s.admit(r)
+		s.clock.Advance(time.Minute)
+		again := s.admit(r)
+		require.True(s.t, again.Replayed)
+		require.WithinDuration(s.t, first.ExpiresAt, again.ExpiresAt, time.Microsecond, "a replay does not prolong it")
+		s.stands(l, 0, 6)
+	}},
+	{"ReserveOfAnotherOwnerConflicts", "an id in use by another ledger is no admission: two calls would run on one hold", func(s *subject) {
+		s.conflicts(func(r *budget.Reservation) { r.Owner = key("somebody else") })
+	}},
+	{"ReserveOfAnotherAmountConflicts", "an id in use for another amount is no admission", func(s *subject) {
+		s.conflicts(func(r *budget.Reservation) { r.Charge = usd(5) })
+		s.conflicts(func(r *budget.Reservation) { r.Charge[budget.UnitCalls] = 1 })
+	}},
+	{"ReserveOfOtherAccountsConflicts", "an id in use for other accounts is no admission", func(s *subject) {
+		s.conflicts(func(r *budget.Reservation) { r.Lines = []budget.Line{line("elsewhere", budget.Daily, 10)} })
+		s.conflicts(func(r *budget.Reservation) { r.Lines = nil })
+		s.conflicts(func(r *budget.Reservation) { r.Lines = sorted(r.Lines[0], line("one more", budget.Daily, 10)) })
+	}},
+	{"ReserveOfAResolvedIDIsRefused", "a delayed duplicate of a reservation that is settled, voided or expired is ErrResolved", func(s *subject) {
+		l := line("a", budget.Daily, 100)
+		settled, voided, expired := s.reserve(1, l), s.reserve(1, l), s.reserve(1, l)
+		s.settle(settled, 1)
+		s.void(voided)
+		s.clock.Advance(time.Hour)
+		s.expire(1)
+		for _, r := range []budget.Reservation{settled, voided, expired} {
+			_, err := s.store.Reserve(s.ctx, r)
+			require.ErrorIs(s.t, err, budget.ErrResolved)
+		}
+		s.stands(l, 2, 0)
+	}},
+	{"ReserveMayBeRepeatedAfterARefusal", "a refused id is unknown: it is admitted once there is room", func(s *subject) {
+		l := line("a", budget.Daily, 10)
+		full := s.reserve(10, l)
+		r := s.hold(1, l)
+		s.refused(r)
+		s.void(full)
+		require.False(s.t, s.admit(r).Replayed)
+	}},
+	{"ReserveExpiresAfterItsTTL", "ExpiresAt is the store's time plus the TTL", func(s *subject) {
+		r := s.hold(1, line("a", budget.Daily, 10))
+		r.TTL = 90 * time.Second
+		require.WithinDuration(s.t, s.clock.Now().Add(r.TTL), s.admit(r).ExpiresAt, time.Microsecond)
+	}},
+	{"ReserveKeepsNothingOfTheCallers", "slices stay the caller's: writing to them later moves nothing", func(s *subject) {
+		a, b := line("a", budget.Daily, 10), line("b", budget.Daily, 10)
+		r := s.hold(3, a)
+		s.admit(r)
+		own := r.Lines[0]
+		r.Lines[0] = b
+		require.NoError(s.t, s.store.Void(s.ctx, r.ID, r.Owner))
+		r.Lines[0] = own
+		s.stands(a, 0, 0)
+		s.stands(b, 0, 0)
+	}},
+	{"ReserveRejectsInvalidCharges", "a negative amount would hand out budget, and a line without a unit counts nothing", func(s *subject) {
+		l := line("a", budget.Daily, 10)
+		_, err := s.store.Reserve(s.ctx, s.hold(-5, l))
+		require.ErrorIs(s.t, err, budget.ErrInvalidCharge)
+		for _, unit := range []budget.Unit{0, budget.NumUnits, 255} {
+			bad := l
+			bad.Unit = unit
+			_, err := s.store.Reserve(s.ctx, s.hold(1, bad))
+			require.Error(s.t, err)
+		}
+		s.stands(l, 0, 0)
+		require.Empty(s.t, s.all())
+	}},
+	{"ObserveLinesRefuseNothing", "a rehearsed limit counts and reports beyond its Max, and never refuses", func(s *subject) {
+		l := line("a", budget.Daily, 10)
+		l.Observe = true
+		require.Empty(s.t, s.admit(s.hold(8, l)).Observed)
+		d := s.admit(s.hold(8, l))
+		require.Len(s.t, d.Observed, 1)
+		require.Equal(s.t, [4]int64{0, 10, 0, 8}, [4]int64{int64(d.Observed[0].Line), d.Observed[0].Max, d.Observed[0].Settled, d.Observed[0].Pending})
+		s.stands(l, 0, 16)
+	}},
+}
+
+// conflicts asserts that an id in use can't be reserved again in a changed form.
+func (s *subject) conflicts(change func(*budget.Reservation)) {
+	l := line("a", budget.Daily, 100)
+	r := s.reserve(3, l)
+	other := r
+	other.Lines = slices.Clone(r.Lines)
+	change(&other)
+	d, err := s.store.Reserve(s.ctx, other)
+	require.ErrorIs(s.t, err, budget.ErrIDConflict)
+	require.False(s.t, d.Admitted)
+	s.stands(l, 0, 3)
+	s.void(r)
+}

@@ -1,0 +1,161 @@
+package storetest
+
+import (
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+var settleRules = []rule{
+	{"SettlePostsTheTruth", "pending goes out in full and the actual amount comes in, in every line", func(s *subject) {
+		a, b := line("a", budget.Daily, 100), line("b", budget.Lifetime, 100)
+		r := s.reserve(10, sorted(a, b)...)
+		p := s.settle(r, 3)
+		require.Equal(s.t, budget.Posting{From: budget.Pending}, p)
+		s.stands(a, 3, 0)
+		s.stands(b, 3, 0)
+		e, _ := s.entry(r.ID)
+		require.Equal(s.t, budget.Settled, e.State)
+		require.Equal(s.t, [2]budget.Charge{usd(10), usd(3)}, [2]budget.Charge{e.Reserved, e.Actual})
+		require.False(s.t, e.Estimated || e.Orphan)
+	}},
+	{"SettleIsNeverClamped", "the truth is posted even into overdraft: limit 10, spent 9, reserved 1, actual 3 makes 12", func(s *subject) {
+		l := line("a", budget.Daily, 10)
+		s.settle(s.reserve(9, l), 9)
+		s.settle(s.reserve(1, l), 3)
+		s.stands(l, 12, 0)
+		s.refuse(1, l)
+	}},
+	{"SettleReplayChangesNothing", "the same settlement again is Replayed: spend is not counted twice", func(s *subject) {
+		l := line("a", budget.Daily, 100)
+		r := s.reserve(10, l)
+		s.settle(r, 4)
+		require.Equal(s.t, budget.Posting{Replayed: true, From: budget.Settled}, s.settle(r, 4))
+		s.stands(l, 4, 0)
+	}},
+	{"SettleWithAnotherAmountKeepsTheFirst", "a second settlement of another amount is ErrResolved, and the first one stands", func(s *subject) {
+		l := line("a", budget.Daily, 100)
+		r := s.reserve(10, l)
+		s.settle(r, 4)
+		_, err := s.store.Settle(s.ctx, s.settlement(r, 5))
+		require.ErrorIs(s.t, err, budget.ErrResolved)
+		s.stands(l, 4, 0)
+	}},
+	{"SettleOfAnotherOwnerConflicts", "nobody settles another's hold, least of all for nothing", func(s *subject) {
+		l := line("a", budget.Daily, 100)
+		pending, settled, voided, expired := s.reserve(1, l), s.reserve(1, l), s.reserve(1, l), s.reserve(1, l)
+		s.settle(settled, 1)
+		s.void(voided)
+		for _, r := range []budget.Reservation{pending, settled, voided} {
+			s.conflictingSettle(r)
+		}
+		s.void(pending)
+		s.clock.Advance(time.Hour)
+		s.expire(1)
+		s.conflictingSettle(expired)
+		s.stands(l, 2, 0)
+	}},
+	{"SettleOfAnUnknownIDIsPostedAsOrphan", "spend is never dropped: without a reservation it is booked in the windows of now", func(s *subject) {
+		l := line("a", budget.Daily, 100)
+		r := s.hold(10, l)
+		require.Equal(s.t, budget.Posting{}, s.settle(r, 4))
+		s.stands(l, 4, 0)
+		e, _ := s.entry(r.ID)
+		require.True(s.t, e.Orphan)
+		require.Equal(s.t, [2]budget.Charge{{}, usd(4)}, [2]budget.Charge{e.Reserved, e.Actual})
+		require.True(s.t, s.settle(r, 4).Replayed)
+		s.stands(l, 4, 0)
+	}},
+	{"SettleOfAVoidedIDIsPostedAsOrphan", "what was given back and then turned out to have cost something is posted", func(s *subject) {
+		l := line("a", budget.Daily, 100)
+		r := s.reserve(10, l)
+		s.void(r)
+		s.clock.Advance(24 * time.Hour)
+		require.Equal(s.t, budget.Voided, s.settle(r, 4).From)
+		s.stands(l, 4, 0)
+		e, _ := s.entry(r.ID)
+		require.True(s.t, e.Orphan)
+		s.clock.Advance(-24 * time.Hour)
+		s.clock.Advance(24 * time.Hour)
+		require.True(s.t, s.settle(r, 4).Replayed)
+		s.stands(l, 4, 0)
+	}},
+	{"SettleOfATombstoneIsPostedAsOrphan", "a void that overtook its reservation does not swallow spend either", func(s *subject) {
+		l := line("a", budget.Daily, 100)
+		r := s.hold(10, l)
+		s.void(r)
+		require.Equal(s.t, budget.Voided, s.settle(r, 4).From)
+		s.stands(l, 4, 0)
+	}},
+	{"SettleOfAnExpiredIDRefunds", "the truth replaces the worst case that expiry charged: less is given back", func(s *subject) {
+		l := line("a", budget.Daily, 100)
+		r := s.expired(10, l)
+		require.Equal(s.t, budget.Posting{From: budget.Expired}, s.settle(r, 3))
+		s.stands(l, 3, 0)
+		e, _ := s.entry(r.ID)
+		require.Equal(s.t, budget.Settled, e.State)
+		require.False(s.t, e.Estimated)
+	}},
+	{"SettleOfAnExpiredIDPostsTheExtra", "the truth replaces the worst case that expiry charged: more is posted", func(s *subject) {
+		l := line("a", budget.Daily, 100)
+		r := s.expired(10, l)
+		s.settle(r, 17)
+		s.stands(l, 17, 0)
+		require.True(s.t, s.settle(r, 17).Replayed)
+		s.stands(l, 17, 0)
+	}},
+	{"SettleBooksWhereItWasReserved", "a hold belongs to the window that admitted it, its settlement too", func(s *subject) {
+		l := line("a", budget.Daily, 100)
+		r := s.reserve(10, l)
+		s.clock.Advance(24 * time.Hour)
+		s.reserve(1, l)
+		s.settle(r, 60)
+		s.stands(l, 0, 1)
+		s.clock.Advance(-24 * time.Hour)
+		require.Equal(s.t, int64(60), s.balance(l).Settled)
+		s.clock.Advance(24 * time.Hour)
+		s.reserve(99, l)
+	}},
+	{"SettleOfAnExpiredIDBooksWhereItWasReserved", "so does the correction of an expiry", func(s *subject) {
+		l := line("a", budget.Daily, 100)
+		r := s.reserve(10, l)
+		s.clock.Advance(24 * time.Hour)
+		s.expire(1)
+		s.settle(r, 60)
+		s.stands(l, 0, 0)
+	}},
+	{"SettleRemembersEstimates", "a settlement with the worst case is marked until Correct replaces it", func(s *subject) {
+		r := s.reserve(10, line("a", budget.Daily, 100))
+		st := s.settlement(r, 10)
+		st.Estimated = true
+		s.post(st)
+		e, _ := s.entry(r.ID)
+		require.True(s.t, e.Estimated)
+	}},
+	{"SettleRejectsNegativeAmounts", "a negative settlement would print money", func(s *subject) {
+		l := line("a", budget.Daily, 100)
+		r := s.reserve(10, l)
+		_, err := s.store.Settle(s.ctx, s.settlement(r, -1))
+		require.ErrorIs(s.t, err, budget.ErrInvalidCharge)
+		s.stands(l, 0, 10)
+	}},
+}
+
+// expired returns a reservation that nobody settled in time.
+func (s *subject) expired(n int64, lines ...budget.Line) budget.Reservation {
+	s.t.Helper()
+	r := s.reserve(n, lines...)
+	s.clock.Advance(r.TTL)
+	s.expire(1)
+	return r
+}
+
+func (s *subject) conflictingSettle(r budget.Reservation) {
+	s.t.Helper()
+	st := s.settlement(r, 0)
+	st.Owner = key("somebody else")
+	_, err := s.store.Settle(s.ctx, st)
+	require.ErrorIs(s.t, err, budget.ErrIDConflict)
+}

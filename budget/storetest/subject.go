@@ -1,0 +1,272 @@
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"maps"
+	"math"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// start is when the clock of every subtest begins: a Tuesday, away from the edge of any window.
+var start = time.Date(2026, 3, 10, 12, 30, 15, 0, time.UTC)
+
+// subject is the store under test, and what one subtest did to it.
+type subject struct {
+	t     *testing.T
+	h     Harness
+	clock *Clock
+	store budget.Store
+	owner budget.Key
+	ctx   context.Context
+
+	mu         sync.Mutex
+	booked     map[budget.ID][]budget.Line
+	unverified bool // the subtest destroyed what verify would look at
+}
+
+func newSubject(t *testing.T, h Harness) *subject {
+	s := &subject{t: t, h: h, clock: NewClock(start), owner: key("owner"), ctx: context.Background(), booked: make(map[budget.ID][]budget.Line)}
+	s.store = h.Open(t, s.clock)
+	t.Cleanup(func() { _ = s.store.Close() })
+	return s
+}
+
+// reopen returns another handle, or skips the subtest.
+func (s *subject) reopen() budget.Store {
+	if s.h.Reopen == nil {
+		s.t.Skip("the store lives in one process")
+	}
+	other := s.h.Reopen(s.t, s.store, s.clock)
+	s.t.Cleanup(func() { _ = other.Close() })
+	return other
+}
+
+// key is a name in the form of the domain's opaque keys.
+func key(name string) budget.Key {
+	sum := sha256.Sum256([]byte(name))
+	return budget.Key(sum[:16])
+}
+
+// line is a limit in USD; the test that needs more sets it.
+func line(name string, w budget.Window, max int64) budget.Line {
+	return budget.Line{Account: key(name), Unit: budget.UnitUSD, Window: w, Max: max}
+}
+
+// sorted puts lines into the order that the contract asks for.
+func sorted(lines ...budget.Line) []budget.Line {
+	slices.SortFunc(lines, func(a, b budget.Line) int { return bytes.Compare(a.Account[:], b.Account[:]) })
+	return lines
+}
+
+// usd is a charge of n nano-USD.
+func usd(n int64) budget.Charge {
+	var c budget.Charge
+	c[budget.UnitUSD] = n
+	return c
+}
+
+// hold returns a reservation of n nano-USD that was not made yet.
+func (s *subject) hold(n int64, lines ...budget.Line) budget.Reservation {
+	return budget.Reservation{ID: budget.NewID(), Owner: s.owner, Charge: usd(n), Lines: lines, TTL: time.Hour}
+}
+
+// ask hands a reservation to the store. What is admitted must be within its limits.
+func (s *subject) ask(r budget.Reservation) (budget.Decision, error) {
+	d, err := s.store.Reserve(s.ctx, r)
+	if err != nil || !d.Admitted {
+		return d, err
+	}
+	s.note(r.ID, r.Lines)
+	balances, err := s.store.Balances(s.ctx, r.Lines)
+	require.NoError(s.t, err)
+	for i, b := range balances {
+		if !r.Lines[i].Observe && !d.Replayed {
+			require.LessOrEqual(s.t, b.Settled+b.Pending, b.Max, "admitted beyond the limit of line %d", i)
+		}
+	}
+	return d, nil
+}
+
+// note remembers where a reservation is booked, for verify.
+func (s *subject) note(id budget.ID, lines []budget.Line) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.booked[id] = slices.Clone(lines)
+}
+
+// reserve makes a reservation that must be admitted.
+func (s *subject) reserve(n int64, lines ...budget.Line) budget.Reservation {
+	s.t.Helper()
+	r := s.hold(n, lines...)
+	s.admit(r)
+	return r
+}
+
+func (s *subject) admit(r budget.Reservation) budget.Decision {
+	s.t.Helper()
+	d, err := s.ask(r)
+	require.NoError(s.t, err)
+	require.True(s.t, d.Admitted, "refused: %+v", d)
+	require.Nil(s.t, d.Denied)
+	require.Nil(s.t, d.Killed)
+	return d
+}
+
+// refuse makes a reservation that must find no room.
+func (s *subject) refuse(n int64, lines ...budget.Line) budget.Denial {
+	s.t.Helper()
+	return s.refused(s.hold(n, lines...))
+}
+
+func (s *subject) refused(r budget.Reservation) budget.Denial {
+	s.t.Helper()
+	d, err := s.ask(r)
+	require.NoError(s.t, err)
+	require.False(s.t, d.Admitted)
+	require.Nil(s.t, d.Killed)
+	require.NotNil(s.t, d.Denied)
+	return *d.Denied
+}
+
+func (s *subject) settlement(r budget.Reservation, n int64) budget.Settlement {
+	return budget.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(n), Lines: r.Lines}
+}
+
+func (s *subject) settle(r budget.Reservation, n int64) budget.Posting {
+	s.t.Helper()
+	return s.post(s.settlement(r, n))
+}
+
+func (s *subject) post(st budget.Settlement) budget.Posting {
+	s.t.Helper()
+	p, err := s.store.Settle(s.ctx, st)
+	require.NoError(s.t, err)
+	s.note(st.ID, st.Lines)
+	return p
+}
+
+func (s *subject) void(r budget.Reservation) {
+	s.t.Helper()
+	require.NoError(s.t, s.store.Void(s.ctx, r.ID, r.Owner))
+}
+
+func (s *subject) correct(r budget.Reservation, n int64) budget.Posting {
+	s.t.Helper()
+	p, err := s.store.Correct(s.ctx, r.ID, usd(n))
+	require.NoError(s.t, err)
+	return p
+}
+
+func (s *subject) expire(want int) {
+	s.t.Helper()
+	n, err := s.store.Expire(s.ctx, 1000)
+	require.NoError(s.t, err)
+	require.Equal(s.t, want, n, "reservations charged")
+}
+
+func (s *subject) balance(l budget.Line) budget.Balance {
+	s.t.Helper()
+	all, err := s.store.Balances(s.ctx, []budget.Line{l})
+	require.NoError(s.t, err)
+	require.Len(s.t, all, 1)
+	return all[0]
+}
+
+// stands asserts where an account stands.
+func (s *subject) stands(l budget.Line, settled, pending int64) {
+	s.t.Helper()
+	b := s.balance(l)
+	require.Equal(s.t, [2]int64{settled, pending}, [2]int64{b.Settled, b.Pending}, "settled and pending of the account")
+}
+
+// entry returns what the store remembers of one reservation.
+func (s *subject) entry(id budget.ID) (budget.Entry, bool) {
+	s.t.Helper()
+	for _, e := range s.entries(budget.Query{Max: 10_000}) {
+		if e.ID == id {
+			return e, true
+		}
+	}
+	return budget.Entry{}, false
+}
+
+func (s *subject) entries(q budget.Query) []budget.Entry {
+	s.t.Helper()
+	all, err := s.store.Entries(s.ctx, q)
+	require.NoError(s.t, err)
+	return all
+}
+
+// all pages through every entry.
+func (s *subject) all() (all []budget.Entry) {
+	s.t.Helper()
+	q := budget.Query{Max: 1000}
+	for {
+		page := s.entries(q)
+		all = append(all, page...)
+		if len(page) < q.Max {
+			return all
+		}
+		q.After = page[len(page)-1].ID
+	}
+}
+
+// moments bounds at how many points in time verify adds the accounts up.
+const moments = 50
+
+// verify adds every account up from the entries, now and at moments at which something was booked: settled is what is
+// posted, pending is what unresolved reservations set aside, and nothing else.
+func (s *subject) verify() {
+	if s.unverified || s.t.Failed() || s.t.Skipped() {
+		return
+	}
+	entries, lines := s.all(), make(map[budget.Key]budget.Line)
+	times := map[int64]bool{s.clock.Now().UnixNano(): true}
+	for _, booked := range s.booked {
+		for _, l := range booked {
+			lines[l.Account] = l
+		}
+	}
+	for _, e := range entries {
+		require.False(s.t, (e.State == budget.Pending || e.State == budget.Voided) && e.Actual != budget.Charge{}, "%s %s has posted", e.State, e.ID)
+		require.Equal(s.t, e.State == budget.Pending, e.ResolvedAt.IsZero(), "%s %s", e.State, e.ID)
+		if len(times) < moments {
+			times[e.ReservedAt.UnixNano()] = true
+		}
+	}
+	defer s.clock.Set(s.clock.Now())
+	for _, at := range slices.Sorted(maps.Keys(times)) {
+		s.clock.Set(time.Unix(0, at))
+		for _, l := range lines {
+			settled, pending := s.sum(entries, l, time.Unix(0, at))
+			b := s.balance(l)
+			require.Equal(s.t, [2]int64{settled, pending}, [2]int64{b.Settled, b.Pending}, "%s account %s at %s: settled and pending, from the entries and from the account", l.Window, l.Account, time.Unix(0, at).UTC())
+		}
+	}
+}
+
+// sum adds up what counts in an account at a moment.
+func (s *subject) sum(entries []budget.Entry, l budget.Line, at time.Time) (settled, pending int64) {
+	since := l.Window.At(at).Since
+	for _, e := range entries {
+		in := func(b budget.Line) bool { return b.Account == l.Account }
+		if l.Window.At(e.ReservedAt).Start < since || !slices.ContainsFunc(s.booked[e.ID], in) {
+			continue
+		}
+		require.LessOrEqual(s.t, e.Actual[l.Unit], math.MaxInt64-settled)
+		settled += e.Actual[l.Unit]
+		if e.State == budget.Pending {
+			pending += e.Reserved[l.Unit]
+		}
+	}
+	return settled, pending
+}

@@ -1,0 +1,215 @@
+package storetest
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// edges are the last moment of a window and the first of the next one, worked out by hand.
+var edges = []struct {
+	name   string
+	window func(*subject) budget.Window
+	last   string // the limit is used up here
+	next   string // and is whole again here
+}{
+	{"Hourly", plain(budget.Hourly), "2026-03-10T12:59:59.999999Z", "2026-03-10T13:00:00Z"},
+	{"HourlyInKolkata", zoned(budget.Hourly, "Asia/Kolkata"), "2026-03-10T12:29:59.999999Z", "2026-03-10T12:30:00Z"},
+	{"Daily", plain(budget.Daily), "2026-12-31T23:59:59.999999Z", "2027-01-01T00:00:00Z"},
+	{"DailyOfALeapYear", plain(budget.Daily), "2028-02-28T23:59:59.999999Z", "2028-02-29T00:00:00Z"},
+	{"DailyOfTwentyThreeHours", zoned(budget.Daily, "Europe/Berlin"), "2026-03-29T21:59:59.999999Z", "2026-03-29T22:00:00Z"},
+	{"DailyOfTwentyFiveHours", zoned(budget.Daily, "Europe/Berlin"), "2026-10-25T22:59:59.999999Z", "2026-10-25T23:00:00Z"},
+	{"Weekly", plain(budget.Weekly), "2026-03-15T23:59:59.999999Z", "2026-03-16T00:00:00Z"},
+	{"Monthly", plain(budget.Monthly), "2026-02-28T23:59:59.999999Z", "2026-03-01T00:00:00Z"},
+	{"MonthlyInBerlin", zoned(budget.Monthly, "Europe/Berlin"), "2026-03-31T21:59:59.999999Z", "2026-03-31T22:00:00Z"},
+	{"MonthlyPastThe32BitSecond", plain(budget.Monthly), "2038-01-31T23:59:59.999999Z", "2038-02-01T00:00:00Z"},
+}
+
+func plain(w budget.Window) func(*subject) budget.Window {
+	return func(*subject) budget.Window { return w }
+}
+
+func zoned(w budget.Window, name string) func(*subject) budget.Window {
+	return func(s *subject) budget.Window {
+		loc, err := time.LoadLocation(name)
+		require.NoError(s.t, err)
+		return w.In(loc)
+	}
+}
+
+func (s *subject) at(moment string) time.Time {
+	at, err := time.Parse(time.RFC3339Nano, moment)
+	require.NoError(s.t, err)
+	return at
+}
+
+var windowRules = []rule{
+	{"WindowEdges", "a calendar window's limit is whole again at its edge and not a moment before, in its time zone", func(s *subject) {
+		for _, e := range edges {
+			l := line(e.name, e.window(s), 10)
+			s.clock.Set(s.at(e.last))
+			s.settle(s.reserve(6, l), 6)
+			s.reserve(4, l)
+			d := s.refuse(1, l)
+			require.Equal(s.t, s.at(e.next).Sub(s.at(e.last)), d.ResetAfter, e.name)
+			s.clock.Set(s.at(e.next))
+			s.stands(l, 0, 0)
+			s.reserve(10, l)
+		}
+	}},
+	{"WindowResetIsTheEnd", "ResetAfter of a calendar window runs to its end, in the denial and in the balance", func(s *subject) {
+		l := line("a", budget.Daily, 10)
+		s.reserve(8, l)
+		want := 11*time.Hour + 29*time.Minute + 45*time.Second
+		require.Equal(s.t, want, s.refuse(3, l).ResetAfter)
+		require.Equal(s.t, want, s.balance(l).ResetAfter)
+		require.Zero(s.t, s.refuse(11, l).ResetAfter, "what is larger than the limit never fits")
+	}},
+	{"WindowOfAClockThatWentBackIsNotReset", "a clock that jumps back finds what was spent, and none of its jumps frees anything", func(s *subject) {
+		for _, w := range []budget.Window{budget.Hourly, budget.Daily, budget.Monthly, budget.Rolling(time.Hour)} {
+			l := line(w.String(), w, 10)
+			s.settle(s.reserve(6, l), 6)
+			s.reserve(4, l)
+			for _, jump := range []time.Duration{-time.Minute, -time.Hour, -25 * time.Hour, -40 * 24 * time.Hour} {
+				s.clock.Set(start.Add(jump))
+				s.refuse(1, l)
+				s.clock.Set(start)
+				s.refuse(1, l)
+			}
+		}
+	}},
+	{"WindowOfAClockThatWentForthIsKept", "a clock that jumps forth and comes back meets the old window as it was", func(s *subject) {
+		l := line("a", budget.Daily, 10)
+		s.settle(s.reserve(6, l), 6)
+		s.clock.Advance(48 * time.Hour)
+		s.reserve(10, l)
+		s.clock.Set(start)
+		s.refuse(5, l)
+		s.clock.Advance(48 * time.Hour)
+		s.refuse(1, l)
+		s.clock.Advance(24 * time.Hour)
+		s.stands(l, 0, 0)
+	}},
+	{"WindowOfALifetimeNeverEnds", "a lifetime limit is not whole again in this life, and says so", func(s *subject) {
+		l := line("a", budget.Lifetime, 10)
+		s.settle(s.reserve(10, l), 10)
+		s.clock.Advance(9 * 365 * 24 * time.Hour)
+		require.Zero(s.t, s.refuse(1, l).ResetAfter)
+		require.Zero(s.t, s.balance(l).ResetAfter)
+		s.stands(l, 10, 0)
+	}},
+}
+
+var rollingRules = []rule{
+	{"RollingCountsBackFromNow", "spend leaves a rolling window one length after its Reserve, a sixtieth late at most", func(s *subject) {
+		l := line("a", budget.Rolling(time.Hour), 10)
+		s.clock.Set(start.Truncate(time.Hour))
+		s.settle(s.reserve(6, l), 6)
+		s.clock.Advance(30 * time.Minute)
+		s.reserve(4, l)
+		require.Equal(s.t, 31*time.Minute, s.refuse(6, l).ResetAfter)
+		require.Equal(s.t, 61*time.Minute, s.refuse(7, l).ResetAfter)
+		require.Equal(s.t, 61*time.Minute, s.balance(l).ResetAfter)
+		s.clock.Advance(30 * time.Minute)
+		s.refuse(1, l)
+		s.clock.Advance(time.Minute)
+		s.stands(l, 0, 4)
+		s.reserve(6, l)
+	}},
+	{"RollingSettlesWhereItWasReserved", "a late settlement does not keep spend in the window longer", func(s *subject) {
+		l := line("a", budget.Rolling(time.Hour), 10)
+		r := s.reserve(10, l)
+		s.clock.Advance(50 * time.Minute)
+		s.settle(r, 10)
+		s.clock.Advance(12 * time.Minute)
+		s.stands(l, 0, 0)
+	}},
+	{"RollingHoldsInEveryInterval", "no interval of the window's length holds more than the limit, wherever it begins, and nothing is refused for spend that is long gone", func(s *subject) {
+		random := rand.New(rand.NewPCG(3, 4))
+		for _, length := range []time.Duration{time.Minute, time.Hour, 7*time.Hour + 13*time.Minute} {
+			s.rolling(random, length)
+		}
+	}},
+}
+
+// rolling reserves at random and holds each answer against a log of what was admitted.
+func (s *subject) rolling(random *rand.Rand, length time.Duration) {
+	type spend struct {
+		at time.Time
+		n  int64
+	}
+	var log []spend
+	sum := func(after time.Time) (n int64) {
+		for _, l := range log {
+			if l.at.After(after) {
+				n += l.n
+			}
+		}
+		return n
+	}
+	l := line(length.String(), budget.Rolling(length), 100)
+	for range 400 {
+		s.clock.Advance(time.Duration(random.Int64N(int64(length) / 8)))
+		now, n := s.clock.Now(), 1+random.Int64N(40)
+		r := s.hold(n, l)
+		d, err := s.ask(r)
+		require.NoError(s.t, err)
+		if !d.Admitted {
+			require.Greater(s.t, n+sum(now.Add(-length-length/30)), l.Max, "refused though there was room")
+			continue
+		}
+		log = append(log, spend{now, n})
+		require.LessOrEqual(s.t, sum(now.Add(-length)), l.Max, "an interval of %s holds too much", length)
+		if random.IntN(2) == 0 {
+			s.settle(r, n)
+		}
+	}
+	require.NotEmpty(s.t, log)
+}
+
+var overflowRules = []rule{
+	{"OverflowIsAnError", "an amount that would take a sum out of int64 is ErrOverflow, and nothing changes; a sum that wraps would admit everything", func(s *subject) {
+		l := line("a", budget.Daily, math.MaxInt64)
+		s.reserve(math.MaxInt64-10, l)
+		_, err := s.store.Reserve(s.ctx, s.hold(11, l))
+		require.ErrorIs(s.t, err, budget.ErrOverflow)
+		s.stands(l, 0, math.MaxInt64-10)
+		require.Len(s.t, s.all(), 1)
+		s.reserve(10, l)
+	}},
+	{"OverflowOfASettlementIsAnError", "the truth that can't be added is refused whole: in no line, and the hold stays", func(s *subject) {
+		a, b := line("a", budget.Daily, math.MaxInt64), line("b", budget.Daily, math.MaxInt64)
+		lines := sorted(a, b)
+		s.settle(s.reserve(math.MaxInt64-10, lines[1]), math.MaxInt64-10)
+		r := s.reserve(5, lines...)
+		_, err := s.store.Settle(s.ctx, s.settlement(r, 11))
+		require.ErrorIs(s.t, err, budget.ErrOverflow)
+		s.stands(lines[0], 0, 5)
+		s.stands(lines[1], math.MaxInt64-10, 5)
+		_, err = s.store.Settle(s.ctx, s.settlement(s.hold(0, lines...), 11))
+		require.ErrorIs(s.t, err, budget.ErrOverflow, "an orphan")
+		require.Len(s.t, s.all(), 2)
+		s.settle(r, 10)
+	}},
+	{"OverflowOfACorrectionIsAnError", "so is a correction", func(s *subject) {
+		l := line("a", budget.Daily, math.MaxInt64)
+		s.settle(s.reserve(math.MaxInt64-10, l), math.MaxInt64-10)
+		r := s.reserve(5, l)
+		s.settle(r, 5)
+		_, err := s.store.Correct(s.ctx, r.ID, usd(11))
+		require.ErrorIs(s.t, err, budget.ErrOverflow)
+		s.stands(l, math.MaxInt64-5, 0)
+	}},
+	{"OverflowAcrossBucketsIsAnError", "the sum over a rolling window's buckets does not wrap either", func(s *subject) {
+		l := line("a", budget.Rolling(time.Hour), math.MaxInt64)
+		s.reserve(math.MaxInt64-10, l)
+		s.clock.Advance(10 * time.Minute)
+		_, err := s.store.Reserve(s.ctx, s.hold(11, l))
+		require.ErrorIs(s.t, err, budget.ErrOverflow)
+		s.stands(l, 0, math.MaxInt64-10)
+	}},
+}
