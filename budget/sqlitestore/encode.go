@@ -112,3 +112,23 @@ func decodeKeys(raw []byte) ([]budget.Key, error) {
 	}
 	return keys, nil
 }
+
+// encodeTimes keeps until when each mark of an account stays quiet.
+func encodeTimes(times []int64) []byte {
+	out := make([]byte, 0, len(times)*8)
+	for _, n := range times {
+		out = binary.BigEndian.AppendUint64(out, uint64(n))
+	}
+	return out
+}
+
+func decodeTimes(raw []byte) ([]int64, error) {
+	if len(raw)%8 != 0 {
+		return nil, errEncoding
+	}
+	times := make([]int64, 0, len(raw)/8)
+	for ; len(raw) > 0; raw = raw[8:] {
+		times = append(times, int64(binary.BigEndian.Uint64(raw)))
+	}
+	return times, nil
+}

@@ -9,6 +9,7 @@ import (
 
 func TestMain(m *testing.M) {
 	benchmarkChild()
+	crashChild()
 	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -11,8 +12,11 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// Reserve implements budget.Store.
+// Reserve implements budget.Store. An id that is known is judged first, then kill flags, then room.
 func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Decision, err error) {
+	if err := validate(r.Charge, r.Lines); err != nil {
+		return d, err
+	}
 	err = s.do(ctx, true, func(t *tx) error {
 		d, err = t.reserve(r)
 		return err
@@ -20,24 +24,42 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Dec
 	return d, err
 }
 
+func validate(c budget.Charge, lines []budget.Line) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	for i := range lines {
+		if !lines[i].Unit.Valid() {
+			return fmt.Errorf("%w: line %d counts in %s", budget.ErrInvalidCharge, i, lines[i].Unit)
+		}
+	}
+	return nil
+}
+
 func (t *tx) reserve(r budget.Reservation) (budget.Decision, error) {
 	e, err := t.entry(r.ID)
+	if err == nil && e != nil {
+		err = e.conflict(r)
+	}
 	if err != nil {
 		return budget.Decision{}, err
-	}
-	if e != nil {
-		return e.replay(r)
 	}
 	killed, err := t.killed(r.Dims)
 	if err != nil || killed != nil {
 		return budget.Decision{Killed: killed}, err
 	}
+	if e != nil {
+		return budget.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, e.expiresAt)}, nil
+	}
 	d, err := t.check(r)
 	if err != nil || d.Denied != nil {
 		return d, err
 	}
-	expires := t.now.Add(r.TTL)
-	e = &entry{id: r.ID, owner: r.Owner, state: budget.Pending, reserved: r.Charge, reservedAt: t.now.UnixNano(), expiresAt: expires.UnixNano()}
+	now := t.now.UnixNano()
+	e = &entry{id: r.ID, owner: r.Owner, state: budget.Pending, reserved: r.Charge, reservedAt: now}
+	if e.expiresAt = now + int64(max(r.TTL, 0)); e.expiresAt < now {
+		e.expiresAt = math.MaxInt64
+	}
 	e.bookings = t.bookings(r.Lines)
 	for _, b := range e.bookings {
 		if err := t.book(b, 0, r.Charge[b.unit]); err != nil {
@@ -47,21 +69,20 @@ func (t *tx) reserve(r budget.Reservation) (budget.Decision, error) {
 	if err := t.insert(e); err != nil {
 		return budget.Decision{}, err
 	}
-	d.Admitted, d.ExpiresAt = true, expires
+	d.Admitted, d.ExpiresAt = true, time.Unix(0, e.expiresAt)
 	return d, nil
 }
 
-// replay answers a Reserve of an id that is known.
-func (e *entry) replay(r budget.Reservation) (budget.Decision, error) {
-	same := slices.EqualFunc(e.bookings, r.Lines, func(b booking, l budget.Line) bool { return b.account == l.Account && b.unit == l.Unit })
-	switch {
-	case e.state != budget.Pending:
-		return budget.Decision{}, budget.ErrResolved
-	case e.owner != r.Owner || e.reserved != r.Charge || !same:
-		return budget.Decision{}, budget.ErrIDConflict
-	default:
-		return budget.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, e.expiresAt)}, nil
+// conflict reports why an id that is known can't be reserved again.
+func (e *entry) conflict(r budget.Reservation) error {
+	if e.state != budget.Pending {
+		return budget.ErrResolved
 	}
+	same := func(b booking, l budget.Line) bool { return b.account == l.Account && b.unit == l.Unit }
+	if e.owner != r.Owner || e.reserved != r.Charge || !slices.EqualFunc(e.bookings, r.Lines, same) {
+		return budget.ErrIDConflict
+	}
+	return nil
 }
 
 // bookings places lines at the present moment.
@@ -91,102 +112,113 @@ func (t *tx) unbook(b booking, settled, pending int64) error {
 	return t.book(b, settled, 0) // an orphan, or a correction of what is past the retention
 }
 
-// check finds the first line without room, and the observe-only ones. It writes nothing but a latch.
+// check finds the first line, in order, that refuses or overflows, and the observe-only ones without room. It writes
+// nothing but a latch.
 func (t *tx) check(r budget.Reservation) (d budget.Decision, err error) {
 	for i := range r.Lines {
 		line := &r.Lines[i]
 		amount := r.Charge[line.Unit]
-		b, overflow, err := t.balance(line, amount, false)
+		state, err := t.state(line)
 		if err != nil {
 			return budget.Decision{}, err
 		}
-		if overflow {
+		b := state.Balance
+		need, overflow := add(b.Settled, b.Pending, state.overflow)
+		if need, overflow = add(need, amount, overflow); overflow {
 			return budget.Decision{}, budget.ErrOverflow
 		}
-		if !b.Latched && b.Settled+b.Pending+amount <= b.Max {
+		if !b.Latched && need <= b.Max {
 			continue
 		}
-		denial := budget.Denial{Line: i, Balance: b}
-		if line.Observe {
-			d.Observed = append(d.Observed, denial)
-		} else if d.Denied == nil {
-			d.Denied = &denial
+		if amount <= b.Max {
+			b.ResetAfter = state.wait(line.Window, t.now, need-b.Max)
 		}
-	}
-	if d.Denied == nil {
-		return d, nil
-	}
-	d.Observed = nil
-	if line := &r.Lines[d.Denied.Line]; line.Latch && !r.Tentative && !d.Denied.Latched {
-		return d, t.exec(sqlLatch, line.Account[:], line.Window.At(t.now).End)
+		if line.Observe {
+			d.Observed = append(d.Observed, budget.Denial{Line: i, Balance: b})
+			continue
+		}
+		denied := budget.Decision{Denied: &budget.Denial{Line: i, Balance: b}}
+		if line.Latch && !r.Tentative && !b.Latched {
+			err = t.exec(sqlLatch, line.Account[:], passed(line.Window.At(t.now), t.now.UnixNano()))
+		}
+		return denied, err
 	}
 	return d, nil
 }
 
-// account is what is kept of an account besides its sums. Most accounts have none.
-type account struct {
-	overrideMax, overrideUntil sql.NullInt64
-	latchedUntil               int64
-	marked                     int64
-	markedUntil                int64
-}
-
-func (t *tx) account(key budget.Key) (a account, err error) {
-	err = t.stmt(sqlAccount).QueryRow(key[:]).Scan(&a.overrideMax, &a.overrideUntil, &a.latchedUntil, &a.marked, &a.markedUntil)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = nil
+// passed is when a window that refused, or reported, at the given moment is over: the end of a calendar window, one
+// length later for a rolling one.
+func passed(span budget.Span, now int64) int64 {
+	if span.Start == span.Since {
+		return span.End
 	}
-	return a, err
+	return now + span.Start - span.Since
 }
 
-// balance says where an account stands, and whether adding amount would overflow. The time of reset is that of the
-// amount that does not fit, or of everything.
-func (t *tx) balance(line *budget.Line, amount int64, everything bool) (b budget.Balance, overflow bool, err error) {
-	a, err := t.account(line.Account)
-	if err != nil {
-		return b, false, err
+// state is where an account stands, and what is needed to say when that changes.
+type state struct {
+	budget.Balance
+	buckets      []budget.Bucket
+	overflow     bool // the sums themselves leave the range of int64
+	latchedUntil int64
+	fired        []int64 // until when each mark stays quiet
+}
+
+func (t *tx) state(line *budget.Line) (*state, error) {
+	s := &state{}
+	s.Max = line.Max
+	var overrideMax, overrideUntil sql.NullInt64
+	var fired []byte
+	err := t.stmt(sqlAccount).QueryRow(line.Account[:]).Scan(&overrideMax, &overrideUntil, &s.latchedUntil, &fired)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, err
+	}
+	if s.fired, err = decodeTimes(fired); err != nil {
+		return nil, err
 	}
 	now := t.now.UnixNano()
-	b.Max, b.Latched = line.Max, a.latchedUntil > now
-	if a.overrideMax.Valid && now < a.overrideUntil.Int64 {
-		b.Max = a.overrideMax.Int64
+	s.Latched = s.latchedUntil > now
+	if overrideMax.Valid && now < overrideUntil.Int64 {
+		s.Max = overrideMax.Int64
 	}
-	buckets, overflow, err := t.buckets(line, &b)
-	if err != nil {
-		return b, false, err
-	}
-	used, overflow := add(b.Settled, b.Pending, overflow)
-	need, overflow := add(used, amount, overflow)
-	switch excess := need - b.Max; {
-	case overflow:
-	case b.Latched && a.latchedUntil != math.MaxInt64:
-		b.ResetAfter = time.Duration(a.latchedUntil - now)
-	case b.Latched:
-	case everything && used > 0:
-		b.ResetAfter = line.Window.ResetAfter(t.now, buckets, used)
-	case !everything && excess > 0 && amount <= b.Max:
-		b.ResetAfter = line.Window.ResetAfter(t.now, buckets, excess)
-	}
-	return b, overflow, nil
+	return s, t.sum(line, s)
 }
 
-// buckets sums what counts now into b, and returns it bucket by bucket.
-func (t *tx) buckets(line *budget.Line, b *budget.Balance) (all []budget.Bucket, overflow bool, err error) {
+// wait returns how long it takes until excess has left the window and the latch is open; 0 when time alone never helps.
+func (s *state) wait(w budget.Window, now time.Time, excess int64) time.Duration {
+	var d time.Duration
+	if excess > 0 {
+		if d = w.ResetAfter(now, s.buckets, excess); d == 0 {
+			return 0
+		}
+	}
+	switch {
+	case !s.Latched:
+		return d
+	case s.latchedUntil == math.MaxInt64:
+		return 0
+	default:
+		return max(d, time.Duration(s.latchedUntil-now.UnixNano()))
+	}
+}
+
+// sum adds up what counts now, bucket by bucket.
+func (t *tx) sum(line *budget.Line, s *state) error {
 	rows, err := t.stmt(sqlBuckets).Query(line.Account[:], line.Window.At(t.now).Since)
 	if err != nil {
-		return nil, false, err
+		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var start, settled, pending int64
 		if err := rows.Scan(&start, &settled, &pending); err != nil {
-			return nil, false, err
+			return err
 		}
-		b.Settled, overflow = add(b.Settled, settled, overflow)
-		b.Pending, overflow = add(b.Pending, pending, overflow)
-		all = append(all, budget.Bucket{Start: start, Used: settled + pending})
+		s.Settled, s.overflow = add(s.Settled, settled, s.overflow)
+		s.Pending, s.overflow = add(s.Pending, pending, s.overflow)
+		s.buckets = append(s.buckets, budget.Bucket{Start: start, Used: settled + pending})
 	}
-	return all, overflow, rows.Err()
+	return rows.Err()
 }
 
 // add sums, and remembers whether a sum left the range of int64.

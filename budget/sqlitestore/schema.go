@@ -22,8 +22,7 @@ CREATE TABLE account (
 	override_max   INTEGER,
 	override_until INTEGER,
 	latched_until  INTEGER NOT NULL DEFAULT 0,
-	marked         INTEGER NOT NULL DEFAULT 0,
-	marked_until   INTEGER NOT NULL DEFAULT 0
+	fired          BLOB
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE bucket (
 	account BLOB NOT NULL,
@@ -87,14 +86,15 @@ const (
 	sqlSequenceNow = `SELECT epoch, sequence FROM meta WHERE one = 1`
 	sqlEntry       = `SELECT owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at FROM reservation WHERE id = ?`
 	sqlInsert      = `INSERT INTO reservation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	sqlDelete      = `DELETE FROM reservation WHERE id = ?`
 	sqlUpdate      = `UPDATE reservation SET state = ?, estimated = ?, orphan = ?, actual = ?, bookings = ?, resolved_at = ? WHERE id = ?`
 	sqlBuckets     = `SELECT start, settled, pending FROM bucket WHERE account = ? AND start >= ? ORDER BY start`
 	sqlBucket      = `SELECT settled, pending FROM bucket WHERE account = ? AND start = ?`
 	sqlBook        = `INSERT INTO bucket VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET settled = settled + ?4, pending = pending + ?5`
 	sqlUnbook      = `UPDATE bucket SET settled = settled + ?, pending = pending - ? WHERE account = ? AND start = ?`
-	sqlAccount     = `SELECT override_max, override_until, latched_until, marked, marked_until FROM account WHERE key = ?`
+	sqlAccount     = `SELECT override_max, override_until, latched_until, fired FROM account WHERE key = ?`
 	sqlLatch       = `INSERT INTO account (key, latched_until) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET latched_until = ?2`
-	sqlMark        = `INSERT INTO account (key, marked, marked_until) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET marked = ?2, marked_until = ?3`
+	sqlMark        = `INSERT INTO account (key, fired) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET fired = ?2`
 	sqlOverride    = `INSERT INTO account (key, override_max, override_until) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET override_max = ?2, override_until = ?3`
 	sqlKills       = `SELECT dims, scope, reason, at FROM kill`
 	sqlKill        = `INSERT INTO kill VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET reason = ?4, at = ?5`

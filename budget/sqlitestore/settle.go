@@ -8,7 +8,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// entry is one reservation. A tombstone has no bookings.
+// entry is one reservation. A tombstone has no bookings and no time to expire.
 type entry struct {
 	id                                budget.ID
 	owner                             budget.Key
@@ -18,6 +18,9 @@ type entry struct {
 	bookings                          []booking
 	reservedAt, resolvedAt, expiresAt int64
 }
+
+// tombstone reports whether the entry was voided before it was made, so that nobody knows where it would have been booked.
+func (e *entry) tombstone() bool { return e.state == budget.Voided && e.expiresAt == 0 }
 
 // entry reads a reservation; nil if there is none.
 func (t *tx) entry(id budget.ID) (*entry, error) {
@@ -82,6 +85,9 @@ func (t *tx) post(bookings []booking, actual, before, pending budget.Charge) err
 
 // Settle implements budget.Store.
 func (s *Store) Settle(ctx context.Context, st budget.Settlement) (p budget.Posting, err error) {
+	if err := validate(st.Actual, st.Lines); err != nil {
+		return p, err
+	}
 	err = s.do(ctx, true, func(t *tx) error {
 		p, err = t.settle(st)
 		return err
@@ -128,15 +134,15 @@ func (t *tx) postOrphan(e *entry, st budget.Settlement) (p budget.Posting, err e
 	}
 	if e != nil {
 		p.From = e.state
-		e.orphan, e.bookings = true, bookings
-		err = t.resolve(e, budget.Settled, st.Actual, st.Estimated)
-	} else {
-		now := t.now.UnixNano()
-		err = t.insert(&entry{
-			id: st.ID, owner: st.Owner, state: budget.Settled, estimated: st.Estimated, orphan: true, actual: st.Actual,
-			bookings: bookings, reservedAt: now, resolvedAt: now,
-		})
+		if err := t.exec(sqlDelete, st.ID[:]); err != nil {
+			return budget.Posting{}, err
+		}
 	}
+	now := t.now.UnixNano()
+	err = t.insert(&entry{
+		id: st.ID, owner: st.Owner, state: budget.Settled, estimated: st.Estimated, orphan: true, actual: st.Actual,
+		bookings: bookings, reservedAt: now, resolvedAt: now, expiresAt: now,
+	})
 	if err != nil {
 		return budget.Posting{}, err
 	}
@@ -152,32 +158,25 @@ func (t *tx) crossed(lines []budget.Line) (all []budget.Crossing, err error) {
 		if len(line.Marks) == 0 {
 			continue
 		}
-		a, err := t.account(line.Account)
+		state, err := t.state(line)
 		if err != nil {
 			return nil, err
 		}
-		b, _, err := t.balance(line, 0, true)
-		if err != nil {
-			return nil, err
-		}
-		marked, until := a.marked, a.markedUntil
-		if now >= until {
-			marked = 0
-		}
+		fired, before := state.fired, len(all)
 		for m, mark := range line.Marks {
-			if b.Settled < mark || marked&(1<<m) != 0 {
+			if state.Settled < mark || m < len(fired) && now < fired[m] {
 				continue
 			}
-			if marked == 0 {
-				until = line.Window.At(t.now).End
+			if m >= len(fired) {
+				fired = append(fired, make([]int64, len(line.Marks)-len(fired))...)
 			}
-			marked |= 1 << m
-			all = append(all, budget.Crossing{Line: i, Mark: m, Settled: b.Settled})
+			fired[m] = passed(line.Window.At(t.now), now)
+			all = append(all, budget.Crossing{Line: i, Mark: m, Settled: state.Settled})
 		}
-		if marked == a.marked && until == a.markedUntil || marked == 0 {
+		if len(all) == before {
 			continue
 		}
-		if err := t.exec(sqlMark, line.Account[:], marked, until); err != nil {
+		if err := t.exec(sqlMark, line.Account[:], encodeTimes(fired)); err != nil {
 			return nil, err
 		}
 	}
@@ -208,15 +207,18 @@ func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error 
 	})
 }
 
-// Correct implements budget.Store.
+// Correct implements budget.Store. A tombstone is not found: nobody knows which accounts it would have touched.
 func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge) (p budget.Posting, err error) {
+	if err := actual.Validate(); err != nil {
+		return p, err
+	}
 	err = s.do(ctx, true, func(t *tx) error {
 		p = budget.Posting{}
 		e, err := t.entry(id)
 		if err != nil {
 			return err
 		}
-		if e == nil || e.state == budget.Pending {
+		if e == nil || e.state == budget.Pending || e.tombstone() {
 			return budget.ErrNotFound
 		}
 		p.From = e.state

@@ -139,7 +139,7 @@ func (s *Store) open(ctx context.Context) error {
 		return err
 	}
 	for _, q := range []string{
-		sqlSequence, sqlSequenceNow, sqlEntry, sqlInsert, sqlUpdate, sqlBuckets, sqlBucket, sqlBook, sqlUnbook, sqlAccount, sqlLatch, sqlMark,
+		sqlSequence, sqlSequenceNow, sqlEntry, sqlInsert, sqlDelete, sqlUpdate, sqlBuckets, sqlBucket, sqlBook, sqlUnbook, sqlAccount, sqlLatch, sqlMark,
 		sqlOverride, sqlKills, sqlKill, sqlRevive, sqlExpired, sqlEntries, sqlForget, sqlForgetSums,
 	} {
 		if s.stmts[q], err = s.conn.PrepareContext(ctx, q); err != nil {

@@ -2,6 +2,7 @@ package sqlitestore
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -15,6 +16,7 @@ const (
 
 // Expire implements budget.Store.
 func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
+	limit = max(limit, 0)
 	err = s.do(ctx, true, func(t *tx) error {
 		n = 0
 		due, err := t.entries(sqlExpired, t.now.UnixNano(), limit)
@@ -92,9 +94,13 @@ func (s *Store) Balances(ctx context.Context, lines []budget.Line) (all []budget
 	err = s.do(ctx, false, func(t *tx) error {
 		all = make([]budget.Balance, len(lines))
 		for i := range lines {
-			if all[i], _, err = t.balance(&lines[i], 0, true); err != nil {
+			state, err := t.state(&lines[i])
+			if err != nil {
 				return err
 			}
+			used, _ := add(state.Settled, state.Pending, false)
+			all[i] = state.Balance
+			all[i].ResetAfter = state.wait(lines[i].Window, t.now, used)
 		}
 		return nil
 	})
@@ -103,6 +109,9 @@ func (s *Store) Balances(ctx context.Context, lines []budget.Line) (all []budget
 
 // Override implements budget.Store.
 func (s *Store) Override(ctx context.Context, account budget.Key, o *budget.Override) error {
+	if o != nil && o.Max < 0 {
+		return fmt.Errorf("%w: an override to %d", budget.ErrInvalidCharge, o.Max)
+	}
 	return s.do(ctx, true, func(t *tx) error {
 		if o == nil {
 			return t.exec(sqlOverride, account[:], nil, nil)

@@ -1,0 +1,211 @@
+package sqlitestore
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
+)
+
+func TestConformance(t *testing.T) {
+	options := func(clock *storetest.Clock) func(*Options) {
+		return func(o *Options) { o.Clock, o.Retention, o.Synchronous = clock.Now, storetest.Retention, Normal }
+	}
+	storetest.Run(t, storetest.Harness{
+		Seeds: 4, Steps: 500,
+		Open: func(t *testing.T, clock *storetest.Clock) budget.Store {
+			s, err := Open(tempFile(t), options(clock))
+			require.NoError(t, err)
+			return s
+		},
+		Reopen: func(t *testing.T, store budget.Store, clock *storetest.Clock) budget.Store {
+			s, err := Open(store.(*Store).path, options(clock))
+			require.NoError(t, err)
+			return s
+		},
+		Wipe: func(t *testing.T, store budget.Store) {
+			path := store.(*Store).path
+			for _, suffix := range []string{"", "-wal", "-shm"} {
+				_ = os.Remove(path + suffix)
+			}
+			again, err := Open(path)
+			require.NoError(t, err)
+			require.NoError(t, again.Close())
+		},
+	})
+}
+
+func TestOpenRefusesWhatIsNoFile(t *testing.T) {
+	for _, path := range []string{"", ":memory:", "file:x.db?mode=memory", "x.db?_pragma=synchronous(0)", t.TempDir() + "/missing/spend.db"} {
+		_, err := Open(path)
+		require.Error(t, err, path)
+	}
+	_, err := Open(tempFile(t), func(o *Options) { o.Synchronous = "OFF" })
+	require.ErrorContains(t, err, "Synchronous")
+}
+
+// A file that is something else must never be read as an empty ledger.
+func TestOpenRefusesForeignFiles(t *testing.T) {
+	path := tempFile(t)
+	require.NoError(t, os.WriteFile(path, bytes.Repeat([]byte("not a database\n"), 1000), 0o600))
+	_, err := Open(path)
+	require.Error(t, err)
+
+	newer := tempFile(t)
+	db, err := sql.Open("sqlite", newer)
+	require.NoError(t, err)
+	_, err = db.Exec("PRAGMA user_version = 99")
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+	_, err = Open(newer)
+	require.ErrorContains(t, err, "schema version 99")
+}
+
+// A backup that is played back under an open store takes spend with it.
+func TestASetBackFileIsRefused(t *testing.T) {
+	s, err := Open(tempFile(t))
+	require.NoError(t, err)
+	defer s.Close()
+	require.NoError(t, reserveOne(t.Context(), s))
+	_, err = s.db.Conn(expired()) // the only connection is the store's
+	require.Error(t, err)
+	_, err = s.conn.ExecContext(t.Context(), "UPDATE meta SET sequence = 0")
+	require.NoError(t, err)
+	require.ErrorIs(t, reserveOne(t.Context(), s), errMemory)
+	_, err = s.conn.ExecContext(t.Context(), "UPDATE meta SET sequence = 1000, epoch = x'00'")
+	require.NoError(t, err)
+	require.ErrorIs(t, reserveOne(t.Context(), s), errMemory)
+	_, err = s.conn.ExecContext(t.Context(), "DELETE FROM meta")
+	require.NoError(t, err)
+	require.ErrorIs(t, reserveOne(t.Context(), s), errMemory)
+	_, err = s.Balances(t.Context(), benchLines())
+	require.ErrorIs(t, err, errMemory)
+}
+
+func expired() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
+
+func reserveOne(ctx context.Context, s *Store) error {
+	var charge budget.Charge
+	charge[budget.UnitUSD] = 1
+	_, err := s.Reserve(ctx, budget.Reservation{ID: budget.NewID(), Charge: charge, Lines: benchLines(), TTL: time.Hour})
+	return err
+}
+
+// A full disk is an error, changes nothing, and is over when there is room again.
+func TestAFullDiskFailsClosed(t *testing.T) {
+	s, err := Open(tempFile(t))
+	require.NoError(t, err)
+	defer s.Close()
+	require.NoError(t, reserveOne(t.Context(), s))
+	_, err = s.conn.ExecContext(t.Context(), "PRAGMA max_page_count = 1")
+	require.NoError(t, err)
+	admitted := int64(1)
+	for range 200 {
+		if err = reserveOne(t.Context(), s); err != nil {
+			break
+		}
+		admitted++
+	}
+	require.ErrorContains(t, err, "full")
+	balances, err := s.Balances(t.Context(), benchLines())
+	require.NoError(t, err)
+	require.Equal(t, admitted, balances[0].Pending)
+	_, err = s.conn.ExecContext(t.Context(), "PRAGMA max_page_count = 100000")
+	require.NoError(t, err)
+	require.NoError(t, reserveOne(t.Context(), s))
+}
+
+// What a killed process was told is in the file, and the sums are those of the entries.
+func TestAcknowledgedReservationsSurviveKill(t *testing.T) {
+	path := tempFile(t)
+	s, err := Open(path)
+	require.NoError(t, err)
+	defer s.Close()
+	var acknowledged []string
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(func() {
+			cmd := exec.Command(os.Args[0])
+			cmd.Env = append(os.Environ(), crashEnv+"="+path)
+			out, _ := cmd.Output()
+			lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+			mu.Lock()
+			defer mu.Unlock()
+			acknowledged = append(acknowledged, lines...)
+		})
+	}
+	all.Wait()
+	require.Greater(t, len(acknowledged), 100)
+	entries, err := s.Entries(t.Context(), budget.Query{Max: 10_000})
+	require.NoError(t, err)
+	known, sum := make(map[string]bool), int64(0)
+	for _, e := range entries {
+		known[e.ID.String()] = true
+		sum += e.Reserved[budget.UnitUSD]
+	}
+	for _, id := range acknowledged {
+		require.True(t, known[id], "an acknowledged reservation is lost")
+	}
+	balances, err := s.Balances(t.Context(), benchLines())
+	require.NoError(t, err)
+	require.Equal(t, sum, balances[0].Pending)
+}
+
+const crashEnv = "SQLITESTORE_CRASH"
+
+// crashChild reserves, says so, and is killed by itself after a while.
+func crashChild() {
+	path := os.Getenv(crashEnv)
+	if path == "" {
+		return
+	}
+	s, err := Open(path)
+	if err != nil {
+		os.Exit(1)
+	}
+	var charge budget.Charge
+	charge[budget.UnitUSD] = 7
+	for n := 0; ; n++ {
+		r := budget.Reservation{ID: budget.NewID(), Charge: charge, Lines: benchLines(), TTL: time.Hour}
+		if _, err := s.Reserve(context.Background(), r); err != nil {
+			os.Exit(1)
+		}
+		os.Stdout.WriteString(r.ID.String() + "\n") //nolint:errcheck // the parent counts what arrives
+		if n == 100 {
+			go killSelf()
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add(encodeBookings([]booking{{unit: budget.UnitUSD}}))
+	scope, _ := encodeScope(budget.Scope{Principal: "\xff", Tags: map[string]string{"a": "b"}})
+	f.Add(scope)
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if bookings, err := decodeBookings(raw); err == nil {
+			require.Equal(t, len(raw), len(encodeBookings(bookings)))
+		}
+		_, _ = decodeCharge(raw)
+		_, _ = decodeKeys(raw)
+		if s, err := decodeScope(raw); err == nil {
+			_, err := json.Marshal(s.Tags)
+			require.NoError(t, err)
+		}
+	})
+}
