@@ -4,6 +4,8 @@ go 1.26.0
 
 require (
 	github.com/bedrockguard/bedrockguard-go v0.0.0
+	github.com/stretchr/testify v1.12.1
+	go.uber.org/goleak v1.3.0
 	modernc.org/sqlite v1.62.0
 )
 
