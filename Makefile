@@ -17,7 +17,8 @@ check: fmt-check tidy-check vet test examples
 ## examples: run those that need no network
 examples:
 	go run ./examples/quickstart
-	go run ./examples/incident -quick
+	go run ./examples/langchain
+	go run ./examples/incident -svg "$$(mktemp -d)/incident.svg"
 
 fmt:
 	$(GOFUMPT) -w .
