@@ -2,6 +2,7 @@ package bedrockguard
 
 import (
 	"context"
+	"net/http/httptrace"
 
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/smithy-go/middleware"
@@ -24,7 +25,10 @@ func (m *observeMiddleware) HandleDeserialize(ctx context.Context, in middleware
 		return next.HandleDeserialize(ctx, in)
 	}
 	a.handedOver.Store(true)
-	out, md, err := next.HandleDeserialize(ctx, in)
+	out, md, err := next.HandleDeserialize(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { a.dialing.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { a.connected.Store(true) },
+	}), in)
 	resp, ok := out.RawResponse.(*smithyhttp.Response)
 	if err != nil || !ok || resp.Response == nil {
 		return out, md, err

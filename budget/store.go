@@ -66,6 +66,9 @@ type Reservation struct {
 	Tentative bool
 }
 
+// Validate reports negative amounts and lines that count in no unit, as ErrInvalidCharge. A store calls it first.
+func (r Reservation) Validate() error { return validateLines(r.Charge, r.Lines) }
+
 // Line is one limit as it applies to one call.
 type Line struct {
 	Account Key     // the account: an opaque key that already holds the limit's name, unit, window and scope values
@@ -109,6 +112,21 @@ type Settlement struct {
 	Actual    Charge
 	Estimated bool   // the amount is the worst case, because the truth is unknown
 	Lines     []Line // those of the Reservation, in the same order
+}
+
+// Validate reports negative amounts and lines that count in no unit, as ErrInvalidCharge. A store calls it first.
+func (s Settlement) Validate() error { return validateLines(s.Actual, s.Lines) }
+
+func validateLines(c Charge, lines []Line) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	for i := range lines {
+		if !lines[i].Unit.Valid() {
+			return fmt.Errorf("%w: line %d counts in %s", ErrInvalidCharge, i, lines[i].Unit)
+		}
+	}
+	return nil
 }
 
 // Posting is a store's answer to Settle and Correct.
@@ -173,9 +191,10 @@ type Query struct {
 //   - Void takes a pending reservation out of pending. Of an unknown id it writes a tombstone, so that a Reserve that
 //     arrives later is refused with ErrResolved. Again: no effect. Of a settled or expired id: ErrResolved.
 //   - Correct replaces what a Settled, Expired or Voided reservation posted, in the buckets in which it was reserved, and
-//     clears Estimated. Again with the same amounts: Replayed. Pending or unknown: ErrNotFound.
+//     clears Estimated. Again with the same amounts: Replayed. Pending, unknown or a tombstone: ErrNotFound.
 //   - Expire charges up to max pending reservations whose time is up: pending becomes settled, nothing is released. It also
 //     forgets what is past the store's retention. It returns how many it charged.
+//   - A negative amount or an unknown unit is ErrInvalidCharge, and nothing changes.
 //   - An amount that would take a sum out of the store's range is ErrOverflow, and nothing changes.
 //   - A store that can't answer, or whose memory was lost or replaced since it was opened, returns an error that is none
 //     of this package's others: never a zero balance.

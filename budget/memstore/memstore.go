@@ -5,7 +5,6 @@ package memstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"sync"
 	"time"
@@ -83,19 +82,6 @@ func (s *Store) begin(ctx context.Context) (time.Time, error) {
 		return time.Time{}, errClosed
 	}
 	return s.clock(), nil
-}
-
-// validate reports amounts and lines that can't be booked.
-func validate(c budget.Charge, lines []budget.Line) error {
-	if err := c.Validate(); err != nil {
-		return err
-	}
-	for i := range lines {
-		if !lines[i].Unit.Valid() {
-			return fmt.Errorf("%w: line %d counts in %s", budget.ErrInvalidCharge, i, lines[i].Unit)
-		}
-	}
-	return nil
 }
 
 // plus returns a+b, at most math.MaxInt64, and whether it had to be cut. Neither may be negative.

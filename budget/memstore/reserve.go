@@ -26,7 +26,7 @@ type entry struct {
 
 // Reserve implements budget.Store. An id that is known is judged first, then kill flags, then room.
 func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
-	if err := validate(r.Charge, r.Lines); err != nil {
+	if err := r.Validate(); err != nil {
 		return budget.Decision{}, err
 	}
 	now, err := s.begin(ctx)

@@ -9,7 +9,7 @@ import (
 
 // Settle implements budget.Store.
 func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Posting, error) {
-	if err := validate(st.Actual, st.Lines); err != nil {
+	if err := st.Validate(); err != nil {
 		return budget.Posting{}, err
 	}
 	now, err := s.begin(ctx)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -14,7 +13,7 @@ import (
 
 // Reserve implements budget.Store. An id that is known is judged first, then kill flags, then room.
 func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Decision, err error) {
-	if err := validate(r.Charge, r.Lines); err != nil {
+	if err := r.Validate(); err != nil {
 		return d, err
 	}
 	err = s.do(ctx, true, func(t *tx) error {
@@ -22,18 +21,6 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Dec
 		return err
 	})
 	return d, err
-}
-
-func validate(c budget.Charge, lines []budget.Line) error {
-	if err := c.Validate(); err != nil {
-		return err
-	}
-	for i := range lines {
-		if !lines[i].Unit.Valid() {
-			return fmt.Errorf("%w: line %d counts in %s", budget.ErrInvalidCharge, i, lines[i].Unit)
-		}
-	}
-	return nil
 }
 
 func (t *tx) reserve(r budget.Reservation) (budget.Decision, error) {

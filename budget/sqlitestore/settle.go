@@ -85,7 +85,7 @@ func (t *tx) post(bookings []booking, actual, before, pending budget.Charge) err
 
 // Settle implements budget.Store.
 func (s *Store) Settle(ctx context.Context, st budget.Settlement) (p budget.Posting, err error) {
-	if err := validate(st.Actual, st.Lines); err != nil {
+	if err := st.Validate(); err != nil {
 		return p, err
 	}
 	err = s.do(ctx, true, func(t *tx) error {
