@@ -81,12 +81,12 @@ func (s *Store) check(r budget.Reservation, spans []budget.Span, now time.Time) 
 		if overflow {
 			return budget.Decision{}, budget.ErrOverflow
 		}
-		excess := b.Settled + b.Pending + amount - b.Max
-		if excess <= 0 && !b.Latched {
+		need := b.Settled + b.Pending + amount
+		if need <= b.Max && !b.Latched {
 			continue
 		}
-		if amount <= b.Max {
-			b.ResetAfter = a.wait(line.Window, spans[i], now, excess)
+		if amount <= b.Max { // so Max is not negative, and the difference does not wrap
+			b.ResetAfter = a.wait(line.Window, spans[i], now, need-b.Max)
 		}
 		if line.Observe {
 			d.Observed = append(d.Observed, budget.Denial{Line: i, Balance: b})

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -56,6 +57,12 @@ var reserveRules = []rule{
 	{"ReserveZeroMaxDenies", "a Max of zero denies every amount: zero is not unlimited", func(s *subject) {
 		s.refuse(1, line("a", budget.Monthly, 0))
 	}},
+	{"ReserveNegativeMaxDenies", "a Max below zero denies too, the lowest of all included: the room that is left must not wrap", func(s *subject) {
+		for _, lowest := range []int64{-1, math.MinInt64} {
+			s.refuse(0, line("a", budget.Monthly, lowest))
+			s.refuse(5, line("a", budget.Monthly, lowest))
+		}
+	}},
 	{"ReserveWithoutLinesIsAdmitted", "a call that no limit matches is admitted and remembered", func(s *subject) {
 		r := s.reserve(5)
 		e, found := s.entry(r.ID)
@@ -64,7 +71,7 @@ var reserveRules = []rule{
 		s.settle(r, 3)
 	}},
 	{"ReserveReplayChangesNothing", "the same reservation again is admitted as Replayed and adds nothing: its first reply may have been lost", func(s *subject) {
-		l := line("a", budget.Daily, 10)
+		l := line("a", budget.Daily, 100)
 		r := s.hold(6, l)
 		first := s.admit(r)
 		s.clock.Advance(time.Minute)
@@ -126,12 +133,14 @@ var reserveRules = []rule{
 		l := line("a", budget.Daily, 10)
 		_, err := s.store.Reserve(s.ctx, s.hold(-5, l))
 		require.ErrorIs(s.t, err, budget.ErrInvalidCharge)
-		for _, unit := range []budget.Unit{0, budget.NumUnits, 255} {
-			bad := l
-			bad.Unit = unit
+		for _, bad := range unitless(l) {
 			_, err := s.store.Reserve(s.ctx, s.hold(1, bad))
-			require.Error(s.t, err)
+			require.ErrorIs(s.t, err, budget.ErrInvalidCharge)
 		}
+		unused := s.hold(1, l)
+		unused.Charge[0] = 1
+		_, err = s.store.Reserve(s.ctx, unused)
+		require.ErrorIs(s.t, err, budget.ErrInvalidCharge)
 		s.stands(l, 0, 0)
 		require.Empty(s.t, s.all())
 	}},
@@ -144,6 +153,15 @@ var reserveRules = []rule{
 		require.Equal(s.t, [4]int64{0, 10, 0, 8}, [4]int64{int64(d.Observed[0].Line), d.Observed[0].Max, d.Observed[0].Settled, d.Observed[0].Pending})
 		s.stands(l, 0, 16)
 	}},
+}
+
+// unitless returns a line in each form that counts in no unit.
+func unitless(l budget.Line) (bad []budget.Line) {
+	for _, unit := range []budget.Unit{0, budget.NumUnits, 255} {
+		l.Unit = unit
+		bad = append(bad, l)
+	}
+	return bad
 }
 
 // conflicts asserts that an id in use can't be reserved again in a changed form.

@@ -134,11 +134,20 @@ var settleRules = []rule{
 		e, _ := s.entry(r.ID)
 		require.True(s.t, e.Estimated)
 	}},
-	{"SettleRejectsNegativeAmounts", "a negative settlement would print money", func(s *subject) {
+	{"SettleRejectsInvalidCharges", "a negative settlement would print money, of a reservation as of an orphan, and a line without a unit counts nothing", func(s *subject) {
 		l := line("a", budget.Daily, 100)
 		r := s.reserve(10, l)
-		_, err := s.store.Settle(s.ctx, s.settlement(r, -1))
-		require.ErrorIs(s.t, err, budget.ErrInvalidCharge)
+		for _, held := range []budget.Reservation{r, s.hold(10, l)} {
+			_, err := s.store.Settle(s.ctx, s.settlement(held, -1))
+			require.ErrorIs(s.t, err, budget.ErrInvalidCharge)
+			for _, bad := range unitless(l) {
+				st := s.settlement(held, 1)
+				st.Lines = []budget.Line{bad}
+				_, err := s.store.Settle(s.ctx, st)
+				require.ErrorIs(s.t, err, budget.ErrInvalidCharge)
+			}
+		}
+		require.Len(s.t, s.all(), 1)
 		s.stands(l, 0, 10)
 	}},
 }

@@ -28,7 +28,7 @@ type Harness struct {
 	Wipe func(t *testing.T, store budget.Store)
 	// Seeds and Steps are the size of the random run against the model. Zero stands for 20 seeds of 2,000 steps.
 	Seeds, Steps int
-	// Workers is how many goroutines compete in the concurrent subtests. Zero stands for 8.
+	// Workers is how many goroutines compete in the concurrent subtests. Zero stands for 32.
 	Workers int
 }
 
@@ -78,7 +78,7 @@ func Run(t *testing.T, h Harness) {
 		h.Steps = 2000
 	}
 	if h.Workers == 0 {
-		h.Workers = 8
+		h.Workers = 32
 	}
 	for _, r := range slices.Concat(reserveRules, settleRules, voidRules, correctRules, expireRules, windowRules, rollingRules, markRules,
 		latchRules, overrideRules, killRules, entryRules, hostileRules, overflowRules, lifecycleRules, concurrentRules, randomRules) {

@@ -1,0 +1,139 @@
+package memstore
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// aged returns a store with a retention of an hour, and the function that moves its clock.
+func aged(t *testing.T) (*Store, func(time.Duration)) {
+	now := time.Date(2026, 3, 10, 12, 30, 0, 0, time.UTC)
+	s := New(func(o *Options) {
+		o.Clock = func() time.Time { return now }
+		o.Retention = time.Hour
+	})
+	t.Cleanup(func() { _ = s.Close() })
+	return s, func(d time.Duration) { now = now.Add(d) }
+}
+
+func calls(n int64) (c budget.Charge) {
+	c[budget.UnitCalls] = n
+	return c
+}
+
+func reserve(t *testing.T, s *Store, w budget.Window, ttl time.Duration) budget.Reservation {
+	line := budget.Line{Account: budget.Key{1}, Unit: budget.UnitCalls, Window: w, Max: 1 << 40}
+	r := budget.Reservation{ID: budget.NewID(), Charge: calls(1), Lines: []budget.Line{line}, TTL: ttl}
+	d, err := s.Reserve(t.Context(), r)
+	require.NoError(t, err)
+	require.True(t, d.Admitted)
+	return r
+}
+
+func settle(t *testing.T, s *Store, r budget.Reservation) {
+	_, err := s.Settle(t.Context(), budget.Settlement{ID: r.ID, Actual: calls(1), Lines: r.Lines})
+	require.NoError(t, err)
+}
+
+func sweep(t *testing.T, s *Store) {
+	_, err := s.Expire(t.Context(), 1000)
+	require.NoError(t, err)
+}
+
+// What is resolved is forgotten a retention later and not earlier, and what its window held with it, so that a process
+// that runs for months does not grow.
+func TestForgetsWhatIsPastTheRetention(t *testing.T) {
+	s, advance := aged(t)
+	for range 50 {
+		settle(t, s, reserve(t, s, budget.Hourly, time.Minute))
+	}
+	advance(time.Hour - time.Nanosecond)
+	sweep(t, s)
+	require.Len(t, s.entries, 50)
+	advance(time.Nanosecond)
+	sweep(t, s)
+	require.Empty(t, s.entries)
+	require.Len(t, s.accounts, 1, "the bucket's window ended half an hour ago")
+	advance(time.Hour)
+	sweep(t, s)
+	require.Empty(t, s.accounts)
+	require.Empty(t, s.expiries)
+	require.Empty(t, s.old)
+}
+
+// A store that is never swept forgets as it goes.
+func TestForgetsWithoutExpire(t *testing.T) {
+	s, advance := aged(t)
+	for range 1000 {
+		settle(t, s, reserve(t, s, budget.Hourly, time.Minute))
+		advance(time.Minute)
+	}
+	require.LessOrEqual(t, len(s.entries), 62)
+	require.LessOrEqual(t, len(s.old), 62)
+}
+
+// Pending reservations, and spend that a lifetime limit counts, are never forgotten.
+func TestRemembersWhatStillCounts(t *testing.T) {
+	s, advance := aged(t)
+	settle(t, s, reserve(t, s, budget.Lifetime, time.Minute))
+	pending := reserve(t, s, budget.Lifetime, 1000*time.Hour)
+	advance(500 * time.Hour)
+	sweep(t, s)
+	b, err := s.Balances(t.Context(), pending.Lines)
+	require.NoError(t, err)
+	require.Equal(t, [2]int64{1, 1}, [2]int64{b[0].Settled, b[0].Pending})
+	require.Len(t, s.entries, 1)
+	settle(t, s, pending)
+}
+
+// An old entry whose bucket is gone can be corrected without bringing the bucket back with half of its sum.
+func TestCorrectAfterTheWindowIsForgotten(t *testing.T) {
+	s, advance := aged(t)
+	r := reserve(t, s, budget.Hourly, 1000*time.Hour)
+	settle(t, s, reserve(t, s, budget.Hourly, time.Minute))
+	advance(10 * time.Hour)
+	settle(t, s, r)
+	sweep(t, s)
+	_, err := s.Correct(t.Context(), r.ID, calls(0))
+	require.NoError(t, err)
+	for _, a := range s.accounts {
+		for _, b := range a.buckets {
+			require.GreaterOrEqual(t, b.settled, int64(0))
+		}
+	}
+}
+
+// Latches, overrides and reported marks keep an account that has no spend left.
+func TestSweepKeepsAccountsWithSomethingToSay(t *testing.T) {
+	s, advance := aged(t)
+	require.NoError(t, s.Override(t.Context(), budget.Key{2}, &budget.Override{Max: 5, Until: s.clock().Add(3 * time.Hour)}))
+	advance(2 * time.Hour)
+	sweep(t, s)
+	require.Len(t, s.accounts, 1)
+	advance(time.Hour)
+	sweep(t, s)
+	require.Empty(t, s.accounts)
+}
+
+func TestDeadlinesComeInOrder(t *testing.T) {
+	random := rand.New(rand.NewPCG(5, 6))
+	var h deadlines
+	var want, got []int64
+	for range 2000 {
+		at := random.Int64N(500)
+		h.push(deadline{at: at})
+		want = append(want, at)
+	}
+	for h.due(time.Unix(0, 500)) {
+		got = append(got, h.pop().at)
+	}
+	slices.Sort(want)
+	require.Equal(t, want, got)
+	require.False(t, h.due(time.Unix(0, 500)))
+}

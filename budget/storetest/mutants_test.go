@@ -1,0 +1,368 @@
+package storetest_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
+)
+
+const random = "RandomStepsAgreeWithTheModel"
+
+// mutants are stores with one promise broken each, and the rules that must notice.
+var mutants = map[string]struct {
+	rules []string
+	spoil func(*broken, *storetest.Clock)
+}{
+	"checks first and spends later": {[]string{"ConcurrentReservesStayWithinTheLimit"}, func(b *broken, _ *storetest.Clock) {
+		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+			all, err := b.Store.Balances(ctx, r.Lines)
+			if err != nil {
+				return budget.Decision{}, err
+			}
+			for i, l := range r.Lines {
+				if all[i].Settled+all[i].Pending+r.Charge[l.Unit] > l.Max {
+					return budget.Decision{Denied: &budget.Denial{Line: i, Balance: all[i]}}, nil
+				}
+			}
+			runtime.Gosched()
+			return b.Store.Reserve(ctx, unlimited(r))
+		}
+	}},
+	"leaves what it added before it met a full line": {[]string{"ReserveIsAllOrNothing"}, func(b *broken, _ *storetest.Clock) {
+		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+			d, err := b.Store.Reserve(ctx, r)
+			if d.Denied != nil {
+				part := r
+				part.ID, part.Lines = budget.NewID(), r.Lines[:d.Denied.Line]
+				_, _ = b.Store.Reserve(ctx, part)
+			}
+			return d, err
+		}
+	}},
+	"names the last full line": {[]string{"ReserveNamesTheFirstLineWithoutRoom", random}, func(b *broken, _ *storetest.Clock) {
+		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+			back := r
+			back.Lines = slices.Clone(r.Lines)
+			slices.Reverse(back.Lines)
+			if d, err := b.Store.Reserve(ctx, back); err != nil || d.Denied == nil {
+				return d, err
+			} else {
+				d.Denied.Line = len(r.Lines) - 1 - d.Denied.Line
+				return d, nil
+			}
+		}
+	}},
+	"remembers refused ids": {[]string{"ReserveMayBeRepeatedAfterARefusal", "ReserveIsAllOrNothing"}, func(b *broken, _ *storetest.Clock) {
+		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+			d, err := b.Store.Reserve(ctx, r)
+			if d.Denied != nil {
+				_ = b.Store.Void(ctx, r.ID, r.Owner)
+			}
+			return d, err
+		}
+	}},
+	"adds a replay again": {[]string{"ReserveReplayChangesNothing", "ConcurrentReplaysAreAdmittedOnce", random}, func(b *broken, _ *storetest.Clock) {
+		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+			d, err := b.Store.Reserve(ctx, r)
+			if d.Replayed {
+				twice := r
+				twice.ID = budget.NewID()
+				_, _ = b.Store.Reserve(ctx, twice)
+			}
+			return d, err
+		}
+	}},
+	"admits another owner's replay": {[]string{"ReserveOfAnotherOwnerConflicts"}, func(b *broken, _ *storetest.Clock) {
+		var mu sync.Mutex
+		first := make(map[budget.ID]budget.Key)
+		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+			mu.Lock()
+			owner, known := first[r.ID]
+			if !known {
+				first[r.ID] = r.Owner
+			}
+			mu.Unlock()
+			if known {
+				r.Owner = owner
+			}
+			return b.Store.Reserve(ctx, r)
+		}
+	}},
+	"keeps the caller's tags": {[]string{"KillKeepsNothingOfTheCallers"}, func(b *broken, _ *storetest.Clock) {
+		var tags map[string]string
+		b.kill = func(ctx context.Context, k budget.Kill) error {
+			tags = k.Scope.Tags
+			return b.Store.Kill(ctx, k)
+		}
+		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+			_ = b.Store.Revive(ctx, budget.Scope{Tags: map[string]string{"team": "core"}})
+			_ = b.Store.Kill(ctx, budget.Kill{Scope: budget.Scope{Tags: tags}})
+			return b.Store.Reserve(ctx, r)
+		}
+	}},
+	"refuses for observe-only lines": {[]string{"ObserveLinesRefuseNothing", random}, func(b *broken, _ *storetest.Clock) {
+		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+			return b.Store.Reserve(ctx, changed(r, func(l *budget.Line) { l.Observe = false }))
+		}
+	}},
+	"does not book observe-only lines": {[]string{"ReserveAddsToPendingInEveryLine"}, func(b *broken, _ *storetest.Clock) {
+		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+			r.Lines = slices.DeleteFunc(slices.Clone(r.Lines), func(l budget.Line) bool { return l.Observe })
+			return b.Store.Reserve(ctx, r)
+		}
+	}},
+	"lets sums wrap": {[]string{"OverflowIsAnError", "OverflowAcrossBucketsIsAnError"}, func(b *broken, _ *storetest.Clock) {
+		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+			d, err := b.Store.Reserve(ctx, r)
+			if errors.Is(err, budget.ErrOverflow) {
+				return budget.Decision{Admitted: true, ExpiresAt: time.Unix(0, math.MaxInt64)}, nil
+			}
+			return d, err
+		}
+	}},
+	"settles twice": {[]string{"SettleReplayChangesNothing", random}, func(b *broken, _ *storetest.Clock) {
+		b.settle = func(ctx context.Context, s budget.Settlement) (budget.Posting, error) {
+			p, err := b.Store.Settle(ctx, s)
+			if p.Replayed {
+				b.again(ctx, s)
+			}
+			return p, err
+		}
+	}},
+	"lets the last settlement win": {[]string{"SettleWithAnotherAmountKeepsTheFirst", random}, func(b *broken, _ *storetest.Clock) {
+		b.settle = func(ctx context.Context, s budget.Settlement) (budget.Posting, error) {
+			p, err := b.Store.Settle(ctx, s)
+			if errors.Is(err, budget.ErrResolved) {
+				return b.Store.Correct(ctx, s.ID, s.Actual)
+			}
+			return p, err
+		}
+	}},
+	"clamps a settlement at Max": {[]string{"SettleIsNeverClamped"}, func(b *broken, _ *storetest.Clock) {
+		b.settle = func(ctx context.Context, s budget.Settlement) (budget.Posting, error) {
+			all, err := b.Store.Balances(ctx, s.Lines)
+			if err != nil {
+				return budget.Posting{}, err
+			}
+			for i, l := range s.Lines {
+				s.Actual[l.Unit] = min(s.Actual[l.Unit], l.Max-all[i].Settled)
+			}
+			return b.Store.Settle(ctx, s)
+		}
+	}},
+	"settles in the window of now": {[]string{"SettleBooksWhereItWasReserved", "RollingSettlesWhereItWasReserved", random}, func(b *broken, _ *storetest.Clock) {
+		b.settle = func(ctx context.Context, s budget.Settlement) (budget.Posting, error) {
+			voided := b.Store.Void(ctx, s.ID, s.Owner) == nil
+			p, err := b.Store.Settle(ctx, s)
+			if voided && err == nil {
+				p.From = budget.Pending
+			}
+			return p, err
+		}
+	}},
+	"drops orphan spend": {[]string{"SettleOfAnUnknownIDIsPostedAsOrphan", "SettleOfAVoidedIDIsPostedAsOrphan", "SettleOfATombstoneIsPostedAsOrphan"}, func(b *broken, _ *storetest.Clock) {
+		b.settle = func(ctx context.Context, s budget.Settlement) (budget.Posting, error) {
+			if e, found := b.find(ctx, s.ID); !found || e.State == budget.Voided {
+				return budget.Posting{From: e.State}, nil
+			}
+			return b.Store.Settle(ctx, s)
+		}
+	}},
+	"drops late settlements": {[]string{"SettleOfAnExpiredIDRefunds", "SettleOfAnExpiredIDPostsTheExtra"}, func(b *broken, _ *storetest.Clock) {
+		b.settle = func(ctx context.Context, s budget.Settlement) (budget.Posting, error) {
+			if e, _ := b.find(ctx, s.ID); e.State == budget.Expired {
+				return budget.Posting{From: budget.Expired}, nil
+			}
+			return b.Store.Settle(ctx, s)
+		}
+	}},
+	"settles for any owner": {[]string{"SettleOfAnotherOwnerConflicts", random}, func(b *broken, _ *storetest.Clock) {
+		b.settle = func(ctx context.Context, s budget.Settlement) (budget.Posting, error) {
+			p, err := b.Store.Settle(ctx, s)
+			if errors.Is(err, budget.ErrIDConflict) {
+				return budget.Posting{From: budget.Pending}, nil
+			}
+			return p, err
+		}
+	}},
+	"reports a mark twice": {[]string{"MarksAreReportedOnceAWindow", "MarksAreNotRearmedByACorrection", random}, func(b *broken, _ *storetest.Clock) {
+		b.settle = func(ctx context.Context, s budget.Settlement) (budget.Posting, error) {
+			p, err := b.Store.Settle(ctx, s)
+			if err != nil || p.Replayed {
+				return p, err
+			}
+			all, err := b.Store.Balances(ctx, s.Lines)
+			p.Crossed = nil
+			for i, l := range s.Lines {
+				for m, mark := range l.Marks {
+					if all[i].Settled >= mark {
+						p.Crossed = append(p.Crossed, budget.Crossing{Line: i, Mark: m, Settled: all[i].Settled})
+					}
+				}
+			}
+			return p, err
+		}
+	}},
+	"leaves no tombstone": {[]string{"VoidOfAnUnknownIDLeavesATombstone", random}, func(b *broken, _ *storetest.Clock) {
+		b.void = func(ctx context.Context, id budget.ID, owner budget.Key) error {
+			if _, found := b.find(ctx, id); !found {
+				return ctx.Err()
+			}
+			return b.Store.Void(ctx, id, owner)
+		}
+	}},
+	"voids what was settled": {[]string{"VoidOfASettledOrExpiredIDIsRefused", random}, func(b *broken, _ *storetest.Clock) {
+		b.void = func(ctx context.Context, id budget.ID, owner budget.Key) error {
+			err := b.Store.Void(ctx, id, owner)
+			if errors.Is(err, budget.ErrResolved) {
+				_, err = b.Store.Correct(ctx, id, budget.Charge{})
+			}
+			return err
+		}
+	}},
+	"adds a correction again": {[]string{"CorrectIsIdempotent", random}, func(b *broken, _ *storetest.Clock) {
+		memory := watch(b)
+		b.correct = func(ctx context.Context, id budget.ID, actual budget.Charge) (budget.Posting, error) {
+			p, err := b.Store.Correct(ctx, id, actual)
+			if p.Replayed {
+				b.again(ctx, budget.Settlement{Actual: actual, Lines: memory.of(id)})
+			}
+			return p, err
+		}
+	}},
+	"releases on expiry": {[]string{"ExpireCharges", random}, func(b *broken, _ *storetest.Clock) {
+		b.expire = func(ctx context.Context, n int) (int, error) {
+			n, err := b.Store.Expire(ctx, n)
+			expired, _ := b.Store.Entries(ctx, budget.Query{State: budget.Expired, Max: 10_000})
+			for _, e := range expired {
+				_, _ = b.Store.Correct(ctx, e.ID, budget.Charge{})
+			}
+			return n, err
+		}
+	}},
+	"expires without bound": {[]string{"ExpireIsBounded", "ExpireOfNoneChargesNone"}, func(b *broken, _ *storetest.Clock) {
+		b.expire = func(ctx context.Context, _ int) (int, error) { return b.Store.Expire(ctx, 1000) }
+	}},
+	"never ends an override": {[]string{"OverrideRaises", random}, func(b *broken, _ *storetest.Clock) {
+		b.override = func(ctx context.Context, k budget.Key, o *budget.Override) error {
+			if o != nil {
+				o = &budget.Override{Max: o.Max, Until: time.Unix(0, math.MaxInt64)}
+			}
+			return b.Store.Override(ctx, k, o)
+		}
+	}},
+	"latches for tentative refusals": {[]string{"LatchIsNotSetByTentativeRefusals", random}, func(b *broken, _ *storetest.Clock) {
+		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+			r.Tentative = false
+			return b.Store.Reserve(ctx, r)
+		}
+	}},
+	"never latches": {[]string{"LatchRefusesWhatWouldFit", random}, func(b *broken, _ *storetest.Clock) {
+		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+			return b.Store.Reserve(ctx, changed(r, func(l *budget.Line) { l.Latch = false }))
+		}
+	}},
+	"never unlatches": {[]string{"LatchIsOpenedByUnlatch", random}, func(b *broken, _ *storetest.Clock) {
+		b.unlatch = func(ctx context.Context, _ []budget.Key) error { return ctx.Err() }
+	}},
+	"looks at kill flags once": {[]string{"KillRefusesItsScope", "ConcurrentKillIsFinal"}, func(b *broken, _ *storetest.Clock) {
+		var asked sync.Once
+		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+			first := false
+			asked.Do(func() { first = true })
+			if !first {
+				r.Dims = nil
+			}
+			return b.Store.Reserve(ctx, r)
+		}
+	}},
+	"kills by any one value": {[]string{"KillNeedsAllOfItsValues"}, func(b *broken, _ *storetest.Clock) {
+		b.kill = func(ctx context.Context, k budget.Kill) error {
+			if k.Scope.Principal != "" && k.Scope.Tags != nil {
+				k.Scope.Tags = nil
+			}
+			return b.Store.Kill(ctx, k)
+		}
+	}},
+	"revives everything": {[]string{"ReviveRemovesExactlyItsFlag", random}, func(b *broken, _ *storetest.Clock) {
+		b.revive = func(ctx context.Context, _ budget.Scope) error {
+			all, err := b.Store.Kills(ctx)
+			for _, k := range all {
+				_ = b.Store.Revive(ctx, k.Scope)
+			}
+			return err
+		}
+	}},
+	"counts a rolling window by the clock": {[]string{"RollingHoldsInEveryInterval", "RollingCountsBackFromNow", random}, func(b *broken, _ *storetest.Clock) {
+		tumble := func(l *budget.Line) {
+			if l.Window == budget.Rolling(time.Hour) {
+				l.Window = budget.Hourly
+			}
+		}
+		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+			return b.Store.Reserve(ctx, changed(r, tumble))
+		}
+		b.balances = func(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
+			return b.Store.Balances(ctx, changed(budget.Reservation{Lines: lines}, tumble).Lines)
+		}
+	}},
+	"forgets when the clock goes back": {[]string{"WindowOfAClockThatWentBackIsNotReset"}, func(b *broken, clock *storetest.Clock) {
+		var latest time.Time
+		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+			now := clock.Now()
+			if now.Before(latest) {
+				r = unlimited(r)
+			}
+			latest = now
+			return b.Store.Reserve(ctx, r)
+		}
+	}},
+	"ignores what entries are selected by": {[]string{"EntriesAreSelected"}, func(b *broken, _ *storetest.Clock) {
+		b.entries = func(ctx context.Context, q budget.Query) ([]budget.Entry, error) {
+			return b.Store.Entries(ctx, budget.Query{After: q.After, Max: q.Max})
+		}
+	}},
+	"ignores cancelled contexts": {[]string{"ACancelledContextChangesNothing"}, func(b *broken, _ *storetest.Clock) {
+		b.void = func(ctx context.Context, id budget.ID, owner budget.Key) error {
+			return b.Store.Void(context.WithoutCancel(ctx), id, owner)
+		}
+	}},
+	"answers after Close": {[]string{"AClosedStoreAnswersNothing"}, func(b *broken, _ *storetest.Clock) {
+		b.close = func() error { return nil }
+	}},
+}
+
+// changed returns a reservation with changed copies of its lines.
+func changed(r budget.Reservation, change func(*budget.Line)) budget.Reservation {
+	r.Lines = slices.Clone(r.Lines)
+	for i := range r.Lines {
+		change(&r.Lines[i])
+	}
+	return r
+}
+
+func unlimited(r budget.Reservation) budget.Reservation {
+	return changed(r, func(l *budget.Line) { l.Max = math.MaxInt64 })
+}
+
+// again posts a settlement once more, under an id of its own.
+func (b *broken) again(ctx context.Context, s budget.Settlement) {
+	s.ID = budget.NewID()
+	_, _ = b.Store.Settle(ctx, s)
+}
+
+func (b *broken) find(ctx context.Context, id budget.ID) (budget.Entry, bool) {
+	all, _ := b.Store.Entries(ctx, budget.Query{Max: 10_000})
+	i := slices.IndexFunc(all, func(e budget.Entry) bool { return e.ID == id })
+	if i < 0 {
+		return budget.Entry{}, false
+	}
+	return all[i], true
+}
