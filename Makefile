@@ -43,7 +43,7 @@ headline:
 ## bench: the figures of the README, each against its baseline in the same run
 bench:
 	go test -run '^$$' -bench 'BenchmarkConverse' -benchmem ./bedrockguard
-	go test -run '^$$' -bench 'BenchmarkLedger' -benchmem ./budget/memstore
+	go test -run '^$$' -bench 'BenchmarkLedger' -benchmem ./budget
 	cd budget/sqlitestore && go test -run '^$$' -bench . -benchmem .
 
 ## fuzz: a minute for each parser
