@@ -107,7 +107,7 @@ func reachable(policy budget.Policy, models *catalog.Catalog) error {
 
 // detached returns a context that survives the caller's cancel, for the time that a settlement may take.
 func (g *Guard) detached(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), g.opts.SettleTimeout)
+	return detach(ctx, g.opts.SettleTimeout)
 }
 
 // identity remembers the caller's principal once it was found out. Failures are not remembered.

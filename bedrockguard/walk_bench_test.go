@@ -1,0 +1,27 @@
+package bedrockguard
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
+)
+
+// BenchmarkAskOfConverse is the one part of the guard's work that sees each message: it looks for images, documents and
+// cache points, and never at text.
+func BenchmarkAskOfConverse(b *testing.B) {
+	for _, turns := range []int{10, 100} {
+		b.Run(fmt.Sprint(turns), func(b *testing.B) {
+			var p converseParts
+			for range 2 * turns {
+				p.Messages = append(p.Messages, types.Message{Content: []types.ContentBlock{&types.ContentBlockMemberText{Value: "text"}}})
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := askOfConverse(p); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
