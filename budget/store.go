@@ -182,8 +182,9 @@ type Query struct {
 //
 //   - Reserve of a new id: if a kill flag holds, or any line that is not Observe has settled + pending + amount > Max,
 //     it is refused and nothing changes (but the latch of a line with Latch, unless Tentative). Otherwise the amount is
-//     added to pending in every line, Observe ones included. Kill flags are looked at first. Of an id that is pending with the same Owner, Charge and accounts:
-//     admitted again as Replayed, changing nothing; otherwise ErrIDConflict. Of a resolved id: ErrResolved.
+//     added to pending in every line, Observe ones included. Of a resolved id: ErrResolved. Of an id that is pending with
+//     another Owner, Charge or accounts: ErrIDConflict; with the same: refused if a kill flag holds by now, else admitted
+//     again as Replayed, changing nothing. The order is: the id, kill flags, room.
 //   - Settle takes a pending reservation out of pending and posts Actual to the buckets in which it was reserved, however
 //     far that goes beyond Max: the truth is never clamped. Of an id settled before: Replayed when Actual is the same, else
 //     ErrResolved, and the first one stands. Of an expired id: posts the difference and becomes Settled. Of a voided or

@@ -92,21 +92,28 @@ func TestRemembersWhatStillCounts(t *testing.T) {
 	settle(t, s, pending)
 }
 
-// An old entry whose bucket is gone can be corrected without bringing the bucket back with half of its sum.
+// A bucket with something pending outlives its window by any length of time, and takes the settlement.
+func TestRemembersTheWindowOfALatePending(t *testing.T) {
+	s, advance := aged(t)
+	r := reserve(t, s, budget.Hourly, 1000*time.Hour)
+	advance(10 * time.Hour)
+	sweep(t, s)
+	settle(t, s, r)
+	k := s.entries[r.ID].lines[0].find()
+	require.NotNil(t, k)
+	require.Equal(t, [2]int64{1, 0}, [2]int64{k.settled, k.pending})
+}
+
+// An entry whose bucket is forgotten can be corrected without bringing the bucket back with a part of its sum.
 func TestCorrectAfterTheWindowIsForgotten(t *testing.T) {
 	s, advance := aged(t)
 	r := reserve(t, s, budget.Hourly, 1000*time.Hour)
-	settle(t, s, reserve(t, s, budget.Hourly, time.Minute))
 	advance(10 * time.Hour)
 	settle(t, s, r)
 	sweep(t, s)
 	_, err := s.Correct(t.Context(), r.ID, calls(0))
 	require.NoError(t, err)
-	for _, a := range s.accounts {
-		for _, b := range a.buckets {
-			require.GreaterOrEqual(t, b.settled, int64(0))
-		}
-	}
+	require.Nil(t, s.entries[r.ID].lines[0].find())
 }
 
 // Latches, overrides and reported marks keep an account that has no spend left.

@@ -80,11 +80,11 @@ var concurrentRules = []rule{
 		if s.h.Reopen != nil {
 			stores = append(stores, s.reopen())
 		}
-		var killed, late, admitted atomic.Int64
+		var killed, late, admitted, asked atomic.Int64
 		var workers sync.WaitGroup
 		for w := range s.h.Workers {
 			workers.Go(func() {
-				for n := 0; n < 20; {
+				for n := 0; n < 20; asked.Add(1) {
 					after := killed.Load() == 1
 					r := s.hold(1, line("a", budget.Lifetime, 1<<40))
 					r.Dims = call.Dims()
@@ -103,7 +103,7 @@ var concurrentRules = []rule{
 			})
 		}
 		workers.Go(func() {
-			for admitted.Load() < 50 {
+			for admitted.Load() < 50 && asked.Load() < 100_000 { // a store that refuses everything must not hang the suite
 				runtime.Gosched()
 			}
 			if err := s.store.Kill(s.ctx, budget.Kill{Scope: budget.Scope{Workflow: call.Workflow}, Reason: "stop"}); err != nil {
@@ -112,6 +112,7 @@ var concurrentRules = []rule{
 			killed.Store(1)
 		})
 		workers.Wait()
+		require.GreaterOrEqual(s.t, admitted.Load(), int64(50), "admitted before Kill")
 		require.Zero(s.t, late.Load(), "admitted after Kill returned")
 	}},
 }

@@ -96,12 +96,17 @@ var mutants = map[string]struct {
 		}
 	}},
 	"keeps the caller's tags": {[]string{"KillKeepsNothingOfTheCallers"}, func(b *broken, _ *storetest.Clock) {
+		var mu sync.Mutex
 		var tags map[string]string
 		b.kill = func(ctx context.Context, k budget.Kill) error {
+			mu.Lock()
+			defer mu.Unlock()
 			tags = k.Scope.Tags
 			return b.Store.Kill(ctx, k)
 		}
 		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			_ = b.Store.Revive(ctx, budget.Scope{Tags: map[string]string{"team": "core"}})
 			_ = b.Store.Kill(ctx, budget.Kill{Scope: budget.Scope{Tags: tags}})
 			return b.Store.Reserve(ctx, r)
@@ -314,8 +319,11 @@ var mutants = map[string]struct {
 		}
 	}},
 	"forgets when the clock goes back": {[]string{"WindowOfAClockThatWentBackIsNotReset"}, func(b *broken, clock *storetest.Clock) {
+		var mu sync.Mutex
 		var latest time.Time
 		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			now := clock.Now()
 			if now.Before(latest) {
 				r = unlimited(r)

@@ -1,0 +1,191 @@
+package storetest_test
+
+import (
+	"context"
+	"sync"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
+)
+
+// broken is a store that works, with single steps replaced. A nil field is the step of the store inside. It refuses what
+// is invalid as a store does, before a replaced step sees it.
+type broken struct {
+	budget.Store
+	unchecked bool // takes what is invalid
+
+	reserve  func(context.Context, budget.Reservation) (budget.Decision, error)
+	settle   func(context.Context, budget.Settlement) (budget.Posting, error)
+	void     func(context.Context, budget.ID, budget.Key) error
+	correct  func(context.Context, budget.ID, budget.Charge) (budget.Posting, error)
+	expire   func(context.Context, int) (int, error)
+	balances func(context.Context, []budget.Line) ([]budget.Balance, error)
+	override func(context.Context, budget.Key, *budget.Override) error
+	unlatch  func(context.Context, []budget.Key) error
+	kill     func(context.Context, budget.Kill) error
+	revive   func(context.Context, budget.Scope) error
+	entries  func(context.Context, budget.Query) ([]budget.Entry, error)
+	close    func() error
+	other    func() budget.Store // another handle on the ledger
+	wipe     func() error        // loses the ledger
+}
+
+// either returns the replacement, or the step itself if there is none.
+func either[F any](replaced bool, replacement, step F) F {
+	if replaced {
+		return replacement
+	}
+	return step
+}
+
+func (b *broken) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+	if err := r.Validate(); err != nil && !b.unchecked {
+		return budget.Decision{}, err
+	}
+	return either(b.reserve != nil, b.reserve, b.Store.Reserve)(ctx, r)
+}
+
+func (b *broken) Settle(ctx context.Context, s budget.Settlement) (budget.Posting, error) {
+	if err := s.Validate(); err != nil && !b.unchecked {
+		return budget.Posting{}, err
+	}
+	return either(b.settle != nil, b.settle, b.Store.Settle)(ctx, s)
+}
+
+func (b *broken) Void(ctx context.Context, id budget.ID, owner budget.Key) error {
+	return either(b.void != nil, b.void, b.Store.Void)(ctx, id, owner)
+}
+
+func (b *broken) Correct(ctx context.Context, id budget.ID, c budget.Charge) (budget.Posting, error) {
+	return either(b.correct != nil, b.correct, b.Store.Correct)(ctx, id, c)
+}
+
+func (b *broken) Expire(ctx context.Context, n int) (int, error) {
+	return either(b.expire != nil, b.expire, b.Store.Expire)(ctx, n)
+}
+
+func (b *broken) Balances(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
+	return either(b.balances != nil, b.balances, b.Store.Balances)(ctx, lines)
+}
+
+func (b *broken) Override(ctx context.Context, k budget.Key, o *budget.Override) error {
+	return either(b.override != nil, b.override, b.Store.Override)(ctx, k, o)
+}
+
+func (b *broken) Unlatch(ctx context.Context, keys []budget.Key) error {
+	return either(b.unlatch != nil, b.unlatch, b.Store.Unlatch)(ctx, keys)
+}
+
+func (b *broken) Kill(ctx context.Context, k budget.Kill) error {
+	return either(b.kill != nil, b.kill, b.Store.Kill)(ctx, k)
+}
+
+func (b *broken) Revive(ctx context.Context, s budget.Scope) error {
+	return either(b.revive != nil, b.revive, b.Store.Revive)(ctx, s)
+}
+
+func (b *broken) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, error) {
+	return either(b.entries != nil, b.entries, b.Store.Entries)(ctx, q)
+}
+
+func (b *broken) Close() error { return either(b.close != nil, b.close, b.Store.Close)() }
+
+// memory is what a broken store remembers of where its reservations are booked.
+type memory struct {
+	mu    sync.Mutex
+	lines map[budget.ID][]budget.Line
+}
+
+// watch makes a store remember the reservations that it admits from now on.
+func watch(b *broken) *memory {
+	m := &memory{lines: make(map[budget.ID][]budget.Line)}
+	step := either(b.reserve != nil, b.reserve, b.Store.Reserve)
+	b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+		d, err := step(ctx, r)
+		if d.Admitted {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.lines[r.ID] = r.Lines
+		}
+		return d, err
+	}
+	return m
+}
+
+// of returns the lines of a reservation, none if it is not known.
+func (m *memory) of(id budget.ID) []budget.Line {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.lines[id]
+}
+
+// lossyMutants are more stores with one promise broken each: most lose what other handles did, or what they held in memory.
+var lossyMutants = map[string]struct {
+	rules []string
+	spoil func(*broken, *storetest.Clock)
+}{
+	"counts what it refused": {[]string{"ReserveRefusesWhatDoesNotFit"}, func(b *broken, _ *storetest.Clock) {
+		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+			d, err := b.Store.Reserve(ctx, r)
+			if d.Denied != nil {
+				refused := unlimited(r)
+				refused.ID, refused.Lines = budget.NewID(), refused.Lines[d.Denied.Line:d.Denied.Line+1]
+				_, _ = b.Store.Reserve(ctx, refused)
+			}
+			return d, err
+		}
+	}},
+	"takes negative amounts": {[]string{"ReserveRejectsInvalidCharges"}, func(b *broken, _ *storetest.Clock) {
+		b.unchecked = true
+		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+			r.Charge[budget.UnitUSD] = max(r.Charge[budget.UnitUSD], 0)
+			return b.Store.Reserve(ctx, r)
+		}
+	}},
+	"does not kill all": {[]string{"KillOfTheEmptyScopeKillsAll"}, func(b *broken, _ *storetest.Clock) {
+		b.kill = func(ctx context.Context, k budget.Kill) error {
+			if len(k.Scope.Dims()) == 0 {
+				return ctx.Err()
+			}
+			return b.Store.Kill(ctx, k)
+		}
+	}},
+	"keeps the first override": {[]string{"OverrideIsReplacedAndRemoved"}, func(b *broken, _ *storetest.Clock) {
+		b.override = func(ctx context.Context, k budget.Key, o *budget.Override) error {
+			if o == nil {
+				return ctx.Err()
+			}
+			return b.Store.Override(ctx, k, o)
+		}
+	}},
+	"begins again from zero": {[]string{"AWipedStoreAnswersNothing"}, func(b *broken, clock *storetest.Clock) {
+		b.wipe = func() error {
+			b.Store = newMemstore(clock)
+			return nil
+		}
+	}},
+	"keeps its flags to itself": {[]string{"KillIsSeenByAllHandles", "ConcurrentKillIsFinal"}, func(b *broken, _ *storetest.Clock) {
+		b.other = func() budget.Store {
+			other := &broken{Store: handle{b}}
+			other.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+				r.Dims = nil
+				return b.Reserve(ctx, r)
+			}
+			return other
+		}
+	}},
+	"keeps its latches to itself": {[]string{"LatchIsSharedByAllHandles"}, func(b *broken, _ *storetest.Clock) {
+		b.other = func() budget.Store {
+			other := &broken{Store: handle{b}}
+			other.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+				var keys []budget.Key
+				for _, l := range r.Lines {
+					keys = append(keys, l.Account)
+				}
+				_ = b.Unlatch(ctx, keys)
+				return b.Reserve(ctx, r)
+			}
+			return other
+		}
+	}},
+}

@@ -1,0 +1,91 @@
+package storetest_test
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// brokenEnv names the broken store that a child process holds the suite against.
+const brokenEnv = "STORETEST_BROKEN"
+
+func newMemstore(clock *storetest.Clock) *memstore.Store {
+	return memstore.New(func(o *memstore.Options) {
+		o.Clock, o.Retention = clock.Now, storetest.Retention
+	})
+}
+
+// handle is one more on a ledger in memory: closing it leaves the others open.
+type handle struct{ budget.Store }
+
+func (handle) Close() error { return nil }
+
+// harness opens stores in memory that spoil has changed, with several handles and a memory that can be lost.
+func harness(spoil func(*broken, *storetest.Clock)) storetest.Harness {
+	return storetest.Harness{
+		Seeds: 2, Steps: 300,
+		Open: func(_ *testing.T, clock *storetest.Clock) budget.Store {
+			b := &broken{Store: newMemstore(clock)}
+			b.wipe = b.Store.Close
+			b.other = func() budget.Store { return handle{b} }
+			spoil(b, clock)
+			return b
+		},
+		Reopen: func(_ *testing.T, s budget.Store, _ *storetest.Clock) budget.Store { return s.(*broken).other() },
+		Wipe:   func(t *testing.T, s budget.Store) { require.NoError(t, s.(*broken).wipe()) },
+	}
+}
+
+func TestTheSuitePassesAStoreThatWorks(t *testing.T) {
+	storetest.Run(t, harness(func(*broken, *storetest.Clock) {}))
+}
+
+// TestSuiteOnABrokenStore fails, in the child processes of TestTheSuiteCatchesBrokenStores alone.
+func TestSuiteOnABrokenStore(t *testing.T) {
+	name, child := os.LookupEnv(brokenEnv)
+	if !child {
+		t.Skip("only in a child process")
+	}
+	m, found := mutants[name]
+	if !found {
+		m, found = lossyMutants[name]
+	}
+	require.True(t, found, "no broken store is named %q", name)
+	storetest.Run(t, harness(m.spoil))
+}
+
+func TestTheSuiteCatchesBrokenStores(t *testing.T) {
+	if _, child := os.LookupEnv(brokenEnv); child {
+		t.Skip("only in the parent process")
+	}
+	for name, m := range mutants {
+		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) { caught(t, name, m.rules) })
+	}
+	for name, m := range lossyMutants {
+		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) { caught(t, name, m.rules) })
+	}
+}
+
+// caught asserts that each of the rules fails on a broken store, and that no process dies of it.
+func caught(t *testing.T, name string, rules []string) {
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSuiteOnABrokenStore$", "-test.timeout=60s")
+	child.Env = append(os.Environ(), brokenEnv+"="+name)
+	out, err := child.CombinedOutput()
+	var failed *exec.ExitError
+	require.ErrorAs(t, err, &failed, "the suite passed a store that is broken")
+	for _, rule := range rules {
+		require.Contains(t, string(out), "--- FAIL: TestSuiteOnABrokenStore/"+rule+" ")
+	}
+	require.NotContains(t, string(out), "panic:")
+	require.NotContains(t, string(out), "WARNING: DATA RACE")
+}
