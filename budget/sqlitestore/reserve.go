@@ -96,7 +96,10 @@ func (t *tx) unbook(b booking, settled, pending int64) error {
 	if n, err := result.RowsAffected(); err != nil || n > 0 {
 		return err
 	}
-	return t.book(b, settled, 0) // an orphan, or a correction of what is past the retention
+	if settled <= 0 {
+		return nil // a refund to a bucket that is past the retention: nobody counts it any more
+	}
+	return t.book(b, settled, 0) // an orphan
 }
 
 // check finds the first line, in order, that refuses or overflows, and the observe-only ones without room. It writes

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"errors"
 	"fmt"
 )
 
@@ -68,6 +69,13 @@ func migrate(ctx context.Context, conn *sql.Conn) error {
 	default:
 		return fmt.Errorf("sqlitestore: the file has schema version %d, this library knows %d", version, schemaVersion)
 	}
+	var tables int
+	if err := conn.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_master").Scan(&tables); err != nil {
+		return err
+	}
+	if tables > 0 {
+		return errors.New("sqlitestore: the file holds a database of something else")
+	}
 	var epoch [16]byte
 	rand.Read(epoch[:]) //nolint:errcheck // never fails
 	if _, err := conn.ExecContext(ctx, schema); err != nil {
@@ -100,6 +108,7 @@ const (
 	sqlKill        = `INSERT INTO kill VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET reason = ?4, at = ?5`
 	sqlRevive      = `DELETE FROM kill WHERE key = ?`
 	sqlExpired     = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at FROM reservation WHERE state = 1 AND expires_at <= ? ORDER BY expires_at LIMIT ?`
+	sqlDue         = `SELECT EXISTS (SELECT 1 FROM reservation WHERE state = 1 AND expires_at <= ?)`
 	sqlEntries     = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at FROM reservation WHERE id > ?1 AND (?2 = 0 OR state = ?2) AND (?3 = 0 OR estimated = 1) ORDER BY id LIMIT ?4`
 	sqlForget      = `DELETE FROM reservation WHERE id IN (SELECT id FROM reservation WHERE state <> 1 AND resolved_at < ? LIMIT ?)`
 	sqlForgetSums  = `DELETE FROM bucket WHERE pending = 0 AND "end" < ?`

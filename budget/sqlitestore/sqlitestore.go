@@ -140,7 +140,7 @@ func (s *Store) open(ctx context.Context) error {
 	}
 	for _, q := range []string{
 		sqlSequence, sqlSequenceNow, sqlEntry, sqlInsert, sqlDelete, sqlUpdate, sqlBuckets, sqlBucket, sqlBook, sqlUnbook, sqlAccount, sqlLatch, sqlMark,
-		sqlOverride, sqlKills, sqlKill, sqlRevive, sqlExpired, sqlEntries, sqlForget, sqlForgetSums,
+		sqlOverride, sqlKills, sqlKill, sqlRevive, sqlExpired, sqlDue, sqlEntries, sqlForget, sqlForgetSums,
 	} {
 		if s.stmts[q], err = s.conn.PrepareContext(ctx, q); err != nil {
 			return err

@@ -62,6 +62,15 @@ func TestOpenRefusesForeignFiles(t *testing.T) {
 	_, err := Open(path)
 	require.Error(t, err)
 
+	foreign := tempFile(t)
+	other, err := sql.Open("sqlite", foreign)
+	require.NoError(t, err)
+	_, err = other.Exec("CREATE TABLE customers (id INTEGER)")
+	require.NoError(t, err)
+	require.NoError(t, other.Close())
+	_, err = Open(foreign)
+	require.ErrorContains(t, err, "something else")
+
 	newer := tempFile(t)
 	db, err := sql.Open("sqlite", newer)
 	require.NoError(t, err)
@@ -165,6 +174,48 @@ func TestAcknowledgedReservationsSurviveKill(t *testing.T) {
 	balances, err := s.Balances(t.Context(), benchLines())
 	require.NoError(t, err)
 	require.Equal(t, sum, balances[0].Pending)
+}
+
+// One reservation that can't be charged holds up no other, and a refund past the retention makes no negative sum.
+func TestExpiryAndRefundsAtTheEdges(t *testing.T) {
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	s, err := Open(tempFile(t), func(o *Options) { o.Clock, o.Retention = func() time.Time { return now }, 24*time.Hour })
+	require.NoError(t, err)
+	defer s.Close()
+	line := func(account byte) []budget.Line {
+		return []budget.Line{{Account: budget.Key{account}, Unit: budget.UnitUSD, Window: budget.Daily, Max: 1 << 62}}
+	}
+	charge := func(n int64) (c budget.Charge) {
+		c[budget.UnitUSD] = n
+		return c
+	}
+	put := func(account byte, n int64) budget.ID {
+		id := budget.NewID()
+		d, err := s.Reserve(t.Context(), budget.Reservation{ID: id, Charge: charge(n), Lines: line(account), TTL: time.Hour})
+		require.NoError(t, err)
+		require.True(t, d.Admitted)
+		return id
+	}
+	stuck := put(1, 10)
+	_, err = s.Settle(t.Context(), budget.Settlement{ID: budget.NewID(), Actual: charge(1<<63 - 5), Lines: line(1)})
+	require.NoError(t, err)
+	now = now.Add(time.Minute)
+	refunded := put(2, 10)
+	now = now.Add(2 * time.Hour)
+	n, err := s.Expire(t.Context(), 10)
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	entries, err := s.Entries(t.Context(), budget.Query{State: budget.Pending, Max: 10})
+	require.NoError(t, err)
+	require.Equal(t, stuck, entries[0].ID)
+
+	_, err = s.conn.ExecContext(t.Context(), "DELETE FROM bucket WHERE account = ?", line(2)[0].Account[:])
+	require.NoError(t, err)
+	_, err = s.Correct(t.Context(), refunded, charge(1))
+	require.NoError(t, err)
+	balances, err := s.Balances(t.Context(), line(2))
+	require.NoError(t, err)
+	require.Zero(t, balances[0].Settled)
 }
 
 const crashEnv = "SQLITESTORE_CRASH"

@@ -2,6 +2,7 @@ package sqlitestore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -10,13 +11,16 @@ import (
 )
 
 const (
-	pruneEvery = time.Minute
+	pruneEvery = time.Hour // it looks through the whole table
 	pruneBatch = 1000
 )
 
 // Expire implements budget.Store.
 func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 	limit = max(limit, 0)
+	if idle, err := s.idle(ctx); err != nil || idle {
+		return 0, err
+	}
 	err = s.do(ctx, true, func(t *tx) error {
 		n = 0
 		due, err := t.entries(sqlExpired, t.now.UnixNano(), limit)
@@ -24,7 +28,11 @@ func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 			return err
 		}
 		for _, e := range due {
-			if err := t.post(e.bookings, e.reserved, budget.Charge{}, e.reserved); err != nil {
+			err := t.post(e.bookings, e.reserved, budget.Charge{}, e.reserved)
+			if errors.Is(err, budget.ErrOverflow) {
+				continue // it stays pending, which counts as much, and holds up nobody else
+			}
+			if err != nil {
 				return err
 			}
 			if err := t.resolve(e, budget.Expired, e.reserved, true); err != nil {
@@ -35,6 +43,17 @@ func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 		return t.prune()
 	})
 	return n, err
+}
+
+// idle reports whether there is nothing to expire and no time to prune, so that looking costs no commit.
+func (s *Store) idle(ctx context.Context) (idle bool, err error) {
+	err = s.do(ctx, false, func(t *tx) error {
+		var due bool
+		err := t.stmt(sqlDue).QueryRow(t.now.UnixNano()).Scan(&due)
+		idle = !due && t.now.Before(s.pruneAt)
+		return err
+	})
+	return idle, err
 }
 
 // prune forgets reservations and sums that are past the retention, a batch at a time.
