@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// detachedContext survives its parent's cancel and ends at its deadline. Its timer starts only when somebody waits on it:
-// arming one for each settlement would wake the runtime's network poller, which costs more than a store in memory does.
+// detachedContext survives its parent's cancel and ends at its deadline. Its timer starts only when somebody waits on it,
+// because a store in memory never does.
 type detachedContext struct {
 	context.Context // the parent's values
 	deadline        time.Time

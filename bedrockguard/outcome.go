@@ -47,26 +47,20 @@ const (
 	Void                             // give it back: certainly nothing was consumed
 )
 
-// actions is the table. What it does not list is charged: AWS says of no other answer that it is free, and bills
-// interrupted calls in full.
-var actions = map[Outcome]Action{
-	OutcomeNotSent:     Void,
-	OutcomeStatus(400): Void, // the service refused these five before inference
-	OutcomeStatus(403): Void,
-	OutcomeStatus(404): Void,
-	OutcomeStatus(429): Void,
-	OutcomeStatus(503): Void,
-}
-
-// action looks an outcome up, the user's rows first.
+// action is the table, the user's rows first. What it does not list is charged: AWS says of no other answer that it is
+// free, and bills interrupted calls in full.
 func (o Options) action(outcome Outcome) Action {
 	if a, ok := o.Outcomes[outcome]; ok {
 		return a
 	}
-	if a, ok := actions[outcome]; ok {
-		return a
+	switch outcome {
+	case OutcomeNotSent,
+		statusPrefix + "400", statusPrefix + "403", statusPrefix + "404", // refused by the service before inference
+		statusPrefix + "429", statusPrefix + "503":
+		return Void
+	default:
+		return ChargeReserved
 	}
-	return ChargeReserved
 }
 
 // outcomeOf classifies an attempt that ended with an error.

@@ -171,6 +171,21 @@ func TestOutcomeOfRefusedDial(t *testing.T) {
 	}
 }
 
+// TestOutcomeOfFailedHandshake: the connection was made and never handed over, so no request left on it.
+func TestOutcomeOfFailedHandshake(t *testing.T) {
+	for _, op := range operations() {
+		t.Run(op.name, func(t *testing.T) {
+			r := newRig(t, settings{config: func(c *aws.Config) {
+				c.BaseEndpoint = aws.String(strings.Replace(*c.BaseEndpoint, "http://", "https://", 1)) // which the simulator does not speak
+				c.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
+			}})
+			require.Error(t, op.call(context.Background(), r.client))
+			r.requireResolutions(t, "voided not-sent")
+			assert.Zero(t, r.balance(t, total).Settled.N)
+		})
+	}
+}
+
 func TestOutcomeOfFailedSigning(t *testing.T) {
 	for _, op := range operations() {
 		t.Run(op.name, func(t *testing.T) {
