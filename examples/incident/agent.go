@@ -18,7 +18,7 @@ import (
 // in full with every turn. Sessions are hours apart, so each one writes the prefix again.
 const (
 	modelID      = "us.anthropic.claude-opus-4-6-v1"
-	systemBytes  = 64_000 // instructions and project notes
+	systemBytes  = 66_000 // instructions and project notes
 	turnBytes    = 25_600 // the file that the agent opens in a turn
 	turns        = 18     // in a session
 	outputTokens = 340    // in a turn, on average

@@ -1,7 +1,7 @@
 package tokens
 
-// Limits are the constants of UpperBound for one family of models. They are data, copied from public documentation on
-// the dates told at LimitsFor, and may be overridden field by field. The zero value stands for LimitsFor("").
+// Limits are the constants of UpperBound for one family of models. They are data, explained at LimitsFor, and may be
+// overridden field by field. The zero value stands for LimitsFor("").
 type Limits struct {
 	MessageTokens      int64 // role markers and separators around one message
 	BlockTokens        int64 // separators around one block
@@ -22,14 +22,14 @@ type ImageLimits struct {
 }
 
 // LimitsFor returns the limits of a provider as it is spelled in model ids ("anthropic"). Any other name, also the empty
-// one, gets limits that hold for every family known. The figures, as of 2026-11:
+// one, gets limits that are meant to hold for every family known. The figures are allowances chosen in 2026-11 from what is
+// generally known of these models; they were not checked against a live service, so a violated bound is reported and learned:
 //
-//   - framing: no provider publishes it; measured prompts show 3 to 7 tokens a message, so 16 and 8 leave room;
-//   - tools: Anthropic's tool use guide tells preambles of 159 to 530 tokens, and up to 735 for a built-in tool;
-//   - PDF text: Anthropic's PDF guide tells 1,500 to 3,000 tokens a page; a densely set page stays under twice that;
-//   - Claude images: pixels / 750 (vision guide), in patches of 28 pixels, at most 4,784 for 2,576 pixels on the long edge;
-//   - other images: Llama 3.2 spends 1,601 tokens on each tile of 560 x 560 pixels, the fewest pixels a token; Qwen's
-//     processors stop at 16,384 tokens an image, the largest maximum.
+//   - framing: no provider publishes it; a few tokens a message are usual, 16 and 8 leave room;
+//   - tools: a provider's preamble is a few hundred tokens, a built-in tool's definition the same; 1,000 each;
+//   - PDF text: 6,000 tokens a page, about twice a densely set one, besides the page's picture;
+//   - Claude images: pixels / 750 in patches of 28 pixels, 5,000 at most;
+//   - other images: the fewest pixels a token and the largest maximum of the families that tile their images.
 func LimitsFor(provider string) Limits {
 	l := Limits{
 		MessageTokens:      16,
