@@ -51,11 +51,11 @@ func (e *RateLimitedError) Error() string {
 	if who != "" {
 		who = " for " + who
 	}
-	todo := "larger than the burst: shorten the prompt or raise Rate.Burst"
+	advice := "larger than the burst: shorten the prompt or raise Rate.Burst"
 	if e.RetryAfter > 0 {
-		todo = "retry after " + e.RetryAfter.Round(time.Millisecond).String()
+		advice = "retry after " + e.RetryAfter.Round(time.Millisecond).String()
 	}
-	return fmt.Sprintf("bedrockguard: rate limited%s: need %s at %d per minute: %s", who, e.Requested, e.PerMinute, todo)
+	return fmt.Sprintf("bedrockguard: rate limited%s: need %s at %d per minute: %s", who, e.Requested, e.PerMinute, advice)
 }
 
 // Unwrap returns ErrRateLimited.
