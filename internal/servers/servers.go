@@ -1,0 +1,169 @@
+// Package servers starts real database servers for tests, on free ports of loopback and in temporary folders, and stops
+// them again. One file a server; this one holds what they share.
+package servers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// ErrMissing says that a server's program is not installed. Require turns it into a skip or a failure.
+var ErrMissing = errors.New("servers: program not installed")
+
+// Require ends the test when a server could not be started: a program that is missing skips on a laptop and fails under
+// CI=true; any other error fails.
+func Require(tb testing.TB, err error) {
+	tb.Helper()
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrMissing) && os.Getenv("CI") != "true":
+		tb.Skip(err)
+	default:
+		tb.Fatal(err)
+	}
+}
+
+// startTimeout bounds how long a server may take until it answers. A machine that compiles beside it is slow.
+const startTimeout = 60 * time.Second
+
+// stopTimeout is how long a server may take to end by itself before it is killed.
+const stopTimeout = 10 * time.Second
+
+// Process is one running server. Its methods are safe for concurrent use.
+type Process struct {
+	cmd      *exec.Cmd
+	watchdog *exec.Cmd
+	lifeline io.WriteCloser
+	log      string
+	ended    chan struct{}
+	once     sync.Once
+}
+
+// start runs a program whose output goes to a log file in dir. The program is killed when this process dies, however it
+// dies: a watchdog holds the other end of a pipe.
+func start(dir string, cmd *exec.Cmd) (*Process, error) {
+	log, err := os.CreateTemp(dir, "log-*")
+	if err != nil {
+		return nil, fmt.Errorf("servers: %w", err)
+	}
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("servers: %w", err)
+	}
+	p := &Process{cmd: cmd, log: log.Name(), ended: make(chan struct{})}
+	go func() { // ends with the program
+		defer close(p.ended)
+		cmd.Wait() //nolint:errcheck // a server that was killed ends with an error
+	}()
+	p.watchdog = exec.Command("sh", "-c", `read -r _; kill -9 "$1" 2>/dev/null`, "sh", strconv.Itoa(cmd.Process.Pid))
+	if p.lifeline, err = p.watchdog.StdinPipe(); err == nil {
+		err = p.watchdog.Start()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("servers: watchdog: %w", err), p.Kill())
+	}
+	return p, nil
+}
+
+// Stop asks the server to end and waits for it; one that does not is killed.
+func (p *Process) Stop() error { return p.end(syscall.SIGTERM) }
+
+// Kill ends the server with SIGKILL, as a crash would.
+func (p *Process) Kill() error { return p.end(syscall.SIGKILL) }
+
+func (p *Process) end(how syscall.Signal) error {
+	err := p.signal(how)
+	select {
+	case <-p.ended:
+	case <-time.After(stopTimeout):
+		err = errors.Join(err, p.signal(syscall.SIGKILL))
+		<-p.ended
+	}
+	p.once.Do(func() {
+		if p.watchdog != nil && p.watchdog.Process != nil {
+			p.watchdog.Process.Kill() //nolint:errcheck // it may have ended
+			p.watchdog.Wait()         //nolint:errcheck // killed
+			p.lifeline.Close()
+		}
+	})
+	return err
+}
+
+// Pause stops the server in its tracks; it holds its connections and answers nothing until Resume.
+func (p *Process) Pause() error { return p.signal(syscall.SIGSTOP) }
+
+// Resume lets a paused server go on.
+func (p *Process) Resume() error { return p.signal(syscall.SIGCONT) }
+
+func (p *Process) signal(s syscall.Signal) error {
+	select {
+	case <-p.ended:
+		return nil
+	default:
+	}
+	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("servers: %w", err)
+	}
+	return nil
+}
+
+// await asks until the server answers, and returns the end of its log when it does not.
+func (p *Process) await(answers func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	for {
+		err := answers(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.ended:
+			return fmt.Errorf("servers: %s ended at once: %w\n%s", p.cmd.Path, err, p.tail())
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("servers: %s does not answer: %w\n%s", p.cmd.Path, err, p.tail()), p.Kill())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// tail returns the end of the server's log.
+func (p *Process) tail() string {
+	const most = 4 << 10
+	text, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text[max(len(text)-most, 0):])
+}
+
+// freePort returns a port of loopback that nobody listens on. Somebody else may take it before the server does, so a
+// server that ends at once is worth a second try.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("servers: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// program finds an executable on the PATH or at one of the other places, or returns ErrMissing with what to install.
+func program(name, install string, elsewhere ...string) (string, error) {
+	for _, candidate := range append([]string{name}, elsewhere...) {
+		if path, err := exec.LookPath(candidate); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("%w: %s: %s", ErrMissing, name, install)
+}
