@@ -1,23 +1,21 @@
-// Package cache holds what the guard does about prompt caching: its policy and the error of a call that the policy
-// refuses. It is pure: no I/O, no clock, no AWS types.
-//
-// The guard's chain has a seat for a check between "killed?" and "rate". This version of the package brings no rules to
-// sit in it, so no policy refuses anything yet; the types are here because callers configure and branch on them.
 package cache
 
 import (
 	"errors"
 	"fmt"
+	"math"
+	"strings"
+	"time"
 )
 
-// Mode says what to do about a request whose prompt will not cache.
+// Mode says what to do about a finding.
 type Mode uint8
 
 // The modes, from the mildest to the strictest.
 const (
 	Off    Mode = iota // do not look
 	Report             // report findings as events
-	Fix                // move, add or remove cache points where that is safe, and report
+	Fix                // place, move or remove cache points where that is safe, and report the rest
 	Refuse             // refuse the call with a *RefusedError
 )
 
@@ -31,24 +29,122 @@ func (m Mode) String() string {
 	return fmt.Sprintf("mode(%d)", uint8(m))
 }
 
-// Policy configures the check. The zero value switches it off.
+// Policy configures the check. The zero value switches it off. It is a value; its maps must not be changed once it is in
+// use.
 type Policy struct {
+	// Mode holds for every rule and workflow that the maps do not name. In Refuse mode it refuses requests that can be
+	// mended (RuleInfo.Mendable), that the service would reject, and those of workflows that tripped.
 	Mode Mode
+
+	// Rules sets the mode of single rules. Refuse makes any rule refuse, Off silences it.
+	Rules map[Rule]Mode
+
+	// Workflows sets the mode of workflows by name; a name that ends in * stands for all that begin so. The longest match
+	// counts. It stands above Mode and below Rules.
+	Workflows map[string]Mode
+
+	// Floor is the least share of the tokens that could have been read from the cache that has to be read, from 0 to 1,
+	// over the last calls of a workflow. Below it the workflow trips: its next call is refused in Refuse mode, and
+	// reported in any other. Zero stands for 0.5; a negative one switches the floor off.
+	Floor float64
+
+	// MinPoints is how many cache points the caller means to send with each request of a model that takes them. A request
+	// that arrives with fewer has lost some on its way. Zero expects none.
+	MinPoints int
+
+	// HoldFanOut is how long a request whose prefix is being written by another one that runs at the same time may wait
+	// until that one's response begins. Zero does not wait: the fan-out is reported.
+	HoldFanOut time.Duration
 }
 
-// Validate reports a mode that does not exist.
+const (
+	defaultFloor = 0.5
+	maxHold      = 5 * time.Minute // the age at which a signed request expires
+)
+
+// Validate returns every reason why the policy can't be enforced, joined.
 func (p Policy) Validate() error {
-	if p.Mode > Refuse {
-		return fmt.Errorf("cache: unknown mode %d", p.Mode)
+	var errs []error
+	add := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf("cache: "+format, args...))
+		}
 	}
-	return nil
+	add(p.Mode > Refuse, "unknown mode %d", p.Mode)
+	for r, m := range p.Rules {
+		_, known := r.Info()
+		add(!known, "Rules names %.40q, which is no rule", string(r))
+		add(m > Refuse, "unknown mode %d for the rule %q", m, r)
+	}
+	for w, m := range p.Workflows {
+		add(m > Refuse, "unknown mode %d for a workflow", m)
+		add(strings.Contains(strings.TrimSuffix(w, "*"), "*"), "a workflow's pattern may have a * at its end only")
+	}
+	add(p.Floor > 1 || math.IsNaN(p.Floor), "Floor %v is more than 1", p.Floor)
+	add(p.MinPoints < 0, "MinPoints %d is negative", p.MinPoints)
+	add(p.HoldFanOut < 0 || p.HoldFanOut > maxHold, "HoldFanOut %s is not in 0 to %s", p.HoldFanOut, maxHold)
+	return errors.Join(errs...)
 }
 
-// Finding is one reason why a prompt will not cache, or did not. It never holds prompt text.
-type Finding struct {
-	Rule   string // the rule's name
-	Where  string // the place in the request: "system[0]", "messages[3].content[1]"
-	Detail string // what is wrong there, and what to change
+// Enabled reports whether there is anything to do at all.
+func (p Policy) Enabled() bool {
+	if p.Mode != Off {
+		return true
+	}
+	for _, m := range p.Workflows {
+		if m != Off {
+			return true
+		}
+	}
+	for _, m := range p.Rules {
+		if m != Off {
+			return true
+		}
+	}
+	return false
+}
+
+// ModeOf returns the mode for a workflow, rules left aside.
+func (p Policy) ModeOf(workflow string) Mode {
+	mode, longest := p.Mode, -1
+	for pattern, m := range p.Workflows {
+		prefix, open := strings.CutSuffix(pattern, "*")
+		if (pattern == workflow || open && strings.HasPrefix(workflow, prefix)) && len(pattern) > longest {
+			mode, longest = m, len(pattern)
+			if pattern == workflow {
+				longest = math.MaxInt
+			}
+		}
+	}
+	return mode
+}
+
+// Action returns what to do about a finding in a workflow: Off, Report or Refuse. Fixing has been done by then.
+func (p Policy) Action(f Finding, workflow string) Mode {
+	if m, named := p.Rules[f.Rule]; named {
+		if m == Fix {
+			return Report
+		}
+		return m
+	}
+	switch m := p.ModeOf(workflow); m {
+	case Refuse:
+		if info, ok := f.Rule.Info(); ok && (info.Mendable || info.Rejected) {
+			return Refuse
+		}
+		return Report
+	case Fix:
+		return Report
+	default:
+		return m
+	}
+}
+
+func (p Policy) floor() float64 {
+	if p.Floor == 0 {
+		return defaultFloor
+	}
+	return p.Floor
 }
 
 // ErrRefused says that the policy refused a call. The error is a *RefusedError.
@@ -64,8 +160,11 @@ func (e *RefusedError) Error() string {
 	if len(e.Findings) == 0 {
 		return "cache: call refused"
 	}
-	f := e.Findings[0]
-	return fmt.Sprintf("cache: call refused: %s at %s: %s (%d findings)", f.Rule, f.Where, f.Detail, len(e.Findings))
+	more := ""
+	if n := len(e.Findings) - 1; n > 0 {
+		more = fmt.Sprintf(" (and %d more findings)", n)
+	}
+	return "cache: call refused: " + e.Findings[0].String() + more
 }
 
 // Unwrap returns ErrRefused.

@@ -1,0 +1,111 @@
+package cache
+
+import "strings"
+
+// canonicalHash hashes a JSON text so that the order of the keys of any object does not count, nor white space between
+// tokens. A text that is no JSON gets the hash of its bytes.
+func canonicalHash(s string) uint64 {
+	c := canonicalizer{s: s}
+	h := c.value(0)
+	c.space()
+	if c.bad || c.pos != len(s) {
+		return hashString(s)
+	}
+	return h
+}
+
+// canonicalizer walks one JSON text. It accepts more than JSON does: all it has to do is to give equal values equal hashes.
+type canonicalizer struct {
+	s   string
+	pos int
+	bad bool
+}
+
+const maxNesting = 200
+
+func (c *canonicalizer) space() {
+	for c.pos < len(c.s) && strings.IndexByte(" \t\r\n", c.s[c.pos]) >= 0 {
+		c.pos++
+	}
+}
+
+func (c *canonicalizer) peek() byte {
+	c.space()
+	if c.pos == len(c.s) || c.bad {
+		c.bad = true
+		return 0
+	}
+	return c.s[c.pos]
+}
+
+func (c *canonicalizer) value(depth int) uint64 {
+	if depth > maxNesting {
+		c.bad = true
+	}
+	switch c.peek() {
+	case '{':
+		return c.members('}', func() uint64 {
+			key := c.token()
+			if c.peek() != ':' {
+				c.bad = true
+				return 0
+			}
+			c.pos++
+			return mix(key, c.value(depth+1))
+		}, func(sum, member uint64) uint64 { return sum + mix(member, 1) })
+	case '[':
+		return c.members(']', func() uint64 { return c.value(depth + 1) }, mix)
+	default:
+		return c.token()
+	}
+}
+
+// members reads an object or array from its opening bracket on, and folds the hashes of its members.
+func (c *canonicalizer) members(closing byte, member func() uint64, fold func(sum, member uint64) uint64) uint64 {
+	h := uint64(closing)
+	c.pos++
+	for first := true; ; first = false {
+		switch b := c.peek(); {
+		case c.bad:
+			return 0
+		case b == closing:
+			c.pos++
+			return mix(h, uint64(closing))
+		case b == ',' && !first:
+			c.pos++
+		case !first:
+			c.bad = true
+			return 0
+		}
+		h = fold(h, member())
+	}
+}
+
+// token reads a string, number or word.
+func (c *canonicalizer) token() uint64 {
+	if c.peek() == 0 {
+		return 0
+	}
+	start := c.pos
+	if c.s[c.pos] == '"' {
+		for c.pos++; c.pos < len(c.s) && c.s[c.pos] != '"'; c.pos++ {
+			if c.s[c.pos] == '\\' {
+				c.pos++
+			}
+		}
+		if c.pos >= len(c.s) {
+			c.bad = true
+			return 0
+		}
+		c.pos++
+		return hashString(c.s[start:c.pos])
+	}
+	for c.pos < len(c.s) && strings.IndexByte(" \t\r\n,:{}[]\"", c.s[c.pos]) < 0 {
+		c.pos++
+	}
+	if c.pos == start {
+		c.bad = true
+		return 0
+	}
+	return hashString(c.s[start:c.pos])
+}

@@ -1,0 +1,68 @@
+package cache
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+	"unsafe"
+)
+
+// seed makes the hashes of a process unlike those of any other. They tell blocks apart within a process and are never stored
+// or shown.
+var seed = maphash.MakeSeed()
+
+func hashString(s string) uint64 { return maphash.String(seed, s) }
+
+// mix combines two hashes, in order.
+func mix(a, b uint64) uint64 {
+	x := (a ^ 0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9
+	x ^= x >> 29
+	x = (x + b) * 0x94d049bb133111eb
+	return x ^ x>>32
+}
+
+// text returns the leaf's bytes as a string that lives as long as the request.
+func (l *leaf) text() string { return unsafe.String((*byte)(l.at), l.n) }
+
+// hash returns the hash of the leaf's content as it stands, and of its content whatever the order of its keys. The two are
+// the same for anything but JSON.
+func (l *leaf) hash() (plain, canonical uint64) {
+	text := ""
+	switch {
+	case l.doc != nil:
+		raw, err := l.doc.MarshalSmithyDocument()
+		if err != nil {
+			return 0, 0
+		}
+		l.n = len(raw)
+		text = unsafe.String(unsafe.SliceData(raw), len(raw))
+	case l.n == 0:
+		return 0, 0
+	default:
+		text = l.text()
+	}
+	plain = hashString(text)
+	if !l.json {
+		return plain, plain
+	}
+	return plain, canonicalHash(text)
+}
+
+// sampledWords is how many words of a []byte are looked at when it lies where it lay before.
+const sampledWords = 64
+
+// sample hashes some of the bytes: enough to notice that a buffer was filled with something else.
+func (l *leaf) sample() uint64 {
+	text := l.text()
+	if len(text) <= 8*sampledWords {
+		return hashString(text)
+	}
+	var h uint64
+	step := (len(text) - 8) / (sampledWords - 1)
+	for i := range sampledWords {
+		h = mix(h, binary.LittleEndian.Uint64([]byte(text[i*step:i*step+8])))
+	}
+	return h
+}
+
+// dataOf returns the address of what an interface holds.
+func dataOf(d Marshaler) unsafe.Pointer { return (*[2]unsafe.Pointer)(unsafe.Pointer(&d))[1] }

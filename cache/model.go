@@ -1,0 +1,104 @@
+package cache
+
+import (
+	"math"
+	"math/bits"
+	"time"
+)
+
+// The lifetimes that a cache point can ask for.
+const (
+	FiveMinutes = 5 * time.Minute
+	OneHour     = time.Hour
+)
+
+// Model is what one model does about caching, and at which prices. The zero value is a model that does not cache.
+type Model struct {
+	// ID is the foundation-model id. Informational.
+	ID string
+	// Provider is the model's maker, in lower case as in model ids. The rules of position differ by it.
+	Provider string
+	// Explicit says that requests may carry cache points. Without it the service refuses a request that has one.
+	Explicit bool
+	// Implicit says that the model may cache unasked.
+	Implicit bool
+	// MinTokens is the shortest prefix that is cached, counted from the start of the prompt. Zero is unknown.
+	MinTokens int64
+	// MaxTokens is the longest prefix that is cached. Zero is no such bound.
+	MaxTokens int64
+	// MaxPoints is how many cache points a request may carry. Zero is unknown.
+	MaxPoints int
+	// TTLs are the lifetimes on offer. Empty stands for five minutes.
+	TTLs []time.Duration
+	// Tools, System and Messages say which sections take cache points. None set stands for all three.
+	Tools, System, Messages bool
+	// Lookback is how many blocks before a cache point are searched for an earlier write, the point's own included. Zero
+	// stands for 20; negative for no bound.
+	Lookback int
+	// The prices, in pico-USD per token. Zero is unknown: findings then name no money.
+	InputPrice, CacheReadPrice, CacheWrite5mPrice, CacheWrite1hPrice int64
+}
+
+// defaultLookback is what the Bedrock user guide says of Claude (2026-11): about 20 blocks are searched.
+const defaultLookback = 20
+
+func (m *Model) lookback() int {
+	switch {
+	case m.Lookback == 0:
+		return defaultLookback
+	case m.Lookback < 0:
+		return math.MaxInt
+	default:
+		return m.Lookback
+	}
+}
+
+// takes reports whether points may stand in a section.
+func (m *Model) takes(s Section) bool {
+	switch {
+	case !m.Tools && !m.System && !m.Messages:
+		return true
+	case s == Tools:
+		return m.Tools
+	case s == System:
+		return m.System
+	default:
+		return m.Messages
+	}
+}
+
+// offers reports whether a point may ask for a lifetime.
+func (m *Model) offers(ttl time.Duration) bool {
+	if len(m.TTLs) == 0 {
+		return ttl == FiveMinutes
+	}
+	for _, t := range m.TTLs {
+		if t == ttl {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *Model) writePrice(ttl time.Duration) int64 {
+	if ttl > FiveMinutes {
+		return m.CacheWrite1hPrice
+	}
+	return m.CacheWrite5mPrice
+}
+
+// nanoUSD prices tokens in nano-USD, rounded up. It is 0 without a price and saturates.
+func nanoUSD(tokens, picoPerToken int64) int64 {
+	if tokens <= 0 || picoPerToken <= 0 {
+		return 0
+	}
+	hi, lo := bits.Mul64(uint64(tokens), uint64(picoPerToken))
+	if hi >= 1000 {
+		return math.MaxInt64
+	}
+	q, rem := bits.Div64(hi, lo, 1000)
+	if rem > 0 {
+		q++
+	}
+	return int64(min(q, math.MaxInt64))
+}
