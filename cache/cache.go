@@ -129,7 +129,7 @@ func (p Policy) Action(f Finding, workflow string) Mode {
 	}
 	switch m := p.ModeOf(workflow); m {
 	case Refuse:
-		if info, ok := f.Rule.Info(); ok && (info.Mendable || info.Rejected) {
+		if info, ok := f.Rule.Info(); ok && (info.Mendable || info.Rejected) && !f.Suspected {
 			return Refuse
 		}
 		return Report

@@ -17,6 +17,9 @@ type Finding struct {
 	NanoUSD int64
 	// NanoUSDPerDay is that at the workflow's present rate of calls. Zero when the rate is not known yet.
 	NanoUSDPerDay int64
+	// Suspected says that the request alone does not prove it. Such a finding never refuses a call, unless the policy names
+	// its rule.
+	Suspected bool
 	// Repeated is how many calls of the workflow in a row had this finding, this one included; 1 from Lint.
 	Repeated int
 }

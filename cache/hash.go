@@ -23,9 +23,9 @@ func mix(a, b uint64) uint64 {
 // text returns the leaf's bytes as a string that lives as long as the request.
 func (l *leaf) text() string { return unsafe.String((*byte)(l.at), l.n) }
 
-// hash returns the hash of the leaf's content as it stands, and of its content whatever the order of its keys. The two are
-// the same for anything but JSON.
-func (l *leaf) hash() (plain, canonical uint64) {
+// hash returns the hash of the leaf's content as it stands and, where it is asked for and the content is JSON, the one that
+// the order of its keys does not change.
+func (l *leaf) hash(canonical bool) (plain, canon uint64) {
 	text := ""
 	switch {
 	case l.doc != nil:
@@ -33,15 +33,15 @@ func (l *leaf) hash() (plain, canonical uint64) {
 		if err != nil {
 			return 0, 0
 		}
-		l.n = len(raw)
-		text = unsafe.String(unsafe.SliceData(raw), len(raw))
+		l.at, l.n = unsafe.Pointer(unsafe.SliceData(raw)), len(raw)
+		text = l.text()
 	case l.n == 0:
 		return 0, 0
 	default:
 		text = l.text()
 	}
 	plain = hashString(text)
-	if !l.json {
+	if !l.json || !canonical {
 		return plain, plain
 	}
 	return plain, canonicalHash(text)

@@ -112,10 +112,15 @@ type Prompt struct {
 	Points []Point
 	// Flaws are signs of trouble that are no block and no point.
 	Flaws []Flaw
+	// Final says that the request asks for one answer and no turn is to follow: its tool choice names a single tool.
+	Final bool
 	// Unknown counts blocks whose kind this package does not know. They are passed through untouched.
 	Unknown int
 
-	leaves   []leaf
+	leaves      []leaf
+	records     []blockRecord // one a block, once recorded
+	leafRecords []leafRecord  // one a leaf, once recorded
+
 	settings uint64 // hash of what changes the messages' level without being in it
 	images   bool
 	section  Section // of the next block
@@ -135,17 +140,24 @@ type Marshaler interface{ MarshalSmithyDocument() ([]byte, error) }
 
 // leaf is one piece of content. It is recognised by where it lies before its content is looked at.
 type leaf struct {
-	at     unsafe.Pointer
+	id     unsafe.Pointer // where the content lies, or the value that serialises to it
+	at     unsafe.Pointer // where the text lies; nil for a document that was not serialised
 	n      int
 	binary bool // from a []byte, whose content may change under the same address
 	json   bool // canonical form counts, for tool definitions
+	fresh  bool // seen for the first time
+	sized  bool // a document whose size is in its block
 	doc    Marshaler
 }
 
 // Reset empties the prompt and keeps its memory.
 func (p *Prompt) Reset() {
 	clear(p.leaves)
-	*p = Prompt{Blocks: p.Blocks[:0], Points: p.Points[:0], Flaws: p.Flaws[:0], leaves: p.leaves[:0]}
+	clear(p.leafRecords)
+	*p = Prompt{
+		Blocks: p.Blocks[:0], Points: p.Points[:0], Flaws: p.Flaws[:0],
+		leaves: p.leaves[:0], leafRecords: p.leafRecords[:0], records: p.records[:0],
+	}
 }
 
 // Enter begins a section.
@@ -183,17 +195,25 @@ func (p *Prompt) add(l leaf) {
 }
 
 // Text adds text to the block.
-func (p *Prompt) Text(s string) { p.add(leaf{at: unsafe.Pointer(unsafe.StringData(s)), n: len(s)}) }
+func (p *Prompt) Text(s string) { p.add(textLeaf(s)) }
+
+func textLeaf(s string) leaf {
+	at := unsafe.Pointer(unsafe.StringData(s))
+	return leaf{id: at, at: at, n: len(s)}
+}
 
 // JSON adds serialised JSON to the block. In a tool definition the order of its keys is told apart from its content.
 func (p *Prompt) JSON(s string) {
-	p.add(leaf{at: unsafe.Pointer(unsafe.StringData(s)), n: len(s), json: true})
+	l := textLeaf(s)
+	l.json = true
+	p.add(l)
 }
 
 // Binary adds bytes to the block that are no text, such as an image's; they do not count in Bytes. A caller that changes
 // them in place between two calls may go unnoticed.
 func (p *Prompt) Binary(b []byte) {
-	p.add(leaf{at: unsafe.Pointer(unsafe.SliceData(b)), n: len(b), binary: true})
+	at := unsafe.Pointer(unsafe.SliceData(b))
+	p.add(leaf{id: at, at: at, n: len(b), binary: true})
 	p.last().Bytes -= len(b)
 }
 
@@ -201,7 +221,7 @@ func (p *Prompt) Binary(b []byte) {
 // afterwards.
 func (p *Prompt) Document(d Marshaler) {
 	if d != nil {
-		p.add(leaf{at: dataOf(d), doc: d, json: true})
+		p.add(leaf{id: dataOf(d), doc: d, json: true})
 	}
 }
 

@@ -1,0 +1,208 @@
+package cache
+
+import "fmt"
+
+// Lint returns what a single request shows about its caching, what the service would reject first. It is pure; the
+// prompt's documents are serialised if that was not done yet. A finding that the service's answer could still refute is a
+// warning: RuleInfo.Rejected tells.
+func Lint(p *Prompt, m Model) []Finding {
+	p.record(nil)
+	l := linter{p: p, m: &m}
+	l.all()
+	return l.found
+}
+
+// linter looks at one request.
+type linter struct {
+	p     *Prompt
+	m     *Model
+	scale scale
+	found []Finding
+}
+
+func (l *linter) all() {
+	for _, f := range l.p.Flaws {
+		l.add(Finding{Rule: f.Rule, Where: f.Where, Detail: flawDetail(f.Rule)})
+	}
+	if len(l.p.Points) > 0 && !l.m.Explicit {
+		l.add(Finding{
+			Rule: ruleUnsupported, Where: l.p.Points[0].String(),
+			Detail: fmt.Sprintf("%d cache points for a model that takes none", len(l.p.Points)),
+		})
+		return
+	}
+	if !l.m.Explicit {
+		return
+	}
+	l.points()
+	l.sizes()
+	if len(l.p.Points) == 0 {
+		l.noPoint()
+	} else {
+		l.tail()
+		l.turn()
+	}
+	l.volatileText()
+}
+
+func (l *linter) add(f Finding) {
+	f.Repeated = 1
+	l.found = append(l.found, f)
+}
+
+func flawDetail(r Rule) string {
+	switch r {
+	case ruleTopLevel:
+		return "a cache_control stands at the top level of the request"
+	case ruleDialect:
+		return "a cache marker is written in the dialect of another API"
+	case ruleDeferred:
+		return "a cache_control stands on a tool with defer_loading"
+	default:
+		return "the request says so"
+	}
+}
+
+// paidAgain is what tokens cost when they are sent at the full price though they could be read from the cache.
+func (m *Model) paidAgain(tokens int64) int64 {
+	if m.CacheReadPrice <= 0 {
+		return 0
+	}
+	return nanoUSD(tokens, m.InputPrice-m.CacheReadPrice)
+}
+
+// writtenAgain is what tokens cost when they are written again though they could be read.
+func (m *Model) writtenAgain(tokens int64) int64 {
+	if m.CacheReadPrice <= 0 {
+		return 0
+	}
+	return nanoUSD(tokens, m.CacheWrite5mPrice-m.CacheReadPrice)
+}
+
+// newest returns the index of the first block of the last user message, and of the last block before the assistant message
+// that precedes it: where the previous request ended. previous is -1 in a first turn.
+func (p *Prompt) newest() (first, previous int) {
+	i := len(p.Blocks) - 1
+	for i >= 0 && p.Blocks[i].Section == Messages && p.Blocks[i].User {
+		i--
+	}
+	first = i + 1
+	for i >= 0 && p.Blocks[i].Section == Messages && !p.Blocks[i].User {
+		i--
+	}
+	if i < 0 || p.Blocks[i].Section != Messages {
+		return first, -1
+	}
+	return first, i
+}
+
+// noPoint finds a prefix that is the same in the next request, long enough, and not marked.
+func (l *linter) noPoint() {
+	first, _ := l.p.newest()
+	prefix := l.p.upTo(first - 1)
+	if l.m.MinTokens <= 0 || l.scale.low(prefix) < l.m.MinTokens {
+		return
+	}
+	tokens := l.scale.mid(prefix)
+	l.add(Finding{
+		Rule: ruleNoPoint, Tokens: tokens, NanoUSD: l.m.paidAgain(tokens),
+		Detail: fmt.Sprintf("about %d tokens of tools, system prompt and history come back in the next request, and no cache point marks them", tokens),
+	})
+}
+
+// tail finds a conversation of which only the beginning is marked: the rest is paid for in full with every turn.
+func (l *linter) tail() {
+	last := l.lastPoint()
+	if last == nil || len(l.p.Blocks) == 0 {
+		return
+	}
+	final := l.p.Blocks[len(l.p.Blocks)-1]
+	behind := l.p.total().minus(l.p.upTo(last.Block))
+	if final.Section != Messages || l.scale.low(behind) < max(l.m.MinTokens, 1024) || l.p.Final {
+		return
+	}
+	switch {
+	case last.Section == Messages && final.Message-last.Message < 2:
+		return // the newest turn alone
+	case last.Section != Messages && final.Message == 0 && l.p.Blocks[0].Section != Tools:
+		return // a question to a model without tools: nobody says that a turn follows
+	case l.m.MaxTokens > 0 && l.scale.high(l.p.upTo(last.Block)) >= l.m.MaxTokens*3/4:
+		return // the model caches no more
+	}
+	tokens := l.scale.mid(behind)
+	l.add(Finding{
+		Rule: ruleTail, Where: Where{Messages, final.Message, final.Index}.String(), Tokens: tokens, NanoUSD: l.m.paidAgain(tokens),
+		Detail: fmt.Sprintf("the last cache point stands at %s, and about %d tokens behind it are paid for in full in each following turn, more with every one", last.Where, tokens),
+	})
+}
+
+// lastPoint returns the last point that closes a block, or nil.
+func (l *linter) lastPoint() *Point {
+	var last *Point
+	for i := range l.p.Points {
+		if pt := &l.p.Points[i]; pt.Block >= 0 && !pt.Nested && (last == nil || pt.Block >= last.Block) {
+			last = pt
+		}
+	}
+	return last
+}
+
+// turn finds a newest turn of so many blocks that its point can't find what the previous request wrote at its end.
+func (l *linter) turn() {
+	last := l.lastPoint()
+	_, previous := l.p.newest()
+	if last == nil || previous < 0 || last.Block-previous < l.m.lookback() {
+		return
+	}
+	for _, pt := range l.p.Points {
+		if pt.Block >= previous && pt.Block-previous < l.m.lookback() {
+			return
+		}
+	}
+	tokens := l.scale.mid(l.p.upTo(previous))
+	l.add(Finding{
+		Rule: ruleLookback, Where: last.String(), Tokens: tokens, NanoUSD: l.m.writtenAgain(tokens),
+		Detail: fmt.Sprintf("%d blocks lie between the end of the previous request and the cache point, and %d are searched", last.Block-previous, l.m.lookback()),
+	})
+}
+
+// volatileText finds, in what precedes the last point, text that is likely to differ in the next request.
+func (l *linter) volatileText() {
+	last := l.lastPoint()
+	if last == nil {
+		return
+	}
+	for i := range l.p.Blocks {
+		b := &l.p.Blocks[i]
+		if b.Section == Messages || i > last.Block {
+			return
+		}
+		v := l.p.volatileIn(i)
+		if !v.suspicious() {
+			continue
+		}
+		tokens := l.scale.mid(l.p.upTo(last.Block).minus(l.p.upTo(i - 1)))
+		l.add(Finding{
+			Rule: ruleVolatileText, Where: b.Where.String(), Tokens: tokens, NanoUSD: l.m.writtenAgain(tokens), Suspected: !v.labelled,
+			Detail: fmt.Sprintf("%s stands before a cache point: if it changes, about %d tokens are written again with each request and never read", v, tokens),
+		})
+		return // what follows is lost with it
+	}
+}
+
+// volatileIn looks at the fresh texts of a block, and remembers the find.
+func (p *Prompt) volatileIn(i int) volatile {
+	offset := 0
+	leaves := p.leavesOf(i)
+	for k := range leaves {
+		if l := &leaves[k]; l.fresh && !l.binary && l.at != nil {
+			if v := findVolatile(l.text()); v.kind != volatileNone {
+				v.offset += offset
+				p.records[i].volatile = v
+				return v
+			}
+		}
+		offset += leaves[k].n
+	}
+	return volatile{}
+}

@@ -1,0 +1,96 @@
+package cache
+
+import (
+	"fmt"
+	"time"
+)
+
+// points checks each cache point by itself, their number and their order: what the service certainly rejects.
+func (l *linter) points() {
+	shortest := time.Duration(1<<63 - 1)
+	var shortestAt Where
+	for i := range l.p.Points {
+		pt := &l.p.Points[i]
+		l.position(pt, i)
+		ttl := pt.TTL
+		switch {
+		case !l.m.offers(ttl):
+			l.add(Finding{Rule: ruleTTLUnsupported, Where: pt.String(), Detail: "the cache point asks for " + ttlName(ttl) + ", which this model does not offer"})
+		case ttl > shortest:
+			l.add(Finding{
+				Rule: ruleTTLOrder, Where: pt.String(),
+				Detail: fmt.Sprintf("a cache point of %s stands behind one of %s at %s", ttlName(ttl), ttlName(shortest), shortestAt),
+			})
+		case ttl < shortest:
+			shortest, shortestAt = ttl, pt.Where
+		}
+	}
+	if n := len(l.p.Points); l.m.MaxPoints > 0 && n > l.m.MaxPoints {
+		l.add(Finding{
+			Rule: ruleTooMany, Where: l.p.Points[l.m.MaxPoints].String(),
+			Detail: fmt.Sprintf("%d cache points, at most %d are accepted", n, l.m.MaxPoints),
+		})
+	}
+}
+
+// position checks where a point stands.
+func (l *linter) position(pt *Point, index int) {
+	illegal := func(what string) {
+		l.add(Finding{Rule: rulePosition, Where: pt.String(), Detail: "a cache point stands " + what})
+	}
+	switch {
+	case pt.Nested:
+		illegal("inside of a block")
+		return
+	case !l.m.takes(pt.Section):
+		l.add(Finding{Rule: ruleSection, Where: pt.String(), Detail: "this model takes no cache point in " + pt.Section.String()})
+		return
+	case pt.Block < 0:
+		illegal("before any content of its section or message")
+		return
+	case index > 0 && l.p.Points[index-1].Block == pt.Block && !l.p.Points[index-1].Nested:
+		illegal("behind the same block as another one")
+		return
+	}
+	switch b := &l.p.Blocks[pt.Block]; {
+	case b.Kind == Reasoning:
+		illegal("behind a reasoning block")
+	case b.Empty:
+		illegal("behind an empty text")
+	case l.m.Provider == nova && pt.Section == Messages && b.Kind != Text:
+		illegal("behind a " + b.Kind.String() + ", and this model takes it behind text alone")
+	case b.Kind == Document:
+		l.add(Finding{Rule: ruleAfterDocument, Where: pt.String(), Detail: "a cache point stands directly behind a document, which the service refuses for some formats"})
+	}
+}
+
+// nova is the provider in the ids of Amazon's own models.
+const nova = "amazon"
+
+// sizes checks what the points enclose against the model's bounds.
+func (l *linter) sizes() {
+	last := l.lastPoint()
+	if last == nil {
+		return
+	}
+	enclosed := l.p.upTo(last.Block)
+	if high := l.scale.high(enclosed); last.Section != Messages && high < l.m.MinTokens {
+		l.add(Finding{
+			Rule: ruleBelowMinimum, Where: last.String(), Tokens: l.scale.mid(enclosed),
+			Detail: fmt.Sprintf("at most %d tokens precede the last cache point, and nothing shorter than %d is cached", high, l.m.MinTokens),
+		})
+	}
+	if l.m.MaxTokens <= 0 {
+		return
+	}
+	for i := range l.p.Points {
+		pt := &l.p.Points[i]
+		if low := l.scale.low(l.p.upTo(pt.Block)); low > l.m.MaxTokens {
+			l.add(Finding{
+				Rule: ruleAboveMaximum, Where: pt.String(), Tokens: low,
+				Detail: fmt.Sprintf("at least %d tokens precede the cache point, and nothing longer than %d is cached", low, l.m.MaxTokens),
+			})
+			return
+		}
+	}
+}

@@ -1,0 +1,127 @@
+package cache
+
+import "unsafe"
+
+// blockRecord is what is remembered of a block, without its text.
+type blockRecord struct {
+	hash  uint64 // of its content
+	canon uint64 // of its content whatever the order of keys
+	name  uint64 // of its first part: a tool's name
+	chain uint64 // of everything up to it
+	talk  uint64 // of the messages up to it, whatever precedes them; 0 outside of Messages
+	upTo  size   // of everything up to it
+
+	volatile volatile // what lint found in it
+	message  int32
+	section  Section
+	kind     Kind
+	user     bool
+}
+
+// leafRecord is what is remembered of a leaf. It keeps a long leaf's memory alive as long as it is remembered, so that no
+// other text can come to lie at its address: lying there again is being the same.
+type leafRecord struct {
+	at     unsafe.Pointer // nil for short leaves, which are hashed each time
+	n      int
+	plain  uint64
+	canon  uint64
+	sample uint64 // of a []byte
+}
+
+// shortLeaf is the length in bytes below which hashing a text is as fast as recognising it.
+const shortLeaf = 128
+
+// record fills in the records of the prompt. known are earlier requests' leaves, the likeliest first: a leaf that lies where
+// it lay then is not looked at again.
+func (p *Prompt) record(known [][]leafRecord) {
+	p.records = p.records[:0]
+	p.leafRecords = p.leafRecords[:0]
+	var chain, talk uint64
+	var upTo size
+	next := 0
+	for i := range p.Blocks {
+		b := &p.Blocks[i]
+		r := blockRecord{hash: uint64(b.Kind) + 1, canon: uint64(b.Kind) + 1, message: int32(b.Message), section: b.Section, kind: b.Kind, user: b.User}
+		for first := next; next < b.leafEnd; next++ {
+			l := p.recognise(next, b.Kind == ToolDefinition, known)
+			r.hash, r.canon = mix(r.hash, l.plain), mix(r.canon, l.canon)
+			if next == first {
+				r.name = l.plain
+			}
+			if doc := &p.leaves[next]; doc.doc != nil && !doc.sized {
+				b.Bytes += l.n
+				doc.sized = true
+			}
+		}
+		upTo = upTo.plus(b.size())
+		chain = mix(chain, r.hash+uint64(b.Section))
+		if b.Section == Messages {
+			talk = mix(talk, r.hash+uint64(b.Message)<<1)
+		}
+		r.chain, r.talk, r.upTo = chain, talk, upTo
+		p.records = append(p.records, r)
+	}
+}
+
+// recognise returns the record of a leaf, from memory if it can. canonical asks for the hash that the order of keys does
+// not change.
+func (p *Prompt) recognise(i int, canonical bool, known [][]leafRecord) leafRecord {
+	l := &p.leaves[i]
+	if l.doc != nil || l.n >= shortLeaf {
+		for _, leaves := range known {
+			if i < len(leaves) && l.is(&leaves[i]) {
+				p.leafRecords = append(p.leafRecords, leaves[i])
+				return leaves[i]
+			}
+		}
+	}
+	r := leafRecord{at: l.id}
+	r.plain, r.canon = l.hash(canonical)
+	r.n = l.n
+	if l.binary {
+		r.sample = l.sample()
+	}
+	if l.doc == nil && l.n < shortLeaf {
+		r.at = nil
+	}
+	l.fresh = true
+	p.leafRecords = append(p.leafRecords, r)
+	return r
+}
+
+// is reports whether the leaf is the remembered one.
+func (l *leaf) is(r *leafRecord) bool {
+	if r.at == nil || l.id != r.at {
+		return false
+	}
+	if l.doc != nil {
+		return true
+	}
+	return l.n == r.n && (!l.binary || l.sample() == r.sample)
+}
+
+// count returns how many blocks belong to the sections before Messages.
+func (p *Prompt) count() (tools, system int) {
+	for i := range p.Blocks {
+		switch p.Blocks[i].Section {
+		case Tools:
+			tools++
+		case System:
+			system++
+		default:
+			return tools, system
+		}
+	}
+	return tools, system
+}
+
+// upTo returns the size of everything up to a block; -1 is nothing.
+func (p *Prompt) upTo(block int) size {
+	if block < 0 || block >= len(p.records) {
+		return size{}
+	}
+	return p.records[block].upTo
+}
+
+// total returns the size of the whole prompt.
+func (p *Prompt) total() size { return p.upTo(len(p.records) - 1) }

@@ -1,0 +1,186 @@
+package cache
+
+import (
+	"fmt"
+	"strings"
+)
+
+// volatileKind is a sort of text that is likely to differ in the next request.
+type volatileKind uint8
+
+const (
+	volatileNone volatileKind = iota
+	volatileTimestamp
+	volatileID
+	volatileNonce
+	volatileGitStatus
+	volatileDirectory
+)
+
+var volatileNames = [...]string{"", "a time of day", "a unique id", "a nonce", "the state of a git checkout", "a working directory"}
+
+// volatile is what stands first of its sort in a text. It holds no text.
+type volatile struct {
+	kind     volatileKind
+	labelled bool // its label says that it is of this moment, or of this request
+	offset   int  // in bytes
+	line     int  // from 1
+	count    int  // how many of any sort there are
+}
+
+func (v volatile) String() string {
+	return fmt.Sprintf("%s at byte %d (line %d)", volatileNames[v.kind], v.offset, v.line)
+}
+
+// Text that holds many times and ids is a document about them, and likely to stay as it is.
+const fewVolatiles = 3
+
+// suspicious reports whether the find is worth a word before a second request has proved it.
+func (v volatile) suspicious() bool {
+	return v.kind != volatileNone && (v.labelled || v.count <= fewVolatiles)
+}
+
+// findVolatile looks for text that is likely to differ in the next request: times of day, ids, nonces, the state of a
+// checkout, working directories. A labelled find counts before an earlier one without a label. It reads a text once, and
+// looks closer only around hyphens and colons.
+func findVolatile(s string) volatile {
+	var best volatile
+	count := 0
+	note := func(kind volatileKind, at int, labelled bool) {
+		count++
+		if best.kind == volatileNone || labelled && !best.labelled {
+			best = volatile{kind: kind, labelled: labelled, offset: at}
+		}
+	}
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '-':
+			if n := uuidAround(s, i); n > 0 {
+				note(volatileID, i-8, labelledBy(s, i-8, idLabels))
+				i += n - 9
+			}
+		case ':':
+			if start, end := timeAround(s, i); end > 0 {
+				note(volatileTimestamp, start, labelledBy(s, start, timeLabels))
+				i = end - 1
+			} else if at := valueBehind(s, i); at > 0 {
+				if n := digitsFrom(s, at); (n == 10 || n == 13) && s[at] == '1' && labelledBy(s, at, epochLabels) {
+					note(volatileTimestamp, at, true)
+				} else if n := hexFrom(s, at); n >= 5 && labelledBy(s, at, nonceLabels) {
+					note(volatileNonce, at, true)
+				}
+			}
+		}
+	}
+	for _, k := range [...]struct {
+		kind volatileKind
+		text string
+	}{{volatileGitStatus, "git status"}, {volatileGitStatus, "Git status"}, {volatileGitStatus, "gitStatus"}, {volatileGitStatus, "nothing to commit"}, {volatileDirectory, "orking directory: "}, {volatileDirectory, "cwd: "}} {
+		if at := strings.Index(s, k.text); at >= 0 {
+			note(k.kind, at, false)
+		}
+	}
+	best.count = count
+	if best.kind != volatileNone {
+		best.line = 1 + strings.Count(s[:best.offset], "\n")
+	}
+	return best
+}
+
+// The words by which a text says that what follows is of this moment or of this request.
+var (
+	timeLabels  = []string{"current time", "current date", "time now", "date and time", "datetime", "local time", "time is", "now is", "now:", "as of", "timestamp", "generated at", "generated on", "today", "time:"}
+	idLabels    = []string{"session", "request", "trace", "nonce", "conversation", "run id", "run_id", "message id", "correlation", "invocation"}
+	epochLabels = []string{"time", "now", "timestamp", "epoch", "date"}
+	nonceLabels = []string{"nonce", "cch", "cache-bust", "cachebust", "salt", "random"}
+)
+
+// labelBytes is how far before a value its label may begin.
+const labelBytes = 40
+
+// labelledBy reports whether one of the words stands shortly before a place, on its line.
+func labelledBy(s string, at int, words []string) bool {
+	from := max(at-labelBytes, 0)
+	if nl := strings.LastIndexByte(s[from:at], '\n'); nl >= 0 {
+		from += nl + 1
+	}
+	before := strings.ToLower(s[from:at])
+	for _, w := range words {
+		if strings.Contains(before, w) {
+			return true
+		}
+	}
+	return false
+}
+
+// uuidAround returns 36 when the first hyphen of a UUID stands at i, else 0.
+func uuidAround(s string, i int) int {
+	start := i - 8
+	if start < 0 || start+36 > len(s) || start > 0 && isHex(s[start-1]) {
+		return 0
+	}
+	for k := range 36 {
+		c := s[start+k]
+		if k == 8 || k == 13 || k == 18 || k == 23 {
+			if c != '-' {
+				return 0
+			}
+		} else if !isHex(c) {
+			return 0
+		}
+	}
+	return 36
+}
+
+// timeAround returns where a time of day stands whose first colon is at i: hours, minutes and seconds, or hours and minutes
+// behind a date.
+func timeAround(s string, i int) (start, end int) {
+	if i < 2 || i+3 > len(s) || !isDigit(s[i-1]) || !isDigit(s[i-2]) || !isDigit(s[i+1]) || !isDigit(s[i+2]) {
+		return 0, 0
+	}
+	if i > 2 && isDigit(s[i-3]) || s[i-2] > '2' || s[i+1] > '5' {
+		return 0, 0
+	}
+	start, end = i-2, i+3
+	seconds := end+3 <= len(s) && s[end] == ':' && isDigit(s[end+1]) && isDigit(s[end+2])
+	if seconds {
+		end += 3
+	}
+	dated := start >= 11 && (s[start-1] == 'T' || s[start-1] == ' ') && s[start-4] == '-' && s[start-7] == '-'
+	if dated {
+		start -= 11
+	}
+	if !dated && !seconds {
+		return 0, 0
+	}
+	return start, end
+}
+
+// valueBehind returns where the value behind a colon begins, past spaces and quotes, or 0.
+func valueBehind(s string, i int) int {
+	for i++; i < len(s); i++ {
+		if s[i] != ' ' && s[i] != '"' {
+			return i
+		}
+	}
+	return 0
+}
+
+func digitsFrom(s string, at int) int {
+	n := 0
+	for at+n < len(s) && isDigit(s[at+n]) {
+		n++
+	}
+	return n
+}
+
+func hexFrom(s string, at int) int {
+	n := 0
+	for at+n < len(s) && isHex(s[at+n]) {
+		n++
+	}
+	return n
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+func isHex(c byte) bool   { return isDigit(c) || c|0x20 >= 'a' && c|0x20 <= 'f' }
