@@ -21,7 +21,7 @@ func TestRefusedErrorNamesTheFirstFinding(t *testing.T) {
 	require.ErrorIs(t, err, ErrRefused)
 	var refused *RefusedError
 	require.True(t, errors.As(err, &refused))
-	require.Equal(t, "cache: call refused: no-point at system[0]: add a cache point (2 findings)", refused.Error())
+	require.Equal(t, "cache: call refused: no-point at system[0]: add a cache point (and 1 more findings)", refused.Error())
 	require.Equal(t, "cache: call refused", (&RefusedError{}).Error())
 	require.False(t, refused.RetryableError())
 }

@@ -17,6 +17,7 @@ type linter struct {
 	p     *Prompt
 	m     *Model
 	scale scale
+	known int // blocks that stand in the request before, so that what is in them did not change
 	found []Finding
 }
 
@@ -172,9 +173,9 @@ func (l *linter) volatileText() {
 	if last == nil {
 		return
 	}
-	for i := range l.p.Blocks {
+	for i := l.known; i < len(l.p.Blocks) && i <= last.Block; i++ {
 		b := &l.p.Blocks[i]
-		if b.Section == Messages || i > last.Block {
+		if b.Section == Messages {
 			return
 		}
 		v := l.p.volatileIn(i)

@@ -1,0 +1,274 @@
+package cache
+
+import "fmt"
+
+// past is the earlier request that a request goes on from, as far as one can be told.
+type past struct {
+	path   *path
+	shared int // blocks that are the same from the start
+	talk   int // blocks of messages that are the same from the first one on
+	forks  int // requests in a row, this one included, that changed the last message of the one before
+}
+
+// past finds the request that this one goes on from: the one with which it shares most, and where tools or system prompt
+// have changed, the one with the same conversation behind them.
+func (s *session) past(p *Prompt) past {
+	var best past
+	if len(p.records) == 0 {
+		return best
+	}
+	for _, q := range s.paths {
+		if shared := commonChain(q.blocks, p.records); best.path == nil || shared > best.shared {
+			best = past{path: q, shared: shared}
+		}
+	}
+	if best.path == nil || best.shared == len(best.path.blocks) || best.shared == len(p.records) {
+		return best
+	}
+	tools, system := p.count()
+	if best.shared > tools+system {
+		return best
+	}
+	for _, q := range s.paths {
+		talk := commonTalk(q.talk(), p.records[tools+system:])
+		if talk > best.talk || talk > 0 && q == best.path {
+			best = past{path: q, shared: commonChain(q.blocks, p.records), talk: talk}
+		}
+	}
+	return best
+}
+
+// talk returns the blocks of the path's messages.
+func (q *path) talk() []blockRecord { return q.blocks[min(q.tools+q.system, len(q.blocks)):] }
+
+// total returns the size of the path's last request.
+func (q *path) total() size {
+	if q.sent == 0 || q.sent > len(q.blocks) {
+		return size{}
+	}
+	return q.blocks[q.sent-1].upTo
+}
+
+// upTo returns the size of the path's first blocks.
+func (q *path) upTo(blocks int) size {
+	if blocks <= 0 || blocks > len(q.blocks) {
+		return size{}
+	}
+	return q.blocks[blocks-1].upTo
+}
+
+// compare looks for what changed since the request before. Requires s.mu held.
+func (t *Turn) compare() {
+	q := t.past.path
+	if q == nil {
+		return
+	}
+	tools, system := t.prompt.count()
+	same := t.past.shared == len(q.blocks) || t.past.shared == len(t.prompt.records)
+	switch head := tools + system; {
+	case same || t.past.shared >= head && head == q.tools+q.system:
+		t.avoidable = t.session.scale.mid(q.upTo(min(t.past.shared, q.begun)))
+		if !same {
+			t.messagesChanged()
+		}
+		if q.settings != t.prompt.settings && t.past.shared > head {
+			t.settingsChanged(q.upTo(t.past.shared).minus(q.upTo(head)))
+		}
+	default:
+		t.headChanged(tools, system)
+	}
+	if t.call.At.Sub(q.lastAt) >= q.ttlOf() {
+		t.avoidable = 0
+	}
+	t.placeChanged()
+}
+
+// stake prices what has to be sent again because of a change.
+func (t *Turn) stake(f Finding, z size) Finding {
+	f.Tokens = t.session.scale.mid(z)
+	if t.points > 0 {
+		f.NanoUSD = t.call.Model.writtenAgain(f.Tokens)
+	} else {
+		f.NanoUSD = t.call.Model.paidAgain(f.Tokens)
+	}
+	return f
+}
+
+// headChanged tells what changed in tools and system prompt.
+func (t *Turn) headChanged(tools, system int) {
+	q, p := t.past.path, t.prompt
+	oldTools, newTools := q.blocks[:q.tools], p.records[:tools]
+	went := q.total().minus(q.upTo(t.past.shared))
+	if q.total() == (size{}) {
+		return
+	}
+	if t.past.shared < q.tools || t.past.shared < tools {
+		t.toolsChanged(oldTools, newTools, went)
+	}
+	if t.past.talk == 0 {
+		return // another conversation, with a system prompt of its own
+	}
+	t.avoidable = t.session.scale.mid(q.upTo(min(q.sent, q.begun)))
+	old, now := q.blocks[q.tools:min(q.tools+q.system, len(q.blocks))], p.records[tools:tools+system]
+	for k := range min(len(old), len(now)) {
+		if old[k].hash == now[k].hash {
+			continue
+		}
+		where := p.Blocks[tools+k].Where.String()
+		f := Finding{Rule: ruleVolatileBlock, Where: where, Detail: fmt.Sprintf("the block has changed since the request before, and the conversation behind it has not: %d tokens have to be written again", t.session.scale.mid(went))}
+		if v := p.volatileIn(tools + k); v.suspicious() || v.kind != volatileNone && old[k].volatile.kind == v.kind {
+			f.Rule = ruleVolatileText
+			f.Detail = fmt.Sprintf("%s has changed since the request before, and the conversation behind it has not", v)
+		}
+		t.add(t.stake(f, went))
+		return
+	}
+	if len(old) != len(now) {
+		t.add(t.stake(Finding{Rule: ruleVolatileBlock, Where: "system", Detail: fmt.Sprintf("the system prompt had %d blocks in the request before and has %d", len(old), len(now))}, went))
+	}
+}
+
+// toolsChanged tells order from content.
+func (t *Turn) toolsChanged(old, now []blockRecord, went size) {
+	where := Where{Section: Tools, Index: t.past.shared}.String()
+	if t.past.shared < len(now) {
+		where = t.prompt.Blocks[t.past.shared].Where.String()
+	}
+	d := diffTools(old, now)
+	switch {
+	case d.sameSet:
+		t.add(t.stake(Finding{Rule: ruleToolOrder, Where: where, Detail: fmt.Sprintf("the same %d tools stand in another order than in the request before", len(now))}, went))
+	case d.sameContent:
+		t.add(t.stake(Finding{Rule: ruleKeyOrder, Where: where, Detail: "the definition is the same as in the request before, with its keys in another order"}, went))
+	case t.past.talk > 0:
+		t.add(t.stake(Finding{Rule: ruleToolSet, Where: where, Detail: fmt.Sprintf("in the middle of a conversation %d tools were added, %d removed and %d changed", d.added, d.removed, d.changed)}, went))
+	}
+}
+
+// toolDiff is how two lists of tools differ.
+type toolDiff struct {
+	sameSet                 bool // the same tools, in another order
+	sameContent             bool // the same tools in the same order, but for the order of keys
+	added, removed, changed int
+}
+
+func diffTools(old, now []blockRecord) toolDiff {
+	before, names := make(map[uint64]int, len(old)), make(map[uint64]int, len(old))
+	d := toolDiff{sameContent: len(old) == len(now)}
+	for i := range old {
+		before[old[i].hash]++
+		d.sameContent = d.sameContent && i < len(now) && old[i].canon == now[i].canon
+	}
+	kept := 0
+	for i := range now {
+		if before[now[i].hash] > 0 {
+			before[now[i].hash]--
+			kept++
+		} else {
+			names[now[i].name]++
+			d.added++
+		}
+	}
+	d.sameSet = kept == len(old) && kept == len(now)
+	for i := range old {
+		if before[old[i].hash] <= 0 {
+			continue
+		}
+		before[old[i].hash]--
+		if names[old[i].name] > 0 {
+			names[old[i].name]--
+			d.changed++
+			d.added--
+		} else {
+			d.removed++
+		}
+	}
+	return d
+}
+
+// longBlock is the size from which two equal blocks are unlikely to be equal by chance.
+const longBlock = 64
+
+// messagesChanged tells a rewritten history from a branch. Requires that tools and system prompt are the same.
+func (t *Turn) messagesChanged() {
+	q, p := t.past.path, t.prompt
+	at := t.past.shared
+	old, now := q.blocks[at:], p.records[at:]
+	if reappear(old, now) {
+		if t.call.Compacted {
+			return
+		}
+		t.avoidable = t.session.scale.mid(q.upTo(min(q.sent, q.begun)))
+		t.add(t.stake(Finding{
+			Rule: ruleRewritten, Where: p.Blocks[at].Where.String(),
+			Detail: fmt.Sprintf("a block of the history, %s, is not what it was in the request before: %d blocks from there on have to be written again", p.Blocks[at].Kind, len(old)),
+		}, q.total().minus(q.upTo(at))))
+		return
+	}
+	if old[0].message != q.blocks[len(q.blocks)-1].message || p.records[len(p.records)-1].message <= old[0].message || q.sent != len(q.blocks) {
+		return // a branch
+	}
+	if t.past.forks = q.forks + 1; t.past.forks >= manyForks && !t.call.Compacted {
+		t.add(t.stake(Finding{
+			Rule: ruleRewritten, Where: p.Blocks[at].Where.String(),
+			Detail: fmt.Sprintf("each of the last %d requests has changed the newest message of the one before", t.past.forks),
+		}, q.total().minus(q.upTo(at))))
+	}
+}
+
+// manyForks is how many requests in a row have to change the last message of the one before to be no branches.
+const manyForks = 3
+
+// reappear reports whether what followed in the old history follows in the new one too: at the same places for the most
+// part, or two blocks running at other places.
+func reappear(old, now []blockRecord) bool {
+	long, same := 0, 0
+	for k := 1; k < len(old); k++ {
+		if old[k].upTo.minus(old[k-1].upTo).bytes < longBlock {
+			continue
+		}
+		long++
+		if k < len(now) && old[k].hash == now[k].hash {
+			same++
+		}
+	}
+	if long > 0 && 2*same >= long {
+		return true
+	}
+	next := make(map[[2]uint64]bool, len(old))
+	for k := 1; k+1 < len(old); k++ {
+		if old[k].upTo.minus(old[k-1].upTo).bytes >= longBlock {
+			next[[2]uint64{old[k].hash, old[k+1].hash}] = true
+		}
+	}
+	for k := range len(now) - 1 {
+		if next[[2]uint64{now[k].hash, now[k+1].hash}] {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *Turn) settingsChanged(went size) {
+	if t.session.scale.low(went) < t.call.Model.MinTokens {
+		return
+	}
+	t.add(t.stake(Finding{Rule: ruleSettings, Where: "messages", Detail: "tool choice, thinking or another setting has changed since the request before, which drops what is cached of the messages"}, went))
+}
+
+// placeChanged prices a switch of model, profile, region or account in the middle of a conversation.
+func (t *Turn) placeChanged() {
+	q := t.past.path
+	if q.model == t.call.Model.ID && q.place == t.call.Place {
+		return
+	}
+	shared := q.upTo(t.past.shared)
+	if t.session.scale.low(shared) < max(t.call.Model.MinTokens, 1) || t.past.shared <= q.tools+q.system {
+		return
+	}
+	what := "its region, profile or account"
+	if q.model != t.call.Model.ID {
+		what = "its model"
+	}
+	t.add(t.stake(Finding{Rule: ruleSwitched, Detail: "the conversation has changed " + what + ", where nothing of it is cached"}, shared))
+}

@@ -1,0 +1,262 @@
+package cache
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// session is what is remembered of one workflow.
+type session struct {
+	tracker  *Tracker
+	workflow string
+	held     struct {
+		blocks   atomic.Int64
+		retained atomic.Int64
+		gone     atomic.Bool // forgotten by the tracker: nothing is accounted any more
+	}
+
+	mu      sync.Mutex // guards what follows, and the turns of the session
+	paths   []*path    // the last used first
+	marks   []mark     // what the cache should hold, the newest last
+	running []*Turn    // sent, their responses not begun
+	scale   scale
+	calls   callTimes
+	gaps    Gaps
+	ratio   hitRatio
+	streak  streaks
+	tripped []Finding
+}
+
+// path is one conversation, or one branch of it: the longest request that was seen of it. Requests only ever extend it.
+type path struct {
+	blocks   []blockRecord
+	leaves   []leafRecord
+	tools    int // blocks
+	system   int // blocks
+	place    string
+	model    string
+	settings uint64
+	images   bool
+	lastAt   time.Time
+	points   []int         // the blocks that the last request's points closed
+	sent     int           // how many blocks the last request had
+	begun    int           // how many blocks had a request whose response has begun
+	ttl      time.Duration // the longest that the last request's points ask for
+	forks    int           // requests in a row that left it at its last message
+}
+
+// mark is a prefix that the cache should hold.
+type mark struct {
+	chain    uint64
+	block    int // the last block of the prefix
+	place    uint64
+	settings uint64 // of the messages' level; 0 for a prefix that ends before
+	tokens   int64
+	ttl      time.Duration
+	expires  time.Time
+	exact    bool // tokens were told by a response
+	ready    bool // the response that wrote it has begun
+	turn     *Turn
+}
+
+const maxMarks = 256
+
+// Gaps are the pauses between a workflow's requests, as far as they decide which lifetime pays.
+type Gaps struct {
+	Short  int // up to five minutes
+	Medium int // up to an hour
+	Long   int
+	// PrefixTokens and NewTokens are what a request finds of the one before it, and adds to it, on average.
+	PrefixTokens, NewTokens int64
+}
+
+func (g *Gaps) add(d time.Duration) {
+	switch {
+	case d <= FiveMinutes:
+		g.Short++
+	case d <= OneHour:
+		g.Medium++
+	default:
+		g.Long++
+	}
+}
+
+// average moves an average by an eighth of the difference.
+func average(old, value int64) int64 {
+	if old == 0 {
+		return value
+	}
+	return old + (value-old)/8
+}
+
+// callTimes remembers when the last calls were made.
+type callTimes struct {
+	at [32]time.Time
+	n  int
+}
+
+func (c *callTimes) add(t time.Time) {
+	c.at[c.n%len(c.at)] = t
+	c.n++
+}
+
+// perDay returns how many calls a day the present rate makes, or 0 while it is not known.
+func (c *callTimes) perDay() float64 {
+	k := min(c.n, len(c.at))
+	if k < 3 {
+		return 0
+	}
+	last, first := c.at[(c.n-1)%len(c.at)], c.at[(c.n-k)%len(c.at)]
+	span := last.Sub(first)
+	if span < time.Second {
+		return 0
+	}
+	return float64(k-1) * float64(24*time.Hour) / float64(span)
+}
+
+// streaks count what happened in so many calls in a row.
+type streaks struct {
+	same      int // equal requests
+	lastChain uint64
+	idle      int // nothing read, nothing written
+	idleTotal int64
+	written   int // something written, nothing read
+	missed    int // less read than expected, without a reason
+	rules     map[Rule]int
+}
+
+// repeated counts the findings of this call in, and those of the last call that are gone out.
+func (k *streaks) repeated(found []Finding) {
+	next := k.rules
+	if len(found) > 0 {
+		next = make(map[Rule]int, len(found))
+		for i := range found {
+			next[found[i].Rule] = k.rules[found[i].Rule] + 1
+			found[i].Repeated = next[found[i].Rule]
+		}
+		k.rules = next
+		return
+	}
+	k.rules = nil
+}
+
+func placeHash(model, place string) uint64 { return mix(hashString(model), hashString(place)) }
+
+// level returns the hash of what changes the messages' level.
+func (p *Prompt) level() uint64 {
+	if p.images {
+		return mix(p.settings, 1) | 1
+	}
+	return p.settings | 1
+}
+
+// knownLeaves returns the leaves of the remembered requests, the last used first.
+func (s *session) knownLeaves(buf [][]leafRecord) [][]leafRecord {
+	for _, p := range s.paths {
+		buf = append(buf, p.leaves)
+	}
+	return buf
+}
+
+// keep remembers a request: it extends a path, or lies on one, or begins one.
+func (s *session) keep(c *Call, p *Prompt) *path {
+	n := min(len(p.records), maxPathBlocks)
+	if n == 0 {
+		return nil
+	}
+	best := -1
+	for i, q := range s.paths {
+		shared := commonChain(q.blocks, p.records[:n])
+		if (shared == len(q.blocks) || shared == n) && (best < 0 || len(q.blocks) > len(s.paths[best].blocks)) {
+			best = i
+		}
+	}
+	var q *path
+	if best >= 0 {
+		q = s.paths[best]
+		s.paths = slices.Delete(s.paths, best, best+1)
+	} else {
+		q = &path{}
+		if len(s.paths) >= maxPaths {
+			s.drop(s.paths[len(s.paths)-1])
+			s.paths = s.paths[:len(s.paths)-1]
+		}
+	}
+	s.paths = slices.Insert(s.paths, 0, q)
+	if n > len(q.blocks) {
+		s.extend(q, p, n)
+	}
+	q.tools, q.system = p.count()
+	q.place, q.model, q.settings, q.images, q.lastAt = c.Place, c.Model.ID, p.settings, p.images, c.At
+	q.points, q.sent, q.forks, q.ttl = q.points[:0], n, 0, 0
+	for _, pt := range p.Points {
+		q.ttl = max(q.ttl, pt.TTL)
+		if pt.Block >= 0 && !pt.Nested {
+			q.points = append(q.points, pt.Block)
+		}
+	}
+	return q
+}
+
+// extend appends to a path what the request has more. The leaves are replaced from the last common one on: those of a
+// request that was built anew lie elsewhere than they did.
+func (s *session) extend(q *path, p *Prompt, n int) {
+	blocks := n - len(q.blocks)
+	q.blocks = append(q.blocks, p.records[len(q.blocks):n]...)
+	leaves := p.leafRecords[:p.Blocks[n-1].leafEnd]
+	retained := retainedBy(leaves) - retainedBy(q.leaves)
+	clear(q.leaves[min(len(leaves), len(q.leaves)):])
+	q.leaves = append(q.leaves[:0], leaves...)
+	s.grew(blocks, retained)
+}
+
+func (s *session) drop(q *path) { s.grew(-len(q.blocks), -retainedBy(q.leaves)) }
+
+func (s *session) grew(blocks int, retained int64) {
+	if s.held.gone.Load() {
+		return
+	}
+	s.held.blocks.Add(int64(blocks))
+	s.held.retained.Add(retained)
+	s.tracker.grown(blocks, retained)
+}
+
+func retainedBy(leaves []leafRecord) int64 {
+	var n int64
+	for i := range leaves {
+		if leaves[i].at != nil {
+			n += int64(leaves[i].n)
+		}
+	}
+	return n
+}
+
+// commonChain returns how many blocks two requests have in common from the start.
+func commonChain(a, b []blockRecord) int {
+	low, high := 0, min(len(a), len(b))
+	for low < high {
+		mid := (low + high + 1) / 2
+		if a[mid-1].chain == b[mid-1].chain {
+			low = mid
+		} else {
+			high = mid - 1
+		}
+	}
+	return low
+}
+
+// commonTalk returns how many blocks of messages two requests have in common from the first message on.
+func commonTalk(a, b []blockRecord) int {
+	low, high := 0, min(len(a), len(b))
+	for low < high {
+		mid := (low + high + 1) / 2
+		if a[mid-1].talk == b[mid-1].talk {
+			low = mid
+		} else {
+			high = mid - 1
+		}
+	}
+	return low
+}

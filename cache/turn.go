@@ -1,0 +1,277 @@
+package cache
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Turn is one request of a workflow on its way. Its methods are safe for concurrent use.
+type Turn struct {
+	// Findings are what the request shows, what the service would reject first. They do not change after Check.
+	Findings []Finding
+	// Begun, if not nil, is closed once the response begins that is writing this request's prefix just now.
+	Begun <-chan struct{}
+
+	session *session
+	call    Call
+	prompt  *Prompt // until Send
+	past    past
+	found   []Finding
+
+	path      *path
+	marks     []mark        // what the request writes
+	expected  mark          // what it should read
+	avoidable int64         // tokens that it could read, were all as it should be
+	begun     chan struct{} // closed when the response begins
+	state     turnState
+	size      size
+	points    int
+	all1h     bool
+}
+
+type turnState uint8
+
+const (
+	checked turnState = iota
+	sent
+	begun
+	ended
+)
+
+// check builds a turn. Requires s.mu held.
+func (s *session) check(c Call, p *Prompt) *Turn {
+	var buf [maxPaths][]leafRecord
+	p.record(s.knownLeaves(buf[:0]))
+	t := &Turn{session: s, call: c, prompt: p, size: p.total(), points: len(p.Points)}
+	t.past = s.past(p)
+	if want := s.tracker.policy.MinPoints; len(p.Points) < want && c.Model.Explicit {
+		t.add(Finding{Rule: rulePointsLost, Detail: fmt.Sprintf("the request has %d cache points, %d were meant to be there", len(p.Points), want)})
+	}
+	l := linter{p: p, m: &t.call.Model, scale: s.scale, known: t.past.shared}
+	l.all()
+	for _, f := range l.found {
+		t.add(f)
+	}
+	if c.Model.Explicit || c.Model.Implicit {
+		t.compare()
+		t.expect()
+	}
+	t.count()
+	for _, f := range s.tripped {
+		t.add(f)
+	}
+	slices.SortStableFunc(t.found, func(a, b Finding) int { return rank(a) - rank(b) })
+	s.streak.repeated(t.found)
+	s.priceByDay(t.found)
+	t.Findings = t.found
+	return t
+}
+
+// rank puts what the service rejects first and what is only suspected last.
+func rank(f Finding) int {
+	info, _ := f.Rule.Info()
+	switch {
+	case info.Rejected:
+		return 0
+	case f.Rule == ruleTripped:
+		return 1
+	case f.Suspected:
+		return 3
+	default:
+		return 2
+	}
+}
+
+// add notes a finding, one of each rule: the first, unless a later one is sure of what that only suspects.
+func (t *Turn) add(f Finding) {
+	for i := range t.found {
+		if t.found[i].Rule == f.Rule {
+			if t.found[i].Suspected && !f.Suspected {
+				t.found[i] = f
+			}
+			return
+		}
+	}
+	t.found = append(t.found, f)
+}
+
+func (s *session) priceByDay(found []Finding) {
+	rate := s.calls.perDay()
+	for i := range found {
+		if usd := float64(found[i].NanoUSD) * rate; usd > 0 && usd < 1<<62 {
+			found[i].NanoUSDPerDay = int64(usd)
+		}
+	}
+}
+
+// manySame is how many equal requests in a row look like a loop.
+const manySame = 5
+
+// count looks for loops that send the same request again and again.
+func (t *Turn) count() {
+	p, k := t.prompt, &t.session.streak
+	if len(p.records) == 0 {
+		return
+	}
+	same := k.same
+	if chain := mix(p.records[len(p.records)-1].chain, p.settings); chain == k.lastChain {
+		same++
+	} else {
+		same = 1
+	}
+	if same >= manySame {
+		tokens := t.session.scale.mid(t.size)
+		t.add(Finding{
+			Rule: ruleIdentical, Tokens: tokens, NanoUSD: nanoUSD(tokens, max(t.call.Model.CacheReadPrice, 1)),
+			Detail: fmt.Sprintf("the same request was sent %d times in a row", same),
+		})
+	}
+}
+
+// Send notes that the request goes out.
+func (t *Turn) Send() {
+	s := t.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.state != checked || len(t.prompt.records) == 0 {
+		return
+	}
+	t.state = sent
+	s.calls.add(t.call.At)
+	p, k := t.prompt, &s.streak
+	if chain := mix(p.records[len(p.records)-1].chain, p.settings); chain == k.lastChain {
+		k.same++
+	} else {
+		k.same, k.lastChain = 1, chain
+	}
+	if q := t.past.path; q != nil && t.past.shared > 0 {
+		s.gaps.add(t.call.At.Sub(q.lastAt))
+		shared := p.upTo(t.past.shared - 1)
+		s.gaps.PrefixTokens = average(s.gaps.PrefixTokens, s.scale.mid(shared))
+		s.gaps.NewTokens = average(s.gaps.NewTokens, s.scale.mid(t.size.minus(shared)))
+	}
+	if t.path = s.keep(&t.call, p); t.path != nil {
+		t.path.forks = t.past.forks
+	}
+	t.begun = make(chan struct{})
+	t.plan()
+	s.running = append(s.running, t)
+	t.prompt = nil
+}
+
+// plan notes what the request writes, once it is answered. Requires s.mu held.
+func (t *Turn) plan() {
+	p, m := t.prompt, &t.call.Model
+	t.all1h = len(p.Points) > 0
+	for i := range p.Points {
+		pt := &p.Points[i]
+		t.all1h = t.all1h && pt.TTL == OneHour
+		if pt.Block < 0 || pt.Nested || pt.Block >= len(p.records) || m.MinTokens > 0 && t.session.scale.high(p.upTo(pt.Block)) < m.MinTokens {
+			continue
+		}
+		if m.MaxTokens > 0 && t.session.scale.low(p.upTo(pt.Block)) > m.MaxTokens {
+			continue
+		}
+		r := &p.records[pt.Block]
+		w := mark{
+			chain: r.chain, block: pt.Block, place: placeHash(m.ID, t.call.Place), tokens: t.session.scale.mid(r.upTo),
+			ttl: max(pt.TTL, FiveMinutes), turn: t,
+		}
+		if r.section == Messages {
+			w.settings = p.level()
+		}
+		w.expires = t.call.At.Add(w.ttl)
+		t.marks = append(t.marks, w)
+	}
+	t.session.remember(t.marks)
+}
+
+// remember adds marks to the session; one of the same prefix is replaced, unless it is ready and lives longer.
+func (s *session) remember(marks []mark) {
+	for _, w := range marks {
+		found := false
+		for i := range s.marks {
+			o := &s.marks[i]
+			if o.chain == w.chain && o.place == w.place && o.settings == w.settings {
+				if found = o.ready && o.expires.After(w.turn.call.At); found && w.expires.After(o.expires) {
+					o.expires, o.ttl = w.expires, w.ttl // a hit refreshes it
+				}
+				if !found {
+					*o, found = w, true
+				}
+				break
+			}
+		}
+		if !found {
+			s.marks = append(s.marks, w)
+		}
+	}
+	if over := len(s.marks) - maxMarks; over > 0 {
+		s.marks = slices.Delete(s.marks, 0, over)
+	}
+}
+
+// Begin notes that the response begins: what the request wrote is readable from now on.
+func (t *Turn) Begin() {
+	s := t.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.begin()
+}
+
+// begin requires s.mu held.
+func (t *Turn) begin() {
+	if t.state != sent {
+		return
+	}
+	t.state = begun
+	s := t.session
+	for i := range s.marks {
+		if s.marks[i].turn == t {
+			s.marks[i].ready, s.marks[i].turn = true, nil
+		}
+	}
+	if t.path != nil {
+		t.path.begun = max(t.path.begun, t.path.sent)
+	}
+	t.leave()
+}
+
+// leave ends the wait of those that run at the same time. Requires s.mu held.
+func (t *Turn) leave() {
+	s := t.session
+	if i := slices.Index(s.running, t); i >= 0 {
+		s.running = slices.Delete(s.running, i, i+1)
+		close(t.begun)
+	}
+}
+
+// Fail notes that the request ended without telling its usage, and whether its response had begun.
+func (t *Turn) Fail() []Finding {
+	s := t.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.state == checked || t.state == ended {
+		return nil
+	}
+	answered := t.state == begun
+	t.leave()
+	t.state = ended
+	if answered {
+		return []Finding{{Rule: ruleUsageMissing, Repeated: 1, Detail: "the response ended without its usage"}}
+	}
+	s.marks = slices.DeleteFunc(s.marks, func(w mark) bool { return w.turn == t })
+	return nil
+}
+
+// Gaps returns what is known of a workflow's pauses.
+func (t *Tracker) Gaps(workflow string) Gaps {
+	s := t.session(workflow)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.gaps
+}
+
+// ttlOf is how long the path's last request can be read.
+func (q *path) ttlOf() time.Duration { return max(q.ttl, FiveMinutes) }
