@@ -198,7 +198,7 @@ func (p *Prompt) volatileIn(i int) volatile {
 	for k := range leaves {
 		if l := &leaves[k]; l.fresh && !l.binary && l.at != nil {
 			if v := findVolatile(l.text()); v.kind != volatileNone {
-				v.offset += offset
+				v.offset += int32(min(offset, 1<<30))
 				p.records[i].volatile = v
 				return v
 			}

@@ -178,11 +178,7 @@ func (s *session) keep(c *Call, p *Prompt) *path {
 		q = s.paths[best]
 		s.paths = slices.Delete(s.paths, best, best+1)
 	} else {
-		q = &path{}
-		if len(s.paths) >= maxPaths {
-			s.drop(s.paths[len(s.paths)-1])
-			s.paths = s.paths[:len(s.paths)-1]
-		}
+		q = s.newPath()
 	}
 	s.paths = slices.Insert(s.paths, 0, q)
 	if n > len(q.blocks) {
@@ -200,6 +196,19 @@ func (s *session) keep(c *Call, p *Prompt) *path {
 	return q
 }
 
+// newPath returns an empty path: a new one, or the one used longest ago, whose memory serves again.
+func (s *session) newPath() *path {
+	if len(s.paths) < maxPaths {
+		return new(path)
+	}
+	q := s.paths[len(s.paths)-1]
+	s.paths = s.paths[:len(s.paths)-1]
+	s.grew(-len(q.blocks), -retainedBy(q.leaves))
+	clear(q.leaves)
+	*q = path{blocks: q.blocks[:0], leaves: q.leaves[:0], points: q.points[:0]}
+	return q
+}
+
 // extend appends to a path what the request has more. The leaves are replaced from the last common one on: those of a
 // request that was built anew lie elsewhere than they did.
 func (s *session) extend(q *path, p *Prompt, n int) {
@@ -211,8 +220,6 @@ func (s *session) extend(q *path, p *Prompt, n int) {
 	q.leaves = append(q.leaves[:0], leaves...)
 	s.grew(blocks, retained)
 }
-
-func (s *session) drop(q *path) { s.grew(-len(q.blocks), -retainedBy(q.leaves)) }
 
 func (s *session) grew(blocks int, retained int64) {
 	if s.held.gone.Load() {

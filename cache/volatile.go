@@ -2,6 +2,7 @@ package cache
 
 import (
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -22,10 +23,10 @@ var volatileNames = [...]string{"", "a time of day", "a unique id", "a nonce", "
 // volatile is what stands first of its sort in a text. It holds no text.
 type volatile struct {
 	kind     volatileKind
-	labelled bool // its label says that it is of this moment, or of this request
-	offset   int  // in bytes
-	line     int  // from 1
-	count    int  // how many of any sort there are
+	labelled bool  // its label says that it is of this moment, or of this request
+	offset   int32 // in bytes
+	line     int32 // from 1
+	count    int32 // how many of any sort there are
 }
 
 func (v volatile) String() string {
@@ -45,11 +46,11 @@ func (v volatile) suspicious() bool {
 // looks closer only around hyphens and colons.
 func findVolatile(s string) volatile {
 	var best volatile
-	count := 0
+	count := int32(0)
 	note := func(kind volatileKind, at int, labelled bool) {
 		count++
 		if best.kind == volatileNone || labelled && !best.labelled {
-			best = volatile{kind: kind, labelled: labelled, offset: at}
+			best = volatile{kind: kind, labelled: labelled, offset: int32(min(at, math.MaxInt32))}
 		}
 	}
 	for i := 0; i < len(s); i++ {
@@ -82,7 +83,7 @@ func findVolatile(s string) volatile {
 	}
 	best.count = count
 	if best.kind != volatileNone {
-		best.line = 1 + strings.Count(s[:best.offset], "\n")
+		best.line = int32(1 + strings.Count(s[:best.offset], "\n"))
 	}
 	return best
 }

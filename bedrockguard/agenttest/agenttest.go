@@ -1,0 +1,144 @@
+// Package agenttest holds an agent to its prompt caching in a go test: a scripted run of the agent, against a simulated
+// Bedrock that models the prompt cache, has to reach a share of cache hits and to stay under a price. When it does not, the
+// test fails with what the guard found: which cause, where in the request, what it costs and what to change.
+//
+//	func TestMyAgentCaches(t *testing.T) {
+//		agenttest.Check(t, agenttest.Goal{MinHitShare: 0.8, MaxCost: budget.USD(2)}, func(ctx context.Context, client *bedrockruntime.Client) error {
+//			return myagent.New(client).Run(ctx, "fix the build")
+//		})
+//	}
+package agenttest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/cache"
+)
+
+// Goal is what a run has to reach, and how it is set up. The zero value asks for nothing but a run without an error.
+type Goal struct {
+	// MinHitShare is the least part of all input tokens that has to be read from the cache, from 0 to 1.
+	MinHitShare float64
+	// MaxCost is the most that the run may cost, in USD at list price: as the simulator bills it, and as a hard limit of the
+	// guard, which refuses a call whose worst case would go beyond. Zero sets no price.
+	MaxCost budget.Quantity
+	// NoFindings says that any finding fails the test, even when share and cost are met.
+	NoFindings bool
+	// Server scripts the simulated service: replies, faults, time.
+	Server bedrocktest.Options
+	// Guard configures the guard. A Cache policy that is switched off reports.
+	Guard bedrockguard.Options
+}
+
+// Result is how a run went.
+type Result struct {
+	Bill     bedrocktest.Bill
+	Findings []cache.Finding // one of each rule, the first that was seen
+	Calls    map[cache.Rule]int
+}
+
+// Check runs an agent, and fails the test if the goal is missed. The client talks to the simulated service through a
+// guard. The result can be looked at further.
+func Check(tb testing.TB, goal Goal, agent func(ctx context.Context, client *bedrockruntime.Client) error) Result {
+	tb.Helper()
+	result, err := run(tb, goal, agent)
+	for _, missed := range goal.missed(result, err) {
+		tb.Error(missed)
+	}
+	return result
+}
+
+func run(tb testing.TB, goal Goal, agent func(context.Context, *bedrockruntime.Client) error) (Result, error) {
+	tb.Helper()
+	limit := budget.Limit{Name: "agenttest", Max: budget.USD(1e6), Window: budget.Lifetime}
+	if goal.MaxCost.N != 0 {
+		limit.Max = goal.MaxCost
+	}
+	ctx := tb.Context()
+	ledger, err := budget.Open(ctx, memstore.New(), budget.Policy{Limits: []budget.Limit{limit}})
+	if err != nil {
+		return Result{}, err
+	}
+	seen := recorder{calls: make(map[cache.Rule]int)}
+	opts := goal.Guard
+	if !opts.Cache.Enabled() {
+		opts.Cache.Mode = cache.Report
+	}
+	listener := opts.OnEvent
+	opts.OnEvent = func(ctx context.Context, e bedrockguard.Event) {
+		seen.add(e)
+		if listener != nil {
+			listener(ctx, e)
+		}
+	}
+	if opts.Clock == nil {
+		opts.Clock = goal.Server.Clock
+	}
+	guard, err := bedrockguard.New(ledger, opts)
+	if err != nil {
+		return Result{}, err
+	}
+	server := bedrocktest.New(tb, goal.Server)
+	err = agent(ctx, guard.NewFromConfig(server.Config()))
+	return Result{Bill: server.Bill(), Findings: seen.found, Calls: seen.calls}, err
+}
+
+// missed lists what the run did not reach, the findings with it.
+func (g Goal) missed(r Result, err error) []string {
+	var missed []string
+	if err != nil {
+		missed = append(missed, fmt.Sprintf("agenttest: the agent failed: %v", err))
+	}
+	if share := r.Bill.CacheHitShare(); share < g.MinHitShare {
+		missed = append(missed, fmt.Sprintf("agenttest: %.1f %% of the input was read from the cache, want %.1f %% or more (%d calls, $%.4f)", 100*share, 100*g.MinHitShare, r.Bill.Inferences, r.Bill.USD()))
+	}
+	if g.MaxCost.N != 0 && r.Bill.NanoUSD > g.MaxCost.N {
+		missed = append(missed, fmt.Sprintf("agenttest: the run cost %s, want %s or less", budget.Amount(r.Bill.NanoUSD), g.MaxCost))
+	}
+	if g.NoFindings && len(r.Findings) > 0 {
+		missed = append(missed, fmt.Sprintf("agenttest: %d findings, want none", len(r.Findings)))
+	}
+	if len(missed) > 0 && len(r.Findings) > 0 {
+		missed[len(missed)-1] += "\n" + r.String()
+	}
+	return missed
+}
+
+// String renders the findings for a terminal.
+func (r Result) String() string {
+	var b strings.Builder
+	for _, f := range r.Findings {
+		fmt.Fprintf(&b, "%s  in     %d events\n", f.Render(100), r.Calls[f.Rule])
+	}
+	return b.String()
+}
+
+// recorder keeps the first finding of each rule. It is safe for concurrent use.
+type recorder struct {
+	mu    sync.Mutex
+	found []cache.Finding
+	calls map[cache.Rule]int
+}
+
+func (r *recorder) add(e bedrockguard.Event) {
+	if e.Kind != bedrockguard.EventCacheFinding {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls[e.Finding.Rule]++
+	if !slices.ContainsFunc(r.found, func(f cache.Finding) bool { return f.Rule == e.Finding.Rule }) {
+		r.found = append(r.found, e.Finding)
+	}
+}
