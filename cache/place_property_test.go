@@ -26,10 +26,10 @@ func drawModel(t *rapid.T) Model {
 }
 
 func drawOptions(t *rapid.T) PlaceOptions {
-	n := rapid.Int64Range(0, 9)
+	n, few := rapid.Int64Range(0, 9), rapid.IntRange(0, 9)
 	return PlaceOptions{
 		Factor: rapid.SampledFrom([]int64{0, 0, 700, 2000}).Draw(t, "factor"),
-		Gaps:   Gaps{n.Draw(t, "short"), n.Draw(t, "medium"), n.Draw(t, "long"), 1000 * n.Draw(t, "prefix"), 100 * n.Draw(t, "new")},
+		Gaps:   Gaps{few.Draw(t, "short"), few.Draw(t, "medium"), few.Draw(t, "long"), 1000 * n.Draw(t, "prefix"), 100 * n.Draw(t, "new")},
 		Before: rapid.SampledFrom([]int{0, 0, 0, 1, 7}).Draw(t, "before"),
 	}
 }

@@ -5,17 +5,6 @@ import (
 	"time"
 )
 
-// Gaps are the pauses between a workflow's requests, and what each request reads and adds. The zero value knows nothing.
-// Negative numbers count as zero.
-type Gaps struct {
-	Short  int64 // pauses of at most five minutes
-	Medium int64 // longer ones, of at most an hour
-	Long   int64 // longer ones still
-
-	PrefixTokens int64 // what a request repeats of the one before it, on average
-	NewTokens    int64 // what it adds, on average
-}
-
 // fewGaps is how many pauses have to be known before they count.
 const fewGaps = 3
 
@@ -80,4 +69,4 @@ func (m *Model) nearest(asked time.Duration) time.Duration {
 }
 
 // count bounds a number of pauses, so that sums can't wrap.
-func count(n int64) int64 { return min(max(n, 0), 1<<40) }
+func count(n int) int64 { return min(max(int64(n), 0), 1<<40) }

@@ -14,7 +14,7 @@ import (
 func TestLifetime_IsTheCheaperOne(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.Int64Range(0, 1<<40)
-		few := rapid.Int64Range(0, 12)
+		few := rapid.IntRange(0, 12)
 		price := rapid.Int64Range(1, 1<<40)
 		m := claude()
 		m.CacheReadPrice = price.Draw(t, "read")
@@ -43,7 +43,7 @@ func turnCost(g Gaps, prefix, added int64) *big.Int {
 	return cost.Add(cost, new(big.Int).Mul(big.NewInt(g.NewTokens), big.NewInt(added)))
 }
 
-func pauses(n int64, cost *big.Int) *big.Int { return new(big.Int).Mul(big.NewInt(n), cost) }
+func pauses(n int, cost *big.Int) *big.Int { return new(big.Int).Mul(big.NewInt(int64(n)), cost) }
 
 func TestLifetime(t *testing.T) {
 	chat := Gaps{Short: 75, Medium: 1, PrefixTokens: 50_000, NewTokens: 1000}
@@ -63,8 +63,8 @@ func TestLifetime(t *testing.T) {
 		"price of an hour unknown":   {func(m *Model) { m.CacheWrite1hPrice = 0 }, chat, FiveMinutes},
 		"an hour is no dearer":       {func(m *Model) { m.CacheWrite1hPrice = m.CacheWrite5mPrice }, chat, OneHour},
 		"an hour is no dearer, idly": {func(m *Model) { m.CacheWrite1hPrice = m.CacheWrite5mPrice }, Gaps{Short: 9, Long: 9}, FiveMinutes},
-		"figures of any size":        {nil, Gaps{Short: 1, Medium: math.MaxInt64, Long: 0, PrefixTokens: math.MaxInt64, NewTokens: 1}, OneHour},
-		"sums of any size":           {nil, Gaps{Short: math.MaxInt64, Medium: math.MaxInt64, Long: math.MaxInt64, PrefixTokens: math.MaxInt64, NewTokens: math.MaxInt64}, FiveMinutes},
+		"figures of any size":        {nil, Gaps{Short: 1, Medium: math.MaxInt, PrefixTokens: math.MaxInt64, NewTokens: 1}, OneHour},
+		"sums of any size":           {nil, Gaps{Short: math.MaxInt, Medium: math.MaxInt, Long: math.MaxInt, PrefixTokens: math.MaxInt64, NewTokens: math.MaxInt64}, FiveMinutes},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := claude()
