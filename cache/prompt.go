@@ -79,6 +79,9 @@ type Block struct {
 	User bool
 	// Empty says that the block is text without any character but white space, which takes no cache point.
 	Empty bool
+	// NoPoint says that no cache point may follow the block, for a reason that its kind does not tell: a document in a
+	// format behind which the service refuses one, a tool whose loading is deferred.
+	NoPoint bool
 	// Bytes is the size of its text. Media count by MediaTokens instead.
 	Bytes int
 	// MediaTokens are the tokens of images and documents in it, as far as they can be told from outside.

@@ -1,0 +1,463 @@
+package cache
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// item is a block or a point in a list of a request.
+type item struct {
+	block   bool
+	id      int // tells blocks apart, whatever moves around them
+	kind    Kind
+	tokens  int  // of its text, at the middle estimate
+	empty   bool // white space
+	noPoint bool
+
+	ttl    time.Duration // of a point
+	nested []time.Duration
+}
+
+// turn is one message.
+type turn struct {
+	user  bool
+	items []item
+}
+
+// request is what a Prompt is built from and edits are applied to, the way that front doors do it.
+type request struct {
+	tools, system []item
+	messages      []turn
+	final         bool
+}
+
+func text(tokens int) item       { return item{block: true, kind: Text, tokens: tokens} }
+func of(k Kind, tokens int) item { return item{block: true, kind: k, tokens: tokens} }
+func point(ttl time.Duration) item {
+	return item{ttl: ttl}
+}
+func user(items ...item) turn      { return turn{true, items} }
+func assistant(items ...item) turn { return turn{false, items} }
+
+// number gives each block an id.
+func (r *request) number() {
+	n := 0
+	for _, list := range r.lists() {
+		for i := range list {
+			if list[i].block {
+				n++
+				list[i].id = n
+			}
+		}
+	}
+}
+
+// lists returns the request's lists in order.
+func (r *request) lists() [][]item {
+	lists := [][]item{r.tools, r.system}
+	for _, m := range r.messages {
+		lists = append(lists, m.items)
+	}
+	return lists
+}
+
+var filler = strings.Repeat("the quick brown fox jumps over the lazy dog; ", 1<<14)
+
+// prompt builds the request's prompt.
+func (r *request) prompt() *Prompt {
+	p := new(Prompt)
+	p.Final = r.final
+	p.Enter(Tools)
+	fill(p, r.tools)
+	p.Enter(System)
+	fill(p, r.system)
+	for i, m := range r.messages {
+		p.Message(i, m.user)
+		fill(p, m.items)
+	}
+	return p
+}
+
+func fill(p *Prompt, items []item) {
+	for i, it := range items {
+		if !it.block {
+			p.Point(i, it.ttl)
+			continue
+		}
+		p.Block(it.kind, i)
+		p.Text(filler[:it.tokens*7/2])
+		p.Blocks[len(p.Blocks)-1].Empty = it.empty
+		p.Blocks[len(p.Blocks)-1].NoPoint = it.noPoint
+		for _, ttl := range it.nested {
+			p.NestedPoint(ttl)
+		}
+	}
+}
+
+// apply returns the request with the edits applied.
+func (r *request) apply(p *Prompt, edits []Edit) *request {
+	out := &request{tools: slices.Clone(r.tools), system: slices.Clone(r.system), final: r.final}
+	for _, m := range r.messages {
+		out.messages = append(out.messages, turn{m.user, slices.Clone(m.items)})
+	}
+	list := func(w Where) *[]item {
+		switch w.Section {
+		case Tools:
+			return &out.tools
+		case System:
+			return &out.system
+		default:
+			return &out.messages[w.Message].items
+		}
+	}
+	type change struct {
+		Where
+		remove bool
+		nested int
+		ttl    time.Duration
+	}
+	var changes []change
+	nested := map[Where]int{}
+	for i := range p.Points {
+		pt := &p.Points[i]
+		k := 0
+		if pt.Nested {
+			k = nested[pt.Where]
+			nested[pt.Where]++
+		}
+		for _, e := range edits {
+			if e.Remove == i {
+				changes = append(changes, change{Where: pt.Where, remove: true, nested: k})
+			}
+		}
+	}
+	for _, e := range edits {
+		if e.After >= 0 {
+			changes = append(changes, change{Where: p.Blocks[e.After].Where, ttl: e.TTL})
+		}
+	}
+	slices.SortStableFunc(changes, func(a, b change) int { // from the back, so that places stay what they are
+		if c := b.Where.compare(a.Where); c != 0 {
+			return c
+		}
+		return b.nested - a.nested
+	})
+	for _, c := range changes {
+		l := list(c.Where)
+		switch it := &(*l)[c.Index]; {
+		case !c.remove:
+			*l = slices.Insert(*l, c.Index+1, point(c.ttl))
+		case it.block:
+			it.nested = slices.Delete(slices.Clone(it.nested), c.nested, c.nested+1)
+		default:
+			*l = slices.Delete(*l, c.Index, c.Index+1)
+		}
+	}
+	return out
+}
+
+// stands describes where the points stand: the section or message, the number of the block in it, and the lifetime.
+func (r *request) stands() string {
+	var out []string
+	describe := func(name string, items []item) {
+		n := 0
+		for _, it := range items {
+			if it.block {
+				n++
+				continue
+			}
+			out = append(out, fmt.Sprintf("%s/%d %s", name, n, ttlName(it.ttl)))
+		}
+	}
+	describe("tools", r.tools)
+	describe("system", r.system)
+	for i, m := range r.messages {
+		describe(fmt.Sprint(i), m.items)
+	}
+	return strings.Join(out, ", ")
+}
+
+func placed(r *request, m Model, o PlaceOptions) string {
+	p := r.prompt()
+	return r.apply(p, Place(p, m, o)).stands()
+}
+
+func claude() Model {
+	return Model{
+		Provider: anthropic, Explicit: true, MinTokens: 1024, MaxPoints: 4, TTLs: []time.Duration{FiveMinutes, OneHour},
+		Tools: true, System: true, Messages: true,
+		InputPrice: 5_000_000, CacheReadPrice: 500_000, CacheWrite5mPrice: 6_250_000, CacheWrite1hPrice: 10_000_000,
+	}
+}
+
+func novaModel() Model {
+	return Model{
+		Provider: nova, Explicit: true, MinTokens: 1000, MaxTokens: 20_000, MaxPoints: 4, TTLs: []time.Duration{FiveMinutes},
+		System: true, Messages: true,
+	}
+}
+
+// repeat returns n times an item.
+func repeat(it item, n int) []item { return slices.Repeat([]item{it}, n) }
+
+func TestPlace(t *testing.T) {
+	tool := of(ToolDefinition, 3000)
+	five, hour := point(FiveMinutes), point(OneHour)
+	talk := []turn{user(text(100)), assistant(text(100)), user(text(100)), assistant(text(100)), user(text(100))}
+	long := []turn{user(text(100)), assistant(repeat(of(ToolUse, 10), 25)...), user(repeat(of(ToolResult, 10), 25)...)}
+	for name, tc := range map[string]struct {
+		request request
+		model   func(*Model)
+		options PlaceOptions
+		want    string
+	}{
+		"all four places": {
+			request{tools: []item{tool}, system: []item{text(3000)}, messages: talk},
+			nil,
+			PlaceOptions{},
+			"tools/1 5m, system/1 5m, 2/1 5m, 4/1 5m",
+		},
+		"no tools, no system prompt": {request{messages: []turn{user(text(5000)), assistant(text(1)), user(text(1))}}, nil, PlaceOptions{}, "0/1 5m, 2/1 5m"},
+		"nothing is long enough":     {request{tools: []item{of(ToolDefinition, 100)}, system: []item{text(100)}, messages: talk}, nil, PlaceOptions{}, ""},
+		"enough by the factor learned": {
+			request{system: []item{text(1000)}, messages: talk[:1]}, nil, PlaceOptions{Factor: 1300}, "system/1 5m, 0/1 5m",
+		},
+		"the minimum counts from the start": {
+			request{tools: []item{of(ToolDefinition, 1200)}, system: []item{text(1000)}, messages: talk[:1]},
+			nil,
+			PlaceOptions{},
+			"system/1 5m, 0/1 5m",
+		},
+		"a turn as long as the lookback gets a point between, and the tools yield": {
+			request{tools: []item{tool}, system: []item{text(3000)}, messages: long},
+			nil,
+			PlaceOptions{},
+			"system/1 5m, 0/1 5m, 1/19 5m, 2/25 5m",
+		},
+		"a turn of one block less gets none": {
+			request{system: []item{text(3000)}, messages: []turn{user(text(100)), assistant(text(1)), user(repeat(of(ToolResult, 10), 18)...)}},
+			nil,
+			PlaceOptions{},
+			"system/1 5m, 0/1 5m, 2/18 5m",
+		},
+		"a turn of exactly the lookback gets one": {
+			request{system: []item{text(3000)}, messages: []turn{user(text(100)), assistant(text(1)), user(repeat(of(ToolResult, 10), 19)...)}},
+			nil,
+			PlaceOptions{},
+			"system/1 5m, 0/1 5m, 2/18 5m, 2/19 5m",
+		},
+		"the caller's own lagging point will do": {
+			request{tools: []item{tool}, messages: []turn{user(text(3000)), assistant(slices.Concat(repeat(of(ToolUse, 10), 5), []item{five}, repeat(of(ToolUse, 10), 20))...), user(repeat(of(ToolResult, 10), 25)...)}},
+			nil,
+			PlaceOptions{},
+			"tools/1 5m, 0/1 5m, 1/5 5m, 2/25 5m",
+		},
+		"a model without a bound needs none": {
+			request{tools: []item{tool}, system: []item{text(3000)}, messages: long},
+			func(m *Model) { m.Lookback = -1 },
+			PlaceOptions{},
+			"tools/1 5m, system/1 5m, 0/1 5m, 2/25 5m",
+		},
+		"two points go to the turns": {
+			request{tools: []item{tool}, system: []item{text(3000)}, messages: talk}, func(m *Model) { m.MaxPoints = 2 }, PlaceOptions{}, "2/1 5m, 4/1 5m",
+		},
+		"an unknown number is taken for four": {
+			request{tools: []item{tool}, system: []item{text(3000)}, messages: long},
+			func(m *Model) { m.MaxPoints = 0 },
+			PlaceOptions{},
+			"system/1 5m, 0/1 5m, 1/19 5m, 2/25 5m",
+		},
+		"a model that takes none": {
+			request{tools: []item{tool, five}, system: []item{text(3000), hour}, messages: []turn{user(text(1), five)}}, func(m *Model) { m.Explicit = false }, PlaceOptions{}, "",
+		},
+		"a section that takes none": {
+			request{tools: []item{tool, hour}, system: []item{text(3000)}, messages: talk[:1]}, func(m *Model) { m.Tools = false }, PlaceOptions{}, "system/1 5m, 0/1 5m",
+		},
+		"the beginning of an answer is no turn": {
+			request{system: []item{text(3000)}, messages: []turn{user(text(100)), assistant(text(100))}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m",
+		},
+		"user messages in a row are one turn": {
+			request{system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(text(1)), user(text(1)), user(text(1))}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m, 3/1 5m",
+		},
+		"a final request writes no turn, and reads the one before": {
+			request{system: []item{text(3000)}, messages: talk, final: true}, nil, PlaceOptions{}, "system/1 5m, 2/1 5m",
+		},
+		"nothing stands behind what changes": {
+			request{tools: []item{tool}, system: []item{text(3000), text(10)}, messages: talk}, nil, PlaceOptions{Before: 2}, "tools/1 5m, system/1 5m",
+		},
+
+		"behind reasoning, so behind the turn before": {
+			request{system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(of(Reasoning, 50), five), user(text(1))}},
+			nil,
+			PlaceOptions{},
+			"system/1 5m, 0/1 5m, 2/1 5m",
+		},
+		"beside reasoning": {
+			request{system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(of(Reasoning, 50), text(9), hour), user(text(1))}},
+			nil,
+			PlaceOptions{},
+			"system/1 1h, 0/1 1h, 2/1 5m",
+		},
+		"beside reasoning, in another maker's model": {
+			request{system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(of(Reasoning, 50), text(9), five), user(text(1))}},
+			func(m *Model) { m.Provider = "other" },
+			PlaceOptions{},
+			"system/1 5m, 0/1 5m, 1/2 5m, 2/1 5m",
+		},
+		"behind an empty text": {
+			request{system: []item{text(3000), {block: true, empty: true}, hour}, messages: talk[:1]}, nil, PlaceOptions{}, "system/1 1h, 0/1 5m",
+		},
+		"first in its message": {
+			request{system: []item{text(3000)}, messages: []turn{user(five, text(1)), assistant(text(1)), user(five, text(1))}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m, 1/1 5m, 2/1 5m",
+		},
+		"nested": {
+			request{system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(of(ToolUse, 5)), user(item{block: true, kind: ToolResult, tokens: 9, nested: []time.Duration{OneHour, FiveMinutes}}, text(1))}},
+			nil,
+			PlaceOptions{},
+			"system/1 1h, 0/1 1h, 2/1 1h, 2/2 5m",
+		},
+		"two behind one block": {
+			request{system: []item{text(3000), five, hour}, messages: talk[:1]}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m",
+		},
+		"a block that says so": {
+			request{system: []item{text(3000)}, messages: []turn{user(text(7), item{block: true, kind: Document, tokens: 9, noPoint: true}, five)}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m",
+		},
+		"the caller's behind a document stays, a new one does not go there": {
+			request{system: []item{text(3000)}, messages: []turn{user(text(7), of(Document, 9), five), assistant(text(1)), user(text(7), of(Document, 9))}},
+			nil,
+			PlaceOptions{},
+			"system/1 5m, 0/1 5m, 0/2 5m, 2/1 5m",
+		},
+		"a turn of unknown content hands over to the answer before it": {
+			request{system: []item{text(3000)}, messages: []turn{user(text(7)), assistant(text(1)), user(of(Other, 9))}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m, 1/1 5m",
+		},
+		"no room for what has to move": {
+			request{tools: []item{tool}, system: []item{text(3000)}, messages: append([]turn{user(text(5)), assistant(of(Reasoning, 5), five)}, talk...)},
+			nil,
+			PlaceOptions{},
+			"tools/1 5m, system/1 5m, 4/1 5m, 6/1 5m",
+		},
+
+		"too many": {
+			request{
+				tools: []item{tool, five, tool, five}, system: []item{text(3000), five, text(9), five},
+				messages: []turn{user(text(1), five), assistant(text(1)), user(text(1), five), assistant(text(1), five), user(text(1))},
+			}, nil, PlaceOptions{}, "tools/2 5m, system/2 5m, 2/1 5m, 3/1 5m",
+		},
+		"too many in one place": {
+			request{system: []item{text(3000)}, messages: append([]turn{user(text(1), five, text(1), five, text(1), five, text(1), five, text(1), five), assistant(text(1))}, talk...)},
+			nil,
+			PlaceOptions{},
+			"0/4 5m, 0/5 5m, 4/1 5m, 6/1 5m",
+		},
+		"four that the service accepts stay, wherever they stand": {
+			request{tools: []item{tool, five}, system: []item{text(3000), five}, messages: append([]turn{user(text(1), five), assistant(text(1), five)}, talk...)},
+			nil,
+			PlaceOptions{},
+			"tools/1 5m, system/1 5m, 0/1 5m, 1/1 5m",
+		},
+		"those without effect yield to others": {
+			request{tools: []item{of(ToolDefinition, 10), five, of(ToolDefinition, 10), five}, system: []item{text(10), five, text(10), five}, messages: []turn{user(text(5000)), assistant(text(1)), user(text(1))}},
+			nil,
+			PlaceOptions{},
+			"system/1 5m, system/2 5m, 0/1 5m, 2/1 5m",
+		},
+		"those without effect stay where there is room": {
+			request{system: []item{text(10), five}, messages: []turn{user(text(5000))}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m",
+		},
+
+		"lifetimes: an hour behind five minutes raises these": {
+			request{tools: []item{tool, five}, system: []item{text(3000), hour}, messages: talk},
+			nil,
+			PlaceOptions{},
+			"tools/1 1h, system/1 1h, 2/1 5m, 4/1 5m",
+		},
+		"lifetimes: new points in front of an hour ask for one": {
+			request{tools: []item{tool}, system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(text(1)), user(text(1), hour)}},
+			nil,
+			PlaceOptions{},
+			"tools/1 1h, system/1 1h, 0/1 1h, 2/1 1h",
+		},
+		"lifetimes: unknown": {request{system: []item{text(3000), point(0)}, messages: talk[:1]}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m"},
+		"lifetimes: not on offer": {
+			request{system: []item{text(3000), hour}, messages: talk[:1]}, func(m *Model) { m.TTLs = nil }, PlaceOptions{}, "system/1 5m, 0/1 5m",
+		},
+		"lifetimes: between two that are": {
+			request{system: []item{text(3000), point(30 * time.Minute)}, messages: talk[:1]}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m",
+		},
+		"lifetimes: a model with another one alone": {
+			request{system: []item{text(3000), five}, messages: talk[:1]}, func(m *Model) { m.TTLs = []time.Duration{30 * time.Minute} }, PlaceOptions{}, "system/1 30m, 0/1 30m",
+		},
+		"lifetimes: an hour that pays": {
+			request{tools: []item{tool}, system: []item{text(3000)}, messages: talk},
+			nil,
+			PlaceOptions{Gaps: Gaps{Medium: 5, PrefixTokens: 9000, NewTokens: 200}},
+			"tools/1 1h, system/1 1h, 2/1 1h, 4/1 1h",
+		},
+		"lifetimes: an hour that pays yields to the caller's five minutes": {
+			request{tools: []item{tool}, system: []item{text(3000), five}, messages: talk},
+			nil,
+			PlaceOptions{Gaps: Gaps{Medium: 5, PrefixTokens: 9000, NewTokens: 200}},
+			"tools/1 1h, system/1 5m, 2/1 5m, 4/1 5m",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := claude()
+			if tc.model != nil {
+				tc.model(&m)
+			}
+			require.Equal(t, tc.want, placed(&tc.request, m, tc.options))
+		})
+	}
+}
+
+func TestPlace_Nova(t *testing.T) {
+	five := point(FiveMinutes)
+	used, result := of(ToolUse, 50), of(ToolResult, 50)
+	for name, tc := range map[string]struct {
+		request request
+		want    string
+	}{
+		"behind text alone, and not in tools": {
+			request{
+				tools: []item{of(ToolDefinition, 3000), five}, system: []item{text(3000)},
+				messages: []turn{user(text(9)), assistant(text(1), used), user(result, five, text(1), of(Image, 10))},
+			}, "system/1 5m, 0/1 5m, 1/1 5m, 2/2 5m",
+		},
+		"a tool loop is marked in the answers": {
+			request{system: []item{text(3000)}, messages: []turn{user(text(9)), assistant(text(1), used), user(result), assistant(text(1), used), user(result, five)}},
+			"system/1 5m, 1/1 5m, 3/1 5m",
+		},
+		"a tool loop without a word has no place": {
+			request{system: []item{text(3000)}, messages: []turn{user(text(9)), assistant(used), user(result), assistant(used), user(result)}}, "system/1 5m, 0/1 5m",
+		},
+		"beyond the maximum the newest within it count": {
+			request{system: []item{text(3000)}, messages: []turn{
+				user(text(1000)), assistant(text(1000)), user(text(1000)), assistant(text(1000)), user(text(3000)), assistant(text(1000)), user(text(9000)), assistant(text(1000)), user(text(10)),
+			}}, "system/1 5m, 4/1 5m, 5/1 5m",
+		},
+		"beyond the maximum the caller's give way": {
+			request{system: []item{text(90_000), five, text(1), five}, messages: []turn{user(text(1), five), assistant(text(1)), user(text(1), five)}}, "system/1 5m, system/2 5m, 0/1 5m, 2/1 5m",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Equal(t, tc.want, placed(&tc.request, novaModel(), PlaceOptions{}))
+		})
+	}
+}
+
+// A point that is fine is not touched, so that nothing of the request has to be copied.
+func TestPlace_LeavesGoodRequestsAlone(t *testing.T) {
+	r := request{
+		tools: []item{of(ToolDefinition, 3000), point(OneHour)}, system: []item{text(3000), point(OneHour)},
+		messages: []turn{user(text(9), point(FiveMinutes)), assistant(text(1)), user(text(9), point(FiveMinutes))},
+	}
+	require.Nil(t, Place(r.prompt(), claude(), PlaceOptions{}))
+	require.Nil(t, Place(new(Prompt), claude(), PlaceOptions{}))
+	require.Nil(t, Place(new(Prompt), Model{}, PlaceOptions{}))
+}

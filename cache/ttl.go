@@ -1,0 +1,72 @@
+package cache
+
+import (
+	"math/bits"
+	"time"
+)
+
+// fewGaps is how many pauses have to be known before they count.
+const fewGaps = 3
+
+// lifetime returns the lifetime for new cache points: an hour where that is cheaper than five minutes over the pauses
+// known, and the nearest to five minutes that the model offers in any other case, unknown prices included.
+//
+// A request that repeats P tokens and adds N costs, at the prices r of reading and w5 and w1 of writing,
+//
+//	after a pause            with five minutes    with an hour
+//	of up to five minutes    P*r + N*w5           P*r + N*w1
+//	of up to an hour         (P+N) * w5           P*r + N*w1
+//	longer                   (P+N) * w5           (P+N) * w1
+//
+// Summed over the pauses S, M and L of each kind, an hour is cheaper if
+//
+//	M * P * (w5-r)  >  (w1-w5) * (N*(S+M+L) + P*L)
+//
+// so at 0.1, 1.25 and 2 times the input price, and turns that add a fiftieth of the prefix, one medium pause in 76 is enough.
+func (m *Model) lifetime(g Gaps) time.Duration {
+	if m.offers(OneHour) && m.hourPays(g) {
+		return OneHour
+	}
+	return m.nearest(FiveMinutes)
+}
+
+func (m *Model) hourPays(g Gaps) bool {
+	short, medium, long := count(g.Short), count(g.Medium), count(g.Long)
+	read, write5m, write1h := m.CacheReadPrice, m.CacheWrite5mPrice, m.CacheWrite1hPrice
+	if read <= 0 || write5m <= read || write1h <= 0 || short+medium+long < fewGaps {
+		return false
+	}
+	if write1h <= write5m {
+		return medium > 0
+	}
+	saved := mulDiv(medium, g.PrefixTokens, 1)
+	more := uint64(mulDiv(short+medium+long, g.NewTokens, 1)) + uint64(mulDiv(long, g.PrefixTokens, 1))
+	savedHi, savedLo := bits.Mul64(uint64(saved), uint64(write5m-read))
+	moreHi, moreLo := bits.Mul64(more, uint64(write1h-write5m))
+	return savedHi > moreHi || savedHi == moreHi && savedLo > moreLo
+}
+
+// nearest returns the longest lifetime on offer that is not longer than the one asked for, or the shortest if there is none.
+// A lifetime that nobody knows counts as five minutes.
+func (m *Model) nearest(asked time.Duration) time.Duration {
+	if len(m.TTLs) == 0 {
+		return FiveMinutes
+	}
+	if asked <= 0 {
+		asked = FiveMinutes
+	}
+	best, shortest := time.Duration(0), m.TTLs[0]
+	for _, t := range m.TTLs {
+		shortest = min(shortest, t)
+		if t <= asked {
+			best = max(best, t)
+		}
+	}
+	if best > 0 {
+		return best
+	}
+	return shortest
+}
+
+// count bounds a number of pauses, so that sums can't wrap.
+func count(n int) int64 { return min(max(int64(n), 0), 1<<40) }
