@@ -45,7 +45,8 @@ const usualPoints = 4
 // A lifetime that is unknown or not on offer becomes the longest on offer that is not longer. Where one follows a shorter
 // one, the shorter one is raised: the longer was asked for in so many words while five minutes may only be what was left
 // open, and it costs nothing, since all tokens before a longer-lived point are billed as written for the longer life. New
-// points ask for five minutes or an hour, as Gaps says, within what the caller's points before and behind them ask for.
+// points, and those of the caller that leave it open, ask for five minutes or an hour, as Gaps says, within what the
+// caller's other points before and behind them ask for.
 func Place(p *Prompt, m Model, o PlaceOptions) []Edit {
 	if !m.Explicit {
 		return withoutPoints(p)
@@ -53,7 +54,7 @@ func Place(p *Prompt, m Model, o PlaceOptions) []Edit {
 	if len(p.records) != len(p.Blocks) {
 		p.record(nil)
 	}
-	pl := placer{site: newSite(p, &m, o), room: m.MaxPoints}
+	pl := placer{site: newSite(p, &m, o), room: m.MaxPoints, fresh: m.lifetime(o.Gaps)}
 	if pl.room <= 0 {
 		pl.room = usualPoints
 	}
@@ -62,7 +63,7 @@ func Place(p *Prompt, m Model, o PlaceOptions) []Edit {
 		pl.thin()
 	}
 	pl.fill()
-	pl.lifetimes(m.lifetime(o.Gaps))
+	pl.lifetimes()
 	return pl.edits()
 }
 
@@ -79,6 +80,7 @@ func withoutPoints(p *Prompt) []Edit {
 type placer struct {
 	site
 	room   int
+	fresh  time.Duration // what new points ask for, and those of the caller that leave it open
 	spots  []spot  // what will stand, by block
 	strays []stray // points of the caller that can't stay where they are
 }
@@ -110,6 +112,9 @@ func (pl *placer) sort() {
 	for i := range pl.p.Points {
 		pt := &pl.p.Points[i]
 		ttl := pl.m.nearest(pt.TTL)
+		if pt.Open {
+			ttl = max(ttl, pl.fresh)
+		}
 		if !pt.Nested && pt.Block >= 0 && pl.accepts(pt.Block) {
 			if at, taken := pl.find(pt.Block); !taken {
 				pl.spots = slices.Insert(pl.spots, at, spot{block: pt.Block, point: i, ttl: ttl, dead: pl.futile(pt.Block)})
@@ -210,8 +215,8 @@ func (pl *placer) lag(newest, before int) int {
 	return pl.last(before+1, before+reach-1)
 }
 
-// lifetimes settles how long each point asks for, never less in front of more. fresh is what new ones ask for.
-func (pl *placer) lifetimes(fresh time.Duration) {
+// lifetimes settles how long each point asks for, never less in front of more.
+func (pl *placer) lifetimes() {
 	longest := time.Duration(0)
 	for i := len(pl.spots) - 1; i >= 0; i-- {
 		s := &pl.spots[i]
@@ -229,7 +234,7 @@ func (pl *placer) lifetimes(fresh time.Duration) {
 			before = s.ttl
 			continue
 		}
-		wish := fresh
+		wish := pl.fresh
 		if before > 0 {
 			wish = min(wish, before)
 		}

@@ -102,6 +102,8 @@ type Point struct {
 	Block int
 	// TTL is the lifetime that it asks for; a point that names none asks for five minutes. Zero is one that nobody knows.
 	TTL time.Duration
+	// Open says that it names no lifetime, so that a longer one does not go against the caller's word.
+	Open bool
 	// Nested says that it stands inside of a block, where the service takes none.
 	Nested bool
 	// Span is the marker's range in the body that it was read from, with the comma that goes with it. Zero elsewhere.
@@ -237,6 +239,12 @@ func (p *Prompt) Media(k Kind, tokens int64) {
 // Point adds a cache point at an index of the list that is being read.
 func (p *Prompt) Point(index int, ttl time.Duration) {
 	p.Points = append(p.Points, Point{Where: Where{p.section, p.message, index}, Block: p.closed(), TTL: ttl})
+}
+
+// OpenPoint adds a cache point that names no lifetime at an index of the list that is being read.
+func (p *Prompt) OpenPoint(index int) {
+	p.Point(index, FiveMinutes)
+	p.Points[len(p.Points)-1].Open = true
 }
 
 // NestedPoint adds a cache point that stands inside of the block being read.
