@@ -60,29 +60,40 @@ func decoderFor(magic []byte) func(io.Reader) (image.Config, error) {
 	}
 }
 
-// decodeWebP reads the first chunk of a WebP file: VP8X holds the canvas (RFC 9649, section 2.7), VP8L a packed size after
-// its signature byte (section 3.4), VP8 the size after the start code of a key frame (RFC 6386, section 9.1).
+// webPHeaderBytes is how much of a WebP file tells its size.
+const webPHeaderBytes = 30
+
 func decodeWebP(r io.Reader) (image.Config, error) {
-	var h [30]byte
+	var h [webPHeaderBytes]byte
 	if _, err := io.ReadFull(r, h[:]); err != nil {
 		return image.Config{}, err
 	}
+	w, height := webPSize(h[:])
+	if w == 0 {
+		return image.Config{}, image.ErrFormat
+	}
+	return image.Config{Width: w, Height: height}, nil
+}
+
+// webPSize reads the first chunk of a WebP file: VP8X holds the canvas (RFC 9649, section 2.7), VP8L a packed size after
+// its signature byte (section 3.4), VP8 the size after the start code of a key frame (RFC 6386, section 9.1).
+func webPSize(h []byte) (width, height int) {
 	body := h[20:]
 	switch string(h[12:16]) {
 	case "VP8X":
-		return image.Config{Width: 1 + uint24(body[4:]), Height: 1 + uint24(body[7:])}, nil
+		return 1 + uint24(body[4:]), 1 + uint24(body[7:])
 	case "VP8L":
 		if body[0] == 0x2f {
 			bits := binary.LittleEndian.Uint32(body[1:])
-			return image.Config{Width: 1 + int(bits&0x3fff), Height: 1 + int(bits>>14&0x3fff)}, nil
+			return 1 + int(bits&0x3fff), 1 + int(bits>>14&0x3fff)
 		}
 	case "VP8 ":
 		if bytes.Equal(body[3:6], []byte{0x9d, 0x01, 0x2a}) {
 			w, h := binary.LittleEndian.Uint16(body[6:]), binary.LittleEndian.Uint16(body[8:])
-			return image.Config{Width: int(w & 0x3fff), Height: int(h & 0x3fff)}, nil
+			return int(w & 0x3fff), int(h & 0x3fff)
 		}
 	}
-	return image.Config{}, image.ErrFormat
+	return 0, 0
 }
 
 func uint24(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }

@@ -1,0 +1,141 @@
+package bedrockguard
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
+
+	"github.com/bedrockguard/bedrockguard-go/cache"
+)
+
+// withPoints returns the input of a Converse or ConverseStream call with a prompt's cache points edited, and any other input
+// as it is. The prompt has to be what fillPrompt made of this input. Nothing that the caller can reach is written to: what
+// changes is copied first, lists and all, and what does not is shared. Except for cache points the result serialises to the
+// same bytes.
+func withPoints(input any, p *cache.Prompt, edits []cache.Edit) any {
+	if len(edits) == 0 {
+		return input
+	}
+	changes := changesOf(p, edits)
+	switch in := input.(type) {
+	case *bedrockruntime.ConverseInput:
+		out := *in
+		out.ToolConfig, out.System, out.Messages = changes.apply(in.ToolConfig, in.System, in.Messages)
+		return &out
+	case *bedrockruntime.ConverseStreamInput:
+		out := *in
+		out.ToolConfig, out.System, out.Messages = changes.apply(in.ToolConfig, in.System, in.Messages)
+		return &out
+	default:
+		return input
+	}
+}
+
+// pointChange is one change to one list: an element to leave out, or a point to add behind one.
+type pointChange struct {
+	cache.Where
+	add bool
+	ttl time.Duration
+}
+
+// pointChanges are changes in the order of the request.
+type pointChanges []pointChange
+
+func changesOf(p *cache.Prompt, edits []cache.Edit) pointChanges {
+	changes := make(pointChanges, 0, 2*len(edits))
+	for _, e := range edits {
+		if e.Remove >= 0 {
+			changes = append(changes, pointChange{Where: p.Points[e.Remove].Where})
+		}
+		if e.After >= 0 {
+			changes = append(changes, pointChange{Where: p.Blocks[e.After].Where, add: true, ttl: e.TTL})
+		}
+	}
+	slices.SortStableFunc(changes, func(a, b pointChange) int {
+		return cmp.Or(cmp.Compare(a.Section, b.Section), cmp.Compare(a.list(), b.list()), cmp.Compare(a.Index, b.Index))
+	})
+	return changes
+}
+
+// list tells the lists of a section apart.
+func (c *pointChange) list() int {
+	if c.Section == cache.Messages {
+		return c.Message
+	}
+	return 0
+}
+
+// next cuts off the changes to the first list.
+func (c pointChanges) next() (first, rest pointChanges) {
+	n := 1
+	for n < len(c) && c[n].Section == c[0].Section && c[n].list() == c[0].list() {
+		n++
+	}
+	return c[:n], c[n:]
+}
+
+func (c pointChanges) apply(tools *types.ToolConfiguration, system []types.SystemContentBlock, messages []types.Message) (*types.ToolConfiguration, []types.SystemContentBlock, []types.Message) {
+	copied := false
+	for len(c) > 0 {
+		var list pointChanges
+		list, c = c.next()
+		switch at := list[0]; at.Section {
+		case cache.Tools:
+			if tools != nil {
+				config := *tools
+				config.Tools = edited(list, config.Tools, func(b types.CachePointBlock) types.Tool { return &types.ToolMemberCachePoint{Value: b} })
+				tools = &config
+			}
+		case cache.System:
+			system = edited(list, system, func(b types.CachePointBlock) types.SystemContentBlock {
+				return &types.SystemContentBlockMemberCachePoint{Value: b}
+			})
+		case cache.Messages:
+			if at.Message >= len(messages) {
+				continue
+			}
+			if !copied {
+				messages, copied = slices.Clone(messages), true
+			}
+			m := &messages[at.Message]
+			m.Content = edited(list, m.Content, func(b types.CachePointBlock) types.ContentBlock {
+				return &types.ContentBlockMemberCachePoint{Value: b}
+			})
+		}
+	}
+	return tools, system, messages
+}
+
+// edited returns a copy of a list with its changes made.
+func edited[T any](changes pointChanges, list []T, point func(types.CachePointBlock) T) []T {
+	out := make([]T, 0, len(list)+len(changes))
+	for i, element := range list {
+		out = append(out, element)
+		for ; len(changes) > 0 && changes[0].Index <= i; changes = changes[1:] {
+			if changes[0].add {
+				out = append(out, point(pointBlock(changes[0].ttl)))
+			} else {
+				out = out[:len(out)-1]
+			}
+		}
+	}
+	return out
+}
+
+// pointBlock makes a cache point. Five minutes are what a point without a lifetime asks for, and models that know no other
+// lifetime need not know the field.
+func pointBlock(ttl time.Duration) types.CachePointBlock {
+	b := types.CachePointBlock{Type: types.CachePointTypeDefault}
+	switch {
+	case ttl <= cache.FiveMinutes:
+	case ttl%time.Hour == 0:
+		b.Ttl = types.CacheTTL(fmt.Sprintf("%dh", ttl/time.Hour))
+	default:
+		b.Ttl = types.CacheTTL(fmt.Sprintf("%dm", ttl/time.Minute))
+	}
+	return b
+}

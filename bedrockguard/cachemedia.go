@@ -1,0 +1,44 @@
+package bedrockguard
+
+import (
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
+)
+
+// What media are likely to count, for deciding what is worth caching and never for money: those bounds are in package
+// tokens. The figures are middling ones of what makers publish of their models (2026-11).
+const (
+	pixelsPerToken        = 750
+	maxImageTokens        = 1600 // larger images are scaled down
+	pageTokens            = 2000 // a page of print, and its picture for the models that look at it
+	bytesPerPage          = 50_000
+	redactedBytesPerToken = 4
+)
+
+// imageTokens is what an image is likely to count.
+func imageTokens(data []byte) int64 {
+	w, h, ok := tokens.Pixels(data)
+	if !ok || w > maxImageTokens*pixelsPerToken/h {
+		return maxImageTokens
+	}
+	return int64(max(w*h/pixelsPerToken, 1))
+}
+
+// documentTokens is what a document is likely to count. It takes one pass over a PDF, and unpacks nothing: office files are
+// judged by their size.
+func documentTokens(format types.DocumentFormat, data []byte) int64 {
+	n := int64(len(data))
+	switch format {
+	case types.DocumentFormatPdf:
+		pages, ok := tokens.PDFPages(data)
+		if !ok {
+			pages = len(data)/bytesPerPage + 1
+		}
+		return int64(pages) * pageTokens
+	case types.DocumentFormatDocx, types.DocumentFormatXlsx, types.DocumentFormatDoc, types.DocumentFormatXls:
+		return min(n/12, 10*pageTokens)
+	default: // text as it stands
+		return n * 2 / 7
+	}
+}
