@@ -61,6 +61,7 @@ func (m *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.Fi
 	if name := g.opts.ReservationHeader; name != "" && req != nil {
 		req.Header.Set(name, a.receipt.Reservation.ID.String())
 	}
+	g.cacheSent(c)
 	returned := false
 	defer func() {
 		if !returned { // a panic or runtime.Goexit below: nobody knows what was sent

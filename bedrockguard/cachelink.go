@@ -1,6 +1,219 @@
 package bedrockguard
 
-// checkCache is the seat of the prompt-cache check, between identification and the reservation: what sits here sees the
-// request once, before it is serialised, and may refuse it with a *cache.RefusedError. The cache package brings no rules
-// yet, so every policy lets every call pass.
-func (g *Guard) checkCache(*call) error { return nil }
+import (
+	"context"
+	"errors"
+	"math/bits"
+	"strings"
+	"sync"
+	"time"
+
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/smithy-go"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/cache"
+	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
+)
+
+// cacheLink is the prompt-cache check, between identification and the reservation: it sees each request once, before it is
+// serialised, may change its cache points or refuse it with a *cache.RefusedError, and is told what became of it.
+type cacheLink struct {
+	policy  cache.Policy
+	tracker *cache.Tracker
+	clock   func() time.Time
+	prompts sync.Pool // of *cache.Prompt
+}
+
+func newCacheLink(policy cache.Policy, clock func() time.Time) *cacheLink {
+	if !policy.Enabled() {
+		return nil
+	}
+	if clock == nil {
+		clock = time.Now
+	}
+	return &cacheLink{policy: policy, tracker: cache.NewTracker(policy), clock: clock, prompts: sync.Pool{New: func() any { return new(cache.Prompt) }}}
+}
+
+// cacheCall is what the link keeps of a call. The zero value is one that is not checked.
+type cacheCall struct {
+	turn   *cache.Turn
+	prompt *cache.Prompt
+	points bool
+}
+
+// cacheKey names the workflow to the tracker: two principals never share a history.
+func cacheKey(s budget.Scope) string { return s.Principal + "\x00" + s.Workflow }
+
+// ReviveCache lets a workflow go on whose cache check had tripped, and forgets what was known of it.
+func (g *Guard) ReviveCache(s budget.Scope) {
+	if g.cache != nil {
+		g.cache.tracker.Revive(cacheKey(s))
+	}
+}
+
+// checkCache judges a request, and returns it with its cache points changed where the policy says so.
+func (g *Guard) checkCache(ctx context.Context, c *call, input any, r catalog.Resolved) (any, error) {
+	l := g.cache
+	if l == nil {
+		return input, nil
+	}
+	mode := l.policy.ModeOf(c.scope.Workflow)
+	if mode == cache.Off && len(l.policy.Rules) == 0 {
+		return input, nil
+	}
+	model := l.tracker.Knows(cacheModel(r))
+	p := l.prompts.Get().(*cache.Prompt)
+	p.Reset()
+	if !readPrompt(p, model.Provider, input) {
+		l.prompts.Put(p)
+		return input, nil // not understood here: identification refuses what is malformed
+	}
+	if mode == cache.Fix {
+		input = l.fix(c, input, p, model)
+	}
+	turn := l.tracker.Check(l.call(ctx, c, r, model), p)
+	if mode != cache.Fix && l.wantsFix(turn.Findings) {
+		if fixed := l.fix(c, input, p, model); fixed != input {
+			input, turn = fixed, l.tracker.Check(l.call(ctx, c, r, model), p)
+		}
+	}
+	if err := g.actOn(ctx, c, turn.Findings); err != nil {
+		l.prompts.Put(p)
+		return nil, err
+	}
+	c.cache = cacheCall{turn: turn, prompt: p, points: len(p.Points) > 0}
+	return input, l.hold(ctx, turn)
+}
+
+func (l *cacheLink) call(ctx context.Context, c *call, r catalog.Resolved, m cache.Model) cache.Call {
+	return cache.Call{
+		Workflow: cacheKey(c.scope), Model: m, Place: awsmiddleware.GetRegion(ctx) + "/" + r.Profile, At: l.clock(), Compacted: cache.Compacted(ctx),
+	}
+}
+
+// fix places cache points, and returns the request as it is when there is nothing to change.
+func (l *cacheLink) fix(c *call, input any, p *cache.Prompt, m cache.Model) any {
+	edits := cache.Place(p, m, cache.PlaceOptions{Gaps: l.tracker.Gaps(cacheKey(c.scope))})
+	if len(edits) == 0 {
+		return input
+	}
+	fixed := withPoints(input, p, edits)
+	p.Reset()
+	readPrompt(p, m.Provider, fixed)
+	return fixed
+}
+
+// readPrompt describes a request, and reports false when it does not understand it.
+func readPrompt(p *cache.Prompt, provider string, input any) bool {
+	if parts, ok := partsOf(input); ok {
+		fillPrompt(p, parts)
+		return true
+	}
+	return false
+}
+
+// wantsFix reports whether the policy names Fix for the rule of any finding.
+func (l *cacheLink) wantsFix(found []cache.Finding) bool {
+	for _, f := range found {
+		if l.policy.Rules[f.Rule] == cache.Fix {
+			return true
+		}
+	}
+	return false
+}
+
+// actOn reports findings, and returns a *cache.RefusedError if the policy refuses any of them: those that do come first.
+func (g *Guard) actOn(ctx context.Context, c *call, found []cache.Finding) error {
+	var refused, others []cache.Finding
+	for _, f := range found {
+		switch g.cache.policy.Action(f, c.scope.Workflow) {
+		case cache.Refuse:
+			refused = append(refused, f)
+		case cache.Report:
+			others = append(others, f)
+		default:
+			continue
+		}
+		if bits.OnesCount(uint(f.Repeated)) <= 1 { // the first, the second, the fourth of a row
+			g.emit(ctx, c, nil, Event{Kind: EventCacheFinding, Finding: f})
+		}
+	}
+	if len(refused) == 0 {
+		return nil
+	}
+	return &cache.RefusedError{Findings: append(refused, others...)}
+}
+
+// hold waits for the response that is writing the request's prefix, if the policy says so.
+func (l *cacheLink) hold(ctx context.Context, turn *cache.Turn) error {
+	if turn.Begun == nil || l.policy.HoldFanOut <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(l.policy.HoldFanOut)
+	defer timer.Stop()
+	select {
+	case <-turn.Begun:
+		return nil
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// cacheSent tells the tracker that an attempt goes out; the first one counts.
+func (g *Guard) cacheSent(c *call) {
+	if c.cache.prompt == nil {
+		return
+	}
+	c.cache.turn.Send()
+	g.cache.prompts.Put(c.cache.prompt)
+	c.cache.prompt = nil
+}
+
+// cacheBegun tells the tracker that the response begins.
+func (c *call) cacheBegun() {
+	if c.cache.turn != nil {
+		c.cache.turn.Begin()
+	}
+}
+
+// cacheEnded hands the usage to the tracker and reports what it shows.
+func (g *Guard) cacheEnded(ctx context.Context, c *call, u budget.Usage, contradicts bool) {
+	if c.cache.turn == nil {
+		return
+	}
+	found := c.cache.turn.End(cache.Usage{
+		InputTokens: u.UncachedInputTokens(), CacheReadTokens: u.CacheReadInputTokens,
+		CacheWrite5mTokens: u.CacheWrite5mInputTokens, CacheWrite1hTokens: u.CacheWrite1hInputTokens,
+		Contradicts: contradicts, Billed: c.charged,
+	}, g.cache.clock())
+	g.report(ctx, c, found)
+}
+
+// cacheLost tells the tracker that the call ended without usage. It does nothing for a call that told it.
+func (g *Guard) cacheLost(ctx context.Context, c *call, err error) {
+	if c.cache.turn == nil {
+		return
+	}
+	g.report(ctx, c, c.cache.turn.Fail())
+	var api smithy.APIError
+	if c.cache.points && errors.As(err, &api) && rejectsPoints(api.ErrorMessage()) {
+		g.cache.tracker.Rejected(c.scope.Model)
+	}
+}
+
+// rejectsPoints reads a refusal of the service. The wordings are those that users have reported (2026-11).
+func rejectsPoints(message string) bool {
+	return strings.Contains(message, "did not allow prompt caching") || strings.Contains(message, "doesn't support the cachePoint field")
+}
+
+// report emits findings of a response. None of them refuses anything: the money is spent.
+func (g *Guard) report(ctx context.Context, c *call, found []cache.Finding) {
+	for _, f := range found {
+		if g.cache.policy.Action(f, c.scope.Workflow) != cache.Off {
+			g.emit(ctx, c, nil, Event{Kind: EventCacheFinding, Finding: f})
+		}
+	}
+}

@@ -5,32 +5,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/document"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
-
-// partsOf returns what the inputs of Converse and ConverseStream have in common, and false for any other input.
-func partsOf(input any) (converseParts, bool) {
-	switch in := input.(type) {
-	case *bedrockruntime.ConverseInput:
-		return converseParts{
-			System: in.System, Messages: in.Messages, Tools: in.ToolConfig, Inference: in.InferenceConfig,
-			Additional: in.AdditionalModelRequestFields, Guardrail: in.GuardrailConfig != nil, Tier: in.ServiceTier,
-			Performance: in.PerformanceConfig, Variables: in.PromptVariables, Output: in.OutputConfig,
-		}, true
-	case *bedrockruntime.ConverseStreamInput:
-		return converseParts{
-			System: in.System, Messages: in.Messages, Tools: in.ToolConfig, Inference: in.InferenceConfig,
-			Additional: in.AdditionalModelRequestFields, Guardrail: in.GuardrailConfig != nil, Tier: in.ServiceTier,
-			Performance: in.PerformanceConfig, Variables: in.PromptVariables, Output: in.OutputConfig,
-		}, true
-	default:
-		return converseParts{}, false
-	}
-}
 
 // fillPrompt describes a typed request to the prompt-cache check, in the order in which the cache reads it. It takes the
 // texts by reference and serialises no document but the additional fields. The prompt has to be empty.
@@ -126,7 +105,7 @@ func (w promptWalk) tool(i int, t types.Tool) {
 			w.Text("strict")
 		}
 	case *types.ToolMemberCachePoint:
-		w.Point(i, lifetimeOf(t.Value))
+		w.point(i, t.Value)
 	case *types.ToolMemberSystemTool:
 		w.Block(cache.Other, i)
 		w.words(t.Value.Name)
@@ -140,7 +119,7 @@ func (w promptWalk) system(i int, b types.SystemContentBlock) {
 	case *types.SystemContentBlockMemberText:
 		w.text(i, b.Value)
 	case *types.SystemContentBlockMemberCachePoint:
-		w.Point(i, lifetimeOf(b.Value))
+		w.point(i, b.Value)
 	case *types.SystemContentBlockMemberGuardContent:
 		w.Block(cache.Other, i)
 		w.guarded(b.Value)
@@ -154,7 +133,7 @@ func (w promptWalk) content(i int, b types.ContentBlock) {
 	case *types.ContentBlockMemberText:
 		w.text(i, b.Value)
 	case *types.ContentBlockMemberCachePoint:
-		w.Point(i, lifetimeOf(b.Value))
+		w.point(i, b.Value)
 	case *types.ContentBlockMemberToolUse:
 		w.Block(cache.ToolUse, i)
 		w.words(b.Value.Name, b.Value.ToolUseId)
@@ -361,17 +340,15 @@ func (w promptWalk) word(s string) {
 	}
 }
 
-// lifetimeOf reads how long a cache point asks for; zero is a lifetime that nobody knows.
-func lifetimeOf(b types.CachePointBlock) time.Duration {
-	switch b.Ttl {
-	case "", types.CacheTTLFiveMinutes:
-		return cache.FiveMinutes
-	case types.CacheTTLOneHour:
-		return cache.OneHour
+// point notes a cache point. A lifetime that nobody knows is zero.
+func (w promptWalk) point(i int, b types.CachePointBlock) {
+	if b.Ttl == "" {
+		w.OpenPoint(i)
+		return
 	}
-	d, err := time.ParseDuration(string(b.Ttl))
+	ttl, err := time.ParseDuration(string(b.Ttl))
 	if err != nil {
-		return 0
+		ttl = 0
 	}
-	return max(d, 0)
+	w.Point(i, max(ttl, 0))
 }

@@ -22,6 +22,8 @@ type call struct {
 	window    int64         // the most input tokens that the model accepts
 	fees      budget.Amount // billed apart from tokens, whatever is consumed
 	attempts  int           // made so far; the SDK makes them one after the other
+	charged   int           // of those, how many were charged though they brought no answer
+	cache     cacheCall
 
 	tightOnce sync.Once
 	tight     int64 // input tokens by the tighter bound; 0 when there is none

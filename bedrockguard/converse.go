@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/document"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 
@@ -25,6 +26,26 @@ type converseParts struct {
 	Performance *types.PerformanceConfiguration
 	Variables   map[string]types.PromptVariableValues
 	Output      *types.OutputConfig
+}
+
+// partsOf returns what the inputs of Converse and ConverseStream have in common, and false for any other input.
+func partsOf(input any) (converseParts, bool) {
+	switch in := input.(type) {
+	case *bedrockruntime.ConverseInput:
+		return converseParts{
+			System: in.System, Messages: in.Messages, Tools: in.ToolConfig, Inference: in.InferenceConfig,
+			Additional: in.AdditionalModelRequestFields, Guardrail: in.GuardrailConfig != nil, Tier: in.ServiceTier,
+			Performance: in.PerformanceConfig, Variables: in.PromptVariables, Output: in.OutputConfig,
+		}, true
+	case *bedrockruntime.ConverseStreamInput:
+		return converseParts{
+			System: in.System, Messages: in.Messages, Tools: in.ToolConfig, Inference: in.InferenceConfig,
+			Additional: in.AdditionalModelRequestFields, Guardrail: in.GuardrailConfig != nil, Tier: in.ServiceTier,
+			Performance: in.PerformanceConfig, Variables: in.PromptVariables, Output: in.OutputConfig,
+		}, true
+	default:
+		return converseParts{}, false
+	}
 }
 
 // askOfConverse reads a typed request without looking into its text: the serialised body tells its length later, which

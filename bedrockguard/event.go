@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
 // EventKind says what happened.
@@ -20,6 +21,7 @@ const (
 	EventObserved         EventKind = "observed"          // an observe-only limit would have refused: Err
 	EventThresholdCrossed EventKind = "threshold crossed" // Crossed
 	EventKilled           EventKind = "killed"            // the scope is killed: a call was refused or a stream ended: Err
+	EventCacheFinding     EventKind = "cache finding"     // Finding: why a prompt will not cache, or did not
 	EventEstimateViolated EventKind = "estimate violated" // Actual exceeded Worst: the bound of this model is wrong
 )
 
@@ -36,6 +38,7 @@ type Event struct {
 	Estimated   bool
 	Outcome     Outcome // how the attempt ended
 	Crossed     budget.Crossed
+	Finding     cache.Finding
 	Err         error
 }
 

@@ -24,6 +24,7 @@ type Guard struct {
 	rate     *rateLimits
 	watch    *watch
 	identity identity
+	cache    *cacheLink // nil when the policy switches the check off
 	drains   sync.WaitGroup
 }
 
@@ -52,7 +53,7 @@ func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
 		ledger: ledger, opts: opts, catalog: models,
 		counter: tokens.NewCounter(0), ratios: tokens.NewRatio(),
 		rate: newRateLimits(opts.Rate), watch: newWatch(ledger, opts.KillPoll),
-		identity: identity{ask: opts.Identity},
+		identity: identity{ask: opts.Identity}, cache: newCacheLink(opts.Cache, opts.Clock),
 	}, nil
 }
 

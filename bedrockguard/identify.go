@@ -33,13 +33,16 @@ func (m *identifyMiddleware) HandleInitialize(ctx context.Context, in middleware
 	case refused:
 		return m.refuse(ctx, c, &UnsupportedOperationError{Operation: c.operation})
 	}
-	if err := m.guard.identify(ctx, c, in.Parameters); err != nil {
+	input, err := m.guard.identify(ctx, c, in.Parameters)
+	if err != nil {
 		return m.refuse(ctx, c, err)
 	}
-	if err := m.guard.checkCache(c); err != nil {
-		return m.refuse(ctx, c, err)
+	in.Parameters = input
+	out, md, err := next.HandleInitialize(withCall(ctx, c), in)
+	if err != nil || !streams(out.Result) {
+		m.guard.cacheLost(ctx, c, err)
 	}
-	return next.HandleInitialize(withCall(ctx, c), in)
+	return out, md, err
 }
 
 func (m *identifyMiddleware) refuse(ctx context.Context, c *call, err error) (middleware.InitializeOutput, middleware.Metadata, error) {
@@ -47,28 +50,34 @@ func (m *identifyMiddleware) refuse(ctx context.Context, c *call, err error) (mi
 	return middleware.InitializeOutput{}, middleware.Metadata{}, err
 }
 
-// identify fills in the call: who pays, which model at which price, and what is asked for.
-func (g *Guard) identify(ctx context.Context, c *call, input any) error {
+// identify fills in the call: who pays, which model at which price, and what is asked for. It returns the request as it is
+// to be sent.
+func (g *Guard) identify(ctx context.Context, c *call, input any) (any, error) {
 	scope, err := g.scope(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c.scope = scope
 	modelID, err := modelIDOf(input)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	resolved, err := g.catalog.Resolve(modelID, awsmiddleware.GetRegion(ctx))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c.scope.Model = resolved.ModelID
+	if !hidesText(modelID) {
+		if input, err = g.checkCache(ctx, c, input, resolved); err != nil {
+			return nil, err
+		}
+	}
 	if c.ask, err = askOf(input, resolved.ModelID); err != nil {
-		return err
+		return nil, err
 	}
 	c.ask.modelID = modelID
 	if c.ask.unpriced != "" {
-		return &UnpricedError{ModelID: modelID, Reason: c.ask.unpriced + " has no token price"}
+		return nil, &UnpricedError{ModelID: modelID, Reason: c.ask.unpriced + " has no token price"}
 	}
 	if hidesText(modelID) {
 		c.ask.media.Blocks = append(c.ask.media.Blocks, tokens.Block{Kind: tokens.Opaque})
@@ -77,7 +86,7 @@ func (g *Guard) identify(ctx context.Context, c *call, input any) error {
 	if resolved.Model.Cache.Implicit {
 		c.ask.writes = max(c.ask.writes, budget.CacheWrites5m)
 	}
-	return c.priced(resolved)
+	return input, c.priced(resolved)
 }
 
 // hidesText reports whether the id is that of a managed prompt, whose text the service adds to the request: its size can't
@@ -128,19 +137,10 @@ func modelIDOf(input any) (string, error) {
 }
 
 func askOf(input any, modelID string) (ask, error) {
+	if parts, ok := partsOf(input); ok {
+		return askOfConverse(parts)
+	}
 	switch in := input.(type) {
-	case *bedrockruntime.ConverseInput:
-		return askOfConverse(converseParts{
-			System: in.System, Messages: in.Messages, Tools: in.ToolConfig, Inference: in.InferenceConfig,
-			Additional: in.AdditionalModelRequestFields, Guardrail: in.GuardrailConfig != nil, Tier: in.ServiceTier,
-			Performance: in.PerformanceConfig, Variables: in.PromptVariables, Output: in.OutputConfig,
-		})
-	case *bedrockruntime.ConverseStreamInput:
-		return askOfConverse(converseParts{
-			System: in.System, Messages: in.Messages, Tools: in.ToolConfig, Inference: in.InferenceConfig,
-			Additional: in.AdditionalModelRequestFields, Guardrail: in.GuardrailConfig != nil, Tier: in.ServiceTier,
-			Performance: in.PerformanceConfig, Variables: in.PromptVariables, Output: in.OutputConfig,
-		})
 	case *bedrockruntime.InvokeModelInput:
 		return askOfInvoke(modelID, in.Body, in.GuardrailIdentifier != nil, in.ServiceTier, in.PerformanceConfigLatency)
 	case *bedrockruntime.InvokeModelWithResponseStreamInput:

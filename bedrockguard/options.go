@@ -16,7 +16,8 @@ type Model = catalog.Model
 
 // Options configures a Guard. The zero value is the strict default.
 type Options struct {
-	// Cache is the prompt-cache policy. The zero value does not look.
+	// Cache is the prompt-cache policy. The zero value does not look. Findings arrive as events; a refused call returns a
+	// *cache.RefusedError before anything is reserved.
 	Cache cache.Policy
 
 	// Scope fills in what a call's context leaves open: it is how code that passes context.Background() gets an account.
@@ -64,6 +65,9 @@ type Options struct {
 	// ReservationHeader, if set, is the name of an HTTP header that carries each attempt's reservation id, for proxies and
 	// simulators that keep a bill of their own. Empty sends nothing.
 	ReservationHeader string
+
+	// Clock is the time by which the prompt-cache check measures pauses, for tests and replays. Nil is time.Now.
+	Clock func() time.Time
 
 	// OnEvent is told what becomes of every attempt, in the goroutine of the call; it must be quick and safe for
 	// concurrent use.

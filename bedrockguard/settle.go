@@ -80,6 +80,7 @@ func (g *Guard) settleUsage(ctx context.Context, a *attempt, r wire.Reported) {
 		a.debit.settle(r.Usage)
 		g.ratios.Learn(a.call.scope.Model, tokens.Observation{UpperBound: a.wideBound(), Estimate: a.call.tightBase, Actual: r.Usage.InputTokens})
 		g.post(ctx, a, charge, OutcomeUsage)
+		g.cacheEnded(ctx, a.call, r.Usage, r.Disagrees)
 	})
 }
 
@@ -99,6 +100,7 @@ func (g *Guard) finish(ctx context.Context, a *attempt, outcome Outcome) {
 			g.void(ctx, a, outcome)
 			return
 		}
+		a.call.charged++
 		g.post(ctx, a, a.receipt.Reservation.Charge, outcome)
 	})
 }

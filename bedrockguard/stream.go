@@ -127,4 +127,5 @@ func (m *meteredBody) end(without Outcome) {
 		return
 	}
 	m.guard.finish(m.ctx, m.attempt, without)
+	m.guard.cacheLost(m.ctx, m.attempt.call, nil)
 }

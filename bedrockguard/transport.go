@@ -35,6 +35,9 @@ func (m *observeMiddleware) HandleDeserialize(ctx context.Context, in middleware
 	}
 	a.header = resp.Header
 	a.status.Store(int32(resp.StatusCode))
+	if resp.StatusCode >= 200 && resp.StatusCode <= 299 {
+		a.call.cacheBegun()
+	}
 	if streaming(a.call.operation) && resp.StatusCode >= 200 && resp.StatusCode <= 299 {
 		resp.Body = m.guard.meter(ctx, a, resp.Body)
 	}

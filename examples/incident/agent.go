@@ -15,15 +15,19 @@ import (
 
 // The shape of the agent's work. Caching is "on": one cache point stands at the end of the system prompt, and is never
 // moved. So the tools and instructions hit the cache, while the conversation behind them, which is what grows, is paid for
-// in full with every turn. Sessions are hours apart, so each one writes the prefix again.
+// in full with every turn. A session has several stints; between them a long build runs or somebody reviews, and the five
+// minutes of the cache entry are over, so each stint writes the prefix again.
 const (
 	modelID      = "us.anthropic.claude-opus-4-6-v1"
 	systemBytes  = 66_000 // instructions and project notes
-	turnBytes    = 25_600 // the file that the agent opens in a turn
-	turns        = 18     // in a session
+	turnBytes    = 3_600  // what the agent reads of a file in a turn
+	firstBytes   = 26_000 // the task, and the file that it is about
+	turns        = 18     // in a stint
+	stints       = 8      // in a session
 	outputTokens = 340    // in a turn, on average
 	thinkTime    = 30 * time.Second
-	pause        = 4*time.Hour + 10*time.Minute
+	review       = 25 * time.Minute
+	pause        = 28 * time.Hour
 )
 
 // agent is a coding agent as they are commonly written. It knows nothing of budgets: it holds a client and gives up a
@@ -48,11 +52,18 @@ func (a *agent) work(ctx context.Context, enough func() bool) {
 	}
 }
 
-// session is one conversation: in each turn the agent reads one more file.
+// session is one conversation: in each turn the agent reads on.
 func (a *agent) session(ctx context.Context, system []types.SystemContentBlock, enough func() bool) {
 	var conversation []types.Message
-	for turn := 0; turn < turns && !enough(); turn++ {
-		conversation = append(conversation, message(types.ConversationRoleUser, "Review this, then go on.\n"+a.files.next(turnBytes)))
+	for turn := 0; turn < turns*stints && !enough(); turn++ {
+		size := turnBytes
+		switch {
+		case turn == 0:
+			size = firstBytes
+		case turn%turns == 0:
+			a.clock.Advance(review)
+		}
+		conversation = append(conversation, message(types.ConversationRoleUser, "Review this, then go on.\n"+a.files.next(size)))
 		out, err := a.client.Converse(ctx, &bedrockruntime.ConverseInput{
 			ModelId: aws.String(modelID), System: system, Messages: conversation, ToolConfig: tools(),
 			InferenceConfig: &types.InferenceConfiguration{MaxTokens: aws.Int32(4096)},
