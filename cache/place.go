@@ -81,8 +81,8 @@ type placer struct {
 	site
 	room   int
 	fresh  time.Duration // what new points ask for, and those of the caller that leave it open
-	spots  []spot  // what will stand, by block
-	strays []stray // points of the caller that can't stay where they are
+	spots  []spot        // what will stand, by block
+	strays []stray       // points of the caller that can't stay where they are
 }
 
 // spot is a block behind which a point will stand.

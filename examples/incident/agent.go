@@ -20,7 +20,7 @@ import (
 const (
 	modelID      = "us.anthropic.claude-opus-4-6-v1"
 	systemBytes  = 66_000 // instructions and project notes
-	turnBytes    = 3_600  // what the agent reads of a file in a turn
+	turnBytes    = 2_950  // what the agent reads of a file in a turn
 	firstBytes   = 26_000 // the task, and the file that it is about
 	turns        = 18     // in a stint
 	stints       = 8      // in a session

@@ -33,7 +33,7 @@ func terminalChart(runs []*run) string {
 		}
 	}
 	return asciigraph.PlotMany(series, asciigraph.Height(14), asciigraph.Precision(0), asciigraph.LowerBound(0),
-		asciigraph.SeriesColors(asciigraph.Red, asciigraph.Green, asciigraph.Blue), asciigraph.SeriesLegends(names...),
+		asciigraph.SeriesColors(asciigraph.Red, asciigraph.Green, asciigraph.Blue, asciigraph.Gray, asciigraph.Orange), asciigraph.SeriesLegends(names...),
 		asciigraph.Caption("US dollars over nine days, as the simulator billed them"))
 }
 
@@ -43,7 +43,7 @@ func writeSVG(path string, runs []*run) error {
 	p.Title.Text = "Nine days of one agent, at a hundredth of its tokens"
 	p.X.Label.Text, p.Y.Label.Text = "day", "US dollars billed"
 	p.Legend.Top, p.Legend.Left = true, true
-	colors := []color.Color{color.RGBA{R: 0xc0, G: 0x39, B: 0x2b, A: 0xff}, color.RGBA{R: 0x27, G: 0xae, B: 0x60, A: 0xff}, color.RGBA{R: 0x29, G: 0x80, B: 0xb9, A: 0xff}}
+	colors := []color.Color{color.RGBA{R: 0xc0, G: 0x39, B: 0x2b, A: 0xff}, color.RGBA{R: 0x27, G: 0xae, B: 0x60, A: 0xff}, color.RGBA{R: 0x29, G: 0x80, B: 0xb9, A: 0xff}, color.RGBA{R: 0x7f, G: 0x8c, B: 0x8d, A: 0xff}, color.RGBA{R: 0xe6, G: 0x7e, B: 0x22, A: 0xff}}
 	for i, r := range runs {
 		line := make(plotter.XYs, 0, len(r.spend)+1)
 		for _, s := range append([]point{{}}, r.spend...) {

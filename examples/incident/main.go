@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
 // scale is how much smaller the replay is than the incident: it spends a hundredth of the tokens at full prices.
@@ -29,7 +30,7 @@ func main() {
 	}
 }
 
-// cases are the three replays. Each has a ledger of its own on a fresh SQLite file.
+// cases are the replays. Each has a ledger of its own on a fresh SQLite file.
 func cases() []*run {
 	return []*run{
 		{name: "without the guard"},
@@ -39,6 +40,8 @@ func cases() []*run {
 		{name: "500k fresh tokens an hour", limits: []budget.Limit{
 			{Name: "fresh-input", Max: budget.UncachedInputTokens(500_000), Window: budget.Rolling(time.Hour), Per: budget.PerPrincipal},
 		}},
+		{name: "cache: refuse", cache: cache.Refuse},
+		{name: "cache: fix", cache: cache.Fix},
 	}
 }
 
@@ -47,6 +50,9 @@ func replay(ctx context.Context, svg string) error {
 	fmt.Printf("Replaying nine days of %s at 1:%d of the incident's tokens, simulated.\n\n", modelID, scale)
 	runs := cases()
 	for _, r := range runs {
+		if r.cache == cache.Fix {
+			r.calls = runs[0].bill.Inferences // the same work
+		}
 		if err := r.do(ctx); err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}
@@ -61,8 +67,17 @@ func replay(ctx context.Context, svg string) error {
 	if mixErr != nil {
 		return mixErr
 	}
-	if capped := runs[1].bill.NanoUSD; capped > budget.USD(200).N {
-		return fmt.Errorf("the capped run was billed %s", budget.Amount(capped))
+	return judge(runs)
+}
+
+// judge holds the replays against what the guard promises of them.
+func judge(runs []*run) error {
+	unguarded, capped, refused, fixed := runs[0], runs[1], runs[3], runs[4]
+	if capped.bill.NanoUSD > budget.USD(200).N {
+		return fmt.Errorf("the capped run was billed %s", budget.Amount(capped.bill.NanoUSD))
 	}
-	return nil
+	if share := float64(fixed.bill.NanoUSD) / float64(unguarded.bill.NanoUSD); share > 0.20 {
+		return fmt.Errorf("with its cache points placed, the same work cost %.1f %% of the unguarded bill", 100*share)
+	}
+	return printCause(os.Stdout, refused)
 }

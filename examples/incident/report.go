@@ -54,7 +54,7 @@ func printRuns(w io.Writer, runs []*run) {
 	fmt.Fprintln(t, "replay\tcalls billed\trefused\tbill of the simulator\tledger\tledger - bill\tspared\t")
 	for _, r := range runs {
 		ledger, difference := "-", "-"
-		if len(r.limits) > 0 {
+		if r.guarded() {
 			ledger, difference = r.ledger.String(), budget.Amount(r.ledger.N-r.bill.NanoUSD).String()
 		}
 		spared := 100 * (1 - r.bill.USD()/runs[0].bill.USD())
@@ -62,4 +62,19 @@ func printRuns(w io.Writer, runs []*run) {
 	}
 	t.Flush()
 	fmt.Fprintln(w)
+}
+
+// printCause shows why the first request was refused for the sake of caching.
+func printCause(w io.Writer, r *run) error {
+	if r.cause == nil {
+		return fmt.Errorf("%s: no request was refused", r.name)
+	}
+	fmt.Fprintf(w, "Why the first request was refused with %q:\n", r.name)
+	for _, f := range r.cause.Findings {
+		fmt.Fprintln(w, f.Render(100))
+	}
+	if r.bill.Inferences > 0 || r.cause.Findings[0].Rule != "uncached-tail" {
+		return fmt.Errorf("%s: %d calls were billed, and the cause named is %s", r.name, r.bill.Inferences, r.cause.Findings[0].Rule)
+	}
+	return nil
 }

@@ -15,18 +15,22 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/sqlitestore"
+	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
 // run is one replay and what came of it.
 type run struct {
 	name   string
-	limits []budget.Limit // empty for the replay without the guard
+	limits []budget.Limit // of money and tokens; may be empty
+	cache  cache.Mode     // what the guard does about caching
+	calls  int            // stop after so many calls; 0 goes on until the incident's tokens are spent
 
 	bill    bedrocktest.Bill // as the simulator kept it
 	ledger  budget.Quantity  // what the ledger holds; zero without the guard
 	refused int
-	err     error   // of a call, other than a refusal
-	spend   []point // the bill over the replay's time
+	cause   *cache.RefusedError // the first refusal for the sake of caching
+	err     error               // of a call, other than a refusal
+	spend   []point             // the bill over the replay's time
 }
 
 // point is the bill at a moment.
@@ -63,7 +67,8 @@ func (r *run) do(ctx context.Context) error {
 		progressbar.OptionSetWriter(os.Stderr), progressbar.OptionThrottle(250*time.Millisecond), progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish())
 	deadline := start.Add(days * 24 * time.Hour)
 	done := func() bool {
-		return server.Bill().Input.Tokens >= incidentInput/scale || clock.Now().After(deadline)
+		bill := server.Bill()
+		return r.calls > 0 && bill.Inferences >= r.calls || bill.Input.Tokens >= incidentInput/scale || clock.Now().After(deadline)
 	}
 	a := &agent{client: client, files: files, clock: clock, onTurn: func(err error) {
 		bill := server.Bill()
@@ -72,7 +77,10 @@ func (r *run) do(ctx context.Context) error {
 		if err != nil {
 			r.refused++
 		}
-		if err != nil && !errors.Is(err, bedrockguard.ErrBudgetExceeded) && r.err == nil {
+		if r.cause == nil {
+			errors.As(err, &r.cause)
+		}
+		if err != nil && !errors.Is(err, bedrockguard.ErrBudgetExceeded) && !errors.Is(err, cache.ErrRefused) && r.err == nil {
 			r.err = err
 		}
 	}}
@@ -85,9 +93,12 @@ func (r *run) do(ctx context.Context) error {
 	return errors.Join(ctx.Err(), r.err)
 }
 
-// client returns a client of the simulator, guarded if there are limits, and how to ask its ledger what was spent.
+// guarded reports whether the replay has a guard at all.
+func (r *run) guarded() bool { return len(r.limits) > 0 || r.cache != cache.Off }
+
+// client returns a client of the simulator, guarded or not, and how to ask its ledger what was spent.
 func (r *run) client(ctx context.Context, server *bedrocktest.Server, clock *clock) (*bedrockruntime.Client, func(context.Context) (budget.Quantity, error), func(), error) {
-	if len(r.limits) == 0 {
+	if !r.guarded() {
 		unknown := func(context.Context) (budget.Quantity, error) { return budget.Quantity{}, nil }
 		return bedrockruntime.NewFromConfig(server.Config()), unknown, func() {}, nil
 	}
@@ -107,7 +118,8 @@ func (r *run) client(ctx context.Context, server *bedrocktest.Server, clock *clo
 	ledger, err := budget.Open(ctx, store, budget.Policy{Limits: limits})
 	if err == nil {
 		var guard *bedrockguard.Guard
-		if guard, err = bedrockguard.New(ledger, bedrockguard.Options{}); err == nil {
+		opts := bedrockguard.Options{Cache: cache.Policy{Mode: r.cache}, Clock: clock.Now}
+		if guard, err = bedrockguard.New(ledger, opts); err == nil {
 			return guard.NewFromConfig(server.Config()), func(ctx context.Context) (budget.Quantity, error) {
 				balances, err := ledger.Balances(ctx, budget.Scope{Principal: "ci"})
 				if err != nil {
