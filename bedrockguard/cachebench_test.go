@@ -1,0 +1,80 @@
+package bedrockguard_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
+	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/cache"
+)
+
+// markedConversation is a conversation of so many turns, with the points that Place would set: behind the system prompt and
+// behind the last two user turns. The last message is new with each call.
+func markedConversation(history []types.Message, i int) *bedrockruntime.ConverseInput {
+	point := &types.ContentBlockMemberCachePoint{Value: types.CachePointBlock{Type: types.CachePointTypeDefault}}
+	messages := append(history[:len(history):len(history)], userMessage("new question "+string(rune('a'+i%26))+string(rune('a'+i/26%26))))
+	for _, at := range []int{len(messages) - 3, len(messages) - 1} {
+		content := messages[at].Content
+		messages[at].Content = append(content[:len(content):len(content)], point)
+	}
+	return &bedrockruntime.ConverseInput{
+		ModelId: aws.String(sonnet), InferenceConfig: maxTokens(100), Messages: messages,
+		System: []types.SystemContentBlock{
+			&types.SystemContentBlockMemberText{Value: benchSystem},
+			&types.SystemContentBlockMemberCachePoint{Value: types.CachePointBlock{Type: types.CachePointTypeDefault}},
+		},
+	}
+}
+
+var benchSystem = passage(3, 20_000)
+
+// BenchmarkCache_Turn100 compares, call by call, the bare SDK client with a guard whose cache check is off and one whose
+// check reports, on the hundredth turn of an 800 KB conversation. The two guards have no network, so that their difference
+// is the check's own work; cache-% is that difference against the bare client's call over loopback.
+func BenchmarkCache_Turn100(b *testing.B) {
+	guarded := func(mode cache.Mode) *bedrockruntime.Client {
+		ledger, err := budget.Open(context.Background(), memstore.New(), budget.Policy{Limits: []budget.Limit{{Name: "l", Max: budget.USD(1e9), Window: budget.Monthly}}})
+		require.NoError(b, err)
+		guard, err := bedrockguard.New(ledger, bedrockguard.Options{Cache: cache.Policy{Mode: mode}})
+		require.NoError(b, err)
+		return guard.NewFromConfig(inMemory())
+	}
+	bare, off, report := bedrockruntime.NewFromConfig(loopback(b)), guarded(cache.Off), guarded(cache.Report)
+	history := conversation(99, 8000)
+	ctx := inWorkflow("bench")
+	timed := func(client *bedrockruntime.Client, i int) time.Duration {
+		in := markedConversation(append([]types.Message(nil), history...), i)
+		start := time.Now()
+		_, err := client.Converse(ctx, in)
+		took := time.Since(start)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return took
+	}
+	var base, without, with []time.Duration
+	for i := 0; b.Loop(); i++ {
+		base = append(base, timed(bare, i))
+		first, second := off, report
+		if i%2 == 1 {
+			first, second = report, off
+		}
+		x, y := timed(first, i), timed(second, i)
+		if i%2 == 1 {
+			x, y = y, x
+		}
+		without, with = append(without, x), append(with, y)
+	}
+	extra := median(with) - median(without)
+	b.ReportMetric(100*float64(extra)/float64(median(base)), "cache-%")
+	b.ReportMetric(float64(extra), "cache-ns")
+	b.ReportMetric(float64(median(base)), "bare-ns")
+}
