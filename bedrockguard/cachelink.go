@@ -75,10 +75,12 @@ func (g *Guard) checkCache(ctx context.Context, c *call, input any, r catalog.Re
 	turn := l.tracker.Check(l.call(ctx, c, r, model), p)
 	if mode != cache.Fix && l.wantsFix(turn.Findings) {
 		if fixed := l.fix(c, input, p, model); fixed != input {
+			turn.Fail()
 			input, turn = fixed, l.tracker.Check(l.call(ctx, c, r, model), p)
 		}
 	}
 	if err := g.actOn(ctx, c, turn.Findings); err != nil {
+		turn.Fail()
 		l.prompts.Put(p)
 		return nil, err
 	}

@@ -75,7 +75,7 @@ func TestAHeldCallEndsWithItsContext(t *testing.T) {
 // A model that refuses cache points though the catalog says that it takes them is asked once: from then on Fix takes them
 // away.
 func TestARefusalOfCachePointsIsRemembered(t *testing.T) {
-	models, err := bedrockguard.ReadModels(strings.NewReader(`{"date":"2026-11-23","models":[{"id":"` + gptOSS + `","provider":"openai","mode":"chat","usd_per_mtok":{"input":"0.15","output":"0.6"},"max_output_tokens":1000,"cache":{"explicit":true,"max_points":4,"min_tokens":100}}]}`))
+	models, err := bedrockguard.ReadModels(strings.NewReader(`{"date":"2026-11-23","models":[{"id":"` + gptOSS + `","provider":"openai","mode":"chat","usd_per_mtok":{"input":"0.15","output":"0.6","cache_read":"0.1","cache_write_5m":"0.2"},"max_output_tokens":1000,"cache":{"explicit":true,"max_points":4,"min_tokens":100}}]}`))
 	require.NoError(t, err)
 	r := newRig(t, settings{guard: bedrockguard.Options{Models: models, Cache: cache.Policy{Mode: cache.Fix}}})
 	in := &bedrockruntime.ConverseInput{

@@ -35,6 +35,7 @@ func (m *identifyMiddleware) HandleInitialize(ctx context.Context, in middleware
 	}
 	input, err := m.guard.identify(ctx, c, in.Parameters)
 	if err != nil {
+		m.guard.cacheLost(ctx, c, nil)
 		return m.refuse(ctx, c, err)
 	}
 	in.Parameters = input

@@ -126,8 +126,8 @@ func (t *Tracker) Knows(m Model) Model {
 }
 
 // Check compares a request with what its workflow sent before. The Turn holds the findings; it has to be told what becomes
-// of the request: Send, then Begin and one of End and Fail. A Turn that is dropped unsent leaves no trace. The prompt may be
-// reset once Send has returned.
+// of the request: Send, then Begin, and in any case one of End and Fail. A Turn that fails unsent leaves no trace. The prompt
+// may be reset once Send or Fail has returned.
 func (t *Tracker) Check(c Call, p *Prompt) *Turn {
 	s := t.session(c.Workflow)
 	s.mu.Lock()

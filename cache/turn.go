@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Turn is one request of a workflow on its way. Its methods are safe for concurrent use.
+// Turn is one request of a workflow on its way. It has to be ended by End or Fail, whatever becomes of the request. Its
+// methods are safe for concurrent use.
 type Turn struct {
 	// Findings are what the request shows, what the service would reject first. They do not change after Check.
 	Findings []Finding
@@ -65,6 +66,10 @@ func (s *session) check(c Call, p *Prompt) *Turn {
 	s.streak.repeated(t.found)
 	s.priceByDay(t.found)
 	t.Findings = t.found
+	// From here on requests that run at the same time see what this one is about to write.
+	t.begun = make(chan struct{})
+	t.plan()
+	s.running = append(s.running, t)
 	return t
 }
 
@@ -154,9 +159,6 @@ func (t *Turn) Send() {
 	if t.path = s.keep(&t.call, p); t.path != nil {
 		t.path.forks = t.past.forks
 	}
-	t.begun = make(chan struct{})
-	t.plan()
-	s.running = append(s.running, t)
 	t.prompt = nil
 }
 
@@ -187,24 +189,27 @@ func (t *Turn) plan() {
 	t.session.remember(t.marks)
 }
 
-// remember adds marks to the session; one of the same prefix is replaced, unless it is ready and lives longer.
-func (s *session) remember(marks []mark) {
-	for _, w := range marks {
-		found := false
-		for i := range s.marks {
-			o := &s.marks[i]
-			if o.chain == w.chain && o.place == w.place && o.settings == w.settings {
-				if found = o.ready && o.expires.After(w.turn.call.At); found && w.expires.After(o.expires) {
-					o.expires, o.ttl = w.expires, w.ttl // a hit refreshes it
-				}
-				if !found {
-					*o, found = w, true
-				}
-				break
-			}
+// find returns the session's mark of the same prefix, or nil.
+func (s *session) find(w *mark) *mark {
+	for i := range s.marks {
+		if o := &s.marks[i]; o.chain == w.chain && o.place == w.place && o.settings == w.settings {
+			return o
 		}
-		if !found {
-			s.marks = append(s.marks, w)
+	}
+	return nil
+}
+
+// remember adds marks to the session. Of one that is there already, the entry that can be read stays, and so does the one
+// that another request is writing.
+func (s *session) remember(marks []mark) {
+	for i := range marks {
+		w := &marks[i]
+		switch o := s.find(w); {
+		case o == nil:
+			s.marks = append(s.marks, *w)
+		case o.turn != nil && !o.ready:
+		case !o.ready || !w.turn.call.At.Before(o.expires):
+			*o = *w
 		}
 	}
 	if over := len(s.marks) - maxMarks; over > 0 {
@@ -227,9 +232,17 @@ func (t *Turn) begin() {
 	}
 	t.state = begun
 	s := t.session
-	for i := range s.marks {
-		if s.marks[i].turn == t {
-			s.marks[i].ready, s.marks[i].turn = true, nil
+	for i := range t.marks {
+		w := t.marks[i]
+		w.ready, w.turn = true, nil
+		o := s.find(&w)
+		switch {
+		case o == nil:
+			s.marks = append(s.marks, w)
+		case !o.ready:
+			*o = w
+		case w.expires.After(o.expires):
+			o.expires, o.ttl = w.expires, w.ttl // a hit refreshes it
 		}
 	}
 	if t.path != nil {
@@ -247,17 +260,18 @@ func (t *Turn) leave() {
 	}
 }
 
-// Fail notes that the request ended without telling its usage, and whether its response had begun.
+// Fail notes that the request ended without telling its usage: it was not sent, was refused, or lost its end. It does nothing
+// to a turn that has ended.
 func (t *Turn) Fail() []Finding {
 	s := t.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if t.state == checked || t.state == ended {
+	if t.state == ended {
 		return nil
 	}
 	answered := t.state == begun
 	t.leave()
-	t.state = ended
+	t.state, t.prompt = ended, nil
 	if answered {
 		return []Finding{{Rule: ruleUsageMissing, Repeated: 1, Detail: "the response ended without its usage"}}
 	}
