@@ -61,7 +61,9 @@ func contentPoint(ttl types.CacheTTL) types.ContentBlock {
 	return &types.ContentBlockMemberCachePoint{Value: types.CachePointBlock{Type: types.CachePointTypeDefault, Ttl: ttl}}
 }
 
-func systemText(s string) types.SystemContentBlock { return &types.SystemContentBlockMemberText{Value: s} }
+func systemText(s string) types.SystemContentBlock {
+	return &types.SystemContentBlockMemberText{Value: s}
+}
 
 func promptOf(tb testing.TB, input any) *cache.Prompt {
 	parts, ok := partsOf(input)
