@@ -38,8 +38,8 @@ func withPoints(input any, p *cache.Prompt, edits []cache.Edit) any {
 // pointChange is one change to one list: an element to leave out, or a point to add behind one.
 type pointChange struct {
 	cache.Where
-	add bool
-	ttl time.Duration
+	add   bool
+	point types.CachePointBlock
 }
 
 // pointChanges are changes in the order of the request.
@@ -52,7 +52,8 @@ func changesOf(p *cache.Prompt, edits []cache.Edit) pointChanges {
 			changes = append(changes, pointChange{Where: p.Points[e.Remove].Where})
 		}
 		if e.After >= 0 {
-			changes = append(changes, pointChange{Where: p.Blocks[e.After].Where, add: true, ttl: e.TTL})
+			spelt := e.Remove >= 0 && p.Points[e.Remove].TTL == e.TTL && !p.Points[e.Remove].Open
+			changes = append(changes, pointChange{Where: p.Blocks[e.After].Where, add: true, point: pointBlock(e.TTL, spelt)})
 		}
 	}
 	slices.SortStableFunc(changes, func(a, b pointChange) int {
@@ -117,7 +118,7 @@ func edited[T any](changes pointChanges, list []T, point func(types.CachePointBl
 		out = append(out, element)
 		for ; len(changes) > 0 && changes[0].Index <= i; changes = changes[1:] {
 			if changes[0].add {
-				out = append(out, point(pointBlock(changes[0].ttl)))
+				out = append(out, point(changes[0].point))
 			} else {
 				out = out[:len(out)-1]
 			}
@@ -126,12 +127,12 @@ func edited[T any](changes pointChanges, list []T, point func(types.CachePointBl
 	return out
 }
 
-// pointBlock makes a cache point. Five minutes are what a point without a lifetime asks for, and models that know no other
-// lifetime need not know the field.
-func pointBlock(ttl time.Duration) types.CachePointBlock {
+// pointBlock makes a cache point. Five minutes are what a point without a lifetime asks for: they are spelt only where the
+// caller did so, because a model that knows no other lifetime need not know the field.
+func pointBlock(ttl time.Duration, spelt bool) types.CachePointBlock {
 	b := types.CachePointBlock{Type: types.CachePointTypeDefault}
 	switch {
-	case ttl <= cache.FiveMinutes:
+	case ttl <= cache.FiveMinutes && !spelt:
 	case ttl%time.Hour == 0:
 		b.Ttl = types.CacheTTL(fmt.Sprintf("%dh", ttl/time.Hour))
 	default:

@@ -42,11 +42,10 @@ const usualPoints = 4
 // too many, the last of the tools, the last of the system prompt and the newest two of the messages stay. One that can't have
 // an effect, since its prefix is too short or too long by any estimate, gives way to a wanted one.
 //
-// A lifetime that is unknown or not on offer becomes the longest on offer that is not longer. Where one follows a shorter
-// one, the shorter one is raised: the longer was asked for in so many words while five minutes may only be what was left
-// open, and it costs nothing, since all tokens before a longer-lived point are billed as written for the longer life. New
-// points, and those of the caller that leave it open, ask for five minutes or an hour, as Gaps says, within what the
-// caller's other points before and behind them ask for.
+// Where a lifetime follows a shorter one, the shorter one is raised: the longer was asked for in so many words, and it costs
+// nothing, since all tokens before a longer-lived point are billed as written for the longer life. New points, and those of
+// the caller that leave it open or ask for what is not on offer, ask for five minutes or an hour, as Gaps says, within what
+// the caller's other points before and behind them ask for.
 func Place(p *Prompt, m Model, o PlaceOptions) []Edit {
 	if !m.Explicit {
 		return withoutPoints(p)
@@ -90,6 +89,7 @@ type spot struct {
 	block int
 	point int // the caller's, or -1 for a new one
 	ttl   time.Duration
+	open  bool // the lifetime is not the caller's word
 	moved bool // the caller's point stands elsewhere now
 	dead  bool // no entry can be written or found there
 }
@@ -99,6 +99,7 @@ type stray struct {
 	point int
 	block int // where it would go; -1 is away
 	ttl   time.Duration
+	open  bool
 	taken bool // it has gone there
 }
 
@@ -112,16 +113,14 @@ func (pl *placer) sort() {
 	for i := range pl.p.Points {
 		pt := &pl.p.Points[i]
 		ttl := pl.m.nearest(pt.TTL)
-		if pt.Open {
-			ttl = max(ttl, pl.fresh)
-		}
+		open := pt.Open || ttl != pt.TTL
 		if !pt.Nested && pt.Block >= 0 && pl.accepts(pt.Block) {
 			if at, taken := pl.find(pt.Block); !taken {
-				pl.spots = slices.Insert(pl.spots, at, spot{block: pt.Block, point: i, ttl: ttl, dead: pl.futile(pt.Block)})
+				pl.spots = slices.Insert(pl.spots, at, spot{block: pt.Block, point: i, ttl: ttl, open: open, dead: pl.futile(pt.Block)})
 				continue
 			}
 		}
-		pl.strays = append(pl.strays, stray{point: i, block: pl.refuge(pt), ttl: ttl})
+		pl.strays = append(pl.strays, stray{point: i, block: pl.refuge(pt), ttl: ttl, open: open})
 	}
 }
 
@@ -177,11 +176,11 @@ func (pl *placer) want(block int) {
 	if _, taken := pl.find(block); taken || len(pl.spots) >= pl.room && !pl.yield() {
 		return
 	}
-	s := spot{block: block, point: -1}
+	s := spot{block: block, point: -1, open: true}
 	for i := range pl.strays {
 		if r := &pl.strays[i]; r.block == block && !r.taken {
 			r.taken = true
-			s.point, s.ttl, s.moved = r.point, r.ttl, true
+			s.point, s.ttl, s.open, s.moved = r.point, r.ttl, r.open, true
 			break
 		}
 	}
@@ -220,25 +219,21 @@ func (pl *placer) lifetimes() {
 	longest := time.Duration(0)
 	for i := len(pl.spots) - 1; i >= 0; i-- {
 		s := &pl.spots[i]
-		if s.point < 0 {
+		if s.open {
 			s.ttl = longest // at least what the caller's next one asks for
 			continue
 		}
 		longest = max(longest, s.ttl)
 		s.ttl = longest
 	}
-	before := time.Duration(0)
+	before := pl.fresh
 	for i := range pl.spots {
 		s := &pl.spots[i]
-		if s.point >= 0 {
+		if s.open {
+			s.ttl = max(s.ttl, min(pl.fresh, before)) // at most what the caller's last one does
+		} else {
 			before = s.ttl
-			continue
 		}
-		wish := pl.fresh
-		if before > 0 {
-			wish = min(wish, before)
-		}
-		s.ttl = max(s.ttl, wish)
 	}
 }
 

@@ -39,7 +39,9 @@ func drawItems(t *rapid.T, kinds []Kind, most int, points bool) []item {
 	var items []item
 	for range rapid.IntRange(0, most).Draw(t, "items") {
 		if points && rapid.IntRange(0, 5).Draw(t, "point") == 0 {
-			items = append(items, point(drawTTL(t)))
+			it := point(drawTTL(t))
+			it.open = it.ttl == FiveMinutes && rapid.Bool().Draw(t, "open")
+			items = append(items, it)
 			continue
 		}
 		it := of(rapid.SampledFrom(kinds).Draw(t, "kind"), rapid.SampledFrom([]int{1, 30, 200, 2000}).Draw(t, "tokens"))
@@ -82,6 +84,7 @@ func drawTurn(t *rapid.T, points bool) []turn {
 type standing struct {
 	id    int // of the block; 0 for none
 	ttl   time.Duration
+	open  bool
 	legal bool
 }
 
@@ -104,7 +107,7 @@ func (r *request) standings(m Model) []standing {
 				}
 				continue
 			}
-			s := standing{ttl: it.ttl}
+			s := standing{ttl: it.ttl, open: it.open}
 			if last != nil {
 				s.id = last.id
 				s.legal = m.Explicit && open && !reasoned && !closed && !last.empty && !last.noPoint && last.kind != Reasoning &&

@@ -20,6 +20,7 @@ type item struct {
 	noPoint bool
 
 	ttl    time.Duration // of a point
+	open   bool          // it names none
 	nested []time.Duration
 }
 
@@ -86,7 +87,11 @@ func (r *request) prompt() *Prompt {
 func fill(p *Prompt, items []item) {
 	for i, it := range items {
 		if !it.block {
-			p.Point(i, it.ttl)
+			if it.open {
+				p.OpenPoint(i)
+			} else {
+				p.Point(i, it.ttl)
+			}
 			continue
 		}
 		p.Block(it.kind, i)
@@ -120,6 +125,7 @@ func (r *request) apply(p *Prompt, edits []Edit) *request {
 		remove bool
 		nested int
 		ttl    time.Duration
+		open   bool
 	}
 	var changes []change
 	nested := map[Where]int{}
@@ -138,7 +144,8 @@ func (r *request) apply(p *Prompt, edits []Edit) *request {
 	}
 	for _, e := range edits {
 		if e.After >= 0 {
-			changes = append(changes, change{Where: p.Blocks[e.After].Where, ttl: e.TTL})
+			same := e.Remove >= 0 && p.Points[e.Remove].TTL == e.TTL && !p.Points[e.Remove].Open
+			changes = append(changes, change{Where: p.Blocks[e.After].Where, ttl: e.TTL, open: e.TTL == FiveMinutes && !same})
 		}
 	}
 	slices.SortStableFunc(changes, func(a, b change) int { // from the back, so that places stay what they are
@@ -151,7 +158,7 @@ func (r *request) apply(p *Prompt, edits []Edit) *request {
 		l := list(c.Where)
 		switch it := &(*l)[c.Index]; {
 		case !c.remove:
-			*l = slices.Insert(*l, c.Index+1, point(c.ttl))
+			*l = slices.Insert(*l, c.Index+1, item{ttl: c.ttl, open: c.open})
 		case it.block:
 			it.nested = slices.Delete(slices.Clone(it.nested), c.nested, c.nested+1)
 		default:
@@ -207,7 +214,8 @@ func repeat(it item, n int) []item { return slices.Repeat([]item{it}, n) }
 
 func TestPlace(t *testing.T) {
 	tool := of(ToolDefinition, 3000)
-	five, hour := point(FiveMinutes), point(OneHour)
+	five, hour, open := point(FiveMinutes), point(OneHour), item{ttl: FiveMinutes, open: true}
+	hourly := PlaceOptions{Gaps: Gaps{Medium: 5, PrefixTokens: 9000, NewTokens: 200}}
 	talk := []turn{user(text(100)), assistant(text(100)), user(text(100)), assistant(text(100)), user(text(100))}
 	long := []turn{user(text(100)), assistant(repeat(of(ToolUse, 10), 25)...), user(repeat(of(ToolResult, 10), 25)...)}
 	for name, tc := range map[string]struct {
@@ -404,6 +412,22 @@ func TestPlace(t *testing.T) {
 			nil,
 			PlaceOptions{Gaps: Gaps{Medium: 5, PrefixTokens: 9000, NewTokens: 200}},
 			"tools/1 1h, system/1 5m, 2/1 5m, 4/1 5m",
+		},
+		"lifetimes: an hour that pays, where the caller leaves it open": {
+			request{tools: []item{tool, open}, system: []item{text(3000), open}, messages: talk},
+			nil, hourly,
+			"tools/1 1h, system/1 1h, 2/1 1h, 4/1 1h",
+		},
+		"lifetimes: what is left open never goes against what is not": {
+			request{tools: []item{tool, open}, system: []item{text(3000), five}, messages: []turn{user(text(1), open), assistant(text(1)), user(text(1), open)}},
+			nil, hourly,
+			"tools/1 1h, system/1 5m, 0/1 5m, 2/1 5m",
+		},
+		"lifetimes: an hour behind what is left open": {
+			request{tools: []item{tool, open}, system: []item{text(3000), hour}, messages: []turn{user(text(1), open)}},
+			nil,
+			PlaceOptions{},
+			"tools/1 1h, system/1 1h, 0/1 5m",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
