@@ -1,8 +1,8 @@
 package jsonscan
 
 import (
-	"encoding/json"
 	"math/bits"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -21,11 +21,47 @@ func (t Text) String() string {
 	if !t.Escaped() {
 		return t.Raw
 	}
-	var out string
-	if json.Unmarshal([]byte(`"`+t.Raw+`"`), &out) != nil {
-		return t.Raw
+	return Unescape(t.Raw)
+}
+
+// Unescape resolves the escapes in the inside of a string that a scanner has read.
+func Unescape(raw string) string {
+	var b strings.Builder
+	b.Grow(len(raw))
+	for {
+		i := strings.IndexByte(raw, '\\')
+		if i < 0 || i+1 == len(raw) {
+			b.WriteString(raw)
+			return b.String()
+		}
+		b.WriteString(raw[:i])
+		if raw = raw[i:]; raw[1] != 'u' {
+			b.WriteByte(meaning(raw[1]))
+			raw = raw[2:]
+			continue
+		}
+		r, n := unicodeEscape(raw)
+		b.WriteRune(r)
+		raw = raw[max(n, 2):]
 	}
-	return out
+}
+
+// meaning returns what the character behind a backslash stands for.
+func meaning(c byte) byte {
+	switch c {
+	case 'b':
+		return '\b'
+	case 'f':
+		return '\f'
+	case 'n':
+		return '\n'
+	case 'r':
+		return '\r'
+	case 't':
+		return '\t'
+	default:
+		return c
+	}
 }
 
 // Eight bytes are looked at together.
@@ -91,14 +127,17 @@ func (p *Scanner) Text() (Text, error) {
 			return Text{}, p.Fail("control character in a string")
 		}
 		for i+1 < len(p.s) && p.s[i] == '\\' {
-			long, short := 2, 1
-			if !simple[p.s[i+1]] {
-				if long, short = unicodeEscape(p.s[i:]); long == 0 {
-					break
-				}
+			if simple[p.s[i+1]] {
+				i += 2
+				saved++
+				continue
 			}
-			i += long
-			saved += long - short
+			r, n := unicodeEscape(p.s[i:])
+			if n == 0 {
+				break
+			}
+			i += n
+			saved += n - utf8.RuneLen(r)
 		}
 		if i < len(p.s) && p.s[i] == '\\' {
 			p.pos = i
@@ -120,19 +159,22 @@ func (p *Scanner) endText(start, end, saved int, check bool) (Text, error) {
 // simple holds the characters that make an escape with a backslash alone.
 var simple = [256]bool{'"': true, '\\': true, '/': true, 'b': true, 'f': true, 'n': true, 'r': true, 't': true}
 
-// unicodeEscape returns the length of the \u escape that s begins with, and of what it stands for. Both are 0 when it is none.
-func unicodeEscape(s string) (long, short int) {
+// unicodeEscape returns the character of the \u escape that s begins with, or of the pair of them, and their length. A
+// surrogate that stands alone is read as encoding/json reads it. The length is 0 when there is no escape.
+func unicodeEscape(s string) (r rune, n int) {
 	r, ok := hex4(s)
 	if !ok {
-		return 0, 0
+		return utf8.RuneError, 0
 	}
-	if utf16.IsSurrogate(r) {
-		if low, ok := hex4(s[6:]); ok && utf16.DecodeRune(r, low) != utf8.RuneError {
-			return 12, 4
+	if !utf16.IsSurrogate(r) {
+		return r, 6
+	}
+	if low, ok := hex4(s[6:]); ok {
+		if r := utf16.DecodeRune(r, low); r != utf8.RuneError {
+			return r, 12
 		}
-		r = utf8.RuneError // as encoding/json reads one that stands alone
 	}
-	return 6, utf8.RuneLen(r)
+	return utf8.RuneError, 6
 }
 
 // hex4 reads the escape of four hexadecimal digits that s begins with.
