@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"hash/maphash"
 	"unsafe"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
 )
 
 // seed makes the hashes of a process unlike those of any other. They tell blocks apart within a process and are never stored
@@ -22,6 +24,14 @@ func mix(a, b uint64) uint64 {
 
 // text returns the leaf's bytes as a string that lives as long as the request.
 func (l *leaf) text() string { return unsafe.String((*byte)(l.at), l.n) }
+
+// resolved returns the text without the escapes of JSON.
+func (l *leaf) resolved() string {
+	if l.quoted {
+		return jsonscan.Unescape(l.text())
+	}
+	return l.text()
+}
 
 // hash returns the hash of the leaf's content as it stands and, where it is asked for and the content is JSON, the one that
 // the order of its keys does not change.

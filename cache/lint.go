@@ -197,7 +197,7 @@ func (p *Prompt) volatileIn(i int) volatile {
 	leaves := p.leavesOf(i)
 	for k := range leaves {
 		if l := &leaves[k]; l.fresh && !l.binary && l.at != nil {
-			if v := findVolatile(l.text()); v.kind != volatileNone {
+			if v := findVolatile(l.resolved()); v.kind != volatileNone {
 				v.offset += int32(min(offset, 1<<30))
 				p.records[i].volatile = v
 				return v

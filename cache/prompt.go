@@ -89,7 +89,8 @@ type Block struct {
 	// Span is where the block stands in the body that it was read from, for InvokeModel. Zero elsewhere.
 	Span Span
 
-	leafEnd int // index behind its last leaf
+	leafEnd int  // index behind its last leaf
+	room    bool // it stands in a body and holds something besides cache points, so that one can be spliced in
 }
 
 // Span is a range of bytes in a request body.
@@ -128,6 +129,8 @@ type Prompt struct {
 
 	settings uint64 // hash of what changes the messages' level without being in it
 	images   bool
+	dialect  dialect // of the body that it was read from
+	bodyLen  int
 	section  Section // of the next block
 	message  int
 	user     bool
@@ -145,13 +148,14 @@ type Marshaler interface{ MarshalSmithyDocument() ([]byte, error) }
 
 // leaf is one piece of content. It is recognised by where it lies before its content is looked at.
 type leaf struct {
-	id     unsafe.Pointer // where the content lies, or the value that serialises to it
+	id     unsafe.Pointer // where the content lies, or the value that serialises to it; nil if that tells nothing
 	at     unsafe.Pointer // where the text lies; nil for a document that was not serialised
 	n      int
 	binary bool // from a []byte, whose content may change under the same address
 	json   bool // canonical form counts, for tool definitions
 	fresh  bool // seen for the first time
 	sized  bool // a document whose size is in its block
+	quoted bool // the inside of a JSON string, its escapes not resolved
 	doc    Marshaler
 }
 

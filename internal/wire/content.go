@@ -15,7 +15,7 @@ type blockFrame struct {
 // block reads an object of content: a message, a block of one, or anything nested in it.
 func (w *walker) block(key string) error {
 	f := blockFrame{kind: key}
-	err := w.object(func(k string) error { return w.blockField(&f, k) })
+	err := w.Object(func(k string) error { return w.blockField(&f, k) })
 	if err == nil && f.source != nil {
 		w.addSource(f)
 	}
@@ -23,13 +23,13 @@ func (w *walker) block(key string) error {
 }
 
 func (w *walker) blockField(f *blockFrame, key string) error {
-	switch c := w.peek(); {
+	switch c := w.Peek(); {
 	case key == "source" && c == '{':
 		f.source = &mediaSource{}
 		return w.mediaSource(f.source)
 	case (key == "type" || key == "format" || key == "media_type") && c == '"':
-		t, err := w.str()
-		w.other += int64(len(t.raw))
+		t, err := w.Text()
+		w.other += int64(len(t.Raw))
 		if key == "type" {
 			f.kind = t.String()
 		} else {
@@ -42,7 +42,7 @@ func (w *walker) blockField(f *blockFrame, key string) error {
 
 // contentField reads a field of a content block.
 func (w *walker) contentField(key string) error {
-	c := w.peek()
+	c := w.Peek()
 	switch key {
 	case "input", "input_schema", "inputSchema", "json", "arguments", "parameters":
 		if c == '{' || c == '[' && key != "input" {
@@ -56,7 +56,7 @@ func (w *walker) contentField(key string) error {
 		return w.opaque()
 	case "image_url":
 		if c == '{' {
-			return w.object(func(k string) error {
+			return w.Object(func(k string) error {
 				if k == "url" {
 					return w.value("image_url", inContent)
 				}
@@ -76,11 +76,11 @@ type mediaSource struct {
 }
 
 func (w *walker) mediaSource(s *mediaSource) error {
-	return w.object(func(key string) error {
+	return w.Object(func(key string) error {
 		if key == "s3Location" || key == "s3_location" {
 			return w.opaque()
 		}
-		if w.peek() != '"' {
+		if w.Peek() != '"' {
 			return w.field(key, inContent)
 		}
 		switch key {
@@ -88,14 +88,14 @@ func (w *walker) mediaSource(s *mediaSource) error {
 		default:
 			return w.field(key, inContent)
 		}
-		t, err := w.str()
+		t, err := w.Text()
 		switch key {
 		case "type":
 			s.kind = t.String()
 		case "media_type":
 			s.mediaType = t.String()
 		case "data", "bytes":
-			if s.data.raw != "" { // both at once: whichever is not the data is text
+			if s.data.Raw != "" { // both at once: whichever is not the data is text
 				w.addText(s.data)
 			}
 			s.data = t
@@ -103,7 +103,7 @@ func (w *walker) mediaSource(s *mediaSource) error {
 		default:
 			s.opaque = true
 		}
-		w.other += int64(len(t.raw))
+		w.other += int64(len(t.Raw))
 		return err
 	})
 }
@@ -114,7 +114,7 @@ func (w *walker) addSource(f blockFrame) {
 	if s.opaque {
 		w.add(tokens.Block{Kind: tokens.Opaque})
 	}
-	if s.data.raw == "" {
+	if s.data.Raw == "" {
 		return
 	}
 	kind, format := mediaKind(s.mediaType)
@@ -130,14 +130,14 @@ func (w *walker) addSource(f blockFrame) {
 
 // cachePoint reads a cache point in any dialect. A TTL that is not known counts as the longest.
 func (w *walker) cachePoint() error {
-	if w.peek() != '{' {
-		raw, err := w.skip()
+	if w.Peek() != '{' {
+		raw, err := w.Value()
 		w.other += int64(len(raw))
 		return err
 	}
 	writes := budget.CacheWrites5m
-	err := w.object(func(key string) error {
-		raw, err := w.skip()
+	err := w.Object(func(key string) error {
+		raw, err := w.Value()
 		w.other += int64(len(raw))
 		if key == "ttl" && raw != `"5m"` && raw != `"30m"` && raw != "null" {
 			writes = budget.CacheWrites1h

@@ -31,10 +31,10 @@ func (w *walker) addDataURL(t text) bool {
 	}
 	mediaType, data, ok := strings.Cut(rest, ";base64,")
 	kind, format := mediaKind(mediaType)
-	if !ok || kind == "" || !isBase64(text{raw: data}) {
+	if !ok || kind == "" || !isBase64(plain(data)) {
 		return false
 	}
-	w.addMedia(kind, format, text{raw: data})
+	w.addMedia(kind, format, plain(data))
 	return true
 }
 
@@ -86,8 +86,8 @@ func (w *walker) addMedia(kind, format string, data text) {
 
 // isBase64 reports whether the beginning of a string decodes: what does not is read as text.
 func isBase64(t text) bool {
-	s := t.raw
-	if t.escaped {
+	s := t.Raw
+	if t.Escaped() {
 		s = t.String()
 	}
 	s = s[:min(len(s), 64)&^3]

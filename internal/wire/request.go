@@ -78,8 +78,8 @@ func (w *walker) topField(key string) error {
 	case "toolConfig", "tool_config":
 		return w.toolConfig(key)
 	case "documents":
-		if w.rerank && w.peek() == '[' {
-			return w.array(w.rerankDocument)
+		if w.rerank && w.Peek() == '[' {
+			return w.Array(w.rerankDocument)
 		}
 	case "web_search_options", "search_parameters", "mcp_servers", "container", "plugins":
 		return w.unpricedField(key)
@@ -95,10 +95,10 @@ func (w *walker) topField(key string) error {
 
 // messages reads a conversation, or the plain text that some dialects allow in its stead.
 func (w *walker) messages(key string) error {
-	if w.peek() != '[' {
+	if w.Peek() != '[' {
 		return w.field(key, inContent)
 	}
-	return w.array(func() error {
+	return w.Array(func() error {
 		w.req.Prompt.Messages++
 		return w.value("", inContent)
 	})
@@ -159,7 +159,7 @@ func (w *walker) setting(key string, in place) error {
 	case "response_format", "responseFormat", "output_format", "outputFormat", "output_config", "outputConfig", "json_schema":
 		return w.jsonBlock()
 	}
-	if w.peek() != '{' || contentObject(key) {
+	if w.Peek() != '{' || contentObject(key) {
 		return w.contentField(key)
 	}
 	if !configObject(key) {
@@ -171,7 +171,7 @@ func (w *walker) setting(key string, in place) error {
 // limit takes in one more candidate of a limit: the largest counts.
 func (w *walker) limit(key string, in place, highest *int64) error {
 	if in == inUnknown {
-		raw, err := w.skip()
+		raw, err := w.Value()
 		if n, e := plainCount(raw); e == nil {
 			*highest = max(*highest, n)
 		} else {
@@ -186,22 +186,22 @@ func (w *walker) limit(key string, in place, highest *int64) error {
 
 // value reads any value. key is where it stands.
 func (w *walker) value(key string, in place) error {
-	switch w.peek() {
+	switch w.Peek() {
 	case '{':
 		if in == inContent {
 			return w.block(key)
 		}
-		return w.object(func(k string) error { return w.field(k, in) })
+		return w.Object(func(k string) error { return w.field(k, in) })
 	case '[':
-		return w.array(func() error { return w.value(key, inContent) })
+		return w.Array(func() error { return w.value(key, inContent) })
 	case '"':
-		t, err := w.str()
+		t, err := w.Text()
 		if err == nil {
 			w.addString(key, t)
 		}
 		return err
 	default:
-		raw, err := w.skip()
+		raw, err := w.Value()
 		w.other += int64(len(raw))
 		return err
 	}
@@ -212,16 +212,16 @@ func (w *walker) addString(key string, t text) {
 	case isMediaKey(key) && w.addDataURL(t):
 	case (key == "images" || key == "inputImage" || key == "image") && isBase64(t):
 		w.addMedia("image", "", t)
-	case len(t.raw) < inlineBytes:
-		w.other += int64(len(t.raw))
+	case len(t.Raw) < inlineBytes:
+		w.other += int64(len(t.Raw))
 	default:
 		w.addText(t)
 	}
 }
 
 func (w *walker) addText(t text) {
-	if t.raw != "" {
-		w.add(tokens.Block{Kind: tokens.Text, Text: t.raw, Escaped: t.escaped})
+	if t.Raw != "" {
+		w.add(tokens.Block{Kind: tokens.Text, Text: t.Raw, Escaped: t.Escaped()})
 	}
 }
 
@@ -234,7 +234,7 @@ func (w *walker) add(b tokens.Block) {
 
 // jsonBlock counts a value as it stands.
 func (w *walker) jsonBlock() error {
-	raw, err := w.skip()
+	raw, err := w.Value()
 	if err == nil && raw != "null" {
 		w.add(tokens.Block{Kind: tokens.JSON, Text: raw})
 	}
@@ -243,7 +243,7 @@ func (w *walker) jsonBlock() error {
 
 // opaque notes content that is held elsewhere.
 func (w *walker) opaque() error {
-	raw, err := w.skip()
+	raw, err := w.Value()
 	if raw != "null" && raw != `""` {
 		w.add(tokens.Block{Kind: tokens.Opaque})
 	}
@@ -251,9 +251,9 @@ func (w *walker) opaque() error {
 }
 
 func (w *walker) rerankDocument() error {
-	w.peek()
-	start := w.pos
+	w.Peek()
+	start := w.Pos()
 	err := w.value("documents", inContent)
-	w.chunks += max((int64(w.pos-start)+rerankChunkBytes-1)/rerankChunkBytes, 1)
+	w.chunks += max((int64(w.Pos()-start)+rerankChunkBytes-1)/rerankChunkBytes, 1)
 	return err
 }

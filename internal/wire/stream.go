@@ -164,11 +164,11 @@ func chunkBytes(payload []byte) ([]byte, bool) {
 	var p scanner
 	var data text
 	err := p.scanObject(payload, func(key string) error {
-		if key != "bytes" || p.peek() != '"' {
-			return p.skipElement()
+		if key != "bytes" || p.Peek() != '"' {
+			return p.Skip()
 		}
 		var err error
-		data, err = p.str()
+		data, err = p.Text()
 		return err
 	})
 	if err != nil {

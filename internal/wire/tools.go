@@ -3,15 +3,16 @@ package wire
 import (
 	"strings"
 
+	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
 // toolConfig reads Converse's way to wrap the tools, which Nova shares.
 func (w *walker) toolConfig(key string) error {
-	if w.peek() != '{' {
+	if w.Peek() != '{' {
 		return w.field(key, inContent)
 	}
-	return w.object(func(k string) error {
+	return w.Object(func(k string) error {
 		if k == "tools" {
 			return w.tools()
 		}
@@ -21,11 +22,11 @@ func (w *walker) toolConfig(key string) error {
 
 // tools reads tool definitions, each a block of JSON as it stands.
 func (w *walker) tools() error {
-	if w.peek() != '[' {
+	if w.Peek() != '[' {
 		return w.jsonBlock()
 	}
-	return w.array(func() error {
-		if w.peek() != '{' {
+	return w.Array(func() error {
+		if w.Peek() != '{' {
 			return w.jsonBlock()
 		}
 		return w.tool()
@@ -33,12 +34,12 @@ func (w *walker) tools() error {
 }
 
 func (w *walker) tool() error {
-	start := w.pos
+	start := w.Pos()
 	kind := ""
-	err := w.object(func(key string) error {
-		switch c := w.peek(); {
+	err := w.Object(func(key string) error {
+		switch c := w.Peek(); {
 		case key == "type" && c == '"':
-			t, err := w.str()
+			t, err := w.Text()
 			kind = t.String()
 			return err
 		case key == "cache_control" || key == "cachePoint":
@@ -46,7 +47,7 @@ func (w *walker) tool() error {
 		case key == "systemTool":
 			return w.unpricedField("system_tool")
 		}
-		return w.skipElement()
+		return w.Skip()
 	})
 	if err != nil {
 		return err
@@ -57,7 +58,7 @@ func (w *walker) tool() error {
 	} else if feature != "" {
 		w.req.Unpriced = feature
 	}
-	w.add(tokens.Block{Kind: tokens.JSON, Text: w.s[start:w.pos]})
+	w.add(tokens.Block{Kind: tokens.JSON, Text: w.From(start)})
 	return nil
 }
 
@@ -86,7 +87,7 @@ func toolFeature(kind string) (feature string, builtin bool) {
 
 // unpricedField notes a feature unless its value switches it off.
 func (w *walker) unpricedField(feature string) error {
-	raw, err := w.skip()
+	raw, err := w.Value()
 	w.other += int64(len(raw))
 	switch raw {
 	case "null", "false", "[]", `""`:
@@ -98,7 +99,7 @@ func (w *walker) unpricedField(feature string) error {
 
 // serviceTier reads a tier given as a string or as {"type": tier}. A tier without a known factor has no price.
 func (w *walker) serviceTier() error {
-	raw, err := w.skip()
+	raw, err := w.Value()
 	if err != nil {
 		return err
 	}
@@ -120,9 +121,9 @@ func tierName(raw string) string {
 	if raw == "null" {
 		return ""
 	}
-	p, tier := scanner{s: raw}, "unknown"
+	p, tier := jsonscan.New(raw), "unknown"
 	read := func() error {
-		t, err := p.str()
+		t, err := p.Text()
 		if err == nil {
 			tier = strings.ToLower(t.String())
 		}
@@ -132,18 +133,18 @@ func tierName(raw string) string {
 		_ = read() // the value was checked already
 		return tier
 	}
-	_ = p.object(func(key string) error {
-		if key == "type" && p.peek() == '"' {
+	_ = p.Object(func(key string) error {
+		if key == "type" && p.Peek() == '"' {
 			return read()
 		}
-		return p.skipElement()
+		return p.Skip()
 	})
 	return tier
 }
 
 // speed notes any speed but the standard one: the fast mode of Claude is billed at a multiple.
 func (w *walker) speed() error {
-	raw, err := w.skip()
+	raw, err := w.Value()
 	w.other += int64(len(raw))
 	if raw != "null" && raw != `"standard"` {
 		w.req.Unpriced = "speed"

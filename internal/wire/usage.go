@@ -90,16 +90,16 @@ type usageReader struct {
 }
 
 func (r *usageReader) field(key string) error {
-	switch c := r.peek(); {
+	switch c := r.Peek(); {
 	case (key == "usage" || key == "meta") && c == '{':
 		return r.counters(&r.body)
 	case key == "amazon-bedrock-invocationMetrics" && c == '{':
 		return r.counters(&r.bedrock)
 	case (key == "message" || key == "response") && c == '{': // message_start, response.completed
-		return r.object(r.field)
+		return r.Object(r.field)
 	case key == "metadata" && c == '{':
 		r.metadata = true
-		return r.object(r.field)
+		return r.Object(r.field)
 	case key == "results" && c == '[':
 		return r.titanResults()
 	case key == "serviceTier" || key == "service_tier":
@@ -119,35 +119,35 @@ func (r *usageReader) topLevel(key string) error {
 	case "type":
 		return r.eventType()
 	case "stop_reason", "stopReason", "completionReason", "finish_reason":
-		raw, err := r.skip()
+		raw, err := r.Value()
 		r.finished = r.finished || err == nil && raw != "null"
 		return err
 	case "delta":
-		if r.peek() == '{' {
-			return r.object(r.stopReason)
+		if r.Peek() == '{' {
+			return r.Object(r.stopReason)
 		}
 	case "choices":
-		if r.peek() == '[' {
-			return r.array(func() error {
-				if r.peek() != '{' {
-					return r.skipElement()
+		if r.Peek() == '[' {
+			return r.Array(func() error {
+				if r.Peek() != '{' {
+					return r.Skip()
 				}
-				return r.object(r.stopReason)
+				return r.Object(r.stopReason)
 			})
 		}
 	}
-	return r.skipElement()
+	return r.Skip()
 }
 
 func (r *usageReader) stopReason(key string) error {
 	if key == "stop_reason" || key == "finish_reason" {
 		return r.topLevel(key)
 	}
-	return r.skipElement()
+	return r.Skip()
 }
 
 func (r *usageReader) eventType() error {
-	raw, err := r.skip()
+	raw, err := r.Value()
 	r.finished = r.finished || raw == `"message_stop"` || raw == `"response.completed"`
 	return err
 }
@@ -156,11 +156,11 @@ func (r *usageReader) eventType() error {
 func (r *usageReader) titanResults() error {
 	var sum int64
 	told := false
-	err := r.array(func() error {
-		if r.peek() != '{' {
-			return r.skipElement()
+	err := r.Array(func() error {
+		if r.Peek() != '{' {
+			return r.Skip()
 		}
-		return r.object(func(key string) error {
+		return r.Object(func(key string) error {
 			switch key {
 			case "tokenCount":
 				n, ok, err := r.tokenCount(key)
@@ -169,7 +169,7 @@ func (r *usageReader) titanResults() error {
 			case "relevance_score", "relevanceScore":
 				r.embedding = true
 			}
-			return r.skipElement()
+			return r.Skip()
 		})
 	})
 	if told {
@@ -179,7 +179,7 @@ func (r *usageReader) titanResults() error {
 }
 
 func (r *usageReader) tier() error {
-	raw, err := r.skip()
+	raw, err := r.Value()
 	if err == nil {
 		r.served.ServiceTier = label(tierName(raw))
 	}
@@ -187,11 +187,11 @@ func (r *usageReader) tier() error {
 }
 
 func (r *usageReader) latency() error {
-	return r.object(func(key string) error {
-		if key != "latency" || r.peek() != '"' {
-			return r.skipElement()
+	return r.Object(func(key string) error {
+		if key != "latency" || r.Peek() != '"' {
+			return r.Skip()
 		}
-		t, err := r.str()
+		t, err := r.Text()
 		r.served.Latency = label(t.String())
 		return err
 	})
@@ -199,7 +199,7 @@ func (r *usageReader) latency() error {
 
 // counters reads an object of counters into c.
 func (r *usageReader) counters(c *counts) error {
-	return r.object(func(key string) error { return r.counter(c, key) })
+	return r.Object(func(key string) error { return r.counter(c, key) })
 }
 
 // counterField returns the counter that goes by a name in any dialect.
@@ -238,7 +238,7 @@ func (r *usageReader) counter(c *counts, key string) error {
 		}
 		return err
 	}
-	switch b := r.peek(); {
+	switch b := r.Peek(); {
 	case key == "cacheDetails" && b == '[':
 		return r.cacheDetails(c)
 	case key == "iterations" && b == '[':
@@ -248,7 +248,7 @@ func (r *usageReader) counter(c *counts, key string) error {
 	case b == '{' && nestsCounters(key):
 		return r.counters(c)
 	}
-	return r.skipElement()
+	return r.Skip()
 }
 
 func nestsCounters(key string) bool {
@@ -264,7 +264,7 @@ func nestsCounters(key string) bool {
 func (r *usageReader) tokenCount(field string) (int64, bool, error) {
 	n, told, err := r.count(field)
 	if err == nil && n > maxCount {
-		return 0, false, &MalformedError{Field: field, Offset: r.pos, Reason: "token count out of range"}
+		return 0, false, &MalformedError{Field: field, Offset: r.Pos(), Reason: "token count out of range"}
 	}
 	return n, told, err
 }
@@ -272,12 +272,12 @@ func (r *usageReader) tokenCount(field string) (int64, bool, error) {
 // cacheDetails reads Converse's breakdown of the writes.
 func (r *usageReader) cacheDetails(c *counts) error {
 	var sum [numCounts]int64
-	err := r.array(func() error {
+	err := r.Array(func() error {
 		field, n := countWrite1h, int64(0)
-		err := r.object(func(key string) error {
+		err := r.Object(func(key string) error {
 			switch key {
 			case "ttl":
-				raw, err := r.skip()
+				raw, err := r.Value()
 				if raw == `"5m"` {
 					field = countWrite5m
 				}
@@ -287,7 +287,7 @@ func (r *usageReader) cacheDetails(c *counts) error {
 				n, _, err = r.tokenCount(key)
 				return err
 			}
-			return r.skipElement()
+			return r.Skip()
 		})
 		sum[field] = min(sum[field]+n, maxCount)
 		return err
@@ -304,7 +304,7 @@ func (r *usageReader) cacheDetails(c *counts) error {
 // where it is larger.
 func (r *usageReader) iterations(c *counts) error {
 	var sum counts
-	err := r.array(func() error {
+	err := r.Array(func() error {
 		var step counts
 		err := r.counters(&step)
 		for f, has := range step.has {

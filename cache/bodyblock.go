@@ -1,0 +1,329 @@
+package cache
+
+import (
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+	"unsafe"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
+)
+
+// frame is what the fields of one object tell together, in whatever order they come.
+type frame struct {
+	key      string // that it stands under, for objects inside of a block
+	name     string // its type
+	typed    bool
+	kind     Kind // by its keys
+	keyed    bool
+	fields   int  // besides cache points
+	null     bool // it has a cache point that is null
+	deferred bool // a tool that is loaded when it is needed
+	noPoint  bool // no cache point may follow
+	format   string
+	source   source
+	marks    [2]bodyPoint // by their form
+	marked   [2]bool
+}
+
+// content reads a list of blocks, or the plain string that Claude's bodies allow in its stead.
+func (r *bodyReader) content() error {
+	switch r.Peek() {
+	case '"':
+		t, err := r.Text()
+		if err == nil {
+			r.begin(-1)
+			r.text(t)
+			b := r.last()
+			b.Empty, b.NoPoint = !r.filled, true // a string has no place for one
+		}
+		return err
+	case 'n':
+		return r.Skip()
+	}
+	index := 0
+	return r.Array(func() error {
+		err := r.block(index)
+		index++
+		return err
+	})
+}
+
+func (r *bodyReader) begin(index int) {
+	r.p.Block(Text, index)
+	r.filled = false
+}
+
+func (r *bodyReader) last() *Block { return &r.p.Blocks[len(r.p.Blocks)-1] }
+
+// block reads one block of a list.
+func (r *bodyReader) block(index int) error {
+	var f frame
+	r.Peek()
+	start := r.Pos()
+	r.begin(index)
+	if err := r.Object(func(key string) error { return r.blockField(&f, key) }); err != nil {
+		return err
+	}
+	r.pointsOnly(&f)
+	if f.marked[property] && f.marks[property].form == element { // no block at all
+		r.p.Blocks, r.p.open = r.p.Blocks[:len(r.p.Blocks)-1], false
+	} else {
+		r.endBlock(&f, Span{start, r.Pos()})
+	}
+	r.keep(&f, index, false)
+	return nil
+}
+
+// endBlock settles what its fields together say about a block.
+func (r *bodyReader) endBlock(f *frame, at Span) {
+	b := r.last()
+	b.Span, b.room = at, f.fields > 0 && !f.null
+	b.NoPoint = !b.room || f.noPoint
+	switch {
+	case f.typed:
+		r.signs |= signOfType(f.name)
+		known := false
+		if b.Kind, known = kindOfType(f.name); !known {
+			r.leaf(f.name, leaf{})
+		}
+	case f.keyed:
+		r.signs |= keyedBlock
+		b.Kind = f.kind
+	default:
+		b.Kind = Other
+	}
+	b = r.last()
+	if b.Kind == Other {
+		r.p.Unknown++
+	}
+	b.Empty = b.Kind == Text && !r.filled
+	r.media(f)
+}
+
+// pointsOnly tells a cache point that stands in the place of a block from one that stands in a block.
+func (r *bodyReader) pointsOnly(f *frame) {
+	if f.marked[property] && f.fields == 0 {
+		f.marks[property].form, f.marks[control].form = element, misplaced
+	}
+}
+
+// keep notes the cache points of an object that has been read, in the order of the prompt.
+func (r *bodyReader) keep(f *frame, index int, nested bool) {
+	for i, marked := range f.marked {
+		if !marked {
+			continue
+		}
+		m := f.marks[i]
+		m.Where, m.Nested, m.part, m.Block = Where{r.p.section, r.p.message, index}, nested, r.opened, r.p.closed()
+		if m.Block >= 0 {
+			m.Block -= r.parts[r.opened].start
+		}
+		switch m.form {
+		case property:
+			r.signs |= propertyMarker
+		case element:
+			r.signs |= elementMarker
+		}
+		m.deferred = f.deferred
+		r.marks = append(r.marks, m)
+	}
+}
+
+func (r *bodyReader) blockField(f *frame, key string) error {
+	_, start := r.Member()
+	if isMarker, err := r.marker(f, key); isMarker {
+		return err
+	}
+	f.fields++
+	if key == "type" && r.Peek() == '"' {
+		t, err := r.Text()
+		f.name, f.typed = t.String(), true
+		return err
+	}
+	if k, known := kindOfKey(key); known && !f.keyed {
+		f.kind, f.keyed = k, true
+	}
+	return r.value(f, key, start)
+}
+
+// nestedField reads a field of an object inside of a block, where cache points do not belong.
+func (r *bodyReader) nestedField(f *frame, key string) error {
+	_, start := r.Member()
+	if isMarker, err := r.marker(f, key); isMarker {
+		return err
+	}
+	f.fields++
+	if key == "enabled" && f.key == "citations" {
+		raw, err := r.Value()
+		r.citations = r.citations || raw == "true"
+		r.leaf(r.From(start), leaf{})
+		return err
+	}
+	return r.value(f, key, start)
+}
+
+// value reads what stands under a key, which begins at start. f is the object around it.
+func (r *bodyReader) value(f *frame, key string, start int) error {
+	c := r.Peek()
+	switch {
+	case c == '"':
+		return r.stringValue(f, key, start)
+	case (c == '{' || c == '[') && isData(key):
+		raw, err := r.Value()
+		r.leaf(raw, leaf{json: true})
+		return err
+	case c == '{' && key == "source":
+		return r.readSource(f)
+	case c == '{':
+		g := frame{key: key}
+		if err := r.Object(func(k string) error { return r.nestedField(&g, k) }); err != nil {
+			return err
+		}
+		r.media(&g)
+		if key == "document" && g.format != "pdf" {
+			f.noPoint = true // users report a 400 for a point directly behind such a document (2026-03)
+		}
+		r.pointsOnly(&g)
+		r.keep(&g, r.last().Index, true)
+		return nil
+	case c == '[':
+		return r.Array(func() error {
+			r.Peek()
+			return r.value(f, key, r.Pos())
+		})
+	}
+	_, err := r.Value()
+	r.leaf(r.From(start), leaf{})
+	return err
+}
+
+// isData reports whether a value under a key is JSON of the caller's own, where a cache point has no meaning.
+func isData(key string) bool {
+	switch key {
+	case "input", "json", "input_schema", "inputSchema":
+		return true
+	default:
+		return false
+	}
+}
+
+func (r *bodyReader) stringValue(f *frame, key string, start int) error {
+	t, err := r.Text()
+	if err != nil {
+		return err
+	}
+	switch key {
+	case "text", "content", "thinking":
+		r.text(t)
+		return nil
+	case "format":
+		f.format = t.String()
+	case "type":
+		f.name = t.String()
+	}
+	r.leaf(r.From(start), leaf{})
+	return nil
+}
+
+// text adds the inside of a string to the block.
+func (r *bodyReader) text(t jsonscan.Text) {
+	r.filled = r.filled || !blank(t.Raw)
+	r.leaf(t.Raw, leaf{quoted: t.Escaped()})
+	r.last().Bytes -= len(t.Raw) - t.Len
+}
+
+// leaf adds a piece of the body to the block. Where it lies tells nothing: callers use their buffers again.
+func (r *bodyReader) leaf(s string, l leaf) {
+	l.at, l.n = unsafe.Pointer(unsafe.StringData(s)), len(s)
+	r.p.add(l)
+}
+
+// marker reads a cache point in a form that is a field, and reports whether the key is one. It may be null.
+func (r *bodyReader) marker(f *frame, key string) (bool, error) {
+	form := control
+	switch key {
+	case "cache_control":
+	case "cachePoint":
+		form = property
+	default:
+		return false, nil
+	}
+	comma, start := r.Member()
+	if r.Peek() == 'n' {
+		f.null = true
+		return true, r.Skip()
+	}
+	m := bodyPoint{Point: Point{TTL: FiveMinutes, Open: true}, form: form}
+	err := r.Object(func(key string) error {
+		raw, err := r.Value()
+		if key == "ttl" && raw != "null" {
+			m.TTL, m.Open = ttlOf(raw), false
+		}
+		return err
+	})
+	m.Span = r.member(comma, start)
+	f.marks[form], f.marked[form] = m, true
+	return true, err
+}
+
+// member returns the range of the member that was just read, together with the comma that its removal makes superfluous:
+// the one before it, or the one behind it, up to the next key, if it is the first.
+func (r *bodyReader) member(comma, start int) Span {
+	end := r.Pos()
+	if comma >= 0 {
+		return Span{comma, end}
+	}
+	return Span{start, r.pastComma(end)}
+}
+
+const whiteSpace = " \t\r\n"
+
+// pastComma returns the offset of the key that follows a member, or end when the member is the last.
+func (r *bodyReader) pastComma(end int) int {
+	rest := strings.TrimLeft(r.body[end:], whiteSpace)
+	if !strings.HasPrefix(rest, ",") {
+		return end
+	}
+	return len(r.body) - len(strings.TrimLeft(rest[1:], whiteSpace))
+}
+
+// ttlOf reads a lifetime as it stands in a body. It is zero when nobody knows it.
+func ttlOf(raw string) time.Duration {
+	d, err := time.ParseDuration(strings.Trim(raw, `"`))
+	if err != nil || d < 0 || raw[0] != '"' {
+		return 0
+	}
+	return d
+}
+
+// blank reports whether the inside of a JSON string is white space throughout.
+func blank(raw string) bool {
+	for raw != "" {
+		c, n := utf8.DecodeRuneInString(raw)
+		if c == '\\' {
+			c, n = escaped(raw)
+		}
+		if !unicode.IsSpace(c) {
+			return false
+		}
+		raw = raw[n:]
+	}
+	return true
+}
+
+// escaped returns the character that an escape stands for, as far as it matters whether it is white space, and the length of
+// the escape.
+func escaped(raw string) (rune, int) {
+	switch raw[1] {
+	case 'n', 't', 'r', 'f':
+		return ' ', 2
+	case 'u':
+		c, _ := strconv.ParseUint(raw[2:6], 16, 16)
+		return rune(c), 6
+	default:
+		return '\\', 2
+	}
+}

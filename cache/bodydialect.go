@@ -1,0 +1,178 @@
+package cache
+
+import "strings"
+
+// dialect is a form of request body.
+type dialect uint8
+
+const (
+	noDialect dialect = iota
+	anthropicBody
+	novaBody
+	converseBody
+)
+
+// form returns the form of cache point that a dialect has.
+func (d dialect) form() markForm {
+	switch d {
+	case anthropicBody:
+		return control
+	case novaBody:
+		return property
+	default:
+		return element
+	}
+}
+
+// signs are what a body shows of its dialect.
+type signs uint16
+
+const (
+	hasMessages    signs = 1 << iota
+	anthropicField       // a field that Claude's bodies alone have
+	novaField
+	converseField
+	openAIShape    // a field, role or block of the shape that OpenAI and many others share
+	systemMessage  // a message of the system: usual there, and rare in Claude's bodies
+	bedrockShape   // a field that Nova's bodies and Converse share
+	typedBlock     // a block that tells its kind by its type
+	keyedBlock     // a block that tells its kind by its key
+	propertyMarker // cachePoint in a block
+	elementMarker  // cachePoint in the place of a block
+	topMarker      // cache_control outside of any block
+)
+
+// dialect weighs the signs, the surest first. No body may stop being understood when its cache points are taken away, so
+// these never decide alone, except that a block of nothing but a cache point is Converse's.
+func (s signs) dialect(provider string) dialect {
+	has := func(sign signs) bool { return s&sign != 0 }
+	switch {
+	case !has(hasMessages):
+		return noDialect
+	case has(anthropicField):
+		return anthropicBody
+	case has(novaField):
+		return novaBody
+	case has(openAIShape):
+		return noDialect
+	case has(converseField):
+		return converseBody
+	case has(bedrockShape), has(keyedBlock|elementMarker) && !has(typedBlock):
+		return s.bedrockDialect(provider)
+	case provider == "anthropic", provider == "" && has(typedBlock) && !has(systemMessage):
+		return anthropicBody
+	case provider == "amazon" && !has(typedBlock):
+		return novaBody
+	default:
+		return noDialect
+	}
+}
+
+// bedrockDialect tells Nova's bodies from Converse, which differ in their cache points only.
+func (s signs) bedrockDialect(provider string) dialect {
+	switch {
+	case s&propertyMarker != 0:
+		return novaBody
+	case s&elementMarker != 0:
+		return converseBody
+	case provider == "amazon":
+		return novaBody
+	default:
+		return converseBody
+	}
+}
+
+// signOfField tells what a field at the top level is a sign of.
+func signOfField(key string) signs {
+	switch key {
+	case "anthropic_version":
+		return anthropicField
+	case "schemaVersion":
+		return novaField
+	case "inferenceConfig":
+		return bedrockShape
+	case "modelId", "additionalModelRequestFields", "additionalModelResponseFieldPaths", "guardrailConfig", "performanceConfig",
+		"promptVariables", "requestMetadata":
+		return converseField
+	case "max_completion_tokens", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs", "response_format",
+		"parallel_tool_calls", "n", "seed", "stream_options", "reasoning_effort", "functions", "function_call":
+		return openAIShape
+	default:
+		return 0
+	}
+}
+
+func signOfMessageField(key string) signs {
+	switch key {
+	case "tool_calls", "tool_call_id", "function_call", "refusal", "reasoning_content":
+		return openAIShape
+	default:
+		return 0
+	}
+}
+
+func signOfRole(role string) signs {
+	switch role {
+	case "tool", "function", "developer":
+		return openAIShape
+	case "system":
+		return systemMessage
+	default:
+		return 0
+	}
+}
+
+// signOfType tells what a block's type is a sign of.
+func signOfType(name string) signs {
+	switch name {
+	case "image_url", "input_text", "output_text", "input_image", "input_audio", "input_file", "refusal":
+		return typedBlock | openAIShape
+	default:
+		return typedBlock
+	}
+}
+
+// kindOfType returns the kind of a block of Claude's bodies. Types that run at the provider have names that end like those of
+// the caller's own.
+func kindOfType(name string) (Kind, bool) {
+	switch name {
+	case "text", "search_result":
+		return Text, true
+	case "image":
+		return Image, true
+	case "document":
+		return Document, true
+	case "thinking", "redacted_thinking":
+		return Reasoning, true
+	}
+	switch {
+	case strings.HasSuffix(name, "tool_use"):
+		return ToolUse, true
+	case strings.HasSuffix(name, "tool_result"):
+		return ToolResult, true
+	default:
+		return Other, false
+	}
+}
+
+// kindOfKey returns the kind of a block that holds a field, in Converse and in Nova's bodies.
+func kindOfKey(key string) (Kind, bool) {
+	switch key {
+	case "text":
+		return Text, true
+	case "image":
+		return Image, true
+	case "document":
+		return Document, true
+	case "toolUse":
+		return ToolUse, true
+	case "toolResult":
+		return ToolResult, true
+	case "reasoningContent":
+		return Reasoning, true
+	case "guardContent", "citationsContent", "searchResult", "video", "audio":
+		return Other, true
+	default:
+		return Other, false
+	}
+}

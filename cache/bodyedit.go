@@ -1,0 +1,107 @@
+package cache
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// EditBody returns a copy of a body with cache points taken away and added; body and p, which was read from it, stay as they
+// are. Removing all points of the result gives the same bytes as removing all points of body. Without edits it returns a
+// plain copy.
+//
+// skipped are the additions that were not made, with Remove -1: behind content that is a plain string or an empty object,
+// where a point stands already, or with a lifetime that the dialect can't express (Claude's bodies know five minutes and one
+// hour, Nova's five minutes; zero stands for five). A removal is made even if the addition of the same Edit is skipped.
+//
+// The error is ErrDialect for a Converse request, which is changed through the SDK's types and not as JSON; any other error
+// means that an index is out of range or that p was not read from body.
+func EditBody(body []byte, p *Prompt, edits []Edit) (edited []byte, skipped []Edit, err error) {
+	if len(edits) > 0 && p.dialect != anthropicBody && p.dialect != novaBody {
+		return nil, nil, ErrDialect
+	}
+	if len(body) != p.bodyLen {
+		return nil, nil, fmt.Errorf("cache: the prompt was read from a body of %d bytes, this one has %d", p.bodyLen, len(body))
+	}
+	e := bodyEdit{p: p, removed: make([]bool, len(p.Points))}
+	for _, edit := range edits {
+		if edit.Remove >= len(p.Points) || edit.After >= len(p.Blocks) {
+			return nil, nil, fmt.Errorf("cache: edit out of range: point %d, block %d, of %d and %d", edit.Remove, edit.After, len(p.Points), len(p.Blocks))
+		}
+		if edit.Remove >= 0 && !e.removed[edit.Remove] {
+			e.removed[edit.Remove] = true
+			e.splices = append(e.splices, splice{Span: p.Points[edit.Remove].Span})
+		}
+	}
+	for _, edit := range edits {
+		if edit.After >= 0 && !e.add(edit) {
+			skipped = append(skipped, Edit{Remove: -1, After: edit.After, TTL: edit.TTL})
+		}
+	}
+	return e.apply(body), skipped, nil
+}
+
+// bodyEdit collects the changes to one body.
+type bodyEdit struct {
+	p       *Prompt
+	removed []bool
+	splices []splice
+}
+
+// splice puts text into the place of a range.
+type splice struct {
+	Span
+	text string
+}
+
+// add notes the addition of a point, and reports false if it can't be made.
+func (e *bodyEdit) add(edit Edit) bool {
+	b := &e.p.Blocks[edit.After]
+	text := e.p.dialect.pointText(edit.TTL)
+	if text == "" || !b.room {
+		return false
+	}
+	for i := range e.p.Points {
+		if pt := &e.p.Points[i]; pt.Block == edit.After && !pt.Nested && !e.removed[i] {
+			return false
+		}
+	}
+	at := Span{b.Span.End - 1, b.Span.End - 1} // before the closing brace
+	if slices.ContainsFunc(e.splices, func(s splice) bool { return s.Span == at }) {
+		return false
+	}
+	e.splices = append(e.splices, splice{at, text})
+	return true
+}
+
+// apply returns a copy of the body with the changes made.
+func (e *bodyEdit) apply(body []byte) []byte {
+	slices.SortFunc(e.splices, func(a, b splice) int { return a.Start - b.Start })
+	size := len(body)
+	for _, s := range e.splices {
+		size += len(s.text)
+	}
+	out, from := make([]byte, 0, size), 0
+	for _, s := range e.splices {
+		out = append(append(out, body[from:s.Start]...), s.text...)
+		from = s.End
+	}
+	return append(out, body[from:]...)
+}
+
+// pointText returns a cache point as one more member of a block that has others, or nothing if the dialect has none with
+// that lifetime.
+func (d dialect) pointText(ttl time.Duration) string {
+	switch hour := ttl == OneHour; {
+	case !hour && ttl != 0 && ttl != FiveMinutes:
+		return ""
+	case d == anthropicBody && hour:
+		return `,"cache_control":{"type":"ephemeral","ttl":"1h"}`
+	case d == anthropicBody:
+		return `,"cache_control":{"type":"ephemeral"}`
+	case d == novaBody && !hour:
+		return `,"cachePoint":{"type":"default"}`
+	default:
+		return ""
+	}
+}

@@ -1,0 +1,169 @@
+package cache
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"image/jpeg"
+	"io"
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
+)
+
+// source is where the data of an image or document comes from.
+type source struct {
+	kind      string // "base64", "text", "url", ...
+	mediaType string
+	data      jsonscan.Text
+	remote    bool // the service fetches it
+	told      bool // there is a source
+}
+
+// readSource reads the object under the key source. What it is a source of may be told later.
+func (r *bodyReader) readSource(f *frame) error {
+	s := &f.source
+	s.told = true
+	g := frame{key: "source"}
+	err := r.Object(func(key string) error {
+		isString := r.Peek() == '"'
+		switch {
+		case isString && (key == "data" || key == "bytes") && s.data.Raw == "":
+			var err error
+			s.data, err = r.Text()
+			return err
+		case key == "url" || key == "file_id" || key == "s3Location":
+			s.remote = true
+		case isString && (key == "type" || key == "media_type"):
+			_, start := r.Member()
+			t, err := r.Text()
+			if key == "type" {
+				s.kind = t.String()
+			} else {
+				s.mediaType = t.String()
+			}
+			r.leaf(r.From(start), leaf{})
+			return err
+		}
+		return r.nestedField(&g, key)
+	})
+	if err == nil {
+		r.pointsOnly(&g)
+		r.keep(&g, r.last().Index, true)
+	}
+	return err
+}
+
+// media counts the source of an object, now that the object has been read.
+func (r *bodyReader) media(f *frame) {
+	s := &f.source
+	if !s.told {
+		return
+	}
+	if s.kind == "text" {
+		r.text(s.data)
+		return
+	}
+	if s.data.Raw != "" {
+		r.leaf(s.data.Raw, leaf{binary: true})
+		r.last().Bytes -= len(s.data.Raw)
+	}
+	switch isImage, isDocument := s.is(f, "image"), s.is(f, "document"); {
+	case s.data.Raw == "" && !s.remote: // its text has been counted
+	case isImage:
+		r.p.Media(Image, s.imageTokens())
+	case isDocument:
+		r.p.Media(Document, s.documentTokens(f.format))
+	}
+}
+
+// is reports whether a source is an image or a document, by its media type, else by the object around it.
+func (s *source) is(f *frame, what string) bool {
+	switch class, _, _ := strings.Cut(s.mediaType, "/"); class {
+	case "image":
+		return what == "image"
+	case "application", "text":
+		return what == "document"
+	default:
+		return f.name == what || f.key == what
+	}
+}
+
+// What media are likely to count. The figures are middling ones of what makers publish of their models (2026-11); what is
+// not known, because the service fetches it or its header tells no size, counts as a large image or a page.
+const (
+	pixelsPerToken = 750
+	maxEdge        = 1 << 16 // of an image; a header may tell anything
+	maxImageTokens = 1600    // larger images are scaled down
+	pageTokens     = 2000
+	bytesPerPage   = 50_000 // of a PDF
+)
+
+func (s *source) imageTokens() int64 {
+	w, h, ok := imageSize(s.data)
+	if !ok {
+		return maxImageTokens
+	}
+	return min(max(min(w, maxEdge)*min(h, maxEdge)/pixelsPerToken, 1), maxImageTokens)
+}
+
+// documentTokens judges a document by its size alone.
+func (s *source) documentTokens(format string) int64 {
+	n := s.bytes()
+	switch {
+	case s.data.Raw == "":
+		return pageTokens
+	case strings.HasPrefix(s.mediaType, "text/"), format == "txt", format == "md", format == "csv", format == "html":
+		return n * 2 / 7
+	case s.mediaType == "application/pdf", format == "pdf":
+		return (n/bytesPerPage + 1) * pageTokens
+	default: // an office file, compressed
+		return min(n/12, 10*pageTokens)
+	}
+}
+
+// bytes returns about how many bytes the base64 data holds.
+func (s *source) bytes() int64 { return int64(s.data.Len) / 4 * 3 }
+
+// imageHeader is how much base64 is looked at for the size of a JPEG, which may carry a preview and a colour profile first.
+const imageHeader = 96 << 10
+
+// imageSize reads the dimensions in pixels from the header of base64 data: PNG, GIF, WebP or JPEG.
+func imageSize(data jsonscan.Text) (width, height int64, ok bool) {
+	raw := data.Raw[:min(len(data.Raw), imageHeader)]
+	if data.Escaped() {
+		raw = strings.NewReplacer(`\/`, `/`, `\n`, ``, `\r`, ``).Replace(raw)
+	}
+	decoder := base64.NewDecoder(base64.StdEncoding, strings.NewReader(raw))
+	var h [30]byte
+	n, _ := io.ReadFull(decoder, h[:])
+	switch head := string(h[:n]); {
+	case n >= 24 && strings.HasPrefix(head, "\x89PNG"):
+		return int64(binary.BigEndian.Uint32(h[16:])), int64(binary.BigEndian.Uint32(h[20:])), true
+	case n >= 10 && strings.HasPrefix(head, "GIF8"):
+		return int64(binary.LittleEndian.Uint16(h[6:])), int64(binary.LittleEndian.Uint16(h[8:])), true
+	case n == 30 && strings.HasPrefix(head, "RIFF") && head[8:12] == "WEBP":
+		return webPSize(h[12:])
+	case n >= 2 && head[:2] == "\xff\xd8":
+		c, err := jpeg.DecodeConfig(io.MultiReader(strings.NewReader(head), decoder))
+		return int64(c.Width), int64(c.Height), err == nil
+	}
+	return 0, 0, false
+}
+
+// webPSize reads the first chunk of a WebP file: its canvas (RFC 9649, section 2.7), the packed size of a lossless image
+// (section 3.4) or that of a key frame (RFC 6386, section 9.1).
+func webPSize(chunk []byte) (width, height int64, ok bool) {
+	body := chunk[8:]
+	switch string(chunk[:4]) {
+	case "VP8X":
+		w := binary.LittleEndian.Uint32(body[4:]) & 0xffffff
+		h := binary.LittleEndian.Uint32(body[6:]) >> 8
+		return int64(w) + 1, int64(h) + 1, true
+	case "VP8L":
+		b := binary.LittleEndian.Uint32(body[1:])
+		return int64(b&0x3fff) + 1, int64(b>>14&0x3fff) + 1, true
+	case "VP8 ":
+		return int64(binary.LittleEndian.Uint16(body[6:]) & 0x3fff), int64(binary.LittleEndian.Uint16(body[8:]) & 0x3fff), true
+	}
+	return 0, 0, false
+}

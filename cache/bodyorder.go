@@ -1,0 +1,51 @@
+package cache
+
+import "slices"
+
+// arrange puts the parts of the body into the order of their sections.
+func (r *bodyReader) arrange() {
+	parts := r.parts[:r.opened]
+	if slices.IsSortedFunc(parts, func(a, b part) int { return int(a.section) - int(b.section) }) {
+		return
+	}
+	blocks := r.p.Blocks
+	for i := len(blocks) - 1; i > 0; i-- { // how many leaves each has, for a while
+		blocks[i].leafEnd -= blocks[i-1].leafEnd
+	}
+	// order holds indexes of parts, since the marks know theirs.
+	order := [len(r.parts)]int{0, 1, 2, 3}
+	for i := 1; i < len(parts); i++ {
+		for j := i; j > 0 && parts[order[j-1]].section > parts[order[j]].section; j-- {
+			r.swap(order[:], j)
+		}
+	}
+	start, leafEnd := 0, 0
+	for _, i := range order[:len(parts)] {
+		parts[i].start = start
+		start += parts[i].blocks
+	}
+	for i := range blocks {
+		leafEnd += blocks[i].leafEnd
+		blocks[i].leafEnd = leafEnd
+	}
+}
+
+// swap exchanges the parts at j-1 and j of the order, with their blocks and leaves.
+func (r *bodyReader) swap(order []int, j int) {
+	blocks, leaves := 0, 0
+	for _, i := range order[:j-1] {
+		blocks += r.parts[i].blocks
+		leaves += r.parts[i].leaves
+	}
+	a, b := r.parts[order[j-1]], r.parts[order[j]]
+	rotate(r.p.Blocks[blocks:blocks+a.blocks+b.blocks], a.blocks)
+	rotate(r.p.leaves[leaves:leaves+a.leaves+b.leaves], a.leaves)
+	order[j-1], order[j] = order[j], order[j-1]
+}
+
+// rotate brings the elements from n on to the front.
+func rotate[T any](s []T, n int) {
+	slices.Reverse(s[:n])
+	slices.Reverse(s[n:])
+	slices.Reverse(s)
+}

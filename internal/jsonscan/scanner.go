@@ -1,0 +1,278 @@
+// Package jsonscan reads JSON from front to back in one pass, without copying it. It is stricter than encoding/json where
+// readers are known to differ: invalid UTF-8, duplicate keys in any object and nesting beyond 200 levels are errors.
+package jsonscan
+
+import (
+	"fmt"
+	"strings"
+)
+
+const (
+	maxDepth   = 200
+	linearKeys = 16 // objects with more keys than this get a set to find duplicates
+)
+
+// Scanner reads one JSON text. What it returns are parts of the text, strings with their escapes. The zero value has an
+// empty text. It is for one goroutine.
+type Scanner struct {
+	s     string
+	pos   int
+	depth int
+	comma int      // before the member last begun; -1 when it is the first
+	start int      // of the key of the member last begun
+	keys  []string // keys of the open objects, innermost last
+}
+
+// Error tells why a text is not understood. It never holds any of it.
+type Error struct {
+	Offset int // in bytes
+	Reason string
+}
+
+// Error returns the reason and the offset.
+func (e *Error) Error() string {
+	return fmt.Sprintf("malformed JSON at byte %d: %s", e.Offset, e.Reason)
+}
+
+// New returns a scanner at the beginning of a text.
+func New(text string) Scanner { return Scanner{s: text} }
+
+// Document reads a text that has to be one JSON object, and calls field at every value of it. What the scanner read before
+// is forgotten.
+func (p *Scanner) Document(text string, field func(key string) error) error {
+	*p = Scanner{s: text, keys: p.keys[:0]}
+	if p.Peek() != '{' {
+		return p.Fail("not a JSON object")
+	}
+	if err := p.Object(field); err != nil {
+		return err
+	}
+	if p.Peek(); p.pos != len(p.s) {
+		return p.Fail("data after the JSON object")
+	}
+	return nil
+}
+
+// Fail returns an *Error for the place that the scanner has come to. The reason must not quote the text.
+func (p *Scanner) Fail(reason string) error { return &Error{Offset: p.pos, Reason: reason} }
+
+// Pos returns how many bytes were read. A call of Peek before it skips white space.
+func (p *Scanner) Pos() int { return p.pos }
+
+// From returns the text from an offset to where the scanner has come.
+func (p *Scanner) From(start int) string { return p.s[start:p.pos] }
+
+// Member returns where the member begins whose value the scanner is at: the offset of its key, and that of the comma before
+// it, or -1 when it is the first of its object. It holds until the value is read.
+func (p *Scanner) Member() (comma, key int) { return p.comma, p.start }
+
+// Peek skips white space and returns the next byte, or 0 at the end.
+func (p *Scanner) Peek() byte {
+	for p.pos < len(p.s) {
+		switch c := p.s[p.pos]; c {
+		case ' ', '\t', '\n', '\r':
+			p.pos++
+		default:
+			return c
+		}
+	}
+	return 0
+}
+
+// Object reads an object. field finds the scanner at a value, and has to read it.
+func (p *Scanner) Object(field func(key string) error) error {
+	if err := p.open('{', "expected an object"); err != nil {
+		return err
+	}
+	base := len(p.keys)
+	var set map[string]struct{}
+	for comma := -1; ; {
+		more, err := p.next('}', comma == -1)
+		if err != nil {
+			return err
+		}
+		if !more {
+			p.keys = p.keys[:base]
+			return nil
+		}
+		p.start, p.comma = p.pos, comma
+		key, err := p.key()
+		if err != nil {
+			return err
+		}
+		if set, err = p.unique(base, key, set); err != nil {
+			return err
+		}
+		if err := field(key); err != nil {
+			return err
+		}
+		p.Peek()
+		comma = p.pos // unless the object ends or is cut here
+	}
+}
+
+// Array reads an array. element finds the scanner at a value, and has to read it.
+func (p *Scanner) Array(element func() error) error {
+	if err := p.open('[', "expected an array"); err != nil {
+		return err
+	}
+	for first := true; ; first = false {
+		more, err := p.next(']', first)
+		if err != nil || !more {
+			return err
+		}
+		if err := element(); err != nil {
+			return err
+		}
+	}
+}
+
+func (p *Scanner) open(bracket byte, reason string) error {
+	if p.Peek() != bracket {
+		return p.Fail(reason)
+	}
+	if p.depth++; p.depth > maxDepth {
+		return p.Fail("nested deeper than 200 levels")
+	}
+	p.pos++
+	return nil
+}
+
+// next moves to the next member, and reports false when it closed the object or array instead.
+func (p *Scanner) next(closing byte, first bool) (bool, error) {
+	switch c := p.Peek(); {
+	case c == closing:
+		p.pos++
+		p.depth--
+		return false, nil
+	case first:
+		return true, nil
+	case c != ',':
+		return false, p.Fail("expected a comma or the end of an object or array")
+	}
+	p.pos++
+	if p.Peek() == closing {
+		return false, p.Fail("trailing comma")
+	}
+	return true, nil
+}
+
+func (p *Scanner) key() (string, error) {
+	k, err := p.Text()
+	if err != nil {
+		return "", err
+	}
+	if p.Peek() != ':' {
+		return "", p.Fail("expected a colon")
+	}
+	p.pos++
+	return k.String(), nil
+}
+
+// unique notes a key of the innermost object, whose keys start at base.
+func (p *Scanner) unique(base int, key string, set map[string]struct{}) (map[string]struct{}, error) {
+	open := p.keys[base:]
+	p.keys = append(p.keys, key)
+	if set == nil && len(open) < linearKeys {
+		for _, k := range open {
+			if k == key {
+				return nil, p.Fail("duplicate key")
+			}
+		}
+		return nil, nil
+	}
+	if set == nil {
+		set = make(map[string]struct{}, 4*linearKeys)
+		for _, k := range open {
+			set[k] = struct{}{}
+		}
+	}
+	if _, dup := set[key]; dup {
+		return nil, p.Fail("duplicate key")
+	}
+	set[key] = struct{}{}
+	return set, nil
+}
+
+// Value checks one value of any kind and returns it as it stands in the text.
+func (p *Scanner) Value() (string, error) {
+	c := p.Peek()
+	start := p.pos
+	var err error
+	switch c {
+	case '{':
+		err = p.Object(p.skipField)
+	case '[':
+		err = p.Array(p.Skip)
+	case '"':
+		_, err = p.Text()
+	default:
+		err = p.literal()
+	}
+	return p.s[start:p.pos], err
+}
+
+// Skip checks one value of any kind.
+func (p *Scanner) Skip() error {
+	_, err := p.Value()
+	return err
+}
+
+func (p *Scanner) skipField(string) error { return p.Skip() }
+
+// literal checks a number, true, false or null.
+func (p *Scanner) literal() error {
+	rest := p.s[p.pos:]
+	for _, word := range [...]string{"true", "false", "null"} {
+		if strings.HasPrefix(rest, word) {
+			p.pos += len(word)
+			return nil
+		}
+	}
+	n := numberLen(rest)
+	if n == 0 {
+		return p.Fail("expected a value")
+	}
+	p.pos += n
+	return nil
+}
+
+// numberLen returns the length of the number that s begins with, or 0 when there is none or it is cut.
+func numberLen(s string) int {
+	i := 0
+	if i < len(s) && s[i] == '-' {
+		i++
+	}
+	whole := digits(s[i:])
+	if whole == 0 || whole > 1 && s[i] == '0' {
+		return 0
+	}
+	i += whole
+	if i < len(s) && s[i] == '.' {
+		n := digits(s[i+1:])
+		if n == 0 {
+			return 0
+		}
+		i += 1 + n
+	}
+	if i < len(s) && s[i]|0x20 == 'e' {
+		i++
+		if i < len(s) && (s[i] == '+' || s[i] == '-') {
+			i++
+		}
+		n := digits(s[i:])
+		if n == 0 {
+			return 0
+		}
+		i += n
+	}
+	return i
+}
+
+func digits(s string) int {
+	n := 0
+	for n < len(s) && s[n] >= '0' && s[n] <= '9' {
+		n++
+	}
+	return n
+}

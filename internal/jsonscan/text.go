@@ -1,0 +1,198 @@
+package jsonscan
+
+import (
+	"math/bits"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// Text is the inside of a string literal.
+type Text struct {
+	Raw string // with its escapes
+	Len int    // the bytes that it has once they are resolved
+}
+
+// Escaped reports whether Raw holds escapes. Each is longer than what it stands for.
+func (t Text) Escaped() bool { return t.Len != len(t.Raw) }
+
+// String resolves the escapes.
+func (t Text) String() string {
+	if !t.Escaped() {
+		return t.Raw
+	}
+	return Unescape(t.Raw)
+}
+
+// Unescape resolves the escapes in the inside of a string that a scanner has read.
+func Unescape(raw string) string {
+	var b strings.Builder
+	b.Grow(len(raw))
+	for {
+		i := strings.IndexByte(raw, '\\')
+		if i < 0 || i+1 == len(raw) {
+			b.WriteString(raw)
+			return b.String()
+		}
+		b.WriteString(raw[:i])
+		if raw = raw[i:]; raw[1] != 'u' {
+			b.WriteByte(meaning(raw[1]))
+			raw = raw[2:]
+			continue
+		}
+		r, n := unicodeEscape(raw)
+		b.WriteRune(r)
+		raw = raw[max(n, 2):]
+	}
+}
+
+// meaning returns what the character behind a backslash stands for.
+func meaning(c byte) byte {
+	switch c {
+	case 'b':
+		return '\b'
+	case 'f':
+		return '\f'
+	case 'n':
+		return '\n'
+	case 'r':
+		return '\r'
+	case 't':
+		return '\t'
+	default:
+		return c
+	}
+}
+
+// Eight bytes are looked at together.
+const (
+	ones = 0x0101010101010101
+	tops = 0x8080808080808080
+)
+
+// special marks the first byte of a word that a string can't hold as it is: a quote, a backslash or a control character. A
+// subtraction from such a byte, the first two made zero, borrows into its highest bit, which ASCII leaves clear. The borrow
+// goes on upwards, so that bytes behind the first may be marked falsely.
+func special(w uint64) uint64 {
+	return (((w ^ ones*'"') - ones) | ((w ^ ones*'\\') - ones) | (w - ones*' ')) &^ w & tops
+}
+
+// word returns the first eight bytes of s, the first of them lowest.
+func word(s string) uint64 {
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+// plainLen returns how many bytes s has before one that is special. high collects the highest bits of those bytes, and
+// perhaps of some behind them: it tells whether all are ASCII.
+func plainLen(s string) (n int, high uint64) {
+	rest := s
+	for len(rest) >= 16 {
+		v, w := word(rest), word(rest[8:])
+		high |= v | w
+		if m := special(v); m != 0 {
+			return len(s) - len(rest) + bits.TrailingZeros64(m)/8, high
+		}
+		if m := special(w); m != 0 {
+			return len(s) - len(rest) + 8 + bits.TrailingZeros64(m)/8, high
+		}
+		rest = rest[16:]
+	}
+	for len(rest) > 0 && rest[0] >= ' ' && rest[0] != '"' && rest[0] != '\\' {
+		high |= uint64(rest[0])
+		rest = rest[1:]
+	}
+	return len(s) - len(rest), high
+}
+
+// Text reads a string.
+func (p *Scanner) Text() (Text, error) {
+	if p.Peek() != '"' {
+		return Text{}, p.Fail("expected a string")
+	}
+	start := p.pos + 1
+	saved, seen := 0, uint64(0)
+	for i := start; ; {
+		n, high := plainLen(p.s[i:])
+		i += n
+		seen |= high
+		switch {
+		case i == len(p.s):
+			p.pos = i
+			return Text{}, p.Fail("unterminated string")
+		case p.s[i] == '"':
+			return p.endText(start, i, saved, seen&tops != 0)
+		case p.s[i] < ' ':
+			p.pos = i
+			return Text{}, p.Fail("control character in a string")
+		}
+		for i+1 < len(p.s) && p.s[i] == '\\' {
+			if simple[p.s[i+1]] {
+				i += 2
+				saved++
+				continue
+			}
+			r, n := unicodeEscape(p.s[i:])
+			if n == 0 {
+				break
+			}
+			i += n
+			saved += n - utf8.RuneLen(r)
+		}
+		if i < len(p.s) && p.s[i] == '\\' {
+			p.pos = i
+			return Text{}, p.Fail("invalid escape")
+		}
+	}
+}
+
+// endText returns the string from start to its closing quote. ASCII needs no further check.
+func (p *Scanner) endText(start, end, saved int, check bool) (Text, error) {
+	raw := p.s[start:end]
+	if check && !utf8.ValidString(raw) {
+		return Text{}, p.Fail("invalid UTF-8")
+	}
+	p.pos = end + 1
+	return Text{raw, len(raw) - saved}, nil
+}
+
+// simple holds the characters that make an escape with a backslash alone.
+var simple = [256]bool{'"': true, '\\': true, '/': true, 'b': true, 'f': true, 'n': true, 'r': true, 't': true}
+
+// unicodeEscape returns the character of the \u escape that s begins with, or of the pair of them, and their length. A
+// surrogate that stands alone is read as encoding/json reads it. The length is 0 when there is no escape.
+func unicodeEscape(s string) (r rune, n int) {
+	r, ok := hex4(s)
+	if !ok {
+		return utf8.RuneError, 0
+	}
+	if !utf16.IsSurrogate(r) {
+		return r, 6
+	}
+	if low, ok := hex4(s[6:]); ok {
+		if r := utf16.DecodeRune(r, low); r != utf8.RuneError {
+			return r, 12
+		}
+	}
+	return utf8.RuneError, 6
+}
+
+// hex4 reads the escape of four hexadecimal digits that s begins with.
+func hex4(s string) (rune, bool) {
+	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
+		return 0, false
+	}
+	a, b, c, d := digit[s[2]], digit[s[3]], digit[s[4]], digit[s[5]]
+	return rune(a-1)<<12 | rune(b-1)<<8 | rune(c-1)<<4 | rune(d-1), a != 0 && b != 0 && c != 0 && d != 0
+}
+
+// digit holds the values of hexadecimal digits plus one, and zero for anything else.
+var digit = func() (table [256]uint8) {
+	for i, c := range []byte("0123456789abcdef") {
+		table[c] = uint8(i + 1)
+	}
+	for i, c := range []byte("ABCDEF") {
+		table[c] = uint8(i + 11)
+	}
+	return table
+}()
