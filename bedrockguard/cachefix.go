@@ -12,13 +12,23 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
-// withPoints returns the input of a Converse or ConverseStream call with a prompt's cache points edited, and any other input
-// as it is. The prompt has to be what fillPrompt made of this input. Nothing that the caller can reach is written to: what
+// withPoints returns the input of a call with a prompt's cache points edited; points that its form can't take are left out.
+// The prompt has to be what readPrompt made of this input. Nothing that the caller can reach is written to: what
 // changes is copied first, lists and all, and what does not is shared. Except for cache points the result serialises to the
 // same bytes.
 func withPoints(input any, p *cache.Prompt, edits []cache.Edit) any {
 	if len(edits) == 0 {
 		return input
+	}
+	switch in := input.(type) {
+	case *bedrockruntime.InvokeModelInput:
+		out := *in
+		out.Body = bodyWithPoints(in.Body, p, edits)
+		return &out
+	case *bedrockruntime.InvokeModelWithResponseStreamInput:
+		out := *in
+		out.Body = bodyWithPoints(in.Body, p, edits)
+		return &out
 	}
 	changes := changesOf(p, edits)
 	switch in := input.(type) {
@@ -33,6 +43,14 @@ func withPoints(input any, p *cache.Prompt, edits []cache.Edit) any {
 	default:
 		return input
 	}
+}
+
+func bodyWithPoints(body []byte, p *cache.Prompt, edits []cache.Edit) []byte {
+	edited, _, err := cache.EditBody(body, p, edits)
+	if err != nil {
+		return body
+	}
+	return edited
 }
 
 // pointChange is one change to one list: an element to leave out, or a point to add behind one.

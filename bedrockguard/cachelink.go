@@ -9,6 +9,7 @@ import (
 	"time"
 
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/smithy-go"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -112,7 +113,14 @@ func readPrompt(p *cache.Prompt, provider string, input any) bool {
 		fillPrompt(p, parts)
 		return true
 	}
-	return false
+	switch in := input.(type) {
+	case *bedrockruntime.InvokeModelInput:
+		return cache.ParseBody(p, provider, in.Body) == nil
+	case *bedrockruntime.InvokeModelWithResponseStreamInput:
+		return cache.ParseBody(p, provider, in.Body) == nil
+	default:
+		return false
+	}
 }
 
 // wantsFix reports whether the policy names Fix for the rule of any finding.
