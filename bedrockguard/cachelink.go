@@ -67,7 +67,7 @@ func (g *Guard) checkCache(ctx context.Context, c *call, input any, r catalog.Re
 	p := l.prompts.Get().(*cache.Prompt)
 	p.Reset()
 	if !readPrompt(p, model.Provider, input) {
-		l.prompts.Put(p)
+		l.release(p)
 		return input, nil // not understood here: identification refuses what is malformed
 	}
 	if mode == cache.Fix {
@@ -82,7 +82,7 @@ func (g *Guard) checkCache(ctx context.Context, c *call, input any, r catalog.Re
 	}
 	if err := g.actOn(ctx, c, turn.Findings); err != nil {
 		turn.Fail()
-		l.prompts.Put(p)
+		l.release(p)
 		return nil, err
 	}
 	c.cache = cacheCall{turn: turn, prompt: p, points: len(p.Points) > 0}
@@ -172,13 +172,19 @@ func (l *cacheLink) hold(ctx context.Context, turn *cache.Turn) error {
 	}
 }
 
+// release keeps a prompt's memory for another request, and none of its texts.
+func (l *cacheLink) release(p *cache.Prompt) {
+	p.Reset()
+	l.prompts.Put(p)
+}
+
 // cacheSent tells the tracker that an attempt goes out; the first one counts.
 func (g *Guard) cacheSent(c *call) {
 	if c.cache.prompt == nil {
 		return
 	}
 	c.cache.turn.Send()
-	g.cache.prompts.Put(c.cache.prompt)
+	g.cache.release(c.cache.prompt)
 	c.cache.prompt = nil
 }
 

@@ -269,6 +269,29 @@ func TestCauses(t *testing.T) {
 	}
 }
 
+// What looks like a cause and is none: each of these has once been taken for one.
+func TestLookalikesAreSilent(t *testing.T) {
+	ticket := func(n int, system string) *talk {
+		k := &talk{tools: append([]piece(nil), twoTools...), system: []piece{say(system + systemText), here(FiveMinutes)}}
+		return k.user(say(words(9000+n, 3000)))
+	}
+	phrase := say("Understood. I will look at the ticket, at the code around it and at the tests, and answer in one paragraph.")
+	answered := func(n int) *talk {
+		return ticket(n, "").assistant(phrase).user(say(words(9500+n, 3000))).marked()
+	}
+	tests := map[string]scene{
+		"the same question to agents with system prompts of their own": last(ticket(1, "You are strict. ").marked(), ticket(1, "You are kind. ").marked()),
+		"conversations whose answers begin with the same phrase":       last(answered(1), answered(2)),
+		"two conversations that begin alike":                           last(agent(3), agent(3).assistant(say("one")).user(say("first way")).marked(), agent(3).assistant(say("two")).user(say("other way")).marked()),
+		"a conversation that goes back to an earlier turn":             last(agent(6), agent(4)),
+		"an agent without tools that is asked once":                    last(edited(fresh(1), func(k *talk) { k.turns[0].parts = []piece{say(words(5, 60_000))} })),
+		"a forced answer that nothing follows":                         last(edited(agent(1), func(k *talk) { k.turns[0].parts = []piece{say(words(5, 30_000))}; k.final = true })),
+	}
+	for name, run := range tests {
+		t.Run(name, func(t *testing.T) { require.Empty(t, rules(run(newPlay()))) })
+	}
+}
+
 // pointAt marks these messages, and no others.
 func pointAt(messages ...int) func(*talk) {
 	return func(k *talk) {

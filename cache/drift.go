@@ -41,6 +41,26 @@ func (s *session) past(p *Prompt) past {
 // talk returns the blocks of the path's messages.
 func (q *path) talk() []blockRecord { return q.blocks[min(q.tools+q.system, len(q.blocks)):] }
 
+// talk returns the blocks of the prompt's messages.
+func (p *Prompt) talk() []blockRecord {
+	tools, system := p.count()
+	return p.records[tools+system:]
+}
+
+// goesOn reports whether a request's messages go on with those of the past one, whatever stands before them: they share an
+// answer, or the request adds one to all that the past one held. The same question put to another agent does neither.
+func (b *past) goesOn(now []blockRecord) bool {
+	if b.talk == 0 {
+		return false
+	}
+	for _, r := range now[:b.talk] {
+		if !r.user {
+			return true
+		}
+	}
+	return b.talk == len(b.path.talk()) && len(now) > b.talk && !now[b.talk].user
+}
+
 // total returns the size of the path's last request.
 func (q *path) total() size {
 	if q.sent == 0 || q.sent > len(q.blocks) {
@@ -105,7 +125,7 @@ func (t *Turn) headChanged(tools, system int) {
 	if t.past.shared < q.tools || t.past.shared < tools {
 		t.toolsChanged(oldTools, newTools, went)
 	}
-	if t.past.talk == 0 {
+	if !t.past.goesOn(t.prompt.records[tools+system:]) {
 		return // another conversation, with a system prompt of its own
 	}
 	t.avoidable = t.session.scale.mid(q.upTo(min(q.sent, q.begun)))
@@ -140,7 +160,7 @@ func (t *Turn) toolsChanged(old, now []blockRecord, went size) {
 		t.add(t.stake(Finding{Rule: ruleToolOrder, Where: where, Detail: fmt.Sprintf("the same %d tools stand in another order than in the request before", len(now))}, went))
 	case d.sameContent:
 		t.add(t.stake(Finding{Rule: ruleKeyOrder, Where: where, Detail: "the definition is the same as in the request before, with its keys in another order"}, went))
-	case t.past.talk > 0:
+	case t.past.goesOn(t.prompt.talk()):
 		t.add(t.stake(Finding{Rule: ruleToolSet, Where: where, Detail: fmt.Sprintf("in the middle of a conversation %d tools were added, %d removed and %d changed", d.added, d.removed, d.changed)}, went))
 	}
 }
@@ -222,18 +242,21 @@ const manyForks = 3
 // reappear reports whether what followed in the old history follows in the new one too: at the same places for the most
 // part, or two blocks running at other places.
 func reappear(old, now []blockRecord) bool {
-	long, same := 0, 0
+	var long, same int64
+	asked := false
 	for k := 1; k < len(old); k++ {
-		if old[k].upTo.minus(old[k-1].upTo).bytes < longBlock {
+		n := old[k].upTo.minus(old[k-1].upTo).bytes
+		if n < longBlock {
 			continue
 		}
-		long++
+		long += n
 		if k < len(now) && old[k].hash == now[k].hash {
-			same++
+			same += n
+			asked = asked || old[k].user
 		}
 	}
-	if long > 0 && 2*same >= long {
-		return true
+	if asked && 2*same >= long {
+		return true // an answer alone can be a set phrase
 	}
 	next := make(map[[2]uint64]bool, len(old))
 	for k := 1; k+1 < len(old); k++ {

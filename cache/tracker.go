@@ -72,16 +72,22 @@ func (t *Tracker) session(workflow string) *session {
 	}
 	s := &session{tracker: t, workflow: workflow}
 	t.sessions[workflow] = t.order.PushFront(s)
+	t.forget()
 	return s
 }
 
-// grown accounts for what a session remembers more, or less, and forgets the sessions that were silent longest when it is
-// too much. The caller holds the session's lock, so a forgotten session is only unlinked here: who still uses it keeps it.
+// grown accounts for what a session remembers more, or less. The caller holds the session's lock, so a session that has to be
+// forgotten is only unlinked: who still uses it keeps it.
 func (t *Tracker) grown(blocks int, retained int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.blocks += blocks
 	t.retained += retained
+	t.forget()
+}
+
+// forget unlinks the sessions that were silent longest until the bounds hold. Requires t.mu held.
+func (t *Tracker) forget() {
 	for t.order.Len() > 1 && (t.blocks > maxAllBlocks || t.retained > maxAllRetained || t.order.Len() > maxSessions) {
 		s := t.order.Remove(t.order.Back()).(*session)
 		delete(t.sessions, s.workflow)

@@ -187,8 +187,8 @@ func (t *Turn) idle(nothing bool, u Usage) {
 // trip judges the workflow by its share of hits.
 func (t *Turn) trip(u Usage) {
 	s := t.session
-	if t.avoidable < max(t.call.Model.MinTokens, 1) {
-		return
+	if t.avoidable < max(t.call.Model.MinTokens, 1) || !t.call.Model.Explicit {
+		return // too little, or not in the caller's hands
 	}
 	s.ratio.add(u.CacheReadTokens, t.avoidable)
 	floor := s.tracker.policy.floor()
