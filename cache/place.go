@@ -22,7 +22,7 @@ const usualPoints = 4
 
 // Place returns what to change about a prompt's cache points so that the service accepts them, and so that the next request
 // of the conversation finds in the cache what this one wrote. A prompt that is fine gets no edits, and neither does one whose
-// edits were applied. It is pure; documents are serialised if that was not done yet.
+// edits were applied. It is pure; documents are serialised as far as it takes to tell whether the prefix is long enough.
 //
 // Points are wanted, the most valuable first, behind
 //
@@ -49,9 +49,6 @@ const usualPoints = 4
 func Place(p *Prompt, m Model, o PlaceOptions) []Edit {
 	if !m.Explicit {
 		return withoutPoints(p)
-	}
-	if len(p.records) != len(p.Blocks) {
-		p.record(nil)
 	}
 	pl := placer{site: newSite(p, &m, o), room: m.MaxPoints, fresh: m.lifetime(o.Gaps)}
 	if pl.room <= 0 {

@@ -143,6 +143,7 @@ func TestPlace_MakesAnyRequestAcceptable(t *testing.T) {
 		if m.MaxPoints > 0 {
 			require.LessOrEqual(t, len(now), m.MaxPoints)
 		}
+		p.record(nil)
 		q := after.prompt()
 		require.Empty(t, Place(q, m, o), "of what was placed")
 		for _, f := range Lint(q, m) {

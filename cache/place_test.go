@@ -485,3 +485,69 @@ func TestPlace_LeavesGoodRequestsAlone(t *testing.T) {
 	require.Nil(t, Place(new(Prompt), claude(), PlaceOptions{}))
 	require.Nil(t, Place(new(Prompt), Model{}, PlaceOptions{}))
 }
+
+// paper is a document that counts how often it is serialised.
+type paper struct {
+	tokens int
+	times  *int
+}
+
+func (d paper) MarshalSmithyDocument() ([]byte, error) {
+	*d.times++
+	return []byte(filler[:d.tokens*7/2]), nil
+}
+
+// The size of documents counts, and only as long as it can matter are they serialised.
+func TestPlace_SerialisesWhatCanMatter(t *testing.T) {
+	for name, tc := range map[string]struct {
+		model        Model
+		points, read int
+	}{
+		"until the minimum is reached": {claude(), 2, 2},
+		"all of them for a maximum":    {novaModel(), 0, 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			times := 0
+			p := new(Prompt)
+			p.Message(0, true)
+			for i := range 5 {
+				p.Block(ToolUse, i)
+				p.Document(paper{1500, &times})
+			}
+			p.Block(Text, 5)
+			p.Text("and now?")
+			p.Message(1, false)
+			p.Block(Text, 0)
+			p.Text("that")
+			p.Message(2, true)
+			p.Block(Text, 0)
+			p.Text("why?")
+			if tc.model.MaxTokens > 0 {
+				tc.model.MaxTokens = 11_000 // less than five documents by the highest estimate
+			}
+			require.Len(t, Place(p, tc.model, PlaceOptions{}), tc.points)
+			require.Equal(t, tc.read, times)
+			bytes := p.Blocks[0].Bytes
+			p.record(nil)
+			require.Equal(t, bytes, p.Blocks[0].Bytes, "counted once")
+		})
+	}
+}
+
+// BenchmarkPlace places points in a conversation of an agent.
+func BenchmarkPlace(b *testing.B) {
+	for _, messages := range []int{10, 100, 1000} {
+		b.Run(fmt.Sprint(messages), func(b *testing.B) {
+			r := request{tools: repeat(of(ToolDefinition, 200), 20), system: []item{text(3000)}}
+			for i := range messages {
+				r.messages = append(r.messages, []turn{user(text(100), of(ToolResult, 200)), assistant(text(50), of(ToolUse, 20))}[i%2])
+			}
+			r.messages = append(r.messages[:len(r.messages)-1], user(text(10)))
+			p, m := r.prompt(), claude()
+			b.ReportAllocs()
+			for b.Loop() {
+				Place(p, m, PlaceOptions{})
+			}
+		})
+	}
+}

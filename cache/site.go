@@ -15,6 +15,7 @@ type site struct {
 	scale  scale
 	end    int    // no new point stands behind this block or a later one
 	starts [3]int // index of each section's first block
+	upTo   []size // of everything up to each block
 
 	// Whether the message that was looked at last holds reasoning: looking takes a walk over it.
 	looked  bool
@@ -29,7 +30,29 @@ func newSite(p *Prompt, m *Model, o PlaceOptions) site {
 	if o.Before > 0 {
 		s.end = min(s.end, o.Before)
 	}
+	s.weigh()
 	return s
+}
+
+// weigh sums up the sizes of the blocks. Unlike record it looks at no text, and it serialises documents only as long as their
+// size can matter: behind the model's minimum it does not, if there is no maximum.
+func (s *site) weigh() {
+	s.upTo = make([]size, len(s.p.Blocks))
+	var sum size
+	next := 0
+	for i := range s.p.Blocks {
+		b := &s.p.Blocks[i]
+		for ; next < b.leafEnd; next++ {
+			l := &s.p.leaves[next]
+			if l.doc != nil && !l.sized && (s.m.MaxTokens > 0 || s.scale.low(sum) < s.m.MinTokens) {
+				raw, _ := l.doc.MarshalSmithyDocument() // one that can't be is for the SDK to report
+				b.Bytes += len(raw)
+				l.sized = true
+			}
+		}
+		sum = sum.plus(b.size())
+		s.upTo[i] = sum
+	}
 }
 
 // accepts reports whether the service takes a point behind a block, as far as is known. It certainly refuses what this
@@ -73,15 +96,15 @@ func (s *site) suits(block int) bool {
 	return kind != Document && kind != Other && s.accepts(block) && !s.beyond(block)
 }
 
-func (s *site) short(block int) bool { return s.scale.low(s.p.upTo(block)) < s.m.MinTokens }
+func (s *site) short(block int) bool { return s.scale.low(s.upTo[block]) < s.m.MinTokens }
 
 func (s *site) beyond(block int) bool {
-	return s.m.MaxTokens > 0 && s.scale.high(s.p.upTo(block)) > s.m.MaxTokens
+	return s.m.MaxTokens > 0 && s.scale.high(s.upTo[block]) > s.m.MaxTokens
 }
 
 // futile reports whether a point behind a block can neither write nor find anything.
 func (s *site) futile(block int) bool {
-	prefix := s.p.upTo(block)
+	prefix := s.upTo[block]
 	return s.scale.high(prefix) < s.m.MinTokens || s.m.MaxTokens > 0 && s.scale.low(prefix) > s.m.MaxTokens
 }
 
