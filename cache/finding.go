@@ -67,8 +67,10 @@ func dollars(nano int64) string {
 		return fmt.Sprintf("$%.2f", usd)
 	case usd >= 0.01:
 		return fmt.Sprintf("$%.4f", usd)
-	default:
+	case usd >= 0.00001:
 		return fmt.Sprintf("$%.6f", usd)
+	default:
+		return fmt.Sprintf("$%.9f", usd)
 	}
 }
 
