@@ -176,6 +176,7 @@ func drawCacheModel(t *rapid.T) cache.Model {
 	return cache.Model{
 		Provider: rapid.SampledFrom([]string{"anthropic", "amazon"}).Draw(t, "provider"), Explicit: rapid.IntRange(0, 5).Draw(t, "explicit") > 0,
 		MinTokens: rapid.SampledFrom([]int64{0, 512, 1024}).Draw(t, "least tokens"), MaxPoints: 4, TTLs: []time.Duration{cache.FiveMinutes, cache.OneHour},
+		InputPrice: 100, CacheReadPrice: 10, CacheWrite5mPrice: 125, CacheWrite1hPrice: 200,
 	}
 }
 
@@ -190,7 +191,8 @@ func TestWithPoints_ChangesNothingElse(t *testing.T) {
 		parts, _ := partsOf(in)
 		p := new(cache.Prompt)
 		fillPrompt(p, parts)
-		edits := cache.Place(p, m, cache.PlaceOptions{})
+		o := cache.PlaceOptions{Gaps: cache.Gaps{Medium: rapid.IntRange(0, 9).Draw(rt, "medium pauses"), PrefixTokens: 1000}}
+		edits := cache.Place(p, m, o)
 		out := withPoints(in, p, edits)
 
 		require.Equal(rt, d.build(), in, "the caller's value")
@@ -205,7 +207,7 @@ func TestWithPoints_ChangesNothingElse(t *testing.T) {
 		fillPrompt(q, parts)
 		require.Len(rt, q.Blocks, len(p.Blocks))
 		require.Len(rt, q.Points, len(p.Points)+added(edits))
-		require.Empty(rt, cache.Place(q, m, cache.PlaceOptions{}))
+		require.Empty(rt, cache.Place(q, m, o))
 	})
 	require.NotZero(t, edited)
 }
@@ -273,7 +275,7 @@ func TestWithPoints_SharesNothingThatIsWritten(t *testing.T) {
 }
 
 func TestWithPoints_LeavesOtherInputsAlone(t *testing.T) {
-	in := &bedrockruntime.InvokeModelInput{Body: []byte("{}")}
+	in := &bedrockruntime.CountTokensInput{}
 	require.Same(t, in, withPoints(in, new(cache.Prompt), []cache.Edit{{Remove: -1, After: -1}}))
 }
 

@@ -47,7 +47,7 @@ func TestFillPromptAllocatesNothing(t *testing.T) {
 }
 
 // BenchmarkFillPrompt is what the cache check costs before it has looked at anything. "ask" is the walk that every guarded
-// call takes anyway,
+// call takes anyway.
 func BenchmarkFillPrompt(b *testing.B) {
 	for _, messages := range []int{10, 100, 1000} {
 		in := longTalk(b, messages)

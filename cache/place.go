@@ -26,7 +26,8 @@ const usualPoints = 4
 //
 // Points are wanted, the most valuable first, behind
 //
-//  1. the newest user turn, unless the request is a Final one;
+//  1. the newest user turn, unless no other is likely to follow: after a Final request, and after a first question to a
+//     model without tools;
 //  2. the turn before it, which is where the previous request had its newest: what that wrote is met exactly;
 //  3. a block between the two, if they are as far apart as the model's lookback or farther: the last one from which what was
 //     written at the earlier turn is in reach;
@@ -149,13 +150,12 @@ func (pl *placer) thin() {
 // fill adds the wanted points, as far as there is room.
 func (pl *placer) fill() {
 	newest, before := pl.turns()
-	if !pl.p.Final {
-		pl.want(newest)
+	if pl.single() {
+		newest = -1
 	}
+	pl.want(newest)
 	pl.want(before)
-	if !pl.p.Final {
-		pl.want(pl.lag(newest, before))
-	}
+	pl.want(pl.lag(newest, before))
 	pl.want(pl.last(pl.starts[System], pl.starts[Messages]-1))
 	pl.want(pl.last(0, pl.starts[System]-1))
 	for i := range pl.strays {

@@ -3,196 +3,11 @@ package cache
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
-
-// item is a block or a point in a list of a request.
-type item struct {
-	block   bool
-	id      int // tells blocks apart, whatever moves around them
-	kind    Kind
-	tokens  int  // of its text, at the middle estimate
-	empty   bool // white space
-	noPoint bool
-
-	ttl    time.Duration // of a point
-	open   bool          // it names none
-	nested []time.Duration
-}
-
-// turn is one message.
-type turn struct {
-	user  bool
-	items []item
-}
-
-// request is what a Prompt is built from and edits are applied to, the way that front doors do it.
-type request struct {
-	tools, system []item
-	messages      []turn
-	final         bool
-}
-
-func text(tokens int) item       { return item{block: true, kind: Text, tokens: tokens} }
-func of(k Kind, tokens int) item { return item{block: true, kind: k, tokens: tokens} }
-func point(ttl time.Duration) item {
-	return item{ttl: ttl}
-}
-func user(items ...item) turn      { return turn{true, items} }
-func assistant(items ...item) turn { return turn{false, items} }
-
-// number gives each block an id.
-func (r *request) number() {
-	n := 0
-	for _, list := range r.lists() {
-		for i := range list {
-			if list[i].block {
-				n++
-				list[i].id = n
-			}
-		}
-	}
-}
-
-// lists returns the request's lists in order.
-func (r *request) lists() [][]item {
-	lists := [][]item{r.tools, r.system}
-	for _, m := range r.messages {
-		lists = append(lists, m.items)
-	}
-	return lists
-}
-
-var filler = strings.Repeat("the quick brown fox jumps over the lazy dog; ", 1<<14)
-
-// prompt builds the request's prompt.
-func (r *request) prompt() *Prompt {
-	p := new(Prompt)
-	p.Final = r.final
-	p.Enter(Tools)
-	fill(p, r.tools)
-	p.Enter(System)
-	fill(p, r.system)
-	for i, m := range r.messages {
-		p.Message(i, m.user)
-		fill(p, m.items)
-	}
-	return p
-}
-
-func fill(p *Prompt, items []item) {
-	for i, it := range items {
-		if !it.block {
-			if it.open {
-				p.OpenPoint(i)
-			} else {
-				p.Point(i, it.ttl)
-			}
-			continue
-		}
-		p.Block(it.kind, i)
-		p.Text(filler[:it.tokens*7/2])
-		p.Blocks[len(p.Blocks)-1].Empty = it.empty
-		p.Blocks[len(p.Blocks)-1].NoPoint = it.noPoint
-		for _, ttl := range it.nested {
-			p.NestedPoint(ttl)
-		}
-	}
-}
-
-// apply returns the request with the edits applied.
-func (r *request) apply(p *Prompt, edits []Edit) *request {
-	out := &request{tools: slices.Clone(r.tools), system: slices.Clone(r.system), final: r.final}
-	for _, m := range r.messages {
-		out.messages = append(out.messages, turn{m.user, slices.Clone(m.items)})
-	}
-	list := func(w Where) *[]item {
-		switch w.Section {
-		case Tools:
-			return &out.tools
-		case System:
-			return &out.system
-		default:
-			return &out.messages[w.Message].items
-		}
-	}
-	type change struct {
-		Where
-		remove bool
-		nested int
-		ttl    time.Duration
-		open   bool
-	}
-	var changes []change
-	nested := map[Where]int{}
-	for i := range p.Points {
-		pt := &p.Points[i]
-		k := 0
-		if pt.Nested {
-			k = nested[pt.Where]
-			nested[pt.Where]++
-		}
-		for _, e := range edits {
-			if e.Remove == i {
-				changes = append(changes, change{Where: pt.Where, remove: true, nested: k})
-			}
-		}
-	}
-	for _, e := range edits {
-		if e.After >= 0 {
-			same := e.Remove >= 0 && p.Points[e.Remove].TTL == e.TTL && !p.Points[e.Remove].Open
-			changes = append(changes, change{Where: p.Blocks[e.After].Where, ttl: e.TTL, open: e.TTL == FiveMinutes && !same})
-		}
-	}
-	slices.SortStableFunc(changes, func(a, b change) int { // from the back, so that places stay what they are
-		if c := b.Where.compare(a.Where); c != 0 {
-			return c
-		}
-		return b.nested - a.nested
-	})
-	for _, c := range changes {
-		l := list(c.Where)
-		switch it := &(*l)[c.Index]; {
-		case !c.remove:
-			*l = slices.Insert(*l, c.Index+1, item{ttl: c.ttl, open: c.open})
-		case it.block:
-			it.nested = slices.Delete(slices.Clone(it.nested), c.nested, c.nested+1)
-		default:
-			*l = slices.Delete(*l, c.Index, c.Index+1)
-		}
-	}
-	return out
-}
-
-// stands describes where the points stand: the section or message, the number of the block in it, and the lifetime.
-func (r *request) stands() string {
-	var out []string
-	describe := func(name string, items []item) {
-		n := 0
-		for _, it := range items {
-			if it.block {
-				n++
-				continue
-			}
-			out = append(out, fmt.Sprintf("%s/%d %s", name, n, ttlName(it.ttl)))
-		}
-	}
-	describe("tools", r.tools)
-	describe("system", r.system)
-	for i, m := range r.messages {
-		describe(fmt.Sprint(i), m.items)
-	}
-	return strings.Join(out, ", ")
-}
-
-func placed(r *request, m Model, o PlaceOptions) string {
-	p := r.prompt()
-	return r.apply(p, Place(p, m, o)).stands()
-}
 
 func claude() Model {
 	return Model{
@@ -233,7 +48,7 @@ func TestPlace(t *testing.T) {
 		"no tools, no system prompt": {request{messages: []turn{user(text(5000)), assistant(text(1)), user(text(1))}}, nil, PlaceOptions{}, "0/1 5m, 2/1 5m"},
 		"nothing is long enough":     {request{tools: []item{of(ToolDefinition, 100)}, system: []item{text(100)}, messages: talk}, nil, PlaceOptions{}, ""},
 		"enough by the factor learned": {
-			request{system: []item{text(1000)}, messages: talk[:1]}, nil, PlaceOptions{Factor: 1300}, "system/1 5m, 0/1 5m",
+			request{system: []item{text(1000)}, messages: talk[:1]}, nil, PlaceOptions{Factor: 1300}, "system/1 5m",
 		},
 		"the minimum counts from the start": {
 			request{tools: []item{of(ToolDefinition, 1200)}, system: []item{text(1000)}, messages: talk[:1]},
@@ -287,7 +102,16 @@ func TestPlace(t *testing.T) {
 			request{tools: []item{tool, hour}, system: []item{text(3000)}, messages: talk[:1]}, func(m *Model) { m.Tools = false }, PlaceOptions{}, "system/1 5m, 0/1 5m",
 		},
 		"the beginning of an answer is no turn": {
-			request{system: []item{text(3000)}, messages: []turn{user(text(100)), assistant(text(100))}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m",
+			request{system: []item{text(3000)}, messages: append(slices.Clone(talk), assistant(text(1)))}, nil, PlaceOptions{}, "system/1 5m, 2/1 5m, 4/1 5m",
+		},
+		"a question to a model without tools is most likely the only one": {
+			request{system: []item{text(3000)}, messages: []turn{user(text(9000))}}, nil, PlaceOptions{}, "system/1 5m",
+		},
+		"and so is one with the beginning of its answer": {
+			request{system: []item{text(3000)}, messages: []turn{user(text(9000)), assistant(text(1))}}, nil, PlaceOptions{}, "system/1 5m",
+		},
+		"of which the caller may think otherwise": {
+			request{system: []item{text(3000)}, messages: []turn{user(text(9000), open)}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m",
 		},
 		"user messages in a row are one turn": {
 			request{system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(text(1)), user(text(1)), user(text(1))}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m, 3/1 5m",
@@ -318,7 +142,7 @@ func TestPlace(t *testing.T) {
 			"system/1 5m, 0/1 5m, 1/2 5m, 2/1 5m",
 		},
 		"behind an empty text": {
-			request{system: []item{text(3000), {block: true, empty: true}, hour}, messages: talk[:1]}, nil, PlaceOptions{}, "system/1 1h, 0/1 5m",
+			request{system: []item{text(3000), {block: true, empty: true}, hour}, messages: talk[:1]}, nil, PlaceOptions{}, "system/1 1h",
 		},
 		"first in its message": {
 			request{system: []item{text(3000)}, messages: []turn{user(five, text(1)), assistant(text(1)), user(five, text(1))}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m, 1/1 5m, 2/1 5m",
@@ -330,7 +154,7 @@ func TestPlace(t *testing.T) {
 			"system/1 1h, 0/1 1h, 2/1 1h, 2/2 5m",
 		},
 		"two behind one block": {
-			request{system: []item{text(3000), five, hour}, messages: talk[:1]}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m",
+			request{system: []item{text(3000), five, hour}, messages: talk[:1]}, nil, PlaceOptions{}, "system/1 5m",
 		},
 		"a block that says so": {
 			request{system: []item{text(3000)}, messages: []turn{user(text(7), item{block: true, kind: Document, tokens: 9, noPoint: true}, five)}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m",
@@ -376,7 +200,7 @@ func TestPlace(t *testing.T) {
 			"system/1 5m, system/2 5m, 0/1 5m, 2/1 5m",
 		},
 		"those without effect stay where there is room": {
-			request{system: []item{text(10), five}, messages: []turn{user(text(5000))}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m",
+			request{system: []item{text(10), five}, messages: []turn{user(text(5000)), assistant(text(1)), user(text(1))}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m, 2/1 5m",
 		},
 
 		"lifetimes: an hour behind five minutes raises these": {
@@ -391,15 +215,15 @@ func TestPlace(t *testing.T) {
 			PlaceOptions{},
 			"tools/1 1h, system/1 1h, 0/1 1h, 2/1 1h",
 		},
-		"lifetimes: unknown": {request{system: []item{text(3000), point(0)}, messages: talk[:1]}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m"},
+		"lifetimes: unknown": {request{system: []item{text(3000), point(0)}, messages: talk[:1]}, nil, PlaceOptions{}, "system/1 5m"},
 		"lifetimes: not on offer": {
-			request{system: []item{text(3000), hour}, messages: talk[:1]}, func(m *Model) { m.TTLs = nil }, PlaceOptions{}, "system/1 5m, 0/1 5m",
+			request{system: []item{text(3000), hour}, messages: talk[:1]}, func(m *Model) { m.TTLs = nil }, PlaceOptions{}, "system/1 5m",
 		},
 		"lifetimes: between two that are": {
-			request{system: []item{text(3000), point(30 * time.Minute)}, messages: talk[:1]}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m",
+			request{system: []item{text(3000), point(30 * time.Minute)}, messages: talk[:1]}, nil, PlaceOptions{}, "system/1 5m",
 		},
 		"lifetimes: a model with another one alone": {
-			request{system: []item{text(3000), five}, messages: talk[:1]}, func(m *Model) { m.TTLs = []time.Duration{30 * time.Minute} }, PlaceOptions{}, "system/1 30m, 0/1 30m",
+			request{system: []item{text(3000), five}, messages: talk[:1]}, func(m *Model) { m.TTLs = []time.Duration{30 * time.Minute} }, PlaceOptions{}, "system/1 30m",
 		},
 		"lifetimes: an hour that pays": {
 			request{tools: []item{tool}, system: []item{text(3000)}, messages: talk},

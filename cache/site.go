@@ -138,6 +138,12 @@ func (s *site) turns() (newest, before int) {
 	return newest, before
 }
 
+// single reports whether nothing is likely to follow the request. To write its newest turn would cost a quarter more than to
+// read it, for nothing. Of a question that starts a conversation all the same, the second turn writes what it repeats.
+func (s *site) single() bool {
+	return s.p.Final || s.starts[System] == 0 && s.skip(s.skip(len(s.p.Blocks)-1, false), true) < s.starts[Messages]
+}
+
 // skip goes back from i over messages of the user, or of anybody else, and returns the last block that is none of them.
 func (s *site) skip(i int, user bool) int {
 	for i >= s.starts[Messages] && s.p.Blocks[i].User == user {
