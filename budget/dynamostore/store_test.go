@@ -1,0 +1,34 @@
+package dynamostore
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
+)
+
+func TestConformance(t *testing.T) {
+	for _, shards := range []int{1, 4} {
+		t.Run(fmt.Sprintf("shards=%d", shards), func(t *testing.T) {
+			options := func(clock *storetest.Clock) func(*Options) {
+				return func(o *Options) { o.Clock, o.Retention, o.Shards = clock.Now, storetest.Retention, shards }
+			}
+			storetest.Run(t, storetest.Harness{
+				Seeds: 4, Steps: 500,
+				Open: func(t *testing.T, clock *storetest.Clock) budget.Store { return newStore(t, options(clock)) },
+				Reopen: func(t *testing.T, store budget.Store, clock *storetest.Clock) budget.Store {
+					return open(t, newClient(t, endpoint(t)), store.(*Store).table, options(clock))
+				},
+				Wipe: func(t *testing.T, store budget.Store) {
+					s := store.(*Store)
+					dropTable(t, s.client, s.table)
+					require.NoError(t, CreateTable(t.Context(), s.client, s.table, unprotected))
+					require.NoError(t, open(t, s.client, s.table).Close())
+				},
+			})
+		})
+	}
+}
