@@ -51,7 +51,7 @@ type accountItem struct {
 	since, start, end int64
 	even              int64 // valid if isEven
 	isEven            bool
-	gap               int64 // at most farAway
+	gap               int64    // at most farAway
 	buckets           []bucket // ascending by start; with an account that forgets, none before since
 }
 

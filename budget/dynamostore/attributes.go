@@ -22,7 +22,9 @@ func number(n int64) types.AttributeValue {
 	return &types.AttributeValueMemberN{Value: strconv.FormatInt(n, 10)}
 }
 
-func bigNumber(n *big.Int) types.AttributeValue { return &types.AttributeValueMemberN{Value: n.String()} }
+func bigNumber(n *big.Int) types.AttributeValue {
+	return &types.AttributeValueMemberN{Value: n.String()}
+}
 
 func text(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
 

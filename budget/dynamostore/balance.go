@@ -170,7 +170,7 @@ func (s *Store) reshapeItems(g *group) []types.TransactWriteItem {
 			x.set(ttlAttribute, number(ttl))
 		}
 		x.add(attrChanges, 1)
-		actions = append(actions, s.updateItem(accountKey(a.key, a.shard), x))
+		actions = append(actions, s.update(accountKey(a.key, a.shard), x))
 	}
 	return actions
 }

@@ -56,13 +56,10 @@ var retryables = retry.IsErrorRetryables(retry.DefaultRetryables)
 // read reason by reason, in the order of its actions. Only a condition that failed says anything about the ledger, and no
 // reason is ever a denial by itself: the service does not promise to name every action that failed, so the decision is made
 // on a snapshot of all of them.
-var debug = func(error) {}
-
 func classify(ctx context.Context, err error, actions int) error {
 	if err == nil {
 		return nil
 	}
-	debug(err)
 	var cancelled *types.TransactionCanceledException
 	if errors.As(err, &cancelled) {
 		return cancellation(cancelled, actions)

@@ -84,7 +84,7 @@ func (s *Store) readGate(ctx context.Context) (gate, error) {
 func (s *Store) checkEpoch(id budget.ID) types.TransactWriteItem {
 	x := &expression{}
 	x.require(attrEpoch, "=", blob(s.epoch[:]))
-	return s.checkItem(gateKey(pick(id, gateCount)), x)
+	return s.check(gateKey(pick(id, gateCount)), x)
 }
 
 // checkGate lets a transaction pass only in the table that was opened, and only while the kill flags are those that the
@@ -94,5 +94,5 @@ func (s *Store) checkGate(id budget.ID, flags token, now time.Time) types.Transa
 	x.require(attrEpoch, "=", blob(s.epoch[:]))
 	x.require(attrToken, "=", blob(flags[:]))
 	x.require(attrDrain, "<=", number(now.UnixNano()))
-	return s.checkItem(gateKey(pick(id, gateCount)), x)
+	return s.check(gateKey(pick(id, gateCount)), x)
 }

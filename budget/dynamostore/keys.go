@@ -30,7 +30,9 @@ const killPartition = "kill"
 // itemKey names an item. No text of a user is ever part of it: names of users are hashed by the domain or kept as values.
 type itemKey struct{ partition, sort string }
 
-func (k itemKey) attributes() item { return item{partitionKey: text(k.partition), sortKey: text(k.sort)} }
+func (k itemKey) attributes() item {
+	return item{partitionKey: text(k.partition), sortKey: text(k.sort)}
+}
 
 // with returns the key's attributes and more.
 func (k itemKey) with(more item) item {
@@ -48,7 +50,7 @@ func entryKey(id budget.ID) itemKey {
 }
 
 func accountKey(account budget.Key, shard int) itemKey {
-	return itemKey{"account#" + hex.EncodeToString(account[:]), strconv.Itoa(shard)}
+	return itemKey{"account#" + hex.EncodeToString(account[:]) + "#" + strconv.Itoa(shard), "account"} // shards lie in partitions of their own
 }
 
 // killKey holds the whole list of keys, so that two scopes never meet in one flag.

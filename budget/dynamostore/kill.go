@@ -1,6 +1,7 @@
 package dynamostore
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -232,7 +233,7 @@ func (s *Store) changeFlags(ctx context.Context, op string, dims []budget.Key, f
 				return err
 			}
 		}
-		action := s.deleteItem(killKey(dims), x)
+		action := s.remove(killKey(dims), x)
 		if flag != nil {
 			flag.At = now
 			next = next.toggled(flag.nonce)
@@ -255,7 +256,7 @@ func (s *Store) switchGates(g gate, next token) []types.TransactWriteItem {
 		x.require(attrToken, "=", blob(g.token[:]))
 		x.set(attrToken, blob(next[:]))
 		x.set(attrDrain, number(0))
-		actions = append(actions, s.updateItem(gateKey(n), x))
+		actions = append(actions, s.update(gateKey(n), x))
 	}
 	return actions
 }
@@ -263,24 +264,51 @@ func (s *Store) switchGates(g gate, next token) []types.TransactWriteItem {
 // drainTime is how long reservations wait for a flag, should the process that sets it die.
 const drainTime = 2 * time.Second
 
+// drainWorkers is how many gates are asked at the same time.
+const drainWorkers = 8
+
 // drain asks reservations to wait, gate by gate, so that the transaction over all gates finds them free.
 func (s *Store) drain(ctx context.Context, g gate, now time.Time) error {
-	for n := range gateCount {
-		x := &expression{}
-		x.require(attrEpoch, "=", blob(g.epoch[:]))
-		x.require(attrToken, "=", blob(g.token[:]))
-		x.set(attrDrain, number(now.Add(drainTime).UnixNano()))
-		for {
-			err := s.write(ctx, []types.TransactWriteItem{s.updateItem(gateKey(n), x)})
-			if err == nil {
-				break
+	until := number(now.Add(drainTime).UnixNano())
+	errs := make([]error, drainWorkers)
+	var workers sync.WaitGroup
+	for w := range drainWorkers {
+		workers.Go(func() {
+			for n := w; n < gateCount && errs[w] == nil; n += drainWorkers {
+				errs[w] = s.drainGate(ctx, g, n, until)
 			}
-			if transient := (*transientError)(nil); !errors.As(err, &transient) || ctx.Err() != nil {
-				return err
-			}
+		})
+	}
+	workers.Wait()
+	return firstFinal(errs)
+}
+
+// firstFinal returns the error that decides what happens next: one that is final before one that may pass.
+func firstFinal(errs []error) error {
+	var passing error
+	for _, err := range errs {
+		var transient *transientError
+		if err != nil && !errors.As(err, &transient) {
+			return err
+		}
+		passing = cmp.Or(passing, err)
+	}
+	return passing
+}
+
+// drainGate asks at one gate. It is a transaction so that it can be told how it failed.
+func (s *Store) drainGate(ctx context.Context, g gate, n int, until types.AttributeValue) error {
+	x := &expression{}
+	x.require(attrEpoch, "=", blob(g.epoch[:]))
+	x.require(attrToken, "=", blob(g.token[:]))
+	x.set(attrDrain, until)
+	for tries := 1; ; tries++ {
+		err := s.write(ctx, []types.TransactWriteItem{s.update(gateKey(n), x)})
+		var transient *transientError
+		if !errors.As(err, &transient) || !pause(ctx, movedPause, min(tries, 4)) {
+			return err
 		}
 	}
-	return nil
 }
 
 // Kills implements budget.Store.

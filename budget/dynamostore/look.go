@@ -254,7 +254,7 @@ func (s *Store) carryOut(w *work) (actions []types.TransactWriteItem) {
 	g := w.group
 	switch {
 	case w.whole && w.line != nil:
-		return s.rewrite(g, w.line, w.span, w.now)
+		return s.rewrite(g, w.line, w.span, w.now, newVersion())
 	case w.whole:
 		return s.rewriteAsIs(g)
 	}
@@ -276,7 +276,7 @@ func (s *Store) postPast(a *accountItem, sh *shift) types.TransactWriteItem {
 	x.add(bucketAttribute(pendingPrefix, sh.start), sh.pending)
 	x.add(bucketAttribute(settledPrefix, sh.start), sh.settled)
 	x.add(attrChanges, 1)
-	return s.updateItem(accountKey(sh.account, sh.shard), x)
+	return s.update(accountKey(sh.account, sh.shard), x)
 }
 
 // rewriteAsIs writes all shards of a group whole, where they are. What was known of marks is void.

@@ -20,7 +20,7 @@ func (s *Store) place(j *ruling, home int) ([]types.TransactWriteItem, []booking
 				a.bucket(j.span.Start).pending += parts[i]
 			}
 		}
-		return s.rewrite(j.group, j.line, j.span, j.now), j.bookings(parts, home)
+		return s.rewrite(j.group, j.line, j.span, j.now, newVersion()), j.bookings(parts, home)
 	}
 	var actions []types.TransactWriteItem
 	bookings := j.bookings(parts, home)
@@ -99,9 +99,9 @@ func (j *ruling) bookings(parts []int64, home int) (all []booking) {
 	return all
 }
 
-// rewrite writes all shards of a group whole, moved to a span. A nil line says nothing of marks.
-func (s *Store) rewrite(g *group, line *budget.Line, span budget.Span, now time.Time) []types.TransactWriteItem {
-	n, version := g.notice(line, span, now), newVersion()
+// rewrite writes all shards of a group whole, moved to a span.
+func (s *Store) rewrite(g *group, line *budget.Line, span budget.Span, now time.Time, version []byte) []types.TransactWriteItem {
+	n := g.notice(line, span, now)
 	actions := make([]types.TransactWriteItem, 0, len(g.shards))
 	for _, a := range g.shards {
 		x := &expression{}

@@ -1,6 +1,7 @@
 package dynamostore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math"
@@ -16,6 +17,7 @@ type reserving struct {
 	*step
 	r     budget.Reservation
 	tries map[uint32]attempted // what each attempt would have answered, had its reply arrived
+	shut  budget.Decision      // the refusal whose latch this step wrote, had its reply arrived
 }
 
 type attempted struct {
@@ -157,7 +159,7 @@ func (s *Store) addPending(x *expression, b booking, span budget.Span, now time.
 	x.add(attrUsed, b.amount)
 	x.add(bucketAttribute(pendingPrefix, b.start), b.amount)
 	x.add(attrChanges, 1)
-	return s.updateItem(accountKey(b.account, b.shard), x)
+	return s.update(accountKey(b.account, b.shard), x)
 }
 
 // reserveLooking decides on an atomic read.
@@ -181,12 +183,15 @@ func (s *Store) reserveLooking(ctx context.Context, q *reserving) (budget.Decisi
 	if v.entry != nil {
 		return budget.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, v.entry.expiresAt)}, nil
 	}
+	if q.shut.Denied != nil && bytes.Equal(latchedVersion(v, q), q.name[:versionBytes]) {
+		return q.shut, nil // an earlier attempt latched, and its reply was lost
+	}
 	rulings, d, err := s.judge(v, q.r)
 	if err != nil {
 		return budget.Decision{}, err
 	}
 	for i := range rulings {
-		s.wary.set(q.r.Lines[i].Account, rulings[i].full)
+		s.wary.set(q.r.Lines[i].Account, rulings[i].odd())
 	}
 	if d.Denied != nil && !rulings[d.Denied.Line].latches {
 		return d, nil
@@ -195,6 +200,7 @@ func (s *Store) reserveLooking(ctx context.Context, q *reserving) (budget.Decisi
 		return budget.Decision{}, errDrained
 	}
 	if d.Denied != nil {
+		q.shut = d
 		return d, s.latch(ctx, q, v, rulings)
 	}
 	e := q.newEntry(v.now)
@@ -216,6 +222,13 @@ type ruling struct {
 	max     int64 // in force
 	full    bool  // the amount has no room; an observe-only line takes it all the same
 	latches bool
+}
+
+// odd reports whether the next reservation would fail blindly too: without room, under an override, or unevenly spread.
+func (j *ruling) odd() bool {
+	even, _ := j.group.even(j.max, j.span)
+	overridden := j.group.override != nil && j.now.Before(j.group.override.Until)
+	return j.full || overridden || !even && len(j.group.shards) > 1
 }
 
 // judge finds the first line, in order, that refuses or overflows, and the observe-only ones without room.
@@ -252,16 +265,21 @@ func (s *Store) judge(v *view, r budget.Reservation) (rulings []ruling, d budget
 func (s *Store) latch(ctx context.Context, q *reserving, v *view, rulings []ruling) error {
 	x := &expression{}
 	x.requireNone(partitionKey)
-	actions := []types.TransactWriteItem{s.checkItem(entryKey(q.r.ID), x), s.checkGate(q.r.ID, v.gate.token, v.now)}
+	actions := []types.TransactWriteItem{s.check(entryKey(q.r.ID), x), s.checkGate(q.r.ID, v.gate.token, v.now)}
 	last := len(rulings) - 1
 	for i := range rulings[:last] {
 		for _, a := range rulings[i].group.shards {
 			x := &expression{}
 			a.unchanged(x)
-			actions = append(actions, s.checkItem(accountKey(a.key, a.shard), x))
+			actions = append(actions, s.check(accountKey(a.key, a.shard), x))
 		}
 	}
 	j := &rulings[last]
 	j.group.latchedUntil = passed(j.span, j.now.UnixNano())
-	return s.write(ctx, append(actions, s.rewrite(j.group, j.line, j.span, j.now)...))
+	return s.write(ctx, append(actions, s.rewrite(j.group, j.line, j.span, j.now, q.name[:versionBytes])...))
+}
+
+// latchedVersion is the version of the account that an earlier attempt of this step latched.
+func latchedVersion(v *view, q *reserving) []byte {
+	return v.groups[q.r.Lines[q.shut.Denied.Line].Account].version
 }

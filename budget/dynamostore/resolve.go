@@ -115,7 +115,7 @@ func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, 
 	if before == nil {
 		actions = append(actions, s.checkEpoch(q.id)) // the record itself proves nothing
 	} else if before.state == budget.Pending {
-		actions = append(actions, s.deleteItem(dueKey(q.id, before.expiresAt), &expression{}))
+		actions = append(actions, s.remove(dueKey(q.id, before.expiresAt), &expression{}))
 	}
 	if err := s.write(ctx, append(actions, accounts...)); err != nil {
 		return budget.Posting{}, err
@@ -228,7 +228,7 @@ func (s *Store) post(x *expression, sh *shift) types.TransactWriteItem {
 		x.add(attrUsed, used)
 	}
 	x.add(attrChanges, 1)
-	return s.updateItem(accountKey(sh.account, sh.shard), x)
+	return s.update(accountKey(sh.account, sh.shard), x)
 }
 
 // lineOf returns the line of an account, or nil.

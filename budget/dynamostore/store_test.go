@@ -3,7 +3,9 @@ package dynamostore
 import (
 	"fmt"
 	"testing"
+	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -31,4 +33,28 @@ func TestConformance(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Every sentence of the contract holds, to the last unit, when requests and replies are lost, cut, delivered twice,
+// throttled and in conflict.
+func TestConformanceOverABadWire(t *testing.T) {
+	seed := uint64(0)
+	bad := func(t *testing.T) *dynamodb.Client {
+		w, client := newWire(t)
+		seed++
+		w.follow(chaos(seed))
+		return client
+	}
+	options := func(clock *storetest.Clock) func(*Options) {
+		return func(o *Options) { o.Clock, o.Retention, o.Timeout = clock.Now, storetest.Retention, time.Minute }
+	}
+	storetest.Run(t, storetest.Harness{
+		Seeds: 3, Steps: 400, Workers: 8,
+		Open: func(t *testing.T, clock *storetest.Clock) budget.Store {
+			return open(t, bad(t), newTable(t, newClient(t, endpoint(t))), options(clock))
+		},
+		Reopen: func(t *testing.T, store budget.Store, clock *storetest.Clock) budget.Store {
+			return open(t, bad(t), store.(*Store).table, options(clock))
+		},
+	})
 }

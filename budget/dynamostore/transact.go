@@ -69,14 +69,21 @@ func (s *Store) do(ctx context.Context, op string, run func(context.Context, *st
 		default:
 			return err
 		}
-		pause := mathrand.N(min(bound<<min(tries-1, 10), maxPause) + 1)
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !pause(ctx, bound, tries) {
 			return fmt.Errorf("dynamostore: %s: no answer in time, %d tries: %w: the last: %w", op, tries, ctx.Err(), err)
 		}
+	}
+}
+
+// pause waits for a random part of a bound that doubles with each try. It reports false if the context ended first.
+func pause(ctx context.Context, bound time.Duration, tries int) bool {
+	timer := time.NewTimer(mathrand.N(min(bound<<min(tries-1, 10), maxPause) + 1))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -174,32 +181,39 @@ func (s *Store) query(ctx context.Context, in dynamodb.QueryInput, each func(ite
 	}
 }
 
-// The actions of a transaction. All hand back what stood there when their condition failed.
+// The actions of a transaction. All that have a condition hand back what stood there when it failed.
+
+func (x *expression) old() types.ReturnValuesOnConditionCheckFailure {
+	if len(x.conditions) == 0 {
+		return ""
+	}
+	return types.ReturnValuesOnConditionCheckFailureAllOld
+}
 
 func (s *Store) put(whole item, x *expression) types.TransactWriteItem {
 	return types.TransactWriteItem{Put: &types.Put{
 		TableName: &s.table, Item: whole, ConditionExpression: x.condition(), ExpressionAttributeNames: x.names,
-		ExpressionAttributeValues: x.values, ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+		ExpressionAttributeValues: x.values, ReturnValuesOnConditionCheckFailure: x.old(),
 	}}
 }
 
-func (s *Store) updateItem(k itemKey, x *expression) types.TransactWriteItem {
+func (s *Store) update(k itemKey, x *expression) types.TransactWriteItem {
 	return types.TransactWriteItem{Update: &types.Update{
 		TableName: &s.table, Key: k.attributes(), UpdateExpression: x.update(), ConditionExpression: x.condition(), ExpressionAttributeNames: x.names,
-		ExpressionAttributeValues: x.values, ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+		ExpressionAttributeValues: x.values, ReturnValuesOnConditionCheckFailure: x.old(),
 	}}
 }
 
-func (s *Store) deleteItem(k itemKey, x *expression) types.TransactWriteItem {
+func (s *Store) remove(k itemKey, x *expression) types.TransactWriteItem {
 	return types.TransactWriteItem{Delete: &types.Delete{
 		TableName: &s.table, Key: k.attributes(), ConditionExpression: x.condition(), ExpressionAttributeNames: x.names,
-		ExpressionAttributeValues: x.values, ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+		ExpressionAttributeValues: x.values, ReturnValuesOnConditionCheckFailure: x.old(),
 	}}
 }
 
-func (s *Store) checkItem(k itemKey, x *expression) types.TransactWriteItem {
+func (s *Store) check(k itemKey, x *expression) types.TransactWriteItem {
 	return types.TransactWriteItem{ConditionCheck: &types.ConditionCheck{
 		TableName: &s.table, Key: k.attributes(), ConditionExpression: x.condition(), ExpressionAttributeNames: x.names,
-		ExpressionAttributeValues: x.values, ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+		ExpressionAttributeValues: x.values, ReturnValuesOnConditionCheckFailure: x.old(),
 	}}
 }

@@ -39,11 +39,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (charged int, err error) 
 	for charged < limit {
 		var found []due
 		page := min(limit-charged, expirePage)
-		err := s.do(ctx, "expire", func(ctx context.Context, _ *step) (err error) {
-			found, err = s.overdue(ctx, after, page)
-			return err
-		})
-		if err != nil {
+		if found, err = s.overdue(ctx, after, page); err != nil {
 			return charged, err
 		}
 		n, err := s.charge(ctx, found)
@@ -55,21 +51,27 @@ func (s *Store) Expire(ctx context.Context, limit int) (charged int, err error) 
 		}
 	}
 	if limit <= 0 {
-		return 0, s.do(ctx, "expire", func(ctx context.Context, _ *step) error {
-			_, err := s.readGate(ctx)
-			return err
-		})
+		_, err = s.present(ctx, "expire")
 	}
-	return charged, nil
+	return charged, err
+}
+
+// present makes sure that the table is the one that was opened, and returns its time.
+func (s *Store) present(ctx context.Context, op string) (now time.Time, err error) {
+	err = s.do(ctx, op, func(ctx context.Context, _ *step) error {
+		if _, err := s.readGate(ctx); err != nil {
+			return err
+		}
+		now, err = s.clock.now()
+		return err
+	})
+	return now, err
 }
 
 // overdue returns up to limit reservations whose time is up, those that have been due longest first, in each partition
 // after a place.
 func (s *Store) overdue(ctx context.Context, after []string, limit int) ([]due, error) {
-	if _, err := s.readGate(ctx); err != nil {
-		return nil, err
-	}
-	now, err := s.clock.now()
+	now, err := s.present(ctx, "expire")
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +88,7 @@ func (s *Store) overdue(ctx context.Context, after []string, limit int) ([]due, 
 		})
 	}
 	workers.Wait()
-	if err := firstFinal(errs); err != nil {
+	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(all, func(a, b due) int { return cmp.Or(cmp.Compare(a.at, b.at), bytes.Compare(a.id[:], b.id[:])) })
@@ -100,33 +102,23 @@ func (s *Store) overdueIn(ctx context.Context, partition int, after string, now 
 			":p": text(duePartition(partition)), ":after": text(cmp.Or(after, dueSort(0))), ":until": text(dueSort(now.UnixNano()) + "$"), // after any #
 		},
 	}
-	err = s.query(ctx, in, func(raw item) (bool, error) {
-		r := reader{item: raw}
-		sort := r.text(sortKey)
-		if r.err != nil || sort == after {
-			return true, r.err
-		}
-		id, at, err := parseDue(sort)
-		if err != nil {
-			return false, err
-		}
-		all = append(all, due{id, at})
-		return len(all) < limit, nil
+	err = s.do(ctx, "expire", func(ctx context.Context, _ *step) error {
+		all = nil
+		return s.query(ctx, in, func(raw item) (bool, error) {
+			r := reader{item: raw}
+			sort := r.text(sortKey)
+			if r.err != nil || sort == after {
+				return true, r.err
+			}
+			id, at, err := parseDue(sort)
+			if err != nil {
+				return false, err
+			}
+			all = append(all, due{id, at})
+			return len(all) < limit, nil
+		})
 	})
 	return all, err
-}
-
-// firstFinal returns the error that decides what happens next: one that is final before one that may pass.
-func firstFinal(errs []error) error {
-	var passing error
-	for _, err := range errs {
-		var transient *transientError
-		if err != nil && !errors.As(err, &transient) {
-			return err
-		}
-		passing = cmp.Or(passing, err)
-	}
-	return passing
 }
 
 // charge expires reservations, a few at a time, and counts those that it did expire.
@@ -177,40 +169,46 @@ func (s *Store) expire(ctx context.Context, id budget.ID) (int, error) {
 // out of range is moved into it.
 func (s *Store) Entries(ctx context.Context, q budget.Query) (all []budget.Entry, err error) {
 	limit := max(1, min(q.Max, maxEntries))
-	err = s.do(ctx, "entries", func(ctx context.Context, _ *step) error {
-		all = make([]budget.Entry, 0, min(limit, 1000))
-		first, err := strconv.ParseInt(q.After.String()[:1], 16, 8)
-		if err != nil {
-			return err
-		}
-		for n := int(first); n < entryShards && len(all) < limit; n++ {
-			err := s.query(ctx, entriesIn(n, q, limit-len(all)), func(raw item) (bool, error) {
-				r := reader{item: raw}
-				id, err := budget.ParseID(r.text(sortKey))
-				if err != nil {
-					return false, fmt.Errorf("%w: an entry's id", errEncoding)
-				}
-				e, err := decodeEntry(id, raw)
-				if err != nil {
-					return false, err
-				}
-				all = append(all, e.public())
-				return len(all) < limit, nil
-			})
-			if err != nil {
-				return err
-			}
-		}
-		_, err = s.readGate(ctx)
-		return err
-	})
+	all = make([]budget.Entry, 0, min(limit, 1000))
+	first, err := strconv.ParseInt(q.After.String()[:1], 16, 8)
 	if err != nil {
+		return nil, err
+	}
+	for n := int(first); n < entryShards && len(all) < limit; n++ {
+		some, err := s.entriesIn(ctx, n, q, limit-len(all))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+	}
+	if _, err := s.present(ctx, "entries"); err != nil {
 		return nil, err
 	}
 	return all, nil
 }
 
-func entriesIn(partition int, q budget.Query, limit int) dynamodb.QueryInput {
+// entriesIn reads one partition.
+func (s *Store) entriesIn(ctx context.Context, partition int, q budget.Query, limit int) (all []budget.Entry, err error) {
+	err = s.do(ctx, "entries", func(ctx context.Context, _ *step) error {
+		all = nil
+		return s.query(ctx, selecting(partition, q, limit), func(raw item) (bool, error) {
+			r := reader{item: raw}
+			id, err := budget.ParseID(r.text(sortKey))
+			if err != nil {
+				return false, fmt.Errorf("%w: an entry's id", errEncoding)
+			}
+			e, err := decodeEntry(id, raw)
+			if err != nil {
+				return false, err
+			}
+			all = append(all, e.public())
+			return len(all) < limit, nil
+		})
+	})
+	return all, err
+}
+
+func selecting(partition int, q budget.Query, limit int) dynamodb.QueryInput {
 	x := &expression{}
 	if q.State != 0 {
 		x.require(attrState, "=", number(int64(q.State)))
