@@ -16,6 +16,7 @@ import (
 const (
 	attrEpoch  = "ep"
 	attrToken  = "kt"
+	attrSalt   = "ks"
 	attrDrain  = "dr"
 	attrTable  = "ti" // the id of the table that the epoch was made for
 	attrShards = "sh"
@@ -27,21 +28,27 @@ const schemaVersion = 1
 
 type gate struct {
 	epoch  [16]byte
-	token  token
+	token  token // new with each change of flags
+	salt   token // the token, but for the nonces of the flags
 	table  string
 	shards int
 	drain  int64 // reservations wait until then
 }
 
 func newGate(table string, shards int) gate {
-	g := gate{table: table, shards: shards}
-	rand.Read(g.epoch[:]) //nolint:errcheck // never fails
+	g := gate{epoch: random16(), token: random16(), table: table, shards: shards}
+	g.salt = g.token
 	return g
+}
+
+func random16() (out [16]byte) {
+	rand.Read(out[:]) //nolint:errcheck // never fails
+	return out
 }
 
 func (g gate) encode(n int) item {
 	return gateKey(n).with(item{
-		attrEpoch: blob(g.epoch[:]), attrToken: blob(g.token[:]), attrDrain: number(0), attrTable: text(g.table), attrShards: number(int64(g.shards)),
+		attrEpoch: blob(g.epoch[:]), attrToken: blob(g.token[:]), attrSalt: blob(g.salt[:]), attrDrain: number(0), attrTable: text(g.table), attrShards: number(int64(g.shards)),
 		attrSchema: number(schemaVersion),
 	})
 }
@@ -55,8 +62,8 @@ func decodeGate(raw item) (gate, error) {
 	if version := r.required(attrSchema); r.err == nil && version != schemaVersion {
 		return gate{}, fmt.Errorf("dynamostore: the table has schema version %d, this library knows %d", version, schemaVersion)
 	}
-	g := gate{epoch: r.bytes16(attrEpoch), token: r.bytes16(attrToken), table: r.text(attrTable), shards: int(r.required(attrShards))}
-	g.drain = r.required(attrDrain)
+	g := gate{epoch: r.bytes16(attrEpoch), token: r.bytes16(attrToken), salt: r.bytes16(attrSalt), table: r.text(attrTable)}
+	g.shards, g.drain = int(r.required(attrShards)), r.required(attrDrain)
 	if g.shards < 1 || g.shards > MaxShards {
 		r.fail(attrShards)
 	}

@@ -177,7 +177,7 @@ func (s *Store) initialise(ctx context.Context, tableID string) error {
 // rename gives a restored ledger a new epoch, which shuts out all stores that were open on the one before.
 func (s *Store) rename(ctx context.Context, g gate, tableID string) (gate, error) {
 	next := newGate(tableID, g.shards)
-	next.token = g.token
+	next.token, next.salt = g.token, g.salt
 	actions := make([]types.TransactWriteItem, gateCount)
 	for n := range actions {
 		x := &expression{}

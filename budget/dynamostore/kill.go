@@ -3,7 +3,6 @@ package dynamostore
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -26,8 +25,9 @@ const (
 	attrNonce  = "kn"
 )
 
-// token stands for a set of kill flags: the exclusive or of their nonces. All gates hold the token of the flags in force,
-// and each Reserve requires the one whose flags it knows, so that it needs not read them.
+// token stands for a set of kill flags. All gates hold the token of the flags in force, and each Reserve requires the one
+// whose flags it knows, so that it needs not read them. It is the exclusive or of a salt and of all nonces, and no token
+// ever comes back: a change that arrives a second time, long after, finds another one.
 type token [16]byte
 
 func (t token) toggled(nonce token) token {
@@ -98,15 +98,15 @@ func (m *flagMemory) set(f flags) {
 
 // flagsOf returns the flags that a token stands for: those remembered, or those read now. A query sees a transaction that
 // is being carried out in part, so what it finds must add up to the token.
-func (s *Store) flagsOf(ctx context.Context, want token) (flags, error) {
-	if known := s.flags.get(); known.token == want {
+func (s *Store) flagsOf(ctx context.Context, g gate) (flags, error) {
+	if known := s.flags.get(); known.token == g.token {
 		return known, nil
 	}
 	found, err := s.readFlags(ctx)
 	if err != nil {
 		return flags{}, err
 	}
-	if found.token != want {
+	if found.token = found.token.toggled(g.salt); found.token != g.token {
 		return flags{}, errMoved
 	}
 	s.flags.set(found)
@@ -180,8 +180,7 @@ func decodeScope(raw []byte) (budget.Scope, bool) {
 
 // Kill implements budget.Store.
 func (s *Store) Kill(ctx context.Context, k budget.Kill) error {
-	flag := kill{Kill: k, dims: k.Scope.Dims()}
-	rand.Read(flag.nonce[:]) //nolint:errcheck // never fails
+	flag := kill{Kill: k, dims: k.Scope.Dims(), nonce: random16()}
 	return s.changeFlags(ctx, "kill", flag.dims, &flag)
 }
 
@@ -197,7 +196,7 @@ const drainAfter = 2
 // changeFlags puts a flag in the place of another one, or of none, and changes the token in all gates with it. A nil flag
 // removes.
 func (s *Store) changeFlags(ctx context.Context, op string, dims []budget.Key, flag *kill) error {
-	conflicts := 0
+	attempts := 0
 	return s.do(ctx, op, func(ctx context.Context, _ *step) error {
 		items, err := s.snapshot(ctx, []itemKey{gateKey(0), killKey(dims)})
 		if err != nil {
@@ -207,7 +206,7 @@ func (s *Store) changeFlags(ctx context.Context, op string, dims []budget.Key, f
 		if err != nil {
 			return err
 		}
-		next, x := g.token, &expression{}
+		nonces, x := g.token.toggled(g.salt), &expression{}
 		if len(items[1]) == 0 {
 			x.requireNone(partitionKey)
 		} else {
@@ -218,7 +217,7 @@ func (s *Store) changeFlags(ctx context.Context, op string, dims []budget.Key, f
 			if flag != nil && before.nonce == flag.nonce {
 				return nil // an earlier attempt did it, and its reply was lost
 			}
-			next = next.toggled(before.nonce)
+			nonces = nonces.toggled(before.nonce)
 			x.require(attrNonce, "=", blob(before.nonce[:]))
 		}
 		if flag == nil && len(items[1]) == 0 {
@@ -228,33 +227,49 @@ func (s *Store) changeFlags(ctx context.Context, op string, dims []budget.Key, f
 		if err != nil {
 			return err
 		}
-		if conflicts++; conflicts > drainAfter {
-			if err := s.drain(ctx, g, now); err != nil {
-				return err
-			}
-		}
 		action := s.remove(killKey(dims), x)
 		if flag != nil {
 			flag.At = now
-			next = next.toggled(flag.nonce)
+			nonces = nonces.toggled(flag.nonce)
 			whole, err := flag.encode()
 			if err != nil {
 				return err
 			}
 			action = s.put(whole, x)
 		}
-		return s.write(ctx, append(s.switchGates(g, next), action))
+		actions := append(s.switchGates(g, nonces), action)
+		if attempts++; attempts <= drainAfter {
+			return s.write(ctx, actions)
+		}
+		if err := s.drain(ctx, g, now); err != nil {
+			return err
+		}
+		return s.insist(ctx, actions)
 	})
 }
 
-// switchGates gives all gates another token, in place of the one that they have.
-func (s *Store) switchGates(g gate, next token) []types.TransactWriteItem {
+// insist sends a transaction until it is not in conflict any more.
+func (s *Store) insist(ctx context.Context, actions []types.TransactWriteItem) error {
+	for tries := 1; ; tries++ {
+		err := s.write(ctx, actions)
+		var transient *transientError
+		if !errors.As(err, &transient) || !pause(ctx, movedPause, min(tries, 4)) {
+			return err
+		}
+	}
+}
+
+// switchGates gives all gates another token, in place of the one that they have, for flags of these nonces.
+func (s *Store) switchGates(g gate, nonces token) []types.TransactWriteItem {
+	next := token(random16())
+	salt := next.toggled(nonces)
 	actions := make([]types.TransactWriteItem, 0, gateCount+1)
 	for n := range gateCount {
 		x := &expression{}
 		x.require(attrEpoch, "=", blob(g.epoch[:]))
 		x.require(attrToken, "=", blob(g.token[:]))
 		x.set(attrToken, blob(next[:]))
+		x.set(attrSalt, blob(salt[:]))
 		x.set(attrDrain, number(0))
 		actions = append(actions, s.update(gateKey(n), x))
 	}
@@ -262,7 +277,7 @@ func (s *Store) switchGates(g gate, next token) []types.TransactWriteItem {
 }
 
 // drainTime is how long reservations wait for a flag, should the process that sets it die.
-const drainTime = 2 * time.Second
+const drainTime = 10 * time.Second
 
 // drainWorkers is how many gates are asked at the same time.
 const drainWorkers = 8
@@ -302,13 +317,7 @@ func (s *Store) drainGate(ctx context.Context, g gate, n int, until types.Attrib
 	x.require(attrEpoch, "=", blob(g.epoch[:]))
 	x.require(attrToken, "=", blob(g.token[:]))
 	x.set(attrDrain, until)
-	for tries := 1; ; tries++ {
-		err := s.write(ctx, []types.TransactWriteItem{s.update(gateKey(n), x)})
-		var transient *transientError
-		if !errors.As(err, &transient) || !pause(ctx, movedPause, min(tries, 4)) {
-			return err
-		}
-	}
+	return s.insist(ctx, []types.TransactWriteItem{s.update(gateKey(n), x)})
 }
 
 // Kills implements budget.Store.
@@ -318,7 +327,7 @@ func (s *Store) Kills(ctx context.Context) (all []budget.Kill, err error) {
 		if err != nil {
 			return err
 		}
-		f, err := s.flagsOf(ctx, g.token)
+		f, err := s.flagsOf(ctx, g)
 		if err != nil {
 			return err
 		}

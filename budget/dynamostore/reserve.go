@@ -17,6 +17,7 @@ type reserving struct {
 	*step
 	r     budget.Reservation
 	tries map[uint32]attempted // what each attempt would have answered, had its reply arrived
+	waits bool                 // for a kill flag: until it is set, look and do not write
 	shut  budget.Decision      // the refusal whose latch this step wrote, had its reply arrived
 }
 
@@ -53,7 +54,7 @@ func (s *Store) reserve(ctx context.Context, q *reserving) (budget.Decision, err
 	if err != nil {
 		return budget.Decision{}, err
 	}
-	if known := s.flags.get(); s.hopeful(q.r, known) {
+	if known := s.flags.get(); !q.waits && s.hopeful(q.r, known) {
 		d, err := s.reserveBlind(ctx, q, known.token, now)
 		if !errors.Is(err, errMoved) {
 			return d, err
@@ -173,7 +174,7 @@ func (s *Store) reserveLooking(ctx context.Context, q *reserving) (budget.Decisi
 			return d, err
 		}
 	}
-	flags, err := s.flagsOf(ctx, v.gate.token)
+	flags, err := s.flagsOf(ctx, v.gate)
 	if err != nil {
 		return budget.Decision{}, err
 	}
@@ -196,7 +197,7 @@ func (s *Store) reserveLooking(ctx context.Context, q *reserving) (budget.Decisi
 	if d.Denied != nil && !rulings[d.Denied.Line].latches {
 		return d, nil
 	}
-	if v.gate.drain > v.now.UnixNano() {
+	if q.waits = v.gate.drain > v.now.UnixNano(); q.waits {
 		return budget.Decision{}, errDrained
 	}
 	if d.Denied != nil {

@@ -2,6 +2,7 @@ package dynamostore
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -57,7 +58,11 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	_, op, _ := strings.Cut(req.Header.Get("X-Amz-Target"), ".")
 	c := &call{op: op, body: body, nth: 1, forward: func(body []byte) (*http.Response, error) {
-		again := req.Clone(req.Context())
+		ctx := req.Context()
+		if ctx.Err() != nil { // a duplicate that comes when the caller is gone
+			ctx = context.WithoutCancel(ctx)
+		}
+		again := req.Clone(ctx)
 		again.Body, again.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 		return w.next.RoundTrip(again)
 	}}
@@ -200,16 +205,19 @@ func (k *conflicts) plan(c *call) (*http.Response, error) {
 	if !strings.HasPrefix(c.op, "Transact") {
 		return c.pass()
 	}
-	keys := c.written()
-	if place := k.lock(keys); place >= 0 {
+	keys, reads := c.written(), c.op == "TransactGetItems"
+	if place := k.lock(keys, reads); place >= 0 {
 		return cancelled(len(keys), place, "TransactionConflict")
+	}
+	if reads {
+		return c.pass()
 	}
 	defer k.unlock(keys)
 	time.Sleep(k.latency) // what the service takes, and the server does not
 	return c.pass()
 }
 
-func (k *conflicts) lock(keys []string) (place int) {
+func (k *conflicts) lock(keys []string, reads bool) (place int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for i, key := range keys {
@@ -217,6 +225,9 @@ func (k *conflicts) lock(keys []string) (place int) {
 			k.met++
 			return i
 		}
+	}
+	if reads { // they hinder nobody
+		return -1
 	}
 	if k.locked == nil {
 		k.locked = make(map[string]bool)
