@@ -280,3 +280,11 @@ func chaos(seed uint64) func(*call) (*http.Response, error) {
 		return c.pass()
 	}
 }
+
+// lostOnce loses the reply to the first transaction.
+func lostOnce(c *call) (*http.Response, error) {
+	if c.op == "TransactWriteItems" && c.nth == 1 {
+		return c.lost()
+	}
+	return c.pass()
+}
