@@ -21,6 +21,7 @@ func TestImportDirections(t *testing.T) {
 	forbidden := map[string][]string{
 		"budget":                   {"github.com/aws", modulePath + "cache", modulePath + "internal", modulePath + "bedrockguard"},
 		"budget/memstore":          {"github.com/aws", modulePath + "cache", modulePath + "internal", modulePath + "bedrockguard"},
+		"budget/dynamostore":       {modulePath + "cache", modulePath + "internal", modulePath + "bedrockguard"},
 		"budget/sqlitestore":       {"github.com/aws", modulePath + "cache", modulePath + "internal", modulePath + "bedrockguard"},
 		"budget/storetest":         {"github.com/aws", modulePath + "cache", modulePath + "internal", modulePath + "bedrockguard"},
 		"cache":                    {"github.com/aws", modulePath + "budget", modulePath + "internal", modulePath + "bedrockguard"},

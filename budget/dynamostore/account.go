@@ -1,0 +1,293 @@
+package dynamostore
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"math"
+	"math/big"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// The attributes of an account's item. Sums change by arithmetic under conditions; everything else changes together with
+// the version, by a step that has read the item and requires it to be as it was.
+const (
+	attrVersion   = "v"  // random, new whenever anything but sums changes
+	attrChanges   = "n"  // counts all changes, so that an exact copy can be required
+	attrSince     = "w"  // the first bucket that used and settled add up
+	attrStart     = "b"  // the bucket of now, at the time of the last look
+	attrEnd       = "e"  // when that bucket stops counting
+	attrUsed      = "u"  // settled + pending of all buckets from since on
+	attrSettled   = "s"  // settled of the same
+	attrGap       = "g"  // how far settled is below the next mark, plus one: marks are due at zero
+	attrMarks     = "mh" // which marks the gap was worked out for
+	attrQuiet     = "qt" // when a mark that was reported may be reported again
+	attrFired     = "f"
+	attrLatched   = "lu"
+	attrMax       = "om" // of an override
+	attrMaxUntil  = "ou"
+	attrEven      = "cm" // the Max that all shards together keep, each one its share of it
+	pendingPrefix = "+"
+	settledPrefix = "="
+)
+
+// noWindow is the since of an item that no window was booked in yet: none begins there, so that the first line looks.
+const noWindow = math.MinInt64
+
+// farAway is a gap that no settlement closes.
+const farAway = math.MaxInt64
+
+// accountItem is one item: a limit for one value of its scope, or one shard of it.
+type accountItem struct {
+	key   budget.Key
+	shard int
+	found bool // there is an item
+	shape
+	changes           int64
+	since, start, end int64
+	even              int64 // valid if isEven
+	isEven            bool
+	gap               int64    // at most farAway
+	buckets           []bucket // ascending by start; with an account that forgets, none before since
+}
+
+// shape is what all shards of an account have in common.
+type shape struct {
+	version      []byte
+	override     *budget.Override
+	latchedUntil int64
+	fired        []int64 // by mark: when it may be reported again
+}
+
+type bucket struct{ start, settled, pending int64 }
+
+// bucketAttribute names the sum of a bucket. Starts in whole seconds, which nearly all are, take few bytes: an account of
+// a rolling window has up to 122 of them, and each KB is paid for.
+func bucketAttribute(prefix string, start int64) string {
+	if start%int64(time.Second) == 0 {
+		return prefix + strconv.FormatInt(start/int64(time.Second), 36)
+	}
+	return prefix + prefix + strconv.FormatInt(start, 36)
+}
+
+// parseBucket reads what bucketAttribute prints.
+func parseBucket(attribute string) (prefix string, start int64, ok bool) {
+	switch {
+	case strings.HasPrefix(attribute, pendingPrefix):
+		prefix = pendingPrefix
+	case strings.HasPrefix(attribute, settledPrefix):
+		prefix = settledPrefix
+	default:
+		return "", 0, false
+	}
+	digits, unit := attribute[1:], int64(time.Second)
+	if strings.HasPrefix(digits, prefix) {
+		digits, unit = digits[1:], 1
+	}
+	n, err := strconv.ParseInt(digits, 36, 64)
+	if err != nil || n > math.MaxInt64/unit || n < math.MinInt64/unit || bucketAttribute(prefix, n*unit) != attribute {
+		return "", 0, false
+	}
+	return prefix, n * unit, true
+}
+
+// decodeAccount reads an item; one that is not there is an account without anything.
+func decodeAccount(key budget.Key, shard int, raw item) (*accountItem, error) {
+	a := &accountItem{key: key, shard: shard}
+	if len(raw) == 0 {
+		return a, nil
+	}
+	r := reader{item: raw}
+	a.found, a.version, a.changes = true, r.blob(attrVersion, versionBytes), r.required(attrChanges)
+	a.since, a.start, a.end = r.required(attrSince), r.required(attrStart), r.required(attrEnd)
+	a.latchedUntil, _ = r.number(attrLatched)
+	a.gap = r.clamped(attrGap)
+	a.even, a.isEven = r.number(attrEven)
+	if n, found := r.number(attrMax); found {
+		a.override = &budget.Override{Max: n, Until: time.Unix(0, r.required(attrMaxUntil))}
+	}
+	fired := r.blob(attrFired, -1)
+	if a.version == nil || len(fired)%8 != 0 || len(fired) > maxFired*8 {
+		r.fail(attrFired)
+		return nil, r.err
+	}
+	for chunk := range slices.Chunk(fired, 8) {
+		a.fired = append(a.fired, readInt64(chunk))
+	}
+	for attribute := range raw {
+		prefix, start, ok := parseBucket(attribute)
+		if !ok {
+			continue
+		}
+		n := r.required(attribute)
+		if n < 0 {
+			r.fail(attribute)
+		}
+		if b := a.bucket(start); prefix == pendingPrefix {
+			b.pending = n
+		} else {
+			b.settled = n
+		}
+	}
+	return a, r.err
+}
+
+const (
+	versionBytes = 8
+	maxFired     = 1024
+)
+
+func newVersion() []byte {
+	v := make([]byte, versionBytes)
+	rand.Read(v) //nolint:errcheck // never fails
+	return v
+}
+
+// bucket returns the bucket of a start, made if need be. The pointer holds until the next call.
+func (a *accountItem) bucket(start int64) *bucket {
+	i, found := slices.BinarySearchFunc(a.buckets, start, func(b bucket, start int64) int {
+		switch {
+		case b.start < start:
+			return -1
+		case b.start > start:
+			return 1
+		}
+		return 0
+	})
+	if !found {
+		a.buckets = slices.Insert(a.buckets, i, bucket{start: start})
+	}
+	return &a.buckets[i]
+}
+
+// roll moves the account to a span. Unless the past is kept, what no longer counts is forgotten: time never runs back
+// here, so nobody asks for it again.
+func (a *accountItem) roll(span budget.Span, keepPast bool) {
+	a.since, a.start, a.end = span.Since, span.Start, span.End
+	if !keepPast {
+		a.buckets = slices.DeleteFunc(a.buckets, func(b bucket) bool { return b.start < span.Since })
+	}
+}
+
+// used adds up what counts since a moment. It is at most math.MaxInt64.
+func (a *accountItem) used(since int64) (sum int64) {
+	for _, b := range a.buckets {
+		if b.start >= since {
+			sum, _ = plus(sum, b.settled)
+			sum, _ = plus(sum, b.pending)
+		}
+	}
+	return sum
+}
+
+// notice is what an item says of the marks of one line.
+type notice struct {
+	gap   int64
+	quiet int64
+	hash  []byte // nil says that nobody has worked the gap out: the next settlement of a line with marks must look
+}
+
+// encode returns the whole item, with its version and its count of changes moved on.
+func (a *accountItem) encode(n notice, retention time.Duration) item {
+	out := accountKey(a.key, a.shard).with(item{
+		attrVersion: blob(a.version), attrChanges: number(a.changes + 1), attrSince: number(a.since), attrStart: number(a.start),
+		attrEnd: number(a.end), attrGap: number(n.gap), attrQuiet: number(n.quiet),
+	})
+	var used, settled big.Int
+	for _, b := range a.buckets {
+		if b.settled != 0 {
+			out[bucketAttribute(settledPrefix, b.start)] = number(b.settled)
+		}
+		if b.pending != 0 {
+			out[bucketAttribute(pendingPrefix, b.start)] = number(b.pending)
+		}
+		if b.start >= a.since {
+			settled.Add(&settled, big.NewInt(b.settled))
+			used.Add(&used, big.NewInt(b.pending))
+		}
+	}
+	out[attrUsed], out[attrSettled] = bigNumber(used.Add(&used, &settled)), bigNumber(&settled)
+	if n.hash != nil {
+		out[attrMarks] = blob(n.hash)
+	}
+	if a.latchedUntil != 0 {
+		out[attrLatched] = number(a.latchedUntil)
+	}
+	if a.override != nil {
+		out[attrMax], out[attrMaxUntil] = number(a.override.Max), number(a.override.Until.UnixNano())
+	}
+	if a.isEven {
+		out[attrEven] = number(a.even)
+	}
+	var fired []byte
+	for _, until := range a.fired {
+		fired = appendInt64(fired, until)
+	}
+	if fired != nil {
+		out[attrFired] = blob(fired)
+	}
+	if ttl, ends := a.ttl(retention); ends {
+		out[ttlAttribute] = number(ttl)
+	}
+	return out
+}
+
+// ttl is the second after which nothing that the account says matters to anybody.
+func (a *accountItem) ttl(retention time.Duration) (second int64, ends bool) {
+	last := max(a.end, a.latchedUntil)
+	if a.override != nil {
+		last = max(last, a.override.Until.UnixNano())
+	}
+	for _, until := range a.fired {
+		last = max(last, until)
+	}
+	return expiry(last, max(retention, DefaultRetention))
+}
+
+// expiry is the second a retention after a moment, unless that is never.
+func expiry(at int64, retention time.Duration) (second int64, ends bool) {
+	if at > math.MaxInt64-int64(retention)-int64(time.Second) {
+		return 0, false
+	}
+	return (at+int64(retention))/int64(time.Second) + 1, true
+}
+
+// unchanged requires the item to be exactly as it was read.
+func (a *accountItem) unchanged(x *expression) {
+	if !a.found {
+		x.requireNone(partitionKey)
+		return
+	}
+	x.require(attrVersion, "=", blob(a.version))
+	x.require(attrChanges, "=", number(a.changes))
+}
+
+// hashMarks tells lists of marks apart.
+func hashMarks(marks []int64) []byte {
+	var raw []byte
+	for _, m := range marks {
+		raw = appendInt64(raw, m)
+	}
+	sum := sha256.Sum256(raw)
+	return sum[:versionBytes]
+}
+
+// plus returns a+b, at most math.MaxInt64, and whether it had to be cut. Neither may be negative.
+func plus(a, b int64) (int64, bool) {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64, true
+	}
+	return a + b, false
+}
+
+// less returns a-b, at least math.MinInt64. b may not be negative.
+func less(a, b int64) int64 {
+	if a < math.MinInt64+b {
+		return math.MinInt64
+	}
+	return a - b
+}

@@ -1,0 +1,240 @@
+package dynamostore
+
+import (
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"strconv"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// item is what DynamoDB stores under one key.
+type item = map[string]types.AttributeValue
+
+// errEncoding says that an item can't be read: it was written by something else.
+var errEncoding = errors.New("dynamostore: an item of the table can't be read: something else writes to it")
+
+func number(n int64) types.AttributeValue {
+	return &types.AttributeValueMemberN{Value: strconv.FormatInt(n, 10)}
+}
+
+func bigNumber(n *big.Int) types.AttributeValue {
+	return &types.AttributeValueMemberN{Value: n.String()}
+}
+
+func text(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
+
+func blob(raw []byte) types.AttributeValue { return &types.AttributeValueMemberB{Value: raw} }
+
+// reader takes an item apart and remembers what did not fit.
+type reader struct {
+	item item
+	err  error
+}
+
+func (r *reader) fail(name string) {
+	if r.err == nil {
+		r.err = fmt.Errorf("%w: attribute %q", errEncoding, name)
+	}
+}
+
+// number reads an attribute that may be missing.
+func (r *reader) number(name string) (n int64, found bool) {
+	value, found := r.item[name]
+	if !found {
+		return 0, false
+	}
+	typed, ok := value.(*types.AttributeValueMemberN)
+	if !ok {
+		r.fail(name)
+		return 0, false
+	}
+	n, err := strconv.ParseInt(typed.Value, 10, 64)
+	if err != nil {
+		r.fail(name)
+	}
+	return n, err == nil
+}
+
+// required reads an attribute that must be there.
+func (r *reader) required(name string) int64 {
+	n, found := r.number(name)
+	if !found {
+		r.fail(name)
+	}
+	return n
+}
+
+// clamped reads a number that must be there and that may have left the range of int64, at whose ends it is cut.
+func (r *reader) clamped(name string) int64 {
+	typed, ok := r.item[name].(*types.AttributeValueMemberN)
+	if !ok {
+		r.fail(name)
+		return 0
+	}
+	n, err := strconv.ParseInt(typed.Value, 10, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		r.fail(name)
+	}
+	return n
+}
+
+func (r *reader) flag(name string) bool {
+	n, _ := r.number(name)
+	return n != 0
+}
+
+// blob reads bytes, of exactly the given length unless that is negative. A missing attribute is nil.
+func (r *reader) blob(name string, length int) []byte {
+	value, found := r.item[name]
+	if !found {
+		return nil
+	}
+	typed, ok := value.(*types.AttributeValueMemberB)
+	if !ok || length >= 0 && len(typed.Value) != length {
+		r.fail(name)
+		return nil
+	}
+	return typed.Value
+}
+
+// bytes16 reads 16 bytes that must be there.
+func (r *reader) bytes16(name string) (out [16]byte) {
+	if raw := r.blob(name, len(out)); raw != nil {
+		return [16]byte(raw)
+	}
+	r.fail(name)
+	return out
+}
+
+func (r *reader) text(name string) string {
+	typed, ok := r.item[name].(*types.AttributeValueMemberS)
+	if !ok {
+		r.fail(name)
+		return ""
+	}
+	return typed.Value
+}
+
+// expression is the condition and the update of one action, with its values under names of its own: no value and no name
+// is ever part of the text.
+type expression struct {
+	conditions, sets, adds []string
+	values                 item
+	names                  map[string]string
+}
+
+// value returns the placeholder of a value.
+func (x *expression) value(v types.AttributeValue) string {
+	if x.values == nil {
+		x.values = make(item)
+	}
+	name := ":" + strconv.Itoa(len(x.values))
+	x.values[name] = v
+	return name
+}
+
+// name returns the placeholder of an attribute.
+func (x *expression) name(attribute string) string {
+	if x.names == nil {
+		x.names = make(map[string]string)
+	}
+	for placeholder, known := range x.names {
+		if known == attribute {
+			return placeholder
+		}
+	}
+	placeholder := "#" + strconv.Itoa(len(x.names))
+	x.names[placeholder] = attribute
+	return placeholder
+}
+
+// require adds a condition: an attribute compared with a value.
+func (x *expression) require(attribute, comparison string, v types.AttributeValue) {
+	x.conditions = append(x.conditions, x.name(attribute)+" "+comparison+" "+x.value(v))
+}
+
+// requireNone adds a condition: the attribute is not there.
+func (x *expression) requireNone(attribute string) {
+	x.conditions = append(x.conditions, "attribute_not_exists("+x.name(attribute)+")")
+}
+
+// requireUnless adds a condition: the attribute is not there, or compares.
+func (x *expression) requireUnless(attribute, comparison string, v types.AttributeValue) {
+	name := x.name(attribute)
+	x.conditions = append(x.conditions, "(attribute_not_exists("+name+") OR "+name+" "+comparison+" "+x.value(v)+")")
+}
+
+func (x *expression) set(attribute string, v types.AttributeValue) {
+	x.sets = append(x.sets, x.name(attribute)+" = "+x.value(v))
+}
+
+// add changes a number, which begins at zero.
+func (x *expression) add(attribute string, n int64) {
+	x.adds = append(x.adds, x.name(attribute)+" "+x.value(number(n)))
+}
+
+func (x *expression) condition() *string { return joined("", " AND ", x.conditions) }
+
+func (x *expression) update() *string {
+	all := joined("SET ", ", ", x.sets)
+	if adds := joined("ADD ", ", ", x.adds); adds != nil {
+		if all != nil {
+			*adds = *all + " " + *adds
+		}
+		return adds
+	}
+	return all
+}
+
+func joined(before, between string, parts []string) *string {
+	if len(parts) == 0 {
+		return nil
+	}
+	all := before + parts[0]
+	for _, part := range parts[1:] {
+		all += between + part
+	}
+	return &all
+}
+
+func encodeCharge(c budget.Charge) []byte {
+	out := make([]byte, 0, len(c)*8)
+	for _, n := range c {
+		out = appendInt64(out, n)
+	}
+	return out
+}
+
+func decodeCharge(raw []byte) (c budget.Charge, ok bool) {
+	if len(raw) != len(c)*8 {
+		return c, false
+	}
+	for i := range c {
+		c[i] = readInt64(raw[i*8:])
+	}
+	return c, c.Validate() == nil
+}
+
+func encodeKeys(keys []budget.Key) []byte {
+	out := make([]byte, 0, len(keys)*16)
+	for _, k := range keys {
+		out = append(out, k[:]...)
+	}
+	return out
+}
+
+func decodeKeys(raw []byte) ([]budget.Key, bool) {
+	if len(raw)%16 != 0 {
+		return nil, false
+	}
+	keys := make([]budget.Key, 0, len(raw)/16)
+	for chunk := range slices.Chunk(raw, 16) {
+		keys = append(keys, budget.Key(chunk))
+	}
+	return keys, true
+}

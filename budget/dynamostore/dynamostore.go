@@ -1,0 +1,119 @@
+package dynamostore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// DefaultRetention is how long resolved reservations are remembered: past the invoice of their month.
+const DefaultRetention = 35 * 24 * time.Hour
+
+// DefaultTimeout is how long a step is tried, unless its context ends first.
+const DefaultTimeout = 15 * time.Second
+
+// MaxShards is the most items that an account may be spread over.
+const MaxShards = 32
+
+// Options configures a Store. The zero value is right for most.
+type Options struct {
+	// Clock is the store's time, for tests only. Nil is the service's own time, told by its responses. With a Clock,
+	// accounts also keep the sums of windows that have passed, because such a clock may be set back.
+	Clock func() time.Time
+	// Retention is how long resolved reservations are remembered, for replays and corrections. Zero is DefaultRetention. What is
+	// past it is deleted by the table's time to live, a few days later, at no cost.
+	Retention time.Duration
+	// Timeout bounds a step with all of its repetitions; then it is an error, and the call is refused. Zero is DefaultTimeout.
+	Timeout time.Duration
+	// Shards spreads each account over so many items, 1 to MaxShards, each of which holds its share of the limit: for accounts
+	// that more than about 100 calls a second share. It is fixed when the ledger is made. Zero is what the table has, and 1 for
+	// a new one. A call may meet up to 96/Shards limits. See the package's comment.
+	Shards int
+	// Adopt accepts a table that is a copy or was restored from a backup, and shuts out the stores that are open on it. What
+	// was spent after the backup is not in it: raise no limit before you have looked.
+	Adopt bool
+}
+
+// Store is a budget.Store in a DynamoDB table. It is safe for concurrent use and owns no goroutine. Make one with Open.
+type Store struct {
+	opts     Options
+	client   *dynamodb.Client
+	table    string
+	keepPast bool
+	clock    *serverClock
+	epoch    [16]byte
+	shards   int
+	identity identity
+	flags    flagMemory
+	entries  entryMemory
+	wary     wariness
+	closed   atomic.Bool
+}
+
+var _ budget.Store = (*Store)(nil)
+
+// Open opens the ledger in a table, and makes it if the table is empty; CreateTable makes the table. It takes a context and
+// is not called New because it asks the service: which table this is, of which epoch, and what time it is there. Without
+// those answers no step could tell a new ledger from a lost one.
+//
+// The client's retries may stay on. Close the store when it is no longer needed; the client stays the caller's.
+func Open(ctx context.Context, client *dynamodb.Client, table string, optFns ...func(*Options)) (*Store, error) {
+	var o Options
+	for _, fn := range optFns {
+		fn(&o)
+	}
+	if err := o.complete(client, table); err != nil {
+		return nil, err
+	}
+	s := &Store{opts: o, client: client, table: table, keepPast: o.Clock != nil, clock: &serverClock{fake: o.Clock}}
+	s.identity.every = verifyEvery
+	s.identity.passed()
+	err := s.do(ctx, "open", func(ctx context.Context, _ *step) error {
+		described, err := s.describe(ctx)
+		if err == nil {
+			err = usable(described)
+		}
+		if err != nil {
+			return err
+		}
+		s.identity.table = *described.TableId
+		if err := s.adopt(ctx, *described.TableId); err != nil {
+			return err
+		}
+		s.identity.passed()
+		_, err = s.clock.now()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (o *Options) complete(client *dynamodb.Client, table string) error {
+	if client == nil || table == "" {
+		return errors.New("dynamostore: a client and the name of a table are needed")
+	}
+	if o.Retention <= 0 {
+		o.Retention = DefaultRetention
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = DefaultTimeout
+	}
+	if o.Shards < 0 || o.Shards > MaxShards {
+		return fmt.Errorf("dynamostore: %d shards, want 1 to %d", o.Shards, MaxShards)
+	}
+	return nil
+}
+
+// Close ends the store's use of the client. Steps under way finish; later ones are an error.
+func (s *Store) Close() error {
+	s.closed.Store(true)
+	return nil
+}

@@ -1,0 +1,176 @@
+package dynamostore
+
+import (
+	"bytes"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// The attributes of a reservation's item.
+const (
+	attrOwner      = "ow"
+	attrState      = "st"
+	attrEstimated  = "es"
+	attrOrphan     = "or"
+	attrTombstone  = "tb"
+	attrReserved   = "rc"
+	attrActual     = "ac"
+	attrBookings   = "bk"
+	attrReservedAt = "ra"
+	attrResolvedAt = "za"
+	attrExpiresAt  = "xa"
+	attrMark       = "nc" // who wrote it last
+)
+
+// entry is one reservation.
+type entry struct {
+	id               budget.ID
+	owner            budget.Key
+	state            budget.State
+	estimated        bool
+	orphan           bool
+	tombstone        bool // voided before it was made, so that nobody knows where it would have been booked
+	reserved, actual budget.Charge
+	bookings         []booking
+	reservedAt       int64
+	resolvedAt       int64
+	expiresAt        int64
+	mark             stepMark
+}
+
+// booking says where a part of one line is booked, and how much it holds there: pending, or posted once it is resolved.
+type booking struct {
+	account budget.Key
+	shard   int
+	unit    budget.Unit
+	start   int64
+	amount  int64
+}
+
+const (
+	bookingBytes = 16 + 1 + 1 + 8 + 8
+	stepBytes    = 16
+	markBytes    = stepBytes + 4
+)
+
+// stepMark is left in an entry by each change: a random name of the step, and the number of its attempt. A step whose reply
+// was lost finds out by it whether it was the one that wrote.
+type stepMark [markBytes]byte
+
+func (m stepMark) of(step [stepBytes]byte) bool { return bytes.Equal(m[:stepBytes], step[:]) }
+
+func encodeBookings(bookings []booking) []byte {
+	out := make([]byte, 0, len(bookings)*bookingBytes)
+	for _, b := range bookings {
+		out = append(out, b.account[:]...)
+		out = append(out, byte(b.shard), byte(b.unit))
+		out = appendInt64(out, b.start)
+		out = appendInt64(out, b.amount)
+	}
+	return out
+}
+
+func decodeBookings(raw []byte) ([]booking, bool) {
+	if len(raw)%bookingBytes != 0 {
+		return nil, false
+	}
+	bookings := make([]booking, 0, len(raw)/bookingBytes)
+	for r := range slices.Chunk(raw, bookingBytes) {
+		b := booking{account: budget.Key(r[:16]), shard: int(r[16]), unit: budget.Unit(r[17]), start: readInt64(r[18:]), amount: readInt64(r[26:])}
+		if !b.unit.Valid() || b.shard >= MaxShards || b.amount < 0 {
+			return nil, false
+		}
+		bookings = append(bookings, b)
+	}
+	return bookings, true
+}
+
+// decodeEntry reads an item; nil if there is none.
+func decodeEntry(id budget.ID, raw item) (*entry, error) {
+	if len(raw) == 0 {
+		return nil, nil
+	}
+	r := reader{item: raw}
+	e := &entry{
+		id: id, owner: r.bytes16(attrOwner), estimated: r.flag(attrEstimated), orphan: r.flag(attrOrphan),
+		tombstone: r.flag(attrTombstone), reservedAt: r.required(attrReservedAt), expiresAt: r.required(attrExpiresAt),
+	}
+	e.resolvedAt, _ = r.number(attrResolvedAt)
+	state := r.required(attrState)
+	var ok [3]bool
+	e.reserved, ok[0] = decodeCharge(r.blob(attrReserved, -1))
+	e.actual, ok[1] = decodeCharge(r.blob(attrActual, -1))
+	e.bookings, ok[2] = decodeBookings(r.blob(attrBookings, -1))
+	mark := r.blob(attrMark, markBytes)
+	if mark == nil || slices.Contains(ok[:], false) || state < int64(budget.Pending) || state > int64(budget.Expired) {
+		r.fail(attrState)
+		return nil, r.err
+	}
+	e.state, e.mark = budget.State(state), stepMark(mark)
+	return e, r.err
+}
+
+func (e *entry) encode(retention time.Duration) item {
+	flag := func(set bool) types.AttributeValue {
+		if set {
+			return number(1)
+		}
+		return number(0)
+	}
+	out := entryKey(e.id).with(item{
+		attrOwner: blob(e.owner[:]), attrState: number(int64(e.state)), attrEstimated: flag(e.estimated), attrOrphan: flag(e.orphan),
+		attrTombstone: flag(e.tombstone), attrReserved: blob(encodeCharge(e.reserved)), attrActual: blob(encodeCharge(e.actual)),
+		attrBookings: blob(encodeBookings(e.bookings)), attrReservedAt: number(e.reservedAt), attrExpiresAt: number(e.expiresAt),
+		attrMark: blob(e.mark[:]),
+	})
+	if e.state == budget.Pending {
+		return out
+	}
+	out[attrResolvedAt] = number(e.resolvedAt)
+	if ttl, ends := expiry(e.resolvedAt, retention); ends {
+		out[ttlAttribute] = number(ttl)
+	}
+	return out
+}
+
+func (e *entry) public() budget.Entry {
+	out := budget.Entry{
+		ID: e.id, State: e.state, Estimated: e.estimated, Orphan: e.orphan, Reserved: e.reserved, Actual: e.actual,
+		ReservedAt: time.Unix(0, e.reservedAt),
+	}
+	if e.state != budget.Pending {
+		out.ResolvedAt = time.Unix(0, e.resolvedAt)
+	}
+	return out
+}
+
+// conflict reports why an id that is known can't be reserved again.
+func (e *entry) conflict(r budget.Reservation) error {
+	if e.state != budget.Pending {
+		return budget.ErrResolved
+	}
+	if e.owner != r.Owner || e.reserved != r.Charge {
+		return budget.ErrIDConflict
+	}
+	// A line may be booked in several shards; the order is that of the lines.
+	places := slices.CompactFunc(slices.Clone(e.bookings), func(a, b booking) bool { return a.account == b.account && a.unit == b.unit })
+	same := func(b booking, l budget.Line) bool { return b.account == l.Account && b.unit == l.Unit }
+	if !slices.EqualFunc(places, r.Lines, same) {
+		return budget.ErrIDConflict
+	}
+	return nil
+}
+
+// held is what the bookings of one account hold.
+func (e *entry) held(account budget.Key) (sum int64) {
+	for _, b := range e.bookings {
+		if b.account == account {
+			sum, _ = plus(sum, b.amount)
+		}
+	}
+	return sum
+}

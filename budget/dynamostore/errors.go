@@ -1,0 +1,113 @@
+package dynamostore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+var (
+	errClosed = errors.New("dynamostore: closed: open a new store")
+	errMemory = errors.New("dynamostore: the table was deleted, recreated or restored since it was opened: its sums can't be trusted")
+	// errRestored is what Open finds of a copy.
+	errRestored = errors.New("dynamostore: the table is a copy or was restored from a backup: what was spent since is not in it: open it with Adopt to accept that")
+	// errMoved says that a condition of a transaction did not hold: somebody was faster, and the step is decided anew.
+	errMoved = errors.New("dynamostore: other processes keep changing the same items")
+	// errDrained says that a kill flag is about to be set: reservations wait for it.
+	errDrained = errors.New("dynamostore: a kill flag is being set")
+)
+
+// movedError is errMoved with what stood there instead.
+type movedError struct {
+	old map[int]item // by action; without those that do not exist
+}
+
+func (e *movedError) Error() string        { return errMoved.Error() }
+func (e *movedError) Is(target error) bool { return target == errMoved }
+
+// transientError is a failure that may pass: nothing is known of what the request did, and the step can be repeated.
+type transientError struct{ cause error }
+
+func (e *transientError) Error() string { return e.cause.Error() }
+func (e *transientError) Unwrap() error { return e.cause }
+
+// The reasons for which DynamoDB cancels a transaction that may go through later.
+var transientReasons = map[string]bool{
+	"TransactionConflict": true, "ProvisionedThroughputExceeded": true, "ThrottlingError": true, "RequestLimitExceeded": true, "InternalServerError": true,
+}
+
+// The error codes of the same kind, beside those that the SDK would retry by itself.
+var transientCodes = map[string]bool{
+	"TransactionConflictException": true, "TransactionInProgressException": true, "ProvisionedThroughputExceededException": true,
+	"ThrottlingException": true, "RequestLimitExceeded": true, "InternalServerError": true, "ServiceUnavailable": true,
+}
+
+// retryables is how the SDK tells what may pass: connections that broke, statuses 500 to 504, throttles.
+var retryables = retry.IsErrorRetryables(retry.DefaultRetryables)
+
+// classify makes an SDK error one of: *movedError, *transientError, or an error that is final. A cancelled transaction is
+// read reason by reason, in the order of its actions. Only a condition that failed says anything about the ledger, and no
+// reason is ever a denial by itself: the service does not promise to name every action that failed, so the decision is made
+// on a snapshot of all of them.
+func classify(ctx context.Context, err error, actions int) error {
+	if err == nil {
+		return nil
+	}
+	var cancelled *types.TransactionCanceledException
+	if errors.As(err, &cancelled) {
+		return cancellation(cancelled, actions)
+	}
+	if ctx.Err() != nil {
+		return errors.Join(ctx.Err(), err)
+	}
+	var api smithy.APIError
+	if errors.As(err, &api) && transientCodes[api.ErrorCode()] || retryables.IsErrorRetryable(err) == aws.TrueTernary {
+		return &transientError{err}
+	}
+	var unsent *smithyhttp.RequestSendError
+	var unread *smithy.DeserializationError
+	var network net.Error
+	if api == nil && (errors.As(err, &unsent) || errors.As(err, &unread) || errors.As(err, &network)) {
+		return &transientError{err} // a connection that broke, a reply that was cut: the request may have been carried out
+	}
+	return err
+}
+
+func cancellation(cancelled *types.TransactionCanceledException, actions int) error {
+	if len(cancelled.CancellationReasons) != actions {
+		return &transientError{fmt.Errorf("%d reasons for %d actions: %w", len(cancelled.CancellationReasons), actions, cancelled)}
+	}
+	moved := &movedError{old: make(map[int]item)}
+	failed, passing := false, false
+	for i, reason := range cancelled.CancellationReasons {
+		switch code := aws.ToString(reason.Code); {
+		case code == "None" || code == "":
+		case code == "ConditionalCheckFailed":
+			failed = true
+			if reason.Item != nil {
+				moved.old[i] = reason.Item
+			}
+		case transientReasons[code]:
+			passing = true
+		default: // ValidationError, ItemCollectionSizeLimitExceeded, and what is not known yet
+			return fmt.Errorf("dynamostore: transaction cancelled: action %d: %s: %w", i, code, cancelled)
+		}
+	}
+	if failed && !passing {
+		return moved
+	}
+	return &transientError{cancelled}
+}
+
+// missing reports whether the service does not know the table.
+func missing(err error) bool {
+	var gone *types.ResourceNotFoundException
+	return errors.As(err, &gone)
+}

@@ -1,0 +1,105 @@
+package dynamostore
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// The attributes of a gate. All gates of a table are the same: there are many so that reservations, which check one each,
+// rarely meet.
+const (
+	attrEpoch  = "ep"
+	attrToken  = "kt"
+	attrSalt   = "ks"
+	attrDrain  = "dr"
+	attrTable  = "ti" // the id of the table that the epoch was made for
+	attrShards = "sh"
+	attrSchema = "sv"
+)
+
+// schemaVersion is kept in the gates.
+const schemaVersion = 1
+
+type gate struct {
+	epoch  [16]byte
+	token  token // new with each change of flags
+	salt   token // the token, but for the nonces of the flags
+	table  string
+	shards int
+	drain  int64 // reservations wait until then
+}
+
+func newGate(table string, shards int) gate {
+	g := gate{epoch: random16(), token: random16(), table: table, shards: shards}
+	g.salt = g.token
+	return g
+}
+
+func random16() (out [16]byte) {
+	rand.Read(out[:]) //nolint:errcheck // never fails
+	return out
+}
+
+func (g gate) encode(n int) item {
+	return gateKey(n).with(item{
+		attrEpoch: blob(g.epoch[:]), attrToken: blob(g.token[:]), attrSalt: blob(g.salt[:]), attrDrain: number(0), attrTable: text(g.table), attrShards: number(int64(g.shards)),
+		attrSchema: number(schemaVersion),
+	})
+}
+
+// decodeGate reads a gate that must be there.
+func decodeGate(raw item) (gate, error) {
+	if len(raw) == 0 {
+		return gate{}, errMemory
+	}
+	r := reader{item: raw}
+	if version := r.required(attrSchema); r.err == nil && version != schemaVersion {
+		return gate{}, fmt.Errorf("dynamostore: the table has schema version %d, this library knows %d", version, schemaVersion)
+	}
+	g := gate{epoch: r.bytes16(attrEpoch), token: r.bytes16(attrToken), salt: r.bytes16(attrSalt), table: r.text(attrTable)}
+	g.shards, g.drain = int(r.required(attrShards)), r.required(attrDrain)
+	if g.shards < 1 || g.shards > MaxShards {
+		r.fail(attrShards)
+	}
+	return g, r.err
+}
+
+// gate reads a gate and requires it to be of the table that was opened.
+func (s *Store) gate(raw item) (gate, error) {
+	g, err := decodeGate(raw)
+	if err == nil && (g.epoch != s.epoch || g.shards != s.shards) {
+		err = errMemory
+	}
+	return g, err
+}
+
+func (s *Store) readGate(ctx context.Context) (gate, error) {
+	raw, err := s.get(ctx, gateKey(0))
+	if err != nil {
+		return gate{}, err
+	}
+	return s.gate(raw)
+}
+
+// checkEpoch lets a transaction pass only in the table that was opened.
+func (s *Store) checkEpoch(id budget.ID) types.TransactWriteItem {
+	x := &expression{}
+	x.require(attrEpoch, "=", blob(s.epoch[:]))
+	return s.check(gateKey(pick(id, gateCount)), x)
+}
+
+// checkGate lets a transaction pass only in the table that was opened, and only while the kill flags are those that the
+// token stands for.
+func (s *Store) checkGate(id budget.ID, flags token, now time.Time) types.TransactWriteItem {
+	x := &expression{}
+	x.require(attrEpoch, "=", blob(s.epoch[:]))
+	x.require(attrToken, "=", blob(flags[:]))
+	x.require(attrDrain, "<=", number(now.UnixNano()))
+	return s.check(gateKey(pick(id, gateCount)), x)
+}

@@ -1,0 +1,179 @@
+package dynamostore
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// group is an account with all of its shards, as one moment showed them. Without sharding there is one.
+type group struct {
+	shape
+	shards  []*accountItem
+	buckets []budget.Bucket // of all shards together, ascending
+	settled map[int64]int64 // by start, of all shards together
+}
+
+// newGroup puts the shards of one account together.
+func newGroup(shards []*accountItem) *group {
+	g := &group{shards: shards, settled: make(map[int64]int64)}
+	used := make(map[int64]int64)
+	for _, a := range shards {
+		if a.found && g.version == nil {
+			g.shape = a.shape
+		}
+		for _, b := range a.buckets {
+			g.settled[b.start], _ = plus(g.settled[b.start], b.settled)
+			used[b.start], _ = plus(used[b.start], b.settled)
+			used[b.start], _ = plus(used[b.start], b.pending)
+		}
+	}
+	for start, n := range used {
+		g.buckets = append(g.buckets, budget.Bucket{Start: start, Used: n})
+	}
+	slices.SortFunc(g.buckets, func(a, b budget.Bucket) int { return cmp.Compare(a.Start, b.Start) })
+	return g
+}
+
+// moment returns the time and the span at which a line is judged. An account that forgets what has passed holds time at the
+// latest bucket that it has seen: a clock that runs behind, in this process or on the server, frees nothing.
+func (g *group) moment(w budget.Window, now time.Time, keepPast bool) (time.Time, budget.Span) {
+	span := w.At(now)
+	if keepPast {
+		return now, span
+	}
+	for _, a := range g.shards {
+		if a.found && a.since > span.Since && a.start > now.UnixNano() {
+			now = time.Unix(0, a.start)
+			span = w.At(now)
+		}
+	}
+	return now, span
+}
+
+// passed is when a window that refused, or reported, at the given moment is over: the end of a calendar window, one
+// length later for a rolling one.
+func passed(span budget.Span, now int64) int64 {
+	if span.Start == span.Since {
+		return span.End
+	}
+	return now + span.Start - span.Since
+}
+
+// max is the limit in force.
+func (g *group) max(line *budget.Line, now time.Time) int64 {
+	if g.override != nil && now.Before(g.override.Until) {
+		return g.override.Max
+	}
+	return line.Max
+}
+
+// balance adds the group up and says whether the sum with amount leaves the range of int64.
+func (g *group) balance(line *budget.Line, span budget.Span, now time.Time, amount int64) (b budget.Balance, overflow bool) {
+	b.Max, b.Latched = g.max(line, now), g.latchedUntil > now.UnixNano()
+	for _, a := range g.shards {
+		for _, k := range a.buckets {
+			if k.start < span.Since {
+				continue
+			}
+			var cut [2]bool
+			b.Settled, cut[0] = plus(b.Settled, k.settled)
+			b.Pending, cut[1] = plus(b.Pending, k.pending)
+			overflow = overflow || cut[0] || cut[1]
+		}
+	}
+	used, cut := plus(b.Settled, b.Pending)
+	_, cut2 := plus(used, amount)
+	return b, overflow || cut || cut2
+}
+
+// wait returns how long it takes until excess has left the window and the latch is open; 0 when time alone never helps.
+func (g *group) wait(w budget.Window, span budget.Span, now time.Time, excess int64) time.Duration {
+	var d time.Duration
+	if excess > 0 {
+		from := slices.IndexFunc(g.buckets, func(b budget.Bucket) bool { return b.Start >= span.Since })
+		var live []budget.Bucket
+		if from >= 0 {
+			live = g.buckets[from:]
+		}
+		if d = w.ResetAfter(now, live, excess); d == 0 {
+			return 0
+		}
+	}
+	switch {
+	case g.latchedUntil <= now.UnixNano():
+		return d
+	case g.latchedUntil == math.MaxInt64:
+		return 0
+	}
+	return max(d, time.Duration(g.latchedUntil-now.UnixNano()))
+}
+
+// due returns the marks that settled spend stands at or above and that were not reported in this window yet.
+func (g *group) due(line *budget.Line, at int, span budget.Span, now time.Time) (all []budget.Crossing) {
+	b, _ := g.balance(line, span, now, 0)
+	for m, mark := range line.Marks {
+		if b.Settled < mark || m < len(g.fired) && now.UnixNano() < g.fired[m] {
+			continue
+		}
+		all = append(all, budget.Crossing{Line: at, Mark: m, Settled: b.Settled})
+	}
+	return all
+}
+
+// report notes down that marks were reported.
+func (g *group) report(crossed []budget.Crossing, span budget.Span, now time.Time) {
+	g.fired = slices.Clone(g.fired)
+	for _, c := range crossed {
+		if missing := c.Mark + 1 - len(g.fired); missing > 0 {
+			g.fired = append(g.fired, make([]int64, missing)...)
+		}
+		g.fired[c.Mark] = passed(span, now.UnixNano())
+	}
+}
+
+// notice works out how far the settled spend of a line may grow before somebody has to look at its marks again. Each
+// shard gets a share of the way, so that all together can't reach the mark unseen.
+func (g *group) notice(line *budget.Line, span budget.Span, now time.Time) notice {
+	if line == nil {
+		return notice{gap: farAway, quiet: math.MaxInt64}
+	}
+	b, _ := g.balance(line, span, now, 0)
+	n := notice{gap: farAway, quiet: math.MaxInt64, hash: hashMarks(line.Marks)}
+	for m, mark := range line.Marks {
+		if m < len(g.fired) && now.UnixNano() < g.fired[m] {
+			n.quiet = min(n.quiet, g.fired[m])
+		} else if mark-b.Settled < n.gap {
+			n.gap = mark - b.Settled
+		}
+	}
+	if shards := int64(len(g.shards)); n.gap > 0 && shards > 1 {
+		n.gap = 1 + (n.gap-1)/shards
+	}
+	return n
+}
+
+// share is what one of so many shards may hold of a limit; together they hold all of it.
+func share(limit int64, shard, shards int) int64 {
+	if limit < 0 {
+		return limit
+	}
+	n := limit / int64(shards)
+	if int64(shard) < limit%int64(shards) {
+		n++
+	}
+	return n
+}
+
+// even reports whether each shard keeps its share of a limit, and every item says so.
+func (g *group) even(limit int64, span budget.Span) (keeps, says bool) {
+	keeps, says = true, true
+	for i, a := range g.shards {
+		keeps = keeps && a.used(span.Since) <= share(limit, i, len(g.shards))
+		says = says && a.found && a.isEven && a.even == limit
+	}
+	return keeps, says
+}

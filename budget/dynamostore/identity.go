@@ -1,0 +1,188 @@
+package dynamostore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+)
+
+const (
+	// verifyEvery is how often the table's id is looked up. A table that was restored from a backup holds the same gates;
+	// only its id differs. Deleting a table and restoring it takes longer than this, and a step that meets the gap looks at once.
+	verifyEvery = time.Minute
+	// verifyGrace is how long a look-up may fail before steps do.
+	verifyGrace = 10 * time.Minute
+)
+
+// identity is what is known of the table beside its items.
+type identity struct {
+	mu       sync.Mutex
+	table    string // the id that DynamoDB gave it
+	every    time.Duration
+	next     time.Time // when somebody looks again
+	verified time.Time
+	doubted  bool
+}
+
+// doubt asks for a look before the next step.
+func (i *identity) doubt() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.doubted = true
+}
+
+// due reports whether it is this caller's turn to look, and whether it must not go on without.
+func (i *identity) due() (look, must bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	now := time.Now()
+	must = i.doubted || now.Sub(i.verified) > i.every+verifyGrace
+	if look = must || !now.Before(i.next); look {
+		i.next = now.Add(i.every)
+	}
+	return look, must
+}
+
+// passed notes that the table was the same one.
+func (i *identity) passed() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.verified, i.doubted = time.Now(), false
+	i.next = i.verified.Add(i.every)
+}
+
+// verify looks the table's id up when it is time.
+func (s *Store) verify(ctx context.Context) error {
+	look, must := s.identity.due()
+	if !look {
+		return nil
+	}
+	table, err := s.describe(ctx)
+	switch {
+	case missing(err) || err == nil && aws.ToString(table.TableId) != s.identity.table:
+		s.identity.doubt()
+		return errors.Join(errMemory, err)
+	case err != nil && (must || ctx.Err() != nil):
+		return err
+	case err != nil:
+		return nil // the data path goes on; somebody looks again soon
+	}
+	if err := usable(table); err != nil {
+		s.identity.doubt()
+		return err
+	}
+	s.identity.passed()
+	return nil
+}
+
+func (s *Store) describe(ctx context.Context) (*types.TableDescription, error) {
+	began := s.clock.began()
+	out, err := s.client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &s.table})
+	if err != nil {
+		s.clock.sawError(err, began)
+		return nil, classify(ctx, err, 1)
+	}
+	s.clock.saw(out.ResultMetadata, began)
+	if out.Table == nil {
+		return nil, errors.New("dynamostore: the service describes no table")
+	}
+	return out.Table, nil
+}
+
+// usable refuses tables that can't hold a hard limit.
+func usable(table *types.TableDescription) error {
+	keys := make(map[types.KeyType]string)
+	for _, k := range table.KeySchema {
+		keys[k.KeyType] = aws.ToString(k.AttributeName)
+	}
+	for _, a := range table.AttributeDefinitions {
+		if name := aws.ToString(a.AttributeName); (name == partitionKey || name == sortKey) && a.AttributeType != types.ScalarAttributeTypeS {
+			keys[types.KeyTypeHash] = ""
+		}
+	}
+	switch {
+	case keys[types.KeyTypeHash] != partitionKey || keys[types.KeyTypeRange] != sortKey:
+		return fmt.Errorf("dynamostore: the table needs a partition key %q and a sort key %q, both strings: CreateTable makes one", partitionKey, sortKey)
+	case table.TableStatus != types.TableStatusActive && table.TableStatus != types.TableStatusUpdating:
+		return &transientError{fmt.Errorf("dynamostore: the table is %s", table.TableStatus)}
+	case len(table.Replicas) > 0 || table.GlobalTableVersion != nil:
+		return errors.New("dynamostore: the table is a global table: where the last writer wins there is no hard limit: use a table of one region")
+	case aws.ToString(table.TableId) == "":
+		return errors.New("dynamostore: the service names no id of the table")
+	}
+	return nil
+}
+
+// adopt brings the gates to what this store expects, or refuses them. It makes them in an empty table.
+func (s *Store) adopt(ctx context.Context, tableID string) error {
+	raw, err := s.get(ctx, gateKey(0))
+	if err != nil {
+		return err
+	}
+	if len(raw) == 0 {
+		return s.initialise(ctx, tableID)
+	}
+	g, err := decodeGate(raw)
+	switch {
+	case err != nil:
+		return err
+	case s.opts.Shards != 0 && s.opts.Shards != g.shards:
+		return fmt.Errorf("dynamostore: the ledger was made with %d shards, not %d: they can't be changed", g.shards, s.opts.Shards)
+	case g.table == tableID:
+	case !s.opts.Adopt:
+		return errRestored
+	default:
+		if g, err = s.rename(ctx, g, tableID); err != nil {
+			return err
+		}
+	}
+	s.epoch, s.shards = g.epoch, g.shards
+	return nil
+}
+
+// initialise makes the gates of a new ledger, all or none: of two processes that try at once one wins.
+func (s *Store) initialise(ctx context.Context, tableID string) error {
+	began := s.clock.began()
+	out, err := s.client.Scan(ctx, &dynamodb.ScanInput{TableName: &s.table, ConsistentRead: aws.Bool(true), Limit: aws.Int32(1)})
+	if err != nil {
+		s.clock.sawError(err, began)
+		return classify(ctx, err, 1)
+	}
+	if len(out.Items) > 0 {
+		if raw, err := s.get(ctx, gateKey(0)); err != nil || len(raw) > 0 {
+			return errors.Join(err, errMoved) // another process made them just now
+		}
+		return errors.New("dynamostore: the table holds items and no ledger: it belongs to something else, or lost its epoch")
+	}
+	g := newGate(tableID, max(s.opts.Shards, 1))
+	actions := make([]types.TransactWriteItem, gateCount)
+	for n := range actions {
+		x := &expression{}
+		x.requireNone(partitionKey)
+		actions[n] = s.put(g.encode(n), x)
+	}
+	if err := s.write(ctx, actions); err != nil {
+		return err
+	}
+	s.epoch, s.shards = g.epoch, g.shards
+	return nil
+}
+
+// rename gives a restored ledger a new epoch, which shuts out all stores that were open on the one before.
+func (s *Store) rename(ctx context.Context, g gate, tableID string) (gate, error) {
+	next := newGate(tableID, g.shards)
+	next.token, next.salt = g.token, g.salt
+	actions := make([]types.TransactWriteItem, gateCount)
+	for n := range actions {
+		x := &expression{}
+		x.require(attrEpoch, "=", blob(g.epoch[:]))
+		actions[n] = s.put(next.encode(n), x)
+	}
+	return next, s.write(ctx, actions)
+}

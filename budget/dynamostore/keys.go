@@ -1,0 +1,94 @@
+package dynamostore
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"hash/fnv"
+	"strconv"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// The table's key, and the attribute by which DynamoDB deletes what is past the retention.
+const (
+	partitionKey = "pk"
+	sortKey      = "sk"
+	ttlAttribute = "ttl"
+)
+
+// How many partitions each kind of item is spread over: a partition takes about 1,000 write units a second, and a
+// transaction needs two for each of its items.
+const (
+	gateCount   = 64 // each Reserve checks one; two that check the same one at once are in conflict
+	entryShards = 16 // by the first digit of the id, so that ids come in order
+	dueShards   = 16
+)
+
+const killPartition = "kill"
+
+// itemKey names an item. No text of a user is ever part of it: names of users are hashed by the domain or kept as values.
+type itemKey struct{ partition, sort string }
+
+func (k itemKey) attributes() item {
+	return item{partitionKey: text(k.partition), sortKey: text(k.sort)}
+}
+
+// with returns the key's attributes and more.
+func (k itemKey) with(more item) item {
+	more[partitionKey], more[sortKey] = text(k.partition), text(k.sort)
+	return more
+}
+
+func gateKey(n int) itemKey { return itemKey{"gate#" + strconv.Itoa(n), "gate"} }
+
+func entryPartition(n int) string { return "entry#" + strconv.FormatInt(int64(n), 16) }
+
+func entryKey(id budget.ID) itemKey {
+	name := id.String()
+	return itemKey{"entry#" + name[:1], name}
+}
+
+func accountKey(account budget.Key, shard int) itemKey {
+	return itemKey{"account#" + hex.EncodeToString(account[:]) + "#" + strconv.Itoa(shard), "account"} // shards lie in partitions of their own
+}
+
+// killKey holds the whole list of keys, so that two scopes never meet in one flag.
+func killKey(dims []budget.Key) itemKey {
+	return itemKey{killPartition, "scope#" + hex.EncodeToString(encodeKeys(dims))}
+}
+
+func duePartition(n int) string { return "due#" + strconv.Itoa(n) }
+
+// dueKey sorts by time, then by id.
+func dueKey(id budget.ID, at int64) itemKey {
+	return itemKey{duePartition(pick(id, dueShards)), dueSort(at) + "#" + id.String()}
+}
+
+func dueSort(at int64) string { return fmt.Sprintf("%016x", max(at, 0)) }
+
+// parseDue reads the sort key of a due item.
+func parseDue(sort string) (id budget.ID, at int64, err error) {
+	if len(sort) != 16+1+32 || sort[16] != '#' {
+		return id, 0, errEncoding
+	}
+	n, err := strconv.ParseInt(sort[:16], 16, 64)
+	if err != nil {
+		return id, 0, errEncoding
+	}
+	if id, err = budget.ParseID(sort[17:]); err != nil {
+		return id, 0, errEncoding
+	}
+	return id, n, nil
+}
+
+// pick chooses one of n by the id alone, so that a step that is repeated meets the same one.
+func pick(id budget.ID, n int) int {
+	h := fnv.New32a()
+	h.Write(id[:]) //nolint:errcheck // a hash takes everything
+	return int(h.Sum32() % uint32(n))
+}
+
+func appendInt64(out []byte, n int64) []byte { return binary.BigEndian.AppendUint64(out, uint64(n)) }
+
+func readInt64(raw []byte) int64 { return int64(binary.BigEndian.Uint64(raw)) }

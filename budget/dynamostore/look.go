@@ -1,0 +1,302 @@
+package dynamostore
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// errAccount says that an account that must be there is not.
+var errAccount = errors.New("dynamostore: the account of a reservation is gone before its time: the table was changed by something else")
+
+// ceiling is the most that one bucket of one shard may hold, so that all shards together stay in the range of int64.
+func ceiling(shards int) int64 { return math.MaxInt64 / int64(shards) }
+
+// resolveLooking resolves on an atomic read. e is the record as it was last seen: it tells which accounts to read.
+func (s *Store) resolveLooking(ctx context.Context, q *resolving, e *entry) (budget.Posting, error) {
+	accounts := accountsOf(q.lines)
+	if e != nil {
+		for _, b := range e.bookings {
+			accounts = append(accounts, b.account)
+		}
+	}
+	v, err := s.look(ctx, q.id, accounts)
+	if err != nil {
+		return budget.Posting{}, err
+	}
+	next, p, err := q.judge(v.entry, v.now)
+	if err != nil || next.state == 0 {
+		return p, err
+	}
+	from := v.entry
+	if from == nil || next.orphan {
+		now := v.now.UnixNano()
+		from = &entry{id: q.id, owner: q.owner, state: budget.Voided, tombstone: next.tombstone, reservedAt: now}
+		if next.orphan {
+			from.expiresAt, from.bookings = now, s.bookOrphan(q, v)
+		}
+	}
+	shifts := from.shifts(next.actual)
+	for i := range shifts {
+		if v.groups[shifts[i].account] == nil {
+			return budget.Posting{}, errMoved // the record was booked anew since
+		}
+	}
+	works, err := s.works(q, v, from, shifts)
+	if err != nil {
+		return budget.Posting{}, err
+	}
+	shifts = shifts[:0:0]
+	for _, w := range works {
+		shifts = append(shifts, w.shifts...)
+	}
+	p.Crossed = nil
+	var actions []types.TransactWriteItem
+	for i := range q.lines { // in the order of the lines
+		if w := works.of(q.lines[i].Account); len(w.line.Marks) > 0 {
+			p.Crossed = append(p.Crossed, w.watch(i)...)
+		}
+	}
+	for _, w := range works {
+		actions = append(actions, s.carryOut(w)...)
+	}
+	return s.finish(ctx, q, v.entry, from.resolved(next, shifts, v.now), p, actions)
+}
+
+// bookOrphan books spend that was never set aside where its lines are now.
+func (s *Store) bookOrphan(q *resolving, v *view) []booking {
+	bookings := make([]booking, len(q.lines))
+	for i := range q.lines {
+		line := &q.lines[i]
+		_, span := v.groups[line.Account].moment(line.Window, v.now, s.keepPast)
+		bookings[i] = booking{account: line.Account, shard: pick(q.id, s.shards), unit: line.Unit, start: span.Start}
+	}
+	return bookings
+}
+
+// work is what one account has to do with a resolution.
+type work struct {
+	group  *group
+	shifts []shift // of this account, as they are booked in the end
+	sums   []shift // those of them that change a sum, which arithmetic can do
+	line   *budget.Line
+	now    time.Time
+	span   budget.Span
+	whole  bool // all shards are written whole
+}
+
+type workList []*work
+
+func (l workList) of(account budget.Key) *work {
+	for _, w := range l {
+		if w.line != nil && w.line.Account == account {
+			return w
+		}
+	}
+	return nil
+}
+
+// works sorts the shifts by account, in their order, and applies them to what was read.
+func (s *Store) works(q *resolving, v *view, from *entry, shifts []shift) (all workList, err error) {
+	add := func(account budget.Key) *work {
+		w := &work{group: v.groups[account], line: lineOf(q.lines, account)}
+		if w.line != nil {
+			w.now, w.span = w.group.moment(w.line.Window, v.now, s.keepPast)
+		}
+		all = append(all, w)
+		return w
+	}
+	for i := 0; i < len(shifts); {
+		account := shifts[i].account
+		w := add(account)
+		for ; i < len(shifts) && shifts[i].account == account; i++ {
+			w.shifts = append(w.shifts, shifts[i])
+		}
+		if err := s.apply(w, v, from); err != nil {
+			return nil, err
+		}
+	}
+	for i := range q.lines {
+		if all.of(q.lines[i].Account) == nil {
+			add(q.lines[i].Account)
+		}
+	}
+	return all, nil
+}
+
+// apply changes the sums of a group as its shifts say. All shifts of a group are in one bucket.
+func (s *Store) apply(w *work, v *view, from *entry) error {
+	start, g := w.shifts[0].start, w.group
+	if from.bookings != nil && !from.orphanage() && g.version == nil {
+		if ttl, ends := expiry(start, s.opts.Retention); !ends || v.now.Unix() < ttl {
+			return errAccount
+		}
+	}
+	var grows int64
+	for i := range w.shifts {
+		grows += w.shifts[i].settled
+	}
+	if grows > 0 {
+		if _, overflow := plus(g.settled[start], grows); overflow {
+			return budget.ErrOverflow
+		}
+	}
+	if w.shifts[0].extra > 0 && s.shards > 1 && !g.forgot(start, s.keepPast) {
+		s.spread(w)
+	}
+	for i := range w.shifts {
+		sh := w.shifts[i]
+		a := g.shards[sh.shard]
+		if a.forgot(start, s.keepPast) {
+			continue // nobody counts it any more
+		}
+		b := a.bucket(start)
+		if b.pending+sh.pending < 0 || b.settled+sh.settled < 0 {
+			return errAccount
+		}
+		b.pending, b.settled = b.pending+sh.pending, b.settled+sh.settled
+		// What was read says whether arithmetic would pass: in the present window, and short of any mark.
+		w.whole = w.whole || !a.found || start >= a.since && sh.settled > 0 && a.gap <= sh.settled
+		if sh.pending != 0 || sh.settled != 0 {
+			w.sums = append(w.sums, sh)
+		}
+	}
+	return nil
+}
+
+// orphanage reports whether a record is only now booked.
+func (e *entry) orphanage() bool { return e.state == budget.Voided && e.resolvedAt == 0 }
+
+// forgot reports whether a bucket is one that the account no longer holds.
+func (a *accountItem) forgot(start int64, keepPast bool) bool {
+	return !keepPast && a.found && start < a.since
+}
+
+func (g *group) forgot(start int64, keepPast bool) bool {
+	for _, a := range g.shards {
+		if a.found && !a.forgot(start, keepPast) {
+			return false
+		}
+	}
+	return g.version != nil
+}
+
+// spread finds room for what nobody had set aside in the shards that have some left of their share. When there is not
+// enough, the account is not even any more, and each reservation looks at all of it until it is.
+func (s *Store) spread(w *work) {
+	first := &w.shifts[0]
+	left := first.extra
+	first.extra, first.settled, first.amount = 0, first.settled-left, first.amount-left
+	g, home := w.group, first.shard
+	limit, even := g.shards[home].even, g.shards[home].isEven
+	if w.line != nil {
+		limit, even = g.max(w.line, w.now), true
+	}
+	since := func(a *accountItem) int64 {
+		if w.line != nil {
+			return w.span.Since
+		}
+		return a.since
+	}
+	for n := range g.shards {
+		i := (home + n) % len(g.shards)
+		a := g.shards[i]
+		room := share(limit, i, len(g.shards)) - a.used(since(a))
+		for _, sh := range w.shifts {
+			if sh.shard == i {
+				room -= sh.pending + sh.settled
+			}
+		}
+		even = even && room >= 0
+		if take := min(left, room); take > 0 && even {
+			w.grow(i, take)
+			left -= take
+		}
+	}
+	if left > 0 {
+		w.grow(home, left)
+		even = false
+	}
+	for _, a := range g.shards {
+		a.isEven, a.even = even, limit
+	}
+	w.whole = true
+}
+
+// grow posts more in a shard.
+func (w *work) grow(shard int, n int64) {
+	for i := range w.shifts {
+		if w.shifts[i].shard == shard {
+			w.shifts[i].settled, w.shifts[i].amount = w.shifts[i].settled+n, w.shifts[i].amount+n
+			return
+		}
+	}
+	sh := shift{booking: w.shifts[0].booking, settled: n}
+	sh.shard, sh.amount = shard, n
+	w.shifts = append(w.shifts, sh)
+}
+
+// watch reports the marks that the posted amount has reached, and has the account written with that noted down.
+func (w *work) watch(at int) []budget.Crossing {
+	crossed := w.group.due(w.line, at, w.span, w.now)
+	w.group.report(crossed, w.span, w.now)
+	w.whole = true
+	return crossed
+}
+
+// carryOut returns the actions of one account.
+func (s *Store) carryOut(w *work) (actions []types.TransactWriteItem) {
+	g := w.group
+	switch {
+	case w.whole && w.line != nil:
+		return s.rewrite(g, w.line, w.span, w.now, newVersion())
+	case w.whole:
+		return s.rewriteAsIs(g)
+	}
+	for i := range w.sums {
+		sh, x := &w.sums[i], &expression{}
+		if a := g.shards[sh.shard]; sh.start < a.since {
+			actions = append(actions, s.postPast(a, sh))
+			continue
+		}
+		actions = append(actions, s.post(x, sh))
+	}
+	return actions
+}
+
+// postPast changes a bucket that is kept and does not count now.
+func (s *Store) postPast(a *accountItem, sh *shift) types.TransactWriteItem {
+	x := &expression{}
+	a.unchanged(x)
+	x.add(bucketAttribute(pendingPrefix, sh.start), sh.pending)
+	x.add(bucketAttribute(settledPrefix, sh.start), sh.settled)
+	x.add(attrChanges, 1)
+	return s.update(accountKey(sh.account, sh.shard), x)
+}
+
+// rewriteAsIs writes all shards of a group whole, where they are. What was known of marks is void.
+func (s *Store) rewriteAsIs(g *group) []types.TransactWriteItem {
+	span := budget.Span{Since: noWindow, Start: noWindow, End: noWindow}
+	for _, a := range g.shards {
+		if a.found {
+			span = budget.Span{Since: a.since, Start: a.start, End: a.end}
+		}
+	}
+	n, version := g.notice(nil, span, time.Time{}), newVersion()
+	var actions []types.TransactWriteItem
+	for _, a := range g.shards {
+		x := &expression{}
+		a.unchanged(x)
+		if !a.found {
+			a.roll(span, s.keepPast)
+		}
+		a.shape, a.version = g.shape, version
+		actions = append(actions, s.put(a.encode(n, s.opts.Retention), x))
+	}
+	return actions
+}

@@ -1,0 +1,286 @@
+package dynamostore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// reserving is one Reserve under way.
+type reserving struct {
+	*step
+	r     budget.Reservation
+	tries map[uint32]attempted // what each attempt would have answered, had its reply arrived
+	waits bool                 // for a kill flag: until it is set, look and do not write
+	shut  budget.Decision      // the refusal whose latch this step wrote, had its reply arrived
+}
+
+type attempted struct {
+	decision budget.Decision
+	entry    *entry
+}
+
+// Reserve implements budget.Store. It first sends, without reading anything, the transaction that admits: the new
+// reservation, its due date, a gate with the epoch and the kill flags, and each account with room for the amount. Only when
+// a condition of that fails, it looks at everything in one atomic read, decides on that, and admits in a transaction that
+// requires what it saw. A refusal rests on the atomic read alone.
+func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Decision, err error) {
+	if err := r.Validate(); err != nil {
+		return d, err
+	}
+	if err := s.fits(len(r.Lines)); err != nil {
+		return d, err
+	}
+	q := &reserving{r: r, tries: make(map[uint32]attempted)}
+	err = s.do(ctx, "reserve", func(ctx context.Context, t *step) error {
+		q.step = t
+		d, err = s.reserve(ctx, q)
+		return err
+	})
+	if err != nil {
+		return budget.Decision{}, err
+	}
+	return d, nil
+}
+
+func (s *Store) reserve(ctx context.Context, q *reserving) (budget.Decision, error) {
+	now, err := s.clock.now()
+	if err != nil {
+		return budget.Decision{}, err
+	}
+	if known := s.flags.get(); !q.waits && s.hopeful(q.r, known) {
+		d, err := s.reserveBlind(ctx, q, known.token, now)
+		if !errors.Is(err, errMoved) {
+			return d, err
+		}
+		var moved *movedError
+		errors.As(err, &moved)
+		if e, err := decodeEntry(q.r.ID, moved.old[0]); err != nil {
+			return budget.Decision{}, err
+		} else if e != nil {
+			if d, err, answered := s.known(q, e); answered {
+				return d, err
+			}
+		}
+	}
+	return s.reserveLooking(ctx, q)
+}
+
+// hopeful reports whether a reservation may be admitted as far as this process knows. A wrong guess costs a round trip.
+func (s *Store) hopeful(r budget.Reservation, known flags) bool {
+	if s.wary.of(r.Lines) || known.killed(r.Dims) != nil {
+		return false
+	}
+	home := pick(r.ID, s.shards)
+	for i := range r.Lines {
+		if r.Charge[r.Lines[i].Unit] > share(r.Lines[i].Max, home, s.shards) {
+			return false
+		}
+	}
+	return true
+}
+
+// known answers what the id alone decides: it is resolved, taken, or was made by an earlier attempt of this very step.
+func (s *Store) known(q *reserving, e *entry) (d budget.Decision, err error, answered bool) {
+	if e.mark.of(q.name) && e.state == budget.Pending {
+		won := q.tries[attemptOf(e.mark)]
+		if won.entry != nil {
+			s.entries.put(won.entry)
+		}
+		return won.decision, nil, true
+	}
+	err = e.conflict(q.r)
+	return budget.Decision{}, err, err != nil
+}
+
+// newEntry is the reservation as it will be stored, booked nowhere yet.
+func (q *reserving) newEntry(now time.Time) *entry {
+	at := now.UnixNano()
+	e := &entry{id: q.r.ID, owner: q.r.Owner, state: budget.Pending, reserved: q.r.Charge, reservedAt: at, expiresAt: at + int64(max(q.r.TTL, 0)), mark: q.mark()}
+	if e.expiresAt < at {
+		e.expiresAt = math.MaxInt64
+	}
+	return e
+}
+
+// head is the beginning of each transaction that admits.
+func (s *Store) head(e *entry, flags token, now time.Time) []types.TransactWriteItem {
+	x := &expression{}
+	x.requireNone(partitionKey)
+	return []types.TransactWriteItem{
+		s.put(e.encode(s.opts.Retention), x),
+		s.put(dueKey(e.id, e.expiresAt).with(item{}), &expression{}),
+		s.checkGate(e.id, flags, now),
+	}
+}
+
+// admit sends a transaction that admits.
+func (s *Store) admit(ctx context.Context, q *reserving, e *entry, d budget.Decision, actions []types.TransactWriteItem) (budget.Decision, error) {
+	d.Admitted, d.ExpiresAt = true, time.Unix(0, e.expiresAt)
+	q.tries[q.attempt] = attempted{d, e}
+	if err := s.write(ctx, actions); err != nil {
+		return budget.Decision{}, err
+	}
+	s.entries.put(e)
+	return d, nil
+}
+
+// reserveBlind admits without having read anything, or fails.
+func (s *Store) reserveBlind(ctx context.Context, q *reserving, flags token, now time.Time) (budget.Decision, error) {
+	e := q.newEntry(now)
+	home := pick(e.id, s.shards)
+	var accounts []types.TransactWriteItem
+	for i := range q.r.Lines {
+		line := &q.r.Lines[i]
+		amount, span := q.r.Charge[line.Unit], line.Window.At(now)
+		x := &expression{}
+		x.require(attrUsed, "<=", number(less(share(line.Max, home, s.shards), amount)))
+		x.requireUnless(attrMaxUntil, "<=", number(now.UnixNano()))
+		if s.shards > 1 {
+			x.require(attrEven, "=", number(line.Max))
+		}
+		b := booking{account: line.Account, shard: home, unit: line.Unit, start: span.Start, amount: amount}
+		accounts = append(accounts, s.addPending(x, b, span, now))
+		e.bookings = append(e.bookings, b)
+	}
+	return s.admit(ctx, q, e, budget.Decision{}, append(s.head(e, flags, now), accounts...))
+}
+
+// addPending books an amount in an item whose window is that of the span and whose latch is open; x holds what else is
+// required.
+func (s *Store) addPending(x *expression, b booking, span budget.Span, now time.Time) types.TransactWriteItem {
+	x.require(attrSince, "=", number(span.Since))
+	x.requireUnless(attrLatched, "<=", number(now.UnixNano()))
+	x.add(attrUsed, b.amount)
+	x.add(bucketAttribute(pendingPrefix, b.start), b.amount)
+	x.add(attrChanges, 1)
+	return s.update(accountKey(b.account, b.shard), x)
+}
+
+// reserveLooking decides on an atomic read.
+func (s *Store) reserveLooking(ctx context.Context, q *reserving) (budget.Decision, error) {
+	v, err := s.look(ctx, q.r.ID, accountsOf(q.r.Lines))
+	if err != nil {
+		return budget.Decision{}, err
+	}
+	if v.entry != nil {
+		if d, err, answered := s.known(q, v.entry); answered {
+			return d, err
+		}
+	}
+	flags, err := s.flagsOf(ctx, v.gate)
+	if err != nil {
+		return budget.Decision{}, err
+	}
+	if k := flags.killed(q.r.Dims); k != nil {
+		return budget.Decision{Killed: k}, nil
+	}
+	if v.entry != nil {
+		return budget.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, v.entry.expiresAt)}, nil
+	}
+	if q.shut.Denied != nil && bytes.Equal(latchedVersion(v, q), q.name[:versionBytes]) {
+		return q.shut, nil // an earlier attempt latched, and its reply was lost
+	}
+	rulings, d, err := s.judge(v, q.r)
+	if err != nil {
+		return budget.Decision{}, err
+	}
+	for i := range rulings {
+		s.wary.set(q.r.Lines[i].Account, rulings[i].odd())
+	}
+	if d.Denied != nil && !rulings[d.Denied.Line].latches {
+		return d, nil
+	}
+	if q.waits = v.gate.drain > v.now.UnixNano(); q.waits {
+		return budget.Decision{}, errDrained
+	}
+	if d.Denied != nil {
+		q.shut = d
+		return d, s.latch(ctx, q, v, rulings)
+	}
+	e := q.newEntry(v.now)
+	var accounts []types.TransactWriteItem
+	for i := range rulings {
+		actions, bookings := s.place(&rulings[i], pick(e.id, s.shards))
+		accounts, e.bookings = append(accounts, actions...), append(e.bookings, bookings...)
+	}
+	return s.admit(ctx, q, e, d, append(s.head(e, v.gate.token, v.now), accounts...))
+}
+
+// ruling is what an atomic read says of one line.
+type ruling struct {
+	line    *budget.Line
+	amount  int64
+	group   *group
+	now     time.Time // at which the line is judged
+	span    budget.Span
+	max     int64 // in force
+	full    bool  // the amount has no room; an observe-only line takes it all the same
+	latches bool
+}
+
+// odd reports whether the next reservation would fail blindly too: without room, under an override, or unevenly spread.
+func (j *ruling) odd() bool {
+	even, _ := j.group.even(j.max, j.span)
+	overridden := j.group.override != nil && j.now.Before(j.group.override.Until)
+	return j.full || overridden || !even && len(j.group.shards) > 1
+}
+
+// judge finds the first line, in order, that refuses or overflows, and the observe-only ones without room.
+func (s *Store) judge(v *view, r budget.Reservation) (rulings []ruling, d budget.Decision, err error) {
+	for i := range r.Lines {
+		line := &r.Lines[i]
+		j := ruling{line: line, amount: r.Charge[line.Unit], group: v.groups[line.Account]}
+		j.now, j.span = j.group.moment(line.Window, v.now, s.keepPast)
+		b, overflow := j.group.balance(line, j.span, j.now, j.amount)
+		if overflow {
+			return nil, budget.Decision{}, budget.ErrOverflow
+		}
+		j.max = b.Max
+		need := b.Settled + b.Pending + j.amount
+		if j.full = need > b.Max || b.Latched; !j.full {
+			rulings = append(rulings, j)
+			continue
+		}
+		if j.amount <= b.Max { // so Max is not negative, and the difference does not wrap
+			b.ResetAfter = j.group.wait(line.Window, j.span, j.now, need-b.Max)
+		}
+		j.latches = line.Latch && !line.Observe && !r.Tentative && !b.Latched
+		rulings = append(rulings, j)
+		if !line.Observe {
+			return rulings, budget.Decision{Denied: &budget.Denial{Line: i, Balance: b}}, nil
+		}
+		d.Observed = append(d.Observed, budget.Denial{Line: i, Balance: b})
+	}
+	return rulings, d, nil
+}
+
+// latch closes the account of the last ruling, in the step that refused: the id is still unknown, no flag was set, and no
+// line has changed.
+func (s *Store) latch(ctx context.Context, q *reserving, v *view, rulings []ruling) error {
+	x := &expression{}
+	x.requireNone(partitionKey)
+	actions := []types.TransactWriteItem{s.check(entryKey(q.r.ID), x), s.checkGate(q.r.ID, v.gate.token, v.now)}
+	last := len(rulings) - 1
+	for i := range rulings[:last] {
+		for _, a := range rulings[i].group.shards {
+			x := &expression{}
+			a.unchanged(x)
+			actions = append(actions, s.check(accountKey(a.key, a.shard), x))
+		}
+	}
+	j := &rulings[last]
+	j.group.latchedUntil = passed(j.span, j.now.UnixNano())
+	return s.write(ctx, append(actions, s.rewrite(j.group, j.line, j.span, j.now, q.name[:versionBytes])...))
+}
+
+// latchedVersion is the version of the account that an earlier attempt of this step latched.
+func latchedVersion(v *view, q *reserving) []byte {
+	return v.groups[q.r.Lines[q.shut.Denied.Line].Account].version
+}

@@ -1,0 +1,242 @@
+package dynamostore
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// outcome is what a step makes of a reservation. The zero value leaves it alone.
+type outcome struct {
+	state     budget.State
+	actual    budget.Charge
+	estimated bool
+	orphan    bool // booked anew, where its lines are now
+	tombstone bool
+}
+
+// resolving is one Settle, Void, Correct or expiry under way.
+type resolving struct {
+	*step
+	id    budget.ID
+	owner budget.Key
+	lines []budget.Line // of a settlement: those whose marks are looked at
+	// decide says what becomes of a reservation, which may be nil, and what the step answers. It knows nothing but its arguments.
+	decide func(e *entry, now time.Time) (outcome, budget.Posting, error)
+	tries  map[uint32]budget.Posting
+}
+
+// resolve takes a reservation to its next state, and the sums of its accounts with it. It sends the transaction without
+// reading when this process made the reservation: the transaction requires the record to be as it was written.
+func (s *Store) resolve(ctx context.Context, op string, q *resolving) (p budget.Posting, err error) {
+	known := s.entries.take(q.id)
+	q.tries = make(map[uint32]budget.Posting)
+	err = s.do(ctx, op, func(ctx context.Context, t *step) error {
+		q.step = t
+		from := known
+		known = nil
+		p, err = s.resolveOnce(ctx, q, from)
+		return err
+	})
+	if err != nil {
+		return budget.Posting{}, err
+	}
+	return p, nil
+}
+
+func (s *Store) resolveOnce(ctx context.Context, q *resolving, e *entry) (budget.Posting, error) {
+	remembered := e != nil
+	if !remembered {
+		raw, err := s.get(ctx, entryKey(q.id))
+		if err != nil {
+			return budget.Posting{}, err
+		}
+		if e, err = decodeEntry(q.id, raw); err != nil {
+			return budget.Posting{}, err
+		}
+	}
+	if e == nil {
+		return s.resolveLooking(ctx, q, nil)
+	}
+	now, err := s.clock.now()
+	if err != nil {
+		return budget.Posting{}, err
+	}
+	next, p, err := q.judge(e, now)
+	switch {
+	case remembered && (err != nil || next.state == 0): // the record may have moved on
+		return s.resolveLooking(ctx, q, e)
+	case err != nil || next.state == 0:
+		return p, err
+	case next.orphan:
+		return s.resolveLooking(ctx, q, e)
+	}
+	actions, ok := s.blindPosts(q, e, next, now)
+	if !ok {
+		return s.resolveLooking(ctx, q, e)
+	}
+	p, err = s.finish(ctx, q, e, e.resolved(next, e.shifts(next.actual), now), p, actions)
+	var moved *movedError
+	if !errors.As(err, &moved) {
+		return p, err
+	}
+	if old := moved.old[0]; old != nil { // otherwise it was an account that moved
+		if e, err = decodeEntry(q.id, old); err != nil {
+			return budget.Posting{}, err
+		}
+	}
+	return s.resolveLooking(ctx, q, e)
+}
+
+// judge recognises what an earlier attempt of this step did, and decides otherwise.
+func (q *resolving) judge(e *entry, now time.Time) (outcome, budget.Posting, error) {
+	if e != nil && e.mark.of(q.name) {
+		return outcome{}, q.tries[attemptOf(e.mark)], nil
+	}
+	return q.decide(e, now)
+}
+
+// finish sends the transaction that resolves: the record as it was, its due date, and the accounts.
+func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, p budget.Posting, accounts []types.TransactWriteItem) (budget.Posting, error) {
+	after.mark = q.mark()
+	q.tries[q.attempt] = p
+	x := &expression{}
+	if before == nil {
+		x.requireNone(partitionKey)
+	} else {
+		x.require(attrMark, "=", blob(before.mark[:]))
+	}
+	actions := []types.TransactWriteItem{s.put(after.encode(s.opts.Retention), x)}
+	if before == nil {
+		actions = append(actions, s.checkEpoch(q.id)) // the record itself proves nothing
+	} else if before.state == budget.Pending {
+		actions = append(actions, s.remove(dueKey(q.id, before.expiresAt), &expression{}))
+	}
+	if err := s.write(ctx, append(actions, accounts...)); err != nil {
+		return budget.Posting{}, err
+	}
+	return p, nil
+}
+
+// resolved is the record after a step.
+func (e *entry) resolved(next outcome, shifts []shift, now time.Time) *entry {
+	after := *e
+	after.state, after.actual, after.estimated, after.orphan = next.state, next.actual, next.estimated, next.orphan || e.orphan
+	after.resolvedAt = now.UnixNano()
+	after.bookings = make([]booking, len(shifts))
+	for i := range shifts {
+		after.bookings[i] = shifts[i].booking
+	}
+	return &after
+}
+
+// shift is how the sums of one booking change. Its amount is what the booking holds afterwards.
+type shift struct {
+	booking
+	pending, settled int64
+	extra            int64 // the part of settled that nobody had set aside
+}
+
+// shifts spreads an amount over a record's bookings: each takes what it held already, in order, and the first one of an
+// account takes what is left.
+func (e *entry) shifts(actual budget.Charge) []shift {
+	all := make([]shift, len(e.bookings))
+	for from := 0; from < len(e.bookings); {
+		to := from + 1
+		for to < len(e.bookings) && e.bookings[to].account == e.bookings[from].account {
+			to++
+		}
+		left := actual[e.bookings[from].unit]
+		for i := from; i < to; i++ {
+			b := e.bookings[i]
+			take := min(left, b.amount)
+			left -= take
+			all[i] = shift{booking: b, settled: take - b.amount}
+			if e.state == budget.Pending {
+				all[i].pending, all[i].settled = -b.amount, take
+			}
+			all[i].amount = take
+		}
+		all[from].extra = left
+		all[from].settled += left
+		all[from].amount += left
+		from = to
+	}
+	return all
+}
+
+// blindPosts are the changes of the accounts, on the guess that each booking lies in the account's present window. It
+// reports false when no guess is possible.
+func (s *Store) blindPosts(q *resolving, e *entry, next outcome, now time.Time) (actions []types.TransactWriteItem, ok bool) {
+	shifts := e.shifts(next.actual)
+	for i := range q.lines {
+		if !slices.ContainsFunc(shifts, func(sh shift) bool { return sh.account == q.lines[i].Account }) {
+			return nil, false
+		}
+	}
+	for i := range shifts {
+		sh, x := &shifts[i], &expression{}
+		line := lineOf(q.lines, sh.account)
+		watched := line != nil && len(line.Marks) > 0
+		if sh.pending == 0 && sh.settled == 0 && !watched {
+			continue
+		}
+		if watched {
+			x.require(attrSince, "=", number(line.Window.At(now).Since))
+			x.require(attrMarks, "=", blob(hashMarks(line.Marks)))
+			x.require(attrQuiet, ">", number(now.UnixNano()))
+			x.require(attrGap, ">", number(sh.settled))
+		}
+		if sh.extra > 0 && s.shards > 1 {
+			if line == nil {
+				return nil, false
+			}
+			x.require(attrEven, "=", number(line.Max))
+			x.require(attrUsed, "<=", number(less(share(line.Max, sh.shard, s.shards), sh.extra)))
+		}
+		actions = append(actions, s.post(x, sh))
+	}
+	return actions, true
+}
+
+// post changes the sums of a booking that lies in the account's present window; x holds what else is required.
+func (s *Store) post(x *expression, sh *shift) types.TransactWriteItem {
+	pending, settled := bucketAttribute(pendingPrefix, sh.start), bucketAttribute(settledPrefix, sh.start)
+	x.require(attrSince, "<=", number(sh.start))
+	if sh.pending < 0 {
+		x.require(pending, ">=", number(-sh.pending))
+		x.add(pending, sh.pending)
+	}
+	if sh.settled < 0 {
+		x.require(settled, ">=", number(-sh.settled))
+	}
+	if sh.settled > 0 {
+		x.requireUnless(settled, "<=", number(ceiling(s.shards)-sh.settled))
+		x.require(attrGap, ">", number(sh.settled)) // or a mark would be passed unseen
+	}
+	if sh.settled != 0 {
+		x.add(settled, sh.settled)
+		x.add(attrSettled, sh.settled)
+		x.add(attrGap, -sh.settled)
+	}
+	if used := sh.pending + sh.settled; used != 0 {
+		x.add(attrUsed, used)
+	}
+	x.add(attrChanges, 1)
+	return s.update(accountKey(sh.account, sh.shard), x)
+}
+
+// lineOf returns the line of an account, or nil.
+func lineOf(lines []budget.Line, account budget.Key) *budget.Line {
+	for i := range lines {
+		if lines[i].Account == account {
+			return &lines[i]
+		}
+	}
+	return nil
+}

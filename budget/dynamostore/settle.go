@@ -1,0 +1,69 @@
+package dynamostore
+
+import (
+	"context"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// Settle implements budget.Store.
+func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Posting, error) {
+	if err := st.Validate(); err != nil {
+		return budget.Posting{}, err
+	}
+	if err := s.fits(len(st.Lines)); err != nil {
+		return budget.Posting{}, err
+	}
+	return s.resolve(ctx, "settle", &resolving{id: st.ID, owner: st.Owner, lines: st.Lines, decide: func(e *entry, _ time.Time) (outcome, budget.Posting, error) {
+		next := outcome{state: budget.Settled, actual: st.Actual, estimated: st.Estimated}
+		switch {
+		case e == nil:
+			next.orphan = true
+			return next, budget.Posting{}, nil
+		case e.owner != st.Owner:
+			return outcome{}, budget.Posting{}, budget.ErrIDConflict
+		case e.state == budget.Settled && e.actual == st.Actual:
+			return outcome{}, budget.Posting{Replayed: true, From: budget.Settled}, nil
+		case e.state == budget.Settled:
+			return outcome{}, budget.Posting{}, budget.ErrResolved
+		case e.state == budget.Voided:
+			next.orphan = true
+		}
+		return next, budget.Posting{From: e.state}, nil
+	}})
+}
+
+// Void implements budget.Store.
+func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error {
+	_, err := s.resolve(ctx, "void", &resolving{id: id, owner: owner, decide: func(e *entry, _ time.Time) (outcome, budget.Posting, error) {
+		switch {
+		case e == nil:
+			return outcome{state: budget.Voided, tombstone: true}, budget.Posting{}, nil
+		case e.owner != owner:
+			return outcome{}, budget.Posting{}, budget.ErrIDConflict
+		case e.state == budget.Voided:
+			return outcome{}, budget.Posting{}, nil
+		case e.state != budget.Pending:
+			return outcome{}, budget.Posting{}, budget.ErrResolved
+		}
+		return outcome{state: budget.Voided}, budget.Posting{}, nil
+	}})
+	return err
+}
+
+// Correct implements budget.Store. A tombstone is not found: nobody knows which accounts it would have touched.
+func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge) (budget.Posting, error) {
+	if err := actual.Validate(); err != nil {
+		return budget.Posting{}, err
+	}
+	return s.resolve(ctx, "correct", &resolving{id: id, decide: func(e *entry, _ time.Time) (outcome, budget.Posting, error) {
+		switch {
+		case e == nil || e.state == budget.Pending || e.tombstone:
+			return outcome{}, budget.Posting{}, budget.ErrNotFound
+		case e.actual == actual && !e.estimated:
+			return outcome{}, budget.Posting{Replayed: true, From: e.state}, nil
+		}
+		return outcome{state: budget.Settled, actual: actual}, budget.Posting{From: e.state}, nil
+	}})
+}

@@ -1,0 +1,60 @@
+package dynamostore
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
+)
+
+func TestConformance(t *testing.T) {
+	for _, shards := range []int{1, 4} {
+		t.Run(fmt.Sprintf("shards=%d", shards), func(t *testing.T) {
+			options := func(clock *storetest.Clock) func(*Options) {
+				return func(o *Options) { o.Clock, o.Retention, o.Shards = clock.Now, storetest.Retention, shards }
+			}
+			storetest.Run(t, storetest.Harness{
+				Seeds: 4, Steps: 500,
+				Open: func(t *testing.T, clock *storetest.Clock) budget.Store { return newStore(t, options(clock)) },
+				Reopen: func(t *testing.T, store budget.Store, clock *storetest.Clock) budget.Store {
+					return open(t, newClient(t, endpoint(t)), store.(*Store).table, options(clock))
+				},
+				Wipe: func(t *testing.T, store budget.Store) {
+					s := store.(*Store)
+					dropTable(t, s.client, s.table)
+					require.NoError(t, CreateTable(t.Context(), s.client, s.table, unprotected))
+					require.NoError(t, open(t, s.client, s.table).Close())
+				},
+			})
+		})
+	}
+}
+
+// Every sentence of the contract holds, to the last unit, when requests and replies are lost, cut, delivered twice,
+// throttled and in conflict.
+func TestConformanceOverABadWire(t *testing.T) {
+	seed := uint64(0)
+	bad := func(t *testing.T) *dynamodb.Client {
+		w, client := newWire(t)
+		seed++
+		w.follow(chaos(seed))
+		return client
+	}
+	options := func(clock *storetest.Clock) func(*Options) {
+		return func(o *Options) { o.Clock, o.Retention, o.Timeout = clock.Now, storetest.Retention, time.Minute }
+	}
+	storetest.Run(t, storetest.Harness{
+		Seeds: 3, Steps: 400, Workers: 8,
+		Open: func(t *testing.T, clock *storetest.Clock) budget.Store {
+			return open(t, bad(t), newTable(t, newClient(t, endpoint(t))), options(clock))
+		},
+		Reopen: func(t *testing.T, store budget.Store, clock *storetest.Clock) budget.Store {
+			return open(t, bad(t), store.(*Store).table, options(clock))
+		},
+	})
+}

@@ -1,0 +1,219 @@
+package dynamostore
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+)
+
+// maxActions is how many items a transaction may touch.
+const maxActions = 100
+
+// The pauses between the attempts of a step: a random part of a bound that doubles.
+const (
+	firstPause = 10 * time.Millisecond
+	movedPause = 2 * time.Millisecond // nobody is overloaded: somebody else was faster
+	maxPause   = time.Second
+)
+
+// attemptShare is which part of a step's time one attempt may take.
+const attemptShare = 3
+
+// step is one operation under way. Its name goes into what it writes, so that it recognises its own writing when the
+// reply was lost.
+type step struct {
+	name    [stepBytes]byte
+	attempt uint32
+}
+
+// mark names the next attempt.
+func (t *step) mark() (m stepMark) {
+	t.attempt++
+	copy(m[:], t.name[:])
+	binary.BigEndian.PutUint32(m[stepBytes:], t.attempt)
+	return m
+}
+
+// attemptOf returns which attempt wrote a mark.
+func attemptOf(m stepMark) uint32 { return binary.BigEndian.Uint32(m[stepBytes:]) }
+
+// do repeats an operation until it has an answer or its time is up: then it fails, and says why. All that it does is
+// conditional on what it found, so that a repetition, by this loop or by the SDK below it, changes nothing twice.
+func (s *Store) do(ctx context.Context, op string, run func(context.Context, *step) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+	defer cancel()
+	t := &step{}
+	rand.Read(t.name[:]) //nolint:errcheck // never fails
+	for tries := 1; ; tries++ {
+		err := s.once(ctx, t, run)
+		var transient *transientError
+		var bound time.Duration
+		switch {
+		case err == nil:
+			return nil
+		case errors.As(err, &transient), errors.Is(err, errDrained):
+			bound = firstPause
+		case errors.Is(err, errMoved):
+			bound = movedPause
+		default:
+			return err
+		}
+		if !pause(ctx, bound, tries) {
+			return fmt.Errorf("dynamostore: %s: no answer in time, %d tries: %w: the last: %w", op, tries, ctx.Err(), err)
+		}
+	}
+}
+
+// pause waits for a random part of a bound that doubles with each try. It reports false if the context ended first.
+func pause(ctx context.Context, bound time.Duration, tries int) bool {
+	timer := time.NewTimer(mathrand.N(min(bound<<min(tries-1, 10), maxPause) + 1))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (s *Store) once(ctx context.Context, t *step, run func(context.Context, *step) error) error {
+	if s.closed.Load() {
+		return errClosed
+	}
+	outer := ctx
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout/attemptShare)
+	defer cancel()
+	err := s.verify(ctx)
+	if err == nil {
+		err = run(ctx, t)
+	}
+	if err != nil && ctx.Err() != nil && outer.Err() == nil {
+		return &transientError{err} // a connection that went silent holds up one attempt, not the step
+	}
+	if missing(err) && s.identity.table == "" {
+		return fmt.Errorf("dynamostore: there is no such table: CreateTable makes one: %w", err)
+	}
+	if missing(err) {
+		s.identity.doubt()
+		return errors.Join(errMemory, err)
+	}
+	return err
+}
+
+// write sends a transaction.
+func (s *Store) write(ctx context.Context, actions []types.TransactWriteItem) error {
+	began := s.clock.began()
+	out, err := s.client.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: actions})
+	if err != nil {
+		s.clock.sawError(err, began)
+		return classify(ctx, err, len(actions))
+	}
+	s.clock.saw(out.ResultMetadata, began)
+	return nil
+}
+
+// snapshot reads items as they stood at one moment.
+func (s *Store) snapshot(ctx context.Context, keys []itemKey) ([]item, error) {
+	gets := make([]types.TransactGetItem, len(keys))
+	for i, k := range keys {
+		gets[i].Get = &types.Get{TableName: &s.table, Key: k.attributes()}
+	}
+	began := s.clock.began()
+	out, err := s.client.TransactGetItems(ctx, &dynamodb.TransactGetItemsInput{TransactItems: gets})
+	if err != nil {
+		s.clock.sawError(err, began)
+		return nil, classify(ctx, err, len(keys))
+	}
+	s.clock.saw(out.ResultMetadata, began)
+	if len(out.Responses) != len(keys) {
+		return nil, fmt.Errorf("dynamostore: %d answers to %d questions", len(out.Responses), len(keys))
+	}
+	items := make([]item, len(keys))
+	for i := range items {
+		items[i] = out.Responses[i].Item
+	}
+	return items, nil
+}
+
+// get reads one item.
+func (s *Store) get(ctx context.Context, k itemKey) (item, error) {
+	began := s.clock.began()
+	out, err := s.client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &s.table, Key: k.attributes(), ConsistentRead: aws.Bool(true)})
+	if err != nil {
+		s.clock.sawError(err, began)
+		return nil, classify(ctx, err, 1)
+	}
+	s.clock.saw(out.ResultMetadata, began)
+	return out.Item, nil
+}
+
+// query reads a partition, or a part of it, page by page, until each says that it has enough.
+func (s *Store) query(ctx context.Context, in dynamodb.QueryInput, each func(item) (more bool, err error)) error {
+	in.TableName, in.ConsistentRead = &s.table, aws.Bool(true)
+	for {
+		began := s.clock.began()
+		out, err := s.client.Query(ctx, &in)
+		if err != nil {
+			s.clock.sawError(err, began)
+			return classify(ctx, err, 1)
+		}
+		s.clock.saw(out.ResultMetadata, began)
+		for _, found := range out.Items {
+			if more, err := each(found); err != nil || !more {
+				return err
+			}
+		}
+		if len(out.LastEvaluatedKey) == 0 {
+			return nil
+		}
+		in.ExclusiveStartKey = out.LastEvaluatedKey
+	}
+}
+
+// The actions of a transaction. All that have a condition hand back what stood there when it failed.
+
+func (x *expression) old() types.ReturnValuesOnConditionCheckFailure {
+	if len(x.conditions) == 0 {
+		return ""
+	}
+	return types.ReturnValuesOnConditionCheckFailureAllOld
+}
+
+func (s *Store) put(whole item, x *expression) types.TransactWriteItem {
+	return types.TransactWriteItem{Put: &types.Put{
+		TableName: &s.table, Item: whole, ConditionExpression: x.condition(), ExpressionAttributeNames: x.names,
+		ExpressionAttributeValues: x.values, ReturnValuesOnConditionCheckFailure: x.old(),
+	}}
+}
+
+func (s *Store) update(k itemKey, x *expression) types.TransactWriteItem {
+	return types.TransactWriteItem{Update: &types.Update{
+		TableName: &s.table, Key: k.attributes(), UpdateExpression: x.update(), ConditionExpression: x.condition(), ExpressionAttributeNames: x.names,
+		ExpressionAttributeValues: x.values, ReturnValuesOnConditionCheckFailure: x.old(),
+	}}
+}
+
+func (s *Store) remove(k itemKey, x *expression) types.TransactWriteItem {
+	return types.TransactWriteItem{Delete: &types.Delete{
+		TableName: &s.table, Key: k.attributes(), ConditionExpression: x.condition(), ExpressionAttributeNames: x.names,
+		ExpressionAttributeValues: x.values, ReturnValuesOnConditionCheckFailure: x.old(),
+	}}
+}
+
+func (s *Store) check(k itemKey, x *expression) types.TransactWriteItem {
+	return types.TransactWriteItem{ConditionCheck: &types.ConditionCheck{
+		TableName: &s.table, Key: k.attributes(), ConditionExpression: x.condition(), ExpressionAttributeNames: x.names,
+		ExpressionAttributeValues: x.values, ReturnValuesOnConditionCheckFailure: x.old(),
+	}}
+}

@@ -1,0 +1,228 @@
+package dynamostore
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+const (
+	// expirePage is the most due dates that are read at once.
+	expirePage = 500
+	// expireWorkers is how many reservations are charged at the same time.
+	expireWorkers = 4
+	// maxEntries is the most that one page of Entries holds.
+	maxEntries = 10_000
+)
+
+// due is a reservation whose time is up.
+type due struct {
+	id budget.ID
+	at int64
+}
+
+// Expire implements budget.Store. Each reservation is charged in a step of its own. One whose charge would overflow its
+// account stays pending, where it counts as much. What is past the retention is deleted by the table's time to live.
+func (s *Store) Expire(ctx context.Context, limit int) (charged int, err error) {
+	after := make([]string, dueShards)
+	for charged < limit {
+		var found []due
+		page := min(limit-charged, expirePage)
+		if found, err = s.overdue(ctx, after, page); err != nil {
+			return charged, err
+		}
+		n, err := s.charge(ctx, found)
+		if charged += n; err != nil || len(found) < page {
+			return charged, err
+		}
+		for _, d := range found {
+			after[pick(d.id, dueShards)] = dueKey(d.id, d.at).sort
+		}
+	}
+	if limit <= 0 {
+		_, err = s.present(ctx, "expire")
+	}
+	return charged, err
+}
+
+// present makes sure that the table is the one that was opened, and returns its time.
+func (s *Store) present(ctx context.Context, op string) (now time.Time, err error) {
+	err = s.do(ctx, op, func(ctx context.Context, _ *step) error {
+		if _, err := s.readGate(ctx); err != nil {
+			return err
+		}
+		now, err = s.clock.now()
+		return err
+	})
+	return now, err
+}
+
+// overdue returns up to limit reservations whose time is up, those that have been due longest first, in each partition
+// after a place.
+func (s *Store) overdue(ctx context.Context, after []string, limit int) ([]due, error) {
+	now, err := s.present(ctx, "expire")
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	var all []due
+	var errs []error
+	var workers sync.WaitGroup
+	for n := range dueShards {
+		workers.Go(func() {
+			some, err := s.overdueIn(ctx, n, after[n], now, limit)
+			mu.Lock()
+			defer mu.Unlock()
+			all, errs = append(all, some...), append(errs, err)
+		})
+	}
+	workers.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(all, func(a, b due) int { return cmp.Or(cmp.Compare(a.at, b.at), bytes.Compare(a.id[:], b.id[:])) })
+	return all[:min(len(all), limit)], nil
+}
+
+func (s *Store) overdueIn(ctx context.Context, partition int, after string, now time.Time, limit int) (all []due, err error) {
+	in := dynamodb.QueryInput{
+		KeyConditionExpression: aws.String("pk = :p AND sk BETWEEN :after AND :until"), Limit: aws.Int32(int32(min(limit, expirePage)) + 1),
+		ExpressionAttributeValues: item{
+			":p": text(duePartition(partition)), ":after": text(cmp.Or(after, dueSort(0))), ":until": text(dueSort(now.UnixNano()) + "$"), // after any #
+		},
+	}
+	err = s.do(ctx, "expire", func(ctx context.Context, _ *step) error {
+		all = nil
+		return s.query(ctx, in, func(raw item) (bool, error) {
+			r := reader{item: raw}
+			sort := r.text(sortKey)
+			if r.err != nil || sort == after {
+				return true, r.err
+			}
+			id, at, err := parseDue(sort)
+			if err != nil {
+				return false, err
+			}
+			all = append(all, due{id, at})
+			return len(all) < limit, nil
+		})
+	})
+	return all, err
+}
+
+// charge expires reservations, a few at a time, and counts those that it did expire.
+func (s *Store) charge(ctx context.Context, found []due) (charged int, err error) {
+	var mu sync.Mutex
+	var workers sync.WaitGroup
+	next := 0
+	for range min(expireWorkers, len(found)) {
+		workers.Go(func() {
+			for {
+				mu.Lock()
+				i := next
+				next++
+				failed := err != nil
+				mu.Unlock()
+				if failed || i >= len(found) {
+					return
+				}
+				n, problem := s.expire(ctx, found[i].id)
+				mu.Lock()
+				charged += n
+				err = cmp.Or(err, problem)
+				mu.Unlock()
+			}
+		})
+	}
+	workers.Wait()
+	return charged, err
+}
+
+func (s *Store) expire(ctx context.Context, id budget.ID) (int, error) {
+	p, err := s.resolve(ctx, "expire", &resolving{id: id, decide: func(e *entry, now time.Time) (outcome, budget.Posting, error) {
+		if e == nil || e.state != budget.Pending || e.expiresAt > now.UnixNano() {
+			return outcome{}, budget.Posting{}, nil
+		}
+		return outcome{state: budget.Expired, actual: e.reserved, estimated: true}, budget.Posting{From: budget.Pending}, nil
+	}})
+	switch {
+	case errors.Is(err, budget.ErrOverflow):
+		return 0, nil
+	case err != nil || p.From == 0:
+		return 0, err
+	}
+	return 1, nil
+}
+
+// Entries implements budget.Store. It reads page by page: an entry that changes meanwhile is as it was or as it is. A Max
+// out of range is moved into it.
+func (s *Store) Entries(ctx context.Context, q budget.Query) (all []budget.Entry, err error) {
+	limit := max(1, min(q.Max, maxEntries))
+	all = make([]budget.Entry, 0, min(limit, 1000))
+	first, err := strconv.ParseInt(q.After.String()[:1], 16, 8)
+	if err != nil {
+		return nil, err
+	}
+	for n := int(first); n < entryShards && len(all) < limit; n++ {
+		some, err := s.entriesIn(ctx, n, q, limit-len(all))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+	}
+	if _, err := s.present(ctx, "entries"); err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// entriesIn reads one partition.
+func (s *Store) entriesIn(ctx context.Context, partition int, q budget.Query, limit int) (all []budget.Entry, err error) {
+	err = s.do(ctx, "entries", func(ctx context.Context, _ *step) error {
+		all = nil
+		return s.query(ctx, selecting(partition, q, limit), func(raw item) (bool, error) {
+			r := reader{item: raw}
+			id, err := budget.ParseID(r.text(sortKey))
+			if err != nil {
+				return false, fmt.Errorf("%w: an entry's id", errEncoding)
+			}
+			e, err := decodeEntry(id, raw)
+			if err != nil {
+				return false, err
+			}
+			all = append(all, e.public())
+			return len(all) < limit, nil
+		})
+	})
+	return all, err
+}
+
+func selecting(partition int, q budget.Query, limit int) dynamodb.QueryInput {
+	x := &expression{}
+	if q.State != 0 {
+		x.require(attrState, "=", number(int64(q.State)))
+	}
+	if q.Estimated {
+		x.require(attrEstimated, "=", number(1))
+	}
+	filter := x.condition()
+	in := dynamodb.QueryInput{
+		KeyConditionExpression: aws.String("pk = " + x.value(text(entryPartition(partition))) + " AND sk > " + x.value(text(q.After.String()))),
+		FilterExpression:       filter, ExpressionAttributeNames: x.names, ExpressionAttributeValues: x.values,
+	}
+	if filter == nil {
+		in.Limit = aws.Int32(int32(limit))
+	}
+	return in
+}

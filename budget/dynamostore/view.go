@@ -1,0 +1,88 @@
+package dynamostore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// maxAccountItems is how many items of accounts one transaction may touch, beside the reservation, its due date and a gate.
+const maxAccountItems = maxActions - 4
+
+// view is everything that a decision about one reservation rests on, as it stood at one moment.
+type view struct {
+	now    time.Time
+	gate   gate
+	entry  *entry // nil if there is none
+	groups map[budget.Key]*group
+}
+
+// look reads a reservation, a gate and accounts in one atomic read.
+func (s *Store) look(ctx context.Context, id budget.ID, accounts []budget.Key) (*view, error) {
+	keys := []itemKey{entryKey(id), gateKey(pick(id, gateCount))}
+	known := make(map[budget.Key]bool, len(accounts))
+	unique := accounts[:0:0]
+	for _, account := range accounts {
+		if !known[account] {
+			known[account] = true
+			unique = append(unique, account)
+		}
+	}
+	if err := s.fits(len(unique)); err != nil {
+		return nil, err
+	}
+	for _, account := range unique {
+		for shard := range s.shards {
+			keys = append(keys, accountKey(account, shard))
+		}
+	}
+	items, err := s.snapshot(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	v := &view{groups: make(map[budget.Key]*group, len(unique))}
+	if v.gate, err = s.gate(items[1]); err != nil {
+		return nil, err
+	}
+	if v.entry, err = decodeEntry(id, items[0]); err != nil {
+		return nil, err
+	}
+	items = items[2:]
+	for _, account := range unique {
+		if v.groups[account], err = decodeGroup(account, items[:s.shards]); err != nil {
+			return nil, err
+		}
+		items = items[s.shards:]
+	}
+	v.now, err = s.clock.now()
+	return v, err
+}
+
+func decodeGroup(account budget.Key, items []item) (*group, error) {
+	shards := make([]*accountItem, len(items))
+	for i := range items {
+		var err error
+		if shards[i], err = decodeAccount(account, i, items[i]); err != nil {
+			return nil, err
+		}
+	}
+	return newGroup(shards), nil
+}
+
+// fits refuses what one transaction can't hold.
+func (s *Store) fits(accounts int) error {
+	if n := accounts * s.shards; n > maxAccountItems {
+		return fmt.Errorf("dynamostore: %d accounts of %d shards are %d items, and a transaction holds %d: use fewer limits, or a table with fewer shards", accounts, s.shards, n, maxAccountItems)
+	}
+	return nil
+}
+
+func accountsOf(lines []budget.Line) []budget.Key {
+	keys := make([]budget.Key, len(lines))
+	for i := range lines {
+		keys[i] = lines[i].Account
+	}
+	return keys
+}
