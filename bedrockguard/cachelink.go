@@ -97,7 +97,7 @@ func (l *cacheLink) call(ctx context.Context, c *call, r catalog.Resolved, m cac
 
 // fix places cache points, and returns the request as it is when there is nothing to change.
 func (l *cacheLink) fix(c *call, input any, p *cache.Prompt, m cache.Model) any {
-	edits := cache.Place(p, m, cache.PlaceOptions{Gaps: l.tracker.Gaps(cacheKey(c.scope))})
+	edits := cache.Place(p, m, l.tracker.Known(cacheKey(c.scope)))
 	if len(edits) == 0 {
 		return input
 	}

@@ -60,7 +60,10 @@ func (l *linter) position(pt *Point, index int) {
 	case l.m.Provider == nova && pt.Section == Messages && b.Kind != Text:
 		illegal("behind a " + b.Kind.String() + ", and this model takes it behind text alone")
 	case b.Kind == Document:
-		l.add(Finding{Rule: ruleAfterDocument, Where: pt.String(), Detail: "a cache point stands directly behind a document, which the service refuses for some formats"})
+		l.add(Finding{
+			Rule: ruleAfterDocument, Where: pt.String(), Suspected: !b.NoPoint,
+			Detail: "a cache point stands directly behind a document, which the service refuses for some formats",
+		})
 	}
 }
 

@@ -279,12 +279,12 @@ func (t *Turn) Fail() []Finding {
 	return nil
 }
 
-// Gaps returns what is known of a workflow's pauses.
-func (t *Tracker) Gaps(workflow string) Gaps {
+// Known returns what is known of a workflow that bears on where its cache points should stand.
+func (t *Tracker) Known(workflow string) PlaceOptions {
 	s := t.session(workflow)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.gaps
+	return PlaceOptions{Factor: s.scale.factor, Gaps: s.gaps}
 }
 
 // ttlOf is how long the path's last request can be read.
