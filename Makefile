@@ -18,6 +18,7 @@ check: fmt-check tidy-check vet test examples
 examples:
 	go run ./examples/quickstart
 	go run ./examples/langchain
+	go run ./examples/cacheaudit ./examples/cacheaudit/testdata
 	go run ./examples/incident -svg "$$(mktemp -d)/incident.svg"
 
 fmt:

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -341,6 +342,22 @@ func TestParseBody_FeedsTheChecks(t *testing.T) {
 	p.record(nil)
 	v := p.volatileIn(0)
 	require.Equal(t, volatile{kind: volatileTimestamp, labelled: true, offset: 24, line: 2, count: 1}, v)
+}
+
+func TestTurn_Avoidable(t *testing.T) {
+	tracker, at := NewTracker(Policy{Mode: Report}), time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC)
+	send := func(wait time.Duration, messages string) int64 {
+		at = at.Add(wait)
+		p := mustParse(t, "anthropic", `{"system":[{"type":"text","text":"`+strings.Repeat("word ", 5000)+`"}],"messages":[`+messages+`]}`)
+		turn := tracker.Check(Call{Workflow: "w", Model: opus(), At: at}, p)
+		turn.Send()
+		turn.End(Usage{InputTokens: 6000}, at)
+		return turn.Avoidable()
+	}
+	const first, second = `{"role":"user","content":"one"}`, `{"role":"assistant","content":"two"},{"role":"user","content":"three"}`
+	require.Zero(t, send(0, first))
+	require.InDelta(t, 6000, send(time.Minute, first+","+second), 300, "all that the request before had")
+	require.Zero(t, send(time.Hour, first+","+second), "it has expired")
 }
 
 // A body that is serialised into the same buffer as the one before is read anew.

@@ -134,6 +134,11 @@ func (t *Turn) count() {
 	}
 }
 
+// Avoidable returns about how many input tokens the request could have read from the cache, if the one that it goes on from
+// had written all of its prefix and nothing of that had changed. It is 0 for the first request of a conversation, after a pause
+// in which everything expired, and for a model that does not cache. Check settles it.
+func (t *Turn) Avoidable() int64 { return t.avoidable }
+
 // Send notes that the request goes out.
 func (t *Turn) Send() {
 	s := t.session

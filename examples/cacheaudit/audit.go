@@ -1,0 +1,231 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/cache"
+)
+
+// audit goes through calls in the order of the logs. It remembers sums, hashes and sizes, and no text.
+type audit struct {
+	by      string
+	bodies  bodies
+	tracker *cache.Tracker
+	prompt  cache.Prompt
+	facts   map[[2]string]facts
+	groups  map[groupKey]*group
+
+	records, badLines, longLines, cutFiles int
+}
+
+// facts are what the catalog knows of a model in a region.
+type facts struct {
+	price  budget.Price
+	model  cache.Model
+	priced bool
+}
+
+// groupKey is what the figures are split by.
+type groupKey struct{ who, model string }
+
+// group is the sum of the calls of one workflow or principal to one model.
+type group struct {
+	groupKey
+	calls, failed int
+	unread        int // calls whose body is not at hand, or in no dialect that is known
+	usage         budget.Usage
+	spent         budget.Amount
+	unpriced      bool
+	saving        saving
+	findings      map[cache.Rule]*found
+}
+
+// found is one finding of a group, in however many of its calls.
+type found struct {
+	times   int
+	nanoUSD int64
+	last    cache.Finding
+	call    int // the number of the last call that had it
+}
+
+// maxGroups bounds the memory: logs may name a workflow a call.
+const maxGroups = 10_000
+
+func newAudit(by string, b bodies) *audit {
+	return &audit{
+		by: by, bodies: b, tracker: cache.NewTracker(cache.Policy{Mode: cache.Report, Floor: -1}), // there is nothing to trip any more
+		facts: make(map[[2]string]facts), groups: make(map[groupKey]*group),
+	}
+}
+
+// file reads one log.
+func (a *audit) file(path string, progress io.Writer) error {
+	in := io.Reader(os.Stdin)
+	if path != standardInput {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+	}
+	a.read(io.TeeReader(in, progress))
+	return nil
+}
+
+// read takes in a log. One that is cut off counts up to there.
+func (a *audit) read(in io.Reader) {
+	log, err := uncompressed(in)
+	if err != nil {
+		a.cutFiles++
+		return
+	}
+	tooLong, err := eachLine(log, maxLine, func(line []byte) {
+		if !parseLine(line, a.add) {
+			a.badLines++
+		}
+	})
+	a.longLines += tooLong
+	if err != nil {
+		a.cutFiles++
+	}
+}
+
+// add takes in one call.
+func (a *audit) add(r *record) {
+	a.records++
+	f := a.factsOf(r)
+	g := a.group(r, f)
+	g.calls++
+	if r.ErrorCode != "" {
+		g.failed++
+		return
+	}
+	body := []byte(r.Input.Body)
+	if len(body) == 0 {
+		body = a.bodies.load(r.Input.BodyPath)
+	}
+	p := &a.prompt
+	if err := cache.ParseBody(p, f.model.Provider, body); err != nil {
+		g.unread++
+		g.charge(f, r.usage(false), r.Output.Tokens, 0)
+		return
+	}
+	call := cache.Call{Workflow: r.AccountID + "/" + g.who, Model: f.model, Place: r.Region + "/" + r.ModelID, At: r.at}
+	turn := a.tracker.Check(call, p)
+	u := r.usage(asksHour(p))
+	turn.Send()
+	turn.Begin()
+	g.note(turn.Findings)
+	g.note(turn.End(u, r.at))
+	g.charge(f, u, r.Output.Tokens, turn.Avoidable())
+}
+
+func (a *audit) factsOf(r *record) facts {
+	key := [2]string{r.ModelID, r.Region}
+	f, ok := a.facts[key]
+	if !ok {
+		price, model, err := bedrockguard.ModelFacts(r.ModelID, r.Region)
+		f = facts{price: price, model: model, priced: err == nil}
+		if !f.priced {
+			f.model.ID = r.ModelID
+		}
+		if len(a.facts) < maxGroups {
+			a.facts[key] = f
+		}
+	}
+	return f
+}
+
+func (a *audit) group(r *record, f facts) *group {
+	who, _ := r.RequestMetadata[a.by].(string)
+	if who == "" {
+		who = r.principal()
+	}
+	key := groupKey{printable(who), printable(f.model.ID)}
+	if g := a.groups[key]; g != nil {
+		return g
+	}
+	if len(a.groups) >= maxGroups {
+		key = groupKey{"all others", ""}
+	}
+	g := a.groups[key]
+	if g == nil {
+		g = &group{groupKey: key, findings: make(map[cache.Rule]*found)}
+		a.groups[key] = g
+	}
+	return g
+}
+
+// printable makes a name from a log fit for a terminal.
+func printable(s string) string {
+	if r := []rune(s); len(r) > 48 {
+		s = string(r[:47]) + "…"
+	}
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c >= 0x7f && c < 0xa0 {
+			return '?'
+		}
+		return c
+	}, s)
+}
+
+// asksHour reports whether every cache point asks for an hour.
+func asksHour(p *cache.Prompt) bool {
+	for _, pt := range p.Points {
+		if pt.TTL != cache.OneHour {
+			return false
+		}
+	}
+	return len(p.Points) > 0
+}
+
+// note takes in findings of the group's last call. Of those of one rule the dearest counts.
+func (g *group) note(list []cache.Finding) {
+	for _, f := range list {
+		s := g.findings[f.Rule]
+		if s == nil {
+			s = new(found)
+			g.findings[f.Rule] = s
+		}
+		switch {
+		case s.call != g.calls:
+			s.times++
+			s.call = g.calls
+			s.nanoUSD += f.NanoUSD
+		case f.NanoUSD <= s.last.NanoUSD:
+			continue
+		default:
+			s.nanoUSD += f.NanoUSD - s.last.NanoUSD
+		}
+		s.last = f
+	}
+}
+
+// charge adds what a call used and cost.
+func (g *group) charge(f facts, u cache.Usage, output, avoidable int64) {
+	used := budget.Usage{
+		InputTokens:          u.InputTokens + u.CacheReadTokens + u.CacheWrite5mTokens + u.CacheWrite1hTokens,
+		CacheReadInputTokens: u.CacheReadTokens, CacheWrite5mInputTokens: u.CacheWrite5mTokens, CacheWrite1hInputTokens: u.CacheWrite1hTokens,
+		OutputTokens: output,
+	}
+	sum := &g.usage
+	sum.InputTokens += used.InputTokens
+	sum.CacheReadInputTokens += used.CacheReadInputTokens
+	sum.CacheWrite5mInputTokens += used.CacheWrite5mInputTokens
+	sum.CacheWrite1hInputTokens += used.CacheWrite1hInputTokens
+	sum.OutputTokens += used.OutputTokens
+	cost, err := f.price.Cost(used, budget.TierStandard)
+	total, overflow := g.spent.Add(cost)
+	if !f.priced || errors.Join(err, overflow) != nil {
+		g.unpriced = true
+		return
+	}
+	g.spent = total
+	g.saving.add(f.price.Rates, f.model, used, avoidable)
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// sources are the files to read. Those of a folder come in the order of their names, which in Bedrock's layout is that of
+// time.
+type sources struct {
+	logs   []string
+	bodies bodies
+	size   int64 // of the logs, in bytes; -1 when standard input is among them
+}
+
+const standardInput = "-"
+
+func findSources(paths []string) (sources, error) {
+	s := sources{bodies: bodies{}}
+	for _, p := range paths {
+		if p == standardInput {
+			s.logs, s.size = append(s.logs, p), -1
+			continue
+		}
+		err := filepath.WalkDir(p, func(name string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			return s.add(name, d, name == p)
+		})
+		if err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// add takes a file for what its name says that it is. A file that was named itself is a log in any case.
+func (s *sources) add(name string, d fs.DirEntry, named bool) error {
+	base := filepath.Base(name)
+	switch {
+	case named:
+	case filepath.Base(filepath.Dir(name)) == "data":
+		s.bodies[base] = name
+		return nil
+	case strings.HasPrefix(base, "amazon-bedrock-logs-permission-check"), !isLogName(base):
+		return nil
+	}
+	info, err := d.Info()
+	if err != nil {
+		return err
+	}
+	s.logs = append(s.logs, name)
+	if s.size >= 0 {
+		s.size += info.Size()
+	}
+	return nil
+}
+
+func isLogName(base string) bool {
+	switch filepath.Ext(strings.TrimSuffix(base, ".gz")) {
+	case ".json", ".jsonl", ".ndjson", ".log", ".txt", "":
+		return !strings.HasPrefix(base, ".")
+	default:
+		return false
+	}
+}
+
+// bodies finds the request bodies that Bedrock stored as objects of their own, by the last part of their S3 path.
+type bodies map[string]string
+
+// load returns a body, or nothing if it is not at hand.
+func (b bodies) load(s3Path string) []byte {
+	name, ok := b[path.Base(s3Path)]
+	if !ok {
+		return nil
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	r, err := uncompressed(f)
+	if err != nil {
+		return nil
+	}
+	body, err := io.ReadAll(io.LimitReader(r, maxLine+1))
+	if err != nil || len(body) > maxLine {
+		return nil
+	}
+	return body
+}
+
+// uncompressed reads through gzip if the data is gzipped, whatever its file is called.
+func uncompressed(r io.Reader) (io.Reader, error) {
+	buffered := bufio.NewReaderSize(r, 64<<10)
+	if magic, _ := buffered.Peek(2); !bytes.Equal(magic, []byte{0x1f, 0x8b}) {
+		return buffered, nil
+	}
+	return gzip.NewReader(buffered)
+}
+
+// maxLine bounds the memory that a line takes. Bedrock accepts requests of 25 MB at most, and a line holds no body of more
+// than 100 KB unless the log was assembled by somebody else.
+const maxLine = 32 << 20
+
+// eachLine calls f with each line that is not empty, and returns how many were too long and left out. The bytes are valid
+// during the call. An error of the reader, such as that of a file that is cut off, comes after the last whole line.
+func eachLine(r io.Reader, limit int, f func(line []byte)) (tooLong int, err error) {
+	in := bufio.NewReaderSize(r, 64<<10)
+	var line []byte
+	skipping := false
+	for {
+		part, err := in.ReadSlice('\n')
+		if len(line)+len(part) > limit && !skipping {
+			skipping = true
+			tooLong++
+		}
+		if !skipping {
+			line = append(line, part...)
+		}
+		if err == bufio.ErrBufferFull {
+			continue
+		}
+		if line = bytes.TrimSpace(line); !skipping && len(line) > 0 && (err == nil || err == io.EOF) {
+			f(line)
+		}
+		switch {
+		case err == io.EOF:
+			return tooLong, nil
+		case err != nil:
+			return tooLong, fmt.Errorf("read the log: %w", err)
+		}
+		line, skipping = line[:0], false
+	}
+}
