@@ -1,6 +1,9 @@
 package cache
 
-import "unsafe"
+import (
+	"slices"
+	"unsafe"
+)
 
 // blockRecord is what is remembered of a block, without its text.
 type blockRecord struct {
@@ -34,14 +37,15 @@ const shortLeaf = 128
 // record fills in the records of the prompt. known are earlier requests' leaves, the likeliest first: a leaf that lies where
 // it lay then is not looked at again.
 func (p *Prompt) record(known [][]leafRecord) {
-	p.records = p.records[:0]
-	p.leafRecords = p.leafRecords[:0]
+	p.records = slices.Grow(p.records[:0], len(p.Blocks))[:len(p.Blocks)]
+	p.leafRecords = slices.Grow(p.leafRecords[:0], len(p.leaves))[:len(p.leaves)]
 	var chain, talk uint64
 	var upTo size
 	next := 0
 	for i := range p.Blocks {
 		b := &p.Blocks[i]
-		r := blockRecord{hash: uint64(b.Kind) + 1, canon: uint64(b.Kind) + 1, message: int32(b.Message), section: b.Section, kind: b.Kind, user: b.User}
+		r := &p.records[i]
+		*r = blockRecord{hash: uint64(b.Kind) + 1, canon: uint64(b.Kind) + 1, message: int32(b.Message), section: b.Section, kind: b.Kind, user: b.User}
 		for first := next; next < b.leafEnd; next++ {
 			l := p.recognise(next, b.Kind == ToolDefinition, known)
 			r.hash, r.canon = mix(r.hash, l.plain), mix(r.canon, l.canon)
@@ -59,23 +63,22 @@ func (p *Prompt) record(known [][]leafRecord) {
 			talk = mix(talk, r.hash+uint64(b.Message)<<1)
 		}
 		r.chain, r.talk, r.upTo = chain, talk, upTo
-		p.records = append(p.records, r)
 	}
 }
 
 // recognise returns the record of a leaf, from memory if it can. canonical asks for the hash that the order of keys does
 // not change.
-func (p *Prompt) recognise(i int, canonical bool, known [][]leafRecord) leafRecord {
-	l := &p.leaves[i]
+func (p *Prompt) recognise(i int, canonical bool, known [][]leafRecord) *leafRecord {
+	l, r := &p.leaves[i], &p.leafRecords[i]
 	if l.doc != nil || l.n >= shortLeaf {
 		for _, leaves := range known {
 			if i < len(leaves) && l.is(&leaves[i]) {
-				p.leafRecords = append(p.leafRecords, leaves[i])
-				return leaves[i]
+				*r = leaves[i]
+				return r
 			}
 		}
 	}
-	r := leafRecord{at: l.id}
+	*r = leafRecord{at: l.id}
 	r.plain, r.canon = l.hash(canonical)
 	r.n = l.n
 	if l.binary {
@@ -85,7 +88,6 @@ func (p *Prompt) recognise(i int, canonical bool, known [][]leafRecord) leafReco
 		r.at = nil
 	}
 	l.fresh = true
-	p.leafRecords = append(p.leafRecords, r)
 	return r
 }
 
