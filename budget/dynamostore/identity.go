@@ -143,7 +143,8 @@ func (s *Store) adopt(ctx context.Context, tableID string) error {
 		}
 	}
 	s.epoch, s.shards = g.epoch, g.shards
-	return nil
+	_, err = s.flagsOf(ctx, g)
+	return err
 }
 
 // initialise makes the gates of a new ledger, all or none: of two processes that try at once one wins.
@@ -171,6 +172,7 @@ func (s *Store) initialise(ctx context.Context, tableID string) error {
 		return err
 	}
 	s.epoch, s.shards = g.epoch, g.shards
+	s.flags.set(flags{token: g.token})
 	return nil
 }
 

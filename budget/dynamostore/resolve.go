@@ -190,7 +190,6 @@ func (s *Store) blindPosts(q *resolving, e *entry, next outcome, now time.Time) 
 			x.require(attrSince, "=", number(line.Window.At(now).Since))
 			x.require(attrMarks, "=", blob(hashMarks(line.Marks)))
 			x.require(attrQuiet, ">", number(now.UnixNano()))
-			x.require(attrGap, ">", number(sh.settled))
 		}
 		if sh.extra > 0 && s.shards > 1 {
 			if line == nil {

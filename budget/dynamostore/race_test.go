@@ -1,0 +1,156 @@
+package dynamostore
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// between runs something of another process after the look of a step and before what it writes on the strength of it.
+func between(fn func()) func(*call) (*http.Response, error) {
+	var once sync.Once
+	looked := false
+	return func(c *call) (*http.Response, error) {
+		if c.op == "TransactGetItems" {
+			looked = true
+		} else if c.op == "TransactWriteItems" && looked {
+			once.Do(fn)
+		}
+		return c.pass()
+	}
+}
+
+// What a step read is required by what it writes: whatever another process does in between, the step answers as if it had
+// come before it or after it, and never with half of both.
+func TestNothingRestsOnWhatWasReadBefore(t *testing.T) {
+	table := newTable(t, newClient(t, endpoint(t)))
+	w, client := newWire(t)
+	s, other := open(t, client, table), open(t, newClient(t, endpoint(t)), table)
+	ctx := context.Background()
+	n := byte(0)
+	fresh := func(limit int64) budget.Line {
+		n++
+		return line(n, budget.Daily, limit)
+	}
+	reserve := func(r budget.Reservation, meanwhile func()) budget.Decision {
+		s.wary.set(r.Lines[0].Account, true) // it looks first
+		w.follow(between(meanwhile))
+		d, err := s.Reserve(ctx, r)
+		require.NoError(t, err)
+		return d
+	}
+
+	t.Run("an observed limit that got room is not reported", func(t *testing.T) {
+		l := fresh(10)
+		l.Observe = true
+		r := hold(10, l)
+		admitted(t, other, r)
+		d := reserve(hold(5, l), func() { require.NoError(t, other.Void(ctx, r.ID, r.Owner)) })
+		require.True(t, d.Admitted)
+		require.Empty(t, d.Observed)
+	})
+	t.Run("room that is gone is not given away", func(t *testing.T) {
+		l := fresh(10)
+		admitted(t, other, hold(1, l))
+		d := reserve(hold(5, l), func() { admitted(t, other, hold(9, l)) })
+		require.NotNil(t, d.Denied)
+		require.Equal(t, int64(10), d.Denied.Pending)
+	})
+	t.Run("a new account is made once", func(t *testing.T) {
+		l := fresh(10)
+		d := reserve(hold(5, l), func() { admitted(t, other, hold(6, l)) })
+		require.NotNil(t, d.Denied)
+		require.Equal(t, [2]int64{0, 6}, stands(t, s, l))
+	})
+	t.Run("an override that was taken back admits nothing", func(t *testing.T) {
+		l := fresh(10)
+		admitted(t, other, hold(1, l))
+		require.NoError(t, other.Override(ctx, l.Account, &budget.Override{Max: 100, Until: time.Now().Add(time.Hour)}))
+		d := reserve(hold(50, l), func() { require.NoError(t, other.Override(ctx, l.Account, nil)) })
+		require.NotNil(t, d.Denied)
+		require.Equal(t, int64(10), d.Denied.Max)
+	})
+	t.Run("an override that came counts", func(t *testing.T) {
+		l := fresh(10)
+		admitted(t, other, hold(1, l))
+		d := reserve(hold(5, l), func() {
+			require.NoError(t, other.Override(ctx, l.Account, &budget.Override{Max: 2, Until: time.Now().Add(time.Hour)}))
+		})
+		require.NotNil(t, d.Denied)
+	})
+	t.Run("a latch that closed refuses", func(t *testing.T) {
+		l := fresh(10)
+		l.Latch = true
+		admitted(t, other, hold(1, l))
+		d := reserve(hold(5, l), func() {
+			d, err := other.Reserve(ctx, hold(99, l))
+			require.NoError(t, err)
+			require.NotNil(t, d.Denied)
+		})
+		require.NotNil(t, d.Denied)
+		require.True(t, d.Denied.Latched)
+	})
+	t.Run("a refusal that found room in the end latches nothing", func(t *testing.T) {
+		l := fresh(10)
+		l.Latch = true
+		r := hold(10, l)
+		admitted(t, other, r)
+		d := reserve(hold(5, l), func() { require.NoError(t, other.Void(ctx, r.ID, r.Owner)) })
+		require.True(t, d.Admitted)
+		admitted(t, other, hold(1, l))
+	})
+	t.Run("a flag that was set refuses", func(t *testing.T) {
+		l, scope := fresh(10), budget.Scope{Workflow: "w"}
+		r := hold(1, l)
+		r.Dims = scope.Dims()
+		d := reserve(r, func() { require.NoError(t, other.Kill(ctx, budget.Kill{Scope: scope})) })
+		require.NotNil(t, d.Killed)
+		require.Equal(t, [2]int64{0, 0}, stands(t, s, l))
+	})
+	t.Run("a tombstone that came refuses", func(t *testing.T) {
+		r := hold(1, fresh(10))
+		s.wary.set(r.Lines[0].Account, true)
+		w.follow(between(func() { require.NoError(t, other.Void(ctx, r.ID, r.Owner)) }))
+		_, err := s.Reserve(ctx, r)
+		require.ErrorIs(t, err, budget.ErrResolved)
+	})
+	t.Run("a reservation settled elsewhere is not expired", func(t *testing.T) {
+		r := hold(5, fresh(10))
+		r.TTL = time.Nanosecond
+		admitted(t, s, r)
+		w.follow(func(c *call) (*http.Response, error) {
+			if c.op == "TransactWriteItems" && c.nth == 1 {
+				settled(t, other, r, 2)
+			}
+			return c.pass()
+		})
+		require.Eventually(t, func() bool { // the TTL ends with the service's next second
+			n, err := s.Expire(ctx, 10)
+			require.NoError(t, err)
+			require.Zero(t, n)
+			return stands(t, other, r.Lines[0]) == [2]int64{2, 0}
+		}, 10*time.Second, 10*time.Millisecond)
+	})
+	t.Run("an orphan that became a tombstone's is posted once", func(t *testing.T) {
+		r := hold(5, fresh(10))
+		w.follow(between(func() { require.NoError(t, other.Void(ctx, r.ID, r.Owner)) }))
+		require.Equal(t, budget.Voided, settled(t, s, r, 4).From)
+		require.Equal(t, [2]int64{4, 0}, stands(t, other, r.Lines[0]))
+	})
+	t.Run("a mark that another settlement reached is reported by that one", func(t *testing.T) {
+		l := fresh(100)
+		l.Marks = []int64{50}
+		a, b := hold(30, l), hold(50, l)
+		admitted(t, other, a)
+		admitted(t, other, b)
+		w.follow(between(func() { require.Len(t, settled(t, other, b, 50).Crossed, 1) }))
+		require.Empty(t, settled(t, s, a, 30).Crossed)
+	})
+	sums(t, s)
+}
