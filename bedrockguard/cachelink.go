@@ -38,6 +38,7 @@ func newCacheLink(policy cache.Policy, clock func() time.Time) *cacheLink {
 
 // cacheCall is what the link keeps of a call. The zero value is one that is not checked.
 type cacheCall struct {
+	place  cache.Call
 	turn   *cache.Turn
 	prompt *cache.Prompt
 	points bool
@@ -46,11 +47,17 @@ type cacheCall struct {
 // cacheKey names the workflow to the tracker: two principals never share a history.
 func cacheKey(s budget.Scope) string { return s.Principal + "\x00" + s.Workflow }
 
-// ReviveCache lets a workflow go on whose cache check had tripped, and forgets what was known of it.
-func (g *Guard) ReviveCache(s budget.Scope) {
-	if g.cache != nil {
-		g.cache.tracker.Revive(cacheKey(s))
+// ReviveCache lets the workflows of a scope go on whose cache check had tripped, and forgets what was known of them. A
+// scope without a principal stands for that workflow of every principal, and an empty one for all. It returns how many
+// workflows there were.
+func (g *Guard) ReviveCache(s budget.Scope) int {
+	if g.cache == nil {
+		return 0
 	}
+	return g.cache.tracker.Revive(func(key string) bool {
+		principal, workflow, _ := strings.Cut(key, "\x00")
+		return (s.Principal == "" || s.Principal == principal) && (s.Workflow == "" || s.Workflow == workflow)
+	})
 }
 
 // checkCache judges a request, and returns it with its cache points changed where the policy says so.
@@ -63,47 +70,41 @@ func (g *Guard) checkCache(ctx context.Context, c *call, input any, r catalog.Re
 	if mode == cache.Off && len(l.policy.Rules) == 0 {
 		return input, nil
 	}
-	model := l.tracker.Knows(cacheModel(r))
+	now := cache.Call{
+		Workflow: cacheKey(c.scope), Model: cacheModel(r), Place: awsmiddleware.GetRegion(ctx) + "/" + r.Profile, At: l.clock(), Compacted: cache.Compacted(ctx),
+	}
+	now.Model = l.tracker.Knows(now)
 	p := l.prompts.Get().(*cache.Prompt)
-	p.Reset()
-	if !readPrompt(p, model.Provider, input) {
+	if !readPrompt(p, now.Model.Provider, input) {
 		l.release(p)
 		return input, nil // not understood here: identification refuses what is malformed
 	}
 	if mode == cache.Fix {
-		input = l.fix(c, input, p, model)
+		input = l.fix(input, p, now)
 	}
-	turn := l.tracker.Check(l.call(ctx, c, r, model), p)
-	if mode != cache.Fix && l.wantsFix(turn.Findings) {
-		if fixed := l.fix(c, input, p, model); fixed != input {
-			turn.Fail()
-			input, turn = fixed, l.tracker.Check(l.call(ctx, c, r, model), p)
+	c.cache = cacheCall{place: now, prompt: p, turn: l.tracker.Check(now, p)}
+	if mode != cache.Fix && l.wantsFix(c.cache.turn.Findings) {
+		if fixed := l.fix(input, p, now); fixed != input {
+			c.cache.turn.Fail()
+			input, c.cache.turn = fixed, l.tracker.Check(now, p)
 		}
 	}
-	if err := g.actOn(ctx, c, turn.Findings); err != nil {
-		turn.Fail()
-		l.release(p)
+	c.cache.points = len(p.Points) > 0
+	if err := g.actOn(ctx, c, c.cache.turn.Findings); err != nil {
 		return nil, err
 	}
-	c.cache = cacheCall{turn: turn, prompt: p, points: len(p.Points) > 0}
-	return input, l.hold(ctx, turn)
-}
-
-func (l *cacheLink) call(ctx context.Context, c *call, r catalog.Resolved, m cache.Model) cache.Call {
-	return cache.Call{
-		Workflow: cacheKey(c.scope), Model: m, Place: awsmiddleware.GetRegion(ctx) + "/" + r.Profile, At: l.clock(), Compacted: cache.Compacted(ctx),
-	}
+	return input, l.hold(ctx, c.cache.turn)
 }
 
 // fix places cache points, and returns the request as it is when there is nothing to change.
-func (l *cacheLink) fix(c *call, input any, p *cache.Prompt, m cache.Model) any {
-	edits := cache.Place(p, m, l.tracker.Known(cacheKey(c.scope)))
+func (l *cacheLink) fix(input any, p *cache.Prompt, c cache.Call) any {
+	edits := cache.Place(p, c.Model, l.tracker.Known(c.Workflow))
 	if len(edits) == 0 {
 		return input
 	}
 	fixed := withPoints(input, p, edits)
 	p.Reset()
-	readPrompt(p, m.Provider, fixed)
+	readPrompt(p, c.Model.Provider, fixed)
 	return fixed
 }
 
@@ -213,10 +214,15 @@ func (g *Guard) cacheLost(ctx context.Context, c *call, err error) {
 	if c.cache.turn == nil {
 		return
 	}
-	g.report(ctx, c, c.cache.turn.Fail())
+	found := c.cache.turn.Fail()
+	if c.cache.prompt != nil { // never sent
+		g.cache.release(c.cache.prompt)
+		c.cache.prompt = nil
+	}
+	g.report(ctx, c, found)
 	var api smithy.APIError
 	if c.cache.points && errors.As(err, &api) && rejectsPoints(api.ErrorMessage()) {
-		g.cache.tracker.Rejected(c.scope.Model)
+		g.cache.tracker.Rejected(c.cache.place)
 	}
 }
 

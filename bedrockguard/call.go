@@ -3,6 +3,7 @@ package bedrockguard
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
@@ -24,6 +25,7 @@ type call struct {
 	attempts  int           // made so far; the SDK makes them one after the other
 	charged   int           // of those, how many were charged though they brought no answer
 	cache     cacheCall
+	streaming atomic.Bool // a metered stream has taken over: it ends what the call began
 
 	tightOnce sync.Once
 	tight     int64 // input tokens by the tighter bound; 0 when there is none

@@ -22,7 +22,7 @@ type identifyMiddleware struct{ guard *Guard }
 func (*identifyMiddleware) ID() string { return identifyID }
 
 // HandleInitialize implements middleware.InitializeMiddleware.
-func (m *identifyMiddleware) HandleInitialize(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+func (m *identifyMiddleware) HandleInitialize(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (out middleware.InitializeOutput, md middleware.Metadata, err error) {
 	if foreign(ctx) {
 		return next.HandleInitialize(ctx, in)
 	}
@@ -33,17 +33,17 @@ func (m *identifyMiddleware) HandleInitialize(ctx context.Context, in middleware
 	case refused:
 		return m.refuse(ctx, c, &UnsupportedOperationError{Operation: c.operation})
 	}
+	defer func() {
+		if !c.streaming.Load() { // panics and runtime.Goexit included
+			m.guard.cacheLost(ctx, c, err)
+		}
+	}()
 	input, err := m.guard.identify(ctx, c, in.Parameters)
 	if err != nil {
-		m.guard.cacheLost(ctx, c, nil)
 		return m.refuse(ctx, c, err)
 	}
 	in.Parameters = input
-	out, md, err := next.HandleInitialize(withCall(ctx, c), in)
-	if err != nil || !streams(out.Result) {
-		m.guard.cacheLost(ctx, c, err)
-	}
-	return out, md, err
+	return next.HandleInitialize(withCall(ctx, c), in)
 }
 
 func (m *identifyMiddleware) refuse(ctx context.Context, c *call, err error) (middleware.InitializeOutput, middleware.Metadata, error) {

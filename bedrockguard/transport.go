@@ -40,6 +40,7 @@ func (m *observeMiddleware) HandleDeserialize(ctx context.Context, in middleware
 	}
 	if streaming(a.call.operation) && resp.StatusCode >= 200 && resp.StatusCode <= 299 {
 		resp.Body = m.guard.meter(ctx, a, resp.Body)
+		a.call.streaming.Store(true)
 	}
 	return out, md, nil
 }

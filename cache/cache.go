@@ -36,7 +36,8 @@ type Policy struct {
 	// mended (RuleInfo.Mendable), that the service would reject, and those of workflows that tripped.
 	Mode Mode
 
-	// Rules sets the mode of single rules. Refuse makes any rule refuse, Off silences it.
+	// Rules sets the mode of single rules. Refuse makes any rule refuse, Off silences it; Fix has the points of a request that
+	// shows the rule placed, all of them.
 	Rules map[Rule]Mode
 
 	// Workflows sets the mode of workflows by name; a name that ends in * stands for all that begin so. The longest match

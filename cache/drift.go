@@ -87,7 +87,7 @@ func (t *Turn) compare() {
 	same := t.past.shared == len(q.blocks) || t.past.shared == len(t.prompt.records)
 	switch head := tools + system; {
 	case same || t.past.shared >= head && head == q.tools+q.system:
-		t.avoidable = t.session.scale.mid(q.upTo(min(t.past.shared, q.begun)))
+		t.avoidable = q.upTo(min(t.past.shared, q.begun))
 		if !same {
 			t.messagesChanged()
 		}
@@ -97,8 +97,8 @@ func (t *Turn) compare() {
 	default:
 		t.headChanged(tools, system)
 	}
-	if t.call.At.Sub(q.lastAt) >= q.ttlOf() {
-		t.avoidable = 0
+	if alive := q.upTo(q.alive(t.call.At.Sub(q.lastAt))); t.avoidable.bytes > alive.bytes {
+		t.avoidable = alive
 	}
 	t.placeChanged()
 }
@@ -128,7 +128,7 @@ func (t *Turn) headChanged(tools, system int) {
 	if !t.past.goesOn(t.prompt.records[tools+system:]) {
 		return // another conversation, with a system prompt of its own
 	}
-	t.avoidable = t.session.scale.mid(q.upTo(min(q.sent, q.begun)))
+	t.avoidable = q.upTo(min(q.sent, q.begun))
 	old, now := q.blocks[q.tools:min(q.tools+q.system, len(q.blocks))], p.records[tools:tools+system]
 	for k := range min(len(old), len(now)) {
 		if old[k].hash == now[k].hash {
@@ -218,7 +218,7 @@ func (t *Turn) messagesChanged() {
 		if t.call.Compacted {
 			return
 		}
-		t.avoidable = t.session.scale.mid(q.upTo(min(q.sent, q.begun)))
+		t.avoidable = q.upTo(min(q.sent, q.begun))
 		t.add(t.stake(Finding{
 			Rule: ruleRewritten, Where: p.Blocks[at].Where.String(),
 			Detail: fmt.Sprintf("a block of the history, %s, is not what it was in the request before: %d blocks from there on have to be written again", p.Blocks[at].Kind, len(old)),
@@ -243,24 +243,27 @@ const manyForks = 3
 // part, or two blocks running at other places.
 func reappear(old, now []blockRecord) bool {
 	var long, same int64
-	asked := false
+	asked, answered := false, false
 	for k := 1; k < len(old); k++ {
 		n := old[k].upTo.minus(old[k-1].upTo).bytes
+		equal := k < len(now) && old[k].hash == now[k].hash
+		answered = answered || equal && old[k].answer(n)
 		if n < longBlock {
 			continue
 		}
 		long += n
-		if k < len(now) && old[k].hash == now[k].hash {
+		if equal {
 			same += n
 			asked = asked || old[k].user
 		}
 	}
-	if asked && 2*same >= long {
-		return true // an answer alone can be a set phrase
+	if asked && answered && 2*same >= long {
+		return true // a question alone can be a fixed one, and an answer alone a set phrase
 	}
 	next := make(map[[2]uint64]bool, len(old))
 	for k := 1; k+1 < len(old); k++ {
-		if old[k].upTo.minus(old[k-1].upTo).bytes >= longBlock {
+		first, second := old[k].upTo.minus(old[k-1].upTo).bytes, old[k+1].upTo.minus(old[k].upTo).bytes
+		if first >= longBlock && (old[k].answer(first) || old[k+1].answer(second)) {
 			next[[2]uint64{old[k].hash, old[k+1].hash}] = true
 		}
 	}
@@ -270,6 +273,11 @@ func reappear(old, now []blockRecord) bool {
 		}
 	}
 	return false
+}
+
+// answer reports whether the block is one of the assistant's that is hardly equal to another by chance.
+func (r *blockRecord) answer(bytes int64) bool {
+	return !r.user && r.section == Messages && (bytes >= longBlock || r.kind == ToolUse)
 }
 
 func (t *Turn) settingsChanged(went size) {

@@ -21,11 +21,31 @@ func (t *Turn) expect() {
 			wanted, why = *w, o
 		}
 	}
+	if w := t.beingWritten(place, level); w != nil && w.block >= wanted.block && w.block > t.expected.block {
+		wanted, why = *w, unready
+	}
 	lost := wanted.tokens - t.expected.tokens
 	if lost > max(t.call.Model.MinTokens, wanted.tokens/10) {
 		t.explain(wanted, why, lost)
 	}
 	t.frozen()
+}
+
+// beingWritten returns the longest prefix of the request that a running one is about to write, or nil.
+func (t *Turn) beingWritten(place, level uint64) *mark {
+	var best *mark
+	for _, r := range t.session.running {
+		for i := range r.marks {
+			w := &r.marks[i]
+			if w.block >= len(t.prompt.records) || t.prompt.records[w.block].chain != w.chain || best != nil && w.block <= best.block {
+				continue
+			}
+			if t.obstacle(w, place, level) == readable {
+				best, t.Begun = w, r.begun
+			}
+		}
+	}
+	return best
 }
 
 // obstacle is why an entry can't be read by a request.
@@ -49,8 +69,6 @@ func (t *Turn) obstacle(w *mark, place, level uint64) obstacle {
 		return otherSettings
 	case !t.call.At.Before(w.expires):
 		return expired
-	case !w.ready:
-		return unready
 	}
 	reason := unmarked
 	for i := range t.prompt.Points {
@@ -77,9 +95,6 @@ func (t *Turn) explain(w mark, why obstacle, lost int64) {
 	case unready:
 		f.Rule = ruleFanOut
 		f.Detail = fmt.Sprintf("%d requests that run at the same time write the same prefix of about %d tokens", 1+t.writing(w), w.tokens)
-		if w.turn != nil {
-			t.Begun = w.turn.begun
-		}
 		if t.session.tracker.policy.HoldFanOut > 0 {
 			return
 		}
@@ -120,7 +135,7 @@ func (t *Turn) frozen() {
 	}
 	l := linter{p: p, m: &t.call.Model, scale: t.session.scale}
 	last := l.lastPoint()
-	before := q.points[len(q.points)-1]
+	before := q.points[len(q.points)-1].block
 	if last == nil || last.Section != Messages || last.Block != before || len(p.records) < q.sent+2 {
 		return
 	}

@@ -178,11 +178,11 @@ func TestTrackersForget(t *testing.T) {
 	}
 	require.LessOrEqual(t, tracker.order.Len(), maxSessions)
 	require.Len(t, tracker.sessions, tracker.order.Len())
-	require.LessOrEqual(t, tracker.blocks, maxAllBlocks)
-	require.LessOrEqual(t, tracker.retained, int64(maxAllRetained))
-	held := 0
+	require.LessOrEqual(t, tracker.held.records, maxAllRecords)
+	require.LessOrEqual(t, tracker.held.retained, int64(maxAllRetained))
+	records := 0
 	for e := tracker.order.Front(); e != nil; e = e.Next() {
-		held += int(e.Value.(*session).held.blocks.Load())
+		records += e.Value.(*session).held.records
 	}
-	require.Equal(t, held, tracker.blocks)
+	require.Equal(t, records, tracker.held.records)
 }

@@ -28,7 +28,7 @@ func (l *linter) all() {
 	if len(l.p.Points) > 0 && !l.m.Explicit {
 		l.add(Finding{
 			Rule: ruleUnsupported, Where: l.p.Points[0].String(),
-			Detail: fmt.Sprintf("%d cache points for a model that takes none", len(l.p.Points)),
+			Detail: fmt.Sprintf("%d cache points for a model that takes none", len(l.p.Points)), Suspected: l.m.doubtful,
 		})
 		return
 	}
@@ -184,7 +184,7 @@ func (l *linter) volatileText() {
 		}
 		tokens := l.scale.mid(l.p.upTo(last.Block).minus(l.p.upTo(i - 1)))
 		l.add(Finding{
-			Rule: ruleVolatileText, Where: b.Where.String(), Tokens: tokens, NanoUSD: l.m.writtenAgain(tokens), Suspected: !v.labelled,
+			Rule: ruleVolatileText, Where: b.Where.String(), Tokens: tokens, NanoUSD: l.m.writtenAgain(tokens), Suspected: true, // a second request proves it
 			Detail: fmt.Sprintf("%s stands before a cache point: if it changes, about %d tokens are written again with each request and never read", v, tokens),
 		})
 		return // what follows is lost with it

@@ -37,6 +37,8 @@ type Model struct {
 	Lookback int
 	// The prices, in pico-USD per token. Zero is unknown: findings then name no money.
 	InputPrice, CacheReadPrice, CacheWrite5mPrice, CacheWrite1hPrice int64
+
+	doubtful bool // that it takes no points was learned from one refusal
 }
 
 // defaultLookback is what the Bedrock user guide says of Claude (2026-11): about 20 blocks are searched.

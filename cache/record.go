@@ -32,7 +32,7 @@ type leafRecord struct {
 }
 
 // shortLeaf is the length in bytes below which hashing a text is as fast as recognising it.
-const shortLeaf = 128
+const shortLeaf = 256
 
 // record fills in the records of the prompt. known are earlier requests' leaves, the likeliest first: a leaf that lies where
 // it lay then is not looked at again.

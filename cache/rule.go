@@ -87,7 +87,7 @@ var ruleTable = [...]RuleInfo{
 	{ruleTTLOrder, "G13", true, true, "let lifetimes only decrease from tools over system to messages"},
 	{ruleTTLUnsupported, "G13", true, true, "ask for a lifetime that the model offers"},
 	{ruleDowngraded, "G13", false, false, "check that this model offers the lifetime in this region"},
-	{ruleBelowMinimum, "G14", false, true, "move the cache point to where enough tokens precede it, or leave it out"},
+	{ruleBelowMinimum, "G14", false, false, "move the cache point to where enough tokens precede it, or leave it out"},
 	{ruleAboveMaximum, "G14", false, true, "put the cache point before the longest prefix that this model caches"},
 	{ruleExpired, "G15", false, false, "ask for a lifetime of one hour, if such pauses are the rule"},
 	{ruleSwitched, "G16", false, false, "keep a conversation on one model, profile, region and account"},

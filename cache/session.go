@@ -3,7 +3,6 @@ package cache
 import (
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -11,11 +10,7 @@ import (
 type session struct {
 	tracker  *Tracker
 	workflow string
-	held     struct {
-		blocks   atomic.Int64
-		retained atomic.Int64
-		gone     atomic.Bool // forgotten by the tracker: nothing is accounted any more
-	}
+	held     held // guarded by the tracker's lock
 
 	mu      sync.Mutex // guards what follows, and the turns of the session
 	paths   []*path    // the last used first
@@ -40,14 +35,19 @@ type path struct {
 	settings uint64
 	images   bool
 	lastAt   time.Time
-	points   []int         // the blocks that the last request's points closed
-	sent     int           // how many blocks the last request had
-	begun    int           // how many blocks had a request whose response has begun
-	ttl      time.Duration // the longest that the last request's points ask for
-	forks    int           // requests in a row that left it at its last message
+	points   []pathPoint
+	sent     int // how many blocks the last request had
+	begun    int // how many blocks had a request whose response has begun
+	forks    int // requests in a row that left it at its last message
 }
 
-// mark is a prefix that the cache should hold.
+// pathPoint is a point of a path's last request.
+type pathPoint struct {
+	block int
+	ttl   time.Duration
+}
+
+// mark is a prefix that the cache should hold, or will once a running request is answered.
 type mark struct {
 	chain    uint64
 	block    int // the last block of the prefix
@@ -56,9 +56,8 @@ type mark struct {
 	tokens   int64
 	ttl      time.Duration
 	expires  time.Time
+	size     size
 	exact    bool // tokens were told by a response
-	ready    bool // the response that wrote it has begun
-	turn     *Turn
 }
 
 const maxMarks = 256
@@ -127,19 +126,18 @@ type streaks struct {
 	rules     map[Rule]int
 }
 
-// repeated counts the findings of this call in, and those of the last call that are gone out.
-func (k *streaks) repeated(found []Finding) {
-	next := k.rules
-	if len(found) > 0 {
-		next = make(map[Rule]int, len(found))
-		for i := range found {
-			next[found[i].Rule] = k.rules[found[i].Rule] + 1
-			found[i].Repeated = next[found[i].Rule]
-		}
-		k.rules = next
-		return
+// repeated says of each finding how many calls in a row have had it, and returns the counts as they are once this call is
+// sent.
+func (k *streaks) repeated(found []Finding) map[Rule]int {
+	if len(found) == 0 {
+		return nil
 	}
-	k.rules = nil
+	next := make(map[Rule]int, len(found))
+	for i := range found {
+		next[found[i].Rule] = k.rules[found[i].Rule] + 1
+		found[i].Repeated = next[found[i].Rule]
+	}
+	return next
 }
 
 func placeHash(model, place string) uint64 { return mix(hashString(model), hashString(place)) }
@@ -184,50 +182,46 @@ func (s *session) keep(c *Call, p *Prompt) *path {
 	if n > len(q.blocks) {
 		s.extend(q, p, n)
 	}
-	q.tools, q.system = p.count()
+	tools, system := p.count()
+	q.tools, q.system = min(tools, n), min(system, n-min(tools, n))
 	q.place, q.model, q.settings, q.images, q.lastAt = c.Place, c.Model.ID, p.settings, p.images, c.At
-	q.points, q.sent, q.forks, q.ttl = q.points[:0], n, 0, 0
+	q.points, q.sent, q.forks = q.points[:0], n, 0
 	for _, pt := range p.Points {
-		q.ttl = max(q.ttl, pt.TTL)
 		if pt.Block >= 0 && !pt.Nested {
-			q.points = append(q.points, pt.Block)
+			q.points = append(q.points, pathPoint{pt.Block, max(pt.TTL, FiveMinutes)})
 		}
 	}
 	return q
 }
 
-// newPath returns an empty path: a new one, or the one used longest ago, whose memory serves again.
+// newPath returns an empty path. Where there are enough, the one used longest ago is forgotten and its memory serves again;
+// a request that is still on its way keeps the empty husk.
 func (s *session) newPath() *path {
 	if len(s.paths) < maxPaths {
 		return new(path)
 	}
-	q := s.paths[len(s.paths)-1]
+	old := s.paths[len(s.paths)-1]
 	s.paths = s.paths[:len(s.paths)-1]
-	s.grew(-len(q.blocks), -retainedBy(q.leaves))
-	clear(q.leaves)
-	*q = path{blocks: q.blocks[:0], leaves: q.leaves[:0], points: q.points[:0]}
+	s.tracker.grown(s, -len(old.blocks)-len(old.leaves), -retainedBy(old.leaves))
+	clear(old.leaves)
+	q := &path{blocks: old.blocks[:0], leaves: old.leaves[:0], points: old.points[:0]}
+	*old = path{}
 	return q
 }
 
 // extend appends to a path what the request has more. The leaves are replaced from the last common one on: those of a
 // request that was built anew lie elsewhere than they did.
 func (s *session) extend(q *path, p *Prompt, n int) {
-	blocks := n - len(q.blocks)
-	q.blocks = append(q.blocks, p.records[len(q.blocks):n]...)
 	leaves := p.leafRecords[:p.Blocks[n-1].leafEnd]
+	if retainedBy(leaves) == 0 || len(leaves) > maxPathLeaves {
+		leaves = nil // none of them could be recognised, or there are too many to remember
+	}
+	records := n - len(q.blocks) + len(leaves) - len(q.leaves)
 	retained := retainedBy(leaves) - retainedBy(q.leaves)
+	q.blocks = append(q.blocks, p.records[len(q.blocks):n]...)
 	clear(q.leaves[min(len(leaves), len(q.leaves)):])
 	q.leaves = append(q.leaves[:0], leaves...)
-	s.grew(blocks, retained)
-}
-
-func (s *session) grew(blocks int, retained int64) {
-	if s.held.gone.Load() {
-		return
-	}
-	s.held.blocks.Add(int64(blocks))
-	s.held.retained.Add(retained)
-	s.tracker.grown(blocks, retained)
+	s.tracker.grown(s, records, retained)
 }
 
 func retainedBy(leaves []leafRecord) int64 {

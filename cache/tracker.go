@@ -2,6 +2,7 @@ package cache
 
 import (
 	"container/list"
+	"math"
 	"sync"
 	"time"
 )
@@ -11,7 +12,8 @@ const (
 	maxSessions    = 1024
 	maxPaths       = 8       // conversations and branches remembered of a workflow
 	maxPathBlocks  = 8192    // of one conversation; what lies behind is not compared
-	maxAllBlocks   = 1 << 18 // of all workflows
+	maxPathLeaves  = 1 << 15 // texts of one conversation; more are read again each time
+	maxAllRecords  = 1 << 19 // of blocks and texts, of all workflows
 	maxAllRetained = 256 << 20
 )
 
@@ -40,26 +42,44 @@ type Usage struct {
 	Billed int
 }
 
-func (u Usage) written() int64 { return u.CacheWrite5mTokens + u.CacheWrite1hTokens }
-func (u Usage) total() int64   { return u.InputTokens + u.CacheReadTokens + u.written() }
+func (u Usage) written() int64 { return sum(u.CacheWrite5mTokens, u.CacheWrite1hTokens) }
+func (u Usage) total() int64   { return sum(u.InputTokens, u.CacheReadTokens, u.written()) }
 
-// Tracker remembers what each workflow sent, and compares. It holds hashes and sizes, and keeps the memory of long texts
-// of a workflow's recent requests alive, up to 256 MB in all, so as to recognise them without reading them again. It is
-// safe for concurrent use. Make one with NewTracker.
+// sum adds counts that are not negative. It saturates.
+func sum(counts ...int64) int64 {
+	var n int64
+	for _, c := range counts {
+		if n > math.MaxInt64-max(c, 0) {
+			return math.MaxInt64
+		}
+		n += max(c, 0)
+	}
+	return n
+}
+
+// Tracker remembers what each workflow sent, and compares. It holds hashes and sizes, and keeps the memory of long texts of
+// a workflow's recent requests alive, up to 256 MB of text in all, so as to recognise them without reading them again; a text
+// that was cut out of a larger one keeps all of that. It is safe for concurrent use. Make one with NewTracker.
 type Tracker struct {
 	policy Policy
 
 	mu       sync.Mutex
 	sessions map[string]*list.Element // of *session
 	order    *list.List               // the last used first
-	blocks   int
+	held     held
+	rejects  map[uint64]time.Time // until when models count as refusing cache points at a place
+}
+
+// held is what is remembered: records of blocks and texts, and the bytes of texts that are kept alive by them.
+type held struct {
+	records  int
 	retained int64
-	rejects  map[string]bool // models that refused cache points though the rules say that they take them
+	gone     bool // of a session that was forgotten: nothing of it is accounted any more
 }
 
 // NewTracker returns a tracker that has seen nothing.
 func NewTracker(p Policy) *Tracker {
-	return &Tracker{policy: p, sessions: make(map[string]*list.Element), order: list.New(), rejects: make(map[string]bool)}
+	return &Tracker{policy: p, sessions: make(map[string]*list.Element), order: list.New(), rejects: make(map[uint64]time.Time)}
 }
 
 // session returns a workflow's memory.
@@ -78,55 +98,70 @@ func (t *Tracker) session(workflow string) *session {
 
 // grown accounts for what a session remembers more, or less. The caller holds the session's lock, so a session that has to be
 // forgotten is only unlinked: who still uses it keeps it.
-func (t *Tracker) grown(blocks int, retained int64) {
+func (t *Tracker) grown(s *session, records int, retained int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.blocks += blocks
-	t.retained += retained
+	if s.held.gone {
+		return
+	}
+	s.held.records += records
+	s.held.retained += retained
+	t.held.records += records
+	t.held.retained += retained
 	t.forget()
 }
 
 // forget unlinks the sessions that were silent longest until the bounds hold. Requires t.mu held.
 func (t *Tracker) forget() {
-	for t.order.Len() > 1 && (t.blocks > maxAllBlocks || t.retained > maxAllRetained || t.order.Len() > maxSessions) {
-		s := t.order.Remove(t.order.Back()).(*session)
-		delete(t.sessions, s.workflow)
-		t.blocks -= int(s.held.blocks.Swap(0))
-		t.retained -= s.held.retained.Swap(0)
-		s.held.gone.Store(true)
+	for t.order.Len() > 1 && (t.held.records > maxAllRecords || t.held.retained > maxAllRetained || t.order.Len() > maxSessions) {
+		t.unlink(t.order.Back())
 	}
 }
 
-// Revive lets a workflow that tripped go on. What is known of it is forgotten.
-func (t *Tracker) Revive(workflow string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	e, ok := t.sessions[workflow]
-	if !ok {
-		return
-	}
+// unlink requires t.mu held.
+func (t *Tracker) unlink(e *list.Element) {
 	s := t.order.Remove(e).(*session)
-	delete(t.sessions, workflow)
-	t.blocks -= int(s.held.blocks.Swap(0))
-	t.retained -= s.held.retained.Swap(0)
-	s.held.gone.Store(true)
+	delete(t.sessions, s.workflow)
+	t.held.records -= s.held.records
+	t.held.retained -= s.held.retained
+	s.held = held{gone: true}
 }
 
-// Rejected notes that a model refused a request for its cache points: from then on they count as unsupported there.
-func (t *Tracker) Rejected(modelID string) {
+// Revive lets workflows that tripped go on: those whose name the function selects. What is known of them is forgotten. It
+// returns how many there were.
+func (t *Tracker) Revive(selects func(workflow string) bool) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.rejects) < maxSessions {
-		t.rejects[modelID] = true
+	n := 0
+	for name, e := range t.sessions {
+		if selects(name) {
+			t.unlink(e)
+			n++
+		}
 	}
+	return n
 }
 
-// Knows returns the model's rules with what was learned of them.
-func (t *Tracker) Knows(m Model) Model {
+// rejectionAge is how long a refusal of cache points is believed.
+const rejectionAge = time.Hour
+
+// Rejected notes that a model refused a request at a place for its cache points: for an hour they count as unsupported there.
+func (t *Tracker) Rejected(c Call) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.rejects[m.ID] {
-		m.Explicit = false
+	if len(t.rejects) >= maxSessions {
+		clear(t.rejects)
+	}
+	t.rejects[placeHash(c.Model.ID, c.Place)] = c.At.Add(rejectionAge)
+}
+
+// Knows returns the model's rules with what was learned of them at a place.
+func (t *Tracker) Knows(c Call) Model {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m := c.Model
+	if until, ok := t.rejects[placeHash(m.ID, c.Place)]; ok && c.At.Before(until) {
+		m.Explicit, m.doubtful = false, true
 	}
 	return m
 }

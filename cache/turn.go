@@ -23,7 +23,9 @@ type Turn struct {
 	path      *path
 	marks     []mark        // what the request writes
 	expected  mark          // what it should read
-	avoidable int64         // tokens that it could read, were all as it should be
+	avoidable size          // what it could read, were all as it should be
+	sent      int           // blocks
+	rules     map[Rule]int  // how often in a row each rule was found, this request included
 	begun     chan struct{} // closed when the response begins
 	state     turnState
 	size      size
@@ -52,7 +54,9 @@ func (s *session) check(c Call, p *Prompt) *Turn {
 	l := linter{p: p, m: &t.call.Model, scale: s.scale, known: t.past.shared}
 	l.all()
 	for _, f := range l.found {
-		t.add(f)
+		if f.Rule != ruleBelowMinimum || !t.wasWritten() {
+			t.add(f)
+		}
 	}
 	if c.Model.Explicit || c.Model.Implicit {
 		t.compare()
@@ -63,7 +67,7 @@ func (s *session) check(c Call, p *Prompt) *Turn {
 		t.add(f)
 	}
 	slices.SortStableFunc(t.found, func(a, b Finding) int { return rank(a) - rank(b) })
-	s.streak.repeated(t.found)
+	t.rules = s.streak.repeated(t.found)
 	s.priceByDay(t.found)
 	t.Findings = t.found
 	// From here on requests that run at the same time see what this one is about to write.
@@ -71,6 +75,19 @@ func (s *session) check(c Call, p *Prompt) *Turn {
 	t.plan()
 	s.running = append(s.running, t)
 	return t
+}
+
+// wasWritten reports whether a response has told that a prefix which one of the request's points closes is cached.
+func (t *Turn) wasWritten() bool {
+	for _, w := range t.session.marks {
+		if !w.exact || w.block >= len(t.prompt.records) || t.prompt.records[w.block].chain != w.chain {
+			continue
+		}
+		if slices.ContainsFunc(t.prompt.Points, func(pt Point) bool { return pt.Block == w.block }) {
+			return true
+		}
+	}
+	return false
 }
 
 // rank puts what the service rejects first and what is only suspected last.
@@ -137,7 +154,11 @@ func (t *Turn) count() {
 // Avoidable returns about how many input tokens the request could have read from the cache, if the one that it goes on from
 // had written all of its prefix and nothing of that had changed. It is 0 for the first request of a conversation, after a pause
 // in which everything expired, and for a model that does not cache. Check settles it.
-func (t *Turn) Avoidable() int64 { return t.avoidable }
+func (t *Turn) Avoidable() int64 {
+	t.session.mu.Lock()
+	defer t.session.mu.Unlock()
+	return t.session.scale.mid(t.avoidable)
+}
 
 // Send notes that the request goes out.
 func (t *Turn) Send() {
@@ -149,6 +170,7 @@ func (t *Turn) Send() {
 	}
 	t.state = sent
 	s.calls.add(t.call.At)
+	s.streak.rules, t.sent = t.rules, min(len(t.prompt.records), maxPathBlocks)
 	p, k := t.prompt, &s.streak
 	if chain := mix(p.records[len(p.records)-1].chain, p.settings); chain == k.lastChain {
 		k.same++
@@ -182,8 +204,8 @@ func (t *Turn) plan() {
 		}
 		r := &p.records[pt.Block]
 		w := mark{
-			chain: r.chain, block: pt.Block, place: placeHash(m.ID, t.call.Place), tokens: t.session.scale.mid(r.upTo),
-			ttl: max(pt.TTL, FiveMinutes), turn: t,
+			chain: r.chain, block: pt.Block, place: placeHash(m.ID, t.call.Place), tokens: t.session.scale.mid(r.upTo), size: r.upTo,
+			ttl: max(pt.TTL, FiveMinutes),
 		}
 		if r.section == Messages {
 			w.settings = p.level()
@@ -191,7 +213,6 @@ func (t *Turn) plan() {
 		w.expires = t.call.At.Add(w.ttl)
 		t.marks = append(t.marks, w)
 	}
-	t.session.remember(t.marks)
 }
 
 // find returns the session's mark of the same prefix, or nil.
@@ -202,24 +223,6 @@ func (s *session) find(w *mark) *mark {
 		}
 	}
 	return nil
-}
-
-// remember adds marks to the session. Of one that is there already, the entry that can be read stays, and so does the one
-// that another request is writing.
-func (s *session) remember(marks []mark) {
-	for i := range marks {
-		w := &marks[i]
-		switch o := s.find(w); {
-		case o == nil:
-			s.marks = append(s.marks, *w)
-		case o.turn != nil && !o.ready:
-		case !o.ready || !w.turn.call.At.Before(o.expires):
-			*o = *w
-		}
-	}
-	if over := len(s.marks) - maxMarks; over > 0 {
-		s.marks = slices.Delete(s.marks, 0, over)
-	}
 }
 
 // Begin notes that the response begins: what the request wrote is readable from now on.
@@ -239,19 +242,20 @@ func (t *Turn) begin() {
 	s := t.session
 	for i := range t.marks {
 		w := t.marks[i]
-		w.ready, w.turn = true, nil
-		o := s.find(&w)
-		switch {
+		switch o := s.find(&w); {
 		case o == nil:
 			s.marks = append(s.marks, w)
-		case !o.ready:
+		case !t.call.At.Before(o.expires):
 			*o = w
 		case w.expires.After(o.expires):
 			o.expires, o.ttl = w.expires, w.ttl // a hit refreshes it
 		}
 	}
+	if over := len(s.marks) - maxMarks; over > 0 {
+		s.marks = slices.Delete(s.marks, 0, over)
+	}
 	if t.path != nil {
-		t.path.begun = max(t.path.begun, t.path.sent)
+		t.path.begun = max(t.path.begun, min(t.sent, len(t.path.blocks)))
 	}
 	t.leave()
 }
@@ -280,7 +284,6 @@ func (t *Turn) Fail() []Finding {
 	if answered {
 		return []Finding{{Rule: ruleUsageMissing, Repeated: 1, Detail: "the response ended without its usage"}}
 	}
-	s.marks = slices.DeleteFunc(s.marks, func(w mark) bool { return w.turn == t })
 	return nil
 }
 
@@ -292,5 +295,16 @@ func (t *Tracker) Known(workflow string) PlaceOptions {
 	return PlaceOptions{Factor: s.scale.factor, Gaps: s.gaps}
 }
 
-// ttlOf is how long the path's last request can be read.
-func (q *path) ttlOf() time.Duration { return max(q.ttl, FiveMinutes) }
+// alive returns how many blocks of the path's last request the cache can still hold after a pause.
+func (q *path) alive(pause time.Duration) int {
+	if pause < FiveMinutes {
+		return len(q.blocks)
+	}
+	blocks := 0
+	for _, pt := range q.points {
+		if pause < pt.ttl {
+			blocks = max(blocks, pt.block+1)
+		}
+	}
+	return blocks
+}

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -53,7 +54,7 @@ func (t *Turn) End(u Usage, at time.Time) []Finding {
 		return t.found
 	}
 	if u.Billed > 0 {
-		tokens := u.total() * int64(u.Billed)
+		tokens := mulDiv(u.total(), int64(u.Billed), 1)
 		t.add(Finding{Rule: ruleRetried, Tokens: tokens, NanoUSD: nanoUSD(tokens, t.call.Model.InputPrice), Detail: fmt.Sprintf("%d attempts before the one that was answered were billed", u.Billed)})
 	}
 	s.scale.learn(t.size, u.total())
@@ -72,7 +73,13 @@ func (t *Turn) End(u Usage, at time.Time) []Finding {
 // confirm corrects what the cache should hold by what the response says that it holds.
 func (t *Turn) confirm(u Usage) {
 	s := t.session
-	held := u.CacheReadTokens + u.written()
+	held := sum(u.CacheReadTokens, u.written())
+	if held == 0 { // nothing is cached there
+		s.marks = slices.DeleteFunc(s.marks, func(w mark) bool {
+			return slices.ContainsFunc(t.marks, func(own mark) bool { return own.chain == w.chain && own.place == w.place && own.settings == w.settings })
+		})
+		return
+	}
 	for i := range s.marks {
 		w := &s.marks[i]
 		for k := range t.marks {
@@ -81,12 +88,10 @@ func (t *Turn) confirm(u Usage) {
 				continue
 			}
 			switch {
-			case held == 0:
-				w.ready, w.expires = false, t.call.At // nothing is cached there
 			case k == len(t.marks)-1:
 				w.tokens, w.exact = held, true
 			case !w.exact:
-				w.tokens = min(s.scale.mid(t.sizeAt(k)), held)
+				w.tokens = min(s.scale.mid(own.size), held)
 			}
 		}
 	}
@@ -97,14 +102,6 @@ func (t *Turn) confirm(u Usage) {
 			}
 		}
 	}
-}
-
-// sizeAt returns the size of the prefix that the request's k-th mark stands for.
-func (t *Turn) sizeAt(k int) size {
-	if t.path == nil {
-		return size{}
-	}
-	return t.path.upTo(t.marks[k].block + 1)
 }
 
 // judge compares the usage with what was expected.
@@ -163,7 +160,7 @@ func (t *Turn) idle(nothing bool, u Usage) {
 		}
 		return
 	case len(t.marks) > 0 && t.expected.tokens == 0:
-		last := t.session.scale.mid(t.sizeAt(len(t.marks) - 1))
+		last := t.session.scale.mid(t.marks[len(t.marks)-1].size)
 		if last < 2*m.MinTokens {
 			t.add(Finding{Rule: ruleBelowMinimum, Tokens: last, Detail: fmt.Sprintf("nothing was cached: about %d tokens precede the last cache point, and the model's minimum is %d", last, m.MinTokens)})
 		} else {
@@ -179,18 +176,19 @@ func (t *Turn) idle(nothing bool, u Usage) {
 		k.idle = 1
 	}
 	k.idleTotal = u.total()
-	if k.idle >= manyIdle && t.avoidable > 0 {
-		t.add(Finding{Rule: ruleIdle, Tokens: t.avoidable, NanoUSD: m.paidAgain(t.avoidable), Detail: fmt.Sprintf("%d calls in a row neither read nor wrote the cache while their input grew to %d tokens", k.idle, u.total())})
+	if tokens := t.session.scale.mid(t.avoidable); k.idle >= manyIdle && tokens > 0 {
+		t.add(Finding{Rule: ruleIdle, Tokens: tokens, NanoUSD: m.paidAgain(tokens), Detail: fmt.Sprintf("%d calls in a row neither read nor wrote the cache while their input grew to %d tokens", k.idle, u.total())})
 	}
 }
 
 // trip judges the workflow by its share of hits.
 func (t *Turn) trip(u Usage) {
 	s := t.session
-	if t.avoidable < max(t.call.Model.MinTokens, 1) || !t.call.Model.Explicit {
-		return // too little, or not in the caller's hands
+	if s.scale.low(t.avoidable) < max(t.call.Model.MinTokens, 1) || !t.call.Model.Explicit {
+		return // perhaps too little, or not in the caller's hands
 	}
-	s.ratio.add(u.CacheReadTokens, t.avoidable)
+	avoidable := s.scale.mid(t.avoidable)
+	s.ratio.add(u.CacheReadTokens, avoidable)
 	floor := s.tracker.policy.floor()
 	share, judged := s.ratio.share()
 	if !judged || floor < 0 || share >= floor {
@@ -198,7 +196,7 @@ func (t *Turn) trip(u Usage) {
 		return
 	}
 	f := Finding{
-		Rule: ruleTripped, Repeated: 1, Tokens: t.avoidable - u.CacheReadTokens, NanoUSD: t.call.Model.paidAgain(t.avoidable - u.CacheReadTokens),
+		Rule: ruleTripped, Repeated: 1, Tokens: max(avoidable-u.CacheReadTokens, 0), NanoUSD: t.call.Model.paidAgain(avoidable - u.CacheReadTokens),
 		Detail: fmt.Sprintf("%.0f %% of the input that could have been read from the cache was read in the last %d calls, and the floor is %.0f %%", 100*share, min(s.ratio.n, len(s.ratio.read)), 100*floor),
 	}
 	t.add(f)

@@ -11,7 +11,9 @@ package agenttest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -31,7 +33,7 @@ type Goal struct {
 	// MinHitShare is the least part of all input tokens that has to be read from the cache, from 0 to 1.
 	MinHitShare float64
 	// MaxCost is the most that the run may cost, in USD at list price: as the simulator bills it, and as a hard limit of the
-	// guard, which refuses a call whose worst case would go beyond. Zero sets no price.
+	// guard, which refuses a call whose worst case would go beyond. Any other unit is an error; zero sets no price.
 	MaxCost budget.Quantity
 	// NoFindings says that any finding fails the test, even when share and cost are met.
 	NoFindings bool
@@ -62,6 +64,9 @@ func Check(tb testing.TB, goal Goal, agent func(ctx context.Context, client *bed
 func run(tb testing.TB, goal Goal, agent func(context.Context, *bedrockruntime.Client) error) (Result, error) {
 	tb.Helper()
 	limit := budget.Limit{Name: "agenttest", Max: budget.USD(1e6), Window: budget.Lifetime}
+	if goal.MaxCost != (budget.Quantity{}) && goal.MaxCost.Unit != budget.UnitUSD {
+		return Result{}, fmt.Errorf("agenttest: MaxCost is %s, want USD", goal.MaxCost)
+	}
 	if goal.MaxCost.N != 0 {
 		limit.Max = goal.MaxCost
 	}
@@ -91,7 +96,9 @@ func run(tb testing.TB, goal Goal, agent func(context.Context, *bedrockruntime.C
 	}
 	server := bedrocktest.New(tb, goal.Server)
 	err = agent(ctx, guard.NewFromConfig(server.Config()))
-	return Result{Bill: server.Bill(), Findings: seen.found, Calls: seen.calls}, err
+	err = errors.Join(err, guard.Close(context.WithoutCancel(ctx))) // streams that are still drained tell their usage first
+	found, calls := seen.all()
+	return Result{Bill: server.Bill(), Findings: found, Calls: calls}, err
 }
 
 // missed lists what the run did not reach, the findings with it.
@@ -141,4 +148,10 @@ func (r *recorder) add(e bedrockguard.Event) {
 	if !slices.ContainsFunc(r.found, func(f cache.Finding) bool { return f.Rule == e.Finding.Rule }) {
 		r.found = append(r.found, e.Finding)
 	}
+}
+
+func (r *recorder) all() ([]cache.Finding, map[cache.Rule]int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.found), maps.Clone(r.calls)
 }
