@@ -1,5 +1,5 @@
 # Every module of the repository, the core first.
-MODULES := . budget/dynamostore budget/sqlitestore bedrockguard/stsidentity examples internal/robustness
+MODULES := . budget/dynamostore budget/redisstore budget/sqlitestore bedrockguard/stsidentity examples internal/robustness
 GOFUMPT := GOWORK=off go tool -modfile=$(CURDIR)/internal/tools/go.mod gofumpt
 
 # How many seeds the headline test tries; 200 and more for a release.
@@ -47,6 +47,7 @@ bench:
 	go test -run '^$$' -bench 'BenchmarkLedger' -benchmem ./budget
 	cd budget/sqlitestore && go test -run '^$$' -bench . -benchmem .
 	cd budget/dynamostore && go test -run '^$$' -bench . -benchtime 10x .
+	cd budget/redisstore && go test -run '^$$' -bench . -benchtime 20x .
 
 ## fuzz: a minute for each parser
 fuzz:

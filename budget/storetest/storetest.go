@@ -4,6 +4,7 @@
 package storetest
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -26,6 +27,9 @@ type Harness struct {
 	// Wipe destroys the ledger under an open store, as a lost disk or a flushed server would. Nil says that this can't
 	// happen; the subtest that needs it is skipped.
 	Wipe func(t *testing.T, store budget.Store)
+	// MaxSum is the largest sum that the store keeps exactly; what would exceed it must be ErrOverflow. Zero stands for
+	// math.MaxInt64.
+	MaxSum int64
 	// Seeds and Steps are the size of the random run against the model. Zero stands for 20 seeds of 2,000 steps.
 	Seeds, Steps int
 	// Workers is how many goroutines compete in the concurrent subtests. Zero stands for 32.
@@ -76,6 +80,9 @@ func Run(t *testing.T, h Harness) {
 	}
 	if h.Steps == 0 {
 		h.Steps = 2000
+	}
+	if h.MaxSum == 0 {
+		h.MaxSum = math.MaxInt64
 	}
 	if h.Workers == 0 {
 		h.Workers = 32

@@ -172,24 +172,24 @@ func (s *subject) rolling(random *rand.Rand, length time.Duration) {
 }
 
 var overflowRules = []rule{
-	{"OverflowIsAnError", "an amount that would take a sum out of int64 is ErrOverflow, and nothing changes; a sum that wraps would admit everything", func(s *subject) {
+	{"OverflowIsAnError", "an amount that would take a sum out of the store's range is ErrOverflow, and nothing changes; a sum that wraps would admit everything", func(s *subject) {
 		l := line("a", budget.Daily, math.MaxInt64)
-		s.reserve(math.MaxInt64-10, l)
+		s.reserve(s.h.MaxSum-10, l)
 		_, err := s.store.Reserve(s.ctx, s.hold(11, l))
 		require.ErrorIs(s.t, err, budget.ErrOverflow)
-		s.stands(l, 0, math.MaxInt64-10)
+		s.stands(l, 0, s.h.MaxSum-10)
 		require.Len(s.t, s.all(), 1)
 		s.reserve(10, l)
 	}},
 	{"OverflowOfASettlementIsAnError", "the truth that can't be added is refused whole: in no line, and the hold stays", func(s *subject) {
 		a, b := line("a", budget.Daily, math.MaxInt64), line("b", budget.Daily, math.MaxInt64)
 		lines := sorted(a, b)
-		s.settle(s.reserve(math.MaxInt64-10, lines[1]), math.MaxInt64-10)
+		s.settle(s.reserve(s.h.MaxSum-10, lines[1]), s.h.MaxSum-10)
 		r := s.reserve(5, lines...)
 		_, err := s.store.Settle(s.ctx, s.settlement(r, 11))
 		require.ErrorIs(s.t, err, budget.ErrOverflow)
 		s.stands(lines[0], 0, 5)
-		s.stands(lines[1], math.MaxInt64-10, 5)
+		s.stands(lines[1], s.h.MaxSum-10, 5)
 		_, err = s.store.Settle(s.ctx, s.settlement(s.hold(0, lines...), 11))
 		require.ErrorIs(s.t, err, budget.ErrOverflow, "an orphan")
 		require.Len(s.t, s.all(), 2)
@@ -197,19 +197,19 @@ var overflowRules = []rule{
 	}},
 	{"OverflowOfACorrectionIsAnError", "so is a correction", func(s *subject) {
 		l := line("a", budget.Daily, math.MaxInt64)
-		s.settle(s.reserve(math.MaxInt64-10, l), math.MaxInt64-10)
+		s.settle(s.reserve(s.h.MaxSum-10, l), s.h.MaxSum-10)
 		r := s.reserve(5, l)
 		s.settle(r, 5)
 		_, err := s.store.Correct(s.ctx, r.ID, usd(11))
 		require.ErrorIs(s.t, err, budget.ErrOverflow)
-		s.stands(l, math.MaxInt64-5, 0)
+		s.stands(l, s.h.MaxSum-5, 0)
 	}},
 	{"OverflowAcrossBucketsIsAnError", "the sum over a rolling window's buckets does not wrap either", func(s *subject) {
 		l := line("a", budget.Rolling(time.Hour), math.MaxInt64)
-		s.reserve(math.MaxInt64-10, l)
+		s.reserve(s.h.MaxSum-10, l)
 		s.clock.Advance(10 * time.Minute)
 		_, err := s.store.Reserve(s.ctx, s.hold(11, l))
 		require.ErrorIs(s.t, err, budget.ErrOverflow)
-		s.stands(l, 0, math.MaxInt64-10)
+		s.stands(l, 0, s.h.MaxSum-10)
 	}},
 }

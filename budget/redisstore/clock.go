@@ -1,0 +1,65 @@
+package redisstore
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// estimate guesses the server's time, so that windows, whose edges depend on time zones, can be worked out before a script
+// is sent. The script holds the guess against its own time and turns down one that books in another window. The zero value
+// knows nothing. It is safe for concurrent use.
+type estimate struct{ point atomic.Pointer[timePoint] }
+
+// timePoint pairs a time of the server with one of this process, whose clock is monotonic.
+type timePoint struct {
+	server int64 // microseconds since 1970
+	local  time.Time
+}
+
+func (e *estimate) set(server int64) { e.point.Store(&timePoint{server, time.Now()}) }
+
+func (e *estimate) now() int64 {
+	p := e.point.Load()
+	return p.server + time.Since(p.local).Microseconds()
+}
+
+// guess returns the time to work windows out for, and the clock to tell the script: 0 for the server's own.
+func (s *Store) guess() (now, clock int64) {
+	if s.opts.Clock != nil {
+		now = s.opts.Clock().UnixMicro()
+		return now, now
+	}
+	return s.time.now(), 0
+}
+
+// fromMicro turns a time of the server into one of Go.
+func fromMicro(n int64) time.Time { return time.Unix(0, n*1000) }
+
+// never is later than any time that a script can count with.
+const never = 9_000_000_000_000_000
+
+// micros rounds a duration up to what scripts count in.
+func micros(d time.Duration) int64 {
+	if d <= 0 {
+		return 0
+	}
+	return ceilMicro(int64(d))
+}
+
+// ceilMicro rounds nanoseconds that are not negative up to microseconds.
+func ceilMicro(nanos int64) int64 {
+	n := nanos / 1000
+	if nanos%1000 != 0 {
+		n++
+	}
+	return n
+}
+
+// moment returns a time in what scripts count in: rounded up, and within their range.
+func moment(t time.Time) int64 {
+	n := t.UnixMicro()
+	if t.Nanosecond()%1000 != 0 {
+		n++
+	}
+	return min(max(n, 0), never)
+}

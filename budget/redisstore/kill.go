@@ -1,0 +1,108 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// flagJSON is the payload of a flag. It keeps text as bytes, because it need not be valid UTF-8.
+type flagJSON struct {
+	Principal, Workflow, Model, Reason []byte
+	Tags                               [][2][]byte
+}
+
+func encodeFlag(k budget.Kill) ([]byte, error) {
+	s := k.Scope
+	out := flagJSON{Principal: []byte(s.Principal), Workflow: []byte(s.Workflow), Model: []byte(s.Model), Reason: []byte(k.Reason)}
+	for name, value := range s.Tags {
+		out.Tags = append(out.Tags, [2][]byte{[]byte(name), []byte(value)})
+	}
+	return json.Marshal(out)
+}
+
+func decodeFlag(raw string) (k budget.Kill, err error) {
+	var in flagJSON
+	if err := json.Unmarshal([]byte(raw), &in); err != nil {
+		return k, errReply
+	}
+	k.Scope = budget.Scope{Principal: string(in.Principal), Workflow: string(in.Workflow), Model: string(in.Model)}
+	k.Reason = string(in.Reason)
+	for _, tag := range in.Tags {
+		if k.Scope.Tags == nil {
+			k.Scope.Tags = make(map[string]string, len(in.Tags))
+		}
+		k.Scope.Tags[string(tag[0])] = string(tag[1])
+	}
+	return k, nil
+}
+
+// parseFlag reads a flag that was set at a given time.
+func parseFlag(at int64, payload string) (budget.Kill, error) {
+	k, err := decodeFlag(payload)
+	if at > never {
+		err = errReply
+	}
+	k.At = fromMicro(min(at, never))
+	return k, err
+}
+
+// parseFlags reads flags one after the other, as lua/killed.lua describes them.
+func parseFlags(in reader) (all []budget.Kill, err error) {
+	for !in.failed && in.text != "" {
+		in.bytes(16 * int(in.number(1))) // its dimensions
+		at := in.count()
+		payload := in.bytes(int(in.number(4)))
+		if in.failed {
+			break
+		}
+		k, err := parseFlag(at, payload)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, k)
+	}
+	if in.failed {
+		return nil, errReply
+	}
+	return all, nil
+}
+
+// Kill implements budget.Store. It works on a server that is full, too.
+func (s *Store) Kill(ctx context.Context, k budget.Kill) error {
+	payload, err := encodeFlag(k)
+	if err != nil {
+		return err
+	}
+	return s.flag(ctx, 'k', k.Scope, payload)
+}
+
+// Revive implements budget.Store.
+func (s *Store) Revive(ctx context.Context, scope budget.Scope) error {
+	return s.flag(ctx, 'r', scope, nil)
+}
+
+// flag sets or removes the flag of a scope, and tells those who listen.
+func (s *Store) flag(ctx context.Context, action byte, scope budget.Scope, payload []byte) error {
+	dims := appendKeys(nil, scope.Dims())
+	answer, err := s.ask(ctx, scriptKill, nil, func(_, clock int64) ([]any, error) {
+		h := append(newHead([]byte(s.epoch)).numbers(s.seen.Load(), clock), action)
+		return []any{[]byte(h), dims, payload, s.keys.channel}, nil
+	})
+	if err == nil && answer.code != codeDone {
+		err = errReply
+	}
+	return err
+}
+
+// Kills implements budget.Store.
+func (s *Store) Kills(ctx context.Context) ([]budget.Kill, error) {
+	answer, err := s.ask(ctx, scriptKills, nil, func(_, clock int64) ([]any, error) {
+		return []any{[]byte(newHead([]byte(s.epoch)).numbers(s.seen.Load(), clock))}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return parseFlags(answer.rest)
+}

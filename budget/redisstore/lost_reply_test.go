@@ -1,0 +1,114 @@
+package redisstore
+
+import (
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/servers"
+)
+
+func usd(n int64) (c budget.Charge) {
+	c[budget.UnitUSD] = n
+	return c
+}
+
+func daily(account byte, limit int64) []budget.Line {
+	return []budget.Line{{Account: budget.Key{account}, Unit: budget.UnitUSD, Window: budget.Daily, Max: limit}}
+}
+
+func reservation(n int64, lines []budget.Line) budget.Reservation {
+	return budget.Reservation{ID: budget.NewID(), Owner: budget.Key{7}, Charge: usd(n), Lines: lines, TTL: time.Hour}
+}
+
+func stands(t *testing.T, s *Store, lines []budget.Line, settled, pending int64) {
+	t.Helper()
+	all, err := s.Balances(t.Context(), lines)
+	require.NoError(t, err)
+	require.Equal(t, [2]int64{settled, pending}, [2]int64{all[0].Settled, all[0].Pending}, "settled and pending")
+}
+
+// clients are the ways in which a client may be configured: with retries, as it comes, and without; and one that watches no
+// contexts, behind a type that the store can't look into.
+var clients = map[string]func(t *testing.T, addr string) redis.UniversalClient{
+	"as it comes": func(t *testing.T, addr string) redis.UniversalClient { return dial(t, addr) },
+	"retries off": func(t *testing.T, addr string) redis.UniversalClient {
+		return dial(t, addr, func(o *redis.Options) { o.MaxRetries = -1 })
+	},
+	"wrapped": func(t *testing.T, addr string) redis.UniversalClient {
+		return struct{ redis.UniversalClient }{dial(t, addr, func(o *redis.Options) { o.ReadTimeout = time.Second })}
+	},
+}
+
+// A reply that is lost leaves the caller with an error, and the ledger with one reservation: the client sends nothing twice,
+// and who repeats a step by its id changes nothing.
+func TestALostReplyCountsOnce(t *testing.T) {
+	servers.Require(t, sharedErr)
+	warm := open(t) // so that the server knows the scripts, and none has to be sent a second time, whole
+	r := reservation(1, daily(1, 10))
+	_, err := warm.Reserve(t.Context(), r)
+	require.NoError(t, err)
+	_, err = warm.Settle(t.Context(), budget.Settlement{ID: r.ID, Owner: r.Owner, Lines: r.Lines})
+	require.NoError(t, err)
+	_, err = warm.Correct(t.Context(), r.ID, usd(1))
+	require.NoError(t, err)
+	require.NoError(t, warm.Void(t.Context(), budget.NewID(), budget.Key{}))
+	require.NoError(t, warm.Revive(t.Context(), budget.Scope{}))
+	for client, connect := range clients {
+		for name, what := range faults {
+			t.Run(client+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				proxy := newLossy(t, shared.Addr)
+				s, err := New(connect(t, proxy.addr), named(), func(o *Options) { o.Timeout = time.Second })
+				require.NoError(t, err)
+				defer s.Close()
+				lines, honest := daily(1, 1<<40), open(t, func(o *Options) { o.Ledger = s.opts.Ledger })
+				n := 4
+				if what == blackHole { // each one lasts until the timeout
+					n = 1
+				}
+				for range n {
+					r := reservation(3, lines)
+					s.loses(t, proxy, what, func() error { _, err := s.Reserve(t.Context(), r); return err })
+					d, err := honest.Reserve(t.Context(), r)
+					require.NoError(t, err)
+					require.True(t, d.Replayed, "the reservation whose reply was lost was made")
+					st := budget.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(2), Lines: lines}
+					s.loses(t, proxy, what, func() error { _, err := s.Settle(t.Context(), st); return err })
+					p, err := honest.Settle(t.Context(), st)
+					require.NoError(t, err)
+					require.True(t, p.Replayed)
+					s.loses(t, proxy, what, func() error { _, err := s.Correct(t.Context(), r.ID, usd(1)); return err })
+					c, err := honest.Correct(t.Context(), r.ID, usd(1))
+					require.NoError(t, err)
+					require.True(t, c.Replayed)
+
+					voided := reservation(5, lines)
+					s.loses(t, proxy, what, func() error { return s.Void(t.Context(), voided.ID, voided.Owner) })
+					s.loses(t, proxy, what, func() error { return s.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "w"}}) })
+					s.loses(t, proxy, what, func() error { return s.Revive(t.Context(), budget.Scope{Workflow: "w"}) })
+				}
+				stands(t, honest, lines, int64(n), 0)
+				kills, err := honest.Kills(t.Context())
+				require.NoError(t, err)
+				require.Empty(t, kills)
+			})
+		}
+	}
+}
+
+// loses runs a step whose reply gets lost, and asserts that it failed and that the client sent it once.
+func (s *Store) loses(t *testing.T, proxy *lossy, what fault, step func() error) {
+	t.Helper()
+	before := proxy.scripts.Load()
+	proxy.next.Store(int32(what))
+	err := step()
+	require.Error(t, err)
+	for _, domain := range []error{budget.ErrExceeded, budget.ErrKilled, budget.ErrOverflow, budget.ErrInvalidCharge, budget.ErrIDConflict, budget.ErrResolved, budget.ErrNotFound} {
+		require.NotErrorIs(t, err, domain)
+	}
+	require.Equal(t, int64(1), proxy.scripts.Load()-before, "scripts sent for one step")
+}

@@ -1,0 +1,32 @@
+-- What every script begins with. All of them are handed the same first four keys, and the shards of entries that they touch.
+--
+--   ledger   a hash. h is its head: <epoch 16><sequence 8><latest time of a booking 8><number of kill flags 8>. Of each
+--            account, whose name is 16 bytes: <account>m its terms <latched until 8><override until 8><override 8>,
+--            <account>f when each mark may be reported again, <account>w of a rolling window <first bucket 8><settled 8>
+--            <pending 8> from that bucket on. Of each bucket: <account><start 8> its sums <settled 8><pending 8>
+--   due      a sorted set of what is looked at again: pending ids by the time they expire, resolved ids and buckets by the
+--            time they are forgotten, minus NEVER, so that the two kinds don't stand in each other's way
+--   buckets  a sorted set of <account><start>, all of score 0
+--   kills    a hash from a flag's first dimension to its flags: see killed.lua
+--   entries  256 hashes from an id to its entry: see entry.lua
+--
+-- Widths are in bytes. Numbers are integers, the first byte first: nothing is ever read as a number that was not written
+-- as one. Times are microseconds since 1970. Sums are exact doubles: none may exceed MAX. Nothing is written before all that
+-- can refuse the step was found out, because a script that fails is not undone. Functions that only some steps need are
+-- made where they are needed: a script runs from its first line each time.
+local ledger, due, buckets, kills, shard = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local call, sub, byte, format, floor, pack, read = redis.call, string.sub, string.byte, string.format, math.floor, struct.pack, struct.unpack
+local MAX, NEVER = 9007199254740991, 9000000000000000
+
+local function invalid(what) return redis.error_reply('ERR bedrockguard: invalid ' .. what) end
+
+-- The server's time; only tests hand in another one.
+local function moment(clock)
+  if clock > 0 then return clock end
+  local t = call('TIME')
+  return t[1] * 1000000 + t[2]
+end
+
+-- lost reports whether this is not the ledger that the caller knows, or an older state of it than the caller has seen.
+local function lost(head, known, seen) return not head or sub(head, 1, 16) ~= known or read('>I8', head, 17) < seen end
+local LOST = 'X\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'

@@ -1,0 +1,79 @@
+-- include common
+-- ARGV: <epoch 16><id 16><owner 16><seen 8><clock 8><guess 8><retention 8><estimated 1><whole 1><actual 56>; what would be
+-- booked and its terms; marks: for each line <number 2> and 8 bytes a mark. Lines are needed to post what was never set
+-- aside, and to report marks; whole says that they were sent.
+-- include post
+local head, booked, terms, marks = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local lines = #booked / 34
+if #head ~= 138 or lines % 1 ~= 0 or #terms ~= 33 * lines then return invalid('request') end
+local seen, clock, guess, retention, flags, whole = read('>I8I8I8I8BB', head, 49)
+if clock < 0 or retention < 0 or retention > NEVER then return invalid('request') end
+local id, actual, known, now = sub(head, 17, 32), sub(head, 83), sub(head, 1, 16), moment(clock)
+for o = 1, 49, 8 do
+  local n = read('>I8', actual, o)
+  if n < 0 or n > MAX then return invalid('charge') end
+end
+
+local bases, sinces, o = {}, {}, 1
+for i = 1, lines do
+  if #marks < o + 1 then return invalid('marks') end
+  o = o + 2 + 8 * read('>H', marks, o)
+  -- include place
+  bases[i], sinces[i] = place(booked, terms, i, guess, now)
+  if not bases[i] then return bases[i] == nil and invalid('line') or 'T' .. pack('>I8I8', 0, now) end
+end
+if o ~= #marks + 1 then return invalid('marks') end
+local value = call('HGET', shard, id)
+local state, set, sequence = value and sub(value, 17, 17) or 'n', nil, nil
+local foreign, bookings = value and sub(value, 1, 16) ~= sub(head, 33, 48), value and sub(value, 155) or ''
+if foreign or state == 's' then
+  set, sequence = post('', actual, nil, false, known, seen, now)
+  if not set then return sequence end
+  return (foreign and 'C' or sub(value, 99, 154) == actual and 'R' or 'V') .. pack('>I8I8', sequence - 1, now)
+elseif state == 'p' or state == 'x' then
+  local posted = state == 'x' and sub(value, 99, 154) or nil
+  set, sequence = post(bookings, actual, posted, state == 'p', known, seen, now)
+  if not set then return sequence end
+else
+  if whole == 0 then return 'U' .. pack('>I8I8', 0, now) end
+  bookings = {}
+  for i = 1, lines do bookings[i] = bases[i] .. sub(booked, 34 * i - 9, 34 * i - 8) .. pack('>I8', 0) end
+  bookings = table.concat(bookings)
+  local new = {}
+  set, sequence = post(bookings, actual, nil, false, known, seen, now, new)
+  if not set then return sequence end
+  value, flags = sub(head, 33, 48) .. 'n\0' .. pack('>I8I8I8', now, now, now) .. NOTHING, flags + 2
+  local latest = read('>I8', set[4], 25)
+  if now > latest then set[4] = sub(set[4], 1, 24) .. pack('>I8', now) .. sub(set[4], 33) end
+  for _, i in ipairs(new) do
+    -- include announce
+    announce(bases[i], booked, terms, i, now, retention)
+  end
+end
+keep(shard, id, value, 's', flags, now, sub(value, 43, 98) .. actual, bookings, retention)
+call(unpack(set))
+
+-- Marks that settled spend stands at or above, and that were not reported in this window yet.
+local crossed = ''
+o = 1
+for i = 1, lines do
+  local count = read('>H', marks, o)
+  if count > 0 then
+    -- include standing
+    -- include window
+    local account = sub(bases[i], 1, 16)
+    local settled = standing(account, bases[i], sinces[i], byte(booked, 34 * i - 8) == 114, now, read('>I8', set[4], 25))
+    local quiet, fired = call('HGET', ledger, account .. 'f') or '', {}
+    for m = 1, count do
+      local till = 8 * m <= #quiet and read('>I8', quiet, 8 * m - 7) or 0
+      if settled >= read('>i8', marks, o + 8 * m - 6) and now >= till then
+        till = over(booked, terms, i, now)
+        fired.any, crossed = true, crossed .. pack('>HHI8', i - 1, m - 1, settled)
+      end
+      fired[m] = pack('>I8', till)
+    end
+    if fired.any then call('HSET', ledger, account .. 'f', table.concat(fired) .. sub(quiet, 8 * count + 1)) end
+  end
+  o = o + 2 + 8 * count
+end
+return 'A' .. pack('>I8I8', sequence, now) .. state .. crossed

@@ -1,0 +1,121 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// layout is the version of what the scripts keep.
+const layout = "1"
+
+// found is what a server tells of itself and of the ledger.
+type found struct {
+	epoch    string // empty if there is no ledger
+	sequence int64
+	now      int64
+	layout   string
+	remains  bool              // keys of the ledger exist, its head or others
+	info     map[string]string // empty if the server does not tell
+}
+
+// open checks the server, finds the ledger or makes it, and learns the server's time.
+func (s *Store) open(ctx context.Context) error {
+	f, err := s.look(ctx, scriptInspect, "i")
+	if err != nil {
+		if strings.Contains(err.Error(), "near '#'") {
+			err = errors.New("the server is too old: Redis 7 or Valkey is needed")
+		}
+		return err
+	}
+	if err := f.serverProblems(&s.opts); err != nil {
+		return err
+	}
+	if !f.remains && s.opts.Create {
+		if f, err = s.look(ctx, scriptCreate, "c"); err != nil {
+			return err
+		}
+	}
+	switch {
+	case f.epoch == "" && f.remains:
+		return errors.New("the ledger's head is gone and other parts of it are there: the server lost a part of its data, and no sums can be trusted")
+	case f.epoch == "":
+		return fmt.Errorf("the server knows no ledger named %q. On its first start, set Options.Create; if it was there before, its data was lost, and with it what was spent", s.opts.Ledger)
+	case f.layout != layout:
+		return fmt.Errorf("the ledger has layout %q, this library knows %s", f.layout, layout)
+	}
+	s.epoch = f.epoch
+	s.seen.Store(f.sequence)
+	s.time.set(f.now)
+	return nil
+}
+
+// look runs the script that opens a ledger. An epoch is offered, in case it is made.
+func (s *Store) look(ctx context.Context, sc *script, action string) (*found, error) {
+	var epoch [16]byte
+	rand.Read(epoch[:]) //nolint:errcheck // never fails
+	value, err := s.run(ctx, sc, s.keys.shard[:], action, epoch[:], layout, s.opts.Ledger)
+	if err != nil {
+		return nil, err
+	}
+	return parseFound(value)
+}
+
+func parseFound(value any) (*found, error) {
+	parts, ok := value.([]any)
+	if !ok || len(parts) != 5 {
+		return nil, errReply
+	}
+	var texts [5]string
+	for i := range parts {
+		if texts[i], ok = parts[i].(string); !ok {
+			return nil, errReply
+		}
+	}
+	f := &found{layout: texts[2], remains: texts[3] == "1", info: make(map[string]string)}
+	if texts[0] != "" {
+		in := reader{text: texts[0]}
+		f.epoch, f.sequence = in.bytes(16), in.count()
+		if in.bytes(16); !in.done() {
+			return nil, errReply
+		}
+	}
+	var err error
+	if f.now, err = strconv.ParseInt(texts[1], 10, 64); err != nil || f.now < 0 || f.now > never {
+		return nil, errReply
+	}
+	for line := range strings.Lines(texts[4]) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			f.info[name] = value
+		}
+	}
+	return f, nil
+}
+
+// serverProblems returns every reason why the server can't be trusted with a ledger. It asks INFO rather than CONFIG, which
+// managed services forbid.
+func (f *found) serverProblems(o *Options) error {
+	var problems []error
+	role, told := f.info["role"]
+	if told && role != "master" {
+		problems = append(problems, fmt.Errorf("the server is a %s: a ledger needs the primary, which takes writes", role))
+	}
+	switch policy, told := f.info["maxmemory_policy"]; {
+	case o.AllowEviction || policy == "noeviction":
+	case !told:
+		problems = append(problems, errors.New("the server does not tell its maxmemory-policy (INFO is forbidden or cut): if you know it to be noeviction, set Options.AllowEviction"))
+	default:
+		problems = append(problems, fmt.Errorf("maxmemory-policy is %s, which can evict sums: set it to noeviction, or set Options.AllowEviction", policy))
+	}
+	switch enabled, told := f.info["aof_enabled"]; {
+	case o.AllowNoAppendOnly || enabled == "1":
+	case !told:
+		problems = append(problems, errors.New("the server does not tell whether appendonly is on (INFO is forbidden or cut): if you know it to be durable, set Options.AllowNoAppendOnly"))
+	default:
+		problems = append(problems, errors.New("appendonly is off, so that a restart forgets what was spent: set it to yes, or set Options.AllowNoAppendOnly if the server is durable by other means"))
+	}
+	return errors.Join(problems...)
+}

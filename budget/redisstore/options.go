@@ -1,0 +1,92 @@
+package redisstore
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// DefaultRetention is how long resolved reservations are remembered: past the invoice of their month.
+const DefaultRetention = 35 * 24 * time.Hour
+
+// DefaultTimeout bounds each step whose context ends later.
+const DefaultTimeout = 2 * time.Second
+
+// maxRetention keeps sums of times within the range of exact doubles.
+const maxRetention = 100 * 366 * 24 * time.Hour
+
+// Options configures a Store. The zero value opens the unnamed ledger of a server that keeps what it acknowledges.
+type Options struct {
+	// Ledger names the ledger, so that one server can hold several. It is a value: keys hold a hash of it. The empty name
+	// is a name like any other.
+	Ledger string
+	// Create makes the ledger if there is none. Without it New refuses a server that knows no such ledger, because a
+	// server that lost its data looks just like one that never had any. Set it for the first start, or in a step of the
+	// deployment that runs once; a fleet that always sets it spends its limits a second time after a lost data set.
+	Create bool
+	// Retention is how long resolved reservations and the sums of past windows are remembered, for replays and
+	// corrections; the sums of a rolling window for 100 of its lengths at most. A reservation takes about 400 bytes of the
+	// server's memory, and 40 more for each limit. Zero or less is DefaultRetention; more than 100 years is 100 years.
+	Retention time.Duration
+	// Timeout bounds each step, unless its context's deadline is earlier. Zero or less is DefaultTimeout. A step that waits
+	// for the server when its context is cancelled may go on until the Timeout; waiting for a connection is bounded by the
+	// client's PoolTimeout too. Expire and Entries of more than one batch are bounded batch by batch.
+	Timeout time.Duration
+	// MinReplicas is how many replicas must have received a reservation, or a kill flag, before Reserve or Kill returns. A
+	// reservation that they did not receive within half the Timeout is voided, and Reserve fails; a flag stays, and Kill
+	// fails. It needs a *redis.Client or a *redis.ClusterClient. Zero waits for none; the package says what that can lose.
+	MinReplicas int
+	// AllowEviction opens a server whose maxmemory-policy is not noeviction, or that does not tell. Such a server may
+	// throw away sums when its memory is full.
+	AllowEviction bool
+	// AllowNoAppendOnly opens a server whose appendonly is off, or that does not tell. Such a server forgets what it
+	// acknowledged when it restarts, unless it is durable by other means, as some managed services are.
+	AllowNoAppendOnly bool
+	// Clock replaces the server's time, which all processes share. It is meant for tests. Nil is the server's time.
+	Clock func() time.Time
+}
+
+func (o *Options) complete(rdb redis.UniversalClient) error {
+	if o.Retention <= 0 {
+		o.Retention = DefaultRetention
+	}
+	o.Retention = min(o.Retention, maxRetention)
+	if o.Timeout <= 0 {
+		o.Timeout = DefaultTimeout
+	}
+	if o.MinReplicas < 0 {
+		return fmt.Errorf("redisstore: MinReplicas is %d, want 0 or more", o.MinReplicas)
+	}
+	if rdb == nil {
+		return errors.New("redisstore: no client")
+	}
+	return nil
+}
+
+// adopt returns the client to use, and whether it keeps to the deadlines of contexts. A *redis.Client is made to, in a copy
+// that shares its connections and its hooks. A client that neither does nor ever gives up waiting is refused: a step that
+// is given up would leave its goroutine behind for good.
+func (o *Options) adopt(rdb redis.UniversalClient) (_ redis.UniversalClient, punctual bool, err error) {
+	readTimeout := time.Duration(1)
+	switch c := rdb.(type) {
+	case *redis.Client:
+		own := c.WithTimeout(o.Timeout)
+		own.Options().ContextTimeoutEnabled = true // these options are the copy's own
+		return own, true, nil
+	case *redis.ClusterClient:
+		punctual, readTimeout = c.Options().ContextTimeoutEnabled, c.Options().ReadTimeout
+	case *redis.Ring:
+		punctual, readTimeout = c.Options().ContextTimeoutEnabled, c.Options().ReadTimeout
+	}
+	if !punctual && readTimeout <= 0 {
+		return nil, false, errors.New("redisstore: the client waits for replies without end: set its ContextTimeoutEnabled, or a ReadTimeout")
+	}
+	if _, isCluster := rdb.(*redis.ClusterClient); o.MinReplicas > 0 && !isCluster {
+		return nil, false, errReplicaClient
+	}
+	return rdb, punctual, nil
+}
+
+var errReplicaClient = errors.New("redisstore: MinReplicas needs a *redis.Client or a *redis.ClusterClient")

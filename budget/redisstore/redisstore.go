@@ -1,0 +1,119 @@
+// Package redisstore keeps a ledger's accounts in Redis 7 or Valkey: for the processes of many hosts.
+//
+// Each step is one Lua script, so that it is atomic, and the server's clock is the ledger's. A ledger lives in one hash slot:
+// in a cluster it has the speed of one core of one node, and moves as a whole. A step that got no answer may be repeated:
+// scripts know reservations by their ids, and the client's own retries are switched off for them.
+//
+// # What can be lost
+//
+// New refuses a server that may evict keys or that keeps no append-only file, unless Options say otherwise. With
+// appendonly and appendfsync=everysec, the server's default, a killed process loses nothing that it acknowledged; a power
+// loss can take the last second or so, with appendfsync=always nothing.
+//
+// Replication is asynchronous. A failover, by Sentinel, Cluster or a managed service, can lose what the old primary had
+// acknowledged and the new one had not received, and whatever a primary that was cut off acknowledges until it steps down
+// (cluster-node-timeout, or the time that Sentinel needs). Limits may then be exceeded by at most the reservations that
+// were acknowledged in that stretch: their rate times the lag of the replication. A lost kill flag has to be set again.
+// Options.MinReplicas narrows this to the loss of more replicas than that at once, at the price of a round trip between
+// servers; it does not make Redis strongly consistent. min-replicas-to-write on the server stops a primary that was cut off.
+//
+// A process that finds the ledger gone, replaced, or set back behind what it has seen refuses from then on, with an error
+// that the Ledger reports as budget.ErrStore. Writes of other processes can bring the sequence of a ledger that was set back
+// past what this process has seen before it looks; then it can't tell. A process that starts after the loss can't tell
+// either: without Options.Create it refuses a ledger that is gone.
+//
+// # Limits
+//
+// A sum is at most 2^53-1, for USD about 9 million dollars: what would exceed it is budget.ErrOverflow. Windows are kept to
+// the microsecond. Entries looks at about 20,000 entries in one step; a page that takes more is put together from several,
+// each entry as it was when its part was read. Expire charges 500 reservations and
+// forgets 1,000 in one step, and goes on with the next.
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// Store is a budget.Store in Redis. It is safe for concurrent use. Make one with New.
+type Store struct {
+	opts Options
+	rdb  redis.UniversalClient
+	// punctual says that rdb keeps to the deadlines of contexts; else each step needs a goroutine of its own.
+	punctual bool
+	keys     *keySpace
+	epoch    string
+	seen     atomic.Int64 // the highest sequence that an answer carried
+	time     estimate
+
+	retention int64 // in microseconds
+
+	mu     sync.Mutex
+	closed bool
+	steps  sync.WaitGroup // scripts under way, those that nobody waits for any more included
+	ctx    context.Context
+	end    context.CancelFunc
+}
+
+var (
+	_ budget.Store        = (*Store)(nil)
+	_ budget.KillSignaler = (*Store)(nil)
+)
+
+var (
+	errClosed = errors.New("redisstore: closed: open a new store")
+	errMemory = errors.New("redisstore: the ledger was deleted, replaced or set back since it was opened: its sums can't be trusted. Find out what the server lost; a new store starts from what is there")
+)
+
+// New opens the ledger that the server keeps under Options.Ledger; see Options.Create for its first start. The client stays
+// the caller's to close, after the Store. Any client will do, as long as its reads end: its retries are not used, and it
+// need not watch contexts.
+func New(rdb redis.UniversalClient, optFns ...func(*Options)) (*Store, error) {
+	var o Options
+	for _, fn := range optFns {
+		fn(&o)
+	}
+	if err := o.complete(rdb); err != nil {
+		return nil, err
+	}
+	own, punctual, err := o.adopt(rdb)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{opts: o, rdb: own, punctual: punctual, keys: newKeySpace(o.Ledger), retention: micros(o.Retention)}
+	s.ctx, s.end = context.WithCancel(context.Background())
+	if err := s.open(s.ctx); err != nil {
+		_ = s.Close()
+		return nil, fmt.Errorf("redisstore: open: %w", err)
+	}
+	return s, nil
+}
+
+// enter counts a step in, or refuses it.
+func (s *Store) enter() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errClosed
+	}
+	s.steps.Add(1)
+	return nil
+}
+
+// Close ends SignalKills and waits for steps under way. Later calls return an error; closing again does not. The client
+// stays open.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.end()
+	s.steps.Wait()
+	return nil
+}

@@ -1,0 +1,153 @@
+package redisstore
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// maxSum is the largest sum that a script can keep exactly, in the doubles that Lua counts with.
+const maxSum = 1<<53 - 1
+
+// fits refuses amounts that no sum can hold.
+func fits(c *budget.Charge) error {
+	for u, n := range c {
+		if n > maxSum {
+			return fmt.Errorf("%w: %d %s, at most %d in Redis", budget.ErrOverflow, n, budget.Unit(u), int64(maxSum))
+		}
+	}
+	return nil
+}
+
+// errBefore1970 says that a clock for tests was set to where windows can't be counted.
+var errBefore1970 = errors.New("redisstore: windows before 1970 are not kept")
+
+// head begins what every script is handed: bytes and numbers of fixed widths, so that a script finds its way by place.
+type head []byte
+
+// newHead joins parts of fixed widths.
+func newHead(parts ...[]byte) head {
+	h := make(head, 0, 176)
+	for _, p := range parts {
+		h = append(h, p...)
+	}
+	return h
+}
+
+// numbers appends numbers.
+func (h head) numbers(all ...int64) head {
+	for _, n := range all {
+		h = binary.BigEndian.AppendUint64(h, uint64(n))
+	}
+	return h
+}
+
+// flags appends a byte for each.
+func (h head) flags(all ...bool) head {
+	for _, f := range all {
+		h = append(h, bit(f))
+	}
+	return h
+}
+
+// charge appends what a charge holds in each unit.
+func (h head) charge(c *budget.Charge) head { return h.numbers(c[budget.UnitUSD:]...) }
+
+func bit(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// hold is the stretch of time, in microseconds, in which lines are booked as they were worked out.
+type hold struct{ from, until int64 }
+
+// narrow leaves what it has in common with a stretch in nanoseconds.
+func (h *hold) narrow(from, until int64) {
+	h.from = max(h.from, ceilMicro(from))
+	h.until = min(h.until, ceilMicro(until))
+}
+
+// placed are lines as the scripts read them (lua/place.lua), worked out for a time that was guessed.
+type placed struct {
+	booked, terms, marks head
+	hold                 hold
+}
+
+const (
+	bookedWidth = 34
+	termsWidth  = 33
+)
+
+// place works lines out. Marks are written if they are asked for.
+func place(lines []budget.Line, charge *budget.Charge, now int64, marks bool) (*placed, error) {
+	width := (bookedWidth + termsWidth) * len(lines)
+	buf := make(head, width)
+	p := &placed{booked: buf[: 0 : bookedWidth*len(lines)], terms: buf[bookedWidth*len(lines) : bookedWidth*len(lines)], hold: hold{0, never}}
+	at := fromMicro(now)
+	for i := range lines {
+		if err := p.add(&lines[i], charge[lines[i].Unit], at); err != nil {
+			return nil, err
+		}
+		if marks {
+			p.marks = binary.BigEndian.AppendUint16(p.marks, uint16(len(lines[i].Marks)))
+			p.marks = p.marks.numbers(lines[i].Marks...)
+		}
+	}
+	return p, nil
+}
+
+func (p *placed) add(l *budget.Line, amount int64, now time.Time) error {
+	span := l.Window.At(now)
+	if span.Start < 0 {
+		return errBefore1970
+	}
+	flags := bit(l.Latch && !l.Observe) | bit(l.Observe)<<1
+	p.booked = append(p.booked, l.Account[:]...)
+	p.terms = append(p.terms, flags).numbers(l.Max)
+	if span.Start == span.Since {
+		p.hold.narrow(span.Start, span.End)
+		p.booked = append(p.booked.numbers(span.Start/1000), byte(l.Unit), 'c').numbers(amount)
+		p.terms = p.terms.numbers(min(ceilMicro(span.End), never), 0, 0)
+		return nil
+	}
+	step := rollingStep(span)
+	p.hold.narrow(span.Start, span.Start+step)
+	p.booked = append(p.booked.numbers(span.Start/step), byte(l.Unit), 'r').numbers(amount)
+	p.terms = p.terms.numbers(now.UnixNano()-span.Start, step, (span.Start-span.Since)/step)
+	return nil
+}
+
+// rollingStep is the width of the buckets of a rolling window.
+func rollingStep(span budget.Span) int64 { return span.End - span.Start - (span.Start - span.Since) }
+
+// distinct refuses lines that name an account twice: the contract rules it out, and a script would book only one of them.
+func distinct(lines []budget.Line) error {
+	sorted := true
+	for i := 1; i < len(lines) && sorted; i++ {
+		sorted = string(lines[i-1].Account[:]) < string(lines[i].Account[:])
+	}
+	if sorted {
+		return nil
+	}
+	known := make(map[budget.Key]bool, len(lines))
+	for i := range lines {
+		if known[lines[i].Account] {
+			return fmt.Errorf("redisstore: line %d names the account of another line", i)
+		}
+		known[lines[i].Account] = true
+	}
+	return nil
+}
+
+// appendKeys joins keys.
+func appendKeys(out []byte, keys []budget.Key) []byte {
+	for _, k := range keys {
+		out = append(out, k[:]...)
+	}
+	return out
+}

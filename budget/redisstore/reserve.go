@@ -1,0 +1,123 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// maxGuesses bounds how often a script is sent again because the time was guessed wrongly: once at the edge of a window, or
+// after a pause.
+const maxGuesses = 10
+
+var errGuesses = errors.New("redisstore: the server's clock can't be followed: it jumps, or answers take longer than the windows last")
+
+// ask runs a script whose request depends on the time, and returns an answer that is no error.
+func (s *Store) ask(ctx context.Context, sc *script, shard []any, request func(now, clock int64) ([]any, error)) (reply, error) {
+	for range maxGuesses {
+		now, clock := s.guess()
+		args, err := request(now, clock)
+		if err != nil {
+			return reply{}, err
+		}
+		value, err := s.run(ctx, sc, shard, args...)
+		if err != nil && (value == nil || !errors.Is(err, errReplicas)) {
+			return reply{}, err
+		}
+		r, failed := parseReply(value)
+		if failed == nil {
+			failed = r.outcome()
+		}
+		if failed != nil {
+			return reply{}, failed
+		}
+		s.notice(r.sequence)
+		if r.code != codeTime {
+			return r, err
+		}
+		s.time.set(r.now)
+	}
+	return reply{}, errGuesses
+}
+
+// notice remembers the highest sequence that an answer carried.
+func (s *Store) notice(sequence int64) {
+	for {
+		seen := s.seen.Load()
+		if sequence <= seen || s.seen.CompareAndSwap(seen, sequence) {
+			return
+		}
+	}
+}
+
+// shard is the key of the hash that holds an id's entry.
+func (s *Store) shard(id budget.ID) []any { return s.keys.shard[id[0] : int(id[0])+1] }
+
+// Reserve implements budget.Store. An id that is known is judged first, then kill flags, then room.
+func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+	if err := r.Validate(); err != nil {
+		return budget.Decision{}, err
+	}
+	if err := errors.Join(fits(&r.Charge), distinct(r.Lines)); err != nil {
+		return budget.Decision{}, err
+	}
+	dims := appendKeys(nil, r.Dims)
+	answer, err := s.ask(ctx, scriptReserve, s.shard(r.ID), func(now, clock int64) ([]any, error) {
+		p, err := place(r.Lines, &r.Charge, now, false)
+		if err != nil {
+			return nil, err
+		}
+		h := newHead([]byte(s.epoch), r.ID[:], r.Owner[:]).numbers(s.seen.Load(), clock, now, min(micros(r.TTL), never), s.retention,
+			p.hold.from, p.hold.until).flags(s.opts.MinReplicas > 0, r.Tentative).charge(&r.Charge)
+		return []any{[]byte(h), dims, []byte(p.booked), []byte(p.terms)}, nil
+	})
+	refused := answer.code == codeDenied || answer.code == codeKilled
+	if err != nil && !(refused && errors.Is(err, errReplicas)) { // a refusal sets nothing aside that a replica could lack
+		if answer.code != 0 {
+			_ = s.Void(context.WithoutCancel(ctx), r.ID, r.Owner) // what can't be voided expires, which charges it
+		}
+		return budget.Decision{}, err
+	}
+	return decision(answer, &r)
+}
+
+// decision reads the answer to a Reserve.
+func decision(answer reply, r *budget.Reservation) (d budget.Decision, err error) {
+	in := answer.rest
+	switch answer.code {
+	case codeKilled:
+		k, err := parseFlag(in.count(), in.text)
+		if err != nil || in.failed {
+			return d, errReply
+		}
+		d.Killed = &k
+		return d, nil
+	case codeDenied:
+		denial := in.denial(r, answer.now)
+		d.Denied = &denial
+	case codeDone, codeReplayed:
+		d.Admitted, d.Replayed, d.ExpiresAt = true, answer.code == codeReplayed, fromMicro(min(in.count(), never))
+		for !in.failed && in.text != "" {
+			d.Observed = append(d.Observed, in.denial(r, answer.now))
+		}
+	}
+	if !in.done() || d.Denied == nil && !d.Admitted {
+		return budget.Decision{}, errReply
+	}
+	return d, nil
+}
+
+// denial takes where a line without room stands.
+func (in *reader) denial(r *budget.Reservation, now int64) budget.Denial {
+	s := in.standing(len(r.Lines))
+	if in.failed {
+		return budget.Denial{}
+	}
+	line := &r.Lines[s.line]
+	d, amount := budget.Denial{Line: s.line, Balance: s.balance(line, now)}, r.Charge[line.Unit]
+	if amount <= d.Max { // else it never fits
+		d.ResetAfter = s.wait(line.Window, now, d.Settled+d.Pending+amount-d.Max)
+	}
+	return d
+}

@@ -1,0 +1,212 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/sha1" //nolint:gosec // the name that the server gives to a script
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// script is one step. Scripts are called by their hash, and sent whole to a server that does not know them: a function
+// library would have to be loaded into each node of a cluster, outlive its versions there, and need rights that a user of
+// the store has no other use for; a script repairs itself after a restart, a failover or a move of its slot, and two
+// versions of this library never meet.
+type script struct{ op, source, sha string }
+
+//go:embed lua
+var sources embed.FS
+
+// newScript puts a script together. A script that is allowed out of memory runs on a server that is full: what resolves
+// reservations or stops spending must not wait for room, what adds to memory must.
+func newScript(file, flags string) *script {
+	source := "#!lua"
+	if flags != "" {
+		source += " flags=" + flags
+	}
+	source += "\n" + expand(file)
+	sum := sha1.Sum([]byte(source)) //nolint:gosec // the name that the server gives to a script
+	return &script{op: file, source: source, sha: hex.EncodeToString(sum[:])}
+}
+
+// expand returns a file with the files that it includes.
+func expand(file string) string {
+	text, err := sources.ReadFile("lua/" + file + ".lua")
+	if err != nil {
+		panic(err) // it is part of the program
+	}
+	var out strings.Builder
+	for line := range strings.Lines(string(text)) {
+		if part, ok := strings.CutPrefix(strings.TrimSpace(line), "-- include "); ok {
+			line = expand(part)
+		}
+		out.WriteString(line)
+	}
+	return out.String()
+}
+
+const whenFull = "allow-oom"
+
+var (
+	scriptInspect  = newScript("open", "no-writes")
+	scriptCreate   = newScript("open", "")
+	scriptReserve  = newScript("reserve", "")
+	scriptSettle   = newScript("settle", whenFull)
+	scriptVoid     = newScript("void", whenFull)
+	scriptForestal = newScript("void", "")
+	scriptCorrect  = newScript("correct", whenFull)
+	scriptExpire   = newScript("expire", whenFull)
+	scriptBalances = newScript("balances", whenFull)
+	scriptAccount  = newScript("account", whenFull)
+	scriptKill     = newScript("kill", whenFull)
+	scriptKills    = newScript("kills", whenFull)
+	scriptEntries  = newScript("entries", whenFull)
+)
+
+// once is a command that the client does not send again by itself, however it is configured. Every script could bear it,
+// because each is idempotent; but a second Revive that overtakes a Kill, or a second Reserve that meets a flag after the
+// first was admitted, would be an answer that no single step gives. Redirections of a cluster are followed: a node that
+// redirects has done nothing.
+type once struct{ *redis.Cmd }
+
+// NoRetry tells the client.
+func (once) NoRetry() bool { return true }
+
+// Clone keeps a copy as it is.
+func (c once) Clone() redis.Cmder { return once{c.Cmd.Clone().(*redis.Cmd)} }
+
+// run runs a script as one step, within the time that a step may take.
+func (s *Store) run(ctx context.Context, sc *script, shard []any, args ...any) (any, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := s.enter(); err != nil {
+		return nil, err
+	}
+	if !s.punctual {
+		return s.detach(ctx, sc, shard, args)
+	}
+	defer s.steps.Done()
+	value, err := s.send(bounded(ctx, s.opts.Timeout), sc, shard, args)
+	return value, wrap(sc.op, err)
+}
+
+// deadline is a context that ends earlier than its parent, for those who ask when: it needs no timer.
+type deadline struct {
+	context.Context
+	at time.Time
+}
+
+// Deadline tells when.
+func (d deadline) Deadline() (time.Time, bool) { return d.at, true }
+
+func bounded(ctx context.Context, d time.Duration) context.Context {
+	at := time.Now().Add(d)
+	if earlier, ok := ctx.Deadline(); ok && earlier.Before(at) {
+		return ctx
+	}
+	return deadline{ctx, at}
+}
+
+// result is what came back from a script.
+type result struct {
+	value any
+	err   error
+}
+
+// detach runs a script on a goroutine of its own, for a client that does not watch contexts. One that is left behind ends
+// with the client's own timeouts, and Close waits for it.
+func (s *Store) detach(ctx context.Context, sc *script, shard, args []any) (any, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+	done := make(chan result, 1)
+	go func() {
+		defer s.steps.Done()
+		defer cancel()
+		value, err := s.send(ctx, sc, shard, args)
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, wrap(sc.op, r.err)
+	case <-ctx.Done():
+		select {
+		case r := <-done: // it may have been both
+			return r.value, wrap(sc.op, r.err)
+		default:
+			return nil, fmt.Errorf("redisstore: %s: the server did not answer in time: %w", sc.op, ctx.Err())
+		}
+	}
+}
+
+func wrap(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("redisstore: %s: %w", op, err)
+}
+
+// send calls a script by its hash, and by its text if the server does not know it.
+func (s *Store) send(ctx context.Context, sc *script, shard, args []any) (any, error) {
+	value, err := s.call(ctx, sc, "evalsha", sc.sha, shard, args)
+	if redis.HasErrorPrefix(err, "NOSCRIPT") {
+		value, err = s.call(ctx, sc, "eval", sc.source, shard, args)
+	}
+	return value, err
+}
+
+func (s *Store) call(ctx context.Context, sc *script, name, script string, shard, args []any) (any, error) {
+	all := make([]any, 0, 3+len(s.keys.head)+len(shard)+len(args))
+	all = append(all, name, script, len(s.keys.head)+len(shard))
+	all = append(all, s.keys.head[:]...)
+	all = append(all, shard...)
+	all = append(all, args...)
+	cmd := once{redis.NewCmd(ctx, all...)}
+	if s.opts.MinReplicas > 0 && (sc == scriptReserve || sc == scriptKill) {
+		return s.callReplicated(ctx, cmd)
+	}
+	if err := s.rdb.Process(ctx, cmd); err != nil {
+		return nil, err
+	}
+	return cmd.Val(), nil
+}
+
+// errReplicas says that a step was done, and that too few replicas have it.
+var errReplicas = errors.New("too few replicas received it in time (Options.MinReplicas)")
+
+// callReplicated sends a command and, on the same connection, a WAIT for what it wrote. With errReplicas the reply is given
+// too.
+func (s *Store) callReplicated(ctx context.Context, cmd once) (any, error) {
+	node, err := s.node(ctx)
+	if err != nil {
+		return nil, err
+	}
+	wait := once{redis.NewCmd(ctx, "wait", s.opts.MinReplicas, max(s.opts.Timeout/2/time.Millisecond, 1))}
+	pipe := node.Pipeline()
+	_ = pipe.Process(ctx, cmd)
+	_ = pipe.Process(ctx, wait)
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	if err := cmd.Err(); err != nil {
+		return nil, err
+	}
+	if n, err := wait.Int(); err != nil || n < s.opts.MinReplicas {
+		return cmd.Val(), errors.Join(errReplicas, err)
+	}
+	return cmd.Val(), nil
+}
+
+// node is the server that holds the ledger.
+func (s *Store) node(ctx context.Context) (*redis.Client, error) {
+	switch c := s.rdb.(type) {
+	case *redis.Client:
+		return c, nil
+	case *redis.ClusterClient:
+		return c.MasterForKey(ctx, s.keys.ledger)
+	default:
+		return nil, errReplicaClient
+	}
+}

@@ -1,0 +1,120 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// Settle implements budget.Store.
+func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Posting, error) {
+	if err := st.Validate(); err != nil {
+		return budget.Posting{}, err
+	}
+	if err := errors.Join(fits(&st.Actual), distinct(st.Lines)); err != nil {
+		return budget.Posting{}, err
+	}
+	// Where a reservation is booked stands in its entry. Lines are sent only to look at their marks, or when the script
+	// says that there is nothing pending, and spend has to be posted in the windows of now.
+	whole := len(st.Lines) == 0
+	for i := range st.Lines {
+		whole = whole || len(st.Lines[i].Marks) > 0
+	}
+	answer, err := s.settle(ctx, &st, whole)
+	if err == nil && answer.code == codeUnknown {
+		answer, err = s.settle(ctx, &st, true)
+	}
+	if err != nil {
+		return budget.Posting{}, err
+	}
+	return posting(answer, st.Lines)
+}
+
+func (s *Store) settle(ctx context.Context, st *budget.Settlement, whole bool) (reply, error) {
+	return s.ask(ctx, scriptSettle, s.shard(st.ID), func(now, clock int64) ([]any, error) {
+		h := newHead([]byte(s.epoch), st.ID[:], st.Owner[:]).numbers(s.seen.Load(), clock, now, s.retention).
+			flags(st.Estimated, whole).charge(&st.Actual)
+		if !whole {
+			return []any{[]byte(h), "", "", ""}, nil
+		}
+		p, err := place(st.Lines, &st.Actual, now, true)
+		if err != nil {
+			return nil, err
+		}
+		return []any{[]byte(h), []byte(p.booked), []byte(p.terms), []byte(p.marks)}, nil
+	})
+}
+
+// posting reads the answer to a Settle.
+func posting(answer reply, lines []budget.Line) (p budget.Posting, err error) {
+	if answer.code == codeReplayed {
+		return budget.Posting{Replayed: true, From: budget.Settled}, nil
+	}
+	in := answer.rest
+	if p.From, err = in.before(); err != nil || answer.code != codeDone {
+		return budget.Posting{}, errReply
+	}
+	for !in.failed && in.text != "" {
+		c := budget.Crossing{Line: int(in.number(2)), Mark: int(in.number(2)), Settled: in.count()}
+		if c.Line >= len(lines) || c.Mark >= len(lines[c.Line].Marks) {
+			return budget.Posting{}, errReply
+		}
+		p.Crossed = append(p.Crossed, c)
+	}
+	if in.failed {
+		return budget.Posting{}, errReply
+	}
+	return p, nil
+}
+
+// before takes the state that a reservation was in: n stands for none.
+func (in *reader) before() (budget.State, error) {
+	letter := byte(in.number(1))
+	if letter == 'n' {
+		return 0, nil
+	}
+	if states[letter] == 0 {
+		return 0, errReply
+	}
+	return states[letter], nil
+}
+
+// Void implements budget.Store. On a server that is full, reservations can be voided, and tombstones can't be written.
+func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error {
+	answer, err := s.void(ctx, scriptVoid, id, owner, false)
+	if err == nil && answer.code == codeUnknown {
+		answer, err = s.void(ctx, scriptForestal, id, owner, true)
+	}
+	if err == nil && answer.code != codeDone && answer.code != codeReplayed {
+		err = errReply
+	}
+	return err
+}
+
+func (s *Store) void(ctx context.Context, sc *script, id budget.ID, owner budget.Key, tombstone bool) (reply, error) {
+	return s.ask(ctx, sc, s.shard(id), func(_, clock int64) ([]any, error) {
+		return []any{[]byte(newHead([]byte(s.epoch), id[:], owner[:]).numbers(s.seen.Load(), clock, s.retention).flags(tombstone))}, nil
+	})
+}
+
+// Correct implements budget.Store. A tombstone is not found: nobody knows which accounts it would have touched.
+func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge) (budget.Posting, error) {
+	if err := actual.Validate(); err != nil {
+		return budget.Posting{}, err
+	}
+	if err := fits(&actual); err != nil {
+		return budget.Posting{}, err
+	}
+	answer, err := s.ask(ctx, scriptCorrect, s.shard(id), func(_, clock int64) ([]any, error) {
+		return []any{[]byte(newHead([]byte(s.epoch), id[:]).numbers(s.seen.Load(), clock, s.retention).charge(&actual))}, nil
+	})
+	if err != nil {
+		return budget.Posting{}, err
+	}
+	p := budget.Posting{Replayed: answer.code == codeReplayed}
+	if p.From, err = answer.rest.before(); err != nil || answer.code != codeDone && !p.Replayed {
+		return budget.Posting{}, errReply
+	}
+	return p, nil
+}

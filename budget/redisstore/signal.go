@@ -1,0 +1,77 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// quietTime is how long a subscription may be silent before the server is asked whether it is still there.
+	quietTime = 2 * time.Second
+	// maxPause is the longest pause before a subscription is tried again.
+	maxPause = time.Second
+)
+
+// SignalKills implements budget.KillSignaler. It subscribes to a channel that Kill and Revive of every process publish on,
+// on a connection of its own. A connection that falls silent is found out within 4 seconds and made anew. A user of the server who
+// may not subscribe hears nothing; changed is then never called, and flags have to be polled.
+func (s *Store) SignalKills(ctx context.Context, changed func()) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.steps.Done()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	for pause := maxPause / 64; ctx.Err() == nil; pause = min(pause*2, maxPause) {
+		if s.listen(ctx, changed) {
+			pause = maxPause / 64
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+	if s.ctx.Err() != nil {
+		return errClosed
+	}
+	return ctx.Err()
+}
+
+// listen makes one subscription and reports what it hears until it breaks. It returns whether it was made at all.
+func (s *Store) listen(ctx context.Context, changed func()) (made bool) {
+	sub := s.rdb.Subscribe(ctx) // without a channel it does not connect yet
+	defer sub.Close()
+	defer context.AfterFunc(ctx, func() { _ = sub.Close() })() // Receive does not watch contexts
+	if err := sub.Subscribe(ctx, s.keys.channel); err != nil {
+		return false
+	}
+	for asked := false; ; {
+		message, err := sub.ReceiveTimeout(ctx, quietTime)
+		var silence net.Error
+		switch {
+		case err == nil:
+			asked = false
+		case asked || !errors.As(err, &silence) || !silence.Timeout():
+			return made
+		default:
+			if asked = true; sub.Ping(ctx) != nil {
+				return made
+			}
+			continue
+		}
+		switch message.(type) {
+		case *redis.Subscription: // flags may have changed while nobody listened
+			made = true
+			changed()
+		case *redis.Message:
+			changed()
+		}
+	}
+}

@@ -1,0 +1,111 @@
+package redisstore
+
+import (
+	"bytes"
+	"context"
+	"slices"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+const (
+	chargeBatch = 500    // reservations that one step charges at most
+	forgetBatch = 1000   // entries and buckets that one step forgets at most
+	forgetSteps = 64     // steps that one Expire takes to forget at most: a process that expires once a minute keeps up with 1,000 entries a second
+	lookBatch   = 20_000 // entries that one step looks at, and the rest of the last shard
+	maxEntries  = 10_000 // of a page
+)
+
+// Expire implements budget.Store. It charges those that have been due longest first. A reservation whose charge would
+// overflow its account stays pending, where it counts as much, and is tried again a minute later.
+func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
+	charged := 0
+	for steps := 1; ; steps++ {
+		batch := int64(min(max(limit-charged, 0), chargeBatch))
+		answer, err := s.ask(ctx, scriptExpire, s.keys.shard[:], func(_, clock int64) ([]any, error) {
+			return []any{[]byte(newHead([]byte(s.epoch)).numbers(s.seen.Load(), clock, s.retention, batch, forgetBatch))}, nil
+		})
+		if err != nil {
+			return charged, err
+		}
+		in := answer.rest
+		n, postponed, dropped := in.number(4), in.number(4), in.number(4)
+		if !in.done() || n+postponed > batch || answer.code != codeDone {
+			return charged, errReply
+		}
+		charged += int(n)
+		more := n+postponed == batch && charged < limit
+		if !more && (dropped < forgetBatch || steps >= forgetSteps) {
+			return charged, nil
+		}
+	}
+}
+
+// Entries implements budget.Store. A Max out of range is moved into it.
+func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, error) {
+	limit := max(1, min(q.Max, maxEntries))
+	all := []budget.Entry{}
+	for from := int(q.After[0]); from < shards && len(all) < limit; {
+		page, looked, err := s.page(ctx, q, from, limit-len(all))
+		if err != nil {
+			return nil, err
+		}
+		all, from = append(all, page...), from+looked
+	}
+	return all[:min(len(all), limit)], nil
+}
+
+// page reads entries of the shards from a given one on, in the order of their ids, and returns how many shards it read.
+func (s *Store) page(ctx context.Context, q budget.Query, from, limit int) ([]budget.Entry, int, error) {
+	_, clock := s.guess()
+	h := newHead([]byte(s.epoch), q.After[:]).numbers(s.seen.Load(), clock, int64(limit), lookBatch)
+	h = append(h, stateLetter(q.State)).flags(q.Estimated)
+	value, err := s.run(ctx, scriptEntries, s.keys.shard[from:], []byte(h))
+	if err != nil {
+		return nil, 0, err
+	}
+	answer, entries, err := parsePage(value)
+	if err == nil {
+		err = answer.outcome()
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	s.notice(answer.sequence)
+	looked := answer.rest.number(2)
+	if !answer.rest.done() || looked < 1 || looked > shards {
+		return nil, 0, errReply
+	}
+	return entries, int(looked), nil
+}
+
+// parsePage reads the answer to a request for entries, and sorts them.
+func parsePage(value any) (reply, []budget.Entry, error) {
+	parts, ok := value.([]any)
+	if !ok { // an answer without entries
+		r, err := parseReply(value)
+		return r, nil, err
+	}
+	if len(parts)%2 != 1 {
+		return reply{}, nil, errReply
+	}
+	r, err := parseReply(parts[0])
+	if err != nil {
+		return r, nil, err
+	}
+	entries := make([]budget.Entry, 0, len(parts)/2)
+	for i := 1; i < len(parts); i += 2 {
+		id, isText := parts[i].(string)
+		text, isTextToo := parts[i+1].(string)
+		if !isText || !isTextToo {
+			return r, nil, errReply
+		}
+		e, err := parseEntry(id, text)
+		if err != nil {
+			return r, nil, err
+		}
+		entries = append(entries, e)
+	}
+	slices.SortFunc(entries, func(a, b budget.Entry) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	return r, entries, nil
+}
