@@ -18,6 +18,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 )
 
 func openStream(t *testing.T, ctx context.Context, r *rig) *bedrockruntime.ConverseStreamEventStream {
@@ -84,6 +85,44 @@ func TestStreamIsKilledWhileItRuns(t *testing.T) {
 	r.requireCovered(t)
 	_, err := r.client.ConverseStream(ctx, streamInput("again"))
 	require.ErrorIs(t, err, budget.ErrKilled)
+}
+
+// tellingStore tells of kill flags unasked, as a server with subscriptions does.
+type tellingStore struct {
+	budget.Store
+	changed chan struct{}
+}
+
+func (s tellingStore) SignalKills(ctx context.Context, changed func()) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.changed:
+			changed()
+		}
+	}
+}
+
+func (s tellingStore) Kill(ctx context.Context, k budget.Kill) error {
+	err := s.Store.Kill(ctx, k)
+	s.changed <- struct{}{}
+	return err
+}
+
+// TestStreamIsKilledBeforeTheNextPoll: a store that can tell of a flag ends a running stream at once.
+func TestStreamIsKilledBeforeTheNextPoll(t *testing.T) {
+	r := newRig(t, settings{
+		server: bedrocktest.Options{EventDelay: 20 * time.Millisecond}, store: tellingStore{memstore.New(), make(chan struct{})},
+		guard: bedrockguard.Options{KillPoll: time.Hour},
+	})
+	ctx := budget.WithScope(context.Background(), budget.Scope{Workflow: "loop"})
+	stream := openStream(t, ctx, r)
+	<-stream.Events()
+	require.NoError(t, r.ledger.Kill(ctx, budget.Scope{Workflow: "loop"}, "runaway loop"))
+	for range stream.Events() {
+	}
+	requireKilled(t, stream.Err())
 }
 
 func requireKilled(t *testing.T, err error) {

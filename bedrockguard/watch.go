@@ -8,8 +8,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// watch asks the store, while streams run, whether their scopes were killed, in one question for all of them. Its
-// goroutine starts with the first stream and ends with the last.
+// watch asks the store, while streams run, whether their scopes were killed, in one question for all of them: at intervals,
+// and at once when the store can tell of flags. Its goroutines start with the first stream and end with the last.
 type watch struct {
 	ledger *budget.Ledger
 	every  time.Duration
@@ -53,6 +53,17 @@ func (w *watch) leave(s *watched) {
 }
 
 func (w *watch) run(ctx context.Context) {
+	told := make(chan struct{}, 1)
+	var listening sync.WaitGroup
+	defer listening.Wait()
+	listening.Go(func() {
+		_ = w.ledger.SignalKills(ctx, func() { // without signals, polling remains
+			select {
+			case told <- struct{}{}:
+			default: // a question is due anyway
+			}
+		})
+	})
 	ticker := time.NewTicker(w.every)
 	defer ticker.Stop()
 	for {
@@ -60,8 +71,9 @@ func (w *watch) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			w.poll(ctx)
+		case <-told:
 		}
+		w.poll(ctx)
 	}
 }
 

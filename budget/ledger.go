@@ -285,6 +285,15 @@ func (l *Ledger) Kills(ctx context.Context) ([]Kill, error) {
 	return kills, storeError("kills", err)
 }
 
+// SignalKills calls changed soon after a kill flag was set or removed in any process, until ctx ends. With a store that is no
+// KillSignaler it returns at once: ask Kills at intervals then.
+func (l *Ledger) SignalKills(ctx context.Context, changed func()) error {
+	if s, ok := l.store.(KillSignaler); ok {
+		return s.SignalKills(ctx, changed)
+	}
+	return nil
+}
+
 // sweepEvery is how often a Reserve also charges what has expired. It keeps balances in order; admission does not need it.
 const sweepEvery = time.Minute
 
