@@ -22,6 +22,8 @@ type Ledger struct {
 	plans   planCache
 	killed  knownKills
 	sweptAt atomic.Int64
+	// sweepGap is how long to wait for the next sweep, in nanoseconds; zero until the first one.
+	sweepGap atomic.Int64
 }
 
 // Open returns a ledger, or every reason why the policy can't be enforced (ErrInvalidPolicy), or ErrStore. It charges
@@ -294,18 +296,27 @@ func (l *Ledger) SignalKills(ctx context.Context, changed func()) error {
 	return nil
 }
 
-// sweepEvery is how often a Reserve also charges what has expired. It keeps balances in order; admission does not need it.
-const sweepEvery = time.Minute
+// sweepEvery is how often a Reserve also charges what has expired, and sweepRarely how often at least while there is nothing
+// to charge, so that a large fleet does not keep its store busy with that. It keeps balances in order; admission does not
+// need it, and Balances charges first.
+const (
+	sweepEvery  = time.Minute
+	sweepRarely = 16 * time.Minute
+)
 
 // sweepBatch bounds the expiries of one step, so that no caller pays for a long backlog.
 const sweepBatch = 256
 
 func (l *Ledger) sweep(ctx context.Context) {
 	now, last := time.Now().UnixNano(), l.sweptAt.Load()
-	if now-last < int64(sweepEvery) || !l.sweptAt.CompareAndSwap(last, now) {
+	gap := max(l.sweepGap.Load(), int64(sweepEvery))
+	if now-last < gap || !l.sweptAt.CompareAndSwap(last, now) {
 		return
 	}
-	_, _ = l.store.Expire(ctx, sweepBatch)
+	if n, err := l.store.Expire(ctx, sweepBatch); n > 0 || err != nil {
+		gap = 0
+	}
+	l.sweepGap.Store(min(2*gap, int64(sweepRarely)))
 }
 
 // expireAll charges everything whose time is up.

@@ -150,6 +150,9 @@ type Kill struct {
 	Scope  Scope
 	Reason string
 	At     time.Time // by the store's clock; set by the store
+	// EffectiveBy is by when, on the store's clock, the flag holds in every process. Kills of a LeasedStore tells it: until
+	// then others may admit calls from leases that they drew before. Zero stands for At.
+	EffectiveBy time.Time
 }
 
 // Entry is what a store remembers of a reservation.

@@ -109,6 +109,41 @@ func (w Window) rollingAt(now int64) Span {
 // step is the width of a rolling window's bucket.
 func (w Window) step() int64 { return (int64(w.length) + rollingSteps - 1) / rollingSteps }
 
+// bucket is the width of the window's buckets, or the least that it may be.
+func (w Window) bucket() time.Duration {
+	switch w.kind {
+	case lifetime, noWindow:
+		return math.MaxInt64
+	case rolling:
+		return time.Duration(w.step())
+	default:
+		return time.Hour
+	}
+}
+
+// bucketEnd returns when what is reserved begins to be booked in another bucket than at the given moment, in nanoseconds
+// since 1970 UTC; math.MaxInt64 for never.
+func (w Window) bucketEnd(at time.Time) int64 {
+	span := w.At(at)
+	if w.kind == rolling {
+		return span.Start + w.step()
+	}
+	return span.End
+}
+
+// quiet returns how long a mark that is reported at the given moment is not reported again.
+func (w Window) quiet(at time.Time) time.Duration {
+	switch w.kind {
+	case lifetime, noWindow:
+		return math.MaxInt64
+	case rolling:
+		span := w.At(at)
+		return time.Duration(span.Start - span.Since)
+	default:
+		return time.Duration(w.At(at).End - at.UnixNano())
+	}
+}
+
 func (w Window) calendarAt(now time.Time) (start, end time.Time) {
 	loc := w.loc
 	if loc == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
@@ -47,7 +48,7 @@ func (s *Store) Kill(ctx context.Context, k budget.Kill) error {
 		return err
 	}
 	defer s.mu.Unlock()
-	k.At = now
+	k.At, k.EffectiveBy = now, time.Time{}
 	k.Scope.Tags = maps.Clone(k.Scope.Tags)
 	flag := kill{Kill: k, dims: k.Scope.Dims()}
 	s.revive(flag.dims)

@@ -15,6 +15,8 @@ type model struct {
 	entries  []*modelEntry
 	byID     map[budget.ID]*modelEntry
 	kills    []budget.Scope
+	// loose leaves it to the store when marks are reported: loosely takes down what it does.
+	loose bool
 }
 
 // modelAccount is a line, with its window as two functions of time.
@@ -85,8 +87,16 @@ func modelAccounts() []modelAccount {
 	return accounts
 }
 
-func newModel() *model {
-	return &model{accounts: modelAccounts(), byID: make(map[budget.ID]*modelEntry)}
+func newModel(h Harness) *model {
+	m := &model{accounts: modelAccounts(), byID: make(map[budget.ID]*modelEntry), loose: h.Loose != ""}
+	for i := range m.accounts {
+		a := &m.accounts[i]
+		a.Max *= h.Scale
+		for n := range a.Marks {
+			a.Marks[n] *= h.Scale
+		}
+	}
+	return m
 }
 
 // stands adds an account up.
@@ -191,6 +201,9 @@ func (m *model) settle(st budget.Settlement, lines []int, now time.Time) (budget
 		p.From = e.state
 		e.state, e.actual, e.estimated = budget.Settled, st.Actual, st.Estimated
 	}
+	if m.loose {
+		return p, nil
+	}
 	for at, i := range lines {
 		a := &m.accounts[i]
 		settled, _ := m.stands(i, now)
@@ -202,6 +215,19 @@ func (m *model) settle(st budget.Settlement, lines []int, now time.Time) (budget
 		}
 	}
 	return p, nil
+}
+
+// loosely judges marks that a store has reported: each was due, and reached by what is settled and pending.
+func (m *model) loosely(crossed []budget.Crossing, lines []int, now time.Time) bool {
+	for _, c := range crossed {
+		a := &m.accounts[lines[c.Line]]
+		settled, pending := m.stands(lines[c.Line], now)
+		if now.Before(a.fired[c.Mark]) || c.Settled < a.Marks[c.Mark] || c.Settled > settled+pending {
+			return false
+		}
+		a.fired[c.Mark] = a.passed(now)
+	}
+	return true
 }
 
 func (m *model) void(id budget.ID, owner budget.Key, now time.Time) error {

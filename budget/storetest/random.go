@@ -18,7 +18,7 @@ var randomRules = []rule{
 		s.unverified = true // the model verifies more
 		for seed := range s.h.Seeds {
 			s.t.Run(fmt.Sprintf("seed%d", seed), func(t *testing.T) {
-				r := &walk{subject: newSubject(t, s.h), model: newModel(), random: rand.New(rand.NewPCG(uint64(seed), 0))}
+				r := &walk{subject: newSubject(t, s.h), model: newModel(s.h), random: rand.New(rand.NewPCG(uint64(seed), 0))}
 				for step := 0; step < s.h.Steps && !t.Failed(); step++ {
 					r.step(step)
 				}
@@ -163,6 +163,10 @@ func (w *walk) tryReserve(m made) {
 	for _, o := range d.Observed {
 		observed = append(observed, o.Line)
 	}
+	if w.model.loose {
+		require.Subset(w.t, want.observed, observed, "observed")
+		return
+	}
 	require.Equal(w.t, want.observed, observed, "observed")
 }
 
@@ -182,6 +186,10 @@ func (w *walk) settleOne() {
 	got, err := w.store.Settle(w.ctx, st)
 	w.sameOutcome(wantErr, err)
 	if err == nil {
+		if w.model.loose {
+			require.True(w.t, w.model.loosely(got.Crossed, m.lines, w.clock.Now()), "marks reported: %+v", got.Crossed)
+			got.Crossed = nil
+		}
 		if len(got.Crossed) == 0 {
 			got.Crossed = nil
 		}
@@ -232,7 +240,7 @@ func (w *walk) overrideOne() {
 		require.NoError(w.t, w.store.Override(w.ctx, a.Account, nil))
 		return
 	}
-	a.max, a.maxTill = w.random.Int64N(300), w.clock.Now().Add(time.Duration(w.random.Int64N(int64(3*time.Hour)))-10*time.Minute)
+	a.max, a.maxTill = w.random.Int64N(300*w.h.Scale), w.clock.Now().Add(time.Duration(w.random.Int64N(int64(3*time.Hour)))-10*time.Minute)
 	require.NoError(w.t, w.store.Override(w.ctx, a.Account, &budget.Override{Max: a.max, Until: a.maxTill}))
 }
 
@@ -265,7 +273,7 @@ func (w *walk) moveClock() {
 	case 1:
 		w.clock.Advance(time.Duration(w.random.Int64N(int64(36 * time.Hour))))
 	default:
-		w.clock.Advance(time.Duration(w.random.Int64N(int64(20 * time.Minute))))
+		w.clock.Advance(time.Duration(w.random.Int64N(int64(w.h.Stride))))
 	}
 }
 

@@ -16,8 +16,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// brokenEnv names the broken store that a child process holds the suite against.
-const brokenEnv = "STORETEST_BROKEN"
+// brokenEnv names the broken store that a child process holds the suite against; with looseEnv set, as one whose reports may
+// be off.
+const (
+	brokenEnv = "STORETEST_BROKEN"
+	looseEnv  = "STORETEST_LOOSE"
+)
 
 func newMemstore(clock *storetest.Clock) *memstore.Store {
 	return memstore.New(func(o *memstore.Options) {
@@ -61,7 +65,56 @@ func TestSuiteOnABrokenStore(t *testing.T) {
 		m, found = lossyMutants[name]
 	}
 	require.True(t, found, "no broken store is named %q", name)
-	storetest.Run(t, harness(m.spoil))
+	h := harness(m.spoil)
+	h.Loose = os.Getenv(looseEnv)
+	storetest.Run(t, h)
+}
+
+// A store whose reports may be off is still held to all else, and to reporting each mark once.
+func TestTheLooseSuiteCatchesBrokenStores(t *testing.T) {
+	if _, child := os.LookupEnv(brokenEnv); child {
+		t.Skip("only in the parent process")
+	}
+	t.Setenv(looseEnv, "a reason")
+	for _, name := range []string{"reports a mark twice", "settles twice", "releases on expiry", "never latches"} {
+		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) { caught(t, name, []string{random}) })
+	}
+}
+
+// exceptionsEnv makes a child process run the suite with an exception that it must not accept.
+const exceptionsEnv = "STORETEST_EXCEPTIONS"
+
+// TestSuiteWithExceptions fails for exceptions that say nothing, in child processes alone.
+func TestSuiteWithExceptions(t *testing.T) {
+	name, child := os.LookupEnv(exceptionsEnv)
+	if !child {
+		t.Skip("only in a child process")
+	}
+	h := harness(func(*broken, *storetest.Clock) {})
+	rule, why, _ := strings.Cut(name, "=")
+	h.Exceptions = map[string]string{rule: why}
+	storetest.Run(t, h)
+}
+
+func TestExceptionsAreStated(t *testing.T) {
+	if _, child := os.LookupEnv(exceptionsEnv); child {
+		t.Skip("only in the parent process")
+	}
+	run := func(exception string) (string, error) {
+		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSuiteWithExceptions$/^ExpireCharges$", "-test.v")
+		child.Env = append(os.Environ(), exceptionsEnv+"="+exception)
+		out, err := child.CombinedOutput()
+		return string(out), err
+	}
+	out, err := run("ExpireCharges=it is a test")
+	require.NoError(t, err, out)
+	require.Contains(t, out, "--- SKIP: TestSuiteWithExceptions/ExpireCharges")
+	require.Contains(t, out, "it is a test")
+	for _, nonsense := range []string{"ExpiresWhatever=a reason", "ExpireCharges="} {
+		out, err = run(nonsense)
+		require.Error(t, err)
+		require.Contains(t, out, "no such rule, or no reason")
+	}
 }
 
 func TestTheSuiteCatchesBrokenStores(t *testing.T) {

@@ -46,6 +46,7 @@ func (s *subject) reopen() budget.Store {
 		s.t.Skip("the store lives in one process")
 	}
 	other := s.h.Reopen(s.t, s.store, s.clock)
+	s.unverified = s.unverified || s.h.Merged != ""
 	s.t.Cleanup(func() { _ = other.Close() })
 	return other
 }

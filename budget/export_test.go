@@ -1,0 +1,20 @@
+package budget
+
+import "time"
+
+// LeaseWithClock is Lease for a process whose clock is now.
+func LeaseWithClock(store Store, o LeaseOptions, now func() time.Time) (*LeasedStore, error) {
+	return newLeasedStore(store, o, now)
+}
+
+// Die ends the background work and gives nothing back, as the end of the process would.
+func (s *LeasedStore) Die() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.cancel()
+	s.work.Wait()
+}
+
+// Inner returns the store that is leased from.
+func (s *LeasedStore) Inner() Store { return s.inner }

@@ -1,0 +1,183 @@
+package budget
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// DefaultLeaseLength is how long calls are admitted from one lease when LeaseOptions.Length is zero.
+const DefaultLeaseLength = 30 * time.Second
+
+// DefaultLeaseRetention is how long calls that were resolved inside a lease are remembered when LeaseOptions.Retention is
+// zero.
+const DefaultLeaseRetention = 15 * time.Minute
+
+// LeaseOptions configures Lease. The zero value is ready to use.
+type LeaseOptions struct {
+	// Length is how long calls are admitted from one lease. It is also how long a kill flag, an override or an outage of
+	// the store may go unnoticed in other processes, so all processes that share a store should share it. Zero is
+	// DefaultLeaseLength; otherwise 1 second to 10 minutes.
+	Length time.Duration
+	// Retention is how long calls that were resolved inside a lease are remembered by this process, for replays, Correct
+	// and Entries. A call costs about 300 bytes. Zero is DefaultLeaseRetention.
+	Retention time.Duration
+}
+
+// LeasedStore serves calls from leases: shares of the limits that it draws from the store inside and spends in this
+// process, without a round trip for each call. Make one with Lease and hand it to Open; the package comment of budget says
+// what a lease promises and what it costs.
+//
+// It is safe for concurrent use. It owns one goroutine, and one more if the store inside is a KillSignaler; Close ends
+// them. The store inside stays the caller's to close, after the LeasedStore.
+type LeasedStore struct {
+	inner     Store
+	length    time.Duration
+	retention time.Duration
+	owner     Key // of the leases
+	now       func() time.Time
+
+	ctx    context.Context // of the background work
+	cancel context.CancelFunc
+	wake   chan struct{}
+	work   sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	groups map[string]*group
+	calls  map[ID]*call
+	leases map[ID]*lease       // those whose calls are remembered
+	live   map[*lease]struct{} // those that the store inside does not know the truth about yet
+	spent  []*lease            // all others, in the order in which they may be forgotten
+	notes  []note
+	hungry map[Key]int // accounts on which a call is about to be refused: no lease is drawn on them
+	frees  uint64      // how often this process has made room
+	flags  knownFlags
+	offset time.Duration // the store's clock less ours, of the last lease
+	timed  bool          // the offset is known
+	onWire int           // steps under way that change leases in the store inside
+	turn   uint64        // how many such steps have ended
+}
+
+var (
+	_ Store        = (*LeasedStore)(nil)
+	_ KillSignaler = (*LeasedStore)(nil)
+)
+
+var errLeaseClosed = errors.New("budget: the leased store is closed")
+
+// Lease wraps a store that several processes share, so that most calls cost no round trip to it. It returns
+// ErrInvalidPolicy for options out of range.
+func Lease(store Store, o LeaseOptions) (*LeasedStore, error) {
+	return newLeasedStore(store, o, time.Now)
+}
+
+func newLeasedStore(store Store, o LeaseOptions, now func() time.Time) (*LeasedStore, error) {
+	if store == nil {
+		return nil, fmt.Errorf("%w: no store to lease from", ErrInvalidPolicy)
+	}
+	if o.Length == 0 {
+		o.Length = DefaultLeaseLength
+	}
+	if o.Retention == 0 {
+		o.Retention = DefaultLeaseRetention
+	}
+	if o.Length < time.Second || o.Length > 10*time.Minute || o.Retention < 0 {
+		return nil, fmt.Errorf("%w: leases of %s remembered for %s, want 1s to 10m, and not a negative time", ErrInvalidPolicy, o.Length, o.Retention)
+	}
+	s := &LeasedStore{
+		inner: store, length: o.Length, retention: o.Retention, now: now, wake: make(chan struct{}, 1),
+		groups: make(map[string]*group), calls: make(map[ID]*call), leases: make(map[ID]*lease), live: make(map[*lease]struct{}),
+		hungry: make(map[Key]int), frees: 1,
+	}
+	rand.Read(s.owner[:]) //nolint:errcheck // never fails
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.work.Go(s.tend)
+	if signaler, ok := store.(KillSignaler); ok {
+		s.work.Go(func() { _ = signaler.SignalKills(s.ctx, s.flagsMayHaveChanged) })
+	}
+	return s, nil
+}
+
+// begin locks the store and returns the process's time, or an error with the store unlocked.
+func (s *LeasedStore) begin(ctx context.Context) (time.Time, error) {
+	if err := ctx.Err(); err != nil {
+		return time.Time{}, err
+	}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return time.Time{}, errLeaseClosed
+	}
+	return s.now(), nil
+}
+
+// open reports a context that has ended and a store that is closed.
+func (s *LeasedStore) open(ctx context.Context) error {
+	_, err := s.begin(ctx)
+	if err == nil {
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// wire brackets a step that changes leases in the store inside: Balances must not be read across it.
+func (s *LeasedStore) wire(step func()) {
+	s.mu.Lock()
+	s.onWire++
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.onWire--
+		s.turn++
+		s.mu.Unlock()
+	}()
+	step()
+}
+
+// closeTimeout bounds what Close spends on giving leases back.
+const closeTimeout = 5 * time.Second
+
+// Close gives every lease back, waits for the background work to end, and returns an error if a lease could not be given
+// back within 5 seconds: it is then charged in full when it lapses. The worst cases of calls that are still in flight stay
+// charged, as expiry would charge them; settle them before Close. Later calls return an error; closing again does not.
+func (s *LeasedStore) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.mu.Unlock()
+	s.cancel()
+	s.work.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	kept := 0
+	var last error
+	for _, l := range s.liveLeases(func(*lease) bool { return true }) {
+		if _, err := s.giveBack(ctx, l, false); err != nil {
+			kept++
+			last = err
+		}
+	}
+	if last != nil {
+		return fmt.Errorf("budget: %d leases could not be given back and will be charged in full: %w", kept, last)
+	}
+	return nil
+}
+
+// liveLeases returns the leases that have yet to be settled with the store inside and that are wanted.
+func (s *LeasedStore) liveLeases(wanted func(*lease) bool) (all []*lease) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for l := range s.live {
+		if wanted(l) {
+			all = append(all, l)
+		}
+	}
+	return all
+}

@@ -1,0 +1,299 @@
+package budget
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// group is one distinct set of accounts. Calls that count in the same accounts are served from the same leases, so that a
+// lease is all or nothing as each of its calls would be.
+type group struct {
+	lines    []Line
+	units    []Unit // those that a line counts in
+	leasable bool
+	turn     chan struct{} // holds one token while a lease is being drawn
+
+	open    []*lease      // those that admit calls, oldest first
+	want    int64         // how many worst cases the next lease asks for
+	typical Charge        // what we are used to hold pending in the store inside
+	usual   Charge        // worst case of a call
+	drawn   time.Time     // when the last grant was
+	clamped bool          // it was less than was wanted
+	ttl     time.Duration // the longest of any call
+	skip    int           // for so many grants nobody looks at what is left
+	overrun bool          // an observe-only line had no room when somebody looked last
+	part    Charge        // what is ours of what the lines had left, less what was drawn since
+	partAt  time.Time     // when that was worked out
+	quiet   [][]time.Time // by line and mark: until then it is known to have been reported
+	draws   uint64        // how many were tried
+	failure error         // of the last one
+	used    time.Time
+	refusal refusal
+}
+
+// The first grant asks for so many usual worst cases, and none for more.
+const (
+	firstShare   = 8
+	largestShare = 1024
+)
+
+// lease is a share of a group's limits, drawn in one or more grants, and the calls that it serves. All grants are booked in
+// the same bucket of each line, so that it does not matter which of them a call was served from: the truth fills them in
+// the order in which they were drawn.
+type lease struct {
+	group   *group
+	lines   []Line
+	grants  []*grant
+	doubts  []*grant // nobody knows whether these were reserved: they are voided before anything else is told
+	granted Charge   // by all grants
+	dims    []Key    // of the call that the last one was drawn for: no flag held for these then
+	base    []int64  // by line: what others had settled when the last one was drawn; nil if no line has marks
+	calls   []*call
+
+	// By this process's clock: before the first Reserve was sent, before the last one, when the last call is admitted, and
+	// the earliest moment at which the store inside may charge a grant.
+	sent, drawn, until, lapses time.Time
+	at                         time.Time // of the first Reserve, by the store's clock; zero before its answer
+
+	settled   Charge // by its calls
+	pending   Charge // by its calls
+	inFlight  int
+	estimates int // calls that were settled with their worst case
+
+	closed   bool // admits no more calls
+	closedAt time.Time
+	touched  time.Time     // when it was last given back
+	queued   bool          // to be forgotten
+	turn     chan struct{} // holds one token while the store inside is asked or told about it
+	asked    []ID          // settlements of nothing, for its marks
+}
+
+// grant is one reservation in the store inside.
+type grant struct {
+	id     ID
+	amount Charge      // set aside; zero in units that no line counts
+	tried  *Settlement // may have been posted; repeated unchanged until that is known
+	posted bool        // settled in the store inside, with:
+	told   Charge
+	marked bool // as an estimate
+}
+
+// call is a reservation that was made through this process. One without a lease is the store's own.
+type call struct {
+	id                    ID
+	owner                 Key
+	lease                 *lease
+	state                 State
+	estimated             bool
+	reserved, actual      Charge
+	at, resolved, expires time.Time // by this process's clock
+	users                 int       // of a call without a lease: who is asking the store about it
+	kept                  bool      // of a call without a lease: the store knows it
+}
+
+func newGroup(lines []Line, length time.Duration) *group {
+	g := &group{leasable: true, turn: make(chan struct{}, 1), want: firstShare, lines: slices.Clone(lines), quiet: make([][]time.Time, len(lines))}
+	for i := range g.lines {
+		l := &g.lines[i]
+		l.Marks = slices.Clone(l.Marks)
+		g.quiet[i] = make([]time.Time, len(l.Marks))
+		// An early denial would stick to a latch, and in a short window leases would not outlive a few calls.
+		if l.Latch || l.Window.bucket() < length/2 {
+			g.leasable = false
+		}
+		if !slices.Contains(g.units, l.Unit) {
+			g.units = append(g.units, l.Unit)
+		}
+	}
+	return g
+}
+
+// hasMarks reports whether any line wants its thresholds reported.
+func (g *group) hasMarks() bool {
+	return slices.ContainsFunc(g.lines, func(l Line) bool { return len(l.Marks) > 0 })
+}
+
+// same reports whether two lines of the same account are the same rule.
+func (l *Line) same(o *Line) bool {
+	return l.Unit == o.Unit && l.Max == o.Max && l.Latch == o.Latch && l.Observe == o.Observe && slices.Equal(l.Marks, o.Marks) &&
+		(l.Window == o.Window || l.Window.String() == o.Window.String())
+}
+
+// groupOf returns the group of a call's lines, made if need be. A group whose rules have changed is replaced, and its
+// leases admit no more. Requires mu held.
+func (s *LeasedStore) groupOf(lines []Line, now time.Time) *group {
+	var stack [8 * len(Key{})]byte
+	key := stack[:0]
+	for i := range lines {
+		key = append(key, lines[i].Account[:]...)
+	}
+	g := s.groups[string(key)]
+	if g != nil {
+		same := true
+		for i := range lines {
+			same = same && g.lines[i].same(&lines[i])
+		}
+		if same {
+			g.used = now
+			return g
+		}
+		for _, l := range slices.Clone(g.open) {
+			s.shut(l, now)
+		}
+	}
+	g = newGroup(lines, s.length)
+	g.used = now
+	s.groups[string(key)] = g
+	return g
+}
+
+// shut ends a lease's admissions. What it does not need is given back by giveBack. Requires mu held.
+func (s *LeasedStore) shut(l *lease, now time.Time) {
+	if l.closed {
+		return
+	}
+	l.closed, l.closedAt = true, now
+	l.group.open = slices.DeleteFunc(l.group.open, func(o *lease) bool { return o == l })
+	if !l.at.IsZero() && !now.Before(l.until) && l.halfUnused() {
+		l.group.want = max(l.group.want/2, 2)
+	}
+}
+
+// halfUnused reports whether less than half of a lease was spent, in every unit.
+func (l *lease) halfUnused() bool {
+	for _, u := range l.group.units {
+		if l.settled[u]+l.pending[u] > l.granted[u]/2 {
+			return false
+		}
+	}
+	return true
+}
+
+// fits reports whether a worst case fits in what is left of a lease, and its sums in int64.
+func (l *lease) fits(c Charge) bool {
+	sum, ok := plus(l.settled, l.pending)
+	if !ok {
+		return false
+	}
+	if sum, ok = plus(sum, c); !ok {
+		return false
+	}
+	return l.group.within(sum, l.granted)
+}
+
+// within reports whether a charge is within a bound in every unit that the group's lines count.
+func (g *group) within(c, bound Charge) bool {
+	for _, u := range g.units {
+		if c[u] > bound[u] {
+			return false
+		}
+	}
+	return true
+}
+
+// truth is what the store inside has to be told: what was spent, and the worst cases of what is in flight.
+func (l *lease) truth() Charge {
+	sum, _ := plus(l.settled, l.pending) // does not wrap: fits and book have seen to it
+	return sum
+}
+
+// targets returns what each grant has to be settled with, so that together they make the total: each is filled in turn,
+// and the last one takes the rest, however much that is.
+func (l *lease) targets(total Charge) []Charge {
+	all := make([]Charge, len(l.grants))
+	for i, g := range l.grants {
+		all[i] = total
+		for u := range total {
+			if i < len(l.grants)-1 {
+				all[i][u] = min(total[u], g.amount[u])
+			}
+			total[u] -= all[i][u]
+		}
+	}
+	return all
+}
+
+// cover is what the store inside has set aside or posted for a lease.
+func (l *lease) cover() (sum Charge) {
+	for _, g := range l.grants {
+		part := g.amount
+		if g.posted {
+			part = g.told
+		}
+		for u := range sum {
+			sum[u] = addUp(sum[u], part[u])
+		}
+	}
+	return sum
+}
+
+// uncovered reports whether the truth is more than that.
+func (l *lease) uncovered() bool {
+	if !l.closed { // what was settled of it by now was settled in full
+		return !l.group.within(l.truth(), l.granted)
+	}
+	return !l.group.within(l.truth(), l.cover())
+}
+
+// told reports whether all that was granted has been settled in the store inside.
+func (l *lease) told() bool { return len(l.grants) > 0 && l.grants[len(l.grants)-1].posted }
+
+// idle reports whether it may be more than the truth.
+func (l *lease) idle() bool {
+	if len(l.doubts) > 0 || slices.ContainsFunc(l.grants, func(g *grant) bool { return g.tried != nil }) {
+		return true
+	}
+	return !l.group.within(l.cover(), l.truth())
+}
+
+// exact reports whether the store inside knows the truth, which will not change by itself.
+func (l *lease) exact() bool {
+	if l.inFlight > 0 || len(l.doubts) > 0 {
+		return false
+	}
+	for i, target := range l.targets(l.truth()) {
+		if g := l.grants[i]; !g.posted || g.told != target || g.marked && l.estimates == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// touches reports whether a lease counts in one of these lines' accounts.
+func (l *lease) touches(lines []Line) bool {
+	return slices.ContainsFunc(l.lines, func(own Line) bool {
+		return slices.ContainsFunc(lines, func(o Line) bool { return o.Account == own.Account })
+	})
+}
+
+// storeTime is a moment of this process in the store's time.
+func (l *lease) storeTime(t time.Time) time.Time { return l.at.Add(t.Sub(l.sent)) }
+
+// plus returns a + b in every unit, and whether it fits.
+func plus(a, b Charge) (Charge, bool) {
+	for u := range a {
+		n, ok := addInt64(a[u], b[u])
+		if !ok {
+			return a, false
+		}
+		a[u] = n
+	}
+	return a, true
+}
+
+// minus returns a - b in every unit. Neither may be negative.
+func minus(a, b Charge) Charge {
+	for u := range a {
+		a[u] -= b[u]
+	}
+	return a
+}
+
+// times returns n * m, at most math.MaxInt64. Neither may be negative.
+func times(n, m int64) int64 {
+	if product, ok := mulDivCeil(n, m, 1); ok {
+		return product
+	}
+	return math.MaxInt64
+}

@@ -1,0 +1,204 @@
+package budget
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// lifetimes is for how many lengths a lease may be drawn for again.
+const lifetimes = 4
+
+// draw asks the store inside for a grant and admits the call that needs it. If there is too little left for one, it says
+// so, and the call goes direct.
+func (s *LeasedStore) draw(ctx context.Context, g *group, r *Reservation) (Decision, route, error) {
+	s.mu.Lock()
+	draws := g.draws
+	s.mu.Unlock()
+	select {
+	case g.turn <- struct{}{}:
+	case <-ctx.Done():
+		return Decision{}, answered, ctx.Err()
+	}
+	defer func() { <-g.turn }()
+	// While we waited, somebody may have drawn a lease with room for us; or found that the store does not answer.
+	d, _, way, err := s.local(ctx, r)
+	if way != drawLease {
+		return d, way, err
+	}
+	s.mu.Lock()
+	failure := g.failure
+	waited := g.draws != draws
+	s.mu.Unlock()
+	if waited && failure != nil {
+		return Decision{}, answered, failure
+	}
+	d, way, err = s.drawNow(ctx, g, r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.draws++
+	g.failure = nil
+	if ctx.Err() == nil {
+		g.failure = err
+	}
+	return d, way, err
+}
+
+// drawNow draws, one at a time in each group: one more grant for a lease that is open, or the first one of a new lease.
+func (s *LeasedStore) drawNow(ctx context.Context, g *group, r *Reservation) (Decision, route, error) {
+	var l *lease
+	for l == nil || s.isClosed(l) { // it may be given back while we wait for it
+		if l != nil {
+			<-l.turn
+		}
+		l = s.leaseFor(g, r)
+		select {
+		case l.turn <- struct{}{}: // whoever wants it given back waits for the answer
+		case <-ctx.Done():
+			return Decision{}, answered, ctx.Err()
+		}
+	}
+	l, d, way, err := s.extend(ctx, l, r)
+	if err == nil && d.Admitted {
+		return s.use(ctx, l, r, d)
+	}
+	return d, way, err
+}
+
+func (s *LeasedStore) isClosed(l *lease) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return l.closed
+}
+
+// leaseFor returns the newest open lease if the call may be served from another grant of it, or a lease without grants.
+func (s *LeasedStore) leaseFor(g *group, r *Reservation) *lease {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	s.forget(now) // so that a busy process does not grow between two rounds of the background work
+	if !g.drawn.IsZero() && !g.clamped && now.Sub(g.drawn) < s.length/2 {
+		g.want = min(2*g.want, largestShare) // what was wanted did not last for half of its length
+	}
+	if n := len(g.open); n > 0 {
+		l := g.open[n-1]
+		if now.Before(l.sent.Add(lifetimes*s.length)) && now.Before(l.until) && !now.Add(r.TTL).After(l.lapses) {
+			return l
+		}
+	}
+	return &lease{group: g, lines: g.lines, turn: make(chan struct{}, 1)}
+}
+
+// extend asks for one more grant for a lease, whose turn it gives up. It returns the lease that the grant belongs to.
+func (s *LeasedStore) extend(ctx context.Context, l *lease, r *Reservation) (of *lease, d Decision, way route, err error) {
+	defer func() { <-l.turn }()
+	if err := s.tidy(ctx, l); err != nil {
+		return l, d, answered, err
+	}
+	for range 3 {
+		amount, balances, way, err := s.amount(ctx, l.group, r)
+		if err != nil || way != drawLease {
+			return l, d, way, err
+		}
+		of, d, err = s.take(ctx, l, r, amount, balances)
+		switch {
+		case refused(err):
+			return l, Decision{}, askStore, nil
+		case err != nil || d.Denied == nil:
+			if d.Killed != nil {
+				s.learn(r, &d, nil)
+			}
+			return of, d, answered, err
+		case amount == l.group.counted(r.Charge):
+			return l, d, denied, nil
+		}
+		s.tighten(l.group, balances != nil)
+	}
+	return l, Decision{}, askStore, nil
+}
+
+// take reserves a grant in the store inside. Its TTL is longer than any call of its lease can last, so that it lapses only
+// if this process is gone. A refusal must latch nothing.
+func (s *LeasedStore) take(ctx context.Context, l *lease, r *Reservation, amount Charge, balances []Balance) (of *lease, d Decision, err error) {
+	s.mu.Lock()
+	ttl := (lifetimes+2)*s.length + max(l.group.ttl, r.TTL)
+	if ttl < 0 {
+		s.mu.Unlock()
+		return l, d, ErrOverflow
+	}
+	g := &grant{id: NewID(), amount: amount}
+	l.doubts = append(l.doubts, g)
+	s.live[l], s.leases[g.id] = struct{}{}, l
+	s.mu.Unlock()
+	dims := slices.Clone(r.Dims)
+	s.wire(func() {
+		sent := s.now() // before it is sent: the store can't have begun to count earlier
+		d, err = s.inner.Reserve(ctx, Reservation{ID: g.id, Owner: s.owner, Charge: amount, Lines: l.lines, Dims: dims, TTL: ttl, Tentative: true})
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err != nil && !refused(err) {
+			if len(l.grants) == 0 {
+				s.shut(l, sent)
+			}
+			s.poke() // to have it voided
+			return
+		}
+		l.doubts = l.doubts[:len(l.doubts)-1]
+		if err == nil && d.Admitted {
+			of = s.granted(l, g, sent, d.ExpiresAt.Add(-ttl), ttl)
+			of.dims = dims
+			of.observe(balances)
+			return
+		}
+		delete(s.leases, g.id)
+		if len(l.grants)+len(l.doubts) == 0 {
+			delete(s.live, l)
+		}
+	})
+	return of, d, err
+}
+
+// granted adds a grant to its lease; or to a new one, if the calls of the old one are booked in another bucket. Requires mu
+// held.
+func (s *LeasedStore) granted(l *lease, g *grant, sent, at time.Time, ttl time.Duration) *lease {
+	if len(l.grants) > 0 && !sameBuckets(l.lines, l.at, at) {
+		s.shut(l, sent)
+		l = &lease{group: l.group, lines: l.lines, turn: make(chan struct{}, 1)}
+		s.live[l], s.leases[g.id] = struct{}{}, l
+	}
+	if len(l.grants) == 0 {
+		l.sent, l.at, l.lapses = sent, at, sent.Add(ttl)
+	}
+	l.grants = append(l.grants, g)
+	l.granted, _ = plus(l.granted, g.amount) // the store has found that it fits
+	l.drawn, l.until = sent, sent.Add(s.usable(l.lines, at))
+	s.offset, s.timed = at.Sub(sent), true
+	l.group.drawn = sent
+	s.settleIn(l.group)
+	return l
+}
+
+// use opens a lease that was granted and admits the call that it was drawn for.
+func (s *LeasedStore) use(ctx context.Context, l *lease, r *Reservation, d Decision) (Decision, route, error) {
+	s.mu.Lock()
+	now := s.now()
+	barred := s.closed || l.closed || len(d.Observed) > 0 || s.starving(l.lines) || s.flags.holding(r.Dims) != nil
+	if barred || now.Before(l.drawn) || !now.Before(l.until) || now.Add(r.TTL).After(l.lapses) || !l.fits(r.Charge) {
+		s.shut(l, now)
+		s.mu.Unlock()
+		_, err := s.giveBack(ctx, l, false)
+		return Decision{}, askStore, err
+	}
+	if !slices.Contains(l.group.open, l) {
+		l.group.open = append(l.group.open, l)
+	}
+	c := s.calls[r.ID]
+	if c == nil {
+		d = s.admit(l, r, now)
+	}
+	s.mu.Unlock()
+	if c != nil { // somebody reserved the same id meanwhile
+		return Decision{}, drawLease, nil
+	}
+	return d, answered, nil
+}

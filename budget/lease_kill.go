@@ -1,0 +1,138 @@
+package budget
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+)
+
+// knownFlags are the kill flags that the store inside held when it was last asked. They keep calls from being served from a
+// lease; only the store inside refuses for a flag, because this memory may be old.
+type knownFlags struct {
+	all   []Kill
+	dims  [][]Key
+	asOf  time.Time // by this process's clock, before the question was sent
+	turn  uint64    // how often this process has changed them
+	stale bool      // the store inside has told that they may have changed
+}
+
+// fresh reports whether a flag that is not known can be no older than the given length.
+func (f *knownFlags) fresh(now time.Time, length time.Duration) bool {
+	return !f.asOf.IsZero() && !now.Before(f.asOf) && now.Before(f.asOf.Add(length))
+}
+
+// holding returns the first flag that holds for a call, or nil.
+func (f *knownFlags) holding(dims []Key) *Kill {
+	for i := range f.all {
+		if contains(dims, f.dims[i]) {
+			k := f.all[i]
+			return &k
+		}
+	}
+	return nil
+}
+
+// add sets a flag, in the place of one of exactly its scope.
+func (f *knownFlags) add(k Kill) {
+	f.remove(k.Scope)
+	k.Scope.Tags = maps.Clone(k.Scope.Tags)
+	f.all, f.dims = append(f.all, k), append(f.dims, k.Scope.Dims())
+}
+
+func (f *knownFlags) remove(scope Scope) {
+	f.turn++
+	dims := scope.Dims()
+	if i := slices.IndexFunc(f.dims, func(d []Key) bool { return slices.Equal(d, dims) }); i >= 0 {
+		f.all, f.dims = slices.Delete(f.all, i, i+1), slices.Delete(f.dims, i, i+1)
+	}
+}
+
+// Kill implements Store. From its return on this process admits no call that the flag holds for. Other processes may admit
+// some from leases that they drew before: until the EffectiveBy that Kills tells.
+func (s *LeasedStore) Kill(ctx context.Context, k Kill) error {
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	k.EffectiveBy = time.Time{}
+	if err := s.inner.Kill(ctx, k); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	k.At = s.now().Add(s.offset)
+	s.flags.add(k)
+	s.mu.Unlock()
+	_, _ = s.Kills(ctx) // for the store's own time; the flag is set whether this succeeds or not
+	return nil
+}
+
+// Revive implements Store.
+func (s *LeasedStore) Revive(ctx context.Context, scope Scope) error {
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	if err := s.inner.Revive(ctx, scope); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flags.remove(scope)
+	s.frees++
+	return nil
+}
+
+// Kills implements Store, and tells by when each flag holds in every process.
+func (s *LeasedStore) Kills(ctx context.Context) ([]Kill, error) {
+	asked, err := s.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	turn := s.flags.turn
+	s.flags.stale = false
+	s.mu.Unlock()
+	all, err := s.inner.Kills(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.flags.stale = true
+		return nil, err
+	}
+	for i := range all {
+		if by := all[i].At.Add(s.length); all[i].EffectiveBy.Before(by) {
+			all[i].EffectiveBy = by
+		}
+	}
+	if turn == s.flags.turn && !asked.Before(s.flags.asOf) { // else our own change is newer than this answer may be
+		f := knownFlags{asOf: asked, turn: turn, stale: s.flags.stale}
+		for _, k := range all {
+			k.Scope.Tags = maps.Clone(k.Scope.Tags)
+			f.all, f.dims = append(f.all, k), append(f.dims, k.Scope.Dims())
+		}
+		s.flags = f
+	}
+	return all, nil
+}
+
+// flagsMayHaveChanged has the flags read again, by the background work.
+func (s *LeasedStore) flagsMayHaveChanged() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flags.stale = true
+	s.poke()
+}
+
+// SignalKills implements KillSignaler if the store inside does; else it returns errors.ErrUnsupported at once.
+func (s *LeasedStore) SignalKills(ctx context.Context, changed func()) error {
+	signaler, ok := s.inner.(KillSignaler)
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	return signaler.SignalKills(ctx, changed)
+}

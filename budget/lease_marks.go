@@ -1,0 +1,82 @@
+package budget
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// unmarked returns lines that report no marks.
+func unmarked(lines []Line) []Line {
+	own := slices.Clone(lines)
+	for i := range own {
+		own[i].Marks = nil
+	}
+	return own
+}
+
+// observe notes what others had settled when a lease was drawn for.
+func (l *lease) observe(balances []Balance) {
+	if !l.group.hasMarks() {
+		return
+	}
+	l.base = make([]int64, len(balances))
+	for i := range balances {
+		l.base[i] = balances[i].Settled
+		for _, g := range l.grants {
+			if g.posted {
+				l.base[i] -= g.told[l.lines[i].Unit]
+			}
+		}
+	}
+}
+
+// markDue reports whether what is known of a lease's accounts has reached a mark that may not have been reported yet.
+// Requires mu held.
+func (l *lease) markDue(now time.Time) bool {
+	for i := range l.base {
+		total := addUp(l.base[i], l.settled[l.lines[i].Unit])
+		for m, mark := range l.lines[i].Marks {
+			if total >= mark && !now.Before(l.group.quiet[i][m]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// askMarks settles nothing, to learn which marks the lines have reached: a correction reports none.
+func (s *LeasedStore) askMarks(ctx context.Context, l *lease, crossed *[]Crossing) error {
+	st := Settlement{ID: NewID(), Owner: s.owner, Lines: l.lines}
+	s.mu.Lock()
+	s.leases[st.ID] = l // it is no call's entry
+	l.asked = append(l.asked, st.ID)
+	s.mu.Unlock()
+	p, err := s.inner.Settle(ctx, st)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*crossed = append(*crossed, p.Crossed...)
+	s.hush(l, st, p.Crossed, s.now())
+	return nil
+}
+
+// hush notes which marks a settlement has reported, or has found reported. Requires mu held.
+func (s *LeasedStore) hush(l *lease, st Settlement, crossed []Crossing, now time.Time) {
+	for i := range l.base {
+		line := &st.Lines[i]
+		total := addUp(l.base[i], l.settled[line.Unit])
+		for m, mark := range line.Marks {
+			if total < mark {
+				continue
+			}
+			quiet := s.length // somebody else has reported it, nobody knows when
+			if slices.ContainsFunc(crossed, func(c Crossing) bool { return c.Line == i && c.Mark == m }) {
+				quiet = line.Window.quiet(now.Add(s.offset))
+			}
+			l.group.quiet[i][m] = now.Add(quiet)
+		}
+	}
+}

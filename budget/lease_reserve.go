@@ -1,0 +1,317 @@
+package budget
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+)
+
+// route says who answers a Reserve.
+type route uint8
+
+const (
+	answered  route = iota // this process did
+	askStore               // the store inside must, for this call alone
+	drawLease              // a lease must be drawn first
+	denied                 // the store inside has no room for this call
+	readFlags              // nobody knows whether a flag holds for this call
+)
+
+// maxRoutes bounds how often one Reserve may be overtaken by others before it goes direct.
+const maxRoutes = 8
+
+// Reserve implements Store. It answers from a lease with room, without I/O; draws a lease if the limits have plenty; and
+// else asks the store inside for this call alone. It denies only what the store inside denies once this process has given
+// back everything that it does not need, or denied less than a second ago.
+func (s *LeasedStore) Reserve(ctx context.Context, r Reservation) (Decision, error) {
+	if err := r.Validate(); err != nil {
+		return Decision{}, err
+	}
+	var g *group
+	for range maxRoutes {
+		var d Decision
+		var way route
+		var err error
+		d, g, way, err = s.local(ctx, &r)
+		if way == readFlags {
+			_, err = s.Kills(ctx)
+		}
+		if way == drawLease {
+			d, way, err = s.draw(ctx, g, &r)
+		}
+		switch {
+		case err != nil || way == answered:
+			return d, err
+		case way == askStore:
+			return s.direct(ctx, g, r, nil)
+		case way == denied:
+			return s.direct(ctx, g, r, &d)
+		}
+	}
+	return s.direct(ctx, g, r, nil)
+}
+
+// local answers from what this process knows, or says who can. It does no I/O.
+func (s *LeasedStore) local(ctx context.Context, r *Reservation) (Decision, *group, route, error) {
+	now, err := s.begin(ctx)
+	if err != nil {
+		return Decision{}, nil, answered, err
+	}
+	defer s.mu.Unlock()
+	if c := s.calls[r.ID]; c != nil && c.lease == nil {
+		return Decision{}, nil, askStore, nil
+	} else if c != nil {
+		d, err := s.again(c, r)
+		return d, nil, answered, err
+	}
+	g := s.groupOf(r.Lines, now)
+	g.ttl = max(g.ttl, r.TTL)
+	if !g.leasable || s.flags.holding(r.Dims) != nil {
+		return Decision{}, g, askStore, nil
+	}
+	switch l, stale := s.room(g, r, now); {
+	case l != nil:
+		return s.admit(l, r, now), g, answered, nil
+	case stale:
+		return Decision{}, g, readFlags, nil
+	}
+	if denial := s.remembered(g, r, now); denial != nil {
+		return Decision{Denied: denial}, g, answered, nil
+	}
+	return Decision{}, g, drawLease, nil
+}
+
+// again answers a reservation whose id is that of a call in a lease. Requires mu held.
+func (s *LeasedStore) again(c *call, r *Reservation) (Decision, error) {
+	sameLine := func(a, b Line) bool { return a.Account == b.Account && a.Unit == b.Unit }
+	switch {
+	case c.state != Pending:
+		return Decision{}, ErrResolved
+	case c.owner != r.Owner || c.reserved != r.Charge || !slices.EqualFunc(c.lease.lines, r.Lines, sameLine):
+		return Decision{}, ErrIDConflict
+	}
+	if k := s.flags.holding(r.Dims); k != nil {
+		return Decision{Killed: k}, nil
+	}
+	return Decision{Admitted: true, Replayed: true, ExpiresAt: c.lease.storeTime(c.expires)}, nil
+}
+
+// room returns the oldest lease with room for a call; or none, and whether that is for want of fresh flags alone. Requires
+// mu held.
+func (s *LeasedStore) room(g *group, r *Reservation, now time.Time) (roomy *lease, stale bool) {
+	var over []*lease
+	for _, l := range g.open {
+		switch {
+		case now.Before(l.drawn) || !now.Before(l.until):
+			over = append(over, l)
+		case roomy != nil || now.Add(r.TTL).After(l.lapses) || !l.fits(r.Charge):
+		case !contains(l.dims, r.Dims) && !s.flags.fresh(now, s.length):
+			stale = true
+		default:
+			roomy = l
+		}
+	}
+	for _, l := range over {
+		s.shut(l, now)
+	}
+	return roomy, stale && roomy == nil
+}
+
+// admit books a call in a lease that has room for it. Requires mu held.
+func (s *LeasedStore) admit(l *lease, r *Reservation, now time.Time) Decision {
+	c := &call{id: r.ID, owner: r.Owner, lease: l, state: Pending, reserved: r.Charge, at: now, expires: now.Add(max(r.TTL, 0))}
+	l.pending, _ = plus(l.pending, r.Charge)
+	l.inFlight++
+	l.group.typify(r.Charge)
+	l.calls = append(l.calls, c)
+	s.calls[r.ID] = c
+	return Decision{Admitted: true, ExpiresAt: l.storeTime(c.expires)}
+}
+
+// maxReturns bounds how often one Reserve gives leases back that others of this process draw meanwhile.
+const maxReturns = 3
+
+// direct asks the store inside for one call, or goes on from its first answer to a grant that was no larger. What is denied
+// for want of room is denied only after this process has given back all that it does not need in the account that denied
+// it, so that no call is denied for its own process's idle shares. The first denials latch nothing that the last one would
+// not: lines that latch are never leased, and so have no idle shares.
+func (s *LeasedStore) direct(ctx context.Context, g *group, r Reservation, first *Decision) (d Decision, err error) {
+	if err := s.open(ctx); err != nil {
+		return Decision{}, err
+	}
+	defer s.noted(r.ID)(&d)
+	s.typify(g, r.Charge)
+	for round := 0; ; round++ {
+		asked := s.now()
+		if round == 0 && first != nil {
+			d = *first
+		} else {
+			d, err = s.inner.Reserve(ctx, r)
+		}
+		if err != nil || d.Admitted || d.Killed != nil {
+			s.learn(&r, &d, err)
+			return d, err
+		}
+		if round == 0 {
+			defer s.starve(r.Lines)()
+		}
+		idle := s.idleOn(r.Lines, d.Denied)
+		if len(idle) == 0 || round == maxReturns {
+			s.remember(g, r, d.Denied, asked)
+			return d, nil
+		}
+		for _, l := range idle {
+			if _, err := s.giveBack(ctx, l, false); err != nil {
+				return Decision{}, err
+			}
+		}
+	}
+}
+
+// idleOn returns this process's leases with an unused rest in the account that denied a call. The others are not in its way.
+func (s *LeasedStore) idleOn(lines []Line, d *Denial) []*lease {
+	if d == nil || d.Line < 0 || d.Line >= len(lines) {
+		return nil
+	}
+	full := lines[d.Line : d.Line+1]
+	return s.liveLeases(func(l *lease) bool { return l.idle() && l.touches(full) })
+}
+
+// starve keeps leases from being drawn on these accounts until the function that it returns is called.
+func (s *LeasedStore) starve(lines []Line) (feed func()) {
+	add := func(n int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for i := range lines {
+			a := lines[i].Account
+			if s.hungry[a] += n; s.hungry[a] == 0 {
+				delete(s.hungry, a)
+			}
+		}
+	}
+	add(1)
+	return func() { add(-1) }
+}
+
+// learn takes down what a decision tells of kill flags, and leaves out of it the observe-only lines that have room once our
+// own idle shares are left out.
+func (s *LeasedStore) learn(r *Reservation, d *Decision, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.calls[r.ID]; c != nil && c.lease == nil && err == nil && d.Admitted && !d.Replayed {
+		c.reserved = r.Charge
+	}
+	switch {
+	case d.Killed != nil:
+		s.flags.add(*d.Killed) // so that leases drawn for other calls stop as well
+	case d.Admitted && s.flags.holding(r.Dims) != nil: // somebody has revived the scope
+		s.flags.stale = true
+		s.poke()
+	}
+	d.Observed = s.unfeigned(r, d.Observed)
+}
+
+// unfeigned leaves out what fits. Requires mu held.
+func (s *LeasedStore) unfeigned(r *Reservation, observed []Denial) (all []Denial) {
+	for _, d := range observed {
+		if d.Line < 0 || d.Line >= len(r.Lines) {
+			continue
+		}
+		line := &r.Lines[d.Line]
+		s.adjust(&d.Balance, line)
+		if d.Latched || d.Max < 0 || r.Charge[line.Unit] > d.left() {
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
+// denialMemory is how long a denial is repeated without asking again, for calls at least as large.
+const denialMemory = time.Second
+
+// refusal is the last denial by the store inside in a group.
+type refusal struct {
+	charge    Charge
+	denial    Denial
+	at, until time.Time
+	frees     uint64 // how often this process had made room when it was asked
+}
+
+// remember puts a denial's numbers right and keeps it for a while, unless the call's next refusal might latch. The group
+// is nil for a call that gets none.
+func (s *LeasedStore) remember(g *group, r Reservation, d *Denial, asked time.Time) {
+	if d == nil || d.Line < 0 || d.Line >= len(r.Lines) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	line := &r.Lines[d.Line]
+	s.adjust(&d.Balance, line)
+	if g != nil {
+		g.skip = skipLooks
+	}
+	if g == nil || line.Latch || d.Latched {
+		return
+	}
+	memory := denialMemory
+	if d.ResetAfter > 0 {
+		memory = min(memory, d.ResetAfter)
+	}
+	g.refusal = refusal{r.Charge, *d, asked, asked.Add(memory), s.frees}
+}
+
+// remembered repeats the last denial for a call that would meet the same one: at the same line, for as much or more, and
+// with no more in the lines before, which had room. Requires mu held.
+func (s *LeasedStore) remembered(g *group, r *Reservation, now time.Time) *Denial {
+	f := &g.refusal
+	if f.frees != s.frees || now.Before(f.at) || !now.Before(f.until) {
+		return nil
+	}
+	for i := range f.denial.Line {
+		if u := r.Lines[i].Unit; r.Charge[u] > f.charge[u] {
+			return nil
+		}
+	}
+	d, line := f.denial, &r.Lines[f.denial.Line]
+	larger := r.Charge[line.Unit] - f.charge[line.Unit]
+	if larger < 0 || larger > 0 && (line.Window.kind == rolling || r.Charge[line.Unit] > d.Max) {
+		return nil // it might fit; or has longer to wait, for ever if it is larger than the limit
+	}
+	if d.ResetAfter > 0 {
+		d.ResetAfter = max(d.ResetAfter-now.Sub(f.at), 1)
+	}
+	return &d
+}
+
+// note is a call that the store inside was asked about, to be forgotten some day.
+type note struct {
+	id ID
+	at time.Time
+}
+
+// noted routes whatever happens to an id to the store inside from now on. The function that it returns takes that back if
+// the store turned out to know nothing of it.
+func (s *LeasedStore) noted(id ID) func(*Decision) {
+	s.mu.Lock()
+	c := s.calls[id]
+	if c == nil {
+		c = &call{id: id}
+		s.calls[id] = c
+		s.notes = append(s.notes, note{id, s.now()})
+	}
+	c.users++
+	s.mu.Unlock()
+	return func(d *Decision) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		c.users--
+		c.kept = c.kept || d == nil || d.Denied == nil && d.Killed == nil
+		if !c.kept && c.users == 0 && s.calls[id] == c {
+			delete(s.calls, id)
+		}
+	}
+}
+
+// refused reports whether an error says that the store can't hold an amount, rather than that it could not be asked.
+func refused(err error) bool { return errors.Is(err, ErrOverflow) || errors.Is(err, ErrInvalidCharge) }

@@ -1,0 +1,327 @@
+package budget
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Settle implements Store. The truth about a call in a lease is booked in the lease, without I/O; the store inside learns
+// it when the lease is given back. It is told at once, and the settlement fails if it can't be, when the truth is more than
+// the store inside has set aside.
+func (s *LeasedStore) Settle(ctx context.Context, st Settlement) (Posting, error) {
+	if err := st.Validate(); err != nil {
+		return Posting{}, err
+	}
+	now, err := s.begin(ctx)
+	if err != nil {
+		return Posting{}, err
+	}
+	c := s.calls[st.ID]
+	if c == nil || c.lease == nil {
+		s.mu.Unlock()
+		return s.settleDirect(ctx, st)
+	}
+	before := *c
+	p, err := s.settleLocal(c, st, now)
+	if err == nil && c.state == Voided {
+		s.mu.Unlock()
+		return s.settleVoided(ctx, c, st)
+	}
+	booked := *c
+	s.mu.Unlock()
+	if err != nil {
+		return Posting{}, err
+	}
+	crossed, err := s.resolved(ctx, c.lease, true)
+	if err != nil {
+		s.unbook(c, before, booked, err)
+		return Posting{}, err
+	}
+	p.Crossed = append(p.Crossed, crossed...)
+	return p, nil
+}
+
+// settleLocal books a settlement in its lease. Requires mu held.
+func (s *LeasedStore) settleLocal(c *call, st Settlement, now time.Time) (Posting, error) {
+	switch {
+	case c.owner != st.Owner:
+		return Posting{}, ErrIDConflict
+	case c.state == Voided:
+		return Posting{}, nil
+	case c.state == Settled && c.actual == st.Actual:
+		return Posting{Replayed: true, From: Settled}, nil
+	case c.state == Settled:
+		return Posting{}, ErrResolved
+	}
+	p := Posting{From: c.state}
+	return p, s.book(c, Settled, st.Actual, st.Estimated, now)
+}
+
+// book resolves a call: what it had pending or settled is taken out of its lease, and actual stands in its place. Requires
+// mu held.
+func (s *LeasedStore) book(c *call, state State, actual Charge, estimated bool, now time.Time) error {
+	l := c.lease
+	settled, pending := minus(l.settled, c.actual), l.pending
+	if c.state == Pending {
+		pending = minus(pending, c.reserved)
+	}
+	settled, ok := plus(settled, actual)
+	if _, fits := plus(settled, pending); !ok || !fits {
+		return ErrOverflow
+	}
+	if c.state == Pending {
+		l.inFlight--
+	}
+	if c.estimated {
+		l.estimates--
+	}
+	if estimated {
+		l.estimates++
+	}
+	l.settled, l.pending = settled, pending
+	c.state, c.actual, c.estimated, c.resolved = state, actual, estimated, now
+	s.frees++
+	return nil
+}
+
+// unbook takes a booking back that the store inside refused as too large, so that nothing has changed; after any other
+// error it stands, and is told again.
+func (s *LeasedStore) unbook(c *call, before, booked call, err error) {
+	if !refused(err) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.state != booked.state || c.actual != booked.actual {
+		return // somebody else has booked something since
+	}
+	l := c.lease
+	l.settled, _ = plus(minus(l.settled, c.actual), before.actual)
+	if before.state == Pending && c.state != Pending {
+		l.pending, _ = plus(l.pending, c.reserved)
+		l.inFlight++
+	}
+	if c.estimated {
+		l.estimates--
+	}
+	if before.estimated {
+		l.estimates++
+	}
+	c.state, c.actual, c.estimated, c.resolved = before.state, before.actual, before.estimated, before.resolved
+}
+
+// resolved gives a lease back if it is over, or if the store inside has to know of a call that was resolved in it.
+// An error is the caller's only if the store inside counts less than the truth; else the background tries again.
+func (s *LeasedStore) resolved(ctx context.Context, l *lease, report bool) ([]Crossing, error) {
+	s.mu.Lock()
+	uncovered := l.uncovered()
+	due := report && l.markDue(s.now())
+	if due {
+		s.shut(l, s.now()) // else calls that overlap would keep it open
+	}
+	if uncovered {
+		s.shutOn(l.lines)
+	}
+	over := l.closed && l.inFlight == 0
+	if over {
+		s.live[l] = struct{}{}
+	}
+	s.mu.Unlock()
+	if !over && !uncovered {
+		return nil, nil
+	}
+	crossed, err := s.giveBack(ctx, l, report)
+	if !uncovered {
+		err = nil
+	}
+	return crossed, err
+}
+
+// settleDirect settles what is the store's own: a call that went direct, or one that nobody knows.
+func (s *LeasedStore) settleDirect(ctx context.Context, st Settlement) (Posting, error) {
+	defer s.noted(st.ID)(nil)
+	p, err := s.inner.Settle(ctx, st)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.frees++
+	if _, beyond := st.Actual.Exceeds(s.calls[st.ID].reserved); beyond { // or an orphan, which was never reserved
+		s.shutOn(st.Lines)
+	}
+	return p, err
+}
+
+// shutOn ends the admissions of this process's leases on the accounts of these lines, because more was posted than had been
+// set aside: the account may stand beyond its Max, and then nothing may be admitted, not even what is leased. No lines stand
+// for all accounts. Requires mu held.
+func (s *LeasedStore) shutOn(lines []Line) {
+	for l := range s.live {
+		if !l.at.IsZero() && (lines == nil || l.touches(lines)) {
+			s.shut(l, s.now())
+		}
+	}
+}
+
+// settleVoided posts what a call consumed that was voided in its lease, as an orphan, in the windows of now.
+func (s *LeasedStore) settleVoided(ctx context.Context, c *call, st Settlement) (Posting, error) {
+	p, err := s.inner.Settle(ctx, st)
+	if err != nil {
+		return p, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.frees++
+	s.shutOn(st.Lines)
+	if s.calls[c.id] == c {
+		s.calls[c.id] = &call{id: c.id, kept: true}
+		s.notes = append(s.notes, note{c.id, s.now()})
+	}
+	if !p.Replayed {
+		p.From = Voided
+	}
+	return p, nil
+}
+
+// freed notes that there may be room again.
+func (s *LeasedStore) freed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.frees++
+}
+
+// Void implements Store.
+func (s *LeasedStore) Void(ctx context.Context, id ID, owner Key) error {
+	now, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	c := s.calls[id]
+	if c == nil || c.lease == nil {
+		s.mu.Unlock()
+		defer s.noted(id)(nil)
+		defer s.freed()
+		return s.inner.Void(ctx, id, owner)
+	}
+	switch {
+	case c.owner != owner:
+		err = ErrIDConflict
+	case c.state == Pending:
+		err = s.book(c, Voided, Charge{}, false, now)
+	case c.state != Voided:
+		err = ErrResolved
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	_, err = s.resolved(ctx, c.lease, false)
+	return err
+}
+
+// Correct implements Store. A call that was resolved inside a lease is found for LeaseOptions.Retention, and in the process
+// that made it; after that the lease's own entry stands for all of its calls together, and ErrNotFound says so.
+func (s *LeasedStore) Correct(ctx context.Context, id ID, actual Charge) (Posting, error) {
+	if err := actual.Validate(); err != nil {
+		return Posting{}, err
+	}
+	now, err := s.begin(ctx)
+	if err != nil {
+		return Posting{}, err
+	}
+	c := s.calls[id]
+	if c == nil || c.lease == nil {
+		known := c != nil
+		s.mu.Unlock()
+		p, err := s.inner.Correct(ctx, id, actual)
+		s.mu.Lock()
+		s.frees++
+		s.shutOn(nil)
+		s.mu.Unlock()
+		if errors.Is(err, ErrNotFound) && !known {
+			err = fmt.Errorf("%w: if it was resolved inside a lease, by another process or more than %s ago, correct the lease's entry by the difference", ErrNotFound, s.retention)
+		}
+		return p, err
+	}
+	p, before := Posting{From: c.state}, *c
+	switch {
+	case c.state == Pending:
+		p, err = Posting{}, ErrNotFound
+	case c.actual == actual && !c.estimated:
+		p.Replayed = true
+	default:
+		err = s.book(c, Settled, actual, false, now)
+	}
+	l, booked := c.lease, *c
+	if l.uncovered() {
+		s.shutOn(l.lines)
+	}
+	told := l.told() || l.uncovered()
+	if told {
+		s.live[l] = struct{}{}
+	}
+	s.mu.Unlock()
+	if err != nil || !told {
+		return p, err
+	}
+	if _, err = s.giveBack(ctx, l, false); err != nil {
+		s.unbook(c, before, booked, err)
+		return Posting{}, err
+	}
+	return p, nil
+}
+
+// Expire implements Store. It charges calls in leases as the store inside charges its own, and gives leases back that are
+// over, so that none of this process's lapses.
+func (s *LeasedStore) Expire(ctx context.Context, limit int) (int, error) {
+	now, err := s.begin(ctx)
+	if err != nil {
+		return 0, err
+	}
+	charged := s.expireCalls(now, limit)
+	s.mu.Unlock()
+	if err := s.giveBackOver(ctx, now); err != nil {
+		return charged, err
+	}
+	if charged >= limit {
+		return charged, nil
+	}
+	n, err := s.inner.Expire(ctx, limit-charged)
+	if n > 0 {
+		s.freed()
+	}
+	return charged + n, err
+}
+
+// expireCalls charges up to limit calls whose time is up. Requires mu held.
+func (s *LeasedStore) expireCalls(now time.Time, limit int) (charged int) {
+	for l := range s.live {
+		if l.inFlight == 0 {
+			continue
+		}
+		for _, c := range l.calls {
+			if charged < limit && c.state == Pending && !now.Before(c.expires) && s.book(c, Expired, c.reserved, true, now) == nil {
+				charged++
+			}
+		}
+	}
+	return charged
+}
+
+// giveBackOver gives back the leases that admit no more calls, by now: at once those with nothing in flight; the others
+// after half a length, in which most calls end by themselves.
+func (s *LeasedStore) giveBackOver(ctx context.Context, now time.Time) error {
+	var last error
+	over := s.liveLeases(func(l *lease) bool {
+		if !l.at.IsZero() && !now.Before(l.until) { // else it is being drawn
+			s.shut(l, now)
+		}
+		return l.closed && (l.inFlight == 0 || !l.told() && now.Sub(l.closedAt) >= s.length/2)
+	})
+	for _, l := range over {
+		if _, err := s.giveBack(ctx, l, false); err != nil {
+			last = err
+		}
+	}
+	return last
+}

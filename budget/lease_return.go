@@ -1,0 +1,213 @@
+package budget
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// giveBack tells the store inside the truth about a lease, which admits no more calls: its grants are settled with what its
+// calls spent and with the worst cases of those in flight, and corrected when these end. So nothing that is unused stays
+// set aside, and nothing that may yet be billed is uncovered at any moment. Every step is repeated unchanged until its fate
+// is known; one that fails is tried again in the background.
+//
+// With report set, the marks that are reached are reported, which happens once: the caller must be able to pass them on.
+func (s *LeasedStore) giveBack(ctx context.Context, l *lease, report bool) (crossed []Crossing, err error) {
+	select {
+	case l.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-l.turn }()
+	for {
+		s.mu.Lock()
+		s.shut(l, s.now())
+		step := s.nextStep(ctx, l, report, &crossed)
+		s.mu.Unlock()
+		if step == nil {
+			return crossed, nil
+		}
+		s.wire(func() { err = step() })
+		if err != nil {
+			return crossed, err
+		}
+	}
+}
+
+// nextStep returns what the store inside has to be told next about a lease, or nil. Requires mu held; the step does not.
+func (s *LeasedStore) nextStep(ctx context.Context, l *lease, report bool, crossed *[]Crossing) func() error {
+	if len(l.doubts) > 0 {
+		return func() error { return s.voidDoubt(ctx, l) }
+	}
+	targets, settled := l.targets(l.truth()), l.targets(l.settled)
+	for i, g := range l.grants {
+		estimated := l.estimates > 0 || targets[i] != settled[i]
+		switch {
+		case !g.posted:
+			if g.tried == nil {
+				g.tried = &Settlement{ID: g.id, Owner: s.owner, Actual: targets[i], Estimated: estimated, Lines: l.lines}
+				if !report || l.inFlight > 0 {
+					g.tried.Lines = unmarked(l.lines)
+				}
+			}
+			return func() error { return s.settleGrant(ctx, l, g, crossed) }
+		case g.told != targets[i] || g.marked && !estimated:
+			return func() error { return s.correctGrant(ctx, g, targets[i]) }
+		}
+	}
+	switch {
+	case !l.exact():
+		return nil
+	case report && l.markDue(s.now()):
+		return func() error { return s.askMarks(ctx, l, crossed) }
+	}
+	s.bury(l)
+	return nil
+}
+
+// tidy voids grants of which nobody knows whether they were reserved, and settles those that are spent to the last unit; if
+// that fails they stay pending, which weighs as much. The caller has the lease's turn.
+func (s *LeasedStore) tidy(ctx context.Context, l *lease) (err error) {
+	for len(l.doubts) > 0 && err == nil {
+		s.wire(func() { err = s.voidDoubt(ctx, l) })
+	}
+	for err == nil {
+		s.mu.Lock()
+		g := s.usedUp(l)
+		s.mu.Unlock()
+		if g == nil {
+			return nil
+		}
+		var none []Crossing // its lines report no marks
+		var failed error
+		if s.wire(func() { failed = s.settleGrant(ctx, l, g, &none) }); failed != nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// usedUp returns a grant of which nothing is left, ready to be settled, or nil. It is never the last one, which takes what
+// comes. Requires mu held.
+func (s *LeasedStore) usedUp(l *lease) *grant {
+	if len(l.grants) < 2 {
+		return nil
+	}
+	settled := l.targets(l.settled)
+	for i, g := range l.grants[:len(l.grants)-1] {
+		if g.posted || settled[i] != g.amount {
+			continue
+		}
+		if g.tried == nil {
+			g.tried = &Settlement{ID: g.id, Owner: s.owner, Actual: g.amount, Estimated: l.estimates > 0, Lines: unmarked(l.lines)}
+		}
+		return g
+	}
+	return nil
+}
+
+// voidDoubt voids a grant of which nobody knows whether it was reserved.
+func (s *LeasedStore) voidDoubt(ctx context.Context, l *lease) error {
+	g := l.doubts[0]
+	err := s.inner.Void(ctx, g.id, s.owner)
+	if err != nil && !errors.Is(err, ErrResolved) {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.doubts = l.doubts[1:]
+	if err != nil { // it was reserved, and has lapsed since: it has to be settled with what is true
+		l.grants = append(l.grants, g)
+	}
+	return nil
+}
+
+func (s *LeasedStore) settleGrant(ctx context.Context, l *lease, g *grant, crossed *[]Crossing) error {
+	st := *g.tried
+	p, err := s.inner.Settle(ctx, st)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil && !errors.Is(err, ErrResolved) {
+		if refused(err) {
+			g.tried = nil // it was certainly not posted
+		}
+		return err
+	}
+	g.tried, g.posted, g.told, g.marked = nil, true, st.Actual, st.Estimated
+	if err != nil { // somebody put it right by hand after it lapsed: theirs stands
+		g.marked = false
+		return nil
+	}
+	if *crossed = append(*crossed, p.Crossed...); !p.Replayed {
+		s.hush(l, st, p.Crossed, s.now())
+	}
+	return nil
+}
+
+func (s *LeasedStore) correctGrant(ctx context.Context, g *grant, target Charge) error {
+	_, err := s.inner.Correct(ctx, g.id, target)
+	if err != nil && !errors.Is(err, ErrNotFound) { // one that the store has forgotten can't be put right any more
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.told, g.marked = target, false
+	return nil
+}
+
+// bury forgets a lease about which the store inside knows the truth, but for its calls. Requires mu held.
+func (s *LeasedStore) bury(l *lease) {
+	delete(s.live, l)
+	l.touched = s.now()
+	if !l.queued {
+		l.queued = true
+		s.spent = append(s.spent, l)
+	}
+}
+
+// forget drops calls that were resolved a retention ago: those of a lease all together, because the entries of its grants
+// stand for them from then on. Requires mu held.
+func (s *LeasedStore) forget(now time.Time) {
+	for len(s.spent) > 0 {
+		l := s.spent[0]
+		_, live := s.live[l]
+		if !live && now.Sub(l.touched) < s.retention {
+			break
+		}
+		s.spent = s.spent[1:]
+		if l.queued = live; live {
+			s.spent = append(s.spent, l)
+			break
+		}
+		s.forgetLease(l)
+	}
+	for len(s.notes) > 0 && now.Sub(s.notes[0].at) >= s.retention {
+		if c := s.calls[s.notes[0].id]; c != nil && c.lease == nil && c.users == 0 {
+			delete(s.calls, c.id)
+		}
+		s.notes = s.notes[1:]
+	}
+}
+
+// forgetGroups drops those that are not used any more. Requires mu held.
+func (s *LeasedStore) forgetGroups(now time.Time) {
+	for key, g := range s.groups {
+		if len(g.open) == 0 && len(g.turn) == 0 && now.Sub(g.used) >= max(s.retention, partLives*s.length) {
+			delete(s.groups, key)
+		}
+	}
+}
+
+func (s *LeasedStore) forgetLease(l *lease) {
+	for _, c := range l.calls {
+		if s.calls[c.id] == c {
+			delete(s.calls, c.id)
+		}
+	}
+	for _, g := range l.grants {
+		delete(s.leases, g.id)
+	}
+	for _, id := range l.asked {
+		delete(s.leases, id)
+	}
+}

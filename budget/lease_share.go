@@ -1,0 +1,236 @@
+package budget
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"time"
+)
+
+// partLives is for how many lengths of a lease a holder may go on drawing from the part that it has worked out.
+const partLives = 4
+
+// skipLooks is for how many grants nobody looks at what is left after it turned out to be too little for more than one call.
+const skipLooks = 8
+
+// counted is a charge in the units that a group's lines count, and nothing in others.
+func (g *group) counted(c Charge) (of Charge) {
+	for _, u := range g.units {
+		of[u] = c[u]
+	}
+	return of
+}
+
+// wanted is what a grant asks for before anybody has looked at what is left: as many usual calls as the process is used to
+// make in a length. Dear is a call that is larger than that.
+func (g *group) wanted(r *Reservation) (ask Charge, dear bool) {
+	for _, u := range g.units {
+		need := r.Charge[u]
+		if ask[u] = times(max(g.usual[u], 0), g.want); g.usual == (Charge{}) {
+			ask[u] = times(need, g.want)
+		}
+		dear = dear || need > ask[u]
+	}
+	return ask, dear
+}
+
+// amount works out how much to draw for a call that finds no room, and what the accounts stood at if it looked. What is
+// wanted is drawn as long as it is within the group's part of what is left, and else that part. Once the part is less than
+// the call needs, the grant is as large as the call, so that what the call leaves serves the next ones. A call that is
+// larger than the share would be goes direct, and so does one at twice the usual size once the part is less than it needs:
+// they would leave too much lying idle.
+func (s *LeasedStore) amount(ctx context.Context, g *group, r *Reservation) (amount Charge, balances []Balance, way route, err error) {
+	s.mu.Lock()
+	now := s.now()
+	amount, dear := g.wanted(r)
+	way = drawLease
+	switch {
+	case dear || s.starving(g.lines) || s.nearEdge(g, now):
+		way = askStore
+	case len(g.lines) == 0 || !g.hasMarks() && g.entitled(amount, now, partLives*s.length):
+		g.clamped = false
+		g.draw(amount)
+	case !g.hasMarks() && g.skip > 0:
+		g.skip--
+		amount, way = g.least(r)
+	default:
+		s.mu.Unlock()
+		if balances, err = s.inner.Balances(ctx, g.lines); err != nil || len(balances) != len(g.lines) {
+			return amount, nil, answered, cmp.Or(err, errAnswers)
+		}
+		s.mu.Lock()
+		s.divide(g, amount, balances, now)
+		g.overrun = false
+		for i, b := range balances {
+			g.overrun = g.overrun || g.lines[i].Observe && b.left() < r.Charge[g.lines[i].Unit]
+		}
+		amount, way = g.share(amount, r)
+	}
+	s.mu.Unlock()
+	return amount, balances, way, err
+}
+
+// entitled reports whether the part of what was left that the group has worked out last has enough for a grant.
+func (g *group) entitled(amount Charge, now time.Time, lives time.Duration) bool {
+	return !now.Before(g.partAt) && now.Sub(g.partAt) < lives && g.within(amount, g.part)
+}
+
+// draw takes a grant out of the group's part.
+func (g *group) draw(amount Charge) {
+	for _, u := range g.units {
+		g.part[u] = max(g.part[u]-amount[u], 0)
+	}
+}
+
+// share cuts what is wanted down to the group's part; or to what the call needs, if that is more.
+func (g *group) share(amount Charge, r *Reservation) (Charge, route) {
+	g.clamped = false
+	for _, u := range g.units {
+		g.clamped = g.clamped || amount[u] > g.part[u]
+		if amount[u] = min(amount[u], g.part[u]); amount[u] < r.Charge[u] {
+			g.skip = skipLooks
+			return g.least(r)
+		}
+	}
+	g.draw(amount)
+	return amount, drawLease
+}
+
+// least is what a call needs, and whether that is worth a lease. It is not if an observe-only line is full: only the store
+// knows by how much, and whether it still is.
+func (g *group) least(r *Reservation) (Charge, route) {
+	for _, u := range g.units {
+		if g.overrun || r.Charge[u]/2 > g.usual[u] {
+			return Charge{}, askStore
+		}
+	}
+	return g.counted(r.Charge), drawLease
+}
+
+// tighten reacts to a grant that was denied: what was known is out of date; or, if somebody has just looked, there is a
+// rush. Requires that mu is not held.
+func (s *LeasedStore) tighten(g *group, looked bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.partAt = time.Time{}
+	if looked {
+		g.skip = skipLooks
+	}
+}
+
+// errAnswers says that the store inside is broken.
+var errAnswers = errors.New("budget: the store inside did not answer for each line")
+
+// divide works out a group's part of what each line has left: one in holders + 1, so that one holder leaves half to those
+// who have yet to come, and ten thousand leave as good as nothing lying idle. How many holders there are is read from what
+// is pending: as many as would hold it, if each held what we are used to. That takes no registry and no clock. Requires mu
+// held.
+func (s *LeasedStore) divide(g *group, ask Charge, balances []Balance, now time.Time) {
+	g.partAt = now
+	for _, u := range g.units {
+		g.part[u] = math.MaxInt64
+	}
+	for i, b := range balances {
+		unit := g.lines[i].Unit
+		typical := g.typical[unit]
+		if typical == 0 {
+			typical = max(ask[unit], 1)
+		}
+		holders := 1 + max(b.Pending-s.ownPending(g, unit), 0)/typical
+		g.part[unit] = min(g.part[unit], b.left()/(holders+1))
+	}
+}
+
+// left is what a balance has left. A store answers with no sums beyond int64.
+func (b *Balance) left() int64 {
+	if b.Max < 0 {
+		return 0
+	}
+	return max(b.Max-b.Settled-b.Pending, 0)
+}
+
+// settleIn takes down what a group holds pending after a grant. Requires mu held.
+func (s *LeasedStore) settleIn(g *group) {
+	for _, u := range g.units {
+		own := s.ownPending(g, u)
+		if g.typical[u] == 0 {
+			g.typical[u] = own
+		}
+		g.typical[u] += (own - g.typical[u]) / 2
+	}
+}
+
+// typify takes down what a call needs, to know the usual one. Requires mu held.
+func (g *group) typify(c Charge) {
+	if g.usual == (Charge{}) {
+		g.usual = g.counted(c)
+	}
+	for _, u := range g.units {
+		g.usual[u] += (c[u] - g.usual[u]) / 8
+	}
+}
+
+func (s *LeasedStore) typify(g *group, c Charge) {
+	if g == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.typify(c)
+}
+
+// ownPending is what a group's own leases hold pending in a unit. Requires mu held.
+func (s *LeasedStore) ownPending(g *group, u Unit) (sum int64) {
+	for l := range s.live {
+		if l.group != g {
+			continue
+		}
+		for _, part := range l.grants {
+			if !part.posted {
+				sum = addUp(sum, part.amount[u])
+			}
+		}
+	}
+	return sum
+}
+
+// starving reports whether a call is about to be denied on one of these lines' accounts. Requires mu held.
+func (s *LeasedStore) starving(lines []Line) bool {
+	return len(s.hungry) > 0 && slices.ContainsFunc(lines, func(l Line) bool { return s.hungry[l.Account] > 0 })
+}
+
+// nearEdge reports whether a lease drawn now would be over too soon to be worth it, as far as the store's clock is known.
+// Requires mu held.
+func (s *LeasedStore) nearEdge(g *group, now time.Time) bool {
+	return s.timed && s.usable(g.lines, now.Add(s.offset)) < s.length/16
+}
+
+// clockGrain is how much a store may round the moment that it tells.
+const clockGrain = time.Millisecond
+
+// usable is how long a grant that was reserved at a moment of the store's clock may admit calls: not beyond the bucket in
+// which any of its lines is booked, because its calls count there. That keeps every window's limit, rolling ones included:
+// the store counts a bucket in full until one length after its end, and so for one length after the last of these calls.
+func (s *LeasedStore) usable(lines []Line, at time.Time) time.Duration {
+	usable := s.length
+	for i := range lines {
+		if end := lines[i].Window.bucketEnd(at.Add(-clockGrain)); end-at.UnixNano() < int64(usable) {
+			usable = time.Duration(end - at.UnixNano())
+		}
+	}
+	return usable
+}
+
+// sameBuckets reports whether two moments are certainly in the same bucket of every line, however the store rounds them.
+func sameBuckets(lines []Line, a, b time.Time) bool {
+	for i := range lines {
+		w := lines[i].Window
+		start := w.At(a).Start
+		if w.At(b.Add(-clockGrain)).Start != start || w.At(b.Add(clockGrain)).Start != start {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,64 @@
+package budget
+
+import (
+	"context"
+	"math"
+	"time"
+)
+
+// stepTimeout bounds each round of the background work's I/O.
+const stepTimeout = 5 * time.Second
+
+// tend is the background work: it gives leases back that are over, so that an idle process keeps nothing, tries again what
+// failed, and forgets. It ends with Close.
+func (s *LeasedStore) tend() {
+	every := s.length / 4
+	timer := time.NewTimer(every)
+	defer timer.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-s.wake:
+			s.catchUp()
+		case <-timer.C:
+			s.catchUp()
+			timer.Reset(every)
+		}
+	}
+}
+
+// poke asks for a round of background work soon.
+func (s *LeasedStore) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// catchUp is one round. What fails is left for the next one.
+func (s *LeasedStore) catchUp() {
+	ctx, cancel := context.WithTimeout(s.ctx, stepTimeout)
+	defer cancel()
+	now, err := s.begin(ctx)
+	if err != nil {
+		return
+	}
+	s.expireCalls(now, math.MaxInt)
+	s.forget(now)
+	s.forgetGroups(now)
+	stale := s.flags.stale
+	s.mu.Unlock()
+	if stale {
+		_, _ = s.Kills(ctx)
+	}
+	_ = s.giveBackOver(ctx, now)
+	for _, l := range s.liveLeases(func(l *lease) bool { return len(l.doubts) > 0 }) {
+		select {
+		case l.turn <- struct{}{}:
+			_ = s.tidy(ctx, l)
+			<-l.turn
+		default: // being drawn for
+		}
+	}
+}

@@ -1,0 +1,173 @@
+package budget
+
+import (
+	"bytes"
+	"context"
+	"slices"
+)
+
+// Balances implements Store. What this process spent in leases counts as settled, and what it has in flight as pending; the
+// unused rest of its own leases counts not at all, that of other processes' as pending.
+func (s *LeasedStore) Balances(ctx context.Context, lines []Line) ([]Balance, error) {
+	const tries = 4
+	for try := 1; ; try++ {
+		if err := s.open(ctx); err != nil {
+			return nil, err
+		}
+		s.mu.Lock()
+		turn, still := s.turn, s.onWire == 0
+		s.mu.Unlock()
+		all, err := s.inner.Balances(ctx, lines)
+		if err != nil || len(all) != len(lines) {
+			return all, err
+		}
+		s.mu.Lock()
+		still = still && s.onWire == 0 && s.turn == turn
+		if still {
+			for i := range all {
+				s.adjust(&all[i], &lines[i])
+			}
+		}
+		s.mu.Unlock()
+		// A process that never rests gets the numbers of the store inside: they are true, but count its idle shares.
+		if still || try == tries {
+			return all, nil
+		}
+	}
+}
+
+// adjust puts the truth about this process's leases in the place of what the store inside knows about them. Requires mu
+// held.
+func (s *LeasedStore) adjust(b *Balance, line *Line) {
+	since := line.Window.At(s.now().Add(s.offset)).Since
+	settled, pending := b.Settled, b.Pending
+	for l := range s.live {
+		counts := slices.ContainsFunc(l.lines, func(own Line) bool { return own.Account == line.Account })
+		if !counts || len(l.grants) == 0 || line.Window.At(l.at).Start < since {
+			continue
+		}
+		for _, g := range l.grants {
+			if g.posted {
+				settled -= g.told[line.Unit]
+			} else {
+				pending -= g.amount[line.Unit]
+			}
+		}
+		settled, pending = addUp(settled, l.settled[line.Unit]), addUp(pending, l.pending[line.Unit])
+	}
+	// At the very edge of a window the two clocks may disagree about what counts.
+	b.Settled, b.Pending = max(settled, 0), max(pending, 0)
+	if b.Settled == 0 && b.Pending == 0 && !b.Latched {
+		b.ResetAfter = 0
+	}
+}
+
+// addUp returns a + b, or a if that wraps.
+func addUp(a, b int64) int64 {
+	if sum, ok := addInt64(a, b); ok {
+		return sum
+	}
+	return a
+}
+
+// Override implements Store. In this process it holds from its return on; other processes may spend what they have leased.
+func (s *LeasedStore) Override(ctx context.Context, account Key, o *Override) error {
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	if err := s.inner.Override(ctx, account, o); err != nil {
+		return err
+	}
+	s.freed()
+	return s.renounce(ctx, account)
+}
+
+// renounce gives back this process's leases on an account.
+func (s *LeasedStore) renounce(ctx context.Context, account Key) error {
+	on := []Line{{Account: account}}
+	var last error
+	for _, l := range s.liveLeases(func(l *lease) bool { return l.touches(on) && !l.closed }) {
+		if _, err := s.giveBack(ctx, l, false); err != nil {
+			last = err
+		}
+	}
+	return last
+}
+
+// Unlatch implements Store.
+func (s *LeasedStore) Unlatch(ctx context.Context, accounts []Key) error {
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	defer s.freed()
+	return s.inner.Unlatch(ctx, accounts)
+}
+
+// Entries implements Store. Calls in this process's leases come as entries of their own, with this process's account of the
+// store's time, in the place of the leases. Leases of other processes, and those whose calls are forgotten, come as what
+// they are: one reservation for many calls.
+func (s *LeasedStore) Entries(ctx context.Context, q Query) ([]Entry, error) {
+	q.Max = max(1, min(q.Max, 10_000))
+	if err := s.open(ctx); err != nil {
+		return nil, err
+	}
+	all := s.localEntries(q)
+	page := q
+	for {
+		part, err := s.inner.Entries(ctx, page)
+		if err != nil {
+			return nil, err
+		}
+		last := len(part) < page.Max
+		if !last {
+			page.After = part[len(part)-1].ID
+		}
+		all = append(all, s.foreign(part)...)
+		if last || covered(all, page.After) >= q.Max {
+			return firstOf(all, q.Max, last, page.After), nil
+		}
+	}
+}
+
+// localEntries returns the calls in leases that a query selects.
+func (s *LeasedStore) localEntries(q Query) (all []Entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, c := range s.calls {
+		if c.lease == nil || bytes.Compare(id[:], q.After[:]) <= 0 || q.State != 0 && c.state != q.State || q.Estimated && !c.estimated {
+			continue
+		}
+		e := Entry{ID: id, State: c.state, Estimated: c.estimated, Reserved: c.reserved, Actual: c.actual, ReservedAt: c.lease.storeTime(c.at)}
+		if c.state != Pending {
+			e.ResolvedAt = c.lease.storeTime(c.resolved)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+// foreign leaves our own leases out, as long as their calls stand for them.
+func (s *LeasedStore) foreign(part []Entry) []Entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(part, func(e Entry) bool { return s.leases[e.ID] != nil })
+}
+
+// covered counts the entries up to an id: those of which nothing between them is missing.
+func covered(all []Entry, to ID) (n int) {
+	for i := range all {
+		if bytes.Compare(all[i].ID[:], to[:]) <= 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// firstOf returns the first entries in the order of their ids, of those that are covered.
+func firstOf(all []Entry, n int, complete bool, to ID) []Entry {
+	if !complete {
+		all = slices.DeleteFunc(all, func(e Entry) bool { return bytes.Compare(e.ID[:], to[:]) > 0 })
+	}
+	slices.SortFunc(all, func(a, b Entry) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	return all[:min(n, len(all))]
+}
