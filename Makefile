@@ -1,5 +1,5 @@
 # Every module of the repository, the core first.
-MODULES := . budget/dynamostore budget/redisstore budget/sqlitestore bedrockguard/stsidentity examples internal/robustness
+MODULES := . budget/dynamostore budget/pgstore budget/redisstore budget/sqlitestore bedrockguard/stsidentity examples internal/robustness
 GOFUMPT := GOWORK=off go tool -modfile=$(CURDIR)/internal/tools/go.mod gofumpt
 
 # How many seeds the headline test tries; 200 and more for a release.

@@ -22,6 +22,7 @@ func TestImportDirections(t *testing.T) {
 		"budget":                   {"github.com/aws", modulePath + "cache", modulePath + "internal", modulePath + "bedrockguard"},
 		"budget/memstore":          {"github.com/aws", modulePath + "cache", modulePath + "internal", modulePath + "bedrockguard"},
 		"budget/dynamostore":       {modulePath + "cache", modulePath + "internal", modulePath + "bedrockguard"},
+		"budget/pgstore":           {"github.com/aws", modulePath + "cache", modulePath + "internal", modulePath + "bedrockguard"},
 		"budget/redisstore":        {"github.com/aws", modulePath + "cache", modulePath + "internal", modulePath + "bedrockguard"},
 		"budget/sqlitestore":       {"github.com/aws", modulePath + "cache", modulePath + "internal", modulePath + "bedrockguard"},
 		"budget/storetest":         {"github.com/aws", modulePath + "cache", modulePath + "internal", modulePath + "bedrockguard"},

@@ -1,0 +1,264 @@
+package pgstore
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// memory is what this process knows of the ledger, to recognise one that lost its own. A write that was acknowledged has
+// a step and a transaction id above all that were acknowledged before it began.
+type memory struct {
+	epoch [16]byte
+	oid   int64 // of the table that holds the epoch
+	step  int64
+	xid   int64
+	lost  bool // it was found out: for good, because the numbers grow again
+}
+
+// call is one call of a function of the schema.
+type call struct {
+	function string
+	lines    []budget.Line // those whose windows the function needs
+	moments  bool          // it takes the clock, if it is replaced
+	makes    bool          // it takes whether to make accounts
+	args     func(at *placement) []any
+}
+
+// The pauses between tries. A pause is drawn at random up to twice the one before.
+const (
+	firstPause = 2 * time.Millisecond
+	maxPause   = 200 * time.Millisecond
+	// maxLost is how often in a row a step finds its connection broken before it gives up: a server that is down refuses at once,
+	// and callers should learn it soon.
+	maxLost = 6
+)
+
+// do runs a step until it is answered, refused for good, or out of time.
+func (s *Store) do(ctx context.Context, c call) (answer, error) {
+	if err := ctx.Err(); err != nil {
+		return answer{}, failed(c.function, err)
+	}
+	if err := s.usable(); err != nil {
+		return answer{}, failed(c.function, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+	defer cancel()
+	how, losses := manner{now: time.Now().Add(time.Duration(s.skew.Load())).UnixNano()}, 0
+	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+		a, alone, err := s.try(ctx, &c, how)
+		switch {
+		case err == nil && a.status == "moved": // a window's edge passed between the guess and the server's clock
+			how.now = a.clock
+		case err == nil:
+			return a, nil
+		case isCode(err, codeMissing) && !how.makes:
+			how.makes = true
+		case alone && !how.alone: // one of the steps that shared a transaction failed it: perhaps not this one
+			how.alone = true
+		default:
+			kind := retry(err)
+			s.suspect(err)
+			if losses++; kind == crowded {
+				losses = 0
+			}
+			if kind == never || losses > maxLost || !sleep(ctx, pause/2+rand.N(pause)) {
+				return answer{}, failed(c.function, err)
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return answer{}, failed(c.function, err)
+		}
+	}
+}
+
+// manner is how a step is tried.
+type manner struct {
+	now   int64 // a guess of the server's clock
+	makes bool  // accounts that don't exist are made
+	alone bool  // it shares its transaction with no other
+}
+
+// usable returns why no step can be done any more.
+func (s *Store) usable() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.life.Err() != nil:
+		return errClosed
+	case s.memory.lost:
+		return errMemory
+	default:
+		return nil
+	}
+}
+
+// sleep waits, and reports whether there is time left.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// try calls the function once, together with other steps on the same accounts if that may be.
+func (s *Store) try(ctx context.Context, c *call, how manner) (a answer, alone bool, err error) {
+	s.mu.Lock()
+	known := s.memory
+	s.mu.Unlock()
+	var at placement
+	st, err := s.statement(c, known, how, &at)
+	if err != nil {
+		return answer{}, false, err
+	}
+	if c.makes && !how.makes && !how.alone && len(at.accounts) > 0 {
+		return s.share(ctx, at.accounts, st)
+	}
+	answers, err := s.transaction(ctx, []statement{st})
+	if err != nil {
+		return answer{}, false, err
+	}
+	return answers[0], false, nil
+}
+
+// remember learns from an answer. Only a step that wrote proves what it saw: what others wrote may not be durable yet.
+func (s *Store) remember(a answer) {
+	if a.clock != 0 && s.opts.Clock == nil {
+		s.skew.Store(a.clock - time.Now().UnixNano())
+	}
+	if a.xid == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.memory.step, s.memory.xid = max(s.memory.step, a.step), max(s.memory.xid, a.xid)
+}
+
+// suspect keeps in mind that the ledger lost its memory.
+func (s *Store) suspect(err error) {
+	if isCode(err, codeMemory) {
+		s.mu.Lock()
+		s.memory.lost = true
+		s.mu.Unlock()
+	}
+}
+
+// begin learns what to remember from what Open was told.
+func (s *Store) begin(row []string) error {
+	var id pgtype.UUID
+	if len(row) != 5 || id.Scan(row[0]) != nil {
+		return errAnswer
+	}
+	var numbers [4]int64
+	for i := range numbers {
+		var err error
+		if numbers[i], err = strconv.ParseInt(row[i+1], 10, 64); err != nil {
+			return errAnswer
+		}
+	}
+	s.memory = memory{epoch: id.Bytes, oid: numbers[0], step: numbers[1], xid: numbers[2]}
+	if s.opts.Clock == nil {
+		s.skew.Store(numbers[3] - time.Now().UnixNano())
+	}
+	return nil
+}
+
+// statement writes a call down.
+func (s *Store) statement(c *call, known memory, how manner, at *placement) (statement, error) {
+	var moment any
+	if s.opts.Clock != nil {
+		how.now = nanos(s.opts.Clock())
+		moment = how.now
+	}
+	args := []any{known.epoch, known.oid, known.step, known.xid, s.opts.AllowVolatile}
+	if c.moments {
+		args = append(args, moment)
+	}
+	if c.lines != nil {
+		if err := at.place(c.lines, how.now); err != nil {
+			return statement{}, err
+		}
+		args = append(args, at.from, at.until)
+	}
+	if c.makes {
+		args = append(args, how.makes)
+	}
+	if c.args != nil {
+		args = append(args, c.args(at)...)
+	}
+	types := s.types.Get().(*pgtype.Map)
+	defer s.types.Put(types)
+	st := statement{sql: s.sql(c.function, len(args))}
+	var err error
+	st.values, st.oids, st.formats, err = encode(types, args)
+	return st, err
+}
+
+func milliseconds(d time.Duration) []byte {
+	return strconv.AppendInt(nil, max(d.Milliseconds(), 1), 10)
+}
+
+// sql is the call of a function with n arguments.
+func (s *Store) sql(function string, n int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "SELECT o_status, o_step, o_xid, o_clock, o_value, o_detail FROM %s.%s(", s.opts.quoted(), function)
+	for i := range n {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteByte('$')
+		b.WriteString(strconv.Itoa(i + 1))
+	}
+	b.WriteByte(')')
+	return b.String()
+}
+
+// encode writes arguments in the binary format, each with its type. A nil is a null bigint.
+func encode(types *pgtype.Map, args []any) (values [][]byte, oids []uint32, formats []int16, err error) {
+	for _, arg := range args {
+		var oid uint32
+		switch v := arg.(type) {
+		case nil, int64:
+			oid = pgtype.Int8OID
+		case bool:
+			oid = pgtype.BoolOID
+		case int32:
+			oid = pgtype.Int4OID
+		case string:
+			oid = pgtype.TextOID
+		case []byte:
+			oid = pgtype.ByteaOID
+		case [16]byte:
+			oid, arg = pgtype.UUIDOID, pgtype.UUID{Bytes: v, Valid: true}
+		case []pgtype.UUID:
+			oid = pgtype.UUIDArrayOID
+		case []int64:
+			oid = pgtype.Int8ArrayOID
+		case []int32:
+			oid = pgtype.Int4ArrayOID
+		case []bool:
+			oid = pgtype.BoolArrayOID
+		default:
+			return nil, nil, nil, problem(fmt.Sprintf("an argument of type %T", arg))
+		}
+		var value []byte
+		if arg != nil {
+			if value, err = types.Encode(oid, pgtype.BinaryFormatCode, arg, make([]byte, 0, 16)); err != nil {
+				return nil, nil, nil, err
+			}
+		}
+		values, oids, formats = append(values, value), append(oids, oid), append(formats, pgtype.BinaryFormatCode)
+	}
+	return values, oids, formats, nil
+}

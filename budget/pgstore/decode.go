@@ -1,0 +1,173 @@
+package pgstore
+
+import (
+	"encoding/json"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// answer is what a function of the schema said.
+type answer struct {
+	status string
+	step   int64
+	xid    int64 // of its transaction; 0 if nothing that counts was written
+	clock  int64 // the server's; 0 if it was not asked
+	value  int64
+	detail detail
+}
+
+// detail is the part of an answer that most answers do without.
+type detail struct {
+	Killed   *flag
+	Denied   *standing
+	Observed []standing
+	Crossed  [][3]int64
+	Balances []standing
+	Entries  []entry
+	Flags    []flag
+}
+
+// standing is where a line's account stands.
+type standing struct {
+	Line                  int
+	Amount                int64
+	Max, Settled, Pending int64
+	LatchedUntil          int64
+	Buckets               [][2]int64 // start and sum
+}
+
+type flag struct {
+	Scope, Reason []byte
+	At            int64
+}
+
+type entry struct {
+	ID                     string
+	State                  budget.State
+	Estimated, Orphan      bool
+	Reserved, Actual       []int64
+	ReservedAt, ResolvedAt int64
+}
+
+// decodeAnswer reads an answer. Whatever is not as it should be is errAnswer: nothing is made up in its place.
+func decodeAnswer(row [][]byte) (a answer, err error) {
+	if len(row) != 6 || len(row[0]) == 0 {
+		return answer{}, errAnswer
+	}
+	a.status = string(row[0])
+	for i, field := range [...]*int64{&a.step, &a.xid, &a.clock, &a.value} {
+		if column := row[i+1]; column != nil {
+			if *field, err = strconv.ParseInt(string(column), 10, 64); err != nil {
+				return answer{}, errAnswer
+			}
+		}
+	}
+	if row[5] == nil {
+		return a, nil
+	}
+	if err := json.Unmarshal(row[5], &a.detail); err != nil {
+		return answer{}, errAnswer
+	}
+	return a, nil
+}
+
+// balance returns where the account stands at a moment, and how long it takes until excess has left its window and its
+// latch is open.
+func (s *standing) balance(lines []budget.Line, now, excess int64) (budget.Balance, error) {
+	if s.Line < 0 || s.Line >= len(lines) {
+		return budget.Balance{}, errAnswer
+	}
+	b := budget.Balance{Max: s.Max, Settled: s.Settled, Pending: s.Pending, Latched: s.LatchedUntil > now}
+	b.ResetAfter = s.wait(lines[s.Line].Window, now, excess)
+	return b, nil
+}
+
+// wait returns 0 when time alone never helps.
+func (s *standing) wait(w budget.Window, now, excess int64) time.Duration {
+	var d time.Duration
+	if excess > 0 {
+		buckets := make([]budget.Bucket, len(s.Buckets))
+		for i, b := range s.Buckets {
+			buckets[i] = budget.Bucket{Start: b[0], Used: b[1]}
+		}
+		if d = w.ResetAfter(time.Unix(0, now), buckets, excess); d == 0 {
+			return 0
+		}
+	}
+	switch {
+	case s.LatchedUntil <= now:
+		return d
+	case s.LatchedUntil == math.MaxInt64:
+		return 0
+	default:
+		return max(d, time.Duration(s.LatchedUntil-now))
+	}
+}
+
+// denial is the refusal of a line. An amount larger than the whole limit never fits, however long one waits.
+func (s *standing) denial(lines []budget.Line, now int64) (budget.Denial, error) {
+	excess := int64(0)
+	if s.Amount <= s.Max { // so Max is not negative, and the difference does not wrap
+		excess = s.Settled + s.Pending + s.Amount - s.Max
+	}
+	b, err := s.balance(lines, now, excess)
+	if s.Amount > s.Max {
+		b.ResetAfter = 0
+	}
+	return budget.Denial{Line: s.Line, Balance: b}, err
+}
+
+func (e *entry) public() (out budget.Entry, err error) {
+	var id pgtype.UUID
+	if id.Scan(e.ID) != nil || len(e.Reserved) != budget.NumUnits || len(e.Actual) != budget.NumUnits {
+		return budget.Entry{}, errAnswer
+	}
+	out = budget.Entry{
+		ID: id.Bytes, State: e.State, Estimated: e.Estimated, Orphan: e.Orphan,
+		Reserved: budget.Charge(e.Reserved), Actual: budget.Charge(e.Actual), ReservedAt: time.Unix(0, e.ReservedAt),
+	}
+	if e.State != budget.Pending {
+		out.ResolvedAt = time.Unix(0, e.ResolvedAt)
+	}
+	return out, nil
+}
+
+func (f *flag) public() (k budget.Kill, err error) {
+	k = budget.Kill{Reason: string(f.Reason), At: time.Unix(0, f.At)}
+	k.Scope, err = decodeScope(f.Scope)
+	return k, err
+}
+
+// scopeJSON keeps a scope's text as bytes, because it need not be valid UTF-8.
+type scopeJSON struct {
+	Principal, Workflow, Model []byte
+	Tags                       [][2][]byte
+}
+
+func encodeScope(s budget.Scope) ([]byte, error) {
+	out := scopeJSON{Principal: []byte(s.Principal), Workflow: []byte(s.Workflow), Model: []byte(s.Model)}
+	for k, v := range s.Tags {
+		out.Tags = append(out.Tags, [2][]byte{[]byte(k), []byte(v)})
+	}
+	return json.Marshal(out)
+}
+
+func decodeScope(raw []byte) (budget.Scope, error) {
+	var in scopeJSON
+	if err := json.Unmarshal(raw, &in); err != nil {
+		return budget.Scope{}, errAnswer
+	}
+	s := budget.Scope{Principal: string(in.Principal), Workflow: string(in.Workflow), Model: string(in.Model)}
+	for _, tag := range in.Tags {
+		if s.Tags == nil {
+			s.Tags = make(map[string]string, len(in.Tags))
+		}
+		s.Tags[string(tag[0])] = string(tag[1])
+	}
+	return s, nil
+}

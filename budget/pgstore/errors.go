@@ -1,0 +1,136 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// problem is what this package itself finds wrong. Its text holds nothing of a user's.
+type problem string
+
+// Error says what is wrong and what to do.
+func (p problem) Error() string { return string(p) }
+
+const (
+	errClosed   = problem("the store is closed: open a new one")
+	errMemory   = problem("the ledger was emptied, replaced or set back since it was opened: its sums can't be trusted; open it again to accept them")
+	errStandby  = problem("the server is a standby or read-only: connect to the primary")
+	errVolatile = problem("fsync or synchronous_commit is off, so a crash forgets what was acknowledged: turn them on, or set Options.AllowVolatile")
+	errForeign  = problem("the schema holds tables of something else: name another in Options.Schema")
+	errAnswer   = problem("the server's answer can't be understood")
+	errNoListen = problem("Options.Listen names no connection to listen on: kill flags have to be polled")
+	errTwice    = problem("two lines name one account")
+)
+
+// The SQLSTATEs of the schema's functions that the store acts upon.
+const (
+	codeMemory  = "BG001" // the ledger is not the one, or not as new, as the caller knows
+	codeMissing = "BG004" // accounts have to be made, or more of them locked
+)
+
+// ownCodes are the SQLSTATEs that the schema's functions raise, and 25006, by which a read-only server refuses to write.
+var ownCodes = map[string]problem{codeMemory: errMemory, "BG002": errStandby, "BG003": errVolatile, "25006": errStandby}
+
+// stepError is a step that failed. Its text holds no connection parameters, which those of the driver do.
+type stepError struct {
+	step  string
+	cause error
+}
+
+// failed wraps what a step failed with, once.
+func failed(step string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &stepError{step, err}
+}
+
+// Error names the step and what went wrong.
+func (e *stepError) Error() string { return "pgstore: " + e.step + ": " + plain(e.cause) }
+
+// Unwrap returns what the driver or the context said.
+func (e *stepError) Unwrap() error { return e.cause }
+
+// plain says what went wrong without hosts, users and databases.
+func plain(err error) string {
+	var own problem
+	var refused *pgconn.PgError
+	var errno syscall.Errno
+	var network net.Error
+	if errors.As(err, &own) {
+		return own.Error()
+	}
+	if errors.As(err, &refused) {
+		if own, known := ownCodes[refused.Code]; known {
+			return own.Error()
+		}
+		return fmt.Sprintf("the server refused: %s (SQLSTATE %s)%s", refused.Message, refused.Code, advice[refused.Code])
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no answer in time"
+	case errors.Is(err, context.Canceled):
+		return "canceled by the caller"
+	case errors.As(err, &errno):
+		return "no connection: " + errno.Error()
+	case errors.As(err, &network), isConnect(err):
+		return "no connection"
+	default:
+		return "the connection was lost"
+	}
+}
+
+// advice says what to do about refusals that have a common cause.
+var advice = map[string]string{
+	"42501": ": grant the role USAGE on the schema, or let a role with CREATE on the database open the ledger first",
+	"55P03": ": another transaction holds an account: look for long ones in pg_stat_activity",
+	"57014": ": the step took longer than Options.Timeout or its context allowed",
+	"53300": ": raise max_connections or lower the pool's size",
+}
+
+// isCode reports whether the server refused with a SQLSTATE.
+func isCode(err error, code string) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && refused.Code == code
+}
+
+func isConnect(err error) bool {
+	var connect *pgconn.ConnectError
+	return errors.As(err, &connect)
+}
+
+// again says how an error may be met by trying again.
+type again int
+
+const (
+	never   again = iota
+	crowded       // others were in the way: as long as there is time
+	lost          // the connection broke or could not be had: a few times
+)
+
+// retry classifies an error. Repeating is safe in each case, because steps are idempotent; it is worth while in these.
+func retry(err error) again {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) {
+		switch refused.Code {
+		case "40P01", "40001", "55P03": // deadlock, serialization failure, lock timeout
+			return crowded
+		case "57P01", "57P02", "57P03": // the session or the server is being ended, or the server is starting
+			return lost
+		}
+		if len(refused.Code) == 5 && refused.Code[:2] == "08" {
+			return lost
+		}
+		return never
+	}
+	var own problem
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.As(err, &own) {
+		return never
+	}
+	return lost
+}

@@ -1,0 +1,93 @@
+package pgstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// channelOf names the channel on which a ledger's kill flags are announced: its text is ours, whatever the schema's is.
+func channelOf(schema string) string {
+	sum := sha256.Sum256([]byte(schema))
+	return "bedrockguard_kill_" + hex.EncodeToString(sum[:8])
+}
+
+const (
+	// connectTimeout bounds each try to connect, and listenPause the time between tries.
+	connectTimeout = 10 * time.Second
+	listenPause    = time.Second
+	// askAfter is how long a connection may be silent before it is asked whether it still lives.
+	askAfter = 15 * time.Second
+)
+
+// SignalKills implements budget.KillSignaler with LISTEN, on a connection of its own. Without Options.Listen it returns an
+// error at once.
+func (s *Store) SignalKills(ctx context.Context, changed func()) error {
+	if s.opts.Listen == nil {
+		return failed("listen", errNoListen)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(s.life, func() { cancel(failed("listen", errClosed)) })
+	defer stop()
+	for ctx.Err() == nil {
+		_ = s.listen(ctx, changed) // whatever ended the connection, the next one tells what was missed
+		sleep(ctx, listenPause/2+rand.N(listenPause/2))
+	}
+	return context.Cause(ctx)
+}
+
+// listen holds one connection until it breaks.
+func (s *Store) listen(ctx context.Context, changed func()) error {
+	conn, err := s.listener(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		conn.Close(bye) //nolint:errcheck // it is closed either way
+	}()
+	for {
+		changed()
+		if err := heard(ctx, conn); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Store) listener(ctx context.Context) (*pgx.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(ctx, s.opts.Listen.Copy())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.Exec(ctx, `LISTEN "`+s.channel+`"`); err != nil {
+		return nil, errors.Join(err, conn.Close(ctx))
+	}
+	return conn, nil
+}
+
+// heard returns when a flag has changed, or with the error that ended the connection.
+func heard(ctx context.Context, conn *pgx.Conn) error {
+	for {
+		wait, cancel := context.WithTimeout(ctx, askAfter)
+		_, err := conn.WaitForNotification(wait)
+		cancel()
+		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+		ask, cancel := context.WithTimeout(ctx, connectTimeout)
+		err = conn.Ping(ask)
+		cancel()
+		if err != nil {
+			return err
+		}
+	}
+}

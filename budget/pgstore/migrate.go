@@ -1,0 +1,198 @@
+package pgstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+//go:embed sql/*.sql
+var sqlFiles embed.FS
+
+// migrations lead from one version of the schema to the next: number i makes version i+1 of version i.
+var migrations = []migration{{"1_tables.sql", "2_reserve.sql", "3_settle.sql", "4_upkeep.sql"}}
+
+// migration is a list of files that are run in order.
+type migration []string
+
+// shared holds what the functions have in common, by its name in the files. A part may name others.
+var shared = []string{
+	"{memory}", "p_epoch uuid, p_oid int8, p_step int8, p_xid int8, p_volatile bool",
+	"{remember}", "p_epoch, p_oid, p_step, p_xid, p_volatile",
+	// The server's time in nanoseconds since 1970 UTC: of this moment, not of the transaction's beginning.
+	"{clock}", "(extract(epoch FROM clock_timestamp()) * 1000000)::int8 * 1000",
+	// The id of the running transaction, 0 if it has written nothing.
+	"{writer}", "coalesce(pg_current_xact_id_if_assigned()::text::int8, 0)",
+	// What witness checks: what can be told without a query, and of meta's row m whether it is the ledger's own.
+	"{sound}", "NOT pg_is_in_recovery() AND {newer}" +
+		" AND (p_volatile OR current_setting('fsync') <> 'off' AND current_setting('synchronous_commit') <> 'off')",
+	"{newer}", "pg_snapshot_xmax(pg_current_snapshot())::text::int8 > p_xid",
+	"{ours}", "m.one AND m.epoch = p_epoch AND m.tableoid::int8 = p_oid",
+	"{answer}", "OUT o_status text, OUT o_step int8, OUT o_xid int8, OUT o_clock int8, OUT o_value int8, OUT o_detail json",
+	// Plans are made once a session, when the tables may be small: without these settings they would stay scans of whole
+	// tables as the tables grow, and compiling them would take longer than running them.
+	"{rights}", "SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan",
+}
+
+// quoted is the schema as SQL names it. Its text was validated.
+func (o *Options) quoted() string { return `"` + o.Schema + `"` }
+
+// scripts returns the statements that lead from a version to the newest.
+func (o *Options) scripts(from int) (all []string, err error) {
+	fill := strings.NewReplacer(append(shared, "{schema}", o.quoted())...)
+	for _, m := range migrations[from:] {
+		for _, name := range m {
+			raw, err := sqlFiles.ReadFile(path.Join("sql", name))
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, fill.Replace(fill.Replace(string(raw))))
+		}
+	}
+	return all, nil
+}
+
+// open checks the server, migrates the schema if need be, and learns what there is to remember.
+func (s *Store) open(ctx context.Context) error {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	if err := s.suits(ctx, conn); err != nil {
+		return err
+	}
+	version, err := s.version(ctx, conn)
+	if err == nil && version < len(migrations) {
+		version, err = s.migrate(ctx, conn)
+	}
+	if err != nil {
+		return err
+	}
+	if version > len(migrations) {
+		return problem(fmt.Sprintf("the schema has version %d, this library knows %d: use a newer library", version, len(migrations)))
+	}
+	row, err := queryRow(ctx, conn, "SELECT epoch, oid, step, xid, clock FROM "+s.opts.quoted()+".about()")
+	if err != nil {
+		return err
+	}
+	return s.begin(row)
+}
+
+// suits refuses servers on which a ledger would not be safe.
+func (s *Store) suits(ctx context.Context, conn *pgxpool.Conn) error {
+	row, err := queryRow(ctx, conn, "SELECT current_setting('server_version_num')::int / 10000, pg_is_in_recovery() OR current_setting('transaction_read_only')::bool, current_setting('fsync')::bool AND current_setting('synchronous_commit') <> 'off'")
+	if err != nil {
+		return err
+	}
+	if version, err := strconv.Atoi(row[0]); err != nil || version < oldestServer {
+		return problem(fmt.Sprintf("the server is PostgreSQL %s, want %d or newer", row[0], oldestServer))
+	}
+	if row[1] != "f" {
+		return errStandby
+	}
+	if row[2] != "t" && !s.opts.AllowVolatile {
+		return errVolatile
+	}
+	return nil
+}
+
+// oldestServer is the oldest PostgreSQL whose functions, SQL and timeouts are those that the files rely on.
+const oldestServer = 14
+
+// version returns the schema's version, 0 if there is none.
+func (s *Store) version(ctx context.Context, conn *pgxpool.Conn) (int, error) {
+	row, err := queryRow(ctx, conn, "SELECT version FROM "+s.opts.quoted()+".about()")
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && (refused.Code == "3F000" || refused.Code == "42883") { // no schema, no function
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(row[0])
+}
+
+// migrate brings the schema to the newest version in one transaction, one process at a time: whoever waited for the
+// transaction's lock finds the work done. A lock of the session would be lost behind a pooler.
+func (s *Store) migrate(ctx context.Context, conn *pgxpool.Conn) (version int, err error) {
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		if err != nil {
+			undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			_ = tx.Rollback(undo) // a connection that can't even roll back is closed by the pool
+		}
+	}()
+	lock := sha256.Sum256([]byte("bedrockguard pgstore " + s.opts.Schema))
+	run := func(sql string) { // statements without arguments go by the simple protocol, which may hold many
+		if err == nil {
+			_, err = tx.Exec(ctx, sql)
+		}
+	}
+	run(fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", int64(binary.BigEndian.Uint64(lock[:]))))
+	if err != nil {
+		return 0, err
+	}
+	if version, err = s.standing(ctx, conn); err != nil || version >= len(migrations) {
+		return version, errors.Join(err, tx.Commit(ctx))
+	}
+	scripts, err := s.opts.scripts(version)
+	if err != nil {
+		return 0, err
+	}
+	for _, script := range scripts {
+		run(script)
+	}
+	run(fmt.Sprintf("UPDATE %s.meta SET version = %d", s.opts.quoted(), len(migrations)))
+	if err != nil {
+		return 0, err
+	}
+	return len(migrations), tx.Commit(ctx)
+}
+
+// standing returns the schema's version inside the migration's transaction, and makes an empty schema if there is none.
+func (s *Store) standing(ctx context.Context, conn *pgxpool.Conn) (int, error) {
+	row, err := queryRow(ctx, conn, fmt.Sprintf("SELECT to_regnamespace('%[1]s') IS NOT NULL, to_regprocedure('%[1]s.about()') IS NOT NULL, "+
+		"EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace = to_regnamespace('%[1]s'))", s.opts.quoted()))
+	switch {
+	case err != nil:
+		return 0, err
+	case row[1] == "t":
+		return s.version(ctx, conn)
+	case row[2] == "t":
+		return 0, errForeign
+	case row[0] == "f":
+		_, err = conn.Exec(ctx, "CREATE SCHEMA "+s.opts.quoted())
+	}
+	return 0, err
+}
+
+// queryRow asks for one row of text, without arguments and without leaving anything in the session.
+func queryRow(ctx context.Context, conn *pgxpool.Conn, sql string) ([]string, error) {
+	results, err := conn.Conn().PgConn().Exec(ctx, sql).ReadAll()
+	if err != nil {
+		return nil, err
+	}
+	if len(results) != 1 || len(results[0].Rows) != 1 {
+		return nil, errAnswer
+	}
+	row := make([]string, len(results[0].Rows[0]))
+	for i, column := range results[0].Rows[0] {
+		row[i] = string(column)
+	}
+	return row, nil
+}

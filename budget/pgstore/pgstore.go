@@ -1,0 +1,173 @@
+// Package pgstore keeps a ledger's accounts in a PostgreSQL database, for any number of processes on any number of hosts.
+//
+// # How a step runs
+//
+// Each step is one call of one database function, in one round trip and one transaction of its own, under READ COMMITTED. The
+// function locks the rows of the accounts that it touches in sorted order, reads the server's clock once it has them,
+// decides, and writes. An answer counts when the commit was acknowledged, not before. Steps that met a deadlock, a lock
+// timeout or a broken connection are repeated within their time, which is safe because every step is idempotent by the id
+// of its reservation. What can't be done in that time is an error, and never an admission.
+//
+// PostgreSQL 14 or newer is needed, and its primary: a standby is refused. A pooler such as PgBouncer may stand between in
+// transaction mode: a step needs no state of the session, prepares nothing by name, and sets its lock and statement
+// timeouts for its own transaction alone. Only Options.Listen needs a direct connection.
+//
+// # What is lost when something dies
+//
+// A process that dies loses nothing that was acknowledged; what it held pending is charged when it expires. A server that
+// dies loses nothing that was acknowledged as long as fsync and synchronous_commit are on; Open and every step refuse a
+// server or session where either is off, unless Options.AllowVolatile. With synchronous_commit off, a crash takes the steps of the
+// last three wal_writer_delays: 0.6 s by default.
+//
+// A failover to a standby loses nothing if the standby is synchronous (synchronous_standby_names set, synchronous_commit
+// on or remote_apply). If it is asynchronous, a failover loses what was acknowledged within the replication lag, and a limit can
+// be exceeded by at most the reservations that were acknowledged in that time. Spend that was reserved there and settles afterwards
+// is posted as an orphan, so it counts again. The same holds for a synchronous_commit of local, and of remote_write if the
+// standby's host dies too.
+//
+// A ledger that lost its memory is an error in every store that was open on it: tables that were dropped, emptied or made again,
+// another database, and one that was set back, by a restore or a failover, behind what this process was told. Open it
+// again to accept what is there. (A failover that lost as few as the last 32 steps and whose transaction numbers
+// have been passed again by others can escape notice; the bound above holds for it.)
+//
+// # Rights
+//
+// The first Open makes the tables and functions in a schema of their own, and later ones bring them up to date; processes
+// may do that at the same time. It needs CREATE on the database, or ownership of an empty schema. The functions run with the rights of their
+// owner, so a role that only uses the store needs one right, USAGE on the schema, and can't touch the tables:
+//
+//	GRANT USAGE ON SCHEMA bedrockguard TO app;
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// The defaults of Options.
+const (
+	DefaultSchema      = "bedrockguard"
+	DefaultRetention   = 35 * 24 * time.Hour // past the invoice of a month
+	DefaultTimeout     = 10 * time.Second
+	DefaultLockTimeout = 2 * time.Second
+)
+
+// Options configures a Store. The zero value is the durable default.
+type Options struct {
+	// Schema holds the ledger: 1 to 48 lower-case letters, digits and underscores, no digit first and no "pg_". Empty is
+	// DefaultSchema. Two schemas are two ledgers.
+	Schema string
+	// Retention is how long resolved reservations are remembered, for replays and corrections. Zero or less is
+	// DefaultRetention.
+	Retention time.Duration
+	// Timeout bounds a step with all its repetitions, unless its context ends first. Zero or less is DefaultTimeout.
+	Timeout time.Duration
+	// LockTimeout bounds how long one try waits for another transaction; then it is repeated. Zero or less is
+	// DefaultLockTimeout.
+	LockTimeout time.Duration
+	// AllowVolatile accepts a server that may forget what it acknowledged: fsync or synchronous_commit is off. A crash
+	// can then admit spend twice.
+	AllowVolatile bool
+	// Listen is where SignalKills connects to hear of kill flags. It must reach the server itself, past any pooler; a pool that
+	// is direct can lend its own: pool.Config().ConnConfig. Nil leaves kill flags to be polled.
+	Listen *pgx.ConnConfig
+	// Clock replaces the server's clock. It is for tests: processes with clocks of their own don't share windows.
+	Clock func() time.Time
+}
+
+// Store is a budget.Store in a PostgreSQL database. It is safe for concurrent use. Its goroutines run
+// steps and end with them. Make one with Open.
+type Store struct {
+	opts    Options
+	pool    *pgxpool.Pool
+	channel string
+	turns   *turns
+	queue   queue
+	types   sync.Pool // of *pgtype.Map, which is not safe for concurrent use
+	skew    atomic.Int64
+	pruneAt atomic.Int64
+
+	life context.Context // ends with Close
+	end  context.CancelFunc
+
+	mu     sync.Mutex
+	memory memory
+}
+
+var (
+	_ budget.Store        = (*Store)(nil)
+	_ budget.KillSignaler = (*Store)(nil)
+)
+
+// schemaName is what can stand in quotes without being quoted itself.
+var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,47}$`)
+
+func (o *Options) complete() error {
+	if o.Schema == "" {
+		o.Schema = DefaultSchema
+	}
+	if !schemaName.MatchString(o.Schema) || strings.HasPrefix(o.Schema, "pg_") {
+		return fmt.Errorf("pgstore: Options.Schema: want 1 to 48 lower-case letters, digits and underscores, no digit first and no pg_, got %d bytes of something else", len(o.Schema))
+	}
+	if o.Retention <= 0 {
+		o.Retention = DefaultRetention
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = DefaultTimeout
+	}
+	if o.LockTimeout <= 0 {
+		o.LockTimeout = DefaultLockTimeout
+	}
+	if o.Listen != nil {
+		o.Listen = o.Listen.Copy()
+	}
+	return nil
+}
+
+// openTimeout bounds Open unless its context ends first: a migration may have to wait for another one.
+const openTimeout = time.Minute
+
+// Open opens the ledger in a database, and makes it or brings it up to date if need be. It takes a context, unlike the
+// opening of a file, because a server may be far or slow; it is given a minute at most. The pool stays the caller's to
+// close; it needs about as many connections as callers reserve at a time.
+func Open(ctx context.Context, pool *pgxpool.Pool, optFns ...func(*Options)) (*Store, error) {
+	var o Options
+	for _, fn := range optFns {
+		fn(&o)
+	}
+	if pool == nil {
+		return nil, errors.New("pgstore: no pool")
+	}
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	s := &Store{opts: o, pool: pool, channel: channelOf(o.Schema), turns: newTurns()}
+	s.types.New = func() any { return pgtype.NewMap() }
+	s.life, s.end = context.WithCancel(context.Background())
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	if err := s.open(ctx); err != nil {
+		s.end()
+		return nil, failed("open", err)
+	}
+	return s, nil
+}
+
+// Close ends SignalKills. Steps under way finish; later ones return an error. Closing again does nothing.
+func (s *Store) Close() error {
+	s.end()
+	s.queue.close()
+	return nil
+}

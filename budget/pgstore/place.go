@@ -1,0 +1,98 @@
+package pgstore
+
+import (
+	"math"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// placement is where lines are booked, worked out for a moment before the server has told its own. Calendar windows know
+// time zones and months, so they are worked out here, with the stretch of time in which the result holds; a function
+// that finds its clock outside of it changes nothing and asks for another. Rolling windows are arithmetic, which the
+// function does itself at its own moment.
+type placement struct {
+	accounts              []pgtype.UUID
+	units                 []int32
+	starts, widths, ends  []int64
+	steps                 []int64 // of rolling windows; 0 for others
+	maxes                 []int64
+	observe, latch        []bool
+	from, until           int64 // the moments at which all this holds
+	markLines, markNumber []int32
+	marks                 []int64
+}
+
+// place fills p in. Lines may come in any order.
+func (p *placement) place(lines []budget.Line, now int64) error {
+	p.from, p.until = math.MinInt64, math.MaxInt64
+	n := len(lines)
+	p.accounts, p.units = make([]pgtype.UUID, n), make([]int32, n)
+	p.starts, p.widths, p.ends, p.steps = make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	p.maxes, p.observe, p.latch = make([]int64, n), make([]bool, n), make([]bool, n)
+	p.markLines, p.markNumber, p.marks = []int32{}, []int32{}, []int64{} // a nil would be a null
+	for i := range lines {
+		line := &lines[i]
+		p.accounts[i] = uuid(line.Account)
+		if slices.Contains(p.accounts[:i], p.accounts[i]) {
+			return errTwice
+		}
+		span := line.Window.At(time.Unix(0, now))
+		p.units[i], p.maxes[i], p.observe[i], p.latch[i] = int32(line.Unit), line.Max, line.Observe, line.Latch
+		p.starts[i], p.widths[i], p.ends[i] = span.Start, span.Start-span.Since, span.End
+		switch {
+		case p.widths[i] > 0:
+			p.steps[i] = span.End - span.Start - p.widths[i]
+		case span.End < math.MaxInt64:
+			from, until := holds(line.Window, now, span)
+			p.from, p.until = max(p.from, from), min(p.until, until)
+		}
+		for m, mark := range line.Marks {
+			p.markLines, p.markNumber, p.marks = append(p.markLines, int32(i+1)), append(p.markNumber, int32(m)), append(p.marks, mark)
+		}
+	}
+	return nil
+}
+
+// longestFold is longer than any clock was ever set back or forth at once.
+const longestFold = 3 * time.Hour
+
+// holds returns the stretch around now, which may be cut short, in which a calendar window's span stays the same. That is
+// the span itself, but where a time zone leaves an hour out or repeats it.
+func holds(w budget.Window, now int64, span budget.Span) (from, until int64) {
+	same := func(at int64) bool { return w.At(time.Unix(0, at)) == span }
+	from, until = span.Start, span.End
+	if from <= now && now < until && same(from) && same(until-1) {
+		return from, until
+	}
+	from, until = min(from, now)-int64(longestFold), max(until, now)+int64(longestFold)
+	from += int64(sort.Search(int(now-from), func(i int) bool { return same(from + int64(i)) }))
+	until = now + 1 + int64(sort.Search(int(until-now-1), func(i int) bool { return !same(now + 1 + int64(i)) }))
+	return from, until
+}
+
+func uuid(b [16]byte) pgtype.UUID { return pgtype.UUID{Bytes: b, Valid: true} }
+
+func uuids[K ~[16]byte](keys []K) []pgtype.UUID {
+	all := make([]pgtype.UUID, len(keys))
+	for i, k := range keys {
+		all[i] = uuid(k)
+	}
+	return all
+}
+
+// nanos is a moment in nanoseconds since 1970 UTC, at the edge of int64 if it lies beyond.
+func nanos(t time.Time) int64 {
+	switch s := t.Unix(); {
+	case s >= math.MaxInt64/int64(time.Second):
+		return math.MaxInt64
+	case s <= math.MinInt64/int64(time.Second):
+		return math.MinInt64
+	default:
+		return t.UnixNano()
+	}
+}

@@ -1,0 +1,211 @@
+package pgstore
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+const (
+	// maxShared is how many steps share a transaction at most: it bounds how long their accounts stay locked.
+	maxShared = 16
+	// maxRunners is how many transactions one list of accounts has under way at a time: one holds the locks, the next is on its
+	// way to them.
+	maxRunners = 2
+)
+
+// queue lets steps of this process that wait for the same accounts share a transaction, and so its round trip, its locks
+// and its commit. Each is still a call of its own that decides by itself; if the transaction fails, each is tried alone.
+// Steps on other accounts never wait for it. Its zero value is ready to use.
+type queue struct {
+	mu     sync.Mutex
+	closed bool
+	lists  map[string]*list // by the accounts
+	runs   sync.WaitGroup
+}
+
+// list holds the steps that wait for one list of accounts.
+type list struct {
+	waiting []*waiter
+	runners int
+}
+
+// waiter is a step that waits, and then its outcome.
+type waiter struct {
+	ctx       context.Context
+	statement statement
+	done      chan struct{} // closed once the fields below are set
+	answer    answer
+	err       error
+	alone     bool // it should be tried alone
+}
+
+// share runs a statement together with those that wait for the same accounts. alone says that it failed in company.
+// When ctx ends first the outcome is unknown, as it is of any step that was under way.
+func (s *Store) share(ctx context.Context, accounts []pgtype.UUID, st statement) (a answer, alone bool, err error) {
+	w := &waiter{ctx: ctx, statement: st, done: make(chan struct{})}
+	if !s.enqueue(accounts, w) {
+		return answer{}, false, errClosed
+	}
+	select {
+	case <-w.done:
+		return w.answer, w.alone, w.err
+	case <-ctx.Done():
+		return answer{}, false, ctx.Err()
+	}
+}
+
+func (s *Store) enqueue(accounts []pgtype.UUID, w *waiter) bool {
+	key := make([]byte, 0, 16*len(accounts))
+	for _, a := range accounts {
+		key = append(key, a.Bytes[:]...)
+	}
+	q := &s.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false
+	}
+	l := q.lists[string(key)]
+	if l == nil {
+		if q.lists == nil {
+			q.lists = make(map[string]*list)
+		}
+		l = &list{}
+		q.lists[string(key)] = l
+	}
+	l.waiting = append(l.waiting, w)
+	if l.runners < maxRunners {
+		l.runners++
+		q.runs.Go(func() { s.run(string(key), l, accounts) })
+	}
+	return true
+}
+
+// run takes what waits in a list until nothing does. It waits for its turn first, so that more can join.
+func (s *Store) run(key string, l *list, accounts []pgtype.UUID) {
+	for {
+		end := s.turns.wait(accounts)
+		together := s.queue.take(key, l)
+		if len(together) > 0 {
+			s.runTogether(together)
+		}
+		end()
+		if len(together) == 0 {
+			return
+		}
+	}
+}
+
+// take returns the waiters of the next transaction. With none, the runner has ended.
+func (q *queue) take(key string, l *list) (together []*waiter) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(l.waiting) > 0 && len(together) < maxShared {
+		if w := l.waiting[0]; w.ctx.Err() == nil { // who has left need not be served
+			together = append(together, w)
+		}
+		l.waiting = l.waiting[1:]
+	}
+	if len(together) > 0 {
+		return together
+	}
+	if l.runners--; l.runners == 0 {
+		delete(q.lists, key)
+	}
+	return nil
+}
+
+// runTogether runs waiters in one transaction, for as long as one of them waits.
+func (s *Store) runTogether(together []*waiter) {
+	var latest time.Time
+	statements := make([]statement, len(together))
+	for i, w := range together {
+		statements[i] = w.statement
+		if at, ok := w.ctx.Deadline(); ok && at.After(latest) {
+			latest = at
+		}
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), latest)
+	defer cancel()
+	var left atomic.Int64
+	left.Store(int64(len(together)))
+	for _, w := range together {
+		stop := context.AfterFunc(w.ctx, func() {
+			if left.Add(-1) == 0 {
+				cancel()
+			}
+		})
+		defer stop()
+	}
+	answers, err := s.transaction(ctx, statements)
+	for i, w := range together {
+		if err != nil {
+			w.err, w.alone = err, len(together) > 1
+		} else {
+			w.answer = answers[i]
+		}
+		close(w.done)
+	}
+}
+
+// close refuses new waiters and returns when those under way are done.
+func (q *queue) close() {
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
+	q.runs.Wait()
+}
+
+// statement is one call of a function, ready to be sent. It is unnamed and carries its types, so that neither the session
+// nor a pooler has to remember anything.
+type statement struct {
+	sql     string
+	values  [][]byte
+	oids    []uint32
+	formats []int16
+}
+
+// sqlLimits sets the timeouts of the transaction. It has to be a statement of its own: the timeout of a statement counts
+// from where the statement begins, and a function can't set that of the one that it runs in.
+const sqlLimits = "SELECT pg_catalog.set_config('statement_timeout', $1, true), pg_catalog.set_config('lock_timeout', $2, true)"
+
+// transaction runs statements in one round trip and one transaction. The answers are read to the end, behind the commit: a
+// row that was sent before it proves nothing.
+func (s *Store) transaction(ctx context.Context, statements []statement) ([]answer, error) {
+	deadline, _ := ctx.Deadline()
+	left := max(time.Until(deadline)*9/10, time.Millisecond) // so that the server's word comes first, and the connection lives
+	limits := [][]byte{milliseconds(left), milliseconds(min(left, s.opts.LockTimeout))}
+	batch := &pgconn.Batch{}
+	batch.ExecParams(sqlLimits, limits, []uint32{pgtype.TextOID, pgtype.TextOID}, nil, nil)
+	for _, st := range statements {
+		batch.ExecParams(st.sql, st.values, st.oids, st.formats, nil)
+	}
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Release()
+	results, err := conn.Conn().PgConn().ExecBatch(ctx, batch).ReadAll()
+	if err != nil {
+		return nil, err
+	}
+	if len(results) != 1+len(statements) {
+		return nil, errAnswer
+	}
+	answers := make([]answer, len(statements))
+	for i, r := range results[1:] {
+		if len(r.Rows) != 1 {
+			return nil, errAnswer
+		}
+		if answers[i], err = decodeAnswer(r.Rows[0]); err != nil {
+			return nil, err
+		}
+		s.remember(answers[i])
+	}
+	return answers, nil
+}

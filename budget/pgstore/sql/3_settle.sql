@@ -1,0 +1,241 @@
+-- Posts p_actual in the place of what a reservation stands for, in the buckets in which it was booked: what it holds
+-- pending goes out, p_before has been posted already. A sum that leaves int8 is an error of the server, and nothing changes.
+CREATE FUNCTION {schema}.post(p_accounts uuid[], p_units int4[], p_starts int8[], p_held int8[], p_before int8[], p_actual int8[])
+RETURNS int8 LANGUAGE plpgsql AS $$
+DECLARE
+	v_count int8;
+BEGIN
+	UPDATE {schema}.bucket b
+		SET settled = b.settled + (p_actual[t.unit + 1] - p_before[t.unit + 1]), pending = b.pending - p_held[t.unit + 1], ceiling = NULL
+		FROM unnest(p_accounts, p_units, p_starts) AS t(account, unit, start)
+		WHERE b.account = t.account AND b.start = t.start;
+	GET DIAGNOSTICS v_count = ROW_COUNT;
+	RETURN v_count;
+END $$;
+
+-- Reports the marks that settled spend stands at or above and that were not reported in this window yet: triples of line,
+-- mark and sum.
+CREATE FUNCTION {schema}.report(
+	p_clock int8, p_accounts uuid[], p_starts int8[], p_widths int8[], p_ends int8[], p_mark_lines int4[], p_mark_numbers int4[], p_marks int8[])
+RETURNS json LANGUAGE plpgsql AS $$
+DECLARE
+	l         record;
+	v_fired   int8[];
+	v_crossed json[] := '{}';
+BEGIN
+	FOR l IN
+		SELECT t.i, t.account, a.fired, CASE WHEN t.width > 0 THEN p_clock + t.width ELSE t."end" END AS passed,
+			least(coalesce((SELECT sum(b.settled) FROM {schema}.bucket b WHERE b.account = t.account AND b.start >= t.start - t.width), 0), 9223372036854775807) AS settled
+		FROM unnest(p_accounts, p_starts, p_widths, p_ends) WITH ORDINALITY AS t(account, start, width, "end", i)
+		JOIN {schema}.account a ON a.key = t.account
+		WHERE t.i = ANY (p_mark_lines)
+		ORDER BY t.i
+	LOOP
+		v_fired := l.fired;
+		FOR j IN 1 .. cardinality(p_marks) LOOP
+			CONTINUE WHEN p_mark_lines[j] <> l.i OR l.settled < p_marks[j] OR p_clock < coalesce(v_fired[p_mark_numbers[j] + 1], 0);
+			WHILE cardinality(v_fired) <= p_mark_numbers[j] LOOP
+				v_fired := v_fired || 0::int8;
+			END LOOP;
+			v_fired[p_mark_numbers[j] + 1] := l.passed;
+			v_crossed := v_crossed || json_build_array(l.i - 1, p_mark_numbers[j], l.settled);
+		END LOOP;
+		IF v_fired <> l.fired THEN
+			UPDATE {schema}.account SET fired = v_fired WHERE key = l.account;
+		END IF;
+	END LOOP;
+	RETURN CASE WHEN cardinality(v_crossed) > 0 THEN json_build_object('Crossed', v_crossed) END;
+END $$;
+
+CREATE FUNCTION {schema}.settle(
+	{memory}, p_now int8, p_from int8, p_until int8, p_make bool,
+	p_id uuid, p_owner uuid, p_actual int8[], p_estimated bool,
+	p_accounts uuid[], p_units int4[], p_starts int8[], p_widths int8[], p_ends int8[], p_steps int8[],
+	p_mark_lines int4[], p_mark_numbers int4[], p_marks int8[],
+	{answer})
+LANGUAGE plpgsql {rights} AS $$
+DECLARE
+	c_none   CONSTANT int8[] := '{0,0,0,0,0,0,0,0}';
+	e        record;
+	v_keys   uuid[] := p_accounts;
+	v_orphan bool;
+	v_locked int8;
+	v_posted int8;
+	v_count  int8;
+BEGIN
+	IF p_make OR NOT ({sound}) THEN
+		PERFORM {schema}.witness({remember}, true);
+		INSERT INTO {schema}.account (key) SELECT t.key FROM unnest(p_accounts) AS t(key) ORDER BY t.key ON CONFLICT DO NOTHING;
+		v_keys := p_accounts || coalesce((SELECT r.accounts FROM {schema}.reservation r WHERE r.id = p_id), '{}');
+	END IF;
+	PERFORM FROM {schema}.account a WHERE a.key = ANY (v_keys) ORDER BY a.key FOR UPDATE;
+	GET DIAGNOSTICS v_locked = ROW_COUNT;
+
+	-- The usual case in one statement: a pending reservation of these accounts, a sound ledger, no marks. Whatever is not so
+	-- writes nothing here.
+	WITH moment AS MATERIALIZED (
+		SELECT coalesce(p_now, {clock}) AS at, nextval('{schema}.step') AS step FROM {schema}.step q, {schema}.meta m
+		WHERE q.last_value >= p_step AND {ours}
+	), posted AS (
+		UPDATE {schema}.reservation r SET state = 2, estimated = p_estimated, actual = p_actual, resolved_at = m.at
+		FROM moment m
+		WHERE r.id = p_id AND r.owner = p_owner AND r.state = 1 AND r.accounts = p_accounts AND p_marks = '{}'
+		RETURNING r.accounts, r.units, r.starts, r.reserved
+	), booked AS (
+		UPDATE {schema}.bucket b
+		SET settled = b.settled + p_actual[t.unit + 1], pending = b.pending - p.reserved[t.unit + 1], ceiling = NULL
+		FROM posted p, unnest(p.accounts, p.units, p.starts) AS t(account, unit, start)
+		WHERE b.account = t.account AND b.start = t.start
+		RETURNING 1
+	)
+	SELECT 'done', m.step, m.at, 1, {writer}, (SELECT count(*) FROM posted), (SELECT count(*) FROM booked)
+		INTO o_status, o_step, o_clock, o_value, o_xid, v_posted, v_count
+		FROM moment m;
+	IF v_posted > 0 AND v_count = cardinality(p_accounts) THEN
+		RETURN;
+	ELSIF v_posted > 0 THEN
+		RAISE EXCEPTION 'sums of a pending reservation are gone' USING ERRCODE = 'BG001';
+	END IF;
+
+	o_xid := NULL;
+	o_step := {schema}.witness({remember}, true);
+	o_clock := coalesce(p_now, {clock});
+	SELECT r.* INTO e FROM {schema}.reservation r WHERE r.id = p_id;
+	v_orphan := e.id IS NULL OR e.state = 3;
+	IF e.id IS NOT NULL AND e.owner <> p_owner THEN
+		o_status := 'conflict';
+		RETURN;
+	ELSIF e.state = 2 AND e.actual = p_actual THEN
+		o_status := 'replayed';
+		o_value := e.state;
+		RETURN;
+	ELSIF e.state = 2 THEN
+		o_status := 'resolved';
+		RETURN;
+	ELSIF NOT p_make AND (v_locked < cardinality(p_accounts) OR NOT v_orphan AND NOT e.accounts <@ p_accounts) THEN
+		RAISE EXCEPTION 'accounts are missing' USING ERRCODE = 'BG004';
+	ELSIF NOT v_orphan AND NOT e.accounts <@ v_keys THEN
+		RAISE EXCEPTION 'the reservation was made meanwhile' USING ERRCODE = 'serialization_failure';
+	END IF;
+
+	IF v_orphan OR cardinality(p_marks) > 0 THEN
+		IF o_clock < p_from OR o_clock >= p_until THEN
+			o_status := 'moved';
+			RETURN;
+		END IF;
+		FOR i IN 1 .. cardinality(p_accounts) LOOP
+			IF p_steps[i] > 0 THEN
+				p_starts[i] := o_clock - o_clock % p_steps[i];
+				p_ends[i] := p_starts[i] + p_widths[i] + p_steps[i];
+			END IF;
+		END LOOP;
+	END IF;
+
+	IF v_orphan THEN
+		INSERT INTO {schema}.bucket (account, start, "end", settled, pending)
+			SELECT t.account, t.start, t."end", 0, 0 FROM unnest(p_accounts, p_starts, p_ends) AS t(account, start, "end") ORDER BY t.account
+			ON CONFLICT DO NOTHING;
+		PERFORM {schema}.post(p_accounts, p_units, p_starts, c_none, c_none, p_actual);
+		INSERT INTO {schema}.reservation AS r
+			(id, owner, state, estimated, orphan, reserved, actual, accounts, units, starts, reserved_at, resolved_at, expires_at)
+			VALUES (p_id, p_owner, 2, p_estimated, true, c_none, p_actual, p_accounts, p_units, p_starts, o_clock, o_clock, o_clock)
+			ON CONFLICT (id) DO UPDATE SET
+				state = 2, estimated = excluded.estimated, orphan = true, tombstone = false, reserved = excluded.reserved, actual = excluded.actual,
+				accounts = excluded.accounts, units = excluded.units, starts = excluded.starts,
+				reserved_at = excluded.reserved_at, resolved_at = excluded.resolved_at, expires_at = excluded.expires_at
+				WHERE e.state = 3 AND r.state = 3;
+		GET DIAGNOSTICS v_posted = ROW_COUNT;
+	ELSE
+		UPDATE {schema}.reservation r SET state = 2, estimated = p_estimated, actual = p_actual, resolved_at = o_clock
+			WHERE r.id = p_id AND r.state = e.state;
+		GET DIAGNOSTICS v_posted = ROW_COUNT;
+		v_count := {schema}.post(e.accounts, e.units, e.starts, CASE WHEN e.state = 1 THEN e.reserved ELSE c_none END, e.actual, p_actual);
+		IF e.state = 1 AND v_count < cardinality(e.accounts) THEN
+			RAISE EXCEPTION 'sums of a pending reservation are gone' USING ERRCODE = 'BG001';
+		END IF;
+	END IF;
+	IF v_posted = 0 THEN
+		RAISE EXCEPTION 'the reservation was resolved meanwhile' USING ERRCODE = 'serialization_failure';
+	END IF;
+	IF cardinality(p_marks) > 0 THEN
+		o_detail := {schema}.report(o_clock, p_accounts, p_starts, p_widths, p_ends, p_mark_lines, p_mark_numbers, p_marks);
+	END IF;
+	o_status := 'done';
+	o_value := coalesce(e.state, 0);
+	o_xid := {writer};
+END $$;
+
+CREATE FUNCTION {schema}.void({memory}, p_now int8, p_id uuid, p_owner uuid, {answer})
+LANGUAGE plpgsql {rights} AS $$
+DECLARE
+	c_none CONSTANT int8[] := '{0,0,0,0,0,0,0,0}';
+	e      record;
+	v_keys uuid[];
+BEGIN
+	o_step := {schema}.witness({remember}, true);
+	SELECT r.accounts INTO v_keys FROM {schema}.reservation r WHERE r.id = p_id;
+	PERFORM FROM {schema}.account a WHERE a.key = ANY (v_keys) ORDER BY a.key FOR UPDATE;
+	o_clock := coalesce(p_now, {clock});
+	SELECT r.* INTO e FROM {schema}.reservation r WHERE r.id = p_id;
+	PERFORM {schema}.confirm({remember});
+	IF e.id IS NULL THEN
+		INSERT INTO {schema}.reservation (id, owner, state, tombstone, reserved, actual, accounts, units, starts, reserved_at, resolved_at, expires_at)
+			VALUES (p_id, p_owner, 3, true, c_none, c_none, '{}', '{}', '{}', o_clock, o_clock, o_clock)
+			ON CONFLICT (id) DO NOTHING;
+	ELSIF e.owner <> p_owner THEN
+		o_status := 'conflict';
+		RETURN;
+	ELSIF e.state = 3 THEN
+		o_status := 'replayed';
+		RETURN;
+	ELSIF e.state <> 1 THEN
+		o_status := 'resolved';
+		RETURN;
+	ELSIF v_keys IS NULL OR NOT e.accounts <@ v_keys THEN
+		RAISE EXCEPTION 'the reservation was made meanwhile' USING ERRCODE = 'serialization_failure';
+	ELSE
+		IF {schema}.post(e.accounts, e.units, e.starts, e.reserved, c_none, c_none) < cardinality(e.accounts) THEN
+			RAISE EXCEPTION 'sums of a pending reservation are gone' USING ERRCODE = 'BG001';
+		END IF;
+		UPDATE {schema}.reservation r SET state = 3, resolved_at = o_clock WHERE r.id = p_id AND r.state = 1;
+	END IF;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'the reservation was resolved meanwhile' USING ERRCODE = 'serialization_failure';
+	END IF;
+	o_status := 'done';
+	o_xid := {schema}.confirm({remember});
+END $$;
+
+CREATE FUNCTION {schema}.correct({memory}, p_now int8, p_id uuid, p_actual int8[], {answer})
+LANGUAGE plpgsql {rights} AS $$
+DECLARE
+	c_none CONSTANT int8[] := '{0,0,0,0,0,0,0,0}';
+	e      record;
+	v_keys uuid[];
+BEGIN
+	o_step := {schema}.witness({remember}, true);
+	SELECT r.accounts INTO v_keys FROM {schema}.reservation r WHERE r.id = p_id;
+	PERFORM FROM {schema}.account a WHERE a.key = ANY (v_keys) ORDER BY a.key FOR UPDATE;
+	o_clock := coalesce(p_now, {clock});
+	SELECT r.* INTO e FROM {schema}.reservation r WHERE r.id = p_id;
+	PERFORM {schema}.confirm({remember});
+	IF e.id IS NULL OR e.state = 1 OR e.tombstone THEN
+		o_status := 'unknown';
+		RETURN;
+	END IF;
+	o_value := e.state;
+	IF e.actual = p_actual AND NOT e.estimated THEN
+		o_status := 'replayed';
+		RETURN;
+	ELSIF v_keys IS NULL OR NOT e.accounts <@ v_keys THEN
+		RAISE EXCEPTION 'the reservation was made meanwhile' USING ERRCODE = 'serialization_failure';
+	END IF;
+	PERFORM {schema}.post(e.accounts, e.units, e.starts, c_none, e.actual, p_actual);
+	UPDATE {schema}.reservation r SET state = 2, estimated = false, actual = p_actual, resolved_at = o_clock
+		WHERE r.id = p_id AND r.state = e.state AND r.actual = e.actual;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'the reservation was resolved meanwhile' USING ERRCODE = 'serialization_failure';
+	END IF;
+	o_status := 'done';
+	o_xid := {schema}.confirm({remember});
+END $$;

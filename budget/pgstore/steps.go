@@ -1,0 +1,149 @@
+package pgstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// outcome turns the statuses that are the contract's errors into them.
+func (a *answer) outcome(step string) error {
+	switch a.status {
+	case "resolved":
+		return budget.ErrResolved
+	case "conflict":
+		return budget.ErrIDConflict
+	case "unknown":
+		return budget.ErrNotFound
+	case "overflow":
+		return budget.ErrOverflow
+	case "admitted", "replayed", "killed", "denied", "done":
+		return nil
+	default:
+		return failed(step, errAnswer)
+	}
+}
+
+// step runs a call and returns its answer, or one of the contract's errors.
+func (s *Store) step(ctx context.Context, c call) (answer, error) {
+	a, err := s.do(ctx, c)
+	if err == nil {
+		err = a.outcome(c.function)
+	}
+	return a, err
+}
+
+// Reserve implements budget.Store. An id that is known is judged first, then kill flags, then room.
+func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+	if err := r.Validate(); err != nil {
+		return budget.Decision{}, err
+	}
+	a, err := s.step(ctx, reserveCall(r))
+	if err != nil {
+		return budget.Decision{}, err
+	}
+	d, err := a.decision(r.Lines)
+	return d, failed("reserve", err)
+}
+
+func reserveCall(r budget.Reservation) call {
+	return call{function: "reserve", moments: true, lines: some(r.Lines), makes: true, args: func(at *placement) []any {
+		return []any{
+			[16]byte(r.ID), [16]byte(r.Owner), r.Charge[:], int64(max(r.TTL, 0)), r.Tentative, uuids(r.Dims),
+			at.accounts, at.units, at.starts, at.widths, at.ends, at.steps, at.maxes, at.observe, at.latch,
+		}
+	}}
+}
+
+// decision reads the answer to a Reserve. What it can't read admits nothing.
+func (a *answer) decision(lines []budget.Line) (d budget.Decision, err error) {
+	switch a.status {
+	case "killed":
+		if a.detail.Killed == nil {
+			return budget.Decision{}, errAnswer
+		}
+		k, err := a.detail.Killed.public()
+		return budget.Decision{Killed: &k}, err
+	case "denied":
+		if a.detail.Denied == nil {
+			return budget.Decision{}, errAnswer
+		}
+		denial, err := a.detail.Denied.denial(lines, a.clock)
+		return budget.Decision{Denied: &denial}, err
+	case "admitted", "replayed":
+		for i := range a.detail.Observed {
+			denial, err := a.detail.Observed[i].denial(lines, a.clock)
+			if err != nil {
+				return budget.Decision{}, err
+			}
+			d.Observed = append(d.Observed, denial)
+		}
+		d.Admitted, d.Replayed, d.ExpiresAt = true, a.status == "replayed", time.Unix(0, a.value)
+		return d, nil
+	default:
+		return budget.Decision{}, errAnswer
+	}
+}
+
+// some makes lines that a step looks at, even if there are none.
+func some(lines []budget.Line) []budget.Line {
+	if lines == nil {
+		return []budget.Line{}
+	}
+	return lines
+}
+
+// Settle implements budget.Store.
+func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Posting, error) {
+	if err := st.Validate(); err != nil {
+		return budget.Posting{}, err
+	}
+	a, err := s.step(ctx, call{function: "settle", moments: true, lines: some(st.Lines), makes: true, args: func(at *placement) []any {
+		return []any{
+			[16]byte(st.ID), [16]byte(st.Owner), st.Actual[:], st.Estimated,
+			at.accounts, at.units, at.starts, at.widths, at.ends, at.steps, at.markLines, at.markNumber, at.marks,
+		}
+	}})
+	if err != nil {
+		return budget.Posting{}, posting(err)
+	}
+	p := budget.Posting{Replayed: a.status == "replayed", From: budget.State(a.value)}
+	for _, c := range a.detail.Crossed {
+		if c[0] < 0 || c[0] >= int64(len(st.Lines)) || c[1] < 0 || c[1] >= int64(len(st.Lines[c[0]].Marks)) {
+			return budget.Posting{}, failed("settle", errAnswer)
+		}
+		p.Crossed = append(p.Crossed, budget.Crossing{Line: int(c[0]), Mark: int(c[1]), Settled: c[2]})
+	}
+	return p, nil
+}
+
+// posting tells a sum that left the server's bigint, which its arithmetic refuses, by the contract's name.
+func posting(err error) error {
+	if isCode(err, "22003") {
+		return budget.ErrOverflow
+	}
+	return err
+}
+
+// Void implements budget.Store.
+func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error {
+	_, err := s.step(ctx, call{function: "void", moments: true, args: func(*placement) []any {
+		return []any{[16]byte(id), [16]byte(owner)}
+	}})
+	return err
+}
+
+// Correct implements budget.Store. A tombstone is not found: nobody knows which accounts it would have touched.
+func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge) (budget.Posting, error) {
+	if err := actual.Validate(); err != nil {
+		return budget.Posting{}, err
+	}
+	a, err := s.step(ctx, call{function: "correct", moments: true, args: func(*placement) []any {
+		return []any{[16]byte(id), actual[:]}
+	}})
+	if err != nil {
+		return budget.Posting{}, posting(err)
+	}
+	return budget.Posting{Replayed: a.status == "replayed", From: budget.State(a.value)}, nil
+}

@@ -1,0 +1,147 @@
+package pgstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+const (
+	// maxEntries is the most that one page of Entries holds, and that one Expire charges.
+	maxEntries = 10_000
+	// pruneEvery is how often Expire also forgets what is past the retention.
+	pruneEvery = time.Minute
+	// pruneBatch bounds the rows that one transaction forgets, and pruneFor how long a caller of Expire waits for more.
+	pruneBatch = 5000
+	pruneFor   = time.Second
+)
+
+// Expire implements budget.Store. It charges those that have been due longest first, up to 10,000 at a time.
+func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
+	a, err := s.step(ctx, call{function: "expire", moments: true, args: func(*placement) []any {
+		return []any{int64(max(0, min(limit, maxEntries)))}
+	}})
+	if err != nil {
+		return 0, err
+	}
+	return int(a.value), s.forget(ctx)
+}
+
+// forget drops what is past the retention, if it is time to.
+func (s *Store) forget(ctx context.Context) error {
+	begin, due := time.Now(), s.pruneAt.Load()
+	if begin.UnixNano() < due || !s.pruneAt.CompareAndSwap(due, begin.Add(pruneEvery).UnixNano()) {
+		return nil
+	}
+	for time.Since(begin) < pruneFor {
+		a, err := s.step(ctx, call{function: "forget", moments: true, args: func(*placement) []any {
+			return []any{int64(s.opts.Retention), int64(pruneBatch)}
+		}})
+		if err != nil || a.value < pruneBatch {
+			return err
+		}
+	}
+	return nil
+}
+
+// Entries implements budget.Store. A Max out of range is moved into it.
+func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, error) {
+	a, err := s.step(ctx, call{function: "entries", args: func(*placement) []any {
+		return []any{int32(q.State), q.Estimated, [16]byte(q.After), int64(max(1, min(q.Max, maxEntries)))}
+	}})
+	if err != nil {
+		return nil, err
+	}
+	all := make([]budget.Entry, len(a.detail.Entries))
+	for i := range all {
+		if all[i], err = a.detail.Entries[i].public(); err != nil {
+			return nil, failed("entries", err)
+		}
+	}
+	return all, nil
+}
+
+// Balances implements budget.Store.
+func (s *Store) Balances(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
+	a, err := s.step(ctx, call{function: "balances", moments: true, lines: some(lines), args: func(at *placement) []any {
+		return []any{at.accounts, at.starts, at.widths, at.steps, at.maxes}
+	}})
+	if err != nil {
+		return nil, err
+	}
+	if len(a.detail.Balances) != len(lines) {
+		return nil, failed("balances", errAnswer)
+	}
+	all := make([]budget.Balance, len(lines))
+	for i := range all {
+		b := &a.detail.Balances[i]
+		if b.Line != i {
+			return nil, failed("balances", errAnswer)
+		}
+		used := b.Settled + b.Pending
+		if used < 0 {
+			used = 1<<63 - 1
+		}
+		if all[i], err = b.balance(lines, a.clock, used); err != nil {
+			return nil, failed("balances", err)
+		}
+	}
+	return all, nil
+}
+
+// Override implements budget.Store.
+func (s *Store) Override(ctx context.Context, account budget.Key, o *budget.Override) error {
+	if o != nil && o.Max < 0 {
+		return fmt.Errorf("%w: an override to %d", budget.ErrInvalidCharge, o.Max)
+	}
+	_, err := s.step(ctx, call{function: "override", args: func(*placement) []any {
+		if o == nil {
+			return []any{[16]byte(account), nil, nil}
+		}
+		return []any{[16]byte(account), o.Max, nanos(o.Until)}
+	}})
+	return err
+}
+
+// Unlatch implements budget.Store.
+func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key) error {
+	_, err := s.step(ctx, call{function: "unlatch", args: func(*placement) []any { return []any{uuids(accounts)} }})
+	return err
+}
+
+// Kill implements budget.Store.
+func (s *Store) Kill(ctx context.Context, k budget.Kill) error {
+	scope, err := encodeScope(k.Scope)
+	if err != nil {
+		return failed("kill", err)
+	}
+	_, err = s.step(ctx, call{function: "set_flag", moments: true, args: func(*placement) []any {
+		return []any{uuids(k.Scope.Dims()), scope, []byte(k.Reason), s.channel}
+	}})
+	return err
+}
+
+// Revive implements budget.Store.
+func (s *Store) Revive(ctx context.Context, scope budget.Scope) error {
+	_, err := s.step(ctx, call{function: "remove_flag", args: func(*placement) []any {
+		return []any{uuids(scope.Dims()), s.channel}
+	}})
+	return err
+}
+
+// Kills implements budget.Store.
+func (s *Store) Kills(ctx context.Context) ([]budget.Kill, error) {
+	a, err := s.step(ctx, call{function: "flags"})
+	if err != nil {
+		return nil, err
+	}
+	all := make([]budget.Kill, len(a.detail.Flags))
+	for i := range all {
+		if all[i], err = a.detail.Flags[i].public(); err != nil {
+			return nil, failed("flags", err)
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,246 @@
+package servers
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Postgres is a PostgreSQL server with a cluster, a port and a socket of its own. Its superuser is "postgres", trusted on
+// loopback. Its methods are safe for concurrent use.
+type Postgres struct {
+	home     string
+	bin      string
+	port     int
+	settings []string
+	owner    *syscall.Credential
+
+	mu      sync.Mutex
+	process *Process
+}
+
+// StartPostgres makes a cluster in a new folder under dir and starts a server on it. Settings are of the form
+// "name=value". Who runs this as root gets a server that runs as user postgres, or nobody, who must be able to reach dir.
+func StartPostgres(dir string, settings ...string) (*Postgres, error) {
+	initdb, err := postgresProgram("initdb")
+	if err != nil {
+		return nil, err
+	}
+	server, err := postgresProgram("postgres")
+	if err != nil {
+		return nil, err
+	}
+	p := &Postgres{bin: server, settings: settings}
+	if p.owner, err = unprivileged(); err != nil {
+		return nil, err
+	}
+	if p.home, err = folderOf(dir, "postgres-*", p.owner); err != nil {
+		return nil, err
+	}
+	cluster := exec.Command(initdb, "-D", p.Data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+	cluster.SysProcAttr = &syscall.SysProcAttr{Credential: p.owner}
+	if out, err := cluster.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("servers: initdb: %w\n%s", err, out)
+	}
+	if p.port, err = freePort(); err != nil {
+		return nil, err
+	}
+	return p, p.Restart()
+}
+
+// DSN returns the connection string of the superuser.
+func (p *Postgres) DSN() string {
+	return fmt.Sprintf("host=127.0.0.1 port=%d user=postgres dbname=postgres sslmode=disable", p.port)
+}
+
+// Addr returns host and port.
+func (p *Postgres) Addr() string { return fmt.Sprintf("127.0.0.1:%d", p.port) }
+
+// Data returns the folder of the cluster: to be changed while the server is stopped.
+func (p *Postgres) Data() string { return filepath.Join(p.home, "data") }
+
+// restartTries is how often a start is tried: what a killed server left behind may take a moment to go.
+const restartTries = 20
+
+// Restart starts the server again on the same cluster and port, after Stop or Kill.
+func (p *Postgres) Restart() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	args := []string{"-D", p.Data(), "-p", strconv.Itoa(p.port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=" + p.home}
+	for _, s := range p.settings {
+		args = append(args, "-c", s)
+	}
+	var err error
+	for range restartTries {
+		cmd := exec.Command(p.bin, args...)
+		cmd.Dir = p.home
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.owner}
+		if p.process, err = start(p.home, cmd); err != nil {
+			return err
+		}
+		if err = p.process.await(func(ctx context.Context) error { return answersPostgres(ctx, p.Addr()) }); err == nil {
+			return nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return err
+}
+
+// Stop ends the server and its sessions in good order.
+func (p *Postgres) Stop() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.process.end(syscall.SIGINT)
+}
+
+// Kill ends the server with SIGKILL, its sessions included, as a crash would.
+func (p *Postgres) Kill() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	sessions, err := p.children()
+	return errors.Join(err, p.process.Kill(), signalAll(sessions, syscall.SIGKILL))
+}
+
+// Pause stops the server and its sessions in their tracks until Resume.
+func (p *Postgres) Pause() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.process.Pause(); err != nil {
+		return err
+	}
+	sessions, err := p.children()
+	return errors.Join(err, signalAll(sessions, syscall.SIGSTOP))
+}
+
+// Resume lets a paused server go on.
+func (p *Postgres) Resume() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	sessions, err := p.children()
+	return errors.Join(err, signalAll(sessions, syscall.SIGCONT), p.process.Resume())
+}
+
+// children returns the processes that the server runs: each leads a session of its own, so that no group holds them.
+func (p *Postgres) children() (pids []int, err error) {
+	out, err := exec.Command("ps", "-A", "-o", "pid=,ppid=").Output()
+	if err != nil {
+		return nil, fmt.Errorf("servers: ps: %w", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		if len(fields) != 2 || fields[1] != strconv.Itoa(p.process.cmd.Process.Pid) {
+			continue
+		}
+		pid, err := strconv.Atoi(fields[0])
+		if err != nil {
+			return nil, fmt.Errorf("servers: ps: %w", err)
+		}
+		pids = append(pids, pid)
+	}
+	return pids, nil
+}
+
+func signalAll(pids []int, s syscall.Signal) (err error) {
+	for _, pid := range pids {
+		if e := syscall.Kill(pid, s); e != nil && !errors.Is(e, syscall.ESRCH) {
+			err = errors.Join(err, fmt.Errorf("servers: %w", e))
+		}
+	}
+	return err
+}
+
+// postgresProgram finds a program of PostgreSQL, the newest one if none is on the PATH.
+func postgresProgram(name string) (string, error) {
+	elsewhere, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name) // the pattern is well-formed
+	version := func(path string) int {
+		n, _ := strconv.Atoi(strings.Split(path, "/")[4]) // what is no number comes last
+		return n
+	}
+	slices.SortFunc(elsewhere, func(a, b string) int { return version(b) - version(a) })
+	return program(name, "install PostgreSQL 14 or newer (Debian: apt-get install postgresql)", elsewhere...)
+}
+
+// unprivileged returns who a server that refuses to be root runs as; nil if this process is not root.
+func unprivileged() (*syscall.Credential, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
+	who, err := user.Lookup("postgres")
+	if err != nil {
+		who, err = user.Lookup("nobody")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("servers: nobody to run as: %w", err)
+	}
+	uid, err := strconv.ParseUint(who.Uid, 10, 32)
+	if err != nil {
+		return nil, fmt.Errorf("servers: user id: %w", err)
+	}
+	gid, err := strconv.ParseUint(who.Gid, 10, 32)
+	if err != nil {
+		return nil, fmt.Errorf("servers: group id: %w", err)
+	}
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
+}
+
+// folderOf makes a folder for a server, in its owner's name, and lets the owner pass through dir.
+func folderOf(dir, pattern string, owner *syscall.Credential) (string, error) {
+	home, err := os.MkdirTemp(dir, pattern)
+	if err != nil {
+		return "", fmt.Errorf("servers: %w", err)
+	}
+	if owner == nil {
+		return home, nil
+	}
+	outer, err := os.Stat(filepath.Dir(home))
+	if err == nil && outer.Mode()&0o001 == 0 {
+		err = os.Chmod(filepath.Dir(home), outer.Mode()|0o011)
+	}
+	if err == nil {
+		err = os.Chown(home, int(owner.Uid), int(owner.Gid))
+	}
+	if err != nil {
+		return "", fmt.Errorf("servers: %w", err)
+	}
+	return home, nil
+}
+
+// answersPostgres opens a session and ends it again.
+func answersPostgres(ctx context.Context, addr string) error {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		conn.SetDeadline(deadline) //nolint:errcheck // without it the read fails later
+	}
+	body := []byte("\x00\x03\x00\x00user\x00postgres\x00database\x00postgres\x00\x00")
+	if _, err := conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(body)+4)), body...)); err != nil {
+		return err
+	}
+	answer := make([]byte, 1)
+	if _, err := io.ReadFull(conn, answer); err != nil {
+		return err
+	}
+	if !bytes.Equal(answer, []byte("R")) {
+		return fmt.Errorf("answers %q to a session, want an authentication", answer)
+	}
+	_, err = conn.Write([]byte{'X', 0, 0, 0, 4})
+	return err
+}
