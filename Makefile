@@ -48,6 +48,7 @@ bench:
 	cd budget/sqlitestore && go test -run '^$$' -bench . -benchmem .
 	cd budget/dynamostore && go test -run '^$$' -bench . -benchtime 10x .
 	cd budget/redisstore && go test -run '^$$' -bench . -benchtime 20x .
+	cd budget/pgstore && go test -run '^$$' -bench . -benchtime 10x .
 
 ## fuzz: a minute for each parser
 fuzz:

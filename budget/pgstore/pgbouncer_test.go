@@ -3,12 +3,10 @@ package pgstore
 import (
 	"context"
 	"errors"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -22,21 +20,6 @@ func bounced(t *testing.T) string {
 	servers.Require(t, err)
 	t.Cleanup(func() { require.NoError(t, pooler.Stop()) })
 	return pooler.DSN()
-}
-
-func TestConformanceThroughPgBouncer(t *testing.T) {
-	admin(t, dsn(t), "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'hasty') THEN CREATE ROLE hasty LOGIN SUPERUSER; END IF; END $$",
-		"ALTER ROLE hasty SET synchronous_commit = off")
-	pooler, err := servers.StartPgBouncer(serverDir, sharedServer, "default_pool_size=4", "[databases]", "fast = host=127.0.0.1 port="+port(t)+" user=hasty dbname=postgres")
-	servers.Require(t, err)
-	t.Cleanup(func() { require.NoError(t, pooler.Stop()) })
-	conform(t, newPool(t, pooler.DSN()+" database=fast"), 2, 300)
-}
-
-func port(t *testing.T) string {
-	config, err := pgxpool.ParseConfig(dsn(t))
-	require.NoError(t, err)
-	return strconv.Itoa(int(config.ConnConfig.Port))
 }
 
 // Nothing that a step needs may live in a session, because the next step gets another one: the way that the driver

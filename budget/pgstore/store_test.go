@@ -3,16 +3,16 @@ package pgstore
 import (
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
+	"github.com/bedrockguard/bedrockguard-go/internal/servers"
 )
 
-// conform runs the conformance suite over one pool. Commits are not waited for, which the suite could not see, so that its
-// many steps run at the speed of the memory.
+// conform runs the conformance suite over one pool. Its server does not wait for the disk, which the suite could not see, so
+// that the suite's many ledgers and steps take the time of the memory.
 func conform(t *testing.T, pool *pgxpool.Pool, seeds, steps int) {
 	options := func(schema string, clock *storetest.Clock) func(*Options) {
 		return func(o *Options) {
@@ -22,7 +22,8 @@ func conform(t *testing.T, pool *pgxpool.Pool, seeds, steps int) {
 	storetest.Run(t, storetest.Harness{
 		Seeds: seeds, Steps: steps,
 		Open: func(t *testing.T, clock *storetest.Clock) budget.Store {
-			return open(t, pool, newSchema(), options(newSchema(), clock))
+			schema := newSchema()
+			return open(t, pool, schema, options(schema, clock))
 		},
 		Reopen: func(t *testing.T, store budget.Store, clock *storetest.Clock) budget.Store {
 			schema := store.(*Store).opts.Schema
@@ -38,7 +39,12 @@ func conform(t *testing.T, pool *pgxpool.Pool, seeds, steps int) {
 }
 
 func TestConformance(t *testing.T) {
-	conform(t, newPool(t, dsn(t), func(c *pgxpool.Config) {
-		c.ConnConfig.RuntimeParams["synchronous_commit"] = "off"
-	}), 5, 800)
+	conform(t, newPool(t, ownServer(t, "fsync=off").DSN()), 4, 500)
+}
+
+func TestConformanceThroughPgBouncer(t *testing.T) {
+	pooler, err := servers.StartPgBouncer(serverDir, ownServer(t, "fsync=off"), "default_pool_size=4")
+	servers.Require(t, err)
+	t.Cleanup(func() { require.NoError(t, pooler.Stop()) })
+	conform(t, newPool(t, pooler.DSN()), 1, 200)
 }
