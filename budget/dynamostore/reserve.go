@@ -64,7 +64,7 @@ func (s *Store) reserve(ctx context.Context, q *reserving) (budget.Decision, err
 		if e, err := decodeEntry(q.r.ID, moved.old[0]); err != nil {
 			return budget.Decision{}, err
 		} else if e != nil {
-			if d, err, answered := s.known(q, e); answered {
+			if d, answered, err := s.known(q, e); answered {
 				return d, err
 			}
 		}
@@ -97,16 +97,16 @@ func (s *Store) hopeful(r budget.Reservation, known flags) bool {
 }
 
 // known answers what the id alone decides: it is resolved, taken, or was made by an earlier attempt of this very step.
-func (s *Store) known(q *reserving, e *entry) (d budget.Decision, err error, answered bool) {
+func (s *Store) known(q *reserving, e *entry) (d budget.Decision, answered bool, err error) {
 	if e.mark.of(q.name) && e.state == budget.Pending {
 		won := q.tries[attemptOf(e.mark)]
 		if won.entry != nil {
 			s.entries.put(won.entry)
 		}
-		return won.decision, nil, true
+		return won.decision, true, nil
 	}
 	err = e.conflict(q.r)
-	return budget.Decision{}, err, err != nil
+	return budget.Decision{}, err != nil, err
 }
 
 // newEntry is the reservation as it will be stored, booked nowhere yet.
@@ -181,7 +181,7 @@ func (s *Store) reserveLooking(ctx context.Context, q *reserving, turn bool) (d 
 		return d, nil, err
 	}
 	if v.entry != nil {
-		if d, err, answered := s.known(q, v.entry); answered {
+		if d, answered, err := s.known(q, v.entry); answered {
 			return d, nil, err
 		}
 	}
