@@ -53,6 +53,7 @@ type Store struct {
 	flags    flagMemory
 	entries  entryMemory
 	wary     wariness
+	turns    turns
 	closed   atomic.Bool
 }
 
@@ -71,7 +72,7 @@ func Open(ctx context.Context, client *dynamodb.Client, table string, optFns ...
 	if err := o.complete(client, table); err != nil {
 		return nil, err
 	}
-	s := &Store{opts: o, client: client, table: table, keepPast: o.Clock != nil, clock: &serverClock{fake: o.Clock}}
+	s := &Store{opts: o, client: client, table: table, keepPast: o.Clock != nil, clock: &serverClock{fake: o.Clock}, turns: newTurns()}
 	s.identity.every = verifyEvery
 	s.identity.passed()
 	err := s.do(ctx, "open", func(ctx context.Context, _ *step) error {

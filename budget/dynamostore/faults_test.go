@@ -211,10 +211,10 @@ func TestLostRepliesChangeNothingTwice(t *testing.T) {
 		s := open(t, client, newTable(t, client))
 		l := line(1, budget.Daily, 1000)
 		l.Marks = []int64{5}
-		for n, break_ := range []func(*call) (*http.Response, error){(*call).lost, (*call).cut, (*call).twice, (*call).lost} {
+		for n, fault := range []func(*call) (*http.Response, error){(*call).lost, (*call).cut, (*call).twice, (*call).lost} {
 			first := func(c *call) (*http.Response, error) {
 				if c.op == "TransactWriteItems" && c.nth <= 1+n/3 {
-					return break_(c)
+					return fault(c)
 				}
 				return c.pass()
 			}

@@ -25,6 +25,13 @@ func (s *Store) resolveLooking(ctx context.Context, q *resolving, e *entry) (bud
 			accounts = append(accounts, b.account)
 		}
 	}
+	if len(accounts) > 0 {
+		giveBack, err := s.turns.take(ctx, accounts[0])
+		if err != nil {
+			return budget.Posting{}, err
+		}
+		defer giveBack()
+	}
 	v, err := s.look(ctx, q.id, accounts)
 	if err != nil {
 		return budget.Posting{}, err

@@ -98,6 +98,10 @@ func dropTable(tb testing.TB, client *dynamodb.Client, table string) {
 	defer cancel()
 	if _, err := client.DeleteTable(ctx, &dynamodb.DeleteTableInput{TableName: &table}); err != nil && !missing(err) {
 		tb.Errorf("delete table: %v", err)
+		return
+	}
+	if err := dynamodb.NewTableNotExistsWaiter(client).Wait(ctx, &dynamodb.DescribeTableInput{TableName: &table}, time.Minute); err != nil {
+		tb.Errorf("delete table: %v", err)
 	}
 }
 

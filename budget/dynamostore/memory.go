@@ -1,6 +1,7 @@
 package dynamostore
 
 import (
+	"context"
 	"sync"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -71,4 +72,26 @@ func (w *wariness) set(account budget.Key, wary bool) {
 		w.accounts = make(map[budget.Key]bool)
 	}
 	w.accounts[account] = true
+}
+
+// turns lets the steps of this process that must write an account as they read it go one after the other: they would only
+// take the account from under each other. Steps of other processes still may. Its zero value is not ready.
+type turns [64]chan struct{}
+
+func newTurns() (t turns) {
+	for i := range t {
+		t[i] = make(chan struct{}, 1)
+	}
+	return t
+}
+
+// take waits for the account's turn. The caller gives it back.
+func (t *turns) take(ctx context.Context, account budget.Key) (giveBack func(), err error) {
+	turn := t[int(account[0])%len(t)]
+	select {
+	case turn <- struct{}{}:
+		return func() { <-turn }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }

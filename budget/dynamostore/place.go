@@ -46,6 +46,12 @@ func (s *Store) place(j *ruling, home int) ([]types.TransactWriteItem, []booking
 	return actions, bookings
 }
 
+// simple reports whether the amount goes to the home shard by arithmetic, which others do not hinder.
+func (j *ruling) simple(home int) bool {
+	parts, even := j.parts(home)
+	return j.ready(even) && parts[home] == j.amount
+}
+
 // ready reports whether arithmetic will do.
 func (j *ruling) ready(even bool) bool {
 	for _, a := range j.group.shards {

@@ -64,12 +64,22 @@ func (s *Store) reserve(ctx context.Context, q *reserving) (budget.Decision, err
 		if e, err := decodeEntry(q.r.ID, moved.old[0]); err != nil {
 			return budget.Decision{}, err
 		} else if e != nil {
-			if d, err, answered := s.known(q, e); answered {
+			if d, answered, err := s.known(q, e); answered {
 				return d, err
 			}
 		}
 	}
-	return s.reserveLooking(ctx, q)
+	d, account, err := s.reserveLooking(ctx, q, false)
+	if account == nil {
+		return d, err
+	}
+	giveBack, err := s.turns.take(ctx, *account)
+	if err != nil {
+		return budget.Decision{}, err
+	}
+	defer giveBack()
+	d, _, err = s.reserveLooking(ctx, q, true)
+	return d, err
 }
 
 // hopeful reports whether a reservation may be admitted as far as this process knows. A wrong guess costs a round trip.
@@ -87,16 +97,16 @@ func (s *Store) hopeful(r budget.Reservation, known flags) bool {
 }
 
 // known answers what the id alone decides: it is resolved, taken, or was made by an earlier attempt of this very step.
-func (s *Store) known(q *reserving, e *entry) (d budget.Decision, err error, answered bool) {
+func (s *Store) known(q *reserving, e *entry) (d budget.Decision, answered bool, err error) {
 	if e.mark.of(q.name) && e.state == budget.Pending {
 		won := q.tries[attemptOf(e.mark)]
 		if won.entry != nil {
 			s.entries.put(won.entry)
 		}
-		return won.decision, nil, true
+		return won.decision, true, nil
 	}
 	err = e.conflict(q.r)
-	return budget.Decision{}, err, err != nil
+	return budget.Decision{}, err != nil, err
 }
 
 // newEntry is the reservation as it will be stored, booked nowhere yet.
@@ -163,47 +173,60 @@ func (s *Store) addPending(x *expression, b booking, span budget.Span, now time.
 	return s.update(accountKey(b.account, b.shard), x)
 }
 
-// reserveLooking decides on an atomic read.
-func (s *Store) reserveLooking(ctx context.Context, q *reserving) (budget.Decision, error) {
+// reserveLooking decides on an atomic read. If it would have to write an account as it was read, and it is not its turn, it
+// returns the account whose turn to wait for.
+func (s *Store) reserveLooking(ctx context.Context, q *reserving, turn bool) (d budget.Decision, wait *budget.Key, err error) {
 	v, err := s.look(ctx, q.r.ID, accountsOf(q.r.Lines))
 	if err != nil {
-		return budget.Decision{}, err
+		return d, nil, err
 	}
 	if v.entry != nil {
-		if d, err, answered := s.known(q, v.entry); answered {
-			return d, err
+		if d, answered, err := s.known(q, v.entry); answered {
+			return d, nil, err
 		}
 	}
 	flags, err := s.flagsOf(ctx, v.gate)
 	if err != nil {
-		return budget.Decision{}, err
+		return d, nil, err
 	}
 	if k := flags.killed(q.r.Dims); k != nil {
-		return budget.Decision{Killed: k}, nil
+		return budget.Decision{Killed: k}, nil, nil
 	}
 	if v.entry != nil {
-		return budget.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, v.entry.expiresAt)}, nil
+		return budget.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, v.entry.expiresAt)}, nil, nil
 	}
 	if q.shut.Denied != nil && bytes.Equal(latchedVersion(v, q), q.name[:versionBytes]) {
-		return q.shut, nil // an earlier attempt latched, and its reply was lost
+		return q.shut, nil, nil // an earlier attempt latched, and its reply was lost
 	}
 	rulings, d, err := s.judge(v, q.r)
 	if err != nil {
-		return budget.Decision{}, err
+		return budget.Decision{}, nil, err
 	}
 	for i := range rulings {
 		s.wary.set(q.r.Lines[i].Account, rulings[i].odd())
 	}
 	if d.Denied != nil && !rulings[d.Denied.Line].latches {
-		return d, nil
+		return d, nil, nil
 	}
 	if q.waits = v.gate.drain > v.now.UnixNano(); q.waits {
-		return budget.Decision{}, errDrained
+		return budget.Decision{}, nil, errDrained
 	}
 	if d.Denied != nil {
 		q.shut = d
-		return d, s.latch(ctx, q, v, rulings)
+		return d, nil, s.latch(ctx, q, v, rulings)
 	}
+	home := pick(q.r.ID, s.shards)
+	for i := range rulings {
+		if !turn && !rulings[i].simple(home) {
+			return d, &q.r.Lines[i].Account, nil
+		}
+	}
+	d, err = s.admitSeen(ctx, q, v, rulings, d)
+	return d, nil, err
+}
+
+// admitSeen admits on the strength of an atomic read.
+func (s *Store) admitSeen(ctx context.Context, q *reserving, v *view, rulings []ruling, d budget.Decision) (budget.Decision, error) {
 	e := q.newEntry(v.now)
 	var accounts []types.TransactWriteItem
 	for i := range rulings {

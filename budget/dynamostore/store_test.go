@@ -19,7 +19,7 @@ func TestConformance(t *testing.T) {
 				return func(o *Options) { o.Clock, o.Retention, o.Shards = clock.Now, storetest.Retention, shards }
 			}
 			storetest.Run(t, storetest.Harness{
-				Seeds: 4, Steps: 500,
+				Seeds: 3, Steps: 400,
 				Open: func(t *testing.T, clock *storetest.Clock) budget.Store { return newStore(t, options(clock)) },
 				Reopen: func(t *testing.T, store budget.Store, clock *storetest.Clock) budget.Store {
 					return open(t, newClient(t, endpoint(t)), store.(*Store).table, options(clock))
@@ -49,7 +49,7 @@ func TestConformanceOverABadWire(t *testing.T) {
 		return func(o *Options) { o.Clock, o.Retention, o.Timeout = clock.Now, storetest.Retention, time.Minute }
 	}
 	storetest.Run(t, storetest.Harness{
-		Seeds: 3, Steps: 400, Workers: 8,
+		Seeds: 2, Steps: 300, Workers: 8,
 		Open: func(t *testing.T, clock *storetest.Clock) budget.Store {
 			return open(t, bad(t), newTable(t, newClient(t, endpoint(t))), options(clock))
 		},

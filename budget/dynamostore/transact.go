@@ -66,6 +66,8 @@ func (s *Store) do(ctx context.Context, op string, run func(context.Context, *st
 			bound = firstPause
 		case errors.Is(err, errMoved):
 			bound = movedPause
+		case ctx.Err() != nil:
+			return fmt.Errorf("dynamostore: %s: no answer in time, %d tries: %w", op, tries, err)
 		default:
 			return err
 		}

@@ -252,9 +252,10 @@ func chaos(seed uint64) func(*call) (*http.Response, error) {
 	random := rand.New(rand.NewPCG(seed, 1))
 	return func(c *call) (*http.Response, error) {
 		mu.Lock()
-		dice := random.IntN(120)
+		dice, n := random.IntN(120), len(c.written())
+		place := random.IntN(max(n, 1))
 		mu.Unlock()
-		transact, n := c.op == "TransactWriteItems", len(c.written())
+		transact := c.op == "TransactWriteItems"
 		switch {
 		case dice == 0:
 			return nil, errReset
@@ -269,7 +270,7 @@ func chaos(seed uint64) func(*call) (*http.Response, error) {
 				return cancelled(n, 0, "TransactionConflict")
 			}
 		case dice == 5 && n > 0:
-			return cancelled(n, random.IntN(n), "ThrottlingError")
+			return cancelled(n, place, "ThrottlingError")
 		case dice == 6:
 			return failure(http.StatusBadRequest, "ProvisionedThroughputExceededException", nil)
 		case dice == 7:
