@@ -36,7 +36,7 @@ func rightArguments(s *Store, r budget.Reservation) map[*script][][]byte {
 	begin := func(parts ...[]byte) head { return newHead(append([][]byte{epoch}, parts...)...) }
 	fresh := budget.NewID()
 	return map[*script][][]byte{
-		scriptReserve:  {begin(fresh[:], r.Owner[:]).numbers(seen, 0, now, 1000, s.retention, p.hold.from, p.hold.until).flags(false, false).charge(&r.Charge), {}, p.booked, p.terms},
+		scriptReserve:  {begin(fresh[:], r.Owner[:]).numbers(seen, 0, now, 1000, s.retention, p.hold.from, p.hold.until).flags(false).charge(&r.Charge), {}, p.booked, p.terms},
 		scriptSettle:   {begin(r.ID[:], r.Owner[:]).numbers(seen, 0, now, s.retention).flags(false, true).charge(&r.Charge), p.booked, p.terms, p.marks},
 		scriptVoid:     {begin(r.ID[:], r.Owner[:]).numbers(seen, 0, s.retention).flags(false)},
 		scriptForestal: {begin(fresh[:], r.Owner[:]).numbers(seen, 0, s.retention).flags(true)},
@@ -100,9 +100,6 @@ func TestHostileArgumentsChangeNothing(t *testing.T) {
 			args := append([][]byte{}, rightArguments(s, r)[tc.sc]...)
 			args[tc.arg] = bytes.Clone(args[tc.arg])
 			binary.BigEndian.PutUint64(args[tc.arg][tc.at:], uint64(n))
-			if tc.sc == scriptReserve && tc.at == 56 && n > 0 {
-				continue // a clock far ahead is a clock
-			}
 			_ = s.raw(t, tc.sc, args) // a line for another time is turned down without an error
 			require.True(t, maps.Equal(before, state(t, s)), "%s, argument %d at %d: %d", tc.sc.op, tc.arg, tc.at, n)
 		}

@@ -1,12 +1,15 @@
 package redisstore
 
 import (
+	"context"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -253,4 +256,19 @@ func TestScriptsAreSentAgain(t *testing.T) {
 			require.ErrorIs(t, err, budget.ErrResolved, step) // Void after Settle
 		}
 	}
+}
+
+// A server that can't even be connected to is an error as soon: waiting for a connection is part of a step.
+func TestAServerThatCanNotBeReached(t *testing.T) {
+	release := make(chan struct{})
+	rdb := dial(t, "127.0.0.1:1", func(o *redis.Options) {
+		o.DialTimeout, o.PoolTimeout = time.Hour, time.Hour
+		o.Dialer = func(context.Context, string, string) (net.Conn, error) {
+			<-release
+			return nil, net.ErrClosed
+		}
+	})
+	defer close(release)
+	_, err := New(rdb, named(), func(o *Options) { o.Timeout = 20 * time.Millisecond })
+	require.ErrorIs(t, err, context.DeadlineExceeded)
 }

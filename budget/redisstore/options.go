@@ -30,9 +30,9 @@ type Options struct {
 	// corrections; the sums of a rolling window for 100 of its lengths at most. A reservation takes about 400 bytes of the
 	// server's memory, and 40 more for each limit. Zero or less is DefaultRetention; more than 100 years is 100 years.
 	Retention time.Duration
-	// Timeout bounds each step, unless its context's deadline is earlier. Zero or less is DefaultTimeout. A step that waits
-	// for the server when its context is cancelled may go on until the Timeout; waiting for a connection is bounded by the
-	// client's PoolTimeout too. Expire and Entries of more than one batch are bounded batch by batch.
+	// Timeout bounds each step, waiting for a connection included, unless its context's deadline is earlier. Zero or less is
+	// DefaultTimeout. A step whose context is cancelled while the server works on it may go on until then. Expire and
+	// Entries of more than one batch are bounded batch by batch.
 	Timeout time.Duration
 	// MinReplicas is how many replicas must have received a reservation, or a kill flag, before Reserve or Kill returns. A
 	// reservation that they did not receive within half the Timeout is voided, and Reserve fails; a flag stays, and Kill

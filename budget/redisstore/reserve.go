@@ -69,7 +69,7 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decis
 			return nil, err
 		}
 		h := newHead([]byte(s.epoch), r.ID[:], r.Owner[:]).numbers(s.seen.Load(), clock, now, min(micros(r.TTL), never), s.retention,
-			p.hold.from, p.hold.until).flags(s.opts.MinReplicas > 0, r.Tentative).charge(&r.Charge)
+			p.hold.from, p.hold.until).flags(r.Tentative).charge(&r.Charge)
 		return []any{[]byte(h), dims, []byte(p.booked), []byte(p.terms)}, nil
 	})
 	refused := answer.code == codeDenied || answer.code == codeKilled

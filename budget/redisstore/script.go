@@ -88,29 +88,14 @@ func (s *Store) run(ctx context.Context, sc *script, shard []any, args ...any) (
 	if err := s.enter(); err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	if !s.punctual {
-		return s.detach(ctx, sc, shard, args)
+		return s.detach(ctx, cancel, sc, shard, args)
 	}
 	defer s.steps.Done()
-	value, err := s.send(bounded(ctx, s.opts.Timeout), sc, shard, args)
+	defer cancel()
+	value, err := s.send(ctx, sc, shard, args)
 	return value, wrap(sc.op, err)
-}
-
-// deadline is a context that ends earlier than its parent, for those who ask when: it needs no timer.
-type deadline struct {
-	context.Context
-	at time.Time
-}
-
-// Deadline tells when.
-func (d deadline) Deadline() (time.Time, bool) { return d.at, true }
-
-func bounded(ctx context.Context, d time.Duration) context.Context {
-	at := time.Now().Add(d)
-	if earlier, ok := ctx.Deadline(); ok && earlier.Before(at) {
-		return ctx
-	}
-	return deadline{ctx, at}
 }
 
 // result is what came back from a script.
@@ -121,8 +106,7 @@ type result struct {
 
 // detach runs a script on a goroutine of its own, for a client that does not watch contexts. One that is left behind ends
 // with the client's own timeouts, and Close waits for it.
-func (s *Store) detach(ctx context.Context, sc *script, shard, args []any) (any, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+func (s *Store) detach(ctx context.Context, cancel func(), sc *script, shard, args []any) (any, error) {
 	done := make(chan result, 1)
 	go func() {
 		defer s.steps.Done()
@@ -178,8 +162,8 @@ func (s *Store) call(ctx context.Context, sc *script, name, script string, shard
 // errReplicas says that a step was done, and that too few replicas have it.
 var errReplicas = errors.New("too few replicas received it in time (Options.MinReplicas)")
 
-// callReplicated sends a command and, on the same connection, a WAIT for what it wrote. With errReplicas the reply is given
-// too.
+// callReplicated sends a command and, on the same connection, a WAIT for all that the server had written when it was done: for
+// a replay, what the first one wrote. With errReplicas the reply is given too.
 func (s *Store) callReplicated(ctx context.Context, cmd once) (any, error) {
 	node, err := s.node(ctx)
 	if err != nil {

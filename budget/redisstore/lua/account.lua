@@ -4,7 +4,7 @@
 local request = ARGV[1]
 if #request < 49 or (#request - 49) % 16 ~= 0 then return invalid('request') end
 local seen, clock, action, ends, max = read('>I8I8c1I8i8', request, 17)
-if clock < 0 or ends < 0 or ends > NEVER or max < 0 or action ~= 'o' and action ~= 'u' then return invalid('request') end
+if clock > NEVER or ends > NEVER or max < 0 or action ~= 'o' and action ~= 'u' then return invalid('request') end
 local now, head = moment(clock), call('HGET', ledger, 'h')
 if lost(head, sub(request, 1, 16), seen) then return LOST end
 local sequence = read('>I8', head, 17) + 1

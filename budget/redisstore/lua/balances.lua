@@ -6,7 +6,7 @@ local request, booked, terms = ARGV[1], ARGV[2], ARGV[3]
 local lines = #booked / 34
 if #request ~= 40 or lines % 1 ~= 0 or #terms ~= 33 * lines then return invalid('request') end
 local seen, clock, guess = read('>I8I8I8', request, 17)
-if clock < 0 then return invalid('request') end
+if clock > NEVER then return invalid('request') end
 local now, head, all = moment(clock), call('HGET', ledger, 'h'), {}
 if lost(head, sub(request, 1, 16), seen) then return LOST end
 for i = 1, lines do

@@ -10,8 +10,8 @@
 --   kills    a hash from a flag's first dimension to its flags: see killed.lua
 --   entries  256 hashes from an id to its entry: see entry.lua
 --
--- Widths are in bytes. Numbers are integers, the first byte first: nothing is ever read as a number that was not written
--- as one. Times are microseconds since 1970. Sums are exact doubles: none may exceed MAX. Nothing is written before all that
+-- Widths are in bytes. Numbers are integers without a sign, the first byte first: nothing is ever read as a number that was not
+-- written as one, and one that was negative is beyond any bound. Times are microseconds since 1970. Sums are exact doubles: none may exceed MAX. Nothing is written before all that
 -- can refuse the step was found out, because a script that fails is not undone. Functions that only some steps need are
 -- made where they are needed: a script runs from its first line each time.
 local ledger, due, buckets, kills, shard = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]

@@ -4,11 +4,11 @@
 local head = ARGV[1]
 if #head ~= 112 then return invalid('request') end
 local seen, clock, retention = read('>I8I8I8', head, 33)
-if clock < 0 or retention < 0 or retention > NEVER then return invalid('request') end
+if clock > NEVER or retention > NEVER then return invalid('request') end
 local id, actual, now = sub(head, 17, 32), sub(head, 57), moment(clock)
 for o = 1, 49, 8 do
   local n = read('>I8', actual, o)
-  if n < 0 or n > MAX then return invalid('charge') end
+  if n > MAX then return invalid('charge') end
 end
 
 local value, answer = call('HGET', shard, id), 'A'

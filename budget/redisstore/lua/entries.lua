@@ -5,7 +5,7 @@
 local request = ARGV[1]
 if #request ~= 66 then return invalid('request') end
 local seen, clock, max, most, state, estimated = read('>I8I8I8I8c1B', request, 33)
-if clock < 0 then return invalid('request') end
+if clock > NEVER then return invalid('request') end
 local head = call('HGET', ledger, 'h')
 if lost(head, sub(request, 1, 16), seen) then return LOST end
 local after = {byte(request, 17, 32)}

@@ -4,7 +4,7 @@
 local request = ARGV[1]
 if #request ~= 56 then return invalid('request') end
 local seen, clock, retention, limit, forget = read('>I8I8I8I8I8', request, 17)
-if clock < 0 or retention < 0 or retention > NEVER or limit < 0 or forget < 0 then return invalid('request') end
+if clock > NEVER or retention > NEVER or limit > NEVER or forget > NEVER then return invalid('request') end
 local known, now, charged, dropped, postponed = sub(request, 1, 16), moment(clock), 0, 0, 0
 if lost(call('HGET', ledger, 'h'), known, seen) then return LOST end
 local function home(id) return KEYS[5 + byte(id)] end

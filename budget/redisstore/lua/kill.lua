@@ -4,7 +4,7 @@
 local request, dims, payload, channel = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if #request ~= 33 or #dims % 16 ~= 0 or #dims > 255 * 16 then return invalid('request') end
 local seen, clock, action = read('>I8I8c1', request, 17)
-if clock < 0 or action ~= 'k' and action ~= 'r' then return invalid('request') end
+if clock > NEVER or action ~= 'k' and action ~= 'r' then return invalid('request') end
 local now, head = moment(clock), call('HGET', ledger, 'h')
 if lost(head, sub(request, 1, 16), seen) then return LOST end
 

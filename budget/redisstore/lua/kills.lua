@@ -3,7 +3,7 @@
 local request = ARGV[1]
 if #request ~= 32 then return invalid('request') end
 local seen, clock = read('>I8I8', request, 17)
-if clock < 0 then return invalid('request') end
+if clock > NEVER then return invalid('request') end
 local head = call('HGET', ledger, 'h')
 if lost(head, sub(request, 1, 16), seen) then return LOST end
 return 'A' .. pack('>I8I8', read('>I8', head, 17), moment(clock)) .. table.concat(call('HVALS', kills))

@@ -9,12 +9,12 @@ local function place(booked, terms, i, guess, now)
   local o = 34 * i - 33
   local start, unit, kind, amount = read('>I8BBI8', booked, o + 16)
   local a, step, steps = read('>I8I8I8', terms, 33 * i - 23)
-  if start < 0 or start > MAX or unit < 1 or unit > 7 or amount < 0 or amount > MAX or a < 0 or a > MAX then return nil end
+  if start > MAX or unit < 1 or unit > 7 or amount > MAX or a > MAX then return nil end
   if kind == 99 then
     if now < start or now >= a and a < NEVER then return false end
     return sub(booked, o, o + 23), start
   end
-  if kind ~= 114 or step < 1 or step > MAX or steps < 0 or steps > start then return nil end
+  if kind ~= 114 or step < 1 or step > MAX or steps > start then return nil end
   local passed = now - guess
   if passed > MAX / 2000 or passed < -MAX / 2000 then return false end
   start = start + floor((passed * 1000 + a) / step)

@@ -1,13 +1,12 @@
 -- include common
 -- include entry
--- ARGV: <epoch 16><id 16><owner 16><seen 8><clock 8><guess 8><ttl 8><retention 8><from 8><until 8><replicated 1><tentative 1>
--- <charge 56>; the call's dimensions; what is booked and its terms: see place.lua. All lines hold as they are from one time
+-- ARGV: <epoch 16><id 16><owner 16><seen 8><clock 8><guess 8><ttl 8><retention 8><from 8><until 8><tentative 1><charge 56>; the call's dimensions; what is booked and its terms: see place.lua. All lines hold as they are from one time
 -- until another; at other times they have to be placed.
 local head, dims, booked, terms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local lines = #booked / 34
-if #head ~= 162 or #dims % 16 ~= 0 or lines % 1 ~= 0 or #terms ~= 33 * lines then return invalid('request') end
-local seen, clock, guess, ttl, retention, from, ends, replicated, tentative = read('>I8I8I8I8I8I8I8BB', head, 49)
-if clock < 0 or ttl < 0 or ttl > NEVER or retention < 0 or retention > NEVER then return invalid('request') end
+if #head ~= 161 or #dims % 16 ~= 0 or lines % 1 ~= 0 or #terms ~= 33 * lines then return invalid('request') end
+local seen, clock, guess, ttl, retention, from, ends, tentative = read('>I8I8I8I8I8I8I8B', head, 49)
+if clock > NEVER or ttl > NEVER or retention > NEVER then return invalid('request') end
 local id, now = sub(head, 17, 32), moment(clock)
 
 local quick, bookings = now >= from and now < ends, booked
@@ -17,7 +16,7 @@ for i = 1, lines do
   local start, unit, kind, amount = read('>I8BBI8', booked, o + 16)
   local account, base = sub(booked, o, o + 15), nil
   if quick then
-    if unit < 1 or unit > 7 or amount < 0 or amount > MAX or start < 0 or start > MAX or kind ~= 99 and kind ~= 114 then return invalid('line') end
+    if unit < 1 or unit > 7 or amount > MAX or start > MAX or kind ~= 99 and kind ~= 114 then return invalid('line') end
     base = sub(booked, o, o + 23)
     if kind == 114 then start = start - read('>I8', terms, 33 * i - 7) end
   else
@@ -35,7 +34,7 @@ local sequence, latest, flags = read('>I8I8I8', got[1], 17)
 -- The id comes first, then kill flags, then room.
 if entry then
   if byte(entry, 17) ~= 112 then return 'V' .. pack('>I8I8', sequence, now) end
-  local same = sub(entry, 1, 16) == sub(head, 33, 48) and sub(entry, 43, 98) == sub(head, 107) and #entry - 154 == #booked
+  local same = sub(entry, 1, 16) == sub(head, 33, 48) and sub(entry, 43, 98) == sub(head, 106) and #entry - 154 == #booked
   for o = 0, same and #booked - 1 or -1, 34 do
     same = same and sub(entry, 155 + o, 170 + o) == sub(booked, 1 + o, 16 + o) and byte(entry, 179 + o) == byte(booked, 25 + o)
   end
@@ -46,13 +45,7 @@ if flags > 0 then
   local flag = killed(dims)
   if flag then return 'K' .. pack('>I8I8', sequence, now) .. flag end
 end
-if entry then
-  if replicated == 1 then -- a WAIT counts what its own connection wrote
-    sequence = sequence + 1
-    call('HSET', ledger, 'h', sub(head, 1, 16) .. pack('>I8I8I8', sequence, latest, flags))
-  end
-  return 'R' .. pack('>I8I8', sequence, now) .. sub(entry, 35, 42)
-end
+if entry then return 'R' .. pack('>I8I8', sequence, now) .. sub(entry, 35, 42) end
 
 local set, m, at, observed = {'HSET', ledger, 'h', ''}, 4, 2, ''
 for i = 1, lines do
@@ -118,6 +111,6 @@ if expires > NEVER then expires = NEVER end
 sequence = sequence + 1
 set[4] = sub(head, 1, 16) .. pack('>I8I8I8', sequence, now > latest and now or latest, flags)
 call('ZADD', due, format('%d', expires), id)
-call('HSET', shard, id, sub(head, 33, 48) .. 'p\0' .. pack('>I8I8I8', now, 0, expires) .. sub(head, 107) .. NOTHING .. bookings)
+call('HSET', shard, id, sub(head, 33, 48) .. 'p\0' .. pack('>I8I8I8', now, 0, expires) .. sub(head, 106) .. NOTHING .. bookings)
 call(unpack(set))
 return 'A' .. pack('>I8I8I8', sequence, now, expires) .. observed

@@ -7,11 +7,11 @@ local head, booked, terms, marks = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local lines = #booked / 34
 if #head ~= 138 or lines % 1 ~= 0 or #terms ~= 33 * lines then return invalid('request') end
 local seen, clock, guess, retention, flags, whole = read('>I8I8I8I8BB', head, 49)
-if clock < 0 or retention < 0 or retention > NEVER then return invalid('request') end
+if clock > NEVER or retention > NEVER then return invalid('request') end
 local id, actual, known, now = sub(head, 17, 32), sub(head, 83), sub(head, 1, 16), moment(clock)
 for o = 1, 49, 8 do
   local n = read('>I8', actual, o)
-  if n < 0 or n > MAX then return invalid('charge') end
+  if n > MAX then return invalid('charge') end
 end
 
 local bases, sinces, o = {}, {}, 1

@@ -5,7 +5,7 @@
 local head = ARGV[1]
 if #head ~= 73 then return invalid('request') end
 local seen, clock, retention, tombstone = read('>I8I8I8B', head, 49)
-if clock < 0 or retention < 0 or retention > NEVER then return invalid('request') end
+if clock > NEVER or retention > NEVER then return invalid('request') end
 local id, now = sub(head, 17, 32), moment(clock)
 
 local value, answer = call('HGET', shard, id), 'A'
