@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
 
@@ -28,8 +29,21 @@ type attempt struct {
 	handedOver atomic.Bool  // to the transport
 	dialing    atomic.Bool  // the transport tells what it does about connections
 	connected  atomic.Bool  // it had a connection, so bytes may have left
+	trace      httptrace.ClientTrace
 
-	resolve sync.Once // the reservation is settled or voided inside of it, and nowhere else
+	resolve sync.Once       // the reservation is settled or voided inside of it, and nowhere else
+	store   detachedContext // under which that is done
+}
+
+// next returns the call's next attempt. The first one, which mostly is the only one, lies in the call's own memory.
+func (c *call) next() *attempt {
+	n := int(c.attempts.Add(1))
+	a := &c.first
+	if n > 1 {
+		a = new(attempt)
+	}
+	a.call, a.number = c, n
+	return a
 }
 
 type attemptKey struct{}
@@ -97,10 +111,9 @@ func bodyLength(req *smithyhttp.Request) int64 {
 
 // admit passes an attempt through the rate and the reservation, or returns the typed refusal.
 func (g *Guard) admit(ctx context.Context, c *call, bodyBytes int64) (*attempt, error) {
-	c.attempts++
-	a := &attempt{call: c, number: c.attempts}
+	a := c.next()
 	wide, err := c.wideInput(bodyBytes)
-	if err == nil {
+	if err == nil && g.rate.limits() {
 		a.debit, err = g.rate.wait(ctx, c, g.ratios.Guess(c.scope.Model, wide))
 	}
 	if err == nil {
@@ -111,9 +124,11 @@ func (g *Guard) admit(ctx context.Context, c *call, bodyBytes int64) (*attempt, 
 		g.emit(ctx, c, a, Event{Kind: refusalKind(err), Err: err})
 		return nil, err
 	}
-	g.emit(ctx, c, a, Event{Kind: EventReserved})
-	for _, would := range a.receipt.Observed {
-		g.emit(ctx, c, a, Event{Kind: EventObserved, Err: would})
+	if g.listened() {
+		g.emit(ctx, c, a, Event{Kind: EventReserved})
+		for _, would := range a.receipt.Observed {
+			g.emit(ctx, c, a, Event{Kind: EventObserved, Err: would})
+		}
 	}
 	return a, nil
 }
@@ -131,7 +146,7 @@ func (g *Guard) reserve(ctx context.Context, a *attempt, wide int64) error {
 	if c.tight > 0 && c.tight < wide { // an earlier attempt needed it
 		return g.reserveInput(ctx, a, c.tight, false)
 	}
-	mayTighten := !g.opts.StrictBound && c.ask.prompt != nil
+	mayTighten := !g.opts.StrictBound && !c.ask.hidden
 	err := g.reserveInput(ctx, a, wide, mayTighten)
 	if !mayTighten || !errors.Is(err, budget.ErrExceeded) {
 		return err

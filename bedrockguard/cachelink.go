@@ -38,7 +38,7 @@ func newCacheLink(policy cache.Policy, clock func() time.Time) *cacheLink {
 
 // cacheCall is what the link keeps of a call. The zero value is one that is not checked.
 type cacheCall struct {
-	place  cache.Call
+	place  *cache.Call
 	turn   *cache.Turn
 	prompt *cache.Prompt
 	points bool
@@ -61,7 +61,7 @@ func (g *Guard) ReviveCache(s budget.Scope) int {
 }
 
 // checkCache judges a request, and returns it with its cache points changed where the policy says so.
-func (g *Guard) checkCache(ctx context.Context, c *call, input any, r catalog.Resolved) (any, error) {
+func (g *Guard) checkCache(ctx context.Context, c *call, input any, r *catalog.Resolved) (any, error) {
 	l := g.cache
 	if l == nil {
 		return input, nil
@@ -82,7 +82,7 @@ func (g *Guard) checkCache(ctx context.Context, c *call, input any, r catalog.Re
 	if mode == cache.Fix {
 		input = l.fix(input, p, now)
 	}
-	c.cache = cacheCall{place: now, prompt: p, turn: l.tracker.Check(now, p)}
+	c.cache = cacheCall{place: &now, prompt: p, turn: l.tracker.Check(now, p)}
 	if mode != cache.Fix && l.wantsFix(c.cache.turn.Findings) {
 		if fixed := l.fix(input, p, now); fixed != input {
 			c.cache.turn.Fail()
@@ -222,7 +222,7 @@ func (g *Guard) cacheLost(ctx context.Context, c *call, err error) {
 	g.report(ctx, c, found)
 	var api smithy.APIError
 	if c.cache.points && errors.As(err, &api) && rejectsPoints(api.ErrorMessage()) {
-		g.cache.tracker.Rejected(c.cache.place)
+		g.cache.tracker.Rejected(*c.cache.place)
 	}
 }
 

@@ -18,7 +18,7 @@ func ModelFacts(modelID, region string) (budget.Price, cache.Model, error) {
 
 // cacheModel translates what the catalog knows. Where a longer prefix than the documented one was needed in practice, that
 // counts.
-func cacheModel(r catalog.Resolved) cache.Model {
+func cacheModel(r *catalog.Resolved) cache.Model {
 	rules := r.Model.Cache
 	m := cache.Model{
 		ID: r.ModelID, Provider: r.Model.Provider, Explicit: rules.Explicit, Implicit: rules.Implicit,

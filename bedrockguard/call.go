@@ -17,12 +17,12 @@ type call struct {
 	provider  string
 	scope     budget.Scope
 	ask       ask
-	price     budget.Price
+	price     *budget.Price // the catalog's
 	latency   *budget.Rates // the rates of the latency-optimised mode, when it was asked for
 	tier      budget.Tier   // the dearest that the request can be served at
 	window    int64         // the most input tokens that the model accepts
 	fees      budget.Amount // billed apart from tokens, whatever is consumed
-	attempts  int           // made so far; the SDK makes them one after the other
+	attempts  atomic.Int32  // made so far; the SDK makes them one after the other
 	charged   int           // of those, how many were charged though they brought no answer
 	cache     cacheCall
 	streaming atomic.Bool // a metered stream has taken over: it ends what the call began
@@ -30,6 +30,8 @@ type call struct {
 	tightOnce sync.Once
 	tight     int64 // input tokens by the tighter bound; 0 when there is none
 	tightBase int64 // the token count that tight was made from
+
+	first attempt // use next
 }
 
 // ask is what a request asks for, in terms that both of Bedrock's request forms share.
@@ -44,10 +46,22 @@ type ask struct {
 	writes      budget.CacheWrites
 	tier        string
 	latency     string
-	unpriced    string                        // a feature that has no token price; empty when there is none
-	queries     int64                         // rerank queries, billed one by one
-	images      int64                         // input images, where the model bills them one by one
-	prompt      func() (tokens.Prompt, error) // the whole prompt, block by block, for the tighter bound
+	unpriced    string // a feature that has no token price; empty when there is none
+	queries     int64  // rerank queries, billed one by one
+	images      int64  // input images, where the model bills them one by one
+	hidden      bool   // the service adds text that is not in the request, so that counting it bounds nothing
+	input       any    // the request itself
+}
+
+// prompt returns the whole prompt, block by block, for the tighter bound. A body was read as a whole already.
+func (a *ask) prompt() (tokens.Prompt, error) {
+	parts, typed := partsOf(a.input)
+	if !typed {
+		return a.media, nil
+	}
+	w := converseWalk{text: true}
+	w.all(&parts)
+	return w.prompt, w.err
 }
 
 type callKey struct{}
@@ -62,12 +76,12 @@ func callFrom(ctx context.Context) *call {
 }
 
 // priced completes a call with what the catalog says of its model.
-func (c *call) priced(r catalog.Resolved) error {
+func (c *call) priced(r *catalog.Resolved) error {
 	tier, err := catalog.WorstTier(c.ask.tier)
 	if err != nil {
 		return err
 	}
-	c.provider, c.price, c.tier = r.Model.Provider, r.Price, tier
+	c.provider, c.price, c.tier = r.Model.Provider, &r.Price, tier
 	if c.fees, err = c.ask.fees(r); err != nil {
 		return err
 	}
@@ -95,20 +109,27 @@ const (
 )
 
 // served returns the price of an answer that reports how it was served, or the request's own where it reports nothing.
-func (c *call) served(tier, latency string) (budget.Price, budget.Tier) {
+func (c *call) served(tier, latency string) (*budget.Price, budget.Tier) {
 	factor := c.tier
 	if tier != "" {
 		factor = catalog.ServedTier(tier)
 	}
-	price := c.price
 	if c.latency != nil && (latency == "" || latency == latencyOptimized) {
-		price.Rates = *c.latency
+		return c.optimized(), factor
 	}
-	return price, factor
+	return c.price, factor
+}
+
+// optimized is the price in the latency-optimised mode, which must have been asked for.
+func (c *call) optimized() *budget.Price {
+	return &budget.Price{Rates: *c.latency, LongContext: c.price.LongContext}
 }
 
 // fees prices what is not billed in tokens.
-func (a *ask) fees(r catalog.Resolved) (budget.Amount, error) {
+func (a *ask) fees(r *catalog.Resolved) (budget.Amount, error) {
+	if a.queries == 0 && a.images == 0 {
+		return 0, nil
+	}
 	perQuery, ok := mul(int64(r.Fees.Query), a.queries)
 	perImage, fits := mul(int64(r.Fees.Image), a.images)
 	if a.queries == 0 {

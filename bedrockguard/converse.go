@@ -48,10 +48,10 @@ func partsOf(input any) (converseParts, bool) {
 	}
 }
 
-// askOfConverse reads a typed request without looking into its text: the serialised body tells its length later, which
+// readConverse reads a typed request without looking into its text: the serialised body tells its length later, which
 // costs nothing. Only media are measured here, because their bytes say little about their tokens.
-func askOfConverse(p converseParts) (ask, error) {
-	a := ask{fromBody: true, choices: 1}
+func (a *ask) readConverse(p *converseParts) error {
+	a.fromBody, a.choices = true, 1
 	w := converseWalk{}
 	w.all(p)
 	a.media, a.embedded, a.writes, a.unpriced = w.prompt, w.embedded, w.writes, w.unpriced
@@ -66,19 +66,11 @@ func askOfConverse(p converseParts) (ask, error) {
 	}
 	if p.Inference != nil && p.Inference.MaxTokens != nil {
 		if *p.Inference.MaxTokens <= 0 {
-			return a, malformed("inferenceConfig.maxTokens", fmt.Sprintf("%d tokens, want at least 1", *p.Inference.MaxTokens))
+			return malformed("inferenceConfig.maxTokens", fmt.Sprintf("%d tokens, want at least 1", *p.Inference.MaxTokens))
 		}
 		a.maxOutput = int64(*p.Inference.MaxTokens)
 	}
-	if err := a.addAdditional(p.Additional); err != nil {
-		return a, err
-	}
-	a.prompt = func() (tokens.Prompt, error) {
-		full := converseWalk{text: true}
-		full.all(p)
-		return full.prompt, full.err
-	}
-	return a, nil
+	return a.addAdditional(p.Additional)
 }
 
 // addAdditional takes in the fields that bypass Converse's own: they can raise the output and the price of a request,
@@ -115,15 +107,18 @@ type converseWalk struct {
 	err      error
 }
 
-func (w *converseWalk) all(p converseParts) {
+func (w *converseWalk) all(p *converseParts) {
 	w.tools(p.Tools)
 	for _, b := range p.System {
 		w.system(b)
 	}
+	w.prompt.Messages += len(p.Messages)
 	for i := range p.Messages {
-		w.prompt.Messages++
 		for _, b := range p.Messages[i].Content {
-			w.content(b)
+			// Most of a long conversation is plain text, so that is passed over in the fewest instructions.
+			if _, plain := b.(*types.ContentBlockMemberText); !plain || w.text {
+				w.content(b)
+			}
 		}
 	}
 	if !w.text {

@@ -6,26 +6,38 @@ import (
 	"time"
 )
 
-// detachedContext survives its parent's cancel and ends at its deadline. Its timer starts only when somebody waits on it,
-// because a store in memory never does.
+// detachedContext survives its parent's cancel and ends at its deadline, which counts from the moment at which somebody
+// first asks. Its timer starts only when somebody waits on it, because a store in memory never does.
 type detachedContext struct {
-	context.Context // the parent's values
-	deadline        time.Time
+	parent  context.Context // for its values
+	timeout time.Duration
 
-	mu    sync.Mutex
-	done  chan struct{}
-	timer *time.Timer
-	ended bool
-}
-
-// detach returns a context with the values of ctx and a deadline of its own. The function that it returns releases it.
-func detach(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
-	d := &detachedContext{Context: context.WithoutCancel(ctx), deadline: time.Now().Add(timeout)}
-	return d, d.cancel
+	mu       sync.Mutex
+	deadline time.Time // zero until somebody asks
+	done     chan struct{}
+	timer    *time.Timer
+	ended    bool
 }
 
 // Deadline implements context.Context.
-func (d *detachedContext) Deadline() (time.Time, bool) { return d.deadline, true }
+func (d *detachedContext) Deadline() (time.Time, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.begin()
+	return d.deadline, true
+}
+
+// begin reports whether nobody has asked before. Requires mu held.
+func (d *detachedContext) begin() bool {
+	if !d.deadline.IsZero() {
+		return false
+	}
+	d.deadline = time.Now().Add(d.timeout)
+	return true
+}
+
+// Value implements context.Context.
+func (d *detachedContext) Value(key any) any { return context.WithoutCancel(d.parent).Value(key) }
 
 // Done implements context.Context.
 func (d *detachedContext) Done() <-chan struct{} {
@@ -36,6 +48,7 @@ func (d *detachedContext) Done() <-chan struct{} {
 		if d.ended {
 			close(d.done)
 		} else {
+			d.begin()
 			d.timer = time.AfterFunc(time.Until(d.deadline), d.cancel)
 		}
 	}
@@ -47,7 +60,7 @@ func (d *detachedContext) Err() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
-	case !time.Now().Before(d.deadline):
+	case !d.begin() && !time.Now().Before(d.deadline):
 		return context.DeadlineExceeded
 	case d.ended:
 		return context.Canceled

@@ -9,6 +9,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+func detach(parent context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	d := &detachedContext{parent: parent, timeout: timeout}
+	return d, d.cancel
+}
+
 func TestDetachedSurvivesItsParentAndEndsAtItsDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type key struct{}

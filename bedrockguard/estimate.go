@@ -58,13 +58,11 @@ func (c *call) worst(inputTokens int64) (budget.Charge, error) {
 	if !ok {
 		return budget.Charge{}, malformed("maxTokens", "times the number of choices overflows")
 	}
-	price := c.price
-	cost, err := price.WorstCase(inputTokens, output, c.ask.writes, c.tier)
+	cost, err := c.price.WorstCase(inputTokens, output, c.ask.writes, c.tier)
 	if err == nil && c.latency != nil {
 		// The service may fall back to the standard mode and bill that.
-		price.Rates = *c.latency
 		var fast budget.Amount
-		fast, err = price.WorstCase(inputTokens, output, c.ask.writes, c.tier)
+		fast, err = c.optimized().WorstCase(inputTokens, output, c.ask.writes, c.tier)
 		cost = max(cost, fast)
 	}
 	if err == nil {

@@ -42,8 +42,11 @@ type Event struct {
 	Err         error
 }
 
+// listened reports whether anybody wants events. Asked first, it saves each call from making some that nobody gets.
+func (g *Guard) listened() bool { return g.opts.OnEvent != nil }
+
 func (g *Guard) emit(ctx context.Context, c *call, a *attempt, e Event) {
-	if g.opts.OnEvent == nil {
+	if !g.listened() {
 		return
 	}
 	e.Operation, e.Model, e.Scope = c.operation, c.scope.Model, c.scope

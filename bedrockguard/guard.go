@@ -26,6 +26,7 @@ type Guard struct {
 	identity identity
 	cache    *cacheLink // nil when the policy switches the check off
 	drains   sync.WaitGroup
+	steps    steps
 }
 
 // New returns a guard over a ledger, or every reason why the options can't be enforced (ErrInvalidOptions).
@@ -49,12 +50,14 @@ func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
 	if err := reachable(ledger.Policy(), models); err != nil {
 		return nil, err
 	}
-	return &Guard{
+	g := &Guard{
 		ledger: ledger, opts: opts, catalog: models,
 		counter: tokens.NewCounter(0), ratios: tokens.NewRatio(),
 		rate: newRateLimits(opts.Rate), watch: newWatch(ledger, opts.KillPoll),
 		identity: identity{ask: opts.Identity}, cache: newCacheLink(opts.Cache, opts.Clock),
-	}, nil
+	}
+	g.steps = steps{identifyMiddleware{g}, attemptMiddleware{g}, observeMiddleware{g}}
+	return g, nil
 }
 
 // ReadModels reads models in the format of the built-in catalog, for Options.Models.
@@ -106,9 +109,11 @@ func reachable(policy budget.Policy, models *catalog.Catalog) error {
 	return errors.Join(errs...)
 }
 
-// detached returns a context that survives the caller's cancel, for the time that a settlement may take.
-func (g *Guard) detached(ctx context.Context) (context.Context, context.CancelFunc) {
-	return detach(ctx, g.opts.SettleTimeout)
+// detached returns a context that survives the caller's cancel, for the time that a settlement may take. Requires
+// a.resolve held.
+func (g *Guard) detached(ctx context.Context, a *attempt) *detachedContext {
+	a.store.parent, a.store.timeout = ctx, g.opts.SettleTimeout
+	return &a.store
 }
 
 // identity remembers the caller's principal once it was found out. Failures are not remembered.

@@ -23,15 +23,19 @@ func (*identifyMiddleware) ID() string { return identifyID }
 
 // HandleInitialize implements middleware.InitializeMiddleware.
 func (m *identifyMiddleware) HandleInitialize(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (out middleware.InitializeOutput, md middleware.Metadata, err error) {
-	if foreign(ctx) {
-		return next.HandleInitialize(ctx, in)
+	operation := operationOf(in.Parameters)
+	if operation == "" {
+		if foreign(ctx) {
+			return next.HandleInitialize(ctx, in)
+		}
+		operation = awsmiddleware.GetOperationName(ctx)
 	}
-	c := &call{operation: awsmiddleware.GetOperationName(ctx)}
-	switch treatmentOf(c.operation) {
+	c := &call{operation: operation}
+	switch treatmentOf(operation) {
 	case free:
 		return next.HandleInitialize(ctx, in)
 	case refused:
-		return m.refuse(ctx, c, &UnsupportedOperationError{Operation: c.operation})
+		return m.refuse(ctx, c, &UnsupportedOperationError{Operation: operation})
 	}
 	defer func() {
 		if !c.streaming.Load() { // panics and runtime.Goexit included
@@ -68,21 +72,21 @@ func (g *Guard) identify(ctx context.Context, c *call, input any) (any, error) {
 		return nil, err
 	}
 	c.scope.Model = resolved.ModelID
-	if !hidesText(modelID) {
+	c.ask.hidden = hidesText(modelID)
+	if !c.ask.hidden {
 		if input, err = g.checkCache(ctx, c, input, resolved); err != nil {
 			return nil, err
 		}
 	}
-	if c.ask, err = askOf(input, resolved.ModelID); err != nil {
+	if err = c.ask.read(input, resolved.ModelID); err != nil {
 		return nil, err
 	}
 	c.ask.modelID = modelID
 	if c.ask.unpriced != "" {
 		return nil, &UnpricedError{ModelID: modelID, Reason: c.ask.unpriced + " has no token price"}
 	}
-	if hidesText(modelID) {
+	if c.ask.hidden {
 		c.ask.media.Blocks = append(c.ask.media.Blocks, tokens.Block{Kind: tokens.Opaque})
-		c.ask.prompt = nil
 	}
 	if resolved.Model.Cache.Implicit {
 		c.ask.writes = max(c.ask.writes, budget.CacheWrites5m)
@@ -93,7 +97,8 @@ func (g *Guard) identify(ctx context.Context, c *call, input any) (any, error) {
 // hidesText reports whether the id is that of a managed prompt, whose text the service adds to the request: its size can't
 // be known from here.
 func hidesText(modelID string) bool {
-	return strings.HasPrefix(modelID, "arn:") && strings.Contains(modelID, "prompt/") || strings.Contains(modelID, "%3Aprompt%2F")
+	return strings.HasPrefix(modelID, "arn:") && strings.Contains(modelID, "prompt/") ||
+		strings.IndexByte(modelID, '%') >= 0 && strings.Contains(modelID, "%3Aprompt%2F")
 }
 
 // scope works out on whose account the call is: the caller's identity stands above the context, and the guard's default
@@ -137,16 +142,18 @@ func modelIDOf(input any) (string, error) {
 	return *id, nil
 }
 
-func askOf(input any, modelID string) (ask, error) {
+// read fills in what the request asks for.
+func (a *ask) read(input any, modelID string) error {
+	a.input = input
 	if parts, ok := partsOf(input); ok {
-		return askOfConverse(parts)
+		return a.readConverse(&parts)
 	}
 	switch in := input.(type) {
 	case *bedrockruntime.InvokeModelInput:
-		return askOfInvoke(modelID, in.Body, in.GuardrailIdentifier != nil, in.ServiceTier, in.PerformanceConfigLatency)
+		return a.readInvoke(modelID, in.Body, in.GuardrailIdentifier != nil, in.ServiceTier, in.PerformanceConfigLatency)
 	case *bedrockruntime.InvokeModelWithResponseStreamInput:
-		return askOfInvoke(modelID, in.Body, in.GuardrailIdentifier != nil, in.ServiceTier, in.PerformanceConfigLatency)
+		return a.readInvoke(modelID, in.Body, in.GuardrailIdentifier != nil, in.ServiceTier, in.PerformanceConfigLatency)
 	default:
-		return ask{}, malformed("input", "is of an unknown type")
+		return malformed("input", "is of an unknown type")
 	}
 }

@@ -45,6 +45,13 @@ func foreign(ctx context.Context) bool {
 	return id != "" && id != bedrockruntime.ServiceID
 }
 
+// steps are the guard's middlewares. They keep nothing of a call, so that all stacks share them.
+type steps struct {
+	identify identifyMiddleware
+	attempt  attemptMiddleware
+	observe  observeMiddleware
+}
+
 // attach adds the three middlewares to one operation's stack.
 func (g *Guard) attach(stack *middleware.Stack) error {
 	if _, twice := stack.Initialize.Get(identifyID); twice {
@@ -53,18 +60,17 @@ func (g *Guard) attach(stack *middleware.Stack) error {
 	if stack.ID() == bidirectionalStream {
 		return g.refuseUnanswered(stack.ID())
 	}
-	if err := stack.Initialize.Add(&identifyMiddleware{g}, middleware.After); err != nil {
+	if err := stack.Initialize.Add(&g.steps.identify, middleware.After); err != nil {
 		return err
 	}
-	attempt := &attemptMiddleware{g}
 	if _, retries := stack.Finalize.Get("Retry"); !retries {
-		if err := stack.Finalize.Add(attempt, middleware.Before); err != nil {
+		if err := stack.Finalize.Add(&g.steps.attempt, middleware.Before); err != nil {
 			return err
 		}
-	} else if err := stack.Finalize.Insert(attempt, "Retry", middleware.After); err != nil {
+	} else if err := stack.Finalize.Insert(&g.steps.attempt, "Retry", middleware.After); err != nil {
 		return err
 	}
-	return stack.Deserialize.Add(&observeMiddleware{g}, middleware.After)
+	return stack.Deserialize.Add(&g.steps.observe, middleware.After)
 }
 
 // bidirectionalStream is the one operation whose caller the SDK leaves waiting forever when a middleware refuses it: the

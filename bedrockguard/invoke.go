@@ -5,29 +5,25 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 
-	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
-// askOfInvoke reads a request body in the dialect of its model's provider. A body that can't be understood is refused: it
+// readInvoke reads a request body in the dialect of its model's provider. A body that can't be understood is refused: it
 // could not be bounded.
-func askOfInvoke(modelID string, body []byte, guardrail bool, tier types.ServiceTierType, latency types.PerformanceConfigLatency) (ask, error) {
+func (a *ask) readInvoke(modelID string, body []byte, guardrail bool, tier types.ServiceTierType, latency types.PerformanceConfigLatency) error {
 	r, err := wire.ParseRequest(modelID, body)
 	if err != nil {
-		return ask{}, err
+		return err
 	}
-	a := ask{
-		media: r.Prompt, maxOutput: r.MaxTokens, choices: r.Choices, writes: r.CacheWrites,
-		tier: string(tier), latency: string(latency), unpriced: r.Unpriced, queries: r.Queries, images: r.Images,
-		prompt: func() (tokens.Prompt, error) { return r.Prompt, nil },
-	}
+	a.media, a.maxOutput, a.choices, a.writes = r.Prompt, r.MaxTokens, r.Choices, r.CacheWrites
+	a.tier, a.latency, a.unpriced, a.queries, a.images = string(tier), string(latency), r.Unpriced, r.Queries, r.Images
 	if a.tier == "" || a.tier == string(types.ServiceTierTypeDefault) {
 		a.tier = cmp.Or(r.ServiceTier, a.tier)
 	}
 	if guardrail {
 		a.unpriced = "the guardrail"
 	}
-	return a, nil
+	return nil
 }
 
 // malformed reports a field of a typed input. The reason must not quote what the field holds.

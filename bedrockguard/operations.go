@@ -1,6 +1,10 @@
 package bedrockguard
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+)
 
 // treatment says what the guard does with an operation of the client.
 type treatment uint8
@@ -23,6 +27,23 @@ func treatmentOf(operation string) treatment {
 		// ApplyGuardrail and InvokeGuardrailChecks bill text units, StartAsyncInvoke and the bidirectional stream bill
 		// seconds of video and speech: none has a token price.
 		return refused
+	}
+}
+
+// operationOf returns the guarded operation that an input belongs to, and nothing for any other input. The type tells what
+// the context does, and faster.
+func operationOf(input any) string {
+	switch input.(type) {
+	case *bedrockruntime.ConverseInput:
+		return "Converse"
+	case *bedrockruntime.ConverseStreamInput:
+		return "ConverseStream"
+	case *bedrockruntime.InvokeModelInput:
+		return "InvokeModel"
+	case *bedrockruntime.InvokeModelWithResponseStreamInput:
+		return "InvokeModelWithResponseStream"
+	default:
+		return ""
 	}
 }
 

@@ -43,12 +43,12 @@ type rateDebit struct {
 	tokens int64
 }
 
+// limits reports whether there is a rate at all.
+func (r *rateLimits) limits() bool { return r.rule.UncachedInputTokensPerMinute > 0 }
+
 // wait takes the tokens that the call is expected to need: its likely input less what the scope's last answer found in
 // the cache. It waits up to the bound or returns a *RateLimitedError, having taken nothing.
 func (r *rateLimits) wait(ctx context.Context, c *call, likelyInput int64) (*rateDebit, error) {
-	if r.rule.UncachedInputTokensPerMinute == 0 {
-		return nil, nil
-	}
 	scope := splitBy(r.rule.Per, c.scope)
 	b := r.bucket([3]string{scope.Principal, scope.Workflow, scope.Model})
 	now := time.Now()

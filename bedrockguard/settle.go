@@ -107,10 +107,13 @@ func (g *Guard) finish(ctx context.Context, a *attempt, outcome Outcome) {
 
 // post settles the reservation. Requires a.resolve held.
 func (g *Guard) post(ctx context.Context, a *attempt, charge budget.Charge, outcome Outcome) {
-	store, cancel := g.detached(ctx)
-	defer cancel()
+	store := g.detached(ctx, a)
+	defer store.cancel()
 	estimated := outcome != OutcomeUsage
 	result, err := g.ledger.Settle(store, a.receipt, charge, estimated)
+	if !g.listened() {
+		return
+	}
 	if err != nil {
 		g.emit(ctx, a.call, a, Event{Kind: EventUnsettled, Actual: charge, Estimated: estimated, Outcome: outcome, Err: err})
 		return
@@ -126,9 +129,13 @@ func (g *Guard) post(ctx context.Context, a *attempt, charge budget.Charge, outc
 
 // void gives the reservation back. Requires a.resolve held.
 func (g *Guard) void(ctx context.Context, a *attempt, outcome Outcome) {
-	store, cancel := g.detached(ctx)
-	defer cancel()
-	if err := g.ledger.Void(store, a.receipt); err != nil {
+	store := g.detached(ctx, a)
+	defer store.cancel()
+	err := g.ledger.Void(store, a.receipt)
+	if !g.listened() {
+		return
+	}
+	if err != nil {
 		g.emit(ctx, a.call, a, Event{Kind: EventUnsettled, Outcome: outcome, Err: err})
 		return
 	}

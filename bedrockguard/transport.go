@@ -25,10 +25,9 @@ func (m *observeMiddleware) HandleDeserialize(ctx context.Context, in middleware
 		return next.HandleDeserialize(ctx, in)
 	}
 	a.handedOver.Store(true)
-	out, md, err := next.HandleDeserialize(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn: func(string) { a.dialing.Store(true) },
-		GotConn: func(httptrace.GotConnInfo) { a.connected.Store(true) },
-	}), in)
+	a.trace.GetConn = func(string) { a.dialing.Store(true) }
+	a.trace.GotConn = func(httptrace.GotConnInfo) { a.connected.Store(true) }
+	out, md, err := next.HandleDeserialize(httptrace.WithClientTrace(ctx, &a.trace), in)
 	resp, ok := out.RawResponse.(*smithyhttp.Response)
 	if err != nil || !ok || resp.Response == nil {
 		return out, md, err

@@ -7,6 +7,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 )
 
+func askOfConverse(p converseParts) (a ask, err error) {
+	err = a.readConverse(&p)
+	return a, err
+}
+
 // BenchmarkAskOfConverse is the one part of the guard's work that sees each message: it looks for images, documents and
 // cache points, and never at text.
 func BenchmarkAskOfConverse(b *testing.B) {

@@ -3,6 +3,7 @@ package budget
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,8 +26,8 @@ const killMemory = time.Second
 
 // knownKills remembers flags that refused a call, so that a killed loop costs no I/O. Its zero value is empty.
 type knownKills struct {
-	mu    sync.RWMutex
-	known []knownKill
+	mu    sync.Mutex // held while known is replaced
+	known atomic.Pointer[[]knownKill]
 }
 
 type knownKill struct {
@@ -36,12 +37,25 @@ type knownKill struct {
 }
 
 func (k *knownKills) check(dims []Key) error {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	for _, known := range k.known {
+	if k.known.Load() == nil {
+		return nil
+	}
+	return k.search(dims)
+}
+
+func (k *knownKills) search(dims []Key) error {
+	for _, known := range k.all() {
 		if contains(dims, known.dims) && time.Now().Before(known.until) {
 			return known.err
 		}
+	}
+	return nil
+}
+
+// all returns the flags remembered; the slice is never written again.
+func (k *knownKills) all() []knownKill {
+	if known := k.known.Load(); known != nil {
+		return *known
 	}
 	return nil
 }
@@ -50,17 +64,18 @@ func (k *knownKills) remember(err *KilledError) {
 	now := time.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	live := k.known[:0:0]
-	for _, known := range k.known {
+	var live []knownKill
+	for _, known := range k.all() {
 		if now.Before(known.until) && known.err.Scope.String() != err.Scope.String() {
 			live = append(live, known)
 		}
 	}
-	k.known = append(live, knownKill{dims: err.Scope.Dims(), err: err, until: now.Add(killMemory)})
+	live = append(live, knownKill{dims: err.Scope.Dims(), err: err, until: now.Add(killMemory)})
+	k.known.Store(&live)
 }
 
 func (k *knownKills) forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.known = nil
+	k.known.Store(nil)
 }

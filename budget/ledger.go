@@ -21,7 +21,8 @@ type Ledger struct {
 	owner   Key
 	plans   planCache
 	killed  knownKills
-	sweptAt atomic.Int64
+	opened  time.Time
+	sweptAt atomic.Int64 // nanoseconds after opened
 	// sweepGap is how long to wait for the next sweep, in nanoseconds; zero until the first one.
 	sweepGap atomic.Int64
 }
@@ -36,7 +37,7 @@ func Open(ctx context.Context, store Store, policy Policy) (*Ledger, error) {
 		return nil, err
 	}
 	policy.Limits = append([]Limit(nil), policy.Limits...)
-	l := &Ledger{store: store, policy: policy}
+	l := &Ledger{store: store, policy: policy, opened: time.Now()}
 	rand.Read(l.owner[:]) //nolint:errcheck // never fails
 	if err := l.expireAll(ctx); err != nil {
 		return nil, err
@@ -75,8 +76,9 @@ type Receipt struct {
 // store. The errors are *ExceededError, *KilledError, *StoreError, and ErrInvalidScope, ErrInvalidCharge or ErrOverflow
 // for requests that make no sense. After an error nothing is set aside, and the call must not be made.
 func (l *Ledger) Reserve(ctx context.Context, req Request) (*Receipt, error) {
-	if err := errors.Join(req.Scope.Validate(), req.Worst.Validate()); err != nil {
-		return nil, err
+	p, err := l.plans.of(l.policy.Limits, &req.Scope)
+	if invalid := req.Worst.Validate(); err != nil || invalid != nil {
+		return nil, errors.Join(err, invalid)
 	}
 	if req.TTL < 0 {
 		return nil, fmt.Errorf("%w: a TTL of %s", ErrInvalidCharge, req.TTL)
@@ -84,24 +86,35 @@ func (l *Ledger) Reserve(ctx context.Context, req Request) (*Receipt, error) {
 	if req.TTL == 0 {
 		req.TTL = DefaultTTL
 	}
-	p := l.plans.of(l.policy.Limits, req.Scope)
 	if err := l.killed.check(p.dims); err != nil {
 		return nil, err
 	}
 	l.sweep(ctx)
-	r := Reservation{ID: NewID(), Owner: l.owner, Charge: req.Worst, Lines: p.lines, Dims: p.dims, TTL: req.TTL, Tentative: req.Tentative}
-	d, err := l.store.Reserve(ctx, r)
+	r := &Receipt{
+		Reservation: Reservation{ID: NewID(), Owner: l.owner, Charge: req.Worst, Lines: p.lines, Dims: p.dims, TTL: req.TTL, Tentative: req.Tentative},
+		Scope:       req.Scope, plan: p,
+	}
+	d, err := l.store.Reserve(ctx, r.Reservation)
 	if err != nil {
-		err = storeError("reserve", err)
-		if errors.Is(err, ErrStore) {
-			l.abandon(ctx, r.ID)
-		}
-		return nil, err
+		return nil, l.unanswered(ctx, r.Reservation.ID, err)
 	}
 	if !d.Admitted {
-		return nil, l.refusal(p, r, d)
+		return nil, l.refusal(p, &r.Reservation, d)
 	}
-	return &Receipt{Reservation: r, Scope: req.Scope, ExpiresAt: d.ExpiresAt, Observed: p.observed(l.policy.Limits, r, d), plan: p}, nil
+	r.ExpiresAt = d.ExpiresAt
+	if len(d.Observed) > 0 {
+		r.Observed = p.observed(l.policy.Limits, &r.Reservation, d.Observed)
+	}
+	return r, nil
+}
+
+// unanswered returns the caller's error for a store's, and takes back what the store may have set aside.
+func (l *Ledger) unanswered(ctx context.Context, id ID, err error) error {
+	err = storeError("reserve", err)
+	if errors.Is(err, ErrStore) {
+		l.abandon(ctx, id)
+	}
+	return err
 }
 
 // abandonTimeout bounds the attempt to take back a reservation whose fate is unknown.
@@ -116,7 +129,7 @@ func (l *Ledger) abandon(ctx context.Context, id ID) {
 }
 
 // refusal turns a store's decision into the caller's error.
-func (l *Ledger) refusal(p *plan, r Reservation, d Decision) error {
+func (l *Ledger) refusal(p *plan, r *Reservation, d Decision) error {
 	switch {
 	case d.Killed != nil:
 		err := &KilledError{Scope: d.Killed.Scope, Reason: d.Killed.Reason, At: d.Killed.At}
@@ -154,19 +167,29 @@ func (l *Ledger) Settle(ctx context.Context, r *Receipt, actual Charge, estimate
 		return Outcome{}, err
 	}
 	s := Settlement{ID: r.Reservation.ID, Owner: l.owner, Actual: actual, Estimated: estimated, Lines: r.Reservation.Lines}
-	var posting Posting
-	err := persist(ctx, func() (err error) {
-		posting, err = l.store.Settle(ctx, s)
-		return storeError("settle", err)
-	})
+	posting, err := l.store.Settle(ctx, s)
 	if err != nil {
-		return Outcome{}, err
+		if posting, err = l.settleAgain(ctx, s, err); err != nil {
+			return Outcome{}, err
+		}
 	}
-	out := Outcome{Replayed: posting.Replayed, From: posting.From, Crossed: r.plan.crossed(l.policy.Limits, posting)}
+	out := Outcome{Replayed: posting.Replayed, From: posting.From}
+	if len(posting.Crossed) > 0 {
+		out.Crossed = r.plan.crossed(l.policy.Limits, posting)
+	}
 	if unit, violated := actual.Exceeds(r.Reservation.Charge); violated {
 		out.Violated = unit
 	}
 	return out, nil
+}
+
+// settleAgain goes on where a first step has failed.
+func (l *Ledger) settleAgain(ctx context.Context, s Settlement, failed error) (posting Posting, err error) {
+	err = again(ctx, storeError("settle", failed), func() (err error) {
+		posting, err = l.store.Settle(ctx, s)
+		return storeError("settle", err)
+	})
+	return posting, err
 }
 
 // Void gives the whole reservation back. Only an attempt that certainly consumed nothing may be voided.
@@ -308,7 +331,7 @@ const (
 const sweepBatch = 256
 
 func (l *Ledger) sweep(ctx context.Context) {
-	now, last := time.Now().UnixNano(), l.sweptAt.Load()
+	now, last := int64(time.Since(l.opened)), l.sweptAt.Load()
 	gap := max(l.sweepGap.Load(), int64(sweepEvery))
 	if now-last < gap || !l.sweptAt.CompareAndSwap(last, now) {
 		return
@@ -321,7 +344,7 @@ func (l *Ledger) sweep(ctx context.Context) {
 
 // expireAll charges everything whose time is up.
 func (l *Ledger) expireAll(ctx context.Context) error {
-	l.sweptAt.Store(time.Now().UnixNano())
+	l.sweptAt.Store(int64(time.Since(l.opened)))
 	for {
 		n, err := l.store.Expire(ctx, sweepBatch)
 		if err != nil {
@@ -335,8 +358,10 @@ func (l *Ledger) expireAll(ctx context.Context) error {
 
 // persist repeats a step that the store could not answer: every step is idempotent, and a settlement that is given up
 // leaves the ledger at the worst case.
-func persist(ctx context.Context, step func() error) error {
-	err := step()
+func persist(ctx context.Context, step func() error) error { return again(ctx, step(), step) }
+
+// again is persist for a step that was taken once, with the given error.
+func again(ctx context.Context, err error, step func() error) error {
 	for _, pause := range [...]time.Duration{20 * time.Millisecond, 100 * time.Millisecond, 400 * time.Millisecond} {
 		if !errors.Is(err, ErrStore) || ctx.Err() != nil {
 			return err

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // plan is a scope worked out against a policy: the lines of its reservations, and what they stand for. It is immutable
 // and shared between calls; stores copy what they keep.
 type plan struct {
+	of     [3]string // the scope's principal, workflow and model
 	lines  []Line
 	limits []int   // lines[i] is the policy's limit number limits[i]
 	scopes []Scope // the account's values
@@ -17,7 +19,7 @@ type plan struct {
 }
 
 func newPlan(limits []Limit, s Scope, applies func(Match, Scope) bool) *plan {
-	p := &plan{dims: s.Dims()}
+	p := &plan{of: [3]string{s.Principal, s.Workflow, s.Model}, dims: s.Dims()}
 	type row struct {
 		line  Line
 		limit int
@@ -42,7 +44,7 @@ func newPlan(limits []Limit, s Scope, applies func(Match, Scope) bool) *plan {
 	return p
 }
 
-func (p *plan) exceeded(limits []Limit, r Reservation, d Denial) *ExceededError {
+func (p *plan) exceeded(limits []Limit, r *Reservation, d Denial) *ExceededError {
 	unit := p.lines[d.Line].Unit
 	return &ExceededError{
 		Limit: limits[p.limits[d.Line]].Name, Scope: p.scopes[d.Line],
@@ -51,9 +53,9 @@ func (p *plan) exceeded(limits []Limit, r Reservation, d Denial) *ExceededError 
 	}
 }
 
-func (p *plan) observed(limits []Limit, r Reservation, d Decision) []*ExceededError {
+func (p *plan) observed(limits []Limit, r *Reservation, denials []Denial) []*ExceededError {
 	var errs []*ExceededError
-	for _, denial := range d.Observed {
+	for _, denial := range denials {
 		if denial.Line >= 0 && denial.Line < len(p.lines) {
 			errs = append(errs, p.exceeded(limits, r, denial))
 		}
@@ -101,14 +103,30 @@ const maxPlans = 4096
 
 // planCache remembers the plans of scopes without tags. It is safe for concurrent use; its zero value is empty.
 type planCache struct {
+	last  atomic.Pointer[plan] // the one used last, which is mostly the next one, too
 	mu    sync.RWMutex
 	plans map[[3]string]*plan
 }
 
-func (c *planCache) of(limits []Limit, s Scope) *plan {
-	if len(s.Tags) > 0 {
-		return newPlan(limits, s, Match.Selects)
+// of returns the plan of a scope, or ErrInvalidScope.
+func (c *planCache) of(limits []Limit, s *Scope) (*plan, error) {
+	p := c.last.Load()
+	if len(s.Tags) == 0 && p != nil && p.of[0] == s.Principal && p.of[1] == s.Workflow && p.of[2] == s.Model {
+		return p, nil
 	}
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	if len(s.Tags) > 0 {
+		return newPlan(limits, *s, Match.Selects), nil
+	}
+	p = c.find(limits, *s)
+	c.last.Store(p)
+	return p, nil
+}
+
+// find returns the plan of a scope without tags from the map, made if need be.
+func (c *planCache) find(limits []Limit, s Scope) *plan {
 	key := [3]string{s.Principal, s.Workflow, s.Model}
 	c.mu.RLock()
 	p := c.plans[key]

@@ -117,6 +117,9 @@ func sumParts(tier Tier, parts [5]part) (Amount, error) {
 		if !ok {
 			return 0, fmt.Errorf("%w: rate %d pico-USD at tier %d", ErrOverflow, p.rate, tier)
 		}
+		if p.tokens == 0 {
+			continue
+		}
 		n, ok := mulDivCeil(p.tokens, perKilo, picoPerNano*int64(TierStandard))
 		if !ok {
 			return 0, fmt.Errorf("%w: %d tokens at %d pico-USD", ErrOverflow, p.tokens, p.rate)

@@ -92,6 +92,9 @@ func (s Scope) Dims() []Key {
 
 // Fill returns s with its empty fields taken from rest.
 func (s Scope) Fill(rest Scope) Scope {
+	if rest.Principal == "" && rest.Workflow == "" && rest.Model == "" && len(rest.Tags) == 0 {
+		return s
+	}
 	merged, _ := s.add(rest)
 	return merged
 }

@@ -54,6 +54,13 @@ func (c Charge) In(u Unit) Quantity { return Quantity{N: c[u], Unit: u} }
 
 // Validate reports negative amounts, and an unused index that is used.
 func (c Charge) Validate() error {
+	negative := int64(0) // below zero when any of them is
+	for _, n := range c {
+		negative |= n
+	}
+	if negative >= 0 && c[0] == 0 {
+		return nil
+	}
 	for u, n := range c {
 		if n < 0 || u == 0 && n != 0 {
 			return fmt.Errorf("%w: %d %s", ErrInvalidCharge, n, Unit(u))

@@ -16,6 +16,9 @@ type account struct {
 	override     *budget.Override
 	latchedUntil int64   // 0 when open
 	fired        []int64 // by mark: when it may be reported again
+
+	window budget.Window // that span is of
+	span   budget.Span   // the latest answer of at
 }
 
 type bucket struct{ start, end, settled, pending int64 }
@@ -23,9 +26,32 @@ type bucket struct{ start, end, settled, pending int64 }
 // booking says where one line of a reservation is booked.
 type booking struct {
 	account *account
-	unit    budget.Unit
 	start   int64
-	end     int64
+	unit    budget.Unit
+}
+
+// place is where a line that is reserved now would be booked. The account is nil as long as there is none.
+type place struct {
+	account *account
+	span    budget.Span
+}
+
+func (s *Store) place(line *budget.Line, now time.Time) place {
+	a := s.accounts[line.Account]
+	return place{a, a.at(line.Window, now)}
+}
+
+// at returns the place of a moment in a window. An account is asked about one window, and time and again within one
+// bucket, so the latest answer is kept: the edges of a calendar window take longer to work out than the rest of a step.
+func (a *account) at(w budget.Window, now time.Time) budget.Span {
+	if a == nil {
+		return w.At(now)
+	}
+	t := now.UnixNano()
+	if k := &a.span; a.window != w || t < k.Start || t >= k.End-(k.Start-k.Since) { // where the next bucket begins
+		a.window, a.span = w, w.At(now)
+	}
+	return a.span
 }
 
 // passed is when a window that refused, or reported, at the given moment is over: the end of a calendar window, one
@@ -56,12 +82,11 @@ func (a *account) from(since int64) []bucket {
 	return a.buckets[i:]
 }
 
-// bucket returns the bucket of a booking, made if need be. The pointer holds until the next call.
-func (b *booking) bucket() *bucket {
-	a := b.account
-	i := len(a.buckets) - len(a.from(b.start))
-	if i == len(a.buckets) || a.buckets[i].start != b.start {
-		a.buckets = slices.Insert(a.buckets, i, bucket{start: b.start, end: b.end})
+// bucket returns the bucket of a span, made if need be. The pointer holds until the next call.
+func (a *account) bucket(span *budget.Span) *bucket {
+	i := len(a.buckets) - len(a.from(span.Start))
+	if i == len(a.buckets) || a.buckets[i].start != span.Start {
+		a.buckets = slices.Insert(a.buckets, i, bucket{start: span.Start, end: span.End})
 	}
 	return &a.buckets[i]
 }
@@ -75,7 +100,7 @@ func (b *booking) find() *bucket {
 }
 
 // balance sums an account up, which may be nil, and says whether the sum with amount leaves the range of int64.
-func (a *account) balance(line *budget.Line, span budget.Span, now time.Time, amount int64) (b budget.Balance, overflow bool) {
+func (a *account) balance(line *budget.Line, span *budget.Span, now time.Time, amount int64) (b budget.Balance, overflow bool) {
 	b.Max = line.Max
 	if a == nil {
 		return b, false
@@ -96,7 +121,7 @@ func (a *account) balance(line *budget.Line, span budget.Span, now time.Time, am
 }
 
 // wait returns how long it takes until excess has left the window and the latch is open; 0 when time alone never helps.
-func (a *account) wait(w budget.Window, span budget.Span, now time.Time, excess int64) time.Duration {
+func (a *account) wait(w budget.Window, span *budget.Span, now time.Time, excess int64) time.Duration {
 	var d time.Duration
 	if excess > 0 {
 		var sums []budget.Bucket
@@ -120,8 +145,9 @@ func (a *account) wait(w budget.Window, span budget.Span, now time.Time, excess 
 }
 
 // report returns the marks that settled spend stands at or above and that were not reported in this window yet.
-func (a *account) report(line *budget.Line, i int, span budget.Span, now time.Time) (all []budget.Crossing) {
-	b, _ := a.balance(line, span, now, 0)
+func (a *account) report(line *budget.Line, i int, now time.Time) (all []budget.Crossing) {
+	span := a.at(line.Window, now)
+	b, _ := a.balance(line, &span, now, 0)
 	for m, mark := range line.Marks {
 		if b.Settled < mark || m < len(a.fired) && now.UnixNano() < a.fired[m] {
 			continue
@@ -152,9 +178,9 @@ func (s *Store) Balances(ctx context.Context, lines []budget.Line) ([]budget.Bal
 	for i := range lines {
 		line := &lines[i]
 		a, span := s.accounts[line.Account], line.Window.At(now)
-		b, _ := a.balance(line, span, now, 0)
+		b, _ := a.balance(line, &span, now, 0)
 		used, _ := plus(b.Settled, b.Pending)
-		b.ResetAfter = a.wait(line.Window, span, now, used)
+		b.ResetAfter = a.wait(line.Window, &span, now, used)
 		all[i] = b
 	}
 	return all, nil

@@ -29,14 +29,14 @@ func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, er
 	ids = ids[:min(len(ids), max(1, min(q.Max, maxEntries)))]
 	all := make([]budget.Entry, len(ids))
 	for i, id := range ids {
-		all[i] = s.entries[id].public(id)
+		all[i] = s.entries[id].public()
 	}
 	return all, nil
 }
 
-func (e *entry) public(id budget.ID) budget.Entry {
+func (e *entry) public() budget.Entry {
 	out := budget.Entry{
-		ID: id, State: e.state, Estimated: e.estimated, Orphan: e.orphan, Reserved: e.reserved, Actual: e.actual,
+		ID: e.id, State: e.state, Estimated: e.estimated, Orphan: e.orphan, Reserved: e.reserved, Actual: e.actual,
 		ReservedAt: time.Unix(0, e.reservedAt),
 	}
 	if e.state != budget.Pending {

@@ -24,22 +24,18 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	}
 	defer s.mu.Unlock()
 	charged := 0
-	var stuck []deadline
+	var stuck []*entry
 	for charged < limit && s.expiries.due(now) {
-		d := s.expiries.pop()
-		e := s.entries[d.id]
-		if e == nil || e.state != budget.Pending || e.expiresAt != d.at {
+		e := s.expiries.pop()
+		if s.post(e, e.reserved, budget.Expired, now) != nil {
+			stuck = append(stuck, e)
 			continue
 		}
-		if s.post(d.id, e, e.reserved, now) != nil {
-			stuck = append(stuck, d)
-			continue
-		}
-		e.state, e.estimated = budget.Expired, true
+		e.estimated = true
 		charged++
 	}
-	for _, d := range stuck {
-		s.expiries.push(d)
+	for _, e := range stuck {
+		s.expiries.push(e)
 	}
 	s.forget(now, forgetBatch)
 	s.sweep(now)
@@ -48,11 +44,12 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 
 // forget drops up to limit entries that are past the retention.
 func (s *Store) forget(now time.Time, limit int) {
-	for ; limit > 0 && s.old.due(now); limit-- {
-		d := s.old.pop()
-		if e := s.entries[d.id]; e != nil && e.state != budget.Pending && e.resolvedAt+s.retention <= d.at {
-			delete(s.entries, d.id)
-		}
+	old := now.UnixNano() - s.retention
+	for e := s.resolved.oldest; e != nil && e.resolvedAt <= old && limit > 0; limit-- {
+		next := e.next
+		s.resolved.remove(e)
+		delete(s.entries, e.id)
+		e = next
 	}
 }
 
@@ -70,52 +67,4 @@ func (s *Store) sweep(now time.Time) {
 			delete(s.accounts, key)
 		}
 	}
-}
-
-// deadline is a moment at which an entry is looked at again.
-type deadline struct {
-	at int64
-	id budget.ID
-}
-
-// deadlines is a heap with the earliest on top.
-type deadlines []deadline
-
-func (h deadlines) due(now time.Time) bool { return len(h) > 0 && h[0].at <= now.UnixNano() }
-
-func (h *deadlines) push(d deadline) {
-	q := append(*h, d)
-	for i := len(q) - 1; i > 0; {
-		parent := (i - 1) / 2
-		if q[parent].at <= q[i].at {
-			break
-		}
-		q[parent], q[i] = q[i], q[parent]
-		i = parent
-	}
-	*h = q
-}
-
-// pop takes the earliest out of a heap that is not empty.
-func (h *deadlines) pop() deadline {
-	q := *h
-	top, last := q[0], len(q)-1
-	q[0] = q[last]
-	q = q[:last]
-	for i := 0; ; {
-		child := 2*i + 1
-		if child >= last {
-			break
-		}
-		if child+1 < last && q[child+1].at < q[child].at {
-			child++
-		}
-		if q[i].at <= q[child].at {
-			break
-		}
-		q[i], q[child] = q[child], q[i]
-		i = child
-	}
-	*h = q
-	return top
 }

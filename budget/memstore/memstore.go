@@ -33,9 +33,10 @@ type Store struct {
 	closed   bool
 	accounts map[budget.Key]*account
 	entries  map[budget.ID]*entry
+	spare    []entry // not in use yet
 	kills    []kill
-	expiries deadlines // of reservations made
-	old      deadlines // of reservations resolved
+	expiries deadlines // the pending entries
+	resolved history   // the others
 	sweepAt  int64     // when accounts are looked through again
 }
 
@@ -67,7 +68,7 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	s.accounts, s.entries, s.kills, s.expiries, s.old = nil, nil, nil, nil, nil
+	s.accounts, s.entries, s.spare, s.kills, s.expiries, s.resolved = nil, nil, nil, nil, nil, history{}
 	return nil
 }
 

@@ -9,8 +9,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// entry is one reservation.
+// entry is one reservation. It needs no memory beside its own, because every call leaves one behind for the retention.
 type entry struct {
+	id         budget.ID
 	owner      budget.Key
 	state      budget.State
 	estimated  bool
@@ -19,9 +20,26 @@ type entry struct {
 	reserved   budget.Charge
 	actual     budget.Charge
 	lines      []booking
+	few        [3]booking // holds lines, as far as it is long enough
 	reservedAt int64
 	resolvedAt int64
 	expiresAt  int64
+
+	heapIndex   int    // in Store.expiries, while pending
+	older, next *entry // in Store.resolved, once it is not
+}
+
+// entriesAtOnce is how many entries are allocated together. They are made and forgotten in about the same order.
+const entriesAtOnce = 32
+
+// entry returns an empty entry.
+func (s *Store) entry() *entry {
+	if len(s.spare) == 0 {
+		s.spare = make([]entry, entriesAtOnce)
+	}
+	e := &s.spare[0]
+	s.spare = s.spare[1:]
+	return e
 }
 
 // Reserve implements budget.Store. An id that is known is judged first, then kill flags, then room.
@@ -36,7 +54,7 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decis
 	defer s.mu.Unlock()
 	e := s.entries[r.ID]
 	if e != nil {
-		if err := s.conflict(e, r); err != nil {
+		if err := s.conflict(e, &r); err != nil {
 			return budget.Decision{}, err
 		}
 	}
@@ -46,21 +64,16 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decis
 	if e != nil {
 		return budget.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, e.expiresAt)}, nil
 	}
-	var stack [8]budget.Span
-	spans := stack[:0]
-	for i := range r.Lines {
-		spans = append(spans, r.Lines[i].Window.At(now))
+	var room [8]place
+	places, d, err := s.check(&r, room[:0], now)
+	if err == nil && d.Denied == nil {
+		d.Admitted, d.ExpiresAt = true, s.admit(&r, places, now)
 	}
-	d, err := s.check(r, spans, now)
-	if err != nil || d.Denied != nil {
-		return d, err
-	}
-	d.Admitted, d.ExpiresAt = true, s.admit(r, spans, now)
-	return d, nil
+	return d, err
 }
 
 // conflict reports why an id that is known can't be reserved again.
-func (s *Store) conflict(e *entry, r budget.Reservation) error {
+func (s *Store) conflict(e *entry, r *budget.Reservation) error {
 	if e.state != budget.Pending {
 		return budget.ErrResolved
 	}
@@ -72,55 +85,59 @@ func (s *Store) conflict(e *entry, r budget.Reservation) error {
 }
 
 // check finds the first line, in order, that refuses or overflows, and the observe-only ones without room. It changes
-// nothing but a latch.
-func (s *Store) check(r budget.Reservation, spans []budget.Span, now time.Time) (d budget.Decision, err error) {
+// nothing but a latch. It appends to room where the lines would be booked.
+func (s *Store) check(r *budget.Reservation, room []place, now time.Time) (places []place, d budget.Decision, err error) {
+	places = room
 	for i := range r.Lines {
-		line := &r.Lines[i]
-		a, amount := s.accounts[line.Account], r.Charge[line.Unit]
-		b, overflow := a.balance(line, spans[i], now, amount)
+		line, amount := &r.Lines[i], r.Charge[r.Lines[i].Unit]
+		places = append(places, s.place(line, now))
+		a, span := places[i].account, &places[i].span
+		b, overflow := a.balance(line, span, now, amount)
 		if overflow {
-			return budget.Decision{}, budget.ErrOverflow
+			return nil, budget.Decision{}, budget.ErrOverflow
 		}
 		need := b.Settled + b.Pending + amount
 		if need <= b.Max && !b.Latched {
 			continue
 		}
 		if amount <= b.Max { // so Max is not negative, and the difference does not wrap
-			b.ResetAfter = a.wait(line.Window, spans[i], now, need-b.Max)
+			b.ResetAfter = a.wait(line.Window, span, now, need-b.Max)
 		}
 		if line.Observe {
 			d.Observed = append(d.Observed, budget.Denial{Line: i, Balance: b})
 			continue
 		}
 		if line.Latch && !r.Tentative && !b.Latched {
-			s.open(line.Account).latchedUntil = passed(spans[i], now.UnixNano())
+			s.open(line.Account).latchedUntil = passed(*span, now.UnixNano())
 		}
-		return budget.Decision{Denied: &budget.Denial{Line: i, Balance: b}}, nil
+		return nil, budget.Decision{Denied: &budget.Denial{Line: i, Balance: b}}, nil
 	}
-	return d, nil
+	return places, d, nil
 }
 
 // admit books a reservation that was checked, and returns when it expires.
-func (s *Store) admit(r budget.Reservation, spans []budget.Span, now time.Time) time.Time {
+func (s *Store) admit(r *budget.Reservation, places []place, now time.Time) time.Time {
 	at := now.UnixNano()
-	e := &entry{owner: r.Owner, state: budget.Pending, reserved: r.Charge, reservedAt: at, expiresAt: at + int64(max(r.TTL, 0))}
-	if e.expiresAt < at {
+	e := s.entry()
+	e.id, e.owner, e.state, e.reserved, e.reservedAt = r.ID, r.Owner, budget.Pending, r.Charge, at
+	if e.expiresAt = at + int64(max(r.TTL, 0)); e.expiresAt < at {
 		e.expiresAt = math.MaxInt64
 	}
-	e.lines = s.book(r.Lines, spans)
-	for i := range e.lines {
-		e.lines[i].bucket().pending += r.Charge[e.lines[i].unit]
-	}
+	s.book(e, r.Lines, places)
 	s.entries[r.ID] = e
-	s.expiries.push(deadline{e.expiresAt, r.ID})
+	s.expiries.push(e)
 	return time.Unix(0, e.expiresAt)
 }
 
-// book says where lines are booked, and makes their accounts.
-func (s *Store) book(lines []budget.Line, spans []budget.Span) []booking {
-	bookings := make([]booking, len(lines))
+// book notes where an entry is booked, makes what is missing of that, and adds what the entry holds pending.
+func (s *Store) book(e *entry, lines []budget.Line, places []place) {
+	e.lines = e.few[:0]
 	for i := range lines {
-		bookings[i] = booking{account: s.open(lines[i].Account), unit: lines[i].Unit, start: spans[i].Start, end: spans[i].End}
+		a, unit := places[i].account, lines[i].Unit
+		if a == nil {
+			a = s.open(lines[i].Account)
+		}
+		a.bucket(&places[i].span).pending += e.reserved[unit]
+		e.lines = append(e.lines, booking{a, places[i].span.Start, unit})
 	}
-	return bookings
 }

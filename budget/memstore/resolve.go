@@ -31,7 +31,7 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 		return budget.Posting{}, budget.ErrResolved
 	}
 	from := e.state
-	if err := s.post(st.ID, e, st.Actual, now); err != nil {
+	if err := s.post(e, st.Actual, budget.Settled, now); err != nil {
 		return budget.Posting{}, err
 	}
 	e.estimated = st.Estimated
@@ -40,62 +40,62 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 
 // postOrphan posts spend that was never set aside, or whose reservation was voided, in the windows of now.
 func (s *Store) postOrphan(st budget.Settlement, from budget.State, now time.Time) (budget.Posting, error) {
-	spans := make([]budget.Span, len(st.Lines))
+	e := s.entry()
+	e.id, e.owner, e.state, e.reservedAt = st.ID, st.Owner, budget.Voided, now.UnixNano()
+	e.estimated, e.orphan = st.Estimated, true
+	places := make([]place, len(st.Lines))
 	for i := range st.Lines {
-		spans[i] = st.Lines[i].Window.At(now)
+		places[i] = s.place(&st.Lines[i], now)
 	}
-	e := &entry{owner: st.Owner, state: budget.Voided, estimated: st.Estimated, orphan: true, lines: s.book(st.Lines, spans), reservedAt: now.UnixNano()}
-	for i := range e.lines {
-		e.lines[i].bucket()
-	}
-	if err := s.post(st.ID, e, st.Actual, now); err != nil {
+	s.book(e, st.Lines, places)
+	if err := s.post(e, st.Actual, budget.Settled, now); err != nil {
 		return budget.Posting{}, err
+	}
+	if voided := s.entries[st.ID]; voided != nil {
+		s.resolved.remove(voided)
 	}
 	s.entries[st.ID] = e
 	return budget.Posting{From: from, Crossed: s.crossed(st.Lines, now)}, nil
 }
 
-// post settles an entry: what it holds pending is taken out, and actual stands in the place of what it had posted. All
+// post resolves an entry: what it holds pending is taken out, and actual stands in the place of what it had posted. All
 // lines change, or none.
-func (s *Store) post(id budget.ID, e *entry, actual budget.Charge, now time.Time) error {
+func (s *Store) post(e *entry, actual budget.Charge, state budget.State, now time.Time) error {
+	var room [8]*bucket
+	buckets := room[:0]
 	for i := range e.lines {
-		b := &e.lines[i]
-		k := b.find()
-		if k == nil {
+		k, unit := e.lines[i].find(), e.lines[i].unit
+		if buckets = append(buckets, k); k == nil {
 			continue
 		}
-		if _, overflow := plus(k.settled-e.actual[b.unit], actual[b.unit]); overflow {
+		if _, overflow := plus(k.settled-e.actual[unit], actual[unit]); overflow {
 			return budget.ErrOverflow
 		}
 	}
-	s.release(e)
-	for i := range e.lines {
-		b := &e.lines[i]
-		if k := b.find(); k != nil {
-			k.settled += actual[b.unit] - e.actual[b.unit]
+	for i, k := range buckets {
+		if k == nil {
+			continue
+		}
+		unit := e.lines[i].unit
+		k.settled += actual[unit] - e.actual[unit]
+		if e.state == budget.Pending {
+			k.pending -= e.reserved[unit]
 		}
 	}
 	e.actual = actual
-	s.resolve(id, e, budget.Settled, now)
+	s.resolve(e, state, now)
 	return nil
 }
 
-// release takes what an entry holds pending out of its buckets.
-func (s *Store) release(e *entry) {
-	if e.state != budget.Pending {
-		return
-	}
-	for i := range e.lines {
-		if k := e.lines[i].find(); k != nil {
-			k.pending -= e.reserved[e.lines[i].unit]
-		}
-	}
-}
-
 // resolve marks an entry, and forgets a few that are past the retention, so that a busy store does not grow.
-func (s *Store) resolve(id budget.ID, e *entry, state budget.State, now time.Time) {
+func (s *Store) resolve(e *entry, state budget.State, now time.Time) {
+	if e.state == budget.Pending {
+		s.expiries.remove(e)
+	} else {
+		s.resolved.remove(e)
+	}
 	e.state, e.resolvedAt = state, now.UnixNano()
-	s.old.push(deadline{e.resolvedAt + s.retention, id})
+	s.resolved.append(e)
 	s.forget(now, 2)
 }
 
@@ -103,7 +103,7 @@ func (s *Store) resolve(id budget.ID, e *entry, state budget.State, now time.Tim
 func (s *Store) crossed(lines []budget.Line, now time.Time) (all []budget.Crossing) {
 	for i := range lines {
 		if len(lines[i].Marks) > 0 {
-			all = append(all, s.open(lines[i].Account).report(&lines[i], i, lines[i].Window.At(now), now)...)
+			all = append(all, s.open(lines[i].Account).report(&lines[i], i, now)...)
 		}
 	}
 	return all
@@ -119,7 +119,8 @@ func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error 
 	e := s.entries[id]
 	switch {
 	case e == nil:
-		e = &entry{owner: owner, tombstone: true, reservedAt: now.UnixNano()}
+		e = s.entry()
+		e.id, e.owner, e.tombstone, e.reservedAt = id, owner, true, now.UnixNano()
 		s.entries[id] = e
 	case e.owner != owner:
 		return budget.ErrIDConflict
@@ -128,9 +129,7 @@ func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error 
 	case e.state != budget.Pending:
 		return budget.ErrResolved
 	}
-	s.release(e)
-	s.resolve(id, e, budget.Voided, now)
-	return nil
+	return s.post(e, budget.Charge{}, budget.Voided, now)
 }
 
 // Correct implements budget.Store. A tombstone is not found: nobody knows which accounts it would have touched.
@@ -152,7 +151,7 @@ func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge)
 		p.Replayed = true
 		return p, nil
 	}
-	if err := s.post(id, e, actual, now); err != nil {
+	if err := s.post(e, actual, budget.Settled, now); err != nil {
 		return budget.Posting{}, err
 	}
 	e.estimated = false

@@ -64,7 +64,7 @@ func TestForgetsWhatIsPastTheRetention(t *testing.T) {
 	sweep(t, s)
 	require.Empty(t, s.accounts)
 	require.Empty(t, s.expiries)
-	require.Empty(t, s.old)
+	require.Empty(t, s.resolved)
 }
 
 // A store that is never swept forgets as it goes.
@@ -75,7 +75,7 @@ func TestForgetsWithoutExpire(t *testing.T) {
 		advance(time.Minute)
 	}
 	require.LessOrEqual(t, len(s.entries), 62)
-	require.LessOrEqual(t, len(s.old), 62)
+	require.LessOrEqual(t, s.resolved.length, 62)
 }
 
 // Pending reservations, and spend that a lifetime limit counts, are never forgotten.
@@ -134,11 +134,11 @@ func TestDeadlinesComeInOrder(t *testing.T) {
 	var want, got []int64
 	for range 2000 {
 		at := random.Int64N(500)
-		h.push(deadline{at: at})
+		h.push(&entry{expiresAt: at})
 		want = append(want, at)
 	}
 	for h.due(time.Unix(0, 500)) {
-		got = append(got, h.pop().at)
+		got = append(got, h.pop().expiresAt)
 	}
 	slices.Sort(want)
 	require.Equal(t, want, got)

@@ -81,7 +81,7 @@ func forms(profile, id string) []string {
 }
 
 // assertBillable checks that no class in which the model can be billed is free, and that none is below the base price.
-func assertBillable(t *testing.T, form string, r Resolved) {
+func assertBillable(t *testing.T, form string, r *Resolved) {
 	t.Helper()
 	if r.Model.Mode == ModeRerank {
 		assert.Positive(t, r.Fees.Query, form)

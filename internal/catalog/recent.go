@@ -3,6 +3,7 @@ package catalog
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // maxRecent bounds how many resolutions a catalog remembers: a few hundred bytes each.
@@ -11,24 +12,38 @@ const maxRecent = 1024
 // recent remembers resolutions. The zero value is ready; it is safe for concurrent use. Only successes are remembered, so
 // that unknown ids cost no memory.
 type recent struct {
+	last atomic.Pointer[resolution] // the one asked for last, which is mostly the next one, too
 	mu   sync.RWMutex
-	seen map[callKey]*Resolved // guarded by mu; the values never change
+	seen map[callKey]*resolution // guarded by mu
 }
 
 type callKey struct{ modelID, region string }
 
-func (r *recent) get(modelID, region string) (Resolved, bool) {
-	r.mu.RLock()
-	resolved, ok := r.seen[callKey{modelID, region}]
-	r.mu.RUnlock()
-	if !ok {
-		return Resolved{}, false
+// resolution is what a call resolved to. It never changes.
+type resolution struct {
+	of callKey
+	to *Resolved
+}
+
+// get returns nil for a call that is not remembered.
+func (r *recent) get(modelID, region string) *Resolved {
+	key := callKey{modelID, region}
+	found := r.last.Load()
+	if found != nil && found.of == key {
+		return found.to
 	}
-	return *resolved, true
+	r.mu.RLock()
+	found = r.seen[key]
+	r.mu.RUnlock()
+	if found == nil {
+		return nil
+	}
+	r.last.Store(found)
+	return found.to
 }
 
 // put remembers a resolution. When full it starts over, which costs little: what is in use comes back with its next call.
-func (r *recent) put(modelID, region string, resolved Resolved) {
+func (r *recent) put(modelID, region string, resolved *Resolved) {
 	key := callKey{strings.Clone(modelID), strings.Clone(printable(region, 32))}
 	if key.region != region {
 		return // not a region: a caller's garbage must not be kept
@@ -36,7 +51,7 @@ func (r *recent) put(modelID, region string, resolved Resolved) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.seen == nil || len(r.seen) >= maxRecent {
-		r.seen = make(map[callKey]*Resolved)
+		r.seen = make(map[callKey]*resolution)
 	}
-	r.seen[key] = &resolved
+	r.seen[key] = &resolution{key, resolved}
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// Resolved is a model id with its model and its final price. It is a value; what Model and LatencyOptimized point to is
-// shared by every caller and must not be changed.
+// Resolved is a model id with its model and its final price. It is shared by every caller and must not be changed, nor what
+// it points to.
 type Resolved struct {
 	// ModelID is the foundation-model id: what limits match, and what reports group by.
 	ModelID string
@@ -33,25 +33,25 @@ const (
 // unknown region, "", the dearest region counts. An id without a price is an *UnpricedError.
 //
 // It is safe for concurrent use, and does not allocate for an id and region that it resolved before.
-func (c *Catalog) Resolve(modelID, region string) (Resolved, error) {
-	if r, ok := c.recent.get(modelID, region); ok {
+func (c *Catalog) Resolve(modelID, region string) (*Resolved, error) {
+	if r := c.recent.get(modelID, region); r != nil {
 		return r, nil
 	}
 	r, err := c.resolve(modelID, region)
 	if err != nil {
-		return Resolved{}, err
+		return nil, err
 	}
 	c.recent.put(modelID, region, r)
 	return r, nil
 }
 
-func (c *Catalog) resolve(modelID, region string) (Resolved, error) {
+func (c *Catalog) resolve(modelID, region string) (*Resolved, error) {
 	f, reason := c.find(modelID, true)
 	if reason != "" {
-		return Resolved{}, unpriced(modelID, region, reason)
+		return nil, unpriced(modelID, region, reason)
 	}
 	if f.model.Unpriced {
-		return Resolved{}, unpriced(modelID, region, "the model is known but its price is not published: add the model with a price")
+		return nil, unpriced(modelID, region, "the model is known but its price is not published: add the model with a price")
 	}
 	if !regionName(region) {
 		region = ""
@@ -63,7 +63,7 @@ func (c *Catalog) resolve(modelID, region string) (Resolved, error) {
 	if f.region != "" && f.region != region {
 		q = q.dearer(f.model.quoteAt(f.profile, f.region))
 	}
-	return Resolved{
+	return &Resolved{
 		ModelID: f.model.ID, Profile: f.profile, Price: q.price,
 		LatencyOptimized: q.latency, Fees: q.fees, Model: f.model,
 	}, nil

@@ -13,9 +13,9 @@ func UpperBound(p Prompt, l Limits) (int64, bool) {
 	if l == (Limits{}) {
 		l = LimitsFor("")
 	}
-	n := framing(p, l)
+	n := framing(&p, &l)
 	for i := range p.Blocks {
-		t, ok := blockBound(&p.Blocks[i], l)
+		t, ok := blockBound(&p.Blocks[i], &l)
 		if !ok {
 			return 0, false
 		}
@@ -25,18 +25,18 @@ func UpperBound(p Prompt, l Limits) (int64, bool) {
 }
 
 // framing returns what a prompt costs besides its blocks. A prompt without messages still has a beginning.
-func framing(p Prompt, l Limits) int64 {
+func framing(p *Prompt, l *Limits) int64 {
 	n := mulSat(addSat(int64(max(p.Messages, 0)), 1), l.MessageTokens)
 	n = addSat(n, mulSat(int64(len(p.Blocks)), l.BlockTokens))
-	n = addSat(n, mulSat(int64(max(p.Tools, 0)), l.ToolTokens))
-	n = addSat(n, mulSat(int64(max(p.BuiltinTools, 0)), l.BuiltinToolTokens))
 	if p.Tools > 0 || p.BuiltinTools > 0 {
+		n = addSat(n, mulSat(int64(max(p.Tools, 0)), l.ToolTokens))
+		n = addSat(n, mulSat(int64(max(p.BuiltinTools, 0)), l.BuiltinToolTokens))
 		n = addSat(n, l.ToolPreambleTokens)
 	}
 	return addSat(n, max(p.OtherBytes, 0))
 }
 
-func blockBound(b *Block, l Limits) (int64, bool) {
+func blockBound(b *Block, l *Limits) (int64, bool) {
 	switch b.Kind {
 	case Text, JSON:
 		return int64(len(b.Text)), true
@@ -58,7 +58,7 @@ func (l ImageLimits) tokens(width, height int64) int64 {
 	return min(max(addSat(n, 2), l.MinTokens), l.MaxTokens)
 }
 
-func documentBound(b *Block, l Limits) (int64, bool) {
+func documentBound(b *Block, l *Limits) (int64, bool) {
 	if b.Format == formatPDF {
 		page := addSat(l.PDFPageTextTokens, max(l.Image.MaxTokens, 0))
 		return mulSat(int64(b.Pages), page), b.Pages > 0

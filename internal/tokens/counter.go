@@ -66,10 +66,10 @@ func (c *Counter) Count(p Prompt, l Limits) (int64, bool, error) {
 	if l == (Limits{}) {
 		l = LimitsFor("")
 	}
-	n := framing(p, l)
+	n := framing(&p, &l)
 	for i := range p.Blocks {
 		b := &p.Blocks[i]
-		t, ok := blockBound(b, l)
+		t, ok := blockBound(b, &l)
 		if !ok {
 			return 0, false, nil
 		}

@@ -131,8 +131,9 @@ func (m *modelRatio) observe(ratio int64) {
 
 func (r *Ratio) find(model string) *modelRatio {
 	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.models[model]
+	m := r.models[model]
+	r.mu.RUnlock()
+	return m
 }
 
 func (r *Ratio) findOrAdd(model string) *modelRatio {

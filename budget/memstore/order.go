@@ -1,0 +1,110 @@
+package memstore
+
+import "time"
+
+// deadlines is a heap of pending entries, the earliest to expire on top. Each entry knows its place in it, so that what is
+// resolved leaves at once and the heap is as large as what is in flight.
+type deadlines []*entry
+
+func (h deadlines) due(now time.Time) bool { return len(h) > 0 && h[0].expiresAt <= now.UnixNano() }
+
+func (h *deadlines) push(e *entry) {
+	*h = append(*h, e)
+	h.up(len(*h) - 1)
+}
+
+// pop takes the earliest out of a heap that is not empty.
+func (h *deadlines) pop() *entry {
+	top := (*h)[0]
+	h.remove(top)
+	return top
+}
+
+// remove takes an entry out, if it is there.
+func (h *deadlines) remove(e *entry) {
+	q, i, last := *h, e.heapIndex, len(*h)-1
+	if i > last || q[i] != e {
+		return
+	}
+	moved := q[last]
+	q[last] = nil
+	*h = q[:last]
+	if moved != e {
+		q[i] = moved
+		h.down(i)
+		h.up(moved.heapIndex)
+	}
+}
+
+// up moves the entry at i to its place among those above it.
+func (h deadlines) up(i int) {
+	e := h[i]
+	for i > 0 {
+		parent := (i - 1) / 2
+		if h[parent].expiresAt <= e.expiresAt {
+			break
+		}
+		h[i] = h[parent]
+		h[i].heapIndex = i
+		i = parent
+	}
+	h[i], e.heapIndex = e, i
+}
+
+// down moves the entry at i to its place among those below it.
+func (h deadlines) down(i int) {
+	e := h[i]
+	for {
+		child := 2*i + 1
+		if child >= len(h) {
+			break
+		}
+		if child+1 < len(h) && h[child+1].expiresAt < h[child].expiresAt {
+			child++
+		}
+		if e.expiresAt <= h[child].expiresAt {
+			break
+		}
+		h[i] = h[child]
+		h[i].heapIndex = i
+		i = child
+	}
+	h[i], e.heapIndex = e, i
+}
+
+// history is a list of resolved entries, in the order in which they were last resolved. That is the order in which they
+// are forgotten, but for a clock that goes back, which delays some.
+type history struct {
+	oldest, newest *entry
+	length         int
+}
+
+func (l *history) append(e *entry) {
+	e.older, e.next = l.newest, nil
+	if l.newest == nil {
+		l.oldest = e
+	} else {
+		l.newest.next = e
+	}
+	l.newest = e
+	l.length++
+}
+
+// remove takes an entry out, if it is there.
+func (l *history) remove(e *entry) {
+	if e.older == nil && l.oldest != e {
+		return
+	}
+	if e.older == nil {
+		l.oldest = e.next
+	} else {
+		e.older.next = e.next
+	}
+	if e.next == nil {
+		l.newest = e.older
+	} else {
+		e.next.older = e.older
+	}
+	e.older, e.next = nil, nil
+	l.length--
+}
