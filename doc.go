@@ -3,13 +3,16 @@
 //   - budget: the domain. Quantities, limits, windows, scopes, prices, the Ledger and the contract of a Store.
 //   - budget/memstore: a store in memory, for one process.
 //   - budget/sqlitestore: a durable store for the processes of one host (a module of its own).
+//   - budget/redisstore, budget/pgstore, budget/dynamostore: stores for fleets (a module each).
 //   - budget/storetest: the conformance suite that defines what a store is.
 //   - bedrockguard: the guard, installed in the AWS SDK's own Bedrock runtime client.
 //   - bedrockguard/stsidentity: names the caller by AWS STS (a module of its own).
 //   - bedrockguard/bedrocktest: a simulated Bedrock that keeps its own bill, for tests.
-//   - cache: what the guard does about prompt caching.
+//   - bedrockguard/agenttest: what a user's test asserts of an agent's prompt caching.
+//   - cache: prompt-cache knowledge: lint, tracker, usage check, placing of cache points.
 //   - internal/catalog: prices and limits of the models; internal/tokens: bounds on a prompt's tokens; internal/wire: the
-//     JSON dialects and event streams of Bedrock.
+//     JSON dialects and event streams of Bedrock; internal/jsonscan: a strict JSON scanner; internal/servers: real servers for
+//     tests.
 //   - internal/robustness: the hard-cap test over processes, faults and kills (a module of its own).
 //   - examples: one task a folder (a module of its own).
 package bedrockguardgo

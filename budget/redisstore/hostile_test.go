@@ -94,8 +94,20 @@ func TestHostileArgumentsChangeNothing(t *testing.T) {
 			sc      *script
 			arg, at int
 		}{
-			{scriptReserve, 2, 16}, {scriptReserve, 2, 26}, {scriptReserve, 2, bookedWidth + 26}, {scriptReserve, 0, 56}, {scriptReserve, 0, 72}, {scriptReserve, 0, 80},
-			{scriptSettle, 0, 82}, {scriptSettle, 0, 130}, {scriptSettle, 1, 16}, {scriptSettle, 2, 9}, {scriptSettle, 2, termsWidth + 9}, {scriptCorrect, 0, 56}, {scriptCorrect, 0, 104}, {scriptVoid, 0, 64},
+			{scriptReserve, 2, 16},
+			{scriptReserve, 2, 26},
+			{scriptReserve, 2, bookedWidth + 26},
+			{scriptReserve, 0, 56},
+			{scriptReserve, 0, 72},
+			{scriptReserve, 0, 80},
+			{scriptSettle, 0, 82},
+			{scriptSettle, 0, 130},
+			{scriptSettle, 1, 16},
+			{scriptSettle, 2, 9},
+			{scriptSettle, 2, termsWidth + 9},
+			{scriptCorrect, 0, 56},
+			{scriptCorrect, 0, 104},
+			{scriptVoid, 0, 64},
 		} {
 			args := append([][]byte{}, rightArguments(s, r)[tc.sc]...)
 			args[tc.arg] = bytes.Clone(args[tc.arg])
