@@ -105,10 +105,14 @@ func dropTable(tb testing.TB, client *dynamodb.Client, table string) {
 	}
 }
 
+// patience is a Timeout for machines that do much else at the same time: no test is about how long a step takes.
+const patience = 3 * time.Minute
+
 // open opens a store that is closed after the test.
 func open(tb testing.TB, client *dynamodb.Client, table string, optFns ...func(*Options)) *Store {
 	tb.Helper()
-	s, err := Open(context.Background(), client, table, optFns...)
+	patient := func(o *Options) { o.Timeout = patience }
+	s, err := Open(context.Background(), client, table, append([]func(*Options){patient}, optFns...)...)
 	require.NoError(tb, err)
 	tb.Cleanup(func() { _ = s.Close() })
 	return s

@@ -263,7 +263,7 @@ func TestAServerThatDiesHangsAndComesBack(t *testing.T) {
 	t.Cleanup(func() { _ = server.Stop() })
 	client := newClient(t, server.Endpoint())
 	table := newTable(t, client)
-	s := open(t, client, table, func(o *Options) { o.Timeout = time.Minute })
+	s := open(t, client, table)
 	l := line(1, budget.Daily, 1000)
 	for range 10 {
 		admitted(t, s, hold(1, l))

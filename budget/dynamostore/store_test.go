@@ -3,7 +3,6 @@ package dynamostore
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/stretchr/testify/require"
@@ -46,7 +45,7 @@ func TestConformanceOverABadWire(t *testing.T) {
 		return client
 	}
 	options := func(clock *storetest.Clock) func(*Options) {
-		return func(o *Options) { o.Clock, o.Retention, o.Timeout = clock.Now, storetest.Retention, time.Minute }
+		return func(o *Options) { o.Clock, o.Retention = clock.Now, storetest.Retention }
 	}
 	storetest.Run(t, storetest.Harness{
 		Seeds: 2, Steps: 300, Workers: 8,

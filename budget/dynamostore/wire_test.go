@@ -28,6 +28,7 @@ type wire struct {
 
 // call is one request on the wire.
 type call struct {
+	ctx     context.Context
 	op      string
 	body    []byte
 	nth     int // of its operation, from 1
@@ -57,7 +58,7 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	_, op, _ := strings.Cut(req.Header.Get("X-Amz-Target"), ".")
-	c := &call{op: op, body: body, nth: 1, forward: func(body []byte) (*http.Response, error) {
+	c := &call{ctx: req.Context(), op: op, body: body, nth: 1, forward: func(body []byte) (*http.Response, error) {
 		ctx := req.Context()
 		if ctx.Err() != nil { // a duplicate that comes when the caller is gone
 			ctx = context.WithoutCancel(ctx)
