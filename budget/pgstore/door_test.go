@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -269,4 +270,24 @@ func TestASmallPoolServesEverybody(t *testing.T) {
 	}
 	all.Wait()
 	stands(t, s, line(1, budget.Monthly, 1<<40), 0, 120)
+}
+
+// The moment that counts is the one at which the locks were had: a step that waited belongs to the window in which it was
+// decided.
+func TestTheClockIsReadAfterTheLocks(t *testing.T) {
+	s := fresh(t)
+	l := line(1, budget.Monthly, 100)
+	admitted(t, s, hold(1, l))
+	stranger := begin(t, s.pool)
+	_, err := stranger.Exec(t.Context(), "SELECT FROM "+s.opts.quoted()+".account FOR UPDATE")
+	require.NoError(t, err)
+	var all sync.WaitGroup
+	var d budget.Decision
+	all.Go(func() { d, err = s.Reserve(t.Context(), hold(1, l)) })
+	awaitBlocked(t, s)
+	released := time.Now()
+	require.NoError(t, stranger.Rollback(t.Context()))
+	all.Wait()
+	require.NoError(t, err)
+	require.False(t, d.ExpiresAt.Before(released.Add(time.Hour)), "%s", d.ExpiresAt)
 }
