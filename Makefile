@@ -9,7 +9,7 @@ HEADLINE_SEEDS ?= 20
 
 ## test: every module's tests with the race detector
 test:
-	@set -e; for m in $(MODULES); do echo "== $$m"; (cd $$m && HEADLINE_SEEDS=$(HEADLINE_SEEDS) go test -race -shuffle=on -timeout 15m ./...); done
+	@set -e; for m in $(MODULES); do echo "== $$m"; (cd $$m && HEADLINE_SEEDS=$(HEADLINE_SEEDS) go test -race -shuffle=on -timeout 25m ./...); done
 
 ## check: what CI runs
 check: fmt-check tidy-check vet test examples

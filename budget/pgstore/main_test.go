@@ -83,9 +83,11 @@ var schemas atomic.Int64
 func newSchema() string { return fmt.Sprintf("ledger_%d", schemas.Add(1)) }
 
 // open opens a store that is closed with the test.
+// Its steps may take long, because a busy machine is no outage; tests of timeouts set their own.
 func open(t testing.TB, pool *pgxpool.Pool, schema string, optFns ...func(*Options)) *Store {
 	t.Helper()
-	s, err := Open(t.Context(), pool, append([]func(*Options){func(o *Options) { o.Schema = schema }}, optFns...)...)
+	patient := func(o *Options) { o.Schema, o.Timeout = schema, time.Minute }
+	s, err := Open(t.Context(), pool, append([]func(*Options){patient}, optFns...)...)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.Close() })
 	return s
