@@ -21,16 +21,18 @@ type Turn struct {
 	found   []Finding
 
 	path      *path
-	marks     []mark        // what the request writes
-	expected  mark          // what it should read
-	avoidable size          // what it could read, were all as it should be
-	sent      int           // blocks
-	rules     map[Rule]int  // how often in a row each rule was found, this request included
-	begun     chan struct{} // closed when the response begins
-	state     turnState
-	size      size
-	points    int
-	all1h     bool
+	marks     []mark // what the request writes
+	expected  mark   // what it should read
+	avoidable size   // what it could read, were all as it should be
+	// avoidableTokens is that as it was estimated before the response; it does not change after Check.
+	avoidableTokens int64
+	sent            int           // blocks
+	rules           map[Rule]int  // how often in a row each rule was found, this request included
+	begun           chan struct{} // closed when the response begins
+	state           turnState
+	size            size
+	points          int
+	all1h           bool
 }
 
 type turnState uint8
@@ -69,7 +71,7 @@ func (s *session) check(c Call, p *Prompt) *Turn {
 	slices.SortStableFunc(t.found, func(a, b Finding) int { return rank(a) - rank(b) })
 	t.rules = s.streak.repeated(t.found)
 	s.priceByDay(t.found)
-	t.Findings = t.found
+	t.Findings, t.avoidableTokens = t.found, s.scale.mid(t.avoidable)
 	// From here on requests that run at the same time see what this one is about to write.
 	t.begun = make(chan struct{})
 	t.plan()
@@ -154,11 +156,7 @@ func (t *Turn) count() {
 // Avoidable returns about how many input tokens the request could have read from the cache, if the one that it goes on from
 // had written all of its prefix and nothing of that had changed. It is 0 for the first request of a conversation, after a pause
 // in which everything expired, and for a model that does not cache. Check settles it.
-func (t *Turn) Avoidable() int64 {
-	t.session.mu.Lock()
-	defer t.session.mu.Unlock()
-	return t.session.scale.mid(t.avoidable)
-}
+func (t *Turn) Avoidable() int64 { return t.avoidableTokens }
 
 // Send notes that the request goes out.
 func (t *Turn) Send() {
