@@ -54,6 +54,21 @@ func TestNewRefusesServersThatDoNotTell(t *testing.T) {
 	require.NotContains(t, err.Error(), "hunter2")
 }
 
+// The rights that the package asks for suffice.
+func TestAUserNeedsNoMoreRights(t *testing.T) {
+	server := own(t, "appendonly yes", "user least on >secret ~bedrockguard:* &bedrockguard:* +@connection +@scripting +@hash +@sortedset +exists +time +publish +subscribe +info +wait")
+	s, err := New(dial(t, server.Addr, func(o *redis.Options) { o.Username, o.Password = "least", "secret" }), named())
+	require.NoError(t, err)
+	defer s.Close()
+	changed, _, _ := heard(t, s)
+	for step, err := range everyStep(t, s, reservation(1, daily(1, 10))) {
+		if step != "Void" { // it is settled by then
+			require.NoError(t, err, step)
+		}
+	}
+	hears(t, changed)
+}
+
 // CONFIG may be forbidden: INFO tells what is needed.
 func TestNewNeedsNoConfig(t *testing.T) {
 	server := own(t, "appendonly yes", `rename-command CONFIG ""`)

@@ -4,6 +4,9 @@
 // in a cluster it has the speed of one core of one node, and moves as a whole. A step that got no answer may be repeated:
 // scripts know reservations by their ids, and the client's own retries are switched off for them.
 //
+// A user of the server needs ~bedrockguard:* +@connection +@scripting +@hash +@sortedset +exists +time; for SignalKills also
+// &bedrockguard:* +publish +subscribe; +info, unless Options vouch for the server; and +wait for Options.MinReplicas.
+//
 // # What can be lost
 //
 // New refuses a server that may evict keys or that keeps no append-only file, unless Options say otherwise. With
@@ -26,8 +29,8 @@
 //
 // A sum is at most 2^53-1, for USD about 9 million dollars: what would exceed it is budget.ErrOverflow. Windows are kept to
 // the microsecond. Entries looks at about 20,000 entries in one step; a page that takes more is put together from several,
-// each entry as it was when its part was read. Expire charges 500 reservations and
-// forgets 1,000 in one step, and goes on with the next.
+// each entry as it was when its part was read. Expire charges 500 reservations and forgets 1,000 in one step, and goes on
+// with the next.
 package redisstore
 
 import (

@@ -10,12 +10,13 @@
 --   kills    a hash from a flag's first dimension to its flags: see killed.lua
 --   entries  256 hashes from an id to its entry: see entry.lua
 --
--- Widths are in bytes. Numbers are integers without a sign, the first byte first: nothing is ever read as a number that was not
--- written as one, and one that was negative is beyond any bound. Times are microseconds since 1970. Sums are exact doubles: none may exceed MAX. Nothing is written before all that
--- can refuse the step was found out, because a script that fails is not undone. Functions that only some steps need are
--- made where they are needed: a script runs from its first line each time.
+-- Widths are in bytes. Numbers are integers without a sign, the first byte first: nothing is ever read as a number that was
+-- not written as one, and one that was negative is beyond any bound. Times are microseconds since 1970. Sums are exact
+-- doubles: none may exceed MAX. Nothing is written before all that can refuse the step was found out, because a script that
+-- fails is not undone. Functions that only some steps need are made where they are needed: a script runs from its first line
+-- each time.
 local ledger, due, buckets, kills, shard = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local call, sub, byte, format, floor, pack, read = redis.call, string.sub, string.byte, string.format, math.floor, struct.pack, struct.unpack
+local call, sub, byte, format, pack, read = redis.call, string.sub, string.byte, string.format, struct.pack, struct.unpack
 local MAX, NEVER = 9007199254740991, 9000000000000000
 
 local function invalid(what) return redis.error_reply('ERR bedrockguard: invalid ' .. what) end

@@ -17,6 +17,6 @@ local function place(booked, terms, i, guess, now)
   if kind ~= 114 or step < 1 or step > MAX or steps > start then return nil end
   local passed = now - guess
   if passed > MAX / 2000 or passed < -MAX / 2000 then return false end
-  start = start + floor((passed * 1000 + a) / step)
+  start = start + math.floor((passed * 1000 + a) / step)
   return sub(booked, o, o + 15) .. pack('>I8', start), start - steps
 end

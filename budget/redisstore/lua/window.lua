@@ -3,5 +3,5 @@
 local function over(booked, terms, i, now)
   local a, step, steps = read('>I8I8I8', terms, 33 * i - 23)
   if byte(booked, 34 * i - 8) == 99 then return a < NEVER and a or NEVER, 0 end
-  return now - floor(-(step * steps) / 1000), floor(step / 1000) + 1
+  return now - math.floor(-(step * steps) / 1000), math.floor(step / 1000) + 1
 end
