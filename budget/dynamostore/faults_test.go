@@ -172,7 +172,6 @@ func TestEndlessThrottlingEndsWithTheDeadline(t *testing.T) {
 	w, s := wired(t)
 	r := hold(1, l)
 	admitted(t, s, r)
-	w.follow(func(*call) (*http.Response, error) { return failure(http.StatusBadRequest, "ThrottlingException", nil) })
 	for _, step := range []func(context.Context) error{
 		func(ctx context.Context) error { _, err := s.Reserve(ctx, hold(1, l)); return err },
 		func(ctx context.Context) error { _, err := s.Settle(ctx, settlement(r, 1)); return err },
@@ -180,11 +179,17 @@ func TestEndlessThrottlingEndsWithTheDeadline(t *testing.T) {
 		func(ctx context.Context) error { return s.Kill(ctx, budget.Kill{}) },
 		func(ctx context.Context) error { _, err := s.Balances(ctx, []budget.Line{l}); return err },
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
+		ctx, cancel := context.WithCancel(t.Context())
+		w.follow(func(*call) (*http.Response, error) {
+			if len(w.calls()) > 3 { // the caller's time is up
+				cancel()
+			}
+			return failure(http.StatusBadRequest, "ThrottlingException", nil)
+		})
 		err := step(ctx)
 		cancel()
 		unanswered(t, err)
-		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, context.Canceled)
 		require.ErrorContains(t, err, "ThrottlingException")
 	}
 	w.follow(nil)
@@ -194,6 +199,7 @@ func TestEndlessThrottlingEndsWithTheDeadline(t *testing.T) {
 	w.follow(func(*call) (*http.Response, error) { return failure(http.StatusBadRequest, "ThrottlingException", nil) })
 	_, err := s.Reserve(t.Context(), hold(1, l))
 	unanswered(t, err)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Less(t, len(w.calls()), 60, "the pauses grow")
 }
 

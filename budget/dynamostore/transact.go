@@ -1,6 +1,7 @@
 package dynamostore
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -55,24 +56,28 @@ func (s *Store) do(ctx context.Context, op string, run func(context.Context, *st
 	defer cancel()
 	t := &step{}
 	rand.Read(t.name[:]) //nolint:errcheck // never fails
+	var last error       // what the service said, if it said anything
 	for tries := 1; ; tries++ {
 		err := s.once(ctx, t, run)
+		bound, again := firstPause, true
 		var transient *transientError
-		var bound time.Duration
 		switch {
 		case err == nil:
 			return nil
 		case errors.As(err, &transient), errors.Is(err, errDrained):
-			bound = firstPause
 		case errors.Is(err, errMoved):
 			bound = movedPause
-		case ctx.Err() != nil:
-			return fmt.Errorf("dynamostore: %s: no answer in time, %d tries: %w", op, tries, err)
 		default:
+			again = false
+		}
+		if again && ctx.Err() == nil {
+			last = err
+		}
+		if !again && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 			return err
 		}
-		if !pause(ctx, bound, tries) {
-			return fmt.Errorf("dynamostore: %s: no answer in time, %d tries: %w: the last: %w", op, tries, ctx.Err(), err)
+		if ctx.Err() != nil || !pause(ctx, bound, tries) {
+			return fmt.Errorf("dynamostore: %s: no answer in time, %d tries: %w", op, tries, errors.Join(ctx.Err(), cmp.Or(last, err)))
 		}
 	}
 }
