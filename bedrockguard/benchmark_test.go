@@ -47,9 +47,10 @@ func loopback(b *testing.B) aws.Config {
 	return bedrocktest.New(b, bedrocktest.Options{FirstByteDelay: -1}).Config()
 }
 
-// inMemory answers without a network, so that what is left is the client's own work.
-func inMemory() aws.Config {
-	const answer = `{"output":{"message":{"role":"assistant","content":[{"text":"ok"}]}},"stopReason":"end_turn","usage":{"inputTokens":10,"outputTokens":2,"totalTokens":12},"metrics":{"latencyMs":1}}`
+// inMemory answers without a network, so that what is left is the client's own work. The answers say that so many tokens were
+// read from the cache.
+func inMemory(cacheRead int) aws.Config {
+	answer := fmt.Sprintf(`{"output":{"message":{"role":"assistant","content":[{"text":"ok"}]}},"stopReason":"end_turn","usage":{"inputTokens":10,"outputTokens":2,"cacheReadInputTokens":%d,"totalTokens":%d},"metrics":{"latencyMs":1}}`, cacheRead, 12+cacheRead)
 	cfg := aws.Config{Region: "us-east-1", Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 		return aws.Credentials{AccessKeyID: "AKIDSIMULATED", SecretAccessKey: "simulated"}, nil
 	})}
@@ -133,8 +134,8 @@ func BenchmarkConverse_Overhead(b *testing.B) {
 	}{
 		{"1KB", loopback, conversation(1, 900)},
 		{"800KB", loopback, conversation(200, 4000)},
-		{"Turn10", func(*testing.B) aws.Config { return inMemory() }, conversation(10, 4000)},
-		{"Turn100", func(*testing.B) aws.Config { return inMemory() }, conversation(100, 4000)},
+		{"Turn10", func(*testing.B) aws.Config { return inMemory(0) }, conversation(10, 4000)},
+		{"Turn100", func(*testing.B) aws.Config { return inMemory(0) }, conversation(100, 4000)},
 	}
 	for _, tt := range tests {
 		b.Run(tt.name, func(b *testing.B) {

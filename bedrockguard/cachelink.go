@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math/bits"
 	"strings"
-	"sync"
 	"time"
 
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
@@ -23,8 +22,15 @@ type cacheLink struct {
 	policy  cache.Policy
 	tracker *cache.Tracker
 	clock   func() time.Time
-	prompts sync.Pool // of *cache.Prompt
+	prompts chan *cache.Prompt // those that wait to be used again
 }
+
+// A sync.Pool would be emptied by each collection of garbage, and a call with a long conversation causes one: the next would
+// have to grow its prompt anew, at a cost that grows with the conversation. Of longer prompts than keptBlocks none is kept.
+const (
+	keptPrompts = 32
+	keptBlocks  = 1 << 14
+)
 
 func newCacheLink(policy cache.Policy, clock func() time.Time) *cacheLink {
 	if !policy.Enabled() {
@@ -33,7 +39,7 @@ func newCacheLink(policy cache.Policy, clock func() time.Time) *cacheLink {
 	if clock == nil {
 		clock = time.Now
 	}
-	return &cacheLink{policy: policy, tracker: cache.NewTracker(policy), clock: clock, prompts: sync.Pool{New: func() any { return new(cache.Prompt) }}}
+	return &cacheLink{policy: policy, tracker: cache.NewTracker(policy), clock: clock, prompts: make(chan *cache.Prompt, keptPrompts)}
 }
 
 // cacheCall is what the link keeps of a call. The zero value is one that is not checked.
@@ -74,7 +80,7 @@ func (g *Guard) checkCache(ctx context.Context, c *call, input any, r *catalog.R
 		Workflow: cacheKey(c.scope), Model: cacheModel(r), Place: awsmiddleware.GetRegion(ctx) + "/" + r.Profile, At: l.clock(), Compacted: cache.Compacted(ctx),
 	}
 	now.Model = l.tracker.Knows(now)
-	p := l.prompts.Get().(*cache.Prompt)
+	p := l.prompt()
 	if !readPrompt(p, now.Model.Provider, input) {
 		l.release(p)
 		return input, nil // not understood here: identification refuses what is malformed
@@ -173,10 +179,26 @@ func (l *cacheLink) hold(ctx context.Context, turn *cache.Turn) error {
 	}
 }
 
+// prompt returns an empty prompt, with the memory of an earlier one if it can.
+func (l *cacheLink) prompt() *cache.Prompt {
+	select {
+	case p := <-l.prompts:
+		return p
+	default:
+		return new(cache.Prompt)
+	}
+}
+
 // release keeps a prompt's memory for another request, and none of its texts.
 func (l *cacheLink) release(p *cache.Prompt) {
+	if cap(p.Blocks) > keptBlocks {
+		return
+	}
 	p.Reset()
-	l.prompts.Put(p)
+	select {
+	case l.prompts <- p:
+	default:
+	}
 }
 
 // cacheSent tells the tracker that an attempt goes out; the first one counts.

@@ -2,7 +2,6 @@ package bedrockguard
 
 import (
 	"encoding/json"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/document"
@@ -323,7 +322,6 @@ func (w promptWalk) reference(what string, t *types.ToolReference) {
 func (w promptWalk) text(i int, s string) {
 	w.Block(cache.Text, i)
 	w.Text(s)
-	w.Blocks[len(w.Blocks)-1].Empty = strings.TrimSpace(s) == ""
 }
 
 func (w promptWalk) words(texts ...*string) {

@@ -108,9 +108,6 @@ func TestPromptHasEveryBlockInItsPlace(t *testing.T) {
 		if b.User {
 			marks += " user"
 		}
-		if b.Empty {
-			marks += " empty"
-		}
 		if b.NoPoint {
 			marks += " closed"
 		}
@@ -121,7 +118,7 @@ func TestPromptHasEveryBlockInItsPlace(t *testing.T) {
 	}
 	require.Equal(t, []string{
 		"tools[0] tool definition", "tools[1] other content", "tools[3] other content",
-		"system[1] text", "system[2] text empty", "system[3] other content",
+		"system[1] text", "system[2] text", "system[3] other content",
 		"messages[0].content[0] text user", "messages[0].content[1] image user", "messages[0].content[3] document user", "messages[0].content[4] document user closed",
 		"messages[1].content[0] reasoning", "messages[1].content[1] tool use", "messages[1].content[2] other content",
 		"messages[2].content[0] tool result user",

@@ -9,7 +9,6 @@ import (
 	"image/gif"
 	"image/jpeg"
 	"image/png"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +33,7 @@ func outline(p *Prompt) []string {
 		if b.User {
 			line += " user"
 		}
-		if b.Empty {
+		if p.empty(i) {
 			line += " empty"
 		}
 		if b.NoPoint {
@@ -366,12 +365,11 @@ func TestParseBody_BuffersAreUsedAgain(t *testing.T) {
 	var p, q Prompt
 	require.NoError(t, ParseBody(&p, "anthropic", body))
 	p.record(nil)
-	known := slices.Clone(p.leafRecords)
 	body[1000] = 'b'
 	require.NoError(t, ParseBody(&q, "anthropic", body))
-	q.record([][]leafRecord{known})
+	q.record([][]leafRecord{remembering(&p)})
 	require.NotEqual(t, p.records[0].hash, q.records[0].hash)
-	require.Zero(t, retainedBy(q.leafRecords), "no body is kept alive")
+	require.Zero(t, retainedBy(remembering(&q)), "no body is kept alive")
 }
 
 func TestParseBody_Dialects(t *testing.T) {

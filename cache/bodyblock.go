@@ -37,7 +37,7 @@ func (r *bodyReader) content() error {
 			r.begin(-1)
 			r.text(t)
 			b := r.last()
-			b.Empty, b.NoPoint = !r.filled, true // a string has no place for one
+			b.blank, b.NoPoint = !r.filled, true // a string has no place for one
 		}
 		return err
 	case 'n':
@@ -99,7 +99,7 @@ func (r *bodyReader) endBlock(f *frame, at Span) {
 	if b.Kind == Other {
 		r.p.Unknown++
 	}
-	b.Empty = b.Kind == Text && !r.filled
+	b.blank = b.Kind == Text && !r.filled
 	r.media(f)
 }
 

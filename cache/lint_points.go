@@ -55,7 +55,7 @@ func (l *linter) position(pt *Point, index int) {
 	switch b := &l.p.Blocks[pt.Block]; {
 	case b.Kind == Reasoning:
 		illegal("behind a reasoning block")
-	case b.Empty:
+	case l.p.empty(pt.Block):
 		illegal("behind an empty text")
 	case l.m.Provider == nova && pt.Section == Messages && b.Kind != Text:
 		illegal("behind a " + b.Kind.String() + ", and this model takes it behind text alone")

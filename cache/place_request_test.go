@@ -93,7 +93,7 @@ func fill(p *Prompt, items []item) {
 		}
 		p.Block(it.kind, i)
 		p.Text(filler[:it.tokens*7/2])
-		p.Blocks[len(p.Blocks)-1].Empty = it.empty
+		p.Blocks[len(p.Blocks)-1].blank = it.empty
 		p.Blocks[len(p.Blocks)-1].NoPoint = it.noPoint
 		for _, ttl := range it.nested {
 			p.NestedPoint(ttl)

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"strconv"
+	"strings"
 	"time"
 	"unsafe"
 )
@@ -77,8 +78,6 @@ type Block struct {
 	Kind Kind
 	// User says that the block belongs to a message of the user.
 	User bool
-	// Empty says that the block is text without any character but white space, which takes no cache point.
-	Empty bool
 	// NoPoint says that no cache point may follow the block, for a reason that its kind does not tell: a document in a
 	// format behind which the service refuses one, a tool whose loading is deferred.
 	NoPoint bool
@@ -90,6 +89,7 @@ type Block struct {
 	Span Span
 
 	leafEnd int  // index behind its last leaf
+	blank   bool // text of a body without any character but white space
 	room    bool // it stands in a body and holds something besides cache points, so that one can be spliced in
 }
 
@@ -123,9 +123,9 @@ type Prompt struct {
 	// Unknown counts blocks whose kind this package does not know. They are passed through untouched.
 	Unknown int
 
-	leaves      []leaf
-	records     []blockRecord // one a block, once recorded
-	leafRecords []leafRecord  // one a leaf, once recorded
+	leaves     []leaf
+	records    []blockRecord // one a block, once recorded
+	leafHashes []leafHash    // one a leaf, once recorded
 
 	settings uint64 // hash of what changes the messages' level without being in it
 	images   bool
@@ -162,10 +162,9 @@ type leaf struct {
 // Reset empties the prompt and keeps its memory.
 func (p *Prompt) Reset() {
 	clear(p.leaves)
-	clear(p.leafRecords)
 	*p = Prompt{
 		Blocks: p.Blocks[:0], Points: p.Points[:0], Flaws: p.Flaws[:0],
-		leaves: p.leaves[:0], leafRecords: p.leafRecords[:0], records: p.records[:0],
+		leaves: p.leaves[:0], leafHashes: p.leafHashes[:0], records: p.records[:0],
 	}
 }
 
@@ -273,6 +272,21 @@ func (p *Prompt) Setting(name, value string) {
 
 // Flaw notes a sign of trouble.
 func (p *Prompt) Flaw(r Rule, where string) { p.Flaws = append(p.Flaws, Flaw{r, where}) }
+
+// empty reports whether a block is text without any character but white space, which takes no cache point. It is asked of the
+// few blocks that have one or may get one: of all others the text need not be touched.
+func (p *Prompt) empty(i int) bool {
+	b := &p.Blocks[i]
+	if b.Kind != Text || b.blank {
+		return b.blank
+	}
+	for _, l := range p.leavesOf(i) {
+		if l.doc != nil || l.quoted || strings.TrimSpace(l.text()) != "" {
+			return false
+		}
+	}
+	return true
+}
 
 // leavesOf returns the leaves of a block.
 func (p *Prompt) leavesOf(i int) []leaf {

@@ -21,14 +21,19 @@ type blockRecord struct {
 	user     bool
 }
 
-// leafRecord is what is remembered of a leaf. It keeps a long leaf's memory alive as long as it is remembered, so that no
-// other text can come to lie at its address: lying there again is being the same.
-type leafRecord struct {
-	at     unsafe.Pointer // nil for short leaves, which are hashed each time
+// leafHash is what was found of a leaf when it was read.
+type leafHash struct {
 	n      int
 	plain  uint64
 	canon  uint64
 	sample uint64 // of a []byte
+}
+
+// leafRecord is what a path remembers of a leaf. It keeps a long leaf's memory alive as long as it is remembered, so that no
+// other text can come to lie at its address: lying there again is being the same.
+type leafRecord struct {
+	at unsafe.Pointer // nil for short leaves, which are hashed each time
+	leafHash
 }
 
 // shortLeaf is the length in bytes below which hashing a text is as fast as recognising it.
@@ -38,7 +43,7 @@ const shortLeaf = 256
 // it lay then is not looked at again.
 func (p *Prompt) record(known [][]leafRecord) {
 	p.records = slices.Grow(p.records[:0], len(p.Blocks))[:len(p.Blocks)]
-	p.leafRecords = slices.Grow(p.leafRecords[:0], len(p.leaves))[:len(p.leaves)]
+	p.leafHashes = slices.Grow(p.leafHashes[:0], len(p.leaves))[:len(p.leaves)]
 	var chain, talk uint64
 	var upTo size
 	next := 0
@@ -66,30 +71,30 @@ func (p *Prompt) record(known [][]leafRecord) {
 	}
 }
 
-// recognise returns the record of a leaf, from memory if it can. canonical asks for the hash that the order of keys does
+// recognise returns the hashes of a leaf, from memory if it can. canonical asks for the hash that the order of keys does
 // not change.
-func (p *Prompt) recognise(i int, canonical bool, known [][]leafRecord) *leafRecord {
-	l, r := &p.leaves[i], &p.leafRecords[i]
-	if l.doc != nil || l.n >= shortLeaf {
+func (p *Prompt) recognise(i int, canonical bool, known [][]leafRecord) *leafHash {
+	l, h := &p.leaves[i], &p.leafHashes[i]
+	if l.lasts() {
 		for _, leaves := range known {
 			if i < len(leaves) && l.is(&leaves[i]) {
-				*r = leaves[i]
-				return r
+				*h = leaves[i].leafHash
+				return h
 			}
 		}
 	}
-	*r = leafRecord{at: l.id}
-	r.plain, r.canon = l.hash(canonical)
-	r.n = l.n
+	*h = leafHash{}
+	h.plain, h.canon = l.hash(canonical)
+	h.n = l.n
 	if l.binary {
-		r.sample = l.sample()
-	}
-	if l.doc == nil && l.n < shortLeaf {
-		r.at = nil
+		h.sample = l.sample()
 	}
 	l.fresh = true
-	return r
+	return h
 }
+
+// lasts reports whether the leaf can be recognised by where it lies.
+func (l *leaf) lasts() bool { return l.id != nil && (l.doc != nil || l.n >= shortLeaf) }
 
 // is reports whether the leaf is the remembered one.
 func (l *leaf) is(r *leafRecord) bool {

@@ -209,27 +209,48 @@ func (s *session) newPath() *path {
 	return q
 }
 
-// extend appends to a path what the request has more. The leaves are replaced from the last common one on: those of a
-// request that was built anew lie elsewhere than they did.
+// extend appends to a path what the request has more. Leaves that lie elsewhere than they did are replaced: those of a request
+// that was built anew. None is written that has not changed, for a write of a pointer is dear while garbage is collected.
 func (s *session) extend(q *path, p *Prompt, n int) {
-	leaves := p.leafRecords[:p.Blocks[n-1].leafEnd]
-	if retainedBy(leaves) == 0 || len(leaves) > maxPathLeaves {
-		leaves = nil // none of them could be recognised, or there are too many to remember
-	}
-	records := n - len(q.blocks) + len(leaves) - len(q.leaves)
-	retained := retainedBy(leaves) - retainedBy(q.leaves)
+	records := n - len(q.blocks) - len(q.leaves)
 	q.blocks = append(q.blocks, p.records[len(q.blocks):n]...)
+	leaves := p.leaves[:p.Blocks[n-1].leafEnd]
+	if len(leaves) > maxPathLeaves || !slices.ContainsFunc(leaves, func(l leaf) bool { return l.lasts() }) {
+		leaves = nil // there are too many to remember, or none of them could be recognised
+	}
+	retained := -retainedBy(q.leaves[min(len(leaves), len(q.leaves)):])
 	clear(q.leaves[min(len(leaves), len(q.leaves)):])
-	q.leaves = append(q.leaves[:0], leaves...)
-	s.tracker.grown(s, records, retained)
+	q.leaves = q.leaves[:min(len(leaves), len(q.leaves))]
+	for i := range leaves {
+		r := leafRecord{leafHash: p.leafHashes[i]}
+		if leaves[i].lasts() {
+			r.at = leaves[i].id
+		}
+		switch {
+		case i == len(q.leaves):
+			q.leaves = append(q.leaves, r)
+		case q.leaves[i] != r:
+			retained -= q.leaves[i].retains()
+			q.leaves[i] = r
+		default:
+			continue
+		}
+		retained += r.retains()
+	}
+	s.tracker.grown(s, records+len(q.leaves), retained)
 }
 
-func retainedBy(leaves []leafRecord) int64 {
-	var n int64
+// retains returns how many bytes the record keeps alive.
+func (r *leafRecord) retains() int64 {
+	if r.at == nil {
+		return 0
+	}
+	return int64(r.n)
+}
+
+func retainedBy(leaves []leafRecord) (n int64) {
 	for i := range leaves {
-		if leaves[i].at != nil {
-			n += int64(leaves[i].n)
-		}
+		n += leaves[i].retains()
 	}
 	return n
 }

@@ -82,7 +82,6 @@ func (k *talk) prompt() *Prompt {
 			} else {
 				p.Text(b.text)
 			}
-			p.Blocks[len(p.Blocks)-1].Empty = b.kind == Text && strings.TrimSpace(b.text) == ""
 			if b.media > 0 {
 				p.Media(b.kind, b.media)
 			}
