@@ -3,6 +3,7 @@ module github.com/bedrockguard/bedrockguard-go/internal/robustness
 go 1.26.0
 
 require (
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/aws/aws-sdk-go-v2 v1.48.0
 	github.com/aws/aws-sdk-go-v2/credentials v1.19.0
 	github.com/aws/aws-sdk-go-v2/service/bedrockruntime v1.63.12

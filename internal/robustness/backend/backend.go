@@ -1,0 +1,107 @@
+// Package backend gives the robustness tests one way to every store: how to start what it runs on, how a process opens a
+// ledger there by its address, and what can go wrong with it. One file a store; this one holds what they share.
+package backend
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// Backend is one kind of store.
+type Backend struct {
+	Name string
+	// Shared says that several processes can open one ledger, and that it survives the death of each of them.
+	Shared bool
+	// Start starts what the store runs on and stops it when the test ends. What is missing skips the test, or fails it
+	// under CI=true.
+	Start func(tb testing.TB) Server
+
+	open func(ctx context.Context, place string, o Options) (budget.Store, error)
+}
+
+// Server is what a store runs on.
+type Server interface {
+	// NewLedger returns the address of a new and empty ledger.
+	NewLedger(tb testing.TB) (address string)
+	// Faults returns what can be done to the server. Each fault is begun and ended by turns.
+	Faults() []Fault
+}
+
+// Networked is a Server that is reached over TCP, so that a proxy can stand in between.
+type Networked interface {
+	Server
+	// HostPort is where the server listens, for a proxy to forward to.
+	HostPort() string
+}
+
+// Fault is something that happens to a server.
+type Fault struct {
+	Name string
+	// Begin does it to the server under a ledger's address; End mends it. A nil End says that nothing mends it.
+	Begin, End func(address string) error
+	// Forgets says that acknowledged steps may be gone afterwards, so that handles that were open must refuse for good.
+	Forgets bool
+	// Instant says that the server is well again when Begin returns.
+	Instant bool
+}
+
+// Options says how a handle is opened. Its zero value is a handle as a user has it.
+type Options struct {
+	// Clock is the store's time. Nil is the store's own.
+	Clock func() time.Time
+	// Via is the host and port of a proxy in front of the server. Empty is the server itself.
+	Via string
+	// Timeout is how long one step waits for a server that does not answer, where the store leaves that to its client.
+	// Zero is the client's default.
+	Timeout time.Duration
+}
+
+// All returns every store there is. ROBUSTNESS_STORES, a list of names with commas in between, selects some.
+func All() []Backend {
+	all := []Backend{memory, sqlite}
+	selected := os.Getenv("ROBUSTNESS_STORES")
+	if selected == "" {
+		return all
+	}
+	return slices.DeleteFunc(all, func(b Backend) bool { return !slices.Contains(strings.Split(selected, ","), b.Name) })
+}
+
+// Each runs a test for every store, on a server of its own.
+func Each(t *testing.T, test func(t *testing.T, b Backend, s Server)) {
+	for _, b := range All() {
+		t.Run(b.Name, func(t *testing.T) { test(t, b, b.Start(t)) })
+	}
+}
+
+// Open opens one more handle on the ledger at an address, as any process may. Closing the store closes all of it.
+func Open(ctx context.Context, address string, optFns ...func(*Options)) (budget.Store, error) {
+	var o Options
+	for _, fn := range optFns {
+		fn(&o)
+	}
+	name, place, _ := strings.Cut(address, ":")
+	for _, b := range All() {
+		if b.Name == name {
+			return b.open(ctx, place, o)
+		}
+	}
+	return nil, fmt.Errorf("backend: no store is named %q", name)
+}
+
+// MustOpen opens a handle that is closed when the test ends.
+func MustOpen(tb testing.TB, address string, optFns ...func(*Options)) budget.Store {
+	tb.Helper()
+	s, err := Open(context.Background(), address, optFns...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = s.Close() })
+	return s
+}
