@@ -61,6 +61,8 @@ type Options struct {
 	// Timeout is how long one step waits for a server that does not answer, where the store leaves that to its client.
 	// Zero is the client's default.
 	Timeout time.Duration
+	// Relaxed lets a store skip what only a loss of power would need, where it leaves the choice.
+	Relaxed bool
 }
 
 // All returns every store there is. ROBUSTNESS_STORES, a list of names with commas in between, selects some.

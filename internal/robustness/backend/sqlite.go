@@ -64,5 +64,8 @@ func replaceSQLite(address string) error {
 func openSQLite(_ context.Context, path string, o Options) (budget.Store, error) {
 	return sqlitestore.Open(path, func(so *sqlitestore.Options) {
 		so.Clock, so.Retention, so.BusyTimeout = o.Clock, retention, o.Timeout
+		if o.Relaxed {
+			so.Synchronous = sqlitestore.Normal
+		}
 	})
 }
