@@ -30,6 +30,9 @@ func explain(p *plan, history []porcupine.Operation, dir string) (text string) {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "seed %d, limits %v, drawn in %s\n", p.seed, p.max, page)
+	for i, h := range p.holds {
+		fmt.Fprintf(&b, "r%d: %d, or %d, in accounts %v, under flag%d\n", i, h.amount, h.otherAmount, h.accounts, h.flag)
+	}
 	ordered := slices.Clone(history)
 	slices.SortStableFunc(ordered, func(a, b porcupine.Operation) int { return int(a.Call - b.Call) })
 	for _, o := range ordered {

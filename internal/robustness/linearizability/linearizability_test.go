@@ -61,7 +61,7 @@ type tally struct {
 // run records and checks the history of one seed.
 func (y *tally) run(t *testing.T, seed uint64, stores []budget.Store) {
 	random := rand.New(rand.NewPCG(seed, 1))
-	losses := random.IntN(5) * random.IntN(2) // half of all histories lose none
+	losses := random.IntN(8) * random.IntN(2) // half of all histories lose none
 	p := newPlan(seed, 30+random.IntN(max(size("ROBUSTNESS_OPERATIONS", 110)-29, 1)), losses)
 	history, failed := record(context.Background(), p, stores)
 	begun := time.Now()

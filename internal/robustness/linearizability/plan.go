@@ -15,9 +15,12 @@ type plan struct {
 // maxOps bounds what one client asks for.
 const maxOps = 60
 
-// clientCounts are drawn from. The search for an order is exponential in how many operations overlap, so that the largest
-// are rare; many small histories find more than a few large ones.
-var clientCounts = [...]int{2, 3, 3, 4, 4, 5, 6, 6, 8, 8, 10, 10, 12, 16}
+// clientCounts are drawn from. The search for an order is exponential in how many operations overlap, and one without an
+// answer overlaps with all that come after it: many small histories find more than a few large ones.
+var clientCounts = [...]int{2, 3, 3, 4, 4, 5, 6, 6, 8, 8, 10, 12}
+
+// maxOverlap bounds the clients and the operations without an answer together.
+const maxOverlap = 12
 
 // newPlan draws a history of at most so many operations in all. Losses is the share of replies that get lost, in percent.
 func newPlan(seed uint64, operations, losses int) *plan {
@@ -28,7 +31,7 @@ func newPlan(seed uint64, operations, losses int) *plan {
 	for a := range p.max { // tight, so that denials constrain the search
 		p.max[a] = int64(8 + each*clients/12 + random.IntN(12))
 	}
-	recent := make([][]int, clients)
+	recent, lost := make([][]int, clients), 0
 	p.clients = make([][]op, clients)
 	for range each {
 		for c := range clients {
@@ -36,8 +39,9 @@ func newPlan(seed uint64, operations, losses int) *plan {
 			if n := len(p.clients[c]); n > 0 && random.IntN(20) == 0 {
 				o = p.clients[c][n-1] // asked again, although it was answered
 			}
-			if random.IntN(100) < losses {
+			if random.IntN(100) < losses && lost < maxOverlap-clients {
 				o.loss = neverSent + loss(random.IntN(3))
+				lost++
 			}
 			p.clients[c] = append(p.clients[c], o)
 		}
