@@ -36,7 +36,7 @@ const processes = 8
 // ledger must hold at least the bill, the excess coming from estimates alone. HEADLINE_SEEDS says how many runs a store gets,
 // HEADLINE_WORKERS how many goroutines spend in each process.
 func TestHardCapSurvivesFaultsAndKills(t *testing.T) {
-	backend.Each(t, func(t *testing.T, b backend.Backend, s backend.Server) {
+	backend.Each(t, nil, func(t *testing.T, b backend.Backend, s backend.Server) {
 		runs, inferences, estimated, killed := size(t, "HEADLINE_SEEDS", 2), 0, 0, 0
 		for seed := range uint64(runs) {
 			t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
@@ -61,7 +61,7 @@ func TestHardCapSurvivesFaultsAndKills(t *testing.T) {
 
 // TestLedgerIsTheBillWithoutFaults: when nothing goes wrong, the two agree to the nano-dollar.
 func TestLedgerIsTheBillWithoutFaults(t *testing.T) {
-	backend.Each(t, func(t *testing.T, b backend.Backend, s backend.Server) {
+	backend.Each(t, nil, func(t *testing.T, b backend.Backend, s backend.Server) {
 		run := newRun(t, b, s, 1, nil, 1)
 		for p := range processes {
 			job := run.job(t, p)

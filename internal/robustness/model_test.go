@@ -23,7 +23,7 @@ func (d drawn) Uint32() uint32       { return rapid.Uint32().Draw(d.t, "bits") }
 // latches and kill flags over five kinds of window. ROBUSTNESS_WALKS says how many walks.
 func TestStoresAgreeWithTheModel(t *testing.T) {
 	setWalks(t, 20)
-	backend.Each(t, func(t *testing.T, _ backend.Backend, s backend.Server) {
+	backend.Each(t, nil, func(t *testing.T, _ backend.Backend, s backend.Server) {
 		walks, total := 0, 0
 		rapid.Check(t, func(rt *rapid.T) {
 			clock := storetest.NewClock(time.Date(2026, 3, 10, 12, 30, 15, 0, time.UTC))

@@ -19,6 +19,8 @@ type Backend struct {
 	Name string
 	// Shared says that several processes can open one ledger, and that it survives the death of each of them.
 	Shared bool
+	// Remote says that its servers are Networked, Replicates that they are Replicated.
+	Remote, Replicates bool
 	// Start starts what the store runs on and stops it when the test ends. What is missing skips the test, or fails it
 	// under CI=true.
 	Start func(tb testing.TB) Server
@@ -41,15 +43,21 @@ type Networked interface {
 	HostPort() string
 }
 
+// Replicated is a Server that can have a replica which lags behind.
+type Replicated interface {
+	Networked
+	// NewReplica starts a replica, and returns where it listens once it knows all that the server knows. From detach on
+	// it takes in nothing any more, and can be asked in the server's place.
+	NewReplica(tb testing.TB) (hostPort string, detach func() error)
+}
+
 // Fault is something that happens to a server.
 type Fault struct {
 	Name string
-	// Begin does it to the server under a ledger's address; End mends it. A nil End says that nothing mends it.
+	// Begin does it to the server, or to the ledger at an address alone. End mends it; nil says that there is nothing to do.
 	Begin, End func(address string) error
 	// Forgets says that acknowledged steps may be gone afterwards, so that handles that were open must refuse for good.
 	Forgets bool
-	// Instant says that the server is well again when Begin returns.
-	Instant bool
 }
 
 // Options says how a handle is opened. Its zero value is a handle as a user has it.
@@ -67,7 +75,7 @@ type Options struct {
 
 // All returns every store there is. ROBUSTNESS_STORES, a list of names with commas in between, selects some.
 func All() []Backend {
-	all := []Backend{memory, sqlite}
+	all := []Backend{memory, sqlite, redisBackend, postgres, dynamo}
 	selected := os.Getenv("ROBUSTNESS_STORES")
 	if selected == "" {
 		return all
@@ -75,12 +83,20 @@ func All() []Backend {
 	return slices.DeleteFunc(all, func(b Backend) bool { return !slices.Contains(strings.Split(selected, ","), b.Name) })
 }
 
-// Each runs a test for every store, on a server of its own.
-func Each(t *testing.T, test func(t *testing.T, b Backend, s Server)) {
+// Each runs a test for every store that is wanted, on a server of its own. A nil wanted wants all.
+func Each(t *testing.T, wanted func(Backend) bool, test func(t *testing.T, b Backend, s Server)) {
 	for _, b := range All() {
-		t.Run(b.Name, func(t *testing.T) { test(t, b, b.Start(t)) })
+		if wanted == nil || wanted(b) {
+			t.Run(b.Name, func(t *testing.T) { test(t, b, b.Start(t)) })
+		}
 	}
 }
+
+// Remote wants stores whose servers are Networked.
+func Remote(b Backend) bool { return b.Remote }
+
+// Replicates wants stores whose servers are Replicated.
+func Replicates(b Backend) bool { return b.Replicates }
 
 // Open opens one more handle on the ledger at an address, as any process may. Closing the store closes all of it.
 func Open(ctx context.Context, address string, optFns ...func(*Options)) (budget.Store, error) {

@@ -24,7 +24,7 @@ const handles = 4
 // explains each. ROBUSTNESS_HISTORIES says how many, ROBUSTNESS_OPERATIONS how long the longest may be, and ROBUSTNESS_SEED
 // where to begin.
 func TestHistoriesAreLinearizable(t *testing.T) {
-	backend.Each(t, func(t *testing.T, _ backend.Backend, s backend.Server) {
+	backend.Each(t, nil, func(t *testing.T, _ backend.Backend, s backend.Server) {
 		address := s.NewLedger(t)
 		var stores []budget.Store
 		for range handles {
