@@ -169,8 +169,8 @@ func TestBrokenStoresAreCaught(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			caught := 0
 			for seed := range uint64(histories) {
-				p := newPlan(seed, 150, 1)
-				history, failed := record(t.Context(), p, []budget.Store{spoil(memstore.New())})
+				p := newPlan(seed, clientCounts, 150, 1)
+				history, failed := record(t.Context(), p, []budget.Store{spoil(memstore.New())}, nil)
 				require.Empty(t, failed)
 				verdict := check(p, history)
 				require.NotEqual(t, porcupine.Unknown, verdict, "seed %d is undecided", seed)

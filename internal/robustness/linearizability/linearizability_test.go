@@ -13,6 +13,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/internal/robustness/backend"
+	"github.com/bedrockguard/bedrockguard-go/internal/robustness/faults"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
@@ -50,6 +51,65 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 	})
 }
 
+// run records and checks the history of one seed.
+func (y *tally) run(t *testing.T, seed uint64, stores []budget.Store) {
+	random := rand.New(rand.NewPCG(seed, 1))
+	losses := random.IntN(8) * random.IntN(2) // half of all histories lose none
+	p := newPlan(seed, clientCounts, 30+random.IntN(max(size("ROBUSTNESS_OPERATIONS", 110)-29, 1)), losses)
+	history, failed := record(context.Background(), p, stores, nil)
+	if len(failed) > 0 {
+		t.Errorf("seed %d: a store with nothing wrong owes an answer: %v", seed, failed)
+	}
+	y.check(t, p, history)
+}
+
+// TestHistoriesOverABadNetworkAreLinearizable loses messages between the stores and their server. What a client was told of
+// as an error may have happened, and may still happen; and what it got an answer to may have been asked twice.
+func TestHistoriesOverABadNetworkAreLinearizable(t *testing.T) {
+	backend.Each(t, backend.Remote, func(t *testing.T, _ backend.Backend, s backend.Server) {
+		proxy := faults.NewProxy(t, s.(backend.Networked).HostPort())
+		address := s.NewLedger(t)
+		var stores []budget.Store
+		for range handles {
+			stores = append(stores, backend.MustOpen(t, address, func(o *backend.Options) { o.Via = proxy.Addr() }))
+		}
+		var total tally
+		for seed := range uint64(max(size("ROBUSTNESS_HISTORIES", 100)/10, 1)) {
+			p := newPlan(seed, []int{2, 3, 4}, 60, 0)
+			stop := lose(proxy, rand.New(rand.NewPCG(seed, 2)), 5)
+			history, _ := record(context.Background(), p, stores, proxy.Hits)
+			stop()
+			total.check(t, p, history)
+		}
+		t.Logf("%d messages lost: %s", proxy.Hits(), &total)
+	})
+}
+
+// lose lets up to so many messages get lost, one every few milliseconds, until it is stopped.
+func lose(proxy *faults.Proxy, random *rand.Rand, most int) (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for range most {
+			cut := faults.Cuts[random.IntN(len(faults.Cuts))]
+			for cut.Silent() { // each would cost the whole patience of a store
+				cut = faults.Cuts[random.IntN(len(faults.Cuts))]
+			}
+			proxy.Arm(cut, random.IntN(4))
+			select {
+			case <-done:
+				return
+			case <-time.After(time.Duration(2+random.IntN(10)) * time.Millisecond):
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-ended
+		proxy.Disarm()
+	}
+}
+
 // tally adds up what was checked.
 type tally struct {
 	mu                            sync.Mutex
@@ -58,22 +118,12 @@ type tally struct {
 	longest                       time.Duration
 }
 
-// run records and checks the history of one seed.
-func (y *tally) run(t *testing.T, seed uint64, stores []budget.Store) {
-	random := rand.New(rand.NewPCG(seed, 1))
-	losses := random.IntN(8) * random.IntN(2) // half of all histories lose none
-	p := newPlan(seed, 30+random.IntN(max(size("ROBUSTNESS_OPERATIONS", 110)-29, 1)), losses)
-	history, failed := record(context.Background(), p, stores)
+func (y *tally) check(t *testing.T, p *plan, history []porcupine.Operation) {
 	begun := time.Now()
-	verdict := check(p, history)
-	took := time.Since(begun)
-	if verdict != porcupine.Ok {
-		t.Errorf("seed %d is %s:\n%s", seed, verdict, explain(p, history, t.ArtifactDir()))
+	if verdict := check(p, history); verdict != porcupine.Ok {
+		t.Errorf("seed %d is %s:\n%s", p.seed, verdict, explain(p, history, t.ArtifactDir()))
 	}
-	if len(failed) > 0 {
-		t.Errorf("seed %d: a store with nothing wrong owes an answer: %v", seed, failed)
-	}
-	y.add(history, took)
+	y.add(history, time.Since(begun))
 }
 
 func (y *tally) add(history []porcupine.Operation, took time.Duration) {

@@ -17,16 +17,17 @@ const maxOps = 60
 
 // clientCounts are drawn from. The search for an order is exponential in how many operations overlap, and one without an
 // answer overlaps with all that come after it: many small histories find more than a few large ones.
-var clientCounts = [...]int{2, 3, 3, 4, 4, 5, 6, 6, 8, 8, 10, 12}
+var clientCounts = []int{2, 3, 3, 4, 4, 5, 6, 6, 8, 8, 10, 12}
 
 // maxOverlap bounds the clients and the operations without an answer together.
 const maxOverlap = 12
 
-// newPlan draws a history of at most so many operations in all. Losses is the share of replies that get lost, in percent.
-func newPlan(seed uint64, operations, losses int) *plan {
+// newPlan draws a history of at most so many operations in all, by one of so many clients. Losses is the share of replies
+// that get lost, in percent.
+func newPlan(seed uint64, counts []int, operations, losses int) *plan {
 	random := rand.New(rand.NewPCG(seed, 0x6c696e))
 	p := &plan{seed: seed}
-	clients := clientCounts[random.IntN(len(clientCounts))]
+	clients := counts[random.IntN(len(counts))]
 	each := min(max(operations/clients, 4), maxOps)
 	for a := range p.max { // tight, so that denials constrain the search
 		p.max[a] = int64(8 + each*clients/12 + random.IntN(12))

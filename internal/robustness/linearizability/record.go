@@ -20,6 +20,7 @@ type recorder struct {
 	plan   *plan
 	stores []budget.Store // handles on one ledger, as processes would have them
 	nonce  uint64         // keeps the names of this history apart from those of others in the same ledger
+	lost   func() int     // how many messages got lost so far
 	begun  time.Time
 	late   sync.WaitGroup
 
@@ -29,9 +30,13 @@ type recorder struct {
 	failed  []error // what stores answered that is no answer of the contract
 }
 
-// record runs a plan to its end and returns the history, and the errors that left a client without an answer.
-func record(ctx context.Context, p *plan, stores []budget.Store) ([]porcupine.Operation, []error) {
-	r := &recorder{plan: p, stores: stores, nonce: rand.Uint64(), begun: time.Now(), clients: len(p.clients)}
+// record runs a plan to its end and returns the history, and the errors that left a client without an answer. Lost counts
+// the messages that a network loses meanwhile; nil says that there is none that does.
+func record(ctx context.Context, p *plan, stores []budget.Store, lost func() int) ([]porcupine.Operation, []error) {
+	if lost == nil {
+		lost = func() int { return 0 }
+	}
+	r := &recorder{plan: p, stores: stores, nonce: rand.Uint64(), lost: lost, begun: time.Now(), clients: len(p.clients)}
 	var clients sync.WaitGroup
 	for c := range p.clients {
 		clients.Go(func() {
@@ -64,7 +69,11 @@ func (r *recorder) do(ctx context.Context, client int, o op, random *rand.Rand) 
 			_, _ = r.ask(ctx, store, o)
 		})
 	default:
+		before := r.lost()
 		got, err := r.ask(ctx, store, o)
+		if err == nil && r.lost() > before { // the store may have sent it twice, and answered the second time
+			r.note(client, o, lost, call)
+		}
 		if err != nil {
 			got = lost
 			r.mu.Lock()
