@@ -108,6 +108,11 @@ func (w *walk) charge() budget.Charge {
 	return c
 }
 
+// upTo returns a duration below d in whole microseconds: a store need not tell finer times apart.
+func (w *walk) upTo(d time.Duration) time.Duration {
+	return time.Duration(w.random.Int64N(d.Microseconds())) * time.Microsecond
+}
+
 func (w *walk) owner() budget.Key { return budget.Key{0: byte(w.random.IntN(10) / 9)} }
 
 // id returns one that was not used before, in no order.
@@ -150,7 +155,7 @@ func (w *walk) reserveNew() {
 	scope := w.scope()
 	r := budget.Reservation{
 		ID: w.id(), Owner: w.owner(), Charge: w.charge(), Lines: lines, Dims: scope.Dims(),
-		TTL: time.Duration(1 + w.random.Int64N(int64(90*time.Minute))), Tentative: w.random.IntN(3) > 0,
+		TTL: time.Microsecond + w.upTo(90*time.Minute), Tentative: w.random.IntN(3) > 0,
 	}
 	w.past = append(w.past, made{r, accounts, scope})
 	w.tryReserve(w.past[len(w.past)-1])
@@ -271,7 +276,7 @@ func (w *walk) overrideOne() {
 		require.NoError(w.t, w.store.Override(w.ctx, a.Account, nil))
 		return
 	}
-	a.max, a.maxTill = w.random.Int64N(300*w.h.Scale), w.clock.Now().Add(time.Duration(w.random.Int64N(int64(3*time.Hour)))-10*time.Minute)
+	a.max, a.maxTill = w.random.Int64N(300*w.h.Scale), w.clock.Now().Add(w.upTo(3*time.Hour)-10*time.Minute)
 	require.NoError(w.t, w.store.Override(w.ctx, a.Account, &budget.Override{Max: a.max, Until: a.maxTill}))
 }
 
@@ -305,11 +310,11 @@ func (w *walk) killOrRevive() {
 func (w *walk) moveClock() {
 	switch w.random.IntN(12) {
 	case 0:
-		w.clock.Advance(-time.Duration(w.random.Int64N(int64(2 * time.Hour))))
+		w.clock.Advance(-w.upTo(2 * time.Hour))
 	case 1:
-		w.clock.Advance(time.Duration(w.random.Int64N(int64(36 * time.Hour))))
+		w.clock.Advance(w.upTo(36 * time.Hour))
 	default:
-		w.clock.Advance(time.Duration(w.random.Int64N(int64(w.h.Stride))))
+		w.clock.Advance(w.upTo(w.h.Stride))
 	}
 }
 
