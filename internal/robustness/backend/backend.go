@@ -73,24 +73,30 @@ type Options struct {
 	Relaxed bool
 }
 
-// All returns every store there is. ROBUSTNESS_STORES, a list of names with commas in between, selects some.
-func All() []Backend {
-	all := []Backend{memory, sqlite, redisBackend, postgres, dynamo}
-	selected := os.Getenv("ROBUSTNESS_STORES")
-	if selected == "" {
-		return all
+// all returns every store there is.
+func all() []Backend { return []Backend{memory, sqlite, redisBackend, postgres, dynamo} }
+
+// Selected returns the stores that tests are asked to try: those that ROBUSTNESS_STORES names, with commas in between, or
+// all of them.
+func Selected() []Backend {
+	names := os.Getenv("ROBUSTNESS_STORES")
+	if names == "" {
+		return all()
 	}
-	return slices.DeleteFunc(all, func(b Backend) bool { return !slices.Contains(strings.Split(selected, ","), b.Name) })
+	return slices.DeleteFunc(all(), func(b Backend) bool { return !slices.Contains(strings.Split(names, ","), b.Name) })
 }
 
 // Each runs a test for every store that is wanted, on a server of its own. A nil wanted wants all.
 func Each(t *testing.T, wanted func(Backend) bool, test func(t *testing.T, b Backend, s Server)) {
-	for _, b := range All() {
+	for _, b := range Selected() {
 		if wanted == nil || wanted(b) {
 			t.Run(b.Name, func(t *testing.T) { test(t, b, b.Start(t)) })
 		}
 	}
 }
+
+// Named wants one store.
+func Named(name string) func(Backend) bool { return func(b Backend) bool { return b.Name == name } }
 
 // Remote wants stores whose servers are Networked.
 func Remote(b Backend) bool { return b.Remote }
@@ -105,7 +111,7 @@ func Open(ctx context.Context, address string, optFns ...func(*Options)) (budget
 		fn(&o)
 	}
 	name, place, _ := strings.Cut(address, ":")
-	for _, b := range All() {
+	for _, b := range all() {
 		if b.Name == name {
 			return b.open(ctx, place, o)
 		}

@@ -8,22 +8,26 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/robustness/backend"
 )
 
 // TestFullDisk fills the file system on which a SQLite ledger lies, and makes room again.
 func TestFullDisk(t *testing.T) {
-	dir := smallDisk(t)
-	filler := filepath.Join(dir, "filler")
-	c := &cell{address: "sqlite:" + filepath.Join(dir, "spend.db"), trouble: trouble{
-		name:  "disk full",
-		begin: func(string) error { return fill(filler) },
-		end:   func(string) error { return os.Remove(filler) },
-	}}
-	c.run(t)
-	require.Positive(t, c.during.unasked, "the disk was not full")
-	m := newMatrix()
-	m.add("sqlite", c)
-	t.Log(m)
+	backend.Each(t, backend.Named("sqlite"), func(t *testing.T, b backend.Backend, _ backend.Server) {
+		dir := smallDisk(t)
+		filler := filepath.Join(dir, "filler")
+		c := &cell{address: b.Name + ":" + filepath.Join(dir, "spend.db"), trouble: trouble{
+			name:  "disk full",
+			begin: func(string) error { return fill(filler) },
+			end:   func(string) error { return os.Remove(filler) },
+		}}
+		c.run(t)
+		require.Positive(t, c.during.unasked, "the disk was not full")
+		m := newMatrix()
+		m.add(b.Name, c)
+		t.Log(m)
+	})
 }
 
 // smallDisk mounts a file system of four megabytes until the test ends. Not everybody may.
