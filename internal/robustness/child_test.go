@@ -48,14 +48,14 @@ func childMain(raw string) error {
 	if err := json.Unmarshal([]byte(raw), &job); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	return job.run(ctx)
 }
 
 // run opens a handle on the ledger and lets many goroutines spend as fast as they may, until they are refused or killed.
 func (job childJob) run(ctx context.Context) error {
-	store, err := backend.Open(ctx, job.Ledger)
+	store, err := backend.Open(ctx, job.Ledger, backend.Patient)
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func newGuard(ctx context.Context, store budget.Store, job childJob) (*bedrockgu
 	if err != nil {
 		return nil, err
 	}
-	return bedrockguard.New(ledger, bedrockguard.Options{ReservationHeader: reservationHeader, SettleTimeout: 20 * time.Second, StrictBound: job.Strict})
+	return bedrockguard.New(ledger, bedrockguard.Options{ReservationHeader: reservationHeader, SettleTimeout: time.Minute, StrictBound: job.Strict})
 }
 
 func childConfig(job childJob, transport http.RoundTripper) aws.Config {

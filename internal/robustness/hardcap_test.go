@@ -162,7 +162,7 @@ func (r *run) check(t *testing.T) {
 	require.LessOrEqual(t, bill.NanoUSD, budget.USD(r.limit).N, "the bill exceeds the limit")
 
 	later := func() time.Time { return time.Now().Add(24 * time.Hour) }
-	store, err := backend.Open(ctx, r.ledger, func(o *backend.Options) { o.Clock = later })
+	store, err := backend.Open(ctx, r.ledger, backend.Patient, func(o *backend.Options) { o.Clock = later })
 	require.NoError(t, err)
 	defer store.Close()
 	ledger, err := budget.Open(ctx, store, policy(r.limit))

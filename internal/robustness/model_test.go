@@ -27,7 +27,7 @@ func TestStoresAgreeWithTheModel(t *testing.T) {
 		walks, total := 0, 0
 		rapid.Check(t, func(rt *rapid.T) {
 			clock := storetest.NewClock(time.Date(2026, 3, 10, 12, 30, 15, 0, time.UTC))
-			store, err := backend.Open(t.Context(), s.NewLedger(t), func(o *backend.Options) { o.Clock, o.Relaxed = clock.Now, true })
+			store, err := backend.Open(t.Context(), s.NewLedger(t), backend.Patient, func(o *backend.Options) { o.Clock, o.Relaxed = clock.Now, true })
 			require.NoError(rt, err)
 			defer store.Close()
 			steps := rapid.IntRange(1, 300).Draw(rt, "steps")

@@ -119,10 +119,13 @@ func Open(ctx context.Context, address string, optFns ...func(*Options)) (budget
 	return nil, fmt.Errorf("backend: no store is named %q", name)
 }
 
-// MustOpen opens a handle that is closed when the test ends.
+// Patient lets a handle wait for as long as a slow machine may need, so that an error is never one of the machine's.
+func Patient(o *Options) { o.Timeout = time.Minute }
+
+// MustOpen opens a handle that is Patient, unless it is told otherwise, and closed when the test ends.
 func MustOpen(tb testing.TB, address string, optFns ...func(*Options)) budget.Store {
 	tb.Helper()
-	s, err := Open(context.Background(), address, optFns...)
+	s, err := Open(context.Background(), address, append([]func(*Options){Patient}, optFns...)...)
 	if err != nil {
 		tb.Fatal(err)
 	}

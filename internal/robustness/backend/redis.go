@@ -164,7 +164,7 @@ func newRedis(place string, o Options, optFns ...func(*redisstore.Options)) (bud
 	if o.Via != "" {
 		addr = o.Via
 	}
-	rdb := redis.NewClient(&redis.Options{Addr: addr})
+	rdb := redis.NewClient(&redis.Options{Addr: addr, ReadTimeout: o.Timeout, DialTimeout: o.Timeout, PoolTimeout: o.Timeout})
 	store, err := redisstore.New(rdb, append([]func(*redisstore.Options){func(ro *redisstore.Options) {
 		ro.Ledger, ro.Clock, ro.Retention, ro.Timeout = ledger, o.Clock, retention, o.Timeout
 	}}, optFns...)...)

@@ -18,8 +18,8 @@ import (
 
 const (
 	stormHandles  = 4
-	stormWorkers  = 12
-	stormSteps    = 40
+	stormWorkers  = 8
+	stormSteps    = 30
 	stormAccounts = 6
 )
 
@@ -154,7 +154,7 @@ func (s *storm) addsUp(t *testing.T) {
 // whatever process it was asked for.
 func TestNothingIsAdmittedOnceKillHasReturned(t *testing.T) {
 	backend.Each(t, nil, func(t *testing.T, _ backend.Backend, server backend.Server) {
-		for range 5 {
+		for range 3 {
 			s := newStorm(t, server)
 			scope := budget.Scope{Workflow: "w"}
 			var admitted atomic.Int64
@@ -182,7 +182,8 @@ func TestNothingIsAdmittedOnceKillHasReturned(t *testing.T) {
 			then := entriesOf(t.Context(), t, s.stores[1])
 			workers.Wait()
 			for id := range entriesOf(t.Context(), t, s.stores[1]) {
-				require.Contains(t, then, id, "a reservation became visible after Kill had returned")
+				_, known := then[id]
+				require.True(t, known, "a reservation became visible after Kill had returned")
 			}
 		}
 	})
