@@ -39,7 +39,7 @@ HEADLINE_SEEDS ?= 20
 headline:
 	cd internal/robustness && HEADLINE_SEEDS=$(HEADLINE_SEEDS) go test -race -timeout 0 -run 'TestHardCap|TestLedgerIsTheBill' -v .
 
-# Sizes of the robustness suite, for each store. `make test` runs 100 histories of up to 110 operations, 20 walks and 2 runs.
+# Sizes of the robustness suite, for each store. `make test` runs 100 histories of up to 80 operations, 12 walks and 2 runs.
 ROBUSTNESS_HISTORIES ?= 1000
 ROBUSTNESS_OPERATIONS ?= 200
 ROBUSTNESS_WALKS ?= 200

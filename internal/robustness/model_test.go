@@ -22,7 +22,7 @@ func (d drawn) Uint32() uint32       { return rapid.Uint32().Draw(d.t, "bits") }
 // clock that jumps forth and back: reservations, replays, late settlements, tombstones, corrections, expiries, overrides,
 // latches and kill flags over five kinds of window. ROBUSTNESS_WALKS says how many walks.
 func TestStoresAgreeWithTheModel(t *testing.T) {
-	setWalks(t, 20)
+	setWalks(t, 12)
 	backend.Each(t, nil, func(t *testing.T, _ backend.Backend, s backend.Server) {
 		walks, total := 0, 0
 		rapid.Check(t, func(rt *rapid.T) {

@@ -9,5 +9,6 @@ import (
 
 func TestMain(m *testing.M) {
 	zerolog.SetGlobalLevel(zerolog.Disabled) // toxiproxy's own
-	goleak.VerifyTestMain(m)
+	// A toxic that is taken out while its connection ends can be left behind by toxiproxy, with a byte that nobody takes.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run"))
 }

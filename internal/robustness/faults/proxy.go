@@ -60,6 +60,7 @@ type Proxy struct {
 	skip     int // messages that pass before the armed cut
 	hits     int
 	open     map[*net.TCPConn]bool
+	holes    []*net.TCPConn // that swallow what they are sent
 	closed   bool
 }
 
@@ -85,11 +86,15 @@ func (p *Proxy) Arm(c Cut, skip int) {
 	p.armed, p.skip = &c, skip
 }
 
-// Disarm takes an Arm back that has not met a message.
+// Disarm takes an Arm back that has not met a message, and closes black holes.
 func (p *Proxy) Disarm() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.armed = nil
+	for _, c := range p.holes {
+		c.Close()
+	}
+	p.holes = nil
 }
 
 // Hits returns how many messages got lost.
@@ -185,6 +190,7 @@ func (p *Proxy) pump(client, server *net.TCPConn, request bool) {
 				_, _ = to.Write(buf[:n/2])
 			}
 			if cut.Silent() {
+				p.dig(client, server)
 				_, _ = io.Copy(io.Discard, from) // until somebody has waited long enough
 				return
 			}
@@ -203,6 +209,13 @@ func (p *Proxy) pump(client, server *net.TCPConn, request bool) {
 			return
 		}
 	}
+}
+
+// dig remembers the ends of a black hole.
+func (p *Proxy) dig(conns ...*net.TCPConn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.holes = append(p.holes, conns...)
 }
 
 // hit returns the cut that is armed for a message, and disarms it.

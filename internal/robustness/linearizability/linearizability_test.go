@@ -55,7 +55,7 @@ func TestHistoriesAreLinearizable(t *testing.T) {
 func (y *tally) run(t *testing.T, seed uint64, stores []budget.Store) {
 	random := rand.New(rand.NewPCG(seed, 1))
 	losses := random.IntN(8) * random.IntN(2) // half of all histories lose none
-	p := newPlan(seed, clientCounts, 30+random.IntN(max(size("ROBUSTNESS_OPERATIONS", 110)-29, 1)), losses)
+	p := newPlan(seed, clientCounts, 30+random.IntN(max(size("ROBUSTNESS_OPERATIONS", 80)-29, 1)), losses)
 	history, failed := record(context.Background(), p, stores, nil)
 	if len(failed) > 0 {
 		t.Errorf("seed %d: a store with nothing wrong owes an answer: %v", seed, failed)
