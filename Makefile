@@ -2,14 +2,11 @@
 MODULES := . budget/dynamostore budget/pgstore budget/redisstore budget/sqlitestore bedrockguard/stsidentity examples internal/robustness
 GOFUMPT := GOWORK=off go tool -modfile=$(CURDIR)/internal/tools/go.mod gofumpt
 
-# How many seeds the headline test tries; 200 and more for a release.
-HEADLINE_SEEDS ?= 20
-
-.PHONY: test check fmt fmt-check tidy-check vet lint examples bench headline fuzz
+.PHONY: test check fmt fmt-check tidy-check vet lint examples bench headline robustness fuzz
 
 ## test: every module's tests with the race detector
 test:
-	@set -e; for m in $(MODULES); do echo "== $$m"; (cd $$m && HEADLINE_SEEDS=$(HEADLINE_SEEDS) go test -race -shuffle=on -timeout 25m ./...); done
+	@set -e; for m in $(MODULES); do echo "== $$m"; (cd $$m && go test -race -shuffle=on -timeout 25m ./...); done
 
 ## check: what CI runs
 check: fmt-check tidy-check vet test examples
@@ -37,9 +34,26 @@ vet:
 lint:
 	@set -e; for m in $(MODULES); do (cd $$m && golangci-lint run ./...); done
 
-## headline: the hard-cap test over as many seeds as you like
+## headline: the hard-cap test over as many runs of each store as you like
+HEADLINE_SEEDS ?= 20
 headline:
-	cd internal/robustness && HEADLINE_SEEDS=$(HEADLINE_SEEDS) go test -race -timeout 0 -run TestHardCap -v ./...
+	cd internal/robustness && HEADLINE_SEEDS=$(HEADLINE_SEEDS) go test -race -timeout 0 -run 'TestHardCap|TestLedgerIsTheBill' -v .
+
+# Sizes of the robustness suite, for each store. `make test` runs 100 histories of up to 80 operations, 12 walks and 2 runs.
+ROBUSTNESS_HISTORIES ?= 1000
+ROBUSTNESS_OPERATIONS ?= 200
+ROBUSTNESS_WALKS ?= 200
+ROBUSTNESS_SEED ?= 1
+# Some stores alone: ROBUSTNESS_STORES=redis,postgres. Empty is all. RACE=-race runs it with the race detector.
+ROBUSTNESS_STORES ?=
+RACE ?=
+export ROBUSTNESS_STORES
+
+## robustness: recorded histories, walks, lost messages, the fault matrix and the hard-cap test, at length
+robustness:
+	cd internal/robustness && ROBUSTNESS_HISTORIES=$(ROBUSTNESS_HISTORIES) ROBUSTNESS_OPERATIONS=$(ROBUSTNESS_OPERATIONS) \
+		ROBUSTNESS_WALKS=$(ROBUSTNESS_WALKS) ROBUSTNESS_SEED=$(ROBUSTNESS_SEED) HEADLINE_SEEDS=$(HEADLINE_SEEDS) \
+		go test $(RACE) -count=1 -timeout 0 -v ./...
 
 ## bench: the figures of the README, each against its baseline in the same run
 bench:

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,6 +30,7 @@ type queue struct {
 // error, if it is one of the contract's, leaves nothing behind in a transaction that it shares.
 type step struct {
 	ctx   context.Context
+	until time.Time // how long it may wait for other processes
 	run   func(*tx) error
 	write bool
 	err   error
@@ -43,7 +45,7 @@ func (s *Store) do(ctx context.Context, write bool, run func(*tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	st := &step{ctx: ctx, run: run, write: write, done: make(chan struct{})}
+	st := &step{ctx: ctx, until: time.Now().Add(s.opts.BusyTimeout), run: run, write: write, done: make(chan struct{})}
 	s.queue.mu.Lock()
 	if s.queue.closed {
 		s.queue.mu.Unlock()
@@ -85,6 +87,20 @@ func (q *queue) take() []*step {
 	return batch
 }
 
+// putBack returns steps that were taken to the head of the queue.
+func (q *queue) putBack(steps []*step) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.closed {
+		q.waiting = slices.Concat(steps, q.waiting)
+		return
+	}
+	for _, st := range steps {
+		st.err = errClosed
+		close(st.done)
+	}
+}
+
 func (q *queue) withdraw(st *step) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -116,38 +132,82 @@ func (q *queue) close() bool {
 	return true
 }
 
-// runBatch runs steps in one transaction. If the transaction itself fails, each step is tried on its own, so that one that
-// can't be done takes no other with it. Requires the turn.
+// runBatch runs steps in one transaction. If another process holds the file for longer than one of them may wait, that one
+// ends and the others go back to the queue, because whoever has the turn may be the one. If the transaction itself fails,
+// each step is tried on its own, so that one that can't be done takes no other with it. Requires the turn.
 func (s *Store) runBatch(batch []*step) {
 	if len(batch) == 0 {
 		return
 	}
-	if err := s.runTogether(batch); err != nil && len(batch) > 1 {
+	err := s.runTogether(batch)
+	var held *heldError
+	switch {
+	case errors.As(err, &held):
+		s.queue.putBack(stillWaiting(batch, err))
+	case err != nil && len(batch) > 1:
 		for _, st := range batch {
-			st.err = s.runTogether([]*step{st})
+			s.runBatch([]*step{st})
+		}
+	default:
+		for _, st := range batch {
+			if err != nil {
+				st.err = err
+			}
+			close(st.done)
 		}
 	}
+}
+
+// heldError says that a transaction did not begin, because another process held the file for longer than one of its steps
+// may wait.
+type heldError struct{ cause error }
+
+func (e *heldError) Error() string { return e.cause.Error() }
+func (e *heldError) Unwrap() error { return e.cause }
+
+// stillWaiting ends the steps that may wait no longer and returns the others.
+func stillWaiting(batch []*step, err error) (others []*step) {
 	for _, st := range batch {
+		gone := st.gone()
+		if gone == nil {
+			others = append(others, st)
+			continue
+		}
+		st.err = errors.Join(gone, err)
 		close(st.done)
 	}
+	return others
+}
+
+// gone returns why a step may wait no longer, or nil.
+func (st *step) gone() error {
+	if err := st.ctx.Err(); err != nil {
+		return err
+	}
+	if time.Now().After(st.until) {
+		return context.DeadlineExceeded
+	}
+	return nil
 }
 
 // runTogether returns the error of the transaction; errors of the contract stand in the steps.
 func (s *Store) runTogether(batch []*step) error {
-	ctx, cancel := context.WithTimeout(context.Background(), s.opts.BusyTimeout)
-	defer cancel()
-	if len(batch) == 1 { // a batch waits as long as it may; a lone step only as long as its caller does
-		stop := context.AfterFunc(batch[0].ctx, cancel)
-		defer stop()
-	}
 	begin, write := "BEGIN", false
 	for _, st := range batch {
 		if st.err = nil; st.write {
 			begin, write = "BEGIN IMMEDIATE", true
 		}
 	}
+	giveUp := func() error {
+		for _, st := range batch {
+			if err := st.gone(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	sequence := s.sequence
-	err := s.transaction(ctx, begin, func() error {
+	err := s.transaction(giveUp, begin, func() error {
 		t := &tx{store: s, now: s.opts.Clock()}
 		if err := t.remember(write); err != nil {
 			return err
@@ -162,7 +222,7 @@ func (s *Store) runTogether(batch []*step) error {
 	if err != nil {
 		s.sequence = sequence
 		for _, st := range batch {
-			st.err = err
+			st.err = nil // none of them happened
 		}
 	}
 	return err
@@ -178,10 +238,11 @@ func contractual(err error) bool {
 	return false
 }
 
-// transaction runs fn between begin and COMMIT, or rolls back.
-func (s *Store) transaction(ctx context.Context, begin string, fn func() error) error {
+// transaction runs fn between begin and COMMIT, or rolls back. Begin waits for other processes until giveUp returns an
+// error, which makes it a heldError.
+func (s *Store) transaction(giveUp func() error, begin string, fn func() error) error {
 	background := context.Background()
-	err := s.whileBusy(ctx, func() error {
+	err := whileBusy(giveUp, func() error {
 		_, err := s.conn.ExecContext(background, begin)
 		return err
 	})
@@ -197,8 +258,8 @@ func (s *Store) transaction(ctx context.Context, begin string, fn func() error) 
 	return err
 }
 
-// whileBusy repeats fn while another process holds the file, with short pauses.
-func (s *Store) whileBusy(ctx context.Context, fn func() error) error {
+// whileBusy repeats fn while another process holds the file, with short pauses, until giveUp returns an error.
+func whileBusy(giveUp, fn func() error) error {
 	pause := 100 * time.Microsecond
 	for {
 		err := fn()
@@ -206,13 +267,10 @@ func (s *Store) whileBusy(ctx context.Context, fn func() error) error {
 		if err == nil || !errors.As(err, &failed) || failed.Code()&0xff != sqlite3.SQLITE_BUSY && failed.Code()&0xff != sqlite3.SQLITE_LOCKED {
 			return err
 		}
-		timer := time.NewTimer(pause/2 + rand.N(pause))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return errors.Join(ctx.Err(), err)
+		if gone := giveUp(); gone != nil {
+			return &heldError{errors.Join(gone, err)}
 		}
+		time.Sleep(pause/2 + rand.N(pause))
 		pause = min(pause*2, 3*time.Millisecond)
 	}
 }

@@ -31,7 +31,7 @@ func bareLoop(path string) (step func() error, stop func(), err error) {
 		"PRAGMA busy_timeout = 5000", "PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA busy_timeout = 0",
 		"CREATE TABLE IF NOT EXISTS bare (id BLOB PRIMARY KEY, payload BLOB NOT NULL) STRICT, WITHOUT ROWID",
 	} {
-		if err := s.whileBusy(ctx, func() error { _, err := conn.ExecContext(ctx, q); return err }); err != nil {
+		if err := whileBusy(ctx.Err, func() error { _, err := conn.ExecContext(ctx, q); return err }); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -42,7 +42,7 @@ func bareLoop(path string) (step func() error, stop func(), err error) {
 	payload := make([]byte, 256)
 	step = func() error {
 		id := budget.NewID()
-		return s.transaction(ctx, "BEGIN IMMEDIATE", func() error {
+		return s.transaction(ctx.Err, "BEGIN IMMEDIATE", func() error {
 			_, err := insert.Exec(id[:], payload)
 			return err
 		})

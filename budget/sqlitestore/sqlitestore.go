@@ -124,7 +124,7 @@ func (s *Store) open(ctx context.Context) error {
 	}
 	// Waiting is done in begin: SQLite's own handler sleeps up to 100 ms at a time and starves whoever came late.
 	for _, pragma := range []string{"busy_timeout = 0", "journal_mode = WAL", "synchronous = " + string(s.opts.Synchronous), "temp_store = MEMORY"} {
-		err := s.whileBusy(ctx, func() error {
+		err := whileBusy(ctx.Err, func() error {
 			_, err := s.conn.ExecContext(ctx, "PRAGMA "+pragma)
 			return err
 		})
@@ -132,7 +132,7 @@ func (s *Store) open(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.transaction(ctx, "BEGIN IMMEDIATE", func() error { return migrate(ctx, s.conn) }); err != nil {
+	if err := s.transaction(ctx.Err, "BEGIN IMMEDIATE", func() error { return migrate(ctx, s.conn) }); err != nil {
 		return err
 	}
 	if s.file, err = os.Stat(s.path); err != nil {

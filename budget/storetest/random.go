@@ -2,6 +2,8 @@ package storetest
 
 import (
 	"bytes"
+	"context"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -18,22 +20,50 @@ var randomRules = []rule{
 		s.unverified = true // the model verifies more
 		for seed := range s.h.Seeds {
 			s.t.Run(fmt.Sprintf("seed%d", seed), func(t *testing.T) {
-				r := &walk{subject: newSubject(t, s.h), model: newModel(s.h), random: rand.New(rand.NewPCG(uint64(seed), 0))}
-				for step := 0; step < s.h.Steps && !t.Failed(); step++ {
-					r.step(step)
-				}
-				r.sameEntries()
+				r := newSubject(t, s.h)
+				newWalk(t, s.h, r.store, r.clock, rand.New(rand.NewPCG(uint64(seed), 0))).take(s.h.Steps)
 			})
 		}
 	}},
 }
 
+// Random is where Walk draws its steps from. A *rand.Rand of math/rand/v2 is one.
+type Random interface {
+	IntN(n int) int
+	Int64N(n int64) int64
+	Uint32() uint32
+}
+
+// Walk takes a store through so many random steps, and compares each answer, each balance and each entry with a model that
+// adds up from the beginning. It stops t at the first difference. The store must be new and empty, with the clock's time
+// and the suite's Retention. The steps depend on nothing but random, so that a difference can be found again and, where
+// random knows how, made smaller.
+func Walk(t require.TestingT, store budget.Store, clock *Clock, random Random, steps int) {
+	newWalk(t, Harness{}.complete(), store, clock, random).take(steps)
+}
+
 // walk is one random run.
 type walk struct {
-	*subject
+	t      require.TestingT
+	h      Harness
+	ctx    context.Context
+	store  budget.Store
+	clock  *Clock
 	model  *model
-	random *rand.Rand
+	random Random
 	past   []made
+	ids    uint64
+}
+
+func newWalk(t require.TestingT, h Harness, store budget.Store, clock *Clock, random Random) *walk {
+	return &walk{t: t, h: h, ctx: context.Background(), store: store, clock: clock, model: newModel(h), random: random}
+}
+
+func (w *walk) take(steps int) {
+	for step := range steps {
+		w.step(step)
+	}
+	w.sameEntries()
 }
 
 // made is a reservation that was tried, for later steps to come back to.
@@ -78,12 +108,18 @@ func (w *walk) charge() budget.Charge {
 	return c
 }
 
+// upTo returns a duration below d in whole microseconds: a store need not tell finer times apart.
+func (w *walk) upTo(d time.Duration) time.Duration {
+	return time.Duration(w.random.Int64N(d.Microseconds())) * time.Microsecond
+}
+
 func (w *walk) owner() budget.Key { return budget.Key{0: byte(w.random.IntN(10) / 9)} }
 
+// id returns one that was not used before, in no order.
 func (w *walk) id() (id budget.ID) {
-	for i := range id {
-		id[i] = byte(w.random.Uint32())
-	}
+	w.ids++
+	binary.BigEndian.PutUint32(id[:], w.random.Uint32())
+	binary.BigEndian.PutUint64(id[8:], w.ids)
 	return id
 }
 
@@ -119,7 +155,7 @@ func (w *walk) reserveNew() {
 	scope := w.scope()
 	r := budget.Reservation{
 		ID: w.id(), Owner: w.owner(), Charge: w.charge(), Lines: lines, Dims: scope.Dims(),
-		TTL: time.Duration(1 + w.random.Int64N(int64(90*time.Minute))), Tentative: w.random.IntN(3) > 0,
+		TTL: time.Microsecond + w.upTo(90*time.Minute), Tentative: w.random.IntN(3) > 0,
 	}
 	w.past = append(w.past, made{r, accounts, scope})
 	w.tryReserve(w.past[len(w.past)-1])
@@ -240,12 +276,17 @@ func (w *walk) overrideOne() {
 		require.NoError(w.t, w.store.Override(w.ctx, a.Account, nil))
 		return
 	}
-	a.max, a.maxTill = w.random.Int64N(300*w.h.Scale), w.clock.Now().Add(time.Duration(w.random.Int64N(int64(3*time.Hour)))-10*time.Minute)
+	a.max, a.maxTill = w.random.Int64N(300*w.h.Scale), w.clock.Now().Add(w.upTo(3*time.Hour)-10*time.Minute)
 	require.NoError(w.t, w.store.Override(w.ctx, a.Account, &budget.Override{Max: a.max, Until: a.maxTill}))
 }
 
+// unlatchOne opens the latch of an account, as a rule of one that is latched.
 func (w *walk) unlatchOne() {
 	a := &w.model.accounts[w.random.IntN(len(w.model.accounts))]
+	latched := func(a modelAccount) bool { return w.clock.Now().Before(a.latched) }
+	if i := slices.IndexFunc(w.model.accounts, latched); i >= 0 && w.random.IntN(4) > 0 {
+		a = &w.model.accounts[i]
+	}
 	a.latched = time.Time{}
 	require.NoError(w.t, w.store.Unlatch(w.ctx, []budget.Key{a.Account}))
 }
@@ -269,11 +310,11 @@ func (w *walk) killOrRevive() {
 func (w *walk) moveClock() {
 	switch w.random.IntN(12) {
 	case 0:
-		w.clock.Advance(-time.Duration(w.random.Int64N(int64(2 * time.Hour))))
+		w.clock.Advance(-w.upTo(2 * time.Hour))
 	case 1:
-		w.clock.Advance(time.Duration(w.random.Int64N(int64(36 * time.Hour))))
+		w.clock.Advance(w.upTo(36 * time.Hour))
 	default:
-		w.clock.Advance(time.Duration(w.random.Int64N(int64(w.h.Stride))))
+		w.clock.Advance(w.upTo(w.h.Stride))
 	}
 }
 
@@ -296,7 +337,7 @@ func (w *walk) sameBalances(step int) {
 func (w *walk) sameEntries() {
 	want := slices.Clone(w.model.entries)
 	slices.SortFunc(want, func(a, b *modelEntry) int { return bytes.Compare(a.id[:], b.id[:]) })
-	got := w.all()
+	got := allEntries(w.ctx, w.t, w.store)
 	require.Len(w.t, got, len(want))
 	for i, e := range want {
 		g := got[i]

@@ -89,8 +89,8 @@ type rule struct {
 	run  func(*subject)
 }
 
-// Run checks every sentence of the contract of budget.Store.
-func Run(t *testing.T, h Harness) {
+// complete returns the harness with what stands for zeros.
+func (h Harness) complete() Harness {
 	if h.Seeds == 0 {
 		h.Seeds = 20
 	}
@@ -109,6 +109,12 @@ func Run(t *testing.T, h Harness) {
 	if h.Workers == 0 {
 		h.Workers = 32
 	}
+	return h
+}
+
+// Run checks every sentence of the contract of budget.Store.
+func Run(t *testing.T, h Harness) {
+	h = h.complete()
 	rules := slices.Concat(reserveRules, settleRules, voidRules, correctRules, expireRules, windowRules, rollingRules, markRules,
 		latchRules, overrideRules, killRules, entryRules, hostileRules, overflowRules, lifecycleRules, concurrentRules, randomRules)
 	for name, why := range h.Exceptions {

@@ -207,12 +207,18 @@ func (s *subject) entries(q budget.Query) []budget.Entry {
 	return all
 }
 
-// all pages through every entry.
-func (s *subject) all() (all []budget.Entry) {
+// all returns every entry.
+func (s *subject) all() []budget.Entry {
 	s.t.Helper()
+	return allEntries(s.ctx, s.t, s.store)
+}
+
+// allEntries pages through every entry.
+func allEntries(ctx context.Context, t require.TestingT, store budget.Store) (all []budget.Entry) {
 	q := budget.Query{Max: 1000}
 	for {
-		page := s.entries(q)
+		page, err := store.Entries(ctx, q)
+		require.NoError(t, err)
 		all = append(all, page...)
 		if len(page) < q.Max {
 			return all

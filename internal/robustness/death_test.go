@@ -3,11 +3,13 @@ package robustness
 import (
 	"context"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
@@ -15,14 +17,16 @@ import (
 // The labelled points at which a process may be killed.
 const (
 	beforeReserve = "before-reserve"
-	afterReserve  = "after-reserve" // the store has acknowledged, nothing is sent
-	afterSend     = "after-send"    // the answer has begun, nothing of its body is read
+	duringReserve = "during-reserve" // the step is on its way, or being done, or its answer is on its way back
+	afterReserve  = "after-reserve"  // the store has acknowledged, nothing is sent
+	afterSend     = "after-send"     // the answer has begun, nothing of its body is read
 	midStream     = "mid-stream"
 	beforeSettle  = "before-settle"
+	duringSettle  = "during-settle"
 	afterSettle   = "after-settle" // the store has acknowledged, the caller does not know
 )
 
-var deathPoints = []string{beforeReserve, afterReserve, afterSend, midStream, beforeSettle, afterSettle}
+var deathPoints = []string{beforeReserve, duringReserve, afterReserve, afterSend, midStream, beforeSettle, duringSettle, afterSettle}
 
 // death ends the process with SIGKILL, which nothing can catch, when it has passed its point often enough.
 type death struct {
@@ -32,15 +36,31 @@ type death struct {
 }
 
 func (d *death) at(label string) {
+	if d.due(label) {
+		kill()
+	}
+}
+
+// during ends the process at some moment while a step is under way, which takes a millisecond or two.
+func (d *death) during(label string) {
+	if d.due(label) {
+		time.AfterFunc(rand.N(2*time.Millisecond), kill)
+	}
+}
+
+func (d *death) due(label string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.label != label {
-		return
+		return false
 	}
-	if d.after--; d.after < 0 {
-		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {} // the signal is on its way
-	}
+	d.after--
+	return d.after < 0
+}
+
+func kill() {
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {} // the signal is on its way
 }
 
 // mortalStore dies around the store's steps.
@@ -51,6 +71,7 @@ type mortalStore struct {
 
 func (s *mortalStore) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
 	s.death.at(beforeReserve)
+	s.death.during(duringReserve)
 	d, err := s.Store.Reserve(ctx, r)
 	s.death.at(afterReserve)
 	return d, err
@@ -58,6 +79,7 @@ func (s *mortalStore) Reserve(ctx context.Context, r budget.Reservation) (budget
 
 func (s *mortalStore) Settle(ctx context.Context, settlement budget.Settlement) (budget.Posting, error) {
 	s.death.at(beforeSettle)
+	s.death.during(duringSettle)
 	p, err := s.Store.Settle(ctx, settlement)
 	s.death.at(afterSettle)
 	return p, err

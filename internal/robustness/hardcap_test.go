@@ -10,8 +10,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -21,7 +19,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
-	"github.com/bedrockguard/bedrockguard-go/budget/sqlitestore"
+	"github.com/bedrockguard/bedrockguard-go/internal/robustness/backend"
 )
 
 func TestMain(m *testing.M) {
@@ -29,84 +27,103 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// seeds is how many runs the headline test makes; HEADLINE_SEEDS overrides it.
-func seeds(t *testing.T) int {
-	n := 20
-	if raw := os.Getenv("HEADLINE_SEEDS"); raw != "" {
-		var err error
-		n, err = strconv.Atoi(raw)
-		require.NoError(t, err)
-	}
-	return n
-}
+// processes is how many spend on one ledger.
+const processes = 8
 
-const (
-	processes = 3
-	workers   = 64
-)
-
-// TestHardCapSurvivesFaultsAndKills is the claim of the project. 64 goroutines in each of three processes spend on one
-// SQLite file, the SDK's retries on, every fault of the simulator mixed in, and one process or two are killed with -9 at
-// a labelled point. The simulator's bill must not exceed the limit, nothing may stay pending after expiry, and the ledger
-// must hold at least the bill, the excess coming from estimates alone.
+// TestHardCapSurvivesFaultsAndKills is the claim of the project, for every store. The goroutines of eight processes spend
+// on one ledger, the SDK's retries on, every fault of the simulator mixed in, and up to three processes are killed with -9
+// at a labelled point. The simulator's bill must not exceed the limit, nothing may stay pending after expiry, and the
+// ledger must hold at least the bill, the excess coming from estimates alone. HEADLINE_SEEDS says how many runs a store gets,
+// HEADLINE_WORKERS how many goroutines spend in each process.
 func TestHardCapSurvivesFaultsAndKills(t *testing.T) {
-	for seed := range uint64(seeds(t)) {
-		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			random := rand.New(rand.NewPCG(seed, 42))
-			run := newRun(t, seed, bedrocktest.RandomFaults(seed, 0.15), 1+2*random.Float64())
-			for p := range processes {
-				job := run.job(p)
-				if p < 1+int(seed%2) {
-					job.DieAt, job.DieAfter = deathPoints[(int(seed)+p)%len(deathPoints)], random.IntN(40)
+	backend.Each(t, nil, func(t *testing.T, b backend.Backend, s backend.Server) {
+		runs, inferences, estimated, killed := size(t, "HEADLINE_SEEDS", 2), 0, 0, 0
+		for seed := range uint64(runs) {
+			t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+				random := rand.New(rand.NewPCG(seed, 42))
+				run := newRun(t, b, s, seed, bedrocktest.RandomFaults(seed, 0.15), 1+2*random.Float64())
+				for p := range processes {
+					job := run.job(t, p)
+					if p < 1+int(seed%3) {
+						job.DieAt, job.DieAfter = deathPoints[(int(seed)+3*p)%len(deathPoints)], random.IntN(20)
+					}
+					run.start(t, job)
 				}
-				run.start(t, job)
-			}
-			run.wait(t)
-			run.check(t)
-			t.Logf("%d inferences, bill %s of %s, %d estimated, %d killed", run.inferences, run.bill, budget.USD(run.limit), run.estimated, run.killed)
-		})
-	}
+				run.wait(t)
+				run.check(t)
+				t.Logf("%d inferences, bill %s of %s, %d estimated, %d killed", run.inferences, run.bill, budget.USD(run.limit), run.estimated, run.killed)
+				inferences, estimated, killed = inferences+run.inferences, estimated+run.estimated, killed+run.killed
+			})
+		}
+		t.Logf("%d runs: %d inferences, %d estimated, %d processes killed, no overshoot", runs, inferences, estimated, killed)
+	})
 }
 
 // TestLedgerIsTheBillWithoutFaults: when nothing goes wrong, the two agree to the nano-dollar.
 func TestLedgerIsTheBillWithoutFaults(t *testing.T) {
-	run := newRun(t, 1, nil, 3)
-	for p := range processes {
-		job := run.job(p)
-		job.Complete = true
-		run.start(t, job)
-	}
-	run.wait(t)
-	run.check(t)
-	require.Zero(t, run.estimated)
-	require.Equal(t, run.bill, run.posted)
-	require.Greater(t, int64(run.bill), int64(0.9*run.limit*1e9), "the cap was not tried")
+	backend.Each(t, nil, func(t *testing.T, b backend.Backend, s backend.Server) {
+		run := newRun(t, b, s, 1, nil, 1)
+		for p := range processes {
+			job := run.job(t, p)
+			job.Complete = true
+			run.start(t, job)
+		}
+		run.wait(t)
+		run.check(t)
+		require.Zero(t, run.estimated)
+		require.Equal(t, run.bill, run.posted)
+		require.Greater(t, int64(run.bill), int64(0.9*run.limit*1e9), "the cap was not tried")
+		t.Logf("%d inferences, bill and ledger %s", run.inferences, run.bill)
+	})
 }
 
 // run is one limit, one simulator and the processes that spend.
 type run struct {
-	seed   uint64
-	server *bedrocktest.Server
-	ledger string
-	limit  float64
-	all    sync.WaitGroup
-	mu     sync.Mutex
-	failed []string
+	backend backend.Backend
+	seed    uint64
+	server  *bedrocktest.Server
+	ledger  string
+	limit   float64
+	all     sync.WaitGroup
+	mu      sync.Mutex
+	failed  []string
 
 	killed, inferences, estimated int
 	bill, posted                  budget.Amount
 }
 
-func newRun(t *testing.T, seed uint64, faults bedrocktest.Faults, limitUSD float64) *run {
+func newRun(t *testing.T, b backend.Backend, s backend.Server, seed uint64, faults bedrocktest.Faults, limitUSD float64) *run {
 	server := bedrocktest.New(t, bedrocktest.Options{Faults: faults, ReservationHeader: reservationHeader})
-	return &run{seed: seed, server: server, ledger: filepath.Join(t.TempDir(), "spend.db"), limit: limitUSD}
+	return &run{backend: b, seed: seed, server: server, ledger: s.NewLedger(t), limit: limitUSD}
 }
 
-func (r *run) job(process int) childJob {
-	return childJob{Seed: r.seed, Process: process, URL: r.server.URL(), Ledger: r.ledger, LimitUSD: r.limit, Workers: workers, Calls: 200, Strict: r.seed%2 == 1}
+func (r *run) job(t *testing.T, process int) childJob {
+	return childJob{
+		Seed: r.seed, Process: process, URL: r.server.URL(), Ledger: r.ledger, LimitUSD: r.limit,
+		Workers: size(t, "HEADLINE_WORKERS", 8), Calls: 200, Strict: r.strict(process),
+	}
 }
 
+// strict lets some processes count tokens when the bound of bytes finds no room, which is much work: none in odd runs, all
+// in every fourth, and a few in the others.
+func (r *run) strict(process int) bool {
+	switch r.seed % 4 {
+	case 0:
+		return process%4 != 0
+	case 2:
+		return false
+	default:
+		return true
+	}
+}
+
+// start lets a process spend. A ledger that lives in this process is spent by goroutines of it, none of which can die.
 func (r *run) start(t *testing.T, job childJob) {
+	if !r.backend.Shared {
+		job.DieAt = ""
+		r.all.Go(func() { r.ended(job, job.run(t.Context()), false, "") })
+		return
+	}
 	raw, err := json.Marshal(job)
 	require.NoError(t, err)
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
@@ -116,16 +133,20 @@ func (r *run) start(t *testing.T, job childJob) {
 	require.NoError(t, cmd.Start())
 	r.all.Go(func() {
 		err := cmd.Wait()
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		switch {
-		case err == nil:
-		case job.DieAt != "" && cmd.ProcessState.ExitCode() == -1:
-			r.killed++
-		default:
-			r.failed = append(r.failed, fmt.Sprintf("process %d: %v\n%s", job.Process, err, stderr.String()))
-		}
+		r.ended(job, err, cmd.ProcessState.ExitCode() == -1, stderr.String())
 	})
+}
+
+func (r *run) ended(job childJob, err error, killed bool, stderr string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case err == nil:
+	case job.DieAt != "" && killed:
+		r.killed++
+	default:
+		r.failed = append(r.failed, fmt.Sprintf("process %d: %v\n%s", job.Process, err, stderr))
+	}
 }
 
 func (r *run) wait(t *testing.T) {
@@ -141,7 +162,7 @@ func (r *run) check(t *testing.T) {
 	require.LessOrEqual(t, bill.NanoUSD, budget.USD(r.limit).N, "the bill exceeds the limit")
 
 	later := func() time.Time { return time.Now().Add(24 * time.Hour) }
-	store, err := sqlitestore.Open(r.ledger, func(o *sqlitestore.Options) { o.Clock = later })
+	store, err := backend.Open(ctx, r.ledger, backend.Patient, func(o *backend.Options) { o.Clock = later })
 	require.NoError(t, err)
 	defer store.Close()
 	ledger, err := budget.Open(ctx, store, policy(r.limit))

@@ -1,0 +1,119 @@
+package backend
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/dynamostore"
+	"github.com/bedrockguard/bedrockguard-go/internal/servers"
+)
+
+const dynamoName = "dynamodb"
+
+var dynamo = Backend{Name: dynamoName, Shared: true, Remote: true, Start: startDynamo, open: openDynamo}
+
+type dynamoServer struct {
+	*servers.DynamoDB
+	made atomic.Int64
+}
+
+func startDynamo(tb testing.TB) Server {
+	server, err := servers.StartDynamoDB(tb.TempDir())
+	servers.Require(tb, err)
+	tb.Cleanup(func() { _ = server.Kill() })
+	return &dynamoServer{DynamoDB: server}
+}
+
+func (s *dynamoServer) HostPort() string { return strings.TrimPrefix(s.Endpoint(), "http://") }
+
+func (s *dynamoServer) NewLedger(tb testing.TB) string {
+	address := fmt.Sprintf("%s:%s/ledger-%d", dynamoName, s.HostPort(), s.made.Add(1))
+	if err := makeDynamo(address); err != nil {
+		tb.Fatal(err)
+	}
+	return address
+}
+
+// makeDynamo makes a table, and an empty ledger in it.
+func makeDynamo(address string) error {
+	client, table, closeClient := dynamoClient(address)
+	defer closeClient()
+	err := dynamostore.CreateTable(context.Background(), client, table, func(in *dynamodb.CreateTableInput) { in.DeletionProtectionEnabled = nil })
+	if err != nil {
+		return err
+	}
+	store, err := dynamostore.Open(context.Background(), client, table)
+	if err != nil {
+		return err
+	}
+	return store.Close()
+}
+
+func deleteDynamo(address string) error {
+	client, table, closeClient := dynamoClient(address)
+	defer closeClient()
+	_, err := client.DeleteTable(context.Background(), &dynamodb.DeleteTableInput{TableName: &table})
+	return err
+}
+
+// dynamoClient returns a client for the host and the table of an address, which may begin with the backend's name.
+func dynamoClient(address string) (client *dynamodb.Client, table string, closeClient func()) {
+	host, table, _ := strings.Cut(strings.TrimPrefix(address, dynamoName+":"), "/")
+	transport := &http.Transport{MaxIdleConnsPerHost: poolSize}
+	return dynamodb.New(dynamodb.Options{
+		BaseEndpoint: aws.String("http://" + host), Region: "us-east-1", HTTPClient: &http.Client{Transport: transport},
+		Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
+	}), table, transport.CloseIdleConnections
+}
+
+func (s *dynamoServer) Faults() []Fault {
+	return []Fault{
+		{Name: "server killed", Begin: func(string) error { return s.Kill() }, End: func(string) error { return s.Restart() }},
+		{Name: "server stopped", Begin: func(string) error { return s.Stop() }, End: func(string) error { return s.Restart() }},
+		{Name: "server paused", Begin: func(string) error { return s.Pause() }, End: func(string) error { return s.Resume() }},
+		{Name: "table deleted", Begin: deleteDynamo, Forgets: true},
+		{Name: "table deleted and made anew", Begin: func(address string) error {
+			if err := deleteDynamo(address); err != nil {
+				return err
+			}
+			return makeDynamo(address)
+		}, Forgets: true},
+	}
+}
+
+// dynamoStore closes its connections with it.
+type dynamoStore struct {
+	*dynamostore.Store
+	closeClient func()
+}
+
+func (s dynamoStore) Close() error {
+	err := s.Store.Close()
+	s.closeClient()
+	return err
+}
+
+func openDynamo(ctx context.Context, place string, o Options) (budget.Store, error) {
+	if o.Via != "" {
+		_, table, _ := strings.Cut(place, "/")
+		place = o.Via + "/" + table
+	}
+	client, table, closeClient := dynamoClient(place)
+	store, err := dynamostore.Open(ctx, client, table, func(do *dynamostore.Options) {
+		do.Clock, do.Retention, do.Timeout = o.Clock, retention, o.Timeout
+	})
+	if err != nil {
+		closeClient()
+		return nil, err
+	}
+	return dynamoStore{store, closeClient}, nil
+}

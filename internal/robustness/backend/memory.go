@@ -1,0 +1,66 @@
+package backend
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+)
+
+var memory = Backend{Name: "memory", Start: startMemory, open: openMemory}
+
+// ledgers are the stores in the memory of this process, by their address.
+var ledgers sync.Map
+
+var ledgersMade atomic.Int64
+
+// memoryLedger is a store whose clock can be exchanged, because handles share it.
+type memoryLedger struct {
+	*memstore.Store
+	clock atomic.Pointer[func() time.Time]
+}
+
+func (l *memoryLedger) now() time.Time {
+	if clock := l.clock.Load(); clock != nil {
+		return (*clock)()
+	}
+	return time.Now()
+}
+
+// memoryHandle is one of many on a store: closing it leaves the others open.
+type memoryHandle struct{ *memstore.Store }
+
+func (memoryHandle) Close() error { return nil }
+
+type memoryServer struct{}
+
+func startMemory(testing.TB) Server { return memoryServer{} }
+
+func (memoryServer) NewLedger(tb testing.TB) string {
+	place := strconv.FormatInt(ledgersMade.Add(1), 10)
+	l := &memoryLedger{}
+	l.Store = memstore.New(func(o *memstore.Options) { o.Clock, o.Retention = l.now, retention })
+	ledgers.Store(place, l)
+	tb.Cleanup(func() { ledgers.Delete(place) })
+	return memory.Name + ":" + place
+}
+
+// Faults: what lives in the memory of a process has no fault but the end of that process.
+func (memoryServer) Faults() []Fault { return nil }
+
+func openMemory(_ context.Context, place string, o Options) (budget.Store, error) {
+	l, ok := ledgers.Load(place)
+	if !ok {
+		return nil, fmt.Errorf("backend: no ledger %q in this process", place)
+	}
+	if o.Clock != nil {
+		l.(*memoryLedger).clock.Store(&o.Clock)
+	}
+	return memoryHandle{l.(*memoryLedger).Store}, nil
+}

@@ -1,0 +1,171 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/pgstore"
+	"github.com/bedrockguard/bedrockguard-go/internal/servers"
+)
+
+var postgres = Backend{Name: "postgres", Shared: true, Remote: true, Start: startPostgres, open: openPostgres}
+
+type postgresServer struct {
+	*servers.Postgres
+	made   atomic.Int64
+	locker *pgx.Conn
+}
+
+func startPostgres(tb testing.TB) Server {
+	dir, err := os.MkdirTemp("", "postgres") // whose parents let the server's user in, unlike those of tb.TempDir
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { os.RemoveAll(dir) })
+	server, err := servers.StartPostgres(dir, "max_connections=400")
+	servers.Require(tb, err)
+	tb.Cleanup(func() { _ = server.Kill() })
+	return &postgresServer{Postgres: server}
+}
+
+func (s *postgresServer) HostPort() string { return s.Addr() }
+
+func (s *postgresServer) NewLedger(tb testing.TB) string {
+	address := fmt.Sprintf("%s:%s/ledger_%d", postgres.Name, s.Addr(), s.made.Add(1))
+	if err := makePostgres(address); err != nil {
+		tb.Fatal(err)
+	}
+	return address
+}
+
+// makePostgres makes an empty ledger under an address: opening one does.
+func makePostgres(address string) error {
+	store, err := openPostgres(context.Background(), strings.TrimPrefix(address, postgres.Name+":"), Options{})
+	if err != nil {
+		return err
+	}
+	return store.Close()
+}
+
+func (s *postgresServer) Faults() []Fault {
+	drop := func(address string) error { return s.exec("DROP SCHEMA " + schemaOf(address) + " CASCADE") }
+	return []Fault{
+		{Name: "server killed", Begin: func(string) error { return s.Kill() }, End: func(string) error { return s.Restart() }},
+		{Name: "server stopped", Begin: func(string) error { return s.Stop() }, End: func(string) error { return s.Restart() }},
+		{Name: "server paused", Begin: func(string) error { return s.Pause() }, End: func(string) error { return s.Resume() }},
+		{Name: "sessions ended", Begin: func(string) error { return s.exec(endSessions) }},
+		{Name: "accounts locked by somebody", Begin: s.lock, End: s.unlock},
+		{Name: "server read-only", Begin: s.readOnly("on"), End: s.readOnly("off")},
+		{Name: "schema dropped", Begin: drop, Forgets: true},
+		{Name: "schema dropped and made anew", Begin: func(address string) error {
+			if err := drop(address); err != nil {
+				return err
+			}
+			return makePostgres(address)
+		}, Forgets: true},
+	}
+}
+
+const endSessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+
+// exec runs statements, each in a transaction of its own.
+func (s *postgresServer) exec(statements ...string) error {
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, s.DSN())
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	for _, sql := range statements {
+		_, e := conn.Exec(ctx, sql)
+		err = errors.Join(err, e)
+	}
+	return err
+}
+
+// lock lets a session of somebody else hold every account.
+func (s *postgresServer) lock(address string) (err error) {
+	ctx := context.Background()
+	if s.locker, err = pgx.Connect(ctx, s.DSN()); err != nil {
+		return err
+	}
+	_, err = s.locker.Exec(ctx, "BEGIN; LOCK TABLE "+schemaOf(address)+".account IN ACCESS EXCLUSIVE MODE")
+	return err
+}
+
+func (s *postgresServer) unlock(string) error { return s.locker.Close(context.Background()) }
+
+func (s *postgresServer) readOnly(how string) func(string) error {
+	return func(string) error {
+		return s.exec("ALTER SYSTEM SET default_transaction_read_only = "+how, "SELECT pg_reload_conf()")
+	}
+}
+
+// Deadlocks returns how many deadlocks the server had to break.
+func (s *postgresServer) Deadlocks() (n int64, err error) {
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, s.DSN())
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close(ctx)
+	err = conn.QueryRow(ctx, "SELECT sum(deadlocks)::int8 FROM pg_stat_database").Scan(&n)
+	return n, err
+}
+
+// schemaOf returns the schema of an address as it stands in a statement.
+func schemaOf(address string) string {
+	_, schema, _ := strings.Cut(address, "/")
+	return pgx.Identifier{schema}.Sanitize()
+}
+
+// postgresStore closes its pool with it.
+type postgresStore struct {
+	*pgstore.Store
+	pool *pgxpool.Pool
+}
+
+func (s postgresStore) Close() error {
+	err := s.Store.Close()
+	s.pool.Close()
+	return err
+}
+
+// poolSize is how many connections a process holds at most.
+const poolSize = 12
+
+func openPostgres(ctx context.Context, place string, o Options) (budget.Store, error) {
+	addr, schema, _ := strings.Cut(place, "/")
+	if o.Via != "" {
+		addr = o.Via
+	}
+	config, err := pgxpool.ParseConfig("postgres://postgres@" + addr + "/postgres?sslmode=disable")
+	if err != nil {
+		return nil, err
+	}
+	config.MaxConns = poolSize
+	if o.Relaxed {
+		config.ConnConfig.RuntimeParams["synchronous_commit"] = "off"
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	store, err := pgstore.Open(ctx, pool, func(po *pgstore.Options) {
+		po.Schema, po.Clock, po.Retention, po.Timeout, po.AllowVolatile = schema, o.Clock, retention, o.Timeout, o.Relaxed
+	})
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return postgresStore{store, pool}, nil
+}

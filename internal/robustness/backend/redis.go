@@ -1,0 +1,175 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/redisstore"
+	"github.com/bedrockguard/bedrockguard-go/internal/servers"
+)
+
+var redisBackend = Backend{Name: "redis", Shared: true, Remote: true, Replicates: true, Start: startRedis, open: openRedis}
+
+type redisServer struct {
+	*servers.Redis
+	dir  string
+	made atomic.Int64
+	busy sync.WaitGroup
+}
+
+// quiet drops what the client would write to the terminal for each connection that a fault costs it.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
+
+// durable is how a server is set up that loses nothing it acknowledged when it is killed. With appendfsync everysec it can:
+// while a flush to the disk is under way, Redis answers what it has not written to its file yet, for up to two seconds.
+var durable = []string{"appendonly yes", "appendfsync always", "repl-diskless-sync-delay 0"}
+
+func startRedis(tb testing.TB) Server {
+	redis.SetLogger(quiet{})
+	dir := tb.TempDir()
+	server, err := servers.StartRedis(dir, durable...)
+	servers.Require(tb, err)
+	tb.Cleanup(func() { _ = server.Kill() })
+	return &redisServer{Redis: server, dir: dir}
+}
+
+func (s *redisServer) HostPort() string { return s.Addr }
+
+func (s *redisServer) NewLedger(tb testing.TB) string {
+	address := fmt.Sprintf("%s:%s/ledger-%d", redisBackend.Name, s.Addr, s.made.Add(1))
+	if err := makeRedis(address); err != nil {
+		tb.Fatal(err)
+	}
+	return address
+}
+
+// makeRedis makes an empty ledger under an address.
+func makeRedis(address string) error {
+	place := strings.TrimPrefix(address, redisBackend.Name+":")
+	store, err := newRedis(place, Options{}, func(ro *redisstore.Options) { ro.Create = true })
+	if err != nil {
+		return err
+	}
+	return store.Close()
+}
+
+func (s *redisServer) Faults() []Fault {
+	flush := s.command("FLUSHALL")
+	return []Fault{
+		{Name: "server killed", Begin: func(string) error { return s.Kill() }, End: func(string) error { return s.Restart() }},
+		{Name: "server stopped", Begin: func(string) error { return s.Stop() }, End: func(string) error { return s.Restart() }},
+		{Name: "server paused", Begin: func(string) error { return s.Pause() }, End: func(string) error { return s.Resume() }},
+		{Name: "server busy with a script", Begin: s.occupy, End: s.release},
+		{Name: "server out of memory", Begin: s.command("CONFIG", "SET", "maxmemory", "1"), End: s.command("CONFIG", "SET", "maxmemory", "0")},
+		{Name: "server became a replica", Begin: s.command("REPLICAOF", "127.0.0.1", "1"), End: s.command("REPLICAOF", "NO", "ONE")},
+		{Name: "server without its replicas", Begin: s.command("CONFIG", "SET", "min-replicas-to-write", "1"), End: s.command("CONFIG", "SET", "min-replicas-to-write", "0")},
+		{Name: "flushed", Begin: flush, Forgets: true},
+		{Name: "flushed and made anew", Begin: func(address string) error { return errors.Join(flush(address), makeRedis(address)) }, Forgets: true},
+		{Name: "restarted without its files", Begin: func(string) error { return s.Kill() }, End: s.restartEmpty, Forgets: true},
+	}
+}
+
+func (s *redisServer) NewReplica(tb testing.TB) (string, func() error) {
+	replica, err := servers.StartRedis(tb.TempDir(), append([]string{servers.ReplicaOf(s.Redis)}, durable...)...)
+	servers.Require(tb, err)
+	tb.Cleanup(func() { _ = replica.Kill() })
+	for inStep := int64(0); inStep == 0; {
+		if inStep, err = waitForReplica(s.Addr); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return replica.Addr, func() error { return doRedis(replica.Addr, "REPLICAOF", "NO", "ONE") }
+}
+
+// waitForReplica returns how many replicas have received everything.
+func waitForReplica(addr string) (int64, error) {
+	rdb := redis.NewClient(&redis.Options{Addr: addr, ReadTimeout: time.Minute})
+	defer rdb.Close()
+	if err := rdb.Set(context.Background(), "beat", 1, 0).Err(); err != nil {
+		return 0, err
+	}
+	return rdb.Wait(context.Background(), 1, 100*time.Millisecond).Result()
+}
+
+// command returns a fault that is one command to the server.
+func (s *redisServer) command(args ...any) func(string) error {
+	return func(string) error { return s.do(args...) }
+}
+
+func (s *redisServer) do(args ...any) error { return doRedis(s.Addr, args...) }
+
+func doRedis(addr string, args ...any) error {
+	rdb := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1, ReadTimeout: time.Minute})
+	defer rdb.Close()
+	return rdb.Do(context.Background(), args...).Err()
+}
+
+// occupy keeps the server busy with a script that never ends, so that it answers BUSY to all others.
+func (s *redisServer) occupy(string) error {
+	if err := s.do("CONFIG", "SET", "busy-reply-threshold", "1"); err != nil {
+		return err
+	}
+	s.busy.Go(func() { _ = s.do("EVAL", "while true do end", "0") }) // ends with release
+	for s.do("PING") == nil {
+		time.Sleep(time.Millisecond)
+	}
+	return nil
+}
+
+func (s *redisServer) release(string) error {
+	err := s.do("SCRIPT", "KILL")
+	s.busy.Wait()
+	return err
+}
+
+// restartEmpty starts the server again on an empty disk.
+func (s *redisServer) restartEmpty(string) error {
+	files, err := filepath.Glob(filepath.Join(s.dir, "appendonlydir", "*"))
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		err = errors.Join(err, os.Remove(file))
+	}
+	return errors.Join(err, s.Restart())
+}
+
+// redisStore closes its client with it.
+type redisStore struct {
+	*redisstore.Store
+	rdb *redis.Client
+}
+
+func (s redisStore) Close() error { return errors.Join(s.Store.Close(), s.rdb.Close()) }
+
+func openRedis(_ context.Context, place string, o Options) (budget.Store, error) {
+	return newRedis(place, o)
+}
+
+func newRedis(place string, o Options, optFns ...func(*redisstore.Options)) (budget.Store, error) {
+	addr, ledger, _ := strings.Cut(place, "/")
+	if o.Via != "" {
+		addr = o.Via
+	}
+	rdb := redis.NewClient(&redis.Options{Addr: addr, ReadTimeout: o.Timeout, DialTimeout: o.Timeout, PoolTimeout: o.Timeout})
+	store, err := redisstore.New(rdb, append([]func(*redisstore.Options){func(ro *redisstore.Options) {
+		ro.Ledger, ro.Clock, ro.Retention, ro.Timeout = ledger, o.Clock, retention, o.Timeout
+	}}, optFns...)...)
+	if err != nil {
+		return nil, errors.Join(err, rdb.Close())
+	}
+	return redisStore{store, rdb}, nil
+}

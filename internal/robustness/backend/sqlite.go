@@ -1,0 +1,114 @@
+package backend
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/sqlitestore"
+)
+
+var sqlite = Backend{Name: "sqlite", Shared: true, Start: startSQLite, open: openSQLite}
+
+// retention is longer than any clock of these tests runs.
+const retention = 50 * 366 * 24 * time.Hour
+
+// sqliteServer is a folder: SQLite has no server.
+type sqliteServer struct {
+	dir   string
+	db    *sql.DB // that locks the file
+	files syscall.Rlimit
+}
+
+func startSQLite(tb testing.TB) Server { return &sqliteServer{dir: tb.TempDir()} }
+
+func (s *sqliteServer) NewLedger(tb testing.TB) string {
+	dir, err := os.MkdirTemp(s.dir, "ledger")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return sqlite.Name + ":" + filepath.Join(dir, "spend.db")
+}
+
+func (s *sqliteServer) Faults() []Fault {
+	return []Fault{
+		{Name: "locked by a process that hangs", Begin: s.lock, End: s.unlock},
+		{Name: "quota used up", Begin: s.limit, End: s.unlimit},
+		{Name: "file deleted", Begin: deleteSQLite, Forgets: true},
+		{Name: "file replaced by an empty ledger", Begin: replaceSQLite, Forgets: true},
+	}
+}
+
+// lock holds the file as a process does that was stopped in the middle of a step.
+func (s *sqliteServer) lock(address string) (err error) {
+	ctx := context.Background()
+	if s.db, err = sql.Open("sqlite", sqlitePath(address)); err != nil {
+		return err
+	}
+	s.db.SetMaxOpenConns(1)
+	for { // others may hold it for a moment
+		if _, err = s.db.ExecContext(ctx, "BEGIN IMMEDIATE"); err == nil || !strings.Contains(err.Error(), "locked") {
+			return err
+		}
+	}
+}
+
+func (s *sqliteServer) unlock(string) error {
+	_, err := s.db.Exec("ROLLBACK")
+	return errors.Join(err, s.db.Close())
+}
+
+// limit lets this process write nothing to files any more but to their beginnings, as a quota or a full disk would.
+func (s *sqliteServer) limit(string) error {
+	signal.Ignore(syscall.SIGXFSZ) // which would end the process
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &s.files); err != nil {
+		return err
+	}
+	return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 1, Max: s.files.Max})
+}
+
+func (s *sqliteServer) unlimit(string) error {
+	defer signal.Reset(syscall.SIGXFSZ)
+	return syscall.Setrlimit(syscall.RLIMIT_FSIZE, &s.files)
+}
+
+func sqlitePath(address string) string { return address[len(sqlite.Name)+1:] }
+
+// deleteSQLite loses the ledger under those who have it open.
+func deleteSQLite(address string) error {
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(sqlitePath(address) + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func replaceSQLite(address string) error {
+	if err := deleteSQLite(address); err != nil {
+		return err
+	}
+	empty, err := sqlitestore.Open(sqlitePath(address))
+	if err != nil {
+		return err
+	}
+	return empty.Close()
+}
+
+func openSQLite(_ context.Context, path string, o Options) (budget.Store, error) {
+	return sqlitestore.Open(path, func(so *sqlitestore.Options) {
+		so.Clock, so.Retention, so.BusyTimeout = o.Clock, retention, o.Timeout
+		if o.Relaxed {
+			so.Synchronous = sqlitestore.Normal
+		}
+	})
+}

@@ -1,0 +1,235 @@
+// Package faults spoils what lies between a store and its server, and holds every store against every fault: whatever
+// breaks, no call is admitted that could not be verified, and service resumes when the fault ends.
+package faults
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+)
+
+// Cut is a way in which one message gets lost. Everything before and after it passes, so that a client that asks again by
+// itself gets through: a fault that also hits the second attempt would hide that it was made.
+type Cut struct {
+	Name string
+	// Request spoils what the client sends; otherwise it is the server's answer, to a request that was carried out.
+	Request bool
+	// Half lets the first half of the message through.
+	Half bool
+	end  func(client, server *net.TCPConn)
+}
+
+// Cuts are the ways in which one message can get lost.
+var Cuts = []Cut{
+	{Name: "answer: FIN", end: finish},
+	{Name: "answer: RST", end: reset},
+	{Name: "answer: black hole"},
+	{Name: "answer: half, FIN", Half: true, end: finish},
+	{Name: "answer: half, RST", Half: true, end: reset},
+	{Name: "request: FIN", Request: true, end: finish},
+	{Name: "request: half, FIN", Request: true, Half: true, end: finish},
+	{Name: "request: half, RST", Request: true, Half: true, end: reset},
+	{Name: "request: black hole", Request: true},
+}
+
+// Silent reports whether the client can only notice by waiting.
+func (c Cut) Silent() bool { return c.end == nil }
+
+// finish ends both connections in good order, reset does not.
+func finish(client, server *net.TCPConn) {
+	client.Close()
+	server.Close()
+}
+
+func reset(client, server *net.TCPConn) {
+	client.SetLinger(0) //nolint:errcheck // a connection that is gone is what is wanted
+	server.SetLinger(0) //nolint:errcheck // as above
+	finish(client, server)
+}
+
+// Proxy forwards TCP connections faithfully, but for one message whenever it is armed. It is safe for concurrent use.
+type Proxy struct {
+	listener net.Listener
+	all      sync.WaitGroup
+
+	mu       sync.Mutex
+	upstream string
+	armed    *Cut
+	skip     int // messages that pass before the armed cut
+	hits     int
+	open     map[*net.TCPConn]bool
+	holes    []*net.TCPConn // that swallow what they are sent
+	closed   bool
+}
+
+// NewProxy returns a proxy in front of a server, until the test ends.
+func NewProxy(tb testing.TB, upstream string) *Proxy {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	p := &Proxy{listener: listener, upstream: upstream, open: make(map[*net.TCPConn]bool)}
+	p.all.Go(p.accept)
+	tb.Cleanup(p.close)
+	return p
+}
+
+// Addr is where the proxy listens.
+func (p *Proxy) Addr() string { return p.listener.Addr().String() }
+
+// Arm lets a message in the cut's direction, on whatever connection, get lost: the next one, after skip that pass.
+func (p *Proxy) Arm(c Cut, skip int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.armed, p.skip = &c, skip
+}
+
+// Disarm takes an Arm back that has not met a message, and closes black holes.
+func (p *Proxy) Disarm() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.armed = nil
+	for _, c := range p.holes {
+		c.Close()
+	}
+	p.holes = nil
+}
+
+// Hits returns how many messages got lost.
+func (p *Proxy) Hits() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.hits
+}
+
+// Redirect sends new connections to another server and breaks those there are, as a failover does.
+func (p *Proxy) Redirect(upstream string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.upstream = upstream
+	p.breakAll()
+}
+
+func (p *Proxy) close() {
+	p.listener.Close()
+	p.mu.Lock()
+	p.closed = true
+	p.breakAll()
+	p.mu.Unlock()
+	p.all.Wait()
+}
+
+// breakAll requires mu held.
+func (p *Proxy) breakAll() {
+	for c := range p.open {
+		c.Close()
+	}
+}
+
+func (p *Proxy) accept() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		p.all.Go(func() { p.serve(client.(*net.TCPConn)) })
+	}
+}
+
+func (p *Proxy) serve(client *net.TCPConn) {
+	defer client.Close()
+	p.mu.Lock()
+	upstream := p.upstream
+	p.mu.Unlock()
+	conn, err := net.Dial("tcp", upstream)
+	if err != nil {
+		return
+	}
+	server := conn.(*net.TCPConn)
+	defer server.Close()
+	if !p.keep(client, server) {
+		return
+	}
+	defer p.drop(client, server)
+	var pumps sync.WaitGroup
+	pumps.Go(func() { p.pump(client, server, true) })
+	pumps.Go(func() { p.pump(client, server, false) })
+	pumps.Wait()
+}
+
+func (p *Proxy) keep(conns ...*net.TCPConn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range conns {
+		p.open[c] = true
+	}
+	return !p.closed
+}
+
+func (p *Proxy) drop(conns ...*net.TCPConn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range conns {
+		delete(p.open, c)
+	}
+}
+
+// pump copies one direction of a connection.
+func (p *Proxy) pump(client, server *net.TCPConn, request bool) {
+	from, to := server, client
+	if request {
+		from, to = client, server
+	}
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buf)
+		if cut := p.hit(request, n); cut != nil {
+			if cut.Half {
+				_, _ = to.Write(buf[:n/2])
+			}
+			if cut.Silent() {
+				p.dig(client, server)
+				_, _ = io.Copy(io.Discard, from) // until somebody has waited long enough
+				return
+			}
+			cut.end(client, server)
+			return
+		}
+		if n > 0 {
+			if _, err := to.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			_ = to.CloseWrite()
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// dig remembers the ends of a black hole.
+func (p *Proxy) dig(conns ...*net.TCPConn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.holes = append(p.holes, conns...)
+}
+
+// hit returns the cut that is armed for a message, and disarms it.
+func (p *Proxy) hit(request bool, n int) *Cut {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n == 0 || p.armed == nil || p.armed.Request != request {
+		return nil
+	}
+	if p.skip--; p.skip >= 0 {
+		return nil
+	}
+	cut := p.armed
+	p.armed = nil
+	p.hits++
+	return cut
+}

@@ -1,0 +1,51 @@
+package linearizability
+
+import (
+	"fmt"
+	"hash/maphash"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// undecidedAfter bounds the search for an order. A history that takes longer counts as a failure, not as a pass.
+const undecidedAfter = 2 * time.Minute
+
+func check(p *plan, history []porcupine.Operation) porcupine.CheckResult {
+	m := &model{plan: p, seed: maphash.MakeSeed()}
+	return porcupine.CheckOperationsTimeout(m.porcupine(), history, undecidedAfter)
+}
+
+// explain keeps a history for the reader: as text, and as a page that shows how far an order was found.
+func explain(p *plan, history []porcupine.Operation, dir string) (text string) {
+	m := (&model{plan: p, seed: maphash.MakeSeed()}).porcupine()
+	_, info := porcupine.CheckOperationsVerbose(m, history, undecidedAfter)
+	page := filepath.Join(dir, fmt.Sprintf("history-%d.html", p.seed))
+	if err := porcupine.VisualizePath(m, info, page); err != nil {
+		page = err.Error()
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "seed %d, limits %v, drawn in %s\n", p.seed, p.max, page)
+	for i, h := range p.holds {
+		fmt.Fprintf(&b, "r%d: %d, or %d, in accounts %v, under flag%d\n", i, h.amount, h.otherAmount, h.accounts, h.flag)
+	}
+	ordered := slices.Clone(history)
+	slices.SortStableFunc(ordered, func(a, b porcupine.Operation) int { return int(a.Call - b.Call) })
+	for _, o := range ordered {
+		fmt.Fprintf(&b, "%10d %20d client %3d: %s\n", o.Call, o.Return, o.ClientId, m.DescribeOperation(o.Input, o.Output))
+	}
+	return b.String()
+}
+
+// size reads a number from the environment, for runs longer than a developer's patience.
+func size(variable string, otherwise int) int {
+	var n int
+	if _, err := fmt.Sscan(os.Getenv(variable), &n); err != nil || n < 1 {
+		return otherwise
+	}
+	return n
+}

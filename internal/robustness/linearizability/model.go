@@ -1,0 +1,197 @@
+package linearizability
+
+import (
+	"errors"
+	"fmt"
+	"hash/maphash"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// state is the whole ledger of one history: every reservation, every account and every flag, in a value that == compares.
+type state struct {
+	stands [numAccounts]stand
+	flags  [numFlags]bool
+	holds  string // a byte for each reservation: its phase, whether it is the other one, and what it posted
+}
+
+// The phases of a reservation, in the low bits of its byte.
+const (
+	none = iota
+	pending
+	settled
+	voided
+	tombstone
+
+	phaseMask   = 0x07
+	otherBit    = 0x08
+	actualShift = 4
+	maxActual   = 15
+)
+
+// model is the ledger's contract for one plan, as a step function.
+type model struct {
+	plan *plan
+	seed maphash.Seed
+}
+
+// porcupine returns the model in the checker's form. An answer that got lost may stand for a step that happened and for
+// one that did not: both states go on, and because such a step never returns it may come at any later time as well.
+func (m *model) porcupine() porcupine.Model {
+	return (&porcupine.NondeterministicModel{
+		Init: func() []any { return []any{state{holds: string(make([]byte, len(m.plan.holds)))}} },
+		Step: func(s, input, output any) []any {
+			got, asked := output.(result), input.(op)
+			next, want := m.step(s.(state), asked)
+			switch {
+			case got.unknown && next == s.(state):
+				return []any{next}
+			case got.unknown:
+				return []any{s, next}
+			case !sameAnswer(got, want):
+				return nil
+			default:
+				return []any{next}
+			}
+		},
+		Hash: func(s any) uint64 { return maphash.Comparable(m.seed, s.(state)) },
+		DescribeOperation: func(input, output any) string {
+			return fmt.Sprintf("%s -> %s", input.(op), output.(result))
+		},
+		DescribeState: func(s any) string { return fmt.Sprintf("%+v %v", s.(state).stands, s.(state).flags) },
+	}).ToModel()
+}
+
+func sameAnswer(got, want result) bool {
+	if want.err != nil {
+		return errors.Is(got.err, want.err)
+	}
+	return got == want
+}
+
+// step returns the ledger after an operation, and what the client must be told.
+func (m *model) step(s state, o op) (state, result) {
+	switch o.kind {
+	case reserve:
+		return m.reserve(s, o)
+	case settle:
+		return m.settle(s, o)
+	case void:
+		return m.void(s, o)
+	case correct:
+		return m.correct(s, o)
+	case killFlag, reviveFlag:
+		s.flags[o.flag] = o.kind == killFlag
+		return s, result{}
+	default:
+		return s, result{stands: s.stands}
+	}
+}
+
+func (m *model) reserve(s state, o op) (state, result) {
+	h, b := m.plan.holds[o.hold], s.holds[o.hold]
+	switch phase := b & phaseMask; {
+	case phase > pending:
+		return s, result{err: budget.ErrResolved}
+	case phase == pending && (b&otherBit != 0) != o.other:
+		return s, result{err: budget.ErrIDConflict}
+	case s.flags[h.flag]:
+		return s, result{killed: true}
+	case phase == pending:
+		return s, result{admitted: true, replayed: true}
+	}
+	amount := h.reserved(o.other)
+	for line, a := range h.accounts {
+		if at := s.stands[a]; at.settled+at.pending+amount > m.plan.max[a] {
+			return s, result{denied: true, line: line, at: at}
+		}
+	}
+	for _, a := range h.accounts {
+		s.stands[a].pending += amount
+	}
+	phase := byte(pending)
+	if o.other {
+		phase |= otherBit
+	}
+	return s.with(o.hold, phase), result{admitted: true}
+}
+
+func (m *model) settle(s state, o op) (state, result) {
+	b := s.holds[o.hold]
+	phase := b & phaseMask
+	switch {
+	case phase == settled && int64(b>>actualShift) == o.amount:
+		return s, result{replayed: true, from: budget.Settled}
+	case phase == settled:
+		return s, result{err: budget.ErrResolved}
+	case phase == pending:
+		return m.release(s, o.hold).post(m.plan.holds[o.hold], 0, o.amount).with(o.hold, posted(o.amount)), result{from: budget.Pending}
+	case phase == none: // spend that was never set aside
+		return s.post(m.plan.holds[o.hold], 0, o.amount).with(o.hold, posted(o.amount)), result{}
+	default:
+		return s.post(m.plan.holds[o.hold], 0, o.amount).with(o.hold, posted(o.amount)), result{from: budget.Voided}
+	}
+}
+
+func (m *model) void(s state, o op) (state, result) {
+	switch s.holds[o.hold] & phaseMask {
+	case none:
+		return s.with(o.hold, tombstone), result{}
+	case pending:
+		return m.release(s, o.hold).with(o.hold, voided), result{}
+	case settled:
+		return s, result{err: budget.ErrResolved}
+	default:
+		return s, result{}
+	}
+}
+
+func (m *model) correct(s state, o op) (state, result) {
+	b := s.holds[o.hold]
+	before := int64(b >> actualShift)
+	switch phase := b & phaseMask; {
+	case phase == none || phase == pending || phase == tombstone:
+		return s, result{err: budget.ErrNotFound}
+	case phase == settled && before == o.amount:
+		return s, result{replayed: true, from: budget.Settled}
+	case phase == voided && o.amount == 0:
+		return s, result{replayed: true, from: budget.Voided}
+	case phase == voided:
+		return s.post(m.plan.holds[o.hold], 0, o.amount).with(o.hold, posted(o.amount)), result{from: budget.Voided}
+	default:
+		return s.post(m.plan.holds[o.hold], before, o.amount).with(o.hold, posted(o.amount)), result{from: budget.Settled}
+	}
+}
+
+// release takes what a pending reservation holds out of its accounts.
+func (m *model) release(s state, i int) state {
+	h := m.plan.holds[i]
+	for _, a := range h.accounts {
+		s.stands[a].pending -= h.reserved(s.holds[i]&otherBit != 0)
+	}
+	return s
+}
+
+func (h hold) reserved(other bool) int64 {
+	if other {
+		return h.otherAmount
+	}
+	return h.amount
+}
+
+func (s state) post(h hold, before, after int64) state {
+	for _, a := range h.accounts {
+		s.stands[a].settled += after - before
+	}
+	return s
+}
+
+// with returns the state with another byte for one reservation.
+func (s state) with(i int, b byte) state {
+	s.holds = s.holds[:i] + string([]byte{b}) + s.holds[i+1:]
+	return s
+}
+
+func posted(amount int64) byte { return settled | byte(amount)<<actualShift }

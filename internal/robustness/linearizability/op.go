@@ -1,0 +1,109 @@
+// Package linearizability records what many clients asked of a store at once and what they were told, and holds that
+// history against a model of the ledger: there must be one order of the steps, compatible with when each began and ended,
+// in which every answer is the right one.
+package linearizability
+
+import (
+	"fmt"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// kind is what an operation does.
+type kind uint8
+
+const (
+	reserve kind = iota
+	settle
+	void
+	correct
+	balances
+	killFlag
+	reviveFlag
+)
+
+// loss is what happens to an operation on its way.
+type loss uint8
+
+const (
+	delivered loss = iota
+	neverSent      // the step does not happen
+	replyLost      // the step happens, and nobody is told
+	sentLate       // the step happens at some time after its client gave up
+)
+
+// op is what a client asks for.
+type op struct {
+	kind   kind
+	hold   int   // which reservation
+	other  bool  // the same id for another amount
+	amount int64 // to settle or to correct to
+	flag   int   // which kill flag, or which one the reservation's scope falls under
+	loss   loss
+}
+
+// The accounts that every history fights for. A reservation touches some of them, so that a history can't be checked
+// account by account.
+const (
+	numAccounts = 3
+	numFlags    = 2
+)
+
+// hold is one reservation of a plan: fixed amounts under one id, as the contract has it.
+type hold struct {
+	amount, otherAmount int64
+	accounts            []int // ascending
+	flag                int
+}
+
+// stand is what an account holds.
+type stand struct{ settled, pending int64 }
+
+// result is what a client was told.
+type result struct {
+	unknown bool  // no answer: the step may have happened, may still happen, or never will
+	err     error // one of the contract's own errors
+
+	admitted, replayed bool
+	killed             bool
+	denied             bool
+	line               int // that denied
+	at                 stand
+	from               budget.State
+	stands             [numAccounts]stand
+}
+
+var kindNames = [...]string{"reserve", "settle", "void", "correct", "balances", "kill", "revive"}
+
+func (o op) String() string {
+	switch o.kind {
+	case balances:
+		return "balances"
+	case killFlag, reviveFlag:
+		return fmt.Sprintf("%s flag%d", kindNames[o.kind], o.flag)
+	case settle, correct:
+		return fmt.Sprintf("%s r%d to %d", kindNames[o.kind], o.hold, o.amount)
+	default:
+		if o.other {
+			return fmt.Sprintf("%s r%d for another amount", kindNames[o.kind], o.hold)
+		}
+		return fmt.Sprintf("%s r%d", kindNames[o.kind], o.hold)
+	}
+}
+
+func (r result) String() string {
+	switch {
+	case r.unknown:
+		return "?"
+	case r.err != nil:
+		return r.err.Error()
+	case r.killed:
+		return "killed"
+	case r.denied:
+		return fmt.Sprintf("denied by line %d at %+v", r.line, r.at)
+	case r.admitted:
+		return fmt.Sprintf("admitted, replayed %t", r.replayed)
+	default:
+		return fmt.Sprintf("from %s, replayed %t, %+v", r.from, r.replayed, r.stands)
+	}
+}

@@ -1,0 +1,125 @@
+package linearizability
+
+import (
+	"math/rand/v2"
+)
+
+// plan is what every client of one history will ask for, all of it drawn from the seed: only the timing is the machine's.
+type plan struct {
+	seed    uint64
+	max     [numAccounts]int64
+	holds   []hold
+	clients [][]op
+}
+
+// maxOps bounds what one client asks for.
+const maxOps = 60
+
+// clientCounts are drawn from. The search for an order is exponential in how many operations overlap, and one without an
+// answer overlaps with all that come after it: many small histories find more than a few large ones.
+var clientCounts = []int{2, 3, 3, 4, 4, 5, 6, 6, 8, 8, 10, 12}
+
+// maxOverlap bounds the clients and the operations without an answer together.
+const maxOverlap = 12
+
+// newPlan draws a history of at most so many operations in all, by one of so many clients. Losses is the share of replies
+// that get lost, in percent.
+func newPlan(seed uint64, counts []int, operations, losses int) *plan {
+	random := rand.New(rand.NewPCG(seed, 0x6c696e))
+	p := &plan{seed: seed}
+	clients := counts[random.IntN(len(counts))]
+	each := min(max(operations/clients, 4), maxOps)
+	for a := range p.max { // tight, so that denials constrain the search
+		p.max[a] = int64(8 + each*clients/12 + random.IntN(12))
+	}
+	recent, lost := make([][]int, clients), 0
+	p.clients = make([][]op, clients)
+	for range each {
+		for c := range clients {
+			o := p.draw(random, &recent[c])
+			if n := len(p.clients[c]); n > 0 && random.IntN(20) == 0 {
+				o = p.clients[c][n-1] // asked again, although it was answered
+			}
+			if random.IntN(100) < losses && lost < maxOverlap-clients {
+				o.loss = neverSent + loss(random.IntN(3))
+				lost++
+			}
+			p.clients[c] = append(p.clients[c], o)
+		}
+	}
+	for c := range clients {
+		p.insist(random, c)
+	}
+	return p
+}
+
+// draw returns one client's next operation. Most are about its own latest reservations, some about anybody's.
+func (p *plan) draw(random *rand.Rand, recent *[]int) op {
+	switch n := random.IntN(100); {
+	case n < 42 || len(p.holds) == 0:
+		return p.drawReserve(random, recent)
+	case n < 62:
+		return op{kind: settle, hold: p.recall(random, *recent), amount: drawAmount(random)}
+	case n < 76:
+		return op{kind: void, hold: p.recall(random, *recent)}
+	case n < 81:
+		return op{kind: correct, hold: p.recall(random, *recent), amount: drawAmount(random)}
+	case n < 92:
+		return op{kind: balances}
+	case n < 94:
+		return op{kind: killFlag, flag: random.IntN(numFlags)}
+	default:
+		return op{kind: reviveFlag, flag: random.IntN(numFlags)}
+	}
+}
+
+func (p *plan) drawReserve(random *rand.Rand, recent *[]int) op {
+	if len(p.holds) > 0 && random.IntN(6) == 0 {
+		return op{kind: reserve, hold: p.recall(random, *recent), other: random.IntN(5) == 0}
+	}
+	h := hold{amount: 1 + random.Int64N(7), flag: random.IntN(numFlags)}
+	h.otherAmount = h.amount + 1
+	for a := range numAccounts {
+		if random.IntN(3) > 0 {
+			h.accounts = append(h.accounts, a)
+		}
+	}
+	p.holds = append(p.holds, h)
+	*recent = append(*recent, len(p.holds)-1)
+	return op{kind: reserve, hold: len(p.holds) - 1}
+}
+
+func (p *plan) recall(random *rand.Rand, recent []int) int {
+	if len(recent) == 0 || random.IntN(6) == 0 {
+		return random.IntN(len(p.holds))
+	}
+	return recent[len(recent)-1-random.IntN(min(len(recent), 3))]
+}
+
+// drawAmount is small as a rule, so that an account does not fill up for good at once.
+func drawAmount(random *rand.Rand) int64 {
+	switch random.IntN(10) {
+	case 0:
+		return random.Int64N(maxActual + 1) // the worst case was none
+	case 1, 2, 3:
+		return 1 + random.Int64N(2)
+	default:
+		return 0
+	}
+}
+
+// insist lets a client whose answer got lost do what real ones do: ask again, or take the reservation back.
+func (p *plan) insist(random *rand.Rand, c int) {
+	ops := p.clients[c]
+	for i := range len(ops) - 1 {
+		if ops[i].loss == delivered || random.IntN(3) == 0 {
+			continue
+		}
+		next := ops[i]
+		next.loss = ops[i+1].loss
+		if next.kind == reserve && random.IntN(2) == 0 {
+			next.kind, next.other = void, false
+		}
+		ops[i+1] = next
+	}
+}

@@ -1,0 +1,197 @@
+package linearizability
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// recorder carries a plan out against a store and writes down who was told what, when.
+type recorder struct {
+	plan   *plan
+	stores []budget.Store // handles on one ledger, as processes would have them
+	nonce  uint64         // keeps the names of this history apart from those of others in the same ledger
+	lost   func() int     // how many messages got lost so far
+	begun  time.Time
+	late   sync.WaitGroup
+
+	mu      sync.Mutex
+	history []porcupine.Operation
+	clients int
+	failed  []error // what stores answered that is no answer of the contract
+}
+
+// record runs a plan to its end and returns the history, and the errors that left a client without an answer. Lost counts
+// the messages that a network loses meanwhile; nil says that there is none that does.
+func record(ctx context.Context, p *plan, stores []budget.Store, lost func() int) ([]porcupine.Operation, []error) {
+	if lost == nil {
+		lost = func() int { return 0 }
+	}
+	r := &recorder{plan: p, stores: stores, nonce: rand.Uint64(), lost: lost, begun: time.Now(), clients: len(p.clients)}
+	var clients sync.WaitGroup
+	for c := range p.clients {
+		clients.Go(func() {
+			random := rand.New(rand.NewPCG(p.seed, uint64(c)))
+			for _, o := range p.clients[c] {
+				r.do(ctx, c, o, random)
+			}
+		})
+	}
+	clients.Wait()
+	r.late.Wait()
+	return r.history, r.failed
+}
+
+// maxLate is how long a request may be under way after its client gave up.
+const maxLate = 3 * time.Millisecond
+
+func (r *recorder) do(ctx context.Context, client int, o op, random *rand.Rand) {
+	store := r.stores[random.IntN(len(r.stores))]
+	call := time.Since(r.begun)
+	lost := result{unknown: true}
+	switch o.loss {
+	case neverSent:
+		r.note(client, o, lost, call)
+	case sentLate:
+		r.note(client, o, lost, call)
+		wait := time.Duration(random.Int64N(int64(maxLate)))
+		r.late.Go(func() {
+			time.Sleep(wait) // this is the network, and not a wait for anything
+			_, _ = r.ask(ctx, store, o)
+		})
+	default:
+		before := r.lost()
+		got, err := r.ask(ctx, store, o)
+		if err == nil && r.lost() > before { // the store may have sent it twice, and answered the second time
+			r.note(client, o, lost, call)
+		}
+		if err != nil {
+			got = lost
+			r.mu.Lock()
+			r.failed = append(r.failed, fmt.Errorf("%s: %w", o, err))
+			r.mu.Unlock()
+		}
+		if o.loss == replyLost {
+			got = lost
+		}
+		r.note(client, o, got, call)
+	}
+}
+
+// note writes an operation down. One without an answer never returns, and its client goes on as another one.
+func (r *recorder) note(client int, o op, got result, call time.Duration) {
+	back := time.Since(r.begun)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if got.unknown {
+		back, client = math.MaxInt64, r.clients
+		r.clients++
+	}
+	r.history = append(r.history, porcupine.Operation{ClientId: client, Input: o, Call: int64(call), Output: got, Return: int64(back)})
+}
+
+// ask puts one operation to a store. The error is none of the contract's own.
+func (r *recorder) ask(ctx context.Context, s budget.Store, o op) (got result, err error) {
+	switch o.kind {
+	case reserve:
+		return r.reserve(ctx, s, o)
+	case settle:
+		var p budget.Posting
+		p, err = s.Settle(ctx, budget.Settlement{ID: r.id(o.hold), Owner: r.owner(), Actual: usd(o.amount), Lines: r.lines(r.plan.holds[o.hold].accounts)})
+		got.from, got.replayed = p.From, p.Replayed
+	case void:
+		err = s.Void(ctx, r.id(o.hold), r.owner())
+	case correct:
+		var p budget.Posting
+		p, err = s.Correct(ctx, r.id(o.hold), usd(o.amount))
+		got.from, got.replayed = p.From, p.Replayed
+	case killFlag:
+		err = s.Kill(ctx, budget.Kill{Scope: r.scope(o.flag), Reason: "history"})
+	case reviveFlag:
+		err = s.Revive(ctx, r.scope(o.flag))
+	default:
+		return r.balances(ctx, s)
+	}
+	return answer(got, err)
+}
+
+func (r *recorder) reserve(ctx context.Context, s budget.Store, o op) (got result, err error) {
+	h := r.plan.holds[o.hold]
+	d, err := s.Reserve(ctx, budget.Reservation{
+		ID: r.id(o.hold), Owner: r.owner(), Charge: usd(h.reserved(o.other)), Lines: r.lines(h.accounts),
+		Dims: r.scope(h.flag).Dims(), TTL: time.Hour,
+	})
+	got.admitted, got.replayed, got.killed = d.Admitted, d.Replayed, d.Killed != nil
+	if d.Denied != nil {
+		got.denied, got.line, got.at = true, d.Denied.Line, stand{d.Denied.Settled, d.Denied.Pending}
+	}
+	if err == nil && !got.admitted && !got.killed && !got.denied {
+		return got, errors.New("neither admitted nor refused")
+	}
+	return answer(got, err)
+}
+
+func (r *recorder) balances(ctx context.Context, s budget.Store) (got result, err error) {
+	all, err := s.Balances(ctx, r.lines([]int{0, 1, 2}))
+	if err == nil && len(all) != numAccounts {
+		err = fmt.Errorf("%d balances of %d accounts", len(all), numAccounts)
+	}
+	for a := range min(len(all), numAccounts) {
+		got.stands[a] = stand{all[a].Settled, all[a].Pending}
+	}
+	return answer(got, err)
+}
+
+// answer tells the contract's errors, which are answers, from failures.
+func answer(got result, err error) (result, error) {
+	if err == nil {
+		return got, nil
+	}
+	for _, own := range [...]error{budget.ErrResolved, budget.ErrIDConflict, budget.ErrNotFound} {
+		if errors.Is(err, own) {
+			return result{err: own}, nil
+		}
+	}
+	return result{}, err
+}
+
+func (r *recorder) id(hold int) (id budget.ID) {
+	binary.BigEndian.PutUint64(id[:], r.nonce)
+	binary.BigEndian.PutUint64(id[8:], uint64(hold)+1)
+	return id
+}
+
+func (r *recorder) owner() budget.Key { return budget.Key{15: 1} }
+
+func (r *recorder) scope(flag int) budget.Scope {
+	return budget.Scope{Workflow: fmt.Sprintf("history-%x-%d", r.nonce, flag)}
+}
+
+func (r *recorder) lines(accounts []int) []budget.Line {
+	lines := make([]budget.Line, len(accounts))
+	for i, a := range accounts {
+		lines[i] = budget.Line{Account: r.account(a), Unit: budget.UnitUSD, Window: budget.Lifetime, Max: r.plan.max[a]}
+	}
+	return lines
+}
+
+// account returns keys that ascend with their number, as the contract wants the lines of a reservation.
+func (r *recorder) account(a int) (key budget.Key) {
+	binary.BigEndian.PutUint64(key[:], r.nonce)
+	key[15] = byte(a + 1)
+	return key
+}
+
+func usd(n int64) (c budget.Charge) {
+	c[budget.UnitUSD] = n
+	return c
+}
