@@ -359,6 +359,47 @@ func TestATruthBeyondTheLease(t *testing.T) {
 	})
 }
 
+// So it is while other calls are in flight, and no more is admitted anywhere in the process until the store has been asked.
+func TestATruthBeyondTheLeaseOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Hour)
+		store := memstore.New()
+		all := lifetime(1000)
+		each := budget.Limit{Name: "each", Max: budget.USD(1), Window: budget.Daily, Per: budget.PerWorkflow}
+		p := begin(t, store, all, each)
+		direct := open(t, store, all)
+		a, b := budget.Scope{Workflow: "a"}, budget.Scope{Workflow: "b"}
+		p.call(b, 10, 1)
+		r, other := p.reserve(a, 10), p.reserve(a, 10)
+		p.settle(r, 2000)
+		require.GreaterOrEqual(t, account(t, direct, anyone)[0], int64(2000))
+		require.Equal(t, int64(2001), p.refused(b, 10).Settled.N)
+		p.settle(other, 3)
+		require.NoError(t, p.leased.Close())
+		require.Equal(t, [2]int64{2004, 0}, account(t, direct, anyone))
+	})
+}
+
+// A return whose answer was lost is repeated unchanged, though calls have ended since; the difference comes after it.
+func TestALostAnswerToAReturn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New()
+		p := begin(t, store, lifetime(1_000_000))
+		p.call(anyone, 100, 10)
+		a, b := p.reserve(anyone, 100), p.reserve(anyone, 100)
+		p.line.lost.Store(true)
+		p.line.down.Store(true)
+		time.Sleep(2 * budget.DefaultLeaseLength)
+		require.Equal(t, [2]int64{210, 0}, account(t, open(t, store, lifetime(1_000_000)), anyone), "it has arrived")
+		p.settle(a, 1)
+		p.settle(b, 2)
+		p.line.down.Store(false)
+		time.Sleep(budget.DefaultLeaseLength)
+		synctest.Wait()
+		require.Equal(t, [2]int64{13, 0}, account(t, open(t, store, lifetime(1_000_000)), anyone))
+	})
+}
+
 func TestCloseGivesEverythingBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Hour)
