@@ -254,6 +254,30 @@ func TestAClockThatStandsStill(t *testing.T) {
 	})
 }
 
+// A call whose time is up is charged when somebody expires it, in a lease as in a store, and not unasked.
+func TestACallInALeaseExpiresWhenAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := begin(t, memstore.New(), lifetime(1000))
+		r, err := p.ledger.Reserve(t.Context(), budget.Request{Worst: usd(10), TTL: time.Second})
+		require.NoError(t, err)
+		time.Sleep(time.Hour)
+		state := func() budget.State {
+			entries, err := p.leased.Entries(t.Context(), budget.Query{Max: 10})
+			require.NoError(t, err)
+			require.Len(t, entries, 1)
+			require.Equal(t, r.Reservation.ID, entries[0].ID)
+			return entries[0].State
+		}
+		require.Equal(t, budget.Pending, state())
+		n, err := p.leased.Expire(t.Context(), 10)
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
+		require.Equal(t, budget.Expired, state())
+		require.Equal(t, budget.Expired, p.settle(r, 3).From)
+		require.Equal(t, [2]int64{3, 0}, account(t, p.ledger, anyone))
+	})
+}
+
 // A crash loses no more than the lease, and whoever finds the truth can put it right.
 func TestACrashLosesItsLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
