@@ -58,7 +58,8 @@ robustness:
 ## bench: the figures of the README, each against its baseline in the same run
 bench:
 	go test -run '^$$' -bench 'BenchmarkConverse' -benchmem ./bedrockguard
-	go test -run '^$$' -bench 'BenchmarkLedger' -benchmem ./budget
+	go test -run '^$$' -bench 'BenchmarkLedger|BenchmarkLease' -benchmem ./budget
+	go test -run TestLeasesOfTenThousandHolders -v ./budget
 	cd budget/sqlitestore && go test -run '^$$' -bench . -benchmem .
 	cd budget/dynamostore && go test -run '^$$' -bench . -benchtime 10x .
 	cd budget/redisstore && go test -run '^$$' -bench . -benchtime 20x .

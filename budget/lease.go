@@ -18,18 +18,18 @@ const DefaultLeaseRetention = 15 * time.Minute
 
 // LeaseOptions configures Lease. The zero value is ready to use.
 type LeaseOptions struct {
-	// Length is how long calls are admitted from one lease. It is also how long a kill flag, an override or an outage of
-	// the store may go unnoticed in other processes, so all processes that share a store should share it. Zero is
-	// DefaultLeaseLength; otherwise 1 second to 10 minutes.
+	// Length is how long calls are admitted from what was drawn. It is also how long a kill flag or an override may go
+	// unnoticed in other processes, and an outage of the store in this one, so all processes that share a store should share
+	// it. Zero is DefaultLeaseLength; otherwise 1 second to 10 minutes.
 	Length time.Duration
 	// Retention is how long calls that were resolved inside a lease are remembered by this process, for replays, Correct
-	// and Entries. A call costs about 300 bytes. Zero is DefaultLeaseRetention.
+	// and Entries. A call costs about 400 bytes. Zero is DefaultLeaseRetention.
 	Retention time.Duration
 }
 
 // LeasedStore serves calls from leases: shares of the limits that it draws from the store inside and spends in this
-// process, without a round trip for each call. Make one with Lease and hand it to Open; the package comment of budget says
-// what a lease promises and what it costs.
+// process, without a round trip for each call. Make one with Lease and hand it to Open; the package comment says what leases
+// promise and what they cost. If the process dies, what it has leased is charged when it lapses.
 //
 // It is safe for concurrent use. It owns one goroutine, and one more if the store inside is a KillSignaler; Close ends
 // them. The store inside stays the caller's to close, after the LeasedStore.

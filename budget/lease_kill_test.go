@@ -55,17 +55,18 @@ func TestAKillReachesLeasesDrawnForOthers(t *testing.T) {
 		store := memstore.New()
 		p, direct := begin(t, store, lifetime(1_000_000)), open(t, store, lifetime(1_000_000))
 		loop, other := budget.Scope{Workflow: "loop"}, budget.Scope{Workflow: "other"}
-		for range 200 { // always something in the lease, and always drawn for the other workflow
-			p.call(other, 10, 1)
-			p.call(loop, 10, 1)
+		for range 200 { // nothing is used up, so that leases are always drawn for the other workflow, when the last one is over
+			p.call(other, 10, 0)
+			p.call(loop, 10, 0)
 			time.Sleep(time.Second)
 		}
 		require.NoError(t, direct.Kill(t.Context(), loop, "runaway"))
 		killed := time.Now()
 		for ; time.Since(killed) < 3*budget.DefaultLeaseLength; time.Sleep(time.Second) {
-			p.call(other, 10, 1)
-			if _, err := reserve(p.ledger, loop, 10); err == nil {
+			p.call(other, 10, 0)
+			if r, err := reserve(p.ledger, loop, 10); err == nil {
 				require.Less(t, time.Since(killed), budget.DefaultLeaseLength)
+				p.settle(r, 0)
 			}
 		}
 	})

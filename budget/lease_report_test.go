@@ -54,6 +54,28 @@ func TestThresholdsOverSeveralProcesses(t *testing.T) {
 	})
 }
 
+// A threshold that is reached when a process at rest gives its lease back is reported with the next call, not to nobody.
+func TestAThresholdReachedByAReturnIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limit := lifetime(10_000)
+		limit.Notify = []float64{0.5}
+		store := memstore.New()
+		p, direct := begin(t, store, limit), open(t, store, limit)
+		require.Empty(t, p.call(anyone, 100, 100).Crossed)
+		r, err := reserve(direct, anyone, 4500)
+		require.NoError(t, err)
+		_, err = direct.Settle(t.Context(), r, usd(4500), false)
+		require.NoError(t, err)
+		for range 6 {
+			require.Empty(t, p.call(anyone, 100, 100).Crossed, "nobody knows yet")
+		}
+		time.Sleep(2 * budget.DefaultLeaseLength)
+		require.Equal(t, int64(5200), account(t, direct, anyone)[0])
+		require.Len(t, p.call(anyone, 100, 1).Crossed, 1)
+		require.Empty(t, p.call(anyone, 100, 1).Crossed)
+	})
+}
+
 // A rehearsed limit refuses nothing, and says what it would have refused.
 func TestObservedLimitsInsideLeases(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

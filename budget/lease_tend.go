@@ -2,7 +2,6 @@ package budget
 
 import (
 	"context"
-	"math"
 	"time"
 )
 
@@ -44,7 +43,6 @@ func (s *LeasedStore) catchUp() {
 	if err != nil {
 		return
 	}
-	s.expireCalls(now, math.MaxInt)
 	s.forget(now)
 	s.forgetGroups(now)
 	stale := s.flags.stale

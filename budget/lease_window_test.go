@@ -1,6 +1,7 @@
 package budget_test
 
 import (
+	"context"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -33,6 +34,37 @@ func TestALeaseEndsWithItsWindow(t *testing.T) {
 		require.Equal(t, [2]int64{990, 0}, account(t, p.ledger, anyone), "a call settles in the day in which it was reserved")
 		require.NoError(t, p.leased.Close())
 		require.Equal(t, [2]int64{990, 0}, account(t, direct, anyone))
+	})
+}
+
+// late is a store that is reached three seconds late, once it is told to be.
+type late struct {
+	budget.Store
+	now bool
+}
+
+func (l *late) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+	if l.now {
+		time.Sleep(3 * time.Second)
+	}
+	return l.Store.Reserve(ctx, r)
+}
+
+// A grant that is asked for before midnight and made after it does not pay for the new day from the old one.
+func TestAGrantThatCrossesTheEdge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limit := budget.Limit{Name: "l", Max: budget.Quantity{N: 1000, Unit: budget.UnitUSD}, Window: budget.Daily}
+		store := &late{Store: memstore.New()}
+		time.Sleep(time.Second) // so that no round of the background work falls on midnight
+		p := begin(t, store, limit)
+		time.Sleep(24*time.Hour - 6*time.Second)
+		p.call(anyone, 10, 1)
+		store.now = true
+		time.Sleep(2500 * time.Millisecond)
+		p.call(anyone, 80, 80)
+		require.Equal(t, [2]int64{80, 0}, account(t, p.ledger, anyone))
+		require.NoError(t, p.leased.Close())
+		require.Equal(t, [2]int64{80, 0}, account(t, open(t, store, limit), anyone))
 	})
 }
 

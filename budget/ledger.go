@@ -267,7 +267,8 @@ func (l *Ledger) Override(ctx context.Context, limit string, s Scope, max Quanti
 }
 
 // Kill refuses, from its return on and in every process, each call whose scope has all the values that s sets; streams in
-// flight end within about a second. An empty scope kills everything. The reason is shown to those who are refused.
+// flight end within about a second. An empty scope kills everything. The reason is shown to those who are refused. Over a
+// LeasedStore it refuses at once in this process, and in the others by the EffectiveBy that Kills tells.
 func (l *Ledger) Kill(ctx context.Context, s Scope, reason string) error {
 	if err := s.Validate(); err != nil {
 		return err
