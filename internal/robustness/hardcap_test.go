@@ -27,44 +27,54 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// processes is how many spend on one ledger.
-const processes = 8
+// fleet is how many processes spend on one ledger, and how many goroutines in each.
+type fleet struct{ processes, workers int }
 
-// TestHardCapSurvivesFaultsAndKills is the claim of the project, for every store. The goroutines of eight processes spend
-// on one ledger, the SDK's retries on, every fault of the simulator mixed in, and up to three processes are killed with -9
-// at a labelled point. The simulator's bill must not exceed the limit, nothing may stay pending after expiry, and the
-// ledger must hold at least the bill, the excess coming from estimates alone. HEADLINE_SEEDS says how many runs a store gets,
-// HEADLINE_WORKERS how many goroutines spend in each process.
+// The claim of the project, for every store: eight processes spend on one ledger, the SDK's retries on, every fault of the
+// simulator mixed in, and up to three processes are killed with -9 at a labelled point. The simulator's bill must not exceed
+// the limit, nothing may stay pending after expiry, and the ledger must hold at least the bill, the excess coming from
+// estimates alone. HEADLINE_SEEDS says how many runs a store gets.
 func TestHardCapSurvivesFaultsAndKills(t *testing.T) {
 	backend.Each(t, nil, func(t *testing.T, b backend.Backend, s backend.Server) {
-		runs, inferences, estimated, killed := size(t, "HEADLINE_SEEDS", 2), 0, 0, 0
-		for seed := range uint64(runs) {
-			t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-				random := rand.New(rand.NewPCG(seed, 42))
-				run := newRun(t, b, s, seed, bedrocktest.RandomFaults(seed, 0.15), 1+2*random.Float64())
-				for p := range processes {
-					job := run.job(t, p)
-					if p < 1+int(seed%3) {
-						job.DieAt, job.DieAfter = deathPoints[(int(seed)+3*p)%len(deathPoints)], random.IntN(20)
-					}
-					run.start(t, job)
-				}
-				run.wait(t)
-				run.check(t)
-				t.Logf("%d inferences, bill %s of %s, %d estimated, %d killed", run.inferences, run.bill, budget.USD(run.limit), run.estimated, run.killed)
-				inferences, estimated, killed = inferences+run.inferences, estimated+run.estimated, killed+run.killed
-			})
-		}
-		t.Logf("%d runs: %d inferences, %d estimated, %d processes killed, no overshoot", runs, inferences, estimated, killed)
+		spendUnderFaults(t, b, s, fleet{processes: 8, workers: 8}, size(t, "HEADLINE_SEEDS", 2))
 	})
+}
+
+// The same on one host, with more goroutines in fewer processes.
+func TestHardCapOnOneHost(t *testing.T) {
+	backend.Each(t, backend.Named("sqlite"), func(t *testing.T, b backend.Backend, s backend.Server) {
+		spendUnderFaults(t, b, s, fleet{processes: 3, workers: 64}, size(t, "HEADLINE_SEEDS", 20))
+	})
+}
+
+func spendUnderFaults(t *testing.T, b backend.Backend, s backend.Server, f fleet, runs int) {
+	inferences, estimated, killed := 0, 0, 0
+	for seed := range uint64(runs) {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 42))
+			run := newRun(t, b, s, seed, bedrocktest.RandomFaults(seed, 0.15), 1+2*random.Float64())
+			for p := range f.processes {
+				job := run.job(p, f.workers)
+				if p < 1+int(seed%3) {
+					job.DieAt, job.DieAfter = deathPoints[(int(seed)+3*p)%len(deathPoints)], random.IntN(20)
+				}
+				run.start(t, job)
+			}
+			run.wait(t)
+			run.check(t)
+			t.Logf("%d inferences, bill %s of %s, %d estimated, %d killed", run.inferences, run.bill, budget.USD(run.limit), run.estimated, run.killed)
+			inferences, estimated, killed = inferences+run.inferences, estimated+run.estimated, killed+run.killed
+		})
+	}
+	t.Logf("%d runs: %d inferences, %d estimated, %d processes killed, no overshoot", runs, inferences, estimated, killed)
 }
 
 // TestLedgerIsTheBillWithoutFaults: when nothing goes wrong, the two agree to the nano-dollar.
 func TestLedgerIsTheBillWithoutFaults(t *testing.T) {
 	backend.Each(t, nil, func(t *testing.T, b backend.Backend, s backend.Server) {
 		run := newRun(t, b, s, 1, nil, 1)
-		for p := range processes {
-			job := run.job(t, p)
+		for p := range 8 {
+			job := run.job(p, 8)
 			job.Complete = true
 			run.start(t, job)
 		}
@@ -97,10 +107,10 @@ func newRun(t *testing.T, b backend.Backend, s backend.Server, seed uint64, faul
 	return &run{backend: b, seed: seed, server: server, ledger: s.NewLedger(t), limit: limitUSD}
 }
 
-func (r *run) job(t *testing.T, process int) childJob {
+func (r *run) job(process, workers int) childJob {
 	return childJob{
 		Seed: r.seed, Process: process, URL: r.server.URL(), Ledger: r.ledger, LimitUSD: r.limit,
-		Workers: size(t, "HEADLINE_WORKERS", 8), Calls: 200, Strict: r.strict(process),
+		Workers: workers, Calls: 200, Strict: r.strict(process),
 	}
 }
 
