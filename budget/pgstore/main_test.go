@@ -65,9 +65,6 @@ func newPool(t testing.TB, dsn string, change ...func(*pgxpool.Config)) *pgxpool
 	if !strings.Contains(dsn, "pool_max_conns") {
 		config.MaxConns = 20
 	}
-	if !strings.Contains(dsn, "pool_max_conns") {
-		config.MaxConns = 20
-	}
 	for _, c := range change {
 		c(config)
 	}
