@@ -247,6 +247,8 @@ func encode(types *pgtype.Map, args []any) (values [][]byte, oids []uint32, form
 			oid = pgtype.Int8ArrayOID
 		case []int32:
 			oid = pgtype.Int4ArrayOID
+		case []string:
+			oid = pgtype.TextArrayOID
 		case []bool:
 			oid = pgtype.BoolArrayOID
 		default:

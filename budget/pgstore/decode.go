@@ -30,6 +30,7 @@ type detail struct {
 	Balances []standing
 	Entries  []entry
 	Flags    []flag
+	Unaware  []string
 }
 
 // standing is where a line's account stands.

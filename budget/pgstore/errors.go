@@ -24,6 +24,7 @@ const (
 	errForeign  = problem("the schema holds tables of something else: name another in Options.Schema")
 	errAnswer   = problem("the server's answer can't be understood")
 	errNoListen = problem("Options.Listen names no connection to listen on: kill flags have to be polled")
+	errUnaware  = problem("the flag is set, but transactions that were under way before have not ended and may still admit: set it again, and look for long ones in pg_stat_activity")
 	errTwice    = problem("two lines name one account")
 )
 

@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -111,7 +112,8 @@ func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key) error {
 	return err
 }
 
-// Kill implements budget.Store.
+// Kill implements budget.Store. It returns once the steps have ended that were under way when the flag was set. An error says
+// that one of them may still admit, and that the flag may be set or not: set it again.
 func (s *Store) Kill(ctx context.Context, k budget.Kill) error {
 	scope, err := encodeScope(k.Scope)
 	if err != nil {
@@ -120,7 +122,27 @@ func (s *Store) Kill(ctx context.Context, k budget.Kill) error {
 	_, err = s.step(ctx, call{function: "set_flag", moments: true, args: func(*placement) []any {
 		return []any{uuids(k.Scope.Dims()), scope, []byte(k.Reason), s.channel}
 	}})
-	return err
+	if err != nil {
+		return err
+	}
+	return s.awaitUnaware(ctx)
+}
+
+// awaitUnaware returns when the transactions have ended that may not have seen what was just set.
+func (s *Store) awaitUnaware(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+	defer cancel()
+	var among []string // of all
+	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+		a, err := s.step(ctx, call{function: "unaware", args: func(*placement) []any { return []any{among} }})
+		if err != nil || len(a.detail.Unaware) == 0 {
+			return err
+		}
+		among = a.detail.Unaware
+		if !sleep(ctx, pause) {
+			return failed("kill", errors.Join(errUnaware, context.Cause(ctx)))
+		}
+	}
 }
 
 // Revive implements budget.Store.

@@ -1,9 +1,12 @@
 package pgstore
 
 import (
+	"context"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -146,4 +149,81 @@ func TestAHotLimitDoesNotGrow(t *testing.T) {
 		err := s.pool.QueryRow(t.Context(), "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relid = to_regclass($1)", table).Scan(&updated, &hot)
 		return err == nil && updated >= 2900 && hot*100 >= updated*95
 	}, waitFor, 20*tick, "at least 95 of 100 updates stay on their page")
+}
+
+// Kill returns only when no transaction is left that looked at the flags before, and may still admit: not those that begin
+// later, and not those that only read.
+func TestKillAwaitsWhatIsUnderWay(t *testing.T) {
+	s := fresh(t)
+	looks := func(writes bool) pgx.Tx {
+		tx := begin(t, newPool(t, dsn(t)))
+		if writes {
+			_, err := tx.Exec(t.Context(), "SELECT pg_current_xact_id()")
+			require.NoError(t, err)
+		}
+		_, err := tx.Exec(t.Context(), "SELECT FROM "+s.opts.quoted()+".kill")
+		require.NoError(t, err)
+		return tx
+	}
+	looks(false) // a backup
+	before := looks(true)
+	returned := make(chan error, 1)
+	var all sync.WaitGroup
+	all.Go(func() { returned <- s.Kill(t.Context(), budget.Kill{Reason: "stop"}) })
+	defer all.Wait()
+	require.Eventually(t, func() bool { kills, err := s.Kills(t.Context()); return err == nil && len(kills) == 1 }, waitFor, tick)
+	time.Sleep(20 * tick)
+	require.Empty(t, returned, "Kill returned while a step was under way that may not have seen it")
+	looks(true) // begins after the flag was set
+	require.NoError(t, before.Commit(t.Context()))
+	require.NoError(t, <-returned)
+}
+
+// A kill that can't be sure in time says so, and the flag is set.
+func TestKillThatCannotBeSure(t *testing.T) {
+	s := fresh(t, func(o *Options) { o.Timeout = millis(300) })
+	tx := begin(t, newPool(t, dsn(t)))
+	_, err := tx.Exec(t.Context(), "SELECT pg_current_xact_id() FROM (SELECT count(*) FROM "+s.opts.quoted()+".kill) k")
+	require.NoError(t, err)
+	err = s.Kill(t.Context(), budget.Kill{Reason: "stop"})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "set it again")
+	kills, err := s.Kills(t.Context())
+	require.NoError(t, err)
+	require.Len(t, kills, 1)
+	require.NoError(t, tx.Rollback(t.Context()))
+	require.NoError(t, s.Kill(t.Context(), budget.Kill{Reason: "stop"}))
+}
+
+// A reservation that is admitted but not committed yet when a flag is set: Kill returns after it, with limits and without.
+func TestKillAwaitsReservations(t *testing.T) {
+	for name, lines := range map[string][]budget.Line{"without a limit": nil, "with one": {line(1, budget.Monthly, 100)}} {
+		t.Run(name, func(t *testing.T) {
+			s := fresh(t)
+			schema, gate := s.opts.quoted(), begin(t, newPool(t, dsn(t)))
+			admin(t, dsn(t),
+				"CREATE FUNCTION "+schema+".late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(hashtext(TG_TABLE_SCHEMA)); RETURN NULL; END $$",
+				"CREATE CONSTRAINT TRIGGER late AFTER INSERT ON "+schema+".reservation DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION "+schema+".late()")
+			_, err := gate.Exec(t.Context(), "SELECT pg_advisory_xact_lock(hashtext($1))", s.opts.Schema)
+			require.NoError(t, err)
+			r := hold(1, lines...)
+			returned := make(chan error, 1)
+			var all sync.WaitGroup
+			all.Go(func() { admitted(t, s, r) })
+			awaitBlocked(t, s)
+			all.Go(func() { returned <- s.Kill(t.Context(), budget.Kill{Reason: "stop"}) })
+			require.Eventually(t, func() bool { kills, err := s.Kills(t.Context()); return err == nil && len(kills) == 1 }, waitFor, tick)
+			time.Sleep(20 * tick)
+			require.Empty(t, returned, "Kill returned before the reservation that had not seen it")
+			require.NoError(t, gate.Rollback(t.Context()))
+			require.NoError(t, <-returned)
+			all.Wait()
+			entries, err := s.Entries(t.Context(), budget.Query{Max: 10})
+			require.NoError(t, err)
+			require.Len(t, entries, 1)
+			d, err := s.Reserve(t.Context(), hold(1, lines...))
+			require.NoError(t, err)
+			require.False(t, d.Admitted)
+		})
+	}
 }

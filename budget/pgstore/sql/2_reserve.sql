@@ -20,6 +20,9 @@ BEGIN
 	END IF;
 	PERFORM FROM {schema}.account a WHERE a.key = ANY (p_accounts) ORDER BY a.key FOR UPDATE;
 	GET DIAGNOSTICS v_locked = ROW_COUNT;
+	IF p_accounts = '{}' THEN
+		PERFORM pg_current_xact_id(); -- which locking an account does too: a kill waits for transactions that have one
+	END IF;
 
 	-- The usual case in one statement, because each one costs more than what it does: a new id, a sound ledger, no flag, room
 	-- in every line, each with its bucket, none observed or overridden. Whatever is not so writes nothing here.

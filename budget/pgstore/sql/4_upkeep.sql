@@ -131,6 +131,23 @@ BEGIN
 	o_xid := {schema}.confirm({remember});
 END $$;
 
+-- Which transactions, of some or of all, have looked at the flags and are still under way: they may admit without having seen
+-- the newest. A step locks the flags' table before it takes its snapshot and holds the lock to its end, so one that is not
+-- named here sees every flag that was committed before. Whoever only reads, such as a backup, has no transaction id; what
+-- admits has one before it looks at the flags.
+CREATE FUNCTION {schema}.unaware({memory}, p_among text[], {answer})
+LANGUAGE plpgsql {rights} AS $$
+BEGIN
+	o_step := {schema}.witness({remember}, false);
+	SELECT json_build_object('Unaware', coalesce(json_agg(DISTINCT l.virtualtransaction), '[]')) INTO o_detail
+		FROM pg_locks l
+		WHERE l.locktype = 'relation' AND l.relation = '{schema}.kill'::regclass AND l.pid <> pg_backend_pid()
+			AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+			AND EXISTS (SELECT FROM pg_locks x WHERE x.locktype = 'transactionid' AND x.virtualtransaction = l.virtualtransaction AND x.granted)
+			AND (p_among IS NULL OR l.virtualtransaction = ANY (p_among));
+	o_status := 'done';
+END $$;
+
 CREATE FUNCTION {schema}.remove_flag({memory}, p_dims uuid[], p_channel text, {answer})
 LANGUAGE plpgsql {rights} AS $$
 BEGIN
