@@ -46,6 +46,33 @@ func TestConcurrentReservesAreExactAtTheLimit(t *testing.T) {
 	}
 }
 
+// The same where the account is made meanwhile: a step that did not find it to lock must not go on when it sees it.
+func TestConcurrentReservesAreExactInANewAccount(t *testing.T) {
+	schema := newSchema()
+	var stores []*Store
+	for range 4 {
+		stores = append(stores, open(t, newPool(t, dsn(t)), schema))
+	}
+	for range 150 {
+		l := budget.Line{Account: budget.Key(budget.NewID()), Unit: budget.UnitUSD, Window: budget.Monthly, Max: 3}
+		var fits atomic.Int64
+		var all sync.WaitGroup
+		for w := range 12 {
+			all.Go(func() {
+				d, err := stores[w%len(stores)].Reserve(t.Context(), hold(1, l))
+				if err != nil {
+					t.Error(err)
+				} else if d.Admitted {
+					fits.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		require.Equal(t, l.Max, fits.Load(), "admitted")
+		stands(t, stores[0], l, 0, l.Max)
+	}
+}
+
 // Callers that name their accounts in any order never wait for each other in a circle: the function locks in one order.
 func TestLinesInRandomOrderDoNotDeadlock(t *testing.T) {
 	server, schema := ownServer(t), newSchema() // that counts no other test's deadlocks

@@ -119,7 +119,7 @@ func retry(err error) again {
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) {
 		switch refused.Code {
-		case "40P01", "40001", "55P03": // deadlock, serialization failure, lock timeout
+		case "40P01", "40001", "55P03", codeMissing: // deadlock, serialization failure, lock timeout, an account forgotten while it was made
 			return crowded
 		case "57P01", "57P02", "57P03": // the session or the server is being ended, or the server is starting
 			return lost

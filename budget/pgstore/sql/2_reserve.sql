@@ -39,6 +39,7 @@ BEGIN
 			m.at, CASE WHEN p_ttl > 9223372036854775807 - m.at THEN 9223372036854775807 ELSE m.at + p_ttl END
 		FROM moment m
 		WHERE m.at >= p_from AND m.at < p_until
+			AND v_locked = cardinality(p_accounts) -- or one was made since, and this sees it without having locked it
 			AND NOT EXISTS (SELECT FROM {schema}.kill f WHERE f.dims <@ p_dims)
 			AND (
 				SELECT count(*) = cardinality(p_accounts) AND bool_and(coalesce(

@@ -80,6 +80,7 @@ BEGIN
 		UPDATE {schema}.reservation r SET state = 2, estimated = p_estimated, actual = p_actual, resolved_at = m.at
 		FROM moment m
 		WHERE r.id = p_id AND r.owner = p_owner AND r.state = 1 AND r.accounts = p_accounts AND p_marks = '{}'
+			AND v_locked = cardinality(p_accounts) -- or they were made since, and this sees them without having locked them
 		RETURNING r.accounts, r.units, r.starts, r.reserved
 	), booked AS (
 		UPDATE {schema}.bucket b
