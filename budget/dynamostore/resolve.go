@@ -190,6 +190,9 @@ func (s *Store) blindPosts(q *resolving, e *entry, next outcome, now time.Time) 
 			x.require(attrSince, "=", number(line.Window.At(now).Since))
 			x.require(attrMarks, "=", blob(hashMarks(line.Marks)))
 			x.require(attrQuiet, ">", number(now.UnixNano()))
+			if sh.settled <= 0 {
+				x.require(attrGap, ">", number(sh.settled)) // or a mark is due that was reached without a settlement
+			}
 		}
 		if sh.extra > 0 && s.shards > 1 {
 			if line == nil {

@@ -68,6 +68,17 @@ var markRules = []rule{
 		s.clock.Advance(5 * 365 * 24 * time.Hour)
 		require.Empty(s.t, s.spend(1, l))
 	}},
+	{"MarksReachedWithoutASettlementAreReportedByTheNext", "spend that a correction took to a mark is reported by the next settlement, if only of nothing", func(s *subject) {
+		for name, w := range map[string]budget.Window{"a": budget.Daily, "b": budget.Rolling(time.Hour)} {
+			l := line(name, w, 100)
+			l.Marks = []int64{50}
+			r := s.reserve(10, l)
+			s.settle(r, 10)
+			s.correct(r, 60)
+			s.clock.Advance(2 * time.Minute)
+			require.Equal(s.t, []int{0}, s.settleFor(s.reserve(5, l), 0, l))
+		}
+	}},
 	{"MarksAreReportedByOrphansAndLateSettlements", "spend is spend, whichever way it is posted", func(s *subject) {
 		l := line("a", budget.Daily, 100)
 		l.Marks = []int64{50, 70}
@@ -85,7 +96,13 @@ var markRules = []rule{
 // spend reserves and settles an amount, and returns the marks that were reported.
 func (s *subject) spend(n int64, l budget.Line) (marks []int) {
 	s.t.Helper()
-	for _, c := range s.settle(s.reserve(n, l), n).Crossed {
+	return s.settleFor(s.reserve(n, l), n, l)
+}
+
+// settleFor settles a reservation of one line, and returns the marks that were reported.
+func (s *subject) settleFor(r budget.Reservation, n int64, l budget.Line) (marks []int) {
+	s.t.Helper()
+	for _, c := range s.settle(r, n).Crossed {
 		require.Zero(s.t, c.Line)
 		require.GreaterOrEqual(s.t, c.Settled, l.Marks[c.Mark])
 		marks = append(marks, c.Mark)

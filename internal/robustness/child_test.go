@@ -3,6 +3,7 @@ package robustness
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -34,6 +35,7 @@ type childJob struct {
 	DieAfter int    // how many times it passes the point first
 	Complete bool   // read every stream to its end
 	Strict   bool   // reserve the byte-length bound alone
+	Leased   bool   // spend from leases in front of the store
 }
 
 const childEnv = "BEDROCKGUARD_CHILD"
@@ -54,14 +56,23 @@ func childMain(raw string) error {
 }
 
 // run opens a handle on the ledger and lets many goroutines spend as fast as they may, until they are refused or killed.
-func (job childJob) run(ctx context.Context) error {
-	store, err := backend.Open(ctx, job.Ledger, backend.Patient)
+func (job childJob) run(ctx context.Context) (failed error) {
+	opened, err := backend.Open(ctx, job.Ledger, backend.Patient)
 	if err != nil {
 		return err
 	}
-	defer store.Close()
+	defer opened.Close()
 	death := &death{label: job.DieAt, after: job.DieAfter}
-	guard, err := newGuard(ctx, &mortalStore{Store: store, death: death}, job)
+	store := budget.Store(&mortalStore{Store: opened, death: death})
+	if job.Leased {
+		leased, err := budget.Lease(store, budget.LeaseOptions{Length: time.Second})
+		if err != nil {
+			return err
+		}
+		defer func() { failed = errors.Join(failed, leased.Close()) }()
+		store = leased
+	}
+	guard, err := newGuard(ctx, store, job)
 	if err != nil {
 		return err
 	}
