@@ -2,11 +2,12 @@
 //
 // # How a step runs
 //
-// Each step is one call of one database function, in one round trip and one transaction of its own, under READ COMMITTED. The
-// function locks the rows of the accounts that it touches in sorted order, reads the server's clock once it has them,
+// Each step is one call of one database function, in one round trip and one transaction under READ COMMITTED, which it shares
+// only with steps of its own process that wait for the same accounts. The function locks the rows of the accounts that it touches in sorted order, reads the server's clock once it has them,
 // decides, and writes. An answer counts when the commit was acknowledged, not before. Steps that met a deadlock, a lock
 // timeout or a broken connection are repeated within their time, which is safe because every step is idempotent by the id
-// of its reservation. What can't be done in that time is an error, and never an admission.
+// of its reservation. What can't be done in that time is an error, and never an admission. Kill sets its flag, and then waits
+// for the transactions that had looked at the flags before.
 //
 // PostgreSQL 14 or newer is needed, and its primary: a standby is refused. A pooler such as PgBouncer may stand between in
 // transaction mode: a step needs no state of the session, prepares nothing by name, and sets its lock and statement
