@@ -33,21 +33,25 @@
 // drawn, so no interval of a rolling window holds more than its limit. Only a process whose clock stands still, as in a paused
 // virtual machine, may spend the rest of a lease later; it counts in the window that paid for it.
 //
-// Kill flags. In the process that sets one it holds at once. Others hear of it with their next draw or reading of flags,
-// soon after it is set if the store is a KillSignaler they are connected to, and at the latest a length later: Kills tells
-// that moment as EffectiveBy. Overrides and latches of others are noticed with the next draw, too. While the store does not
-// answer, calls go on inside a lease until its length has passed since before it was asked for, and then fail.
+// Kill flags. In the process that sets one it holds at once. Others hear of it with their next draw or reading of flags, soon
+// after it is set if the store is a KillSignaler they are connected to, and at the latest a length later, and the ten seconds
+// that a store may take to set it: Kills tells that moment as EffectiveBy. Overrides and latches of others are noticed with
+// the next draw, too. While the store does not answer, calls go on inside a lease until its length has passed since before it
+// was asked for, and then fail.
 //
 // What a crash loses is at most the leases that the process held: they are charged when they lapse, six lengths and a call's
-// TTL after they were drawn, and Correct of their entries gives back what is known not to have been spent.
+// TTL after they were drawn, and Correct of their entries gives back what is known not to have been spent. Such a correction
+// is final: what a process that comes back after all has to tell of that lease is dropped.
 //
-// What is looser than in the store itself. Ids are compared within the process: a reservation that is replayed in another one
-// is not recognised. Balances and denials count the unspent shares of other processes as pending, and their leases come as
-// one entry for many calls; the process's own calls come as they are. Thresholds are reported with the posting that reaches
-// them, so up to a lease late, and with calls in flight in a lease that is given back counted at their worst case. Calls
-// inside a lease report nothing of observe-only limits, whose shares they stay within. Correct finds a call for
-// LeaseOptions.Retention, in its own process; it clears Estimated of the whole lease in the store. A process that is cut off
-// for longer than the store remembers a lapsed lease posts its spend a second time, as an orphan.
+// What is looser than in the store itself. When another process posts more than it had set aside, so that an account stands
+// beyond its limit, this one goes on inside what it has leased until its next draw there. Ids are compared within the process:
+// a reservation that is replayed in another one is not recognised. Balances and denials count the unspent shares of other
+// processes as pending, and their leases come as one entry for many calls; the process's own calls come as they are.
+// Thresholds are reported with the posting that reaches them, so up to a lease late, and with calls in flight in a lease that
+// is given back counted at their worst case. Calls inside a lease report nothing of observe-only limits, whose shares they
+// stay within. Correct finds a call for LeaseOptions.Retention, in its own process, and clears Estimated of the whole lease in
+// the store; a late Settle finds one that has expired for a day. A process that is cut off for longer than the store remembers
+// a lapsed lease posts its spend a second time, as an orphan.
 //
 // The package knows nothing of AWS. Money is integer nano-USD, prices are integer pico-USD per token, and arithmetic that
 // would wrap is ErrOverflow.

@@ -18,3 +18,10 @@ func (s *LeasedStore) Die() {
 
 // Inner returns the store that is leased from.
 func (s *LeasedStore) Inner() Store { return s.inner }
+
+// Remembered returns how many leases the store inside has yet to be told about, and how many reservations of leases are known.
+func (s *LeasedStore) Remembered() (live, leases int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.live), len(s.leases)
+}

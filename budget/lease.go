@@ -52,6 +52,7 @@ type LeasedStore struct {
 	leases map[ID]*lease       // those whose calls are remembered
 	live   map[*lease]struct{} // those that the store inside does not know the truth about yet
 	spent  []*lease            // all others, in the order in which they may be forgotten
+	late   []*lease            // those of them that have expired calls, which are remembered for longer
 	notes  []note
 	hungry map[Key]int // accounts on which a call is about to be refused: no lease is drawn on them
 	frees  uint64      // how often this process has made room
@@ -156,14 +157,7 @@ func (s *LeasedStore) Close() error {
 	s.work.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	kept := 0
-	var last error
-	for _, l := range s.liveLeases(func(*lease) bool { return true }) {
-		if _, err := s.giveBack(ctx, l, false); err != nil {
-			kept++
-			last = err
-		}
-	}
+	kept, last := s.giveBackAll(ctx, s.liveLeases(func(*lease) bool { return true }))
 	if last != nil {
 		return fmt.Errorf("budget: %d leases could not be given back and will be charged in full: %w", kept, last)
 	}

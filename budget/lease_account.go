@@ -28,6 +28,7 @@ type group struct {
 	quiet   [][]time.Time // by line and mark: until then it is known to have been reported
 	draws   uint64        // how many were tried
 	failure error         // of the last one
+	doubt   *lease        // whose first grant got no answer: no other is drawn before it is voided
 	used    time.Time
 	refusal refusal
 }
@@ -77,6 +78,8 @@ type grant struct {
 	posted bool        // settled in the store inside, with:
 	told   Charge
 	marked bool // as an estimate
+	unsure bool // a Correct of told to asked got no answer: either may stand
+	asked  Charge
 }
 
 // call is a reservation that was made through this process. One without a lease is the store's own.
@@ -221,6 +224,9 @@ func (l *lease) cover() (sum Charge) {
 		if g.posted {
 			part = g.told
 		}
+		if g.unsure {
+			part = least(part, g.asked)
+		}
 		for u := range sum {
 			sum[u] = addUp(sum[u], part[u])
 		}
@@ -253,7 +259,7 @@ func (l *lease) exact() bool {
 		return false
 	}
 	for i, target := range l.targets(l.truth()) {
-		if g := l.grants[i]; !g.posted || g.told != target || g.marked && l.estimates == 0 {
+		if g := l.grants[i]; !g.posted || g.unsure || g.told != target || g.marked && l.estimates == 0 {
 			return false
 		}
 	}
@@ -280,6 +286,14 @@ func plus(a, b Charge) (Charge, bool) {
 		a[u] = n
 	}
 	return a, true
+}
+
+// least returns the smaller of a and b in every unit.
+func least(a, b Charge) Charge {
+	for u := range a {
+		a[u] = min(a[u], b[u])
+	}
+	return a
 }
 
 // minus returns a - b in every unit. Neither may be negative.

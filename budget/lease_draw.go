@@ -46,6 +46,9 @@ func (s *LeasedStore) draw(ctx context.Context, g *group, r *Reservation) (Decis
 
 // drawNow draws, one at a time in each group: one more grant for a lease that is open, or the first one of a new lease.
 func (s *LeasedStore) drawNow(ctx context.Context, g *group, r *Reservation) (Decision, route, error) {
+	if err := s.undoubt(ctx, g); err != nil {
+		return Decision{}, answered, err
+	}
 	var l *lease
 	for l == nil || s.isClosed(l) { // it may be given back while we wait for it
 		if l != nil {
@@ -63,6 +66,31 @@ func (s *LeasedStore) drawNow(ctx context.Context, g *group, r *Reservation) (De
 		return s.use(ctx, l, r, d)
 	}
 	return d, way, err
+}
+
+// undoubt voids the first grant of a lease that got no answer, so that an outage leaves one behind and not one for each call.
+// The caller has the group's turn.
+func (s *LeasedStore) undoubt(ctx context.Context, g *group) error {
+	s.mu.Lock()
+	l := g.doubt
+	s.mu.Unlock()
+	if l == nil {
+		return nil
+	}
+	select {
+	case l.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-l.turn }()
+	if err := s.tidy(ctx, l); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.doubt = nil
+	s.poke() // to have it given back
+	return nil
 }
 
 func (s *LeasedStore) isClosed(l *lease) bool {
@@ -121,6 +149,10 @@ func (s *LeasedStore) extend(ctx context.Context, l *lease, r *Reservation) (of 
 // if this process is gone. A refusal must latch nothing.
 func (s *LeasedStore) take(ctx context.Context, l *lease, r *Reservation, amount Charge, balances []Balance) (of *lease, d Decision, err error) {
 	s.mu.Lock()
+	if s.closed { // Close has taken down which leases to give back
+		s.mu.Unlock()
+		return l, d, errLeaseClosed
+	}
 	ttl := (lifetimes+2)*s.length + max(l.group.ttl, r.TTL)
 	if ttl < 0 {
 		s.mu.Unlock()
@@ -139,6 +171,7 @@ func (s *LeasedStore) take(ctx context.Context, l *lease, r *Reservation, amount
 		if err != nil && !refused(err) {
 			if len(l.grants) == 0 {
 				s.shut(l, sent)
+				l.group.doubt = l
 			}
 			s.poke() // to have it voided
 			return

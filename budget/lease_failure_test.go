@@ -238,3 +238,63 @@ func TestALostAnswerToAReturn(t *testing.T) {
 		require.Equal(t, [2]int64{13, 0}, account(t, open(t, store, lifetime(1_000_000)), anyone))
 	})
 }
+
+// A correction whose answer was lost is made sure of, even if the next one brings the sum back to what it was.
+func TestALostAnswerToACorrection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New()
+		p := begin(t, store, lifetime(1_000_000))
+		p.line.lost.Store(true)
+		a, b := p.reserve(anyone, 100), p.reserve(anyone, 100)
+		p.settle(a, 100)
+		p.settle(b, 100)
+		time.Sleep(2 * budget.DefaultLeaseLength)
+		p.line.down.Store(true)
+		require.ErrorIs(t, p.ledger.Correct(t.Context(), a.Reservation.ID, usd(60)), budget.ErrStore)
+		p.line.down.Store(false)
+		require.NoError(t, p.ledger.Correct(t.Context(), b.Reservation.ID, usd(140)))
+		require.Equal(t, [2]int64{200, 0}, account(t, open(t, store, lifetime(1_000_000)), anyone))
+	})
+}
+
+// However many calls fail while the store does not answer, one reservation is in doubt, and nothing of it is kept.
+func TestAnOutageLeavesOneDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := begin(t, memstore.New(), lifetime(1_000_000))
+		p.call(anyone, 100, 1)
+		time.Sleep(2 * budget.DefaultLeaseLength)
+		before, _ := p.leased.Remembered()
+		p.line.down.Store(true)
+		for range 1000 {
+			_, err := reserve(p.ledger, anyone, 100)
+			require.ErrorIs(t, err, budget.ErrStore)
+		}
+		live, _ := p.leased.Remembered()
+		require.LessOrEqual(t, live, before+1)
+		p.line.down.Store(false)
+		p.call(anyone, 100, 1)
+		time.Sleep(24 * time.Hour)
+		live, leases := p.leased.Remembered()
+		require.Equal(t, [2]int{}, [2]int{live, leases})
+	})
+}
+
+// A call that expired in its lease and is settled much later is charged once.
+func TestACallSettledLongAfterItExpired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := begin(t, memstore.New(), lifetime(1_000_000))
+		r := p.reserve(anyone, 100)
+		time.Sleep(budget.DefaultTTL + time.Minute)
+		require.Equal(t, [2]int64{100, 0}, account(t, p.ledger, anyone))
+		for range 10 {
+			time.Sleep(time.Hour)
+			p.call(anyone, 100, 0)
+		}
+		require.Equal(t, budget.Expired, p.settle(r, 40).From)
+		time.Sleep(2 * budget.DefaultLeaseLength)
+		require.Equal(t, [2]int64{40, 0}, account(t, p.ledger, anyone))
+		time.Sleep(25 * time.Hour)
+		_, leases := p.leased.Remembered()
+		require.Zero(t, leases)
+	})
+}

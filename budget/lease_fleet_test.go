@@ -21,7 +21,8 @@ type line struct {
 	budget.Store
 	steps *atomic.Int64
 	down  atomic.Bool
-	lost  atomic.Bool // with down: the store does what it is asked, and its answers are lost
+	lost  atomic.Bool  // with down: the store does what it is asked, and its answers are lost
+	delay atomic.Int64 // of each step, in nanoseconds
 }
 
 var errDown = errors.New("no route to host")
@@ -29,6 +30,7 @@ var errDown = errors.New("no route to host")
 // across takes one step over the line.
 func across[T any](l *line, step func() (T, error)) (T, error) {
 	l.steps.Add(1)
+	time.Sleep(time.Duration(l.delay.Load()))
 	if !l.down.Load() {
 		return step()
 	}

@@ -69,18 +69,28 @@ func (s *LeasedStore) Kill(ctx context.Context, k Kill) error {
 
 // Revive implements Store.
 func (s *LeasedStore) Revive(ctx context.Context, scope Scope) error {
-	if err := s.open(ctx); err != nil {
+	if _, err := s.begin(ctx); err != nil {
 		return err
 	}
+	turn := s.flags.turn
+	s.mu.Unlock()
 	if err := s.inner.Revive(ctx, scope); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.flags.remove(scope)
+	if s.flags.turn == turn {
+		s.flags.remove(scope)
+	} else { // a flag was set meanwhile: perhaps this one, anew
+		s.flags.stale = true
+		s.poke()
+	}
 	s.frees++
 	return nil
 }
+
+// killMargin is how long before it holds a store inside may stamp a flag: as long as its Kill takes.
+const killMargin = 10 * time.Second
 
 // Kills implements Store, and tells by when each flag holds in every process.
 func (s *LeasedStore) Kills(ctx context.Context) ([]Kill, error) {
@@ -99,11 +109,15 @@ func (s *LeasedStore) Kills(ctx context.Context) ([]Kill, error) {
 		return nil, err
 	}
 	for i := range all {
-		if by := all[i].At.Add(s.length); all[i].EffectiveBy.Before(by) {
+		if by := all[i].At.Add(s.length + killMargin); all[i].EffectiveBy.Before(by) {
 			all[i].EffectiveBy = by
 		}
 	}
-	if turn == s.flags.turn && !asked.Before(s.flags.asOf) { // else our own change is newer than this answer may be
+	switch {
+	case turn != s.flags.turn: // our own change is newer than this answer may be
+		s.flags.stale = true
+		s.poke()
+	case !asked.Before(s.flags.asOf):
 		f := knownFlags{asOf: asked, turn: turn, stale: s.flags.stale}
 		for _, k := range all {
 			k.Scope.Tags = maps.Clone(k.Scope.Tags)

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -34,7 +35,7 @@ func TestAKillReachesEveryLease(t *testing.T) {
 
 		kills, err := here.ledger.Kills(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, kills[0].At.Add(budget.DefaultLeaseLength), kills[0].EffectiveBy)
+		require.Equal(t, kills[0].At.Add(budget.DefaultLeaseLength+10*time.Second), kills[0].EffectiveBy)
 		there.call(loop, 10, 1) // from a lease that was drawn before
 		time.Sleep(time.Until(kills[0].EffectiveBy))
 		for range 3 {
@@ -178,5 +179,52 @@ func TestAStoreThatDoesNotTellOfKills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := begin(t, memstore.New(), lifetime(1))
 		require.ErrorIs(t, p.leased.SignalKills(t.Context(), func() {}), errors.ErrUnsupported)
+	})
+}
+
+// lateRevive delays the answers to Revive.
+type lateRevive struct {
+	budget.Store
+	gate chan struct{}
+}
+
+func (l lateRevive) Revive(ctx context.Context, scope budget.Scope) error {
+	err := l.Store.Revive(ctx, scope)
+	<-l.gate
+	return err
+}
+
+// A flag that is set while the answer to a Revive is on its way holds.
+func TestAReviveOvertakenByAKill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		p := begin(t, lateRevive{memstore.New(), gate}, lifetime(1_000_000))
+		p.call(anyone, 100, 1)
+		var revive sync.WaitGroup
+		revive.Go(func() { assert.NoError(t, p.leased.Revive(context.Background(), budget.Scope{})) })
+		synctest.Wait()
+		require.NoError(t, p.ledger.Kill(t.Context(), budget.Scope{}, "runaway"))
+		close(gate)
+		revive.Wait()
+		_, err := reserve(p.ledger, anyone, 100)
+		require.ErrorIs(t, err, budget.ErrKilled)
+	})
+}
+
+// A reservation that is made again hears of a flag like any other, in a process that was idle.
+func TestAReplayAfterAKillElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New()
+		here, there := begin(t, store, lifetime(1_000_000)), begin(t, store, lifetime(1_000_000))
+		lines := []budget.Line{{Account: budget.Key{1}, Unit: budget.UnitUSD, Window: budget.Lifetime, Max: 1_000_000}}
+		r := budget.Reservation{ID: budget.NewID(), Charge: usd(100), Lines: lines, TTL: time.Hour}
+		d, err := here.leased.Reserve(t.Context(), r)
+		require.NoError(t, err)
+		require.True(t, d.Admitted)
+		require.NoError(t, there.ledger.Kill(t.Context(), budget.Scope{}, "runaway"))
+		time.Sleep(2 * budget.DefaultLeaseLength)
+		d, err = here.leased.Reserve(t.Context(), r)
+		require.NoError(t, err)
+		require.NotNil(t, d.Killed)
 	})
 }

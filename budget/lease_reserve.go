@@ -35,7 +35,11 @@ func (s *LeasedStore) Reserve(ctx context.Context, r Reservation) (Decision, err
 		var err error
 		d, g, way, err = s.local(ctx, &r)
 		if way == readFlags {
-			_, err = s.Kills(ctx)
+			if _, err = s.Kills(ctx); err == nil {
+				if d, known, err := s.replay(&r); known {
+					return d, err
+				}
+			}
 		}
 		if way == drawLease {
 			d, way, err = s.draw(ctx, g, &r)
@@ -62,6 +66,9 @@ func (s *LeasedStore) local(ctx context.Context, r *Reservation) (Decision, *gro
 	if c := s.calls[r.ID]; c != nil && c.lease == nil {
 		return Decision{}, nil, askStore, nil
 	} else if c != nil {
+		if l := c.lease; c.state == Pending && !s.flags.fresh(now, s.length) && (!contains(l.dims, r.Dims) || now.Before(l.drawn) || !now.Before(l.until)) {
+			return Decision{}, nil, readFlags, nil
+		}
 		d, err := s.again(c, r)
 		return d, nil, answered, err
 	}
@@ -80,6 +87,18 @@ func (s *LeasedStore) local(ctx context.Context, r *Reservation) (Decision, *gro
 		return Decision{Denied: denial}, g, answered, nil
 	}
 	return Decision{}, g, drawLease, nil
+}
+
+// replay answers a reservation whose id is that of a call in a lease, by the flags as they are known.
+func (s *LeasedStore) replay(r *Reservation) (d Decision, known bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.calls[r.ID]
+	if c == nil || c.lease == nil {
+		return Decision{}, false, nil
+	}
+	d, err = s.again(c, r)
+	return d, true, err
 }
 
 // again answers a reservation whose id is that of a call in a lease. Requires mu held.
@@ -161,10 +180,8 @@ func (s *LeasedStore) direct(ctx context.Context, g *group, r Reservation, first
 			s.remember(g, r, d.Denied, asked)
 			return d, nil
 		}
-		for _, l := range idle {
-			if _, err := s.giveBack(ctx, l, false); err != nil {
-				return Decision{}, err
-			}
+		if _, err := s.giveBackAll(ctx, idle); err != nil {
+			return Decision{}, err
 		}
 	}
 }

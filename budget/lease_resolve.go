@@ -280,17 +280,15 @@ func (s *LeasedStore) Expire(ctx context.Context, limit int) (int, error) {
 	}
 	charged := s.expireCalls(now, limit)
 	s.mu.Unlock()
-	if err := s.giveBackOver(ctx, now); err != nil {
-		return charged, err
-	}
+	failed := s.giveBackOver(ctx, now, limit) // one that can't be keeps no other from being charged
 	if charged >= limit {
-		return charged, nil
+		return charged, failed
 	}
 	n, err := s.inner.Expire(ctx, limit-charged)
 	if n > 0 {
 		s.freed()
 	}
-	return charged + n, err
+	return charged + n, errors.Join(failed, err)
 }
 
 // expireCalls charges up to limit calls whose time is up. Requires mu held.
@@ -308,20 +306,19 @@ func (s *LeasedStore) expireCalls(now time.Time, limit int) (charged int) {
 	return charged
 }
 
-// giveBackOver gives back the leases that admit no more calls, by now: at once those with nothing in flight; the others
-// after half a length, in which most calls end by themselves.
-func (s *LeasedStore) giveBackOver(ctx context.Context, now time.Time) error {
-	var last error
+// giveBackOver gives back up to most leases that admit no more calls, by now: at once those with nothing in flight; the
+// others after half a length, in which most calls end by themselves.
+func (s *LeasedStore) giveBackOver(ctx context.Context, now time.Time, most int) error {
 	over := s.liveLeases(func(l *lease) bool {
 		if !l.at.IsZero() && !now.Before(l.until) { // else it is being drawn
 			s.shut(l, now)
 		}
 		return l.closed && (l.inFlight == 0 || !l.told() && now.Sub(l.closedAt) >= s.length/2)
 	})
-	for _, l := range over {
-		if _, err := s.giveBack(ctx, l, false); err != nil {
-			last = err
-		}
+	if len(over) > most {
+		over = over[:max(most, 0)]
+		s.poke() // for the rest
 	}
-	return last
+	_, err := s.giveBackAll(ctx, over)
+	return err
 }

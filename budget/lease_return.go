@@ -3,6 +3,8 @@ package budget
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"time"
 )
 
@@ -34,6 +36,34 @@ func (s *LeasedStore) giveBack(ctx context.Context, l *lease, report bool) (cros
 	}
 }
 
+// maxReturning is how many leases are given back at the same time. One after the other, with a round trip each, a process
+// whose calls fall under many sets of accounts would fall behind for good.
+const maxReturning = 32
+
+// giveBackAll gives leases back. It returns how many could not be, and the last error.
+func (s *LeasedStore) giveBackAll(ctx context.Context, leases []*lease) (kept int, last error) {
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	next := make(chan *lease)
+	for range min(maxReturning, len(leases)) {
+		all.Go(func() {
+			for l := range next {
+				if _, err := s.giveBack(ctx, l, false); err != nil {
+					mu.Lock()
+					kept, last = kept+1, err
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	for _, l := range leases {
+		next <- l
+	}
+	close(next)
+	all.Wait()
+	return kept, last
+}
+
 // nextStep returns what the store inside has to be told next about a lease, or nil. Requires mu held; the step does not.
 func (s *LeasedStore) nextStep(ctx context.Context, l *lease, report bool, crossed *[]Crossing) func() error {
 	if len(l.doubts) > 0 {
@@ -51,7 +81,7 @@ func (s *LeasedStore) nextStep(ctx context.Context, l *lease, report bool, cross
 				}
 			}
 			return func() error { return s.settleGrant(ctx, l, g, crossed) }
-		case g.told != targets[i] || g.marked && !estimated:
+		case g.unsure || g.told != targets[i] || g.marked && !estimated:
 			return func() error { return s.correctGrant(ctx, g, targets[i]) }
 		}
 	}
@@ -118,6 +148,8 @@ func (s *LeasedStore) voidDoubt(ctx context.Context, l *lease) error {
 	l.doubts = l.doubts[1:]
 	if err != nil { // it was reserved, and has lapsed since: it has to be settled with what is true
 		l.grants = append(l.grants, g)
+	} else {
+		delete(s.leases, g.id)
 	}
 	return nil
 }
@@ -145,13 +177,22 @@ func (s *LeasedStore) settleGrant(ctx context.Context, l *lease, g *grant, cross
 }
 
 func (s *LeasedStore) correctGrant(ctx context.Context, g *grant, target Charge) error {
-	_, err := s.inner.Correct(ctx, g.id, target)
-	if err != nil && !errors.Is(err, ErrNotFound) { // one that the store has forgotten can't be put right any more
-		return err
+	s.mu.Lock()
+	if g.unsure {
+		g.told = least(g.told, g.asked)
 	}
+	g.unsure, g.asked = true, target
+	s.mu.Unlock()
+	_, err := s.inner.Correct(ctx, g.id, target)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g.told, g.marked = target, false
+	if err != nil && !errors.Is(err, ErrNotFound) { // one that the store has forgotten can't be put right any more
+		if refused(err) {
+			g.unsure = false // it certainly was not
+		}
+		return err
+	}
+	g.told, g.marked, g.unsure = target, false, false
 	return nil
 }
 
@@ -165,28 +206,47 @@ func (s *LeasedStore) bury(l *lease) {
 	}
 }
 
+// lateness is how long a call that expired in a lease is remembered at least, as stores do: settled any later, it would be
+// charged on top of its worst case.
+const lateness = 24 * time.Hour
+
 // forget drops calls that were resolved a retention ago: those of a lease all together, because the entries of its grants
 // stand for them from then on. Requires mu held.
 func (s *LeasedStore) forget(now time.Time) {
-	for len(s.spent) > 0 {
-		l := s.spent[0]
-		_, live := s.live[l]
-		if !live && now.Sub(l.touched) < s.retention {
-			break
-		}
-		s.spent = s.spent[1:]
-		if l.queued = live; live {
-			s.spent = append(s.spent, l)
-			break
+	s.spent = s.forgetOver(s.spent, now, s.retention, func(l *lease) {
+		if slices.ContainsFunc(l.calls, func(c *call) bool { return c.state == Expired }) {
+			l.queued = true
+			s.late = append(s.late, l)
+			return
 		}
 		s.forgetLease(l)
-	}
+	})
+	s.late = s.forgetOver(s.late, now, max(s.retention, lateness), s.forgetLease)
 	for len(s.notes) > 0 && now.Sub(s.notes[0].at) >= s.retention {
 		if c := s.calls[s.notes[0].id]; c != nil && c.lease == nil && c.users == 0 {
 			delete(s.calls, c.id)
 		}
 		s.notes = s.notes[1:]
 	}
+}
+
+// forgetOver hands on the leases at the head of a queue that were given back so long ago. One that is live again goes to its
+// end. Requires mu held.
+func (s *LeasedStore) forgetOver(queue []*lease, now time.Time, keep time.Duration, over func(*lease)) []*lease {
+	for len(queue) > 0 {
+		l := queue[0]
+		_, live := s.live[l]
+		if !live && now.Sub(l.touched) < keep {
+			break
+		}
+		queue = queue[1:]
+		if l.queued = live; live {
+			queue = append(queue, l)
+			break
+		}
+		over(l)
+	}
+	return queue
 }
 
 // forgetGroups drops those that are not used any more. Requires mu held.

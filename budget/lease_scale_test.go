@@ -2,11 +2,14 @@ package budget_test
 
 import (
 	"context"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -176,4 +179,63 @@ func TestTheFleetCatchesBrokenLeases(t *testing.T) {
 			})
 		})
 	}
+}
+
+// perPrincipal is a fleet's policy: one limit for all and one for each.
+func perPrincipal(t *testing.T) *process {
+	p := begin(t, memstore.New(),
+		budget.Limit{Name: "all", Max: budget.USD(1000), Window: budget.Daily},
+		budget.Limit{Name: "each", Max: budget.USD(1), Window: budget.Daily, Per: budget.PerPrincipal})
+	p.line.delay.Store(int64(10 * time.Millisecond))
+	return p
+}
+
+// A process whose calls fall under a hundred new sets of accounts a second keeps up with giving their leases back, no call
+// pays for those of others, and Close gives the rest back.
+func TestLeasesOnManyAccounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seconds := 180
+		if raceDetector {
+			seconds /= 3
+		}
+		p := perPrincipal(t)
+		var slowest atomic.Int64
+		var calls sync.WaitGroup
+		for n := range 100 * seconds {
+			calls.Go(func() {
+				since := time.Now()
+				r, err := reserve(p.ledger, budget.Scope{Principal: strconv.Itoa(n)}, 100)
+				if !assert.NoError(t, err) {
+					return
+				}
+				for took := int64(time.Since(since)); ; {
+					if old := slowest.Load(); took <= old || slowest.CompareAndSwap(old, took) {
+						break
+					}
+				}
+				time.Sleep(2 * time.Second)
+				_, err = p.ledger.Settle(context.Background(), r, usd(10), false)
+				assert.NoError(t, err)
+			})
+			time.Sleep(10 * time.Millisecond)
+		}
+		live, _ := p.leased.Remembered()
+		require.Less(t, live, 100*46, "leases of more than one length and a half")
+		require.Less(t, time.Duration(slowest.Load()), time.Second)
+		calls.Wait()
+		require.NoError(t, p.leased.Close())
+	})
+}
+
+// A call is denied only after idle leases were given back, many at a time.
+func TestADenialGivesManyLeasesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := perPrincipal(t)
+		for n := range 320 {
+			p.call(budget.Scope{Principal: strconv.Itoa(n)}, 100, 10)
+		}
+		since := time.Now()
+		p.refused(budget.Scope{Principal: "0"}, 2e9)
+		require.Less(t, time.Since(since), 320*10*time.Millisecond/8)
+	})
 }

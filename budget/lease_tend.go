@@ -2,6 +2,7 @@ package budget
 
 import (
 	"context"
+	"math"
 	"time"
 )
 
@@ -50,7 +51,7 @@ func (s *LeasedStore) catchUp() {
 	if stale {
 		_, _ = s.Kills(ctx)
 	}
-	_ = s.giveBackOver(ctx, now)
+	_ = s.giveBackOver(ctx, now, math.MaxInt)
 	for _, l := range s.liveLeases(func(l *lease) bool { return len(l.doubts) > 0 }) {
 		select {
 		case l.turn <- struct{}{}:
@@ -58,5 +59,8 @@ func (s *LeasedStore) catchUp() {
 			<-l.turn
 		default: // being drawn for
 		}
+	}
+	if ctx.Err() != nil {
+		s.poke() // the round ran out of time
 	}
 }

@@ -85,13 +85,16 @@ func (s *LeasedStore) Override(ctx context.Context, account Key, o *Override) er
 // renounce gives back this process's leases on an account.
 func (s *LeasedStore) renounce(ctx context.Context, account Key) error {
 	on := []Line{{Account: account}}
-	var last error
-	for _, l := range s.liveLeases(func(l *lease) bool { return l.touches(on) && !l.closed }) {
-		if _, err := s.giveBack(ctx, l, false); err != nil {
-			last = err
+	now := s.now()
+	leases := s.liveLeases(func(l *lease) bool {
+		if l.closed || !l.touches(on) {
+			return false
 		}
-	}
-	return last
+		s.shut(l, now) // at once, whatever holds its turn up
+		return true
+	})
+	_, err := s.giveBackAll(ctx, leases)
+	return err
 }
 
 // Unlatch implements Store.
