@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -126,7 +127,7 @@ func (s *Store) version(ctx context.Context, conn *pgxpool.Conn) (int, error) {
 // migrate brings the schema to the newest version in one transaction, one process at a time: whoever waited for the
 // transaction's lock finds the work done. A lock of the session would be lost behind a pooler.
 func (s *Store) migrate(ctx context.Context, conn *pgxpool.Conn) (version int, err error) {
-	tx, err := conn.Begin(ctx)
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}) // to see what those did that it waits for
 	if err != nil {
 		return 0, err
 	}

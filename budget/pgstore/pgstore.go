@@ -6,7 +6,7 @@
 // only with steps of its own process that wait for the same accounts. The function locks the rows of the accounts that it touches in sorted order, reads the server's clock once it has them,
 // decides, and writes. An answer counts when the commit was acknowledged, not before. Steps that met a deadlock, a lock
 // timeout or a broken connection are repeated within their time, which is safe because every step is idempotent by the id
-// of its reservation. What can't be done in that time is an error, and never an admission. Kill sets its flag, and then waits
+// of its reservation; only the marks that a settlement reached go unreported if its first answer was lost. What can't be done in that time is an error, and never an admission. Kill sets its flag, and then waits
 // for the transactions that had looked at the flags before.
 //
 // PostgreSQL 14 or newer is needed, and its primary: a standby is refused. A pooler such as PgBouncer may stand between in

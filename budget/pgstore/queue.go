@@ -170,6 +170,10 @@ type statement struct {
 	formats []int16
 }
 
+// sqlIsolation comes before anything that takes a snapshot: under REPEATABLE READ, which a role or a database can have for its
+// default, a step that waited for a lock would decide by what was there before it. It ends with the transaction.
+const sqlIsolation = "SET transaction_isolation = 'read committed'"
+
 // sqlLimits sets the timeouts of the transaction. It has to be a statement of its own: the timeout of a statement counts
 // from where the statement begins, and a function can't set that of the one that it runs in.
 const sqlLimits = "SELECT pg_catalog.set_config('statement_timeout', $1, true), pg_catalog.set_config('lock_timeout', $2, true)"
@@ -181,6 +185,7 @@ func (s *Store) transaction(ctx context.Context, statements []statement) ([]answ
 	left := max(time.Until(deadline)*9/10, time.Millisecond) // so that the server's word comes first, and the connection lives
 	limits := [][]byte{milliseconds(left), milliseconds(min(left, s.opts.LockTimeout))}
 	batch := &pgconn.Batch{}
+	batch.ExecParams(sqlIsolation, nil, nil, nil, nil)
 	batch.ExecParams(sqlLimits, limits, []uint32{pgtype.TextOID, pgtype.TextOID}, nil, nil)
 	for _, st := range statements {
 		batch.ExecParams(st.sql, st.values, st.oids, st.formats, nil)
@@ -194,11 +199,11 @@ func (s *Store) transaction(ctx context.Context, statements []statement) ([]answ
 	if err != nil {
 		return nil, err
 	}
-	if len(results) != 1+len(statements) {
+	if len(results) != 2+len(statements) {
 		return nil, errAnswer
 	}
 	answers := make([]answer, len(statements))
-	for i, r := range results[1:] {
+	for i, r := range results[2:] {
 		if len(r.Rows) != 1 {
 			return nil, errAnswer
 		}

@@ -2,11 +2,14 @@ package pgstore
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -200,12 +203,7 @@ func TestKillAwaitsReservations(t *testing.T) {
 	for name, lines := range map[string][]budget.Line{"without a limit": nil, "with one": {line(1, budget.Monthly, 100)}} {
 		t.Run(name, func(t *testing.T) {
 			s := fresh(t)
-			schema, gate := s.opts.quoted(), begin(t, newPool(t, dsn(t)))
-			admin(t, dsn(t),
-				"CREATE FUNCTION "+schema+".late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(hashtext(TG_TABLE_SCHEMA)); RETURN NULL; END $$",
-				"CREATE CONSTRAINT TRIGGER late AFTER INSERT ON "+schema+".reservation DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION "+schema+".late()")
-			_, err := gate.Exec(t.Context(), "SELECT pg_advisory_xact_lock(hashtext($1))", s.opts.Schema)
-			require.NoError(t, err)
+			gate := holdCommits(t, s)
 			r := hold(1, lines...)
 			returned := make(chan error, 1)
 			var all sync.WaitGroup
@@ -226,4 +224,104 @@ func TestKillAwaitsReservations(t *testing.T) {
 			require.False(t, d.Admitted)
 		})
 	}
+}
+
+// A reservation of nothing whose bucket was forgotten is settled, voided or charged like any other: nothing is lost with it.
+func TestAReservationOfNothingOutlivesItsBucket(t *testing.T) {
+	s, advance := aged(t)
+	var made []budget.Reservation
+	for i := range 4 {
+		r := hold(0, line(byte(i+1), budget.Hourly, 100))
+		r.TTL = 5000 * time.Hour
+		admitted(t, s, r)
+		made = append(made, r)
+	}
+	advance(1000 * time.Hour)
+	expire(t, s, 0)
+	require.Zero(t, s.count(t, "bucket"))
+	_, err := s.Settle(t.Context(), settlement(made[0], 0))
+	require.NoError(t, err)
+	marked := settlement(made[1], 0)
+	marked.Lines = []budget.Line{made[1].Lines[0]}
+	marked.Lines[0].Marks = []int64{50}
+	_, err = s.Settle(t.Context(), marked)
+	require.NoError(t, err)
+	require.NoError(t, s.Void(t.Context(), made[2].ID, made[2].Owner))
+	advance(5000 * time.Hour)
+	expire(t, s, 1)
+	admitted(t, s, hold(1, line(9, budget.Monthly, 100)))
+}
+
+// An account that gets its first bucket while it is about to be forgotten stays.
+func TestAnAccountInUseIsNotForgotten(t *testing.T) {
+	s := fresh(t)
+	l := line(1, budget.Monthly, 100)
+	require.NoError(t, s.Override(t.Context(), l.Account, &budget.Override{Max: 50, Until: time.Unix(1, 0)}))
+	var source string
+	require.NoError(t, s.pool.QueryRow(t.Context(), "SELECT pg_get_functiondef(to_regproc($1))", s.opts.quoted()+".forget").Scan(&source))
+	const moment = "AND NOT EXISTS (SELECT FROM %[1]s.bucket b WHERE b.account = a.key)\n\t\tLIMIT p_batch FOR UPDATE"
+	old := fmt.Sprintf(moment, s.opts.quoted())
+	held := strings.Replace(old, "\n\t\tLIMIT", " AND pg_advisory_xact_lock_shared(77) IS NOT NULL\n\t\tLIMIT", 1) // behind its snapshot, before its lock
+	admin(t, dsn(t), replaceOnce(t, source, old, held))
+	gate := begin(t, newPool(t, dsn(t)))
+	_, err := gate.Exec(t.Context(), "SELECT pg_advisory_xact_lock(77)")
+	require.NoError(t, err)
+	var all sync.WaitGroup
+	all.Go(func() {
+		if _, err := s.Expire(context.Background(), 10); err != nil {
+			t.Error(err)
+		}
+	})
+	awaitBlocked(t, s)
+	admitted(t, s, hold(1, l))
+	require.NoError(t, gate.Rollback(t.Context()))
+	all.Wait()
+	require.Equal(t, [2]int{1, 1}, [2]int{s.count(t, "account"), s.count(t, "bucket")})
+}
+
+// A reservation whose bucket is forgotten in the middle of it is booked anew.
+func TestAReservationIsNeverBookedNowhere(t *testing.T) {
+	s := fresh(t)
+	l := line(1, budget.Monthly, 100)
+	first := hold(1, l)
+	admitted(t, s, first)
+	require.NoError(t, s.Void(t.Context(), first.ID, first.Owner))
+	forgets := begin(t, newPool(t, dsn(t)))
+	_, err := forgets.Exec(t.Context(), "DELETE FROM "+s.opts.quoted()+".bucket")
+	require.NoError(t, err)
+	var all sync.WaitGroup
+	all.Go(func() { admitted(t, s, hold(90, l)) })
+	awaitBlocked(t, s)
+	require.NoError(t, forgets.Commit(t.Context()))
+	all.Wait()
+	stands(t, s, l, 0, 90)
+}
+
+// An orphan whose account is forgotten in the middle of it is tried again, and posted under the account's lock.
+func TestAnOrphanIsPostedUnderItsAccountsLock(t *testing.T) {
+	s := fresh(t)
+	l := line(1, budget.Monthly, 100)
+	require.NoError(t, s.Override(t.Context(), l.Account, &budget.Override{Max: 50, Until: time.Unix(1, 0)}))
+	forgets := begin(t, newPool(t, dsn(t)))
+	_, err := forgets.Exec(t.Context(), "SELECT FROM "+s.opts.quoted()+".account FOR UPDATE")
+	require.NoError(t, err)
+	id, actual := budget.NewID(), usd(8)
+	settle := call{function: "settle", moments: true, lines: []budget.Line{l}, makes: true, args: func(at *placement) []any {
+		return []any{[16]byte(id), [16]byte{}, actual[:], false, at.accounts, at.units, at.starts, at.widths, at.ends, at.steps, at.markLines, at.markNumber, at.marks}
+	}}
+	var all sync.WaitGroup
+	all.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if _, _, err := s.try(ctx, &settle, manner{now: time.Now().UnixNano(), makes: true}); !isCode(err, codeMissing) {
+			t.Errorf("%v, want %s: the account was there, and is gone", err, codeMissing)
+		}
+	})
+	awaitBlocked(t, s)
+	_, err = forgets.Exec(t.Context(), "DELETE FROM "+s.opts.quoted()+".account")
+	require.NoError(t, err)
+	require.NoError(t, forgets.Commit(t.Context()))
+	all.Wait()
+	require.Zero(t, s.count(t, "bucket"))
+	require.Equal(t, crowded, retry(&pgconn.PgError{Code: codeMissing}), "it is tried again")
 }

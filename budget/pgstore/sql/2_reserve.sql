@@ -60,7 +60,9 @@ BEGIN
 	SELECT 'admitted', m.step, m.at, made.expires_at, {writer}, (SELECT count(*) FROM booked)
 		INTO o_status, o_step, o_clock, o_value, o_xid, v_count
 		FROM moment m LEFT JOIN made ON true;
-	IF o_value IS NOT NULL THEN
+	IF o_value IS NOT NULL AND v_count < cardinality(p_accounts) THEN
+		RAISE EXCEPTION 'a bucket was forgotten meanwhile' USING ERRCODE = 'serialization_failure';
+	ELSIF o_value IS NOT NULL THEN
 		RETURN;
 	END IF;
 

@@ -1,5 +1,6 @@
 -- Posts p_actual in the place of what a reservation stands for, in the buckets in which it was booked: what it holds
--- pending goes out, p_before has been posted already. A sum that leaves int8 is an error of the server, and nothing changes.
+-- pending goes out, p_before has been posted already. Returns how many buckets were there, those not missed counted with them:
+-- one that holds nothing pending may have been forgotten. A sum that leaves int8 is an error of the server, and nothing changes.
 CREATE FUNCTION {schema}.post(p_accounts uuid[], p_units int4[], p_starts int8[], p_held int8[], p_before int8[], p_actual int8[])
 RETURNS int8 LANGUAGE plpgsql AS $$
 DECLARE
@@ -10,6 +11,10 @@ BEGIN
 		FROM unnest(p_accounts, p_units, p_starts) AS t(account, unit, start)
 		WHERE b.account = t.account AND b.start = t.start;
 	GET DIAGNOSTICS v_count = ROW_COUNT;
+	IF v_count < cardinality(p_accounts) THEN
+		v_count := v_count + (SELECT count(*) FROM unnest(p_accounts, p_units, p_starts) AS t(account, unit, start)
+			WHERE p_held[t.unit + 1] = 0 AND NOT EXISTS (SELECT FROM {schema}.bucket b WHERE b.account = t.account AND b.start = t.start));
+	END IF;
 	RETURN v_count;
 END $$;
 
@@ -62,14 +67,15 @@ DECLARE
 	v_locked int8;
 	v_posted int8;
 	v_count  int8;
+	v_held   int8;
 BEGIN
 	IF p_make OR NOT ({sound}) THEN
 		PERFORM {schema}.witness({remember}, true);
 		INSERT INTO {schema}.account (key) SELECT t.key FROM unnest(p_accounts) AS t(key) ORDER BY t.key ON CONFLICT DO NOTHING;
 		v_keys := p_accounts || coalesce((SELECT r.accounts FROM {schema}.reservation r WHERE r.id = p_id), '{}');
 	END IF;
-	PERFORM FROM {schema}.account a WHERE a.key = ANY (v_keys) ORDER BY a.key FOR UPDATE;
-	GET DIAGNOSTICS v_locked = ROW_COUNT;
+	SELECT count(*) FILTER (WHERE k.key = ANY (p_accounts)) INTO v_locked
+		FROM (SELECT a.key FROM {schema}.account a WHERE a.key = ANY (v_keys) ORDER BY a.key FOR UPDATE) k;
 
 	-- The usual case in one statement: a pending reservation of these accounts, a sound ledger, no marks. Whatever is not so
 	-- writes nothing here.
@@ -87,12 +93,13 @@ BEGIN
 		SET settled = b.settled + p_actual[t.unit + 1], pending = b.pending - p.reserved[t.unit + 1], ceiling = NULL
 		FROM posted p, unnest(p.accounts, p.units, p.starts) AS t(account, unit, start)
 		WHERE b.account = t.account AND b.start = t.start
-		RETURNING 1
+		RETURNING p.reserved[t.unit + 1] > 0 AS held
 	)
-	SELECT 'done', m.step, m.at, 1, {writer}, (SELECT count(*) FROM posted), (SELECT count(*) FROM booked)
-		INTO o_status, o_step, o_clock, o_value, o_xid, v_posted, v_count
+	SELECT 'done', m.step, m.at, 1, {writer}, (SELECT count(*) FROM posted), (SELECT count(*) FROM booked k WHERE k.held),
+			(SELECT count(*) FROM posted p, unnest(p.units) AS u WHERE p.reserved[u + 1] > 0)
+		INTO o_status, o_step, o_clock, o_value, o_xid, v_posted, v_count, v_held
 		FROM moment m;
-	IF v_posted > 0 AND v_count = cardinality(p_accounts) THEN
+	IF v_posted > 0 AND v_count = v_held THEN
 		RETURN;
 	ELSIF v_posted > 0 THEN
 		RAISE EXCEPTION 'sums of a pending reservation are gone' USING ERRCODE = 'BG001';
@@ -113,7 +120,7 @@ BEGIN
 	ELSIF e.state = 2 THEN
 		o_status := 'resolved';
 		RETURN;
-	ELSIF NOT p_make AND (v_locked < cardinality(p_accounts) OR NOT v_orphan AND NOT e.accounts <@ p_accounts) THEN
+	ELSIF v_locked < cardinality(p_accounts) OR NOT p_make AND NOT v_orphan AND NOT e.accounts <@ p_accounts THEN
 		RAISE EXCEPTION 'accounts are missing' USING ERRCODE = 'BG004';
 	ELSIF NOT v_orphan AND NOT e.accounts <@ v_keys THEN
 		RAISE EXCEPTION 'the reservation was made meanwhile' USING ERRCODE = 'serialization_failure';

@@ -52,6 +52,7 @@ LANGUAGE plpgsql {rights} AS $$
 DECLARE
 	v_count int8;
 	v_old   int8;
+	v_idle  uuid[];
 BEGIN
 	o_step := {schema}.witness({remember}, true);
 	o_clock := coalesce(p_now, {clock});
@@ -65,12 +66,13 @@ BEGIN
 	DELETE FROM {schema}.bucket b USING gone g WHERE b.account = g.account AND b.start = g.start;
 	GET DIAGNOSTICS v_count = ROW_COUNT;
 	o_value := greatest(o_value, v_count);
-	WITH idle AS (
+	-- Two statements, because the second sees what was booked before the first had locked the account.
+	v_idle := ARRAY(
 		SELECT a.key FROM {schema}.account a
 		WHERE coalesce(a.override_until, 0) <= o_clock AND a.latched_until <= o_clock AND o_clock >= ALL (a.fired)
 			AND NOT EXISTS (SELECT FROM {schema}.bucket b WHERE b.account = a.key)
-		LIMIT p_batch FOR UPDATE SKIP LOCKED)
-	DELETE FROM {schema}.account a USING idle i WHERE a.key = i.key AND NOT EXISTS (SELECT FROM {schema}.bucket b WHERE b.account = a.key);
+		LIMIT p_batch FOR UPDATE SKIP LOCKED);
+	DELETE FROM {schema}.account a WHERE a.key = ANY (v_idle) AND NOT EXISTS (SELECT FROM {schema}.bucket b WHERE b.account = a.key);
 	GET DIAGNOSTICS v_count = ROW_COUNT;
 	o_value := greatest(o_value, v_count);
 	o_status := 'done';

@@ -1,0 +1,117 @@
+package pgstore
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// The isolation that a role, a database or a connection may have for its default must not matter.
+var levels = []string{"read committed", "repeatable read", "serializable"}
+
+func isolated(t *testing.T, level, schema string) *Store {
+	return open(t, newPool(t, dsn(t), func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["default_transaction_isolation"] = level }), schema)
+}
+
+// holdCommits keeps every transaction that makes a reservation from being committed until the one that it returns has ended.
+func holdCommits(t *testing.T, s *Store) pgx.Tx {
+	schema, gate := s.opts.quoted(), begin(t, newPool(t, dsn(t)))
+	admin(t, dsn(t),
+		"CREATE FUNCTION "+schema+".late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(hashtext(TG_TABLE_SCHEMA)); RETURN NULL; END $$",
+		"CREATE CONSTRAINT TRIGGER late AFTER INSERT ON "+schema+".reservation DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION "+schema+".late()")
+	_, err := gate.Exec(t.Context(), "SELECT pg_advisory_xact_lock(hashtext($1))", s.opts.Schema)
+	require.NoError(t, err)
+	return gate
+}
+
+// awaitAllBlocked waits until so many steps of the store wait for a lock.
+func awaitAllBlocked(t *testing.T, s *Store, want int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		var n int
+		err := s.pool.QueryRow(context.Background(),
+			"SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%'||$1||'%'", s.opts.Schema+`"`).Scan(&n)
+		return err == nil && n >= want
+	}, waitFor, tick)
+}
+
+// A step that waited for the one before it judges what that one booked, in a rolling window too, where the two write different
+// buckets.
+func TestAStepSeesWhatItWaitedFor(t *testing.T) {
+	for _, level := range levels {
+		t.Run(level, func(t *testing.T) {
+			now := time.Date(2026, 11, 24, 12, 30, 0, 0, time.UTC)
+			schema, l := newSchema(), line(1, budget.Rolling(time.Minute), 10)
+			a, b := isolated(t, level, schema), isolated(t, level, schema)
+			a.opts.Clock = func() time.Time { return now }
+			b.opts.Clock = func() time.Time { return now.Add(2 * time.Second) } // another bucket
+			_, err := a.Settle(t.Context(), settlement(hold(0, l), 0))
+			require.NoError(t, err)
+			gate := holdCommits(t, a)
+			var all sync.WaitGroup
+			all.Go(func() { admitted(t, a, hold(8, l)) })
+			awaitAllBlocked(t, a, 1)
+			all.Go(func() {
+				d, err := b.Reserve(context.Background(), hold(8, l))
+				if err != nil || d.Admitted {
+					t.Errorf("admitted beyond the limit: %+v, %v", d, err)
+				}
+			})
+			awaitAllBlocked(t, a, 2)
+			require.NoError(t, gate.Rollback(t.Context()))
+			all.Wait()
+			stands(t, b, l, 0, 8)
+		})
+	}
+}
+
+// A reservation that waits while a flag is set is refused.
+func TestAKillHoldsForStepsThatWait(t *testing.T) {
+	for _, level := range levels {
+		t.Run(level, func(t *testing.T) {
+			s, l := isolated(t, level, newSchema()), line(1, budget.Monthly, 100)
+			admitted(t, s, hold(1, l))
+			stranger := begin(t, newPool(t, dsn(t)))
+			_, err := stranger.Exec(t.Context(), "SELECT FROM "+s.opts.quoted()+".account FOR UPDATE")
+			require.NoError(t, err)
+			var all sync.WaitGroup
+			all.Go(func() {
+				d, err := s.Reserve(context.Background(), hold(1, l))
+				if err != nil || d.Killed == nil {
+					t.Errorf("%+v, %v", d, err)
+				}
+			})
+			awaitBlocked(t, s)
+			require.NoError(t, s.Kill(t.Context(), budget.Kill{Reason: "stop"}))
+			require.NoError(t, stranger.Rollback(t.Context()))
+			all.Wait()
+		})
+	}
+}
+
+// Replicas that start together make one schema.
+func TestMigrationsMeetAtAnyIsolation(t *testing.T) {
+	for _, level := range levels {
+		schema := newSchema()
+		var all sync.WaitGroup
+		for range 6 {
+			all.Go(func() {
+				pool := newPool(t, dsn(t), func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["default_transaction_isolation"] = level })
+				s, err := Open(context.Background(), pool, func(o *Options) { o.Schema = schema })
+				if err != nil {
+					t.Errorf("%s: %v", level, err)
+					return
+				}
+				_ = s.Close()
+			})
+		}
+		all.Wait()
+	}
+}
