@@ -72,16 +72,16 @@ func (s *LeasedStore) Revive(ctx context.Context, scope Scope) error {
 	if _, err := s.begin(ctx); err != nil {
 		return err
 	}
-	turn := s.flags.turn
+	turn, asOf := s.flags.turn, s.flags.asOf
 	s.mu.Unlock()
 	if err := s.inner.Revive(ctx, scope); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.flags.turn == turn {
+	if s.flags.turn == turn && s.flags.asOf.Equal(asOf) {
 		s.flags.remove(scope)
-	} else { // a flag was set meanwhile: perhaps this one, anew
+	} else { // what is known is newer than our question: perhaps this flag was set anew, here or elsewhere
 		s.flags.stale = true
 		s.poke()
 	}

@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -182,31 +181,75 @@ func TestAStoreThatDoesNotTellOfKills(t *testing.T) {
 	})
 }
 
-// lateRevive delays the answers to Revive.
-type lateRevive struct {
+// gated is a store that holds answers about flags back, after it has acted.
+type gated struct {
 	budget.Store
-	gate chan struct{}
+	revived, read chan struct{} // closed to let the next answers go; nil holds nothing back
 }
 
-func (l lateRevive) Revive(ctx context.Context, scope budget.Scope) error {
-	err := l.Store.Revive(ctx, scope)
-	<-l.gate
+func (g *gated) Revive(ctx context.Context, s budget.Scope) error {
+	err := g.Store.Revive(ctx, s)
+	if g.revived != nil {
+		<-g.revived
+	}
 	return err
 }
 
-// A flag that is set while the answer to a Revive is on its way holds.
-func TestAReviveOvertakenByAKill(t *testing.T) {
+func (g *gated) Kills(ctx context.Context) ([]budget.Kill, error) {
+	kills, err := g.Store.Kills(ctx)
+	if g.read != nil {
+		<-g.read
+	}
+	return kills, err
+}
+
+// A flag that is set after a Revive, but before its answer arrives, is in force.
+func TestAKillThatOvertakesARevive(t *testing.T) {
+	for name, kill := range map[string]func(p *process, store budget.Store) error{
+		"in this process": func(p *process, _ budget.Store) error { return p.ledger.Kill(t.Context(), anyone, "stop") },
+		"in another": func(p *process, store budget.Store) error {
+			err := store.Kill(t.Context(), budget.Kill{Reason: "stop"})
+			if err == nil {
+				_, err = p.ledger.Kills(t.Context())
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &gated{Store: memstore.New(), revived: make(chan struct{})}
+				p := begin(t, store, lifetime(1_000_000))
+				p.call(anyone, 10, 1)
+				var work sync.WaitGroup
+				work.Go(func() { _ = p.leased.Revive(context.Background(), anyone) })
+				time.Sleep(time.Second)
+				require.NoError(t, kill(p, store.Store))
+				close(store.revived)
+				work.Wait()
+				_, err := reserve(p.ledger, anyone, 10)
+				require.ErrorIs(t, err, budget.ErrKilled)
+			})
+		})
+	}
+}
+
+// A reading of flags that a change of this process has overtaken is repeated: it may have told of a flag of others.
+func TestAReadingOfFlagsThatIsOvertaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		gate := make(chan struct{})
-		p := begin(t, lateRevive{memstore.New(), gate}, lifetime(1_000_000))
-		p.call(anyone, 100, 1)
-		var revive sync.WaitGroup
-		revive.Go(func() { assert.NoError(t, p.leased.Revive(context.Background(), budget.Scope{})) })
+		store := &gated{Store: memstore.New()}
+		p := begin(t, store, lifetime(1_000_000))
+		loop := budget.Scope{Workflow: "loop"}
+		p.call(loop, 10, 1)
+		require.NoError(t, store.Store.Kill(t.Context(), budget.Kill{Scope: loop, Reason: "runaway"}))
+		store.read = make(chan struct{})
+		var work sync.WaitGroup
+		work.Go(func() { _, _ = p.leased.Kills(context.Background()) })
 		synctest.Wait()
-		require.NoError(t, p.ledger.Kill(t.Context(), budget.Scope{}, "runaway"))
-		close(gate)
-		revive.Wait()
-		_, err := reserve(p.ledger, anyone, 100)
+		require.NoError(t, p.leased.Revive(t.Context(), budget.Scope{Workflow: "other"}))
+		close(store.read)
+		work.Wait()
+		synctest.Wait()
+		_, err := reserve(p.ledger, loop, 10)
 		require.ErrorIs(t, err, budget.ErrKilled)
 	})
 }

@@ -21,6 +21,9 @@ const (
 // maxRoutes bounds how often one Reserve may be overtaken by others before it goes direct.
 const maxRoutes = 8
 
+// errOvertaken says that the same reservation was made in a lease while this one was under way.
+var errOvertaken = errors.New("budget: the same reservation was made again and again meanwhile")
+
 // Reserve implements Store. It answers from a lease with room, without I/O; draws a lease if the limits have plenty; and
 // else asks the store inside for this call alone. It denies only what the store inside denies once this process has given
 // back everything that it does not need, or denied less than a second ago.
@@ -48,9 +51,14 @@ func (s *LeasedStore) Reserve(ctx context.Context, r Reservation) (Decision, err
 		case err != nil || way == answered:
 			return d, err
 		case way == askStore:
-			return s.direct(ctx, g, r, nil)
+			d, err = s.direct(ctx, g, r, nil)
 		case way == denied:
-			return s.direct(ctx, g, r, &d)
+			d, err = s.direct(ctx, g, r, &d)
+		default:
+			continue
+		}
+		if !errors.Is(err, errOvertaken) {
+			return d, err
 		}
 	}
 	return s.direct(ctx, g, r, nil)
@@ -156,10 +164,16 @@ const maxReturns = 3
 // it, so that no call is denied for its own process's idle shares. The first denials latch nothing that the last one would
 // not: lines that latch are never leased, and so have no idle shares.
 func (s *LeasedStore) direct(ctx context.Context, g *group, r Reservation, first *Decision) (d Decision, err error) {
-	if err := s.open(ctx); err != nil {
+	if _, err := s.begin(ctx); err != nil {
 		return Decision{}, err
 	}
-	defer s.noted(r.ID)(&d)
+	if c := s.calls[r.ID]; c != nil && c.lease != nil {
+		s.mu.Unlock()
+		return Decision{}, errOvertaken
+	}
+	done := s.noted(r.ID)
+	s.mu.Unlock()
+	defer done(&d)
 	s.typify(g, r.Charge)
 	for round := 0; ; round++ {
 		asked := s.now()
@@ -308,9 +322,8 @@ type note struct {
 }
 
 // noted routes whatever happens to an id to the store inside from now on. The function that it returns takes that back if
-// the store turned out to know nothing of it.
+// the store turned out to know nothing of it. Requires mu held, and that it is no call in a lease; the function does not.
 func (s *LeasedStore) noted(id ID) func(*Decision) {
-	s.mu.Lock()
 	c := s.calls[id]
 	if c == nil {
 		c = &call{id: id}
@@ -318,7 +331,6 @@ func (s *LeasedStore) noted(id ID) func(*Decision) {
 		s.notes = append(s.notes, note{id, s.now()})
 	}
 	c.users++
-	s.mu.Unlock()
 	return func(d *Decision) {
 		s.mu.Lock()
 		defer s.mu.Unlock()

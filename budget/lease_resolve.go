@@ -20,7 +20,9 @@ func (s *LeasedStore) Settle(ctx context.Context, st Settlement) (Posting, error
 	}
 	c := s.calls[st.ID]
 	if c == nil || c.lease == nil {
+		done := s.noted(st.ID)
 		s.mu.Unlock()
+		defer done(nil)
 		return s.settleDirect(ctx, st)
 	}
 	before := *c
@@ -139,9 +141,8 @@ func (s *LeasedStore) resolved(ctx context.Context, l *lease, report bool) ([]Cr
 	return crossed, err
 }
 
-// settleDirect settles what is the store's own: a call that went direct, or one that nobody knows.
+// settleDirect settles what is the store's own: a call that went direct, or one that nobody knows. Requires that it is noted.
 func (s *LeasedStore) settleDirect(ctx context.Context, st Settlement) (Posting, error) {
-	defer s.noted(st.ID)(nil)
 	p, err := s.inner.Settle(ctx, st)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -198,8 +199,9 @@ func (s *LeasedStore) Void(ctx context.Context, id ID, owner Key) error {
 	}
 	c := s.calls[id]
 	if c == nil || c.lease == nil {
+		done := s.noted(id)
 		s.mu.Unlock()
-		defer s.noted(id)(nil)
+		defer done(nil)
 		defer s.freed()
 		return s.inner.Void(ctx, id, owner)
 	}

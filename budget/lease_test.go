@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -110,6 +111,61 @@ func TestALeaseGrowsWithWhatIsSpent(t *testing.T) {
 		})
 		require.Less(t, steps, int64(60), "20,000 calls in one moment")
 	})
+}
+
+// heldBalances is a store that answers Balances once it may.
+type heldBalances struct {
+	budget.Store
+	goOn chan struct{} // nil holds nothing back
+}
+
+func (h *heldBalances) Balances(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
+	if h.goOn != nil {
+		<-h.goOn
+	}
+	return h.Store.Balances(ctx, lines)
+}
+
+// One id that is reserved twice at once is booked once, whether the lease admits it or the store.
+func TestOneReservationMadeTwiceAtOnce(t *testing.T) {
+	for _, limit := range []int64{100, 150} {
+		synctest.Test(t, func(t *testing.T) {
+			store := &heldBalances{Store: memstore.New()}
+			p := begin(t, store, lifetime(limit))
+			lines := []budget.Line{{Account: budget.Key{1}, Unit: budget.UnitUSD, Window: budget.Lifetime, Max: limit}}
+			reserve := func(id budget.ID, nano int64) {
+				d, err := p.leased.Reserve(context.Background(), budget.Reservation{ID: id, Charge: usd(nano), Lines: lines, TTL: time.Minute})
+				if err != nil || !d.Admitted {
+					t.Error(d, err)
+				}
+			}
+			settle := func(id budget.ID, nano int64) budget.Posting {
+				posting, err := p.leased.Settle(t.Context(), budget.Settlement{ID: id, Actual: usd(nano), Lines: lines})
+				require.NoError(t, err)
+				return posting
+			}
+			ids := []budget.ID{budget.NewID(), budget.NewID(), budget.NewID(), budget.NewID(), budget.NewID()}
+			for _, id := range ids {
+				reserve(id, 10)
+			}
+			store.goOn = make(chan struct{})
+			id := budget.NewID()
+			var work sync.WaitGroup
+			work.Go(func() { reserve(id, 40) }) // there is too little room in the lease, and another one would be too dear
+			synctest.Wait()
+			for _, other := range ids {
+				settle(other, 0)
+			}
+			reserve(id, 40) // now there is room
+			close(store.goOn)
+			work.Wait()
+			require.Equal(t, budget.Pending, settle(id, 40).From)
+			require.NoError(t, p.leased.Close())
+			balances, err := store.Store.Balances(t.Context(), lines)
+			require.NoError(t, err)
+			require.Equal(t, [2]int64{40, 0}, [2]int64{balances[0].Settled, balances[0].Pending})
+		})
+	}
 }
 
 // A call that is much dearer than a share would be is reserved on its own, and leaves nothing lying idle.
