@@ -157,7 +157,19 @@ func (s *LeasedStore) Close() error {
 	s.work.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	kept, last := s.giveBackAll(ctx, s.liveLeases(func(*lease) bool { return true }))
+	kept, last := 0, error(nil)
+	for seen := make(map[*lease]bool); ; { // a draw that is under way may leave a new one behind, though none begins any more
+		rest := s.liveLeases(func(l *lease) bool { return !seen[l] })
+		if len(rest) == 0 {
+			break
+		}
+		for _, l := range rest {
+			seen[l] = true
+		}
+		if n, err := s.giveBackAll(ctx, rest); err != nil {
+			kept, last = kept+n, err
+		}
+	}
 	if last != nil {
 		return fmt.Errorf("budget: %d leases could not be given back and will be charged in full: %w", kept, last)
 	}

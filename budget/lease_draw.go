@@ -215,6 +215,10 @@ func (s *LeasedStore) granted(l *lease, g *grant, sent, at time.Time, ttl time.D
 func (s *LeasedStore) use(ctx context.Context, l *lease, r *Reservation, d Decision) (Decision, route, error) {
 	s.mu.Lock()
 	now := s.now()
+	if now.Before(l.until) && !l.fits(r.Charge) && slices.Contains(l.group.open, l) {
+		s.mu.Unlock()
+		return Decision{}, drawLease, nil // others of this process were faster to use what was drawn for this call
+	}
 	barred := s.closed || l.closed || len(d.Observed) > 0 || s.starving(l.lines) || s.flags.holding(r.Dims) != nil
 	if barred || now.Before(l.drawn) || !now.Before(l.until) || now.Add(r.TTL).After(l.lapses) || !l.fits(r.Charge) {
 		s.shut(l, now)
