@@ -89,8 +89,8 @@ func (s *LeasedStore) Revive(ctx context.Context, scope Scope) error {
 	return nil
 }
 
-// killMargin is how long before it holds a store inside may stamp a flag: as long as its Kill takes.
-const killMargin = 10 * time.Second
+// killMargin is how long before it holds a store inside may stamp a flag: as long as its Kill may take by default.
+const killMargin = 15 * time.Second
 
 // Kills implements Store, and tells by when each flag holds in every process.
 func (s *LeasedStore) Kills(ctx context.Context) ([]Kill, error) {

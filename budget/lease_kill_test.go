@@ -34,7 +34,7 @@ func TestAKillReachesEveryLease(t *testing.T) {
 
 		kills, err := here.ledger.Kills(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, kills[0].At.Add(budget.DefaultLeaseLength+10*time.Second), kills[0].EffectiveBy)
+		require.Equal(t, kills[0].At.Add(budget.DefaultLeaseLength+15*time.Second), kills[0].EffectiveBy)
 		there.call(loop, 10, 1) // from a lease that was drawn before
 		time.Sleep(time.Until(kills[0].EffectiveBy))
 		for range 3 {

@@ -12,7 +12,9 @@ local id, now = sub(head, 17, 32), moment(clock)
 
 -- Everything is read at once: the head, the account's terms and its bucket of now, and what a rolling window adds up to.
 local quick = now >= from and now < ends
-local ask, n, accounts, bases, sinces = {'HMGET', ledger, 'h'}, 3, {}, {}, {}
+-- Tables are made with room for eight lines, because growing one costs more than filling it.
+local ask, n = {'HMGET', ledger, 'h', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 3
+local accounts, bases, sinces = {0, 0, 0, 0, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0, 0, 0}
 for i = 1, lines do
   local o = 34 * i - 33
   local start, unit, kind, amount = read('>I8BBI8', booked, o + 16)
@@ -29,7 +31,7 @@ for i = 1, lines do
   accounts[i], bases[i], sinces[i], ask[n + 1], ask[n + 2], n = account, base, start, account .. 'm', base, n + 2
   if kind == 114 then ask[n + 1], n = account .. 'w', n + 1 end
 end
-local got, entry = call(unpack(ask)), call('HGET', shard, id)
+local got, entry = call(unpack(ask, 1, n)), call('HGET', shard, id)
 if lost(got[1], sub(head, 1, 16), seen) then return LOST end
 local sequence, latest, flags = read('>I8I8I8', got[1], 17)
 
@@ -49,7 +51,7 @@ if flags > 0 then
 end
 if entry then return 'R' .. pack('>I8I8', sequence, now) .. sub(entry, 35, 42) end
 
-local set, m, at, observed, new = {'HSET', ledger, 'h', ''}, 4, 2, '', nil
+local set, m, at, observed, new = {'HSET', ledger, 'h', '', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 4, 2, '', nil
 for i = 1, lines do
   local rolling, amount = byte(booked, 34 * i - 8) == 114, read('>I8', booked, 34 * i - 7)
   local state, max = read('>Bi8', terms, 33 * i - 32)
@@ -115,5 +117,5 @@ local expires = now + ttl < NEVER and now + ttl or NEVER
 set[4] = sub(head, 1, 16) .. pack('>I8I8I8', sequence + 1, now > latest and now or latest, flags)
 call('ZADD', due, format('%d', expires), id)
 call('HSET', shard, id, sub(head, 33, 48) .. 'p\0' .. pack('>I8I8I8', now, 0, expires) .. sub(head, 106) .. NOTHING .. booked)
-call(unpack(set))
+call(unpack(set, 1, m))
 return 'A' .. pack('>I8I8I8', sequence + 1, now, expires) .. observed
