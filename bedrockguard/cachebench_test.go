@@ -2,6 +2,9 @@ package bedrockguard_test
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -16,11 +19,11 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
-// markedConversation is a conversation of so many turns, with the points that Place would set: behind the system prompt and
-// behind the last two user turns. The last message is new with each call.
-func markedConversation(history []types.Message, i int) *bedrockruntime.ConverseInput {
+// marked is a request with these messages, with the points that Place would set: behind the system prompt and behind the last
+// two user turns.
+func marked(messages []types.Message) *bedrockruntime.ConverseInput {
 	point := &types.ContentBlockMemberCachePoint{Value: types.CachePointBlock{Type: types.CachePointTypeDefault}}
-	messages := append(history[:len(history):len(history)], userMessage("new question "+string(rune('a'+i%26))+string(rune('a'+i/26%26))))
+	messages = slices.Clone(messages)
 	for _, at := range []int{len(messages) - 3, len(messages) - 1} {
 		content := messages[at].Content
 		messages[at].Content = append(content[:len(content):len(content)], point)
@@ -37,9 +40,9 @@ func markedConversation(history []types.Message, i int) *bedrockruntime.Converse
 var benchSystem = passage(3, 20_000)
 
 // BenchmarkCache_Turn100 compares, call by call, the bare SDK client with a guard whose cache check is off and one whose
-// check reports, on the hundredth turn of an 800 KB conversation that reads its cache. The two guards have no network, so that
-// their difference is the check's own work; cache-% is the median difference of a pair against the bare client's call over
-// loopback.
+// check reports, on the hundredth turn of an 800 KB conversation that reads its cache: each time in a workflow of its own, whose
+// turn before was sent just now. The two guards have no network, so that their difference is the check's own work; cache-% is
+// the median difference of a pair against the bare client's call over loopback.
 func BenchmarkCache_Turn100(b *testing.B) {
 	guarded := func(mode cache.Mode) *bedrockruntime.Client {
 		ledger, err := budget.Open(context.Background(), memstore.New(), budget.Policy{Limits: []budget.Limit{{Name: "l", Max: budget.USD(1e9), Window: budget.Monthly}}})
@@ -50,9 +53,8 @@ func BenchmarkCache_Turn100(b *testing.B) {
 	}
 	bare, off, report := bedrockruntime.NewFromConfig(loopback(b)), guarded(cache.Off), guarded(cache.Report)
 	history := conversation(99, 8000)
-	ctx := inWorkflow("bench")
-	timed := func(client *bedrockruntime.Client, i int) time.Duration {
-		in := markedConversation(append([]types.Message(nil), history...), i)
+	call := func(client *bedrockruntime.Client, i int, messages []types.Message) time.Duration {
+		ctx, in := inWorkflow(strconv.Itoa(i)), marked(messages)
 		start := time.Now()
 		_, err := client.Converse(ctx, in)
 		took := time.Since(start)
@@ -63,12 +65,17 @@ func BenchmarkCache_Turn100(b *testing.B) {
 	}
 	var base, pairs []time.Duration
 	for i := 0; b.Loop(); i++ {
-		base = append(base, timed(bare, i))
+		before := history[:len(history)-1]
+		turn := append(slices.Clone(history), userMessage(fmt.Sprint("new question ", i)))
+		base = append(base, call(bare, i, turn))
 		first, second := off, report
 		if i%2 == 1 {
 			first, second = report, off
 		}
-		x, y := timed(first, i), timed(second, i)
+		call(first, i, before)
+		x := call(first, i, turn)
+		call(second, i, before)
+		y := call(second, i, turn)
 		if i%2 == 1 {
 			x, y = y, x
 		}
