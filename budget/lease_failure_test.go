@@ -2,6 +2,7 @@ package budget_test
 
 import (
 	"context"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -296,5 +297,29 @@ func TestACallSettledLongAfterItExpired(t *testing.T) {
 		time.Sleep(25 * time.Hour)
 		_, leases := p.leased.Remembered()
 		require.Zero(t, leases)
+	})
+}
+
+// A correction that is refused tells nothing of the one before it, whose answer was lost.
+func TestARefusedCorrectionBehindALostOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New()
+		p := begin(t, store, lifetime(math.MaxInt64))
+		a, b := p.reserve(anyone, 100), p.reserve(anyone, 100)
+		p.settle(a, 100)
+		p.settle(b, 100)
+		time.Sleep(2 * budget.DefaultLeaseLength)
+		const most = math.MaxInt64 - 1000
+		direct := open(t, store, lifetime(math.MaxInt64))
+		r, err := reserve(direct, anyone, most)
+		require.NoError(t, err)
+		_, err = direct.Settle(t.Context(), r, usd(most), false)
+		require.NoError(t, err)
+		p.line.down.Store(true)
+		require.ErrorIs(t, p.ledger.Correct(t.Context(), a.Reservation.ID, usd(60)), budget.ErrStore)
+		p.line.down.Store(false)
+		require.ErrorIs(t, p.ledger.Correct(t.Context(), b.Reservation.ID, usd(5000)), budget.ErrOverflow)
+		time.Sleep(2 * budget.DefaultLeaseLength)
+		require.Equal(t, [2]int64{most + 160, 0}, account(t, direct, anyone))
 	})
 }

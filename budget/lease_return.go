@@ -178,7 +178,8 @@ func (s *LeasedStore) settleGrant(ctx context.Context, l *lease, g *grant, cross
 
 func (s *LeasedStore) correctGrant(ctx context.Context, g *grant, target Charge) error {
 	s.mu.Lock()
-	if g.unsure {
+	before := g.unsure
+	if before {
 		g.told = least(g.told, g.asked)
 	}
 	g.unsure, g.asked = true, target
@@ -188,7 +189,7 @@ func (s *LeasedStore) correctGrant(ctx context.Context, g *grant, target Charge)
 	defer s.mu.Unlock()
 	if err != nil && !errors.Is(err, ErrNotFound) { // one that the store has forgotten can't be put right any more
 		if refused(err) {
-			g.unsure = false // it certainly was not
+			g.unsure = before // this one certainly was not posted
 		}
 		return err
 	}

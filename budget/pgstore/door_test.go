@@ -158,11 +158,17 @@ func begin(t *testing.T, pool *pgxpool.Pool) pgx.Tx {
 // awaitBlocked waits until a step of the store waits for a lock.
 func awaitBlocked(t *testing.T, s *Store) {
 	t.Helper()
+	awaitAllBlocked(t, s, 1)
+}
+
+// awaitAllBlocked waits until so many of them do.
+func awaitAllBlocked(t *testing.T, s *Store, want int) {
+	t.Helper()
 	require.Eventually(t, func() bool {
 		var n int
 		err := s.pool.QueryRow(context.Background(),
 			"SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%'||$1||'%'", s.opts.Schema+`"`).Scan(&n)
-		return err == nil && n > 0
+		return err == nil && n >= want
 	}, waitFor, tick)
 }
 

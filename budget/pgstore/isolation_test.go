@@ -31,17 +31,6 @@ func holdCommits(t *testing.T, s *Store) pgx.Tx {
 	return gate
 }
 
-// awaitAllBlocked waits until so many steps of the store wait for a lock.
-func awaitAllBlocked(t *testing.T, s *Store, want int) {
-	t.Helper()
-	require.Eventually(t, func() bool {
-		var n int
-		err := s.pool.QueryRow(context.Background(),
-			"SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%'||$1||'%'", s.opts.Schema+`"`).Scan(&n)
-		return err == nil && n >= want
-	}, waitFor, tick)
-}
-
 // A step that waited for the one before it judges what that one booked, in a rolling window too, where the two write different
 // buckets.
 func TestAStepSeesWhatItWaitedFor(t *testing.T) {
@@ -57,7 +46,7 @@ func TestAStepSeesWhatItWaitedFor(t *testing.T) {
 			gate := holdCommits(t, a)
 			var all sync.WaitGroup
 			all.Go(func() { admitted(t, a, hold(8, l)) })
-			awaitAllBlocked(t, a, 1)
+			awaitBlocked(t, a)
 			all.Go(func() {
 				d, err := b.Reserve(context.Background(), hold(8, l))
 				if err != nil || d.Admitted {
