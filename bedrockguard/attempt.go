@@ -31,20 +31,25 @@ type attempt struct {
 	connected  atomic.Bool  // it had a connection, so bytes may have left
 	trace      httptrace.ClientTrace
 
-	resolve sync.Once       // the reservation is settled or voided inside of it, and nowhere else
-	store   detachedContext // under which that is done
+	resolving sync.Mutex      // held while the reservation is settled or voided
+	resolved  bool            // guarded by resolving
+	store     detachedContext // under which the store is asked
 }
 
-// next returns the call's next attempt. The first one, which mostly is the only one, lies in the call's own memory.
-func (c *call) next() *attempt {
-	n := int(c.attempts.Add(1))
-	a := &c.first
-	if n > 1 {
-		a = new(attempt)
+// claim reports whether the caller is the one to resolve the reservation; it then holds a.resolving, and has to unlock it.
+// Anybody else has waited until that was done.
+func (a *attempt) claim() bool {
+	a.resolving.Lock()
+	if a.resolved {
+		a.resolving.Unlock()
+		return false
 	}
-	a.call, a.number = c, n
-	return a
+	a.resolved = true
+	return true
 }
+
+// next returns the call's next attempt.
+func (c *call) next() *attempt { return &attempt{call: c, number: int(c.attempts.Add(1))} }
 
 type attemptKey struct{}
 
@@ -72,10 +77,12 @@ func (m *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.Fi
 	if err != nil {
 		return out, md, refusedError{err}
 	}
-	if name := g.opts.ReservationHeader; name != "" && req != nil {
-		req.Header.Set(name, a.receipt.Reservation.ID.String())
+	if g.opts.ReservationHeader != "" && req != nil {
+		g.nameReservation(req, a)
 	}
-	g.cacheSent(c)
+	if c.cache.prompt != nil {
+		g.cacheSent(c)
+	}
 	returned := false
 	defer func() {
 		if !returned { // a panic or runtime.Goexit below: nobody knows what was sent
@@ -93,6 +100,10 @@ func (m *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.Fi
 		g.settleResult(ctx, a, out.Result)
 	}
 	return out, md, err
+}
+
+func (g *Guard) nameReservation(req *smithyhttp.Request, a *attempt) {
+	req.Header.Set(g.opts.ReservationHeader, a.receipt.Reservation.ID.String())
 }
 
 // unknownLength stands for a body that does not tell its length.
@@ -121,13 +132,13 @@ func (g *Guard) admit(ctx context.Context, c *call, bodyBytes int64) (*attempt, 
 	}
 	if err != nil {
 		a.debit.giveBack()
-		g.emit(ctx, c, a, Event{Kind: refusalKind(err), Err: err})
+		g.emitErr(ctx, c, a, refusalKind(err), err)
 		return nil, err
 	}
 	if g.listened() {
-		g.emit(ctx, c, a, Event{Kind: EventReserved})
+		g.emitErr(ctx, c, a, EventReserved, nil)
 		for _, would := range a.receipt.Observed {
-			g.emit(ctx, c, a, Event{Kind: EventObserved, Err: would})
+			g.emitErr(ctx, c, a, EventObserved, would)
 		}
 	}
 	return a, nil
@@ -148,9 +159,15 @@ func (g *Guard) reserve(ctx context.Context, a *attempt, wide int64) error {
 	}
 	mayTighten := !g.opts.StrictBound && !c.ask.hidden
 	err := g.reserveInput(ctx, a, wide, mayTighten)
-	if !mayTighten || !errors.Is(err, budget.ErrExceeded) {
-		return err
+	if err != nil && mayTighten && errors.Is(err, budget.ErrExceeded) {
+		return g.reserveTight(ctx, a, wide, err)
 	}
+	return err
+}
+
+// reserveTight answers a tentative reservation's refusal with a tighter one, or makes it final.
+func (g *Guard) reserveTight(ctx context.Context, a *attempt, wide int64, err error) error {
+	c := a.call
 	if tight := g.tightInput(c); tight > 0 && tight < wide {
 		return g.reserveInput(ctx, a, tight, false)
 	}
@@ -162,12 +179,13 @@ func (g *Guard) reserve(ctx context.Context, a *attempt, wide int64) error {
 }
 
 func (g *Guard) reserveInput(ctx context.Context, a *attempt, inputTokens int64, tentative bool) error {
-	worst, err := a.call.worst(inputTokens)
+	req := budget.Request{Scope: a.call.scope, TTL: g.opts.ReservationTTL, Tentative: tentative}
+	err := a.call.worst(&req.Worst, inputTokens)
 	if err != nil {
 		return err
 	}
 	a.bound = inputTokens
-	a.receipt, err = g.ledger.Reserve(ctx, budget.Request{Scope: a.call.scope, Worst: worst, TTL: g.opts.ReservationTTL, Tentative: tentative})
+	a.receipt, err = g.ledger.Reserve(ctx, req)
 	return err
 }
 

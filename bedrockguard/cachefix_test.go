@@ -188,7 +188,7 @@ func TestWithPoints_ChangesNothingElse(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		d, m := drawConverse(rt), drawCacheModel(rt)
 		in := d.build()
-		parts, _ := partsOf(in)
+		parts := partsOf(in)
 		p := new(cache.Prompt)
 		fillPrompt(p, parts)
 		o := cache.PlaceOptions{Gaps: cache.Gaps{Medium: rapid.IntRange(0, 9).Draw(rt, "medium pauses"), PrefixTokens: 1000}}
@@ -202,7 +202,7 @@ func TestWithPoints_ChangesNothingElse(t *testing.T) {
 		}
 		edited++
 		require.Equal(rt, withoutPointsOnWire(client.of(rt, in)), withoutPointsOnWire(client.of(rt, out)))
-		parts, _ = partsOf(out)
+		parts = partsOf(out)
 		q := new(cache.Prompt)
 		fillPrompt(q, parts)
 		require.Len(rt, q.Blocks, len(p.Blocks))
@@ -248,7 +248,7 @@ func TestWithPoints_SharesNothingThatIsWritten(t *testing.T) {
 		wg.Go(func() {
 			for range 50 {
 				p := new(cache.Prompt)
-				parts, _ := partsOf(in)
+				parts := partsOf(in)
 				fillPrompt(p, parts)
 				out := withPoints(in, p, cache.Place(p, m, cache.PlaceOptions{})).(*bedrockruntime.ConverseInput)
 				if out == in || len(out.Messages) != len(in.Messages) {

@@ -66,12 +66,9 @@ func (g *Guard) ReviveCache(s budget.Scope) int {
 	})
 }
 
-// checkCache judges a request, and returns it with its cache points changed where the policy says so.
+// checkCache judges a request, and returns it with its cache points changed where the policy says so. It needs a cache link.
 func (g *Guard) checkCache(ctx context.Context, c *call, input any, r *catalog.Resolved) (any, error) {
 	l := g.cache
-	if l == nil {
-		return input, nil
-	}
 	mode := l.policy.ModeOf(c.scope.Workflow)
 	if mode == cache.Off && len(l.policy.Rules) == 0 {
 		return input, nil
@@ -116,8 +113,9 @@ func (l *cacheLink) fix(input any, p *cache.Prompt, c cache.Call) any {
 
 // readPrompt describes a request, and reports false when it does not understand it.
 func readPrompt(p *cache.Prompt, provider string, input any) bool {
-	if parts, ok := partsOf(input); ok {
-		fillPrompt(p, parts)
+	var parts converseParts
+	if parts.of(input) {
+		fillPrompt(p, &parts)
 		return true
 	}
 	switch in := input.(type) {
@@ -201,11 +199,8 @@ func (l *cacheLink) release(p *cache.Prompt) {
 	}
 }
 
-// cacheSent tells the tracker that an attempt goes out; the first one counts.
+// cacheSent tells the tracker that the first attempt of a call that is checked goes out.
 func (g *Guard) cacheSent(c *call) {
-	if c.cache.prompt == nil {
-		return
-	}
 	c.cache.turn.Send()
 	g.cache.release(c.cache.prompt)
 	c.cache.prompt = nil
@@ -218,11 +213,8 @@ func (c *call) cacheBegun() {
 	}
 }
 
-// cacheEnded hands the usage to the tracker and reports what it shows.
+// cacheEnded hands the usage of a call that is checked to the tracker and reports what it shows.
 func (g *Guard) cacheEnded(ctx context.Context, c *call, u budget.Usage, contradicts bool) {
-	if c.cache.turn == nil {
-		return
-	}
 	found := c.cache.turn.End(cache.Usage{
 		InputTokens: u.UncachedInputTokens(), CacheReadTokens: u.CacheReadInputTokens,
 		CacheWrite5mTokens: u.CacheWrite5mInputTokens, CacheWrite1hTokens: u.CacheWrite1hInputTokens,

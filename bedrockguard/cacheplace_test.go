@@ -32,7 +32,7 @@ func newPlacingClient(tb testing.TB, server *bedrocktest.Server, modelID string)
 func (c *placingClient) send(in *bedrockruntime.ConverseInput) (*types.TokenUsage, error) {
 	in.ModelId = &c.id
 	in.InferenceConfig = &types.InferenceConfiguration{MaxTokens: aws.Int32(500)}
-	parts, _ := partsOf(in)
+	parts := partsOf(in)
 	p := new(cache.Prompt)
 	fillPrompt(p, parts)
 	fixed := withPoints(in, p, cache.Place(p, c.model, cache.PlaceOptions{}))

@@ -12,7 +12,7 @@ import (
 
 // fillPrompt describes a typed request to the prompt-cache check, in the order in which the cache reads it. It takes the
 // texts by reference and serialises no document but the additional fields. The prompt has to be empty.
-func fillPrompt(p *cache.Prompt, c converseParts) {
+func fillPrompt(p *cache.Prompt, c *converseParts) {
 	w := promptWalk{p}
 	w.settings(c)
 	if c.Tools != nil {
@@ -38,7 +38,7 @@ func fillPrompt(p *cache.Prompt, c converseParts) {
 type promptWalk struct{ *cache.Prompt }
 
 // settings notes what belongs to the prompt without standing in it.
-func (w promptWalk) settings(c converseParts) {
+func (w promptWalk) settings(c *converseParts) {
 	if c.Tools != nil {
 		switch choice := c.Tools.ToolChoice.(type) {
 		case nil:

@@ -37,7 +37,7 @@ func longTalk(tb testing.TB, messages int) *bedrockruntime.ConverseInput {
 
 // The walk allocates nothing that grows with the conversation, once a prompt was used.
 func TestFillPromptAllocatesNothing(t *testing.T) {
-	parts, _ := partsOf(longTalk(t, 100))
+	parts := partsOf(longTalk(t, 100))
 	p := new(cache.Prompt)
 	fillPrompt(p, parts)
 	require.Zero(t, testing.AllocsPerRun(10, func() {
@@ -51,7 +51,7 @@ func TestFillPromptAllocatesNothing(t *testing.T) {
 func BenchmarkFillPrompt(b *testing.B) {
 	for _, messages := range []int{10, 100, 1000} {
 		in := longTalk(b, messages)
-		parts, _ := partsOf(in)
+		parts := partsOf(in)
 		p := new(cache.Prompt)
 		fillPrompt(p, parts)
 		blocks := float64(len(p.Blocks))

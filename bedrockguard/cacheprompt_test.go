@@ -66,8 +66,8 @@ func systemText(s string) types.SystemContentBlock {
 }
 
 func promptOf(tb testing.TB, input any) *cache.Prompt {
-	parts, ok := partsOf(input)
-	require.True(tb, ok)
+	parts := partsOf(input)
+	require.NotNil(tb, parts)
 	p := new(cache.Prompt)
 	fillPrompt(p, parts)
 	return p

@@ -14,6 +14,7 @@ import (
 // nothing of smithy, and holds the prompt only by reference to the caller's own values.
 type call struct {
 	operation string
+	streams   bool
 	provider  string
 	scope     budget.Scope
 	ask       ask
@@ -30,8 +31,6 @@ type call struct {
 	tightOnce sync.Once
 	tight     int64 // input tokens by the tighter bound; 0 when there is none
 	tightBase int64 // the token count that tight was made from
-
-	first attempt // use next
 }
 
 // ask is what a request asks for, in terms that both of Bedrock's request forms share.
@@ -55,8 +54,8 @@ type ask struct {
 
 // prompt returns the whole prompt, block by block, for the tighter bound. A body was read as a whole already.
 func (a *ask) prompt() (tokens.Prompt, error) {
-	parts, typed := partsOf(a.input)
-	if !typed {
+	var parts converseParts
+	if !parts.of(a.input) {
 		return a.media, nil
 	}
 	w := converseWalk{text: true}

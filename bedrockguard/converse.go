@@ -28,24 +28,25 @@ type converseParts struct {
 	Output      *types.OutputConfig
 }
 
-// partsOf returns what the inputs of Converse and ConverseStream have in common, and false for any other input.
-func partsOf(input any) (converseParts, bool) {
+// of takes what the inputs of Converse and ConverseStream have in common, and reports false for any other input.
+func (p *converseParts) of(input any) bool {
 	switch in := input.(type) {
 	case *bedrockruntime.ConverseInput:
-		return converseParts{
+		*p = converseParts{
 			System: in.System, Messages: in.Messages, Tools: in.ToolConfig, Inference: in.InferenceConfig,
 			Additional: in.AdditionalModelRequestFields, Guardrail: in.GuardrailConfig != nil, Tier: in.ServiceTier,
 			Performance: in.PerformanceConfig, Variables: in.PromptVariables, Output: in.OutputConfig,
-		}, true
+		}
 	case *bedrockruntime.ConverseStreamInput:
-		return converseParts{
+		*p = converseParts{
 			System: in.System, Messages: in.Messages, Tools: in.ToolConfig, Inference: in.InferenceConfig,
 			Additional: in.AdditionalModelRequestFields, Guardrail: in.GuardrailConfig != nil, Tier: in.ServiceTier,
 			Performance: in.PerformanceConfig, Variables: in.PromptVariables, Output: in.OutputConfig,
-		}, true
+		}
 	default:
-		return converseParts{}, false
+		return false
 	}
+	return true
 }
 
 // readConverse reads a typed request without looking into its text: the serialised body tells its length later, which
@@ -70,15 +71,15 @@ func (a *ask) readConverse(p *converseParts) error {
 		}
 		a.maxOutput = int64(*p.Inference.MaxTokens)
 	}
+	if p.Additional == nil {
+		return nil
+	}
 	return a.addAdditional(p.Additional)
 }
 
 // addAdditional takes in the fields that bypass Converse's own: they can raise the output and the price of a request,
 // never lower them.
 func (a *ask) addAdditional(fields document.Interface) error {
-	if fields == nil {
-		return nil
-	}
 	raw, err := fields.MarshalSmithyDocument()
 	if err != nil {
 		return malformed("additionalModelRequestFields", "can't be marshaled")
@@ -108,7 +109,9 @@ type converseWalk struct {
 }
 
 func (w *converseWalk) all(p *converseParts) {
-	w.tools(p.Tools)
+	if p.Tools != nil {
+		w.tools(p.Tools)
+	}
 	for _, b := range p.System {
 		w.system(b)
 	}
@@ -121,9 +124,13 @@ func (w *converseWalk) all(p *converseParts) {
 			}
 		}
 	}
-	if !w.text {
-		return
+	if w.text {
+		w.rest(p)
 	}
+}
+
+// rest collects the texts that stand apart from the conversation.
+func (w *converseWalk) rest(p *converseParts) {
 	w.document(p.Additional)
 	for name, v := range p.Variables {
 		w.words(&name)
@@ -149,9 +156,6 @@ func (w *converseWalk) output(o *types.OutputConfig) {
 }
 
 func (w *converseWalk) tools(c *types.ToolConfiguration) {
-	if c == nil {
-		return
-	}
 	for _, t := range c.Tools {
 		switch t := t.(type) {
 		case *types.ToolMemberToolSpec:

@@ -12,11 +12,11 @@ type detachedContext struct {
 	parent  context.Context // for its values
 	timeout time.Duration
 
-	mu       sync.Mutex
-	deadline time.Time // zero until somebody asks
-	done     chan struct{}
-	timer    *time.Timer
-	ended    bool
+	mu    sync.Mutex
+	began time.Time // when somebody asked first; zero until then
+	done  chan struct{}
+	timer *time.Timer
+	ended bool
 }
 
 // Deadline implements context.Context.
@@ -24,15 +24,15 @@ func (d *detachedContext) Deadline() (time.Time, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.begin()
-	return d.deadline, true
+	return d.began.Add(d.timeout), true
 }
 
 // begin reports whether nobody has asked before. Requires mu held.
 func (d *detachedContext) begin() bool {
-	if !d.deadline.IsZero() {
+	if !d.began.IsZero() {
 		return false
 	}
-	d.deadline = time.Now().Add(d.timeout)
+	d.began = time.Now()
 	return true
 }
 
@@ -49,7 +49,7 @@ func (d *detachedContext) Done() <-chan struct{} {
 			close(d.done)
 		} else {
 			d.begin()
-			d.timer = time.AfterFunc(time.Until(d.deadline), d.cancel)
+			d.timer = time.AfterFunc(d.timeout-time.Since(d.began), d.cancel)
 		}
 	}
 	return d.done
@@ -58,28 +58,22 @@ func (d *detachedContext) Done() <-chan struct{} {
 // Err implements context.Context.
 func (d *detachedContext) Err() error {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	switch {
-	case !d.begin() && !time.Now().Before(d.deadline):
-		return context.DeadlineExceeded
-	case d.ended:
-		return context.Canceled
-	default:
-		return nil
+	var err error
+	if !d.begin() && time.Since(d.began) >= d.timeout {
+		err = context.DeadlineExceeded
+	} else if d.ended {
+		err = context.Canceled
 	}
+	d.mu.Unlock()
+	return err
 }
 
 func (d *detachedContext) cancel() {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.ended {
-		return
-	}
-	d.ended = true
-	if d.timer != nil {
+	if !d.ended && d.done != nil {
 		d.timer.Stop()
-	}
-	if d.done != nil {
 		close(d.done)
 	}
+	d.ended = true
+	d.mu.Unlock()
 }

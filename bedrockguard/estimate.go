@@ -6,19 +6,17 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
+	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
 // wideInput bounds the request's input tokens by its length, in time that does not depend on it. bodyBytes is the length
 // of the serialised body. A request that goes beyond the model's context window is refused by the service before
 // inference, so the window bounds what can be billed.
 func (c *call) wideInput(bodyBytes int64) (int64, error) {
-	p := c.ask.media
+	n, bounded := tokens.UpperBound(&c.ask.media, tokens.LimitsFor(c.provider))
 	if c.ask.fromBody {
-		p.OtherBytes += max(bodyBytes-c.ask.embedded, 0)
-	}
-	n, bounded := tokens.UpperBound(p, tokens.LimitsFor(c.provider))
-	if c.ask.fromBody && bodyBytes == unknownLength {
-		bounded = false
+		text := max(bodyBytes-c.ask.embedded, 0)
+		n, bounded = n+min(text, math.MaxInt64-n), bounded && bodyBytes != unknownLength
 	}
 	switch {
 	case !bounded && c.window == 0:
@@ -43,7 +41,7 @@ func (g *Guard) tightInput(c *call) int64 {
 		if err != nil {
 			return
 		}
-		n, bounded, err := g.counter.Count(prompt, tokens.LimitsFor(c.provider))
+		n, bounded, err := g.counter.Count(&prompt, tokens.LimitsFor(c.provider))
 		if err != nil || !bounded {
 			return
 		}
@@ -52,11 +50,11 @@ func (g *Guard) tightInput(c *call) int64 {
 	return c.tight
 }
 
-// worst returns the charge to set aside for an attempt with at most the given input tokens.
-func (c *call) worst(inputTokens int64) (budget.Charge, error) {
+// worst fills in the charge to set aside for an attempt with at most the given input tokens.
+func (c *call) worst(w *budget.Charge, inputTokens int64) error {
 	output, ok := mul(c.ask.maxOutput, c.ask.choices)
 	if !ok {
-		return budget.Charge{}, malformed("maxTokens", "times the number of choices overflows")
+		return malformed("maxTokens", "times the number of choices overflows")
 	}
 	cost, err := c.price.WorstCase(inputTokens, output, c.ask.writes, c.tier)
 	if err == nil && c.latency != nil {
@@ -65,13 +63,12 @@ func (c *call) worst(inputTokens int64) (budget.Charge, error) {
 		fast, err = c.optimized().WorstCase(inputTokens, output, c.ask.writes, c.tier)
 		cost = max(cost, fast)
 	}
-	if err == nil {
+	if err == nil && c.fees != 0 {
 		cost, err = cost.Add(c.fees)
 	}
 	if err != nil {
-		return budget.Charge{}, err
+		return err
 	}
-	var w budget.Charge
 	w[budget.UnitUSD] = int64(cost)
 	w[budget.UnitUncachedInputTokens] = inputTokens
 	w[budget.UnitInputTokens] = inputTokens
@@ -80,20 +77,23 @@ func (c *call) worst(inputTokens int64) (budget.Charge, error) {
 	// Reads and writes can happen unasked: what a model caches by itself is not the request's to say.
 	w[budget.UnitCacheReadInputTokens] = inputTokens
 	w[budget.UnitCacheWriteInputTokens] = inputTokens
-	return w, nil
+	return nil
 }
 
 // actual prices what a response reports.
-func (c *call) actual(u budget.Usage, tier, latency string) (budget.Charge, error) {
-	price, factor := c.served(tier, latency)
-	cost, err := price.Cost(u, factor)
-	if err == nil {
+func (c *call) actual(r *wire.Reported) (budget.Charge, error) {
+	price, factor := c.price, c.tier
+	if r.ServiceTier != "" || c.latency != nil {
+		price, factor = c.served(r.ServiceTier, r.Latency)
+	}
+	cost, err := price.Cost(r.Usage, factor)
+	if err == nil && c.fees != 0 {
 		cost, err = cost.Add(c.fees)
 	}
 	if err != nil {
 		return budget.Charge{}, err
 	}
-	return u.Charge(cost), nil
+	return r.Usage.Charge(cost), nil
 }
 
 func mul(a, b int64) (int64, bool) {

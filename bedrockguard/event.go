@@ -45,6 +45,14 @@ type Event struct {
 // listened reports whether anybody wants events. Asked first, it saves each call from making some that nobody gets.
 func (g *Guard) listened() bool { return g.opts.OnEvent != nil }
 
+// emitErr emits an event that says no more than an error. An Event is large: whoever makes one needs a frame that the calls
+// which give none should not pay for.
+//
+//go:noinline
+func (g *Guard) emitErr(ctx context.Context, c *call, a *attempt, kind EventKind, err error) {
+	g.emit(ctx, c, a, Event{Kind: kind, Err: err})
+}
+
 func (g *Guard) emit(ctx context.Context, c *call, a *attempt, e Event) {
 	if !g.listened() {
 		return

@@ -27,6 +27,8 @@ type Guard struct {
 	cache    *cacheLink // nil when the policy switches the check off
 	drains   sync.WaitGroup
 	steps    steps
+
+	defaultScope bool // opts.Scope, which names no model, sets anything
 }
 
 // New returns a guard over a ledger, or every reason why the options can't be enforced (ErrInvalidOptions).
@@ -56,6 +58,8 @@ func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
 		rate: newRateLimits(opts.Rate), watch: newWatch(ledger, opts.KillPoll),
 		identity: identity{ask: opts.Identity}, cache: newCacheLink(opts.Cache, opts.Clock),
 	}
+	g.opts.Scope.Model = "" // it is the library's to fill in
+	g.defaultScope = len(g.opts.Scope.Dims()) > 0
 	g.steps = steps{identifyMiddleware{g}, attemptMiddleware{g}, observeMiddleware{g}}
 	return g, nil
 }
@@ -110,13 +114,13 @@ func reachable(policy budget.Policy, models *catalog.Catalog) error {
 }
 
 // detached returns a context that survives the caller's cancel, for the time that a settlement may take. Requires
-// a.resolve held.
+// a.resolving held.
 func (g *Guard) detached(ctx context.Context, a *attempt) *detachedContext {
 	a.store.parent, a.store.timeout = ctx, g.opts.SettleTimeout
 	return &a.store
 }
 
-// identity remembers the caller's principal once it was found out. Failures are not remembered.
+// identity remembers the caller's principal once it was found out. Failures are not remembered. Without ask there is none.
 type identity struct {
 	ask  func(context.Context) (string, error)
 	mu   sync.Mutex
@@ -127,9 +131,6 @@ type identity struct {
 const identityTimeout = 10 * time.Second
 
 func (i *identity) principal(ctx context.Context) (string, error) {
-	if i.ask == nil {
-		return "", nil
-	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.name != "" {

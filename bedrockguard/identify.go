@@ -23,57 +23,56 @@ func (*identifyMiddleware) ID() string { return identifyID }
 
 // HandleInitialize implements middleware.InitializeMiddleware.
 func (m *identifyMiddleware) HandleInitialize(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (out middleware.InitializeOutput, md middleware.Metadata, err error) {
-	operation := operationOf(in.Parameters)
-	if operation == "" {
-		if foreign(ctx) {
-			return next.HandleInitialize(ctx, in)
-		}
-		operation = awsmiddleware.GetOperationName(ctx)
+	c := new(call)
+	var modelID *string
+	if c.operation, modelID, c.streams = operationOf(in.Parameters); c.operation == "" {
+		return m.unmetered(ctx, in, next)
 	}
-	c := &call{operation: operation}
-	switch treatmentOf(operation) {
-	case free:
-		return next.HandleInitialize(ctx, in)
-	case refused:
-		return m.refuse(ctx, c, &UnsupportedOperationError{Operation: operation})
+	if m.guard.cache != nil {
+		defer func() {
+			if !c.streaming.Load() { // panics and runtime.Goexit included
+				m.guard.cacheLost(ctx, c, err)
+			}
+		}()
 	}
-	defer func() {
-		if !c.streaming.Load() { // panics and runtime.Goexit included
-			m.guard.cacheLost(ctx, c, err)
-		}
-	}()
-	input, err := m.guard.identify(ctx, c, in.Parameters)
-	if err != nil {
+	if in.Parameters, err = m.guard.identify(ctx, c, in.Parameters, modelID); err != nil {
 		return m.refuse(ctx, c, err)
 	}
-	in.Parameters = input
 	return next.HandleInitialize(withCall(ctx, c), in)
 }
 
+// unmetered passes on what costs nothing and what is another service's, and refuses what spends unmetered.
+func (m *identifyMiddleware) unmetered(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+	operation := awsmiddleware.GetOperationName(ctx)
+	if foreign(ctx) || treatmentOf(operation) == free {
+		return next.HandleInitialize(ctx, in)
+	}
+	return m.refuse(ctx, &call{operation: operation}, &UnsupportedOperationError{Operation: operation})
+}
+
 func (m *identifyMiddleware) refuse(ctx context.Context, c *call, err error) (middleware.InitializeOutput, middleware.Metadata, error) {
-	m.guard.emit(ctx, c, nil, Event{Kind: EventDenied, Err: err})
+	m.guard.emitErr(ctx, c, nil, EventDenied, err)
 	return middleware.InitializeOutput{}, middleware.Metadata{}, err
 }
 
 // identify fills in the call: who pays, which model at which price, and what is asked for. It returns the request as it is
 // to be sent.
-func (g *Guard) identify(ctx context.Context, c *call, input any) (any, error) {
-	scope, err := g.scope(ctx)
+func (g *Guard) identify(ctx context.Context, c *call, input any, modelID *string) (any, error) {
+	err := g.scope(ctx, &c.scope)
 	if err != nil {
 		return nil, err
 	}
-	c.scope = scope
-	modelID, err := modelIDOf(input)
-	if err != nil {
-		return nil, err
+	if modelID == nil || *modelID == "" {
+		return nil, malformed("modelId", "is missing")
 	}
-	resolved, err := g.catalog.Resolve(modelID, awsmiddleware.GetRegion(ctx))
+	c.ask.modelID = *modelID
+	resolved, err := g.catalog.Resolve(c.ask.modelID, awsmiddleware.GetRegion(ctx))
 	if err != nil {
 		return nil, err
 	}
 	c.scope.Model = resolved.ModelID
-	c.ask.hidden = hidesText(modelID)
-	if !c.ask.hidden {
+	c.ask.hidden = hidesText(c.ask.modelID)
+	if g.cache != nil && !c.ask.hidden {
 		if input, err = g.checkCache(ctx, c, input, resolved); err != nil {
 			return nil, err
 		}
@@ -81,9 +80,8 @@ func (g *Guard) identify(ctx context.Context, c *call, input any) (any, error) {
 	if err = c.ask.read(input, resolved.ModelID); err != nil {
 		return nil, err
 	}
-	c.ask.modelID = modelID
 	if c.ask.unpriced != "" {
-		return nil, &UnpricedError{ModelID: modelID, Reason: c.ask.unpriced + " has no token price"}
+		return nil, &UnpricedError{ModelID: c.ask.modelID, Reason: c.ask.unpriced + " has no token price"}
 	}
 	if c.ask.hidden {
 		c.ask.media.Blocks = append(c.ask.media.Blocks, tokens.Block{Kind: tokens.Opaque})
@@ -103,49 +101,37 @@ func hidesText(modelID string) bool {
 
 // scope works out on whose account the call is: the caller's identity stands above the context, and the guard's default
 // fills in what both leave open.
-func (g *Guard) scope(ctx context.Context) (budget.Scope, error) {
-	scope, err := budget.ScopeFrom(ctx)
-	if err != nil {
-		return scope, err
+func (g *Guard) scope(ctx context.Context, scope *budget.Scope) (err error) {
+	if *scope, err = budget.ScopeFrom(ctx); err != nil {
+		return err
 	}
 	// The model is the library's to fill in: a caller must not be able to move its spend to another model's account.
 	scope.Model = ""
-	principal, err := g.identity.principal(ctx)
-	if err != nil {
-		return scope, err
+	if g.identity.ask == nil && !g.defaultScope {
+		return nil
 	}
-	if principal != "" {
-		if scope, err = scope.Under(budget.Scope{Principal: principal}); err != nil {
-			return scope, err
-		}
-	}
-	rest := g.opts.Scope
-	rest.Model = ""
-	return scope.Fill(rest), nil
+	return g.complete(ctx, scope)
 }
 
-func modelIDOf(input any) (string, error) {
-	var id *string
-	switch in := input.(type) {
-	case *bedrockruntime.ConverseInput:
-		id = in.ModelId
-	case *bedrockruntime.ConverseStreamInput:
-		id = in.ModelId
-	case *bedrockruntime.InvokeModelInput:
-		id = in.ModelId
-	case *bedrockruntime.InvokeModelWithResponseStreamInput:
-		id = in.ModelId
+func (g *Guard) complete(ctx context.Context, scope *budget.Scope) error {
+	if g.identity.ask != nil {
+		principal, err := g.identity.principal(ctx)
+		if err != nil {
+			return err
+		}
+		if *scope, err = scope.Under(budget.Scope{Principal: principal}); err != nil {
+			return err
+		}
 	}
-	if id == nil || *id == "" {
-		return "", malformed("modelId", "is missing")
-	}
-	return *id, nil
+	*scope = scope.Fill(g.opts.Scope)
+	return nil
 }
 
 // read fills in what the request asks for.
 func (a *ask) read(input any, modelID string) error {
 	a.input = input
-	if parts, ok := partsOf(input); ok {
+	var parts converseParts
+	if parts.of(input) {
 		return a.readConverse(&parts)
 	}
 	switch in := input.(type) {

@@ -63,12 +63,10 @@ func (g *Guard) attach(stack *middleware.Stack) error {
 	if err := stack.Initialize.Add(&g.steps.identify, middleware.After); err != nil {
 		return err
 	}
-	if _, retries := stack.Finalize.Get("Retry"); !retries {
-		if err := stack.Finalize.Add(&g.steps.attempt, middleware.Before); err != nil {
+	if err := stack.Finalize.Insert(&g.steps.attempt, "Retry", middleware.After); err != nil {
+		if err := stack.Finalize.Add(&g.steps.attempt, middleware.Before); err != nil { // a client without retries
 			return err
 		}
-	} else if err := stack.Finalize.Insert(&g.steps.attempt, "Retry", middleware.After); err != nil {
-		return err
 	}
 	return stack.Deserialize.Add(&g.steps.observe, middleware.After)
 }

@@ -30,20 +30,20 @@ func treatmentOf(operation string) treatment {
 	}
 }
 
-// operationOf returns the guarded operation that an input belongs to, and nothing for any other input. The type tells what
-// the context does, and faster.
-func operationOf(input any) string {
-	switch input.(type) {
+// operationOf returns the guarded operation that an input belongs to and the model that it names, and no operation for any
+// other input. The type tells what the context does, and faster.
+func operationOf(input any) (operation string, modelID *string, streams bool) {
+	switch in := input.(type) {
 	case *bedrockruntime.ConverseInput:
-		return "Converse"
+		return "Converse", in.ModelId, false
 	case *bedrockruntime.ConverseStreamInput:
-		return "ConverseStream"
+		return "ConverseStream", in.ModelId, true
 	case *bedrockruntime.InvokeModelInput:
-		return "InvokeModel"
+		return "InvokeModel", in.ModelId, false
 	case *bedrockruntime.InvokeModelWithResponseStreamInput:
-		return "InvokeModelWithResponseStream"
+		return "InvokeModelWithResponseStream", in.ModelId, true
 	default:
-		return ""
+		return "", nil, false
 	}
 }
 

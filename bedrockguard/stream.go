@@ -123,7 +123,7 @@ func (m *meteredBody) end(without Outcome) {
 	reported, ok := m.meter.Usage()
 	m.mu.Unlock()
 	if ok {
-		m.guard.settleUsage(m.ctx, m.attempt, reported)
+		m.guard.settleUsage(m.ctx, m.attempt, &reported)
 		return
 	}
 	m.guard.finish(m.ctx, m.attempt, without)

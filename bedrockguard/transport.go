@@ -37,15 +37,11 @@ func (m *observeMiddleware) HandleDeserialize(ctx context.Context, in middleware
 	if resp.StatusCode >= 200 && resp.StatusCode <= 299 {
 		a.call.cacheBegun()
 	}
-	if streaming(a.call.operation) && resp.StatusCode >= 200 && resp.StatusCode <= 299 {
+	if a.call.streams && resp.StatusCode >= 200 && resp.StatusCode <= 299 {
 		resp.Body = m.guard.meter(ctx, a, resp.Body)
 		a.call.streaming.Store(true)
 	}
 	return out, md, nil
-}
-
-func streaming(operation string) bool {
-	return operation == "ConverseStream" || operation == "InvokeModelWithResponseStream"
 }
 
 func streams(result any) bool {

@@ -35,7 +35,7 @@ func (r *rig) requireMetered(t *testing.T, calls int) {
 	require.Len(t, settled, calls)
 	for i, e := range settled {
 		in := r.server.Inferences()[i]
-		unit, exceeds := e.Actual.Exceeds(e.Worst)
+		unit, exceeds := e.Actual.Exceeds(&e.Worst)
 		assert.False(t, exceeds, "%s exceed the worst case", unit)
 		assert.False(t, e.Estimated)
 		assert.Equal(t, in.ModelID, e.Model)

@@ -7,8 +7,17 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 )
 
-func askOfConverse(p converseParts) (a ask, err error) {
-	err = a.readConverse(&p)
+// partsOf returns the parts of a Converse request, or nil for any other.
+func partsOf(input any) *converseParts {
+	p := new(converseParts)
+	if !p.of(input) {
+		return nil
+	}
+	return p
+}
+
+func askOfConverse(p *converseParts) (a ask, err error) {
+	err = a.readConverse(p)
 	return a, err
 }
 
@@ -23,7 +32,7 @@ func BenchmarkAskOfConverse(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := askOfConverse(p); err != nil {
+				if _, err := askOfConverse(&p); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -147,7 +147,7 @@ func (s *LeasedStore) settleDirect(ctx context.Context, st Settlement) (Posting,
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.frees++
-	if _, beyond := st.Actual.Exceeds(s.calls[st.ID].reserved); beyond { // or an orphan, which was never reserved
+	if _, beyond := st.Actual.Exceeds(&s.calls[st.ID].reserved); beyond { // or an orphan, which was never reserved
 		s.shutOn(st.Lines)
 	}
 	return p, err

@@ -60,6 +60,18 @@ type Request struct {
 	Tentative bool
 }
 
+// validate reports every reason why the request makes no sense, after what is wrong with its scope.
+func (r *Request) validate(scope error) error {
+	charge := r.Worst.Validate()
+	if scope != nil || charge != nil {
+		return errors.Join(scope, charge)
+	}
+	if r.TTL < 0 {
+		return fmt.Errorf("%w: a TTL of %s", ErrInvalidCharge, r.TTL)
+	}
+	return nil
+}
+
 // Receipt is an admitted reservation. It must be handed to Settle or Void exactly once; if the process dies first, the
 // worst case is charged after ExpiresAt. A Receipt is immutable.
 type Receipt struct {
@@ -77,11 +89,8 @@ type Receipt struct {
 // for requests that make no sense. After an error nothing is set aside, and the call must not be made.
 func (l *Ledger) Reserve(ctx context.Context, req Request) (*Receipt, error) {
 	p, err := l.plans.of(l.policy.Limits, &req.Scope)
-	if invalid := req.Worst.Validate(); err != nil || invalid != nil {
-		return nil, errors.Join(err, invalid)
-	}
-	if req.TTL < 0 {
-		return nil, fmt.Errorf("%w: a TTL of %s", ErrInvalidCharge, req.TTL)
+	if err = req.validate(err); err != nil {
+		return nil, err
 	}
 	if req.TTL == 0 {
 		req.TTL = DefaultTTL
@@ -99,7 +108,7 @@ func (l *Ledger) Reserve(ctx context.Context, req Request) (*Receipt, error) {
 		return nil, l.unanswered(ctx, r.Reservation.ID, err)
 	}
 	if !d.Admitted {
-		return nil, l.refusal(p, &r.Reservation, d)
+		return nil, l.refusal(p, &r.Reservation, &d)
 	}
 	r.ExpiresAt = d.ExpiresAt
 	if len(d.Observed) > 0 {
@@ -109,6 +118,8 @@ func (l *Ledger) Reserve(ctx context.Context, req Request) (*Receipt, error) {
 }
 
 // unanswered returns the caller's error for a store's, and takes back what the store may have set aside.
+//
+//go:noinline
 func (l *Ledger) unanswered(ctx context.Context, id ID, err error) error {
 	err = storeError("reserve", err)
 	if errors.Is(err, ErrStore) {
@@ -129,14 +140,16 @@ func (l *Ledger) abandon(ctx context.Context, id ID) {
 }
 
 // refusal turns a store's decision into the caller's error.
-func (l *Ledger) refusal(p *plan, r *Reservation, d Decision) error {
+//
+//go:noinline
+func (l *Ledger) refusal(p *plan, r *Reservation, d *Decision) error {
 	switch {
 	case d.Killed != nil:
 		err := &KilledError{Scope: d.Killed.Scope, Reason: d.Killed.Reason, At: d.Killed.At}
 		l.killed.remember(err)
 		return err
 	case d.Denied != nil && d.Denied.Line >= 0 && d.Denied.Line < len(p.lines):
-		return p.exceeded(l.policy.Limits, r, *d.Denied)
+		return p.exceeded(l.policy.Limits, r, d.Denied)
 	default:
 		return &StoreError{Op: "reserve", Cause: errors.New("the store neither admitted nor refused")}
 	}
@@ -177,7 +190,7 @@ func (l *Ledger) Settle(ctx context.Context, r *Receipt, actual Charge, estimate
 	if len(posting.Crossed) > 0 {
 		out.Crossed = r.plan.crossed(l.policy.Limits, posting)
 	}
-	if unit, violated := actual.Exceeds(r.Reservation.Charge); violated {
+	if unit, violated := actual.Exceeds(&r.Reservation.Charge); violated {
 		out.Violated = unit
 	}
 	return out, nil

@@ -44,7 +44,7 @@ func newPlan(limits []Limit, s Scope, applies func(Match, Scope) bool) *plan {
 	return p
 }
 
-func (p *plan) exceeded(limits []Limit, r *Reservation, d Denial) *ExceededError {
+func (p *plan) exceeded(limits []Limit, r *Reservation, d *Denial) *ExceededError {
 	unit := p.lines[d.Line].Unit
 	return &ExceededError{
 		Limit: limits[p.limits[d.Line]].Name, Scope: p.scopes[d.Line],
@@ -55,9 +55,9 @@ func (p *plan) exceeded(limits []Limit, r *Reservation, d Denial) *ExceededError
 
 func (p *plan) observed(limits []Limit, r *Reservation, denials []Denial) []*ExceededError {
 	var errs []*ExceededError
-	for _, denial := range denials {
-		if denial.Line >= 0 && denial.Line < len(p.lines) {
-			errs = append(errs, p.exceeded(limits, r, denial))
+	for i := range denials {
+		if d := &denials[i]; d.Line >= 0 && d.Line < len(p.lines) {
+			errs = append(errs, p.exceeded(limits, r, d))
 		}
 	}
 	return errs

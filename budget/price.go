@@ -43,21 +43,21 @@ type Price struct {
 }
 
 // Cost prices a usage at a tier, each class rounded up to a nano-USD. It returns ErrInvalidUsage or ErrOverflow.
-func (p Price) Cost(u Usage, tier Tier) (Amount, error) {
+func (p *Price) Cost(u Usage, tier Tier) (Amount, error) {
 	if err := u.Validate(); err != nil {
 		return 0, err
 	}
-	r := p.Rates
+	r := &p.Rates
 	if p.LongContext.Threshold > 0 && u.InputTokens > p.LongContext.Threshold {
-		r = p.LongContext.Rates
+		r = &p.LongContext.Rates
 	}
-	return sumParts(tier, [...]part{
-		{u.UncachedInputTokens(), r.Input},
-		{u.CacheReadInputTokens, r.CacheRead},
-		{u.CacheWrite5mInputTokens, r.CacheWrite5m},
-		{u.CacheWrite1hInputTokens, r.CacheWrite1h},
-		{u.OutputTokens, r.Output},
-	})
+	s := sum{tier: tier}
+	s.add(u.UncachedInputTokens(), r.Input)
+	s.add(u.CacheReadInputTokens, r.CacheRead)
+	s.add(u.CacheWrite5mInputTokens, r.CacheWrite5m)
+	s.add(u.CacheWrite1hInputTokens, r.CacheWrite1h)
+	s.add(u.OutputTokens, r.Output)
+	return s.amount, s.err
 }
 
 // CacheWrites says which cache writes a request can cause. They decide the dearest class its input can be billed at.
@@ -73,7 +73,7 @@ const (
 // WorstCase prices a request whose input is at most inputTokens and whose output is at most outputTokens: every input
 // token at the dearest class that it can be billed at, under the dearer of the two context prices when both are possible.
 // It returns ErrInvalidUsage or ErrOverflow.
-func (p Price) WorstCase(inputTokens, outputTokens int64, writes CacheWrites, tier Tier) (Amount, error) {
+func (p *Price) WorstCase(inputTokens, outputTokens int64, writes CacheWrites, tier Tier) (Amount, error) {
 	if inputTokens < 0 || outputTokens < 0 {
 		return 0, fmt.Errorf("%w: %d input and %d output tokens", ErrInvalidUsage, inputTokens, outputTokens)
 	}
@@ -85,7 +85,7 @@ func (p Price) WorstCase(inputTokens, outputTokens int64, writes CacheWrites, ti
 	return max(worst, long), err
 }
 
-func (r Rates) worst(in, out int64, writes CacheWrites, tier Tier) (Amount, error) {
+func (r *Rates) worst(in, out int64, writes CacheWrites, tier Tier) (Amount, error) {
 	rate := max(r.Input, r.CacheRead)
 	if writes >= CacheWrites5m {
 		rate = max(rate, r.CacheWrite5m)
@@ -93,43 +93,36 @@ func (r Rates) worst(in, out int64, writes CacheWrites, tier Tier) (Amount, erro
 	if writes >= CacheWrites1h {
 		rate = max(rate, r.CacheWrite1h)
 	}
-	worst, err := sumParts(tier, [...]part{{in, rate}, {out, r.Output}, {}, {}, {}})
-	if err != nil {
-		return 0, err
-	}
 	// Split into classes, the same tokens may round up once per class: four more classes, one nano-USD each at most.
-	return worst.Add(4)
+	s := sum{tier: tier, amount: 4}
+	s.add(in, rate)
+	s.add(out, r.Output)
+	return s.amount, s.err
 }
 
-// part is a number of tokens at one rate.
-type part struct {
-	tokens int64
-	rate   PicoUSD
+// sum adds up what tokens cost at one tier. Its amount means nothing once it has an error.
+type sum struct {
+	tier   Tier
+	amount Amount
+	err    error
 }
 
-func sumParts(tier Tier, parts [5]part) (Amount, error) {
+func (s *sum) add(tokens int64, rate PicoUSD) {
+	tier := s.tier
 	if tier == 0 {
 		tier = TierStandard
 	}
-	var sum Amount
-	for _, p := range parts {
-		perKilo, ok := mulDivCeil(int64(p.rate), int64(tier), 1) // pico-USD per token, times 1000
-		if !ok {
-			return 0, fmt.Errorf("%w: rate %d pico-USD at tier %d", ErrOverflow, p.rate, tier)
-		}
-		if p.tokens == 0 {
-			continue
-		}
-		n, ok := mulDivCeil(p.tokens, perKilo, picoPerNano*int64(TierStandard))
-		if !ok {
-			return 0, fmt.Errorf("%w: %d tokens at %d pico-USD", ErrOverflow, p.tokens, p.rate)
-		}
-		var err error
-		if sum, err = sum.Add(Amount(n)); err != nil {
-			return 0, err
-		}
+	perKilo, ok := mulInt64(int64(rate), int64(tier)) // pico-USD per token, times 1000
+	if ok && tokens == 0 {
+		return
 	}
-	return sum, nil
+	n, fits := mulDivCeil(tokens, perKilo, picoPerNano*int64(TierStandard))
+	total, added := addInt64(int64(s.amount), n)
+	if !ok || !fits || !added {
+		s.err = fmt.Errorf("%w: %d tokens at %d pico-USD and tier %d", ErrOverflow, tokens, rate, s.tier)
+		return
+	}
+	s.amount = Amount(total)
 }
 
 // PerMTok converts the way prices are published, USD per million tokens as decimal text, to a price per token. Digits

@@ -113,6 +113,12 @@ func addInt64(a, b int64) (int64, bool) {
 	return c, (c > a) == (b > 0)
 }
 
+// mulInt64 returns a*b of non-negative numbers and whether it fits.
+func mulInt64(a, b int64) (int64, bool) {
+	hi, lo := bits.Mul64(uint64(a), uint64(b))
+	return int64(lo), a >= 0 && b >= 0 && hi == 0 && lo <= math.MaxInt64
+}
+
 // mulDivCeil returns ceil(a*b/d) for non-negative a and b and positive d, and whether it fits.
 func mulDivCeil(a, b, d int64) (int64, bool) {
 	if a < 0 || b < 0 || d <= 0 {

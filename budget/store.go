@@ -67,7 +67,7 @@ type Reservation struct {
 }
 
 // Validate reports negative amounts and lines that count in no unit, as ErrInvalidCharge. A store calls it first.
-func (r Reservation) Validate() error { return validateLines(r.Charge, r.Lines) }
+func (r *Reservation) Validate() error { return validateLines(&r.Charge, r.Lines) }
 
 // Line is one limit as it applies to one call.
 type Line struct {
@@ -115,9 +115,9 @@ type Settlement struct {
 }
 
 // Validate reports negative amounts and lines that count in no unit, as ErrInvalidCharge. A store calls it first.
-func (s Settlement) Validate() error { return validateLines(s.Actual, s.Lines) }
+func (s *Settlement) Validate() error { return validateLines(&s.Actual, s.Lines) }
 
-func validateLines(c Charge, lines []Line) error {
+func validateLines(c *Charge, lines []Line) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}

@@ -20,14 +20,12 @@ func (u Usage) UncachedInputTokens() int64 {
 
 // Validate reports negative counts, and cache counts that exceed the input.
 func (u Usage) Validate() error {
-	if u.InputTokens < 0 || u.CacheReadInputTokens < 0 || u.CacheWrite5mInputTokens < 0 || u.CacheWrite1hInputTokens < 0 || u.OutputTokens < 0 {
+	if u.InputTokens|u.CacheReadInputTokens|u.CacheWrite5mInputTokens|u.CacheWrite1hInputTokens|u.OutputTokens < 0 { // any of them
 		return fmt.Errorf("%w: negative token count in %+v", ErrInvalidUsage, u)
 	}
-	rest := u.InputTokens
-	for _, part := range [...]int64{u.CacheReadInputTokens, u.CacheWrite5mInputTokens, u.CacheWrite1hInputTokens} {
-		if rest -= part; rest < 0 {
-			return fmt.Errorf("%w: cached tokens exceed the input in %+v", ErrInvalidUsage, u)
-		}
+	rest := u.InputTokens - u.CacheReadInputTokens // of non-negative numbers, so this can't wrap
+	if rest < u.CacheWrite5mInputTokens || rest-u.CacheWrite5mInputTokens < u.CacheWrite1hInputTokens {
+		return fmt.Errorf("%w: cached tokens exceed the input in %+v", ErrInvalidUsage, u)
 	}
 	return nil
 }
@@ -50,10 +48,10 @@ func (u Usage) Charge(cost Amount) Charge {
 type Charge [NumUnits]int64
 
 // In returns the charge in one unit.
-func (c Charge) In(u Unit) Quantity { return Quantity{N: c[u], Unit: u} }
+func (c *Charge) In(u Unit) Quantity { return Quantity{N: c[u], Unit: u} }
 
 // Validate reports negative amounts, and an unused index that is used.
-func (c Charge) Validate() error {
+func (c *Charge) Validate() error {
 	negative := int64(0) // below zero when any of them is
 	for _, n := range c {
 		negative |= n
@@ -70,7 +68,7 @@ func (c Charge) Validate() error {
 }
 
 // Exceeds returns the first unit in which c is larger than bound.
-func (c Charge) Exceeds(bound Charge) (Unit, bool) {
+func (c *Charge) Exceeds(bound *Charge) (Unit, bool) {
 	for u := UnitUSD; u <= UnitCalls; u++ {
 		if c[u] > bound[u] {
 			return u, true

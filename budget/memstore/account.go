@@ -36,20 +36,38 @@ type place struct {
 	span    budget.Span
 }
 
-func (s *Store) place(line *budget.Line, now time.Time) place {
-	a := s.accounts[line.Account]
+func (s *Store) place(line *budget.Line, now int64) place {
+	a := s.find(&line.Account)
 	return place{a, a.at(line.Window, now)}
+}
+
+// named is an account with its key, which is a hash.
+type named struct {
+	key     budget.Key
+	account *account
+}
+
+// find returns the account of a key, or nil if there is none.
+func (s *Store) find(key *budget.Key) *account {
+	n := &s.recent[key[0]%byte(len(s.recent))]
+	if n.account == nil || n.key != *key {
+		a := s.accounts[*key]
+		if a == nil {
+			return nil
+		}
+		*n = named{*key, a}
+	}
+	return n.account
 }
 
 // at returns the place of a moment in a window. An account is asked about one window, and time and again within one
 // bucket, so the latest answer is kept: the edges of a calendar window take longer to work out than the rest of a step.
-func (a *account) at(w budget.Window, now time.Time) budget.Span {
+func (a *account) at(w budget.Window, now int64) budget.Span {
 	if a == nil {
-		return w.At(now)
+		return w.At(time.Unix(0, now))
 	}
-	t := now.UnixNano()
-	if k := &a.span; a.window != w || t < k.Start || t >= k.End-(k.Start-k.Since) { // where the next bucket begins
-		a.window, a.span = w, w.At(now)
+	if k := &a.span; a.window != w || now < k.Start || now >= k.End-(k.Start-k.Since) { // where the next bucket begins
+		a.window, a.span = w, w.At(time.Unix(0, now))
 	}
 	return a.span
 }
@@ -65,7 +83,7 @@ func passed(span budget.Span, now int64) int64 {
 
 // open returns the account of a key, made if need be.
 func (s *Store) open(key budget.Key) *account {
-	a := s.accounts[key]
+	a := s.find(&key)
 	if a == nil {
 		a = &account{}
 		s.accounts[key] = a
@@ -100,12 +118,12 @@ func (b *booking) find() *bucket {
 }
 
 // balance sums an account up, which may be nil, and says whether the sum with amount leaves the range of int64.
-func (a *account) balance(line *budget.Line, span *budget.Span, now time.Time, amount int64) (b budget.Balance, overflow bool) {
+func (a *account) balance(line *budget.Line, span *budget.Span, now, amount int64) (b budget.Balance, overflow bool) {
 	b.Max = line.Max
 	if a == nil {
 		return b, false
 	}
-	if a.override != nil && now.Before(a.override.Until) {
+	if a.override != nil && time.Unix(0, now).Before(a.override.Until) {
 		b.Max = a.override.Max
 	}
 	for _, k := range a.from(span.Since) {
@@ -116,12 +134,12 @@ func (a *account) balance(line *budget.Line, span *budget.Span, now time.Time, a
 	}
 	used, cut := plus(b.Settled, b.Pending)
 	_, cut2 := plus(used, amount)
-	b.Latched = a.latchedUntil > now.UnixNano()
+	b.Latched = a.latchedUntil > now
 	return b, overflow || cut || cut2
 }
 
 // wait returns how long it takes until excess has left the window and the latch is open; 0 when time alone never helps.
-func (a *account) wait(w budget.Window, span *budget.Span, now time.Time, excess int64) time.Duration {
+func (a *account) wait(w budget.Window, span *budget.Span, now, excess int64) time.Duration {
 	var d time.Duration
 	if excess > 0 {
 		var sums []budget.Bucket
@@ -131,40 +149,40 @@ func (a *account) wait(w budget.Window, span *budget.Span, now time.Time, excess
 				sums = append(sums, budget.Bucket{Start: k.start, Used: used})
 			}
 		}
-		if d = w.ResetAfter(now, sums, excess); d == 0 {
+		if d = w.ResetAfter(time.Unix(0, now), sums, excess); d == 0 {
 			return 0
 		}
 	}
-	if a == nil || a.latchedUntil <= now.UnixNano() {
+	if a == nil || a.latchedUntil <= now {
 		return d
 	}
 	if a.latchedUntil == math.MaxInt64 {
 		return 0
 	}
-	return max(d, time.Duration(a.latchedUntil-now.UnixNano()))
+	return max(d, time.Duration(a.latchedUntil-now))
 }
 
 // report returns the marks that settled spend stands at or above and that were not reported in this window yet.
-func (a *account) report(line *budget.Line, i int, now time.Time) (all []budget.Crossing) {
+func (a *account) report(line *budget.Line, i int, now int64) (all []budget.Crossing) {
 	span := a.at(line.Window, now)
 	b, _ := a.balance(line, &span, now, 0)
 	for m, mark := range line.Marks {
-		if b.Settled < mark || m < len(a.fired) && now.UnixNano() < a.fired[m] {
+		if b.Settled < mark || m < len(a.fired) && now < a.fired[m] {
 			continue
 		}
 		if m >= len(a.fired) {
 			a.fired = append(a.fired, make([]int64, len(line.Marks)-len(a.fired))...)
 		}
-		a.fired[m] = passed(span, now.UnixNano())
+		a.fired[m] = passed(span, now)
 		all = append(all, budget.Crossing{Line: i, Mark: m, Settled: b.Settled})
 	}
 	return all
 }
 
 // idle reports whether an account holds nothing that a new one would not hold.
-func (a *account) idle(now time.Time) bool {
-	live := func(until int64) bool { return until > now.UnixNano() }
-	return len(a.buckets) == 0 && (a.override == nil || !now.Before(a.override.Until)) && !live(a.latchedUntil) && !slices.ContainsFunc(a.fired, live)
+func (a *account) idle(now int64) bool {
+	live := func(until int64) bool { return until > now }
+	return len(a.buckets) == 0 && (a.override == nil || !time.Unix(0, now).Before(a.override.Until)) && !live(a.latchedUntil) && !slices.ContainsFunc(a.fired, live)
 }
 
 // Balances implements budget.Store.
@@ -177,7 +195,7 @@ func (s *Store) Balances(ctx context.Context, lines []budget.Line) ([]budget.Bal
 	all := make([]budget.Balance, len(lines))
 	for i := range lines {
 		line := &lines[i]
-		a, span := s.accounts[line.Account], line.Window.At(now)
+		a, span := s.find(&line.Account), line.Window.At(time.Unix(0, now))
 		b, _ := a.balance(line, &span, now, 0)
 		used, _ := plus(b.Settled, b.Pending)
 		b.ResetAfter = a.wait(line.Window, &span, now, used)
@@ -196,7 +214,7 @@ func (s *Store) Override(ctx context.Context, key budget.Key, o *budget.Override
 	}
 	defer s.mu.Unlock()
 	if o == nil {
-		if a := s.accounts[key]; a != nil {
+		if a := s.find(&key); a != nil {
 			a.override = nil
 		}
 		return nil

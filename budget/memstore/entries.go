@@ -19,17 +19,17 @@ func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, er
 		return nil, err
 	}
 	defer s.mu.Unlock()
-	var ids []budget.ID
-	for id, e := range s.entries {
-		if bytes.Compare(id[:], q.After[:]) > 0 && (q.State == 0 || e.state == q.State) && (!q.Estimated || e.estimated) {
-			ids = append(ids, id)
+	var found []*entry
+	for e := range s.entries.all() {
+		if bytes.Compare(e.id[:], q.After[:]) > 0 && (q.State == 0 || e.state == q.State) && (!q.Estimated || e.estimated) {
+			found = append(found, e)
 		}
 	}
-	slices.SortFunc(ids, func(a, b budget.ID) int { return bytes.Compare(a[:], b[:]) })
-	ids = ids[:min(len(ids), max(1, min(q.Max, maxEntries)))]
-	all := make([]budget.Entry, len(ids))
-	for i, id := range ids {
-		all[i] = s.entries[id].public()
+	slices.SortFunc(found, func(a, b *entry) int { return bytes.Compare(a.id[:], b.id[:]) })
+	found = found[:min(len(found), max(1, min(q.Max, maxEntries)))]
+	all := make([]budget.Entry, len(found))
+	for i, e := range found {
+		all[i] = e.public()
 	}
 	return all, nil
 }

@@ -27,7 +27,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	var stuck []*entry
 	for charged < limit && s.expiries.due(now) {
 		e := s.expiries.pop()
-		if s.post(e, e.reserved, budget.Expired, now) != nil {
+		if s.post(e, &e.reserved, budget.Expired, now) != nil {
 			stuck = append(stuck, e)
 			continue
 		}
@@ -43,28 +43,32 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 }
 
 // forget drops up to limit entries that are past the retention.
-func (s *Store) forget(now time.Time, limit int) {
-	old := now.UnixNano() - s.retention
+func (s *Store) forget(now int64, limit int) {
+	old := now - s.retention
+	if s.resolved.since > old { // asked first, because the oldest entry is far away in memory
+		return
+	}
 	for e := s.resolved.oldest; e != nil && e.resolvedAt <= old && limit > 0; limit-- {
 		next := e.next
 		s.resolved.remove(e)
-		delete(s.entries, e.id)
+		s.entries.remove(&e.id)
 		e = next
 	}
 }
 
 // sweep drops the buckets of windows that passed a retention ago, those with something pending apart, and the accounts
 // that are left with nothing to say.
-func (s *Store) sweep(now time.Time) {
-	if now.UnixNano() < s.sweepAt {
+func (s *Store) sweep(now int64) {
+	if now < s.sweepAt {
 		return
 	}
-	s.sweepAt = now.Add(sweepEvery).UnixNano()
-	old := now.UnixNano() - s.retention
+	s.sweepAt = now + int64(sweepEvery)
+	old := now - s.retention
 	for key, a := range s.accounts {
 		a.buckets = slices.DeleteFunc(a.buckets, func(b bucket) bool { return b.pending == 0 && b.end < old })
 		if a.idle(now) {
 			delete(s.accounts, key)
 		}
 	}
+	clear(s.recent[:]) // nobody may find what was deleted
 }

@@ -48,7 +48,7 @@ func (s *Store) Kill(ctx context.Context, k budget.Kill) error {
 		return err
 	}
 	defer s.mu.Unlock()
-	k.At, k.EffectiveBy = now, time.Time{}
+	k.At, k.EffectiveBy = time.Unix(0, now), time.Time{}
 	k.Scope.Tags = maps.Clone(k.Scope.Tags)
 	flag := kill{Kill: k, dims: k.Scope.Dims()}
 	s.revive(flag.dims)

@@ -32,7 +32,8 @@ type Store struct {
 	mu       sync.Mutex
 	closed   bool
 	accounts map[budget.Key]*account
-	entries  map[budget.ID]*entry
+	recent   [16]named // of accounts, by the first bits of the key: calls of one scope ask for the same few
+	entries  index
 	spare    []entry // not in use yet
 	kills    []kill
 	expiries deadlines // the pending entries
@@ -59,7 +60,7 @@ func New(optFns ...func(*Options)) *Store {
 	}
 	return &Store{
 		clock: o.Clock, retention: int64(o.Retention),
-		accounts: make(map[budget.Key]*account), entries: make(map[budget.ID]*entry),
+		accounts: make(map[budget.Key]*account), entries: newIndex(),
 	}
 }
 
@@ -68,21 +69,21 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	s.accounts, s.entries, s.spare, s.kills, s.expiries, s.resolved = nil, nil, nil, nil, nil, history{}
+	s.accounts, s.recent, s.entries, s.spare, s.kills, s.expiries, s.resolved = nil, [16]named{}, index{}, nil, nil, nil, history{}
 	return nil
 }
 
-// begin locks the store and returns its time, or an error with the store unlocked.
-func (s *Store) begin(ctx context.Context) (time.Time, error) {
+// begin locks the store and returns its time in nanoseconds since 1970 UTC, or an error with the store unlocked.
+func (s *Store) begin(ctx context.Context) (now int64, err error) {
 	if err := ctx.Err(); err != nil {
-		return time.Time{}, err
+		return 0, err
 	}
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		return time.Time{}, errClosed
+		return 0, errClosed
 	}
-	return s.clock(), nil
+	return s.clock().UnixNano(), nil
 }
 
 // plus returns a+b, at most math.MaxInt64, and whether it had to be cut. Neither may be negative.

@@ -1,12 +1,10 @@
 package memstore
 
-import "time"
-
 // deadlines is a heap of pending entries, the earliest to expire on top. Each entry knows its place in it, so that what is
 // resolved leaves at once and the heap is as large as what is in flight.
 type deadlines []*entry
 
-func (h deadlines) due(now time.Time) bool { return len(h) > 0 && h[0].expiresAt <= now.UnixNano() }
+func (h deadlines) due(now int64) bool { return len(h) > 0 && h[0].expiresAt <= now }
 
 func (h *deadlines) push(e *entry) {
 	*h = append(*h, e)
@@ -76,13 +74,14 @@ func (h deadlines) down(i int) {
 // are forgotten, but for a clock that goes back, which delays some.
 type history struct {
 	oldest, newest *entry
+	since          int64 // when the oldest was resolved; 0 without one
 	length         int
 }
 
 func (l *history) append(e *entry) {
 	e.older, e.next = l.newest, nil
 	if l.newest == nil {
-		l.oldest = e
+		l.oldest, l.since = e, e.resolvedAt
 	} else {
 		l.newest.next = e
 	}
@@ -96,7 +95,10 @@ func (l *history) remove(e *entry) {
 		return
 	}
 	if e.older == nil {
-		l.oldest = e.next
+		l.oldest, l.since = e.next, 0
+		if e.next != nil {
+			l.since = e.next.resolvedAt
+		}
 	} else {
 		e.older.next = e.next
 	}

@@ -43,29 +43,31 @@ func (s *Store) entry() *entry {
 }
 
 // Reserve implements budget.Store. An id that is known is judged first, then kill flags, then room.
-func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Decision, err error) {
 	if err := r.Validate(); err != nil {
-		return budget.Decision{}, err
+		return d, err
 	}
 	now, err := s.begin(ctx)
 	if err != nil {
-		return budget.Decision{}, err
+		return d, err
 	}
 	defer s.mu.Unlock()
-	e := s.entries[r.ID]
+	e := s.entries.find(&r.ID)
 	if e != nil {
 		if err := s.conflict(e, &r); err != nil {
-			return budget.Decision{}, err
+			return d, err
 		}
 	}
-	if k := s.killed(r.Dims); k != nil {
-		return budget.Decision{Killed: k}, nil
+	if len(s.kills) > 0 {
+		if d.Killed = s.killed(r.Dims); d.Killed != nil {
+			return d, nil
+		}
 	}
 	if e != nil {
 		return budget.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, e.expiresAt)}, nil
 	}
-	var room [8]place
-	places, d, err := s.check(&r, room[:0], now)
+	var room [4]place
+	places, err := s.check(&d, &r, room[:0], now)
 	if err == nil && d.Denied == nil {
 		d.Admitted, d.ExpiresAt = true, s.admit(&r, places, now)
 	}
@@ -77,54 +79,61 @@ func (s *Store) conflict(e *entry, r *budget.Reservation) error {
 	if e.state != budget.Pending {
 		return budget.ErrResolved
 	}
-	same := func(b booking, l budget.Line) bool { return b.account == s.accounts[l.Account] && b.unit == l.Unit }
+	same := func(b booking, l budget.Line) bool { return b.account == s.find(&l.Account) && b.unit == l.Unit }
 	if e.owner != r.Owner || e.reserved != r.Charge || !slices.EqualFunc(e.lines, r.Lines, same) {
 		return budget.ErrIDConflict
 	}
 	return nil
 }
 
-// check finds the first line, in order, that refuses or overflows, and the observe-only ones without room. It changes
-// nothing but a latch. It appends to room where the lines would be booked.
-func (s *Store) check(r *budget.Reservation, room []place, now time.Time) (places []place, d budget.Decision, err error) {
-	places = room
+// check finds the first line, in order, that refuses or overflows, and the observe-only ones without room, and notes them in
+// d. It changes nothing else but a latch. It appends to places where the lines would be booked.
+func (s *Store) check(d *budget.Decision, r *budget.Reservation, places []place, now int64) ([]place, error) {
 	for i := range r.Lines {
 		line, amount := &r.Lines[i], r.Charge[r.Lines[i].Unit]
 		places = append(places, s.place(line, now))
 		a, span := places[i].account, &places[i].span
 		b, overflow := a.balance(line, span, now, amount)
 		if overflow {
-			return nil, budget.Decision{}, budget.ErrOverflow
+			d.Observed = nil
+			return nil, budget.ErrOverflow
 		}
-		need := b.Settled + b.Pending + amount
-		if need <= b.Max && !b.Latched {
+		if b.Settled+b.Pending+amount <= b.Max && !b.Latched {
 			continue
 		}
-		if amount <= b.Max { // so Max is not negative, and the difference does not wrap
-			b.ResetAfter = a.wait(line.Window, span, now, need-b.Max)
+		if s.refuse(d, r, i, b, span, now) {
+			break
 		}
-		if line.Observe {
-			d.Observed = append(d.Observed, budget.Denial{Line: i, Balance: b})
-			continue
-		}
-		if line.Latch && !r.Tentative && !b.Latched {
-			s.open(line.Account).latchedUntil = passed(*span, now.UnixNano())
-		}
-		return nil, budget.Decision{Denied: &budget.Denial{Line: i, Balance: b}}, nil
 	}
-	return places, d, nil
+	return places, nil
+}
+
+// refuse notes that a line, whose account stands at b, has no room, and reports whether that refuses the reservation.
+func (s *Store) refuse(d *budget.Decision, r *budget.Reservation, i int, b budget.Balance, span *budget.Span, now int64) bool {
+	line, amount := &r.Lines[i], r.Charge[r.Lines[i].Unit]
+	if amount <= b.Max { // so Max is not negative, and the difference does not wrap
+		b.ResetAfter = s.find(&line.Account).wait(line.Window, span, now, b.Settled+b.Pending+amount-b.Max)
+	}
+	if line.Observe {
+		d.Observed = append(d.Observed, budget.Denial{Line: i, Balance: b})
+		return false
+	}
+	if line.Latch && !r.Tentative && !b.Latched {
+		s.open(line.Account).latchedUntil = passed(*span, now)
+	}
+	d.Denied, d.Observed = &budget.Denial{Line: i, Balance: b}, nil
+	return true
 }
 
 // admit books a reservation that was checked, and returns when it expires.
-func (s *Store) admit(r *budget.Reservation, places []place, now time.Time) time.Time {
-	at := now.UnixNano()
+func (s *Store) admit(r *budget.Reservation, places []place, now int64) time.Time {
 	e := s.entry()
-	e.id, e.owner, e.state, e.reserved, e.reservedAt = r.ID, r.Owner, budget.Pending, r.Charge, at
-	if e.expiresAt = at + int64(max(r.TTL, 0)); e.expiresAt < at {
+	e.id, e.owner, e.state, e.reserved, e.reservedAt = r.ID, r.Owner, budget.Pending, r.Charge, now
+	if e.expiresAt = now + int64(max(r.TTL, 0)); e.expiresAt < now {
 		e.expiresAt = math.MaxInt64
 	}
 	s.book(e, r.Lines, places)
-	s.entries[r.ID] = e
+	s.entries.put(e)
 	s.expiries.push(e)
 	return time.Unix(0, e.expiresAt)
 }

@@ -2,7 +2,6 @@ package memstore
 
 import (
 	"context"
-	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
@@ -17,7 +16,7 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 		return budget.Posting{}, err
 	}
 	defer s.mu.Unlock()
-	e := s.entries[st.ID]
+	e := s.entries.find(&st.ID)
 	switch {
 	case e == nil:
 		return s.postOrphan(st, 0, now)
@@ -31,7 +30,7 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 		return budget.Posting{}, budget.ErrResolved
 	}
 	from := e.state
-	if err := s.post(e, st.Actual, budget.Settled, now); err != nil {
+	if err := s.post(e, &st.Actual, budget.Settled, now); err != nil {
 		return budget.Posting{}, err
 	}
 	e.estimated = st.Estimated
@@ -39,28 +38,28 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 }
 
 // postOrphan posts spend that was never set aside, or whose reservation was voided, in the windows of now.
-func (s *Store) postOrphan(st budget.Settlement, from budget.State, now time.Time) (budget.Posting, error) {
+func (s *Store) postOrphan(st budget.Settlement, from budget.State, now int64) (budget.Posting, error) {
 	e := s.entry()
-	e.id, e.owner, e.state, e.reservedAt = st.ID, st.Owner, budget.Voided, now.UnixNano()
+	e.id, e.owner, e.state, e.reservedAt = st.ID, st.Owner, budget.Voided, now
 	e.estimated, e.orphan = st.Estimated, true
 	places := make([]place, len(st.Lines))
 	for i := range st.Lines {
 		places[i] = s.place(&st.Lines[i], now)
 	}
 	s.book(e, st.Lines, places)
-	if err := s.post(e, st.Actual, budget.Settled, now); err != nil {
+	if err := s.post(e, &st.Actual, budget.Settled, now); err != nil {
 		return budget.Posting{}, err
 	}
-	if voided := s.entries[st.ID]; voided != nil {
+	if voided := s.entries.find(&st.ID); voided != nil {
 		s.resolved.remove(voided)
 	}
-	s.entries[st.ID] = e
+	s.entries.put(e)
 	return budget.Posting{From: from, Crossed: s.crossed(st.Lines, now)}, nil
 }
 
 // post resolves an entry: what it holds pending is taken out, and actual stands in the place of what it had posted. All
 // lines change, or none.
-func (s *Store) post(e *entry, actual budget.Charge, state budget.State, now time.Time) error {
+func (s *Store) post(e *entry, actual *budget.Charge, state budget.State, now int64) error {
 	var room [8]*bucket
 	buckets := room[:0]
 	for i := range e.lines {
@@ -82,25 +81,25 @@ func (s *Store) post(e *entry, actual budget.Charge, state budget.State, now tim
 			k.pending -= e.reserved[unit]
 		}
 	}
-	e.actual = actual
+	e.actual = *actual
 	s.resolve(e, state, now)
 	return nil
 }
 
 // resolve marks an entry, and forgets a few that are past the retention, so that a busy store does not grow.
-func (s *Store) resolve(e *entry, state budget.State, now time.Time) {
+func (s *Store) resolve(e *entry, state budget.State, now int64) {
 	if e.state == budget.Pending {
 		s.expiries.remove(e)
 	} else {
 		s.resolved.remove(e)
 	}
-	e.state, e.resolvedAt = state, now.UnixNano()
+	e.state, e.resolvedAt = state, now
 	s.resolved.append(e)
 	s.forget(now, 2)
 }
 
 // crossed reports the marks that settled spend has reached for the first time in the windows of now.
-func (s *Store) crossed(lines []budget.Line, now time.Time) (all []budget.Crossing) {
+func (s *Store) crossed(lines []budget.Line, now int64) (all []budget.Crossing) {
 	for i := range lines {
 		if len(lines[i].Marks) > 0 {
 			all = append(all, s.open(lines[i].Account).report(&lines[i], i, now)...)
@@ -116,12 +115,12 @@ func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error 
 		return err
 	}
 	defer s.mu.Unlock()
-	e := s.entries[id]
+	e := s.entries.find(&id)
 	switch {
 	case e == nil:
 		e = s.entry()
-		e.id, e.owner, e.tombstone, e.reservedAt = id, owner, true, now.UnixNano()
-		s.entries[id] = e
+		e.id, e.owner, e.tombstone, e.reservedAt = id, owner, true, now
+		s.entries.put(e)
 	case e.owner != owner:
 		return budget.ErrIDConflict
 	case e.state == budget.Voided:
@@ -129,7 +128,7 @@ func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error 
 	case e.state != budget.Pending:
 		return budget.ErrResolved
 	}
-	return s.post(e, budget.Charge{}, budget.Voided, now)
+	return s.post(e, new(budget.Charge), budget.Voided, now)
 }
 
 // Correct implements budget.Store. A tombstone is not found: nobody knows which accounts it would have touched.
@@ -142,7 +141,7 @@ func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge)
 		return budget.Posting{}, err
 	}
 	defer s.mu.Unlock()
-	e := s.entries[id]
+	e := s.entries.find(&id)
 	if e == nil || e.state == budget.Pending || e.tombstone {
 		return budget.Posting{}, budget.ErrNotFound
 	}
@@ -151,7 +150,7 @@ func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge)
 		p.Replayed = true
 		return p, nil
 	}
-	if err := s.post(e, actual, budget.Settled, now); err != nil {
+	if err := s.post(e, &actual, budget.Settled, now); err != nil {
 		return budget.Posting{}, err
 	}
 	e.estimated = false

@@ -55,10 +55,10 @@ func TestForgetsWhatIsPastTheRetention(t *testing.T) {
 	}
 	advance(time.Hour - time.Nanosecond)
 	sweep(t, s)
-	require.Len(t, s.entries, 50)
+	require.Equal(t, 50, s.entries.length)
 	advance(time.Nanosecond)
 	sweep(t, s)
-	require.Empty(t, s.entries)
+	require.Zero(t, s.entries.length)
 	require.Len(t, s.accounts, 1, "the bucket's window ended half an hour ago")
 	advance(time.Hour)
 	sweep(t, s)
@@ -74,7 +74,7 @@ func TestForgetsWithoutExpire(t *testing.T) {
 		settle(t, s, reserve(t, s, budget.Hourly, time.Minute))
 		advance(time.Minute)
 	}
-	require.LessOrEqual(t, len(s.entries), 62)
+	require.LessOrEqual(t, s.entries.length, 62)
 	require.LessOrEqual(t, s.resolved.length, 62)
 }
 
@@ -88,7 +88,7 @@ func TestRemembersWhatStillCounts(t *testing.T) {
 	b, err := s.Balances(t.Context(), pending.Lines)
 	require.NoError(t, err)
 	require.Equal(t, [2]int64{1, 1}, [2]int64{b[0].Settled, b[0].Pending})
-	require.Len(t, s.entries, 1)
+	require.Equal(t, 1, s.entries.length)
 	settle(t, s, pending)
 }
 
@@ -99,7 +99,7 @@ func TestRemembersTheWindowOfALatePending(t *testing.T) {
 	advance(10 * time.Hour)
 	sweep(t, s)
 	settle(t, s, r)
-	k := s.entries[r.ID].lines[0].find()
+	k := s.entries.find(&r.ID).lines[0].find()
 	require.NotNil(t, k)
 	require.Equal(t, [2]int64{1, 0}, [2]int64{k.settled, k.pending})
 }
@@ -113,7 +113,7 @@ func TestCorrectAfterTheWindowIsForgotten(t *testing.T) {
 	sweep(t, s)
 	_, err := s.Correct(t.Context(), r.ID, calls(0))
 	require.NoError(t, err)
-	require.Nil(t, s.entries[r.ID].lines[0].find())
+	require.Nil(t, s.entries.find(&r.ID).lines[0].find())
 }
 
 // Latches, overrides and reported marks keep an account that has no spend left.
@@ -137,10 +137,10 @@ func TestDeadlinesComeInOrder(t *testing.T) {
 		h.push(&entry{expiresAt: at})
 		want = append(want, at)
 	}
-	for h.due(time.Unix(0, 500)) {
+	for h.due(500) {
 		got = append(got, h.pop().expiresAt)
 	}
 	slices.Sort(want)
 	require.Equal(t, want, got)
-	require.False(t, h.due(time.Unix(0, 500)))
+	require.False(t, h.due(500))
 }

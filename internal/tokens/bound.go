@@ -9,13 +9,10 @@ import "math"
 //
 // Two things are taken on trust: that a tokenizer's Unicode normalisation does not lengthen the text, and that a PDF page
 // holds no more text than a page of print.
-func UpperBound(p Prompt, l Limits) (int64, bool) {
-	if l == (Limits{}) {
-		l = LimitsFor("")
-	}
-	n := framing(&p, &l)
+func UpperBound(p *Prompt, l *Limits) (int64, bool) {
+	n := framing(p, l)
 	for i := range p.Blocks {
-		t, ok := blockBound(&p.Blocks[i], &l)
+		t, ok := blockBound(&p.Blocks[i], l)
 		if !ok {
 			return 0, false
 		}

@@ -36,7 +36,7 @@ func TestUpperBound(t *testing.T) {
 		"negative":      {Prompt{Messages: -5, Tools: -5, BuiltinTools: -5, OtherBytes: -5}, base, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, ok := UpperBound(tc.prompt, l)
+			got, ok := UpperBound(&tc.prompt, l)
 			assert.Equal(t, tc.ok, ok)
 			assert.Equal(t, tc.want, got)
 		})
@@ -45,9 +45,9 @@ func TestUpperBound(t *testing.T) {
 
 func TestUpperBound_ZeroLimitsHoldForEveryFamily(t *testing.T) {
 	p := Prompt{Blocks: []Block{{Kind: Image, Width: 10, Height: 10}}}
-	got, ok := UpperBound(p, Limits{})
+	got, ok := UpperBound(&p, LimitsFor(""))
 	assert.True(t, ok)
-	want, _ := UpperBound(p, LimitsFor("meta"))
+	want, _ := UpperBound(&p, LimitsFor("meta"))
 	assert.Equal(t, want, got)
 	assert.Greater(t, got, int64(1600), "Llama scales a small image up to a tile of 1601 tokens")
 }
@@ -59,6 +59,6 @@ func BenchmarkUpperBound_200Blocks800KB(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		UpperBound(p, Limits{})
+		UpperBound(&p, LimitsFor(""))
 	}
 }

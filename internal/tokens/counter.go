@@ -62,14 +62,11 @@ func loadCL100K() (*tiktoken.Tiktoken, error) {
 // Count returns the tokens of a prompt by cl100k_base, with framing, images and documents as in UpperBound, and whether the
 // prompt can be counted at all. It never exceeds UpperBound. Models have vocabularies of their own: multiply by Ratio's
 // factor. It returns ErrVocabulary.
-func (c *Counter) Count(p Prompt, l Limits) (int64, bool, error) {
-	if l == (Limits{}) {
-		l = LimitsFor("")
-	}
-	n := framing(&p, &l)
+func (c *Counter) Count(p *Prompt, l *Limits) (int64, bool, error) {
+	n := framing(p, l)
 	for i := range p.Blocks {
 		b := &p.Blocks[i]
-		t, ok := blockBound(b, &l)
+		t, ok := blockBound(b, l)
 		if !ok {
 			return 0, false, nil
 		}

@@ -82,13 +82,13 @@ func TestCounter_NeverAboveTheUpperBound(t *testing.T) {
 		{Kind: Image, Width: 640, Height: 480},
 		{Kind: Document, Format: "pdf", Pages: 3},
 	}}
-	bound, ok := UpperBound(p, Limits{})
+	bound, ok := UpperBound(&p, LimitsFor(""))
 	require.True(t, ok)
-	n, ok, err := shared().Count(p, Limits{})
+	n, ok, err := shared().Count(&p, LimitsFor(""))
 	require.NoError(t, err)
 	assert.True(t, ok)
 	assert.LessOrEqual(t, n, bound)
-	_, ok, err = shared().Count(Prompt{Blocks: []Block{{Kind: Opaque}}}, Limits{})
+	_, ok, err = shared().Count(&Prompt{Blocks: []Block{{Kind: Opaque}}}, LimitsFor(""))
 	require.NoError(t, err)
 	assert.False(t, ok)
 }
@@ -100,7 +100,7 @@ func TestCounter_VocabularyMissing(t *testing.T) {
 		return nil, fmt.Errorf("%w: no file", ErrVocabulary)
 	})
 	for range 3 {
-		_, _, err := c.Count(Prompt{Blocks: []Block{{Text: "secret words"}}}, Limits{})
+		_, _, err := c.Count(&Prompt{Blocks: []Block{{Text: "secret words"}}}, LimitsFor(""))
 		require.ErrorIs(t, err, ErrVocabulary)
 		assert.NotContains(t, err.Error(), "secret")
 	}
@@ -114,13 +114,13 @@ func TestCounter_GrowingConversationCountsOnlyWhatIsNew(t *testing.T) {
 	p := Prompt{}
 	for i := range 50 {
 		p.Blocks = append(p.Blocks, Block{Text: fmt.Sprintf("turn %d of the conversation", i)})
-		_, _, err := c.Count(p, Limits{})
+		_, _, err := c.Count(&p, LimitsFor(""))
 		require.NoError(t, err)
 		assert.Len(t, c.counts.entries, i+1)
 	}
 	assert.Equal(t, 1, encoded)
 	c.encoding = func() (*tiktoken.Tiktoken, error) { return nil, errors.New("must not be needed") }
-	_, _, err := c.Count(p, Limits{})
+	_, _, err := c.Count(&p, LimitsFor(""))
 	assert.NoError(t, err)
 }
 
@@ -166,8 +166,8 @@ func FuzzCounter(f *testing.F) {
 	f.Add(strings.Repeat("\xf0\x9f", 5000), false)
 	f.Fuzz(func(t *testing.T, s string, escaped bool) {
 		p := Prompt{Blocks: []Block{{Text: s, Escaped: escaped}}}
-		bound, _ := UpperBound(p, Limits{})
-		n, ok, err := shared().Count(p, Limits{})
+		bound, _ := UpperBound(&p, LimitsFor(""))
+		n, ok, err := shared().Count(&p, LimitsFor(""))
 		require.NoError(t, err)
 		require.True(t, ok)
 		require.LessOrEqual(t, n, bound)
@@ -179,7 +179,7 @@ func BenchmarkCounter_GrowingConversation(b *testing.B) {
 	for i := range 200 {
 		p.Blocks = append(p.Blocks, Block{Text: strings.Repeat(fmt.Sprintf("turn %d says more. ", i), 240)})
 	}
-	_, _, err := shared().Count(p, Limits{})
+	_, _, err := shared().Count(&p, LimitsFor(""))
 	require.NoError(b, err)
 	last := &p.Blocks[len(p.Blocks)-1]
 	i := 0
@@ -187,7 +187,7 @@ func BenchmarkCounter_GrowingConversation(b *testing.B) {
 	for b.Loop() {
 		i++
 		last.Text = fmt.Sprintf("a new last turn, number %d", i)
-		_, _, _ = shared().Count(p, Limits{})
+		_, _, _ = shared().Count(&p, LimitsFor(""))
 	}
 }
 

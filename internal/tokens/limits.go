@@ -1,7 +1,6 @@
 package tokens
 
-// Limits are the constants of UpperBound for one family of models. They are data, explained at LimitsFor, and may be
-// overridden field by field. The zero value stands for LimitsFor("").
+// Limits are the constants of UpperBound for one family of models. They are data, explained at LimitsFor.
 type Limits struct {
 	MessageTokens      int64 // role markers and separators around one message
 	BlockTokens        int64 // separators around one block
@@ -30,18 +29,28 @@ type ImageLimits struct {
 //   - PDF text: 6,000 tokens a page, about twice a densely set one, besides the page's picture;
 //   - Claude images: pixels / 750 in patches of 28 pixels, 5,000 at most;
 //   - other images: the fewest pixels a token and the largest maximum of the families that tile their images.
-func LimitsFor(provider string) Limits {
-	l := Limits{
+//
+// The limits are shared and must not be changed.
+func LimitsFor(provider string) *Limits {
+	if provider == "anthropic" {
+		return &anthropicLimits
+	}
+	return &anyLimits
+}
+
+var (
+	anthropicLimits = limits(ImageLimits{PixelsPerToken: 750, PatchPixels: 28, MinTokens: 0, MaxTokens: 5000})
+	anyLimits       = limits(ImageLimits{PixelsPerToken: 190, PatchPixels: 14, MinTokens: 1700, MaxTokens: 16384})
+)
+
+func limits(image ImageLimits) Limits {
+	return Limits{
 		MessageTokens:      16,
 		BlockTokens:        8,
 		ToolTokens:         32,
 		BuiltinToolTokens:  1000,
 		ToolPreambleTokens: 1000,
 		PDFPageTextTokens:  6000,
-		Image:              ImageLimits{PixelsPerToken: 190, PatchPixels: 14, MinTokens: 1700, MaxTokens: 16384},
+		Image:              image,
 	}
-	if provider == "anthropic" {
-		l.Image = ImageLimits{PixelsPerToken: 750, PatchPixels: 28, MinTokens: 0, MaxTokens: 5000}
-	}
-	return l
 }

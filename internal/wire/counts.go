@@ -55,7 +55,7 @@ func (c *counts) any() bool { return c.has != [numCounts]bool{} }
 // usage reads the counters as billable classes. family is the provider in the model id; writes tells which TTLs the request
 // asked for, and places the writes that no breakdown covers.
 func (c *counts) usage(family string, writes budget.CacheWrites) (u budget.Usage, disagrees bool) {
-	n := c.n
+	n := &c.n
 	write := max(n[countWrite], n[countCachedWrite])
 	split := n[countWrite5m] + n[countWrite1h]
 	disagrees = split > 0 && split != write
@@ -172,28 +172,17 @@ type ConverseUsage struct {
 
 // FromConverse reads the usage of a Converse response. provider is the family in the model id ("openai"); writes tells
 // which cache points the request had. It returns ErrMalformed for negative or absurd counts.
-func FromConverse(provider string, writes budget.CacheWrites, in ConverseUsage) (Reported, error) {
+func FromConverse(provider string, writes budget.CacheWrites, in *ConverseUsage) (r Reported, err error) {
 	var c counts
-	for _, v := range [...]struct {
-		field countField
-		n     int64
-	}{
-		{countInput, in.InputTokens},
-		{countOutput, in.OutputTokens},
-		{countTotal, in.TotalTokens},
-		{countRead, in.CacheReadInputTokens},
-		{countWrite, in.CacheWriteInputTokens},
-		{countWrite5m, in.CacheWrite5mTokens},
-		{countWrite1h, in.CacheWrite1hTokens},
-	} {
-		if v.n < 0 || v.n > maxCount {
-			return Reported{}, &MalformedError{Field: "usage", Reason: "token count out of range"}
+	c.n[countInput], c.n[countOutput], c.n[countTotal] = in.InputTokens, in.OutputTokens, in.TotalTokens
+	c.n[countRead], c.n[countWrite] = in.CacheReadInputTokens, in.CacheWriteInputTokens
+	c.n[countWrite5m], c.n[countWrite1h] = in.CacheWrite5mTokens, in.CacheWrite1hTokens
+	for f, n := range &c.n {
+		if uint64(n) > maxCount { // negative ones, too
+			return r, &MalformedError{Field: "usage", Reason: "token count out of range"}
 		}
-		if v.n > 0 {
-			c.set(v.field, v.n)
-		}
+		c.has[f] = n > 0
 	}
-	var r Reported
 	r.Usage, r.Disagrees = c.usage(provider, writes)
 	return r, nil
 }

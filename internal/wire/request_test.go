@@ -347,7 +347,7 @@ func FuzzParseRequest(f *testing.F) {
 				return
 			}
 		}
-		bound, ok := tokens.UpperBound(r.Prompt, tokens.Limits{})
+		bound, ok := tokens.UpperBound(&r.Prompt, tokens.LimitsFor(""))
 		require.True(t, ok)
 		require.GreaterOrEqual(t, bound, stringBytes(v))
 	})

@@ -181,19 +181,19 @@ func TestParseUsage_Served(t *testing.T) {
 }
 
 func TestFromConverse(t *testing.T) {
-	r, err := FromConverse("anthropic", budget.NoCacheWrites, ConverseUsage{
+	r, err := FromConverse("anthropic", budget.NoCacheWrites, &ConverseUsage{
 		InputTokens: 4, OutputTokens: 8, TotalTokens: 42, CacheWriteInputTokens: 30, CacheWrite5mTokens: 10, CacheWrite1hTokens: 20,
 	})
 	require.NoError(t, err)
 	assert.Equal(t, Reported{Usage: used(4, 0, 10, 20, 8)}, r)
-	r, err = FromConverse("anthropic", budget.CacheWrites1h, ConverseUsage{InputTokens: 4, OutputTokens: 8, CacheWriteInputTokens: 30})
+	r, err = FromConverse("anthropic", budget.CacheWrites1h, &ConverseUsage{InputTokens: 4, OutputTokens: 8, CacheWriteInputTokens: 30})
 	require.NoError(t, err)
 	assert.Equal(t, used(4, 0, 0, 30, 8), r.Usage)
-	r, err = FromConverse("openai", budget.NoCacheWrites, ConverseUsage{InputTokens: 50, OutputTokens: 8, TotalTokens: 58, CacheReadInputTokens: 40})
+	r, err = FromConverse("openai", budget.NoCacheWrites, &ConverseUsage{InputTokens: 50, OutputTokens: 8, TotalTokens: 58, CacheReadInputTokens: 40})
 	require.NoError(t, err)
 	assert.Equal(t, used(10, 40, 0, 0, 8), r.Usage)
 	for _, bad := range []ConverseUsage{{InputTokens: -1}, {OutputTokens: math.MaxInt64}, {CacheWrite1hTokens: -7}} {
-		_, err = FromConverse("anthropic", budget.NoCacheWrites, bad)
+		_, err = FromConverse("anthropic", budget.NoCacheWrites, &bad)
 		assert.ErrorIs(t, err, ErrMalformed)
 	}
 }

@@ -1,0 +1,139 @@
+package memstore
+
+import (
+	"encoding/binary"
+	"iter"
+	"math/bits"
+	"math/rand/v2"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// index finds entries by their id. A store holds a day of calls, so each look-up goes to memory that nobody has touched for
+// long: here that is one place, where a map would read several. The index is cut into parts that grow one at a time, so
+// that no call waits until a million entries have moved.
+type index struct {
+	seed   [2]uint64
+	parts  [16]part
+	length int
+}
+
+// part is a hash table with linear probing. Its slots are a power of two, of which at least a quarter is empty.
+type part struct {
+	slots []slot
+	used  int
+}
+
+// slot is empty without an entry.
+type slot struct {
+	hash  uint64
+	entry *entry
+}
+
+const minSlots = 8
+
+func newIndex() index { return index{seed: [2]uint64{rand.Uint64(), rand.Uint64()}} }
+
+// hash spreads ids that are not random, too.
+func (x *index) hash(id *budget.ID) uint64 {
+	hi, lo := bits.Mul64(binary.LittleEndian.Uint64(id[:8])^x.seed[0], binary.LittleEndian.Uint64(id[8:])^x.seed[1])
+	return hi ^ lo
+}
+
+func (x *index) part(hash uint64) *part { return &x.parts[hash>>60] }
+
+// find returns the entry of an id, or nil.
+func (x *index) find(id *budget.ID) *entry {
+	hash := x.hash(id)
+	if s := x.part(hash).at(hash, id); s != nil {
+		return s.entry
+	}
+	return nil
+}
+
+// at returns the slot of an id, or nil.
+func (p *part) at(hash uint64, id *budget.ID) *slot {
+	mask := uint64(len(p.slots) - 1)
+	for i := hash; len(p.slots) > 0; i++ {
+		s := &p.slots[i&mask]
+		if s.entry == nil {
+			return nil
+		}
+		if s.hash == hash && s.entry.id == *id {
+			return s
+		}
+	}
+	return nil
+}
+
+// put adds an entry, in the place of one with its id if there is one.
+func (x *index) put(e *entry) {
+	hash := x.hash(&e.id)
+	p := x.part(hash)
+	if s := p.at(hash, &e.id); s != nil {
+		s.entry = e
+		return
+	}
+	if p.used >= len(p.slots)/4*3 {
+		p.grow()
+	}
+	p.add(slot{hash, e})
+	p.used++
+	x.length++
+}
+
+// add puts what is not there yet into the first free slot.
+func (p *part) add(s slot) {
+	mask := uint64(len(p.slots) - 1)
+	i := s.hash & mask
+	for p.slots[i].entry != nil {
+		i = (i + 1) & mask
+	}
+	p.slots[i] = s
+}
+
+func (p *part) grow() {
+	old := p.slots
+	p.slots = make([]slot, max(2*len(old), minSlots))
+	for _, s := range old {
+		if s.entry != nil {
+			p.add(s)
+		}
+	}
+}
+
+// remove takes out the entry of an id, if there is one, and moves those behind it that it kept from their places.
+func (x *index) remove(id *budget.ID) {
+	hash := x.hash(id)
+	p := x.part(hash)
+	if p.at(hash, id) == nil {
+		return
+	}
+	mask := uint64(len(p.slots) - 1)
+	free := hash & mask
+	for p.slots[free].hash != hash || p.slots[free].entry.id != *id {
+		free = (free + 1) & mask
+	}
+	for i := (free + 1) & mask; p.slots[i].entry != nil; i = (i + 1) & mask {
+		if home := p.slots[i].hash & mask; (i-home)&mask >= (i-free)&mask { // so that it is found from free, too
+			p.slots[free] = p.slots[i]
+			free = i
+		}
+	}
+	p.slots[free] = slot{}
+	p.used--
+	x.length--
+}
+
+// all yields every entry, in no order.
+func (x *index) all() iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		for i := range x.parts {
+			for _, s := range x.parts[i].slots {
+				if s.entry != nil && !yield(s.entry) {
+					return
+				}
+			}
+		}
+	}
+}
