@@ -116,17 +116,38 @@ func (w *converseWalk) all(p *converseParts) {
 		w.system(b)
 	}
 	w.prompt.Messages += len(p.Messages)
-	for i := range p.Messages {
-		for _, b := range p.Messages[i].Content {
-			// Most of a long conversation is plain text, so that is passed over in the fewest instructions.
-			if _, plain := b.(*types.ContentBlockMemberText); !plain || w.text {
-				w.content(b)
+	if w.text {
+		w.texts(p)
+		return
+	}
+	for rest := afterText(p.Messages); len(rest) > 0; rest = afterText(rest[1:]) {
+		for _, b := range rest[0].Content {
+			w.content(b)
+		}
+	}
+}
+
+// afterText returns the messages from the first on that holds more than text. Most of a long conversation is plain text, so
+// this passes over it in the fewest instructions.
+func afterText(messages []types.Message) []types.Message {
+	for i := range messages {
+		for _, b := range messages[i].Content {
+			if _, plain := b.(*types.ContentBlockMemberText); !plain {
+				return messages[i:]
 			}
 		}
 	}
-	if w.text {
-		w.rest(p)
+	return nil
+}
+
+// texts collects every block of the conversation, and the texts that stand apart from it.
+func (w *converseWalk) texts(p *converseParts) {
+	for i := range p.Messages {
+		for _, b := range p.Messages[i].Content {
+			w.content(b)
+		}
 	}
+	w.rest(p)
 }
 
 // rest collects the texts that stand apart from the conversation.

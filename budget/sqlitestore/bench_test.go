@@ -3,11 +3,13 @@ package sqlitestore
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
-	"sync"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,135 +60,244 @@ func benchLines() []budget.Line {
 	}
 }
 
-// storeStep returns a step of the store: reservations and what resolves them, in turns.
-func storeStep(s *Store) func() error {
-	ctx, lines := context.Background(), benchLines()
-	charge := budget.Charge{}
-	for u := budget.UnitUSD; u <= budget.UnitCalls; u++ {
-		charge[u] = 1
-	}
-	n := 0
-	var id budget.ID
-	return func() error {
-		n++
-		if n%2 == 1 {
-			id = budget.NewID()
-			_, err := s.Reserve(ctx, budget.Reservation{ID: id, Charge: charge, Lines: lines, TTL: time.Hour})
+// benchOperations are all operations of a store. Each prepares so many steps, untimed, and returns the step number i.
+var benchOperations = []struct {
+	name    string
+	prepare func(s *Store, steps int) (func(i int) error, error)
+}{
+	{"Reserve", func(s *Store, _ int) (func(int) error, error) {
+		return func(int) error { _, err := s.Reserve(benchCtx, benchReservation(time.Hour)); return err }, nil
+	}},
+	{"Reserve-denied", func(s *Store, _ int) (func(int) error, error) {
+		return func(int) error {
+			r := benchReservation(time.Hour)
+			r.Lines[2].Max = 0
+			d, err := s.Reserve(benchCtx, r)
+			if d.Denied == nil {
+				err = errors.Join(err, errors.New("not denied"))
+			}
 			return err
+		}, nil
+	}},
+	{"Settle", func(s *Store, steps int) (func(int) error, error) {
+		made, err := benchReserved(s, steps, time.Hour)
+		return func(i int) error { return benchSettle(s, made[i], false) }, err
+	}},
+	{"Void", func(s *Store, steps int) (func(int) error, error) {
+		made, err := benchReserved(s, steps, time.Hour)
+		return func(i int) error { return s.Void(benchCtx, made[i].ID, made[i].Owner) }, err
+	}},
+	{"Correct", func(s *Store, steps int) (func(int) error, error) {
+		made, err := benchReserved(s, steps, time.Hour)
+		for i := range made {
+			err = errors.Join(err, benchSettle(s, made[i], true))
 		}
-		_, err := s.Settle(ctx, budget.Settlement{ID: id, Actual: charge, Lines: lines})
-		return err
-	}
+		return func(i int) error { _, err := s.Correct(benchCtx, made[i].ID, budget.Charge{}); return err }, err
+	}},
+	{"Expire", func(s *Store, steps int) (func(int) error, error) {
+		_, err := benchReserved(s, steps, time.Nanosecond)
+		return func(int) error {
+			n, err := s.Expire(benchCtx, 1)
+			if n != 1 {
+				err = errors.Join(err, errors.New("nothing expired"))
+			}
+			return err
+		}, err
+	}},
+	{"Kill-Revive", func(s *Store, _ int) (func(int) error, error) {
+		scope := budget.Scope{Workflow: budget.NewID().String()}
+		return func(i int) error {
+			if i%2 == 1 {
+				return s.Revive(benchCtx, scope)
+			}
+			return s.Kill(benchCtx, budget.Kill{Scope: scope, Reason: "benchmark"})
+		}, nil
+	}},
+	{"Override-Unlatch", func(s *Store, _ int) (func(int) error, error) {
+		key := budget.Key(budget.NewID())
+		return func(i int) error {
+			if i%2 == 1 {
+				return s.Unlatch(benchCtx, []budget.Key{key})
+			}
+			return s.Override(benchCtx, key, &budget.Override{Max: int64(i), Until: time.Now().Add(time.Hour)})
+		}, nil
+	}},
+	{"Balances", func(s *Store, _ int) (func(int) error, error) {
+		return func(int) error { _, err := s.Balances(benchCtx, benchLines()); return err }, nil
+	}},
+	{"Kills", func(s *Store, _ int) (func(int) error, error) {
+		return func(int) error { _, err := s.Kills(benchCtx); return err }, nil
+	}},
+	{"Entries-of-10", func(s *Store, _ int) (func(int) error, error) {
+		_, err := benchReserved(s, 10, time.Hour)
+		return func(int) error { _, err := s.Entries(benchCtx, budget.Query{Max: 10}); return err }, err
+	}},
 }
 
-// chunkSteps is how many steps of one kind are timed before it is the other's turn, so that both see the same machine.
-const chunkSteps = 50
+var benchCtx = context.Background()
 
-// BenchmarkStore_AgainstBareLoop times steps of the store and of the bare loop in turns, on files of their own on the same
-// disk. speed-ratio is the bare loop's time divided by the store's: 0.5 is half as fast.
+func benchReservation(ttl time.Duration) budget.Reservation {
+	r := budget.Reservation{ID: budget.NewID(), Lines: benchLines(), TTL: ttl}
+	for u := budget.UnitUSD; u <= budget.UnitCalls; u++ {
+		r.Charge[u] = 1
+	}
+	return r
+}
+
+func benchReserved(s *Store, n int, ttl time.Duration) (made []budget.Reservation, err error) {
+	for range n {
+		r := benchReservation(ttl)
+		d, failed := s.Reserve(benchCtx, r)
+		if !d.Admitted {
+			return made, errors.Join(failed, errors.New("not admitted"))
+		}
+		made = append(made, r)
+	}
+	return made, nil
+}
+
+func benchSettle(s *Store, r budget.Reservation, estimated bool) error {
+	_, err := s.Settle(benchCtx, budget.Settlement{ID: r.ID, Owner: r.Owner, Actual: r.Charge, Lines: r.Lines, Estimated: estimated})
+	return err
+}
+
+// BenchmarkStore_AgainstBareLoop times each operation of the store, and the bare loop in turns with it, on files of their own
+// on the same disk. speed-ratio is the bare loop's time divided by the store's: 0.5 is half as fast.
 func BenchmarkStore_AgainstBareLoop(b *testing.B) {
 	for _, processes := range []int{1, 8} {
-		b.Run(fmt.Sprintf("processes=%d", processes), func(b *testing.B) {
-			storeFile, bareFile := tempFile(b), tempFile(b)
-			warm, err := Open(storeFile)
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer warm.Close()
-			var store, bare time.Duration
-			for b.Loop() {
-				store += timeProcesses(b, processes, "store", storeFile)
-				bare += timeProcesses(b, processes, "bare", bareFile)
-			}
-			steps := float64(b.N * processes * benchmarkSteps)
-			b.ReportMetric(float64(store.Nanoseconds())/steps, "ns/step")
-			b.ReportMetric(float64(bare.Nanoseconds())/steps, "ns/bare-step")
-			b.ReportMetric(float64(bare)/float64(store), "speed-ratio")
-			b.ReportMetric(0, "ns/op")
-		})
+		for _, op := range benchOperations {
+			b.Run(fmt.Sprintf("%s/processes=%d", op.name, processes), func(b *testing.B) {
+				var store, bare []time.Duration
+				for b.Loop() {
+					store = append(store, timeProcesses(b, processes, op.name, tempFile(b)))
+					bare = append(bare, timeProcesses(b, processes, "", tempFile(b)))
+				}
+				slices.Sort(store)
+				slices.Sort(bare)
+				a, z := store[len(store)/2], bare[len(bare)/2]
+				b.ReportMetric(float64(a.Nanoseconds())/float64(processes*benchmarkSteps), "ns/step")
+				b.ReportMetric(float64(z)/float64(a), "speed-ratio")
+				b.ReportMetric(0, "ns/op")
+			})
+		}
 	}
 }
 
 const (
 	benchmarkEnv   = "SQLITESTORE_BENCHMARK"
-	benchmarkSteps = 400
+	warmSteps      = 20
+	benchmarkSteps = 200
+	// steadySteps come before all of that. Until the write-ahead log has grown to its size and begins again, each commit also
+	// lengthens a file, which costs more than what is measured here.
+	steadySteps = 500
 )
 
-// timeProcesses runs the steps in so many processes at once and returns the longest time that one took for its own.
-func timeProcesses(b *testing.B, processes int, kind, path string) time.Duration {
-	var mu sync.Mutex
-	var longest time.Duration
-	var all sync.WaitGroup
-	for range processes {
-		all.Go(func() {
-			cmd := exec.Command(os.Args[0])
-			cmd.Env = append(os.Environ(), benchmarkEnv+"="+kind+":"+path)
-			cmd.Stderr = os.Stderr
-			out, err := cmd.Output()
-			mu.Lock()
-			defer mu.Unlock()
-			var took time.Duration
-			if err == nil {
-				err = json.Unmarshal(out, &took)
-			}
-			if err != nil {
-				b.Error(err)
-			}
-			longest = max(longest, took)
-		})
+// timeProcesses runs the steps of an operation, or of the bare loop for none, in so many processes that begin together. It
+// returns the longest time that one took.
+func timeProcesses(b *testing.B, processes int, operation, path string) time.Duration {
+	b.Helper()
+	must := func(err error) {
+		if err != nil {
+			b.Fatal(err)
+		}
 	}
-	all.Wait()
+	type child struct {
+		*exec.Cmd
+		in  io.WriteCloser
+		out io.Reader
+	}
+	children := make([]child, processes)
+	for i := range children {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), benchmarkEnv+"="+operation+":"+path)
+		cmd.Stderr = os.Stderr
+		in, err := cmd.StdinPipe()
+		must(err)
+		out, err := cmd.StdoutPipe()
+		must(err)
+		must(cmd.Start())
+		defer cmd.Wait()
+		defer in.Close() // ends it if it still waits
+		children[i] = child{cmd, in, out}
+	}
+	for _, c := range children {
+		_, err := fmt.Fscanln(c.out) // it is ready
+		must(err)
+	}
+	for _, c := range children {
+		_, err := fmt.Fprintln(c.in)
+		must(err)
+	}
+	var longest time.Duration
+	for _, c := range children {
+		var took time.Duration
+		_, err := fmt.Fscanln(c.out, &took)
+		must(err)
+		longest = max(longest, took)
+	}
 	return longest
 }
 
 // benchmarkChild is the other end of timeProcesses.
 func benchmarkChild() {
-	job := os.Getenv(benchmarkEnv)
-	if job == "" {
+	operation, path, isChild := strings.Cut(os.Getenv(benchmarkEnv), ":")
+	if !isChild {
 		return
 	}
-	if err := runBenchmarkChild(job); err != nil {
+	if err := runBenchmarkChild(operation, path); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	os.Exit(0)
 }
 
-func runBenchmarkChild(job string) error {
-	var step func() error
-	if path, ok := cutPrefix(job, "bare:"); ok {
-		bare, stop, err := bareLoop(path)
-		if err != nil {
-			return err
-		}
-		defer stop()
-		step = bare
-	} else {
-		path, _ := cutPrefix(job, "store:")
-		s, err := Open(path)
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		step = storeStep(s)
+func runBenchmarkChild(operation, path string) error {
+	step, stop, err := benchmarkStep(operation, path)
+	if err != nil {
+		return err
 	}
-	for range chunkSteps { // warm up
-		if err := step(); err != nil {
+	defer stop()
+	for i := range warmSteps {
+		if err := step(i); err != nil {
 			return err
 		}
+	}
+	fmt.Println()
+	if _, err := fmt.Scanln(); err != nil {
+		return err
 	}
 	begin := time.Now()
-	for range benchmarkSteps {
-		if err := step(); err != nil {
+	for i := range benchmarkSteps {
+		if err := step(warmSteps + i); err != nil {
 			return err
 		}
 	}
-	return json.NewEncoder(os.Stdout).Encode(time.Since(begin))
+	fmt.Println(int64(time.Since(begin)))
+	return nil
 }
 
-func cutPrefix(s, prefix string) (string, bool) {
-	if len(s) >= len(prefix) && s[:len(prefix)] == prefix {
-		return s[len(prefix):], true
+func benchmarkStep(operation, path string) (step func(int) error, stop func(), err error) {
+	if operation == "" {
+		bare, stop, err := bareLoop(path)
+		for range steadySteps {
+			if err == nil {
+				err = bare()
+			}
+		}
+		return func(int) error { return bare() }, stop, err
 	}
-	return "", false
+	s, err := Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := benchReserved(s, steadySteps, time.Hour); err != nil {
+		return nil, nil, err
+	}
+	for _, op := range benchOperations {
+		if op.name == operation {
+			step, err := op.prepare(s, warmSteps+benchmarkSteps)
+			return step, func() { s.Close() }, err
+		}
+	}
+	return nil, nil, fmt.Errorf("no operation %q", operation)
 }

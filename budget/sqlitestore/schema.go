@@ -96,11 +96,6 @@ const (
 	sqlInsert      = `INSERT INTO reservation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	sqlDelete      = `DELETE FROM reservation WHERE id = ?`
 	sqlUpdate      = `UPDATE reservation SET state = ?, estimated = ?, orphan = ?, actual = ?, bookings = ?, resolved_at = ? WHERE id = ?`
-	sqlBuckets     = `SELECT start, settled, pending FROM bucket WHERE account = ? AND start >= ? ORDER BY start`
-	sqlBucket      = `SELECT settled, pending FROM bucket WHERE account = ? AND start = ?`
-	sqlBook        = `INSERT INTO bucket VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET settled = settled + ?4, pending = pending + ?5`
-	sqlUnbook      = `UPDATE bucket SET settled = settled + ?, pending = pending - ? WHERE account = ? AND start = ?`
-	sqlAccount     = `SELECT override_max, override_until, latched_until, fired FROM account WHERE key = ?`
 	sqlLatch       = `INSERT INTO account (key, latched_until) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET latched_until = ?2`
 	sqlMark        = `INSERT INTO account (key, fired) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET fired = ?2`
 	sqlOverride    = `INSERT INTO account (key, override_max, override_until) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET override_max = ?2, override_until = ?3`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
@@ -61,26 +62,6 @@ func (t *tx) insert(e *entry) error {
 func (t *tx) resolve(e *entry, state budget.State, actual budget.Charge, estimated bool) error {
 	e.state, e.actual, e.estimated, e.resolvedAt = state, actual, estimated, t.now.UnixNano()
 	return t.exec(sqlUpdate, e.state, e.estimated, e.orphan, encodeCharge(e.actual), encodeBookings(e.bookings), e.resolvedAt, e.id[:])
-}
-
-// post adds actual - before to settled and takes pending out. It finds out first whether a sum would overflow.
-func (t *tx) post(bookings []booking, actual, before, pending budget.Charge) error {
-	for _, b := range bookings {
-		var settled, held int64
-		err := t.stmt(sqlBucket).QueryRow(b.account[:], b.start).Scan(&settled, &held)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return err
-		}
-		if _, overflow := add(settled, actual[b.unit]-before[b.unit], false); overflow {
-			return budget.ErrOverflow
-		}
-	}
-	for _, b := range bookings {
-		if err := t.unbook(b, actual[b.unit]-before[b.unit], pending[b.unit]); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Settle implements budget.Store.
@@ -152,16 +133,16 @@ func (t *tx) postOrphan(e *entry, st budget.Settlement) (p budget.Posting, err e
 
 // crossed reports the marks that settled spend has reached for the first time in their window.
 func (t *tx) crossed(lines []budget.Line) (all []budget.Crossing, err error) {
+	if !slices.ContainsFunc(lines, func(l budget.Line) bool { return len(l.Marks) > 0 }) {
+		return nil, nil
+	}
 	now := t.now.UnixNano()
+	states, err := t.states(lines)
+	if err != nil {
+		return nil, err
+	}
 	for i := range lines {
-		line := &lines[i]
-		if len(line.Marks) == 0 {
-			continue
-		}
-		state, err := t.state(line)
-		if err != nil {
-			return nil, err
-		}
+		line, state := &lines[i], &states[i]
 		fired, before := state.fired, len(all)
 		for m, mark := range line.Marks {
 			if state.Settled < mark || m < len(fired) && now < fired[m] {

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	_ "modernc.org/sqlite" // the driver: pure Go, so that nothing but Go is needed to build
@@ -55,11 +56,13 @@ type Store struct {
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt
 	queue queue
+	more  atomic.Bool // the last Expire charged as many as it might, so that the next one need not look first
 
 	// Owned by whoever holds the queue's turn.
 	epoch    []byte
 	sequence int64
 	pruneAt  time.Time
+	joined   map[joinedKey]*sql.Stmt
 }
 
 var _ budget.Store = (*Store)(nil)
@@ -83,7 +86,7 @@ func Open(path string, optFns ...func(*Options)) (*Store, error) {
 		return nil, fmt.Errorf("sqlitestore: %w", err)
 	}
 	db.SetMaxOpenConns(1)
-	s := &Store{opts: o, path: path, db: db, stmts: make(map[string]*sql.Stmt)}
+	s := &Store{opts: o, path: path, db: db, stmts: make(map[string]*sql.Stmt), joined: make(map[joinedKey]*sql.Stmt)}
 	s.queue.turn = make(chan struct{}, 1)
 	if err := s.open(context.Background()); err != nil {
 		db.Close()
@@ -139,7 +142,7 @@ func (s *Store) open(ctx context.Context) error {
 		return err
 	}
 	for _, q := range []string{
-		sqlSequence, sqlSequenceNow, sqlEntry, sqlInsert, sqlDelete, sqlUpdate, sqlBuckets, sqlBucket, sqlBook, sqlUnbook, sqlAccount, sqlLatch, sqlMark,
+		sqlSequence, sqlSequenceNow, sqlEntry, sqlInsert, sqlDelete, sqlUpdate, sqlLatch, sqlMark,
 		sqlOverride, sqlKills, sqlKill, sqlRevive, sqlExpired, sqlDue, sqlEntries, sqlForget, sqlForgetSums,
 	} {
 		if s.stmts[q], err = s.conn.PrepareContext(ctx, q); err != nil {

@@ -18,8 +18,10 @@ const (
 // Expire implements budget.Store.
 func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 	limit = max(limit, 0)
-	if idle, err := s.idle(ctx); err != nil || idle {
-		return 0, err
+	if !s.more.Load() {
+		if idle, err := s.idle(ctx); err != nil || idle {
+			return 0, err
+		}
 	}
 	err = s.do(ctx, true, func(t *tx) error {
 		n = 0
@@ -42,6 +44,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 		}
 		return t.prune()
 	})
+	s.more.Store(err == nil && limit > 0 && n == limit)
 	return n, err
 }
 
@@ -112,11 +115,12 @@ func (s *Store) Entries(ctx context.Context, q budget.Query) (all []budget.Entry
 func (s *Store) Balances(ctx context.Context, lines []budget.Line) (all []budget.Balance, err error) {
 	err = s.do(ctx, false, func(t *tx) error {
 		all = make([]budget.Balance, len(lines))
-		for i := range lines {
-			state, err := t.state(&lines[i])
-			if err != nil {
-				return err
-			}
+		states, err := t.states(lines)
+		if err != nil {
+			return err
+		}
+		for i := range states {
+			state := &states[i]
 			used, _ := add(state.Settled, state.Pending, false)
 			all[i] = state.Balance
 			all[i].ResetAfter = state.wait(lines[i].Window, t.now, used)

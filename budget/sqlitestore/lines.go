@@ -1,0 +1,298 @@
+package sqlitestore
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// The lines of a step are read and booked together, because a statement costs about as much as what it does. The statements
+// depend on how many lines there are, so they are prepared when they are needed first.
+
+// maxTogether bounds the lines of one statement; more take several.
+const maxTogether = 16
+
+// joined is a statement made of one term per line. Each %d in the term is replaced by the line's number.
+type joined struct{ before, term, between, after string }
+
+var (
+	// joinStates reads, for (key, since), what is known of an account and then its buckets.
+	joinStates = joined{"", `SELECT %[1]d, 0, coalesce(override_max, -1), coalesce(override_until, 0), latched_until, fired FROM account WHERE key = ?%[2]d` +
+		` UNION ALL SELECT %[1]d, 1, start, settled, pending, NULL FROM bucket WHERE account = ?%[2]d AND start >= ?%[3]d`, " UNION ALL ", ""}
+	// joinLook is joinStates, and tells besides whether there is a reservation of the id behind the lines, and whether there is a kill flag.
+	joinLook = joined{"", joinStates.term, " UNION ALL ", " UNION ALL SELECT -1, EXISTS (SELECT 1 FROM reservation WHERE id = ?), EXISTS (SELECT 1 FROM kill), 0, 0, NULL"}
+	// joinSettled reads, for (key, start), what is settled in a bucket.
+	joinSettled = joined{"", "SELECT %[1]d, settled FROM bucket WHERE account = ?%[2]d AND start = ?%[3]d", " UNION ALL ", ""}
+	// joinBook adds, for (key, start, end, settled, pending), to buckets, which it makes if need be.
+	joinBook = joined{"INSERT INTO bucket VALUES ", "(?%[2]d, ?%[3]d, ?%[4]d, ?%[5]d, ?%[6]d)", ", ",
+		" ON CONFLICT DO UPDATE SET settled = settled + excluded.settled, pending = pending + excluded.pending"}
+	// joinUnbook adds to settled and takes from pending, for (key, start, settled, pending), in buckets that there are. An
+	// upsert would not do: SQLite checks the row that it would insert.
+	joinUnbook = joined{"WITH line(account, start, settled, pending) AS (VALUES ", "(?%[2]d, ?%[3]d, ?%[4]d, ?%[5]d)", ", ",
+		") UPDATE bucket SET settled = bucket.settled + line.settled, pending = bucket.pending - line.pending FROM line WHERE bucket.account = line.account AND bucket.start = line.start"}
+)
+
+// text is the statement for n lines of so many parameters each.
+func (j joined) text(n, params int) string {
+	terms := make([]string, n)
+	for i := range terms {
+		numbers := []any{i}
+		for p := range params {
+			numbers = append(numbers, i*params+p+1)
+		}
+		terms[i] = fmt.Sprintf(j.term, numbers...)
+	}
+	return j.before + strings.Join(terms, j.between) + j.after
+}
+
+// joined returns the statement for n lines, prepared the first time.
+func (t *tx) joined(j *joined, n, params int) (*sql.Stmt, error) {
+	key := joinedKey{j, n}
+	if s := t.store.joined[key]; s != nil {
+		return s, nil
+	}
+	s, err := t.store.conn.PrepareContext(context.Background(), j.text(n, params))
+	if err == nil {
+		t.store.joined[key] = s
+	}
+	return s, err
+}
+
+type joinedKey struct {
+	statement *joined
+	lines     int
+}
+
+// together calls fn with the lines in parts that one statement can take, and the number of each part's first line.
+func together[T any](lines []T, fn func(first int, part []T) error) error {
+	for first := 0; first < len(lines); first += maxTogether {
+		if err := fn(first, lines[first:min(first+maxTogether, len(lines))]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// state is where an account stands, and what is needed to say when that changes.
+type state struct {
+	budget.Balance
+	buckets      []budget.Bucket
+	overflow     bool // the sums themselves leave the range of int64
+	latchedUntil int64
+	fired        []int64 // until when each mark stays quiet
+}
+
+// states reads where the accounts of these lines stand now.
+func (t *tx) states(lines []budget.Line) ([]state, error) {
+	all, _, err := t.look(lines, nil)
+	return all, err
+}
+
+// sight is what else there is when a reservation is looked at.
+type sight struct{ entry, kill bool }
+
+// look reads where the accounts of these lines stand now and, with an id, whether there is a reservation of it and a kill flag.
+func (t *tx) look(lines []budget.Line, id *budget.ID) ([]state, sight, error) {
+	all := make([]state, len(lines))
+	var seen sight
+	err := together(lines, func(first int, part []budget.Line) error {
+		statement := &joinStates
+		args := make([]any, 0, 2*maxTogether+1)
+		for i := range part {
+			all[first+i].Max = part[i].Max
+			args = append(args, part[i].Account[:], part[i].Window.At(t.now).Since)
+		}
+		if id != nil && first == 0 {
+			statement = &joinLook
+			args = append(args, id[:])
+		}
+		stmt, err := t.joined(statement, len(part), 2)
+		if err != nil {
+			return err
+		}
+		rows, err := stmt.Query(args...)
+		if err != nil {
+			return err
+		}
+		return t.scanStates(rows, all[first:], &seen)
+	})
+	for i := range all {
+		slices.SortFunc(all[i].buckets, func(a, b budget.Bucket) int { return cmp.Compare(a.Start, b.Start) })
+	}
+	return all, seen, err
+}
+
+func (t *tx) scanStates(rows *sql.Rows, all []state, seen *sight) error {
+	defer rows.Close()
+	for rows.Next() {
+		var line, isBucket int
+		var a, b, c int64
+		var fired []byte
+		err := rows.Scan(&line, &isBucket, &a, &b, &c, &fired)
+		if err != nil {
+			return err
+		}
+		if line < 0 {
+			seen.entry, seen.kill = isBucket != 0, a != 0
+			continue
+		}
+		s := &all[line]
+		if isBucket != 0 { // start, settled, pending
+			s.Settled, s.overflow = add(s.Settled, b, s.overflow)
+			s.Pending, s.overflow = add(s.Pending, c, s.overflow)
+			s.buckets = append(s.buckets, budget.Bucket{Start: a, Used: b + c})
+			continue
+		}
+		now := t.now.UnixNano() // of an override its Max and its end, and the latch
+		if a >= 0 && now < b {
+			s.Max = a
+		}
+		s.latchedUntil, s.Latched = c, c > now
+		if s.fired, err = decodeTimes(fired); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// wait returns how long it takes until excess has left the window and the latch is open; 0 when time alone never helps.
+func (s *state) wait(w budget.Window, now time.Time, excess int64) time.Duration {
+	var d time.Duration
+	if excess > 0 {
+		if d = w.ResetAfter(now, s.buckets, excess); d == 0 {
+			return 0
+		}
+	}
+	switch {
+	case !s.Latched:
+		return d
+	case s.latchedUntil == math.MaxInt64:
+		return 0
+	default:
+		return max(d, time.Duration(s.latchedUntil-now.UnixNano()))
+	}
+}
+
+// bookings places lines at the present moment.
+func (t *tx) bookings(lines []budget.Line) []booking {
+	bookings := make([]booking, len(lines))
+	for i := range lines {
+		span := lines[i].Window.At(t.now)
+		bookings[i] = booking{lines[i].Account, lines[i].Unit, span.Start, span.End}
+	}
+	return bookings
+}
+
+// book adds to the sums of buckets, and makes those that there are not.
+func (t *tx) book(bookings []booking, settled, pending *budget.Charge) error {
+	return together(bookings, func(_ int, part []booking) error {
+		stmt, err := t.joined(&joinBook, len(part), 5)
+		if err != nil {
+			return err
+		}
+		args := make([]any, 0, 5*maxTogether)
+		for i := range part {
+			b := &part[i]
+			args = append(args, b.account[:], b.start, b.end, settled[b.unit], pending[b.unit])
+		}
+		_, err = stmt.Exec(args...)
+		return err
+	})
+}
+
+// post adds actual - before to settled and takes pending out. It finds out first whether a sum would overflow.
+func (t *tx) post(bookings []booking, actual, before, pending budget.Charge) error {
+	var more budget.Charge
+	for u := range more {
+		more[u] = actual[u] - before[u]
+	}
+	there, err := t.there(bookings, &more)
+	if err != nil {
+		return err
+	}
+	var known, unknown []booking
+	for i, b := range bookings {
+		switch {
+		case there[i]:
+			known = append(known, b)
+		case more[b.unit] > 0:
+			unknown = append(unknown, b) // an orphan
+		default: // a refund to a bucket that is past the retention: nobody counts it any more
+		}
+	}
+	if err := t.unbook(known, &more, &pending); err != nil {
+		return err
+	}
+	return t.book(unknown, &more, new(budget.Charge))
+}
+
+// there tells which buckets there are, or budget.ErrOverflow if one can't take more on what is settled.
+func (t *tx) there(bookings []booking, more *budget.Charge) ([]bool, error) {
+	there := make([]bool, len(bookings))
+	err := together(bookings, func(first int, part []booking) error {
+		stmt, err := t.joined(&joinSettled, len(part), 2)
+		if err != nil {
+			return err
+		}
+		args := make([]any, 0, 2*maxTogether)
+		for i := range part {
+			args = append(args, part[i].account[:], part[i].start)
+		}
+		rows, err := stmt.Query(args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var line int
+			var settled int64
+			if err := rows.Scan(&line, &settled); err != nil {
+				return err
+			}
+			if _, overflow := add(settled, more[part[line].unit], false); overflow {
+				return budget.ErrOverflow
+			}
+			there[first+line] = true
+		}
+		return rows.Err()
+	})
+	return there, err
+}
+
+// unbook takes from pending and adds to settled in buckets that there are.
+func (t *tx) unbook(bookings []booking, settled, pending *budget.Charge) error {
+	return together(bookings, func(_ int, part []booking) error {
+		stmt, err := t.joined(&joinUnbook, len(part), 4)
+		if err != nil {
+			return err
+		}
+		args := make([]any, 0, 4*maxTogether)
+		for i := range part {
+			b := &part[i]
+			args = append(args, b.account[:], b.start, settled[b.unit], pending[b.unit])
+		}
+		result, err := stmt.Exec(args...)
+		if err != nil {
+			return err
+		}
+		n, err := result.RowsAffected()
+		if err == nil && n != int64(len(part)) {
+			err = errors.New("sqlitestore: a bucket was there and then was not")
+		}
+		return err
+	})
+}
+
+// add sums, and remembers whether a sum left the range of int64.
+func add(a, b int64, overflowed bool) (int64, bool) {
+	c := a + b
+	return c, overflowed || b != 0 && (c > a) != (b > 0)
+}

@@ -1,0 +1,106 @@
+package sqlitestore
+
+import (
+	"encoding/binary"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// More lines than one statement takes are read and booked in parts, and each part's answers belong to its own lines.
+func TestManyLines(t *testing.T) {
+	s, err := Open(tempFile(t))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	lines := make([]budget.Line, 2*maxTogether+5)
+	for i := range lines {
+		lines[i] = budget.Line{Unit: budget.Unit(1 + i%7), Window: budget.Monthly, Max: int64(1000 + i)}
+		binary.BigEndian.PutUint32(lines[i].Account[:], uint32(i+1))
+	}
+	r := budget.Reservation{ID: budget.NewID(), Charge: budget.Charge{0, 10, 20, 30, 40, 50, 60, 70}, Lines: lines, TTL: time.Hour}
+	requireBalances := func(settled, pending budget.Charge) {
+		t.Helper()
+		all, err := s.Balances(t.Context(), lines)
+		require.NoError(t, err)
+		require.Len(t, all, len(lines))
+		for i, b := range all {
+			u := lines[i].Unit
+			require.Equal(t, [3]int64{lines[i].Max, settled[u], pending[u]}, [3]int64{b.Max, b.Settled, b.Pending}, "line %d", i)
+		}
+	}
+
+	for _, full := range []int{0, maxTogether - 1, maxTogether, len(lines) - 1} {
+		tight := r
+		tight.Lines = slices.Clone(lines)
+		tight.Lines[full].Max = 9
+		d, err := s.Reserve(t.Context(), tight)
+		require.NoError(t, err)
+		require.NotNil(t, d.Denied)
+		require.Equal(t, full, d.Denied.Line)
+	}
+	requireBalances(budget.Charge{}, budget.Charge{})
+
+	d, err := s.Reserve(t.Context(), r)
+	require.NoError(t, err)
+	require.True(t, d.Admitted)
+	requireBalances(budget.Charge{}, r.Charge)
+	d, err = s.Reserve(t.Context(), r)
+	require.NoError(t, err)
+	require.True(t, d.Replayed)
+
+	actual := budget.Charge{0, 1, 2, 3, 4, 5, 6, 7}
+	settlement := budget.Settlement{ID: r.ID, Actual: actual, Lines: lines}
+	p, err := s.Settle(t.Context(), settlement)
+	require.NoError(t, err)
+	require.Equal(t, budget.Pending, p.From)
+	requireBalances(actual, budget.Charge{})
+
+	settlement.ID = budget.NewID() // an orphan, half of it in buckets that there are
+	settlement.Lines = slices.Clone(lines)
+	for i := range settlement.Lines {
+		if i%2 == 1 {
+			settlement.Lines[i].Window = budget.Daily
+			settlement.Lines[i].Account[15] = 1
+		}
+	}
+	_, err = s.Settle(t.Context(), settlement)
+	require.NoError(t, err)
+	all, err := s.Balances(t.Context(), settlement.Lines)
+	require.NoError(t, err)
+	for i, b := range all {
+		want := actual[lines[i].Unit]
+		if i%2 == 0 {
+			want *= 2
+		}
+		require.Equal(t, want, b.Settled, "line %d", i)
+	}
+
+	_, err = s.Correct(t.Context(), settlement.ID, budget.Charge{})
+	require.NoError(t, err)
+	requireBalances(actual, budget.Charge{})
+}
+
+// After an Expire that charged as many as it might, the next one does not look first, and is right all the same.
+func TestExpireInBatches(t *testing.T) {
+	now := time.Date(2026, 3, 10, 12, 30, 0, 0, time.UTC)
+	s, err := Open(tempFile(t), func(o *Options) { o.Clock = func() time.Time { return now } })
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	_, err = benchReserved(s, 4, time.Minute)
+	require.NoError(t, err)
+	expired := func(limit int) int {
+		n, err := s.Expire(t.Context(), limit)
+		require.NoError(t, err)
+		return n
+	}
+	require.Zero(t, expired(2))
+	now = now.Add(time.Hour)
+	require.Equal(t, 2, expired(2))
+	require.Equal(t, 2, expired(2))
+	require.Zero(t, expired(2))
+	require.Zero(t, expired(0))
+}
