@@ -115,8 +115,8 @@ func BenchmarkConverse_Guarded800KB(b *testing.B) {
 }
 
 // BenchmarkConverse_Overhead alternates between a bare and a guarded client, so that the noise of the machine falls on
-// both, and compares the medians. A median of n calls is off by about 75 us / sqrt(n): run the 1 KB case with
-// -benchtime=20000x, which is off by half a microsecond.
+// both, and compares the medians, whose difference varies by about 0.1 ms / sqrt(calls): run the 1 KB case with
+// -benchtime=20000x.
 func BenchmarkConverse_Overhead(b *testing.B) {
 	tests := []struct {
 		name    string

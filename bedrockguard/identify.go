@@ -2,7 +2,6 @@ package bedrockguard
 
 import (
 	"context"
-	"strings"
 
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
@@ -71,7 +70,7 @@ func (g *Guard) identify(ctx context.Context, c *call, input any, modelID *strin
 		return nil, err
 	}
 	c.scope.Model = resolved.ModelID
-	c.ask.hidden = hidesText(c.ask.modelID)
+	c.ask.hidden = resolved.HidesText
 	if g.cache != nil && !c.ask.hidden {
 		if input, err = g.checkCache(ctx, c, input, resolved); err != nil {
 			return nil, err
@@ -90,13 +89,6 @@ func (g *Guard) identify(ctx context.Context, c *call, input any, modelID *strin
 		c.ask.writes = max(c.ask.writes, budget.CacheWrites5m)
 	}
 	return input, c.priced(resolved)
-}
-
-// hidesText reports whether the id is that of a managed prompt, whose text the service adds to the request: its size can't
-// be known from here.
-func hidesText(modelID string) bool {
-	return strings.HasPrefix(modelID, "arn:") && strings.Contains(modelID, "prompt/") ||
-		strings.IndexByte(modelID, '%') >= 0 && strings.Contains(modelID, "%3Aprompt%2F")
 }
 
 // scope works out on whose account the call is: the caller's identity stands above the context, and the guard's default

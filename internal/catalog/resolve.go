@@ -19,6 +19,8 @@ type Resolved struct {
 	LatencyOptimized *budget.Rates
 	// Fees are final, in nano-USD: what is billed apart from tokens. Rerankers are billed by Fees.Query alone.
 	Fees Fees
+	// HidesText says that the id is that of a managed prompt, whose text the service adds to the request.
+	HidesText bool
 	// Model holds the limits and the cache rules. Its own prices are the base, not what a call costs.
 	Model *Model
 }
@@ -65,8 +67,14 @@ func (c *Catalog) resolve(modelID, region string) (*Resolved, error) {
 	}
 	return &Resolved{
 		ModelID: f.model.ID, Profile: f.profile, Price: q.price,
-		LatencyOptimized: q.latency, Fees: q.fees, Model: f.model,
+		LatencyOptimized: q.latency, Fees: q.fees, Model: f.model, HidesText: hidesText(modelID),
 	}, nil
+}
+
+// hidesText reports whether an id is that of a managed prompt, however it is escaped.
+func hidesText(modelID string) bool {
+	id, _ := normalID(modelID)
+	return strings.HasPrefix(id, "arn:") && strings.Contains(id, "prompt/")
 }
 
 // found is what an id says about a call.

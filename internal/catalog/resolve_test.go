@@ -324,3 +324,22 @@ func FuzzResolve(f *testing.F) {
 		require.Equal(t, r, again)
 	})
 }
+
+// A managed prompt is one in every form of its id: its text is not in the request, so its length bounds nothing.
+func TestResolve_ManagedPromptHidesItsText(t *testing.T) {
+	models, err := Default().Map(map[string]string{"arn:aws:bedrock:us-east-1:1:prompt/A": "us.amazon.nova-pro-v1:0"})
+	require.NoError(t, err)
+	for _, id := range []string{
+		"arn:aws:bedrock:us-east-1:1:prompt/A", "arn:aws:bedrock:us-east-1:1:prompt/A:7",
+		"arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Aprompt%2FA%3A7", "arn%3aaws%3abedrock%3aus-east-1%3a1%3aprompt%2fA", "arn:aws:bedrock:us-east-1:1:prompt%2fA",
+	} {
+		r, err := models.Resolve(id, "us-east-1")
+		require.NoError(t, err, id)
+		require.True(t, r.HidesText, id)
+	}
+	for _, id := range []string{"us.amazon.nova-pro-v1:0", "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-pro-v1:0"} {
+		r, err := models.Resolve(id, "us-east-1")
+		require.NoError(t, err, id)
+		require.False(t, r.HidesText, id)
+	}
+}
