@@ -57,10 +57,14 @@ robustness:
 
 ## bench: the figures of the README, each against its baseline in the same run
 bench:
-	go test -run '^$$' -bench 'BenchmarkConverse' -benchmem ./bedrockguard
+	go test -run '^$$' -bench 'Converse_(Bare|Guarded)' -benchmem ./bedrockguard
+	go test -run '^$$' -bench 'Overhead/1KB' -benchtime 20000x ./bedrockguard
+	go test -run '^$$' -bench 'Overhead/800KB|Guard_Turn' -benchtime 2000x ./bedrockguard
+	go test -run '^$$' -bench Cache_Turn100 -benchtime 1000x ./bedrockguard
+	go test -run '^$$' -bench Tracker -benchmem ./cache
 	go test -run '^$$' -bench 'BenchmarkLedger|BenchmarkLease' -benchmem ./budget
 	go test -run TestLeasesOfTenThousandHolders -v ./budget
-	cd budget/sqlitestore && go test -run '^$$' -bench . -benchmem .
+	cd budget/sqlitestore && go test -run '^$$' -bench . -benchtime 7x .
 	cd budget/dynamostore && go test -run '^$$' -bench . -benchtime 10x .
 	cd budget/redisstore && go test -run '^$$' -bench . -benchtime 20x .
 	cd budget/pgstore && go test -run '^$$' -bench . -benchtime 10x .

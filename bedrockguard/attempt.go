@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
 
@@ -25,11 +24,11 @@ type attempt struct {
 	debit   *rateDebit
 	header  http.Header // of the answer; written before the answer's body is read
 
-	status     atomic.Int32 // of the answer; 0 without one
-	handedOver atomic.Bool  // to the transport
-	dialing    atomic.Bool  // the transport tells what it does about connections
-	connected  atomic.Bool  // it had a connection, so bytes may have left
-	trace      httptrace.ClientTrace
+	status      atomic.Int32 // of the answer; 0 without one
+	handedOver  atomic.Bool  // to the transport
+	watched     atomic.Bool  // the transport is one whose reading of the body tells whether it sent
+	mayHaveLeft atomic.Bool  // bytes may have left
+	dialing     atomic.Bool  // a transport that is traced tells what it does about connections
 
 	resolving sync.Mutex      // held while the reservation is settled or voided
 	resolved  bool            // guarded by resolving

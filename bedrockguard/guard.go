@@ -60,7 +60,7 @@ func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
 	}
 	g.opts.Scope.Model = "" // it is the library's to fill in
 	g.defaultScope = len(g.opts.Scope.Dims()) > 0
-	g.steps = steps{identifyMiddleware{g}, attemptMiddleware{g}, observeMiddleware{g}}
+	g.steps = steps{identifyMiddleware{g}, attemptMiddleware{g}, observeMiddleware{g, false}, observeMiddleware{g, true}}
 	return g, nil
 }
 

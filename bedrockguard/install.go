@@ -19,7 +19,11 @@ import (
 // adds further in, and that sends a request twice, is counted once. A per-call option that clears APIOptions removes
 // the guard; so does talking to Bedrock without this client.
 func (g *Guard) Install(o *bedrockruntime.Options) {
-	o.APIOptions = append(o.APIOptions, g.attach)
+	attach := g.attach
+	if isNetHTTP(o.HTTPClient) {
+		attach = g.attachToNetHTTP
+	}
+	o.APIOptions = append(o.APIOptions, attach)
 }
 
 // NewFromConfig is bedrockruntime.NewFromConfig with the guard installed. The options pass straight through.
@@ -50,10 +54,15 @@ type steps struct {
 	identify identifyMiddleware
 	attempt  attemptMiddleware
 	observe  observeMiddleware
+	netHTTP  observeMiddleware // the same for a client that sends by net/http
 }
 
-// attach adds the three middlewares to one operation's stack.
-func (g *Guard) attach(stack *middleware.Stack) error {
+// attach adds the three middlewares to one operation's stack, whatever its client sends by.
+func (g *Guard) attach(stack *middleware.Stack) error { return g.add(stack, &g.steps.observe) }
+
+func (g *Guard) attachToNetHTTP(stack *middleware.Stack) error { return g.add(stack, &g.steps.netHTTP) }
+
+func (g *Guard) add(stack *middleware.Stack, observe *observeMiddleware) error {
 	if _, twice := stack.Initialize.Get(identifyID); twice {
 		return fmt.Errorf("%w: %s", ErrInstalled, stack.ID())
 	}
@@ -68,7 +77,7 @@ func (g *Guard) attach(stack *middleware.Stack) error {
 			return err
 		}
 	}
-	return stack.Deserialize.Add(&g.steps.observe, middleware.After)
+	return stack.Deserialize.Add(observe, middleware.After)
 }
 
 // bidirectionalStream is the one operation whose caller the SDK leaves waiting forever when a middleware refuses it: the

@@ -74,15 +74,16 @@ func (a *attempt) outcomeOf(err error) Outcome {
 	return OutcomeBroken
 }
 
-// certainlyUnsent reports whether no byte can have left: the transport was never asked, or it never had a connection.
-// A transport that tells nothing of its connections counts as having sent, unless it says itself that the dial failed.
+// certainlyUnsent reports whether nothing can have left that could be inferred from: the transport was never asked, it never
+// took a byte of the body, or it never had a connection. A transport of unknown make that tells nothing of its connections counts
+// as having sent, unless it says itself that the dial failed.
 func (a *attempt) certainlyUnsent(err error) bool {
 	if !a.handedOver.Load() {
 		return true
 	}
-	if a.connected.Load() {
+	if a.mayHaveLeft.Load() {
 		return false
 	}
 	var op *net.OpError
-	return a.dialing.Load() || errors.As(err, &op) && op.Op == "dial"
+	return a.watched.Load() || a.dialing.Load() || errors.As(err, &op) && op.Op == "dial"
 }

@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -182,6 +185,52 @@ func TestOutcomeOfFailedHandshake(t *testing.T) {
 			require.Error(t, op.call(context.Background(), r.client))
 			r.requireResolutions(t, "voided not-sent")
 			assert.Zero(t, r.balance(t, total).Settled.N)
+		})
+	}
+}
+
+// TestOutcomeOfHangingDial: a cancel while the connection is being made sends nothing.
+func TestOutcomeOfHangingDial(t *testing.T) {
+	for _, op := range operations() {
+		t.Run(op.name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(context.Background())
+			r := newRig(t, settings{config: func(c *aws.Config) {
+				c.HTTPClient = &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+					cancel()
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}}}
+			}})
+			require.Error(t, op.call(ctx, r.client))
+			r.requireResolutions(t, "voided not-sent")
+			assert.Zero(t, r.server.Requests())
+		})
+	}
+}
+
+// TestSendingTwiceInsideOfAnAttempt: a caller's middleware next to the transport sends once, winds the body back and sends to
+// where nobody listens. The first time was billed, whatever the second one shows.
+func TestSendingTwiceInsideOfAnAttempt(t *testing.T) {
+	for _, op := range operations() {
+		t.Run(op.name, func(t *testing.T) {
+			r := newRig(t, settings{
+				server: bedrocktest.Options{Faults: bedrocktest.Script(bedrocktest.Reset)},
+				config: func(c *aws.Config) { c.Retryer = func() aws.Retryer { return aws.NopRetryer{} } },
+			})
+			twice := middleware.DeserializeMiddlewareFunc("twice", func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+				_, _, err := next.HandleDeserialize(ctx, in)
+				require.Error(t, err)
+				req := in.Request.(*smithyhttp.Request)
+				require.NoError(t, req.RewindStream())
+				req.URL.Host = "127.0.0.1:1"
+				return next.HandleDeserialize(ctx, in)
+			})
+			client := bedrockruntime.New(r.client.Options(), func(o *bedrockruntime.Options) {
+				o.APIOptions = append(o.APIOptions, func(s *middleware.Stack) error { return s.Deserialize.Add(twice, middleware.After) })
+			})
+			require.Error(t, op.call(context.Background(), client))
+			r.requireResolutions(t, "settled broken estimated")
+			assert.Equal(t, 1, r.server.Bill().Inferences)
 		})
 	}
 }

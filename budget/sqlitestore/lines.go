@@ -32,12 +32,16 @@ var (
 	// joinSettled reads, for (key, start), what is settled in a bucket.
 	joinSettled = joined{"", "SELECT %[1]d, settled FROM bucket WHERE account = ?%[2]d AND start = ?%[3]d", " UNION ALL ", ""}
 	// joinBook adds, for (key, start, end, settled, pending), to buckets, which it makes if need be.
-	joinBook = joined{"INSERT INTO bucket VALUES ", "(?%[2]d, ?%[3]d, ?%[4]d, ?%[5]d, ?%[6]d)", ", ",
-		" ON CONFLICT DO UPDATE SET settled = settled + excluded.settled, pending = pending + excluded.pending"}
+	joinBook = joined{
+		"INSERT INTO bucket VALUES ", "(?%[2]d, ?%[3]d, ?%[4]d, ?%[5]d, ?%[6]d)", ", ",
+		" ON CONFLICT DO UPDATE SET settled = settled + excluded.settled, pending = pending + excluded.pending",
+	}
 	// joinUnbook adds to settled and takes from pending, for (key, start, settled, pending), in buckets that there are. An
 	// upsert would not do: SQLite checks the row that it would insert.
-	joinUnbook = joined{"WITH line(account, start, settled, pending) AS (VALUES ", "(?%[2]d, ?%[3]d, ?%[4]d, ?%[5]d)", ", ",
-		") UPDATE bucket SET settled = bucket.settled + line.settled, pending = bucket.pending - line.pending FROM line WHERE bucket.account = line.account AND bucket.start = line.start"}
+	joinUnbook = joined{
+		"WITH line(account, start, settled, pending) AS (VALUES ", "(?%[2]d, ?%[3]d, ?%[4]d, ?%[5]d)", ", ",
+		") UPDATE bucket SET settled = bucket.settled + line.settled, pending = bucket.pending - line.pending FROM line WHERE bucket.account = line.account AND bucket.start = line.start",
+	}
 )
 
 // text is the statement for n lines of so many parameters each.
