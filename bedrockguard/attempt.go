@@ -131,13 +131,13 @@ func (g *Guard) admit(ctx context.Context, c *call, bodyBytes int64) (*attempt, 
 	}
 	if err != nil {
 		a.debit.giveBack()
-		g.emitErr(ctx, c, a, refusalKind(err), err)
+		g.emitKind(ctx, c, a, refusalKind(err), err)
 		return nil, err
 	}
 	if g.listened() {
-		g.emitErr(ctx, c, a, EventReserved, nil)
+		g.emitKind(ctx, c, a, EventReserved, nil)
 		for _, would := range a.receipt.Observed {
-			g.emitErr(ctx, c, a, EventObserved, would)
+			g.emitKind(ctx, c, a, EventObserved, would)
 		}
 	}
 	return a, nil

@@ -3,8 +3,6 @@ package bedrockguard_test
 import (
 	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -45,20 +43,6 @@ func clients(b *testing.B, cfg aws.Config) (bare, guarded *bedrockruntime.Client
 func loopback(b *testing.B) aws.Config {
 	b.Helper()
 	return bedrocktest.New(b, bedrocktest.Options{FirstByteDelay: -1}).Config()
-}
-
-// inMemory answers without a network, so that what is left is the client's own work. The answers say that so many tokens were
-// read from the cache.
-func inMemory(cacheRead int) aws.Config {
-	answer := fmt.Sprintf(`{"output":{"message":{"role":"assistant","content":[{"text":"ok"}]}},"stopReason":"end_turn","usage":{"inputTokens":10,"outputTokens":2,"cacheReadInputTokens":%d,"totalTokens":%d},"metrics":{"latencyMs":1}}`, cacheRead, 12+cacheRead)
-	cfg := aws.Config{Region: "us-east-1", Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-		return aws.Credentials{AccessKeyID: "AKIDSIMULATED", SecretAccessKey: "simulated"}, nil
-	})}
-	withTransport(func(req *http.Request) (*http.Response, error) {
-		header := http.Header{"Content-Type": {"application/json"}}
-		return &http.Response{StatusCode: 200, Header: header, Body: io.NopCloser(strings.NewReader(answer)), Request: req}, nil
-	})(&cfg)
-	return cfg
 }
 
 // conversation has so many turns of which each adds about so many bytes.

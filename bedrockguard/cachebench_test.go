@@ -3,8 +3,11 @@ package bedrockguard_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,6 +40,20 @@ func marked(messages []types.Message) *bedrockruntime.ConverseInput {
 	}
 }
 
+// inMemory answers without a network, so that what is left is the client's own work. The answers say that 200,000 tokens were
+// read from the cache.
+func inMemory() aws.Config {
+	const answer = `{"output":{"message":{"role":"assistant","content":[{"text":"ok"}]}},"stopReason":"end_turn","usage":{"inputTokens":10,"outputTokens":2,"cacheReadInputTokens":200000,"totalTokens":200012},"metrics":{"latencyMs":1}}`
+	cfg := aws.Config{Region: "us-east-1", Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		return aws.Credentials{AccessKeyID: "AKIDSIMULATED", SecretAccessKey: "simulated"}, nil
+	})}
+	withTransport(func(req *http.Request) (*http.Response, error) {
+		header := http.Header{"Content-Type": {"application/json"}}
+		return &http.Response{StatusCode: 200, Header: header, Body: io.NopCloser(strings.NewReader(answer)), Request: req}, nil
+	})(&cfg)
+	return cfg
+}
+
 var benchSystem = passage(3, 20_000)
 
 // BenchmarkCache_Turn100 compares, call by call, the bare SDK client with a guard whose cache check is off and one whose
@@ -49,7 +66,7 @@ func BenchmarkCache_Turn100(b *testing.B) {
 		require.NoError(b, err)
 		guard, err := bedrockguard.New(ledger, bedrockguard.Options{Cache: cache.Policy{Mode: mode}})
 		require.NoError(b, err)
-		return guard.NewFromConfig(inMemory(200_000))
+		return guard.NewFromConfig(inMemory())
 	}
 	bare, off, report := bedrockruntime.NewFromConfig(loopback(b)), guarded(cache.Off), guarded(cache.Report)
 	history := conversation(99, 8000)

@@ -147,11 +147,6 @@ func (w *converseWalk) texts(p *converseParts) {
 			w.content(b)
 		}
 	}
-	w.rest(p)
-}
-
-// rest collects the texts that stand apart from the conversation.
-func (w *converseWalk) rest(p *converseParts) {
 	w.document(p.Additional)
 	for name, v := range p.Variables {
 		w.words(&name)

@@ -45,11 +45,11 @@ type Event struct {
 // listened reports whether anybody wants events. Asked first, it saves each call from making some that nobody gets.
 func (g *Guard) listened() bool { return g.opts.OnEvent != nil }
 
-// emitErr emits an event that says no more than an error. An Event is large: whoever makes one needs a frame that the calls
-// which give none should not pay for.
+// emitKind emits an event of a kind, with an error if it has one. An Event is large: whoever makes one needs a frame that the
+// calls which give none should not pay for.
 //
 //go:noinline
-func (g *Guard) emitErr(ctx context.Context, c *call, a *attempt, kind EventKind, err error) {
+func (g *Guard) emitKind(ctx context.Context, c *call, a *attempt, kind EventKind, err error) {
 	g.emit(ctx, c, a, Event{Kind: kind, Err: err})
 }
 

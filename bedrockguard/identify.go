@@ -50,7 +50,7 @@ func (m *identifyMiddleware) unmetered(ctx context.Context, in middleware.Initia
 }
 
 func (m *identifyMiddleware) refuse(ctx context.Context, c *call, err error) (middleware.InitializeOutput, middleware.Metadata, error) {
-	m.guard.emitErr(ctx, c, nil, EventDenied, err)
+	m.guard.emitKind(ctx, c, nil, EventDenied, err)
 	return middleware.InitializeOutput{}, middleware.Metadata{}, err
 }
 

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -204,6 +206,46 @@ func TestOutcomeOfHangingDial(t *testing.T) {
 			require.Error(t, op.call(ctx, r.client))
 			r.requireResolutions(t, "voided not-sent")
 			assert.Zero(t, r.server.Requests())
+		})
+	}
+}
+
+// TestTransportIsTracedWhereItsBodyTellsNothing: net/http's own transport next to the guard is watched by what it reads, which
+// costs less; any other client, and a caller's middleware in between, is traced.
+func TestTransportIsTracedWhereItsBodyTellsNothing(t *testing.T) {
+	inner := func(s *middleware.Stack) error {
+		return s.Deserialize.Add(middleware.DeserializeMiddlewareFunc("inner", func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+			return next.HandleDeserialize(ctx, in)
+		}), middleware.After)
+	}
+	for name, tt := range map[string]struct {
+		wrapped, between, traced bool
+	}{
+		"net/http":           {false, false, false},
+		"a transport around": {true, false, true},
+		"a middleware":       {false, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var traced []bool
+			r := newRig(t, settings{config: func(c *aws.Config) {
+				own := &http.Transport{Proxy: func(req *http.Request) (*url.URL, error) {
+					traced = append(traced, httptrace.ContextClientTrace(req.Context()) != nil)
+					return nil, nil
+				}}
+				t.Cleanup(own.CloseIdleConnections)
+				client := &http.Client{Transport: own}
+				if tt.wrapped {
+					client.Transport = roundTripper(own.RoundTrip)
+				}
+				c.HTTPClient = client
+			}})
+			client := r.client
+			if tt.between {
+				client = bedrockruntime.New(client.Options(), func(o *bedrockruntime.Options) { o.APIOptions = append(o.APIOptions, inner) })
+			}
+			_, err := client.Converse(t.Context(), converseInput("hello"))
+			require.NoError(t, err)
+			assert.Equal(t, []bool{tt.traced}, traced)
 		})
 	}
 }

@@ -57,7 +57,7 @@ func (p *Price) Cost(u Usage, tier Tier) (Amount, error) {
 	s.add(u.CacheWrite5mInputTokens, r.CacheWrite5m)
 	s.add(u.CacheWrite1hInputTokens, r.CacheWrite1h)
 	s.add(u.OutputTokens, r.Output)
-	return s.amount, s.err
+	return s.total()
 }
 
 // CacheWrites says which cache writes a request can cause. They decide the dearest class its input can be billed at.
@@ -97,7 +97,7 @@ func (r *Rates) worst(in, out int64, writes CacheWrites, tier Tier) (Amount, err
 	s := sum{tier: tier, amount: 4}
 	s.add(in, rate)
 	s.add(out, r.Output)
-	return s.amount, s.err
+	return s.total()
 }
 
 // sum adds up what tokens cost at one tier. Its amount means nothing once it has an error.
@@ -123,6 +123,13 @@ func (s *sum) add(tokens int64, rate PicoUSD) {
 		return
 	}
 	s.amount = Amount(total)
+}
+
+func (s *sum) total() (Amount, error) {
+	if s.err != nil {
+		return 0, s.err
+	}
+	return s.amount, nil
 }
 
 // PerMTok converts the way prices are published, USD per million tokens as decimal text, to a price per token. Digits

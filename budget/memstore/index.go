@@ -45,33 +45,33 @@ func (x *index) part(hash uint64) *part { return &x.parts[hash>>60] }
 // find returns the entry of an id, or nil.
 func (x *index) find(id *budget.ID) *entry {
 	hash := x.hash(id)
-	if s := x.part(hash).at(hash, id); s != nil {
-		return s.entry
+	p := x.part(hash)
+	if i, ok := p.at(hash, id); ok {
+		return p.slots[i].entry
 	}
 	return nil
 }
 
-// at returns the slot of an id, or nil.
-func (p *part) at(hash uint64, id *budget.ID) *slot {
+// at returns the number of the slot of an id, and whether there is one.
+func (p *part) at(hash uint64, id *budget.ID) (uint64, bool) {
+	if len(p.slots) == 0 {
+		return 0, false
+	}
 	mask := uint64(len(p.slots) - 1)
-	for i := hash; len(p.slots) > 0; i++ {
-		s := &p.slots[i&mask]
-		if s.entry == nil {
-			return nil
-		}
-		if s.hash == hash && s.entry.id == *id {
-			return s
+	for i := hash & mask; p.slots[i].entry != nil; i = (i + 1) & mask {
+		if p.slots[i].hash == hash && p.slots[i].entry.id == *id {
+			return i, true
 		}
 	}
-	return nil
+	return 0, false
 }
 
 // put adds an entry, in the place of one with its id if there is one.
 func (x *index) put(e *entry) {
 	hash := x.hash(&e.id)
 	p := x.part(hash)
-	if s := p.at(hash, &e.id); s != nil {
-		s.entry = e
+	if i, ok := p.at(hash, &e.id); ok {
+		p.slots[i].entry = e
 		return
 	}
 	if p.used >= len(p.slots)/4*3 {
@@ -106,14 +106,11 @@ func (p *part) grow() {
 func (x *index) remove(id *budget.ID) {
 	hash := x.hash(id)
 	p := x.part(hash)
-	if p.at(hash, id) == nil {
+	free, ok := p.at(hash, id)
+	if !ok {
 		return
 	}
 	mask := uint64(len(p.slots) - 1)
-	free := hash & mask
-	for p.slots[free].hash != hash || p.slots[free].entry.id != *id {
-		free = (free + 1) & mask
-	}
 	for i := (free + 1) & mask; p.slots[i].entry != nil; i = (i + 1) & mask {
 		if home := p.slots[i].hash & mask; (i-home)&mask >= (i-free)&mask { // so that it is found from free, too
 			p.slots[free] = p.slots[i]

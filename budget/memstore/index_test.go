@@ -30,7 +30,7 @@ func TestIndexIsAMap(t *testing.T) {
 			var ids []budget.ID
 			for range 50_000 {
 				var next budget.ID
-				if known := len(ids) > 0 && random.IntN(2) == 0; known {
+				if len(ids) > 0 && random.IntN(2) == 0 {
 					next = ids[random.IntN(len(ids))]
 				} else {
 					next = id(random)

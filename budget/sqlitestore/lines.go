@@ -20,37 +20,40 @@ import (
 // maxTogether bounds the lines of one statement; more take several.
 const maxTogether = 16
 
-// joined is a statement made of one term per line. Each %d in the term is replaced by the line's number.
-type joined struct{ before, term, between, after string }
+// joined is a statement made of one term per line, whose %[1]d is the line's number and whose others number its parameters.
+type joined struct {
+	params                       int // of one line
+	before, term, between, after string
+}
 
 var (
 	// joinStates reads, for (key, since), what is known of an account and then its buckets.
-	joinStates = joined{"", `SELECT %[1]d, 0, coalesce(override_max, -1), coalesce(override_until, 0), latched_until, fired FROM account WHERE key = ?%[2]d` +
+	joinStates = joined{2, "", `SELECT %[1]d, 0, coalesce(override_max, -1), coalesce(override_until, 0), latched_until, fired FROM account WHERE key = ?%[2]d` +
 		` UNION ALL SELECT %[1]d, 1, start, settled, pending, NULL FROM bucket WHERE account = ?%[2]d AND start >= ?%[3]d`, " UNION ALL ", ""}
-	// joinLook is joinStates, and tells besides whether there is a reservation of the id behind the lines, and whether there is a kill flag.
-	joinLook = joined{"", joinStates.term, " UNION ALL ", " UNION ALL SELECT -1, EXISTS (SELECT 1 FROM reservation WHERE id = ?), EXISTS (SELECT 1 FROM kill), 0, 0, NULL"}
+	// joinLook is joinStates with one parameter more, an id, and tells besides whether there is a reservation of it, and any kill flag.
+	joinLook = joined{2, "", joinStates.term, " UNION ALL ", " UNION ALL SELECT -1, EXISTS (SELECT 1 FROM reservation WHERE id = ?), EXISTS (SELECT 1 FROM kill), 0, 0, NULL"}
 	// joinSettled reads, for (key, start), what is settled in a bucket.
-	joinSettled = joined{"", "SELECT %[1]d, settled FROM bucket WHERE account = ?%[2]d AND start = ?%[3]d", " UNION ALL ", ""}
+	joinSettled = joined{2, "", "SELECT %[1]d, settled FROM bucket WHERE account = ?%[2]d AND start = ?%[3]d", " UNION ALL ", ""}
 	// joinBook adds, for (key, start, end, settled, pending), to buckets, which it makes if need be.
 	joinBook = joined{
-		"INSERT INTO bucket VALUES ", "(?%[2]d, ?%[3]d, ?%[4]d, ?%[5]d, ?%[6]d)", ", ",
+		5, "INSERT INTO bucket VALUES ", "(?%[2]d, ?%[3]d, ?%[4]d, ?%[5]d, ?%[6]d)", ", ",
 		" ON CONFLICT DO UPDATE SET settled = settled + excluded.settled, pending = pending + excluded.pending",
 	}
 	// joinUnbook adds to settled and takes from pending, for (key, start, settled, pending), in buckets that there are. An
 	// upsert would not do: SQLite checks the row that it would insert.
 	joinUnbook = joined{
-		"WITH line(account, start, settled, pending) AS (VALUES ", "(?%[2]d, ?%[3]d, ?%[4]d, ?%[5]d)", ", ",
+		4, "WITH line(account, start, settled, pending) AS (VALUES ", "(?%[2]d, ?%[3]d, ?%[4]d, ?%[5]d)", ", ",
 		") UPDATE bucket SET settled = bucket.settled + line.settled, pending = bucket.pending - line.pending FROM line WHERE bucket.account = line.account AND bucket.start = line.start",
 	}
 )
 
-// text is the statement for n lines of so many parameters each.
-func (j joined) text(n, params int) string {
+// text is the statement for n lines.
+func (j *joined) text(n int) string {
 	terms := make([]string, n)
 	for i := range terms {
 		numbers := []any{i}
-		for p := range params {
-			numbers = append(numbers, i*params+p+1)
+		for p := range j.params {
+			numbers = append(numbers, i*j.params+p+1)
 		}
 		terms[i] = fmt.Sprintf(j.term, numbers...)
 	}
@@ -58,12 +61,12 @@ func (j joined) text(n, params int) string {
 }
 
 // joined returns the statement for n lines, prepared the first time.
-func (t *tx) joined(j *joined, n, params int) (*sql.Stmt, error) {
+func (t *tx) joined(j *joined, n int) (*sql.Stmt, error) {
 	key := joinedKey{j, n}
 	if s := t.store.joined[key]; s != nil {
 		return s, nil
 	}
-	s, err := t.store.conn.PrepareContext(context.Background(), j.text(n, params))
+	s, err := t.store.conn.PrepareContext(context.Background(), j.text(n))
 	if err == nil {
 		t.store.joined[key] = s
 	}
@@ -118,7 +121,7 @@ func (t *tx) look(lines []budget.Line, id *budget.ID) ([]state, sight, error) {
 			statement = &joinLook
 			args = append(args, id[:])
 		}
-		stmt, err := t.joined(statement, len(part), 2)
+		stmt, err := t.joined(statement, len(part))
 		if err != nil {
 			return err
 		}
@@ -195,21 +198,34 @@ func (t *tx) bookings(lines []budget.Line) []booking {
 	return bookings
 }
 
-// book adds to the sums of buckets, and makes those that there are not.
-func (t *tx) book(bookings []booking, settled, pending *budget.Charge) error {
-	return together(bookings, func(_ int, part []booking) error {
-		stmt, err := t.joined(&joinBook, len(part), 5)
+// write executes a statement for the values of each booking, and returns how many rows it has written.
+func (t *tx) write(j *joined, bookings []booking, values func(*booking) []any) (written int64, err error) {
+	err = together(bookings, func(_ int, part []booking) error {
+		stmt, err := t.joined(j, len(part))
 		if err != nil {
 			return err
 		}
-		args := make([]any, 0, 5*maxTogether)
+		args := make([]any, 0, len(part)*j.params)
 		for i := range part {
-			b := &part[i]
-			args = append(args, b.account[:], b.start, b.end, settled[b.unit], pending[b.unit])
+			args = append(args, values(&part[i])...)
 		}
-		_, err = stmt.Exec(args...)
+		result, err := stmt.Exec(args...)
+		if err != nil {
+			return err
+		}
+		n, err := result.RowsAffected()
+		written += n
 		return err
 	})
+	return written, err
+}
+
+// book adds to the sums of buckets, and makes those that there are not.
+func (t *tx) book(bookings []booking, settled, pending *budget.Charge) error {
+	_, err := t.write(&joinBook, bookings, func(b *booking) []any {
+		return []any{b.account[:], b.start, b.end, settled[b.unit], pending[b.unit]}
+	})
+	return err
 }
 
 // post adds actual - before to settled and takes pending out. It finds out first whether a sum would overflow.
@@ -242,7 +258,7 @@ func (t *tx) post(bookings []booking, actual, before, pending budget.Charge) err
 func (t *tx) there(bookings []booking, more *budget.Charge) ([]bool, error) {
 	there := make([]bool, len(bookings))
 	err := together(bookings, func(first int, part []booking) error {
-		stmt, err := t.joined(&joinSettled, len(part), 2)
+		stmt, err := t.joined(&joinSettled, len(part))
 		if err != nil {
 			return err
 		}
@@ -273,26 +289,13 @@ func (t *tx) there(bookings []booking, more *budget.Charge) ([]bool, error) {
 
 // unbook takes from pending and adds to settled in buckets that there are.
 func (t *tx) unbook(bookings []booking, settled, pending *budget.Charge) error {
-	return together(bookings, func(_ int, part []booking) error {
-		stmt, err := t.joined(&joinUnbook, len(part), 4)
-		if err != nil {
-			return err
-		}
-		args := make([]any, 0, 4*maxTogether)
-		for i := range part {
-			b := &part[i]
-			args = append(args, b.account[:], b.start, settled[b.unit], pending[b.unit])
-		}
-		result, err := stmt.Exec(args...)
-		if err != nil {
-			return err
-		}
-		n, err := result.RowsAffected()
-		if err == nil && n != int64(len(part)) {
-			err = errors.New("sqlitestore: a bucket was there and then was not")
-		}
-		return err
+	n, err := t.write(&joinUnbook, bookings, func(b *booking) []any {
+		return []any{b.account[:], b.start, settled[b.unit], pending[b.unit]}
 	})
+	if err == nil && n != int64(len(bookings)) {
+		err = errors.New("sqlitestore: a bucket was there and then was not")
+	}
+	return err
 }
 
 // add sums, and remembers whether a sum left the range of int64.

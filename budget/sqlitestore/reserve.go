@@ -22,7 +22,7 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Dec
 }
 
 func (t *tx) reserve(r budget.Reservation) (budget.Decision, error) {
-	seen := sight{true, true}
+	seen := sight{true, true} // without lines, both are looked for
 	var states []state
 	var err error
 	if len(r.Lines) > 0 {
