@@ -22,8 +22,9 @@ type attempt struct {
 	bound   int64 // input tokens that the reservation covers at most
 	receipt *budget.Receipt
 	debit   *rateDebit
-	header  http.Header // of the answer; written before the answer's body is read
 
+	header      http.Header  // of the answer; written before body and before the answer's bytes are read
+	body        []byte       // of a whole answer that is no stream; nil when it did not arrive whole
 	status      atomic.Int32 // of the answer; 0 without one
 	handedOver  atomic.Bool  // to the transport
 	watched     atomic.Bool  // the transport is one whose reading of the body tells whether it sent
@@ -50,11 +51,34 @@ func (a *attempt) claim() bool {
 // next returns the call's next attempt.
 func (c *call) next() *attempt { return &attempt{call: c, number: int(c.attempts.Add(1))} }
 
-type attemptKey struct{}
+// sending holds the attempt of one turn of the SDK's retry loop: one, unless somebody behind the guard sends again.
+type sending struct {
+	mu      sync.Mutex
+	attempt *attempt
+	refused error // why a repeated sending was not let out
 
-func attemptFrom(ctx context.Context) *attempt {
-	a, _ := ctx.Value(attemptKey{}).(*attempt)
-	return a
+	left   atomic.Bool // somebody else resolves the attempt now: a stream, or who reads an answer on
+	stream atomic.Pointer[meteredBody]
+}
+
+func (s *sending) current() *attempt {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.attempt
+}
+
+// refusal returns why a repeated sending was not let out, or nil.
+func (s *sending) refusal() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refused
+}
+
+type sendingKey struct{}
+
+func sendingFrom(ctx context.Context) *sending {
+	s, _ := middleware.GetStackValue(ctx, sendingKey{}).(*sending)
+	return s
 }
 
 // attemptMiddleware reserves before each attempt of the SDK's retry loop and resolves after it. Being inside the loop, it
@@ -72,12 +96,12 @@ func (m *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.Fi
 	}
 	g := m.guard
 	req, _ := in.Request.(*smithyhttp.Request)
-	a, err := g.admit(ctx, c, bodyLength(req))
-	if err != nil {
+	s := new(sending)
+	if req, err = g.begin(ctx, c, s, req); err != nil {
 		return out, md, refusedError{err}
 	}
-	if g.opts.ReservationHeader != "" && req != nil {
-		g.nameReservation(req, a)
+	if req != nil {
+		in.Request = req
 	}
 	if c.cache.prompt != nil {
 		g.cacheSent(c)
@@ -85,44 +109,64 @@ func (m *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.Fi
 	returned := false
 	defer func() {
 		if !returned { // a panic or runtime.Goexit below: nobody knows what was sent
-			g.finish(ctx, a, OutcomeBroken)
+			g.finish(ctx, s.current(), OutcomeBroken)
 		}
 	}()
-	out, md, err = next.HandleFinalize(context.WithValue(ctx, attemptKey{}, a), in)
+	out, md, err = next.HandleFinalize(middleware.WithStackValue(ctx, sendingKey{}, s), in)
 	returned = true
-	switch {
-	case err != nil:
-		g.finish(ctx, a, a.outcomeOf(err))
-	case streams(out.Result):
-		// The stream owns the reservation now: see stream.go.
-	default:
-		g.settleResult(ctx, a, out.Result)
-	}
+	g.conclude(ctx, s, out.Result, err)
 	return out, md, err
+}
+
+// begin looks at the request that is about to be signed, and admits it.
+func (g *Guard) begin(ctx context.Context, c *call, s *sending, req *smithyhttp.Request) (*smithyhttp.Request, error) {
+	req, _, err := g.lookAgain(ctx, c, req)
+	if err != nil {
+		g.emitKind(ctx, c, nil, EventDenied, err)
+		return nil, err
+	}
+	a, err := g.admit(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	s.attempt = a
+	if g.opts.ReservationHeader != "" && req != nil {
+		g.nameReservation(req, a)
+	}
+	return req, nil
+}
+
+// conclude resolves the attempt after everything below has returned, unless somebody else does.
+func (g *Guard) conclude(ctx context.Context, s *sending, result any, err error) {
+	switch m := s.stream.Load(); {
+	case s.left.Load():
+		// Whoever reads the answer on owns the reservation: see detach.go.
+	case m != nil && err == nil && streams(result):
+		// The stream owns the reservation: see stream.go.
+	case m != nil: // something in between failed after the stream began: nobody holds it to close it
+		m.leave(err)
+	default:
+		g.settleAnswer(ctx, s.current(), err)
+	}
+}
+
+// settleAnswer resolves an attempt that is no stream: by the answer, if a whole one came, whatever became of it afterwards.
+func (g *Guard) settleAnswer(ctx context.Context, a *attempt, err error) {
+	if a.body != nil {
+		g.settleBody(ctx, a, a.body)
+		return
+	}
+	g.finish(ctx, a, a.outcomeOf(err))
 }
 
 func (g *Guard) nameReservation(req *smithyhttp.Request, a *attempt) {
 	req.Header.Set(g.opts.ReservationHeader, a.receipt.Reservation.ID.String())
 }
 
-// unknownLength stands for a body that does not tell its length.
-const unknownLength = -1
-
-// bodyLength returns the length of the serialised body, which is known and costs nothing: the SDK sends from memory.
-func bodyLength(req *smithyhttp.Request) int64 {
-	if req == nil {
-		return unknownLength
-	}
-	if n, ok, err := req.StreamLength(); err == nil && ok {
-		return n
-	}
-	return unknownLength
-}
-
 // admit passes an attempt through the rate and the reservation, or returns the typed refusal.
-func (g *Guard) admit(ctx context.Context, c *call, bodyBytes int64) (*attempt, error) {
+func (g *Guard) admit(ctx context.Context, c *call) (*attempt, error) {
 	a := c.next()
-	wide, err := c.wideInput(bodyBytes)
+	wide, err := c.wideInput()
 	if err == nil && g.rate.limits() {
 		a.debit, err = g.rate.wait(ctx, c, g.ratios.Guess(c.scope.Model, wide))
 	}
@@ -134,13 +178,18 @@ func (g *Guard) admit(ctx context.Context, c *call, bodyBytes int64) (*attempt, 
 		g.emitKind(ctx, c, a, refusalKind(err), err)
 		return nil, err
 	}
-	if g.listened() {
-		g.emitKind(ctx, c, a, EventReserved, nil)
-		for _, would := range a.receipt.Observed {
-			g.emitKind(ctx, c, a, EventObserved, would)
-		}
-	}
+	g.emitReserved(ctx, a)
 	return a, nil
+}
+
+func (g *Guard) emitReserved(ctx context.Context, a *attempt) {
+	if !g.listened() {
+		return
+	}
+	g.emitKind(ctx, a.call, a, EventReserved, nil)
+	for _, would := range a.receipt.Observed {
+		g.emitKind(ctx, a.call, a, EventObserved, would)
+	}
 }
 
 func refusalKind(err error) EventKind {
@@ -148,6 +197,65 @@ func refusalKind(err error) EventKind {
 		return EventKilled
 	}
 	return EventDenied
+}
+
+// replace covers the attempt by a new reservation, because the request was changed after it was admitted. The old one is
+// given back first: both together would need room that the call does not.
+func (g *Guard) replace(ctx context.Context, s *sending) error {
+	old := s.current()
+	c := old.call
+	wide, err := c.wideInput()
+	var worst budget.Charge
+	if err == nil {
+		err = c.worst(&worst, wide)
+	}
+	if err == nil {
+		if _, exceeds := worst.Exceeds(&old.receipt.Reservation.Charge); !exceeds && c.scope.Model == old.receipt.Scope.Model {
+			return nil // what is set aside covers it
+		}
+	}
+	if old.claim() {
+		old.debit.giveBack()
+		g.void(ctx, old, OutcomeNotSent)
+		old.resolving.Unlock()
+	}
+	if err != nil {
+		g.emitKind(ctx, c, old, EventDenied, err)
+		return err
+	}
+	a, err := g.admit(ctx, c)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.attempt = a
+	s.mu.Unlock()
+	return nil
+}
+
+// again covers one more sending of the same request inside of one turn of the retry loop: by a client that sends again by
+// itself, or a middleware next to the transport. The sending before it may have been billed, and nobody will tell.
+func (g *Guard) again(ctx context.Context, s *sending) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refused != nil {
+		return s.refused
+	}
+	old := s.attempt
+	g.settleAnswer(ctx, old, nil)
+	a := old.call.next()
+	err := g.reserveInput(ctx, a, old.bound, false)
+	if err != nil {
+		s.refused = err
+		g.emitKind(ctx, old.call, a, refusalKind(err), err)
+		return err
+	}
+	a.handedOver.Store(true)
+	a.watched.Store(old.watched.Load())
+	a.dialing.Store(old.dialing.Load())
+	s.attempt = a
+	g.emitReserved(ctx, a)
+	return nil
 }
 
 // reserve sets aside the wide bound, and where a limit has no room for that, the tight one.

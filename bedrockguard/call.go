@@ -2,16 +2,18 @@ package bedrockguard
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
+
+	"github.com/aws/smithy-go/middleware"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
-// call is what the chain knows of one call of the client. The front door fills it in once; the links read it. It knows
-// nothing of smithy, and holds the prompt only by reference to the caller's own values.
+// call is what the chain knows of one call of the client. The front door fills it in, and again when the request turns out
+// to have been changed since; the links read it. It knows nothing of smithy, and holds the prompt only by reference to the
+// caller's own values. Its attempts follow each other, so that only what a comment says so of is used by several goroutines.
 type call struct {
 	operation string
 	streams   bool
@@ -28,7 +30,8 @@ type call struct {
 	cache     cacheCall
 	streaming atomic.Bool // a metered stream has taken over: it ends what the call began
 
-	tightOnce sync.Once
+	seen      sight // the serialised request that ask was read from
+	tightDone bool  // whether the tighter bound was looked for
 	tight     int64 // input tokens by the tighter bound; 0 when there is none
 	tightBase int64 // the token count that tight was made from
 }
@@ -38,7 +41,7 @@ type ask struct {
 	modelID     string
 	media       tokens.Prompt // what is not text: images, documents; and how much framing there is
 	embedded    int64         // bytes that the media take up in the serialised body
-	fromBody    bool          // the length of the serialised body tells that of the text
+	body        int64         // bytes of the serialised body, or unknownLength
 	maxOutput   int64         // output tokens asked for at most; 0 when the request leaves it to the model
 	extraOutput int64         // the largest output limit among fields beside the standard one
 	choices     int64         // completions asked for; at least 1
@@ -63,14 +66,19 @@ func (a *ask) prompt() (tokens.Prompt, error) {
 	return w.prompt, w.err
 }
 
+// unknownLength stands for a body that does not tell its length.
+const unknownLength = -1
+
 type callKey struct{}
 
+// withCall puts the call where the other links of its own operation find it. The SDK clears such values when another
+// operation begins, so that whatever is called with this context is never taken for a part of this call.
 func withCall(ctx context.Context, c *call) context.Context {
-	return context.WithValue(ctx, callKey{}, c)
+	return middleware.WithStackValue(ctx, callKey{}, c)
 }
 
 func callFrom(ctx context.Context) *call {
-	c, _ := ctx.Value(callKey{}).(*call)
+	c, _ := middleware.GetStackValue(ctx, callKey{}).(*call)
 	return c
 }
 

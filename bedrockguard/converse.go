@@ -52,7 +52,7 @@ func (p *converseParts) of(input any) bool {
 // readConverse reads a typed request without looking into its text: the serialised body tells its length later, which
 // costs nothing. Only media are measured here, because their bytes say little about their tokens.
 func (a *ask) readConverse(p *converseParts) error {
-	a.fromBody, a.choices = true, 1
+	a.choices = 1
 	w := converseWalk{}
 	w.all(p)
 	a.media, a.embedded, a.writes, a.unpriced = w.prompt, w.embedded, w.writes, w.unpriced

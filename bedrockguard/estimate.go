@@ -9,15 +9,12 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
-// wideInput bounds the request's input tokens by its length, in time that does not depend on it. bodyBytes is the length
-// of the serialised body. A request that goes beyond the model's context window is refused by the service before
+// wideInput bounds the request's input tokens by its length, in time that does not depend on it. A request that goes beyond the model's context window is refused by the service before
 // inference, so the window bounds what can be billed.
-func (c *call) wideInput(bodyBytes int64) (int64, error) {
-	n, bounded := tokens.UpperBound(&c.ask.media, tokens.LimitsFor(c.provider))
-	if c.ask.fromBody {
-		text := max(bodyBytes-c.ask.embedded, 0)
-		n, bounded = n+min(text, math.MaxInt64-n), bounded && bodyBytes != unknownLength
-	}
+func (c *call) wideInput() (int64, error) {
+	n, bounded := tokens.MediaBound(&c.ask.media, tokens.LimitsFor(c.provider))
+	text := max(c.ask.body-c.ask.embedded, 0)
+	n, bounded = n+min(text, math.MaxInt64-n), bounded && c.ask.body != unknownLength
 	switch {
 	case !bounded && c.window == 0:
 		return 0, &UnpricedError{ModelID: c.ask.modelID, Reason: "the prompt holds content of unknown size, and the catalog does not know the model's context window"}
@@ -36,17 +33,19 @@ func (g *Guard) tightInput(c *call) int64 {
 	if g.ratios.Violations(c.scope.Model) > 0 {
 		return 0 // the factor did not hold for this model once
 	}
-	c.tightOnce.Do(func() {
-		prompt, err := c.ask.prompt()
-		if err != nil {
-			return
-		}
-		n, bounded, err := g.counter.Count(&prompt, tokens.LimitsFor(c.provider))
-		if err != nil || !bounded {
-			return
-		}
-		c.tightBase, c.tight = n, g.ratios.Bound(c.scope.Model, n)
-	})
+	if c.tightDone {
+		return c.tight
+	}
+	c.tightDone, c.tight, c.tightBase = true, 0, 0
+	prompt, err := c.ask.prompt()
+	if err != nil {
+		return 0
+	}
+	n, bounded, err := g.counter.Count(&prompt, tokens.LimitsFor(c.provider))
+	if err != nil || !bounded {
+		return 0
+	}
+	c.tightBase, c.tight = n, g.ratios.Bound(c.scope.Model, n)
 	return c.tight
 }
 

@@ -25,7 +25,7 @@ type Guard struct {
 	watch    *watch
 	identity identity
 	cache    *cacheLink // nil when the policy switches the check off
-	drains   sync.WaitGroup
+	drains   drains
 	steps    steps
 
 	defaultScope bool // opts.Scope, which names no model, sets anything
@@ -45,6 +45,12 @@ func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
 	if opts.KillPoll == 0 {
 		opts.KillPoll = defaultKillPoll
 	}
+	if opts.DrainTimeout == 0 {
+		opts.DrainTimeout = defaultDrainTimeout
+	}
+	if opts.MaxDrains == 0 {
+		opts.MaxDrains = defaultMaxDrains
+	}
 	models, err := newCatalog(opts)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidOptions, err)
@@ -58,30 +64,20 @@ func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
 		rate: newRateLimits(opts.Rate), watch: newWatch(ledger, opts.KillPoll),
 		identity: identity{ask: opts.Identity}, cache: newCacheLink(opts.Cache, opts.Clock),
 	}
+	g.drains.limit = opts.MaxDrains
 	g.opts.Scope.Model = "" // it is the library's to fill in
 	g.defaultScope = len(g.opts.Scope.Dims()) > 0
-	g.steps = steps{identifyMiddleware{g}, attemptMiddleware{g}, observeMiddleware{g, false}, observeMiddleware{g, true}}
+	g.steps = steps{describeMiddleware{g}, attemptMiddleware{g}, observeMiddleware{g, false}, observeMiddleware{g, true}}
 	return g, nil
 }
 
 // ReadModels reads models in the format of the built-in catalog, for Options.Models.
 func ReadModels(r io.Reader) ([]Model, error) { return catalog.ReadModels(r) }
 
-// Close waits for abandoned streams that are still being drained, or for the context. Clients of the guard may be used
-// on afterwards.
-func (g *Guard) Close(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		g.drains.Wait()
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("bedrockguard: streams still draining: %w", ctx.Err())
-	}
-}
+// Close waits until no answer is read on any longer whose caller has left, or until the context ends: then those that remain
+// are cut short and charged at their worst case, and Close says how many. None is left when it returns. Clients of the guard may
+// be used on afterwards; what their callers leave is charged at the worst case from then on.
+func (g *Guard) Close(ctx context.Context) error { return g.drains.close(ctx) }
 
 func newCatalog(opts Options) (*catalog.Catalog, error) {
 	models, err := catalog.Default().With(opts.Models...)

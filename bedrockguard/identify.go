@@ -3,11 +3,13 @@ package bedrockguard
 import (
 	"context"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
@@ -15,7 +17,11 @@ const identifyID = "bedrockguard.Identify"
 
 // identifyMiddleware is the front door of SDK calls: it turns the operation's input into a call, or refuses it before
 // anything was serialised, reserved or sent.
-type identifyMiddleware struct{ guard *Guard }
+type identifyMiddleware struct {
+	guard   *Guard
+	stack   *middleware.Stack // of this call
+	observe *observeMiddleware
+}
 
 // ID implements middleware.InitializeMiddleware.
 func (*identifyMiddleware) ID() string { return identifyID }
@@ -37,7 +43,20 @@ func (m *identifyMiddleware) HandleInitialize(ctx context.Context, in middleware
 	if in.Parameters, err = m.guard.identify(ctx, c, in.Parameters, modelID); err != nil {
 		return m.refuse(ctx, c, err)
 	}
+	m.observeLast()
 	return next.HandleInitialize(withCall(ctx, c), in)
+}
+
+// observeLast moves the last look behind whatever was added to the stack after the guard: nobody changes or repeats a request
+// behind it but the HTTP client. The step is put together anew for each attempt, so that its order can still be changed here.
+func (m *identifyMiddleware) observeLast() {
+	steps := m.stack.Deserialize
+	if ids := steps.List(); ids[len(ids)-1] == observeID {
+		return
+	}
+	if _, err := steps.Remove(observeID); err == nil {
+		_ = steps.Add(m.observe, middleware.After) // which can't fail: its id was just removed
+	}
 }
 
 // unmetered passes on what costs nothing and what is another service's, and refuses what spends unmetered.
@@ -54,33 +73,40 @@ func (m *identifyMiddleware) refuse(ctx context.Context, c *call, err error) (mi
 	return middleware.InitializeOutput{}, middleware.Metadata{}, err
 }
 
-// identify fills in the call: who pays, which model at which price, and what is asked for. It returns the request as it is
-// to be sent.
+// identify fills in who pays and which model at which price, and has the request's cache points looked at. It returns the
+// request as it is to be serialised.
 func (g *Guard) identify(ctx context.Context, c *call, input any, modelID *string) (any, error) {
 	err := g.scope(ctx, &c.scope)
 	if err != nil {
 		return nil, err
 	}
+	resolved, err := g.resolve(ctx, c, modelID)
+	if err != nil {
+		return nil, err
+	}
+	if g.cache != nil && !resolved.HidesText {
+		return g.checkCache(ctx, c, input, resolved)
+	}
+	return input, nil
+}
+
+// resolve finds the model and its price, and puts the call on the model's account.
+func (g *Guard) resolve(ctx context.Context, c *call, modelID *string) (*catalog.Resolved, error) {
 	if modelID == nil || *modelID == "" {
 		return nil, malformed("modelId", "is missing")
 	}
-	c.ask.modelID = *modelID
-	resolved, err := g.catalog.Resolve(c.ask.modelID, awsmiddleware.GetRegion(ctx))
+	resolved, err := g.catalog.Resolve(*modelID, region(ctx))
 	if err != nil {
 		return nil, err
 	}
 	c.scope.Model = resolved.ModelID
-	c.ask.hidden = resolved.HidesText
-	if g.cache != nil && !c.ask.hidden {
-		if input, err = g.checkCache(ctx, c, input, resolved); err != nil {
-			return nil, err
-		}
-	}
-	if err = c.ask.read(input, resolved.ModelID); err != nil {
-		return nil, err
-	}
+	return resolved, nil
+}
+
+// complete works out what the request that was read can cost.
+func (g *Guard) complete(c *call, resolved *catalog.Resolved) error {
 	if c.ask.unpriced != "" {
-		return nil, &UnpricedError{ModelID: c.ask.modelID, Reason: c.ask.unpriced + " has no token price"}
+		return &UnpricedError{ModelID: c.ask.modelID, Reason: c.ask.unpriced + " has no token price"}
 	}
 	if c.ask.hidden {
 		c.ask.media.Blocks = append(c.ask.media.Blocks, tokens.Block{Kind: tokens.Opaque})
@@ -88,7 +114,7 @@ func (g *Guard) identify(ctx context.Context, c *call, input any, modelID *strin
 	if resolved.Model.Cache.Implicit {
 		c.ask.writes = max(c.ask.writes, budget.CacheWrites5m)
 	}
-	return input, c.priced(resolved)
+	return c.priced(resolved)
 }
 
 // scope works out on whose account the call is: the caller's identity stands above the context, and the guard's default
@@ -102,10 +128,10 @@ func (g *Guard) scope(ctx context.Context, scope *budget.Scope) (err error) {
 	if g.identity.ask == nil && !g.defaultScope {
 		return nil
 	}
-	return g.complete(ctx, scope)
+	return g.completeScope(ctx, scope)
 }
 
-func (g *Guard) complete(ctx context.Context, scope *budget.Scope) error {
+func (g *Guard) completeScope(ctx context.Context, scope *budget.Scope) error {
 	if g.identity.ask != nil {
 		principal, err := g.identity.principal(ctx)
 		if err != nil {
@@ -128,9 +154,9 @@ func (a *ask) read(input any, modelID string) error {
 	}
 	switch in := input.(type) {
 	case *bedrockruntime.InvokeModelInput:
-		return a.readInvoke(modelID, in.Body, in.GuardrailIdentifier != nil, in.ServiceTier, in.PerformanceConfigLatency)
+		return a.readInvoke(modelID, in.Body, aws.ToString(in.GuardrailIdentifier), in.ServiceTier, in.PerformanceConfigLatency)
 	case *bedrockruntime.InvokeModelWithResponseStreamInput:
-		return a.readInvoke(modelID, in.Body, in.GuardrailIdentifier != nil, in.ServiceTier, in.PerformanceConfigLatency)
+		return a.readInvoke(modelID, in.Body, aws.ToString(in.GuardrailIdentifier), in.ServiceTier, in.PerformanceConfigLatency)
 	default:
 		return malformed("input", "is of an unknown type")
 	}

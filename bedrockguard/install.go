@@ -14,10 +14,11 @@ import (
 // Install guards the client that is built with these options: bedrockruntime.New(opts, guard.Install). Everything else
 // in this file is sugar over it.
 //
-// It sits first after validation in the Initialize step, directly inside the SDK's Retry in the Finalize step, so that
-// each attempt that the SDK makes is reserved and settled on its own, and next to the transport in the Deserialize step. Middleware that a caller
-// adds further in, and that sends a request twice, is counted once. A per-call option that clears APIOptions removes
-// the guard; so does talking to Bedrock without this client.
+// It sits first after validation in the Initialize step; directly behind the serializer, where it reads what the request asks
+// for; directly inside the SDK's Retry in the Finalize step, so that each attempt that the SDK makes is reserved and settled on
+// its own; and next to the transport in the Deserialize step, behind whatever a caller adds later, where it looks at the request
+// once more: what was changed on the way is reserved anew, and what is sent twice is reserved twice. A per-call option that
+// clears APIOptions removes the guard; so does talking to Bedrock without this client.
 func (g *Guard) Install(o *bedrockruntime.Options) {
 	attach := g.attach
 	if isNetHTTP(o.HTTPClient) {
@@ -49,15 +50,15 @@ func foreign(ctx context.Context) bool {
 	return id != "" && id != bedrockruntime.ServiceID
 }
 
-// steps are the guard's middlewares. They keep nothing of a call, so that all stacks share them.
+// steps are the middlewares that keep nothing of a call, so that all stacks share them.
 type steps struct {
-	identify identifyMiddleware
+	describe describeMiddleware
 	attempt  attemptMiddleware
 	observe  observeMiddleware
 	netHTTP  observeMiddleware // the same for a client that sends by net/http
 }
 
-// attach adds the three middlewares to one operation's stack, whatever its client sends by.
+// attach adds the middlewares to one operation's stack, whatever its client sends by.
 func (g *Guard) attach(stack *middleware.Stack) error { return g.add(stack, &g.steps.observe) }
 
 func (g *Guard) attachToNetHTTP(stack *middleware.Stack) error { return g.add(stack, &g.steps.netHTTP) }
@@ -69,8 +70,13 @@ func (g *Guard) add(stack *middleware.Stack, observe *observeMiddleware) error {
 	if stack.ID() == bidirectionalStream {
 		return g.refuseUnanswered(stack.ID())
 	}
-	if err := stack.Initialize.Add(&g.steps.identify, middleware.After); err != nil {
+	if err := stack.Initialize.Add(&identifyMiddleware{g, stack, observe}, middleware.After); err != nil {
 		return err
+	}
+	if err := stack.Serialize.Insert(&g.steps.describe, "OperationSerializer", middleware.After); err != nil {
+		if err := stack.Serialize.Add(&g.steps.describe, middleware.After); err != nil { // another service's serializer
+			return err
+		}
 	}
 	if err := stack.Finalize.Insert(&g.steps.attempt, "Retry", middleware.After); err != nil {
 		if err := stack.Finalize.Add(&g.steps.attempt, middleware.Before); err != nil { // a client without retries

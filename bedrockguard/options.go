@@ -54,10 +54,14 @@ type Options struct {
 	// five seconds.
 	SettleTimeout time.Duration
 
-	// DrainTimeout is how long a stream that its reader abandoned is read on in the background, to learn the truth
-	// instead of charging the worst case: Bedrock bills it either way. It needs a context that outlives the reader. Zero
-	// does not drain. Close waits for drains.
+	// DrainTimeout is how long an answer is read on in the background when its caller cancels, times out or closes the stream, to
+	// learn the truth instead of charging the worst case: Bedrock bills it either way. The transport runs under a context of its
+	// own for that. Zero is one minute; a negative value switches it off. Close waits for answers that are read on.
 	DrainTimeout time.Duration
+
+	// MaxDrains is how many answers are read on at once, at most; a call whose caller leaves beyond that is charged its worst
+	// case. Zero is 256.
+	MaxDrains int
 
 	// KillPoll is how often running streams ask the store whether they were killed. Zero is 250 milliseconds.
 	KillPoll time.Duration
@@ -89,6 +93,8 @@ type Rate struct {
 const (
 	defaultSettleTimeout = 5 * time.Second
 	defaultKillPoll      = 250 * time.Millisecond
+	defaultDrainTimeout  = time.Minute
+	defaultMaxDrains     = 256
 	maxRateWait          = 5 * time.Minute // of the age at which a signed request expires
 )
 
@@ -108,7 +114,7 @@ func (o Options) validate() error {
 	}
 	add(o.ReservationTTL < 0, "ReservationTTL %s is negative", o.ReservationTTL)
 	add(o.SettleTimeout < 0, "SettleTimeout %s is negative", o.SettleTimeout)
-	add(o.DrainTimeout < 0, "DrainTimeout %s is negative", o.DrainTimeout)
+	add(o.MaxDrains < 0, "MaxDrains %d is negative", o.MaxDrains)
 	add(o.KillPoll < 0, "KillPoll %s is negative", o.KillPoll)
 	add(o.Rate.UncachedInputTokensPerMinute < 0, "Rate of %d tokens per minute is negative", o.Rate.UncachedInputTokensPerMinute)
 	add(o.Rate.Burst < 0 || o.Rate.Burst > 1<<31-1, "Rate.Burst %d is out of range", o.Rate.Burst)

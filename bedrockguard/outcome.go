@@ -20,13 +20,26 @@ const (
 	OutcomeKilled    Outcome = "killed"    // the scope was killed while the stream ran
 )
 
-// OutcomeStatus is the outcome of an answer with an HTTP status other than 2xx.
+// OutcomeStatus is the outcome of an answer of Bedrock's own with an HTTP status other than 2xx, known by its request id and its
+// error type. A stream whose first frame is such a refusal has it, too.
 func OutcomeStatus(code int) Outcome { return Outcome(statusPrefix + strconv.Itoa(code)) }
 
-const statusPrefix = "http-"
+// OutcomeProxyStatus is the outcome of an answer with an HTTP status other than 2xx that does not show Bedrock's own headers: it
+// comes from something in between, and proves nothing of what Bedrock did with the request. It is charged unless
+// Options.Outcomes says otherwise.
+func OutcomeProxyStatus(code int) Outcome { return Outcome(proxyStatusPrefix + strconv.Itoa(code)) }
+
+const (
+	statusPrefix      = "http-"
+	proxyStatusPrefix = "proxy-http-"
+)
 
 func (o Outcome) overridable() bool {
-	if code, ok := strings.CutPrefix(string(o), statusPrefix); ok {
+	code, ok := strings.CutPrefix(string(o), proxyStatusPrefix)
+	if !ok {
+		code, ok = strings.CutPrefix(string(o), statusPrefix)
+	}
+	if ok {
 		n, err := strconv.Atoi(code)
 		return err == nil && n >= 100 && n <= 599
 	}
@@ -47,6 +60,9 @@ const (
 	Void                             // give it back: certainly nothing was consumed
 )
 
+// fromBedrock reports whether the answer has the request id that Bedrock gives every answer of its own.
+func (a *attempt) fromBedrock() bool { return a.header.Get("X-Amzn-Requestid") != "" }
+
 // action is the table, the user's rows first. What it does not list is charged: AWS says of no other answer that it is
 // free, and bills interrupted calls in full.
 func (o Options) action(outcome Outcome) Action {
@@ -66,7 +82,10 @@ func (o Options) action(outcome Outcome) Action {
 // outcomeOf classifies an attempt that ended with an error.
 func (a *attempt) outcomeOf(err error) Outcome {
 	if status := a.status.Load(); status != 0 && (status < 200 || status > 299) {
-		return OutcomeStatus(int(status))
+		if a.fromBedrock() && a.header.Get("X-Amzn-Errortype") != "" {
+			return OutcomeStatus(int(status))
+		}
+		return OutcomeProxyStatus(int(status))
 	}
 	if a.status.Load() == 0 && a.certainlyUnsent(err) {
 		return OutcomeNotSent

@@ -65,6 +65,11 @@ func newRig(tb testing.TB, s settings) *rig {
 	}
 	r.guard, err = bedrockguard.New(r.ledger, s.guard)
 	require.NoError(tb, err)
+	tb.Cleanup(func() { // a test that is over waits for nothing
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = r.guard.Close(ctx)
+	})
 	cfg := r.server.Config()
 	cfg.Retryer = func() aws.Retryer {
 		return retry.NewStandard(func(o *retry.StandardOptions) {

@@ -3,29 +3,12 @@ package bedrockguard
 import (
 	"context"
 
-	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
-	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
-
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
-// settleResult settles a unary call from its answer.
-func (g *Guard) settleResult(ctx context.Context, a *attempt, result any) {
-	switch out := result.(type) {
-	case *bedrockruntime.ConverseOutput:
-		if reported, ok := converseUsage(a.call, out); ok {
-			g.settleUsage(ctx, a, &reported)
-			return
-		}
-	case *bedrockruntime.InvokeModelOutput:
-		g.settleBody(ctx, a, out.Body)
-		return
-	}
-	g.finish(ctx, a, OutcomeNoUsage)
-}
-
+// settleBody settles an answer that came whole.
 func (g *Guard) settleBody(ctx context.Context, a *attempt, body []byte) {
 	reported, ok, err := wire.ParseUsage(a.call.provider, a.call.ask.writes, a.header, body)
 	switch {
@@ -36,42 +19,6 @@ func (g *Guard) settleBody(ctx context.Context, a *attempt, body []byte) {
 	default:
 		g.finish(ctx, a, OutcomeNoUsage)
 	}
-}
-
-func converseUsage(c *call, out *bedrockruntime.ConverseOutput) (wire.Reported, bool) {
-	u := out.Usage
-	if u == nil || u.InputTokens == nil || u.OutputTokens == nil {
-		return wire.Reported{}, false
-	}
-	counts := wire.ConverseUsage{
-		InputTokens: tokenCount(u.InputTokens), OutputTokens: tokenCount(u.OutputTokens), TotalTokens: tokenCount(u.TotalTokens),
-		CacheReadInputTokens: tokenCount(u.CacheReadInputTokens), CacheWriteInputTokens: tokenCount(u.CacheWriteInputTokens),
-	}
-	for _, d := range u.CacheDetails {
-		if d.Ttl == types.CacheTTLFiveMinutes {
-			counts.CacheWrite5mTokens += tokenCount(d.InputTokens)
-		} else {
-			counts.CacheWrite1hTokens += tokenCount(d.InputTokens)
-		}
-	}
-	reported, err := wire.FromConverse(c.provider, c.ask.writes, &counts)
-	if err != nil {
-		return wire.Reported{}, false
-	}
-	if out.ServiceTier != nil {
-		reported.ServiceTier = string(out.ServiceTier.Type)
-	}
-	if out.PerformanceConfig != nil {
-		reported.Latency = string(out.PerformanceConfig.Latency)
-	}
-	return reported, true
-}
-
-func tokenCount(n *int32) int64 {
-	if n == nil {
-		return 0
-	}
-	return int64(*n)
 }
 
 // settleUsage posts what the answer reports, and learns from it.

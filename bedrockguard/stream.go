@@ -12,119 +12,178 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
-// meteredBody is the body of a streaming answer. It passes every byte on unchanged, reads along for the usage, and
-// resolves the reservation when the stream ends, however it ends. Read is called by one goroutine, Close by any.
+// meteredBody is the body of a streaming answer. A goroutine of its own takes the bytes from the network, lets the meter see
+// them, and hands them to the reader unchanged, no faster than they are read; it resolves the reservation when the stream ends,
+// however it ends. A reader who leaves leaves that goroutine to read on. Read is called by one goroutine, Close by any.
 type meteredBody struct {
 	guard   *Guard
 	attempt *attempt
 	ctx     context.Context
 	body    io.ReadCloser
+	cancel  context.CancelFunc // ends the transport
+	meter   *wire.StreamMeter
+	from    *io.PipeReader
+	to      *io.PipeWriter
+	done    chan struct{} // closed when the goroutine has ended
+	unwatch func()
 
-	reading  sync.Mutex // held from a read to its metering, so that the meter sees the bytes in their order
-	mu       sync.Mutex // guards meter
-	meter    *wire.StreamMeter
-	killed   atomic.Pointer[budget.KilledError]
-	closing  atomic.Bool
-	leave    func() // stops the watch
-	closed   sync.Once
-	closeErr error
+	killed    atomic.Pointer[budget.KilledError]
+	left      atomic.Bool // nobody reads any longer
+	leaving   sync.Once
+	following func() bool // stops waiting for the end of the caller's context
 }
 
-func (g *Guard) meter(ctx context.Context, a *attempt, body io.ReadCloser) io.ReadCloser {
-	m := &meteredBody{guard: g, attempt: a, ctx: ctx, body: body, meter: wire.NewStreamMeter(a.call.provider, a.call.ask.writes, a.header)}
-	m.leave = g.watch.enter(a.call.scope, m.kill)
+func (g *Guard) meter(ctx context.Context, a *attempt, body io.ReadCloser, cancel context.CancelFunc) *meteredBody {
+	m := &meteredBody{
+		guard: g, attempt: a, ctx: ctx, body: body, cancel: cancel, done: make(chan struct{}),
+		meter: wire.NewStreamMeter(a.call.provider, a.call.ask.writes, a.header),
+	}
+	m.from, m.to = io.Pipe()
+	m.unwatch = g.watch.enter(a.call.scope, m.kill)
+	go m.pump()
 	return m
 }
 
-// Read implements io.Reader. The reservation is resolved before the end of the stream is reported, so that whoever has
-// seen the end finds the spend in the ledger.
-func (m *meteredBody) Read(p []byte) (int, error) {
-	n, err := m.pass(p)
-	killed := m.killed.Load()
-	switch {
-	case killed != nil:
-		m.end(OutcomeKilled)
-		return n, killed
-	case errors.Is(err, io.EOF):
-		m.end(OutcomeNoUsage)
-	case err != nil && !m.closing.Load(): // Close resolves what it interrupts
-		m.end(OutcomeBroken)
-	}
-	return n, err
+// follow leaves the stream when the caller's context ends, as its reader would.
+func (m *meteredBody) follow(ctx context.Context) {
+	m.following = context.AfterFunc(ctx, func() { m.leave(ctx.Err()) })
 }
 
-// pass reads once and lets the meter see it.
-func (m *meteredBody) pass(p []byte) (int, error) {
-	m.reading.Lock()
-	defer m.reading.Unlock()
-	n, err := m.body.Read(p)
-	if n > 0 {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.meter.Write(p[:n]) //nolint:errcheck // it never fails: what it can't read is no usage
+const pumpBytes = 16 << 10
+
+// pump is the goroutine of the stream. The reservation is resolved before the end of the stream is reported, so that whoever
+// has seen the end finds the spend in the ledger.
+func (m *meteredBody) pump() {
+	defer close(m.done)
+	buf := make([]byte, pumpBytes)
+	for {
+		n, err := m.body.Read(buf)
+		if n > 0 {
+			m.meter.Write(buf[:n]) //nolint:errcheck // it never fails: what it can't read is no usage
+			if !m.left.Load() {
+				_, _ = m.to.Write(buf[:n]) // refused once the reader has left, while the meter goes on
+			}
+		}
+		if err != nil {
+			m.body.Close()
+			m.end(m.outcomeOf(err))
+			m.to.CloseWithError(err)
+			m.cancel()
+			return
+		}
+	}
+}
+
+func (m *meteredBody) outcomeOf(err error) Outcome {
+	switch {
+	case m.killed.Load() != nil:
+		return OutcomeKilled
+	case m.left.Load():
+		return OutcomeAbandoned
+	case errors.Is(err, io.EOF):
+		return OutcomeNoUsage
+	default:
+		return OutcomeBroken
+	}
+}
+
+// Read implements io.Reader.
+func (m *meteredBody) Read(p []byte) (int, error) {
+	n, err := m.from.Read(p)
+	if killed := m.killed.Load(); killed != nil && err != nil {
+		m.end(OutcomeKilled)
+		return n, killed
 	}
 	return n, err
 }
 
 // Close implements io.Closer.
 func (m *meteredBody) Close() error {
-	m.closed.Do(func() {
-		m.closing.Store(true)
-		if m.drainable() {
-			m.guard.drains.Add(1)
-			go m.drain()
-			return
-		}
-		m.closeErr = m.body.Close()
-		m.end(OutcomeAbandoned)
-	})
-	return m.closeErr
+	m.leave(io.ErrClosedPipe)
+	return nil
 }
 
-func (m *meteredBody) drainable() bool {
-	return m.guard.opts.DrainTimeout > 0 && m.killed.Load() == nil && m.ctx.Err() == nil && !m.sawUsage()
+// leave ends the reader's part, once: whoever still reads gets the cause. The answer is read on if it may be, else it is
+// resolved before leave returns.
+func (m *meteredBody) leave(cause error) {
+	m.leaving.Do(func() {
+		if m.following != nil {
+			m.following()
+		}
+		m.left.Store(true)
+		m.to.CloseWithError(cause)
+		select {
+		case <-m.done:
+			return
+		default:
+		}
+		if m.killed.Load() == nil && !m.sawUsage() && m.readOn() {
+			return
+		}
+		m.cut()
+		m.end(m.outcomeOf(cause))
+	})
+}
+
+// readOn lets the goroutine go on without a reader, for a bounded time, and reports whether it may.
+func (m *meteredBody) readOn() bool {
+	g := m.guard
+	if g.opts.DrainTimeout <= 0 {
+		return false
+	}
+	one := g.drains.begin(m.cut)
+	if one == nil {
+		return false
+	}
+	timer := time.AfterFunc(g.opts.DrainTimeout, m.cut)
+	go func() {
+		defer g.drains.end(one)
+		<-m.done
+		timer.Stop()
+	}()
+	return true
+}
+
+// finish reads the answer to its end on behalf of somebody who has counted it as being read on.
+func (m *meteredBody) finish(cause error) {
+	m.leaving.Do(func() {
+		m.left.Store(true)
+		m.to.CloseWithError(cause)
+	})
+	<-m.done
+}
+
+// cut ends the answer where it is.
+func (m *meteredBody) cut() {
+	m.cancel()
+	m.body.Close()
 }
 
 func (m *meteredBody) sawUsage() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	_, ok := m.meter.Usage()
 	return ok
 }
 
-// drain reads an abandoned stream to its end or the timeout. The SDK's decoder may still take a read from the body
-// meanwhile, which passes the meter as well.
-func (m *meteredBody) drain() {
-	defer m.guard.drains.Done()
-	timer := time.AfterFunc(m.guard.opts.DrainTimeout, func() { m.body.Close() })
-	buf := make([]byte, 32<<10)
-	for {
-		if _, err := m.pass(buf); err != nil {
-			break
-		}
-	}
-	timer.Stop()
-	m.body.Close()
-	m.end(OutcomeAbandoned)
-}
-
-// kill ends the stream from outside: closing the body wakes a reader that waits for the next frame.
+// kill ends the stream from outside: closing the body wakes whoever waits for the next frame.
 func (m *meteredBody) kill(err *budget.KilledError) {
 	if m.killed.CompareAndSwap(nil, err) {
-		m.body.Close()
+		m.to.CloseWithError(err)
+		m.cut()
 		m.guard.emit(m.ctx, m.attempt.call, m.attempt, Event{Kind: EventKilled, Err: err})
 	}
 }
 
-// end resolves the reservation: with the usage if it has passed, else by the outcome.
+// end resolves the reservation: with the usage if it has passed, by the service's own refusal if that is all that came, else by
+// the outcome.
 func (m *meteredBody) end(without Outcome) {
-	m.leave()
-	m.mu.Lock()
+	m.unwatch()
 	reported, ok := m.meter.Usage()
-	m.mu.Unlock()
 	if ok {
 		m.guard.settleUsage(m.ctx, m.attempt, &reported)
 		return
+	}
+	if status := m.meter.Refused(); status != 0 && m.attempt.fromBedrock() {
+		without = OutcomeStatus(status)
 	}
 	m.guard.finish(m.ctx, m.attempt, without)
 	m.guard.cacheLost(m.ctx, m.attempt.call, nil)

@@ -39,9 +39,9 @@ func TestStreamSettlesAtItsEnd(t *testing.T) {
 	r.requireResolutions(t, paid)
 }
 
-// TestStreamClosedEarly is charged its worst case: Bedrock bills what the reader did not wait for.
+// TestStreamClosedEarly is charged its worst case where nothing is read on: Bedrock bills what the reader did not wait for.
 func TestStreamClosedEarly(t *testing.T) {
-	r := newRig(t, settings{server: bedrocktest.Options{EventDelay: 20 * time.Millisecond}})
+	r := newRig(t, settings{server: bedrocktest.Options{EventDelay: 20 * time.Millisecond}, guard: bedrockguard.Options{DrainTimeout: -1}})
 	stream := openStream(t, context.Background(), r)
 	<-stream.Events()
 	require.NoError(t, stream.Close())
@@ -148,9 +148,9 @@ func TestSilentStreamIsKilled(t *testing.T) {
 	r.requireResolutions(t, "settled killed estimated")
 }
 
-// TestCanceledStream is charged, because it ran.
+// TestCanceledStream is charged where nothing is read on, because it ran.
 func TestCanceledStream(t *testing.T) {
-	r := newRig(t, settings{server: bedrocktest.Options{EventDelay: time.Hour}})
+	r := newRig(t, settings{server: bedrocktest.Options{EventDelay: time.Hour}, guard: bedrockguard.Options{DrainTimeout: -1}})
 	ctx, cancel := context.WithCancel(context.Background())
 	stream := openStream(t, ctx, r)
 	<-stream.Events()
@@ -188,14 +188,14 @@ func TestAbandonedStreamIsDrained(t *testing.T) {
 }
 
 func TestCloseOfTheGuardIsBounded(t *testing.T) {
-	r := newRig(t, settings{server: bedrocktest.Options{EventDelay: time.Hour}, guard: bedrockguard.Options{DrainTimeout: 200 * time.Millisecond}})
+	r := newRig(t, settings{server: bedrocktest.Options{EventDelay: time.Hour}, guard: bedrockguard.Options{DrainTimeout: time.Hour}})
 	stream := openStream(t, context.Background(), r)
 	<-stream.Events()
 	require.NoError(t, stream.Close())
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	require.ErrorIs(t, r.guard.Close(ctx), context.Canceled)
-	require.NoError(t, r.guard.Close(context.Background()))
+	require.NoError(t, r.guard.Close(context.Background()), "none is left")
 	r.requireResolutions(t, "settled abandoned estimated")
 }
 

@@ -3,9 +3,13 @@ package bedrockguard
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"reflect"
+	"strings"
+	"sync/atomic"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
@@ -15,8 +19,8 @@ import (
 
 const observeID = "bedrockguard.Observe"
 
-// observeMiddleware stands next to the transport. It notes whether anything was sent and what came back, and puts the
-// meter between a stream's bytes and the SDK's decoder: the decoder starts reading before any outer middleware returns.
+// observeMiddleware stands next to the transport. It takes the last look at the request, notes whether anything was sent and
+// what came back, and lets the transport run under a context of its own.
 type observeMiddleware struct {
 	guard   *Guard
 	netHTTP bool // the client sends by net/http's own transport
@@ -27,56 +31,90 @@ func (*observeMiddleware) ID() string { return observeID }
 
 // HandleDeserialize implements middleware.DeserializeMiddleware.
 func (m *observeMiddleware) HandleDeserialize(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
-	a := attemptFrom(ctx)
-	if a == nil {
+	s := sendingFrom(ctx)
+	if s == nil {
 		return next.HandleDeserialize(ctx, in)
 	}
-	a.handedOver.Store(true)
-	var out middleware.DeserializeOutput
-	var md middleware.Metadata
-	var err error
-	if body := m.watchable(in.Request, next); body != nil {
-		a.watched.Store(true)
-		unread := body.Len()
-		out, md, err = next.HandleDeserialize(ctx, in)
-		if body.Len() != unread { // the SDK has closed the request's body by now, so nobody reads on
-			a.mayHaveLeft.Store(true)
+	g := m.guard
+	req, _ := in.Request.(*smithyhttp.Request)
+	req, err := g.lastLook(ctx, s, req)
+	if err != nil {
+		return middleware.DeserializeOutput{}, middleware.Metadata{}, refusedError{err}
+	}
+	d := &dispatch{guard: g, sending: s, next: next, in: in, cancel: func() {}}
+	direct := m.netHTTP && reflect.TypeOf(next) == transportHandler
+	own := ctx
+	if !direct || g.detaches(ctx) {
+		own, d.cancel = context.WithCancel(ownContext(ctx, g.detaches(ctx)))
+	}
+	if req != nil {
+		if d.in.Request, d.gate, err = gated(req); err != nil {
+			return middleware.DeserializeOutput{}, middleware.Metadata{}, err
 		}
+	}
+	a := s.current()
+	a.handedOver.Store(true)
+	if direct && d.gate != nil {
+		a.watched.Store(true)
 	} else {
-		out, md, err = next.HandleDeserialize(a.traced(ctx), in)
+		own = traced(own, &wireTrace{guard: g, sending: s, ctx: ctx, cancel: d.cancel, id: invocationID(req)})
 	}
-	resp, ok := out.RawResponse.(*smithyhttp.Response)
-	if err != nil || !ok || resp.Response == nil {
-		return out, md, err
+	answer := d.run(ctx, own)
+	switch m := s.stream.Load(); {
+	case s.left.Load():
+	case m == nil:
+		d.cancel()
+	case g.detaches(ctx):
+		m.follow(ctx)
 	}
-	a.header = resp.Header
-	a.status.Store(int32(resp.StatusCode))
-	if resp.StatusCode >= 200 && resp.StatusCode <= 299 {
-		a.call.cacheBegun()
+	if refused := s.refusal(); refused != nil {
+		discard(&answer)
+		return middleware.DeserializeOutput{}, middleware.Metadata{}, refusedError{refused}
 	}
-	if a.call.streams && resp.StatusCode >= 200 && resp.StatusCode <= 299 {
-		resp.Body = m.guard.meter(ctx, a, resp.Body)
-		a.call.streaming.Store(true)
-	}
-	return out, md, nil
+	return answer.out, answer.md, answer.err
 }
 
-// watchable returns the body if what the transport reads of it tells what it sent, or nil. That is cheaper than a trace, and
-// knows more: a connection that was made and never used has sent nothing. It takes a transport that is known, a body in memory,
-// and nobody in between who could send twice and wind the body back.
-func (m *observeMiddleware) watchable(request any, next middleware.DeserializeHandler) *bytes.Reader {
-	if !m.netHTTP || reflect.TypeOf(next) != transportHandler {
-		return nil
+// ownContext is the parent of the transport's context: it has the caller's values, and the caller's end only if nothing is
+// read on without a caller.
+func ownContext(ctx context.Context, detached bool) context.Context {
+	if detached {
+		return context.WithoutCancel(ctx)
 	}
-	req, ok := request.(*smithyhttp.Request)
-	if !ok {
-		return nil
+	return ctx
+}
+
+// lastLook sees the request as it goes to the transport, and covers anew what has changed since it was admitted. A request that
+// comes by again is another sending of the same attempt.
+func (g *Guard) lastLook(ctx context.Context, s *sending, req *smithyhttp.Request) (*smithyhttp.Request, error) {
+	if s.current().handedOver.Load() {
+		if err := g.again(ctx, s); err != nil {
+			return req, err
+		}
 	}
+	c := s.current().call
+	req, changed, err := g.lookAgain(ctx, c, req)
+	if err == nil && changed {
+		return req, g.replace(ctx, s)
+	}
+	if err != nil {
+		g.emitKind(ctx, c, s.current(), EventDenied, err)
+	}
+	return req, err
+}
+
+// gated returns the request with its body behind a gate, and no gate for one without a body.
+func gated(req *smithyhttp.Request) (*smithyhttp.Request, *gate, error) {
 	body, _ := req.GetStream().(*bytes.Reader)
 	if body == nil || body.Len() == 0 {
-		return nil
+		return req, nil, nil
 	}
-	return body
+	length := req.ContentLength
+	b := &gate{body: body}
+	req, err := req.SetStream(b)
+	if err == nil {
+		req.ContentLength = length
+	}
+	return req, b, err
 }
 
 // transportHandler is the type of the handler behind the last middleware of a stack.
@@ -92,12 +130,67 @@ var transportHandler = func() (t reflect.Type) {
 	return t
 }()
 
-// traced returns a context whose transport tells the attempt what it does about connections.
-func (a *attempt) traced(ctx context.Context) context.Context {
+// wireTrace is what a trace tells of one use of a client that is not known to send once: each time that this very request is
+// written to a connection is a sending, and every one beyond the first is reserved or stopped.
+type wireTrace struct {
+	guard   *Guard
+	sending *sending
+	ctx     context.Context
+	cancel  context.CancelFunc
+	id      string // of the SDK's call, in a header of the request; empty when it has none
+	sent    atomic.Int32
+	conn    atomic.Pointer[net.Conn]
+}
+
+const invocationHeader = "Amz-Sdk-Invocation-Id"
+
+func invocationID(req *smithyhttp.Request) string {
+	if req == nil {
+		return ""
+	}
+	return req.Header.Get(invocationHeader)
+}
+
+// traced returns a context whose transport tells what it does about connections. Requests of others that are made with it are
+// told apart by the id of the call.
+func traced(ctx context.Context, w *wireTrace) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn: func(string) { a.dialing.Store(true) },
-		GotConn: func(httptrace.GotConnInfo) { a.mayHaveLeft.Store(true) },
+		GetConn: func(string) { w.sending.current().dialing.Store(true) },
+		GotConn: func(info httptrace.GotConnInfo) {
+			w.sending.current().mayHaveLeft.Store(true)
+			w.conn.Store(&info.Conn)
+			if w.id == "" {
+				w.written()
+			}
+		},
+		WroteHeaderField: func(key string, values []string) {
+			if w.id != "" && strings.EqualFold(key, invocationHeader) && len(values) == 1 && values[0] == w.id {
+				w.written()
+			}
+		},
 	})
+}
+
+// written counts one sending. One that the ledger has no room for is stopped before its body leaves: its context ends, and over
+// HTTP/1 its connection, too.
+func (w *wireTrace) written() {
+	if w.sent.Add(1) == 1 {
+		return
+	}
+	if w.guard.again(w.ctx, w.sending) == nil {
+		w.sending.current().mayHaveLeft.Store(true)
+		return
+	}
+	w.cancel()
+	if conn := w.conn.Load(); conn != nil && !speaksHTTP2(*conn) {
+		(*conn).Close()
+	}
+}
+
+// speaksHTTP2 reports whether other requests share the connection.
+func speaksHTTP2(conn net.Conn) bool {
+	secure, ok := conn.(*tls.Conn)
+	return ok && secure.ConnectionState().NegotiatedProtocol == "h2"
 }
 
 // isNetHTTP reports whether a client sends by net/http's own transport.

@@ -3,6 +3,7 @@ package bedrockguard
 import (
 	"bytes"
 	"context"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -59,27 +60,26 @@ func chain(b *testing.B, turns int) func() {
 	require.NoError(b, err)
 	guard, err := New(ledger, Options{})
 	require.NoError(b, err)
-	req, err := smithyhttp.NewStackRequest().(*smithyhttp.Request).SetStream(bytes.NewReader(make([]byte, 4100*turns)))
-	require.NoError(b, err)
-	answer := middleware.DeserializeOutput{
-		RawResponse: &smithyhttp.Response{Response: &http.Response{StatusCode: 200}},
-		Result:      &bedrockruntime.ConverseOutput{Usage: &types.TokenUsage{InputTokens: aws.Int32(1000), OutputTokens: aws.Int32(10), TotalTokens: aws.Int32(1010)}},
-	}
-	service := middleware.DeserializeHandlerFunc(func(context.Context, middleware.DeserializeInput) (middleware.DeserializeOutput, middleware.Metadata, error) {
-		return answer, middleware.Metadata{}, nil
+	body := make([]byte, 4100*turns)
+	usage := `{"usage":{"inputTokens":1000,"outputTokens":10,"totalTokens":1010}}`
+	service := middleware.HandlerFunc(func(context.Context, any) (any, middleware.Metadata, error) {
+		return &smithyhttp.Response{Response: &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(usage))}}, middleware.Metadata{}, nil
 	})
-	send := middleware.FinalizeHandlerFunc(func(ctx context.Context, in middleware.FinalizeInput) (middleware.FinalizeOutput, middleware.Metadata, error) {
-		out, md, err := guard.steps.observe.HandleDeserialize(ctx, middleware.DeserializeInput{Request: in.Request}, service)
-		return middleware.FinalizeOutput{Result: out.Result}, md, err
-	})
-	attempt := middleware.InitializeHandlerFunc(func(ctx context.Context, _ middleware.InitializeInput) (middleware.InitializeOutput, middleware.Metadata, error) {
-		out, md, err := guard.steps.attempt.HandleFinalize(ctx, middleware.FinalizeInput{Request: req}, send)
-		return middleware.InitializeOutput{Result: out.Result}, md, err
-	})
-	in := middleware.InitializeInput{Parameters: talk(turns)}
-	ctx := budget.WithScope(b.Context(), budget.Scope{Principal: "ci", Workflow: "nightly-refactor"})
+	stack := middleware.NewStack("Converse", smithyhttp.NewStackRequest)
+	require.NoError(b, stack.Serialize.Add(middleware.SerializeMiddlewareFunc("OperationSerializer", func(ctx context.Context, in middleware.SerializeInput, next middleware.SerializeHandler) (middleware.SerializeOutput, middleware.Metadata, error) {
+		req, err := in.Request.(*smithyhttp.Request).SetStream(bytes.NewReader(body))
+		in.Request = req
+		if err != nil {
+			return middleware.SerializeOutput{}, middleware.Metadata{}, err
+		}
+		return next.HandleSerialize(ctx, in)
+	}), middleware.After))
+	require.NoError(b, guard.attach(stack))
+	handler := middleware.DecorateHandler(service, stack)
+	input := talk(turns)
+	ctx := budget.WithScope(context.Background(), budget.Scope{Principal: "ci", Workflow: "nightly-refactor"})
 	return func() {
-		if _, _, err := guard.steps.identify.HandleInitialize(ctx, in, attempt); err != nil {
+		if _, _, err := handler.Handle(ctx, input); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -21,6 +21,24 @@ func UpperBound(p *Prompt, l *Limits) (int64, bool) {
 	return n, true
 }
 
+// MediaBound is UpperBound without the texts of the prompt and its OtherBytes, for who bounds those by the length of the body that
+// they stand in.
+func MediaBound(p *Prompt, l *Limits) (int64, bool) {
+	n := framing(p, l)
+	n -= min(n, max(p.OtherBytes, 0))
+	for i := range p.Blocks {
+		if kind := p.Blocks[i].Kind; kind == Text || kind == JSON {
+			continue
+		}
+		t, ok := blockBound(&p.Blocks[i], l)
+		if !ok {
+			return 0, false
+		}
+		n = addSat(n, t)
+	}
+	return n, true
+}
+
 // framing returns what a prompt costs besides its blocks. A prompt without messages still has a beginning.
 func framing(p *Prompt, l *Limits) int64 {
 	n := mulSat(addSat(int64(max(p.Messages, 0)), 1), l.MessageTokens)

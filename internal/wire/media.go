@@ -65,6 +65,7 @@ func (w *walker) addMedia(kind, format string, data text) {
 	s := data.String()
 	switch kind {
 	case "image":
+		w.req.Embedded += int64(len(data.Raw))
 		size := int64(base64.StdEncoding.DecodedLen(len(s)))
 		w.add(tokens.ImageBlock(format, base64.NewDecoder(base64.StdEncoding, strings.NewReader(s)), size))
 	case "document":
@@ -76,6 +77,7 @@ func (w *walker) addMedia(kind, format string, data text) {
 		if format == "" && bytes.HasPrefix(decoded, []byte("%PDF-")) {
 			format = "pdf"
 		}
+		w.req.Embedded += int64(len(data.Raw))
 		w.add(tokens.DocumentBlock(format, decoded))
 	case "video", "audio":
 		w.add(tokens.Block{Kind: tokens.Opaque})

@@ -13,6 +13,7 @@ type Request struct {
 	MaxTokens   int64 // the largest output limit found in any field, thinking budgets included; 0 when there is none
 	Choices     int64 // answers asked for, each up to MaxTokens; at least 1
 	CacheWrites budget.CacheWrites
+	Embedded    int64  // bytes of the body that are media of a measured size, so that their length says nothing about tokens
 	Images      int64  // image blocks, for models that bill them apart
 	Queries     int64  // search units that a rerank request can be billed; 0 for other models
 	ServiceTier string // the tier asked for in the body, in lower case; empty when none or not one known

@@ -36,6 +36,8 @@ type StreamMeter struct {
 	finished  bool
 	complete  bool
 	exception string
+	frames    int    // seen so far
+	refused   string // the exception that was the first frame
 }
 
 // NewStreamMeter returns a meter for one response. provider, writes and header are those of ParseUsage; of the header only
@@ -120,9 +122,13 @@ func (m *StreamMeter) frame(b []byte) {
 		m.stop()
 		return
 	}
+	m.frames++
 	switch headerText(msg, ":message-type") {
 	case "exception":
 		m.exception = exceptionName(headerText(msg, ":exception-type"))
+		if m.frames == 1 {
+			m.refused = m.exception
+		}
 	case "error":
 		m.exception = exceptionName(headerText(msg, ":error-code"))
 	case "event":
@@ -236,4 +242,28 @@ func (m *StreamMeter) Exception() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.exception
+}
+
+// Refused returns the HTTP status that stands for a refusal of the service before it began to infer: its own exception as the
+// very first frame of the stream. It is 0 for any other stream. The statuses are those of the service model (2026-11).
+func (m *StreamMeter) Refused() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.frames != 1 {
+		return 0
+	}
+	switch m.refused {
+	case "validationexception", "servicequotaexceededexception":
+		return http.StatusBadRequest
+	case "accessdeniedexception":
+		return http.StatusForbidden
+	case "resourcenotfoundexception":
+		return http.StatusNotFound
+	case "throttlingexception", "modelnotreadyexception":
+		return http.StatusTooManyRequests
+	case "serviceunavailableexception":
+		return http.StatusServiceUnavailable
+	default:
+		return 0
+	}
 }

@@ -1,0 +1,218 @@
+package bedrockguard
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/url"
+	"strings"
+
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// What is reserved is read from what is sent. The input of a call is read directly after it was serialised, so that whatever
+// changed it before is in the reading; the serialised request is compared with that before each reservation and once more
+// next to the transport, which costs a few comparisons, and is read anew where it differs.
+
+const describeID = "bedrockguard.Describe"
+
+// describeMiddleware reads what a call asks for, directly behind the serializer.
+type describeMiddleware struct{ guard *Guard }
+
+// ID implements middleware.SerializeMiddleware.
+func (*describeMiddleware) ID() string { return describeID }
+
+// HandleSerialize implements middleware.SerializeMiddleware.
+func (m *describeMiddleware) HandleSerialize(ctx context.Context, in middleware.SerializeInput, next middleware.SerializeHandler) (out middleware.SerializeOutput, md middleware.Metadata, err error) {
+	c := callFrom(ctx)
+	if c == nil {
+		return next.HandleSerialize(ctx, in)
+	}
+	req, _ := in.Request.(*smithyhttp.Request)
+	if err = m.guard.describe(ctx, c, in.Parameters, req); err != nil {
+		m.guard.emitKind(ctx, c, nil, EventDenied, err)
+		return out, md, err
+	}
+	return next.HandleSerialize(ctx, in)
+}
+
+// describe reads the operation's input and notes what the serialised request looks like.
+func (g *Guard) describe(ctx context.Context, c *call, input any, req *smithyhttp.Request) error {
+	operation, modelID, _ := operationOf(input)
+	if operation != c.operation {
+		return malformed("input", "is of another type than the operation's")
+	}
+	resolved, err := g.resolve(ctx, c, modelID)
+	if err != nil {
+		return err
+	}
+	c.ask = ask{modelID: *modelID, hidden: resolved.HidesText}
+	if err = c.ask.read(input, resolved.ModelID); err != nil {
+		return err
+	}
+	if req == nil {
+		c.ask.body = unknownLength
+	} else {
+		body, _ := bodyOf(req)
+		c.ask.body = int64(len(body))
+		c.seen.note(req, body)
+	}
+	return g.complete(c, resolved)
+}
+
+// sight is what a look at a serialised request saw, as far as its cost depends on it. Texts are compared by where they lie.
+type sight struct {
+	first                    *byte // of the body; nil when it is empty
+	length                   int
+	path                     string
+	tier, latency, guardrail string // of the headers that InvokeModel has in place of fields
+}
+
+// The headers of InvokeModel that stand for fields of Converse, in the form in which net/http keeps them.
+const (
+	tierHeader      = "X-Amzn-Bedrock-Service-Tier"
+	latencyHeader   = "X-Amzn-Bedrock-Performanceconfig-Latency"
+	guardrailHeader = "X-Amzn-Bedrock-Guardrailidentifier"
+)
+
+func (s *sight) note(req *smithyhttp.Request, body []byte) {
+	*s = sight{length: len(body), path: req.URL.Path, tier: header(req, tierHeader), latency: header(req, latencyHeader), guardrail: header(req, guardrailHeader)}
+	if len(body) > 0 {
+		s.first = &body[0]
+	}
+}
+
+// header returns the only value of a header, or all of them, which no single value equals.
+func header(req *smithyhttp.Request, name string) string {
+	switch values := req.Header[name]; len(values) {
+	case 0:
+		return ""
+	case 1:
+		return values[0]
+	default:
+		return strings.Join(values, "\n")
+	}
+}
+
+// shows reports whether the request is still the one that was seen. An endpoint may have put a path of its own in front.
+func (s *sight) shows(req *smithyhttp.Request, body []byte) bool {
+	return len(body) == s.length && (len(body) == 0 || &body[0] == s.first) && strings.HasSuffix(req.URL.Path, s.path) &&
+		header(req, tierHeader) == s.tier && header(req, latencyHeader) == s.latency && header(req, guardrailHeader) == s.guardrail
+}
+
+// lookAgain compares the request with what the call was judged by, and reads it anew where something has changed it since.
+// It reports whether it did. The request that it returns is the one to go on with: a body that can be read only once was
+// replaced by a copy in memory.
+func (g *Guard) lookAgain(ctx context.Context, c *call, req *smithyhttp.Request) (*smithyhttp.Request, bool, error) {
+	if req == nil {
+		return nil, false, nil
+	}
+	body, inMemory := bodyOf(req)
+	if !inMemory {
+		var err error
+		if req, body, err = intoMemory(req); err != nil {
+			return req, false, malformed("body", "can't be read before it is sent")
+		}
+	}
+	if c.seen.shows(req, body) {
+		return req, false, nil
+	}
+	if err := g.describeHTTP(ctx, c, req, body); err != nil {
+		return req, true, err
+	}
+	c.seen.note(req, body)
+	return req, true, nil
+}
+
+// describeHTTP reads a request of any guarded operation as it is about to be sent.
+func (g *Guard) describeHTTP(ctx context.Context, c *call, req *smithyhttp.Request, body []byte) error {
+	modelID, ok := modelInPath(req.URL)
+	if !ok {
+		return malformed("path", "names no model: the guard does not know what this request would do")
+	}
+	resolved, err := g.resolve(ctx, c, &modelID)
+	if err != nil {
+		return err
+	}
+	c.ask = ask{modelID: modelID, hidden: resolved.HidesText, body: int64(len(body))}
+	err = c.ask.readInvoke(resolved.ModelID, body, header(req, guardrailHeader), types.ServiceTierType(header(req, tierHeader)), types.PerformanceConfigLatency(header(req, latencyHeader)))
+	if err != nil {
+		return err
+	}
+	c.tightDone, c.tight = false, 0
+	return g.complete(c, resolved)
+}
+
+// modelInPath returns the model of a path such as /model/{id}/converse.
+func modelInPath(u *url.URL) (string, bool) {
+	path := u.EscapedPath()
+	at := strings.LastIndex(path, "/model/")
+	if at < 0 {
+		return "", false
+	}
+	rest := path[at+len("/model/"):]
+	end := strings.LastIndexByte(rest, '/')
+	if end <= 0 {
+		return "", false
+	}
+	switch rest[end+1:] {
+	case "converse", "converse-stream", "invoke", "invoke-with-response-stream":
+	default:
+		return "", false
+	}
+	id, err := url.PathUnescape(rest[:end])
+	return id, err == nil
+}
+
+// bodyOf returns the bytes of a request's body where they lie in memory, and reports false when they do not. It does not
+// copy them, and leaves the body where it was.
+func bodyOf(req *smithyhttp.Request) ([]byte, bool) {
+	switch stream := req.GetStream().(type) {
+	case nil:
+		return nil, true
+	case *bytes.Reader:
+		var window memoryWindow
+		at, err := stream.Seek(0, io.SeekCurrent)
+		if err != nil {
+			return nil, false
+		}
+		_, _ = stream.WriteTo(&window) // it never fails: the window takes everything
+		_, err = stream.Seek(at, io.SeekStart)
+		return window.bytes, err == nil
+	default:
+		return nil, false
+	}
+}
+
+// memoryWindow keeps sight of what is written to it, which for a bytes.Reader is the memory that it reads from.
+type memoryWindow struct{ bytes []byte }
+
+func (w *memoryWindow) Write(p []byte) (int, error) {
+	w.bytes = p
+	return len(p), nil
+}
+
+// maxBodyBytes bounds a body that had to be copied: five times the largest that the service takes.
+const maxBodyBytes = 128 << 20
+
+var errBodyTooLarge = errors.New("bedrockguard: request body too large")
+
+// intoMemory replaces a body that is not in memory by a copy that is.
+func intoMemory(req *smithyhttp.Request) (*smithyhttp.Request, []byte, error) {
+	body, err := io.ReadAll(io.LimitReader(req.GetStream(), maxBodyBytes+1))
+	if err == nil && len(body) > maxBodyBytes {
+		err = errBodyTooLarge
+	}
+	if err != nil {
+		return req, nil, err
+	}
+	req, err = req.SetStream(bytes.NewReader(body))
+	return req, body, err
+}
+
+// region is where the call's client sends to.
+func region(ctx context.Context) string { return awsmiddleware.GetRegion(ctx) }
