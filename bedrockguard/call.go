@@ -2,6 +2,7 @@ package bedrockguard
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 
 	"github.com/aws/smithy-go/middleware"
@@ -46,13 +47,16 @@ type ask struct {
 	extraOutput int64         // the largest output limit among fields beside the standard one
 	choices     int64         // completions asked for; at least 1
 	writes      budget.CacheWrites
-	tier        string
+	tiers       [2]string // the service tiers asked for, in the two places where one can be; empty for none
 	latency     string
-	unpriced    string // a feature that has no token price; empty when there is none
-	queries     int64  // rerank queries, billed one by one
-	images      int64  // input images, where the model bills them one by one
-	hidden      bool   // the service adds text that is not in the request, so that counting it bounds nothing
-	input       any    // the request itself
+	guardrail   string   // the guardrail that the request names; empty for none
+	unpriced    []string // features that have no token price
+	compacts    bool     // the service may shorten the history, each time in an inference of its own
+	texts       int64    // inputs to embed, one by one
+	queries     int64    // rerank queries, billed one by one
+	images      int64    // input images, where the model bills them one by one
+	hidden      bool     // the service adds text that is not in the request, so that counting it bounds nothing
+	input       any      // the request itself
 }
 
 // prompt returns the whole prompt, block by block, for the tighter bound. A body was read as a whole already.
@@ -63,7 +67,16 @@ func (a *ask) prompt() (tokens.Prompt, error) {
 	}
 	w := converseWalk{text: true}
 	w.all(&parts)
+	p := &w.prompt // with what the additional fields bring, whose text the walk has seen
+	p.Messages, p.Tools, p.BuiltinTools, p.Hidden = a.media.Messages, a.media.Tools, a.media.BuiltinTools, a.media.Hidden
 	return w.prompt, w.err
+}
+
+// feature notes a feature that has no token price. The empty name is none.
+func (a *ask) feature(name string) {
+	if name != "" && !slices.Contains(a.unpriced, name) {
+		a.unpriced = append(a.unpriced, name)
+	}
 }
 
 // unknownLength stands for a body that does not tell its length.
@@ -84,11 +97,16 @@ func callFrom(ctx context.Context) *call {
 
 // priced completes a call with what the catalog says of its model.
 func (c *call) priced(r *catalog.Resolved) error {
-	tier, err := catalog.WorstTier(c.ask.tier)
-	if err != nil {
-		return err
+	tier := budget.TierStandard
+	for _, name := range c.ask.tiers {
+		factor, err := catalog.WorstTier(name)
+		if err != nil {
+			return err
+		}
+		tier = max(tier, factor) // whichever of the two the service goes by
 	}
 	c.provider, c.price, c.tier = r.Model.Provider, &r.Price, tier
+	var err error
 	if c.fees, err = c.ask.fees(r); err != nil {
 		return err
 	}

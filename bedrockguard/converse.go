@@ -2,9 +2,11 @@ package bedrockguard
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"fmt"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/document"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
@@ -21,7 +23,7 @@ type converseParts struct {
 	Tools       *types.ToolConfiguration
 	Inference   *types.InferenceConfiguration
 	Additional  document.Interface
-	Guardrail   bool
+	Guardrail   string // the guardrail's id, or what stands for one without
 	Tier        *types.ServiceTier
 	Performance *types.PerformanceConfiguration
 	Variables   map[string]types.PromptVariableValues
@@ -34,14 +36,20 @@ func (p *converseParts) of(input any) bool {
 	case *bedrockruntime.ConverseInput:
 		*p = converseParts{
 			System: in.System, Messages: in.Messages, Tools: in.ToolConfig, Inference: in.InferenceConfig,
-			Additional: in.AdditionalModelRequestFields, Guardrail: in.GuardrailConfig != nil, Tier: in.ServiceTier,
+			Additional: in.AdditionalModelRequestFields, Tier: in.ServiceTier,
 			Performance: in.PerformanceConfig, Variables: in.PromptVariables, Output: in.OutputConfig,
+		}
+		if in.GuardrailConfig != nil {
+			p.Guardrail = cmp.Or(aws.ToString(in.GuardrailConfig.GuardrailIdentifier), unnamedGuardrail)
 		}
 	case *bedrockruntime.ConverseStreamInput:
 		*p = converseParts{
 			System: in.System, Messages: in.Messages, Tools: in.ToolConfig, Inference: in.InferenceConfig,
-			Additional: in.AdditionalModelRequestFields, Guardrail: in.GuardrailConfig != nil, Tier: in.ServiceTier,
+			Additional: in.AdditionalModelRequestFields, Tier: in.ServiceTier,
 			Performance: in.PerformanceConfig, Variables: in.PromptVariables, Output: in.OutputConfig,
+		}
+		if in.GuardrailConfig != nil {
+			p.Guardrail = cmp.Or(aws.ToString(in.GuardrailConfig.GuardrailIdentifier), unnamedGuardrail)
 		}
 	default:
 		return false
@@ -55,12 +63,10 @@ func (a *ask) readConverse(p *converseParts) error {
 	a.choices = 1
 	w := converseWalk{}
 	w.all(p)
-	a.media, a.embedded, a.writes, a.unpriced = w.prompt, w.embedded, w.writes, w.unpriced
-	if p.Guardrail {
-		a.unpriced = "the guardrail"
-	}
+	a.media, a.embedded, a.writes, a.guardrail = w.prompt, w.embedded, w.writes, p.Guardrail
+	a.feature(w.unpriced)
 	if p.Tier != nil {
-		a.tier = string(p.Tier.Type)
+		a.tiers[0] = string(p.Tier.Type)
 	}
 	if p.Performance != nil {
 		a.latency = string(p.Performance.Latency)
@@ -77,8 +83,11 @@ func (a *ask) readConverse(p *converseParts) error {
 	return a.addAdditional(p.Additional)
 }
 
-// addAdditional takes in the fields that bypass Converse's own: they can raise the output and the price of a request,
-// never lower them.
+// unnamedGuardrail stands for a guardrail whose id the request does not tell.
+const unnamedGuardrail = "unnamed"
+
+// addAdditional takes in the fields that bypass Converse's own: they can raise the output and the price of a request and
+// make the service add text to it, never the opposite. Their own text is in the length of the body.
 func (a *ask) addAdditional(fields document.Interface) error {
 	raw, err := fields.MarshalSmithyDocument()
 	if err != nil {
@@ -91,9 +100,22 @@ func (a *ask) addAdditional(fields document.Interface) error {
 	a.extraOutput = extra.MaxTokens
 	a.choices = max(a.choices, extra.Choices)
 	a.writes = max(a.writes, extra.CacheWrites)
-	if extra.Unpriced != "" {
-		a.unpriced = extra.Unpriced
+	a.tiers[1] = extra.ServiceTier
+	a.latency = cmp.Or(extra.Latency, a.latency)
+	a.compacts = a.compacts || extra.Compacts
+	a.embedded += extra.Embedded
+	p := &a.media
+	p.Messages, p.Tools, p.BuiltinTools = p.Messages+extra.Prompt.Messages, p.Tools+extra.Prompt.Tools, p.BuiltinTools+extra.Prompt.BuiltinTools
+	p.Hidden.Add(extra.Prompt.Hidden)
+	for _, b := range extra.Prompt.Blocks {
+		if b.Kind != tokens.Text && b.Kind != tokens.JSON {
+			p.Blocks = append(p.Blocks, b)
+		}
 	}
+	if extra.Guardrail {
+		a.guardrail = cmp.Or(a.guardrail, unnamedGuardrail)
+	}
+	a.feature(extra.Unpriced)
 	return nil
 }
 
@@ -116,6 +138,7 @@ func (w *converseWalk) all(p *converseParts) {
 		w.system(b)
 	}
 	w.prompt.Messages += len(p.Messages)
+	w.output(p.Output)
 	if w.text {
 		w.texts(p)
 		return
@@ -156,13 +179,22 @@ func (w *converseWalk) texts(p *converseParts) {
 			w.opaque()
 		}
 	}
-	w.output(p.Output)
+}
+
+// schema notes a schema that the service writes into the prompt as a grammar.
+func (w *converseWalk) schema(structure types.OutputFormatStructure) {
+	h := tokens.Hidden{Schemas: 1}
+	if s, ok := structure.(*types.OutputFormatStructureMemberJsonSchema); ok {
+		h.SchemaBytes = int64(len(aws.ToString(s.Value.Schema)))
+	}
+	w.prompt.Hidden.Add(h)
 }
 
 func (w *converseWalk) output(o *types.OutputConfig) {
 	if o == nil || o.TextFormat == nil {
 		return
 	}
+	w.schema(o.TextFormat.Structure)
 	schema, ok := o.TextFormat.Structure.(*types.OutputFormatStructureMemberJsonSchema)
 	if !ok {
 		w.opaque()
@@ -177,6 +209,9 @@ func (w *converseWalk) tools(c *types.ToolConfiguration) {
 		case *types.ToolMemberToolSpec:
 			w.prompt.Tools++
 			w.words(t.Value.Name, t.Value.Description)
+			if aws.ToBool(t.Value.Strict) {
+				w.strict(t.Value.InputSchema)
+			}
 			if schema, ok := t.Value.InputSchema.(*types.ToolInputSchemaMemberJson); ok {
 				w.document(schema.Value)
 			} else if t.Value.InputSchema != nil {
@@ -185,11 +220,25 @@ func (w *converseWalk) tools(c *types.ToolConfiguration) {
 		case *types.ToolMemberCachePoint:
 			w.point(t.Value)
 		case *types.ToolMemberSystemTool:
-			w.unpriced = "the provider's own tool in toolConfig"
+			w.unpriced = featureSystemTool
+			w.prompt.Tools++
 		default:
 			w.opaque()
 		}
 	}
+}
+
+// strict notes the grammar of a tool whose input has to fit its schema.
+func (w *converseWalk) strict(input types.ToolInputSchema) {
+	h := tokens.Hidden{Schemas: 1}
+	if schema, ok := input.(*types.ToolInputSchemaMemberJson); ok && schema.Value != nil {
+		raw, err := schema.Value.MarshalSmithyDocument()
+		if err != nil {
+			w.err = err
+		}
+		h.SchemaBytes = int64(len(raw))
+	}
+	w.prompt.Hidden.Add(h)
 }
 
 func (w *converseWalk) system(b types.SystemContentBlock) {
@@ -299,16 +348,22 @@ func (w *converseWalk) image(format string, source types.ImageSource) {
 
 func (w *converseWalk) file(d types.DocumentBlock) {
 	w.words(d.Name, d.Context)
+	cited := d.Citations != nil && aws.ToBool(d.Citations.Enabled)
+	text := int64(0)
 	switch s := d.Source.(type) {
 	case *types.DocumentSourceMemberBytes:
 		w.embed(len(s.Value))
-		w.add(tokens.DocumentBlock(string(d.Format), s.Value))
+		b := tokens.DocumentBlock(string(d.Format), s.Value)
+		b.Cited = cited
+		w.add(b)
 	case *types.DocumentSourceMemberText:
 		w.words(&s.Value)
+		text = int64(len(s.Value))
 	case *types.DocumentSourceMemberContent:
 		for _, part := range s.Value {
 			if t, ok := part.(*types.DocumentContentBlockMemberText); ok {
 				w.words(&t.Value)
+				text += int64(len(t.Value))
 			} else {
 				w.opaque()
 			}
@@ -316,12 +371,20 @@ func (w *converseWalk) file(d types.DocumentBlock) {
 	default:
 		w.opaque()
 	}
+	if cited {
+		w.prompt.Hidden.Add(tokens.Hidden{Citations: 1, CitedBytes: text})
+	}
 }
 
 func (w *converseWalk) search(s types.SearchResultBlock) {
 	w.words(s.Source, s.Title)
+	text := int64(0)
 	for _, c := range s.Content {
 		w.words(c.Text)
+		text += int64(len(aws.ToString(c.Text)))
+	}
+	if s.Citations != nil && aws.ToBool(s.Citations.Enabled) {
+		w.prompt.Hidden.Add(tokens.Hidden{Citations: 1, CitedBytes: text})
 	}
 }
 

@@ -105,8 +105,11 @@ func (g *Guard) resolve(ctx context.Context, c *call, modelID *string) (*catalog
 
 // complete works out what the request that was read can cost.
 func (g *Guard) complete(c *call, resolved *catalog.Resolved) error {
-	if c.ask.unpriced != "" {
-		return &UnpricedError{ModelID: c.ask.modelID, Reason: c.ask.unpriced + " has no token price"}
+	if c.ask.guardrail != "" {
+		c.ask.feature(featureGuardrail)
+	}
+	if len(c.ask.unpriced) > 0 {
+		return &UnpricedError{ModelID: c.ask.modelID, Reason: c.ask.unpriced[0] + " has no token price"}
 	}
 	if c.ask.hidden {
 		c.ask.media.Blocks = append(c.ask.media.Blocks, tokens.Block{Kind: tokens.Opaque})

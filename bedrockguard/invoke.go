@@ -2,6 +2,7 @@ package bedrockguard
 
 import (
 	"cmp"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 
@@ -16,13 +17,16 @@ func (a *ask) readInvoke(modelID string, body []byte, guardrail string, tier typ
 		return err
 	}
 	a.media, a.embedded, a.maxOutput, a.choices, a.writes = r.Prompt, r.Embedded, r.MaxTokens, r.Choices, r.CacheWrites
-	a.tier, a.latency, a.unpriced, a.queries, a.images = string(tier), string(latency), r.Unpriced, r.Queries, r.Images
-	if a.tier == "" || a.tier == string(types.ServiceTierTypeDefault) {
-		a.tier = cmp.Or(r.ServiceTier, a.tier)
+	a.queries, a.images, a.texts, a.compacts = r.Queries, r.Images, r.Texts, r.Compacts
+	a.tiers = [2]string{string(tier), r.ServiceTier}
+	a.latency = cmp.Or(strings.ToLower(string(latency)), r.Latency)
+	if a.latency != latencyOptimized {
+		a.latency = cmp.Or(r.Latency, a.latency)
 	}
-	if guardrail != "" {
-		a.unpriced = "the guardrail"
+	if a.guardrail = guardrail; r.Guardrail {
+		a.guardrail = cmp.Or(a.guardrail, unnamedGuardrail)
 	}
+	a.feature(r.Unpriced)
 	return nil
 }
 

@@ -11,6 +11,9 @@ import "math"
 // holds no more text than a page of print.
 func UpperBound(p *Prompt, l *Limits) (int64, bool) {
 	n := framing(p, l)
+	if p.Hidden.Unknown {
+		return 0, false
+	}
 	for i := range p.Blocks {
 		t, ok := blockBound(&p.Blocks[i], l)
 		if !ok {
@@ -26,6 +29,9 @@ func UpperBound(p *Prompt, l *Limits) (int64, bool) {
 func MediaBound(p *Prompt, l *Limits) (int64, bool) {
 	n := framing(p, l)
 	n -= min(n, max(p.OtherBytes, 0))
+	if p.Hidden.Unknown {
+		return 0, false
+	}
 	for i := range p.Blocks {
 		if kind := p.Blocks[i].Kind; kind == Text || kind == JSON {
 			continue
@@ -43,11 +49,8 @@ func MediaBound(p *Prompt, l *Limits) (int64, bool) {
 func framing(p *Prompt, l *Limits) int64 {
 	n := mulSat(addSat(int64(max(p.Messages, 0)), 1), l.MessageTokens)
 	n = addSat(n, mulSat(int64(len(p.Blocks)), l.BlockTokens))
-	if p.Tools > 0 || p.BuiltinTools > 0 {
-		n = addSat(n, mulSat(int64(max(p.Tools, 0)), l.ToolTokens))
-		n = addSat(n, mulSat(int64(max(p.BuiltinTools, 0)), l.BuiltinToolTokens))
-		n = addSat(n, l.ToolPreambleTokens)
-	}
+	n = addSat(n, mulSat(int64(max(p.Tools, 0)), l.ToolTokens))
+	n = addSat(n, l.Hidden.tokens(p))
 	return addSat(n, max(p.OtherBytes, 0))
 }
 
@@ -73,12 +76,22 @@ func (l ImageLimits) tokens(width, height int64) int64 {
 	return min(max(addSat(n, 2), l.MinTokens), l.MaxTokens)
 }
 
+// documentBound bounds a document by its pages, or by the text that it unpacks to and the pictures in it. One that can be cited
+// counts twice, for the marks that the service puts between its sentences.
 func documentBound(b *Block, l *Limits) (int64, bool) {
+	var n int64
+	known := b.Bytes > 0
 	if b.Format == formatPDF {
-		page := addSat(l.PDFPageTextTokens, max(l.Image.MaxTokens, 0))
-		return mulSat(int64(b.Pages), page), b.Pages > 0
+		pages := mulSat(int64(b.Pages), addSat(l.PDFPageTextTokens, max(l.Image.MaxTokens, 0)))
+		n, known = max(pages, addSat(b.Bytes, mulSat(int64(b.Pages), max(l.Image.MaxTokens, 0)))), b.Pages > 0
+	} else {
+		n = addSat(b.Bytes, mulSat(int64(b.Images), max(l.Image.MaxTokens, 0)))
+		known = known && unpackedFormat(b.Format)
 	}
-	return b.Bytes, b.Bytes > 0 && unpackedFormat(b.Format)
+	if b.Cited {
+		n = addSat(n, n)
+	}
+	return n, known
 }
 
 // addSat returns a+b of two non-negative numbers, at most math.MaxInt64.

@@ -10,7 +10,7 @@ import (
 
 func TestUpperBound(t *testing.T) {
 	l := LimitsFor("anthropic")
-	base := l.MessageTokens // a prompt has a beginning
+	base := l.MessageTokens + l.Hidden.Family // a prompt has a beginning, and each family its own text
 	for name, tc := range map[string]struct {
 		prompt Prompt
 		want   int64
@@ -20,7 +20,12 @@ func TestUpperBound(t *testing.T) {
 		"text by bytes": {Prompt{Blocks: []Block{{Text: "h\u00e9"}}}, base + 8 + 3, true},
 		"json by bytes": {Prompt{Blocks: []Block{{Kind: JSON, Text: `{"a":1}`}}}, base + 8 + 7, true},
 		"messages":      {Prompt{Messages: 3}, base + 48, true},
-		"tools":         {Prompt{Tools: 2, BuiltinTools: 1}, base + 64 + 1000 + 1000, true},
+		"tools":         {Prompt{Tools: 2, BuiltinTools: 1}, base + 64 + 1500 + 2500, true},
+		"citations":     {Prompt{Hidden: Hidden{Citations: 2, CitedBytes: 300}}, base + 2500 + 2*64 + 300, true},
+		"schemas":       {Prompt{Hidden: Hidden{Schemas: 2, SchemaBytes: 300}}, base + 2000 + 300, true},
+		"cited csv":     {Prompt{Blocks: []Block{{Kind: Document, Format: "csv", Bytes: 99, Cited: true}}}, base + 8 + 2*99, true},
+		"pictures":      {Prompt{Blocks: []Block{{Kind: Document, Format: "docx", Bytes: 99, Images: 2}}}, base + 8 + 99 + 2*5000, true},
+		"search":        {Prompt{Hidden: Hidden{Unknown: true}}, 0, false},
 		"other bytes":   {Prompt{OtherBytes: 40}, base + 40, true},
 		"image by size": {Prompt{Blocks: []Block{{Kind: Image, Width: 1000, Height: 1000}}}, base + 8 + 1333 + 71 + 2, true},
 		"huge image":    {Prompt{Blocks: []Block{{Kind: Image, Width: math.MaxInt, Height: math.MaxInt}}}, base + 8 + 5000, true},

@@ -15,6 +15,7 @@ func DocumentBlock(format string, data []byte) Block {
 	switch format {
 	case formatPDF:
 		b.Pages, _ = PDFPages(data)
+		b.Bytes = 0
 	case "docx", "xlsx":
 		b.Bytes, _ = unpackedXMLBytes(data)
 	case "doc", "xls":

@@ -23,13 +23,16 @@ type Block struct {
 	Width   int    // pixels; 0 when unknown
 	Height  int    // pixels; 0 when unknown
 	Pages   int    // 0 when unknown
+	Images  int    // pictures inside a Document other than a PDF
+	Cited   bool   // citations of the Document are asked for, so that its text is marked up
 }
 
 // Prompt is everything that a request asks the model to read.
 type Prompt struct {
 	Blocks       []Block
-	Messages     int   // conversation turns; each adds a few tokens of framing
-	Tools        int   // tool definitions; the first adds a preamble of the provider's own
-	BuiltinTools int   // those of Tools that the request only names and the provider defines, such as a text editor
+	Messages     int // conversation turns; each adds a few tokens of framing
+	Tools        int // tool definitions; the first adds a preamble of the provider's own
+	BuiltinTools int // those of Tools that the request only names and the provider defines, such as a text editor
+	Hidden       Hidden
 	OtherBytes   int64 // bytes of names, ids and settings too short for a block of their own; a token each at most
 }

@@ -10,12 +10,18 @@ type blockFrame struct {
 	kind   string // of the block's type, else the key that it stands under
 	format string
 	source *mediaSource
+	cited  bool // citations of it are asked for
 }
 
 // block reads an object of content: a message, a block of one, or anything nested in it.
 func (w *walker) block(key string) error {
 	f := blockFrame{kind: key}
+	w.Peek()
+	start := w.Pos()
 	err := w.Object(func(k string) error { return w.blockField(&f, k) })
+	if err == nil && f.cited {
+		w.req.Prompt.Hidden.Add(tokens.Hidden{Citations: 1, CitedBytes: int64(w.Pos() - start)})
+	}
 	if err == nil && f.source != nil {
 		w.addSource(f)
 	}
@@ -24,6 +30,11 @@ func (w *walker) block(key string) error {
 
 func (w *walker) blockField(f *blockFrame, key string) error {
 	switch c := w.Peek(); {
+	case key == "citations" && c == '{':
+		return w.Object(func(k string) error {
+			f.cited = f.cited || k == "enabled" && w.Peek() == 't'
+			return w.field(k, inContent)
+		})
 	case key == "source" && c == '{':
 		f.source = &mediaSource{}
 		return w.mediaSource(f.source)
@@ -31,7 +42,9 @@ func (w *walker) blockField(f *blockFrame, key string) error {
 		t, err := w.Text()
 		w.other += int64(len(t.Raw))
 		if key == "type" {
-			f.kind = t.String()
+			if f.kind = t.String(); f.kind == "item_reference" { // of history that the service keeps
+				w.add(tokens.Block{Kind: tokens.Opaque})
+			}
 		} else {
 			f.format = t.String()
 		}

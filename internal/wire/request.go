@@ -16,7 +16,11 @@ type Request struct {
 	Embedded    int64  // bytes of the body that are media of a measured size, so that their length says nothing about tokens
 	Images      int64  // image blocks, for models that bill them apart
 	Queries     int64  // search units that a rerank request can be billed; 0 for other models
+	Texts       int64  // texts and other inputs to embed, one by one
 	ServiceTier string // the tier asked for in the body, in lower case; empty when none or not one known
+	Latency     string // the mode asked for in a performanceConfig, in lower case; empty when none
+	Guardrail   bool   // the body names a guardrail
+	Compacts    bool   // the service may shorten the history in inferences of their own
 	Unpriced    string // a feature in use that has no price per token, such as "web_search"; empty when there is none
 }
 
@@ -37,7 +41,7 @@ func ParseRequest(modelID string, body []byte) (Request, error) {
 
 // ParseExtra reads Converse's additional model request fields, a JSON object or nothing, by the same rules.
 func ParseExtra(fields []byte) (Request, error) {
-	if len(fields) == 0 {
+	if len(fields) == 0 || string(fields) == "null" {
 		return Request{Choices: 1}, nil
 	}
 	return ParseRequest("", fields)
@@ -78,10 +82,19 @@ func (w *walker) topField(key string) error {
 		return w.tools()
 	case "toolConfig", "tool_config":
 		return w.toolConfig(key)
-	case "documents":
+	case "guardrailConfig", "guardrail_config", "amazon-bedrock-guardrailConfig":
+		return w.guardrailConfig()
+	case "performanceConfig":
+		return w.performanceConfig()
+	case "context_management", "contextManagement", "compaction":
+		return w.compaction(key)
+	case "texts", "inputs", "inputText", "inputImage", "singleEmbeddingParams", "images":
+		return w.embedded(key)
+	case "documents", "search_results":
 		if w.rerank && w.Peek() == '[' {
 			return w.Array(w.rerankDocument)
 		}
+		return w.messages(key) // each is rendered with a frame of its own
 	case "web_search_options", "search_parameters", "mcp_servers", "container", "plugins":
 		return w.unpricedField(key)
 	case "service_tier", "serviceTier":
@@ -89,7 +102,7 @@ func (w *walker) topField(key string) error {
 	case "speed":
 		return w.speed()
 	case "previous_response_id", "conversation":
-		return w.opaque()
+		return w.opaque() // history that the service keeps, and bills again
 	}
 	return w.field(key, inConfig)
 }
@@ -158,7 +171,11 @@ func (w *walker) setting(key string, in place) error {
 	case "n", "num_generations", "numResults", "best_of", "candidateCount", "num_return_sequences":
 		return w.limit(key, in, &w.req.Choices)
 	case "response_format", "responseFormat", "output_format", "outputFormat", "output_config", "outputConfig", "json_schema":
-		return w.jsonBlock()
+		return w.grammar()
+	case "additionalModelRequestFields":
+		if in == inConfig && w.Peek() == '{' {
+			return w.Object(w.topField) // the model's own dialect, inside of Converse's
+		}
 	}
 	if w.Peek() != '{' || contentObject(key) {
 		return w.contentField(key)

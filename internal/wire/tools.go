@@ -35,13 +35,20 @@ func (w *walker) tools() error {
 
 func (w *walker) tool() error {
 	start := w.Pos()
-	kind := ""
+	kind, strict := "", false
 	err := w.Object(func(key string) error {
 		switch c := w.Peek(); {
 		case key == "type" && c == '"':
 			t, err := w.Text()
 			kind = t.String()
 			return err
+		case key == "strict" && c == 't':
+			strict = true
+		case (key == "toolSpec" || key == "function") && c == '{':
+			return w.Object(func(k string) error {
+				strict = strict || k == "strict" && w.Peek() == 't'
+				return w.Skip()
+			})
 		case key == "cache_control" || key == "cachePoint":
 			return w.cachePoint()
 		case key == "systemTool":
@@ -53,6 +60,9 @@ func (w *walker) tool() error {
 		return err
 	}
 	w.req.Prompt.Tools++
+	if strict {
+		w.schema(int64(w.Pos() - start))
+	}
 	if feature, builtin := toolFeature(kind); builtin {
 		w.req.Prompt.BuiltinTools++
 	} else if feature != "" {
@@ -85,6 +95,72 @@ func toolFeature(kind string) (feature string, builtin bool) {
 	return "unknown tool type", false
 }
 
+// schema notes a schema that the service writes into the prompt as a grammar.
+func (w *walker) schema(bytes int64) {
+	w.req.Prompt.Hidden.Add(tokens.Hidden{Schemas: 1, SchemaBytes: bytes})
+}
+
+// grammar reads how the output has to look. Settings without a schema, such as an effort, add nothing.
+func (w *walker) grammar() error {
+	raw, err := w.Value()
+	if err != nil || raw == "null" {
+		return err
+	}
+	w.add(tokens.Block{Kind: tokens.JSON, Text: raw})
+	if strings.Contains(raw, "schema") || strings.Contains(raw, `\u`) {
+		w.schema(int64(len(raw)))
+	}
+	return nil
+}
+
+// compaction notes that the service may shorten the history. Each time it does is an inference of its own.
+func (w *walker) compaction(key string) error {
+	raw, err := w.Value()
+	w.other += int64(len(raw))
+	switch raw {
+	case "null", "false", "{}", "[]":
+		return err
+	}
+	w.req.Compacts = w.req.Compacts || key == "compaction" || strings.Contains(raw, "compact") || strings.Contains(raw, `\u`)
+	return err
+}
+
+// guardrailConfig notes a guardrail that the request names.
+func (w *walker) guardrailConfig() error {
+	raw, err := w.Value()
+	w.other += int64(len(raw))
+	w.req.Guardrail = w.req.Guardrail || err == nil && raw != "null"
+	return err
+}
+
+// performanceConfig reads {"latency": "optimized"}.
+func (w *walker) performanceConfig() error {
+	if w.Peek() != '{' {
+		return w.field("performanceConfig", inContent)
+	}
+	return w.Object(func(key string) error {
+		raw, err := w.Value()
+		w.other += int64(len(raw))
+		if key == "latency" && err == nil && len(raw) > 2 {
+			w.req.Latency = label(raw[1 : len(raw)-1])
+		}
+		return err
+	})
+}
+
+// embedded reads what an embedding model is given, and counts the inputs.
+func (w *walker) embedded(key string) error {
+	if w.Peek() != '[' {
+		w.req.Texts++
+		return w.field(key, inConfig)
+	}
+	w.other += keyBytes(key)
+	return w.Array(func() error {
+		w.req.Texts++
+		return w.value(key, inContent)
+	})
+}
+
 // unpricedField notes a feature unless its value switches it off.
 func (w *walker) unpricedField(feature string) error {
 	raw, err := w.Value()
@@ -104,14 +180,11 @@ func (w *walker) serviceTier() error {
 		return err
 	}
 	w.other += int64(len(raw))
-	switch tier := tierName(raw); tier {
-	case "":
-	case "default", "standard", "flex", "priority", "reserved":
-		w.req.ServiceTier = tier
+	switch tier := label(tierName(raw)); tier {
 	case "auto", "standard_only":
 		w.req.ServiceTier = "default"
 	default:
-		w.req.Unpriced = "service_tier"
+		w.req.ServiceTier = tier
 	}
 	return nil
 }
