@@ -16,20 +16,26 @@ import (
 // to have been changed since; the links read it. It knows nothing of smithy, and holds the prompt only by reference to the
 // caller's own values. Its attempts follow each other, so that only what a comment says so of is used by several goroutines.
 type call struct {
-	operation string
-	streams   bool
-	provider  string
-	scope     budget.Scope
-	ask       ask
-	price     *budget.Price // the catalog's
-	latency   *budget.Rates // the rates of the latency-optimised mode, when it was asked for
-	tier      budget.Tier   // the dearest that the request can be served at
-	window    int64         // the most input tokens that the model accepts
-	fees      budget.Amount // billed apart from tokens, whatever is consumed
-	attempts  atomic.Int32  // made so far; the SDK makes them one after the other
-	charged   int           // of those, how many were charged though they brought no answer
-	cache     cacheCall
-	streaming atomic.Bool // a metered stream has taken over: it ends what the call began
+	operation     string
+	streams       bool
+	provider      string
+	scope         budget.Scope
+	ask           ask
+	region        string
+	quote         quote         // of the model that is asked for
+	others        []quote       // of what has answered in its stead before
+	window        int64         // the most input tokens that the model accepts; 0 when that is unknown
+	perText       int64         // the most input tokens of each text, for models that embed several
+	modelOutput   int64         // the most output tokens of the model
+	flat          budget.Amount // flat prices, whatever is consumed
+	flatGuardrail budget.Amount // the flat price of the guardrail that the request names
+	flatOperation bool          // the operation has a flat price alone
+	flatModel     bool          // the model itself has a flat price alone
+	guardrails    []Guardrail   // that evaluate the call unasked
+	attempts      atomic.Int32  // made so far; the SDK makes them one after the other
+	charged       int           // of those, how many were charged though they brought no answer
+	cache         cacheCall
+	streaming     atomic.Bool // a metered stream has taken over: it ends what the call began
 
 	seen      sight // the serialised request that ask was read from
 	tightDone bool  // whether the tighter bound was looked for
@@ -96,75 +102,28 @@ func callFrom(ctx context.Context) *call {
 }
 
 // priced completes a call with what the catalog says of its model.
-func (c *call) priced(r *catalog.Resolved) error {
-	tier := budget.TierStandard
-	for _, name := range c.ask.tiers {
-		factor, err := catalog.WorstTier(name)
-		if err != nil {
-			return err
-		}
-		tier = max(tier, factor) // whichever of the two the service goes by
-	}
-	c.provider, c.price, c.tier = r.Model.Provider, &r.Price, tier
+func (g *Guard) priced(c *call, r *catalog.Resolved) error {
 	var err error
-	if c.fees, err = c.ask.fees(r); err != nil {
+	c.provider, c.modelOutput = r.Model.Provider, r.Model.MaxOutputTokens
+	if c.quote, err = c.ask.quoteFor(r, "", false); err != nil {
+		return err
+	}
+	c.others = c.others[:0]
+	if err = g.others(c); err != nil {
 		return err
 	}
 	c.window = r.Model.MaxInputTokens
-	if c.price.LongContext.Threshold > 0 {
+	if r.Price.LongContext.Threshold > 0 {
 		// The catalog's window can be the one without the long-context beta.
 		c.window = max(c.window, longContextWindow)
+	}
+	c.perText = 0
+	if r.Model.Mode == catalog.ModeEmbedding {
+		c.perText, c.window = c.window, 0 // each text has a window of its own
 	}
 	if c.ask.maxOutput == 0 {
 		c.ask.maxOutput = r.Model.MaxOutputTokens
 	}
 	c.ask.maxOutput = max(c.ask.maxOutput, c.ask.extraOutput)
-	if c.ask.latency == latencyOptimized {
-		if r.LatencyOptimized == nil {
-			return &UnpricedError{ModelID: c.ask.modelID, Reason: "its latency-optimised mode has no price in the catalog"}
-		}
-		c.latency = r.LatencyOptimized
-	}
 	return nil
-}
-
-const (
-	latencyOptimized  = "optimized"
-	longContextWindow = 1_000_000
-)
-
-// served returns the price of an answer that reports how it was served, or the request's own where it reports nothing.
-func (c *call) served(tier, latency string) (*budget.Price, budget.Tier) {
-	factor := c.tier
-	if tier != "" {
-		factor = catalog.ServedTier(tier)
-	}
-	if c.latency != nil && (latency == "" || latency == latencyOptimized) {
-		return c.optimized(), factor
-	}
-	return c.price, factor
-}
-
-// optimized is the price in the latency-optimised mode, which must have been asked for.
-func (c *call) optimized() *budget.Price {
-	return &budget.Price{Rates: *c.latency, LongContext: c.price.LongContext}
-}
-
-// fees prices what is not billed in tokens.
-func (a *ask) fees(r *catalog.Resolved) (budget.Amount, error) {
-	if a.queries == 0 && a.images == 0 {
-		return 0, nil
-	}
-	perQuery, ok := mul(int64(r.Fees.Query), a.queries)
-	perImage, fits := mul(int64(r.Fees.Image), a.images)
-	if a.queries == 0 {
-		perQuery = 0
-	}
-	if a.images == 0 {
-		perImage = 0
-	}
-	if !ok || !fits {
-		return 0, budget.ErrOverflow
-	}
-	return budget.Amount(perQuery).Add(budget.Amount(perImage))
 }

@@ -23,6 +23,9 @@ const (
 	EventKilled           EventKind = "killed"            // the scope is killed: a call was refused or a stream ended: Err
 	EventCacheFinding     EventKind = "cache finding"     // Finding: why a prompt will not cache, or did not
 	EventEstimateViolated EventKind = "estimate violated" // Actual exceeded Worst: the bound of this model is wrong
+	EventAnswerDiffers    EventKind = "answer differs"    // Answered is not what was Asked for: the next calls of this id reserve at the dearer
+	EventPriceAssumed     EventKind = "price assumed"     // no price is known for Asked, a model in a region: the dearest factor known stands in
+	EventCatalogOld       EventKind = "catalog old"       // the table of prices is older than 120 days; Asked is its date
 )
 
 // Event tells a listener what became of one attempt. It never holds prompt text. Fields that do not apply are zero.
@@ -37,6 +40,8 @@ type Event struct {
 	Actual      budget.Charge
 	Estimated   bool
 	Outcome     Outcome // how the attempt ended
+	Asked       string  // what was asked for, where the answer was given by something else
+	Answered    string  // what answered
 	Crossed     budget.Crossed
 	Finding     cache.Finding
 	Err         error

@@ -1,7 +1,174 @@
 package bedrockguard
 
-// The features that FlatPrices can price by name, besides those that a tool's type names.
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
+	"github.com/bedrockguard/bedrockguard-go/internal/wire"
+)
+
+// The features that FlatPrices can price. Those that are not the guardrail run at the provider and put what they find into the
+// prompt, so that only the context window bounds it.
 const (
 	featureGuardrail  = "guardrail"
 	featureSystemTool = "system_tool"
 )
+
+func flatFeatures() []string {
+	return []string{
+		featureGuardrail, "web_search", "web_fetch", "code_execution", "code_interpreter", "file_search", "image_generation", "mcp", "advisor",
+		"plugins", featureSystemTool,
+	}
+}
+
+// flatFeature returns the feature's name in FlatPrices for the name that a request has for it.
+func flatFeature(name string) string {
+	switch name {
+	case "web_search_options", "search_parameters":
+		return "web_search"
+	case "mcp_servers":
+		return "mcp"
+	case "container":
+		return "code_execution"
+	default:
+		return name
+	}
+}
+
+// flatOperations are the operations that FlatPrices can price.
+func flatOperations() []string {
+	return []string{"ApplyGuardrail", "InvokeGuardrailChecks", "StartAsyncInvoke"}
+}
+
+// flatPrices are Options.FlatPrices by what they price.
+type flatPrices struct {
+	operations map[string]budget.Amount
+	features   map[string]budget.Amount
+	models     []flatModel
+}
+
+type flatModel struct {
+	glob  string
+	price budget.Amount
+}
+
+// newFlatPrices reads Options.FlatPrices, or returns every reason why it can't, joined.
+func newFlatPrices(prices map[string]budget.Amount) (f flatPrices, err error) {
+	var problems []error
+	f.operations, f.features = map[string]budget.Amount{}, map[string]budget.Amount{}
+	for key, price := range prices {
+		kind, name, _ := strings.Cut(key, ":")
+		switch {
+		case price <= 0:
+			problems = append(problems, fmt.Errorf("FlatPrices gives %q a price of %s, want the most that one call can cost", key, price))
+		case kind == "operation" && slices.Contains(flatOperations(), name):
+			f.operations[name] = price
+		case kind == "feature" && slices.Contains(flatFeatures(), name):
+			f.features[name] = price
+		case kind == "model" && name != "":
+			f.models = append(f.models, flatModel{name, price})
+		default:
+			problems = append(problems, fmt.Errorf("FlatPrices names %q, want operation: and one of %s, feature: and one of %s, or model: and a glob of model ids",
+				key, strings.Join(flatOperations(), ", "), strings.Join(flatFeatures(), ", ")))
+		}
+	}
+	return f, errors.Join(problems...)
+}
+
+// model returns the dearest price of the globs that match a foundation-model id.
+func (f *flatPrices) model(id string) (price budget.Amount, ok bool) {
+	for _, m := range f.models {
+		if (budget.Match{Model: m.glob}).Selects(budget.Scope{Model: id}) {
+			price, ok = max(price, m.price), true
+		}
+	}
+	return price, ok
+}
+
+// priceFeatures puts flat prices on what has no token price, and returns the first feature that has none either.
+func (c *call) priceFeatures(f *flatPrices) (unpriced string, err error) {
+	for _, name := range c.ask.unpriced {
+		key := flatFeature(name)
+		price, ok := f.features[key]
+		if !ok {
+			return name, nil
+		}
+		if key == featureGuardrail {
+			c.flatGuardrail = price
+			continue
+		}
+		c.ask.media.Hidden.Unknown = true
+		if c.flat, err = c.flat.Add(price); err != nil {
+			return "", err
+		}
+	}
+	return "", nil
+}
+
+// identifyFlat fills in the call of an operation that has a flat price.
+func (g *Guard) identifyFlat(ctx context.Context, c *call, input any, price budget.Amount) error {
+	if err := g.scope(ctx, &c.scope); err != nil {
+		return err
+	}
+	c.flatOperation, c.flat, c.region = true, price, region(ctx)
+	c.quote = quote{resolved: &catalog.Resolved{Model: new(catalog.Model)}, tier: budget.TierStandard}
+	c.ask.choices = 1
+	switch in := input.(type) {
+	case *bedrockruntime.StartAsyncInvokeInput:
+		c.scope.Model = g.catalog.FoundationID(aws.ToString(in.ModelId))
+	case *bedrockruntime.ApplyGuardrailInput:
+		cost, err := textUnitsCost(guardrailTexts(in))
+		if err != nil {
+			return err
+		}
+		c.flat = max(c.flat, cost)
+	}
+	return nil
+}
+
+// guardrailTexts returns how many text units of up to 1,000 characters the texts of a request make at most.
+func guardrailTexts(in *bedrockruntime.ApplyGuardrailInput) (units int64) {
+	for _, b := range in.Content {
+		if t, ok := b.(*types.GuardrailContentBlockMemberText); ok {
+			units += int64(len(aws.ToString(t.Value.Text)))/charactersPerUnit + 1
+		}
+	}
+	return units
+}
+
+func textUnitsCost(units int64) (budget.Amount, error) {
+	cost, ok := mul(units, int64(dearestTextUnit()))
+	if !ok {
+		return 0, budget.ErrOverflow
+	}
+	return budget.Amount(cost), nil
+}
+
+// settleFlat settles an operation that has a flat price: by the units that its answer tells, else at that price.
+func (g *Guard) settleFlat(ctx context.Context, a *attempt, body []byte) {
+	usage, told, err := wire.ParseGuardrailUsage(body)
+	if err != nil || !told {
+		g.finish(ctx, a, OutcomeNoUsage)
+		return
+	}
+	cost, err := guardrailCost([]wire.GuardrailUsage{usage})
+	if err != nil {
+		g.finish(ctx, a, OutcomeNoUsage)
+		return
+	}
+	if !a.claim() {
+		return
+	}
+	defer a.resolving.Unlock()
+	charge := budget.Usage{}.Charge(cost)
+	g.post(ctx, a, &charge, OutcomeUsage)
+}

@@ -26,6 +26,10 @@ type Guard struct {
 	identity identity
 	cache    *cacheLink // nil when the policy switches the check off
 	drains   drains
+	answers  answers
+	enforced *enforced
+	flat     flatPrices
+	assumed  sync.Map // of "model region": those whose assumed price was told
 	steps    steps
 
 	defaultScope bool // opts.Scope, which names no model, sets anything
@@ -65,9 +69,11 @@ func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
 		identity: identity{ask: opts.Identity}, cache: newCacheLink(opts.Cache, opts.Clock),
 	}
 	g.drains.limit = opts.MaxDrains
-	g.opts.Scope.Model = "" // it is the library's to fill in
+	g.enforced = newEnforced(opts.EnforcedGuardrails)
+	g.flat, _ = newFlatPrices(opts.FlatPrices) // validated before
+	g.opts.Scope.Model = ""                    // it is the library's to fill in
 	g.defaultScope = len(g.opts.Scope.Dims()) > 0
-	g.steps = steps{describeMiddleware{g}, attemptMiddleware{g}, observeMiddleware{g, false}, observeMiddleware{g, true}}
+	g.steps = steps{describeMiddleware{g}, attemptMiddleware{g}, observeMiddleware{g}}
 	return g, nil
 }
 

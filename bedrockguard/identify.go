@@ -2,6 +2,7 @@ package bedrockguard
 
 import (
 	"context"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
@@ -18,9 +19,8 @@ const identifyID = "bedrockguard.Identify"
 // identifyMiddleware is the front door of SDK calls: it turns the operation's input into a call, or refuses it before
 // anything was serialised, reserved or sent.
 type identifyMiddleware struct {
-	guard   *Guard
-	stack   *middleware.Stack // of this call
-	observe *observeMiddleware
+	guard *Guard
+	stack *middleware.Stack // of this call
 }
 
 // ID implements middleware.InitializeMiddleware.
@@ -55,7 +55,7 @@ func (m *identifyMiddleware) observeLast() {
 		return
 	}
 	if _, err := steps.Remove(observeID); err == nil {
-		_ = steps.Add(m.observe, middleware.After) // which can't fail: its id was just removed
+		_ = steps.Add(&m.guard.steps.observe, middleware.After) // which can't fail: its id was just removed
 	}
 }
 
@@ -65,7 +65,16 @@ func (m *identifyMiddleware) unmetered(ctx context.Context, in middleware.Initia
 	if foreign(ctx) || treatmentOf(operation) == free {
 		return next.HandleInitialize(ctx, in)
 	}
-	return m.refuse(ctx, &call{operation: operation}, &UnsupportedOperationError{Operation: operation})
+	c := &call{operation: operation}
+	price, ok := m.guard.flat.operations[operation]
+	if !ok {
+		return m.refuse(ctx, c, &UnsupportedOperationError{Operation: operation})
+	}
+	if err := m.guard.identifyFlat(ctx, c, in.Parameters, price); err != nil {
+		return m.refuse(ctx, c, err)
+	}
+	m.observeLast()
+	return next.HandleInitialize(withCall(ctx, c), in)
 }
 
 func (m *identifyMiddleware) refuse(ctx context.Context, c *call, err error) (middleware.InitializeOutput, middleware.Metadata, error) {
@@ -95,21 +104,40 @@ func (g *Guard) resolve(ctx context.Context, c *call, modelID *string) (*catalog
 	if modelID == nil || *modelID == "" {
 		return nil, malformed("modelId", "is missing")
 	}
-	resolved, err := g.catalog.Resolve(*modelID, region(ctx))
+	c.region = region(ctx)
+	c.flat, c.flatGuardrail, c.flatModel = 0, 0, false
+	resolved, err := g.catalog.Resolve(*modelID, c.region)
 	if err != nil {
-		return nil, err
+		if resolved = g.flatModel(c, *modelID); resolved == nil {
+			return nil, err
+		}
 	}
 	c.scope.Model = resolved.ModelID
 	return resolved, nil
 }
 
+// flatModel stands in for a model that has no price of its own but a flat one, or returns nil.
+func (g *Guard) flatModel(c *call, modelID string) *catalog.Resolved {
+	id := g.catalog.FoundationID(modelID)
+	price, ok := g.flat.model(id)
+	if !ok {
+		return nil
+	}
+	c.flat, c.flatModel = price, true
+	provider, _, _ := strings.Cut(id, ".")
+	return &catalog.Resolved{ModelID: id, Model: &catalog.Model{ID: id, Provider: provider}}
+}
+
 // complete works out what the request that was read can cost.
 func (g *Guard) complete(c *call, resolved *catalog.Resolved) error {
-	if c.ask.guardrail != "" {
+	c.guardrails = g.enforced.all()
+	if named := c.ask.guardrail; named != "" && !g.enforced.knows(named) {
 		c.ask.feature(featureGuardrail)
 	}
-	if len(c.ask.unpriced) > 0 {
-		return &UnpricedError{ModelID: c.ask.modelID, Reason: c.ask.unpriced[0] + " has no token price"}
+	if unpriced, err := c.priceFeatures(&g.flat); err != nil {
+		return err
+	} else if unpriced != "" {
+		return &UnpricedError{ModelID: c.ask.modelID, Reason: unpriced + " has no token price: give Options.FlatPrices the most that one call can cost with it"}
 	}
 	if c.ask.hidden {
 		c.ask.media.Blocks = append(c.ask.media.Blocks, tokens.Block{Kind: tokens.Opaque})
@@ -117,7 +145,7 @@ func (g *Guard) complete(c *call, resolved *catalog.Resolved) error {
 	if resolved.Model.Cache.Implicit {
 		c.ask.writes = max(c.ask.writes, budget.CacheWrites5m)
 	}
-	return c.priced(resolved)
+	return g.priced(c, resolved)
 }
 
 // scope works out on whose account the call is: the caller's identity stands above the context, and the guard's default

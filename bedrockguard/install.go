@@ -20,11 +20,7 @@ import (
 // once more: what was changed on the way is reserved anew, and what is sent twice is reserved twice. A per-call option that
 // clears APIOptions removes the guard; so does talking to Bedrock without this client.
 func (g *Guard) Install(o *bedrockruntime.Options) {
-	attach := g.attach
-	if isNetHTTP(o.HTTPClient) {
-		attach = g.attachToNetHTTP
-	}
-	o.APIOptions = append(o.APIOptions, attach)
+	o.APIOptions = append(o.APIOptions, g.attach)
 }
 
 // NewFromConfig is bedrockruntime.NewFromConfig with the guard installed. The options pass straight through.
@@ -55,22 +51,17 @@ type steps struct {
 	describe describeMiddleware
 	attempt  attemptMiddleware
 	observe  observeMiddleware
-	netHTTP  observeMiddleware // the same for a client that sends by net/http
 }
 
-// attach adds the middlewares to one operation's stack, whatever its client sends by.
-func (g *Guard) attach(stack *middleware.Stack) error { return g.add(stack, &g.steps.observe) }
-
-func (g *Guard) attachToNetHTTP(stack *middleware.Stack) error { return g.add(stack, &g.steps.netHTTP) }
-
-func (g *Guard) add(stack *middleware.Stack, observe *observeMiddleware) error {
+// attach adds the middlewares to one operation's stack.
+func (g *Guard) attach(stack *middleware.Stack) error {
 	if _, twice := stack.Initialize.Get(identifyID); twice {
 		return fmt.Errorf("%w: %s", ErrInstalled, stack.ID())
 	}
 	if stack.ID() == bidirectionalStream {
 		return g.refuseUnanswered(stack.ID())
 	}
-	if err := stack.Initialize.Add(&identifyMiddleware{g, stack, observe}, middleware.After); err != nil {
+	if err := stack.Initialize.Add(&identifyMiddleware{g, stack}, middleware.After); err != nil {
 		return err
 	}
 	if err := stack.Serialize.Insert(&g.steps.describe, "OperationSerializer", middleware.After); err != nil {
@@ -83,7 +74,7 @@ func (g *Guard) add(stack *middleware.Stack, observe *observeMiddleware) error {
 			return err
 		}
 	}
-	return stack.Deserialize.Add(observe, middleware.After)
+	return stack.Deserialize.Add(&g.steps.observe, middleware.After)
 }
 
 // bidirectionalStream is the one operation whose caller the SDK leaves waiting forever when a middleware refuses it: the

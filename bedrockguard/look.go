@@ -33,6 +33,9 @@ func (m *describeMiddleware) HandleSerialize(ctx context.Context, in middleware.
 		return next.HandleSerialize(ctx, in)
 	}
 	req, _ := in.Request.(*smithyhttp.Request)
+	if c.flatOperation {
+		return next.HandleSerialize(ctx, in)
+	}
 	if err = m.guard.describe(ctx, c, in.Parameters, req); err != nil {
 		m.guard.emitKind(ctx, c, nil, EventDenied, err)
 		return out, md, err
@@ -108,8 +111,8 @@ func (s *sight) shows(req *smithyhttp.Request, body []byte) bool {
 // It reports whether it did. The request that it returns is the one to go on with: a body that can be read only once was
 // replaced by a copy in memory.
 func (g *Guard) lookAgain(ctx context.Context, c *call, req *smithyhttp.Request) (*smithyhttp.Request, bool, error) {
-	if req == nil {
-		return nil, false, nil
+	if req == nil || c.flatOperation {
+		return req, false, nil
 	}
 	body, inMemory := bodyOf(req)
 	if !inMemory {

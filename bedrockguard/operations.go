@@ -25,7 +25,7 @@ func treatmentOf(operation string) treatment {
 		return free
 	default:
 		// ApplyGuardrail and InvokeGuardrailChecks bill text units, StartAsyncInvoke and the bidirectional stream bill
-		// seconds of video and speech: none has a token price.
+		// seconds of video and speech: none has a token price, but Options.FlatPrices can price all but the last.
 		return refused
 	}
 }
@@ -52,7 +52,7 @@ type UnsupportedOperationError struct{ Operation string }
 
 // Error says what to do instead.
 func (e *UnsupportedOperationError) Error() string {
-	return fmt.Sprintf("bedrockguard: unsupported operation %s: it is billed in a way that the guard can't meter: call it on a client of its own, outside the budget", e.Operation)
+	return fmt.Sprintf("bedrockguard: unsupported operation %s: it is billed in a way that the guard can't meter: give Options.FlatPrices the most that one call can cost, or call it on a client of its own, outside the budget", e.Operation)
 }
 
 // Unwrap returns ErrUnsupportedOperation.

@@ -36,6 +36,18 @@ type Options struct {
 	// custom models and prompts, to the foundation-model or profile id whose prices apply.
 	ModelFor map[string]string
 
+	// FlatPrices are the most that one call can cost in nano-USD where nothing else is known, by what it uses:
+	// "operation:ApplyGuardrail", "operation:InvokeGuardrailChecks" and "operation:StartAsyncInvoke"; "feature:guardrail" for
+	// requests that name a guardrail, "feature:web_search" and other tools that run at the provider; "model:" and a glob of
+	// foundation-model ids for models that are not billed by tokens, such as image models. Each is added to what the call's tokens
+	// can cost. What an answer tells is posted instead; what it does not tell is posted at the flat price. Without an entry such a
+	// call is refused. New refuses an unknown key and a price that is not positive.
+	FlatPrices map[string]budget.Amount
+
+	// EnforcedGuardrails are the guardrails that the account or the organisation enforces on calls that do not name them. An answer
+	// that shows one which is not declared is an event, and from then on it is reserved for.
+	EnforcedGuardrails []Guardrail
+
 	// Rate limits uncached input tokens per minute. The zero value does not limit.
 	Rate Rate
 
@@ -120,6 +132,14 @@ func (o Options) validate() error {
 	add(o.Rate.Burst < 0 || o.Rate.Burst > 1<<31-1, "Rate.Burst %d is out of range", o.Rate.Burst)
 	add(o.Rate.MaxWait < 0 || o.Rate.MaxWait > maxRateWait, "Rate.MaxWait %s is not in 0 to %s", o.Rate.MaxWait, maxRateWait)
 	add(o.Rate.UncachedInputTokensPerMinute == 0 && o.Rate != Rate{}, "Rate has settings but no UncachedInputTokensPerMinute")
+	if _, err := newFlatPrices(o.FlatPrices); err != nil {
+		errs = append(errs, fmt.Errorf("%w: %w", ErrInvalidOptions, err))
+	}
+	for _, g := range o.EnforcedGuardrails {
+		if err := g.validate(); err != nil {
+			errs = append(errs, fmt.Errorf("%w: %w", ErrInvalidOptions, err))
+		}
+	}
 	for outcome, action := range o.Outcomes {
 		add(!outcome.overridable(), "Outcomes names %q, which is no outcome without usage", outcome)
 		add(action != Void && action != ChargeReserved, "Outcomes gives %q the unknown action %d", outcome, action)

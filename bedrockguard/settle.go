@@ -10,6 +10,10 @@ import (
 
 // settleBody settles an answer that came whole.
 func (g *Guard) settleBody(ctx context.Context, a *attempt, body []byte) {
+	if a.call.flatOperation {
+		g.settleFlat(ctx, a, body)
+		return
+	}
 	reported, ok, err := wire.ParseUsage(a.call.provider, a.call.ask.writes, a.header, body)
 	switch {
 	case ok && err == nil:
@@ -23,7 +27,7 @@ func (g *Guard) settleBody(ctx context.Context, a *attempt, body []byte) {
 
 // settleUsage posts what the answer reports, and learns from it.
 func (g *Guard) settleUsage(ctx context.Context, a *attempt, r *wire.Reported) {
-	charge, err := a.call.actual(r)
+	charge, err := g.actual(ctx, a, r)
 	if err != nil {
 		g.finish(ctx, a, OutcomeNoUsage)
 		return

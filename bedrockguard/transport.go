@@ -21,10 +21,7 @@ const observeID = "bedrockguard.Observe"
 
 // observeMiddleware stands next to the transport. It takes the last look at the request, notes whether anything was sent and
 // what came back, and lets the transport run under a context of its own.
-type observeMiddleware struct {
-	guard   *Guard
-	netHTTP bool // the client sends by net/http's own transport
-}
+type observeMiddleware struct{ guard *Guard }
 
 // ID implements middleware.DeserializeMiddleware.
 func (*observeMiddleware) ID() string { return observeID }
@@ -42,7 +39,7 @@ func (m *observeMiddleware) HandleDeserialize(ctx context.Context, in middleware
 		return middleware.DeserializeOutput{}, middleware.Metadata{}, refusedError{err}
 	}
 	d := &dispatch{guard: g, sending: s, next: next, in: in, cancel: func() {}}
-	direct := m.netHTTP && reflect.TypeOf(next) == transportHandler
+	direct := sendsByNetHTTP(next)
 	own := ctx
 	if !direct || g.detaches(ctx) {
 		own, d.cancel = context.WithCancel(ownContext(ctx, g.detaches(ctx)))
@@ -193,21 +190,54 @@ func speaksHTTP2(conn net.Conn) bool {
 	return ok && secure.ConnectionState().NegotiatedProtocol == "h2"
 }
 
-// isNetHTTP reports whether a client sends by net/http's own transport.
-func isNetHTTP(client bedrockruntime.HTTPClient) bool {
-	switch c := client.(type) {
-	case *awshttp.BuildableClient:
+// clientField is where a handler of this version of smithy keeps its client; nil when it keeps none that is known.
+var clientField = func() []int {
+	f, ok := reflect.TypeFor[smithyhttp.ClientHandler]().FieldByName("client")
+	if !ok || f.Type.Kind() != reflect.Interface {
+		return nil
+	}
+	return f.Index
+}()
+
+// sendsByNetHTTP reports whether the next handler hands the request to net/http's own transport and to nobody else, who could send
+// it twice. A call can have a client of its own, so that the one that the guard was installed on proves nothing; whatever can't be
+// seen from here counts as somebody else.
+func sendsByNetHTTP(next middleware.DeserializeHandler) bool {
+	if reflect.TypeOf(next) != transportHandler || clientField == nil {
+		return false
+	}
+	wrapper := indirect(reflect.ValueOf(next))
+	if wrapper.Kind() != reflect.Struct || wrapper.NumField() != 1 {
+		return false
+	}
+	handler := indirect(wrapper.Field(0))
+	if !handler.IsValid() || handler.Type() != reflect.TypeFor[smithyhttp.ClientHandler]() {
+		return false
+	}
+	client := handler.FieldByIndex(clientField).Elem()
+	if !client.IsValid() || client.Kind() != reflect.Pointer || client.IsNil() {
+		return false
+	}
+	switch client.Type() {
+	case reflect.TypeFor[*awshttp.BuildableClient]():
 		return true
-	case *http.Client:
-		transport := c.Transport
-		if transport == nil {
-			transport = http.DefaultTransport
+	case reflect.TypeFor[*http.Client]():
+		transport := client.Elem().FieldByName("Transport")
+		if transport.IsNil() {
+			transport = reflect.ValueOf(&http.DefaultTransport).Elem()
 		}
-		_, ok := transport.(*http.Transport)
-		return ok
+		return transport.Elem().IsValid() && transport.Elem().Type() == reflect.TypeFor[*http.Transport]()
 	default:
 		return false
 	}
+}
+
+// indirect returns what an interface or a pointer holds.
+func indirect(v reflect.Value) reflect.Value {
+	for v.Kind() == reflect.Interface || v.Kind() == reflect.Pointer {
+		v = v.Elem()
+	}
+	return v
 }
 
 func streams(result any) bool {

@@ -79,14 +79,13 @@ func (l ImageLimits) tokens(width, height int64) int64 {
 // documentBound bounds a document by its pages, or by the text that it unpacks to and the pictures in it. One that can be cited
 // counts twice, for the marks that the service puts between its sentences.
 func documentBound(b *Block, l *Limits) (int64, bool) {
-	var n int64
-	known := b.Bytes > 0
+	picture := max(l.Image.MaxTokens, 0)
+	n, known := b.Bytes, b.Bytes > 0 && unpackedFormat(b.Format)
 	if b.Format == formatPDF {
-		pages := mulSat(int64(b.Pages), addSat(l.PDFPageTextTokens, max(l.Image.MaxTokens, 0)))
-		n, known = max(pages, addSat(b.Bytes, mulSat(int64(b.Pages), max(l.Image.MaxTokens, 0)))), b.Pages > 0
-	} else {
-		n = addSat(b.Bytes, mulSat(int64(b.Images), max(l.Image.MaxTokens, 0)))
-		known = known && unpackedFormat(b.Format)
+		pages := int64(b.Pages)
+		n, known = addSat(max(mulSat(pages, l.PDFPageTextTokens), b.Bytes), mulSat(pages, picture)), pages > 0
+	} else if l.DocumentPictures {
+		n = addSat(n, mulSat(int64(b.Images), picture))
 	}
 	if b.Cited {
 		n = addSat(n, n)

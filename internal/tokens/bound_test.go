@@ -24,7 +24,7 @@ func TestUpperBound(t *testing.T) {
 		"citations":     {Prompt{Hidden: Hidden{Citations: 2, CitedBytes: 300}}, base + 2500 + 2*64 + 300, true},
 		"schemas":       {Prompt{Hidden: Hidden{Schemas: 2, SchemaBytes: 300}}, base + 2000 + 300, true},
 		"cited csv":     {Prompt{Blocks: []Block{{Kind: Document, Format: "csv", Bytes: 99, Cited: true}}}, base + 8 + 2*99, true},
-		"pictures":      {Prompt{Blocks: []Block{{Kind: Document, Format: "docx", Bytes: 99, Images: 2}}}, base + 8 + 99 + 2*5000, true},
+		"pictures":      {Prompt{Blocks: []Block{{Kind: Document, Format: "docx", Bytes: 99, Images: 2}}}, base + 8 + 99, true},
 		"search":        {Prompt{Hidden: Hidden{Unknown: true}}, 0, false},
 		"other bytes":   {Prompt{OtherBytes: 40}, base + 40, true},
 		"image by size": {Prompt{Blocks: []Block{{Kind: Image, Width: 1000, Height: 1000}}}, base + 8 + 1333 + 71 + 2, true},

@@ -7,6 +7,7 @@ type Limits struct {
 	ToolTokens        int64 // wrapping of one tool definition, on top of its JSON
 	Hidden            HiddenLimits
 	PDFPageTextTokens int64 // the text of one PDF page; its picture counts as an image of unknown size
+	DocumentPictures  bool  // the family reads the pictures inside of office files
 	Image             ImageLimits
 }
 
@@ -32,7 +33,8 @@ type ImageLimits struct {
 //     because it is cut into numbered sentences;
 //   - a schema of structured output or of a strict tool: 300 tokens beyond a schema of a few were recorded; 1,000, and the schema
 //     once more;
-//   - PDF text: 6,000 tokens a page of print, or all bytes of its streams where those are more, besides the page's picture;
+//   - PDF text: 6,000 tokens a page of print, or the text of its content where that is more, besides the page's picture;
+//   - pictures inside of office files: Nova reads them, Claude is given the text alone; all but Claude count them;
 //   - Claude images: pixels / 750 in patches of 28 pixels, 5,000 at most;
 //   - other images: the fewest pixels a token and the largest maximum of the families that tile their images.
 //
@@ -49,19 +51,20 @@ func LimitsFor(provider string) *Limits {
 }
 
 var (
-	anthropicLimits = limits(ImageLimits{PixelsPerToken: 750, PatchPixels: 28, MinTokens: 0, MaxTokens: 5000}, 64)
-	anyLimits       = limits(anyImage, 512)
-	cohereLimits    = limits(anyImage, 1024)
+	anthropicLimits = limits(ImageLimits{PixelsPerToken: 750, PatchPixels: 28, MinTokens: 0, MaxTokens: 5000}, 64, false)
+	anyLimits       = limits(anyImage, 512, true)
+	cohereLimits    = limits(anyImage, 1024, true)
 	anyImage        = ImageLimits{PixelsPerToken: 190, PatchPixels: 14, MinTokens: 1700, MaxTokens: 16384}
 )
 
-func limits(image ImageLimits, family int64) Limits {
+func limits(image ImageLimits, family int64, pictures bool) Limits {
 	return Limits{
 		MessageTokens:     16,
 		BlockTokens:       8,
 		ToolTokens:        32,
 		Hidden:            HiddenLimits{Family: family, Tools: 1500, BuiltinTool: 2500, Citations: 2500, CitedDocument: 64, Schema: 1000},
 		PDFPageTextTokens: 6000,
+		DocumentPictures:  pictures,
 		Image:             image,
 	}
 }

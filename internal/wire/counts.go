@@ -8,7 +8,31 @@ type Reported struct {
 	ServiceTier string // the tier that served the request, in lower case; empty when not told
 	Latency     string // "standard" or "optimized" as served; empty when not told
 	Disagrees   bool   // two sources told different counts, and the dearer was taken for each class
+	Model       string // the model that answered, as the answer names it; empty when not told
+	Guardrails  []GuardrailUsage
 }
+
+// GuardrailUsage is what one guardrail evaluated for one answer, input and output together.
+type GuardrailUsage struct {
+	ID    string // as the answer names it; empty when it does not
+	Units [NumGuardrailUnits]int64
+}
+
+// GuardrailUnit is a kind of unit in which a guardrail's policies are billed.
+type GuardrailUnit uint8
+
+// The units that an answer can tell, each by the name of its counter.
+const (
+	GuardrailContent                  GuardrailUnit = iota // contentPolicyUnits: text units of up to 1,000 characters
+	GuardrailTopic                                         // topicPolicyUnits
+	GuardrailWord                                          // wordPolicyUnits
+	GuardrailSensitiveInformation                          // sensitiveInformationPolicyUnits
+	GuardrailSensitiveInformationFree                      // sensitiveInformationPolicyFreeUnits
+	GuardrailContextualGrounding                           // contextualGroundingPolicyUnits
+	GuardrailAutomatedReasoning                            // automatedReasoningPolicyUnits
+	GuardrailContentImage                                  // contentPolicyImageUnits: images
+	NumGuardrailUnits
+)
 
 // countField is one counter, by whatever name a dialect gives it.
 type countField uint8

@@ -35,6 +35,7 @@ type StreamMeter struct {
 	served    Reported
 	finished  bool
 	complete  bool
+	routed    bool // the model was named by a prompt router
 	exception string
 	frames    int    // seen so far
 	refused   string // the exception that was the first frame
@@ -186,7 +187,7 @@ func chunkBytes(payload []byte) ([]byte, bool) {
 
 // mayTell reports whether an event can hold usage or the end of the answer. Most hold a few words of output and nothing else.
 func mayTell(event []byte) bool {
-	for _, s := range [...]string{"sage", "oken", "top", "inish_reason", "ompletion", "etrics", "\\u"} {
+	for _, s := range [...]string{"sage", "oken", "top", "inish_reason", "ompletion", "etrics", "trace", "odel", "\\u"} {
 		if bytes.Contains(event, []byte(s)) {
 			return true
 		}
@@ -209,6 +210,10 @@ func (m *StreamMeter) learn(event []byte, closing bool) {
 	if r.served.Latency != "" {
 		m.served.Latency = r.served.Latency
 	}
+	if r.served.Model != "" && (r.routed || !m.routed) {
+		m.served.Model, m.routed = r.served.Model, r.routed
+	}
+	m.served.Guardrails = append(m.served.Guardrails, r.served.Guardrails...)
 	m.finished = m.finished || r.finished
 	switch {
 	case r.bedrock.has[countOutput],

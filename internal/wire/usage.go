@@ -87,6 +87,7 @@ type usageReader struct {
 	embedding bool // the body holds vectors or rankings: it has no output tokens
 	finished  bool // a stop reason, or the event that ends the answer
 	metadata  bool // Nova's and Converse's event that closes a stream
+	routed    bool // the model was named by a prompt router, whose word stands above the body's
 }
 
 func (r *usageReader) field(key string) error {
@@ -106,6 +107,10 @@ func (r *usageReader) field(key string) error {
 		return r.tier()
 	case key == "performanceConfig" && c == '{':
 		return r.latency()
+	case key == "model" && c == '"' && !r.routed:
+		return r.model()
+	case (key == "trace" || key == "amazon-bedrock-trace") && c == '{':
+		return r.trace()
 	}
 	return r.topLevel(key)
 }

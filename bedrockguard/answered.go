@@ -1,0 +1,190 @@
+package bedrockguard
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
+	"github.com/bedrockguard/bedrockguard-go/internal/wire"
+)
+
+// What answered is what is paid: the model, the tier and the mode that an answer names. Where they differ from what was asked for,
+// the next calls of that id reserve at the dearer of the two.
+
+// answers remembers how answers differed from what was asked for. It is safe for concurrent use.
+type answers struct {
+	known atomic.Bool // whether there is anything to remember
+	mu    sync.RWMutex
+	byID  map[askedKey]*difference
+}
+
+// askedKey is what a caller asks for: an id, as it stands in the request, and the region that it is asked in.
+type askedKey struct{ modelID, region string }
+
+// difference is how the answers to one id differed. It never changes; a new one takes its place.
+type difference struct {
+	models    []*catalog.Resolved // that answered in its stead
+	tier      string              // the dearest that was served unasked
+	factor    budget.Tier         // of that tier
+	optimized bool                // served in the latency-optimised mode unasked
+	unknown   string              // a model that was named and is not known
+}
+
+// maxAnswers bounds the ids that are remembered, and maxAnswering the models of each.
+const (
+	maxAnswers   = 1024
+	maxAnswering = 16
+)
+
+func (a *answers) of(key askedKey) *difference {
+	if !a.known.Load() {
+		return nil
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.byID[key]
+}
+
+// learn changes what is remembered of an id, and reports whether that is news.
+func (a *answers) learn(key askedKey, change func(*difference) bool) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.byID == nil {
+		a.byID = make(map[askedKey]*difference)
+	}
+	next := difference{}
+	if old := a.byID[key]; old != nil {
+		next = *old
+	} else if len(a.byID) >= maxAnswers {
+		return true // not remembered, and told each time
+	}
+	if !change(&next) {
+		return false
+	}
+	a.byID[key] = &next
+	a.known.Store(true)
+	return true
+}
+
+// served works out the quote at which an answer is paid, and tells of each way in which it differs from what was asked for.
+func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) quote {
+	c := a.call
+	q := c.quote
+	key := askedKey{c.ask.modelID, c.region}
+	tell := func(what, asked, answered string, change func(*difference) bool) {
+		if g.answers.learn(key, change) {
+			g.emit(ctx, c, a, Event{Kind: EventAnswerDiffers, Asked: what + " " + asked, Answered: what + " " + answered})
+		}
+	}
+	if r.Model != "" && !c.flatModel && !g.catalog.SameModel(q.resolved, r.Model) {
+		if other, ok := g.catalog.Answered(r.Model, c.region); ok {
+			if moved, err := c.ask.quoteFor(other, "", false); err == nil {
+				q = moved
+			} else {
+				q.resolved = other
+			}
+			tell("model", c.quote.resolved.ModelID, other.ModelID, func(d *difference) bool { return d.addModel(other) })
+		} else {
+			name := r.Model
+			tell("model", q.resolved.ModelID, name, func(d *difference) bool {
+				news := d.unknown != name
+				d.unknown = name
+				return news
+			})
+		}
+	}
+	if r.ServiceTier != "" && q.resolved.ServedTier(r.ServiceTier) > q.tier {
+		factor := q.resolved.ServedTier(r.ServiceTier)
+		tell("service tier", tierName(c.ask.tiers), r.ServiceTier, func(d *difference) bool {
+			news := factor > d.factor
+			if news {
+				d.tier, d.factor = r.ServiceTier, factor
+			}
+			return news
+		})
+	}
+	if r.Latency == latencyOptimized && q.latency == nil && q.resolved.LatencyOptimized != nil {
+		q.latency = q.resolved.LatencyOptimized
+		tell("latency", "standard", latencyOptimized, func(d *difference) bool {
+			news := !d.optimized
+			d.optimized = true
+			return news
+		})
+	}
+	return q
+}
+
+func tierName(asked [2]string) string {
+	for _, name := range asked {
+		if name != "" {
+			return name
+		}
+	}
+	return "default"
+}
+
+func (d *difference) addModel(r *catalog.Resolved) bool {
+	for _, m := range d.models {
+		if m.ModelID == r.ModelID {
+			return false
+		}
+	}
+	if len(d.models) >= maxAnswering {
+		return true
+	}
+	d.models = append(d.models[:len(d.models):len(d.models)], r)
+	return true
+}
+
+// others prices what has answered calls of this id before, besides what was asked for.
+func (g *Guard) others(c *call) error {
+	d := g.answers.of(askedKey{c.ask.modelID, c.region})
+	if d == nil {
+		return nil
+	}
+	for _, r := range append([]*catalog.Resolved{c.quote.resolved}, d.models...) {
+		q, err := c.ask.quoteFor(r, "", d.optimized)
+		if err != nil {
+			q = c.quote // a tier or a mode that this one has no price for
+			q.resolved = r
+		}
+		q.tier = max(q.tier, d.factor)
+		c.others = append(c.others, q)
+	}
+	return nil
+}
+
+// actual prices what a response reports.
+func (g *Guard) actual(ctx context.Context, a *attempt, r *wire.Reported) (budget.Charge, error) {
+	c := a.call
+	q := g.served(ctx, a, r)
+	cost, err := q.cost(r)
+	if err != nil {
+		return budget.Charge{}, err
+	}
+	extra, err := g.guardrailsOf(ctx, a, r)
+	if err == nil {
+		extra, err = extra.Add(c.flat)
+	}
+	if err == nil {
+		cost, err = cost.Add(extra)
+	}
+	if err != nil {
+		return budget.Charge{}, err
+	}
+	return r.Usage.Charge(cost), nil
+}
+
+// guardrailsOf prices the guardrails of an answer: by the units that it tells, else at the most that they can cost.
+func (g *Guard) guardrailsOf(ctx context.Context, a *attempt, r *wire.Reported) (budget.Amount, error) {
+	c := a.call
+	if len(r.Guardrails) > 0 {
+		for _, id := range g.enforced.learn(r.Guardrails, c.ask.guardrail) {
+			g.emit(ctx, c, a, Event{Kind: EventAnswerDiffers, Asked: "no guardrail", Answered: "guardrail " + id})
+		}
+		return guardrailCost(r.Guardrails)
+	}
+	return c.guardrailsWorst(r.Usage.OutputTokens)
+}

@@ -1,0 +1,156 @@
+package bedrockguard
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/wire"
+)
+
+// Guardrail is an Amazon Bedrock guardrail that evaluates calls without being named by them, because the account or the
+// organisation enforces it. Its text units are not in a request, so that Options.EnforcedGuardrails has to declare them.
+type Guardrail struct {
+	// ID is the guardrail's id or ARN, as answers name it. Required.
+	ID string
+	// TextUnit is what one text unit of up to 1,000 characters costs under all of its policies together. Zero is the list price of
+	// all policies that there are.
+	TextUnit budget.Amount
+	// Image is what one image costs. Zero is the list price.
+	Image budget.Amount
+}
+
+func (g Guardrail) validate() error {
+	if g.ID == "" {
+		return errors.New("EnforcedGuardrails has one without an ID")
+	}
+	if g.TextUnit < 0 || g.Image < 0 {
+		return fmt.Errorf("EnforcedGuardrails has a negative price for %q", g.ID)
+	}
+	return nil
+}
+
+const charactersPerUnit = 1000
+
+// charactersPerToken bounds how much text a model writes with one token, on the average of an answer. English has about four.
+const charactersPerToken = 16
+
+// textUnit and image are the prices that count for the guardrail.
+func (g *Guardrail) textUnit() budget.Amount {
+	if g.TextUnit > 0 {
+		return g.TextUnit
+	}
+	return dearestTextUnit()
+}
+
+func (g *Guardrail) image() budget.Amount {
+	if g.Image > 0 {
+		return g.Image
+	}
+	return imageUnit()
+}
+
+// worst bounds what evaluating a request and its answer costs: the request's characters are at most its bytes, and each message
+// begins a unit of its own.
+func (g *Guardrail) worst(bodyBytes, messages, images, outputTokens int64) (budget.Amount, error) {
+	characters, _ := mul(outputTokens, charactersPerToken)
+	units := addSat(addSat(max(bodyBytes, 0)/charactersPerUnit, messages+2), characters/charactersPerUnit)
+	text, ok := mul(units, int64(g.textUnit()))
+	if !ok {
+		return 0, budget.ErrOverflow
+	}
+	if images == 0 {
+		return budget.Amount(text), nil
+	}
+	pictures, ok := mul(images, int64(g.image()))
+	if !ok {
+		return 0, budget.ErrOverflow
+	}
+	return budget.Amount(text).Add(budget.Amount(pictures))
+}
+
+// guardrailCost prices what an answer reports of guardrails, by the policies that were evaluated.
+func guardrailCost(all []wire.GuardrailUsage) (budget.Amount, error) {
+	var total budget.Amount
+	for i := range all {
+		for unit, n := range all[i].Units {
+			if n == 0 {
+				continue
+			}
+			cost, ok := mul(n, int64(policyPrice(wire.GuardrailUnit(unit))))
+			if !ok {
+				return 0, budget.ErrOverflow
+			}
+			var err error
+			if total, err = total.Add(budget.Amount(cost)); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return total, nil
+}
+
+// enforced knows the guardrails that evaluate calls unasked: those that were declared, and those that an answer has shown since.
+// It is safe for concurrent use.
+type enforced struct {
+	now atomic.Pointer[[]Guardrail] // never changed in place
+	mu  sync.Mutex                  // held while now is replaced
+}
+
+// maxEnforced bounds what is learned: no account enforces more.
+const maxEnforced = 32
+
+func newEnforced(declared []Guardrail) *enforced {
+	e := new(enforced)
+	all := append([]Guardrail(nil), declared...)
+	e.now.Store(&all)
+	return e
+}
+
+func (e *enforced) all() []Guardrail { return *e.now.Load() }
+
+// learn takes in the guardrails that an answer shows, and returns the ids of those that nobody had declared. named is the one that
+// the request asked for itself.
+func (e *enforced) learn(shown []wire.GuardrailUsage, named string) []string {
+	var found []string
+	for i := range shown {
+		if named != unnamedGuardrail && !sameGuardrail(named, shown[i].ID) && e.add(shown[i].ID) {
+			found = append(found, shown[i].ID)
+		}
+	}
+	return found
+}
+
+// add reports whether the id was new.
+func (e *enforced) add(id string) bool {
+	if e.knows(id) {
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	old := e.all()
+	if e.knows(id) || len(old) >= maxEnforced {
+		return false
+	}
+	all := append(old[:len(old):len(old)], Guardrail{ID: id})
+	e.now.Store(&all)
+	return true
+}
+
+func (e *enforced) knows(id string) bool {
+	for _, g := range e.all() {
+		if sameGuardrail(g.ID, id) {
+			return true
+		}
+	}
+	return false
+}
+
+// sameGuardrail compares ids of which one may be an ARN that ends in the other.
+func sameGuardrail(a, b string) bool {
+	short := func(id string) string { return id[strings.LastIndexByte(id, '/')+1:] }
+	return short(a) == short(b)
+}

@@ -1,0 +1,206 @@
+package bedrockguard
+
+import (
+	"math"
+	"math/bits"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
+	"github.com/bedrockguard/bedrockguard-go/internal/wire"
+)
+
+// quote is what one model costs for what a call asks of it.
+type quote struct {
+	resolved *catalog.Resolved
+	latency  *budget.Rates // of the latency-optimised mode, when the call can be served in it
+	tier     budget.Tier   // the dearest that the call can be served at
+	fees     budget.Amount // billed apart from tokens, whatever is consumed
+}
+
+const (
+	latencyOptimized  = "optimized"
+	longContextWindow = 1_000_000
+)
+
+// quoteFor prices a model for what is asked. extraTier is one more service tier that the call can be served at.
+func (a *ask) quoteFor(r *catalog.Resolved, extraTier string, optimized bool) (quote, error) {
+	q := quote{resolved: r, tier: budget.TierStandard}
+	for _, name := range [...]string{a.tiers[0], a.tiers[1], extraTier} {
+		factor, err := r.WorstTier(name)
+		if err != nil {
+			return q, err
+		}
+		q.tier = max(q.tier, factor) // whichever of them the service goes by
+	}
+	if a.latency == latencyOptimized && r.LatencyOptimized == nil {
+		return q, &UnpricedError{ModelID: a.modelID, Reason: "its latency-optimised mode has no price in the catalog"}
+	}
+	if a.latency == latencyOptimized || optimized {
+		q.latency = r.LatencyOptimized
+	}
+	var err error
+	q.fees, err = a.fees(r)
+	return q, err
+}
+
+// worst prices the most that an attempt can consume.
+func (q *quote) worst(inputTokens, outputTokens int64, writes budget.CacheWrites) (budget.Amount, error) {
+	cost, err := q.resolved.Price.WorstCase(inputTokens, outputTokens, writes, q.tier)
+	if err == nil && q.latency != nil {
+		// The service may fall back to the standard mode and bill that.
+		var fast budget.Amount
+		fast, err = q.optimized().WorstCase(inputTokens, outputTokens, writes, q.tier)
+		cost = max(cost, fast)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return cost.Add(q.fees)
+}
+
+// optimized is the price in the latency-optimised mode, which must have one.
+func (q *quote) optimized() *budget.Price {
+	return &budget.Price{Rates: *q.latency, LongContext: q.resolved.Price.LongContext}
+}
+
+// cost prices what a response reports. Where it does not say how it was served, the dearest that was asked for counts.
+func (q *quote) cost(r *wire.Reported) (budget.Amount, error) {
+	price, factor := &q.resolved.Price, q.tier
+	if r.ServiceTier != "" {
+		factor = q.resolved.ServedTier(r.ServiceTier)
+	}
+	if q.latency != nil && (r.Latency == "" || r.Latency == latencyOptimized) {
+		price = q.optimized()
+	}
+	cost, err := price.Cost(r.Usage, factor)
+	if err != nil {
+		return 0, err
+	}
+	return cost.Add(q.fees)
+}
+
+// compactionTrigger is the shortest history, in tokens, that the service can be asked to compact (Anthropic, 2026-09).
+const compactionTrigger = 50_000
+
+// passes bounds how often the service compacts the history on the way: each time is an inference of its own.
+func (c *call) passes(inputTokens, outputTokens int64) int64 {
+	if !c.ask.compacts {
+		return 0
+	}
+	return max(1, addSat(inputTokens, outputTokens)/compactionTrigger)
+}
+
+// worst fills in the charge to set aside for an attempt whose prompt has at most the given input tokens.
+func (c *call) worst(w *budget.Charge, inputTokens int64) error {
+	output, ok := mul(c.ask.maxOutput, c.ask.choices)
+	if passes := c.passes(inputTokens, output); ok && passes > 0 {
+		// Each pass reads at most the prompt and what was generated since, and writes a summary that only the model bounds.
+		var summaries, read int64
+		summaries, ok = mul(passes, c.modelOutput)
+		read, _ = mul(passes+1, addSat(addSat(inputTokens, output), c.modelOutput))
+		inputTokens, output = read, addSat(output, summaries)
+	}
+	if !ok {
+		return malformed("maxTokens", "times the number of choices overflows")
+	}
+	cost, err := c.quote.worst(inputTokens, output, c.ask.writes)
+	for i := range c.others {
+		if err == nil {
+			var other budget.Amount
+			other, err = c.others[i].worst(inputTokens, output, c.ask.writes)
+			cost = max(cost, other)
+		}
+	}
+	if err == nil {
+		var extra budget.Amount
+		if extra, err = c.extra(output); err == nil {
+			cost, err = cost.Add(extra)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	w[budget.UnitUSD] = int64(cost)
+	w[budget.UnitUncachedInputTokens] = inputTokens
+	w[budget.UnitInputTokens] = inputTokens
+	w[budget.UnitOutputTokens] = output
+	w[budget.UnitCalls] = 1
+	// Reads and writes can happen unasked: what a model caches by itself is not the request's to say.
+	w[budget.UnitCacheReadInputTokens] = inputTokens
+	w[budget.UnitCacheWriteInputTokens] = inputTokens
+	return nil
+}
+
+// extra is the most that is billed apart from the model: flat prices and guardrails.
+func (c *call) extra(outputTokens int64) (budget.Amount, error) {
+	guardrails, err := c.guardrailsWorst(outputTokens)
+	if err != nil {
+		return 0, err
+	}
+	return guardrails.Add(c.flat)
+}
+
+// guardrailsWorst is the most that the guardrails of a call cost: those that evaluate it unasked by its characters, and the one that
+// it names by its flat price, or by the characters of the request where those alone come to more.
+func (c *call) guardrailsWorst(outputTokens int64) (budget.Amount, error) {
+	var total budget.Amount
+	if c.flatGuardrail > 0 {
+		named := new(Guardrail)
+		cost, err := named.worst(c.ask.body, int64(c.ask.media.Messages), c.ask.images, 0)
+		if err != nil {
+			return 0, err
+		}
+		total = max(c.flatGuardrail, cost)
+	}
+	for i := range c.guardrails {
+		cost, err := c.guardrails[i].worst(c.ask.body, int64(c.ask.media.Messages), c.ask.images, outputTokens)
+		if err == nil {
+			total, err = total.Add(cost)
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	return total, nil
+}
+
+// fees prices what a model bills apart from tokens, at most. An answer tells none of it, so that it is posted as it stands.
+func (a *ask) fees(r *catalog.Resolved) (budget.Amount, error) {
+	var total budget.Amount
+	for _, fee := range [...]struct {
+		price budget.Amount
+		count int64
+	}{
+		{r.Fees.Query, a.queries},
+		{r.Fees.Image, a.images},
+	} {
+		if fee.count == 0 {
+			continue
+		}
+		n, ok := mul(int64(fee.price), fee.count)
+		if !ok {
+			return 0, budget.ErrOverflow
+		}
+		var err error
+		if total, err = total.Add(budget.Amount(n)); err != nil {
+			return 0, err
+		}
+	}
+	return total, nil
+}
+
+func mul(a, b int64) (int64, bool) {
+	hi, lo := bits.Mul64(uint64(max(a, 0)), uint64(max(b, 1)))
+	if hi != 0 || lo > math.MaxInt64 {
+		return math.MaxInt64, false
+	}
+	return int64(lo), true
+}
+
+// addSat returns a+b of non-negative numbers, at most math.MaxInt64.
+func addSat(a, b int64) int64 {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}

@@ -1,0 +1,264 @@
+package tokens
+
+import (
+	"bytes"
+	"compress/zlib"
+	"io"
+	"math"
+)
+
+// maxUnpackedBytes bounds what of one file is unpacked to measure it. A file that unpacks to more has an unknown size.
+const maxUnpackedBytes = 64 << 20
+
+// pdfSize is what a PDF tells of itself.
+type pdfSize struct {
+	pages int
+	text  int64 // tokens that the text of all pages has at most
+}
+
+// measurePDF counts the pages of a PDF and bounds their text. It reports false when encryption hides them, when a stream is packed
+// in a way that it does not know, when the file unpacks to too much, and when it finds no page. It does not parse the file: it takes
+// one pass over the bytes and one over what each stream unpacks to.
+//
+// The text is what stands in the strings of content streams: two tokens a byte, because a byte may stand for a letter of several,
+// and one for the gap behind each string. Streams that several pages share, and forms that are drawn repeatedly, count as often as
+// they are used at most.
+func measurePDF(data []byte) (pdfSize, bool) {
+	if !bytes.Contains(data[:min(len(data), 1024)], []byte("%PDF-")) || bytes.Contains(data, []byte("/Encrypt")) {
+		return pdfSize{}, false
+	}
+	m := pdfMeter{left: maxUnpackedBytes, contents: map[int]int{}}
+	m.structure(data)
+	for at := 0; ; {
+		i := bytes.Index(data[at:], []byte("stream"))
+		if i < 0 {
+			break
+		}
+		start := at + i
+		at = start + len("stream")
+		if dict, body, ok := pdfStream(data, start); ok && !m.stream(dict, body) {
+			return pdfSize{}, false
+		}
+	}
+	if m.objects == 0 || bytes.Count(data, []byte("/ObjStm")) > m.packed {
+		return pdfSize{}, false
+	}
+	// An outline has a /Count as well, which can only raise the number. No file has more pages than bytes, unless the number is a lie.
+	return pdfSize{pages: max(m.objects, min(m.told, len(data))), text: m.total()}, true
+}
+
+// pdfMeter adds up what the parts of one PDF tell.
+type pdfMeter struct {
+	left     int64       // bytes that may still be unpacked
+	objects  int         // page objects
+	packed   int         // object streams that were unpacked
+	told     int         // the largest page count of a page tree
+	contents map[int]int // how often each object is the content of a page
+	listed   int         // how often one object stands in one array, at most
+	text     int64       // of content streams
+	forms    int64       // of forms
+	draws    int64       // uses of forms and pictures in pages
+	nested   int64       // the same in forms
+}
+
+// total is the bound on the text of all pages.
+func (m *pdfMeter) total() int64 {
+	shared := 1
+	for _, n := range m.contents {
+		shared = max(shared, n)
+	}
+	n := mulSat(mulSat(m.text, int64(shared)), int64(max(m.listed, 1)))
+	return addSat(n, mulSat(mulSat(m.forms, m.draws+m.nested), m.nested+1))
+}
+
+// structure looks for pages, page counts and what the pages show in objects that are not packed.
+func (m *pdfMeter) structure(data []byte) {
+	for rest := data; ; {
+		i := bytes.IndexByte(rest, '/')
+		if i < 0 {
+			break
+		}
+		rest = rest[i+1:]
+		switch {
+		case bytes.HasPrefix(rest, []byte("Type")) && isPageName(pdfSpace(rest[len("Type"):])):
+			m.objects++
+		case bytes.HasPrefix(rest, []byte("Count")):
+			m.told = max(m.told, pdfInt(pdfSpace(rest[len("Count"):])))
+		case bytes.HasPrefix(rest, []byte("Contents")):
+			m.shows(pdfSpace(rest[len("Contents"):]))
+		}
+	}
+	for rest := data; ; { // arrays that stand alone, of which pages can be the owner
+		i := bytes.Index(rest, []byte("obj"))
+		if i < 0 {
+			return
+		}
+		rest = rest[i+len("obj"):]
+		if value := pdfSpace(rest); len(value) > 0 && value[0] == '[' {
+			m.listed = max(m.listed, mostRepeated(value))
+		}
+	}
+}
+
+// shows takes in the content of a page: a reference, or an array of them.
+func (m *pdfMeter) shows(value []byte) {
+	if len(value) > 0 && value[0] == '[' {
+		m.listed = max(m.listed, mostRepeated(value))
+		for n := range references(value) {
+			m.contents[n]++
+		}
+		return
+	}
+	m.contents[pdfInt(value)]++
+}
+
+// mostRepeated returns how often an array refers to one object, at most.
+func mostRepeated(array []byte) (most int) {
+	for _, n := range references(array) {
+		most = max(most, n)
+	}
+	return most
+}
+
+// references counts the object numbers in the first words of an array of references such as [7 0 R 8 0 R].
+func references(array []byte) map[int]int {
+	array = array[:min(len(array), maxArrayBytes)]
+	if end := bytes.IndexByte(array, ']'); end >= 0 {
+		array = array[:end]
+	}
+	found := map[int]int{}
+	words := bytes.Fields(array[1:])
+	for i := 2; i < len(words); i++ {
+		if words[i][0] == 'R' {
+			found[pdfInt(words[i-2])]++
+		}
+	}
+	return found
+}
+
+// maxArrayBytes bounds how far the end of an array is looked for: some five thousand references.
+const maxArrayBytes = 1 << 16
+
+// pdfStream returns the dictionary and the packed bytes of the stream whose keyword stands at start.
+func pdfStream(data []byte, start int) (dict, body []byte, ok bool) {
+	before := bytes.TrimRight(data[:start], "\x00\t\n\f\r ")
+	if !bytes.HasSuffix(before, []byte(">>")) {
+		return nil, nil, false
+	}
+	if i := bytes.LastIndex(before, []byte("obj")); i >= 0 {
+		dict = before[i:]
+	} else {
+		dict = before
+	}
+	body = data[start+len("stream"):]
+	body = bytes.TrimPrefix(bytes.TrimPrefix(body, []byte("\r")), []byte("\n"))
+	if end := bytes.Index(body, []byte("endstream")); end >= 0 {
+		body = body[:end]
+	}
+	return dict, body, true
+}
+
+// stream takes in one stream, and reports false when it can't be measured.
+func (m *pdfMeter) stream(dict, body []byte) bool {
+	switch {
+	case hasName(dict, "/Subtype", "/Image"), hasName(dict, "/Type", "/XRef"), bytes.Contains(dict, []byte("/Length1")), hasName(dict, "/Type", "/Metadata"),
+		bytes.Contains(dict, []byte("/FontFile")), hasName(dict, "/Subtype", "/Type1C"), hasName(dict, "/Subtype", "/CIDFontType0C"), hasName(dict, "/Subtype", "/OpenType"):
+		return true // pictures count with their page, fonts and tables hold no text of the page
+	}
+	plain, ok := m.unpack(dict, body)
+	if !ok {
+		return false
+	}
+	if hasName(dict, "/Type", "/ObjStm") {
+		m.packed++
+		m.structure(plain)
+		return true
+	}
+	text, draws := contentText(plain)
+	if hasName(dict, "/Subtype", "/Form") {
+		m.forms, m.nested = addSat(m.forms, text), m.nested+draws
+	} else {
+		m.text, m.draws = addSat(m.text, text), m.draws+draws
+	}
+	return true
+}
+
+// unpack returns the plain bytes of a stream.
+func (m *pdfMeter) unpack(dict, body []byte) ([]byte, bool) {
+	if !bytes.Contains(dict, []byte("/Filter")) {
+		m.left -= int64(len(body))
+		return body, m.left >= 0
+	}
+	if !bytes.Contains(dict, []byte("/FlateDecode")) && !bytes.Contains(dict, []byte("/Fl ")) || bytes.Count(dict, []byte("Decode")) > 1+bytes.Count(dict, []byte("/DecodeParms")) {
+		return nil, false
+	}
+	z, err := zlib.NewReader(bytes.NewReader(body))
+	if err != nil {
+		return nil, false
+	}
+	defer z.Close()
+	plain, err := io.ReadAll(io.LimitReader(z, m.left+1))
+	m.left -= int64(len(plain))
+	return plain, (err == nil || err == io.ErrUnexpectedEOF) && m.left >= 0
+}
+
+// hasName reports whether a dictionary has an entry of this name, such as /Type /Page.
+func hasName(dict []byte, key, name string) bool {
+	for rest := dict; ; {
+		i := bytes.Index(rest, []byte(key))
+		if i < 0 {
+			return false
+		}
+		rest = rest[i+len(key):]
+		if value := pdfSpace(rest); bytes.HasPrefix(value, []byte(name)) && (len(value) == len(name) || bytes.IndexByte(pdfDelimiters, value[len(name)]) >= 0) {
+			return true
+		}
+	}
+}
+
+var pdfDelimiters = []byte("\x00\t\n\f\r ()<>[]{}/%")
+
+// contentText bounds the tokens of what a content stream writes, and counts what it draws.
+func contentText(s []byte) (text, draws int64) {
+	draws = int64(bytes.Count(s, []byte(" Do")))
+	if !bytes.Contains(s, []byte("Tj")) && !bytes.Contains(s, []byte("TJ")) && !bytes.Contains(s, []byte("'")) && !bytes.Contains(s, []byte(`"`)) {
+		return 0, draws
+	}
+	var inside, strings int64
+	for i := 0; i < len(s); {
+		switch s[i] {
+		case '(':
+			n := literalString(s[i:])
+			inside, strings = inside+int64(n), strings+1
+			i += n
+		case '<':
+			end := bytes.IndexByte(s[i:], '>')
+			if end < 0 {
+				end = len(s) - i
+			}
+			inside, strings = inside+int64(end+1)/2, strings+1
+			i += max(end, 1)
+		default:
+			i++
+		}
+	}
+	return min(addSat(2*inside, strings), math.MaxInt64), draws
+}
+
+// literalString returns the length of the string that s begins with, its parentheses included.
+func literalString(s []byte) int {
+	depth := 0
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			i++
+		case '(':
+			depth++
+		case ')':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+	}
+	return len(s)
+}

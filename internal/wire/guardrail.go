@@ -1,0 +1,150 @@
+package wire
+
+// maxGuardrails bounds how many guardrails of one answer are told apart. A request has one, and the account and the organisation
+// can enforce some; what is beyond counts as the last one's.
+const maxGuardrails = 8
+
+// guardrailUnit returns the unit that goes by a counter's name.
+func guardrailUnit(name string) (GuardrailUnit, bool) {
+	switch name {
+	case "contentPolicyUnits":
+		return GuardrailContent, true
+	case "topicPolicyUnits":
+		return GuardrailTopic, true
+	case "wordPolicyUnits":
+		return GuardrailWord, true
+	case "sensitiveInformationPolicyUnits":
+		return GuardrailSensitiveInformation, true
+	case "sensitiveInformationPolicyFreeUnits":
+		return GuardrailSensitiveInformationFree, true
+	case "contextualGroundingPolicyUnits":
+		return GuardrailContextualGrounding, true
+	case "automatedReasoningPolicyUnits":
+		return GuardrailAutomatedReasoning, true
+	case "contentPolicyImageUnits":
+		return GuardrailContentImage, true
+	default:
+		return 0, false
+	}
+}
+
+// ParseGuardrailUsage reads the units of an ApplyGuardrail answer, and reports false when it tells none.
+func ParseGuardrailUsage(body []byte) (GuardrailUsage, bool, error) {
+	var r usageReader
+	err := r.scanObject(body, func(key string) error {
+		if key != "usage" || r.Peek() != '{' {
+			return r.Skip()
+		}
+		return r.guardrailUnits("")
+	})
+	if err != nil || len(r.served.Guardrails) == 0 {
+		return GuardrailUsage{}, false, err
+	}
+	return r.served.Guardrails[0], true, nil
+}
+
+// trace reads what the service tells of how it served a request: the choice of a prompt router, and guardrails.
+func (r *usageReader) trace() error {
+	return r.Object(func(key string) error {
+		switch c := r.Peek(); {
+		case key == "guardrail" && c == '{':
+			return r.assessments("")
+		case key == "promptRouter" && c == '{':
+			return r.Object(func(k string) error {
+				if k == "invokedModelId" && r.Peek() == '"' {
+					r.routed = true
+					return r.model()
+				}
+				return r.Skip()
+			})
+		}
+		return r.Skip()
+	})
+}
+
+// assessments looks for the metrics of guardrails, which stand under the guardrail's id, in lists or not.
+func (r *usageReader) assessments(id string) error {
+	return r.Object(func(key string) error {
+		switch c := r.Peek(); {
+		case key == "invocationMetrics" && c == '{':
+			return r.Object(func(k string) error {
+				if k == "usage" && r.Peek() == '{' {
+					return r.guardrailUnits(id)
+				}
+				return r.Skip()
+			})
+		case c == '{':
+			return r.assessments(key)
+		case c == '[':
+			return r.Array(func() error {
+				if r.Peek() == '{' {
+					return r.assessments(key)
+				}
+				return r.Skip()
+			})
+		}
+		return r.Skip()
+	})
+}
+
+// guardrailUnits adds the counters of one assessment to those of its guardrail.
+func (r *usageReader) guardrailUnits(id string) error {
+	var read [NumGuardrailUnits]int64
+	told := false
+	err := r.Object(func(key string) error {
+		unit, ok := guardrailUnit(key)
+		if !ok {
+			return r.Skip()
+		}
+		n, _, err := r.tokenCount(key)
+		read[unit], told = n, true
+		return err
+	})
+	if err != nil || !told {
+		return err
+	}
+	u := r.guardrail(printable(id))
+	for i, n := range read {
+		u.Units[i] = min(u.Units[i]+n, maxCount)
+	}
+	return nil
+}
+
+func (r *usageReader) guardrail(id string) *GuardrailUsage {
+	all := r.served.Guardrails
+	for i := range all {
+		if all[i].ID == id {
+			return &all[i]
+		}
+	}
+	if len(all) < maxGuardrails {
+		all = append(all, GuardrailUsage{ID: id})
+		r.served.Guardrails = all
+	}
+	return &all[len(all)-1]
+}
+
+// model reads the name of the model that answered.
+func (r *usageReader) model() error {
+	t, err := r.Text()
+	if err == nil {
+		r.served.Model = printable(t.String())
+	}
+	return err
+}
+
+// maxNameBytes bounds ids and names that an answer tells.
+const maxNameBytes = 2048
+
+// printable returns a name of visible ASCII, and nothing for any other text.
+func printable(name string) string {
+	if len(name) > maxNameBytes {
+		return ""
+	}
+	for i := range len(name) {
+		if name[i] <= ' ' || name[i] > '~' {
+			return ""
+		}
+	}
+	return name
+}
