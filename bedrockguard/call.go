@@ -18,6 +18,7 @@ type call struct {
 	provider  string
 	scope     budget.Scope
 	ask       ask
+	resolved  *catalog.Resolved
 	price     *budget.Price // the catalog's
 	latency   *budget.Rates // the rates of the latency-optimised mode, when it was asked for
 	tier      budget.Tier   // the dearest that the request can be served at
@@ -76,11 +77,11 @@ func callFrom(ctx context.Context) *call {
 
 // priced completes a call with what the catalog says of its model.
 func (c *call) priced(r *catalog.Resolved) error {
-	tier, err := catalog.WorstTier(c.ask.tier)
+	tier, err := r.WorstTier(c.ask.tier)
 	if err != nil {
 		return err
 	}
-	c.provider, c.price, c.tier = r.Model.Provider, &r.Price, tier
+	c.resolved, c.provider, c.price, c.tier = r, r.Model.Provider, &r.Price, tier
 	if c.fees, err = c.ask.fees(r); err != nil {
 		return err
 	}
@@ -111,7 +112,7 @@ const (
 func (c *call) served(tier, latency string) (*budget.Price, budget.Tier) {
 	factor := c.tier
 	if tier != "" {
-		factor = catalog.ServedTier(tier)
+		factor = c.resolved.ServedTier(tier)
 	}
 	if c.latency != nil && (latency == "" || latency == latencyOptimized) {
 		return c.optimized(), factor

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"time"
 
@@ -64,9 +63,6 @@ func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
 	return g, nil
 }
 
-// ReadModels reads models in the format of the built-in catalog, for Options.Models.
-func ReadModels(r io.Reader) ([]Model, error) { return catalog.ReadModels(r) }
-
 // Close waits for abandoned streams that are still being drained, or for the context. Clients of the guard may be used
 // on afterwards.
 func (g *Guard) Close(ctx context.Context) error {
@@ -84,7 +80,7 @@ func (g *Guard) Close(ctx context.Context) error {
 }
 
 func newCatalog(opts Options) (*catalog.Catalog, error) {
-	models, err := catalog.Default().With(opts.Models...)
+	models, err := catalog.Default().With(toCatalog(opts.Models)...)
 	if err != nil || len(opts.ModelFor) == 0 {
 		return models, err
 	}

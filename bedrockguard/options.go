@@ -8,11 +8,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/cache"
-	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 )
-
-// Model is what the guard knows of one foundation model: prices, limits and cache rules.
-type Model = catalog.Model
 
 // Options configures a Guard. The zero value is the strict default.
 type Options struct {
