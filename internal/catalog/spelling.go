@@ -35,17 +35,21 @@ func (s *spellings) add(level int, name string, m *Model) {
 	}
 }
 
-// find returns the models that a name can mean, by the most exact level that knows it. The result must not be changed. It
+// find returns the models that a name can mean: by the most exact level of their names, and of its own, that fits. The result must not be changed. It
 // does not allocate for names of ordinary length.
 func (s *spellings) find(name string) []*Model {
 	if len(name) > maxIDBytes || !visible(name) {
 		return nil
 	}
 	var buffer [128]byte
-	for level, name := range levelsOf(name) {
-		for _, spelled := range [...]string{name, withoutProvider(name)} {
-			if models := s[level][string(fold(buffer[:0], spelled))]; models != nil {
-				return models
+	cuts := levelsOf(name)
+	for level := range s {
+		for _, cut := range cuts[:level+1] {
+			for _, spelled := range [...]string{cut, withoutProvider(cut)} {
+				key := fold(buffer[:0], spelled)
+				if models := s[level][string(key)]; models != nil {
+					return models
+				}
 			}
 		}
 	}

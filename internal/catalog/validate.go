@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -49,6 +50,7 @@ func (c *checker) identity() {
 	c.require(m.ID != "", "has no id")
 	for _, id := range append([]string{m.ID}, m.Aliases...) {
 		c.require(len(id) <= maxIDBytes && visible(id), "id or alias %q is longer than %d bytes or not plain ASCII", printable(id, 64), maxIDBytes)
+		c.require(!strings.Contains(id, "%"), "id or alias %q is escaped for a URL: write it plainly, every escaped form resolves by itself", printable(id, 64))
 		prefix, _, known := cutGeography(id)
 		c.require(!known, "id or alias %q starts with a geography: leave %q out, every geography resolves by itself", printable(id, 64), prefix+".")
 	}
