@@ -45,24 +45,26 @@ type call struct {
 
 // ask is what a request asks for, in terms that both of Bedrock's request forms share.
 type ask struct {
-	modelID     string
-	media       tokens.Prompt // what is not text: images, documents; and how much framing there is
-	embedded    int64         // bytes that the media take up in the serialised body
-	body        int64         // bytes of the serialised body, or unknownLength
-	maxOutput   int64         // output tokens asked for at most; 0 when the request leaves it to the model
-	extraOutput int64         // the largest output limit among fields beside the standard one
-	choices     int64         // completions asked for; at least 1
-	writes      budget.CacheWrites
-	tiers       [2]string // the service tiers asked for, in the two places where one can be; empty for none
-	latency     string
-	guardrail   string   // the guardrail that the request names; empty for none
-	unpriced    []string // features that have no token price
-	compacts    bool     // the service may shorten the history, each time in an inference of its own
-	texts       int64    // inputs to embed, one by one
-	queries     int64    // rerank queries, billed one by one
-	images      int64    // input images, where the model bills them one by one
-	hidden      bool     // the service adds text that is not in the request, so that counting it bounds nothing
-	input       any      // the request itself
+	modelID        string
+	media          tokens.Prompt // what is not text: images, documents; and how much framing there is
+	embedded       int64         // bytes that the media take up in the serialised body
+	body           int64         // bytes of the serialised body, or unknownLength
+	maxOutput      int64         // output tokens asked for at most; 0 when the request leaves it to the model
+	extraOutput    int64         // the largest output limit among fields beside the standard one
+	choices        int64         // completions asked for; at least 1
+	writes         budget.CacheWrites
+	tiers          [2]string // the service tiers asked for, in the two places where one can be; empty for none
+	latency        string
+	guardrail      string   // the guardrail that the request names; empty for none
+	unpriced       []string // features that have no token price
+	compacts       bool     // the service may shorten the history, each time in an inference of its own
+	videos, audios int64    // inputs that a model may bill by the second
+	documentImages bool     // images may be billed as pages of documents
+	texts          int64    // inputs to embed, one by one
+	queries        int64    // rerank queries, billed one by one
+	images         int64    // input images, where the model bills them one by one
+	hidden         bool     // the service adds text that is not in the request, so that counting it bounds nothing
+	input          any      // the request itself
 }
 
 // prompt returns the whole prompt, block by block, for the tighter bound. A body was read as a whole already.

@@ -64,6 +64,11 @@ func (a *ask) readConverse(p *converseParts) error {
 	w := converseWalk{}
 	w.all(p)
 	a.media, a.embedded, a.writes, a.guardrail = w.prompt, w.embedded, w.writes, p.Guardrail
+	for i := range a.media.Blocks {
+		if a.media.Blocks[i].Kind == tokens.Image {
+			a.images++
+		}
+	}
 	a.feature(w.unpriced)
 	if p.Tier != nil {
 		a.tiers[0] = string(p.Tier.Type)

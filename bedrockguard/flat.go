@@ -139,14 +139,14 @@ func (g *Guard) identifyFlat(ctx context.Context, c *call, input any, price budg
 func guardrailTexts(in *bedrockruntime.ApplyGuardrailInput) (units int64) {
 	for _, b := range in.Content {
 		if t, ok := b.(*types.GuardrailContentBlockMemberText); ok {
-			units += int64(len(aws.ToString(t.Value.Text)))/charactersPerUnit + 1
+			units += int64(len(aws.ToString(t.Value.Text)))/catalog.TextUnitCharacters + 1
 		}
 	}
 	return units
 }
 
 func textUnitsCost(units int64) (budget.Amount, error) {
-	cost, ok := mul(units, int64(dearestTextUnit()))
+	cost, ok := mul(units, int64(catalog.DearestGuardrailUnit()))
 	if !ok {
 		return 0, budget.ErrOverflow
 	}

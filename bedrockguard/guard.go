@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"time"
 
@@ -74,23 +73,39 @@ func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
 	g.opts.Scope.Model = ""                    // it is the library's to fill in
 	g.defaultScope = len(g.opts.Scope.Dims()) > 0
 	g.steps = steps{describeMiddleware{g}, attemptMiddleware{g}, observeMiddleware{g}}
+	g.tellAge()
 	return g, nil
 }
-
-// ReadModels reads models in the format of the built-in catalog, for Options.Models.
-func ReadModels(r io.Reader) ([]Model, error) { return catalog.ReadModels(r) }
 
 // Close waits until no answer is read on any longer whose caller has left, or until the context ends: then those that remain
 // are cut short and charged at their worst case, and Close says how many. None is left when it returns. Clients of the guard may
 // be used on afterwards; what their callers leave is charged at the worst case from then on.
 func (g *Guard) Close(ctx context.Context) error { return g.drains.close(ctx) }
 
-func newCatalog(opts Options) (*catalog.Catalog, error) {
-	models, err := catalog.Default().With(opts.Models...)
-	if err != nil || len(opts.ModelFor) == 0 {
-		return models, err
+// catalogAge is how old the built-in table of prices may grow before New says so.
+const catalogAge = 120 * 24 * time.Hour
+
+// tellAge emits an event when the built-in table of prices is old: what changed since is not known here.
+func (g *Guard) tellAge() {
+	now := time.Now
+	if g.opts.Clock != nil {
+		now = g.opts.Clock
 	}
-	return models.Map(opts.ModelFor)
+	date, err := time.Parse(time.DateOnly, g.catalog.Date())
+	if err == nil && now().Sub(date) > catalogAge {
+		g.emit(context.Background(), new(call), nil, Event{Kind: EventCatalogOld, Asked: g.catalog.Date()})
+	}
+}
+
+func newCatalog(opts Options) (*catalog.Catalog, error) {
+	models, err := catalog.Default().With(toCatalog(opts.Models)...)
+	if err == nil && len(opts.ModelFor) > 0 {
+		models, err = models.Map(opts.ModelFor)
+	}
+	if err == nil && len(opts.Discounts) > 0 {
+		models, err = models.Discounted(opts.Discounts)
+	}
+	return models, err
 }
 
 // reachable reports limits whose Match.Model selects no model that can be priced: they could never apply, which is a

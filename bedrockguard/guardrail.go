@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
@@ -33,8 +34,6 @@ func (g Guardrail) validate() error {
 	return nil
 }
 
-const charactersPerUnit = 1000
-
 // charactersPerToken bounds how much text a model writes with one token, on the average of an answer. English has about four.
 const charactersPerToken = 16
 
@@ -43,21 +42,21 @@ func (g *Guardrail) textUnit() budget.Amount {
 	if g.TextUnit > 0 {
 		return g.TextUnit
 	}
-	return dearestTextUnit()
+	return catalog.DearestGuardrailUnit()
 }
 
 func (g *Guardrail) image() budget.Amount {
 	if g.Image > 0 {
 		return g.Image
 	}
-	return imageUnit()
+	return catalog.Guardrails().ContentImage
 }
 
 // worst bounds what evaluating a request and its answer costs: the request's characters are at most its bytes, and each message
 // begins a unit of its own.
 func (g *Guardrail) worst(bodyBytes, messages, images, outputTokens int64) (budget.Amount, error) {
 	characters, _ := mul(outputTokens, charactersPerToken)
-	units := addSat(addSat(max(bodyBytes, 0)/charactersPerUnit, messages+2), characters/charactersPerUnit)
+	units := addSat(addSat(max(bodyBytes, 0)/catalog.TextUnitCharacters, messages+2), characters/catalog.TextUnitCharacters)
 	text, ok := mul(units, int64(g.textUnit()))
 	if !ok {
 		return 0, budget.ErrOverflow
@@ -91,6 +90,29 @@ func guardrailCost(all []wire.GuardrailUsage) (budget.Amount, error) {
 		}
 	}
 	return total, nil
+}
+
+// policyPrice returns the list price of one unit of a kind.
+func policyPrice(unit wire.GuardrailUnit) budget.Amount {
+	rates := catalog.Guardrails()
+	switch unit {
+	case wire.GuardrailContent:
+		return rates.Content
+	case wire.GuardrailTopic:
+		return rates.Topic
+	case wire.GuardrailWord:
+		return rates.Word
+	case wire.GuardrailSensitiveInformation:
+		return rates.SensitiveInformation
+	case wire.GuardrailContextualGrounding:
+		return rates.ContextualGrounding
+	case wire.GuardrailAutomatedReasoning:
+		return rates.AutomatedReasoning
+	case wire.GuardrailContentImage:
+		return rates.ContentImage
+	default:
+		return 0
+	}
 }
 
 // enforced knows the guardrails that evaluate calls unasked: those that were declared, and those that an answer has shown since.

@@ -113,7 +113,18 @@ func (g *Guard) resolve(ctx context.Context, c *call, modelID *string) (*catalog
 		}
 	}
 	c.scope.Model = resolved.ModelID
+	if resolved.Assumed {
+		g.tellAssumed(ctx, c)
+	}
 	return resolved, nil
+}
+
+// tellAssumed emits an event, once for each model and region, that no price is known there.
+func (g *Guard) tellAssumed(ctx context.Context, c *call) {
+	what := c.scope.Model + " in " + c.region
+	if _, told := g.assumed.LoadOrStore(what, true); !told {
+		g.emit(ctx, c, nil, Event{Kind: EventPriceAssumed, Asked: what})
+	}
 }
 
 // flatModel stands in for a model that has no price of its own but a flat one, or returns nil.

@@ -17,6 +17,7 @@ func (a *ask) readInvoke(modelID string, body []byte, guardrail string, tier typ
 		return err
 	}
 	a.media, a.embedded, a.maxOutput, a.choices, a.writes = r.Prompt, r.Embedded, r.MaxTokens, r.Choices, r.CacheWrites
+	a.videos, a.audios, a.documentImages = r.Videos, r.Audios, r.DocumentImages
 	a.queries, a.images, a.texts, a.compacts = r.Queries, r.Images, r.Texts, r.Compacts
 	a.tiers = [2]string{string(tier), r.ServiceTier}
 	a.latency = cmp.Or(strings.ToLower(string(latency)), r.Latency)

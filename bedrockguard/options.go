@@ -8,11 +8,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/cache"
-	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 )
-
-// Model is what the guard knows of one foundation model: prices, limits and cache rules.
-type Model = catalog.Model
 
 // Options configures a Guard. The zero value is the strict default.
 type Options struct {
@@ -31,6 +27,11 @@ type Options struct {
 
 	// Models adds models to the built-in catalog, or replaces them; ReadModels reads them from JSON.
 	Models []Model
+
+	// Discounts are negotiated, in thousandths off the list price, by glob of foundation-model ids: 75 is 7.5 percent, and 1 to 999
+	// are allowed. They apply to every rate and fee of a model. Of several globs that match, the smallest discount counts. Nil is the
+	// list price.
+	Discounts map[string]int64
 
 	// ModelFor maps ids that hide their model, such as ARNs of application inference profiles, provisioned throughput,
 	// custom models and prompts, to the foundation-model or profile id whose prices apply.

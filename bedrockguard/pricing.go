@@ -24,7 +24,7 @@ const (
 
 // quoteFor prices a model for what is asked. extraTier is one more service tier that the call can be served at.
 func (a *ask) quoteFor(r *catalog.Resolved, extraTier string, optimized bool) (quote, error) {
-	q := quote{resolved: r, tier: budget.TierStandard}
+	q := quote{resolved: a.withMedia(r), tier: budget.TierStandard}
 	for _, name := range [...]string{a.tiers[0], a.tiers[1], extraTier} {
 		factor, err := r.WorstTier(name)
 		if err != nil {
@@ -41,6 +41,24 @@ func (a *ask) quoteFor(r *catalog.Resolved, extraTier string, optimized bool) (q
 	var err error
 	q.fees, err = a.fees(r)
 	return q, err
+}
+
+// withMedia raises the input rates of a model that bills the tokens of pictures or sound at rates of their own, for a request that has
+// any: an answer does not tell them apart.
+func (a *ask) withMedia(r *catalog.Resolved) *catalog.Resolved {
+	rate := budget.PicoUSD(0)
+	if a.images > 0 {
+		rate = r.Media.ImageInput
+	}
+	if a.audios > 0 {
+		rate = max(rate, r.Media.AudioInput)
+	}
+	if rate <= r.Price.Rates.Input {
+		return r
+	}
+	dearer := *r
+	dearer.Price.Rates.Input = rate
+	return &dearer
 }
 
 // worst prices the most that an attempt can consume.
@@ -164,20 +182,35 @@ func (c *call) guardrailsWorst(outputTokens int64) (budget.Amount, error) {
 	return total, nil
 }
 
-// fees prices what a model bills apart from tokens, at most. An answer tells none of it, so that it is posted as it stands.
+// fees prices what a model bills apart from tokens, at most: media of unknown length last as long as the model takes. An answer tells
+// none of it, so that it is posted as it stands.
 func (a *ask) fees(r *catalog.Resolved) (budget.Amount, error) {
+	image := r.Fees.Image
+	if a.documentImages {
+		image = max(image, r.Fees.DocumentImage)
+	}
+	limits := &r.Model.Embedding
+	if r.Fees.VideoSecond > 0 && a.videos > 0 && limits.VideoSeconds == 0 || r.Fees.AudioSecond > 0 && a.audios > 0 && limits.AudioSeconds == 0 {
+		return 0, &UnpricedError{ModelID: a.modelID, Reason: "it is billed by the second, and the catalog does not know how long its media can be: set Model.Embedding"}
+	}
 	var total budget.Amount
 	for _, fee := range [...]struct {
-		price budget.Amount
-		count int64
+		price        budget.Amount
+		count, units int64
 	}{
-		{r.Fees.Query, a.queries},
-		{r.Fees.Image, a.images},
+		{r.Fees.Request, 1, 1},
+		{r.Fees.Query, a.queries, 1},
+		{image, a.images, 1},
+		{r.Fees.VideoSecond, a.videos, limits.VideoSeconds},
+		{r.Fees.AudioSecond, a.audios, limits.AudioSeconds},
 	} {
-		if fee.count == 0 {
+		if fee.count == 0 || fee.price == 0 {
 			continue
 		}
-		n, ok := mul(int64(fee.price), fee.count)
+		n, ok := mul(fee.count, fee.units)
+		if ok {
+			n, ok = mul(int64(fee.price), n)
+		}
 		if !ok {
 			return 0, budget.ErrOverflow
 		}

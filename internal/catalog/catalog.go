@@ -10,7 +10,8 @@ import (
 	"sync"
 )
 
-// embedded is the table of models that the library ships with. The file is the source of truth: edit it, and its date.
+// embedded is the table of models that the library ships with. The file is the source of truth: edit it, its date and its
+// list of sources, and run `make prices`, which checks it and puts it in its order.
 //
 //go:embed models.json
 var embedded string
@@ -21,7 +22,7 @@ var parseEmbedded = sync.OnceValues(func() (*Catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	return build(file.date, file.models, nil)
+	return build(file.date, file.models, nil, nil)
 })
 
 // Catalog is a set of models, and of ids that stand for them. It is immutable and safe for concurrent use. The zero value
@@ -31,7 +32,11 @@ type Catalog struct {
 	models []*Model          // by ID
 	byID   map[string]*Model // by ID and alias
 	mapped map[string]string // opaque id to the id of a model or profile
-	recent recent
+	off    map[string]int64  // glob over model ids to thousandths off the list price
+	tiers  tierTable         // the dearest factors of any model
+	named  spellings         // by the ways to write a model's name
+	recent recent            // what Resolve found
+	told   recent            // what Answered found
 }
 
 // Default returns the models that the library ships with. The same catalog is returned every time. Should the embedded
@@ -86,7 +91,7 @@ func (c *Catalog) With(models ...Model) (*Catalog, error) {
 			all = append(all, *m)
 		}
 	}
-	return build(c.date, all, c.mapped)
+	return build(c.date, all, c.mapped, c.off)
 }
 
 // Map returns a catalog in which ids that hide their model stand for one that is known: the ARNs of application inference
@@ -112,15 +117,20 @@ func (c *Catalog) Map(ids map[string]string) (*Catalog, error) {
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}
+	return build(c.date, c.all(), mapped, c.off)
+}
+
+// all returns the models by value.
+func (c *Catalog) all() []Model {
 	models := make([]Model, len(c.models))
 	for i, m := range c.models {
 		models[i] = *m
 	}
-	return build(c.date, models, mapped)
+	return models
 }
 
-func build(date string, models []Model, mapped map[string]string) (*Catalog, error) {
-	c := &Catalog{date: date, byID: make(map[string]*Model, 2*len(models)), mapped: maps.Clone(mapped)}
+func build(date string, models []Model, mapped map[string]string, off map[string]int64) (*Catalog, error) {
+	c := &Catalog{date: date, byID: make(map[string]*Model, 2*len(models)), mapped: maps.Clone(mapped), off: maps.Clone(off)}
 	var problems []error
 	for i := range models {
 		m := models[i].clone()
@@ -136,6 +146,8 @@ func build(date string, models []Model, mapped map[string]string) (*Catalog, err
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}
+	c.tiers = dearestTiers(c.models)
+	c.named = spellingsOf(c.models)
 	return c, nil
 }
 

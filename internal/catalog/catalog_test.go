@@ -23,6 +23,7 @@ func TestWithAdds(t *testing.T) {
 	r, err := c.Resolve("eu.acme.large-v1", "eu-west-1")
 	require.NoError(t, err)
 	assert.Equal(t, mtok(t, "3", "15", "3", "3", "3"), r.Price.Rates, "no premium unless told, and no free cache class")
+	assert.False(t, r.Assumed, "a price written by hand without a table holds everywhere")
 	assert.Equal(t, Default().Date(), c.Date())
 
 	_, err = Default().Resolve("eu.acme.large-v1", "eu-west-1")
@@ -48,19 +49,60 @@ func TestWithOverrides(t *testing.T) {
 	assert.Equal(t, modelsInTable, count)
 }
 
+// unpricedModel is a catalog with one more model, whose price is not published.
+func unpricedModel(t *testing.T) *Catalog {
+	t.Helper()
+	c, err := Default().With(Model{ID: "acme.secret-v1", MaxOutputTokens: 8192, Unpriced: true})
+	require.NoError(t, err)
+	return c
+}
+
 func TestWithPricesWhatHasNone(t *testing.T) {
 	t.Parallel()
-	m, ok := Default().Model("anthropic.claude-mythos-preview")
+	unpriced := unpricedModel(t)
+	m, ok := unpriced.Model("acme.secret-v1")
 	require.True(t, ok)
 	m.Unpriced = false
-	_, err := Default().With(m)
+	_, err := unpriced.With(m)
 	require.ErrorIs(t, err, ErrInvalidModel, "unmarking it is not a price")
-	m.Price.Rates = mtok(t, "25", "125", "2.5", "31.25", "50")
-	c, err := Default().With(m)
+	m.Price.Rates, m.GeoPremium = mtok(t, "25", "125", "2.5", "31.25", "50"), 1100
+	c, err := unpriced.With(m)
 	require.NoError(t, err)
 	r, err := c.Resolve(m.ID, "us-east-1")
 	require.NoError(t, err)
 	assert.Equal(t, budget.PicoUSD(27_500_000), r.Price.Rates.Input)
+}
+
+// A price of zero is free only when somebody says so, and then nothing may cost anything.
+func TestFreeIsSpelledOut(t *testing.T) {
+	t.Parallel()
+	free := Model{ID: "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/abc123", MaxOutputTokens: 8192, Free: true}
+	free.Cache = CacheRules{Explicit: true, MaxPoints: 4}
+	c, err := Default().With(free)
+	require.NoError(t, err)
+	for _, region := range []string{"us-east-1", "eu-west-2", "us-gov-west-1", "eusc-de-east-1", ""} {
+		r, err := c.Resolve(free.ID, region)
+		require.NoError(t, err)
+		assert.Equal(t, budget.Price{}, r.Price)
+		assert.Equal(t, Fees{}, r.Fees)
+	}
+	for name, change := range map[string]func(*Model){
+		"rate":        func(m *Model) { m.Price.Rates.CacheRead = 1 },
+		"fee":         func(m *Model) { m.Fees.Request = 1 },
+		"media rate":  func(m *Model) { m.Media.AudioInput = 1 },
+		"override":    func(m *Model) { m.RegionOverrides = map[string]budget.Rates{"eu-west-1": {Input: 1, Output: 1}} },
+		"fee by area": func(m *Model) { m.FeeOverrides = map[string]Fees{"eu-west-1": {Image: 1}} },
+		"unpriced":    func(m *Model) { m.Unpriced = true },
+	} {
+		m := free.clone()
+		change(&m)
+		_, err := Default().With(m)
+		require.ErrorIs(t, err, ErrInvalidModel, name)
+	}
+	_, err = Default().With(Model{})
+	require.ErrorIs(t, err, ErrInvalidModel, "the zero model is refused")
+	_, err = Default().With(Model{ID: "acme.large-v1", MaxOutputTokens: 1})
+	require.ErrorIs(t, err, ErrInvalidModel, "a missing price is not free")
 }
 
 // TestWithUnlistedGlobalKeepsThePremium: a global id of a model that has no global profile is not a discount.
@@ -121,12 +163,13 @@ func TestWithRefuses(t *testing.T) {
 	}{
 		"no id":                       {func(m *Model) { m.ID = "" }, "has no id"},
 		"spaces in id":                {func(m *Model) { m.ID = "a b" }, "not plain ASCII"},
+		"escaped id":                  {func(m *Model) { m.ID = "acme.large%3A1" }, "escaped"},
 		"geography in id":             {func(m *Model) { m.ID = "us.acme.large-v1" }, "geography"},
 		"geography in alias":          {func(m *Model) { m.Aliases = []string{"global.acme.large-v1"} }, "geography"},
 		"alias of another model":      {func(m *Model) { m.Aliases = []string{"amazon.nova-pro-v1:0"} }, "is taken by"},
 		"alias twice":                 {func(m *Model) { m.Aliases = []string{"a.b", "a.b"} }, "is taken by"},
 		"unknown profile":             {func(m *Model) { m.Profiles = []string{"mars"} }, "not a known geography"},
-		"unknown mode":                {func(m *Model) { m.Mode = "video" }, "mode"},
+		"unknown mode":                {func(m *Model) { m.Mode = "hologram" }, "mode"},
 		"unknown lifecycle":           {func(m *Model) { m.Lifecycle = "old" }, "lifecycle"},
 		"unknown endpoint":            {func(m *Model) { m.Endpoint = "x" }, "endpoint"},
 		"no input rate":               {func(m *Model) { m.Price.Rates.Input = 0 }, "input rate is missing"},
@@ -136,6 +179,18 @@ func TestWithRefuses(t *testing.T) {
 		"reranker without fee":        {func(m *Model) { m.Mode = ModeRerank }, "fee per query"},
 		"negative fee":                {func(m *Model) { m.Fees.Image = -1 }, "fee"},
 		"premium in hundredths":       {func(m *Model) { m.GeoPremium = 110 }, "thousandths"},
+		"GovCloud at a discount":      {func(m *Model) { m.GovFactor = 900 }, "thousandths"},
+		"regions in percent":          {func(m *Model) { m.UnlistedRegion = 170 }, "thousandths"},
+		"unknown tier":                {func(m *Model) { m.Tiers = map[string]budget.Tier{"turbo": 2000} }, "service tier"},
+		"tier for free":               {func(m *Model) { m.Tiers = map[string]budget.Tier{"flex": 0} }, "out of range"},
+		"global price of GovCloud":    {func(m *Model) { m.GlobalOverrides = map[string]budget.Rates{"us-gov-west-1": rates} }, "no global profile"},
+		"global price of no region":   {func(m *Model) { m.GlobalOverrides = map[string]budget.Rates{"eu": rates} }, "is not a region"},
+		"fee of no region":            {func(m *Model) { m.FeeOverrides = map[string]Fees{"eu": {Image: 1}} }, "is not a region"},
+		"negative fee of a region":    {func(m *Model) { m.FeeOverrides = map[string]Fees{"eu-west-1": {Image: -1}} }, "negative"},
+		"negative media rate":         {func(m *Model) { m.Media.AudioInput = -1 }, "media rate"},
+		"image model without fee":     {func(m *Model) { m.Mode = ModeImage }, "fee per output image"},
+		"video model without fee":     {func(m *Model) { m.Mode = ModeVideo }, "fee per second"},
+		"negative embedding limit":    {func(m *Model) { m.Embedding.Texts = -1 }, "out of range"},
 		"negative premium":            {func(m *Model) { m.GeoPremium = -1100 }, "thousandths"},
 		"threshold without rates":     {func(m *Model) { m.Price.LongContext.Threshold = 1 }, "long-context price: the input rate is missing"},
 		"rates without threshold":     {func(m *Model) { m.Price.LongContext.Rates = rates }, "no threshold"},
@@ -200,12 +255,12 @@ func TestMap(t *testing.T) {
 	}{
 		{app, "anthropic.claude-opus-4-6-v1", "global", 5_000_000},
 		{"arn%3Aaws:bedrock:eu-west-1:123456789012:application-inference-profile%2Fabc123", "anthropic.claude-opus-4-6-v1", "global", 5_000_000},
-		{prompt, "amazon.nova-pro-v1:0", "", 1_050_000}, // from the ARN's region, although the call names none
-		{prompt + ":3", "amazon.nova-pro-v1:0", "", 1_050_000},
-		{prompt + ":7", "amazon.nova-lite-v1:0", "", 78_000},
+		{prompt, "amazon.nova-pro-v1:0", "", 920_000}, // from the ARN's region, although the call names none
+		{prompt + ":3", "amazon.nova-pro-v1:0", "", 920_000},
+		{prompt + ":7", "amazon.nova-lite-v1:0", "", 69_000},
 		{endpoint, "meta.llama3-3-70b-instruct-v1:0", "", 720_000},
-		{"mars.amazon.nova-pro", "amazon.nova-pro-v1:0", "", 1_050_000}, // region unknown: the dearest
-		{account + "imported-model/i:1", "amazon.nova-pro-v1:0", "eu", 1_050_000},
+		{"mars.amazon.nova-pro", "amazon.nova-pro-v1:0", "", 1_360_000}, // region unknown: the dearest
+		{account + "imported-model/i:1", "amazon.nova-pro-v1:0", "eu", 920_000},
 	}
 	for _, tt := range tests {
 		r, err := c.Resolve(tt.id, "")
@@ -237,17 +292,17 @@ func TestMapRefuses(t *testing.T) {
 	for name, ids := range map[string]map[string]string{
 		"unknown target":     {app: "acme.large-v1"},
 		"empty target":       {app: ""},
-		"unpriced target":    {app: "anthropic.claude-mythos-preview"},
+		"unpriced target":    {app: "acme.secret-v1"},
 		"chain":              {app: app + "4", app + "4": "amazon.nova-pro-v1:0"},
 		"to itself":          {app: app},
 		"a priced id":        {"us.anthropic.claude-opus-5": "amazon.nova-micro-v1:0"},
 		"a priced id by ARN": {"arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-opus-5": "amazon.nova-micro-v1:0"},
-		"an unpriced model":  {"us.anthropic.claude-mythos-preview": "amazon.nova-micro-v1:0"},
+		"an unpriced model":  {"us.acme.secret-v1": "amazon.nova-micro-v1:0"},
 		"empty id":           {"": "amazon.nova-pro-v1:0"},
 		"control characters": {"a\n": "amazon.nova-pro-v1:0"},
 	} {
-		c, err := Default().Map(maps.Clone(ids))
-		assert.Nil(t, c, name)
+		c, err := unpricedModel(t).Map(maps.Clone(ids))
+		assert.True(t, c == nil, name)
 		require.ErrorIs(t, err, ErrInvalidModel, name)
 	}
 }

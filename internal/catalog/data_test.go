@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	modelsInTable   = 130
-	unpricedInTable = 1
+	modelsInTable   = 174
+	unpricedInTable = 0
 )
 
 func TestEmbeddedTable(t *testing.T) {
@@ -37,14 +37,18 @@ func TestEmbeddedTable(t *testing.T) {
 		assert.NotEmpty(t, m.Provider, m.ID)
 		assert.NotEmpty(t, m.Lifecycle, m.ID)
 		assert.NotEmpty(t, m.Source, m.ID)
-		assert.Positive(t, m.MaxInputTokens, m.ID)
+		if m.metered() {
+			assert.Positive(t, m.MaxInputTokens, m.ID)
+		}
 		if m.Unpriced {
 			unpriced++
 		}
 	}
 	assert.Equal(t, modelsInTable, count)
 	assert.Equal(t, unpricedInTable, unpriced)
-	assert.Equal(t, map[Mode]int{ModeChat: 121, ModeEmbedding: 7, ModeRerank: 2}, modes)
+	assert.Equal(t, map[Mode]int{
+		ModeChat: 136, ModeEmbedding: 9, ModeRerank: 2, ModeImage: 20, ModeVideo: 2, ModeVideoUnderstanding: 2, ModeRealtime: 3,
+	}, modes)
 }
 
 // TestEveryIDResolves walks every form of every model's ids: bare, alias, each of its profiles, and their ARNs.
@@ -57,8 +61,11 @@ func TestEveryIDResolves(t *testing.T) {
 			for _, profile := range profiles {
 				for _, form := range forms(profile, id) {
 					r, err := c.Resolve(form, "us-east-1")
-					if m.Unpriced {
+					if !m.metered() {
 						require.ErrorIs(t, err, ErrUnpriced, form)
+						r, err = c.Lookup(form, "us-east-1")
+						require.NoError(t, err, form)
+						require.NotEqual(t, quote{}, quote{fees: r.Fees, media: r.Media}, "%s has a fee", form)
 						continue
 					}
 					require.NoError(t, err, form)

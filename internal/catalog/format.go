@@ -1,46 +1,60 @@
 package catalog
 
-// fileJSON is a model file. Every field but date and id may be left out; Model says what that stands for.
+// fileJSON is a model file. Every field but date and id may be left out; Model says what that stands for. The order of the
+// fields is that in which FormatModels writes them.
 type fileJSON struct {
-	Date   string      `json:"date"`
-	Models []modelJSON `json:"models"`
+	Date    string                `json:"date"`
+	Sources map[string]sourceJSON `json:"sources,omitempty"`
+	Models  []modelJSON           `json:"models"`
+}
+
+// sourceJSON is a source that models name by its key. Informational.
+type sourceJSON struct {
+	Name string `json:"name"`
+	Date string `json:"date"`
 }
 
 type modelJSON struct {
 	ID        string    `json:"id"`
-	Aliases   []string  `json:"aliases"`
-	Provider  string    `json:"provider"`
-	Mode      Mode      `json:"mode"`
-	Endpoint  string    `json:"endpoint"`
-	Lifecycle Lifecycle `json:"lifecycle"`
-	Profiles  []string  `json:"profiles"`
+	Aliases   []string  `json:"aliases,omitempty"`
+	Provider  string    `json:"provider,omitempty"`
+	Mode      Mode      `json:"mode,omitempty"`
+	Endpoint  string    `json:"endpoint,omitempty"`
+	Lifecycle Lifecycle `json:"lifecycle,omitempty"`
+	Profiles  []string  `json:"profiles,omitempty"`
 
-	Unpriced         bool                 `json:"unpriced"`
-	Price            ratesJSON            `json:"usd_per_mtok"`
-	LongContext      *longContextJSON     `json:"long_context"`
-	LatencyOptimized *ratesJSON           `json:"latency_optimized_usd_per_mtok"`
-	GeoPremium       int64                `json:"geo_premium_thousandths"`
-	GeoOverrides     map[string]ratesJSON `json:"geo_usd_per_mtok"`
-	RegionOverrides  map[string]ratesJSON `json:"region_usd_per_mtok"`
-	PerQuery         string               `json:"usd_per_query"`
-	PerImage         string               `json:"usd_per_image"`
-	PerVideoSecond   string               `json:"usd_per_video_second"`
-	PerAudioSecond   string               `json:"usd_per_audio_second"`
+	Unpriced         bool             `json:"unpriced,omitempty"`
+	Price            *ratesJSON       `json:"usd_per_mtok,omitempty"`
+	LongContext      *longContextJSON `json:"long_context,omitempty"`
+	LatencyOptimized *ratesJSON       `json:"latency_optimized_usd_per_mtok,omitempty"`
+	Media            *mediaJSON       `json:"media_usd_per_mtok,omitempty"`
+	feesJSON
+	Tiers           map[string]int64     `json:"tier_thousandths,omitempty"`
+	GeoPremium      int64                `json:"geo_premium_thousandths,omitempty"`
+	GovFactor       int64                `json:"gov_thousandths,omitempty"`
+	UnlistedRegion  int64                `json:"unlisted_region_thousandths,omitempty"`
+	GeoOverrides    map[string]ratesJSON `json:"geo_usd_per_mtok,omitempty"`
+	RegionOverrides map[string]ratesJSON `json:"region_usd_per_mtok,omitempty"`
+	GlobalOverrides map[string]ratesJSON `json:"global_usd_per_mtok,omitempty"`
+	FeeOverrides    map[string]feesJSON  `json:"region_fees,omitempty"`
 
-	MaxInputTokens  int64      `json:"max_input_tokens"`
-	MaxOutputTokens int64      `json:"max_output_tokens"`
-	CountTokens     bool       `json:"count_tokens"`
-	Cache           *cacheJSON `json:"cache"`
-	Source          string     `json:"source"`
+	MaxInputTokens   int64          `json:"max_input_tokens,omitempty"`
+	MaxOutputTokens  int64          `json:"max_output_tokens,omitempty"`
+	ToolPromptTokens int64          `json:"tool_prompt_tokens,omitempty"`
+	CountTokens      bool           `json:"count_tokens,omitempty"`
+	Embedding        *embeddingJSON `json:"embedding,omitempty"`
+	Rerank           *rerankJSON    `json:"rerank,omitempty"`
+	Cache            *cacheJSON     `json:"cache,omitempty"`
+	Source           string         `json:"source,omitempty"`
 }
 
 // ratesJSON holds decimal text in USD per million tokens.
 type ratesJSON struct {
-	Input        string `json:"input"`
-	Output       string `json:"output"`
-	CacheRead    string `json:"cache_read"`
-	CacheWrite5m string `json:"cache_write_5m"`
-	CacheWrite1h string `json:"cache_write_1h"`
+	Input        string `json:"input,omitempty"`
+	Output       string `json:"output,omitempty"`
+	CacheRead    string `json:"cache_read,omitempty"`
+	CacheWrite5m string `json:"cache_write_5m,omitempty"`
+	CacheWrite1h string `json:"cache_write_1h,omitempty"`
 }
 
 type longContextJSON struct {
@@ -48,13 +62,52 @@ type longContextJSON struct {
 	Price ratesJSON `json:"usd_per_mtok"`
 }
 
+// mediaJSON holds decimal text in USD per million tokens.
+type mediaJSON struct {
+	ImageInput  string `json:"image_input,omitempty"`
+	ImageOutput string `json:"image_output,omitempty"`
+	AudioInput  string `json:"audio_input,omitempty"`
+	AudioOutput string `json:"audio_output,omitempty"`
+}
+
+// feesJSON holds decimal text in USD.
+type feesJSON struct {
+	PerQuery             string `json:"usd_per_query,omitempty"`
+	PerRequest           string `json:"usd_per_request,omitempty"`
+	PerImage             string `json:"usd_per_image,omitempty"`
+	PerDocumentImage     string `json:"usd_per_document_image,omitempty"`
+	PerVideoSecond       string `json:"usd_per_video_second,omitempty"`
+	PerAudioSecond       string `json:"usd_per_audio_second,omitempty"`
+	PerOutputImage       string `json:"usd_per_output_image,omitempty"`
+	PerOutputVideoSecond string `json:"usd_per_output_video_second,omitempty"`
+	PerWebSearch         string `json:"usd_per_web_search,omitempty"`
+	PerFileSearch        string `json:"usd_per_file_search,omitempty"`
+	PerGrounding         string `json:"usd_per_grounding,omitempty"`
+}
+
+type embeddingJSON struct {
+	Texts         int64 `json:"texts,omitempty"`
+	TokensPerText int64 `json:"tokens_per_text,omitempty"`
+	CharsPerText  int64 `json:"chars_per_text,omitempty"`
+	Images        int64 `json:"images,omitempty"`
+	ImagePixels   int64 `json:"image_pixels,omitempty"`
+	VideoSeconds  int64 `json:"video_seconds,omitempty"`
+	AudioSeconds  int64 `json:"audio_seconds,omitempty"`
+}
+
+type rerankJSON struct {
+	Documents         int64 `json:"documents,omitempty"`
+	DocumentsPerQuery int64 `json:"documents_per_query,omitempty"`
+	TokensPerDocument int64 `json:"tokens_per_document,omitempty"`
+}
+
 type cacheJSON struct {
-	Explicit           bool     `json:"explicit"`
-	Implicit           bool     `json:"implicit"`
-	MinTokens          int64    `json:"min_tokens"`
-	ObservedMinTokens  int64    `json:"observed_min_tokens"`
-	MaxPoints          int      `json:"max_points"`
-	TTLs               []string `json:"ttls"`
-	Fields             []string `json:"fields"`
-	MaxCacheableTokens int64    `json:"max_cacheable_tokens"`
+	Explicit           bool     `json:"explicit,omitempty"`
+	Implicit           bool     `json:"implicit,omitempty"`
+	MinTokens          int64    `json:"min_tokens,omitempty"`
+	ObservedMinTokens  int64    `json:"observed_min_tokens,omitempty"`
+	MaxPoints          int      `json:"max_points,omitempty"`
+	TTLs               []string `json:"ttls,omitempty"`
+	Fields             []string `json:"fields,omitempty"`
+	MaxCacheableTokens int64    `json:"max_cacheable_tokens,omitempty"`
 }

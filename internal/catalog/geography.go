@@ -2,12 +2,24 @@ package catalog
 
 import "strings"
 
-// profileGlobal is the prefix of profiles that may run anywhere, and are billed without the geo premium.
-const profileGlobal = "global"
+// Prefixes that the price rules name.
+const (
+	profileGlobal = "global" // may run anywhere, and is billed without the geo premium
+	profileGov    = "us-gov"
+)
 
-// govFactor is the least factor, in thousandths, on the base price outside the commercial partition. Source: Claude and
-// Nova prices in GovCloud, read 2026-09-29. A model's own override replaces it.
-const govFactor = 1200
+// Factors in thousandths where a model states none.
+const (
+	// govFactor is that of GovCloud. Source: the published prices of Claude, Nova, gpt-oss, Gemma 4 and Nemotron there,
+	// read 2026-11-28.
+	govFactor = 1200
+	// unlistedFactor is that of a region whose prices are not known. Source: the dearest regional price of a chat model
+	// against us-east-1, Mistral 7B in sa-east-1, read 2026-11-28.
+	unlistedFactor = 1700
+)
+
+// unlistedRegion is a commercial region that no table lists.
+const unlistedRegion = "xx-unlisted-1"
 
 // geography is a group of source regions that share an inference-profile prefix.
 type geography struct {
@@ -15,7 +27,7 @@ type geography struct {
 	regions []string // what the names of its regions start with
 }
 
-// geographies returns the prefixes of system-defined inference profiles, as of 2026-11-23.
+// geographies returns the prefixes of system-defined inference profiles, as of 2026-11-28.
 func geographies() [9]geography {
 	return [...]geography{
 		{"us", []string{"us-east-", "us-west-"}},
@@ -25,7 +37,7 @@ func geographies() [9]geography {
 		{"au", []string{"ap-southeast-2", "ap-southeast-4"}},
 		{"in", []string{"ap-south-"}},
 		{"ca", []string{"ca-"}},
-		{"us-gov", []string{"us-gov-"}},
+		{profileGov, []string{"us-gov-"}},
 		{profileGlobal, nil},
 	}
 }
@@ -58,19 +70,47 @@ func cutGeography(id string) (prefix, rest string, known bool) {
 	return prefix, rest, known
 }
 
-// commercialUS reports a region whose prices are the ones that the base table lists.
-func commercialUS(region string) bool {
-	return strings.HasPrefix(region, "us-east-") || strings.HasPrefix(region, "us-west-")
+// homeRegion reports a region whose prices are the base price times the geo premium. us-west-1 is none: it has prices of
+// its own.
+func homeRegion(region string) bool {
+	return region == "us-east-1" || region == "us-east-2" || region == "us-west-2"
 }
 
-// isolated reports a region outside the commercial partition: GovCloud, China, the sovereign and the secret clouds.
-func isolated(region string) bool {
-	for _, start := range [...]string{"us-gov-", "us-iso", "eu-iso", "eusc-", "cn-"} {
+// partition is a group of regions that share accounts and price lists.
+type partition uint8
+
+const (
+	partitionCommercial partition = iota
+	partitionGov
+	partitionOther // China, the sovereign and the secret clouds: no price is known there
+)
+
+func partitionOf(region string) partition {
+	if strings.HasPrefix(region, "us-gov-") {
+		return partitionGov
+	}
+	for _, start := range [...]string{"us-iso", "eu-iso", "eusc-", "cn-"} {
 		if strings.HasPrefix(region, start) {
-			return true
+			return partitionOther
 		}
 	}
-	return false
+	return partitionCommercial
+}
+
+// isolated reports a region outside the commercial partition.
+func isolated(region string) bool { return partitionOf(region) != partitionCommercial }
+
+// serviceFactor is the factor, in thousandths, on what the service does beside the model, such as a web search: the
+// published ratio of GovCloud, where it applies or may apply, and the one for unknown prices in other partitions. Source:
+// web search on the OpenAI-compatible endpoint, 14.40 against 12 USD per 1,000, read 2026-11-28.
+func serviceFactor(region string) int64 {
+	switch {
+	case partitionOf(region) == partitionOther:
+		return unlistedFactor
+	case region == "" || isolated(region):
+		return govFactor
+	}
+	return 1000
 }
 
 // regionName reports whether s has the shape of a region's name, such as "ap-southeast-2".

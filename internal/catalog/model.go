@@ -13,10 +13,19 @@ type Mode string
 
 // The modes of a model. The empty Mode stands for ModeChat.
 const (
-	ModeChat      Mode = "chat"      // text in, text out: input and output tokens
-	ModeEmbedding Mode = "embedding" // input tokens, and images, audio and video where Fees say so
-	ModeRerank    Mode = "rerank"    // queries: Fees.Query
+	ModeChat               Mode = "chat"                // input and output tokens
+	ModeEmbedding          Mode = "embedding"           // input tokens, and images, audio and video where Fees say so
+	ModeRerank             Mode = "rerank"              // queries: Fees.Query
+	ModeImage              Mode = "image"               // images made: Fees.OutputImage
+	ModeVideo              Mode = "video"               // seconds of video made: Fees.OutputVideoSecond
+	ModeVideoUnderstanding Mode = "video-understanding" // seconds of video read, Fees.VideoSecond, and output tokens
+	ModeRealtime           Mode = "realtime"            // text and speech tokens over one open connection: Price and Media
 )
+
+// modes returns the modes that a model can have, in the order of their constants.
+func modes() []Mode {
+	return []Mode{ModeChat, ModeEmbedding, ModeRerank, ModeImage, ModeVideo, ModeVideoUnderstanding, ModeRealtime}
+}
 
 // Lifecycle says how long a model will still answer. It never changes a price: what answers is billed.
 type Lifecycle string
@@ -58,29 +67,64 @@ type Model struct {
 
 	// Unpriced says that no price is published: the model is known, and every call to it is refused. It goes with no price.
 	Unpriced bool
+	// Free says that calls cost nothing by themselves, as with provisioned throughput and custom models that are paid for
+	// by the hour. It goes with no price at all. The zero value, false, makes a missing price an error.
+	Free bool
 	// Price is the lowest list price, in pico-USD per token: that of the global profile where there is one, else that of
-	// us-east-1. Input is required but for rerankers, Output is required for chat. A zero cache rate is never free: it
-	// stands for the input rate, and for a one-hour write on a model with cache points, for twice the input rate.
+	// us-east-1. Input and Output are required for chat, Input for an embedding model without Fees. A zero cache rate is
+	// never free: it stands for the input rate, and for a one-hour write on a model with cache points, for twice the input
+	// rate.
 	Price budget.Price
 	// Fees are what is billed apart from tokens. Zero is not billed.
 	Fees Fees
+	// Media are the rates of tokens that are not text, where they differ. Zero is billed like text.
+	Media MediaRates
 	// LatencyOptimized are the base rates under latency-optimized inference. Nil says that the model does not offer it.
 	LatencyOptimized *budget.Rates
+	// Tiers are the factors of service tiers on every rate, in thousandths, by the service's name of the tier: "flex",
+	// "priority", "ultrafast", "batch". Each is the dearest ratio that is published for the model, over classes and
+	// regions. A tier that is missing has the dearest factor of any model in the catalog.
+	Tiers map[string]budget.Tier
+
 	// GeoPremium is the factor, in thousandths, on every rate and fee of an id that is not global: 1100 is ten percent
 	// more. Zero stands for 1000.
 	GeoPremium int64
+	// GovFactor is the factor, in thousandths, on every rate and fee of Price in GovCloud, and the least one in any other
+	// partition that is not the commercial one. It holds where RegionOverrides has no entry. Zero stands for 1200, or for
+	// GeoPremium if that is more.
+	GovFactor int64
+	// UnlistedRegion is the factor, in thousandths, on Price times GeoPremium in a commercial region without an entry of
+	// its own, us-east-1, us-east-2 and us-west-2 excepted. 1000 says that one price holds in every region. More than that
+	// is a stand-in for prices that are not known: the dearest commercial entry of RegionOverrides is charged if that is
+	// more, and Resolved.Assumed tells. Zero stands for 1700 on a model with GeoOverrides or RegionOverrides, and for 1000
+	// on one without.
+	UnlistedRegion int64
 	// GeoOverrides are final rates by geography ("eu"). They replace the product of Price and GeoPremium, for profiles of
 	// that geography and for calls from its regions. Long-context and latency-optimized rates change in proportion.
 	GeoOverrides map[string]budget.Rates
-	// RegionOverrides are final rates by region ("eu-west-3"). Of a region's and a geography's, the dearer applies.
+	// RegionOverrides are final rates by region ("eu-west-3"), for calls without a profile and for every profile but
+	// global that is called from there. Of a region's and a geography's, the dearer applies. A cache rate that is zero is
+	// in proportion to the input rate, and at least the input rate.
 	RegionOverrides map[string]budget.Rates
+	// GlobalOverrides are final rates of the global profile by the region that it is called from. Where the table is not
+	// empty, a region that it does not list is billed at its dearest entry, us-east-1, us-east-2 and us-west-2 excepted.
+	// An empty table says that Price holds wherever the global profile is called from.
+	GlobalOverrides map[string]budget.Rates
+	// FeeOverrides are final fees by region. A fee that is zero in an entry follows the rule for regions without one.
+	FeeOverrides map[string]Fees
 
 	// MaxInputTokens is the context window. Zero is unknown.
 	MaxInputTokens int64
 	// MaxOutputTokens is what a response can hold when the request names no limit. Required for chat.
 	MaxOutputTokens int64
+	// ToolPromptTokens is what the service adds to a prompt that offers tools, in tokens. Zero is unknown.
+	ToolPromptTokens int64
 	// CountTokens says that CountTokens of the Bedrock runtime takes the bare id.
 	CountTokens bool
+	// Embedding bounds what one call of an embedding model takes. The zero value is unknown.
+	Embedding EmbeddingLimits
+	// Rerank bounds what one call of a reranker takes, and what one Fees.Query pays for. The zero value is unknown.
+	Rerank RerankLimits
 	// Cache are the rules of prompt caching. The zero value is a model that does not cache.
 	Cache CacheRules
 
@@ -88,12 +132,23 @@ type Model struct {
 	Source string
 }
 
-// Fees are prices in nano-USD for what is not counted in tokens. Zero is not billed.
-type Fees struct {
-	Query       budget.Amount // a rerank query of up to 100 documents
-	Image       budget.Amount // an input image
-	VideoSecond budget.Amount // a second of input video
-	AudioSecond budget.Amount // a second of input audio
+// EmbeddingLimits are the most that one call of an embedding model takes. Zero is unknown.
+type EmbeddingLimits struct {
+	Texts         int64 // texts in one call
+	TokensPerText int64 // tokens of one text that are read; the rest is cut off or refused
+	CharsPerText  int64 // characters of one text
+	Images        int64 // images in one call
+	ImagePixels   int64 // pixels of one image that are read; larger ones are scaled down
+	VideoSeconds  int64 // seconds of video in one synchronous call
+	AudioSeconds  int64 // seconds of audio in one synchronous call
+}
+
+// RerankLimits are the most that one call of a reranker takes, and the size of the search unit that it is billed in. Zero is
+// unknown.
+type RerankLimits struct {
+	Documents         int64 // documents in one call
+	DocumentsPerQuery int64 // documents that one Fees.Query covers
+	TokensPerDocument int64 // tokens, the query's included, above which a document counts as more than one
 }
 
 // CacheRules say when a model caches a prompt. The zero value is a model that does not cache.
@@ -109,6 +164,7 @@ type CacheRules struct {
 	// MaxPoints is how many cache points a request may carry. Required with Explicit.
 	MaxPoints int
 	// TTLs are the lifetimes that a cache point may ask for; with Implicit alone, the lifetime of what the model caches.
+	// Price has two write rates: CacheWrite5m is that of every lifetime below an hour, thirty minutes included.
 	// Empty is five minutes with Explicit, and otherwise unknown.
 	TTLs []time.Duration
 	// Fields are the parts of a request that take cache points: "system", "messages", "tools". Empty is unknown.
@@ -121,8 +177,11 @@ type CacheRules struct {
 func (m Model) clone() Model {
 	m.Aliases = slices.Clone(m.Aliases)
 	m.Profiles = slices.Clone(m.Profiles)
+	m.Tiers = maps.Clone(m.Tiers)
 	m.GeoOverrides = maps.Clone(m.GeoOverrides)
 	m.RegionOverrides = maps.Clone(m.RegionOverrides)
+	m.GlobalOverrides = maps.Clone(m.GlobalOverrides)
+	m.FeeOverrides = maps.Clone(m.FeeOverrides)
 	m.Cache.TTLs = slices.Clone(m.Cache.TTLs)
 	m.Cache.Fields = slices.Clone(m.Cache.Fields)
 	if m.LatencyOptimized != nil {
@@ -130,4 +189,24 @@ func (m Model) clone() Model {
 		m.LatencyOptimized = &rates
 	}
 	return m
+}
+
+// mode is the Mode, with the empty one spelled out.
+func (m *Model) mode() Mode {
+	if m.Mode == "" {
+		return ModeChat
+	}
+	return m.Mode
+}
+
+// metered reports whether the price of a call follows from text tokens, and from queries on a reranker. It does not for
+// models that make or read images, speech or video and bill them apart.
+func (m *Model) metered() bool {
+	switch m.mode() {
+	case ModeChat, ModeEmbedding:
+		return m.Free || m.Price.Rates.Input > 0
+	case ModeRerank:
+		return true
+	}
+	return m.Free
 }

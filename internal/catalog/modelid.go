@@ -36,8 +36,11 @@ type arn struct {
 
 // parseARN splits an ARN of Bedrock or of a marketplace endpoint, in any partition.
 func parseARN(s string) (arn, bool) {
+	if !strings.HasPrefix(s, "arn:") {
+		return arn{}, false
+	}
 	parts := strings.SplitN(s, ":", 6) // arn, partition, service, region, account, resource
-	if len(parts) != 6 || parts[0] != "arn" || !partition(parts[1]) || parts[2] != "bedrock" && parts[2] != "sagemaker" {
+	if len(parts) != 6 || !partitionName(parts[1]) || parts[2] != "bedrock" && parts[2] != "sagemaker" {
 		return arn{}, false
 	}
 	if parts[3] != "" && !regionName(parts[3]) {
@@ -53,7 +56,7 @@ func parseARN(s string) (arn, bool) {
 	return arn{region: parts[3], kind: kind, resource: resource}, true
 }
 
-func partition(s string) bool {
+func partitionName(s string) bool {
 	return s == "aws" || strings.HasPrefix(s, "aws-")
 }
 

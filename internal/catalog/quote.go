@@ -6,11 +6,13 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// quote is the final price of a model at one place.
+// quote is the final price of a model for calls under one profile from one region.
 type quote struct {
 	price   budget.Price
 	latency *budget.Rates
 	fees    Fees
+	media   MediaRates
+	assumed bool // no price is known for the region, and a factor or another region's price stands in
 }
 
 // quoteAt prices a call under a profile ("" for none) from a region ("" for unknown).
@@ -19,93 +21,191 @@ func (m *Model) quoteAt(profile, region string) quote {
 		profile = "" // billed like a regional call, which is never cheaper
 	}
 	base := classesOf(m.Price.Rates).complete(m.Cache.Explicit)
-	factor := m.factorAt(profile, region)
-	final := base.by(factor)
-	move := func(c classes) classes { return c.by(factor) }
-	if override, ok := m.overrideAt(profile, region, base, final); ok {
-		final = override
-		move = func(c classes) classes { return c.inProportion(final, base) }
-	}
+	at := m.rule(base, profile, region)
 
-	q := quote{price: budget.Price{Rates: final.rates()}, fees: m.Fees.by(factor)}
+	q := quote{
+		price: budget.Price{Rates: at.rates.rates()}, fees: m.feesAt(region, at.factor), media: m.Media.by(at.factor),
+		assumed: at.assumed,
+	}
 	if long := m.Price.LongContext; long.Threshold > 0 {
-		rates := move(classesOf(long.Rates).completeLike(base)).rates()
+		rates := classesOf(long.Rates).completeLike(base).inProportion(at.rates, base).rates()
 		q.price.LongContext = budget.LongContext{Threshold: long.Threshold, Rates: rates}
 	}
 	if m.LatencyOptimized != nil {
-		rates := move(classesOf(*m.LatencyOptimized).completeLike(base)).rates()
+		rates := classesOf(*m.LatencyOptimized).completeLike(base).inProportion(at.rates, base).rates()
 		q.latency = &rates
 	}
 	return q
 }
 
-// factorAt returns the factor on the base price, in thousandths, where no override applies.
-func (m *Model) factorAt(profile, region string) int64 {
-	if profile == profileGlobal {
-		return 1000
-	}
-	factor := max(m.GeoPremium, 1000)
-	if profile == "us-gov" || isolated(region) {
-		factor = max(factor, govFactor)
-	}
-	return factor
+// regional is what the rules of this file make of a model's base rates.
+type regional struct {
+	rates   classes
+	factor  int64 // of the fees and of the media rates, in thousandths
+	assumed bool
 }
 
-// overrideAt returns the dearest of the overrides that apply, and whether one does. A region that is missing from the
-// table of a model priced by region is billed at the dearest commercial region of that table, and at product at least.
-func (m *Model) overrideAt(profile, region string, base, product classes) (classes, bool) {
-	var dearest classes
-	found := false
-	add := func(r budget.Rates) {
-		dearest, found = dearest.dearer(classesOf(r).completeLike(base)), true
+func (r regional) dearer(s regional) regional {
+	return regional{r.rates.dearer(s.rates), max(r.factor, s.factor), r.assumed || s.assumed}
+}
+
+// rule chooses the rule that prices a call: global profiles, known regions, and calls from a region that nobody told.
+func (m *Model) rule(base classes, profile, region string) regional {
+	switch {
+	case profile == profileGlobal:
+		return m.globalAt(base, region)
+	case region == "":
+		return m.anywhere(base, profile)
+	case profile == profileGov && partitionOf(region) != partitionGov:
+		return m.regionAt(base, profile, region).dearer(m.anywhere(base, profile))
+	}
+	return m.regionAt(base, profile, region)
+}
+
+// globalAt prices the global profile by the region that it is called from: its own entry, else the base price for a model
+// that has one global price, and the dearest entry for a model whose table does not list the region.
+func (m *Model) globalAt(base classes, region string) regional {
+	if rates, ok := m.GlobalOverrides[region]; ok {
+		return listed(classesOf(rates).completeLike(base), base)
+	}
+	at := regional{rates: base, factor: 1000}
+	if rates, ok := m.GeoOverrides[profileGlobal]; ok {
+		at = listed(classesOf(rates).completeLike(base), base)
+	}
+	if len(m.GlobalOverrides) == 0 || homeRegion(region) {
+		return at
+	}
+	for _, rates := range m.GlobalOverrides {
+		at = at.dearer(listed(classesOf(rates).completeLike(base), base))
+	}
+	at.assumed = true
+	return at
+}
+
+// regionAt prices a call from a known region, without a profile or under any but the global one.
+func (m *Model) regionAt(base classes, profile, region string) regional {
+	var at regional
+	if rates, ok := m.RegionOverrides[region]; ok {
+		at = listed(classesOf(rates).completeLike(base), base)
 	}
 	for geo, rates := range m.GeoOverrides {
-		if geo == profile || profile != profileGlobal && geoApplies(geo, profile, region) {
-			add(rates)
+		g, _ := knownGeography(geo)
+		if geo != profileGlobal && (geo == profile || g.contains(region)) {
+			at = at.dearer(listed(classesOf(rates).completeLike(base), base))
 		}
 	}
-	if profile == profileGlobal {
-		return dearest, found
+	if at.factor > 0 {
+		return at
 	}
-	for name, rates := range m.RegionOverrides {
-		if name == region || region == "" && regionInProfile(name, profile) {
-			add(rates)
-		}
-	}
-	if found || region == "" || commercialUS(region) || isolated(region) {
-		return dearest, found
-	}
-	for name, rates := range m.RegionOverrides {
-		if !isolated(name) {
-			add(rates)
-		}
-	}
-	return dearest.dearer(product), found
+	return m.unlistedAt(base, region)
 }
 
-// geoApplies reports whether a geography's override reaches a call that does not name it: one from a region of that
-// geography, or one from an unknown region without a profile.
-func geoApplies(geo, profile, region string) bool {
-	if region == "" {
-		return profile == "" && geo != profileGlobal
+// unlistedAt prices a region without an entry of its own.
+func (m *Model) unlistedAt(base classes, region string) regional {
+	premium := max(m.GeoPremium, 1000)
+	switch partitionOf(region) {
+	case partitionGov:
+		return by(base, m.govFactor(), true)
+	case partitionOther:
+		factor := max(m.govFactor(), combined(premium, max(m.unlistedFactor(), unlistedFactor)))
+		return by(base, factor, true).dearer(m.dearestEntry(base))
 	}
-	g, _ := knownGeography(geo)
-	return g.contains(region)
+	if homeRegion(region) {
+		return by(base, premium, false)
+	}
+	unlisted := m.unlistedFactor()
+	if unlisted == 1000 {
+		return by(base, premium, false)
+	}
+	return by(base, combined(premium, unlisted), true).dearer(m.dearestEntry(base))
 }
 
-// regionInProfile reports whether calls under a profile can come from a region.
-func regionInProfile(region, profile string) bool {
+// anywhere is the dearest that a call can cost whose region is unknown: in any region of the profile's geography, and
+// without a profile in any region of the commercial partition and of GovCloud.
+func (m *Model) anywhere(base classes, profile string) regional {
+	gov := by(base, m.govFactor(), true)
+	at := gov
+	if profile != profileGov {
+		at = by(base, max(m.GeoPremium, 1000), false).dearer(m.unlistedAt(base, unlistedRegion))
+		if profile == "" {
+			at = at.dearer(gov)
+		}
+	}
 	g, _ := knownGeography(profile)
-	return profile == "" || g.contains(region)
+	for region, rates := range m.RegionOverrides {
+		if profile == "" || g.contains(region) {
+			at = at.dearer(listed(classesOf(rates).completeLike(base), base))
+		}
+	}
+	for geo, rates := range m.GeoOverrides {
+		if geo == profile || profile == "" && geo != profileGlobal {
+			at = at.dearer(listed(classesOf(rates).completeLike(base), base))
+		}
+	}
+	return at
 }
 
-// by multiplies every fee by a factor in thousandths, rounding up.
-func (f Fees) by(thousandths int64) Fees {
-	at := func(fee budget.Amount) budget.Amount {
-		return budget.Amount(scale(budget.PicoUSD(fee), thousandths, 1000))
+// dearestEntry is the dearest commercial entry of the model's own tables by region and by geography.
+func (m *Model) dearestEntry(base classes) regional {
+	var at regional
+	for region, rates := range m.RegionOverrides {
+		if !isolated(region) {
+			at = at.dearer(listed(classesOf(rates).completeLike(base), base))
+		}
 	}
-	return Fees{Query: at(f.Query), Image: at(f.Image), VideoSecond: at(f.VideoSecond), AudioSecond: at(f.AudioSecond)}
+	for geo, rates := range m.GeoOverrides {
+		if geo != profileGov && geo != profileGlobal {
+			at = at.dearer(listed(classesOf(rates).completeLike(base), base))
+		}
+	}
+	return at
 }
+
+// govFactor is GovFactor with its zero value resolved.
+func (m *Model) govFactor() int64 {
+	if m.GovFactor == 0 {
+		return max(govFactor, m.GeoPremium)
+	}
+	return m.GovFactor
+}
+
+// unlistedFactor is UnlistedRegion with its zero value resolved.
+func (m *Model) unlistedFactor() int64 {
+	if m.UnlistedRegion != 0 {
+		return m.UnlistedRegion
+	}
+	for region := range m.RegionOverrides {
+		if !isolated(region) {
+			return unlistedFactor
+		}
+	}
+	for geo := range m.GeoOverrides {
+		if geo != profileGov && geo != profileGlobal {
+			return unlistedFactor
+		}
+	}
+	return 1000
+}
+
+// listed is a price that a table states. What is billed apart from text changes like the rates: by the larger of the ratios
+// of input and output, and never below the base.
+func listed(final, base classes) regional {
+	factor := int64(1000)
+	for _, class := range [...]int{classInput, classOutput} {
+		if base[class] > 0 {
+			factor = max(factor, int64(scale(final[class], 1000, int64(base[class]))))
+		}
+	}
+	return regional{rates: final, factor: factor}
+}
+
+// by multiplies the base rates by a factor in thousandths.
+func by(base classes, factor int64, assumed bool) regional {
+	return regional{base.by(factor), factor, assumed}
+}
+
+// combined multiplies two factors in thousandths, rounding up.
+func combined(a, b int64) int64 { return int64(scale(budget.PicoUSD(a), b, 1000)) }
 
 // dearer takes the higher of each of two quotes for the same model.
 func (q quote) dearer(p quote) quote {
@@ -115,9 +215,21 @@ func (q quote) dearer(p quote) quote {
 		rates := classesOf(*q.latency).dearer(classesOf(*p.latency)).rates()
 		q.latency = &rates
 	}
-	q.fees = Fees{
-		Query: max(q.fees.Query, p.fees.Query), Image: max(q.fees.Image, p.fees.Image),
-		VideoSecond: max(q.fees.VideoSecond, p.fees.VideoSecond), AudioSecond: max(q.fees.AudioSecond, p.fees.AudioSecond),
+	q.fees = q.fees.list().dearer(p.fees.list()).fees()
+	q.media = q.media.dearer(p.media)
+	q.assumed = q.assumed || p.assumed
+	return q
+}
+
+// by multiplies every rate and fee by a factor in thousandths, rounding up.
+func (q quote) by(thousandths int64) quote {
+	q.price.Rates = classesOf(q.price.Rates).by(thousandths).rates()
+	q.price.LongContext.Rates = classesOf(q.price.LongContext.Rates).by(thousandths).rates()
+	if q.latency != nil {
+		rates := classesOf(*q.latency).by(thousandths).rates()
+		q.latency = &rates
 	}
+	q.fees = q.fees.list().by(thousandths).fees()
+	q.media = q.media.by(thousandths)
 	return q
 }

@@ -139,14 +139,15 @@ func (c *converter) model(raw modelJSON) Model {
 	m := Model{
 		ID: raw.ID, Aliases: raw.Aliases, Provider: raw.Provider, Mode: raw.Mode, Endpoint: raw.Endpoint,
 		Lifecycle: raw.Lifecycle, Profiles: raw.Profiles, Unpriced: raw.Unpriced,
-		Price: budget.Price{Rates: c.rates(raw.Price)},
-		Fees: Fees{
-			Query: c.fee(raw.PerQuery), Image: c.fee(raw.PerImage),
-			VideoSecond: c.fee(raw.PerVideoSecond), AudioSecond: c.fee(raw.PerAudioSecond),
-		},
-		GeoPremium: raw.GeoPremium, GeoOverrides: c.overrides(raw.GeoOverrides), RegionOverrides: c.overrides(raw.RegionOverrides),
-		MaxInputTokens: raw.MaxInputTokens, MaxOutputTokens: raw.MaxOutputTokens, CountTokens: raw.CountTokens,
-		Source: raw.Source,
+		Fees: c.fees(raw.feesJSON), GeoPremium: raw.GeoPremium, GovFactor: raw.GovFactor, UnlistedRegion: raw.UnlistedRegion,
+		GeoOverrides: c.overrides(raw.GeoOverrides), RegionOverrides: c.overrides(raw.RegionOverrides),
+		GlobalOverrides: c.overrides(raw.GlobalOverrides),
+		MaxInputTokens:  raw.MaxInputTokens, MaxOutputTokens: raw.MaxOutputTokens, ToolPromptTokens: raw.ToolPromptTokens,
+		CountTokens: raw.CountTokens, Source: raw.Source,
+	}
+	if raw.Price != nil {
+		m.Price.Rates = c.rates(*raw.Price)
+		m.Free = spelledFree(*raw.Price, m)
 	}
 	if long := raw.LongContext; long != nil {
 		m.Price.LongContext = budget.LongContext{Threshold: long.Above, Rates: c.rates(long.Price)}
@@ -155,10 +156,50 @@ func (c *converter) model(raw modelJSON) Model {
 		rates := c.rates(*raw.LatencyOptimized)
 		m.LatencyOptimized = &rates
 	}
+	if media := raw.Media; media != nil {
+		m.Media = MediaRates{
+			ImageInput: c.rate(media.ImageInput), ImageOutput: c.rate(media.ImageOutput),
+			AudioInput: c.rate(media.AudioInput), AudioOutput: c.rate(media.AudioOutput),
+		}
+	}
+	for name, factor := range raw.Tiers {
+		if m.Tiers == nil {
+			m.Tiers = make(map[string]budget.Tier, len(raw.Tiers))
+		}
+		m.Tiers[name] = budget.Tier(factor)
+	}
+	for region, fees := range raw.FeeOverrides {
+		if m.FeeOverrides == nil {
+			m.FeeOverrides = make(map[string]Fees, len(raw.FeeOverrides))
+		}
+		m.FeeOverrides[region] = c.fees(fees)
+	}
+	if raw.Embedding != nil {
+		m.Embedding = EmbeddingLimits(*raw.Embedding)
+	}
+	if raw.Rerank != nil {
+		m.Rerank = RerankLimits(*raw.Rerank)
+	}
 	if raw.Cache != nil {
 		m.Cache = c.cacheRules(*raw.Cache)
 	}
 	return m
+}
+
+// spelledFree reports a price of zero that is written out: "input" and, for models that have output, "output".
+func spelledFree(raw ratesJSON, m Model) bool {
+	hasOutput := m.Mode != ModeEmbedding && m.Mode != ModeRerank
+	outputIsSpelled := raw.Output != "" || !hasOutput
+	return raw.Input != "" && outputIsSpelled && m.Price.Rates == (budget.Rates{})
+}
+
+func (c *converter) fees(raw feesJSON) Fees {
+	return Fees{
+		Query: c.fee(raw.PerQuery), Request: c.fee(raw.PerRequest), Image: c.fee(raw.PerImage), DocumentImage: c.fee(raw.PerDocumentImage),
+		VideoSecond: c.fee(raw.PerVideoSecond), AudioSecond: c.fee(raw.PerAudioSecond),
+		OutputImage: c.fee(raw.PerOutputImage), OutputVideoSecond: c.fee(raw.PerOutputVideoSecond),
+		WebSearch: c.fee(raw.PerWebSearch), FileSearch: c.fee(raw.PerFileSearch), Grounding: c.fee(raw.PerGrounding),
+	}
 }
 
 func (c *converter) cacheRules(raw cacheJSON) CacheRules {
@@ -189,11 +230,14 @@ func (c *converter) overrides(raw map[string]ratesJSON) map[string]budget.Rates 
 }
 
 func (c *converter) rates(raw ratesJSON) budget.Rates {
-	rate := func(text string) budget.PicoUSD { return budget.PicoUSD(c.decimal(text, scalePicoPerMTok)) }
 	return budget.Rates{
-		Input: rate(raw.Input), Output: rate(raw.Output), CacheRead: rate(raw.CacheRead),
-		CacheWrite5m: rate(raw.CacheWrite5m), CacheWrite1h: rate(raw.CacheWrite1h),
+		Input: c.rate(raw.Input), Output: c.rate(raw.Output), CacheRead: c.rate(raw.CacheRead),
+		CacheWrite5m: c.rate(raw.CacheWrite5m), CacheWrite1h: c.rate(raw.CacheWrite1h),
 	}
+}
+
+func (c *converter) rate(text string) budget.PicoUSD {
+	return budget.PicoUSD(c.decimal(text, scalePicoPerMTok))
 }
 
 func (c *converter) fee(text string) budget.Amount {

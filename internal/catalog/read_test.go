@@ -28,6 +28,13 @@ func TestReadModels(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []Model{acme()}, models)
 
+	models, err = ReadModels(strings.NewReader(file(`"max_output_tokens": 8192, "usd_per_mtok": {"input": "0", "output": "0.0"}`)))
+	require.NoError(t, err)
+	assert.Equal(t, []Model{{ID: "acme.large-v1", MaxOutputTokens: 8192, Free: true}}, models, "zero is free when it is written out")
+	models, err = ReadModels(strings.NewReader(file(`"mode": "embedding", "usd_per_mtok": {"input": "0"}`)))
+	require.NoError(t, err)
+	assert.Equal(t, []Model{{ID: "acme.large-v1", Mode: ModeEmbedding, Free: true}}, models)
+
 	models, err = ReadModels(strings.NewReader(embedded))
 	require.NoError(t, err)
 	assert.Len(t, models, modelsInTable, "the embedded table is in the user's format")
@@ -88,13 +95,18 @@ func TestReadModelsRefusesModels(t *testing.T) {
 	t.Parallel()
 	for fields, says := range map[string]string{
 		`"max_output_tokens": 1`: "input rate is missing",
-		`"max_output_tokens": 1, "usd_per_mtok": {"input": "-3", "output": "15"}`:  "not a plain decimal",
-		`"max_output_tokens": 1, "usd_per_mtok": {"input": "1e3", "output": "15"}`: "not a plain decimal",
-		`"max_output_tokens": 1, "usd_per_mtok": {"input": "0", "output": "15"}`:   "input rate is missing",
-		priced + `, "usd_per_image": "free"`:                                       "not a plain decimal",
-		priced + `, "cache": {"ttls": ["soon"]}`:                                   "not a duration",
-		priced + `, "geo_premium_thousandths": 1`:                                  "thousandths",
-		priced + `}, {"id": "acme.large-v1", ` + priced:                            "given twice",
+		`"max_output_tokens": 1, "usd_per_mtok": {"input": "-3", "output": "15"}`:                       "not a plain decimal",
+		`"max_output_tokens": 1, "usd_per_mtok": {"input": "1e3", "output": "15"}`:                      "not a plain decimal",
+		`"max_output_tokens": 1, "usd_per_mtok": {"input": "0", "output": "15"}`:                        "input rate is missing",
+		`"max_output_tokens": 1, "usd_per_mtok": {"input": "0"}`:                                        "input rate is missing",
+		`"max_output_tokens": 1, "usd_per_mtok": {"output": "0"}`:                                       "input rate is missing",
+		`"max_output_tokens": 1, "usd_per_mtok": {}`:                                                    "input rate is missing",
+		`"max_output_tokens": 1, "usd_per_request": "1", "usd_per_mtok": {"input": "0", "output": "0"}`: "marked free",
+		priced + `, "tier_thousandths": {"turbo": 1000}`:                                                "service tier",
+		priced + `, "usd_per_image": "free"`:                                                            "not a plain decimal",
+		priced + `, "cache": {"ttls": ["soon"]}`:                                                        "not a duration",
+		priced + `, "geo_premium_thousandths": 1`:                                                       "thousandths",
+		priced + `}, {"id": "acme.large-v1", ` + priced:                                                 "given twice",
 	} {
 		models, err := ReadModels(strings.NewReader(file(fields)))
 		assert.Nil(t, models, fields)

@@ -13,16 +13,24 @@ type Resolved struct {
 	ModelID string
 	// Profile is the geography of the inference profile: "us", "global". Empty for a call in its own region.
 	Profile string
-	// Price is final, in pico-USD per token: premium and overrides are in it, for long contexts too. Tiers are not.
+	// Price is final, in pico-USD per token: premium, overrides and discounts are in it, for long contexts too. Tiers are
+	// not. Where a chat model makes images, which an answer does not count apart, Output is the rate of image tokens.
 	Price budget.Price
 	// LatencyOptimized are the final rates under latency-optimized inference. Nil when the model does not offer it.
 	LatencyOptimized *budget.Rates
 	// Fees are final, in nano-USD: what is billed apart from tokens. Rerankers are billed by Fees.Query alone.
 	Fees Fees
+	// Media are the final rates of tokens that are not text, in pico-USD per token. Zero is billed like text.
+	Media MediaRates
+	// Assumed says that no price of the model is known for the region, so that the dearest factor known, or the dearest
+	// entry of the model's own table, stands in.
+	Assumed bool
 	// HidesText says that the id is that of a managed prompt, whose text the service adds to the request.
 	HidesText bool
 	// Model holds the limits and the cache rules. Its own prices are the base, not what a call costs.
 	Model *Model
+
+	tiers tierTable // the dearest of the catalog
 }
 
 // What an UnpricedError tells its reader to do.
@@ -32,7 +40,8 @@ const (
 )
 
 // Resolve returns the model and the price of a call to modelID, in any form that ModelId takes, made from region. With an
-// unknown region, "", the dearest region counts. An id without a price is an *UnpricedError.
+// unknown region, "", the dearest region counts. An id without a price is an *UnpricedError, and so is a model whose calls
+// are not priced by text tokens or queries, but by images, speech or video: Lookup returns those.
 //
 // It is safe for concurrent use, and does not allocate for an id and region that it resolved before.
 func (c *Catalog) Resolve(modelID, region string) (*Resolved, error) {
@@ -48,6 +57,20 @@ func (c *Catalog) Resolve(modelID, region string) (*Resolved, error) {
 }
 
 func (c *Catalog) resolve(modelID, region string) (*Resolved, error) {
+	r, err := c.Lookup(modelID, region)
+	if err != nil {
+		return nil, err
+	}
+	if !r.Model.metered() {
+		return nil, unpriced(modelID, region, "the model is not priced by tokens, but by what Fees and Media say: text, "+
+			"images, speech or video that it reads or makes")
+	}
+	return r, nil
+}
+
+// Lookup is Resolve for models of every mode. Where the rates are zero, Fees and Media tell what a call costs: whoever
+// prices a call by tokens alone would take it for free. It remembers nothing.
+func (c *Catalog) Lookup(modelID, region string) (*Resolved, error) {
 	f, reason := c.find(modelID, true)
 	if reason != "" {
 		return nil, unpriced(modelID, region, reason)
@@ -55,6 +78,13 @@ func (c *Catalog) resolve(modelID, region string) (*Resolved, error) {
 	if f.model.Unpriced {
 		return nil, unpriced(modelID, region, "the model is known but its price is not published: add the model with a price")
 	}
+	r := c.priced(f, region)
+	r.HidesText = hidesText(modelID)
+	return r, nil
+}
+
+// priced returns the final price of what was found.
+func (c *Catalog) priced(f found, region string) *Resolved {
 	if !regionName(region) {
 		region = ""
 	}
@@ -65,10 +95,19 @@ func (c *Catalog) resolve(modelID, region string) (*Resolved, error) {
 	if f.region != "" && f.region != region {
 		q = q.dearer(f.model.quoteAt(f.profile, f.region))
 	}
+	if f.model.mode() == ModeChat {
+		q.price.Rates.Output = max(q.price.Rates.Output, q.media.ImageOutput)
+		if q.price.LongContext.Threshold > 0 {
+			q.price.LongContext.Rates.Output = max(q.price.LongContext.Rates.Output, q.media.ImageOutput)
+		}
+	}
+	if off := c.discountOf(f.model.ID); off > 0 {
+		q = q.by(1000 - off)
+	}
 	return &Resolved{
-		ModelID: f.model.ID, Profile: f.profile, Price: q.price,
-		LatencyOptimized: q.latency, Fees: q.fees, Model: f.model, HidesText: hidesText(modelID),
-	}, nil
+		ModelID: f.model.ID, Profile: f.profile, Price: q.price, LatencyOptimized: q.latency, Fees: q.fees, Media: q.media,
+		Assumed: q.assumed, Model: f.model, tiers: c.tiers,
+	}
 }
 
 // hidesText reports whether an id is that of a managed prompt, however it is escaped.

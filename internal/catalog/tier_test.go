@@ -9,26 +9,69 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-func TestTiers(t *testing.T) {
+// resolved resolves an id of the embedded table.
+func resolved(t *testing.T, id, region string) *Resolved {
+	t.Helper()
+	r, err := Default().Resolve(id, region)
+	require.NoError(t, err, id)
+	return r
+}
+
+// Each model has its own factors; one that publishes none for a tier has the dearest of the table.
+func TestTiersAreThoseOfTheModel(t *testing.T) {
 	t.Parallel()
-	for name, want := range map[string]struct{ worst, served budget.Tier }{
-		"":         {1000, 1000},
-		"default":  {1000, 1000},
-		"standard": {1000, 1000},
-		"reserved": {1000, 1000},
-		"flex":     {1000, 500},
-		"priority": {1750, 1750},
+	for id, want := range map[string]struct{ flex, priority, ultrafast budget.Tier }{
+		"qwen.qwen3-next-80b-a3b":      {522, 1858, 6000},
+		"mistral.voxtral-mini-3b-2507": {600, 1834, 6000},
+		"nvidia.nemotron-nano-9b-v2":   {522, 1834, 6000},
+		"amazon.nova-pro-v1:0":         {500, 1750, 6000},
+		"openai.gpt-5.6-luna":          {500, 2000, 6000},
+		"google.gemma-3-12b-it":        {556, 1778, 6000},
+		"openai.gpt-6-astra":           {600, 2000, 6000},
+		"anthropic.claude-opus-5":      {600, 2000, 6000},
 	} {
-		worst, err := WorstTier(name)
-		require.NoError(t, err, name)
-		assert.Equal(t, want.worst, worst, name)
-		assert.Equal(t, want.served, ServedTier(name), name)
-		assert.LessOrEqual(t, ServedTier(name), dearestTier, name)
+		r := resolved(t, id, "us-east-1")
+		for name, factor := range map[string]budget.Tier{
+			"": 1000, "default": 1000, "standard": 1000, "reserved": 1000, "flex": want.flex, "priority": want.priority, "ultrafast": want.ultrafast,
+		} {
+			worst, err := r.WorstTier(name)
+			require.NoError(t, err, name)
+			assert.Equal(t, max(factor, budget.TierStandard), worst, "%s: %s", id, name)
+			assert.Equal(t, factor, r.ServedTier(name), "%s: %s", id, name)
+		}
+		for _, name := range []string{"turbo", "Flex", "flex ", "\x00", "batch"} {
+			_, err := r.WorstTier(name)
+			require.ErrorIs(t, err, ErrUnpriced, name)
+			assertPrintable(t, err)
+			assert.Equal(t, budget.Tier(6000), r.ServedTier(name), "%s: unknown %q is the dearest", id, name)
+		}
 	}
-	for _, name := range []string{"ultrafast", "Flex", "flex ", "\x00"} {
-		_, err := WorstTier(name)
-		require.ErrorIs(t, err, ErrUnpriced, name)
-		assertPrintable(t, err)
-		assert.Equal(t, dearestTier, ServedTier(name), name)
-	}
+}
+
+// A model that a user adds can raise the dearest factor, and never lowers it.
+func TestTiersOfAModelWithoutAnyAreTheDearestOfTheCatalog(t *testing.T) {
+	t.Parallel()
+	var none Catalog
+	dear := acme()
+	dear.ID, dear.Tiers = "acme.dear-v1", map[string]budget.Tier{"priority": 3000, "flex": 300}
+	c, err := none.With(acme(), dear)
+	require.NoError(t, err)
+	plain, err := c.Resolve("acme.large-v1", "us-east-1")
+	require.NoError(t, err)
+	assert.Equal(t, budget.Tier(3000), plain.ServedTier("priority"))
+	assert.Equal(t, budget.Tier(600), plain.ServedTier("flex"))
+	own, err := c.Resolve(dear.ID, "us-east-1")
+	require.NoError(t, err)
+	assert.Equal(t, budget.Tier(300), own.ServedTier("flex"))
+}
+
+func TestTheLeastTiersAreThoseOfTheTable(t *testing.T) {
+	t.Parallel()
+	assert.Equal(t, leastTiers(), Default().tiers, "change leastTiers with the table")
+}
+
+func TestDearestWrite(t *testing.T) {
+	t.Parallel()
+	assert.Equal(t, budget.PicoUSD(10_000_000), DearestWrite(resolved(t, "global.anthropic.claude-opus-4-6-v1", "us-east-1").Price.Rates))
+	assert.Equal(t, budget.PicoUSD(3), DearestWrite(budget.Rates{Input: 3, CacheWrite5m: 2}))
 }

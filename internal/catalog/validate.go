@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -49,6 +50,7 @@ func (c *checker) identity() {
 	c.require(m.ID != "", "has no id")
 	for _, id := range append([]string{m.ID}, m.Aliases...) {
 		c.require(len(id) <= maxIDBytes && visible(id), "id or alias %q is longer than %d bytes or not plain ASCII", printable(id, 64), maxIDBytes)
+		c.require(!strings.Contains(id, "%"), "id or alias %q is escaped for a URL: write it plainly, every escaped form resolves by itself", printable(id, 64))
 		prefix, _, known := cutGeography(id)
 		c.require(!known, "id or alias %q starts with a geography: leave %q out, every geography resolves by itself", printable(id, 64), prefix+".")
 	}
@@ -56,7 +58,7 @@ func (c *checker) identity() {
 		_, known := knownGeography(p)
 		c.require(known, "profile %q is not a known geography: write the id that uses it out as an alias", printable(p, 32))
 	}
-	c.require(slices.Contains([]Mode{"", ModeChat, ModeEmbedding, ModeRerank}, m.Mode), "mode %q is none of chat, embedding and rerank", printable(string(m.Mode), 32))
+	c.require(slices.Contains(modes(), m.mode()), "mode %q is none of chat, embedding, rerank, image, video, video-understanding and realtime", printable(string(m.Mode), 32))
 	c.require(slices.Contains([]Lifecycle{"", LifecycleActive, LifecycleGated, LifecycleLegacy, LifecycleDeprecated, LifecycleEndOfLife}, m.Lifecycle),
 		"lifecycle %q is none of active, gated, legacy, deprecated and end-of-life", printable(string(m.Lifecycle), 32))
 	c.require(m.Endpoint == "" || m.Endpoint == EndpointMantle, "endpoint %q is neither empty nor %s", printable(m.Endpoint, 32), EndpointMantle)
@@ -64,9 +66,13 @@ func (c *checker) identity() {
 
 func (c *checker) prices() {
 	m := c.model
-	if m.Unpriced {
-		bare := m.Price == (budget.Price{}) && m.Fees == (Fees{}) && m.LatencyOptimized == nil && len(m.GeoOverrides)+len(m.RegionOverrides) == 0
-		c.require(bare, "is marked unpriced and has a price: drop one of them")
+	c.factors()
+	priceless := m.Price == (budget.Price{}) && m.Fees == (Fees{}) && m.Media == (MediaRates{}) && m.LatencyOptimized == nil &&
+		len(m.GeoOverrides)+len(m.RegionOverrides)+len(m.GlobalOverrides)+len(m.FeeOverrides) == 0
+	if m.Unpriced || m.Free {
+		c.require(priceless || !m.Unpriced, "is marked unpriced and has a price: drop one of them")
+		c.require(priceless || !m.Free, "is marked free and has a price or a fee: drop one of them")
+		c.require(!m.Unpriced || !m.Free, "is marked unpriced and free: drop one of them")
 		return
 	}
 	c.rates("price", m.Price.Rates)
@@ -80,11 +86,35 @@ func (c *checker) prices() {
 	if m.LatencyOptimized != nil {
 		c.rates("latency-optimized price", *m.LatencyOptimized)
 	}
-	for _, fee := range [...]budget.Amount{m.Fees.Query, m.Fees.Image, m.Fees.VideoSecond, m.Fees.AudioSecond} {
-		c.require(fee >= 0 && fee <= 1e15, "fee of %d nano-USD is negative or above 1000000 USD", int64(fee))
+	for _, rate := range m.Media.list() {
+		c.require(rate >= 0 && rate <= maxRate, "media rate of %d pico-USD per token is negative or above %d", rate, maxRate)
 	}
+	c.fees("fee", m.Fees)
 	c.require(m.Mode != ModeRerank || m.Fees.Query > 0, "a reranker needs a fee per query")
-	c.require(m.GeoPremium == 0 || m.GeoPremium >= 1000 && m.GeoPremium <= 100_000, "geo premium of %d thousandths is out of range: 1100 is ten percent more", m.GeoPremium)
+	c.require(m.Mode != ModeImage || m.Fees.OutputImage > 0, "an image model needs a fee per output image")
+	c.require(m.Mode != ModeVideo || m.Fees.OutputVideoSecond > 0, "a video model needs a fee per second of output video")
+}
+
+// factors checks what multiplies a price.
+func (c *checker) factors() {
+	m := c.model
+	for _, f := range [...]struct {
+		name   string
+		factor int64
+	}{{"geo premium", m.GeoPremium}, {"GovCloud factor", m.GovFactor}, {"unlisted-region factor", m.UnlistedRegion}} {
+		c.require(f.factor == 0 || f.factor >= 1000 && f.factor <= 100_000, "%s of %d thousandths is out of range: 1100 is ten percent more", f.name, f.factor)
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.Tiers)) {
+		factor := m.Tiers[name]
+		c.require(slices.Contains([]string{"flex", "priority", "ultrafast", "batch"}, name), "service tier %q is none of flex, priority, ultrafast and batch", printable(name, 32))
+		c.require(factor >= 1 && factor <= 100_000, "service tier %q: factor of %d thousandths is out of range: 500 is half the price", printable(name, 32), factor)
+	}
+}
+
+func (c *checker) fees(what string, fees Fees) {
+	for _, fee := range fees.list() {
+		c.require(fee >= 0 && fee <= 1e15, "%s of %d nano-USD is negative or above 1000000 USD", what, int64(fee))
+	}
 }
 
 // rates checks that every class is in range and that the classes which the model is always billed in have a price.
@@ -92,8 +122,17 @@ func (c *checker) rates(what string, r budget.Rates) {
 	for i, rate := range classesOf(r) {
 		c.require(rate >= 0 && rate <= maxRate, "%s: %s rate of %d pico-USD per token is negative or above %d", what, classNames()[i], rate, maxRate)
 	}
-	c.require(r.Input > 0 || c.model.Mode == ModeRerank, "%s: the input rate is missing", what)
-	c.require(r.Output > 0 || c.model.Mode == ModeRerank || c.model.Mode == ModeEmbedding, "%s: the output rate is missing", what)
+	needsInput, needsOutput := false, false
+	switch c.model.mode() {
+	case ModeChat, ModeRealtime:
+		needsInput, needsOutput = true, true
+	case ModeEmbedding:
+		needsInput = c.model.Fees == (Fees{}) // some are billed by the request, the image and the second alone
+	case ModeVideoUnderstanding:
+		needsOutput = true
+	}
+	c.require(r.Input > 0 || !needsInput, "%s: the input rate is missing", what)
+	c.require(r.Output > 0 || !needsOutput, "%s: the output rate is missing", what)
 }
 
 func (c *checker) overrides() {
@@ -102,19 +141,31 @@ func (c *checker) overrides() {
 		c.require(known, "geo override %q is not a known geography", printable(geo, 32))
 		c.rates(fmt.Sprintf("override of %q", printable(geo, 32)), c.model.GeoOverrides[geo])
 	}
-	for _, region := range slices.Sorted(maps.Keys(c.model.RegionOverrides)) {
-		c.require(regionName(region), "region override %q is not a region", printable(region, 32))
-		c.rates(fmt.Sprintf("override of %q", printable(region, 32)), c.model.RegionOverrides[region])
+	for _, table := range [...]map[string]budget.Rates{c.model.RegionOverrides, c.model.GlobalOverrides} {
+		for _, region := range slices.Sorted(maps.Keys(table)) {
+			c.require(regionName(region), "region override %q is not a region", printable(region, 32))
+			c.rates(fmt.Sprintf("override of %q", printable(region, 32)), table[region])
+		}
+	}
+	for region := range c.model.GlobalOverrides {
+		c.require(!isolated(region), "global override %q is outside the commercial partition, which has no global profile", printable(region, 32))
+	}
+	for _, region := range slices.Sorted(maps.Keys(c.model.FeeOverrides)) {
+		c.require(regionName(region), "fee override %q is not a region", printable(region, 32))
+		c.fees(fmt.Sprintf("fee of %q", printable(region, 32)), c.model.FeeOverrides[region])
 	}
 }
 
 func (c *checker) limits() {
 	m := c.model
-	for _, n := range [...]int64{m.MaxInputTokens, m.MaxOutputTokens, m.Cache.MinTokens, m.Cache.ObservedMinTokens, m.Cache.MaxCacheableTokens} {
-		c.require(n >= 0 && n <= maxTokens, "limit of %d tokens is out of range", n)
+	for _, n := range [...]int64{
+		m.MaxInputTokens, m.MaxOutputTokens, m.ToolPromptTokens, m.Cache.MinTokens, m.Cache.ObservedMinTokens, m.Cache.MaxCacheableTokens,
+		m.Embedding.Texts, m.Embedding.TokensPerText, m.Embedding.CharsPerText, m.Embedding.Images, m.Embedding.ImagePixels,
+		m.Embedding.VideoSeconds, m.Embedding.AudioSeconds, m.Rerank.Documents, m.Rerank.DocumentsPerQuery, m.Rerank.TokensPerDocument,
+	} {
+		c.require(n >= 0 && n <= maxTokens, "limit of %d is out of range", n)
 	}
-	chat := m.Mode == "" || m.Mode == ModeChat
-	c.require(!chat || m.MaxOutputTokens > 0, "has no limit of output tokens: without one a call that names none has no upper bound")
+	c.require(m.mode() != ModeChat || m.MaxOutputTokens > 0, "has no limit of output tokens: without one a call that names none has no upper bound")
 }
 
 func (c *checker) cacheRules() {
@@ -130,7 +181,7 @@ func (c *checker) cacheRules() {
 		return
 	}
 	c.require(rules.MaxPoints > 0, "takes cache points but allows none: set how many")
-	if c.model.Unpriced {
+	if c.model.Unpriced || c.model.Free {
 		return
 	}
 	c.require(rates.CacheRead > 0, "takes cache points but has no cache read rate")

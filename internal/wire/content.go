@@ -63,8 +63,13 @@ func (w *walker) contentField(key string) error {
 		}
 	case "video", "audio", "input_audio", "video_url", "audio_url":
 		if c == '{' {
-			return w.opaque()
+			w.addTimed(key)
+			raw, err := w.Value()
+			w.other += int64(len(raw))
+			return err
 		}
+	case "detailLevel":
+		w.req.DocumentImages = true
 	case "file_id", "s3Location", "s3Uri", "fileUri":
 		return w.opaque()
 	case "image_url":

@@ -80,7 +80,7 @@ func (w *walker) addMedia(kind, format string, data text) {
 		w.req.Embedded += int64(len(data.Raw))
 		w.add(tokens.DocumentBlock(format, decoded))
 	case "video", "audio":
-		w.add(tokens.Block{Kind: tokens.Opaque})
+		w.addTimed(kind)
 	default:
 		w.addText(data)
 	}

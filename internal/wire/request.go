@@ -9,19 +9,22 @@ import (
 
 // Request is what a request body tells about its cost.
 type Request struct {
-	Prompt      tokens.Prompt
-	MaxTokens   int64 // the largest output limit found in any field, thinking budgets included; 0 when there is none
-	Choices     int64 // answers asked for, each up to MaxTokens; at least 1
-	CacheWrites budget.CacheWrites
-	Embedded    int64  // bytes of the body that are media of a measured size, so that their length says nothing about tokens
-	Images      int64  // image blocks, for models that bill them apart
-	Queries     int64  // search units that a rerank request can be billed; 0 for other models
-	Texts       int64  // texts and other inputs to embed, one by one
-	ServiceTier string // the tier asked for in the body, in lower case; empty when none or not one known
-	Latency     string // the mode asked for in a performanceConfig, in lower case; empty when none
-	Guardrail   bool   // the body names a guardrail
-	Compacts    bool   // the service may shorten the history in inferences of their own
-	Unpriced    string // a feature in use that has no price per token, such as "web_search"; empty when there is none
+	Prompt         tokens.Prompt
+	MaxTokens      int64 // the largest output limit found in any field, thinking budgets included; 0 when there is none
+	Choices        int64 // answers asked for, each up to MaxTokens; at least 1
+	CacheWrites    budget.CacheWrites
+	Embedded       int64  // bytes of the body that are media of a measured size, so that their length says nothing about tokens
+	Images         int64  // image blocks, for models that bill them apart
+	Videos         int64  // videos, for models that bill them by the second
+	Audios         int64  // the same for sound
+	DocumentImages bool   // images may be read as pages of documents
+	Queries        int64  // search units that a rerank request can be billed; 0 for other models
+	Texts          int64  // texts and other inputs to embed, one by one
+	ServiceTier    string // the tier asked for in the body, in lower case; empty when none or not one known
+	Latency        string // the mode asked for in a performanceConfig, in lower case; empty when none
+	Guardrail      bool   // the body names a guardrail
+	Compacts       bool   // the service may shorten the history in inferences of their own
+	Unpriced       string // a feature in use that has no price per token, such as "web_search"; empty when there is none
 }
 
 // ParseRequest reads the body of an InvokeModel request in any dialect. modelID tells rerank models apart. It returns
@@ -248,6 +251,16 @@ func (w *walker) add(b tokens.Block) {
 	if b.Kind == tokens.Image {
 		w.req.Images++
 	}
+}
+
+// addTimed notes media that last: their tokens can't be known, and some models bill their seconds.
+func (w *walker) addTimed(kind string) {
+	if strings.Contains(kind, "audio") {
+		w.req.Audios++
+	} else {
+		w.req.Videos++
+	}
+	w.add(tokens.Block{Kind: tokens.Opaque})
 }
 
 // jsonBlock counts a value as it stands.

@@ -1,0 +1,54 @@
+package catalog
+
+import (
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// Discounted returns a catalog in which models cost less than their list price. The key is a glob over foundation-model
+// ids, as in budget.Match.Model; the value is what is taken off every rate and fee, in thousandths: 150 is fifteen percent
+// off. Where several globs match a model, the smallest value counts. Discounted prices round up. Added to earlier
+// discounts, a new value for the same glob wins.
+//
+// It refuses values outside of 1 to 999, an empty glob, and a glob that matches no model; the errors are joined, and each is a
+// *ModelError. The receiver is unchanged.
+func (c *Catalog) Discounted(thousandthsOff map[string]int64) (*Catalog, error) {
+	var problems []error
+	for _, glob := range slices.Sorted(maps.Keys(thousandthsOff)) {
+		switch off := thousandthsOff[glob]; {
+		case glob == "":
+			problems = append(problems, modelProblem(glob, "discount without a model: write * for every model"))
+		case off < 1 || off > 999:
+			problems = append(problems, modelProblem(glob, "discount of %d thousandths is not within 1 and 999: 150 is fifteen percent off", off))
+		case !slices.ContainsFunc(c.models, func(m *Model) bool { return globMatches(glob, m.ID) }):
+			problems = append(problems, modelProblem(glob, "discount for no known model: the glob is compared with foundation-model ids such as anthropic.claude-opus-4-6-v1"))
+		}
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	off := maps.Clone(c.off)
+	if off == nil {
+		off = make(map[string]int64, len(thousandthsOff))
+	}
+	maps.Copy(off, thousandthsOff)
+	return build(c.date, c.all(), c.mapped, off)
+}
+
+// discountOf returns what is taken off the price of a model, in thousandths: zero without a discount.
+func (c *Catalog) discountOf(id string) int64 {
+	least := int64(0)
+	for glob, off := range c.off {
+		if globMatches(glob, id) && (least == 0 || off < least) {
+			least = off
+		}
+	}
+	return least
+}
+
+func globMatches(glob, id string) bool {
+	return (budget.Match{Model: glob}).Selects(budget.Scope{Model: id})
+}

@@ -1,0 +1,105 @@
+package catalog
+
+import "github.com/bedrockguard/bedrockguard-go/budget"
+
+// Fees are prices in nano-USD for what is not counted in tokens. Zero is not billed.
+type Fees struct {
+	Query             budget.Amount // a rerank query: one search unit, see RerankLimits
+	Request           budget.Amount // a call, whatever it holds
+	Image             budget.Amount // an input image
+	DocumentImage     budget.Amount // an input image that is read as the page of a document
+	VideoSecond       budget.Amount // a second of input video
+	AudioSecond       budget.Amount // a second of input audio
+	OutputImage       budget.Amount // an image that is made, of the dearest size and quality
+	OutputVideoSecond budget.Amount // a second of video that is made
+	WebSearch         budget.Amount // a web search that the service makes during a call
+	FileSearch        budget.Amount // a file search that the service makes during a call
+	Grounding         budget.Amount // a request of the system tool nova_grounding
+}
+
+// MediaRates are prices in pico-USD per token for tokens that are not text. Zero is billed like text.
+type MediaRates struct {
+	ImageInput  budget.PicoUSD
+	ImageOutput budget.PicoUSD
+	AudioInput  budget.PicoUSD // speech included
+	AudioOutput budget.PicoUSD // speech included
+}
+
+// feeList are the fields of Fees in their order, so that one loop treats them all.
+type feeList [11]budget.Amount
+
+// firstServiceFee is the index of the first fee of what the service does beside the model: it bears no geo premium.
+const firstServiceFee = 8
+
+func (f Fees) list() feeList {
+	return feeList{
+		f.Query, f.Request, f.Image, f.DocumentImage, f.VideoSecond, f.AudioSecond, f.OutputImage, f.OutputVideoSecond,
+		f.WebSearch, f.FileSearch, f.Grounding,
+	}
+}
+
+func (l feeList) fees() Fees {
+	return Fees{
+		Query: l[0], Request: l[1], Image: l[2], DocumentImage: l[3], VideoSecond: l[4], AudioSecond: l[5], OutputImage: l[6],
+		OutputVideoSecond: l[7], WebSearch: l[8], FileSearch: l[9], Grounding: l[10],
+	}
+}
+
+// dearer takes the higher of each of two fees.
+func (l feeList) dearer(k feeList) feeList {
+	for i := range l {
+		l[i] = max(l[i], k[i])
+	}
+	return l
+}
+
+// by multiplies every fee by a factor in thousandths, rounding up.
+func (l feeList) by(thousandths int64) feeList {
+	for i := range l {
+		l[i] = budget.Amount(scale(budget.PicoUSD(l[i]), thousandths, 1000))
+	}
+	return l
+}
+
+// list are the fields of MediaRates in their order.
+func (r MediaRates) list() [4]budget.PicoUSD {
+	return [...]budget.PicoUSD{r.ImageInput, r.ImageOutput, r.AudioInput, r.AudioOutput}
+}
+
+// by multiplies every rate by a factor in thousandths, rounding up.
+func (r MediaRates) by(thousandths int64) MediaRates {
+	return MediaRates{
+		ImageInput: scale(r.ImageInput, thousandths, 1000), ImageOutput: scale(r.ImageOutput, thousandths, 1000),
+		AudioInput: scale(r.AudioInput, thousandths, 1000), AudioOutput: scale(r.AudioOutput, thousandths, 1000),
+	}
+}
+
+// dearer takes the higher of each of two rates.
+func (r MediaRates) dearer(s MediaRates) MediaRates {
+	return MediaRates{
+		ImageInput: max(r.ImageInput, s.ImageInput), ImageOutput: max(r.ImageOutput, s.ImageOutput),
+		AudioInput: max(r.AudioInput, s.AudioInput), AudioOutput: max(r.AudioOutput, s.AudioOutput),
+	}
+}
+
+// feesAt returns the final fees of a model in a region where its rates bear the given factor, in thousandths. A fee that
+// FeeOverrides states for other regions alone is taken at its dearest there, or at the factor if that is more.
+func (m *Model) feesAt(region string, factor int64) Fees {
+	listed := m.FeeOverrides[region].list()
+	var dearest feeList
+	if !homeRegion(region) {
+		for _, fees := range m.FeeOverrides {
+			dearest = dearest.dearer(fees.list())
+		}
+	}
+	base := m.Fees.list()
+	final := base.by(factor).dearer(dearest)
+	service := base.by(serviceFactor(region))
+	copy(final[firstServiceFee:], service[firstServiceFee:])
+	for i, fee := range listed {
+		if fee > 0 {
+			final[i] = fee
+		}
+	}
+	return final.fees()
+}

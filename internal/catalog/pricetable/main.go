@@ -1,0 +1,86 @@
+// Command pricetable checks the table of models and prices, and puts it in its order.
+//
+//	go run ./internal/catalog/pricetable              # rewrite internal/catalog/models.json
+//	go run ./internal/catalog/pricetable -quote <ids  # print prices, for comparisons with other tables
+//
+// With -quote it reads lines of a model id, a tab and a region, and prints for each one a line of JSON: the rates in
+// pico-USD per token, and whether they are assumed. A model without a token price has null instead.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
+)
+
+func main() {
+	path := flag.String("file", "internal/catalog/models.json", "the table")
+	quote := flag.Bool("quote", false, "print the prices of the ids and regions on standard input")
+	flag.Parse()
+	var err error
+	if *quote {
+		err = printQuotes(os.Stdout, os.Stdin)
+	} else {
+		err = rewrite(*path)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "pricetable:", err)
+		os.Exit(1)
+	}
+}
+
+// rewrite replaces the file by its ordered form, and says whether that changed it.
+func rewrite(path string) error {
+	before, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var after bytes.Buffer
+	if err := catalog.FormatModels(&after, bytes.NewReader(before)); err != nil {
+		return err
+	}
+	if bytes.Equal(before, after.Bytes()) {
+		fmt.Println(path, "is in order")
+		return nil
+	}
+	fmt.Println(path, "is rewritten")
+	return os.WriteFile(path, after.Bytes(), 0o644)
+}
+
+// answer is what -quote prints of one id in one region.
+type answer struct {
+	Model   string        `json:"model"`
+	Rates   *budget.Rates `json:"rates"`
+	Assumed bool          `json:"assumed"`
+	Problem string        `json:"problem,omitempty"`
+}
+
+func printQuotes(w io.Writer, r io.Reader) error {
+	out := bufio.NewWriter(w)
+	enc := json.NewEncoder(out)
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		id, region, _ := strings.Cut(lines.Text(), "\t")
+		var a answer
+		if resolved, err := catalog.Default().Resolve(id, region); err != nil {
+			a.Problem = err.Error()
+		} else {
+			a = answer{Model: resolved.ModelID, Rates: &resolved.Price.Rates, Assumed: resolved.Assumed}
+		}
+		if err := enc.Encode(a); err != nil {
+			return err
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	return out.Flush()
+}

@@ -1,0 +1,73 @@
+package catalog
+
+import "github.com/bedrockguard/bedrockguard-go/budget"
+
+// GuardrailRates are list prices of Bedrock Guardrails, in nano-USD for one unit. A text unit is up to 1,000 characters, and
+// each policy that evaluates a text bills it apart; input and output are evaluated apart, too. The field of an answer's
+// usage that counts each is named behind it.
+type GuardrailRates struct {
+	Content              budget.Amount // contentPolicyUnits
+	Topic                budget.Amount // topicPolicyUnits
+	SensitiveInformation budget.Amount // sensitiveInformationPolicyUnits; the sensitiveInformationPolicyFreeUnits, by patterns alone, cost nothing
+	ContextualGrounding  budget.Amount // contextualGroundingPolicyUnits
+	AutomatedReasoning   budget.Amount // automatedReasoningPolicyUnits
+	Word                 budget.Amount // wordPolicyUnits; free
+	ContentImage         budget.Amount // contentPolicyImageUnits: one image, not a text unit
+}
+
+// CheckRates are list prices of InvokeGuardrailChecks, which has meters of its own, in nano-USD for one text unit of up to
+// 1,000 characters.
+type CheckRates struct {
+	ContentFilter        budget.Amount
+	PromptAttack         budget.Amount
+	SensitiveInformation budget.Amount
+}
+
+// SearchRates are list prices of searches that the service makes during a call, in nano-USD for one.
+type SearchRates struct {
+	ClaudeWeb budget.Amount // a web search of a Claude model
+	OpenAIWeb budget.Amount // a web search of an OpenAI model; a fifth more in GovCloud
+	File      budget.Amount // a file search of an OpenAI model
+	Grounding budget.Amount // a request of the system tool nova_grounding
+}
+
+// TextUnitCharacters is how many characters one text unit of a guardrail holds at most.
+const TextUnitCharacters = 1000
+
+// ServiceDate is the day up to which the rates of this file hold. Sources: the AWS price list and user guide as public
+// price tables repeat them, for us-east-1; prices by region are not known. No price is published for
+// nova_code_interpreter.
+const ServiceDate = "2026-11-28"
+
+// Guardrails returns the rates of guardrails, whether ApplyGuardrail, guardrailConfig or an account enforces them. Source:
+// 0.15, 0.15, 0.10, 0.10, 0.17 and 0 USD per 1,000 text units, 0.75 USD per 1,000 images; 2026-11-20.
+func Guardrails() GuardrailRates {
+	return GuardrailRates{
+		Content: 150_000, Topic: 150_000, SensitiveInformation: 100_000, ContextualGrounding: 100_000, AutomatedReasoning: 170_000,
+		ContentImage: 750_000,
+	}
+}
+
+// GuardrailChecks returns the rates of InvokeGuardrailChecks. Source: 0.07, 0.08 and 0.10 USD per 1,000 text units;
+// 2026-08-09.
+func GuardrailChecks() CheckRates {
+	return CheckRates{ContentFilter: 70_000, PromptAttack: 80_000, SensitiveInformation: 100_000}
+}
+
+// Searches returns the rates of searches. Source: 10 USD per 1,000 web searches of Claude, 12 of OpenAI models, 2.50 per
+// 1,000 file searches, 0.03 a grounding request; 2026-11-20.
+func Searches() SearchRates {
+	return SearchRates{ClaudeWeb: 10_000_000, OpenAIWeb: 12_000_000, File: 2_500_000, Grounding: 30_000_000}
+}
+
+// DearestGuardrailUnit returns what one text unit costs, in nano-USD, when every text policy evaluates it.
+func DearestGuardrailUnit() budget.Amount {
+	r := Guardrails()
+	return r.Content + r.Topic + r.SensitiveInformation + r.ContextualGrounding + r.AutomatedReasoning + r.Word
+}
+
+// DearestCheckUnit returns what one text unit costs, in nano-USD, when InvokeGuardrailChecks makes every check on it.
+func DearestCheckUnit() budget.Amount {
+	r := GuardrailChecks()
+	return r.ContentFilter + r.PromptAttack + r.SensitiveInformation
+}

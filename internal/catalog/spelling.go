@@ -1,0 +1,123 @@
+package catalog
+
+import (
+	"slices"
+	"strings"
+)
+
+// spellingLevels is how many ways of writing a name are told apart, the most exact one first: the whole name; without what
+// follows a colon; without its version; without its date.
+const spellingLevels = 4
+
+// spellings are the models by their names, folded, at each level.
+type spellings [spellingLevels]map[string][]*Model
+
+func spellingsOf(models []*Model) spellings {
+	var s spellings
+	for level := range s {
+		s[level] = make(map[string][]*Model, 2*len(models))
+	}
+	for _, m := range models {
+		for _, id := range append([]string{m.ID}, m.Aliases...) {
+			for level, name := range levelsOf(id) {
+				s.add(level, name, m)
+				s.add(level, withoutProvider(name), m)
+			}
+		}
+	}
+	return s
+}
+
+func (s *spellings) add(level int, name string, m *Model) {
+	key := string(fold(nil, name))
+	if known := s[level][key]; key != "" && !slices.Contains(known, m) {
+		s[level][key] = append(known, m)
+	}
+}
+
+// find returns the models that a name can mean: by the most exact level of their names, and of its own, that fits. The result must not be changed. It
+// does not allocate for names of ordinary length.
+func (s *spellings) find(name string) []*Model {
+	if len(name) > maxIDBytes || !visible(name) {
+		return nil
+	}
+	var buffer [128]byte
+	cuts := levelsOf(name)
+	for level := range s {
+		for _, cut := range cuts[:level+1] {
+			for _, spelled := range [...]string{cut, withoutProvider(cut)} {
+				key := fold(buffer[:0], spelled)
+				if models := s[level][string(key)]; models != nil {
+					return models
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// levelsOf cuts a name down, level by level.
+func levelsOf(name string) [spellingLevels]string {
+	bare, _, colon := strings.Cut(name, ":")
+	unversioned := bare
+	if at := strings.LastIndexByte(bare, '-'); at > 0 {
+		last := bare[at+1:]
+		numbered := colon && len(last) <= 2 && digits(last)
+		if numbered || len(last) > 1 && (last[0] == 'v' || last[0] == 'V') && digits(last[1:]) {
+			unversioned = bare[:at]
+		}
+	}
+	return [...]string{name, bare, unversioned, withoutDate(unversioned)}
+}
+
+// withoutProvider cuts "anthropic." or "meta-llama/" off.
+func withoutProvider(name string) string {
+	if at := strings.LastIndexByte(name, '/'); at >= 0 {
+		return name[at+1:]
+	}
+	provider, rest, found := strings.Cut(name, ".")
+	if !found || rest == "" || strings.ContainsAny(provider, "-_") {
+		return name
+	}
+	return rest
+}
+
+// withoutDate cuts off "-20250929", "-2025-09-29", "-2407" (year and month) and "-latest".
+func withoutDate(name string) string {
+	if rest, found := strings.CutSuffix(name, "-latest"); found {
+		return rest
+	}
+	for _, layout := range [...]string{"-0000-00-00", "-00000000", "-0000"} {
+		at := len(name) - len(layout)
+		if at > 0 && dated(name[at:], layout) {
+			return name[:at]
+		}
+	}
+	return name
+}
+
+// dated reports whether s has the shape of layout, in which 0 is any digit, and starts like a year of this age.
+func dated(s, layout string) bool {
+	for i := range len(layout) {
+		if layout[i] == '0' && (s[i] < '0' || s[i] > '9') || layout[i] != '0' && s[i] != layout[i] {
+			return false
+		}
+	}
+	if len(layout) == len("-0000") {
+		return s[1] == '2' && (s[3] == '0' || s[3] == '1')
+	}
+	return strings.HasPrefix(s, "-20")
+}
+
+// fold appends the letters, in lower case, and digits of s: "Llama-3.1-8B" and "llama3-1-8b" are one name.
+func fold(dst []byte, s string) []byte {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= 'a' && c <= 'z' || c >= '0' && c <= '9':
+			dst = append(dst, c)
+		case c >= 'A' && c <= 'Z':
+			dst = append(dst, c-'A'+'a')
+		}
+	}
+	return dst
+}

@@ -1,0 +1,110 @@
+package catalog
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"slices"
+	"strings"
+)
+
+// maxLine is how long a field may be, in bytes, that FormatModels keeps on one line.
+const maxLine = 140
+
+// FormatModels copies a model file in its one order: models by id, the entries of a table by region, fields in the order of
+// Model, a line for each field and for each entry of a long table. It refuses what ReadModels refuses.
+func FormatModels(w io.Writer, r io.Reader) error {
+	data, err := io.ReadAll(io.LimitReader(r, MaxFileBytes+1))
+	if err != nil {
+		return &FileError{Problem: "cannot be read", Err: err}
+	}
+	if _, err := ReadModels(bytes.NewReader(data)); err != nil {
+		return err
+	}
+	var file fileJSON
+	if err := json.Unmarshal(data, &file); err != nil {
+		return &FileError{Problem: "is not a model file", Err: err}
+	}
+	slices.SortFunc(file.Models, func(a, b modelJSON) int { return strings.Compare(a.ID, b.ID) })
+	for i := range file.Models {
+		slices.Sort(file.Models[i].Aliases)
+		slices.Sort(file.Models[i].Profiles)
+	}
+	text, err := marshal(file)
+	if err != nil {
+		return &FileError{Problem: "cannot be written", Err: err}
+	}
+	var out bytes.Buffer
+	layout(&out, text, "", 2)
+	out.WriteByte('\n')
+	if _, err := out.WriteTo(w); err != nil {
+		return &FileError{Problem: "cannot be written", Err: err}
+	}
+	return nil
+}
+
+// marshal is json.Marshal without escapes for HTML.
+func marshal(v any) (json.RawMessage, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return bytes.TrimSpace(b.Bytes()), err
+}
+
+// layout writes a JSON value. Objects and arrays of the outermost levels, and what would be too long, take a line for each
+// element.
+func layout(out *bytes.Buffer, value json.RawMessage, indent string, levels int) {
+	line := oneLine(value)
+	broken := levels > 0 || len(indent)+len(line) > maxLine
+	if isScalar := value[0] != '{' && value[0] != '['; isScalar || !broken {
+		out.WriteString(line)
+		return
+	}
+	dec := json.NewDecoder(bytes.NewReader(value))
+	_, _ = dec.Token() // the value was marshaled a moment ago: it has no errors
+	out.WriteByte(value[0])
+	for first := true; dec.More(); first = false {
+		if !first {
+			out.WriteByte(',')
+		}
+		out.WriteString("\n  " + indent)
+		if value[0] == '{' {
+			key, _ := dec.Token()
+			name, _ := marshal(key)
+			out.Write(name)
+			out.WriteString(": ")
+		}
+		var element json.RawMessage
+		_ = dec.Decode(&element)
+		// The third level holds the models, whose fields take a line each; everything below is broken by its length.
+		isModel := levels == 1 && value[0] == '[' && element[0] == '{'
+		next := max(levels-1, 0)
+		if isModel {
+			next = 1
+		}
+		layout(out, element, indent+"  ", next)
+	}
+	out.WriteString("\n" + indent)
+	out.WriteByte(value[len(value)-1])
+}
+
+// oneLine spaces a value that is marshaled without spaces.
+func oneLine(value json.RawMessage) string {
+	var b strings.Builder
+	quoted, escaped := false, false
+	for _, c := range value {
+		b.WriteByte(c)
+		switch {
+		case escaped:
+			escaped = false
+		case c == '\\':
+			escaped = true
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == ',' || c == ':'):
+			b.WriteByte(' ')
+		}
+	}
+	return b.String()
+}
