@@ -20,3 +20,13 @@ func captureBody(to *io.ReadCloser) func(*middleware.Stack) error {
 		}), middleware.Before)
 	}
 }
+
+// failAfterwards fails a call whose answer has begun.
+func failAfterwards(err error) func(*middleware.Stack) error {
+	return func(stack *middleware.Stack) error {
+		return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("failAfterwards", func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+			out, md, _ := next.HandleDeserialize(ctx, in)
+			return out, md, err
+		}), middleware.Before)
+	}
+}

@@ -11,37 +11,41 @@ type drains struct {
 	limit int // that run at once
 
 	mu      sync.Mutex
-	running map[*drain]struct{}
+	reading int                 // of those that run, the ones that read an answer on
+	running map[*drain]struct{} // and goroutines that only have to end
 	idle    chan struct{} // closed when the last one ends; nil while nobody waits for that
 	closed  bool
 }
 
 // drain is one answer that is read on. cut ends it early: its transport is told to give up.
-type drain struct{ cut func() }
+type drain struct {
+	cut     func()
+	reading bool
+}
 
 // begin registers an answer that is read on from now, or returns nil when as many run as may, or the guard is closed.
 func (d *drains) begin(cut func()) *drain {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.closed || len(d.running) >= d.limit {
+	if d.closed || d.reading >= d.limit {
 		return nil
 	}
-	return d.add(cut)
+	d.reading++
+	return d.add(&drain{cut, true})
 }
 
 // own registers a goroutine whose call is resolved already and that only has to end, whatever the limit says.
 func (d *drains) own(cut func()) *drain {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.add(cut)
+	return d.add(&drain{cut, false})
 }
 
 // add requires mu held.
-func (d *drains) add(cut func()) *drain {
+func (d *drains) add(one *drain) *drain {
 	if d.running == nil {
 		d.running = make(map[*drain]struct{})
 	}
-	one := &drain{cut}
 	d.running[one] = struct{}{}
 	return one
 }
@@ -54,6 +58,9 @@ func (d *drains) end(one *drain) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.running, one)
+	if one.reading {
+		d.reading--
+	}
 	if len(d.running) == 0 && d.idle != nil {
 		close(d.idle)
 		d.idle = nil

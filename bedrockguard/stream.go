@@ -30,7 +30,7 @@ type meteredBody struct {
 	killed    atomic.Pointer[budget.KilledError]
 	left      atomic.Bool // nobody reads any longer
 	leaving   sync.Once
-	following func() bool // stops waiting for the end of the caller's context
+	unfollow  atomic.Pointer[func() bool] // stops waiting for the end of the caller's context
 }
 
 func (g *Guard) meter(ctx context.Context, a *attempt, body io.ReadCloser, cancel context.CancelFunc) *meteredBody {
@@ -46,7 +46,20 @@ func (g *Guard) meter(ctx context.Context, a *attempt, body io.ReadCloser, cance
 
 // follow leaves the stream when the caller's context ends, as its reader would.
 func (m *meteredBody) follow(ctx context.Context) {
-	m.following = context.AfterFunc(ctx, func() { m.leave(ctx.Err()) })
+	stop := context.AfterFunc(ctx, func() { m.leave(ctx.Err()) })
+	m.unfollow.Store(&stop)
+	select {
+	case <-m.done:
+		stop()
+	default:
+	}
+}
+
+// followNoMore lets the caller's context forget a stream that has ended or was left.
+func (m *meteredBody) followNoMore() {
+	if stop := m.unfollow.Load(); stop != nil {
+		(*stop)()
+	}
 }
 
 const pumpBytes = 16 << 10
@@ -54,6 +67,7 @@ const pumpBytes = 16 << 10
 // pump is the goroutine of the stream. The reservation is resolved before the end of the stream is reported, so that whoever
 // has seen the end finds the spend in the ledger.
 func (m *meteredBody) pump() {
+	defer m.followNoMore()
 	defer close(m.done)
 	buf := make([]byte, pumpBytes)
 	for {
@@ -107,9 +121,7 @@ func (m *meteredBody) Close() error {
 // resolved before leave returns.
 func (m *meteredBody) leave(cause error) {
 	m.leaving.Do(func() {
-		if m.following != nil {
-			m.following()
-		}
+		m.followNoMore()
 		m.left.Store(true)
 		m.to.CloseWithError(cause)
 		select {
