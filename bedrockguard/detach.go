@@ -205,7 +205,7 @@ func (d *dispatch) observe(ctx context.Context, a *answered) {
 		at.call.streaming.Store(true)
 		return
 	}
-	whole, err := io.ReadAll(resp.Body)
+	whole, err := readWhole(resp.Body, resp.ContentLength)
 	resp.Body.Close()
 	if err != nil {
 		resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(whole), brokenBody{err}))
@@ -215,6 +215,14 @@ func (d *dispatch) observe(ctx context.Context, a *answered) {
 	if fine {
 		at.body = whole
 	}
+}
+
+// readWhole is io.ReadAll with room for what the header tells of the length, up to a bound: it may lie.
+func readWhole(body io.Reader, length int64) ([]byte, error) {
+	const most = 1 << 20
+	whole := bytes.NewBuffer(make([]byte, 0, min(max(length, 0), most)+bytes.MinRead))
+	_, err := whole.ReadFrom(body)
+	return whole.Bytes(), err
 }
 
 // brokenBody fails as the body failed that stood in its place.

@@ -13,7 +13,7 @@ type drains struct {
 	mu      sync.Mutex
 	reading int                 // of those that run, the ones that read an answer on
 	running map[*drain]struct{} // and goroutines that only have to end
-	idle    chan struct{} // closed when the last one ends; nil while nobody waits for that
+	idle    chan struct{}       // closed when the last one ends; nil while nobody waits for that
 	closed  bool
 }
 

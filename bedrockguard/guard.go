@@ -28,7 +28,7 @@ type Guard struct {
 	answers  answers
 	enforced *enforced
 	flat     flatPrices
-	assumed  sync.Map // of "model region": those whose assumed price was told
+	assumed  sync.Map // of askedKey: models and regions whose assumed price was told
 	steps    steps
 
 	defaultScope bool // opts.Scope, which names no model, sets anything

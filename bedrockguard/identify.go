@@ -1,6 +1,7 @@
 package bedrockguard
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -121,9 +122,12 @@ func (g *Guard) resolve(ctx context.Context, c *call, modelID *string) (*catalog
 
 // tellAssumed emits an event, once for each model and region, that no price is known there.
 func (g *Guard) tellAssumed(ctx context.Context, c *call) {
-	what := c.scope.Model + " in " + c.region
-	if _, told := g.assumed.LoadOrStore(what, true); !told {
-		g.emit(ctx, c, nil, Event{Kind: EventPriceAssumed, Asked: what})
+	key := askedKey{c.scope.Model, c.region}
+	if _, told := g.assumed.Load(key); told {
+		return
+	}
+	if _, told := g.assumed.LoadOrStore(key, true); !told {
+		g.emit(ctx, c, nil, Event{Kind: EventPriceAssumed, Asked: c.scope.Model + " in " + cmp.Or(c.region, "an unknown region")})
 	}
 }
 

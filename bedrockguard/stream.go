@@ -27,10 +27,10 @@ type meteredBody struct {
 	done    chan struct{} // closed when the goroutine has ended
 	unwatch func()
 
-	killed    atomic.Pointer[budget.KilledError]
-	left      atomic.Bool // nobody reads any longer
-	leaving   sync.Once
-	unfollow  atomic.Pointer[func() bool] // stops waiting for the end of the caller's context
+	killed   atomic.Pointer[budget.KilledError]
+	left     atomic.Bool // nobody reads any longer
+	leaving  sync.Once
+	unfollow atomic.Pointer[func() bool] // stops waiting for the end of the caller's context
 }
 
 func (g *Guard) meter(ctx context.Context, a *attempt, body io.ReadCloser, cancel context.CancelFunc) *meteredBody {

@@ -99,19 +99,21 @@ func (g *Guard) lastLook(ctx context.Context, s *sending, req *smithyhttp.Reques
 	return req, err
 }
 
-// gated returns the request with its body behind a gate, and no gate for one without a body.
+// gated returns the request with its body behind a gate, and no gate for one without a body. It shares all else with the request:
+// SetStream would copy that, at a tenth of what a guarded call costs.
 func gated(req *smithyhttp.Request) (*smithyhttp.Request, *gate, error) {
 	body, _ := req.GetStream().(*bytes.Reader)
 	if body == nil || body.Len() == 0 {
 		return req, nil, nil
 	}
-	length := req.ContentLength
 	b := &gate{body: body}
-	req, err := req.SetStream(b)
-	if err == nil {
-		req.ContentLength = length
+	empty := smithyhttp.Request{Request: new(http.Request)}
+	behind, err := empty.SetStream(b)
+	if err != nil {
+		return req, nil, err
 	}
-	return req, b, err
+	behind.Request = req.Request
+	return behind, b, nil
 }
 
 // transportHandler is the type of the handler behind the last middleware of a stack.
