@@ -78,9 +78,12 @@ type Model struct {
 	// LatencyOptimized are the base rates under latency-optimized inference. Nil says that the model does not offer it.
 	LatencyOptimized *budget.Rates
 	// Tiers are the factors of service tiers on every rate, in thousandths, by the service's name of the tier: "flex",
-	// "priority", "ultrafast", "batch". Each is the dearest ratio that is published for the model, over classes and
-	// regions. A tier that is missing has the dearest factor of any model in the catalog.
+	// "priority", "ultrafast", "batch". Each is the dearest ratio that is published for the model. A tier that is missing
+	// has the dearest factor of any model in the catalog.
 	Tiers map[string]budget.Tier
+	// TierOverrides are factors like those of Tiers by region, where rounded prices make them dearer there. The lower of
+	// two that apply is not used. In a region whose price is assumed, the dearest of all applies.
+	TierOverrides map[string]map[string]budget.Tier
 
 	// GeoPremium is the factor, in thousandths, on every rate and fee of an id that is not global: 1100 is ten percent
 	// more. Zero stands for 1000.
@@ -224,7 +227,8 @@ func Models() iter.Seq[Model] {
 //     image_output, audio_input, audio_output;
 //   - usd_per_ query, request, image, document_image, video_second, audio_second, output_image, output_video_second,
 //     web_search, file_search, grounding; the same ones by region under region_fees;
-//   - geo_premium_thousandths, gov_thousandths, unlisted_region_thousandths, tier_thousandths by tier;
+//   - geo_premium_thousandths, gov_thousandths, unlisted_region_thousandths; tier_thousandths by tier, and
+//     region_tier_thousandths by region and tier;
 //   - geo_usd_per_mtok, region_usd_per_mtok and global_usd_per_mtok: rates by geography, region and source region;
 //   - max_input_tokens, max_output_tokens, tool_prompt_tokens, count_tokens; embedding with texts, tokens_per_text,
 //     chars_per_text, images, image_pixels, video_seconds, audio_seconds; rerank with documents, documents_per_query,
@@ -272,6 +276,7 @@ func (m *Model) catalog() catalog.Model {
 		Media:            catalog.MediaRates(m.Media),
 		LatencyOptimized: m.LatencyOptimized,
 		Tiers:            m.Tiers,
+		TierOverrides:    m.TierOverrides,
 		GeoPremium:       m.GeoPremium,
 		GovFactor:        m.GovFactor,
 		UnlistedRegion:   m.UnlistedRegion,
@@ -306,6 +311,7 @@ func fromCatalog(m catalog.Model) Model {
 		Media:            MediaRates(m.Media),
 		LatencyOptimized: m.LatencyOptimized,
 		Tiers:            m.Tiers,
+		TierOverrides:    m.TierOverrides,
 		GeoPremium:       m.GeoPremium,
 		GovFactor:        m.GovFactor,
 		UnlistedRegion:   m.UnlistedRegion,

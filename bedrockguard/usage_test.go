@@ -57,7 +57,7 @@ func invokeBodies() []struct {
 		{"us.anthropic.claude-opus-4-6-v1", anthropicBody("hello"), true},
 		{"global.anthropic.claude-haiku-4-5-20251001-v1:0", anthropicBody("hello"), true},
 		{novaPro, `{"schemaVersion":"messages-v1","inferenceConfig":{"maxTokens":50},"messages":[{"role":"user","content":[{"text":"hello"}]}]}`, true},
-		{"eu.amazon.nova-lite-v1:0", `{"inferenceConfig":{"max_new_tokens":50},"messages":[{"role":"user","content":[{"text":"hello"}]}]}`, true},
+		{"us.amazon.nova-lite-v1:0", `{"inferenceConfig":{"max_new_tokens":50},"messages":[{"role":"user","content":[{"text":"hello"}]}]}`, true},
 		{"amazon.titan-embed-text-v2:0", `{"inputText":"a text to embed"}`, false},
 		{"amazon.titan-text-express-v1", `{"inputText":"a text to go on with","textGenerationConfig":{"maxTokenCount":60}}`, false},
 		{"cohere.embed-english-v3", `{"texts":["one text","another text"],"input_type":"search_document"}`, false},

@@ -120,10 +120,11 @@ func dearerOf(a, b *Resolved) *Resolved {
 	}
 	merged := *a
 	q := a.quote().dearer(b.quote())
-	merged.Price, merged.LatencyOptimized, merged.Fees, merged.Media, merged.Assumed = q.price, q.latency, q.fees, q.media, q.assumed
+	merged.Price, merged.LatencyOptimized, merged.Fees, merged.Media, merged.tiers = q.price, q.latency, q.fees, q.media, q.tiers
+	merged.Assumed = q.assumed
 	return &merged
 }
 
 func (r *Resolved) quote() quote {
-	return quote{price: r.Price, latency: r.LatencyOptimized, fees: r.Fees, media: r.Media, assumed: r.Assumed}
+	return quote{price: r.Price, latency: r.LatencyOptimized, fees: r.Fees, media: r.Media, tiers: r.tiers, assumed: r.Assumed}
 }

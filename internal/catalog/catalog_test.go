@@ -182,6 +182,8 @@ func TestWithRefuses(t *testing.T) {
 		"GovCloud at a discount":      {func(m *Model) { m.GovFactor = 900 }, "thousandths"},
 		"regions in percent":          {func(m *Model) { m.UnlistedRegion = 170 }, "thousandths"},
 		"unknown tier":                {func(m *Model) { m.Tiers = map[string]budget.Tier{"turbo": 2000} }, "service tier"},
+		"tier of no region":           {func(m *Model) { m.TierOverrides = map[string]map[string]budget.Tier{"eu": {"flex": 600}} }, "is not a region"},
+		"unknown tier of a region":    {func(m *Model) { m.TierOverrides = map[string]map[string]budget.Tier{"eu-west-1": {"turbo": 600}} }, "service tier"},
 		"tier for free":               {func(m *Model) { m.Tiers = map[string]budget.Tier{"flex": 0} }, "out of range"},
 		"global price of GovCloud":    {func(m *Model) { m.GlobalOverrides = map[string]budget.Rates{"us-gov-west-1": rates} }, "no global profile"},
 		"global price of no region":   {func(m *Model) { m.GlobalOverrides = map[string]budget.Rates{"eu": rates} }, "is not a region"},

@@ -29,14 +29,15 @@ type modelJSON struct {
 	LatencyOptimized *ratesJSON       `json:"latency_optimized_usd_per_mtok,omitempty"`
 	Media            *mediaJSON       `json:"media_usd_per_mtok,omitempty"`
 	feesJSON
-	Tiers           map[string]int64     `json:"tier_thousandths,omitempty"`
-	GeoPremium      int64                `json:"geo_premium_thousandths,omitempty"`
-	GovFactor       int64                `json:"gov_thousandths,omitempty"`
-	UnlistedRegion  int64                `json:"unlisted_region_thousandths,omitempty"`
-	GeoOverrides    map[string]ratesJSON `json:"geo_usd_per_mtok,omitempty"`
-	RegionOverrides map[string]ratesJSON `json:"region_usd_per_mtok,omitempty"`
-	GlobalOverrides map[string]ratesJSON `json:"global_usd_per_mtok,omitempty"`
-	FeeOverrides    map[string]feesJSON  `json:"region_fees,omitempty"`
+	Tiers           map[string]int64            `json:"tier_thousandths,omitempty"`
+	TierOverrides   map[string]map[string]int64 `json:"region_tier_thousandths,omitempty"`
+	GeoPremium      int64                       `json:"geo_premium_thousandths,omitempty"`
+	GovFactor       int64                       `json:"gov_thousandths,omitempty"`
+	UnlistedRegion  int64                       `json:"unlisted_region_thousandths,omitempty"`
+	GeoOverrides    map[string]ratesJSON        `json:"geo_usd_per_mtok,omitempty"`
+	RegionOverrides map[string]ratesJSON        `json:"region_usd_per_mtok,omitempty"`
+	GlobalOverrides map[string]ratesJSON        `json:"global_usd_per_mtok,omitempty"`
+	FeeOverrides    map[string]feesJSON         `json:"region_fees,omitempty"`
 
 	MaxInputTokens   int64          `json:"max_input_tokens,omitempty"`
 	MaxOutputTokens  int64          `json:"max_output_tokens,omitempty"`

@@ -82,9 +82,12 @@ type Model struct {
 	// LatencyOptimized are the base rates under latency-optimized inference. Nil says that the model does not offer it.
 	LatencyOptimized *budget.Rates
 	// Tiers are the factors of service tiers on every rate, in thousandths, by the service's name of the tier: "flex",
-	// "priority", "ultrafast", "batch". Each is the dearest ratio that is published for the model, over classes and
-	// regions. A tier that is missing has the dearest factor of any model in the catalog.
+	// "priority", "ultrafast", "batch". Each is the dearest ratio that is published for the model. A tier that is missing
+	// has the dearest factor of any model in the catalog.
 	Tiers map[string]budget.Tier
+	// TierOverrides are factors like those of Tiers by region, where rounded prices make them dearer there. The lower of
+	// two that apply is not used. In a region whose price is assumed, the dearest of all applies.
+	TierOverrides map[string]map[string]budget.Tier
 
 	// GeoPremium is the factor, in thousandths, on every rate and fee of an id that is not global: 1100 is ten percent
 	// more. Zero stands for 1000.
@@ -178,6 +181,10 @@ func (m Model) clone() Model {
 	m.Aliases = slices.Clone(m.Aliases)
 	m.Profiles = slices.Clone(m.Profiles)
 	m.Tiers = maps.Clone(m.Tiers)
+	m.TierOverrides = maps.Clone(m.TierOverrides)
+	for region, tiers := range m.TierOverrides {
+		m.TierOverrides[region] = maps.Clone(tiers)
+	}
 	m.GeoOverrides = maps.Clone(m.GeoOverrides)
 	m.RegionOverrides = maps.Clone(m.RegionOverrides)
 	m.GlobalOverrides = maps.Clone(m.GlobalOverrides)

@@ -12,7 +12,8 @@ type quote struct {
 	latency *budget.Rates
 	fees    Fees
 	media   MediaRates
-	assumed bool // no price is known for the region, and a factor or another region's price stands in
+	tiers   tierTable // zero where the model has none
+	assumed bool      // no price is known for the region, and a factor or another region's price stands in
 }
 
 // quoteAt prices a call under a profile ("" for none) from a region ("" for unknown).
@@ -25,7 +26,7 @@ func (m *Model) quoteAt(profile, region string) quote {
 
 	q := quote{
 		price: budget.Price{Rates: at.rates.rates()}, fees: m.feesAt(region, at.factor), media: m.Media.by(at.factor),
-		assumed: at.assumed,
+		tiers: m.tiersAt(region, at.assumed), assumed: at.assumed,
 	}
 	if long := m.Price.LongContext; long.Threshold > 0 {
 		rates := classesOf(long.Rates).completeLike(base).inProportion(at.rates, base).rates()
@@ -217,6 +218,7 @@ func (q quote) dearer(p quote) quote {
 	}
 	q.fees = q.fees.list().dearer(p.fees.list()).fees()
 	q.media = q.media.dearer(p.media)
+	q.tiers = tierTable{max(q.tiers.flex, p.tiers.flex), max(q.tiers.priority, p.tiers.priority), max(q.tiers.ultrafast, p.tiers.ultrafast)}
 	q.assumed = q.assumed || p.assumed
 	return q
 }

@@ -162,11 +162,12 @@ func (c *converter) model(raw modelJSON) Model {
 			AudioInput: c.rate(media.AudioInput), AudioOutput: c.rate(media.AudioOutput),
 		}
 	}
-	for name, factor := range raw.Tiers {
-		if m.Tiers == nil {
-			m.Tiers = make(map[string]budget.Tier, len(raw.Tiers))
+	m.Tiers = tiers(raw.Tiers)
+	for region, factors := range raw.TierOverrides {
+		if m.TierOverrides == nil {
+			m.TierOverrides = make(map[string]map[string]budget.Tier, len(raw.TierOverrides))
 		}
-		m.Tiers[name] = budget.Tier(factor)
+		m.TierOverrides[region] = tiers(factors)
 	}
 	for region, fees := range raw.FeeOverrides {
 		if m.FeeOverrides == nil {
@@ -184,6 +185,17 @@ func (c *converter) model(raw modelJSON) Model {
 		m.Cache = c.cacheRules(*raw.Cache)
 	}
 	return m
+}
+
+func tiers(raw map[string]int64) map[string]budget.Tier {
+	if len(raw) == 0 {
+		return nil
+	}
+	factors := make(map[string]budget.Tier, len(raw))
+	for name, factor := range raw {
+		factors[name] = budget.Tier(factor)
+	}
+	return factors
 }
 
 // spelledFree reports a price of zero that is written out: "input" and, for models that have output, "output".

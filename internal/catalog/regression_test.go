@@ -64,15 +64,15 @@ func TestGovCloudIsNotOneFactor(t *testing.T) {
 // Each tier had one factor for every model, 1.75 and 0.5.
 func TestAServiceTierIsNotOneFactor(t *testing.T) {
 	for id, want := range map[string]struct{ priority, flex budget.Tier }{
-		"qwen.qwen3-next-80b-a3b":         {1858, 522},
-		"nvidia.nemotron-nano-9b-v2":      {1834, 522},
-		"nvidia.nemotron-nano-3-30b":      {1834, 500},
-		"mistral.voxtral-mini-3b-2507":    {1834, 600},
-		"openai.gpt-5.6-luna":             {2000, 500},
-		"openai.gpt-oss-20b-1:0":          {1858, 572},
-		"openai.gpt-oss-120b-1:0":         {1783, 522},
-		"google.gemma-3-27b-it":           {1764, 522},
-		"mistral.ministral-3-3b-instruct": {1845, 583},
+		"qwen.qwen3-next-80b-a3b":      {1858, 522},
+		"nvidia.nemotron-nano-9b-v2":   {1834, 522},
+		"nvidia.nemotron-nano-3-30b":   {1834, 500},
+		"mistral.voxtral-mini-3b-2507": {1834, 600},
+		"openai.gpt-5.6-luna":          {2000, 500},
+		"openai.gpt-oss-20b-1:0":       {1819, 546}, // rounded to whole cents a million tokens in this region
+		"openai.gpt-oss-120b-1:0":      {1783, 522},
+		"google.gemma-3-27b-it":        {1764, 522},
+		"google.gemma-3-12b-it":        {1778, 556},
 	} {
 		t.Run(id, func(t *testing.T) {
 			r := resolved(t, id, "eu-west-2")

@@ -30,7 +30,8 @@ type Resolved struct {
 	// Model holds the limits and the cache rules. Its own prices are the base, not what a call costs.
 	Model *Model
 
-	tiers tierTable // the dearest of the catalog
+	tiers       tierTable   // final
+	dearestTier budget.Tier // of the catalog
 }
 
 // What an UnpricedError tells its reader to do.
@@ -106,7 +107,8 @@ func (c *Catalog) priced(f found, region string) *Resolved {
 	}
 	return &Resolved{
 		ModelID: f.model.ID, Profile: f.profile, Price: q.price, LatencyOptimized: q.latency, Fees: q.fees, Media: q.media,
-		Assumed: q.assumed, Model: f.model, tiers: c.tiers,
+		Assumed: q.assumed, Model: f.model, tiers: q.tiers.or(c.tiers),
+		dearestTier: max(budget.TierStandard, c.tiers.flex, c.tiers.priority, c.tiers.ultrafast),
 	}
 }
 

@@ -11,13 +11,47 @@ type tierTable struct{ flex, priority, ultrafast budget.Tier }
 // 2026-11-28: flex of Voxtral Mini in ap-northeast-1, priority of GPT-5.6 in us-gov-west-1, ultrafast of GPT-6 Astra.
 func leastTiers() tierTable { return tierTable{flex: 600, priority: 2000, ultrafast: 6000} }
 
+// dearer takes the higher factor of each tier, of t and of a table by name.
+func (t tierTable) dearer(named map[string]budget.Tier) tierTable {
+	return tierTable{
+		flex: max(t.flex, named["flex"]), priority: max(t.priority, named["priority"]), ultrafast: max(t.ultrafast, named["ultrafast"]),
+	}
+}
+
 // dearestTiers returns the dearest factors of any model.
 func dearestTiers(models []*Model) tierTable {
 	t := leastTiers()
 	for _, m := range models {
-		t.flex = max(t.flex, m.Tiers["flex"])
-		t.priority = max(t.priority, m.Tiers["priority"])
-		t.ultrafast = max(t.ultrafast, m.Tiers["ultrafast"])
+		t = t.dearer(m.Tiers)
+		for _, tiers := range m.TierOverrides {
+			t = t.dearer(tiers)
+		}
+	}
+	return t
+}
+
+// tiersAt returns the model's own factors in a region; zero where it has none. Where a price is assumed, so are they: the
+// dearest of any region.
+func (m *Model) tiersAt(region string, assumed bool) tierTable {
+	t := tierTable{}.dearer(m.Tiers).dearer(m.TierOverrides[region])
+	if assumed {
+		for _, tiers := range m.TierOverrides {
+			t = t.dearer(tiers)
+		}
+	}
+	return t
+}
+
+// or returns t with the factors of u where t has none.
+func (t tierTable) or(u tierTable) tierTable {
+	if t.flex == 0 {
+		t.flex = u.flex
+	}
+	if t.priority == 0 {
+		t.priority = u.priority
+	}
+	if t.ultrafast == 0 {
+		t.ultrafast = u.ultrafast
 	}
 	return t
 }
@@ -30,23 +64,18 @@ func (r *Resolved) tier(name string) (factor budget.Tier, known bool) {
 	case "", "default", "standard", "reserved":
 		return budget.TierStandard, true
 	case "flex":
-		factor = r.tiers.flex
+		return r.tiers.flex, true
 	case "priority":
-		factor = r.tiers.priority
+		return r.tiers.priority, true
 	case "ultrafast":
-		factor = r.tiers.ultrafast
-	default:
-		return 0, false
+		return r.tiers.ultrafast, true
 	}
-	if own, ok := r.Model.Tiers[name]; ok {
-		factor = own
-	}
-	return factor, true
+	return 0, false
 }
 
 // WorstTier returns the dearest factor, in thousandths, that a request for a tier can be billed at: the dearest one
-// published for the model, or for any model where it has none, and never below standard, because a flex request may be
-// served as a default one. Empty is the default tier. An unknown tier is an *UnpricedError.
+// published for the model in its region, or for any model where it has none, and never below standard, because a flex
+// request may be served as a default one. Empty is the default tier. An unknown tier is an *UnpricedError.
 func (r *Resolved) WorstTier(requested string) (budget.Tier, error) {
 	factor, known := r.tier(requested)
 	if !known {
@@ -60,7 +89,7 @@ func (r *Resolved) WorstTier(requested string) (budget.Tier, error) {
 func (r *Resolved) ServedTier(reported string) budget.Tier {
 	factor, known := r.tier(reported)
 	if !known {
-		return max(budget.TierStandard, r.tiers.flex, r.tiers.priority, r.tiers.ultrafast)
+		return r.dearestTier
 	}
 	return factor
 }

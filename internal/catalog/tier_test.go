@@ -48,6 +48,23 @@ func TestTiersAreThoseOfTheModel(t *testing.T) {
 	}
 }
 
+// Rounding makes a tier dearer in some regions; where a price is assumed, the dearest of them is, too.
+func TestTiersFollowTheRegion(t *testing.T) {
+	t.Parallel()
+	for region, want := range map[string]struct{ flex, priority budget.Tier }{
+		"us-east-1":     {500, 1750},
+		"eu-west-2":     {522, 1783},
+		"eu-north-1":    {500, 1750},
+		"us-gov-west-1": {500, 1750},
+		"af-south-1":    {522, 1783},
+		"":              {522, 1783},
+	} {
+		r := resolved(t, "openai.gpt-oss-120b-1:0", region)
+		assert.Equal(t, want.flex, r.ServedTier("flex"), region)
+		assert.Equal(t, want.priority, r.ServedTier("priority"), region)
+	}
+}
+
 // A model that a user adds can raise the dearest factor, and never lowers it.
 func TestTiersOfAModelWithoutAnyAreTheDearestOfTheCatalog(t *testing.T) {
 	t.Parallel()

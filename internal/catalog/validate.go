@@ -104,8 +104,16 @@ func (c *checker) factors() {
 	}{{"geo premium", m.GeoPremium}, {"GovCloud factor", m.GovFactor}, {"unlisted-region factor", m.UnlistedRegion}} {
 		c.require(f.factor == 0 || f.factor >= 1000 && f.factor <= 100_000, "%s of %d thousandths is out of range: 1100 is ten percent more", f.name, f.factor)
 	}
-	for _, name := range slices.Sorted(maps.Keys(m.Tiers)) {
-		factor := m.Tiers[name]
+	c.tiers(m.Tiers)
+	for _, region := range slices.Sorted(maps.Keys(m.TierOverrides)) {
+		c.require(regionName(region), "tier override %q is not a region", printable(region, 32))
+		c.tiers(m.TierOverrides[region])
+	}
+}
+
+func (c *checker) tiers(tiers map[string]budget.Tier) {
+	for _, name := range slices.Sorted(maps.Keys(tiers)) {
+		factor := tiers[name]
 		c.require(slices.Contains([]string{"flex", "priority", "ultrafast", "batch"}, name), "service tier %q is none of flex, priority, ultrafast and batch", printable(name, 32))
 		c.require(factor >= 1 && factor <= 100_000, "service tier %q: factor of %d thousandths is out of range: 500 is half the price", printable(name, 32), factor)
 	}

@@ -3,8 +3,8 @@
 //	go run ./internal/catalog/pricetable              # rewrite internal/catalog/models.json
 //	go run ./internal/catalog/pricetable -quote <ids  # print prices, for comparisons with other tables
 //
-// With -quote it reads lines of a model id, a tab and a region, and prints for each one a line of JSON: the rates in
-// pico-USD per token, and whether they are assumed. A model without a token price has null instead.
+// With -quote it reads lines of a model id, a tab and a region, and prints a line of JSON for each: the final rates in
+// pico-USD per token, the factors of the service tiers in thousandths, and the fees in nano-USD.
 package main
 
 import (
@@ -55,12 +55,15 @@ func rewrite(path string) error {
 	return os.WriteFile(path, after.Bytes(), 0o644)
 }
 
-// answer is what -quote prints of one id in one region.
+// answer is what -quote prints of one id in one region. An unknown id has a Problem alone.
 type answer struct {
-	Model   string        `json:"model"`
-	Rates   *budget.Rates `json:"rates"`
-	Assumed bool          `json:"assumed"`
-	Problem string        `json:"problem,omitempty"`
+	Model   string                 `json:"model,omitempty"`
+	Assumed bool                   `json:"assumed"`
+	Price   budget.Price           `json:"price"`
+	Fees    catalog.Fees           `json:"fees"`
+	Media   catalog.MediaRates     `json:"media"`
+	Tiers   map[string]budget.Tier `json:"tiers"`
+	Problem string                 `json:"problem,omitempty"`
 }
 
 func printQuotes(w io.Writer, r io.Reader) error {
@@ -70,10 +73,13 @@ func printQuotes(w io.Writer, r io.Reader) error {
 	for lines.Scan() {
 		id, region, _ := strings.Cut(lines.Text(), "\t")
 		var a answer
-		if resolved, err := catalog.Default().Resolve(id, region); err != nil {
+		if r, err := catalog.Default().Lookup(id, region); err != nil {
 			a.Problem = err.Error()
 		} else {
-			a = answer{Model: resolved.ModelID, Rates: &resolved.Price.Rates, Assumed: resolved.Assumed}
+			a = answer{Model: r.ModelID, Assumed: r.Assumed, Price: r.Price, Fees: r.Fees, Media: r.Media, Tiers: make(map[string]budget.Tier)}
+			for _, tier := range []string{"flex", "priority", "ultrafast"} {
+				a.Tiers[tier] = r.ServedTier(tier)
+			}
 		}
 		if err := enc.Encode(a); err != nil {
 			return err
