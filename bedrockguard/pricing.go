@@ -63,6 +63,9 @@ func (a *ask) withMedia(r *catalog.Resolved) *catalog.Resolved {
 
 // worst prices the most that an attempt can consume.
 func (q *quote) worst(inputTokens, outputTokens int64, writes budget.CacheWrites) (budget.Amount, error) {
+	if q.countsTwice() {
+		inputTokens = addSat(inputTokens, inputTokens)
+	}
 	cost, err := q.resolved.Price.WorstCase(inputTokens, outputTokens, writes, q.tier)
 	if err == nil && q.latency != nil {
 		// The service may fall back to the standard mode and bill that.
@@ -74,6 +77,11 @@ func (q *quote) worst(inputTokens, outputTokens int64, writes budget.CacheWrites
 		return 0, err
 	}
 	return cost.Add(q.fees)
+}
+
+// countsTwice reports whether the model may be billed cached tokens twice, as fresh input and as cached: see wire.Reported.
+func (q *quote) countsTwice() bool {
+	return q.resolved.Model.Provider == "openai" && q.resolved.Model.Cache.Implicit
 }
 
 // optimized is the price in the latency-optimised mode, which must have one.
@@ -90,7 +98,9 @@ func (q *quote) cost(r *wire.Reported) (budget.Amount, error) {
 	if q.latency != nil && (r.Latency == "" || r.Latency == latencyOptimized) {
 		price = q.optimized()
 	}
-	cost, err := price.Cost(r.Usage, factor)
+	billed := r.Usage
+	billed.InputTokens = addSat(billed.InputTokens, r.CountedTwice)
+	cost, err := price.Cost(billed, factor)
 	if err != nil {
 		return 0, err
 	}

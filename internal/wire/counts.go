@@ -4,12 +4,13 @@ import "github.com/bedrockguard/bedrockguard-go/budget"
 
 // Reported is the usage that a response tells.
 type Reported struct {
-	Usage       budget.Usage
-	ServiceTier string // the tier that served the request, in lower case; empty when not told
-	Latency     string // "standard" or "optimized" as served; empty when not told
-	Disagrees   bool   // two sources told different counts, and the dearer was taken for each class
-	Model       string // the model that answered, as the answer names it; empty when not told
-	Guardrails  []GuardrailUsage
+	Usage        budget.Usage
+	ServiceTier  string // the tier that served the request, in lower case; empty when not told
+	Latency      string // "standard" or "optimized" as served; empty when not told
+	CountedTwice int64  // cached tokens that the service counts, and bills, a second time as fresh input; Usage holds them once
+	Disagrees    bool   // two sources told different counts, and the dearer was taken for each class
+	Model        string // the model that answered, as the answer names it; empty when not told
+	Guardrails   []GuardrailUsage
 }
 
 // GuardrailUsage is what one guardrail evaluated for one answer, input and output together.
@@ -76,13 +77,20 @@ func (c *counts) raise(o *counts) {
 
 func (c *counts) any() bool { return c.has != [numCounts]bool{} }
 
+// reading is what the counters of one source say.
+type reading struct {
+	usage     budget.Usage
+	twice     int64 // cached tokens that the counters hold a second time, inside of the input
+	disagrees bool
+}
+
 // usage reads the counters as billable classes. family is the provider in the model id; writes tells which TTLs the request
 // asked for, and places the writes that no breakdown covers.
-func (c *counts) usage(family string, writes budget.CacheWrites) (u budget.Usage, disagrees bool) {
-	n := &c.n
+func (c *counts) usage(family string, writes budget.CacheWrites) (r reading) {
+	n, u := &c.n, &r.usage
 	write := max(n[countWrite], n[countCachedWrite])
 	split := n[countWrite5m] + n[countWrite1h]
-	disagrees = split > 0 && split != write
+	r.disagrees = split > 0 && split != write
 	u.CacheWrite5mInputTokens, u.CacheWrite1hInputTokens = n[countWrite5m], n[countWrite1h]
 	if rest := write - split; rest > 0 && writes >= budget.CacheWrites1h {
 		u.CacheWrite1hInputTokens += rest
@@ -92,38 +100,64 @@ func (c *counts) usage(family string, writes budget.CacheWrites) (u budget.Usage
 	u.CacheReadInputTokens = max(n[countRead], n[countCached])
 	cached := u.CacheReadInputTokens + u.CacheWrite5mInputTokens + u.CacheWrite1hInputTokens
 	u.OutputTokens = n[countOutput]
-	u.InputTokens = n[countInput] + cached
-	switch inside, contradicts := c.cachedInside(family, cached); {
-	case inside:
-		u.InputTokens = n[countInput]
-	case contradicts:
-		disagrees = true
+	told := n[countInput] + cached // what the total is expected to hold besides the output
+	switch c.placeOf(family, cached) {
+	case cachedInside:
+		u.InputTokens, told = n[countInput], n[countInput]
+	case cachedTwice:
+		u.InputTokens, r.twice, r.disagrees = n[countInput], cached, true
+	case cachedNowhere:
+		u.InputTokens, r.disagrees = n[countInput]+cached, true
+	default:
+		u.InputTokens = n[countInput] + cached
 	}
-	if c.has[countTotal] && n[countTotal] != u.InputTokens+u.OutputTokens {
-		if unseen := n[countTotal] - u.InputTokens - u.OutputTokens; unseen > 0 && unseen == n[countReasoning] {
+	if c.has[countTotal] && n[countTotal] != told+u.OutputTokens {
+		if unseen := n[countTotal] - told - u.OutputTokens; unseen > 0 && unseen == n[countReasoning] {
 			u.OutputTokens += unseen // some families report reasoning beside the output
 		} else {
-			disagrees = true
+			r.disagrees = true
 		}
 	}
-	return u, disagrees
+	return r
 }
 
-// cachedInside reports whether the input count already holds the cached tokens. OpenAI's own shape says so by its field
-// names. Elsewhere the total has to prove it, and only for families other than those that document the opposite. When the
-// total fits neither reading they are counted beside the input, which is dearer.
-func (c *counts) cachedInside(family string, cached int64) (inside, contradicts bool) {
+// cachedPlace says where the cached tokens of a source are counted.
+type cachedPlace uint8
+
+const (
+	cachedBeside  cachedPlace = iota // beside the input
+	cachedInside                     // inside of the input
+	cachedTwice                      // inside of the input and, in the total, beside it
+	cachedNowhere                    // the counters contradict each other: beside, which is dearer
+)
+
+// countsCachedInside reports whether a family's input counter holds the cached tokens in every shape of its answers, as recorded
+// with OpenAI's models on Converse (2026-10): a prompt of 4,995 tokens, 4,993 of them read, told as 4,995 input and 4,993 read. The
+// total, and so the invoice, is said to hold them twice.
+func countsCachedInside(family string) bool { return family == "openai" }
+
+// placeOf finds out where the cached tokens are counted. OpenAI's own shape says so by its field names. Elsewhere the family tells,
+// or the total proves it, but for families that document the opposite.
+func (c *counts) placeOf(family string, cached int64) cachedPlace {
 	if cached == 0 {
-		return true, false
+		return cachedInside
 	}
 	fits := c.n[countInput] >= cached
-	if c.has[countCached] || c.has[countCachedWrite] {
-		return fits, !fits
+	switch {
+	case c.has[countCached] || c.has[countCachedWrite]:
+		if fits {
+			return cachedInside
+		}
+		return cachedNowhere
+	case family == "anthropic" || family == "amazon":
+		return cachedBeside
+	case fits && c.has[countTotal] && c.n[countTotal] == c.n[countInput]+c.n[countOutput]:
+		return cachedInside
+	case fits && countsCachedInside(family):
+		return cachedTwice
+	default:
+		return cachedBeside
 	}
-	if family == "anthropic" || family == "amazon" || !c.has[countTotal] {
-		return false, false
-	}
-	return fits && c.n[countTotal] == c.n[countInput]+c.n[countOutput], false
 }
 
 // dearer merges two readings of one response: the larger of each class.
@@ -140,17 +174,16 @@ func dearer(a, b budget.Usage) (u budget.Usage, differ bool) {
 // merge reads the counts that Bedrock itself tells (headers, invocation metrics) together with those in the model's body.
 // Each may be silent about a class that the other tells: that is lent before they are compared, as is the split of the
 // writes by TTL, which only a body has.
-func merge(bedrock, body *counts, family string, writes budget.CacheWrites) (budget.Usage, bool) {
+func merge(bedrock, body *counts, family string, writes budget.CacheWrites) reading {
 	if !body.any() {
 		return bedrock.usage(family, writes)
 	}
 	if !bedrock.any() {
 		return body.usage(family, writes)
 	}
-	a, aDisagrees := bedrock.lend(body).usage(family, writes)
-	b, bDisagrees := body.lend(bedrock).usage(family, writes)
-	u, differ := dearer(a, b)
-	return u, aDisagrees || bDisagrees || differ
+	a, b := bedrock.lend(body).usage(family, writes), body.lend(bedrock).usage(family, writes)
+	u, differ := dearer(a.usage, b.usage)
+	return reading{usage: u, twice: max(a.twice, b.twice), disagrees: a.disagrees || b.disagrees || differ}
 }
 
 // lend returns c with what it is silent about taken from o. Cached tokens inside of the input are lent only when c tells
@@ -181,32 +214,4 @@ func (c *counts) lend(o *counts) *counts {
 		lend(countWrite1h)
 	}
 	return &out
-}
-
-// ConverseUsage is Converse's TokenUsage in plain numbers. Absent counters are zero.
-type ConverseUsage struct {
-	InputTokens           int64
-	OutputTokens          int64
-	TotalTokens           int64 // zero stands for not told
-	CacheReadInputTokens  int64
-	CacheWriteInputTokens int64
-	CacheWrite5mTokens    int64 // from CacheDetails, a TTL of 5m
-	CacheWrite1hTokens    int64 // from CacheDetails, any other TTL
-}
-
-// FromConverse reads the usage of a Converse response. provider is the family in the model id ("openai"); writes tells
-// which cache points the request had. It returns ErrMalformed for negative or absurd counts.
-func FromConverse(provider string, writes budget.CacheWrites, in *ConverseUsage) (r Reported, err error) {
-	var c counts
-	c.n[countInput], c.n[countOutput], c.n[countTotal] = in.InputTokens, in.OutputTokens, in.TotalTokens
-	c.n[countRead], c.n[countWrite] = in.CacheReadInputTokens, in.CacheWriteInputTokens
-	c.n[countWrite5m], c.n[countWrite1h] = in.CacheWrite5mTokens, in.CacheWrite1hTokens
-	for f, n := range &c.n {
-		if uint64(n) > maxCount { // negative ones, too
-			return r, &MalformedError{Field: "usage", Reason: "token count out of range"}
-		}
-		c.has[f] = n > 0
-	}
-	r.Usage, r.Disagrees = c.usage(provider, writes)
-	return r, nil
 }

@@ -238,7 +238,7 @@ func (m *StreamMeter) Usage() (Reported, bool) {
 	if out.Latency == "" {
 		out.Latency = m.header.Latency
 	}
-	out.Usage, out.Disagrees = merge(&m.bedrock, &m.body, m.provider, m.writes)
+	out.read(merge(&m.bedrock, &m.body, m.provider, m.writes))
 	return out, true
 }
 

@@ -27,9 +27,13 @@ func ParseUsage(provider string, writes budget.CacheWrites, header http.Header, 
 		return Reported{}, false, nil
 	}
 	out := r.served
-	out.Usage, out.Disagrees = merge(&bedrock, &r.body, provider, writes)
+	out.read(merge(&bedrock, &r.body, provider, writes))
 	headerServed(header, &out)
 	return out, true, nil
+}
+
+func (r *Reported) read(from reading) {
+	r.Usage, r.CountedTwice, r.Disagrees = from.usage, from.twice, from.disagrees
 }
 
 // headerCounts reads the counters that Bedrock puts in the header of InvokeModel responses.

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"math"
 	"net/http"
 	"testing"
 
@@ -100,11 +99,11 @@ func TestParseUsage_Dialects(t *testing.T) {
 		},
 		"converse openai, total counts twice": {
 			"openai", none, nil, `{"usage":{"inputTokens":4995,"outputTokens":19,"totalTokens":10007,"cacheReadInputTokens":4993}}`,
-			used(4995, 4993, 0, 0, 19), false,
+			used(2, 4993, 0, 0, 19), true,
 		},
 		"total fits nothing": {
 			"openai", none, nil, `{"usage":{"inputTokens":100,"outputTokens":19,"totalTokens":150,"cacheReadInputTokens":50}}`,
-			used(100, 50, 0, 0, 19), true,
+			used(50, 50, 0, 0, 19), true,
 		},
 		"claude total without the cache": {
 			"anthropic", none, nil, `{"usage":{"inputTokens":100,"outputTokens":20,"totalTokens":120,"cacheReadInputTokens":50}}`,
@@ -180,24 +179,6 @@ func TestParseUsage_Served(t *testing.T) {
 	assert.Equal(t, "flex", r.ServiceTier)
 }
 
-func TestFromConverse(t *testing.T) {
-	r, err := FromConverse("anthropic", budget.NoCacheWrites, &ConverseUsage{
-		InputTokens: 4, OutputTokens: 8, TotalTokens: 42, CacheWriteInputTokens: 30, CacheWrite5mTokens: 10, CacheWrite1hTokens: 20,
-	})
-	require.NoError(t, err)
-	assert.Equal(t, Reported{Usage: used(4, 0, 10, 20, 8)}, r)
-	r, err = FromConverse("anthropic", budget.CacheWrites1h, &ConverseUsage{InputTokens: 4, OutputTokens: 8, CacheWriteInputTokens: 30})
-	require.NoError(t, err)
-	assert.Equal(t, used(4, 0, 0, 30, 8), r.Usage)
-	r, err = FromConverse("openai", budget.NoCacheWrites, &ConverseUsage{InputTokens: 50, OutputTokens: 8, TotalTokens: 58, CacheReadInputTokens: 40})
-	require.NoError(t, err)
-	assert.Equal(t, used(10, 40, 0, 0, 8), r.Usage)
-	for _, bad := range []ConverseUsage{{InputTokens: -1}, {OutputTokens: math.MaxInt64}, {CacheWrite1hTokens: -7}} {
-		_, err = FromConverse("anthropic", budget.NoCacheWrites, &bad)
-		assert.ErrorIs(t, err, ErrMalformed)
-	}
-}
-
 func FuzzParseUsage(f *testing.F) {
 	f.Add(`{"usage":{"input_tokens":10,"cache_creation":{"ephemeral_5m_input_tokens":10},"output_tokens":7,"iterations":[{"input_tokens":1}]}}`, "10", "7", true)
 	f.Add(`{"usage":{"inputTokens":4,"outputTokens":8,"totalTokens":42,"cacheDetails":[{"ttl":"1h","inputTokens":20}]},"serviceTier":{"type":"flex"}}`, "", "", false)
@@ -224,4 +205,22 @@ func FuzzParseUsage(f *testing.F) {
 			require.GreaterOrEqual(t, r.Usage.OutputTokens, n)
 		}
 	})
+}
+
+// TestCachedTokensOfOpenAIAreNoFreshOnes: a prompt that was read from the cache is not 6,000 times as much fresh input as it was; the
+// money stays what the counters, and so the invoice, say.
+func TestCachedTokensOfOpenAIAreNoFreshOnes(t *testing.T) {
+	body := []byte(`{"usage":{"inputTokens":12401,"outputTokens":19,"totalTokens":24819,"cacheReadInputTokens":12399}}`)
+	r, ok, err := ParseUsage("openai", budget.NoCacheWrites, nil, body)
+	require.NoError(t, err)
+	require.True(t, ok)
+	assert.Equal(t, used(2, 12399, 0, 0, 19), r.Usage)
+	assert.Equal(t, int64(12399), r.CountedTwice)
+	assert.True(t, r.Disagrees, "the contradiction is a finding")
+	for _, family := range []string{"anthropic", "amazon", "meta"} {
+		r, _, err = ParseUsage(family, budget.NoCacheWrites, nil, body)
+		require.NoError(t, err)
+		assert.Equal(t, used(12401, 12399, 0, 0, 19), r.Usage, family)
+		assert.Zero(t, r.CountedTwice, family)
+	}
 }
