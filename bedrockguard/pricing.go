@@ -120,7 +120,7 @@ func (c *call) passes(inputTokens, outputTokens int64) int64 {
 
 // worst fills in the charge to set aside for an attempt whose prompt has at most the given input tokens.
 func (c *call) worst(w *budget.Charge, inputTokens int64) error {
-	output, ok := mul(c.ask.maxOutput, c.ask.choices)
+	output, ok := mul(c.ask.maxOutput, max(c.ask.choices, 1))
 	if passes := c.passes(inputTokens, output); ok && passes > 0 {
 		// Each pass reads at most the prompt and what was generated since, and writes a summary that only the model bounds.
 		var summaries, read int64
@@ -232,8 +232,9 @@ func (a *ask) fees(r *catalog.Resolved) (budget.Amount, error) {
 	return total, nil
 }
 
+// mul returns a*b of non-negative numbers, and false with the largest number there is when that does not fit.
 func mul(a, b int64) (int64, bool) {
-	hi, lo := bits.Mul64(uint64(max(a, 0)), uint64(max(b, 1)))
+	hi, lo := bits.Mul64(uint64(max(a, 0)), uint64(max(b, 0)))
 	if hi != 0 || lo > math.MaxInt64 {
 		return math.MaxInt64, false
 	}
