@@ -31,11 +31,19 @@ func (c *Catalog) Answered(name, region string) (*Resolved, bool) {
 }
 
 // SameModel reports whether a name, in any spelling that Answered knows, can mean the model that was asked for. Another
-// model that the name fits more exactly rules it out.
+// model that the name fits more exactly rules it out. It does not allocate for a name that it found to be the same before.
 func (c *Catalog) SameModel(asked *Resolved, name string) bool {
-	if name == asked.ModelID {
+	if name == asked.ModelID || c.same.get(name, asked.ModelID) != nil {
 		return true
 	}
+	if !c.sameModel(asked, name) {
+		return false
+	}
+	c.same.put(name, asked.ModelID, asked)
+	return true
+}
+
+func (c *Catalog) sameModel(asked *Resolved, name string) bool {
 	if f, reason := c.find(name, true); reason == "" {
 		return f.model.ID == asked.ModelID
 	}
@@ -43,7 +51,7 @@ func (c *Catalog) SameModel(asked *Resolved, name string) bool {
 	if !ok {
 		return false
 	}
-	for _, m := range c.named.find(rest) {
+	for _, m := range c.spellings().find(rest) {
 		if m.ID == asked.ModelID {
 			return true
 		}
@@ -84,7 +92,7 @@ func (c *Catalog) means(name string) (profile string, models []found) {
 	if !ok {
 		return "", nil
 	}
-	for _, m := range c.named.find(rest) {
+	for _, m := range c.spellings().find(rest) {
 		models = append(models, found{model: m})
 	}
 	return profile, models

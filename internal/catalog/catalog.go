@@ -18,11 +18,11 @@ var embedded string
 
 // parseEmbedded reads the embedded table once.
 var parseEmbedded = sync.OnceValues(func() (*Catalog, error) {
-	file, err := readFile(strings.NewReader(embedded))
+	file, err := decodeFile([]byte(embedded)) // a test holds it against what readFile checks besides
 	if err != nil {
 		return nil, err
 	}
-	return build(file.date, file.models, nil, nil)
+	return build(parts{date: file.date}, file.models)
 })
 
 // Catalog is a set of models, and of ids that stand for them. It is immutable and safe for concurrent use. The zero value
@@ -34,9 +34,12 @@ type Catalog struct {
 	mapped map[string]string // opaque id to the id of a model or profile
 	off    map[string]int64  // glob over model ids to thousandths off the list price
 	tiers  tierTable         // the dearest factors of any model
-	named  spellings         // by the ways to write a model's name
 	recent recent            // what Resolve found
 	told   recent            // what Answered found
+	same   recent            // what SameModel found to be the same, by name and by model id in place of a region
+
+	spell sync.Once
+	named spellings // by the ways to write a model's name; guarded by spell
 }
 
 // Default returns the models that the library ships with. The same catalog is returned every time. Should the embedded
@@ -85,13 +88,13 @@ func (c *Catalog) With(models ...Model) (*Catalog, error) {
 	for _, m := range models {
 		added[m.ID] = m
 	}
-	all := slices.Clone(models)
+	kept := make([]*Model, 0, len(c.models))
 	for _, m := range c.models {
 		if _, replaced := added[m.ID]; !replaced {
-			all = append(all, *m)
+			kept = append(kept, m)
 		}
 	}
-	return build(c.date, all, c.mapped, c.off)
+	return build(parts{date: c.date, models: kept, mapped: c.mapped, off: c.off}, models)
 }
 
 // Map returns a catalog in which ids that hide their model stand for one that is known: the ARNs of application inference
@@ -117,29 +120,34 @@ func (c *Catalog) Map(ids map[string]string) (*Catalog, error) {
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}
-	return build(c.date, c.all(), mapped, c.off)
+	return build(parts{date: c.date, models: c.models, mapped: mapped, off: c.off}, nil)
 }
 
-// all returns the models by value.
-func (c *Catalog) all() []Model {
-	models := make([]Model, len(c.models))
-	for i, m := range c.models {
-		models[i] = *m
+// parts are what a catalog is built from: models that another one checked, and shares, mappings and discounts.
+type parts struct {
+	date   string
+	models []*Model
+	mapped map[string]string
+	off    map[string]int64
+}
+
+// build adds models, which it checks and copies.
+func build(from parts, added []Model) (*Catalog, error) {
+	c := &Catalog{
+		date: from.date, models: slices.Clone(from.models), byID: make(map[string]*Model, 2*(len(from.models)+len(added))),
+		mapped: maps.Clone(from.mapped), off: maps.Clone(from.off),
 	}
-	return models
-}
-
-func build(date string, models []Model, mapped map[string]string, off map[string]int64) (*Catalog, error) {
-	c := &Catalog{date: date, byID: make(map[string]*Model, 2*len(models)), mapped: maps.Clone(mapped), off: maps.Clone(off)}
 	var problems []error
-	for i := range models {
-		m := models[i].clone()
+	for i := range added {
+		m := added[i].clone()
 		if err := m.Validate(); err != nil {
 			problems = append(problems, err)
 			continue
 		}
 		c.models = append(c.models, &m)
-		problems = append(problems, c.index(&m)...)
+	}
+	for _, m := range c.models {
+		problems = append(problems, c.index(m)...)
 	}
 	slices.SortFunc(c.models, func(a, b *Model) int { return strings.Compare(a.ID, b.ID) })
 	problems = append(problems, c.checkMapped()...)
@@ -147,7 +155,6 @@ func build(date string, models []Model, mapped map[string]string, off map[string
 		return nil, err
 	}
 	c.tiers = dearestTiers(c.models)
-	c.named = spellingsOf(c.models)
 	return c, nil
 }
 

@@ -131,6 +131,9 @@ func TestWithCopies(t *testing.T) {
 	m.Aliases = []string{"acme.large"}
 	m.GeoOverrides = map[string]budget.Rates{"eu": {Input: 4_000_000, Output: 20_000_000}}
 	m.LatencyOptimized = &budget.Rates{Input: 6_000_000, Output: 30_000_000}
+	m.Tiers = map[string]budget.Tier{"flex": 600}
+	m.TierOverrides = map[string]map[string]budget.Tier{"eu-west-1": {"flex": 700}}
+	m.FeeOverrides = map[string]Fees{"eu-west-1": {Image: 1}}
 	m.Cache = CacheRules{Implicit: true, TTLs: []time.Duration{time.Hour}, Fields: []string{"system"}}
 	c, err := Default().With(m)
 	require.NoError(t, err)
@@ -140,12 +143,16 @@ func TestWithCopies(t *testing.T) {
 	vandalize := func(m Model) {
 		m.Aliases[0], m.Cache.TTLs[0], m.Cache.Fields[0] = "x", 1, "x"
 		clear(m.GeoOverrides)
+		clear(m.Tiers)
+		clear(m.TierOverrides["eu-west-1"])
+		clear(m.FeeOverrides)
 		*m.LatencyOptimized = budget.Rates{}
 	}
 	vandalize(m)
 	given, ok := c.Model(m.ID)
 	require.True(t, ok)
 	assert.Equal(t, want, given)
+	assert.Equal(t, budget.Tier(700), given.TierOverrides["eu-west-1"]["flex"], "tables of tables are copied, too")
 	vandalize(given)
 	for other := range c.Models() {
 		if other.ID == m.ID {

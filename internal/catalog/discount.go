@@ -35,7 +35,7 @@ func (c *Catalog) Discounted(thousandthsOff map[string]int64) (*Catalog, error) 
 		off = make(map[string]int64, len(thousandthsOff))
 	}
 	maps.Copy(off, thousandthsOff)
-	return build(c.date, c.all(), c.mapped, off)
+	return build(parts{date: c.date, models: c.models, mapped: c.mapped, off: off}, nil)
 }
 
 // discountOf returns what is taken off the price of a model, in thousandths: zero without a discount.

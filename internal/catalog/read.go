@@ -20,7 +20,7 @@ const maxDepth = 16
 
 // ReadModels reads models from JSON in the format of the embedded table:
 //
-//	{"date": "2026-11-23", "models": [{
+//	{"date": "2026-11-28", "models": [{
 //	  "id": "acme.large-v1", "mode": "chat", "max_output_tokens": 8192,
 //	  "usd_per_mtok": {"input": "3", "output": "15"}, "geo_premium_thousandths": 1100
 //	}]}
@@ -59,6 +59,11 @@ func readFile(r io.Reader) (modelFile, error) {
 	if err := checkKeys(data); err != nil {
 		return modelFile{}, err
 	}
+	return decodeFile(data)
+}
+
+// decodeFile reads a file whose keys are in order.
+func decodeFile(data []byte) (modelFile, error) {
 	var raw fileJSON
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()

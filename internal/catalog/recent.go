@@ -6,6 +6,9 @@ import (
 	"sync/atomic"
 )
 
+// maxKeyBytes bounds what is kept of a caller's region.
+const maxKeyBytes = 128
+
 // maxRecent bounds how many resolutions a catalog remembers: a few hundred bytes each.
 const maxRecent = 1024
 
@@ -44,9 +47,9 @@ func (r *recent) get(modelID, region string) *Resolved {
 
 // put remembers a resolution. When full it starts over, which costs little: what is in use comes back with its next call.
 func (r *recent) put(modelID, region string, resolved *Resolved) {
-	key := callKey{strings.Clone(modelID), strings.Clone(printable(region, 32))}
+	key := callKey{strings.Clone(modelID), strings.Clone(printable(region, maxKeyBytes))}
 	if key.region != region {
-		return // not a region: a caller's garbage must not be kept
+		return // neither a region nor a model: a caller's garbage must not be kept
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -12,6 +12,12 @@ const spellingLevels = 4
 // spellings are the models by their names, folded, at each level.
 type spellings [spellingLevels]map[string][]*Model
 
+// spellings returns the index of names, which the first use builds: a guard that sees no other name never needs it.
+func (c *Catalog) spellings() *spellings {
+	c.spell.Do(func() { c.named = spellingsOf(c.models) })
+	return &c.named
+}
+
 func spellingsOf(models []*Model) spellings {
 	var s spellings
 	for level := range s {
