@@ -2,7 +2,7 @@
 MODULES := . budget/dynamostore budget/pgstore budget/redisstore budget/sqlitestore bedrockguard/stsidentity examples internal/robustness
 GOFUMPT := GOWORK=off go tool -modfile=$(CURDIR)/internal/tools/go.mod gofumpt
 
-.PHONY: test check fmt fmt-check tidy-check vet lint examples bench headline robustness fuzz
+.PHONY: test check fmt fmt-check tidy-check vet lint examples bench headline robustness fuzz prices check-prices
 
 ## test: every module's tests with the race detector
 test:
@@ -49,11 +49,16 @@ ROBUSTNESS_STORES ?=
 RACE ?=
 export ROBUSTNESS_STORES
 
+# Sizes of the generated attack on the guard and of its cancellations. `make test` runs 2,000 and 1,000 calls.
+ATTACK_CALLS ?= 20000
+CANCELLATIONS ?= 10000
+
 ## robustness: recorded histories, walks, lost messages, the fault matrix and the hard-cap test, at length
 robustness:
 	cd internal/robustness && ROBUSTNESS_HISTORIES=$(ROBUSTNESS_HISTORIES) ROBUSTNESS_OPERATIONS=$(ROBUSTNESS_OPERATIONS) \
 		ROBUSTNESS_WALKS=$(ROBUSTNESS_WALKS) ROBUSTNESS_SEED=$(ROBUSTNESS_SEED) HEADLINE_SEEDS=$(HEADLINE_SEEDS) \
 		go test $(RACE) -count=1 -timeout 0 -v ./...
+	ATTACK_CALLS=$(ATTACK_CALLS) CANCELLATIONS=$(CANCELLATIONS) go test $(RACE) -count=1 -timeout 0 -v -run 'Attack|CanceledCallsPost' ./bedrockguard
 
 ## bench: the figures of the README, each against its baseline in the same run
 bench:
@@ -73,3 +78,17 @@ bench:
 fuzz:
 	@set -e; for m in $(MODULES); do (cd $$m && for pkg in $$(go list ./...); do \
 		for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do echo "== $$pkg $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime 60s $$pkg; done; done); done
+
+## prices: check internal/catalog/models.json and put it in its order
+prices:
+	go run ./internal/catalog/pricetable
+
+# Where check-prices installs what it compares with. A new folder each time unless you name one.
+PRICE_PACKAGES ?= $(shell mktemp -d)
+
+## check-prices: compare the price table with LiteLLM and genai-prices, region by region; needs Python 3.10 and pip
+check-prices: PRICE_PACKAGES := $(PRICE_PACKAGES)
+check-prices:
+	python3 -m pip install --quiet --target "$(PRICE_PACKAGES)" --no-deps litellm==1.110.2
+	python3 -m pip install --quiet --target "$(PRICE_PACKAGES)" genai-prices==0.2.3
+	PYTHONPATH="$(PRICE_PACKAGES)" python3 internal/tools/prices/check.py

@@ -64,6 +64,7 @@ func (a *ask) readConverse(p *converseParts) error {
 	w := converseWalk{}
 	w.all(p)
 	a.media, a.embedded, a.writes, a.guardrail = w.prompt, w.embedded, w.writes, p.Guardrail
+	a.audios = w.audios
 	for i := range a.media.Blocks {
 		if a.media.Blocks[i].Kind == tokens.Image {
 			a.images++
@@ -132,6 +133,7 @@ type converseWalk struct {
 	embedded int64
 	writes   budget.CacheWrites
 	unpriced string
+	audios   int64
 	err      error
 }
 
@@ -285,9 +287,12 @@ func (w *converseWalk) content(b types.ContentBlock) {
 		w.search(b.Value)
 	case *types.ContentBlockMemberCitationsContent:
 		w.citations(b.Value)
+	case *types.ContentBlockMemberAudio:
+		w.audios++
+		w.opaque()
 	case *types.ContentBlockMemberToolAddition, *types.ContentBlockMemberToolRemoval:
 		w.prompt.OtherBytes += toolReferenceBytes
-	default: // video, audio, and whatever the SDK adds
+	default: // video, and whatever the SDK adds
 		w.opaque()
 	}
 }
