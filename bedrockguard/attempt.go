@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
@@ -146,7 +147,12 @@ func (g *Guard) conclude(ctx context.Context, s *sending, result any, err error)
 	case m != nil: // something in between failed after the stream began: nobody holds it to close it
 		m.leave(err)
 	default:
-		g.settleAnswer(ctx, s.current(), err)
+		a := s.current()
+		if out, ok := result.(*bedrockruntime.ConverseOutput); ok && err == nil {
+			g.settleConverse(ctx, a, out)
+			return
+		}
+		g.settleAnswer(ctx, a, err)
 	}
 }
 

@@ -185,7 +185,8 @@ func (d *dispatch) ask(own context.Context) (middleware.DeserializeOutput, middl
 }
 
 // observe takes in what came back: the meter goes between a stream's bytes and the SDK's decoder, which starts to read before
-// any outer middleware returns; any other answer is read whole, so that its figures are known whatever becomes of its reader.
+// any outer middleware returns; any other answer is read whole, so that its
+// figures are known whatever becomes of its reader.
 func (d *dispatch) observe(ctx context.Context, a *answered) {
 	resp, ok := a.out.RawResponse.(*smithyhttp.Response)
 	if a.err != nil || !ok || resp.Response == nil {
@@ -204,6 +205,9 @@ func (d *dispatch) observe(ctx context.Context, a *answered) {
 		d.sending.stream.Store(m)
 		at.call.streaming.Store(true)
 		return
+	}
+	if fine && at.call.operation == "Converse" && !d.guard.detaches(ctx) {
+		return // its caller can't leave, and the SDK's decoder brings the figures
 	}
 	whole, err := readWhole(resp.Body, resp.ContentLength)
 	resp.Body.Close()

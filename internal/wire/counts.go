@@ -215,3 +215,35 @@ func (c *counts) lend(o *counts) *counts {
 	}
 	return &out
 }
+
+// ConverseUsage is Converse's TokenUsage in plain numbers. Absent counters are zero.
+type ConverseUsage struct {
+	InputTokens           int64
+	OutputTokens          int64
+	TotalTokens           int64 // zero stands for not told
+	CacheReadInputTokens  int64
+	CacheWriteInputTokens int64
+	CacheWrite5mTokens    int64 // from CacheDetails, a TTL of 5m
+	CacheWrite1hTokens    int64 // from CacheDetails, any other TTL
+}
+
+// FromConverse reads the usage of a Converse answer that the SDK has decoded, which costs a third of reading its bytes again.
+// provider is the family in the model id ("openai"); writes tells which cache points the request had. It returns ErrMalformed for
+// negative or absurd counts.
+func FromConverse(provider string, writes budget.CacheWrites, in *ConverseUsage) (r Reported, err error) {
+	var c counts
+	c.n[countInput], c.n[countOutput], c.n[countTotal] = in.InputTokens, in.OutputTokens, in.TotalTokens
+	c.n[countRead], c.n[countWrite] = in.CacheReadInputTokens, in.CacheWriteInputTokens
+	c.n[countWrite5m], c.n[countWrite1h] = in.CacheWrite5mTokens, in.CacheWrite1hTokens
+	for f, n := range &c.n {
+		if uint64(n) > maxCount { // negative ones, too
+			return r, &MalformedError{Field: "usage", Reason: "token count out of range"}
+		}
+		c.has[f] = n > 0
+	}
+	r.read(c.usage(provider, writes))
+	return r, nil
+}
+
+// Name returns a name that an answer tells as it may be printed, and nothing for one that may not.
+func Name(s string) string { return printable(s) }

@@ -103,25 +103,28 @@ func (r *usageReader) guardrailUnits(id string) error {
 	if err != nil || !told {
 		return err
 	}
-	u := r.guardrail(printable(id))
-	for i, n := range read {
-		u.Units[i] = min(u.Units[i]+n, maxCount)
-	}
+	r.served.AddGuardrail(id, read)
 	return nil
 }
 
-func (r *usageReader) guardrail(id string) *GuardrailUsage {
-	all := r.served.Guardrails
-	for i := range all {
-		if all[i].ID == id {
-			return &all[i]
+// AddGuardrail takes in one assessment of a guardrail: its units add up over input and output.
+func (r *Reported) AddGuardrail(id string, units [NumGuardrailUnits]int64) {
+	u := r.guardrail(printable(id))
+	for i, n := range units {
+		u.Units[i] = min(u.Units[i]+min(max(n, 0), maxCount), maxCount)
+	}
+}
+
+func (r *Reported) guardrail(id string) *GuardrailUsage {
+	for i := range r.Guardrails {
+		if r.Guardrails[i].ID == id {
+			return &r.Guardrails[i]
 		}
 	}
-	if len(all) < maxGuardrails {
-		all = append(all, GuardrailUsage{ID: id})
-		r.served.Guardrails = all
+	if len(r.Guardrails) < maxGuardrails {
+		r.Guardrails = append(r.Guardrails, GuardrailUsage{ID: id})
 	}
-	return &all[len(all)-1]
+	return &r.Guardrails[len(r.Guardrails)-1]
 }
 
 // model reads the name of the model that answered.
