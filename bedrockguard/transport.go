@@ -201,6 +201,12 @@ var clientField = func() []int {
 	return f.Index
 }()
 
+// transportField is where an http.Client keeps its transport.
+var transportField = func() []int {
+	f, _ := reflect.TypeFor[http.Client]().FieldByName("Transport")
+	return f.Index
+}()
+
 // sendsByNetHTTP reports whether the next handler hands the request to net/http's own transport and to nobody else, who could send
 // it twice. A call can have a client of its own, so that the one that the guard was installed on proves nothing; whatever can't be
 // seen from here counts as somebody else.
@@ -224,7 +230,7 @@ func sendsByNetHTTP(next middleware.DeserializeHandler) bool {
 	case reflect.TypeFor[*awshttp.BuildableClient]():
 		return true
 	case reflect.TypeFor[*http.Client]():
-		transport := client.Elem().FieldByName("Transport")
+		transport := client.Elem().FieldByIndex(transportField)
 		if transport.IsNil() {
 			transport = reflect.ValueOf(&http.DefaultTransport).Elem()
 		}
