@@ -9,6 +9,7 @@ type Limits struct {
 	ToolPreambleTokens int64 // system text that the provider adds once when there is a tool at all
 	PDFPageTextTokens  int64 // the text of one PDF page; its picture counts as an image of unknown size
 	Image              ImageLimits
+	TextThousandths    int64 // a factor on TextBound, see textThousandths in textfactor.go; zero stands for 1000
 }
 
 // ImageLimits bound what one image costs. Its tokens are at most the pixels divided by PixelsPerToken, plus one row and one
@@ -35,6 +36,9 @@ func LimitsFor(provider string) *Limits {
 	if provider == "anthropic" {
 		return &anthropicLimits
 	}
+	if textMeasured[provider] {
+		return &measuredLimits
+	}
 	return &anyLimits
 }
 
@@ -51,6 +55,7 @@ func limits(image ImageLimits) Limits {
 		BuiltinToolTokens:  1000,
 		ToolPreambleTokens: 1000,
 		PDFPageTextTokens:  6000,
+		TextThousandths:    unmeasuredText,
 		Image:              image,
 	}
 }
