@@ -1,6 +1,7 @@
 package bedrockguard
 
 import (
+	"context"
 	"math"
 	"math/bits"
 
@@ -33,19 +34,19 @@ func (c *call) wideInput(bodyBytes int64) (int64, error) {
 // tightInput bounds the input tokens by counting them. It is slower, and holds as far as the model's own tokenizer stays
 // within the factor that the guard has learned. It returns 0 when there is no tighter bound.
 func (g *Guard) tightInput(c *call) int64 {
-	if g.ratios.Violations(c.scope.Model) > 0 {
-		return 0 // the factor did not hold for this model once
+	if g.ratios.Violations(c.scope.Model).Tight > 0 {
+		return 0 // it did not hold for this model once
 	}
 	c.tightOnce.Do(func() {
 		prompt, err := c.ask.prompt()
 		if err != nil {
 			return
 		}
-		n, bounded, err := g.counter.Count(&prompt, tokens.LimitsFor(c.provider))
+		n, bounded, err := tokens.TightBound(context.Background(), &prompt, tokens.LimitsFor(c.provider))
 		if err != nil || !bounded {
 			return
 		}
-		c.tightBase, c.tight = n, g.ratios.Bound(c.scope.Model, n)
+		c.tightBase, c.tight = n, n
 	})
 	return c.tight
 }

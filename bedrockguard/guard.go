@@ -54,7 +54,7 @@ func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
 	}
 	g := &Guard{
 		ledger: ledger, opts: opts, catalog: models,
-		counter: tokens.NewCounter(0), ratios: tokens.NewRatio(),
+		counter: tokens.NewCounter(tokens.CL100K, 0), ratios: tokens.NewRatio(),
 		rate: newRateLimits(opts.Rate), watch: newWatch(ledger, opts.KillPoll),
 		identity: identity{ask: opts.Identity}, cache: newCacheLink(opts.Cache, opts.Clock),
 	}

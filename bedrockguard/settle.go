@@ -100,9 +100,9 @@ func (g *Guard) settleUsage(ctx context.Context, a *attempt, r *wire.Reported) {
 // learn takes in how far the bounds were from the truth. Somebody needs it only where a call was counted, where the rate
 // guesses, and where a bound did not hold.
 func (g *Guard) learn(a *attempt, inputTokens int64) {
-	seen := tokens.Observation{UpperBound: a.bound, Estimate: a.call.tightBase, Actual: inputTokens}
+	seen := tokens.Observation{WideBound: a.bound, TightBound: a.call.tightBase, Actual: inputTokens}
 	if a.bound == a.call.tight {
-		seen.UpperBound = 0 // the reservation was made from the tight bound
+		seen.WideBound = 0 // the reservation was made from the tight bound
 	}
 	g.ratios.Learn(a.call.scope.Model, seen)
 }
