@@ -21,6 +21,7 @@ type attempt struct {
 	call    *call
 	number  int
 	bound   int64 // input tokens that the reservation covers at most
+	tight   bool  // the reservation was made from the tight bound
 	receipt *budget.Receipt
 	debit   *rateDebit
 
@@ -250,7 +251,8 @@ func (g *Guard) again(ctx context.Context, s *sending) error {
 	old := s.attempt
 	g.settleAnswer(ctx, old, nil)
 	a := old.call.next()
-	err := g.reserveInput(ctx, a, old.bound, false)
+	a.tight = old.tight
+	err := g.reserveAs(ctx, a, old)
 	if err != nil {
 		s.refused = err
 		g.emitKind(ctx, old.call, a, refusalKind(err), err)
@@ -268,6 +270,7 @@ func (g *Guard) again(ctx context.Context, s *sending) error {
 func (g *Guard) reserve(ctx context.Context, a *attempt, wide int64) error {
 	c := a.call
 	if c.tight > 0 && c.tight < wide { // an earlier attempt needed it
+		a.tight = true
 		return g.reserveInput(ctx, a, c.tight, false)
 	}
 	mayTighten := !g.opts.StrictBound && !c.ask.hidden
@@ -281,7 +284,12 @@ func (g *Guard) reserve(ctx context.Context, a *attempt, wide int64) error {
 // reserveTight answers a tentative reservation's refusal with a tighter one, or makes it final.
 func (g *Guard) reserveTight(ctx context.Context, a *attempt, wide int64, err error) error {
 	c := a.call
-	if tight := g.tightInput(c); tight > 0 && tight < wide {
+	tight, ended := g.tightInput(ctx, c)
+	if ended != nil {
+		return ended
+	}
+	if tight > 0 && tight < wide {
+		a.tight = true
 		return g.reserveInput(ctx, a, tight, false)
 	}
 	var denied *budget.ExceededError
@@ -297,8 +305,15 @@ func (g *Guard) reserveInput(ctx context.Context, a *attempt, inputTokens int64,
 	if err != nil {
 		return err
 	}
-	a.bound = inputTokens
+	a.bound = req.Worst[budget.UnitInputTokens]
 	a.receipt, err = g.ledger.Reserve(ctx, req)
+	return err
+}
+
+// reserveAs sets aside what an earlier attempt of the same request has set aside.
+func (g *Guard) reserveAs(ctx context.Context, a, old *attempt) (err error) {
+	a.bound = old.bound
+	a.receipt, err = g.ledger.Reserve(ctx, budget.Request{Scope: a.call.scope, TTL: g.opts.ReservationTTL, Worst: old.receipt.Reservation.Charge})
 	return err
 }
 

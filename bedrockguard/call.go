@@ -40,7 +40,6 @@ type call struct {
 	seen      sight // the serialised request that ask was read from
 	tightDone bool  // whether the tighter bound was looked for
 	tight     int64 // input tokens by the tighter bound; 0 when there is none
-	tightBase int64 // the token count that tight was made from
 }
 
 // ask is what a request asks for, in terms that both of Bedrock's request forms share.
@@ -48,6 +47,7 @@ type ask struct {
 	modelID        string
 	media          tokens.Prompt // what is not text: images, documents; and how much framing there is
 	embedded       int64         // bytes that the media take up in the serialised body
+	raw            []byte        // the serialised body, where it lies in memory
 	body           int64         // bytes of the serialised body, or unknownLength
 	maxOutput      int64         // output tokens asked for at most; 0 when the request leaves it to the model
 	extraOutput    int64         // the largest output limit among fields beside the standard one
@@ -65,19 +65,6 @@ type ask struct {
 	images         int64    // input images, where the model bills them one by one
 	hidden         bool     // the service adds text that is not in the request, so that counting it bounds nothing
 	input          any      // the request itself
-}
-
-// prompt returns the whole prompt, block by block, for the tighter bound. A body was read as a whole already.
-func (a *ask) prompt() (tokens.Prompt, error) {
-	var parts converseParts
-	if !parts.of(a.input) {
-		return a.media, nil
-	}
-	w := converseWalk{text: true}
-	w.all(&parts)
-	p := &w.prompt // with what the additional fields bring, whose text the walk has seen
-	p.Messages, p.Tools, p.BuiltinTools, p.Hidden = a.media.Messages, a.media.Tools, a.media.BuiltinTools, a.media.Hidden
-	return w.prompt, w.err
 }
 
 // feature notes a feature that has no token price. The empty name is none.

@@ -125,16 +125,14 @@ func (a *ask) addAdditional(fields document.Interface) error {
 	return nil
 }
 
-// converseWalk goes through a request in the order in which the model reads it. Without text it collects only what
-// the length of the serialised body does not tell; with text it collects every block.
+// converseWalk collects what the length of the serialised body does not tell: media, content held elsewhere, cache points, and what
+// makes the service add text of its own. Text of every kind is in the body, and passed over.
 type converseWalk struct {
-	text     bool
 	prompt   tokens.Prompt
 	embedded int64
 	writes   budget.CacheWrites
 	unpriced string
 	audios   int64
-	err      error
 }
 
 func (w *converseWalk) all(p *converseParts) {
@@ -146,9 +144,10 @@ func (w *converseWalk) all(p *converseParts) {
 	}
 	w.prompt.Messages += len(p.Messages)
 	w.output(p.Output)
-	if w.text {
-		w.texts(p)
-		return
+	for _, v := range p.Variables {
+		if _, ok := v.(*types.PromptVariableValuesMemberText); !ok {
+			w.opaque()
+		}
 	}
 	for rest := afterText(p.Messages); len(rest) > 0; rest = afterText(rest[1:]) {
 		for _, b := range rest[0].Content {
@@ -170,31 +169,14 @@ func afterText(messages []types.Message) []types.Message {
 	return nil
 }
 
-// texts collects every block of the conversation, and the texts that stand apart from it.
-func (w *converseWalk) texts(p *converseParts) {
-	for i := range p.Messages {
-		for _, b := range p.Messages[i].Content {
-			w.content(b)
-		}
-	}
-	w.document(p.Additional)
-	for name, v := range p.Variables {
-		w.words(&name)
-		if t, ok := v.(*types.PromptVariableValuesMemberText); ok {
-			w.words(&t.Value)
-		} else {
-			w.opaque()
-		}
-	}
-}
-
 // schema notes a schema that the service writes into the prompt as a grammar.
 func (w *converseWalk) schema(structure types.OutputFormatStructure) {
-	h := tokens.Hidden{Schemas: 1}
-	if s, ok := structure.(*types.OutputFormatStructureMemberJsonSchema); ok {
-		h.SchemaBytes = int64(len(aws.ToString(s.Value.Schema)))
+	s, ok := structure.(*types.OutputFormatStructureMemberJsonSchema)
+	if !ok {
+		w.opaque()
+		return
 	}
-	w.prompt.Hidden.Add(h)
+	w.prompt.Hidden.Add(tokens.Hidden{Schemas: 1, SchemaBytes: int64(len(aws.ToString(s.Value.Schema)))})
 }
 
 func (w *converseWalk) output(o *types.OutputConfig) {
@@ -202,12 +184,6 @@ func (w *converseWalk) output(o *types.OutputConfig) {
 		return
 	}
 	w.schema(o.TextFormat.Structure)
-	schema, ok := o.TextFormat.Structure.(*types.OutputFormatStructureMemberJsonSchema)
-	if !ok {
-		w.opaque()
-		return
-	}
-	w.words(schema.Value.Name, schema.Value.Description, schema.Value.Schema)
 }
 
 func (w *converseWalk) tools(c *types.ToolConfiguration) {
@@ -215,15 +191,7 @@ func (w *converseWalk) tools(c *types.ToolConfiguration) {
 		switch t := t.(type) {
 		case *types.ToolMemberToolSpec:
 			w.prompt.Tools++
-			w.words(t.Value.Name, t.Value.Description)
-			if aws.ToBool(t.Value.Strict) {
-				w.strict(t.Value.InputSchema)
-			}
-			if schema, ok := t.Value.InputSchema.(*types.ToolInputSchemaMemberJson); ok {
-				w.document(schema.Value)
-			} else if t.Value.InputSchema != nil {
-				w.opaque()
-			}
+			w.toolSchema(t.Value.InputSchema, aws.ToBool(t.Value.Strict))
 		case *types.ToolMemberCachePoint:
 			w.point(t.Value)
 		case *types.ToolMemberSystemTool:
@@ -235,23 +203,25 @@ func (w *converseWalk) tools(c *types.ToolConfiguration) {
 	}
 }
 
-// strict notes the grammar of a tool whose input has to fit its schema.
-func (w *converseWalk) strict(input types.ToolInputSchema) {
-	h := tokens.Hidden{Schemas: 1}
-	if schema, ok := input.(*types.ToolInputSchemaMemberJson); ok && schema.Value != nil {
+// toolSchema notes the grammar of a tool whose input has to fit its schema.
+func (w *converseWalk) toolSchema(input types.ToolInputSchema, strict bool) {
+	schema, ok := input.(*types.ToolInputSchemaMemberJson)
+	switch {
+	case input == nil:
+	case !ok:
+		w.opaque()
+	case strict && schema.Value != nil:
 		raw, err := schema.Value.MarshalSmithyDocument()
 		if err != nil {
-			w.err = err
+			w.opaque() // the serializer will refuse it
 		}
-		h.SchemaBytes = int64(len(raw))
+		w.prompt.Hidden.Add(tokens.Hidden{Schemas: 1, SchemaBytes: int64(len(raw))})
 	}
-	w.prompt.Hidden.Add(h)
 }
 
 func (w *converseWalk) system(b types.SystemContentBlock) {
 	switch b := b.(type) {
-	case *types.SystemContentBlockMemberText:
-		w.words(&b.Value)
+	case *types.SystemContentBlockMemberText: // in the body
 	case *types.SystemContentBlockMemberCachePoint:
 		w.point(b.Value)
 	case *types.SystemContentBlockMemberGuardContent:
@@ -263,15 +233,11 @@ func (w *converseWalk) system(b types.SystemContentBlock) {
 
 func (w *converseWalk) content(b types.ContentBlock) {
 	switch b := b.(type) {
-	case *types.ContentBlockMemberText:
-		w.words(&b.Value)
+	case *types.ContentBlockMemberText, *types.ContentBlockMemberToolUse, *types.ContentBlockMemberToolAddition, *types.ContentBlockMemberToolRemoval:
+		// In the body.
 	case *types.ContentBlockMemberCachePoint:
 		w.point(b.Value)
-	case *types.ContentBlockMemberToolUse:
-		w.words(b.Value.Name, b.Value.ToolUseId)
-		w.document(b.Value.Input)
 	case *types.ContentBlockMemberToolResult:
-		w.words(b.Value.ToolUseId)
 		for _, r := range b.Value.Content {
 			w.toolResult(r)
 		}
@@ -290,22 +256,14 @@ func (w *converseWalk) content(b types.ContentBlock) {
 	case *types.ContentBlockMemberAudio:
 		w.audios++
 		w.opaque()
-	case *types.ContentBlockMemberToolAddition, *types.ContentBlockMemberToolRemoval:
-		w.prompt.OtherBytes += toolReferenceBytes
 	default: // video, and whatever the SDK adds
 		w.opaque()
 	}
 }
 
-// toolReferenceBytes bounds the text of a mid-conversation reference to a tool: a name has 64 characters at most.
-const toolReferenceBytes = 128
-
 func (w *converseWalk) toolResult(r types.ToolResultContentBlock) {
 	switch r := r.(type) {
-	case *types.ToolResultContentBlockMemberText:
-		w.words(&r.Value)
-	case *types.ToolResultContentBlockMemberJson:
-		w.document(r.Value)
+	case *types.ToolResultContentBlockMemberText, *types.ToolResultContentBlockMemberJson: // in the body
 	case *types.ToolResultContentBlockMemberImage:
 		w.image(string(r.Value.Format), r.Value.Source)
 	case *types.ToolResultContentBlockMemberDocument:
@@ -318,12 +276,9 @@ func (w *converseWalk) toolResult(r types.ToolResultContentBlock) {
 }
 
 func (w *converseWalk) reasoning(b types.ReasoningContentBlock) {
-	switch b := b.(type) {
-	case *types.ReasoningContentBlockMemberReasoningText:
-		w.words(b.Value.Text, b.Value.Signature)
-	case *types.ReasoningContentBlockMemberRedactedContent:
-		// Encrypted reasoning: its bytes bound its tokens as base64 in the body does, so nothing is deducted.
-		w.prompt.OtherBytes += int64(len(b.Value))
+	switch b.(type) {
+	case *types.ReasoningContentBlockMemberReasoningText, *types.ReasoningContentBlockMemberRedactedContent:
+		// In the body: the base64 of encrypted reasoning is longer than its text.
 	default:
 		w.opaque()
 	}
@@ -331,8 +286,7 @@ func (w *converseWalk) reasoning(b types.ReasoningContentBlock) {
 
 func (w *converseWalk) guarded(b types.GuardrailConverseContentBlock) {
 	switch b := b.(type) {
-	case *types.GuardrailConverseContentBlockMemberText:
-		w.words(b.Value.Text)
+	case *types.GuardrailConverseContentBlockMemberText: // in the body
 	case *types.GuardrailConverseContentBlockMemberImage:
 		if data, ok := b.Value.Source.(*types.GuardrailConverseImageSourceMemberBytes); ok {
 			w.embed(len(data.Value))
@@ -357,7 +311,6 @@ func (w *converseWalk) image(format string, source types.ImageSource) {
 }
 
 func (w *converseWalk) file(d types.DocumentBlock) {
-	w.words(d.Name, d.Context)
 	cited := d.Citations != nil && aws.ToBool(d.Citations.Enabled)
 	text := int64(0)
 	switch s := d.Source.(type) {
@@ -367,12 +320,10 @@ func (w *converseWalk) file(d types.DocumentBlock) {
 		b.Cited = cited
 		w.add(b)
 	case *types.DocumentSourceMemberText:
-		w.words(&s.Value)
 		text = int64(len(s.Value))
 	case *types.DocumentSourceMemberContent:
 		for _, part := range s.Value {
 			if t, ok := part.(*types.DocumentContentBlockMemberText); ok {
-				w.words(&t.Value)
 				text += int64(len(t.Value))
 			} else {
 				w.opaque()
@@ -387,10 +338,8 @@ func (w *converseWalk) file(d types.DocumentBlock) {
 }
 
 func (w *converseWalk) search(s types.SearchResultBlock) {
-	w.words(s.Source, s.Title)
 	text := int64(0)
 	for _, c := range s.Content {
-		w.words(c.Text)
 		text += int64(len(aws.ToString(c.Text)))
 	}
 	if s.Citations != nil && aws.ToBool(s.Citations.Enabled) {
@@ -400,18 +349,13 @@ func (w *converseWalk) search(s types.SearchResultBlock) {
 
 func (w *converseWalk) citations(c types.CitationsContentBlock) {
 	for _, g := range c.Content {
-		if t, ok := g.(*types.CitationGeneratedContentMemberText); ok {
-			w.words(&t.Value)
-		} else {
+		if _, ok := g.(*types.CitationGeneratedContentMemberText); !ok {
 			w.opaque()
 		}
 	}
 	for _, cite := range c.Citations {
-		w.words(cite.Source, cite.Title)
 		for _, s := range cite.SourceContent {
-			if t, ok := s.(*types.CitationSourceContentMemberText); ok {
-				w.words(&t.Value)
-			} else {
+			if _, ok := s.(*types.CitationSourceContentMemberText); !ok {
 				w.opaque()
 			}
 		}
@@ -424,29 +368,6 @@ func (w *converseWalk) point(p types.CachePointBlock) {
 		writes = budget.CacheWrites1h // also for a TTL that is unknown: the dearest
 	}
 	w.writes = max(w.writes, writes)
-}
-
-func (w *converseWalk) words(texts ...*string) {
-	if !w.text {
-		return
-	}
-	for _, t := range texts {
-		if t != nil {
-			w.add(tokens.Block{Kind: tokens.Text, Text: *t})
-		}
-	}
-}
-
-func (w *converseWalk) document(d document.Interface) {
-	if !w.text || d == nil {
-		return
-	}
-	raw, err := d.MarshalSmithyDocument()
-	if err != nil {
-		w.err = err
-		return
-	}
-	w.add(tokens.Block{Kind: tokens.JSON, Text: string(raw)})
 }
 
 func (w *converseWalk) embed(n int) { w.embedded += int64(base64.StdEncoding.EncodedLen(n)) }

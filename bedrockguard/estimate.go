@@ -1,10 +1,12 @@
 package bedrockguard
 
 import (
+	"context"
 	"math"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
+	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
 // wideInput bounds the request's input tokens by its length, in time that does not depend on it. A request that goes beyond the model's context window is refused by the service before
@@ -36,24 +38,36 @@ func (c *call) wideInput() (int64, error) {
 	}
 }
 
-// tightInput bounds the input tokens by counting them. It is slower, and holds as far as the model's own tokenizer stays
-// within the factor that the guard has learned. It returns 0 when there is no tighter bound.
-func (g *Guard) tightInput(c *call) int64 {
-	if g.ratios.Violations(c.scope.Model) > 0 {
-		return 0 // the factor did not hold for this model once
+// tightInput bounds the input tokens by what the text of the request is made of, at the speed of memory. It returns 0 when there is
+// no tighter bound, and the context's error when that ended first.
+func (g *Guard) tightInput(ctx context.Context, c *call) (int64, error) {
+	if g.ratios.Violations(c.scope.Model).Tight > 0 {
+		return 0, nil // it did not hold for this model once
 	}
 	if c.tightDone {
-		return c.tight
+		return c.tight, nil
 	}
-	c.tightDone, c.tight, c.tightBase = true, 0, 0
-	prompt, err := c.ask.prompt()
+	n, bounded, err := c.ask.tight(ctx, c.scope.Model, tokens.LimitsFor(c.provider))
+	if ended := ctx.Err(); ended != nil {
+		return 0, ended
+	}
+	c.tightDone, c.tight = true, 0
+	if err == nil && bounded {
+		c.tight = n
+	}
+	return c.tight, nil
+}
+
+// tight bounds the prompt of the serialised body. One without media is bounded as it lies; from any other the media have to be told
+// apart first.
+func (a *ask) tight(ctx context.Context, modelID string, l *tokens.Limits) (int64, bool, error) {
+	if a.embedded == 0 {
+		return tokens.BodyBound(ctx, a.raw, &a.media, l)
+	}
+	r, err := wire.ParseRequest(modelID, a.raw)
 	if err != nil {
-		return 0
+		return 0, false, err
 	}
-	n, bounded, err := g.counter.Count(&prompt, tokens.LimitsFor(c.provider))
-	if err != nil || !bounded {
-		return 0
-	}
-	c.tightBase, c.tight = n, g.ratios.Bound(c.scope.Model, n)
-	return c.tight
+	r.Prompt.Hidden, r.Prompt.Tools, r.Prompt.BuiltinTools = a.media.Hidden, a.media.Tools, a.media.BuiltinTools
+	return tokens.TightBound(ctx, &r.Prompt, l)
 }

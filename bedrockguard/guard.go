@@ -18,7 +18,6 @@ type Guard struct {
 	ledger   *budget.Ledger
 	opts     Options
 	catalog  *catalog.Catalog
-	counter  *tokens.Counter
 	ratios   *tokens.Ratio
 	rate     *rateLimits
 	watch    *watch
@@ -63,8 +62,8 @@ func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
 	}
 	g := &Guard{
 		ledger: ledger, opts: opts, catalog: models,
-		counter: tokens.NewCounter(0), ratios: tokens.NewRatio(),
-		rate: newRateLimits(opts.Rate), watch: newWatch(ledger, opts.KillPoll),
+		ratios: tokens.NewRatio(),
+		rate:   newRateLimits(opts.Rate), watch: newWatch(ledger, opts.KillPoll),
 		identity: identity{ask: opts.Identity}, cache: newCacheLink(opts.Cache, opts.Clock),
 	}
 	g.drains.limit = opts.MaxDrains

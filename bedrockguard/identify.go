@@ -193,7 +193,6 @@ func (g *Guard) completeScope(ctx context.Context, scope *budget.Scope) error {
 
 // read fills in what the request asks for.
 func (a *ask) read(input any, modelID string) error {
-	a.input = input
 	var parts converseParts
 	if parts.of(input) {
 		return a.readConverse(&parts)

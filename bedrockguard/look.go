@@ -61,7 +61,7 @@ func (g *Guard) describe(ctx context.Context, c *call, input any, req *smithyhtt
 		c.ask.body = unknownLength
 	} else {
 		body, _ := bodyOf(req)
-		c.ask.body = int64(len(body))
+		c.ask.raw, c.ask.body = body, int64(len(body))
 		c.seen.note(req, body)
 	}
 	return g.complete(c, resolved)
@@ -141,7 +141,7 @@ func (g *Guard) describeHTTP(ctx context.Context, c *call, req *smithyhttp.Reque
 	if err != nil {
 		return err
 	}
-	c.ask = ask{modelID: modelID, hidden: resolved.HidesText, body: int64(len(body))}
+	c.ask = ask{modelID: modelID, hidden: resolved.HidesText, raw: body, body: int64(len(body))}
 	err = c.ask.readInvoke(resolved.ModelID, body, header(req, guardrailHeader), types.ServiceTierType(header(req, tierHeader)), types.PerformanceConfigLatency(header(req, latencyHeader)))
 	if err != nil {
 		return err

@@ -39,7 +39,7 @@ func (g *Guard) settleUsage(ctx context.Context, a *attempt, r *wire.Reported) {
 	if a.debit != nil {
 		a.debit.settle(r.Usage)
 	}
-	if a.call.tightBase > 0 || g.rate.limits() || r.Usage.InputTokens > a.bound {
+	if a.tight || g.rate.limits() || r.Usage.InputTokens > a.bound {
 		g.learn(a, r.Usage.InputTokens)
 	}
 	g.post(ctx, a, &charge, OutcomeUsage)
@@ -48,12 +48,12 @@ func (g *Guard) settleUsage(ctx context.Context, a *attempt, r *wire.Reported) {
 	}
 }
 
-// learn takes in how far the bounds were from the truth. Somebody needs it only where a call was counted, where the rate
+// learn takes in how far the bounds were from the truth. Somebody needs it only where the tight bound was used, where the rate
 // guesses, and where a bound did not hold.
 func (g *Guard) learn(a *attempt, inputTokens int64) {
-	seen := tokens.Observation{UpperBound: a.bound, Estimate: a.call.tightBase, Actual: inputTokens}
-	if a.bound == a.call.tight {
-		seen.UpperBound = 0 // the reservation was made from the tight bound
+	seen := tokens.Observation{WideBound: a.bound, Actual: inputTokens}
+	if a.tight {
+		seen = tokens.Observation{TightBound: a.bound, Actual: inputTokens}
 	}
 	g.ratios.Learn(a.call.scope.Model, seen)
 }

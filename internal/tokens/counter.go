@@ -1,6 +1,7 @@
 package tokens
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,27 +13,42 @@ import (
 )
 
 // ErrVocabulary is returned when the tokenizer's vocabulary can't be loaded. UpperBound still holds.
-var ErrVocabulary = errors.New("tokens: vocabulary unavailable; use the upper bound")
+var ErrVocabulary = errors.New("tokens: vocabulary unavailable; use a bound")
 
 // DefaultCounterEntries is how many chunks of up to 8 KB a Counter remembers by default: about 64 MB of text in less than
 // 2 MB of memory.
 const DefaultCounterEntries = 8192
 
-// cl100kPattern splits text into words the way the vocabulary was trained on (OpenAI's published definition).
-const cl100kPattern = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+// The vocabularies that are embedded, by OpenAI's names.
+const (
+	CL100K = tiktoken.MODEL_CL100K_BASE
+	O200K  = tiktoken.MODEL_O200K_BASE
+)
 
-// Counter estimates prompts with the cl100k_base vocabulary, which is embedded: nothing is fetched. It remembers the count
-// of what it has seen by a seeded 128-bit hash, never the text, so a conversation that grows costs only what is new.
-// A Counter is safe for concurrent use. Make one with NewCounter.
+// patterns split text into words the way each vocabulary was trained on (OpenAI's published definitions).
+var patterns = map[string]string{
+	CL100K: `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`,
+	O200K: `[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?` +
+		`|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?` +
+		`|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`,
+}
+
+// Counter counts prompts with a public vocabulary, which is embedded: nothing is fetched. The count is exact for models that
+// use that vocabulary, and a likely figure for others; it bounds nothing, TightBound does. It remembers the count of what it
+// has seen by a seeded 128-bit hash, never the text, so a conversation that grows costs only what is new. A Counter is safe
+// for concurrent use. Make one with NewCounter.
 type Counter struct {
 	seeds    [2]maphash.Seed
 	counts   *lru
 	encoding func() (*tiktoken.Tiktoken, error)
 }
 
-// NewCounter returns a counter that remembers up to entries chunks; zero or less stands for DefaultCounterEntries. The
-// vocabulary is loaded on first use, which takes some 70 ms and 11 MB.
-func NewCounter(entries int) *Counter { return newCounter(entries, loadCL100K) }
+// NewCounter returns a counter with the vocabulary of a name, CL100K or O200K, that remembers up to entries chunks; zero or
+// less stands for DefaultCounterEntries. The vocabulary is loaded on first use, which takes some 70 ms and 11 MB for CL100K
+// and twice that for O200K; an unknown name is ErrVocabulary then.
+func NewCounter(vocabulary string, entries int) *Counter {
+	return newCounter(entries, func() (*tiktoken.Tiktoken, error) { return loadVocabulary(vocabulary) })
+}
 
 func newCounter(entries int, load func() (*tiktoken.Tiktoken, error)) *Counter {
 	if entries <= 0 {
@@ -45,24 +61,27 @@ func newCounter(entries int, load func() (*tiktoken.Tiktoken, error)) *Counter {
 	}
 }
 
-// loadCL100K builds the encoding by hand, because the package's own way goes through a loader that is global to the process.
-func loadCL100K() (*tiktoken.Tiktoken, error) {
-	ranks, err := loader.NewOfflineLoader().LoadTiktokenBpe("cl100k_base.tiktoken")
+// loadVocabulary builds the encoding by hand, because the package's own way goes through a loader that is global to the process.
+func loadVocabulary(name string) (*tiktoken.Tiktoken, error) {
+	pattern, ok := patterns[name]
+	if !ok {
+		return nil, fmt.Errorf("%w: no vocabulary is called %q", ErrVocabulary, name)
+	}
+	ranks, err := loader.NewOfflineLoader().LoadTiktokenBpe(name + ".tiktoken")
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrVocabulary, err)
 	}
-	special := map[string]int{tiktoken.ENDOFTEXT: 100257}
-	bpe, err := tiktoken.NewCoreBPE(ranks, special, cl100kPattern)
+	bpe, err := tiktoken.NewCoreBPE(ranks, map[string]int{}, pattern)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrVocabulary, err)
 	}
-	return tiktoken.NewTiktoken(bpe, &tiktoken.Encoding{Name: tiktoken.MODEL_CL100K_BASE}, map[string]any{tiktoken.ENDOFTEXT: true}), nil
+	return tiktoken.NewTiktoken(bpe, &tiktoken.Encoding{Name: name}, map[string]any{}), nil
 }
 
-// Count returns the tokens of a prompt by cl100k_base, with framing, images and documents as in UpperBound, and whether the
-// prompt can be counted at all. It never exceeds UpperBound. Models have vocabularies of their own: multiply by Ratio's
-// factor. It returns ErrVocabulary.
-func (c *Counter) Count(p *Prompt, l *Limits) (int64, bool, error) {
+// Count returns the tokens of a prompt by the counter's vocabulary, with framing, images and documents as in UpperBound, and
+// whether the prompt can be counted at all. It never exceeds UpperBound. It looks at ctx before each chunk of 8 KB, and
+// returns its error, or ErrVocabulary.
+func (c *Counter) Count(ctx context.Context, p *Prompt, l *Limits) (int64, bool, error) {
 	n := framing(p, l)
 	for i := range p.Blocks {
 		b := &p.Blocks[i]
@@ -71,7 +90,7 @@ func (c *Counter) Count(p *Prompt, l *Limits) (int64, bool, error) {
 			return 0, false, nil
 		}
 		if b.Kind == Text || b.Kind == JSON {
-			counted, err := c.text(b.Text, b.Escaped)
+			counted, err := c.text(ctx, b.Text, b.Escaped)
 			if err != nil {
 				return 0, false, err
 			}
@@ -82,9 +101,12 @@ func (c *Counter) Count(p *Prompt, l *Limits) (int64, bool, error) {
 	return n, true, nil
 }
 
-func (c *Counter) text(s string, escaped bool) (int64, error) {
+func (c *Counter) text(ctx context.Context, s string, escaped bool) (int64, error) {
 	var n int64
 	for len(s) > 0 {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
 		cut := nextChunk(s, escaped)
 		t, err := c.chunk(s[:cut], escaped)
 		if err != nil {

@@ -1,6 +1,7 @@
 package tokens
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,10 +15,10 @@ import (
 )
 
 // shared keeps the tests from loading the vocabulary again and again.
-var shared = sync.OnceValue(func() *Counter { return NewCounter(0) })
+var shared = sync.OnceValue(func() *Counter { return NewCounter(CL100K, 0) })
 
 func textTokens(t testing.TB, s string, escaped bool) int64 {
-	n, err := shared().text(s, escaped)
+	n, err := shared().text(context.Background(), s, escaped)
 	require.NoError(t, err)
 	return n
 }
@@ -32,6 +33,24 @@ func TestCounter_KnownCounts(t *testing.T) {
 	} {
 		assert.Equal(t, want, textTokens(t, text, false), text)
 	}
+}
+
+func TestCounter_VocabularyByName(t *testing.T) {
+	for name, want := range map[string]int64{CL100K: 5, O200K: 3} {
+		n, err := NewCounter(name, 0).text(t.Context(), "\u041f\u0440\u0438\u0432\u0435\u0442, \u043c\u0438\u0440", false)
+		require.NoError(t, err)
+		assert.Equal(t, want, n, name)
+	}
+	_, err := NewCounter("p9000_base", 0).text(t.Context(), "a", false)
+	require.ErrorIs(t, err, ErrVocabulary)
+}
+
+func TestCounter_EndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, ok, err := shared().Count(ctx, &Prompt{Blocks: []Block{{Text: "hello"}}}, LimitsFor(""))
+	require.ErrorIs(t, err, context.Canceled)
+	assert.False(t, ok)
 }
 
 func TestCounter_EscapedTextCountsAsItsMeaning(t *testing.T) {
@@ -84,11 +103,11 @@ func TestCounter_NeverAboveTheUpperBound(t *testing.T) {
 	}}
 	bound, ok := UpperBound(&p, LimitsFor(""))
 	require.True(t, ok)
-	n, ok, err := shared().Count(&p, LimitsFor(""))
+	n, ok, err := shared().Count(context.Background(), &p, LimitsFor(""))
 	require.NoError(t, err)
 	assert.True(t, ok)
 	assert.LessOrEqual(t, n, bound)
-	_, ok, err = shared().Count(&Prompt{Blocks: []Block{{Kind: Opaque}}}, LimitsFor(""))
+	_, ok, err = shared().Count(context.Background(), &Prompt{Blocks: []Block{{Kind: Opaque}}}, LimitsFor(""))
 	require.NoError(t, err)
 	assert.False(t, ok)
 }
@@ -100,7 +119,7 @@ func TestCounter_VocabularyMissing(t *testing.T) {
 		return nil, fmt.Errorf("%w: no file", ErrVocabulary)
 	})
 	for range 3 {
-		_, _, err := c.Count(&Prompt{Blocks: []Block{{Text: "secret words"}}}, LimitsFor(""))
+		_, _, err := c.Count(t.Context(), &Prompt{Blocks: []Block{{Text: "secret words"}}}, LimitsFor(""))
 		require.ErrorIs(t, err, ErrVocabulary)
 		assert.NotContains(t, err.Error(), "secret")
 	}
@@ -109,25 +128,25 @@ func TestCounter_VocabularyMissing(t *testing.T) {
 
 func TestCounter_GrowingConversationCountsOnlyWhatIsNew(t *testing.T) {
 	encoded := 0
-	load := func() (*tiktoken.Tiktoken, error) { encoded++; return loadCL100K() }
+	load := func() (*tiktoken.Tiktoken, error) { encoded++; return loadVocabulary(CL100K) }
 	c := newCounter(0, load)
 	p := Prompt{}
 	for i := range 50 {
 		p.Blocks = append(p.Blocks, Block{Text: fmt.Sprintf("turn %d of the conversation", i)})
-		_, _, err := c.Count(&p, LimitsFor(""))
+		_, _, err := c.Count(t.Context(), &p, LimitsFor(""))
 		require.NoError(t, err)
 		assert.Len(t, c.counts.entries, i+1)
 	}
 	assert.Equal(t, 1, encoded)
 	c.encoding = func() (*tiktoken.Tiktoken, error) { return nil, errors.New("must not be needed") }
-	_, _, err := c.Count(&p, LimitsFor(""))
+	_, _, err := c.Count(t.Context(), &p, LimitsFor(""))
 	assert.NoError(t, err)
 }
 
 func TestCounter_ForgetsBeyondItsEntries(t *testing.T) {
-	c := newCounter(4, loadCL100K)
+	c := NewCounter(CL100K, 4)
 	for i := range 100 {
-		_, err := c.text(fmt.Sprint("block ", i), i%2 == 0)
+		_, err := c.text(t.Context(), fmt.Sprint("block ", i), i%2 == 0)
 		require.NoError(t, err)
 		assert.LessOrEqual(t, len(c.counts.entries), 4)
 		assert.Equal(t, len(c.counts.entries), c.counts.order.Len())
@@ -135,22 +154,22 @@ func TestCounter_ForgetsBeyondItsEntries(t *testing.T) {
 }
 
 func TestCounter_EscapedAndPlainAreRememberedApart(t *testing.T) {
-	c := newCounter(0, loadCL100K)
+	c := NewCounter(CL100K, 0)
 	s := `a\n\n\n\nb`
-	plain, err := c.text(s, false)
+	plain, err := c.text(t.Context(), s, false)
 	require.NoError(t, err)
-	escaped, err := c.text(s, true)
+	escaped, err := c.text(t.Context(), s, true)
 	require.NoError(t, err)
 	assert.NotEqual(t, plain, escaped)
 }
 
 func TestCounter_Concurrent(t *testing.T) {
-	c := newCounter(8, loadCL100K)
+	c := NewCounter(CL100K, 8)
 	var wg sync.WaitGroup
 	for g := range 8 {
 		wg.Go(func() {
 			for i := range 40 {
-				n, err := c.text(fmt.Sprintf("hello world %d", (g+i)%20), false)
+				n, err := c.text(t.Context(), fmt.Sprintf("hello world %d", (g+i)%20), false)
 				assert.NoError(t, err)
 				assert.Positive(t, n)
 			}
@@ -167,7 +186,7 @@ func FuzzCounter(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string, escaped bool) {
 		p := Prompt{Blocks: []Block{{Text: s, Escaped: escaped}}}
 		bound, _ := UpperBound(&p, LimitsFor(""))
-		n, ok, err := shared().Count(&p, LimitsFor(""))
+		n, ok, err := shared().Count(context.Background(), &p, LimitsFor(""))
 		require.NoError(t, err)
 		require.True(t, ok)
 		require.LessOrEqual(t, n, bound)
@@ -179,7 +198,7 @@ func BenchmarkCounter_GrowingConversation(b *testing.B) {
 	for i := range 200 {
 		p.Blocks = append(p.Blocks, Block{Text: strings.Repeat(fmt.Sprintf("turn %d says more. ", i), 240)})
 	}
-	_, _, err := shared().Count(&p, LimitsFor(""))
+	_, _, err := shared().Count(context.Background(), &p, LimitsFor(""))
 	require.NoError(b, err)
 	last := &p.Blocks[len(p.Blocks)-1]
 	i := 0
@@ -187,7 +206,7 @@ func BenchmarkCounter_GrowingConversation(b *testing.B) {
 	for b.Loop() {
 		i++
 		last.Text = fmt.Sprintf("a new last turn, number %d", i)
-		_, _, _ = shared().Count(&p, LimitsFor(""))
+		_, _, _ = shared().Count(context.Background(), &p, LimitsFor(""))
 	}
 }
 
@@ -204,6 +223,6 @@ func BenchmarkCounter_Cold800KB(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		c := newCounter(0, func() (*tiktoken.Tiktoken, error) { return enc, nil })
-		_, _ = c.text(s, false)
+		_, _ = c.text(b.Context(), s, false)
 	}
 }

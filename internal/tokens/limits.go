@@ -8,6 +8,7 @@ type Limits struct {
 	Hidden            HiddenLimits
 	PDFPageTextTokens int64 // the text of one PDF page; its picture counts as an image of unknown size
 	DocumentPictures  bool  // the family reads the pictures inside of office files
+	TextThousandths   int64 // a factor on TextBound, see textThousandths in textfactor.go; zero stands for 1000
 	Image             ImageLimits
 }
 
@@ -36,7 +37,8 @@ type ImageLimits struct {
 //   - PDF text: 6,000 tokens a page of print, or the text of its content where that is more, besides the page's picture;
 //   - pictures inside of office files: Nova reads them, Claude is given the text alone; all but Claude count them;
 //   - Claude images: pixels / 750 in patches of 28 pixels, 5,000 at most;
-//   - other images: the fewest pixels a token and the largest maximum of the families that tile their images.
+//   - other images: the fewest pixels a token and the largest maximum of the families that tile their images;
+//   - text, in the tight bound alone: half as much again for families whose vocabulary is not public.
 //
 // The limits are shared and must not be changed.
 func LimitsFor(provider string) *Limits {
@@ -45,9 +47,11 @@ func LimitsFor(provider string) *Limits {
 		return &anthropicLimits
 	case "cohere":
 		return &cohereLimits
-	default:
-		return &anyLimits
 	}
+	if textMeasured[provider] {
+		return &measuredLimits
+	}
+	return &anyLimits
 }
 
 var (
@@ -65,6 +69,7 @@ func limits(image ImageLimits, family int64, pictures bool) Limits {
 		Hidden:            HiddenLimits{Family: family, Tools: 1500, BuiltinTool: 2500, Citations: 2500, CitedDocument: 64, Schema: 1000},
 		PDFPageTextTokens: 6000,
 		DocumentPictures:  pictures,
+		TextThousandths:   unmeasuredText,
 		Image:             image,
 	}
 }

@@ -1,0 +1,103 @@
+// Package corpus generates texts of many kinds, to measure tokenizers and bounds with. A kind, a seed and a size always
+// give the same text, so a recorded token count names its text by these three.
+package corpus
+
+import (
+	"embed"
+	"hash/fnv"
+	"math/rand/v2"
+	"slices"
+	"strings"
+)
+
+//go:embed seeds/*.txt
+var seeds embed.FS
+
+// Splices is the kind that puts pieces of all other kinds together at random places.
+const Splices = "splices"
+
+// source is what a generator draws from.
+type source struct {
+	*rand.Rand
+}
+
+// generator appends a piece of text, from a word to some lines. It is called until the text is long enough.
+type generator func(r source, b *strings.Builder)
+
+// Kinds returns the names of all kinds, sorted.
+func Kinds() []string {
+	names := []string{Splices}
+	for name := range generators() {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Generate returns a text of a kind of exactly size bytes. The end may cut a character. It panics on an unknown kind.
+func Generate(kind string, seed uint64, size int) string {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(kind))
+	r := source{rand.New(rand.NewPCG(seed, h.Sum64()))}
+	var b strings.Builder
+	if kind == Splices {
+		splice(r, &b, size)
+	} else {
+		generate := generators()[kind]
+		if generate == nil {
+			panic("corpus: unknown kind " + kind)
+		}
+		for b.Len() < size {
+			generate(r, &b)
+		}
+	}
+	return strings.ToValidUTF8(b.String()[:size], "?")
+}
+
+func splice(r source, b *strings.Builder, size int) {
+	all := generators()
+	names := make([]string, 0, len(all))
+	for name := range all {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for b.Len() < size {
+		var piece strings.Builder
+		for piece.Len() == 0 {
+			all[names[r.IntN(len(names))]](r, &piece)
+		}
+		text := piece.String()
+		from := r.IntN(len(text))
+		b.WriteString(strings.ToValidUTF8(text[from:min(from+1+r.IntN(60), len(text))], ""))
+	}
+}
+
+// seed returns a seed text.
+func seed(name string) string {
+	text, err := seeds.ReadFile("seeds/" + name + ".txt")
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}
+
+// languages returns the prose of prose.txt by language.
+func languages() map[string]string {
+	texts := make(map[string]string)
+	for line := range strings.Lines(seed("prose")) {
+		name, text, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		texts[name] = text
+	}
+	return texts
+}
+
+func (r source) pick(of string) byte { return of[r.IntN(len(of))] }
+
+func (r source) from(of []string) string { return of[r.IntN(len(of))] }
+
+// chars appends between low and high characters of an ASCII alphabet.
+func (r source) chars(b *strings.Builder, of string, low, high int) {
+	for range low + r.IntN(high-low+1) {
+		b.WriteByte(r.pick(of))
+	}
+}

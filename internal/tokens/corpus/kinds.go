@@ -1,0 +1,163 @@
+package corpus
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"unicode"
+)
+
+const (
+	lower  = "abcdefghijklmnopqrstuvwxyz"
+	upper  = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	digits = "0123456789"
+	punct  = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+)
+
+// generators returns every kind but the splices.
+func generators() map[string]generator {
+	english := strings.Split(strings.TrimSpace(seed("english")), "\n")
+	words := strings.FieldsFunc(seed("english"), func(r rune) bool { return !unicode.IsLetter(r) })
+	kinds := map[string]generator{
+		"english":      func(r source, b *strings.Builder) { b.WriteString(r.from(english)); b.WriteString(" ") },
+		"word order":   func(r source, b *strings.Builder) { b.WriteString(r.from(words)); b.WriteString(" ") },
+		"shuffled":     func(r source, b *strings.Builder) { shuffled(r, b, r.from(words)) },
+		"syllables":    syllables,
+		"random lower": func(r source, b *strings.Builder) { r.chars(b, lower, 1, 12); b.WriteByte(' ') },
+		"random mixed": func(r source, b *strings.Builder) { r.chars(b, lower+upper, 1, 12); b.WriteByte(' ') },
+		"random upper": func(r source, b *strings.Builder) { r.chars(b, upper, 1, 12); b.WriteByte(' ') },
+		"random ascii": func(r source, b *strings.Builder) {
+			r.chars(b, lower+upper+digits+punct+" ", 20, 80)
+			b.WriteByte('\n')
+		},
+		"upper case":  func(r source, b *strings.Builder) { b.WriteString(strings.ToUpper(r.from(english))); b.WriteByte('\n') },
+		"alternating": func(r source, b *strings.Builder) { alternating(b, r.from(words)) },
+		"leetspeak":   func(r source, b *strings.Builder) { b.WriteString(leet.Replace(r.from(english))); b.WriteByte('\n') },
+		"identifiers": func(r source, b *strings.Builder) { identifier(r, b, words) },
+		"names":       names,
+		"chemistry":   chemistry,
+		"repeated":    repeated,
+		"base64": func(r source, b *strings.Builder) {
+			b.WriteString(base64.StdEncoding.EncodeToString(r.bytes(57)))
+			b.WriteByte('\n')
+		},
+		"base32":       func(r source, b *strings.Builder) { r.chars(b, lower+"234567", 20, 60); b.WriteByte('\n') },
+		"hex":          func(r source, b *strings.Builder) { fmt.Fprintf(b, "%x ", r.bytes(4+r.IntN(60))) },
+		"uuids":        uuid,
+		"csv":          csvLine,
+		"numbers":      func(r source, b *strings.Builder) { r.chars(b, digits, 1, 20); b.WriteByte(r.pick(" \n,;\t")) },
+		"fixed width":  fixedWidth,
+		"space tables": func(r source, b *strings.Builder) { spaceTable(r, b, words) },
+		"rule lines":   ruleLine,
+		"punctuation":  func(r source, b *strings.Builder) { r.chars(b, punct, 1, 30); b.WriteByte(r.pick(" \n")) },
+		"white space":  func(r source, b *strings.Builder) { r.chars(b, " \t\n\r", 1, 20); b.WriteByte('x') },
+		"control":      func(r source, b *strings.Builder) { b.WriteByte(byte(r.IntN(32))) },
+		"logs":         func(r source, b *strings.Builder) { logLine(r, b, words) },
+		"diff":         func(r source, b *strings.Builder) { diffLine(r, b, strings.Split(seed("go"), "\n")) },
+		"urls":         func(r source, b *strings.Builder) { url(r, b, words) },
+		"json":         func(r source, b *strings.Builder) { jsonObject(r, b, words, false) },
+		"json lines":   func(r source, b *strings.Builder) { jsonObject(r, b, words, true) },
+		"minified js":  minified,
+		"emoji":        emoji,
+		"combining":    combining,
+		"rare scripts": rareScript,
+		"any plane":    anyPlane,
+		"mixed script": mixedScript,
+	}
+	for _, name := range []string{"go", "python", "javascript", "rust", "other_code", "markup"} {
+		blocks := strings.SplitAfter(seed(name), "\n")
+		kinds["code "+strings.ReplaceAll(name, "_", " ")] = func(r source, b *strings.Builder) { codeBlock(r, b, blocks) }
+	}
+	for name, text := range languages() {
+		sentences := strings.SplitAfter(text, ". ")
+		kinds["prose "+name] = func(r source, b *strings.Builder) { b.WriteString(r.from(sentences)); b.WriteByte(' ') }
+	}
+	return kinds
+}
+
+var leet = strings.NewReplacer("a", "4", "e", "3", "i", "1", "o", "0", "s", "5", "t", "7")
+
+func (r source) bytes(n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	return b
+}
+
+func shuffled(r source, b *strings.Builder, word string) {
+	letters := []byte(word)
+	r.Shuffle(len(letters), func(i, j int) { letters[i], letters[j] = letters[j], letters[i] })
+	b.Write(letters)
+	b.WriteByte(' ')
+}
+
+// syllables writes words that could be some language's and are none's.
+func syllables(r source, b *strings.Builder) {
+	onsets := strings.Fields("b c d f g h k l m n p r s t v w z br dr fl gr kn pl sch sh spr st th tr qu x zh")
+	rhymes := strings.Fields("a e i o u ai ea ie oo ou an en in on un ar er or al el is us ent ing ath olm ugh")
+	for range 1 + r.IntN(5) {
+		b.WriteString(r.from(onsets) + r.from(rhymes))
+	}
+	b.WriteByte(' ')
+}
+
+func alternating(b *strings.Builder, word string) {
+	for i, c := range word {
+		if i%2 == 0 {
+			c = unicode.ToUpper(c)
+		}
+		b.WriteRune(c)
+	}
+	b.WriteByte(' ')
+}
+
+func identifier(r source, b *strings.Builder, words []string) {
+	style := r.IntN(5)
+	for i := range 1 + r.IntN(5) {
+		word := strings.ToLower(r.from(words))
+		switch style {
+		case 0, 1:
+			if i > 0 || style == 1 {
+				word = strings.ToUpper(word[:1]) + word[1:]
+			}
+		case 2, 3:
+			if i > 0 {
+				b.WriteByte("_-"[style-2])
+			}
+		}
+		b.WriteString(word)
+	}
+	if r.IntN(4) == 0 {
+		r.chars(b, digits, 1, 3)
+	}
+	b.WriteByte(r.pick(" \n.(),"))
+}
+
+func names(r source, b *strings.Builder) {
+	starts := strings.Fields("Kri Mar Ngu Wój Szcz Abd Olu Yev Gwyn Xio Tchou Sig Ank Thi Bjør Ilm Zhu Dmy")
+	middles := strings.Fields("stof ek yen cie alla wa gen eth ng pou mun ush ru nek ari tro ilo ane")
+	ends := strings.Fields("ski sson ovich wicz yan idis escu nen dottir zadeh kumar moto berg iou adze enko")
+	b.WriteString(r.from(starts) + r.from(middles) + " " + r.from(starts) + r.from(middles) + r.from(ends) + r.from([]string{", ", "\n", "; "}))
+}
+
+func chemistry(r source, b *strings.Builder) {
+	parts := strings.Fields("meth eth prop but pent hex cyclo benz phen oxy hydroxy chloro bromo fluoro iso amino nitro thio azo imid pyr fur")
+	ends := strings.Fields("ane ene yne anol one oate amide ylamine ic-acid azole idine ium azepam tinib mab olol")
+	for range 1 + r.IntN(5) {
+		if r.IntN(3) == 0 {
+			fmt.Fprintf(b, "%d,%d-", 1+r.IntN(9), 1+r.IntN(9))
+		}
+		b.WriteString(r.from(parts))
+	}
+	b.WriteString(r.from(ends) + " ")
+}
+
+func repeated(r source, b *strings.Builder) {
+	unit := string(r.pick(lower + upper + digits + punct))
+	if r.IntN(2) == 0 {
+		unit += string(r.pick(lower + upper + digits + punct))
+	}
+	b.WriteString(strings.Repeat(unit, 1+r.IntN(60)))
+	b.WriteByte(r.pick(" \n"))
+}

@@ -1,0 +1,72 @@
+package tokens
+
+import (
+	"context"
+	"unsafe"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/tokens/textcost"
+)
+
+// pieceBytes is how much text is scanned between two looks at the context.
+const pieceBytes = 256 << 10
+
+// TextBound returns a number of tokens that a text does not exceed: at least 0 and at most its bytes. With escaped, s is the
+// inside of a JSON string literal whose escapes are not resolved. It is one pass without a vocabulary, and allocates
+// nothing.
+//
+// The bound holds for every tokenizer that it was measured with (see package textcost); Limits.TextThousandths leaves room
+// for families whose tokenizer is not public. UpperBound rests on bytes alone.
+func TextBound(s string, escaped bool) int64 { return textcost.Bound(s, escaped) }
+
+// TightBound is UpperBound with the text of Text and JSON blocks bounded by TextBound times l.TextThousandths, rounded up,
+// and never above its bytes. It looks at ctx at least every 256 KB of text, and returns its error.
+func TightBound(ctx context.Context, p *Prompt, l *Limits) (n int64, ok bool, err error) {
+	n = framing(p, l)
+	if p.Hidden.Unknown {
+		return 0, false, nil
+	}
+	for i := range p.Blocks {
+		b := &p.Blocks[i]
+		if b.Kind != Text && b.Kind != JSON {
+			t, ok := blockBound(b, l)
+			if !ok {
+				return 0, false, nil
+			}
+			n = addSat(n, t)
+			continue
+		}
+		t, err := textBound(ctx, b.Text, b.Escaped)
+		if err != nil {
+			return 0, false, err
+		}
+		n = addSat(n, min(scale(t, l.textThousandths(), 1000), int64(len(b.Text))))
+	}
+	return n, true, nil
+}
+
+// BodyBound is TightBound of a prompt whose text stands in a JSON body, all of which is bounded as it lies, names and punctuation
+// included: so it neither reads the body twice nor allocates. What the prompt has of text blocks is not looked at. A body with media
+// in it is not for BodyBound: their bytes would count as text.
+func BodyBound(ctx context.Context, body []byte, p *Prompt, l *Limits) (n int64, ok bool, err error) {
+	if n, ok = MediaBound(p, l); !ok {
+		return 0, false, nil
+	}
+	// The bytes are not changed while they are scanned: they are the request that is about to be sent.
+	text := unsafe.String(unsafe.SliceData(body), len(body))
+	t, err := textBound(ctx, text, true)
+	if err != nil {
+		return 0, false, err
+	}
+	return addSat(n, min(scale(t, l.textThousandths(), 1000), int64(len(body)))), true, nil
+}
+
+func textBound(ctx context.Context, s string, escaped bool) (int64, error) {
+	scanner := textcost.NewScanner()
+	for at := 0; at < len(s); {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		at = scanner.Scan(s, at, min(at+pieceBytes, len(s)), escaped)
+	}
+	return min(scanner.Tokens(), int64(len(s))), nil
+}

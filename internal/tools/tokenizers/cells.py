@@ -1,0 +1,122 @@
+"""The cells of the table in internal/tokens/textcost, and which of them share one cost when it is fitted."""
+
+import pathlib
+import re
+
+import numpy as np
+
+UNIT = 120
+LETTERS, PAIRS, REPEATS = 0, 32 * 32 * 32, 32 * 32 * 32 + 128 * 128
+CYRILLIC = REPEATS + 128
+PLANE = CYRILLIC + 64 * 64
+SPACE, OTHER, DIGIT, UPPER, BEYOND, BEGIN = 0, 27, 28, 29, 30, 31
+ROOT = pathlib.Path(__file__).parents[3]
+TARGET = ROOT / "internal" / "tokens" / "textcost"
+SEEDS = ROOT / "internal" / "tokens" / "corpus" / "seeds"
+
+
+
+def kind(c):
+    return "l" if "a" <= c <= "z" else "u" if "A" <= c <= "Z" else "d" if "0" <= c <= "9" else "s" if c == " " else "o"
+
+
+def cells(text, start="\n"):
+    """Returns the cells of an ASCII text that follows start."""
+    found, previous, before = [], "\n", "\n"
+    cls, context = OTHER, OTHER
+    for at, c in enumerate(start + text):
+        k, was = kind(c), kind(previous)
+        if k == "l":
+            cell = LETTERS + (context << 10 | cls << 5 | ord(c) & 31)
+            context, cls = cls, ord(c) & 31
+        else:
+            cell = REPEATS + ord(c) if c == previous == before else PAIRS + (ord(previous) << 7 | ord(c))
+            if k == "u":
+                context, cls = (cls, UPPER) if was == "u" else (BEGIN, ord(c) & 31)
+            else:
+                context = cls
+                cls = DIGIT if k == "d" else SPACE if k == "s" and previous != " " else OTHER
+        before, previous = previous, c
+        if at >= len(start):
+            found.append(cell)
+    return found
+
+
+def shared(cell):
+    """Returns the variable of a cell."""
+    if cell < PAIRS:
+        context, cls, letter = cell >> 10, cell >> 5 & 31, cell & 31
+        if cls in (OTHER, DIGIT, BEYOND):
+            return ("first", OTHER, letter)
+        if cls in (SPACE, UPPER):
+            return ("first", cls, letter)
+        if context in (DIGIT, BEYOND):
+            context = OTHER
+        return ("letter", "inside" if 1 <= context <= 26 else context, cls, letter)
+    if cell >= REPEATS:
+        c = chr(cell - REPEATS)
+        return ("repeat", "upper" if kind(c) == "u" else "digit" if kind(c) == "d" else c if " " <= c or c in "\n\r\t" else "control")
+    p, c = chr(cell - PAIRS >> 7), chr(cell - PAIRS & 127)
+    if kind(c) == "d":
+        return ("digit", "space" if p == " " else "other")
+    if kind(c) == "u":
+        return ("capital", p if kind(p) in "us" else kind(p), c) if kind(p) != "d" else ("capital", "o", c)
+    if ord(c) < 32 and c not in "\n\r\t":
+        return ("control",)
+    if ord(p) < 32 and p not in "\n\r\t" or p == "\x7f":
+        return ("sign", "control", c)
+    return ("sign", kind(p) if kind(p) in "lud" else p, c)
+
+
+def usual_cells(names):
+    """Returns how often each variable stands in the seed texts."""
+    usual = {}
+    for name in names:
+        for cell in cells(re.sub(r"[^\x00-\x7e]", "", (SEEDS / f"{name}.txt").read_text())):
+            key = shared(cell)
+            usual[key] = usual.get(key, 0) + 1
+    return usual
+
+
+def write_table(solved, listed, characters):
+    table = np.full(PLANE, UNIT, dtype=int)
+    for cell in range(CYRILLIC):
+        key = shared(cell)
+        if key in solved:
+            table[cell] = int(np.ceil(solved[key] * UNIT - 1e-6))
+    for p in range(128):  # what a character beyond ASCII adds by what stands before it
+        table[PAIRS + (p << 7 | 0x7F)] = UNIT if chr(p) == " " else 0
+    for previous in range(64):
+        for letter in range(1, 49):
+            key = ("cyrillic", previous, letter)
+            table[CYRILLIC + (previous << 6 | letter)] = int(np.ceil(solved.get(key, 1.06) * UNIT - 1e-6))
+    bits = characters.reshape(-1, 4)
+    packed = bits[:, 0] | bits[:, 1] << 2 | bits[:, 2] << 4 | bits[:, 3] << 6
+    assert table.min() >= 0 and table.max() < 256
+    (TARGET / "costs.bin").write_bytes(bytes(table.astype(np.uint8)) + bytes(packed.astype(np.uint8)))
+    lines = [
+        "# Common words that are one token for every tokenizer measured, made by internal/tools/tokenizers/fit.py.",
+        "# The first character adds up where: 1 behind a space, 2 behind other characters, 4 and 8 the same with a capital.",
+    ]
+    lines += [f"{f:x}{x}" for x, f in sorted(listed)]
+    (TARGET / "words.txt").write_text("\n".join(lines) + "\n")
+
+
+
+def read_table():
+    """Returns the costs, listed words and characters that write_table wrote."""
+    raw = (TARGET / "costs.bin").read_bytes()
+    solved = {shared(cell): raw[cell] / UNIT for cell in range(CYRILLIC) if cell < PAIRS or cell >= REPEATS or (cell - PAIRS & 127) != 127}
+    for previous in range(64):
+        for letter in range(1, 49):
+            solved[("cyrillic", previous, letter)] = raw[CYRILLIC + (previous << 6 | letter)] / UNIT
+    packed = np.frombuffer(raw[PLANE:], dtype=np.uint8)
+    characters = np.stack([packed >> shift & 3 for shift in (0, 2, 4, 6)], axis=1).reshape(-1).astype(int)
+    lines = [line for line in (TARGET / "words.txt").read_text().split("\n") if line and line[0] != "#"]
+    return solved, [(line[1:], int(line[0], 16)) for line in lines], characters
+
+
+def positions(kept):
+    """Returns the set of (word as it is spelled, what stands before it) that the list of words stands for."""
+    forms = (("\n ", str), ("\n", str), ("\n ", str.capitalize), ("\n", str.capitalize))
+    return {(form(x), start) for x, f in kept for bit, (start, form) in enumerate(forms) if f >> bit & 1}
