@@ -24,7 +24,8 @@ type gate struct {
 	body io.Reader
 
 	mu     sync.Mutex
-	begun  bool
+	read   bool // by the transport
+	begun  bool // read, or answered without
 	closed bool
 }
 
@@ -35,7 +36,7 @@ func (b *gate) Read(p []byte) (int, error) {
 		b.mu.Unlock()
 		return 0, errNotSent
 	}
-	b.begun = true
+	b.read, b.begun = true, true
 	b.mu.Unlock()
 	return b.body.Read(p)
 }
@@ -48,10 +49,18 @@ func (b *gate) callOff() bool {
 	return b.closed
 }
 
+// answered reports whether the request still counts when its answer comes. A transport that was called off is not heard.
+func (b *gate) answered() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.begun = !b.closed
+	return b.begun
+}
+
 func (b *gate) wasRead() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.begun
+	return b.read
 }
 
 // answered is what the handler behind the guard returned.
@@ -188,6 +197,9 @@ func (d *dispatch) ask(own context.Context) (middleware.DeserializeOutput, middl
 // any outer middleware returns; any other answer is read whole, so that its
 // figures are known whatever becomes of its reader.
 func (d *dispatch) observe(ctx context.Context, a *answered) {
+	if d.gate != nil && !d.gate.answered() {
+		return // the caller has left before it was sent, and the call is resolved already
+	}
 	resp, ok := a.out.RawResponse.(*smithyhttp.Response)
 	if a.err != nil || !ok || resp.Response == nil {
 		return

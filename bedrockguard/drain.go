@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // drains owns the goroutines that read answers on after their callers have left. It is safe for concurrent use.
@@ -84,8 +85,23 @@ func (d *drains) close(ctx context.Context) error {
 	for _, one := range all {
 		one.cut()
 	}
-	<-idle
+	timer := time.NewTimer(cutTimeout)
+	defer timer.Stop()
+	select {
+	case <-idle:
+	case <-timer.C:
+		return fmt.Errorf("bedrockguard: %d answers are still being read on by an HTTP client that does not end with its context: %w", d.left(), ctx.Err())
+	}
 	return fmt.Errorf("bedrockguard: %d answers that were still being read on were cut short and charged at the worst case: %w", len(all), ctx.Err())
+}
+
+// cutTimeout bounds how long an HTTP client may take to end after its context has, and a settlement after that.
+const cutTimeout = 10 * time.Second
+
+func (d *drains) left() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.running)
 }
 
 // shut returns a channel that is closed once nothing runs, and what runs now.

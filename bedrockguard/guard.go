@@ -77,7 +77,8 @@ func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
 }
 
 // Close waits until no answer is read on any longer whose caller has left, or until the context ends: then those that remain
-// are cut short and charged at their worst case, and Close says how many. None is left when it returns. Clients of the guard may
+// are cut short and charged at their worst case, and Close says how many. None is left when it returns, but of an
+// HTTP client that does not end with its context. Clients of the guard may
 // be used on afterwards; what their callers leave is charged at the worst case from then on.
 func (g *Guard) Close(ctx context.Context) error { return g.drains.close(ctx) }
 

@@ -86,8 +86,8 @@ type Options struct {
 	// Clock is the time by which the prompt-cache check measures pauses, for tests and replays. Nil is time.Now.
 	Clock func() time.Time
 
-	// OnEvent is told what becomes of every attempt, in the goroutine of the call; it must be quick and safe for
-	// concurrent use.
+	// OnEvent is told what becomes of every attempt, in the goroutine of the call, or in that of a stream or an answer that is read
+	// on; it must be quick and safe for concurrent use.
 	OnEvent func(context.Context, Event)
 }
 

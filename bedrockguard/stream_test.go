@@ -226,6 +226,7 @@ func TestStreamThatCannotBeDecoded(t *testing.T) {
 				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("not a frame, but long enough for a prelude")), Request: req}, nil
 			})})
 			require.Error(t, op.call(context.Background(), r.client))
+			require.NoError(t, r.guard.Close(context.Background()))
 			require.Len(t, r.resolutions(), 1)
 			assert.Contains(t, r.resolutions()[0], "estimated")
 			r.requireCovered(t)
