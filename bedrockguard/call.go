@@ -37,9 +37,10 @@ type call struct {
 	cache         cacheCall
 	streaming     atomic.Bool // a metered stream has taken over: it ends what the call began
 
-	seen      sight // the serialised request that ask was read from
-	tightDone bool  // whether the tighter bound was looked for
-	tight     int64 // input tokens by the tighter bound; 0 when there is none
+	looking   memoryWindow // through which the body is seen
+	seen      sight        // the serialised request that ask was read from
+	tightDone bool         // whether the tighter bound was looked for
+	tight     int64        // input tokens by the tighter bound; 0 when there is none
 }
 
 // ask is what a request asks for, in terms that both of Bedrock's request forms share.

@@ -76,7 +76,8 @@ type answered struct {
 type dispatch struct {
 	guard   *Guard
 	sending *sending
-	gate    *gate // nil for a request without a body
+	body    *bytes.Reader // in memory; nil for a request without one
+	gate    *gate         // in front of body, where the caller can leave; else nil
 	next    middleware.DeserializeHandler
 	in      middleware.DeserializeInput
 	cancel  context.CancelFunc // of the transport's own context
@@ -186,8 +187,13 @@ func discard(a *answered) {
 
 // ask hands the request to the transport.
 func (d *dispatch) ask(own context.Context) (middleware.DeserializeOutput, middleware.Metadata, error) {
+	unread := 0
+	if d.body != nil && d.gate == nil {
+		unread = d.body.Len()
+	}
 	out, md, err := d.next.HandleDeserialize(own, d.in)
-	if d.gate != nil && d.gate.wasRead() {
+	// The SDK has closed the request's body by now, so that nobody reads on.
+	if d.gate != nil && d.gate.wasRead() || d.gate == nil && d.body != nil && d.body.Len() != unread {
 		d.sending.current().mayHaveLeft.Store(true)
 	}
 	return out, md, err

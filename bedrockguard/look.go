@@ -60,7 +60,7 @@ func (g *Guard) describe(ctx context.Context, c *call, input any, req *smithyhtt
 	if req == nil {
 		c.ask.body = unknownLength
 	} else {
-		body, _ := bodyOf(req)
+		body, _ := c.bodyOf(req)
 		c.ask.raw, c.ask.body = body, int64(len(body))
 		c.seen.note(req, body)
 	}
@@ -114,7 +114,7 @@ func (g *Guard) lookAgain(ctx context.Context, c *call, req *smithyhttp.Request)
 	if req == nil || c.flatOperation {
 		return req, false, nil
 	}
-	body, inMemory := bodyOf(req)
+	body, inMemory := c.bodyOf(req)
 	if !inMemory {
 		var err error
 		if req, body, err = intoMemory(req); err != nil {
@@ -173,19 +173,18 @@ func modelInPath(u *url.URL) (string, bool) {
 
 // bodyOf returns the bytes of a request's body where they lie in memory, and reports false when they do not. It does not
 // copy them, and leaves the body where it was.
-func bodyOf(req *smithyhttp.Request) ([]byte, bool) {
+func (c *call) bodyOf(req *smithyhttp.Request) ([]byte, bool) {
 	switch stream := req.GetStream().(type) {
 	case nil:
 		return nil, true
 	case *bytes.Reader:
-		var window memoryWindow
 		at, err := stream.Seek(0, io.SeekCurrent)
 		if err != nil {
 			return nil, false
 		}
-		_, _ = stream.WriteTo(&window) // it never fails: the window takes everything
+		_, _ = stream.WriteTo(&c.looking) // it never fails: the window takes everything
 		_, err = stream.Seek(at, io.SeekStart)
-		return window.bytes, err == nil
+		return c.looking.bytes, err == nil
 	default:
 		return nil, false
 	}
