@@ -9,12 +9,12 @@ import (
 // parseAnthropic validates an InvokeModel body in Anthropic's dialect.
 func (s *Server) parseAnthropic(n *node, in *inference) *refusal {
 	err := n.only("the request", "anthropic_version", "anthropic_beta", "max_tokens", "messages", "system", "temperature", "top_p",
-		"top_k", "tools", "tool_choice", "stop_sequences", "thinking", "metadata", "output_config")
+		"top_k", "tools", "tool_choice", "stop_sequences", "thinking", "metadata", "output_config", "output_format", "context_management", "compaction")
 	switch {
 	case err != nil:
 		return err
-	case n.get("anthropic_version").text() != "bedrock-2023-05-31":
-		return invalid("anthropic_version: must be bedrock-2023-05-31")
+	case !contains([]string{"bedrock-2023-05-31", "2026-10-21"}, n.get("anthropic_version").text()):
+		return invalid("anthropic_version: must be bedrock-2023-05-31 or 2026-10-21")
 	}
 	limit, ok := n.get("max_tokens").number()
 	if !ok || limit <= 0 {
@@ -24,6 +24,8 @@ func (s *Server) parseAnthropic(n *node, in *inference) *refusal {
 	if budget, ok := n.get("thinking").get("budget_tokens").number(); ok && budget >= limit {
 		return invalid("max_tokens must be greater than thinking.budget_tokens")
 	}
+	in.outputSchema(s, n.get("output_config").get("format"), n.get("output_format"))
+	in.compaction(n)
 	in.variant = rawOf(n.get("tool_choice")) + "\x00" + rawOf(n.get("thinking"))
 	for _, t := range n.get("tools").list() {
 		if t.get("name").text() == "" {
@@ -31,6 +33,7 @@ func (s *Server) parseAnthropic(n *node, in *inference) *refusal {
 		}
 		in.offerTools()
 		in.addJSON(s, tools, withoutMarker(t))
+		in.tool(s, t)
 		if err := in.cacheControl(tools, t); err != nil {
 			return err
 		}
@@ -136,6 +139,7 @@ func (s *Server) anthropicBlock(b *node, in *inference, used, answered *[]string
 	case "tool_result":
 		*answered = append(*answered, b.get("tool_use_id").text())
 		if media, ok := s.anthropicResultImages(b.get("content"), in); ok {
+			in.guarded(messages, withoutMarker(b))
 			in.add(s, messages, withoutMarker(b), media)
 			return in.cacheControl(messages, b)
 		}
@@ -149,8 +153,10 @@ func (s *Server) anthropicBlock(b *node, in *inference, used, answered *[]string
 		in.image(s, withoutMarker(b), b.get("source").get("data"))
 		return in.cacheControl(messages, b)
 	case "document":
-		in.add(s, messages, withoutMarker(b), documentTokens(b.get("source").get("data").text()))
+		s.anthropicDocument(b, in)
 		return in.cacheControl(messages, b)
+	case "search_result":
+		in.cited(b)
 	default:
 		return invalid("messages: unknown type of content block")
 	}
@@ -163,13 +169,14 @@ func (s *Server) anthropicResultImages(content *node, in *inference) (tokens int
 	for _, c := range content.list() {
 		if c.get("type").text() == "image" {
 			ok = true
-			tokens += imageTokens(c.get("source").get("data").text())
+			tokens += imageTokens(in.model, c.get("source").get("data").text())
+			in.images++
 		} else {
 			tokens += s.opts.count(c.raw)
 		}
 	}
 	if ok {
-		in.images()
+		in.seeImages()
 	}
 	return tokens, ok
 }
@@ -189,7 +196,32 @@ func withoutMarker(b *node) string {
 	return "{" + strings.TrimPrefix(out.String(), ",") + "}"
 }
 
-func anthropicUsage(sv served, output int) map[string]any {
+// anthropicDocument counts a document by its media type; a plain text, or blocks of it, stand in the request as they are.
+func (s *Server) anthropicDocument(b *node, in *inference) {
+	in.cited(b)
+	source := b.get("source")
+	format := documentFormat(source.get("media_type").text())
+	if source.get("type").text() != "base64" || format == "" {
+		in.addJSON(s, messages, withoutMarker(b))
+		return
+	}
+	n := s.documentTokens(in.model, format, source.get("data").text())
+	for _, key := range []string{"title", "context"} {
+		n += s.opts.count(b.get(key).text())
+	}
+	in.add(s, messages, withoutMarker(b), n)
+}
+
+func anthropicUsage(in *inference, sv served, output int) map[string]any {
+	usage := splitJSON(sv, output)
+	if in.steps != nil {
+		usage["iterations"] = iterationsJSON(in.steps)
+	}
+	return usage
+}
+
+// splitJSON is how an input was split into the classes that are billed apart, in Anthropic's words.
+func splitJSON(sv served, output int) map[string]any {
 	return map[string]any{
 		"input_tokens": sv.input, "output_tokens": output, "cache_read_input_tokens": sv.read,
 		"cache_creation_input_tokens": sv.write5m + sv.write1h,
@@ -203,15 +235,15 @@ func anthropicAnswer(in *inference, sv served, r Reply) any {
 		content = append(content, map[string]any{"type": "tool_use", "id": r.toolID(), "name": r.ToolName, "input": json.RawMessage(r.toolInput())})
 	}
 	return map[string]any{
-		"id": "msg_bdrk_1", "type": "message", "role": "assistant", "model": in.model.ID, "content": content,
-		"stop_reason": r.stop(), "stop_sequence": nil, "usage": anthropicUsage(sv, r.OutputTokens),
+		"id": "msg_bdrk_1", "type": "message", "role": "assistant", "model": in.bodyName(), "content": content,
+		"stop_reason": r.stop(), "stop_sequence": nil, "usage": anthropicUsage(in, sv, r.OutputTokens),
 	}
 }
 
 func anthropicEvents(in *inference, sv served, r Reply) []event {
-	start := anthropicUsage(sv, 1)
+	start := splitJSON(sv, 1)
 	events := []event{
-		chunkMeta(map[string]any{"type": "message_start", "message": map[string]any{"id": "msg_bdrk_1", "type": "message", "role": "assistant", "model": in.model.ID, "content": []any{}, "usage": start}}),
+		chunkMeta(map[string]any{"type": "message_start", "message": map[string]any{"id": "msg_bdrk_1", "type": "message", "role": "assistant", "model": in.bodyName(), "content": []any{}, "usage": start}}),
 		chunk(map[string]any{"type": "content_block_start", "index": 0, "content_block": map[string]any{"type": "text", "text": ""}}),
 	}
 	for _, piece := range r.pieces() {
@@ -224,9 +256,13 @@ func anthropicEvents(in *inference, sv served, r Reply) []event {
 			chunk(map[string]any{"type": "content_block_delta", "index": 1, "delta": map[string]any{"type": "input_json_delta", "partial_json": r.toolInput()}}),
 			chunk(map[string]any{"type": "content_block_stop", "index": 1}))
 	}
+	usage := map[string]any{"output_tokens": r.OutputTokens}
+	if in.steps != nil {
+		usage["iterations"] = iterationsJSON(in.steps)
+	}
 	return append(events,
-		chunkMeta(map[string]any{"type": "message_delta", "delta": map[string]any{"stop_reason": r.stop()}, "usage": map[string]any{"output_tokens": r.OutputTokens}}),
-		chunkMeta(map[string]any{"type": "message_stop", "amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens)}))
+		chunkMeta(map[string]any{"type": "message_delta", "delta": map[string]any{"stop_reason": r.stop()}, "usage": usage}),
+		chunkMeta(in.tracedAs(map[string]any{"type": "message_stop", "amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens)}, r)))
 }
 
 // metrics is what Bedrock itself adds to the last chunk of every dialect.

@@ -22,6 +22,8 @@ type Bill struct {
 	CacheRead  ClassLine
 	CacheWrite ClassLine // of either TTL
 	Output     ClassLine
+	Units      int64            // nano-USD of what is billed by the unit: images, seconds, queries
+	Guardrails int64            // nano-USD of text units and images that guardrails evaluated
 	ByModel    map[string]int64 // nano-USD by foundation-model id
 }
 
@@ -41,19 +43,23 @@ func (b Bill) CacheHitShare() float64 {
 type Inference struct {
 	Seq          int // of the request, from 1; requests that were refused count on
 	Time         time.Time
-	Operation    string // "converse", "converse-stream", "invoke", "invoke-with-response-stream"
-	ModelID      string // the foundation model
+	Operation    string // "converse", "converse-stream", "invoke", "invoke-with-response-stream", "apply-guardrail"
+	ModelID      string // the foundation model that answered; of ApplyGuardrail the guardrail
+	AskedModelID string // the foundation model that was asked
 	Profile      string // "us", "global", or empty for an id without one
 	RequestID    string // x-amzn-requestid of the answer
 	InvocationID string // the SDK's amz-sdk-invocation-id: one for all attempts of a call
 	Reservation  string // the header named by Options.ReservationHeader
-	Tier         string
+	Tier         string // that served; empty when nobody asked for one
+	Latency      string // the mode that served; empty when nobody asked for one
 
 	InputTokens        int64 // neither read nor written
 	CacheReadTokens    int64
 	CacheWrite5mTokens int64
 	CacheWrite1hTokens int64
 	OutputTokens       int64
+	UnitsNanoUSD       int64 // billed by the unit
+	GuardrailNanoUSD   int64
 	NanoUSD            int64
 	Fault              FaultKind // what was done to the answer; empty when it was delivered
 }
@@ -65,15 +71,13 @@ type book struct {
 	inferences []Inference
 }
 
-// charge prices an inference and enters it.
-func (b *book) charge(m *model, i Inference) Inference {
-	total := int(i.InputTokens + i.CacheReadTokens + i.CacheWrite5mTokens + i.CacheWrite1hTokens)
-	r, tier := m.ratesFor(i.Profile, total), tierFactor(i.Tier)
+// charge prices an inference at its rates, with a tier's factor, and enters it.
+func (b *book) charge(i Inference, r rates, tier uint64) Inference {
 	cost := func(tokens int64, class int) int64 { return nano(tokens, r[class], tier) }
 	input, read := cost(i.InputTokens, classInput), cost(i.CacheReadTokens, classRead)
 	write := cost(i.CacheWrite5mTokens, classWrite5m) + cost(i.CacheWrite1hTokens, classWrite1h)
 	output := cost(i.OutputTokens, classOutput)
-	i.NanoUSD = input + read + write + output
+	i.NanoUSD = input + read + write + output + i.UnitsNanoUSD + i.GuardrailNanoUSD
 
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -83,6 +87,8 @@ func (b *book) charge(m *model, i Inference) Inference {
 	b.bill.CacheRead.add(i.CacheReadTokens, read)
 	b.bill.CacheWrite.add(i.CacheWrite5mTokens+i.CacheWrite1hTokens, write)
 	b.bill.Output.add(i.OutputTokens, output)
+	b.bill.Units += i.UnitsNanoUSD
+	b.bill.Guardrails += i.GuardrailNanoUSD
 	if b.bill.ByModel == nil {
 		b.bill.ByModel = make(map[string]int64)
 	}

@@ -22,45 +22,65 @@ func TestBillsOfConverse(t *testing.T) {
 	tests := map[string]struct {
 		prompts []*prompt
 		want    []int64
+		region  string
 	}{
 		"Opus 4.6 under us": {
 			[]*prompt{cached("us."+opus46, ""), cached("us."+opus46, "")},
 			[]int64{5*5500 + 5000*6875 + 7*27500, 5*5500 + 5000*550 + 7*27500},
+			"",
 		},
 		"Opus 4.6 under global": {
 			[]*prompt{cached("global."+opus46, ""), cached("global."+opus46, "")},
 			[]int64{31_450_000, 2_700_000},
+			"",
 		},
 		"Opus 4.6 bare bears the premium": {
 			[]*prompt{cached(opus46, ""), cached(opus46, "")},
 			[]int64{34_595_000, 2_970_000},
+			"",
 		},
 		"Opus 4.6 for an hour": {
 			[]*prompt{cached("us."+opus46, oneHour), cached("global."+opus46, oneHour)},
 			[]int64{5*5500 + 5000*11000 + 7*27500, 5*5000 + 5000*10000 + 7*25000},
+			"",
 		},
 		"Haiku 5.5 at 100,000 tokens": {
-			[]*prompt{ask("us." + haiku55).user(say(sized("u", 99_996)))}, []int64{100_000*110 + 7*550},
+			[]*prompt{ask("us." + haiku55).user(say(sized("u", 99_996)))}, []int64{100_000*110 + 7*550}, "",
 		},
 		"Haiku 5.5 at 100,001 tokens, all at fivefold": {
-			[]*prompt{ask("us." + haiku55).user(say(sized("u", 99_997)))}, []int64{100_001*550 + 7*2750},
+			[]*prompt{ask("us." + haiku55).user(say(sized("u", 99_997)))}, []int64{100_001*550 + 7*2750}, "",
 		},
 		"Haiku 5.5 counts cached tokens into the threshold": {
 			[]*prompt{haiku(1000), haiku(1001)},
 			[]int64{99_000*137.5 + 1000*110 + 7*550, 99_000*55 + 1001*550 + 7*2750},
+			"",
 		},
-		"Nova Pro has a price of its own under apac": {
-			[]*prompt{ask("apac." + novaPro).user(say("hello")), ask("us." + novaPro).user(say("hello"))},
-			[]int64{9*840 + 7*3360, 9*800 + 7*3200},
+		"Nova Pro in us-east-1": {
+			[]*prompt{ask("us." + novaPro).user(say("hello"))}, []int64{9*800 + 7*3200}, "",
+		},
+		"Nova Pro in Tokyo, with and without a profile": {
+			[]*prompt{ask("apac." + novaPro).user(say("hello")), ask(novaPro).user(say("hello"))},
+			[]int64{9*960 + 7*3840, 9*960 + 7*3840},
+			"ap-northeast-1",
+		},
+		"Nova 2 Lite under global goes by the region that it is called from": {
+			[]*prompt{ask("global.amazon.nova-2-lite-v1:0").user(say("hello"))}, []int64{129*360 + 7*3010}, "ap-northeast-1",
+		},
+		"GovCloud": {
+			[]*prompt{ask(gptOSS).user(say("hello"))}, []int64{79*180 + 7*720}, "us-gov-west-1",
+		},
+		"a region without a price bears the dearest factor": {
+			[]*prompt{ask("meta.llama3-1-8b-instruct-v1:0").user(say("hello"))}, []int64{39*374 + 7*374}, "af-south-1",
 		},
 		"Nova's writes bear no premium, its reads cost a quarter": {
 			[]*prompt{ask("apac."+novaPro).user(say(sized("u", 1000)), point("")), ask("apac."+novaPro).user(say(sized("u", 1000)), point(""))},
-			[]int64{1004*840 + 7*3360, 1004*210 + 7*3360},
+			[]int64{1004*960 + 7*3840, 1004*240 + 7*3840},
+			"ap-northeast-1",
 		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			server := New(t, Options{CountTokens: perByte, Reply: sevenTokens})
+			server := New(t, Options{CountTokens: perByte, Reply: sevenTokens, Region: test.region})
 			var total int64
 			for i, p := range test.prompts {
 				converse(t, server, p)
@@ -76,10 +96,11 @@ func TestBillsOfConverse(t *testing.T) {
 	}
 }
 
-// gpt-oss-120b costs 150 nano-USD a token in and 600 out; each class is rounded up by itself.
+// gpt-oss-120b costs 150 nano-USD a token in and 600 out; each class is rounded up by itself. It begins each prompt with 70 tokens of
+// its own.
 func TestBillsOfServiceTiers(t *testing.T) {
 	tests := map[types.ServiceTierType]int64{
-		"": 15*150 + 7*600, "default": 15*150 + 7*600, "flex": 15*75 + 7*300, "priority": 3938 + 7350, "reserved": 15*150 + 7*600,
+		"": 85*150 + 7*600, "default": 85*150 + 7*600, "flex": 85*75 + 7*300, "priority": 22313 + 7350, "reserved": 85*150 + 7*600,
 	}
 	for tier, want := range tests {
 		t.Run("invoke "+string(tier), func(t *testing.T) {
@@ -94,7 +115,7 @@ func TestBillsOfServiceTiers(t *testing.T) {
 		})
 		t.Run("converse "+string(tier), func(t *testing.T) {
 			server := New(t, Options{CountTokens: perByte, Reply: sevenTokens})
-			p := ask(gptOSS).user(say("hello worlds")) // 16 tokens
+			p := ask(gptOSS).user(say("hello worlds")) // 16 tokens and 70
 			if tier != "" {
 				p.in.ServiceTier = &types.ServiceTier{Type: tier}
 			}
@@ -104,7 +125,7 @@ func TestBillsOfServiceTiers(t *testing.T) {
 			if scale == 0 {
 				scale = 1000
 			}
-			require.Equal(t, 16*150*scale/1000+7*600*scale/1000, server.Bill().NanoUSD)
+			require.Equal(t, 86*150*scale/1000+7*600*scale/1000, server.Bill().NanoUSD)
 			if tier != "" {
 				require.Equal(t, tier, out.ServiceTier.Type)
 			}
@@ -139,7 +160,7 @@ func TestBillArithmetic(t *testing.T) {
 	require.Equal(t, int64(9), nano(1, 8750, 1000))
 	require.Equal(t, int64(35), nano(4, 8750, 1000))
 	var dearest uint64
-	for _, m := range table() {
+	for _, m := range table().byID {
 		for _, r := range []rates{m.Rates, m.Long.Rates} {
 			for _, price := range r {
 				dearest = max(dearest, price)

@@ -187,7 +187,7 @@ func TestCacheKeepsNothingOfAnAnswerThatNeverBegan(t *testing.T) {
 // Requests that are under way together all write: there is nothing to read before the first response has begun.
 func TestCacheIsReadableOnceTheFirstResponseHasBegun(t *testing.T) {
 	now := newFakeClock().Now()
-	m, _, ok := lookup(sonnet45, nil)
+	m, _, _, ok := lookup(sonnet45, nil)
 	require.True(t, ok)
 	in := &inference{model: m, blocks: []block{{section: system, tokens: 2000, point: "5m"}}, request: Request{InputTokens: 2000}}
 	var cache promptCache

@@ -15,13 +15,18 @@ func (s *Server) parseConverse(n *node, in *inference) *refusal {
 		}
 	}
 	in.tier, in.latency = n.get("serviceTier").get("type").text(), n.get("performanceConfig").get("latency").text()
+	in.outputSchema(s, n.get("outputConfig"))
 	in.variant = rawOf(n.get("toolConfig").get("toolChoice")) + "\x00" + rawOf(n.get("additionalModelRequestFields").get("thinking"))
-	for _, step := range []func(*node, *inference) *refusal{s.converseConfig, s.converseTools, s.converseSystem, s.converseMessages} {
+	for _, step := range []func(*node, *inference) *refusal{s.converseConfig, s.converseTools, s.converseExtra, s.converseSystem, s.converseMessages} {
 		if err := step(n, in); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (s *Server) converseExtra(n *node, in *inference) *refusal {
+	return s.additional(n.get("additionalModelRequestFields"), in)
 }
 
 func rawOf(n *node) string {
@@ -75,6 +80,7 @@ func (s *Server) converseTools(n *node, in *inference) *refusal {
 		}
 		in.offerTools()
 		in.addJSON(s, tools, tool.raw)
+		in.tool(s, tool)
 	}
 	return nil
 }
@@ -212,8 +218,10 @@ func (s *Server) converseBlock(b *node, in *inference, used, answered *[]string)
 	case "image":
 		in.image(s, b.raw, v.get("source").get("bytes"))
 	case "document":
-		in.document(s, b, v.get("source"))
+		in.cited(v)
+		in.document(s, b, v)
 	case "guardContent", "citationsContent", "searchResult":
+		in.cited(v)
 		in.addJSON(s, messages, b.raw)
 	default:
 		return invalid("extraneous key [%.40s] is not permitted in content", b.keys[0])
@@ -236,17 +244,25 @@ func (s *Server) converseToolResult(b, v *node, in *inference, answered *[]strin
 			return invalid("toolResult: text content blocks must be non-empty")
 		}
 		if image := c.get("image"); image != nil {
-			media += imageTokens(image.get("source").get("bytes").text())
-			in.images()
+			media += imageTokens(in.model, image.get("source").get("bytes").text())
+			in.images++
+			in.seeImages()
 		}
 	}
 	in.lastIsText = false
+	for _, c := range v.get("content").list() {
+		if d := c.get("document"); d.get("source").get("bytes") != nil {
+			media += s.documentTokens(in.model, d.get("format").text(), d.get("source").get("bytes").text()) + s.opts.count(d.get("name").text())
+			in.cited(d)
+		}
+	}
 	if media > 0 {
 		for _, c := range v.get("content").list() {
-			if c.get("image") == nil {
+			if c.get("image") == nil && c.get("document").get("source").get("bytes") == nil {
 				media += s.opts.count(c.raw)
 			}
 		}
+		in.guarded(messages, b.raw)
 		in.add(s, messages, b.raw, media)
 		return nil
 	}
@@ -255,28 +271,31 @@ func (s *Server) converseToolResult(b, v *node, in *inference, answered *[]strin
 }
 
 func (in *inference) image(s *Server, raw string, data *node) {
-	in.images()
-	in.add(s, messages, raw, imageTokens(data.text()))
+	in.images++
+	in.seeImages()
+	in.add(s, messages, raw, imageTokens(in.model, data.text()))
 }
 
-// images notes that there are images: adding the first or removing the last one changes the whole message level.
-func (in *inference) images() {
+// seeImages notes that there are images: adding the first or removing the last one changes the whole message level.
+func (in *inference) seeImages() {
 	if !in.hasImages {
 		in.hasImages = true
 		in.variant += "\x00images"
 	}
 }
 
-func (in *inference) document(s *Server, b, source *node) {
-	if data := source.get("bytes"); data != nil {
-		in.add(s, messages, b.raw, documentTokens(data.text()))
+// document counts the document v of the block b by its format.
+func (in *inference) document(s *Server, b, v *node) {
+	if data := v.get("source").get("bytes"); data != nil {
+		n := s.documentTokens(in.model, v.get("format").text(), data.text())
+		in.add(s, messages, b.raw, n+s.opts.count(v.get("name").text())+s.opts.count(v.get("context").text()))
 		return
 	}
 	in.addJSON(s, messages, b.raw)
 }
 
 // usageJSON is the usage of Converse and its stream.
-func usageJSON(sv served, output int) map[string]any {
+func usageJSON(in *inference, sv served, output int) map[string]any {
 	usage := map[string]any{
 		"inputTokens": sv.input, "outputTokens": output, "totalTokens": sv.input + output + sv.read + sv.write5m + sv.write1h,
 		"cacheReadInputTokens": sv.read, "cacheWriteInputTokens": sv.write5m + sv.write1h,
@@ -292,18 +311,10 @@ func usageJSON(sv served, output int) map[string]any {
 	if details != nil {
 		usage["cacheDetails"] = details
 	}
+	if in.steps != nil {
+		usage["iterations"] = iterationsJSON(in.steps)
+	}
 	return usage
-}
-
-// served members are echoed as they were served.
-func (in *inference) servedAs(answer map[string]any) map[string]any {
-	if in.tier != "" {
-		answer["serviceTier"] = map[string]any{"type": in.tier}
-	}
-	if in.latency != "" {
-		answer["performanceConfig"] = map[string]any{"latency": "standard"} // optimised capacity is never to be had here
-	}
-	return answer
 }
 
 func converseAnswer(in *inference, sv served, r Reply) any {
@@ -313,8 +324,8 @@ func converseAnswer(in *inference, sv served, r Reply) any {
 	}
 	return in.servedAs(map[string]any{
 		"output":     map[string]any{"message": map[string]any{"role": "assistant", "content": content}},
-		"stopReason": r.stop(), "usage": usageJSON(sv, r.OutputTokens), "metrics": map[string]any{"latencyMs": 1},
-	})
+		"stopReason": r.stop(), "usage": usageJSON(in, sv, r.OutputTokens), "metrics": map[string]any{"latencyMs": 1},
+	}, r)
 }
 
 func converseEvents(in *inference, sv served, r Reply) []event {
@@ -330,5 +341,5 @@ func converseEvents(in *inference, sv served, r Reply) []event {
 			event{"contentBlockStop", map[string]any{"contentBlockIndex": 1}})
 	}
 	events = append(events, event{"messageStop", map[string]any{"stopReason": r.stop()}})
-	return append(events, event{metadataEvent, in.servedAs(map[string]any{"usage": usageJSON(sv, r.OutputTokens), "metrics": map[string]any{"latencyMs": 1}})})
+	return append(events, event{metadataEvent, in.servedAs(map[string]any{"usage": usageJSON(in, sv, r.OutputTokens), "metrics": map[string]any{"latencyMs": 1}}, r)})
 }

@@ -15,19 +15,27 @@ func dialectOf(m *model) dialect {
 	switch {
 	case m.Provider == "anthropic":
 		return dialect{(*Server).parseAnthropic, anthropicAnswer, anthropicEvents}
-	case strings.HasPrefix(id, "amazon.nova") && !m.Embedding:
+	case m.Mode == "rerank":
+		return dialect{(*Server).parseRerank, rerankAnswer, nil}
+	case strings.HasPrefix(id, "amazon.nova") && m.embeds():
+		return dialect{(*Server).parseNovaEmbed, novaEmbedAnswer, nil}
+	case strings.HasPrefix(id, "amazon.nova"):
 		return dialect{(*Server).parseNova, novaAnswer, novaEvents}
 	case strings.HasPrefix(id, "amazon.titan-embed"):
-		return dialect{plain([]string{"inputText", "dimensions", "normalize", "embeddingTypes", "embeddingConfig"}), titanEmbedAnswer, nil}
+		return dialect{(*Server).parseTitanEmbed, titanEmbedAnswer, nil}
 	case strings.HasPrefix(id, "amazon.titan-text"):
-		return dialect{plain([]string{"inputText", "textGenerationConfig"}, "textGenerationConfig", "maxTokenCount"), titanTextAnswer, nil}
+		return dialect{plain([]string{"inputText", "textGenerationConfig"}, "textGenerationConfig", "maxTokenCount"), titanTextAnswer, titanTextEvents}
 	case strings.HasPrefix(id, "cohere.embed"):
 		return dialect{(*Server).parseCohereEmbed, cohereEmbedAnswer, nil}
+	case strings.HasPrefix(id, "cohere.command-r"):
+		return dialect{(*Server).parseCohereChat, cohereChatAnswer, cohereChatEvents}
+	case strings.HasPrefix(id, "cohere.command"):
+		return dialect{plain([]string{"prompt", "max_tokens", "temperature", "p", "k", "stop_sequences", "return_likelihoods", "stream", "num_generations", "truncate"}, "max_tokens"), cohereTextAnswer, nil}
 	case m.Provider == "meta":
 		return dialect{plain([]string{"prompt", "max_gen_len", "temperature", "top_p", "images"}, "max_gen_len"), llamaAnswer, llamaEvents}
 	case m.Provider == "mistral" && strings.Contains(id, "instruct-v0") || strings.HasPrefix(id, "mistral.mistral-small-2402") || strings.HasPrefix(id, "mistral.mistral-large-24"):
-		return dialect{plain([]string{"prompt", "max_tokens", "stop", "temperature", "top_p", "top_k"}, "max_tokens"), mistralAnswer, nil}
-	case m.Embedding:
+		return dialect{plain([]string{"prompt", "max_tokens", "stop", "temperature", "top_p", "top_k"}, "max_tokens"), mistralAnswer, mistralEvents}
+	case m.embeds():
 		return dialect{}
 	default:
 		return dialect{(*Server).parseChat, chatAnswer, chatEvents}
@@ -47,9 +55,6 @@ func plain(members []string, limit ...string) func(*Server, *node, *inference) *
 		}
 		in.request.Messages, in.request.LastText = 1, text.text()
 		in.addText(s, messages, text, text)
-		if in.model.Embedding {
-			in.noOutput = true
-		}
 		if len(limit) == 0 {
 			return nil
 		}
@@ -89,6 +94,7 @@ func (s *Server) parseNova(n *node, in *inference) *refusal {
 	for _, t := range n.get("toolConfig").get("tools").list() {
 		in.offerTools()
 		in.addJSON(s, tools, t.raw)
+		in.tool(s, t)
 	}
 	for _, b := range n.get("system").list() {
 		if err := s.novaText(system, b, in); err != nil {
@@ -109,10 +115,25 @@ func (s *Server) parseNova(n *node, in *inference) *refusal {
 		want = map[string]string{"user": "assistant", "assistant": "user"}[want]
 		in.open(role)
 		for _, b := range m.get("content").list() {
-			if err := s.novaText(messages, b, in); err != nil {
+			if err := s.novaBlock(b, in); err != nil {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// novaBlock reads a block of a message.
+func (s *Server) novaBlock(b *node, in *inference) *refusal {
+	switch {
+	case b.get("image") != nil:
+		in.image(s, b.raw, b.get("image").get("source").get("bytes"))
+	case b.get("document") != nil:
+		in.document(s, b, b.get("document"))
+	case b.get("toolUse") != nil, b.get("toolResult") != nil:
+		in.addJSON(s, messages, b.raw)
+	default:
+		return s.novaText(messages, b, in)
 	}
 	return nil
 }
@@ -145,71 +166,59 @@ func novaAnswer(_ *inference, sv served, r Reply) any {
 	}
 }
 
-func novaEvents(_ *inference, sv served, r Reply) []event {
+func novaEvents(in *inference, sv served, r Reply) []event {
 	events := []event{chunk(map[string]any{"messageStart": map[string]any{"role": "assistant"}})}
 	for _, piece := range r.pieces() {
 		events = append(events, chunk(map[string]any{"contentBlockDelta": map[string]any{"contentBlockIndex": 0, "delta": map[string]any{"text": piece}}}))
 	}
 	return append(events,
 		chunk(map[string]any{"messageStop": map[string]any{"stopReason": r.stop()}}),
-		chunkMeta(map[string]any{"metadata": map[string]any{"usage": novaUsage(sv, r.OutputTokens)}, "amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens)}))
-}
-
-func titanEmbedAnswer(_ *inference, sv served, _ Reply) any {
-	return map[string]any{"embedding": []float64{0.25, -0.5, 0.125}, "inputTextTokenCount": sv.input}
+		chunkMeta(in.tracedAs(map[string]any{"metadata": map[string]any{"usage": novaUsage(sv, r.OutputTokens)}, "amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens)}, r)))
 }
 
 func titanTextAnswer(_ *inference, sv served, r Reply) any {
 	return map[string]any{"inputTextTokenCount": sv.input, "results": []any{map[string]any{"tokenCount": r.OutputTokens, "outputText": r.Text, "completionReason": "FINISH"}}}
 }
 
-func (s *Server) parseCohereEmbed(n *node, in *inference) *refusal {
-	err := n.only("the request", "texts", "input_type", "truncate", "embedding_types", "output_dimension", "max_tokens")
-	if err != nil {
-		return err
+func titanTextEvents(in *inference, sv served, r Reply) []event {
+	var events []event
+	for _, piece := range r.pieces() {
+		events = append(events, chunk(map[string]any{"outputText": piece, "index": 0, "completionReason": nil}))
 	}
-	texts := n.get("texts").list()
-	if len(texts) == 0 || n.get("input_type").text() == "" {
-		return invalid("texts and input_type are required")
-	}
-	in.noOutput = true
-	in.request.Messages = len(texts)
-	for _, t := range texts {
-		if t.text() == "" {
-			return invalid("texts: non-empty strings are required")
-		}
-		in.addText(s, messages, t, t)
-	}
-	return nil
-}
-
-// cohereEmbedAnswer tells no tokens: the header is the only source.
-func cohereEmbedAnswer(in *inference, _ served, _ Reply) any {
-	embeddings := make([]any, in.request.Messages)
-	for i := range embeddings {
-		embeddings[i] = []float64{0.25, -0.5, 0.125}
-	}
-	return map[string]any{"id": "1", "embeddings": embeddings, "response_type": "embeddings_floats"}
+	return append(events, chunkMeta(in.tracedAs(map[string]any{
+		"outputText": "", "index": 0, "completionReason": "FINISH", "inputTextTokenCount": sv.input, "totalOutputTextTokenCount": r.OutputTokens,
+		"amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens),
+	}, r)))
 }
 
 func llamaAnswer(_ *inference, sv served, r Reply) any {
 	return map[string]any{"generation": r.Text, "prompt_token_count": sv.input, "generation_token_count": r.OutputTokens, "stop_reason": "stop"}
 }
 
-func llamaEvents(_ *inference, sv served, r Reply) []event {
+func llamaEvents(in *inference, sv served, r Reply) []event {
 	var events []event
 	for _, piece := range r.pieces() {
 		events = append(events, chunk(map[string]any{"generation": piece}))
 	}
-	return append(events, chunkMeta(map[string]any{
+	return append(events, chunkMeta(in.tracedAs(map[string]any{
 		"generation": "", "prompt_token_count": nil, "generation_token_count": r.OutputTokens, "stop_reason": "stop",
 		"amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens),
-	}))
+	}, r)))
 }
 
 // mistralAnswer tells no tokens: the headers are the only source.
 func mistralAnswer(_ *inference, _ served, r Reply) any {
 	return map[string]any{"outputs": []any{map[string]any{"text": r.Text, "stop_reason": "stop"}}}
+}
+
+func mistralEvents(in *inference, sv served, r Reply) []event {
+	var events []event
+	for _, piece := range r.pieces() {
+		events = append(events, chunk(map[string]any{"outputs": []any{map[string]any{"text": piece, "stop_reason": nil}}}))
+	}
+	return append(events, chunkMeta(in.tracedAs(map[string]any{
+		"outputs": []any{map[string]any{"text": "", "stop_reason": "stop"}}, "amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens),
+	}, r)))
 }
 
 // parseChat reads bodies in the shape of OpenAI's chat completions, which many families share.
@@ -226,9 +235,14 @@ func (s *Server) parseChat(n *node, in *inference) *refusal {
 		return invalid("messages must not be empty")
 	}
 	in.request.Messages = len(list)
-	if tier := n.get("service_tier").text(); tier != "" && tier != "auto" {
-		in.tier = tier
+	in.askTier(tierOf(n.get("service_tier")))
+	if choices, ok := n.get("n").number(); ok {
+		if choices < 1 || choices > maxChoices {
+			return invalid("n must be between 1 and %d", maxChoices)
+		}
+		in.choices = choices
 	}
+	in.outputSchema(s, n.get("response_format"))
 	for _, m := range list {
 		role := m.get("role").text()
 		if !contains([]string{"system", "developer", "user", "assistant", "tool"}, role) {
@@ -239,14 +253,52 @@ func (s *Server) parseChat(n *node, in *inference) *refusal {
 		if content.kind() == '"' {
 			in.request.LastText = content.text()
 			in.addText(s, messages, content, content)
+			if calls := m.get("tool_calls"); calls != nil {
+				in.addJSON(s, messages, calls.raw)
+			}
 			continue
 		}
-		in.addJSON(s, messages, m.raw)
+		if len(content.list()) == 0 {
+			in.addJSON(s, messages, m.raw)
+		}
+		for _, part := range content.list() {
+			s.chatPart(part, in)
+		}
 	}
 	for _, t := range n.get("tools").list() {
 		in.addJSON(s, messages, t.raw)
+		in.tool(s, t)
 	}
 	return nil
+}
+
+// maxChoices bounds the answers that one request can ask for.
+const maxChoices = 8
+
+// chatPart reads one part of a message: text, an image as a data URL, or JSON.
+func (s *Server) chatPart(part *node, in *inference) {
+	if text := part.get("text"); text.text() != "" {
+		in.request.LastText = text.text()
+		in.addText(s, messages, part, text)
+		return
+	}
+	url := part.get("image_url")
+	if url.kind() == '{' {
+		url = url.get("url")
+	}
+	if data, ok := dataOf(url.text()); ok {
+		in.images++
+		in.seeImages()
+		in.add(s, messages, part.raw, imageTokens(in.model, data))
+		return
+	}
+	in.addJSON(s, messages, part.raw)
+}
+
+// dataOf returns the base64 data of a data URL.
+func dataOf(url string) (string, bool) {
+	_, data, ok := strings.Cut(url, ";base64,")
+	return data, ok && strings.HasPrefix(url, "data:")
 }
 
 func chatUsage(sv served, output int) map[string]any {
@@ -255,7 +307,7 @@ func chatUsage(sv served, output int) map[string]any {
 
 func chatAnswer(in *inference, sv served, r Reply) any {
 	return map[string]any{
-		"id": "chatcmpl-1", "object": "chat.completion", "model": in.model.ID, "usage": chatUsage(sv, r.OutputTokens),
+		"id": "chatcmpl-1", "object": "chat.completion", "model": in.bodyName(), "usage": chatUsage(sv, r.OutputTokens), "service_tier": in.by.tierName(),
 		"choices": []any{map[string]any{"index": 0, "finish_reason": "stop", "message": map[string]any{"role": "assistant", "content": r.Text}}},
 	}
 }
@@ -265,10 +317,10 @@ func chatEvents(in *inference, sv served, r Reply) []event {
 	for _, piece := range r.pieces() {
 		events = append(events, chunk(map[string]any{"object": "chat.completion.chunk", "choices": []any{map[string]any{"index": 0, "delta": map[string]any{"content": piece}}}}))
 	}
-	return append(events, chunkMeta(map[string]any{
+	return append(events, chunkMeta(in.tracedAs(map[string]any{
 		"object": "chat.completion.chunk", "choices": []any{map[string]any{"index": 0, "delta": map[string]any{}, "finish_reason": "stop"}},
-		"usage": chatUsage(sv, r.OutputTokens), "amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens),
-	}))
+		"model": in.bodyName(), "usage": chatUsage(sv, r.OutputTokens), "amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens),
+	}, r)))
 }
 
 // chunk is an event of InvokeModelWithResponseStream; chunkMeta is one that tells usage.

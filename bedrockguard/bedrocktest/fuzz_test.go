@@ -53,7 +53,7 @@ func FuzzParseJSON(f *testing.F) {
 
 // fuzzDialect checks that no body makes a parser panic, and that what it accepts adds up.
 func fuzzDialect(f *testing.F, modelID string, parse func(*Server, *node, *inference) *refusal) {
-	m, _, ok := lookup(modelID, nil)
+	m, _, _, ok := lookup(modelID, nil)
 	require.True(f, ok)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		n, refused := parseJSON(body)

@@ -186,6 +186,9 @@ func (n *node) text() string {
 	return unquote(n.raw)
 }
 
+// is reports whether a value stands there in these very letters, such as true.
+func (n *node) is(raw string) bool { return n != nil && n.raw == raw }
+
 // number returns an integer's value, and whether it is one.
 func (n *node) number() (int, bool) {
 	var v int

@@ -48,7 +48,7 @@ func TestManyClientsAtOnce(t *testing.T) {
 
 // A request of 400 KB that was never seen before, without the socket: it has to stay below five milliseconds.
 func BenchmarkServer_Converse400KB(b *testing.B) {
-	m, _, _ := lookup(opus46, nil)
+	m, _, _, _ := lookup(opus46, nil)
 	text := strings.Repeat("A sentence of ordinary words, 42 of them. ", 400_000/42)
 	b.SetBytes(int64(len(text)))
 	b.ReportAllocs()

@@ -25,23 +25,47 @@ const (
 // rates are prices in pico-USD per token.
 type rates [classes]uint64
 
-// model is one row of the price table.
+// model is one row of the price table. Factors are thousandths. Rates by region are final, of the region that a call is made from.
 type model struct {
-	ID        string           `json:"id"`
-	Provider  string           `json:"provider"`
-	Rates     rates            `json:"rates"`
-	Embedding bool             `json:"embedding"`
-	Premium   uint64           `json:"premium"` // thousandths, on every id that is not global; 0 stands for 1000
-	Geo       map[string]rates `json:"geo"`     // final rates under a geographic profile
-	Long      struct {
-		Above int   `json:"above"`
-		Rates rates `json:"rates"`
-	} `json:"long"`
-	Window  int        `json:"window"`
-	Output  int        `json:"output"`
-	Cache   *cacheRule `json:"cache"`
-	Aliases []string   `json:"aliases"`
+	ID          string                       `json:"id"`
+	Provider    string                       `json:"provider"`
+	Mode        string                       `json:"mode"`     // empty for a chat model; embedding, rerank
+	Rates       rates                        `json:"rates"`    // of the global profile, else of us-east-1
+	Premium     uint64                       `json:"premium"`  // on every id that is not global; 0 stands for 1000
+	Gov         uint64                       `json:"gov"`      // outside of the commercial partition; 0 stands for 1000
+	Unlisted    uint64                       `json:"unlisted"` // in a region without a price of its own; 0 stands for 1000
+	Global      bool                         `json:"global"`   // there is a global profile
+	Regions     map[string]rates             `json:"regions"`  // under every id that is not global
+	Globals     map[string]rates             `json:"globals"`  // under the global profile
+	Long        longContext                  `json:"long"`
+	Optimized   rates                        `json:"optimized"` // in the latency-optimised mode; zero without one
+	Tiers       map[string]uint64            `json:"tiers"`
+	RegionTiers map[string]map[string]uint64 `json:"regionTiers"` // where the published prices come to more than Tiers
+	Fees        fees                         `json:"fees"`
+	RegionFees  map[string]fees              `json:"regionFees"`
+	Window      int                          `json:"window"` // of each text, for an embedding model
+	Output      int                          `json:"output"`
+	Cache       *cacheRule                   `json:"cache"`
+	Aliases     []string                     `json:"aliases"`
 }
+
+// longContext is the base price of a request with more input tokens than Above; there is none when Above is 0.
+type longContext struct {
+	Above int   `json:"above"`
+	Rates rates `json:"rates"`
+}
+
+// fees are prices of what is billed by the unit, in nano-USD, and of tokens that are no text, in pico-USD.
+type fees struct {
+	Query         int64  `json:"query"`         // a search unit of a rerank request
+	Image         int64  `json:"image"`         // an image to embed
+	DocumentImage int64  `json:"documentImage"` // an image to embed as a page of a document
+	VideoSecond   int64  `json:"videoSecond"`
+	AudioSecond   int64  `json:"audioSecond"`
+	ImageToken    uint64 `json:"imageToken"` // 0 when the tokens of an image cost what text does
+}
+
+func (m *model) embeds() bool { return m.Mode == "embedding" }
 
 type cacheRule struct {
 	Min    int      `json:"min"`
@@ -51,29 +75,38 @@ type cacheRule struct {
 	Max    int      `json:"max"`
 }
 
-var table = sync.OnceValue(func() map[string]*model {
+// priceTable is the table by id and alias, and what holds for models that say nothing.
+type priceTable struct {
+	byID  map[string]*model
+	tiers map[string]uint64 // the dearest factor of any model
+}
+
+var table = sync.OnceValue(func() priceTable {
 	var file struct {
-		Models []*model `json:"models"`
+		Tiers  map[string]uint64 `json:"tiers"`
+		Models []*model          `json:"models"`
 	}
-	byID := make(map[string]*model)
+	t := priceTable{byID: make(map[string]*model)}
 	if err := json.Unmarshal(pricesJSON, &file); err != nil {
-		return byID // every model is unknown then, which tests notice at once
+		return t // every model is unknown then, which tests notice at once
 	}
+	t.tiers = file.Tiers
 	for _, m := range file.Models {
 		for _, id := range append(m.Aliases, m.ID) {
-			byID[id] = m
+			t.byID[id] = m
 		}
 	}
-	return byID
+	return t
 })
 
 var profiles = []string{"us", "eu", "apac", "jp", "au", "ca", "in", "us-gov", "global"}
 
-// lookup resolves the modelId of a path: a bare id, a profile, an ARN of either, or one of the user's own names.
-func lookup(escaped string, names map[string]string) (m *model, profile string, ok bool) {
-	id, err := url.PathUnescape(escaped)
+// lookup resolves the modelId of a path: a bare id, a profile, an ARN of either, or one of the user's own names. region is that of an
+// ARN; empty otherwise.
+func lookup(id string, names map[string]string) (m *model, profile, region string, ok bool) {
+	id, err := url.PathUnescape(id)
 	if err != nil {
-		return nil, "", false
+		return nil, "", "", false
 	}
 	if known, mapped := names[id]; mapped {
 		id = known
@@ -81,50 +114,146 @@ func lookup(escaped string, names map[string]string) (m *model, profile string, 
 	if strings.HasPrefix(id, "arn:") {
 		parts := strings.SplitN(id, ":", 6)
 		if len(parts) != 6 || parts[2] != "bedrock" {
-			return nil, "", false
+			return nil, "", "", false
 		}
 		kind, rest, _ := strings.Cut(parts[5], "/")
 		if kind != "foundation-model" && kind != "inference-profile" {
-			return nil, "", false
+			return nil, "", "", false
 		}
-		id = rest
+		id, region = rest, parts[3]
 	}
-	if m, ok := table()[id]; ok {
-		return m, "", true
+	if m, ok := table().byID[id]; ok {
+		return m, "", region, true
 	}
 	profile, rest, _ := strings.Cut(id, ".")
-	if m, ok := table()[rest]; ok && slices.Contains(profiles, profile) {
-		return m, profile, true
+	if m, ok := table().byID[rest]; ok && slices.Contains(profiles, profile) {
+		return m, profile, region, true
 	}
-	return nil, "", false
+	return nil, "", "", false
 }
 
-// ratesFor returns what a request of so many input tokens is billed at.
-func (m *model) ratesFor(profile string, input int) rates {
-	if final, ok := m.Geo[profile]; ok {
-		return final
+// ratesFor returns what a request of so many input tokens is billed at under a profile that is called from a region.
+func (m *model) ratesFor(profile, region string, input int, optimized bool) rates {
+	at := m.ratesAt(profile, region)
+	r := at
+	switch {
+	case m.Long.Above > 0 && input > m.Long.Above:
+		r = m.Long.Rates.inProportion(at, m.Rates)
+	case optimized && m.Optimized[classInput] > 0:
+		r = m.Optimized.inProportion(at, m.Rates)
 	}
-	r := m.Rates
-	if m.Long.Above > 0 && input > m.Long.Above {
-		r = m.Long.Rates
-	}
-	if profile == "global" || m.Premium == 0 {
-		return r
-	}
-	for i := range r {
-		r[i] = (r[i]*m.Premium + 999) / 1000
+	for class := classRead; class < classes; class++ {
+		if r[class] == 0 { // no price was published: cached input is never free
+			r[class] = r[classInput]
+		}
 	}
 	return r
 }
 
-// tierFactor is a service tier's factor in thousandths.
-func tierFactor(tier string) uint64 {
-	switch tier {
-	case "flex":
-		return 500
-	case "priority":
-		return 1750
+// ratesAt returns the rates under a profile that is called from a region, long contexts and modes left out.
+func (m *model) ratesAt(profile, region string) rates {
+	partition := commercial(region)
+	if profile == "global" && m.Global && partition {
+		if r, ok := m.Globals[region]; ok || len(m.Globals) == 0 || home(region) {
+			if ok {
+				return r
+			}
+			return m.Rates
+		}
+		return dearest(m.Globals, m.Rates)
+	}
+	if profile == "us-gov" && partition { // which does not exist: the dearer of what the id and the region say
+		return m.ratesAt("", region).dearer(m.ratesAt("", "us-gov-west-1")).dearer(m.ratesAt("", "us-gov-east-1"))
+	}
+	if r, ok := m.Regions[region]; ok {
+		return r
+	}
+	premium := max(m.Premium, 1000)
+	switch {
+	case !partition:
+		return m.Rates.by(max(m.Gov, 1000))
+	case home(region) || m.Unlisted <= 1000:
+		return m.Rates.by(premium)
 	default:
+		return dearest(m.Regions, m.Rates.by(premium*m.Unlisted/1000))
+	}
+}
+
+// home reports a region whose prices are the base price times the premium.
+func home(region string) bool {
+	return region == "us-east-1" || region == "us-east-2" || region == "us-west-2"
+}
+
+// commercial reports a region of the partition that the table of regions is about.
+func commercial(region string) bool {
+	return !strings.HasPrefix(region, "us-gov-") && !strings.HasPrefix(region, "cn-") && !strings.HasPrefix(region, "us-iso") && !strings.HasPrefix(region, "eusc-")
+}
+
+// dearest is the highest rate of each class among the commercial regions of a table and r.
+func dearest(byRegion map[string]rates, r rates) rates {
+	for region, other := range byRegion {
+		if commercial(region) {
+			r = r.dearer(other)
+		}
+	}
+	return r
+}
+
+func (r rates) dearer(other rates) rates {
+	for i := range r {
+		r[i] = max(r[i], other[i])
+	}
+	return r
+}
+
+// by multiplies by thousandths, rounded up.
+func (r rates) by(factor uint64) rates {
+	for i := range r {
+		r[i] = (r[i]*factor + 999) / 1000
+	}
+	return r
+}
+
+// inProportion changes each rate as base was changed to final, rounded up.
+func (r rates) inProportion(final, base rates) rates {
+	for i := range r {
+		if base[i] > 0 {
+			r[i] = (r[i]*final[i] + base[i] - 1) / base[i]
+		}
+	}
+	return r
+}
+
+// tierFactor is a service tier's factor in thousandths: the dearest published ratio of the model in the region, else anywhere, else
+// the dearest of any model.
+func (m *model) tierFactor(tier, region string) uint64 {
+	switch tier {
+	case "", "default", "reserved":
 		return 1000
 	}
+	factor := max(m.Tiers[tier], m.RegionTiers[region][tier])
+	if factor == 0 {
+		factor = table().tiers[tier]
+	}
+	return max(factor, 1)
+}
+
+// feesAt are the model's fees in a region. Those of a model with fees by region are the dearest of them where none is listed.
+func (m *model) feesAt(region string) fees {
+	f := m.Fees
+	if listed, ok := m.RegionFees[region]; ok {
+		return listed
+	}
+	if len(m.RegionFees) > 0 && home(region) {
+		return m.RegionFees["us-east-1"]
+	}
+	if commercial(region) || len(m.RegionFees) > 0 {
+		return f
+	}
+	gov := int64(max(m.Gov, 1000))
+	for _, fee := range []*int64{&f.Query, &f.Image, &f.DocumentImage, &f.VideoSecond, &f.AudioSecond} {
+		*fee = (*fee*gov + 999) / 1000
+	}
+	f.ImageToken = (f.ImageToken*uint64(gov) + 999) / 1000
+	return f
 }

@@ -26,6 +26,7 @@ type block struct {
 type inference struct {
 	model   *model
 	profile string
+	region  string // of the ARN that was called; empty for an id
 	blocks  []block
 	// variant is what changes the message level without being in it: tool choice, thinking, whether there are images.
 	variant   string
@@ -34,9 +35,21 @@ type inference struct {
 	maxTokens int
 	tier      string
 	latency   string
-	request   Request
-	noOutput  bool // embeddings
-	hasImages bool
+	// extraTokens is an output limit among the fields that are handed on to the model as they are. The larger one counts.
+	extraTokens  int
+	choices      int // answers asked for; 0 stands for 1
+	request      Request
+	noOutput     bool // embeddings
+	hasImages    bool
+	images       int   // how many there are
+	units        int64 // nano-USD that are billed by the unit
+	hidden       hidden
+	guardrails   []string // that evaluate the request
+	traced       int      // of those, how many the answer tells; they come first
+	guardedTexts []int    // characters of each text that guardrails evaluate
+	guardedIn    string   // the section of the last one
+	by           answering
+	steps        []iteration
 	// lastIsText says that the last message block is text: Nova takes cache points behind nothing else.
 	lastIsText bool
 }
@@ -61,6 +74,7 @@ func (in *inference) add(s *Server, section, raw string, tokens int) *block {
 
 // addText appends a block of text, counted from memory when it was seen before.
 func (in *inference) addText(s *Server, section string, raw, text *node) *block {
+	in.guarded(section, text.text())
 	b := in.add(s, section, raw.raw, 0)
 	b.tokens += s.counts.of(b.hash, func() int { return s.opts.count(text.text()) })
 	return b
@@ -68,6 +82,9 @@ func (in *inference) addText(s *Server, section string, raw, text *node) *block 
 
 // addJSON appends a block that the model reads as JSON.
 func (in *inference) addJSON(s *Server, section, raw string) *block {
+	if section != tools {
+		in.guarded(section, raw)
+	}
 	b := in.add(s, section, raw, 0)
 	b.tokens += s.counts.of(b.hash, func() int { return s.opts.count(raw) })
 	return b
@@ -136,6 +153,7 @@ func (in *inference) checkPoints() *refusal {
 
 // finish checks what needs the whole prompt.
 func (in *inference) finish() *refusal {
+	in.hide()
 	in.request.InputTokens = in.framing
 	for _, b := range in.blocks {
 		in.request.InputTokens += b.tokens
@@ -147,13 +165,14 @@ func (in *inference) finish() *refusal {
 	switch {
 	case in.noOutput:
 		in.maxTokens = 0
-	case in.maxTokens == 0:
+	case in.maxTokens == 0 && in.extraTokens == 0:
 		in.maxTokens = limit
 	case limit > 0 && in.maxTokens > limit:
 		return invalid("The maximum tokens you requested exceeds the model limit of %d.", limit)
 	}
-	if !contains([]string{"", "default", "priority", "flex", "reserved"}, in.tier) {
-		return invalid("The service tier must be one of priority, default, flex and reserved.")
+	in.maxTokens = max(in.maxTokens, in.extraTokens)
+	if !contains([]string{"", "default", "priority", "flex", "reserved", "ultrafast"}, in.tier) {
+		return invalid("The service tier must be one of priority, default, flex, ultrafast and reserved.")
 	}
 	if in.tier != "" && in.tier != "default" && in.tier != "reserved" && in.model.Provider == "anthropic" {
 		return invalid("The service tier is not supported by this model.")
@@ -166,8 +185,8 @@ func (in *inference) finish() *refusal {
 // larger one.
 func (in *inference) tooLong() bool {
 	m := in.model
-	if in.noOutput && in.request.Messages > 1 {
-		return false // a batch of texts, each with a window of its own
+	if m.embeds() {
+		return false // each text has a window of its own, which is kept where it is read
 	}
 	return m.Window > 0 && in.request.InputTokens > m.Window && (m.Long.Above == 0 || m.Long.Above < m.Window)
 }

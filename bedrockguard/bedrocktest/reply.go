@@ -28,6 +28,7 @@ func (r Reply) complete(s *Server, in *inference) Reply {
 		r.OutputTokens = in.maxTokens
 		r.StopReason = "max_tokens"
 	}
+	r.OutputTokens *= max(in.choices, 1)
 	return r
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 )
@@ -54,10 +55,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, seq int, body []b
 	case len(path) == 3 && path[0] == "model" && r.Method == http.MethodPost:
 		return s.model(w, r, seq, path[1], path[2], body)
 	case len(path) == 5 && path[0] == "guardrail" && path[4] == "apply" && r.Method == http.MethodPost:
-		return answer(w, map[string]any{"action": "NONE", "outputs": []any{}, "assessments": []any{}, "usage": map[string]any{
-			"topicPolicyUnits": 0, "contentPolicyUnits": 1, "wordPolicyUnits": 0, "sensitiveInformationPolicyUnits": 0,
-			"sensitiveInformationPolicyFreeUnits": 0, "contextualGroundingPolicyUnits": 0,
-		}})
+		return s.guard(w, r, seq, path[1], body)
 	case path[0] == "async-invoke" && len(path) == 1 && r.Method == http.MethodGet:
 		return answer(w, map[string]any{"asyncInvokeSummaries": []any{}})
 	case path[0] == "async-invoke" && len(path) == 2 && r.Method == http.MethodGet:
@@ -86,7 +84,7 @@ func authorized(r *http.Request) bool {
 
 // model serves the operations on one model.
 func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID, operation string, body []byte) *refusal {
-	m, profile, ok := lookup(modelID, s.opts.Names)
+	m, profile, region, ok := lookup(modelID, s.opts.Names)
 	if !ok {
 		return &refusal{404, "ResourceNotFoundException", "The model or inference profile is not found."}
 	}
@@ -94,18 +92,21 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 	if refused != nil {
 		return refused
 	}
-	in := &inference{model: m, profile: profile, request: Request{Seq: seq, Operation: operation}}
+	in := &inference{model: m, profile: profile, region: region, request: Request{Seq: seq, Operation: operation}}
 	var d dialect
 	switch operation {
 	case "converse", "converse-stream":
-		if m.Embedding {
+		if m.Mode != "" {
 			return invalid("This action doesn't support the model that you provided.")
 		}
 		d = dialect{(*Server).parseConverse, converseAnswer, converseEvents}
+		config := n.get("guardrailConfig")
+		s.askGuardrails(in, config.get("guardrailIdentifier").text(), strings.HasPrefix(config.get("trace").text(), "enabled"))
 	case "invoke", "invoke-with-response-stream":
 		d = dialectOf(m)
 		in.tier = strings.ToLower(r.Header.Get("X-Amzn-Bedrock-Service-Tier"))
 		in.latency = r.Header.Get("X-Amzn-Bedrock-PerformanceConfig-Latency")
+		s.askGuardrails(in, r.Header.Get("X-Amzn-Bedrock-GuardrailIdentifier"), strings.HasPrefix(strings.ToLower(r.Header.Get("X-Amzn-Bedrock-Trace")), "enabled"))
 	case "count-tokens":
 		return s.countTokens(w, n, in, profile)
 	}
@@ -128,7 +129,11 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d 
 	if s.opts.Faults != nil {
 		fault = s.opts.Faults(int(s.faultSeq.Add(1)))
 	}
-	if !fault.billed() {
+	if !fault.billed(streams) {
+		if streams && fault.exception() != "" {
+			s.stream(w, r, in, []event{{exceptionEvent, fault.exceptionBody()}}, fault)
+			return nil
+		}
 		return fault.status()
 	}
 	var reply Reply
@@ -139,14 +144,7 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d 
 	if in.noOutput {
 		reply.OutputTokens = 0
 	}
-	now := s.opts.Clock()
-	sv := s.cache.serve(in, now)
-	s.book.charge(in.model, Inference{
-		Seq: in.request.Seq, Time: now, Operation: in.request.Operation, ModelID: in.model.ID, Profile: in.profile,
-		RequestID: w.Header().Get("x-amzn-requestid"), InvocationID: r.Header.Get("Amz-Sdk-Invocation-Id"),
-		Reservation: s.reservation(r), Tier: in.tier, InputTokens: int64(sv.input), CacheReadTokens: int64(sv.read),
-		CacheWrite5mTokens: int64(sv.write5m), CacheWrite1hTokens: int64(sv.write1h), OutputTokens: int64(reply.OutputTokens), Fault: fault,
-	})
+	sv := s.bill(w, r, in, &reply, fault)
 	switch fault {
 	case Reset:
 		s.reset(w)
@@ -154,7 +152,7 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d 
 		s.wait(r.Context(), s.opts.StallLimit)
 		s.reset(w)
 	}
-	if refused := fault.status(); refused != nil {
+	if refused := fault.status(); refused != nil && (!streams || fault.exception() == "") {
 		return refused
 	}
 	if !s.wait(r.Context(), s.opts.FirstByteDelay) {
@@ -162,11 +160,59 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d 
 	}
 	s.cache.begun(sv)
 	if streams {
-		s.stream(w, r, d.events(in, sv, reply), fault)
+		s.stream(w, r, in, d.events(in, sv, reply), fault)
 		return nil
 	}
 	s.unary(w, in, sv, reply, d.answer(in, sv, reply), fault)
 	return nil
+}
+
+// bill charges an inference, with all of its iterations, and returns how the answer tells its input.
+func (s *Server) bill(w http.ResponseWriter, r *http.Request, in *inference, reply *Reply, fault FaultKind) served {
+	now := s.opts.Clock()
+	sv := s.cache.serve(in, now)
+	in.by = s.answeredBy(in)
+	i := Inference{
+		Seq: in.request.Seq, Time: now, Operation: in.request.Operation, ModelID: in.by.model.ID, AskedModelID: in.model.ID,
+		Profile: in.by.profile, RequestID: w.Header().Get("x-amzn-requestid"), InvocationID: r.Header.Get("Amz-Sdk-Invocation-Id"),
+		Reservation: s.reservation(r), Tier: in.by.tier, Latency: in.by.latency, UnitsNanoUSD: in.units,
+		GuardrailNanoUSD: in.guardrailsNanoUSD(*reply), Fault: fault,
+	}
+	in.steps = in.iterations(sv, reply.OutputTokens)
+	steps := in.steps
+	if steps == nil {
+		steps = []iteration{{split: sv, output: reply.OutputTokens}}
+	}
+	for _, step := range steps {
+		i.InputTokens += int64(step.split.input)
+		i.CacheReadTokens += int64(step.split.read)
+		i.CacheWrite5mTokens += int64(step.split.write5m)
+		i.CacheWrite1hTokens += int64(step.split.write1h)
+		i.OutputTokens += int64(step.output)
+	}
+	rates, tier := in.by.price(int(i.InputTokens + i.CacheReadTokens + i.CacheWrite5mTokens + i.CacheWrite1hTokens))
+	s.book.charge(i, rates, tier)
+	return steps[len(steps)-1].split
+}
+
+// guard serves ApplyGuardrail.
+func (s *Server) guard(w http.ResponseWriter, r *http.Request, seq int, id string, body []byte) *refusal {
+	n, refused := parseJSON(body)
+	if refused != nil {
+		return refused
+	}
+	id, _ = url.PathUnescape(id)
+	e, refused := s.applyGuardrail(id, n)
+	if refused != nil {
+		return refused
+	}
+	s.book.charge(Inference{
+		Seq: seq, Time: s.opts.Clock(), Operation: "apply-guardrail", ModelID: id, RequestID: w.Header().Get("x-amzn-requestid"),
+		InvocationID: r.Header.Get("Amz-Sdk-Invocation-Id"), Reservation: s.reservation(r), GuardrailNanoUSD: e.nanoUSD(),
+	}, rates{}, 1000)
+	return answer(w, map[string]any{
+		"action": "NONE", "outputs": []any{}, "assessments": []any{assessment(e)}, "usage": e.usage(),
+	})
 }
 
 func (s *Server) reservation(r *http.Request) string {
@@ -183,6 +229,8 @@ func (s *Server) unary(w http.ResponseWriter, in *inference, sv served, r Reply,
 		if told, ok := body.(map[string]any); ok {
 			body = withoutUsage(told)
 		}
+	} else if told, ok := body.(map[string]any); ok && invoke {
+		body = in.tracedAs(told, r)
 	}
 	raw, _ := json.Marshal(body) // maps, strings and numbers
 	h := w.Header()
@@ -194,9 +242,7 @@ func (s *Server) unary(w http.ResponseWriter, in *inference, sv served, r Reply,
 		h.Set("X-Amzn-Bedrock-Cache-Read-Input-Token-Count", strconv.Itoa(sv.read))
 		h.Set("X-Amzn-Bedrock-Cache-Write-Input-Token-Count", strconv.Itoa(sv.write5m+sv.write1h))
 		h.Set("X-Amzn-Bedrock-Invocation-Latency", "2")
-		if in.tier != "" {
-			h.Set("X-Amzn-Bedrock-Service-Tier", in.tier)
-		}
+		in.by.header(h)
 	}
 	w.WriteHeader(http.StatusOK)
 	if fault == Truncate {
@@ -209,7 +255,7 @@ func (s *Server) unary(w http.ResponseWriter, in *inference, sv served, r Reply,
 // withoutUsage drops what tells tokens, in any dialect, from an answer or a chunk that was made for one request.
 func withoutUsage(body map[string]any) map[string]any {
 	for _, key := range []string{
-		"usage", "prompt_token_count", "generation_token_count", "inputTextTokenCount", "results", "amazon-bedrock-invocationMetrics",
+		"usage", "prompt_token_count", "generation_token_count", "inputTextTokenCount", "results", "totalOutputTextTokenCount", "amazon-bedrock-invocationMetrics",
 	} {
 		delete(body, key)
 	}

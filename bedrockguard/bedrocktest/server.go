@@ -18,7 +18,7 @@ import (
 type Options struct {
 	// Clock is the service's time, by which cache entries lapse. Nil is time.Now.
 	Clock func() time.Time
-	// Region is what Config names. Empty is us-east-1.
+	// Region is what Config names, and the region whose prices count. Empty is us-east-1.
 	Region string
 	// Reply makes the model's answers; it must be safe for concurrent use. Nil answers a short text.
 	Reply func(Request) Reply
@@ -28,6 +28,11 @@ type Options struct {
 	Faults Faults
 	// Names maps opaque ids, such as ARNs of application inference profiles, to the model or profile behind them.
 	Names map[string]string
+	// EnforcedGuardrails are ids of guardrails that evaluate each request without being named in it. Their text units are added to the
+	// bill at list price, and each answer tells them. Nil is none.
+	EnforcedGuardrails []string
+	// Serve decides how a request is answered otherwise than it was asked; it must be safe for concurrent use. Nil is always as asked.
+	Serve func(Request) Served
 	// ReservationHeader names a request header that is entered into the bill with each inference.
 	ReservationHeader string
 	// FirstByteDelay is how long an answer waits after the whole request was read: a client that is answered while

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
 )
@@ -33,6 +34,7 @@ const (
 	metadataEvent   = "metadata"
 	chunkEvent      = "chunk"
 	usageChunkEvent = "usage-chunk"
+	exceptionEvent  = "exception" // its body has a type and a message
 )
 
 // frame encodes an event with its prelude, headers and checksums.
@@ -43,17 +45,30 @@ func (e event) frame(fault FaultKind) []byte {
 	}
 	payload, _ := json.Marshal(e.payload(fault)) // maps, strings and numbers
 	var headers eventstream.Headers
-	headers.Set(":event-type", eventstream.StringValue(kind))
-	headers.Set(":content-type", eventstream.StringValue("application/json"))
-	headers.Set(":message-type", eventstream.StringValue("event"))
+	if kind == exceptionEvent {
+		headers.Set(":exception-type", eventstream.StringValue(e.body["type"].(string)))
+		headers.Set(":content-type", eventstream.StringValue("application/json"))
+		headers.Set(":message-type", eventstream.StringValue("exception"))
+	} else {
+		headers.Set(":event-type", eventstream.StringValue(kind))
+		headers.Set(":content-type", eventstream.StringValue("application/json"))
+		headers.Set(":message-type", eventstream.StringValue("event"))
+	}
 	var out bytes.Buffer
 	_ = eventstream.NewEncoder().Encode(&out, eventstream.Message{Headers: headers, Payload: payload}) // a buffer takes everything
 	return out.Bytes()
 }
 
-// stream writes events as frames. A truncated one ends in the middle of a frame.
-func (s *Server) stream(w http.ResponseWriter, r *http.Request, events []event, fault FaultKind) {
+// stream writes events as frames. A truncated one ends in the middle of a frame, one that fails on the way with an exception.
+func (s *Server) stream(w http.ResponseWriter, r *http.Request, in *inference, events []event, fault FaultKind) {
 	w.Header().Set("content-type", "application/vnd.amazon.eventstream")
+	if strings.HasPrefix(in.request.Operation, "invoke") {
+		w.Header().Set("X-Amzn-Bedrock-Content-Type", "application/json")
+		in.by.header(w.Header())
+	}
+	if fault.exception() != "" && fault.billed(true) {
+		events = append(events[:len(events)/2:len(events)/2], event{exceptionEvent, fault.exceptionBody()})
+	}
 	w.WriteHeader(http.StatusOK)
 	flush := http.NewResponseController(w).Flush
 	for i, e := range events {

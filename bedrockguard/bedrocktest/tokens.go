@@ -7,6 +7,7 @@ import (
 	_ "image/gif"  // decoders for the sizes of images
 	_ "image/jpeg" // same
 	_ "image/png"  // same
+	"strings"
 	"unicode/utf8"
 )
 
@@ -56,16 +57,54 @@ func punctuation(c byte) bool {
 	return c > ' ' && c < utf8.RuneSelf && !letter(c) && (c < '0' || c > '9')
 }
 
-const maxImageTokens = 1600
+// The tokens of one image at most. Anthropic publishes 1,600 for models up to Opus 4.6 and Sonnet 4.6, which scale larger images
+// down, and 4,784 for those behind them (2026-11). Nova was recorded with up to twice what Claude counts, and with some 1,000 for
+// small images; what is known of no family is counted so.
+const (
+	maxImageTokens      = 1600
+	maxLargeImageTokens = 4784
+	maxOtherImageTokens = 3200
+	minOtherImageTokens = 1000
+)
+
+// imagePatch is the edge in pixels of the patches that Claude cuts an image into: one token each.
+const imagePatch = 28
 
 // imageTokens counts an image given in base64 by its pixels.
-func imageTokens(data string) int {
-	config, _, err := image.DecodeConfig(base64.NewDecoder(base64.StdEncoding, bytes.NewReader([]byte(data))))
-	if err != nil || config.Width <= 0 || config.Height <= 0 {
-		return maxImageTokens
+func imageTokens(m *model, data string) int {
+	width, height := imageSize(data)
+	if m.Provider != "anthropic" {
+		if width == 0 {
+			return maxOtherImageTokens
+		}
+		return min(max(width*height/375, minOtherImageTokens), maxOtherImageTokens)
 	}
-	return min(max(config.Width*config.Height/750, 1), maxImageTokens)
+	most := maxImageTokens
+	if largeImages(m.ID) {
+		most = maxLargeImageTokens
+	}
+	if width == 0 {
+		return most
+	}
+	patches := ((width + imagePatch - 1) / imagePatch) * ((height + imagePatch - 1) / imagePatch)
+	return min(max(width*height/750, patches, 1), most)
 }
 
-// documentTokens counts a document given in base64 by its size.
-func documentTokens(data string) int { return base64.StdEncoding.DecodedLen(len(data))/3 + 1 }
+// largeImages reports a Claude model behind the generation that scales images down to 1,600 tokens.
+func largeImages(id string) bool {
+	for _, family := range []string{"claude-opus-4-7", "claude-opus-4-8", "claude-opus-5", "claude-sonnet-5", "claude-haiku-5", "claude-fable", "claude-mythos"} {
+		if strings.HasPrefix(id, "anthropic."+family) {
+			return true
+		}
+	}
+	return false
+}
+
+// imageSize returns the pixels of an image given in base64, and zeros when its header does not tell.
+func imageSize(data string) (width, height int) {
+	config, _, err := image.DecodeConfig(base64.NewDecoder(base64.StdEncoding, bytes.NewReader([]byte(data))))
+	if err != nil || config.Width <= 0 || config.Height <= 0 {
+		return 0, 0
+	}
+	return config.Width, config.Height
+}

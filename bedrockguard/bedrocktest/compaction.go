@@ -1,0 +1,70 @@
+package bedrocktest
+
+import "strings"
+
+// Compaction, in tokens. A request that allows it is taken to be compacted at least once, and once more for each 50,000 tokens of its
+// prompt, the shortest history that Anthropic lets a request name (2026-09).
+const (
+	compactionTrigger = 50_000
+	leastSummary      = 500
+	mostSummary       = 5000
+)
+
+// iteration is one of the inferences of which an answer is made. Each is billed.
+type iteration struct {
+	kind   string // "compaction" or "message"
+	split  served
+	output int
+}
+
+// compaction notes that the service may shorten the history: an edit of that kind, or the field of 2026-09-04.
+func (in *inference) compaction(n *node) {
+	if in.model.Provider != "anthropic" {
+		return
+	}
+	for _, edit := range n.get("context_management").get("edits").list() {
+		if strings.HasPrefix(edit.get("type").text(), "compact_") {
+			in.hidden.compacts = true
+		}
+	}
+	switch rawOf(n.get("compaction")) {
+	case "", "false", "{}":
+	default:
+		in.hidden.compacts = true
+	}
+}
+
+// iterations returns what a request is billed as: nothing for one inference, else each pass over the history and the message behind
+// them. A pass reads the prompt and writes a summary that the request's maximum does not bound; the message reads the prompt and the
+// last summary. Both follow from the request alone, through the hash of its prompt.
+func (in *inference) iterations(split served, output int) []iteration {
+	if !in.hidden.compacts {
+		return nil
+	}
+	total, seed := in.request.InputTokens, 0
+	for _, b := range in.blocks {
+		seed = (seed*31 + int(b.hash[0])) % 9973
+	}
+	var all []iteration
+	summary := 0
+	for pass := range max(1, total/compactionTrigger) {
+		summary = leastSummary + (seed+pass*1709)%(mostSummary-leastSummary+1)
+		if in.model.Output > 0 {
+			summary = min(summary, in.model.Output)
+		}
+		all = append(all, iteration{kind: "compaction", split: split, output: summary})
+		split = served{input: total}
+	}
+	return append(all, iteration{kind: "message", split: served{input: total + summary, pending: all[0].split.pending}, output: output})
+}
+
+// iterationsJSON is how the usage of an answer lists them.
+func iterationsJSON(all []iteration) []any {
+	var list []any
+	for _, i := range all {
+		usage := splitJSON(i.split, i.output)
+		usage["type"] = i.kind
+		list = append(list, usage)
+	}
+	return list
+}

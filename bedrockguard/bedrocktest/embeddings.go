@@ -1,0 +1,174 @@
+package bedrocktest
+
+import "strings"
+
+// oneText reads a text to embed, which has the model's window to itself. One that is longer is refused, unless the request has it cut.
+func (s *Server) oneText(in *inference, text *node, cut bool) *refusal {
+	b := in.addText(s, messages, text, text)
+	if b.tokens <= in.model.Window {
+		return nil
+	}
+	if !cut {
+		return invalid("a text is too long: the maximum is %d tokens", in.model.Window)
+	}
+	b.tokens = in.model.Window
+	return nil
+}
+
+// mediaLimit is the longest video or sound that is embedded at once, in seconds (Nova's guide, 2026-11). The simulator does not open
+// media: each is taken to be that long.
+const mediaLimit = 30
+
+func (s *Server) parseTitanEmbed(n *node, in *inference) *refusal {
+	if err := n.only("the request", "inputText", "inputImage", "dimensions", "normalize", "embeddingTypes", "embeddingConfig"); err != nil {
+		return err
+	}
+	in.noOutput, in.request.Messages = true, 1
+	text, picture := n.get("inputText"), n.get("inputImage")
+	if picture != nil && in.model.Fees.Image == 0 || text.text() == "" && picture.text() == "" {
+		return invalid("inputText: a non-empty string is required")
+	}
+	if picture != nil {
+		in.units += in.model.feesAt(s.opts.Region).Image
+	}
+	if text == nil {
+		in.add(s, messages, picture.raw, 0)
+		return nil
+	}
+	in.request.LastText = text.text()
+	return s.oneText(in, text, false)
+}
+
+func titanEmbedAnswer(_ *inference, sv served, _ Reply) any {
+	return map[string]any{"embedding": []float64{0.25, -0.5, 0.125}, "inputTextTokenCount": sv.input}
+}
+
+func (s *Server) parseNovaEmbed(n *node, in *inference) *refusal {
+	if err := n.only("the request", "schemaVersion", "taskType", "singleEmbeddingParams"); err != nil {
+		return err
+	}
+	in.noOutput, in.request.Messages = true, 1
+	p := n.get("singleEmbeddingParams")
+	if n.get("taskType").text() != "SINGLE_EMBEDDING" || p.get("embeddingPurpose").text() == "" {
+		return invalid("taskType and embeddingPurpose are required")
+	}
+	price := in.model.feesAt(s.opts.Region)
+	switch text := p.get("text"); {
+	case text.get("value").text() != "":
+		return s.oneText(in, text.get("value"), text.get("truncationMode").text() != "NONE")
+	case p.get("image") != nil:
+		if p.get("image").get("detailLevel").text() == "DOCUMENT_IMAGE" {
+			in.units += price.DocumentImage
+		} else {
+			in.units += price.Image
+		}
+	case p.get("video") != nil:
+		in.units += mediaLimit * price.VideoSecond
+	case p.get("audio") != nil:
+		in.units += mediaLimit * price.AudioSecond
+	default:
+		return invalid("one of text, image, video and audio is required")
+	}
+	in.add(s, messages, p.raw, 0)
+	return nil
+}
+
+func novaEmbedAnswer(_ *inference, _ served, _ Reply) any {
+	return map[string]any{"embeddings": []any{map[string]any{"embeddingType": "TEXT", "embedding": []float64{0.25, -0.5, 0.125}}}}
+}
+
+// maxEmbedTexts is how many texts one request can hold (Cohere's page in the Bedrock user guide, 2026-11).
+const maxEmbedTexts = 96
+
+func (s *Server) parseCohereEmbed(n *node, in *inference) *refusal {
+	err := n.only("the request", "texts", "images", "input_type", "truncate", "embedding_types", "output_dimension", "max_tokens")
+	if err != nil {
+		return err
+	}
+	texts, images := n.get("texts").list(), n.get("images").list()
+	if len(texts)+len(images) == 0 || n.get("input_type").text() == "" {
+		return invalid("texts and input_type are required")
+	}
+	if len(texts)+len(images) > maxEmbedTexts {
+		return invalid("at most %d texts are embedded at once", maxEmbedTexts)
+	}
+	in.noOutput = true
+	in.request.Messages = len(texts) + len(images)
+	cut := contains([]string{"START", "END", "LEFT", "RIGHT"}, n.get("truncate").text())
+	for _, t := range texts {
+		if t.text() == "" {
+			return invalid("texts: non-empty strings are required")
+		}
+		if err := s.oneText(in, t, cut); err != nil {
+			return err
+		}
+	}
+	price := in.model.feesAt(s.opts.Region)
+	for _, i := range images {
+		data, ok := dataOf(i.text())
+		if !ok {
+			return invalid("images: data URLs are required")
+		}
+		in.units += price.Image
+		b := in.add(s, messages, i.raw, 0)
+		if price.ImageToken > 0 {
+			// Tokens of an image have a rate of their own. What it is above that of text is billed beside the tokens.
+			b.tokens = imageTokens(in.model, data)
+			in.units += nano(int64(b.tokens), price.ImageToken-min(price.ImageToken, in.model.Rates[classInput]), 1000)
+		}
+	}
+	return nil
+}
+
+// cohereEmbedAnswer tells no tokens: the header is the only source.
+func cohereEmbedAnswer(in *inference, _ served, _ Reply) any {
+	embeddings := make([]any, in.request.Messages)
+	for i := range embeddings {
+		embeddings[i] = []float64{0.25, -0.5, 0.125}
+	}
+	return map[string]any{"id": "1", "embeddings": embeddings, "response_type": "embeddings_floats"}
+}
+
+// A search unit of a rerank request is one query with up to 100 chunks of documents. A document of more than 512 tokens, the query's
+// included, is several chunks; a query takes at most half of one (Amazon Bedrock's pricing page and Cohere's guide, 2026-11).
+const (
+	chunksPerQuery = 100
+	chunkTokens    = 512
+	maxReranked    = 1000
+)
+
+func (s *Server) parseRerank(n *node, in *inference) *refusal {
+	if err := n.only("the request", "query", "documents", "top_n", "api_version", "max_tokens_per_doc", "rank_fields"); err != nil {
+		return err
+	}
+	query, documents := n.get("query"), n.get("documents").list()
+	if query.text() == "" || len(documents) == 0 || len(documents) > maxReranked {
+		return invalid("query and 1 to %d documents are required", maxReranked)
+	}
+	in.noOutput, in.request.Messages, in.request.LastText = true, len(documents), query.text()
+	asked := min(s.opts.count(query.text()), chunkTokens/2)
+	chunks := 0
+	for _, d := range documents {
+		text := d.raw
+		if d.kind() == '"' {
+			text = d.text()
+		}
+		if strings.TrimSpace(text) == "" {
+			return invalid("documents must not be empty")
+		}
+		room := chunkTokens - asked
+		chunks += max((s.opts.count(text)+room-1)/room, 1)
+	}
+	units := int64((chunks + chunksPerQuery - 1) / chunksPerQuery)
+	in.units += units * in.model.feesAt(s.opts.Region).Query
+	in.add(s, messages, n.raw, 0)
+	return nil
+}
+
+func rerankAnswer(in *inference, _ served, _ Reply) any {
+	var results []any
+	for i := range min(in.request.Messages, 10) {
+		results = append(results, map[string]any{"index": i, "relevance_score": 1 / float64(i+2)})
+	}
+	return map[string]any{"results": results}
+}
