@@ -203,12 +203,12 @@ func (d *dispatch) ask(own context.Context) (middleware.DeserializeOutput, middl
 // any outer middleware returns; any other answer is read whole, so that its
 // figures are known whatever becomes of its reader.
 func (d *dispatch) observe(ctx context.Context, a *answered) {
-	if d.gate != nil && !d.gate.answered() {
-		return // the caller has left before it was sent, and the call is resolved already
-	}
 	resp, ok := a.out.RawResponse.(*smithyhttp.Response)
 	if a.err != nil || !ok || resp.Response == nil {
 		return
+	}
+	if d.gate != nil && !d.gate.answered() {
+		return // the caller has left before it was sent, and the call is resolved already
 	}
 	at := d.sending.current()
 	at.header = resp.Header
