@@ -56,9 +56,9 @@ func conversation(turns, bytesPerTurn int) []types.Message {
 }
 
 // call sends the conversation with a last message that is new every time.
-func call(b *testing.B, client *bedrockruntime.Client, history []types.Message, i int) time.Duration {
+func call(ctx context.Context, b *testing.B, client *bedrockruntime.Client, history []types.Message, i int) time.Duration {
 	b.Helper()
-	ctx := budget.WithScope(context.Background(), budget.Scope{Principal: "ci", Workflow: "nightly-refactor"})
+	ctx = budget.WithScope(ctx, budget.Scope{Principal: "ci", Workflow: "nightly-refactor"})
 	messages := append(history[:len(history):len(history)], userMessage(fmt.Sprintf("new question %d", i)))
 	in := &bedrockruntime.ConverseInput{ModelId: aws.String(sonnet), Messages: messages, InferenceConfig: maxTokens(100)}
 	start := time.Now()
@@ -74,7 +74,7 @@ func benchmarkCalls(b *testing.B, client *bedrockruntime.Client, history []types
 	b.Helper()
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		call(b, client, history, i)
+		call(context.Background(), b, client, history, i)
 	}
 }
 
@@ -102,12 +102,18 @@ func BenchmarkConverse_Guarded800KB(b *testing.B) {
 // both. overhead-% is the median difference of a pair against the median bare call, and medians-% the difference of the two
 // medians, which says the same and varies more, by about 0.1 ms / sqrt(pairs): run the 1 KB case with -benchtime=20000x.
 func BenchmarkConverse_Overhead(b *testing.B) {
+	forever := context.Background()
+	mayLeave, leave := context.WithCancel(forever)
+	defer leave()
 	tests := []struct {
 		name    string
+		ctx     context.Context
 		history []types.Message
 	}{
-		{"1KB", conversation(1, 900)},
-		{"800KB", conversation(200, 4000)},
+		{"1KB", forever, conversation(1, 900)},
+		{"1KBMayLeave", mayLeave, conversation(1, 900)}, // with a goroutine that reads the answer on if need be
+		{"800KB", forever, conversation(200, 4000)},
+		{"800KBMayLeave", mayLeave, conversation(200, 4000)},
 	}
 	for _, tt := range tests {
 		b.Run(tt.name, func(b *testing.B) {
@@ -118,7 +124,7 @@ func BenchmarkConverse_Overhead(b *testing.B) {
 				if i%2 == 1 {
 					first, second = guarded, bare
 				}
-				x, y := call(b, first, tt.history, i), call(b, second, tt.history, i)
+				x, y := call(tt.ctx, b, first, tt.history, i), call(tt.ctx, b, second, tt.history, i)
 				if i%2 == 1 {
 					x, y = y, x
 				}
