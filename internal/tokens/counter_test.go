@@ -36,7 +36,7 @@ func TestCounter_KnownCounts(t *testing.T) {
 }
 
 func TestCounter_VocabularyByName(t *testing.T) {
-	for name, want := range map[string]int64{CL100K: 5, O200K: 3} {
+	for name, want := range map[string]int64{CL100K: 6, O200K: 4} {
 		n, err := NewCounter(name, 0).text(t.Context(), "\u041f\u0440\u0438\u0432\u0435\u0442, \u043c\u0438\u0440", false)
 		require.NoError(t, err)
 		assert.Equal(t, want, n, name)

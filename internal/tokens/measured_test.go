@@ -104,12 +104,13 @@ func TestTextBound_ProseAndCodeStayWithinReach(t *testing.T) {
 }
 
 // Claude's tokenizers are not public; Claude 2's was. From 4.7 on they are said to yield about 30 % more tokens.
-func TestTightBound_LeavesRoomForClaude(t *testing.T) {
+func TestTightBound_LeavesRoomForFamiliesThatAreNotMeasured(t *testing.T) {
 	l := LimitsFor("anthropic")
+	require.Equal(t, LimitsFor("ai21").TextThousandths, l.TextThousandths)
 	eachCounted(t, func(t *testing.T, c *countedText) {
 		p := Prompt{Blocks: []Block{{Text: c.text}}}
 		bound := tightBound(t, &p, l)
-		for name, thousandths := range map[string]int64{"claude2": 1350, "claude3-rebuilt": 1000, "claude4.7-rebuilt": 1000} {
+		for name, thousandths := range map[string]int64{"claude2": 1350, "claude3-rebuilt": 1000, "claude4.7-rebuilt": 1000, "j2": 1000} {
 			real := min(scale(c.counts[name], thousandths, 1000), int64(len(c.text)))
 			assert.LessOrEqual(t, real, bound, "%s, %d bytes of %s", name, c.size, c.kind)
 		}

@@ -11,8 +11,9 @@ const (
 
 // textMeasured holds the providers, as they are spelled in model ids, all of whose text models use vocabularies that
 // TextBound was measured with: Mistral's SentencePiece and Tekken, Qwen's, DeepSeek's, those of Llama 3 and 4, OpenAI's
-// cl100k and o200k (gpt-oss shares the latter), and Gemma's.
-var textMeasured = map[string]bool{"mistral": true, "qwen": true, "deepseek": true, "meta": true, "openai": true, "google": true}
+// cl100k and o200k (the latter is what OpenAI's own library names for gpt-5 and gpt-oss; later models are taken to share it).
+// The vocabularies of Gemma 3 and Command R+ were measured as well, but not all models of their makers use them.
+var textMeasured = map[string]bool{"mistral": true, "qwen": true, "deepseek": true, "meta": true, "openai": true}
 
 // measuredLimits are anyLimits for a family of textMeasured.
 var measuredLimits = func() Limits {

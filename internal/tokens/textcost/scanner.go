@@ -118,7 +118,7 @@ func (s *Scanner) beyond(text string) int {
 	r, size := utf8.DecodeRuneInString(text)
 	letter := uint32(0)
 	switch {
-	case r >= cyrillicFirst && r < cyrillicFirst+48:
+	case r >= cyrillicFirst && r < cyrillicFirst+32:
 		letter = uint32(r-cyrillicFirst) + 1
 		before := uint32(0)
 		if s.last == beyond {

@@ -37,7 +37,7 @@ const (
 	classBegin  = 31 // stands before a capital that does not follow another: a word begins there
 )
 
-// Cyrillic letters count from 1 at U+0430. Before the first one stands 0, or cyrillicSpace behind a single space.
+// Small letters of the Russian alphabet count from 1 at U+0430. Before the first one stands 0, or cyrillicSpace behind a single space.
 const (
 	cyrillicFirst = 0x430
 	cyrillicSpace = 63
@@ -68,11 +68,36 @@ const (
 //go:embed words.txt
 var wordList string
 
+// The classes two characters before a letter are stored in five groups: small letters, and then those named here. What is not
+// named is like classOther.
+const groups = 5
+
+var contextGroups = func() (g [32]int) {
+	for class := range g {
+		switch class {
+		case classSpace:
+			g[class] = 1
+		case classUpper:
+			g[class] = 3
+		case classBegin:
+			g[class] = 4
+		case classOther, classDigit, classBeyond:
+			g[class] = 2
+		}
+	}
+	return g
+}()
+
 // fitted returns the table. Reading it takes about a millisecond, once.
 var fitted = sync.OnceValue(func() *table {
 	t := new(table)
 	rest := costs
-	for _, part := range [][]uint8{t.letters[:], t.pairs[:], t.repeats[:], t.cyrillic[:], t.plane[:]} {
+	for context := range uint8(32) {
+		group := contextGroups[context] << 10
+		copy(t.letters[int(context)<<10:], rest[group:group+1<<10])
+	}
+	rest = rest[groups<<10:]
+	for _, part := range [][]uint8{t.pairs[:], t.repeats[:], t.cyrillic[:], t.plane[:]} {
 		rest = rest[copy(part, rest):]
 	}
 	for line := range strings.Lines(wordList) {

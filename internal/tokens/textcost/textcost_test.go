@@ -22,7 +22,7 @@ func units(text string) int64 {
 
 func TestTable_IsWhole(t *testing.T) {
 	table := fitted()
-	require.Len(t, costs, len(table.letters)+len(table.pairs)+len(table.repeats)+len(table.cyrillic)+len(table.plane))
+	require.Len(t, costs, groups<<10+len(table.pairs)+len(table.repeats)+len(table.cyrillic)+len(table.plane))
 	for p := range 127 {
 		for c := '0'; c <= '9'; c++ {
 			assert.GreaterOrEqual(t, int(table.pairs[p<<7+int(c)]), Unit, "some tokenizers spell digits one by one")

@@ -10,6 +10,7 @@ LETTERS, PAIRS, REPEATS = 0, 32 * 32 * 32, 32 * 32 * 32 + 128 * 128
 CYRILLIC = REPEATS + 128
 PLANE = CYRILLIC + 64 * 64
 SPACE, OTHER, DIGIT, UPPER, BEYOND, BEGIN = 0, 27, 28, 29, 30, 31
+CONTEXTS = (1, SPACE, OTHER, UPPER, BEGIN)  # those before a letter that differ; they are stored in this order
 ROOT = pathlib.Path(__file__).parents[3]
 TARGET = ROOT / "internal" / "tokens" / "textcost"
 SEEDS = ROOT / "internal" / "tokens" / "corpus" / "seeds"
@@ -42,6 +43,11 @@ def cells(text, start="\n"):
     return found
 
 
+def alike(context):
+    """Returns which of CONTEXTS a class is like, as the class two characters before a letter."""
+    return 1 if 1 <= context <= 26 else OTHER if context in (DIGIT, BEYOND) else context
+
+
 def shared(cell):
     """Returns the variable of a cell."""
     if cell < PAIRS:
@@ -50,9 +56,7 @@ def shared(cell):
             return ("first", OTHER, letter)
         if cls in (SPACE, UPPER):
             return ("first", cls, letter)
-        if context in (DIGIT, BEYOND):
-            context = OTHER
-        return ("letter", "inside" if 1 <= context <= 26 else context, cls, letter)
+        return ("letter", alike(context), cls, letter)
     if cell >= REPEATS:
         c = chr(cell - REPEATS)
         return ("repeat", "upper" if kind(c) == "u" else "digit" if kind(c) == "d" else c if " " <= c or c in "\n\r\t" else "control")
@@ -62,7 +66,7 @@ def shared(cell):
     if kind(c) == "u":
         return ("capital", p if kind(p) in "us" else kind(p), c) if kind(p) != "d" else ("capital", "o", c)
     if ord(c) < 32 and c not in "\n\r\t":
-        return ("control",)
+        return ("control", "space" if p == " " else "other")
     if ord(p) < 32 and p not in "\n\r\t" or p == "\x7f":
         return ("sign", "control", c)
     return ("sign", kind(p) if kind(p) in "lud" else p, c)
@@ -87,13 +91,14 @@ def write_table(solved, listed, characters):
     for p in range(128):  # what a character beyond ASCII adds by what stands before it
         table[PAIRS + (p << 7 | 0x7F)] = UNIT if chr(p) == " " else 0
     for previous in range(64):
-        for letter in range(1, 49):
+        for letter in range(1, 33):
             key = ("cyrillic", previous, letter)
             table[CYRILLIC + (previous << 6 | letter)] = int(np.ceil(solved.get(key, 1.06) * UNIT - 1e-6))
     bits = characters.reshape(-1, 4)
     packed = bits[:, 0] | bits[:, 1] << 2 | bits[:, 2] << 4 | bits[:, 3] << 6
     assert table.min() >= 0 and table.max() < 256
-    (TARGET / "costs.bin").write_bytes(bytes(table.astype(np.uint8)) + bytes(packed.astype(np.uint8)))
+    letters = b"".join(bytes(table[context << 10 : context + 1 << 10].astype(np.uint8)) for context in CONTEXTS)
+    (TARGET / "costs.bin").write_bytes(letters + bytes(table[PAIRS:].astype(np.uint8)) + bytes(packed.astype(np.uint8)))
     lines = [
         "# Common words that are one token for every tokenizer measured, made by internal/tools/tokenizers/fit.py.",
         "# The first character adds up where: 1 behind a space, 2 behind other characters, 4 and 8 the same with a capital.",
@@ -105,10 +110,15 @@ def write_table(solved, listed, characters):
 
 def read_table():
     """Returns the costs, listed words and characters that write_table wrote."""
-    raw = (TARGET / "costs.bin").read_bytes()
+    stored = (TARGET / "costs.bin").read_bytes()
+    raw = bytearray(PAIRS)
+    for context in range(32):
+        at = CONTEXTS.index(alike(context)) << 10
+        raw[context << 10 : context + 1 << 10] = stored[at : at + 1024]
+    raw += stored[len(CONTEXTS) << 10 :]
     solved = {shared(cell): raw[cell] / UNIT for cell in range(CYRILLIC) if cell < PAIRS or cell >= REPEATS or (cell - PAIRS & 127) != 127}
     for previous in range(64):
-        for letter in range(1, 49):
+        for letter in range(1, 33):
             solved[("cyrillic", previous, letter)] = raw[CYRILLIC + (previous << 6 | letter)] / UNIT
     packed = np.frombuffer(raw[PLANE:], dtype=np.uint8)
     characters = np.stack([packed >> shift & 3 for shift in (0, 2, 4, 6)], axis=1).reshape(-1).astype(int)
@@ -120,3 +130,29 @@ def positions(kept):
     """Returns the set of (word as it is spelled, what stands before it) that the list of words stands for."""
     forms = (("\n ", str), ("\n", str), ("\n ", str.capitalize), ("\n", str.capitalize))
     return {(form(x), start) for x, f in kept for bit, (start, form) in enumerate(forms) if f >> bit & 1}
+
+
+def word_runs(text):
+    """Yields (start, end) of the runs of ASCII letters that may be listed words."""
+    at = 0
+    while at < len(text):
+        if kind(text[at]) not in "lu":
+            at += 1
+            continue
+        end = at + 1
+        while end < len(text) and kind(text[end]) in "lu":
+            end += 1
+        yield at, end
+        at = end
+
+
+def text_row(text, solved, listed):
+    """Returns the shared cells of an ASCII text and the tokens that its listed words cost instead of theirs."""
+    keys = [shared(cell) for cell in cells(text)]
+    tokens, dropped = 0.0, set()
+    for start, end in word_runs(text):
+        spaced = start > 0 and text[start - 1] == " " and (start == 1 or text[start - 2] != " ")
+        if (text[start:end], "\n " if spaced else "\n") in listed and sum(solved.get(keys[i], 1) for i in range(start, end)) > 1.05:
+            tokens += 1.05
+            dropped.update(range(start, end))
+    return [key for i, key in enumerate(keys) if i not in dropped], tokens

@@ -8,7 +8,10 @@ added until none is broken. Cells that are alike share one variable, so that a c
 import argparse
 import multiprocessing
 import pathlib
+import pickle
 import re
+import subprocess
+import tempfile
 import time
 
 import numpy as np
@@ -17,12 +20,18 @@ from scipy.optimize import linprog
 
 import vocabularies as v
 import words as w
-from cells import SEEDS, cells, positions, read_table, shared, usual_cells, write_table
+from cells import ROOT, SEEDS, UNIT, cells, positions, read_table, shared, text_row, usual_cells, write_table
 from repair import repair
 
 MARGIN = 1.06
-# A digit is one token at most, whatever stands before it.
-FIXED = {("digit", "other"): 1.0, ("control",): 1.0}
+# A digit or a control character is one token at most, and the space before a control character: no margin is needed.
+FIXED = {
+    ("digit", "other"): 1.0,
+    ("repeat", "digit"): 1.0,
+    ("control", "other"): 1.0,
+    ("control", "space"): 2.0,
+    ("repeat", "control"): 1.0,
+}
 
 counters = v.load()
 
@@ -62,15 +71,17 @@ class Program:
     def __init__(self, solved):
         self.solved = solved
 
-    def solve(self, name, texts, rows, counts, weights, low, rounds=12, first=20000, high=2.1):
+    def solve(self, name, texts, rows, counts, weights, low, known=0.0, rounds=12, first=12000, high=255 / UNIT):
         names = sorted({key for row in rows for key in row}, key=repr)
         position = {key: i for i, key in enumerate(names)}
         columns = [position[key] for row in rows for key in row]
         at = np.cumsum([0] + [len(row) for row in rows])
         a = sparse.csr_matrix((np.ones(len(columns)), columns, at), shape=(len(rows), len(names)))
         a.sum_duplicates()
-        wanted = MARGIN * np.array(counts)
-        between = [(self.solved.get(key, low), self.solved[key] if key in FIXED else high) for key in names]
+        certain = np.array([sum(key in FIXED for key in row) for row in rows])
+        counts = np.array(counts)
+        wanted = counts + (MARGIN - 1) * np.maximum(counts - certain, 0) - known
+        between = [(self.solved.get(key, 0.0 if key[0] == "sign" and key[2] == " " else low), self.solved[key] if key in FIXED else high) for key in names]
         usual = np.asarray(a.sum(axis=0)).ravel()
         cost = 0.1 * usual / usual.sum()
         total = sum(weights.get(key, 0) for key in names) or 1
@@ -90,7 +101,7 @@ class Program:
                 break
             active &= short > -1
             active[broken[np.argsort(-short[broken])][:8000]] = True
-        self.solved.update(zip(names, result.x))
+        return dict(zip(names, result.x))
 
 
 def word_rows(texts, listed):
@@ -129,65 +140,89 @@ def plane():
     return table
 
 
-def cyrillic(solved, r, scale):
-    vocabulary = w.vocabulary_words(r"[\u0430-\u045f]{1,16}")
-    letters = "".join(map(chr, range(0x430, 0x460)))
-    texts = w.pool(r, vocabulary, letters, scale)
-    rows, counts, kept = [], [], []
-    for carriers, before in ((w.SPACED, 63), (w.OTHER, 0)):
-        for text, count in zip(texts, behind_parallel(texts, carriers)):
-            previous, row = before, []
-            for c in text:
-                row.append(("cyrillic", previous, ord(c) - 0x430 + 1))
-                previous = ord(c) - 0x430 + 1
-            rows.append(row)
-            counts.append(count)
-            kept.append(text)
-    usual = {}
-    for text in re.findall(r"[\u0430-\u045f]+", (SEEDS / "prose.txt").read_text()):
-        previous = 63
-        for c in text:
-            key = ("cyrillic", previous, ord(c) - 0x430 + 1)
-            usual[key] = usual.get(key, 0) + 1
-            previous = key[2]
-    Program(solved).solve("cyrillic", kept, rows, counts, usual, 0.02)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", type=float, default=60000, help="words of each kind in the pools")
-    parser.add_argument("--found", type=pathlib.Path, default=pathlib.Path(__file__).parent / "found.json", help="what search.py found")
+    parser.add_argument("--found", type=pathlib.Path, default=pathlib.Path(__file__).parent / "build" / "found.json", help="what search.py found")
     parser.add_argument("--again", action="store_true", help="fit from the last solution, only to what was found")
     args = parser.parse_args()
     if args.again:
         solved, kept, characters = read_table()
+        solved.update(FIXED)
     else:
         solved, kept = fit_all(args.scale)
-        characters = plane()
-    if args.found.exists():
-        repair(solved, positions(kept), args.found)
+        characters = step("plane", plane)
+    repair(solved, positions(kept), args.found)
     write_table(solved, kept, characters)
 
 
 def fit_all(scale):
-    r, solved = w.random_source(1), dict(FIXED)
-    vocabulary = w.vocabulary_words("[a-z]{1,16}")
-    kept = list_words({x: n for x, n in vocabulary.items() if len(x) <= 12}, 7000)
-    listed = positions(kept)
+    """Returns the shared costs and the listed words. Each step is kept in build/, so that a run can go on where it ended."""
+    solved, vocabulary = dict(FIXED), w.vocabulary_words("[a-z]{1,16}")
+    kept = step("listed", lambda: list_words({x: n for x, n in vocabulary.items() if len(x) <= 12}, 7000))
     print(len(kept), "words listed", flush=True)
-    lower = w.pool(r, vocabulary, w.LETTERS, scale)
-    texts, rows, counts = word_rows(lower, listed)
-    Program(solved).solve("small letters", texts, rows, counts, usual_cells(["english"]), 0.02)
-    capital = sorted(set(w.cased(r, lower, int(scale * 4))))
-    texts, rows, counts = word_rows(capital, listed)
-    Program(solved).solve("capitals", texts, rows, counts, usual_cells(["english", "go", "javascript"]), 0.02)
-    texts = sorted(set(w.soups(r, int(scale * 2))))
-    rows = [[shared(cell) for cell in cells(text)] for text in texts]
-    counts = behind_parallel(texts, ("\n",))
-    code = ["go", "python", "javascript", "rust", "other_code", "markup", "english"]
-    Program(solved).solve("signs", texts, rows, counts, usual_cells(code), 0.0)
-    cyrillic(solved, r, scale)
+    listed = positions(kept)
+    lower = w.pool(w.random_source(1), vocabulary, w.LETTERS, scale)
+    solved.update(step("small", lambda: fit_words("small letters", solved, lower, listed, ["english"])))
+    capital = sorted(set(w.cased(w.random_source(2), lower, int(scale * 4))))
+    solved.update(step("capitals", lambda: fit_words("capitals", solved, capital, listed, ["english", "go", "javascript"])))
+    solved.update(step("signs", lambda: fit_signs(solved, listed, vocabulary, scale)))
+    solved.update(step("cyrillic", lambda: fit_cyrillic(solved, scale)))
     return solved, kept
+
+
+def step(name, make):
+    path = pathlib.Path(__file__).parent / "build" / f"fit-{name}.pickle"
+    if not path.exists():
+        path.write_bytes(pickle.dumps(make()))
+    return pickle.loads(path.read_bytes())
+
+
+def fit_words(name, solved, texts, listed, usual):
+    kept, rows, counts = word_rows(texts, listed)
+    return Program(solved).solve(name, kept, rows, counts, usual_cells(usual), 0.02)
+
+
+def fit_signs(solved, listed, vocabulary, scale):
+    texts = sorted(set(w.soups(w.random_source(3), sorted(vocabulary), int(scale * 2))) | set(corpora(range(101, 141), 400)))
+    found = [text_row(text, solved, listed) for text in texts]
+    code = ["go", "python", "javascript", "rust", "other_code", "markup", "english"]
+    counts = behind_parallel(texts, ("\n",))
+    known = np.array([tokens for _, tokens in found])
+    return Program(solved).solve("signs", texts, [row for row, _ in found], counts, usual_cells(code), 0.15, known, high=255 / UNIT)
+
+
+def corpora(seeds, size):
+    """Yields generated texts that are ASCII alone. Those that are measured have other seeds."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["go", "run", "./internal/tokens/cmd/textcost", "write", folder, str(size), *map(str, seeds)], cwd=ROOT, check=True)
+        for path in pathlib.Path(folder).iterdir():
+            text = path.read_bytes().decode()
+            if text.isascii():
+                yield text
+
+
+def cyrillic_cells(text, previous):
+    row = []
+    for c in text:
+        row.append(("cyrillic", previous, ord(c) - 0x430 + 1))
+        previous = ord(c) - 0x430 + 1
+    return row
+
+
+def fit_cyrillic(solved, scale):
+    vocabulary = w.vocabulary_words(r"[\u0430-\u044f]{1,16}")
+    texts = w.pool(w.random_source(4), vocabulary, "".join(map(chr, range(0x430, 0x450))), scale)
+    rows, counts, kept = [], [], []
+    for carriers, before in ((w.SPACED, 63), (w.OTHER, 0)):
+        rows += [cyrillic_cells(text, before) for text in texts]
+        counts += list(behind_parallel(texts, carriers))
+        kept += texts
+    usual = {}
+    for text in re.findall(r"[\u0430-\u044f]+", (SEEDS / "prose.txt").read_text()):
+        for key in cyrillic_cells(text, 63):
+            usual[key] = usual.get(key, 0) + 1
+    return Program(solved).solve("cyrillic", kept, rows, counts, usual, 0.02)
 
 
 if __name__ == "__main__":

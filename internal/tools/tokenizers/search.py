@@ -93,16 +93,15 @@ def main():
         for name, count in v.load(args.names).items():
             for alphabet in alphabets():
                 scored = climb(r, count, bounds, alphabet, known, args.generations)
-                found += [(joiner, unit) for ratio, unit, joiner in scored if ratio > 0.96]
+                found += [(joiner, unit) for ratio, unit, joiner in scored if ratio > 0.98]
                 worst += [(ratio, name, joiner, unit) for ratio, unit, joiner in scored[:3]]
             top = max(x for x in worst if x[1] == name)
             print(name, f"{top[0]:.3f}", repr(top[2]), repr(top[3]), flush=True)
     for ratio, name, joiner, unit in sorted(worst, reverse=True)[:40]:
         print(f"{ratio:.3f} {name} {joiner!r} {unit!r}")
-    args.found.parent.mkdir(exist_ok=True)
     old = json.loads(args.found.read_text()) if args.found.exists() else []
-    args.found.write_text(json.dumps(sorted(set(map(tuple, old)) | set(found))))
-    print(len(found), "units came within 4 % of their bound or broke it")
+    args.found.write_text(json.dumps(sorted(set(map(tuple, old)) | set(found)), indent=0) + "\n")
+    print(len(found), "units came within 2 % of their bound or broke it")
 
 
 if __name__ == "__main__":

@@ -64,8 +64,15 @@ def hugging_face(path):
 
 
 def sentence_piece(path):
+    """Leaves out the blank that such a tokenizer puts before the whole prompt, where it is a token of its own."""
     model = sentencepiece.SentencePieceProcessor(model_file=str(path))
-    return lambda texts: [len(t) for t in model.encode(texts, num_threads=2)]
+    blank = model.piece_to_id("\u2581")
+
+    def count(texts):
+        found = zip(texts, model.encode(texts, num_threads=2))
+        return [len(ids) - (ids[:1] == [blank] and not text.startswith(" ")) for text, ids in found]
+
+    return count
 
 
 def tekken(path):

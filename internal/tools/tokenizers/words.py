@@ -106,16 +106,18 @@ def cased(r, lower, count):
                 yield "".join(r.choice((str.upper, str.lower))(x) for x in a)
 
 
-def soups(r, count):
-    """Yields runs of punctuation, white space and digits between letters."""
+def soups(r, known, count):
+    """Yields runs of punctuation, white space and digits: between letters, between words, and repeated."""
     signs = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
-    alphabet = signs + signs + "   \n\t\r07"
+    alphabet = signs + signs + "   \n\t\r07\x01"
     tokens = [t for t in vocabulary_words(r"[^a-zA-Z]{2,8}", 2, 8) if t.isascii()]
     for a in alphabet:
         for b in alphabet:
             yield f"x{a}{b}x"
             yield f"x {a}{b} x"
-            yield "x" + (a + b) * 5 + "x"
+            yield "x" + (a + b) * 9 + "x"
+            yield "x" + (a + b + " ") * 9 + "x"
+            yield "x" + (a + b + "\n") * 9 + "x"
             yield "x" + a * 2 + b * 2 + "x"
     for a in set(alphabet):
         for n in list(range(1, 90)) + [100, 120, 128, 130, 200, 257, 500]:
@@ -123,17 +125,44 @@ def soups(r, count):
             yield "\n" + a * n + "\n"
             yield "\n" + a * n + "x"
     for _ in range(count):
-        length = r.randint(2, 12)
-        match r.randrange(4):
-            case 0:
-                text = "".join(r.choice(alphabet) for _ in range(length))
-            case 1:
-                text = "".join(r.choice(tokens) for _ in range(r.randint(1, 3)))
-            case 2:
-                text = "".join(r.choice(signs) * r.randint(1, 4) for _ in range(length // 2 + 1))
-            case _:
-                text = "".join(r.choice(r.choice((signs, " x", "\n ", "0 "))) for _ in range(length))
-        yield "x" + text + r.choice("xX")
+        soup = one_soup(r, signs, alphabet, tokens)
+        yield "x" + soup + r.choice("xX")
+        yield (soup + r.choice((" ", "\n", ", ", "", "\t", "\n    "))) * 8
+        yield "".join(r.choice(known)[:9] + soup for _ in range(6))
+        yield "".join(r.choice(known)[:9].capitalize() + r.choice((soup, soup[:1], soup[:2])) for _ in range(6))
+
+
+def one_soup(r, signs, alphabet, tokens):
+    length = r.randint(2, 10)
+    match r.randrange(5):
+        case 0:
+            return "".join(r.choice(alphabet) for _ in range(length))
+        case 1 | 2:
+            return "".join(r.choice(tokens) for _ in range(r.randint(1, 3)))
+        case 3:
+            return "".join(r.choice(signs) * r.randint(1, 4) for _ in range(length // 2 + 1))
+        case _:
+            return "".join(r.choice(r.choice((signs, " x", "\n ", "0 "))) for _ in range(length))
+
+
+def cycles(r, count):
+    """Yields short units repeated: all pairs and triples of small letters and of capitals, and random longer ones."""
+    upper = LETTERS.upper()
+    for letters in (LETTERS, upper):
+        for a in letters:
+            for b in letters:
+                yield (a + b) * 30
+                for c in letters:
+                    if a < b or a < c:  # the others begin elsewhere in the same cycle
+                        yield (a + b + c) * 20
+    for a in LETTERS:
+        for b in LETTERS:
+            for shape in (a.upper() + b, a.upper() + b.upper() + a, a.upper() + b + a, a.upper() + b + b.upper()):
+                yield shape * (60 // len(shape))
+    for _ in range(count):
+        letters = r.choice((LETTERS, upper, LETTERS + upper, LETTERS + upper + "0123456789+/", LETTERS + "234567_.", LETTERS + " .,:;\n\"'()"))
+        unit = "".join(r.choice(letters) for _ in range(r.randint(3, 6)))
+        yield unit * (60 // len(unit))
 
 
 def random_source(seed):
