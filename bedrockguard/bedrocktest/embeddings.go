@@ -112,9 +112,8 @@ func (s *Server) parseCohereEmbed(n *node, in *inference) *refusal {
 		in.units += price.Image
 		b := in.add(s, messages, i.raw, 0)
 		if price.ImageToken > 0 {
-			// Tokens of an image have a rate of their own. What it is above that of text is billed beside the tokens.
 			b.tokens = imageTokens(in.model, data)
-			in.units += nano(int64(b.tokens), price.ImageToken-min(price.ImageToken, in.model.Rates[classInput]), 1000)
+			in.imageTokens += b.tokens
 		}
 	}
 	return nil

@@ -67,8 +67,12 @@ func (in *inference) guarded(section, text string) {
 	in.guardedTexts[len(in.guardedTexts)-1] += utf8.RuneCountInString(text)
 }
 
-// askGuardrails notes which guardrails evaluate a request: those that are enforced, and the one that it names.
+// askGuardrails notes which guardrails evaluate a request: those that are enforced, and the one that it names. Models that embed or rank
+// have none.
 func (s *Server) askGuardrails(in *inference, named string, traced bool) {
+	if in.model.Mode != "" {
+		return
+	}
 	in.guardrails = append(in.guardrails, s.opts.EnforcedGuardrails...)
 	in.traced = len(in.guardrails)
 	if named != "" && !contains(in.guardrails, named) {

@@ -42,6 +42,7 @@ type inference struct {
 	noOutput     bool // embeddings
 	hasImages    bool
 	images       int   // how many there are
+	imageTokens  int   // of those, in a model that bills them at a rate of their own
 	units        int64 // nano-USD that are billed by the unit
 	hidden       hidden
 	guardrails   []string // that evaluate the request

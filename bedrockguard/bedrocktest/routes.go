@@ -191,6 +191,9 @@ func (s *Server) bill(w http.ResponseWriter, r *http.Request, in *inference, rep
 		i.OutputTokens += int64(step.output)
 	}
 	rates, tier := in.by.price(int(i.InputTokens + i.CacheReadTokens + i.CacheWrite5mTokens + i.CacheWrite1hTokens))
+	if rate := in.model.feesAt(s.opts.Region).ImageToken; rate > rates[classInput] {
+		i.UnitsNanoUSD += nano(int64(in.imageTokens), rate-rates[classInput], tier) // beside what they cost as text
+	}
 	s.book.charge(i, rates, tier)
 	return steps[len(steps)-1].split
 }

@@ -1,0 +1,244 @@
+package bedrockguard_test
+
+import (
+	"archive/zip"
+	"bytes"
+	"compress/zlib"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"math/rand/v2"
+	"strings"
+
+	"pgregory.net/rapid"
+)
+
+// draws draws the parts of a campaign. Sizes come from rapid, which leans to small ones; choices that have to be even come from a
+// generator of their own, whose seed rapid draws.
+type draws struct {
+	t        *rapid.T
+	even     *rand.Rand
+	features []string
+	memory   []attackCall // calls that can be made again
+	// surprising says that answers can come from what nobody could know. The service is healthy then: of an answer that is lost
+	// nobody learns what it cost.
+	surprising bool
+	replaced   bool // other models answer
+	guarded    bool // a guardrail is enforced
+}
+
+func newDraws(t *rapid.T) *draws {
+	seeds := rapid.SliceOfN(rapid.Uint64(), 2, 2).Draw(t, "seeds")
+	return &draws{t: t, even: rand.New(rand.NewPCG(seeds[0], seeds[1]))}
+}
+
+// size draws a number from lo to hi, mostly near lo.
+func (d *draws) size(lo, hi int) int { return rapid.IntRange(lo, hi).Draw(d.t, "size") }
+
+func (d *draws) chance(percent int) bool { return d.even.IntN(100) < percent }
+
+// feature notes a feature of the call if it is drawn, and reports whether it was.
+func (d *draws) feature(name string, percent int) bool {
+	drawn := d.chance(percent)
+	if drawn {
+		d.note(name)
+	}
+	return drawn
+}
+
+func (d *draws) note(name string) {
+	for _, f := range d.features {
+		if f == name {
+			return
+		}
+	}
+	d.features = append(d.features, name)
+}
+
+// one picks one of several, evenly.
+func one[T any](d *draws, all ...T) T { return all[d.even.IntN(len(all))] }
+
+// text draws a text of one of the kinds that tokenizers treat differently. It is never empty.
+func (d *draws) text() string {
+	n := d.size(1, 300)
+	switch {
+	case d.chance(12):
+		n = d.size(300, 6000)
+	case d.feature("a long text", 1):
+		n = 30_000 + d.size(0, 100_000)
+	}
+	kind := one(d, "prose", "digits", "base32", "spaces", "emoji", "script", "escapes", "code")
+	d.note("text of " + kind)
+	var b strings.Builder
+	for b.Len() < n {
+		d.word(&b, kind)
+	}
+	return b.String()
+}
+
+// word writes a few characters of a kind.
+func (d *draws) word(b *strings.Builder, kind string) {
+	switch kind {
+	case "prose":
+		b.WriteString(one(d, "spending ", "on a model ", "is easy to start, ", "hard to stop. ", "The invoice ", "comes later; "))
+	case "digits":
+		fmt.Fprintf(b, "%d", d.even.Uint64())
+	case "base32":
+		for range 16 {
+			b.WriteByte("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[d.even.IntN(32)])
+		}
+	case "spaces":
+		b.WriteString(one(d, " ", "  ", "\n", "\t", "\n\n    ", "                "))
+	case "emoji":
+		b.WriteString(one(d, "👍", "👩‍👩‍👧‍👦", "🇪🇺", "🧪", "❤️"))
+	case "script":
+		b.WriteString(one(d, "деньги уходят ", "お金は消える", "钱花完了", "ราคา", "ገንዘብ", "הוצאה ", "पैसा "))
+	case "escapes":
+		b.WriteString(one(d, "\"", "\\", "\u0001", "<b>", "&amp;", "\u2028", "\r\n", "\x7f", "/"))
+	default:
+		b.WriteString(one(d, "func f(x int) {\n\t", "return x<<2\n}\n", "if err != nil {", "[]map[string]any{{\"k\": 1}},", "// TODO\n"))
+	}
+}
+
+// picture draws an image of an odd size; only its header is real.
+func (d *draws) picture() []byte {
+	if d.feature("an image that can't be read", 5) {
+		return []byte("no image")
+	}
+	width, height := one(d, 1, 7, 27, 200, 999, 1568, 3000, 8000), one(d, 1, 29, 300, 1023, 2576, 5000)
+	return pngHeader(width, height)
+}
+
+// pngHeader is a PNG of the size without its pixels.
+func pngHeader(width, height int) []byte {
+	chunk := []byte("IHDR")
+	chunk = binary.BigEndian.AppendUint32(chunk, uint32(width))
+	chunk = binary.BigEndian.AppendUint32(chunk, uint32(height))
+	chunk = append(chunk, 8, 2, 0, 0, 0)
+	out := append([]byte("\x89PNG\r\n\x1a\n"), 0, 0, 0, 13)
+	return binary.BigEndian.AppendUint32(append(out, chunk...), crc32.ChecksumIEEE(chunk))
+}
+
+// document draws a document and its format.
+func (d *draws) document() (format string, data []byte) {
+	format = one(d, "txt", "md", "csv", "html", "pdf", "pdf", "docx", "xlsx")
+	d.note("a document in " + format)
+	switch format {
+	case "csv":
+		return format, []byte(strings.Repeat(fmt.Sprintf("%d,%d\n", d.even.IntN(1e9), d.even.IntN(10)), d.size(1, 200)))
+	case "html":
+		return format, []byte("<html><body><p>" + d.text() + "</p></body></html>")
+	case "pdf":
+		return format, d.pdf()
+	case "docx":
+		return format, d.docx()
+	case "xlsx":
+		return format, d.xlsx()
+	default:
+		return format, []byte(d.text())
+	}
+}
+
+// pdf draws a PDF: plain, with deflated content, with its pages in an object stream, with content that all pages share, or a poster.
+func (d *draws) pdf() []byte {
+	pages := d.size(1, 4)
+	shared := d.feature("a PDF whose pages share a stream", 25)
+	packed := d.feature("a PDF with object streams", 30)
+	line := "(" + strings.NewReplacer("(", "", ")", "", "\\", "").Replace(one(d, "word ", "12345 ", "x", "Zeile ")) + ") Tj\n"
+	lines := d.size(1, 60)
+	box := ""
+	if d.feature("a PDF that is a poster", 10) {
+		lines, box = 4000, " /MediaBox [0 0 2384 3370]"
+	}
+	content := "BT\n" + strings.Repeat(line, lines) + "ET"
+	dict := ""
+	if d.chance(60) {
+		dict, content = " /Filter /FlateDecode", deflate(content)
+	}
+	var b strings.Builder
+	b.WriteString("%PDF-1.7\n1 0 obj\n<</Type /Catalog /Pages 2 0 R>>\nendobj\n")
+	streams := pages
+	if shared {
+		streams = 1
+	}
+	for i := range streams {
+		fmt.Fprintf(&b, "%d 0 obj\n<<%s /Length %d>>\nstream\n%s\nendstream\nendobj\n", 100+i, dict, len(content), content)
+	}
+	var kids strings.Builder
+	objects := map[int]string{}
+	for i := range pages {
+		fmt.Fprintf(&kids, "%d 0 R ", 10+i)
+		objects[10+i] = fmt.Sprintf("<</Type /Page /Parent 2 0 R /Contents %d 0 R%s>>", 100+i%streams, box)
+	}
+	objects[2] = fmt.Sprintf("<</Type /Pages /Kids [%s] /Count %d>>", strings.TrimSpace(kids.String()), pages)
+	if packed {
+		b.WriteString(objectStream(objects))
+	} else {
+		for number, o := range objects {
+			fmt.Fprintf(&b, "%d 0 obj\n%s\nendobj\n", number, o)
+		}
+	}
+	b.WriteString("trailer\n<</Root 1 0 R>>\n%%EOF")
+	return []byte(b.String())
+}
+
+// objectStream packs objects by number into one stream, object 50.
+func objectStream(objects map[int]string) string {
+	var index, body strings.Builder
+	for number, o := range objects {
+		fmt.Fprintf(&index, "%d %d ", number, body.Len())
+		body.WriteString(o + " ")
+	}
+	content := deflate(index.String() + body.String())
+	return fmt.Sprintf("50 0 obj\n<</Type /ObjStm /N %d /First %d /Filter /FlateDecode /Length %d>>\nstream\n%s\nendstream\nendobj\n", len(objects), index.Len(), len(content), content)
+}
+
+func deflate(content string) string {
+	var b bytes.Buffer
+	z := zlib.NewWriter(&b)
+	_, _ = z.Write([]byte(content)) // a buffer takes everything
+	_ = z.Close()
+	return b.String()
+}
+
+func (d *draws) docx() []byte {
+	files := map[string]string{}
+	var body strings.Builder
+	for range d.size(1, 30) {
+		body.WriteString(`<w:p><w:r><w:t>spending &amp; more</w:t></w:r></w:p>`)
+	}
+	if d.feature("pictures in a docx", 50) {
+		for i := range d.size(1, 4) {
+			files[fmt.Sprintf("word/media/image%d.png", i)] = string(d.picture())
+		}
+		for range d.size(1, 8) {
+			body.WriteString(`<w:p><w:drawing><a:blip r:embed="rId1"/></w:drawing></w:p>`)
+		}
+	}
+	files["word/document.xml"] = `<w:document xmlns:w="w" xmlns:a="a" xmlns:r="r"><w:body>` + body.String() + `</w:body></w:document>`
+	return zipFiles(files)
+}
+
+func (d *draws) xlsx() []byte {
+	var cells strings.Builder
+	for i := range d.size(1, 120) {
+		fmt.Fprintf(&cells, `<c r="A%d" t="s"><v>0</v></c>`, i+1)
+	}
+	return zipFiles(map[string]string{
+		"xl/sharedStrings.xml":     `<sst><si><t>` + strings.Repeat("word ", d.size(1, 100)) + `</t></si></sst>`,
+		"xl/worksheets/sheet1.xml": `<worksheet><sheetData><row>` + cells.String() + `</row></sheetData></worksheet>`,
+	})
+}
+
+func zipFiles(files map[string]string) []byte {
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for name, content := range files {
+		w, err := z.Create(name)
+		if err == nil {
+			_, _ = w.Write([]byte(content)) // a buffer takes everything
+		}
+	}
+	_ = z.Close()
+	return b.Bytes()
+}
