@@ -49,7 +49,7 @@ func TestTightBound_FactorNeverGoesBeyondTheBytes(t *testing.T) {
 	text := corpus.Generate("english", 2, 2000)
 	p := Prompt{Blocks: []Block{{Text: text}}}
 	measured, unknown := *LimitsFor("mistral"), *LimitsFor("no such provider")
-	frame := measured.MessageTokens + measured.BlockTokens
+	frame := measured.MessageTokens + measured.BlockTokens + measured.Hidden.Family
 	bound := TextBound(text, false)
 	assert.Equal(t, bound, tightBound(t, &p, &measured)-frame)
 	assert.Equal(t, (bound*1500+999)/1000, tightBound(t, &p, &unknown)-frame)
