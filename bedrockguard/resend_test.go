@@ -3,6 +3,7 @@ package bedrockguard_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"testing"
@@ -68,6 +69,34 @@ func TestEachSendingOfAnHTTPClientIsReserved(t *testing.T) {
 				require.NoError(t, op.call(context.Background(), r.client))
 				assert.Equal(t, 3, r.server.Bill().Inferences)
 				r.requireResolutions(t, "settled broken estimated", "settled broken estimated", paid)
+			})
+		}
+	}
+}
+
+// TestSendingOverHTTP2IsStoppedWithoutRoom: there a connection carries many requests, and only the one that has no room ends.
+func TestSendingOverHTTP2IsStoppedWithoutRoom(t *testing.T) {
+	for _, room := range []int64{1, 3} {
+		for _, op := range operations() {
+			t.Run(fmt.Sprintf("%s/%d", op.name, room), func(t *testing.T) {
+				protocols := new(http.Protocols)
+				protocols.SetUnencryptedHTTP2(true)
+				transport := &http.Transport{Protocols: protocols}
+				t.Cleanup(transport.CloseIdleConnections)
+				r := newRig(t, settings{
+					server: bedrocktest.Options{Faults: bedrocktest.Script(bedrocktest.Internal, bedrocktest.Internal)},
+					limits: []budget.Limit{{Name: "some", Max: budget.Calls(room), Window: budget.Daily}},
+					config: func(c *aws.Config) { c.HTTPClient = stubborn{&http.Client{Transport: transport}, 3} },
+				})
+				err := op.call(context.Background(), r.client)
+				assert.Equal(t, int(room), r.server.Bill().Inferences)
+				if room == 1 {
+					require.ErrorIs(t, err, bedrockguard.ErrBudgetExceeded)
+					r.requireResolutions(t, "settled broken estimated")
+				} else {
+					require.NoError(t, err)
+					r.requireResolutions(t, "settled broken estimated", "settled broken estimated", paid)
+				}
 			})
 		}
 	}

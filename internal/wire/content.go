@@ -165,3 +165,17 @@ func (w *walker) cachePoint() error {
 	w.req.CacheWrites = max(w.req.CacheWrites, writes)
 	return err
 }
+
+// retention reads how long OpenAI's models shall keep what they cache by themselves. Any lifetime but the usual one has no price of
+// its own, and counts as the dearest.
+func (w *walker) retention() error {
+	raw, err := w.Value()
+	w.other += int64(len(raw))
+	writes := budget.CacheWrites1h
+	switch raw {
+	case "null", "{}", `"in_memory"`, `"in-memory"`:
+		writes = budget.CacheWrites5m
+	}
+	w.req.CacheWrites = max(w.req.CacheWrites, writes)
+	return err
+}

@@ -104,6 +104,8 @@ func (w *walker) topField(key string) error {
 		return w.serviceTier()
 	case "speed":
 		return w.speed()
+	case "prompt_cache_retention", "prompt_cache_options":
+		return w.retention()
 	case "previous_response_id", "conversation":
 		return w.opaque() // history that the service keeps, and bills again
 	}

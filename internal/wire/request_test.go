@@ -375,3 +375,19 @@ func BenchmarkParseRequest_Tools(b *testing.B) {
 		}
 	}
 }
+
+// TestParseRequest_RetentionIsTheDearestWrite: a lifetime of twelve hours or a day has no published price.
+func TestParseRequest_RetentionIsTheDearestWrite(t *testing.T) {
+	for body, want := range map[string]budget.CacheWrites{
+		`{"prompt_cache_retention":"24h"}`:                                                  budget.CacheWrites1h,
+		`{"prompt_cache_retention":"12h"}`:                                                  budget.CacheWrites1h,
+		`{"prompt_cache_options":{"ttl":"12h"}}`:                                            budget.CacheWrites1h,
+		`{"prompt_cache_retention":"in_memory"}`:                                            budget.CacheWrites5m,
+		`{"prompt_cache_retention":null}`:                                                   budget.CacheWrites5m,
+		`{"messages":[{"content":[{"text":"x","prompt_cache_breakpoint":{"ttl":"12h"}}]}]}`: budget.CacheWrites1h,
+	} {
+		r, err := ParseRequest("", []byte(body))
+		require.NoError(t, err)
+		assert.Equal(t, want, r.CacheWrites, body)
+	}
+}

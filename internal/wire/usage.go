@@ -234,9 +234,11 @@ func counterField(name string) (countField, bool) {
 		return countCachedWrite, true
 	case "reasoning_tokens":
 		return countReasoning, true
-	default:
-		return 0, false
 	}
+	if strings.HasPrefix(name, "ephemeral_") && strings.HasSuffix(name, "_input_tokens") {
+		return countWrite1h, true // a lifetime without a price of its own is charged at the dearest write
+	}
+	return 0, false
 }
 
 func (r *usageReader) counter(c *counts, key string) error {

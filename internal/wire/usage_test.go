@@ -65,6 +65,14 @@ func TestParseUsage_Dialects(t *testing.T) {
 			"anthropic", none, nil, `{"usage":{"input_tokens":1,"cache_creation_input_tokens":3,"cache_creation":{"ephemeral_1h_input_tokens":20},"output_tokens":7}}`,
 			used(1, 0, 0, 20, 7), true,
 		},
+		"a lifetime without a price": {
+			"anthropic", none, nil, `{"usage":{"input_tokens":1,"cache_creation_input_tokens":30,"cache_creation":{"ephemeral_5m_input_tokens":10,"ephemeral_12h_input_tokens":20},"output_tokens":7}}`,
+			used(1, 0, 10, 20, 7), false,
+		},
+		"openai writes of any lifetime": {
+			"openai", hour, nil, `{"usage":{"prompt_tokens":50,"completion_tokens":6,"total_tokens":56,"prompt_tokens_details":{"cached_tokens":0,"cache_write_tokens":40}}}`,
+			used(10, 0, 0, 40, 6), false,
+		},
 		"anthropic iterations": {
 			"anthropic", none, nil, `{"usage":{"input_tokens":10,"output_tokens":7,"iterations":[{"type":"compaction","input_tokens":90,"output_tokens":5},{"input_tokens":10,"output_tokens":7}]}}`,
 			used(100, 0, 0, 0, 12), false,
