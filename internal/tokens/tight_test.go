@@ -121,7 +121,7 @@ func TestTextBound_EscapesCountAsWhatTheyStandFor(t *testing.T) {
 		}
 		assert.Equal(t, want, TextBound(inside, true), kind)
 	}
-	assert.Equal(t, TextBound(strings.Repeat("\U0001f600e ", 50), false), TextBound(strings.Repeat(`\ud83D\uDe00\u0065 `, 50), true), "a surrogate pair is one character")
+	assert.Equal(t, TextBound(strings.Repeat("plain words \U0001f600e ", 50), false), TextBound(strings.Repeat(`plain words \ud83D\uDe00\u0065 `, 50), true), "a surrogate pair is one character")
 	for _, broken := range []string{`\`, `\u`, `\u12`, `\uzzzz`, `\ud800`, `\ud800\u0041`, `\q`, `\ud83d\`, "\\\xff"} {
 		n := TextBound(broken, true)
 		assert.Positive(t, n)

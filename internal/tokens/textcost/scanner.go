@@ -10,6 +10,7 @@ type Scanner struct {
 	last     uint32 // the last character if it is ASCII, else beyond
 	repeated bool   // the last character is an ASCII sign that equals the one before it
 	cyrillic uint32 // the last character as a Cyrillic letter, counted from 1, if last is beyond; else undefined
+	script   uint32 // of the last character, if last is beyond; else undefined
 
 	// The run of ASCII letters that the last character belongs to, if any.
 	length   int    // letters, 0 outside of a run
@@ -116,7 +117,11 @@ func (s *Scanner) ascii(c byte) { s.plain(string(rune(c))) }
 // stands in goes on, and is not listed.
 func (s *Scanner) beyond(text string) int {
 	r, size := utf8.DecodeRuneInString(text)
-	letter := uint32(0)
+	letter, script := uint32(0), scriptOf(r)
+	if s.last == beyond && script != s.script {
+		s.units += scriptChange
+	}
+	s.script = script
 	switch {
 	case r >= cyrillicFirst && r < cyrillicFirst+32:
 		letter = uint32(r-cyrillicFirst) + 1
@@ -136,4 +141,25 @@ func (s *Scanner) beyond(text string) int {
 	s.history, s.last, s.cyrillic = s.history<<5|classBeyond, beyond, letter
 	s.length, s.repeated = 0, false
 	return size
+}
+
+// scriptChange is what a change between scripts beyond ASCII costs. Byte-level tokenizers merge the last bytes of one
+// character with the first of the next where that pair is common in some text, and are left with odd bytes then.
+const scriptChange = Unit / 2
+
+// scriptOf returns a number for the script of a character, as far as its block tells: 256 code points each, except that
+// blocks of East Asia are one, and so are those of Latin letters, of symbols, and of all characters beyond the basic plane.
+func scriptOf(r rune) uint32 {
+	switch block := uint32(r) >> 8; {
+	case block <= 2:
+		return 0
+	case block >= 0x20 && block <= 0x2b:
+		return 0x20
+	case block >= 0x2e && block <= 0x9f || block >= 0xac && block <= 0xd7 || block == 0xff:
+		return 0x4e
+	case block > 0xff:
+		return 0x100
+	default:
+		return block
+	}
 }

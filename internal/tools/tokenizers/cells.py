@@ -16,6 +16,15 @@ TARGET = ROOT / "internal" / "tokens" / "textcost"
 SEEDS = ROOT / "internal" / "tokens" / "corpus" / "seeds"
 
 
+# A digit or a control character is one token at most, and the space before a control character: no margin is needed.
+FIXED = {
+    ("digit", "other"): 1.0,
+    ("repeat", "digit"): 1.0,
+    ("control", "other"): 1.0,
+    ("control", "space"): 2.0,
+    ("repeat", "control"): 1.0,
+}
+
 
 def kind(c):
     return "l" if "a" <= c <= "z" else "u" if "A" <= c <= "Z" else "d" if "0" <= c <= "9" else "s" if c == " " else "o"
@@ -89,7 +98,7 @@ def write_table(solved, listed, characters):
         if key in solved:
             table[cell] = int(np.ceil(solved[key] * UNIT - 1e-6))
     for p in range(128):  # what a character beyond ASCII adds by what stands before it
-        table[PAIRS + (p << 7 | 0x7F)] = UNIT if chr(p) == " " else 0
+        table[PAIRS + (p << 7 | 0x7F)] = UNIT if chr(p) == " " else UNIT // 8 if kind(chr(p)) in "lu" else 0
     for previous in range(64):
         for letter in range(1, 33):
             key = ("cyrillic", previous, letter)
@@ -156,3 +165,9 @@ def text_row(text, solved, listed):
             tokens += 1.05
             dropped.update(range(start, end))
     return [key for i, key in enumerate(keys) if i not in dropped], tokens
+
+
+def with_margin(rows, counts, margin):
+    """Returns the counts times a margin, but for the tokens of cells that are certain."""
+    certain = np.array([sum(FIXED.get(key, 0) for key in row) for row in rows])
+    return counts + (margin - 1) * np.maximum(counts - certain, 0)

@@ -20,18 +20,10 @@ from scipy.optimize import linprog
 
 import vocabularies as v
 import words as w
-from cells import ROOT, SEEDS, UNIT, cells, positions, read_table, shared, text_row, usual_cells, write_table
+from cells import FIXED, ROOT, SEEDS, UNIT, cells, positions, read_table, shared, text_row, usual_cells, with_margin, write_table
 from repair import repair
 
 MARGIN = 1.06
-# A digit or a control character is one token at most, and the space before a control character: no margin is needed.
-FIXED = {
-    ("digit", "other"): 1.0,
-    ("repeat", "digit"): 1.0,
-    ("control", "other"): 1.0,
-    ("control", "space"): 2.0,
-    ("repeat", "control"): 1.0,
-}
 
 counters = v.load()
 
@@ -78,9 +70,7 @@ class Program:
         at = np.cumsum([0] + [len(row) for row in rows])
         a = sparse.csr_matrix((np.ones(len(columns)), columns, at), shape=(len(rows), len(names)))
         a.sum_duplicates()
-        certain = np.array([sum(key in FIXED for key in row) for row in rows])
-        counts = np.array(counts)
-        wanted = counts + (MARGIN - 1) * np.maximum(counts - certain, 0) - known
+        wanted = with_margin(rows, np.array(counts), MARGIN) - known
         between = [(self.solved.get(key, 0.0 if key[0] == "sign" and key[2] == " " else low), self.solved[key] if key in FIXED else high) for key in names]
         usual = np.asarray(a.sum(axis=0)).ravel()
         cost = 0.1 * usual / usual.sum()

@@ -36,7 +36,7 @@ MEASURED = (
     "gemma3", "command-r",
 )
 # Data points for families whose tokenizer is not public: the bound must hold with the family's factor.
-GUIDES = ("claude2", "claude3-rebuilt", "claude4.7-rebuilt", "j2")
+GUIDES = ("claude2", "claude3-rebuilt", "claude4.7-rebuilt")
 
 
 def package(name):
@@ -127,6 +127,5 @@ def load(names=MEASURED):
         "claude2": claude2,
         "claude3-rebuilt": lambda: claude_rebuilt("3.0"),
         "claude4.7-rebuilt": lambda: claude_rebuilt("4.7"),
-        "j2": lambda: sentence_piece(package("ai21_tokenizer") / "resources" / "j2-tokenizer" / "j2-tokenizer.model"),
     }
     return {name: makers[name]() for name in names}
