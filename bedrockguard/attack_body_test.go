@@ -3,6 +3,7 @@ package bedrockguard_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 )
 
 // object is JSON in the making.
@@ -145,7 +146,7 @@ func (d *draws) anthropicBody(model string) object {
 
 func (d *draws) anthropicMessages(points *points) []object {
 	var all []object
-	for i := range 2*d.size(0, 5) + 1 {
+	for i := range d.turns() {
 		if i%2 == 1 {
 			all = append(all, object{"role": "assistant", "content": d.text()})
 			continue
@@ -168,7 +169,7 @@ func (d *draws) anthropicDocument() object {
 	if d.feature("citations", 50) {
 		document["citations"] = object{"enabled": true}
 	}
-	if d.chance(50) {
+	if d.chance(50) && !slices.Contains(d.focus, "citations") {
 		d.note("a document in pdf")
 		document["source"] = object{"type": "base64", "media_type": "application/pdf", "data": d.pdf()}
 	} else {
@@ -182,7 +183,7 @@ func (d *draws) novaBody() object {
 	d.maximum(config, "maxTokens")
 	o := object{"schemaVersion": "messages-v1", "inferenceConfig": config}
 	var all []object
-	for i := range 2*d.size(0, 5) + 1 {
+	for i := range d.turns() {
 		role := "user"
 		if i%2 == 1 {
 			role = "assistant"

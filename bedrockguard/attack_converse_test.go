@@ -155,7 +155,7 @@ func (d *draws) converseTools() *types.ToolConfiguration {
 func (d *draws) converseMessages(p *points, media, cites bool) []types.Message {
 	var all []types.Message
 	used := "" // a tool that waits for its result
-	for i := range 2*d.size(0, 5) + 1 {
+	for i := range d.turns() {
 		if i%2 == 1 {
 			m := assistantMessage(d.text())
 			if d.feature("tool results", 20) {

@@ -145,6 +145,12 @@ func (d *draws) call(region string) attackCall {
 		return again
 	}
 	d.features = nil
+	d.bare, d.focus = false, nil
+	if d.feature("hardly any text", 30) {
+		d.bare = true
+		d.focus = one(d, nil, []string{"citations", "a document"}, []string{"citations", "a search result"}, []string{"a schema of the output"}, []string{"built-in tools"},
+			[]string{"tools"}, []string{"tools", "a strict tool"}, []string{"compaction"}, []string{"an image"}, []string{"a document"}, []string{"a document", "pictures in a docx"})
+	}
 	var c attackCall
 	switch n := d.even.IntN(20); {
 	case n < 9:

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"pgregory.net/rapid"
@@ -23,6 +24,8 @@ type draws struct {
 	// surprising says that answers can come from what nobody could know. The service is healthy then: of an answer that is lost
 	// nobody learns what it cost.
 	surprising bool
+	bare       bool     // the call has hardly any text, so that nothing hides what else it is billed for
+	focus      []string // features that a bare call has for certain, while others are rare
 	replaced   bool // other models answer
 	guarded    bool // a guardrail is enforced
 }
@@ -35,11 +38,22 @@ func newDraws(t *rapid.T) *draws {
 // size draws a number from lo to hi, mostly near lo.
 func (d *draws) size(lo, hi int) int { return rapid.IntRange(lo, hi).Draw(d.t, "size") }
 
+// turns draws how many messages a conversation has: an odd number, because the user speaks first and last.
+func (d *draws) turns() int {
+	if d.bare {
+		return 1
+	}
+	return 2*d.size(0, 5) + 1
+}
+
 func (d *draws) chance(percent int) bool { return d.even.IntN(100) < percent }
 
 // feature notes a feature of the call if it is drawn, and reports whether it was.
 func (d *draws) feature(name string, percent int) bool {
-	drawn := d.chance(percent)
+	if d.bare {
+		percent /= 3
+	}
+	drawn := d.chance(percent) || slices.Contains(d.focus, name)
 	if drawn {
 		d.note(name)
 	}
@@ -60,6 +74,9 @@ func one[T any](d *draws, all ...T) T { return all[d.even.IntN(len(all))] }
 
 // text draws a text of one of the kinds that tokenizers treat differently. It is never empty.
 func (d *draws) text() string {
+	if d.bare {
+		return one(d, "q", "why?", "12", "so", "é")
+	}
 	n := d.size(1, 300)
 	switch {
 	case d.chance(12):
@@ -122,6 +139,9 @@ func pngHeader(width, height int) []byte {
 // document draws a document and its format.
 func (d *draws) document() (format string, data []byte) {
 	format = one(d, "txt", "md", "csv", "html", "pdf", "pdf", "docx", "xlsx")
+	if slices.Contains(d.focus, "citations") {
+		format = one(d, "txt", "md", "html")
+	}
 	d.note("a document in " + format)
 	switch format {
 	case "csv":
