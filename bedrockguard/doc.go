@@ -11,14 +11,16 @@
 //
 // The links of the chain nest in this order; each is a file of this package:
 //
-//	identify            Initialize step, once a call: operation, model, scope, worst case      identify.go
+//	identify            Initialize step, once a call: operation, model, scope                identify.go
 //	  cache             seat of the prompt-cache check                                         cachelink.go
-//	    [SDK's Retry]
-//	      rate          Finalize step, once an attempt: uncached input tokens per scope        rate.go
-//	        reserve     worst case into every matching limit, one atomic step of the store     attempt.go, estimate.go
-//	          [SDK's signing, transport]
-//	            observe Deserialize step, next to the transport: status, headers, stream bytes transport.go, stream.go
-//	        resolve     settle or void, exactly once on every exit                             outcome.go, settle.go
+//	    describe        behind the serializer: what is asked for, at most                      look.go, converse.go, invoke.go
+//	      [SDK's Retry]
+//	        rate        Finalize step, once an attempt: uncached input tokens per scope        rate.go
+//	          reserve   worst case into every matching limit, one atomic step of the store     attempt.go, estimate.go, pricing.go
+//	            [SDK's signing]
+//	              last look  Deserialize step, next to the transport: what changed is reserved anew    transport.go, look.go
+//	                [transport], under a context of its own: answers are read on             detach.go, drain.go, stream.go
+//	          resolve   settle or void, exactly once on every exit                             outcome.go, settle.go, answered.go
 //
 // Reservations sit inside the SDK's retry loop, because each of its attempts can be billed. An operation that spends and
 // that the guard can't meter is refused; operations that cost nothing pass.
