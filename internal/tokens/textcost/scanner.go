@@ -118,13 +118,15 @@ func (s *Scanner) ascii(c byte) { s.plain(string(rune(c))) }
 func (s *Scanner) beyond(text string) int {
 	r, size := utf8.DecodeRuneInString(text)
 	letter, script := uint32(0), scriptOf(r)
-	if s.last == beyond && script != s.script {
+	if r >= cyrillicFirst && r < cyrillicFirst+32 {
+		letter = uint32(r-cyrillicFirst) + 1
+	}
+	if leavesWord := letter == 0 && s.cyrillic != 0; s.last == beyond && (script != s.script || leavesWord) {
 		s.units += scriptChange
 	}
 	s.script = script
 	switch {
-	case r >= cyrillicFirst && r < cyrillicFirst+32:
-		letter = uint32(r-cyrillicFirst) + 1
+	case letter != 0:
 		before := uint32(0)
 		if s.last == beyond {
 			before = s.cyrillic
@@ -143,7 +145,7 @@ func (s *Scanner) beyond(text string) int {
 	return size
 }
 
-// scriptChange is what a change between scripts beyond ASCII costs. Byte-level tokenizers merge the last bytes of one
+// scriptChange is what a change between scripts beyond ASCII costs, or one from small Russian letters to others. Byte-level tokenizers merge the last bytes of one
 // character with the first of the next where that pair is common in some text, and are left with odd bytes then.
 const scriptChange = Unit / 2
 
