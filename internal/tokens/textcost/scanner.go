@@ -4,15 +4,19 @@ import "unicode/utf8"
 
 // Scanner adds up the cost of one text. It allocates nothing. Make one with NewScanner.
 type Scanner struct {
-	table    *table
-	units    int64
+	table *table
+	run   run
+	units int64
+
 	history  uint64 // the classes of the last characters, five bits each, the last one lowest; for a word, its letters
 	last     uint32 // the last character if it is ASCII, else beyond
-	repeated bool   // the last character is an ASCII sign that equals the one before it
+	repeated bool   // the last character is ASCII, no small letter, and equals the one before it
 	cyrillic uint32 // the last character as a Cyrillic letter, counted from 1, if last is beyond; else undefined
 	script   uint32 // of the last character, if last is beyond; else undefined
+}
 
-	// The run of ASCII letters that the last character belongs to, if any.
+// run is the run of ASCII letters that the last character belongs to, if any.
+type run struct {
 	length   int    // letters, 0 outside of a run
 	position uint64 // where the run may be listed as a word, 0 when it can't be
 	before   int64  // units before the run
@@ -25,106 +29,125 @@ func NewScanner() Scanner {
 
 // Tokens returns the bound of what was scanned, rounded up.
 func (s *Scanner) Tokens() int64 {
-	return (s.units - s.discount(s.history, s.units) + Unit - 1) / Unit
+	return (s.run.end(s.table, s.history, s.units) + Unit - 1) / Unit
 }
 
-// discount returns how much less the current run costs when it ends here, because it is a listed word.
-func (s *Scanner) discount(history uint64, units int64) int64 {
-	saved := units - s.before - wordCost
-	if s.position == 0 || s.length < 2 || s.length > wordLetters || saved <= 0 {
-		return 0
+// end returns the units of the text when the run ends here: fewer if it is a listed word.
+func (r *run) end(t *table, history uint64, units int64) int64 {
+	if units <= r.before+wordCost || r.position == 0 || r.length < 2 || r.length > wordLetters {
+		return units
 	}
-	if !s.table.listed(history&(1<<(5*s.length)-1), s.position) {
-		return 0
+	if !t.listed(history&(1<<(5*r.length)-1), r.position) {
+		return units
 	}
-	return saved
+	return r.before + wordCost
 }
 
 // plain scans text without escapes. The state that changes with each character is kept in variables: that makes it twice as
 // fast as fields.
 func (s *Scanner) plain(text string) {
-	table, units, history, last := s.table, s.units, s.history, s.last
+	table, run, units, history, last := s.table, s.run, s.units, s.history, s.last
 	for i := 0; i < len(text); {
 		c := uint32(text[i])
-		if kind := kinds[c]; kind == kindLower {
-			if s.length == 0 {
-				s.position, s.before = lowerPosition[history&31], units
+		switch kinds[c] {
+		case kindLower:
+			if run.length == 0 {
+				run.position, run.before = lowerPosition[history&31], units
 			}
 			start := i
 			for ; i < len(text) && text[i]-'a' < 26; i++ {
 				history = history<<5 | uint64(text[i]&31)
 				units += int64(table.letters[history&(1<<15-1)])
 			}
-			s.length += i - start
-			s.repeated = false
+			run.length += i - start
 			last = uint32(text[i-1])
-		} else if kind != kindBeyond {
-			if kind == kindUpper {
-				s.capital(history, units)
-			} else if s.length > 0 {
-				units -= s.discount(history, units)
-				s.length = 0
+			continue
+		case kindOther:
+			if run.length > 0 {
+				units = run.end(table, history, units)
+				run.length = 0
 			}
-			cost := table.pairs[(last<<7|c)&(1<<14-1)]
-			class := uint64(classes[c&127])
-			if c == last {
-				if s.repeated {
+			for {
+				cost, class := table.pairs[(last<<7|c)&(1<<14-1)], uint64(classes[c&127])
+				if c != last {
+					s.repeated = false
+				} else if class = classAgain(c); s.repeated {
 					cost = table.repeats[c&127]
+				} else {
+					s.repeated = true
 				}
-				if c == ' ' {
-					class = classOther
+				units += int64(cost)
+				history, last = history<<5|class, c
+				if i++; i == len(text) {
+					break
+				}
+				if c = uint32(text[i]); kinds[c] != kindOther {
+					break
 				}
 			}
-			units += int64(cost)
-			s.repeated = c == last
-			history = after(kind, history, last, class)
-			last = c
-			i++
-		} else {
+			continue
+		case kindUpper:
+			units += int64(s.capital(&run, c, last, history, units))
+			history, last = afterCapital(history, c, last), c
+		default:
 			s.units, s.history, s.last = units, history, last
 			i += s.beyond(text[i:])
 			units, history, last = s.units, s.history, s.last
+			run.length = 0 // the word goes on, and is not listed
+			continue
 		}
+		i++
 	}
-	s.units, s.history, s.last = units, history, last
+	s.run, s.units, s.history, s.last = run, units, history, last
 }
 
-// after returns the history behind an ASCII character other than a small letter.
-func after(kind uint8, history uint64, last uint32, class uint64) uint64 {
-	switch {
-	case kind != kindUpper:
-		return history<<5 | class
-	case kinds[last] == kindUpper:
+// classAgain returns the class of a character that follows itself: several spaces are no longer the one before a word.
+func classAgain(c uint32) uint64 {
+	if c == ' ' {
+		return classOther
+	}
+	return uint64(classes[c&127])
+}
+
+// capital returns what a capital costs. It begins a run of letters; inside of one it makes it unlisted.
+func (s *Scanner) capital(run *run, c, last uint32, history uint64, units int64) uint8 {
+	run.position = 0
+	if run.length == 0 {
+		run.position, run.before = lowerPosition[history&31]<<2, units
+	}
+	run.length++
+	third := c == last && s.repeated
+	s.repeated = c == last
+	if third {
+		return s.table.repeats[c&127]
+	}
+	return s.table.pairs[(last<<7|c)&(1<<14-1)]
+}
+
+// afterCapital returns the history behind the capital c.
+func afterCapital(history uint64, c, last uint32) uint64 {
+	if kinds[last] == kindUpper {
 		return history<<5 | classUpper
-	default:
-		return classBegin<<5 | class
 	}
-}
-
-// capital begins a run of letters with a capital. A capital inside of one makes it unlisted.
-func (s *Scanner) capital(history uint64, units int64) {
-	s.position = 0
-	if s.length == 0 {
-		s.position, s.before = lowerPosition[history&31]<<2, units
-	}
-	s.length++
+	return classBegin<<5 | uint64(c&31)
 }
 
 // ascii scans one ASCII character.
 func (s *Scanner) ascii(c byte) { s.plain(string(rune(c))) }
 
-// beyond scans the character beyond ASCII at the beginning of text, or a broken byte, and returns its length. A word that it
-// stands in goes on, and is not listed.
+// beyond scans the character beyond ASCII at the beginning of text, or a broken byte, and returns its length.
 func (s *Scanner) beyond(text string) int {
 	r, size := utf8.DecodeRuneInString(text)
 	letter, script := uint32(0), scriptOf(r)
-	if s.last == beyond && script != s.script {
+	if r >= cyrillicFirst && r < cyrillicFirst+32 {
+		letter = uint32(r-cyrillicFirst) + 1
+	}
+	if leavesWord := letter == 0 && s.cyrillic != 0; s.last == beyond && (script != s.script || leavesWord) {
 		s.units += scriptChange
 	}
 	s.script = script
 	switch {
-	case r >= cyrillicFirst && r < cyrillicFirst+32:
-		letter = uint32(r-cyrillicFirst) + 1
+	case letter != 0:
 		before := uint32(0)
 		if s.last == beyond {
 			before = s.cyrillic
@@ -139,12 +162,13 @@ func (s *Scanner) beyond(text string) int {
 		s.units += int64(tokens)*Unit + int64(s.table.pairs[s.last<<7|beyond])
 	}
 	s.history, s.last, s.cyrillic = s.history<<5|classBeyond, beyond, letter
-	s.length, s.repeated = 0, false
+	s.repeated = false
 	return size
 }
 
-// scriptChange is what a change between scripts beyond ASCII costs. Byte-level tokenizers merge the last bytes of one
-// character with the first of the next where that pair is common in some text, and are left with odd bytes then.
+// scriptChange is what a change between scripts beyond ASCII costs, or one from small Russian letters to others. Byte-level
+// tokenizers merge the last bytes of one character with the first of the next where that pair is common in some text, and
+// are left with odd bytes then.
 const scriptChange = Unit / 2
 
 // scriptOf returns a number for the script of a character, as far as its block tells: 256 code points each, except that

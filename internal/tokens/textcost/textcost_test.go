@@ -17,7 +17,7 @@ func units(text string) int64 {
 	s.plain("x ")
 	before := s.units
 	s.plain(text)
-	return s.units - s.discount(s.history, s.units) - before
+	return s.run.end(s.table, s.history, s.units) - before
 }
 
 func TestTable_IsWhole(t *testing.T) {
