@@ -67,8 +67,11 @@ func (d *draws) settings() settings {
 	return s
 }
 
-// openGaps reports whether the attack also draws what the guard is known not to hold yet, each of them named where it is left out:
-// ATTACK_GAPS=1.
+// openGaps reports whether the attack also draws what the guard is known not to hold yet: ATTACK_GAPS=1. Each gap is left out where a
+// comment or the name of this function stands: a compaction whose passes only the usage of a Converse without a stream tells; the asked
+// model under a dearer profile; a model without the latency-optimised mode in the stead of one asked for it; a guardrail that is named
+// and not told beside one that is enforced and told; the preamble of a Cohere chat under a guardrail; in a PDF a packed array of
+// contents, and a page that its tree names again.
 func openGaps() bool { return os.Getenv("ATTACK_GAPS") != "" }
 
 // traced draws whether the answer tells what a guardrail did that the request names. One that is not told beside one that is enforced

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -26,8 +27,8 @@ type draws struct {
 	surprising bool
 	bare       bool     // the call has hardly any text, so that nothing hides what else it is billed for
 	focus      []string // features that a bare call has for certain, while others are rare
-	replaced   bool // other models answer
-	guarded    bool // a guardrail is enforced
+	replaced   bool     // other models answer
+	guarded    bool     // a guardrail is enforced
 }
 
 func newDraws(t *rapid.T) *draws {
@@ -159,58 +160,89 @@ func (d *draws) document() (format string, data []byte) {
 	}
 }
 
-// pdf draws a PDF: plain, with deflated content, with its pages in an object stream, with content that all pages share, or a poster.
+// pdf draws a PDF: plain or deflated, its pages in an object stream or not, with content that is shown once or many times.
 func (d *draws) pdf() []byte {
-	pages := d.size(1, 4)
-	shared := d.feature("a PDF whose pages share a stream", 25)
-	packed := d.feature("a PDF with object streams", 30)
-	line := "(" + strings.NewReplacer("(", "", ")", "", "\\", "").Replace(one(d, "word ", "12345 ", "x", "Zeile ")) + ") Tj\n"
-	lines := d.size(1, 60)
-	box := ""
-	if d.feature("a PDF that is a poster", 10) {
+	lines, box := d.size(1, 60), ""
+	if d.feature("a PDF that is a poster", 15) {
 		lines, box = 4000, " /MediaBox [0 0 2384 3370]"
 	}
-	content := "BT\n" + strings.Repeat(line, lines) + "ET"
+	content := d.content(lines)
 	dict := ""
 	if d.chance(60) {
 		dict, content = " /Filter /FlateDecode", deflate(content)
 	}
-	var b strings.Builder
-	b.WriteString("%PDF-1.7\n1 0 obj\n<</Type /Catalog /Pages 2 0 R>>\nendobj\n")
-	streams := pages
-	if shared {
-		streams = 1
+	stream := func(more, data string) string {
+		return fmt.Sprintf("<<%s /Length %d>>\nstream\n%s\nendstream", more, len(data), data)
 	}
-	for i := range streams {
-		fmt.Fprintf(&b, "%d 0 obj\n<<%s /Length %d>>\nstream\n%s\nendstream\nendobj\n", 100+i, dict, len(content), content)
-	}
-	var kids strings.Builder
+	file := map[int]string{1: "<</Type /Catalog /Pages 2 0 R>>", 100: stream(dict, content)}
 	objects := map[int]string{}
-	for i := range pages {
-		fmt.Fprintf(&kids, "%d 0 R ", 10+i)
-		objects[10+i] = fmt.Sprintf("<</Type /Page /Parent 2 0 R /Contents %d 0 R%s>>", 100+i%streams, box)
-	}
-	objects[2] = fmt.Sprintf("<</Type /Pages /Kids [%s] /Count %d>>", strings.TrimSpace(kids.String()), pages)
-	if packed {
-		b.WriteString(objectStream(objects))
-	} else {
-		for number, o := range objects {
-			fmt.Fprintf(&b, "%d 0 obj\n%s\nendobj\n", number, o)
+	pages, uses := d.size(1, 4), d.size(2, 6)
+	shows, kids := "100 0 R", ""
+	switch way := one(d, "once", "once", "shared", "listed", "listed apart", "forms", "nested forms", "named again"); way {
+	case "once": // each page has content of its own
+		for i := range pages {
+			file[101+i] = file[100]
 		}
+		shows = ""
+	case "shared":
+		d.note("a PDF whose pages share a stream")
+	case "listed":
+		shows = "[" + strings.Repeat("100 0 R ", uses) + "]"
+	case "listed apart":
+		objects[60], shows = "["+strings.Repeat("100 0 R ", uses)+"]", "60 0 R"
+	case "forms", "nested forms":
+		d.note("a PDF with forms")
+		file[99], file[100] = stream("", strings.Repeat("/F Do ", uses)), stream(" /Type /XObject /Subtype /Form"+dict, content)
+		shows, box = "99 0 R", box+" /Resources <</XObject <</F 100 0 R>>>>"
+		if way == "nested forms" {
+			file[98] = stream(" /Type /XObject /Subtype /Form /Resources <</XObject <</F 100 0 R>>>>", strings.Repeat("/F Do ", uses))
+			box = strings.Replace(box, "/F 100 0 R", "/F 98 0 R", 1)
+		}
+	default:
+		if openGaps() { // a page that the tree names several times is read as one
+			d.note("a PDF that names a page again")
+			kids = strings.Repeat("10 0 R ", uses)
+		}
+	}
+	for i := range pages {
+		at := shows
+		if at == "" {
+			at = fmt.Sprintf("%d 0 R", 101+i)
+		}
+		kids += fmt.Sprintf("%d 0 R ", 10+i)
+		objects[10+i] = fmt.Sprintf("<</Type /Page /Parent 2 0 R /Contents %s%s>>", at, box)
+	}
+	objects[2] = fmt.Sprintf("<</Type /Pages /Kids [%s] /Count %d>>", strings.TrimSpace(kids), strings.Count(kids, "R"))
+	apart := objects[60] != "" // an array of contents that is packed by itself is not read: a gap
+	if (!apart || openGaps()) && d.feature("a PDF with object streams", 30) {
+		file[50] = objectStream(objects)
+	} else {
+		maps.Copy(file, objects)
+	}
+	var b strings.Builder
+	b.WriteString("%PDF-1.7\n")
+	for _, number := range slices.Sorted(maps.Keys(file)) {
+		fmt.Fprintf(&b, "%d 0 obj\n%s\nendobj\n", number, file[number])
 	}
 	b.WriteString("trailer\n<</Root 1 0 R>>\n%%EOF")
 	return []byte(b.String())
 }
 
-// objectStream packs objects by number into one stream, object 50.
+// content draws the content stream of a page, with its text in one of the forms that a string has.
+func (d *draws) content(lines int) string {
+	line := one(d, "(word ) Tj", "(12345 ) Tj", "(x) Tj", "(a\\)\\(b) Tj", "(\\344\\366) Tj", "<576f7264> Tj", "[(w) -20 (o) 3 (rd)] TJ", "(word) '") + "\n"
+	return "BT\n" + strings.Repeat(line, lines) + "ET"
+}
+
+// objectStream packs objects by number into one stream.
 func objectStream(objects map[int]string) string {
 	var index, body strings.Builder
-	for number, o := range objects {
+	for _, number := range slices.Sorted(maps.Keys(objects)) {
 		fmt.Fprintf(&index, "%d %d ", number, body.Len())
-		body.WriteString(o + " ")
+		body.WriteString(objects[number] + " ")
 	}
 	content := deflate(index.String() + body.String())
-	return fmt.Sprintf("50 0 obj\n<</Type /ObjStm /N %d /First %d /Filter /FlateDecode /Length %d>>\nstream\n%s\nendstream\nendobj\n", len(objects), index.Len(), len(content), content)
+	return fmt.Sprintf("<</Type /ObjStm /N %d /First %d /Filter /FlateDecode /Length %d>>\nstream\n%s\nendstream", len(objects), index.Len(), len(content), content)
 }
 
 func deflate(content string) string {

@@ -4,12 +4,15 @@ import (
 	"archive/zip"
 	"bytes"
 	"compress/zlib"
+	"encoding/json"
 	"fmt"
 	"image"
 	"image/png"
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -103,4 +106,25 @@ func TestImagesAreCountedByPixels(t *testing.T) {
 	assert.Equal(t, maxImageTokens, imageTokens(claude, "no image"))
 	assert.Equal(t, maxLargeImageTokens, imageTokens(large, "no image"))
 	assert.Equal(t, maxOtherImageTokens, imageTokens(nova, "no image"))
+}
+
+// TestDocumentsAreOnTheBill by what they unpack to, in both forms that a request has.
+func TestDocumentsAreOnTheBill(t *testing.T) {
+	sheet := zipped(t, map[string]string{
+		"xl/sharedStrings.xml":     `<sst><si><t>` + strings.Repeat("a", 1000) + `</t></si></sst>`,
+		"xl/worksheets/sheet1.xml": `<worksheet>` + strings.Repeat(`<c t="s"><v>0</v></c>`, 50) + `</worksheet>`,
+	})
+	server := New(t, Options{CountTokens: perByte, Reply: sevenTokens, FirstByteDelay: -1})
+	p := ask(sonnet5).user(say("q"))
+	p.in.Messages[0].Content = append(p.in.Messages[0].Content, &types.ContentBlockMemberDocument{Value: types.DocumentBlock{
+		Name: aws.String("d"), Format: types.DocumentFormatXlsx, Source: &types.DocumentSourceMemberBytes{Value: sheet},
+	}})
+	converse(t, server, p)
+	assert.EqualValues(t, 5+1+50*1001, server.Inferences()[0].InputTokens)
+	page := pdfOf("<</Type /Catalog /Pages 2 0 R>>", "<</Type /Pages /Kids [3 0 R]>>", "<</Type /Page /Parent 2 0 R /Contents 4 0 R>>", deflated("", "(abc) Tj"))
+	body, err := json.Marshal(map[string]any{"anthropic_version": "bedrock-2023-05-31", "max_tokens": 100, "messages": []any{map[string]any{"role": "user", "content": []any{
+		map[string]any{"type": "document", "source": map[string]any{"type": "base64", "media_type": "application/pdf", "data": page}},
+	}}}})
+	require.NoError(t, err)
+	assert.EqualValues(t, 4+len("abc\n")+maxLargeImageTokens, inputOf(t, sonnet5, string(body)))
 }

@@ -40,7 +40,9 @@ func (s *Server) answeredBy(in *inference) answering {
 		return by
 	}
 	sv := s.opts.Serve(in.request)
-	if m, profile, region, ok := lookup(sv.Model, s.opts.Names); ok && in.namesModel() {
+	// A body has no room for a profile: the asked model under another one is the asked one there.
+	same := func(m *model) bool { return m == in.model && !strings.HasPrefix(in.request.Operation, "converse") }
+	if m, profile, region, ok := lookup(sv.Model, s.opts.Names); ok && in.namesModel() && !same(m) {
 		by.model, by.profile, by.name = m, profile, sv.Model
 		if region != "" {
 			by.regions = append(by.regions, region)

@@ -3,6 +3,9 @@ package bedrocktest
 import (
 	"context"
 	"errors"
+	"io"
+	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
@@ -69,4 +72,29 @@ func TestRandomStreamFaultsKnowEveryKind(t *testing.T) {
 		seen[faults(seq)] = true
 	}
 	require.Len(t, seen, 14)
+}
+
+// TestAnswersAreBedrocks: each has a request id, and each refusal its type, by which a client tells the service from a proxy.
+func TestAnswersAreBedrocks(t *testing.T) {
+	server := New(t, Options{FirstByteDelay: -1, Faults: Script("", InvalidAtFirst, Internal)})
+	for _, tc := range []struct{ path, body string }{
+		{"/model/" + opus46 + "/converse", `{"messages":[{"role":"user","content":[{"text":"q"}]}]}`},
+		{"/model/" + opus46 + "/converse-stream", `{"messages":[{"role":"user","content":[{"text":"q"}]}]}`},
+		{"/model/" + opus46 + "/converse", `{"messages":[{"role":"user","content":[{"text":"q"}]}]}`},
+		{"/model/none/converse", `{}`},
+		{"/model/" + opus46 + "/converse", `{}`},
+		{"/model/" + opus46 + "/converse", `not JSON`},
+		{"/guardrail/g/version/1/apply", `{}`},
+		{"/nowhere", `{}`},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL()+tc.path, strings.NewReader(tc.body))
+		require.NoError(t, err)
+		req.Header.Set("Authorization", "Bearer simulated")
+		res, err := (&http.Client{Transport: server.transport}).Do(req)
+		require.NoError(t, err)
+		_, _ = io.Copy(io.Discard, res.Body)
+		res.Body.Close()
+		assert.NotEmpty(t, res.Header.Get("X-Amzn-Requestid"), tc.path)
+		assert.Equal(t, res.StatusCode != http.StatusOK, res.Header.Get("X-Amzn-Errortype") != "", "%s %d", tc.path, res.StatusCode)
+	}
 }
