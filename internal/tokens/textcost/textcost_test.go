@@ -70,6 +70,9 @@ func TestScanner_ListedWordCostsOneTokenOnlyWhereItStandsAlone(t *testing.T) {
 	}
 	space := int64(fitted().pairs['e'<<7|' '])
 	assert.EqualValues(t, 2*wordCost+space, units(word+" "+word))
+	for _, before := range []string{"7", ".", "(", "_"} {
+		assert.Greater(t, units(before+"abandon"), units(before)+wordCost, "listed behind a space alone")
+	}
 	assert.Greater(t, units("  "+word), int64(wordCost), "not listed behind several spaces")
 }
 
