@@ -39,17 +39,17 @@ func (d *draws) length() int {
 
 func (d *draws) settings() settings {
 	s := settings{limits: d.limits()}
-	s.guard.FlatPrices = map[string]budget.Amount{"feature:guardrail": 4 * cent, "operation:ApplyGuardrail": cent}
+	s.guard.FlatPrices = map[string]budget.Amount{"feature:guardrail": 20 * cent, "operation:ApplyGuardrail": 1}
 	seed := d.even.Uint64()
 	s.server = bedrocktest.Options{
 		Region:         one(d, "us-east-1", "us-east-1", "us-east-1", "us-west-2", "eu-west-2", "eu-central-1", "ap-northeast-1", "sa-east-1", "us-gov-west-1", "af-south-1"),
 		FirstByteDelay: -1, StallLimit: 1, Reply: replies(seed),
 	}
 	switch d.even.IntN(10) {
-	case 0, 1, 2: // the strictest tokenizer there is
+	case 0, 1, 2, 3: // the strictest tokenizer there is
 		s.guard.StrictBound = true
 		s.server.CountTokens = func(text string) int { return len(text) }
-	case 3, 4:
+	case 4, 5:
 		s.guard.StrictBound = true
 	}
 	switch d.even.IntN(10) {
@@ -152,7 +152,8 @@ func (d *draws) call(region string) attackCall {
 	if d.feature("hardly any text", 30) {
 		d.bare = true
 		d.focus = one(d, nil, []string{"citations", "a document"}, []string{"citations", "a search result"}, []string{"a schema of the output"}, []string{"built-in tools"},
-			[]string{"tools"}, []string{"tools", "a strict tool"}, []string{"compaction"}, []string{"an image"}, []string{"a document"}, []string{"a document", "pictures in a docx"})
+			[]string{"tools"}, []string{"tools", "a strict tool"}, []string{"compaction"}, []string{"an image"}, []string{"a document"},
+			[]string{"a document", inFormat + "docx", "pictures in a docx"}, []string{"a document", inFormat + "xlsx"}, []string{"a document", inFormat + "pdf", "a PDF that is a poster"})
 	}
 	var c attackCall
 	switch n := d.even.IntN(20); {

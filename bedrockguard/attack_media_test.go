@@ -137,13 +137,20 @@ func pngHeader(width, height int) []byte {
 	return binary.BigEndian.AppendUint32(append(out, chunk...), crc32.ChecksumIEEE(chunk))
 }
 
+const inFormat = "a document in "
+
 // document draws a document and its format.
 func (d *draws) document() (format string, data []byte) {
 	format = one(d, "txt", "md", "csv", "html", "pdf", "pdf", "docx", "xlsx")
 	if slices.Contains(d.focus, "citations") {
 		format = one(d, "txt", "md", "html")
 	}
-	d.note("a document in " + format)
+	for _, f := range d.focus {
+		if wanted, ok := strings.CutPrefix(f, inFormat); ok {
+			format = wanted
+		}
+	}
+	d.note(inFormat + format)
 	switch format {
 	case "csv":
 		return format, []byte(strings.Repeat(fmt.Sprintf("%d,%d\n", d.even.IntN(1e9), d.even.IntN(10)), d.size(1, 200)))
@@ -176,9 +183,13 @@ func (d *draws) pdf() []byte {
 	}
 	file := map[int]string{1: "<</Type /Catalog /Pages 2 0 R>>", 100: stream(dict, content)}
 	objects := map[int]string{}
-	pages, uses := d.size(1, 4), d.size(2, 6)
+	pages, uses := one(d, 1, 2, 6), d.size(2, 6)
 	shows, kids := "100 0 R", ""
-	switch way := one(d, "once", "once", "shared", "listed", "listed apart", "forms", "nested forms", "named again"); way {
+	ways := []string{"shared", "listed", "listed apart", "forms", "nested forms", "named again", "once", "once"}
+	if d.bare {
+		ways = ways[:6]
+	}
+	switch way := one(d, ways...); way {
 	case "once": // each page has content of its own
 		for i := range pages {
 			file[101+i] = file[100]
@@ -273,11 +284,11 @@ func (d *draws) docx() []byte {
 
 func (d *draws) xlsx() []byte {
 	var cells strings.Builder
-	for i := range d.size(1, 120) {
+	for i := range one(d, 1, 10, 40, 200) {
 		fmt.Fprintf(&cells, `<c r="A%d" t="s"><v>0</v></c>`, i+1)
 	}
 	return zipFiles(map[string]string{
-		"xl/sharedStrings.xml":     `<sst><si><t>` + strings.Repeat("word ", d.size(1, 100)) + `</t></si></sst>`,
+		"xl/sharedStrings.xml":     `<sst><si><t>` + strings.Repeat("word ", one(d, 1, 10, 200)) + `</t></si></sst>`,
 		"xl/worksheets/sheet1.xml": `<worksheet><sheetData><row>` + cells.String() + `</row></sheetData></worksheet>`,
 	})
 }

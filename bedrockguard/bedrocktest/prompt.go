@@ -182,6 +182,10 @@ func (in *inference) finish() *refusal {
 	return nil
 }
 
+// longWindow is the window of models that have a price for prompts beyond their own: Sonnet 4 and 4.5 with the long-context beta
+// (Anthropic, 2026).
+const longWindow = 1_000_000
+
 // tooLong reports whether a prompt exceeds the model's window. A long-context price from the window's end on stands for a
 // larger one.
 func (in *inference) tooLong() bool {
@@ -189,7 +193,11 @@ func (in *inference) tooLong() bool {
 	if m.embeds() {
 		return false // each text has a window of its own, which is kept where it is read
 	}
-	return m.Window > 0 && in.request.InputTokens > m.Window && (m.Long.Above == 0 || m.Long.Above < m.Window)
+	window := m.Window
+	if m.Long.Above >= window && window > 0 {
+		window = max(window, longWindow)
+	}
+	return window > 0 && in.request.InputTokens > window
 }
 
 // maxInput bounds every request, so that no bill can leave the range of its integers.
