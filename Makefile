@@ -2,7 +2,7 @@
 MODULES := . budget/dynamostore budget/pgstore budget/redisstore budget/sqlitestore bedrockguard/stsidentity examples internal/robustness
 GOFUMPT := GOWORK=off go tool -modfile=$(CURDIR)/internal/tools/go.mod gofumpt
 
-.PHONY: test check fmt fmt-check tidy-check vet lint examples bench headline robustness fuzz prices check-prices
+.PHONY: test check fmt fmt-check tidy-check vet lint examples bench headline robustness fuzz prices check-prices tokenizers
 
 ## test: every module's tests with the race detector
 test:
@@ -92,3 +92,7 @@ check-prices:
 	python3 -m pip install --quiet --target "$(PRICE_PACKAGES)" --no-deps litellm==1.110.2
 	python3 -m pip install --quiet --target "$(PRICE_PACKAGES)" genai-prices==0.2.3
 	PYTHONPATH="$(PRICE_PACKAGES)" python3 internal/tools/prices/check.py
+
+## tokenizers: count the corpora with real tokenizers again, and print the table of bounds; needs Python 3.11, pip and npm
+tokenizers:
+	internal/tools/tokenizers/run
