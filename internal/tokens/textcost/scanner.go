@@ -169,7 +169,7 @@ func (s *Scanner) beyond(text string) int {
 // scriptChange is what a change between scripts beyond ASCII costs, or one from small Russian letters to others. Byte-level
 // tokenizers merge the last bytes of one character with the first of the next where that pair is common in some text, and
 // are left with odd bytes then.
-const scriptChange = Unit / 2
+const scriptChange = Unit * 3 / 4
 
 // scriptOf returns a number for the script of a character, as far as its block tells: 256 code points each, except that
 // blocks of East Asia are one, and so are those of Latin letters, of symbols, and of all characters beyond the basic plane.

@@ -202,7 +202,9 @@ def cyrillic_cells(text, previous):
 
 def fit_cyrillic(solved, scale):
     vocabulary = w.vocabulary_words(r"[\u0430-\u044f]{1,16}")
-    texts = w.pool(w.random_source(4), vocabulary, "".join(map(chr, range(0x430, 0x450))), scale)
+    alphabet = "".join(map(chr, range(0x430, 0x450)))
+    texts = w.pool(w.random_source(4), vocabulary, alphabet, scale)
+    texts += [(a + b + c) * 16 for a in alphabet for b in alphabet for c in alphabet if a < b or a < c]
     rows, counts, kept = [], [], []
     for carriers, before in ((w.SPACED, 63), (w.OTHER, 0)):
         rows += [cyrillic_cells(text, before) for text in texts]

@@ -146,9 +146,9 @@ def one_soup(r, signs, alphabet, tokens):
 
 
 def cycles(r, count):
-    """Yields short units repeated: all pairs and triples of small letters and of capitals, and random longer ones."""
-    upper = LETTERS.upper()
-    for letters in (LETTERS, upper):
+    """Yields short units repeated: all pairs and triples of small letters, capitals and signs, and random longer ones."""
+    upper, signs = LETTERS.upper(), "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~ \n\t"
+    for letters in (LETTERS, upper, signs):
         for a in letters:
             for b in letters:
                 yield (a + b) * 30
@@ -160,7 +160,7 @@ def cycles(r, count):
             for shape in (a.upper() + b, a.upper() + b.upper() + a, a.upper() + b + a, a.upper() + b + b.upper()):
                 yield shape * (60 // len(shape))
     for _ in range(count):
-        letters = r.choice((LETTERS, upper, LETTERS + upper, LETTERS + upper + "0123456789+/", LETTERS + "234567_.", LETTERS + " .,:;\n\"'()"))
+        letters = r.choice((signs, signs, signs + "aeTX", LETTERS + signs, LETTERS, upper, LETTERS + upper, LETTERS + upper + "0123456789+/", LETTERS + "234567_.", LETTERS + " .,:;\n\"'()"))
         unit = "".join(r.choice(letters) for _ in range(r.randint(3, 6)))
         yield unit * (60 // len(unit))
 
