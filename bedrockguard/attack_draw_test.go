@@ -71,7 +71,7 @@ func (d *draws) settings() settings {
 // comment or the name of this function stands: a compaction whose passes only the usage of a Converse without a stream tells; the asked
 // model under a dearer profile; a model without the latency-optimised mode in the stead of one asked for it; a guardrail that is named
 // and not told beside one that is enforced and told; the preamble of a Cohere chat under a guardrail; in a PDF a packed array of
-// contents, and a page that its tree names again.
+// contents, a page that its tree names again, and forms that are drawn by a stream which pages share.
 func openGaps() bool { return os.Getenv("ATTACK_GAPS") != "" }
 
 // traced draws whether the answer tells what a guardrail did that the request names. One that is not told beside one that is enforced

@@ -203,6 +203,9 @@ func (d *draws) pdf() []byte {
 		objects[60], shows = "["+strings.Repeat("100 0 R ", uses)+"]", "60 0 R"
 	case "forms", "nested forms":
 		d.note("a PDF with forms")
+		if !openGaps() { // pages that share the stream which draws a form are read as one
+			pages = 1
+		}
 		file[99], file[100] = stream("", strings.Repeat("/F Do ", uses)), stream(" /Type /XObject /Subtype /Form"+dict, content)
 		shows, box = "99 0 R", box+" /Resources <</XObject <</F 100 0 R>>>>"
 		if way == "nested forms" {
