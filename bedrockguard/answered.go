@@ -2,6 +2,7 @@ package bedrockguard
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -78,14 +79,10 @@ func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) quote 
 			g.emit(ctx, c, a, Event{Kind: EventAnswerDiffers, Asked: what + " " + asked, Answered: what + " " + answered})
 		}
 	}
-	if r.Model != "" && !c.flatModel && !g.catalog.SameModel(q.resolved, r.Model) {
+	if r.Model != "" && !c.flatModel && g.isOther(q.resolved, r.Model, c.region) {
 		if other, ok := g.catalog.Answered(r.Model, c.region); ok {
-			if moved, err := c.ask.quoteFor(other, "", false); err == nil {
-				q = moved
-			} else {
-				q.resolved = other
-			}
-			tell("model", c.quote.resolved.ModelID, other.ModelID, func(d *difference) bool { return d.addModel(other) })
+			q = c.ask.anyQuote(other, false)
+			tell("model", profiled(c.quote.resolved), profiled(other), func(d *difference) bool { return d.addModel(other) })
 		} else {
 			name := r.Model
 			tell("model", q.resolved.ModelID, name, func(d *difference) bool {
@@ -116,6 +113,47 @@ func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) quote 
 	return q
 }
 
+// globalProfile is the geography of profiles that bear no premium.
+const globalProfile = "global"
+
+// isOther reports whether the model that an answer names is not the one that was asked for. A name under another geography is another
+// price, and so is the service's own id without one where the global profile was asked for; the maker's name says nothing of it.
+func (g *Guard) isOther(asked *catalog.Resolved, name, region string) bool {
+	if !g.catalog.SameModel(asked, name) {
+		return true
+	}
+	if !strings.Contains(name, ".") {
+		return false
+	}
+	named, ok := g.catalog.Answered(name, region)
+	return ok && named.Profile != asked.Profile && (named.Profile != "" || asked.Profile == globalProfile)
+}
+
+// profiled returns a model's id under its geography.
+func profiled(r *catalog.Resolved) string {
+	if r.Profile == "" {
+		return r.ModelID
+	}
+	return r.Profile + "." + r.ModelID
+}
+
+// anyQuote prices a model that nobody asked for, also where it has no price for a tier or a mode that was asked of another one: it can't
+// have been served in that.
+func (a *ask) anyQuote(r *catalog.Resolved, optimized bool) quote {
+	q, err := a.quoteFor(r, "", optimized)
+	if err == nil {
+		return q
+	}
+	plain := *a
+	plain.latency = ""
+	if q, err = plain.quoteFor(r, "", optimized); err == nil {
+		return q
+	}
+	q = quote{resolved: a.withMedia(r), tier: r.ServedTier("unknown")}
+	q.fees, _ = a.fees(r)
+	return q
+}
+
 func tierName(asked [2]string) string {
 	for _, name := range asked {
 		if name != "" {
@@ -127,7 +165,7 @@ func tierName(asked [2]string) string {
 
 func (d *difference) addModel(r *catalog.Resolved) bool {
 	for _, m := range d.models {
-		if m.ModelID == r.ModelID {
+		if m.ModelID == r.ModelID && m.Profile == r.Profile {
 			return false
 		}
 	}
@@ -139,21 +177,16 @@ func (d *difference) addModel(r *catalog.Resolved) bool {
 }
 
 // others prices what has answered calls of this id before, besides what was asked for.
-func (g *Guard) others(c *call) error {
+func (g *Guard) others(c *call) {
 	d := g.answers.of(askedKey{c.ask.modelID, c.region})
 	if d == nil {
-		return nil
+		return
 	}
 	for _, r := range append([]*catalog.Resolved{c.quote.resolved}, d.models...) {
-		q, err := c.ask.quoteFor(r, "", d.optimized)
-		if err != nil {
-			q = c.quote // a tier or a mode that this one has no price for
-			q.resolved = r
-		}
+		q := c.ask.anyQuote(r, d.optimized)
 		q.tier = max(q.tier, d.factor)
 		c.others = append(c.others, q)
 	}
-	return nil
 }
 
 // actual prices what a response reports.
@@ -177,14 +210,22 @@ func (g *Guard) actual(ctx context.Context, a *attempt, r *wire.Reported) (budge
 	return r.Usage.Charge(cost), nil
 }
 
-// guardrailsOf prices the guardrails of an answer: by the units that it tells, else at the most that they can cost.
+// guardrailsOf prices the guardrails of an answer: by the units that it tells, and those that it does not show at the most that they
+// can cost.
 func (g *Guard) guardrailsOf(ctx context.Context, a *attempt, r *wire.Reported) (budget.Amount, error) {
 	c := a.call
 	if len(r.Guardrails) > 0 {
 		for _, id := range g.enforced.learn(r.Guardrails, c.ask.guardrail) {
 			g.emit(ctx, c, a, Event{Kind: EventAnswerDiffers, Asked: "no guardrail", Answered: "guardrail " + id})
 		}
-		return guardrailCost(r.Guardrails)
 	}
-	return c.guardrailsWorst(r.Usage.OutputTokens)
+	told, err := guardrailCost(r.Guardrails)
+	if err != nil {
+		return 0, err
+	}
+	untold, err := c.guardrailsWorst(r.Usage.OutputTokens, r.Guardrails)
+	if err != nil {
+		return 0, err
+	}
+	return told.Add(untold)
 }

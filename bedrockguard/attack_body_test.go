@@ -252,7 +252,7 @@ func (d *draws) cohereChatBody() object {
 		o["chat_history"] = []object{{"role": "USER", "message": d.text()}, {"role": "CHATBOT", "message": d.text()}}
 	}
 	// A preamble is a text of its own for a guardrail; that the guard counts one message less is a gap.
-	if (!d.guarded || openGaps()) && d.feature("a preamble", 30) {
+	if d.feature("a preamble", 30) {
 		o["preamble"] = d.text()
 	}
 	return o

@@ -88,7 +88,7 @@ func (d *draws) converseInput(model, region string) *bedrockruntime.ConverseInpu
 		}}}
 	}
 	// A model without that mode that answers in the stead of one asked for it is a gap.
-	if strings.HasPrefix(model, "amazon.nova-pro") && (!d.replaced || openGaps()) && d.feature("optimised latency", 30) {
+	if strings.HasPrefix(model, "amazon.nova-pro") && d.feature("optimised latency", 30) {
 		in.PerformanceConfig = &types.PerformanceConfiguration{Latency: types.PerformanceConfigLatencyOptimized}
 	}
 	if d.feature("a guardrail by name", 5) {

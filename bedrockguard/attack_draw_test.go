@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 
@@ -67,16 +66,8 @@ func (d *draws) settings() settings {
 	return s
 }
 
-// openGaps reports whether the attack also draws what the guard is known not to hold yet: ATTACK_GAPS=1. Each gap is left out where a
-// comment or the name of this function stands: a compaction whose passes only the usage of a Converse without a stream tells; the asked
-// model under a dearer profile; a model without the latency-optimised mode in the stead of one asked for it; a guardrail that is named
-// and not told beside one that is enforced and told; the preamble of a Cohere chat under a guardrail; in a PDF a packed array of
-// contents, a page that its tree names again, and forms that are drawn by a stream which pages share.
-func openGaps() bool { return os.Getenv("ATTACK_GAPS") != "" }
-
-// traced draws whether the answer tells what a guardrail did that the request names. One that is not told beside one that is enforced
-// and told is a gap.
-func (d *draws) traced() bool { return d.guarded && !openGaps() || d.chance(50) }
+// traced draws whether the answer tells what a guardrail did that the request names.
+func (d *draws) traced() bool { return d.chance(50) }
 
 // replies are answers of all lengths, by the number of the request.
 func replies(seed uint64) func(bedrocktest.Request) bedrocktest.Reply {
@@ -105,9 +96,6 @@ func (d *draws) serve() func(bedrocktest.Request) bedrocktest.Served {
 	return func(r bedrocktest.Request) bedrocktest.Served {
 		random := rand.New(rand.NewPCG(seed, uint64(r.Seq)))
 		served := bedrocktest.Served{Model: models[random.IntN(len(models))]}
-		if strings.HasSuffix(served.Model, r.ModelID) && !openGaps() {
-			served.Model = "" // the asked model under a dearer profile
-		}
 		if random.IntN(2) == 0 {
 			served.Tier = []string{"priority", "flex", "default"}[random.IntN(3)]
 		}
@@ -285,7 +273,7 @@ func (d *draws) converseCall(region string) attackCall {
 	model := one(d, converseModels()...)
 	in := d.converseInput(model, region)
 	options := d.change()
-	if d.chance(45) || slices.Contains(d.features, "compaction") && !openGaps() {
+	if d.chance(45) {
 		early := !d.surprising && d.feature("a stream left early", 8)
 		return attackCall{kind: "ConverseStream of " + model, send: func(ctx context.Context, r *rig) error {
 			out, err := r.newClient().ConverseStream(ctx, &bedrockruntime.ConverseStreamInput{

@@ -203,9 +203,6 @@ func (d *draws) pdf() []byte {
 		objects[60], shows = "["+strings.Repeat("100 0 R ", uses)+"]", "60 0 R"
 	case "forms", "nested forms":
 		d.note("a PDF with forms")
-		if !openGaps() { // pages that share the stream which draws a form are read as one
-			pages = 1
-		}
 		file[99], file[100] = stream("", strings.Repeat("/F Do ", uses)), stream(" /Type /XObject /Subtype /Form"+dict, content)
 		shows, box = "99 0 R", box+" /Resources <</XObject <</F 100 0 R>>>>"
 		if way == "nested forms" {
@@ -213,10 +210,8 @@ func (d *draws) pdf() []byte {
 			box = strings.Replace(box, "/F 100 0 R", "/F 98 0 R", 1)
 		}
 	default:
-		if openGaps() { // a page that the tree names several times is read as one
-			d.note("a PDF that names a page again")
-			kids = strings.Repeat("10 0 R ", uses)
-		}
+		d.note("a PDF that names a page again")
+		kids = strings.Repeat("10 0 R ", uses)
 	}
 	for i := range pages {
 		at := shows
@@ -227,8 +222,7 @@ func (d *draws) pdf() []byte {
 		objects[10+i] = fmt.Sprintf("<</Type /Page /Parent 2 0 R /Contents %s%s>>", at, box)
 	}
 	objects[2] = fmt.Sprintf("<</Type /Pages /Kids [%s] /Count %d>>", strings.TrimSpace(kids), strings.Count(kids, "R"))
-	apart := objects[60] != "" // an array of contents that is packed by itself is not read: a gap
-	if (!apart || openGaps()) && d.feature("a PDF with object streams", 30) {
+	if d.feature("a PDF with object streams", 30) {
 		file[50] = objectStream(objects)
 	} else {
 		maps.Copy(file, objects)

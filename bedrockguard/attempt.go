@@ -149,7 +149,7 @@ func (g *Guard) conclude(ctx context.Context, s *sending, result any, err error)
 		m.leave(err)
 	default:
 		a := s.current()
-		if out, ok := result.(*bedrockruntime.ConverseOutput); ok && err == nil {
+		if out, ok := result.(*bedrockruntime.ConverseOutput); ok && err == nil && a.call.ask.decodable {
 			g.settleConverse(ctx, a, out)
 			return
 		}

@@ -58,6 +58,8 @@ type ask struct {
 	latency        string
 	guardrail      string   // the guardrail that the request names; empty for none
 	unpriced       []string // features that have no token price
+	converse       bool     // the body is Converse's
+	decodable      bool     // the SDK's types hold all that the answer can tell of its cost
 	compacts       bool     // the service may shorten the history, each time in an inference of its own
 	videos, audios int64    // inputs that a model may bill by the second
 	documentImages bool     // images may be billed as pages of documents
@@ -99,9 +101,7 @@ func (g *Guard) priced(c *call, r *catalog.Resolved) error {
 		return err
 	}
 	c.others = c.others[:0]
-	if err = g.others(c); err != nil {
-		return err
-	}
+	g.others(c)
 	c.window = r.Model.MaxInputTokens
 	if r.Price.LongContext.Threshold > 0 {
 		// The catalog's window can be the one without the long-context beta.

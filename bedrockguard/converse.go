@@ -60,7 +60,7 @@ func (p *converseParts) of(input any) bool {
 // readConverse reads a typed request without looking into its text: the serialised body tells its length later, which
 // costs nothing. Only media are measured here, because their bytes say little about their tokens.
 func (a *ask) readConverse(p *converseParts) error {
-	a.choices = 1
+	a.choices, a.converse = 1, true
 	w := converseWalk{}
 	w.all(p)
 	a.media, a.embedded, a.writes, a.guardrail = w.prompt, w.embedded, w.writes, p.Guardrail
@@ -71,6 +71,9 @@ func (a *ask) readConverse(p *converseParts) error {
 		}
 	}
 	a.feature(w.unpriced)
+	// Fields that bypass Converse's own, and tools that run at the provider, can make an answer of several inferences, which the
+	// SDK's types do not tell apart.
+	a.decodable = p.Additional == nil && w.unpriced == ""
 	if p.Tier != nil {
 		a.tiers[0] = string(p.Tier.Type)
 	}

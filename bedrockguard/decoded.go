@@ -10,7 +10,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
-// settleConverse settles an answer of Converse as the SDK has decoded it: reading its bytes once more would cost as much as all else
+// settleConverse settles an answer of a plain Converse request as the SDK has decoded it: reading its bytes once more would cost as much as all else
 // that the guard does. A test holds it to the same figures as wire.ParseUsage.
 func (g *Guard) settleConverse(ctx context.Context, a *attempt, out *bedrockruntime.ConverseOutput) {
 	reported, ok := decodedUsage(a.call, out)

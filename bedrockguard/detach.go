@@ -78,6 +78,7 @@ type dispatch struct {
 	sending *sending
 	body    *bytes.Reader // in memory; nil for a request without one
 	gate    *gate         // in front of body, where the caller can leave; else nil
+	direct  bool          // the HTTP client is net/http's own
 	next    middleware.DeserializeHandler
 	in      middleware.DeserializeInput
 	cancel  context.CancelFunc // of the transport's own context
@@ -224,8 +225,8 @@ func (d *dispatch) observe(ctx context.Context, a *answered) {
 		at.call.streaming.Store(true)
 		return
 	}
-	if fine && at.call.operation == "Converse" && !d.guard.detaches(ctx) {
-		return // its caller can't leave, and the SDK's decoder brings the figures
+	if fine && at.call.ask.decodable && d.direct && !d.guard.detaches(ctx) {
+		return // the transport runs under its caller's own context, who can't leave, and the SDK's decoder brings the figures
 	}
 	whole, err := readWhole(resp.Body, resp.ContentLength)
 	resp.Body.Close()

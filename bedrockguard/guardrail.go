@@ -52,11 +52,11 @@ func (g *Guardrail) image() budget.Amount {
 	return catalog.Guardrails().ContentImage
 }
 
-// worst bounds what evaluating a request and its answer costs: the request's characters are at most its bytes, and each message
-// begins a unit of its own.
-func (g *Guardrail) worst(bodyBytes, messages, images, outputTokens int64) (budget.Amount, error) {
+// worst bounds what evaluating a request and its answer costs: the request's characters are at most its bytes, and each text begins a
+// unit of its own.
+func (g *Guardrail) worst(bodyBytes, texts, images, outputTokens int64) (budget.Amount, error) {
 	characters, _ := mul(outputTokens, charactersPerToken)
-	units := addSat(addSat(max(bodyBytes, 0)/catalog.TextUnitCharacters, messages+2), characters/catalog.TextUnitCharacters)
+	units := addSat(addSat(max(bodyBytes, 0)/catalog.TextUnitCharacters, texts+2), characters/catalog.TextUnitCharacters)
 	text, ok := mul(units, int64(g.textUnit()))
 	if !ok {
 		return 0, budget.ErrOverflow

@@ -1,8 +1,10 @@
 package bedrockguard
 
 import (
+	"bytes"
 	"math"
 	"math/bits"
+	"slices"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
@@ -161,27 +163,34 @@ func (c *call) worst(w *budget.Charge, inputTokens int64) error {
 
 // extra is the most that is billed apart from the model: flat prices and guardrails.
 func (c *call) extra(outputTokens int64) (budget.Amount, error) {
-	guardrails, err := c.guardrailsWorst(outputTokens)
+	guardrails, err := c.guardrailsWorst(outputTokens, nil)
 	if err != nil {
 		return 0, err
 	}
 	return guardrails.Add(c.flat)
 }
 
-// guardrailsWorst is the most that the guardrails of a call cost: those that evaluate it unasked by its characters, and the one that
-// it names by its flat price, or by the characters of the request where those alone come to more.
-func (c *call) guardrailsWorst(outputTokens int64) (budget.Amount, error) {
+// guardrailsWorst is the most that the guardrails of a call cost, but for those whose units an answer has told: those that evaluate it
+// unasked by its characters, and the one that it names by its flat price, or by the characters of the request where those alone come
+// to more.
+func (c *call) guardrailsWorst(outputTokens int64, told []wire.GuardrailUsage) (budget.Amount, error) {
+	if c.flatGuardrail == 0 && len(c.guardrails) == 0 {
+		return 0, nil
+	}
+	texts := c.ask.textCount()
 	var total budget.Amount
-	if c.flatGuardrail > 0 {
-		named := new(Guardrail)
-		cost, err := named.worst(c.ask.body, int64(c.ask.media.Messages), c.ask.images, 0)
+	if c.flatGuardrail > 0 && !c.toldNamed(told) {
+		cost, err := new(Guardrail).worst(c.ask.body, texts, c.ask.images, 0)
 		if err != nil {
 			return 0, err
 		}
 		total = max(c.flatGuardrail, cost)
 	}
 	for i := range c.guardrails {
-		cost, err := c.guardrails[i].worst(c.ask.body, int64(c.ask.media.Messages), c.ask.images, outputTokens)
+		if shows(told, c.guardrails[i].ID) {
+			continue
+		}
+		cost, err := c.guardrails[i].worst(c.ask.body, texts, c.ask.images, outputTokens)
 		if err == nil {
 			total, err = total.Add(cost)
 		}
@@ -190,6 +199,33 @@ func (c *call) guardrailsWorst(outputTokens int64) (budget.Amount, error) {
 		}
 	}
 	return total, nil
+}
+
+// toldNamed reports whether an answer tells the units of the guardrail that the request names. One whose id is not known is taken for
+// any that is not enforced.
+func (c *call) toldNamed(told []wire.GuardrailUsage) bool {
+	if c.ask.guardrail != unnamedGuardrail {
+		return shows(told, c.ask.guardrail)
+	}
+	for i := range told {
+		if !slices.ContainsFunc(c.guardrails, func(g Guardrail) bool { return sameGuardrail(g.ID, told[i].ID) }) {
+			return true
+		}
+	}
+	return false
+}
+
+func shows(told []wire.GuardrailUsage, id string) bool {
+	return slices.ContainsFunc(told, func(u wire.GuardrailUsage) bool { return sameGuardrail(u.ID, id) })
+}
+
+// textCount bounds how many texts a guardrail finds in the body, each of which begins a unit of its own. Converse has a key of one of two
+// names for each; in any other dialect a text may stand under any name.
+func (a *ask) textCount() int64 {
+	if a.converse {
+		return int64(bytes.Count(a.raw, []byte(`"text"`)) + bytes.Count(a.raw, []byte(`"json"`)))
+	}
+	return int64(bytes.Count(a.raw, []byte(`"`))/4) + 1
 }
 
 // fees prices what a model bills apart from tokens, at most: media of unknown length last as long as the model takes. An answer tells

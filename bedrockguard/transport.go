@@ -38,8 +38,8 @@ func (m *observeMiddleware) HandleDeserialize(ctx context.Context, in middleware
 	if err != nil {
 		return middleware.DeserializeOutput{}, middleware.Metadata{}, refusedError{err}
 	}
-	d := &dispatch{guard: g, sending: s, next: next, in: in, cancel: func() {}}
 	direct := sendsByNetHTTP(next)
+	d := &dispatch{guard: g, sending: s, direct: direct, next: next, in: in, cancel: func() {}}
 	own := ctx
 	if !direct || g.detaches(ctx) {
 		own, d.cancel = context.WithCancel(ownContext(ctx, g.detaches(ctx)))

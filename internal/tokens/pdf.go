@@ -55,6 +55,7 @@ type pdfMeter struct {
 	told     int         // the largest page count of a page tree
 	contents map[int]int // how often each object is the content of a page
 	listed   int         // how often one object stands in one array, at most
+	kids     int         // how often the tree names one page, at most
 	text     int64       // of content streams
 	forms    int64       // of forms
 	draws    int64       // uses of forms and pictures in pages
@@ -67,8 +68,11 @@ func (m *pdfMeter) total() int64 {
 	for _, n := range m.contents {
 		shared = max(shared, n)
 	}
-	n := mulSat(mulSat(m.text, int64(shared)), int64(max(m.listed, 1)))
-	return addSat(n, mulSat(mulSat(m.forms, m.draws+m.nested), m.nested+1))
+	// A page that its tree names more than once, and pages that are told and not found, show their content once more each.
+	again := max(m.kids, (min(m.told, maxPDFPages)+m.objects-1)/max(m.objects, 1), 1)
+	uses := mulSat(mulSat(int64(shared), int64(max(m.listed, 1))), int64(again))
+	drawn := mulSat(m.forms, addSat(mulSat(max(m.draws, 1), uses), m.nested))
+	return addSat(mulSat(m.text, uses), mulSat(drawn, m.nested+1))
 }
 
 // structure looks for pages, page counts and what the pages show in objects that are not packed.
@@ -84,6 +88,10 @@ func (m *pdfMeter) structure(data []byte) {
 			m.objects++
 		case bytes.HasPrefix(rest, []byte("Count")):
 			m.told = max(m.told, pdfInt(pdfSpace(rest[len("Count"):])))
+		case bytes.HasPrefix(rest, []byte("Kids")):
+			if value := pdfSpace(rest[len("Kids"):]); len(value) > 0 && value[0] == '[' {
+				m.kids = max(m.kids, mostRepeated(value))
+			}
 		case bytes.HasPrefix(rest, []byte("Contents")):
 			m.shows(pdfSpace(rest[len("Contents"):]))
 		}
@@ -99,6 +107,22 @@ func (m *pdfMeter) structure(data []byte) {
 		}
 	}
 }
+
+// arrays looks at every array of an object stream: there nothing says where an object begins.
+func (m *pdfMeter) arrays(data []byte) {
+	for rest := data; ; {
+		i := bytes.IndexByte(rest, '[')
+		if i < 0 {
+			return
+		}
+		most := mostRepeated(rest[i:])
+		m.listed, m.kids = max(m.listed, most), max(m.kids, most)
+		rest = rest[i+1:]
+	}
+}
+
+// maxPDFPages bounds how many pages a tree is believed to have: more than any file that the service takes.
+const maxPDFPages = 100_000
 
 // shows takes in the content of a page: a reference, or an array of them.
 func (m *pdfMeter) shows(value []byte) {
@@ -172,6 +196,7 @@ func (m *pdfMeter) stream(dict, body []byte) bool {
 	if hasName(dict, "/Type", "/ObjStm") {
 		m.packed++
 		m.structure(plain)
+		m.arrays(plain)
 		return true
 	}
 	text, draws := contentText(plain)
