@@ -79,7 +79,7 @@ func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) quote 
 			g.emit(ctx, c, a, Event{Kind: EventAnswerDiffers, Asked: what + " " + asked, Answered: what + " " + answered})
 		}
 	}
-	if r.Model != "" && !c.flatModel && g.isOther(q.resolved, r.Model, c.region) {
+	if r.Model != "" && !c.flatModel && g.isOther(q.resolved, r, c.region) {
 		if other, ok := g.catalog.Answered(r.Model, c.region); ok {
 			q = c.ask.anyQuote(other, false)
 			tell("model", profiled(c.quote.resolved), profiled(other), func(d *difference) bool { return d.addModel(other) })
@@ -117,8 +117,10 @@ func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) quote 
 const globalProfile = "global"
 
 // isOther reports whether the model that an answer names is not the one that was asked for. A name under another geography is another
-// price, and so is the service's own id without one where the global profile was asked for; the maker's name says nothing of it.
-func (g *Guard) isOther(asked *catalog.Resolved, name, region string) bool {
+// price, and so is the id that a prompt router invoked without one, where the global profile was asked for; a name in the model's own answer
+// says nothing of it.
+func (g *Guard) isOther(asked *catalog.Resolved, r *wire.Reported, region string) bool {
+	name := r.Model
 	if !g.catalog.SameModel(asked, name) {
 		return true
 	}
@@ -126,7 +128,7 @@ func (g *Guard) isOther(asked *catalog.Resolved, name, region string) bool {
 		return false
 	}
 	named, ok := g.catalog.Answered(name, region)
-	return ok && named.Profile != asked.Profile && (named.Profile != "" || asked.Profile == globalProfile)
+	return ok && named.Profile != asked.Profile && (named.Profile != "" || r.Routed && asked.Profile == globalProfile)
 }
 
 // profiled returns a model's id under its geography.

@@ -56,7 +56,7 @@ func decodedUsage(c *call, out *bedrockruntime.ConverseOutput) (wire.Reported, b
 // decodedTrace takes in the choice of a prompt router, and what guardrails have evaluated.
 func decodedTrace(r *wire.Reported, trace *types.ConverseTrace) {
 	if trace.PromptRouter != nil && trace.PromptRouter.InvokedModelId != nil {
-		r.Model = wire.Name(*trace.PromptRouter.InvokedModelId)
+		r.Model, r.Routed = wire.Name(*trace.PromptRouter.InvokedModelId), true
 	}
 	if trace.Guardrail == nil {
 		return

@@ -10,6 +10,7 @@ type Reported struct {
 	CountedTwice int64  // cached tokens that the service counts, and bills, a second time as fresh input; Usage holds them once
 	Disagrees    bool   // two sources told different counts, and the dearer was taken for each class
 	Model        string // the model that answered, as the answer names it; empty when not told
+	Routed       bool   // Model is an id of the service\'s own, named by a prompt router
 	Guardrails   []GuardrailUsage
 }
 

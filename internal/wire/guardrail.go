@@ -52,7 +52,7 @@ func (r *usageReader) trace() error {
 		case key == "promptRouter" && c == '{':
 			return r.Object(func(k string) error {
 				if k == "invokedModelId" && r.Peek() == '"' {
-					r.routed = true
+					r.routed, r.served.Routed = true, true
 					return r.model()
 				}
 				return r.Skip()

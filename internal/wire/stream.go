@@ -211,7 +211,7 @@ func (m *StreamMeter) learn(event []byte, closing bool) {
 		m.served.Latency = r.served.Latency
 	}
 	if r.served.Model != "" && (r.routed || !m.routed) {
-		m.served.Model, m.routed = r.served.Model, r.routed
+		m.served.Model, m.served.Routed, m.routed = r.served.Model, r.routed, r.routed
 	}
 	m.served.Guardrails = append(m.served.Guardrails, r.served.Guardrails...)
 	m.finished = m.finished || r.finished
