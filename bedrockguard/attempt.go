@@ -173,7 +173,7 @@ func (g *Guard) nameReservation(req *smithyhttp.Request, a *attempt) {
 // admit passes an attempt through the rate and the reservation, or returns the typed refusal.
 func (g *Guard) admit(ctx context.Context, c *call) (*attempt, error) {
 	a := c.next()
-	wide, err := c.wideInput()
+	wide, err := g.wide(c)
 	if err == nil && g.rate.limits() {
 		a.debit, err = g.rate.wait(ctx, c, g.ratios.Guess(c.scope.Model, wide))
 	}
@@ -211,7 +211,7 @@ func refusalKind(err error) EventKind {
 func (g *Guard) replace(ctx context.Context, s *sending) error {
 	old := s.current()
 	c := old.call
-	wide, err := c.wideInput()
+	wide, err := g.wide(c)
 	var worst budget.Charge
 	if err == nil {
 		err = c.worst(&worst, wide)

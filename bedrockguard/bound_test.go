@@ -2,6 +2,7 @@ package bedrockguard_test
 
 import (
 	"bytes"
+	"fmt"
 	"image"
 	"image/png"
 	"math"
@@ -110,4 +111,24 @@ func TestHostileNumbersReserveMore(t *testing.T) {
 	require.Len(t, r.events.of(bedrockguard.EventVoided), 1)
 	require.Positive(t, r.events.of(bedrockguard.EventReserved)[0].Worst[budget.UnitUSD])
 	r.requireExact(t)
+}
+
+// TestViolatedBoundIsWidened at once, for its model: an answer that was billed more input than the bytes of its request could hold is told,
+// and the next request sets three times as much aside.
+func TestViolatedBoundIsWidened(t *testing.T) {
+	r := newRig(t, settings{config: answers(fmt.Sprintf(converseAnswer, ""))})
+	for range 2 {
+		_, err := r.client.Converse(t.Context(), converseInput("hello"))
+		require.NoError(t, err)
+	}
+	require.NotEmpty(t, r.events.of(bedrockguard.EventEstimateViolated))
+	reserved := r.events.of(bedrockguard.EventReserved)
+	require.Less(t, reserved[0].Worst[budget.UnitInputTokens], int64(1000), "what the answer tells")
+	require.Equal(t, 3*reserved[0].Worst[budget.UnitInputTokens], reserved[1].Worst[budget.UnitInputTokens])
+	other := converseInput("hello")
+	other.ModelId = aws.String("us.anthropic.claude-sonnet-5")
+	_, err := r.client.Converse(t.Context(), other)
+	require.NoError(t, err)
+	reserved = r.events.of(bedrockguard.EventReserved)
+	require.InDelta(t, reserved[0].Worst[budget.UnitInputTokens], reserved[2].Worst[budget.UnitInputTokens], 50, "of another model nothing was learned")
 }

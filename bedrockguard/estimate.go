@@ -38,6 +38,23 @@ func (c *call) wideInput() (int64, error) {
 	}
 }
 
+// widening is by how much a bound that did not hold is widened, for its model and as long as the process lives: normalisation turns a
+// character of four bytes into twelve at most (U+1D160), and nothing else is known to make more tokens than bytes.
+const widening = 3
+
+// wide is wideInput, widened for a model whose bound did not hold once.
+func (g *Guard) wide(c *call) (int64, error) {
+	n, err := c.wideInput()
+	if err != nil || g.ratios.Violations(c.scope.Model).Wide == 0 {
+		return n, err
+	}
+	n, _ = mul(n, widening)
+	if c.window > 0 {
+		n = min(n, c.window)
+	}
+	return n, nil
+}
+
 // tightInput bounds the input tokens by what the text of the request is made of, at the speed of memory. It returns 0 when there is
 // no tighter bound, and the context's error when that ended first.
 func (g *Guard) tightInput(ctx context.Context, c *call) (int64, error) {
