@@ -93,6 +93,7 @@ check-prices:
 	python3 -m pip install --quiet --target "$(PRICE_PACKAGES)" genai-prices==0.2.3
 	PYTHONPATH="$(PRICE_PACKAGES)" python3 internal/tools/prices/check.py
 
-## tokenizers: count the corpora with real tokenizers again, and print the table of bounds; needs Python 3.11, pip and npm
+## tokenizers: count the corpora with real tokenizers again, and print the table of bounds; needs Python 3.12 (PYTHON=...), pip and npm.
+## FIT=fit also fits the table again
 tokenizers:
-	internal/tools/tokenizers/run
+	internal/tools/tokenizers/run $(FIT)
