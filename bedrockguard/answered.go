@@ -27,8 +27,7 @@ type askedKey struct{ modelID, region string }
 // difference is how the answers to one id differed. It never changes; a new one takes its place.
 type difference struct {
 	models    []*catalog.Resolved // that answered in its stead
-	tier      string              // the dearest that was served unasked
-	factor    budget.Tier         // of that tier
+	factor    budget.Tier         // of the dearest service tier that was served unasked
 	optimized bool                // served in the latency-optimised mode unasked
 	unknown   string              // a model that was named and is not known
 }
@@ -97,7 +96,7 @@ func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) quote 
 		tell("service tier", tierName(c.ask.tiers), r.ServiceTier, func(d *difference) bool {
 			news := factor > d.factor
 			if news {
-				d.tier, d.factor = r.ServiceTier, factor
+				d.factor = factor
 			}
 			return news
 		})

@@ -3,6 +3,7 @@ package bedrockguard
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -110,8 +111,8 @@ func (m *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.Fi
 	}
 	returned := false
 	defer func() {
-		if !returned { // a panic or runtime.Goexit below: nobody knows what was sent
-			g.finish(ctx, s.current(), OutcomeBroken)
+		if !returned { // a panic or runtime.Goexit below
+			g.abandon(ctx, s)
 		}
 	}()
 	out, md, err = next.HandleFinalize(middleware.WithStackValue(ctx, sendingKey{}, s), in)
@@ -154,6 +155,20 @@ func (g *Guard) conclude(ctx context.Context, s *sending, result any, err error)
 			return
 		}
 		g.settleAnswer(ctx, a, err)
+	}
+}
+
+// abandon resolves the attempt when nothing below returned: by what has come of the answer, else nobody knows what was sent.
+func (g *Guard) abandon(ctx context.Context, s *sending) {
+	switch m, a := s.stream.Load(), s.current(); {
+	case s.left.Load():
+		// As in conclude.
+	case m != nil:
+		m.leave(io.ErrClosedPipe)
+	case a.body != nil:
+		g.settleBody(ctx, a, a.body)
+	default:
+		g.finish(ctx, a, OutcomeBroken)
 	}
 }
 

@@ -30,3 +30,13 @@ func failAfterwards(err error) func(*middleware.Stack) error {
 		}), middleware.Before)
 	}
 }
+
+// panicAfterwards panics in the place of a caller's own middleware once the answer has begun.
+func panicAfterwards(stack *middleware.Stack) error {
+	return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("panicAfterwards", func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+		if _, _, err := next.HandleDeserialize(ctx, in); err != nil {
+			return middleware.DeserializeOutput{}, middleware.Metadata{}, err
+		}
+		panic("no")
+	}), middleware.Before)
+}

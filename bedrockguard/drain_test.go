@@ -28,8 +28,9 @@ func sizeOf(name string, usual int) int {
 	return usual
 }
 
-// highWater follows how many answers the guard reads on at once.
-type highWater struct{ now, most atomic.Int64 }
+// highWater follows how many answers the guard reads on at once. It samples: what the limit holds for certain is pinned by
+// TestNoMoreAnswersAreReadOnThanMay.
+type highWater struct{ most atomic.Int64 }
 
 func (h *highWater) watch(g interface{ Drains() int }, stop <-chan struct{}) {
 	for {
@@ -179,4 +180,25 @@ func TestStreamThatAMiddlewareFailsIsEnded(t *testing.T) {
 	r.requireResolutions(t, paid)
 	r.requireExact(t)
 	assert.Zero(t, r.balance(t, total).Pending.N)
+}
+
+// TestPanicAfterTheAnswerBegan: a middleware outside of the guard's last look panics when the answer is there. What it cost is posted,
+// and no stream goes on unread (TestMain looks for its goroutine).
+func TestPanicAfterTheAnswerBegan(t *testing.T) {
+	for _, op := range operations() {
+		t.Run(op.name, func(t *testing.T) {
+			r := newRig(t, settings{})
+			for _, ctx := range []context.Context{context.Background(), t.Context()} {
+				assert.PanicsWithValue(t, "no", func() {
+					_ = op.call(ctx, r.client, func(o *bedrockruntime.Options) { o.APIOptions = append(o.APIOptions, panicAfterwards) })
+				})
+			}
+			require.NoError(t, r.guard.Close(context.Background()))
+			r.requireCovered(t)
+			assert.Len(t, r.resolutions(), 2)
+			if op.stream {
+				r.requireExact(t)
+			}
+		})
+	}
 }

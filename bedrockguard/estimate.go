@@ -9,8 +9,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
-// wideInput bounds the request's input tokens by its length, in time that does not depend on it. A request that goes beyond the model's context window is refused by the service before
-// inference, so the window bounds what can be billed.
+// wideInput bounds the request's input tokens by its length, in time that does not depend on it. A request that goes beyond the
+// model's context window is refused by the service before inference, so the window bounds what can be billed.
 func (c *call) wideInput() (int64, error) {
 	if c.flatOperation {
 		return 0, nil
