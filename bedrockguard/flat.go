@@ -1,6 +1,7 @@
 package bedrockguard
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
-	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
@@ -122,35 +123,30 @@ func (g *Guard) identifyFlat(ctx context.Context, c *call, input any, price budg
 	c.flatOperation, c.flat, c.region = true, price, region(ctx)
 	c.quote = quote{resolved: &catalog.Resolved{Model: new(catalog.Model)}, tier: budget.TierStandard}
 	c.ask.choices = 1
-	switch in := input.(type) {
-	case *bedrockruntime.StartAsyncInvokeInput:
+	if in, ok := input.(*bedrockruntime.StartAsyncInvokeInput); ok {
 		c.scope.Model = g.catalog.FoundationID(aws.ToString(in.ModelId))
-	case *bedrockruntime.ApplyGuardrailInput:
-		cost, err := textUnitsCost(guardrailTexts(in))
-		if err != nil {
-			return err
-		}
-		c.flat = max(c.flat, cost)
 	}
 	return nil
 }
 
-// guardrailTexts returns how many text units of up to 1,000 characters the texts of a request make at most.
-func guardrailTexts(in *bedrockruntime.ApplyGuardrailInput) (units int64) {
-	for _, b := range in.Content {
-		if t, ok := b.(*types.GuardrailContentBlockMemberText); ok {
-			units += int64(len(aws.ToString(t.Value.Text)))/catalog.TextUnitCharacters + 1
-		}
+// describeFlat bounds what the request that is sent can cost: by its flat price, or by the text units of its body where those come to
+// more.
+func (c *call) describeFlat(req *smithyhttp.Request, body []byte) error {
+	var unit budget.Amount
+	switch c.operation {
+	case "ApplyGuardrail":
+		unit = catalog.DearestGuardrailUnit()
+	case "InvokeGuardrailChecks":
+		unit = catalog.DearestCheckUnit()
 	}
-	return units
-}
-
-func textUnitsCost(units int64) (budget.Amount, error) {
-	cost, ok := mul(units, int64(catalog.DearestGuardrailUnit()))
+	texts := int64(bytes.Count(body, []byte(`"text"`)))
+	cost, ok := mul(int64(len(body))/catalog.TextUnitCharacters+texts+1, int64(unit))
 	if !ok {
-		return 0, budget.ErrOverflow
+		return budget.ErrOverflow
 	}
-	return budget.Amount(cost), nil
+	c.flat = max(c.flat, budget.Amount(cost))
+	c.seen.note(req, body)
+	return nil
 }
 
 // settleFlat settles an operation that has a flat price: by the units that its answer tells, else at that price.

@@ -3,12 +3,15 @@ package bedrockguard_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -150,6 +153,36 @@ func TestFlatOperations(t *testing.T) {
 	}
 	r = newRig(t, settings{guard: flat("operation:ApplyGuardrail"), limits: []budget.Limit{{Name: "little", Max: budget.USD(0.009), Window: budget.Daily}}})
 	require.ErrorIs(t, apply(r), bedrockguard.ErrBudgetExceeded)
+}
+
+// TestFlatOperationIsBoundedByWhatIsSent: a flat price is not believed against the characters of a request, nor against what a middleware
+// makes of it.
+func TestFlatOperationIsBoundedByWhatIsSent(t *testing.T) {
+	grow := func(o *bedrockruntime.Options) {
+		o.APIOptions = append(o.APIOptions, func(s *middleware.Stack) error {
+			return s.Build.Add(middleware.BuildMiddlewareFunc("grow", func(ctx context.Context, in middleware.BuildInput, next middleware.BuildHandler) (middleware.BuildOutput, middleware.Metadata, error) {
+				req, err := in.Request.(*smithyhttp.Request).SetStream(strings.NewReader(`{"messages":[{"content":[{"text":"` + prose + `"}]}]}`))
+				in.Request = req
+				if err != nil {
+					return middleware.BuildOutput{}, middleware.Metadata{}, err
+				}
+				return next.HandleBuild(ctx, in)
+			}), middleware.After)
+		})
+	}
+	for name, unit := range map[string]int64{"ApplyGuardrail": 670_000, "InvokeGuardrailChecks": 250_000} {
+		r := newRig(t, settings{guard: bedrockguard.Options{FlatPrices: map[string]budget.Amount{"operation:" + name: 1}}, config: answers(`{}`)})
+		var err error
+		if name == "ApplyGuardrail" {
+			_, err = r.client.ApplyGuardrail(t.Context(), &bedrockruntime.ApplyGuardrailInput{GuardrailIdentifier: aws.String("gr"), GuardrailVersion: aws.String("1"), Source: types.GuardrailContentSourceInput, Content: []types.GuardrailContentBlock{}}, grow)
+		} else {
+			_, err = r.client.InvokeGuardrailChecks(t.Context(), &bedrockruntime.InvokeGuardrailChecksInput{Checks: &types.GuardrailChecksConfig{}, Messages: []types.GuardrailChecksMessage{}}, grow)
+		}
+		require.NoError(t, err, name)
+		reserved := r.events.of(bedrockguard.EventReserved)
+		require.Len(t, reserved, 1, name)
+		assert.GreaterOrEqual(t, reserved[0].Worst[budget.UnitUSD], int64(len(prose))/1000*unit, name)
+	}
 }
 
 // TestFlatModels: a model that is not billed by tokens is charged its flat price, and refused without one.

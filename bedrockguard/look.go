@@ -33,9 +33,6 @@ func (m *describeMiddleware) HandleSerialize(ctx context.Context, in middleware.
 		return next.HandleSerialize(ctx, in)
 	}
 	req, _ := in.Request.(*smithyhttp.Request)
-	if c.flatOperation {
-		return next.HandleSerialize(ctx, in)
-	}
 	if err = m.guard.describe(ctx, c, in.Parameters, req); err != nil {
 		m.guard.emitKind(ctx, c, nil, EventDenied, err)
 		return out, md, err
@@ -45,6 +42,13 @@ func (m *describeMiddleware) HandleSerialize(ctx context.Context, in middleware.
 
 // describe reads the operation's input and notes what the serialised request looks like.
 func (g *Guard) describe(ctx context.Context, c *call, input any, req *smithyhttp.Request) error {
+	if c.flatOperation {
+		if req == nil {
+			return malformed("body", "is not there to be bounded")
+		}
+		body, _ := c.bodyOf(req)
+		return c.describeFlat(req, body)
+	}
 	operation, modelID, _ := operationOf(input)
 	if operation != c.operation {
 		return malformed("input", "is of another type than the operation's")
@@ -111,8 +115,8 @@ func (s *sight) shows(req *smithyhttp.Request, body []byte) bool {
 // It reports whether it did. The request that it returns is the one to go on with: a body that can be read only once was
 // replaced by a copy in memory.
 func (g *Guard) lookAgain(ctx context.Context, c *call, req *smithyhttp.Request) (*smithyhttp.Request, bool, error) {
-	if req == nil || c.flatOperation {
-		return req, false, nil
+	if req == nil {
+		return nil, false, nil
 	}
 	body, inMemory := c.bodyOf(req)
 	if !inMemory {
@@ -123,6 +127,12 @@ func (g *Guard) lookAgain(ctx context.Context, c *call, req *smithyhttp.Request)
 	}
 	if c.seen.shows(req, body) {
 		return req, false, nil
+	}
+	if c.flatOperation {
+		if !strings.HasSuffix(req.URL.Path, c.seen.path) {
+			return req, true, malformed("path", "is no longer that of the operation")
+		}
+		return req, true, c.describeFlat(req, body)
 	}
 	if err := g.describeHTTP(ctx, c, req, body); err != nil {
 		return req, true, err
