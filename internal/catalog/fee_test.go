@@ -106,6 +106,5 @@ func TestServiceRates(t *testing.T) {
 	}, Guardrails())
 	assert.Equal(t, budget.Amount(670_000), DearestGuardrailUnit())
 	assert.Equal(t, budget.Amount(250_000), DearestCheckUnit())
-	assert.Equal(t, SearchRates{ClaudeWeb: 10_000_000, OpenAIWeb: 12_000_000, File: 2_500_000, Grounding: 30_000_000}, Searches())
 	assert.Equal(t, Default().Date(), ServiceDate, "read them again with the table")
 }

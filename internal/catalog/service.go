@@ -23,14 +23,6 @@ type CheckRates struct {
 	SensitiveInformation budget.Amount
 }
 
-// SearchRates are list prices of searches that the service makes during a call, in nano-USD for one.
-type SearchRates struct {
-	ClaudeWeb budget.Amount // a web search of a Claude model
-	OpenAIWeb budget.Amount // a web search of an OpenAI model; a fifth more in GovCloud
-	File      budget.Amount // a file search of an OpenAI model
-	Grounding budget.Amount // a request of the system tool nova_grounding
-}
-
 // TextUnitCharacters is how many characters one text unit of a guardrail holds at most.
 const TextUnitCharacters = 1000
 
@@ -52,12 +44,6 @@ func Guardrails() GuardrailRates {
 // 2026-08-09.
 func GuardrailChecks() CheckRates {
 	return CheckRates{ContentFilter: 70_000, PromptAttack: 80_000, SensitiveInformation: 100_000}
-}
-
-// Searches returns the rates of searches. Source: 10 USD per 1,000 web searches of Claude, 12 of OpenAI models, 2.50 per
-// 1,000 file searches, 0.03 a grounding request; 2026-11-20.
-func Searches() SearchRates {
-	return SearchRates{ClaudeWeb: 10_000_000, OpenAIWeb: 12_000_000, File: 2_500_000, Grounding: 30_000_000}
 }
 
 // DearestGuardrailUnit returns what one text unit costs, in nano-USD, when every text policy evaluates it.

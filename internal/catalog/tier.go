@@ -93,9 +93,3 @@ func (r *Resolved) ServedTier(reported string) budget.Tier {
 	}
 	return factor
 }
-
-// DearestWrite returns the dearest rate, in pico-USD per token, at which input of any class that is written to a cache can
-// be billed: for a write whose lifetime has no price of its own.
-func DearestWrite(r budget.Rates) budget.PicoUSD {
-	return max(r.Input, r.CacheWrite5m, r.CacheWrite1h)
-}

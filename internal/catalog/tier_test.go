@@ -86,9 +86,3 @@ func TestTheLeastTiersAreThoseOfTheTable(t *testing.T) {
 	t.Parallel()
 	assert.Equal(t, leastTiers(), Default().tiers, "change leastTiers with the table")
 }
-
-func TestDearestWrite(t *testing.T) {
-	t.Parallel()
-	assert.Equal(t, budget.PicoUSD(10_000_000), DearestWrite(resolved(t, "global.anthropic.claude-opus-4-6-v1", "us-east-1").Price.Rates))
-	assert.Equal(t, budget.PicoUSD(3), DearestWrite(budget.Rates{Input: 3, CacheWrite5m: 2}))
-}
