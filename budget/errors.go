@@ -42,8 +42,11 @@ type ExceededError struct {
 	Settled    Quantity      // spent in the current window
 	Pending    Quantity      // set aside by calls in flight
 	Requested  Quantity      // the worst case of the refused call
-	ResetAfter time.Duration // how long until the call could fit; 0 when time alone never helps
+	ResetAfter time.Duration // how long until the call could fit, by the last of all limits without room; 0 when time alone never helps
 	Latched    bool          // refused because an earlier refusal latched the limit, whether it fits or not
+	Waiting    bool          // the call fits once the pending calls of all limits without room are settled for nothing
+	// Reason says which figure of the call made Requested as large as it is, and what lowers it; empty when nobody has said.
+	Reason string
 }
 
 // Error prints the numbers with their units and what to do.
@@ -55,20 +58,45 @@ func (e *ExceededError) Error() string {
 	}
 	left := Quantity{N: max(e.Max.N-e.Settled.N-e.Pending.N, 0), Unit: e.Max.Unit}
 	fmt.Fprintf(&b, ": need %s, %s of %s left (%s settled, %s pending)", e.Requested, left, e.Max, e.Settled, e.Pending)
-	switch {
-	case e.Latched:
-		b.WriteString(", latched by an earlier refusal: revive the scope to go on")
-		if e.ResetAfter > 0 {
-			b.WriteString(", or wait " + roundUp(e.ResetAfter))
-		}
-	case e.ResetAfter > 0:
-		b.WriteString(", resets in " + roundUp(e.ResetAfter))
-	case e.Requested.N > e.Max.N:
-		b.WriteString(", larger than the whole limit: lower maxTokens, shorten the prompt or raise the limit")
-	default:
-		b.WriteString(", does not reset: raise the limit")
+	b.WriteString(e.nextStep())
+	if e.Reason != "" {
+		b.WriteString("; " + e.Reason)
 	}
 	return b.String()
+}
+
+// nextStep says what helps.
+func (e *ExceededError) nextStep() string {
+	switch {
+	case e.Latched && e.ResetAfter > 0:
+		return ", latched by an earlier refusal: revive the scope to go on, or wait " + roundUp(e.ResetAfter)
+	case e.Latched:
+		return ", latched by an earlier refusal: revive the scope to go on"
+	case e.Waiting && e.ResetAfter > 0:
+		return ", has room again once pending calls are settled: try again when one ends, or in " + roundUp(e.ResetAfter)
+	case e.Waiting:
+		return ", has room again once pending calls are settled: try again when one ends"
+	case e.Max.N == 0:
+		return ", which admits nothing: raise the limit"
+	case e.Requested.N > e.Max.N:
+		return ", larger than the whole limit: " + e.smaller() + " or raise the limit"
+	case e.ResetAfter > 0:
+		return ", resets in " + roundUp(e.ResetAfter)
+	default:
+		return ", does not reset: raise the limit"
+	}
+}
+
+// smaller says what makes a call need less of the limit's unit.
+func (e *ExceededError) smaller() string {
+	switch e.Max.Unit {
+	case UnitOutputTokens:
+		return "lower maxTokens"
+	case UnitInputTokens, UnitUncachedInputTokens, UnitCacheReadInputTokens, UnitCacheWriteInputTokens:
+		return "shorten the prompt"
+	default:
+		return "lower maxTokens, shorten the prompt"
+	}
 }
 
 // Unwrap returns ErrExceeded.

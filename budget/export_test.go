@@ -25,3 +25,6 @@ func (s *LeasedStore) Remembered() (live, leases int) {
 	defer s.mu.Unlock()
 	return len(s.live), len(s.leases)
 }
+
+// KeyAsWritten is the account of a limit whose window is named as the caller spelled it.
+func KeyAsWritten(l Limit, s Scope) Key { return l.key(l.split(s), l.Window.String()) }

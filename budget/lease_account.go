@@ -49,7 +49,8 @@ type lease struct {
 	doubts  []*grant // nobody knows whether these were reserved: they are voided before anything else is told
 	granted Charge   // by all grants
 	dims    []Key    // of the call that the last one was drawn for: no flag held for these then
-	base    []int64  // by line: what others had settled when the last one was drawn; nil if no line has marks
+	base    []int64  // by line: what others had settled when the last one was drawn; nil if no line has thresholds
+	maxes   []int64  // by line: the Max in force then; nil as base is
 	calls   []*call
 
 	// By this process's clock: before the first Reserve was sent, before the last one, when the last call is admitted, and
@@ -99,8 +100,8 @@ func newGroup(lines []Line, length time.Duration) *group {
 	g := &group{leasable: true, turn: make(chan struct{}, 1), want: firstShare, lines: slices.Clone(lines), quiet: make([][]time.Time, len(lines))}
 	for i := range g.lines {
 		l := &g.lines[i]
-		l.Marks = slices.Clone(l.Marks)
-		g.quiet[i] = make([]time.Time, len(l.Marks))
+		l.Notify = slices.Clone(l.Notify)
+		g.quiet[i] = make([]time.Time, len(l.Notify))
 		// An early denial would stick to a latch, and in a short window leases would not outlive a few calls.
 		if l.Latch || l.Window.bucket() < length/2 {
 			g.leasable = false
@@ -114,12 +115,12 @@ func newGroup(lines []Line, length time.Duration) *group {
 
 // hasMarks reports whether any line wants its thresholds reported.
 func (g *group) hasMarks() bool {
-	return slices.ContainsFunc(g.lines, func(l Line) bool { return len(l.Marks) > 0 })
+	return slices.ContainsFunc(g.lines, func(l Line) bool { return len(l.Notify) > 0 })
 }
 
 // same reports whether two lines of the same account are the same rule.
 func (l *Line) same(o *Line) bool {
-	return l.Unit == o.Unit && l.Max == o.Max && l.Latch == o.Latch && l.Observe == o.Observe && slices.Equal(l.Marks, o.Marks) &&
+	return l.Unit == o.Unit && l.Max == o.Max && l.Latch == o.Latch && l.Observe == o.Observe && slices.Equal(l.Notify, o.Notify) &&
 		(l.Window == o.Window || l.Window.String() == o.Window.String())
 }
 

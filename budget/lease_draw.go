@@ -132,7 +132,7 @@ func (s *LeasedStore) extend(ctx context.Context, l *lease, r *Reservation) (of 
 		switch {
 		case refused(err):
 			return l, Decision{}, askStore, nil
-		case err != nil || d.Denied == nil:
+		case err != nil || len(d.Denied) == 0:
 			if d.Killed != nil {
 				s.learn(r, &d, nil)
 			}

@@ -10,7 +10,7 @@ import (
 func unmarked(lines []Line) []Line {
 	own := slices.Clone(lines)
 	for i := range own {
-		own[i].Marks = nil
+		own[i].Notify = nil
 	}
 	return own
 }
@@ -20,9 +20,9 @@ func (l *lease) observe(balances []Balance) {
 	if !l.group.hasMarks() {
 		return
 	}
-	l.base = make([]int64, len(balances))
+	l.base, l.maxes = make([]int64, len(balances)), make([]int64, len(balances))
 	for i := range balances {
-		l.base[i] = balances[i].Settled
+		l.base[i], l.maxes[i] = balances[i].Settled, balances[i].Max
 		for _, g := range l.grants {
 			if g.posted {
 				l.base[i] -= g.told[l.lines[i].Unit]
@@ -36,8 +36,8 @@ func (l *lease) observe(balances []Balance) {
 func (l *lease) markDue(now time.Time) bool {
 	for i := range l.base {
 		total := addUp(l.base[i], l.settled[l.lines[i].Unit])
-		for m, mark := range l.lines[i].Marks {
-			if total >= mark && !now.Before(l.group.quiet[i][m]) {
+		for m := range l.lines[i].Notify {
+			if total >= l.lines[i].Threshold(m, l.maxes[i]) && !now.Before(l.group.quiet[i][m]) {
 				return true
 			}
 		}
@@ -68,8 +68,8 @@ func (s *LeasedStore) hush(l *lease, st Settlement, crossed []Crossing, now time
 	for i := range l.base {
 		line := &st.Lines[i]
 		total := addUp(l.base[i], l.settled[line.Unit])
-		for m, mark := range line.Marks {
-			if total < mark {
+		for m := range line.Notify {
+			if total < line.Threshold(m, l.maxes[i]) {
 				continue
 			}
 			quiet := s.length // somebody else has reported it, nobody knows when

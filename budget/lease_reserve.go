@@ -175,6 +175,7 @@ func (s *LeasedStore) direct(ctx context.Context, g *group, r Reservation, first
 	s.mu.Unlock()
 	defer done(&d)
 	s.typify(g, r.Charge)
+	var latched []Denial
 	for round := 0; ; round++ {
 		asked := s.now()
 		if round == 0 && first != nil {
@@ -189,6 +190,7 @@ func (s *LeasedStore) direct(ctx context.Context, g *group, r Reservation, first
 		if round == 0 {
 			defer s.starve(r.Lines)()
 		}
+		latched = asFirstTold(r.Lines, d.Denied, latched)
 		idle := s.idleOn(r.Lines, d.Denied)
 		if len(idle) == 0 || round == maxReturns {
 			s.remember(g, r, d.Denied, asked)
@@ -200,12 +202,33 @@ func (s *LeasedStore) direct(ctx context.Context, g *group, r Reservation, first
 	}
 }
 
-// idleOn returns this process's leases with an unused rest in the account that denied a call. The others are not in its way.
-func (s *LeasedStore) idleOn(lines []Line, d *Denial) []*lease {
-	if d == nil || d.Line < 0 || d.Line >= len(lines) {
+// asFirstTold puts what the first answer said of lines with Latch in the place of what later ones do, which find them latched by the
+// first. It returns what is known of such lines.
+func asFirstTold(lines []Line, denied, known []Denial) []Denial {
+	for i, d := range denied {
+		if d.Line < 0 || d.Line >= len(lines) || !lines[d.Line].Latch {
+			continue
+		}
+		if at := slices.IndexFunc(known, func(k Denial) bool { return k.Line == d.Line }); at >= 0 {
+			denied[i] = known[at]
+		} else {
+			known = append(known, d)
+		}
+	}
+	return known
+}
+
+// idleOn returns this process's leases with an unused rest in the accounts that denied a call. The others are not in its way.
+func (s *LeasedStore) idleOn(lines []Line, denied []Denial) []*lease {
+	var full []Line
+	for _, d := range denied {
+		if d.Line >= 0 && d.Line < len(lines) {
+			full = append(full, lines[d.Line])
+		}
+	}
+	if len(full) == 0 {
 		return nil
 	}
-	full := lines[d.Line : d.Line+1]
 	return s.liveLeases(func(l *lease) bool { return l.idle() && l.touches(full) })
 }
 
@@ -261,58 +284,69 @@ func (s *LeasedStore) unfeigned(r *Reservation, observed []Denial) (all []Denial
 // denialMemory is how long a denial is repeated without asking again, for calls at least as large.
 const denialMemory = time.Second
 
-// refusal is the last denial by the store inside in a group.
+// refusal is the last denial by the store inside in a group: its lines, in order.
 type refusal struct {
 	charge    Charge
-	denial    Denial
+	denied    []Denial
 	at, until time.Time
 	frees     uint64 // how often this process had made room when it was asked
 }
 
 // remember puts a denial's numbers right and keeps it for a while, unless the call's next refusal might latch. The group
 // is nil for a call that gets none.
-func (s *LeasedStore) remember(g *group, r Reservation, d *Denial, asked time.Time) {
-	if d == nil || d.Line < 0 || d.Line >= len(r.Lines) {
+func (s *LeasedStore) remember(g *group, r Reservation, denied []Denial, asked time.Time) {
+	if len(denied) == 0 || slices.ContainsFunc(denied, func(d Denial) bool { return d.Line < 0 || d.Line >= len(r.Lines) }) {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	line := &r.Lines[d.Line]
-	s.adjust(&d.Balance, line)
-	if g != nil {
-		g.skip = skipLooks
+	memory, latches := denialMemory, false
+	for i := range denied {
+		d := &denied[i]
+		line := &r.Lines[d.Line]
+		s.adjust(&d.Balance, line)
+		latches = latches || line.Latch || d.Latched || line.Observe
+		if d.ResetAfter > 0 {
+			memory = min(memory, d.ResetAfter)
+		}
 	}
-	if g == nil || line.Latch || d.Latched {
+	if g == nil {
 		return
 	}
-	memory := denialMemory
-	if d.ResetAfter > 0 {
-		memory = min(memory, d.ResetAfter)
+	g.skip = skipLooks
+	if !latches {
+		g.refusal = refusal{r.Charge, slices.Clone(denied), asked, asked.Add(memory), s.frees}
 	}
-	g.refusal = refusal{r.Charge, *d, asked, asked.Add(memory), s.frees}
 }
 
-// remembered repeats the last denial for a call that would meet the same one: at the same line, for as much or more, and
-// with no more in the lines before, which had room. Requires mu held.
-func (s *LeasedStore) remembered(g *group, r *Reservation, now time.Time) *Denial {
+// remembered repeats the last denial for a call that would meet the same one: at the same lines, for as much or more, and
+// with no more in the other lines, which had room. Requires mu held.
+func (s *LeasedStore) remembered(g *group, r *Reservation, now time.Time) []Denial {
 	f := &g.refusal
 	if f.frees != s.frees || now.Before(f.at) || !now.Before(f.until) {
 		return nil
 	}
-	for i := range f.denial.Line {
-		if u := r.Lines[i].Unit; r.Charge[u] > f.charge[u] {
-			return nil
+	again, next := make([]Denial, 0, len(f.denied)), 0
+	for i := range r.Lines {
+		line := &r.Lines[i]
+		larger := r.Charge[line.Unit] - f.charge[line.Unit]
+		if next == len(f.denied) || f.denied[next].Line != i {
+			if larger > 0 {
+				return nil // this line might have no room for it
+			}
+			continue
 		}
+		d := f.denied[next]
+		next++
+		if larger < 0 || larger > 0 && (line.Window.kind == rolling || r.Charge[line.Unit] > d.Max) {
+			return nil // it might fit; or has longer to wait, for ever if it is larger than the limit
+		}
+		if d.ResetAfter > 0 {
+			d.ResetAfter = max(d.ResetAfter-now.Sub(f.at), 1)
+		}
+		again = append(again, d)
 	}
-	d, line := f.denial, &r.Lines[f.denial.Line]
-	larger := r.Charge[line.Unit] - f.charge[line.Unit]
-	if larger < 0 || larger > 0 && (line.Window.kind == rolling || r.Charge[line.Unit] > d.Max) {
-		return nil // it might fit; or has longer to wait, for ever if it is larger than the limit
-	}
-	if d.ResetAfter > 0 {
-		d.ResetAfter = max(d.ResetAfter-now.Sub(f.at), 1)
-	}
-	return &d
+	return again
 }
 
 // note is a call that the store inside was asked about, to be forgotten some day.
@@ -335,7 +369,7 @@ func (s *LeasedStore) noted(id ID) func(*Decision) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		c.users--
-		c.kept = c.kept || d == nil || d.Denied == nil && d.Killed == nil
+		c.kept = c.kept || d == nil || len(d.Denied) == 0 && d.Killed == nil
 		if !c.kept && c.users == 0 && s.calls[id] == c {
 			delete(s.calls, id)
 		}

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -56,7 +58,7 @@ type Request struct {
 	Worst Charge        // an upper bound in every unit
 	TTL   time.Duration // zero stands for DefaultTTL
 	// Tentative says that the caller will ask again with a tighter bound if this one is refused, so that the refusal
-	// must not latch anything.
+	// must not latch anything, and that observe-only limits refuse as well: they have to be asked with the tighter bound, too.
 	Tentative bool
 }
 
@@ -100,7 +102,7 @@ func (l *Ledger) Reserve(ctx context.Context, req Request) (*Receipt, error) {
 	}
 	l.sweep(ctx)
 	r := &Receipt{
-		Reservation: Reservation{ID: NewID(), Owner: l.owner, Charge: req.Worst, Lines: p.lines, Dims: p.dims, TTL: req.TTL, Tentative: req.Tentative},
+		Reservation: Reservation{ID: NewID(), Owner: l.owner, Charge: req.Worst, Lines: p.lines, Dims: p.dims, TTL: req.TTL, Tentative: req.Tentative, RefuseObserved: req.Tentative},
 		Scope:       req.Scope, plan: p,
 	}
 	d, err := l.store.Reserve(ctx, r.Reservation)
@@ -149,11 +151,39 @@ func (l *Ledger) refusal(p *plan, r *Reservation, d *Decision) error {
 		err := &KilledError{Scope: d.Killed.Scope, Reason: d.Killed.Reason, At: d.Killed.At}
 		l.killed.remember(err)
 		return err
-	case d.Denied != nil && d.Denied.Line >= 0 && d.Denied.Line < len(p.lines):
-		return p.exceeded(l.policy.Limits, r, d.Denied)
+	case len(d.Denied) > 0 && !slices.ContainsFunc(d.Denied, func(d Denial) bool { return d.Line < 0 || d.Line >= len(p.lines) }):
+		last, waiting := lastToFit(r, d.Denied)
+		err := p.exceeded(l.policy.Limits, r, &d.Denied[last])
+		err.Waiting = waiting
+		return err
 	default:
 		return &StoreError{Op: "reserve", Cause: errors.New("the store neither admitted nor refused")}
 	}
+}
+
+// lastToFit returns which of the lines without room is the last one to have it, and whether all of them wait for nothing but
+// pending calls. Such lines do not count beside others: their room does not come with time.
+func lastToFit(r *Reservation, denied []Denial) (last int, waiting bool) {
+	wait := func(i int) (pending bool, d time.Duration) {
+		if d = denied[i].ResetAfter; d <= 0 {
+			d = math.MaxInt64
+		}
+		return denied[i].waiting(r), d
+	}
+	waiting, longest := wait(0)
+	for i := 1; i < len(denied); i++ {
+		pending, d := wait(i)
+		if pending == waiting && d > longest || waiting && !pending {
+			last, waiting, longest = i, pending, d
+		}
+	}
+	return last, waiting
+}
+
+// waiting reports whether the line would have room if no call were pending.
+func (d *Denial) waiting(r *Reservation) bool {
+	amount := r.Charge[r.Lines[d.Line].Unit]
+	return !d.Latched && amount <= d.Max && d.Settled <= d.Max-amount
 }
 
 // Outcome tells what a settlement did.
@@ -170,7 +200,7 @@ type Crossed struct {
 	Scope    Scope
 	Fraction float64
 	Settled  Quantity
-	Max      Quantity
+	Max      Quantity // in force, an override included
 }
 
 // Settle posts what the attempt really cost, even beyond a limit: the truth is never clamped. With estimated set, the
@@ -274,8 +304,13 @@ func (l *Ledger) Override(ctx context.Context, limit string, s Scope, max Quanti
 		if max.Unit != lim.Max.Unit || max.N < 0 {
 			return fmt.Errorf("%w: limit %q counts %s, the override is %s", ErrInvalidPolicy, limit, lim.Max.Unit, max)
 		}
-		_, account := lim.account(s)
-		return storeError("override", l.store.Override(ctx, account, &Override{Max: max.N, Until: until}))
+		_, accounts := lim.accounts(s)
+		for _, account := range accounts {
+			if err := l.store.Override(ctx, account, &Override{Max: max.N, Until: until}); err != nil {
+				return storeError("override", err)
+			}
+		}
+		return nil
 	}
 	return fmt.Errorf("%w: no limit is named %q", ErrInvalidPolicy, limit)
 }

@@ -3,7 +3,6 @@ package budget
 import (
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 	"time"
 )
@@ -26,10 +25,12 @@ type Limit struct {
 	// Latch keeps an account closed once it refused a call, even for calls that would fit: until the window that
 	// refused it has passed, or Revive. It stops agents whose framework swallows errors.
 	Latch bool
-	// Notify lists fractions of Max, each in (0, 1]: the Ledger reports each one once a window when settled spend
-	// reaches it. At most 62.
+	// Notify lists fractions of the Max in force, an override included, each in (0, 1]: the Ledger reports each one once a
+	// window when settled spend reaches it. At most 62.
 	Notify []float64
-	// Observe makes the limit count and report but never refuse: a rehearsal before it is enforced.
+	// Observe makes the limit count and report but never refuse: a rehearsal before it is enforced. Up to the first call that it
+	// reports, it foretells what enforcing would do; the calls after that would have met a smaller sum. With Latch it foretells
+	// that the account would stay closed.
 	Observe bool
 }
 
@@ -119,7 +120,10 @@ func (p Policy) Validate() error {
 		errs = append(errs, fmt.Errorf("%w: %d limits, want 1 to %d", ErrInvalidPolicy, len(p.Limits), MaxLimits))
 	}
 	names := make(map[string]bool, len(p.Limits))
+	accounts := 0
 	for i, l := range p.Limits {
+		_, keys := l.accounts(Scope{})
+		accounts += len(keys)
 		if names[l.Name] {
 			errs = append(errs, fmt.Errorf("%w: two limits are named %q", ErrInvalidPolicy, l.Name))
 		}
@@ -127,6 +131,9 @@ func (p Policy) Validate() error {
 		for _, err := range l.problems() {
 			errs = append(errs, fmt.Errorf("%w: limit %d %q: %s", ErrInvalidPolicy, i, l.Name, err))
 		}
+	}
+	if len(p.Limits) <= MaxLimits && accounts > MaxLimits {
+		errs = append(errs, fmt.Errorf("%w: limits whose time zone is spelled in another way than usual keep two accounts each, and so there are %d, want at most %d: spell zones as in Europe/Berlin or America/New_York", ErrInvalidPolicy, accounts, MaxLimits))
 	}
 	return errors.Join(errs...)
 }
@@ -140,36 +147,33 @@ func (l Limit) problems() (problems []string) {
 	add(l.Name == "" || len(l.Name) > MaxScopeValue, "a name of 1 to %d bytes is needed", MaxScopeValue)
 	add(!l.Max.Unit.Valid(), "Max has no unit")
 	add(l.Max.N < 0, "Max is negative or beyond the range of int64")
-	add(l.Window.Validate() != nil, "the window is missing or out of range")
+	if err := l.Window.Validate(); err != nil {
+		problems = append(problems, strings.TrimPrefix(err.Error(), ErrInvalidPolicy.Error()+": "))
+	}
 	add(l.Per&^perAll != 0, "Per holds unknown bits")
 	add(len(l.PerTags) > MaxScopeTags, "%d PerTags, at most %d", len(l.PerTags), MaxScopeTags)
 	add(len(l.Notify) > 62, "%d Notify fractions, at most 62", len(l.Notify))
 	for _, f := range l.Notify {
 		add(!(f > 0 && f <= 1), "Notify %v is not in (0, 1]", f)
 	}
-	add(l.Observe && l.Latch, "Observe and Latch exclude each other: an observed limit never refuses")
 	return problems
 }
 
-// marks returns the limit's Notify fractions as absolute counts, rounded up.
-func (l Limit) marks() []int64 {
-	if len(l.Notify) == 0 {
-		return nil
+// accounts returns the scope whose values split the limit, and the keys of its accounts. Max is no part of a key: a changed limit
+// keeps what was spent. There are two where the window's zone is spelled in another way than usual: what was spent under that
+// spelling counts, too.
+func (l Limit) accounts(s Scope) (of Scope, keys []Key) {
+	of = l.split(s)
+	canonical, asWritten := l.Window.spellings()
+	keys = []Key{l.key(of, canonical)}
+	if asWritten != canonical {
+		keys = append(keys, l.key(of, asWritten))
 	}
-	marks := make([]int64, len(l.Notify))
-	for i, f := range l.Notify {
-		marks[i] = l.Max.N
-		if f < 1 {
-			marks[i] = int64(math.Ceil(f * float64(l.Max.N)))
-		}
-	}
-	return marks
+	return of, keys
 }
 
-// account returns the scope whose values split the limit, and the account's key. Max is no part of the key: a changed
-// limit keeps what was spent.
-func (l Limit) account(s Scope) (Scope, Key) {
-	var of Scope
+// split returns the values of a scope that split the limit.
+func (l Limit) split(s Scope) (of Scope) {
 	if l.Per&PerPrincipal != 0 {
 		of.Principal = s.Principal
 	}
@@ -179,16 +183,23 @@ func (l Limit) account(s Scope) (Scope, Key) {
 	if l.Per&PerModel != 0 {
 		of.Model = s.Model
 	}
-	var stack [16]string
-	parts := append(stack[:0], "account", l.Name, l.Max.Unit.String(), l.Window.String(), of.Principal, of.Workflow, of.Model)
 	if len(l.PerTags) > 0 {
 		of.Tags = make(map[string]string, len(l.PerTags))
 		for _, k := range l.PerTags {
 			of.Tags[k] = s.Tags[k]
-			parts = append(parts, k, s.Tags[k])
 		}
 	}
-	return of, keyOf(parts...)
+	return of
+}
+
+// key returns the key of the account of these values, in a window of that spelling.
+func (l Limit) key(of Scope, window string) Key {
+	var stack [16]string
+	parts := append(stack[:0], "account", l.Name, l.Max.Unit.String(), window, of.Principal, of.Workflow, of.Model)
+	for _, k := range l.PerTags {
+		parts = append(parts, k, of.Tags[k])
+	}
+	return keyOf(parts...)
 }
 
 // Override replaces a limit's Max for one account until a moment of the store's clock.

@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -16,33 +17,36 @@ func TestAPolicyThatCanNotBeEnforcedIsRefusedWithEveryReason(t *testing.T) {
 		return l
 	}
 	require.NoError(t, Policy{Limits: []Limit{good, with(func(l *Limit) { l.Name, l.Max = "zero denies", USD(0) })}}.Validate())
+	require.NoError(t, Policy{Limits: []Limit{with(func(l *Limit) { l.Observe, l.Latch = true, true })}}.Validate(), "a latch can be foretold")
 	for name, p := range map[string]Policy{
-		"no limits":       {},
-		"same name":       {Limits: []Limit{good, good}},
-		"no name":         {Limits: []Limit{with(func(l *Limit) { l.Name = "" })}},
-		"long name":       {Limits: []Limit{with(func(l *Limit) { l.Name = strings.Repeat("x", 600) })}},
-		"no unit":         {Limits: []Limit{with(func(l *Limit) { l.Max = Quantity{N: 1} })}},
-		"unknown unit":    {Limits: []Limit{with(func(l *Limit) { l.Max = Quantity{N: 1, Unit: 99} })}},
-		"negative":        {Limits: []Limit{with(func(l *Limit) { l.Max = USD(-1) })}},
-		"out of range":    {Limits: []Limit{with(func(l *Limit) { l.Max = USD(1e12) })}},
-		"no window":       {Limits: []Limit{with(func(l *Limit) { l.Window = Window{} })}},
-		"short window":    {Limits: []Limit{with(func(l *Limit) { l.Window = Rolling(time.Nanosecond) })}},
-		"unknown per":     {Limits: []Limit{with(func(l *Limit) { l.Per = 1 << 7 })}},
-		"notify":          {Limits: []Limit{with(func(l *Limit) { l.Notify = []float64{0.5, 1.5} })}},
-		"observe a latch": {Limits: []Limit{with(func(l *Limit) { l.Observe, l.Latch = true, true })}},
-		"too many":        {Limits: make([]Limit, MaxLimits+1)},
+		"no limits":    {},
+		"same name":    {Limits: []Limit{good, good}},
+		"no name":      {Limits: []Limit{with(func(l *Limit) { l.Name = "" })}},
+		"long name":    {Limits: []Limit{with(func(l *Limit) { l.Name = strings.Repeat("x", 600) })}},
+		"no unit":      {Limits: []Limit{with(func(l *Limit) { l.Max = Quantity{N: 1} })}},
+		"unknown unit": {Limits: []Limit{with(func(l *Limit) { l.Max = Quantity{N: 1, Unit: 99} })}},
+		"negative":     {Limits: []Limit{with(func(l *Limit) { l.Max = USD(-1) })}},
+		"out of range": {Limits: []Limit{with(func(l *Limit) { l.Max = USD(1e12) })}},
+		"no window":    {Limits: []Limit{with(func(l *Limit) { l.Window = Window{} })}},
+		"short window": {Limits: []Limit{with(func(l *Limit) { l.Window = Rolling(time.Nanosecond) })}},
+		"unknown per":  {Limits: []Limit{with(func(l *Limit) { l.Per = 1 << 7 })}},
+		"notify":       {Limits: []Limit{with(func(l *Limit) { l.Notify = []float64{0.5, 1.5} })}},
+		"too many":     {Limits: make([]Limit, MaxLimits+1)},
 	} {
 		require.ErrorIs(t, p.Validate(), ErrInvalidPolicy, name)
 	}
 	err := Policy{Limits: []Limit{{}, good, good}}.Validate()
-	for _, part := range []string{"a name of", "has no unit", "window is missing", `two limits are named "l"`} {
+	for _, part := range []string{"a name of", "has no unit", "a limit needs a window", `two limits are named "l"`} {
 		require.ErrorContains(t, err, part)
 	}
 }
 
-func TestMarksRoundUp(t *testing.T) {
-	l := Limit{Max: Calls(3), Notify: []float64{0.5, 0.8, 1}}
-	require.Equal(t, []int64{2, 3, 3}, l.marks())
+func TestThresholdsAreRoundedUpOfTheMaxInForce(t *testing.T) {
+	l := Line{Notify: []float64{0.5, 0.8, 1}}
+	for i, want := range [][2]int64{{2, 5}, {3, 8}, {3, 10}} {
+		require.Equal(t, want, [2]int64{l.Threshold(i, 3), l.Threshold(i, 10)})
+	}
+	require.Equal(t, int64(math.MaxInt64), l.Threshold(2, math.MaxInt64), "all of it is no rounded figure")
 }
 
 func TestMatchSelects(t *testing.T) {
@@ -90,8 +94,22 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	require.ErrorContains(t, e, "larger than the whole limit")
 	e.Requested = USD(1)
 	require.ErrorContains(t, e, "does not reset")
-	e.Latched = true
-	require.ErrorContains(t, e, "revive")
+	for _, tc := range []struct {
+		e    ExceededError
+		step string
+	}{
+		{ExceededError{Latched: true}, "revive the scope to go on"},
+		{ExceededError{Latched: true, ResetAfter: time.Hour}, "revive the scope to go on, or wait 1h0m0s"},
+		{ExceededError{Waiting: true}, "has room again once pending calls are settled: try again when one ends"},
+		{ExceededError{Waiting: true, ResetAfter: time.Hour}, "try again when one ends, or in 1h0m0s"},
+		{ExceededError{Requested: Calls(1)}, "admits nothing: raise the limit"},
+		{ExceededError{Max: OutputTokens(5), Requested: OutputTokens(6)}, "larger than the whole limit: lower maxTokens or raise the limit"},
+		{ExceededError{Max: UncachedInputTokens(5), Requested: UncachedInputTokens(6)}, "larger than the whole limit: shorten the prompt or raise the limit"},
+		{ExceededError{Max: USD(5), Requested: USD(6), Reason: "no maxTokens is set"}, "lower maxTokens, shorten the prompt or raise the limit; no maxTokens is set"},
+		{ExceededError{Max: USD(5), Requested: USD(4), Settled: USD(2)}, "does not reset: raise the limit"},
+	} {
+		require.ErrorContains(t, &tc.e, tc.step)
+	}
 	k := &KilledError{Reason: "runaway loop", At: time.Unix(0, 0)}
 	require.Equal(t, "budget: killed everything at 1970-01-01T00:00:00Z: runaway loop: refused until it is revived", k.Error())
 }

@@ -13,7 +13,7 @@ import (
 type plan struct {
 	of     [3]string // the scope's principal, workflow and model
 	lines  []Line
-	limits []int   // lines[i] is the policy's limit number limits[i]
+	limits []int   // lines[i] is the policy's limit number limits[i]; two lines in a row of accounts can be of one limit
 	scopes []Scope // the account's values
 	dims   []Key
 }
@@ -30,9 +30,14 @@ func newPlan(limits []Limit, s Scope, applies func(Match, Scope) bool) *plan {
 		if !applies(l.Match, s) {
 			continue
 		}
-		of, account := l.account(s)
-		line := Line{Account: account, Unit: l.Max.Unit, Window: l.Window, Max: l.Max.N, Marks: l.marks(), Latch: l.Latch, Observe: l.Observe}
-		rows = append(rows, row{line, i, of})
+		of, accounts := l.accounts(s)
+		for n, account := range accounts {
+			line := Line{Account: account, Unit: l.Max.Unit, Window: l.Window, Max: l.Max.N, Latch: l.Latch, Observe: l.Observe}
+			if n == 0 {
+				line.Notify = l.Notify
+			}
+			rows = append(rows, row{line, i, of})
+		}
 	}
 	// One order everywhere: stores that lock rows lock them in this one.
 	slices.SortFunc(rows, func(a, b row) int { return bytes.Compare(a.line.Account[:], b.line.Account[:]) })
@@ -56,8 +61,14 @@ func (p *plan) exceeded(limits []Limit, r *Reservation, d *Denial) *ExceededErro
 func (p *plan) observed(limits []Limit, r *Reservation, denials []Denial) []*ExceededError {
 	var errs []*ExceededError
 	for i := range denials {
-		if d := &denials[i]; d.Line >= 0 && d.Line < len(p.lines) {
-			errs = append(errs, p.exceeded(limits, r, d))
+		d := &denials[i]
+		if d.Line < 0 || d.Line >= len(p.lines) {
+			continue
+		}
+		err := p.exceeded(limits, r, d)
+		err.Waiting = d.waiting(r)
+		if !slices.ContainsFunc(errs, func(e *ExceededError) bool { return e.Limit == err.Limit }) {
+			errs = append(errs, err) // two accounts of one limit can be full
 		}
 	}
 	return errs
@@ -73,7 +84,7 @@ func (p *plan) crossed(limits []Limit, posting Posting) []Crossed {
 		if c.Mark < 0 || c.Mark >= len(l.Notify) {
 			continue
 		}
-		all = append(all, Crossed{Limit: l.Name, Scope: p.scopes[c.Line], Fraction: l.Notify[c.Mark], Settled: Quantity{c.Settled, l.Max.Unit}, Max: l.Max})
+		all = append(all, Crossed{Limit: l.Name, Scope: p.scopes[c.Line], Fraction: l.Notify[c.Mark], Settled: Quantity{c.Settled, l.Max.Unit}, Max: Quantity{c.Max, l.Max.Unit}})
 	}
 	return all
 }
@@ -85,7 +96,7 @@ func (p *plan) balances(limits []Limit, raw []Balance) ([]AccountBalance, error)
 	}
 	all := make([]AccountBalance, 0, len(raw))
 	for i := range limits {
-		at := slices.Index(p.limits, i)
+		at := p.fullest(i, raw)
 		if at < 0 {
 			continue
 		}
@@ -96,6 +107,17 @@ func (p *plan) balances(limits []Limit, raw []Balance) ([]AccountBalance, error)
 		})
 	}
 	return all, nil
+}
+
+// fullest returns which of a limit's lines has the least left, or -1 if it has none.
+func (p *plan) fullest(limit int, raw []Balance) int {
+	at := -1
+	for i := range p.lines {
+		if p.limits[i] == limit && (at < 0 || raw[i].left() < raw[at].left()) {
+			at = i
+		}
+	}
+	return at
 }
 
 // maxPlans bounds the memory of scopes seen; when it is full it starts again, which costs a few hashes.

@@ -61,18 +61,19 @@ func TestAccountsOfHostileNamesDiffer(t *testing.T) {
 		{Principal: "\xff\xfe"},
 		{Principal: "\u202e"},
 	} {
-		_, key := l.account(s)
+		_, keys := l.accounts(s)
+		key := keys[0]
 		require.NotContains(t, seen, key, "%q and %q share an account", s, seen[key])
 		seen[key] = s
 	}
 	other := l
 	other.Name = "m"
-	_, key := other.account(Scope{})
-	require.NotContains(t, seen, key)
+	_, keys := other.accounts(Scope{})
+	require.NotContains(t, seen, keys[0])
 	larger := l
 	larger.Max = USD(2)
-	_, key = larger.account(Scope{})
-	require.Contains(t, seen, key, "a changed Max keeps what was spent")
+	_, keys = larger.accounts(Scope{})
+	require.Contains(t, seen, keys[0], "a changed Max keeps what was spent")
 }
 
 func TestKillHoldsForWhoeverHasAllItsValues(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -64,6 +65,9 @@ type Reservation struct {
 	TTL    time.Duration // how long after Reserve it expires; positive
 	// Tentative says that a refusal will be followed by a tighter reservation, so it must not latch anything.
 	Tentative bool
+	// RefuseObserved says that lines with Observe refuse like all others, because a tighter reservation follows that must be
+	// admitted by the same sums as under an enforced limit.
+	RefuseObserved bool
 }
 
 // Validate reports negative amounts and lines that count in no unit, as ErrInvalidCharge. A store calls it first.
@@ -71,13 +75,21 @@ func (r *Reservation) Validate() error { return validateLines(&r.Charge, r.Lines
 
 // Line is one limit as it applies to one call.
 type Line struct {
-	Account Key     // the account: an opaque key that already holds the limit's name, unit, window and scope values
-	Unit    Unit    // which entry of the Charge counts here
-	Window  Window  // where it is booked and how far back it is checked
-	Max     int64   // the most that settled + pending may be, unless an Override is in force
-	Marks   []int64 // absolute settled amounts to be reported once a window
-	Latch   bool
+	Account Key       // the account: an opaque key that already holds the limit's name, unit, window and scope values
+	Unit    Unit      // which entry of the Charge counts here
+	Window  Window    // where it is booked and how far back it is checked
+	Max     int64     // the most that settled + pending may be, unless an Override is in force
+	Notify  []float64 // fractions, in (0, 1], of the Max in force, to be reported once a window when settled spend reaches them
+	Latch   bool      // a refusal keeps the account closed; with Observe it is foretold that it would
 	Observe bool
+}
+
+// Threshold returns the settled amount at which the fraction Notify[i] is reached of a Max in force, rounded up.
+func (l *Line) Threshold(i int, max int64) int64 {
+	if f := l.Notify[i]; f < 1 {
+		return int64(math.Ceil(f * float64(max)))
+	}
+	return max
 }
 
 // Decision is a store's answer to Reserve. The zero value is not an answer: Admitted tells.
@@ -86,11 +98,11 @@ type Decision struct {
 	Replayed  bool      // the same reservation was admitted before, and this call changed nothing
 	ExpiresAt time.Time // by the store's clock, when admitted
 	Killed    *Kill     // the flag that refused it
-	Denied    *Denial   // the limit that refused it: the first line, in order, without room
-	Observed  []Denial  // observe-only lines that had no room; they refuse nothing
+	Denied    []Denial  // the lines that refused it, in order: all that have no room, and are not observe-only or RefuseObserved is set
+	Observed  []Denial  // when admitted, the observe-only lines that had no room, in order; they refuse nothing
 }
 
-// Denial says which line had no room.
+// Denial says which line had no room, or was latched.
 type Denial struct {
 	Line int // index into Reservation.Lines
 	Balance
@@ -133,15 +145,16 @@ func validateLines(c *Charge, lines []Line) error {
 type Posting struct {
 	Replayed bool  // it had been settled with the same amounts before, and this call changed nothing
 	From     State // what it was before; zero if the store knew nothing of it and posted it as an orphan
-	// Crossed lists the marks that this posting reached first in their window.
+	// Crossed lists the thresholds that this posting reached first in their window.
 	Crossed []Crossing
 }
 
-// Crossing says that settled spend reached a mark.
+// Crossing says that settled spend reached a threshold.
 type Crossing struct {
 	Line    int // index into Settlement.Lines
-	Mark    int // index into Line.Marks
+	Mark    int // index into Line.Notify
 	Settled int64
+	Max     int64 // in force, an Override included
 }
 
 // Kill is a flag that refuses every Reserve whose Dims hold all of the scope's. Scope and Reason are kept as values,
@@ -185,8 +198,9 @@ type Query struct {
 // caller must assume that the step may or may not have happened, which is why every step can be repeated.
 //
 //   - Reserve of a new id: if a kill flag holds, or any line that is not Observe has settled + pending + amount > Max,
-//     it is refused and nothing changes (but the latch of a line with Latch, unless Tentative). Otherwise the amount is
-//     added to pending in every line, Observe ones included. Of a resolved id: ErrResolved. Of an id that is pending with
+//     it is refused and nothing changes (but the latches of all such lines with Latch, unless Tentative). With RefuseObserved
+//     that goes for Observe lines, too. Otherwise the amount is added to pending in every line, Observe ones included; an
+//     Observe line without room that has Latch is latched, which refuses nothing but is told from then on. Of a resolved id: ErrResolved. Of an id that is pending with
 //     another Owner, Charge or accounts: ErrIDConflict; with the same: refused if a kill flag holds by now, else admitted
 //     again as Replayed, changing nothing. The order is: the id, kill flags, room.
 //   - Settle takes a pending reservation out of pending and posts Actual to the buckets in which it was reserved, however

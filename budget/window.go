@@ -45,8 +45,9 @@ const rollingSteps = 60
 // The length must be between a second and 366 days.
 func Rolling(length time.Duration) Window { return Window{kind: rolling, length: length} }
 
-// In returns a calendar window whose edges lie in the given time zone. Rolling and lifetime windows have no edges and
-// are returned as they are; nil stands for UTC.
+// In returns a calendar window whose edges lie in the given time zone: one of the IANA database by its name, as from
+// time.LoadLocation. Open refuses time.Local and fixed offsets, because processes on other hosts would count in other days.
+// Rolling and lifetime windows have no edges and are returned as they are; nil stands for UTC.
 func (w Window) In(loc *time.Location) Window {
 	if w.kind >= hourly && w.kind <= monthly {
 		w.loc = loc
@@ -66,7 +67,7 @@ func (w Window) String() string {
 	}
 }
 
-// Validate reports a zero window and a rolling one of a length out of range.
+// Validate reports a zero window, a rolling one of a length out of range, and one in a zone that has no name of its own.
 func (w Window) Validate() error {
 	switch {
 	case w.kind == noWindow || w.kind > lifetime:
@@ -74,7 +75,21 @@ func (w Window) Validate() error {
 	case w.kind == rolling && (w.length < time.Second || w.length > 366*24*time.Hour):
 		return fmt.Errorf("%w: a rolling window of %s, want 1s to 8784h", ErrInvalidPolicy, w.length)
 	}
-	return nil
+	return checkZone(w.loc)
+}
+
+// spellings returns the names that stand for the window in accounts: the one that every spelling of its zone has in common, and the
+// one as written where that differs, under which an account may have been kept before.
+func (w Window) spellings() (canonical, asWritten string) {
+	asWritten = w.String()
+	if w.loc == nil || w.kind < hourly || w.kind > monthly {
+		return asWritten, asWritten
+	}
+	canonical = windowNames[w.kind]
+	if zone := canonicalZone(w.loc.String()); zone != "" {
+		canonical += " in " + zone
+	}
+	return canonical, asWritten
 }
 
 // Span is the place of a moment in a window, in nanoseconds since 1970 UTC. A store books what is reserved at that
@@ -150,18 +165,58 @@ func (w Window) calendarAt(now time.Time) (start, end time.Time) {
 		loc = time.UTC
 	}
 	t := now.In(loc)
-	y, m, d := t.Date()
 	switch w.kind {
 	case hourly:
 		start = t.Add(-time.Duration(t.Minute())*time.Minute - time.Duration(t.Second())*time.Second - time.Duration(t.Nanosecond()))
 		return start, start.Add(time.Hour)
+	}
+	y, m, d := t.Date()
+	start, end = w.edges(y, m, d, loc)
+	// Where clocks go back over midnight, an hour bears the date of a day that has ended.
+	for !t.Before(end) {
+		y, m, d = end.Date()
+		start, end = w.edges(y, m, d, loc)
+	}
+	return start, end
+}
+
+// edges returns the first moments of the day, week or month that holds a date, and of the next one.
+func (w Window) edges(y int, m time.Month, d int, loc *time.Location) (start, end time.Time) {
+	switch w.kind {
 	case daily:
-		return time.Date(y, m, d, 0, 0, 0, 0, loc), time.Date(y, m, d+1, 0, 0, 0, 0, loc)
+		return dayStart(y, m, d, loc), dayStart(y, m, d+1, loc)
 	case weekly:
-		d -= (int(t.Weekday()) + 6) % 7
-		return time.Date(y, m, d, 0, 0, 0, 0, loc), time.Date(y, m, d+7, 0, 0, 0, 0, loc)
+		d -= (int(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Weekday()) + 6) % 7
+		return dayStart(y, m, d, loc), dayStart(y, m, d+7, loc)
 	default:
-		return time.Date(y, m, 1, 0, 0, 0, 0, loc), time.Date(y, m+1, 1, 0, 0, 0, 0, loc)
+		return dayStart(y, m, 1, loc), dayStart(y, m+1, 1, loc)
+	}
+}
+
+// dayStart returns the first moment of a day: the first one whose local date is that of the day, or a later one. That is no midnight
+// where clocks go forward over it: in Havana, Santiago and on the Azores such a day begins at one o'clock, and time.Date returns an
+// hour of the day before.
+func dayStart(y int, m time.Month, d int, loc *time.Location) time.Time {
+	start := time.Date(y, m, d, 0, 0, 0, 0, loc)
+	if loc == time.UTC {
+		return start
+	}
+	const around = 36 * time.Hour // zones lie within 14 hours of UTC, and none was ever set by more than 24
+	change, next := start.ZoneBounds()
+	if (change.IsZero() || start.Sub(change) > around) && (next.IsZero() || next.Sub(start) > around) {
+		return start
+	}
+	midnight := time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
+	for at := midnight.Add(-around).In(loc); ; at = next {
+		change, next = at.ZoneBounds()
+		_, offset := at.Zone()
+		start = midnight.Add(-time.Duration(offset) * time.Second).In(loc)
+		if start.Before(change) {
+			start = change
+		}
+		if next.IsZero() || start.Before(next) {
+			return start
+		}
 	}
 }
 

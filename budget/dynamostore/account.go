@@ -266,11 +266,11 @@ func (a *accountItem) unchanged(x *expression) {
 	x.require(attrChanges, "=", number(a.changes))
 }
 
-// hashMarks tells lists of marks apart.
-func hashMarks(marks []int64) []byte {
+// hashMarks tells apart what marks a line has, of which Max in force.
+func hashMarks(line *budget.Line, max int64) []byte {
 	var raw []byte
-	for _, m := range marks {
-		raw = appendInt64(raw, m)
+	for m := range line.Notify {
+		raw = appendInt64(raw, line.Threshold(m, max))
 	}
 	sum := sha256.Sum256(raw)
 	return sum[:versionBytes]

@@ -160,6 +160,7 @@ func (s *Store) reshapeItems(g *group) []types.TransactWriteItem {
 		if a.override != nil {
 			o = *a.override
 		}
+		x.set(attrMarks, blob(make([]byte, versionBytes))) // they are fractions of another Max now: the next settlement looks
 		x.set(attrMax, number(o.Max))
 		x.set(attrMaxUntil, number(o.Until.UnixNano()))
 		if a.end != math.MaxInt64 {

@@ -108,7 +108,7 @@ func TestAClockThatRunsBehindFreesNothing(t *testing.T) {
 		d, err := store.Reserve(t.Context(), hold(4, hour, rolling))
 		require.NoError(t, err)
 		require.NotNil(t, d.Denied)
-		require.Equal(t, int64(7), d.Denied.Pending)
+		require.Equal(t, int64(7), d.Denied[0].Pending)
 	}
 	require.Equal(t, [2]int64{0, 7}, stands(t, s, hour))
 

@@ -214,7 +214,7 @@ func TestLostRepliesChangeNothingTwice(t *testing.T) {
 		})
 		s := open(t, client, newTable(t, client))
 		l := line(1, budget.Daily, 1000)
-		l.Marks = []int64{5}
+		l.Notify = []float64{0.005}
 		for n, fault := range []func(*call) (*http.Response, error){(*call).lost, (*call).cut, (*call).twice, (*call).lost} {
 			first := func(c *call) (*http.Response, error) {
 				if c.op == "TransactWriteItems" && c.nth <= 1+n/3 {
@@ -270,7 +270,7 @@ func TestDelayedDuplicatesChangeNothing(t *testing.T) {
 		return c.pass()
 	})
 	lines := []budget.Line{line(1, budget.Daily, 100), line(2, budget.Rolling(time.Hour), 30)}
-	lines[0].Marks, lines[1].Latch = []int64{5, 50}, true
+	lines[0].Notify, lines[1].Latch = []float64{0.05, 0.5}, true
 	for range 6 {
 		a, b, c := hold(4, lines...), hold(3, lines...), hold(2, lines...)
 		for _, r := range []budget.Reservation{a, b, c} {
@@ -325,7 +325,7 @@ func dump(tb testing.TB, s *Store) map[string]item {
 func TestTheHappyPathIsOneTransaction(t *testing.T) {
 	w, s := wired(t)
 	lines := []budget.Line{line(1, budget.Monthly, 100), line(2, budget.Lifetime, 100), line(3, budget.Daily, 100)}
-	lines[0].Marks = []int64{90}
+	lines[0].Notify = []float64{0.9}
 	settled(t, s, func() budget.Reservation { r := hold(1, lines...); admitted(t, s, r); return r }(), 1)
 	w.follow(nil)
 	for range 3 {
@@ -338,7 +338,7 @@ func TestTheHappyPathIsOneTransaction(t *testing.T) {
 	denied := func() bool {
 		d, err := s.Reserve(t.Context(), hold(99, lines...))
 		require.NoError(t, err)
-		return d.Denied != nil
+		return len(d.Denied) > 0
 	}
 	require.True(t, denied())
 	w.follow(nil)

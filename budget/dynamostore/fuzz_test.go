@@ -60,7 +60,7 @@ func FuzzDecode(f *testing.F) {
 	a := &accountItem{key: budget.Key{1}, shape: shape{version: newVersion(), fired: []int64{1, 2}, override: &budget.Override{Max: 3, Until: time.Unix(4, 5)}}, isEven: true, even: 9}
 	a.roll(span, false)
 	a.bucket(span.Start).pending, a.bucket(span.Start+1).settled = 7, 8
-	f.Add(jsonOf(f, a.encode(notice{gap: 5, quiet: 6, hash: hashMarks([]int64{1})}, time.Hour)))
+	f.Add(jsonOf(f, a.encode(notice{gap: 5, quiet: 6, hash: hashMarks(&budget.Line{Notify: []float64{1}}, 1)}, time.Hour)))
 	e := &entry{id: budget.NewID(), state: budget.Settled, reserved: usd(5), actual: usd(4), bookings: []booking{{unit: budget.UnitUSD, amount: 4}}}
 	f.Add(jsonOf(f, e.encode(time.Hour)))
 	f.Add(jsonOf(f, newGate("t", 2).encode(3)))
@@ -82,7 +82,7 @@ func FuzzDecode(f *testing.F) {
 				require.False(t, bucket.settled < 0 || bucket.pending < 0)
 			}
 			g := newGroup([]*accountItem{a})
-			l := budget.Line{Unit: budget.UnitUSD, Window: budget.Rolling(time.Hour), Max: 1, Marks: []int64{1}}
+			l := budget.Line{Unit: budget.UnitUSD, Window: budget.Rolling(time.Hour), Max: 1, Notify: []float64{1}}
 			now, at := g.moment(l.Window, time.Unix(1_800_000_000, 0), false)
 			balance, _ := g.balance(&l, at, now, 1)
 			require.False(t, balance.Settled < 0 || balance.Pending < 0)

@@ -115,11 +115,11 @@ func (g *group) wait(w budget.Window, span budget.Span, now time.Time, excess in
 // due returns the marks that settled spend stands at or above and that were not reported in this window yet.
 func (g *group) due(line *budget.Line, at int, span budget.Span, now time.Time) (all []budget.Crossing) {
 	b, _ := g.balance(line, span, now, 0)
-	for m, mark := range line.Marks {
-		if b.Settled < mark || m < len(g.fired) && now.UnixNano() < g.fired[m] {
+	for m := range line.Notify {
+		if b.Settled < line.Threshold(m, b.Max) || m < len(g.fired) && now.UnixNano() < g.fired[m] {
 			continue
 		}
-		all = append(all, budget.Crossing{Line: at, Mark: m, Settled: b.Settled})
+		all = append(all, budget.Crossing{Line: at, Mark: m, Settled: b.Settled, Max: b.Max})
 	}
 	return all
 }
@@ -142,8 +142,9 @@ func (g *group) notice(line *budget.Line, span budget.Span, now time.Time) notic
 		return notice{gap: farAway, quiet: math.MaxInt64}
 	}
 	b, _ := g.balance(line, span, now, 0)
-	n := notice{gap: farAway, quiet: math.MaxInt64, hash: hashMarks(line.Marks)}
-	for m, mark := range line.Marks {
+	n := notice{gap: farAway, quiet: math.MaxInt64, hash: hashMarks(line, b.Max)}
+	for m := range line.Notify {
+		mark := line.Threshold(m, b.Max)
 		if m < len(g.fired) && now.UnixNano() < g.fired[m] {
 			n.quiet = min(n.quiet, g.fired[m])
 		} else if mark-b.Settled < n.gap {

@@ -65,7 +65,7 @@ func (s *Store) resolveLooking(ctx context.Context, q *resolving, e *entry) (bud
 	p.Crossed = nil
 	var actions []types.TransactWriteItem
 	for i := range q.lines { // in the order of the lines
-		if w := works.of(q.lines[i].Account); len(w.line.Marks) > 0 {
+		if w := works.of(q.lines[i].Account); len(w.line.Notify) > 0 {
 			p.Crossed = append(p.Crossed, w.watch(i)...)
 		}
 	}

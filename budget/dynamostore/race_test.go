@@ -60,7 +60,7 @@ func TestNothingRestsOnWhatWasReadBefore(t *testing.T) {
 		admitted(t, other, hold(1, l))
 		d := reserve(hold(5, l), func() { admitted(t, other, hold(9, l)) })
 		require.NotNil(t, d.Denied)
-		require.Equal(t, int64(10), d.Denied.Pending)
+		require.Equal(t, int64(10), d.Denied[0].Pending)
 	})
 	t.Run("a new account is made once", func(t *testing.T) {
 		l := fresh(10)
@@ -74,7 +74,7 @@ func TestNothingRestsOnWhatWasReadBefore(t *testing.T) {
 		require.NoError(t, other.Override(ctx, l.Account, &budget.Override{Max: 100, Until: time.Now().Add(time.Hour)}))
 		d := reserve(hold(50, l), func() { require.NoError(t, other.Override(ctx, l.Account, nil)) })
 		require.NotNil(t, d.Denied)
-		require.Equal(t, int64(10), d.Denied.Max)
+		require.Equal(t, int64(10), d.Denied[0].Max)
 	})
 	t.Run("an override that came counts", func(t *testing.T) {
 		l := fresh(10)
@@ -94,7 +94,7 @@ func TestNothingRestsOnWhatWasReadBefore(t *testing.T) {
 			require.NotNil(t, d.Denied)
 		})
 		require.NotNil(t, d.Denied)
-		require.True(t, d.Denied.Latched)
+		require.True(t, d.Denied[0].Latched)
 	})
 	t.Run("a refusal that found room in the end latches nothing", func(t *testing.T) {
 		l := fresh(10)
@@ -145,7 +145,7 @@ func TestNothingRestsOnWhatWasReadBefore(t *testing.T) {
 	})
 	t.Run("a mark that another settlement reached is reported by that one", func(t *testing.T) {
 		l := fresh(100)
-		l.Marks = []int64{50}
+		l.Notify = []float64{0.5}
 		a, b := hold(30, l), hold(50, l)
 		admitted(t, other, a)
 		admitted(t, other, b)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -15,10 +16,11 @@ import (
 // reserving is one Reserve under way.
 type reserving struct {
 	*step
-	r     budget.Reservation
-	tries map[uint32]attempted // what each attempt would have answered, had its reply arrived
-	waits bool                 // for a kill flag: until it is set, look and do not write
-	shut  budget.Decision      // the refusal whose latch this step wrote, had its reply arrived
+	r       budget.Reservation
+	tries   map[uint32]attempted // what each attempt would have answered, had its reply arrived
+	waits   bool                 // for a kill flag: until it is set, look and do not write
+	shut    budget.Decision      // the refusal whose latches this step wrote, had its reply arrived
+	latched int                  // the first line that it latched
 }
 
 type attempted struct {
@@ -195,7 +197,7 @@ func (s *Store) reserveLooking(ctx context.Context, q *reserving, turn bool) (d 
 	if v.entry != nil {
 		return budget.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, v.entry.expiresAt)}, nil, nil
 	}
-	if q.shut.Denied != nil && bytes.Equal(latchedVersion(v, q), q.name[:versionBytes]) {
+	if len(q.shut.Denied) > 0 && bytes.Equal(latchedVersion(v, q), q.name[:versionBytes]) {
 		return q.shut, nil, nil // an earlier attempt latched, and its reply was lost
 	}
 	rulings, d, err := s.judge(v, q.r)
@@ -205,19 +207,20 @@ func (s *Store) reserveLooking(ctx context.Context, q *reserving, turn bool) (d 
 	for i := range rulings {
 		s.wary.set(q.r.Lines[i].Account, rulings[i].odd())
 	}
-	if d.Denied != nil && !rulings[d.Denied.Line].latches {
+	latches := len(d.Denied) > 0 && slices.ContainsFunc(d.Denied, func(of budget.Denial) bool { return rulings[of.Line].latches })
+	if len(d.Denied) > 0 && !latches {
 		return d, nil, nil
 	}
 	if q.waits = v.gate.drain > v.now.UnixNano(); q.waits {
 		return budget.Decision{}, nil, errDrained
 	}
-	if d.Denied != nil {
-		q.shut = d
+	if latches {
+		q.shut, q.latched = d, slices.IndexFunc(rulings, func(j ruling) bool { return j.refuses && j.latches })
 		return d, nil, s.latch(ctx, q, v, rulings)
 	}
 	home := pick(q.r.ID, s.shards)
 	for i := range rulings {
-		if !turn && !rulings[i].simple(home) {
+		if !turn && (rulings[i].latches || !rulings[i].simple(home)) {
 			return d, &q.r.Lines[i].Account, nil
 		}
 	}
@@ -230,6 +233,9 @@ func (s *Store) admitSeen(ctx context.Context, q *reserving, v *view, rulings []
 	e := q.newEntry(v.now)
 	var accounts []types.TransactWriteItem
 	for i := range rulings {
+		if j := &rulings[i]; j.latches { // an observe-only line: that it would stay closed is foretold from now on
+			j.group.latchedUntil = passed(j.span, j.now.UnixNano())
+		}
 		actions, bookings := s.place(&rulings[i], pick(e.id, s.shards))
 		accounts, e.bookings = append(accounts, actions...), append(e.bookings, bookings...)
 	}
@@ -245,7 +251,8 @@ type ruling struct {
 	span    budget.Span
 	max     int64 // in force
 	full    bool  // the amount has no room; an observe-only line takes it all the same
-	latches bool
+	refuses bool
+	latches bool // if what it is part of is refused, for a line that refuses, or is admitted
 }
 
 // odd reports whether the next reservation would fail blindly too: without room, under an override, or unevenly spread.
@@ -255,7 +262,7 @@ func (j *ruling) odd() bool {
 	return j.full || overridden || !even && len(j.group.shards) > 1
 }
 
-// judge finds the first line, in order, that refuses or overflows, and the observe-only ones without room.
+// judge finds the lines without room, those that refuse and those that are observe-only apart.
 func (s *Store) judge(v *view, r budget.Reservation) (rulings []ruling, d budget.Decision, err error) {
 	for i := range r.Lines {
 		line := &r.Lines[i]
@@ -274,36 +281,43 @@ func (s *Store) judge(v *view, r budget.Reservation) (rulings []ruling, d budget
 		if j.amount <= b.Max { // so Max is not negative, and the difference does not wrap
 			b.ResetAfter = j.group.wait(line.Window, j.span, j.now, need-b.Max)
 		}
-		j.latches = line.Latch && !line.Observe && !r.Tentative && !b.Latched
+		j.latches, j.refuses = line.Latch && !r.Tentative && !b.Latched, !line.Observe || r.RefuseObserved
 		rulings = append(rulings, j)
-		if !line.Observe {
-			return rulings, budget.Decision{Denied: &budget.Denial{Line: i, Balance: b}}, nil
+		if j.refuses {
+			d.Denied = append(d.Denied, budget.Denial{Line: i, Balance: b})
+		} else {
+			d.Observed = append(d.Observed, budget.Denial{Line: i, Balance: b})
 		}
-		d.Observed = append(d.Observed, budget.Denial{Line: i, Balance: b})
+	}
+	if len(d.Denied) > 0 {
+		d.Observed = nil
 	}
 	return rulings, d, nil
 }
 
-// latch closes the account of the last ruling, in the step that refused: the id is still unknown, no flag was set, and no
+// latch closes the accounts whose lines ask for it, in the step that refused: the id is still unknown, no flag was set, and no
 // line has changed.
 func (s *Store) latch(ctx context.Context, q *reserving, v *view, rulings []ruling) error {
 	x := &expression{}
 	x.requireNone(partitionKey)
 	actions := []types.TransactWriteItem{s.check(entryKey(q.r.ID), x), s.checkGate(q.r.ID, v.gate.token, v.now)}
-	last := len(rulings) - 1
-	for i := range rulings[:last] {
-		for _, a := range rulings[i].group.shards {
+	for i := range rulings {
+		j := &rulings[i]
+		if j.refuses && j.latches {
+			j.group.latchedUntil = passed(j.span, j.now.UnixNano())
+			actions = append(actions, s.rewrite(j.group, j.line, j.span, j.now, q.name[:versionBytes])...)
+			continue
+		}
+		for _, a := range j.group.shards {
 			x := &expression{}
 			a.unchanged(x)
 			actions = append(actions, s.check(accountKey(a.key, a.shard), x))
 		}
 	}
-	j := &rulings[last]
-	j.group.latchedUntil = passed(j.span, j.now.UnixNano())
-	return s.write(ctx, append(actions, s.rewrite(j.group, j.line, j.span, j.now, q.name[:versionBytes])...))
+	return s.write(ctx, actions)
 }
 
-// latchedVersion is the version of the account that an earlier attempt of this step latched.
+// latchedVersion is the version of the first account that an earlier attempt of this step latched.
 func latchedVersion(v *view, q *reserving) []byte {
-	return v.groups[q.r.Lines[q.shut.Denied.Line].Account].version
+	return v.groups[q.r.Lines[q.latched].Account].version
 }

@@ -182,13 +182,13 @@ func (s *Store) blindPosts(q *resolving, e *entry, next outcome, now time.Time) 
 	for i := range shifts {
 		sh, x := &shifts[i], &expression{}
 		line := lineOf(q.lines, sh.account)
-		watched := line != nil && len(line.Marks) > 0
+		watched := line != nil && len(line.Notify) > 0
 		if sh.pending == 0 && sh.settled == 0 && !watched {
 			continue
 		}
 		if watched {
 			x.require(attrSince, "=", number(line.Window.At(now).Since))
-			x.require(attrMarks, "=", blob(hashMarks(line.Marks)))
+			x.require(attrMarks, "=", blob(hashMarks(line, line.Max)))
 			x.require(attrQuiet, ">", number(now.UnixNano()))
 			if sh.settled <= 0 {
 				x.require(attrGap, ">", number(sh.settled)) // or a mark is due that was reached without a settlement

@@ -68,7 +68,7 @@ func TestShardsSpillBeforeTheyDeny(t *testing.T) {
 	d, err := s.Reserve(t.Context(), at(s, 0, 4, l))
 	require.NoError(t, err)
 	require.NotNil(t, d.Denied)
-	require.Equal(t, [2]int64{40, 37}, [2]int64{d.Denied.Max, d.Denied.Pending})
+	require.Equal(t, [2]int64{40, 37}, [2]int64{d.Denied[0].Max, d.Denied[0].Pending})
 	admitted(t, s, at(s, 0, 3, l))
 	require.Equal(t, []int64{10, 10, 10, 10}, used(t, s, l), "nothing is stranded")
 	settled(t, s, r, 25)
@@ -154,7 +154,7 @@ func TestShardsUnderTwoPolicies(t *testing.T) {
 func TestMarksOverShardsAreReportedOnce(t *testing.T) {
 	s := newStore(t, sharded(4))
 	l := line(1, budget.Lifetime, 1<<40)
-	l.Marks = []int64{30, 60, 90}
+	l.Notify = []float64{30.0 / (1 << 40), 60.0 / (1 << 40), 90.0 / (1 << 40)}
 	var mu sync.Mutex
 	reported := make(map[int]int)
 	var workers sync.WaitGroup
@@ -173,8 +173,8 @@ func TestMarksOverShardsAreReportedOnce(t *testing.T) {
 				mu.Lock()
 				for _, c := range p.Crossed {
 					reported[c.Mark]++
-					if c.Settled < l.Marks[c.Mark] || c.Settled > l.Marks[c.Mark]+8 {
-						t.Errorf("mark %d reported at %d", l.Marks[c.Mark], c.Settled)
+					if due := l.Threshold(c.Mark, l.Max); c.Settled < due || c.Settled > due+8 {
+						t.Errorf("mark %d reported at %d", due, c.Settled)
 					}
 				}
 				mu.Unlock()
@@ -215,7 +215,7 @@ func TestSumsAreThoseOfTheBuckets(t *testing.T) {
 	for _, shards := range []int{1, 3} {
 		s := newStore(t, sharded(shards))
 		lines := []budget.Line{line(1, budget.Daily, 200), line(2, budget.Rolling(3*time.Second), 100), line(3, budget.Lifetime, 150)}
-		lines[0].Marks = []int64{40, 80}
+		lines[0].Notify = []float64{0.2, 0.4}
 		var workers sync.WaitGroup
 		for n := range 6 {
 			workers.Go(func() {

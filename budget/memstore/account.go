@@ -162,19 +162,19 @@ func (a *account) wait(w budget.Window, span *budget.Span, now, excess int64) ti
 	return max(d, time.Duration(a.latchedUntil-now))
 }
 
-// report returns the marks that settled spend stands at or above and that were not reported in this window yet.
+// report returns the thresholds that settled spend stands at or above and that were not reported in this window yet.
 func (a *account) report(line *budget.Line, i int, now int64) (all []budget.Crossing) {
 	span := a.at(line.Window, now)
 	b, _ := a.balance(line, &span, now, 0)
-	for m, mark := range line.Marks {
-		if b.Settled < mark || m < len(a.fired) && now < a.fired[m] {
+	for m := range line.Notify {
+		if b.Settled < line.Threshold(m, b.Max) || m < len(a.fired) && now < a.fired[m] {
 			continue
 		}
 		if m >= len(a.fired) {
-			a.fired = append(a.fired, make([]int64, len(line.Marks)-len(a.fired))...)
+			a.fired = append(a.fired, make([]int64, len(line.Notify)-len(a.fired))...)
 		}
 		a.fired[m] = passed(span, now)
-		all = append(all, budget.Crossing{Line: i, Mark: m, Settled: b.Settled})
+		all = append(all, budget.Crossing{Line: i, Mark: m, Settled: b.Settled, Max: b.Max})
 	}
 	return all
 }

@@ -68,7 +68,7 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Dec
 	}
 	var room [4]place
 	places, err := s.check(&d, &r, room[:0], now)
-	if err == nil && d.Denied == nil {
+	if err == nil && len(d.Denied) == 0 {
 		d.Admitted, d.ExpiresAt = true, s.admit(&r, places, now)
 	}
 	return d, err
@@ -86,8 +86,8 @@ func (s *Store) conflict(e *entry, r *budget.Reservation) error {
 	return nil
 }
 
-// check finds the first line, in order, that refuses or overflows, and the observe-only ones without room, and notes them in
-// d. It changes nothing else but a latch. It appends to places where the lines would be booked.
+// check finds the lines without room and notes them in d, those that refuse and those that are observe-only apart. It changes
+// nothing else but latches. It appends to places where the lines would be booked.
 func (s *Store) check(d *budget.Decision, r *budget.Reservation, places []place, now int64) ([]place, error) {
 	for i := range r.Lines {
 		line, amount := &r.Lines[i], r.Charge[r.Lines[i].Unit]
@@ -98,31 +98,42 @@ func (s *Store) check(d *budget.Decision, r *budget.Reservation, places []place,
 			d.Observed = nil
 			return nil, budget.ErrOverflow
 		}
-		if b.Settled+b.Pending+amount <= b.Max && !b.Latched {
-			continue
+		if b.Settled+b.Pending+amount > b.Max || b.Latched {
+			s.full(d, r, i, b, span, now)
 		}
-		if s.refuse(d, r, i, b, span, now) {
-			break
-		}
+	}
+	if len(d.Denied)+len(d.Observed) > 0 {
+		s.latch(d, r, places, now)
 	}
 	return places, nil
 }
 
-// refuse notes that a line, whose account stands at b, has no room, and reports whether that refuses the reservation.
-func (s *Store) refuse(d *budget.Decision, r *budget.Reservation, i int, b budget.Balance, span *budget.Span, now int64) bool {
+// full notes in d that a line, whose account stands at b, has no room.
+func (s *Store) full(d *budget.Decision, r *budget.Reservation, i int, b budget.Balance, span *budget.Span, now int64) {
 	line, amount := &r.Lines[i], r.Charge[r.Lines[i].Unit]
 	if amount <= b.Max { // so Max is not negative, and the difference does not wrap
 		b.ResetAfter = s.find(&line.Account).wait(line.Window, span, now, b.Settled+b.Pending+amount-b.Max)
 	}
-	if line.Observe {
+	if line.Observe && !r.RefuseObserved {
 		d.Observed = append(d.Observed, budget.Denial{Line: i, Balance: b})
-		return false
+		return
 	}
-	if line.Latch && !r.Tentative && !b.Latched {
-		s.open(line.Account).latchedUntil = passed(*span, now)
+	d.Denied = append(d.Denied, budget.Denial{Line: i, Balance: b})
+}
+
+// latch closes the accounts of the lines without room that ask for it, and leaves out of a refusal what is only observed.
+func (s *Store) latch(d *budget.Decision, r *budget.Reservation, places []place, now int64) {
+	full := d.Denied
+	if len(full) == 0 {
+		full = d.Observed
+	} else {
+		d.Observed = nil
 	}
-	d.Denied, d.Observed = &budget.Denial{Line: i, Balance: b}, nil
-	return true
+	for _, of := range full {
+		if line := &r.Lines[of.Line]; line.Latch && !r.Tentative && !of.Latched {
+			s.open(line.Account).latchedUntil = passed(places[of.Line].span, now)
+		}
+	}
 }
 
 // admit books a reservation that was checked, and returns when it expires.

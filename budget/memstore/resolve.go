@@ -101,7 +101,7 @@ func (s *Store) resolve(e *entry, state budget.State, now int64) {
 // crossed reports the marks that settled spend has reached for the first time in the windows of now.
 func (s *Store) crossed(lines []budget.Line, now int64) (all []budget.Crossing) {
 	for i := range lines {
-		if len(lines[i].Marks) > 0 {
+		if len(lines[i].Notify) > 0 {
 			all = append(all, s.open(lines[i].Account).report(&lines[i], i, now)...)
 		}
 	}

@@ -24,9 +24,9 @@ type answer struct {
 // detail is the part of an answer that most answers do without.
 type detail struct {
 	Killed   *flag
-	Denied   *standing
+	Denied   []standing
 	Observed []standing
-	Crossed  [][3]int64
+	Crossed  [][4]int64
 	Balances []standing
 	Entries  []entry
 	Flags    []flag

@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -43,7 +44,7 @@ func TestVersions(t *testing.T) {
 	admitted(t, s, hold(1, line(1, budget.Monthly, 100)))
 	known := migrations
 	defer func() { migrations = known }()
-	migrations = append(known[:1:1], migration{}, migration{})
+	migrations = append(slices.Clone(known), migration{}, migration{})
 	var all sync.WaitGroup
 	for range 4 {
 		all.Go(func() {
@@ -58,18 +59,36 @@ func TestVersions(t *testing.T) {
 	all.Wait()
 	var version int
 	require.NoError(t, s.pool.QueryRow(t.Context(), "SELECT version FROM "+schema+".meta").Scan(&version))
-	require.Equal(t, 3, version)
+	require.Equal(t, len(known)+2, version)
 	stands(t, s, line(1, budget.Monthly, 100), 0, 1) // an open store goes on
 	migrations = known
 	_, err := Open(t.Context(), s.pool, func(o *Options) { o.Schema = s.opts.Schema })
-	require.ErrorContains(t, err, "version 3, this library knows 1")
+	require.ErrorContains(t, err, "version 4, this library knows 2")
+}
+
+// A ledger of the first version keeps what it holds: only its functions are made anew.
+func TestALedgerOfTheFirstVersionGoesOn(t *testing.T) {
+	s := fresh(t)
+	r, full := hold(6, line(1, budget.Monthly, 10)), hold(5, line(1, budget.Monthly, 10))
+	admitted(t, s, r)
+	for _, changed := range []string{"reserve", "settle", "report"} {
+		admin(t, dsn(t), "DROP FUNCTION "+s.opts.quoted()+"."+changed)
+	}
+	admin(t, dsn(t), "UPDATE "+s.opts.quoted()+".meta SET version = 1")
+	again := open(t, newPool(t, dsn(t)), s.opts.Schema)
+	d, err := again.Reserve(t.Context(), full)
+	require.NoError(t, err)
+	require.Len(t, d.Denied, 1)
+	_, err = again.Settle(t.Context(), settlement(r, 5))
+	require.NoError(t, err)
+	admitted(t, again, full)
 }
 
 // A migration that fails leaves nothing behind.
 func TestAMigrationIsAllOrNothing(t *testing.T) {
 	known := migrations
 	defer func() { migrations = known }()
-	migrations = append(known[:1:1], migration{"missing.sql"})
+	migrations = append(slices.Clone(known), migration{"missing.sql"})
 	pool, schema := newPool(t, dsn(t)), newSchema()
 	_, err := Open(t.Context(), pool, func(o *Options) { o.Schema = schema })
 	require.Error(t, err)

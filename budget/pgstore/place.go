@@ -24,7 +24,7 @@ type placement struct {
 	observe, latch        []bool
 	from, until           int64 // the moments at which all this holds
 	markLines, markNumber []int32
-	marks                 []int64
+	marks                 []float64
 }
 
 // place fills p in. Lines may come in any order.
@@ -34,7 +34,7 @@ func (p *placement) place(lines []budget.Line, now int64) error {
 	p.accounts, p.units = make([]pgtype.UUID, n), make([]int32, n)
 	p.starts, p.widths, p.ends, p.steps = make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 	p.maxes, p.observe, p.latch = make([]int64, n), make([]bool, n), make([]bool, n)
-	p.markLines, p.markNumber, p.marks = []int32{}, []int32{}, []int64{} // a nil would be a null
+	p.markLines, p.markNumber, p.marks = []int32{}, []int32{}, []float64{} // a nil would be a null
 	for i := range lines {
 		line := &lines[i]
 		p.accounts[i] = uuid(line.Account)
@@ -51,7 +51,7 @@ func (p *placement) place(lines []budget.Line, now int64) error {
 			from, until := holds(line.Window, now, span)
 			p.from, p.until = max(p.from, from), min(p.until, until)
 		}
-		for m, mark := range line.Marks {
+		for m, mark := range line.Notify {
 			p.markLines, p.markNumber, p.marks = append(p.markLines, int32(i+1)), append(p.markNumber, int32(m)), append(p.marks, mark)
 		}
 	}

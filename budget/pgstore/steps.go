@@ -50,7 +50,7 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decis
 func reserveCall(r budget.Reservation) call {
 	return call{function: "reserve", moments: true, lines: some(r.Lines), makes: true, args: func(at *placement) []any {
 		return []any{
-			[16]byte(r.ID), [16]byte(r.Owner), r.Charge[:], int64(max(r.TTL, 0)), r.Tentative, uuids(r.Dims),
+			[16]byte(r.ID), [16]byte(r.Owner), r.Charge[:], int64(max(r.TTL, 0)), r.Tentative, r.RefuseObserved, uuids(r.Dims),
 			at.accounts, at.units, at.starts, at.widths, at.ends, at.steps, at.maxes, at.observe, at.latch,
 		}
 	}}
@@ -66,24 +66,32 @@ func (a *answer) decision(lines []budget.Line) (d budget.Decision, err error) {
 		k, err := a.detail.Killed.public()
 		return budget.Decision{Killed: &k}, err
 	case "denied":
-		if a.detail.Denied == nil {
+		if len(a.detail.Denied) == 0 {
 			return budget.Decision{}, errAnswer
 		}
-		denial, err := a.detail.Denied.denial(lines, a.clock)
-		return budget.Decision{Denied: &denial}, err
+		d.Denied, err = denials(a.detail.Denied, lines, a.clock)
+		return d, err
 	case "admitted", "replayed":
-		for i := range a.detail.Observed {
-			denial, err := a.detail.Observed[i].denial(lines, a.clock)
-			if err != nil {
-				return budget.Decision{}, err
-			}
-			d.Observed = append(d.Observed, denial)
+		if d.Observed, err = denials(a.detail.Observed, lines, a.clock); err != nil {
+			return budget.Decision{}, err
 		}
 		d.Admitted, d.Replayed, d.ExpiresAt = true, a.status == "replayed", time.Unix(0, a.value)
 		return d, nil
 	default:
 		return budget.Decision{}, errAnswer
 	}
+}
+
+// denials says where lines without room stand.
+func denials(standings []standing, lines []budget.Line, now int64) (all []budget.Denial, err error) {
+	for i := range standings {
+		denial, err := standings[i].denial(lines, now)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, denial)
+	}
+	return all, nil
 }
 
 // some makes lines that a step looks at, even if there are none.
@@ -102,7 +110,7 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 	a, err := s.step(ctx, call{function: "settle", moments: true, lines: some(st.Lines), makes: true, args: func(at *placement) []any {
 		return []any{
 			[16]byte(st.ID), [16]byte(st.Owner), st.Actual[:], st.Estimated,
-			at.accounts, at.units, at.starts, at.widths, at.ends, at.steps, at.markLines, at.markNumber, at.marks,
+			at.accounts, at.units, at.starts, at.widths, at.ends, at.steps, at.maxes, at.markLines, at.markNumber, at.marks,
 		}
 	}})
 	if err != nil {
@@ -110,10 +118,10 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 	}
 	p := budget.Posting{Replayed: a.status == "replayed", From: budget.State(a.value)}
 	for _, c := range a.detail.Crossed {
-		if c[0] < 0 || c[0] >= int64(len(st.Lines)) || c[1] < 0 || c[1] >= int64(len(st.Lines[c[0]].Marks)) {
+		if c[0] < 0 || c[0] >= int64(len(st.Lines)) || c[1] < 0 || c[1] >= int64(len(st.Lines[c[0]].Notify)) {
 			return budget.Posting{}, failed("settle", errAnswer)
 		}
-		p.Crossed = append(p.Crossed, budget.Crossing{Line: int(c[0]), Mark: int(c[1]), Settled: c[2]})
+		p.Crossed = append(p.Crossed, budget.Crossing{Line: int(c[0]), Mark: int(c[1]), Settled: c[2], Max: c[3]})
 	}
 	return p, nil
 }

@@ -243,7 +243,7 @@ func TestAReservationOfNothingOutlivesItsBucket(t *testing.T) {
 	require.NoError(t, err)
 	marked := settlement(made[1], 0)
 	marked.Lines = []budget.Line{made[1].Lines[0]}
-	marked.Lines[0].Marks = []int64{50}
+	marked.Lines[0].Notify = []float64{0.5}
 	_, err = s.Settle(t.Context(), marked)
 	require.NoError(t, err)
 	require.NoError(t, s.Void(t.Context(), made[2].ID, made[2].Owner))
@@ -307,7 +307,7 @@ func TestAnOrphanIsPostedUnderItsAccountsLock(t *testing.T) {
 	require.NoError(t, err)
 	id, actual := budget.NewID(), usd(8)
 	settle := call{function: "settle", moments: true, lines: []budget.Line{l}, makes: true, args: func(at *placement) []any {
-		return []any{[16]byte(id), [16]byte{}, actual[:], false, at.accounts, at.units, at.starts, at.widths, at.ends, at.steps, at.markLines, at.markNumber, at.marks}
+		return []any{[16]byte(id), [16]byte{}, actual[:], false, at.accounts, at.units, at.starts, at.widths, at.ends, at.steps, at.maxes, at.markLines, at.markNumber, at.marks}
 	}}
 	var all sync.WaitGroup
 	all.Go(func() {

@@ -66,7 +66,7 @@ func (s *Store) raw(t *testing.T, sc *script, args [][]byte) error {
 // Scripts check what they are handed: arguments that are cut, lengthened or out of range change nothing.
 func TestHostileArgumentsChangeNothing(t *testing.T) {
 	s := open(t)
-	r := reservation(3, append(daily(1, 10), budget.Line{Account: budget.Key{2}, Unit: budget.UnitUSD, Window: budget.Rolling(time.Hour), Max: 10, Marks: []int64{2}}))
+	r := reservation(3, append(daily(1, 10), budget.Line{Account: budget.Key{2}, Unit: budget.UnitUSD, Window: budget.Rolling(time.Hour), Max: 10, Notify: []float64{0.2}}))
 	r.ID[0] = 0 // the first shard
 	_, err := s.Reserve(t.Context(), r)
 	require.NoError(t, err)
@@ -124,7 +124,7 @@ func TestHostileArgumentsChangeNothing(t *testing.T) {
 // Whatever bytes arrive, sums never leave their range and the store goes on.
 func TestGarbledArgumentsKeepTheLedgerWhole(t *testing.T) {
 	s := open(t)
-	r := reservation(3, append(daily(1, 1<<40), budget.Line{Account: budget.Key{2}, Unit: budget.UnitUSD, Window: budget.Rolling(time.Hour), Max: 1 << 40, Marks: []int64{2}}))
+	r := reservation(3, append(daily(1, 1<<40), budget.Line{Account: budget.Key{2}, Unit: budget.UnitUSD, Window: budget.Rolling(time.Hour), Max: 1 << 40, Notify: []float64{1.0 / (1 << 39)}}))
 	r.ID[0] = 0
 	_, err := s.Reserve(t.Context(), r)
 	require.NoError(t, err)
@@ -208,14 +208,14 @@ func TestAmountsBeyondTheRange(t *testing.T) {
 
 // FuzzDecode reads what a server may send, whoever it is.
 func FuzzDecode(f *testing.F) {
-	lines := append(daily(1, 10), budget.Line{Account: budget.Key{2}, Unit: budget.UnitUSD, Window: budget.Rolling(time.Hour), Max: 10, Marks: []int64{2}})
+	lines := append(daily(1, 10), budget.Line{Account: budget.Key{2}, Unit: budget.UnitUSD, Window: budget.Rolling(time.Hour), Max: 10, Notify: []float64{0.2}})
 	r := reservation(3, lines)
 	answer := func(code byte) head { return append(head{code}, head(nil).numbers(5, 1_767_225_600_000_000)...) }
 	stand := append(append(head{0, 1, 1}, head(nil).numbers(1, 2, 3, 4)...), append(head{0, 1}, head(nil).numbers(29_000_000, 7)...)...)
 	f.Add([]byte(answer('A').numbers(1_767_225_600_000_001)))
 	f.Add([]byte(append(answer('A').numbers(1_767_225_600_000_001), stand...)))
 	f.Add([]byte(append(answer('D'), stand...)))
-	f.Add([]byte(append(answer('A'), 'p', 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9)))
+	f.Add([]byte(append(answer('A'), 'p', 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 1, 0, 0, 0, 0, 0, 0, 0, 5)))
 	payload, _ := encodeFlag(budget.Kill{Scope: budget.Scope{Principal: "\xff", Tags: map[string]string{"a": "b"}}, Reason: "x"})
 	f.Add([]byte(append(answer('K').numbers(7), payload...)))
 	f.Add([]byte(append(append(append(answer('A'), 0), append(head(nil).numbers(7), 0, 0, 0, byte(len(payload)))...), payload...)))
@@ -234,11 +234,11 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		if d, err := decision(answer, &r); err == nil {
-			require.True(t, d.Admitted != (d.Denied != nil || d.Killed != nil), fmt.Sprint(d))
+			require.True(t, d.Admitted != (len(d.Denied) > 0 || d.Killed != nil), fmt.Sprint(d))
 		}
 		if p, err := posting(answer, lines); err == nil {
 			for _, c := range p.Crossed {
-				require.Less(t, c.Mark, len(lines[c.Line].Marks))
+				require.Less(t, c.Mark, len(lines[c.Line].Notify))
 			}
 		}
 		if all, err := balances(answer, lines); err == nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -53,6 +54,9 @@ func (h head) flags(all ...bool) head {
 	return h
 }
 
+// byte appends one byte.
+func (h head) byte(b byte) head { return append(h, b) }
+
 // charge appends what a charge holds in each unit.
 func (h head) charge(c *budget.Charge) head { return h.numbers(c[budget.UnitUSD:]...) }
 
@@ -94,8 +98,10 @@ func place(lines []budget.Line, charge *budget.Charge, now int64, marks bool) (*
 			return nil, err
 		}
 		if marks {
-			p.marks = binary.BigEndian.AppendUint16(p.marks, uint16(len(lines[i].Marks)))
-			p.marks = p.marks.numbers(lines[i].Marks...)
+			p.marks = binary.BigEndian.AppendUint16(p.marks, uint16(len(lines[i].Notify)))
+			for _, f := range lines[i].Notify {
+				p.marks = p.marks.numbers(int64(math.Float64bits(f)))
+			}
 		}
 	}
 	return p, nil
@@ -106,7 +112,7 @@ func (p *placed) add(l *budget.Line, amount int64, now time.Time) error {
 	if span.Start < 0 {
 		return errBefore1970
 	}
-	flags := bit(l.Latch && !l.Observe) | bit(l.Observe)<<1
+	flags := bit(l.Latch) | bit(l.Observe)<<1
 	p.booked = append(p.booked, l.Account[:]...)
 	p.terms = append(p.terms, flags).numbers(l.Max)
 	if span.Start == span.Since {

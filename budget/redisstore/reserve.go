@@ -69,7 +69,7 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decis
 			return nil, err
 		}
 		h := newHead([]byte(s.epoch), r.ID[:], r.Owner[:]).numbers(s.seen.Load(), clock, now, min(micros(r.TTL), never), s.retention,
-			p.hold.from, p.hold.until).flags(r.Tentative).charge(&r.Charge)
+			p.hold.from, p.hold.until).byte(bit(r.Tentative) | bit(r.RefuseObserved)<<1).charge(&r.Charge)
 		return []any{[]byte(h), dims, []byte(p.booked), []byte(p.terms)}, nil
 	})
 	refused := answer.code == codeDenied || answer.code == codeKilled
@@ -94,15 +94,16 @@ func decision(answer reply, r *budget.Reservation) (d budget.Decision, err error
 		d.Killed = &k
 		return d, nil
 	case codeDenied:
-		denial := in.denial(r, answer.now)
-		d.Denied = &denial
+		for !in.failed && in.text != "" {
+			d.Denied = append(d.Denied, in.denial(r, answer.now))
+		}
 	case codeDone, codeReplayed:
 		d.Admitted, d.Replayed, d.ExpiresAt = true, answer.code == codeReplayed, fromMicro(min(in.count(), never))
 		for !in.failed && in.text != "" {
 			d.Observed = append(d.Observed, in.denial(r, answer.now))
 		}
 	}
-	if !in.done() || d.Denied == nil && !d.Admitted {
+	if !in.done() || len(d.Denied) == 0 && !d.Admitted {
 		return budget.Decision{}, errReply
 	}
 	return d, nil

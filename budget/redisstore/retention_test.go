@@ -117,7 +117,7 @@ func TestRemembersTheWindowOfALatePending(t *testing.T) {
 func TestForgetsTermsThatArePast(t *testing.T) {
 	s, advance := aged(t)
 	hourly := line(1, budget.Hourly)
-	hourly[0].Latch, hourly[0].Marks, hourly[0].Max = true, []int64{1}, 1
+	hourly[0].Latch, hourly[0].Notify, hourly[0].Max = true, []float64{1}, 1
 	spent(t, s, hourly)
 	_, err := s.Reserve(t.Context(), reservation(1, hourly)) // latches
 	require.NoError(t, err)

@@ -19,7 +19,7 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 	// says that there is nothing pending, and spend has to be posted in the windows of now.
 	whole := len(st.Lines) == 0
 	for i := range st.Lines {
-		whole = whole || len(st.Lines[i].Marks) > 0
+		whole = whole || len(st.Lines[i].Notify) > 0
 	}
 	answer, err := s.settle(ctx, &st, whole)
 	if err == nil && answer.code == codeUnknown {
@@ -57,8 +57,12 @@ func posting(answer reply, lines []budget.Line) (p budget.Posting, err error) {
 	}
 	for !in.failed && in.text != "" {
 		c := budget.Crossing{Line: int(in.number(2)), Mark: int(in.number(2)), Settled: in.count()}
-		if c.Line >= len(lines) || c.Mark >= len(lines[c.Line].Marks) {
+		if c.Line >= len(lines) || c.Mark >= len(lines[c.Line].Notify) {
 			return budget.Posting{}, errReply
+		}
+		overridden, override := in.number(1) == 1, in.number(8)
+		if c.Max = lines[c.Line].Max; overridden {
+			c.Max = override
 		}
 		p.Crossed = append(p.Crossed, c)
 	}

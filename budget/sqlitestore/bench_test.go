@@ -73,7 +73,7 @@ var benchOperations = []struct {
 			r := benchReservation(time.Hour)
 			r.Lines[2].Max = 0
 			d, err := s.Reserve(benchCtx, r)
-			if d.Denied == nil {
+			if len(d.Denied) == 0 {
 				err = errors.Join(err, errors.New("not denied"))
 			}
 			return err

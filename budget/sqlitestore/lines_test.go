@@ -39,8 +39,8 @@ func TestManyLines(t *testing.T) {
 		tight.Lines[full].Max = 9
 		d, err := s.Reserve(t.Context(), tight)
 		require.NoError(t, err)
-		require.NotNil(t, d.Denied)
-		require.Equal(t, full, d.Denied.Line)
+		require.Len(t, d.Denied, 1)
+		require.Equal(t, full, d.Denied[0].Line)
 	}
 	requireBalances(budget.Charge{}, budget.Charge{})
 

@@ -48,7 +48,7 @@ func (t *tx) reserve(r budget.Reservation) (budget.Decision, error) {
 		return budget.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, e.expiresAt)}, nil
 	}
 	d, err := t.check(r, states)
-	if err != nil || d.Denied != nil {
+	if err != nil || len(d.Denied) > 0 {
 		return d, err
 	}
 	now := t.now.UnixNano()
@@ -79,8 +79,7 @@ func (e *entry) conflict(r budget.Reservation) error {
 	return nil
 }
 
-// check finds the first line, in order, that refuses or overflows, and the observe-only ones without room. It writes
-// nothing but a latch.
+// check finds the lines without room, those that refuse and those that are observe-only apart. It writes nothing but latches.
 func (t *tx) check(r budget.Reservation, states []state) (d budget.Decision, err error) {
 	for i := range r.Lines {
 		line, state := &r.Lines[i], &states[i]
@@ -95,17 +94,33 @@ func (t *tx) check(r budget.Reservation, states []state) (d budget.Decision, err
 		if amount <= b.Max {
 			b.ResetAfter = state.wait(line.Window, t.now, need-b.Max)
 		}
-		if line.Observe {
+		if line.Observe && !r.RefuseObserved {
 			d.Observed = append(d.Observed, budget.Denial{Line: i, Balance: b})
+		} else {
+			d.Denied = append(d.Denied, budget.Denial{Line: i, Balance: b})
+		}
+	}
+	return d, t.latch(&d, &r)
+}
+
+// latch closes the accounts of the lines without room that ask for it, and leaves out of a refusal what is only observed.
+func (t *tx) latch(d *budget.Decision, r *budget.Reservation) error {
+	full := d.Denied
+	if len(full) == 0 {
+		full = d.Observed
+	} else {
+		d.Observed = nil
+	}
+	for _, of := range full {
+		line := &r.Lines[of.Line]
+		if !line.Latch || r.Tentative || of.Latched {
 			continue
 		}
-		denied := budget.Decision{Denied: &budget.Denial{Line: i, Balance: b}}
-		if line.Latch && !r.Tentative && !b.Latched {
-			err = t.exec(sqlLatch, line.Account[:], passed(line.Window.At(t.now), t.now.UnixNano()))
+		if err := t.exec(sqlLatch, line.Account[:], passed(line.Window.At(t.now), t.now.UnixNano())); err != nil {
+			return err
 		}
-		return denied, err
 	}
-	return d, nil
+	return nil
 }
 
 // passed is when a window that refused, or reported, at the given moment is over: the end of a calendar window, one

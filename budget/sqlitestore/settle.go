@@ -133,7 +133,7 @@ func (t *tx) postOrphan(e *entry, st budget.Settlement) (p budget.Posting, err e
 
 // crossed reports the marks that settled spend has reached for the first time in their window.
 func (t *tx) crossed(lines []budget.Line) (all []budget.Crossing, err error) {
-	if !slices.ContainsFunc(lines, func(l budget.Line) bool { return len(l.Marks) > 0 }) {
+	if !slices.ContainsFunc(lines, func(l budget.Line) bool { return len(l.Notify) > 0 }) {
 		return nil, nil
 	}
 	now := t.now.UnixNano()
@@ -144,15 +144,15 @@ func (t *tx) crossed(lines []budget.Line) (all []budget.Crossing, err error) {
 	for i := range lines {
 		line, state := &lines[i], &states[i]
 		fired, before := state.fired, len(all)
-		for m, mark := range line.Marks {
-			if state.Settled < mark || m < len(fired) && now < fired[m] {
+		for m := range line.Notify {
+			if state.Settled < line.Threshold(m, state.Max) || m < len(fired) && now < fired[m] {
 				continue
 			}
 			if m >= len(fired) {
-				fired = append(fired, make([]int64, len(line.Marks)-len(fired))...)
+				fired = append(fired, make([]int64, len(line.Notify)-len(fired))...)
 			}
 			fired[m] = passed(line.Window.At(t.now), now)
-			all = append(all, budget.Crossing{Line: i, Mark: m, Settled: state.Settled})
+			all = append(all, budget.Crossing{Line: i, Mark: m, Settled: state.Settled, Max: state.Max})
 		}
 		if len(all) == before {
 			continue

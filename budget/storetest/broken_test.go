@@ -127,9 +127,9 @@ var lossyMutants = map[string]struct {
 	"counts what it refused": {[]string{"ReserveRefusesWhatDoesNotFit"}, func(b *broken, _ *storetest.Clock) {
 		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
 			d, err := b.Store.Reserve(ctx, r)
-			if d.Denied != nil {
+			if len(d.Denied) > 0 {
 				refused := unlimited(r)
-				refused.ID, refused.Lines = budget.NewID(), refused.Lines[d.Denied.Line:d.Denied.Line+1]
+				refused.ID, refused.Lines = budget.NewID(), refused.Lines[d.Denied[0].Line:d.Denied[0].Line+1]
 				_, _ = b.Store.Reserve(ctx, refused)
 			}
 			return d, err

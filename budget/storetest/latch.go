@@ -48,6 +48,34 @@ var latchRules = []rule{
 			require.False(s.t, s.balance(l).Latched)
 		}
 	}},
+	{"LatchIsSetByEachLineThatRefuses", "several lines without room have all refused", func(s *subject) {
+		lines := sorted(line("a", budget.Daily, 10), line("b", budget.Rolling(time.Hour), 10), line("c", budget.Lifetime, 10))
+		for i := range lines {
+			lines[i].Latch = true
+		}
+		s.refuse(11, lines...)
+		for _, l := range lines {
+			require.True(s.t, s.balance(l).Latched)
+		}
+	}},
+	{"LatchOfAnObserveLineIsForetold", "an observed limit with a latch refuses nothing, and tells from its first refusal on that it would", func(s *subject) {
+		l := line("a", budget.Daily, 10)
+		l.Latch, l.Observe = true, true
+		r := s.hold(11, l)
+		r.Tentative = true
+		require.Len(s.t, s.admit(r).Observed, 1)
+		require.False(s.t, s.balance(l).Latched, "a tentative one latches nothing")
+		require.NoError(s.t, s.store.Void(s.ctx, r.ID, r.Owner))
+		r = s.hold(11, l)
+		require.False(s.t, s.admit(r).Observed[0].Latched)
+		require.NoError(s.t, s.store.Void(s.ctx, r.ID, r.Owner))
+		r = s.hold(1, l)
+		d := s.admit(r)
+		require.Len(s.t, d.Observed, 1)
+		require.True(s.t, d.Observed[0].Latched)
+		s.clock.Set(s.at("2026-03-11T00:00:00Z"))
+		require.Empty(s.t, s.admit(s.hold(1, l)).Observed)
+	}},
 	{"LatchEndsWithItsWindow", "a calendar latch opens when the window that refused has ended", func(s *subject) {
 		l := s.latch("a", budget.Daily)
 		end := s.at("2026-03-11T00:00:00Z")
@@ -82,8 +110,8 @@ var latchRules = []rule{
 		l := s.latch("a", budget.Daily)
 		d, err := other.Reserve(s.ctx, s.hold(1, l))
 		require.NoError(s.t, err)
-		require.NotNil(s.t, d.Denied)
-		require.True(s.t, d.Denied.Latched)
+		require.Len(s.t, d.Denied, 1)
+		require.True(s.t, d.Denied[0].Latched)
 	}},
 }
 

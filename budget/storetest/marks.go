@@ -11,19 +11,19 @@ import (
 var markRules = []rule{
 	{"MarksAreReportedWhenReached", "a settlement that takes settled spend to a mark reports it, with the line, the mark and the sum; pending spend reaches none", func(s *subject) {
 		lines := sorted(line("a", budget.Daily, 100), line("b", budget.Lifetime, 100))
-		lines[1].Marks = []int64{50, 80}
+		lines[1].Notify = []float64{0.5, 0.8}
 		r := s.reserve(80, lines...)
-		require.Equal(s.t, []budget.Crossing{{Line: 1, Mark: 0, Settled: 50}}, s.settle(r, 50).Crossed)
-		require.Equal(s.t, []budget.Crossing{{Line: 1, Mark: 1, Settled: 80}}, s.settle(s.reserve(30, lines...), 30).Crossed)
+		require.Equal(s.t, []budget.Crossing{{Line: 1, Mark: 0, Settled: 50, Max: 100}}, s.settle(r, 50).Crossed)
+		require.Equal(s.t, []budget.Crossing{{Line: 1, Mark: 1, Settled: 80, Max: 100}}, s.settle(s.reserve(30, lines...), 30).Crossed)
 	}},
 	{"MarksCanBeReachedTogether", "one settlement reports every mark that it reaches", func(s *subject) {
 		l := line("a", budget.Daily, 100)
-		l.Marks = []int64{90, 50, 95}
+		l.Notify = []float64{0.9, 0.5, 0.95}
 		require.Equal(s.t, []int{0, 1}, s.spend(91, l))
 	}},
 	{"MarksAreReportedOnceAWindow", "once is enough: later settlements above the mark report nothing", func(s *subject) {
 		l := line("a", budget.Daily, 100)
-		l.Marks = []int64{50}
+		l.Notify = []float64{0.5}
 		require.Equal(s.t, []int{0}, s.spend(60, l))
 		require.Empty(s.t, s.spend(10, l))
 		r := s.reserve(5, l)
@@ -32,7 +32,7 @@ var markRules = []rule{
 	}},
 	{"MarksAreNotRearmedByACorrection", "a sum that falls below the mark and rises again is still the same window", func(s *subject) {
 		l := line("a", budget.Daily, 100)
-		l.Marks = []int64{50}
+		l.Notify = []float64{0.5}
 		r := s.reserve(60, l)
 		s.settle(r, 60)
 		s.correct(r, 10)
@@ -40,7 +40,7 @@ var markRules = []rule{
 	}},
 	{"MarksAreReportedAgainInTheNextWindow", "each window has its own report", func(s *subject) {
 		l := line("a", budget.Daily, 1000)
-		l.Marks = []int64{50}
+		l.Notify = []float64{0.05}
 		require.Equal(s.t, []int{0}, s.spend(60, l))
 		s.clock.Advance(24 * time.Hour)
 		require.Empty(s.t, s.spend(40, l))
@@ -50,7 +50,7 @@ var markRules = []rule{
 	}},
 	{"MarksOfARollingWindowAreRearmedOneLengthLater", "each mark of a rolling window is quiet for one length after it was reported", func(s *subject) {
 		l := line("a", budget.Rolling(time.Hour), 100)
-		l.Marks = []int64{20, 50}
+		l.Notify = []float64{0.2, 0.5}
 		require.Equal(s.t, []int{0}, s.spend(30, l))
 		s.clock.Advance(50 * time.Minute)
 		require.Equal(s.t, []int{1}, s.spend(60, l))
@@ -63,7 +63,7 @@ var markRules = []rule{
 	}},
 	{"MarksOfALifetimeAreReportedOnce", "a lifetime has one window", func(s *subject) {
 		l := line("a", budget.Lifetime, 100)
-		l.Marks = []int64{1}
+		l.Notify = []float64{0.01}
 		require.Equal(s.t, []int{0}, s.spend(1, l))
 		s.clock.Advance(5 * 365 * 24 * time.Hour)
 		require.Empty(s.t, s.spend(1, l))
@@ -71,7 +71,7 @@ var markRules = []rule{
 	{"MarksReachedWithoutASettlementAreReportedByTheNext", "spend that a correction took to a mark is reported by the next settlement, if only of nothing", func(s *subject) {
 		for name, w := range map[string]budget.Window{"a": budget.Daily, "b": budget.Rolling(time.Hour)} {
 			l := line(name, w, 100)
-			l.Marks = []int64{50}
+			l.Notify = []float64{0.5}
 			r := s.reserve(10, l)
 			s.settle(r, 10)
 			s.correct(r, 60)
@@ -81,14 +81,33 @@ var markRules = []rule{
 	}},
 	{"MarksAreReportedByOrphansAndLateSettlements", "spend is spend, whichever way it is posted", func(s *subject) {
 		l := line("a", budget.Daily, 100)
-		l.Marks = []int64{50, 70}
+		l.Notify = []float64{0.5, 0.7}
 		require.Len(s.t, s.settle(s.hold(0, l), 50).Crossed, 1)
 		r := s.expired(1, l)
 		require.Len(s.t, s.settle(r, 20).Crossed, 1)
 	}},
+	{"MarksGoByTheMaxInForce", "a fraction of an account whose Max is overridden is one of that Max, until the override ends", func(s *subject) {
+		l := line("a", budget.Daily, 100)
+		l.Notify = []float64{0.5, 0.8}
+		s.override(l, 1000, time.Hour)
+		require.Empty(s.t, s.spend(90, l), "90 of 1000")
+		p := s.settle(s.reserve(410, l), 410)
+		require.Equal(s.t, []budget.Crossing{{Line: 0, Mark: 0, Settled: 500, Max: 1000}}, p.Crossed)
+		low := line("b", budget.Daily, 1000)
+		low.Notify = []float64{0.5, 0.8}
+		require.Empty(s.t, s.spend(40, low))
+		s.override(low, 50, time.Hour)
+		require.Equal(s.t, []int{0, 1}, s.spend(1, low), "41 of 50")
+		ended := line("c", budget.Daily, 100)
+		ended.Notify = []float64{0.5}
+		s.override(ended, 1000, time.Minute)
+		require.Empty(s.t, s.spend(60, ended))
+		s.clock.Advance(time.Minute)
+		require.Equal(s.t, []int{0}, s.spend(1, ended), "61 of 100 again")
+	}},
 	{"MarksOfObservedLinesAreReported", "a rehearsed limit notifies like an enforced one", func(s *subject) {
 		l := line("a", budget.Daily, 10)
-		l.Observe, l.Marks = true, []int64{10}
+		l.Observe, l.Notify = true, []float64{1.0}
 		require.Equal(s.t, []int{0}, s.spend(15, l))
 	}},
 }
@@ -104,7 +123,7 @@ func (s *subject) settleFor(r budget.Reservation, n int64, l budget.Line) (marks
 	s.t.Helper()
 	for _, c := range s.settle(r, n).Crossed {
 		require.Zero(s.t, c.Line)
-		require.GreaterOrEqual(s.t, c.Settled, l.Marks[c.Mark])
+		require.GreaterOrEqual(s.t, c.Settled, l.Threshold(c.Mark, c.Max))
 		marks = append(marks, c.Mark)
 	}
 	return marks

@@ -58,7 +58,7 @@ func modelAccounts() []modelAccount {
 	always := func(time.Time) int64 { return 0 }
 	accounts := []modelAccount{
 		{
-			Line:   budget.Line{Window: budget.Daily, Unit: budget.UnitUSD, Max: 200, Marks: []int64{100, 180}},
+			Line:   budget.Line{Window: budget.Daily, Unit: budget.UnitUSD, Max: 200, Notify: []float64{0.5, 0.9}},
 			bucket: nanos(day), since: nanos(day), passed: func(t time.Time) time.Time { return day(t).Add(24 * time.Hour) },
 		},
 		{
@@ -66,12 +66,12 @@ func modelAccounts() []modelAccount {
 			bucket: nanos(hour), since: nanos(hour), passed: func(t time.Time) time.Time { return hour(t).Add(time.Hour) },
 		},
 		{
-			Line:   budget.Line{Window: budget.Rolling(time.Hour), Unit: budget.UnitUSD, Max: 50, Marks: []int64{30}},
+			Line:   budget.Line{Window: budget.Rolling(time.Hour), Unit: budget.UnitUSD, Max: 50, Notify: []float64{0.6}},
 			bucket: nanos(minute), since: func(t time.Time) int64 { return minute(t).Add(-time.Hour).UnixNano() },
 			passed: func(t time.Time) time.Time { return t.Add(time.Hour) },
 		},
 		{
-			Line:   budget.Line{Window: budget.Lifetime, Unit: budget.UnitCalls, Max: 500, Marks: []int64{1, 250, 499}},
+			Line:   budget.Line{Window: budget.Lifetime, Unit: budget.UnitCalls, Max: 500, Notify: []float64{0.002, 0.5, 0.998}},
 			bucket: always, since: always, passed: func(time.Time) time.Time { return forever },
 		},
 		{
@@ -79,10 +79,14 @@ func modelAccounts() []modelAccount {
 			bucket: nanos(minute), since: func(t time.Time) int64 { return minute(t).Add(-time.Hour).UnixNano() },
 			passed: func(t time.Time) time.Time { return t.Add(time.Hour) },
 		},
+		{
+			Line:   budget.Line{Window: budget.Daily, Unit: budget.UnitUSD, Max: 30, Observe: true, Latch: true},
+			bucket: nanos(day), since: nanos(day), passed: func(t time.Time) time.Time { return day(t).Add(24 * time.Hour) },
+		},
 	}
 	for i := range accounts {
 		accounts[i].Account = budget.Key{0: byte(i + 1)}
-		accounts[i].fired = make([]time.Time, len(accounts[i].Marks))
+		accounts[i].fired = make([]time.Time, len(accounts[i].Notify))
 	}
 	return accounts
 }
@@ -92,9 +96,6 @@ func newModel(h Harness) *model {
 	for i := range m.accounts {
 		a := &m.accounts[i]
 		a.Max *= h.Scale
-		for n := range a.Marks {
-			a.Marks[n] *= h.Scale
-		}
 	}
 	return m
 }
@@ -126,14 +127,14 @@ func (m *model) max(i int, now time.Time) int64 {
 type verdict struct {
 	err      error
 	killed   bool
-	denied   int // the line's index, or -1
-	latched  bool
+	denied   []int // the lines' indexes
+	latched  []int // of those, or of the observed ones, which were latched before
 	observed []int
 	replayed bool
 }
 
 func (m *model) reserve(r budget.Reservation, lines []int, scope budget.Scope, now time.Time) verdict {
-	v := verdict{denied: -1}
+	var v verdict
 	e := m.byID[r.ID]
 	switch {
 	case e == nil:
@@ -162,14 +163,27 @@ func (m *model) reserve(r budget.Reservation, lines []int, scope budget.Scope, n
 		if !latched && settled+pending+r.Charge[a.Unit] <= m.max(i, now) {
 			continue
 		}
-		if a.Observe {
+		if a.Observe && !r.RefuseObserved {
 			v.observed = append(v.observed, at)
-			continue
+		} else {
+			v.denied = append(v.denied, at)
 		}
-		if a.Latch && !latched && !r.Tentative {
+	}
+	full := v.denied
+	if len(full) == 0 {
+		full = v.observed
+	} else {
+		v.observed = nil
+	}
+	for _, at := range full {
+		switch a := &m.accounts[lines[at]]; {
+		case now.Before(a.latched):
+			v.latched = append(v.latched, at)
+		case a.Latch && !r.Tentative:
 			a.latched = a.passed(now)
 		}
-		v.denied, v.latched, v.observed = at, latched, nil
+	}
+	if len(v.denied) > 0 {
 		return v
 	}
 	m.add(&modelEntry{id: r.ID, owner: r.Owner, state: budget.Pending, reserved: r.Charge, lines: lines, at: now, expires: now.Add(r.TTL)})
@@ -207,10 +221,10 @@ func (m *model) settle(st budget.Settlement, lines []int, now time.Time) (budget
 	for at, i := range lines {
 		a := &m.accounts[i]
 		settled, _ := m.stands(i, now)
-		for n, mark := range a.Marks {
-			if settled >= mark && !now.Before(a.fired[n]) {
+		for n := range a.Notify {
+			if settled >= a.Threshold(n, m.max(i, now)) && !now.Before(a.fired[n]) {
 				a.fired[n] = a.passed(now)
-				p.Crossed = append(p.Crossed, budget.Crossing{Line: at, Mark: n, Settled: settled})
+				p.Crossed = append(p.Crossed, budget.Crossing{Line: at, Mark: n, Settled: settled, Max: m.max(i, now)})
 			}
 		}
 	}
@@ -222,7 +236,7 @@ func (m *model) loosely(crossed []budget.Crossing, lines []int, now time.Time) b
 	for _, c := range crossed {
 		a := &m.accounts[lines[c.Line]]
 		settled, pending := m.stands(lines[c.Line], now)
-		if now.Before(a.fired[c.Mark]) || c.Settled < a.Marks[c.Mark] || c.Settled > settled+pending {
+		if now.Before(a.fired[c.Mark]) || c.Settled < a.Threshold(c.Mark, m.max(lines[c.Line], now)) || c.Settled > settled+pending {
 			return false
 		}
 		a.fired[c.Mark] = a.passed(now)

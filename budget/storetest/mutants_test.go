@@ -28,7 +28,7 @@ var mutants = map[string]struct {
 			}
 			for i, l := range r.Lines {
 				if all[i].Settled+all[i].Pending+r.Charge[l.Unit] > l.Max {
-					return budget.Decision{Denied: &budget.Denial{Line: i, Balance: all[i]}}, nil
+					return budget.Decision{Denied: []budget.Denial{{Line: i, Balance: all[i]}}}, nil
 				}
 			}
 			runtime.Gosched()
@@ -38,31 +38,54 @@ var mutants = map[string]struct {
 	"leaves what it added before it met a full line": {[]string{"ReserveIsAllOrNothing"}, func(b *broken, _ *storetest.Clock) {
 		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
 			d, err := b.Store.Reserve(ctx, r)
-			if d.Denied != nil {
+			if len(d.Denied) > 0 {
 				part := r
-				part.ID, part.Lines = budget.NewID(), r.Lines[:d.Denied.Line]
+				part.ID, part.Lines = budget.NewID(), r.Lines[:d.Denied[0].Line]
 				_, _ = b.Store.Reserve(ctx, part)
 			}
 			return d, err
 		}
 	}},
-	"names the last full line": {[]string{"ReserveNamesTheFirstLineWithoutRoom", random}, func(b *broken, _ *storetest.Clock) {
+	"names one of several full lines": {[]string{"ReserveNamesAllLinesWithoutRoom", random}, func(b *broken, _ *storetest.Clock) {
 		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
-			back := r
-			back.Lines = slices.Clone(r.Lines)
-			slices.Reverse(back.Lines)
-			if d, err := b.Store.Reserve(ctx, back); err != nil || d.Denied == nil {
-				return d, err
-			} else {
-				d.Denied.Line = len(r.Lines) - 1 - d.Denied.Line
-				return d, nil
+			d, err := b.Store.Reserve(ctx, r)
+			d.Denied = d.Denied[:min(1, len(d.Denied))]
+			return d, err
+		}
+	}},
+	"lets observe-only lines through": {[]string{"ObserveLinesRefuseIfAsked", random}, func(b *broken, _ *storetest.Clock) {
+		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+			r.RefuseObserved = false
+			return b.Store.Reserve(ctx, r)
+		}
+	}},
+	"does not foretell latches": {[]string{"LatchOfAnObserveLineIsForetold", random}, func(b *broken, _ *storetest.Clock) {
+		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+			return b.Store.Reserve(ctx, changed(r, func(l *budget.Line) { l.Latch = l.Latch && !l.Observe }))
+		}
+	}},
+	"latches one of several full lines": {[]string{"LatchIsSetByEachLineThatRefuses"}, func(b *broken, _ *storetest.Clock) {
+		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+			d, err := b.Store.Reserve(ctx, r)
+			for i := 1; i < len(d.Denied); i++ {
+				if err := b.Store.Unlatch(ctx, []budget.Key{r.Lines[d.Denied[i].Line].Account}); err != nil {
+					return d, err
+				}
 			}
+			return d, err
+		}
+	}},
+	"goes by the Max of the limit": {[]string{"MarksGoByTheMaxInForce", random}, func(b *broken, _ *storetest.Clock) {
+		b.settle = func(ctx context.Context, s budget.Settlement) (budget.Posting, error) {
+			p, err := b.Store.Settle(ctx, s)
+			p.Crossed = slices.DeleteFunc(p.Crossed, func(c budget.Crossing) bool { return c.Max != s.Lines[c.Line].Max })
+			return p, err
 		}
 	}},
 	"remembers refused ids": {[]string{"ReserveMayBeRepeatedAfterARefusal", "ReserveIsAllOrNothing"}, func(b *broken, _ *storetest.Clock) {
 		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
 			d, err := b.Store.Reserve(ctx, r)
-			if d.Denied != nil {
+			if len(d.Denied) > 0 {
 				_ = b.Store.Void(ctx, r.ID, r.Owner)
 			}
 			return d, err
@@ -206,9 +229,9 @@ var mutants = map[string]struct {
 			all, err := b.Store.Balances(ctx, s.Lines)
 			p.Crossed = nil
 			for i, l := range s.Lines {
-				for m, mark := range l.Marks {
-					if all[i].Settled >= mark {
-						p.Crossed = append(p.Crossed, budget.Crossing{Line: i, Mark: m, Settled: all[i].Settled})
+				for m := range l.Notify {
+					if all[i].Settled >= l.Threshold(m, all[i].Max) {
+						p.Crossed = append(p.Crossed, budget.Crossing{Line: i, Mark: m, Settled: all[i].Settled, Max: all[i].Max})
 					}
 				}
 			}

@@ -49,10 +49,20 @@ var reserveRules = []rule{
 		}
 		require.Empty(s.t, s.all(), "a refusal leaves no entry")
 	}},
-	{"ReserveNamesTheFirstLineWithoutRoom", "several full lines give one answer, the same one everywhere", func(s *subject) {
-		lines := sorted(line("a", budget.Daily, 100), line("b", budget.Daily, 1), line("c", budget.Daily, 1), line("d", budget.Daily, 1))
-		first := slices.IndexFunc(lines, func(l budget.Line) bool { return l.Max == 1 })
-		require.Equal(s.t, first, s.refuse(2, lines...).Line)
+	{"ReserveNamesAllLinesWithoutRoom", "what several full lines refuse fits only once the last of them has room", func(s *subject) {
+		lines := sorted(line("a", budget.Daily, 100), line("b", budget.Daily, 9), line("c", budget.Monthly, 9), line("d", budget.Lifetime, 9), line("e", budget.Hourly, 9))
+		s.reserve(8, lines...)
+		var full []int
+		waits := map[budget.Window]time.Duration{
+			budget.Daily: s.at("2026-03-11T00:00:00Z").Sub(s.clock.Now()), budget.Monthly: s.at("2026-04-01T00:00:00Z").Sub(s.clock.Now()),
+			budget.Hourly: s.clock.Now().Truncate(time.Hour).Add(time.Hour).Sub(s.clock.Now()), budget.Lifetime: 0,
+		}
+		for _, d := range s.denied(s.hold(2, lines...)) {
+			full = append(full, d.Line)
+			require.Equal(s.t, [3]int64{9, 0, 8}, [3]int64{d.Max, d.Settled, d.Pending})
+			require.Equal(s.t, waits[lines[d.Line].Window], d.ResetAfter)
+		}
+		require.Equal(s.t, slices.DeleteFunc([]int{0, 1, 2, 3, 4}, func(i int) bool { return lines[i].Max == 100 }), full)
 	}},
 	{"ReserveZeroMaxDenies", "a Max of zero denies every amount: zero is not unlimited", func(s *subject) {
 		s.refuse(1, line("a", budget.Monthly, 0))
@@ -152,6 +162,18 @@ var reserveRules = []rule{
 		require.Len(s.t, d.Observed, 1)
 		require.Equal(s.t, [4]int64{0, 10, 0, 8}, [4]int64{int64(d.Observed[0].Line), d.Observed[0].Max, d.Observed[0].Settled, d.Observed[0].Pending})
 		s.stands(l, 0, 16)
+	}},
+	{"ObserveLinesRefuseIfAsked", "a caller that has a tighter bound is refused by observed lines, too, so that it asks with that one", func(s *subject) {
+		lines := sorted(line("a", budget.Daily, 10), line("b", budget.Daily, 100))
+		at := slices.IndexFunc(lines, func(l budget.Line) bool { return l.Max == 10 })
+		lines[at].Observe = true
+		r := s.hold(8, lines...)
+		r.RefuseObserved = true
+		require.Empty(s.t, s.admit(r).Observed)
+		r = s.hold(8, lines...)
+		r.RefuseObserved = true
+		require.Equal(s.t, at, s.refused(r).Line)
+		s.stands(lines[at], 0, 8)
 	}},
 }
 

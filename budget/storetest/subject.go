@@ -117,12 +117,12 @@ func (s *subject) admit(r budget.Reservation) budget.Decision {
 	d, err := s.ask(r)
 	require.NoError(s.t, err)
 	require.True(s.t, d.Admitted, "refused: %+v", d)
-	require.Nil(s.t, d.Denied)
+	require.Empty(s.t, d.Denied)
 	require.Nil(s.t, d.Killed)
 	return d
 }
 
-// refuse makes a reservation that must find no room.
+// refuse makes a reservation that must find no room, and returns the first line without.
 func (s *subject) refuse(n int64, lines ...budget.Line) budget.Denial {
 	s.t.Helper()
 	return s.refused(s.hold(n, lines...))
@@ -130,12 +130,18 @@ func (s *subject) refuse(n int64, lines ...budget.Line) budget.Denial {
 
 func (s *subject) refused(r budget.Reservation) budget.Denial {
 	s.t.Helper()
+	return s.denied(r)[0]
+}
+
+// denied returns all lines without room for a reservation; there must be one.
+func (s *subject) denied(r budget.Reservation) []budget.Denial {
+	s.t.Helper()
 	d, err := s.ask(r)
 	require.NoError(s.t, err)
 	require.False(s.t, d.Admitted)
 	require.Nil(s.t, d.Killed)
-	require.NotNil(s.t, d.Denied)
-	return *d.Denied
+	require.NotEmpty(s.t, d.Denied)
+	return d.Denied
 }
 
 func (s *subject) settlement(r budget.Reservation, n int64) budget.Settlement {

@@ -1,12 +1,13 @@
 -- include common
 -- include entry
--- ARGV: <epoch 16><id 16><owner 16><seen 8><clock 8><guess 8><ttl 8><retention 8><from 8><until 8><tentative 1><charge 56>; the
+-- ARGV: <epoch 16><id 16><owner 16><seen 8><clock 8><guess 8><ttl 8><retention 8><from 8><until 8><asking 1><charge 56>; the
 -- call's dimensions; what is booked and its terms: see place.lua. All lines hold as they are from one time until another; at
--- other times they have to be placed.
+-- other times they have to be placed. Asking is 1 for a tentative reservation, which latches nothing, and 2 for one that observed
+-- lines refuse, too.
 local head, dims, booked, terms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local lines = #booked / 34
 if #head ~= 161 or #dims % 16 ~= 0 or lines % 1 ~= 0 or #terms ~= 33 * lines then return invalid('request') end
-local seen, clock, guess, ttl, retention, from, ends, tentative = read('>I8I8I8I8I8I8I8B', head, 49)
+local seen, clock, guess, ttl, retention, from, ends, asking = read('>I8I8I8I8I8I8I8B', head, 49)
 if clock > NEVER or ttl > NEVER or retention > NEVER then return invalid('request') end
 local id, now = sub(head, 17, 32), moment(clock)
 
@@ -51,7 +52,8 @@ if flags > 0 then
 end
 if entry then return 'R' .. pack('>I8I8', sequence, now) .. sub(entry, 35, 42) end
 
-local set, m, at, observed, new = {'HSET', ledger, 'h', '', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 4, 2, '', nil
+local set, m, at, denied, observed, latches, new = {'HSET', ledger, 'h', '', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 4, 2, '', '', nil, nil
+local tentative, strict = asking % 2 == 1, asking >= 2
 for i = 1, lines do
   local rolling, amount = byte(booked, 34 * i - 8) == 114, read('>I8', booked, 34 * i - 7)
   local state, max = read('>Bi8', terms, 33 * i - 32)
@@ -84,17 +86,13 @@ for i = 1, lines do
     if not rolling then list = nil end
     local full = pack('>HBI8I8I8c8H', i - 1, overridden, settled, pending, latched, rules and sub(rules, 17) or '\0\0\0\0\0\0\0\0',
       list and #list or 0) .. (list and table.concat(list) or '')
-    if state < 2 then
-      if state == 1 and latched <= now and tentative == 0 then
-        -- include window
-        local till = pack('>I8', (over(booked, terms, i, now)))
-        sequence = sequence + 1
-        call('HSET', ledger, 'h', sub(head, 1, 16) .. pack('>I8I8I8', sequence, latest, flags), account .. 'm',
-          till .. (rules and sub(rules, 9) or pack('>I8I8', 0, 0)))
-      end
-      return 'D' .. pack('>I8I8', sequence, now) .. full
+    local refuses = state < 2 or strict
+    if refuses then denied = denied .. full else observed = observed .. full end
+    if state % 2 == 1 and latched <= now and not tentative then
+      -- include window
+      latches = latches or {}
+      latches[#latches + 1] = {refuses, account .. 'm', pack('>I8', (over(booked, terms, i, now))) .. (rules and sub(rules, 9) or pack('>I8I8', 0, 0))}
     end
-    observed = observed .. full
   end
   if rolling then set[m + 1], set[m + 2], m = account .. 'w', pack('>I8I8I8', sinces[i], settled, pending + amount), m + 2 end
   if not sums then
@@ -103,7 +101,21 @@ for i = 1, lines do
   end
 end
 
+if denied ~= '' then
+  local shut = {'HSET', ledger, 'h', ''}
+  for _, latch in ipairs(latches or {}) do
+    if latch[1] then shut[#shut + 1], shut[#shut + 2] = latch[2], latch[3] end
+  end
+  if #shut > 4 then
+    sequence = sequence + 1
+    shut[4] = sub(head, 1, 16) .. pack('>I8I8I8', sequence, latest, flags)
+    call(unpack(shut))
+  end
+  return 'D' .. pack('>I8I8', sequence, now) .. denied
+end
+
 -- Nothing refuses it any more.
+for _, latch in ipairs(latches or {}) do set[m + 1], set[m + 2], m = latch[2], latch[3], m + 2 end
 if new then
   -- include announce
   for _, i in ipairs(new) do announce(bases[i], booked, terms, i, now, retention) end

@@ -1,6 +1,7 @@
 -- include common
 -- ARGV: <epoch 16><id 16><owner 16><seen 8><clock 8><guess 8><retention 8><estimated 1><whole 1><actual 56>; what would be
--- booked and its terms; marks: for each line <number 2> and 8 bytes a mark. Lines are needed to post what was never set
+-- booked and its terms; marks: for each line <number 2>
+-- and a double a mark, the fraction of the Max in force. Lines are needed to post what was never set
 -- aside, and to report marks; whole says that they were sent.
 -- include post
 local head, booked, terms, marks = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -62,13 +63,19 @@ for i = 1, lines do
     -- include standing
     -- include window
     local account = sub(bases[i], 1, 16)
+    local rules, max, overridden, override = call('HGET', ledger, account .. 'm'), read('>i8', terms, 33 * i - 31), 0, '\0\0\0\0\0\0\0\0'
+    if rules then
+      local till, other = read('>I8i8', rules, 9)
+      if now < till then max, overridden, override = other, 1, sub(rules, 17) end
+    end
     local settled = standing(account, bases[i], sinces[i], byte(booked, 34 * i - 8) == 114, now, read('>I8', set[4], 25))
     local quiet, fired = call('HGET', ledger, account .. 'f') or '', {}
     for m = 1, count do
       local till = 8 * m <= #quiet and read('>I8', quiet, 8 * m - 7) or 0
-      if settled >= read('>i8', marks, o + 8 * m - 6) and now >= till then
+      local fraction = read('>d', marks, o + 8 * m - 6)
+      if settled >= (fraction < 1 and math.ceil(fraction * max) or max) and now >= till then
         till = over(booked, terms, i, now)
-        fired.any, crossed = true, crossed .. pack('>HHI8', i - 1, m - 1, settled)
+        fired.any, crossed = true, crossed .. pack('>HHI8Bc8', i - 1, m - 1, settled, overridden, override)
       end
       fired[m] = pack('>I8', till)
     end

@@ -45,9 +45,9 @@ type partialReserve struct{ budget.Store }
 
 func (s partialReserve) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
 	d, err := s.Store.Reserve(ctx, r)
-	if d.Denied != nil && d.Denied.Line > 0 {
+	if len(d.Denied) > 0 && d.Denied[0].Line > 0 {
 		part := r
-		part.ID, part.Lines = budget.NewID(), r.Lines[:d.Denied.Line]
+		part.ID, part.Lines = budget.NewID(), r.Lines[:d.Denied[0].Line]
 		_, _ = s.Store.Reserve(ctx, part)
 	}
 	return d, err

@@ -131,8 +131,9 @@ func (r *recorder) reserve(ctx context.Context, s budget.Store, o op) (got resul
 		Dims: r.scope(h.flag).Dims(), TTL: time.Hour,
 	})
 	got.admitted, got.replayed, got.killed = d.Admitted, d.Replayed, d.Killed != nil
-	if d.Denied != nil {
-		got.denied, got.line, got.at = true, d.Denied.Line, stand{d.Denied.Settled, d.Denied.Pending}
+	if len(d.Denied) > 0 {
+		first := d.Denied[0]
+		got.denied, got.line, got.at = true, first.Line, stand{first.Settled, first.Pending}
 	}
 	if err == nil && !got.admitted && !got.killed && !got.denied {
 		return got, errors.New("neither admitted nor refused")

@@ -1,6 +1,7 @@
-CREATE FUNCTION {schema}.reserve(
+-- p_strict says that observed lines refuse like all others.
+CREATE OR REPLACE FUNCTION {schema}.reserve(
 	{memory}, p_now int8, p_from int8, p_until int8, p_make bool,
-	p_id uuid, p_owner uuid, p_charge int8[], p_ttl int8, p_tentative bool, p_dims uuid[],
+	p_id uuid, p_owner uuid, p_charge int8[], p_ttl int8, p_tentative bool, p_strict bool, p_dims uuid[],
 	p_accounts uuid[], p_units int4[], p_starts int8[], p_widths int8[], p_ends int8[], p_steps int8[],
 	p_maxes int8[], p_observe bool[], p_latch bool[],
 	{answer})
@@ -11,7 +12,12 @@ DECLARE
 	v_locked   int8;
 	v_count    int8;
 	v_denial   json;
+	v_denied   json[] := '{}';
 	v_observed json[];
+	v_closed   uuid[] := '{}'; -- what a refusal latches, and until when
+	v_until    int8[] := '{}';
+	v_foretold uuid[] := '{}'; -- the same of observed lines, which latch when nothing refuses
+	v_till     int8[] := '{}';
 	v_ceilings int8[];
 BEGIN
 	IF p_make OR NOT ({sound}) THEN
@@ -125,17 +131,29 @@ BEGIN
 		v_denial := json_build_object(
 			'Line', l.i - 1, 'Amount', l.amount, 'Max', l.max, 'Settled', l.settled, 'Pending', l.pending, 'LatchedUntil', l.latched_until,
 			'Buckets', {schema}.buckets(l.account, l.since));
-		IF l.observe THEN
+		IF l.observe AND NOT p_strict THEN
 			v_observed := v_observed || v_denial;
-			CONTINUE;
+		ELSE
+			v_denied := v_denied || v_denial;
 		END IF;
-		IF l.latch AND NOT p_tentative AND l.latched_until <= o_clock THEN
-			UPDATE {schema}.account SET latched_until = l.passed WHERE key = l.account;
+		IF l.latch AND NOT p_tentative AND l.latched_until <= o_clock AND (p_strict OR NOT l.observe) THEN
+			v_closed := v_closed || l.account;
+			v_until := v_until || l.passed;
+		ELSIF l.latch AND NOT p_tentative AND l.latched_until <= o_clock THEN
+			v_foretold := v_foretold || l.account;
+			v_till := v_till || l.passed;
 		END IF;
-		o_status := 'denied';
-		o_detail := json_build_object('Denied', v_denial);
-		RETURN;
 	END LOOP;
+	IF cardinality(v_denied) = 0 THEN
+		v_closed := v_foretold;
+		v_until := v_till;
+	END IF;
+	UPDATE {schema}.account a SET latched_until = t.passed FROM unnest(v_closed, v_until) AS t(account, passed) WHERE a.key = t.account;
+	IF cardinality(v_denied) > 0 THEN
+		o_status := 'denied';
+		o_detail := json_build_object('Denied', v_denied);
+		RETURN;
+	END IF;
 
 	o_value := CASE WHEN p_ttl > 9223372036854775807 - o_clock THEN 9223372036854775807 ELSE o_clock + p_ttl END;
 	INSERT INTO {schema}.reservation (id, owner, state, reserved, actual, accounts, units, starts, reserved_at, expires_at)
@@ -155,43 +173,3 @@ BEGIN
 	o_xid := {writer};
 END $$;
 
--- The sums of an account's buckets, for the time until there is room again. They may exceed int8 together.
-CREATE FUNCTION {schema}.buckets(p_account uuid, p_since int8) RETURNS json LANGUAGE sql VOLATILE AS $$
-	SELECT coalesce(json_agg(json_build_array(b.start, least(b.settled::numeric + b.pending, 9223372036854775807)) ORDER BY b.start), '[]')
-	FROM {schema}.bucket b WHERE b.account = p_account AND b.start >= p_since
-$$;
-
--- A kill flag as it is told.
-CREATE FUNCTION {schema}.flag(p_scope bytea, p_reason bytea, p_at int8) RETURNS json LANGUAGE sql IMMUTABLE AS $$
-	SELECT json_build_object('Scope', encode(p_scope, 'base64'), 'Reason', encode(p_reason, 'base64'), 'At', p_at)
-$$;
-
-CREATE FUNCTION {schema}.balances(
-	{memory}, p_now int8, p_from int8, p_until int8,
-	p_accounts uuid[], p_starts int8[], p_widths int8[], p_steps int8[], p_maxes int8[],
-	{answer})
-LANGUAGE plpgsql {rights} AS $$
-BEGIN
-	o_step := {schema}.witness({remember}, false);
-	o_clock := coalesce(p_now, {clock});
-	IF o_clock < p_from OR o_clock >= p_until THEN
-		o_status := 'moved';
-		RETURN;
-	END IF;
-	-- One statement, so that lines that are booked together are seen together.
-	SELECT json_build_object('Balances', coalesce(json_agg(json_build_object(
-			'Line', t.i - 1, 'Max', CASE WHEN o_clock < a.override_until THEN a.override_max ELSE t.max END,
-			'Settled', least(coalesce(s.settled, 0), 9223372036854775807), 'Pending', least(coalesce(s.pending, 0), 9223372036854775807),
-			'LatchedUntil', coalesce(a.latched_until, 0), 'Buckets', coalesce(s.buckets, '[]')) ORDER BY t.i), '[]'))
-		INTO o_detail
-		FROM unnest(p_accounts, p_starts, p_widths, p_steps, p_maxes) WITH ORDINALITY AS t(account, start, width, step, max, i)
-		LEFT JOIN {schema}.account a ON a.key = t.account
-		CROSS JOIN LATERAL (
-			SELECT sum(b.settled) AS settled, sum(b.pending) AS pending,
-				json_agg(json_build_array(b.start, least(b.settled::numeric + b.pending, 9223372036854775807)) ORDER BY b.start) AS buckets
-			FROM {schema}.bucket b
-			WHERE b.account = t.account AND b.start >= CASE WHEN t.step > 0 THEN o_clock - o_clock % t.step ELSE t.start END - t.width
-		) s;
-	PERFORM {schema}.confirm({remember});
-	o_status := 'done';
-END $$;

@@ -1,27 +1,8 @@
--- Posts p_actual in the place of what a reservation stands for, in the buckets in which it was booked: what it holds
--- pending goes out, p_before has been posted already. Returns how many buckets were there, those not missed counted with them:
--- one that holds nothing pending may have been forgotten. A sum that leaves int8 is an error of the server, and nothing changes.
-CREATE FUNCTION {schema}.post(p_accounts uuid[], p_units int4[], p_starts int8[], p_held int8[], p_before int8[], p_actual int8[])
-RETURNS int8 LANGUAGE plpgsql AS $$
-DECLARE
-	v_count int8;
-BEGIN
-	UPDATE {schema}.bucket b
-		SET settled = b.settled + (p_actual[t.unit + 1] - p_before[t.unit + 1]), pending = b.pending - p_held[t.unit + 1], ceiling = NULL
-		FROM unnest(p_accounts, p_units, p_starts) AS t(account, unit, start)
-		WHERE b.account = t.account AND b.start = t.start;
-	GET DIAGNOSTICS v_count = ROW_COUNT;
-	IF v_count < cardinality(p_accounts) THEN
-		v_count := v_count + (SELECT count(*) FROM unnest(p_accounts, p_units, p_starts) AS t(account, unit, start)
-			WHERE p_held[t.unit + 1] = 0 AND NOT EXISTS (SELECT FROM {schema}.bucket b WHERE b.account = t.account AND b.start = t.start));
-	END IF;
-	RETURN v_count;
-END $$;
-
--- Reports the marks that settled spend stands at or above and that were not reported in this window yet: triples of line,
--- mark and sum.
-CREATE FUNCTION {schema}.report(
-	p_clock int8, p_accounts uuid[], p_starts int8[], p_widths int8[], p_ends int8[], p_mark_lines int4[], p_mark_numbers int4[], p_marks int8[])
+-- Reports the marks, fractions of the Max in force, that settled spend stands at or above and that were not reported in this window
+-- yet: line, mark, sum and Max.
+CREATE OR REPLACE FUNCTION {schema}.report(
+	p_clock int8, p_accounts uuid[], p_starts int8[], p_widths int8[], p_ends int8[], p_maxes int8[],
+	p_mark_lines int4[], p_mark_numbers int4[], p_marks float8[])
 RETURNS json LANGUAGE plpgsql AS $$
 DECLARE
 	l         record;
@@ -29,21 +10,21 @@ DECLARE
 	v_crossed json[] := '{}';
 BEGIN
 	FOR l IN
-		SELECT t.i, t.account, a.fired, CASE WHEN t.width > 0 THEN p_clock + t.width ELSE t."end" END AS passed,
+		SELECT t.i, t.account, a.fired, CASE WHEN p_clock < a.override_until THEN a.override_max ELSE t.max END AS max, CASE WHEN t.width > 0 THEN p_clock + t.width ELSE t."end" END AS passed,
 			least(coalesce((SELECT sum(b.settled) FROM {schema}.bucket b WHERE b.account = t.account AND b.start >= t.start - t.width), 0), 9223372036854775807) AS settled
-		FROM unnest(p_accounts, p_starts, p_widths, p_ends) WITH ORDINALITY AS t(account, start, width, "end", i)
+		FROM unnest(p_accounts, p_starts, p_widths, p_ends, p_maxes) WITH ORDINALITY AS t(account, start, width, "end", max, i)
 		JOIN {schema}.account a ON a.key = t.account
 		WHERE t.i = ANY (p_mark_lines)
 		ORDER BY t.i
 	LOOP
 		v_fired := l.fired;
 		FOR j IN 1 .. cardinality(p_marks) LOOP
-			CONTINUE WHEN p_mark_lines[j] <> l.i OR l.settled < p_marks[j] OR p_clock < coalesce(v_fired[p_mark_numbers[j] + 1], 0);
+			CONTINUE WHEN p_mark_lines[j] <> l.i OR l.settled < CASE WHEN p_marks[j] < 1 THEN ceil(p_marks[j] * l.max::float8)::int8 ELSE l.max END OR p_clock < coalesce(v_fired[p_mark_numbers[j] + 1], 0);
 			WHILE cardinality(v_fired) <= p_mark_numbers[j] LOOP
 				v_fired := v_fired || 0::int8;
 			END LOOP;
 			v_fired[p_mark_numbers[j] + 1] := l.passed;
-			v_crossed := v_crossed || json_build_array(l.i - 1, p_mark_numbers[j], l.settled);
+			v_crossed := v_crossed || json_build_array(l.i - 1, p_mark_numbers[j], l.settled, l.max);
 		END LOOP;
 		IF v_fired <> l.fired THEN
 			UPDATE {schema}.account SET fired = v_fired WHERE key = l.account;
@@ -52,11 +33,11 @@ BEGIN
 	RETURN CASE WHEN cardinality(v_crossed) > 0 THEN json_build_object('Crossed', v_crossed) END;
 END $$;
 
-CREATE FUNCTION {schema}.settle(
+CREATE OR REPLACE FUNCTION {schema}.settle(
 	{memory}, p_now int8, p_from int8, p_until int8, p_make bool,
 	p_id uuid, p_owner uuid, p_actual int8[], p_estimated bool,
-	p_accounts uuid[], p_units int4[], p_starts int8[], p_widths int8[], p_ends int8[], p_steps int8[],
-	p_mark_lines int4[], p_mark_numbers int4[], p_marks int8[],
+	p_accounts uuid[], p_units int4[], p_starts int8[], p_widths int8[], p_ends int8[], p_steps int8[], p_maxes int8[],
+	p_mark_lines int4[], p_mark_numbers int4[], p_marks float8[],
 	{answer})
 LANGUAGE plpgsql {rights} AS $$
 DECLARE
@@ -166,84 +147,10 @@ BEGIN
 		RAISE EXCEPTION 'the reservation was resolved meanwhile' USING ERRCODE = 'serialization_failure';
 	END IF;
 	IF cardinality(p_marks) > 0 THEN
-		o_detail := {schema}.report(o_clock, p_accounts, p_starts, p_widths, p_ends, p_mark_lines, p_mark_numbers, p_marks);
+		o_detail := {schema}.report(o_clock, p_accounts, p_starts, p_widths, p_ends, p_maxes, p_mark_lines, p_mark_numbers, p_marks);
 	END IF;
 	o_status := 'done';
 	o_value := coalesce(e.state, 0);
 	o_xid := {writer};
 END $$;
 
-CREATE FUNCTION {schema}.void({memory}, p_now int8, p_id uuid, p_owner uuid, {answer})
-LANGUAGE plpgsql {rights} AS $$
-DECLARE
-	c_none CONSTANT int8[] := '{0,0,0,0,0,0,0,0}';
-	e      record;
-	v_keys uuid[];
-BEGIN
-	o_step := {schema}.witness({remember}, true);
-	SELECT r.accounts INTO v_keys FROM {schema}.reservation r WHERE r.id = p_id;
-	PERFORM FROM {schema}.account a WHERE a.key = ANY (v_keys) ORDER BY a.key FOR UPDATE;
-	o_clock := coalesce(p_now, {clock});
-	SELECT r.* INTO e FROM {schema}.reservation r WHERE r.id = p_id;
-	PERFORM {schema}.confirm({remember});
-	IF e.id IS NULL THEN
-		INSERT INTO {schema}.reservation (id, owner, state, tombstone, reserved, actual, accounts, units, starts, reserved_at, resolved_at, expires_at)
-			VALUES (p_id, p_owner, 3, true, c_none, c_none, '{}', '{}', '{}', o_clock, o_clock, o_clock)
-			ON CONFLICT (id) DO NOTHING;
-	ELSIF e.owner <> p_owner THEN
-		o_status := 'conflict';
-		RETURN;
-	ELSIF e.state = 3 THEN
-		o_status := 'replayed';
-		RETURN;
-	ELSIF e.state <> 1 THEN
-		o_status := 'resolved';
-		RETURN;
-	ELSIF v_keys IS NULL OR NOT e.accounts <@ v_keys THEN
-		RAISE EXCEPTION 'the reservation was made meanwhile' USING ERRCODE = 'serialization_failure';
-	ELSE
-		IF {schema}.post(e.accounts, e.units, e.starts, e.reserved, c_none, c_none) < cardinality(e.accounts) THEN
-			RAISE EXCEPTION 'sums of a pending reservation are gone' USING ERRCODE = 'BG001';
-		END IF;
-		UPDATE {schema}.reservation r SET state = 3, resolved_at = o_clock WHERE r.id = p_id AND r.state = 1;
-	END IF;
-	IF NOT FOUND THEN
-		RAISE EXCEPTION 'the reservation was resolved meanwhile' USING ERRCODE = 'serialization_failure';
-	END IF;
-	o_status := 'done';
-	o_xid := {schema}.confirm({remember});
-END $$;
-
-CREATE FUNCTION {schema}.correct({memory}, p_now int8, p_id uuid, p_actual int8[], {answer})
-LANGUAGE plpgsql {rights} AS $$
-DECLARE
-	c_none CONSTANT int8[] := '{0,0,0,0,0,0,0,0}';
-	e      record;
-	v_keys uuid[];
-BEGIN
-	o_step := {schema}.witness({remember}, true);
-	SELECT r.accounts INTO v_keys FROM {schema}.reservation r WHERE r.id = p_id;
-	PERFORM FROM {schema}.account a WHERE a.key = ANY (v_keys) ORDER BY a.key FOR UPDATE;
-	o_clock := coalesce(p_now, {clock});
-	SELECT r.* INTO e FROM {schema}.reservation r WHERE r.id = p_id;
-	PERFORM {schema}.confirm({remember});
-	IF e.id IS NULL OR e.state = 1 OR e.tombstone THEN
-		o_status := 'unknown';
-		RETURN;
-	END IF;
-	o_value := e.state;
-	IF e.actual = p_actual AND NOT e.estimated THEN
-		o_status := 'replayed';
-		RETURN;
-	ELSIF v_keys IS NULL OR NOT e.accounts <@ v_keys THEN
-		RAISE EXCEPTION 'the reservation was made meanwhile' USING ERRCODE = 'serialization_failure';
-	END IF;
-	PERFORM {schema}.post(e.accounts, e.units, e.starts, c_none, e.actual, p_actual);
-	UPDATE {schema}.reservation r SET state = 2, estimated = false, actual = p_actual, resolved_at = o_clock
-		WHERE r.id = p_id AND r.state = e.state AND r.actual = e.actual;
-	IF NOT FOUND THEN
-		RAISE EXCEPTION 'the reservation was resolved meanwhile' USING ERRCODE = 'serialization_failure';
-	END IF;
-	o_status := 'done';
-	o_xid := {schema}.confirm({remember});
-END $$;
