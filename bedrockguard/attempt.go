@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/smithy-go/middleware"
@@ -25,6 +26,7 @@ type attempt struct {
 	tight   bool  // the reservation was made from the tight bound
 	receipt *budget.Receipt
 	debit   *rateDebit
+	began   time.Time // when it was first judged; zero if nobody listens
 
 	header      http.Header  // of the answer; written before body and before the answer's bytes are read
 	body        []byte       // of a whole answer that is no stream; nil when it did not arrive whole
@@ -36,7 +38,13 @@ type attempt struct {
 
 	resolving sync.Mutex      // held while the reservation is settled or voided
 	resolved  bool            // guarded by resolving
-	store     detachedContext // under which the store is asked
+	store     detachedContext // under which the store is told
+}
+
+// detached returns a context that survives the caller's cancel, for the time that a settlement may take. Requires a.resolving held.
+func (a *attempt) detached(ctx context.Context, timeout time.Duration) *detachedContext {
+	a.store.parent, a.store.timeout = ctx, a.call.remaining(timeout)
+	return &a.store
 }
 
 // claim reports whether the caller is the one to resolve the reservation; it then holds a.resolving, and has to unlock it.
@@ -188,6 +196,9 @@ func (g *Guard) nameReservation(req *smithyhttp.Request, a *attempt) {
 // admit passes an attempt through the rate and the reservation, or returns the typed refusal.
 func (g *Guard) admit(ctx context.Context, c *call) (*attempt, error) {
 	a := c.next()
+	if g.listened() {
+		a.began = time.Now()
+	}
 	wide, err := g.wide(c)
 	if err == nil && g.rate.limits() {
 		a.debit, err = g.rate.wait(ctx, c, g.ratios.Guess(c.scope.Model, wide))
@@ -197,6 +208,7 @@ func (g *Guard) admit(ctx context.Context, c *call) (*attempt, error) {
 	}
 	if err != nil {
 		a.debit.giveBack()
+		c.explain(a, err)
 		g.emitKind(ctx, c, a, refusalKind(err), err)
 		return nil, err
 	}
@@ -210,6 +222,7 @@ func (g *Guard) emitReserved(ctx context.Context, a *attempt) {
 	}
 	g.emitKind(ctx, a.call, a, EventReserved, nil)
 	for _, would := range a.receipt.Observed {
+		a.call.explain(a, would)
 		g.emitKind(ctx, a.call, a, EventObserved, would)
 	}
 }
@@ -238,8 +251,7 @@ func (g *Guard) replace(ctx context.Context, s *sending) error {
 	}
 	if old.claim() {
 		old.debit.giveBack()
-		g.void(ctx, old, OutcomeNotSent)
-		old.resolving.Unlock()
+		g.voidClaimed(ctx, old, OutcomeNotSent)
 	}
 	if err != nil {
 		g.emitKind(ctx, c, old, EventDenied, err)
@@ -266,10 +278,11 @@ func (g *Guard) again(ctx context.Context, s *sending) error {
 	old := s.attempt
 	g.settleAnswer(ctx, old, nil)
 	a := old.call.next()
-	a.tight = old.tight
+	a.tight, a.began = old.tight, time.Now()
 	err := g.reserveAs(ctx, a, old)
 	if err != nil {
 		s.refused = err
+		old.call.explain(a, err)
 		g.emitKind(ctx, old.call, a, refusalKind(err), err)
 		return err
 	}
@@ -291,13 +304,13 @@ func (g *Guard) reserve(ctx context.Context, a *attempt, wide int64) error {
 	mayTighten := !g.opts.StrictBound && !c.ask.hidden
 	err := g.reserveInput(ctx, a, wide, mayTighten)
 	if err != nil && mayTighten && errors.Is(err, budget.ErrExceeded) {
-		return g.reserveTight(ctx, a, wide, err)
+		return g.reserveTight(ctx, a, wide)
 	}
 	return err
 }
 
 // reserveTight answers a tentative reservation's refusal with a tighter one, or makes it final.
-func (g *Guard) reserveTight(ctx context.Context, a *attempt, wide int64, err error) error {
+func (g *Guard) reserveTight(ctx context.Context, a *attempt, wide int64) error {
 	c := a.call
 	tight, ended := g.tightInput(ctx, c)
 	if ended != nil {
@@ -307,11 +320,7 @@ func (g *Guard) reserveTight(ctx context.Context, a *attempt, wide int64, err er
 		a.tight = true
 		return g.reserveInput(ctx, a, tight, false)
 	}
-	var denied *budget.ExceededError
-	if errors.As(err, &denied) && g.latches(denied.Limit) {
-		return g.reserveInput(ctx, a, wide, false) // the refusal is final now, so it may latch
-	}
-	return err
+	return g.reserveInput(ctx, a, wide, false) // the refusal is final now: it may latch, and observed limits refuse nothing
 }
 
 func (g *Guard) reserveInput(ctx context.Context, a *attempt, inputTokens int64, tentative bool) error {
@@ -321,22 +330,24 @@ func (g *Guard) reserveInput(ctx context.Context, a *attempt, inputTokens int64,
 		return err
 	}
 	a.bound = req.Worst[budget.UnitInputTokens]
-	a.receipt, err = g.ledger.Reserve(ctx, req)
+	return g.ask(ctx, a, req)
+}
+
+// ask asks the ledger, for a bounded time.
+func (g *Guard) ask(ctx context.Context, a *attempt, req budget.Request) (err error) {
+	timeout := a.call.remaining(g.opts.StoreTimeout)
+	req.TakeBack = min(timeout/4, 500*time.Millisecond)
+	asking := &boundedContext{Context: ctx, timeout: timeout - req.TakeBack}
+	defer asking.release()
+	a.receipt, err = g.ledger.Reserve(asking, req)
+	if errors.Is(err, budget.ErrStore) {
+		a.call.storeLost += asking.lasted()
+	}
 	return err
 }
 
 // reserveAs sets aside what an earlier attempt of the same request has set aside.
-func (g *Guard) reserveAs(ctx context.Context, a, old *attempt) (err error) {
+func (g *Guard) reserveAs(ctx context.Context, a, old *attempt) error {
 	a.bound = old.bound
-	a.receipt, err = g.ledger.Reserve(ctx, budget.Request{Scope: a.call.scope, TTL: g.opts.ReservationTTL, Worst: old.receipt.Reservation.Charge})
-	return err
-}
-
-func (g *Guard) latches(limit string) bool {
-	for _, l := range g.ledger.Policy().Limits {
-		if l.Name == limit {
-			return l.Latch
-		}
-	}
-	return false
+	return g.ask(ctx, a, budget.Request{Scope: a.call.scope, TTL: g.opts.ReservationTTL, Worst: old.receipt.Reservation.Charge})
 }

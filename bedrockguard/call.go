@@ -2,8 +2,10 @@ package bedrockguard
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/aws/smithy-go/middleware"
 
@@ -29,18 +31,35 @@ type call struct {
 	modelOutput   int64         // the most output tokens of the model
 	flat          budget.Amount // flat prices, whatever is consumed
 	flatGuardrail budget.Amount // the flat price of the guardrail that the request names
+	outputUnset   bool          // no output limit was asked for, so that the model's own is set aside
 	flatOperation bool          // the operation has a flat price alone
 	flatModel     bool          // the model itself has a flat price alone
 	guardrails    []Guardrail   // that evaluate the call unasked
 	attempts      atomic.Int32  // made so far; the SDK makes them one after the other
 	charged       int           // of those, how many were charged though they brought no answer
 	cache         cacheCall
-	streaming     atomic.Bool // a metered stream has taken over: it ends what the call began
+	streaming     atomic.Bool   // a metered stream has taken over: it ends what the call began
+	storeLost     time.Duration // waited for a store that did not answer
 
 	looking   memoryWindow // through which the body is seen
 	seen      sight        // the serialised request that ask was read from
 	tightDone bool         // whether the tighter bound was looked for
 	tight     int64        // input tokens by the tighter bound; 0 when there is none
+}
+
+// minStoreWait is what a call still gives a store that has used up its time by not answering.
+const minStoreWait = 20 * time.Millisecond
+
+// remaining is how long the call may yet wait for the store: what it lost to it counts.
+func (c *call) remaining(timeout time.Duration) time.Duration {
+	return max(timeout-c.storeLost, min(timeout, minStoreWait))
+}
+
+// lost notes the time of a step that the store did not answer.
+func (c *call) lost(d *detachedContext, err error) {
+	if errors.Is(err, budget.ErrStore) {
+		c.storeLost += d.lasted()
+	}
 }
 
 // ask is what a request asks for, in terms that both of Bedrock's request forms share.
@@ -111,7 +130,7 @@ func (g *Guard) priced(c *call, r *catalog.Resolved) error {
 	if r.Model.Mode == catalog.ModeEmbedding {
 		c.perText, c.window = c.window, 0 // each text has a window of its own
 	}
-	if c.ask.maxOutput == 0 {
+	if c.outputUnset = c.ask.maxOutput == 0; c.ask.maxOutput == 0 {
 		c.ask.maxOutput = r.Model.MaxOutputTokens
 	}
 	c.ask.maxOutput = max(c.ask.maxOutput, c.ask.extraOutput)

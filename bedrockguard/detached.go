@@ -77,3 +77,89 @@ func (d *detachedContext) cancel() {
 	d.ended = true
 	d.mu.Unlock()
 }
+
+// lasted is how long the context has been in use.
+func (d *detachedContext) lasted() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.began.IsZero() {
+		return 0
+	}
+	return time.Since(d.began)
+}
+
+// boundedContext is a context with a timeout that counts from the moment at which somebody first asks. Its timer starts only when
+// somebody waits on it, because a store in memory never does.
+type boundedContext struct {
+	context.Context
+	timeout time.Duration
+
+	mu     sync.Mutex
+	began  time.Time       // when somebody asked first; zero until then
+	timed  context.Context // with a timer; nil until somebody waits
+	cancel context.CancelFunc
+}
+
+// end returns when the time is over. Requires mu held.
+func (b *boundedContext) end() time.Time {
+	if b.began.IsZero() {
+		b.began = time.Now()
+	}
+	return b.began.Add(b.timeout)
+}
+
+// Deadline implements context.Context.
+func (b *boundedContext) Deadline() (time.Time, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	end := b.end()
+	if parent, ok := b.Context.Deadline(); ok && parent.Before(end) {
+		return parent, true
+	}
+	return end, true
+}
+
+// Done implements context.Context.
+func (b *boundedContext) Done() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.timed == nil {
+		b.timed, b.cancel = context.WithDeadline(b.Context, b.end())
+	}
+	return b.timed.Done()
+}
+
+// Err implements context.Context.
+func (b *boundedContext) Err() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.timed != nil {
+		return b.timed.Err()
+	}
+	if err := b.Context.Err(); err != nil {
+		return err
+	}
+	if !time.Now().Before(b.end()) {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// release stops the timer.
+func (b *boundedContext) release() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.cancel != nil {
+		b.cancel()
+	}
+}
+
+// lasted is how long the context has been in use.
+func (b *boundedContext) lasted() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.began.IsZero() {
+		return 0
+	}
+	return time.Since(b.began)
+}

@@ -159,7 +159,7 @@ func TestMalformedIsRefused(t *testing.T) {
 		"beyond int64":    `{"max_tokens":99999999999999999999,"messages":[{"role":"user","content":"hello"}]}`,
 		"empty":           ``,
 		"escaped twin":    `{"max_tokens":10,"max\u005ftokens":100000,"messages":[{"role":"user","content":"hello"}]}`,
-		"exponent tokens": `{"max_tokens":1e9,"messages":[{"role":"user","content":"hello"}]}`,
+		"exponent tokens": `{"max_tokens":1.5e0,"messages":[{"role":"user","content":"hello"}]}`,
 	}
 	for name, body := range bodies {
 		t.Run("InvokeModel/"+name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package bedrockguard
 
 import (
 	"context"
+	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/cache"
@@ -26,29 +27,36 @@ const (
 	EventAnswerDiffers    EventKind = "answer differs"    // Answered is not what was Asked for: the next calls of this id reserve at the dearer
 	EventPriceAssumed     EventKind = "price assumed"     // no price is known for Asked, a model in a region: the dearest factor known stands in
 	EventCatalogOld       EventKind = "catalog old"       // the table of prices is older than 120 days; Asked is its date
+	EventListenerFailed   EventKind = "listener failed"   // another listener panicked: Err. The rest is the event that it was told of
 )
 
 // Event tells a listener what became of one attempt. It never holds prompt text. Fields that do not apply are zero.
 type Event struct {
 	Kind        EventKind
+	Time        time.Time
+	Duration    time.Duration // since the attempt was reserved
 	Operation   string
 	Model       string // the resolved foundation-model id
+	Region      string // where the client sends to
+	RequestID   string // by which AWS knows the attempt; empty without an answer
 	Scope       budget.Scope
-	Attempt     int       // 1 for the first; the SDK's retries count on
-	Reservation budget.ID // zero when nothing was reserved
-	Worst       budget.Charge
-	Actual      budget.Charge
-	Estimated   bool
-	Outcome     Outcome // how the attempt ended
-	Asked       string  // what was asked for, where the answer was given by something else
-	Answered    string  // what answered
+	Attempt     int           // 1 for the first; the SDK's retries count on
+	Reservation budget.ID     // zero when nothing was reserved
+	Worst       budget.Charge // what was set aside, the most in each unit: the same tokens can be in several
+	Actual      budget.Charge // what was posted
+	Usage       budget.Usage  // what was posted, in tokens, each counted once. Where it is Estimated, all input is uncached
+	Estimated   bool          // the worst case was posted, because the truth is unknown
+	Outcome     Outcome       // how the attempt ended
+	Asked       string        // what was asked for, where the answer was given by something else
+	Answered    string        // what answered
 	Crossed     budget.Crossed
 	Finding     cache.Finding
 	Err         error
+	Dropped     int64 // events that this listener was not told before this one, because it was too slow
 }
 
 // listened reports whether anybody wants events. Asked first, it saves each call from making some that nobody gets.
-func (g *Guard) listened() bool { return g.opts.OnEvent != nil }
+func (g *Guard) listened() bool { return g.direct != nil || g.queued != nil }
 
 // emitKind emits an event of a kind, with an error if it has one. An Event is large: whoever makes one needs a frame that the
 // calls which give none should not pay for.
@@ -62,12 +70,17 @@ func (g *Guard) emit(ctx context.Context, c *call, a *attempt, e Event) {
 	if !g.listened() {
 		return
 	}
-	e.Operation, e.Model, e.Scope = c.operation, c.scope.Model, c.scope
+	e.Time = time.Now()
+	e.Operation, e.Model, e.Scope, e.Region = c.operation, c.scope.Model, c.scope, c.region
 	if a != nil {
-		e.Attempt = a.number
+		e.Attempt, e.RequestID = a.number, a.header.Get(requestIDHeader)
 		if a.receipt != nil {
 			e.Reservation, e.Worst = a.receipt.Reservation.ID, a.receipt.Reservation.Charge
+			e.Duration = e.Time.Sub(a.began)
 		}
 	}
-	g.opts.OnEvent(ctx, e)
+	g.tellAll(ctx, &e, nil)
 }
+
+// requestIDHeader is the header in which AWS names the request that it answers.
+const requestIDHeader = "X-Amzn-Requestid"

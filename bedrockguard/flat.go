@@ -164,7 +164,6 @@ func (g *Guard) settleFlat(ctx context.Context, a *attempt, body []byte) {
 	if !a.claim() {
 		return
 	}
-	defer a.resolving.Unlock()
 	charge := budget.Usage{}.Charge(cost)
-	g.post(ctx, a, &charge, OutcomeUsage)
+	g.postClaimed(ctx, a, &charge, new(budget.Usage), OutcomeUsage)
 }

@@ -29,6 +29,8 @@ type Guard struct {
 	flat     flatPrices
 	assumed  sync.Map // of askedKey: models and regions whose assumed price was told
 	steps    steps
+	direct   *listener   // OnEvent; nil without
+	queued   []*listener // Listeners
 
 	defaultScope bool // opts.Scope, which names no model, sets anything
 }
@@ -41,18 +43,7 @@ func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	if opts.SettleTimeout == 0 {
-		opts.SettleTimeout = defaultSettleTimeout
-	}
-	if opts.KillPoll == 0 {
-		opts.KillPoll = defaultKillPoll
-	}
-	if opts.DrainTimeout == 0 {
-		opts.DrainTimeout = defaultDrainTimeout
-	}
-	if opts.MaxDrains == 0 {
-		opts.MaxDrains = defaultMaxDrains
-	}
+	opts.fillDefaults()
 	models, err := newCatalog(opts)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidOptions, err)
@@ -67,6 +58,7 @@ func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
 		identity: identity{ask: opts.Identity}, cache: newCacheLink(opts.Cache, opts.Clock),
 	}
 	g.drains.limit = opts.MaxDrains
+	g.direct, g.queued = newListeners(&opts)
 	g.enforced = newEnforced(opts.EnforcedGuardrails)
 	g.flat, _ = newFlatPrices(opts.FlatPrices) // validated before
 	g.opts.Scope.Model = ""                    // it is the library's to fill in
@@ -78,9 +70,24 @@ func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
 
 // Close waits until no answer is read on any longer whose caller has left, or until the context ends: then those that remain
 // are cut short and charged at their worst case, and Close says how many. None is left when it returns, but of an
-// HTTP client that does not end with its context. Clients of the guard may
-// be used on afterwards; what their callers leave is charged at the worst case from then on.
-func (g *Guard) Close(ctx context.Context) error { return g.drains.close(ctx) }
+// HTTP client that does not end with its context. It then waits until the listeners were told everything, as long as they get on
+// with it. Clients of the guard may be used on afterwards; what their callers leave is charged at the worst case from then on.
+func (g *Guard) Close(ctx context.Context) error {
+	err := g.drains.close(ctx)
+	busy := 0
+	for _, l := range g.queued {
+		if !l.wait(ctx) {
+			busy++
+		}
+	}
+	if g.direct != nil && !g.direct.wait(ctx) {
+		busy++
+	}
+	if busy > 0 {
+		err = errors.Join(err, fmt.Errorf("bedrockguard: %d listeners have not come to the end of what they are told", busy))
+	}
+	return err
+}
 
 // catalogAge is how old the built-in table of prices may grow before New says so.
 const catalogAge = 120 * 24 * time.Hour
@@ -128,40 +135,4 @@ func reachable(policy budget.Policy, models *catalog.Catalog) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// detached returns a context that survives the caller's cancel, for the time that a settlement may take. Requires
-// a.resolving held.
-func (g *Guard) detached(ctx context.Context, a *attempt) *detachedContext {
-	a.store.parent, a.store.timeout = ctx, g.opts.SettleTimeout
-	return &a.store
-}
-
-// identity remembers the caller's principal once it was found out. Failures are not remembered. Without ask there is none.
-type identity struct {
-	ask  func(context.Context) (string, error)
-	mu   sync.Mutex
-	name string
-}
-
-// identityTimeout bounds one question for the caller's identity.
-const identityTimeout = 10 * time.Second
-
-func (i *identity) principal(ctx context.Context) (string, error) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.name != "" {
-		return i.name, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, identityTimeout)
-	defer cancel()
-	name, err := i.ask(ctx)
-	if err == nil && name == "" {
-		err = errors.New("an empty name")
-	}
-	if err != nil {
-		return "", fmt.Errorf("%w: %w: the call is refused because nobody knows who would pay", ErrIdentity, err)
-	}
-	i.name = name
-	return name, nil
 }

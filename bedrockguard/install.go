@@ -19,7 +19,10 @@ import (
 // its own; and next to the transport in the Deserialize step, behind whatever a caller adds later, where it looks at the request
 // once more: what was changed on the way is reserved anew, and what is sent twice is reserved twice. A per-call option that
 // clears APIOptions removes the guard; so does talking to Bedrock without this client.
+//
+// The client's streams may run at once, which those of a bare client may not (aws/smithy-go#714).
 func (g *Guard) Install(o *bedrockruntime.Options) {
+	keepStreamsApart(o)
 	o.APIOptions = append(o.APIOptions, g.attach)
 }
 
@@ -35,7 +38,8 @@ func (g *Guard) Wrap(client *bedrockruntime.Client) *bedrockruntime.Client {
 }
 
 // InstallConfig guards the Bedrock runtime clients that others build from this config. It sits in the stacks of other services'
-// clients too, because a config does not tell them apart, and lets their calls pass untouched.
+// clients too, because a config does not tell them apart, and lets their calls pass untouched. Unlike with Install, two streams at once
+// on one such client share the SDK's decoder.
 func (g *Guard) InstallConfig(cfg *aws.Config) {
 	cfg.APIOptions = append(cfg.APIOptions[:len(cfg.APIOptions):len(cfg.APIOptions)], g.attach)
 }

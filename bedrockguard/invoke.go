@@ -17,6 +17,9 @@ func (a *ask) readInvoke(modelID string, body []byte, guardrail string, tier typ
 		return err
 	}
 	a.media, a.embedded, a.maxOutput, a.choices, a.writes = r.Prompt, r.Embedded, r.MaxTokens, r.Choices, r.CacheWrites
+	if r.NoOutput && r.MaxTokens == 0 && strings.HasPrefix(modelID, "anthropic.") {
+		a.maxOutput = 1 // it writes nothing: the prompt is read into the cache alone
+	}
 	a.videos, a.audios, a.documentImages = r.Videos, r.Audios, r.DocumentImages
 	a.queries, a.images, a.texts, a.compacts = r.Queries, r.Images, r.Texts, r.Compacts
 	a.tiers = [2]string{string(tier), r.ServiceTier}

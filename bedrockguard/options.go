@@ -1,9 +1,11 @@
 package bedrockguard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -63,8 +65,13 @@ type Options struct {
 	// Zero is budget.DefaultTTL.
 	ReservationTTL time.Duration
 
-	// SettleTimeout bounds the time that a finished call waits for the store, detached from the caller's context. Zero is
-	// five seconds.
+	// StoreTimeout bounds the time that a call waits for the store before it is sent, all in all; a store that does not answer by
+	// then refuses it with budget.ErrStore. Zero is two seconds.
+	StoreTimeout time.Duration
+
+	// SettleTimeout bounds the time that a finished call waits for the store, detached from the caller's context: an attempt that
+	// can't be settled by then is charged its worst case when it expires. Zero is two seconds. A call that lost time to a store that
+	// did not answer loses no more than the longer of both, however often it is sent.
 	SettleTimeout time.Duration
 
 	// DrainTimeout is how long an answer is read on in the background when its caller cancels, times out or closes the stream, to
@@ -86,9 +93,21 @@ type Options struct {
 	// Clock is the time by which the prompt-cache check measures pauses, for tests and replays. Nil is time.Now.
 	Clock func() time.Time
 
-	// OnEvent is told what becomes of every attempt, in the goroutine of the call, or in that of a stream or an answer that is read
-	// on; it must be quick and safe for concurrent use.
+	// OnEvent is told what becomes of every attempt, while the call waits for it, or the stream, or the answer that is read on, for up
+	// to a second; then it is left behind. It must be safe for concurrent use. With 256 of it running, further events are dropped and
+	// counted in Event.Dropped. Its context holds the values of the caller's and does not end with the call.
 	OnEvent func(context.Context, Event)
+
+	// Listeners are told the same, each in a goroutine of its own, one event after the other, in the order in which each call gives
+	// them; no call waits for them. An event that finds a listener's queue full is dropped and counted in Event.Dropped. Close waits
+	// for what is queued.
+	//
+	// OnEvent and Listeners may do anything: panic, which is told to the others as EventListenerFailed, end their goroutine, close
+	// the stream, or make guarded calls. Calls that are made with the context that a listener got are not told to that listener.
+	Listeners []func(context.Context, Event)
+
+	// ListenerQueue is how many events wait for each of Listeners at most. Zero is 1,024.
+	ListenerQueue int
 }
 
 // Rate is a token bucket of uncached input tokens for each scope, in this process. The zero value does not limit.
@@ -104,12 +123,23 @@ type Rate struct {
 }
 
 const (
-	defaultSettleTimeout = 5 * time.Second
+	defaultStoreTimeout  = 2 * time.Second
+	defaultSettleTimeout = 2 * time.Second
 	defaultKillPoll      = 250 * time.Millisecond
 	defaultDrainTimeout  = time.Minute
 	defaultMaxDrains     = 256
 	maxRateWait          = 5 * time.Minute // of the age at which a signed request expires
 )
+
+// fillDefaults puts the defaults in the place of zeros.
+func (o *Options) fillDefaults() {
+	o.StoreTimeout = cmp.Or(o.StoreTimeout, defaultStoreTimeout)
+	o.SettleTimeout = cmp.Or(o.SettleTimeout, defaultSettleTimeout)
+	o.KillPoll = cmp.Or(o.KillPoll, defaultKillPoll)
+	o.DrainTimeout = cmp.Or(o.DrainTimeout, defaultDrainTimeout)
+	o.MaxDrains = cmp.Or(o.MaxDrains, defaultMaxDrains)
+	o.ListenerQueue = cmp.Or(o.ListenerQueue, defaultListenerQueue)
+}
 
 // validate returns every reason why the options can't be used, joined.
 func (o Options) validate() error {
@@ -127,6 +157,9 @@ func (o Options) validate() error {
 	}
 	add(o.ReservationTTL < 0, "ReservationTTL %s is negative", o.ReservationTTL)
 	add(o.SettleTimeout < 0, "SettleTimeout %s is negative", o.SettleTimeout)
+	add(o.StoreTimeout < 0, "StoreTimeout %s is negative", o.StoreTimeout)
+	add(o.ListenerQueue < 0, "ListenerQueue %d is negative", o.ListenerQueue)
+	add(slices.ContainsFunc(o.Listeners, func(l func(context.Context, Event)) bool { return l == nil }), "Listeners holds a nil function")
 	add(o.MaxDrains < 0, "MaxDrains %d is negative", o.MaxDrains)
 	add(o.KillPoll < 0, "KillPoll %s is negative", o.KillPoll)
 	add(o.Rate.UncachedInputTokensPerMinute < 0, "Rate of %d tokens per minute is negative", o.Rate.UncachedInputTokensPerMinute)

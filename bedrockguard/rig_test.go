@@ -38,8 +38,7 @@ type rig struct {
 	config aws.Config
 }
 
-// newClient returns another guarded client. Streams that run at once take one each: in this version of the SDK the
-// streams of one client decode into one buffer, with or without a guard.
+// newClient returns another guarded client.
 func (r *rig) newClient() *bedrockruntime.Client { return r.guard.NewFromConfig(r.config) }
 
 // total is the account that a rig keeps beside the limits of the test, so that spend can always be read off.

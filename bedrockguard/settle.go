@@ -35,14 +35,13 @@ func (g *Guard) settleUsage(ctx context.Context, a *attempt, r *wire.Reported) {
 	if !a.claim() {
 		return
 	}
-	defer a.resolving.Unlock()
 	if a.debit != nil {
 		a.debit.settle(r.Usage)
 	}
 	if a.tight || g.rate.limits() || r.Usage.InputTokens > a.bound {
 		g.learn(a, r.Usage.InputTokens)
 	}
-	g.post(ctx, a, &charge, OutcomeUsage)
+	g.postClaimed(ctx, a, &charge, &r.Usage, OutcomeUsage)
 	if a.call.cache.turn != nil {
 		g.cacheEnded(ctx, a.call, r.Usage, r.Disagrees)
 	}
@@ -63,48 +62,55 @@ func (g *Guard) finish(ctx context.Context, a *attempt, outcome Outcome) {
 	if !a.claim() {
 		return
 	}
-	defer a.resolving.Unlock()
 	if g.opts.action(outcome) == Void {
 		a.debit.giveBack()
-		g.void(ctx, a, outcome)
+		g.voidClaimed(ctx, a, outcome)
 		return
 	}
 	a.call.charged++
-	g.post(ctx, a, &a.receipt.Reservation.Charge, outcome)
+	worst := &a.receipt.Reservation.Charge
+	usage := budget.Usage{InputTokens: worst[budget.UnitInputTokens], OutputTokens: worst[budget.UnitOutputTokens]}
+	g.postClaimed(ctx, a, worst, &usage, outcome)
 }
 
-// post settles the reservation. Requires a.resolving held.
-func (g *Guard) post(ctx context.Context, a *attempt, charge *budget.Charge, outcome Outcome) {
-	store := g.detached(ctx, a)
-	defer store.cancel()
-	estimated := outcome != OutcomeUsage
-	result, err := g.ledger.Settle(store, a.receipt, *charge, estimated)
+// postClaimed settles the reservation that was claimed, lets go of it, and tells of it: a listener may touch the call.
+func (g *Guard) postClaimed(ctx context.Context, a *attempt, charge *budget.Charge, usage *budget.Usage, outcome Outcome) {
+	result, err := g.post(ctx, a, charge, outcome)
 	if g.listened() {
-		g.emitPosted(ctx, a, charge, outcome, &result, err)
+		g.emitPosted(ctx, a, charge, usage, outcome, &result, err)
 	}
+}
+
+func (g *Guard) post(ctx context.Context, a *attempt, charge *budget.Charge, outcome Outcome) (budget.Outcome, error) {
+	defer a.resolving.Unlock()
+	store := a.detached(ctx, g.opts.SettleTimeout)
+	defer store.cancel()
+	result, err := g.ledger.Settle(store, a.receipt, *charge, outcome != OutcomeUsage)
+	a.call.lost(store, err)
+	return result, err
 }
 
 // emitPosted tells what became of a settlement.
-func (g *Guard) emitPosted(ctx context.Context, a *attempt, charge *budget.Charge, outcome Outcome, result *budget.Outcome, err error) {
-	estimated := outcome != OutcomeUsage
+func (g *Guard) emitPosted(ctx context.Context, a *attempt, charge *budget.Charge, usage *budget.Usage, outcome Outcome, result *budget.Outcome, err error) {
+	e := Event{Kind: EventSettled, Actual: *charge, Usage: *usage, Estimated: outcome != OutcomeUsage, Outcome: outcome}
 	if err != nil {
-		g.emit(ctx, a.call, a, Event{Kind: EventUnsettled, Actual: *charge, Estimated: estimated, Outcome: outcome, Err: err})
+		e.Kind, e.Err = EventUnsettled, err
+	}
+	g.emit(ctx, a.call, a, e)
+	if err != nil {
 		return
 	}
-	g.emit(ctx, a.call, a, Event{Kind: EventSettled, Actual: *charge, Estimated: estimated, Outcome: outcome})
 	for _, crossed := range result.Crossed {
-		g.emit(ctx, a.call, a, Event{Kind: EventThresholdCrossed, Actual: *charge, Crossed: crossed, Outcome: outcome})
+		g.emit(ctx, a.call, a, Event{Kind: EventThresholdCrossed, Actual: *charge, Usage: *usage, Estimated: e.Estimated, Crossed: crossed, Outcome: outcome})
 	}
 	if result.Violated != 0 {
-		g.emit(ctx, a.call, a, Event{Kind: EventEstimateViolated, Actual: *charge, Outcome: outcome})
+		g.emit(ctx, a.call, a, Event{Kind: EventEstimateViolated, Actual: *charge, Usage: *usage, Outcome: outcome})
 	}
 }
 
-// void gives the reservation back. Requires a.resolving held.
-func (g *Guard) void(ctx context.Context, a *attempt, outcome Outcome) {
-	store := g.detached(ctx, a)
-	defer store.cancel()
-	err := g.ledger.Void(store, a.receipt)
+// voidClaimed gives the reservation back that was claimed, lets go of it, and tells of it.
+func (g *Guard) voidClaimed(ctx context.Context, a *attempt, outcome Outcome) {
+	err := g.void(ctx, a)
 	if !g.listened() {
 		return
 	}
@@ -113,4 +119,13 @@ func (g *Guard) void(ctx context.Context, a *attempt, outcome Outcome) {
 		return
 	}
 	g.emit(ctx, a.call, a, Event{Kind: EventVoided, Outcome: outcome})
+}
+
+func (g *Guard) void(ctx context.Context, a *attempt) error {
+	defer a.resolving.Unlock()
+	store := a.detached(ctx, g.opts.SettleTimeout)
+	defer store.cancel()
+	err := g.ledger.Void(store, a.receipt)
+	a.call.lost(store, err)
+	return err
 }

@@ -28,6 +28,7 @@ type meteredBody struct {
 	unwatch func()
 
 	killed   atomic.Pointer[budget.KilledError]
+	killTold sync.Once
 	left     atomic.Bool // nobody reads any longer
 	leaving  sync.Once
 	unfollow atomic.Pointer[func() bool] // stops waiting for the end of the caller's context
@@ -176,12 +177,18 @@ func (m *meteredBody) sawUsage() bool {
 	return ok
 }
 
-// kill ends the stream from outside: closing the body wakes whoever waits for the next frame.
+// kill ends the stream from outside: closing the body wakes whoever waits for the next frame. It waits for nobody.
 func (m *meteredBody) kill(err *budget.KilledError) {
 	if m.killed.CompareAndSwap(nil, err) {
 		m.to.CloseWithError(err)
 		m.cut()
-		m.guard.emit(m.ctx, m.attempt.call, m.attempt, Event{Kind: EventKilled, Err: err})
+	}
+}
+
+// tellKilled emits once that the stream was killed, if it was.
+func (m *meteredBody) tellKilled() {
+	if killed := m.killed.Load(); killed != nil {
+		m.killTold.Do(func() { m.guard.emitKind(m.ctx, m.attempt.call, m.attempt, EventKilled, killed) })
 	}
 }
 
@@ -189,6 +196,7 @@ func (m *meteredBody) kill(err *budget.KilledError) {
 // the outcome.
 func (m *meteredBody) end(without Outcome) {
 	m.unwatch()
+	m.tellKilled()
 	reported, ok := m.meter.Usage()
 	if ok {
 		m.guard.settleUsage(m.ctx, m.attempt, &reported)

@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -52,11 +53,17 @@ func (l *Ledger) Policy() Policy {
 	return Policy{Limits: append([]Limit(nil), l.policy.Limits...)}
 }
 
+// defaultTakeBack stands for a Request's TakeBack of zero.
+const defaultTakeBack = 500 * time.Millisecond
+
 // Request asks for room for one attempt.
 type Request struct {
 	Scope Scope
 	Worst Charge        // an upper bound in every unit
 	TTL   time.Duration // zero stands for DefaultTTL
+	// TakeBack bounds how long a reservation whose answer did not arrive is tried to be taken back, after the context has ended, too.
+	// What can't be taken back expires. Zero stands for half a second.
+	TakeBack time.Duration
 	// Tentative says that the caller will ask again with a tighter bound if this one is refused, so that the refusal
 	// must not latch anything, and that observe-only limits refuse as well: they have to be asked with the tighter bound, too.
 	Tentative bool
@@ -70,6 +77,9 @@ func (r *Request) validate(scope error) error {
 	}
 	if r.TTL < 0 {
 		return fmt.Errorf("%w: a TTL of %s", ErrInvalidCharge, r.TTL)
+	}
+	if r.TakeBack < 0 {
+		return fmt.Errorf("%w: a TakeBack of %s", ErrInvalidCharge, r.TakeBack)
 	}
 	return nil
 }
@@ -107,7 +117,7 @@ func (l *Ledger) Reserve(ctx context.Context, req Request) (*Receipt, error) {
 	}
 	d, err := l.store.Reserve(ctx, r.Reservation)
 	if err != nil {
-		return nil, l.unanswered(ctx, r.Reservation.ID, err)
+		return nil, l.unanswered(ctx, &req, r.Reservation.ID, err)
 	}
 	if !d.Admitted {
 		return nil, l.refusal(p, &r.Reservation, &d)
@@ -123,21 +133,18 @@ func (l *Ledger) Reserve(ctx context.Context, req Request) (*Receipt, error) {
 // so that calls that are answered do not pay for its frame.
 //
 //go:noinline
-func (l *Ledger) unanswered(ctx context.Context, id ID, err error) error {
+func (l *Ledger) unanswered(ctx context.Context, req *Request, id ID, err error) error {
 	err = storeError("reserve", err)
 	if errors.Is(err, ErrStore) {
-		l.abandon(ctx, id)
+		l.abandon(ctx, id, cmp.Or(req.TakeBack, defaultTakeBack))
 	}
 	return err
 }
 
-// abandonTimeout bounds the attempt to take back a reservation whose fate is unknown.
-const abandonTimeout = 500 * time.Millisecond
-
 // abandon voids a reservation that may or may not have been made. If that fails too, it expires, which charges it:
 // spend is overstated until somebody corrects it, never understated.
-func (l *Ledger) abandon(ctx context.Context, id ID) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
+func (l *Ledger) abandon(ctx context.Context, id ID, timeout time.Duration) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	_ = l.store.Void(ctx, id, l.owner)
 }

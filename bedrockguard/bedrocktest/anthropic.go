@@ -17,10 +17,10 @@ func (s *Server) parseAnthropic(n *node, in *inference) *refusal {
 		return invalid("anthropic_version: must be bedrock-2023-05-31 or 2026-10-21")
 	}
 	limit, ok := n.get("max_tokens").number()
-	if !ok || limit <= 0 {
-		return invalid("max_tokens: an integer of at least 1 is required")
+	if !ok || limit < 0 {
+		return invalid("max_tokens: an integer of at least 0 is required")
 	}
-	in.maxTokens = limit
+	in.maxTokens, in.noOutput = limit, limit == 0 // which reads the prompt into the cache, and writes nothing
 	if budget, ok := n.get("thinking").get("budget_tokens").number(); ok && budget >= limit {
 		return invalid("max_tokens must be greater than thinking.budget_tokens")
 	}

@@ -1,5 +1,6 @@
 // Package jsonscan reads JSON from front to back in one pass, without copying it. It is stricter than encoding/json where
-// readers are known to differ: invalid UTF-8, duplicate keys in any object and nesting beyond 200 levels are errors.
+// readers are known to differ: invalid UTF-8, duplicate keys in any object but those of Verbatim, and nesting beyond 200 levels are
+// errors.
 package jsonscan
 
 import (
@@ -21,6 +22,7 @@ type Scanner struct {
 	comma int      // before the member last begun; -1 when it is the first
 	start int      // of the key of the member last begun
 	keys  []string // keys of the open objects, innermost last
+	loose int      // values taken verbatim that are open
 }
 
 // Error tells why a text is not understood. It never holds any of it.
@@ -100,8 +102,10 @@ func (p *Scanner) Object(field func(key string) error) error {
 		if err != nil {
 			return err
 		}
-		if set, err = p.unique(base, key, set); err != nil {
-			return err
+		if p.loose == 0 {
+			if set, err = p.unique(base, key, set); err != nil {
+				return err
+			}
 		}
 		if err := field(key); err != nil {
 			return err
@@ -210,6 +214,13 @@ func (p *Scanner) Value() (string, error) {
 		err = p.literal()
 	}
 	return p.s[start:p.pos], err
+}
+
+// Verbatim is Value for what nobody takes apart, such as text that happens to be JSON: keys may come twice in it.
+func (p *Scanner) Verbatim() (string, error) {
+	p.loose++
+	defer func() { p.loose-- }()
+	return p.Value()
 }
 
 // Skip checks one value of any kind.

@@ -11,6 +11,7 @@ import (
 type Request struct {
 	Prompt         tokens.Prompt
 	MaxTokens      int64 // the largest output limit found in any field, thinking budgets included; 0 when there is none
+	NoOutput       bool  // max_tokens is 0, by which some models read a prompt into the cache and write nothing
 	Choices        int64 // answers asked for, each up to MaxTokens; at least 1
 	CacheWrites    budget.CacheWrites
 	Embedded       int64  // bytes of the body that are media of a measured size, so that their length says nothing about tokens
@@ -28,7 +29,7 @@ type Request struct {
 }
 
 // ParseRequest reads the body of an InvokeModel request in any dialect. modelID tells rerank models apart. It returns
-// ErrMalformed for anything that readers may disagree about: duplicate keys, invalid UTF-8, output limits that are not plain
+// ErrMalformed for anything that readers may disagree about: duplicate keys, invalid UTF-8, output limits that are not
 // non-negative integers, nesting beyond 200 levels. The Prompt does not share memory with body.
 func ParseRequest(modelID string, body []byte) (Request, error) {
 	w := walker{req: Request{Choices: 1}, rerank: strings.Contains(modelID, "rerank")}
@@ -202,8 +203,9 @@ func (w *walker) limit(key string, in place, highest *int64) error {
 		}
 		return err
 	}
-	n, _, err := w.count(key)
+	n, told, err := w.count(key)
 	*highest = max(*highest, n)
+	w.req.NoOutput = w.req.NoOutput || told && n == 0 && key == "max_tokens"
 	return err
 }
 
@@ -265,9 +267,9 @@ func (w *walker) addTimed(kind string) {
 	w.add(tokens.Block{Kind: tokens.Opaque})
 }
 
-// jsonBlock counts a value as it stands.
+// jsonBlock counts a value as it stands. The model wrote some of these, and need not have kept to unique keys.
 func (w *walker) jsonBlock() error {
-	raw, err := w.Value()
+	raw, err := w.Verbatim()
 	if err == nil && raw != "null" {
 		w.add(tokens.Block{Kind: tokens.JSON, Text: raw})
 	}

@@ -85,8 +85,9 @@ func TestParseRequest_Malformed(t *testing.T) {
 		"cut":                 `{"a":"b`,
 		"negative limit":      `{"max_tokens":-1}`,
 		"fraction":            `{"max_tokens":1.5}`,
-		"float":               `{"max_tokens":100.0}`,
-		"exponent":            `{"max_tokens":1e3}`,
+		"fraction, exponent":  `{"max_tokens":12.345e2}`,
+		"huge exponent":       `{"max_tokens":1e99}`,
+		"long":                `{"max_tokens":1000.0000000000000000000000000}`,
 		"string":              `{"max_tokens":"100"}`,
 		"overflow":            `{"max_tokens":9223372036854775808}`,
 		"nested negative":     `{"inferenceConfig":{"maxTokens":-1}}`,
@@ -96,7 +97,7 @@ func TestParseRequest_Malformed(t *testing.T) {
 		"duplicate":           `{"max_tokens":1,"max_tokens":2}`,
 		"duplicate, escaped":  `{"max_tokens":1,"max\u005ftokens":2}`,
 		"duplicate deep":      `{"messages":[{"content":[{"text":"a","text":"b"}]}]}`,
-		"duplicate in schema": `{"tools":[{"input_schema":{"a":1,"a":2}}]}`,
+		"duplicate in a tool": `{"tools":[{"name":"a","name":"b"}]}`,
 		"invalid UTF-8":       "{\"a\":\"\xff\"}",
 		"control character":   "{\"a\":\"\x01\"}",
 		"bad escape":          `{"a":"\x"}`,
@@ -142,7 +143,7 @@ func TestParseRequest_ErrorsHoldNoContent(t *testing.T) {
 		assert.NotContains(t, err.Error(), "canary")
 	}
 	_, err := ParseRequest("", []byte(`{"max_tokens":-5}`))
-	assert.EqualError(t, err, "wire: malformed max_tokens at byte 14: not a plain non-negative integer")
+	assert.EqualError(t, err, "wire: malformed max_tokens at byte 14: not a non-negative integer")
 }
 
 func TestParseRequest_CacheWrites(t *testing.T) {
@@ -389,5 +390,35 @@ func TestParseRequest_RetentionIsTheDearestWrite(t *testing.T) {
 		r, err := ParseRequest("", []byte(body))
 		require.NoError(t, err)
 		assert.Equal(t, want, r.CacheWrites, body)
+	}
+}
+
+// Spellings of a limit that a service takes are no reason to refuse a call.
+func TestParseRequest_LimitsInEverySpellingOfAnInteger(t *testing.T) {
+	for spelled, want := range map[string]int64{
+		"4096": 4096, "4096.0": 4096, "4096.000": 4096, "4.096e3": 4096, "40960E-1": 4096, "4096e0": 4096, "4e+3": 4000, "0": 0, "0.0": 0, "9223372036854775807": 1<<63 - 1,
+	} {
+		r, err := ParseRequest("", []byte(`{"max_tokens":`+spelled+`}`))
+		require.NoError(t, err, spelled)
+		require.Equal(t, want, r.MaxTokens, spelled)
+		require.Equal(t, want == 0, r.NoOutput, spelled)
+	}
+	r, err := ParseRequest("", []byte(`{"max_tokens":null}`))
+	require.NoError(t, err)
+	require.False(t, r.NoOutput)
+}
+
+// What a model wrote as the input of a tool, and what a schema holds, is text: a key that comes twice in it misleads nobody.
+func TestParseRequest_KeysMayComeTwiceInWhatIsText(t *testing.T) {
+	for name, body := range map[string]string{
+		"tool input":        `{"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"a","name":"b","input":{"path":"x","path":"y"}}]}]}`,
+		"nested tool input": `{"messages":[{"role":"assistant","content":[{"toolUse":{"input":{"a":[{"b":1,"b":2}]}}}]}]}`,
+		"tool result":       `{"messages":[{"role":"user","content":[{"toolResult":{"content":[{"json":{"a":1,"a":2}}]}}]}]}`,
+		"input schema":      `{"tools":[{"name":"a","input_schema":{"a":1,"a":2}}]}`,
+		"tool spec":         `{"toolConfig":{"tools":[{"toolSpec":{"name":"a","inputSchema":{"json":{"a":1,"a":2}}}}]}}`,
+		"function":          `{"tools":[{"type":"function","function":{"name":"a","parameters":{"a":1,"a":2}}}]}`,
+	} {
+		_, err := ParseRequest("", []byte(body))
+		require.NoError(t, err, name)
 	}
 }

@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"strconv"
+	"strings"
 
 	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
 )
@@ -26,7 +27,7 @@ func (p *scanner) scanObject(body []byte, field func(key string) error) error {
 	return err
 }
 
-// count reads a value that has to be a plain non-negative integer or null. It reports false for null.
+// count reads a value that has to be a non-negative integer or null. It reports false for null.
 func (p *scanner) count(field string) (int64, bool, error) {
 	p.Peek()
 	at := p.Pos()
@@ -36,13 +37,52 @@ func (p *scanner) count(field string) (int64, bool, error) {
 	}
 	n, err := plainCount(raw)
 	if err != nil {
-		return 0, false, &MalformedError{Field: field, Offset: at, Reason: "not a plain non-negative integer"}
+		return 0, false, &MalformedError{Field: field, Offset: at, Reason: "not a non-negative integer"}
 	}
 	return n, true, nil
 }
 
-// plainCount accepts digits only: no sign, fraction, exponent or quotes.
+// plainCount accepts an integer in any spelling that JSON has for one, such as 4096, 4096.0 and 4.096e3: no sign and no quotes.
 func plainCount(s string) (int64, error) {
+	n, err := digitCount(s)
+	if err != nil && len(s) <= maxNumber && strings.ContainsAny(s, ".eE") {
+		return decimalCount(s)
+	}
+	return n, err
+}
+
+// digitCount accepts digits only.
+func digitCount(s string) (int64, error) {
 	n, err := strconv.ParseUint(s, 10, 63)
 	return int64(n), err
+}
+
+// maxNumber bounds the spelling of a number, so that its exponent stays small.
+const maxNumber = 24
+
+var errNoCount = errors.New("not a non-negative integer")
+
+// decimalCount reads a number with a fraction or an exponent that is an integer all the same.
+func decimalCount(s string) (int64, error) {
+	digits, exponent, _ := strings.Cut(strings.ToLower(s), "e")
+	shift := 0
+	if exponent != "" {
+		var err error
+		if shift, err = strconv.Atoi(exponent); err != nil || shift < -maxNumber || shift > maxNumber {
+			return 0, errNoCount
+		}
+	}
+	whole, fraction, _ := strings.Cut(digits, ".")
+	shift -= len(fraction)
+	all := whole + fraction
+	if shift >= 0 {
+		all += strings.Repeat("0", shift)
+	} else {
+		cut := max(len(all)+shift, 0)
+		if strings.Trim(all[cut:], "0") != "" {
+			return 0, errNoCount
+		}
+		all = "0" + all[:cut]
+	}
+	return digitCount(all)
 }

@@ -47,14 +47,14 @@ func (w *walker) tool() error {
 		case (key == "toolSpec" || key == "function") && c == '{':
 			return w.Object(func(k string) error {
 				strict = strict || k == "strict" && w.Peek() == 't'
-				return w.Skip()
+				return w.schemaField()
 			})
 		case key == "cache_control" || key == "cachePoint":
 			return w.cachePoint()
 		case key == "systemTool":
 			return w.unpricedField("system_tool")
 		}
-		return w.Skip()
+		return w.schemaField()
 	})
 	if err != nil {
 		return err
@@ -70,6 +70,12 @@ func (w *walker) tool() error {
 	}
 	w.add(tokens.Block{Kind: tokens.JSON, Text: w.From(start)})
 	return nil
+}
+
+// schemaField passes over a field of a tool. Schemas are text to whoever sends them on, and keys may come twice in them.
+func (w *walker) schemaField() error {
+	_, err := w.Verbatim()
+	return err
 }
 
 // toolFeature sorts tools by their type: those that the caller defines cost tokens only, and so do those that the provider

@@ -49,7 +49,7 @@ func headerCounts(h http.Header) (counts, error) {
 		{"X-Amzn-Bedrock-Cache-Write-Input-Token-Count", countWrite},
 	} {
 		for _, s := range h.Values(v.name) {
-			n, err := plainCount(s)
+			n, err := digitCount(s)
 			if err != nil || n > maxCount {
 				return counts{}, &MalformedError{Field: v.name, Reason: "not a plain non-negative integer"}
 			}

@@ -1,0 +1,114 @@
+package bedrockguard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// identity remembers the caller's principal once it was found out. Failures are not remembered. Without ask there is none. It is safe
+// for concurrent use: callers who come together share one question, and none of them waits longer than its own context allows.
+type identity struct {
+	ask func(context.Context) (string, error)
+
+	mu     sync.Mutex
+	name   string
+	asking *identityQuestion // nil while nobody asks
+}
+
+// identityQuestion is one use of ask.
+type identityQuestion struct {
+	answered chan struct{} // closed when name or err is there
+	name     string
+	err      error
+	waiting  int // callers, guarded by identity.mu
+	cancel   context.CancelFunc
+}
+
+// identityTimeout bounds one question for the caller's identity.
+const identityTimeout = 10 * time.Second
+
+func (i *identity) principal(ctx context.Context) (string, error) {
+	i.mu.Lock()
+	if i.name != "" {
+		defer i.mu.Unlock()
+		return i.name, nil
+	}
+	q := i.asking
+	if q == nil {
+		q = i.begin(ctx)
+	}
+	q.waiting++
+	i.mu.Unlock()
+	err := q.wait(ctx)
+	i.leave(q)
+	if err == nil {
+		err = q.err
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w: %w: the call is refused because nobody knows who would pay", ErrIdentity, err)
+	}
+	return q.name, nil
+}
+
+// begin asks in a goroutine that ends with its answer, with its time, or with the last caller who waits for it. Requires mu held.
+func (i *identity) begin(ctx context.Context) *identityQuestion {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), identityTimeout)
+	q := &identityQuestion{answered: make(chan struct{}), cancel: cancel, err: errors.New("the function that was to tell ended its goroutine")}
+	i.asking = q
+	go func() {
+		defer cancel()
+		defer i.end(q)
+		defer func() {
+			if panicked := recover(); panicked != nil {
+				q.err = fmt.Errorf("the function that was to tell panicked with a %T", panicked)
+			}
+		}()
+		if q.name, q.err = i.ask(ctx); q.err == nil && q.name == "" {
+			q.err = errors.New("an empty name")
+		}
+	}()
+	return q
+}
+
+// end keeps an answer, and has the next caller ask again if there is none.
+func (i *identity) end(q *identityQuestion) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if q.err == nil {
+		i.name = q.name
+	}
+	if i.asking == q {
+		i.asking = nil
+	}
+	close(q.answered)
+}
+
+// leave ends a question that nobody waits for.
+func (i *identity) leave(q *identityQuestion) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if q.waiting--; q.waiting > 0 {
+		return
+	}
+	q.cancel()
+	if i.asking == q {
+		i.asking = nil
+	}
+}
+
+func (q *identityQuestion) wait(ctx context.Context) error {
+	select {
+	case <-q.answered:
+		return nil
+	default:
+	}
+	select {
+	case <-q.answered:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
