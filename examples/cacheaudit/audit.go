@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -20,7 +21,7 @@ type audit struct {
 	facts   map[[2]string]facts
 	groups  map[groupKey]*group
 
-	records, badLines, longLines, cutFiles int
+	records, badLines, longLines, cutFiles, emptyFiles int
 }
 
 // facts are what the catalog knows of a model in a region.
@@ -63,8 +64,9 @@ func newAudit(by string, b bodies) *audit {
 	}
 }
 
-// file reads one log.
-func (a *audit) file(path string, progress io.Writer) error {
+// file reads one log. It is an error if the log holds no record and was named itself.
+func (a *audit) file(path string, named bool, progress io.Writer) error {
+	before := a.records
 	in := io.Reader(os.Stdin)
 	if path != standardInput {
 		f, err := os.Open(path)
@@ -75,8 +77,18 @@ func (a *audit) file(path string, progress io.Writer) error {
 		in = f
 	}
 	a.read(io.TeeReader(in, progress))
+	switch {
+	case a.records > before:
+	case named:
+		return fmt.Errorf("%s: %w", path, errNoRecord)
+	default:
+		a.emptyFiles++
+	}
 	return nil
 }
+
+// errNoRecord says that a file is something else than was meant.
+var errNoRecord = errors.New("no record of Bedrock's model invocation log in it")
 
 // read takes in a log. One that is cut off counts up to there.
 func (a *audit) read(in io.Reader) {
@@ -85,12 +97,24 @@ func (a *audit) read(in io.Reader) {
 		a.cutFiles++
 		return
 	}
+	objects := splitter{limit: maxLine, found: func(object []byte) bool { return parseObject(object, a.add) }}
+	var table *table
+	first := true
 	tooLong, err := eachLine(log, maxLine, func(line []byte) {
-		if !parseLine(line, a.add) {
-			a.badLines++
+		if first {
+			table, first = newTable(line), false
+			if table != nil {
+				return
+			}
 		}
+		if table != nil {
+			line = table.message(line)
+		}
+		objects.line(line)
 	})
-	a.longLines += tooLong
+	objects.end()
+	a.badLines += objects.bad
+	a.longLines += tooLong + objects.tooLong
 	if err != nil {
 		a.cutFiles++
 	}

@@ -34,19 +34,52 @@ func TestEveryFormOfLog(t *testing.T) {
 	line, _, _ := strings.Cut(g, "\n")
 	quoted, err := json.Marshal(line)
 	require.NoError(t, err)
+	var pretty, prettyEvents bytes.Buffer
+	require.NoError(t, json.Indent(&pretty, []byte(line), "", "  "))
+	events := `{"events":[{"logStreamName":"s","message":` + string(quoted) + `,"eventId":"1"}],"searchedLogStreams":[],"nextToken":"a{b"}`
+	require.NoError(t, json.Indent(&prettyEvents, []byte(events), "", "    "))
+	results := `{"queryLanguage":"CWLI","results":[[{"field":"@timestamp","value":"2026-11-20"},{"field":"@message","value":` + string(quoted) + `},{"field":"@ptr","value":"x"}]],"statistics":{"recordsMatched":1.0},"status":"Complete"}`
+	var prettyResults bytes.Buffer
+	require.NoError(t, json.Indent(&prettyResults, []byte(results), "", "    "))
+	var fields map[string]any
+	require.NoError(t, json.Unmarshal([]byte(line), &fields))
+	for _, half := range []string{"input", "output"} {
+		of := fields[half].(map[string]any)
+		if body, ok := of[half+"BodyJson"]; ok {
+			text, err := json.Marshal(body)
+			require.NoError(t, err)
+			of[half+"BodyJson"] = string(text)
+		}
+	}
+	stringified, err := json.Marshal(fields)
+	require.NoError(t, err)
 	for name, log := range map[string]string{
-		"plain":                   line + "\n",
-		"no line end":             line,
-		"empty lines":             "\n\r\n" + line + "\r\n\n",
-		"wrapped":                 `{"timestamp":1760000000000,"message":` + string(quoted) + `}`,
-		"wrapped by a query":      `{"@timestamp":"2026-11-20","@message":` + string(quoted) + `}`,
-		"subscription":            `{"messageType":"DATA_MESSAGE","logEvents":[{"id":"1","timestamp":1,"message":` + string(quoted) + `}]}`,
-		"filter-log-events":       `{"events":[{"message":` + string(quoted) + `}],"searchedLogStreams":[]}`,
-		"behind a time":           "2026-11-20T09:00:30.000Z " + line,
-		"gzip":                    string(pack(t, "x.gz", line+"\n")),
-		"gzip in pieces":          string(pack(t, "x.gz", line[:5000])) + string(pack(t, "x.gz", line[5000:]+"\n")),
-		"among others":            "{}\nnot a record\n" + line + "\n{\"message\":\"START RequestId\"}\n",
-		"cut off in the next one": line + "\n" + line[:3000],
+		"pretty":                      pretty.String(),
+		"pretty, CRLF":                strings.ReplaceAll(pretty.String(), "\n", "\r\n"),
+		"pretty, one after the other": "{\n  \"a\": 1\n}\n" + pretty.String() + "\n",
+		"array":                       "[" + line + "]",
+		"array, pretty":               "[\n" + pretty.String() + "\n]\n",
+		"array of many lines":         "[\n" + line + ",\n{}\n]",
+		"filter-log-events, pretty":   prettyEvents.String(),
+		"get-query-results":           results,
+		"get-query-results, pretty":   prettyResults.String(),
+		"insights, as a table":        "@timestamp,@message,@ptr\n2026-11-20 09:00," + `"` + strings.ReplaceAll(line, `"`, `""`) + `"` + ",x\n",
+		"filter-log-events, as text":  "EVENTS\t1\t1760000000000\t" + line + "\tstream\n",
+		"stringified bodies":          string(stringified),
+		"byte order mark":             "\ufeff" + line,
+		"pretty, cut before another":  pretty.String()[:pretty.Len()/2] + "\n" + line,
+		"plain":                       line + "\n",
+		"no line end":                 line,
+		"empty lines":                 "\n\r\n" + line + "\r\n\n",
+		"wrapped":                     `{"timestamp":1760000000000,"message":` + string(quoted) + `}`,
+		"wrapped by a query":          `{"@timestamp":"2026-11-20","@message":` + string(quoted) + `}`,
+		"subscription":                `{"messageType":"DATA_MESSAGE","logEvents":[{"id":"1","timestamp":1,"message":` + string(quoted) + `}]}`,
+		"filter-log-events":           `{"events":[{"message":` + string(quoted) + `}],"searchedLogStreams":[]}`,
+		"behind a time":               "2026-11-20T09:00:30.000Z " + line,
+		"gzip":                        string(pack(t, "x.gz", line+"\n")),
+		"gzip in pieces":              string(pack(t, "x.gz", line[:5000])) + string(pack(t, "x.gz", line[5000:]+"\n")),
+		"among others":                "{}\nnot a record\n" + line + "\n{\"message\":\"START RequestId\"}\n",
+		"cut off in the next one":     line + "\n" + line[:3000],
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newAudit("workflow", nil)
@@ -57,7 +90,7 @@ func TestEveryFormOfLog(t *testing.T) {
 			require.Equal(t, 1, sum.calls)
 			require.Zero(t, sum.unread)
 			require.Positive(t, sum.spent)
-			bad := map[string]int{"among others": 3, "cut off in the next one": 1}
+			bad := map[string]int{"among others": 3, "cut off in the next one": 1, "pretty, one after the other": 1, "array of many lines": 1, "pretty, cut before another": 1}
 			require.Equal(t, bad[name], a.badLines)
 			require.Zero(t, a.cutFiles)
 		})
@@ -221,4 +254,58 @@ func FuzzReadLog(f *testing.F) {
 		require.Equal(t, a.records, calls)
 		require.NoError(t, a.report(io.Discard, reportOptions{top: 5, width: 80}))
 	})
+}
+
+// What is no log of Bedrock's is an error, and no report of nothing.
+func TestAFileWithoutARecordIsAnError(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+		return path
+	}
+	good, _, _ := strings.Cut(generate()[folder+"09/20261120T090000000Z_1f.json.gz"], "\n")
+	audit := func(paths ...string) (string, error) {
+		var out bytes.Buffer
+		err := run(&out, io.Discard, paths, "workflow", reportOptions{top: 5, width: 80})
+		return out.String(), err
+	}
+	for name, text := range map[string]string{"empty.json": "", "other.json": `{"a":1}`, "text.log": "hello\n", "list.json": "[]"} {
+		out, err := audit(write(name, text))
+		require.ErrorIs(t, err, errNoRecord, name)
+		require.ErrorContains(t, err, name)
+		require.Empty(t, out, name)
+	}
+	out, err := audit(write("good.json", good), write("other.json", `{"a":1}`))
+	require.ErrorIs(t, err, errNoRecord)
+	require.Contains(t, out, "nightly-refactor", "what was read is told all the same")
+	_, err = audit(filepath.Dir(write("none/a.json", `{"a":1}`)))
+	require.ErrorIs(t, err, errNoRecord)
+	out, err = audit(filepath.Dir(write("some/a.json", `{"a":1}`)), filepath.Dir(write("some/b.json", good)))
+	require.NoError(t, err)
+	require.Contains(t, out, "files hold no record")
+}
+
+// A list of events as the AWS CLI prints it, larger than what is held at once, is read one event after the other.
+func TestAListOfEventsMayBeOfAnySize(t *testing.T) {
+	line, _, _ := strings.Cut(generate()[folder+"09/20261120T090000000Z_1f.json.gz"], "\n")
+	quoted, err := json.Marshal(line)
+	require.NoError(t, err)
+	var list strings.Builder
+	list.WriteString("{\n    \"searchedLogStreams\": [],\n    \"events\": [\n")
+	n := 0
+	for ; list.Len() < 3<<20; n++ {
+		if n > 0 {
+			list.WriteString(",\n")
+		}
+		list.WriteString("        {\n            \"message\": " + string(quoted) + "\n        }")
+	}
+	list.WriteString("\n    ],\n    \"nextToken\": \"abc\"\n}\n")
+	records := 0
+	s := splitter{limit: 1 << 20, found: func(object []byte) bool { return parseObject(object, func(*record) { records++ }) }}
+	_, err = eachLine(strings.NewReader(list.String()), 1<<20, s.line)
+	require.NoError(t, err)
+	s.end()
+	require.Equal(t, [3]int{n, 0, 0}, [3]int{records, s.bad, s.tooLong})
 }

@@ -5,16 +5,19 @@
 //	go run ./examples/cacheaudit ./logs
 //	zcat more/*.gz | go run ./examples/cacheaudit -by team -
 //
-// Arguments are files, folders, or - for standard input: the JSON lines that Bedrock writes to S3, gzipped or plain, and
-// exports from CloudWatch. Request bodies that Bedrock stored as objects of their own are found if they lie in one of the
-// folders.
+// Arguments are files, folders, or - for standard input: the JSON lines that Bedrock writes to S3, gzipped or plain, the same records
+// spread over lines or in an array, exports from CloudWatch, and what "aws logs filter-log-events" and "aws logs get-query-results"
+// print. Request bodies that Bedrock stored as objects of their own are found if they lie in one of the folders. A file that holds no
+// record is an error, and the exit status is 1; files in a folder may hold none as long as others do.
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -46,11 +49,19 @@ func run(out, progress io.Writer, paths []string, by string, o reportOptions) er
 		progressbar.OptionSetDescription(fmt.Sprintf("%d files", len(src.logs))), progressbar.OptionThrottle(250*time.Millisecond),
 		progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish())
 	a := newAudit(by, src.bodies)
+	var missing []error
 	for _, path := range src.logs {
-		if err := a.file(path, bar); err != nil {
+		switch err := a.file(path, src.named[path], bar); {
+		case errors.Is(err, errNoRecord):
+			missing = append(missing, err)
+		case err != nil:
 			return err
 		}
 	}
 	_ = bar.Finish()
-	return a.report(out, o)
+	if a.records == 0 {
+		missing = append(missing, fmt.Errorf("nothing to audit: %w, or in any file of it: %s", errNoRecord, strings.Join(paths, ", ")))
+		return errors.Join(missing...)
+	}
+	return errors.Join(append([]error{a.report(out, o)}, missing...)...)
 }

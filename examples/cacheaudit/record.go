@@ -35,41 +35,56 @@ type record struct {
 	at time.Time
 }
 
-// logLine is a record, or what may be around some: CloudWatch puts each into a string, and deliveries from there hold several.
-type logLine struct {
-	record
-	Message   string    `json:"message"`
-	AtMessage string    `json:"@message"`
-	LogEvents []message `json:"logEvents"`
-	Events    []message `json:"events"`
+// envelope is what may be around records: CloudWatch puts each into a string, deliveries from there hold several, and queries tell
+// fields apart.
+type envelope struct {
+	Message   string     `json:"message"`
+	AtMessage string     `json:"@message"`
+	LogEvents []message  `json:"logEvents"`
+	Events    []message  `json:"events"`
+	Results   [][]column `json:"results"`
+	column
 }
 
 type message struct {
 	Message string `json:"message"`
 }
 
+// column is one field of a row that CloudWatch Logs Insights found.
+type column struct {
+	Field string `json:"field"`
+	Value string `json:"value"`
+}
+
 const schemaType = "ModelInvocationLog"
 
-// parseLine calls f with each record of a line, and reports whether the line was understood. CloudWatch's own exports begin
-// lines with the time.
-func parseLine(line []byte, f func(*record)) bool {
-	if i := bytes.IndexByte(line, '{'); i > 0 && i < 64 {
-		line = line[i:]
-	}
-	var l logLine
-	if json.Unmarshal(line, &l) != nil {
+// parseObject calls f with each record in an object, and reports whether the object was understood.
+func parseObject(object []byte, f func(*record)) bool {
+	var r record
+	if json.Unmarshal(object, &r) != nil {
 		return false
 	}
-	if l.SchemaType == schemaType {
-		return l.record.deliver(f)
+	if r.SchemaType == schemaType {
+		return r.deliver(f)
 	}
-	messages := append(l.LogEvents, l.Events...)
-	for _, m := range [...]string{l.Message, l.AtMessage} {
+	var e envelope
+	if json.Unmarshal(object, &e) != nil {
+		return false
+	}
+	messages := append(e.LogEvents, e.Events...)
+	for _, m := range [...]string{e.Message, e.AtMessage} {
 		if m != "" {
 			messages = append(messages, message{m})
 		}
 	}
-	ok := len(messages) > 0
+	ok := len(messages) > 0 || e.Field != "" || e.Results != nil
+	for _, row := range append(e.Results, []column{e.column}) {
+		for _, c := range row {
+			if c.Field == "@message" {
+				messages = append(messages, message{c.Value})
+			}
+		}
+	}
 	for _, m := range messages {
 		var r record
 		ok = json.Unmarshal([]byte(m.Message), &r) == nil && r.deliver(f) && ok
@@ -88,8 +103,18 @@ func (r *record) deliver(f func(*record)) bool {
 			return false
 		}
 	}
+	in.Body, out.Body = unquoted(in.Body), unquoted(out.Body)
 	f(r)
 	return true
+}
+
+// unquoted returns the JSON in a string that holds some, as logs have it that went through a tool which knows no nested objects.
+func unquoted(body json.RawMessage) json.RawMessage {
+	var text string
+	if len(body) == 0 || body[0] != '"' || json.Unmarshal(body, &text) != nil || !json.Valid([]byte(text)) {
+		return body
+	}
+	return json.RawMessage(text)
 }
 
 // maxTokens is what no call can use.

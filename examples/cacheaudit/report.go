@@ -82,6 +82,7 @@ func (a *audit) printGaps(w io.Writer, total group) {
 	}{
 		{a.badLines, "lines hold no record that can be read"},
 		{a.longLines, "lines are longer than 32 MB and were left out"},
+		{a.emptyFiles, "files hold no record"},
 		{a.cutFiles, "files are cut off or damaged, and count up to there"},
 		{total.unread, "calls have a body that is not at hand or not understood: they count in the table, and are not examined"},
 	} {

@@ -17,6 +17,7 @@ import (
 // time.
 type sources struct {
 	logs   []string
+	named  map[string]bool // those that were named, and not found in a folder
 	bodies bodies
 	size   int64 // of the logs, in bytes; -1 when standard input is among them
 }
@@ -24,10 +25,10 @@ type sources struct {
 const standardInput = "-"
 
 func findSources(paths []string) (sources, error) {
-	s := sources{bodies: bodies{}}
+	s := sources{bodies: bodies{}, named: make(map[string]bool)}
 	for _, p := range paths {
 		if p == standardInput {
-			s.logs, s.size = append(s.logs, p), -1
+			s.logs, s.size, s.named[p] = append(s.logs, p), -1, true
 			continue
 		}
 		err := filepath.WalkDir(p, func(name string, d fs.DirEntry, err error) error {
@@ -59,6 +60,7 @@ func (s *sources) add(name string, d fs.DirEntry, named bool) error {
 		return err
 	}
 	s.logs = append(s.logs, name)
+	s.named[name] = s.named[name] || named
 	if s.size >= 0 {
 		s.size += info.Size()
 	}
@@ -130,7 +132,7 @@ func eachLine(r io.Reader, limit int, f func(line []byte)) (tooLong int, err err
 		if err == bufio.ErrBufferFull {
 			continue
 		}
-		if line = bytes.TrimSpace(line); !skipping && len(line) > 0 && (err == nil || err == io.EOF) {
+		if line = bytes.TrimRight(line, " \t\r\n"); !skipping && len(line) > 0 && (err == nil || err == io.EOF) {
 			f(line)
 		}
 		switch {

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"bytes"
+	"encoding/csv"
+)
+
+// table is an export of CloudWatch Logs Insights as comma-separated values: one of its columns holds the records.
+type table struct{ column int }
+
+// newTable reads the first line of a log, and returns nil if that is no head of such a table.
+func newTable(head []byte) *table {
+	names := cells(head)
+	for i, name := range names {
+		if name == "@message" || name == "message" && len(names) > 1 {
+			return &table{i}
+		}
+	}
+	return nil
+}
+
+// message returns the record in a line, or the line as it is if there is none.
+func (t *table) message(line []byte) []byte {
+	if row := cells(line); t.column < len(row) {
+		return []byte(row[t.column])
+	}
+	return line
+}
+
+// cells returns the values of one line, none if it is no row.
+func cells(line []byte) []string {
+	if len(line) > 0 && (line[0] == '{' || line[0] == '[') {
+		return nil
+	}
+	row, err := csv.NewReader(bytes.NewReader(line)).Read()
+	if err != nil {
+		return nil
+	}
+	return row
+}
