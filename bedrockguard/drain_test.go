@@ -202,3 +202,39 @@ func TestPanicAfterTheAnswerBegan(t *testing.T) {
 		})
 	}
 }
+
+// Closing the guard, again and again, while streams are left and others begin to be read on.
+func TestCloseBesideAnswersThatAreReadOn(t *testing.T) {
+	r := newRig(t, settings{server: bedrocktest.Options{EventDelay: time.Millisecond}})
+	stop := make(chan struct{})
+	var closing, streams sync.WaitGroup
+	for range 2 {
+		closing.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					assert.NoError(t, r.guard.Close(context.Background()))
+				}
+			}
+		})
+	}
+	for range 8 {
+		streams.Go(func() {
+			for range 10 {
+				out, err := r.client.ConverseStream(context.Background(), streamInput("hello"))
+				if !assert.NoError(t, err) {
+					return
+				}
+				<-out.GetStream().Events()
+				_ = out.GetStream().Close()
+			}
+		})
+	}
+	streams.Wait()
+	close(stop)
+	closing.Wait()
+	require.NoError(t, r.guard.Close(context.Background()))
+	r.requireCovered(t)
+}
