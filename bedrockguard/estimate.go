@@ -28,7 +28,7 @@ func (c *call) wideInput() (int64, error) {
 		}
 		return addSat(window, text), nil
 	case !bounded && c.window == 0:
-		return 0, &UnpricedError{ModelID: c.ask.modelID, Reason: "the prompt holds content of unknown size, and the catalog does not know the model's context window"}
+		return 0, &UnpricedError{ModelID: c.ask.modelID, Reason: "the prompt holds content of unknown size, and the catalog does not know the model's context window: give it by Options.Models, or send text and pictures alone"}
 	case !bounded:
 		return c.window, nil
 	case c.window == 0:

@@ -48,7 +48,7 @@ func (i *identity) principal(ctx context.Context) (string, error) {
 		err = q.err
 	}
 	if err != nil {
-		return "", fmt.Errorf("%w: %w: the call is refused because nobody knows who would pay", ErrIdentity, err)
+		return "", fmt.Errorf("%w: %w: the call is refused because nobody knows who would pay: try again once Options.Identity answers, or leave it out and name the principal by budget.WithScope", ErrIdentity, err)
 	}
 	return q.name, nil
 }

@@ -35,7 +35,7 @@ func (a *ask) quoteFor(r *catalog.Resolved, extraTier string, optimized bool) (q
 		q.tier = max(q.tier, factor) // whichever of them the service goes by
 	}
 	if a.latency == latencyOptimized && r.LatencyOptimized == nil {
-		return q, &UnpricedError{ModelID: a.modelID, Reason: "its latency-optimised mode has no price in the catalog"}
+		return q, &UnpricedError{ModelID: a.modelID, Reason: "its latency-optimised mode has no price in the catalog: leave the mode out, or add its price by Options.Models"}
 	}
 	if a.latency == latencyOptimized || optimized {
 		q.latency = r.LatencyOptimized

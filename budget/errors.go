@@ -136,7 +136,7 @@ type StoreError struct {
 
 // Error prints the operation and the cause.
 func (e *StoreError) Error() string {
-	return fmt.Sprintf("budget: store unavailable: %s: %v: the call is refused because its budget could not be checked", e.Op, e.Cause)
+	return fmt.Sprintf("budget: store unavailable: %s: %v: the call is refused because its budget could not be checked: try again once the store answers", e.Op, e.Cause)
 }
 
 // Unwrap returns ErrStore and the cause.

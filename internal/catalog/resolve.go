@@ -37,7 +37,7 @@ type Resolved struct {
 // What an UnpricedError tells its reader to do.
 const (
 	adviceAdd = "add the model with its price, or map the id to a model that has one"
-	adviceMap = "map it to the foundation model or inference profile behind it"
+	adviceMap = "map it by Options.ModelFor to the foundation model or inference profile behind it"
 )
 
 // Resolve returns the model and the price of a call to modelID, in any form that ModelId takes, made from region. With an
@@ -63,7 +63,7 @@ func (c *Catalog) resolve(modelID, region string) (*Resolved, error) {
 		return nil, err
 	}
 	if !r.Model.metered() {
-		return nil, unpriced(modelID, region, "the model is not priced by tokens, but by what Fees and Media say: text, "+
+		return nil, unpriced(modelID, region, "the model is not priced by tokens: give Options.FlatPrices the most that one call can cost: it is billed by text, "+
 			"images, speech or video that it reads or makes")
 	}
 	return r, nil
@@ -77,7 +77,7 @@ func (c *Catalog) Lookup(modelID, region string) (*Resolved, error) {
 		return nil, unpriced(modelID, region, reason)
 	}
 	if f.model.Unpriced {
-		return nil, unpriced(modelID, region, "the model is known but its price is not published: add the model with a price")
+		return nil, unpriced(modelID, region, "the model is known but its price is not published: add the model with a price by Options.Models")
 	}
 	r := c.priced(f, region)
 	r.HidesText = hidesText(modelID)

@@ -6,7 +6,7 @@ import (
 )
 
 // ErrMalformed is the sentinel of every MalformedError.
-var ErrMalformed = errors.New("wire: malformed JSON or count")
+var ErrMalformed = errors.New("bedrockguard: malformed request")
 
 // MalformedError tells why a body, a header or a frame was not understood. It never holds content.
 type MalformedError struct {
@@ -18,9 +18,9 @@ type MalformedError struct {
 // Error returns the reason with the field and the offset.
 func (e *MalformedError) Error() string {
 	if e.Field == "" {
-		return fmt.Sprintf("wire: malformed at byte %d: %s", e.Offset, e.Reason)
+		return fmt.Sprintf("bedrockguard: malformed request at byte %d: %s: what it can cost could not be told, so nothing was sent: mend the request", e.Offset, e.Reason)
 	}
-	return fmt.Sprintf("wire: malformed %s at byte %d: %s", e.Field, e.Offset, e.Reason)
+	return fmt.Sprintf("bedrockguard: malformed request: %s at byte %d: %s: what it can cost could not be told, so nothing was sent: mend the request", e.Field, e.Offset, e.Reason)
 }
 
 // Unwrap returns ErrMalformed.

@@ -143,7 +143,7 @@ func TestParseRequest_ErrorsHoldNoContent(t *testing.T) {
 		assert.NotContains(t, err.Error(), "canary")
 	}
 	_, err := ParseRequest("", []byte(`{"max_tokens":-5}`))
-	assert.EqualError(t, err, "wire: malformed max_tokens at byte 14: not a non-negative integer")
+	assert.EqualError(t, err, "bedrockguard: malformed request: max_tokens at byte 14: not a non-negative integer: what it can cost could not be told, so nothing was sent: mend the request")
 }
 
 func TestParseRequest_CacheWrites(t *testing.T) {
