@@ -93,6 +93,15 @@ check-prices:
 	python3 -m pip install --quiet --target "$(PRICE_PACKAGES)" genai-prices==0.2.3
 	PYTHONPATH="$(PRICE_PACKAGES)" python3 internal/tools/prices/check.py
 
+# Where service-model installs botocore. A new folder each time unless you name one.
+SERVICE_MODEL_PACKAGES ?= $(shell mktemp -d)
+
+## service-model: write the simulator's table of AWS's service model again; needs Python 3.10 and pip
+service-model: SERVICE_MODEL_PACKAGES := $(SERVICE_MODEL_PACKAGES)
+service-model:
+	python3 -m pip install --quiet --target "$(SERVICE_MODEL_PACKAGES)" --no-deps -r internal/tools/servicemodel/requirements.txt
+	PYTHONPATH="$(SERVICE_MODEL_PACKAGES)" python3 internal/tools/servicemodel/shapes.py bedrockguard/bedrocktest/shapes.json
+
 ## tokenizers: count the corpora with real tokenizers again, and print the table of bounds; needs Python 3.12 (PYTHON=...), pip and npm.
 ## FIT=fit also fits the table again
 tokenizers:

@@ -4,11 +4,6 @@ import "encoding/json"
 
 // parseConverse validates a Converse body and turns it into an inference.
 func (s *Server) parseConverse(n *node, in *inference) *refusal {
-	err := n.only("the request", "messages", "system", "inferenceConfig", "toolConfig", "guardrailConfig", "additionalModelRequestFields",
-		"promptVariables", "additionalModelResponseFieldPaths", "requestMetadata", "performanceConfig", "serviceTier", "outputConfig")
-	if err != nil {
-		return err
-	}
 	for _, key := range []string{"cacheControl", "cache_control"} {
 		if n.get("additionalModelRequestFields").get(key) != nil {
 			return invalid("extraneous key [%s] is not permitted in additionalModelRequestFields", key)

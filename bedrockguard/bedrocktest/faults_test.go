@@ -83,7 +83,7 @@ func TestFaultsThatEndInSuccess(t *testing.T) {
 func TestInvalidRequestsUseUpNoFault(t *testing.T) {
 	server := New(t, Options{Faults: Script(Internal)})
 	_, err := newClient(server).Converse(context.Background(), &ask("no.such-model").user(say("q")).in)
-	requireRefused(t, err, 404, "ResourceNotFoundException")
+	requireRefused(t, err, 400, "ValidationException")
 	_, err = newClient(server).Converse(context.Background(), &ask(opus46).user(say("q")).in)
 	requireRefused(t, err, 500, "InternalServerException")
 }

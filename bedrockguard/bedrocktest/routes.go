@@ -55,7 +55,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, seq int, body []b
 	case len(path) == 3 && path[0] == "model" && r.Method == http.MethodPost:
 		return s.model(w, r, seq, path[1], path[2], body)
 	case len(path) == 5 && path[0] == "guardrail" && path[4] == "apply" && r.Method == http.MethodPost:
-		return s.guard(w, r, seq, path[1], body)
+		return s.guard(w, r, seq, path[1], path[3], body)
 	case path[0] == "async-invoke" && len(path) == 1 && r.Method == http.MethodGet:
 		return answer(w, map[string]any{"asyncInvokeSummaries": []any{}})
 	case path[0] == "async-invoke" && len(path) == 2 && r.Method == http.MethodGet:
@@ -82,15 +82,29 @@ func authorized(r *http.Request) bool {
 		strings.Contains(fields, "SignedHeaders=") && strings.Contains(fields, "Signature=")
 }
 
+// requestShapes are the service model's types of the requests on one model.
+var requestShapes = map[string]string{
+	"converse": "ConverseRequest", "converse-stream": "ConverseStreamRequest", "count-tokens": "CountTokensRequest",
+	"invoke": "InvokeModelRequest", "invoke-with-response-stream": "InvokeModelWithResponseStreamRequest",
+}
+
 // model serves the operations on one model.
 func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID, operation string, body []byte) *refusal {
-	m, profile, region, ok := lookup(modelID, s.opts.Names)
-	if !ok {
-		return &refusal{404, "ResourceNotFoundException", "The model or inference profile is not found."}
+	shape, known := requestShapes[operation]
+	if !known {
+		return &refusal{404, "UnknownOperationException", "The operation is not served here."}
 	}
 	n, refused := parseJSON(body)
+	if refused == nil {
+		id, _ := url.PathUnescape(modelID)
+		refused = conforms(r, map[string]string{"modelId": id}, n, shape)
+	}
 	if refused != nil {
 		return refused
+	}
+	m, profile, region, ok := lookup(modelID, s.opts.Names)
+	if !ok {
+		return invalid("The provided model identifier is invalid.")
 	}
 	in := &inference{model: m, profile: profile, region: region, request: Request{Seq: seq, Operation: operation}}
 	var d dialect
@@ -199,12 +213,16 @@ func (s *Server) bill(w http.ResponseWriter, r *http.Request, in *inference, rep
 }
 
 // guard serves ApplyGuardrail.
-func (s *Server) guard(w http.ResponseWriter, r *http.Request, seq int, id string, body []byte) *refusal {
+func (s *Server) guard(w http.ResponseWriter, r *http.Request, seq int, id, version string, body []byte) *refusal {
 	n, refused := parseJSON(body)
 	if refused != nil {
 		return refused
 	}
 	id, _ = url.PathUnescape(id)
+	version, _ = url.PathUnescape(version)
+	if refused := conforms(r, map[string]string{"guardrailIdentifier": id, "guardrailVersion": version}, n, "ApplyGuardrailRequest"); refused != nil {
+		return refused
+	}
 	e, refused := s.applyGuardrail(id, n)
 	if refused != nil {
 		return refused

@@ -50,7 +50,7 @@ func TestStrictness(t *testing.T) {
 		{"each use answered once", strictClaude, "converse", twoTools(rawResult("a", "x"), rawResult("a", "y")), "answer the same toolUse"},
 		{"no empty text in a result", strictClaude, "converse", twoTools(rawResult("a", "x"), rawResult("b", "")), "non-empty"},
 		{"tools are used by the assistant", strictClaude, "converse", `{"messages":[{"role":"user","content":[{"toolUse":{"toolUseId":"a","name":"f","input":{}}}]}]}`, "belong to the assistant"},
-		{"a use has an id", strictClaude, "converse", `{"messages":[` + strictAsk + `,{"role":"assistant","content":[{"toolUse":{"name":"f","input":{}}}]}]}`, "id of its own"},
+		{"a use has an id", strictClaude, "converse", `{"messages":[` + strictAsk + `,{"role":"assistant","content":[{"toolUse":{"name":"f","input":{}}}]}]}`, "toolUseId' failed to satisfy constraint: Member must not be null"},
 		{"members of a toolSpec", strictClaude, "converse", `{"messages":[` + strictAsk + `],"toolConfig":{"tools":[{"toolSpec":{"name":"f","cache_control":{},"inputSchema":{"json":{}}}}]}}`, "cache_control"},
 		{"no marker among the additional fields", strictClaude, "converse", `{"messages":[` + strictAsk + `],"additionalModelRequestFields":{"cacheControl":{}}}`, "cacheControl"},
 		{"members of a text block", strictClaude, "invoke", `{` + strictHead + `,"messages":[{"role":"user","content":[{"type":"text","text":"x","ttl":"1h"}]}]}`, "extraneous key"},

@@ -1,0 +1,293 @@
+package bedrocktest
+
+import (
+	_ "embed"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"unicode/utf8"
+)
+
+// shapesJSON is what AWS's service model says of requests, with its source and date: `make service-model` writes it.
+//
+//go:embed shapes.json
+var shapesJSON []byte
+
+// shape is one type of the service model, with its constraints.
+type shape struct {
+	Type     string                 `json:"type"`
+	Members  map[string]shapeMember `json:"members"`
+	Required []string               `json:"required"`
+	Member   string                 `json:"member"` // of a list
+	Key      string                 `json:"key"`    // of a map
+	Value    string                 `json:"value"`
+	Min      *float64               `json:"min"` // of a number, or the length of anything else
+	Max      *float64               `json:"max"`
+	Pattern  string                 `json:"pattern"`
+	Enum     []string               `json:"enum"`
+	Union    bool                   `json:"union"`
+	Document bool                   `json:"document"` // any JSON
+	Payload  string                 `json:"payload"`  // the member that is the whole body
+
+	names   []string // of the members that stand in the body, sorted
+	outside []string // of the members that stand in the path or in a header, sorted
+	pattern *regexp.Regexp
+	whole   bool // numbers are integers
+}
+
+type shapeMember struct {
+	Shape    string `json:"shape"`
+	Location string `json:"location"` // empty in the body
+	// LocationName is the header, where it is one.
+	LocationName string `json:"locationName"`
+}
+
+// serviceShapes are the types by name.
+var serviceShapes = sync.OnceValue(func() map[string]*shape {
+	var table struct {
+		Shapes map[string]*shape `json:"shapes"`
+	}
+	if err := json.Unmarshal(shapesJSON, &table); err != nil {
+		panic("bedrocktest: the table of the service model: " + err.Error()) // a test reads it
+	}
+	for _, s := range table.Shapes {
+		s.whole = s.Type == "integer" || s.Type == "long"
+		for name, m := range s.Members {
+			if m.Location == "" {
+				s.names = append(s.names, name)
+			} else {
+				s.outside = append(s.outside, name)
+			}
+		}
+		slices.Sort(s.names)
+		slices.Sort(s.outside)
+		if s.Pattern != "" {
+			s.pattern = regexp.MustCompile("^(?:" + s.Pattern + ")$")
+		}
+	}
+	return table.Shapes
+})
+
+// checker holds a request against the service model, as the service does before any model sees it.
+type checker struct {
+	shapes     map[string]*shape
+	violations []string
+}
+
+// maxViolations is how many the service tells at once.
+const maxViolations = 10
+
+// conforms checks a request against a type of the service model: its headers, what stands in its path, by the names of the members,
+// and its body. A type whose body is not JSON has none to check.
+func conforms(r *http.Request, path map[string]string, n *node, name string) *refusal {
+	c := checker{shapes: serviceShapes()}
+	s := c.shapes[name]
+	for _, member := range s.outside {
+		m := s.Members[member]
+		text, given := path[member]
+		if m.Location == "header" {
+			text, given = r.Header.Get(m.LocationName), len(r.Header.Values(m.LocationName)) > 0
+		}
+		if given {
+			c.text(c.shapes[m.Shape], text, member)
+		}
+	}
+	if s.Payload == "" {
+		if refused := c.structure(s, n, ""); refused != nil {
+			return refused
+		}
+	}
+	return c.refusal()
+}
+
+func (c *checker) refusal() *refusal {
+	if len(c.violations) == 0 {
+		return nil
+	}
+	word := "errors"
+	if len(c.violations) == 1 {
+		word = "error"
+	}
+	told := c.violations[:min(len(c.violations), maxViolations)]
+	return invalid("%d validation %s detected: %s", len(c.violations), word, strings.Join(told, "; "))
+}
+
+// violates notes that a value breaks a constraint.
+func (c *checker) violates(value, where, constraint string) {
+	c.violations = append(c.violations, fmt.Sprintf("Value %sat '%s' failed to satisfy constraint: Member must %s", value, where, constraint))
+}
+
+func quoted(text string) string { return "'" + text + "' " }
+
+// serialization is the service's answer to a value of another type than the model's.
+func serialization(format string, args ...any) *refusal {
+	return &refusal{400, "SerializationException", fmt.Sprintf(format, args...)}
+}
+
+// kinds name JSON values as the service does.
+var kinds = map[byte]string{'"': "STRING_VALUE", 't': "TRUE_VALUE", 'f': "FALSE_VALUE", '[': "START_ARRAY", '{': "START_OBJECT"}
+
+func kindName(n *node) string {
+	if name, ok := kinds[n.kind()]; ok {
+		return name
+	}
+	return "NUMBER_VALUE"
+}
+
+func (c *checker) value(name string, n *node, where string) *refusal {
+	s := c.shapes[name]
+	switch {
+	case s.Document:
+		return nil
+	case s.Type == "structure":
+		return c.structure(s, n, where)
+	case s.Type == "list":
+		return c.list(s, n, where)
+	case s.Type == "map":
+		return c.entries(s, n, where)
+	case s.Type == "boolean":
+		if k := n.kind(); k != 't' && k != 'f' {
+			return serialization("%s can not be converted to a Boolean", kindName(n))
+		}
+	case s.Type == "integer" || s.Type == "long" || s.Type == "float" || s.Type == "double":
+		return c.number(s, n, where)
+	case s.Type == "blob":
+		return c.blob(s, n, where)
+	default: // a string, or a time, which is one here
+		if n.kind() != '"' {
+			return serialization("%s can not be converted to a String", kindName(n))
+		}
+		c.text(s, n.text(), where)
+	}
+	return nil
+}
+
+func (c *checker) structure(s *shape, n *node, where string) *refusal {
+	if n.kind() != '{' {
+		return serialization("Unexpected field type: expected a structure, got %s", kindName(n))
+	}
+	set := 0
+	for i, key := range n.keys {
+		m, known := s.Members[key]
+		if !known || m.Location != "" {
+			return invalid("extraneous key [%.40s] is not permitted", key)
+		}
+		if n.items[i].raw == "null" {
+			continue
+		}
+		set++
+		if refused := c.value(m.Shape, n.items[i], join(where, key)); refused != nil {
+			return refused
+		}
+	}
+	for _, name := range s.Required {
+		if s.Members[name].Location == "" && n.get(name) == nil {
+			c.violates("", join(where, name), "not be null")
+		}
+	}
+	if s.Union && set != 1 {
+		return invalid("The object at %s must set exactly one of the following keys: %s.", where, strings.Join(s.names, ", "))
+	}
+	return nil
+}
+
+func join(where, key string) string {
+	if where == "" {
+		return key
+	}
+	return where + "." + key
+}
+
+func (c *checker) list(s *shape, n *node, where string) *refusal {
+	if n.kind() != '[' {
+		return serialization("Expected list or null, got %s", kindName(n))
+	}
+	c.length(s, len(n.items), "", where)
+	for i, item := range n.items {
+		at := where + "." + strconv.Itoa(i+1) + ".member"
+		if item.raw == "null" {
+			c.violates("", at, "not be null")
+			continue
+		}
+		if refused := c.value(s.Member, item, at); refused != nil {
+			return refused
+		}
+	}
+	return nil
+}
+
+func (c *checker) entries(s *shape, n *node, where string) *refusal {
+	if n.kind() != '{' {
+		return serialization("Expected map or null, got %s", kindName(n))
+	}
+	c.length(s, len(n.items), "", where)
+	for i, key := range n.keys {
+		c.text(c.shapes[s.Key], key, where)
+		if n.items[i].raw == "null" {
+			continue
+		}
+		if refused := c.value(s.Value, n.items[i], join(where, key)+".member"); refused != nil {
+			return refused
+		}
+	}
+	return nil
+}
+
+func (c *checker) number(s *shape, n *node, where string) *refusal {
+	kind := "Float"
+	if s.whole {
+		kind = "Integer"
+	}
+	v, err := strconv.ParseFloat(n.raw, 64)
+	if err != nil || n.kind() == '"' || s.whole && v != float64(int32(v)) {
+		return serialization("%s can not be converted to %s", kindName(n), kind)
+	}
+	if s.Min != nil && v < *s.Min {
+		c.violates(quoted(n.raw), where, "have value greater than or equal to "+plainNumber(*s.Min))
+	}
+	if s.Max != nil && v > *s.Max {
+		c.violates(quoted(n.raw), where, "have value less than or equal to "+plainNumber(*s.Max))
+	}
+	return nil
+}
+
+func plainNumber(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+
+func (c *checker) blob(s *shape, n *node, where string) *refusal {
+	if n.kind() != '"' {
+		return serialization("%s can not be converted to Blob", kindName(n))
+	}
+	raw := n.text()
+	if _, err := base64.StdEncoding.DecodeString(raw); err != nil {
+		return serialization("Invalid base64 in a blob")
+	}
+	c.length(s, base64.StdEncoding.DecodedLen(len(raw))-strings.Count(raw[max(len(raw)-2, 0):], "="), "", where)
+	return nil
+}
+
+func (c *checker) text(s *shape, text, where string) {
+	if s.Min != nil || s.Max != nil {
+		c.length(s, utf8.RuneCountInString(text), quoted(text), where)
+	}
+	if s.pattern != nil && !s.pattern.MatchString(text) {
+		c.violates(quoted(text), where, "satisfy regular expression pattern: "+s.Pattern)
+	}
+	if s.Enum != nil && !contains(s.Enum, text) {
+		c.violates(quoted(text), where, "satisfy enum value set: ["+strings.Join(s.Enum, ", ")+"]")
+	}
+}
+
+func (c *checker) length(s *shape, n int, value, where string) {
+	if s.Min != nil && float64(n) < *s.Min {
+		c.violates(value, where, "have length greater than or equal to "+plainNumber(*s.Min))
+	}
+	if s.Max != nil && float64(n) > *s.Max {
+		c.violates(value, where, "have length less than or equal to "+plainNumber(*s.Max))
+	}
+}
