@@ -2,7 +2,7 @@
 MODULES := . budget/dynamostore budget/pgstore budget/redisstore budget/sqlitestore bedrockguard/stsidentity examples internal/robustness
 GOFUMPT := GOWORK=off go tool -modfile=$(CURDIR)/internal/tools/go.mod gofumpt
 
-.PHONY: test check fmt fmt-check tidy-check vet lint examples bench headline robustness fuzz prices check-prices tokenizers
+.PHONY: test check fmt fmt-check tidy-check vet lint examples bench headline robustness fuzz prices check-prices tokenizers service-model
 
 ## test: every module's tests with the race detector
 test:
