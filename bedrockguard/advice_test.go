@@ -44,8 +44,10 @@ func TestEveryRefusalSaysWhatToDo(t *testing.T) {
 			return plain(r)
 		}, budget.ErrKilled, []string{"runaway loop", "refused until it is revived"}},
 		"store": {settings{store: &failingStore{Store: memstore.New(), reserve: errors.New("connection refused")}}, plain, budget.ErrStore, []string{"connection refused", "try again once the store answers"}},
-		"rate, never": {guarded(bedrockguard.Options{Rate: bedrockguard.Rate{UncachedInputTokensPerMinute: 1}}), plain, bedrockguard.ErrRateLimited,
-			[]string{"uncached input tokens", "1 per minute", "larger than the burst: shorten the prompt or raise Rate.Burst"}},
+		"rate, never": {
+			guarded(bedrockguard.Options{Rate: bedrockguard.Rate{UncachedInputTokensPerMinute: 1}}), plain, bedrockguard.ErrRateLimited,
+			[]string{"uncached input tokens", "1 per minute", "larger than the burst: shorten the prompt or raise Rate.Burst"},
+		},
 		"rate, later": {guarded(bedrockguard.Options{Rate: bedrockguard.Rate{UncachedInputTokensPerMinute: 600}}), func(r *rig) error {
 			for {
 				if err := plain(r); err != nil {

@@ -12,7 +12,7 @@ type object = map[string]any
 // dialectModels are models for each dialect of InvokeModel, by the name that a failure tells.
 func dialectModels() map[string][]string {
 	return map[string][]string{
-		"Anthropic":        {"anthropic.claude-sonnet-5", sonnet, "anthropic.claude-opus-4-8", "anthropic.claude-haiku-5-5", "anthropic.claude-fable-5", "anthropic.claude-sonnet-4-5-20250929-v1:0"},
+		"Anthropic":        {"anthropic.claude-sonnet-5", bareSonnet, "anthropic.claude-opus-4-8", "anthropic.claude-haiku-5-5", "anthropic.claude-fable-5", "anthropic.claude-sonnet-4-5-20250929-v1:0"},
 		"Nova":             {"amazon.nova-pro-v1:0", "amazon.nova-2-lite-v1:0", "amazon.nova-micro-v1:0"},
 		"OpenAI":           {gptOSS, "openai.gpt-oss-20b-1:0"},
 		"chat":             {"deepseek.v3.2", "qwen.qwen3-32b-v1:0", "mistral.mistral-large-3-675b-instruct", "minimax.minimax-m2"},

@@ -13,7 +13,7 @@ import (
 // converseModels are models that Converse serves, of every family whose prompts, images or prices differ.
 func converseModels() []string {
 	return []string{
-		"anthropic.claude-sonnet-5", "anthropic.claude-sonnet-5", sonnet, "anthropic.claude-opus-4-8", "anthropic.claude-haiku-5-5", "anthropic.claude-fable-5",
+		"anthropic.claude-sonnet-5", "anthropic.claude-sonnet-5", bareSonnet, "anthropic.claude-opus-4-8", "anthropic.claude-haiku-5-5", "anthropic.claude-fable-5",
 		"amazon.nova-pro-v1:0", "amazon.nova-2-lite-v1:0", "amazon.nova-2-lite-v1:0", "amazon.nova-lite-v1:0", gptOSS, "meta.llama3-1-8b-instruct-v1:0",
 		"mistral.mistral-large-3-675b-instruct", "qwen.qwen3-32b-v1:0", "deepseek.v3.2", "cohere.command-r-v1:0", "moonshotai.kimi-k2.5", "google.gemma-4-31b",
 		"writer.palmyra-x5-v1:0", "zai.glm-5",
@@ -30,7 +30,7 @@ type points struct {
 // points draws how many cache points a request to the model has.
 func (d *draws) points(model string) *points {
 	p := &points{d: d, ttl: "5m"}
-	if strings.HasPrefix(model, "anthropic.") && model != sonnet || strings.HasPrefix(model, "amazon.nova") {
+	if strings.HasPrefix(model, "anthropic.") && model != bareSonnet || strings.HasPrefix(model, "amazon.nova") {
 		if d.feature("cache points", 40) {
 			p.left = d.size(1, 3)
 		}

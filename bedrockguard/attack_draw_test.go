@@ -41,6 +41,7 @@ func (d *draws) settings() settings {
 	s.guard.FlatPrices = map[string]budget.Amount{"feature:guardrail": 20 * cent, "operation:ApplyGuardrail": 1}
 	seed := d.even.Uint64()
 	s.server = bedrocktest.Options{
+		Without:        bedrocktest.Rules(), // requests are drawn with features that their model may not have
 		Region:         one(d, "us-east-1", "us-east-1", "us-east-1", "us-west-2", "eu-west-2", "eu-central-1", "ap-northeast-1", "sa-east-1", "us-gov-west-1", "af-south-1"),
 		FirstByteDelay: -1, StallLimit: 1, Reply: replies(seed),
 	}

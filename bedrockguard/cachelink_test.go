@@ -128,7 +128,7 @@ func TestFindingsHoldNoPromptText(t *testing.T) {
 	for turn := range 6 {
 		a.system[0] = textBlockOfSystem(fmt.Sprintf("%s %d %s", marked, turn, passage(turn%2, 40_000)))
 		a.tools.Tools[0].(*types.ToolMemberToolSpec).Value.Description = aws.String(fmt.Sprint(canary, turn))
-		extra := document.NewLazyDocument(map[string]any{"thinking": canary, "other": canary})
+		extra := document.NewLazyDocument(map[string]any{"thinking": canary, "metadata": canary})
 		_, err := r.client.Converse(inWorkflow(canary), &bedrockruntime.ConverseInput{
 			ModelId: aws.String(opus46), System: a.system, ToolConfig: a.tools, InferenceConfig: maxTokens(100), AdditionalModelRequestFields: extra,
 			Messages: []types.Message{userSays(textBlock(passage(1, 30_000) + canary))},

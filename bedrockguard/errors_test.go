@@ -211,7 +211,7 @@ func TestFreeOperationsPass(t *testing.T) {
 	r := newRig(t, settings{limits: []budget.Limit{{Name: "none", Max: budget.Calls(0), Window: budget.Daily}}})
 	require.NoError(t, r.ledger.Kill(ctx, budget.Scope{}, "all of it"))
 	counted, err := r.client.CountTokens(ctx, &bedrockruntime.CountTokensInput{
-		ModelId: aws.String(sonnet), Input: &types.CountTokensInputMemberConverse{Value: types.ConverseTokensRequest{Messages: []types.Message{userMessage("hello")}}},
+		ModelId: aws.String(bareSonnet), Input: &types.CountTokensInputMemberConverse{Value: types.ConverseTokensRequest{Messages: []types.Message{userMessage("hello")}}},
 	})
 	require.NoError(t, err)
 	assert.Positive(t, aws.ToInt32(counted.InputTokens))

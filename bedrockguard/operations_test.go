@@ -10,7 +10,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 )
 
-const sonnet = "anthropic.claude-sonnet-4-20250514-v1:0"
+const (
+	bareSonnet = "anthropic.claude-sonnet-4-20250514-v1:0"
+	sonnet     = "us." + bareSonnet
+)
 
 // operation is one of the four guarded operations, read to its end where it streams.
 type operation struct {

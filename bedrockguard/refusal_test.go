@@ -72,14 +72,17 @@ func TestARefusalNamesTheFigureAndAStepThatHelps(t *testing.T) {
 		},
 		"input, strict": {
 			settings{limits: limited(budget.InputTokens(1000)).limits, guard: bedrockguard.Options{StrictBound: true}},
-			call(sonnet, prose, aws.Int32(10)), []string{"the prompt's length allows for up to"}, call(sonnet, "hello", aws.Int32(10)),
+			call(sonnet, prose, aws.Int32(10)),
+			[]string{"the prompt's length allows for up to"},
+			call(sonnet, "hello", aws.Int32(10)),
 		},
 		"input, unknown size": {
 			limited(budget.InputTokens(5000)), call(novaPro, "hello", aws.Int32(10), video), []string{"may fill the model's window of", "send content whose size can be told"}, call(novaPro, "hello", aws.Int32(10)),
 		},
 		"compaction": {
 			limited(budget.OutputTokens(5000)), send(`{"anthropic_version":"bedrock-2023-05-31","max_tokens":100,"context_management":{"edits":[{"type":"compact_20260112"}]},"messages":[{"role":"user","content":"hello"}]}`),
-			[]string{"may be compacted on the way", "leave the compaction out"}, send(anthropicBody("hello")),
+			[]string{"may be compacted on the way", "leave the compaction out"},
+			send(anthropicBody("hello")),
 		},
 		"flat price": {
 			flat, guarded, []string{"1 USD of flat prices and guardrails are set aside"}, nil,

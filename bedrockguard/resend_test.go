@@ -171,7 +171,7 @@ func TestConnectionsOfOthersAreNoSendings(t *testing.T) {
 // another service whose client was built from the same config.
 func callsOfOthers(t *testing.T, r *rig, ctx context.Context) {
 	t.Helper()
-	_, err := r.client.CountTokens(ctx, &bedrockruntime.CountTokensInput{ModelId: aws.String(sonnet), Input: &types.CountTokensInputMemberConverse{
+	_, err := r.client.CountTokens(ctx, &bedrockruntime.CountTokensInput{ModelId: aws.String(bareSonnet), Input: &types.CountTokensInputMemberConverse{
 		Value: types.ConverseTokensRequest{Messages: []types.Message{userMessage("hello")}},
 	}})
 	require.NoError(t, err)

@@ -87,11 +87,11 @@ func TestConverseIsMetered(t *testing.T) {
 	ctx := context.Background()
 	models := []string{
 		sonnet, "us.anthropic.claude-opus-4-6-v1", "global.anthropic.claude-sonnet-4-6", novaPro, "us.meta.llama3-3-70b-instruct-v1:0",
-		"mistral.mistral-large-2402-v1:0", gptOSS, "us-gov." + gptOSS, "deepseek.v3.2", "arn:aws:bedrock:us-east-1::foundation-model/" + sonnet,
+		"mistral.mistral-large-2402-v1:0", gptOSS, "us-gov." + gptOSS, "deepseek.v3.2", "arn:aws:bedrock:us-east-1::foundation-model/" + bareSonnet,
 	}
 	for _, model := range models {
 		t.Run(model, func(t *testing.T) {
-			r := newRig(t, settings{})
+			r := newRig(t, settings{server: bedrocktest.Options{Without: []bedrocktest.Rule{bedrocktest.RuleProfileOnly, bedrocktest.RuleRegionOfProfile}}})
 			in, stream := converseInput("hello"), streamInput("hello")
 			in.ModelId, stream.ModelId = aws.String(model), aws.String(model)
 			_, err := r.client.Converse(ctx, in)
@@ -131,7 +131,7 @@ func TestCacheClassesAreMetered(t *testing.T) {
 	for _, ttl := range []string{``, `,"ttl":"5m"`, `,"ttl":"1h"`} {
 		t.Run("InvokeModel"+ttl, func(t *testing.T) {
 			r := newRig(t, settings{})
-			model := "anthropic.claude-haiku-4-5-20251001-v1:0"
+			model := "us.anthropic.claude-haiku-4-5-20251001-v1:0"
 			body := fmt.Sprintf(`{"anthropic_version":"bedrock-2023-05-31","max_tokens":100,"system":[{"type":"text","text":%q,"cache_control":{"type":"ephemeral"%s}}],"messages":[{"role":"user","content":"hello"}]}`, longPrompt(), ttl)
 			for range 2 {
 				require.NoError(t, invoke(ctx, r.client, model, body))

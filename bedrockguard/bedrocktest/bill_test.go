@@ -17,7 +17,7 @@ func TestBillsOfConverse(t *testing.T) {
 		return ask(model).system(sized("s", 5000)).systemPoint(ttl).user(say("q"))
 	}
 	haiku := func(user int) *prompt {
-		return ask("us." + haiku55).system(sized("s", 99_000)).systemPoint("").user(say(sized("u", user-4)))
+		return ask(haiku55).system(sized("s", 99_000)).systemPoint("").user(say(sized("u", user-4)))
 	}
 	tests := map[string]struct {
 		prompts []*prompt
@@ -25,12 +25,12 @@ func TestBillsOfConverse(t *testing.T) {
 		region  string
 	}{
 		"Opus 4.6 under us": {
-			[]*prompt{cached("us."+opus46, ""), cached("us."+opus46, "")},
+			[]*prompt{cached(opus46, ""), cached(opus46, "")},
 			[]int64{5*5500 + 5000*6875 + 7*27500, 5*5500 + 5000*550 + 7*27500},
 			"",
 		},
 		"Opus 4.6 under global": {
-			[]*prompt{cached("global."+opus46, ""), cached("global."+opus46, "")},
+			[]*prompt{cached("global."+bare(opus46), ""), cached("global."+bare(opus46), "")},
 			[]int64{31_450_000, 2_700_000},
 			"",
 		},
@@ -40,15 +40,15 @@ func TestBillsOfConverse(t *testing.T) {
 			"",
 		},
 		"Opus 4.6 for an hour": {
-			[]*prompt{cached("us."+opus46, oneHour), cached("global."+opus46, oneHour)},
+			[]*prompt{cached(opus46, oneHour), cached("global."+bare(opus46), oneHour)},
 			[]int64{5*5500 + 5000*11000 + 7*27500, 5*5000 + 5000*10000 + 7*25000},
 			"",
 		},
 		"Haiku 5.5 at 100,000 tokens": {
-			[]*prompt{ask("us." + haiku55).user(say(sized("u", 99_996)))}, []int64{100_000*110 + 7*550}, "",
+			[]*prompt{ask(haiku55).user(say(sized("u", 99_996)))}, []int64{100_000*110 + 7*550}, "",
 		},
 		"Haiku 5.5 at 100,001 tokens, all at fivefold": {
-			[]*prompt{ask("us." + haiku55).user(say(sized("u", 99_997)))}, []int64{100_001*550 + 7*2750}, "",
+			[]*prompt{ask(haiku55).user(say(sized("u", 99_997)))}, []int64{100_001*550 + 7*2750}, "",
 		},
 		"Haiku 5.5 counts cached tokens into the threshold": {
 			[]*prompt{haiku(1000), haiku(1001)},
@@ -80,7 +80,7 @@ func TestBillsOfConverse(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			server := New(t, Options{CountTokens: perByte, Reply: sevenTokens, Region: test.region})
+			server := New(t, Options{CountTokens: perByte, Reply: sevenTokens, Region: test.region, Without: []Rule{RuleProfileOnly, RuleRegionOfProfile}})
 			var total int64
 			for i, p := range test.prompts {
 				converse(t, server, p)

@@ -141,10 +141,9 @@ func TestCacheSemantics(t *testing.T) {
 			{0, ask(opus41).system(sized("s", 2000)).systemPoint("").user(q), split{input: 12, write5m: 2000}},
 		},
 		"each profile has a cache of its own": {
-			{0, static().user(q), split{input: 12, write5m: 2000}},
-			{0, ask("us." + sonnet45).system(sized("s", 2000)).systemPoint("").user(q), split{input: 12, write5m: 2000}},
-			{0, ask("global." + sonnet45).system(sized("s", 2000)).systemPoint("").user(q), split{input: 12, write5m: 2000}},
-			{0, ask("us." + sonnet45).system(sized("s", 2000)).systemPoint("").user(q), split{input: 12, read: 2000}},
+			{0, ask(sonnet45).system(sized("s", 2000)).systemPoint("").user(q), split{input: 12, write5m: 2000}},
+			{0, ask("global." + bare(sonnet45)).system(sized("s", 2000)).systemPoint("").user(q), split{input: 12, write5m: 2000}},
+			{0, ask(sonnet45).system(sized("s", 2000)).systemPoint("").user(q), split{input: 12, read: 2000}},
 		},
 	}
 	for name, turns := range tests {

@@ -3,6 +3,7 @@ package bedrocktest
 import (
 	"encoding/base64"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -50,7 +51,22 @@ func (s *Server) countInput(input *node, in *inference) *refusal {
 	if refused != nil {
 		return refused
 	}
+	for _, t := range parsed.get("tools").list() {
+		if kind := t.get("type").text(); runsAtProvider(kind) && !slices.Contains(s.opts.Without, RuleServerToolCounted) {
+			return invalid("tools: %s is not supported here", kind)
+		}
+	}
 	return s.parseAnthropic(parsed, in)
+}
+
+// runsAtProvider reports whether a tool of Claude is run by its maker.
+func runsAtProvider(kind string) bool {
+	for _, prefix := range []string{"web_search_", "web_fetch_", "code_execution_", "advisor_"} {
+		if strings.HasPrefix(kind, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // countable reports whether the runtime counts for a model: generations 3.5 to 4.6 of Claude, as observed up to November

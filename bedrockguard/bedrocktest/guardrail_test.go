@@ -93,7 +93,7 @@ func TestAnotherModelAnswersAtItsPrice(t *testing.T) {
 			assert.Equal(t, served, *out.Trace.PromptRouter.InvokedModelId)
 			assert.EqualValues(t, 5*11000+7*55000, server.Bill().NanoUSD)
 			assert.Equal(t, fable, server.Inferences()[0].ModelID)
-			assert.Equal(t, sonnet5, server.Inferences()[0].AskedModelID)
+			assert.Equal(t, bare(sonnet5), server.Inferences()[0].AskedModelID)
 			answer, err := invoke(server, sonnet5, claudeBody)
 			require.NoError(t, err)
 			var body struct{ Model string }

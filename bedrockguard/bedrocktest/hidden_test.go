@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const sonnet5 = "anthropic.claude-sonnet-5"
+const sonnet5 = "us.anthropic.claude-sonnet-5"
 
 // inputOf returns the input tokens of a body, one a byte.
 func inputOf(t *testing.T, model, body string) int64 {

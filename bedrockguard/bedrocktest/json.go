@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -197,6 +198,17 @@ func (n *node) number() (int, bool) {
 	}
 	return v, true
 }
+
+// decimal returns a number's value, and whether it is one.
+func (n *node) decimal() (float64, bool) {
+	if n == nil || n.kind() == '"' {
+		return 0, false
+	}
+	v, err := strconv.ParseFloat(n.raw, 64)
+	return v, err == nil
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
 
 // only refuses members that are not listed.
 func (n *node) only(where string, keys ...string) *refusal {

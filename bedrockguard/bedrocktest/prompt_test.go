@@ -17,10 +17,10 @@ import (
 )
 
 const (
-	opus46   = "anthropic.claude-opus-4-6-v1"
-	opus41   = "anthropic.claude-opus-4-1-20250805-v1:0"
-	sonnet45 = "anthropic.claude-sonnet-4-5-20250929-v1:0" // caches from 1,024 tokens on
-	haiku55  = "anthropic.claude-haiku-5-5"
+	opus46   = "us.anthropic.claude-opus-4-6-v1"
+	opus41   = "us.anthropic.claude-opus-4-1-20250805-v1:0"
+	sonnet45 = "us.anthropic.claude-sonnet-4-5-20250929-v1:0" // caches from 1,024 tokens on
+	haiku55  = "us.anthropic.claude-haiku-5-5"
 	novaPro  = "amazon.nova-pro-v1:0"
 	gptOSS   = "openai.gpt-oss-120b-1:0"
 )
@@ -113,6 +113,7 @@ func (p *prompt) assistant(blocks ...types.ContentBlock) *prompt {
 }
 
 func (p *prompt) think(tokens int) *prompt {
+	p.in.InferenceConfig = &types.InferenceConfiguration{MaxTokens: aws.Int32(int32(tokens) + 1000)}
 	p.in.AdditionalModelRequestFields = document.NewLazyDocument(map[string]any{"thinking": map[string]any{"type": "enabled", "budget_tokens": tokens}})
 	return p
 }
@@ -175,3 +176,6 @@ func requireRefused(t *testing.T, err error, status int, code string) {
 	require.ErrorAs(t, err, &api)
 	require.Equal(t, code, api.ErrorCode())
 }
+
+// bare is the id of a profile's model.
+func bare(profile string) string { return strings.TrimPrefix(profile, "us.") }

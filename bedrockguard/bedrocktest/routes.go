@@ -134,6 +134,11 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 	if refused := in.finish(); refused != nil {
 		return refused
 	}
+	if converse := strings.HasPrefix(operation, "converse"); converse || m.Provider == "anthropic" {
+		if refused := s.obeys(n, in, converse); refused != nil {
+			return refused
+		}
+	}
 	return s.infer(w, r, in, d, streams)
 }
 

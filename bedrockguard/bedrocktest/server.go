@@ -28,6 +28,8 @@ type Options struct {
 	Faults Faults
 	// Names maps opaque ids, such as ARNs of application inference profiles, to the model or profile behind them.
 	Names map[string]string
+	// Without switches rules off that the service has for some models alone. Nil keeps them all.
+	Without []Rule
 	// EnforcedGuardrails are ids of guardrails that evaluate each request without being named in it. Their text units are added to the
 	// bill at list price, and each answer tells them. Nil is none.
 	EnforcedGuardrails []string

@@ -169,12 +169,12 @@ func TestCredentials(t *testing.T) {
 
 func TestModelIDs(t *testing.T) {
 	const account = "arn:aws:bedrock:us-east-1:123456789012:"
-	server := New(t, Options{Names: map[string]string{account + "application-inference-profile/abc": "us." + opus46}})
+	server := New(t, Options{Without: []Rule{RuleProfileOnly, RuleRegionOfProfile}, Names: map[string]string{account + "application-inference-profile/abc": opus46}})
 	known := map[string]string{ // the profile of each
-		opus46: "", "anthropic.claude-opus-4-6-v1:0": "", "us." + opus46: "us", "global." + opus46: "global", "us-gov." + sonnet45: "us-gov",
-		"arn:aws:bedrock:us-east-1::foundation-model/" + opus46: "",
-		account + "inference-profile/eu." + sonnet45:            "eu",
-		account + "application-inference-profile/abc":           "us",
+		bare(opus46): "", "anthropic.claude-opus-4-6-v1:0": "", opus46: "us", "global." + bare(opus46): "global", "us-gov." + bare(sonnet45): "us-gov",
+		"arn:aws:bedrock:us-east-1::foundation-model/" + bare(opus46): "",
+		account + "inference-profile/eu." + bare(sonnet45):            "eu",
+		account + "application-inference-profile/abc":                 "us",
 	}
 	for id, profile := range known {
 		t.Run(id, func(t *testing.T) {
@@ -185,7 +185,7 @@ func TestModelIDs(t *testing.T) {
 		})
 	}
 	unknown := []string{
-		"anthropic.claude-opus-9", "mars." + opus46, "us.us." + opus46, account + "application-inference-profile/xyz",
+		"anthropic.claude-opus-9", "mars." + bare(opus46), "us.us." + bare(opus46), account + "application-inference-profile/xyz",
 		account + "provisioned-model/abc", "arn:aws:s3:::bucket", "arn:aws:bedrock:us-east-1::foundation-model/no.such",
 	}
 	for _, id := range unknown {
@@ -207,11 +207,11 @@ func TestOtherOperations(t *testing.T) {
 	ctx := context.Background()
 	p := ask(opus46).system("be").user(say("hello"))
 	counted, err := client.CountTokens(ctx, &bedrockruntime.CountTokensInput{
-		ModelId: aws.String(opus46), Input: &types.CountTokensInputMemberConverse{Value: types.ConverseTokensRequest{Messages: p.in.Messages, System: p.in.System}},
+		ModelId: aws.String(bare(opus46)), Input: &types.CountTokensInputMemberConverse{Value: types.ConverseTokensRequest{Messages: p.in.Messages, System: p.in.System}},
 	})
 	require.NoError(t, err)
 	require.EqualValues(t, 11, *counted.InputTokens)
-	for _, id := range []string{"us." + opus46, novaPro} {
+	for _, id := range []string{opus46, novaPro} {
 		_, err = client.CountTokens(ctx, &bedrockruntime.CountTokensInput{
 			ModelId: aws.String(id), Input: &types.CountTokensInputMemberConverse{Value: types.ConverseTokensRequest{Messages: p.in.Messages}},
 		})

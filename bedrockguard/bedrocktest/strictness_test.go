@@ -28,7 +28,7 @@ func sendRaw(t *testing.T, s *Server, model, operation, body string) (int, strin
 }
 
 const (
-	strictClaude = "anthropic.claude-haiku-4-5-20251001-v1%3A0"
+	strictClaude = "us.anthropic.claude-haiku-4-5-20251001-v1%3A0"
 	strictOSS    = "openai.gpt-oss-120b-1%3A0"
 	strictAsk    = `{"role":"user","content":[{"text":"q"}]}`
 	strictTools  = `"toolConfig":{"tools":[{"toolSpec":{"name":"f","inputSchema":{"json":{}}}}]}`
@@ -84,7 +84,7 @@ func TestBothFormsOfAPromptAreCounted(t *testing.T) {
 	s := New(t, Options{FirstByteDelay: -1})
 	body := base64.StdEncoding.EncodeToString([]byte(`{` + strictHead + `,"messages":[{"role":"user","content":"q"}]}`))
 	for _, input := range []string{`{"converse":{"messages":[` + strictAsk + `]}}`, `{"invokeModel":{"body":"` + body + `"}}`} {
-		status, answer := sendRaw(t, s, strictClaude, "count-tokens", `{"input":`+input+`}`)
+		status, answer := sendRaw(t, s, bare(strictClaude), "count-tokens", `{"input":`+input+`}`)
 		require.Equal(t, http.StatusOK, status, answer)
 		require.JSONEq(t, `{"inputTokens":5}`, answer, "one word and the frame of a message")
 	}

@@ -43,7 +43,7 @@ func chat(ctx context.Context, server *bedrocktest.Server, limit budget.Quantity
 	if err != nil {
 		return err
 	}
-	llm, err := bedrock.New(bedrock.WithClient(guard.NewFromConfig(server.Config())), bedrock.WithModel("anthropic.claude-3-haiku-20240307-v1:0"))
+	llm, err := bedrock.New(bedrock.WithClient(guard.NewFromConfig(server.Config())), bedrock.WithModel("us.anthropic.claude-haiku-4-5-20251001-v1:0"), bedrock.WithModelProvider("anthropic"))
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,478 @@
+package bedrocktest
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Rule names a rule that the service has for some models alone. Options.Without switches some off.
+type Rule string
+
+// The rules. Those of the first group are in AWS's or the models' makers' documentation, or were recorded; the others were reported by
+// users, one place each, and may have changed.
+const (
+	RuleProfileOnly       Rule = "profile-only"        // no on-demand throughput under the bare id: Claude since 3.7, Nova Premier, Llama since 3.1 (2025)
+	RuleEndOfLife         Rule = "end-of-life"         // models that are past their end
+	RuleRegionOfProfile   Rule = "region-of-profile"   // a geographic profile is called from its own geography
+	RuleDocumentName      Rule = "document-name"       // letters, digits, hyphens, brackets and single blanks; each name once; text beside it
+	RuleThinkingBudget    Rule = "thinking-budget"     // at least 1,024 tokens and below maxTokens
+	RuleThinkingSampling  Rule = "thinking-sampling"   // no temperature but 1 with thinking
+	RuleThinkingTools     Rule = "thinking-tools"      // no forced tool with thinking
+	RuleTrailingBlank     Rule = "trailing-blank"      // a prefill does not end in whitespace
+	RuleMediaOfModel      Rule = "media-of-model"      // images, video and S3 locations for models that take them
+	RuleSystemOfModel     Rule = "system-of-model"     // a system prompt for models that take one
+	RuleServerToolCounted Rule = "server-tool-counted" // CountTokens knows no tools that run at the provider
+	RuleToolSchema        Rule = "tool-schema"         // a tool of Claude has an input_schema
+
+	RuleToolsWithoutConfig Rule = "tools-without-config" // blocks of tools need a toolConfig (reported, 2024 to 2026)
+	RulePropertyKeys       Rule = "property-keys"        // keys of schemas: letters, digits, _, . and - (reported, 2026)
+	RuleEmptyResult        Rule = "empty-result"         // a failed tool result has content (reported, 2026)
+	RuleSampling           Rule = "sampling"             // not both of temperature and topP on Claude 4.5; neither since Opus 4.7 (reported, 2025, 2026)
+	RuleThinkingFirst      Rule = "thinking-first"       // the last turn of the assistant begins with its thinking (reported, 2025)
+	RulePrefill            Rule = "prefill"              // no prefill since Opus 4.6 (reported, 2026)
+	RuleToolsOfModel       Rule = "tools-of-model"       // no tools on DeepSeek R1, no forced ones on Llama (reported, 2025)
+	RuleStopOfModel        Rule = "stop-of-model"        // no stop sequences on Qwen and gpt-oss (reported, 2025)
+	RuleAdditionalFields   Rule = "additional-fields"    // Claude takes only its own fields (reported, 2025)
+	RuleToolUseIDs         Rule = "tool-use-ids"         // each use of a tool has an id of its own in the whole history (reported, 2026)
+)
+
+// asked is what rules look at, in either form of a request.
+type asked struct {
+	model    *model
+	profile  string
+	region   string // where the request arrived
+	now      time.Time
+	converse bool
+	request  *node
+
+	temperature, topP, stop *node
+	thinking                *node // the settings, if thinking is on
+	maxTokens               int
+	forced                  bool // a tool has to be used
+	messages                []*node
+	tools                   []*node
+}
+
+func (s *Server) asked(n *node, in *inference, converse bool) *asked {
+	a := &asked{model: in.model, profile: in.profile, region: s.opts.Region, now: s.opts.Clock(), converse: converse, request: n, messages: n.get("messages").list()}
+	if converse {
+		config := n.get("inferenceConfig")
+		a.temperature, a.topP, a.stop = config.get("temperature"), config.get("topP"), config.get("stopSequences")
+		a.maxTokens, _ = config.get("maxTokens").number()
+		a.thinking = n.get("additionalModelRequestFields").get("thinking")
+		choice := n.get("toolConfig").get("toolChoice")
+		a.forced = choice.get("any") != nil || choice.get("tool") != nil
+		a.tools = n.get("toolConfig").get("tools").list()
+	} else {
+		a.temperature, a.topP, a.stop = n.get("temperature"), n.get("top_p"), n.get("stop_sequences")
+		a.maxTokens, _ = n.get("max_tokens").number()
+		a.thinking = n.get("thinking")
+		choice := n.get("tool_choice").get("type").text()
+		a.forced = choice == "any" || choice == "tool"
+		a.tools = n.get("tools").list()
+	}
+	if t := a.thinking.get("type").text(); t != "enabled" && t != "adaptive" {
+		a.thinking = nil
+	}
+	return a
+}
+
+func (a *asked) claude() bool { return a.model.Provider == "anthropic" }
+
+// named reports whether the model is of one of these families.
+func (a *asked) named(families ...string) bool {
+	return slices.ContainsFunc(families, func(f string) bool { return strings.Contains(a.model.ID, f) })
+}
+
+// last returns the last message if the assistant wrote it.
+func (a *asked) prefill() *node {
+	if len(a.messages) == 0 {
+		return nil
+	}
+	m := a.messages[len(a.messages)-1]
+	if m.get("role").text() != "assistant" {
+		return nil
+	}
+	return m
+}
+
+// blocks calls f with each content block of each message, until it returns false.
+func (a *asked) blocks(f func(m, b *node) bool) {
+	for _, m := range a.messages {
+		for _, b := range m.get("content").list() {
+			if !f(m, b) {
+				return
+			}
+		}
+	}
+}
+
+// modelRule is one rule. It returns why a request breaks it, or nothing.
+type modelRule struct {
+	name   Rule
+	broken func(*asked) *refusal
+}
+
+// modelRules are in the order in which the service seems to judge.
+func modelRules() []modelRule {
+	return []modelRule{
+		{RuleEndOfLife, endOfLife},
+		{RuleRegionOfProfile, regionOfProfile},
+		{RuleProfileOnly, profileOnly},
+		{RuleDocumentName, documentName},
+		{RuleMediaOfModel, mediaOfModel},
+		{RuleSystemOfModel, systemOfModel},
+		{RuleToolsWithoutConfig, toolsWithoutConfig},
+		{RulePropertyKeys, propertyKeys},
+		{RuleToolSchema, toolSchema},
+		{RuleToolsOfModel, toolsOfModel},
+		{RuleStopOfModel, stopOfModel},
+		{RuleAdditionalFields, additionalFields},
+		{RuleEmptyResult, emptyResult},
+		{RuleToolUseIDs, toolUseIDs},
+		{RuleSampling, sampling},
+		{RuleThinkingBudget, thinkingBudget},
+		{RuleThinkingSampling, thinkingSampling},
+		{RuleThinkingTools, thinkingTools},
+		{RuleThinkingFirst, thinkingFirst},
+		{RulePrefill, prefill},
+		{RuleTrailingBlank, trailingBlank},
+	}
+}
+
+// obeys holds a request against the rules of its model.
+func (s *Server) obeys(n *node, in *inference, converse bool) *refusal {
+	a := s.asked(n, in, converse)
+	for _, r := range modelRules() {
+		if slices.Contains(s.opts.Without, r.name) {
+			continue
+		}
+		if refused := r.broken(a); refused != nil {
+			return refused
+		}
+	}
+	return nil
+}
+
+// modelError is how the service passes on what a model's maker refuses.
+func modelError(text string) *refusal {
+	return invalid("The model returned the following errors: %s", text)
+}
+
+// ends says when models ended (AWS's model lifecycle page, and refusals that users reported, read 2026-11).
+var ends = map[string]string{
+	"anthropic.claude-3-5-haiku-20241022-v1:0": "2026-08-01", "anthropic.claude-3-7-sonnet-20250219-v1:0": "2026-04-28",
+	"anthropic.claude-3-5-sonnet-20241022-v2:0": "2026-03-01", "anthropic.claude-3-5-sonnet-20240620-v1:0": "2026-03-01",
+	"anthropic.claude-3-haiku-20240307-v1:0": "2026-09-10",
+}
+
+func endOfLife(a *asked) *refusal {
+	end, known := ends[a.model.ID]
+	if !known {
+		return nil
+	}
+	if at, err := time.Parse(time.DateOnly, end); err != nil || a.now.Before(at) {
+		return nil
+	}
+	return &refusal{404, "ResourceNotFoundException", "This model version has reached the end of its life. Please refer to the AWS documentation for more details."}
+}
+
+// geographies are the prefixes of the regions from which a profile can be called.
+var geographies = map[string][]string{
+	"us": {"us-", "ca-"}, "eu": {"eu-", "il-"}, "apac": {"ap-", "me-"}, "jp": {"ap-northeast-"}, "au": {"ap-southeast-"}, "ca": {"ca-", "us-"}, "in": {"ap-south-"},
+	"us-gov": {"us-gov-"},
+}
+
+func regionOfProfile(a *asked) *refusal {
+	of, geographic := geographies[a.profile]
+	if !geographic || slices.ContainsFunc(of, func(prefix string) bool { return strings.HasPrefix(a.region, prefix) }) {
+		return nil
+	}
+	return invalid("The provided model identifier is invalid.")
+}
+
+func profileOnly(a *asked) *refusal {
+	only := a.named("claude-3-7", "claude-sonnet", "claude-opus", "claude-haiku-4", "claude-haiku-5", "claude-fable", "nova-premier", "nova-2", "llama3-1", "llama3-2", "llama3-3", "llama4", "deepseek.r1", "pixtral-large", "palmyra")
+	if a.profile != "" || !only {
+		return nil
+	}
+	return invalid("Invocation of model ID %s with on-demand throughput isn't supported. Retry your request with the ID or ARN of an inference profile that contains this model.", a.model.ID)
+}
+
+var documentNames = regexp.MustCompile(`^[A-Za-z0-9()\[\]-]+( [A-Za-z0-9()\[\]-]+)*$`)
+
+func documentName(a *asked) (refused *refusal) {
+	if !a.converse {
+		return nil
+	}
+	for _, m := range a.messages {
+		names, text := map[string]bool{}, false
+		for _, b := range m.get("content").list() {
+			text = text || b.get("text") != nil
+			d := b.get("document")
+			if d == nil {
+				continue
+			}
+			name := d.get("name").text()
+			switch {
+			case !documentNames.MatchString(name):
+				return invalid("The document file name can only contain alphanumeric characters, whitespace characters, hyphens, parentheses, and square brackets. The name can't contain more than one consecutive whitespace character.")
+			case names[name]:
+				return invalid("Messages can not contain multiple documents with the same name.")
+			}
+			names[name] = true
+		}
+		if len(names) > 0 && !text {
+			return invalid("A text block is required in a message that holds documents.")
+		}
+	}
+	return nil
+}
+
+func mediaOfModel(a *asked) (refused *refusal) {
+	if !a.converse {
+		return nil
+	}
+	textOnly := a.named("llama3-8b", "llama3-70b", "llama3-1-", "llama3-3-", "titan-text", "gpt-oss", "qwen3-32b", "qwen3-coder", "deepseek.", "mistral-7b", "mixtral", "mistral-large-2402", "nova-micro", "command-r", "jamba")
+	var look func(b *node)
+	look = func(b *node) {
+		image, video := b.get("image"), b.get("video")
+		s3 := image.get("source").get("s3Location") != nil || video.get("source").get("s3Location") != nil || b.get("document").get("source").get("s3Location") != nil
+		switch {
+		case image != nil && textOnly:
+			refused = invalid("This model doesn't support the image content block that you provided.")
+		case video != nil && a.model.Provider != "amazon":
+			refused = invalid("This model doesn't support the video content block that you provided.")
+		case s3 && a.claude():
+			refused = invalid("This model doesn't support the s3Location source that you provided.")
+		}
+		for _, c := range b.get("toolResult").get("content").list() {
+			look(c)
+		}
+	}
+	a.blocks(func(_, b *node) bool { look(b); return refused == nil })
+	return refused
+}
+
+func systemOfModel(a *asked) *refusal {
+	if a.request.get("system") != nil && a.named("titan-text", "mistral-7b", "mixtral-8x7b") {
+		return invalid("This model doesn't support system messages. Try again without a system message or use a model that supports system messages.")
+	}
+	return nil
+}
+
+func toolsWithoutConfig(a *asked) (refused *refusal) {
+	if !a.converse || a.request.get("toolConfig") != nil {
+		return nil
+	}
+	a.blocks(func(_, b *node) bool {
+		if b.get("toolUse") != nil || b.get("toolResult") != nil {
+			refused = invalid("The toolConfig field must be defined when using toolUse and toolResult content blocks.")
+		}
+		return refused == nil
+	})
+	return refused
+}
+
+var propertyKey = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,64}$`)
+
+func propertyKeys(a *asked) *refusal {
+	if !a.claude() {
+		return nil
+	}
+	for i, t := range a.tools {
+		schema := t.get("input_schema")
+		if a.converse {
+			schema = t.get("toolSpec").get("inputSchema").get("json")
+		}
+		if properties := schema.get("properties"); properties != nil {
+			for _, key := range properties.keys {
+				if !propertyKey.MatchString(key) {
+					return modelError("tools." + itoa(i) + ".custom.input_schema.properties: Property keys should match pattern '^[a-zA-Z0-9_.-]{1,64}$'")
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func toolSchema(a *asked) *refusal {
+	if a.converse || !a.claude() {
+		return nil
+	}
+	for i, t := range a.tools {
+		if kind := t.get("type").text(); (kind == "" || kind == "custom") && t.get("input_schema") == nil {
+			return invalid("tools.%d.custom.input_schema: Field required", i)
+		}
+	}
+	return nil
+}
+
+func toolsOfModel(a *asked) *refusal {
+	switch {
+	case len(a.tools) > 0 && a.named("deepseek.r1"):
+		return invalid("This model doesn't support tool use.")
+	case a.forced && a.named("llama"):
+		return invalid("This model doesn't support the toolConfig.toolChoice.any field. Remove toolConfig.toolChoice.any and try again.")
+	}
+	return nil
+}
+
+func stopOfModel(a *asked) *refusal {
+	if a.converse && len(a.stop.list()) > 0 && a.named("qwen.", "gpt-oss") {
+		return invalid("This model doesn't support the stopSequences field. Remove stopSequences and try again.")
+	}
+	return nil
+}
+
+// claudeFields are those that Claude takes beside Converse's own (the Messages API, 2026-11).
+var claudeFields = []string{
+	"thinking", "anthropic_beta", "anthropic_version", "tools", "tool_choice", "top_k", "output_config", "output_format", "context_management", "compaction",
+	"metadata", "max_tokens", "service_tier", "reasoning_config", "speed", "temperature", "top_p", "stop_sequences",
+}
+
+func additionalFields(a *asked) *refusal {
+	fields := a.request.get("additionalModelRequestFields")
+	if !a.converse || !a.claude() || fields == nil {
+		return nil
+	}
+	for _, key := range fields.keys {
+		if !contains(claudeFields, key) {
+			return modelError(key + ": Extra inputs are not permitted")
+		}
+	}
+	return nil
+}
+
+func emptyResult(a *asked) (refused *refusal) {
+	if !a.converse || !a.claude() {
+		return nil
+	}
+	a.blocks(func(_, b *node) bool {
+		if r := b.get("toolResult"); r.get("status").text() == "error" && len(r.get("content").list()) == 0 {
+			refused = modelError("messages: content cannot be empty if is_error is true")
+		}
+		return refused == nil
+	})
+	return refused
+}
+
+func toolUseIDs(a *asked) (refused *refusal) {
+	if !a.claude() {
+		return nil
+	}
+	seen := map[string]bool{}
+	a.blocks(func(_, b *node) bool {
+		id := b.get("toolUse").get("toolUseId").text()
+		if b.get("type").text() == "tool_use" {
+			id = b.get("id").text()
+		}
+		if id != "" && seen[id] {
+			refused = modelError("messages: `tool_use` ids must be unique")
+		}
+		seen[id] = true
+		return refused == nil
+	})
+	return refused
+}
+
+func sampling(a *asked) *refusal {
+	if !a.claude() {
+		return nil
+	}
+	set := a.temperature != nil || a.topP != nil
+	switch {
+	case set && a.named("opus-4-7", "opus-4-8", "opus-5", "sonnet-5", "fable", "haiku-5-5"):
+		return modelError("`temperature` is deprecated for this model.")
+	case a.temperature != nil && a.topP != nil && a.named("-4-5", "opus-4-1", "-4-6"):
+		return modelError("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
+	}
+	if v, ok := a.temperature.decimal(); ok && (v < 0 || v > 1) {
+		return invalid("temperature: range: 0..1")
+	}
+	return nil
+}
+
+func thinkingBudget(a *asked) *refusal {
+	budget, ok := a.thinking.get("budget_tokens").number()
+	switch {
+	case !ok || !a.claude():
+		return nil
+	case budget < 1024:
+		return modelError("thinking.enabled.budget_tokens: Input should be greater than or equal to 1024")
+	case a.maxTokens > 0 && budget >= a.maxTokens:
+		return modelError("`max_tokens` must be greater than `thinking.budget_tokens`.")
+	}
+	return nil
+}
+
+func thinkingSampling(a *asked) *refusal {
+	if v, ok := a.temperature.decimal(); ok && v != 1 && a.thinking != nil && a.claude() {
+		return modelError("`temperature` may only be set to 1 when thinking is enabled.")
+	}
+	return nil
+}
+
+func thinkingTools(a *asked) *refusal {
+	if a.forced && a.thinking != nil && a.claude() {
+		return modelError("Thinking may not be enabled when tool_choice forces tool use.")
+	}
+	return nil
+}
+
+func thinkingFirst(a *asked) *refusal {
+	if a.thinking == nil || !a.claude() {
+		return nil
+	}
+	for i := len(a.messages) - 1; i >= 0; i-- {
+		m := a.messages[i]
+		if m.get("role").text() != "assistant" {
+			continue
+		}
+		blocks := m.get("content").list()
+		if len(blocks) == 0 {
+			return nil
+		}
+		first := blocks[0]
+		kind := first.get("type").text()
+		uses := slices.ContainsFunc(blocks, func(b *node) bool { return b.get("toolUse") != nil || b.get("type").text() == "tool_use" })
+		if uses && first.get("reasoningContent") == nil && kind != "thinking" && kind != "redacted_thinking" {
+			return modelError("messages." + itoa(i) + ".content.0.type: Expected `thinking` or `redacted_thinking`, but found `tool_use`. When `thinking` is enabled, a final `assistant` message must start with a thinking block.")
+		}
+		return nil
+	}
+	return nil
+}
+
+func prefill(a *asked) *refusal {
+	if a.prefill() != nil && a.claude() && a.named("opus-4-6", "opus-4-7", "opus-4-8", "opus-5", "sonnet-4-6", "sonnet-5", "fable", "haiku-5-5") {
+		return modelError("This model does not support assistant message prefill. The conversation must end with a user message.")
+	}
+	return nil
+}
+
+func trailingBlank(a *asked) *refusal {
+	m := a.prefill()
+	if m == nil || !a.claude() {
+		return nil
+	}
+	text := m.get("content").text()
+	if blocks := m.get("content").list(); len(blocks) > 0 {
+		text = blocks[len(blocks)-1].get("text").text()
+	}
+	if text != strings.TrimRight(text, " \t\r\n") {
+		return modelError("messages: final assistant content cannot end with trailing whitespace")
+	}
+	return nil
+}
+
+// Rules returns all rules.
+func Rules() []Rule {
+	all := []Rule{RuleServerToolCounted}
+	for _, r := range modelRules() {
+		all = append(all, r.name)
+	}
+	return all
+}
