@@ -101,7 +101,8 @@ func (s *Server) anthropicMessages(n *node, in *inference) *refusal {
 			return err
 		}
 		role := m.get("role").text()
-		if i == 0 && role != "user" || role != "user" && role != "assistant" {
+		inserted := role == "system" && i > 0 && in.model.takesInsertedSystem()
+		if i == 0 && role != "user" || role != "user" && role != "assistant" && !inserted {
 			return invalid("messages: roles are user and assistant, beginning with user")
 		}
 		in.open(role)
@@ -135,6 +136,9 @@ func (s *Server) anthropicBlock(b *node, in *inference, used, answered *[]string
 		in.request.LastText = b.get("text").text()
 		return s.anthropicText(messages, b, in)
 	case "tool_use":
+		if err := b.only("messages: tool_use", "type", "id", "name", "input", "cache_control", "caller"); err != nil {
+			return err
+		}
 		*used = append(*used, b.get("id").text())
 	case "tool_result":
 		*answered = append(*answered, b.get("tool_use_id").text())

@@ -1,6 +1,9 @@
 package bedrocktest
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"strings"
+)
 
 // parseConverse validates a Converse body and turns it into an inference.
 func (s *Server) parseConverse(n *node, in *inference) *refusal {
@@ -58,8 +61,16 @@ func (s *Server) converseTools(n *node, in *inference) *refusal {
 		return invalid("toolConfig.tools must not be empty")
 	}
 	for _, tool := range config.get("tools").list() {
-		if err := tool.only("toolConfig.tools", "toolSpec", "cachePoint"); err != nil {
+		if err := tool.only("toolConfig.tools", "toolSpec", "cachePoint", "systemTool"); err != nil {
 			return err
+		}
+		if system := tool.get("systemTool"); system != nil {
+			if !strings.Contains(in.model.ID, "nova-2") && !strings.Contains(in.model.ID, "nova-premier") {
+				return invalid("This model doesn't support the system tool that you provided.")
+			}
+			in.offerTools()
+			in.addJSON(s, tools, tool.raw)
+			continue
 		}
 		if point := tool.get("cachePoint"); point != nil {
 			if err := in.conversePoint(tools, point); err != nil {
@@ -126,6 +137,9 @@ func (s *Server) converseMessages(n *node, in *inference) *refusal {
 	}
 	var open []string // tool uses that wait for their results
 	want := "user"
+	if list[0].get("role").text() == "assistant" && in.model.Provider == "anthropic" { // as recorded
+		want = "assistant"
+	}
 	for _, m := range list {
 		if err := m.only("messages", "role", "content"); err != nil {
 			return err

@@ -193,6 +193,16 @@ func regionOfProfile(a *asked) *refusal {
 	return invalid("The provided model identifier is invalid.")
 }
 
+// takesInsertedSystem reports whether the system may speak between the messages (Claude since Opus 4.8, 2026).
+func (m *model) takesInsertedSystem() bool {
+	for _, family := range []string{"opus-4-8", "opus-5", "sonnet-5", "fable", "haiku-5-5"} {
+		if strings.Contains(m.ID, family) {
+			return true
+		}
+	}
+	return false
+}
+
 func profileOnly(a *asked) *refusal {
 	only := a.named("claude-3-7", "claude-sonnet", "claude-opus", "claude-haiku-4", "claude-haiku-5", "claude-fable", "nova-premier", "nova-2", "llama3-1", "llama3-2", "llama3-3", "llama4", "deepseek.r1", "pixtral-large", "palmyra")
 	if a.profile != "" || !only {
