@@ -97,6 +97,28 @@ func (p *Prompt) newest() (first, previous int) {
 	return first, i
 }
 
+// turnEnds returns how many blocks there are up to the end of the newest user turn, and up to the end of the one before it. 0
+// stands for no such turn.
+func (p *Prompt) turnEnds() (newest, before int) {
+	i := len(p.records) - 1
+	back := func(user bool) {
+		for i >= 0 && p.records[i].section == Messages && p.records[i].user == user {
+			i--
+		}
+	}
+	back(false)
+	newest = i + 1
+	back(true)
+	if newest == i+1 || i < 0 || p.records[i].section != Messages {
+		return newest, 0
+	}
+	back(false)
+	if i < 0 || p.records[i].section != Messages {
+		return newest, 0
+	}
+	return newest, i + 1
+}
+
 // noPoint finds a prefix that is the same in the next request, long enough, and not marked.
 func (l *linter) noPoint() {
 	first, _ := l.p.newest()

@@ -91,6 +91,7 @@ type Block struct {
 	leafEnd int  // index behind its last leaf
 	blank   bool // text of a body without any character but white space
 	room    bool // it stands in a body and holds something besides cache points, so that one can be spliced in
+	plain   Span // of the string that stands in a body in the place of a list of blocks
 }
 
 // Span is a range of bytes in a request body.
@@ -268,6 +269,14 @@ func (p *Prompt) closed() int {
 // Setting notes a setting that changes the messages' level of the cache without being part of it, such as the tool choice.
 func (p *Prompt) Setting(name, value string) {
 	p.settings = mix(mix(p.settings, hashString(name)), hashString(value))
+}
+
+// levelOf returns the hash of what changes a section's level of the cache without being in it.
+func (p *Prompt) levelOf(s Section, provider string) uint64 {
+	if s != Messages {
+		return 0
+	}
+	return p.level()
 }
 
 // Flaw notes a sign of trouble.

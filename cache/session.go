@@ -22,6 +22,17 @@ type session struct {
 	ratio   hitRatio
 	streak  streaks
 	tripped []Finding
+
+	// What decides whether writing to the cache pays.
+	prefixes  []knownPrefix
+	unread    int  // prefixes that were written because they were seen before, and not read yet
+	starts    odds // conversations that began, and went on
+	seconds   odds // conversations that had a second request, and a third
+	trials    int  // newest turns that were written before anything was known of them, and not read
+	trialsWon int  // and read
+	losses    int  // how often in a row nothing was read of what should have been cached
+	pause     int  // for how many requests nothing is to be written
+	everRead  bool
 }
 
 // path is one conversation, or one branch of it: the longest request that was seen of it. Requests only ever extend it.
@@ -39,6 +50,10 @@ type path struct {
 	sent     int // how many blocks the last request had
 	begun    int // how many blocks had a request whose response has begun
 	forks    int // requests in a row that left it at its last message
+	level    uint64
+	userEnd  int // how many blocks the last request had up to the end of its newest user turn
+	before   int // and up to the end of the user turn before that; 0 for none
+	habit    habit
 }
 
 // pathPoint is a point of a path's last request.
@@ -186,6 +201,8 @@ func (s *session) keep(c *Call, p *Prompt) *path {
 	q.tools, q.system = min(tools, n), min(system, n-min(tools, n))
 	q.place, q.model, q.settings, q.images, q.lastAt = c.Place, c.Model.ID, p.settings, p.images, c.At
 	q.points, q.sent, q.forks = q.points[:0], n, 0
+	q.level = p.levelOf(Messages, c.Model.Provider)
+	q.userEnd, q.before = p.turnEnds()
 	for _, pt := range p.Points {
 		if pt.Block >= 0 && !pt.Nested {
 			q.points = append(q.points, pathPoint{pt.Block, max(pt.TTL, FiveMinutes)})

@@ -60,7 +60,7 @@ func (s *site) weigh() {
 func (s *site) accepts(block int) bool {
 	b := &s.p.Blocks[block]
 	switch {
-	case !s.m.takes(b.Section), b.NoPoint, b.Kind == Reasoning, s.p.empty(block):
+	case !s.m.takes(b.Section), b.NoPoint && !s.p.wraps(block), b.Kind == Reasoning, s.p.empty(block):
 		return false
 	case s.m.Provider == nova:
 		return b.Section != Messages || b.Kind == Text

@@ -33,6 +33,11 @@ type Turn struct {
 	size            size
 	points          int
 	all1h           bool
+	placed          bool // Fix has placed its points
+	follows         follows
+	trial           bool        // it writes its newest turn before anything is known of the conversation
+	wrote           knownPrefix // it writes because that was seen before
+	saw             []knownPrefix
 }
 
 type turnState uint8
@@ -48,9 +53,15 @@ const (
 func (s *session) check(c Call, p *Prompt) *Turn {
 	var buf [maxPaths][]leafRecord
 	p.record(s.knownLeaves(buf[:0]))
-	t := &Turn{session: s, call: c, prompt: p, size: p.total(), points: len(p.Points)}
-	t.past = s.past(p)
-	if want := s.tracker.policy.MinPoints; len(p.Points) < want && c.Model.Explicit {
+	return s.checkRecorded(c, p, s.past(p), false)
+}
+
+// checkRecorded builds the turn of a prompt whose records are filled in. placed says that its points stand where they pay.
+// Requires s.mu held.
+func (s *session) checkRecorded(c Call, p *Prompt, b past, placed bool) *Turn {
+	t := &Turn{session: s, call: c, prompt: p, size: p.total(), points: len(p.Points), past: b, placed: placed}
+	t.follows = s.follow(&t.call, p, &t.past)
+	if want := s.tracker.policy.MinPoints; len(p.Points) < want && c.Model.Explicit && !placed {
 		t.add(Finding{Rule: rulePointsLost, Detail: fmt.Sprintf("the request has %d cache points, %d were meant to be there", len(p.Points), want)})
 	}
 	l := linter{p: p, m: &t.call.Model, scale: s.scale, known: t.past.shared}
@@ -109,6 +120,9 @@ func rank(f Finding) int {
 
 // add notes a finding, one of each rule: the first, unless a later one is sure of what that only suspects.
 func (t *Turn) add(f Finding) {
+	if t.placed && missesPoints(f.Rule) {
+		return // there are as many as pay
+	}
 	for i := range t.found {
 		if t.found[i].Rule == f.Rule {
 			if t.found[i].Suspected && !f.Suspected {
@@ -118,6 +132,16 @@ func (t *Turn) add(f Finding) {
 		}
 	}
 	t.found = append(t.found, f)
+}
+
+// missesPoints reports whether a rule says that a request should have more cache points, or others.
+func missesPoints(r Rule) bool {
+	switch r {
+	case ruleNoPoint, ruleTail, ruleFrozen, ruleJumping, ruleIdle:
+		return true
+	default:
+		return false
+	}
 }
 
 func (s *session) priceByDay(found []Finding) {
@@ -184,6 +208,7 @@ func (t *Turn) Send() {
 	if t.path = s.keep(&t.call, p); t.path != nil {
 		t.path.forks = t.past.forks
 	}
+	t.learn()
 	t.prompt = nil
 }
 
@@ -248,6 +273,9 @@ func (t *Turn) begin() {
 		case w.expires.After(o.expires):
 			o.expires, o.ttl = w.expires, w.ttl // a hit refreshes it
 		}
+	}
+	for _, k := range t.saw {
+		s.answered(k)
 	}
 	if over := len(s.marks) - maxMarks; over > 0 {
 		s.marks = slices.Delete(s.marks, 0, over)

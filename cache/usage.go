@@ -110,6 +110,7 @@ func (t *Turn) judge(u Usage) {
 	nothing := u.CacheReadTokens == 0 && u.written() == 0
 	missing := t.expected.tokens - u.CacheReadTokens
 	missed := missing > max(t.expected.tokens/5, 256) && t.expected.exact || t.expected.tokens > 0 && u.CacheReadTokens == 0
+	t.account(u, missed)
 	switch {
 	case !missed:
 		k.missed = 0

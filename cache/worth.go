@@ -1,0 +1,393 @@
+package cache
+
+// Fix is Check for a request whose cache points the policy lets the tracker place. It calls apply with the changes to be made,
+// if there are any; apply makes them and returns the prompt of the changed request, or nil if it could not. Apart from
+// cache points that prompt must be the same. The turn is that of the changed request.
+//
+// Fix never costs more than it saves, as far as the workflow's own record tells. A new point is placed where
+//
+//   - the cache holds the prefix already, or writing costs no more than sending (Nova);
+//   - tools, system prompt or the common beginning of two requests were seen before, within the lifetime of an entry;
+//   - the newest turn ends, if the conversation's earlier turns were met again by its next request, unless the last was not:
+//     after a change in what precedes it, a pause or a rewritten history nothing is written until it is likely to be read;
+//   - the newest turn ends in a first request that shows a history, or in the first turn of a workflow whose conversations go
+//     on, as long as trials like it succeed.
+//
+// So a workflow's first request gets no point unless it has a history, and of writes that turn out not to be read there is one
+// for each cause. The caller's own points stay, until two requests in a row could not read what they wrote, or one could not
+// because a time or an id before them had changed.
+func (t *Tracker) Fix(c Call, p *Prompt, apply func([]Edit) *Prompt) *Turn {
+	s := t.session(c.Workflow)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var buf [maxPaths][]leafRecord
+	known := s.knownLeaves(buf[:0])
+	p.record(known)
+	b := s.past(p)
+	v := verdict{session: s, call: &c, p: p, past: &b}
+	v.follows = s.follow(&c, p, &b)
+	edits := place(p, &c.Model, PlaceOptions{Factor: s.scale.factor, Gaps: s.gaps}, v.decide)
+	if len(edits) > 0 {
+		if q := apply(edits); q != nil {
+			q.adopt(p, known)
+			p = q
+		}
+	}
+	turn := s.checkRecorded(c, p, b, true)
+	turn.trial, turn.wrote, turn.saw = v.trial, v.wrote, v.saw
+	return turn
+}
+
+// adopt takes over what is known of a prompt that is the same but for its cache points, so that its texts are not read again.
+func (p *Prompt) adopt(old *Prompt, known [][]leafRecord) {
+	if len(p.Blocks) != len(old.Blocks) || len(p.leaves) != len(old.leaves) {
+		p.record(known)
+		return
+	}
+	p.records = append(p.records[:0], old.records...)
+	p.leafHashes = append(p.leafHashes[:0], old.leafHashes...)
+	for i := range p.Blocks {
+		p.Blocks[i].Bytes = old.Blocks[i].Bytes
+	}
+	for i := range p.leaves {
+		l, o := &p.leaves[i], &old.leaves[i]
+		l.fresh, l.sized = o.fresh, o.sized
+		if l.doc != nil {
+			l.at, l.n = o.at, o.n
+		}
+	}
+}
+
+// follows is how a request goes on with a conversation.
+type follows struct {
+	on     bool // it does, and the habit is that conversation's
+	habit  habit
+	met    bool // it has the prefix up to the newest user turn of the request before, in time to read it
+	lapsed bool // five minutes have passed since that request
+}
+
+// follow tells what became of the request that this one goes on from, and what that makes of the conversation's habit.
+// Requires s.mu held.
+func (s *session) follow(c *Call, p *Prompt, b *past) follows {
+	q := b.path
+	if q == nil {
+		return follows{}
+	}
+	tools, system := p.count()
+	if b.shared <= tools+system && !b.goesOn(p.records[tools+system:]) {
+		return follows{}
+	}
+	f := follows{on: true, habit: q.habit}
+	f.habit.turns++
+	gap := c.At.Sub(q.lastAt)
+	f.lapsed = gap >= FiveMinutes
+	same := q.place == c.Place && q.model == c.Model.ID && q.level == p.levelOf(Messages, c.Model.Provider)
+	for i, life := range lives {
+		alive := same && gap < life
+		met := alive && q.userEnd <= b.shared
+		f.habit.tail[i].add(met)
+		f.met = f.met || met
+		if q.before > 0 {
+			f.habit.before[i].add(alive && q.before <= b.shared)
+		}
+	}
+	return f
+}
+
+// verdict decides where new points of one request are worth what they cost.
+type verdict struct {
+	session *session
+	call    *Call
+	p       *Prompt
+	past    *past
+	follows follows
+
+	trial bool        // the newest turn is written before anything is known of it
+	wrote knownPrefix // what is written because it was seen before
+	saw   []knownPrefix
+}
+
+// decide bounds where the placer may put new points, and which of the caller's go. Requires the session's lock held.
+func (v *verdict) decide(pl *placer) {
+	s := v.session
+	pl.judged = true
+	if m := pl.m; m.CacheWrite5mPrice > 0 && m.CacheWrite5mPrice <= m.InputPrice && pl.fresh <= FiveMinutes {
+		return // writing costs nothing more
+	}
+	all := len(pl.p.Blocks)
+	newest, before := pl.turns()
+	paused := s.pause > 0
+	if paused {
+		s.pause--
+	}
+	seen := v.seenBefore(pl)
+	pl.end = v.held(pl)
+	allow := func(block int) { pl.end = max(pl.end, block+1) }
+	switch i := lifeIndex(pl.fresh); {
+	case paused:
+		pl.holds = nil
+		pl.end = 0
+	case newest >= 0 && !v.p.Final && v.newestPays(i):
+		allow(newest)
+	case before >= 0 && v.follows.on && v.follows.habit.before[i].likely() && v.follows.habit.misses < fewMisses:
+		allow(before)
+	case seen >= pl.end && (s.calls.n != 1 || s.tracker.workflowsGoOn()):
+		v.wrote = knownPrefix{chain: v.p.records[seen].chain, place: v.placeOf(seen), ttl: pl.fresh}
+		pl.holds = append(pl.holds, seen)
+		allow(seen)
+	}
+	if pl.end < all && v.refuted() {
+		pl.drop = pl.end
+		if !v.follows.lapsed {
+			pl.drop = max(pl.end, v.past.shared)
+		}
+	}
+}
+
+// held returns how many blocks the longest prefix has that the cache holds, and has the placer put a point there: it costs
+// nothing and reads the prefix.
+func (v *verdict) held(pl *placer) int {
+	place := placeHash(v.call.Model.ID, v.call.Place)
+	longest := -1
+	for i := range v.session.marks {
+		w := &v.session.marks[i]
+		if w.block <= longest || w.block >= len(v.p.records) || v.p.records[w.block].chain != w.chain || w.place != place ||
+			w.settings != v.p.levelOf(v.p.records[w.block].section, v.call.Model.Provider) || !v.call.At.Before(w.expires) {
+			continue
+		}
+		if pl.suits(w.block) {
+			longest = w.block
+		}
+	}
+	if longest >= 0 {
+		pl.holds = append(pl.holds, longest)
+	}
+	return longest + 1
+}
+
+// placeOf returns the hash of what an entry for the prefix up to a block depends on besides the blocks.
+func (v *verdict) placeOf(block int) uint64 {
+	return mix(placeHash(v.call.Model.ID, v.call.Place), v.p.levelOf(v.p.records[block].section, v.call.Model.Provider))
+}
+
+// seenBefore returns the last block of the longest prefix that earlier requests had often enough, or -1: once, and twice more
+// for each prefix that was written for that reason and not read yet.
+func (v *verdict) seenBefore(pl *placer) int {
+	i, enough, longest := lifeIndex(pl.fresh), 1+2*max(v.session.unread, 0), -1
+	look := func(block int, first [len(lives)]int) {
+		if block < 0 {
+			return
+		}
+		chain := v.p.records[block].chain
+		place := v.placeOf(block)
+		v.saw = append(v.saw, knownPrefix{chain: chain, place: place})
+		if n := v.session.sight(chain, place, v.call.At, first); n[i] >= enough && !v.session.writes(chain) {
+			longest = max(longest, block)
+		}
+	}
+	tools, system := pl.last(0, pl.starts[System]-1), pl.last(pl.starts[System], pl.starts[Messages]-1)
+	look(tools, [len(lives)]int{})
+	look(system, [len(lives)]int{})
+	q := v.past.path
+	if q == nil || q.place != v.call.Place || q.model != v.call.Model.ID {
+		return longest
+	}
+	common := pl.last(0, v.past.shared-1)
+	if common < 0 || common == tools || common == system || q.level != v.p.levelOf(Messages, v.call.Model.Provider) {
+		return longest
+	}
+	var first [len(lives)]int // the request before had it
+	for n, life := range lives {
+		if v.call.At.Sub(q.lastAt) < life {
+			first[n] = 1
+		}
+	}
+	look(common, first)
+	return longest
+}
+
+// writes reports whether a running request is writing a prefix, unless the policy has this one wait for it.
+func (s *session) writes(chain uint64) bool {
+	if s.tracker.policy.HoldFanOut > 0 {
+		return false
+	}
+	for _, r := range s.running {
+		for i := range r.marks {
+			if r.marks[i].chain == chain {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// fewMisses is how many responses in a row may read less than they should before the newest turn is written no more.
+const fewMisses = 2
+
+// newestPays reports whether the prefix up to the newest user turn is likely to be read by the next request.
+func (v *verdict) newestPays(i int) bool {
+	s, f := v.session, &v.follows
+	switch {
+	case f.on:
+		return f.habit.tail[i].likely() && f.habit.misses < fewMisses && (f.habit.turns != 2 || s.goOn())
+	case !v.mayTry():
+		return false
+	case v.p.hasHistory():
+		v.trial = s.calls.n > 0 || !s.tracker.freshFail()
+	default:
+		v.trial = 2*s.starts.went > s.starts.seen
+	}
+	return v.trial
+}
+
+// mayTry reports whether one more newest turn may be written of which nothing is known: one at a time, and more where most
+// have turned out well.
+func (v *verdict) mayTry() bool { return 4*v.session.trials <= v.session.trialsWon }
+
+// hasHistory reports whether the messages hold one that is not the user's.
+func (p *Prompt) hasHistory() bool {
+	for i := len(p.Blocks) - 1; i >= 0 && p.Blocks[i].Section == Messages; i-- {
+		if !p.Blocks[i].User {
+			return true
+		}
+	}
+	return false
+}
+
+// goOn reports whether conversations go on after their second request: those of the workflow, or of all if it had few.
+func (s *session) goOn() bool {
+	if s.seconds.seen < 2 {
+		return s.tracker.workflowsGoOn()
+	}
+	return s.seconds.seen < 4 || 3*s.seconds.went >= s.seconds.seen
+}
+
+// workflowsGoOn reports whether workflows go on after their second request.
+func (t *Tracker) workflowsGoOn() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.seconds.seen < 2 || 3*t.seconds.went >= t.seconds.seen
+}
+
+// freshFail reports whether most workflows that began with a history ended with that request.
+func (t *Tracker) freshFail() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.fresh.seen >= 2 && 2*t.fresh.went < t.fresh.seen
+}
+
+// refuted reports whether points behind what the request shares with the one before have proved to cost: twice in a row, or
+// once because a time or an id in tools or system prompt had changed.
+func (v *verdict) refuted() bool {
+	h := &v.follows.habit
+	if !v.follows.on {
+		return v.session.streak.written >= 2
+	}
+	t := &h.tail[0]
+	if t.last != 1 || t.likely() {
+		return false
+	}
+	return t.counts[0][0] > 0 || v.volatileHead()
+}
+
+// volatileHead reports whether the first block of tools or system prompt that has changed holds a time or an id.
+func (v *verdict) volatileHead() bool {
+	at := v.past.shared
+	return at < len(v.p.Blocks) && v.p.Blocks[at].Section != Messages && v.p.volatileIn(at).suspicious()
+}
+
+// learn notes what a request that goes out shows of its workflow. Requires s.mu held.
+func (t *Turn) learn() {
+	s, f, q := t.session, &t.follows, t.path
+	if q == nil {
+		return
+	}
+	opened := openedNothing
+	var fresh, seconds odds
+	switch {
+	case f.on:
+		fresh, seconds = s.wentOn(f, t.past.path)
+	case !t.prompt.hasHistory():
+		s.starts.add(1, 0)
+		opened = openedNew
+	case s.calls.n == 1: // this one
+		fresh.seen = 1
+		opened = openedFresh
+	}
+	q.habit = f.habit
+	q.habit.turns = max(q.habit.turns, 1)
+	q.habit.trial, q.habit.opened = t.trial, opened
+	if t.trial {
+		s.trials++
+	}
+	if t.wrote.chain != 0 {
+		s.wrote(t.wrote)
+	}
+	s.seconds.add(seconds.seen, seconds.went)
+	switch s.calls.n {
+	case 2:
+		seconds = odds{seen: 1}
+	case 3:
+		seconds = odds{went: 1}
+	default:
+		seconds = odds{}
+	}
+	if fresh != (odds{}) || seconds != (odds{}) {
+		s.tracker.mu.Lock()
+		s.tracker.fresh.add(fresh.seen, fresh.went)
+		s.tracker.seconds.add(seconds.seen, seconds.went)
+		s.tracker.mu.Unlock()
+	}
+}
+
+// wentOn notes what a request shows of the one that it goes on from.
+func (s *session) wentOn(f *follows, from *path) (fresh, seconds odds) {
+	if f.met && from.habit.trial {
+		s.trials--
+		s.trialsWon++
+	}
+	switch {
+	case f.met && from.habit.opened == openedNew:
+		s.starts.add(0, 1)
+	case f.met && from.habit.opened == openedFresh:
+		fresh.went = 1
+	}
+	from.habit.trial, from.habit.opened = false, openedNothing
+	switch f.habit.turns {
+	case 2:
+		seconds.seen = 1
+	case 3:
+		seconds.went = 1
+	}
+	return fresh, seconds
+}
+
+// fewLosses bounds how long a workflow waits after responses that read nothing.
+const fewLosses = 6
+
+// lost notes that a response read nothing of what the cache should have held. Nothing is written for a while then: for one
+// request if the workflow has read anything before, else for sixteen, and twice as many each time.
+func (s *session) lost() {
+	s.pause = 1 << s.losses
+	if !s.everRead {
+		s.pause <<= 4
+	}
+	s.losses = min(s.losses+1, fewLosses)
+}
+
+// account notes whether the response read what the cache should have held.
+func (t *Turn) account(u Usage, missed bool) {
+	s := t.session
+	if u.CacheReadTokens > 0 {
+		s.losses, s.everRead = 0, true
+	}
+	switch {
+	case missed && u.CacheReadTokens == 0:
+		s.lost()
+	case t.path == nil:
+	case missed:
+		t.path.habit.misses++
+	case t.expected.tokens > 0:
+		t.path.habit.misses = 0
+	}
+}
