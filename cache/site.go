@@ -16,6 +16,7 @@ type site struct {
 	end    int    // no new point stands behind this block or a later one
 	starts [3]int // index of each section's first block
 	upTo   []size // of everything up to each block
+	told   told   // what a response has counted of its beginning
 
 	// Whether the message that was looked at last holds reasoning: looking takes a walk over it.
 	looked  bool
@@ -96,7 +97,13 @@ func (s *site) suits(block int) bool {
 	return kind != Document && kind != Other && s.accepts(block) && !s.beyond(block)
 }
 
-func (s *site) short(block int) bool { return s.scale.low(s.upTo[block]) < s.m.MinTokens }
+func (s *site) short(block int) bool {
+	low := s.scale.low(s.upTo[block])
+	if k := s.told; k.blocks > 0 && block+1 >= k.blocks {
+		low = k.tokens + s.scale.low(s.upTo[block].minus(s.upTo[k.blocks-1]))
+	}
+	return low < s.m.MinTokens
+}
 
 func (s *site) beyond(block int) bool {
 	return s.m.MaxTokens > 0 && s.scale.high(s.upTo[block]) > s.m.MaxTokens

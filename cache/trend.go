@@ -62,6 +62,7 @@ type habit struct {
 	misses int               // responses in a row that read less than the conversation should have had in the cache
 	trial  bool              // its last request wrote its newest turn before anything was known of it
 	opened opening           // what its last request opened
+	drops  int               // requests that had lost tool turns
 }
 
 // opening says of a request that goes on with no other what it began.

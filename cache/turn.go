@@ -24,6 +24,7 @@ type Turn struct {
 	marks     []mark // what the request writes
 	expected  mark   // what it should read
 	avoidable size   // what it could read, were all as it should be
+	counted   told   // what the response to the request before has told of that
 	// avoidableTokens is that as it was estimated before the response; it does not change after Check.
 	avoidableTokens int64
 	sent            int           // blocks
@@ -61,10 +62,13 @@ func (s *session) check(c Call, p *Prompt) *Turn {
 func (s *session) checkRecorded(c Call, p *Prompt, b past, placed bool) *Turn {
 	t := &Turn{session: s, call: c, prompt: p, size: p.total(), points: len(p.Points), past: b, placed: placed}
 	t.follows = s.follow(&t.call, p, &t.past)
+	if t.past.path != nil {
+		t.counted = t.past.path.told
+	}
 	if want := s.tracker.policy.MinPoints; len(p.Points) < want && c.Model.Explicit && !placed {
 		t.add(Finding{Rule: rulePointsLost, Detail: fmt.Sprintf("the request has %d cache points, %d were meant to be there", len(p.Points), want)})
 	}
-	l := linter{p: p, m: &t.call.Model, scale: s.scale, known: t.past.shared}
+	l := linter{p: p, m: &t.call.Model, scale: s.scale, known: t.past.shared, told: t.past.told()}
 	l.all()
 	for _, f := range l.found {
 		if f.Rule != ruleBelowMinimum || !t.wasWritten() {
@@ -192,6 +196,8 @@ func (t *Turn) Send() {
 	}
 	t.state = sent
 	s.calls.add(t.call.At)
+	s.asks[s.asksN%maxAsks] = t.prompt.records[len(t.prompt.records)-1].chain
+	s.asksN++
 	s.streak.rules, t.sent = t.rules, min(len(t.prompt.records), maxPathBlocks)
 	p, k := t.prompt, &s.streak
 	if chain := mix(p.records[len(p.records)-1].chain, p.settings); chain == k.lastChain {
@@ -230,9 +236,7 @@ func (t *Turn) plan() {
 			chain: r.chain, block: pt.Block, place: placeHash(m.ID, t.call.Place), tokens: t.session.scale.mid(r.upTo), size: r.upTo,
 			ttl: max(pt.TTL, FiveMinutes),
 		}
-		if r.section == Messages {
-			w.settings = p.level()
-		}
+		w.settings = p.levelOf(r.section, m.Provider)
 		w.expires = t.call.At.Add(w.ttl)
 		t.marks = append(t.marks, w)
 	}

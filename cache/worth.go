@@ -110,7 +110,7 @@ type verdict struct {
 // decide bounds where the placer may put new points, and which of the caller's go. Requires the session's lock held.
 func (v *verdict) decide(pl *placer) {
 	s := v.session
-	pl.judged = true
+	pl.judged, pl.told = true, v.past.told()
 	if m := pl.m; m.CacheWrite5mPrice > 0 && m.CacheWrite5mPrice <= m.InputPrice && pl.fresh <= FiveMinutes {
 		return // writing costs nothing more
 	}
