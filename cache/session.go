@@ -28,13 +28,13 @@ type session struct {
 
 	// What decides whether writing to the cache pays.
 	prefixes  []knownPrefix
-	unread    int  // prefixes that were written because they were seen before, and not read yet
-	starts    odds // conversations that began, and went on
-	seconds   odds // conversations that had a second request, and a third
-	trials    int  // newest turns that were written before anything was known of them, and not read
-	trialsWon int  // and read
-	losses    int  // how often in a row nothing was read of what should have been cached
-	pause     int  // for how many requests nothing is to be written
+	unread    int // prefixes that were written because they were seen before, and not read yet
+	bets      bets
+	step      int // the number of the workflow's last request among the tracker's steps, of its first three
+	trials    int // newest turns that were written before anything was known of them, and not read
+	trialsWon int // and read
+	losses    int // how often in a row nothing was read of what should have been cached
+	pause     int // for how many requests nothing is to be written
 	everRead  bool
 }
 

@@ -68,8 +68,7 @@ type Tracker struct {
 	order    *list.List               // the last used first
 	held     held
 	rejects  map[uint64]time.Time // until when models count as refusing cache points at a place
-	fresh    odds                 // workflows that began with a history, and went on
-	seconds  odds                 // workflows that had a second request, and a third
+	steps    steps
 }
 
 // held is what is remembered: records of blocks and texts, and the bytes of texts that are kept alive by them.

@@ -61,29 +61,8 @@ type habit struct {
 	turns  int               // requests seen, this one included
 	misses int               // responses in a row that read less than the conversation should have had in the cache
 	trial  bool              // its last request wrote its newest turn before anything was known of it
-	opened opening           // what its last request opened
+	step   int               // the number of its last request among the tracker's steps
 	drops  int               // requests that had lost tool turns
-}
-
-// opening says of a request that goes on with no other what it began.
-type opening uint8
-
-const (
-	openedNothing opening = iota
-	openedNew             // a conversation, with its first turn
-	openedFresh           // a workflow, with a history that was not seen before
-)
-
-// odds count how often something went on.
-type odds struct{ seen, went int }
-
-const maxOdds = 256
-
-func (o *odds) add(seen, went int) {
-	o.seen, o.went = o.seen+seen, o.went+went
-	if o.seen > maxOdds {
-		o.seen, o.went = o.seen/2, o.went/2
-	}
 }
 
 // knownPrefix is the end of tools or system prompt, or the place behind which a request began to differ from the one before

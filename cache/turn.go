@@ -36,6 +36,10 @@ type Turn struct {
 	all1h           bool
 	placed          bool // Fix has placed its points
 	follows         follows
+	gap             time.Duration // since the past request, and where that one's turns ended
+	userEnd, before int
+	samePlace       bool
+	sameLevel       bool        // of the messages
 	trial           bool        // it writes its newest turn before anything is known of the conversation
 	wrote           knownPrefix // it writes because that was seen before
 	saw             []knownPrefix
@@ -204,6 +208,10 @@ func (t *Turn) Send() {
 		k.same++
 	} else {
 		k.same, k.lastChain = 1, chain
+	}
+	if q := t.past.path; q != nil {
+		t.gap, t.userEnd, t.before = t.call.At.Sub(q.lastAt), q.userEnd, q.before
+		t.samePlace, t.sameLevel = q.place == t.call.Place && q.model == t.call.Model.ID, q.level == p.level()
 	}
 	if q := t.past.path; q != nil && t.past.shared > 0 {
 		s.gaps.add(t.call.At.Sub(q.lastAt))

@@ -1,5 +1,7 @@
 package cache
 
+import "time"
+
 // Fix is Check for a request whose cache points the policy lets the tracker place. It calls apply with the changes to be made,
 // if there are any; apply makes them and returns the prompt of the changed request, or nil if it could not. Apart from
 // cache points that prompt must be the same. The turn is that of the changed request.
@@ -62,8 +64,8 @@ func (p *Prompt) adopt(old *Prompt, known [][]leafRecord) {
 type follows struct {
 	on     bool // it does, and the habit is that conversation's
 	habit  habit
-	met    bool // it has the prefix up to the newest user turn of the request before, in time to read it
-	lapsed bool // five minutes have passed since that request
+	met    [len(lives)]bool // it has the prefix up to the newest user turn of the request before, in time to read it
+	lapsed bool             // five minutes have passed since that request
 }
 
 // follow tells what became of the request that this one goes on from, and what that makes of the conversation's habit.
@@ -86,7 +88,7 @@ func (s *session) follow(c *Call, p *Prompt, b *past) follows {
 		alive := same && gap < life
 		met := alive && q.userEnd <= b.shared
 		f.habit.tail[i].add(met)
-		f.met = f.met || met
+		f.met[i] = met
 		if q.before > 0 {
 			f.habit.before[i].add(alive && q.before <= b.shared)
 		}
@@ -111,6 +113,9 @@ type verdict struct {
 func (v *verdict) decide(pl *placer) {
 	s := v.session
 	pl.judged, pl.told = true, v.past.told()
+	if pl.fresh > FiveMinutes && !s.bets.hourPays(pl.m, s.scale.mid(v.p.total())) {
+		pl.fresh = pl.m.nearest(FiveMinutes)
+	}
 	if m := pl.m; m.CacheWrite5mPrice > 0 && m.CacheWrite5mPrice <= m.InputPrice && pl.fresh <= FiveMinutes {
 		return // writing costs nothing more
 	}
@@ -129,9 +134,10 @@ func (v *verdict) decide(pl *placer) {
 		pl.end = 0
 	case newest >= 0 && !v.p.Final && v.newestPays(i):
 		allow(newest)
-	case before >= 0 && v.follows.on && v.follows.habit.before[i].likely() && v.follows.habit.misses < fewMisses:
+	case before >= 0 && v.follows.on && v.follows.habit.before[i].likely() && v.follows.habit.misses < fewMisses &&
+		!s.tracker.worthless(s, v.follows.habit.turns, v.call.At):
 		allow(before)
-	case seen >= pl.end && (s.calls.n != 1 || s.tracker.workflowsGoOn()):
+	case seen >= pl.end && (s.calls.n > 1 || !s.tracker.worthless(s, workflowDepth+s.calls.n+1, v.call.At)):
 		v.wrote = knownPrefix{chain: v.p.records[seen].chain, place: v.placeOf(seen), ttl: pl.fresh}
 		pl.holds = append(pl.holds, seen)
 		allow(seen)
@@ -226,16 +232,16 @@ const fewMisses = 2
 
 // newestPays reports whether the prefix up to the newest user turn is likely to be read by the next request.
 func (v *verdict) newestPays(i int) bool {
-	s, f := v.session, &v.follows
+	s, f, at := v.session, &v.follows, v.call.At
 	switch {
 	case f.on:
-		return f.habit.tail[i].likely() && f.habit.misses < fewMisses && (f.habit.turns != 2 || s.goOn())
+		return f.habit.tail[i].likely() && f.habit.misses < fewMisses && !s.tracker.worthless(s, f.habit.turns, at)
 	case !v.mayTry():
 		return false
 	case v.p.hasHistory():
-		v.trial = s.calls.n > 0 || !s.tracker.freshFail()
+		v.trial = !s.tracker.worthless(s, unknownDepth, at)
 	default:
-		v.trial = 2*s.starts.went > s.starts.seen
+		v.trial = s.conversationsGoOn(at)
 	}
 	return v.trial
 }
@@ -254,26 +260,13 @@ func (p *Prompt) hasHistory() bool {
 	return false
 }
 
-// goOn reports whether conversations go on after their second request: those of the workflow, or of all if it had few.
-func (s *session) goOn() bool {
-	if s.seconds.seen < 2 {
-		return s.tracker.workflowsGoOn()
-	}
-	return s.seconds.seen < 4 || 3*s.seconds.went >= s.seconds.seen
-}
-
-// workflowsGoOn reports whether workflows go on after their second request.
-func (t *Tracker) workflowsGoOn() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.seconds.seen < 2 || 3*t.seconds.went >= t.seconds.seen
-}
-
-// freshFail reports whether most workflows that began with a history ended with that request.
-func (t *Tracker) freshFail() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.fresh.seen >= 2 && 2*t.fresh.went < t.fresh.seen
+// conversationsGoOn reports whether more than half of the conversations that the workflow began had a second request that could
+// read the first.
+func (s *session) conversationsGoOn(now time.Time) bool {
+	s.tracker.mu.Lock()
+	defer s.tracker.mu.Unlock()
+	met, over, open := s.tracker.steps.count(s, 1, now)
+	return met > over+open
 }
 
 // refuted reports whether points behind what the request shares with the one before have proved to cost: twice in a row, or
@@ -302,64 +295,58 @@ func (t *Turn) learn() {
 	if q == nil {
 		return
 	}
-	opened := openedNothing
-	var fresh, seconds odds
-	switch {
-	case f.on:
-		fresh, seconds = s.wentOn(f, t.past.path)
-	case !t.prompt.hasHistory():
-		s.starts.add(1, 0)
-		opened = openedNew
-	case s.calls.n == 1: // this one
-		fresh.seen = 1
-		opened = openedFresh
+	if f.on && f.habit.trial && f.met[0] {
+		s.trials--
+		s.trialsWon++
+	}
+	s.bets.add(&t.call.Model, s.scale.mid(t.size), t.readable(FiveMinutes), t.readable(OneHour))
+	depth := max(f.habit.turns, 1)
+	if !f.on && t.prompt.hasHistory() {
+		depth = unknownDepth
+	}
+	tracker, at := s.tracker, t.call.At
+	tracker.mu.Lock()
+	if f.on {
+		tracker.steps.goOn(f.habit.step, at, f.met[0] || f.met[1])
+	}
+	number := tracker.steps.add(step{session: s, at: at, depth: depth})
+	if s.calls.n <= 3 { // this one included
+		if s.calls.n > 1 {
+			tracker.steps.goOn(s.step, at, true)
+		}
+		s.step = tracker.steps.add(step{session: s, at: at, depth: workflowDepth + s.calls.n})
+	}
+	tracker.mu.Unlock()
+	if f.on {
+		t.past.path.habit.trial, t.past.path.habit.step = false, -1
 	}
 	q.habit = f.habit
 	q.habit.turns = max(q.habit.turns, 1)
-	q.habit.trial, q.habit.opened = t.trial, opened
+	q.habit.trial, q.habit.step = t.trial, number
 	if t.trial {
 		s.trials++
 	}
 	if t.wrote.chain != 0 {
 		s.wrote(t.wrote)
 	}
-	s.seconds.add(seconds.seen, seconds.went)
-	switch s.calls.n {
-	case 2:
-		seconds = odds{seen: 1}
-	case 3:
-		seconds = odds{went: 1}
-	default:
-		seconds = odds{}
-	}
-	if fresh != (odds{}) || seconds != (odds{}) {
-		s.tracker.mu.Lock()
-		s.tracker.fresh.add(fresh.seen, fresh.went)
-		s.tracker.seconds.add(seconds.seen, seconds.went)
-		s.tracker.mu.Unlock()
-	}
 }
 
-// wentOn notes what a request shows of the one that it goes on from.
-func (s *session) wentOn(f *follows, from *path) (fresh, seconds odds) {
-	if f.met && from.habit.trial {
-		s.trials--
-		s.trialsWon++
+// readable returns how many tokens a request could read, had the one before it written all that it could for a lifetime.
+func (t *Turn) readable(ttl time.Duration) int64 {
+	q := t.past.path
+	if q == nil || t.gap >= ttl || !t.samePlace {
+		return 0
 	}
-	switch {
-	case f.met && from.habit.opened == openedNew:
-		s.starts.add(0, 1)
-	case f.met && from.habit.opened == openedFresh:
-		fresh.went = 1
+	best := 0
+	for _, end := range [...]int{t.userEnd, t.before, q.tools + q.system, q.tools} {
+		if end <= t.past.shared {
+			best = max(best, end)
+		}
 	}
-	from.habit.trial, from.habit.opened = false, openedNothing
-	switch f.habit.turns {
-	case 2:
-		seconds.seen = 1
-	case 3:
-		seconds.went = 1
+	if best > q.tools+q.system && !t.sameLevel {
+		best = q.tools + q.system
 	}
-	return fresh, seconds
+	return t.session.scale.mid(q.upTo(best))
 }
 
 // fewLosses bounds how long a workflow waits after responses that read nothing.
