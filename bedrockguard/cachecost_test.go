@@ -66,11 +66,13 @@ type costs struct {
 func runCosts(tb testing.TB, a *costAgent, mode cache.Mode) costs {
 	tb.Helper()
 	clock := newFastClock()
+	var gate meeting
 	opts := bedrocktest.Options{Clock: clock.Now, Reply: func(bedrocktest.Request) bedrocktest.Reply {
+		gate.arrive()
 		return bedrocktest.Reply{OutputTokens: 1}
 	}}
 	if slices.ContainsFunc(a.rounds, func(r round) bool { return r.atOnce }) {
-		opts.FirstByteDelay = 50 * time.Millisecond // all are sent before one is answered
+		opts.FirstByteDelay = 50 * time.Millisecond // all have looked into the cache before one is answered
 	}
 	server := bedrocktest.New(tb, opts)
 	found := make(map[cache.Rule]int)
@@ -89,6 +91,7 @@ func runCosts(tb testing.TB, a *costAgent, mode cache.Mode) costs {
 			group++
 		}
 		clock.Advance(a.rounds[i].pause)
+		gate.expect(group)
 		var sending sync.WaitGroup
 		for _, one := range a.rounds[i : i+group] {
 			sending.Go(func() {
@@ -105,15 +108,41 @@ func runCosts(tb testing.TB, a *costAgent, mode cache.Mode) costs {
 	return costs{bill.NanoUSD, unreadWrites(server.Inferences()), bill.CacheHitShare(), found}
 }
 
-// unreadWrites counts the calls that wrote to the cache something of which no later call read anything. The last call is left
-// out: nobody can know that it is.
+// meeting has requests wait for each other, for ten seconds at most.
+type meeting struct {
+	mu    sync.Mutex
+	await int
+	all   chan struct{}
+}
+
+func (m *meeting) expect(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.await, m.all = n, make(chan struct{})
+}
+
+func (m *meeting) arrive() {
+	m.mu.Lock()
+	if m.await--; m.await == 0 {
+		close(m.all)
+	}
+	all := m.all
+	m.mu.Unlock()
+	select {
+	case <-all:
+	case <-time.After(10 * time.Second):
+	}
+}
+
+// unreadWrites counts the calls that wrote to the cache something of which no later call read anything: a call that did has read
+// more than that one did, and no more than there was when it ended. The last call is left out: nobody can know that it is.
 func unreadWrites(all []bedrocktest.Inference) int {
 	n := 0
 	for i := range all[:len(all)-1] {
 		written := all[i].CacheWrite5mTokens + all[i].CacheWrite1hTokens
 		read := written == 0
 		for _, later := range all[i+1:] {
-			read = read || later.CacheReadTokens > all[i].CacheReadTokens
+			read = read || later.CacheReadTokens > all[i].CacheReadTokens && later.CacheReadTokens <= all[i].CacheReadTokens+written
 		}
 		if !read {
 			n++

@@ -225,8 +225,8 @@ func applied(points []Point, edits []Edit, p *Prompt) []Point {
 
 // Of agents whose habits are drawn at random, Fix must save money in sum, and few of them may pay more than without it: those
 // whose conversations end, or whose habits change, right behind a write that the record spoke for.
-func TestFix_SavesOverDrawnAgents(t *testing.T) {
-	const agents, fewDearer = 400, 16
+func TestFixSavesOverDrawnAgents(t *testing.T) {
+	const agents, fewDearer = 400, 15
 	dearer, unread := 0, 0
 	var off, fix float64
 	worst := ""
@@ -252,7 +252,7 @@ func TestFix_SavesOverDrawnAgents(t *testing.T) {
 }
 
 // A service that never serves what it wrote must not be written to again and again.
-func TestFix_GivesUpOnACacheThatIsNeverRead(t *testing.T) {
+func TestFixGivesUpOnACacheThatIsNeverRead(t *testing.T) {
 	written := func(calls int, read func(call int) bool) (n int) {
 		tracker, service, m, k := NewTracker(Policy{Mode: Fix}), newService(), opus(), new(talk)
 		k.system = []piece{say(systemText)}
@@ -286,7 +286,7 @@ func TestFix_GivesUpOnACacheThatIsNeverRead(t *testing.T) {
 }
 
 // What is refused or never sent must not count as a request that others could have read.
-func TestFix_LearnsNothingFromWhatIsNotSent(t *testing.T) {
+func TestFixLearnsNothingFromWhatIsNotSent(t *testing.T) {
 	tracker, m := NewTracker(Policy{Mode: Fix}), opus()
 	at := time.Date(2026, 4, 6, 8, 0, 0, 0, time.UTC)
 	k := (&talk{system: []piece{say(systemText)}}).user(say("one")).assistant(say("ok")).user(say("two"))

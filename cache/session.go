@@ -28,7 +28,7 @@ type session struct {
 
 	// What decides whether writing to the cache pays.
 	prefixes  []knownPrefix
-	unread    int // prefixes that were written because they were seen before, and not read yet
+	unread    int // writes that were not read: prefixes seen before, and newest turns
 	bets      bets
 	step      int // the number of the workflow's last request among the tracker's steps, of its first three
 	trials    int // newest turns that were written before anything was known of them, and not read

@@ -63,6 +63,7 @@ type habit struct {
 	trial  bool              // its last request wrote its newest turn before anything was known of it
 	step   int               // the number of its last request among the tracker's steps
 	drops  int               // requests that had lost tool turns
+	wrote  time.Duration     // the lifetime for which its last request wrote its newest turn; 0 if it did not
 }
 
 // knownPrefix is the end of tools or system prompt, or the place behind which a request began to differ from the one before
@@ -107,7 +108,7 @@ func (s *session) sight(chain, place uint64, at time.Time, first [len(lives)]int
 			k.ttl, k.read = 0, false // it has lapsed
 		case k.ttl > 0 && !k.read:
 			k.read = true
-			s.unread--
+			s.unread = max(s.unread-1, 0)
 		}
 		k.at = at
 		return k.seen
@@ -126,7 +127,7 @@ func (s *session) wrote(w knownPrefix) {
 	for i := range s.prefixes {
 		if k := &s.prefixes[i]; k.chain == w.chain && k.place == w.place {
 			k.ttl, k.read = w.ttl, false
-			s.unread++
+			s.unread = min(s.unread+1, maxUnread)
 			return
 		}
 	}

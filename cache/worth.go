@@ -28,6 +28,7 @@ func (t *Tracker) Fix(c Call, p *Prompt, apply func([]Edit) *Prompt) *Turn {
 	b := s.past(p)
 	v := verdict{session: s, call: &c, p: p, past: &b}
 	v.follows = s.follow(&c, p, &b)
+	s.settle(&v.follows, b.path)
 	edits := place(p, &c.Model, PlaceOptions{Factor: s.scale.factor, Gaps: s.gaps}, v.decide)
 	if len(edits) > 0 {
 		if q := apply(edits); q != nil {
@@ -89,12 +90,30 @@ func (s *session) follow(c *Call, p *Prompt, b *past) follows {
 		met := alive && q.userEnd <= b.shared
 		f.habit.tail[i].add(met)
 		f.met[i] = met
-		if q.before > 0 {
-			f.habit.before[i].add(alive && q.before <= b.shared)
+		before := q.before
+		if before == 0 {
+			before = q.userEnd // there was no turn before: what drops the one drops the other
 		}
+		f.habit.before[i].add(alive && before <= b.shared)
 	}
 	return f
 }
+
+// settle notes whether a request reads the newest turn that the one before it wrote. Requires s.mu held.
+func (s *session) settle(f *follows, q *path) {
+	if !f.on || q.habit.wrote == 0 {
+		return
+	}
+	if f.met[lifeIndex(q.habit.wrote)] {
+		s.unread = max(s.unread-1, 0)
+	} else {
+		s.unread = min(s.unread+1, maxUnread)
+	}
+	q.habit.wrote = 0
+}
+
+// maxUnread bounds how many writes count against new ones.
+const maxUnread = 8
 
 // verdict decides where new points of one request are worth what they cost.
 type verdict struct {
@@ -177,7 +196,7 @@ func (v *verdict) placeOf(block int) uint64 {
 }
 
 // seenBefore returns the last block of the longest prefix that earlier requests had often enough, or -1: once, and twice more
-// for each prefix that was written for that reason and not read yet.
+// for each write of the workflow that was not read yet.
 func (v *verdict) seenBefore(pl *placer) int {
 	i, enough, longest := lifeIndex(pl.fresh), 1+2*max(v.session.unread, 0), -1
 	look := func(block int, first [len(lives)]int) {
@@ -322,7 +341,10 @@ func (t *Turn) learn() {
 	}
 	q.habit = f.habit
 	q.habit.turns = max(q.habit.turns, 1)
-	q.habit.trial, q.habit.step = t.trial, number
+	q.habit.trial, q.habit.step, q.habit.wrote = t.trial, number, 0
+	if n := len(t.marks); n > 0 && t.marks[n-1].block+1 >= q.userEnd {
+		q.habit.wrote = t.marks[n-1].ttl
+	}
 	if t.trial {
 		s.trials++
 	}
