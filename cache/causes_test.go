@@ -233,6 +233,11 @@ var causes = []struct {
 		with(nova20(), last(edited(novaAsked(1), choose("tool")), edited(novaAsked(2), choose("auto")))),
 		with(nova20(), last(edited(novaAsked(1), choose("auto")), edited(novaAsked(2), choose("auto")))),
 	},
+	{
+		"G9", "thinking that an earlier model drops", ruleThinking,
+		with(forgetting("anthropic.claude-sonnet-4-5-20250929-v1:0"), last(thought(1), thought(2))),
+		with(func(y *play) { y.model.ID = "anthropic.claude-opus-4-6-v1" }, last(thought(1), thought(2))),
+	},
 	{"G11", "at the top level", ruleTopLevel, first(edited(agent(1), func(k *talk) { k.flaws = []Flaw{{ruleTopLevel, "cache_control"}} })), first(agent(1))},
 	{"G11", "on a deferred tool", ruleDeferred, first(edited(agent(1), func(k *talk) { k.flaws = []Flaw{{ruleDeferred, "tools[1]"}} })), first(agent(1))},
 	{"G12", "five points", ruleTooMany, first(edited(agent(3), func(k *talk) {

@@ -49,6 +49,33 @@ func novaAsked(turns int) *talk {
 	return k
 }
 
+// thought is a conversation of so many turns whose answers begin with the model's thinking.
+func thought(turns int) *talk {
+	k := agent(1)
+	for i := range turns {
+		if i > 0 {
+			k.user(say(turnText(i)))
+		}
+		k.assistant(piece{kind: Reasoning, text: replyText(300 + i)}, say(replyText(i)))
+	}
+	return k.user(say(turnText(turns))).marked()
+}
+
+// forgetting has responses of a model read no more than the system prompt from the second one on.
+func forgetting(model string) func(*play) {
+	n := 0
+	return func(y *play) {
+		y.model.ID = model
+		y.usage = func(u Usage) Usage {
+			if n++; n > 1 {
+				lost := u.CacheReadTokens / 3
+				u.CacheReadTokens, u.CacheWrite5mTokens = u.CacheReadTokens-lost, u.CacheWrite5mTokens+lost
+			}
+			return u
+		}
+	}
+}
+
 // doubledOnce has the first response tell twice what it wrote.
 func doubledOnce() func(*play) {
 	n := 0
@@ -302,4 +329,14 @@ func TestAPointBehindWhiteSpaceIsNotRefused(t *testing.T) {
 		p := mustParse(t, provider, `{"inferenceConfig":{},"messages":[{"role":"user","content":[{"text":"q"},{"text":"\n"},{"cachePoint":{"type":"default"}}]}]}`)
 		require.Empty(t, rules(Lint(p, opus())), provider)
 	}
+}
+
+// A turn of tool results keeps the thinking: what is missing then has another cause.
+func TestThinkingIsNotDroppedBehindToolResults(t *testing.T) {
+	y := newPlay()
+	forgetting("anthropic.claude-haiku-4-5-20251001-v1:0")(y)
+	y.send(thought(1))
+	k := thought(1).assistant(piece{kind: ToolUse, text: "use"}).user(piece{kind: ToolResult, text: turnText(5)}).marked()
+	_, after := y.send(k)
+	require.Equal(t, []Rule{ruleEvicted}, rules(after))
 }

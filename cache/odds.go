@@ -4,7 +4,7 @@ import "time"
 
 // step is one request as far as it tells whether others like it are followed by another one.
 type step struct {
-	session *session
+	session uint64 // whose it was, by number: a forgotten workflow is not kept alive
 	at      time.Time
 	depth   int  // which request of its conversation it was, or of its workflow
 	went    bool // another one followed
@@ -51,13 +51,13 @@ func (k *steps) goOn(number int, at time.Time, met bool) {
 // patience is how many usual pauses a conversation may be silent before it counts as over.
 const patience = 4
 
-// count tells of the requests at a depth, of one workflow or, for nil, of all, how many were followed by another one that had
+// count tells of the requests at a depth, of one workflow or, for 0, of all, how many were followed by another one that had
 // all of them, how many were not, and how many may still be.
-func (k *steps) count(of *session, depth int, now time.Time) (met, over, open int) {
+func (k *steps) count(of uint64, depth int, now time.Time) (met, over, open int) {
 	for i := range min(k.n, maxSteps) {
 		s := &k.last[i]
 		switch {
-		case s.depth != depth || of != nil && s.session != of:
+		case s.depth != depth || of != 0 && s.session != of:
 		case s.met:
 			met++
 		case s.went || now.Sub(s.at) > patience*k.gap:
@@ -80,9 +80,9 @@ const (
 func (t *Tracker) worthless(s *session, depth int, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	met, over, open := t.steps.count(s, depth, now)
+	met, over, open := t.steps.count(s.number, depth, now)
 	if met+over < fewSteps {
-		met, over, open = t.steps.count(nil, depth, now)
+		met, over, open = t.steps.count(0, depth, now)
 	}
 	if second := depth == 2 || depth == unknownDepth || depth == workflowDepth+2; second && met == 0 && over+open >= fewOpen {
 		return true

@@ -36,6 +36,7 @@ const (
 	ruleRewritten      Rule = "history-rewritten"
 	ruleDropped        Rule = "history-dropped"
 	ruleSettings       Rule = "settings-changed"
+	ruleThinking       Rule = "thinking-dropped"
 	ruleUnsupported    Rule = "model-rejects-points"
 	ruleSection        Rule = "section-rejects-points"
 	rulePosition       Rule = "illegal-position"
@@ -80,6 +81,7 @@ var ruleTable = [...]RuleInfo{
 	{ruleRewritten, "G9", false, true, "append to the history only; announce a compaction with cache.WithCompaction"},
 	{ruleDropped, "G9", false, true, "send the assistant's tool turns again in each request, as they were: append to the history only"},
 	{ruleSettings, "G9", false, true, "keep tool choice, thinking settings and speed the same in the whole conversation"},
+	{ruleThinking, "G9", false, false, "expect it at each new question to this model: later ones keep their thinking"},
 	{ruleUnsupported, "G10", true, true, "send no cache points to this model"},
 	{ruleSection, "G10", true, true, "put no cache point into this section for this model"},
 	{rulePosition, "G11", true, true, "move the cache point behind the nearest block before it that takes one"},

@@ -10,7 +10,8 @@ import (
 type session struct {
 	tracker  *Tracker
 	workflow string
-	held     held // guarded by the tracker's lock
+	number   uint64 // from 1
+	held     held   // guarded by the tracker's lock
 
 	mu      sync.Mutex // guards what follows, and the turns of the session
 	paths   []*path    // the last used first

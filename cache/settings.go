@@ -1,6 +1,9 @@
 package cache
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // settingKind is a kind of setting, as far as caches differ in what it invalidates.
 type settingKind uint8
@@ -71,6 +74,33 @@ func (p *Prompt) levelOf(s Section, provider string) uint64 {
 // sectionLevels returns the levels of all sections.
 func (p *Prompt) sectionLevels(provider string) [len(sectionNames)]uint64 {
 	return [...]uint64{Tools: p.levelOf(Tools, provider), System: p.levelOf(System, provider), Messages: p.levelOf(Messages, provider)}
+}
+
+// forgetful are the Claude models that drop their earlier thinking when the user asks anew, by parts of their ids: those before
+// Opus 4.5 and Sonnet 4.6, and every Haiku (Anthropic's documentation, 2026-11). What is cached behind the first of it
+// is dropped with it.
+var forgetful = [...]string{"haiku", "claude-3-", "claude-opus-4-1", "claude-opus-4-2025", "claude-sonnet-4-2025", "claude-sonnet-4-5"}
+
+// forgets reports whether a model drops thinking that a request shares with the one before it: its newest user turn holds more
+// than the results of tools.
+func (p *Prompt) forgets(m *Model, shared int) bool {
+	if m.Provider != anthropic || !slices.ContainsFunc(forgetful[:], func(part string) bool { return strings.Contains(m.ID, part) }) {
+		return false
+	}
+	asks := false
+	i := len(p.Blocks) - 1
+	for ; i >= 0 && p.Blocks[i].Section == Messages && p.Blocks[i].User; i-- {
+		asks = asks || p.Blocks[i].Kind != ToolResult
+	}
+	if !asks {
+		return false
+	}
+	for i = min(i, shared-1); i >= 0 && p.Blocks[i].Section == Messages; i-- {
+		if p.Blocks[i].Kind == Reasoning {
+			return true
+		}
+	}
+	return false
 }
 
 // changedSettings names the kinds of settings that differ between two requests.

@@ -34,6 +34,7 @@ type Turn struct {
 	size            size
 	points          int
 	all1h           bool
+	forgets         bool // the model drops thinking that stands in its history
 	placed          bool // Fix has placed its points
 	follows         follows
 	gap             time.Duration // since the past request, and where that one's turns ended
@@ -68,6 +69,7 @@ func (s *session) checkRecorded(c Call, p *Prompt, b past, placed bool) *Turn {
 	t.follows = s.follow(&t.call, p, &t.past)
 	if t.past.path != nil {
 		t.counted = t.past.path.told
+		t.forgets = p.forgets(&t.call.Model, t.past.shared)
 	}
 	if want := s.tracker.policy.MinPoints; len(p.Points) < want && c.Model.Explicit && !placed {
 		t.add(Finding{Rule: rulePointsLost, Detail: fmt.Sprintf("the request has %d cache points, %d were meant to be there", len(p.Points), want)})

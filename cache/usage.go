@@ -120,6 +120,11 @@ func (t *Turn) judge(u Usage) {
 	switch {
 	case !missed:
 		k.missed = 0
+	case t.forgets:
+		t.add(Finding{
+			Rule: ruleThinking, Suspected: true, Tokens: missing, NanoUSD: m.writtenAgain(missing),
+			Detail: fmt.Sprintf("%d of %d tokens were read: this model drops its earlier thinking when the user asks anew, and what stands behind it is written again", u.CacheReadTokens, t.expected.tokens),
+		})
 	default:
 		k.missed++
 		f := Finding{

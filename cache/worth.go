@@ -284,7 +284,7 @@ func (p *Prompt) hasHistory() bool {
 func (s *session) conversationsGoOn(now time.Time) bool {
 	s.tracker.mu.Lock()
 	defer s.tracker.mu.Unlock()
-	met, over, open := s.tracker.steps.count(s, 1, now)
+	met, over, open := s.tracker.steps.count(s.number, 1, now)
 	return met > over+open
 }
 
@@ -328,12 +328,12 @@ func (t *Turn) learn() {
 	if f.on {
 		tracker.steps.goOn(f.habit.step, at, f.met[0] || f.met[1])
 	}
-	number := tracker.steps.add(step{session: s, at: at, depth: depth})
+	number := tracker.steps.add(step{session: s.number, at: at, depth: depth})
 	if s.calls.n <= 3 { // this one included
 		if s.calls.n > 1 {
 			tracker.steps.goOn(s.step, at, true)
 		}
-		s.step = tracker.steps.add(step{session: s, at: at, depth: workflowDepth + s.calls.n})
+		s.step = tracker.steps.add(step{session: s.number, at: at, depth: workflowDepth + s.calls.n})
 	}
 	tracker.mu.Unlock()
 	if f.on {
