@@ -251,6 +251,16 @@ func TestFixSavesOverDrawnAgents(t *testing.T) {
 	require.LessOrEqual(t, dearer, fewDearer, worst)
 }
 
+// Conversations that end with the request that first is long enough to be cached must not pay for a write in each.
+func TestFixLearnsWhereConversationsEnd(t *testing.T) {
+	a := drawnAgent{length: 3, side: 1, userBytes: 9000, replyBytes: 100, requests: 45, alone: true}
+	for _, alone := range []bool{true, false} {
+		a.alone = alone
+		_, unread := costOf(a.play(rand.New(rand.NewPCG(1, 1))), true)
+		require.LessOrEqual(t, unread, 4)
+	}
+}
+
 // A service that never serves what it wrote must not be written to again and again.
 func TestFixGivesUpOnACacheThatIsNeverRead(t *testing.T) {
 	written := func(calls int, read func(call int) bool) (n int) {

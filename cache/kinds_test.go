@@ -340,3 +340,12 @@ func TestThinkingIsNotDroppedBehindToolResults(t *testing.T) {
 	_, after := y.send(k)
 	require.Equal(t, []Rule{ruleEvicted}, rules(after))
 }
+
+// A short request that marks its newest turn as all others do, such as one for a title, costs nothing and needs no word.
+func TestAShortRequestOfAMarkingClientIsSilent(t *testing.T) {
+	y := newPlay()
+	y.usage = func(u Usage) Usage { nothingCached(&u); return u }
+	k := (&talk{system: []piece{say(words(3, 2000)), here(FiveMinutes)}}).user(say(words(4, 12_000)), here(FiveMinutes))
+	before, after := y.send(k)
+	require.Empty(t, rules(append(before, after...)))
+}

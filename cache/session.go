@@ -81,6 +81,7 @@ type mark struct {
 	size     size
 	exact    bool  // tokens were told by a response
 	wrote    int64 // how many of them it said that it wrote
+	message  bool  // the prefix ends in the messages
 }
 
 const (

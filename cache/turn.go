@@ -246,7 +246,7 @@ func (t *Turn) plan() {
 			chain: r.chain, block: pt.Block, place: placeHash(m.ID, t.call.Place), tokens: t.session.scale.mid(r.upTo), size: r.upTo,
 			ttl: max(pt.TTL, FiveMinutes),
 		}
-		w.settings = p.levelOf(r.section, m.Provider)
+		w.settings, w.message = p.levelOf(r.section, m.Provider), r.section == Messages
 		w.expires = t.call.At.Add(w.ttl)
 		t.marks = append(t.marks, w)
 	}

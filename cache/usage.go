@@ -197,7 +197,7 @@ func (t *Turn) idle(nothing bool, u Usage) {
 	switch {
 	case !nothing || u.total() < m.MinTokens:
 		k.idle, k.idleTotal = 0, 0
-		if nothing && len(t.marks) > 0 {
+		if nothing && len(t.marks) > 0 && !t.marks[len(t.marks)-1].message { // a conversation may grow to be long enough
 			t.add(Finding{Rule: ruleBelowMinimum, Tokens: u.total(), Detail: fmt.Sprintf("nothing was cached: the whole request has %d tokens, and nothing shorter than %d is cached", u.total(), m.MinTokens)})
 		}
 		return
