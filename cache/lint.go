@@ -126,7 +126,7 @@ func (l *linter) noPoint() {
 	if l.m.MinTokens <= 0 || l.told.bounded(l.p, first-1, l.scale.low) < l.m.MinTokens || !l.certain(-1, first-1, l.m.MinTokens) {
 		return
 	}
-	tokens := l.told.bounded(l.p, first-1, l.scale.mid)
+	tokens := min(l.scale.mid(l.p.upTo(first-1)), l.told.bounded(l.p, first-1, l.scale.mid))
 	l.add(Finding{
 		Rule: ruleNoPoint, Tokens: tokens, NanoUSD: l.m.paidAgain(tokens),
 		Detail: fmt.Sprintf("about %d tokens of tools, system prompt and history come back in the next request, and no cache point marks them", tokens),
@@ -161,7 +161,7 @@ func (l *linter) tail() {
 	if !l.certain(last.Block, len(l.p.Blocks)-1, max(l.m.MinTokens, 1024)) {
 		return
 	}
-	tokens := l.told.bounded(l.p, len(l.p.Blocks)-1, l.scale.mid) - l.told.bounded(l.p, last.Block, l.scale.mid)
+	tokens := min(l.scale.mid(behind), l.told.bounded(l.p, len(l.p.Blocks)-1, l.scale.mid))
 	l.add(Finding{
 		Rule: ruleTail, Where: Where{Messages, final.Message, final.Index}.String(), Tokens: tokens, NanoUSD: l.m.paidAgain(tokens),
 		Detail: fmt.Sprintf("the last cache point stands at %s, and about %d tokens behind it are paid for in full in each following turn, more with every one", last.Where, tokens),
