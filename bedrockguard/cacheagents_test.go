@@ -51,34 +51,34 @@ func costAgents() []costAgent {
 // steadyAgents repeat what they sent, and gain.
 func steadyAgents() []costAgent {
 	return []costAgent{
-		{name: "healthy", rounds: rounds(costTurns, func(int, *round) {})},
-		{name: "healthy, plain strings", rounds: rounds(costTurns, func(_ int, r *round) { r.plain = true })},
-		{name: "healthy, no tools", rounds: rounds(costTurns, func(_ int, r *round) { r.tools = nil })},
-		{name: "resumed", rounds: rounds(costTurns, func(i int, r *round) { r.messages = history(i + 5) })},
-		{name: "ten-minute pauses", rounds: rounds(costTurns, func(_ int, r *round) { r.pause = 10 * time.Minute })},
-		{name: "a break after every fifth turn", unread: 4, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "healthy", saves: 75, rounds: rounds(costTurns, func(int, *round) {})},
+		{name: "healthy, plain strings", saves: 75, rounds: rounds(costTurns, func(_ int, r *round) { r.plain = true })},
+		{name: "healthy, no tools", saves: 75, rounds: rounds(costTurns, func(_ int, r *round) { r.tools = nil })},
+		{name: "resumed", saves: 78, rounds: rounds(costTurns, func(i int, r *round) { r.messages = history(i + 5) })},
+		{name: "ten-minute pauses", saves: 55, rounds: rounds(costTurns, func(_ int, r *round) { r.pause = 10 * time.Minute })},
+		{name: "a break after every fifth turn", saves: 60, unread: 4, rounds: rounds(costTurns, func(i int, r *round) {
 			if i > 0 && i%5 == 0 {
 				r.pause = 10 * time.Minute
 			}
 		})},
-		{name: "one compaction in seven turns", unread: 3, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "one compaction in seven turns", saves: 70, unread: 3, rounds: rounds(costTurns, func(i int, r *round) {
 			r.messages = history(i % 7)
 			if i >= 7 {
 				r.messages[0].texts = []string{passage(900+i/7, 5000)}
 			}
 		})},
-		{name: "questions about one document", rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "questions about one document", saves: 75, rounds: rounds(costTurns, func(i int, r *round) {
 			r.tools, r.system = nil, nil
 			r.messages = []said{{true, []string{promptText, passage(100+i, 300)}}}
 		})},
-		{name: "one-shot calls with the same prompt", rounds: rounds(costTurns, func(i int, r *round) { r.messages = []said{asks(i)} })},
+		{name: "one-shot calls with the same prompt", saves: 70, rounds: rounds(costTurns, func(i int, r *round) { r.messages = []said{asks(i)} })},
 	}
 }
 
 // volatileAgents carry something in their prefix that differs in each request.
 func volatileAgents() []costAgent {
 	return []costAgent{
-		{name: "clock before the system prompt", unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "clock before the system prompt", saves: 18, unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
 			r.system = []string{clockText(i) + "\n" + promptText}
 		})},
 		{name: "clock, no tools", unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
@@ -87,10 +87,10 @@ func volatileAgents() []costAgent {
 		{name: "clock over 40 turns", unread: 1, rounds: rounds(40, func(i int, r *round) {
 			r.tools, r.system = nil, []string{clockText(i) + "\n" + promptText}
 		})},
-		{name: "clock in a block behind the prompt", unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "clock in a block behind the prompt", saves: 35, unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
 			r.tools, r.system = nil, []string{promptText, clockText(i)}
 		})},
-		{name: "clock that shows minutes, two calls each", unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "clock that shows minutes, two calls each", saves: 20, unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
 			r.tools, r.system = nil, []string{clockText(i/2) + "\n" + promptText}
 		})},
 		{name: "one-shot calls with such a clock", unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
@@ -108,11 +108,11 @@ func volatileAgents() []costAgent {
 			r.tools, r.system = nil, nil
 			r.messages[0] = said{true, []string{fmt.Sprintf("[%08x] ", 7919*i+1<<24) + promptText}}
 		})},
-		{name: "surroundings in the newest message alone", unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "surroundings in the newest message alone", saves: 68, unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
 			last := &r.messages[len(r.messages)-1]
 			last.texts = []string{last.texts[0] + "\n" + clockText(i) + passage(700+i, 4000)}
 		})},
-		{name: "surroundings in a block of their own", unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "surroundings in a block of their own", saves: 68, unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
 			last := &r.messages[len(r.messages)-1]
 			last.texts = []string{last.texts[0], clockText(i) + passage(700+i, 4000)}
 		})},
@@ -132,7 +132,7 @@ func shortAgents() []costAgent {
 		{name: "one-shot calls with tools and a prompt of their own", rounds: rounds(costTurns, func(i int, r *round) {
 			r.tools, r.system, r.messages = []string{passage(300+i, 9000)}, []string{passage(400+i, 20_000)}, []said{asks(i)}
 		})},
-		{name: "system prompt by user, one call each", rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "system prompt by user, one call each", saves: 28, rounds: rounds(costTurns, func(i int, r *round) {
 			r.system, r.messages = []string{fmt.Sprintf("You serve user %d. ", i) + promptText}, []said{asks(i)}
 		})},
 		{name: "system prompt by user, two calls each", unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
@@ -149,10 +149,10 @@ func shortAgents() []costAgent {
 		{name: "fan-out after a first call", unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
 			r.messages, r.atOnce = []said{asks(i)}, i > 1
 		})},
-		{name: "fan-out of five, four times", unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "fan-out of five, four times", saves: 38, unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
 			r.messages, r.atOnce = []said{asks(i)}, i%5 > 0
 		})},
-		{name: "conversations of two requests", unread: 9, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "conversations of two requests", saves: 20, unread: 9, rounds: rounds(costTurns, func(i int, r *round) {
 			r.tools, r.system, r.messages = nil, []string{passage(400+i/2, 25_000)}, history(i%2)
 		})},
 		{name: "conversations of two requests, a workflow each", unread: 2, rounds: rounds(40, func(i int, r *round) {
@@ -161,12 +161,12 @@ func shortAgents() []costAgent {
 		{name: "one-shot calls with examples, a workflow each", unread: 2, rounds: rounds(3*costTurns, func(i int, r *round) {
 			r.workflow, r.messages = alone(i), append(history(3), answersTo(3), asks(100+i))
 		})},
-		{name: "one-shot calls with examples", unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "one-shot calls with examples", saves: 75, unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
 			r.messages = append(history(3), answersTo(3), asks(100+i))
 		})},
 		{name: "pauses of more than an hour", rounds: rounds(costTurns, func(_ int, r *round) { r.pause = 70 * time.Minute })},
 		{name: "one-shot calls with long pauses", rounds: rounds(costTurns, func(i int, r *round) { r.messages, r.pause = []said{asks(i)}, 70*time.Minute })},
-		{name: "a long pause after every second turn", unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "a long pause after every second turn", saves: 18, unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
 			if i%2 == 0 {
 				r.pause = 70 * time.Minute
 			}
@@ -179,21 +179,21 @@ func changingAgents() []costAgent {
 	tools := func(n int) []string { return []string{passage(500+n, 20_000), toolTexts[1]} }
 	return []costAgent{
 		{name: "tools that change in each turn", unread: 1, rounds: rounds(costTurns, func(i int, r *round) { r.tools = tools(i) })},
-		{name: "tools that change every fourth turn", unread: 4, rounds: rounds(costTurns, func(i int, r *round) { r.tools = tools(i / 4) })},
-		{name: "tools that change once", unread: 1, rounds: rounds(costTurns, func(i int, r *round) { r.tools = tools(i / 10) })},
-		{name: "two sets of tools by turns", unread: 1, rounds: rounds(costTurns, func(i int, r *round) { r.tools = tools(i % 2) })},
-		{name: "thinking that differs in each turn", unread: 1, rounds: rounds(costTurns, func(i int, r *round) { r.thinking = 1024 + i })},
-		{name: "two models by turns", unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "tools that change every fourth turn", saves: 42, unread: 4, rounds: rounds(costTurns, func(i int, r *round) { r.tools = tools(i / 4) })},
+		{name: "tools that change once", saves: 62, unread: 1, rounds: rounds(costTurns, func(i int, r *round) { r.tools = tools(i / 10) })},
+		{name: "two sets of tools by turns", saves: 60, unread: 1, rounds: rounds(costTurns, func(i int, r *round) { r.tools = tools(i % 2) })},
+		{name: "thinking that differs in each turn", saves: 45, unread: 1, rounds: rounds(costTurns, func(i int, r *round) { r.thinking = 1024 + i })},
+		{name: "two models by turns", saves: 35, unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
 			r.model = []string{opus46, "us.anthropic.claude-opus-4-5-20251101-v1:0"}[i%2]
 		})},
-		{name: "results dropped from the history", unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "results dropped from the history", saves: 58, unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
 			for k := range r.messages {
 				if r.messages[k].user && k < len(r.messages)-3 {
 					r.messages[k].texts = []string{"(left out)"}
 				}
 			}
 		})},
-		{name: "tool turns dropped at each question", unread: 5, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "tool turns dropped at each question", saves: 70, unread: 5, rounds: rounds(costTurns, func(i int, r *round) {
 			question, step := i/4, i%4
 			r.messages = nil
 			for k := range question + 1 {
@@ -206,7 +206,7 @@ func changingAgents() []costAgent {
 				r.messages = append(r.messages, answersTo(1000+10*question+k), asks(1000+10*question+k))
 			}
 		})},
-		{name: "the oldest turn dropped in each", unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "the oldest turn dropped in each", saves: 58, unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
 			r.messages = nil
 			for k := range 5 {
 				if k > 0 {
@@ -229,8 +229,8 @@ func markingAgents() []costAgent {
 	}
 	return []costAgent{
 		{name: "own points, healthy", rounds: rounds(costTurns, func(_ int, r *round) { marked(r, true) })},
-		{name: "own point on the system prompt", rounds: rounds(costTurns, func(_ int, r *round) { marked(r, false) })},
-		{name: "own points behind a clock", unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "own point on the system prompt", saves: 55, rounds: rounds(costTurns, func(_ int, r *round) { marked(r, false) })},
+		{name: "own points behind a clock", saves: 15, unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
 			r.tools, r.system = nil, []string{clockText(i) + "\n" + promptText}
 			marked(r, true)
 		})},

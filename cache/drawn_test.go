@@ -312,3 +312,28 @@ func TestFixLearnsNothingFromWhatIsNotSent(t *testing.T) {
 	require.Zero(t, s.unread)
 	require.Positive(t, points, "each time as the first request of a workflow with a history")
 }
+
+// A request that failed must not keep later ones from using what they have in common.
+func TestFixForgetsThatAFailedRequestIsRunning(t *testing.T) {
+	tracker, m := NewTracker(Policy{Mode: Fix}), opus()
+	at := time.Date(2026, 4, 6, 8, 0, 0, 0, time.UTC)
+	points := 0
+	for i := range 2 {
+		k := (&talk{system: []piece{say(systemText)}}).user(say(turnText(i)))
+		turn := tracker.Fix(Call{Workflow: "w", Model: m, At: at}, k.prompt(), func(edits []Edit) *Prompt { points = len(edits); return nil })
+		turn.Send()
+		turn.Fail()
+		at = at.Add(time.Minute)
+	}
+	require.Positive(t, points)
+}
+
+// A point of the caller's that stands where the service takes none must move, not go, in a first request too.
+func TestFixMovesTheCallersPointsInAFirstRequest(t *testing.T) {
+	k := &talk{system: []piece{say(systemText)}}
+	k.user(say("q")).assistant(piece{kind: Reasoning, text: replyText(1)}, here(FiveMinutes))
+	k.system = append(k.system, say(" "), here(FiveMinutes))
+	var edits []Edit
+	NewTracker(Policy{Mode: Fix}).Fix(Call{Workflow: "w", Model: opus()}, k.prompt(), func(e []Edit) *Prompt { edits = e; return nil })
+	require.Contains(t, edits, Edit{Remove: 0, After: 0, TTL: FiveMinutes})
+}

@@ -14,6 +14,7 @@ type site struct {
 	m      *Model
 	scale  scale
 	end    int    // no new point stands behind this block or a later one
+	bound  int    // nor does one of the caller's that has to move
 	starts [3]int // index of each section's first block
 	upTo   []size // of everything up to each block
 	told   told   // what a response has counted of its beginning
@@ -31,6 +32,7 @@ func newSite(p *Prompt, m *Model, o PlaceOptions) site {
 	if o.Before > 0 {
 		s.end = min(s.end, o.Before)
 	}
+	s.bound = s.end
 	s.weigh()
 	return s
 }
@@ -116,8 +118,11 @@ func (s *site) futile(block int) bool {
 }
 
 // last returns the last block of a range behind which a new point may stand, or -1.
-func (s *site) last(from, to int) int {
-	for i := min(to, s.end-1); i >= from && !s.short(i); i-- {
+func (s *site) last(from, to int) int { return s.lastBefore(from, to, s.end) }
+
+// lastBefore is last for points that stand before a block.
+func (s *site) lastBefore(from, to, end int) int {
+	for i := min(to, end-1); i >= from && !s.short(i); i-- {
 		if s.suits(i) {
 			return i
 		}
@@ -166,7 +171,7 @@ func (s *site) refuge(pt *Point) int {
 		i, _ = slices.BinarySearchFunc(s.p.Blocks, pt.Where, func(b Block, w Where) int { return b.Where.compare(w) })
 		i--
 	}
-	return s.last(s.starts[min(pt.Section, Messages)], i)
+	return s.lastBefore(s.starts[min(pt.Section, Messages)], i, s.bound)
 }
 
 // compare orders places as the service reads them.

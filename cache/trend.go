@@ -74,7 +74,7 @@ type knownPrefix struct {
 	seen         [len(lives)]int
 	ttl          time.Duration // that it was written for; 0 if it was not
 	read         bool          // a later request met what was written
-	answered     bool          // the response to a request that had it has begun
+	answered     bool          // a request that had it is answered or over
 }
 
 // maxPrefixes bounds how many are remembered of a workflow; the one seen longest ago goes first.
@@ -133,7 +133,7 @@ func (s *session) wrote(w knownPrefix) {
 	}
 }
 
-// answered notes that a request that had a prefix is being answered, so that later ones can read what it wrote.
+// answered notes that a request that had a prefix is answered or over, so that later ones do not run at the same time.
 func (s *session) answered(k knownPrefix) {
 	for i := range s.prefixes {
 		if o := &s.prefixes[i]; o.chain == k.chain && o.place == k.place {

@@ -288,9 +288,6 @@ func (t *Turn) begin() {
 			o.expires, o.ttl = w.expires, w.ttl // a hit refreshes it
 		}
 	}
-	for _, k := range t.saw {
-		s.answered(k)
-	}
 	if over := len(s.marks) - maxMarks; over > 0 {
 		s.marks = slices.Delete(s.marks, 0, over)
 	}
@@ -306,6 +303,9 @@ func (t *Turn) leave() {
 	if i := slices.Index(s.running, t); i >= 0 {
 		s.running = slices.Delete(s.running, i, i+1)
 		close(t.begun)
+		for _, k := range t.saw {
+			s.answered(k)
+		}
 	}
 }
 

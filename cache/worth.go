@@ -4,7 +4,7 @@ import "time"
 
 // Fix is Check for a request whose cache points the policy lets the tracker place. It calls apply with the changes to be made,
 // if there are any; apply makes them and returns the prompt of the changed request, or nil if it could not. Apart from
-// cache points that prompt must be the same. The turn is that of the changed request.
+// cache points that prompt must be the same, and apply must not call the tracker. The turn is that of the changed request.
 //
 // Fix never costs more than it saves, as far as the workflow's own record tells. A new point is placed where
 //
@@ -34,6 +34,8 @@ func (t *Tracker) Fix(c Call, p *Prompt, apply func([]Edit) *Prompt) *Turn {
 		if q := apply(edits); q != nil {
 			q.adopt(p, known)
 			p = q
+		} else {
+			v.trial, v.wrote = false, knownPrefix{}
 		}
 	}
 	turn := s.checkRecorded(c, p, b, true)
@@ -98,22 +100,6 @@ func (s *session) follow(c *Call, p *Prompt, b *past) follows {
 	}
 	return f
 }
-
-// settle notes whether a request reads the newest turn that the one before it wrote. Requires s.mu held.
-func (s *session) settle(f *follows, q *path) {
-	if !f.on || q.habit.wrote == 0 {
-		return
-	}
-	if f.met[lifeIndex(q.habit.wrote)] {
-		s.unread = max(s.unread-1, 0)
-	} else {
-		s.unread = min(s.unread+1, maxUnread)
-	}
-	q.habit.wrote = 0
-}
-
-// maxUnread bounds how many writes count against new ones.
-const maxUnread = 8
 
 // verdict decides where new points of one request are worth what they cost.
 type verdict struct {
@@ -198,37 +184,47 @@ func (v *verdict) placeOf(block int) uint64 {
 // seenBefore returns the last block of the longest prefix that earlier requests had often enough, or -1: once, and twice more
 // for each write of the workflow that was not read yet.
 func (v *verdict) seenBefore(pl *placer) int {
-	i, enough, longest := lifeIndex(pl.fresh), 1+2*max(v.session.unread, 0), -1
-	look := func(block int, first [len(lives)]int) {
+	tools, system := pl.last(0, pl.starts[System]-1), pl.last(pl.starts[System], pl.starts[Messages]-1)
+	common, first := v.common(pl)
+	if common == tools || common == system {
+		common = -1
+	}
+	var seen [3]int
+	blocks, i := [...]int{tools, system, common}, lifeIndex(pl.fresh)
+	for n, block := range blocks {
 		if block < 0 {
-			return
+			continue
 		}
-		chain := v.p.records[block].chain
-		place := v.placeOf(block)
-		v.saw = append(v.saw, knownPrefix{chain: chain, place: place})
-		if n := v.session.sight(chain, place, v.call.At, first); n[i] >= enough && !v.session.writes(chain) {
+		k := knownPrefix{chain: v.p.records[block].chain, place: v.placeOf(block)}
+		v.saw = append(v.saw, k)
+		if block != common {
+			seen[n] = v.session.sight(k.chain, k.place, v.call.At, [len(lives)]int{})[i]
+		} else {
+			seen[n] = v.session.sight(k.chain, k.place, v.call.At, first)[i]
+		}
+	}
+	longest, enough := -1, 1+2*v.session.unread
+	for n, block := range blocks {
+		if block >= 0 && seen[n] >= enough && !v.session.writes(v.p.records[block].chain) {
 			longest = max(longest, block)
 		}
 	}
-	tools, system := pl.last(0, pl.starts[System]-1), pl.last(pl.starts[System], pl.starts[Messages]-1)
-	look(tools, [len(lives)]int{})
-	look(system, [len(lives)]int{})
+	return longest
+}
+
+// common returns the last block that a request shares with the one before it and that takes a point, or -1, and what it counts
+// when it is first noted.
+func (v *verdict) common(pl *placer) (block int, first [len(lives)]int) {
 	q := v.past.path
-	if q == nil || q.place != v.call.Place || q.model != v.call.Model.ID {
-		return longest
+	if q == nil || q.place != v.call.Place || q.model != v.call.Model.ID || q.level != v.p.levelOf(Messages, v.call.Model.Provider) {
+		return -1, first
 	}
-	common := pl.last(0, v.past.shared-1)
-	if common < 0 || common == tools || common == system || q.level != v.p.levelOf(Messages, v.call.Model.Provider) {
-		return longest
-	}
-	var first [len(lives)]int // the request before had it
 	for n, life := range lives {
 		if v.call.At.Sub(q.lastAt) < life {
-			first[n] = 1
+			first[n] = 1 // the request before had it
 		}
 	}
-	look(common, first)
-	return longest
+	return pl.last(0, v.past.shared-1), first
 }
 
 // writes reports whether a running request is writing a prefix, unless the policy has this one wait for it.
@@ -306,97 +302,4 @@ func (v *verdict) refuted() bool {
 func (v *verdict) volatileHead() bool {
 	at := v.past.shared
 	return at < len(v.p.Blocks) && v.p.Blocks[at].Section != Messages && v.p.volatileIn(at).suspicious()
-}
-
-// learn notes what a request that goes out shows of its workflow. Requires s.mu held.
-func (t *Turn) learn() {
-	s, f, q := t.session, &t.follows, t.path
-	if q == nil {
-		return
-	}
-	if f.on && f.habit.trial && f.met[0] {
-		s.trials--
-		s.trialsWon++
-	}
-	s.bets.add(&t.call.Model, s.scale.mid(t.size), t.readable(FiveMinutes), t.readable(OneHour))
-	depth := max(f.habit.turns, 1)
-	if !f.on && t.prompt.hasHistory() {
-		depth = unknownDepth
-	}
-	tracker, at := s.tracker, t.call.At
-	tracker.mu.Lock()
-	if f.on {
-		tracker.steps.goOn(f.habit.step, at, f.met[0] || f.met[1])
-	}
-	number := tracker.steps.add(step{session: s.number, at: at, depth: depth})
-	if s.calls.n <= 3 { // this one included
-		if s.calls.n > 1 {
-			tracker.steps.goOn(s.step, at, true)
-		}
-		s.step = tracker.steps.add(step{session: s.number, at: at, depth: workflowDepth + s.calls.n})
-	}
-	tracker.mu.Unlock()
-	if f.on {
-		t.past.path.habit.trial, t.past.path.habit.step = false, -1
-	}
-	q.habit = f.habit
-	q.habit.turns = max(q.habit.turns, 1)
-	q.habit.trial, q.habit.step, q.habit.wrote = t.trial, number, 0
-	if n := len(t.marks); n > 0 && t.marks[n-1].block+1 >= q.userEnd {
-		q.habit.wrote = t.marks[n-1].ttl
-	}
-	if t.trial {
-		s.trials++
-	}
-	if t.wrote.chain != 0 {
-		s.wrote(t.wrote)
-	}
-}
-
-// readable returns how many tokens a request could read, had the one before it written all that it could for a lifetime.
-func (t *Turn) readable(ttl time.Duration) int64 {
-	q := t.past.path
-	if q == nil || t.gap >= ttl || !t.samePlace {
-		return 0
-	}
-	best := 0
-	for _, end := range [...]int{t.userEnd, t.before, q.tools + q.system, q.tools} {
-		if end <= t.past.shared {
-			best = max(best, end)
-		}
-	}
-	if best > q.tools+q.system && !t.sameLevel {
-		best = q.tools + q.system
-	}
-	return t.session.scale.mid(q.upTo(best))
-}
-
-// fewLosses bounds how long a workflow waits after responses that read nothing.
-const fewLosses = 6
-
-// lost notes that a response read nothing of what the cache should have held. Nothing is written for a while then: for one
-// request if the workflow has read anything before, else for sixteen, and twice as many each time.
-func (s *session) lost() {
-	s.pause = 1 << s.losses
-	if !s.everRead {
-		s.pause <<= 4
-	}
-	s.losses = min(s.losses+1, fewLosses)
-}
-
-// account notes whether the response read what the cache should have held.
-func (t *Turn) account(u Usage, missed bool) {
-	s := t.session
-	if u.CacheReadTokens > 0 {
-		s.losses, s.everRead = 0, true
-	}
-	switch {
-	case missed && u.CacheReadTokens == 0:
-		s.lost()
-	case t.path == nil:
-	case missed:
-		t.path.habit.misses++
-	case t.expected.tokens > 0:
-		t.path.habit.misses = 0
-	}
 }
