@@ -272,7 +272,9 @@ func TestFixNeverCosts(t *testing.T) {
 				fmt.Fprintf(w, "%s\t$%.3f\t$%.3f\t%+.1f %%\t%.0f %%\t%d\n", name, float64(off.nanoUSD)/1e9, float64(fix.nanoUSD)/1e9, more, 100*fix.hits, fix.unread)
 				require.LessOrEqual(t, more, 2.0, "%% dearer than without")
 				require.LessOrEqual(t, fix.unread, a.unread, "writes that nobody read")
-				require.GreaterOrEqual(t, -more, a.saves, "%% saved")
+				if a.saves > 0 {
+					require.GreaterOrEqual(t, -more, a.saves, "%% saved")
+				}
 			})
 		}
 	}

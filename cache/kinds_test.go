@@ -262,7 +262,7 @@ func TestSparseTextDoesNotMakeAShortRequestLong(t *testing.T) {
 	}
 	y := newPlay()
 	y.usage = func(u Usage) Usage { return Usage{InputTokens: 300} }
-	dense := strings.Repeat("ab ", 20_000)
+	dense := strings.Repeat("ab ", 60_000)
 	k := (&talk{system: []piece{say(dense)}}).user(say("go"))
 	before, _ := y.send(k)
 	require.Equal(t, []Rule{ruleNoPoint}, rules(before), "as far as anybody can tell")
