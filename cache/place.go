@@ -89,9 +89,8 @@ type placer struct {
 	spots  []spot        // what will stand, by block
 	strays []stray       // points of the caller that can't stay where they are
 
-	judged bool  // whether the newest turn is worth a point has been decided
-	holds  []int // blocks that get a point besides the usual ones
-	drop   int   // points of the caller behind this block or a later one go
+	judged bool // whether the newest turn is worth a point has been decided
+	drop   int  // points of the caller behind this block or a later one go
 }
 
 // spot is a block behind which a point will stand.
@@ -170,9 +169,6 @@ func (pl *placer) fill() {
 		newest = -1
 	}
 	pl.want(newest)
-	for _, block := range pl.holds {
-		pl.want(block)
-	}
 	pl.want(before)
 	pl.want(pl.lag(newest, before))
 	pl.want(pl.last(pl.starts[System], pl.starts[Messages]-1))

@@ -135,7 +135,6 @@ func (v *verdict) decide(pl *placer) {
 	allow := func(block int) { pl.end = max(pl.end, block+1) }
 	switch i := lifeIndex(pl.fresh); {
 	case paused:
-		pl.holds = nil
 		pl.end = 0
 	case newest >= 0 && !v.p.Final && v.newestPays(i):
 		allow(newest)
@@ -144,7 +143,6 @@ func (v *verdict) decide(pl *placer) {
 		allow(before)
 	case seen >= pl.end && (s.calls.n > 1 || !s.tracker.worthless(s, workflowDepth+s.calls.n+1, v.call.At)):
 		v.wrote = knownPrefix{chain: v.p.records[seen].chain, place: v.placeOf(seen), ttl: pl.fresh}
-		pl.holds = append(pl.holds, seen)
 		allow(seen)
 	}
 	if pl.end < all && v.refuted() {
@@ -155,8 +153,7 @@ func (v *verdict) decide(pl *placer) {
 	}
 }
 
-// held returns how many blocks the longest prefix has that the cache holds, and has the placer put a point there: it costs
-// nothing and reads the prefix.
+// held returns how many blocks the longest prefix has that the cache holds: a point there costs nothing and reads it.
 func (v *verdict) held(pl *placer) int {
 	place := placeHash(v.call.Model.ID, v.call.Place)
 	longest := -1
@@ -169,9 +166,6 @@ func (v *verdict) held(pl *placer) int {
 		if pl.suits(w.block) {
 			longest = w.block
 		}
-	}
-	if longest >= 0 {
-		pl.holds = append(pl.holds, longest)
 	}
 	return longest + 1
 }
