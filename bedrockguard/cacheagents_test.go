@@ -56,12 +56,12 @@ func steadyAgents() []costAgent {
 		{name: "healthy, no tools", saves: 75, rounds: rounds(costTurns, func(_ int, r *round) { r.tools = nil })},
 		{name: "resumed", saves: 78, rounds: rounds(costTurns, func(i int, r *round) { r.messages = history(i + 5) })},
 		{name: "ten-minute pauses", saves: 55, rounds: rounds(costTurns, func(_ int, r *round) { r.pause = 10 * time.Minute })},
-		{name: "a break after every fifth turn", saves: 60, unread: 4, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "a break after every fifth turn", saves: 60, unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
 			if i > 0 && i%5 == 0 {
 				r.pause = 10 * time.Minute
 			}
 		})},
-		{name: "one compaction in seven turns", saves: 70, unread: 3, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "one compaction in seven turns", saves: 70, unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
 			r.messages = history(i % 7)
 			if i >= 7 {
 				r.messages[0].texts = []string{passage(900+i/7, 5000)}
@@ -78,16 +78,16 @@ func steadyAgents() []costAgent {
 // volatileAgents carry something in their prefix that differs in each request.
 func volatileAgents() []costAgent {
 	return []costAgent{
-		{name: "clock before the system prompt", saves: 18, unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "clock before the system prompt", saves: 18, rounds: rounds(costTurns, func(i int, r *round) {
 			r.system = []string{clockText(i) + "\n" + promptText}
 		})},
-		{name: "clock, no tools", unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "clock, no tools", rounds: rounds(costTurns, func(i int, r *round) {
 			r.tools, r.system = nil, []string{clockText(i) + "\n" + promptText}
 		})},
-		{name: "clock over 40 turns", unread: 1, rounds: rounds(40, func(i int, r *round) {
+		{name: "clock over 40 turns", rounds: rounds(40, func(i int, r *round) {
 			r.tools, r.system = nil, []string{clockText(i) + "\n" + promptText}
 		})},
-		{name: "clock in a block behind the prompt", saves: 35, unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "clock in a block behind the prompt", saves: 35, rounds: rounds(costTurns, func(i int, r *round) {
 			r.tools, r.system = nil, []string{promptText, clockText(i)}
 		})},
 		{name: "clock that shows minutes, two calls each", saves: 20, unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
@@ -101,18 +101,18 @@ func volatileAgents() []costAgent {
 				r.system = []string{clockText(i) + "\n" + promptText}
 			}
 		})},
-		{name: "nonce in a tool", unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "nonce in a tool", rounds: rounds(costTurns, func(i int, r *round) {
 			r.tools = []string{fmt.Sprintf("nonce: %08x ", 7919*i+1<<24) + toolTexts[0], toolTexts[1]}
 		})},
 		{name: "nonce in the first message", unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
 			r.tools, r.system = nil, nil
 			r.messages[0] = said{true, []string{fmt.Sprintf("[%08x] ", 7919*i+1<<24) + promptText}}
 		})},
-		{name: "surroundings in the newest message alone", saves: 68, unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "surroundings in the newest message alone", saves: 68, rounds: rounds(costTurns, func(i int, r *round) {
 			last := &r.messages[len(r.messages)-1]
 			last.texts = []string{last.texts[0] + "\n" + clockText(i) + passage(700+i, 4000)}
 		})},
-		{name: "surroundings in a block of their own", saves: 68, unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "surroundings in a block of their own", saves: 68, rounds: rounds(costTurns, func(i int, r *round) {
 			last := &r.messages[len(r.messages)-1]
 			last.texts = []string{last.texts[0], clockText(i) + passage(700+i, 4000)}
 		})},
@@ -138,7 +138,7 @@ func shortAgents() []costAgent {
 		{name: "system prompt by user, two calls each", unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
 			r.tools, r.system, r.messages = nil, []string{fmt.Sprintf("You serve user %d. ", i/2) + promptText}, []said{asks(i)}
 		})},
-		{name: "system prompt by user, five by turns", unread: 4, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "system prompt by user, five by turns", unread: 3, rounds: rounds(costTurns, func(i int, r *round) {
 			r.tools, r.system = nil, []string{fmt.Sprintf("You serve user %d. ", i%5) + promptText}
 			r.messages = history(i / 5)
 			r.messages[0] = said{true, []string{passage(800+i%5, 3000)}}
@@ -149,19 +149,19 @@ func shortAgents() []costAgent {
 		{name: "fan-out after a first call", unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
 			r.messages, r.atOnce = []said{asks(i)}, i > 1
 		})},
-		{name: "fan-out of five, four times", saves: 38, unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "fan-out of five, four times", saves: 38, rounds: rounds(costTurns, func(i int, r *round) {
 			r.messages, r.atOnce = []said{asks(i)}, i%5 > 0
 		})},
-		{name: "conversations of two requests", saves: 20, unread: 9, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "conversations of two requests", saves: 20, rounds: rounds(costTurns, func(i int, r *round) {
 			r.tools, r.system, r.messages = nil, []string{passage(400+i/2, 25_000)}, history(i%2)
 		})},
-		{name: "conversations of two requests, a workflow each", unread: 2, rounds: rounds(40, func(i int, r *round) {
+		{name: "conversations of two requests, a workflow each", unread: 1, rounds: rounds(40, func(i int, r *round) {
 			r.workflow, r.tools, r.system, r.messages = alone(i/2), nil, []string{passage(400+i/2, 25_000)}, history(i%2)
 		})},
-		{name: "one-shot calls with examples, a workflow each", unread: 2, rounds: rounds(3*costTurns, func(i int, r *round) {
+		{name: "one-shot calls with examples, a workflow each", unread: 1, rounds: rounds(3*costTurns, func(i int, r *round) {
 			r.workflow, r.messages = alone(i), append(history(3), answersTo(3), asks(100+i))
 		})},
-		{name: "one-shot calls with examples", saves: 75, unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "one-shot calls with examples", saves: 75, rounds: rounds(costTurns, func(i int, r *round) {
 			r.messages = append(history(3), answersTo(3), asks(100+i))
 		})},
 		{name: "pauses of more than an hour", rounds: rounds(costTurns, func(_ int, r *round) { r.pause = 70 * time.Minute })},
@@ -178,12 +178,12 @@ func shortAgents() []costAgent {
 func changingAgents() []costAgent {
 	tools := func(n int) []string { return []string{passage(500+n, 20_000), toolTexts[1]} }
 	return []costAgent{
-		{name: "tools that change in each turn", unread: 1, rounds: rounds(costTurns, func(i int, r *round) { r.tools = tools(i) })},
+		{name: "tools that change in each turn", rounds: rounds(costTurns, func(i int, r *round) { r.tools = tools(i) })},
 		{name: "tools that change every fourth turn", saves: 42, unread: 4, rounds: rounds(costTurns, func(i int, r *round) { r.tools = tools(i / 4) })},
 		{name: "tools that change once", saves: 62, unread: 1, rounds: rounds(costTurns, func(i int, r *round) { r.tools = tools(i / 10) })},
-		{name: "two sets of tools by turns", saves: 60, unread: 1, rounds: rounds(costTurns, func(i int, r *round) { r.tools = tools(i % 2) })},
-		{name: "thinking that differs in each turn", saves: 45, unread: 1, rounds: rounds(costTurns, func(i int, r *round) { r.thinking = 1024 + i })},
-		{name: "two models by turns", saves: 35, unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "two sets of tools by turns", saves: 60, rounds: rounds(costTurns, func(i int, r *round) { r.tools = tools(i % 2) })},
+		{name: "thinking that differs in each turn", saves: 45, rounds: rounds(costTurns, func(i int, r *round) { r.thinking = 1024 + i })},
+		{name: "two models by turns", saves: 35, rounds: rounds(costTurns, func(i int, r *round) {
 			r.model = []string{opus46, "us.anthropic.claude-opus-4-5-20251101-v1:0"}[i%2]
 		})},
 		{name: "results dropped from the history", saves: 58, unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
@@ -193,7 +193,7 @@ func changingAgents() []costAgent {
 				}
 			}
 		})},
-		{name: "tool turns dropped at each question", saves: 70, unread: 5, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "tool turns dropped at each question", saves: 70, rounds: rounds(costTurns, func(i int, r *round) {
 			question, step := i/4, i%4
 			r.messages = nil
 			for k := range question + 1 {
@@ -206,7 +206,7 @@ func changingAgents() []costAgent {
 				r.messages = append(r.messages, answersTo(1000+10*question+k), asks(1000+10*question+k))
 			}
 		})},
-		{name: "the oldest turn dropped in each", saves: 58, unread: 1, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "the oldest turn dropped in each", saves: 58, rounds: rounds(costTurns, func(i int, r *round) {
 			r.messages = nil
 			for k := range 5 {
 				if k > 0 {
@@ -242,7 +242,7 @@ func markingAgents() []costAgent {
 			r.pause = 70 * time.Minute
 			marked(r, true)
 		})},
-		{name: "own points on one-shot calls", unread: 3, rounds: rounds(costTurns, func(i int, r *round) {
+		{name: "own points on one-shot calls", unread: 2, rounds: rounds(costTurns, func(i int, r *round) {
 			r.tools, r.system, r.messages = nil, []string{passage(400+i, 25_000)}, []said{asks(i)}
 			marked(r, true)
 		})},

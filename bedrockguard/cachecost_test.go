@@ -258,8 +258,11 @@ func TestFixNeverCosts(t *testing.T) {
 	var table strings.Builder
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "agent\toff\tfix\tdifference\tread\tunread writes")
-	for _, a := range costAgents() {
+	for n, a := range costAgents() {
 		for _, bodies := range []bool{false, true} {
+			if bodies && n%3 != 1 {
+				continue // a third of them will do
+			}
 			a := a
 			a.bodies = bodies
 			name := a.name + ", Converse"

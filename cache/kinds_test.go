@@ -349,3 +349,12 @@ func TestAShortRequestOfAMarkingClientIsSilent(t *testing.T) {
 	before, after := y.send(k)
 	require.Empty(t, rules(append(before, after...)))
 }
+
+// What a response counts of media must not pass for what text counts.
+func TestMediaTeachNothingAboutText(t *testing.T) {
+	var s scale
+	s.learn(size{bytes: 7000, media: 4000}, 150)
+	require.Zero(t, s.factor)
+	s.learn(size{bytes: 7000, media: 100}, 2100)
+	require.EqualValues(t, 1000, s.factor)
+}
