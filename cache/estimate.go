@@ -83,9 +83,8 @@ func (k told) bounded(p *Prompt, block int, estimate func(size) int64) int64 {
 	}
 }
 
-// countsAtLeast reports whether the blocks from the first up to the last have at least so many tokens, whatever their text is: no
-// token of the public vocabularies reaches over two words, and only one of many characters over more than four that are not
-// ASCII. It looks at no more text than it takes.
+// countsAtLeast reports whether the blocks from the first up to the last have at least so many tokens, whatever their text is. It
+// looks at no more text than it takes.
 func (p *Prompt) countsAtLeast(first, last int, tokens int64) bool {
 	for i := max(first, 0); i <= last && tokens > 0; i++ {
 		for _, l := range p.leavesOf(i) {
@@ -94,7 +93,7 @@ func (p *Prompt) countsAtLeast(first, last int, tokens int64) bool {
 			case l.at == nil:
 				tokens -= int64(l.n) / 6
 			default:
-				tokens -= wordsIn(l.text(), tokens)
+				tokens -= piecesIn(l.text(), tokens)
 			}
 			if tokens <= 0 {
 				break
@@ -104,21 +103,41 @@ func (p *Prompt) countsAtLeast(first, last int, tokens int64) bool {
 	return tokens <= 0
 }
 
-// wordsIn counts words, up to so many: runs of letters and digits, and twelve bytes that are not ASCII.
-func wordsIn(s string, enough int64) int64 {
-	words, other, inWord := int64(0), int64(0), false
-	for i := 0; i < len(s) && words+other/12 < enough; i++ {
-		c := s[i]
-		letter := isDigit(c) || c|0x20 >= 'a' && c|0x20 <= 'z'
-		if c >= 0x80 {
-			other++
+// piecesIn counts what tokenizers cut a text into before they look for tokens, up to so many: runs of letters, three digits, runs
+// of signs, and twelve bytes that are not ASCII. White space goes with what follows it. A token never reaches over two pieces
+// in the public vocabularies that cut at all.
+func piecesIn(s string, enough int64) int64 {
+	const space, letter, digit, sign, other = 0, 1, 2, 3, 4
+	pieces, run, before := int64(0), 0, space
+	for i := 0; i < len(s) && pieces < enough; i++ {
+		kind := sign
+		switch c := s[i]; {
+		case c <= ' ':
+			kind = space
+		case isDigit(c):
+			kind = digit
+		case c|0x20 >= 'a' && c|0x20 <= 'z':
+			kind = letter
+		case c >= 0x80:
+			kind = other
 		}
-		if letter && !inWord {
-			words++
+		if kind != before {
+			run = 0
 		}
-		inWord = letter
+		longest := len(s)
+		switch kind {
+		case digit:
+			longest = 3
+		case other:
+			longest = 12
+		}
+		if kind != space && run%longest == 0 {
+			pieces++
+		}
+		run++
+		before = kind
 	}
-	return words + other/12
+	return pieces
 }
 
 // mulDiv returns a*b/c of non-negative numbers without overflow of the product.
