@@ -104,7 +104,7 @@ func (p *Prompt) countsAtLeast(first, last int, tokens int64) bool {
 }
 
 // piecesIn counts what tokenizers cut a text into before they look for tokens, up to so many: runs of letters, three digits, runs
-// of signs, and twelve bytes that are not ASCII. White space goes with what follows it. A token never reaches over two pieces
+// of signs, and 24 bytes that are not ASCII. White space goes with what follows it. A token never reaches over two pieces
 // in the public vocabularies that cut at all.
 func piecesIn(s string, enough int64) int64 {
 	const space, letter, digit, sign, other = 0, 1, 2, 3, 4
@@ -129,7 +129,7 @@ func piecesIn(s string, enough int64) int64 {
 		case digit:
 			longest = 3
 		case other:
-			longest = 12
+			longest = 24
 		}
 		if kind != space && run%longest == 0 {
 			pieces++

@@ -261,10 +261,17 @@ func TestSparseTextDoesNotMakeAShortRequestLong(t *testing.T) {
 		})
 	}
 	y := newPlay()
+	for turns := 1; turns <= 3; turns++ {
+		y.send(agent(turns)) // what these count must not speak for another text
+	}
+	before, _ := y.send((&talk{system: []piece{say(strings.Repeat("=", 60_000))}}).user(say("go")))
+	require.Empty(t, rules(before))
+
+	y = newPlay()
 	y.usage = func(u Usage) Usage { return Usage{InputTokens: 300} }
 	dense := strings.Repeat("ab ", 60_000)
 	k := (&talk{system: []piece{say(dense)}}).user(say("go"))
-	before, _ := y.send(k)
+	before, _ = y.send(k)
 	require.Equal(t, []Rule{ruleNoPoint}, rules(before), "as far as anybody can tell")
 	before, _ = y.send(edited(k, func(k *talk) { k.assistant(say("ok")).user(say("on")) }))
 	require.Empty(t, rules(before), "the response has told that it is short")

@@ -133,10 +133,14 @@ func (l *linter) noPoint() {
 	})
 }
 
-// certain reports whether what stands behind one block and up to another is long enough whatever its text is, as far as no
-// response has told anything about it.
+// certain reports whether what stands behind one block and up to another is long enough whatever its text is, apart from what a
+// response has told.
 func (l *linter) certain(behind, block int, enough int64) bool {
-	return l.told.blocks > 0 || l.scale.factor > 0 || l.p.countsAtLeast(behind+1, block, enough)
+	from := behind + 1
+	if k := l.told; behind < 0 && k.blocks > 0 && k.blocks <= block+1 {
+		from, enough = k.blocks, enough-k.tokens
+	}
+	return enough <= 0 || l.p.countsAtLeast(from, block, enough)
 }
 
 // tail finds a conversation of which only the beginning is marked: the rest is paid for in full with every turn.
