@@ -7,7 +7,7 @@ func (s *session) settle(f *follows, q *path) {
 	if !f.on || q.habit.wrote == 0 {
 		return
 	}
-	if f.met[lifeIndex(q.habit.wrote)] {
+	if f.met[ttlClass(q.habit.wrote)] {
 		s.unread = max(s.unread-1, 0)
 	} else {
 		s.unread = min(s.unread+1, maxUnread)
@@ -28,7 +28,7 @@ func (t *Turn) learn() {
 		s.trials--
 		s.trialsWon++
 	}
-	s.bets.add(&t.call.Model, s.scale.mid(t.size), t.readable(FiveMinutes), t.readable(OneHour))
+	s.costs.add(&t.call.Model, s.scale.mid(t.size), t.readable(FiveMinutes), t.readable(OneHour))
 	depth := max(f.habit.turns, 1)
 	if !f.on && t.prompt.hasHistory() {
 		depth = unknownDepth

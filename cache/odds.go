@@ -48,8 +48,8 @@ func (k *steps) goOn(number int, at time.Time, met bool) {
 	s.went, s.met = true, s.met || met
 }
 
-// patience is how many usual pauses a conversation may be silent before it counts as over.
-const patience = 4
+// quietGaps is how many usual pauses a conversation may be silent before it counts as over.
+const quietGaps = 4
 
 // count tells of the requests at a depth, of one workflow or, for 0, of all, how many were followed by another one that had
 // all of them, how many were not, and how many may still be.
@@ -60,7 +60,7 @@ func (k *steps) count(of uint64, depth int, now time.Time) (met, over, open int)
 		case s.depth != depth || of != 0 && s.session != of:
 		case s.met:
 			met++
-		case s.went || now.Sub(s.at) > patience*k.gap:
+		case s.went || now.Sub(s.at) > quietGaps*k.gap:
 			over++
 		default:
 			open++
@@ -74,10 +74,10 @@ const (
 	fewOpen  = 1 // second request may wait for the third before any has had one
 )
 
-// worthless reports whether less than a third of the requests at a depth were followed by one that could read them: of the
+// rarelyGoesOn reports whether less than a third of the requests at a depth were followed by one that could read them: of the
 // workflow's, or of all if it has few. Of second requests, the first to write all of a conversation, some have to be followed
 // before others write.
-func (t *Tracker) worthless(s *session, depth int, now time.Time) bool {
+func (t *Tracker) rarelyGoesOn(s *session, depth int, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	met, over, open := t.steps.count(s.number, depth, now)
@@ -90,41 +90,41 @@ func (t *Tracker) worthless(s *session, depth int, now time.Time) bool {
 	return met+over >= fewSteps && 2*met < over
 }
 
-// bets are what a workflow's requests would have cost without cache points, and with a point at the end of each that asks for
+// lifetimeCosts are what a workflow's requests would have cost without cache points, and with a point at the end of each that asks for
 // five minutes or for an hour. In pico-USD, of the last requests.
-type bets struct {
+type lifetimeCosts struct {
 	none, five, hour int64
 	n                int
 	long             bool // an hour is what is asked for
 }
 
-// fewBets is how many requests have to be known before an hour is asked for.
-const fewBets = 4
+// fewCosts is how many requests have to be known before an hour is asked for.
+const fewCosts = 4
 
 // hourPays reports whether to ask for an hour: once that would have been the cheapest by as much as it costs to write the prompt
 // now, and until it would have been dearer than no cache points.
-func (b *bets) hourPays(m *Model, tokens int64) bool {
+func (b *lifetimeCosts) hourPays(m *Model, tokens int64) bool {
 	premium := mulDiv(tokens, max(m.CacheWrite1hPrice-m.InputPrice, 0), 1)
 	switch {
 	case b.hour >= b.none:
 		b.long = false
-	case b.n >= fewBets && b.hour < b.five && b.none-b.hour >= premium:
+	case b.n >= fewCosts && b.hour < b.five && b.none-b.hour >= premium:
 		b.long = true
 	}
 	return b.long
 }
 
 // add takes in a request of so many tokens, of which some were there to be read with either lifetime.
-func (b *bets) add(m *Model, tokens, inFive, inHour int64) {
+func (b *lifetimeCosts) add(m *Model, tokens, inFive, inHour int64) {
 	price := func(read, write int64) int64 {
 		return mulDiv(read, m.CacheReadPrice, 1) + mulDiv(tokens-read, write, 1)
 	}
 	b.none += mulDiv(tokens, m.InputPrice, 1)
 	b.five += price(inFive, m.CacheWrite5mPrice)
 	b.hour += price(inHour, m.CacheWrite1hPrice)
-	if b.n++; b.n%maxBets == 0 {
+	if b.n++; b.n%maxCosts == 0 {
 		b.none, b.five, b.hour = b.none/2, b.five/2, b.hour/2
 	}
 }
 
-const maxBets = 16
+const maxCosts = 16

@@ -30,7 +30,7 @@ type session struct {
 	// What decides whether writing to the cache pays.
 	prefixes  []knownPrefix
 	unread    int // writes that were not read: prefixes seen before, and newest turns
-	bets      bets
+	costs     lifetimeCosts
 	step      int // the number of the workflow's last request among the tracker's steps, of its first three
 	trials    int // newest turns that were written before anything was known of them, and not read
 	trialsWon int // and read

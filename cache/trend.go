@@ -2,12 +2,12 @@ package cache
 
 import "time"
 
-// lives are the lifetimes that outcomes are kept apart for: what an entry of five minutes would have missed, one of an hour
+// ttlClasses are the lifetimes that outcomes are kept apart for: what an entry of five minutes would have missed, one of an hour
 // may have met.
-var lives = [...]time.Duration{FiveMinutes, OneHour}
+var ttlClasses = [...]time.Duration{FiveMinutes, OneHour}
 
-// lifeIndex returns which of the lives a lifetime counts as.
-func lifeIndex(ttl time.Duration) int {
+// ttlClass returns which of the ttlClasses a lifetime counts as.
+func ttlClass(ttl time.Duration) int {
 	if ttl > FiveMinutes {
 		return 1
 	}
@@ -56,14 +56,14 @@ func (t *trend) likely() bool {
 
 // habit is what is known of how a conversation goes on.
 type habit struct {
-	tail   [len(lives)]trend // of the prefix up to the newest user turn
-	before [len(lives)]trend // of the prefix up to the user turn before it
-	turns  int               // requests seen, this one included
-	misses int               // responses in a row that read less than the conversation should have had in the cache
-	trial  bool              // its last request wrote its newest turn before anything was known of it
-	step   int               // the number of its last request among the tracker's steps
-	drops  int               // requests that had lost tool turns
-	wrote  time.Duration     // the lifetime for which its last request wrote its newest turn; 0 if it did not
+	tail   [len(ttlClasses)]trend // of the prefix up to the newest user turn
+	before [len(ttlClasses)]trend // of the prefix up to the user turn before it
+	turns  int                    // requests seen, this one included
+	misses int                    // responses in a row that read less than the conversation should have had in the cache
+	trial  bool                   // its last request wrote its newest turn before anything was known of it
+	step   int                    // the number of its last request among the tracker's steps
+	drops  int                    // requests that had lost tool turns
+	wrote  time.Duration          // the lifetime for which its last request wrote its newest turn; 0 if it did not
 }
 
 // knownPrefix is the end of tools or system prompt, or the place behind which a request began to differ from the one before
@@ -71,7 +71,7 @@ type habit struct {
 type knownPrefix struct {
 	chain, place uint64
 	at           time.Time // last seen
-	seen         [len(lives)]int
+	seen         [len(ttlClasses)]int
 	ttl          time.Duration // that it was written for; 0 if it was not
 	read         bool          // a later request met what was written
 	answered     bool          // a request that had it is answered or over
@@ -82,7 +82,7 @@ const maxPrefixes = 64
 
 // sight notes that a request has a prefix, and returns how often requests had it before, each within the lifetime of the one
 // before it. first is what a prefix counts that was not noted yet.
-func (s *session) sight(chain, place uint64, at time.Time, first [len(lives)]int) [len(lives)]int {
+func (s *session) sight(chain, place uint64, at time.Time, first [len(ttlClasses)]int) [len(ttlClasses)]int {
 	oldest := -1
 	for i := range s.prefixes {
 		k := &s.prefixes[i]
@@ -94,9 +94,9 @@ func (s *session) sight(chain, place uint64, at time.Time, first [len(lives)]int
 		}
 		gap := at.Sub(k.at)
 		if !k.answered && s.tracker.policy.HoldFanOut <= 0 {
-			return [len(lives)]int{} // those that had it run at the same time, and can't read what this one writes
+			return [len(ttlClasses)]int{} // those that had it run at the same time, and can't read what this one writes
 		}
-		for n, life := range lives {
+		for n, life := range ttlClasses {
 			if gap < life {
 				k.seen[n]++
 			} else {
@@ -113,7 +113,7 @@ func (s *session) sight(chain, place uint64, at time.Time, first [len(lives)]int
 		k.at = at
 		return k.seen
 	}
-	k := knownPrefix{chain: chain, place: place, at: at, seen: first, answered: first != [len(lives)]int{}}
+	k := knownPrefix{chain: chain, place: place, at: at, seen: first, answered: first != [len(ttlClasses)]int{}}
 	if len(s.prefixes) < maxPrefixes {
 		s.prefixes = append(s.prefixes, k)
 	} else {

@@ -67,8 +67,8 @@ func (p *Prompt) adopt(old *Prompt, known [][]leafRecord) {
 type follows struct {
 	on     bool // it does, and the habit is that conversation's
 	habit  habit
-	met    [len(lives)]bool // it has the prefix up to the newest user turn of the request before, in time to read it
-	lapsed bool             // five minutes have passed since that request
+	met    [len(ttlClasses)]bool // it has the prefix up to the newest user turn of the request before, in time to read it
+	lapsed bool                  // five minutes have passed since that request
 }
 
 // follow tells what became of the request that this one goes on from, and what that makes of the conversation's habit.
@@ -87,7 +87,7 @@ func (s *session) follow(c *Call, p *Prompt, b *past) follows {
 	gap := c.At.Sub(q.lastAt)
 	f.lapsed = gap >= FiveMinutes
 	same := q.place == c.Place && q.model == c.Model.ID && q.level == p.levelOf(Messages, c.Model.Provider)
-	for i, life := range lives {
+	for i, life := range ttlClasses {
 		alive := same && gap < life
 		met := alive && q.userEnd <= b.shared
 		f.habit.tail[i].add(met)
@@ -118,7 +118,7 @@ type verdict struct {
 func (v *verdict) decide(pl *placer) {
 	s := v.session
 	pl.judged, pl.told = true, v.past.told()
-	if pl.fresh > FiveMinutes && !s.bets.hourPays(pl.m, s.scale.mid(v.p.total())) {
+	if pl.fresh > FiveMinutes && !s.costs.hourPays(pl.m, s.scale.mid(v.p.total())) {
 		pl.fresh = pl.m.nearest(FiveMinutes)
 	}
 	if m := pl.m; m.CacheWrite5mPrice > 0 && m.CacheWrite5mPrice <= m.InputPrice && pl.fresh <= FiveMinutes {
@@ -133,15 +133,15 @@ func (v *verdict) decide(pl *placer) {
 	seen := v.seenBefore(pl)
 	pl.end = v.held(pl)
 	allow := func(block int) { pl.end = max(pl.end, block+1) }
-	switch i := lifeIndex(pl.fresh); {
+	switch i := ttlClass(pl.fresh); {
 	case paused:
 		pl.end = 0
 	case newest >= 0 && !v.p.Final && v.newestPays(i):
 		allow(newest)
 	case before >= 0 && v.follows.on && v.follows.habit.before[i].likely() && v.follows.habit.misses < fewMisses &&
-		!s.tracker.worthless(s, v.follows.habit.turns, v.call.At):
+		!s.tracker.rarelyGoesOn(s, v.follows.habit.turns, v.call.At):
 		allow(before)
-	case seen >= pl.end && (s.calls.n > 1 || !s.tracker.worthless(s, workflowDepth+s.calls.n+1, v.call.At)):
+	case seen >= pl.end && (s.calls.n > 1 || !s.tracker.rarelyGoesOn(s, workflowDepth+s.calls.n+1, v.call.At)):
 		v.wrote = knownPrefix{chain: v.p.records[seen].chain, place: v.placeOf(seen), ttl: pl.fresh}
 		allow(seen)
 	}
@@ -184,7 +184,7 @@ func (v *verdict) seenBefore(pl *placer) int {
 		common = -1
 	}
 	var seen [3]int
-	blocks, i := [...]int{tools, system, common}, lifeIndex(pl.fresh)
+	blocks, i := [...]int{tools, system, common}, ttlClass(pl.fresh)
 	for n, block := range blocks {
 		if block < 0 {
 			continue
@@ -192,7 +192,7 @@ func (v *verdict) seenBefore(pl *placer) int {
 		k := knownPrefix{chain: v.p.records[block].chain, place: v.placeOf(block)}
 		v.saw = append(v.saw, k)
 		if block != common {
-			seen[n] = v.session.sight(k.chain, k.place, v.call.At, [len(lives)]int{})[i]
+			seen[n] = v.session.sight(k.chain, k.place, v.call.At, [len(ttlClasses)]int{})[i]
 		} else {
 			seen[n] = v.session.sight(k.chain, k.place, v.call.At, first)[i]
 		}
@@ -208,12 +208,12 @@ func (v *verdict) seenBefore(pl *placer) int {
 
 // common returns the last block that a request shares with the one before it and that takes a point, or -1, and what it counts
 // when it is first noted.
-func (v *verdict) common(pl *placer) (block int, first [len(lives)]int) {
+func (v *verdict) common(pl *placer) (block int, first [len(ttlClasses)]int) {
 	q := v.past.path
 	if q == nil || q.place != v.call.Place || q.model != v.call.Model.ID || q.level != v.p.levelOf(Messages, v.call.Model.Provider) {
 		return -1, first
 	}
-	for n, life := range lives {
+	for n, life := range ttlClasses {
 		if v.call.At.Sub(q.lastAt) < life {
 			first[n] = 1 // the request before had it
 		}
@@ -244,11 +244,11 @@ func (v *verdict) newestPays(i int) bool {
 	s, f, at := v.session, &v.follows, v.call.At
 	switch {
 	case f.on:
-		return f.habit.tail[i].likely() && f.habit.misses < fewMisses && !s.tracker.worthless(s, f.habit.turns, at)
+		return f.habit.tail[i].likely() && f.habit.misses < fewMisses && !s.tracker.rarelyGoesOn(s, f.habit.turns, at)
 	case !v.mayTry():
 		return false
 	case v.p.hasHistory():
-		v.trial = !s.tracker.worthless(s, unknownDepth, at)
+		v.trial = !s.tracker.rarelyGoesOn(s, unknownDepth, at)
 	default:
 		v.trial = s.conversationsGoOn(at)
 	}
