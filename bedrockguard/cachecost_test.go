@@ -275,6 +275,12 @@ func TestFixNeverCosts(t *testing.T) {
 				fmt.Fprintf(w, "%s\t$%.3f\t$%.3f\t%+.1f %%\t%.0f %%\t%d\n", name, float64(off.nanoUSD)/1e9, float64(fix.nanoUSD)/1e9, more, 100*fix.hits, fix.unread)
 				require.LessOrEqual(t, more, 2.0, "%% dearer than without")
 				require.LessOrEqual(t, fix.unread, a.unread, "writes that nobody read")
+				for _, rule := range []cache.Rule{"no-cache-point", "uncached-tail", "no-cache-activity", "evicted", "silent-miss"} {
+					require.NotContains(t, fix.found, rule)
+				}
+				if len(fix.found) == 1 {
+					require.NotContains(t, fix.found, cache.Rule("hit-ratio-below-floor"), "without a cause")
+				}
 				if a.saves > 0 {
 					require.GreaterOrEqual(t, -more, a.saves, "%% saved")
 				}

@@ -34,6 +34,7 @@ type Turn struct {
 	size            size
 	points          int
 	all1h           bool
+	unproven        bool // Fix gave the request before no point
 	forgets         bool // the model drops thinking that stands in its history
 	placed          bool // Fix has placed its points
 	follows         follows
@@ -67,7 +68,8 @@ func (s *session) check(c Call, p *Prompt) *Turn {
 func (s *session) checkRecorded(c Call, p *Prompt, b past, placed bool) *Turn {
 	t := &Turn{session: s, call: c, prompt: p, size: p.total(), points: len(p.Points), past: b, placed: placed}
 	t.follows = s.follow(&t.call, p, &t.past)
-	if t.past.path != nil {
+	if q := t.past.path; q != nil {
+		t.unproven = placed && len(q.points) == 0
 		t.counted = t.past.path.told
 		t.forgets = p.forgets(&t.call.Model, t.past.shared)
 	}

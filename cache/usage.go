@@ -229,6 +229,9 @@ func (t *Turn) trip(u Usage) {
 	if s.scale.low(t.avoidable) < max(t.call.Model.MinTokens, 1) || !t.call.Model.Explicit {
 		return // perhaps too little, or not in the caller's hands
 	}
+	if t.unproven && len(t.Findings) == 0 {
+		return // nobody meant it to be read, and nothing is wrong with it
+	}
 	avoidable := s.scale.mid(t.avoidable)
 	if k := t.counted; k.blocks > 0 {
 		avoidable = min(avoidable, k.tokens)
