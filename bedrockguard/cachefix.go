@@ -46,7 +46,7 @@ func withPoints(input any, p *cache.Prompt, edits []cache.Edit) any {
 }
 
 func bodyWithPoints(body []byte, p *cache.Prompt, edits []cache.Edit) []byte {
-	edited, _, err := cache.EditBody(body, p, edits)
+	edited, _, err := cache.FixBody(body, p, edits)
 	if err != nil {
 		return body
 	}

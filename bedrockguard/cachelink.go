@@ -82,33 +82,36 @@ func (g *Guard) checkCache(ctx context.Context, c *call, input any, r *catalog.R
 		l.release(p)
 		return input, nil // not understood here: identification refuses what is malformed
 	}
+	c.cache = cacheCall{place: &now, prompt: p}
 	if mode == cache.Fix {
-		input = l.fix(input, p, now)
+		input = l.fix(input, c)
+	} else if c.cache.turn = l.tracker.Check(now, p); l.wantsFix(c.cache.turn.Findings) {
+		c.cache.turn.Fail()
+		input = l.fix(input, c)
 	}
-	c.cache = cacheCall{place: &now, prompt: p, turn: l.tracker.Check(now, p)}
-	if mode != cache.Fix && l.wantsFix(c.cache.turn.Findings) {
-		if fixed := l.fix(input, p, now); fixed != input {
-			c.cache.turn.Fail()
-			input, c.cache.turn = fixed, l.tracker.Check(now, p)
-		}
-	}
-	c.cache.points = len(p.Points) > 0
+	c.cache.points = len(c.cache.prompt.Points) > 0
 	if err := g.actOn(ctx, c, c.cache.turn.Findings); err != nil {
 		return nil, err
 	}
 	return input, l.hold(ctx, c.cache.turn)
 }
 
-// fix places cache points, and returns the request as it is when there is nothing to change.
-func (l *cacheLink) fix(input any, p *cache.Prompt, c cache.Call) any {
-	edits := cache.Place(p, c.Model, l.tracker.Known(c.Workflow))
-	if len(edits) == 0 {
-		return input
+// fix checks a request with its cache points placed, as far as they pay, and returns the request that is to be sent.
+func (l *cacheLink) fix(input any, c *call) any {
+	before := c.cache.prompt
+	c.cache.turn = l.tracker.Fix(*c.cache.place, before, func(edits []cache.Edit) *cache.Prompt {
+		fixed, p := withPoints(input, before, edits), l.prompt()
+		if !readPrompt(p, c.cache.place.Model.Provider, fixed) {
+			l.release(p)
+			return nil
+		}
+		input, c.cache.prompt = fixed, p
+		return p
+	})
+	if c.cache.prompt != before {
+		l.release(before)
 	}
-	fixed := withPoints(input, p, edits)
-	p.Reset()
-	readPrompt(p, c.Model.Provider, fixed)
-	return fixed
+	return input
 }
 
 // readPrompt describes a request, and reports false when it does not understand it.

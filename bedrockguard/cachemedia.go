@@ -3,6 +3,7 @@ package bedrockguard
 import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 
+	"github.com/bedrockguard/bedrockguard-go/cache"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
@@ -11,8 +12,7 @@ import (
 const (
 	pixelsPerToken        = 750
 	maxImageTokens        = 1600 // larger images are scaled down
-	pageTokens            = 2000 // a page of print, and its picture for the models that look at it
-	bytesPerPage          = 50_000
+	pageTokens            = 2000 // of a document that the service fetches
 	redactedBytesPerToken = 4
 )
 
@@ -25,20 +25,7 @@ func imageTokens(data []byte) int64 {
 	return int64(max(w*h/pixelsPerToken, 1))
 }
 
-// documentTokens is what a document is likely to count. It takes one pass over a PDF, and unpacks nothing: office files are
-// judged by their size.
+// documentTokens is what a document is likely to count.
 func documentTokens(format types.DocumentFormat, data []byte) int64 {
-	n := int64(len(data))
-	switch format {
-	case types.DocumentFormatPdf:
-		pages, ok := tokens.PDFPages(data)
-		if !ok {
-			pages = len(data)/bytesPerPage + 1
-		}
-		return int64(pages) * pageTokens
-	case types.DocumentFormatDocx, types.DocumentFormatXlsx, types.DocumentFormatDoc, types.DocumentFormatXls:
-		return min(n/12, 10*pageTokens)
-	default: // text as it stands
-		return n * 2 / 7
-	}
+	return cache.DocumentTokens(string(format), data)
 }

@@ -32,12 +32,14 @@ type frame struct {
 func (r *bodyReader) content() error {
 	switch r.Peek() {
 	case '"':
+		start := r.Pos()
 		t, err := r.Text()
 		if err == nil {
 			r.begin(-1)
 			r.text(t)
 			b := r.last()
-			b.blank, b.NoPoint = !r.filled, true // a string has no place for one
+			b.blank, b.NoPoint = !r.filled, true // a string has no place for one; a list can take its own
+			b.plain = Span{start, r.Pos()}
 		}
 		return err
 	case 'n':

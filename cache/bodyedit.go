@@ -17,13 +17,24 @@ import (
 // The error is ErrDialect for a Converse request, which is changed through the SDK's types and not as JSON; any other error
 // means that an index is out of range or that p was not read from body.
 func EditBody(body []byte, p *Prompt, edits []Edit) (edited []byte, skipped []Edit, err error) {
+	return editBody(body, p, edits, false)
+}
+
+// FixBody is EditBody, except that it also adds points behind content that is a plain string, where the dialect allows a list
+// of blocks in its place: in Claude's bodies, for a system prompt or message that is not empty. The string becomes a list of
+// one text block, which reads the same to the model and to the cache.
+func FixBody(body []byte, p *Prompt, edits []Edit) (fixed []byte, skipped []Edit, err error) {
+	return editBody(body, p, edits, true)
+}
+
+func editBody(body []byte, p *Prompt, edits []Edit, wrap bool) (edited []byte, skipped []Edit, err error) {
 	if len(edits) > 0 && p.dialect != anthropicBody && p.dialect != novaBody {
 		return nil, nil, ErrDialect
 	}
 	if len(body) != p.bodyLen {
 		return nil, nil, fmt.Errorf("cache: the prompt was read from a body of %d bytes, this one has %d", p.bodyLen, len(body))
 	}
-	e := bodyEdit{p: p, removed: make([]bool, len(p.Points))}
+	e := bodyEdit{p: p, wraps: wrap, removed: make([]bool, len(p.Points))}
 	for _, edit := range edits {
 		if edit.Remove >= len(p.Points) || edit.After >= len(p.Blocks) {
 			return nil, nil, fmt.Errorf("cache: edit out of range: point %d, block %d, of %d and %d", edit.Remove, edit.After, len(p.Points), len(p.Blocks))
@@ -46,6 +57,7 @@ type bodyEdit struct {
 	p       *Prompt
 	removed []bool
 	splices []splice
+	wraps   bool // a plain string may become a list
 }
 
 // splice puts text into the place of a range.
@@ -58,7 +70,12 @@ type splice struct {
 func (e *bodyEdit) add(edit Edit) bool {
 	b := &e.p.Blocks[edit.After]
 	text := e.p.dialect.pointText(edit.TTL)
-	if text == "" || !b.room {
+	switch {
+	case text == "":
+		return false
+	case e.wraps && e.p.wraps(edit.After):
+		return e.wrap(b.plain, text)
+	case !b.room:
 		return false
 	}
 	for i := range e.p.Points {
@@ -71,6 +88,22 @@ func (e *bodyEdit) add(edit Edit) bool {
 		return false
 	}
 	e.splices = append(e.splices, splice{at, text})
+	return true
+}
+
+// wraps reports whether a block is a plain string in the place of which Claude's bodies allow a list of blocks.
+func (p *Prompt) wraps(block int) bool {
+	b := &p.Blocks[block]
+	return p.dialect == anthropicBody && b.plain != Span{} && !b.blank
+}
+
+// wrap puts a list of one block, with a point, into the place of a plain string.
+func (e *bodyEdit) wrap(at Span, point string) bool {
+	front := Span{at.Start, at.Start}
+	if slices.ContainsFunc(e.splices, func(s splice) bool { return s.Span == front }) {
+		return false
+	}
+	e.splices = append(e.splices, splice{front, `[{"type":"text","text":`}, splice{Span{at.End, at.End}, point + `}]`})
 	return true
 }
 

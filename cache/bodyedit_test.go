@@ -234,3 +234,26 @@ func randomBody(random *rand.Rand, provider string) string {
 	random.Shuffle(len(sections), func(i, j int) { sections[i], sections[j] = sections[j], sections[i] })
 	return "{" + strings.Join(sections, space()+",") + space() + "}"
 }
+
+// A plain string that gets a point becomes a list of one block that reads the same; without one it stays as it is.
+func TestFixBodyMakesAListOfAPlainString(t *testing.T) {
+	body := `{"anthropic_version":"x","system":"be \"kind\"","messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":" "}]}`
+	p := mustParse(t, "anthropic", body)
+	fixed, skipped, err := FixBody([]byte(body), p, []Edit{{-1, 0, OneHour}, {-1, 1, FiveMinutes}, {-1, 1, 0}, {-1, 3, 0}})
+	require.NoError(t, err)
+	require.Equal(t, `{"anthropic_version":"x","system":[{"type":"text","text":"be \"kind\"","cache_control":{"type":"ephemeral","ttl":"1h"}}],`+
+		`"messages":[{"role":"user","content":[{"type":"text","text":"a","cache_control":{"type":"ephemeral"}}]},{"role":"assistant","content":"b"},{"role":"user","content":" "}]}`, string(fixed))
+	require.Equal(t, []Edit{{-1, 1, 0}, {-1, 3, 0}}, skipped)
+	q := mustParse(t, "anthropic", string(fixed))
+	p.record(nil)
+	q.record(nil)
+	for i := range p.records {
+		require.Equal(t, p.records[i].chain, q.records[i].chain, "block %d reads the same", i)
+	}
+	require.Len(t, q.Points, 2)
+
+	nova := `{"schemaVersion":"messages-v1","messages":[{"role":"user","content":"a"}]}`
+	_, skipped, err = FixBody([]byte(nova), mustParse(t, "amazon", nova), []Edit{{-1, 0, 0}})
+	require.NoError(t, err)
+	require.Len(t, skipped, 1, "no other dialect allows a list there")
+}

@@ -88,14 +88,12 @@ func (s *source) is(f *frame, what string) bool {
 	}
 }
 
-// What media are likely to count. The figures are middling ones of what makers publish of their models (2026-11); what is
-// not known, because the service fetches it or its header tells no size, counts as a large image or a page.
+// What images are likely to count. The figures are middling ones of what makers publish of their models (2026-11); what is
+// not known, because the service fetches it or its header tells no size, counts as a large image.
 const (
 	pixelsPerToken = 750
 	maxEdge        = 1 << 16 // of an image; a header may tell anything
 	maxImageTokens = 1600    // larger images are scaled down
-	pageTokens     = 2000
-	bytesPerPage   = 50_000 // of a PDF
 )
 
 func (s *source) imageTokens() int64 {
@@ -106,20 +104,22 @@ func (s *source) imageTokens() int64 {
 	return min(max(min(w, maxEdge)*min(h, maxEdge)/pixelsPerToken, 1), maxImageTokens)
 }
 
-// documentTokens judges a document by its size alone.
+// documentTokens is what a document is likely to count.
 func (s *source) documentTokens(format string) int64 {
-	n := s.bytes()
-	switch {
-	case s.data.Raw == "":
+	if s.data.Raw == "" {
 		return pageTokens
-	case strings.HasPrefix(s.mediaType, "text/"), format == "txt", format == "md", format == "csv", format == "html":
-		return n * 2 / 7
-	case s.mediaType == "application/pdf", format == "pdf":
-		return (n/bytesPerPage + 1) * pageTokens
-	default: // an office file, compressed
-		return min(n/12, 10*pageTokens)
 	}
+	return documentTokens(formatOf(format, s.mediaType), s.bytes(), func() int64 {
+		raw := s.data.Raw
+		if s.data.Escaped() {
+			raw = unescapeBase64.Replace(raw)
+		}
+		return pdfPages(base64.NewDecoder(base64.StdEncoding, strings.NewReader(raw)))
+	})
 }
+
+// unescapeBase64 resolves the escapes that JSON may have in base64, and drops line ends.
+var unescapeBase64 = strings.NewReplacer(`\/`, `/`, `\n`, ``, `\r`, ``)
 
 // bytes returns about how many bytes the base64 data holds.
 func (s *source) bytes() int64 { return int64(s.data.Len) / 4 * 3 }
@@ -131,7 +131,7 @@ const imageHeader = 96 << 10
 func imageSize(data jsonscan.Text) (width, height int64, ok bool) {
 	raw := data.Raw[:min(len(data.Raw), imageHeader)]
 	if data.Escaped() {
-		raw = strings.NewReplacer(`\/`, `/`, `\n`, ``, `\r`, ``).Replace(raw)
+		raw = unescapeBase64.Replace(raw)
 	}
 	decoder := base64.NewDecoder(base64.StdEncoding, strings.NewReader(raw))
 	var h [30]byte

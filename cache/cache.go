@@ -15,7 +15,7 @@ type Mode uint8
 const (
 	Off    Mode = iota // do not look
 	Report             // report findings as events
-	Fix                // place, move or remove cache points where that is safe, and report the rest
+	Fix                // place, move or remove cache points where that is safe and pays (see Tracker.Fix), and report the rest
 	Refuse             // refuse the call with a *RefusedError
 )
 
@@ -37,7 +37,7 @@ type Policy struct {
 	Mode Mode
 
 	// Rules sets the mode of single rules. Refuse makes any rule refuse, Off silences it; Fix has the points of a request that
-	// shows the rule placed, all of them.
+	// shows the rule placed, all of them, where they pay.
 	Rules map[Rule]Mode
 
 	// Workflows sets the mode of workflows by name; a name that ends in * stands for all that begin so. The longest match

@@ -208,7 +208,7 @@ var causes = []struct {
 		k.turns[1].parts = []piece{{kind: Reasoning, text: "so"}, here(FiveMinutes)}
 		k.turns[2].parts = k.turns[2].parts[:1]
 	})), first(edited(agent(3), func(k *talk) { k.turns[1].parts = []piece{{kind: Reasoning, text: "so"}, say("yes")} }))},
-	{"G11", "behind an empty text", rulePosition, first(edited(agent(1), func(k *talk) { k.turns[0].parts = []piece{say("q"), say(" \n"), here(FiveMinutes)} })), first(agent(1))},
+	{"G11", "behind an empty text", rulePosition, first(edited(agent(1), func(k *talk) { k.turns[0].parts = []piece{say("q"), say(""), here(FiveMinutes)} })), first(agent(1))},
 	{"G11", "inside of a tool result", rulePosition, first(edited(agent(2), func(k *talk) {
 		k.turns[2].parts[0] = piece{kind: ToolResult, text: "r", nested: FiveMinutes}
 		k.turns[0].parts = k.turns[0].parts[:1]
@@ -223,6 +223,21 @@ var causes = []struct {
 	})), first(edited(agent(1), func(k *talk) {
 		k.turns[0].parts = []piece{{kind: Document, text: "%PDF", media: 9000}, say("read it"), here(FiveMinutes)}
 	}))},
+	{
+		"G9", "tool turns dropped at the next question", ruleDropped,
+		last(questioned(true, 1, 0), questioned(true, 1, 1), questioned(true, 1, 2), questioned(true, 2, 0)),
+		last(questioned(false, 1, 0), questioned(false, 1, 1), questioned(false, 1, 2), questioned(false, 2, 0)),
+	},
+	{
+		"G9", "a tool choice on Nova, where it stands before the system prompt", ruleSettings,
+		with(nova20(), last(edited(novaAsked(1), choose("tool")), edited(novaAsked(2), choose("auto")))),
+		with(nova20(), last(edited(novaAsked(1), choose("auto")), edited(novaAsked(2), choose("auto")))),
+	},
+	{
+		"G9", "thinking that an earlier model drops", ruleThinking,
+		with(forgetting("anthropic.claude-sonnet-4-5-20250929-v1:0"), last(thought(1), thought(2))),
+		with(func(y *play) { y.model.ID = "anthropic.claude-opus-4-6-v1" }, last(thought(1), thought(2))),
+	},
 	{"G11", "at the top level", ruleTopLevel, first(edited(agent(1), func(k *talk) { k.flaws = []Flaw{{ruleTopLevel, "cache_control"}} })), first(agent(1))},
 	{"G11", "on a deferred tool", ruleDeferred, first(edited(agent(1), func(k *talk) { k.flaws = []Flaw{{ruleDeferred, "tools[1]"}} })), first(agent(1))},
 	{"G12", "five points", ruleTooMany, first(edited(agent(3), func(k *talk) {
@@ -245,6 +260,7 @@ var causes = []struct {
 	{"G17", "a cold fan-out", ruleFanOut, fanOut(false), fanOut(true)},
 	{"G18", "counters that contradict each other", ruleContradiction, with(usageOf(func(u *Usage) { u.InputTokens = -4 }), last(agent(2))), last(agent(2))},
 	{"G18", "counters that the dialect's reader can't reconcile", ruleContradiction, with(usageOf(func(u *Usage) { u.Contradicts = true }), last(agent(2))), last(agent(2))},
+	{"G18", "twice as many tokens as were written", ruleDoubled, with(doubledOnce(), last(agent(1), agent(2))), last(agent(1), agent(2))},
 	{"G19", "a response without usage", ruleUsageMissing, lostUsage(true), lostUsage(false)},
 	{"G22", "the same request again and again", ruleIdentical, last(agent(2), agent(2), agent(2), agent(2), agent(2)), last(agent(2), agent(2), agent(3))},
 	{"G23", "attempts that were billed", ruleRetried, with(usageOf(func(u *Usage) { u.Billed = 2 }), last(agent(2))), last(agent(2))},

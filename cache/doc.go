@@ -8,7 +8,7 @@
 //   - Lint judges a single request, the first one included.
 //   - A Tracker compares a request with what its workflow sent before, and the response's Usage with what it should have
 //     been. A workflow whose cache stopped working trips.
-//   - Place says where cache points should stand.
+//   - Place says where cache points should stand, and Tracker.Fix where they pay, by what the workflow sent before.
 //
 // A Policy says what is to be done about findings. The guard's chain asks all of them; nothing here acts by itself.
 package cache

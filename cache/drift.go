@@ -1,6 +1,9 @@
 package cache
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // past is the earlier request that a request goes on from, as far as one can be told.
 type past struct {
@@ -61,6 +64,14 @@ func (b *past) goesOn(now []blockRecord) bool {
 	return b.talk == len(b.path.talk()) && len(now) > b.talk && !now[b.talk].user
 }
 
+// told returns what a response has counted of the beginning that a request shares with the past one.
+func (b *past) told() told {
+	if b.path == nil || b.shared < b.path.told.blocks {
+		return told{}
+	}
+	return b.path.told
+}
+
 // total returns the size of the path's last request.
 func (q *path) total() size {
 	if q.sent == 0 || q.sent > len(q.blocks) {
@@ -91,9 +102,7 @@ func (t *Turn) compare() {
 		if !same {
 			t.messagesChanged()
 		}
-		if q.settings != t.prompt.settings && t.past.shared > head {
-			t.settingsChanged(q.upTo(t.past.shared).minus(q.upTo(head)))
-		}
+		t.settingsChanged()
 	default:
 		t.headChanged(tools, system)
 	}
@@ -225,6 +234,9 @@ func (t *Turn) messagesChanged() {
 		}, q.total().minus(q.upTo(at))))
 		return
 	}
+	if t.dropped(old, now) {
+		return
+	}
 	if old[0].message != q.blocks[len(q.blocks)-1].message || p.records[len(p.records)-1].message <= old[0].message || q.sent != len(q.blocks) {
 		return // a branch
 	}
@@ -235,6 +247,40 @@ func (t *Turn) messagesChanged() {
 		}, q.total().minus(q.upTo(at))))
 	}
 }
+
+// dropped finds a history that has lost the assistant's tool turns, and reports whether it did. A branch looks alike, but for
+// one thing: of a branch the request that both answers belong to was sent twice.
+func (t *Turn) dropped(old, now []blockRecord) bool {
+	s, p := t.session, t.prompt
+	if old[0].user || !now[len(now)-1].user || t.call.Compacted {
+		return false
+	}
+	gone := 0
+	for i := range old {
+		tool := old[i].kind == ToolUse || old[i].kind == ToolResult
+		if tool && !slices.ContainsFunc(now, func(r blockRecord) bool { return r.hash == old[i].hash }) {
+			gone++
+		}
+	}
+	base := t.past.shared - 1 // the end of the request that the answer belongs to
+	for base >= 0 && p.records[base].section == Messages && !p.records[base].user {
+		base--
+	}
+	if gone < 2 || base < 0 || p.records[base].section != Messages || s.asked(p.records[base].chain) != 1 {
+		return false
+	}
+	q := t.past.path
+	t.avoidable = q.upTo(min(q.sent, q.begun))
+	t.follows.habit.drops++
+	t.add(t.stake(Finding{
+		Rule: ruleDropped, Where: p.Blocks[t.past.shared].Where.String(), Suspected: t.follows.habit.drops < manyDrops,
+		Detail: fmt.Sprintf("%d blocks of tool turns that the request before held are gone from the history: what stands behind them has to be written again", gone),
+	}, q.total().minus(q.upTo(t.past.shared))))
+	return true
+}
+
+// manyDrops is how often a conversation has to lose tool turns before that is more than a suspicion.
+const manyDrops = 2
 
 // manyForks is how many requests in a row have to change the last message of the one before to be no branches.
 const manyForks = 3
@@ -280,11 +326,39 @@ func (r *blockRecord) answer(bytes int64) bool {
 	return !r.user && r.section == Messages && (bytes >= longBlock || r.kind == ToolUse)
 }
 
-func (t *Turn) settingsChanged(went size) {
-	if t.session.scale.low(went) < t.call.Model.MinTokens {
+// settingsChanged tells a change of settings that drops what is cached of the request before, from the first section on that it
+// concerns.
+func (t *Turn) settingsChanged() {
+	q, p, provider := t.past.path, t.prompt, t.call.Model.Provider
+	from := -1
+	for s, start := range [...]int{Tools: 0, System: q.tools, Messages: q.tools + q.system} {
+		if s == int(Messages) && q.settings == p.settings {
+			break // images alone
+		}
+		if q.levels[s] != p.levelOf(Section(s), provider) {
+			from = start
+			break
+		}
+	}
+	if from < 0 || t.past.shared <= from {
 		return
 	}
-	t.add(t.stake(Finding{Rule: ruleSettings, Where: "messages", Detail: "tool choice, thinking or another setting has changed since the request before, which drops what is cached of the messages"}, went))
+	went := q.upTo(t.past.shared).minus(q.upTo(from))
+	if t.session.scale.low(went) >= t.call.Model.MinTokens {
+		t.add(t.stake(t.settingsFinding(Finding{}), went))
+	}
+}
+
+// settingsFinding says which settings have changed.
+func (t *Turn) settingsFinding(f Finding) Finding {
+	level := "the messages"
+	q := t.past.path
+	if q.levels[System] != t.prompt.levelOf(System, t.call.Model.Provider) {
+		level = "the system prompt and the messages"
+	}
+	f.Rule, f.Where = ruleSettings, "messages"
+	f.Detail = changedSettings(&q.kinds, &t.prompt.levels) + " has changed since the request before, which drops what is cached of " + level
+	return f
 }
 
 // placeChanged prices a switch of model, profile, region or account in the middle of a conversation.

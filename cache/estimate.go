@@ -20,43 +20,124 @@ func (s size) minus(o size) size { return size{s.bytes - o.bytes, s.media - o.me
 
 func (b *Block) size() size { return size{int64(b.Bytes), b.MediaTokens} }
 
-// mid is the likeliest number of tokens.
-func (s scale) mid(z size) int64 {
-	n := z.bytes*2/7 + z.media
+// text is the likeliest number of tokens of the text.
+func (s scale) text(z size) int64 {
+	n := z.bytes * 2 / 7
 	if s.factor > 0 {
 		n = mulDiv(n, s.factor, 1000)
 	}
 	return n
 }
 
-// low is what the tokens can hardly be fewer than.
+// mid is the likeliest number of tokens.
+func (s scale) mid(z size) int64 { return s.text(z) + z.media }
+
+// low is what the tokens can hardly be fewer than. Media count nothing: a page of a PDF has been seen to count 60 tokens and
+// 6,000, by what stands on it and by how the service reads it, and an image may be scaled down.
 func (s scale) low(z size) int64 {
 	if s.factor > 0 {
-		return s.mid(z) * 85 / 100
+		return s.text(z) * 85 / 100
 	}
-	return z.bytes/6 + z.media/2
+	return z.bytes / 6
 }
 
 // high is what the tokens can hardly exceed.
 func (s scale) high(z size) int64 {
 	if s.factor > 0 {
-		return s.mid(z) * 115 / 100
+		return s.text(z)*115/100 + 4*z.media
 	}
-	return z.bytes/2 + z.media*2
+	return z.bytes/2 + 4*z.media
 }
 
-// learn takes in what a response counted. Each new count moves the factor by a quarter of the difference.
+// learn takes in what a response counted. Each new count moves the factor by a quarter of the difference. Prompts of which
+// media are likely to be a fifth or more teach nothing about text.
 func (s *scale) learn(z size, actual int64) {
-	n := z.bytes*2/7 + z.media
-	if n < 200 || actual <= 0 {
+	n := z.bytes * 2 / 7
+	if n < 200 || actual <= 0 || z.media > n/4 {
 		return // too small: framing outweighs the text
 	}
-	factor := min(max(mulDiv(actual, 1000, n), 200), 5000)
+	factor := min(max(mulDiv(actual, 1000, n+z.media), 200), 5000)
 	if s.factor == 0 {
 		s.factor = factor
 		return
 	}
 	s.factor += (factor - s.factor) / 4
+}
+
+// told is what a response has counted of the beginning of a prompt. The zero value is nothing.
+type told struct {
+	blocks int
+	tokens int64
+}
+
+// bounded returns an estimate of a prompt up to a block, corrected by what a response has told.
+func (k told) bounded(p *Prompt, block int, estimate func(size) int64) int64 {
+	z := p.upTo(block)
+	switch {
+	case k.blocks <= 0:
+		return estimate(z)
+	case block+1 < k.blocks:
+		return min(estimate(z), k.tokens)
+	default:
+		return k.tokens + estimate(z.minus(p.upTo(k.blocks-1)))
+	}
+}
+
+// countsAtLeast reports whether the blocks from the first up to the last have at least so many tokens, whatever their text is. It
+// looks at no more text than it takes.
+func (p *Prompt) countsAtLeast(first, last int, tokens int64) bool {
+	for i := max(first, 0); i <= last && tokens > 0; i++ {
+		for _, l := range p.leavesOf(i) {
+			switch {
+			case l.binary || l.n == 0:
+			case l.at == nil:
+				tokens -= int64(l.n) / 6
+			default:
+				tokens -= piecesIn(l.text(), tokens)
+			}
+			if tokens <= 0 {
+				break
+			}
+		}
+	}
+	return tokens <= 0
+}
+
+// piecesIn counts what tokenizers cut a text into before they look for tokens, up to so many: runs of letters, three digits, runs
+// of signs, and 24 bytes that are not ASCII. White space goes with what follows it. A token never reaches over two pieces
+// in the public vocabularies that cut at all.
+func piecesIn(s string, enough int64) int64 {
+	const space, letter, digit, sign, other = 0, 1, 2, 3, 4
+	pieces, run, before := int64(0), 0, space
+	for i := 0; i < len(s) && pieces < enough; i++ {
+		kind := sign
+		switch c := s[i]; {
+		case c <= ' ':
+			kind = space
+		case isDigit(c):
+			kind = digit
+		case c|0x20 >= 'a' && c|0x20 <= 'z':
+			kind = letter
+		case c >= 0x80:
+			kind = other
+		}
+		if kind != before {
+			run = 0
+		}
+		longest := len(s)
+		switch kind {
+		case digit:
+			longest = 3
+		case other:
+			longest = 24
+		}
+		if kind != space && run%longest == 0 {
+			pieces++
+		}
+		run++
+		before = kind
+	}
+	return pieces
 }
 
 // mulDiv returns a*b/c of non-negative numbers without overflow of the product.

@@ -5,7 +5,7 @@ import "fmt"
 // expect works out what the request should read, and why not more. Requires s.mu held.
 func (t *Turn) expect() {
 	p, s := t.prompt, t.session
-	place, level := placeHash(t.call.Model.ID, t.call.Place), p.level()
+	place := placeHash(t.call.Model.ID, t.call.Place)
 	var wanted mark
 	var why obstacle
 	for i := range s.marks {
@@ -13,7 +13,7 @@ func (t *Turn) expect() {
 		if w.block >= len(p.records) || p.records[w.block].chain != w.chain {
 			continue
 		}
-		o := t.obstacle(w, place, level)
+		o := t.obstacle(w, place)
 		switch {
 		case o == readable && (t.expected.tokens == 0 || w.block > t.expected.block):
 			t.expected = *w
@@ -21,7 +21,7 @@ func (t *Turn) expect() {
 			wanted, why = *w, o
 		}
 	}
-	if w := t.beingWritten(place, level); w != nil && w.block >= wanted.block && w.block > t.expected.block {
+	if w := t.beingWritten(place); w != nil && w.block >= wanted.block && w.block > t.expected.block {
 		wanted, why = *w, unready
 	}
 	lost := wanted.tokens - t.expected.tokens
@@ -32,7 +32,7 @@ func (t *Turn) expect() {
 }
 
 // beingWritten returns the longest prefix of the request that a running one is about to write, or nil.
-func (t *Turn) beingWritten(place, level uint64) *mark {
+func (t *Turn) beingWritten(place uint64) *mark {
 	var best *mark
 	for _, r := range t.session.running {
 		for i := range r.marks {
@@ -40,7 +40,7 @@ func (t *Turn) beingWritten(place, level uint64) *mark {
 			if w.block >= len(t.prompt.records) || t.prompt.records[w.block].chain != w.chain || best != nil && w.block <= best.block {
 				continue
 			}
-			if t.obstacle(w, place, level) == readable {
+			if t.obstacle(w, place) == readable {
 				best, t.Begun = w, r.begun
 			}
 		}
@@ -61,11 +61,11 @@ const (
 	unmarked
 )
 
-func (t *Turn) obstacle(w *mark, place, level uint64) obstacle {
+func (t *Turn) obstacle(w *mark, place uint64) obstacle {
 	switch {
 	case w.place != place:
 		return elsewhere
-	case w.settings != 0 && w.settings != level:
+	case w.settings != t.prompt.levelOf(t.prompt.records[w.block].section, t.call.Model.Provider):
 		return otherSettings
 	case !t.call.At.Before(w.expires):
 		return expired
@@ -107,8 +107,13 @@ func (t *Turn) explain(w mark, why obstacle, lost int64) {
 		}
 		f.Rule = ruleJumping
 		f.Detail = fmt.Sprintf("the cache points have moved away from what was written before: about %d tokens can't be read", lost)
+	case otherSettings:
+		if q := t.past.path; q == nil || q.kinds == t.prompt.levels {
+			return // the first image, or none any more: that is how a conversation goes on
+		}
+		f = t.settingsFinding(f)
 	default:
-		return // a change of place or settings is told by itself
+		return // a change of place is told by itself
 	}
 	t.add(f)
 }

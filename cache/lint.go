@@ -18,6 +18,7 @@ type linter struct {
 	m     *Model
 	scale scale
 	known int // blocks that stand in the request before, so that what is in them did not change
+	told  told
 	found []Finding
 }
 
@@ -97,18 +98,49 @@ func (p *Prompt) newest() (first, previous int) {
 	return first, i
 }
 
+// turnEnds returns how many blocks there are up to the end of the newest user turn, and up to the end of the one before it. 0
+// stands for no such turn.
+func (p *Prompt) turnEnds() (newest, before int) {
+	i := len(p.records) - 1
+	back := func(user bool) {
+		for i >= 0 && p.records[i].section == Messages && p.records[i].user == user {
+			i--
+		}
+	}
+	back(false)
+	newest = i + 1
+	back(true)
+	if newest == i+1 || i < 0 || p.records[i].section != Messages {
+		return newest, 0
+	}
+	back(false)
+	if i < 0 || p.records[i].section != Messages {
+		return newest, 0
+	}
+	return newest, i + 1
+}
+
 // noPoint finds a prefix that is the same in the next request, long enough, and not marked.
 func (l *linter) noPoint() {
 	first, _ := l.p.newest()
-	prefix := l.p.upTo(first - 1)
-	if l.m.MinTokens <= 0 || l.scale.low(prefix) < l.m.MinTokens {
+	if l.m.MinTokens <= 0 || l.told.bounded(l.p, first-1, l.scale.low) < l.m.MinTokens || !l.certain(-1, first-1, l.m.MinTokens) {
 		return
 	}
-	tokens := l.scale.mid(prefix)
+	tokens := min(l.scale.mid(l.p.upTo(first-1)), l.told.bounded(l.p, first-1, l.scale.mid))
 	l.add(Finding{
 		Rule: ruleNoPoint, Tokens: tokens, NanoUSD: l.m.paidAgain(tokens),
 		Detail: fmt.Sprintf("about %d tokens of tools, system prompt and history come back in the next request, and no cache point marks them", tokens),
 	})
+}
+
+// certain reports whether what stands behind one block and up to another is long enough whatever its text is, apart from what a
+// response has told.
+func (l *linter) certain(behind, block int, enough int64) bool {
+	from := behind + 1
+	if k := l.told; behind < 0 && k.blocks > 0 && k.blocks <= block+1 {
+		from, enough = k.blocks, enough-k.tokens
+	}
+	return enough <= 0 || l.p.countsAtLeast(from, block, enough)
 }
 
 // tail finds a conversation of which only the beginning is marked: the rest is paid for in full with every turn.
@@ -130,7 +162,10 @@ func (l *linter) tail() {
 	case l.m.MaxTokens > 0 && l.scale.high(l.p.upTo(last.Block)) >= l.m.MaxTokens*3/4:
 		return // the model caches no more
 	}
-	tokens := l.scale.mid(behind)
+	if !l.certain(last.Block, len(l.p.Blocks)-1, max(l.m.MinTokens, 1024)) {
+		return
+	}
+	tokens := min(l.scale.mid(behind), l.told.bounded(l.p, len(l.p.Blocks)-1, l.scale.mid))
 	l.add(Finding{
 		Rule: ruleTail, Where: Where{Messages, final.Message, final.Index}.String(), Tokens: tokens, NanoUSD: l.m.paidAgain(tokens),
 		Detail: fmt.Sprintf("the last cache point stands at %s, and about %d tokens behind it are paid for in full in each following turn, more with every one", last.Where, tokens),

@@ -55,8 +55,11 @@ func (l *linter) position(pt *Point, index int) {
 	switch b := &l.p.Blocks[pt.Block]; {
 	case b.Kind == Reasoning:
 		illegal("behind a reasoning block")
-	case l.p.empty(pt.Block):
+	case l.p.bare(pt.Block):
 		illegal("behind an empty text")
+	case l.p.dialect == anthropicBody && l.p.empty(pt.Block):
+		// Converse has been seen to take white space as text (2026-11). For Claude's bodies users report a refusal.
+		l.add(Finding{Rule: rulePosition, Where: pt.String(), Suspected: true, Detail: "a cache point stands behind white space, which the service refuses in some requests"})
 	case l.m.Provider == nova && pt.Section == Messages && b.Kind != Text:
 		illegal("behind a " + b.Kind.String() + ", and this model takes it behind text alone")
 	case b.Kind == Document:

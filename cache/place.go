@@ -48,10 +48,18 @@ const usualPoints = 4
 // the caller that leave it open or ask for what is not on offer, ask for five minutes or an hour, as Gaps says, within what
 // the caller's other points before and behind them ask for.
 func Place(p *Prompt, m Model, o PlaceOptions) []Edit {
+	return place(p, &m, o, nil)
+}
+
+// place is Place with a judge who may bound it further; nil is none.
+func place(p *Prompt, m *Model, o PlaceOptions, judge func(*placer)) []Edit {
 	if !m.Explicit {
 		return withoutPoints(p)
 	}
-	pl := placer{site: newSite(p, &m, o), room: m.MaxPoints, fresh: m.lifetime(o.Gaps)}
+	pl := placer{site: newSite(p, m, o), room: m.MaxPoints, fresh: m.lifetime(o.Gaps), drop: len(p.Blocks)}
+	if judge != nil {
+		judge(&pl)
+	}
 	if pl.room <= 0 {
 		pl.room = usualPoints
 	}
@@ -80,6 +88,9 @@ type placer struct {
 	fresh  time.Duration // what new points ask for, and those of the caller that leave it open
 	spots  []spot        // what will stand, by block
 	strays []stray       // points of the caller that can't stay where they are
+
+	judged bool // whether the newest turn is worth a point has been decided
+	drop   int  // points of the caller behind this block or a later one go
 }
 
 // spot is a block behind which a point will stand.
@@ -112,6 +123,10 @@ func (pl *placer) sort() {
 		pt := &pl.p.Points[i]
 		ttl := pl.m.nearest(pt.TTL)
 		open := pt.Open || ttl != pt.TTL
+		if pt.Block >= pl.drop {
+			pl.strays = append(pl.strays, stray{point: i, block: -1})
+			continue
+		}
 		if !pt.Nested && pt.Block >= 0 && pl.accepts(pt.Block) {
 			if at, taken := pl.find(pt.Block); !taken {
 				pl.spots = slices.Insert(pl.spots, at, spot{block: pt.Block, point: i, ttl: ttl, open: open, dead: pl.futile(pt.Block)})
@@ -150,7 +165,7 @@ func (pl *placer) thin() {
 // fill adds the wanted points, as far as there is room.
 func (pl *placer) fill() {
 	newest, before := pl.turns()
-	if pl.single() {
+	if pl.p.Final || !pl.judged && pl.single() {
 		newest = -1
 	}
 	pl.want(newest)

@@ -91,6 +91,7 @@ type Block struct {
 	leafEnd int  // index behind its last leaf
 	blank   bool // text of a body without any character but white space
 	room    bool // it stands in a body and holds something besides cache points, so that one can be spliced in
+	plain   Span // of the string that stands in a body in the place of a list of blocks
 }
 
 // Span is a range of bytes in a request body.
@@ -127,7 +128,8 @@ type Prompt struct {
 	records    []blockRecord // one a block, once recorded
 	leafHashes []leafHash    // one a leaf, once recorded
 
-	settings uint64 // hash of what changes the messages' level without being in it
+	settings uint64              // hash of what changes the messages' level without being in it
+	levels   [numSettings]uint64 // the same, by the kind of setting
 	images   bool
 	dialect  dialect // of the body that it was read from
 	bodyLen  int
@@ -265,15 +267,10 @@ func (p *Prompt) closed() int {
 	return i
 }
 
-// Setting notes a setting that changes the messages' level of the cache without being part of it, such as the tool choice.
-func (p *Prompt) Setting(name, value string) {
-	p.settings = mix(mix(p.settings, hashString(name)), hashString(value))
-}
-
 // Flaw notes a sign of trouble.
 func (p *Prompt) Flaw(r Rule, where string) { p.Flaws = append(p.Flaws, Flaw{r, where}) }
 
-// empty reports whether a block is text without any character but white space, which takes no cache point. It is asked of the
+// empty reports whether a block is text without any character but white space, which gets no new cache point. It is asked of the
 // few blocks that have one or may get one: of all others the text need not be touched.
 func (p *Prompt) empty(i int) bool {
 	b := &p.Blocks[i]
@@ -286,6 +283,11 @@ func (p *Prompt) empty(i int) bool {
 		}
 	}
 	return true
+}
+
+// bare reports whether a block is text without any character.
+func (p *Prompt) bare(i int) bool {
+	return p.Blocks[i].Kind == Text && p.Blocks[i].Bytes == 0 && p.empty(i)
 }
 
 // leavesOf returns the leaves of a block.

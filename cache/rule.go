@@ -34,7 +34,9 @@ const (
 	ruleKeyOrder       Rule = "key-order"
 	ruleToolSet        Rule = "tool-set"
 	ruleRewritten      Rule = "history-rewritten"
+	ruleDropped        Rule = "history-dropped"
 	ruleSettings       Rule = "settings-changed"
+	ruleThinking       Rule = "thinking-dropped"
 	ruleUnsupported    Rule = "model-rejects-points"
 	ruleSection        Rule = "section-rejects-points"
 	rulePosition       Rule = "illegal-position"
@@ -51,6 +53,7 @@ const (
 	ruleSwitched       Rule = "place-switched"
 	ruleFanOut         Rule = "cold-fan-out"
 	ruleContradiction  Rule = "usage-contradiction"
+	ruleDoubled        Rule = "usage-doubled"
 	ruleUsageMissing   Rule = "usage-missing"
 	ruleIdentical      Rule = "identical-requests"
 	ruleRetried        Rule = "billed-retries"
@@ -76,7 +79,9 @@ var ruleTable = [...]RuleInfo{
 	{ruleKeyOrder, "G7", false, true, "serialise the tools once, or from a type with a fixed order of its fields"},
 	{ruleToolSet, "G8", false, true, "offer the same tools in the whole conversation, or add them by mid-conversation blocks where the model takes them"},
 	{ruleRewritten, "G9", false, true, "append to the history only; announce a compaction with cache.WithCompaction"},
-	{ruleSettings, "G9", false, true, "keep tool choice and thinking settings the same in the whole conversation"},
+	{ruleDropped, "G9", false, true, "send the assistant's tool turns again in each request, as they were: append to the history only"},
+	{ruleSettings, "G9", false, true, "keep tool choice, thinking settings and speed the same in the whole conversation"},
+	{ruleThinking, "G9", false, false, "expect it at each new question to this model: later ones keep their thinking"},
 	{ruleUnsupported, "G10", true, true, "send no cache points to this model"},
 	{ruleSection, "G10", true, true, "put no cache point into this section for this model"},
 	{rulePosition, "G11", true, true, "move the cache point behind the nearest block before it that takes one"},
@@ -93,6 +98,7 @@ var ruleTable = [...]RuleInfo{
 	{ruleSwitched, "G16", false, false, "keep a conversation on one model, profile, region and account"},
 	{ruleFanOut, "G17", false, false, "send one request first and the others once its response begins: Policy.HoldFanOut does that"},
 	{ruleContradiction, "G18", false, false, "check what the counters of this model mean before you rely on its figures"},
+	{ruleDoubled, "G18", false, false, "check what this model's counters mean, and correct the ledger by the invoice: it was charged what the response told"},
 	{ruleUsageMissing, "G19", false, false, "read streams to their end; the worst case was charged, until it is corrected"},
 	{ruleIdentical, "G22", false, false, "stop the loop that sends the same request again"},
 	{ruleRetried, "G23", false, false, "give the call a timeout that covers its generation, and fewer retries"},

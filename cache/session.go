@@ -10,7 +10,8 @@ import (
 type session struct {
 	tracker  *Tracker
 	workflow string
-	held     held // guarded by the tracker's lock
+	number   uint64 // from 1
+	held     held   // guarded by the tracker's lock
 
 	mu      sync.Mutex // guards what follows, and the turns of the session
 	paths   []*path    // the last used first
@@ -22,6 +23,20 @@ type session struct {
 	ratio   hitRatio
 	streak  streaks
 	tripped []Finding
+	asks    [maxAsks]uint64 // the ends of the last requests
+	asksN   int
+	doubled bool // a response told twice what it wrote
+
+	// What decides whether writing to the cache pays.
+	prefixes  []knownPrefix
+	unread    int // writes that were not read: prefixes seen before, and newest turns
+	costs     lifetimeCosts
+	step      int // the number of the workflow's last request among the tracker's steps, of its first three
+	trials    int // newest turns that were written before anything was known of them, and not read
+	trialsWon int // and read
+	losses    int // how often in a row nothing was read of what should have been cached
+	pause     int // for how many requests nothing is to be written
+	everRead  bool
 }
 
 // path is one conversation, or one branch of it: the longest request that was seen of it. Requests only ever extend it.
@@ -36,9 +51,16 @@ type path struct {
 	images   bool
 	lastAt   time.Time
 	points   []pathPoint
-	sent     int // how many blocks the last request had
-	begun    int // how many blocks had a request whose response has begun
-	forks    int // requests in a row that left it at its last message
+	sent     int    // how many blocks the last request had
+	begun    int    // how many blocks had a request whose response has begun
+	forks    int    // requests in a row that left it at its last message
+	told     told   // what the last response counted of it
+	level    uint64 // of the messages
+	levels   [len(sectionNames)]uint64
+	kinds    [numSettings]uint64
+	userEnd  int // how many blocks the last request had up to the end of its newest user turn
+	before   int // and up to the end of the user turn before that; 0 for none
+	habit    habit
 }
 
 // pathPoint is a point of a path's last request.
@@ -52,15 +74,31 @@ type mark struct {
 	chain    uint64
 	block    int // the last block of the prefix
 	place    uint64
-	settings uint64 // of the messages' level; 0 for a prefix that ends before
+	settings uint64 // of the level of its last section
 	tokens   int64
 	ttl      time.Duration
 	expires  time.Time
 	size     size
-	exact    bool // tokens were told by a response
+	exact    bool  // tokens were told by a response
+	wrote    int64 // how many of them it said that it wrote
+	message  bool  // the prefix ends in the messages
 }
 
-const maxMarks = 256
+const (
+	maxMarks = 256
+	maxAsks  = 256
+)
+
+// asked returns how many of the last requests ended with a block.
+func (s *session) asked(chain uint64) int {
+	n := 0
+	for _, c := range s.asks[:min(s.asksN, maxAsks)] {
+		if c == chain {
+			n++
+		}
+	}
+	return n
+}
 
 // Gaps are the pauses between a workflow's requests, as far as they decide which lifetime pays.
 type Gaps struct {
@@ -142,14 +180,6 @@ func (k *streaks) repeated(found []Finding) map[Rule]int {
 
 func placeHash(model, place string) uint64 { return mix(hashString(model), hashString(place)) }
 
-// level returns the hash of what changes the messages' level.
-func (p *Prompt) level() uint64 {
-	if p.images {
-		return mix(p.settings, 1) | 1
-	}
-	return p.settings | 1
-}
-
 // knownLeaves returns the leaves of the remembered requests, the last used first.
 func (s *session) knownLeaves(buf [][]leafRecord) [][]leafRecord {
 	for _, p := range s.paths {
@@ -186,6 +216,8 @@ func (s *session) keep(c *Call, p *Prompt) *path {
 	q.tools, q.system = min(tools, n), min(system, n-min(tools, n))
 	q.place, q.model, q.settings, q.images, q.lastAt = c.Place, c.Model.ID, p.settings, p.images, c.At
 	q.points, q.sent, q.forks = q.points[:0], n, 0
+	q.level, q.levels, q.kinds = p.level(), p.sectionLevels(c.Model.Provider), p.levels
+	q.userEnd, q.before = p.turnEnds()
 	for _, pt := range p.Points {
 		if pt.Block >= 0 && !pt.Nested {
 			q.points = append(q.points, pathPoint{pt.Block, max(pt.TTL, FiveMinutes)})

@@ -14,8 +14,10 @@ type site struct {
 	m      *Model
 	scale  scale
 	end    int    // no new point stands behind this block or a later one
+	bound  int    // nor does one of the caller's that has to move
 	starts [3]int // index of each section's first block
 	upTo   []size // of everything up to each block
+	told   told   // what a response has counted of its beginning
 
 	// Whether the message that was looked at last holds reasoning: looking takes a walk over it.
 	looked  bool
@@ -30,6 +32,7 @@ func newSite(p *Prompt, m *Model, o PlaceOptions) site {
 	if o.Before > 0 {
 		s.end = min(s.end, o.Before)
 	}
+	s.bound = s.end
 	s.weigh()
 	return s
 }
@@ -60,7 +63,7 @@ func (s *site) weigh() {
 func (s *site) accepts(block int) bool {
 	b := &s.p.Blocks[block]
 	switch {
-	case !s.m.takes(b.Section), b.NoPoint, b.Kind == Reasoning, s.p.empty(block):
+	case !s.m.takes(b.Section), b.NoPoint && !s.p.wraps(block), b.Kind == Reasoning, s.p.empty(block):
 		return false
 	case s.m.Provider == nova:
 		return b.Section != Messages || b.Kind == Text
@@ -96,7 +99,13 @@ func (s *site) suits(block int) bool {
 	return kind != Document && kind != Other && s.accepts(block) && !s.beyond(block)
 }
 
-func (s *site) short(block int) bool { return s.scale.low(s.upTo[block]) < s.m.MinTokens }
+func (s *site) short(block int) bool {
+	low := s.scale.low(s.upTo[block])
+	if k := s.told; k.blocks > 0 && block+1 >= k.blocks {
+		low = k.tokens + s.scale.low(s.upTo[block].minus(s.upTo[k.blocks-1]))
+	}
+	return low < s.m.MinTokens
+}
 
 func (s *site) beyond(block int) bool {
 	return s.m.MaxTokens > 0 && s.scale.high(s.upTo[block]) > s.m.MaxTokens
@@ -109,8 +118,11 @@ func (s *site) futile(block int) bool {
 }
 
 // last returns the last block of a range behind which a new point may stand, or -1.
-func (s *site) last(from, to int) int {
-	for i := min(to, s.end-1); i >= from && !s.short(i); i-- {
+func (s *site) last(from, to int) int { return s.lastBefore(from, to, s.end) }
+
+// lastBefore is last for points that stand before a block.
+func (s *site) lastBefore(from, to, end int) int {
+	for i := min(to, end-1); i >= from && !s.short(i); i-- {
 		if s.suits(i) {
 			return i
 		}
@@ -159,7 +171,7 @@ func (s *site) refuge(pt *Point) int {
 		i, _ = slices.BinarySearchFunc(s.p.Blocks, pt.Where, func(b Block, w Where) int { return b.Where.compare(w) })
 		i--
 	}
-	return s.last(s.starts[min(pt.Section, Messages)], i)
+	return s.lastBefore(s.starts[min(pt.Section, Messages)], i, s.bound)
 }
 
 // compare orders places as the service reads them.

@@ -68,6 +68,8 @@ type Tracker struct {
 	order    *list.List               // the last used first
 	held     held
 	rejects  map[uint64]time.Time // until when models count as refusing cache points at a place
+	steps    steps
+	begun    uint64 // how many sessions there have been
 }
 
 // held is what is remembered: records of blocks and texts, and the bytes of texts that are kept alive by them.
@@ -90,7 +92,8 @@ func (t *Tracker) session(workflow string) *session {
 		t.order.MoveToFront(e)
 		return e.Value.(*session)
 	}
-	s := &session{tracker: t, workflow: workflow}
+	t.begun++
+	s := &session{tracker: t, workflow: workflow, number: t.begun}
 	t.sessions[workflow] = t.order.PushFront(s)
 	t.forget()
 	return s

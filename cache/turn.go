@@ -24,6 +24,7 @@ type Turn struct {
 	marks     []mark // what the request writes
 	expected  mark   // what it should read
 	avoidable size   // what it could read, were all as it should be
+	counted   told   // what the response to the request before has told of that
 	// avoidableTokens is that as it was estimated before the response; it does not change after Check.
 	avoidableTokens int64
 	sent            int           // blocks
@@ -33,6 +34,17 @@ type Turn struct {
 	size            size
 	points          int
 	all1h           bool
+	unproven        bool // Fix gave the request before no point
+	forgets         bool // the model drops thinking that stands in its history
+	placed          bool // Fix has placed its points
+	follows         follows
+	gap             time.Duration // since the past request, and where that one's turns ended
+	userEnd, before int
+	samePlace       bool
+	sameLevel       bool        // of the messages
+	trial           bool        // it writes its newest turn before anything is known of the conversation
+	wrote           knownPrefix // it writes because that was seen before
+	saw             []knownPrefix
 }
 
 type turnState uint8
@@ -48,12 +60,23 @@ const (
 func (s *session) check(c Call, p *Prompt) *Turn {
 	var buf [maxPaths][]leafRecord
 	p.record(s.knownLeaves(buf[:0]))
-	t := &Turn{session: s, call: c, prompt: p, size: p.total(), points: len(p.Points)}
-	t.past = s.past(p)
-	if want := s.tracker.policy.MinPoints; len(p.Points) < want && c.Model.Explicit {
+	return s.checkRecorded(c, p, s.past(p), false)
+}
+
+// checkRecorded builds the turn of a prompt whose records are filled in. placed says that its points stand where they pay.
+// Requires s.mu held.
+func (s *session) checkRecorded(c Call, p *Prompt, b past, placed bool) *Turn {
+	t := &Turn{session: s, call: c, prompt: p, size: p.total(), points: len(p.Points), past: b, placed: placed}
+	t.follows = s.follow(&t.call, p, &t.past)
+	if q := t.past.path; q != nil {
+		t.unproven = placed && len(q.points) == 0
+		t.counted = t.past.path.told
+		t.forgets = p.forgets(&t.call.Model, t.past.shared)
+	}
+	if want := s.tracker.policy.MinPoints; len(p.Points) < want && c.Model.Explicit && !placed {
 		t.add(Finding{Rule: rulePointsLost, Detail: fmt.Sprintf("the request has %d cache points, %d were meant to be there", len(p.Points), want)})
 	}
-	l := linter{p: p, m: &t.call.Model, scale: s.scale, known: t.past.shared}
+	l := linter{p: p, m: &t.call.Model, scale: s.scale, known: t.past.shared, told: t.past.told()}
 	l.all()
 	for _, f := range l.found {
 		if f.Rule != ruleBelowMinimum || !t.wasWritten() {
@@ -109,6 +132,9 @@ func rank(f Finding) int {
 
 // add notes a finding, one of each rule: the first, unless a later one is sure of what that only suspects.
 func (t *Turn) add(f Finding) {
+	if t.placed && missesPoints(f.Rule) {
+		return // there are as many as pay
+	}
 	for i := range t.found {
 		if t.found[i].Rule == f.Rule {
 			if t.found[i].Suspected && !f.Suspected {
@@ -118,6 +144,16 @@ func (t *Turn) add(f Finding) {
 		}
 	}
 	t.found = append(t.found, f)
+}
+
+// missesPoints reports whether a rule says that a request should have more cache points, or others.
+func missesPoints(r Rule) bool {
+	switch r {
+	case ruleNoPoint, ruleTail, ruleFrozen, ruleJumping, ruleIdle:
+		return true
+	default:
+		return false
+	}
 }
 
 func (s *session) priceByDay(found []Finding) {
@@ -168,12 +204,18 @@ func (t *Turn) Send() {
 	}
 	t.state = sent
 	s.calls.add(t.call.At)
+	s.asks[s.asksN%maxAsks] = t.prompt.records[len(t.prompt.records)-1].chain
+	s.asksN++
 	s.streak.rules, t.sent = t.rules, min(len(t.prompt.records), maxPathBlocks)
 	p, k := t.prompt, &s.streak
 	if chain := mix(p.records[len(p.records)-1].chain, p.settings); chain == k.lastChain {
 		k.same++
 	} else {
 		k.same, k.lastChain = 1, chain
+	}
+	if q := t.past.path; q != nil {
+		t.gap, t.userEnd, t.before = t.call.At.Sub(q.lastAt), q.userEnd, q.before
+		t.samePlace, t.sameLevel = q.place == t.call.Place && q.model == t.call.Model.ID, q.level == p.level()
 	}
 	if q := t.past.path; q != nil && t.past.shared > 0 {
 		s.gaps.add(t.call.At.Sub(q.lastAt))
@@ -184,6 +226,7 @@ func (t *Turn) Send() {
 	if t.path = s.keep(&t.call, p); t.path != nil {
 		t.path.forks = t.past.forks
 	}
+	t.learn()
 	t.prompt = nil
 }
 
@@ -205,9 +248,7 @@ func (t *Turn) plan() {
 			chain: r.chain, block: pt.Block, place: placeHash(m.ID, t.call.Place), tokens: t.session.scale.mid(r.upTo), size: r.upTo,
 			ttl: max(pt.TTL, FiveMinutes),
 		}
-		if r.section == Messages {
-			w.settings = p.level()
-		}
+		w.settings, w.message = p.levelOf(r.section, m.Provider), r.section == Messages
 		w.expires = t.call.At.Add(w.ttl)
 		t.marks = append(t.marks, w)
 	}
@@ -264,6 +305,9 @@ func (t *Turn) leave() {
 	if i := slices.Index(s.running, t); i >= 0 {
 		s.running = slices.Delete(s.running, i, i+1)
 		close(t.begun)
+		for _, k := range t.saw {
+			s.answered(k)
+		}
 	}
 }
 

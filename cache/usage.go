@@ -58,6 +58,9 @@ func (t *Turn) End(u Usage, at time.Time) []Finding {
 		t.add(Finding{Rule: ruleRetried, Tokens: tokens, NanoUSD: nanoUSD(tokens, t.call.Model.InputPrice), Detail: fmt.Sprintf("%d attempts before the one that was answered were billed", u.Billed)})
 	}
 	s.scale.learn(t.size, u.total())
+	if !s.doubled && t.path != nil && t.sent <= len(t.path.blocks) && t.sent < maxPathBlocks {
+		t.path.told = told{t.sent, u.total()}
+	}
 	t.confirm(u)
 	if t.call.Model.Explicit || t.call.Model.Implicit {
 		t.judge(u)
@@ -89,7 +92,7 @@ func (t *Turn) confirm(u Usage) {
 			}
 			switch {
 			case k == len(t.marks)-1:
-				w.tokens, w.exact = held, true
+				w.tokens, w.wrote, w.exact = held, u.written(), !s.doubled
 			case !w.exact:
 				w.tokens = min(s.scale.mid(own.size), held)
 			}
@@ -110,9 +113,18 @@ func (t *Turn) judge(u Usage) {
 	nothing := u.CacheReadTokens == 0 && u.written() == 0
 	missing := t.expected.tokens - u.CacheReadTokens
 	missed := missing > max(t.expected.tokens/5, 256) && t.expected.exact || t.expected.tokens > 0 && u.CacheReadTokens == 0
+	if t.doubled(u) {
+		missed = false
+	}
+	t.account(u, missed)
 	switch {
 	case !missed:
 		k.missed = 0
+	case t.forgets:
+		t.add(Finding{
+			Rule: ruleThinking, Suspected: true, Tokens: missing, NanoUSD: m.writtenAgain(missing),
+			Detail: fmt.Sprintf("%d of %d tokens were read: this model drops its earlier thinking when the user asks anew, and what stands behind it is written again", u.CacheReadTokens, t.expected.tokens),
+		})
 	default:
 		k.missed++
 		f := Finding{
@@ -149,13 +161,43 @@ func (t *Turn) judge(u Usage) {
 	}
 }
 
+// doubled finds an earlier response that told twice what it wrote: this one reads what was read then and half of what was
+// written. A response of a stream with thinking was seen to do that (2026-11). The counters of the workflow are taken for
+// estimates from then on.
+func (t *Turn) doubled(u Usage) bool {
+	s, e := t.session, &t.expected
+	half := e.wrote / 2
+	off := u.CacheReadTokens - (e.tokens - half)
+	if !e.exact || half < minDoubled || u.CacheReadTokens <= 0 || max(off, -off) > max(half/50, 16) {
+		return false
+	}
+	s.doubled, s.scale = true, scale{}
+	s.scale.learn(e.size, u.CacheReadTokens)
+	for i := range s.marks {
+		w := &s.marks[i]
+		if w.chain == e.chain && w.place == e.place && w.settings == e.settings {
+			w.tokens, w.wrote = u.CacheReadTokens, 0
+		} else {
+			w.exact = false
+		}
+	}
+	t.add(Finding{
+		Rule: ruleDoubled, Suspected: true, Tokens: half, NanoUSD: nanoUSD(half, t.call.Model.writePrice(e.ttl)),
+		Detail: fmt.Sprintf("an earlier response said that it wrote %d tokens, and half of them were there to be read", e.wrote),
+	})
+	return true
+}
+
+// minDoubled is how many tokens too many a response has to tell before that is more than noise.
+const minDoubled = 128
+
 // idle finds calls in which nothing is cached at all.
 func (t *Turn) idle(nothing bool, u Usage) {
 	m, k := &t.call.Model, &t.session.streak
 	switch {
 	case !nothing || u.total() < m.MinTokens:
 		k.idle, k.idleTotal = 0, 0
-		if nothing && len(t.marks) > 0 {
+		if nothing && len(t.marks) > 0 && !t.marks[len(t.marks)-1].message { // a conversation may grow to be long enough
 			t.add(Finding{Rule: ruleBelowMinimum, Tokens: u.total(), Detail: fmt.Sprintf("nothing was cached: the whole request has %d tokens, and nothing shorter than %d is cached", u.total(), m.MinTokens)})
 		}
 		return
@@ -187,7 +229,13 @@ func (t *Turn) trip(u Usage) {
 	if s.scale.low(t.avoidable) < max(t.call.Model.MinTokens, 1) || !t.call.Model.Explicit {
 		return // perhaps too little, or not in the caller's hands
 	}
+	if t.unproven && len(t.Findings) == 0 {
+		return // nobody meant it to be read, and nothing is wrong with it
+	}
 	avoidable := s.scale.mid(t.avoidable)
+	if k := t.counted; k.blocks > 0 {
+		avoidable = min(avoidable, k.tokens)
+	}
 	s.ratio.add(u.CacheReadTokens, avoidable)
 	floor := s.tracker.policy.floor()
 	share, judged := s.ratio.share()

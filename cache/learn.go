@@ -1,0 +1,112 @@
+package cache
+
+import "time"
+
+// settle notes whether a request reads the newest turn that the one before it wrote. Requires s.mu held.
+func (s *session) settle(f *follows, q *path) {
+	if !f.on || q.habit.wrote == 0 {
+		return
+	}
+	if f.met[ttlClass(q.habit.wrote)] {
+		s.unread = max(s.unread-1, 0)
+	} else {
+		s.unread = min(s.unread+1, maxUnread)
+	}
+	q.habit.wrote = 0
+}
+
+// maxUnread bounds how many writes count against new ones.
+const maxUnread = 8
+
+// learn notes what a request that goes out shows of its workflow. Requires s.mu held.
+func (t *Turn) learn() {
+	s, f, q := t.session, &t.follows, t.path
+	if q == nil {
+		return
+	}
+	if f.on && f.habit.trial && f.met[0] {
+		s.trials--
+		s.trialsWon++
+	}
+	s.costs.add(&t.call.Model, s.scale.mid(t.size), t.readable(FiveMinutes), t.readable(OneHour))
+	depth := max(f.habit.turns, 1)
+	if !f.on && t.prompt.hasHistory() {
+		depth = unknownDepth
+	}
+	tracker, at := s.tracker, t.call.At
+	tracker.mu.Lock()
+	if f.on {
+		tracker.steps.goOn(f.habit.step, at, f.met[0] || f.met[1])
+	}
+	number := tracker.steps.add(step{session: s.number, at: at, depth: depth})
+	if s.calls.n <= 3 { // this one included
+		if s.calls.n > 1 {
+			tracker.steps.goOn(s.step, at, true)
+		}
+		s.step = tracker.steps.add(step{session: s.number, at: at, depth: workflowDepth + s.calls.n})
+	}
+	tracker.mu.Unlock()
+	if f.on {
+		t.past.path.habit.trial, t.past.path.habit.step = false, -1
+	}
+	q.habit = f.habit
+	q.habit.turns = max(q.habit.turns, 1)
+	q.habit.trial, q.habit.step, q.habit.wrote = t.trial, number, 0
+	if n := len(t.marks); n > 0 && t.marks[n-1].block+1 >= q.userEnd {
+		q.habit.wrote = t.marks[n-1].ttl
+	}
+	if t.trial {
+		s.trials++
+	}
+	if t.wrote.chain != 0 {
+		s.wrote(t.wrote)
+	}
+}
+
+// readable returns how many tokens a request could read, had the one before it written all that it could for a lifetime.
+func (t *Turn) readable(ttl time.Duration) int64 {
+	q := t.past.path
+	if q == nil || t.gap >= ttl || !t.samePlace {
+		return 0
+	}
+	best := 0
+	for _, end := range [...]int{t.userEnd, t.before, q.tools + q.system, q.tools} {
+		if end <= t.past.shared {
+			best = max(best, end)
+		}
+	}
+	if best > q.tools+q.system && !t.sameLevel {
+		best = q.tools + q.system
+	}
+	return t.session.scale.mid(q.upTo(best))
+}
+
+// fewLosses bounds how long a workflow waits after responses that read nothing.
+const fewLosses = 6
+
+// lost notes that a response read nothing of what the cache should have held. Nothing is written for a while then: for one
+// request if the workflow has read anything before, else for sixteen, and twice as many each time.
+func (s *session) lost() {
+	s.pause = 1 << s.losses
+	if !s.everRead {
+		s.pause <<= 4
+	}
+	s.losses = min(s.losses+1, fewLosses)
+}
+
+// account notes whether the response read what the cache should have held.
+func (t *Turn) account(u Usage, missed bool) {
+	s := t.session
+	if u.CacheReadTokens > 0 {
+		s.losses, s.everRead = 0, true
+	}
+	switch {
+	case missed && u.CacheReadTokens == 0:
+		s.lost()
+	case t.path == nil:
+	case missed:
+		t.path.habit.misses++
+	case t.expected.tokens > 0:
+		t.path.habit.misses = 0
+	}
+}

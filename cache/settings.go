@@ -1,0 +1,118 @@
+package cache
+
+import (
+	"slices"
+	"strings"
+)
+
+// settingKind is a kind of setting, as far as caches differ in what it invalidates.
+type settingKind uint8
+
+const (
+	toolChoice settingKind = iota
+	thinking
+	answerForm
+	pace
+	citations
+	otherSetting
+	numSettings
+)
+
+var settingKindNames = [numSettings]string{"the tool choice", "how the model thinks", "the form of the answer", "the speed", "the citations of documents", "a setting"}
+
+// kindOfSetting sorts a setting by its name in a request.
+func kindOfSetting(name string) settingKind {
+	switch name, _, _ = strings.Cut(name, "."); name {
+	case "tool_choice", "toolChoice":
+		return toolChoice
+	case "thinking", "reasoning", "reasoning_config", "reasoningConfig", "reasoning_effort", "reasoningEffort", "effort":
+		return thinking
+	case "output_config", "outputConfig":
+		return answerForm
+	case "speed":
+		return pace
+	case "citations":
+		return citations
+	default:
+		return otherSetting
+	}
+}
+
+// Setting notes a setting that changes a level of the cache without being part of the prompt, such as the tool choice. What it
+// invalidates goes by its name and the model's maker.
+func (p *Prompt) Setting(name, value string) {
+	p.settings = mix(mix(p.settings, hashString(name)), hashString(value))
+	l := &p.levels[kindOfSetting(name)]
+	*l = mix(mix(*l, hashString(name)), hashString(value))
+}
+
+// level returns the hash of what changes the messages' level.
+func (p *Prompt) level() uint64 {
+	if p.images {
+		return mix(p.settings, 1) | 1
+	}
+	return p.settings | 1
+}
+
+// levelOf returns the hash of what changes a section's level of the cache without being in it; 0 for a section that no setting
+// of the request changes. Anthropic's documentation (2026-11) has speed and citations invalidate the system prompt, and
+// the tool choice, thinking and images the messages alone. On Nova a changed tool choice was seen to have all of the
+// prefix written again (2026-11).
+func (p *Prompt) levelOf(s Section, provider string) uint64 {
+	switch {
+	case s == Messages:
+		return p.level()
+	case provider == nova && p.levels[toolChoice] != 0:
+		return p.levels[toolChoice] | 1
+	case provider != nova && s == System && (p.levels[pace] != 0 || p.levels[citations] != 0):
+		return mix(p.levels[pace], p.levels[citations]) | 1
+	default:
+		return 0
+	}
+}
+
+// sectionLevels returns the levels of all sections.
+func (p *Prompt) sectionLevels(provider string) [len(sectionNames)]uint64 {
+	return [...]uint64{Tools: p.levelOf(Tools, provider), System: p.levelOf(System, provider), Messages: p.levelOf(Messages, provider)}
+}
+
+// forgetful are the Claude models that drop their earlier thinking when the user asks anew, by parts of their ids: those before
+// Opus 4.5 and Sonnet 4.6, and every Haiku (Anthropic's documentation, 2026-11). What is cached behind the first of it
+// is dropped with it.
+var forgetful = [...]string{"haiku", "claude-3-", "claude-opus-4-1", "claude-opus-4-2025", "claude-sonnet-4-2025", "claude-sonnet-4-5"}
+
+// forgets reports whether a model drops thinking that a request shares with the one before it: its newest user turn holds more
+// than the results of tools.
+func (p *Prompt) forgets(m *Model, shared int) bool {
+	if m.Provider != anthropic || !slices.ContainsFunc(forgetful[:], func(part string) bool { return strings.Contains(m.ID, part) }) {
+		return false
+	}
+	asks := false
+	i := len(p.Blocks) - 1
+	for ; i >= 0 && p.Blocks[i].Section == Messages && p.Blocks[i].User; i-- {
+		asks = asks || p.Blocks[i].Kind != ToolResult
+	}
+	if !asks {
+		return false
+	}
+	for i = min(i, shared-1); i >= 0 && p.Blocks[i].Section == Messages; i-- {
+		if p.Blocks[i].Kind == Reasoning {
+			return true
+		}
+	}
+	return false
+}
+
+// changedSettings names the kinds of settings that differ between two requests.
+func changedSettings(a, b *[numSettings]uint64) string {
+	var names []string
+	for i := range a {
+		if a[i] != b[i] {
+			names = append(names, settingKindNames[i])
+		}
+	}
+	if len(names) == 0 {
+		return "a setting"
+	}
+	return strings.Join(names, " and ")
+}

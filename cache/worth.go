@@ -1,0 +1,299 @@
+package cache
+
+import "time"
+
+// Fix is Check for a request whose cache points the policy lets the tracker place. It calls apply with the changes to be made,
+// if there are any; apply makes them and returns the prompt of the changed request, or nil if it could not. Apart from
+// cache points that prompt must be the same, and apply must not call the tracker. The turn is that of the changed request.
+//
+// Fix never costs more than it saves, as far as the workflow's own record tells. A new point is placed where
+//
+//   - the cache holds the prefix already, or writing costs no more than sending (Nova);
+//   - tools, system prompt or the common beginning of two requests were seen before, within the lifetime of an entry;
+//   - the newest turn ends, if the conversation's earlier turns were met again by its next request, unless the last was not:
+//     after a change in what precedes it, a pause or a rewritten history nothing is written until it is likely to be read;
+//   - the newest turn ends in a first request that shows a history, or in the first turn of a workflow whose conversations go
+//     on, as long as trials like it succeed.
+//
+// So a workflow's first request gets no point unless it has a history, and of writes that turn out not to be read there is one
+// for each cause. The caller's own points stay, until two requests in a row could not read what they wrote, or one could not
+// because a time or an id before them had changed.
+func (t *Tracker) Fix(c Call, p *Prompt, apply func([]Edit) *Prompt) *Turn {
+	s := t.session(c.Workflow)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var buf [maxPaths][]leafRecord
+	known := s.knownLeaves(buf[:0])
+	p.record(known)
+	b := s.past(p)
+	v := verdict{session: s, call: &c, p: p, past: &b}
+	v.follows = s.follow(&c, p, &b)
+	s.settle(&v.follows, b.path)
+	edits := place(p, &c.Model, PlaceOptions{Factor: s.scale.factor, Gaps: s.gaps}, v.decide)
+	if len(edits) > 0 {
+		if q := apply(edits); q != nil {
+			q.adopt(p, known)
+			p = q
+		} else {
+			v.trial, v.wrote = false, knownPrefix{}
+		}
+	}
+	turn := s.checkRecorded(c, p, b, true)
+	turn.trial, turn.wrote, turn.saw = v.trial, v.wrote, v.saw
+	return turn
+}
+
+// adopt takes over what is known of a prompt that is the same but for its cache points, so that its texts are not read again.
+func (p *Prompt) adopt(old *Prompt, known [][]leafRecord) {
+	if len(p.Blocks) != len(old.Blocks) || len(p.leaves) != len(old.leaves) {
+		p.record(known)
+		return
+	}
+	p.records = append(p.records[:0], old.records...)
+	p.leafHashes = append(p.leafHashes[:0], old.leafHashes...)
+	for i := range p.Blocks {
+		p.Blocks[i].Bytes = old.Blocks[i].Bytes
+	}
+	for i := range p.leaves {
+		l, o := &p.leaves[i], &old.leaves[i]
+		l.fresh, l.sized = o.fresh, o.sized
+		if l.doc != nil {
+			l.at, l.n = o.at, o.n
+		}
+	}
+}
+
+// follows is how a request goes on with a conversation.
+type follows struct {
+	on     bool // it does, and the habit is that conversation's
+	habit  habit
+	met    [len(ttlClasses)]bool // it has the prefix up to the newest user turn of the request before, in time to read it
+	lapsed bool                  // five minutes have passed since that request
+}
+
+// follow tells what became of the request that this one goes on from, and what that makes of the conversation's habit.
+// Requires s.mu held.
+func (s *session) follow(c *Call, p *Prompt, b *past) follows {
+	q := b.path
+	if q == nil {
+		return follows{}
+	}
+	tools, system := p.count()
+	if b.shared <= tools+system && !b.goesOn(p.records[tools+system:]) {
+		return follows{}
+	}
+	f := follows{on: true, habit: q.habit}
+	f.habit.turns++
+	gap := c.At.Sub(q.lastAt)
+	f.lapsed = gap >= FiveMinutes
+	same := q.place == c.Place && q.model == c.Model.ID && q.level == p.levelOf(Messages, c.Model.Provider)
+	for i, life := range ttlClasses {
+		alive := same && gap < life
+		met := alive && q.userEnd <= b.shared
+		f.habit.tail[i].add(met)
+		f.met[i] = met
+		before := q.before
+		if before == 0 {
+			before = q.userEnd // there was no turn before: what drops the one drops the other
+		}
+		f.habit.before[i].add(alive && before <= b.shared)
+	}
+	return f
+}
+
+// verdict decides where new points of one request are worth what they cost.
+type verdict struct {
+	session *session
+	call    *Call
+	p       *Prompt
+	past    *past
+	follows follows
+
+	trial bool        // the newest turn is written before anything is known of it
+	wrote knownPrefix // what is written because it was seen before
+	saw   []knownPrefix
+}
+
+// decide bounds where the placer may put new points, and which of the caller's go. Requires the session's lock held.
+func (v *verdict) decide(pl *placer) {
+	s := v.session
+	pl.judged, pl.told = true, v.past.told()
+	if pl.fresh > FiveMinutes && !s.costs.hourPays(pl.m, s.scale.mid(v.p.total())) {
+		pl.fresh = pl.m.nearest(FiveMinutes)
+	}
+	if m := pl.m; m.CacheWrite5mPrice > 0 && m.CacheWrite5mPrice <= m.InputPrice && pl.fresh <= FiveMinutes {
+		return // writing costs nothing more
+	}
+	all := len(pl.p.Blocks)
+	newest, before := pl.turns()
+	paused := s.pause > 0
+	if paused {
+		s.pause--
+	}
+	seen := v.seenBefore(pl)
+	pl.end = v.held(pl)
+	allow := func(block int) { pl.end = max(pl.end, block+1) }
+	switch i := ttlClass(pl.fresh); {
+	case paused:
+		pl.end = 0
+	case newest >= 0 && !v.p.Final && v.newestPays(i):
+		allow(newest)
+	case before >= 0 && v.follows.on && v.follows.habit.before[i].likely() && v.follows.habit.misses < fewMisses &&
+		!s.tracker.rarelyGoesOn(s, v.follows.habit.turns, v.call.At):
+		allow(before)
+	case seen >= pl.end && (s.calls.n > 1 || !s.tracker.rarelyGoesOn(s, workflowDepth+s.calls.n+1, v.call.At)):
+		v.wrote = knownPrefix{chain: v.p.records[seen].chain, place: v.placeOf(seen), ttl: pl.fresh}
+		allow(seen)
+	}
+	if pl.end < all && v.refuted() {
+		pl.drop = pl.end
+		if !v.follows.lapsed {
+			pl.drop = max(pl.end, v.past.shared)
+		}
+	}
+}
+
+// held returns how many blocks the longest prefix has that the cache holds: a point there costs nothing and reads it.
+func (v *verdict) held(pl *placer) int {
+	place := placeHash(v.call.Model.ID, v.call.Place)
+	longest := -1
+	for i := range v.session.marks {
+		w := &v.session.marks[i]
+		if w.block <= longest || w.block >= len(v.p.records) || v.p.records[w.block].chain != w.chain || w.place != place ||
+			w.settings != v.p.levelOf(v.p.records[w.block].section, v.call.Model.Provider) || !v.call.At.Before(w.expires) {
+			continue
+		}
+		if pl.suits(w.block) {
+			longest = w.block
+		}
+	}
+	return longest + 1
+}
+
+// placeOf returns the hash of what an entry for the prefix up to a block depends on besides the blocks.
+func (v *verdict) placeOf(block int) uint64 {
+	return mix(placeHash(v.call.Model.ID, v.call.Place), v.p.levelOf(v.p.records[block].section, v.call.Model.Provider))
+}
+
+// seenBefore returns the last block of the longest prefix that earlier requests had often enough, or -1: once, and twice more
+// for each write of the workflow that was not read yet.
+func (v *verdict) seenBefore(pl *placer) int {
+	tools, system := pl.last(0, pl.starts[System]-1), pl.last(pl.starts[System], pl.starts[Messages]-1)
+	common, first := v.common(pl)
+	if common == tools || common == system {
+		common = -1
+	}
+	var seen [3]int
+	blocks, i := [...]int{tools, system, common}, ttlClass(pl.fresh)
+	for n, block := range blocks {
+		if block < 0 {
+			continue
+		}
+		k := knownPrefix{chain: v.p.records[block].chain, place: v.placeOf(block)}
+		v.saw = append(v.saw, k)
+		if block != common {
+			seen[n] = v.session.sight(k.chain, k.place, v.call.At, [len(ttlClasses)]int{})[i]
+		} else {
+			seen[n] = v.session.sight(k.chain, k.place, v.call.At, first)[i]
+		}
+	}
+	longest, enough := -1, 1+2*v.session.unread
+	for n, block := range blocks {
+		if block >= 0 && seen[n] >= enough && !v.session.writes(v.p.records[block].chain) {
+			longest = max(longest, block)
+		}
+	}
+	return longest
+}
+
+// common returns the last block that a request shares with the one before it and that takes a point, or -1, and what it counts
+// when it is first noted.
+func (v *verdict) common(pl *placer) (block int, first [len(ttlClasses)]int) {
+	q := v.past.path
+	if q == nil || q.place != v.call.Place || q.model != v.call.Model.ID || q.level != v.p.levelOf(Messages, v.call.Model.Provider) {
+		return -1, first
+	}
+	for n, life := range ttlClasses {
+		if v.call.At.Sub(q.lastAt) < life {
+			first[n] = 1 // the request before had it
+		}
+	}
+	return pl.last(0, v.past.shared-1), first
+}
+
+// writes reports whether a running request is writing a prefix, unless the policy has this one wait for it.
+func (s *session) writes(chain uint64) bool {
+	if s.tracker.policy.HoldFanOut > 0 {
+		return false
+	}
+	for _, r := range s.running {
+		for i := range r.marks {
+			if r.marks[i].chain == chain {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// fewMisses is how many responses in a row may read less than they should before the newest turn is written no more.
+const fewMisses = 2
+
+// newestPays reports whether the prefix up to the newest user turn is likely to be read by the next request.
+func (v *verdict) newestPays(i int) bool {
+	s, f, at := v.session, &v.follows, v.call.At
+	switch {
+	case f.on:
+		return f.habit.tail[i].likely() && f.habit.misses < fewMisses && !s.tracker.rarelyGoesOn(s, f.habit.turns, at)
+	case !v.mayTry():
+		return false
+	case v.p.hasHistory():
+		v.trial = !s.tracker.rarelyGoesOn(s, unknownDepth, at)
+	default:
+		v.trial = s.conversationsGoOn(at)
+	}
+	return v.trial
+}
+
+// mayTry reports whether one more newest turn may be written of which nothing is known: one at a time, and more where most
+// have turned out well.
+func (v *verdict) mayTry() bool { return 4*v.session.trials <= v.session.trialsWon }
+
+// hasHistory reports whether the messages hold one that is not the user's.
+func (p *Prompt) hasHistory() bool {
+	for i := len(p.Blocks) - 1; i >= 0 && p.Blocks[i].Section == Messages; i-- {
+		if !p.Blocks[i].User {
+			return true
+		}
+	}
+	return false
+}
+
+// conversationsGoOn reports whether more than half of the conversations that the workflow began had a second request that could
+// read the first.
+func (s *session) conversationsGoOn(now time.Time) bool {
+	s.tracker.mu.Lock()
+	defer s.tracker.mu.Unlock()
+	met, over, open := s.tracker.steps.count(s.number, 1, now)
+	return met > over+open
+}
+
+// refuted reports whether points behind what the request shares with the one before have proved to cost: twice in a row, or
+// once because a time or an id in tools or system prompt had changed.
+func (v *verdict) refuted() bool {
+	h := &v.follows.habit
+	if !v.follows.on {
+		return v.session.streak.written >= 2
+	}
+	t := &h.tail[0]
+	if t.last != 1 || t.likely() {
+		return false
+	}
+	return t.counts[0][0] > 0 || v.volatileHead()
+}
+
+// volatileHead reports whether the first block of tools or system prompt that has changed holds a time or an id.
+func (v *verdict) volatileHead() bool {
+	at := v.past.shared
+	return at < len(v.p.Blocks) && v.p.Blocks[at].Section != Messages && v.p.volatileIn(at).suspicious()
+}
