@@ -68,5 +68,5 @@ func textBound(ctx context.Context, s string, escaped bool) (int64, error) {
 		}
 		at = scanner.Scan(s, at, min(at+pieceBytes, len(s)), escaped)
 	}
-	return min(scanner.Tokens(), int64(len(s))), nil
+	return min(scanner.Tokens(s, len(s)), int64(len(s))), nil
 }

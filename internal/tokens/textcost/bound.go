@@ -1,9 +1,9 @@
 package textcost
 
 import (
-	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // Bound returns a number of tokens that a text does not exceed: at least 0, at most its bytes. With escaped, the text is the
@@ -12,32 +12,24 @@ import (
 func Bound(text string, escaped bool) int64 {
 	s := NewScanner()
 	s.Scan(text, 0, len(text), escaped)
-	return min(s.Tokens(), int64(len(text)))
+	return min(s.Tokens(text, len(text)), int64(len(text)))
 }
 
 // Scan reads a text from the byte at from up to about to, and returns where it stopped: at the end of the character or
 // escape that lies across to. A text can so be scanned in pieces; each begins where the last one stopped.
 func (s *Scanner) Scan(text string, from, to int, escaped bool) int {
-	if !escaped {
-		end := characterEnd(text, to)
-		s.plain(text[from:end])
-		return end
-	}
-	for i := from; i < to; {
-		end := to
-		if escape := strings.IndexByte(text[i:to], '\\'); escape >= 0 {
-			end = i + escape
-		} else {
-			end = characterEnd(text, to)
+	i, end, bytes := from, characterEnd(text, to), bytesOf(text)
+	for i < end {
+		if text[i] >= beyond {
+			i = s.signs(bytes, s.beyond(text, i, end), end, escaped)
+		} else if i = s.ascii(bytes, i, end, escaped); i < end && text[i] < beyond {
+			i += s.escape(text, i)
 		}
-		s.plain(text[i:end])
-		if i = end; i < len(text) && text[i] == '\\' && i < to {
-			i += s.escape(text[i:])
-		}
-		from = i
 	}
-	return from
+	return i
 }
+
+func bytesOf(text string) []byte { return unsafe.Slice(unsafe.StringData(text), len(text)) }
 
 // characterEnd returns the first place from i on at which a character may begin.
 func characterEnd(text string, i int) int {
@@ -47,24 +39,23 @@ func characterEnd(text string, i int) int {
 	return i
 }
 
-// escape scans the escape at the beginning of text, and returns its length.
-func (s *Scanner) escape(text string) int {
-	if len(text) < 2 {
-		s.plain(text)
-		return len(text)
+// escape scans the escape at i, and returns its length. One that is malformed is a backslash alone.
+func (s *Scanner) escape(text string, i int) int {
+	r, size := unicodeEscape(text[i:])
+	switch {
+	case i+1 < len(text) && escapes[text[i+1]] != 0:
+		r, size = rune(escapes[text[i+1]]), 2
+	case size == 0:
+		r, size = '\\', 1
 	}
-	if text[1] == 'u' {
-		if r, size := unicodeEscape(text); size > 0 {
-			var buffer [utf8.UTFMax]byte
-			s.plain(string(buffer[:utf8.EncodeRune(buffer[:], r)]))
-			return size
-		}
-	} else if at := strings.IndexByte(`"\/bfnrt`, text[1]); at >= 0 {
-		s.ascii("\"\\/\b\f\n\r\t"[at])
-		return 2
+	if r < beyond {
+		s.character(bytesOf(text), i, byte(r))
+		return size
 	}
-	s.ascii('\\')
-	return 1
+	var buffer [utf8.UTFMax]byte
+	length := utf8.EncodeRune(buffer[:], r)
+	s.beyond(unsafe.String(&buffer[0], length), 0, length)
+	return size
 }
 
 // unicodeEscape reads \uXXXX, or two of them that are a surrogate pair. A lone surrogate is U+FFFD, as for encoding/json.
