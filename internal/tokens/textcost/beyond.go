@@ -4,7 +4,7 @@ import "unicode/utf8"
 
 // beyond scans text from i, where a character beyond ASCII or a broken byte stands, to end or to the next ASCII character,
 // and returns where it stopped.
-func (s *Scanner) beyond(text string, i, end int) int {
+func (s *Scanner) beyond(text []byte, i, end int) int {
 	t, units, script, letter := s.table, s.units, s.script, s.letter
 	first := int64(t.units[s.row|columnBeyond])
 	if s.row != t.beyond {
@@ -34,7 +34,9 @@ func (s *Scanner) beyond(text string, i, end int) int {
 		} else {
 			units += int64(t.plane[r>>2]>>(r&3*2)&3)*Unit + first
 		}
-		letter, first = 0, 0
+		if letter, first = 0, 0; r >= 0x344 { // the marks before it add none: they have a cost
+			units += addedTo(r) * Unit
+		}
 	}
 	s.units, s.script, s.letter, s.row = units, script, letter, t.beyond
 	s.run = run{open: true, start: unlisted} // a word that follows goes on
@@ -42,7 +44,7 @@ func (s *Scanner) beyond(text string, i, end int) int {
 }
 
 // decode returns the first character of text and its length. A broken byte counts as U+FFFD: that costs one token, too.
-func decode(text string) (uint32, int) {
+func decode(text []byte) (uint32, int) {
 	switch b := text[0]; {
 	case b&0xe0 == 0xc0 && len(text) > 1:
 		if r := uint32(b&0x1f)<<6 | uint32(text[1]&0x3f); r >= 0x80 && text[1]&0xc0 == 0x80 {
@@ -54,6 +56,6 @@ func decode(text string) (uint32, int) {
 			return r, 3
 		}
 	}
-	r, size := utf8.DecodeRuneInString(text)
+	r, size := utf8.DecodeRune(text)
 	return uint32(r), size
 }

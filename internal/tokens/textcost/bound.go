@@ -6,13 +6,13 @@ import (
 	"unsafe"
 )
 
-// Bound returns a number of tokens that a text does not exceed: at least 0, at most its bytes. With escaped, the text is the
-// inside of a JSON string literal whose escapes are not resolved: an escape counts as the character it stands for, one
-// that is malformed as it is spelled.
+// Bound returns a number of tokens that a text does not exceed: at least 0, at most its bytes and Lengthening. With escaped,
+// the text is the inside of a JSON string literal whose escapes are not resolved: an escape counts as the character it stands
+// for, one that is malformed as it is spelled.
 func Bound(text string, escaped bool) int64 {
 	s := NewScanner()
 	s.Scan(text, 0, len(text), escaped)
-	return min(s.Tokens(text, len(text)), int64(len(text)))
+	return min(s.Tokens(text, len(text)), Bytes(text))
 }
 
 // Scan reads a text from the byte at from up to about to, and returns where it stopped: at the end of the character or
@@ -21,7 +21,7 @@ func (s *Scanner) Scan(text string, from, to int, escaped bool) int {
 	i, end, bytes := from, characterEnd(text, to), bytesOf(text)
 	for i < end {
 		if text[i] >= beyond {
-			i = s.signs(bytes, s.beyond(text, i, end), end, escaped)
+			i = s.signs(bytes, s.beyond(bytes, i, end), end, escaped)
 		} else if i = s.ascii(bytes, i, end, escaped); i < end && text[i] < beyond {
 			i += s.escape(text, i)
 		}
@@ -54,7 +54,7 @@ func (s *Scanner) escape(text string, i int) int {
 	}
 	var buffer [utf8.UTFMax]byte
 	length := utf8.EncodeRune(buffer[:], r)
-	s.beyond(unsafe.String(&buffer[0], length), 0, length)
+	s.beyond(buffer[:], 0, length)
 	return size
 }
 

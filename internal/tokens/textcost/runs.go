@@ -113,7 +113,7 @@ func (s *Scanner) words(text []byte, i int, begins, ends uint64) (saved int64) {
 		start := (bits.Len64(begins&(ends&-ends-1)) - 1) & (blockBytes - 1)
 		mask := &masks[(end-start)&(blockBytes-1)]
 		first := binary.LittleEndian.Uint64(text[start : start+8])
-		position := 56 + ^first>>3&capital
+		position := tokensShift + ^first>>3&capital
 		if b.rows[start] != t.space {
 			position += afterOther
 		}

@@ -1,7 +1,7 @@
 // Package textcost bounds how many tokens a text becomes, from what it is made of, in one pass and without a vocabulary.
 //
 // A character costs what the one or two characters before it make of it, by a table that was fitted to real tokenizers;
-// a common word that is one token for each of them costs one token. Units of cost are 1/120 token. The table and the words
+// a common word costs the most tokens that one of them makes of it. Units of cost are 1/120 token. The table and the words
 // were made by internal/tools/tokenizers, from vocabularies as of 2026-11-28.
 package textcost
 

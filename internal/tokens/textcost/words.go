@@ -4,16 +4,18 @@ import (
 	_ "embed"
 	"math/bits"
 	"slices"
+	"strconv"
 	"strings"
 )
 
-// wordCost is what a common word costs for each token that it is: one, and 5 % for what was not measured.
+// wordCost is what a common word costs for each token that it is: 5 % are for what was not measured.
 const wordCost = Unit + Unit/20
 
 const (
-	wordLetters = 15 // the longest word that may be listed
-	slotBits    = 14
-	bucketBits  = 10
+	positionDigits = 2
+	wordLetters    = 15 // the longest word that may be listed
+	slotBits       = 15
+	bucketBits     = 11
 )
 
 // Positions in which a word may be listed, by how far its tokens there are shifted.
@@ -23,7 +25,7 @@ const (
 	capital    = 4 // with a capital, in addition to one of these
 )
 
-// wordList holds a line for each word: a hexadecimal digit of positions, lowest bit first as above, and the word.
+// wordList holds a line for each word: two hexadecimal digits, which are its tokens in each position, and the word.
 //
 //go:embed words.txt
 var wordList string
@@ -40,7 +42,10 @@ type listed struct {
 	first, last uint64 // eight letters, the first one lowest, and the others
 }
 
-const lettersOfLast = 1<<56 - 1
+const (
+	tokensShift   = 56
+	lettersOfLast = 1<<tokensShift - 1
+)
 
 func hash(first, last uint64) uint64 {
 	return (first ^ bits.RotateLeft64(last, 29)) * 0x9e3779b97f4a7c15
@@ -57,7 +62,7 @@ func (t *table) saved(text []byte, start, length int, row uint16, units int64) i
 		return 0
 	}
 	first, last := wordAt(text, start, length)
-	position := 56 + ^uint64(text[start])>>3&capital
+	position := tokensShift + ^uint64(text[start])>>3&capital
 	if row != t.space {
 		position += afterOther
 	}
@@ -98,11 +103,12 @@ func newWords(list string) *words {
 
 func newListed(line string) listed {
 	item := listed{}
-	item.first, item.last = wordAt([]byte(line[1:]), 0, len(line)-1)
-	flags := strings.IndexByte("0123456789abcdef", line[0])
-	for bit := range 4 {
-		item.last |= uint64(flags>>bit&1) << (56 + 2*bit)
+	item.first, item.last = wordAt([]byte(line[positionDigits:]), 0, len(line)-positionDigits)
+	tokens, err := strconv.ParseUint(line[:positionDigits], 16, 8)
+	if err != nil {
+		panic("textcost: " + line)
 	}
+	item.last |= tokens << tokensShift
 	return item
 }
 
