@@ -39,7 +39,7 @@ func TightBound(ctx context.Context, p *Prompt, l *Limits) (n int64, ok bool, er
 		if err != nil {
 			return 0, false, err
 		}
-		n = addSat(n, min(scale(t, l.textThousandths(), 1000), WideText(b.Text)))
+		n = addSat(n, textcost.AtMostBytes(scale(t, l.textThousandths(), 1000), b.Text))
 	}
 	return n, true, nil
 }
@@ -57,7 +57,7 @@ func BodyBound(ctx context.Context, body []byte, p *Prompt, l *Limits) (n int64,
 	if err != nil {
 		return 0, false, err
 	}
-	return addSat(n, min(scale(t, l.textThousandths(), 1000), WideText(text))), true, nil
+	return addSat(n, textcost.AtMostBytes(scale(t, l.textThousandths(), 1000), text)), true, nil
 }
 
 func textBound(ctx context.Context, s string, escaped bool) (int64, error) {
@@ -68,5 +68,5 @@ func textBound(ctx context.Context, s string, escaped bool) (int64, error) {
 		}
 		at = scanner.Scan(s, at, min(at+pieceBytes, len(s)), escaped)
 	}
-	return min(scanner.Tokens(s, len(s)), WideText(s)), nil
+	return textcost.AtMostBytes(scanner.Tokens(s, len(s)), s), nil
 }

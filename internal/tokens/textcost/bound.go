@@ -12,7 +12,7 @@ import (
 func Bound(text string, escaped bool) int64 {
 	s := NewScanner()
 	s.Scan(text, 0, len(text), escaped)
-	return min(s.Tokens(text, len(text)), Bytes(text))
+	return AtMostBytes(s.Tokens(text, len(text)), text)
 }
 
 // Scan reads a text from the byte at from up to about to, and returns where it stopped: at the end of the character or
@@ -41,11 +41,12 @@ func characterEnd(text string, i int) int {
 
 // escape scans the escape at i, and returns its length. One that is malformed is a backslash alone.
 func (s *Scanner) escape(text string, i int) int {
+	if i+1 < len(text) && escapes[text[i+1]] != 0 {
+		s.character(bytesOf(text), i, escapes[text[i+1]])
+		return 2
+	}
 	r, size := unicodeEscape(text[i:])
-	switch {
-	case i+1 < len(text) && escapes[text[i+1]] != 0:
-		r, size = rune(escapes[text[i+1]]), 2
-	case size == 0:
+	if size == 0 {
 		r, size = '\\', 1
 	}
 	if r < beyond {

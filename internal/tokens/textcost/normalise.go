@@ -88,6 +88,14 @@ func addedTo(r uint32) int64 {
 // makes more tokens of it.
 func Bytes(text string) int64 { return int64(len(text)) + Lengthening(bytesOf(text)) }
 
+// AtMostBytes returns the lesser of tokens and Bytes of a text, which is looked at only if that may matter.
+func AtMostBytes(tokens int64, text string) int64 {
+	if tokens <= int64(len(text)) {
+		return tokens
+	}
+	return min(tokens, Bytes(text))
+}
+
 // Lengthening returns by how many bytes Unicode's normalisation form C can lengthen a text, at most: 0 for all ASCII, at the
 // speed of memory. Malformed text is not lengthened.
 func Lengthening(text []byte) (added int64) {

@@ -1,7 +1,6 @@
 package textcost
 
 import (
-	"encoding/binary"
 	"math/bits"
 )
 
@@ -21,7 +20,12 @@ const (
 func classify(text []byte, escaped bool) (c classes, n int) {
 	limit := min(len(text), blockBytes)
 	for n < limit {
-		x := eightBytes(text, n)
+		var x uint64
+		if n+8 <= len(text) {
+			x = word(text, n)
+		} else {
+			x = lastBytes(text[n:])
+		}
 		stop := (x | (x&^highest + each)) & highest // 0x7f and all bytes beyond
 		if escaped {
 			backslash := x ^ '\\'*each
@@ -54,7 +58,7 @@ func eightBytes(text []byte, i int) uint64 {
 	if i+8 > len(text) {
 		return lastBytes(text[min(i, len(text)):])
 	}
-	return binary.LittleEndian.Uint64(text[i : i+8])
+	return word(text, i)
 }
 
 func lastBytes(bytes []byte) (x uint64) {
@@ -112,13 +116,13 @@ func (s *Scanner) words(text []byte, i int, begins, ends uint64) (saved int64) {
 		end := bits.TrailingZeros64(ends)
 		start := (bits.Len64(begins&(ends&-ends-1)) - 1) & (blockBytes - 1)
 		mask := &masks[(end-start)&(blockBytes-1)]
-		first := binary.LittleEndian.Uint64(text[start : start+8])
+		first := word(text, start)
 		position := tokensShift + ^first>>3&capital
 		if b.rows[start] != t.space {
 			position += afterOther
 		}
 		first = first&mask.first | 0x20
-		last := binary.LittleEndian.Uint64(text[start+8:start+16]) & mask.last
+		last := word(text, start+8) & mask.last
 		slot := &w.slots[w.slot(hash(first, last))]
 		tokens := int64(slot.last >> (position & 63) & 3)
 		if slot.first^first|(slot.last^last)&lettersOfLast != 0 {

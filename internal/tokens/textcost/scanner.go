@@ -26,7 +26,7 @@ type run struct {
 }
 
 // unlisted is so far before any text that the run is longer than a word may be.
-const unlisted = -1 << 40
+const unlisted = -1 << 30
 
 const blockBytes = 64
 
