@@ -1,8 +1,6 @@
 package textcost
 
-import (
-	"math/bits"
-)
+import "math/bits"
 
 // classes holds a bit for each byte of a block.
 type classes struct {
@@ -89,14 +87,23 @@ func (s *Scanner) saves(text []byte, i, n int, c classes, units int64) (saved in
 		s.run.open = false
 		ends &= ends - 1
 	}
-	single := begins << 1 & ends
-	spoiled := c.letters + c.capitals&before
-	saved += s.words(text, i, begins, ends&^single&^spoiled)
 	if n == blockBytes && c.letters>>63 == 1 || n < blockBytes && c.letters>>(n-1)&1 == 1 {
 		start := blockBytes - 1 - bits.LeadingZeros64(begins)
 		s.run = run{open: true, start: i + start, units: units - s.block.until(start), row: s.block.rows[start&(blockBytes-1)]}
 	}
-	return saved
+	s.block.join(c.letters, begins)
+	single := begins << 1 & ends
+	spoiled := c.letters + c.capitals&before
+	return saved + s.words(text, i, begins, ends&^single&^spoiled)
+}
+
+// join makes the units of a run that begins in the first half and ends in the second one comparable. One that begins before the
+// block has no start in it.
+func (b *block) join(letters, begins uint64) {
+	half := uint(b.half) & (blockBytes - 1) // 0 where there are no halves: no letter stands before it then
+	start := bits.Len64(begins&(1<<half-1)) - 1
+	across := letters << 1 >> half & 1
+	b.units[start&(blockBytes-1)] -= uint16(b.halfUnits) & -uint16(across) &^ uint16(start>>15)
 }
 
 // words returns how much cheaper the runs of letters are as words that end in the block of text from i on. It does what
@@ -107,7 +114,7 @@ func (s *Scanner) words(text []byte, i int, begins, ends uint64) (saved int64) {
 		for ; ends != 0; ends &= ends - 1 {
 			end := bits.TrailingZeros64(ends)
 			start := bits.Len64(begins&(ends&-ends-1)) - 1
-			saved += t.saved(text, i+start, end-start, b.rows[start&(blockBytes-1)], b.until(end)-b.until(start))
+			saved += t.saved(text, i+start, end-start, b.rows[start&(blockBytes-1)], int64(b.units[end&(blockBytes-1)]-b.units[start&(blockBytes-1)]))
 		}
 		return saved
 	}
@@ -124,15 +131,11 @@ func (s *Scanner) words(text []byte, i int, begins, ends uint64) (saved int64) {
 		first = first&mask.first | 0x20
 		last := word(text, start+8) & mask.last
 		slot := &w.slots[w.slot(hash(first, last))]
-		tokens := int64(slot.last >> (position & 63) & 3)
+		tokens := slot.last >> (position & 63)
 		if slot.first^first|(slot.last^last)&lettersOfLast != 0 {
 			tokens = 0
 		}
-		gain := max(b.until(end)-b.until(start)-tokens*wordCost, 0)
-		if tokens == 0 {
-			gain = 0
-		}
-		saved += gain
+		saved += max(int64(b.units[end&(blockBytes-1)]-b.units[start])-wordCosts[tokens&3], 0)
 	}
 	return saved
 }

@@ -1,6 +1,7 @@
 package textcost
 
 import (
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"testing"
@@ -139,15 +140,29 @@ func TestScanner_WordsThatContinueInTheNextPiece(t *testing.T) {
 
 // Blocks are read two bytes at once, and their words looked up together; single bytes are not.
 func TestScanner_BlocksCountAsSingleBytes(t *testing.T) {
+	same := func(name, text string, escaped bool) {
+		s := NewScanner()
+		for at := 0; at < len(text); {
+			at = s.Scan(text, at, at+1, escaped)
+		}
+		require.Equal(t, Bound(text, escaped), min(s.Tokens(text, len(text)), Bytes(text)), "%s: %q", name, text)
+	}
 	for _, kind := range corpus.Kinds() {
 		for seed, escaped := range []bool{false, true} {
-			text := corpus.Generate(kind, uint64(seed), 4096)
-			s := NewScanner()
-			for at := 0; at < len(text); {
-				at = s.Scan(text, at, at+1, escaped)
-			}
-			assert.Equal(t, Bound(text, escaped), min(s.Tokens(text, len(text)), Bytes(text)), kind)
+			same(kind, corpus.Generate(kind, uint64(seed), 4096), escaped)
 		}
+	}
+	for n := range 130 { // words behind a run that began before its block
+		same("open run", "\u00e9"+strings.Repeat("q", n)+" the. The committee met", false)
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	parts := []string{"committee", "The", "COMMITTEE", "x", "xYzab", " ", "  ", ".", "7", "\\", `\n`, "\u00e9", "\u0436", strings.Repeat("q", 30)}
+	for range 3000 { // runs of letters that lie across halves and blocks in every way
+		var text strings.Builder
+		for range r.IntN(60) {
+			text.WriteString(parts[r.IntN(len(parts))])
+		}
+		same("parts", text.String(), r.IntN(2) == 0)
 	}
 }
 
@@ -172,4 +187,10 @@ func TestBound_UncommonTextCostsMoreThanCommonText(t *testing.T) {
 	random := Bound(strings.Repeat("xkq vbzwmqjtf hqxzkcvwpj zvfqk wpxrjzkq ", 20), false)
 	assert.Less(t, 3*common, 2*shuffled)
 	assert.Less(t, shuffled, random)
+}
+
+func BenchmarkTable(b *testing.B) {
+	for b.Loop() {
+		newWords(wordList)
+	}
 }

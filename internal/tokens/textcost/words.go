@@ -2,6 +2,7 @@ package textcost
 
 import (
 	_ "embed"
+	"math"
 	"math/bits"
 	"slices"
 	"strconv"
@@ -11,11 +12,14 @@ import (
 // wordCost is what a common word costs for each token that it is: 5 % are for what was not measured.
 const wordCost = Unit + Unit/20
 
+// wordCosts holds what a word of so many tokens costs; no run costs as much as one that is not listed.
+var wordCosts = [4]int64{math.MaxInt64, wordCost, 2 * wordCost, 3 * wordCost}
+
 const (
 	positionDigits = 2
 	wordLetters    = 15 // the longest word that may be listed
 	slotBits       = 15
-	bucketBits     = 11
+	bucketBits     = 12
 )
 
 // Positions in which a word may be listed, by how far its tokens there are shifted.
@@ -67,15 +71,11 @@ func (t *table) saved(text []byte, start, length int, row uint16, units int64) i
 		position += afterOther
 	}
 	slot := &t.words.slots[t.words.slot(hash(first, last))]
-	tokens := int64(slot.last >> (position & 63) & 3)
+	tokens := slot.last >> (position & 63)
 	if slot.first^first|(slot.last^last)&lettersOfLast != 0 {
 		tokens = 0
 	}
-	gain := max(units-tokens*wordCost, 0)
-	if tokens == 0 {
-		gain = 0
-	}
-	return gain
+	return max(units-wordCosts[tokens&3], 0)
 }
 
 // newWords reads a list of words.
@@ -95,7 +95,9 @@ func newWords(list string) *words {
 	slices.SortStableFunc(order, func(a, b int) int { return len(buckets[b]) - len(buckets[a]) })
 	for _, i := range order {
 		for w.multipliers[i] = 1; !w.place(buckets[i]); {
-			w.multipliers[i] += 2
+			if w.multipliers[i] += 2; w.multipliers[i] == 1 {
+				panic("textcost: words.txt does not fit into its table")
+			}
 		}
 	}
 	return w
