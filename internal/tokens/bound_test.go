@@ -105,7 +105,18 @@ func TestWideText_CountsWhatNormalisationAdds(t *testing.T) {
 	}
 }
 
-// The baseline is what a call does at least with the same text: it copies it once.
+// What Qwen's tokenizers and Command R's make of these: more tokens than bytes.
+func TestTextBound_HoldsForWhatNormalisationSpellsOut(t *testing.T) {
+	for character, counted := range map[string]int64{"\U0001d160": 9, "\u0f76": 6} {
+		s := strings.Repeat(character, 20)
+		assert.Greater(t, 20*counted, int64(len(s)))
+		assert.GreaterOrEqual(t, TextBound(s, false), 20*counted, "%+q", character)
+		assert.GreaterOrEqual(t, WideText(s), 20*counted, "%+q", character)
+	}
+	assert.GreaterOrEqual(t, TextBound(strings.Repeat(`\ud834\udd60`, 20), true), int64(20*9), "spelled as an escape")
+}
+
+// Without it the bound of a text by its bytes takes a nanosecond, whatever its length.
 func BenchmarkWideText_800KB(b *testing.B) {
 	for _, kind := range []string{"english", "json", "prose french", "prose russian", "prose chinese", "prose hindi"} {
 		text := corpus.Generate(kind, 1, 800<<10)
