@@ -20,10 +20,13 @@ func Bound(text string, escaped bool) int64 {
 func (s *Scanner) Scan(text string, from, to int, escaped bool) int {
 	i, end, bytes := from, characterEnd(text, to), bytesOf(text)
 	for i < end {
-		if text[i] >= beyond {
+		switch {
+		case text[i] >= beyond:
 			i = s.signs(bytes, s.beyond(bytes, i, end), end, escaped)
-		} else if i = s.ascii(bytes, i, end, escaped); i < end && text[i] < beyond {
+		case escaped && text[i] == '\\':
 			i += s.escape(text, i)
+		default:
+			i = s.ascii(bytes, i, end, escaped)
 		}
 	}
 	return i

@@ -50,16 +50,16 @@ func (s *Scanner) Tokens(text string, at int) int64 {
 	return (s.units - s.saved(bytesOf(text), at) + Unit - 1) / Unit
 }
 
-// ascii scans text from i to end, or to where a character beyond ASCII stands or an escape, and returns where it stopped.
+// ascii scans text from i, where an ASCII character stands that begins no escape, to end or to where it is not so, and returns
+// where it stopped.
 func (s *Scanner) ascii(text []byte, i, end int, escaped bool) int {
 	for {
 		c, n := classify(text[i:end], escaped)
-		if n == 0 {
-			return i
-		}
 		units := s.read(text[i:], n)
 		s.units += units - s.saves(text, i, n, c, units)
-		i += n
+		if i += n; i == end || text[i] >= beyond || escaped && text[i] == '\\' {
+			return i
+		}
 	}
 }
 
