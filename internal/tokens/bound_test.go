@@ -116,6 +116,13 @@ func TestTextBound_HoldsForWhatNormalisationSpellsOut(t *testing.T) {
 	assert.GreaterOrEqual(t, TextBound(strings.Repeat(`\ud834\udd60`, 20), true), int64(20*9), "spelled as an escape")
 }
 
+func TestDocumentBlock_CountsWhatNormalisationAdds(t *testing.T) {
+	text := strings.Repeat("\U0001d160", 20)
+	for _, format := range []string{"txt", "md", "csv", "html"} {
+		assert.Equal(t, WideText(text), DocumentBlock(format, []byte(text)).Bytes, format)
+	}
+}
+
 // Without it the bound of a text by its bytes takes a nanosecond, whatever its length.
 func BenchmarkWideText_800KB(b *testing.B) {
 	for _, kind := range []string{"english", "json", "prose french", "prose russian", "prose chinese", "prose hindi"} {
