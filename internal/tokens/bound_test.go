@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/tokens/corpus"
 )
 
 func TestUpperBound(t *testing.T) {
@@ -65,5 +67,72 @@ func BenchmarkUpperBound_200Blocks800KB(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		UpperBound(&p, LimitsFor(""))
+	}
+}
+
+// The characters are those that normalisation form C spells out, and letters that a mark behind them takes apart.
+func TestWideText_CountsWhatNormalisationAdds(t *testing.T) {
+	for text, normalised := range map[string]string{
+		"\U0001d160":       "\U0001d158\U0001d165\U0001d16e",
+		"\U0001d1bb":       "\U0001d1b9\U0001d165",
+		"\u0344":           "\u0308\u0301",
+		"\u0958\u095f":     "\u0915\u093c\u092f\u093c",
+		"\u09df":           "\u09af\u09bc",
+		"\u0fb9":           "\u0f90\u0fb5",
+		"\u2adc":           "\u2add\u0338",
+		"\ufb2c":           "\u05e9\u05bc\u05c1",
+		"\ufad7":           "\U00027ed3",
+		"\u00e9\u0323":     "\u1eb9\u0301",
+		"\u01d6\u0323":     "\u1ee5\u0308\u0304",
+		"\u0231\u0330":     "\u006f\u0330\u0307\u0304",
+		"caf\u00e9 \u4e2d": "caf\u00e9 \u4e2d",
+	} {
+		for _, before := range []int{0, 1, 7, 58, 61, 62, 63, 64, 130} {
+			for _, times := range []int{1, 30} {
+				s := strings.Repeat("x", before) + strings.Repeat(text, times) + " \u00e9\u4e2d\uff0c\u201c\U0001f600\xff\xe0\xa5"
+				grown := int64(times * (len(normalised) - len(text)))
+				assert.GreaterOrEqual(t, WideText(s), int64(len(s))+grown, "%+q", text)
+				assert.GreaterOrEqual(t, TextBound(s, false), int64(times), "%+q", text)
+				if grown == 0 {
+					assert.EqualValues(t, len(s), WideText(s), "%+q", text)
+				}
+			}
+		}
+	}
+	for _, kind := range []string{"english", "code go", "json", "prose russian", "prose chinese", "prose french"} {
+		text := corpus.Generate(kind, 1, 4096)
+		assert.EqualValues(t, len(text), WideText(text), kind)
+	}
+}
+
+// What Qwen's tokenizers and Command R's make of these: more tokens than bytes.
+func TestTextBound_HoldsForWhatNormalisationSpellsOut(t *testing.T) {
+	for character, counted := range map[string]int64{"\U0001d160": 9, "\u0f76": 6} {
+		s := strings.Repeat(character, 20)
+		assert.Greater(t, 20*counted, int64(len(s)))
+		assert.GreaterOrEqual(t, TextBound(s, false), 20*counted, "%+q", character)
+		assert.GreaterOrEqual(t, WideText(s), 20*counted, "%+q", character)
+	}
+	assert.GreaterOrEqual(t, TextBound(strings.Repeat(`\ud834\udd60`, 20), true), int64(20*9), "spelled as an escape")
+}
+
+func TestDocumentBlock_CountsWhatNormalisationAdds(t *testing.T) {
+	text := strings.Repeat("\U0001d160", 20)
+	for _, format := range []string{"txt", "md", "csv", "html"} {
+		assert.Equal(t, WideText(text), DocumentBlock(format, []byte(text)).Bytes, format)
+	}
+}
+
+// Without it the bound of a text by its bytes takes a nanosecond, whatever its length.
+func BenchmarkWideText_800KB(b *testing.B) {
+	for _, kind := range []string{"english", "json", "prose french", "prose russian", "prose chinese", "prose hindi"} {
+		text := corpus.Generate(kind, 1, 800<<10)
+		b.Run(kind, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				WideText(text)
+			}
+		})
 	}
 }

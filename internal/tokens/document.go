@@ -8,7 +8,7 @@ import (
 const formatPDF = "pdf"
 
 // DocumentBlock returns a block for a document, measured as far as its format allows: pages and text of a PDF, the unpacked text
-// and the pictures of an office file, else the bytes as they are. format is the lower-case name that Bedrock uses: "pdf", "docx",
+// and the pictures of an office file, else the bytes and what normalisation can add to them. format is the lower-case name that Bedrock uses: "pdf", "docx",
 // "txt".
 func DocumentBlock(format string, data []byte) Block {
 	b := Block{Kind: Document, Format: format, Bytes: int64(len(data))}
@@ -19,6 +19,8 @@ func DocumentBlock(format string, data []byte) Block {
 	case "docx", "xlsx":
 		size, _ := measureOffice(data)
 		b.Bytes, b.Images = size.text, size.pictures
+	case "txt", "md", "csv", "html":
+		b.Bytes += Lengthening(data)
 	case "doc", "xls":
 		// One byte of a legacy code page becomes up to three bytes of UTF-8, as the euro sign does.
 		b.Bytes = mulSat(b.Bytes, 3)

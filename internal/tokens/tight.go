@@ -10,7 +10,7 @@ import (
 // pieceBytes is how much text is scanned between two looks at the context.
 const pieceBytes = 256 << 10
 
-// TextBound returns a number of tokens that a text does not exceed: at least 0 and at most its bytes. With escaped, s is the
+// TextBound returns a number of tokens that a text does not exceed: at least 0 and at most its WideText. With escaped, s is the
 // inside of a JSON string literal whose escapes are not resolved. It is one pass without a vocabulary, and allocates
 // nothing.
 //
@@ -19,7 +19,7 @@ const pieceBytes = 256 << 10
 func TextBound(s string, escaped bool) int64 { return textcost.Bound(s, escaped) }
 
 // TightBound is UpperBound with the text of Text and JSON blocks bounded by TextBound times l.TextThousandths, rounded up,
-// and never above its bytes. It looks at ctx at least every 256 KB of text, and returns its error.
+// and never above its WideText. It looks at ctx at least every 256 KB of text, and returns its error.
 func TightBound(ctx context.Context, p *Prompt, l *Limits) (n int64, ok bool, err error) {
 	n = framing(p, l)
 	if p.Hidden.Unknown {
@@ -39,7 +39,7 @@ func TightBound(ctx context.Context, p *Prompt, l *Limits) (n int64, ok bool, er
 		if err != nil {
 			return 0, false, err
 		}
-		n = addSat(n, min(scale(t, l.textThousandths(), 1000), int64(len(b.Text))))
+		n = addSat(n, textcost.AtMostBytes(scale(t, l.textThousandths(), 1000), b.Text))
 	}
 	return n, true, nil
 }
@@ -57,7 +57,7 @@ func BodyBound(ctx context.Context, body []byte, p *Prompt, l *Limits) (n int64,
 	if err != nil {
 		return 0, false, err
 	}
-	return addSat(n, min(scale(t, l.textThousandths(), 1000), int64(len(body)))), true, nil
+	return addSat(n, textcost.AtMostBytes(scale(t, l.textThousandths(), 1000), text)), true, nil
 }
 
 func textBound(ctx context.Context, s string, escaped bool) (int64, error) {
@@ -68,5 +68,5 @@ func textBound(ctx context.Context, s string, escaped bool) (int64, error) {
 		}
 		at = scanner.Scan(s, at, min(at+pieceBytes, len(s)), escaped)
 	}
-	return min(scanner.Tokens(), int64(len(s))), nil
+	return textcost.AtMostBytes(scanner.Tokens(s, len(s)), s), nil
 }

@@ -1,43 +1,38 @@
 package textcost
 
 import (
-	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+	"unsafe"
 )
 
-// Bound returns a number of tokens that a text does not exceed: at least 0, at most its bytes. With escaped, the text is the
-// inside of a JSON string literal whose escapes are not resolved: an escape counts as the character it stands for, one
-// that is malformed as it is spelled.
+// Bound returns a number of tokens that a text does not exceed: at least 0, at most its bytes and Lengthening. With escaped,
+// the text is the inside of a JSON string literal whose escapes are not resolved: an escape counts as the character it stands
+// for, one that is malformed as it is spelled.
 func Bound(text string, escaped bool) int64 {
 	s := NewScanner()
 	s.Scan(text, 0, len(text), escaped)
-	return min(s.Tokens(), int64(len(text)))
+	return AtMostBytes(s.Tokens(text, len(text)), text)
 }
 
 // Scan reads a text from the byte at from up to about to, and returns where it stopped: at the end of the character or
 // escape that lies across to. A text can so be scanned in pieces; each begins where the last one stopped.
 func (s *Scanner) Scan(text string, from, to int, escaped bool) int {
-	if !escaped {
-		end := characterEnd(text, to)
-		s.plain(text[from:end])
-		return end
-	}
-	for i := from; i < to; {
-		end := to
-		if escape := strings.IndexByte(text[i:to], '\\'); escape >= 0 {
-			end = i + escape
-		} else {
-			end = characterEnd(text, to)
+	i, end, bytes := from, characterEnd(text, to), bytesOf(text)
+	for i < end {
+		switch {
+		case text[i] >= beyond:
+			i = s.signs(bytes, s.beyond(bytes, i, end), end, escaped)
+		case escaped && text[i] == '\\':
+			i += s.escape(text, i)
+		default:
+			i = s.ascii(bytes, i, end, escaped)
 		}
-		s.plain(text[i:end])
-		if i = end; i < len(text) && text[i] == '\\' && i < to {
-			i += s.escape(text[i:])
-		}
-		from = i
 	}
-	return from
+	return i
 }
+
+func bytesOf(text string) []byte { return unsafe.Slice(unsafe.StringData(text), len(text)) }
 
 // characterEnd returns the first place from i on at which a character may begin.
 func characterEnd(text string, i int) int {
@@ -47,24 +42,24 @@ func characterEnd(text string, i int) int {
 	return i
 }
 
-// escape scans the escape at the beginning of text, and returns its length.
-func (s *Scanner) escape(text string) int {
-	if len(text) < 2 {
-		s.plain(text)
-		return len(text)
-	}
-	if text[1] == 'u' {
-		if r, size := unicodeEscape(text); size > 0 {
-			var buffer [utf8.UTFMax]byte
-			s.plain(string(buffer[:utf8.EncodeRune(buffer[:], r)]))
-			return size
-		}
-	} else if at := strings.IndexByte(`"\/bfnrt`, text[1]); at >= 0 {
-		s.ascii("\"\\/\b\f\n\r\t"[at])
+// escape scans the escape at i, and returns its length. One that is malformed is a backslash alone.
+func (s *Scanner) escape(text string, i int) int {
+	if i+1 < len(text) && escapes[text[i+1]] != 0 {
+		s.character(bytesOf(text), i, escapes[text[i+1]])
 		return 2
 	}
-	s.ascii('\\')
-	return 1
+	r, size := unicodeEscape(text[i:])
+	if size == 0 {
+		r, size = '\\', 1
+	}
+	if r < beyond {
+		s.character(bytesOf(text), i, byte(r))
+		return size
+	}
+	var buffer [utf8.UTFMax]byte
+	length := utf8.EncodeRune(buffer[:], r)
+	s.beyond(buffer[:], 0, length)
+	return size
 }
 
 // unicodeEscape reads \uXXXX, or two of them that are a surrogate pair. A lone surrogate is U+FFFD, as for encoding/json.

@@ -1,7 +1,7 @@
 // Package textcost bounds how many tokens a text becomes, from what it is made of, in one pass and without a vocabulary.
 //
 // A character costs what the one or two characters before it make of it, by a table that was fitted to real tokenizers;
-// a common word that is one token for each of them costs one token. Units of cost are 1/120 token. The table and the words
+// a common word costs the most tokens that one of them makes of it. Units of cost are 1/120 token. The table and the words
 // were made by internal/tools/tokenizers, from vocabularies as of 2026-11-28.
 package textcost
 
@@ -14,160 +14,240 @@ import (
 // Unit is how many units of cost make one token.
 const Unit = 120
 
-// wordCost is what a common word costs: one token, and 5 % for what was not measured.
-const wordCost = Unit + Unit/20
-
-// table is costs.bin, with the words of words.txt. A cell holds units of cost.
+// table is costs.bin and words.txt in the form that the scanner looks up. A row stands for what the characters before may
+// be: rows are multiples of 128, and a row plus the column of a character is a place in next and units.
 type table struct {
-	letters  [32 * 32 * 32]uint8 // [class two before][class before][small letter]
-	pairs    [128 * 128]uint8    // [character before][any other ASCII character]
-	repeats  [128]uint8          // [ASCII character] that stands for the third time or more in a row
-	cyrillic [64 * 64]uint8      // [letter before][letter]
-	plane    [1 << 16 / 4]uint8  // the tokens of each character of the basic plane, two bits each
-	words    [1 << slotBits]uint64
+	columns [256]uint8      // of ASCII characters; columnBeyond for other bytes
+	next    [1 << 16]uint16 // the row behind the character
+	units   [1 << 16]uint8  // what the character costs; in columnBeyond, what the one before adds to one beyond ASCII
+
+	begin, space, beyond uint16 // the rows at the beginning of a text, behind a single space and behind one beyond ASCII
+
+	cyrillic [64 * 64]uint8     // [letter before][letter]: units
+	plane    [1 << 16 / 4]uint8 // the tokens of each character of the basic plane, two bits each
+	words    *words
 }
 
-// Classes of the characters before a small letter; 1 to 26 are letters, also a capital that begins a word.
+// Columns. Those of letters, digits and the signs of base64 come first, so that such text needs few lines of the cache.
 const (
-	classSpace  = 0  // one space; more of them are classOther
-	classOther  = 27 // punctuation, white space, the beginning of the text
-	classDigit  = 28
-	classUpper  = 29 // a capital behind a capital
-	classBeyond = 30 // beyond ASCII
-	classBegin  = 31 // stands before a capital that does not follow another: a word begins there
+	usualFirst      = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/"
+	letterColumns   = 2 * 26
+	columnBackslash = 126
+	columnBeyond    = 127
 )
 
-// Small letters of the Russian alphabet count from 1 at U+0430. Before the first one stands 0, or cyrillicSpace behind a single space.
+// Small letters of the Russian alphabet count from 1 at U+0430. Before the first one stands 0, or cyrillicSpace behind a
+// single space.
 const (
-	cyrillicFirst = 0x430
-	cyrillicSpace = 63
+	cyrillicFirst   = 0x430
+	cyrillicLetters = 32
+	cyrillicSpace   = 63
 )
 
-// beyond stands for any character beyond ASCII in the table of pairs.
+// beyond stands for any character beyond ASCII.
 const beyond = 0x7f
+
+// stored is costs.bin.
+type stored struct {
+	letters  [groups * 32 * 32]uint8 // [group of the character two before][class of the one before][small letter]
+	pairs    [128 * 128]uint8        // [character before][any other ASCII character, or beyond]
+	repeats  [128]uint8              // [ASCII character] that stands for the third time or more in a row
+	cyrillic [64 * 64]uint8
+	plane    [1 << 16 / 4]uint8
+}
 
 //go:embed costs.bin
 var costs string
 
-// Positions in which a common word is one token.
+// Groups of characters two before a small letter.
 const (
-	afterSpace        = 1 << 60 // behind a single space, which the token includes
-	afterOther        = 1 << 61 // behind anything that is neither a letter nor a single space
-	capitalAfterSpace = 1 << 62 // as afterSpace, with a capital
-	capitalAfterOther = 1 << 63 // as afterOther, with a capital
+	groupLetter = iota // a small letter, or a capital that does not follow another
+	groupSpace         // one space
+	groupOther
+	groupUpper // a capital behind a capital
+	groupBegin // anything, if the character between is a capital that does not follow another
+	groups
 )
 
+// Classes of the character before a small letter; 1 to 26 are small letters, and capitals that do not follow another.
 const (
-	wordLetters = 12 // the longest word in the list: five bits a letter make 60
-	letterMask  = 1<<60 - 1
-	slotBits    = 14
+	classSpace  = 0 // one space
+	classOther  = 27
+	classDigit  = 28
+	classUpper  = 29 // a capital behind a capital
+	classBeyond = 30
 )
 
-// wordList holds a line for each word: a hexadecimal digit of positions, lowest bit first as above, and the word.
-//
-//go:embed words.txt
-var wordList string
-
-// The classes two characters before a letter are stored in five groups: small letters, and then those named here. What is not
-// named is like classOther.
-const groups = 5
-
-var contextGroups = func() (g [32]int) {
-	for class := range g {
-		switch class {
-		case classSpace:
-			g[class] = 1
-		case classUpper:
-			g[class] = 3
-		case classBegin:
-			g[class] = 4
-		case classOther, classDigit, classBeyond:
-			g[class] = 2
-		}
-	}
-	return g
-}()
-
-// fitted returns the table. Reading it takes about a millisecond, once.
+// fitted returns the table. Making it takes some milliseconds, once.
 var fitted = sync.OnceValue(func() *table {
-	t := new(table)
+	var s stored
 	rest := costs
-	for context := range uint8(32) {
-		group := contextGroups[context] << 10
-		copy(t.letters[int(context)<<10:], rest[group:group+1<<10])
-	}
-	rest = rest[groups<<10:]
-	for _, part := range [][]uint8{t.pairs[:], t.repeats[:], t.cyrillic[:], t.plane[:]} {
+	for _, part := range [][]uint8{s.letters[:], s.pairs[:], s.repeats[:], s.cyrillic[:], s.plane[:]} {
 		rest = rest[copy(part, rest):]
 	}
-	for line := range strings.Lines(wordList) {
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		var letters uint64
-		for _, c := range []byte(line[1:]) {
-			letters = letters<<5 | uint64(c&31)
-		}
-		i := slotOf(letters)
-		for t.words[i] != 0 {
-			i = (i + 1) % (1 << slotBits)
-		}
-		t.words[i] = letters | uint64(strings.IndexByte("0123456789abcdef", line[0]))<<60
-	}
+	t := &table{columns: columns(), cyrillic: s.cyrillic, plane: s.plane, words: newWords(wordList)}
+	rows := rows{table: t, stored: &s, numbers: make(map[place]uint16)}
+	t.begin, t.space, t.beyond = rows.number(place{last: '\n'}), rows.number(place{last: ' '}), rows.number(place{last: beyond})
 	return t
 })
 
-func slotOf(letters uint64) uint64 { return letters * 0x9e3779b97f4a7c15 >> (64 - slotBits) }
-
-// listed reports whether a word, its letters five bits each, is one token in a position.
-func (t *table) listed(letters, position uint64) bool {
-	for i := slotOf(letters); t.words[i] != 0; i = (i + 1) % (1 << slotBits) {
-		if t.words[i]&letterMask == letters {
-			return t.words[i]&position != 0
+func columns() (columns [256]uint8) {
+	next := uint8(len(usualFirst))
+	for c := range columns {
+		switch at := strings.IndexByte(usualFirst, byte(c)); {
+		case c >= beyond:
+			columns[c] = columnBeyond
+		case c == '\\':
+			columns[c] = columnBackslash
+		case at >= 0:
+			columns[c] = uint8(at)
+		default:
+			columns[c] = next
+			next++
 		}
 	}
-	return false
+	return columns
 }
 
-// Kinds of byte.
+// place is what the cost of a character depends on: what stands before it.
+type place struct {
+	last   byte // the character before, beyond for all that are not ASCII
+	group  int  // of the character before last, if last is a small letter
+	humped bool // last is a capital that follows another
+	again  bool // last is no small letter, and equals the character before it
+}
+
+// rows numbers the places that a text can come to.
+type rows struct {
+	table   *table
+	stored  *stored
+	numbers map[place]uint16
+}
+
+// number returns the row of a place. A new one is filled, with those that follow it.
+func (r *rows) number(p place) uint16 {
+	row, ok := r.numbers[p]
+	if ok {
+		return row
+	}
+	row = uint16(len(r.numbers)) << 7
+	r.numbers[p] = row
+	for c := range byte(beyond) {
+		at := row | uint16(r.table.columns[c])
+		r.table.units[at] = r.stored.cost(p, c)
+		r.table.next[at] = r.number(p.then(c))
+	}
+	r.table.units[row|columnBeyond] = r.stored.pairs[int(p.last)<<7|beyond]
+	return row
+}
+
+// then returns the place behind c.
+func (p place) then(c byte) place {
+	switch {
+	case isLower(c):
+		return place{last: c, group: p.asGroup()}
+	case isUpper(c) && isUpper(p.last):
+		return place{last: c, humped: true, again: c == p.last}
+	case isUpper(c):
+		return place{last: c}
+	default:
+		return place{last: c, again: c == p.last}
+	}
+}
+
+// asGroup returns the group of the last character for a small letter two behind it.
+func (p place) asGroup() int {
+	switch {
+	case isLower(p.last) || isUpper(p.last) && !p.humped:
+		return groupLetter
+	case p.humped:
+		return groupUpper
+	case p.last == ' ' && !p.again:
+		return groupSpace
+	default:
+		return groupOther
+	}
+}
+
+// class returns the class of the last character for a small letter behind it, and the group of the one before.
+func (p place) class() (class, group int) {
+	switch c := p.last; {
+	case isLower(c):
+		return int(c & 31), p.group
+	case p.humped:
+		return classUpper, groupUpper
+	case isUpper(c):
+		return int(c & 31), groupBegin
+	case c == ' ' && !p.again:
+		return classSpace, groupOther
+	case c == beyond:
+		return classBeyond, groupOther
+	case c >= '0' && c <= '9':
+		return classDigit, groupOther
+	default:
+		return classOther, groupOther
+	}
+}
+
+// cost returns what c costs in a place.
+func (s *stored) cost(p place, c byte) uint8 {
+	switch {
+	case isLower(c):
+		class, group := p.class()
+		return s.letters[group<<10|class<<5|int(c&31)]
+	case p.again && c == p.last:
+		return s.repeats[c]
+	default:
+		return s.pairs[int(p.last)<<7|int(c)]
+	}
+}
+
+func isLower(c byte) bool { return c >= 'a' && c <= 'z' }
+
+func isLetter(c byte) bool { return isLower(c) || isUpper(c) }
+
+func isUpper(c byte) bool { return c >= 'A' && c <= 'Z' }
+
+// escapes holds the characters that escapes of two bytes stand for, by their second byte; 0 if there is no such escape.
+var escapes = [256]uint8{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
+
+// Scripts are numbered by the block of a character, 256 code points each, except that blocks of East Asia are one, and so
+// are those of Latin letters, of symbols, and of all characters beyond the basic plane.
 const (
-	kindOther = iota
-	kindLower
-	kindUpper
-	kindBeyond
+	scriptLatin    = 0
+	scriptCyrillic = 0x4 // but for small Russian letters
+	scriptSymbols  = 0x20
+	scriptEastAsia = 0x4e
+	scriptBeyond   = 0x100 // the basic plane
+	scriptRussian  = 0x101 // small Russian letters
+	scriptNone     = 0x102
 )
 
-var kinds = func() (k [256]uint8) {
-	for c := range k {
-		switch {
-		case c >= 'a' && c <= 'z':
-			k[c] = kindLower
-		case c >= 'A' && c <= 'Z':
-			k[c] = kindUpper
-		case c >= beyond:
-			k[c] = kindBeyond
-		}
-	}
-	return k
-}()
+// scriptChange is what a change between scripts beyond ASCII costs, or one from small Russian letters to others. Byte-level
+// tokenizers merge the last bytes of one character with the first of the next where that pair is common in some text, and
+// are left with odd bytes then.
+const scriptChange = Unit * 3 / 4
 
-// classes holds the classes of ASCII characters.
-var classes = func() (k [128]uint8) {
-	for c := range k {
+var scripts = func() (s [256]uint16) {
+	for block := range s {
 		switch {
-		case c >= '0' && c <= '9':
-			k[c] = classDigit
-		case kinds[c] == kindLower || kinds[c] == kindUpper:
-			k[c] = uint8(c & 31)
-		case c == ' ':
-			k[c] = classSpace
+		case block <= 2:
+			s[block] = scriptLatin
+		case block >= 0x20 && block <= 0x2b:
+			s[block] = scriptSymbols
+		case block >= 0x2e && block <= 0x9f || block >= 0xac && block <= 0xd7 || block == 0xff:
+			s[block] = scriptEastAsia
 		default:
-			k[c] = classOther
+			s[block] = uint16(block)
 		}
 	}
-	return k
+	return s
 }()
 
-// lowerPosition holds, for each class, the position of a word of small letters behind it.
-var lowerPosition = [32]uint64{classSpace: afterSpace, classOther: afterOther, classDigit: afterOther}
+// scriptOf returns the script of a character that is no small Russian letter.
+func scriptOf(r uint32) uint16 {
+	if r > 0xffff {
+		return scriptBeyond
+	}
+	return scripts[r>>8]
+}

@@ -109,12 +109,17 @@ def write_table(solved, listed, characters):
     letters = b"".join(bytes(table[context << 10 : context + 1 << 10].astype(np.uint8)) for context in CONTEXTS)
     (TARGET / "costs.bin").write_bytes(letters + bytes(table[PAIRS:].astype(np.uint8)) + bytes(packed.astype(np.uint8)))
     lines = [
-        "# Common words that are one token for every tokenizer measured, made by internal/tools/tokenizers/fit.py.",
-        "# The first character adds up where: 1 behind a space, 2 behind other characters, 4 and 8 the same with a capital.",
+        "# Common words and the most tokens that a tokenizer measured makes of each, made by internal/tools/tokenizers/fit.py.",
+        "# Before the word stand two hexadecimal digits, two bits each for: behind a space (the lowest), behind other",
+        "# characters, and both with a capital. 0 is not listed.",
     ]
-    lines += [f"{f:x}{x}" for x, f in sorted(listed)]
+    lines += [f"{packed_tokens(tokens):02x}{x}" for x, tokens in sorted(listed)]
     (TARGET / "words.txt").write_text("\n".join(lines) + "\n")
 
+
+
+def packed_tokens(tokens):
+    return sum(n << 2 * i for i, n in enumerate(tokens))
 
 
 def read_table():
@@ -132,13 +137,17 @@ def read_table():
     packed = np.frombuffer(raw[PLANE:], dtype=np.uint8)
     characters = np.stack([packed >> shift & 3 for shift in (0, 2, 4, 6)], axis=1).reshape(-1).astype(int)
     lines = [line for line in (TARGET / "words.txt").read_text().split("\n") if line and line[0] != "#"]
-    return solved, [(line[1:], int(line[0], 16)) for line in lines], characters
+    listed = [(line[2:], tuple(int(line[:2], 16) >> shift & 3 for shift in (0, 2, 4, 6))) for line in lines]
+    return solved, listed, characters
+
+
+# Where a word is listed, in the order of its tokens: what stands before it, and how it is spelled.
+FORMS = (("\n ", str), ("\n", str), ("\n ", str.capitalize), ("\n", str.capitalize))
 
 
 def positions(kept):
-    """Returns the set of (word as it is spelled, what stands before it) that the list of words stands for."""
-    forms = (("\n ", str), ("\n", str), ("\n ", str.capitalize), ("\n", str.capitalize))
-    return {(form(x), start) for x, f in kept for bit, (start, form) in enumerate(forms) if f >> bit & 1}
+    """Returns the tokens of (word as it is spelled, what stands before it) for all that the list of words stands for."""
+    return {(form(x), start): n for x, tokens in kept for (start, form), n in zip(FORMS, tokens) if n}
 
 
 def word_runs(text):
@@ -161,8 +170,9 @@ def text_row(text, solved, listed):
     tokens, dropped = 0.0, set()
     for start, end in word_runs(text):
         spaced = start > 0 and text[start - 1] == " " and (start == 1 or text[start - 2] != " ")
-        if (text[start:end], "\n " if spaced else "\n") in listed and sum(solved.get(keys[i], 1) for i in range(start, end)) > 1.05:
-            tokens += 1.05
+        known = 1.05 * listed.get((text[start:end], "\n " if spaced else "\n"), 255)
+        if sum(solved.get(keys[i], 1) for i in range(start, end)) > known:
+            tokens += known
             dropped.update(range(start, end))
     return [key for i, key in enumerate(keys) if i not in dropped], tokens
 

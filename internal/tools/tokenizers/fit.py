@@ -20,10 +20,12 @@ from scipy.optimize import linprog
 
 import vocabularies as v
 import words as w
-from cells import FIXED, ROOT, SEEDS, UNIT, cells, positions, read_table, shared, text_row, usual_cells, with_margin, write_table
+from cells import FIXED, FORMS, ROOT, SEEDS, UNIT, cells, positions, read_table, shared, text_row, usual_cells, with_margin, write_table
 from repair import repair
+from search import Bounds
 
 MARGIN = 1.06
+WORDS = 20000  # how many are listed
 
 counters = v.load()
 
@@ -52,6 +54,26 @@ def behind_parallel(texts, carriers):
     half = (len(texts) + 1) // 2
     with multiprocessing.Pool(2) as workers:
         return np.concatenate(workers.map(count_job, [(texts[:half], carriers), (texts[half:], carriers)]))
+
+
+def between(texts, carrier):
+    """Returns the tokens that each text adds between a carrier and any sign, as behind does."""
+    top = np.zeros(len(texts), dtype=np.int32)
+    for count in counters.values():
+        for follower in w.SIGNS_AFTER:
+            base = count([carrier + "the" + follower])[0] - 1
+            np.maximum(top, np.array(count([carrier + text + follower for text in texts]), dtype=np.int32) - base, out=top)
+    return top
+
+
+def between_job(job):
+    return between(*job)
+
+
+def between_parallel(texts, carrier):
+    half = (len(texts) + 1) // 2
+    with multiprocessing.Pool(2) as workers:
+        return np.concatenate(workers.map(between_job, [(texts[:half], carrier), (texts[half:], carrier)]))
 
 
 # --- linear programs ---
@@ -99,7 +121,7 @@ def word_rows(texts, listed):
     rows, counts, kept = [], [], []
     for carriers, start in ((w.SPACED, "\n "), (w.OTHER, "\n")):
         for text, count in zip(texts, behind_parallel(texts, carriers)):
-            if (text, start) in listed:
+            if listed.get((text, start)) == 1:
                 continue
             rows.append([shared(cell) for cell in cells(text, start)])
             counts.append(count)
@@ -110,13 +132,61 @@ def word_rows(texts, listed):
 def list_words(vocabulary, limit):
     """Returns the best known words that are one token for every tokenizer, and where: see words.txt."""
     candidates = sorted((x for x in vocabulary if len(x) > 1), key=lambda x: (vocabulary[x], x))
-    flags = np.zeros(len(candidates), dtype=int)
-    forms = (("\n ", str), ("\n", str), ("\n ", str.capitalize), ("\n", str.capitalize))
-    for bit, (start, form) in enumerate(forms):
-        carriers = w.SPACED if start == "\n " else w.OTHER
-        flags |= (behind_parallel([form(x) for x in candidates], carriers) <= 1).astype(int) << bit
-    kept = [(x, f) for x, f in zip(candidates, flags) if f & 5][:limit]
-    return kept
+    single = []
+    for start, form in FORMS:
+        single.append(behind_parallel([form(x) for x in candidates], w.SPACED if start == "\n " else w.OTHER) <= 1)
+    kept = [(x, tuple(int(n) for n in tokens)) for x, *tokens in zip(candidates, *single) if tokens[0] or tokens[1]]
+    return kept[:limit]
+
+
+def list_longer(solved, vocabulary, kept, limit, gain=0.25):
+    """Returns the list with more words, and with the positions in which they are two or three tokens, where that saves enough.
+
+    They are counted behind and before every sign, because a merge across their edges could cost another token.
+    """
+    old = dict(kept)
+    candidates = sorted((x for x in vocabulary if len(x) > 2), key=lambda x: (vocabulary[x], x))[: 2 * limit]
+    found = {x: list(old.get(x, (0, 0, 0, 0))) for x in candidates}
+    for at, (start, form) in enumerate(FORMS):
+        texts = [x for x in candidates if not found[x][at]]
+        spelled = [form(x) for x in texts]
+        carriers = w.SPACED if start == "\n " else w.SIGNS_BEFORE
+        most = np.maximum(behind_parallel(spelled, carriers), between_parallel(spelled, start))
+        for x, word, n in zip(texts, spelled, most):
+            letters = sum(solved[shared(cell)] for cell in cells(word, start))
+            if 1 <= n <= 3 and letters - 1.05 * n >= gain:
+                found[x][at] = int(n)
+    more = [x for x in candidates if x not in old and any(found[x])][: limit - len(old)]
+    return [(x, tuple(found.get(x, tokens))) for x, tokens in kept] + [(x, tuple(found[x])) for x in more]
+
+
+def hold(solved, kept, characters):
+    """Writes the table, and raises the tokens of the words that break their bound when they are repeated behind any sign.
+
+    A word that would be more than three tokens is listed no more in that position.
+    """
+    words = {x: list(tokens) for x, tokens in kept}
+    suspects = [(x, at, sign) for x in words for at, (start, _) in enumerate(FORMS) for sign in ([" "] if start == "\n " else w.SIGNS_BEFORE)]
+    while suspects:
+        write_table(solved, [(x, tuple(tokens)) for x, tokens in words.items() if any(tokens)], characters)
+        suspects = [(x, at, sign) for x, at, sign in suspects if words[x][at]]
+        texts = [(sign + FORMS[at][1](x)) * 8 for x, at, sign in suspects]
+        with tempfile.TemporaryDirectory() as folder:
+            limits = Bounds(folder)(texts)
+        broken = {(x, at) for (x, at, _), n, limit in zip(suspects, count_parallel(texts), limits) if n > limit}
+        for x, at in broken:
+            words[x][at] = (words[x][at] + 1) % 4
+        print(f"hold: {len(suspects)} texts, {len(broken)} words raised", flush=True)
+        suspects = [suspect for suspect in suspects if suspect[:2] in broken]
+
+
+def count_all(texts):
+    return np.max([count(texts) for count in counters.values()], axis=0)
+
+
+def count_parallel(texts):
+    with multiprocessing.Pool(2) as workers:
+        return np.concatenate(workers.map(count_all, [texts[i : i + 50000] for i in range(0, len(texts), 50000)], chunksize=1))
 
 
 def plane():
@@ -135,15 +205,19 @@ def main():
     parser.add_argument("--scale", type=float, default=60000, help="words of each kind in the pools")
     parser.add_argument("--found", type=pathlib.Path, default=pathlib.Path(__file__).parent / "build" / "found.json", help="what search.py found")
     parser.add_argument("--again", action="store_true", help="fit from the last solution, only to what was found")
+    parser.add_argument("--words", action="store_true", help="keep the costs, and list the words anew that are two or three tokens")
     args = parser.parse_args()
-    if args.again:
+    if args.again or args.words:
         solved, kept, characters = read_table()
         solved.update(FIXED)
+        if args.words:
+            single = [(x, tuple(n if n == 1 else 0 for n in tokens)) for x, tokens in kept]
+            kept = list_longer(solved, w.vocabulary_words("[a-z]{1,15}"), [(x, t) for x, t in single if any(t)], WORDS)
     else:
         solved, kept = fit_all(args.scale)
         characters = step("plane", plane)
     repair(solved, positions(kept), args.found)
-    write_table(solved, kept, characters)
+    hold(solved, kept, characters)
 
 
 def fit_all(scale):
@@ -158,7 +232,7 @@ def fit_all(scale):
     solved.update(step("capitals", lambda: fit_words("capitals", solved, capital, listed, ["english", "go", "javascript"])))
     solved.update(step("signs", lambda: fit_signs(solved, listed, vocabulary, scale)))
     solved.update(step("cyrillic", lambda: fit_cyrillic(solved, scale)))
-    return solved, kept
+    return solved, step("longer", lambda: list_longer(solved, w.vocabulary_words("[a-z]{1,15}"), kept, WORDS))
 
 
 def step(name, make):

@@ -12,6 +12,10 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SPACED = ("\n ",)
 OTHER = ("\n", "(", "_", '"', ".", "\n   ", "\\", "7", "-", "/")
 
+# The same for words of more than one token, and what they are counted before.
+SIGNS_BEFORE = OTHER + tuple("!#$%&')*+,:;<=>?@[]^`{|}~\t")
+SIGNS_AFTER = tuple(" !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~\n7")
+
 
 def vocabulary_words(pattern, low=1, high=16):
     """Returns the words of several vocabularies that match a pattern, with the best rank that one has in any of them."""

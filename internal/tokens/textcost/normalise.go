@@ -1,0 +1,146 @@
+package textcost
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"unicode/utf8"
+)
+
+// Some tokenizers bring text into Unicode's normalisation form C first. That shortens nearly all text, but it spells a few
+// characters out: those that no sequence may be composed to, such as U+0958, and those that a mark behind them takes apart,
+// because it stands closer to the letter than theirs, as U+0323 does behind U+00E9. The table holds the former and those marks. It is
+// of Unicode 15.1; internal/tools/tokenizers/lengthened.py makes it from Python's unicodedata.
+var lengthening = [...][2]rune{
+	{0x31b, 0x31b},
+	{0x323, 0x328},
+	{0x32d, 0x32e},
+	{0x330, 0x331},
+	{0x344, 0x344},
+	{0x958, 0x95f},
+	{0x9dc, 0x9dd},
+	{0x9df, 0x9df},
+	{0xa33, 0xa33},
+	{0xa36, 0xa36},
+	{0xa59, 0xa5b},
+	{0xa5e, 0xa5e},
+	{0xb5c, 0xb5d},
+	{0xf43, 0xf43},
+	{0xf4d, 0xf4d},
+	{0xf52, 0xf52},
+	{0xf57, 0xf57},
+	{0xf5c, 0xf5c},
+	{0xf69, 0xf69},
+	{0xf73, 0xf73},
+	{0xf75, 0xf76},
+	{0xf78, 0xf78},
+	{0xf81, 0xf81},
+	{0xf93, 0xf93},
+	{0xf9d, 0xf9d},
+	{0xfa2, 0xfa2},
+	{0xfa7, 0xfa7},
+	{0xfac, 0xfac},
+	{0xfb9, 0xfb9},
+	{0x2adc, 0x2adc},
+	{0xfa6c, 0xfa6c},
+	{0xfacf, 0xfad1},
+	{0xfad5, 0xfad7},
+	{0xfb1d, 0xfb1d},
+	{0xfb1f, 0xfb1f},
+	{0xfb2a, 0xfb36},
+	{0xfb38, 0xfb3c},
+	{0xfb3e, 0xfb3e},
+	{0xfb40, 0xfb41},
+	{0xfb43, 0xfb44},
+	{0xfb46, 0xfb4e},
+	{0x1d15e, 0x1d164},
+	{0x1d1bb, 0x1d1c0},
+}
+
+// What a character of the table adds at most, in bytes: those beyond the basic plane are followed by two others of four bytes.
+const (
+	addedInPlane = 3
+	addedBeyond  = 8
+)
+
+// lengthens has a bit for each character of the basic plane that is in the table.
+var lengthens = func() (set [1 << 16 / 64]uint64) {
+	for _, r := range lengthening {
+		for c := r[0]; c <= r[1] && c <= 0xffff; c++ {
+			set[c>>6] |= 1 << (c & 63)
+		}
+	}
+	return set
+}()
+
+// addedTo returns by how many bytes normalisation may lengthen a text because a character stands in it.
+func addedTo(r uint32) int64 {
+	switch {
+	case r <= 0xffff:
+		return int64(lengthens[r>>6]>>(r&63)&1) * addedInPlane
+	case r >= 0x1d15e && r <= 0x1d164 || r >= 0x1d1bb && r <= 0x1d1c0:
+		return addedBeyond
+	default:
+		return 0
+	}
+}
+
+// Bytes returns the bytes of a text, and those by which normalisation can lengthen it: a tokenizer that falls back to bytes never
+// makes more tokens of it.
+func Bytes(text string) int64 { return int64(len(text)) + Lengthening(bytesOf(text)) }
+
+// AtMostBytes returns the lesser of tokens and Bytes of a text, which is looked at only if that may matter.
+func AtMostBytes(tokens int64, text string) int64 {
+	if tokens <= int64(len(text)) {
+		return tokens
+	}
+	return min(tokens, Bytes(text))
+}
+
+// Lengthening returns by how many bytes Unicode's normalisation form C can lengthen a text, at most: 0 for all ASCII, at the
+// speed of memory. Malformed text is not lengthened.
+func Lengthening(text []byte) (added int64) {
+	const line, longest = 64, utf8.UTFMax
+	for ; len(text) >= line+longest; text = text[line:] {
+		t := text[:line]
+		if (word(t, 0)|word(t, 8)|word(t, 16)|word(t, 24)|word(t, 32)|word(t, 40)|word(t, 48)|word(t, 56))&highest == 0 {
+			continue
+		}
+		for i := 0; i < line; i += 8 {
+			// The bytes that the characters of the table begin with: 0xcc and 0xcd, 0xe0 and 0xe2, those from 0xef on.
+			x := word(t, i)
+			first := zeros((x^0xcc*each)&(0xfe*each)) | zeros((x^0xe0*each)&(0xfd*each)) | x&(x&^highest+0x11*each)&highest
+			for ; first != 0; first &= first - 1 {
+				added += addedAt(text[i+bits.TrailingZeros64(first)/8:])
+			}
+		}
+	}
+	for i := range text {
+		added += addedAt(text[i:])
+	}
+	return added
+}
+
+func word(text []byte, i int) uint64 { return binary.LittleEndian.Uint64(text[i : i+8]) }
+
+// zeros returns the highest bit of each byte of x that is 0.
+func zeros(x uint64) uint64 { return ^(x | (x&^highest + 0x7f*each)) & highest }
+
+// addedAt returns addedTo of the character at the beginning of text, 0 inside of one.
+func addedAt(text []byte) int64 {
+	switch b := text[0]; {
+	case b < 0xcc:
+		return 0
+	case b < 0xe0:
+		if len(text) > 1 && text[1]>>6 == 2 {
+			return addedTo(uint32(b&0x1f)<<6 | uint32(text[1]&0x3f))
+		}
+	case b < 0xf0:
+		if len(text) > 2 && text[1]>>6 == 2 {
+			return addedTo(uint32(b&0xf)<<12 | uint32(text[1]&0x3f)<<6 | uint32(text[2]&0x3f))
+		}
+	case len(text) > 3:
+		r, _ := utf8.DecodeRune(text)
+		return addedTo(uint32(r))
+	}
+	return 0
+}
