@@ -132,3 +132,20 @@ func TestViolatedBoundIsWidened(t *testing.T) {
 	reserved = r.events.of(bedrockguard.EventReserved)
 	require.InDelta(t, reserved[0].Worst[budget.UnitInputTokens], reserved[2].Worst[budget.UnitInputTokens], 50, "of another model nothing was learned")
 }
+
+// Characters that normalisation spells out make more tokens than they have bytes: the first call is bounded for that, in both forms of
+// request.
+func TestTextThatNormalisationLengthensIsBounded(t *testing.T) {
+	for character, bytes := range map[string]int{"\U0001D160": 12, "\u0344": 4, "\u0958": 6, "\u0F76": 6} { // in form C
+		text := strings.Repeat(character, 500)
+		normalised := int64(500 * bytes)
+		require.Greater(t, normalised, int64(len(text)))
+		r := newRig(t, settings{guard: bedrockguard.Options{StrictBound: true}})
+		_, err := r.client.Converse(t.Context(), converseInput(text))
+		require.NoError(t, err)
+		require.NoError(t, invoke(t.Context(), r.client, sonnet, anthropicBody(text)))
+		for _, e := range r.events.of(bedrockguard.EventReserved) {
+			require.GreaterOrEqual(t, e.Worst[budget.UnitInputTokens], normalised, "%q", character)
+		}
+	}
+}

@@ -69,6 +69,7 @@ type ask struct {
 	embedded       int64         // bytes that the media take up in the serialised body
 	raw            []byte        // the serialised body, where it lies in memory
 	body           int64         // bytes of the serialised body, or unknownLength
+	lengthening    int64         // bytes by which normalisation can lengthen its text
 	maxOutput      int64         // output tokens asked for at most; 0 when the request leaves it to the model
 	extraOutput    int64         // the largest output limit among fields beside the standard one
 	choices        int64         // completions asked for; at least 1

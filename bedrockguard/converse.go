@@ -179,7 +179,7 @@ func (w *converseWalk) schema(structure types.OutputFormatStructure) {
 		w.opaque()
 		return
 	}
-	w.prompt.Hidden.Add(tokens.Hidden{Schemas: 1, SchemaBytes: int64(len(aws.ToString(s.Value.Schema)))})
+	w.prompt.Hidden.Add(tokens.Hidden{Schemas: 1, SchemaBytes: tokens.WideText(aws.ToString(s.Value.Schema))})
 }
 
 func (w *converseWalk) output(o *types.OutputConfig) {
@@ -218,7 +218,7 @@ func (w *converseWalk) toolSchema(input types.ToolInputSchema, strict bool) {
 		if err != nil {
 			w.opaque() // the serializer will refuse it
 		}
-		w.prompt.Hidden.Add(tokens.Hidden{Schemas: 1, SchemaBytes: int64(len(raw))})
+		w.prompt.Hidden.Add(tokens.Hidden{Schemas: 1, SchemaBytes: tokens.WideText(string(raw))})
 	}
 }
 
@@ -323,11 +323,11 @@ func (w *converseWalk) file(d types.DocumentBlock) {
 		b.Cited = cited
 		w.add(b)
 	case *types.DocumentSourceMemberText:
-		text = int64(len(s.Value))
+		text = tokens.WideText(s.Value)
 	case *types.DocumentSourceMemberContent:
 		for _, part := range s.Value {
 			if t, ok := part.(*types.DocumentContentBlockMemberText); ok {
-				text += int64(len(t.Value))
+				text += tokens.WideText(t.Value)
 			} else {
 				w.opaque()
 			}
@@ -343,7 +343,7 @@ func (w *converseWalk) file(d types.DocumentBlock) {
 func (w *converseWalk) search(s types.SearchResultBlock) {
 	text := int64(0)
 	for _, c := range s.Content {
-		text += int64(len(aws.ToString(c.Text)))
+		text += tokens.WideText(aws.ToString(c.Text))
 	}
 	if s.Citations != nil && aws.ToBool(s.Citations.Enabled) {
 		w.prompt.Hidden.Add(tokens.Hidden{Citations: 1, CitedBytes: text})

@@ -9,14 +9,14 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
-// wideInput bounds the request's input tokens by its length, in time that does not depend on it. A request that goes beyond the
+// wideInput bounds the request's input tokens by its length and what normalisation can add to it. A request that goes beyond the
 // model's context window is refused by the service before inference, so the window bounds what can be billed.
 func (c *call) wideInput() (int64, error) {
 	if c.flatOperation {
 		return 0, nil
 	}
 	n, bounded := tokens.MediaBound(&c.ask.media, tokens.LimitsFor(c.provider))
-	text := max(c.ask.body-c.ask.embedded, 0)
+	text := addSat(max(c.ask.body-c.ask.embedded, 0), c.ask.lengthening)
 	n, bounded = n+min(text, math.MaxInt64-n), bounded && c.ask.body != unknownLength
 	switch {
 	case !bounded && c.flatModel:
@@ -38,8 +38,8 @@ func (c *call) wideInput() (int64, error) {
 	}
 }
 
-// widening is by how much a bound that did not hold is widened, for its model and as long as the process lives: normalisation turns a
-// character of four bytes into twelve at most (U+1D160), and nothing else is known to make more tokens than bytes.
+// widening is by how much a bound that did not hold is widened, for its model and as long as the process lives. Nothing is known to make
+// more tokens than there are bytes once a text is normalised; a family that normalises in another way would triple it at most.
 const widening = 3
 
 // wide is wideInput, widened for a model whose bound did not hold once.

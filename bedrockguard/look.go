@@ -12,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
 // What is reserved is read from what is sent. The input of a call is read directly after it was serialised, so that whatever
@@ -65,7 +67,7 @@ func (g *Guard) describe(ctx context.Context, c *call, input any, req *smithyhtt
 		c.ask.body = unknownLength
 	} else {
 		body, _ := c.bodyOf(req)
-		c.ask.raw, c.ask.body = body, int64(len(body))
+		c.ask.raw, c.ask.body, c.ask.lengthening = body, int64(len(body)), tokens.Lengthening(body)
 		c.seen.note(req, body)
 	}
 	return g.complete(c, resolved)
@@ -151,7 +153,7 @@ func (g *Guard) describeHTTP(ctx context.Context, c *call, req *smithyhttp.Reque
 	if err != nil {
 		return err
 	}
-	c.ask = ask{modelID: modelID, hidden: resolved.HidesText, raw: body, body: int64(len(body))}
+	c.ask = ask{modelID: modelID, hidden: resolved.HidesText, raw: body, body: int64(len(body)), lengthening: tokens.Lengthening(body)}
 	err = c.ask.readInvoke(resolved.ModelID, body, header(req, guardrailHeader), types.ServiceTierType(header(req, tierHeader)), types.PerformanceConfigLatency(header(req, latencyHeader)))
 	if err != nil {
 		return err
