@@ -78,7 +78,7 @@ func TestEveryRefusalSaysWhatToDo(t *testing.T) {
 		}, budget.ErrInvalidScope, []string{"principal", "use a tag for a finer split"}},
 		"cache": {guarded(bedrockguard.Options{Cache: cache.Policy{Mode: cache.Refuse}, Clock: func() time.Time { return time.Unix(1e9, 0) }}), func(r *rig) error {
 			return onlySystemMarked(newScript(r.client, newFastClock())).say(inWorkflow("refused"), textBlock(passage(1, 30_000)))
-		}, cache.ErrRefused, []string{"uncached-tail"}},
+		}, cache.ErrRefused, []string{"uncached-tail", "put a cache point behind the last user turn"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, tc.settings)

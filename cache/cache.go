@@ -165,7 +165,11 @@ func (e *RefusedError) Error() string {
 	if n := len(e.Findings) - 1; n > 0 {
 		more = fmt.Sprintf(" (and %d more findings)", n)
 	}
-	return "cache: call refused: " + e.Findings[0].String() + more
+	advice := ""
+	if info, known := e.Findings[0].Rule.Info(); known && info.Advice != "" {
+		advice = ": " + info.Advice
+	}
+	return "cache: call refused: " + e.Findings[0].String() + advice + more
 }
 
 // Unwrap returns ErrRefused.
