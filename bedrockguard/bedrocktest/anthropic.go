@@ -1,6 +1,7 @@
 package bedrocktest
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -234,9 +235,9 @@ func splitJSON(sv served, output int) map[string]any {
 }
 
 func anthropicAnswer(in *inference, sv served, r Reply) any {
-	content := []any{map[string]any{"type": "text", "text": r.Text}}
-	if r.ToolName != "" {
-		content = append(content, map[string]any{"type": "tool_use", "id": r.toolID(), "name": r.ToolName, "input": json.RawMessage(r.toolInput())})
+	content := []any{}
+	for _, b := range r.Blocks {
+		content = append(content, anthropicContent(b))
 	}
 	return map[string]any{
 		"id": "msg_bdrk_1", "type": "message", "role": "assistant", "model": in.bodyName(), "content": content,
@@ -244,28 +245,64 @@ func anthropicAnswer(in *inference, sv served, r Reply) any {
 	}
 }
 
+// anthropicContent is one block of an answer in Anthropic's dialect.
+func anthropicContent(b Block) map[string]any {
+	switch {
+	case b.Tool != nil:
+		return map[string]any{"type": "tool_use", "id": b.Tool.ID, "name": b.Tool.Name, "input": json.RawMessage(b.Tool.Input)}
+	case b.Reasoning != nil && b.Reasoning.Redacted != nil:
+		return map[string]any{"type": "redacted_thinking", "data": base64.StdEncoding.EncodeToString(b.Reasoning.Redacted)}
+	case b.Reasoning != nil:
+		return map[string]any{"type": "thinking", "thinking": b.Reasoning.Text, "signature": b.Reasoning.Signature}
+	default:
+		return map[string]any{"type": "text", "text": b.Text}
+	}
+}
+
+// anthropicBlock are the events of one block of an answer.
+func anthropicBlock(i int, b Block) []event {
+	first := anthropicContent(b)
+	var deltas []map[string]any
+	switch {
+	case b.Tool != nil:
+		first["input"] = map[string]any{}
+		deltas = append(deltas, map[string]any{"type": "input_json_delta", "partial_json": b.Tool.Input})
+	case b.Reasoning != nil && b.Reasoning.Redacted != nil: // it comes whole
+	case b.Reasoning != nil:
+		first["thinking"], first["signature"] = "", ""
+		for _, piece := range pieces(b.Reasoning.Text) {
+			deltas = append(deltas, map[string]any{"type": "thinking_delta", "thinking": piece})
+		}
+		deltas = append(deltas, map[string]any{"type": "signature_delta", "signature": b.Reasoning.Signature})
+	default:
+		first["text"] = ""
+		for _, piece := range pieces(b.Text) {
+			deltas = append(deltas, map[string]any{"type": "text_delta", "text": piece})
+		}
+	}
+	events := []event{chunk(map[string]any{"type": "content_block_start", "index": i, "content_block": first})}
+	for _, d := range deltas {
+		events = append(events, chunk(map[string]any{"type": "content_block_delta", "index": i, "delta": d}))
+	}
+	return append(events, chunk(map[string]any{"type": "content_block_stop", "index": i}))
+}
+
 func anthropicEvents(in *inference, sv served, r Reply) []event {
 	start := splitJSON(sv, 1)
 	events := []event{
-		chunkMeta(map[string]any{"type": "message_start", "message": map[string]any{"id": "msg_bdrk_1", "type": "message", "role": "assistant", "model": in.bodyName(), "content": []any{}, "usage": start}}),
-		chunk(map[string]any{"type": "content_block_start", "index": 0, "content_block": map[string]any{"type": "text", "text": ""}}),
+		chunkMeta(map[string]any{"type": "message_start", "message": map[string]any{
+			"id": "msg_bdrk_1", "type": "message", "role": "assistant", "model": in.bodyName(), "content": []any{}, "stop_reason": nil, "stop_sequence": nil, "usage": start,
+		}}),
 	}
-	for _, piece := range r.pieces() {
-		events = append(events, chunk(map[string]any{"type": "content_block_delta", "index": 0, "delta": map[string]any{"type": "text_delta", "text": piece}}))
-	}
-	events = append(events, chunk(map[string]any{"type": "content_block_stop", "index": 0}))
-	if r.ToolName != "" {
-		events = append(events,
-			chunk(map[string]any{"type": "content_block_start", "index": 1, "content_block": map[string]any{"type": "tool_use", "id": r.toolID(), "name": r.ToolName, "input": map[string]any{}}}),
-			chunk(map[string]any{"type": "content_block_delta", "index": 1, "delta": map[string]any{"type": "input_json_delta", "partial_json": r.toolInput()}}),
-			chunk(map[string]any{"type": "content_block_stop", "index": 1}))
+	for i, b := range r.Blocks {
+		events = append(events, anthropicBlock(i, b)...)
 	}
 	usage := map[string]any{"output_tokens": r.OutputTokens}
 	if in.steps != nil {
 		usage["iterations"] = iterationsJSON(in.steps)
 	}
 	return append(events,
-		chunkMeta(map[string]any{"type": "message_delta", "delta": map[string]any{"stop_reason": r.stop()}, "usage": usage}),
+		chunkMeta(map[string]any{"type": "message_delta", "delta": map[string]any{"stop_reason": r.stop(), "stop_sequence": nil}, "usage": usage}),
 		chunkMeta(in.tracedAs(map[string]any{"type": "message_stop", "amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens)}, r)))
 }
 

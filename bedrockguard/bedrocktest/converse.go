@@ -327,27 +327,61 @@ func usageJSON(in *inference, sv served, output int) map[string]any {
 }
 
 func converseAnswer(in *inference, sv served, r Reply) any {
-	content := []any{map[string]any{"text": r.Text}}
-	if r.ToolName != "" {
-		content = append(content, map[string]any{"toolUse": map[string]any{"toolUseId": r.toolID(), "name": r.ToolName, "input": json.RawMessage(r.toolInput())}})
-	}
+	content := converseContent(r)
 	return in.servedAs(map[string]any{
 		"output":     map[string]any{"message": map[string]any{"role": "assistant", "content": content}},
 		"stopReason": r.stop(), "usage": usageJSON(in, sv, r.OutputTokens), "metrics": map[string]any{"latencyMs": 1},
 	}, r)
 }
 
+// converseContent is the answer in Converse's blocks.
+func converseContent(r Reply) []any {
+	content := []any{}
+	for _, b := range r.Blocks {
+		switch {
+		case b.Tool != nil:
+			content = append(content, map[string]any{"toolUse": map[string]any{"toolUseId": b.Tool.ID, "name": b.Tool.Name, "input": json.RawMessage(b.Tool.Input)}})
+		case b.Reasoning != nil && b.Reasoning.Redacted != nil:
+			content = append(content, map[string]any{"reasoningContent": map[string]any{"redactedContent": b.Reasoning.Redacted}})
+		case b.Reasoning != nil:
+			content = append(content, map[string]any{"reasoningContent": map[string]any{"reasoningText": map[string]any{"text": b.Reasoning.Text, "signature": b.Reasoning.Signature}}})
+		default:
+			content = append(content, map[string]any{"text": b.Text})
+		}
+	}
+	return content
+}
+
+// blockEvents are the events of one block of an answer. Only uses of tools have a start.
+func blockEvents(i int, b Block) (events []event) {
+	delta := func(d map[string]any) {
+		events = append(events, event{"contentBlockDelta", map[string]any{"contentBlockIndex": i, "delta": d}})
+	}
+	switch {
+	case b.Tool != nil:
+		events = append(events, event{"contentBlockStart", map[string]any{"contentBlockIndex": i, "start": map[string]any{"toolUse": map[string]any{"toolUseId": b.Tool.ID, "name": b.Tool.Name}}}})
+		delta(map[string]any{"toolUse": map[string]any{"input": b.Tool.Input}})
+	case b.Reasoning != nil && b.Reasoning.Redacted != nil:
+		delta(map[string]any{"reasoningContent": map[string]any{"redactedContent": b.Reasoning.Redacted}})
+	case b.Reasoning != nil:
+		for _, piece := range pieces(b.Reasoning.Text) {
+			delta(map[string]any{"reasoningContent": map[string]any{"text": piece}})
+		}
+		if b.Reasoning.Signature != "" {
+			delta(map[string]any{"reasoningContent": map[string]any{"signature": b.Reasoning.Signature}})
+		}
+	default:
+		for _, piece := range pieces(b.Text) {
+			delta(map[string]any{"text": piece})
+		}
+	}
+	return append(events, event{"contentBlockStop", map[string]any{"contentBlockIndex": i}})
+}
+
 func converseEvents(in *inference, sv served, r Reply) []event {
 	events := []event{{"messageStart", map[string]any{"role": "assistant"}}}
-	for _, piece := range r.pieces() {
-		events = append(events, event{"contentBlockDelta", map[string]any{"contentBlockIndex": 0, "delta": map[string]any{"text": piece}}})
-	}
-	events = append(events, event{"contentBlockStop", map[string]any{"contentBlockIndex": 0}})
-	if r.ToolName != "" {
-		events = append(events,
-			event{"contentBlockStart", map[string]any{"contentBlockIndex": 1, "start": map[string]any{"toolUse": map[string]any{"toolUseId": r.toolID(), "name": r.ToolName}}}},
-			event{"contentBlockDelta", map[string]any{"contentBlockIndex": 1, "delta": map[string]any{"toolUse": map[string]any{"input": r.toolInput()}}}},
-			event{"contentBlockStop", map[string]any{"contentBlockIndex": 1}})
+	for i, b := range r.Blocks {
+		events = append(events, blockEvents(i, b)...)
 	}
 	events = append(events, event{"messageStop", map[string]any{"stopReason": r.stop()}})
 	return append(events, event{metadataEvent, in.servedAs(map[string]any{"usage": usageJSON(in, sv, r.OutputTokens), "metrics": map[string]any{"latencyMs": 1}}, r)})

@@ -161,15 +161,17 @@ func novaUsage(sv served, output int) map[string]any {
 
 func novaAnswer(_ *inference, sv served, r Reply) any {
 	return map[string]any{
-		"output":     map[string]any{"message": map[string]any{"role": "assistant", "content": []any{map[string]any{"text": r.Text}}}},
+		"output":     map[string]any{"message": map[string]any{"role": "assistant", "content": converseContent(r)}},
 		"stopReason": r.stop(), "usage": novaUsage(sv, r.OutputTokens),
 	}
 }
 
 func novaEvents(in *inference, sv served, r Reply) []event {
 	events := []event{chunk(map[string]any{"messageStart": map[string]any{"role": "assistant"}})}
-	for _, piece := range r.pieces() {
-		events = append(events, chunk(map[string]any{"contentBlockDelta": map[string]any{"contentBlockIndex": 0, "delta": map[string]any{"text": piece}}}))
+	for i, b := range r.Blocks {
+		for _, e := range blockEvents(i, b) {
+			events = append(events, chunk(map[string]any{e.kind: e.body}))
+		}
 	}
 	return append(events,
 		chunk(map[string]any{"messageStop": map[string]any{"stopReason": r.stop()}}),
@@ -177,7 +179,7 @@ func novaEvents(in *inference, sv served, r Reply) []event {
 }
 
 func titanTextAnswer(_ *inference, sv served, r Reply) any {
-	return map[string]any{"inputTextTokenCount": sv.input, "results": []any{map[string]any{"tokenCount": r.OutputTokens, "outputText": r.Text, "completionReason": "FINISH"}}}
+	return map[string]any{"inputTextTokenCount": sv.input, "results": []any{map[string]any{"tokenCount": r.OutputTokens, "outputText": r.Text, "completionReason": r.chosen("FINISH", "LENGTH", "FINISH")}}}
 }
 
 func titanTextEvents(in *inference, sv served, r Reply) []event {
@@ -186,13 +188,13 @@ func titanTextEvents(in *inference, sv served, r Reply) []event {
 		events = append(events, chunk(map[string]any{"outputText": piece, "index": 0, "completionReason": nil}))
 	}
 	return append(events, chunkMeta(in.tracedAs(map[string]any{
-		"outputText": "", "index": 0, "completionReason": "FINISH", "inputTextTokenCount": sv.input, "totalOutputTextTokenCount": r.OutputTokens,
+		"outputText": "", "index": 0, "completionReason": r.chosen("FINISH", "LENGTH", "FINISH"), "inputTextTokenCount": sv.input, "totalOutputTextTokenCount": r.OutputTokens,
 		"amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens),
 	}, r)))
 }
 
 func llamaAnswer(_ *inference, sv served, r Reply) any {
-	return map[string]any{"generation": r.Text, "prompt_token_count": sv.input, "generation_token_count": r.OutputTokens, "stop_reason": "stop"}
+	return map[string]any{"generation": r.Text, "prompt_token_count": sv.input, "generation_token_count": r.OutputTokens, "stop_reason": r.chosen("stop", "length", "stop")}
 }
 
 func llamaEvents(in *inference, sv served, r Reply) []event {
@@ -201,14 +203,14 @@ func llamaEvents(in *inference, sv served, r Reply) []event {
 		events = append(events, chunk(map[string]any{"generation": piece}))
 	}
 	return append(events, chunkMeta(in.tracedAs(map[string]any{
-		"generation": "", "prompt_token_count": nil, "generation_token_count": r.OutputTokens, "stop_reason": "stop",
+		"generation": "", "prompt_token_count": nil, "generation_token_count": r.OutputTokens, "stop_reason": r.chosen("stop", "length", "stop"),
 		"amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens),
 	}, r)))
 }
 
 // mistralAnswer tells no tokens: the headers are the only source.
 func mistralAnswer(_ *inference, _ served, r Reply) any {
-	return map[string]any{"outputs": []any{map[string]any{"text": r.Text, "stop_reason": "stop"}}}
+	return map[string]any{"outputs": []any{map[string]any{"text": r.Text, "stop_reason": r.chosen("stop", "length", "stop")}}}
 }
 
 func mistralEvents(in *inference, sv served, r Reply) []event {
@@ -217,7 +219,7 @@ func mistralEvents(in *inference, sv served, r Reply) []event {
 		events = append(events, chunk(map[string]any{"outputs": []any{map[string]any{"text": piece, "stop_reason": nil}}}))
 	}
 	return append(events, chunkMeta(in.tracedAs(map[string]any{
-		"outputs": []any{map[string]any{"text": "", "stop_reason": "stop"}}, "amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens),
+		"outputs": []any{map[string]any{"text": "", "stop_reason": r.chosen("stop", "length", "stop")}}, "amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens),
 	}, r)))
 }
 
@@ -308,8 +310,29 @@ func chatUsage(sv served, output int) map[string]any {
 func chatAnswer(in *inference, sv served, r Reply) any {
 	return map[string]any{
 		"id": "chatcmpl-1", "object": "chat.completion", "model": in.bodyName(), "usage": chatUsage(sv, r.OutputTokens), "service_tier": in.by.tierName(),
-		"choices": []any{map[string]any{"index": 0, "finish_reason": "stop", "message": map[string]any{"role": "assistant", "content": r.Text}}},
+		"choices": []any{map[string]any{"index": 0, "finish_reason": r.chosen("stop", "length", "tool_calls"), "message": chatMessage(r)}},
 	}
+}
+
+// chatMessage is the answer as one message: text, uses of tools, and reasoning beside them.
+func chatMessage(r Reply) map[string]any {
+	message := map[string]any{"role": "assistant", "content": nil}
+	if r.Text != "" {
+		message["content"] = r.Text
+	}
+	var calls []any
+	for _, b := range r.Blocks {
+		switch {
+		case b.Tool != nil:
+			calls = append(calls, map[string]any{"id": b.Tool.ID, "type": "function", "index": len(calls), "function": map[string]any{"name": b.Tool.Name, "arguments": b.Tool.Input}})
+		case b.Reasoning != nil:
+			message["reasoning"] = b.Reasoning.Text
+		}
+	}
+	if calls != nil {
+		message["tool_calls"] = calls
+	}
+	return message
 }
 
 func chatEvents(in *inference, sv served, r Reply) []event {
@@ -317,8 +340,11 @@ func chatEvents(in *inference, sv served, r Reply) []event {
 	for _, piece := range r.pieces() {
 		events = append(events, chunk(map[string]any{"object": "chat.completion.chunk", "choices": []any{map[string]any{"index": 0, "delta": map[string]any{"content": piece}}}}))
 	}
+	if calls := chatMessage(r)["tool_calls"]; calls != nil {
+		events = append(events, chunk(map[string]any{"object": "chat.completion.chunk", "choices": []any{map[string]any{"index": 0, "delta": map[string]any{"tool_calls": calls}}}}))
+	}
 	return append(events, chunkMeta(in.tracedAs(map[string]any{
-		"object": "chat.completion.chunk", "choices": []any{map[string]any{"index": 0, "delta": map[string]any{}, "finish_reason": "stop"}},
+		"object": "chat.completion.chunk", "choices": []any{map[string]any{"index": 0, "delta": map[string]any{}, "finish_reason": r.chosen("stop", "length", "tool_calls")}},
 		"model": in.bodyName(), "usage": chatUsage(sv, r.OutputTokens), "amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens),
 	}, r)))
 }

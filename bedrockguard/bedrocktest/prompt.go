@@ -63,7 +63,11 @@ type Request struct {
 	MaxTokens   int    // the model's maximum when the request names none
 	InputTokens int    // cached ones included
 	Messages    int
-	LastText    string // the last text block of the last message
+	LastText    string // the last text block of the last message that has one
+	System      string
+	Tools       []string     // the names of those that are offered
+	ToolResults []ToolResult // in the last message; a loop of tools goes by these
+	Body        []byte       // as it was sent
 }
 
 // add appends a block to the prompt.

@@ -139,6 +139,8 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 			return refused
 		}
 	}
+	in.request.describe(n, body)
+	s.record(in.request)
 	return s.infer(w, r, in, d, streams)
 }
 

@@ -28,6 +28,8 @@ type Options struct {
 	Faults Faults
 	// Names maps opaque ids, such as ARNs of application inference profiles, to the model or profile behind them.
 	Names map[string]string
+	// Record keeps the requests for Server.Received, with their bodies. False keeps none, because tests may send gigabytes.
+	Record bool
 	// Without switches rules off that the service has for some models alone. Nil keeps them all.
 	Without []Rule
 	// EnforcedGuardrails are ids of guardrails that evaluate each request without being named in it. Their text units are added to the
@@ -68,6 +70,7 @@ type Server struct {
 	done      chan struct{}
 	mu        sync.Mutex // guards closed, so that no request is added to running once Close waits for it
 	closed    bool
+	received  []Request // guarded by mu
 }
 
 // New starts a server that the test closes.

@@ -1,0 +1,94 @@
+package bedrocktest
+
+import "strings"
+
+// ToolResult is what a tool has answered, as the last message of a request tells it.
+type ToolResult struct {
+	ID      string // of the use of the tool
+	Content string // its texts, or its JSON as it stands
+	Failed  bool
+}
+
+// describe fills in what a script can ask of a request, in any dialect.
+func (r *Request) describe(n *node, body []byte) {
+	r.Body = body
+	r.System = textsOf(n.get("system"))
+	for _, list := range []*node{n.get("tools"), n.get("toolConfig").get("tools")} {
+		for _, t := range list.list() {
+			for _, name := range []*node{t.get("name"), t.get("toolSpec").get("name"), t.get("function").get("name"), t.get("systemTool").get("name")} {
+				if name.text() != "" {
+					r.Tools = append(r.Tools, name.text())
+				}
+			}
+		}
+	}
+	messages := n.get("messages").list()
+	for i, m := range messages {
+		if role := m.get("role").text(); role == "system" || role == "developer" {
+			r.System = strings.TrimPrefix(r.System+"\n"+textsOf(m.get("content")), "\n")
+		}
+		if i == len(messages)-1 || trailing(messages[i:]) {
+			r.results(m)
+		}
+	}
+}
+
+// trailing reports whether only tools speak from here on, as they do one message each in bodies of chats.
+func trailing(messages []*node) bool {
+	for _, m := range messages {
+		if m.get("role").text() != "tool" {
+			return false
+		}
+	}
+	return true
+}
+
+// results notes the results of tools in one message.
+func (r *Request) results(m *node) {
+	if m.get("role").text() == "tool" {
+		r.ToolResults = append(r.ToolResults, ToolResult{ID: m.get("tool_call_id").text(), Content: textsOf(m.get("content"))})
+	}
+	for _, b := range m.get("content").list() {
+		if t := b.get("toolResult"); t != nil {
+			r.ToolResults = append(r.ToolResults, ToolResult{ID: t.get("toolUseId").text(), Content: textsOf(t.get("content")), Failed: t.get("status").text() == "error"})
+		}
+		if b.get("type").text() == "tool_result" {
+			r.ToolResults = append(r.ToolResults, ToolResult{ID: b.get("tool_use_id").text(), Content: textsOf(b.get("content")), Failed: b.get("is_error").is("true")})
+		}
+	}
+}
+
+// textsOf joins the texts in a string or a list of blocks; a block of JSON stands as it is.
+func textsOf(n *node) string {
+	if n.kind() == '"' {
+		return n.text()
+	}
+	var all []string
+	for _, b := range n.list() {
+		switch {
+		case b.kind() == '"':
+			all = append(all, b.text())
+		case b.get("text") != nil:
+			all = append(all, b.get("text").text())
+		case b.get("json") != nil:
+			all = append(all, b.get("json").raw)
+		}
+	}
+	return strings.Join(all, "\n")
+}
+
+// Received returns the requests that were understood and answered, in the order of their arrival, if Options.Record is set.
+func (s *Server) Received() []Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]Request(nil), s.received...)
+}
+
+func (s *Server) record(r Request) {
+	if !s.opts.Record {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.received = append(s.received, r)
+}
