@@ -160,7 +160,7 @@ func TestPlacedAgentReadsWhatItWrote(t *testing.T) {
 				}
 				usage, err := client.send(a.in)
 				require.NoError(t, err)
-				read, written := int64(*usage.CacheReadInputTokens), int64(*usage.CacheWriteInputTokens)
+				read, written := int64(aws.ToInt32(usage.CacheReadInputTokens)), int64(aws.ToInt32(usage.CacheWriteInputTokens))
 				require.Equal(t, before, read, "turn %d", turn)
 				require.Zero(t, *usage.InputTokens, "turn %d leaves nothing unmarked", turn)
 				before = read + written

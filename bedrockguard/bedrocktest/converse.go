@@ -307,8 +307,17 @@ func (in *inference) document(s *Server, b, v *node) {
 func usageJSON(in *inference, sv served, output int) map[string]any {
 	usage := map[string]any{
 		"inputTokens": sv.input, "outputTokens": output, "totalTokens": sv.input + output + sv.read + sv.write5m + sv.write1h,
-		"cacheReadInputTokens": sv.read, "cacheWriteInputTokens": sv.write5m + sv.write1h,
-		"cacheReadInputTokenCount": sv.read, "cacheWriteInputTokenCount": sv.write5m + sv.write1h, "serverToolUsage": map[string]any{},
+		"serverToolUsage": map[string]any{},
+	}
+	// The counters are left out where there is no cache, by streams of requests without a point, and by Sonnet 5 where nothing was
+	// written (as recorded to 2026-08).
+	written := sv.write5m + sv.write1h
+	streams := in.request.Operation == "converse-stream"
+	if in.model.Cache != nil && (!streams || in.marked || sv.read+written > 0) {
+		usage["cacheReadInputTokens"], usage["cacheReadInputTokenCount"] = sv.read, sv.read
+		if written > 0 || !strings.Contains(in.model.ID, "sonnet-5") {
+			usage["cacheWriteInputTokens"], usage["cacheWriteInputTokenCount"] = written, written
+		}
 	}
 	var details []any
 	if sv.write1h > 0 {

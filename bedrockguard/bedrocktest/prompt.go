@@ -40,6 +40,7 @@ type inference struct {
 	choices      int // answers asked for; 0 stands for 1
 	request      Request
 	noOutput     bool // embeddings
+	marked       bool // there is a cache point
 	hasImages    bool
 	images       int   // how many there are
 	imageTokens  int   // of those, in a model that bills them at a rate of their own
@@ -114,6 +115,7 @@ func (in *inference) point(section, ttl string) *refusal {
 	if rule == nil {
 		return &refusal{403, "AccessDeniedException", "You invoked an unsupported model or your request did not allow prompt caching. See the documentation for more information."}
 	}
+	in.marked = true
 	if ttl == "" {
 		ttl = "5m"
 	}

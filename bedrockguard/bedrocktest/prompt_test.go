@@ -161,8 +161,8 @@ func converse(t *testing.T, server *Server, p *prompt) split {
 	all := server.Inferences()
 	got := all[len(all)-1].split()
 	require.Equal(t, got.input, int64(*out.Usage.InputTokens))
-	require.Equal(t, got.read, int64(*out.Usage.CacheReadInputTokens))
-	require.Equal(t, got.write5m+got.write1h, int64(*out.Usage.CacheWriteInputTokens))
+	require.Equal(t, got.read, int64(aws.ToInt32(out.Usage.CacheReadInputTokens)))
+	require.Equal(t, got.write5m+got.write1h, int64(aws.ToInt32(out.Usage.CacheWriteInputTokens)))
 	return got
 }
 

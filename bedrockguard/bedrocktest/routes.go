@@ -36,11 +36,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func requestID() string {
 	var id [16]byte
 	rand.Read(id[:]) //nolint:errcheck // never fails
-	return hex.EncodeToString(id[:])
+	h := hex.EncodeToString(id[:])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }
 
+// errorNamespace stands behind the type of each error that Bedrock itself answers with (as recorded, 2024 to 2026).
+const errorNamespace = ":http://internal.amazon.com/coral/com.amazon.bedrock/"
+
 func (r *refusal) write(w http.ResponseWriter) {
-	w.Header().Set("x-amzn-errortype", r.errType)
+	w.Header().Set("x-amzn-errortype", r.errType+errorNamespace)
 	w.Header().Set("content-type", "application/json")
 	w.WriteHeader(r.status)
 	_ = json.NewEncoder(w).Encode(map[string]string{"message": r.message})

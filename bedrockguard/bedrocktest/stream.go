@@ -3,6 +3,7 @@ package bedrocktest
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -24,9 +25,22 @@ func (e event) payload(fault FaultKind) map[string]any {
 	}
 	if e.kind == chunkEvent || e.kind == usageChunkEvent {
 		raw, _ := json.Marshal(body) // maps, strings and numbers
-		return map[string]any{"bytes": raw}
+		body = map[string]any{"bytes": raw}
 	}
-	return body
+	if e.kind == exceptionEvent {
+		return body
+	}
+	return padded(body)
+}
+
+// padding is what the service hides the length of an event with, in a member of its own.
+const padding = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+// padded adds some of it, more the longer the event is.
+func padded(body map[string]any) map[string]any {
+	out := maps.Clone(body)
+	out["p"] = padding[:1+len(body)*7%len(padding)]
+	return out
 }
 
 // The kinds of event that are treated apart; the third is a chunk that tells usage.

@@ -35,7 +35,11 @@ func postTo(t *testing.T, server *Server, path, auth, body string) (answered, er
 	require.NoError(t, err)
 	defer response.Body.Close()
 	raw, err := io.ReadAll(response.Body)
-	return answered{response.StatusCode, response.Header.Get("X-Amzn-Errortype"), string(raw)}, err
+	kind, namespace, _ := strings.Cut(response.Header.Get("X-Amzn-Errortype"), ":")
+	if response.StatusCode >= 400 {
+		require.Equal(t, errorNamespace, ":"+namespace)
+	}
+	return answered{response.StatusCode, kind, string(raw)}, err
 }
 
 func TestConverseBodiesThatAreRefused(t *testing.T) {
