@@ -263,8 +263,13 @@ func (l *Ledger) Correct(ctx context.Context, id ID, actual Charge) error {
 	})
 }
 
-// Entries returns what the store remembers of the reservations that q selects, in the order of their ids.
+// maxEntries is how many entries one question returns where it does not say.
+const maxEntries = 10_000
+
+// Entries returns what the store remembers of the reservations that q selects, in the order of their ids. A Max of zero stands for
+// 10,000, the most that one question returns.
 func (l *Ledger) Entries(ctx context.Context, q Query) ([]Entry, error) {
+	q.Max = cmp.Or(q.Max, maxEntries)
 	entries, err := l.store.Entries(ctx, q)
 	return entries, storeError("entries", err)
 }

@@ -99,6 +99,17 @@ func TestSettleVoidAndCorrect(t *testing.T) {
 	require.Len(t, entries, 2)
 }
 
+func TestEntriesOfAQuestionWithoutAMaximumAreAll(t *testing.T) {
+	ledger := open(t, memstore.New(), budget.Limit{Name: "l", Max: budget.Calls(100), Window: budget.Lifetime})
+	for range 5 {
+		_, err := reserve(ledger, budget.Scope{}, 1)
+		require.NoError(t, err)
+	}
+	entries, err := ledger.Entries(t.Context(), budget.Query{})
+	require.NoError(t, err)
+	require.Len(t, entries, 5)
+}
+
 func TestOverride(t *testing.T) {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	store := memstore.New(func(o *memstore.Options) { o.Clock = func() time.Time { return now } })
