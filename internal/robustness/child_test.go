@@ -112,7 +112,7 @@ func newGuard(ctx context.Context, store budget.Store, job childJob) (*bedrockgu
 	if err != nil {
 		return nil, err
 	}
-	return bedrockguard.New(ledger, bedrockguard.Options{ReservationHeader: reservationHeader, SettleTimeout: time.Minute, StrictBound: job.Strict})
+	return bedrockguard.New(ledger, bedrockguard.Options{ReservationHeader: reservationHeader, StoreTimeout: time.Minute, SettleTimeout: time.Minute, StrictBound: job.Strict})
 }
 
 func childConfig(job childJob, transport http.RoundTripper) aws.Config {

@@ -44,7 +44,7 @@ func spend(ctx context.Context, newClient func() *bedrockruntime.Client, random 
 
 const (
 	opus  = "us.anthropic.claude-opus-4-6-v1"
-	haiku = "anthropic.claude-haiku-4-5-20251001-v1:0"
+	haiku = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
 )
 
 func call(ctx context.Context, client *bedrockruntime.Client, random *rand.Rand, patience int) error {
