@@ -13,9 +13,10 @@ import (
 type identity struct {
 	ask func(context.Context) (string, error)
 
-	mu     sync.Mutex
-	name   string
-	asking *identityQuestion // nil while nobody asks
+	mu      sync.Mutex
+	name    string
+	asking  *identityQuestion // nil while nobody asks
+	running int               // uses of ask that have not returned
 }
 
 // identityQuestion is one use of ask.
@@ -23,9 +24,15 @@ type identityQuestion struct {
 	answered chan struct{} // closed when name or err is there
 	name     string
 	err      error
-	waiting  int // callers, guarded by identity.mu
+	waiting  int             // callers, guarded by identity.mu
+	ctx      context.Context // that ask got; it may not heed it
 	cancel   context.CancelFunc
 }
+
+// maxIdentityQuestions is how many uses of ask may run, those that do not heed their context included.
+const maxIdentityQuestions = 16
+
+var errIdentityStuck = fmt.Errorf("%d questions were asked that nobody has answered", maxIdentityQuestions)
 
 // identityTimeout bounds one question for the caller's identity.
 const identityTimeout = 10 * time.Second
@@ -36,28 +43,32 @@ func (i *identity) principal(ctx context.Context) (string, error) {
 		defer i.mu.Unlock()
 		return i.name, nil
 	}
-	q := i.asking
-	if q == nil {
-		q = i.begin(ctx)
-	}
-	q.waiting++
-	i.mu.Unlock()
-	err := q.wait(ctx)
-	i.leave(q)
-	if err == nil {
-		err = q.err
+	var name string
+	var err error
+	if q := i.asking; q == nil && i.running >= maxIdentityQuestions {
+		i.mu.Unlock()
+		err = errIdentityStuck
+	} else {
+		if q == nil {
+			q = i.begin(ctx)
+		}
+		q.waiting++
+		i.mu.Unlock()
+		name, err = q.wait(ctx)
+		i.leave(q)
 	}
 	if err != nil {
 		return "", fmt.Errorf("%w: %w: the call is refused because nobody knows who would pay: try again once Options.Identity answers, or leave it out and name the principal by budget.WithScope", ErrIdentity, err)
 	}
-	return q.name, nil
+	return name, nil
 }
 
 // begin asks in a goroutine that ends with its answer, with its time, or with the last caller who waits for it. Requires mu held.
 func (i *identity) begin(ctx context.Context) *identityQuestion {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), identityTimeout)
-	q := &identityQuestion{answered: make(chan struct{}), cancel: cancel, err: errors.New("the function that was to tell ended its goroutine")}
+	q := &identityQuestion{answered: make(chan struct{}), ctx: ctx, cancel: cancel, err: errors.New("the function that was to tell ended its goroutine")}
 	i.asking = q
+	i.running++
 	go func() {
 		defer cancel()
 		defer i.end(q)
@@ -77,6 +88,7 @@ func (i *identity) begin(ctx context.Context) *identityQuestion {
 func (i *identity) end(q *identityQuestion) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.running--
 	if q.err == nil {
 		i.name = q.name
 	}
@@ -86,11 +98,11 @@ func (i *identity) end(q *identityQuestion) {
 	close(q.answered)
 }
 
-// leave ends a question that nobody waits for.
+// leave ends a question that nobody waits for, and has others ask anew once its time is over.
 func (i *identity) leave(q *identityQuestion) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if q.waiting--; q.waiting > 0 {
+	if q.waiting--; q.waiting > 0 && q.ctx.Err() == nil {
 		return
 	}
 	q.cancel()
@@ -99,16 +111,18 @@ func (i *identity) leave(q *identityQuestion) {
 	}
 }
 
-func (q *identityQuestion) wait(ctx context.Context) error {
+func (q *identityQuestion) wait(ctx context.Context) (name string, err error) {
 	select {
 	case <-q.answered:
-		return nil
-	default:
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-q.ctx.Done():
+		err = q.ctx.Err()
 	}
 	select {
-	case <-q.answered:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-q.answered: // at the same time: the answer counts
+		return q.name, q.err
+	default:
+		return "", err
 	}
 }

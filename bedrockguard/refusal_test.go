@@ -283,6 +283,35 @@ func TestIdentityCostsNobodyMoreThanTheirDeadline(t *testing.T) {
 	})
 }
 
+// A function for the identity that does not heed its context costs a caller without a deadline ten seconds, and no more goroutines than
+// a few.
+func TestIdentityThatHangsIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var asked atomic.Int64
+		ledger, err := budget.Open(t.Context(), memstore.New(), budget.Policy{Limits: []budget.Limit{{Name: total, Max: budget.Calls(0), Window: budget.Lifetime}}})
+		require.NoError(t, err)
+		g, err := bedrockguard.New(ledger, bedrockguard.Options{Identity: func(context.Context) (string, error) {
+			asked.Add(1)
+			<-release
+			return "ci", nil
+		}})
+		require.NoError(t, err)
+		client := g.NewFromConfig(aws.Config{Region: "us-east-1"})
+		for range 20 {
+			began := time.Now()
+			_, err := client.Converse(context.Background(), converseInput("hello"))
+			require.ErrorIs(t, err, bedrockguard.ErrIdentity)
+			require.LessOrEqual(t, time.Since(began), 10*time.Second)
+		}
+		require.Equal(t, int64(16), asked.Load())
+		close(release)
+		synctest.Wait()
+		_, err = client.Converse(context.Background(), converseInput("hello"))
+		require.ErrorIs(t, err, budget.ErrExceeded, "what came late is known")
+	})
+}
+
 // A function for the identity that panics refuses the call, and no process ends.
 func TestIdentityThatPanicsIsRefused(t *testing.T) {
 	r := newRig(t, settings{guard: bedrockguard.Options{Identity: func(context.Context) (string, error) { panic("who?") }}})

@@ -66,6 +66,12 @@ func TestEveryFormOfLog(t *testing.T) {
 		"insights, as a table":        "@timestamp,@message,@ptr\n2026-11-20 09:00," + `"` + strings.ReplaceAll(line, `"`, `""`) + `"` + ",x\n",
 		"filter-log-events, as text":  "EVENTS\t1\t1760000000000\t" + line + "\tstream\n",
 		"stringified bodies":          string(stringified),
+		"a record as the message":     `{"@timestamp":"2026-11-20","message":` + line + `}`,
+		"Fluent Bit":                  `{"log":` + string(quoted) + `}`,
+		"OpenSearch":                  `{"took":1,"hits":{"total":{"value":1},"hits":[{"_id":"1","_source":` + line + `}]}}`,
+		"Firehose":                    `{"records":[{"recordId":"1","data":` + base64JSON(t, pack(t, "x.gz", `{"messageType":"DATA_MESSAGE","logEvents":[{"message":`+string(quoted)+`}]}`)) + `}]}`,
+		"Lambda":                      `{"awslogs":{"data":` + base64JSON(t, pack(t, "x.gz", `{"messageType":"DATA_MESSAGE","logEvents":[{"message":`+string(quoted)+`}]}`)) + `}}`,
+		"gzip in gzip":                string(pack(t, "x.gz", string(pack(t, "x.gz", line+"\n")))),
 		"byte order mark":             "\ufeff" + line,
 		"pretty, cut before another":  pretty.String()[:pretty.Len()/2] + "\n" + line,
 		"plain":                       line + "\n",
@@ -95,6 +101,13 @@ func TestEveryFormOfLog(t *testing.T) {
 			require.Zero(t, a.cutFiles)
 		})
 	}
+}
+
+// base64JSON is data as a JSON string.
+func base64JSON(t *testing.T, data []byte) string {
+	raw, err := json.Marshal(data)
+	require.NoError(t, err)
+	return string(raw)
 }
 
 // A file that is cut off, as one that is still being written, counts up to there.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"strings"
 	"time"
 
@@ -38,16 +39,60 @@ type record struct {
 // envelope is what may be around records: CloudWatch puts each into a string, deliveries from there hold several, and queries tell
 // fields apart.
 type envelope struct {
-	Message   string     `json:"message"`
-	AtMessage string     `json:"@message"`
+	message
+	AtMessage loose    `json:"@message"`
+	Log       loose    `json:"log"`     // of Fluent Bit
+	Source    loose    `json:"_source"` // of OpenSearch
+	Data      packed   `json:"data"`    // of Firehose
+	AWSLogs   struct { // of a Lambda function
+		Data packed `json:"data"`
+	} `json:"awslogs"`
 	LogEvents []message  `json:"logEvents"`
 	Events    []message  `json:"events"`
-	Results   [][]column `json:"results"`
+	Records   []envelope `json:"records"`
+	Hits      struct {
+		Hits []envelope `json:"hits"`
+	} `json:"hits"`
+	Results [][]column `json:"results"`
 	column
 }
 
 type message struct {
-	Message string `json:"message"`
+	Message loose `json:"message"`
+}
+
+// loose is JSON in a string, or as it is.
+type loose string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (l *loose) UnmarshalJSON(raw []byte) error {
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		*l = loose(text)
+	} else {
+		*l = loose(raw)
+	}
+	return nil
+}
+
+// packed is what was gzipped and written in base64.
+type packed string
+
+// UnmarshalJSON implements json.Unmarshaler. What is no such text is nothing.
+func (p *packed) UnmarshalJSON(raw []byte) error {
+	var zipped []byte
+	if json.Unmarshal(raw, &zipped) != nil {
+		return nil
+	}
+	in, err := uncompressed(bytes.NewReader(zipped))
+	if err != nil {
+		return nil
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxLine))
+	if err == nil {
+		*p = packed(text)
+	}
+	return nil
 }
 
 // column is one field of a row that CloudWatch Logs Insights found.
@@ -59,7 +104,9 @@ type column struct {
 const schemaType = "ModelInvocationLog"
 
 // parseObject calls f with each record in an object, and reports whether the object was understood.
-func parseObject(object []byte, f func(*record)) bool {
+func parseObject(object []byte, f func(*record)) bool { return parseNested(object, 0, f) }
+
+func parseNested(object []byte, depth int, f func(*record)) bool {
 	var r record
 	if json.Unmarshal(object, &r) != nil {
 		return false
@@ -71,25 +118,45 @@ func parseObject(object []byte, f func(*record)) bool {
 	if json.Unmarshal(object, &e) != nil {
 		return false
 	}
-	messages := append(e.LogEvents, e.Events...)
-	for _, m := range [...]string{e.Message, e.AtMessage} {
-		if m != "" {
-			messages = append(messages, message{m})
+	inner := e.inner()
+	ok := len(inner) > 0 || e.Field != "" || e.Results != nil
+	for _, text := range inner {
+		if depth < maxEnvelopes {
+			ok = parseNested([]byte(text), depth+1, f) && ok
 		}
 	}
-	ok := len(messages) > 0 || e.Field != "" || e.Results != nil
-	for _, row := range append(e.Results, []column{e.column}) {
-		for _, c := range row {
-			if c.Field == "@message" {
-				messages = append(messages, message{c.Value})
+	return ok
+}
+
+// maxEnvelopes is how many envelopes may be inside of each other.
+const maxEnvelopes = 4
+
+// inner returns what an envelope holds, as texts of JSON.
+func (e *envelope) inner() (all []string) {
+	add := func(texts ...string) {
+		for _, t := range texts {
+			if t != "" {
+				all = append(all, t)
 			}
 		}
 	}
-	for _, m := range messages {
-		var r record
-		ok = json.Unmarshal([]byte(m.Message), &r) == nil && r.deliver(f) && ok
+	add(string(e.Message), string(e.AtMessage), string(e.Log), string(e.Source), string(e.Data), string(e.AWSLogs.Data))
+	for _, m := range append(e.LogEvents, e.Events...) {
+		add(string(m.Message))
 	}
-	return ok
+	for _, list := range [][]envelope{e.Records, e.Hits.Hits} {
+		for i := range list {
+			add(list[i].inner()...)
+		}
+	}
+	for _, row := range append(e.Results, []column{e.column}) {
+		for _, c := range row {
+			if c.Field == "@message" {
+				add(c.Value)
+			}
+		}
+	}
+	return all
 }
 
 // deliver calls f with the record, unless it is none.

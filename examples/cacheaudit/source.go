@@ -69,7 +69,7 @@ func (s *sources) add(name string, d fs.DirEntry, named bool) error {
 
 func isLogName(base string) bool {
 	switch filepath.Ext(strings.TrimSuffix(base, ".gz")) {
-	case ".json", ".jsonl", ".ndjson", ".log", ".txt", "":
+	case ".json", ".jsonl", ".ndjson", ".log", ".txt", ".csv", "":
 		return !strings.HasPrefix(base, ".")
 	default:
 		return false
@@ -107,7 +107,15 @@ func uncompressed(r io.Reader) (io.Reader, error) {
 	if magic, _ := buffered.Peek(2); !bytes.Equal(magic, []byte{0x1f, 0x8b}) {
 		return buffered, nil
 	}
-	return gzip.NewReader(buffered)
+	inner, err := gzip.NewReader(buffered)
+	if err != nil {
+		return nil, err
+	}
+	again := bufio.NewReaderSize(inner, 64<<10) // what was gzipped twice, as by a tool that gets gzipped objects
+	if magic, _ := again.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
+		return gzip.NewReader(again)
+	}
+	return again, nil
 }
 
 // maxLine bounds the memory that a line takes. Bedrock accepts requests of 25 MB at most, and a line holds no body of more
