@@ -3,7 +3,9 @@ package bedrockguard_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"strconv"
 	"sync"
@@ -170,9 +172,29 @@ func TestDrainIsBounded(t *testing.T) {
 	}
 }
 
+// slowBodies lets an answer's bytes come some time after its head. An event that the SDK has decoded before its stream is dropped waits
+// for a reader for ever, with or without a guard.
+func slowBodies(req *http.Request) (*http.Response, error) {
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err == nil {
+		resp.Body = &slowBody{ReadCloser: resp.Body}
+	}
+	return resp, err
+}
+
+type slowBody struct {
+	io.ReadCloser
+	once sync.Once
+}
+
+func (b *slowBody) Read(p []byte) (int, error) {
+	b.once.Do(func() { time.Sleep(100 * time.Millisecond) })
+	return b.ReadCloser.Read(p)
+}
+
 // TestStreamThatAMiddlewareFailsIsEnded: nobody holds the stream then who could close it.
 func TestStreamThatAMiddlewareFailsIsEnded(t *testing.T) {
-	r := newRig(t, settings{})
+	r := newRig(t, settings{config: withTransport(slowBodies)})
 	fail := func(o *bedrockruntime.Options) { o.APIOptions = append(o.APIOptions, failAfterwards(fmt.Errorf("no"))) }
 	_, err := r.client.ConverseStream(context.Background(), streamInput("hello"), fail)
 	require.Error(t, err)
@@ -187,7 +209,7 @@ func TestStreamThatAMiddlewareFailsIsEnded(t *testing.T) {
 func TestPanicAfterTheAnswerBegan(t *testing.T) {
 	for _, op := range operations() {
 		t.Run(op.name, func(t *testing.T) {
-			r := newRig(t, settings{})
+			r := newRig(t, settings{config: withTransport(slowBodies)})
 			for _, ctx := range []context.Context{context.Background(), t.Context()} {
 				assert.PanicsWithValue(t, "no", func() {
 					_ = op.call(ctx, r.client, func(o *bedrockruntime.Options) { o.APIOptions = append(o.APIOptions, panicAfterwards) })
