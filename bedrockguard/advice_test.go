@@ -40,7 +40,7 @@ func TestEveryRefusalSaysWhatToDo(t *testing.T) {
 		says     []string
 	}{
 		"killed": {settings{}, func(r *rig) error {
-			require.NoError(t, r.ledger.Kill(ctx, budget.Scope{}, "runaway loop"))
+			require.NoError(t, r.ledger.KillAll(ctx, "runaway loop"))
 			return plain(r)
 		}, budget.ErrKilled, []string{"runaway loop", "refused until it is revived"}},
 		"store": {settings{store: &failingStore{Store: memstore.New(), reserve: errors.New("connection refused")}}, plain, budget.ErrStore, []string{"connection refused", "try again once the store answers"}},

@@ -209,7 +209,7 @@ func TestUnsupportedOperationsAreRefused(t *testing.T) {
 func TestFreeOperationsPass(t *testing.T) {
 	ctx := context.Background()
 	r := newRig(t, settings{limits: []budget.Limit{{Name: "none", Max: budget.Calls(0), Window: budget.Daily}}})
-	require.NoError(t, r.ledger.Kill(ctx, budget.Scope{}, "all of it"))
+	require.NoError(t, r.ledger.KillAll(ctx, "all of it"))
 	counted, err := r.client.CountTokens(ctx, &bedrockruntime.CountTokensInput{
 		ModelId: aws.String(bareSonnet), Input: &types.CountTokensInputMemberConverse{Value: types.ConverseTokensRequest{Messages: []types.Message{userMessage("hello")}}},
 	})

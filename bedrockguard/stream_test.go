@@ -104,8 +104,8 @@ func (s tellingStore) SignalKills(ctx context.Context, changed func()) error {
 	}
 }
 
-func (s tellingStore) Kill(ctx context.Context, k budget.Kill) error {
-	err := s.Store.Kill(ctx, k)
+func (s tellingStore) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
+	err := s.Store.Kill(ctx, k, c)
 	s.changed <- struct{}{}
 	return err
 }

@@ -61,6 +61,8 @@ type LeasedStore struct {
 	timed  bool          // the offset is known
 	onWire int           // steps under way that change leases in the store inside
 	turn   uint64        // how many such steps have ended
+
+	corrected int64 // how many calls were corrected inside a lease
 }
 
 var (

@@ -94,6 +94,8 @@ type call struct {
 	at, resolved, expires time.Time // by this process's clock
 	users                 int       // of a call without a lease: who is asking the store about it
 	kept                  bool      // of a call without a lease: the store knows it
+	changes               []ID      // its corrections inside a lease, in order
+	correctedAt           int64     // how many this process had made by the last of them
 }
 
 func newGroup(lines []Line, length time.Duration) *group {

@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -51,12 +52,12 @@ func (f *knownFlags) remove(scope Scope) {
 
 // Kill implements Store. From its return on this process admits no call that the flag holds for. Other processes may admit
 // some from leases that they drew before: until the EffectiveBy that Kills tells.
-func (s *LeasedStore) Kill(ctx context.Context, k Kill) error {
-	if err := s.open(ctx); err != nil {
+func (s *LeasedStore) Kill(ctx context.Context, k Kill, c Change) error {
+	if err := cmp.Or(c.Validate(), s.open(ctx)); err != nil {
 		return err
 	}
 	k.EffectiveBy = time.Time{}
-	if err := s.inner.Kill(ctx, k); err != nil {
+	if err := s.inner.Kill(ctx, k, c.inner()); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -68,13 +69,16 @@ func (s *LeasedStore) Kill(ctx context.Context, k Kill) error {
 }
 
 // Revive implements Store.
-func (s *LeasedStore) Revive(ctx context.Context, scope Scope) error {
+func (s *LeasedStore) Revive(ctx context.Context, scope Scope, c Change) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
 	if _, err := s.begin(ctx); err != nil {
 		return err
 	}
 	turn, asOf := s.flags.turn, s.flags.asOf
 	s.mu.Unlock()
-	if err := s.inner.Revive(ctx, scope); err != nil {
+	if err := s.inner.Revive(ctx, scope, c.inner()); err != nil {
 		return err
 	}
 	s.mu.Lock()

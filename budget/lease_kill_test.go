@@ -13,6 +13,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 // A flag holds at once in the process that sets it, and everywhere by the moment that Kills tells.
@@ -85,7 +86,7 @@ func TestAKillDuringADraw(t *testing.T) {
 			}
 		})
 		<-store.reserved
-		require.NoError(t, p.ledger.Kill(t.Context(), anyone, "stop"))
+		require.NoError(t, p.ledger.KillAll(t.Context(), "stop"))
 		close(store.goOn)
 		work.Wait()
 		require.Equal(t, [2]int64{0, 0}, account(t, open(t, store.Store, lifetime(1_000_000)), anyone))
@@ -130,8 +131,8 @@ func (s *signalling) SignalKills(ctx context.Context, changed func()) error {
 	return ctx.Err()
 }
 
-func (s *signalling) Kill(ctx context.Context, k budget.Kill) error {
-	err := s.Store.Kill(ctx, k)
+func (s *signalling) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
+	err := s.Store.Kill(ctx, k, c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for changed := range s.listeners {
@@ -161,7 +162,7 @@ func TestAKillThatIsSignalled(t *testing.T) {
 		work.Go(func() { _ = b.SignalKills(ctx, func() { heard.Add(1) }) })
 		synctest.Wait()
 		require.Equal(t, int64(3), store.listening.Load())
-		require.NoError(t, here.Kill(t.Context(), anyone, "stop"))
+		require.NoError(t, here.KillAll(t.Context(), "stop"))
 		synctest.Wait()
 		_, err := reserve(there, anyone, 10)
 		require.ErrorIs(t, err, budget.ErrKilled)
@@ -187,8 +188,8 @@ type gated struct {
 	revived, read chan struct{} // closed to let the next answers go; nil holds nothing back
 }
 
-func (g *gated) Revive(ctx context.Context, s budget.Scope) error {
-	err := g.Store.Revive(ctx, s)
+func (g *gated) Revive(ctx context.Context, s budget.Scope, c budget.Change) error {
+	err := g.Store.Revive(ctx, s, c)
 	if g.revived != nil {
 		<-g.revived
 	}
@@ -206,9 +207,9 @@ func (g *gated) Kills(ctx context.Context) ([]budget.Kill, error) {
 // A flag that is set after a Revive, but before its answer arrives, is in force.
 func TestAKillThatOvertakesARevive(t *testing.T) {
 	for name, kill := range map[string]func(p *process, store budget.Store) error{
-		"in this process": func(p *process, _ budget.Store) error { return p.ledger.Kill(t.Context(), anyone, "stop") },
+		"in this process": func(p *process, _ budget.Store) error { return p.ledger.KillAll(t.Context(), "stop") },
 		"in another": func(p *process, store budget.Store) error {
-			err := store.Kill(t.Context(), budget.Kill{Reason: "stop"})
+			err := store.Kill(t.Context(), budget.Kill{Reason: "stop"}, storetest.NewChange())
 			if err == nil {
 				_, err = p.ledger.Kills(t.Context())
 			}
@@ -221,7 +222,7 @@ func TestAKillThatOvertakesARevive(t *testing.T) {
 				p := begin(t, store, lifetime(1_000_000))
 				p.call(anyone, 10, 1)
 				var work sync.WaitGroup
-				work.Go(func() { _ = p.leased.Revive(context.Background(), anyone) })
+				work.Go(func() { _ = p.leased.Revive(context.Background(), anyone, storetest.NewChange()) })
 				time.Sleep(time.Second)
 				require.NoError(t, kill(p, store.Store))
 				close(store.revived)
@@ -240,12 +241,12 @@ func TestAReadingOfFlagsThatIsOvertaken(t *testing.T) {
 		p := begin(t, store, lifetime(1_000_000))
 		loop := budget.Scope{Workflow: "loop"}
 		p.call(loop, 10, 1)
-		require.NoError(t, store.Store.Kill(t.Context(), budget.Kill{Scope: loop, Reason: "runaway"}))
+		require.NoError(t, store.Store.Kill(t.Context(), budget.Kill{Scope: loop, Reason: "runaway"}, storetest.NewChange()))
 		store.read = make(chan struct{})
 		var work sync.WaitGroup
 		work.Go(func() { _, _ = p.leased.Kills(context.Background()) })
 		synctest.Wait()
-		require.NoError(t, p.leased.Revive(t.Context(), budget.Scope{Workflow: "other"}))
+		require.NoError(t, p.leased.Revive(t.Context(), budget.Scope{Workflow: "other"}, storetest.NewChange()))
 		close(store.read)
 		work.Wait()
 		synctest.Wait()
@@ -264,7 +265,7 @@ func TestAReplayAfterAKillElsewhere(t *testing.T) {
 		d, err := here.leased.Reserve(t.Context(), r)
 		require.NoError(t, err)
 		require.True(t, d.Admitted)
-		require.NoError(t, there.ledger.Kill(t.Context(), budget.Scope{}, "runaway"))
+		require.NoError(t, there.ledger.KillAll(t.Context(), "runaway"))
 		time.Sleep(2 * budget.DefaultLeaseLength)
 		d, err = here.leased.Reserve(t.Context(), r)
 		require.NoError(t, err)

@@ -377,4 +377,6 @@ func (s *LeasedStore) noted(id ID) func(*Decision) {
 }
 
 // refused reports whether an error says that the store can't hold an amount, rather than that it could not be asked.
-func refused(err error) bool { return errors.Is(err, ErrOverflow) || errors.Is(err, ErrInvalidCharge) }
+func refused(err error) bool {
+	return errors.Is(err, ErrOverflow) || errors.Is(err, ErrInvalidCharge) || errors.Is(err, ErrSuperseded)
+}

@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -223,8 +224,8 @@ func (s *LeasedStore) Void(ctx context.Context, id ID, owner Key) error {
 
 // Correct implements Store. A call that was resolved inside a lease is found for LeaseOptions.Retention, and in the process
 // that made it; after that the lease's own entry stands for all of its calls together, and ErrNotFound says so.
-func (s *LeasedStore) Correct(ctx context.Context, id ID, actual Charge) (Posting, error) {
-	if err := actual.Validate(); err != nil {
+func (s *LeasedStore) Correct(ctx context.Context, id ID, actual Charge, change Change) (Posting, error) {
+	if err := cmp.Or(actual.Validate(), change.Validate()); err != nil {
 		return Posting{}, err
 	}
 	now, err := s.begin(ctx)
@@ -235,7 +236,7 @@ func (s *LeasedStore) Correct(ctx context.Context, id ID, actual Charge) (Postin
 	if c == nil || c.lease == nil {
 		known := c != nil
 		s.mu.Unlock()
-		p, err := s.inner.Correct(ctx, id, actual)
+		p, err := s.inner.Correct(ctx, id, actual, change.inner())
 		s.mu.Lock()
 		s.frees++
 		s.shutOn(nil)
@@ -246,13 +247,19 @@ func (s *LeasedStore) Correct(ctx context.Context, id ID, actual Charge) (Postin
 		return p, err
 	}
 	p, before := Posting{From: c.state}, *c
+	fresh, superseded := s.judge(c, change)
 	switch {
 	case c.state == Pending:
-		p, err = Posting{}, ErrNotFound
-	case c.actual == actual && !c.estimated:
+		p, err, fresh = Posting{}, ErrNotFound, false
+	case superseded != nil:
+		p, err = Posting{}, superseded
+	case !fresh || c.actual == actual && !c.estimated:
 		p.Replayed = true
 	default:
 		err = s.book(c, Settled, actual, false, now)
+	}
+	if fresh && err == nil {
+		s.noteChange(c, change)
 	}
 	l, booked := c.lease, *c
 	if l.uncovered() {

@@ -177,6 +177,10 @@ func (s *LeasedStore) settleGrant(ctx context.Context, l *lease, g *grant, cross
 }
 
 func (s *LeasedStore) correctGrant(ctx context.Context, g *grant, target Charge) error {
+	change, err := newChange(ctx, s.inner, "what the calls of a lease really cost")
+	if err != nil {
+		return err
+	}
 	s.mu.Lock()
 	before := g.unsure
 	if before {
@@ -184,7 +188,7 @@ func (s *LeasedStore) correctGrant(ctx context.Context, g *grant, target Charge)
 	}
 	g.unsure, g.asked = true, target
 	s.mu.Unlock()
-	_, err := s.inner.Correct(ctx, g.id, target)
+	_, err = s.inner.Correct(ctx, g.id, target, change)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil && !errors.Is(err, ErrNotFound) { // one that the store has forgotten can't be put right any more

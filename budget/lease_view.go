@@ -2,6 +2,7 @@ package budget
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"slices"
 )
@@ -71,11 +72,11 @@ func addUp(a, b int64) int64 {
 }
 
 // Override implements Store. In this process it holds from its return on; other processes may spend what they have leased.
-func (s *LeasedStore) Override(ctx context.Context, account Key, o *Override) error {
-	if err := s.open(ctx); err != nil {
+func (s *LeasedStore) Override(ctx context.Context, account Key, o *Override, c Change) error {
+	if err := cmp.Or(c.Validate(), s.open(ctx)); err != nil {
 		return err
 	}
-	if err := s.inner.Override(ctx, account, o); err != nil {
+	if err := s.inner.Override(ctx, account, o, c.inner()); err != nil {
 		return err
 	}
 	s.freed()
@@ -98,12 +99,12 @@ func (s *LeasedStore) renounce(ctx context.Context, account Key) error {
 }
 
 // Unlatch implements Store.
-func (s *LeasedStore) Unlatch(ctx context.Context, accounts []Key) error {
-	if err := s.open(ctx); err != nil {
+func (s *LeasedStore) Unlatch(ctx context.Context, accounts []Key, c Change) error {
+	if err := cmp.Or(c.Validate(), s.open(ctx)); err != nil {
 		return err
 	}
 	defer s.freed()
-	return s.inner.Unlatch(ctx, accounts)
+	return s.inner.Unlatch(ctx, accounts, c.inner())
 }
 
 // Entries implements Store. Calls in this process's leases come as entries of their own, with this process's account of the

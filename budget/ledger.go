@@ -252,14 +252,14 @@ func (l *Ledger) Void(ctx context.Context, r *Receipt) error {
 
 // Correct replaces what was posted for a settled, expired or voided reservation with a figure from an invoice or an
 // invocation log, in the window in which it was reserved. It is idempotent. ErrNotFound means that the reservation is
-// pending, or forgotten by the store.
+// pending, or forgotten by the store, and ErrSuperseded that somebody else corrected it at the same time.
 func (l *Ledger) Correct(ctx context.Context, id ID, actual Charge) error {
 	if err := actual.Validate(); err != nil {
 		return err
 	}
-	return persist(ctx, func() error {
-		_, err := l.store.Correct(ctx, id, actual)
-		return storeError("correct", err)
+	return change(ctx, l.store, "correct", "", func(c Change) error {
+		_, err := l.store.Correct(ctx, id, actual, c)
+		return err
 	})
 }
 
@@ -318,8 +318,11 @@ func (l *Ledger) Override(ctx context.Context, limit string, s Scope, max Quanti
 		}
 		_, accounts := lim.accounts(s)
 		for _, account := range accounts {
-			if err := l.store.Override(ctx, account, &Override{Max: max.N, Until: until}); err != nil {
-				return storeError("override", err)
+			err := change(ctx, l.store, "override", "", func(c Change) error {
+				return l.store.Override(ctx, account, &Override{Max: max.N, Until: until}, c)
+			})
+			if err != nil {
+				return err
 			}
 		}
 		return nil
@@ -328,27 +331,48 @@ func (l *Ledger) Override(ctx context.Context, limit string, s Scope, max Quanti
 }
 
 // Kill refuses, from its return on and in every process, each call whose scope has all the values that s sets; streams in
-// flight end within about a second. An empty scope kills everything. The reason is shown to those who are refused. Over a
+// flight end within about a second. An empty scope is refused: see KillAll. The reason is shown to those who are refused. Over a
 // LeasedStore it refuses at once in this process, and in the others by the EffectiveBy that Kills tells.
 func (l *Ledger) Kill(ctx context.Context, s Scope, reason string) error {
+	if len(s.Dims()) == 0 {
+		return fmt.Errorf("%w: an empty scope would kill everything: that is KillAll", ErrInvalidScope)
+	}
+	return l.kill(ctx, s, reason)
+}
+
+// KillAll refuses every call there is, as Kill does those of a scope. Revive of the empty scope takes it back.
+func (l *Ledger) KillAll(ctx context.Context, reason string) error {
+	return l.kill(ctx, Scope{}, reason)
+}
+
+// maxKills is how often a Kill that meets a Revive made at the same time is made anew.
+const maxKills = 8
+
+func (l *Ledger) kill(ctx context.Context, s Scope, reason string) (err error) {
 	if err := s.Validate(); err != nil {
 		return err
 	}
 	if len(reason) > MaxScopeValue {
 		return fmt.Errorf("%w: a reason of %d bytes, at most %d", ErrInvalidScope, len(reason), MaxScopeValue)
 	}
-	return persist(ctx, func() error {
-		return storeError("kill", l.store.Kill(ctx, Kill{Scope: s, Reason: reason}))
-	})
+	for range maxKills {
+		err = change(ctx, l.store, "kill", reason, func(c Change) error {
+			return l.store.Kill(ctx, Kill{Scope: s, Reason: reason}, c)
+		})
+		if !errors.Is(err, ErrSuperseded) { // else the flag of this scope was changed since we looked: whoever kills means it
+			break
+		}
+	}
+	return err
 }
 
 // Revive takes back the Kill of exactly this scope and opens the latches of its accounts. Other processes may go on
-// refusing from memory for up to a second.
+// refusing from memory for up to a second. A Kill that is made at the same time may win: ErrSuperseded says so.
 func (l *Ledger) Revive(ctx context.Context, s Scope) error {
 	if err := s.Validate(); err != nil {
 		return err
 	}
-	err := persist(ctx, func() error { return storeError("revive", l.store.Revive(ctx, s)) })
+	err := change(ctx, l.store, "revive", "", func(c Change) error { return l.store.Revive(ctx, s, c) })
 	if err != nil {
 		return err
 	}
@@ -363,7 +387,14 @@ func (l *Ledger) Revive(ctx context.Context, s Scope) error {
 	if len(latched) == 0 {
 		return nil
 	}
-	return storeError("unlatch", l.store.Unlatch(ctx, latched))
+	return change(ctx, l.store, "unlatch", "", func(c Change) error { return l.store.Unlatch(ctx, latched, c) })
+}
+
+// Changes returns the audit trail, oldest first: up to 10,000 rows after a revision of the ledger. Begin with 0, and go on
+// with the Revision of the last row until there is none.
+func (l *Ledger) Changes(ctx context.Context, after int64) ([]Record, error) {
+	records, err := l.store.Changes(ctx, after, maxEntries)
+	return records, storeError("changes", err)
 }
 
 // Kills returns the flags in force.
@@ -445,7 +476,7 @@ func storeError(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	for _, own := range [...]error{ErrIDConflict, ErrResolved, ErrNotFound, ErrOverflow, ErrInvalidCharge, ErrStore} {
+	for _, own := range [...]error{ErrIDConflict, ErrResolved, ErrNotFound, ErrOverflow, ErrInvalidCharge, ErrSuperseded, ErrInvalidChange, ErrStore} {
 		if errors.Is(err, own) {
 			return fmt.Errorf("%s: %w", op, err)
 		}

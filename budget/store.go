@@ -211,6 +211,12 @@ type Query struct {
 //     arrives later is refused with ErrResolved. Again: no effect. Of a settled or expired id: ErrResolved.
 //   - Correct replaces what a Settled, Expired or Voided reservation posted, in the buckets in which it was reserved, and
 //     clears Estimated. Again with the same amounts: Replayed. Pending, unknown or a tombstone: ErrNotFound.
+//   - Kill, Revive, Override, Unlatch and Correct are changes. One whose object (the flag of a scope, the override or the latch
+//     of an account, what was posted for a reservation) was changed last under the same id is a repeat: it succeeds and
+//     changes nothing. One whose object was changed since the revision that it has Seen is ErrSuperseded, and changes nothing;
+//     so a repeat that arrives late undoes nothing. Any other is made, moves the Revision on by one and is a row of Changes,
+//     even if all is as it was before. A change that is refused for another reason is no row. Of several accounts of one
+//     Unlatch each is a change.
 //   - Expire charges up to max pending reservations whose time is up: pending becomes settled, nothing is released. It also
 //     forgets what is past the store's retention. It returns how many it charged.
 //   - A negative amount or an unknown unit is ErrInvalidCharge, and nothing changes.
@@ -221,22 +227,27 @@ type Store interface {
 	Reserve(ctx context.Context, r Reservation) (Decision, error)
 	Settle(ctx context.Context, s Settlement) (Posting, error)
 	Void(ctx context.Context, id ID, owner Key) error
-	Correct(ctx context.Context, id ID, actual Charge) (Posting, error)
+	Correct(ctx context.Context, id ID, actual Charge, c Change) (Posting, error)
 	Expire(ctx context.Context, max int) (int, error)
 
 	// Balances returns where each line's account stands, in order, without changing anything.
 	Balances(ctx context.Context, lines []Line) ([]Balance, error)
 	// Override replaces an account's Max until a moment of the store's clock; a nil o takes the override back.
-	Override(ctx context.Context, account Key, o *Override) error
+	Override(ctx context.Context, account Key, o *Override, c Change) error
 	// Unlatch opens the latches of these accounts.
-	Unlatch(ctx context.Context, accounts []Key) error
+	Unlatch(ctx context.Context, accounts []Key, c Change) error
 	// Kill sets a flag. After it returns, no later Reserve that the flag holds for is admitted in any process. Setting
 	// it again replaces the reason.
-	Kill(ctx context.Context, k Kill) error
+	Kill(ctx context.Context, k Kill, c Change) error
 	// Revive removes the flag of exactly this scope; there may be none.
-	Revive(ctx context.Context, s Scope) error
+	Revive(ctx context.Context, s Scope, c Change) error
 	// Kills returns all flags, in no particular order.
 	Kills(ctx context.Context) ([]Kill, error)
+	// Revision returns how many changes the ledger has had.
+	Revision(ctx context.Context) (int64, error)
+	// Changes returns up to max rows of the audit trail, from the first one after a revision on, in the order of their
+	// revisions. Max is 1 to 10,000.
+	Changes(ctx context.Context, after int64, max int) ([]Record, error)
 	// Entries returns what is known of the reservations that q selects, in the order of their ids.
 	Entries(ctx context.Context, q Query) ([]Entry, error)
 	// Close releases what the store holds open. Later calls return an error.

@@ -2,7 +2,6 @@ package dynamostore
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"time"
 
@@ -82,65 +81,6 @@ func (s *Store) readGroups(ctx context.Context, accounts []budget.Key) (map[budg
 		}
 	}
 	return groups, nil
-}
-
-// Override implements budget.Store.
-func (s *Store) Override(ctx context.Context, account budget.Key, o *budget.Override) error {
-	if o != nil && o.Max < 0 {
-		return fmt.Errorf("%w: an override to %d", budget.ErrInvalidCharge, o.Max)
-	}
-	return s.reshape(ctx, "override", []budget.Key{account}, func(g *group) bool {
-		if o == nil {
-			had := g.override != nil
-			g.override = nil
-			return had
-		}
-		own := *o
-		g.override = &own
-		return true
-	})
-}
-
-// Unlatch implements budget.Store. It is one step for up to 96 items, and one for each 96 beyond that.
-func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key) error {
-	for {
-		some := accounts[:min(len(accounts), maxAccountItems/s.shards)]
-		accounts = accounts[len(some):]
-		err := s.reshape(ctx, "unlatch", some, func(g *group) bool {
-			had := g.latchedUntil != 0
-			g.latchedUntil = 0
-			return had
-		})
-		if err != nil || len(accounts) == 0 {
-			return err
-		}
-	}
-}
-
-// reshape changes what all shards of accounts have in common, and touches no sum: it requires their version alone, so
-// that reservations may go on at the same time. change reports whether there is something to write.
-func (s *Store) reshape(ctx context.Context, op string, accounts []budget.Key, change func(*group) bool) error {
-	return s.do(ctx, op, func(ctx context.Context, _ *step) error {
-		groups, err := s.readGroups(ctx, accounts)
-		if err != nil {
-			return err
-		}
-		actions := []types.TransactWriteItem{s.checkEpoch(budget.ID{})}
-		for _, g := range groups {
-			if !change(g) {
-				continue
-			}
-			if g.version == nil {
-				actions = append(actions, s.rewriteAsIs(g)...)
-				continue
-			}
-			actions = append(actions, s.reshapeItems(g)...)
-		}
-		if len(actions) == 1 {
-			return nil
-		}
-		return s.write(ctx, actions)
-	})
 }
 
 // reshapeItems gives each item of a group its new shape.

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 // Each response narrows what is known of the service's time; what is told never runs back, and never leaves what the
@@ -128,8 +129,8 @@ func TestWhatMayBeDeletedAndWhatNot(t *testing.T) {
 	start := time.Date(2031, 5, 6, 12, 20, 0, 0, time.UTC)
 	_, s := openDated(t, table, start)
 	hour, forever := line(1, budget.Hourly, 10), line(2, budget.Lifetime, 10)
-	require.NoError(t, s.Override(t.Context(), forever.Account, &budget.Override{Max: 20, Until: start.Add(time.Hour)}))
-	require.NoError(t, s.Override(t.Context(), budget.Key{3}, &budget.Override{Max: 20, Until: start.Add(400 * 24 * time.Hour)}))
+	require.NoError(t, s.Override(t.Context(), forever.Account, &budget.Override{Max: 20, Until: start.Add(time.Hour)}, storetest.NewChange()))
+	require.NoError(t, s.Override(t.Context(), budget.Key{3}, &budget.Override{Max: 20, Until: start.Add(400 * 24 * time.Hour)}, storetest.NewChange()))
 	pending, done := hold(1, hour, forever), hold(1, hour, forever)
 	admitted(t, s, pending)
 	admitted(t, s, done)

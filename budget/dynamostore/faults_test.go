@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 // wired returns a store whose calls run over a wire.
@@ -176,7 +177,7 @@ func TestEndlessThrottlingEndsWithTheDeadline(t *testing.T) {
 		func(ctx context.Context) error { _, err := s.Reserve(ctx, hold(1, l)); return err },
 		func(ctx context.Context) error { _, err := s.Settle(ctx, settlement(r, 1)); return err },
 		func(ctx context.Context) error { return s.Void(ctx, r.ID, r.Owner) },
-		func(ctx context.Context) error { return s.Kill(ctx, budget.Kill{}) },
+		func(ctx context.Context) error { return s.Kill(ctx, budget.Kill{}, storetest.NewChange()) },
 		func(ctx context.Context) error { _, err := s.Balances(ctx, []budget.Line{l}); return err },
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -237,7 +238,7 @@ func TestLostRepliesChangeNothingTwice(t *testing.T) {
 			require.False(t, p.Replayed)
 			require.Equal(t, [2]int64{before[0] + 7, 0}, stands(t, s, l))
 			w.follow(first)
-			p, err := s.Correct(t.Context(), r.ID, usd(6))
+			p, err := s.Correct(t.Context(), r.ID, usd(6), storetest.NewChange())
 			require.NoError(t, err)
 			require.False(t, p.Replayed)
 			w.follow(first)
@@ -247,9 +248,9 @@ func TestLostRepliesChangeNothingTwice(t *testing.T) {
 			require.NoError(t, s.Void(t.Context(), v.ID, v.Owner))
 			require.Equal(t, [2]int64{before[0] + 6, 0}, stands(t, s, l))
 			w.follow(first)
-			require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "w"}}))
+			require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "w"}}, storetest.NewChange()))
 			w.follow(first)
-			require.NoError(t, s.Revive(t.Context(), budget.Scope{Workflow: "w"}))
+			require.NoError(t, s.Revive(t.Context(), budget.Scope{Workflow: "w"}, storetest.NewChange()))
 			w.follow(nil)
 		}
 	}
@@ -281,14 +282,14 @@ func TestDelayedDuplicatesChangeNothing(t *testing.T) {
 		settled(t, s, a, 5)
 		_ = s.Void(t.Context(), b.ID, b.Owner)
 		settled(t, s, hold(1, lines...), 1)
-		_, err := s.Correct(t.Context(), a.ID, usd(4))
+		_, err := s.Correct(t.Context(), a.ID, usd(4), storetest.NewChange())
 		require.NoError(t, err)
 		require.NoError(t, s.Void(t.Context(), budget.NewID(), budget.Key{}))
-		require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "w"}, Reason: "r"}))
-		require.NoError(t, s.Override(t.Context(), lines[0].Account, &budget.Override{Max: 90, Until: time.Now().Add(time.Hour)}))
-		require.NoError(t, s.Unlatch(t.Context(), []budget.Key{lines[1].Account}))
-		require.NoError(t, s.Revive(t.Context(), budget.Scope{Workflow: "w"}))
-		require.NoError(t, s.Override(t.Context(), lines[0].Account, nil))
+		require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "w"}, Reason: "r"}, storetest.NewChange()))
+		require.NoError(t, s.Override(t.Context(), lines[0].Account, &budget.Override{Max: 90, Until: time.Now().Add(time.Hour)}, storetest.NewChange()))
+		require.NoError(t, s.Unlatch(t.Context(), []budget.Key{lines[1].Account}, storetest.NewChange()))
+		require.NoError(t, s.Revive(t.Context(), budget.Scope{Workflow: "w"}, storetest.NewChange()))
+		require.NoError(t, s.Override(t.Context(), lines[0].Account, nil, storetest.NewChange()))
 	}
 	before := dump(t, s)
 	for i := range sent {
@@ -345,7 +346,7 @@ func TestTheHappyPathIsOneTransaction(t *testing.T) {
 	require.True(t, denied())
 	require.Equal(t, []string{"TransactGetItems"}, w.calls())
 
-	require.NoError(t, s.Kill(t.Context(), budget.Kill{}))
+	require.NoError(t, s.Kill(t.Context(), budget.Kill{}, storetest.NewChange()))
 	_, err := s.Reserve(t.Context(), hold(1))
 	require.NoError(t, err)
 	w.follow(nil)
@@ -376,7 +377,7 @@ func TestAsManyLimitsAsAPolicyMayHold(t *testing.T) {
 	for i := range keys {
 		keys[i] = budget.Key{1: byte(i)}
 	}
-	require.NoError(t, s.Unlatch(t.Context(), append(keys, lines[0].Account)))
+	require.NoError(t, s.Unlatch(t.Context(), append(keys, lines[0].Account), storetest.NewChange()))
 	require.False(t, func() bool {
 		all, err := s.Balances(t.Context(), lines)
 		require.NoError(t, err)
@@ -468,11 +469,11 @@ func TestKillComesThroughUnderLoad(t *testing.T) {
 	for done.Load() < 50 && !t.Failed() {
 		runtime.Gosched()
 	}
-	err := s.Kill(t.Context(), budget.Kill{Reason: "stop"})
+	err := s.Kill(t.Context(), budget.Kill{Reason: "stop"}, storetest.NewChange())
 	killed.Store(true)
 	if err != nil { // let them end
 		w.follow(nil)
-		_ = s.Kill(t.Context(), budget.Kill{})
+		_ = s.Kill(t.Context(), budget.Kill{}, storetest.NewChange())
 	}
 	workers.Wait()
 	require.NoError(t, err)

@@ -3,7 +3,6 @@ package dynamostore
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"sync"
@@ -14,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 // The attributes of a kill flag's item.
@@ -129,17 +129,17 @@ func (s *Store) readFlags(ctx context.Context) (found flags, err error) {
 func decodeKill(raw item) (kill, error) {
 	r := reader{item: raw}
 	k := kill{nonce: r.bytes16(attrNonce), Kill: budget.Kill{Reason: string(r.blob(attrReason, -1)), At: time.Unix(0, r.required(attrKilled))}}
-	var ok [2]bool
-	k.dims, ok[0] = decodeKeys(r.blob(attrDims, -1))
-	k.Scope, ok[1] = decodeScope(r.blob(attrScope, -1))
-	if !ok[0] || !ok[1] {
+	var ok bool
+	var err error
+	k.dims, ok = decodeKeys(r.blob(attrDims, -1))
+	if k.Scope, err = account.DecodeScope(r.blob(attrScope, -1)); !ok || err != nil {
 		r.fail(attrScope)
 	}
 	return k, r.err
 }
 
 func (k *kill) encode() (item, error) {
-	scope, err := encodeScope(k.Scope)
+	scope, err := account.EncodeScope(k.Scope)
 	if err != nil {
 		return nil, err
 	}
@@ -149,44 +149,15 @@ func (k *kill) encode() (item, error) {
 	}), nil
 }
 
-// scopeJSON keeps a scope's text as bytes, because it need not be valid UTF-8.
-type scopeJSON struct {
-	Principal, Workflow, Model []byte
-	Tags                       [][2][]byte
-}
-
-func encodeScope(s budget.Scope) ([]byte, error) {
-	out := scopeJSON{Principal: []byte(s.Principal), Workflow: []byte(s.Workflow), Model: []byte(s.Model)}
-	for k, v := range s.Tags {
-		out.Tags = append(out.Tags, [2][]byte{[]byte(k), []byte(v)})
-	}
-	return json.Marshal(out)
-}
-
-func decodeScope(raw []byte) (budget.Scope, bool) {
-	var in scopeJSON
-	if err := json.Unmarshal(raw, &in); err != nil {
-		return budget.Scope{}, false
-	}
-	s := budget.Scope{Principal: string(in.Principal), Workflow: string(in.Workflow), Model: string(in.Model)}
-	for _, tag := range in.Tags {
-		if s.Tags == nil {
-			s.Tags = make(map[string]string, len(in.Tags))
-		}
-		s.Tags[string(tag[0])] = string(tag[1])
-	}
-	return s, true
-}
-
 // Kill implements budget.Store.
-func (s *Store) Kill(ctx context.Context, k budget.Kill) error {
+func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
 	flag := kill{Kill: k, dims: k.Scope.Dims(), nonce: random16()}
-	return s.changeFlags(ctx, "kill", flag.dims, &flag)
+	return s.changeFlags(ctx, "kill", budget.Record{Change: c, Kind: budget.ChangeKill, Scope: k.Scope}, &flag)
 }
 
 // Revive implements budget.Store.
-func (s *Store) Revive(ctx context.Context, scope budget.Scope) error {
-	return s.changeFlags(ctx, "revive", scope.Dims(), nil)
+func (s *Store) Revive(ctx context.Context, scope budget.Scope, c budget.Change) error {
+	return s.changeFlags(ctx, "revive", budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: scope}, nil)
 }
 
 // drainAfter is how often a change of flags is tried before reservations are asked to wait. A transaction over all gates
@@ -195,9 +166,21 @@ const drainAfter = 2
 
 // changeFlags puts a flag in the place of another one, or of none, and changes the token in all gates with it. A nil flag
 // removes.
-func (s *Store) changeFlags(ctx context.Context, op string, dims []budget.Key, flag *kill) error {
+func (s *Store) changeFlags(ctx context.Context, op string, r budget.Record, flag *kill) error {
+	if err := r.Change.Validate(); err != nil {
+		return err
+	}
 	attempts := 0
 	return s.do(ctx, op, func(ctx context.Context, _ *step) error {
+		c, err := s.readChange(ctx, r) // first: what changes after this is refused by the revision
+		if err != nil {
+			return err
+		}
+		if !c.fresh[0] { // an earlier attempt did it, or somebody has decided otherwise since
+			_, err := s.readGate(ctx)
+			return errors.Join(err, c.superseded())
+		}
+		dims := r.Scope.Dims()
 		items, err := s.snapshot(ctx, []itemKey{gateKey(0), killKey(dims)})
 		if err != nil {
 			return err
@@ -206,38 +189,24 @@ func (s *Store) changeFlags(ctx context.Context, op string, dims []budget.Key, f
 		if err != nil {
 			return err
 		}
-		nonces, x := g.token.toggled(g.salt), &expression{}
-		if len(items[1]) == 0 {
-			x.requireNone(partitionKey)
-		} else {
-			before, err := decodeKill(items[1])
-			if err != nil {
-				return err
-			}
-			if flag != nil && before.nonce == flag.nonce {
-				return nil // an earlier attempt did it, and its reply was lost
-			}
-			nonces = nonces.toggled(before.nonce)
-			x.require(attrNonce, "=", blob(before.nonce[:]))
-		}
-		if flag == nil && len(items[1]) == 0 {
-			return nil
-		}
 		now, err := s.clock.now()
 		if err != nil {
 			return err
 		}
-		action := s.remove(killKey(dims), x)
-		if flag != nil {
-			flag.At = now
-			nonces = nonces.toggled(flag.nonce)
-			whole, err := flag.encode()
-			if err != nil {
-				return err
-			}
-			action = s.put(whole, x)
+		actions, err := s.recordChange(c, now)
+		if err != nil {
+			return err
 		}
-		actions := append(s.switchGates(g, nonces), action)
+		if flag == nil && len(items[1]) == 0 {
+			x := &expression{}
+			x.requireNone(partitionKey)
+			return s.write(ctx, append(actions, s.checkEpoch(budget.ID{}), s.check(killKey(dims), x)))
+		}
+		replaced, nonces, err := s.replaceFlag(g, items[1], dims, flag, now)
+		if err != nil {
+			return err
+		}
+		actions = append(append(actions, s.switchGates(g, nonces)...), replaced)
 		if attempts++; attempts <= drainAfter {
 			return s.write(ctx, actions)
 		}
@@ -246,6 +215,27 @@ func (s *Store) changeFlags(ctx context.Context, op string, dims []budget.Key, f
 		}
 		return s.insist(ctx, actions)
 	})
+}
+
+// replaceFlag puts a flag in the place of what was read, and returns the nonces of all flags that there are then.
+func (s *Store) replaceFlag(g gate, there item, dims []budget.Key, flag *kill, now time.Time) (action types.TransactWriteItem, nonces token, err error) {
+	nonces, x := g.token.toggled(g.salt), &expression{}
+	if len(there) == 0 {
+		x.requireNone(partitionKey)
+	} else {
+		before, err := decodeKill(there)
+		if err != nil {
+			return action, nonces, err
+		}
+		nonces = nonces.toggled(before.nonce)
+		x.require(attrNonce, "=", blob(before.nonce[:]))
+	}
+	if flag == nil {
+		return s.remove(killKey(dims), x), nonces, nil
+	}
+	flag.At = now
+	whole, err := flag.encode()
+	return s.put(whole, x), nonces.toggled(flag.nonce), err
 }
 
 // insist sends a transaction until it is not in conflict any more.

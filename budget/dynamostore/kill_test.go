@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 // A query may see a transaction that is being carried out in part: the new token in a gate, and not yet the flag. What it
@@ -20,7 +21,7 @@ func TestFlagsOfHalfATransactionAreNotBelieved(t *testing.T) {
 	l := line(1, budget.Daily, 10)
 	admitted(t, s, hold(1, l))
 	scope := budget.Scope{Workflow: "w"}
-	require.NoError(t, open(t, newClient(t, endpoint(t)), s.table).Kill(t.Context(), budget.Kill{Scope: scope, Reason: "stop"}))
+	require.NoError(t, open(t, newClient(t, endpoint(t)), s.table).Kill(t.Context(), budget.Kill{Scope: scope, Reason: "stop"}, storetest.NewChange()))
 	w.follow(func(c *call) (*http.Response, error) {
 		resp, err := c.pass()
 		if c.op != "Query" || c.nth > 2 || err != nil {
@@ -52,7 +53,7 @@ func TestADeadKillersDrainPasses(t *testing.T) {
 	require.NoError(t, s.drain(t.Context(), g, now.Add(-drainTime+drainTime/20)))
 	admitted(t, s, hold(1, l)) // after half a second
 	require.NoError(t, s.drain(t.Context(), g, now))
-	require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "w"}}))
+	require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "w"}}, storetest.NewChange()))
 	admitted(t, s, hold(1, l)) // at once: the next flag ends the wait
 }
 

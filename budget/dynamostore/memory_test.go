@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/internal/servers"
 )
 
@@ -24,19 +25,28 @@ import (
 func steps(s *Store, r budget.Reservation) map[string]func(context.Context) error {
 	fresh := hold(1, r.Lines...)
 	return map[string]func(context.Context) error{
-		"Reserve":  func(ctx context.Context) error { _, err := s.Reserve(ctx, fresh); return err },
-		"Settle":   func(ctx context.Context) error { _, err := s.Settle(ctx, settlement(r, 1)); return err },
-		"Orphan":   func(ctx context.Context) error { _, err := s.Settle(ctx, settlement(fresh, 1)); return err },
-		"Void":     func(ctx context.Context) error { return s.Void(ctx, r.ID, r.Owner) },
-		"Correct":  func(ctx context.Context) error { _, err := s.Correct(ctx, r.ID, usd(1)); return err },
+		"Reserve": func(ctx context.Context) error { _, err := s.Reserve(ctx, fresh); return err },
+		"Settle":  func(ctx context.Context) error { _, err := s.Settle(ctx, settlement(r, 1)); return err },
+		"Orphan":  func(ctx context.Context) error { _, err := s.Settle(ctx, settlement(fresh, 1)); return err },
+		"Void":    func(ctx context.Context) error { return s.Void(ctx, r.ID, r.Owner) },
+		"Correct": func(ctx context.Context) error {
+			_, err := s.Correct(ctx, r.ID, usd(1), storetest.NewChange())
+			return err
+		},
 		"Expire":   func(ctx context.Context) error { _, err := s.Expire(ctx, 10); return err },
 		"Balances": func(ctx context.Context) error { _, err := s.Balances(ctx, r.Lines); return err },
-		"Override": func(ctx context.Context) error { return s.Override(ctx, r.Lines[0].Account, &budget.Override{Max: 9}) },
-		"Unlatch":  func(ctx context.Context) error { return s.Unlatch(ctx, []budget.Key{r.Lines[0].Account}) },
-		"Kill":     func(ctx context.Context) error { return s.Kill(ctx, budget.Kill{Reason: "x"}) },
-		"Revive":   func(ctx context.Context) error { return s.Revive(ctx, budget.Scope{Workflow: "w"}) },
-		"Kills":    func(ctx context.Context) error { _, err := s.Kills(ctx); return err },
-		"Entries":  func(ctx context.Context) error { _, err := s.Entries(ctx, budget.Query{Max: 10}); return err },
+		"Override": func(ctx context.Context) error {
+			return s.Override(ctx, r.Lines[0].Account, &budget.Override{Max: 9}, storetest.NewChange())
+		},
+		"Unlatch": func(ctx context.Context) error {
+			return s.Unlatch(ctx, []budget.Key{r.Lines[0].Account}, storetest.NewChange())
+		},
+		"Kill": func(ctx context.Context) error { return s.Kill(ctx, budget.Kill{Reason: "x"}, storetest.NewChange()) },
+		"Revive": func(ctx context.Context) error {
+			return s.Revive(ctx, budget.Scope{Workflow: "w"}, storetest.NewChange())
+		},
+		"Kills":   func(ctx context.Context) error { _, err := s.Kills(ctx); return err },
+		"Entries": func(ctx context.Context) error { _, err := s.Entries(ctx, budget.Query{Max: 10}); return err },
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 // between runs something of another process after the look of a step and before what it writes on the strength of it.
@@ -71,8 +72,8 @@ func TestNothingRestsOnWhatWasReadBefore(t *testing.T) {
 	t.Run("an override that was taken back admits nothing", func(t *testing.T) {
 		l := fresh(10)
 		admitted(t, other, hold(1, l))
-		require.NoError(t, other.Override(ctx, l.Account, &budget.Override{Max: 100, Until: time.Now().Add(time.Hour)}))
-		d := reserve(hold(50, l), func() { require.NoError(t, other.Override(ctx, l.Account, nil)) })
+		require.NoError(t, other.Override(ctx, l.Account, &budget.Override{Max: 100, Until: time.Now().Add(time.Hour)}, storetest.NewChange()))
+		d := reserve(hold(50, l), func() { require.NoError(t, other.Override(ctx, l.Account, nil, storetest.NewChange())) })
 		require.NotNil(t, d.Denied)
 		require.Equal(t, int64(10), d.Denied[0].Max)
 	})
@@ -80,7 +81,7 @@ func TestNothingRestsOnWhatWasReadBefore(t *testing.T) {
 		l := fresh(10)
 		admitted(t, other, hold(1, l))
 		d := reserve(hold(5, l), func() {
-			require.NoError(t, other.Override(ctx, l.Account, &budget.Override{Max: 2, Until: time.Now().Add(time.Hour)}))
+			require.NoError(t, other.Override(ctx, l.Account, &budget.Override{Max: 2, Until: time.Now().Add(time.Hour)}, storetest.NewChange()))
 		})
 		require.NotNil(t, d.Denied)
 	})
@@ -109,7 +110,7 @@ func TestNothingRestsOnWhatWasReadBefore(t *testing.T) {
 		l, scope := fresh(10), budget.Scope{Workflow: "w"}
 		r := hold(1, l)
 		r.Dims = scope.Dims()
-		d := reserve(r, func() { require.NoError(t, other.Kill(ctx, budget.Kill{Scope: scope})) })
+		d := reserve(r, func() { require.NoError(t, other.Kill(ctx, budget.Kill{Scope: scope}, storetest.NewChange())) })
 		require.NotNil(t, d.Killed)
 		require.Equal(t, [2]int64{0, 0}, stands(t, s, l))
 	})

@@ -29,6 +29,9 @@ type resolving struct {
 	// decide says what becomes of a reservation, which may be nil, and what the step answers. It knows nothing but its arguments.
 	decide func(e *entry, now time.Time) (outcome, budget.Posting, error)
 	tries  map[uint32]budget.Posting
+	// record is what a correction writes into the audit trail, and change what it meets there.
+	record *budget.Record
+	change *changing
 }
 
 // resolve takes a reservation to its next state, and the sums of its accounts with it. It sends the transaction without
@@ -50,6 +53,12 @@ func (s *Store) resolve(ctx context.Context, op string, q *resolving) (p budget.
 }
 
 func (s *Store) resolveOnce(ctx context.Context, q *resolving, e *entry) (budget.Posting, error) {
+	if q.record != nil {
+		var err error
+		if q.change, err = s.readChange(ctx, *q.record); err != nil {
+			return budget.Posting{}, err
+		}
+	}
 	remembered := e != nil
 	if !remembered {
 		raw, err := s.get(ctx, entryKey(q.id))
@@ -116,6 +125,14 @@ func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, 
 		actions = append(actions, s.checkEpoch(q.id)) // the record itself proves nothing
 	} else if before.state == budget.Pending {
 		actions = append(actions, s.remove(dueKey(q.id, before.expiresAt), &expression{}))
+	}
+	if q.change != nil {
+		q.change.records[0].From = before.actual
+		noted, err := s.recordChange(q.change, time.Unix(0, after.resolvedAt))
+		if err != nil {
+			return budget.Posting{}, err
+		}
+		accounts = append(accounts, noted...)
 	}
 	if err := s.write(ctx, append(actions, accounts...)); err != nil {
 		return budget.Posting{}, err

@@ -51,19 +51,3 @@ func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error 
 	}})
 	return err
 }
-
-// Correct implements budget.Store. A tombstone is not found: nobody knows which accounts it would have touched.
-func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge) (budget.Posting, error) {
-	if err := actual.Validate(); err != nil {
-		return budget.Posting{}, err
-	}
-	return s.resolve(ctx, "correct", &resolving{id: id, decide: func(e *entry, _ time.Time) (outcome, budget.Posting, error) {
-		switch {
-		case e == nil || e.state == budget.Pending || e.tombstone:
-			return outcome{}, budget.Posting{}, budget.ErrNotFound
-		case e.actual == actual && !e.estimated:
-			return outcome{}, budget.Posting{Replayed: true, From: e.state}, nil
-		}
-		return outcome{state: budget.Settled, actual: actual}, budget.Posting{From: e.state}, nil
-	}})
-}

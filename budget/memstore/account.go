@@ -1,6 +1,7 @@
 package memstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -205,14 +206,21 @@ func (s *Store) Balances(ctx context.Context, lines []budget.Line) ([]budget.Bal
 }
 
 // Override implements budget.Store.
-func (s *Store) Override(ctx context.Context, key budget.Key, o *budget.Override) error {
+func (s *Store) Override(ctx context.Context, key budget.Key, o *budget.Override, c budget.Change) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
 	if o != nil && o.Max < 0 {
 		return fmt.Errorf("%w: an override to %d", budget.ErrInvalidCharge, o.Max)
 	}
-	if _, err := s.begin(ctx); err != nil {
+	now, err := s.begin(ctx)
+	if err != nil {
 		return err
 	}
 	defer s.mu.Unlock()
+	if fresh, err := s.changes.make(budget.Record{Change: c, Kind: budget.ChangeOverride, Account: key, Override: o}, now); !fresh {
+		return err
+	}
 	if o == nil {
 		if a := s.find(&key); a != nil {
 			a.override = nil
@@ -225,15 +233,25 @@ func (s *Store) Override(ctx context.Context, key budget.Key, o *budget.Override
 }
 
 // Unlatch implements budget.Store.
-func (s *Store) Unlatch(ctx context.Context, keys []budget.Key) error {
-	if _, err := s.begin(ctx); err != nil {
+func (s *Store) Unlatch(ctx context.Context, keys []budget.Key, c budget.Change) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	now, err := s.begin(ctx)
+	if err != nil {
 		return err
 	}
 	defer s.mu.Unlock()
+	var superseded error
 	for _, k := range keys {
+		fresh, err := s.changes.make(budget.Record{Change: c, Kind: budget.ChangeUnlatch, Account: k}, now)
+		if !fresh {
+			superseded = cmp.Or(superseded, err)
+			continue
+		}
 		if a := s.accounts[k]; a != nil {
 			a.latchedUntil = 0
 		}
 	}
-	return nil
+	return superseded
 }

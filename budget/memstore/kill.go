@@ -42,12 +42,18 @@ func (k *kill) copy() budget.Kill {
 }
 
 // Kill implements budget.Store.
-func (s *Store) Kill(ctx context.Context, k budget.Kill) error {
+func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
 	now, err := s.begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer s.mu.Unlock()
+	if fresh, err := s.changes.make(budget.Record{Change: c, Kind: budget.ChangeKill, Scope: k.Scope}, now); !fresh {
+		return err
+	}
 	k.At, k.EffectiveBy = time.Unix(0, now), time.Time{}
 	k.Scope.Tags = maps.Clone(k.Scope.Tags)
 	flag := kill{Kill: k, dims: k.Scope.Dims()}
@@ -57,11 +63,18 @@ func (s *Store) Kill(ctx context.Context, k budget.Kill) error {
 }
 
 // Revive implements budget.Store.
-func (s *Store) Revive(ctx context.Context, scope budget.Scope) error {
-	if _, err := s.begin(ctx); err != nil {
+func (s *Store) Revive(ctx context.Context, scope budget.Scope, c budget.Change) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	now, err := s.begin(ctx)
+	if err != nil {
 		return err
 	}
 	defer s.mu.Unlock()
+	if fresh, err := s.changes.make(budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: scope}, now); !fresh {
+		return err
+	}
 	s.revive(scope.Dims())
 	return nil
 }

@@ -36,6 +36,7 @@ type Store struct {
 	entries  index
 	spare    []entry // not in use yet
 	kills    []kill
+	changes  changes
 	expiries deadlines // the pending entries
 	resolved history   // the others
 	sweepAt  int64     // when accounts are looked through again
@@ -69,7 +70,7 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	s.accounts, s.recent, s.entries, s.spare, s.kills, s.expiries, s.resolved = nil, [16]named{}, index{}, nil, nil, nil, history{}
+	s.accounts, s.recent, s.entries, s.spare, s.kills, s.changes, s.expiries, s.resolved = nil, [16]named{}, index{}, nil, nil, changes{}, nil, history{}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package memstore
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -132,8 +133,8 @@ func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error 
 }
 
 // Correct implements budget.Store. A tombstone is not found: nobody knows which accounts it would have touched.
-func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge) (budget.Posting, error) {
-	if err := actual.Validate(); err != nil {
+func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge, c budget.Change) (budget.Posting, error) {
+	if err := cmp.Or(actual.Validate(), c.Validate()); err != nil {
 		return budget.Posting{}, err
 	}
 	now, err := s.begin(ctx)
@@ -145,14 +146,20 @@ func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge)
 	if e == nil || e.state == budget.Pending || e.tombstone {
 		return budget.Posting{}, budget.ErrNotFound
 	}
-	p := budget.Posting{From: e.state}
-	if e.actual == actual && !e.estimated {
-		p.Replayed = true
-		return p, nil
-	}
-	if err := s.post(e, &actual, budget.Settled, now); err != nil {
+	record := budget.Record{Change: c, Kind: budget.ChangeCorrect, Reservation: id, From: e.actual, To: actual}
+	fresh, err := s.changes.judge(&record)
+	if err != nil {
 		return budget.Posting{}, err
 	}
-	e.estimated = false
+	p := budget.Posting{From: e.state, Replayed: !fresh || e.actual == actual && !e.estimated}
+	if !p.Replayed {
+		if err := s.post(e, &actual, budget.Settled, now); err != nil {
+			return budget.Posting{}, err
+		}
+		e.estimated = false
+	}
+	if fresh {
+		s.changes.note(record, now)
+	}
 	return p, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 // aged returns a store with a retention of an hour, and the function that moves its clock.
@@ -111,7 +112,7 @@ func TestCorrectAfterTheWindowIsForgotten(t *testing.T) {
 	advance(10 * time.Hour)
 	settle(t, s, r)
 	sweep(t, s)
-	_, err := s.Correct(t.Context(), r.ID, calls(0))
+	_, err := s.Correct(t.Context(), r.ID, calls(0), storetest.NewChange())
 	require.NoError(t, err)
 	require.Nil(t, s.entries.find(&r.ID).lines[0].find())
 }
@@ -119,7 +120,7 @@ func TestCorrectAfterTheWindowIsForgotten(t *testing.T) {
 // Latches, overrides and reported marks keep an account that has no spend left.
 func TestSweepKeepsAccountsWithSomethingToSay(t *testing.T) {
 	s, advance := aged(t)
-	require.NoError(t, s.Override(t.Context(), budget.Key{2}, &budget.Override{Max: 5, Until: s.clock().Add(3 * time.Hour)}))
+	require.NoError(t, s.Override(t.Context(), budget.Key{2}, &budget.Override{Max: 5, Until: s.clock().Add(3 * time.Hour)}, storetest.NewChange()))
 	advance(2 * time.Hour)
 	sweep(t, s)
 	require.Len(t, s.accounts, 1)

@@ -245,6 +245,8 @@ func encode(types *pgtype.Map, args []any) (values [][]byte, oids []uint32, form
 			oid = pgtype.UUIDArrayOID
 		case []int64:
 			oid = pgtype.Int8ArrayOID
+		case [][]byte:
+			oid = pgtype.ByteaArrayOID
 		case []float64:
 			oid = pgtype.Float8ArrayOID
 		case []int32:

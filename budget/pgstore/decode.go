@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 // answer is what a function of the schema said.
@@ -30,6 +31,7 @@ type detail struct {
 	Balances []standing
 	Entries  []entry
 	Flags    []flag
+	Changes  []record
 	Unaware  []string
 }
 
@@ -140,35 +142,6 @@ func (e *entry) public() (out budget.Entry, err error) {
 
 func (f *flag) public() (k budget.Kill, err error) {
 	k = budget.Kill{Reason: string(f.Reason), At: time.Unix(0, f.At)}
-	k.Scope, err = decodeScope(f.Scope)
+	k.Scope, err = account.DecodeScope(f.Scope)
 	return k, err
-}
-
-// scopeJSON keeps a scope's text as bytes, because it need not be valid UTF-8.
-type scopeJSON struct {
-	Principal, Workflow, Model []byte
-	Tags                       [][2][]byte
-}
-
-func encodeScope(s budget.Scope) ([]byte, error) {
-	out := scopeJSON{Principal: []byte(s.Principal), Workflow: []byte(s.Workflow), Model: []byte(s.Model)}
-	for k, v := range s.Tags {
-		out.Tags = append(out.Tags, [2][]byte{[]byte(k), []byte(v)})
-	}
-	return json.Marshal(out)
-}
-
-func decodeScope(raw []byte) (budget.Scope, error) {
-	var in scopeJSON
-	if err := json.Unmarshal(raw, &in); err != nil {
-		return budget.Scope{}, errAnswer
-	}
-	s := budget.Scope{Principal: string(in.Principal), Workflow: string(in.Workflow), Model: string(in.Model)}
-	for _, tag := range in.Tags {
-		if s.Tags == nil {
-			s.Tags = make(map[string]string, len(in.Tags))
-		}
-		s.Tags[string(tag[0])] = string(tag[1])
-	}
-	return s, nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 // Whatever comes back, no answer is made up: it is read as it stands or refused.
@@ -53,9 +54,9 @@ func FuzzScope(f *testing.F) {
 	f.Add("ci", "\xff\x00", "m", "team", "'; DROP SCHEMA public; --")
 	f.Fuzz(func(t *testing.T, principal, workflow, model, name, value string) {
 		s := budget.Scope{Principal: principal, Workflow: workflow, Model: model, Tags: map[string]string{name: value}}
-		raw, err := encodeScope(s)
+		raw, err := account.EncodeScope(s)
 		require.NoError(t, err)
-		again, err := decodeScope(raw)
+		again, err := account.DecodeScope(raw)
 		require.NoError(t, err)
 		require.Equal(t, s, again)
 	})

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/internal/servers"
 )
 
@@ -254,15 +255,15 @@ func unanswered(t *testing.T, s *Store, r budget.Reservation) {
 		"Settle":   func() error { _, err := s.Settle(ctx, settlement(r, 1)); return err },
 		"Orphan":   func() error { _, err := s.Settle(ctx, settlement(hold(1, r.Lines...), 1)); return err },
 		"Void":     func() error { return s.Void(ctx, r.ID, r.Owner) },
-		"Correct":  func() error { _, err := s.Correct(ctx, r.ID, usd(1)); return err },
+		"Correct":  func() error { _, err := s.Correct(ctx, r.ID, usd(1), storetest.NewChange()); return err },
 		"Expire":   func() error { _, err := s.Expire(ctx, 10); return err },
 		"Balances": func() error { _, err := s.Balances(ctx, r.Lines); return err },
 		"Override": func() error {
-			return s.Override(ctx, r.Lines[0].Account, &budget.Override{Max: 1 << 50, Until: time.Now().Add(time.Hour)})
+			return s.Override(ctx, r.Lines[0].Account, &budget.Override{Max: 1 << 50, Until: time.Now().Add(time.Hour)}, storetest.NewChange())
 		},
-		"Unlatch": func() error { return s.Unlatch(ctx, []budget.Key{r.Lines[0].Account}) },
-		"Kill":    func() error { return s.Kill(ctx, budget.Kill{Reason: "x"}) },
-		"Revive":  func() error { return s.Revive(ctx, budget.Scope{}) },
+		"Unlatch": func() error { return s.Unlatch(ctx, []budget.Key{r.Lines[0].Account}, storetest.NewChange()) },
+		"Kill":    func() error { return s.Kill(ctx, budget.Kill{Reason: "x"}, storetest.NewChange()) },
+		"Revive":  func() error { return s.Revive(ctx, budget.Scope{}, storetest.NewChange()) },
 		"Kills":   func() error { _, err := s.Kills(ctx); return err },
 		"Entries": func() error { _, err := s.Entries(ctx, budget.Query{Max: 10}); return err },
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 // The isolation that a role, a database or a connection may have for its default must not matter.
@@ -78,7 +79,7 @@ func TestAKillHoldsForStepsThatWait(t *testing.T) {
 				}
 			})
 			awaitBlocked(t, s)
-			require.NoError(t, s.Kill(t.Context(), budget.Kill{Reason: "stop"}))
+			require.NoError(t, s.Kill(t.Context(), budget.Kill{Reason: "stop"}, storetest.NewChange()))
 			require.NoError(t, stranger.Rollback(t.Context()))
 			all.Wait()
 		})

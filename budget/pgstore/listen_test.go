@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 // listening returns a store that listens, and where each of its signals arrives. SignalKills has returned when the test ends.
@@ -30,9 +31,9 @@ func TestKillsAreSignalled(t *testing.T) {
 	_, signals, _ := listening(t, schema)
 	_, foreign, _ := listening(t, newSchema())
 	other := open(t, newPool(t, dsn(t)), schema)
-	require.NoError(t, other.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "x"}, Reason: "stop"}))
+	require.NoError(t, other.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "x"}, Reason: "stop"}, storetest.NewChange()))
 	<-signals
-	require.NoError(t, other.Revive(t.Context(), budget.Scope{Workflow: "x"}))
+	require.NoError(t, other.Revive(t.Context(), budget.Scope{Workflow: "x"}, storetest.NewChange()))
 	<-signals
 	require.Empty(t, foreign)
 }
@@ -46,7 +47,7 @@ func TestSignalsReconnect(t *testing.T) {
 		require.Equal(t, 1, killed)
 		<-signals
 	}
-	require.NoError(t, s.Kill(t.Context(), budget.Kill{Reason: "stop"}))
+	require.NoError(t, s.Kill(t.Context(), budget.Kill{Reason: "stop"}, storetest.NewChange()))
 	<-signals
 }
 

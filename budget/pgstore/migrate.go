@@ -26,6 +26,7 @@ var sqlFiles embed.FS
 var migrations = []migration{
 	{"1_tables.sql", "2_look.sql", "3_resolve.sql", "4_upkeep.sql"},
 	{"5_reserve.sql", "6_settle.sql"},
+	{"7_changes.sql"},
 }
 
 // migration is a list of files that are run in order.

@@ -1,14 +1,17 @@
 package pgstore
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 // Replicas that start together make one ledger.
@@ -63,25 +66,68 @@ func TestVersions(t *testing.T) {
 	stands(t, s, line(1, budget.Monthly, 100), 0, 1) // an open store goes on
 	migrations = known
 	_, err := Open(t.Context(), s.pool, func(o *Options) { o.Schema = s.opts.Schema })
-	require.ErrorContains(t, err, "version 4, this library knows 2")
+	require.ErrorContains(t, err, fmt.Sprintf("version %d, this library knows %d", len(known)+2, len(known)))
 }
 
-// A ledger of the first version keeps what it holds: only its functions are made anew.
-func TestALedgerOfTheFirstVersionGoesOn(t *testing.T) {
-	s := fresh(t)
-	r, full := hold(6, line(1, budget.Monthly, 10)), hold(5, line(1, budget.Monthly, 10))
-	admitted(t, s, r)
-	for _, changed := range []string{"reserve", "settle", "report"} {
-		admin(t, dsn(t), "DROP FUNCTION "+s.opts.quoted()+"."+changed)
+// older returns a schema of an earlier version that holds what a ledger holds.
+func older(t *testing.T, version int, of *Store) string {
+	t.Helper()
+	known, from := migrations, of.opts.quoted()
+	migrations = known[:version]
+	defer func() { migrations = known }()
+	o := Options{Schema: newSchema()}
+	require.NoError(t, o.complete())
+	scripts, err := o.scripts(0)
+	require.NoError(t, err)
+	admin(t, dsn(t), append([]string{"CREATE SCHEMA " + o.quoted()}, scripts...)...)
+	rows, err := of.pool.Query(t.Context(), `SELECT table_name, string_agg(quote_ident(column_name), ', ') FROM information_schema.columns
+		WHERE table_schema = $1 AND table_name IN ('account', 'bucket', 'reservation', 'kill') GROUP BY 1`, o.Schema)
+	require.NoError(t, err)
+	defer rows.Close()
+	for rows.Next() {
+		var table, columns string
+		require.NoError(t, rows.Scan(&table, &columns))
+		admin(t, dsn(t), "INSERT INTO "+o.quoted()+"."+table+" ("+columns+") SELECT "+columns+" FROM "+from+"."+table)
 	}
-	admin(t, dsn(t), "UPDATE "+s.opts.quoted()+".meta SET version = 1")
-	again := open(t, newPool(t, dsn(t)), s.opts.Schema)
-	d, err := again.Reserve(t.Context(), full)
-	require.NoError(t, err)
-	require.Len(t, d.Denied, 1)
-	_, err = again.Settle(t.Context(), settlement(r, 5))
-	require.NoError(t, err)
-	admitted(t, again, full)
+	require.NoError(t, rows.Err())
+	admin(t, dsn(t), fmt.Sprintf("UPDATE %s.meta SET version = %d", o.quoted(), version))
+	return o.Schema
+}
+
+// A ledger of an earlier version keeps what it holds, and refuses what it refused.
+func TestALedgerOfAnEarlierVersionGoesOn(t *testing.T) {
+	for version := 1; version < len(migrations); version++ {
+		s := fresh(t)
+		l := line(1, budget.Monthly, 10)
+		r, full := hold(6, l), hold(5, l)
+		killed := hold(1, line(2, budget.Monthly, 10))
+		killed.Dims = budget.Scope{Workflow: "w"}.Dims()
+		latched := hold(2, line(3, budget.Lifetime, 1))
+		latched.Lines[0].Latch = true
+		admitted(t, s, r)
+		require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "w"}, Reason: "before"}, storetest.NewChange()))
+		require.NoError(t, s.Override(t.Context(), line(4, budget.Monthly, 1).Account, &budget.Override{Max: 7, Until: time.Now().Add(time.Hour)}, storetest.NewChange()))
+		_, err := s.Reserve(t.Context(), latched)
+		require.NoError(t, err)
+
+		again := open(t, newPool(t, dsn(t)), older(t, version, s))
+		d, err := again.Reserve(t.Context(), full)
+		require.NoError(t, err)
+		require.Len(t, d.Denied, 1)
+		d, err = again.Reserve(t.Context(), killed)
+		require.NoError(t, err)
+		require.Equal(t, "before", d.Killed.Reason)
+		latched.ID, latched.Charge = budget.NewID(), budget.Charge{}
+		d, err = again.Reserve(t.Context(), latched)
+		require.NoError(t, err)
+		require.True(t, d.Denied[0].Latched)
+		admitted(t, again, hold(7, line(4, budget.Monthly, 1)))
+		_, err = again.Settle(t.Context(), settlement(r, 5))
+		require.NoError(t, err)
+		admitted(t, again, full)
+		require.NoError(t, again.Revive(t.Context(), budget.Scope{Workflow: "w"}, storetest.NewChange()))
+		admitted(t, again, killed)
+	}
 }
 
 // A migration that fails leaves nothing behind.
@@ -139,14 +185,14 @@ func TestTheRoleNeedsOneRight(t *testing.T) {
 	_, err = app.Settle(t.Context(), settlement(r, 1))
 	require.NoError(t, err)
 	require.NoError(t, app.Void(t.Context(), budget.NewID(), budget.Key{}))
-	_, err = app.Correct(t.Context(), r.ID, usd(2))
+	_, err = app.Correct(t.Context(), r.ID, usd(2), storetest.NewChange())
 	require.NoError(t, err)
 	_, err = app.Expire(t.Context(), 10)
 	require.NoError(t, err)
-	require.NoError(t, app.Kill(t.Context(), budget.Kill{Reason: "x"}))
-	require.NoError(t, app.Revive(t.Context(), budget.Scope{}))
-	require.NoError(t, app.Unlatch(t.Context(), []budget.Key{{1}}))
-	require.NoError(t, app.Override(t.Context(), budget.Key{1}, nil))
+	require.NoError(t, app.Kill(t.Context(), budget.Kill{Reason: "x"}, storetest.NewChange()))
+	require.NoError(t, app.Revive(t.Context(), budget.Scope{}, storetest.NewChange()))
+	require.NoError(t, app.Unlatch(t.Context(), []budget.Key{{1}}, storetest.NewChange()))
+	require.NoError(t, app.Override(t.Context(), budget.Key{1}, nil, storetest.NewChange()))
 	stands(t, app, r.Lines[0], 2, 0)
 	for _, table := range []string{"meta", "step", "account", "bucket", "reservation", "kill"} {
 		for _, sql := range []string{"SELECT FROM ", "DELETE FROM ", "TRUNCATE "} {

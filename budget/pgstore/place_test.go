@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 // Whatever a time zone leaves out or repeats, a span that is worked out for one moment is the right one at each moment
@@ -77,6 +78,6 @@ func TestMomentsBeyondInt64(t *testing.T) {
 	require.Equal(t, int64(5), nanos(time.Unix(0, 5)))
 	s := fresh(t)
 	l := line(1, budget.Monthly, 10)
-	require.NoError(t, s.Override(t.Context(), l.Account, &budget.Override{Max: 20, Until: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}))
+	require.NoError(t, s.Override(t.Context(), l.Account, &budget.Override{Max: 20, Until: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}, storetest.NewChange()))
 	admitted(t, s, hold(15, l))
 }

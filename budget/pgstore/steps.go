@@ -16,6 +16,8 @@ func (a *answer) outcome(step string) error {
 		return budget.ErrIDConflict
 	case "unknown":
 		return budget.ErrNotFound
+	case "superseded":
+		return budget.ErrSuperseded
 	case "overflow":
 		return budget.ErrOverflow
 	case "admitted", "replayed", "killed", "denied", "done":
@@ -140,18 +142,4 @@ func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error 
 		return []any{[16]byte(id), [16]byte(owner)}
 	}})
 	return err
-}
-
-// Correct implements budget.Store. A tombstone is not found: nobody knows which accounts it would have touched.
-func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge) (budget.Posting, error) {
-	if err := actual.Validate(); err != nil {
-		return budget.Posting{}, err
-	}
-	a, err := s.step(ctx, call{function: "correct", moments: true, args: func(*placement) []any {
-		return []any{[16]byte(id), actual[:]}
-	}})
-	if err != nil {
-		return budget.Posting{}, posting(err)
-	}
-	return budget.Posting{Replayed: a.status == "replayed", From: budget.State(a.value)}, nil
 }

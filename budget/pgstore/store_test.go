@@ -51,7 +51,7 @@ func (e *emptied) take(t *testing.T, pool *pgxpool.Pool) string {
 	}
 	t.Cleanup(func() {
 		name := `"` + schema + `".`
-		_, err := pool.Exec(context.Background(), "TRUNCATE "+name+"account, "+name+"bucket, "+name+"reservation, "+name+"kill")
+		_, err := pool.Exec(context.Background(), "TRUNCATE "+name+"account, "+name+"bucket, "+name+"reservation, "+name+"kill, "+name+"change; UPDATE "+name+"revision SET value = 0")
 		if err == nil {
 			e.schemas = append(e.schemas, schema)
 		}

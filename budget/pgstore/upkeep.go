@@ -3,7 +3,6 @@ package pgstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -92,42 +91,6 @@ func (s *Store) Balances(ctx context.Context, lines []budget.Line) ([]budget.Bal
 	return all, nil
 }
 
-// Override implements budget.Store.
-func (s *Store) Override(ctx context.Context, account budget.Key, o *budget.Override) error {
-	if o != nil && o.Max < 0 {
-		return fmt.Errorf("%w: an override to %d", budget.ErrInvalidCharge, o.Max)
-	}
-	_, err := s.step(ctx, call{function: "override", args: func(*placement) []any {
-		if o == nil {
-			return []any{[16]byte(account), nil, nil}
-		}
-		return []any{[16]byte(account), o.Max, nanos(o.Until)}
-	}})
-	return err
-}
-
-// Unlatch implements budget.Store.
-func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key) error {
-	_, err := s.step(ctx, call{function: "unlatch", args: func(*placement) []any { return []any{uuids(accounts)} }})
-	return err
-}
-
-// Kill implements budget.Store. It returns once the steps have ended that were under way when the flag was set. An error says
-// that one of them may still admit, and that the flag may be set or not: set it again.
-func (s *Store) Kill(ctx context.Context, k budget.Kill) error {
-	scope, err := encodeScope(k.Scope)
-	if err != nil {
-		return failed("kill", err)
-	}
-	_, err = s.step(ctx, call{function: "set_flag", moments: true, args: func(*placement) []any {
-		return []any{uuids(k.Scope.Dims()), scope, []byte(k.Reason), s.channel}
-	}})
-	if err != nil {
-		return err
-	}
-	return s.awaitUnaware(ctx)
-}
-
 // awaitUnaware returns when the transactions have ended that may not have seen what was just set.
 func (s *Store) awaitUnaware(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
@@ -143,14 +106,6 @@ func (s *Store) awaitUnaware(ctx context.Context) error {
 			return failed("kill", errors.Join(errUnaware, context.Cause(ctx)))
 		}
 	}
-}
-
-// Revive implements budget.Store.
-func (s *Store) Revive(ctx context.Context, scope budget.Scope) error {
-	_, err := s.step(ctx, call{function: "remove_flag", args: func(*placement) []any {
-		return []any{uuids(scope.Dims()), s.channel}
-	}})
-	return err
 }
 
 // Kills implements budget.Store.

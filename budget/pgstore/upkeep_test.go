@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 // aged opens a store with a retention of a day, and returns how its clock is moved. Each move makes it time to forget.
@@ -49,7 +50,7 @@ func TestForgetsWhatIsPastTheRetention(t *testing.T) {
 		_, err := s.Settle(t.Context(), settlement(r, 1))
 		require.NoError(t, err)
 	}
-	require.NoError(t, s.Override(t.Context(), budget.Key{2}, &budget.Override{Max: 5, Until: s.opts.Clock().Add(80 * time.Hour)}))
+	require.NoError(t, s.Override(t.Context(), budget.Key{2}, &budget.Override{Max: 5, Until: s.opts.Clock().Add(80 * time.Hour)}, storetest.NewChange()))
 	advance(24*time.Hour - time.Nanosecond)
 	expire(t, s, 0)
 	require.Equal(t, 5, s.count(t, "reservation"))
@@ -108,7 +109,7 @@ func TestExpiryAndRefundsAtTheEdges(t *testing.T) {
 
 	_, err = s.pool.Exec(t.Context(), "DELETE FROM "+s.opts.quoted()+".bucket WHERE account = $1", other.Account[:])
 	require.NoError(t, err)
-	_, err = s.Correct(t.Context(), refunded.ID, usd(1))
+	_, err = s.Correct(t.Context(), refunded.ID, usd(1), storetest.NewChange())
 	require.NoError(t, err)
 	stands(t, s, other, 0, 0)
 }
@@ -172,7 +173,7 @@ func TestKillAwaitsWhatIsUnderWay(t *testing.T) {
 	before := looks(true)
 	returned := make(chan error, 1)
 	var all sync.WaitGroup
-	all.Go(func() { returned <- s.Kill(t.Context(), budget.Kill{Reason: "stop"}) })
+	all.Go(func() { returned <- s.Kill(t.Context(), budget.Kill{Reason: "stop"}, storetest.NewChange()) })
 	defer all.Wait()
 	require.Eventually(t, func() bool { kills, err := s.Kills(t.Context()); return err == nil && len(kills) == 1 }, waitFor, tick)
 	time.Sleep(20 * tick)
@@ -188,14 +189,14 @@ func TestKillThatCannotBeSure(t *testing.T) {
 	tx := begin(t, newPool(t, dsn(t)))
 	_, err := tx.Exec(t.Context(), "SELECT pg_current_xact_id() FROM (SELECT count(*) FROM "+s.opts.quoted()+".kill) k")
 	require.NoError(t, err)
-	err = s.Kill(t.Context(), budget.Kill{Reason: "stop"})
+	err = s.Kill(t.Context(), budget.Kill{Reason: "stop"}, storetest.NewChange())
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "set it again")
 	kills, err := s.Kills(t.Context())
 	require.NoError(t, err)
 	require.Len(t, kills, 1)
 	require.NoError(t, tx.Rollback(t.Context()))
-	require.NoError(t, s.Kill(t.Context(), budget.Kill{Reason: "stop"}))
+	require.NoError(t, s.Kill(t.Context(), budget.Kill{Reason: "stop"}, storetest.NewChange()))
 }
 
 // A reservation that is admitted but not committed yet when a flag is set: Kill returns after it, with limits and without.
@@ -209,7 +210,7 @@ func TestKillAwaitsReservations(t *testing.T) {
 			var all sync.WaitGroup
 			all.Go(func() { admitted(t, s, r) })
 			awaitBlocked(t, s)
-			all.Go(func() { returned <- s.Kill(t.Context(), budget.Kill{Reason: "stop"}) })
+			all.Go(func() { returned <- s.Kill(t.Context(), budget.Kill{Reason: "stop"}, storetest.NewChange()) })
 			require.Eventually(t, func() bool { kills, err := s.Kills(t.Context()); return err == nil && len(kills) == 1 }, waitFor, tick)
 			time.Sleep(20 * tick)
 			require.Empty(t, returned, "Kill returned before the reservation that had not seen it")
@@ -256,7 +257,7 @@ func TestAReservationOfNothingOutlivesItsBucket(t *testing.T) {
 func TestAnAccountInUseIsNotForgotten(t *testing.T) {
 	s := fresh(t)
 	l := line(1, budget.Monthly, 100)
-	require.NoError(t, s.Override(t.Context(), l.Account, &budget.Override{Max: 50, Until: time.Unix(1, 0)}))
+	require.NoError(t, s.Override(t.Context(), l.Account, &budget.Override{Max: 50, Until: time.Unix(1, 0)}, storetest.NewChange()))
 	var source string
 	require.NoError(t, s.pool.QueryRow(t.Context(), "SELECT pg_get_functiondef(to_regproc($1))", s.opts.quoted()+".forget").Scan(&source))
 	const moment = "AND NOT EXISTS (SELECT FROM %[1]s.bucket b WHERE b.account = a.key)\n\t\tLIMIT p_batch FOR UPDATE"
@@ -301,7 +302,7 @@ func TestAReservationIsNeverBookedNowhere(t *testing.T) {
 func TestAnOrphanIsPostedUnderItsAccountsLock(t *testing.T) {
 	s := fresh(t)
 	l := line(1, budget.Monthly, 100)
-	require.NoError(t, s.Override(t.Context(), l.Account, &budget.Override{Max: 50, Until: time.Unix(1, 0)}))
+	require.NoError(t, s.Override(t.Context(), l.Account, &budget.Override{Max: 50, Until: time.Unix(1, 0)}, storetest.NewChange()))
 	forgets := begin(t, newPool(t, dsn(t)))
 	_, err := forgets.Exec(t.Context(), "SELECT FROM "+s.opts.quoted()+".account FOR UPDATE")
 	require.NoError(t, err)

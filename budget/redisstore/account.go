@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
@@ -37,32 +36,4 @@ func balances(answer reply, lines []budget.Line) ([]budget.Balance, error) {
 		return nil, errReply
 	}
 	return all, nil
-}
-
-// Override implements budget.Store.
-func (s *Store) Override(ctx context.Context, account budget.Key, o *budget.Override) error {
-	if o == nil {
-		return s.change(ctx, 'o', 0, 0, account)
-	}
-	if o.Max < 0 {
-		return fmt.Errorf("%w: an override to %d", budget.ErrInvalidCharge, o.Max)
-	}
-	return s.change(ctx, 'o', moment(o.Until), o.Max, account)
-}
-
-// Unlatch implements budget.Store.
-func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key) error {
-	return s.change(ctx, 'u', 0, 0, accounts...)
-}
-
-// change gives accounts an override, or opens their latches.
-func (s *Store) change(ctx context.Context, action byte, until, limit int64, accounts ...budget.Key) error {
-	answer, err := s.ask(ctx, scriptAccount, nil, func(_, clock int64) ([]any, error) {
-		h := append(newHead([]byte(s.epoch)).numbers(s.seen.Load(), clock), action).numbers(until, limit)
-		return []any{appendKeys(h, accounts)}, nil
-	})
-	if err == nil && answer.code != codeDone {
-		err = errReply
-	}
-	return err
 }

@@ -25,7 +25,7 @@ func TestKeysShareASlot(t *testing.T) {
 		require.Regexp(t, "^[0-9a-f]{16}$", tag)
 		require.NotContains(t, tags, tag, "names %q and %q share keys", tags[tag], name)
 		tags[tag] = name
-		for _, key := range append(k.entries[:], k.ledger, k.due, k.buckets, k.kills, k.channel) {
+		for _, key := range append(k.entries[:], k.ledger, k.due, k.buckets, k.kills, k.changes, k.channel) {
 			require.Regexp(t, `^bedrockguard:\{`+tag+`\}:[a-z0-9]+$`, key)
 		}
 	}
@@ -42,8 +42,8 @@ func TestNoOtherKeysAreMade(t *testing.T) {
 	r := reservation(1, append(daily(1, 10), budget.Line{Account: budget.Key{2}, Unit: budget.UnitUSD, Window: budget.Rolling(time.Hour), Max: 5}))
 	r.Dims = scope.Dims()
 	everyStep(t, s, r)
-	require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: scope, Reason: "user text"}))
-	known := append(s.keys.entries[:], s.keys.ledger, s.keys.due, s.keys.buckets, s.keys.kills)
+	require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: scope, Reason: "user text"}, storetest.NewChange()))
+	known := append(s.keys.entries[:], s.keys.ledger, s.keys.due, s.keys.buckets, s.keys.kills, s.keys.changes)
 	keys, err := rdb.Keys(t.Context(), "*").Result()
 	require.NoError(t, err)
 	require.NotEmpty(t, keys)

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 // state is everything that a ledger holds.
@@ -35,28 +36,53 @@ func rightArguments(s *Store, r budget.Reservation) map[*script][][]byte {
 	epoch, seen := []byte(s.epoch), s.seen.Load()
 	begin := func(parts ...[]byte) head { return newHead(append([][]byte{epoch}, parts...)...) }
 	fresh := budget.NewID()
+	change, row := make([]byte, 40), []byte("a row")
+	copy(change[16:], fresh[:])
+	binary.BigEndian.PutUint64(change[32:], math.MaxInt64)
 	return map[*script][][]byte{
 		scriptReserve:  {begin(fresh[:], r.Owner[:]).numbers(seen, 0, now, 1000, s.retention, p.hold.from, p.hold.until).flags(false).charge(&r.Charge), {}, p.booked, p.terms},
 		scriptSettle:   {begin(r.ID[:], r.Owner[:]).numbers(seen, 0, now, s.retention).flags(false, true).charge(&r.Charge), p.booked, p.terms, p.marks},
 		scriptVoid:     {begin(r.ID[:], r.Owner[:]).numbers(seen, 0, s.retention).flags(false)},
 		scriptForestal: {begin(fresh[:], r.Owner[:]).numbers(seen, 0, s.retention).flags(true)},
-		scriptCorrect:  {begin(r.ID[:]).numbers(seen, 0, s.retention).charge(&r.Charge)},
+		scriptCorrect:  {begin(r.ID[:]).numbers(seen, 0, s.retention).charge(&r.Charge), change, row},
 		scriptExpire:   {begin().numbers(seen, 0, s.retention, 10, 10)},
 		scriptBalances: {begin().numbers(seen, 0, now), p.booked, p.terms},
-		scriptAccount:  {append(append(begin().numbers(seen, 0), 'o').numbers(now+1e12, 5), r.Lines[0].Account[:]...)},
-		scriptKill:     {append(begin().numbers(seen, 0), 'k'), r.Lines[0].Account[:], []byte("{}"), []byte("channel")},
+		scriptAccount:  {append(begin().numbers(seen, 0), 'o').numbers(now+1e12, 5), r.Lines[0].Account[:], change, row},
+		scriptKill:     {append(begin().numbers(seen, 0), 'k'), r.Lines[0].Account[:], []byte("{}"), []byte("channel"), change, row},
 		scriptKills:    {begin().numbers(seen, 0)},
+		scriptChanges:  {begin().numbers(seen, 0, 0, 10)},
 		scriptEntries:  {append(begin(make([]byte, 16)).numbers(seen, 0, 10, 10), '-', 0)},
 	}
 }
 
+// payload says that an argument may be any bytes: a flag's payload and channel, a row of the audit trail; dimensions are none.
+func payload(sc *script, i int) bool {
+	switch sc {
+	case scriptKill:
+		return i == 2 || i == 3 || i == 5
+	case scriptAccount:
+		return i == 3
+	case scriptCorrect:
+		return i == 2
+	default:
+		return sc == scriptReserve && i == 1
+	}
+}
+
+// raw runs a script with arguments of the test's own.
 func (s *Store) raw(t *testing.T, sc *script, args [][]byte) error {
 	all := make([]any, len(args))
 	for i := range args {
 		all[i] = args[i]
 	}
 	shard := s.keys.shard[:]
-	if sc != scriptExpire && sc != scriptEntries {
+	switch sc {
+	case scriptExpire, scriptEntries:
+	case scriptAccount, scriptKill, scriptChanges:
+		shard = []any{s.keys.changes}
+	case scriptCorrect:
+		shard = []any{shard[0], s.keys.changes}
+	default:
 		shard = shard[:1]
 	}
 	_, err := s.send(t.Context(), sc, shard, all)
@@ -73,8 +99,8 @@ func TestHostileArgumentsChangeNothing(t *testing.T) {
 	before := state(t, s)
 	for sc, right := range rightArguments(s, r) {
 		for i := range right {
-			if sc == scriptKill && i >= 2 || sc == scriptReserve && i == 1 {
-				continue // a payload and a channel are any bytes; dimensions are none
+			if payload(sc, i) {
+				continue
 			}
 			for _, bad := range [][]byte{right[i][:max(len(right[i])-1, 0)], append(bytes.Clone(right[i]), 'x'), []byte("9"), []byte("nan"), []byte("0x10"), []byte("1e3"), []byte("-5")} {
 				if len(right[i]) == 0 && len(bad) == 0 {
@@ -159,7 +185,7 @@ func TestGarbledArgumentsKeepTheLedgerWhole(t *testing.T) {
 		require.True(t, in.done(), "%x holds %x", field, value)
 		require.LessOrEqual(t, max(settled, pending), int64(maxSum))
 	}
-	require.NoError(t, s.Revive(t.Context(), budget.Scope{}))
+	require.NoError(t, s.Revive(t.Context(), budget.Scope{}, storetest.NewChange()))
 	_, err = s.Balances(t.Context(), r.Lines)
 	require.NoError(t, err)
 }
@@ -186,7 +212,7 @@ func TestAmountsBeyondTheRange(t *testing.T) {
 		require.ErrorIs(t, err, budget.ErrOverflow)
 		_, err = s.Settle(t.Context(), budget.Settlement{ID: budget.NewID(), Actual: usd(n), Lines: lines})
 		require.ErrorIs(t, err, budget.ErrOverflow)
-		_, err = s.Correct(t.Context(), budget.NewID(), usd(n))
+		_, err = s.Correct(t.Context(), budget.NewID(), usd(n), storetest.NewChange())
 		require.ErrorIs(t, err, budget.ErrOverflow)
 	}
 	// The largest sum is exact to the unit, and so are limits beyond it.
@@ -197,7 +223,7 @@ func TestAmountsBeyondTheRange(t *testing.T) {
 	_, err = s.Settle(t.Context(), budget.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(maxSum - 1), Lines: lines})
 	require.NoError(t, err)
 	stands(t, s, lines, maxSum-1, 0)
-	require.NoError(t, s.Override(t.Context(), lines[0].Account, &budget.Override{Max: math.MaxInt64 - 1, Until: time.Now().Add(time.Hour)}))
+	require.NoError(t, s.Override(t.Context(), lines[0].Account, &budget.Override{Max: math.MaxInt64 - 1, Until: time.Now().Add(time.Hour)}, storetest.NewChange()))
 	all, err := s.Balances(t.Context(), lines)
 	require.NoError(t, err)
 	require.Equal(t, int64(math.MaxInt64-1), all[0].Max)

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 )
 
 // shards is how many hashes the entries are spread over, by the first byte of their ids, so that they can be read in the
@@ -13,22 +14,24 @@ const shards = 256
 // keySpace holds the names of all keys of one ledger. They share one hash tag, and so one slot of a cluster; nothing in them
 // is user text.
 type keySpace struct {
-	ledger, due, buckets, kills string
-	entries                     [shards]string
-	channel                     string // told when a kill flag changes
+	ledger, due, buckets, kills, changes string
+	entries                              [shards]string
+	channel                              string // told when a kill flag changes
 
 	head  [4]any // the keys that every script is handed, as arguments
 	shard [shards]any
+	all   []any // the shards, and what the others are not handed
 }
 
 func newKeySpace(name string) *keySpace {
 	sum := sha256.Sum256([]byte(name))
 	tag := "bedrockguard:{" + hex.EncodeToString(sum[:8]) + "}:"
-	k := &keySpace{ledger: tag + "ledger", due: tag + "due", buckets: tag + "buckets", kills: tag + "kills", channel: tag + "killed"}
+	k := &keySpace{ledger: tag + "ledger", due: tag + "due", buckets: tag + "buckets", kills: tag + "kills", changes: tag + "changes", channel: tag + "killed"}
 	for i := range k.entries {
 		k.entries[i] = fmt.Sprintf("%se%02x", tag, i)
 		k.shard[i] = k.entries[i]
 	}
+	k.all = append(slices.Clone(k.shard[:]), k.changes)
 	k.head = [4]any{k.ledger, k.due, k.buckets, k.kills}
 	return k
 }

@@ -69,33 +69,6 @@ func parseFlags(in reader) (all []budget.Kill, err error) {
 	return all, nil
 }
 
-// Kill implements budget.Store. It works on a server that is full, too.
-func (s *Store) Kill(ctx context.Context, k budget.Kill) error {
-	payload, err := encodeFlag(k)
-	if err != nil {
-		return err
-	}
-	return s.flag(ctx, 'k', k.Scope, payload)
-}
-
-// Revive implements budget.Store.
-func (s *Store) Revive(ctx context.Context, scope budget.Scope) error {
-	return s.flag(ctx, 'r', scope, nil)
-}
-
-// flag sets or removes the flag of a scope, and tells those who listen.
-func (s *Store) flag(ctx context.Context, action byte, scope budget.Scope, payload []byte) error {
-	dims := appendKeys(nil, scope.Dims())
-	answer, err := s.ask(ctx, scriptKill, nil, func(_, clock int64) ([]any, error) {
-		h := append(newHead([]byte(s.epoch)).numbers(s.seen.Load(), clock), action)
-		return []any{[]byte(h), dims, payload, s.keys.channel}, nil
-	})
-	if err == nil && answer.code != codeDone {
-		err = errReply
-	}
-	return err
-}
-
 // Kills implements budget.Store.
 func (s *Store) Kills(ctx context.Context) ([]budget.Kill, error) {
 	answer, err := s.ask(ctx, scriptKills, nil, func(_, clock int64) ([]any, error) {

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/internal/servers"
 )
 
@@ -27,13 +28,13 @@ func everyStep(t *testing.T, s *Store, r budget.Reservation) map[string]error {
 	_, errs["Settle an orphan"] = s.Settle(ctx, st)
 	errs["Void"] = s.Void(ctx, r.ID, r.Owner)
 	errs["Void unknown"] = s.Void(ctx, budget.NewID(), r.Owner)
-	_, errs["Correct"] = s.Correct(ctx, r.ID, usd(1))
+	_, errs["Correct"] = s.Correct(ctx, r.ID, usd(1), storetest.NewChange())
 	_, errs["Expire"] = s.Expire(ctx, 10)
 	_, errs["Balances"] = s.Balances(ctx, r.Lines)
-	errs["Override"] = s.Override(ctx, r.Lines[0].Account, nil)
-	errs["Unlatch"] = s.Unlatch(ctx, []budget.Key{r.Lines[0].Account})
-	errs["Kill"] = s.Kill(ctx, budget.Kill{})
-	errs["Revive"] = s.Revive(ctx, budget.Scope{})
+	errs["Override"] = s.Override(ctx, r.Lines[0].Account, nil, storetest.NewChange())
+	errs["Unlatch"] = s.Unlatch(ctx, []budget.Key{r.Lines[0].Account}, storetest.NewChange())
+	errs["Kill"] = s.Kill(ctx, budget.Kill{}, storetest.NewChange())
+	errs["Revive"] = s.Revive(ctx, budget.Scope{}, storetest.NewChange())
 	_, errs["Kills"] = s.Kills(ctx)
 	_, errs["Entries"] = s.Entries(ctx, budget.Query{Max: 10})
 	return errs
@@ -73,7 +74,7 @@ func TestAFlushedServerIsRefused(t *testing.T) {
 	forgotten(t, s, r)
 	stands(t, again, r.Lines, 0, 0)
 	for again.seen.Load() <= s.seen.Load() {
-		require.NoError(t, again.Unlatch(t.Context(), nil))
+		require.NoError(t, again.Unlatch(t.Context(), nil, storetest.NewChange()))
 	}
 	forgotten(t, s, r) // the new one has come further than the old one was, and is another one all the same
 
@@ -226,16 +227,16 @@ func TestAFullServer(t *testing.T) {
 	stands(t, s, lines, 0, 9)
 	_, err = s.Settle(t.Context(), budget.Settlement{ID: settled.ID, Owner: settled.Owner, Actual: usd(2), Lines: lines})
 	require.NoError(t, err)
-	_, err = s.Correct(t.Context(), settled.ID, usd(1))
+	_, err = s.Correct(t.Context(), settled.ID, usd(1), storetest.NewChange())
 	require.NoError(t, err)
 	require.NoError(t, s.Void(t.Context(), voided.ID, voided.Owner))
 	n, err := s.Expire(t.Context(), 10)
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
-	require.NoError(t, s.Kill(t.Context(), budget.Kill{Reason: "stop"}))
+	require.NoError(t, s.Kill(t.Context(), budget.Kill{Reason: "stop"}, storetest.NewChange()))
 	stands(t, s, lines, 4, 0)
 	require.NoError(t, rdb.ConfigSet(t.Context(), "maxmemory", "100mb").Err())
-	require.NoError(t, s.Revive(t.Context(), budget.Scope{}))
+	require.NoError(t, s.Revive(t.Context(), budget.Scope{}, storetest.NewChange()))
 	_, err = s.Reserve(t.Context(), reservation(3, lines))
 	require.NoError(t, err)
 }

@@ -57,7 +57,7 @@ func (s *Store) open(ctx context.Context) error {
 func (s *Store) look(ctx context.Context, sc *script, action string) (*found, error) {
 	var epoch [16]byte
 	rand.Read(epoch[:]) //nolint:errcheck // never fails
-	value, err := s.run(ctx, sc, s.keys.shard[:], action, epoch[:], layout, s.opts.Ledger)
+	value, err := s.run(ctx, sc, s.keys.all, action, epoch[:], layout, s.opts.Ledger)
 	if err != nil {
 		return nil, err
 	}

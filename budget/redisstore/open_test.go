@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/internal/servers"
 )
 
@@ -164,7 +165,7 @@ func TestLedgersAreApart(t *testing.T) {
 	a, b := open(t), open(t)
 	_, err := a.Reserve(t.Context(), reservation(3, daily(1, 10)))
 	require.NoError(t, err)
-	require.NoError(t, a.Kill(t.Context(), budget.Kill{}))
+	require.NoError(t, a.Kill(t.Context(), budget.Kill{}, storetest.NewChange()))
 	stands(t, b, daily(1, 10), 0, 0)
 	d, err := b.Reserve(t.Context(), reservation(10, daily(1, 10)))
 	require.NoError(t, err)

@@ -52,6 +52,8 @@ func (r *reply) outcome() error {
 		return budget.ErrResolved
 	case 'N':
 		return budget.ErrNotFound
+	case 'S':
+		return budget.ErrSuperseded
 	case 'O':
 		return budget.ErrOverflow
 	default:

@@ -52,7 +52,7 @@ func (s *Store) notice(sequence int64) {
 }
 
 // shard is the key of the hash that holds an id's entry.
-func (s *Store) shard(id budget.ID) []any { return s.keys.shard[id[0] : int(id[0])+1] }
+func (s *Store) shard(id budget.ID) []any { return s.keys.shard[id[0] : int(id[0])+1 : int(id[0])+1] }
 
 // Reserve implements budget.Store. An id that is known is judged first, then kill flags, then room.
 func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {

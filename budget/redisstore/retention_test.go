@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 // aged returns a store with a retention of an hour, and the function that moves its clock.
@@ -107,7 +108,7 @@ func TestRemembersTheWindowOfALatePending(t *testing.T) {
 	stands(t, s, hourly[1:], 1, 0)
 	advance(11 * time.Hour)
 	sweep(t, s)
-	_, err = s.Correct(t.Context(), r.ID, usd(0))
+	_, err = s.Correct(t.Context(), r.ID, usd(0), storetest.NewChange())
 	require.NoError(t, err)
 	_, fields, _ := size(t, s)
 	require.Zero(t, fields)
@@ -121,7 +122,7 @@ func TestForgetsTermsThatArePast(t *testing.T) {
 	spent(t, s, hourly)
 	_, err := s.Reserve(t.Context(), reservation(1, hourly)) // latches
 	require.NoError(t, err)
-	require.NoError(t, s.Override(t.Context(), hourly[0].Account, &budget.Override{Max: 5, Until: s.opts.Clock().Add(100 * time.Hour)}))
+	require.NoError(t, s.Override(t.Context(), hourly[0].Account, &budget.Override{Max: 5, Until: s.opts.Clock().Add(100 * time.Hour)}, storetest.NewChange()))
 	advance(3 * time.Hour)
 	sweep(t, s)
 	_, fields, _ := size(t, s)
@@ -162,7 +163,7 @@ func TestAStuckExpiryHoldsUpNoOther(t *testing.T) {
 	}
 	stands(t, s, lines, maxSum-5, 10)
 	stands(t, s, other, 3, 0)
-	_, err = s.Correct(t.Context(), full, usd(0))
+	_, err = s.Correct(t.Context(), full, usd(0), storetest.NewChange())
 	require.NoError(t, err)
 	advance(2 * time.Minute)
 	n, err := s.Expire(t.Context(), 10)

@@ -65,6 +65,7 @@ var (
 	scriptAccount  = newScript("account", whenFull)
 	scriptKill     = newScript("kill", whenFull)
 	scriptKills    = newScript("kills", whenFull)
+	scriptChanges  = newScript("changes", whenFull)
 	scriptEntries  = newScript("entries", whenFull)
 )
 

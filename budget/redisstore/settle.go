@@ -101,24 +101,3 @@ func (s *Store) void(ctx context.Context, sc *script, id budget.ID, owner budget
 		return []any{[]byte(newHead([]byte(s.epoch), id[:], owner[:]).numbers(s.seen.Load(), clock, s.retention).flags(tombstone))}, nil
 	})
 }
-
-// Correct implements budget.Store. A tombstone is not found: nobody knows which accounts it would have touched.
-func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge) (budget.Posting, error) {
-	if err := actual.Validate(); err != nil {
-		return budget.Posting{}, err
-	}
-	if err := fits(&actual); err != nil {
-		return budget.Posting{}, err
-	}
-	answer, err := s.ask(ctx, scriptCorrect, s.shard(id), func(_, clock int64) ([]any, error) {
-		return []any{[]byte(newHead([]byte(s.epoch), id[:]).numbers(s.seen.Load(), clock, s.retention).charge(&actual))}, nil
-	})
-	if err != nil {
-		return budget.Posting{}, err
-	}
-	p := budget.Posting{Replayed: answer.code == codeReplayed}
-	if p.From, err = answer.rest.before(); err != nil || answer.code != codeDone && !p.Replayed {
-		return budget.Posting{}, errReply
-	}
-	return p, nil
-}

@@ -230,7 +230,7 @@ func (s *Store) runTogether(batch []*step) error {
 
 // contractual reports whether an error is an answer rather than a failure.
 func contractual(err error) bool {
-	for _, own := range [...]error{budget.ErrIDConflict, budget.ErrResolved, budget.ErrNotFound, budget.ErrOverflow} {
+	for _, own := range [...]error{budget.ErrIDConflict, budget.ErrResolved, budget.ErrNotFound, budget.ErrOverflow, budget.ErrSuperseded} {
 		if errors.Is(err, own) {
 			return true
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 // The bare loop that the store is measured against: one row in, durable, with the store's own settings.
@@ -92,7 +93,10 @@ var benchOperations = []struct {
 		for i := range made {
 			err = errors.Join(err, benchSettle(s, made[i], true))
 		}
-		return func(i int) error { _, err := s.Correct(benchCtx, made[i].ID, budget.Charge{}); return err }, err
+		return func(i int) error {
+			_, err := s.Correct(benchCtx, made[i].ID, budget.Charge{}, storetest.NewChange())
+			return err
+		}, err
 	}},
 	{"Expire", func(s *Store, steps int) (func(int) error, error) {
 		_, err := benchReserved(s, steps, time.Nanosecond)
@@ -108,18 +112,18 @@ var benchOperations = []struct {
 		scope := budget.Scope{Workflow: budget.NewID().String()}
 		return func(i int) error {
 			if i%2 == 1 {
-				return s.Revive(benchCtx, scope)
+				return s.Revive(benchCtx, scope, storetest.NewChange())
 			}
-			return s.Kill(benchCtx, budget.Kill{Scope: scope, Reason: "benchmark"})
+			return s.Kill(benchCtx, budget.Kill{Scope: scope, Reason: "benchmark"}, storetest.NewChange())
 		}, nil
 	}},
 	{"Override-Unlatch", func(s *Store, _ int) (func(int) error, error) {
 		key := budget.Key(budget.NewID())
 		return func(i int) error {
 			if i%2 == 1 {
-				return s.Unlatch(benchCtx, []budget.Key{key})
+				return s.Unlatch(benchCtx, []budget.Key{key}, storetest.NewChange())
 			}
-			return s.Override(benchCtx, key, &budget.Override{Max: int64(i), Until: time.Now().Add(time.Hour)})
+			return s.Override(benchCtx, key, &budget.Override{Max: int64(i), Until: time.Now().Add(time.Hour)}, storetest.NewChange())
 		}, nil
 	}},
 	{"Balances", func(s *Store, _ int) (func(int) error, error) {

@@ -2,7 +2,6 @@ package sqlitestore
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -63,35 +62,6 @@ func decodeCharge(raw []byte) (c budget.Charge, err error) {
 		c[i] = int64(binary.BigEndian.Uint64(raw[i*8:]))
 	}
 	return c, nil
-}
-
-// scopeJSON keeps a scope's text as bytes, because it need not be valid UTF-8.
-type scopeJSON struct {
-	Principal, Workflow, Model []byte
-	Tags                       [][2][]byte
-}
-
-func encodeScope(s budget.Scope) ([]byte, error) {
-	out := scopeJSON{Principal: []byte(s.Principal), Workflow: []byte(s.Workflow), Model: []byte(s.Model)}
-	for k, v := range s.Tags {
-		out.Tags = append(out.Tags, [2][]byte{[]byte(k), []byte(v)})
-	}
-	return json.Marshal(out)
-}
-
-func decodeScope(raw []byte) (budget.Scope, error) {
-	var in scopeJSON
-	if err := json.Unmarshal(raw, &in); err != nil {
-		return budget.Scope{}, errEncoding
-	}
-	s := budget.Scope{Principal: string(in.Principal), Workflow: string(in.Workflow), Model: string(in.Model)}
-	for _, tag := range in.Tags {
-		if s.Tags == nil {
-			s.Tags = make(map[string]string, len(in.Tags))
-		}
-		s.Tags[string(tag[0])] = string(tag[1])
-	}
-	return s, nil
 }
 
 func encodeKeys(keys []budget.Key) []byte {

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 // More lines than one statement takes are read and booked in parts, and each part's answers belong to its own lines.
@@ -79,7 +80,7 @@ func TestManyLines(t *testing.T) {
 		require.Equal(t, want, b.Settled, "line %d", i)
 	}
 
-	_, err = s.Correct(t.Context(), settlement.ID, budget.Charge{})
+	_, err = s.Correct(t.Context(), settlement.ID, budget.Charge{}, storetest.NewChange())
 	require.NoError(t, err)
 	requireBalances(actual, budget.Charge{})
 }

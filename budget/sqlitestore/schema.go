@@ -9,10 +9,10 @@ import (
 )
 
 // schemaVersion is kept in PRAGMA user_version.
-const schemaVersion = 1
+const schemaVersion = 2
 
-// schema is all STRICT: SQLite would otherwise turn an integer that overflows into a float. Sums are guarded by CHECK.
-const schema = `
+// schemas[i] leads from version i of the schema to the next. It is all STRICT: SQLite would otherwise turn an integer that overflows into a float. Sums are guarded by CHECK.
+var schemas = [schemaVersion]string{`
 CREATE TABLE meta (
 	one      INTEGER PRIMARY KEY CHECK (one = 1),
 	epoch    BLOB NOT NULL,
@@ -54,21 +54,52 @@ CREATE TABLE kill (
 	reason BLOB NOT NULL,
 	at     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-`
+`, `
+CREATE TABLE change (
+	revision INTEGER PRIMARY KEY,
+	object   BLOB NOT NULL,
+	id       BLOB NOT NULL,
+	at       INTEGER NOT NULL,
+	record   BLOB NOT NULL
+) STRICT;
+CREATE INDEX change_object ON change (object, revision);
+`}
 
-// migrate makes the tables, unless another process has.
+// migrate makes the tables or brings them up to date, unless another process has.
 func migrate(ctx context.Context, conn *sql.Conn) error {
 	var version int
 	if err := conn.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
 		return err
 	}
-	switch version {
-	case schemaVersion:
+	if version == schemaVersion {
 		return nil
-	case 0:
-	default:
-		return fmt.Errorf("sqlitestore: the file has schema version %d, this library knows %d", version, schemaVersion)
 	}
+	if version > schemaVersion {
+		return fmt.Errorf("sqlitestore: the file has schema version %d, this library knows %d: use a newer library", version, schemaVersion)
+	}
+	if version == 0 {
+		if err := vacant(ctx, conn); err != nil {
+			return err
+		}
+	}
+	for _, schema := range schemas[version:] {
+		if _, err := conn.ExecContext(ctx, schema); err != nil {
+			return err
+		}
+	}
+	if version == 0 {
+		var epoch [16]byte
+		rand.Read(epoch[:]) //nolint:errcheck // never fails
+		if _, err := conn.ExecContext(ctx, "INSERT INTO meta VALUES (1, ?, 0)", epoch[:]); err != nil {
+			return err
+		}
+	}
+	_, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", schemaVersion))
+	return err
+}
+
+// vacant refuses a file that holds tables of something else.
+func vacant(ctx context.Context, conn *sql.Conn) error {
 	var tables int
 	if err := conn.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_master").Scan(&tables); err != nil {
 		return err
@@ -76,16 +107,7 @@ func migrate(ctx context.Context, conn *sql.Conn) error {
 	if tables > 0 {
 		return errors.New("sqlitestore: the file holds a database of something else")
 	}
-	var epoch [16]byte
-	rand.Read(epoch[:]) //nolint:errcheck // never fails
-	if _, err := conn.ExecContext(ctx, schema); err != nil {
-		return err
-	}
-	if _, err := conn.ExecContext(ctx, "INSERT INTO meta VALUES (1, ?, 0)", epoch[:]); err != nil {
-		return err
-	}
-	_, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", schemaVersion))
-	return err
+	return nil
 }
 
 // The statements of the steps, prepared once.
@@ -102,6 +124,10 @@ const (
 	sqlKills       = `SELECT dims, scope, reason, at FROM kill`
 	sqlKill        = `INSERT INTO kill VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET reason = ?4, at = ?5`
 	sqlRevive      = `DELETE FROM kill WHERE key = ?`
+	sqlLastChange  = `SELECT revision, id FROM change WHERE object = ? ORDER BY revision DESC LIMIT 1`
+	sqlNoteChange  = `INSERT INTO change (object, id, at, record) VALUES (?, ?, ?, ?)`
+	sqlRevision    = `SELECT coalesce(max(revision), 0) FROM change`
+	sqlChanges     = `SELECT revision, at, record FROM change WHERE revision > ? ORDER BY revision LIMIT ?`
 	sqlExpired     = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at FROM reservation WHERE state = 1 AND expires_at <= ? ORDER BY expires_at LIMIT ?`
 	sqlDue         = `SELECT EXISTS (SELECT 1 FROM reservation WHERE state = 1 AND expires_at <= ?)`
 	sqlEntries     = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at FROM reservation WHERE id > ?1 AND (?2 = 0 OR state = ?2) AND (?3 = 0 OR estimated = 1) ORDER BY id LIMIT ?4`

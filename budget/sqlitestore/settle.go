@@ -187,30 +187,3 @@ func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error 
 		return t.resolve(e, budget.Voided, budget.Charge{}, false)
 	})
 }
-
-// Correct implements budget.Store. A tombstone is not found: nobody knows which accounts it would have touched.
-func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge) (p budget.Posting, err error) {
-	if err := actual.Validate(); err != nil {
-		return p, err
-	}
-	err = s.do(ctx, true, func(t *tx) error {
-		p = budget.Posting{}
-		e, err := t.entry(id)
-		if err != nil {
-			return err
-		}
-		if e == nil || e.state == budget.Pending || e.tombstone() {
-			return budget.ErrNotFound
-		}
-		p.From = e.state
-		if e.actual == actual && !e.estimated {
-			p.Replayed = true
-			return nil
-		}
-		if err := t.post(e.bookings, actual, e.actual, budget.Charge{}); err != nil {
-			return err
-		}
-		return t.resolve(e, budget.Settled, actual, false)
-	})
-	return p, err
-}

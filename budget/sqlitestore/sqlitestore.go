@@ -144,6 +144,7 @@ func (s *Store) open(ctx context.Context) error {
 	for _, q := range []string{
 		sqlSequence, sqlSequenceNow, sqlEntry, sqlInsert, sqlDelete, sqlUpdate, sqlLatch, sqlMark,
 		sqlOverride, sqlKills, sqlKill, sqlRevive, sqlExpired, sqlDue, sqlEntries, sqlForget, sqlForgetSums,
+		sqlLastChange, sqlNoteChange, sqlRevision, sqlChanges,
 	} {
 		if s.stmts[q], err = s.conn.PrepareContext(ctx, q); err != nil {
 			return err

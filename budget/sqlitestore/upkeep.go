@@ -3,11 +3,11 @@ package sqlitestore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 const (
@@ -130,31 +130,6 @@ func (s *Store) Balances(ctx context.Context, lines []budget.Line) (all []budget
 	return all, err
 }
 
-// Override implements budget.Store.
-func (s *Store) Override(ctx context.Context, account budget.Key, o *budget.Override) error {
-	if o != nil && o.Max < 0 {
-		return fmt.Errorf("%w: an override to %d", budget.ErrInvalidCharge, o.Max)
-	}
-	return s.do(ctx, true, func(t *tx) error {
-		if o == nil {
-			return t.exec(sqlOverride, account[:], nil, nil)
-		}
-		return t.exec(sqlOverride, account[:], o.Max, o.Until.UnixNano())
-	})
-}
-
-// Unlatch implements budget.Store.
-func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key) error {
-	return s.do(ctx, true, func(t *tx) error {
-		for _, key := range accounts {
-			if err := t.exec(sqlLatch, key[:], 0); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
 // kill is a flag with the keys that it looks for.
 type kill struct {
 	budget.Kill
@@ -179,7 +154,7 @@ func (t *tx) loadKills() error {
 			return err
 		}
 		k := kill{Kill: budget.Kill{Reason: string(reason), At: time.Unix(0, at)}}
-		if k.Scope, err = decodeScope(scope); err != nil {
+		if k.Scope, err = account.DecodeScope(scope); err != nil {
 			return err
 		}
 		if k.dims, err = decodeKeys(dims); err != nil {
@@ -204,28 +179,6 @@ func (t *tx) killed(dims []budget.Key) (*budget.Kill, error) {
 		}
 	}
 	return nil, nil
-}
-
-// Kill implements budget.Store.
-func (s *Store) Kill(ctx context.Context, k budget.Kill) error {
-	scope, err := encodeScope(k.Scope)
-	if err != nil {
-		return err
-	}
-	dims := encodeKeys(k.Scope.Dims())
-	return s.do(ctx, true, func(t *tx) error {
-		t.known = false
-		return t.exec(sqlKill, dims, dims, scope, []byte(k.Reason), t.now.UnixNano())
-	})
-}
-
-// Revive implements budget.Store.
-func (s *Store) Revive(ctx context.Context, scope budget.Scope) error {
-	dims := encodeKeys(scope.Dims())
-	return s.do(ctx, true, func(t *tx) error {
-		t.known = false
-		return t.exec(sqlRevive, dims)
-	})
 }
 
 // Kills implements budget.Store.

@@ -17,14 +17,15 @@ type broken struct {
 	reserve  func(context.Context, budget.Reservation) (budget.Decision, error)
 	settle   func(context.Context, budget.Settlement) (budget.Posting, error)
 	void     func(context.Context, budget.ID, budget.Key) error
-	correct  func(context.Context, budget.ID, budget.Charge) (budget.Posting, error)
+	correct  func(context.Context, budget.ID, budget.Charge, budget.Change) (budget.Posting, error)
 	expire   func(context.Context, int) (int, error)
 	balances func(context.Context, []budget.Line) ([]budget.Balance, error)
-	override func(context.Context, budget.Key, *budget.Override) error
-	unlatch  func(context.Context, []budget.Key) error
-	kill     func(context.Context, budget.Kill) error
-	revive   func(context.Context, budget.Scope) error
+	override func(context.Context, budget.Key, *budget.Override, budget.Change) error
+	unlatch  func(context.Context, []budget.Key, budget.Change) error
+	kill     func(context.Context, budget.Kill, budget.Change) error
+	revive   func(context.Context, budget.Scope, budget.Change) error
 	entries  func(context.Context, budget.Query) ([]budget.Entry, error)
+	changes  func(context.Context, int64, int) ([]budget.Record, error)
 	close    func() error
 	other    func() budget.Store // another handle on the ledger
 	wipe     func() error        // loses the ledger
@@ -56,8 +57,8 @@ func (b *broken) Void(ctx context.Context, id budget.ID, owner budget.Key) error
 	return either(b.void != nil, b.void, b.Store.Void)(ctx, id, owner)
 }
 
-func (b *broken) Correct(ctx context.Context, id budget.ID, c budget.Charge) (budget.Posting, error) {
-	return either(b.correct != nil, b.correct, b.Store.Correct)(ctx, id, c)
+func (b *broken) Correct(ctx context.Context, id budget.ID, actual budget.Charge, c budget.Change) (budget.Posting, error) {
+	return either(b.correct != nil, b.correct, b.Store.Correct)(ctx, id, actual, c)
 }
 
 func (b *broken) Expire(ctx context.Context, n int) (int, error) {
@@ -68,20 +69,24 @@ func (b *broken) Balances(ctx context.Context, lines []budget.Line) ([]budget.Ba
 	return either(b.balances != nil, b.balances, b.Store.Balances)(ctx, lines)
 }
 
-func (b *broken) Override(ctx context.Context, k budget.Key, o *budget.Override) error {
-	return either(b.override != nil, b.override, b.Store.Override)(ctx, k, o)
+func (b *broken) Override(ctx context.Context, k budget.Key, o *budget.Override, c budget.Change) error {
+	return either(b.override != nil, b.override, b.Store.Override)(ctx, k, o, c)
 }
 
-func (b *broken) Unlatch(ctx context.Context, keys []budget.Key) error {
-	return either(b.unlatch != nil, b.unlatch, b.Store.Unlatch)(ctx, keys)
+func (b *broken) Unlatch(ctx context.Context, keys []budget.Key, c budget.Change) error {
+	return either(b.unlatch != nil, b.unlatch, b.Store.Unlatch)(ctx, keys, c)
 }
 
-func (b *broken) Kill(ctx context.Context, k budget.Kill) error {
-	return either(b.kill != nil, b.kill, b.Store.Kill)(ctx, k)
+func (b *broken) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
+	return either(b.kill != nil, b.kill, b.Store.Kill)(ctx, k, c)
 }
 
-func (b *broken) Revive(ctx context.Context, s budget.Scope) error {
-	return either(b.revive != nil, b.revive, b.Store.Revive)(ctx, s)
+func (b *broken) Revive(ctx context.Context, s budget.Scope, c budget.Change) error {
+	return either(b.revive != nil, b.revive, b.Store.Revive)(ctx, s, c)
+}
+
+func (b *broken) Changes(ctx context.Context, after int64, limit int) ([]budget.Record, error) {
+	return either(b.changes != nil, b.changes, b.Store.Changes)(ctx, after, limit)
 }
 
 func (b *broken) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, error) {
@@ -143,19 +148,19 @@ var lossyMutants = map[string]struct {
 		}
 	}},
 	"does not kill all": {[]string{"KillOfTheEmptyScopeKillsAll"}, func(b *broken, _ *storetest.Clock) {
-		b.kill = func(ctx context.Context, k budget.Kill) error {
+		b.kill = func(ctx context.Context, k budget.Kill, c budget.Change) error {
 			if len(k.Scope.Dims()) == 0 {
 				return ctx.Err()
 			}
-			return b.Store.Kill(ctx, k)
+			return b.Store.Kill(ctx, k, c)
 		}
 	}},
 	"keeps the first override": {[]string{"OverrideIsReplacedAndRemoved"}, func(b *broken, _ *storetest.Clock) {
-		b.override = func(ctx context.Context, k budget.Key, o *budget.Override) error {
+		b.override = func(ctx context.Context, k budget.Key, o *budget.Override, c budget.Change) error {
 			if o == nil {
 				return ctx.Err()
 			}
-			return b.Store.Override(ctx, k, o)
+			return b.Store.Override(ctx, k, o, c)
 		}
 	}},
 	"begins again from zero": {[]string{"AWipedStoreAnswersNothing"}, func(b *broken, clock *storetest.Clock) {
@@ -182,7 +187,7 @@ var lossyMutants = map[string]struct {
 				for _, l := range r.Lines {
 					keys = append(keys, l.Account)
 				}
-				_ = b.Unlatch(ctx, keys)
+				_ = b.Unlatch(ctx, keys, storetest.NewChange())
 				return b.Reserve(ctx, r)
 			}
 			return other

@@ -106,7 +106,7 @@ var concurrentRules = []rule{
 			for admitted.Load() < 50 && asked.Load() < 100_000 { // a store that refuses everything must not hang the suite
 				runtime.Gosched()
 			}
-			if err := s.store.Kill(s.ctx, budget.Kill{Scope: budget.Scope{Workflow: call.Workflow}, Reason: "stop"}); err != nil {
+			if err := s.store.Kill(s.ctx, budget.Kill{Scope: budget.Scope{Workflow: call.Workflow}, Reason: "stop"}, NewChange()); err != nil {
 				s.t.Error(err)
 			}
 			killed.Store(1)

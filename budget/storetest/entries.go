@@ -110,23 +110,30 @@ func (s *subject) steps(store budget.Store, r budget.Reservation) map[string]fun
 		"Settle":   func(ctx context.Context) error { _, err := store.Settle(ctx, s.settlement(r, 1)); return err },
 		"Orphan":   func(ctx context.Context) error { _, err := store.Settle(ctx, s.settlement(fresh, 1)); return err },
 		"Void":     func(ctx context.Context) error { return store.Void(ctx, r.ID, r.Owner) },
-		"Correct":  func(ctx context.Context) error { _, err := store.Correct(ctx, r.ID, usd(1)); return err },
+		"Correct":  func(ctx context.Context) error { _, err := store.Correct(ctx, r.ID, usd(1), NewChange()); return err },
 		"Expire":   func(ctx context.Context) error { _, err := store.Expire(ctx, 10); return err },
 		"Balances": func(ctx context.Context) error { _, err := store.Balances(ctx, r.Lines); return err },
 		"Override": func(ctx context.Context) error {
-			return store.Override(ctx, r.Lines[0].Account, &budget.Override{Max: 99, Until: start.Add(time.Hour * 1000)})
+			return store.Override(ctx, r.Lines[0].Account, &budget.Override{Max: 99, Until: start.Add(time.Hour * 1000)}, NewChange())
 		},
-		"Unlatch": func(ctx context.Context) error { return store.Unlatch(ctx, []budget.Key{r.Lines[0].Account}) },
-		"Kill":    func(ctx context.Context) error { return store.Kill(ctx, budget.Kill{Scope: call, Reason: "x"}) },
-		"Revive":  func(ctx context.Context) error { return store.Revive(ctx, call) },
-		"Kills":   func(ctx context.Context) error { _, err := store.Kills(ctx); return err },
-		"Entries": func(ctx context.Context) error { _, err := store.Entries(ctx, budget.Query{Max: 10}); return err },
+		"Unlatch": func(ctx context.Context) error {
+			return store.Unlatch(ctx, []budget.Key{r.Lines[0].Account}, NewChange())
+		},
+		"Kill": func(ctx context.Context) error {
+			return store.Kill(ctx, budget.Kill{Scope: call, Reason: "x"}, NewChange())
+		},
+		"Revive":   func(ctx context.Context) error { return store.Revive(ctx, call, NewChange()) },
+		"Revision": func(ctx context.Context) error { _, err := store.Revision(ctx); return err },
+		"Changes":  func(ctx context.Context) error { _, err := store.Changes(ctx, 0, 10); return err },
+		"Kills":    func(ctx context.Context) error { _, err := store.Kills(ctx); return err },
+		"Entries":  func(ctx context.Context) error { _, err := store.Entries(ctx, budget.Query{Max: 10}); return err },
 	}
 }
 
 // domainErrors are answers about the budget; a store that can't answer must return none of them.
 var domainErrors = []error{
 	budget.ErrExceeded, budget.ErrKilled, budget.ErrOverflow, budget.ErrInvalidCharge, budget.ErrIDConflict, budget.ErrResolved, budget.ErrNotFound,
+	budget.ErrSuperseded, budget.ErrInvalidChange,
 }
 
 // unanswered asserts that every step fails, and with an error that can't be taken for an answer.

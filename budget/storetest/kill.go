@@ -26,12 +26,12 @@ func (s *subject) under(scope budget.Scope, l budget.Line) *budget.Kill {
 
 func (s *subject) kill(scope budget.Scope, reason string) {
 	s.t.Helper()
-	require.NoError(s.t, s.store.Kill(s.ctx, budget.Kill{Scope: scope, Reason: reason}))
+	require.NoError(s.t, s.store.Kill(s.ctx, budget.Kill{Scope: scope, Reason: reason}, NewChange()))
 }
 
 func (s *subject) revive(scope budget.Scope) {
 	s.t.Helper()
-	require.NoError(s.t, s.store.Revive(s.ctx, scope))
+	require.NoError(s.t, s.store.Revive(s.ctx, scope, NewChange()))
 }
 
 var killRules = []rule{
@@ -133,7 +133,7 @@ var killRules = []rule{
 		d, err := other.Reserve(s.ctx, r)
 		require.NoError(s.t, err)
 		require.NotNil(s.t, d.Killed)
-		require.NoError(s.t, other.Revive(s.ctx, call))
+		require.NoError(s.t, other.Revive(s.ctx, call, NewChange()))
 		s.admit(r)
 	}},
 }

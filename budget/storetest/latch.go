@@ -101,7 +101,7 @@ var latchRules = []rule{
 	}},
 	{"LatchIsOpenedByUnlatch", "Unlatch opens the latches of the named accounts, and no others", func(s *subject) {
 		a, b := s.latch("a", budget.Lifetime), s.latch("b", budget.Daily)
-		require.NoError(s.t, s.store.Unlatch(s.ctx, []budget.Key{a.Account, key("unknown")}))
+		require.NoError(s.t, s.store.Unlatch(s.ctx, []budget.Key{a.Account, key("unknown")}, NewChange()))
 		s.reserve(1, a)
 		s.refuse(1, b)
 	}},
@@ -141,7 +141,7 @@ var overrideRules = []rule{
 		s.override(l, 12, 2*time.Hour)
 		require.Equal(s.t, int64(12), s.balance(l).Max)
 		for range 2 {
-			require.NoError(s.t, s.store.Override(s.ctx, l.Account, nil))
+			require.NoError(s.t, s.store.Override(s.ctx, l.Account, nil, NewChange()))
 			require.Equal(s.t, int64(10), s.balance(l).Max)
 		}
 	}},
@@ -160,5 +160,5 @@ var overrideRules = []rule{
 
 func (s *subject) override(l budget.Line, n int64, d time.Duration) {
 	s.t.Helper()
-	require.NoError(s.t, s.store.Override(s.ctx, l.Account, &budget.Override{Max: n, Until: s.clock.Now().Add(d)}))
+	require.NoError(s.t, s.store.Override(s.ctx, l.Account, &budget.Override{Max: n, Until: s.clock.Now().Add(d)}, NewChange()))
 }

@@ -31,7 +31,9 @@ var mutants = map[string]struct {
 					return budget.Decision{Denied: []budget.Denial{{Line: i, Balance: all[i]}}}, nil
 				}
 			}
-			runtime.Gosched()
+			for range 100 { // on a busy machine one is too few for the others to come in between
+				runtime.Gosched()
+			}
 			return b.Store.Reserve(ctx, unlimited(r))
 		}
 	}},
@@ -68,7 +70,7 @@ var mutants = map[string]struct {
 		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
 			d, err := b.Store.Reserve(ctx, r)
 			for i := 1; i < len(d.Denied); i++ {
-				if err := b.Store.Unlatch(ctx, []budget.Key{r.Lines[d.Denied[i].Line].Account}); err != nil {
+				if err := b.Store.Unlatch(ctx, []budget.Key{r.Lines[d.Denied[i].Line].Account}, storetest.NewChange()); err != nil {
 					return d, err
 				}
 			}
@@ -121,17 +123,17 @@ var mutants = map[string]struct {
 	"keeps the caller's tags": {[]string{"KillKeepsNothingOfTheCallers"}, func(b *broken, _ *storetest.Clock) {
 		var mu sync.Mutex
 		var tags map[string]string
-		b.kill = func(ctx context.Context, k budget.Kill) error {
+		b.kill = func(ctx context.Context, k budget.Kill, c budget.Change) error {
 			mu.Lock()
 			defer mu.Unlock()
 			tags = k.Scope.Tags
-			return b.Store.Kill(ctx, k)
+			return b.Store.Kill(ctx, k, c)
 		}
 		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
 			mu.Lock()
 			defer mu.Unlock()
-			_ = b.Store.Revive(ctx, budget.Scope{Tags: map[string]string{"team": "core"}})
-			_ = b.Store.Kill(ctx, budget.Kill{Scope: budget.Scope{Tags: tags}})
+			_ = b.Store.Revive(ctx, budget.Scope{Tags: map[string]string{"team": "core"}}, storetest.NewChange())
+			_ = b.Store.Kill(ctx, budget.Kill{Scope: budget.Scope{Tags: tags}}, storetest.NewChange())
 			return b.Store.Reserve(ctx, r)
 		}
 	}},
@@ -168,7 +170,7 @@ var mutants = map[string]struct {
 		b.settle = func(ctx context.Context, s budget.Settlement) (budget.Posting, error) {
 			p, err := b.Store.Settle(ctx, s)
 			if errors.Is(err, budget.ErrResolved) {
-				return b.Store.Correct(ctx, s.ID, s.Actual)
+				return b.Store.Correct(ctx, s.ID, s.Actual, storetest.NewChange())
 			}
 			return p, err
 		}
@@ -250,15 +252,15 @@ var mutants = map[string]struct {
 		b.void = func(ctx context.Context, id budget.ID, owner budget.Key) error {
 			err := b.Store.Void(ctx, id, owner)
 			if errors.Is(err, budget.ErrResolved) {
-				_, err = b.Store.Correct(ctx, id, budget.Charge{})
+				_, err = b.Store.Correct(ctx, id, budget.Charge{}, storetest.NewChange())
 			}
 			return err
 		}
 	}},
 	"adds a correction again": {[]string{"CorrectIsIdempotent", random}, func(b *broken, _ *storetest.Clock) {
 		memory := watch(b)
-		b.correct = func(ctx context.Context, id budget.ID, actual budget.Charge) (budget.Posting, error) {
-			p, err := b.Store.Correct(ctx, id, actual)
+		b.correct = func(ctx context.Context, id budget.ID, actual budget.Charge, c budget.Change) (budget.Posting, error) {
+			p, err := b.Store.Correct(ctx, id, actual, c)
 			if p.Replayed {
 				b.again(ctx, budget.Settlement{Actual: actual, Lines: memory.of(id)})
 			}
@@ -270,7 +272,7 @@ var mutants = map[string]struct {
 			n, err := b.Store.Expire(ctx, n)
 			expired, _ := b.Store.Entries(ctx, budget.Query{State: budget.Expired, Max: 10_000})
 			for _, e := range expired {
-				_, _ = b.Store.Correct(ctx, e.ID, budget.Charge{})
+				_, _ = b.Store.Correct(ctx, e.ID, budget.Charge{}, storetest.NewChange())
 			}
 			return n, err
 		}
@@ -279,11 +281,11 @@ var mutants = map[string]struct {
 		b.expire = func(ctx context.Context, _ int) (int, error) { return b.Store.Expire(ctx, 1000) }
 	}},
 	"never ends an override": {[]string{"OverrideRaises", random}, func(b *broken, _ *storetest.Clock) {
-		b.override = func(ctx context.Context, k budget.Key, o *budget.Override) error {
+		b.override = func(ctx context.Context, k budget.Key, o *budget.Override, c budget.Change) error {
 			if o != nil {
 				o = &budget.Override{Max: o.Max, Until: time.Unix(0, math.MaxInt64)}
 			}
-			return b.Store.Override(ctx, k, o)
+			return b.Store.Override(ctx, k, o, c)
 		}
 	}},
 	"latches for tentative refusals": {[]string{"LatchIsNotSetByTentativeRefusals", random}, func(b *broken, _ *storetest.Clock) {
@@ -298,7 +300,7 @@ var mutants = map[string]struct {
 		}
 	}},
 	"never unlatches": {[]string{"LatchIsOpenedByUnlatch", random}, func(b *broken, _ *storetest.Clock) {
-		b.unlatch = func(ctx context.Context, _ []budget.Key) error { return ctx.Err() }
+		b.unlatch = func(ctx context.Context, _ []budget.Key, _ budget.Change) error { return ctx.Err() }
 	}},
 	"looks at kill flags once": {[]string{"KillRefusesItsScope", "ConcurrentKillIsFinal"}, func(b *broken, _ *storetest.Clock) {
 		var asked sync.Once
@@ -312,18 +314,18 @@ var mutants = map[string]struct {
 		}
 	}},
 	"kills by any one value": {[]string{"KillNeedsAllOfItsValues"}, func(b *broken, _ *storetest.Clock) {
-		b.kill = func(ctx context.Context, k budget.Kill) error {
+		b.kill = func(ctx context.Context, k budget.Kill, c budget.Change) error {
 			if k.Scope.Principal != "" && k.Scope.Tags != nil {
 				k.Scope.Tags = nil
 			}
-			return b.Store.Kill(ctx, k)
+			return b.Store.Kill(ctx, k, c)
 		}
 	}},
 	"revives everything": {[]string{"ReviveRemovesExactlyItsFlag", random}, func(b *broken, _ *storetest.Clock) {
-		b.revive = func(ctx context.Context, _ budget.Scope) error {
+		b.revive = func(ctx context.Context, _ budget.Scope, _ budget.Change) error {
 			all, err := b.Store.Kills(ctx)
 			for _, k := range all {
-				_ = b.Store.Revive(ctx, k.Scope)
+				_ = b.Store.Revive(ctx, k.Scope, storetest.NewChange())
 			}
 			return err
 		}
@@ -358,6 +360,79 @@ var mutants = map[string]struct {
 	"ignores what entries are selected by": {[]string{"EntriesAreSelected"}, func(b *broken, _ *storetest.Clock) {
 		b.entries = func(ctx context.Context, q budget.Query) ([]budget.Entry, error) {
 			return b.Store.Entries(ctx, budget.Query{After: q.After, Max: q.Max})
+		}
+	}},
+	"takes a late change for a new one": {[]string{"ALateChangeIsToldRevive", "ALateRepeatIsToldKill", "ALateChangeIsToldOverride", "ALateChangeAfterNothingIsToldOverride", "ALateUnlatchIsTold"}, func(b *broken, _ *storetest.Clock) {
+		anew := func(c budget.Change) budget.Change {
+			fresh := storetest.NewChange()
+			c.ID, c.Seen = fresh.ID, fresh.Seen
+			return c
+		}
+		b.kill = func(ctx context.Context, k budget.Kill, c budget.Change) error { return b.Store.Kill(ctx, k, anew(c)) }
+		b.revive = func(ctx context.Context, s budget.Scope, c budget.Change) error {
+			return b.Store.Revive(ctx, s, anew(c))
+		}
+		b.override = func(ctx context.Context, k budget.Key, o *budget.Override, c budget.Change) error {
+			return b.Store.Override(ctx, k, o, anew(c))
+		}
+		b.unlatch = func(ctx context.Context, keys []budget.Key, c budget.Change) error {
+			return b.Store.Unlatch(ctx, keys, anew(c))
+		}
+	}},
+	"corrects late": {[]string{"ALateChangeIsToldCorrect", "ALateRepeatIsToldCorrect", "ALateChangeAfterNothingIsToldCorrect"}, func(b *broken, _ *storetest.Clock) {
+		b.correct = func(ctx context.Context, id budget.ID, actual budget.Charge, c budget.Change) (budget.Posting, error) {
+			p, err := b.Store.Correct(ctx, id, actual, c)
+			if errors.Is(err, budget.ErrSuperseded) {
+				return b.Store.Correct(ctx, id, actual, storetest.NewChange())
+			}
+			return p, err
+		}
+	}},
+	"takes the taking back of nothing for no change": {[]string{"ALateChangeAfterNothingIsToldOverride"}, func(b *broken, _ *storetest.Clock) {
+		set := false
+		b.override = func(ctx context.Context, k budget.Key, o *budget.Override, c budget.Change) error {
+			if o == nil && !set {
+				return c.Validate()
+			}
+			set = o != nil
+			return b.Store.Override(ctx, k, o, c)
+		}
+	}},
+	"refuses a repeat": {[]string{"ARepeatIsOneChangeKill", "ARepeatIsOneChangeRevive", "ARepeatIsOneChangeOverride"}, func(b *broken, _ *storetest.Clock) {
+		b.kill = func(ctx context.Context, k budget.Kill, c budget.Change) error {
+			c.ID = budget.NewID()
+			return b.Store.Kill(ctx, k, c)
+		}
+		b.revive = func(ctx context.Context, s budget.Scope, c budget.Change) error {
+			c.ID = budget.NewID()
+			return b.Store.Revive(ctx, s, c)
+		}
+		b.override = func(ctx context.Context, k budget.Key, o *budget.Override, c budget.Change) error {
+			c.ID = budget.NewID()
+			return b.Store.Override(ctx, k, o, c)
+		}
+	}},
+	"judges changes by all others": {[]string{"ChangesOfOtherThingsSupersedeNothing"}, func(b *broken, _ *storetest.Clock) {
+		b.override = func(ctx context.Context, k budget.Key, o *budget.Override, c budget.Change) error {
+			if n, err := b.Store.Revision(ctx); err == nil && c.Seen < n {
+				return budget.ErrSuperseded
+			}
+			return b.Store.Override(ctx, k, o, c)
+		}
+	}},
+	"forgets who made a change": {[]string{"ChangesAreRecorded"}, func(b *broken, _ *storetest.Clock) {
+		b.changes = func(ctx context.Context, after int64, limit int) ([]budget.Record, error) {
+			all, err := b.Store.Changes(ctx, after, limit)
+			for i := range all {
+				all[i].Operator = ""
+			}
+			return all, err
+		}
+	}},
+	"pages changes from the wrong end": {[]string{"ChangesComeInPages"}, func(b *broken, _ *storetest.Clock) {
+		b.changes = func(ctx context.Context, after int64, limit int) ([]budget.Record, error) {
+			all, err := b.Store.Changes(ctx, after, 10_000)
+			return all[max(0, len(all)-limit):], err
 		}
 	}},
 	"ignores cancelled contexts": {[]string{"ACancelledContextChangesNothing"}, func(b *broken, _ *storetest.Clock) {

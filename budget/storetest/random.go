@@ -270,7 +270,7 @@ func (w *walk) correctOne() {
 		actual = e.actual
 	}
 	want, wantErr := w.model.correct(m.r.ID, actual)
-	got, err := w.store.Correct(w.ctx, m.r.ID, actual)
+	got, err := w.store.Correct(w.ctx, m.r.ID, actual, NewChange())
 	w.sameOutcome(wantErr, err)
 	require.Equal(w.t, want, got)
 }
@@ -286,11 +286,11 @@ func (w *walk) overrideOne() {
 	a := &w.model.accounts[w.random.IntN(len(w.model.accounts))]
 	if w.random.IntN(4) == 0 {
 		a.maxTill = time.Time{}
-		require.NoError(w.t, w.store.Override(w.ctx, a.Account, nil))
+		require.NoError(w.t, w.store.Override(w.ctx, a.Account, nil, NewChange()))
 		return
 	}
 	a.max, a.maxTill = w.random.Int64N(300*w.h.Scale), w.clock.Now().Add(w.upTo(3*time.Hour)-10*time.Minute)
-	require.NoError(w.t, w.store.Override(w.ctx, a.Account, &budget.Override{Max: a.max, Until: a.maxTill}))
+	require.NoError(w.t, w.store.Override(w.ctx, a.Account, &budget.Override{Max: a.max, Until: a.maxTill}, NewChange()))
 }
 
 // unlatchOne opens the latch of an account, as a rule of one that is latched.
@@ -301,7 +301,7 @@ func (w *walk) unlatchOne() {
 		a = &w.model.accounts[i]
 	}
 	a.latched = time.Time{}
-	require.NoError(w.t, w.store.Unlatch(w.ctx, []budget.Key{a.Account}))
+	require.NoError(w.t, w.store.Unlatch(w.ctx, []budget.Key{a.Account}, NewChange()))
 }
 
 func (w *walk) killOrRevive() {
@@ -309,10 +309,10 @@ func (w *walk) killOrRevive() {
 	same := func(k budget.Scope) bool { return k.Workflow == scope.Workflow && k.Principal == scope.Principal }
 	w.model.kills = slices.DeleteFunc(w.model.kills, same)
 	if w.random.IntN(5) > 0 {
-		require.NoError(w.t, w.store.Revive(w.ctx, scope))
+		require.NoError(w.t, w.store.Revive(w.ctx, scope, NewChange()))
 	} else {
 		w.model.kills = append(w.model.kills, scope)
-		require.NoError(w.t, w.store.Kill(w.ctx, budget.Kill{Scope: scope, Reason: "random"}))
+		require.NoError(w.t, w.store.Kill(w.ctx, budget.Kill{Scope: scope, Reason: "random"}, NewChange()))
 	}
 	kills, err := w.store.Kills(w.ctx)
 	require.NoError(w.t, err)

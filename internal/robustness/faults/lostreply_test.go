@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/internal/robustness/backend"
 )
 
@@ -62,14 +63,17 @@ type lossyStep struct {
 
 func (x subject) steps() []lossyStep {
 	void := func(ctx context.Context, s budget.Store) error { return s.Void(ctx, x.r.ID, x.r.Owner) }
-	correct := func(ctx context.Context, s budget.Store) error { _, err := s.Correct(ctx, x.r.ID, usd(3)); return err }
+	correct := func(ctx context.Context, s budget.Store) error {
+		_, err := s.Correct(ctx, x.r.ID, usd(3), storetest.NewChange())
+		return err
+	}
 	override := func(ctx context.Context, s budget.Store) error {
-		return s.Override(ctx, x.r.Lines[0].Account, &budget.Override{Max: 50, Until: time.Now().Add(time.Hour)})
+		return s.Override(ctx, x.r.Lines[0].Account, &budget.Override{Max: 50, Until: time.Now().Add(time.Hour)}, storetest.NewChange())
 	}
 	kill := func(ctx context.Context, s budget.Store) error {
-		return s.Kill(ctx, budget.Kill{Scope: x.scope, Reason: "stop"})
+		return s.Kill(ctx, budget.Kill{Scope: x.scope, Reason: "stop"}, storetest.NewChange())
 	}
-	revive := func(ctx context.Context, s budget.Store) error { return s.Revive(ctx, x.scope) }
+	revive := func(ctx context.Context, s budget.Store) error { return s.Revive(ctx, x.scope, storetest.NewChange()) }
 	type steps = []func(context.Context, budget.Store) error
 	return []lossyStep{
 		{name: "Reserve", do: x.reserve, pending: 7, essential: true},

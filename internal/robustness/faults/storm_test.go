@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/internal/robustness/backend"
 )
 
@@ -103,9 +104,9 @@ func (s *storm) step(ctx context.Context, store budget.Store, random *rand.Rand)
 		for i, at := range random.Perm(len(keys)) {
 			keys[i] = s.lines[at].Account
 		}
-		err = store.Unlatch(ctx, keys)
+		err = store.Unlatch(ctx, keys, storetest.NewChange())
 	case 3:
-		err = store.Override(ctx, s.lines[random.IntN(len(s.lines))].Account, &budget.Override{Max: 1 << 41, Until: time.Now().Add(time.Hour)})
+		err = store.Override(ctx, s.lines[random.IntN(len(s.lines))].Account, &budget.Override{Max: 1 << 41, Until: time.Now().Add(time.Hour)}, storetest.NewChange())
 	case 4: // left to expire, or for ever
 	case 5:
 		orphan := budget.NewID()
@@ -113,7 +114,7 @@ func (s *storm) step(ctx context.Context, store budget.Store, random *rand.Rand)
 		_, err = store.Settle(ctx, budget.Settlement{ID: orphan, Owner: r.Owner, Actual: usd(1), Lines: r.Lines})
 	default:
 		if _, err = store.Settle(ctx, budget.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(random.Int64N(12)), Lines: r.Lines}); err == nil {
-			_, err = store.Correct(ctx, r.ID, usd(random.Int64N(12)))
+			_, err = store.Correct(ctx, r.ID, usd(random.Int64N(12)), storetest.NewChange())
 		}
 	}
 	if errors.Is(err, budget.ErrResolved) { // somebody expired it
@@ -178,7 +179,7 @@ func TestNothingIsAdmittedOnceKillHasReturned(t *testing.T) {
 				}
 				return nil
 			})
-			require.NoError(t, s.stores[0].Kill(t.Context(), budget.Kill{Scope: scope, Reason: "stop"}))
+			require.NoError(t, s.stores[0].Kill(t.Context(), budget.Kill{Scope: scope, Reason: "stop"}, storetest.NewChange()))
 			then := entriesOf(t.Context(), t, s.stores[1])
 			workers.Wait()
 			for id := range entriesOf(t.Context(), t, s.stores[1]) {

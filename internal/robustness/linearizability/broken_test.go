@@ -2,6 +2,7 @@ package linearizability
 
 import (
 	"context"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 // pause stands for a round trip between two steps that should have been one.
@@ -150,6 +152,25 @@ func (s lostWrites) Reserve(ctx context.Context, r budget.Reservation) (budget.D
 	return s.Store.Reserve(ctx, r)
 }
 
+// lateRepeats makes changes that arrive late as if they were new.
+type lateRepeats struct{ budget.Store }
+
+func (s lateRepeats) Revive(ctx context.Context, scope budget.Scope, c budget.Change) error {
+	err := s.Store.Revive(ctx, scope, c)
+	if errors.Is(err, budget.ErrSuperseded) {
+		_ = s.Store.Revive(ctx, scope, storetest.NewChange())
+	}
+	return err
+}
+
+func (s lateRepeats) Correct(ctx context.Context, id budget.ID, actual budget.Charge, c budget.Change) (budget.Posting, error) {
+	p, err := s.Store.Correct(ctx, id, actual, c)
+	if errors.Is(err, budget.ErrSuperseded) {
+		_, _ = s.Store.Correct(ctx, id, actual, storetest.NewChange())
+	}
+	return p, err
+}
+
 var brokenStores = map[string]func(budget.Store) budget.Store{
 	"check then act":                     func(s budget.Store) budget.Store { return checkThenAct{s} },
 	"a refused reservation stays partly": func(s budget.Store) budget.Store { return partialReserve{s} },
@@ -158,6 +179,7 @@ var brokenStores = map[string]func(budget.Store) budget.Store{
 	"balances are stale":                 func(s budget.Store) budget.Store { return &staleReads{Store: s} },
 	"kill flags are read first":          func(s budget.Store) budget.Store { return flagsFirst{s} },
 	"a void leaves no tombstone":         func(s budget.Store) budget.Store { return noTombstone{s} },
+	"changes that arrive late are made":  func(s budget.Store) budget.Store { return lateRepeats{s} },
 	"acknowledged writes are lost":       func(s budget.Store) budget.Store { return lostWrites{s} },
 }
 

@@ -1,6 +1,7 @@
 package linearizability
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -15,6 +16,16 @@ type state struct {
 	stands [numAccounts]stand
 	flags  [numFlags]bool
 	holds  string // a byte for each reservation: its phase, whether it is the other one, and what it posted
+
+	revision  int64                // of the last change of this history
+	flagged   [numFlags]lastChange // of each flag
+	corrected string               // of each reservation that was corrected, ascending: see lastOf
+}
+
+// lastChange is what changed an object last.
+type lastChange struct {
+	revision int64
+	change   int
 }
 
 // The phases of a reservation, in the low bits of its byte.
@@ -83,6 +94,11 @@ func (m *model) step(s state, o op) (state, result) {
 	case correct:
 		return m.correct(s, o)
 	case killFlag, reviveFlag:
+		fresh, err := s.flagged[o.flag].judge(s, o)
+		if !fresh {
+			return s, result{err: err}
+		}
+		s.revision, s.flagged[o.flag] = o.revision, lastChange{o.revision, o.change}
 		s.flags[o.flag] = o.kind == killFlag
 		return s, result{}
 	default:
@@ -150,10 +166,21 @@ func (m *model) void(s state, o op) (state, result) {
 
 func (m *model) correct(s state, o op) (state, result) {
 	b := s.holds[o.hold]
-	before := int64(b >> actualShift)
-	switch phase := b & phaseMask; {
-	case phase == none || phase == pending || phase == tombstone:
+	before, phase := int64(b>>actualShift), b&phaseMask
+	if phase == none || phase == pending || phase == tombstone {
 		return s, result{err: budget.ErrNotFound}
+	}
+	fresh, err := s.lastOf(o.hold).judge(s, o)
+	switch {
+	case err != nil:
+		return s, result{err: err}
+	case !fresh && phase == voided:
+		return s, result{replayed: true, from: budget.Voided}
+	case !fresh:
+		return s, result{replayed: true, from: budget.Settled}
+	}
+	s = s.correctedBy(o)
+	switch {
 	case phase == settled && before == o.amount:
 		return s, result{replayed: true, from: budget.Settled}
 	case phase == voided && o.amount == 0:
@@ -163,6 +190,50 @@ func (m *model) correct(s state, o op) (state, result) {
 	default:
 		return s.post(m.plan.holds[o.hold], before, o.amount).with(o.hold, posted(o.amount)), result{from: budget.Settled}
 	}
+}
+
+// errImpossible is told by no store: the audit trail and the answers contradict each other.
+var errImpossible = errors.New("a change that the audit trail does not know, or knows at another place")
+
+// judge reports whether a change is still to be made, and why not if it is refused.
+func (l lastChange) judge(s state, o op) (fresh bool, err error) {
+	switch {
+	case l.change == o.change:
+		return false, nil
+	case l.revision > o.seen:
+		return false, budget.ErrSuperseded
+	case o.revision <= s.revision:
+		return false, errImpossible
+	}
+	return true, nil
+}
+
+// correctedWidth is the length of what state.corrected holds of one reservation: its number, the change's, and the revision.
+const correctedWidth = 2 + 2 + 8
+
+// lastOf returns what corrected a reservation last.
+func (s state) lastOf(hold int) lastChange {
+	for at := 0; at < len(s.corrected); at += correctedWidth {
+		if c := s.corrected[at:]; int(c[0])<<8|int(c[1]) == hold {
+			return lastChange{int64(binary.BigEndian.Uint64([]byte(c[4:correctedWidth]))), int(c[2])<<8 | int(c[3])}
+		}
+	}
+	return lastChange{}
+}
+
+// correctedBy returns the state in which a correction was the last one of its reservation.
+func (s state) correctedBy(o op) state {
+	own := binary.BigEndian.AppendUint64([]byte{byte(o.hold >> 8), byte(o.hold), byte(o.change >> 8), byte(o.change)}, uint64(o.revision))
+	at := 0
+	for at < len(s.corrected) && s.corrected[at:at+2] < string(own[:2]) {
+		at += correctedWidth
+	}
+	rest := s.corrected[at:]
+	if len(rest) > 0 && rest[:2] == string(own[:2]) {
+		rest = rest[correctedWidth:]
+	}
+	s.corrected, s.revision = s.corrected[:at]+string(own)+rest, o.revision
+	return s
 }
 
 // release takes what a pending reservation holds out of its accounts.

@@ -26,10 +26,11 @@ const (
 type loss uint8
 
 const (
-	delivered loss = iota
-	neverSent      // the step does not happen
-	replyLost      // the step happens, and nobody is told
-	sentLate       // the step happens at some time after its client gave up
+	delivered    loss = iota
+	neverSent         // the step does not happen
+	replyLost         // the step happens, and nobody is told
+	sentLate          // the step happens at some time after its client gave up
+	repeatedLate      // the step happens, its client is told, and it arrives once more at some time after that
 )
 
 // op is what a client asks for.
@@ -40,7 +41,16 @@ type op struct {
 	amount int64 // to settle or to correct to
 	flag   int   // which kill flag, or which one the reservation's scope falls under
 	loss   loss
+
+	// Of a change: its number, what its client had seen before it asked first, and which revision it made, 0 if none. The last
+	// is read from the audit trail when the history is over.
+	change   int
+	seen     int64
+	revision int64
 }
+
+// isChange reports whether an operation is a change, which has a revision.
+func (o op) isChange() bool { return o.kind == correct || o.kind == killFlag || o.kind == reviveFlag }
 
 // The accounts that every history fights for. A reservation touches some of them, so that a history can't be checked
 // account by account.
@@ -80,8 +90,10 @@ func (o op) String() string {
 	case balances:
 		return "balances"
 	case killFlag, reviveFlag:
-		return fmt.Sprintf("%s flag%d", kindNames[o.kind], o.flag)
-	case settle, correct:
+		return fmt.Sprintf("%s flag%d (change %d, seen %d, made %d)", kindNames[o.kind], o.flag, o.change, o.seen, o.revision)
+	case correct:
+		return fmt.Sprintf("correct r%d to %d (change %d, seen %d, made %d)", o.hold, o.amount, o.change, o.seen, o.revision)
+	case settle:
 		return fmt.Sprintf("%s r%d to %d", kindNames[o.kind], o.hold, o.amount)
 	default:
 		if o.other {

@@ -10,6 +10,7 @@ type plan struct {
 	max     [numAccounts]int64
 	holds   []hold
 	clients [][]op
+	changes int // how many changes were drawn
 }
 
 // maxOps bounds what one client asks for.
@@ -41,7 +42,10 @@ func newPlan(seed uint64, counts []int, operations, losses int) *plan {
 				o = p.clients[c][n-1] // asked again, although it was answered
 			}
 			if random.IntN(100) < losses && lost < maxOverlap-clients {
-				o.loss = neverSent + loss(random.IntN(3))
+				o.loss = neverSent + loss(random.IntN(4))
+				lost++
+			} else if o.isChange() && random.IntN(3) == 0 && lost < maxOverlap-clients {
+				o.loss = repeatedLate
 				lost++
 			}
 			p.clients[c] = append(p.clients[c], o)
@@ -63,14 +67,20 @@ func (p *plan) draw(random *rand.Rand, recent *[]int) op {
 	case n < 76:
 		return op{kind: void, hold: p.recall(random, *recent)}
 	case n < 81:
-		return op{kind: correct, hold: p.recall(random, *recent), amount: drawAmount(random)}
+		return op{kind: correct, hold: p.recall(random, *recent), amount: drawAmount(random), change: p.newChange()}
 	case n < 92:
 		return op{kind: balances}
 	case n < 94:
-		return op{kind: killFlag, flag: random.IntN(numFlags)}
+		return op{kind: killFlag, flag: random.IntN(numFlags), change: p.newChange()}
 	default:
-		return op{kind: reviveFlag, flag: random.IntN(numFlags)}
+		return op{kind: reviveFlag, flag: random.IntN(numFlags), change: p.newChange()}
 	}
+}
+
+// newChange numbers a change. Repeats of it keep the number.
+func (p *plan) newChange() int {
+	p.changes++
+	return p.changes
 }
 
 func (p *plan) drawReserve(random *rand.Rand, recent *[]int) op {

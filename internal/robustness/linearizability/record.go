@@ -19,6 +19,7 @@ import (
 type recorder struct {
 	plan   *plan
 	stores []budget.Store // handles on one ledger, as processes would have them
+	first  int64          // the revision before the history began
 	nonce  uint64         // keeps the names of this history apart from those of others in the same ledger
 	lost   func() int     // how many messages got lost so far
 	begun  time.Time
@@ -27,7 +28,8 @@ type recorder struct {
 	mu      sync.Mutex
 	history []porcupine.Operation
 	clients int
-	failed  []error // what stores answered that is no answer of the contract
+	failed  []error       // what stores answered that is no answer of the contract
+	seen    map[int]int64 // by change: the revision that its client had seen before it asked first
 }
 
 // record runs a plan to its end and returns the history, and the errors that left a client without an answer. Lost counts
@@ -36,7 +38,10 @@ func record(ctx context.Context, p *plan, stores []budget.Store, lost func() int
 	if lost == nil {
 		lost = func() int { return 0 }
 	}
-	r := &recorder{plan: p, stores: stores, nonce: rand.Uint64(), lost: lost, begun: time.Now(), clients: len(p.clients)}
+	r := &recorder{plan: p, stores: stores, nonce: rand.Uint64(), lost: lost, begun: time.Now(), clients: len(p.clients), seen: make(map[int]int64)}
+	if first, err := stores[0].Revision(ctx); err == nil { // else the whole trail is read
+		r.first = first
+	}
 	var clients sync.WaitGroup
 	for c := range p.clients {
 		clients.Go(func() {
@@ -48,7 +53,72 @@ func record(ctx context.Context, p *plan, stores []budget.Store, lost func() int
 	}
 	clients.Wait()
 	r.late.Wait()
+	r.tellRevisions(ctx)
 	return r.history, r.failed
+}
+
+// tellRevisions writes down which revision each change has made, by the audit trail.
+func (r *recorder) tellRevisions(ctx context.Context) {
+	made := make(map[budget.ID]int64)
+	for after := r.first; ; {
+		page, err := r.page(ctx, after)
+		if err != nil {
+			r.failed = append(r.failed, err)
+			return
+		}
+		if len(page) == 0 {
+			break
+		}
+		for _, record := range page {
+			made[record.ID] = record.Revision
+		}
+		after = page[len(page)-1].Revision
+	}
+	for i := range r.history {
+		o := r.history[i].Input.(op)
+		if o.isChange() {
+			o.revision = made[r.changeID(o.change)]
+			r.history[i].Input = o
+		}
+	}
+}
+
+// page reads a part of the audit trail; a network that loses messages is asked again.
+func (r *recorder) page(ctx context.Context, after int64) (page []budget.Record, err error) {
+	for range 20 {
+		if page, err = r.stores[0].Changes(ctx, after, 1000); err == nil {
+			break
+		}
+	}
+	return page, err
+}
+
+// look notes what a change's client had seen before it asked first. It reports false if it could not see, and so can't ask.
+func (r *recorder) look(ctx context.Context, s budget.Store, o op) (op, bool) {
+	r.mu.Lock()
+	seen, known := r.seen[o.change]
+	r.mu.Unlock()
+	if !known {
+		var err error
+		if seen, err = s.Revision(ctx); err != nil {
+			return o, false
+		}
+		r.mu.Lock()
+		r.seen[o.change] = seen
+		r.mu.Unlock()
+	}
+	o.seen = seen
+	return o, true
+}
+
+func (r *recorder) changeID(n int) (id budget.ID) {
+	binary.BigEndian.PutUint64(id[:], r.nonce)
+	binary.BigEndian.PutUint64(id[8:], 1<<32|uint64(n))
+	return id
+}
+
+func (r *recorder) change(o op) budget.Change {
+	return budget.Change{ID: r.changeID(o.change), Seen: o.seen, Operator: "history"}
 }
 
 // maxLate is how long a request may be under way after its client gave up.
@@ -56,6 +126,12 @@ const maxLate = 3 * time.Millisecond
 
 func (r *recorder) do(ctx context.Context, client int, o op, random *rand.Rand) {
 	store := r.stores[random.IntN(len(r.stores))]
+	if o.isChange() {
+		var ok bool
+		if o, ok = r.look(ctx, store, o); !ok {
+			return
+		}
+	}
 	call := time.Since(r.begun)
 	lost := result{unknown: true}
 	switch o.loss {
@@ -63,11 +139,7 @@ func (r *recorder) do(ctx context.Context, client int, o op, random *rand.Rand) 
 		r.note(client, o, lost, call)
 	case sentLate:
 		r.note(client, o, lost, call)
-		wait := time.Duration(random.Int64N(int64(maxLate)))
-		r.late.Go(func() {
-			time.Sleep(wait) // this is the network, and not a wait for anything
-			_, _ = r.ask(ctx, store, o)
-		})
+		r.sendLate(ctx, store, o, random)
 	default:
 		before := r.lost()
 		got, err := r.ask(ctx, store, o)
@@ -84,7 +156,20 @@ func (r *recorder) do(ctx context.Context, client int, o op, random *rand.Rand) 
 			got = lost
 		}
 		r.note(client, o, got, call)
+		if o.loss == repeatedLate {
+			r.note(client, o, lost, time.Since(r.begun))
+			r.sendLate(ctx, store, o, random)
+		}
 	}
+}
+
+// sendLate lets a request arrive when nobody waits for it any more.
+func (r *recorder) sendLate(ctx context.Context, store budget.Store, o op, random *rand.Rand) {
+	wait := time.Duration(random.Int64N(int64(maxLate >> random.IntN(8)))) // stores differ in how long a history takes
+	r.late.Go(func() {
+		time.Sleep(wait) // this is the network, and not a wait for anything
+		_, _ = r.ask(ctx, store, o)
+	})
 }
 
 // note writes an operation down. One without an answer never returns, and its client goes on as another one.
@@ -112,12 +197,12 @@ func (r *recorder) ask(ctx context.Context, s budget.Store, o op) (got result, e
 		err = s.Void(ctx, r.id(o.hold), r.owner())
 	case correct:
 		var p budget.Posting
-		p, err = s.Correct(ctx, r.id(o.hold), usd(o.amount))
+		p, err = s.Correct(ctx, r.id(o.hold), usd(o.amount), r.change(o))
 		got.from, got.replayed = p.From, p.Replayed
 	case killFlag:
-		err = s.Kill(ctx, budget.Kill{Scope: r.scope(o.flag), Reason: "history"})
+		err = s.Kill(ctx, budget.Kill{Scope: r.scope(o.flag), Reason: "history"}, r.change(o))
 	case reviveFlag:
-		err = s.Revive(ctx, r.scope(o.flag))
+		err = s.Revive(ctx, r.scope(o.flag), r.change(o))
 	default:
 		return r.balances(ctx, s)
 	}
@@ -157,7 +242,7 @@ func answer(got result, err error) (result, error) {
 	if err == nil {
 		return got, nil
 	}
-	for _, own := range [...]error{budget.ErrResolved, budget.ErrIDConflict, budget.ErrNotFound} {
+	for _, own := range [...]error{budget.ErrResolved, budget.ErrIDConflict, budget.ErrNotFound, budget.ErrSuperseded} {
 		if errors.Is(err, own) {
 			return result{err: own}, nil
 		}

@@ -1,0 +1,134 @@
+package budget
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ErrSuperseded says that a change was not made, because another one of the same thing was made after its caller had looked.
+var ErrSuperseded = errors.New("budget: superseded by a newer change")
+
+// ErrInvalidChange says that a change has no id, or that its words are too long.
+var ErrInvalidChange = errors.New("budget: invalid change")
+
+// Change says which change of a flag, an override, a latch or a posted amount this is, and who makes it. It is the same in
+// every repeat, so that a store can tell a repeat that arrives late from a change that is new.
+type Change struct {
+	// ID names the change; each one has its own. Required.
+	ID ID
+	// Seen is the revision of the ledger that the caller had seen before it decided: see Store.Revision. What somebody has
+	// changed since then stands, and the caller is told ErrSuperseded. A number beyond the ledger's revision has seen all.
+	Seen int64
+	// Operator is who makes the change, and Reason why: at most MaxScopeValue bytes each, kept as values. May be empty.
+	Operator, Reason string
+}
+
+// Validate reports a change without an id, a negative revision and words that are too long, as ErrInvalidChange. A store calls
+// it first.
+func (c *Change) Validate() error {
+	switch {
+	case c.ID == ID{}:
+		return fmt.Errorf("%w: it needs an id", ErrInvalidChange)
+	case c.Seen < 0:
+		return fmt.Errorf("%w: revision %d was seen, want 0 or more", ErrInvalidChange, c.Seen)
+	case len(c.Operator) > MaxScopeValue || len(c.Reason) > MaxScopeValue:
+		return fmt.Errorf("%w: an operator of %d bytes and a reason of %d, at most %d each", ErrInvalidChange, len(c.Operator), len(c.Reason), MaxScopeValue)
+	}
+	return nil
+}
+
+// ChangeKind is what a change does.
+type ChangeKind uint8
+
+// The kinds of changes that the audit trail holds.
+const (
+	ChangeKill ChangeKind = iota + 1
+	ChangeRevive
+	ChangeOverride
+	ChangeUnlatch
+	ChangeCorrect
+)
+
+var changeNames = [...]string{"none", "kill", "revive", "override", "unlatch", "correct"}
+
+// String returns the name of the change.
+func (k ChangeKind) String() string {
+	if int(k) < len(changeNames) {
+		return changeNames[k]
+	}
+	return fmt.Sprintf("change(%d)", uint8(k))
+}
+
+// Record is one row of the audit trail: a change that was made. Rows are never changed.
+type Record struct {
+	Change
+	Revision int64     // of the ledger once it was made; the first change made it 1
+	At       time.Time // by the store's clock
+	Kind     ChangeKind
+
+	Scope    Scope     // of a kill or a revive
+	Account  Key       // of an override or an unlatch
+	Override *Override // of an override; nil took it back
+	// Reservation is whose posted amount a correction replaced, From by To.
+	Reservation ID
+	From, To    Charge
+}
+
+// Object names what a record changes. Two changes of one object are ordered: the later one stands.
+func (r *Record) Object() Key {
+	switch r.Kind {
+	case ChangeKill, ChangeRevive:
+		return FlagObject(r.Scope)
+	case ChangeCorrect:
+		return EntryObject(r.Reservation)
+	default:
+		return keyOf("object", r.Kind.String(), string(r.Account[:]))
+	}
+}
+
+// FlagObject names the kill flag of exactly this scope.
+func FlagObject(s Scope) Key {
+	dims := s.Dims()
+	text := binary.AppendUvarint(nil, uint64(len(dims)))
+	for _, d := range dims {
+		text = append(text, d[:]...)
+	}
+	return keyOf("object", "flag", string(text))
+}
+
+// EntryObject names what was posted for a reservation.
+func EntryObject(id ID) Key { return keyOf("object", "entry", string(id[:])) }
+
+type operatorKey struct{}
+
+// WithOperator returns a context under which changes are made in the name of an operator: a person or a program that steers
+// budgets. The audit trail shows it.
+func WithOperator(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, operatorKey{}, name)
+}
+
+// newChange begins a change: what the ledger has seen by now can't be undone by it, whenever it arrives.
+func newChange(ctx context.Context, store Store, reason string) (Change, error) {
+	operator, _ := ctx.Value(operatorKey{}).(string)
+	c := Change{ID: NewID(), Operator: operator, Reason: reason}
+	if err := c.Validate(); err != nil {
+		return Change{}, err
+	}
+	err := persist(ctx, func() (err error) {
+		c.Seen, err = store.Revision(ctx)
+		return storeError("revision", err)
+	})
+	return c, err
+}
+
+// change makes a change by a step that is repeated, as one change, while the store does not answer.
+func change(ctx context.Context, store Store, op, reason string, step func(Change) error) error {
+	c, err := newChange(ctx, store, reason)
+	if err != nil {
+		return err
+	}
+	return persist(ctx, func() error { return storeError(op, step(c)) })
+}

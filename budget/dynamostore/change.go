@@ -1,0 +1,304 @@
+package dynamostore
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
+)
+
+// The attributes of the items of changes: of the head, which holds the revision; of each object, which holds what changed it last;
+// and of the rows of the audit trail.
+const (
+	attrRevision = "rv"
+	attrChange   = "ci" // the change's id
+	attrMadeAt   = "ca"
+	attrBefore   = "cb" // what a correction replaced
+	attrRecord   = "cr"
+)
+
+const changePartition = "changes"
+
+// changeTrail is how long rows of the audit trail are kept: thirteen months.
+const changeTrail = 400 * 24 * time.Hour
+
+func changeHeadKey() itemKey { return itemKey{"change", "head"} }
+
+func objectKey(object budget.Key) itemKey {
+	return itemKey{"object#" + hex.EncodeToString(object[:]), "object"}
+}
+
+func changeKey(revision int64) itemKey { return itemKey{changePartition, dueSort(revision)} }
+
+// changing is what a change meets: the revision of the ledger, and whether each of its records is still to be made.
+type changing struct {
+	revision int64
+	began    bool // there is a head
+	records  []budget.Record
+	fresh    []bool
+	refused  []error // ErrSuperseded
+}
+
+// readChange reads what a change meets at one moment.
+func (s *Store) readChange(ctx context.Context, records ...budget.Record) (*changing, error) {
+	keys := []itemKey{changeHeadKey()}
+	for i := range records {
+		keys = append(keys, objectKey(records[i].Object()))
+	}
+	items, err := s.snapshot(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	c := &changing{records: records, fresh: make([]bool, len(records)), refused: make([]error, len(records))}
+	if c.began = len(items[0]) > 0; c.began {
+		r := reader{item: items[0]}
+		if c.revision = r.required(attrRevision); r.err != nil {
+			return nil, r.err
+		}
+	}
+	for i := range records {
+		if c.fresh[i] = len(items[i+1]) == 0; c.fresh[i] {
+			continue
+		}
+		r := reader{item: items[i+1]}
+		revision, id := r.required(attrRevision), r.bytes16(attrChange)
+		switch {
+		case r.err != nil:
+			return nil, r.err
+		case id == [16]byte(records[i].ID):
+		case revision > records[i].Seen:
+			c.refused[i] = budget.ErrSuperseded
+		default:
+			c.fresh[i] = true
+		}
+	}
+	return c, nil
+}
+
+// superseded returns ErrSuperseded if one of the records is.
+func (c *changing) superseded() error { return errors.Join(c.refused...) }
+
+// recordChange returns the actions that write the fresh records into the audit trail. They require that nothing was changed since the revision was read.
+func (s *Store) recordChange(c *changing, now time.Time) ([]types.TransactWriteItem, error) {
+	revision := c.revision
+	var actions []types.TransactWriteItem
+	for i := range c.records {
+		if !c.fresh[i] {
+			continue
+		}
+		r := &c.records[i]
+		raw, err := account.EncodeRecord(r)
+		if err != nil {
+			return nil, err
+		}
+		revision++
+		ttl, _ := expiry(now.UnixNano(), changeTrail)
+		row := item{
+			attrRevision: number(revision), attrMadeAt: number(now.UnixNano()), attrRecord: blob(raw), ttlAttribute: number(ttl),
+		}
+		if r.Kind == budget.ChangeCorrect {
+			row[attrBefore] = blob(encodeCharge(r.From))
+		}
+		none := &expression{}
+		none.requireNone(partitionKey)
+		actions = append(actions, s.put(changeKey(revision).with(row), none),
+			s.put(objectKey(r.Object()).with(item{attrRevision: number(revision), attrChange: blob(r.ID[:]), ttlAttribute: number(ttl)}), &expression{}))
+	}
+	if len(actions) == 0 {
+		return nil, nil
+	}
+	x := &expression{}
+	if c.began {
+		x.require(attrRevision, "=", number(c.revision))
+	} else {
+		x.requireNone(partitionKey)
+	}
+	return append(actions, s.put(changeHeadKey().with(item{attrRevision: number(revision)}), x)), nil
+}
+
+// Override implements budget.Store.
+func (s *Store) Override(ctx context.Context, key budget.Key, o *budget.Override, c budget.Change) error {
+	if o != nil && o.Max < 0 {
+		return fmt.Errorf("%w: an override to %d", budget.ErrInvalidCharge, o.Max)
+	}
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	r := budget.Record{Change: c, Kind: budget.ChangeOverride, Account: key, Override: o}
+	return s.reshape(ctx, "override", []budget.Record{r}, func(g *group) bool {
+		if o == nil {
+			had := g.override != nil
+			g.override = nil
+			return had
+		}
+		own := *o
+		g.override = &own
+		return true
+	})
+}
+
+// Unlatch implements budget.Store. It is one step for as many accounts as one transaction holds, and one for each so many beyond
+// that.
+func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Change) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	var superseded error
+	for len(accounts) > 0 {
+		some := accounts[:min(len(accounts), (maxActions-2)/(s.shards+2))]
+		accounts = accounts[len(some):]
+		records := make([]budget.Record, len(some))
+		for i, key := range some {
+			records[i] = budget.Record{Change: c, Kind: budget.ChangeUnlatch, Account: key}
+		}
+		err := s.reshape(ctx, "unlatch", records, func(g *group) bool {
+			had := g.latchedUntil != 0
+			g.latchedUntil = 0
+			return had
+		})
+		if errors.Is(err, budget.ErrSuperseded) {
+			superseded = err // the others are opened
+		} else if err != nil {
+			return err
+		}
+	}
+	if superseded == nil {
+		_, err := s.present(ctx, "unlatch")
+		return err
+	}
+	return superseded
+}
+
+// reshape changes what all shards of the records' accounts have in common, and touches no sum: it requires their version alone, so
+// that reservations may go on at the same time. change reports whether there is something to write.
+func (s *Store) reshape(ctx context.Context, op string, records []budget.Record, change func(*group) bool) error {
+	accounts := make([]budget.Key, len(records))
+	for i := range records {
+		accounts[i] = records[i].Account
+	}
+	return s.do(ctx, op, func(ctx context.Context, _ *step) error {
+		c, err := s.readChange(ctx, records...) // first: what changes after this is refused by the revision
+		if err != nil {
+			return err
+		}
+		groups, err := s.readGroups(ctx, accounts)
+		if err != nil {
+			return err
+		}
+		now, err := s.clock.now()
+		if err != nil {
+			return err
+		}
+		noted, err := s.recordChange(c, now)
+		if err != nil || len(noted) == 0 {
+			return errors.Join(err, c.superseded())
+		}
+		actions := append([]types.TransactWriteItem{s.checkEpoch(budget.ID{})}, noted...)
+		for i, key := range accounts {
+			g := groups[key]
+			switch {
+			case !c.fresh[i] || !change(g):
+			case g.version == nil:
+				actions = append(actions, s.rewriteAsIs(g)...)
+			default:
+				actions = append(actions, s.reshapeItems(g)...)
+			}
+		}
+		if err := s.write(ctx, actions); err != nil {
+			return err
+		}
+		return c.superseded()
+	})
+}
+
+// Correct implements budget.Store. A tombstone is not found: nobody knows which accounts it would have touched.
+func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge, c budget.Change) (budget.Posting, error) {
+	if err := errors.Join(actual.Validate(), c.Validate()); err != nil {
+		return budget.Posting{}, err
+	}
+	q := &resolving{id: id, record: &budget.Record{Change: c, Kind: budget.ChangeCorrect, Reservation: id, To: actual}}
+	q.decide = func(e *entry, _ time.Time) (outcome, budget.Posting, error) {
+		switch {
+		case e == nil || e.state == budget.Pending || e.tombstone:
+			return outcome{}, budget.Posting{}, budget.ErrNotFound
+		case q.change.refused[0] != nil:
+			return outcome{}, budget.Posting{}, budget.ErrSuperseded
+		case !q.change.fresh[0]:
+			return outcome{}, budget.Posting{Replayed: true, From: e.state}, nil
+		case e.actual == actual && !e.estimated: // it is a change all the same: it is newer than those that come late
+			return outcome{state: e.state, actual: actual}, budget.Posting{Replayed: true, From: e.state}, nil
+		}
+		return outcome{state: budget.Settled, actual: actual}, budget.Posting{From: e.state}, nil
+	}
+	return s.resolve(ctx, "correct", q)
+}
+
+// Revision implements budget.Store.
+func (s *Store) Revision(ctx context.Context) (revision int64, err error) {
+	err = s.do(ctx, "revision", func(ctx context.Context, _ *step) error {
+		items, err := s.snapshot(ctx, []itemKey{gateKey(0), changeHeadKey()})
+		if err != nil {
+			return err
+		}
+		if _, err := s.gate(items[0]); err != nil {
+			return err
+		}
+		revision = 0
+		if len(items[1]) > 0 {
+			r := reader{item: items[1]}
+			revision = r.required(attrRevision)
+			return r.err
+		}
+		return nil
+	})
+	return revision, err
+}
+
+// maxRecords is the most that one page of Changes holds.
+const maxRecords = 10_000
+
+// Changes implements budget.Store. A max out of range is moved into it.
+func (s *Store) Changes(ctx context.Context, after int64, limit int) (all []budget.Record, err error) {
+	limit = max(1, min(limit, maxRecords))
+	err = s.do(ctx, "changes", func(ctx context.Context, _ *step) error {
+		all = []budget.Record{}
+		in := dynamodb.QueryInput{
+			KeyConditionExpression: aws.String("pk = :p AND sk > :after"), Limit: aws.Int32(int32(limit)),
+			ExpressionAttributeValues: item{":p": text(changePartition), ":after": text(dueSort(after))},
+		}
+		return s.query(ctx, in, func(raw item) (bool, error) {
+			r, err := decodeChange(raw)
+			all = append(all, r)
+			return len(all) < limit, err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.present(ctx, "changes")
+	return all, err
+}
+
+func decodeChange(raw item) (budget.Record, error) {
+	r := reader{item: raw}
+	revision, at, before := r.required(attrRevision), r.required(attrMadeAt), r.blob(attrBefore, -1)
+	if r.err != nil {
+		return budget.Record{}, r.err
+	}
+	record, err := account.DecodeRecord(r.blob(attrRecord, -1), revision, at)
+	if err == nil && before != nil {
+		var ok bool
+		if record.From, ok = decodeCharge(before); !ok {
+			err = errEncoding
+		}
+	}
+	return record, err
+}

@@ -1,0 +1,128 @@
+// Package account holds what the stores share: the forms in which they keep what is not a number of their own.
+package account
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// ErrEncoding says that a stored value can't be read: something else wrote it, or a newer library.
+var ErrEncoding = errors.New("a stored value can't be read: something else wrote it, or a newer version of this library")
+
+// scopeJSON keeps a scope's text as bytes, because it need not be valid UTF-8.
+type scopeJSON struct {
+	Principal, Workflow, Model []byte
+	Tags                       [][2][]byte
+}
+
+func newScopeJSON(s budget.Scope) *scopeJSON {
+	out := &scopeJSON{Principal: []byte(s.Principal), Workflow: []byte(s.Workflow), Model: []byte(s.Model)}
+	for k, v := range s.Tags {
+		out.Tags = append(out.Tags, [2][]byte{[]byte(k), []byte(v)})
+	}
+	return out
+}
+
+func (in *scopeJSON) scope() budget.Scope {
+	s := budget.Scope{Principal: string(in.Principal), Workflow: string(in.Workflow), Model: string(in.Model)}
+	for _, tag := range in.Tags {
+		if s.Tags == nil {
+			s.Tags = make(map[string]string, len(in.Tags))
+		}
+		s.Tags[string(tag[0])] = string(tag[1])
+	}
+	return s
+}
+
+// EncodeScope writes a scope as a value.
+func EncodeScope(s budget.Scope) ([]byte, error) { return json.Marshal(newScopeJSON(s)) }
+
+// DecodeScope reads what EncodeScope wrote, or returns ErrEncoding.
+func DecodeScope(raw []byte) (budget.Scope, error) {
+	var in scopeJSON
+	if err := json.Unmarshal(raw, &in); err != nil {
+		return budget.Scope{}, ErrEncoding
+	}
+	return in.scope(), nil
+}
+
+// recordJSON is a row of the audit trail but for its revision and its time, which are the store's.
+type recordJSON struct {
+	ID               []byte
+	Seen             int64             `json:",omitempty"`
+	Operator, Reason []byte            `json:",omitempty"`
+	Kind             budget.ChangeKind `json:",omitempty"`
+	Scope            *scopeJSON        `json:",omitempty"`
+	Account          []byte            `json:",omitempty"`
+	Override         *overrideJSON     `json:",omitempty"`
+	Reservation      []byte            `json:",omitempty"`
+	From, To         []int64           `json:",omitempty"`
+}
+
+type overrideJSON struct{ Max, Until int64 }
+
+// EncodeRecord writes a row of the audit trail but for its revision and its time.
+func EncodeRecord(r *budget.Record) ([]byte, error) {
+	out := recordJSON{ID: r.ID[:], Seen: r.Seen, Operator: []byte(r.Operator), Reason: []byte(r.Reason), Kind: r.Kind}
+	switch r.Kind {
+	case budget.ChangeKill, budget.ChangeRevive:
+		out.Scope = newScopeJSON(r.Scope)
+	case budget.ChangeCorrect:
+		out.Reservation, out.From, out.To = r.Reservation[:], r.From[:], r.To[:]
+	default:
+		out.Account = r.Account[:]
+	}
+	if r.Override != nil {
+		out.Override = &overrideJSON{r.Override.Max, Nanos(r.Override.Until)}
+	}
+	return json.Marshal(out)
+}
+
+// DecodeRecord reads what EncodeRecord wrote, or returns ErrEncoding.
+func DecodeRecord(raw []byte, revision, at int64) (r budget.Record, err error) {
+	var in recordJSON
+	if err := json.Unmarshal(raw, &in); err != nil {
+		return r, ErrEncoding
+	}
+	r = budget.Record{
+		Change:   budget.Change{Seen: in.Seen, Operator: string(in.Operator), Reason: string(in.Reason)},
+		Revision: revision, At: time.Unix(0, at), Kind: in.Kind,
+	}
+	for _, name := range []struct {
+		to   []byte
+		from []byte
+	}{{r.ID[:], in.ID}, {r.Account[:], in.Account}, {r.Reservation[:], in.Reservation}} {
+		if n := copy(name.to, name.from); n != len(name.from) || n != 0 && n != len(name.to) {
+			return budget.Record{}, ErrEncoding
+		}
+	}
+	if in.Scope != nil {
+		r.Scope = in.Scope.scope()
+	}
+	if in.Override != nil {
+		r.Override = &budget.Override{Max: in.Override.Max, Until: time.Unix(0, in.Override.Until)}
+	}
+	if len(in.From) > len(r.From) || len(in.To) > len(r.To) {
+		return budget.Record{}, fmt.Errorf("%w: it counts %d units, this one knows %d", ErrEncoding, max(len(in.From), len(in.To))-1, budget.NumUnits-1)
+	}
+	copy(r.From[:], in.From)
+	copy(r.To[:], in.To)
+	return r, nil
+}
+
+// Nanos is a moment in nanoseconds since 1970 UTC, at the edge of int64 if it lies beyond.
+func Nanos(t time.Time) int64 {
+	const most = int64(1<<63-1) / int64(time.Second)
+	switch s := t.Unix(); {
+	case s >= most:
+		return 1<<63 - 1
+	case s <= -most:
+		return -1 << 63
+	default:
+		return t.UnixNano()
+	}
+}

@@ -1,0 +1,55 @@
+package budget
+
+import (
+	"context"
+	"slices"
+)
+
+// innerBits is how many bits of a leased store's revision are the revision of the store inside. Above them stands how many calls
+// this process has corrected inside its leases, which the store inside does not count.
+const innerBits = 40
+
+// inner returns the change as the store inside is asked for it.
+func (c Change) inner() Change {
+	c.Seen &= 1<<innerBits - 1
+	return c
+}
+
+// Revision implements Store. The number means nothing to other processes.
+func (s *LeasedStore) Revision(ctx context.Context) (int64, error) {
+	if _, err := s.begin(ctx); err != nil {
+		return 0, err
+	}
+	corrected := s.corrected
+	s.mu.Unlock()
+	revision, err := s.inner.Revision(ctx)
+	return revision | corrected<<innerBits, err
+}
+
+// Changes implements Store. A correction of a call inside a lease is a row once the lease's own entry is corrected with it, and
+// names that one.
+func (s *LeasedStore) Changes(ctx context.Context, after int64, max int) ([]Record, error) {
+	if err := s.open(ctx); err != nil {
+		return nil, err
+	}
+	return s.inner.Changes(ctx, after&(1<<innerBits-1), max)
+}
+
+// judge reports whether a correction of a call inside a lease is still to be made, or ErrSuperseded. Requires mu held.
+func (s *LeasedStore) judge(c *call, change Change) (fresh bool, err error) {
+	switch n := len(c.changes); {
+	case n == 0:
+		return true, nil
+	case c.changes[n-1] == change.ID:
+		return false, nil
+	case change.Seen>>innerBits < c.correctedAt || slices.Contains(c.changes, change.ID):
+		return false, ErrSuperseded
+	}
+	return true, nil
+}
+
+// noteChange remembers a correction of a call inside a lease. Requires mu held.
+func (s *LeasedStore) noteChange(c *call, change Change) {
+	s.corrected++
+	c.changes, c.correctedAt = append(c.changes, change.ID), s.corrected
+}

@@ -1,0 +1,84 @@
+package memstore
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// changes is the audit trail, and what was changed last of each object.
+type changes struct {
+	records []budget.Record // by revision, from 1 on
+	last    map[budget.Key]int64
+}
+
+// judge reports whether a change is still to be made: not one that was made before, nor, as ErrSuperseded, one whose object
+// somebody has changed since its caller looked.
+func (c *changes) judge(r *budget.Record) (fresh bool, err error) {
+	last := c.last[r.Object()]
+	if last == 0 {
+		return true, nil
+	}
+	switch before := &c.records[last-1]; {
+	case before.ID == r.ID:
+		return false, nil
+	case last > r.Seen:
+		return false, budget.ErrSuperseded
+	}
+	return true, nil
+}
+
+// note writes a change that was made into the audit trail.
+func (c *changes) note(r budget.Record, now int64) {
+	if c.last == nil {
+		c.last = make(map[budget.Key]int64)
+	}
+	r.Revision, r.At = int64(len(c.records))+1, time.Unix(0, now)
+	c.last[r.Object()] = r.Revision
+	c.records = append(c.records, clone(r))
+}
+
+// make judges a change that nothing else can refuse, and notes it if it is to be made.
+func (c *changes) make(r budget.Record, now int64) (fresh bool, err error) {
+	if fresh, err = c.judge(&r); fresh {
+		c.note(r, now)
+	}
+	return fresh, err
+}
+
+// clone shares nothing with the caller.
+func clone(r budget.Record) budget.Record {
+	r.Scope.Tags = maps.Clone(r.Scope.Tags)
+	if r.Override != nil {
+		own := *r.Override
+		r.Override = &own
+	}
+	return r
+}
+
+// Revision implements budget.Store.
+func (s *Store) Revision(ctx context.Context) (int64, error) {
+	if _, err := s.begin(ctx); err != nil {
+		return 0, err
+	}
+	defer s.mu.Unlock()
+	return int64(len(s.changes.records)), nil
+}
+
+// Changes implements budget.Store. A max out of range is moved into it.
+func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]budget.Record, error) {
+	if _, err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	all := s.changes.records
+	all = all[min(max(after, 0), int64(len(all))):]
+	all = slices.Clone(all[:min(len(all), max(1, min(limit, maxEntries)))])
+	for i := range all {
+		all[i] = clone(all[i])
+	}
+	return all, nil
+}

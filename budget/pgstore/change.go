@@ -1,0 +1,126 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
+)
+
+// change calls a function that makes a change, with what the change and its row of the audit trail are behind its own arguments.
+func (s *Store) change(ctx context.Context, function string, r budget.Record, own ...any) (answer, error) {
+	if err := r.Change.Validate(); err != nil {
+		return answer{}, err
+	}
+	raw, err := account.EncodeRecord(&r)
+	if err != nil {
+		return answer{}, failed(function, err)
+	}
+	own = append(own, [16]byte(r.Object()), [16]byte(r.ID), r.Seen, raw)
+	return s.step(ctx, call{function: function, moments: true, args: func(*placement) []any { return own }})
+}
+
+// Override implements budget.Store.
+func (s *Store) Override(ctx context.Context, key budget.Key, o *budget.Override, c budget.Change) error {
+	own := []any{[16]byte(key), nil, nil}
+	if o != nil {
+		if o.Max < 0 {
+			return fmt.Errorf("%w: an override to %d", budget.ErrInvalidCharge, o.Max)
+		}
+		own = []any{[16]byte(key), o.Max, account.Nanos(o.Until)}
+	}
+	_, err := s.change(ctx, "override", budget.Record{Change: c, Kind: budget.ChangeOverride, Account: key, Override: o}, own...)
+	return err
+}
+
+// Unlatch implements budget.Store.
+func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Change) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	objects, records := make([]budget.Key, len(accounts)), make([][]byte, len(accounts))
+	for i, key := range accounts {
+		r := budget.Record{Change: c, Kind: budget.ChangeUnlatch, Account: key}
+		var err error
+		if records[i], err = account.EncodeRecord(&r); err != nil {
+			return failed("unlatch", err)
+		}
+		objects[i] = r.Object()
+	}
+	_, err := s.step(ctx, call{function: "unlatch", moments: true, args: func(*placement) []any {
+		return []any{uuids(accounts), uuids(objects), [16]byte(c.ID), c.Seen, records}
+	}})
+	return err
+}
+
+// Kill implements budget.Store. It returns once the steps have ended that were under way when the flag was set. An error says
+// that one of them may still admit, and that the flag may be set or not: set it again.
+func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
+	scope, err := account.EncodeScope(k.Scope)
+	if err != nil {
+		return failed("kill", err)
+	}
+	r := budget.Record{Change: c, Kind: budget.ChangeKill, Scope: k.Scope}
+	if _, err := s.change(ctx, "set_flag", r, uuids(k.Scope.Dims()), scope, []byte(k.Reason), s.channel); err != nil {
+		return err
+	}
+	return s.awaitUnaware(ctx)
+}
+
+// Revive implements budget.Store.
+func (s *Store) Revive(ctx context.Context, scope budget.Scope, c budget.Change) error {
+	r := budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: scope}
+	_, err := s.change(ctx, "remove_flag", r, uuids(scope.Dims()), s.channel)
+	return err
+}
+
+// Correct implements budget.Store. A tombstone is not found: nobody knows which accounts it would have touched.
+func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge, c budget.Change) (budget.Posting, error) {
+	if err := errors.Join(actual.Validate(), c.Validate()); err != nil {
+		return budget.Posting{}, err
+	}
+	a, err := s.change(ctx, "correct", budget.Record{Change: c, Kind: budget.ChangeCorrect, Reservation: id, To: actual}, [16]byte(id), actual[:])
+	if err != nil {
+		return budget.Posting{}, posting(err)
+	}
+	return budget.Posting{Replayed: a.status == "replayed", From: budget.State(a.value)}, nil
+}
+
+// Revision implements budget.Store.
+func (s *Store) Revision(ctx context.Context) (int64, error) {
+	a, err := s.step(ctx, call{function: "changes", args: func(*placement) []any { return []any{int64(0), int64(0)} }})
+	return a.value, err
+}
+
+// maxRecords is the most that one page of Changes holds.
+const maxRecords = 10_000
+
+// Changes implements budget.Store. A max out of range is moved into it.
+func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]budget.Record, error) {
+	a, err := s.step(ctx, call{function: "changes", args: func(*placement) []any {
+		return []any{after, int64(max(1, min(limit, maxRecords)))}
+	}})
+	if err != nil {
+		return nil, err
+	}
+	all := make([]budget.Record, len(a.detail.Changes))
+	for i, c := range a.detail.Changes {
+		if all[i], err = account.DecodeRecord(c.Record, c.Revision, c.At); err != nil {
+			return nil, failed("changes", err)
+		}
+		if c.Before != nil && len(c.Before) != budget.NumUnits {
+			return nil, failed("changes", errAnswer)
+		}
+		copy(all[i].From[:], c.Before)
+	}
+	return all, nil
+}
+
+// record is a row of the audit trail as the server tells it.
+type record struct {
+	Revision, At int64
+	Before       []int64
+	Record       []byte
+}

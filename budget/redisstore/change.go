@@ -1,0 +1,185 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
+)
+
+// changed is a change as lua/change.lua describes it, and its row of the audit trail.
+func changed(r *budget.Record) (change, row []byte, err error) {
+	object := r.Object()
+	row, err = account.EncodeRecord(r)
+	return newHead(object[:], r.ID[:]).numbers(r.Seen), row, err
+}
+
+// made turns the answer to a change into an error: a repeat has nothing to do.
+func made(answer reply, err error) error {
+	if err == nil && answer.code != codeDone && answer.code != codeReplayed {
+		return errReply
+	}
+	return err
+}
+
+// Override implements budget.Store.
+func (s *Store) Override(ctx context.Context, key budget.Key, o *budget.Override, c budget.Change) error {
+	r := budget.Record{Change: c, Kind: budget.ChangeOverride, Account: key, Override: o}
+	if o == nil {
+		return s.change(ctx, 'o', 0, 0, r, key)
+	}
+	if o.Max < 0 {
+		return fmt.Errorf("%w: an override to %d", budget.ErrInvalidCharge, o.Max)
+	}
+	return s.change(ctx, 'o', moment(o.Until), o.Max, r, key)
+}
+
+// Unlatch implements budget.Store.
+func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Change) error {
+	return s.change(ctx, 'u', 0, 0, budget.Record{Change: c, Kind: budget.ChangeUnlatch}, accounts...)
+}
+
+// change gives accounts an override, or opens their latches.
+func (s *Store) change(ctx context.Context, action byte, until, limit int64, r budget.Record, accounts ...budget.Key) error {
+	if err := r.Change.Validate(); err != nil {
+		return err
+	}
+	var changes []byte
+	var rows []any
+	for _, key := range accounts {
+		r.Account = key
+		change, row, err := changed(&r)
+		if err != nil {
+			return err
+		}
+		changes, rows = append(changes, change...), append(rows, row)
+	}
+	return made(s.ask(ctx, scriptAccount, []any{s.keys.changes}, func(_, clock int64) ([]any, error) {
+		h := append(newHead([]byte(s.epoch)).numbers(s.seen.Load(), clock), action).numbers(until, limit)
+		return append([]any{[]byte(h), appendKeys(nil, accounts), changes}, rows...), nil
+	}))
+}
+
+// Kill implements budget.Store. It works on a server that is full, too.
+func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
+	payload, err := encodeFlag(k)
+	if err != nil {
+		return err
+	}
+	return s.flag(ctx, 'k', payload, budget.Record{Change: c, Kind: budget.ChangeKill, Scope: k.Scope})
+}
+
+// Revive implements budget.Store.
+func (s *Store) Revive(ctx context.Context, scope budget.Scope, c budget.Change) error {
+	return s.flag(ctx, 'r', nil, budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: scope})
+}
+
+// flag sets or removes the flag of a scope, and tells those who listen.
+func (s *Store) flag(ctx context.Context, action byte, payload []byte, r budget.Record) error {
+	if err := r.Change.Validate(); err != nil {
+		return err
+	}
+	change, row, err := changed(&r)
+	if err != nil {
+		return err
+	}
+	dims := appendKeys(nil, r.Scope.Dims())
+	return made(s.ask(ctx, scriptKill, []any{s.keys.changes}, func(_, clock int64) ([]any, error) {
+		h := append(newHead([]byte(s.epoch)).numbers(s.seen.Load(), clock), action)
+		return []any{[]byte(h), dims, payload, s.keys.channel, change, row}, nil
+	}))
+}
+
+// Correct implements budget.Store. A tombstone is not found: nobody knows which accounts it would have touched.
+func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge, c budget.Change) (budget.Posting, error) {
+	if err := errors.Join(actual.Validate(), c.Validate()); err != nil {
+		return budget.Posting{}, err
+	}
+	if err := fits(&actual); err != nil {
+		return budget.Posting{}, err
+	}
+	change, row, err := changed(&budget.Record{Change: c, Kind: budget.ChangeCorrect, Reservation: id, To: actual})
+	if err != nil {
+		return budget.Posting{}, err
+	}
+	answer, err := s.ask(ctx, scriptCorrect, append(s.shard(id), s.keys.changes), func(_, clock int64) ([]any, error) {
+		return []any{[]byte(newHead([]byte(s.epoch), id[:]).numbers(s.seen.Load(), clock, s.retention).charge(&actual)), change, row}, nil
+	})
+	if err != nil {
+		return budget.Posting{}, err
+	}
+	p := budget.Posting{Replayed: answer.code == codeReplayed}
+	if p.From, err = answer.rest.before(); err != nil || answer.code != codeDone && !p.Replayed {
+		return budget.Posting{}, errReply
+	}
+	return p, nil
+}
+
+// Revision implements budget.Store.
+func (s *Store) Revision(ctx context.Context) (int64, error) {
+	revision, _, err := s.changes(ctx, 0, 0)
+	return revision, err
+}
+
+// maxRecords is the most that one page of Changes holds.
+const maxRecords = 10_000
+
+// Changes implements budget.Store. A max out of range is moved into it.
+func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]budget.Record, error) {
+	_, all, err := s.changes(ctx, max(after, 0), max(1, min(limit, maxRecords)))
+	return all, err
+}
+
+// changes reads the revision, and rows of the audit trail.
+func (s *Store) changes(ctx context.Context, after int64, limit int) (int64, []budget.Record, error) {
+	_, clock := s.guess()
+	value, err := s.run(ctx, scriptChanges, []any{s.keys.changes}, []byte(newHead([]byte(s.epoch)).numbers(s.seen.Load(), clock, after, int64(limit))))
+	if err != nil {
+		return 0, nil, err
+	}
+	parts, ok := value.([]any)
+	if !ok { // an answer without rows
+		parts = []any{value}
+	}
+	answer, err := parseReply(parts[0])
+	if err == nil {
+		err = answer.outcome()
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	s.notice(answer.sequence)
+	revision := answer.rest.count()
+	if !answer.rest.done() {
+		return 0, nil, errReply
+	}
+	all := make([]budget.Record, 0, len(parts)-1)
+	for _, part := range parts[1:] {
+		text, _ := part.(string)
+		r, err := parseRecord(text, after+int64(len(all))+1)
+		if err != nil {
+			return 0, nil, err
+		}
+		all = append(all, r)
+	}
+	return revision, all, nil
+}
+
+// parseRecord reads a row as lua/change.lua describes it.
+func parseRecord(text string, revision int64) (budget.Record, error) {
+	in := reader{text: text}
+	at := in.count()
+	before := reader{text: in.bytes(int(in.number(1)))}
+	if in.failed || at > never {
+		return budget.Record{}, errReply
+	}
+	r, err := account.DecodeRecord([]byte(in.text), revision, fromMicro(at).UnixNano())
+	if err == nil && before.text != "" {
+		if r.From = before.charge(); !before.done() {
+			err = errReply
+		}
+	}
+	return r, err
+}

@@ -1,0 +1,196 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
+)
+
+// judge reports whether a change is still to be made: not one that was made before, nor, as ErrSuperseded, one whose object
+// somebody has changed since its caller looked.
+func (t *tx) judge(r *budget.Record) (fresh bool, err error) {
+	object := r.Object()
+	var revision int64
+	var id []byte
+	err = t.stmt(sqlLastChange).QueryRow(object[:]).Scan(&revision, &id)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return true, nil
+	case err != nil:
+		return false, err
+	case string(id) == string(r.ID[:]):
+		return false, nil
+	case revision > r.Seen:
+		return false, budget.ErrSuperseded
+	}
+	return true, nil
+}
+
+// note writes a change that was made into the audit trail.
+func (t *tx) note(r *budget.Record) error {
+	raw, err := account.EncodeRecord(r)
+	if err != nil {
+		return err
+	}
+	object := r.Object()
+	return t.exec(sqlNoteChange, object[:], r.ID[:], t.now.UnixNano(), raw)
+}
+
+// change makes a change by statements that nothing refuses, unless it was made before.
+func (s *Store) change(ctx context.Context, r budget.Record, make func(*tx) error) error {
+	if err := r.Change.Validate(); err != nil {
+		return err
+	}
+	return s.do(ctx, true, func(t *tx) error { return t.change(&r, make) })
+}
+
+func (t *tx) change(r *budget.Record, make func(*tx) error) error {
+	fresh, err := t.judge(r)
+	if err != nil || !fresh {
+		return err
+	}
+	if err := t.note(r); err != nil {
+		return err
+	}
+	return make(t)
+}
+
+// Revision implements budget.Store.
+func (s *Store) Revision(ctx context.Context) (n int64, err error) {
+	err = s.do(ctx, false, func(t *tx) error { return t.stmt(sqlRevision).QueryRow().Scan(&n) })
+	return n, err
+}
+
+// maxRecords is the most that one page of Changes holds.
+const maxRecords = 10_000
+
+// Changes implements budget.Store. A max out of range is moved into it.
+func (s *Store) Changes(ctx context.Context, after int64, limit int) (all []budget.Record, err error) {
+	err = s.do(ctx, false, func(t *tx) error {
+		all = []budget.Record{}
+		rows, err := t.stmt(sqlChanges).Query(after, max(1, min(limit, maxRecords)))
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var revision, at int64
+			var raw []byte
+			if err := rows.Scan(&revision, &at, &raw); err != nil {
+				return err
+			}
+			r, err := account.DecodeRecord(raw, revision, at)
+			if err != nil {
+				return err
+			}
+			all = append(all, r)
+		}
+		return rows.Err()
+	})
+	return all, err
+}
+
+// Override implements budget.Store.
+func (s *Store) Override(ctx context.Context, key budget.Key, o *budget.Override, c budget.Change) error {
+	if o != nil && o.Max < 0 {
+		return fmt.Errorf("%w: an override to %d", budget.ErrInvalidCharge, o.Max)
+	}
+	return s.change(ctx, budget.Record{Change: c, Kind: budget.ChangeOverride, Account: key, Override: o}, func(t *tx) error {
+		if o == nil {
+			return t.exec(sqlOverride, key[:], nil, nil)
+		}
+		return t.exec(sqlOverride, key[:], o.Max, account.Nanos(o.Until))
+	})
+}
+
+// Unlatch implements budget.Store.
+func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Change) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	var superseded error
+	err := s.do(ctx, true, func(t *tx) error {
+		superseded = nil
+		for _, key := range accounts {
+			err := t.change(&budget.Record{Change: c, Kind: budget.ChangeUnlatch, Account: key}, func(t *tx) error {
+				return t.exec(sqlLatch, key[:], 0)
+			})
+			if errors.Is(err, budget.ErrSuperseded) {
+				superseded = err // the others are opened
+			} else if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		err = superseded
+	}
+	return err
+}
+
+// Kill implements budget.Store.
+func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
+	scope, err := account.EncodeScope(k.Scope)
+	if err != nil {
+		return err
+	}
+	dims := encodeKeys(k.Scope.Dims())
+	return s.change(ctx, budget.Record{Change: c, Kind: budget.ChangeKill, Scope: k.Scope}, func(t *tx) error {
+		t.known = false
+		return t.exec(sqlKill, dims, dims, scope, []byte(k.Reason), t.now.UnixNano())
+	})
+}
+
+// Revive implements budget.Store.
+func (s *Store) Revive(ctx context.Context, scope budget.Scope, c budget.Change) error {
+	dims := encodeKeys(scope.Dims())
+	return s.change(ctx, budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: scope}, func(t *tx) error {
+		t.known = false
+		return t.exec(sqlRevive, dims)
+	})
+}
+
+// Correct implements budget.Store. A tombstone is not found: nobody knows which accounts it would have touched.
+func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge, c budget.Change) (p budget.Posting, err error) {
+	if err := errors.Join(actual.Validate(), c.Validate()); err != nil {
+		return p, err
+	}
+	err = s.do(ctx, true, func(t *tx) error {
+		p, err = t.correct(id, actual, c)
+		return err
+	})
+	return p, err
+}
+
+func (t *tx) correct(id budget.ID, actual budget.Charge, c budget.Change) (p budget.Posting, err error) {
+	e, err := t.entry(id)
+	if err != nil {
+		return p, err
+	}
+	if e == nil || e.state == budget.Pending || e.tombstone() {
+		return p, budget.ErrNotFound
+	}
+	r := budget.Record{Change: c, Kind: budget.ChangeCorrect, Reservation: id, From: e.actual, To: actual}
+	fresh, err := t.judge(&r)
+	if err != nil {
+		return p, err
+	}
+	p = budget.Posting{From: e.state, Replayed: !fresh || e.actual == actual && !e.estimated}
+	if !p.Replayed {
+		if err := t.post(e.bookings, actual, e.actual, budget.Charge{}); err != nil {
+			return budget.Posting{}, err
+		}
+		if err := t.resolve(e, budget.Settled, actual, false); err != nil {
+			return budget.Posting{}, err
+		}
+	}
+	if fresh {
+		err = t.note(&r)
+	}
+	return p, err
+}

@@ -1,0 +1,303 @@
+package storetest
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// kindOfChange is one kind of change to one object, told apart by what it leaves.
+type kindOfChange struct {
+	name string
+	// begin makes the object and returns three steps on it: two that leave it in different states, and one that says which.
+	begin func(s *subject) (first, second func(budget.Change) error, state func() any)
+}
+
+// flagOf returns the reason of the only kill flag, or nothing.
+func (s *subject) flagOf() any {
+	kills := s.kills()
+	if len(kills) == 0 {
+		return "no flag"
+	}
+	return kills[0].Reason
+}
+
+var kindsOfChange = []kindOfChange{
+	{"Revive", func(s *subject) (func(budget.Change) error, func(budget.Change) error, func() any) {
+		revive := func(c budget.Change) error { return s.store.Revive(s.ctx, call, c) }
+		kill := func(c budget.Change) error {
+			return s.store.Kill(s.ctx, budget.Kill{Scope: call, Reason: "second"}, c)
+		}
+		return revive, kill, s.flagOf
+	}},
+	{"Kill", func(s *subject) (func(budget.Change) error, func(budget.Change) error, func() any) {
+		kill := func(c budget.Change) error {
+			return s.store.Kill(s.ctx, budget.Kill{Scope: call, Reason: "first"}, c)
+		}
+		return kill, func(c budget.Change) error { return s.store.Revive(s.ctx, call, c) }, s.flagOf
+	}},
+	{"Override", func(s *subject) (func(budget.Change) error, func(budget.Change) error, func() any) {
+		l := line("a", budget.Lifetime, 10)
+		up := func(c budget.Change) error {
+			return s.store.Override(s.ctx, l.Account, &budget.Override{Max: 200, Until: s.clock.Now().Add(time.Hour)}, c)
+		}
+		return up, func(c budget.Change) error { return s.store.Override(s.ctx, l.Account, nil, c) }, func() any { return s.balance(l).Max }
+	}},
+	{"Correct", func(s *subject) (func(budget.Change) error, func(budget.Change) error, func() any) {
+		l := line("a", budget.Lifetime, 1000)
+		r := s.reserve(90, l)
+		s.settle(r, 90)
+		correct := func(n int64) func(budget.Change) error {
+			return func(c budget.Change) error { _, err := s.store.Correct(s.ctx, r.ID, usd(n), c); return err }
+		}
+		return correct(10), correct(90), func() any { return s.balance(l).Settled }
+	}},
+}
+
+// inspect returns a change whose caller has seen what there is now.
+func (s *subject) inspect() budget.Change {
+	s.t.Helper()
+	return budget.Change{ID: budget.NewID(), Seen: s.revision(), Operator: "anna", Reason: "because"}
+}
+
+func (s *subject) revision() int64 {
+	s.t.Helper()
+	n, err := s.store.Revision(s.ctx)
+	require.NoError(s.t, err)
+	return n
+}
+
+func (s *subject) records(after int64, limit int) []budget.Record {
+	s.t.Helper()
+	all, err := s.store.Changes(s.ctx, after, limit)
+	require.NoError(s.t, err)
+	return all
+}
+
+// forEachKind makes a rule for each kind of change.
+func forEachKind(name, why string, run func(*subject, kindOfChange)) (rules []rule) {
+	for _, k := range kindsOfChange {
+		rules = append(rules, rule{name + k.name, why, func(s *subject) { run(s, k) }})
+	}
+	return rules
+}
+
+var changeRules = slices.Concat(
+	forEachKind("ALateChangeIsTold", "a change that arrives after a newer one was acknowledged is ErrSuperseded, and the newer one stands", func(s *subject, k kindOfChange) {
+		first, second, state := k.begin(s)
+		late, newer := s.inspect(), s.inspect()
+		require.NoError(s.t, second(newer))
+		stands, revision := state(), s.revision()
+		require.ErrorIs(s.t, first(late), budget.ErrSuperseded)
+		require.Equal(s.t, stands, state())
+		require.Equal(s.t, revision, s.revision())
+	}),
+	forEachKind("ALateRepeatIsTold", "a repeat that arrives after a newer change was acknowledged undoes nothing", func(s *subject, k kindOfChange) {
+		first, second, state := k.begin(s)
+		older := s.inspect()
+		require.NoError(s.t, first(older))
+		require.NoError(s.t, second(s.inspect()))
+		stands := state()
+		require.ErrorIs(s.t, first(older), budget.ErrSuperseded)
+		require.Equal(s.t, stands, state())
+	}),
+	forEachKind("ALateChangeAfterNothingIsTold", "a change that left all as it was is newer than one that arrives after it", func(s *subject, k kindOfChange) {
+		first, second, state := k.begin(s)
+		require.NoError(s.t, second(s.inspect()))
+		late := s.inspect()
+		require.NoError(s.t, second(s.inspect()))
+		stands := state()
+		require.ErrorIs(s.t, first(late), budget.ErrSuperseded)
+		require.Equal(s.t, stands, state())
+	}),
+	forEachKind("ARepeatIsOneChange", "the same change again succeeds, changes nothing and is no second row", func(s *subject, k kindOfChange) {
+		first, _, state := k.begin(s)
+		c := s.inspect()
+		require.NoError(s.t, first(c))
+		stands, revision := state(), s.revision()
+		require.NoError(s.t, first(c))
+		require.Equal(s.t, stands, state())
+		require.Equal(s.t, revision, s.revision())
+	}),
+	[]rule{
+		{"ALateUnlatchIsTold", "an Unlatch that arrives after a newer one opens nothing that was latched since", func(s *subject) {
+			l, late := s.latch("a", budget.Lifetime), s.inspect()
+			require.NoError(s.t, s.store.Unlatch(s.ctx, []budget.Key{l.Account}, s.inspect()))
+			s.refuse(11, l)
+			s.refuse(1, l)
+			err := s.store.Unlatch(s.ctx, []budget.Key{l.Account}, late)
+			require.ErrorIs(s.t, err, budget.ErrSuperseded)
+			require.True(s.t, s.balance(l).Latched)
+		}},
+		{"AnUnlatchOpensWhatItStillMay", "of several accounts those that nobody has changed since are opened", func(s *subject) {
+			a, b, c := s.latch("a", budget.Lifetime), s.latch("b", budget.Lifetime), s.inspect()
+			require.NoError(s.t, s.store.Unlatch(s.ctx, []budget.Key{a.Account}, s.inspect()))
+			err := s.store.Unlatch(s.ctx, sortedKeys(a.Account, b.Account), c)
+			require.ErrorIs(s.t, err, budget.ErrSuperseded)
+			require.False(s.t, s.balance(b).Latched)
+			before := s.revision()
+			_ = s.store.Unlatch(s.ctx, sortedKeys(a.Account, b.Account), c)
+			require.Equal(s.t, before, s.revision(), "a repeat is no row")
+		}},
+		{"ChangesOfOtherThingsSupersedeNothing", "a change is judged by its own flag, account or reservation alone", func(s *subject) {
+			l, c := line("a", budget.Lifetime, 10), s.inspect()
+			s.kill(budget.Scope{Principal: "ci"}, "stop")
+			s.override(line("b", budget.Lifetime, 10), 20, time.Hour)
+			require.NoError(s.t, s.store.Unlatch(s.ctx, []budget.Key{l.Account}, NewChange()))
+			require.NoError(s.t, s.store.Override(s.ctx, l.Account, &budget.Override{Max: 30, Until: s.clock.Now().Add(time.Hour)}, c))
+			require.Equal(s.t, int64(30), s.balance(l).Max)
+			c.ID = budget.NewID()
+			require.NoError(s.t, s.store.Kill(s.ctx, budget.Kill{Scope: call, Reason: "stop"}, c))
+			require.NotNil(s.t, s.under(call, l))
+		}},
+		{"ChangesAreRecorded", "the audit trail tells each change: what, by whom, why, when, in order", func(s *subject) {
+			l := line("a", budget.Lifetime, 1000)
+			until := s.clock.Now().Add(time.Hour)
+			s.clock.Advance(time.Minute)
+			made := []budget.Record{
+				{Kind: budget.ChangeKill, Scope: call},
+				{Kind: budget.ChangeRevive, Scope: call},
+				{Kind: budget.ChangeOverride, Account: l.Account, Override: &budget.Override{Max: 5, Until: until}},
+				{Kind: budget.ChangeOverride, Account: l.Account},
+				{Kind: budget.ChangeUnlatch, Account: l.Account},
+			}
+			for i := range made {
+				made[i].Change = s.inspect()
+				made[i].Reason = strings.Repeat("why\xff", i)
+				require.NoError(s.t, s.make(made[i]))
+			}
+			got := s.records(0, 100)
+			require.Len(s.t, got, len(made))
+			for i, g := range got {
+				require.Equal(s.t, int64(i+1), g.Revision)
+				require.WithinDuration(s.t, s.clock.Now(), g.At, time.Microsecond)
+				if g.Override != nil {
+					require.True(s.t, until.Equal(g.Override.Until))
+					g.Override.Until = until
+				}
+				g.Revision, g.At, g.Seen = 0, time.Time{}, made[i].Seen
+				require.Equal(s.t, made[i], g)
+			}
+			require.Equal(s.t, int64(len(made)), s.revision())
+		}},
+		{"CorrectionsAreRecorded", "the audit trail tells what a correction replaced", func(s *subject) {
+			r := s.reserve(9, line("a", budget.Lifetime, 1000))
+			s.settle(r, 9)
+			s.correct(r, 4)
+			got := s.records(0, 100)
+			require.Len(s.t, got, 1)
+			require.Equal(s.t, r.ID, got[0].Reservation)
+			require.Equal(s.t, [2]budget.Charge{usd(9), usd(4)}, [2]budget.Charge{got[0].From, got[0].To})
+		}},
+		{"ChangesComeInPages", "pages of any size tell every change once", func(s *subject) {
+			for range 7 {
+				s.kill(call, "again")
+			}
+			for _, size := range []int{1, 3, 7, 100} {
+				var seen []int64
+				for after := int64(0); ; {
+					page := s.records(after, size)
+					if len(page) == 0 {
+						break
+					}
+					require.LessOrEqual(s.t, len(page), size)
+					for _, r := range page {
+						seen = append(seen, r.Revision)
+					}
+					after = seen[len(seen)-1]
+				}
+				require.Equal(s.t, []int64{1, 2, 3, 4, 5, 6, 7}, seen)
+			}
+		}},
+		{"AChangeThatIsRefusedIsNone", "what can't be changed is no row", func(s *subject) {
+			pending := s.reserve(1, line("a", budget.Lifetime, 10))
+			for _, id := range []budget.ID{pending.ID, budget.NewID()} {
+				_, err := s.store.Correct(s.ctx, id, usd(1), s.inspect())
+				require.ErrorIs(s.t, err, budget.ErrNotFound)
+			}
+			require.Zero(s.t, s.revision())
+			require.Empty(s.t, s.records(0, 10))
+		}},
+		{"AChangeNeedsAnID", "a change without an id, or with words that are too long, is ErrInvalidChange", func(s *subject) {
+			l := line("a", budget.Lifetime, 10)
+			r := s.reserve(1, l)
+			s.settle(r, 1)
+			for _, c := range []budget.Change{
+				{},
+				{ID: budget.NewID(), Seen: -1},
+				{ID: budget.NewID(), Operator: strings.Repeat("x", budget.MaxScopeValue+1)},
+				{ID: budget.NewID(), Reason: strings.Repeat("x", budget.MaxScopeValue+1)},
+			} {
+				for _, record := range []budget.Record{
+					{Kind: budget.ChangeKill},
+					{Kind: budget.ChangeRevive},
+					{Kind: budget.ChangeOverride, Account: l.Account},
+					{Kind: budget.ChangeUnlatch, Account: l.Account},
+					{Kind: budget.ChangeCorrect, Reservation: r.ID},
+				} {
+					record.Change = c
+					require.ErrorIs(s.t, s.make(record), budget.ErrInvalidChange, "%s", record.Kind)
+				}
+			}
+			require.Zero(s.t, s.revision())
+		}},
+		{"ConcurrentChangesAreRowsOfTheirOwn", "changes at the same time get revisions of their own, and none is skipped", func(s *subject) {
+			const each = 4
+			workers := min(s.h.Workers, 8)
+			errs := make([]error, workers)
+			var all sync.WaitGroup
+			for w := range workers {
+				all.Go(func() {
+					for n := range each {
+						l := line(string(rune('a'+w%3)), budget.Lifetime, 10)
+						errs[w] = errors.Join(errs[w], s.store.Override(s.ctx, l.Account, &budget.Override{Max: int64(n), Until: start.Add(time.Hour)}, NewChange()))
+					}
+				})
+			}
+			all.Wait()
+			require.NoError(s.t, errors.Join(errs...))
+			var want, got []int64
+			for _, r := range s.records(0, 10_000) {
+				want, got = append(want, int64(len(got)+1)), append(got, r.Revision)
+			}
+			require.Len(s.t, got, each*workers)
+			require.Equal(s.t, want, got)
+		}},
+		{"ChangesAreSharedByAllHandles", "what one process has changed is newer than what another one saw before", func(s *subject) {
+			other := s.reopen()
+			late := s.inspect()
+			require.NoError(s.t, other.Kill(s.ctx, budget.Kill{Scope: call, Reason: "stop"}, NewChange()))
+			require.ErrorIs(s.t, s.store.Revive(s.ctx, call, late), budget.ErrSuperseded)
+			require.NotNil(s.t, s.under(call, line("a", budget.Daily, 10)))
+			require.Len(s.t, s.records(0, 10), 1)
+		}},
+	},
+)
+
+func sortedKeys(keys ...budget.Key) []budget.Key {
+	slices.SortFunc(keys, func(a, b budget.Key) int { return slices.Compare(a[:], b[:]) })
+	return keys
+}
+
+// make makes the change that a record describes.
+func (s *subject) make(r budget.Record) (err error) {
+	switch r.Kind {
+	case budget.ChangeKill:
+		return s.store.Kill(s.ctx, budget.Kill{Scope: r.Scope, Reason: r.Reason}, r.Change)
+	case budget.ChangeRevive:
+		return s.store.Revive(s.ctx, r.Scope, r.Change)
+	case budget.ChangeOverride:
+		return s.store.Override(s.ctx, r.Account, r.Override, r.Change)
+	case budget.ChangeUnlatch:
+		return s.store.Unlatch(s.ctx, []budget.Key{r.Account}, r.Change)
+	default:
+		_, err = s.store.Correct(s.ctx, r.Reservation, r.To, r.Change)
+		return err
+	}
+}
