@@ -50,9 +50,10 @@ const (
 	ChangeOverride
 	ChangeUnlatch
 	ChangeCorrect
+	ChangeAcceptLoss
 )
 
-var changeNames = [...]string{"none", "kill", "revive", "override", "unlatch", "correct"}
+var changeNames = [...]string{"none", "kill", "revive", "override", "unlatch", "correct", "accept loss"}
 
 // String returns the name of the change.
 func (k ChangeKind) String() string {
@@ -84,6 +85,8 @@ func (r *Record) Object() Key {
 		return FlagObject(r.Scope)
 	case ChangeCorrect:
 		return EntryObject(r.Reservation)
+	case ChangeAcceptLoss:
+		return keyOf("object", r.Kind.String())
 	default:
 		return keyOf("object", r.Kind.String(), string(r.Account[:]))
 	}

@@ -16,6 +16,12 @@ var (
 	// ErrStore says that the store could not be asked, or lost its memory. Nothing is known about the budget, so the call
 	// is refused. The error is a *StoreError.
 	ErrStore = errors.New("budget: store unavailable")
+	// ErrLost says that the ledger, or a part of it, was deleted, replaced or set back under the store, so that its sums can't be
+	// trusted. It stands inside of an ErrStore, and every step is refused until Operator.AcceptLoss.
+	ErrLost = errors.New("budget: the ledger lost a part of what it knew")
+	// ErrNoLedger says that there is no ledger where a store was to be opened, and that its Options do not say Create: it was
+	// never made, or what was spent is forgotten.
+	ErrNoLedger = errors.New("budget: there is no ledger")
 	// ErrOverflow says that an amount would leave the range of int64.
 	ErrOverflow = errors.New("budget: amount overflows")
 	// ErrInvalidUsage says that token counts are negative or contradict each other.
@@ -136,6 +142,9 @@ type StoreError struct {
 
 // Error prints the operation and the cause.
 func (e *StoreError) Error() string {
+	if errors.Is(e.Cause, ErrLost) {
+		return fmt.Sprintf("budget: store unavailable: %s: %v: every call is refused: find out what was lost and spent, then accept it (Operator.AcceptLoss)", e.Op, e.Cause)
+	}
 	return fmt.Sprintf("budget: store unavailable: %s: %v: the call is refused because its budget could not be checked: try again once the store answers", e.Op, e.Cause)
 }
 

@@ -35,6 +35,14 @@ func (s *LeasedStore) Changes(ctx context.Context, after int64, max int) ([]Reco
 	return s.inner.Changes(ctx, after&(1<<innerBits-1), max)
 }
 
+// AcceptLoss implements Store.
+func (s *LeasedStore) AcceptLoss(ctx context.Context, c Change) error {
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	return s.inner.AcceptLoss(ctx, c.inner())
+}
+
 // judge reports whether a correction of a call inside a lease is still to be made, or ErrSuperseded. Requires mu held.
 func (s *LeasedStore) judge(c *call, change Change) (fresh bool, err error) {
 	switch n := len(c.changes); {

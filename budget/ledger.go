@@ -16,10 +16,10 @@ import (
 // safety: an expired reservation is charged, and corrected by its late Settle.
 const DefaultTTL = 15 * time.Minute
 
-// Ledger enforces a policy over a store. It is immutable and safe for concurrent use. All processes that open ledgers of
+// Ledger enforces a policy over a store, and is an Operator of it. It is immutable and safe for concurrent use. All processes that open ledgers of
 // the same policy over the same store share its accounts.
 type Ledger struct {
-	store   Store
+	Operator
 	policy  Policy
 	owner   Key
 	plans   planCache
@@ -40,7 +40,7 @@ func Open(ctx context.Context, store Store, policy Policy) (*Ledger, error) {
 		return nil, err
 	}
 	policy.Limits = append([]Limit(nil), policy.Limits...)
-	l := &Ledger{store: store, policy: policy, opened: time.Now()}
+	l := &Ledger{Operator: Operator{store}, policy: policy, opened: time.Now()}
 	rand.Read(l.owner[:]) //nolint:errcheck // never fails
 	if err := l.expireAll(ctx); err != nil {
 		return nil, err
@@ -250,30 +250,6 @@ func (l *Ledger) Void(ctx context.Context, r *Receipt) error {
 	})
 }
 
-// Correct replaces what was posted for a settled, expired or voided reservation with a figure from an invoice or an
-// invocation log, in the window in which it was reserved. It is idempotent. ErrNotFound means that the reservation is
-// pending, or forgotten by the store, and ErrSuperseded that somebody else corrected it at the same time.
-func (l *Ledger) Correct(ctx context.Context, id ID, actual Charge) error {
-	if err := actual.Validate(); err != nil {
-		return err
-	}
-	return change(ctx, l.store, "correct", "", func(c Change) error {
-		_, err := l.store.Correct(ctx, id, actual, c)
-		return err
-	})
-}
-
-// maxEntries is how many entries one question returns where it does not say.
-const maxEntries = 10_000
-
-// Entries returns what the store remembers of the reservations that q selects, in the order of their ids. A Max of zero stands for
-// 10,000, the most that one question returns.
-func (l *Ledger) Entries(ctx context.Context, q Query) ([]Entry, error) {
-	q.Max = cmp.Or(q.Max, maxEntries)
-	entries, err := l.store.Entries(ctx, q)
-	return entries, storeError("entries", err)
-}
-
 // AccountBalance is where one limit stands for one account.
 type AccountBalance struct {
 	Limit      string
@@ -330,50 +306,10 @@ func (l *Ledger) Override(ctx context.Context, limit string, s Scope, max Quanti
 	return fmt.Errorf("%w: no limit is named %q", ErrInvalidPolicy, limit)
 }
 
-// Kill refuses, from its return on and in every process, each call whose scope has all the values that s sets; streams in
-// flight end within about a second. An empty scope is refused: see KillAll. The reason is shown to those who are refused. Over a
-// LeasedStore it refuses at once in this process, and in the others by the EffectiveBy that Kills tells.
-func (l *Ledger) Kill(ctx context.Context, s Scope, reason string) error {
-	if len(s.Dims()) == 0 {
-		return fmt.Errorf("%w: an empty scope would kill everything: that is KillAll", ErrInvalidScope)
-	}
-	return l.kill(ctx, s, reason)
-}
-
-// KillAll refuses every call there is, as Kill does those of a scope. Revive of the empty scope takes it back.
-func (l *Ledger) KillAll(ctx context.Context, reason string) error {
-	return l.kill(ctx, Scope{}, reason)
-}
-
-// maxKills is how often a Kill that meets a Revive made at the same time is made anew.
-const maxKills = 8
-
-func (l *Ledger) kill(ctx context.Context, s Scope, reason string) (err error) {
-	if err := s.Validate(); err != nil {
-		return err
-	}
-	if len(reason) > MaxScopeValue {
-		return fmt.Errorf("%w: a reason of %d bytes, at most %d", ErrInvalidScope, len(reason), MaxScopeValue)
-	}
-	for range maxKills {
-		err = change(ctx, l.store, "kill", reason, func(c Change) error {
-			return l.store.Kill(ctx, Kill{Scope: s, Reason: reason}, c)
-		})
-		if !errors.Is(err, ErrSuperseded) { // else the flag of this scope was changed since we looked: whoever kills means it
-			break
-		}
-	}
-	return err
-}
-
 // Revive takes back the Kill of exactly this scope and opens the latches of its accounts. Other processes may go on
 // refusing from memory for up to a second. A Kill that is made at the same time may win: ErrSuperseded says so.
 func (l *Ledger) Revive(ctx context.Context, s Scope) error {
-	if err := s.Validate(); err != nil {
-		return err
-	}
-	err := change(ctx, l.store, "revive", "", func(c Change) error { return l.store.Revive(ctx, s, c) })
-	if err != nil {
+	if err := l.Operator.Revive(ctx, s); err != nil {
 		return err
 	}
 	l.killed.forget()
@@ -388,28 +324,6 @@ func (l *Ledger) Revive(ctx context.Context, s Scope) error {
 		return nil
 	}
 	return change(ctx, l.store, "unlatch", "", func(c Change) error { return l.store.Unlatch(ctx, latched, c) })
-}
-
-// Changes returns the audit trail, oldest first: up to 10,000 rows after a revision of the ledger. Begin with 0, and go on
-// with the Revision of the last row until there is none.
-func (l *Ledger) Changes(ctx context.Context, after int64) ([]Record, error) {
-	records, err := l.store.Changes(ctx, after, maxEntries)
-	return records, storeError("changes", err)
-}
-
-// Kills returns the flags in force.
-func (l *Ledger) Kills(ctx context.Context) ([]Kill, error) {
-	kills, err := l.store.Kills(ctx)
-	return kills, storeError("kills", err)
-}
-
-// SignalKills calls changed soon after a kill flag was set or removed in any process, until ctx ends. With a store that is no
-// KillSignaler it returns at once: ask Kills at intervals then.
-func (l *Ledger) SignalKills(ctx context.Context, changed func()) error {
-	if s, ok := l.store.(KillSignaler); ok {
-		return s.SignalKills(ctx, changed)
-	}
-	return nil
 }
 
 // sweepEvery is how often a Reserve also charges what has expired, and sweepRarely how often at least while there is nothing
@@ -456,7 +370,7 @@ func persist(ctx context.Context, step func() error) error { return again(ctx, s
 // again is persist for a step that was taken once, with the given error.
 func again(ctx context.Context, err error, step func() error) error {
 	for _, pause := range [...]time.Duration{20 * time.Millisecond, 100 * time.Millisecond, 400 * time.Millisecond} {
-		if !errors.Is(err, ErrStore) || ctx.Err() != nil {
+		if !errors.Is(err, ErrStore) || errors.Is(err, ErrLost) || ctx.Err() != nil {
 			return err
 		}
 		timer := time.NewTimer(pause)

@@ -221,8 +221,11 @@ type Query struct {
 //     forgets what is past the store's retention. It returns how many it charged.
 //   - A negative amount or an unknown unit is ErrInvalidCharge, and nothing changes.
 //   - An amount that would take a sum out of the store's range is ErrOverflow, and nothing changes.
-//   - A store that can't answer, or whose memory was lost or replaced since it was opened, returns an error that is none
-//     of this package's others: never a zero balance.
+//   - A store that can't answer returns an error that is none of this package's others: never a zero balance.
+//   - A store whose ledger was deleted, replaced or set back since it was opened, or lacks a part that it once wrote, returns
+//     ErrLost: in each step, for good, and where a part is gone in new processes, too. AcceptLoss makes it go on with what is
+//     there, in every process. It is a change like the others, of one object.
+//   - A store refuses to open a ledger that is not there with ErrNoLedger, unless it is told to make one.
 type Store interface {
 	Reserve(ctx context.Context, r Reservation) (Decision, error)
 	Settle(ctx context.Context, s Settlement) (Posting, error)
@@ -243,6 +246,8 @@ type Store interface {
 	Revive(ctx context.Context, s Scope, c Change) error
 	// Kills returns all flags, in no particular order.
 	Kills(ctx context.Context) ([]Kill, error)
+	// AcceptLoss takes what is there for the truth.
+	AcceptLoss(ctx context.Context, c Change) error
 	// Revision returns how many changes the ledger has had.
 	Revision(ctx context.Context) (int64, error)
 	// Changes returns up to max rows of the audit trail, from the first one after a revision on, in the order of their

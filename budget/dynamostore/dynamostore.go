@@ -23,6 +23,10 @@ const MaxShards = 32
 
 // Options configures a Store. The zero value is right for most.
 type Options struct {
+	// Create makes the ledger if the table is empty. Without it Open refuses with budget.ErrNoLedger, because a table that was made
+	// anew looks just like one that never held a ledger. Set it for the first start, or in a step of the deployment that runs once: a
+	// fleet that always sets it spends its limits a second time when the table is gone.
+	Create bool
 	// Clock is the store's time, for tests only. Nil is the service's own time, told by its responses. With a Clock,
 	// accounts also keep the sums of windows that have passed, because such a clock may be set back.
 	Clock func() time.Time
@@ -47,7 +51,7 @@ type Store struct {
 	table    string
 	keepPast bool
 	clock    *serverClock
-	epoch    [16]byte
+	ledger   atomic.Pointer[known]
 	shards   int
 	identity identity
 	flags    flagMemory
@@ -59,7 +63,7 @@ type Store struct {
 
 var _ budget.Store = (*Store)(nil)
 
-// Open opens the ledger in a table, and makes it if the table is empty; CreateTable makes the table. It takes a context and
+// Open opens the ledger in a table; see Options.Create for its first start. CreateTable makes the table. It takes a context and
 // is not called New because it asks the service: which table this is, of which epoch, and what time it is there. Without
 // those answers no step could tell a new ledger from a lost one.
 //
@@ -83,7 +87,6 @@ func Open(ctx context.Context, client *dynamodb.Client, table string, optFns ...
 		if err != nil {
 			return err
 		}
-		s.identity.table = *described.TableId
 		if err := s.adopt(ctx, *described.TableId); err != nil {
 			return err
 		}

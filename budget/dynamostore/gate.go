@@ -21,6 +21,7 @@ const (
 	attrTable  = "ti" // the id of the table that the epoch was made for
 	attrShards = "sh"
 	attrSchema = "sv"
+	attrAccept = "ac" // the loss that was accepted last; none is none
 )
 
 // schemaVersion is kept in the gates.
@@ -33,6 +34,7 @@ type gate struct {
 	table  string
 	shards int
 	drain  int64 // reservations wait until then
+	accept []byte
 }
 
 func newGate(table string, shards int) gate {
@@ -47,10 +49,14 @@ func random16() (out [16]byte) {
 }
 
 func (g gate) encode(n int) item {
-	return gateKey(n).with(item{
+	whole := item{
 		attrEpoch: blob(g.epoch[:]), attrToken: blob(g.token[:]), attrSalt: blob(g.salt[:]), attrDrain: number(0), attrTable: text(g.table), attrShards: number(int64(g.shards)),
 		attrSchema: number(schemaVersion),
-	})
+	}
+	if len(g.accept) > 0 {
+		whole[attrAccept] = blob(g.accept)
+	}
+	return gateKey(n).with(whole)
 }
 
 // decodeGate reads a gate that must be there.
@@ -63,7 +69,7 @@ func decodeGate(raw item) (gate, error) {
 		return gate{}, fmt.Errorf("dynamostore: the table has schema version %d, this library knows %d", version, schemaVersion)
 	}
 	g := gate{epoch: r.bytes16(attrEpoch), token: r.bytes16(attrToken), salt: r.bytes16(attrSalt), table: r.text(attrTable)}
-	g.shards, g.drain = int(r.required(attrShards)), r.required(attrDrain)
+	g.shards, g.drain, g.accept = int(r.required(attrShards)), r.required(attrDrain), r.blob(attrAccept, -1)
 	if g.shards < 1 || g.shards > MaxShards {
 		r.fail(attrShards)
 	}
@@ -73,7 +79,7 @@ func decodeGate(raw item) (gate, error) {
 // gate reads a gate and requires it to be of the table that was opened.
 func (s *Store) gate(raw item) (gate, error) {
 	g, err := decodeGate(raw)
-	if err == nil && (g.epoch != s.epoch || g.shards != s.shards) {
+	if err == nil && (g.epoch != s.epoch() || g.shards != s.shards) {
 		err = errMemory
 	}
 	return g, err
@@ -89,16 +95,18 @@ func (s *Store) readGate(ctx context.Context) (gate, error) {
 
 // checkEpoch lets a transaction pass only in the table that was opened.
 func (s *Store) checkEpoch(id budget.ID) types.TransactWriteItem {
+	epoch := s.epoch()
 	x := &expression{}
-	x.require(attrEpoch, "=", blob(s.epoch[:]))
+	x.require(attrEpoch, "=", blob(epoch[:]))
 	return s.check(gateKey(pick(id, gateCount)), x)
 }
 
 // checkGate lets a transaction pass only in the table that was opened, and only while the kill flags are those that the
 // token stands for.
 func (s *Store) checkGate(id budget.ID, flags token, now time.Time) types.TransactWriteItem {
+	epoch := s.epoch()
 	x := &expression{}
-	x.require(attrEpoch, "=", blob(s.epoch[:]))
+	x.require(attrEpoch, "=", blob(epoch[:]))
 	x.require(attrToken, "=", blob(flags[:]))
 	x.require(attrDrain, "<=", number(now.UnixNano()))
 	return s.check(gateKey(pick(id, gateCount)), x)

@@ -23,7 +23,8 @@ const (
 // identity is what is known of the table beside its items.
 type identity struct {
 	mu       sync.Mutex
-	table    string // the id that DynamoDB gave it
+	table    string    // the id that DynamoDB gave it
+	lookedAt time.Time // when somebody last looked whether a loss was accepted
 	every    time.Duration
 	next     time.Time // when somebody looks again
 	verified time.Time
@@ -49,6 +50,20 @@ func (i *identity) due() (look, must bool) {
 	return look, must
 }
 
+// of returns the id of the table that is known.
+func (i *identity) of() string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.table
+}
+
+// adopt makes a table the one that is known.
+func (i *identity) adopt(table string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.table = table
+}
+
 // passed notes that the table was the same one.
 func (i *identity) passed() {
 	i.mu.Lock()
@@ -65,7 +80,7 @@ func (s *Store) verify(ctx context.Context) error {
 	}
 	table, err := s.describe(ctx)
 	switch {
-	case missing(err) || err == nil && aws.ToString(table.TableId) != s.identity.table:
+	case missing(err) || err == nil && aws.ToString(table.TableId) != s.identity.of():
 		s.identity.doubt()
 		return errors.Join(errMemory, err)
 	case err != nil && (must || ctx.Err() != nil):
@@ -125,6 +140,9 @@ func (s *Store) adopt(ctx context.Context, tableID string) error {
 	if err != nil {
 		return err
 	}
+	if len(raw) == 0 && !s.opts.Create {
+		return s.absent(ctx)
+	}
 	if len(raw) == 0 {
 		return s.initialise(ctx, tableID)
 	}
@@ -142,24 +160,21 @@ func (s *Store) adopt(ctx context.Context, tableID string) error {
 			return err
 		}
 	}
-	s.epoch, s.shards = g.epoch, g.shards
-	_, err = s.flagsOf(ctx, g)
-	return err
+	s.shards = g.shards
+	return s.know(ctx, g)
 }
 
 // initialise makes the gates of a new ledger, all or none: of two processes that try at once one wins.
 func (s *Store) initialise(ctx context.Context, tableID string) error {
-	began := s.clock.began()
-	out, err := s.client.Scan(ctx, &dynamodb.ScanInput{TableName: &s.table, ConsistentRead: aws.Bool(true), Limit: aws.Int32(1)})
+	empty, err := s.empty(ctx)
 	if err != nil {
-		s.clock.sawError(err, began)
-		return classify(ctx, err, 1)
+		return err
 	}
-	if len(out.Items) > 0 {
+	if !empty {
 		if raw, err := s.get(ctx, gateKey(0)); err != nil || len(raw) > 0 {
 			return errors.Join(err, errMoved) // another process made them just now
 		}
-		return errors.New("dynamostore: the table holds items and no ledger: it belongs to something else, or lost its epoch")
+		return errForeign
 	}
 	g := newGate(tableID, max(s.opts.Shards, 1))
 	actions := make([]types.TransactWriteItem, gateCount)
@@ -171,15 +186,40 @@ func (s *Store) initialise(ctx context.Context, tableID string) error {
 	if err := s.write(ctx, actions); err != nil {
 		return err
 	}
-	s.epoch, s.shards = g.epoch, g.shards
-	s.flags.set(flags{token: g.token})
-	return nil
+	s.shards = g.shards
+	return s.know(ctx, g)
 }
+
+// empty reports whether the table holds nothing.
+func (s *Store) empty(ctx context.Context) (bool, error) {
+	began := s.clock.began()
+	out, err := s.client.Scan(ctx, &dynamodb.ScanInput{TableName: &s.table, ConsistentRead: aws.Bool(true), Limit: aws.Int32(1)})
+	if err != nil {
+		s.clock.sawError(err, began)
+		return false, classify(ctx, err, 1)
+	}
+	return len(out.Items) == 0, nil
+}
+
+// absent says why there is no ledger.
+func (s *Store) absent(ctx context.Context) error {
+	empty, err := s.empty(ctx)
+	switch {
+	case err != nil:
+		return err
+	case empty:
+		return errNone
+	default:
+		return errForeign
+	}
+}
+
+var errForeign = errors.New("dynamostore: the table holds items and no ledger: it belongs to something else, or lost its epoch")
 
 // rename gives a restored ledger a new epoch, which shuts out all stores that were open on the one before.
 func (s *Store) rename(ctx context.Context, g gate, tableID string) (gate, error) {
 	next := newGate(tableID, g.shards)
-	next.token, next.salt = g.token, g.salt
+	next.token, next.salt, next.accept = g.token, g.salt, g.accept
 	actions := make([]types.TransactWriteItem, gateCount)
 	for n := range actions {
 		x := &expression{}

@@ -107,7 +107,7 @@ func (s *Store) flagsOf(ctx context.Context, g gate) (flags, error) {
 		return flags{}, err
 	}
 	if found.token = found.token.toggled(g.salt); found.token != g.token {
-		return flags{}, errMoved
+		return flags{}, s.gone(ctx, g, found)
 	}
 	s.flags.set(found)
 	return found, nil

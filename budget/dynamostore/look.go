@@ -2,7 +2,7 @@ package dynamostore
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"math"
 	"time"
 
@@ -12,7 +12,7 @@ import (
 )
 
 // errAccount says that an account that must be there is not.
-var errAccount = errors.New("dynamostore: the account of a reservation is gone before its time: the table was changed by something else")
+var errAccount = fmt.Errorf("%w: the account of a reservation is gone before its time", budget.ErrLost)
 
 // ceiling is the most that one bucket of one shard may hold, so that all shards together stay in the range of int64.
 func ceiling(shards int) int64 { return math.MaxInt64 / int64(shards) }

@@ -111,7 +111,7 @@ const patience = 3 * time.Minute
 // open opens a store that is closed after the test.
 func open(tb testing.TB, client *dynamodb.Client, table string, optFns ...func(*Options)) *Store {
 	tb.Helper()
-	patient := func(o *Options) { o.Timeout = patience }
+	patient := func(o *Options) { o.Create, o.Timeout = true, patience }
 	s, err := Open(context.Background(), client, table, append([]func(*Options){patient}, optFns...)...)
 	require.NoError(tb, err)
 	tb.Cleanup(func() { _ = s.Close() })

@@ -207,7 +207,7 @@ func TestOpenRefusesWhatIsNoLedger(t *testing.T) {
 	foreign := newTable(t, client)
 	_, err = client.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: &foreign, Item: item{partitionKey: text("customer"), sortKey: text("1")}})
 	require.NoError(t, err)
-	_, err = Open(t.Context(), client, foreign)
+	_, err = Open(t.Context(), client, foreign, func(o *Options) { o.Create = true })
 	require.ErrorContains(t, err, "something else")
 
 	wrong := foreign + "-keys"
@@ -248,7 +248,7 @@ func TestManyOpenAnEmptyTableAtOnce(t *testing.T) {
 	stores := make(chan *Store, 8)
 	for range cap(stores) {
 		go func() {
-			s, err := Open(context.Background(), client, table)
+			s, err := Open(context.Background(), client, table, func(o *Options) { o.Create = true })
 			if err != nil {
 				t.Error(err)
 			}
@@ -258,7 +258,7 @@ func TestManyOpenAnEmptyTableAtOnce(t *testing.T) {
 	epochs := make(map[string]bool)
 	for range cap(stores) {
 		if s := <-stores; s != nil {
-			epochs[fmt.Sprintf("%x", s.epoch)] = true
+			epochs[fmt.Sprintf("%x", s.epoch())] = true
 			require.NoError(t, s.Close())
 		}
 	}

@@ -27,7 +27,7 @@ func TestConformance(t *testing.T) {
 					s := store.(*Store)
 					dropTable(t, s.client, s.table)
 					require.NoError(t, CreateTable(t.Context(), s.client, s.table, unprotected))
-					require.NoError(t, open(t, s.client, s.table).Close())
+					require.NoError(t, open(t, s.client, s.table, func(o *Options) { o.Shards = shards }).Close())
 				},
 			})
 		})

@@ -49,6 +49,11 @@ func attemptOf(m stepMark) uint32 { return binary.BigEndian.Uint32(m[stepBytes:]
 // do repeats an operation until it has an answer or its time is up: then it fails, and says why. All that it does is
 // conditional on what it found, so that a repetition, by this loop or by the SDK below it, changes nothing twice.
 func (s *Store) do(ctx context.Context, op string, run func(context.Context, *step) error) error {
+	return s.anyway(ctx, op, func(ctx context.Context, t *step) error { return s.once(ctx, t, run) })
+}
+
+// anyway is do without a look at whether the ledger is the one that is known.
+func (s *Store) anyway(ctx context.Context, op string, once func(context.Context, *step) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -58,7 +63,7 @@ func (s *Store) do(ctx context.Context, op string, run func(context.Context, *st
 	rand.Read(t.name[:]) //nolint:errcheck // never fails
 	var last error       // what the service said, if it said anything
 	for tries := 1; ; tries++ {
-		err := s.once(ctx, t, run)
+		err := once(ctx, t)
 		bound, again := firstPause, true
 		var transient *transientError
 		switch {
@@ -108,12 +113,15 @@ func (s *Store) once(ctx context.Context, t *step, run func(context.Context, *st
 	if err != nil && ctx.Err() != nil && outer.Err() == nil {
 		return &transientError{err} // a connection that went silent holds up one attempt, not the step
 	}
-	if missing(err) && s.identity.table == "" {
+	if missing(err) && s.identity.of() == "" {
 		return fmt.Errorf("dynamostore: there is no such table: CreateTable makes one: %w", err)
 	}
 	if missing(err) {
 		s.identity.doubt()
-		return errors.Join(errMemory, err)
+		err = errors.Join(errMemory, err)
+	}
+	if errors.Is(err, errMemory) && s.accepted(outer) {
+		return errMoved // the step is decided anew, on what is there
 	}
 	return err
 }

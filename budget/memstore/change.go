@@ -82,3 +82,17 @@ func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]budget.R
 	}
 	return all, nil
 }
+
+// AcceptLoss implements budget.Store. Memory is lost as a whole, and its Store with it, so there is nothing to accept.
+func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	now, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	_, err = s.changes.make(budget.Record{Change: c, Kind: budget.ChangeAcceptLoss}, now)
+	return err
+}

@@ -16,11 +16,13 @@ import (
 // memory is what this process knows of the ledger, to recognise one that lost its own. A write that was acknowledged has
 // a step and a transaction id above all that were acknowledged before it began.
 type memory struct {
-	epoch [16]byte
-	oid   int64 // of the table that holds the epoch
-	step  int64
-	xid   int64
-	lost  bool // it was found out: for good, because the numbers grow again
+	epoch    [16]byte
+	accepted string // the loss that was accepted last
+	oid      int64  // of the table that holds the epoch
+	step     int64
+	xid      int64
+	lost     bool      // it was found out: for good, because the numbers grow again
+	lookedAt time.Time // when somebody last looked whether the loss was accepted
 }
 
 // call is one call of a function of the schema.
@@ -46,14 +48,15 @@ func (s *Store) do(ctx context.Context, c call) (answer, error) {
 	if err := ctx.Err(); err != nil {
 		return answer{}, failed(c.function, err)
 	}
-	if err := s.usable(); err != nil {
+	if err := s.usable(ctx); err != nil {
 		return answer{}, failed(c.function, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
 	how, losses := manner{now: time.Now().Add(time.Duration(s.skew.Load())).UnixNano()}, 0
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
-		a, alone, err := s.try(ctx, &c, how)
+		known := s.recalled()
+		a, alone, err := s.try(ctx, &c, known, how)
 		switch {
 		case err == nil && a.status == "moved": // a window's edge passed between the guess and the server's clock
 			how.now = a.clock
@@ -65,7 +68,7 @@ func (s *Store) do(ctx context.Context, c call) (answer, error) {
 			how.alone = true
 		default:
 			kind := retry(err)
-			s.suspect(err)
+			s.suspect(known, err)
 			if losses++; kind == crowded {
 				losses = 0
 			}
@@ -86,20 +89,6 @@ type manner struct {
 	alone bool  // it shares its transaction with no other
 }
 
-// usable returns why no step can be done any more.
-func (s *Store) usable() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.life.Err() != nil:
-		return errClosed
-	case s.memory.lost:
-		return errMemory
-	default:
-		return nil
-	}
-}
-
 // sleep waits, and reports whether there is time left.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
@@ -113,10 +102,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 // try calls the function once, together with other steps on the same accounts if that may be.
-func (s *Store) try(ctx context.Context, c *call, how manner) (a answer, alone bool, err error) {
-	s.mu.Lock()
-	known := s.memory
-	s.mu.Unlock()
+func (s *Store) try(ctx context.Context, c *call, known memory, how manner) (a answer, alone bool, err error) {
 	var at placement
 	st, err := s.statement(c, known, how, &at)
 	if err != nil {
@@ -143,35 +129,6 @@ func (s *Store) remember(a answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.memory.step, s.memory.xid = max(s.memory.step, a.step), max(s.memory.xid, a.xid)
-}
-
-// suspect keeps in mind that the ledger lost its memory.
-func (s *Store) suspect(err error) {
-	if isCode(err, codeMemory) {
-		s.mu.Lock()
-		s.memory.lost = true
-		s.mu.Unlock()
-	}
-}
-
-// begin learns what to remember from what Open was told.
-func (s *Store) begin(row []string) error {
-	var id pgtype.UUID
-	if len(row) != 5 || id.Scan(row[0]) != nil {
-		return errAnswer
-	}
-	var numbers [4]int64
-	for i := range numbers {
-		var err error
-		if numbers[i], err = strconv.ParseInt(row[i+1], 10, 64); err != nil {
-			return errAnswer
-		}
-	}
-	s.memory = memory{epoch: id.Bytes, oid: numbers[0], step: numbers[1], xid: numbers[2]}
-	if s.opts.Clock == nil {
-		s.skew.Store(numbers[3] - time.Now().UnixNano())
-	}
-	return nil
 }
 
 // statement writes a call down.

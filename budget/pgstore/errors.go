@@ -8,7 +8,25 @@ import (
 	"syscall"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
 )
+
+// errMemory and errForgotten are losses: see budget.ErrLost.
+var (
+	errMemory    = loss("it was emptied, replaced or set back since it was opened, or rows of it are gone")
+	errForgotten = loss("the server's clock went back behind the time up to which sums were forgotten")
+	errNone      = fmt.Errorf("%w in the schema: on its first start, set Options.Create; if it was there before, what was spent is forgotten", budget.ErrNoLedger)
+)
+
+// loss is a budget.ErrLost. Its text holds nothing of a user's.
+type loss string
+
+// Error says what was found.
+func (l loss) Error() string { return budget.ErrLost.Error() + ": " + string(l) }
+
+// Unwrap returns budget.ErrLost.
+func (l loss) Unwrap() error { return budget.ErrLost }
 
 // problem is what this package itself finds wrong. Its text holds nothing of a user's.
 type problem string
@@ -18,7 +36,6 @@ func (p problem) Error() string { return string(p) }
 
 const (
 	errClosed   = problem("the store is closed: open a new one")
-	errMemory   = problem("the ledger was emptied, replaced or set back since it was opened: its sums can't be trusted; open it again to accept them")
 	errStandby  = problem("the server is a standby or read-only: connect to the primary")
 	errVolatile = problem("fsync or synchronous_commit is off, so a crash forgets what was acknowledged: turn them on, or set Options.AllowVolatile")
 	errForeign  = problem("the schema holds tables of something else: name another in Options.Schema")
@@ -35,7 +52,7 @@ const (
 )
 
 // ownCodes are the SQLSTATEs that the schema's functions raise, and 25006, by which a read-only server refuses to write.
-var ownCodes = map[string]problem{codeMemory: errMemory, "BG002": errStandby, "BG003": errVolatile, "25006": errStandby}
+var ownCodes = map[string]error{codeMemory: errMemory, "BG002": errStandby, "BG003": errVolatile, "BG005": errForgotten, "25006": errStandby}
 
 // stepError is a step that failed. Its text holds no connection parameters, which those of the driver do.
 type stepError struct {
@@ -54,8 +71,14 @@ func failed(step string, err error) error {
 // Error names the step and what went wrong.
 func (e *stepError) Error() string { return "pgstore: " + e.step + ": " + plain(e.cause) }
 
-// Unwrap returns what the driver or the context said.
-func (e *stepError) Unwrap() error { return e.cause }
+// Unwrap returns what the driver or the context said, and the loss that a refusal of the server stands for.
+func (e *stepError) Unwrap() []error {
+	var refused *pgconn.PgError
+	if errors.As(e.cause, &refused) && errors.Is(ownCodes[refused.Code], budget.ErrLost) {
+		return []error{e.cause, ownCodes[refused.Code]}
+	}
+	return []error{e.cause}
+}
 
 // plain says what went wrong without hosts, users and databases.
 func plain(err error) string {
@@ -63,8 +86,15 @@ func plain(err error) string {
 	var refused *pgconn.PgError
 	var errno syscall.Errno
 	var network net.Error
+	var lost loss
 	if errors.As(err, &own) {
 		return own.Error()
+	}
+	if errors.As(err, &lost) {
+		return lost.Error()
+	}
+	if errors.Is(err, budget.ErrNoLedger) {
+		return err.Error()
 	}
 	if errors.As(err, &refused) {
 		if own, known := ownCodes[refused.Code]; known {
@@ -130,7 +160,7 @@ func retry(err error) again {
 		return never
 	}
 	var own problem
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.As(err, &own) {
+	if errors.Is(err, budget.ErrLost) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.As(err, &own) {
 		return never
 	}
 	return lost

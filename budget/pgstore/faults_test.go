@@ -318,7 +318,7 @@ func TestAStandbyIsRefused(t *testing.T) {
 	unanswered(t, s, r)
 	_, err := s.Balances(t.Context(), r.Lines)
 	require.ErrorContains(t, err, "standby")
-	_, err = Open(t.Context(), s.pool, func(o *Options) { o.Schema = s.opts.Schema })
+	_, err = Open(t.Context(), s.pool, func(o *Options) { o.Schema, o.Create = s.opts.Schema, true })
 	require.ErrorIs(t, err, errStandby)
 
 	require.NoError(t, server.Stop())
@@ -332,7 +332,7 @@ func TestAVolatileServerIsRefused(t *testing.T) {
 	server := ownServer(t)
 	schema := newSchema()
 	off := func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["synchronous_commit"] = "off" }
-	_, err := Open(t.Context(), newPool(t, server.DSN(), off), func(o *Options) { o.Schema = schema })
+	_, err := Open(t.Context(), newPool(t, server.DSN(), off), func(o *Options) { o.Schema, o.Create = schema, true })
 	require.ErrorIs(t, err, errVolatile)
 	told := open(t, newPool(t, server.DSN(), off), schema, func(o *Options) { o.AllowVolatile = true })
 	r := hold(3, line(1, budget.Monthly, 100))

@@ -83,7 +83,7 @@ func newSchema() string { return fmt.Sprintf("ledger_%d", schemas.Add(1)) }
 // Its steps may take long, because a busy machine is no outage; tests of timeouts set their own.
 func open(t testing.TB, pool *pgxpool.Pool, schema string, optFns ...func(*Options)) *Store {
 	t.Helper()
-	patient := func(o *Options) { o.Schema, o.Timeout = schema, time.Minute }
+	patient := func(o *Options) { o.Schema, o.Create, o.Timeout = schema, true, time.Minute }
 	s, err := Open(t.Context(), pool, append([]func(*Options){patient}, optFns...)...)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.Close() })

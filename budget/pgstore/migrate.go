@@ -21,23 +21,27 @@ import (
 var sqlFiles embed.FS
 
 // migrations lead from one version of the schema to the next: number i makes version i+1 of version i.
+// A file may be run again by a later migration, whose columns its functions name.
 // Functions that a later version calls in another way keep their name and take other arguments, so that processes of the version
 // before go on calling their own.
 var migrations = []migration{
 	{"1_tables.sql", "2_look.sql", "3_resolve.sql", "4_upkeep.sql"},
 	{"5_reserve.sql", "6_settle.sql"},
 	{"7_changes.sql"},
+	{"8_loss.sql", "2_look.sql", "5_reserve.sql"},
 }
 
 // migration is a list of files that are run in order.
 type migration []string
+
+const serverClock = "(extract(epoch FROM clock_timestamp()) * 1000000)::int8 * 1000"
 
 // shared holds what the functions have in common, by its name in the files. A part may name others.
 var shared = []string{
 	"{memory}", "p_epoch uuid, p_oid int8, p_step int8, p_xid int8, p_volatile bool",
 	"{remember}", "p_epoch, p_oid, p_step, p_xid, p_volatile",
 	// The server's time in nanoseconds since 1970 UTC: of this moment, not of the transaction's beginning.
-	"{clock}", "(extract(epoch FROM clock_timestamp()) * 1000000)::int8 * 1000",
+	"{clock}", serverClock,
 	// The id of the running transaction, 0 if it has written nothing.
 	"{writer}", "coalesce(pg_current_xact_id_if_assigned()::text::int8, 0)",
 	// What witness checks: what can be told without a query, and of meta's row m whether it is the ledger's own.
@@ -80,6 +84,9 @@ func (s *Store) open(ctx context.Context) error {
 		return err
 	}
 	version, err := s.version(ctx, conn)
+	if err == nil && version == 0 && !s.opts.Create {
+		return errNone
+	}
 	if err == nil && version < len(migrations) {
 		version, err = s.migrate(ctx, conn)
 	}
@@ -89,11 +96,7 @@ func (s *Store) open(ctx context.Context) error {
 	if version > len(migrations) {
 		return problem(fmt.Sprintf("the schema has version %d, this library knows %d: use a newer library", version, len(migrations)))
 	}
-	row, err := queryRow(ctx, conn, "SELECT epoch, oid, step, xid, clock FROM "+s.opts.quoted()+".about()")
-	if err != nil {
-		return err
-	}
-	return s.begin(row)
+	return s.learn(ctx, conn)
 }
 
 // suits refuses servers on which a ledger would not be safe.
@@ -119,7 +122,7 @@ const oldestServer = 14
 
 // version returns the schema's version, 0 if there is none.
 func (s *Store) version(ctx context.Context, conn *pgxpool.Conn) (int, error) {
-	row, err := queryRow(ctx, conn, "SELECT version FROM "+s.opts.quoted()+".about()")
+	row, err := queryRow(ctx, conn, "SELECT coalesce((SELECT version FROM "+s.opts.quoted()+".about()), "+strconv.Itoa(len(migrations))+")")
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && (refused.Code == "3F000" || refused.Code == "42883") { // no schema, no function
 		return 0, nil
@@ -164,7 +167,11 @@ func (s *Store) migrate(ctx context.Context, conn *pgxpool.Conn) (version int, e
 	for _, script := range scripts {
 		run(script)
 	}
-	run(fmt.Sprintf("UPDATE %s.meta SET version = %d", s.opts.quoted(), len(migrations)))
+	now := serverClock
+	if s.opts.Clock != nil {
+		now = strconv.FormatInt(nanos(s.opts.Clock()), 10)
+	}
+	run(fmt.Sprintf("UPDATE %s.meta SET version = %d, judged = coalesce(judged, %s)", s.opts.quoted(), len(migrations), now))
 	if err != nil {
 		return 0, err
 	}

@@ -68,7 +68,7 @@ func TestTimeoutsHoldBehindPgBouncer(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), s.opts.Timeout)
 		defer cancel()
 		c := reserveCall(hold(1, l))
-		_, _, err := s.try(ctx, &c, manner{now: time.Now().UnixNano()})
+		_, _, err := s.try(ctx, &c, s.recalled(), manner{now: time.Now().UnixNano()})
 		return err
 	}
 	require.True(t, isCode(try(), "55P03"), "lock_timeout")

@@ -26,14 +26,14 @@
 // is posted as an orphan, so it counts again. The same holds for a synchronous_commit of local, and of remote_write if the
 // standby's host dies too.
 //
-// A ledger that lost its memory is an error in every store that was open on it: tables that were dropped, emptied or made again,
-// another database, and one that was set back, by a restore or a failover, behind what this process was told. Open it
-// again to accept what is there. (A failover that lost as few as the last 32 steps and whose transaction numbers
+// A ledger that lost its memory is budget.ErrLost in every store that was open on it: tables that were dropped, emptied or made again,
+// another database, and one that was set back, by a restore or a failover, behind what this process was told. Rows that
+// something else has deleted are a loss for processes that begin later, too. An operator can accept what is there. (A failover that lost as few as the last 32 steps and whose transaction numbers
 // have been passed again by others can escape notice; the bound above holds for it.)
 //
 // # Rights
 //
-// The first Open makes the tables and functions in a schema of their own, and later ones bring them up to date; processes
+// The first Open, with Options.Create, makes the tables and functions in a schema of their own, and later ones bring them up to date; processes
 // may do that at the same time. It needs CREATE on the database, or ownership of an empty schema. The functions run with the rights of their
 // owner, so a role that only uses the store needs one right, USAGE on the schema, and can't touch the tables:
 //
@@ -67,6 +67,10 @@ const (
 
 // Options configures a Store. The zero value is the durable default.
 type Options struct {
+	// Create makes the ledger if the schema holds none. Without it Open refuses with budget.ErrNoLedger, because a database that was
+	// emptied looks just like one that is new. Set it for the first start, or in a step of the deployment that runs once: a fleet that
+	// always sets it spends its limits a second time when the database is gone.
+	Create bool
 	// Schema holds the ledger: 1 to 48 lower-case letters, digits and underscores, no digit first and no "pg_". Empty is
 	// DefaultSchema. Two schemas are two ledgers.
 	Schema string
@@ -99,6 +103,7 @@ type Store struct {
 	types   sync.Pool // of *pgtype.Map, which is not safe for concurrent use
 	skew    atomic.Int64
 	pruneAt atomic.Int64
+	forgets sync.WaitGroup // at most one, which Expire began
 
 	life context.Context // ends with Close
 	end  context.CancelFunc
@@ -168,7 +173,10 @@ func Open(ctx context.Context, pool *pgxpool.Pool, optFns ...func(*Options)) (*S
 
 // Close ends SignalKills. Steps under way finish; later ones return an error. Closing again does nothing.
 func (s *Store) Close() error {
-	s.end()
+	s.mu.Lock()
+	s.end() // under the lock, so that nothing is begun after it
+	s.mu.Unlock()
 	s.queue.close()
+	s.forgets.Wait()
 	return nil
 }

@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -37,7 +38,27 @@ func conform(t *testing.T, pool *pgxpool.Pool, seeds, steps int) {
 			require.NoError(t, err)
 			open(t, pool, s.opts.Schema, func(o *Options) { o.AllowVolatile = true })
 		},
+		Lose: func(t *testing.T, store budget.Store, n int) string {
+			return loseRow(t, pool, store.(*Store).opts.quoted(), n)
+		},
 	})
+}
+
+// loseRow deletes the n-th row of a ledger, and says which it was.
+func loseRow(t *testing.T, pool *pgxpool.Pool, schema string, n int) string {
+	for _, table := range []string{"meta", "account", "bucket", "reservation", "kill", "change", "revision"} {
+		var rows int
+		require.NoError(t, pool.QueryRow(t.Context(), "SELECT count(*) FROM "+schema+"."+table).Scan(&rows))
+		if n >= rows {
+			n -= rows
+			continue
+		}
+		done, err := pool.Exec(t.Context(), fmt.Sprintf("DELETE FROM %[1]s.%[2]s WHERE ctid = (SELECT ctid FROM %[1]s.%[2]s ORDER BY ctid OFFSET %[3]d LIMIT 1)", schema, table, n))
+		require.NoError(t, err)
+		require.Equal(t, int64(1), done.RowsAffected())
+		return fmt.Sprintf("%s row %d", table, n)
+	}
+	return ""
 }
 
 // emptied holds schemas whose ledgers were emptied after use: to make one takes longer than what most rules do with it.
@@ -51,7 +72,8 @@ func (e *emptied) take(t *testing.T, pool *pgxpool.Pool) string {
 	}
 	t.Cleanup(func() {
 		name := `"` + schema + `".`
-		_, err := pool.Exec(context.Background(), "TRUNCATE "+name+"account, "+name+"bucket, "+name+"reservation, "+name+"kill, "+name+"change; UPDATE "+name+"revision SET value = 0")
+		_, err := pool.Exec(context.Background(), "TRUNCATE "+name+"account, "+name+"bucket, "+name+"reservation, "+name+"kill, "+name+"change; UPDATE "+name+"revision SET value = 0; "+
+			"UPDATE "+name+"meta SET lost = false, accepted = NULL, judged = NULL, horizon = -9223372036854775808")
 		if err == nil {
 			e.schemas = append(e.schemas, schema)
 		}

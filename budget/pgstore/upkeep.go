@@ -13,9 +13,10 @@ const (
 	maxEntries = 10_000
 	// pruneEvery is how often Expire also forgets what is past the retention.
 	pruneEvery = time.Minute
-	// pruneBatch bounds the rows that one transaction forgets, and pruneFor how long a caller of Expire waits for more.
-	pruneBatch = 5000
-	pruneFor   = time.Second
+	// pruneBatch bounds the rows that one transaction forgets, because it holds up who books in their accounts, and pruneFor how
+	// long it goes on with the next.
+	pruneBatch = 200
+	pruneFor   = 30 * time.Second
 )
 
 // Expire implements budget.Store. It charges those that have been due longest first, up to 10,000 at a time.
@@ -26,24 +27,31 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return int(a.value), s.forget(ctx)
+	s.forget()
+	return int(a.value), nil
 }
 
-// forget drops what is past the retention, if it is time to.
-func (s *Store) forget(ctx context.Context) error {
+// forget drops what is past the retention, if it is time to, on a goroutine that Close ends: no caller of Expire pays for it.
+func (s *Store) forget() {
 	begin, due := time.Now(), s.pruneAt.Load()
 	if begin.UnixNano() < due || !s.pruneAt.CompareAndSwap(due, begin.Add(pruneEvery).UnixNano()) {
-		return nil
+		return
 	}
-	for time.Since(begin) < pruneFor {
-		a, err := s.step(ctx, call{function: "forget", moments: true, args: func(*placement) []any {
-			return []any{int64(s.opts.Retention), int64(pruneBatch)}
-		}})
-		if err != nil || a.value < pruneBatch {
-			return err
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.life.Err() != nil {
+		return
+	}
+	s.forgets.Go(func() {
+		for time.Since(begin) < pruneFor {
+			a, err := s.step(s.life, call{function: "forget", moments: true, args: func(*placement) []any {
+				return []any{int64(s.opts.Retention), int64(pruneBatch)}
+			}})
+			if err != nil || a.value < pruneBatch {
+				return // what could not be forgotten now is in a minute
+			}
 		}
-	}
-	return nil
+	})
 }
 
 // Entries implements budget.Store. A Max out of range is moved into it.

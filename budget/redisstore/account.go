@@ -13,7 +13,7 @@ func (s *Store) Balances(ctx context.Context, lines []budget.Line) ([]budget.Bal
 		if err != nil {
 			return nil, err
 		}
-		return []any{[]byte(newHead([]byte(s.epoch)).numbers(s.seen.Load(), clock, now)), []byte(p.booked), []byte(p.terms)}, nil
+		return []any{[]byte(newHead(s.epoch()).numbers(s.seen.Load(), clock, now, s.retention)), []byte(p.booked), []byte(p.terms)}, nil
 	})
 	if err != nil {
 		return nil, err

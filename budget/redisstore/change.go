@@ -56,8 +56,8 @@ func (s *Store) change(ctx context.Context, action byte, until, limit int64, r b
 		}
 		changes, rows = append(changes, change...), append(rows, row)
 	}
-	return made(s.ask(ctx, scriptAccount, []any{s.keys.changes}, func(_, clock int64) ([]any, error) {
-		h := append(newHead([]byte(s.epoch)).numbers(s.seen.Load(), clock), action).numbers(until, limit)
+	return made(s.ask(ctx, scriptAccount, nil, func(_, clock int64) ([]any, error) {
+		h := append(newHead(s.epoch()).numbers(s.seen.Load(), clock), action).numbers(until, limit)
 		return append([]any{[]byte(h), appendKeys(nil, accounts), changes}, rows...), nil
 	}))
 }
@@ -86,8 +86,8 @@ func (s *Store) flag(ctx context.Context, action byte, payload []byte, r budget.
 		return err
 	}
 	dims := appendKeys(nil, r.Scope.Dims())
-	return made(s.ask(ctx, scriptKill, []any{s.keys.changes}, func(_, clock int64) ([]any, error) {
-		h := append(newHead([]byte(s.epoch)).numbers(s.seen.Load(), clock), action)
+	return made(s.ask(ctx, scriptKill, nil, func(_, clock int64) ([]any, error) {
+		h := append(newHead(s.epoch()).numbers(s.seen.Load(), clock), action)
 		return []any{[]byte(h), dims, payload, s.keys.channel, change, row}, nil
 	}))
 }
@@ -104,8 +104,8 @@ func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge,
 	if err != nil {
 		return budget.Posting{}, err
 	}
-	answer, err := s.ask(ctx, scriptCorrect, append(s.shard(id), s.keys.changes), func(_, clock int64) ([]any, error) {
-		return []any{[]byte(newHead([]byte(s.epoch), id[:]).numbers(s.seen.Load(), clock, s.retention).charge(&actual)), change, row}, nil
+	answer, err := s.ask(ctx, scriptCorrect, s.shard(id), func(_, clock int64) ([]any, error) {
+		return []any{[]byte(newHead(s.epoch(), id[:]).numbers(s.seen.Load(), clock, s.retention).charge(&actual)), change, row}, nil
 	})
 	if err != nil {
 		return budget.Posting{}, err
@@ -134,8 +134,12 @@ func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]budget.R
 
 // changes reads the revision, and rows of the audit trail.
 func (s *Store) changes(ctx context.Context, after int64, limit int) (int64, []budget.Record, error) {
+	k, err := s.sound(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
 	_, clock := s.guess()
-	value, err := s.run(ctx, scriptChanges, []any{s.keys.changes}, []byte(newHead([]byte(s.epoch)).numbers(s.seen.Load(), clock, after, int64(limit))))
+	value, err := s.run(ctx, scriptChanges, nil, []byte(newHead(s.epoch()).numbers(s.seen.Load(), clock, after, int64(limit))))
 	if err != nil {
 		return 0, nil, err
 	}
@@ -145,7 +149,7 @@ func (s *Store) changes(ctx context.Context, after int64, limit int) (int64, []b
 	}
 	answer, err := parseReply(parts[0])
 	if err == nil {
-		err = answer.outcome()
+		err = s.outcome(k, &answer)
 	}
 	if err != nil {
 		return 0, nil, err

@@ -33,7 +33,7 @@ func state(t *testing.T, s *Store) map[string]string {
 func rightArguments(s *Store, r budget.Reservation) map[*script][][]byte {
 	now := s.time.now()
 	p, _ := place(r.Lines, &r.Charge, now, true)
-	epoch, seen := []byte(s.epoch), s.seen.Load()
+	epoch, seen := s.epoch(), s.seen.Load()
 	begin := func(parts ...[]byte) head { return newHead(append([][]byte{epoch}, parts...)...) }
 	fresh := budget.NewID()
 	change, row := make([]byte, 40), []byte("a row")
@@ -45,13 +45,13 @@ func rightArguments(s *Store, r budget.Reservation) map[*script][][]byte {
 		scriptVoid:     {begin(r.ID[:], r.Owner[:]).numbers(seen, 0, s.retention).flags(false)},
 		scriptForestal: {begin(fresh[:], r.Owner[:]).numbers(seen, 0, s.retention).flags(true)},
 		scriptCorrect:  {begin(r.ID[:]).numbers(seen, 0, s.retention).charge(&r.Charge), change, row},
-		scriptExpire:   {begin().numbers(seen, 0, s.retention, 10, 10)},
-		scriptBalances: {begin().numbers(seen, 0, now), p.booked, p.terms},
+		scriptExpire:   {begin().numbers(seen, 0, s.retention, 10, 10, 10)},
+		scriptBalances: {begin().numbers(seen, 0, now, s.retention), p.booked, p.terms},
 		scriptAccount:  {append(begin().numbers(seen, 0), 'o').numbers(now+1e12, 5), r.Lines[0].Account[:], change, row},
 		scriptKill:     {append(begin().numbers(seen, 0), 'k'), r.Lines[0].Account[:], []byte("{}"), []byte("channel"), change, row},
 		scriptKills:    {begin().numbers(seen, 0)},
 		scriptChanges:  {begin().numbers(seen, 0, 0, 10)},
-		scriptEntries:  {append(begin(make([]byte, 16)).numbers(seen, 0, 10, 10), '-', 0)},
+		scriptEntries:  {append(begin(make([]byte, 16)).numbers(seen, 0, 10, 10), '-', 0, 0)},
 	}
 }
 
@@ -76,13 +76,7 @@ func (s *Store) raw(t *testing.T, sc *script, args [][]byte) error {
 		all[i] = args[i]
 	}
 	shard := s.keys.shard[:]
-	switch sc {
-	case scriptExpire, scriptEntries:
-	case scriptAccount, scriptKill, scriptChanges:
-		shard = []any{s.keys.changes}
-	case scriptCorrect:
-		shard = []any{shard[0], s.keys.changes}
-	default:
+	if sc != scriptExpire && sc != scriptEntries {
 		shard = shard[:1]
 	}
 	_, err := s.send(t.Context(), sc, shard, all)
@@ -182,6 +176,9 @@ func TestGarbledArgumentsKeepTheLedgerWhole(t *testing.T) {
 		}
 		in := reader{text: value}
 		settled, pending := in.count(), in.count()
+		if in.text != "" {
+			in.count() // what entries had posted that were forgotten
+		}
 		require.True(t, in.done(), "%x holds %x", field, value)
 		require.LessOrEqual(t, max(settled, pending), int64(maxSum))
 	}

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"slices"
 )
 
 // shards is how many hashes the entries are spread over, by the first byte of their ids, so that they can be read in the
@@ -18,9 +17,8 @@ type keySpace struct {
 	entries                              [shards]string
 	channel                              string // told when a kill flag changes
 
-	head  [4]any // the keys that every script is handed, as arguments
+	head  [5]any // the keys that every script is handed, as arguments
 	shard [shards]any
-	all   []any // the shards, and what the others are not handed
 }
 
 func newKeySpace(name string) *keySpace {
@@ -31,7 +29,6 @@ func newKeySpace(name string) *keySpace {
 		k.entries[i] = fmt.Sprintf("%se%02x", tag, i)
 		k.shard[i] = k.entries[i]
 	}
-	k.all = append(slices.Clone(k.shard[:]), k.changes)
-	k.head = [4]any{k.ledger, k.due, k.buckets, k.kills}
+	k.head = [5]any{k.ledger, k.due, k.buckets, k.kills, k.changes}
 	return k
 }

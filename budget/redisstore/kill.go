@@ -72,7 +72,7 @@ func parseFlags(in reader) (all []budget.Kill, err error) {
 // Kills implements budget.Store.
 func (s *Store) Kills(ctx context.Context) ([]budget.Kill, error) {
 	answer, err := s.ask(ctx, scriptKills, nil, func(_, clock int64) ([]any, error) {
-		return []any{[]byte(newHead([]byte(s.epoch)).numbers(s.seen.Load(), clock))}, nil
+		return []any{[]byte(newHead(s.epoch()).numbers(s.seen.Load(), clock))}, nil
 	})
 	if err != nil {
 		return nil, err

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
 // layout is the version of what the scripts keep.
-const layout = "1"
+const layout = "2"
 
 // found is what a server tells of itself and of the ledger.
 type found struct {
@@ -18,6 +20,7 @@ type found struct {
 	sequence int64
 	now      int64
 	layout   string
+	accepted string            // the loss that was accepted last
 	remains  bool              // keys of the ledger exist, its head or others
 	info     map[string]string // empty if the server does not tell
 }
@@ -39,17 +42,22 @@ func (s *Store) open(ctx context.Context) error {
 			return err
 		}
 	}
+	if f.layout == "1" && f.epoch != "" {
+		if f, err = s.look(ctx, scriptCreate, "u"); err != nil {
+			return err
+		}
+	}
 	switch {
-	case f.epoch == "" && f.remains:
-		return errors.New("the ledger's head is gone and other parts of it are there: the server lost a part of its data, and no sums can be trusted")
+	case f.epoch == "" && f.remains: // it opens so that an operator can accept the loss
+		s.time.set(f.now)
+		s.known.Store(&known{lost: true})
+		return nil
 	case f.epoch == "":
-		return fmt.Errorf("the server knows no ledger named %q. On its first start, set Options.Create; if it was there before, its data was lost, and with it what was spent", s.opts.Ledger)
+		return fmt.Errorf("%w named %q. On its first start, set Options.Create; if it was there before, its data was lost, and with it what was spent", budget.ErrNoLedger, s.opts.Ledger)
 	case f.layout != layout:
 		return fmt.Errorf("the ledger has layout %q, this library knows %s", f.layout, layout)
 	}
-	s.epoch = f.epoch
-	s.seen.Store(f.sequence)
-	s.time.set(f.now)
+	s.adopt(f)
 	return nil
 }
 
@@ -57,7 +65,11 @@ func (s *Store) open(ctx context.Context) error {
 func (s *Store) look(ctx context.Context, sc *script, action string) (*found, error) {
 	var epoch [16]byte
 	rand.Read(epoch[:]) //nolint:errcheck // never fails
-	value, err := s.run(ctx, sc, s.keys.all, action, epoch[:], layout, s.opts.Ledger)
+	clock := int64(0)   // the server's own
+	if s.opts.Clock != nil {
+		clock = max(moment(s.opts.Clock()), 1)
+	}
+	value, err := s.run(ctx, sc, s.keys.shard[:], action, epoch[:], layout, s.opts.Ledger, []byte(newHead().numbers(clock)))
 	if err != nil {
 		return nil, err
 	}
@@ -66,20 +78,20 @@ func (s *Store) look(ctx context.Context, sc *script, action string) (*found, er
 
 func parseFound(value any) (*found, error) {
 	parts, ok := value.([]any)
-	if !ok || len(parts) != 5 {
+	if !ok || len(parts) != 6 {
 		return nil, errReply
 	}
-	var texts [5]string
+	var texts [6]string
 	for i := range parts {
 		if texts[i], ok = parts[i].(string); !ok {
 			return nil, errReply
 		}
 	}
-	f := &found{layout: texts[2], remains: texts[3] == "1", info: make(map[string]string)}
+	f := &found{layout: texts[2], remains: texts[3] == "1", accepted: texts[5], info: make(map[string]string)}
 	if texts[0] != "" {
 		in := reader{text: texts[0]}
 		f.epoch, f.sequence = in.bytes(16), in.count()
-		if in.bytes(16); !in.done() {
+		if in.text == "" || in.failed {
 			return nil, errReply
 		}
 	}

@@ -149,7 +149,7 @@ func TestManyOpenAtOnce(t *testing.T) {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			epochs[s.epoch]++
+			epochs[s.known.Load().epoch]++
 		})
 	}
 	all.Wait()

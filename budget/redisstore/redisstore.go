@@ -20,10 +20,11 @@
 // Options.MinReplicas narrows this to the loss of more replicas than that at once, at the price of a round trip between
 // servers; it does not make Redis strongly consistent. min-replicas-to-write on the server stops a primary that was cut off.
 //
-// A process that finds the ledger gone, replaced, or set back behind what it has seen refuses from then on, with an error
-// that the Ledger reports as budget.ErrStore. Writes of other processes can bring the sequence of a ledger that was set back
-// past what this process has seen before it looks; then it can't tell. A process that starts after the loss can't tell
-// either: without Options.Create it refuses a ledger that is gone.
+// A process that finds the ledger gone, replaced, or set back behind what it has seen refuses from then on with budget.ErrLost,
+// until an operator accepts the loss. Writes of other processes can bring the sequence of a ledger that was set back
+// past what this process has seen before it looks; then it can't tell, and a process that starts after that can't either. A key or
+// a field that is gone, because it was evicted or deleted, is found out by every process: each step leaves behind how many there
+// are. Without Options.Create a process refuses a ledger that is gone.
 //
 // # Limits
 //
@@ -52,7 +53,7 @@ type Store struct {
 	// punctual says that rdb keeps to the deadlines of contexts; else each step needs a goroutine of its own.
 	punctual bool
 	keys     *keySpace
-	epoch    string
+	known    atomic.Pointer[known]
 	seen     atomic.Int64 // the highest sequence that an answer carried
 	time     estimate
 
@@ -70,10 +71,7 @@ var (
 	_ budget.KillSignaler = (*Store)(nil)
 )
 
-var (
-	errClosed = errors.New("redisstore: closed: open a new store")
-	errMemory = errors.New("redisstore: the ledger was deleted, replaced or set back since it was opened: its sums can't be trusted. Find out what the server lost; a new store starts from what is there")
-)
+var errClosed = errors.New("redisstore: closed: open a new store")
 
 // New opens the ledger that the server keeps under Options.Ledger; see Options.Create for its first start. The client stays
 // the caller's to close, after the Store. Any client will do, as long as its reads end: its retries are not used, and it

@@ -46,6 +46,8 @@ func (r *reply) outcome() error {
 		return nil
 	case 'X':
 		return errMemory
+	case 'F':
+		return errForgotten
 	case 'C':
 		return budget.ErrIDConflict
 	case 'V':

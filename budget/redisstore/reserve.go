@@ -16,6 +16,10 @@ var errGuesses = errors.New("redisstore: the server's clock can't be followed: i
 // ask runs a script whose request depends on the time, and returns an answer that is no error.
 func (s *Store) ask(ctx context.Context, sc *script, shard []any, request func(now, clock int64) ([]any, error)) (reply, error) {
 	for range maxGuesses {
+		k, err := s.sound(ctx)
+		if err != nil {
+			return reply{}, err
+		}
 		now, clock := s.guess()
 		args, err := request(now, clock)
 		if err != nil {
@@ -27,7 +31,7 @@ func (s *Store) ask(ctx context.Context, sc *script, shard []any, request func(n
 		}
 		r, failed := parseReply(value)
 		if failed == nil {
-			failed = r.outcome()
+			failed = s.outcome(k, &r)
 		}
 		if failed != nil {
 			return reply{}, failed
@@ -68,7 +72,7 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decis
 		if err != nil {
 			return nil, err
 		}
-		h := newHead([]byte(s.epoch), r.ID[:], r.Owner[:]).numbers(s.seen.Load(), clock, now, min(micros(r.TTL), never), s.retention,
+		h := newHead(s.epoch(), r.ID[:], r.Owner[:]).numbers(s.seen.Load(), clock, now, min(micros(r.TTL), never), s.retention,
 			p.hold.from, p.hold.until).byte(bit(r.Tentative) | bit(r.RefuseObserved)<<1).charge(&r.Charge)
 		return []any{[]byte(h), dims, []byte(p.booked), []byte(p.terms)}, nil
 	})

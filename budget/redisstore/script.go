@@ -67,6 +67,7 @@ var (
 	scriptKills    = newScript("kills", whenFull)
 	scriptChanges  = newScript("changes", whenFull)
 	scriptEntries  = newScript("entries", whenFull)
+	scriptAccept   = newScript("accept", whenFull)
 )
 
 // once is a command that the client does not send again by itself, however it is configured. Every script could bear it,

@@ -33,7 +33,7 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 
 func (s *Store) settle(ctx context.Context, st *budget.Settlement, whole bool) (reply, error) {
 	return s.ask(ctx, scriptSettle, s.shard(st.ID), func(now, clock int64) ([]any, error) {
-		h := newHead([]byte(s.epoch), st.ID[:], st.Owner[:]).numbers(s.seen.Load(), clock, now, s.retention).
+		h := newHead(s.epoch(), st.ID[:], st.Owner[:]).numbers(s.seen.Load(), clock, now, s.retention).
 			flags(st.Estimated, whole).charge(&st.Actual)
 		if !whole {
 			return []any{[]byte(h), "", "", ""}, nil
@@ -98,6 +98,6 @@ func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error 
 
 func (s *Store) void(ctx context.Context, sc *script, id budget.ID, owner budget.Key, tombstone bool) (reply, error) {
 	return s.ask(ctx, sc, s.shard(id), func(_, clock int64) ([]any, error) {
-		return []any{[]byte(newHead([]byte(s.epoch), id[:], owner[:]).numbers(s.seen.Load(), clock, s.retention).flags(tombstone))}, nil
+		return []any{[]byte(newHead(s.epoch(), id[:], owner[:]).numbers(s.seen.Load(), clock, s.retention).flags(tombstone))}, nil
 	})
 }

@@ -1,8 +1,10 @@
 package redisstore
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -27,12 +29,55 @@ func TestConformance(t *testing.T) {
 		},
 		Wipe: func(t *testing.T, store budget.Store) {
 			s := store.(*Store)
-			require.NoError(t, s.rdb.Del(t.Context(), append(s.keys.entries[:], s.keys.ledger, s.keys.due, s.keys.buckets, s.keys.kills)...).Err())
+			require.NoError(t, s.rdb.Del(t.Context(), s.keys.names()...).Err())
 			again, err := New(s.rdb, func(o *Options) { *o = s.opts })
 			require.NoError(t, err)
 			require.NoError(t, again.Close())
 		},
+		Lose: func(t *testing.T, store budget.Store, n int) string {
+			return losePart(t, store.(*Store), n)
+		},
 	})
 }
 
-var _ = time.Now
+// names are the keys that a ledger may have.
+func (k *keySpace) names() []string {
+	return append(k.entries[:], k.ledger, k.due, k.buckets, k.kills, k.changes)
+}
+
+// losePart deletes the n-th key, field or member of a ledger, and says which it was.
+func losePart(t *testing.T, s *Store, n int) string {
+	ctx := t.Context()
+	for _, key := range s.keys.names() {
+		kind, err := s.rdb.Type(ctx, key).Result()
+		require.NoError(t, err)
+		parts := []string{""} // the whole key
+		switch kind {
+		case "none":
+			continue
+		case "hash":
+			fields, err := s.rdb.HKeys(ctx, key).Result()
+			require.NoError(t, err)
+			slices.Sort(fields)
+			parts = append(parts, fields...)
+		default:
+			members, err := s.rdb.ZRange(ctx, key, 0, -1).Result()
+			require.NoError(t, err)
+			parts = append(parts, members...)
+		}
+		if n >= len(parts) {
+			n -= len(parts)
+			continue
+		}
+		switch {
+		case n == 0:
+			require.NoError(t, s.rdb.Del(ctx, key).Err())
+		case kind == "hash":
+			require.NoError(t, s.rdb.HDel(ctx, key, parts[n]).Err())
+		default:
+			require.NoError(t, s.rdb.ZRem(ctx, key, parts[n]).Err())
+		}
+		return fmt.Sprintf("%s %q", strings.SplitAfter(key, "}")[1], parts[n])
+	}
+	return ""
+}

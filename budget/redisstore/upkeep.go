@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
@@ -23,7 +24,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	for steps := 1; ; steps++ {
 		batch := int64(min(max(limit-charged, 0), chargeBatch))
 		answer, err := s.ask(ctx, scriptExpire, s.keys.shard[:], func(_, clock int64) ([]any, error) {
-			return []any{[]byte(newHead([]byte(s.epoch)).numbers(s.seen.Load(), clock, s.retention, batch, forgetBatch))}, nil
+			return []any{[]byte(newHead(s.epoch()).numbers(s.seen.Load(), clock, s.retention, batch, forgetBatch, max(s.retention/8, micros(time.Hour))))}, nil
 		})
 		if err != nil {
 			return charged, err
@@ -57,16 +58,20 @@ func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, er
 
 // page reads entries of the shards from a given one on, in the order of their ids, and returns how many shards it read.
 func (s *Store) page(ctx context.Context, q budget.Query, from, limit int) ([]budget.Entry, int, error) {
+	k, err := s.sound(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
 	_, clock := s.guess()
-	h := newHead([]byte(s.epoch), q.After[:]).numbers(s.seen.Load(), clock, int64(limit), lookBatch)
-	h = append(h, stateLetter(q.State)).flags(q.Estimated)
+	h := newHead(s.epoch(), q.After[:]).numbers(s.seen.Load(), clock, int64(limit), lookBatch)
+	h = append(h, stateLetter(q.State)).flags(q.Estimated).byte(byte(from))
 	value, err := s.run(ctx, scriptEntries, s.keys.shard[from:], []byte(h))
 	if err != nil {
 		return nil, 0, err
 	}
 	answer, entries, err := parsePage(value)
 	if err == nil {
-		err = answer.outcome()
+		err = s.outcome(k, &answer)
 	}
 	if err != nil {
 		return nil, 0, err

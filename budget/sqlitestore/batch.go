@@ -1,12 +1,10 @@
 package sqlitestore
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -113,6 +111,12 @@ func (q *queue) withdraw(st *step) bool {
 	return false
 }
 
+func (q *queue) isClosed() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.closed
+}
+
 // close refuses new steps and waits for the batch under way. It reports whether it was the first to close.
 func (q *queue) close() bool {
 	q.mu.Lock()
@@ -206,8 +210,11 @@ func (s *Store) runTogether(batch []*step) error {
 		}
 		return nil
 	}
+	if err := s.recover(); err != nil {
+		return err
+	}
 	sequence := s.sequence
-	err := s.transaction(giveUp, begin, func() error {
+	err := transaction(s.conn, giveUp, begin, func() error {
 		t := &tx{store: s, now: s.opts.Clock()}
 		if err := t.remember(write); err != nil {
 			return err
@@ -221,6 +228,9 @@ func (s *Store) runTogether(batch []*step) error {
 	})
 	if err != nil {
 		s.sequence = sequence
+		if errors.Is(err, errMemory) {
+			s.lost, s.lookedAt = true, time.Now()
+		}
 		for _, st := range batch {
 			st.err = nil // none of them happened
 		}
@@ -240,20 +250,20 @@ func contractual(err error) bool {
 
 // transaction runs fn between begin and COMMIT, or rolls back. Begin waits for other processes until giveUp returns an
 // error, which makes it a heldError.
-func (s *Store) transaction(giveUp func() error, begin string, fn func() error) error {
+func transaction(conn *sql.Conn, giveUp func() error, begin string, fn func() error) error {
 	background := context.Background()
 	err := whileBusy(giveUp, func() error {
-		_, err := s.conn.ExecContext(background, begin)
+		_, err := conn.ExecContext(background, begin)
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	if err = fn(); err == nil {
-		_, err = s.conn.ExecContext(background, "COMMIT")
+		_, err = conn.ExecContext(background, "COMMIT")
 	}
 	if err != nil {
-		_, _ = s.conn.ExecContext(background, "ROLLBACK")
+		_, _ = conn.ExecContext(background, "ROLLBACK")
 	}
 	return err
 }
@@ -277,10 +287,11 @@ func whileBusy(giveUp, fn func() error) error {
 
 // tx is a transaction under way.
 type tx struct {
-	store *Store
-	now   time.Time
-	kills []kill // read once a transaction
-	known bool   // kills were read
+	store           *Store
+	now             time.Time
+	kills           []kill // read once a transaction
+	known           bool   // kills were read
+	judged, reached int64  // see meta
 }
 
 func (t *tx) stmt(q string) *sql.Stmt { return t.store.stmts[q] }
@@ -288,30 +299,4 @@ func (t *tx) stmt(q string) *sql.Stmt { return t.store.stmts[q] }
 func (t *tx) exec(q string, args ...any) error {
 	_, err := t.stmt(q).Exec(args...)
 	return err
-}
-
-// remember compares the file with what this process knows of it: the same file, the same epoch, and a sequence that
-// never goes back. Anything else is a ledger that lost its memory.
-func (t *tx) remember(write bool) error {
-	s := t.store
-	if now, err := os.Stat(s.path); err != nil || !os.SameFile(now, s.file) {
-		return errMemory
-	}
-	q := sqlSequenceNow
-	if write {
-		q = sqlSequence
-	}
-	var epoch []byte
-	var sequence int64
-	err := t.stmt(q).QueryRow().Scan(&epoch, &sequence)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return errMemory
-	case err != nil:
-		return err
-	case !bytes.Equal(epoch, s.epoch) || sequence < s.sequence || write && sequence == s.sequence:
-		return errMemory
-	}
-	s.sequence = sequence
-	return nil
 }

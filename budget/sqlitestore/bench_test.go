@@ -45,7 +45,7 @@ func bareLoop(path string) (step func() error, stop func(), err error) {
 	payload := make([]byte, 256)
 	step = func() error {
 		id := budget.NewID()
-		return s.transaction(ctx.Err, "BEGIN IMMEDIATE", func() error {
+		return transaction(s.conn, ctx.Err, "BEGIN IMMEDIATE", func() error {
 			_, err := insert.Exec(id[:], payload)
 			return err
 		})
@@ -290,7 +290,7 @@ func benchmarkStep(operation, path string) (step func(int) error, stop func(), e
 		}
 		return func(int) error { return bare() }, stop, err
 	}
-	s, err := Open(path)
+	s, err := Open(path, create)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -151,7 +151,7 @@ func (s *Store) Revive(ctx context.Context, scope budget.Scope, c budget.Change)
 	dims := encodeKeys(scope.Dims())
 	return s.change(ctx, budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: scope}, func(t *tx) error {
 		t.known = false
-		return t.exec(sqlRevive, dims)
+		return t.removing(0, func() error { return t.exec(sqlRevive, dims) })
 	})
 }
 

@@ -3,6 +3,7 @@ package sqlitestore
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
@@ -55,10 +56,13 @@ func encodeCharge(c budget.Charge) []byte {
 }
 
 func decodeCharge(raw []byte) (c budget.Charge, err error) {
-	if len(raw) != len(c)*8 {
+	if len(raw)%8 != 0 {
 		return c, errEncoding
 	}
-	for i := range c {
+	if len(raw) > len(c)*8 {
+		return c, fmt.Errorf("%w: it counts %d units, this library knows %d: use a newer one", errEncoding, len(raw)/8-1, len(c)-1)
+	}
+	for i := range len(raw) / 8 {
 		c[i] = int64(binary.BigEndian.Uint64(raw[i*8:]))
 	}
 	return c, nil

@@ -36,7 +36,7 @@ var (
 	joinSettled = joined{2, "", "SELECT %[1]d, settled FROM bucket WHERE account = ?%[2]d AND start = ?%[3]d", " UNION ALL ", ""}
 	// joinBook adds, for (key, start, end, settled, pending), to buckets, which it makes if need be.
 	joinBook = joined{
-		5, "INSERT INTO bucket VALUES ", "(?%[2]d, ?%[3]d, ?%[4]d, ?%[5]d, ?%[6]d)", ", ",
+		5, `INSERT INTO bucket (account, start, "end", settled, pending) VALUES `, "(?%[2]d, ?%[3]d, ?%[4]d, ?%[5]d, ?%[6]d)", ", ",
 		" ON CONFLICT DO UPDATE SET settled = settled + excluded.settled, pending = pending + excluded.pending",
 	}
 	// joinUnbook adds to settled and takes from pending, for (key, start, settled, pending), in buckets that there are. An

@@ -14,7 +14,7 @@ import (
 
 // More lines than one statement takes are read and booked in parts, and each part's answers belong to its own lines.
 func TestManyLines(t *testing.T) {
-	s, err := Open(tempFile(t))
+	s, err := Open(tempFile(t), create)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	lines := make([]budget.Line, 2*maxTogether+5)
@@ -88,7 +88,7 @@ func TestManyLines(t *testing.T) {
 // After an Expire that charged as many as it might, the next one does not look first, and is right all the same.
 func TestExpireInBatches(t *testing.T) {
 	now := time.Date(2026, 3, 10, 12, 30, 0, 0, time.UTC)
-	s, err := Open(tempFile(t), func(o *Options) { o.Clock = func() time.Time { return now } })
+	s, err := Open(tempFile(t), create, func(o *Options) { o.Clock = func() time.Time { return now } })
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	_, err = benchReserved(s, 4, time.Minute)

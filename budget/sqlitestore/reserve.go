@@ -15,6 +15,9 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Dec
 		return d, err
 	}
 	err = s.do(ctx, true, func(t *tx) error {
+		if err := t.counts(r.Lines); err != nil {
+			return err
+		}
 		d, err = t.reserve(r)
 		return err
 	})

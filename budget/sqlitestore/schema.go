@@ -9,7 +9,7 @@ import (
 )
 
 // schemaVersion is kept in PRAGMA user_version.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // schemas[i] leads from version i of the schema to the next. It is all STRICT: SQLite would otherwise turn an integer that overflows into a float. Sums are guarded by CHECK.
 var schemas = [schemaVersion]string{`
@@ -63,10 +63,32 @@ CREATE TABLE change (
 	record   BLOB NOT NULL
 ) STRICT;
 CREATE INDEX change_object ON change (object, revision);
-`}
+`, `
+ALTER TABLE meta ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE meta ADD COLUMN accepted BLOB NOT NULL DEFAULT x'';
+ALTER TABLE meta ADD COLUMN judged INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE meta ADD COLUMN reached INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE meta ADD COLUMN forgetting INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE bucket ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX reservation_old ON reservation (resolved_at) WHERE state <> 1;
+CREATE INDEX bucket_end ON bucket ("end");
+` + guarded("account", "bucket", "reservation", "kill", "change")}
 
-// migrate makes the tables or brings them up to date, unless another process has.
-func migrate(ctx context.Context, conn *sql.Conn) error {
+// guarded returns triggers that note a row that is gone, unless the store itself is forgetting it. Of meta:
+//
+//   - lost says that rows are gone, and accepted which acceptance of a loss was the last one;
+//   - judged is the time that forgetting goes by, and reached what it was when something was forgotten last: see forget.go;
+//   - forgetting is 1 inside of transactions that remove rows.
+func guarded(tables ...string) (sql string) {
+	for _, table := range tables {
+		sql += "CREATE TRIGGER " + table + "_gone AFTER DELETE ON " + table +
+			" WHEN NOT EXISTS (SELECT 1 FROM meta WHERE forgetting = 1) BEGIN UPDATE meta SET lost = 1; END;\n"
+	}
+	return sql
+}
+
+// migrate makes the tables, if that may be, or brings them up to date, unless another process has.
+func migrate(ctx context.Context, conn *sql.Conn, create bool, now int64) error {
 	var version int
 	if err := conn.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
 		return err
@@ -81,6 +103,9 @@ func migrate(ctx context.Context, conn *sql.Conn) error {
 		if err := vacant(ctx, conn); err != nil {
 			return err
 		}
+		if !create {
+			return errNone
+		}
 	}
 	for _, schema := range schemas[version:] {
 		if _, err := conn.ExecContext(ctx, schema); err != nil {
@@ -90,9 +115,12 @@ func migrate(ctx context.Context, conn *sql.Conn) error {
 	if version == 0 {
 		var epoch [16]byte
 		rand.Read(epoch[:]) //nolint:errcheck // never fails
-		if _, err := conn.ExecContext(ctx, "INSERT INTO meta VALUES (1, ?, 0)", epoch[:]); err != nil {
+		if _, err := conn.ExecContext(ctx, "INSERT INTO meta (one, epoch, sequence) VALUES (1, ?, 0)", epoch[:]); err != nil {
 			return err
 		}
+	}
+	if _, err := conn.ExecContext(ctx, "UPDATE meta SET judged = ? WHERE judged = 0", now); err != nil {
+		return err
 	}
 	_, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", schemaVersion))
 	return err
@@ -112,25 +140,33 @@ func vacant(ctx context.Context, conn *sql.Conn) error {
 
 // The statements of the steps, prepared once.
 const (
-	sqlSequence    = `UPDATE meta SET sequence = sequence + 1 WHERE one = 1 RETURNING epoch, sequence`
-	sqlSequenceNow = `SELECT epoch, sequence FROM meta WHERE one = 1`
-	sqlEntry       = `SELECT owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at FROM reservation WHERE id = ?`
-	sqlInsert      = `INSERT INTO reservation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	sqlDelete      = `DELETE FROM reservation WHERE id = ?`
-	sqlUpdate      = `UPDATE reservation SET state = ?, estimated = ?, orphan = ?, actual = ?, bookings = ?, resolved_at = ? WHERE id = ?`
-	sqlLatch       = `INSERT INTO account (key, latched_until) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET latched_until = ?2`
-	sqlMark        = `INSERT INTO account (key, fired) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET fired = ?2`
-	sqlOverride    = `INSERT INTO account (key, override_max, override_until) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET override_max = ?2, override_until = ?3`
-	sqlKills       = `SELECT dims, scope, reason, at FROM kill`
-	sqlKill        = `INSERT INTO kill VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET reason = ?4, at = ?5`
-	sqlRevive      = `DELETE FROM kill WHERE key = ?`
-	sqlLastChange  = `SELECT revision, id FROM change WHERE object = ? ORDER BY revision DESC LIMIT 1`
-	sqlNoteChange  = `INSERT INTO change (object, id, at, record) VALUES (?, ?, ?, ?)`
-	sqlRevision    = `SELECT coalesce(max(revision), 0) FROM change`
-	sqlChanges     = `SELECT revision, at, record FROM change WHERE revision > ? ORDER BY revision LIMIT ?`
-	sqlExpired     = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at FROM reservation WHERE state = 1 AND expires_at <= ? ORDER BY expires_at LIMIT ?`
-	sqlDue         = `SELECT EXISTS (SELECT 1 FROM reservation WHERE state = 1 AND expires_at <= ?)`
-	sqlEntries     = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at FROM reservation WHERE id > ?1 AND (?2 = 0 OR state = ?2) AND (?3 = 0 OR estimated = 1) ORDER BY id LIMIT ?4`
-	sqlForget      = `DELETE FROM reservation WHERE id IN (SELECT id FROM reservation WHERE state <> 1 AND resolved_at < ? LIMIT ?)`
-	sqlForgetSums  = `DELETE FROM bucket WHERE pending = 0 AND "end" < ?`
+	sqlSequence    = `UPDATE meta SET sequence = sequence + 1 WHERE one = 1 RETURNING epoch, sequence, accepted, lost, judged, reached`
+	sqlSequenceNow = `SELECT epoch, sequence, accepted, lost, judged, reached FROM meta WHERE one = 1`
+	sqlAccept      = `INSERT INTO meta (one, epoch, sequence, accepted, judged) VALUES (1, ?1, 1, ?2, ?3)
+		ON CONFLICT DO UPDATE SET sequence = sequence + 1, accepted = ?2, judged = ?3, reached = 0, lost = 0`
+	sqlForgetting = `UPDATE meta SET forgetting = 1`
+	sqlForgot     = `UPDATE meta SET forgetting = 0, reached = max(reached, ?)`
+	sqlJudged     = `UPDATE meta SET judged = ?`
+	sqlEntry      = `SELECT owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at FROM reservation WHERE id = ?`
+	sqlInsert     = `INSERT INTO reservation VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO UPDATE SET
+		state = ?3, estimated = ?4, orphan = ?5, reserved = ?6, actual = ?7, bookings = ?8, reserved_at = ?9, resolved_at = ?10, expires_at = ?11`
+	sqlUpdate     = `UPDATE reservation SET state = ?, estimated = ?, orphan = ?, actual = ?, bookings = ?, resolved_at = ? WHERE id = ?`
+	sqlLatch      = `INSERT INTO account (key, latched_until) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET latched_until = ?2`
+	sqlMark       = `INSERT INTO account (key, fired) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET fired = ?2`
+	sqlOverride   = `INSERT INTO account (key, override_max, override_until) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET override_max = ?2, override_until = ?3`
+	sqlKills      = `SELECT dims, scope, reason, at FROM kill`
+	sqlKill       = `INSERT INTO kill VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET reason = ?4, at = ?5`
+	sqlRevive     = `DELETE FROM kill WHERE key = ?`
+	sqlLastChange = `SELECT revision, id FROM change WHERE object = ? ORDER BY revision DESC LIMIT 1`
+	sqlNoteChange = `INSERT INTO change (object, id, at, record) VALUES (?, ?, ?, ?)`
+	sqlRevision   = `SELECT coalesce(max(revision), 0) FROM change`
+	sqlChanges    = `SELECT revision, at, record FROM change WHERE revision > ? ORDER BY revision LIMIT ?`
+	sqlExpired    = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at FROM reservation WHERE state = 1 AND expires_at <= ? ORDER BY expires_at LIMIT ?`
+	sqlDue        = `SELECT EXISTS (SELECT 1 FROM reservation WHERE state = 1 AND expires_at <= ?)`
+	sqlEntries    = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at FROM reservation WHERE id > ?1 AND (?2 = 0 OR state = ?2) AND (?3 = 0 OR estimated = 1) ORDER BY id LIMIT ?4`
+	sqlOld        = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at FROM reservation WHERE state <> 1 AND resolved_at < ? ORDER BY resolved_at LIMIT ?`
+	sqlOldSums    = `SELECT EXISTS (SELECT 1 FROM bucket WHERE "end" < ? AND pending = 0)`
+	sqlForget     = `DELETE FROM reservation WHERE id = ?`
+	sqlForgetSum  = `UPDATE bucket SET forgotten = forgotten + ?3 WHERE account = ?1 AND start = ?2`
+	sqlForgetSums = `DELETE FROM bucket WHERE (account, start) IN (SELECT account, start FROM bucket WHERE "end" < ?1 AND pending = 0 ORDER BY "end" LIMIT ?2)`
 )

@@ -61,7 +61,10 @@ func (t *tx) insert(e *entry) error {
 // resolve gives an entry its new state.
 func (t *tx) resolve(e *entry, state budget.State, actual budget.Charge, estimated bool) error {
 	e.state, e.actual, e.estimated, e.resolvedAt = state, actual, estimated, t.now.UnixNano()
-	return t.exec(sqlUpdate, e.state, e.estimated, e.orphan, encodeCharge(e.actual), encodeBookings(e.bookings), e.resolvedAt, e.id[:])
+	if err := t.exec(sqlUpdate, e.state, e.estimated, e.orphan, encodeCharge(e.actual), encodeBookings(e.bookings), e.resolvedAt, e.id[:]); err != nil {
+		return err
+	}
+	return t.forget(forgetAlong)
 }
 
 // Settle implements budget.Store.
@@ -115,9 +118,6 @@ func (t *tx) postOrphan(e *entry, st budget.Settlement) (p budget.Posting, err e
 	}
 	if e != nil {
 		p.From = e.state
-		if err := t.exec(sqlDelete, st.ID[:]); err != nil {
-			return budget.Posting{}, err
-		}
 	}
 	now := t.now.UnixNano()
 	err = t.insert(&entry{

@@ -37,11 +37,16 @@ const DefaultBusyTimeout = 15 * time.Second
 
 // Options configures a Store. The zero value is the durable default.
 type Options struct {
+	// Create makes the ledger if the file holds none, or is not there. Without it Open refuses with budget.ErrNoLedger, because a
+	// file that was deleted looks just like one that never was. Set it for the first start: a program that always sets it spends its
+	// limits a second time when the file is gone.
+	Create bool
 	// Clock is the store's time. All processes that share the file need the same clock. Nil is time.Now.
 	Clock func() time.Time
 	// Synchronous is Full unless set.
 	Synchronous Synchronous
-	// Retention is how long resolved reservations are remembered, for replays and corrections. Zero is DefaultRetention.
+	// Retention is how long resolved reservations are remembered, for replays and corrections, and how long windows that have
+	// passed are kept. Zero or less is DefaultRetention.
 	Retention time.Duration
 	// BusyTimeout bounds the wait for other processes. Zero is DefaultBusyTimeout.
 	BusyTimeout time.Duration
@@ -61,6 +66,9 @@ type Store struct {
 	// Owned by whoever holds the queue's turn.
 	epoch    []byte
 	sequence int64
+	accepted []byte    // the loss that was accepted last
+	lost     bool      // it was found out that the ledger is another one, or older: for good, because the numbers grow again
+	lookedAt time.Time // when it was last found out
 	pruneAt  time.Time
 	joined   map[joinedKey]*sql.Stmt
 }
@@ -69,10 +77,13 @@ var _ budget.Store = (*Store)(nil)
 
 var (
 	errClosed = errors.New("sqlitestore: closed")
-	errMemory = errors.New("sqlitestore: the file was deleted, replaced or set back since it was opened: its sums can't be trusted")
+	errMemory = fmt.Errorf("%w: the file was deleted, replaced or set back since it was opened", budget.ErrLost)
+	errPart   = fmt.Errorf("%w: rows of the file were deleted by something else", budget.ErrLost)
+	errNone   = fmt.Errorf("%w in the file: on its first start, set Options.Create; if it was there before, what was spent is forgotten", budget.ErrNoLedger)
 )
 
-// Open opens the ledger in the file at path, which it makes if there is none.
+// Open opens the ledger in the file at path; see Options.Create for its first start. A ledger that lost a part opens, so that an
+// operator can accept the loss, and refuses all steps until then.
 func Open(path string, optFns ...func(*Options)) (*Store, error) {
 	o := Options{}
 	for _, fn := range optFns {
@@ -81,15 +92,9 @@ func Open(path string, optFns ...func(*Options)) (*Store, error) {
 	if err := o.complete(path); err != nil {
 		return nil, err
 	}
-	db, err := sql.Open("sqlite", path)
-	if err != nil {
-		return nil, fmt.Errorf("sqlitestore: %w", err)
-	}
-	db.SetMaxOpenConns(1)
-	s := &Store{opts: o, path: path, db: db, stmts: make(map[string]*sql.Stmt), joined: make(map[joinedKey]*sql.Stmt)}
+	s := &Store{opts: o, path: path}
 	s.queue.turn = make(chan struct{}, 1)
 	if err := s.open(context.Background()); err != nil {
-		db.Close()
 		return nil, fmt.Errorf("sqlitestore: open: %w", err)
 	}
 	return s, nil
@@ -117,40 +122,69 @@ func (o *Options) complete(path string) error {
 	return nil
 }
 
-// open connects, sets the file up and prepares the statements.
-func (s *Store) open(ctx context.Context) error {
+// open connects, sets the file up, prepares the statements and learns what there is to remember.
+func (s *Store) open(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.BusyTimeout)
 	defer cancel()
-	var err error
-	if s.conn, err = s.db.Conn(ctx); err != nil {
+	if _, err := os.Stat(s.path); errors.Is(err, os.ErrNotExist) && !s.opts.Create { // opening would make the file
+		return errNone
+	}
+	db, err := sql.Open("sqlite", s.path)
+	if err != nil {
+		return err
+	}
+	db.SetMaxOpenConns(1)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, db.Close())
+		}
+	}()
+	conn, err := db.Conn(ctx)
+	if err != nil {
 		return err
 	}
 	// Waiting is done in begin: SQLite's own handler sleeps up to 100 ms at a time and starves whoever came late.
 	for _, pragma := range []string{"busy_timeout = 0", "journal_mode = WAL", "synchronous = " + string(s.opts.Synchronous), "temp_store = MEMORY"} {
 		err := whileBusy(ctx.Err, func() error {
-			_, err := s.conn.ExecContext(ctx, "PRAGMA "+pragma)
+			_, err := conn.ExecContext(ctx, "PRAGMA "+pragma)
 			return err
 		})
 		if err != nil {
 			return err
 		}
 	}
-	if err := s.transaction(ctx.Err, "BEGIN IMMEDIATE", func() error { return migrate(ctx, s.conn) }); err != nil {
+	err = transaction(conn, ctx.Err, "BEGIN IMMEDIATE", func() error { return migrate(ctx, conn, s.opts.Create, s.opts.Clock().UnixNano()) })
+	if err != nil {
 		return err
 	}
-	if s.file, err = os.Stat(s.path); err != nil {
+	file, err := os.Stat(s.path)
+	if err != nil {
 		return err
 	}
-	for _, q := range []string{
-		sqlSequence, sqlSequenceNow, sqlEntry, sqlInsert, sqlDelete, sqlUpdate, sqlLatch, sqlMark,
-		sqlOverride, sqlKills, sqlKill, sqlRevive, sqlExpired, sqlDue, sqlEntries, sqlForget, sqlForgetSums,
-		sqlLastChange, sqlNoteChange, sqlRevision, sqlChanges,
-	} {
-		if s.stmts[q], err = s.conn.PrepareContext(ctx, q); err != nil {
+	stmts := make(map[string]*sql.Stmt)
+	for _, q := range statements {
+		if stmts[q], err = conn.PrepareContext(ctx, q); err != nil {
 			return err
 		}
 	}
-	return s.stmts[sqlSequenceNow].QueryRow().Scan(&s.epoch, &s.sequence)
+	var m meta
+	if err := m.scan(stmts[sqlSequenceNow]); err != nil {
+		return err
+	}
+	if s.db != nil {
+		s.conn.Close() //nolint:errcheck // it may be of a file that is gone
+		s.db.Close()   //nolint:errcheck
+	}
+	s.db, s.conn, s.stmts, s.joined = db, conn, stmts, make(map[joinedKey]*sql.Stmt)
+	s.adopt(file, &m)
+	return nil
+}
+
+// statements are what open prepares.
+var statements = []string{
+	sqlSequence, sqlSequenceNow, sqlAccept, sqlForgetting, sqlForgot, sqlJudged, sqlEntry, sqlInsert, sqlUpdate, sqlLatch, sqlMark,
+	sqlOverride, sqlKills, sqlKill, sqlRevive, sqlExpired, sqlDue, sqlEntries, sqlOld, sqlOldSums, sqlForget, sqlForgetSum, sqlForgetSums,
+	sqlLastChange, sqlNoteChange, sqlRevision, sqlChanges,
 }
 
 // Close ends the connection. Steps under way finish first.

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -19,7 +20,9 @@ import (
 
 func TestConformance(t *testing.T) {
 	options := func(clock *storetest.Clock) func(*Options) {
-		return func(o *Options) { o.Clock, o.Retention, o.Synchronous = clock.Now, storetest.Retention, Normal }
+		return func(o *Options) {
+			o.Create, o.Clock, o.Retention, o.Synchronous = true, clock.Now, storetest.Retention, Normal
+		}
 	}
 	storetest.Run(t, storetest.Harness{
 		Seeds: 4, Steps: 500,
@@ -38,16 +41,82 @@ func TestConformance(t *testing.T) {
 			for _, suffix := range []string{"", "-wal", "-shm"} {
 				_ = os.Remove(path + suffix)
 			}
-			again, err := Open(path)
+			again, err := Open(path, create)
 			require.NoError(t, err)
 			require.NoError(t, again.Close())
 		},
+		Lose: func(t *testing.T, store budget.Store, n int) string { return loseRow(t, store.(*Store).path, n) },
 	})
+}
+
+// loseRow deletes the n-th row of a file, over a connection of its own, and says which it was.
+func loseRow(t *testing.T, path string, n int) string {
+	db, err := sql.Open("sqlite", path)
+	require.NoError(t, err)
+	defer db.Close()
+	for _, table := range []struct{ name, key string }{
+		{"meta", "one"}, {"account", "key"}, {"bucket", "account || start"}, {"reservation", "id"}, {"kill", "key"}, {"change", "revision"},
+	} {
+		var rows int
+		require.NoError(t, db.QueryRow("SELECT count(*) FROM "+table.name).Scan(&rows))
+		if n < rows {
+			result, err := db.Exec("DELETE FROM " + table.name + " WHERE " + table.key + " = (SELECT " + table.key + " FROM " + table.name + " ORDER BY 1 LIMIT 1 OFFSET " + strconv.Itoa(n) + ")")
+			require.NoError(t, err)
+			gone, err := result.RowsAffected()
+			require.NoError(t, err)
+			require.Equal(t, int64(1), gone)
+			return table.name + " row " + strconv.Itoa(n)
+		}
+		n -= rows
+	}
+	return ""
+}
+
+// A file that is not there, or holds nothing, is no ledger of which nothing was spent.
+func TestOpenMakesALedgerOnlyWhenTold(t *testing.T) {
+	path := tempFile(t)
+	_, err := Open(path)
+	require.ErrorIs(t, err, budget.ErrNoLedger)
+	require.NoFileExists(t, path)
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	_, err = Open(path)
+	require.ErrorIs(t, err, budget.ErrNoLedger)
+
+	s, err := Open(path, create)
+	require.NoError(t, err)
+	require.NoError(t, reserveOne(t.Context(), s))
+	require.NoError(t, s.Close())
+	s, err = Open(path)
+	require.NoError(t, err)
+	require.NoError(t, reserveOne(t.Context(), s))
+	balances, err := s.Balances(t.Context(), benchLines())
+	require.NoError(t, err)
+	require.Equal(t, int64(2), balances[0].Pending)
+	require.NoError(t, s.Close())
+}
+
+// Rows that are gone are a loss for a process that begins later, too, until an operator accepts it.
+func TestALostRowIsALossForNewProcesses(t *testing.T) {
+	path := tempFile(t)
+	s, err := Open(path, create)
+	require.NoError(t, err)
+	require.NoError(t, reserveOne(t.Context(), s))
+	require.NoError(t, s.Close())
+	require.NotEmpty(t, loseRow(t, path, 1))
+
+	s, err = Open(path)
+	require.NoError(t, err)
+	defer s.Close()
+	require.ErrorIs(t, reserveOne(t.Context(), s), budget.ErrLost)
+	operator, err := budget.Operate(t.Context(), s)
+	require.NoError(t, err)
+	require.NoError(t, operator.AcceptLoss(budget.WithOperator(t.Context(), "ada"), "looked at the invoice"))
+	require.NoError(t, reserveOne(t.Context(), s))
 }
 
 func TestOpenRefusesWhatIsNoFile(t *testing.T) {
 	for _, path := range []string{"", ":memory:", "file:x.db?mode=memory", "x.db?_pragma=synchronous(0)", t.TempDir() + "/missing/spend.db"} {
-		_, err := Open(path)
+		_, err := Open(path, create)
 		require.Error(t, err, path)
 	}
 	_, err := Open(tempFile(t), func(o *Options) { o.Synchronous = "OFF" })
@@ -58,7 +127,7 @@ func TestOpenRefusesWhatIsNoFile(t *testing.T) {
 func TestOpenRefusesForeignFiles(t *testing.T) {
 	path := tempFile(t)
 	require.NoError(t, os.WriteFile(path, bytes.Repeat([]byte("not a database\n"), 1000), 0o600))
-	_, err := Open(path)
+	_, err := Open(path, create)
 	require.Error(t, err)
 
 	foreign := tempFile(t)
@@ -82,7 +151,7 @@ func TestOpenRefusesForeignFiles(t *testing.T) {
 
 // A backup that is played back under an open store takes spend with it.
 func TestASetBackFileIsRefused(t *testing.T) {
-	s, err := Open(tempFile(t))
+	s, err := Open(tempFile(t), create)
 	require.NoError(t, err)
 	defer s.Close()
 	require.NoError(t, reserveOne(t.Context(), s))
@@ -116,7 +185,7 @@ func reserveOne(ctx context.Context, s *Store) error {
 
 // A full disk is an error, changes nothing, and is over when there is room again.
 func TestAFullDiskFailsClosed(t *testing.T) {
-	s, err := Open(tempFile(t))
+	s, err := Open(tempFile(t), create)
 	require.NoError(t, err)
 	defer s.Close()
 	require.NoError(t, reserveOne(t.Context(), s))
@@ -141,7 +210,7 @@ func TestAFullDiskFailsClosed(t *testing.T) {
 // What a killed process was told is in the file, and the sums are those of the entries.
 func TestAcknowledgedReservationsSurviveKill(t *testing.T) {
 	path := tempFile(t)
-	s, err := Open(path)
+	s, err := Open(path, create)
 	require.NoError(t, err)
 	defer s.Close()
 	var acknowledged []string
@@ -178,7 +247,7 @@ func TestAcknowledgedReservationsSurviveKill(t *testing.T) {
 // One reservation that can't be charged holds up no other, and a refund past the retention makes no negative sum.
 func TestExpiryAndRefundsAtTheEdges(t *testing.T) {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	s, err := Open(tempFile(t), func(o *Options) { o.Clock, o.Retention = func() time.Time { return now }, 24*time.Hour })
+	s, err := Open(tempFile(t), func(o *Options) { o.Create, o.Clock, o.Retention = true, func() time.Time { return now }, 24*time.Hour })
 	require.NoError(t, err)
 	defer s.Close()
 	line := func(account byte) []budget.Line {
@@ -208,7 +277,7 @@ func TestExpiryAndRefundsAtTheEdges(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, stuck, entries[0].ID)
 
-	_, err = s.conn.ExecContext(t.Context(), "DELETE FROM bucket WHERE account = ?", line(2)[0].Account[:])
+	_, err = s.conn.ExecContext(t.Context(), "UPDATE meta SET forgetting = 1; DELETE FROM bucket WHERE account = ?; UPDATE meta SET forgetting = 0", line(2)[0].Account[:])
 	require.NoError(t, err)
 	_, err = s.Correct(t.Context(), refunded, charge(1), storetest.NewChange())
 	require.NoError(t, err)
@@ -225,7 +294,7 @@ func crashChild() {
 	if path == "" {
 		return
 	}
-	s, err := Open(path)
+	s, err := Open(path, create)
 	if err != nil {
 		os.Exit(1)
 	}

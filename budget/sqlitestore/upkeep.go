@@ -10,11 +10,6 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-const (
-	pruneEvery = time.Hour // it looks through the whole table
-	pruneBatch = 1000
-)
-
 // Expire implements budget.Store.
 func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 	limit = max(limit, 0)
@@ -42,7 +37,10 @@ func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 			}
 			n++
 		}
-		return t.prune()
+		if err := t.advance(); err != nil {
+			return err
+		}
+		return t.forget(forgetBatch)
 	})
 	s.more.Store(err == nil && limit > 0 && n == limit)
 	return n, err
@@ -57,19 +55,6 @@ func (s *Store) idle(ctx context.Context) (idle bool, err error) {
 		return err
 	})
 	return idle, err
-}
-
-// prune forgets reservations and sums that are past the retention, a batch at a time.
-func (t *tx) prune() error {
-	if t.now.Before(t.store.pruneAt) {
-		return nil
-	}
-	t.store.pruneAt = t.now.Add(pruneEvery)
-	old := t.now.Add(-t.store.opts.Retention).UnixNano()
-	if err := t.exec(sqlForget, old, pruneBatch); err != nil {
-		return err
-	}
-	return t.exec(sqlForgetSums, old)
 }
 
 func (t *tx) entries(q string, args ...any) ([]*entry, error) {
@@ -115,6 +100,9 @@ func (s *Store) Entries(ctx context.Context, q budget.Query) (all []budget.Entry
 func (s *Store) Balances(ctx context.Context, lines []budget.Line) (all []budget.Balance, err error) {
 	err = s.do(ctx, false, func(t *tx) error {
 		all = make([]budget.Balance, len(lines))
+		if err := t.counts(lines); err != nil {
+			return err
+		}
 		states, err := t.states(lines)
 		if err != nil {
 			return err

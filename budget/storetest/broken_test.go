@@ -12,23 +12,25 @@ import (
 // is invalid as a store does, before a replaced step sees it.
 type broken struct {
 	budget.Store
+	losing    *losing
 	unchecked bool // takes what is invalid
 
-	reserve  func(context.Context, budget.Reservation) (budget.Decision, error)
-	settle   func(context.Context, budget.Settlement) (budget.Posting, error)
-	void     func(context.Context, budget.ID, budget.Key) error
-	correct  func(context.Context, budget.ID, budget.Charge, budget.Change) (budget.Posting, error)
-	expire   func(context.Context, int) (int, error)
-	balances func(context.Context, []budget.Line) ([]budget.Balance, error)
-	override func(context.Context, budget.Key, *budget.Override, budget.Change) error
-	unlatch  func(context.Context, []budget.Key, budget.Change) error
-	kill     func(context.Context, budget.Kill, budget.Change) error
-	revive   func(context.Context, budget.Scope, budget.Change) error
-	entries  func(context.Context, budget.Query) ([]budget.Entry, error)
-	changes  func(context.Context, int64, int) ([]budget.Record, error)
-	close    func() error
-	other    func() budget.Store // another handle on the ledger
-	wipe     func() error        // loses the ledger
+	reserve    func(context.Context, budget.Reservation) (budget.Decision, error)
+	settle     func(context.Context, budget.Settlement) (budget.Posting, error)
+	void       func(context.Context, budget.ID, budget.Key) error
+	correct    func(context.Context, budget.ID, budget.Charge, budget.Change) (budget.Posting, error)
+	expire     func(context.Context, int) (int, error)
+	balances   func(context.Context, []budget.Line) ([]budget.Balance, error)
+	override   func(context.Context, budget.Key, *budget.Override, budget.Change) error
+	unlatch    func(context.Context, []budget.Key, budget.Change) error
+	kill       func(context.Context, budget.Kill, budget.Change) error
+	revive     func(context.Context, budget.Scope, budget.Change) error
+	entries    func(context.Context, budget.Query) ([]budget.Entry, error)
+	acceptLoss func(context.Context, budget.Change) error
+	changes    func(context.Context, int64, int) ([]budget.Record, error)
+	close      func() error
+	other      func() budget.Store // another handle on the ledger
+	wipe       func() error        // loses the ledger
 }
 
 // either returns the replacement, or the step itself if there is none.
@@ -79,6 +81,13 @@ func (b *broken) Unlatch(ctx context.Context, keys []budget.Key, c budget.Change
 
 func (b *broken) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
 	return either(b.kill != nil, b.kill, b.Store.Kill)(ctx, k, c)
+}
+
+func (b *broken) AcceptLoss(ctx context.Context, c budget.Change) error {
+	if err := c.Validate(); err != nil && !b.unchecked {
+		return err
+	}
+	return either(b.acceptLoss != nil, b.acceptLoss, b.Store.AcceptLoss)(ctx, c)
 }
 
 func (b *broken) Revive(ctx context.Context, s budget.Scope, c budget.Change) error {
@@ -163,11 +172,29 @@ var lossyMutants = map[string]struct {
 			return b.Store.Override(ctx, k, o, c)
 		}
 	}},
-	"begins again from zero": {[]string{"AWipedStoreAnswersNothing"}, func(b *broken, clock *storetest.Clock) {
+	"begins again from zero": {[]string{"AWipedStoreAnswersNothing", "ALossIsRefusedForGood"}, func(b *broken, clock *storetest.Clock) {
 		b.wipe = func() error {
 			b.Store = newMemstore(clock)
 			return nil
 		}
+	}},
+	"believes what was lost once others have written": {[]string{"ALossIsRefusedForGood"}, func(b *broken, _ *storetest.Clock) {
+		b.losing.forgets = true
+	}},
+	"accepts a loss for one process alone": {[]string{"AcceptLossGoesOnWithWhatIsThere"}, func(b *broken, _ *storetest.Clock) {
+		b.losing.alone = true
+	}},
+	"never accepts a loss": {[]string{"AcceptLossGoesOnWithWhatIsThere", "ALostPartIsRefusedOrHarmless"}, func(b *broken, _ *storetest.Clock) {
+		b.acceptLoss = func(context.Context, budget.Change) error { return nil }
+	}},
+	"empties the ledger to accept a loss": {[]string{"AcceptLossOfASoundLedgerChangesNothing"}, func(b *broken, _ *storetest.Clock) {
+		b.acceptLoss = func(ctx context.Context, c budget.Change) error {
+			_ = b.losing.wipe()
+			return b.losing.AcceptLoss(ctx, c)
+		}
+	}},
+	"does not notice that a part is gone": {[]string{"ALostPartIsRefusedOrHarmless"}, func(b *broken, _ *storetest.Clock) {
+		b.losing.unnoticed = true
 	}},
 	"keeps its flags to itself": {[]string{"KillIsSeenByAllHandles", "ConcurrentKillIsFinal"}, func(b *broken, _ *storetest.Clock) {
 		b.other = func() budget.Store {

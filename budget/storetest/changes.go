@@ -166,6 +166,7 @@ var changeRules = slices.Concat(
 				{Kind: budget.ChangeOverride, Account: l.Account, Override: &budget.Override{Max: 5, Until: until}},
 				{Kind: budget.ChangeOverride, Account: l.Account},
 				{Kind: budget.ChangeUnlatch, Account: l.Account},
+				{Kind: budget.ChangeAcceptLoss},
 			}
 			for i := range made {
 				made[i].Change = s.inspect()
@@ -240,6 +241,7 @@ var changeRules = slices.Concat(
 					{Kind: budget.ChangeOverride, Account: l.Account},
 					{Kind: budget.ChangeUnlatch, Account: l.Account},
 					{Kind: budget.ChangeCorrect, Reservation: r.ID},
+					{Kind: budget.ChangeAcceptLoss},
 				} {
 					record.Change = c
 					require.ErrorIs(s.t, s.make(record), budget.ErrInvalidChange, "%s", record.Kind)
@@ -296,6 +298,8 @@ func (s *subject) make(r budget.Record) (err error) {
 		return s.store.Override(s.ctx, r.Account, r.Override, r.Change)
 	case budget.ChangeUnlatch:
 		return s.store.Unlatch(s.ctx, []budget.Key{r.Account}, r.Change)
+	case budget.ChangeAcceptLoss:
+		return s.store.AcceptLoss(s.ctx, r.Change)
 	default:
 		_, err = s.store.Correct(s.ctx, r.Reservation, r.To, r.Change)
 		return err

@@ -168,15 +168,6 @@ var lifecycleRules = []rule{
 		require.NotPanics(s.t, func() { _ = s.store.Close() })
 		s.unverified = true
 	}},
-	{"AWipedStoreAnswersNothing", "a store whose memory was lost under it fails; it never reports a zero balance", func(s *subject) {
-		if s.h.Wipe == nil {
-			s.t.Skip("the store's memory can't be lost under it")
-		}
-		r := s.reserve(2, line("a", budget.Daily, 10))
-		s.h.Wipe(s.t, s.store)
-		s.unanswered(s.ctx, s.store, r)
-		s.unverified = true
-	}},
 	{"HandlesShareOneLedger", "what one process reserves another one counts, settles in its name, and finds after a restart", func(s *subject) {
 		other := s.reopen()
 		l := line("a", budget.Daily, 10)

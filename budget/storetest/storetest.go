@@ -27,6 +27,10 @@ type Harness struct {
 	// Wipe destroys the ledger under an open store, as a lost disk or a flushed server would. Nil says that this can't
 	// happen; the subtest that needs it is skipped.
 	Wipe func(t *testing.T, store budget.Store)
+	// Lose removes one part of the ledger under an open store, as it is laid down where it lives: a row, a key, a field, an item,
+	// which of them n says. It returns what was removed, and "" once n is beyond the last part. Nil says that parts can't get lost; the
+	// subtest that needs it is skipped.
+	Lose func(t *testing.T, store budget.Store, n int) string
 	// MaxSum is the largest sum that the store keeps exactly; what would exceed it must be ErrOverflow. Zero stands for
 	// math.MaxInt64.
 	MaxSum int64
@@ -116,7 +120,7 @@ func (h Harness) complete() Harness {
 func Run(t *testing.T, h Harness) {
 	h = h.complete()
 	rules := slices.Concat(reserveRules, settleRules, voidRules, correctRules, expireRules, windowRules, rollingRules, markRules,
-		latchRules, overrideRules, killRules, changeRules, entryRules, hostileRules, overflowRules, lifecycleRules, concurrentRules, randomRules)
+		latchRules, overrideRules, killRules, changeRules, entryRules, hostileRules, overflowRules, lifecycleRules, lossRules, concurrentRules, randomRules)
 	for name, why := range h.Exceptions {
 		if why == "" || !slices.ContainsFunc(rules, func(r rule) bool { return r.name == name }) {
 			t.Errorf("storetest: an exception from %q for the reason %q: no such rule, or no reason", name, why)

@@ -39,14 +39,22 @@ func harness(spoil func(*broken, *storetest.Clock)) storetest.Harness {
 	return storetest.Harness{
 		Seeds: 2, Steps: 300,
 		Open: func(_ *testing.T, clock *storetest.Clock) budget.Store {
-			b := &broken{Store: newMemstore(clock)}
-			b.wipe = b.Store.Close
-			b.other = func() budget.Store { return handle{b} }
+			p := newPlace(clock)
+			own := p.handle()
+			b := &broken{Store: own, losing: own, wipe: own.wipe}
+			b.other = func() budget.Store { // what is replaced is replaced there, too
+				other := *b
+				other.losing = p.handle()
+				other.Store = other.losing
+				other.losing.alone = own.alone
+				return handle{&other}
+			}
 			spoil(b, clock)
 			return b
 		},
 		Reopen: func(_ *testing.T, s budget.Store, _ *storetest.Clock) budget.Store { return s.(*broken).other() },
 		Wipe:   func(t *testing.T, s budget.Store) { require.NoError(t, s.(*broken).wipe()) },
+		Lose:   func(_ *testing.T, s budget.Store, n int) string { return s.(*broken).losing.lose(n) },
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"maps"
 	"math"
 	"slices"
@@ -282,4 +283,9 @@ func (s *subject) sum(entries []budget.Entry, l budget.Line, at time.Time) (sett
 		}
 	}
 	return settled, pending
+}
+
+// isAny reports whether an error is one of several.
+func isAny(err error, all ...error) bool {
+	return slices.ContainsFunc(all, func(one error) bool { return errors.Is(err, one) })
 }

@@ -21,7 +21,7 @@ func TestNoPromptTextInTheStoreFiles(t *testing.T) {
 	const canary = "c4n4ry-5d1e8b"
 	server := bedrocktest.New(t, bedrocktest.Options{Faults: bedrocktest.RandomFaults(3, 0.3)})
 	path := filepath.Join(t.TempDir(), "spend.db")
-	store, err := sqlitestore.Open(path)
+	store, err := sqlitestore.Open(path, func(o *sqlitestore.Options) { o.Create = true })
 	require.NoError(t, err)
 	guard, err := newGuard(t.Context(), store, childJob{LimitUSD: 1})
 	require.NoError(t, err)

@@ -73,6 +73,7 @@ func EncodeRecord(r *budget.Record) ([]byte, error) {
 		out.Scope = newScopeJSON(r.Scope)
 	case budget.ChangeCorrect:
 		out.Reservation, out.From, out.To = r.Reservation[:], r.From[:], r.To[:]
+	case budget.ChangeAcceptLoss:
 	default:
 		out.Account = r.Account[:]
 	}

@@ -1,15 +1,15 @@
 -- The sums of an account's buckets, for the time until there is room again. They may exceed int8 together.
-CREATE FUNCTION {schema}.buckets(p_account uuid, p_since int8) RETURNS json LANGUAGE sql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION {schema}.buckets(p_account uuid, p_since int8) RETURNS json LANGUAGE sql VOLATILE AS $$
 	SELECT coalesce(json_agg(json_build_array(b.start, least(b.settled::numeric + b.pending, 9223372036854775807)) ORDER BY b.start), '[]')
 	FROM {schema}.bucket b WHERE b.account = p_account AND b.start >= p_since
 $$;
 
 -- A kill flag as it is told.
-CREATE FUNCTION {schema}.flag(p_scope bytea, p_reason bytea, p_at int8) RETURNS json LANGUAGE sql IMMUTABLE AS $$
+CREATE OR REPLACE FUNCTION {schema}.flag(p_scope bytea, p_reason bytea, p_at int8) RETURNS json LANGUAGE sql IMMUTABLE AS $$
 	SELECT json_build_object('Scope', encode(p_scope, 'base64'), 'Reason', encode(p_reason, 'base64'), 'At', p_at)
 $$;
 
-CREATE FUNCTION {schema}.balances(
+CREATE OR REPLACE FUNCTION {schema}.balances(
 	{memory}, p_now int8, p_from int8, p_until int8,
 	p_accounts uuid[], p_starts int8[], p_widths int8[], p_steps int8[], p_maxes int8[],
 	{answer})
@@ -20,6 +20,10 @@ BEGIN
 	IF o_clock < p_from OR o_clock >= p_until THEN
 		o_status := 'moved';
 		RETURN;
+	END IF;
+	PERFORM FROM {schema}.meta m, unnest(p_starts, p_steps) AS t(start, step) WHERE o_clock < m.horizon AND (t.start > 0 OR t.step > 0);
+	IF FOUND THEN
+		RAISE EXCEPTION 'sums of this time were forgotten' USING ERRCODE = 'BG005';
 	END IF;
 	-- One statement, so that lines that are booked together are seen together.
 	SELECT json_build_object('Balances', coalesce(json_agg(json_build_object(

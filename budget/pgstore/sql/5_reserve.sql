@@ -34,7 +34,7 @@ BEGIN
 	-- in every line, each with its bucket, none observed or overridden. Whatever is not so writes nothing here.
 	WITH moment AS MATERIALIZED (
 		SELECT coalesce(p_now, {clock}) AS at, nextval('{schema}.step') AS step FROM {schema}.step q, {schema}.meta m
-		WHERE q.last_value >= p_step AND {ours}
+		WHERE q.last_value >= p_step AND {ours} AND m.horizon <= coalesce(p_now, {clock})
 	), line AS MATERIALIZED (
 		SELECT t.i, t.account, p_charge[t.unit + 1] AS amount, CASE WHEN t.step > 0 THEN m.at - m.at % t.step ELSE t.start END AS start, t.width, t.max, t.observe
 		FROM moment m, unnest(p_accounts, p_units, p_starts, p_widths, p_steps, p_maxes, p_observe)
@@ -81,6 +81,10 @@ BEGIN
 	ELSIF o_clock < p_from OR o_clock >= p_until THEN
 		o_status := 'moved';
 		RETURN;
+	END IF;
+	PERFORM FROM {schema}.meta m, unnest(p_starts, p_steps) AS t(start, step) WHERE o_clock < m.horizon AND (t.start > 0 OR t.step > 0);
+	IF FOUND THEN
+		RAISE EXCEPTION 'sums of this time were forgotten' USING ERRCODE = 'BG005';
 	END IF;
 	SELECT r.* INTO e FROM {schema}.reservation r WHERE r.id = p_id;
 	IF e.id IS NOT NULL AND e.state <> 1 THEN

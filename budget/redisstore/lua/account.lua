@@ -20,5 +20,6 @@ for i = 1, #accounts / 16 do
   if judged == 'S' or answer == 'R' then answer = judged end
 end
 sequence = sequence + 1
-call('HSET', ledger, 'h', sub(head, 1, 16) .. pack('>I8', sequence) .. sub(head, 25))
+local latest, flags = read('>I8I8', head, 25)
+seal(head, sequence, latest, flags)
 return answer .. pack('>I8I8', sequence, now)

@@ -1,8 +1,6 @@
--- A change is <object 16><id 16><seen 8>; its row of the audit trail comes with it. The last key is a hash: n is the revision; of
+-- A change is <object 16><id 16><seen 8>; its row of the audit trail comes with it. In the hash changes, n is the revision; of
 -- an object o<object> is what changed it last, <revision 8><id 16>; of a revision, 8 bytes, the row: <time 8><length of more 1>
 -- <more><row>.
-local changes = KEYS[#KEYS]
-
 -- judge returns A if a change is still to be made, R if it was made before, S if somebody has changed its object since.
 local function judge(change)
   local last = call('HGET', changes, 'o' .. sub(change, 1, 16))

@@ -12,7 +12,11 @@ for o = 1, 49, 8 do
   if n > MAX then return invalid('charge') end
 end
 
-local value, answer = call('HGET', shard, id), judge(change)
+local before = call('HGET', ledger, 'h')
+if lost(before, sub(head, 1, 16), seen) then return LOST end
+local value, fields = find(before, shard, id)
+if value == nil then return LOST end
+local answer = judge(change)
 local fresh = answer == 'A'
 local state, flags = value and sub(value, 17, 17) or 'n', value and byte(value, 18) or 0
 local posted, bookings = value and sub(value, 99, 154), value and sub(value, 155)
@@ -21,10 +25,18 @@ if not value or state == 'p' or flags >= 4 then
 elseif fresh and posted == actual and flags % 2 == 0 then
   answer = 'R'
 end
-local set, sequence = post(answer == 'A' and bookings or '', actual, posted, false, sub(head, 1, 16), seen, now)
-if not set then return sequence end
+local sequence, latest, flagged = read('>I8I8I8', before, 17)
+local set, refused = post(before, answer == 'A' and bookings or '', actual, posted, false, now)
+if not set then return refused end
 if fresh then note(change, posted, row, now) end
-if answer ~= 'A' then return answer .. pack('>I8I8', sequence - 1, now) .. state end
-keep(shard, id, value, 's', flags - flags % 2, now, sub(value, 43, 98) .. actual, bookings, retention)
-call(unpack(set))
-return 'A' .. pack('>I8I8', sequence, now) .. state
+if answer ~= 'A' then
+  if fresh then
+    sequence = sequence + 1
+    seal(before, sequence, latest, flagged)
+  end
+  return answer .. pack('>I8I8', sequence, now) .. state
+end
+local shards = keep(before, shard, id, fields, false, value, 's', flags - flags % 2, now, sub(value, 43, 98) .. actual, bookings, retention)
+write(set)
+seal(before, sequence + 1, latest, flagged, shards)
+return 'A' .. pack('>I8I8', sequence + 1, now) .. state

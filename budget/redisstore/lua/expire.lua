@@ -1,26 +1,35 @@
 -- include common
--- KEYS: all 256 shards. ARGV: <epoch 16><seen 8><clock 8><retention 8><limit 8><forget 8>.
+-- KEYS: all 256 shards. ARGV: <epoch 16><seen 8><clock 8><retention 8><limit 8><forget 8><advance 8>. The time by which things are
+-- forgotten follows the clock by at most so much in one step, so that a clock that jumps ahead and back forgets nothing that counts.
 -- include post
 local request = ARGV[1]
-if #request ~= 56 then return invalid('request') end
-local seen, clock, retention, limit, forget = read('>I8I8I8I8I8', request, 17)
-if clock > NEVER or retention > NEVER or limit > NEVER or forget > NEVER then return invalid('request') end
+if #request ~= 64 then return invalid('request') end
+local seen, clock, retention, limit, forget, advance = read('>I8I8I8I8I8I8', request, 17)
+if clock > NEVER or retention > NEVER or limit > NEVER or forget > NEVER or advance > NEVER then return invalid('request') end
 local known, now, charged, dropped, postponed = sub(request, 1, 16), moment(clock), 0, 0, 0
-if lost(call('HGET', ledger, 'h'), known, seen) then return LOST end
-local function home(id) return KEYS[5 + byte(id)] end
+local head = call('HGET', ledger, 'h')
+if lost(head, known, seen) then return LOST end
+local function home(id) return KEYS[6 + byte(id)] end
+local sequence, latest, flags = read('>I8I8I8', head, 17)
+local judged = read('>I8', call('HGET', ledger, 'j') or pack('>I8', now))
+if now > judged then judged = now < judged + advance and now or judged + advance end
+local by = now < judged and now or judged
 
 -- What can't be charged because its sum would overflow stays pending, which counts as much, and is tried again later.
 for _, id in ipairs(call('ZRANGEBYSCORE', due, '0', format('%d', now), 'LIMIT', '0', format('%d', limit))) do
   local hash = home(id)
-  local value = call('HGET', hash, id)
-  if not value or sub(value, 17, 17) ~= 'p' then
+  local value, fields = find(head, hash, id)
+  if value == nil then -- entries of this shard are gone: whoever asks for one of them is told
+    call('ZADD', due, format('%d', now + 60000000), id)
+    postponed = postponed + 1
+  elseif not value or sub(value, 17, 17) ~= 'p' then
     call('ZREM', due, id)
   else
     local reserved, bookings = sub(value, 43, 98), sub(value, 155)
-    local set = post(bookings, reserved, nil, true, known, seen, now)
+    local set = post(head, bookings, reserved, nil, true, now)
     if set then
-      keep(hash, id, value, 'x', 1, now, reserved .. reserved, bookings, retention)
-      call(unpack(set))
+      keep(head, hash, id, fields, false, value, 'x', 1, now, reserved .. reserved, bookings, retention)
+      write(set)
       charged = charged + 1
     else
       call('ZADD', due, format('%d', now + 60000000), id)
@@ -28,6 +37,8 @@ for _, id in ipairs(call('ZRANGEBYSCORE', due, '0', format('%d', now), 'LIMIT', 
     end
   end
 end
+
+local gone = false
 
 -- A bucket with something pending outlives its window by any length of time. An account without buckets is forgotten
 -- when neither a latch, an override nor a mark has anything left to say.
@@ -38,6 +49,7 @@ local function dropBucket(base)
     return
   end
   local account, busy = sub(base, 1, 16), false
+  gone = true
   call('HDEL', ledger, base)
   call('ZREM', buckets, base)
   call('ZREM', due, base)
@@ -52,19 +64,35 @@ local function dropBucket(base)
   if not busy then call('HDEL', ledger, account .. 'f') end
 end
 
-for _, member in ipairs(call('ZRANGEBYSCORE', due, '-inf', format('%d', now - NEVER), 'LIMIT', '0', format('%d', forget))) do
+-- What an entry had posted stays told by its buckets, as forgotten.
+local function forgetPosted(actual, bookings)
+  for o = 1, #bookings, 34 do
+    local base, n = sub(bookings, o, o + 23), read('>I8', actual, 8 * byte(bookings, o + 24) - 7)
+    local sums = n > 0 and call('HGET', ledger, base)
+    if sums then
+      local before = #sums > 16 and read('>I8', sums, 17) or 0
+      call('HSET', ledger, base, sub(sums, 1, 16) .. pack('>I8', before + n))
+    end
+  end
+end
+
+for _, member in ipairs(call('ZRANGEBYSCORE', due, '-inf', format('%d', by - NEVER), 'LIMIT', '0', format('%d', forget))) do
   dropped = dropped + 1
   if #member == 16 then
-    call('HDEL', home(member), member)
+    local hash = home(member)
+    local value, fields = find(head, hash, member)
+    if value then
+      gone = true
+      forgetPosted(sub(value, 99, 154), sub(value, 155))
+      call('HDEL', hash, member)
+      call('HSET', hash, '', pack('>I4', fields - 2))
+    end
     call('ZREM', due, member)
   else
     dropBucket(member)
   end
 end
-local head = call('HGET', ledger, 'h')
-local sequence = read('>I8', head, 17)
-if dropped + postponed > 0 then
-  sequence = sequence + 1
-  call('HSET', ledger, 'h', known .. pack('>I8', sequence) .. sub(head, 25))
-end
+call('HSET', ledger, 'j', pack('>I8', judged))
+if charged + dropped + postponed > 0 then sequence = sequence + 1 end
+seal(head, sequence, latest, flags, nil, gone and pack('>I8', math.max(by, read('>I8', head, 41))))
 return 'A' .. pack('>I8I8I4I4I4', sequence, now, charged, postponed, dropped)

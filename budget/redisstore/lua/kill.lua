@@ -26,7 +26,7 @@ if action == 'k' then
 end
 flags = table.concat(kept)
 if flags == '' then call('HDEL', kills, field) else call('HSET', kills, field, flags) end
-call('HSET', ledger, 'h', sub(head, 1, 16) .. pack('>I8I8I8', sequence + 1, latest, count))
 note(change, '', row, now)
+seal(head, sequence + 1, latest, count)
 redis.pcall('PUBLISH', channel, '') -- a user without the right to publish can still kill
 return 'A' .. pack('>I8I8', sequence + 1, now)

@@ -2,17 +2,16 @@
 -- post finds out what it would write to post one charge in the place of another, which may be nil, in all buckets of the
 -- bookings or in none; held says that what was reserved is still pending there. A bucket that was forgotten stays so: nobody
 -- counts it any more. With new given, missing buckets are made, and their numbers noted there. It returns nil and an answer
--- if it can't be done, else what to write, the head without its sequence, and the new sequence.
-local function post(bookings, after, before, held, known, seen, now, new)
-  local ask, n = {'HMGET', ledger, 'h'}, 3
+-- if it can't be done, else what to write.
+local function post(head, bookings, after, before, held, now, new)
+  local ask, n = {'HMGET', ledger}, 2
   for o = 1, #bookings, 34 do
     ask[n + 1], n = sub(bookings, o, o + 23), n + 1
     if byte(bookings, o + 25) == 114 then ask[n + 1], n = sub(bookings, o, o + 15) .. 'w', n + 1 end
   end
-  local got, at, m = call(unpack(ask)), 2, 4
-  local head = got[1]
-  if lost(head, known, seen) then return nil, LOST end
-  local sequence, set = read('>I8', head, 17) + 1, {'HSET', ledger, 'h', ''}
+  local set, at, m = {'HSET', ledger}, 1, 2
+  if n == 2 then return set end
+  local got = call(unpack(ask))
   for o = 1, #bookings, 34 do
     local start, unit, kind, amount = read('>I8BBI8', bookings, o + 16)
     local sums, window, more = got[at], kind == 114 and got[at + 1], read('>I8', after, 8 * unit - 7)
@@ -22,26 +21,31 @@ local function post(bookings, after, before, held, known, seen, now, new)
       local settled, pending = 0, 0
       if sums then settled, pending = read('>I8I8', sums) else new[#new + 1] = (o + 33) / 34 end
       settled = settled + more
-      if settled > MAX then return nil, 'O' .. pack('>I8I8', sequence - 1, now) end
-      set[m + 1], set[m + 2], m = ask[at + 2], pack('>I8I8', settled, pending - amount), m + 2
+      if settled > MAX then return nil, 'O' .. sub(head, 17, 24) .. pack('>I8', now) end
+      set[m + 1], set[m + 2], m = ask[at + 2], pack('>I8I8', settled, pending - amount) .. (sums and sub(sums, 17) or ''), m + 2
       if window then
         local low
         low, settled, pending = read('>I8I8I8', window)
         if low <= start then
           settled = settled + more
-          if settled > MAX then return nil, 'O' .. pack('>I8I8', sequence - 1, now) end
+          if settled > MAX then return nil, 'O' .. sub(head, 17, 24) .. pack('>I8', now) end
           set[m + 1], set[m + 2], m = ask[at + 3], pack('>I8I8I8', low, settled, pending - amount), m + 2
         end
       end
     end
     at = at + (kind == 114 and 2 or 1)
   end
-  set[4] = known .. pack('>I8', sequence) .. sub(head, 25)
-  return set, sequence
+  return set
 end
 
--- keep gives an entry its new state; it is forgotten a retention from now.
-local function keep(hash, id, origin, state, flags, now, charges, bookings, retention)
+-- write carries out what post has found.
+local function write(set)
+  if #set > 2 then call(unpack(set)) end
+end
+
+-- keep gives an entry its new state; it is forgotten a retention from now. It returns the bits of all shards, if they change.
+local function keep(head, hash, id, fields, new, origin, state, flags, now, charges, bookings, retention)
   call('ZADD', due, format('%d', now + retention - NEVER), id)
-  call('HSET', hash, id, sub(origin, 1, 16) .. state .. pack('>B', flags) .. sub(origin, 19, 26) .. pack('>I8', now) .. sub(origin, 35, 42) .. charges .. bookings)
+  local value = sub(origin, 1, 16) .. state .. pack('>B', flags) .. sub(origin, 19, 26) .. pack('>I8', now) .. sub(origin, 35, 42) .. charges .. bookings
+  return put(head, hash, id, value, fields, new)
 end

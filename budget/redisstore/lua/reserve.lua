@@ -32,9 +32,17 @@ for i = 1, lines do
   accounts[i], bases[i], sinces[i], ask[n + 1], ask[n + 2], n = account, base, start, account .. 'm', base, n + 2
   if kind == 114 then ask[n + 1], n = account .. 'w', n + 1 end
 end
-local got, entry = call(unpack(ask, 1, n)), call('HGET', shard, id)
+local got = call(unpack(ask, 1, n))
 if lost(got[1], sub(head, 1, 16), seen) then return LOST end
-local sequence, latest, flags = read('>I8I8I8', got[1], 17)
+local entry, fields = find(got[1], shard, id)
+if entry == nil then return LOST end
+local sequence, latest, flags, judged = read('>I8I8I8I8', got[1], 17)
+if now < judged then
+  -- include forgot
+  for i = 1, lines do
+    if forgot(booked, terms, i, now, judged, retention) then return 'F' .. pack('>I8I8', sequence, now) end
+  end
+end
 
 -- The id comes first, then kill flags, then room.
 if entry then
@@ -52,7 +60,7 @@ if flags > 0 then
 end
 if entry then return 'R' .. pack('>I8I8', sequence, now) .. sub(entry, 35, 42) end
 
-local set, m, at, denied, observed, latches, new = {'HSET', ledger, 'h', '', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 4, 2, '', '', nil, nil
+local set, m, at, denied, observed, latches, new = {'HSET', ledger, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 2, 2, '', '', nil, nil
 local tentative, strict = asking % 2 == 1, asking >= 2
 for i = 1, lines do
   local rolling, amount = byte(booked, 34 * i - 8) == 114, read('>I8', booked, 34 * i - 7)
@@ -63,7 +71,7 @@ for i = 1, lines do
   -- The sums of the bucket of now are those of a calendar window, unless the clock went back; a rolling one has its own.
   local settled, pending, low, list = 0, 0, nil, nil
   if sums then settled, pending = read('>I8I8', sums) end
-  set[m + 1], set[m + 2], m = bases[i], pack('>I8I8', settled, pending + amount), m + 2
+  set[m + 1], set[m + 2], m = bases[i], pack('>I8I8', settled, pending + amount) .. (sums and sub(sums, 17) or ''), m + 2
   if window then low, settled, pending = read('>I8I8I8', window) end
   if rolling and low ~= sinces[i] or not rolling and now < latest then
     -- include total
@@ -102,14 +110,14 @@ for i = 1, lines do
 end
 
 if denied ~= '' then
-  local shut = {'HSET', ledger, 'h', ''}
+  local shut = {'HSET', ledger}
   for _, latch in ipairs(latches or {}) do
     if latch[1] then shut[#shut + 1], shut[#shut + 2] = latch[2], latch[3] end
   end
-  if #shut > 4 then
+  if #shut > 2 then
     sequence = sequence + 1
-    shut[4] = sub(head, 1, 16) .. pack('>I8I8I8', sequence, latest, flags)
     call(unpack(shut))
+    seal(got[1], sequence, latest, flags)
   end
   return 'D' .. pack('>I8I8', sequence, now) .. denied
 end
@@ -126,8 +134,8 @@ if not quick then
   booked = table.concat(bookings)
 end
 local expires = now + ttl < NEVER and now + ttl or NEVER
-set[4] = sub(head, 1, 16) .. pack('>I8I8I8', sequence + 1, now > latest and now or latest, flags)
 call('ZADD', due, format('%d', expires), id)
-call('HSET', shard, id, sub(head, 33, 48) .. 'p\0' .. pack('>I8I8I8', now, 0, expires) .. sub(head, 106) .. NOTHING .. booked)
-call(unpack(set, 1, m))
+local shards = put(got[1], shard, id, sub(head, 33, 48) .. 'p\0' .. pack('>I8I8I8', now, 0, expires) .. sub(head, 106) .. NOTHING .. booked, fields, true)
+if m > 2 then call(unpack(set, 1, m)) end
+seal(got[1], sequence + 1, now > latest and now or latest, flags, shards)
 return 'A' .. pack('>I8I8I8', sequence + 1, now, expires) .. observed

@@ -24,35 +24,37 @@ for i = 1, lines do
   if not bases[i] then return bases[i] == nil and invalid('line') or 'T' .. pack('>I8I8', 0, now) end
 end
 if o ~= #marks + 1 then return invalid('marks') end
-local value = call('HGET', shard, id)
-local state, set, sequence = value and sub(value, 17, 17) or 'n', nil, nil
+local before = call('HGET', ledger, 'h')
+if lost(before, known, seen) then return LOST end
+local value, fields = find(before, shard, id)
+if value == nil then return LOST end
+local sequence, latest, flagged = read('>I8I8I8', before, 17)
+local fresh, state, set, refused = not value, value and sub(value, 17, 17) or 'n', nil, nil
 local foreign, bookings = value and sub(value, 1, 16) ~= sub(head, 33, 48), value and sub(value, 155) or ''
 if foreign or state == 's' then
-  set, sequence = post('', actual, nil, false, known, seen, now)
-  if not set then return sequence end
-  return (foreign and 'C' or sub(value, 99, 154) == actual and 'R' or 'V') .. pack('>I8I8', sequence - 1, now)
+  return (foreign and 'C' or sub(value, 99, 154) == actual and 'R' or 'V') .. pack('>I8I8', sequence, now)
 elseif state == 'p' or state == 'x' then
   local posted = state == 'x' and sub(value, 99, 154) or nil
-  set, sequence = post(bookings, actual, posted, state == 'p', known, seen, now)
-  if not set then return sequence end
+  set, refused = post(before, bookings, actual, posted, state == 'p', now)
+  if not set then return refused end
 else
   if whole == 0 then return 'U' .. pack('>I8I8', 0, now) end
   bookings = {}
   for i = 1, lines do bookings[i] = bases[i] .. sub(booked, 34 * i - 9, 34 * i - 8) .. pack('>I8', 0) end
   bookings = table.concat(bookings)
   local new = {}
-  set, sequence = post(bookings, actual, nil, false, known, seen, now, new)
-  if not set then return sequence end
+  set, refused = post(before, bookings, actual, nil, false, now, new)
+  if not set then return refused end
   value, flags = sub(head, 33, 48) .. 'n\0' .. pack('>I8I8I8', now, now, now) .. NOTHING, flags + 2
-  local latest = read('>I8', set[4], 25)
-  if now > latest then set[4] = sub(set[4], 1, 24) .. pack('>I8', now) .. sub(set[4], 33) end
+  latest = now > latest and now or latest
   for _, i in ipairs(new) do
     -- include announce
     announce(bases[i], booked, terms, i, now, retention)
   end
 end
-keep(shard, id, value, 's', flags, now, sub(value, 43, 98) .. actual, bookings, retention)
-call(unpack(set))
+sequence = sequence + 1
+local shards = keep(before, shard, id, fields, fresh, value, 's', flags, now, sub(value, 43, 98) .. actual, bookings, retention)
+write(set)
 
 -- Marks that settled spend stands at or above, and that were not reported in this window yet.
 local crossed = ''
@@ -68,7 +70,7 @@ for i = 1, lines do
       local till, other = read('>I8i8', rules, 9)
       if now < till then max, overridden, override = other, 1, sub(rules, 17) end
     end
-    local settled = standing(account, bases[i], sinces[i], byte(booked, 34 * i - 8) == 114, now, read('>I8', set[4], 25))
+    local settled = standing(account, bases[i], sinces[i], byte(booked, 34 * i - 8) == 114, now, latest)
     local quiet, fired = call('HGET', ledger, account .. 'f') or '', {}
     for m = 1, count do
       local till = 8 * m <= #quiet and read('>I8', quiet, 8 * m - 7) or 0
@@ -83,4 +85,5 @@ for i = 1, lines do
   end
   o = o + 2 + 8 * count
 end
+seal(before, sequence, latest, flagged, shards)
 return 'A' .. pack('>I8I8', sequence, now) .. state .. crossed

@@ -8,7 +8,10 @@ local seen, clock, retention, tombstone = read('>I8I8I8B', head, 49)
 if clock > NEVER or retention > NEVER then return invalid('request') end
 local id, now = sub(head, 17, 32), moment(clock)
 
-local value, answer = call('HGET', shard, id), 'A'
+local before, answer = call('HGET', ledger, 'h'), 'A'
+if lost(before, sub(head, 1, 16), seen) then return LOST end
+local value, fields = find(before, shard, id)
+if value == nil then return LOST end
 local state, bookings = value and sub(value, 17, 17) or 'n', value and sub(value, 155) or ''
 if value and sub(value, 1, 16) ~= sub(head, 33, 48) then
   answer = 'C'
@@ -19,10 +22,12 @@ elseif state == 's' or state == 'x' then
 elseif not value and tombstone == 0 then
   answer = 'U'
 end
-local set, sequence = post(answer == 'A' and bookings or '', NOTHING, nil, true, sub(head, 1, 16), seen, now)
-if not set then return sequence end
-if answer ~= 'A' then return answer .. pack('>I8I8', sequence - 1, now) end
+local sequence, latest, flags = read('>I8I8I8', before, 17)
+if answer ~= 'A' then return answer .. pack('>I8I8', sequence, now) end
+local set, refused = post(before, bookings, NOTHING, nil, true, now)
+if not set then return refused end
 local origin = value or sub(head, 33, 48) .. 'n\0' .. pack('>I8I8I8', now, now, 0) .. NOTHING
-keep(shard, id, origin, 'v', value and 0 or 4, now, sub(origin, 43, 98) .. NOTHING, bookings, retention)
-call(unpack(set))
-return 'A' .. pack('>I8I8', sequence, now)
+local shards = keep(before, shard, id, fields, not value, origin, 'v', value and 0 or 4, now, sub(origin, 43, 98) .. NOTHING, bookings, retention)
+write(set)
+seal(before, sequence + 1, latest, flags, shards)
+return 'A' .. pack('>I8I8', sequence + 1, now)

@@ -71,6 +71,8 @@ type Options struct {
 	Timeout time.Duration
 	// Relaxed lets a store skip what only a loss of power would need, where it leaves the choice.
 	Relaxed bool
+
+	create bool // the ledger is made
 }
 
 // all returns every store there is.

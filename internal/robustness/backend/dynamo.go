@@ -51,7 +51,7 @@ func makeDynamo(address string) error {
 	if err != nil {
 		return err
 	}
-	store, err := dynamostore.Open(context.Background(), client, table)
+	store, err := dynamostore.Open(context.Background(), client, table, func(do *dynamostore.Options) { do.Create = true })
 	if err != nil {
 		return err
 	}

@@ -47,9 +47,9 @@ func (s *postgresServer) NewLedger(tb testing.TB) string {
 	return address
 }
 
-// makePostgres makes an empty ledger under an address: opening one does.
+// makePostgres makes an empty ledger under an address.
 func makePostgres(address string) error {
-	store, err := openPostgres(context.Background(), strings.TrimPrefix(address, postgres.Name+":"), Options{})
+	store, err := openPostgres(context.Background(), strings.TrimPrefix(address, postgres.Name+":"), Options{create: true})
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func openPostgres(ctx context.Context, place string, o Options) (budget.Store, e
 		return nil, err
 	}
 	store, err := pgstore.Open(ctx, pool, func(po *pgstore.Options) {
-		po.Schema, po.Clock, po.Retention, po.Timeout, po.AllowVolatile = schema, o.Clock, retention, o.Timeout, o.Relaxed
+		po.Schema, po.Create, po.Clock, po.Retention, po.Timeout, po.AllowVolatile = schema, o.create, o.Clock, retention, o.Timeout, o.Relaxed
 	})
 	if err != nil {
 		pool.Close()

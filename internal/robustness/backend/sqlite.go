@@ -36,7 +36,20 @@ func (s *sqliteServer) NewLedger(tb testing.TB) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return sqlite.Name + ":" + filepath.Join(dir, "spend.db")
+	address := sqlite.Name + ":" + filepath.Join(dir, "spend.db")
+	if err := makeSQLite(address); err != nil {
+		tb.Fatal(err)
+	}
+	return address
+}
+
+// makeSQLite makes an empty ledger under an address.
+func makeSQLite(address string) error {
+	store, err := sqlitestore.Open(sqlitePath(address), func(so *sqlitestore.Options) { so.Create = true })
+	if err != nil {
+		return err
+	}
+	return store.Close()
 }
 
 func (s *sqliteServer) Faults() []Fault {
@@ -97,11 +110,7 @@ func replaceSQLite(address string) error {
 	if err := deleteSQLite(address); err != nil {
 		return err
 	}
-	empty, err := sqlitestore.Open(sqlitePath(address))
-	if err != nil {
-		return err
-	}
-	return empty.Close()
+	return makeSQLite(address)
 }
 
 func openSQLite(_ context.Context, path string, o Options) (budget.Store, error) {

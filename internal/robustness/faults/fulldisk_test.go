@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bedrockguard/bedrockguard-go/budget/sqlitestore"
 	"github.com/bedrockguard/bedrockguard-go/internal/robustness/backend"
 )
 
@@ -22,6 +23,9 @@ func TestFullDisk(t *testing.T) {
 			begin: func(string) error { return fill(filler) },
 			end:   func(string) error { return os.Remove(filler) },
 		}}
+		made, err := sqlitestore.Open(filepath.Join(dir, "spend.db"), func(o *sqlitestore.Options) { o.Create = true })
+		require.NoError(t, err)
+		require.NoError(t, made.Close())
 		c.run(t)
 		require.Positive(t, c.during.unasked, "the disk was not full")
 		m := newMatrix()

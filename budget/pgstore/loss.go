@@ -1,0 +1,167 @@
+package pgstore
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
+)
+
+// recalled is what this process knows of the ledger now.
+func (s *Store) recalled() memory {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.memory
+}
+
+// suspect keeps in mind that what a step rested on is lost.
+func (s *Store) suspect(known memory, err error) {
+	if !isCode(err, codeMemory) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.memory.epoch == known.epoch && s.memory.accepted == known.accepted {
+		s.memory.lost = true
+	}
+}
+
+// lookEvery is how often a process that found a loss out looks whether somebody has accepted it.
+const lookEvery = 100 * time.Millisecond
+
+// usable returns why no step can be done. A loss that somebody has accepted is none any more.
+func (s *Store) usable(ctx context.Context) error {
+	s.mu.Lock()
+	known, now := s.memory, time.Now()
+	if s.life.Err() != nil {
+		s.mu.Unlock()
+		return errClosed
+	}
+	if !known.lost || now.Sub(known.lookedAt) < lookEvery {
+		s.mu.Unlock()
+		if known.lost {
+			return errMemory
+		}
+		return nil
+	}
+	s.memory.lookedAt = now
+	s.mu.Unlock()
+	found, err := s.find(ctx)
+	if err != nil {
+		return err
+	}
+	if found.lost || found.accepted == known.accepted {
+		return errMemory
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.memory = found
+	return nil
+}
+
+// find asks the server what there is to know of the ledger.
+func (s *Store) find(ctx context.Context) (memory, error) {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return memory{}, err
+	}
+	defer conn.Release()
+	return s.ask(ctx, conn)
+}
+
+// learn takes what the server has for the ledger.
+func (s *Store) learn(ctx context.Context, conn *pgxpool.Conn) error {
+	found, err := s.ask(ctx, conn)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.memory = found
+	return nil
+}
+
+func (s *Store) ask(ctx context.Context, conn *pgxpool.Conn) (memory, error) {
+	// Without its only row meta tells nothing, and the ledger is lost.
+	rows, err := conn.Conn().PgConn().Exec(ctx, fmt.Sprintf("SELECT epoch, oid, step, xid, clock, lost, accepted FROM %[1]s.about(), %[1]s.losses() WHERE epoch IS NOT NULL", s.opts.quoted())).ReadAll()
+	if err != nil {
+		return memory{}, err
+	}
+	if len(rows) != 1 || len(rows[0].Rows) > 1 {
+		return memory{}, errAnswer
+	}
+	if len(rows[0].Rows) == 0 {
+		return memory{lost: true}, nil
+	}
+	row := rows[0].Rows[0]
+	var id pgtype.UUID
+	if len(row) != 7 || id.Scan(string(row[0])) != nil {
+		return memory{}, errAnswer
+	}
+	var numbers [4]int64
+	for i := range numbers {
+		if numbers[i], err = strconv.ParseInt(string(row[i+1]), 10, 64); err != nil {
+			return memory{}, errAnswer
+		}
+	}
+	if s.opts.Clock == nil {
+		s.skew.Store(numbers[3] - time.Now().UnixNano())
+	}
+	return memory{epoch: id.Bytes, oid: numbers[0], step: numbers[1], xid: numbers[2], lost: string(row[5]) == "t", accepted: string(row[6])}, nil
+}
+
+// AcceptLoss implements budget.Store.
+func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	if s.life.Err() != nil {
+		return failed("accept loss", errClosed)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+	defer cancel()
+	return failed("accept loss", s.acceptLoss(ctx, budget.Record{Change: c, Kind: budget.ChangeAcceptLoss}))
+}
+
+func (s *Store) acceptLoss(ctx context.Context, r budget.Record) error {
+	raw, err := account.EncodeRecord(&r)
+	if err != nil {
+		return err
+	}
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	if err := s.suits(ctx, conn); err != nil {
+		return err
+	}
+	types := s.types.Get().(*pgtype.Map)
+	defer s.types.Put(types)
+	var now any
+	if s.opts.Clock != nil {
+		now = nanos(s.opts.Clock())
+	}
+	args := []any{int32(len(migrations)), now, [16]byte(r.Object()), [16]byte(r.ID), r.Seen, raw}
+	values, oids, formats, err := encode(types, args)
+	if err != nil {
+		return err
+	}
+	sql := "SELECT " + s.opts.quoted() + ".accept($1, $2, $3, $4, $5, $6)"
+	result := conn.Conn().PgConn().ExecParams(ctx, sql, values, oids, formats, nil).Read()
+	switch {
+	case result.Err != nil:
+		return result.Err
+	case len(result.Rows) != 1:
+		return errAnswer
+	case string(result.Rows[0][0]) == "superseded":
+		return budget.ErrSuperseded
+	}
+	return s.learn(ctx, conn)
+}

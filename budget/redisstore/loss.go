@@ -1,0 +1,111 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+var (
+	errMemory    = fmt.Errorf("%w: it was deleted, replaced or set back on the server, or keys or fields of it are gone", budget.ErrLost)
+	errForgotten = fmt.Errorf("%w: the server's clock went back behind the time up to which sums were forgotten", budget.ErrLost)
+)
+
+// known is what this process knows of the ledger. It is immutable.
+type known struct {
+	epoch    string
+	accepted string       // the loss that was accepted last
+	lost     bool         // it was found out that the ledger is another one, or older, or in part: for good, because its numbers grow again
+	lookedAt atomic.Int64 // when somebody last looked whether the loss was accepted
+}
+
+func (s *Store) epoch() []byte { return []byte(s.known.Load().epoch) }
+
+// adopt takes what was found for the ledger that this process knows.
+func (s *Store) adopt(f *found) {
+	s.seen.Store(f.sequence)
+	s.time.set(f.now)
+	s.known.Store(&known{epoch: f.epoch, accepted: f.accepted})
+}
+
+// sound returns what a step may rest on, or why there is nothing.
+func (s *Store) sound(ctx context.Context) (*known, error) {
+	k := s.known.Load()
+	if !k.lost {
+		return k, nil
+	}
+	err := s.recover(ctx)
+	return s.known.Load(), err
+}
+
+// outcome returns the error that an answer to a step stands for, and keeps in mind that what the step rested on is lost.
+func (s *Store) outcome(k *known, r *reply) error {
+	err := r.outcome()
+	if errors.Is(err, errMemory) {
+		s.known.CompareAndSwap(k, &known{epoch: k.epoch, accepted: k.accepted, lost: true})
+	}
+	return err
+}
+
+// lookEvery is how often a process that found a loss out looks whether somebody has accepted it.
+const lookEvery = 100 * time.Millisecond
+
+// recover refuses as long as nobody has accepted a loss that this process found out.
+func (s *Store) recover(ctx context.Context) error {
+	k, now := s.known.Load(), time.Now().UnixNano()
+	last := k.lookedAt.Load()
+	if now-last < int64(lookEvery) || !k.lookedAt.CompareAndSwap(last, now) {
+		return errMemory
+	}
+	f, err := s.look(ctx, scriptInspect, "i")
+	if err != nil {
+		return err
+	}
+	if f.epoch == "" || f.layout != layout || f.accepted == k.accepted {
+		return errMemory
+	}
+	s.adopt(f)
+	return nil
+}
+
+// AcceptLoss implements budget.Store. It counts what is there, which takes as long as reading the whole ledger does.
+func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	change, row, err := changed(&budget.Record{Change: c, Kind: budget.ChangeAcceptLoss})
+	if err != nil {
+		return err
+	}
+	epoch := budget.NewID()
+	_, clock := s.guess()
+	value, err := s.run(ctx, scriptAccept, s.keys.shard[:], []byte(newHead(epoch[:]).numbers(clock)), layout, s.opts.Ledger, change, row)
+	if err != nil {
+		return err
+	}
+	answer, err := parseReply(value)
+	if err = made(answer, orOutcome(&answer, err)); err != nil {
+		return err
+	}
+	f, err := s.look(ctx, scriptInspect, "i")
+	if err != nil {
+		return err
+	}
+	if f.epoch == "" || f.layout != layout {
+		return errMemory
+	}
+	s.adopt(f)
+	return nil
+}
+
+// orOutcome returns an error that there is, or the one that an answer stands for.
+func orOutcome(r *reply, err error) error {
+	if err != nil {
+		return err
+	}
+	return r.outcome()
+}

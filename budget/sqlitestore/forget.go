@@ -1,0 +1,96 @@
+package sqlitestore
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// What is past the retention is forgotten by the steps that resolve reservations, a few rows each, so that a busy file does not
+// grow, and by Expire. All of it goes by one time that is kept in the file, judged: it follows the clock, but a single Expire moves
+// it on by no more than a part of the retention. A clock that jumps ahead and back therefore forgets nothing that still counts, or,
+// if it is wrong for long, leaves a time behind that tells what may be missing.
+const (
+	forgetAlong = 2   // rows that a step forgets beside its own work
+	forgetBatch = 200 // rows that an Expire forgets
+	judgeEvery  = time.Minute
+)
+
+// maxAdvance is how far one Expire moves the time on by which is forgotten.
+func (o *Options) maxAdvance() int64 { return max(int64(o.Retention)/8, int64(time.Hour)) }
+
+// advance moves the time on by which is forgotten.
+func (t *tx) advance() error {
+	s := t.store
+	if t.now.Before(s.pruneAt) && s.pruneAt.Sub(t.now) <= judgeEvery {
+		return nil
+	}
+	s.pruneAt = t.now.Add(judgeEvery)
+	next := min(t.now.UnixNano(), t.judged+s.opts.maxAdvance())
+	if next <= t.judged {
+		return nil
+	}
+	t.judged = next
+	return t.exec(sqlJudged, next)
+}
+
+// forget drops up to limit reservations and as many sums that are past the retention. What a reservation had posted stays told by
+// its buckets, as forgotten.
+func (t *tx) forget(limit int) error {
+	by := min(t.judged, t.now.UnixNano())
+	old := by - int64(t.store.opts.Retention)
+	entries, err := t.entries(sqlOld, old, limit)
+	if err != nil {
+		return err
+	}
+	if len(entries) == 0 {
+		var sums bool
+		if err := t.stmt(sqlOldSums).QueryRow(old).Scan(&sums); err != nil || !sums {
+			return err
+		}
+	}
+	return t.removing(by, func() error {
+		for _, e := range entries {
+			for _, b := range e.bookings {
+				if n := e.actual[b.unit]; n != 0 {
+					if err := t.exec(sqlForgetSum, b.account[:], b.start, n); err != nil {
+						return err
+					}
+				}
+			}
+			if err := t.exec(sqlForget, e.id[:]); err != nil {
+				return err
+			}
+		}
+		return t.exec(sqlForgetSums, old, limit)
+	})
+}
+
+// removing lets rows be removed without that being a loss, by the time that is told to have been reached.
+func (t *tx) removing(reached int64, remove func() error) error {
+	if err := t.exec(sqlForgetting); err != nil {
+		return err
+	}
+	if err := remove(); err != nil {
+		return err
+	}
+	return t.exec(sqlForgot, reached)
+}
+
+// counts refuses a window of which sums may have been forgotten, because the clock went back behind the time by which is forgotten
+// by more than the retention.
+func (t *tx) counts(lines []budget.Line) error {
+	reached := t.reached - int64(t.store.opts.Retention)
+	if t.now.UnixNano() >= reached {
+		return nil
+	}
+	for i := range lines {
+		if lines[i].Window.At(t.now).End != math.MaxInt64 {
+			return fmt.Errorf("%w: it is %s by the clock, and sums until %s were forgotten", budget.ErrLost, t.now.UTC().Format(time.RFC3339),
+				time.Unix(0, reached).UTC().Format(time.RFC3339))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,125 @@
+package sqlitestore
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// meta is the only row of its table.
+type meta struct {
+	epoch    []byte
+	sequence int64
+	accepted []byte
+	lost     bool
+	judged   int64
+	reached  int64
+}
+
+// scan reads the row by one of the statements that return it.
+func (m *meta) scan(stmt *sql.Stmt) error {
+	return stmt.QueryRow().Scan(&m.epoch, &m.sequence, &m.accepted, &m.lost, &m.judged, &m.reached)
+}
+
+// adopt takes what is in the file for the ledger that this process knows.
+func (s *Store) adopt(file os.FileInfo, m *meta) {
+	s.file, s.epoch, s.sequence, s.accepted, s.lost = file, m.epoch, m.sequence, m.accepted, false
+}
+
+// remember compares the file with what this process knows of it: the same file, the same epoch, and a sequence that
+// never goes back. Anything else is a ledger that lost its memory.
+func (t *tx) remember(write bool) error {
+	s := t.store
+	if now, err := os.Stat(s.path); err != nil || !os.SameFile(now, s.file) {
+		return errMemory
+	}
+	q := sqlSequenceNow
+	if write {
+		q = sqlSequence
+	}
+	var m meta
+	err := m.scan(t.stmt(q))
+	switch {
+	case errors.Is(err, sql.ErrNoRows), err != nil && strings.Contains(err.Error(), "no such table"):
+		return errMemory
+	case err != nil:
+		return err
+	case !bytes.Equal(m.epoch, s.epoch) || m.sequence < s.sequence || write && m.sequence == s.sequence:
+		return errMemory
+	case m.lost:
+		return errPart
+	}
+	s.sequence, s.accepted, t.judged, t.reached = m.sequence, m.accepted, m.judged, m.reached
+	return nil
+}
+
+// lookEvery is how often a process that found a loss out looks whether somebody has accepted it.
+const lookEvery = 100 * time.Millisecond
+
+// recover refuses as long as nobody has accepted a loss that this process found out. Requires the turn.
+func (s *Store) recover() error {
+	if !s.lost {
+		return nil
+	}
+	if time.Since(s.lookedAt) < lookEvery {
+		return errMemory
+	}
+	s.lookedAt = time.Now()
+	epoch, accepted := s.epoch, s.accepted
+	if s.reopen() == nil && !bytes.Equal(s.accepted, accepted) {
+		return nil
+	}
+	s.epoch, s.accepted, s.lost = epoch, accepted, true
+	return errMemory
+}
+
+// reopen connects to the file that is there now. Requires the turn.
+func (s *Store) reopen() error {
+	create := s.opts.Create
+	s.opts.Create = false // a ledger that is gone is not made again by a process that knew it
+	defer func() { s.opts.Create = create }()
+	return s.open(context.Background())
+}
+
+// AcceptLoss implements budget.Store. It goes on with the file that is there now.
+func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case s.queue.turn <- struct{}{}:
+		defer func() { <-s.queue.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if s.queue.isClosed() {
+		return errClosed
+	}
+	if err := s.reopen(); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.opts.BusyTimeout)
+	defer cancel()
+	err := transaction(s.conn, ctx.Err, "BEGIN IMMEDIATE", func() error {
+		t := &tx{store: s, now: s.opts.Clock()}
+		return t.change(&budget.Record{Change: c, Kind: budget.ChangeAcceptLoss}, func(t *tx) error {
+			var epoch [16]byte
+			rand.Read(epoch[:]) //nolint:errcheck // never fails
+			return t.exec(sqlAccept, epoch[:], c.ID[:], t.now.UnixNano())
+		})
+	})
+	if err != nil {
+		return err
+	}
+	return s.reopen()
+}
