@@ -35,11 +35,11 @@ func TightBound(ctx context.Context, p *Prompt, l *Limits) (n int64, ok bool, er
 			n = addSat(n, t)
 			continue
 		}
-		t, err := textBound(ctx, b.Text, b.Escaped)
+		t, err := textBound(ctx, b.Text, b.Escaped, l.textThousandths())
 		if err != nil {
 			return 0, false, err
 		}
-		n = addSat(n, textcost.AtMostBytes(scale(t, l.textThousandths(), 1000), b.Text))
+		n = addSat(n, t)
 	}
 	return n, true, nil
 }
@@ -53,14 +53,15 @@ func BodyBound(ctx context.Context, body []byte, p *Prompt, l *Limits) (n int64,
 	}
 	// The bytes are not changed while they are scanned: they are the request that is about to be sent.
 	text := unsafe.String(unsafe.SliceData(body), len(body))
-	t, err := textBound(ctx, text, true)
+	t, err := textBound(ctx, text, true, l.textThousandths())
 	if err != nil {
 		return 0, false, err
 	}
-	return addSat(n, textcost.AtMostBytes(scale(t, l.textThousandths(), 1000), text)), true, nil
+	return addSat(n, t), true, nil
 }
 
-func textBound(ctx context.Context, s string, escaped bool) (int64, error) {
+// textBound is TextBound times some thousandths, rounded up, and at most the WideText of s.
+func textBound(ctx context.Context, s string, escaped bool, thousandths int64) (int64, error) {
 	scanner := textcost.NewScanner()
 	for at := 0; at < len(s); {
 		if err := ctx.Err(); err != nil {
@@ -68,5 +69,6 @@ func textBound(ctx context.Context, s string, escaped bool) (int64, error) {
 		}
 		at = scanner.Scan(s, at, min(at+pieceBytes, len(s)), escaped)
 	}
-	return textcost.AtMostBytes(scanner.Tokens(s, len(s)), s), nil
+	bound := scanner.AtMostBytes(scanner.Tokens(s, len(s)), s)
+	return scanner.AtMostBytes(scale(bound, thousandths, 1000), s), nil
 }

@@ -101,7 +101,7 @@ func TestTightBound_PiecesCountAsTheWhole(t *testing.T) {
 	for _, kind := range []string{"prose chinese", "splices", "prose russian", "code go"} {
 		text := corpus.Generate(kind, 3, 600<<10)
 		for _, escaped := range []bool{false, true} {
-			got, err := textBound(t.Context(), text, escaped)
+			got, err := textBound(t.Context(), text, escaped, 1000)
 			require.NoError(t, err)
 			assert.Equal(t, TextBound(text, escaped), got, kind)
 		}
@@ -156,7 +156,7 @@ func FuzzTextBound(f *testing.F) {
 		const seam = 48
 		require.LessOrEqual(t, whole, first+int64(len(b))+seam)
 		require.LessOrEqual(t, whole, int64(len(a))+second+seam)
-		pieces, err := textBound(t.Context(), a+b, escaped)
+		pieces, err := textBound(t.Context(), a+b, escaped, 1000)
 		require.NoError(t, err)
 		require.Equal(t, whole, pieces)
 	})

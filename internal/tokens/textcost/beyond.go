@@ -1,61 +1,151 @@
 package textcost
 
-import "unicode/utf8"
+import (
+	"encoding/binary"
+	"math/bits"
+	"unicode/utf8"
+)
 
-// beyond scans text from i, where a character beyond ASCII or a broken byte stands, to end or to the next ASCII character,
-// and returns where it stopped.
-func (s *Scanner) beyond(text []byte, i, end int) int {
-	t, units, script, letter := s.table, s.units, s.script, s.letter
-	first := int64(t.units[s.row|columnBeyond])
-	if s.row != t.beyond {
-		units -= scriptChange // the loop adds it, because no script is scriptNone
-		script, letter = scriptNone, 0
-		if s.row == t.space {
-			letter = cyrillicSpace
-		}
-	}
-	for text = text[:end]; uint(i) < uint(len(text)) && text[i] >= beyond; {
-		r, size := decode(text[i:])
-		i += size
-		if l := r - cyrillicFirst; l < cyrillicLetters {
-			if script != scriptRussian && script != scriptCyrillic {
-				units += scriptChange
-			}
-			units += int64(t.cyrillic[(letter<<6|uint16(l+1))&(1<<12-1)])
-			script, letter, first = scriptRussian, uint16(l+1), 0
-			continue
-		}
-		last := script
-		if script = scriptOf(r); script != last {
-			units += scriptChange
-		}
-		if r > 0xffff {
-			units += int64(size)*Unit + first
-		} else {
-			units += int64(t.plane[r>>2]>>(r&3*2)&3)*Unit + first
-		}
-		if letter, first = 0, 0; r >= 0x344 { // the marks before it add none: they have a cost
-			units += addedTo(r) * Unit
-		}
-	}
-	s.units, s.script, s.letter, s.row = units, script, letter, t.beyond
-	s.run = run{open: true, start: unlisted} // a word that follows goes on
-	return i
+// lead is what the first byte of a character tells about it. The characters are taken as numbers of four bytes.
+type lead struct {
+	fixed, pattern uint32 // bits that must be as in the pattern
+	offset         uint32 // what the fixed bits of the number make
+	least          uint32 // the least character of this length
+	shift          uint8  // for the bytes behind it
+	size           uint8
 }
 
-// decode returns the first character of text and its length. A broken byte counts as U+FFFD: that costs one token, too.
-func decode(text []byte) (uint32, int) {
-	switch b := text[0]; {
-	case b&0xe0 == 0xc0 && len(text) > 1:
-		if r := uint32(b&0x1f)<<6 | uint32(text[1]&0x3f); r >= 0x80 && text[1]&0xc0 == 0x80 {
-			return r, 2
-		}
-	case b&0xf0 == 0xe0 && len(text) > 2:
-		r := uint32(b&0xf)<<12 | uint32(text[1]&0x3f)<<6 | uint32(text[2]&0x3f)
-		if r >= 0x800 && r&^0x7ff != 0xd800 && text[1]&0xc0 == 0x80 && text[2]&0xc0 == 0x80 {
-			return r, 3
+// leads holds the leads of well-formed characters. Nothing fits the pattern of all others.
+var leads = func() (leads [256]lead) {
+	for b := range leads {
+		switch {
+		case b == beyond:
+			leads[b] = lead{offset: 0, least: beyond, shift: 18, size: 1}
+		case b >= 0xc2 && b <= 0xdf:
+			leads[b] = lead{fixed: 0xc0 << 16, pattern: 0x80 << 16, offset: 0xc0 << 6, least: 0x80, shift: 12, size: 2}
+		case b&0xf0 == 0xe0:
+			leads[b] = lead{fixed: 0xc0c0 << 8, pattern: 0x8080 << 8, offset: 0xe0 << 12, least: 0x800, shift: 6, size: 3}
+		case b >= 0xf0 && b <= 0xf4:
+			leads[b] = lead{fixed: 0xc0c0c0, pattern: 0x808080, offset: 0xf0 << 18, least: 1 << 16, size: 4}
+		default:
+			leads[b] = lead{pattern: 1, size: 1}
 		}
 	}
-	r, size := utf8.DecodeRune(text)
-	return uint32(r), size
+	leads[0xed].fixed |= 0x20 << 16 // no surrogates
+	leads[0xf4].fixed |= 0x30 << 16 // nothing behind U+10FFFF
+	return leads
+}()
+
+// characters adds what the characters beyond ASCII cost that begin in a block, but for what read has added, and returns where
+// the last one ends.
+//
+// No branch but those that are nearly never taken depends on the text: where Latin letters with and without marks
+// alternate, that is twice as fast.
+func (s *Scanner) characters(text *window, beyond uint64) (end int) {
+	heads := beyond &^ continuations(text)
+	end, formed := s.block.decode(text, heads, bits.OnesCount64(beyond))
+	if !formed {
+		heads, end = s.block.decodeBroken(text, beyond)
+		s.inexact = true
+	}
+	s.add(heads)
+	return end
+}
+
+// decode notes the characters that begin at heads. It returns where the last one ends, and whether they are well-formed and make
+// up all the bytes beyond ASCII of a block.
+func (b *block) decode(text *window, heads uint64, bytes int) (end int, formed bool) {
+	wrong, size, i := uint32(0), 0, 0
+	for ; heads != 0; heads &= heads - 1 {
+		at := bits.TrailingZeros64(heads) & (blockBytes - 1)
+		x := binary.BigEndian.Uint32(text[at : at+4])
+		lead := &leads[x>>24]
+		r := (x>>6&(0xff<<18)|x>>4&(0x3f<<12)|x>>2&(0x3f<<6)|x&0x3f)>>(lead.shift&31) - lead.offset
+		wrong |= x&lead.fixed ^ lead.pattern | (r-lead.least)>>31
+		b.characters[i&(blockBytes-1)] = r
+		i++
+		bytes -= int(lead.size)
+		end = at
+		size = int(lead.size)
+	}
+	end += size
+	return end, wrong == 0 && bytes+max(end-blockBytes, 0) == 0
+}
+
+// decodeBroken does so for a block in which some bytes are broken. These count as U+FFFD: that costs one token, too.
+func (b *block) decodeBroken(text *window, beyond uint64) (heads uint64, end int) {
+	for i := 0; beyond != 0; i++ {
+		at := bits.TrailingZeros64(beyond) & (blockBytes - 1)
+		r, size := utf8.DecodeRune(text[at : at+utf8.UTFMax])
+		b.characters[i&(blockBytes-1)] = uint32(r)
+		heads |= 1 << at
+		end = at + size
+		beyond &^= (1<<size - 1) << at
+	}
+	return heads, end
+}
+
+// add adds what the characters that begin at heads cost.
+func (s *Scanner) add(heads uint64) {
+	b, t, last, all, i := &s.block, s.table, uint32(s.script), uint32(0), 0
+	units, added := uint32(0), uint32(0)
+	for left := heads; left != 0; left &= left - 1 {
+		at := bits.TrailingZeros64(left) & (blockBytes - 1)
+		r := b.characters[i&(blockBytes-1)]
+		i++
+		in := uint32(1 << 16)
+		if r < 1<<16 {
+			in = r
+		}
+		script := uint32(scripts[in>>4])
+		change := last ^ script
+		if b.states[at]&rowOfState != uint32(t.beyond) {
+			change = 0
+		}
+		last = script
+		all |= script
+		tokens := uint32(t.plane[in])
+		added += tokens & lengthened
+		cost := tokens &^ lengthened * Unit
+		if change != 0 {
+			cost += scriptChange
+		}
+		units += cost
+		if r-0x1d15e <= 0x1d1c0-0x1d15e {
+			units += uint32(addedTo(r)) * Unit
+			s.added += addedTo(r)
+		}
+	}
+	s.units += int64(units)
+	s.added += int64(added/lengthened) * addedInPlane
+	if all&russianBit != 0 {
+		s.addRussian(heads)
+		return
+	}
+	s.script, s.letter = uint16(last), 0
+}
+
+// addRussian adds what small Russian letters among the characters cost. They may follow other Cyrillic ones, which add has
+// taken for a change.
+func (s *Scanner) addRussian(heads uint64) {
+	b, t, last, letter, units, i := &s.block, s.table, uint32(s.script), uint32(s.letter), int64(0), 0
+	for ; heads != 0; heads &= heads - 1 {
+		at := bits.TrailingZeros64(heads) & (blockBytes - 1)
+		behind := t.behind[uint16(b.states[at])>>7]
+		begins := uint32(int32(behind) >> 31) // all ones behind ASCII
+		r := b.characters[i&(blockBytes-1)]
+		i++
+		script := uint32(scripts[min(r, 1<<16)>>4])
+		russian := uint32(int32(script<<16) >> 31)
+		before := letter&^begins | behind>>8&63
+		letter = (r - cyrillicFirst + 1) & russian
+		cost := (uint32(t.cyrillic[(before<<6|letter)&(1<<12-1)]) - behind&0xff) & russian
+		if script == scriptRussian && last|begins == scriptCyrillic {
+			cost -= scriptChange
+		}
+		last = script
+		units += int64(int32(cost))
+	}
+	s.units += units
+	s.script, s.letter = uint16(last), uint16(letter)
 }

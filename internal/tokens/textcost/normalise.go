@@ -99,19 +99,10 @@ func AtMostBytes(tokens int64, text string) int64 {
 // Lengthening returns by how many bytes Unicode's normalisation form C can lengthen a text, at most: 0 for all ASCII, at the
 // speed of memory. Malformed text is not lengthened.
 func Lengthening(text []byte) (added int64) {
-	const line, longest = 64, utf8.UTFMax
-	for ; len(text) >= line+longest; text = text[line:] {
-		t := text[:line]
-		if (word(t, 0)|word(t, 8)|word(t, 16)|word(t, 24)|word(t, 32)|word(t, 40)|word(t, 48)|word(t, 56))&highest == 0 {
-			continue
-		}
-		for i := 0; i < line; i += 8 {
-			// The bytes that the characters of the table begin with: 0xcc and 0xcd, 0xe0 and 0xe2, those from 0xef on.
-			x := word(t, i)
-			first := zeros((x^0xcc*each)&(0xfe*each)) | zeros((x^0xe0*each)&(0xfd*each)) | x&(x&^highest+0x11*each)&highest
-			for ; first != 0; first &= first - 1 {
-				added += addedAt(text[i+bits.TrailingZeros64(first)/8:])
-			}
+	for ; len(text) >= windowSize; text = text[blockBytes:] {
+		t := (*window)(text)
+		if (word(t[:], 0)|word(t[:], 8)|word(t[:], 16)|word(t[:], 24)|word(t[:], 32)|word(t[:], 40)|word(t[:], 48)|word(t[:], 56))&highest != 0 {
+			added += lengthening64(t)
 		}
 	}
 	for i := range text {
@@ -120,10 +111,32 @@ func Lengthening(text []byte) (added int64) {
 	return added
 }
 
-func word(text []byte, i int) uint64 { return binary.LittleEndian.Uint64(text[i : i+8]) }
-
-// zeros returns the highest bit of each byte of x that is 0.
-func zeros(x uint64) uint64 { return ^(x | (x&^highest + 0x7f*each)) & highest }
+// lengthening64 returns by how many bytes normalisation can lengthen the characters that begin in a block. No branch depends on
+// what the characters are, but for those of four bytes.
+func lengthening64(text *window) (added int64) {
+	var first, found uint64
+	for i := 0; i < blockBytes; i += 8 {
+		// The bytes that the characters of the table begin with: 0xcc and 0xcd, 0xe0 and 0xe2, those from 0xef on.
+		x := word(text[:], i)
+		first |= gather(zeros((x^0xcc*each)&(0xfe*each))|zeros((x^0xe0*each)&(0xfd*each))|x&(x&^highest+0x11*each)&highest) << i
+	}
+	for ; first != 0; first &= first - 1 {
+		at := bits.TrailingZeros64(first) & (blockBytes - 1)
+		x := binary.BigEndian.Uint32(text[at : at+4])
+		if x >= 0xf0<<24 {
+			if x>>16 == 0xf09d { // U+1D000 to U+1DFFF
+				added += addedAt(text[at : at+utf8.UTFMax])
+			}
+			continue
+		}
+		r, two := x>>12&0xf000|x>>10&0xfc0|x>>8&0x3f, x>>18&0x7c0|x>>16&0x3f
+		if x < 0xe0<<24 {
+			r = two
+		}
+		found += lengthens[r>>6] >> (r & 63) & uint64(x>>23&^(x>>22)&1)
+	}
+	return added + int64(found)*addedInPlane
+}
 
 // addedAt returns addedTo of the character at the beginning of text, 0 inside of one.
 func addedAt(text []byte) int64 {

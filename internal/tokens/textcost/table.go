@@ -9,31 +9,34 @@ import (
 	_ "embed"
 	"strings"
 	"sync"
+	"unicode/utf8"
 )
 
 // Unit is how many units of cost make one token.
 const Unit = 120
 
 // table is costs.bin and words.txt in the form that the scanner looks up. A row stands for what the characters before may
-// be: rows are multiples of 128, and a row plus the column of a character is a place in next and units.
+// be: rows are multiples of 128, and a row plus the column of a character is a place in states.
 type table struct {
 	columns [256]uint8      // of ASCII characters; columnBeyond for other bytes
-	next    [1 << 16]uint16 // the row behind the character
-	units   [1 << 16]uint8  // what the character costs; in columnBeyond, what the one before adds to one beyond ASCII
+	states  [1 << 16]uint32 // the row behind the character and what it costs; in columnBeyond, what the one before adds to one beyond ASCII
+	behind  [1 << 9]uint32  // for each row, what it means to a character beyond ASCII: see behindASCII
 
 	begin, space, beyond uint16 // the rows at the beginning of a text, behind a single space and behind one beyond ASCII
 
-	cyrillic [64 * 64]uint8     // [letter before][letter]: units
-	plane    [1 << 16 / 4]uint8 // the tokens of each character of the basic plane, two bits each
-	words    *words
+	cyrillic [64 * 64]uint8 // [letter before][letter]: units
+	// plane holds, for each character of the basic plane, its tokens and those that normalisation adds. Small Russian letters
+	// have none there. The last one stands for all characters beyond.
+	plane [1<<16 + 1]uint8
+
+	words *words
 }
 
 // Columns. Those of letters, digits and the signs of base64 come first, so that such text needs few lines of the cache.
 const (
-	usualFirst      = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/"
-	letterColumns   = 2 * 26
-	columnBackslash = 126
-	columnBeyond    = 127
+	usualFirst    = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/"
+	letterColumns = 2 * 26
+	columnBeyond  = 127
 )
 
 // Small letters of the Russian alphabet count from 1 at U+0430. Before the first one stands 0, or cyrillicSpace behind a
@@ -43,6 +46,10 @@ const (
 	cyrillicLetters = 32
 	cyrillicSpace   = 63
 )
+
+// behindASCII marks the rows of ASCII characters in table.behind. Above what the last character adds to one beyond ASCII stands
+// what a small Russian letter counts as that before it.
+const behindASCII = 1 << 31
 
 // beyond stands for any character beyond ASCII.
 const beyond = 0x7f
@@ -78,18 +85,48 @@ const (
 	classBeyond = 30
 )
 
-// fitted returns the table. Making it takes some milliseconds, once.
-var fitted = sync.OnceValue(func() *table {
-	var s stored
-	rest := costs
+func newStored() *stored {
+	s, rest := new(stored), costs
 	for _, part := range [][]uint8{s.letters[:], s.pairs[:], s.repeats[:], s.cyrillic[:], s.plane[:]} {
 		rest = rest[copy(part, rest):]
 	}
-	t := &table{columns: columns(), cyrillic: s.cyrillic, plane: s.plane, words: newWords(wordList)}
-	rows := rows{table: t, stored: &s, numbers: make(map[place]uint16)}
+	return s
+}
+
+// fitted returns the table. Making it takes some milliseconds, once.
+var fitted = sync.OnceValue(func() *table {
+	s := newStored()
+	t := &table{columns: columns(), cyrillic: s.cyrillic, words: newWords(wordList)}
+	rows := rows{table: t, stored: s, numbers: make(map[place]uint16)}
 	t.begin, t.space, t.beyond = rows.number(place{last: '\n'}), rows.number(place{last: ' '}), rows.number(place{last: beyond})
+	for _, row := range rows.numbers {
+		t.states[row|columnBeyond] |= uint32(t.beyond)
+	}
+	t.behind[t.space>>7] |= cyrillicSpace << 8
+	t.behind[t.beyond>>7] &^= behindASCII
+	t.fillPlane(s)
 	return t
 })
+
+// lengthened marks characters of the plane that normalisation can lengthen.
+const lengthened = 8
+
+func (t *table) fillPlane(s *stored) {
+	for r := range uint32(1 << 16) {
+		added := uint8(addedTo(r))
+		t.plane[r] = s.plane[r>>2]>>(r&3*2)&3 + added
+		if r < 0x344 {
+			t.plane[r] -= added // these marks add none: they have a cost
+		}
+		if added > 0 {
+			t.plane[r] |= lengthened
+		}
+		if r-cyrillicFirst < cyrillicLetters {
+			t.plane[r] = 0
+		}
+	}
+	t.plane[1<<16] = utf8.UTFMax
+}
 
 func columns() (columns [256]uint8) {
 	next := uint8(len(usualFirst))
@@ -97,8 +134,6 @@ func columns() (columns [256]uint8) {
 		switch at := strings.IndexByte(usualFirst, byte(c)); {
 		case c >= beyond:
 			columns[c] = columnBeyond
-		case c == '\\':
-			columns[c] = columnBackslash
 		case at >= 0:
 			columns[c] = uint8(at)
 		default:
@@ -134,10 +169,10 @@ func (r *rows) number(p place) uint16 {
 	r.numbers[p] = row
 	for c := range byte(beyond) {
 		at := row | uint16(r.table.columns[c])
-		r.table.units[at] = r.stored.cost(p, c)
-		r.table.next[at] = r.number(p.then(c))
+		r.table.states[at] = uint32(r.stored.cost(p, c))<<unitsShift | uint32(r.number(p.then(c)))
 	}
-	r.table.units[row|columnBeyond] = r.stored.pairs[int(p.last)<<7|beyond]
+	first := r.stored.pairs[int(p.last)<<7|beyond]
+	r.table.behind[row>>7], r.table.states[row|columnBeyond] = behindASCII|uint32(first), uint32(first)<<unitsShift
 	return row
 }
 
@@ -208,9 +243,6 @@ func isLetter(c byte) bool { return isLower(c) || isUpper(c) }
 
 func isUpper(c byte) bool { return c >= 'A' && c <= 'Z' }
 
-// escapes holds the characters that escapes of two bytes stand for, by their second byte; 0 if there is no such escape.
-var escapes = [256]uint8{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
-
 // Scripts are numbered by the block of a character, 256 code points each, except that blocks of East Asia are one, and so
 // are those of Latin letters, of symbols, and of all characters beyond the basic plane.
 const (
@@ -219,8 +251,9 @@ const (
 	scriptSymbols  = 0x20
 	scriptEastAsia = 0x4e
 	scriptBeyond   = 0x100 // the basic plane
-	scriptRussian  = 0x101 // small Russian letters
-	scriptNone     = 0x102
+	scriptNone     = 0x101
+	russianBit     = 0x8000
+	scriptRussian  = scriptCyrillic | russianBit // small Russian letters
 )
 
 // scriptChange is what a change between scripts beyond ASCII costs, or one from small Russian letters to others. Byte-level
@@ -228,26 +261,23 @@ const (
 // are left with odd bytes then.
 const scriptChange = Unit * 3 / 4
 
-var scripts = func() (s [256]uint16) {
-	for block := range s {
-		switch {
+// scripts holds the script of each sixteen characters of the basic plane, and then scriptBeyond.
+var scripts = func() (s [1<<16/16 + 1]uint16) {
+	for i := range s {
+		switch block := i / 16; {
+		case block == scriptBeyond:
+			s[i] = scriptBeyond
+		case i == cyrillicFirst/16 || i == cyrillicFirst/16+1:
+			s[i] = scriptRussian
 		case block <= 2:
-			s[block] = scriptLatin
+			s[i] = scriptLatin
 		case block >= 0x20 && block <= 0x2b:
-			s[block] = scriptSymbols
+			s[i] = scriptSymbols
 		case block >= 0x2e && block <= 0x9f || block >= 0xac && block <= 0xd7 || block == 0xff:
-			s[block] = scriptEastAsia
+			s[i] = scriptEastAsia
 		default:
-			s[block] = uint16(block)
+			s[i] = uint16(block)
 		}
 	}
 	return s
 }()
-
-// scriptOf returns the script of a character that is no small Russian letter.
-func scriptOf(r uint32) uint16 {
-	if r > 0xffff {
-		return scriptBeyond
-	}
-	return scripts[r>>8]
-}

@@ -27,18 +27,19 @@ func units(text string) int64 {
 
 func TestTable_IsWhole(t *testing.T) {
 	table := fitted()
-	var s stored
+	s := newStored()
 	require.Len(t, costs, len(s.letters)+len(s.pairs)+len(s.repeats)+len(s.cyrillic)+len(s.plane))
 	for _, row := range rowsOf(table) {
 		for c := byte('0'); c <= '9'; c++ {
-			at := row | uint16(table.columns[c])
-			if table.next[at] != table.next[table.next[at]|uint16(table.columns[c])] { // but for a third one in a row
-				assert.GreaterOrEqual(t, table.units[at], uint8(Unit), "some tokenizers spell digits one by one")
+			next, units := table.follow(row, c)
+			if behind, _ := table.follow(next, c); next != behind { // but for a third one in a row
+				assert.GreaterOrEqual(t, units, uint32(Unit), "some tokenizers spell digits one by one")
 			}
 		}
 	}
+	assert.Zero(t, table.behind[table.beyond>>7], "what follows the first byte or the first character beyond ASCII costs no more")
 	for c := 0x80; c < 0x10000; c++ {
-		tokens := table.plane[c>>2] >> (c & 3 * 2) & 3
+		tokens := s.plane[c>>2] >> (c & 3 * 2) & 3
 		assert.Positive(t, tokens, "U+%04X", c)
 		if c < 0x800 {
 			assert.LessOrEqual(t, tokens, uint8(2), "U+%04X has two bytes", c)
@@ -46,13 +47,19 @@ func TestTable_IsWhole(t *testing.T) {
 	}
 }
 
+// follow returns the row behind c and what it costs.
+func (t *table) follow(row uint16, c byte) (next uint16, units uint32) {
+	state := t.states[row|uint16(t.columns[c])]
+	return uint16(state), state >> unitsShift
+}
+
 // rowsOf returns the rows that a text can come to.
 func rowsOf(t *table) []uint16 {
 	rows := []uint16{t.begin, t.space, t.beyond}
 	found := map[uint16]bool{t.begin: true, t.space: true, t.beyond: true}
 	for i := 0; i < len(rows); i++ {
-		for c := range byte(beyond) {
-			if next := t.next[rows[i]|uint16(t.columns[c])]; !found[next] {
+		for c := range byte(beyond + 1) {
+			if next, _ := t.follow(rows[i], c); !found[next] {
 				found[next], rows = true, append(rows, next)
 			}
 		}
@@ -60,18 +67,18 @@ func rowsOf(t *table) []uint16 {
 	return rows
 }
 
-// Scanner.read begins in the middle of a block three characters early, and in whatever row.
+// block.read begins inside of a block three characters early, and in whatever row.
 func TestTable_ThreeCharactersTellTheRow(t *testing.T) {
 	table := fitted()
 	rows := rowsOf(table)
 	require.Less(t, len(rows), 1<<9, "a row and a column fill 16 bits")
 	follow := func(row uint16, text ...byte) uint16 {
 		for _, c := range text {
-			row = table.next[row|uint16(table.columns[c])]
+			row, _ = table.follow(row, c)
 		}
 		return row
 	}
-	usual := []byte("abzABZ019 \n\t.,-_=\"\\/\x00\x7e")
+	usual := []byte("abzABZ019 \n\t.,-_=\"\\/\x00\x7e\x7f\x80")
 	for _, a := range usual {
 		for _, b := range usual {
 			for _, c := range usual {
@@ -98,7 +105,7 @@ func TestWords_AreFoundInTheirPositionsAlone(t *testing.T) {
 		tokens, err := strconv.ParseUint(line[:positionDigits], 16, 8)
 		require.NoError(t, err)
 		for bit, text := range []string{" " + word, "." + word, " " + strings.ToUpper(word[:1]) + word[1:], "." + strings.ToUpper(word[:1]) + word[1:]} {
-			row := table.next[table.begin|uint16(table.columns[text[0]])]
+			row, _ := table.follow(table.begin, text[0])
 			want := int64(0)
 			if n := int64(tokens >> (2 * bit) & 3); n > 0 {
 				want = 1000 - n*wordCost
@@ -138,7 +145,7 @@ func TestScanner_WordsThatContinueInTheNextPiece(t *testing.T) {
 	}
 }
 
-// Blocks are read two bytes at once, and their words looked up together; single bytes are not.
+// Blocks are read four bytes at once, and their words looked up together; single bytes are not.
 func TestScanner_BlocksCountAsSingleBytes(t *testing.T) {
 	same := func(name, text string, escaped bool) {
 		s := NewScanner()

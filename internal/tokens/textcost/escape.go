@@ -1,0 +1,144 @@
+package textcost
+
+import (
+	"math/bits"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// escapes holds the characters that escapes of two bytes stand for, by their second byte; 0 if there is no such escape.
+var escapes = [256]uint8{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
+
+// resolved is what a byte stands for: itself, and in the upper half, behind a backslash, what the escape does.
+var resolved = func() (table [512]uint8) {
+	for c := range 256 {
+		table[c], table[256+c] = uint8(c), escapes[c]
+	}
+	return table
+}()
+
+// unescape writes what about limit bytes of the text from i on stand for into the window, and returns how many bytes that are and
+// how many it has taken. A bit of backslashes is set for each one. It stops before an escape that stands for an ASCII
+// letter.
+func (s *Scanner) unescape(text []byte, i, limit int, backslashes uint64) (n, taken int) {
+	if limit == blockBytes {
+		limit = wholeCharacters(text[i:], limit)
+	}
+	backslashes &= below(limit)
+	var short, long uint64 // where escapes of two bytes begin, and all others
+	for left := backslashes; left != 0; {
+		at := bits.TrailingZeros64(left)
+		second := byte(0)
+		if i+at+1 < len(text) {
+			second = text[i+at+1]
+		}
+		if escapes[second] != 0 && at+1 < limit {
+			short |= 1 << at
+		} else {
+			long |= 1 << at
+		}
+		left &^= 3 << at
+	}
+	b := &s.block
+	for taken < limit {
+		if long>>taken&1 == 0 {
+			stop := min(taken+bits.TrailingZeros64(long>>taken), limit)
+			n = b.copy(text[i:], n, taken, stop, short)
+			taken = stop
+			continue
+		}
+		r, size := escape(text[i+taken:])
+		if r < beyond && isLetter(byte(r)) {
+			break
+		}
+		if r < utf8.RuneSelf {
+			b.text[n] = byte(r)
+			n++
+		} else {
+			n += utf8.EncodeRune(b.text[n:], r)
+			s.inexact = true
+		}
+		taken += size
+	}
+	clear(b.text[n:])
+	return n, taken
+}
+
+// wholeCharacters returns the last place up to limit that is not inside of a character.
+func wholeCharacters(text []byte, limit int) int {
+	for back := limit; back < len(text) && back > limit-utf8.UTFMax; back-- {
+		if utf8.RuneStart(text[back]) {
+			return back
+		}
+	}
+	return limit
+}
+
+// copy writes what the bytes of text from one to another stand for into the window at n, and returns where it stopped. No
+// branch depends on where the escapes are.
+func (b *block) copy(text []byte, n, from, to int, short uint64) int {
+	second := short << 1 >> from
+	short >>= from
+	for _, c := range text[from:to] {
+		b.text[n&(blockBytes-1)] = resolved[(uint(second&1)<<8|uint(c))&511]
+		n += int(^short & 1)
+		short >>= 1
+		second >>= 1
+	}
+	return n
+}
+
+// escape returns what the escape at the beginning of a text stands for, and its length. One that is malformed is a backslash alone.
+func escape(text []byte) (rune, int) {
+	if len(text) > 1 && escapes[text[1]] != 0 {
+		return rune(escapes[text[1]]), 2
+	}
+	if r, size := unicodeEscape(text); size > 0 {
+		return r, size
+	}
+	return '\\', 1
+}
+
+// unicodeEscape reads \uXXXX, or two of them that are a surrogate pair. A lone surrogate is U+FFFD, as for encoding/json.
+// The size is 0 when the escape is malformed.
+func unicodeEscape(text []byte) (rune, int) {
+	const size = len(`\u0000`)
+	r, ok := hexadecimal(text)
+	if !ok {
+		return 0, 0
+	}
+	if !utf16.IsSurrogate(r) {
+		return r, size
+	}
+	if low, ok := hexadecimal(text[size:]); ok {
+		if pair := utf16.DecodeRune(r, low); pair != utf8.RuneError {
+			return pair, 2 * size
+		}
+	}
+	return utf8.RuneError, size
+}
+
+func hexadecimal(text []byte) (rune, bool) {
+	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
+		return 0, false
+	}
+	digits := uint32(digit[text[2]])<<12 | uint32(digit[text[3]])<<8 | uint32(digit[text[4]])<<4 | uint32(digit[text[5]])
+	return rune(digits), digits <= 0xffff
+}
+
+// digit holds the values of hexadecimal digits, for all other bytes one that makes any number too large.
+var digit = func() (values [256]uint32) {
+	for c := range values {
+		switch {
+		case c >= '0' && c <= '9':
+			values[c] = uint32(c - '0')
+		case c >= 'a' && c <= 'f':
+			values[c] = uint32(c - 'a' + 10)
+		case c >= 'A' && c <= 'F':
+			values[c] = uint32(c - 'A' + 10)
+		default:
+			values[c] = 1 << 16
+		}
+	}
+	return values
+}()
