@@ -22,7 +22,7 @@ type block struct {
 
 	characters [blockBytes]uint32 // those beyond ASCII
 
-	text window // the text where it has escapes, or ends
+	text [blockBytes + windowSize]byte // a window where the text has escapes, or ends
 }
 
 // window returns the text from i on.
@@ -30,8 +30,8 @@ func (b *block) window(text []byte, i int) *window {
 	if text = text[i:]; len(text) >= windowSize {
 		return (*window)(text)
 	}
-	clear(b.text[copy(b.text[:], text):])
-	return &b.text
+	clear(b.text[copy(b.text[:], text):windowSize])
+	return (*window)(b.text[:])
 }
 
 // read follows the rows through the bytes of a block from row on, and notes what they cost without regard to words and to which

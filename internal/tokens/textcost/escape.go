@@ -9,14 +9,6 @@ import (
 // escapes holds the characters that escapes of two bytes stand for, by their second byte; 0 if there is no such escape.
 var escapes = [256]uint8{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
-// resolved is what a byte stands for: itself, and in the upper half, behind a backslash, what the escape does.
-var resolved = func() (table [512]uint8) {
-	for c := range 256 {
-		table[c], table[256+c] = uint8(c), escapes[c]
-	}
-	return table
-}()
-
 // unescape writes what about limit bytes of the text from i on stand for into the window, and returns how many bytes that are and
 // how many it has taken. A bit of backslashes is set for each one. It stops before an escape that stands for an ASCII
 // letter.
@@ -60,7 +52,7 @@ func (s *Scanner) unescape(text []byte, i, limit int, backslashes uint64) (n, ta
 		}
 		taken += size
 	}
-	clear(b.text[n:])
+	clear(b.text[n : n+utf8.UTFMax])
 	return n, taken
 }
 
@@ -74,18 +66,28 @@ func wholeCharacters(text []byte, limit int) int {
 	return limit
 }
 
-// copy writes what the bytes of text from one to another stand for into the window at n, and returns where it stopped. No
-// branch depends on where the escapes are.
+// copy writes what the bytes of text from one to another stand for into the window at n, and returns where it stopped. It copies
+// all the rest behind each escape, because that is a few instructions: no branch depends on where the escapes are.
 func (b *block) copy(text []byte, n, from, to int, short uint64) int {
-	second := short << 1 >> from
-	short >>= from
-	for _, c := range text[from:to] {
-		b.text[n&(blockBytes-1)] = resolved[(uint(second&1)<<8|uint(c))&511]
-		n += int(^short & 1)
-		short >>= 1
-		second >>= 1
+	short = short >> from << from & below(to)
+	if len(text) < blockBytes+windowSize {
+		for i := from; i < to; i, n = i+1, n+1 {
+			if b.text[n] = text[i]; short>>i&1 == 1 {
+				i++
+				b.text[n] = escapes[text[i]]
+			}
+		}
+		return n
 	}
-	return n
+	*(*[blockBytes]byte)(b.text[n:]) = [blockBytes]byte(text[from:])
+	n -= from
+	for ; short != 0; short &= short - 1 {
+		at := bits.TrailingZeros64(short) & (blockBytes - 1)
+		b.text[n+at] = escapes[text[at+1]]
+		*(*[blockBytes]byte)(b.text[n+at+1:]) = [blockBytes]byte(text[at+2:])
+		n--
+	}
+	return n + to
 }
 
 // escape returns what the escape at the beginning of a text stands for, and its length. One that is malformed is a backslash alone.

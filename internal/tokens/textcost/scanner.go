@@ -80,7 +80,7 @@ func (s *Scanner) next(text []byte, i, end int, escaped bool) int {
 			if n, taken = s.unescape(text, i, n, at); taken == 0 {
 				return s.escapedLetter(text, i)
 			}
-			window = &b.text
+			window = (*[windowSize]byte)(b.text[:])
 		}
 	}
 	c := classify(window)
