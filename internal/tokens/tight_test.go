@@ -1,11 +1,15 @@
 package tokens
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -190,6 +194,38 @@ func BenchmarkTextBound_Numbers(b *testing.B) { benchmarkTextBound(b, "csv", fal
 func BenchmarkTextBound_Russian(b *testing.B) { benchmarkTextBound(b, "prose russian", false) }
 func BenchmarkTextBound_Chinese(b *testing.B) { benchmarkTextBound(b, "prose chinese", false) }
 func BenchmarkTextBound_Splices(b *testing.B) { benchmarkTextBound(b, "splices", false) }
+
+// BenchmarkTextBound_Slowest is every kind of text, as it is and as the inside of a JSON string, each at its best of all rounds.
+// Run it with -benchtime=100x.
+func BenchmarkTextBound_Slowest(b *testing.B) {
+	texts := make(map[string]string)
+	best := make(map[string]time.Duration)
+	for _, kind := range corpus.Kinds() {
+		text := corpus.Generate(kind, 8, 1<<18)
+		quoted, err := json.Marshal(text)
+		require.NoError(b, err)
+		texts[kind], texts[kind+", quoted"] = text, string(quoted[1:len(quoted)-1])
+	}
+	for b.Loop() {
+		for name, text := range texts {
+			for range 4 { // the first one brings the tables back into the caches
+				start := time.Now()
+				TextBound(text, strings.HasSuffix(name, ", quoted"))
+				if took := time.Since(start); best[name] == 0 || took < best[name] {
+					best[name] = took
+				}
+			}
+		}
+	}
+	speed := func(name string) float64 { return float64(len(texts[name])) / 1e6 / best[name].Seconds() }
+	names := slices.SortedFunc(maps.Keys(texts), func(x, y string) int { return cmp.Compare(speed(x), speed(y)) })
+	for _, name := range names[:8] {
+		b.Logf("%.0f MB/s: %s", speed(name), name)
+	}
+	b.ReportMetric(speed(names[0]), "slowest-MB/s")
+	b.ReportMetric(speed(names[len(names)/2]), "median-MB/s")
+}
+
 func BenchmarkTightBound_4MB(b *testing.B) {
 	p := Prompt{Blocks: []Block{{Text: corpus.Generate("english", 9, 4<<20)}}}
 	b.SetBytes(4 << 20)

@@ -85,7 +85,7 @@ func (s *Scanner) beyond(text []byte, i, end int) int {
 			s.added += addedTo(r)
 			units += addedTo(r) & addedBeyond * Unit
 		}
-		s.inexact = s.inexact || r == utf8.RuneError
+		s.inexact = s.inexact || r == utf8.RuneError && size == 1
 	}
 	s.units, s.script, s.letter, s.row = units, script, letter, t.beyond
 	s.run = run{open: true, start: unlisted} // a word that follows goes on

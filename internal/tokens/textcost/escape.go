@@ -48,7 +48,7 @@ func (s *Scanner) unescape(text []byte, i, limit int, backslashes uint64) (n, ta
 			n++
 		} else {
 			n += utf8.EncodeRune(b.text[n:], r)
-			s.inexact = true
+			s.added -= addedTo(uint32(r)) // which is in the text's spelling only where it is spelled so
 		}
 		taken += size
 	}

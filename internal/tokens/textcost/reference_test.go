@@ -146,6 +146,21 @@ func referenceScript(c uint32) int {
 	}
 }
 
+// Where a text costs more than its bytes, what normalisation adds to it is the bound: to what it spells, not to what its escapes
+// stand for.
+func TestBound_TextThatCostsMoreThanItsBytes(t *testing.T) {
+	costly := strings.Repeat("\U0001f600\u4e2d\u0434\U00020000\u00e9", 20)
+	for _, piece := range []string{"", `\u0958`, `\ud834\udd5e`, `\u0323`, "\u0958", "\U0001d15e", "\u0323", "\ufffd", `\ufffd`, `\ud834`, "\xff", "\xe0\xa5"} {
+		for _, escaped := range []bool{false, true} {
+			text := costly + piece + costly
+			requireReference(t, text, escaped)
+			s := NewScanner()
+			s.Scan(text, 0, len(text), escaped)
+			require.Greater(t, s.Tokens(text, len(text)), Bytes(text), "or this text shows nothing: %q", text)
+		}
+	}
+}
+
 // pieces are what texts are put together of, so that every part of the scanner meets every other at every place of a block.
 func pieces() []string {
 	pieces := []string{

@@ -18,7 +18,7 @@ type Scanner struct {
 	letter uint16 // the last character as a small Russian letter, counted from 1, or 0, if it is beyond ASCII
 
 	added   int64 // the bytes by which normalisation can lengthen what was scanned
-	inexact bool  // what was scanned is not what the text says: it has escapes beyond ASCII, or broken bytes
+	inexact bool  // added is not what the text's bytes say, because some are broken
 
 	blocks int // to scan as such before text is tried as dense: see dense
 	block  block
