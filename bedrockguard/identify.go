@@ -18,7 +18,7 @@ import (
 const identifyID = "bedrockguard.Identify"
 
 // identifyMiddleware is the front door of SDK calls: it turns the operation's input into a call, or refuses it before
-// anything was serialised, reserved or sent.
+// anything was reserved or sent.
 type identifyMiddleware struct {
 	guard *Guard
 	stack *middleware.Stack // of this call
@@ -52,9 +52,6 @@ func (m *identifyMiddleware) HandleInitialize(ctx context.Context, in middleware
 // behind it but the HTTP client. The step is put together anew for each attempt, so that its order can still be changed here.
 func (m *identifyMiddleware) observeLast() {
 	steps := m.stack.Deserialize
-	if ids := steps.List(); ids[len(ids)-1] == observeID {
-		return
-	}
 	if _, err := steps.Remove(observeID); err == nil {
 		_ = steps.Add(&m.guard.steps.observe, middleware.After) // which can't fail: its id was just removed
 	}
@@ -83,18 +80,18 @@ func (m *identifyMiddleware) refuse(ctx context.Context, c *call, err error) (mi
 	return middleware.InitializeOutput{}, middleware.Metadata{}, err
 }
 
-// identify fills in who pays and which model at which price, and has the request's cache points looked at. It returns the
-// request as it is to be serialised.
+// identify fills in who pays, and has the request's cache points looked at, which takes its model. It returns the request as it is
+// to be serialised.
 func (g *Guard) identify(ctx context.Context, c *call, input any, modelID *string) (any, error) {
 	err := g.scope(ctx, &c.scope)
-	if err != nil {
-		return nil, err
+	if err != nil || g.cache == nil {
+		return input, err // the model is found when the input is read, behind the serializer
 	}
 	resolved, err := g.resolve(ctx, c, modelID)
 	if err != nil {
 		return nil, err
 	}
-	if g.cache != nil && !resolved.HidesText {
+	if !resolved.HidesText {
 		return g.checkCache(ctx, c, input, resolved)
 	}
 	return input, nil

@@ -105,7 +105,11 @@ func Lengthening(text []byte) (added int64) {
 			added += lengthening64(t)
 		}
 	}
-	for i := range text {
+	for i := 0; i < len(text); i++ {
+		if i+8 <= len(text) && word(text, i)&highest == 0 {
+			i += 7
+			continue
+		}
 		added += addedAt(text[i:])
 	}
 	return added

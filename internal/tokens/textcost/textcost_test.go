@@ -196,6 +196,31 @@ func TestBound_UncommonTextCostsMoreThanCommonText(t *testing.T) {
 	assert.Less(t, shuffled, random)
 }
 
+// Lengthening looks at several bytes at once, and at those of the end in another way.
+func TestLengthening_IsThatOfEachCharacter(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	parts := []string{"a", "plain words ", "\u00e9", "\u0958", "\u0323", "\u4e2d", "\U0001d15e", "\ufb4e", "\U0001f600"}
+	for range 5_000 {
+		var text strings.Builder
+		want := int64(0)
+		for range r.IntN(25) {
+			text.WriteString(parts[r.IntN(len(parts))])
+		}
+		for _, c := range text.String() {
+			want += addedTo(uint32(c))
+		}
+		require.Equal(t, want, Lengthening([]byte(text.String())), "%q", text.String())
+	}
+}
+
+func BenchmarkLengthening_1KB(b *testing.B) {
+	text := []byte(strings.Repeat("plain words ", 90)) // the last piece of it is shorter than a block
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		Lengthening(text)
+	}
+}
+
 func BenchmarkTable(b *testing.B) {
 	for b.Loop() {
 		newWords(wordList)
