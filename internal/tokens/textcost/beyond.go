@@ -88,15 +88,12 @@ func (b *block) decodeBroken(text *window, beyond uint64) (heads uint64, end int
 // add adds what the characters that begin at heads cost.
 func (s *Scanner) add(heads uint64) {
 	b, t, last, all, i := &s.block, s.table, uint32(s.script), uint32(0), 0
-	units, added := uint32(0), uint32(0)
+	units, added, long := uint32(0), uint32(0), uint32(0)
 	for left := heads; left != 0; left &= left - 1 {
 		at := bits.TrailingZeros64(left) & (blockBytes - 1)
 		r := b.characters[i&(blockBytes-1)]
 		i++
-		in := uint32(1 << 16)
-		if r < 1<<16 {
-			in = r
-		}
+		in := inPlane(r)
 		script := uint32(scripts[in>>4])
 		change := last ^ script
 		if b.states[at]&rowOfState != uint32(t.beyond) {
@@ -111,10 +108,11 @@ func (s *Scanner) add(heads uint64) {
 			cost += scriptChange
 		}
 		units += cost
-		if r-0x1d15e <= 0x1d1c0-0x1d15e {
-			units += uint32(addedTo(r)) * Unit
-			s.added += addedTo(r)
-		}
+		first := r - addedFirst
+		long |= (first - addedSpan) &^ first // the highest bit, if it is within the span
+	}
+	if long>>31 != 0 {
+		s.addLong(heads)
 	}
 	s.units += int64(units)
 	s.added += int64(added/lengthened) * addedInPlane
@@ -123,6 +121,22 @@ func (s *Scanner) add(heads uint64) {
 		return
 	}
 	s.script, s.letter = uint16(last), 0
+}
+
+// addLong adds what characters beyond the basic plane are lengthened by. It is apart, because the loop of add needs all registers.
+func (s *Scanner) addLong(heads uint64) {
+	for i := range bits.OnesCount64(heads) {
+		if r := s.block.characters[i]; r > 0xffff {
+			s.added += addedTo(r)
+			s.units += addedTo(r) * Unit
+		}
+	}
+}
+
+// inPlane returns a character of the basic plane as it is, and 1<<16 for all others, without a branch.
+func inPlane(r uint32) uint32 {
+	behind := uint32(int32(0xffff-r) >> 31)
+	return r&^behind | behind&(1<<16)
 }
 
 // addRussian adds what small Russian letters among the characters cost. They may follow other Cyrillic ones, which add has
@@ -135,7 +149,7 @@ func (s *Scanner) addRussian(heads uint64) {
 		begins := uint32(int32(behind) >> 31) // all ones behind ASCII
 		r := b.characters[i&(blockBytes-1)]
 		i++
-		script := uint32(scripts[min(r, 1<<16)>>4])
+		script := uint32(scripts[inPlane(r)>>4])
 		russian := uint32(int32(script<<16) >> 31)
 		before := letter&^begins | behind>>8&63
 		letter = (r - cyrillicFirst + 1) & russian

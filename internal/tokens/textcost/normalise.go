@@ -62,6 +62,12 @@ const (
 	addedBeyond  = 8
 )
 
+// Where the characters of the table that are beyond the basic plane begin, and up to how many there could be.
+const (
+	addedFirst = 0x1d15e
+	addedSpan  = 0x1d1c0 - addedFirst + 1
+)
+
 // lengthens has a bit for each character of the basic plane that is in the table.
 var lengthens = func() (set [1 << 16 / 64]uint64) {
 	for _, r := range lengthening {
