@@ -156,10 +156,8 @@ func (s *Scanner) words(text *window, begins, ends uint64) (saved int64) {
 		first = first&mask.first | 0x20
 		last := word(text[:], start+8) & mask.last
 		slot := &w.slots[w.slot(hash(first, last))]
-		tokens := slot.last >> (position & 63)
-		if slot.first^first|(slot.last^last)&lettersOfLast != 0 {
-			tokens = 0
-		}
+		differs := slot.first ^ first | (slot.last^last)&lettersOfLast
+		tokens := slot.last >> (position & 63) & ((differs|-differs)>>63 - 1) // 0 if it differs
 		saved += max(b.until(end)-b.until(start)-wordCosts[tokens&3], 0)
 	}
 	return saved
