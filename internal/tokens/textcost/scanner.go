@@ -149,10 +149,8 @@ func (s *Scanner) words(text *window, begins, ends uint64) (saved int64) {
 		start := (bits.Len64(begins&(ends&-ends-1)) - 1) & (blockBytes - 1)
 		mask := &masks[(end-start)&(blockBytes-1)]
 		first := word(text[:], start)
-		position := tokensShift + ^first>>3&capital
-		if b.states[start]&rowOfState != space {
-			position += afterOther
-		}
+		other := b.states[start]&rowOfState ^ space // 0 behind a space
+		position := tokensShift + ^first>>3&capital + uint64(-other>>31*afterOther)
 		first = first&mask.first | 0x20
 		last := word(text[:], start+8) & mask.last
 		slot := &w.slots[w.slot(hash(first, last))]
