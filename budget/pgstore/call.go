@@ -2,13 +2,9 @@ package pgstore
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"strconv"
-	"strings"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
@@ -144,7 +140,7 @@ func (s *Store) statement(c *call, known memory, how manner, at *placement) (sta
 	}
 	if c.lines != nil {
 		if err := at.place(c.lines, how.now); err != nil {
-			return statement{}, err
+			return "", err
 		}
 		args = append(args, at.from, at.until)
 	}
@@ -154,74 +150,24 @@ func (s *Store) statement(c *call, known memory, how manner, at *placement) (sta
 	if c.args != nil {
 		args = append(args, c.args(at)...)
 	}
-	types := s.types.Get().(*pgtype.Map)
-	defer s.types.Put(types)
-	st := statement{sql: s.sql(c.function, len(args))}
-	var err error
-	st.values, st.oids, st.formats, err = encode(types, args)
-	return st, err
+	return s.sql(c.function, args)
 }
 
-func milliseconds(d time.Duration) []byte {
-	return strconv.AppendInt(nil, max(d.Milliseconds(), 1), 10)
-}
+func milliseconds(d time.Duration) string { return strconv.FormatInt(max(d.Milliseconds(), 1), 10) }
 
-// sql is the call of a function with n arguments.
-func (s *Store) sql(function string, n int) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "SELECT o_status, o_step, o_xid, o_clock, o_value, o_detail FROM %s.%s(", s.opts.quoted(), function)
-	for i := range n {
+// sql is the call of a function.
+func (s *Store) sql(function string, args []any) (statement, error) {
+	b := make([]byte, 0, 1024)
+	b = append(append(append(b, "SELECT o_status, o_step, o_xid, o_clock, o_value, o_detail FROM "...), s.opts.quoted()...), '.')
+	b = append(append(b, function...), '(')
+	for i, arg := range args {
 		if i > 0 {
-			b.WriteString(", ")
+			b = append(b, ", "...)
 		}
-		b.WriteByte('$')
-		b.WriteString(strconv.Itoa(i + 1))
+		var err error
+		if b, err = appendLiteral(b, arg); err != nil {
+			return "", err
+		}
 	}
-	b.WriteByte(')')
-	return b.String()
-}
-
-// encode writes arguments in the binary format, each with its type. A nil is a null bigint.
-func encode(types *pgtype.Map, args []any) (values [][]byte, oids []uint32, formats []int16, err error) {
-	for _, arg := range args {
-		var oid uint32
-		switch v := arg.(type) {
-		case nil, int64:
-			oid = pgtype.Int8OID
-		case bool:
-			oid = pgtype.BoolOID
-		case int32:
-			oid = pgtype.Int4OID
-		case string:
-			oid = pgtype.TextOID
-		case []byte:
-			oid = pgtype.ByteaOID
-		case [16]byte:
-			oid, arg = pgtype.UUIDOID, pgtype.UUID{Bytes: v, Valid: true}
-		case []pgtype.UUID:
-			oid = pgtype.UUIDArrayOID
-		case []int64:
-			oid = pgtype.Int8ArrayOID
-		case [][]byte:
-			oid = pgtype.ByteaArrayOID
-		case []float64:
-			oid = pgtype.Float8ArrayOID
-		case []int32:
-			oid = pgtype.Int4ArrayOID
-		case []string:
-			oid = pgtype.TextArrayOID
-		case []bool:
-			oid = pgtype.BoolArrayOID
-		default:
-			return nil, nil, nil, problem(fmt.Sprintf("an argument of type %T", arg))
-		}
-		var value []byte
-		if arg != nil {
-			if value, err = types.Encode(oid, pgtype.BinaryFormatCode, arg, make([]byte, 0, 16)); err != nil {
-				return nil, nil, nil, err
-			}
-		}
-		values, oids, formats = append(values, value), append(oids, oid), append(formats, pgtype.BinaryFormatCode)
-	}
-	return values, oids, formats, nil
+	return statement(append(b, ')')), nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -350,4 +352,78 @@ func TestAVolatileServerIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "fsync")
 	require.False(t, errors.Is(err, budget.ErrExceeded))
 	admitted(t, told, hold(1, r.Lines...))
+}
+
+// A host whose network is cut before the last bytes of a step have arrived must not keep the accounts of a hot limit from all others.
+func TestAHostCutOffInTheMiddleOfAStepHoldsNothing(t *testing.T) {
+	server := ownServer(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var cut atomic.Bool
+	swallowed := make(chan struct{})
+	var once sync.Once
+	var mu sync.Mutex
+	var conns []net.Conn
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			upstream, err := net.Dial("tcp", server.Addr())
+			if err != nil {
+				client.Close()
+				continue
+			}
+			mu.Lock()
+			conns = append(conns, client, upstream)
+			mu.Unlock()
+			all.Go(func() { io.Copy(client, upstream) }) //nolint:errcheck // either end may break it off
+			all.Go(func() {
+				buf := make([]byte, 64<<10)
+				for {
+					n, err := client.Read(buf)
+					if err != nil {
+						return
+					}
+					if cut.Load() { // the connection stays, as the server sees it
+						upstream.Write(buf[:n-5]) //nolint:errcheck
+						once.Do(func() { close(swallowed) })
+						io.Copy(io.Discard, client) //nolint:errcheck
+						return
+					}
+					upstream.Write(buf[:n]) //nolint:errcheck
+				}
+			})
+		}
+	})
+	t.Cleanup(func() {
+		listener.Close()
+		mu.Lock()
+		for _, c := range conns {
+			c.Close()
+		}
+		mu.Unlock()
+		all.Wait()
+	})
+
+	schema := newSchema()
+	others := open(t, newPool(t, server.DSN()), schema)
+	host := open(t, newPool(t, server.DSN(), func(c *pgxpool.Config) {
+		c.ConnConfig.Host, c.ConnConfig.Port = "127.0.0.1", uint16(listener.Addr().(*net.TCPAddr).Port)
+		c.ConnConfig.Fallbacks = nil
+	}), schema)
+	l := line(1, budget.Monthly, 1000)
+	admitted(t, host, hold(1, l))
+	cut.Store(true)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err = host.Reserve(ctx, hold(1, l))
+	require.Error(t, err)
+	<-swallowed
+	others.opts.Timeout = 5 * time.Second
+	admitted(t, others, hold(1, l))
+	require.NoError(t, others.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Principal: "x"}, Reason: "stop"}, storetest.NewChange()))
+	stands(t, others, l, 0, 2)
 }

@@ -142,25 +142,27 @@ func (s *Store) acceptLoss(ctx context.Context, r budget.Record) error {
 	if err := s.suits(ctx, conn); err != nil {
 		return err
 	}
-	types := s.types.Get().(*pgtype.Map)
-	defer s.types.Put(types)
 	var now any
 	if s.opts.Clock != nil {
 		now = nanos(s.opts.Clock())
 	}
 	args := []any{int32(len(migrations)), now, [16]byte(r.Object()), [16]byte(r.ID), r.Seen, raw}
-	values, oids, formats, err := encode(types, args)
-	if err != nil {
-		return err
+	sql := []byte("SELECT " + s.opts.quoted() + ".accept(")
+	for i, arg := range args {
+		if i > 0 {
+			sql = append(sql, ", "...)
+		}
+		if sql, err = appendLiteral(sql, arg); err != nil {
+			return err
+		}
 	}
-	sql := "SELECT " + s.opts.quoted() + ".accept($1, $2, $3, $4, $5, $6)"
-	result := conn.Conn().PgConn().ExecParams(ctx, sql, values, oids, formats, nil).Read()
+	row, err := queryRow(ctx, conn, string(append(sql, ')')))
 	switch {
-	case result.Err != nil:
-		return result.Err
-	case len(result.Rows) != 1:
+	case err != nil:
+		return err
+	case len(row) != 1:
 		return errAnswer
-	case string(result.Rows[0][0]) == "superseded":
+	case row[0] == "superseded":
 		return budget.ErrSuperseded
 	}
 	return s.learn(ctx, conn)

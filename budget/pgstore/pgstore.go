@@ -2,8 +2,9 @@
 //
 // # How a step runs
 //
-// Each step is one call of one database function, in one round trip and one transaction under READ COMMITTED, which it shares
-// only with steps of its own process that wait for the same accounts. The function locks the rows of the accounts that it touches in sorted order, reads the server's clock once it has them,
+// Each step is one call of one database function, in one message and one transaction under READ COMMITTED, which it shares
+// only with steps of its own process that wait for the same accounts. A host that is cut off in the middle of a message leaves no lock
+// behind, and one that is cut off after it holds its locks until the step's own timeout at most. The function locks the rows of the accounts that it touches in sorted order, reads the server's clock once it has them,
 // decides, and writes. An answer counts when the commit was acknowledged, not before. Steps that met a deadlock, a lock
 // timeout or a broken connection are repeated within their time, which is safe because every step is idempotent by the id
 // of its reservation; only the marks that a settlement reached go unreported if its first answer was lost. What can't be done in that time is an error, and never an admission. Kill sets its flag, and then waits
@@ -51,7 +52,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -100,7 +100,6 @@ type Store struct {
 	channel string
 	turns   *turns
 	queue   queue
-	types   sync.Pool // of *pgtype.Map, which is not safe for concurrent use
 	skew    atomic.Int64
 	pruneAt atomic.Int64
 	forgets sync.WaitGroup // at most one, which Expire began
@@ -160,7 +159,6 @@ func Open(ctx context.Context, pool *pgxpool.Pool, optFns ...func(*Options)) (*S
 		return nil, err
 	}
 	s := &Store{opts: o, pool: pool, channel: channelOf(o.Schema), turns: newTurns()}
-	s.types.New = func() any { return pgtype.NewMap() }
 	s.life, s.end = context.WithCancel(context.Background())
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()

@@ -2,11 +2,12 @@ package pgstore
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
@@ -161,41 +162,36 @@ func (q *queue) close() {
 	q.runs.Wait()
 }
 
-// statement is one call of a function, ready to be sent. It is unnamed and carries its types, so that neither the session
+// statement is one call of a function, ready to be sent: its arguments stand in it. Nothing is prepared, so that neither the session
 // nor a pooler has to remember anything.
-type statement struct {
-	sql     string
-	values  [][]byte
-	oids    []uint32
-	formats []int16
-}
+type statement string
 
 // sqlIsolation comes before anything that takes a snapshot: under REPEATABLE READ, which a role or a database can have for its
 // default, a step that waited for a lock would decide by what was there before it. It ends with the transaction.
-const sqlIsolation = "SET transaction_isolation = 'read committed'"
+const sqlIsolation = "SET transaction_isolation = 'read committed'; "
 
-// sqlLimits sets the timeouts of the transaction. It has to be a statement of its own: the timeout of a statement counts
-// from where the statement begins, and a function can't set that of the one that it runs in.
-const sqlLimits = "SELECT pg_catalog.set_config('statement_timeout', $1, true), pg_catalog.set_config('lock_timeout', $2, true)"
+// sqlLimits sets the timeouts of the transaction, in milliseconds. It has to be a statement of its own: the timeout of a statement
+// counts from where the statement begins, and a function can't set that of the one that it runs in.
+const sqlLimits = "SELECT pg_catalog.set_config('statement_timeout', '%s', true), pg_catalog.set_config('lock_timeout', '%s', true)"
 
-// transaction runs statements in one round trip and one transaction. The answers are read to the end, behind the commit: a
-// row that was sent before it proves nothing.
+// transaction runs statements in one message, which the server takes for one transaction, and whose answers it sends behind the
+// commit; they are read to the end, because a row that was sent before it proves nothing.
 func (s *Store) transaction(ctx context.Context, statements []statement) ([]answer, error) {
 	deadline, _ := ctx.Deadline()
 	left := max(time.Until(deadline)*9/10, time.Millisecond) // so that the server's word comes first, and the connection lives
-	limits := [][]byte{milliseconds(left), milliseconds(min(left, s.opts.LockTimeout))}
-	batch := &pgconn.Batch{}
-	batch.ExecParams(sqlIsolation, nil, nil, nil, nil)
-	batch.ExecParams(sqlLimits, limits, []uint32{pgtype.TextOID, pgtype.TextOID}, nil, nil)
+	var message strings.Builder
+	message.WriteString(sqlIsolation)
+	fmt.Fprintf(&message, sqlLimits, milliseconds(left), milliseconds(min(left, s.opts.LockTimeout)))
 	for _, st := range statements {
-		batch.ExecParams(st.sql, st.values, st.oids, st.formats, nil)
+		message.WriteString("; ")
+		message.WriteString(string(st))
 	}
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Release()
-	results, err := conn.Conn().PgConn().ExecBatch(ctx, batch).ReadAll()
+	results, err := conn.Conn().PgConn().Exec(ctx, message.String()).ReadAll()
 	if err != nil {
 		return nil, err
 	}
