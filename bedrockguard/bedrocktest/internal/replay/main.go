@@ -1,0 +1,162 @@
+// Replay holds the simulator up against recorded calls of the real service and prints in how many of them the two agree. It reads JSON
+// lines, as internal/tools/recordings/calls.py writes them; `make recordings` does both.
+//
+// Each call is sent to a simulator that is given the recorded answer to script, at the time and in the region of the recording. It prints
+// figures and the names of files, and nothing of what stands in them.
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+)
+
+func main() {
+	differences := flag.Bool("differences", false, "name each call that differs")
+	flag.Parse()
+	calls, err := read(os.Stdin)
+	if err == nil {
+		err = run(calls, *differences, os.Stdout)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "replay:", err)
+		os.Exit(1)
+	}
+}
+
+// maxLine is the longest line that is read: requests with media in them.
+const maxLine = 64 << 20
+
+func read(r io.Reader) ([]*call, error) {
+	var all []*call
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, maxLine)
+	for lines.Scan() {
+		c := new(call)
+		if err := json.Unmarshal(lines.Bytes(), c); err != nil {
+			return nil, err
+		}
+		if c.bedrock() {
+			all = append(all, c)
+		}
+	}
+	return all, lines.Err()
+}
+
+// tally counts how often something held.
+type tally struct{ held, of int }
+
+func (t *tally) add(held bool) {
+	t.of++
+	if held {
+		t.held++
+	}
+}
+
+func (t *tally) String() string {
+	if t.of == 0 {
+		return "0 of 0"
+	}
+	return fmt.Sprintf("%d of %d (%.1f %%)", t.held, t.of, 100*float64(t.held)/float64(t.of))
+}
+
+// report is what is printed in the end.
+type report struct {
+	out                               io.Writer
+	differences                       bool
+	excluded                          map[string]int
+	all, living, events, usage, types tally
+	paths, names                      tally
+	byFamily                          map[string]*tally
+	ratios                            map[string][]float64
+	seen                              map[string]bool // requests whose tokens were counted already
+	fields                            map[string]int  // usage fields that one side alone has
+}
+
+func (r *report) differs(c *call, format string, args ...any) {
+	if r.differences {
+		fmt.Fprintf(r.out, "%s %s #%d %s: %s\n", c.Repository, c.File, c.index, c.model(), fmt.Sprintf(format, args...))
+	}
+}
+
+func run(calls []*call, differences bool, out io.Writer) error {
+	r := &report{
+		out: out, differences: differences, excluded: map[string]int{}, byFamily: map[string]*tally{}, ratios: map[string][]float64{},
+		seen: map[string]bool{}, fields: map[string]int{},
+	}
+	for _, file := range byFile(calls) {
+		if err := r.replay(file); err != nil {
+			return err
+		}
+	}
+	r.print(len(calls))
+	return nil
+}
+
+// byFile cuts the calls into those of one recording each, which share a prompt cache.
+func byFile(calls []*call) (files [][]*call) {
+	for i, c := range calls {
+		if i == 0 || c.File != calls[i-1].File || c.Repository != calls[i-1].Repository {
+			files = append(files, nil)
+		}
+		last := len(files) - 1
+		c.index = len(files[last])
+		files[last] = append(files[last], c)
+	}
+	return files
+}
+
+func (r *report) print(calls int) {
+	p := func(format string, args ...any) { fmt.Fprintf(r.out, format+"\n", args...) }
+	p("%d calls", calls)
+	for _, reason := range sorted(r.excluded) {
+		p("  not comparable: %d, %s", r.excluded[reason], reason)
+	}
+	p("status, all models: %s", &r.all)
+	p("status, living models: %s", &r.living)
+	for _, family := range sorted(r.byFamily) {
+		p("  %s: %s", family, r.byFamily[family])
+	}
+	p("error type: %s", &r.types)
+	p("order of events: %s", &r.events)
+	p("usage fields: %s", &r.usage)
+	for _, f := range sorted(r.fields) {
+		p("  %s: %d", f, r.fields[f])
+	}
+	var all []float64
+	for _, kind := range sorted(r.ratios) {
+		all = append(all, r.ratios[kind]...)
+	}
+	p("counted input to AWS's, distinct calls:")
+	line := func(kind string, v []float64) {
+		slices.Sort(v)
+		below := 0
+		for _, x := range v {
+			if x < 1 {
+				below++
+			}
+		}
+		p("  %-24s n %4d  below 1.0: %3d (%4.1f %%)  least %.2f  median %.2f  95 %% %.2f  most %.2f", kind, len(v), below,
+			100*float64(below)/float64(len(v)), v[0], v[len(v)/2], v[len(v)*95/100], v[len(v)-1])
+	}
+	for _, kind := range sorted(r.ratios) {
+		line(kind, r.ratios[kind])
+	}
+	if len(all) > 0 {
+		line("all", all)
+	}
+}
+
+func sorted[K cmp.Ordered, V any](m map[K]V) []K {
+	keys := make([]K, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
+)
+
+// replay sends the calls of one recording to a simulator and compares.
+func (r *report) replay(calls []*call) error {
+	var next bedrocktest.Reply
+	now := time.Now()
+	server, err := bedrocktest.Start(bedrocktest.Options{
+		Region: calls[0].region(), FirstByteDelay: -1, Clock: func() time.Time { return now },
+		Reply: func(bedrocktest.Request) bedrocktest.Reply { return next },
+		Names: names,
+	})
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	for _, c := range calls {
+		if reason := c.notComparable(); reason != "" {
+			r.excluded[reason]++
+			continue
+		}
+		recorded := parse(c.Status, c.AnswerHeaders, c.Answer)
+		next = script(recorded)
+		if at := c.date(); !at.IsZero() {
+			now = at
+		}
+		before := len(server.Inferences())
+		got, err := send(server, c)
+		if err != nil {
+			return err
+		}
+		r.compare(c, recorded, got)
+		if all := server.Inferences(); len(all) > before && recorded.status == http.StatusOK {
+			i := all[len(all)-1]
+			r.count(c, recorded.input(), float64(i.InputTokens+i.CacheReadTokens+i.CacheWrite5mTokens+i.CacheWrite1hTokens))
+		}
+	}
+	return nil
+}
+
+// names are the models behind the application profiles of the recordings, which their ids do not tell.
+var names = map[string]string{}
+
+func send(server *bedrocktest.Server, c *call) (answer, error) {
+	request, err := http.NewRequest(http.MethodPost, server.URL()+c.Path, bytes.NewReader(c.Body))
+	if err != nil {
+		return answer{}, err
+	}
+	for name, value := range c.Headers {
+		if strings.HasPrefix(name, "x-amzn-bedrock") {
+			request.Header.Set(name, value)
+		}
+	}
+	if strings.Contains(c.Host, "mantle") {
+		request.Host = c.Host
+	}
+	request.Header.Set("Authorization", "Bearer simulated")
+	request.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return answer{}, err
+	}
+	defer res.Body.Close()
+	raw, err := io.ReadAll(res.Body)
+	if err != nil {
+		return answer{}, err
+	}
+	headers := map[string]string{}
+	for name := range res.Header {
+		headers[strings.ToLower(name)] = res.Header.Get(name)
+	}
+	a := parse(res.StatusCode, headers, raw)
+	return a, nil
+}
+
+// compare holds one answer against the recorded one.
+func (r *report) compare(c *call, recorded, got answer) {
+	same := recorded.status == got.status
+	r.all.add(same)
+	if c.living() {
+		r.living.add(same)
+	}
+	if !same {
+		r.differs(c, "status %d, recorded %d: %v; recorded %v; living %v", got.status, recorded.status, got.body["message"], recorded.body["message"], c.living())
+	}
+	family := c.family()
+	if r.byFamily[family] == nil {
+		r.byFamily[family] = new(tally)
+	}
+	r.byFamily[family].add(same)
+	if same && got.status != http.StatusOK && recorded.errType != "" {
+		r.types.add(recorded.errType == got.errType)
+	}
+	if same && got.status != http.StatusOK {
+		r.differs(c, "wording %q, recorded %q", got.body["message"], recorded.body["message"])
+	}
+	if !same || got.status != http.StatusOK {
+		return
+	}
+	if len(recorded.events) > 0 {
+		held := recorded.order() == got.order()
+		r.events.add(held)
+		if !held {
+			r.differs(c, "events %s; recorded %s", got.order(), recorded.order())
+		}
+	}
+	r.compareFields(c, recorded, got)
+}
+
+func (r *report) compareFields(c *call, recorded, got answer) {
+	want, have := recorded.fields(), got.fields()
+	if len(want) == 0 {
+		return
+	}
+	held := true
+	for _, f := range have {
+		if !slices.Contains(want, f) && !c.older(f) {
+			held = false
+			r.fields["the simulator alone has "+f]++
+			r.differs(c, "the simulator alone has %s %s", f, c.date().Format(time.DateOnly))
+		}
+	}
+	for _, f := range want {
+		if !slices.Contains(have, f) {
+			held = false
+			r.fields["the recording alone has "+f]++
+			r.differs(c, "the recording alone has %s", f)
+		}
+	}
+	r.usage.add(held)
+}
+
+// older reports whether a call was recorded before the service had a field.
+func (c *call) older(field string) bool {
+	return false
+}
+
+// count compares the tokens of a request that was not seen before.
+func (r *report) count(c *call, recorded, counted float64) {
+	key := c.Path + "\x00" + string(c.Body)
+	if recorded <= 0 || r.seen[key] {
+		return
+	}
+	r.seen[key] = true
+	ratio := counted / recorded
+	r.ratios[c.kind()] = append(r.ratios[c.kind()], ratio)
+	r.differs(c, "counted %.0f, recorded %.0f, ratio %.2f, kind %s, bytes %d", counted, recorded, ratio, c.kind(), len(c.Body))
+}
