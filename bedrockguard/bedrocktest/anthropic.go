@@ -27,12 +27,13 @@ func (s *Server) parseAnthropic(n *node, in *inference) *refusal {
 	}
 	in.outputSchema(s, n.get("output_config").get("format"), n.get("output_format"))
 	in.compaction(n)
+	in.hidden.forced = contains([]string{"any", "tool"}, n.get("tool_choice").get("type").text())
+	in.hidden.thinking = n.get("thinking").get("type").is(`"enabled"`)
 	in.variant = rawOf(n.get("tool_choice")) + "\x00" + rawOf(n.get("thinking"))
 	for _, t := range n.get("tools").list() {
 		if t.get("name").text() == "" {
 			return invalid("tools: a name is required")
 		}
-		in.offerTools()
 		in.addJSON(s, tools, withoutMarker(t))
 		in.tool(s, t)
 		if err := in.cacheControl(tools, t); err != nil {
@@ -161,7 +162,7 @@ func (s *Server) anthropicBlock(b *node, in *inference, used, answered *[]string
 		s.anthropicDocument(b, in)
 		return in.cacheControl(messages, b)
 	case "search_result":
-		in.cited(b)
+		in.cited(b, 0)
 	default:
 		return invalid("messages: unknown type of content block")
 	}
@@ -177,7 +178,7 @@ func (s *Server) anthropicResultImages(content *node, in *inference) (tokens int
 			tokens += imageTokens(in.model, c.get("source").get("data").text())
 			in.images++
 		} else {
-			tokens += s.opts.count(c.raw)
+			tokens += s.count(in.model, c.raw)
 		}
 	}
 	if ok {
@@ -203,22 +204,30 @@ func withoutMarker(b *node) string {
 
 // anthropicDocument counts a document by its media type; a plain text, or blocks of it, stand in the request as they are.
 func (s *Server) anthropicDocument(b *node, in *inference) {
-	in.cited(b)
 	source := b.get("source")
 	format := documentFormat(source.get("media_type").text())
 	if source.get("type").text() != "base64" || format == "" {
+		in.cited(b, 0)
 		in.addJSON(s, messages, withoutMarker(b))
 		return
 	}
-	n := s.documentTokens(in.model, format, source.get("data").text())
+	n, marks := s.documentTokens(in.model, format, source.get("data").text())
+	in.cited(b, marks)
 	for _, key := range []string{"title", "context"} {
-		n += s.opts.count(b.get(key).text())
+		n += s.count(in.model, b.get(key).text())
 	}
 	in.add(s, messages, withoutMarker(b), n)
 }
 
 func anthropicUsage(in *inference, sv served, output int) map[string]any {
-	usage := splitJSON(sv, output)
+	usage := in.model.splitJSON(sv, output)
+	if in.model.takesInsertedSystem() && output > 0 { // the generation of 2026 tells these, too
+		tier := in.by.tier
+		if tier == "" || tier == "default" {
+			tier = "standard"
+		}
+		usage["service_tier"], usage["output_tokens_details"] = tier, map[string]any{"thinking_tokens": 0}
+	}
 	if in.steps != nil {
 		usage["iterations"] = iterationsJSON(in.steps)
 	}
@@ -288,7 +297,7 @@ func anthropicBlock(i int, b Block) []event {
 }
 
 func anthropicEvents(in *inference, sv served, r Reply) []event {
-	start := splitJSON(sv, 1)
+	start := in.model.splitJSON(sv, 1)
 	events := []event{
 		chunkMeta(map[string]any{"type": "message_start", "message": map[string]any{
 			"id": "msg_bdrk_1", "type": "message", "role": "assistant", "model": in.bodyName(), "content": []any{}, "stop_reason": nil, "stop_sequence": nil, "usage": start,
@@ -303,13 +312,27 @@ func anthropicEvents(in *inference, sv served, r Reply) []event {
 	}
 	return append(events,
 		chunkMeta(map[string]any{"type": "message_delta", "delta": map[string]any{"stop_reason": r.stop(), "stop_sequence": nil}, "usage": usage}),
-		chunkMeta(in.tracedAs(map[string]any{"type": "message_stop", "amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens)}, r)))
+		chunkMeta(in.tracedAs(map[string]any{"type": "message_stop", "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens)}, r)))
+}
+
+// splitJSON is the split without the classes that a model without a cache does not have.
+func (m *model) splitJSON(sv served, output int) map[string]any {
+	usage := splitJSON(sv, output)
+	if m.Cache == nil {
+		for _, key := range []string{"cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation"} {
+			delete(usage, key)
+		}
+	}
+	return usage
 }
 
 // metrics is what Bedrock itself adds to the last chunk of every dialect.
-func metrics(sv served, output int) map[string]any {
-	return map[string]any{
+func (m *model) metrics(sv served, output int) map[string]any {
+	told := map[string]any{
 		"inputTokenCount": sv.input, "outputTokenCount": output, "invocationLatency": 2, "firstByteLatency": 1,
-		"cacheReadInputTokenCount": sv.read, "cacheWriteInputTokenCount": sv.write5m + sv.write1h,
 	}
+	if m.Cache != nil {
+		told["cacheReadInputTokenCount"], told["cacheWriteInputTokenCount"] = sv.read, sv.write5m+sv.write1h
+	}
+	return told
 }

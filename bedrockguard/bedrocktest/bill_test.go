@@ -64,7 +64,7 @@ func TestBillsOfConverse(t *testing.T) {
 			"ap-northeast-1",
 		},
 		"Nova 2 Lite under global goes by the region that it is called from": {
-			[]*prompt{ask("global.amazon.nova-2-lite-v1:0").user(say("hello"))}, []int64{129*360 + 7*3010}, "ap-northeast-1",
+			[]*prompt{ask("global.amazon.nova-2-lite-v1:0").user(say("hello"))}, []int64{59*360 + 7*3010}, "ap-northeast-1",
 		},
 		"GovCloud": {
 			[]*prompt{ask(gptOSS).user(say("hello"))}, []int64{79*180 + 7*720}, "us-gov-west-1",

@@ -118,14 +118,14 @@ func TestCacheSemantics(t *testing.T) {
 			{10 * time.Minute, hour().user(big("u"), point(fiveMinutes)), split{read: 2000, write5m: 2004}},
 		},
 		"a tool choice changes the messages alone": {
-			{0, static().tool("a", "d").user(q), split{input: 12, write5m: 2000 + toolPreamble + int64(len(toolJSON("a", "d")))}},
-			{0, static().tool("a", "d").choose(&types.ToolChoiceMemberAny{}).user(big("u"), point("")), split{read: 2000 + toolPreamble + int64(len(toolJSON("a", "d"))), write5m: 2004}},
-			{0, static().tool("a", "d").user(big("u"), point("")), split{read: 2000 + toolPreamble + int64(len(toolJSON("a", "d"))), write5m: 2004}},
+			{0, static().tool("a", "d").user(q), split{input: 12, write5m: 2000 + toolsOfClaude + int64(len(toolJSON("a", "d")))}},
+			{0, static().tool("a", "d").choose(&types.ToolChoiceMemberAny{}).user(big("u"), point("")), split{read: 2000 + toolsOfClaude + int64(len(toolJSON("a", "d"))), write5m: 2004 + 100}},
+			{0, static().tool("a", "d").user(big("u"), point("")), split{read: 2000 + toolsOfClaude + int64(len(toolJSON("a", "d"))), write5m: 2004}},
 		},
 		"thinking changes the messages alone": {
 			{0, static().user(big("u"), point("")), split{write5m: 4004}},
-			{0, static().think(1024).user(big("u"), point("")), split{read: 2000, write5m: 2004}},
-			{0, static().think(2048).user(big("u"), point("")), split{read: 2000, write5m: 2004}},
+			{0, static().think(1024).user(big("u"), point("")), split{read: 2000, write5m: 2004 + 40}},
+			{0, static().think(2048).user(big("u"), point("")), split{read: 2000, write5m: 2004 + 40}},
 			{0, static().user(big("u"), point("")), split{read: 4004}},
 		},
 		"the first image changes the messages alone": {
@@ -133,8 +133,8 @@ func TestCacheSemantics(t *testing.T) {
 			{0, static().user(big("u"), point(""), picture()), split{input: maxImageTokens, read: 2000, write5m: 2004}},
 		},
 		"tools change everything behind them": {
-			{0, static().tool("a", "d").user(q), split{input: 12, write5m: 2000 + toolPreamble + int64(len(toolJSON("a", "d")))}},
-			{0, static().tool("a", "e").user(q), split{input: 12, write5m: 2000 + toolPreamble + int64(len(toolJSON("a", "e")))}},
+			{0, static().tool("a", "d").user(q), split{input: 12, write5m: 2000 + toolsOfClaude + int64(len(toolJSON("a", "d")))}},
+			{0, static().tool("a", "e").user(q), split{input: 12, write5m: 2000 + toolsOfClaude + int64(len(toolJSON("a", "e")))}},
 		},
 		"each model has a cache of its own": {
 			{0, static().user(q), split{input: 12, write5m: 2000}},

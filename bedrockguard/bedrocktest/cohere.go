@@ -23,7 +23,6 @@ func (s *Server) parseCohereChat(n *node, in *inference) *refusal {
 		in.addText(s, system, preamble, preamble)
 	}
 	for _, t := range n.get("tools").list() {
-		in.offerTools()
 		in.addJSON(s, messages, t.raw)
 		in.tool(s, t)
 	}
@@ -52,7 +51,7 @@ func cohereChatEvents(in *inference, sv served, r Reply) []event {
 		events = append(events, chunk(map[string]any{"event_type": "text-generation", "is_finished": false, "text": piece}))
 	}
 	return append(events, chunkMeta(in.tracedAs(map[string]any{
-		"event_type": "stream-end", "is_finished": true, "finish_reason": "COMPLETE", "amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens),
+		"event_type": "stream-end", "is_finished": true, "finish_reason": "COMPLETE", "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
 	}, r)))
 }
 

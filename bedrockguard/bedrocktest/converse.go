@@ -14,6 +14,8 @@ func (s *Server) parseConverse(n *node, in *inference) *refusal {
 	}
 	in.tier, in.latency = n.get("serviceTier").get("type").text(), n.get("performanceConfig").get("latency").text()
 	in.outputSchema(s, n.get("outputConfig"))
+	choice := n.get("toolConfig").get("toolChoice")
+	in.hidden.forced = choice.get("any") != nil || choice.get("tool") != nil
 	in.variant = rawOf(n.get("toolConfig").get("toolChoice")) + "\x00" + rawOf(n.get("additionalModelRequestFields").get("thinking"))
 	for _, step := range []func(*node, *inference) *refusal{s.converseConfig, s.converseTools, s.converseExtra, s.converseSystem, s.converseMessages} {
 		if err := step(n, in); err != nil {
@@ -49,9 +51,6 @@ func (s *Server) converseConfig(n *node, in *inference) *refusal {
 	return nil
 }
 
-// toolPreamble is what a provider adds to the prompt of a request with tools.
-const toolPreamble = 340
-
 func (s *Server) converseTools(n *node, in *inference) *refusal {
 	config := n.get("toolConfig")
 	if err := config.only("toolConfig", "tools", "toolChoice"); err != nil {
@@ -68,7 +67,7 @@ func (s *Server) converseTools(n *node, in *inference) *refusal {
 			if !strings.Contains(in.model.ID, "nova-2") && !strings.Contains(in.model.ID, "nova-premier") {
 				return invalid("This model doesn't support the system tool that you provided.")
 			}
-			in.offerTools()
+			in.hidden.tools++
 			in.addJSON(s, tools, tool.raw)
 			continue
 		}
@@ -84,7 +83,6 @@ func (s *Server) converseTools(n *node, in *inference) *refusal {
 		if tool.get("toolSpec").get("name").text() == "" || tool.get("toolSpec").get("inputSchema").get("json").kind() != '{' {
 			return invalid("a toolSpec needs a name and an inputSchema")
 		}
-		in.offerTools()
 		in.addJSON(s, tools, tool.raw)
 		in.tool(s, tool)
 	}
@@ -127,9 +125,6 @@ func (s *Server) converseSystem(n *node, in *inference) *refusal {
 	return nil
 }
 
-// messageTokens is the framing of one message.
-const messageTokens = 4
-
 func (s *Server) converseMessages(n *node, in *inference) *refusal {
 	list := n.get("messages").list()
 	if len(list) == 0 {
@@ -138,7 +133,7 @@ func (s *Server) converseMessages(n *node, in *inference) *refusal {
 	var open []string // tool uses that wait for their results
 	want := "user"
 	if list[0].get("role").text() == "assistant" && in.model.Provider == "anthropic" { // as recorded
-		want = "assistant"
+		want, in.hidden.leading = "assistant", true
 	}
 	for _, m := range list {
 		if err := m.only("messages", "role", "content"); err != nil {
@@ -217,8 +212,14 @@ func (s *Server) converseBlock(b *node, in *inference, used, answered *[]string)
 			return invalid("extraneous key [cachePoint] is not permitted")
 		}
 		return in.conversePoint(messages, v)
+	case "video":
+		in.add(s, messages, b.raw, film(v))
+	case "audio":
+		in.add(s, messages, b.raw, sound(v))
 	case "toolUse":
-		*used = append(*used, v.get("toolUseId").text())
+		if v.get("type").text() != serverToolUse {
+			*used = append(*used, v.get("toolUseId").text())
+		}
 		in.addJSON(s, messages, b.raw)
 	case "toolResult":
 		return s.converseToolResult(b, v, in, answered)
@@ -227,10 +228,9 @@ func (s *Server) converseBlock(b *node, in *inference, used, answered *[]string)
 	case "image":
 		in.image(s, b.raw, v.get("source").get("bytes"))
 	case "document":
-		in.cited(v)
 		in.document(s, b, v)
 	case "guardContent", "citationsContent", "searchResult":
-		in.cited(v)
+		in.cited(v, 0)
 		in.addJSON(s, messages, b.raw)
 	default:
 		return invalid("extraneous key [%.40s] is not permitted in content", b.keys[0])
@@ -239,11 +239,16 @@ func (s *Server) converseBlock(b *node, in *inference, used, answered *[]string)
 	return nil
 }
 
+// serverToolUse is the type of a use of a tool that the service runs.
+const serverToolUse = "server_tool_use"
+
 func (s *Server) converseToolResult(b, v *node, in *inference, answered *[]string) *refusal {
 	if err := v.only("toolResult", "toolUseId", "content", "status", "type"); err != nil {
 		return err
 	}
-	*answered = append(*answered, v.get("toolUseId").text())
+	if v.get("type") == nil { // results of tools that the service runs stand in the assistant's own message
+		*answered = append(*answered, v.get("toolUseId").text())
+	}
 	media := 0
 	for _, c := range v.get("content").list() {
 		if err := c.only("toolResult.content", "text", "json", "image", "document", "video", "searchResult"); err != nil {
@@ -257,18 +262,28 @@ func (s *Server) converseToolResult(b, v *node, in *inference, answered *[]strin
 			in.images++
 			in.seeImages()
 		}
+		if video := c.get("video"); video != nil {
+			media += film(video)
+		}
 	}
 	in.lastIsText = false
 	for _, c := range v.get("content").list() {
+		in.cited(c.get("searchResult"), 0)
 		if d := c.get("document"); d.get("source").get("bytes") != nil {
-			media += s.documentTokens(in.model, d.get("format").text(), d.get("source").get("bytes").text()) + s.opts.count(d.get("name").text())
-			in.cited(d)
+			n, marks := s.documentTokens(in.model, d.get("format").text(), d.get("source").get("bytes").text())
+			media += n + s.count(in.model, d.get("name").text())
+			in.cited(d, marks)
 		}
+	}
+	if unread := in.unread(v); unread != "" {
+		in.guarded(messages, unread)
+		in.add(s, messages, b.raw, s.count(in.model, unread))
+		return nil
 	}
 	if media > 0 {
 		for _, c := range v.get("content").list() {
-			if c.get("image") == nil && c.get("document").get("source").get("bytes") == nil {
-				media += s.opts.count(c.raw)
+			if c.get("image") == nil && c.get("video") == nil && c.get("document").get("source").get("bytes") == nil {
+				media += s.count(in.model, c.raw)
 			}
 		}
 		in.guarded(messages, b.raw)
@@ -296,8 +311,14 @@ func (in *inference) seeImages() {
 // document counts the document v of the block b by its format.
 func (in *inference) document(s *Server, b, v *node) {
 	if data := v.get("source").get("bytes"); data != nil {
-		n := s.documentTokens(in.model, v.get("format").text(), data.text())
-		in.add(s, messages, b.raw, n+s.opts.count(v.get("name").text())+s.opts.count(v.get("context").text()))
+		n, marks := s.documentTokens(in.model, v.get("format").text(), data.text())
+		in.cited(v, marks)
+		in.add(s, messages, b.raw, n+s.count(in.model, v.get("name").text())+s.count(in.model, v.get("context").text()))
+		return
+	}
+	in.cited(v, 0)
+	if v.get("source").get("s3Location") != nil {
+		in.add(s, messages, b.raw, unopenedDocument)
 		return
 	}
 	in.addJSON(s, messages, b.raw)
@@ -309,11 +330,12 @@ func usageJSON(in *inference, sv served, output int) map[string]any {
 		"inputTokens": sv.input, "outputTokens": output, "totalTokens": sv.input + output + sv.read + sv.write5m + sv.write1h,
 		"serverToolUsage": map[string]any{},
 	}
-	// The counters are left out where there is no cache, by streams of requests without a point, and by Sonnet 5 where nothing was
-	// written (as recorded to 2026-08).
+	// The counters are left out where there is no cache, by streams and by Nova for requests without a point, and by Sonnet 5 where
+	// nothing was written (as recorded to 2026-08).
 	written := sv.write5m + sv.write1h
-	streams := in.request.Operation == "converse-stream"
-	if in.model.Cache != nil && (!streams || in.marked || sv.read+written > 0) {
+	nova := in.model.Provider == "amazon"
+	asked := in.marked || sv.read+written > 0
+	if in.model.Cache != nil && (asked || in.request.Operation != "converse-stream" && !nova) {
 		usage["cacheReadInputTokens"], usage["cacheReadInputTokenCount"] = sv.read, sv.read
 		if written > 0 || !strings.Contains(in.model.ID, "sonnet-5") {
 			usage["cacheWriteInputTokens"], usage["cacheWriteInputTokenCount"] = written, written
@@ -326,7 +348,7 @@ func usageJSON(in *inference, sv served, output int) map[string]any {
 	if sv.write5m > 0 {
 		details = append(details, map[string]any{"ttl": "5m", "inputTokens": sv.write5m})
 	}
-	if details != nil {
+	if details != nil && !nova { // which was recorded without them
 		usage["cacheDetails"] = details
 	}
 	if in.steps != nil {
@@ -369,7 +391,9 @@ func blockEvents(i int, b Block) (events []event) {
 	switch {
 	case b.Tool != nil:
 		events = append(events, event{"contentBlockStart", map[string]any{"contentBlockIndex": i, "start": map[string]any{"toolUse": map[string]any{"toolUseId": b.Tool.ID, "name": b.Tool.Name}}}})
-		delta(map[string]any{"toolUse": map[string]any{"input": b.Tool.Input}})
+		if !b.Tool.bare {
+			delta(map[string]any{"toolUse": map[string]any{"input": b.Tool.Input}})
+		}
 	case b.Reasoning != nil && b.Reasoning.Redacted != nil:
 		delta(map[string]any{"reasoningContent": map[string]any{"redactedContent": b.Reasoning.Redacted}})
 	case b.Reasoning != nil:

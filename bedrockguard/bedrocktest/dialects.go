@@ -53,7 +53,7 @@ func plain(members []string, limit ...string) func(*Server, *node, *inference) *
 		if text.text() == "" {
 			return invalid("%s: a non-empty string is required", prompt)
 		}
-		in.request.Messages, in.request.LastText = 1, text.text()
+		in.request.Messages, in.request.LastText, in.hidden.raw = 1, text.text(), true
 		in.addText(s, messages, text, text)
 		if len(limit) == 0 {
 			return nil
@@ -91,8 +91,9 @@ func (s *Server) parseNova(n *node, in *inference) *refusal {
 	if err := in.limit(limit); err != nil {
 		return err
 	}
+	choice := n.get("toolConfig").get("toolChoice")
+	in.hidden.forced = choice.get("any") != nil || choice.get("tool") != nil
 	for _, t := range n.get("toolConfig").get("tools").list() {
-		in.offerTools()
 		in.addJSON(s, tools, t.raw)
 		in.tool(s, t)
 	}
@@ -170,12 +171,19 @@ func novaEvents(in *inference, sv served, r Reply) []event {
 	events := []event{chunk(map[string]any{"messageStart": map[string]any{"role": "assistant"}})}
 	for i, b := range r.Blocks {
 		for _, e := range blockEvents(i, b) {
-			events = append(events, chunk(map[string]any{e.kind: e.body}))
+			if events = append(events, chunk(map[string]any{e.kind: e.body})); e.kind == "contentBlockDelta" { // each is followed by a stop
+				events = append(events, chunk(map[string]any{"contentBlockStop": map[string]any{"contentBlockIndex": i}}))
+			}
+		}
+		if n := len(events); n > 2 && events[n-2].body["contentBlockStop"] != nil {
+			events = events[:n-1]
 		}
 	}
+	usage := novaUsage(sv, r.OutputTokens)
+	delete(usage, "totalTokens")
 	return append(events,
 		chunk(map[string]any{"messageStop": map[string]any{"stopReason": r.stop()}}),
-		chunkMeta(in.tracedAs(map[string]any{"metadata": map[string]any{"usage": novaUsage(sv, r.OutputTokens)}, "amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens)}, r)))
+		chunkMeta(in.tracedAs(map[string]any{"metadata": map[string]any{"usage": usage, "metrics": map[string]any{}, "trace": map[string]any{}}, "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens)}, r)))
 }
 
 func titanTextAnswer(_ *inference, sv served, r Reply) any {
@@ -189,7 +197,7 @@ func titanTextEvents(in *inference, sv served, r Reply) []event {
 	}
 	return append(events, chunkMeta(in.tracedAs(map[string]any{
 		"outputText": "", "index": 0, "completionReason": r.chosen("FINISH", "LENGTH", "FINISH"), "inputTextTokenCount": sv.input, "totalOutputTextTokenCount": r.OutputTokens,
-		"amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens),
+		"amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
 	}, r)))
 }
 
@@ -199,12 +207,16 @@ func llamaAnswer(_ *inference, sv served, r Reply) any {
 
 func llamaEvents(in *inference, sv served, r Reply) []event {
 	var events []event
-	for _, piece := range r.pieces() {
-		events = append(events, chunk(map[string]any{"generation": piece}))
+	for i, piece := range r.pieces() {
+		told := map[string]any{"generation": piece, "prompt_token_count": nil, "generation_token_count": min(i+1, r.OutputTokens), "stop_reason": nil}
+		if i == 0 {
+			told["prompt_token_count"] = sv.input
+		}
+		events = append(events, chunkMeta(told))
 	}
 	return append(events, chunkMeta(in.tracedAs(map[string]any{
 		"generation": "", "prompt_token_count": nil, "generation_token_count": r.OutputTokens, "stop_reason": r.chosen("stop", "length", "stop"),
-		"amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens),
+		"amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
 	}, r)))
 }
 
@@ -219,7 +231,7 @@ func mistralEvents(in *inference, sv served, r Reply) []event {
 		events = append(events, chunk(map[string]any{"outputs": []any{map[string]any{"text": piece, "stop_reason": nil}}}))
 	}
 	return append(events, chunkMeta(in.tracedAs(map[string]any{
-		"outputs": []any{map[string]any{"text": "", "stop_reason": r.chosen("stop", "length", "stop")}}, "amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens),
+		"outputs": []any{map[string]any{"text": "", "stop_reason": r.chosen("stop", "length", "stop")}}, "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
 	}, r)))
 }
 
@@ -345,7 +357,7 @@ func chatEvents(in *inference, sv served, r Reply) []event {
 	}
 	return append(events, chunkMeta(in.tracedAs(map[string]any{
 		"object": "chat.completion.chunk", "choices": []any{map[string]any{"index": 0, "delta": map[string]any{}, "finish_reason": r.chosen("stop", "length", "tool_calls")}},
-		"model": in.bodyName(), "usage": chatUsage(sv, r.OutputTokens), "amazon-bedrock-invocationMetrics": metrics(sv, r.OutputTokens),
+		"model": in.bodyName(), "usage": chatUsage(sv, r.OutputTokens), "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
 	}, r)))
 }
 

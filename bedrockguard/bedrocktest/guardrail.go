@@ -44,7 +44,7 @@ func (e evaluation) nanoUSD() (total int64) {
 
 // usage is how the service tells it.
 func (e evaluation) usage() map[string]any {
-	told := map[string]any{"contentPolicyImageUnits": e.images}
+	told := map[string]any{"contentPolicyImageUnits": e.images, "automatedReasoningPolicies": 0}
 	for _, p := range policies() {
 		told[p.counter] = e.units
 	}

@@ -44,13 +44,13 @@ func TestHiddenTextIsBilled(t *testing.T) {
 		"one cited document":     {sonnet5, claude("", say), claude("", cited+","+say), len(cited) + 789},
 		"two cited documents":    {sonnet5, claude("", say), claude("", cited+","+cited+","+say), 2*len(cited) + 789 + 689},
 		"a document not cited":   {sonnet5, claude("", say), claude("", plainDocument+","+say), len(plainDocument)},
-		"a schema of the output": {sonnet5, claude("", say), claude(`"output_config":{"format":`+format+`},`, say), 300 + 2*len(format)},
+		"a schema of the output": {sonnet5, claude("", say), claude(`"output_config":{"format":`+format+`},`, say), 80 + len(format)},
 		"an effort alone":        {sonnet5, claude("", say), claude(`"output_config":{"effort":"low"},`, say), 0},
-		"a strict tool":          {sonnet5, claude(`"tools":[`+tool+`],`, say), claude(`"tools":[`+strict+`],`, say), len(`"strict":true,`) + 300 + len(strict)},
-		"a built-in tool":        {sonnet5, claude("", say), claude(`"tools":[`+builtin+`],`, say), len(builtin) + toolPreamble + 2146},
-		"three built-in tools":   {sonnet5, claude("", say), claude(`"tools":[`+builtin+`,`+builtin+`,`+builtin+`],`, say), 3*len(builtin) + toolPreamble + 2146 + 1400},
-		"tools of Nova 2":        {"amazon.nova-2-lite-v1:0", nova(""), nova(novaTool), len(`{"toolSpec":{"name":"f","inputSchema":{"json":{}}}}`) + toolPreamble + 491},
-		"a schema of a chat":     {gptOSS, chatBody, chatBody[:len(chatBody)-1] + `,"response_format":` + format + `}`, 300 + 2*len(format)},
+		"a strict tool":          {sonnet5, claude(`"tools":[`+tool+`],`, say), claude(`"tools":[`+strict+`],`, say), len(`"strict":true,`) + len(strict)},
+		"a built-in tool":        {sonnet5, claude("", say), claude(`"tools":[`+builtin+`],`, say), len(builtin) + 380 + 2146},
+		"three built-in tools":   {sonnet5, claude("", say), claude(`"tools":[`+builtin+`,`+builtin+`,`+builtin+`],`, say), 3*len(builtin) + 380 + 2146 + 1400},
+		"tools of Nova 2":        {"amazon.nova-2-lite-v1:0", nova(""), nova(novaTool), len(`{"toolSpec":{"name":"f","inputSchema":{"json":{}}}}`) + 831},
+		"a schema of a chat":     {gptOSS, chatBody, chatBody[:len(chatBody)-1] + `,"response_format":` + format + `}`, len(format)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			assert.Equal(t, int64(tc.more), inputOf(t, tc.model, tc.with)-inputOf(t, tc.model, tc.plain))
@@ -73,13 +73,13 @@ func TestHiddenTextOfConverseIsBilled(t *testing.T) {
 	builtin := input(sonnet5, func(in *bedrockruntime.ConverseInput) {
 		in.AdditionalModelRequestFields = document.NewLazyDocument(map[string]any{"tools": []any{tool}})
 	})
-	assert.Equal(t, int64(len(`{"name":"bash","type":"bash_20250124"}`)+toolPreamble+2146), builtin-plain)
+	assert.Equal(t, int64(len(`{"name":"bash","type":"bash_20250124"}`)+380+2146), builtin-plain)
 	schema := input(sonnet5, func(in *bedrockruntime.ConverseInput) {
 		in.OutputConfig = &types.OutputConfig{TextFormat: &types.OutputFormat{Type: types.OutputFormatTypeJsonSchema, Structure: &types.OutputFormatStructureMemberJsonSchema{
 			Value: types.JsonSchemaDefinition{Schema: aws.String(`{"type":"object"}`)},
 		}}}
 	})
-	assert.Greater(t, schema-plain, int64(300+2*len(`{"type":"object"}`)))
+	assert.Greater(t, schema-plain, int64(80+len(`{"type":"object"}`)))
 	search := func(enabled bool) int64 {
 		return input(sonnet5, func(in *bedrockruntime.ConverseInput) {
 			in.Messages[0].Content = append(in.Messages[0].Content, &types.ContentBlockMemberSearchResult{Value: types.SearchResultBlock{

@@ -47,6 +47,9 @@ type model struct {
 	Output      int                          `json:"output"`
 	Cache       *cacheRule                   `json:"cache"`
 	Aliases     []string                     `json:"aliases"`
+
+	frame  sync.Once // guards framed
+	framed framing
 }
 
 // longContext is the base price of a request with more input tokens than Above; there is none when Above is 0.

@@ -30,6 +30,7 @@ type inference struct {
 	blocks  []block
 	// variant is what changes the message level without being in it: tool choice, thinking, whether there are images.
 	variant   string
+	frame     framing
 	framing   int    // tokens that the next block brings along: a message's frame, the preamble of tools
 	role      string // of a message whose first block is still to come
 	maxTokens int
@@ -82,7 +83,7 @@ func (in *inference) add(s *Server, section, raw string, tokens int) *block {
 func (in *inference) addText(s *Server, section string, raw, text *node) *block {
 	in.guarded(section, text.text())
 	b := in.add(s, section, raw.raw, 0)
-	b.tokens += s.counts.of(b.hash, func() int { return s.opts.count(text.text()) })
+	b.tokens += s.scaled(in.model, s.counts.of(b.hash, func() int { return s.opts.count(text.text()) }), len(text.raw))
 	return b
 }
 
@@ -92,21 +93,14 @@ func (in *inference) addJSON(s *Server, section, raw string) *block {
 		in.guarded(section, raw)
 	}
 	b := in.add(s, section, raw, 0)
-	b.tokens += s.counts.of(b.hash, func() int { return s.opts.count(raw) })
+	b.tokens += s.scaled(in.model, s.counts.of(b.hash, func() int { return s.opts.count(raw) }), len(raw))
 	return b
 }
 
 // open begins a message.
 func (in *inference) open(role string) {
-	in.framing += messageTokens
+	in.framing += in.frame.message
 	in.role = role
-}
-
-// offerTools adds what a provider tells the model about the tools that follow.
-func (in *inference) offerTools() {
-	if len(in.blocks) == 0 && in.framing == 0 {
-		in.framing = toolPreamble
-	}
 }
 
 // point puts a cache point behind the last block.

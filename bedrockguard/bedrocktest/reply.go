@@ -33,6 +33,8 @@ type ToolUse struct {
 	Name  string
 	Input string // JSON object; empty stands for {}
 	ID    string // empty is one that no other answer of the server has
+
+	bare bool // streamed without any input, as Nova does where there is none
 }
 
 // Reasoning is what a model tells of its thoughts.
@@ -72,7 +74,7 @@ func (r Reply) complete(s *Server, in *inference) Reply {
 	} else {
 		r.Text = r.texts()
 	}
-	r.Blocks = r.named()
+	r.Blocks = r.named(in.model.Provider == "amazon")
 	if r.OutputTokens <= 0 {
 		for _, b := range r.Blocks {
 			r.OutputTokens += s.opts.count(b.counted())
@@ -126,7 +128,7 @@ func (r Reply) texts() string {
 }
 
 // named fills in what uses of tools leave open.
-func (r Reply) named() []Block {
+func (r Reply) named(amazon bool) []Block {
 	all := slices.Clone(r.Blocks)
 	for i, b := range all {
 		if b.Tool == nil {
@@ -137,7 +139,7 @@ func (r Reply) named() []Block {
 			tool.ID = fmt.Sprintf("tooluse_%012d%02d", r.seq, i)
 		}
 		if tool.Input == "" {
-			tool.Input = "{}"
+			tool.Input, tool.bare = "{}", amazon
 		}
 		all[i].Tool = &tool
 	}

@@ -98,19 +98,19 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 	if !known {
 		return &refusal{404, "UnknownOperationException", "The operation is not served here."}
 	}
+	m, profile, region, ok := lookup(modelID, s.opts.Names)
 	n, refused := parseJSON(body)
 	if refused == nil {
 		id, _ := url.PathUnescape(modelID)
 		refused = conforms(r, map[string]string{"modelId": id}, n, shape)
 	}
-	if refused != nil {
+	if refused != nil && (ok || !strings.HasPrefix(operation, "invoke")) { // which hands the body on to the model unread
 		return refused
 	}
-	m, profile, region, ok := lookup(modelID, s.opts.Names)
 	if !ok {
 		return invalid("The provided model identifier is invalid.")
 	}
-	in := &inference{model: m, profile: profile, region: region, request: Request{Seq: seq, Operation: operation}}
+	in := &inference{model: m, frame: s.frameOf(m), profile: profile, region: region, request: Request{Seq: seq, Operation: operation}}
 	var d dialect
 	switch operation {
 	case "converse", "converse-stream":
@@ -270,9 +270,13 @@ func (s *Server) unary(w http.ResponseWriter, in *inference, sv served, r Reply,
 	h.Set("content-length", strconv.Itoa(len(raw)))
 	if invoke && fault != MissingUsage {
 		h.Set("X-Amzn-Bedrock-Input-Token-Count", strconv.Itoa(sv.input))
-		h.Set("X-Amzn-Bedrock-Output-Token-Count", strconv.Itoa(r.OutputTokens))
-		h.Set("X-Amzn-Bedrock-Cache-Read-Input-Token-Count", strconv.Itoa(sv.read))
-		h.Set("X-Amzn-Bedrock-Cache-Write-Input-Token-Count", strconv.Itoa(sv.write5m+sv.write1h))
+		if in.model.Mode == "" {
+			h.Set("X-Amzn-Bedrock-Output-Token-Count", strconv.Itoa(r.OutputTokens))
+		}
+		if in.model.Cache != nil {
+			h.Set("X-Amzn-Bedrock-Cache-Read-Input-Token-Count", strconv.Itoa(sv.read))
+			h.Set("X-Amzn-Bedrock-Cache-Write-Input-Token-Count", strconv.Itoa(sv.write5m+sv.write1h))
+		}
 		h.Set("X-Amzn-Bedrock-Invocation-Latency", "2")
 		in.by.header(h)
 	}

@@ -204,14 +204,15 @@ func (m *model) takesInsertedSystem() bool {
 }
 
 func profileOnly(a *asked) *refusal {
-	only := a.named("claude-3-7", "claude-sonnet", "claude-opus", "claude-haiku-4", "claude-haiku-5", "claude-fable", "nova-premier", "nova-2", "llama3-1", "llama3-2", "llama3-3", "llama4", "deepseek.r1", "pixtral-large", "palmyra")
+	only := a.named("claude-3-7", "claude-sonnet", "claude-opus", "claude-haiku-4", "claude-haiku-5", "claude-fable", "nova-premier", "nova-2", "llama3-1", "llama3-2-3b", "llama3-2-11b", "llama3-2-90b", "llama3-3", "llama4", "deepseek.r1", "pixtral-large", "palmyra")
 	if a.profile != "" || !only {
 		return nil
 	}
 	return invalid("Invocation of model ID %s with on-demand throughput isn't supported. Retry your request with the ID or ARN of an inference profile that contains this model.", a.model.ID)
 }
 
-var documentNames = regexp.MustCompile(`^[A-Za-z0-9()\[\]-]+( [A-Za-z0-9()\[\]-]+)*$`)
+// documentNames takes underscores, too, which the API reference does not name: recorded on Sonnet 4.5 and 5 (2026).
+var documentNames = regexp.MustCompile(`^[A-Za-z0-9_()\[\]-]+( [A-Za-z0-9_()\[\]-]+)*$`)
 
 func documentName(a *asked) (refused *refusal) {
 	if !a.converse {
@@ -246,24 +247,43 @@ func mediaOfModel(a *asked) (refused *refusal) {
 		return nil
 	}
 	textOnly := a.named("llama3-8b", "llama3-70b", "llama3-1-", "llama3-3-", "titan-text", "gpt-oss", "qwen3-32b", "qwen3-coder", "deepseek.", "mistral-7b", "mixtral", "mistral-large-2402", "nova-micro", "command-r", "jamba")
-	var look func(b *node)
-	look = func(b *node) {
-		image, video := b.get("image"), b.get("video")
-		s3 := image.get("source").get("s3Location") != nil || video.get("source").get("s3Location") != nil || b.get("document").get("source").get("s3Location") != nil
-		switch {
-		case image != nil && textOnly:
-			refused = invalid("This model doesn't support the image content block that you provided.")
-		case video != nil && a.model.Provider != "amazon":
-			refused = invalid("This model doesn't support the video content block that you provided.")
-		case s3 && a.claude():
-			refused = invalid("This model doesn't support the s3Location source that you provided.")
+	a.blocks(func(m, b *node) bool {
+		if refused = a.media(b, textOnly, false); refused != nil {
+			return false
 		}
 		for _, c := range b.get("toolResult").get("content").list() {
-			look(c)
+			if refused = a.media(c, textOnly, true); refused != nil {
+				return false
+			}
 		}
-	}
-	a.blocks(func(_, b *node) bool { look(b); return refused == nil })
+		return true
+	})
 	return refused
+}
+
+// media holds one block against the media of the model (as recorded, 2026). Claude takes no S3 locations, but for documents in results
+// of tools, which it does not read; Nova takes images alone from S3 in results of tools.
+func (a *asked) media(b *node, textOnly, result bool) *refusal {
+	image, video, audio, document := b.get("image"), b.get("video"), b.get("audio"), b.get("document")
+	s3 := func(n *node) bool { return n.get("source").get("s3Location") != nil }
+	unsupported := func(kind string) *refusal {
+		return invalid("This model doesn't support the %s content block that you provided. Update the content block and try again.", kind)
+	}
+	switch {
+	case image != nil && textOnly:
+		return unsupported("image")
+	case video != nil && !a.model.takesVideo():
+		return unsupported("video")
+	case audio != nil && !a.model.takesAudio():
+		return unsupported("audio")
+	case a.claude() && s3(image):
+		return invalid("This model doesn't support the s3Uri field. Remove s3Uri and try again.")
+	case a.claude() && s3(document) && !result:
+		return modelError("messages.0.content.0.document.source.type: Field required")
+	case a.model.Provider == "amazon" && result && (s3(document) || s3(video)):
+		return modelError("Malformed input request: #/messages/0/content/0: extraneous key [toolResult] is not permitted, please reformat your input and try again.")
+	}
+	return nil
 }
 
 func systemOfModel(a *asked) *refusal {

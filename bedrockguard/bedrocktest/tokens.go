@@ -19,10 +19,18 @@ func countTokens(text string) int {
 		j := i + 1
 		switch c := text[i]; {
 		case letter(c):
+			capitals := 0
 			for j < len(text) && letter(text[j]) {
+				if text[j] < 'a' {
+					capitals++
+				}
 				j++
 			}
-			n += (j - i + 4) / 5
+			per := 5
+			if capitals > 2 { // words in capitals are in no vocabulary
+				per = 3
+			}
+			n += (j - i + per - 1) / per
 		case c >= '0' && c <= '9':
 			for j < len(text) && text[j] >= '0' && text[j] <= '9' {
 				j++
@@ -57,14 +65,17 @@ func punctuation(c byte) bool {
 	return c > ' ' && c < utf8.RuneSelf && !letter(c) && (c < '0' || c > '9')
 }
 
-// The tokens of one image at most. Anthropic publishes 1,600 for models up to Opus 4.6 and Sonnet 4.6, which scale larger images
-// down, and 4,784 for those behind them (2026-11). Nova was recorded with up to twice what Claude counts, and with some 1,000 for
-// small images; what is known of no family is counted so.
+// The tokens of one image. Anthropic publishes at most 1,600 for models up to Opus 4.6 and Sonnet 4.6, which scale larger images down,
+// and 4,784 for those behind them (2026-11). Nova scales images up and down to tiles: 540x360 and 3008x2000 were both recorded at
+// 1,819, and its guide names 2,600 for the largest. Nova 2 was recorded at 152 for 400x301 and at 427 for 597x566. Llama 4 and
+// Pixtral were recorded at a token for some 250 pixels, and are counted by 220; what is known of no family is counted so, and 1,000 at least.
 const (
 	maxImageTokens      = 1600
 	maxLargeImageTokens = 4784
 	maxOtherImageTokens = 3200
 	minOtherImageTokens = 1000
+	minImageTokens      = 8 // a single pixel was recorded at 6 or so
+	minNovaImageTokens  = 1850
 )
 
 // imagePatch is the edge in pixels of the patches that Claude cuts an image into: one token each.
@@ -73,11 +84,18 @@ const imagePatch = 28
 // imageTokens counts an image given in base64 by its pixels.
 func imageTokens(m *model, data string) int {
 	width, height := imageSize(data)
-	if m.Provider != "anthropic" {
+	switch {
+	case strings.HasPrefix(m.ID, "amazon.nova-2") && width > 0:
+		return min(width*height/700+60, maxOtherImageTokens)
+	case strings.HasPrefix(m.ID, "amazon.nova") && !strings.HasPrefix(m.ID, "amazon.nova-2"):
 		if width == 0 {
 			return maxOtherImageTokens
 		}
-		return min(max(width*height/375, minOtherImageTokens), maxOtherImageTokens)
+		return min(max(width*height/375, minNovaImageTokens), maxOtherImageTokens)
+	case m.Provider != "anthropic" && width == 0:
+		return maxOtherImageTokens
+	case m.Provider != "anthropic":
+		return min(max(width*height/220, minOtherImageTokens), maxOtherImageTokens)
 	}
 	most := maxImageTokens
 	if largeImages(m.ID) {
@@ -87,7 +105,7 @@ func imageTokens(m *model, data string) int {
 		return most
 	}
 	patches := ((width + imagePatch - 1) / imagePatch) * ((height + imagePatch - 1) / imagePatch)
-	return min(max(width*height/750, patches, 1), most)
+	return min(max(width*height/750, patches, minImageTokens), most)
 }
 
 // largeImages reports a Claude model behind the generation that scales images down to 1,600 tokens.
