@@ -121,7 +121,7 @@ func (d *draws) word(b *strings.Builder, kind string) {
 // picture draws an image of an odd size; only its header is real.
 func (d *draws) picture() []byte {
 	if d.feature("an image that can't be read", 5) {
-		return []byte("no image")
+		return []byte("\x89PNG\r\n\x1a\nno image")
 	}
 	width, height := one(d, 1, 7, 27, 200, 999, 1568, 3000, 8000), one(d, 1, 29, 300, 1023, 2576, 5000)
 	return pngHeader(width, height)

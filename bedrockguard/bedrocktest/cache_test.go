@@ -165,7 +165,7 @@ func toolJSON(name, description string) string {
 
 // picture is an image that cannot be decoded, which counts as the largest.
 func picture() types.ContentBlock {
-	return &types.ContentBlockMemberImage{Value: types.ImageBlock{Format: types.ImageFormatPng, Source: &types.ImageSourceMemberBytes{Value: []byte("no image")}}}
+	return &types.ContentBlockMemberImage{Value: types.ImageBlock{Format: types.ImageFormatPng, Source: &types.ImageSourceMemberBytes{Value: []byte("\x89PNG\r\n\x1a\nno image")}}}
 }
 
 // An answer that never began leaves nothing to read.

@@ -114,8 +114,13 @@ func (s *Server) converseSystem(n *node, in *inference) *refusal {
 			continue
 		}
 		text := b.get("text")
-		if text == nil {
-			text = b.get("guardContent").get("text").get("text")
+		if guarded := b.get("guardContent"); guarded != nil {
+			if image := guarded.get("image"); image != nil {
+				in.images++
+				in.add(s, system, b.raw, imageTokens(in.model, image.get("source").get("bytes").text()))
+				continue
+			}
+			text = guarded.get("text").get("text")
 		}
 		if text.text() == "" {
 			return invalid("system: text content blocks must be non-empty")
@@ -139,6 +144,13 @@ func (s *Server) converseMessages(n *node, in *inference) *refusal {
 		if err := m.only("messages", "role", "content"); err != nil {
 			return err
 		}
+		if m.get("role").text() == system && in.request.Messages > 0 && in.model.takesInsertedSystem() {
+			if err := s.insertedSystem(m, in); err != nil {
+				return err
+			}
+			continue
+		}
+		in.request.Messages++
 		if m.get("role").text() != want {
 			return invalid("roles must alternate between user and assistant, beginning with user")
 		}

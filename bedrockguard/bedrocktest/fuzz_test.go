@@ -110,7 +110,7 @@ func cachingBody(tag string, onTools, onMessages bool) string {
 	return `{"anthropic_version":"bedrock-2023-05-31","max_tokens":100,"tools":[{"name":"read","description":"` + sized(tag, 2000) + `","input_schema":{"type":"object"}` + marker(onTools) + `}],` +
 		`"system":[{"type":"text","text":"s"}],"messages":[{"role":"user","content":[{"type":"text","text":"q"}]},` +
 		`{"role":"assistant","content":[{"type":"tool_use","id":"1","name":"read","input":{}` + marker(onMessages) + `}]},` +
-		`{"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":[{"type":"text","text":"r"},{"type":"image","source":{"type":"base64","data":"eA=="}}]` + marker(onMessages) + `}]}]}`
+		`{"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":[{"type":"text","text":"r"},{"type":"image","source":{"type":"base64","data":"R0lGODlhAQABAA=="}}]` + marker(onMessages) + `}]}]}`
 }
 
 // Markers are no part of the prefix: a body reads what the same body wrote with its markers elsewhere.

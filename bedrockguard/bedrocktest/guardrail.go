@@ -69,9 +69,12 @@ func (in *inference) guarded(section, text string) {
 
 // askGuardrails notes which guardrails evaluate a request: those that are enforced, and the one that it names. Models that embed or rank
 // have none.
-func (s *Server) askGuardrails(in *inference, named string, traced bool) {
+func (s *Server) askGuardrails(in *inference, named string, traced bool) *refusal {
+	if named != "" && s.opts.Guardrails != nil && !contains(s.opts.Guardrails, named) && !contains(s.opts.EnforcedGuardrails, named) {
+		return invalid("The guardrail identifier or version provided in the request does not exist.")
+	}
 	if in.model.Mode != "" {
-		return
+		return nil
 	}
 	in.guardrails = append(in.guardrails, s.opts.EnforcedGuardrails...)
 	in.traced = len(in.guardrails)
@@ -81,6 +84,7 @@ func (s *Server) askGuardrails(in *inference, named string, traced bool) {
 			in.traced++
 		}
 	}
+	return nil
 }
 
 // evaluations returns what each guardrail evaluates of the request and of the reply.

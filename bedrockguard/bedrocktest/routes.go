@@ -119,14 +119,17 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 		}
 		d = dialect{(*Server).parseConverse, converseAnswer, converseEvents}
 		config := n.get("guardrailConfig")
-		s.askGuardrails(in, config.get("guardrailIdentifier").text(), strings.HasPrefix(config.get("trace").text(), "enabled"))
+		refused = s.askGuardrails(in, config.get("guardrailIdentifier").text(), strings.HasPrefix(config.get("trace").text(), "enabled"))
 	case "invoke", "invoke-with-response-stream":
 		d = dialectOf(m)
 		in.tier = strings.ToLower(r.Header.Get("X-Amzn-Bedrock-Service-Tier"))
 		in.latency = r.Header.Get("X-Amzn-Bedrock-PerformanceConfig-Latency")
-		s.askGuardrails(in, r.Header.Get("X-Amzn-Bedrock-GuardrailIdentifier"), strings.HasPrefix(strings.ToLower(r.Header.Get("X-Amzn-Bedrock-Trace")), "enabled"))
+		refused = s.askGuardrails(in, r.Header.Get("X-Amzn-Bedrock-GuardrailIdentifier"), strings.HasPrefix(strings.ToLower(r.Header.Get("X-Amzn-Bedrock-Trace")), "enabled"))
 	case "count-tokens":
 		return s.countTokens(w, n, in, profile)
+	}
+	if refused != nil {
+		return refused
 	}
 	streams := strings.HasSuffix(operation, "stream")
 	if d.parse == nil || streams && d.events == nil {

@@ -24,6 +24,7 @@ const (
 	RuleMediaOfModel      Rule = "media-of-model"      // images, video and S3 locations for models that take them
 	RuleSystemOfModel     Rule = "system-of-model"     // a system prompt for models that take one
 	RuleServerToolCounted Rule = "server-tool-counted" // CountTokens knows no tools that run at the provider
+	RuleImageBytes        Rule = "image-bytes"         // an image begins as one of its format does
 	RuleToolSchema        Rule = "tool-schema"         // a tool of Claude has an input_schema
 
 	RuleToolsWithoutConfig Rule = "tools-without-config" // blocks of tools need a toolConfig (reported, 2024 to 2026)
@@ -35,6 +36,7 @@ const (
 	RuleToolsOfModel       Rule = "tools-of-model"       // no tools on DeepSeek R1, no forced ones on Llama (reported, 2025)
 	RuleStopOfModel        Rule = "stop-of-model"        // no stop sequences on Qwen and gpt-oss (reported, 2025)
 	RuleAdditionalFields   Rule = "additional-fields"    // Claude takes only its own fields (reported, 2025)
+	RulePointBehindText    Rule = "point-behind-text"    // no cache point right behind a document of text on Claude (reported, 2026)
 	RuleToolUseIDs         Rule = "tool-use-ids"         // each use of a tool has an id of its own in the whole history (reported, 2026)
 )
 
@@ -123,6 +125,8 @@ func modelRules() []modelRule {
 		{RuleProfileOnly, profileOnly},
 		{RuleDocumentName, documentName},
 		{RuleMediaOfModel, mediaOfModel},
+		{RuleImageBytes, imageBytes},
+		{RulePointBehindText, pointBehindText},
 		{RuleSystemOfModel, systemOfModel},
 		{RuleToolsWithoutConfig, toolsWithoutConfig},
 		{RulePropertyKeys, propertyKeys},

@@ -8,6 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+const notes = `{"document":{"name":"notes","format":"txt","source":{"bytes":"aGVsbG8="}}}`
+
 // Each rule: a request that breaks it and nothing else, its healthy twin, and that the rule can be switched off.
 func TestRulesOfModels(t *testing.T) {
 	const (
@@ -79,6 +81,8 @@ func TestRulesOfModels(t *testing.T) {
 		{RuleToolsOfModel, converse(llama, body(user, `"toolConfig":{"tools":[`+tool+`],"toolChoice":{"any":{}}}`)), converse(llama, body(user, tools)), 400},
 		{RuleStopOfModel, converse(gptOSS, body(user, `"inferenceConfig":{"stopSequences":["x"]}`)), converse(nova, body(user, `"inferenceConfig":{"stopSequences":["x"]}`)), 400},
 		{RuleAdditionalFields, converse(sonnet45, body(user, `"additionalModelRequestFields":{"reasoning":{}}`)), converse(sonnet45, body(user, `"additionalModelRequestFields":{"top_k":5}`)), 400},
+		{RuleImageBytes, converse(sonnet45, body(`{"role":"user","content":[{"text":"q"},{"image":{"format":"png","source":{"bytes":"bm9wZQ=="}}}]}`, "")), converse(sonnet45, body(`{"role":"user","content":[{"text":"q"},{"image":{"format":"png","source":{"bytes":"iVBORw0KGgo="}}}]}`, "")), 400},
+		{RulePointBehindText, converse(sonnet45, body(`{"role":"user","content":[{"text":"q"},`+notes+`,{"cachePoint":{"type":"default"}}]}`, "")), converse(sonnet45, body(`{"role":"user","content":[`+notes+`,{"text":"q"},{"cachePoint":{"type":"default"}}]}`, "")), 400},
 		{RuleToolUseIDs, converse(sonnet45, body(user+`,`+used("t1")+`,`+used("t1"), tools)), converse(sonnet45, body(user+`,`+used("t1")+`,`+used("t2"), tools)), 400},
 	} {
 		t.Run(string(tc.rule), func(t *testing.T) {
@@ -99,5 +103,5 @@ func TestRulesOfModels(t *testing.T) {
 	for _, r := range Rules() {
 		named[r] = true
 	}
-	require.Len(t, named, 22)
+	require.Len(t, named, 24)
 }

@@ -35,6 +35,9 @@ type Options struct {
 	// EnforcedGuardrails are ids of guardrails that evaluate each request without being named in it. Their text units are added to the
 	// bill at list price, and each answer tells them. Nil is none.
 	EnforcedGuardrails []string
+	// Guardrails are the ids of those that exist, besides the enforced ones; a request that names another one is refused. Nil knows every
+	// id, because a test that is not about guardrails makes none.
+	Guardrails []string
 	// Serve decides how a request is answered otherwise than it was asked; it must be safe for concurrent use. Nil is always as asked.
 	Serve func(Request) Served
 	// ReservationHeader names a request header that is entered into the bill with each inference.

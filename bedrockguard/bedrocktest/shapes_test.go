@@ -172,6 +172,9 @@ func nameOf(shapes map[string]*shape, s *shape) string {
 	return ""
 }
 
+// byServiceModel are the words of refusals that come before any rule of a model.
+const byServiceModel = `not a JSON object|validation errors? detected|extraneous key|must set exactly one|can not be converted|Unexpected field type|Expected (list|map)|Invalid base64`
+
 // Each constraint of each type that a request can hold, broken once, is refused with the service's error type.
 func TestRequestsThatTheServiceModelRulesOut(t *testing.T) {
 	server := New(t, Options{})
@@ -196,6 +199,7 @@ func TestRequestsThatTheServiceModelRulesOut(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, 400, got.status, "%s: %s was accepted", name, raw)
 			require.Contains(t, []string{"ValidationException", "SerializationException"}, got.errType, name)
+			require.Regexp(t, byServiceModel, got.body, name)
 		}
 		t.Logf("%s: %d requests that break one constraint, all refused", operation, len(g.broken))
 	}
