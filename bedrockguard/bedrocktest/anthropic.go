@@ -1,8 +1,6 @@
 package bedrocktest
 
 import (
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"strings"
 )
@@ -246,54 +244,12 @@ func splitJSON(sv served, output int) map[string]any {
 func anthropicAnswer(in *inference, sv served, r Reply) any {
 	content := []any{}
 	for _, b := range r.Blocks {
-		content = append(content, anthropicContent(b))
+		content = append(content, b.anthropic())
 	}
 	return map[string]any{
 		"id": "msg_bdrk_1", "type": "message", "role": "assistant", "model": in.bodyName(), "content": content,
-		"stop_reason": r.stop(), "stop_sequence": nil, "usage": anthropicUsage(in, sv, r.OutputTokens),
+		"stop_reason": r.stop(), "stop_sequence": r.stopSequence(), "usage": anthropicUsage(in, sv, r.OutputTokens),
 	}
-}
-
-// anthropicContent is one block of an answer in Anthropic's dialect.
-func anthropicContent(b Block) map[string]any {
-	switch {
-	case b.Tool != nil:
-		return map[string]any{"type": "tool_use", "id": b.Tool.ID, "name": b.Tool.Name, "input": json.RawMessage(b.Tool.Input)}
-	case b.Reasoning != nil && b.Reasoning.Redacted != nil:
-		return map[string]any{"type": "redacted_thinking", "data": base64.StdEncoding.EncodeToString(b.Reasoning.Redacted)}
-	case b.Reasoning != nil:
-		return map[string]any{"type": "thinking", "thinking": b.Reasoning.Text, "signature": b.Reasoning.Signature}
-	default:
-		return map[string]any{"type": "text", "text": b.Text}
-	}
-}
-
-// anthropicBlock are the events of one block of an answer.
-func anthropicBlock(i int, b Block) []event {
-	first := anthropicContent(b)
-	var deltas []map[string]any
-	switch {
-	case b.Tool != nil:
-		first["input"] = map[string]any{}
-		deltas = append(deltas, map[string]any{"type": "input_json_delta", "partial_json": b.Tool.Input})
-	case b.Reasoning != nil && b.Reasoning.Redacted != nil: // it comes whole
-	case b.Reasoning != nil:
-		first["thinking"], first["signature"] = "", ""
-		for _, piece := range pieces(b.Reasoning.Text) {
-			deltas = append(deltas, map[string]any{"type": "thinking_delta", "thinking": piece})
-		}
-		deltas = append(deltas, map[string]any{"type": "signature_delta", "signature": b.Reasoning.Signature})
-	default:
-		first["text"] = ""
-		for _, piece := range pieces(b.Text) {
-			deltas = append(deltas, map[string]any{"type": "text_delta", "text": piece})
-		}
-	}
-	events := []event{chunk(map[string]any{"type": "content_block_start", "index": i, "content_block": first})}
-	for _, d := range deltas {
-		events = append(events, chunk(map[string]any{"type": "content_block_delta", "index": i, "delta": d}))
-	}
-	return append(events, chunk(map[string]any{"type": "content_block_stop", "index": i}))
 }
 
 func anthropicEvents(in *inference, sv served, r Reply) []event {
@@ -311,7 +267,7 @@ func anthropicEvents(in *inference, sv served, r Reply) []event {
 		usage["iterations"] = iterationsJSON(in.steps)
 	}
 	return append(events,
-		chunkMeta(map[string]any{"type": "message_delta", "delta": map[string]any{"stop_reason": r.stop(), "stop_sequence": nil}, "usage": usage}),
+		chunkMeta(map[string]any{"type": "message_delta", "delta": map[string]any{"stop_reason": r.stop(), "stop_sequence": r.stopSequence()}, "usage": usage}),
 		chunkMeta(in.tracedAs(map[string]any{"type": "message_stop", "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens)}, r)))
 }
 

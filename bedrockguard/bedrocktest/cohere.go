@@ -42,7 +42,7 @@ func (s *Server) parseCohereChat(n *node, in *inference) *refusal {
 
 // cohereChatAnswer tells no tokens: the header is the only source.
 func cohereChatAnswer(_ *inference, _ served, r Reply) any {
-	return map[string]any{"response_id": "1", "generation_id": "1", "text": r.Text, "finish_reason": "COMPLETE"}
+	return map[string]any{"response_id": "1", "generation_id": "1", "text": r.Text, "finish_reason": r.chosen(cohereWords)}
 }
 
 func cohereChatEvents(in *inference, sv served, r Reply) []event {
@@ -51,10 +51,10 @@ func cohereChatEvents(in *inference, sv served, r Reply) []event {
 		events = append(events, chunk(map[string]any{"event_type": "text-generation", "is_finished": false, "text": piece}))
 	}
 	return append(events, chunkMeta(in.tracedAs(map[string]any{
-		"event_type": "stream-end", "is_finished": true, "finish_reason": "COMPLETE", "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
+		"event_type": "stream-end", "is_finished": true, "finish_reason": r.chosen(cohereWords), "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
 	}, r)))
 }
 
 func cohereTextAnswer(_ *inference, _ served, r Reply) any {
-	return map[string]any{"id": "1", "generations": []any{map[string]any{"id": "1", "text": r.Text, "finish_reason": "COMPLETE"}}}
+	return map[string]any{"id": "1", "generations": []any{map[string]any{"id": "1", "text": r.Text, "finish_reason": r.chosen(cohereWords)}}}
 }

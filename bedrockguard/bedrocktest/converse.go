@@ -1,9 +1,6 @@
 package bedrocktest
 
-import (
-	"encoding/json"
-	"strings"
-)
+import "strings"
 
 // parseConverse validates a Converse body and turns it into an inference.
 func (s *Server) parseConverse(n *node, in *inference) *refusal {
@@ -334,100 +331,4 @@ func (in *inference) document(s *Server, b, v *node) {
 		return
 	}
 	in.addJSON(s, messages, b.raw)
-}
-
-// usageJSON is the usage of Converse and its stream.
-func usageJSON(in *inference, sv served, output int) map[string]any {
-	usage := map[string]any{
-		"inputTokens": sv.input, "outputTokens": output, "totalTokens": sv.input + output + sv.read + sv.write5m + sv.write1h,
-		"serverToolUsage": map[string]any{},
-	}
-	// The counters are left out where there is no cache, by streams and by Nova for requests without a point, and by Sonnet 5 where
-	// nothing was written (as recorded to 2026-08).
-	written := sv.write5m + sv.write1h
-	nova := in.model.Provider == "amazon"
-	asked := in.marked || sv.read+written > 0
-	if in.model.Cache != nil && (asked || in.request.Operation != "converse-stream" && !nova) {
-		usage["cacheReadInputTokens"], usage["cacheReadInputTokenCount"] = sv.read, sv.read
-		if written > 0 || !strings.Contains(in.model.ID, "sonnet-5") {
-			usage["cacheWriteInputTokens"], usage["cacheWriteInputTokenCount"] = written, written
-		}
-	}
-	var details []any
-	if sv.write1h > 0 {
-		details = append(details, map[string]any{"ttl": "1h", "inputTokens": sv.write1h})
-	}
-	if sv.write5m > 0 {
-		details = append(details, map[string]any{"ttl": "5m", "inputTokens": sv.write5m})
-	}
-	if details != nil && !nova { // which was recorded without them
-		usage["cacheDetails"] = details
-	}
-	if in.steps != nil {
-		usage["iterations"] = iterationsJSON(in.steps)
-	}
-	return usage
-}
-
-func converseAnswer(in *inference, sv served, r Reply) any {
-	content := converseContent(r)
-	return in.servedAs(map[string]any{
-		"output":     map[string]any{"message": map[string]any{"role": "assistant", "content": content}},
-		"stopReason": r.stop(), "usage": usageJSON(in, sv, r.OutputTokens), "metrics": map[string]any{"latencyMs": 1},
-	}, r)
-}
-
-// converseContent is the answer in Converse's blocks.
-func converseContent(r Reply) []any {
-	content := []any{}
-	for _, b := range r.Blocks {
-		switch {
-		case b.Tool != nil:
-			content = append(content, map[string]any{"toolUse": map[string]any{"toolUseId": b.Tool.ID, "name": b.Tool.Name, "input": json.RawMessage(b.Tool.Input)}})
-		case b.Reasoning != nil && b.Reasoning.Redacted != nil:
-			content = append(content, map[string]any{"reasoningContent": map[string]any{"redactedContent": b.Reasoning.Redacted}})
-		case b.Reasoning != nil:
-			content = append(content, map[string]any{"reasoningContent": map[string]any{"reasoningText": map[string]any{"text": b.Reasoning.Text, "signature": b.Reasoning.Signature}}})
-		default:
-			content = append(content, map[string]any{"text": b.Text})
-		}
-	}
-	return content
-}
-
-// blockEvents are the events of one block of an answer. Only uses of tools have a start.
-func blockEvents(i int, b Block) (events []event) {
-	delta := func(d map[string]any) {
-		events = append(events, event{"contentBlockDelta", map[string]any{"contentBlockIndex": i, "delta": d}})
-	}
-	switch {
-	case b.Tool != nil:
-		events = append(events, event{"contentBlockStart", map[string]any{"contentBlockIndex": i, "start": map[string]any{"toolUse": map[string]any{"toolUseId": b.Tool.ID, "name": b.Tool.Name}}}})
-		if !b.Tool.bare {
-			delta(map[string]any{"toolUse": map[string]any{"input": b.Tool.Input}})
-		}
-	case b.Reasoning != nil && b.Reasoning.Redacted != nil:
-		delta(map[string]any{"reasoningContent": map[string]any{"redactedContent": b.Reasoning.Redacted}})
-	case b.Reasoning != nil:
-		for _, piece := range pieces(b.Reasoning.Text) {
-			delta(map[string]any{"reasoningContent": map[string]any{"text": piece}})
-		}
-		if b.Reasoning.Signature != "" {
-			delta(map[string]any{"reasoningContent": map[string]any{"signature": b.Reasoning.Signature}})
-		}
-	default:
-		for _, piece := range pieces(b.Text) {
-			delta(map[string]any{"text": piece})
-		}
-	}
-	return append(events, event{"contentBlockStop", map[string]any{"contentBlockIndex": i}})
-}
-
-func converseEvents(in *inference, sv served, r Reply) []event {
-	events := []event{{"messageStart", map[string]any{"role": "assistant"}}}
-	for i, b := range r.Blocks {
-		events = append(events, blockEvents(i, b)...)
-	}
-	events = append(events, event{"messageStop", map[string]any{"stopReason": r.stop()}})
-	return append(events, event{metadataEvent, in.servedAs(map[string]any{"usage": usageJSON(in, sv, r.OutputTokens), "metrics": map[string]any{"latencyMs": 1}}, r)})
 }

@@ -42,6 +42,14 @@ func dialectOf(m *model) dialect {
 	}
 }
 
+// The stop reasons of families (their pages in the Bedrock user guide, read 2026-11).
+var (
+	chatWords   = words{"stop", "length", "tool_calls", "content_filter"}
+	promptWords = words{"stop", "length", "stop", "stop"}
+	titanWords  = words{"FINISH", "LENGTH", "FINISH", "CONTENT_FILTERED"}
+	cohereWords = words{"COMPLETE", "MAX_TOKENS", "COMPLETE", "ERROR_TOXIC"}
+)
+
 // plain parses bodies whose prompt is one string, the first of their members; limit is the path to the output limit.
 func plain(members []string, limit ...string) func(*Server, *node, *inference) *refusal {
 	return func(s *Server, n *node, in *inference) *refusal {
@@ -187,7 +195,7 @@ func novaEvents(in *inference, sv served, r Reply) []event {
 }
 
 func titanTextAnswer(_ *inference, sv served, r Reply) any {
-	return map[string]any{"inputTextTokenCount": sv.input, "results": []any{map[string]any{"tokenCount": r.OutputTokens, "outputText": r.Text, "completionReason": r.chosen("FINISH", "LENGTH", "FINISH")}}}
+	return map[string]any{"inputTextTokenCount": sv.input, "results": []any{map[string]any{"tokenCount": r.OutputTokens, "outputText": r.Text, "completionReason": r.chosen(titanWords)}}}
 }
 
 func titanTextEvents(in *inference, sv served, r Reply) []event {
@@ -196,13 +204,13 @@ func titanTextEvents(in *inference, sv served, r Reply) []event {
 		events = append(events, chunk(map[string]any{"outputText": piece, "index": 0, "completionReason": nil}))
 	}
 	return append(events, chunkMeta(in.tracedAs(map[string]any{
-		"outputText": "", "index": 0, "completionReason": r.chosen("FINISH", "LENGTH", "FINISH"), "inputTextTokenCount": sv.input, "totalOutputTextTokenCount": r.OutputTokens,
+		"outputText": "", "index": 0, "completionReason": r.chosen(titanWords), "inputTextTokenCount": sv.input, "totalOutputTextTokenCount": r.OutputTokens,
 		"amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
 	}, r)))
 }
 
 func llamaAnswer(_ *inference, sv served, r Reply) any {
-	return map[string]any{"generation": r.Text, "prompt_token_count": sv.input, "generation_token_count": r.OutputTokens, "stop_reason": r.chosen("stop", "length", "stop")}
+	return map[string]any{"generation": r.Text, "prompt_token_count": sv.input, "generation_token_count": r.OutputTokens, "stop_reason": r.chosen(promptWords)}
 }
 
 func llamaEvents(in *inference, sv served, r Reply) []event {
@@ -215,14 +223,14 @@ func llamaEvents(in *inference, sv served, r Reply) []event {
 		events = append(events, chunkMeta(told))
 	}
 	return append(events, chunkMeta(in.tracedAs(map[string]any{
-		"generation": "", "prompt_token_count": nil, "generation_token_count": r.OutputTokens, "stop_reason": r.chosen("stop", "length", "stop"),
+		"generation": "", "prompt_token_count": nil, "generation_token_count": r.OutputTokens, "stop_reason": r.chosen(promptWords),
 		"amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
 	}, r)))
 }
 
 // mistralAnswer tells no tokens: the headers are the only source.
 func mistralAnswer(_ *inference, _ served, r Reply) any {
-	return map[string]any{"outputs": []any{map[string]any{"text": r.Text, "stop_reason": r.chosen("stop", "length", "stop")}}}
+	return map[string]any{"outputs": []any{map[string]any{"text": r.Text, "stop_reason": r.chosen(promptWords)}}}
 }
 
 func mistralEvents(in *inference, sv served, r Reply) []event {
@@ -231,7 +239,7 @@ func mistralEvents(in *inference, sv served, r Reply) []event {
 		events = append(events, chunk(map[string]any{"outputs": []any{map[string]any{"text": piece, "stop_reason": nil}}}))
 	}
 	return append(events, chunkMeta(in.tracedAs(map[string]any{
-		"outputs": []any{map[string]any{"text": "", "stop_reason": r.chosen("stop", "length", "stop")}}, "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
+		"outputs": []any{map[string]any{"text": "", "stop_reason": r.chosen(promptWords)}}, "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
 	}, r)))
 }
 
@@ -322,7 +330,7 @@ func chatUsage(sv served, output int) map[string]any {
 func chatAnswer(in *inference, sv served, r Reply) any {
 	return map[string]any{
 		"id": "chatcmpl-1", "object": "chat.completion", "model": in.bodyName(), "usage": chatUsage(sv, r.OutputTokens), "service_tier": in.by.tierName(),
-		"choices": []any{map[string]any{"index": 0, "finish_reason": r.chosen("stop", "length", "tool_calls"), "message": chatMessage(r)}},
+		"choices": []any{map[string]any{"index": 0, "finish_reason": r.chosen(chatWords), "message": chatMessage(r)}},
 	}
 }
 
@@ -356,7 +364,7 @@ func chatEvents(in *inference, sv served, r Reply) []event {
 		events = append(events, chunk(map[string]any{"object": "chat.completion.chunk", "choices": []any{map[string]any{"index": 0, "delta": map[string]any{"tool_calls": calls}}}}))
 	}
 	return append(events, chunkMeta(in.tracedAs(map[string]any{
-		"object": "chat.completion.chunk", "choices": []any{map[string]any{"index": 0, "delta": map[string]any{}, "finish_reason": r.chosen("stop", "length", "tool_calls")}},
+		"object": "chat.completion.chunk", "choices": []any{map[string]any{"index": 0, "delta": map[string]any{}, "finish_reason": r.chosen(chatWords)}},
 		"model": in.bodyName(), "usage": chatUsage(sv, r.OutputTokens), "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
 	}, r)))
 }

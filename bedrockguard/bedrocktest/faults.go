@@ -1,6 +1,9 @@
 package bedrocktest
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+	"sync/atomic"
+)
 
 // FaultKind is something that goes wrong with a request.
 type FaultKind string
@@ -9,6 +12,10 @@ type FaultKind string
 const (
 	Throttle    FaultKind = "throttle"    // 429 ThrottlingException
 	Unavailable FaultKind = "unavailable" // 503 ServiceUnavailableException
+	NotReady    FaultKind = "not-ready"   // 429 ModelNotReadyException, which imported models begin with
+	OverQuota   FaultKind = "over-quota"  // 400 ServiceQuotaExceededException
+	Expired     FaultKind = "expired"     // 403 ExpiredTokenException
+	Denied      FaultKind = "denied"      // 403 AccessDeniedException
 
 	Internal     FaultKind = "internal"      // 500 InternalServerException
 	ModelTimeout FaultKind = "model-timeout" // 408 ModelTimeoutException
@@ -23,11 +30,14 @@ const (
 // the middle of a stream comes after content, and all of the answer is billed. An operation without a stream answers with the HTTP
 // status of the exception, and is billed by that.
 const (
-	ThrottledAtFirst   FaultKind = "throttled-at-first"   // throttlingException, 429
-	UnavailableAtFirst FaultKind = "unavailable-at-first" // serviceUnavailableException, 503
-	InvalidAtFirst     FaultKind = "invalid-at-first"     // validationException, 400
-	StreamError        FaultKind = "stream-error"         // modelStreamErrorException in mid-stream, 424
-	ThrottledMidStream FaultKind = "throttled-mid-stream" // throttlingException in mid-stream, 429
+	ThrottledAtFirst     FaultKind = "throttled-at-first"     // throttlingException, 429
+	UnavailableAtFirst   FaultKind = "unavailable-at-first"   // serviceUnavailableException, 503
+	InvalidAtFirst       FaultKind = "invalid-at-first"       // validationException, 400
+	StreamError          FaultKind = "stream-error"           // modelStreamErrorException in mid-stream, 424
+	ThrottledMidStream   FaultKind = "throttled-mid-stream"   // throttlingException in mid-stream, 429
+	UnavailableMidStream FaultKind = "unavailable-mid-stream" // serviceUnavailableException in mid-stream, 503
+	InternalMidStream    FaultKind = "internal-mid-stream"    // internalServerException in mid-stream, 500
+	TimeoutMidStream     FaultKind = "timeout-mid-stream"     // modelTimeoutException in mid-stream of InvokeModel, 408
 )
 
 // Faults decides what goes wrong with the request of the given number, from 1; empty lets it pass. It is called once for each
@@ -41,6 +51,21 @@ func Script(kinds ...FaultKind) Faults {
 			return ""
 		}
 		return kinds[seq-1]
+	}
+}
+
+// When gives the requests that match, by their model, operation or content, these faults, in order, and lets all others pass. It is for
+// Options.FaultFor.
+func When(match func(Request) bool, kinds ...FaultKind) func(Request) FaultKind {
+	var matched atomic.Int64
+	return func(r Request) FaultKind {
+		if !match(r) {
+			return ""
+		}
+		if n := matched.Add(1); n <= int64(len(kinds)) {
+			return kinds[n-1]
+		}
+		return ""
 	}
 }
 
@@ -72,11 +97,19 @@ func (k FaultKind) status() *refusal {
 	switch k {
 	case Throttle, ThrottledAtFirst, ThrottledMidStream:
 		return &refusal{429, "ThrottlingException", "Too many requests, please wait before trying again."}
-	case Unavailable, UnavailableAtFirst:
+	case NotReady:
+		return &refusal{429, "ModelNotReadyException", "Model is not ready for inference. Wait and try your request again."}
+	case OverQuota:
+		return &refusal{400, "ServiceQuotaExceededException", "Your request exceeds the service quota for your account."}
+	case Expired:
+		return &refusal{403, "ExpiredTokenException", "The security token included in the request is expired"}
+	case Denied:
+		return noAccess()
+	case Unavailable, UnavailableAtFirst, UnavailableMidStream:
 		return &refusal{503, "ServiceUnavailableException", "The service is temporarily unavailable."}
-	case Internal:
+	case Internal, InternalMidStream:
 		return &refusal{500, "InternalServerException", "The system encountered an unexpected error during processing."}
-	case ModelTimeout:
+	case ModelTimeout, TimeoutMidStream:
 		return &refusal{408, "ModelTimeoutException", "The model took too long to respond."}
 	case InvalidAtFirst:
 		return invalid("The provided request is not valid.")
@@ -90,9 +123,9 @@ func (k FaultKind) status() *refusal {
 // billed reports whether AWS would bill a request with this fault.
 func (k FaultKind) billed(streams bool) bool {
 	switch k {
-	case Throttle, Unavailable, ThrottledAtFirst, UnavailableAtFirst, InvalidAtFirst:
+	case Throttle, Unavailable, NotReady, OverQuota, Expired, Denied, ThrottledAtFirst, UnavailableAtFirst, InvalidAtFirst:
 		return false
-	case ThrottledMidStream:
+	case ThrottledMidStream, UnavailableMidStream:
 		return streams
 	default:
 		return true
@@ -104,12 +137,16 @@ func (k FaultKind) exception() string {
 	switch k {
 	case ThrottledAtFirst, ThrottledMidStream:
 		return "throttlingException"
-	case UnavailableAtFirst:
+	case UnavailableAtFirst, UnavailableMidStream:
 		return "serviceUnavailableException"
 	case InvalidAtFirst:
 		return "validationException"
 	case StreamError:
 		return "modelStreamErrorException"
+	case InternalMidStream:
+		return "internalServerException"
+	case TimeoutMidStream:
+		return "modelTimeoutException"
 	default:
 		return ""
 	}

@@ -1,6 +1,7 @@
 package bedrocktest
 
 import (
+	"encoding/json"
 	"strings"
 	"unicode/utf8"
 )
@@ -69,14 +70,14 @@ func (in *inference) guarded(section, text string) {
 
 // askGuardrails notes which guardrails evaluate a request: those that are enforced, and the one that it names. Models that embed or rank
 // have none.
-func (s *Server) askGuardrails(in *inference, named string, traced bool) *refusal {
+func (s *Server) askGuardrails(in *inference, named, version string, traced bool) *refusal {
 	if named != "" && s.opts.Guardrails != nil && !contains(s.opts.Guardrails, named) && !contains(s.opts.EnforcedGuardrails, named) {
 		return invalid("The guardrail identifier or version provided in the request does not exist.")
 	}
 	if in.model.Mode != "" {
 		return nil
 	}
-	in.guardrails = append(in.guardrails, s.opts.EnforcedGuardrails...)
+	in.guardrails, in.guardrailVersion = append(in.guardrails, s.opts.EnforcedGuardrails...), version
 	in.traced = len(in.guardrails)
 	if named != "" && !contains(in.guardrails, named) {
 		in.guardrails = append(in.guardrails, named)
@@ -110,46 +111,114 @@ func (in *inference) guardrailTrace(r Reply, inputKey, outputKey string) map[str
 		return nil
 	}
 	input, output := in.evaluations(r)
-	before, after := map[string]any{}, map[string]any{}
+	before, after, list := map[string]any{}, map[string]any{}, []any{}
 	for _, id := range in.guardrails[:in.traced] {
-		before[id] = assessment(input)
-		after[id] = []any{assessment(output)}
+		assessed := in.assessment(id, output, utf8.RuneCountInString(r.Text), r.FoundInAnswer)
+		before[id] = in.assessment(id, input, in.guardedCharacters(), r.FoundInRequest)
+		after[id] = []any{assessed}
+		list = append(list, map[string]any{id: assessed})
 	}
 	told := map[string]any{inputKey: before, outputKey: after}
 	if outputKey == "outputs" { // InvokeModel lists what Converse keeps by id
-		told[outputKey] = []any{map[string]any{}}
-		list := []any{}
-		for _, id := range in.guardrails[:in.traced] {
-			list = append(list, map[string]any{id: assessment(output)})
-		}
 		told[outputKey] = list
+	}
+	withheld := []any{}
+	for _, text := range r.Withheld {
+		withheld = append(withheld, text)
+	}
+	told["modelOutput"], told["actionReason"] = withheld, r.guardrailReason()
+	return told
+}
+
+func (r Reply) guardrailReason() string {
+	switch {
+	case r.StopReason != intervened:
+		return "No action."
+	case r.FoundInRequest == "":
+		return "Guardrail masked."
+	default:
+		return "Guardrail blocked."
+	}
+}
+
+func (in *inference) guardedCharacters() (n int) {
+	for _, characters := range in.guardedTexts {
+		n += characters
+	}
+	return n
+}
+
+// assessment is what one guardrail tells of one side.
+func (in *inference) assessment(id string, e evaluation, characters int, found string) map[string]any {
+	return assessment(id, in.guardrailVersion, e, characters, found)
+}
+
+// assessment is what a guardrail tells of a text: what it found, as a JSON object, what it looked at, and who owns it.
+func assessment(id, version string, e evaluation, characters int, found string) map[string]any {
+	if version == "" {
+		version = "DRAFT"
+	}
+	name := id[strings.LastIndexByte(id, '/')+1:]
+	told := map[string]any{}
+	_ = json.Unmarshal([]byte(found), &told) // nothing was found where there is no object
+	told["invocationMetrics"] = map[string]any{
+		"guardrailProcessingLatency": 1, "usage": e.usage(),
+		"guardrailCoverage": map[string]any{"textCharacters": map[string]any{"guarded": characters, "total": characters}},
+	}
+	told["appliedGuardrailDetails"] = map[string]any{
+		"guardrailId": name, "guardrailVersion": version, "guardrailArn": "arn:aws:bedrock:us-east-1:123456789012:guardrail/" + name,
+		"guardrailOrigin": []string{"REQUEST"}, "guardrailOwnership": "SELF",
 	}
 	return told
 }
 
-func assessment(e evaluation) map[string]any {
-	return map[string]any{"invocationMetrics": map[string]any{"guardrailProcessingLatency": 1, "usage": e.usage()}}
-}
-
 // applyGuardrail serves ApplyGuardrail: each text is evaluated and billed by itself.
-func (s *Server) applyGuardrail(id string, n *node) (evaluation, *refusal) {
+func (s *Server) applyGuardrail(id string, n *node) (evaluation, string, *refusal) {
 	var e evaluation
+	var texts []string
 	content := n.get("content").list()
 	if source := n.get("source").text(); source != "INPUT" && source != "OUTPUT" || len(content) == 0 {
-		return e, invalid("source must be INPUT or OUTPUT, and content must not be empty")
+		return e, "", invalid("source must be INPUT or OUTPUT, and content must not be empty")
 	}
 	for _, b := range content {
-		switch {
-		case b.get("text").get("text").text() != "":
-			e.units += textUnits(utf8.RuneCountInString(b.get("text").get("text").text()))
+		switch text := b.get("text").get("text").text(); {
+		case text != "":
+			e.units += textUnits(utf8.RuneCountInString(text))
+			texts = append(texts, text)
 		case b.get("image") != nil:
 			e.images++
 		default:
-			return e, invalid("content must hold texts and images")
+			return e, "", invalid("content must hold texts and images")
 		}
 	}
 	if strings.TrimSpace(id) == "" {
-		return e, invalid("the guardrail needs an id")
+		return e, "", invalid("the guardrail needs an id")
 	}
-	return e, nil
+	return e, strings.Join(texts, "\n"), nil
+}
+
+// applied is the answer of ApplyGuardrail about a text.
+func (s *Server) applied(n *node, id, version string, e evaluation, text string) map[string]any {
+	var found Finding
+	if s.opts.Assess != nil {
+		found = s.opts.Assess(n.get("source").text(), text)
+	}
+	told := map[string]any{
+		"action": "NONE", "actionReason": "No action.", "outputs": []any{}, "usage": e.usage(),
+		"guardrailCoverage": map[string]any{"textCharacters": map[string]any{"guarded": utf8.RuneCountInString(text), "total": utf8.RuneCountInString(text)}},
+		"assessments":       []any{assessment(id, version, e, utf8.RuneCountInString(text), found.Policies)},
+	}
+	if e.images > 0 {
+		told["guardrailCoverage"].(map[string]any)["images"] = map[string]any{"guarded": e.images, "total": e.images}
+	}
+	if found.Policies != "" {
+		told["action"], told["actionReason"], told["outputs"] = "GUARDRAIL_INTERVENED", "Guardrail blocked.", []any{map[string]any{"text": found.Output}}
+	}
+	return told
+}
+
+// Finding is what a guardrail finds in a text. The zero value is nothing.
+type Finding struct {
+	Policies string // JSON object: {"wordPolicy":{"customWords":[{"match":"x","action":"BLOCKED"}]}}
+	Output   string // what is answered in the place of the text
 }

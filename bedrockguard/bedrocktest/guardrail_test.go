@@ -43,7 +43,7 @@ func TestEnforcedGuardrailsAreBilledAndTold(t *testing.T) {
 	server = newServer()
 	answer, err := invoke(server, opus46, claudeBody)
 	require.NoError(t, err)
-	assert.Contains(t, string(answer.Body), `"amazon-bedrock-trace":{"guardrail":{"input":{"gr-org"`)
+	requireHolds(t, `{"amazon-bedrock-trace":{"guardrail":{"actionReason":"No action.","input":{"gr-org":{"appliedGuardrailDetails":{"guardrailId":"gr-org"}}}}}}`, string(answer.Body))
 	all := chunks(t, server, opus46, claudeBody)
 	assert.Contains(t, string(all[len(all)-1]), `"amazon-bedrock-trace"`)
 	assert.EqualValues(t, 2*2*allPolicies, server.Bill().Guardrails)

@@ -2,6 +2,7 @@ package bedrocktest
 
 import (
 	"crypto/sha256"
+	"net/http"
 	"sync"
 )
 
@@ -37,22 +38,24 @@ type inference struct {
 	tier      string
 	latency   string
 	// extraTokens is an output limit among the fields that are handed on to the model as they are. The larger one counts.
-	extraTokens  int
-	choices      int // answers asked for; 0 stands for 1
-	request      Request
-	noOutput     bool // embeddings
-	marked       bool // there is a cache point
-	hasImages    bool
-	images       int   // how many there are
-	imageTokens  int   // of those, in a model that bills them at a rate of their own
-	units        int64 // nano-USD that are billed by the unit
-	hidden       hidden
-	guardrails   []string // that evaluate the request
-	traced       int      // of those, how many the answer tells; they come first
-	guardedTexts []int    // characters of each text that guardrails evaluate
-	guardedIn    string   // the section of the last one
-	by           answering
-	steps        []iteration
+	extraTokens int
+	choices     int // answers asked for; 0 stands for 1
+	request     Request
+	noOutput    bool // embeddings
+	marked      bool // there is a cache point
+	hasImages   bool
+	images      int   // how many there are
+	imageTokens int   // of those, in a model that bills them at a rate of their own
+	units       int64 // nano-USD that are billed by the unit
+	hidden      hidden
+	guardrails  []string // that evaluate the request
+	// guardrailVersion is that of the one that the request names.
+	guardrailVersion string
+	traced           int    // of those, how many the answer tells; they come first
+	guardedTexts     []int  // characters of each text that guardrails evaluate
+	guardedIn        string // the section of the last one
+	by               answering
+	steps            []iteration
 	// lastIsText says that the last message block is text: Nova takes cache points behind nothing else.
 	lastIsText bool
 }
@@ -62,8 +65,11 @@ type Request struct {
 	Seq         int // from 1
 	Operation   string
 	ModelID     string // the foundation model
-	MaxTokens   int    // the model's maximum when the request names none
-	InputTokens int    // cached ones included
+	AskedID     string // the id or ARN that the request names
+	Turn        int    // the messages of the assistant before it
+	Header      http.Header
+	MaxTokens   int // the model's maximum when the request names none
+	InputTokens int // cached ones included
 	Messages    int
 	LastText    string // the last text block of the last message that has one
 	System      string

@@ -23,6 +23,11 @@ func (r *Request) describe(n *node, body []byte) {
 		}
 	}
 	messages := n.get("messages").list()
+	for _, m := range append(n.get("chat_history").list(), messages...) {
+		if role := m.get("role").text(); role == "assistant" || role == "CHATBOT" {
+			r.Turn++
+		}
+	}
 	for i, m := range messages {
 		if role := m.get("role").text(); role == "system" || role == "developer" {
 			r.System = strings.TrimPrefix(r.System+"\n"+textsOf(m.get("content")), "\n")

@@ -174,9 +174,14 @@ func agent(client *bedrockruntime.Client, question string) string {
 		if out.StopReason != types.StopReasonToolUse {
 			return answer.Content[0].(*types.ContentBlockMemberText).Value
 		}
-		use := answer.Content[0].(*types.ContentBlockMemberToolUse).Value
-		messages = append(messages, answer, types.Message{Role: types.ConversationRoleUser, Content: []types.ContentBlock{&types.ContentBlockMemberToolResult{Value: types.ToolResultBlock{
-			ToolUseId: use.ToolUseId, Content: []types.ToolResultContentBlock{&types.ToolResultContentBlockMemberText{Value: "snowing"}},
-		}}}})
+		results := types.Message{Role: types.ConversationRoleUser}
+		for _, b := range answer.Content {
+			if use, ok := b.(*types.ContentBlockMemberToolUse); ok {
+				results.Content = append(results.Content, &types.ContentBlockMemberToolResult{Value: types.ToolResultBlock{
+					ToolUseId: use.Value.ToolUseId, Content: []types.ToolResultContentBlock{&types.ToolResultContentBlockMemberText{Value: "snowing"}},
+				}})
+			}
+		}
+		messages = append(messages, answer, results)
 	}
 }

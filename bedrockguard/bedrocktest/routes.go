@@ -98,10 +98,10 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 	if !known {
 		return &refusal{404, "UnknownOperationException", "The operation is not served here."}
 	}
-	m, profile, region, ok := lookup(modelID, s.opts.Names)
+	id, _ := url.PathUnescape(modelID)
+	m, profile, region, ok := s.lookup(modelID)
 	n, refused := parseJSON(body)
 	if refused == nil {
-		id, _ := url.PathUnescape(modelID)
 		refused = conforms(r, map[string]string{"modelId": id}, n, shape)
 	}
 	if refused != nil && (ok || !strings.HasPrefix(operation, "invoke")) { // which hands the body on to the model unread
@@ -110,7 +110,10 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 	if !ok {
 		return invalid("The provided model identifier is invalid.")
 	}
-	in := &inference{model: m, frame: s.frameOf(m), profile: profile, region: region, request: Request{Seq: seq, Operation: operation}}
+	if refused := s.available(id, m); refused != nil {
+		return refused
+	}
+	in := &inference{model: m, frame: s.frameOf(m), profile: profile, region: region, request: Request{Seq: seq, Operation: operation, AskedID: id, Header: r.Header}}
 	var d dialect
 	switch operation {
 	case "converse", "converse-stream":
@@ -119,12 +122,12 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 		}
 		d = dialect{(*Server).parseConverse, converseAnswer, converseEvents}
 		config := n.get("guardrailConfig")
-		refused = s.askGuardrails(in, config.get("guardrailIdentifier").text(), strings.HasPrefix(config.get("trace").text(), "enabled"))
+		refused = s.askGuardrails(in, config.get("guardrailIdentifier").text(), config.get("guardrailVersion").text(), strings.HasPrefix(config.get("trace").text(), "enabled"))
 	case "invoke", "invoke-with-response-stream":
 		d = dialectOf(m)
 		in.tier = strings.ToLower(r.Header.Get("X-Amzn-Bedrock-Service-Tier"))
 		in.latency = r.Header.Get("X-Amzn-Bedrock-PerformanceConfig-Latency")
-		refused = s.askGuardrails(in, r.Header.Get("X-Amzn-Bedrock-GuardrailIdentifier"), strings.HasPrefix(strings.ToLower(r.Header.Get("X-Amzn-Bedrock-Trace")), "enabled"))
+		refused = s.askGuardrails(in, r.Header.Get("X-Amzn-Bedrock-GuardrailIdentifier"), r.Header.Get("X-Amzn-Bedrock-GuardrailVersion"), strings.HasPrefix(strings.ToLower(r.Header.Get("X-Amzn-Bedrock-Trace")), "enabled"))
 	case "count-tokens":
 		return s.countTokens(w, n, in, profile)
 	}
@@ -153,26 +156,32 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 
 // infer charges a valid request and answers it, or does to it what the faults say.
 func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d dialect, streams bool) *refusal {
-	fault := FaultKind("")
-	if s.opts.Faults != nil {
-		fault = s.opts.Faults(int(s.faultSeq.Add(1)))
+	held, refused := s.quotas.take(in, s.opts.Clock())
+	if refused != nil {
+		return refused
+	}
+	fault := s.faultOf(in.request)
+	var reply Reply
+	if s.opts.Reply != nil && fault.billed(streams) {
+		reply = s.opts.Reply(in.request)
+	}
+	if fault == "" {
+		fault = reply.Fault
 	}
 	if !fault.billed(streams) {
+		held.settle(0)
 		if streams && fault.exception() != "" {
-			s.stream(w, r, in, []event{{exceptionEvent, fault.exceptionBody()}}, fault)
+			s.stream(w, r, in, []event{{exceptionEvent, fault.exceptionBody()}}, fault, reply)
 			return nil
 		}
 		return fault.status()
-	}
-	var reply Reply
-	if s.opts.Reply != nil {
-		reply = s.opts.Reply(in.request)
 	}
 	reply = reply.complete(s, in)
 	if in.noOutput {
 		reply.OutputTokens = 0
 	}
 	sv := s.bill(w, r, in, &reply, fault)
+	held.settle(sv.input + sv.write5m + sv.write1h + reply.OutputTokens*in.model.burndown())
 	switch fault {
 	case Reset:
 		s.reset(w)
@@ -183,16 +192,27 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d 
 	if refused := fault.status(); refused != nil && (!streams || fault.exception() == "") {
 		return refused
 	}
-	if !s.wait(r.Context(), s.opts.FirstByteDelay) {
+	if !s.wait(r.Context(), max(s.opts.FirstByteDelay, 0)+reply.Latency) {
 		panic(http.ErrAbortHandler)
 	}
 	s.cache.begun(sv)
 	if streams {
-		s.stream(w, r, in, d.events(in, sv, reply), fault)
+		s.stream(w, r, in, d.events(in, sv, reply), fault, reply)
 		return nil
 	}
 	s.unary(w, in, sv, reply, d.answer(in, sv, reply), fault)
 	return nil
+}
+
+// faultOf decides what goes wrong with a request.
+func (s *Server) faultOf(r Request) (fault FaultKind) {
+	if s.opts.Faults != nil {
+		fault = s.opts.Faults(int(s.faultSeq.Add(1)))
+	}
+	if fault == "" && s.opts.FaultFor != nil {
+		fault = s.opts.FaultFor(r)
+	}
+	return fault
 }
 
 // bill charges an inference, with all of its iterations, and returns how the answer tells its input.
@@ -237,7 +257,7 @@ func (s *Server) guard(w http.ResponseWriter, r *http.Request, seq int, id, vers
 	if refused := conforms(r, map[string]string{"guardrailIdentifier": id, "guardrailVersion": version}, n, "ApplyGuardrailRequest"); refused != nil {
 		return refused
 	}
-	e, refused := s.applyGuardrail(id, n)
+	e, text, refused := s.applyGuardrail(id, n)
 	if refused != nil {
 		return refused
 	}
@@ -245,9 +265,7 @@ func (s *Server) guard(w http.ResponseWriter, r *http.Request, seq int, id, vers
 		Seq: seq, Time: s.opts.Clock(), Operation: "apply-guardrail", ModelID: id, RequestID: w.Header().Get("x-amzn-requestid"),
 		InvocationID: r.Header.Get("Amz-Sdk-Invocation-Id"), Reservation: s.reservation(r), GuardrailNanoUSD: e.nanoUSD(),
 	}, rates{}, 1000)
-	return answer(w, map[string]any{
-		"action": "NONE", "outputs": []any{}, "assessments": []any{assessment(e)}, "usage": e.usage(),
-	})
+	return answer(w, s.applied(n, id, version, e, text))
 }
 
 func (s *Server) reservation(r *http.Request) string {

@@ -46,6 +46,8 @@ type asked struct {
 	profile  string
 	region   string // where the request arrived
 	now      time.Time
+	ended    bool // a test says itself when the model ends
+	added    bool // a test added the id, which needs no profile
 	converse bool
 	request  *node
 
@@ -59,6 +61,11 @@ type asked struct {
 
 func (s *Server) asked(n *node, in *inference, converse bool) *asked {
 	a := &asked{model: in.model, profile: in.profile, region: s.opts.Region, now: s.opts.Clock(), converse: converse, request: n, messages: n.get("messages").list()}
+	if known := s.models[in.request.AskedID]; known != nil {
+		a.ended, a.added = !known.Ends.IsZero(), known.Like != ""
+	} else if known := s.models[in.model.ID]; known != nil {
+		a.ended = !known.Ends.IsZero()
+	}
 	if converse {
 		config := n.get("inferenceConfig")
 		a.temperature, a.topP, a.stop = config.get("temperature"), config.get("topP"), config.get("stopSequences")
@@ -174,12 +181,16 @@ var ends = map[string]string{
 
 func endOfLife(a *asked) *refusal {
 	end, known := ends[a.model.ID]
-	if !known {
+	if !known || a.ended {
 		return nil
 	}
 	if at, err := time.Parse(time.DateOnly, end); err != nil || a.now.Before(at) {
 		return nil
 	}
+	return atEnd()
+}
+
+func atEnd() *refusal {
 	return &refusal{404, "ResourceNotFoundException", "This model version has reached the end of its life. Please refer to the AWS documentation for more details."}
 }
 
@@ -209,7 +220,7 @@ func (m *model) takesInsertedSystem() bool {
 
 func profileOnly(a *asked) *refusal {
 	only := a.named("claude-3-7", "claude-sonnet", "claude-opus", "claude-haiku-4", "claude-haiku-5", "claude-fable", "nova-premier", "nova-2", "llama3-1", "llama3-2-3b", "llama3-2-11b", "llama3-2-90b", "llama3-3", "llama4", "deepseek.r1", "pixtral-large", "palmyra")
-	if a.profile != "" || !only {
+	if a.profile != "" || a.added || !only {
 		return nil
 	}
 	return invalid("Invocation of model ID %s with on-demand throughput isn't supported. Retry your request with the ID or ARN of an inference profile that contains this model.", a.model.ID)

@@ -42,7 +42,7 @@ func (s *Server) answeredBy(in *inference) answering {
 	sv := s.opts.Serve(in.request)
 	// A body has no room for a profile: the asked model under another one is the asked one there.
 	same := func(m *model) bool { return m == in.model && !strings.HasPrefix(in.request.Operation, "converse") }
-	if m, profile, region, ok := lookup(sv.Model, s.opts.Names); ok && in.namesModel() && !same(m) {
+	if m, profile, region, ok := s.lookup(sv.Model); ok && in.namesModel() && !same(m) {
 		by.model, by.profile, by.name = m, profile, sv.Model
 		if region != "" {
 			by.regions = append(by.regions, region)
@@ -122,6 +122,9 @@ func (in *inference) tracedAs(body map[string]any, r Reply) map[string]any {
 	if told := in.guardrailTrace(r, "input", "outputs"); told != nil {
 		body["amazon-bedrock-trace"] = map[string]any{"guardrail": told}
 		body["amazon-bedrock-guardrailAction"] = "NONE"
+		if r.StopReason == intervened {
+			body["amazon-bedrock-guardrailAction"] = "INTERVENED"
+		}
 	}
 	return body
 }

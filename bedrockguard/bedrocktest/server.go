@@ -26,6 +26,15 @@ type Options struct {
 	CountTokens func(text string) int
 	// Faults decides what goes wrong. Nil lets everything pass.
 	Faults Faults
+	// FaultFor decides it by the request, where Faults has nothing go wrong; When makes one. It must be safe for concurrent use.
+	FaultFor func(Request) FaultKind
+	// Quotas throttle what comes to more in a minute. Nil throttles nothing.
+	Quotas []Quota
+	// Models change what is known of models, or add some: custom and imported ones, and ones that are newer than the table.
+	Models []Model
+	// Assess is what guardrails find in the texts that ApplyGuardrail asks about; source is INPUT or OUTPUT. Nil finds nothing. What they
+	// find in an answer of a model stands in its Reply.
+	Assess func(source, text string) Finding
 	// Names maps opaque ids, such as ARNs of application inference profiles, to the model or profile behind them.
 	Names map[string]string
 	// Record keeps the requests for Server.Received, with their bodies. False keeps none, because tests may send gigabytes.
@@ -66,6 +75,8 @@ type Server struct {
 	transport *http.Transport
 	book      book
 	cache     promptCache
+	models    map[string]*knownModel
+	quotas    quotas
 	counts    counts
 	seq       atomic.Int64
 	faultSeq  atomic.Int64
@@ -101,11 +112,15 @@ func Start(o Options) (*Server, error) {
 	if o.StallLimit == 0 {
 		o.StallLimit = time.Second
 	}
+	models, err := o.models()
+	if err != nil {
+		return nil, err
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("bedrocktest: %w", err)
 	}
-	s := &Server{opts: o, listener: listener, done: make(chan struct{})}
+	s := &Server{opts: o, listener: listener, models: models, quotas: quotas{limits: o.Quotas}, done: make(chan struct{})}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)

@@ -74,17 +74,25 @@ func (e event) frame(fault FaultKind) []byte {
 }
 
 // stream writes events as frames. A truncated one ends in the middle of a frame, one that fails on the way with an exception.
-func (s *Server) stream(w http.ResponseWriter, r *http.Request, in *inference, events []event, fault FaultKind) {
+func (s *Server) stream(w http.ResponseWriter, r *http.Request, in *inference, events []event, fault FaultKind, reply Reply) {
 	w.Header().Set("content-type", "application/vnd.amazon.eventstream")
 	if strings.HasPrefix(in.request.Operation, "invoke") {
 		w.Header().Set("X-Amzn-Bedrock-Content-Type", "application/json")
 		in.by.header(w.Header())
 	}
 	if fault.exception() != "" && fault.billed(true) {
-		events = append(events[:len(events)/2:len(events)/2], event{exceptionEvent, fault.exceptionBody()})
+		at := len(events) / 2
+		if reply.FaultAfter > 0 {
+			at = min(reply.FaultAfter, len(events))
+		}
+		events = append(events[:at:at], event{exceptionEvent, fault.exceptionBody()})
 	}
 	w.WriteHeader(http.StatusOK)
 	flush := http.NewResponseController(w).Flush
+	between := reply.EventDelay
+	if between == 0 {
+		between = s.opts.EventDelay
+	}
 	for i, e := range events {
 		if fault == MissingUsage && e.kind == metadataEvent {
 			continue
@@ -98,9 +106,13 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, in *inference, e
 		if _, err := w.Write(frame); err != nil {
 			return
 		}
-		if s.opts.EventDelay > 0 {
+		pause := between
+		if i+1 == reply.StallAfter {
+			pause += reply.Stall
+		}
+		if pause > 0 {
 			_ = flush()
-			if !s.wait(r.Context(), s.opts.EventDelay) {
+			if !s.wait(r.Context(), pause) {
 				panic(http.ErrAbortHandler)
 			}
 		}

@@ -71,7 +71,7 @@ type report struct {
 	differences                       bool
 	excluded                          map[string]int
 	all, living, events, usage, types tally
-	paths, names                      tally
+	shapes                            tally
 	byFamily                          map[string]*tally
 	ratios                            map[string][]float64
 	seen                              map[string]bool // requests whose tokens were counted already
@@ -124,6 +124,7 @@ func (r *report) print(calls int) {
 	}
 	p("error type: %s", &r.types)
 	p("order of events: %s", &r.events)
+	p("shape of Converse's answers, scripted: %s", &r.shapes)
 	p("usage fields: %s", &r.usage)
 	for _, f := range sorted(r.fields) {
 		p("  %s: %d", f, r.fields[f])

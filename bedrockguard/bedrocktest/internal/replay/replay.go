@@ -18,7 +18,7 @@ func (r *report) replay(calls []*call) error {
 	server, err := bedrocktest.Start(bedrocktest.Options{
 		Region: calls[0].region(), FirstByteDelay: -1, Clock: func() time.Time { return now },
 		Reply: func(bedrocktest.Request) bedrocktest.Reply { return next },
-		Names: names,
+		Names: names, Models: endpoints,
 	})
 	if err != nil {
 		return err
@@ -54,6 +54,9 @@ var names = map[string]string{
 	"arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/mi1dadi0g15f": "us.amazon.nova-micro-v1:0",
 	"arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/otnfa2ysixqd": "amazon.titan-embed-text-v2:0",
 }
+
+// endpoints are the models of the recordings that are no one else's.
+var endpoints = []bedrocktest.Model{{ID: "arn:aws:sagemaker:us-east-1:767398002385:endpoint/endpoint-quick-start-idr7y", Like: "meta.llama3-8b-instruct-v1:0"}}
 
 func send(server *bedrocktest.Server, c *call) (answer, error) {
 	request, err := http.NewRequest(http.MethodPost, server.URL()+c.Path, bytes.NewReader(c.Body))
@@ -110,6 +113,13 @@ func (r *report) compare(c *call, recorded, got answer) {
 	}
 	if !same || got.status != http.StatusOK {
 		return
+	}
+	if strings.HasPrefix(c.operation(), "converse") {
+		difference, held := scripted(recorded, got)
+		r.shapes.add(held)
+		if !held {
+			r.differs(c, "shape: %s", difference)
+		}
 	}
 	if len(recorded.events) > 0 {
 		held := recorded.order() == got.order()

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 )
@@ -14,18 +15,62 @@ func script(a answer) bedrocktest.Reply {
 	if a.body != nil {
 		r.Blocks = blocksOf(a.body)
 		r.StopReason = stopOf(a.body)
+		r.Fields = rawOf(a.body["additionalModelResponseFields"])
+		found(&r, at(a.body, "trace", "guardrail"))
 	} else {
 		r.Blocks = streamed(a.chunks)
 		for _, held := range a.chunks {
 			if stop := stopOf(held); stop != "" {
 				r.StopReason = stop
 			}
+			found(&r, at(held, "metadata", "trace", "guardrail"))
+			found(&r, at(held, "trace", "guardrail"))
 		}
 	}
 	if r.Blocks == nil {
 		r.Text = "-"
 	}
 	return r
+}
+
+// rawOf is a value as JSON; empty for none.
+func rawOf(v any) string {
+	if v == nil {
+		return ""
+	}
+	b, _ := json.Marshal(v)
+	return string(b)
+}
+
+// found reads what the trace of a guardrail tells beside its measures.
+func found(r *bedrocktest.Reply, trace any) {
+	policies := func(side any) string {
+		held, _ := side.(object)
+		for _, v := range held {
+			if list, ok := v.([]any); ok && len(list) > 0 {
+				v = list[0]
+			}
+			assessed, _ := v.(object)
+			out := object{}
+			for k, x := range assessed {
+				if strings.HasSuffix(k, "Policy") {
+					out[k] = x
+				}
+			}
+			if len(out) > 0 {
+				return rawOf(out)
+			}
+		}
+		return ""
+	}
+	if trace == nil {
+		return
+	}
+	r.FoundInRequest, r.FoundInAnswer = policies(at(trace, "inputAssessment")), policies(at(trace, "outputAssessments"))
+	withheld, _ := at(trace, "modelOutput").([]any)
+	for _, w := range withheld {
+		r.Withheld = append(r.Withheld, text(w))
+	}
 }
 
 func text(v any) string { s, _ := v.(string); return s }
@@ -65,12 +110,24 @@ func blocksOf(body object) (blocks []bedrocktest.Block) {
 }
 
 func block(held object) bedrocktest.Block {
-	raw := func(v any) string { b, _ := json.Marshal(v); return string(b) }
 	switch {
+	case at(held, "toolUse", "type") != nil:
+		return bedrocktest.Runs(text(at(held, "toolUse", "name")), rawOf(at(held, "toolUse", "input")))
 	case held["toolUse"] != nil:
-		return bedrocktest.Uses(text(at(held, "toolUse", "name")), raw(at(held, "toolUse", "input")))
+		return bedrocktest.Uses(text(at(held, "toolUse", "name")), rawOf(at(held, "toolUse", "input")))
+	case held["toolResult"] != nil:
+		return bedrocktest.Block{Result: &bedrocktest.ServerResult{Type: text(at(held, "toolResult", "type")), Content: rawOf(at(held, "toolResult", "content")), Failed: at(held, "toolResult", "status") == "error"}}
+	case held["citationsContent"] != nil:
+		b := bedrocktest.Block{Citations: []bedrocktest.Citation{}}
+		for _, c := range list(at(held, "citationsContent", "content")) {
+			b.Text += text(at(c, "text"))
+		}
+		for _, c := range list(at(held, "citationsContent", "citations")) {
+			b.Citations = append(b.Citations, citation(c))
+		}
+		return b
 	case held["type"] == "tool_use":
-		return bedrocktest.Uses(text(held["name"]), raw(held["input"]))
+		return bedrocktest.Uses(text(held["name"]), rawOf(held["input"]))
 	case at(held, "reasoningContent", "redactedContent") != nil:
 		return redacted(text(at(held, "reasoningContent", "redactedContent")))
 	case held["reasoningContent"] != nil:
@@ -82,6 +139,16 @@ func block(held object) bedrocktest.Block {
 	default:
 		return bedrocktest.Says(text(held["text"]))
 	}
+}
+
+func list(v any) []any { l, _ := v.([]any); return l }
+
+func citation(v any) bedrocktest.Citation {
+	c := bedrocktest.Citation{Title: text(at(v, "title")), Source: text(at(v, "source")), Location: rawOf(at(v, "location"))}
+	for _, part := range list(at(v, "sourceContent")) {
+		c.Quote += text(at(part, "text"))
+	}
+	return c
 }
 
 func redacted(data string) bedrocktest.Block {
@@ -123,7 +190,13 @@ func piece(held object) *bedrocktest.Block {
 	start, delta := at(held, "start"), at(held, "delta")
 	switch {
 	case at(start, "toolUse") != nil:
-		return &bedrocktest.Block{Tool: &bedrocktest.ToolUse{Name: text(at(start, "toolUse", "name"))}}
+		return &bedrocktest.Block{Tool: &bedrocktest.ToolUse{Name: text(at(start, "toolUse", "name")), Server: at(start, "toolUse", "type") != nil}}
+	case at(start, "toolResult") != nil:
+		return &bedrocktest.Block{Result: &bedrocktest.ServerResult{Type: text(at(start, "toolResult", "type")), Failed: at(start, "toolResult", "status") == "error"}}
+	case at(delta, "toolResult") != nil:
+		return &bedrocktest.Block{Result: &bedrocktest.ServerResult{Content: rawOf(at(delta, "toolResult"))}}
+	case at(delta, "citation") != nil:
+		return &bedrocktest.Block{Citations: []bedrocktest.Citation{citation(at(delta, "citation"))}}
 	case at(held, "content_block", "type") == "tool_use":
 		return &bedrocktest.Block{Tool: &bedrocktest.ToolUse{Name: text(at(held, "content_block", "name"))}}
 	case at(held, "content_block", "type") == "redacted_thinking":
@@ -148,11 +221,21 @@ func piece(held object) *bedrocktest.Block {
 
 func join(b *bedrocktest.Block, part *bedrocktest.Block) {
 	b.Text += part.Text
+	b.Citations = append(b.Citations, part.Citations...)
+	if part.Result != nil {
+		if b.Result == nil {
+			b.Result = new(bedrocktest.ServerResult)
+		}
+		b.Result.Type += part.Result.Type
+		b.Result.Content += part.Result.Content
+		b.Result.Failed = b.Result.Failed || part.Result.Failed
+	}
 	if part.Tool != nil {
 		if b.Tool == nil {
 			b.Tool = new(bedrocktest.ToolUse)
 		}
 		b.Tool.Name += part.Tool.Name
+		b.Tool.Server = b.Tool.Server || part.Tool.Server
 		b.Tool.Input += part.Tool.Input
 	}
 	if part.Reasoning != nil {

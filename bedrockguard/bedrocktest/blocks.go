@@ -1,0 +1,332 @@
+package bedrocktest
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+// Block is one block of an answer: exactly one of its fields is set, but for Citations, which stand beside a text or alone.
+type Block struct {
+	Text      string
+	Tool      *ToolUse
+	Reasoning *Reasoning
+	Result    *ServerResult
+	Citations []Citation
+	// Raw is a block in the dialect's own JSON, for what has no field here. A stream has it in one event, which Converse calls its start.
+	Raw string
+}
+
+// ToolUse asks for a tool.
+type ToolUse struct {
+	Name   string
+	Input  string // JSON object; empty stands for {}
+	ID     string // empty is one that no other answer of the server has
+	Server bool   // the service runs the tool, and a ServerResult follows
+
+	bare bool // streamed without any input, as Nova does where there is none
+}
+
+// Reasoning is what a model tells of its thoughts.
+type Reasoning struct {
+	Text      string
+	Signature string // empty where the family has none
+	Redacted  []byte // in the place of both
+}
+
+// ServerResult is what a tool that the service ran has answered.
+type ServerResult struct {
+	ID      string // of the use; empty is that of the use before it
+	Type    string // empty is the tool's name with _result behind it
+	Content string // JSON list of contents; empty is none
+	Failed  bool
+}
+
+// Citation says where a text is from.
+type Citation struct {
+	Title, Source string
+	Quote         string // the cited words; empty tells none
+	Location      string // JSON object, as {"documentChar":{...}} or {"web":{...}}; empty is the beginning of the first document
+}
+
+// Says is a text block.
+func Says(text string) Block { return Block{Text: text} }
+
+// Uses is a block that asks for a tool with a JSON object; empty stands for {}.
+func Uses(name, input string) Block { return Block{Tool: &ToolUse{Name: name, Input: input}} }
+
+// Thinks is a block of reasoning.
+func Thinks(text, signature string) Block {
+	return Block{Reasoning: &Reasoning{Text: text, Signature: signature}}
+}
+
+// Cites is a text with its sources.
+func Cites(text string, sources ...Citation) Block { return Block{Text: text, Citations: sources} }
+
+// Runs is the use of a tool that the service runs, and Returns, behind it, what that tool has answered: a JSON list of contents.
+func Runs(name, input string) Block {
+	return Block{Tool: &ToolUse{Name: name, Input: input, Server: true}}
+}
+
+// Returns is what the tool of the Runs before it has answered.
+func Returns(content string) Block { return Block{Result: &ServerResult{Content: content}} }
+
+// named fills in what uses of tools and their results leave open.
+func (r Reply) named(amazon bool) []Block {
+	all := slices.Clone(r.Blocks)
+	last := &ToolUse{}
+	for i, b := range all {
+		switch {
+		case b.Tool != nil:
+			tool := *b.Tool
+			if tool.ID == "" {
+				tool.ID = fmt.Sprintf("tooluse_%012d%02d", r.seq, i)
+			}
+			if tool.Input == "" {
+				tool.Input, tool.bare = "{}", amazon
+			}
+			all[i].Tool, last = &tool, &tool
+		case b.Result != nil:
+			result := *b.Result
+			if result.ID == "" {
+				result.ID = last.ID
+			}
+			if result.Type == "" {
+				result.Type = last.Name + "_result"
+			}
+			if result.Content == "" {
+				result.Content = "[]"
+			}
+			all[i].Result = &result
+		}
+	}
+	return all
+}
+
+// counted is the text by which a block is billed.
+func (b Block) counted() string {
+	switch {
+	case b.Tool != nil:
+		return b.Tool.Name + b.Tool.Input
+	case b.Reasoning != nil:
+		return b.Reasoning.Text + string(b.Reasoning.Redacted)
+	case b.Result != nil:
+		return b.Result.Content
+	default:
+		return b.Text + b.Raw
+	}
+}
+
+// json is a citation in Converse's words.
+func (c Citation) json() map[string]any {
+	told := map[string]any{}
+	location := c.Location
+	if location == "" {
+		location = fmt.Sprintf(`{"documentChar":{"documentIndex":0,"start":0,"end":%d}}`, len([]rune(c.Quote)))
+	}
+	told["location"] = json.RawMessage(location)
+	if c.Title != "" {
+		told["title"] = c.Title
+	}
+	if c.Source != "" {
+		told["source"] = c.Source
+	}
+	if c.Quote != "" {
+		told["sourceContent"] = []any{map[string]any{"text": c.Quote}}
+	}
+	return told
+}
+
+// converse is a block in Converse's words.
+func (b Block) converse() any {
+	switch {
+	case b.Raw != "":
+		return json.RawMessage(b.Raw)
+	case b.Tool != nil:
+		use := map[string]any{"toolUseId": b.Tool.ID, "name": b.Tool.Name, "input": json.RawMessage(b.Tool.Input)}
+		if b.Tool.Server {
+			use["type"] = serverToolUse
+		}
+		return map[string]any{"toolUse": use}
+	case b.Result != nil:
+		result := b.Result.converseStart()
+		result["content"] = json.RawMessage(b.Result.Content)
+		return map[string]any{"toolResult": result}
+	case b.Reasoning != nil:
+		return map[string]any{"reasoningContent": b.Reasoning.converse()}
+	case b.Citations != nil:
+		cited := []any{}
+		for _, c := range b.Citations {
+			cited = append(cited, c.json())
+		}
+		content := map[string]any{"citations": cited}
+		if b.Text != "" {
+			content["content"] = []any{map[string]any{"text": b.Text}}
+		}
+		return map[string]any{"citationsContent": content}
+	default:
+		return map[string]any{"text": b.Text}
+	}
+}
+
+func (r *Reasoning) converse() map[string]any {
+	switch {
+	case r.Redacted != nil:
+		return map[string]any{"redactedContent": r.Redacted}
+	case r.Text == "" && r.Signature == "":
+		return map[string]any{}
+	}
+	text := map[string]any{"text": r.Text}
+	if r.Signature != "" {
+		text["signature"] = r.Signature
+	}
+	return map[string]any{"reasoningText": text}
+}
+
+// converseStart is a result without its content.
+func (r *ServerResult) converseStart() map[string]any {
+	status := "success"
+	if r.Failed {
+		status = "error"
+	}
+	return map[string]any{"toolUseId": r.ID, "type": r.Type, "status": status}
+}
+
+// converseContent is the answer in Converse's blocks.
+func converseContent(r Reply) []any {
+	content := []any{}
+	for _, b := range r.Blocks {
+		content = append(content, b.converse())
+	}
+	return content
+}
+
+// blockEvents are the events of one block of an answer. Only uses of tools and their results have a start.
+func blockEvents(i int, b Block) (events []event) {
+	start := func(d map[string]any) {
+		events = append(events, event{"contentBlockStart", map[string]any{"contentBlockIndex": i, "start": d}})
+	}
+	delta := func(d map[string]any) {
+		events = append(events, event{"contentBlockDelta", map[string]any{"contentBlockIndex": i, "delta": d}})
+	}
+	switch {
+	case b.Raw != "":
+		events = append(events, event{"contentBlockStart", map[string]any{"contentBlockIndex": i, "start": json.RawMessage(b.Raw)}})
+	case b.Tool != nil:
+		use := map[string]any{"toolUseId": b.Tool.ID, "name": b.Tool.Name}
+		if b.Tool.Server {
+			use["type"] = serverToolUse
+		}
+		start(map[string]any{"toolUse": use})
+		if !b.Tool.bare {
+			delta(map[string]any{"toolUse": map[string]any{"input": b.Tool.Input}})
+		}
+	case b.Result != nil:
+		start(map[string]any{"toolResult": b.Result.converseStart()})
+		delta(map[string]any{"toolResult": json.RawMessage(b.Result.Content)})
+	case b.Reasoning != nil && b.Reasoning.Redacted != nil:
+		delta(map[string]any{"reasoningContent": map[string]any{"redactedContent": b.Reasoning.Redacted}})
+	case b.Reasoning != nil:
+		for _, piece := range pieces(b.Reasoning.Text) {
+			delta(map[string]any{"reasoningContent": map[string]any{"text": piece}})
+		}
+		if b.Reasoning.Signature != "" {
+			delta(map[string]any{"reasoningContent": map[string]any{"signature": b.Reasoning.Signature}})
+		}
+	default:
+		if b.Text != "" || b.Citations == nil {
+			for _, piece := range pieces(b.Text) {
+				delta(map[string]any{"text": piece})
+			}
+		}
+		for _, c := range b.Citations {
+			delta(map[string]any{"citation": c.json()})
+		}
+	}
+	return append(events, event{"contentBlockStop", map[string]any{"contentBlockIndex": i}})
+}
+
+// anthropic is a block in Anthropic's words.
+func (b Block) anthropic() map[string]any {
+	switch {
+	case b.Raw != "":
+		told := map[string]any{}
+		_ = json.Unmarshal([]byte(b.Raw), &told) // what is no object is told as an empty one
+		return told
+	case b.Tool != nil:
+		kind := "tool_use"
+		if b.Tool.Server {
+			kind = serverToolUse
+		}
+		return map[string]any{"type": kind, "id": b.Tool.ID, "name": b.Tool.Name, "input": json.RawMessage(b.Tool.Input)}
+	case b.Result != nil:
+		return map[string]any{"type": b.Result.Type, "tool_use_id": b.Result.ID, "content": json.RawMessage(b.Result.Content)}
+	case b.Reasoning != nil && b.Reasoning.Redacted != nil:
+		return map[string]any{"type": "redacted_thinking", "data": base64.StdEncoding.EncodeToString(b.Reasoning.Redacted)}
+	case b.Reasoning != nil:
+		return map[string]any{"type": "thinking", "thinking": b.Reasoning.Text, "signature": b.Reasoning.Signature}
+	case b.Citations != nil:
+		cited := []any{}
+		for _, c := range b.Citations {
+			cited = append(cited, c.anthropic())
+		}
+		return map[string]any{"type": "text", "text": b.Text, "citations": cited}
+	default:
+		return map[string]any{"type": "text", "text": b.Text}
+	}
+}
+
+// anthropic is a citation in Anthropic's words, which are those of characters of a document.
+func (c Citation) anthropic() map[string]any {
+	at := struct {
+		DocumentChar struct{ DocumentIndex, Start, End int }
+		Web          struct{ URL string }
+	}{}
+	_ = json.Unmarshal([]byte(c.Location), &at) // another location is told as the beginning
+	if at.Web.URL != "" {
+		return map[string]any{"type": "web_search_result_location", "url": at.Web.URL, "title": c.Title, "cited_text": c.Quote, "encrypted_index": "-"}
+	}
+	end := at.DocumentChar.End
+	if end == 0 {
+		end = len([]rune(c.Quote))
+	}
+	return map[string]any{
+		"type": "char_location", "cited_text": c.Quote, "document_index": at.DocumentChar.DocumentIndex, "document_title": c.Title,
+		"start_char_index": at.DocumentChar.Start, "end_char_index": end,
+	}
+}
+
+// anthropicBlock are the events of one block of an answer.
+func anthropicBlock(i int, b Block) []event {
+	first := b.anthropic()
+	var deltas []map[string]any
+	switch {
+	case b.Raw != "", b.Result != nil, b.Reasoning != nil && b.Reasoning.Redacted != nil: // they come whole
+	case b.Tool != nil:
+		first["input"] = map[string]any{}
+		deltas = append(deltas, map[string]any{"type": "input_json_delta", "partial_json": b.Tool.Input})
+	case b.Reasoning != nil:
+		first["thinking"], first["signature"] = "", ""
+		for _, piece := range pieces(b.Reasoning.Text) {
+			deltas = append(deltas, map[string]any{"type": "thinking_delta", "thinking": piece})
+		}
+		deltas = append(deltas, map[string]any{"type": "signature_delta", "signature": b.Reasoning.Signature})
+	default:
+		first["text"] = ""
+		if b.Citations != nil {
+			first["citations"] = []any{}
+		}
+		for _, c := range b.Citations {
+			deltas = append(deltas, map[string]any{"type": "citations_delta", "citation": c.anthropic()})
+		}
+		for _, piece := range pieces(b.Text) {
+			deltas = append(deltas, map[string]any{"type": "text_delta", "text": piece})
+		}
+	}
+	events := []event{chunk(map[string]any{"type": "content_block_start", "index": i, "content_block": first})}
+	for _, d := range deltas {
+		events = append(events, chunk(map[string]any{"type": "content_block_delta", "index": i, "delta": d}))
+	}
+	return append(events, chunk(map[string]any{"type": "content_block_stop", "index": i}))
+}

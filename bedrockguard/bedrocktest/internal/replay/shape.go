@@ -1,0 +1,71 @@
+package main
+
+import (
+	"slices"
+	"strings"
+)
+
+// shape is what an answer of Converse is made of: where its values stand, without the values, and without usage and other measures.
+// What a model makes up by itself, such as the input of a tool, is one value.
+func (a *answer) shape() []string {
+	paths := map[string]bool{}
+	var walk func(v any, path string)
+	walk = func(v any, path string) {
+		for _, end := range []string{".input", ".json", ".additionalModelResponseFields", ".location"} {
+			if strings.HasSuffix(path, end) {
+				paths[path] = true
+				return
+			}
+		}
+		switch v := v.(type) {
+		case object:
+			for k, x := range v {
+				switch {
+				case k == "usage" || k == "metrics" || k == "p" || k == "contentBlockIndex" || k == "serviceTier" || k == "performanceConfig":
+				case strings.HasSuffix(path, "nputAssessment"), strings.HasSuffix(path, "utputAssessments"):
+					walk(x, path+".guardrail")
+				default:
+					walk(x, path+"."+k)
+				}
+			}
+		case []any:
+			for _, x := range v {
+				walk(x, path+"[]")
+			}
+		default:
+			paths[path] = true
+		}
+	}
+	if a.body != nil {
+		walk(a.body, "")
+	}
+	for i, held := range a.chunks {
+		walk(held, a.events[i])
+	}
+	all := make([]string, 0, len(paths))
+	for p := range paths {
+		all = append(all, p)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// shapeSince are parts of an answer that older recordings do not have.
+var shapeSince = []string{"appliedGuardrailDetails", "actionReason", "guardrailCoverage", "modelOutput"}
+
+// scripted reports whether two answers have one shape, and the first part that one of them alone has.
+func scripted(recorded, got answer) (string, bool) {
+	want, have := recorded.shape(), got.shape()
+	for _, p := range want {
+		if !slices.Contains(have, p) {
+			return "the recording alone has " + p, false
+		}
+	}
+	for _, p := range have {
+		newer := slices.ContainsFunc(shapeSince, func(part string) bool { return strings.Contains(p, part) })
+		if !newer && !slices.Contains(want, p) {
+			return "the simulator alone has " + p, false
+		}
+	}
+	return "", true
+}
