@@ -7,12 +7,18 @@ import (
 
 // parseAnthropic validates an InvokeModel body in Anthropic's dialect.
 func (s *Server) parseAnthropic(n *node, in *inference) *refusal {
-	err := n.only("the request", "anthropic_version", "anthropic_beta", "max_tokens", "messages", "system", "temperature", "top_p",
-		"top_k", "tools", "tool_choice", "stop_sequences", "thinking", "metadata", "output_config", "output_format", "context_management", "compaction")
+	known := []string{
+		"anthropic_version", "anthropic_beta", "max_tokens", "messages", "system", "temperature", "top_p",
+		"top_k", "tools", "tool_choice", "stop_sequences", "thinking", "metadata", "output_config", "output_format", "context_management", "compaction",
+	}
+	if in.form != "" { // Anthropic's own route tells the version in a header
+		known = append(known[2:], "model", "stream", "service_tier", "container", "inference_geo", "speed", "cache_control")
+	}
+	err := n.only("the request", known...)
 	switch {
 	case err != nil:
 		return err
-	case !contains([]string{"bedrock-2023-05-31", "2026-10-21"}, n.get("anthropic_version").text()):
+	case in.form == "" && !contains([]string{"bedrock-2023-05-31", "2026-10-21"}, n.get("anthropic_version").text()):
 		return invalid("anthropic_version: must be bedrock-2023-05-31 or 2026-10-21")
 	}
 	limit, ok := n.get("max_tokens").number()
@@ -254,6 +260,9 @@ func anthropicAnswer(in *inference, sv served, r Reply) any {
 
 func anthropicEvents(in *inference, sv served, r Reply) []event {
 	start := in.model.splitJSON(sv, 1)
+	if in.form != "" {
+		start = anthropicUsage(in, sv, 1)
+	}
 	events := []event{
 		chunkMeta(map[string]any{"type": "message_start", "message": map[string]any{
 			"id": "msg_bdrk_1", "type": "message", "role": "assistant", "model": in.bodyName(), "content": []any{}, "stop_reason": nil, "stop_sequence": nil, "usage": start,

@@ -314,6 +314,10 @@ func (s *Server) chatPart(part *node, in *inference) {
 		in.add(s, messages, part.raw, imageTokens(in.model, data))
 		return
 	}
+	if sounds := part.get("input_audio").get("data"); sounds != nil {
+		in.add(s, messages, part.raw, soundTokens(sounds.text()))
+		return
+	}
 	in.addJSON(s, messages, part.raw)
 }
 

@@ -56,7 +56,8 @@ func movieSeconds(raw []byte) int {
 }
 
 // sound counts audio by its size.
-func sound(v *node) int {
-	data := v.get("source").get("bytes").text()
+func sound(v *node) int { return soundTokens(v.get("source").get("bytes").text()) }
+
+func soundTokens(data string) int {
 	return max(minAudioTokens, base64.StdEncoding.DecodedLen(len(data))/bytesOfAudioToken)
 }

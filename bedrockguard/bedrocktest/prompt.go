@@ -56,6 +56,10 @@ type inference struct {
 	guardedIn        string // the section of the last one
 	by               answering
 	steps            []iteration
+	form             string  // the route, of OpenAI's and Anthropic's own; empty for Bedrock's
+	usageAsked       bool    // by a stream of chat completions
+	store            *Server // that keeps the response; nil when it is not kept
+	storedItems      []*node
 	// lastIsText says that the last message block is text: Nova takes cache points behind nothing else.
 	lastIsText bool
 }

@@ -27,6 +27,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	w.Header().Set("x-amzn-requestid", requestID())
+	if s.compatible(w, r, seq, body) {
+		return
+	}
 	if refused := s.route(w, r, seq, body); refused != nil {
 		s.wait(r.Context(), s.opts.FirstByteDelay)
 		refused.write(w)
@@ -316,7 +319,7 @@ func withoutUsage(body map[string]any) map[string]any {
 	} {
 		delete(body, key)
 	}
-	for _, key := range []string{"message", "metadata"} {
+	for _, key := range []string{"message", "metadata", "response"} {
 		if inner, ok := body[key].(map[string]any); ok {
 			delete(inner, "usage")
 		}

@@ -66,6 +66,7 @@ func (s *Server) asked(n *node, in *inference, converse bool) *asked {
 	} else if known := s.models[in.model.ID]; known != nil {
 		a.ended = !known.Ends.IsZero()
 	}
+	a.added = a.added || in.form != "" // where bare ids are called
 	if converse {
 		config := n.get("inferenceConfig")
 		a.temperature, a.topP, a.stop = config.get("temperature"), config.get("topP"), config.get("stopSequences")

@@ -77,6 +77,7 @@ type Server struct {
 	cache     promptCache
 	models    map[string]*knownModel
 	quotas    quotas
+	stored    stored
 	counts    counts
 	seq       atomic.Int64
 	faultSeq  atomic.Int64

@@ -76,6 +76,9 @@ func (e event) frame(fault FaultKind) []byte {
 // stream writes events as frames. A truncated one ends in the middle of a frame, one that fails on the way with an exception.
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, in *inference, events []event, fault FaultKind, reply Reply) {
 	w.Header().Set("content-type", "application/vnd.amazon.eventstream")
+	if in.form != "" {
+		w.Header().Set("content-type", "text/event-stream")
+	}
 	if strings.HasPrefix(in.request.Operation, "invoke") {
 		w.Header().Set("X-Amzn-Bedrock-Content-Type", "application/json")
 		in.by.header(w.Header())
@@ -97,7 +100,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, in *inference, e
 		if fault == MissingUsage && e.kind == metadataEvent {
 			continue
 		}
-		frame := e.frame(fault)
+		frame := in.encode(e, fault)
 		if fault == Truncate && i == len(events)/2 {
 			_, _ = w.Write(frame[:len(frame)/2])
 			_ = flush()
@@ -117,6 +120,14 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, in *inference, e
 			}
 		}
 	}
+}
+
+// encode is an event as the route writes it.
+func (in *inference) encode(e event, fault FaultKind) []byte {
+	if in.form != "" {
+		return e.sse(in.form, fault)
+	}
+	return e.frame(fault)
 }
 
 // reset ends a request with a TCP reset, or a stream reset over HTTP/2. It does not return.

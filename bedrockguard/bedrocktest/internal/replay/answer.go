@@ -27,9 +27,26 @@ func parse(status int, headers map[string]string, raw []byte) answer {
 	a.errType, _, _ = strings.Cut(headers["x-amzn-errortype"], ":")
 	if strings.Contains(headers["content-type"], "eventstream") || json.Unmarshal(raw, &a.body) != nil {
 		a.body = nil
-		a.frames(raw)
+		if strings.Contains(headers["content-type"], "text/event-stream") {
+			a.web(raw)
+		} else {
+			a.frames(raw)
+		}
 	}
 	return a
+}
+
+// web reads a stream of the web's own events.
+func (a *answer) web(raw []byte) {
+	for line := range strings.Lines(string(raw)) {
+		data, ok := strings.CutPrefix(strings.TrimSpace(line), "data: ")
+		var held object
+		if !ok || json.Unmarshal([]byte(data), &held) != nil {
+			continue
+		}
+		a.events = append(a.events, chunkKind(held))
+		a.chunks = append(a.chunks, held)
+	}
 }
 
 func (a *answer) frames(raw []byte) {
@@ -118,6 +135,7 @@ func (a *answer) usage() object {
 	for _, held := range append([]object{a.body}, a.chunks...) {
 		merge(at(held, "usage"), "")
 		merge(at(held, "message", "usage"), "")
+		merge(at(held, "response", "usage"), "")
 		merge(at(held, "metadata", "usage"), "")
 		merge(at(held, "amazon-bedrock-invocationMetrics"), "metrics.")
 		for _, k := range []string{"prompt_token_count", "generation_token_count", "inputTextTokenCount", "totalOutputTextTokenCount"} {

@@ -39,6 +39,14 @@ func (c *call) model() string {
 
 func (c *call) operation() string { return c.Path[strings.LastIndex(c.Path, "/")+1:] }
 
+// method is that of the path: a recording need not tell it.
+func (c *call) method() string {
+	if strings.HasSuffix(c.Path, "/models") {
+		return http.MethodGet
+	}
+	return http.MethodPost
+}
+
 func (c *call) streams() bool { return strings.HasSuffix(c.Path, "stream") }
 
 // region is where the call was sent; us-east-1 where the recording does not tell.

@@ -59,7 +59,7 @@ var names = map[string]string{
 var endpoints = []bedrocktest.Model{{ID: "arn:aws:sagemaker:us-east-1:767398002385:endpoint/endpoint-quick-start-idr7y", Like: "meta.llama3-8b-instruct-v1:0"}}
 
 func send(server *bedrocktest.Server, c *call) (answer, error) {
-	request, err := http.NewRequest(http.MethodPost, server.URL()+c.Path, bytes.NewReader(c.Body))
+	request, err := http.NewRequest(c.method(), server.URL()+c.Path, bytes.NewReader(c.Body))
 	if err != nil {
 		return answer{}, err
 	}
@@ -69,7 +69,7 @@ func send(server *bedrocktest.Server, c *call) (answer, error) {
 		}
 	}
 	if strings.Contains(c.Host, "mantle") {
-		request.Host = c.Host
+		request.Host = strings.ReplaceAll(c.Host, "<AWS_REGION>", "us-east-1")
 	}
 	request.Header.Set("Authorization", "Bearer simulated")
 	request.Header.Set("Content-Type", "application/json")

@@ -20,6 +20,11 @@ func script(a answer) bedrocktest.Reply {
 	} else {
 		r.Blocks = streamed(a.chunks)
 		for _, held := range a.chunks {
+			if whole, ok := held["response"].(object); ok && held["type"] == "response.completed" {
+				r.Blocks = blocksOf(whole)
+			}
+		}
+		for _, held := range a.chunks {
 			if stop := stopOf(held); stop != "" {
 				r.StopReason = stop
 			}
@@ -86,6 +91,9 @@ func stopOf(held object) string {
 
 // blocksOf reads the blocks of an answer in one piece.
 func blocksOf(body object) (blocks []bedrocktest.Block) {
+	if items, ok := body["output"].([]any); ok {
+		return itemsOf(items)
+	}
 	list, _ := at(body, "output", "message", "content").([]any)
 	if list == nil {
 		list, _ = at(body, "content").([]any)
@@ -104,6 +112,29 @@ func blocksOf(body object) (blocks []bedrocktest.Block) {
 		}
 		for _, c := range calls {
 			blocks = append(blocks, bedrocktest.Uses(text(at(c, "function", "name")), text(at(c, "function", "arguments"))))
+		}
+	}
+	return blocks
+}
+
+// itemsOf reads the items of a response.
+func itemsOf(items []any) (blocks []bedrocktest.Block) {
+	for _, item := range items {
+		switch kind := text(at(item, "type")); {
+		case kind == "function_call":
+			blocks = append(blocks, bedrocktest.Uses(text(at(item, "name")), text(at(item, "arguments"))))
+		case kind == "reasoning" && at(item, "content") == nil:
+			blocks = append(blocks, bedrocktest.Block{Reasoning: &bedrocktest.Reasoning{Redacted: []byte(text(at(item, "encrypted_content")))}})
+		default:
+			said := ""
+			for _, part := range list(at(item, "content")) {
+				said += text(at(part, "text"))
+			}
+			if kind == "reasoning" {
+				blocks = append(blocks, bedrocktest.Thinks(said, ""))
+			} else {
+				blocks = append(blocks, bedrocktest.Says(said))
+			}
 		}
 	}
 	return blocks

@@ -1,0 +1,230 @@
+package bedrocktest
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"strings"
+)
+
+// The OpenAI and Anthropic routes of bedrock-runtime and of bedrock-mantle (AWS's pages of the APIs, read 2026-11). The server is both: a
+// request whose Host begins with bedrock-mantle is held to mantle's prefixes.
+const (
+	chatRoute      = "chat/completions"
+	responsesRoute = "responses"
+	messagesRoute  = "messages"
+)
+
+// compatibleRoute splits a path into its prefix, its route and what is behind it: an id, or count_tokens.
+func compatibleRoute(path string) (prefix, route, rest string) {
+	for _, prefix := range []string{"openai/v1/", "anthropic/v1/", "v1/"} {
+		tail, ok := strings.CutPrefix(strings.TrimPrefix(path, "/"), prefix)
+		if !ok {
+			continue
+		}
+		for _, route := range []string{chatRoute, responsesRoute, messagesRoute, "models"} {
+			if rest, ok := strings.CutPrefix(tail, route); ok && (rest == "" || rest[0] == '/') && (route == messagesRoute) == (prefix == "anthropic/v1/") {
+				return prefix, route, strings.TrimPrefix(rest, "/")
+			}
+		}
+	}
+	return "", "", ""
+}
+
+func onMantle(r *http.Request) bool { return strings.HasPrefix(r.Host, "bedrock-mantle") }
+
+// compatible serves the routes, and reports false where a path is none of them.
+func (s *Server) compatible(w http.ResponseWriter, r *http.Request, seq int, body []byte) bool {
+	prefix, route, rest := compatibleRoute(r.URL.EscapedPath())
+	if route == "" {
+		return false
+	}
+	w.Header().Set("x-request-id", w.Header().Get("x-amzn-requestid"))
+	var refused *refusal
+	switch {
+	case !authorized(r) && r.Header.Get("X-Api-Key") == "":
+		refused = &refusal{401, "AuthenticationException", "The request is not signed."}
+	case route == "models" && rest == "" && r.Method == http.MethodGet:
+		refused = listModels(w)
+	case route == responsesRoute && rest != "":
+		refused = s.storedResponse(w, r, rest)
+	case r.Method != http.MethodPost, rest != "" && rest != "count_tokens":
+		refused = notServed()
+	default:
+		refused = s.compatibleModel(w, r, seq, prefix, route, rest == "count_tokens", body)
+	}
+	if refused != nil {
+		s.wait(r.Context(), s.opts.FirstByteDelay)
+		refused.writeAs(route, w)
+	}
+	return true
+}
+
+func notServed() *refusal {
+	return &refusal{404, "UnknownOperationException", "The operation is not served here."}
+}
+
+func listModels(w http.ResponseWriter) *refusal {
+	data := []any{}
+	for id, m := range table().byID {
+		if m.ID == id && m.Mode == "" {
+			data = append(data, map[string]any{"id": id, "object": "model", "created": 1764460800, "owned_by": "system", "status": "available"})
+		}
+	}
+	return answer(w, map[string]any{"object": "list", "data": data})
+}
+
+// compatibleDialect is how a route is asked and answers.
+func compatibleDialect(route string) dialect {
+	switch route {
+	case messagesRoute:
+		return dialect{(*Server).parseAnthropic, anthropicAnswer, anthropicEvents}
+	case chatRoute:
+		return dialect{(*Server).parseChat, chatAnswer, chatStream}
+	default:
+		return dialect{(*Server).parseResponses, responsesAnswer, responsesEvents}
+	}
+}
+
+// chats reports whether a model speaks OpenAI's dialects.
+func (m *model) chats() bool {
+	return m.Mode == "" && !contains([]string{"anthropic", "amazon", "meta", "cohere", "ai21"}, m.Provider)
+}
+
+// mantlePrefix is the prefix under which mantle serves a model (as recorded, 2026-08).
+func (m *model) mantlePrefix() string {
+	for _, family := range []string{"google.gemma-4", "openai.gpt-5", "xai."} {
+		if strings.HasPrefix(m.ID, family) {
+			return "openai/v1/"
+		}
+	}
+	return "v1/"
+}
+
+func (s *Server) compatibleModel(w http.ResponseWriter, r *http.Request, seq int, prefix, route string, count bool, body []byte) *refusal {
+	n, refused := parseJSON(body)
+	if refused != nil {
+		return refused
+	}
+	id := n.get("model").text()
+	m, profile, region, ok := s.lookup(id)
+	switch {
+	case id == "":
+		return invalid("model: a string is required")
+	case !ok:
+		return &refusal{404, "ResourceNotFoundException", "The model '" + id + "' does not exist"}
+	case (route == messagesRoute) != (m.Provider == "anthropic"), route != messagesRoute && !m.chats():
+		return invalid("The model '%s' does not support the '/%s%s' API", id, prefix, route)
+	case route != messagesRoute && onMantle(r) && prefix != m.mantlePrefix():
+		return invalid("The model '%s' does not support the '/%s%s' API", id, prefix, route)
+	case count && !onMantle(r):
+		return notServed()
+	}
+	if refused := s.available(id, m); refused != nil {
+		return refused
+	}
+	in := &inference{model: m, frame: s.frameOf(m), profile: profile, region: region, form: route, request: Request{Seq: seq, Operation: route, AskedID: id, Header: r.Header}}
+	in.usageAsked = n.get("stream_options").get("include_usage").is("true")
+	d := compatibleDialect(route)
+	if refused := d.parse(s, n, in); refused != nil {
+		return refused
+	}
+	if refused := in.finish(); refused != nil {
+		return refused
+	}
+	if count {
+		return answer(w, map[string]any{"input_tokens": in.request.InputTokens})
+	}
+	if route == messagesRoute {
+		if refused := s.obeys(n, in, false); refused != nil {
+			return refused
+		}
+	}
+	in.request.describe(n, body)
+	s.record(in.request)
+	return s.infer(w, r, in, d, n.get("stream").is("true"))
+}
+
+// writeAs answers a refusal in the words of a route.
+func (r *refusal) writeAs(route string, w http.ResponseWriter) {
+	w.Header().Set("content-type", "application/json")
+	w.WriteHeader(r.status)
+	_ = json.NewEncoder(w).Encode(r.told(route))
+}
+
+// told is an error as a route tells it.
+func (r *refusal) told(route string) map[string]any {
+	kinds := map[int][2]string{ // of OpenAI and of Anthropic
+		400: {"invalid_request_error", "invalid_request_error"}, 401: {"authentication_error", "authentication_error"}, 403: {"permission_error", "permission_error"},
+		404: {"not_found_error", "not_found_error"}, 429: {"rate_limit_error", "rate_limit_error"}, 503: {"server_error", "overloaded_error"},
+	}
+	kind, known := kinds[r.status]
+	if !known {
+		kind = [2]string{"server_error", "api_error"}
+	}
+	if route == messagesRoute {
+		return map[string]any{"type": "error", "error": map[string]any{"type": kind[1], "message": r.message}}
+	}
+	return map[string]any{"error": map[string]any{"type": kind[0], "message": r.message, "code": nil, "param": nil}}
+}
+
+// sse encodes an event of a stream as one of the web's.
+func (e event) sse(route string, fault FaultKind) []byte {
+	body := e.body
+	if e.kind == usageChunkEvent && fault == MissingUsage {
+		body = withoutUsage(body)
+	}
+	kind, _ := body["type"].(string)
+	switch {
+	case e.kind == doneEvent:
+		return []byte("data: [DONE]\n\n")
+	case e.kind == exceptionEvent:
+		body, kind = fault.status().told(route), "error"
+	case body["amazon-bedrock-invocationMetrics"] != nil:
+		body = maps.Clone(body)
+		delete(body, "amazon-bedrock-invocationMetrics")
+	}
+	raw, _ := json.Marshal(body) // maps, strings and numbers
+	var out bytes.Buffer
+	if kind != "" && route != chatRoute {
+		out.WriteString("event: " + kind + "\n")
+	}
+	out.WriteString("data: ")
+	out.Write(raw)
+	out.WriteString("\n\n")
+	return out.Bytes()
+}
+
+// doneEvent ends a stream of chat completions.
+const doneEvent = "done"
+
+// chatStream are the chunks of a chat completion on its own route, where usage is told if it is asked for.
+func chatStream(in *inference, sv served, r Reply) []event {
+	head := func(delta map[string]any, finish any) map[string]any {
+		return map[string]any{
+			"id": "chatcmpl-" + itoa(r.seq), "object": "chat.completion.chunk", "created": 1764460800, "model": in.bodyName(),
+			"choices": []any{map[string]any{"index": 0, "delta": delta, "finish_reason": finish}},
+		}
+	}
+	events := []event{chunk(head(map[string]any{"role": "assistant", "content": ""}, nil))}
+	message := chatMessage(r)
+	if thought := message["reasoning"]; thought != nil {
+		events = append(events, chunk(head(map[string]any{"reasoning": thought}, nil)))
+	}
+	if message["content"] != nil {
+		for _, piece := range r.pieces() {
+			events = append(events, chunk(head(map[string]any{"content": piece}, nil)))
+		}
+	}
+	if calls := message["tool_calls"]; calls != nil {
+		events = append(events, chunk(head(map[string]any{"tool_calls": calls}, nil)))
+	}
+	events = append(events, chunk(head(map[string]any{}, r.chosen(chatWords))))
+	if in.usageAsked {
+		last := head(nil, nil)
+		last["choices"], last["usage"] = []any{}, chatUsage(sv, r.OutputTokens)
+		events = append(events, chunkMeta(last))
+	}
+	return append(events, event{kind: doneEvent})
+}

@@ -1,0 +1,298 @@
+package bedrocktest
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+)
+
+// stored are the conversations of responses that are kept, by id: what they began with, and what was answered. They are safe for
+// concurrent use.
+type stored struct {
+	mu     sync.Mutex
+	items  map[string][]*node
+	bodies map[string]map[string]any
+}
+
+func (s *stored) put(id string, items []*node, body map[string]any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.items == nil {
+		s.items, s.bodies = map[string][]*node{}, map[string]map[string]any{}
+	}
+	s.items[id], s.bodies[id] = items, body
+}
+
+func (s *stored) get(id string) ([]*node, map[string]any, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	items, ok := s.items[id]
+	return items, s.bodies[id], ok
+}
+
+func noResponse(id string) *refusal {
+	return &refusal{404, "ResourceNotFoundException", "Response with id '" + id + "' not found."}
+}
+
+// storedResponse serves the routes of one response that was stored.
+func (s *Server) storedResponse(w http.ResponseWriter, r *http.Request, id string) *refusal {
+	_, body, ok := s.stored.get(id)
+	switch {
+	case !ok:
+		return noResponse(id)
+	case r.Method == http.MethodGet:
+		return answer(w, body)
+	case r.Method == http.MethodDelete:
+		s.stored.mu.Lock()
+		defer s.stored.mu.Unlock()
+		delete(s.stored.items, id)
+		delete(s.stored.bodies, id)
+		return answer(w, map[string]any{"id": id, "object": "response", "deleted": true})
+	default:
+		return notServed()
+	}
+}
+
+// parseResponses reads a request of OpenAI's Responses. It is stateful unless it says otherwise: what a previous response held is input
+// again, and is billed again.
+func (s *Server) parseResponses(n *node, in *inference) *refusal {
+	if n.get("background").is("true") {
+		return invalid("background: only synchronous responses are served")
+	}
+	if err := in.limit(n.get("max_output_tokens")); err != nil {
+		return err
+	}
+	in.askTier(tierOf(n.get("service_tier")))
+	in.outputSchema(s, n.get("text").get("format"))
+	for _, t := range n.get("tools").list() {
+		in.addJSON(s, tools, t.raw)
+		in.tool(s, t)
+	}
+	if instructions := n.get("instructions"); instructions.text() != "" {
+		in.addText(s, system, instructions, instructions)
+	}
+	var items []*node
+	if previous := n.get("previous_response_id").text(); previous != "" {
+		before, _, ok := s.stored.get(previous)
+		if !ok {
+			return noResponse(previous)
+		}
+		items = append(items, before...)
+	}
+	switch input := n.get("input"); {
+	case input.text() != "":
+		items = append(items, &node{raw: `{"role":"user","content":` + input.raw + `}`, keys: []string{"role", "content"}, items: []*node{{raw: `"user"`}, input}})
+	case len(input.list()) > 0:
+		items = append(items, input.list()...)
+	default:
+		return invalid("input: a non-empty string or list is required")
+	}
+	in.request.Messages = len(items)
+	for _, item := range items {
+		s.responseItem(item, in)
+	}
+	if !n.get("store").is("false") {
+		in.store, in.storedItems = s, items
+	}
+	return nil
+}
+
+// responseItem reads one item of an input.
+func (s *Server) responseItem(item *node, in *inference) {
+	switch kind := item.get("type").text(); kind {
+	case "function_call_output":
+		in.open("tool")
+		in.request.ToolResults = append(in.request.ToolResults, ToolResult{ID: item.get("call_id").text(), Content: textsOf(item.get("output"))})
+		in.add(s, messages, item.raw, s.count(in.model, textsOf(item.get("output"))))
+		return
+	case "function_call":
+		in.open(assistant)
+		in.add(s, messages, item.raw, s.count(in.model, item.get("name").text()+" "+item.get("arguments").text())+callTokens)
+		return
+	case "reasoning":
+		in.open(assistant)
+		n := s.count(in.model, rawOf(item.get("content"))+rawOf(item.get("summary")))
+		in.add(s, messages, item.raw, n+len(item.get("encrypted_content").text())/bytesOfHiddenToken)
+		return
+	case "", "message":
+	default: // references, calls of tools that the service runs
+		in.open(assistant)
+		in.addJSON(s, messages, item.raw)
+		return
+	}
+	role := item.get("role").text()
+	if role == assistant {
+		in.request.Turn++
+	}
+	in.request.ToolResults = nil
+	in.open(role)
+	content := item.get("content")
+	if content.kind() == '"' {
+		in.request.LastText = content.text()
+		in.addText(s, messages, item, content)
+		return
+	}
+	for _, part := range content.list() {
+		s.chatPart(part, in)
+	}
+	if len(content.list()) == 0 {
+		in.addJSON(s, messages, item.raw)
+	}
+}
+
+const (
+	assistant = "assistant"
+	// callTokens are what stands around the use of a tool beside a message of its own (recorded on GPT-5.5: 27 for a use and its result).
+	callTokens = 4
+)
+
+// bytesOfHiddenToken is how many bytes of an encrypted thought stand for a token: 700 to 800 bytes were recorded for 10 to 14 tokens on
+// GPT-5.5 and 5.6 (2026-08).
+const bytesOfHiddenToken = 16
+
+// responseItems are the items of an answer.
+func responseItems(r Reply) []map[string]any {
+	var items []map[string]any
+	id := func(kind string, i int) string { return kind + "_" + itoa(r.seq) + "_" + itoa(i) }
+	for i, b := range r.Blocks {
+		item := map[string]any{"status": "completed"}
+		switch {
+		case b.Raw != "":
+			item = map[string]any{}
+			_ = json.Unmarshal([]byte(b.Raw), &item) // what is no object is an empty one
+		case b.Tool != nil:
+			item["type"], item["id"], item["call_id"] = "function_call", id("fc", i), b.Tool.ID
+			item["name"], item["arguments"] = b.Tool.Name, b.Tool.Input
+		case b.Reasoning != nil:
+			item["type"], item["id"], item["summary"] = "reasoning", id("rs", i), []any{}
+			if b.Reasoning.Redacted != nil {
+				item["encrypted_content"] = string(b.Reasoning.Redacted)
+			} else {
+				item["content"] = []any{map[string]any{"type": "reasoning_text", "text": b.Reasoning.Text}}
+			}
+		case b.Result != nil:
+			item["type"], item["id"], item["output"] = b.Result.Type, id("rt", i), json.RawMessage(b.Result.Content)
+		default:
+			item["type"], item["id"], item["role"] = "message", id("msg", i), assistant
+			item["content"] = []any{map[string]any{"type": "output_text", "text": b.Text, "annotations": []any{}, "logprobs": []any{}}}
+		}
+		items = append(items, item)
+	}
+	return items
+}
+
+// responsesUsage tells cached tokens inside of the input, as OpenAI does.
+func responsesUsage(in *inference, sv served, r Reply) map[string]any {
+	input := sv.input + sv.read + sv.write5m + sv.write1h
+	thought := 0
+	for _, b := range r.Blocks {
+		if b.Reasoning != nil {
+			thought += countTokens(b.Reasoning.Text)
+		}
+	}
+	details := map[string]any{"cached_tokens": sv.read}
+	if !strings.Contains(in.model.ID, "gpt-oss") { // which was recorded without
+		details["cache_write_tokens"] = sv.write5m + sv.write1h
+	}
+	return map[string]any{
+		"input_tokens": input, "input_tokens_details": details, "output_tokens": r.OutputTokens,
+		"output_tokens_details": map[string]any{"reasoning_tokens": min(thought, r.OutputTokens)}, "total_tokens": input + r.OutputTokens,
+	}
+}
+
+func responsesAnswer(in *inference, sv served, r Reply) any {
+	body := map[string]any{
+		"id": "resp_" + itoa(r.seq), "object": "response", "created_at": 1764460800, "model": in.bodyName(), "status": "completed", "background": false,
+		"error": nil, "incomplete_details": nil, "output": responseItems(r), "parallel_tool_calls": true, "service_tier": in.by.tierName(), "tool_choice": "auto",
+		"usage": responsesUsage(in, sv, r),
+	}
+	switch r.stop() {
+	case "max_tokens":
+		body["status"], body["incomplete_details"] = "incomplete", map[string]any{"reason": "max_output_tokens"}
+	case intervened, "content_filtered", "refusal":
+		body["status"], body["incomplete_details"] = "incomplete", map[string]any{"reason": "content_filter"}
+	}
+	if in.store != nil {
+		items := in.storedItems[:len(in.storedItems):len(in.storedItems)]
+		for _, item := range responseItems(r) {
+			raw, _ := json.Marshal(item) // maps, strings and numbers
+			if n, refused := parseJSON(raw); refused == nil {
+				items = append(items, n)
+			}
+		}
+		in.store.stored.put(body["id"].(string), items, body)
+	}
+	return body
+}
+
+// responsesEvents are the events of a streamed response, in the order of the recordings (2026-08).
+func responsesEvents(in *inference, sv served, r Reply) []event {
+	whole := responsesAnswer(in, sv, r).(map[string]any)
+	begun := maps.Clone(whole)
+	begun["status"], begun["output"], begun["usage"] = "in_progress", []any{}, nil
+	var events []event
+	add := func(kind string, body map[string]any) {
+		body["type"], body["sequence_number"] = "response."+kind, len(events)
+		events = append(events, chunk(body))
+	}
+	add("created", map[string]any{"response": begun})
+	add("in_progress", map[string]any{"response": begun})
+	for i, item := range responseItems(r) {
+		responseItemEvents(i, item, r.Blocks[i], add)
+	}
+	last := "completed"
+	if whole["status"] != "completed" {
+		last = "incomplete"
+	}
+	add(last, map[string]any{"response": whole})
+	events[len(events)-1].kind = usageChunkEvent
+	return events
+}
+
+// responseItemEvents are the events of one item.
+func responseItemEvents(i int, item map[string]any, b Block, add func(string, map[string]any)) {
+	at := func(more map[string]any) map[string]any {
+		more["output_index"] = i
+		return more
+	}
+	inside := func(more map[string]any) map[string]any {
+		more["item_id"] = item["id"]
+		return at(more)
+	}
+	part := func(more map[string]any) map[string]any {
+		more["content_index"] = 0
+		return inside(more)
+	}
+	begun := maps.Clone(item)
+	switch {
+	case item["type"] == "function_call":
+		begun["arguments"], begun["status"] = "", "in_progress"
+		add("output_item.added", at(map[string]any{"item": begun}))
+		add("function_call_arguments.delta", inside(map[string]any{"delta": b.Tool.Input}))
+		add("function_call_arguments.done", inside(map[string]any{"arguments": b.Tool.Input}))
+	case item["type"] == "message" && b.Raw == "":
+		begun["content"], begun["status"] = []any{}, "in_progress"
+		add("output_item.added", at(map[string]any{"item": begun}))
+		empty := map[string]any{"type": "output_text", "text": "", "annotations": []any{}, "logprobs": []any{}}
+		add("content_part.added", part(map[string]any{"part": empty}))
+		for _, piece := range pieces(b.Text) {
+			add("output_text.delta", part(map[string]any{"delta": piece, "logprobs": []any{}}))
+		}
+		add("output_text.done", part(map[string]any{"text": b.Text, "logprobs": []any{}}))
+		add("content_part.done", part(map[string]any{"part": item["content"].([]any)[0]}))
+	case item["type"] == "reasoning" && item["content"] != nil && b.Raw == "":
+		begun["content"], begun["status"] = []any{}, "in_progress"
+		add("output_item.added", at(map[string]any{"item": begun}))
+		add("reasoning_part.added", part(map[string]any{"part": map[string]any{"type": "reasoning_text", "text": ""}}))
+		for _, piece := range pieces(b.Reasoning.Text) {
+			add("reasoning_text.delta", part(map[string]any{"delta": piece}))
+		}
+		add("reasoning_text.done", part(map[string]any{"text": b.Reasoning.Text}))
+		add("reasoning_part.done", part(map[string]any{"part": item["content"].([]any)[0]}))
+	default:
+		add("output_item.added", at(map[string]any{"item": begun}))
+	}
+	add("output_item.done", at(map[string]any{"item": item}))
+}
