@@ -1,5 +1,7 @@
 package bedrocktest
 
+import "encoding/json"
+
 // documentFrame is what the template of Cohere's chat models writes around each document, in tokens: a heading, its number and the
 // names of its fields. Measured on the public template of Command R (2026-11): 2,000 documents of 32 bytes each are rendered to some
 // 40,000 tokens.
@@ -33,6 +35,7 @@ func (s *Server) parseCohereChat(n *node, in *inference) *refusal {
 	for _, m := range history {
 		in.open(m.get("role").text())
 		in.addText(s, messages, m, m.get("message"))
+		in.history = append(in.history, json.RawMessage(m.raw))
 	}
 	in.open("USER")
 	in.request.Messages, in.request.LastText = len(history)+1, message.text()
@@ -40,9 +43,33 @@ func (s *Server) parseCohereChat(n *node, in *inference) *refusal {
 	return nil
 }
 
-// cohereChatAnswer tells no tokens: the header is the only source.
-func cohereChatAnswer(_ *inference, _ served, r Reply) any {
-	return map[string]any{"response_id": "1", "generation_id": "1", "text": r.Text, "finish_reason": r.chosen(cohereWords)}
+// finish is Cohere's reason, which has a word of its own for a stop sequence.
+func (r Reply) cohereFinish() string {
+	if r.stop() == "stop_sequence" {
+		return "STOP_SEQUENCE"
+	}
+	return r.chosen(cohereWords)
+}
+
+// cohereChatAnswer tells no tokens: the header is the only source. Uses of tools have their own member.
+func cohereChatAnswer(in *inference, _ served, r Reply) any {
+	id := "cohere-" + itoa(r.seq)
+	history := append(in.history[:len(in.history):len(in.history)],
+		map[string]any{"role": "USER", "message": in.request.LastText}, map[string]any{"role": "CHATBOT", "message": r.Text})
+	told := map[string]any{"response_id": id, "generation_id": id, "text": r.Text, "finish_reason": r.cohereFinish(), "chat_history": history}
+	if calls := cohereCalls(r); calls != nil {
+		told["tool_calls"] = calls
+	}
+	return told
+}
+
+func cohereCalls(r Reply) (calls []any) {
+	for _, b := range r.Blocks {
+		if b.Tool != nil {
+			calls = append(calls, map[string]any{"name": b.Tool.Name, "parameters": json.RawMessage(b.Tool.Input)})
+		}
+	}
+	return calls
 }
 
 func cohereChatEvents(in *inference, sv served, r Reply) []event {
@@ -50,11 +77,26 @@ func cohereChatEvents(in *inference, sv served, r Reply) []event {
 	for _, piece := range r.pieces() {
 		events = append(events, chunk(map[string]any{"event_type": "text-generation", "is_finished": false, "text": piece}))
 	}
+	if calls := cohereCalls(r); calls != nil {
+		events = append(events, chunk(map[string]any{"event_type": "tool-calls-generation", "is_finished": false, "tool_calls": calls}))
+	}
 	return append(events, chunkMeta(in.tracedAs(map[string]any{
-		"event_type": "stream-end", "is_finished": true, "finish_reason": r.chosen(cohereWords), "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
+		"event_type": "stream-end", "is_finished": true, "finish_reason": r.cohereFinish(), "response": cohereChatAnswer(in, sv, r),
+		"amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
 	}, r)))
 }
 
-func cohereTextAnswer(_ *inference, _ served, r Reply) any {
-	return map[string]any{"id": "1", "generations": []any{map[string]any{"id": "1", "text": r.Text, "finish_reason": r.chosen(cohereWords)}}}
+func cohereTextAnswer(in *inference, _ served, r Reply) any {
+	id := "cohere-" + itoa(r.seq)
+	return map[string]any{"id": id, "prompt": in.request.LastText, "generations": []any{map[string]any{"id": id, "text": r.Text, "finish_reason": r.cohereFinish()}}}
+}
+
+func cohereTextEvents(in *inference, sv served, r Reply) []event {
+	var events []event
+	for _, piece := range r.pieces() {
+		events = append(events, chunk(map[string]any{"is_finished": false, "text": piece}))
+	}
+	return append(events, chunkMeta(in.tracedAs(map[string]any{
+		"is_finished": true, "finish_reason": r.cohereFinish(), "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
+	}, r)))
 }

@@ -21,12 +21,18 @@ func route(t *testing.T, server *Server, method, host, path, body string) (int, 
 	if r.Header.Set("X-Api-Key", "simulated"); host != "" {
 		r.Host = host
 	}
+	return read(t, server, r)
+}
+
+// read sends a request and reads the answer.
+func read(t *testing.T, server *Server, r *http.Request) (int, string) {
+	t.Helper()
 	response, err := server.transport.RoundTrip(r)
 	require.NoError(t, err)
 	defer response.Body.Close()
 	raw, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
-	require.NotEmpty(t, response.Header.Get("X-Request-Id"))
+	require.NotEmpty(t, response.Header.Get("X-Amzn-Requestid"))
 	return response.StatusCode, string(raw)
 }
 

@@ -63,7 +63,7 @@ var dialectTests = map[string]struct {
 		"cohere.command-r-v1:0", `{"message":"hello","documents":[{"t":"a"}]}`,
 		5 + 4 + len(`{"t":"a"}`) + documentFrame, false, nil, nil, true, nil, nil,
 	},
-	"Cohere text": {"cohere.command-text-v14", `{"prompt":"hello"}`, 5, false, nil, nil, false, nil, nil},
+	"Cohere text": {"cohere.command-text-v14", `{"prompt":"hello"}`, 5, false, nil, nil, true, nil, nil},
 	"Cohere rerank": {
 		"cohere.rerank-v3-5:0", `{"query":"hello","documents":["a"],"api_version":2}`,
 		0, true, nil, nil, false, nil, nil,

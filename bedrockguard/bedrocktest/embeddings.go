@@ -1,6 +1,10 @@
 package bedrocktest
 
-import "strings"
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
 
 // oneText reads a text to embed, which has the model's window to itself. One that is longer is refused, unless the request has it cut.
 func (s *Server) oneText(in *inference, text *node, cut bool) *refusal {
@@ -28,6 +32,10 @@ func (s *Server) parseTitanEmbed(n *node, in *inference) *refusal {
 	if picture != nil && in.model.Fees.Image == 0 || text.text() == "" && picture.text() == "" {
 		return invalid("inputText: a non-empty string is required")
 	}
+	dimensions := map[bool]int{true: 1024, false: 1536}[picture != nil || strings.Contains(in.model.ID, "v2") || strings.Contains(in.model.ID, "image")]
+	if err := in.vector(n, "TEXT", text.text()+picture.text(), dimensions, n.get("dimensions"), n.get("embeddingConfig").get("outputEmbeddingLength")); err != nil {
+		return err
+	}
 	if picture != nil {
 		in.units += in.model.feesAt(s.opts.Region).Image
 	}
@@ -39,8 +47,21 @@ func (s *Server) parseTitanEmbed(n *node, in *inference) *refusal {
 	return s.oneText(in, text, false)
 }
 
-func titanEmbedAnswer(_ *inference, sv served, _ Reply) any {
-	return map[string]any{"embedding": []float64{0.25, -0.5, 0.125}, "inputTextTokenCount": sv.input}
+// titanEmbedAnswer tells the second generation's vectors by their type, too (as recorded).
+func titanEmbedAnswer(in *inference, sv served, _ Reply) any {
+	v := in.vectors[0]
+	told := map[string]any{"embedding": v.floats(), "inputTextTokenCount": sv.input}
+	if strings.Contains(in.model.ID, "text-v2") {
+		byType := map[string]any{}
+		for _, kind := range v.kinds("float") {
+			byType[kind] = v.as(kind)
+		}
+		told["embeddingsByType"] = byType
+		if byType["float"] == nil {
+			delete(told, "embedding")
+		}
+	}
+	return told
 }
 
 func (s *Server) parseNovaEmbed(n *node, in *inference) *refusal {
@@ -53,6 +74,16 @@ func (s *Server) parseNovaEmbed(n *node, in *inference) *refusal {
 		return invalid("taskType and embeddingPurpose are required")
 	}
 	price := in.model.feesAt(s.opts.Region)
+	for _, kind := range []string{"text", "image", "video", "audio"} {
+		if part := p.get(kind); part != nil {
+			if err := in.vector(n, strings.ToUpper(kind), part.raw, 3072, p.get("embeddingDimension")); err != nil {
+				return err
+			}
+			if kind == "video" && part.get("embeddingMode").text() == "AUDIO_VIDEO_COMBINED" {
+				in.vectors[0].kind = "AUDIO_VIDEO_COMBINED"
+			}
+		}
+	}
 	switch text := p.get("text"); {
 	case text.get("value").text() != "":
 		return s.oneText(in, text.get("value"), text.get("truncationMode").text() != "NONE")
@@ -73,8 +104,12 @@ func (s *Server) parseNovaEmbed(n *node, in *inference) *refusal {
 	return nil
 }
 
-func novaEmbedAnswer(_ *inference, _ served, _ Reply) any {
-	return map[string]any{"embeddings": []any{map[string]any{"embeddingType": "TEXT", "embedding": []float64{0.25, -0.5, 0.125}}}}
+func novaEmbedAnswer(in *inference, _ served, _ Reply) any {
+	all := []any{}
+	for _, v := range in.vectors {
+		all = append(all, map[string]any{"embeddingType": v.kind, "embedding": v.floats()})
+	}
+	return map[string]any{"embeddings": all}
 }
 
 // maxEmbedTexts is how many texts one request can hold (Cohere's page in the Bedrock user guide, 2026-11).
@@ -99,6 +134,9 @@ func (s *Server) parseCohereEmbed(n *node, in *inference) *refusal {
 		if t.text() == "" {
 			return invalid("texts: non-empty strings are required")
 		}
+		if err := in.vector(n, "texts", t.text(), cohereDimensions(in.model), n.get("output_dimension")); err != nil {
+			return err
+		}
 		if err := s.oneText(in, t, cut); err != nil {
 			return err
 		}
@@ -108,6 +146,9 @@ func (s *Server) parseCohereEmbed(n *node, in *inference) *refusal {
 		data, ok := dataOf(i.text())
 		if !ok {
 			return invalid("images: data URLs are required")
+		}
+		if err := in.vector(n, "images", data, cohereDimensions(in.model), n.get("output_dimension")); err != nil {
+			return err
 		}
 		in.units += price.Image
 		b := in.add(s, messages, i.raw, 0)
@@ -119,13 +160,39 @@ func (s *Server) parseCohereEmbed(n *node, in *inference) *refusal {
 	return nil
 }
 
-// cohereEmbedAnswer tells no tokens: the header is the only source.
-func cohereEmbedAnswer(in *inference, _ served, _ Reply) any {
-	embeddings := make([]any, in.request.Messages)
-	for i := range embeddings {
-		embeddings[i] = []float64{0.25, -0.5, 0.125}
+func cohereDimensions(m *model) int {
+	if strings.Contains(m.ID, "v4") {
+		return 1536
 	}
-	return map[string]any{"id": "1", "embeddings": embeddings, "response_type": "embeddings_floats"}
+	return 1024
+}
+
+// cohereEmbedAnswer tells no tokens: the header is the only source. Vectors stand by their type where a type is asked for, and in the
+// fourth generation always.
+func cohereEmbedAnswer(in *inference, _ served, _ Reply) any {
+	told := map[string]any{"id": "embed-" + itoa(in.request.Seq), "response_type": "embeddings_floats"}
+	texts, plain, byType := []any{}, []any{}, map[string]any{}
+	for _, v := range in.vectors {
+		if v.kind == "texts" {
+			texts = append(texts, v.of)
+		}
+		plain = append(plain, v.floats())
+		for _, kind := range v.kinds("") {
+			list, _ := byType[kind].([]any)
+			byType[kind] = append(list, v.as(kind))
+		}
+	}
+	told["embeddings"] = plain
+	if len(byType) == 0 && strings.Contains(in.model.ID, "v4") {
+		byType["float"] = plain
+	}
+	if len(byType) > 0 {
+		told["embeddings"], told["response_type"] = byType, "embeddings_by_type"
+	}
+	if len(texts) > 0 {
+		told["texts"] = texts
+	}
+	return told
 }
 
 // A search unit of a rerank request is one query with up to 100 chunks of documents. A document of more than 512 tokens, the query's
@@ -155,8 +222,12 @@ func (s *Server) parseRerank(n *node, in *inference) *refusal {
 		if strings.TrimSpace(text) == "" {
 			return invalid("documents must not be empty")
 		}
+		in.documents = append(in.documents, text)
 		room := chunkTokens - asked
 		chunks += max((s.opts.count(text)+room-1)/room, 1)
+	}
+	if err := in.ranked(n, len(documents)); err != nil {
+		return err
 	}
 	units := int64((chunks + chunksPerQuery - 1) / chunksPerQuery)
 	in.units += units * in.model.feesAt(s.opts.Region).Query
@@ -164,10 +235,34 @@ func (s *Server) parseRerank(n *node, in *inference) *refusal {
 	return nil
 }
 
-func rerankAnswer(in *inference, _ served, _ Reply) any {
-	var results []any
-	for i := range min(in.request.Messages, 10) {
-		results = append(results, map[string]any{"index": i, "relevance_score": 1 / float64(i+2)})
+// ranked notes how many results are asked for.
+func (in *inference) ranked(n *node, documents int) *refusal {
+	in.topN = documents
+	if top := n.get("top_n"); top != nil {
+		v, ok := top.number()
+		if !ok || v < 1 {
+			return invalid("top_n must be an integer of at least 1")
+		}
+		in.topN = min(v, documents)
 	}
-	return map[string]any{"results": results}
+	return nil
+}
+
+// rerankAnswer ranks documents by how many words of the query they hold, so that a test can tell the first from the last.
+func rerankAnswer(in *inference, _ served, _ Reply) any {
+	words := strings.Fields(strings.ToLower(in.request.LastText))
+	results := make([]map[string]any, in.request.Messages)
+	for i, text := range in.documents {
+		met := 0
+		for _, w := range words {
+			if strings.Contains(strings.ToLower(text), w) {
+				met++
+			}
+		}
+		results[i] = map[string]any{"index": i, "relevance_score": (float64(met) + 0.5) / (float64(len(words)) + 1)}
+	}
+	slices.SortStableFunc(results, func(a, b map[string]any) int {
+		return cmp.Compare(b["relevance_score"].(float64), a["relevance_score"].(float64))
+	})
+	return map[string]any{"results": results[:in.topN]}
 }

@@ -60,6 +60,10 @@ type inference struct {
 	usageAsked       bool    // by a stream of chat completions
 	store            *Server // that keeps the response; nil when it is not kept
 	storedItems      []*node
+	history          []any    // of Cohere, which answers it again
+	vectors          []vector // to answer
+	documents        []string // to rank
+	topN             int      // of those, how many to answer
 	// lastIsText says that the last message block is text: Nova takes cache points behind nothing else.
 	lastIsText bool
 }

@@ -63,13 +63,19 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, seq int, body []b
 		return s.model(w, r, seq, path[1], path[2], body)
 	case len(path) == 5 && path[0] == "guardrail" && path[4] == "apply" && r.Method == http.MethodPost:
 		return s.guard(w, r, seq, path[1], path[3], body)
+	case path[0] == "async-invoke" && len(path) == 1 && r.Method == http.MethodPost:
+		return s.startAsync(w, r, seq, body)
 	case path[0] == "async-invoke" && len(path) == 1 && r.Method == http.MethodGet:
-		return answer(w, map[string]any{"asyncInvokeSummaries": []any{}})
+		return s.listAsync(w, r.URL.Query())
 	case path[0] == "async-invoke" && len(path) == 2 && r.Method == http.MethodGet:
-		return &refusal{404, "ResourceNotFoundException", "There is no such asynchronous invocation."}
-	default:
-		return &refusal{404, "UnknownOperationException", "The operation is not served here."}
+		return s.getAsync(w, path[1])
+	case len(path) == 2 && path[0] == "guardrail-checks" && path[1] == "invoke" && r.Method == http.MethodPost:
+		return s.checks(w, r, seq, body)
 	}
+	if refused, served := s.inferenceProfiles(w, r, path); served {
+		return refused
+	}
+	return notServed()
 }
 
 func answer(w http.ResponseWriter, body any) *refusal {
@@ -99,7 +105,7 @@ var requestShapes = map[string]string{
 func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID, operation string, body []byte) *refusal {
 	shape, known := requestShapes[operation]
 	if !known {
-		return &refusal{404, "UnknownOperationException", "The operation is not served here."}
+		return notServed()
 	}
 	id, _ := url.PathUnescape(modelID)
 	m, profile, region, ok := s.lookup(modelID)

@@ -56,3 +56,47 @@ func pointBehindText(a *asked) (refused *refusal) {
 	}
 	return nil
 }
+
+func mediaOfModel(a *asked) (refused *refusal) {
+	if !a.converse {
+		return nil
+	}
+	textOnly := a.named("llama3-8b", "llama3-70b", "llama3-1-", "llama3-3-", "titan-text", "gpt-oss", "qwen3-32b", "qwen3-coder", "deepseek.", "mistral-7b", "mixtral", "mistral-large-2402", "nova-micro", "command-r", "jamba")
+	a.blocks(func(m, b *node) bool {
+		if refused = a.media(b, textOnly, false); refused != nil {
+			return false
+		}
+		for _, c := range b.get("toolResult").get("content").list() {
+			if refused = a.media(c, textOnly, true); refused != nil {
+				return false
+			}
+		}
+		return true
+	})
+	return refused
+}
+
+// media holds one block against the media of the model (as recorded, 2026). Claude takes no S3 locations, but for documents in results
+// of tools, which it does not read; Nova takes images alone from S3 in results of tools.
+func (a *asked) media(b *node, textOnly, result bool) *refusal {
+	image, video, audio, document := b.get("image"), b.get("video"), b.get("audio"), b.get("document")
+	s3 := func(n *node) bool { return n.get("source").get("s3Location") != nil }
+	unsupported := func(kind string) *refusal {
+		return invalid("This model doesn't support the %s content block that you provided. Update the content block and try again.", kind)
+	}
+	switch {
+	case image != nil && textOnly:
+		return unsupported("image")
+	case video != nil && !a.model.takesVideo():
+		return unsupported("video")
+	case audio != nil && !a.model.takesAudio():
+		return unsupported("audio")
+	case a.claude() && s3(image):
+		return invalid("This model doesn't support the s3Uri field. Remove s3Uri and try again.")
+	case a.claude() && s3(document) && !result:
+		return modelError("messages.0.content.0.document.source.type: Field required")
+	case a.model.Provider == "amazon" && result && (s3(document) || s3(video)):
+		return modelError("Malformed input request: #/messages/0/content/0: extraneous key [toolResult] is not permitted, please reformat your input and try again.")
+	}
+	return nil
+}

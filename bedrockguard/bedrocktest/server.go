@@ -32,7 +32,8 @@ type Options struct {
 	Quotas []Quota
 	// Models change what is known of models, or add some: custom and imported ones, and ones that are newer than the table.
 	Models []Model
-	// Assess is what guardrails find in the texts that ApplyGuardrail asks about; source is INPUT or OUTPUT. Nil finds nothing. What they
+	// Assess is what guardrails find in the texts that ApplyGuardrail asks about; source is INPUT or OUTPUT, and CHECKS for
+	// InvokeGuardrailChecks, whose results stand in the place of policies. Nil finds nothing. What they
 	// find in an answer of a model stands in its Reply.
 	Assess func(source, text string) Finding
 	// Names maps opaque ids, such as ARNs of application inference profiles, to the model or profile behind them.
@@ -78,6 +79,7 @@ type Server struct {
 	models    map[string]*knownModel
 	quotas    quotas
 	stored    stored
+	jobs      jobs
 	counts    counts
 	seq       atomic.Int64
 	faultSeq  atomic.Int64

@@ -1,0 +1,169 @@
+package bedrocktest
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// job is an asynchronous invocation. It is done when its latency is over, and writes nothing to S3.
+type job struct {
+	arn, model, token, bucket string
+	submitted, done           time.Time
+	failed                    bool
+}
+
+// jobs are the asynchronous invocations, in their order. They are safe for concurrent use.
+type jobs struct {
+	mu  sync.Mutex
+	all []*job
+}
+
+// byToken returns the job of a client request token; nil where there is none.
+func (j *jobs) byToken(token string) *job {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if i := slices.IndexFunc(j.all, func(x *job) bool { return token != "" && x.token == token }); i >= 0 {
+		return j.all[i]
+	}
+	return nil
+}
+
+// reelSecond is the list price of a second of Nova Reel's video in nano-USD: 0.08 USD (Amazon Bedrock's pricing page, read 2026-11).
+const reelSecond = 80_000_000
+
+// startAsync serves StartAsyncInvoke: the script answers its operation "start-async-invoke", of which the latency is how long the job
+// takes, and ModelError is a job that fails. A job is billed when it is started.
+func (s *Server) startAsync(w http.ResponseWriter, r *http.Request, seq int, body []byte) *refusal {
+	n, refused := parseJSON(body)
+	if refused == nil {
+		refused = conforms(r, nil, n, "StartAsyncInvokeRequest")
+	}
+	if refused != nil {
+		return refused
+	}
+	id, token := n.get("modelId").text(), n.get("clientRequestToken").text()
+	if j := s.jobs.byToken(token); j != nil {
+		return answer(w, map[string]any{"invocationArn": j.arn})
+	}
+	if m, _, _, ok := s.lookup(id); ok {
+		refused = s.available(id, m)
+	} else if !strings.Contains(id, "nova-reel") && !strings.Contains(id, "twelvelabs") {
+		refused = invalid("The provided model identifier is invalid.")
+	}
+	if refused != nil {
+		return refused
+	}
+	request := Request{Seq: seq, Operation: "start-async-invoke", ModelID: id, AskedID: id, Header: r.Header, Messages: 1}
+	request.describe(n, body)
+	s.record(request)
+	fault := s.faultOf(request)
+	var reply Reply
+	if s.opts.Reply != nil {
+		reply = s.opts.Reply(request)
+	}
+	if fault == "" {
+		fault = reply.Fault
+	}
+	if refused := fault.status(); refused != nil && fault != ModelError {
+		return refused
+	}
+	now := s.opts.Clock()
+	j := &job{
+		arn:   "arn:aws:bedrock:" + s.opts.Region + ":123456789012:async-invoke/" + strings.ToLower(requestID()[24:]),
+		model: id, token: token, bucket: n.get("outputDataConfig").get("s3OutputDataConfig").get("s3Uri").text(),
+		submitted: now, done: now.Add(reply.Latency), failed: fault == ModelError,
+	}
+	s.jobs.mu.Lock()
+	s.jobs.all = append(s.jobs.all, j)
+	s.jobs.mu.Unlock()
+	s.book.charge(Inference{
+		Seq: seq, Time: now, Operation: request.Operation, ModelID: id, AskedModelID: id, RequestID: w.Header().Get("x-amzn-requestid"),
+		InvocationID: r.Header.Get("Amz-Sdk-Invocation-Id"), Reservation: s.reservation(r), UnitsNanoUSD: s.jobUnits(id, n.get("modelInput")), Fault: fault,
+	}, rates{}, 1000)
+	return answer(w, map[string]any{"invocationArn": j.arn})
+}
+
+// defaultFilm is how long a video of Nova Reel is that names no length, in seconds; longestFilm is the longest.
+const (
+	defaultFilm = 6
+	longestFilm = 120
+)
+
+// jobUnits is what a job costs: the seconds of a video that is made, or of media that is embedded, which are taken to be of the length
+// that a job can hold (Nova's guide, 2026-11: two hours).
+func (s *Server) jobUnits(id string, input *node) int64 {
+	if strings.Contains(id, "nova-reel") {
+		seconds := defaultFilm
+		for _, key := range []string{"videoGenerationConfig", "multiShotAutomatedParams"} {
+			if v, ok := input.get(key).get("durationSeconds").number(); ok {
+				seconds = min(max(v, seconds), longestFilm)
+			}
+		}
+		return int64(seconds) * reelSecond
+	}
+	m, _, _, ok := s.lookup(id)
+	if !ok {
+		return 0
+	}
+	fees := m.feesAt(s.opts.Region)
+	switch params := input.get("segmentedEmbeddingParams"); {
+	case params.get("video") != nil:
+		return 7200 * fees.VideoSecond
+	case params.get("audio") != nil:
+		return 7200 * fees.AudioSecond
+	default:
+		return 0
+	}
+}
+
+func (s *Server) told(j *job) map[string]any {
+	now, status := s.opts.Clock(), "InProgress"
+	out := map[string]any{
+		"invocationArn": j.arn, "modelArn": "arn:aws:bedrock:" + s.opts.Region + "::foundation-model/" + j.model, "clientRequestToken": j.token,
+		"submitTime": j.submitted.UTC().Format(time.RFC3339), "lastModifiedTime": j.submitted.UTC().Format(time.RFC3339),
+		"outputDataConfig": map[string]any{"s3OutputDataConfig": map[string]any{"s3Uri": j.bucket}},
+	}
+	if !now.Before(j.done) {
+		status = "Completed"
+		if j.failed {
+			status, out["failureMessage"] = "Failed", "The model returned an error."
+		}
+		out["endTime"], out["lastModifiedTime"] = j.done.UTC().Format(time.RFC3339), j.done.UTC().Format(time.RFC3339)
+	}
+	out["status"] = status
+	return out
+}
+
+// getAsync serves GetAsyncInvoke.
+func (s *Server) getAsync(w http.ResponseWriter, arn string) *refusal {
+	arn, _ = url.PathUnescape(arn)
+	s.jobs.mu.Lock()
+	defer s.jobs.mu.Unlock()
+	for _, j := range s.jobs.all {
+		if j.arn == arn {
+			return answer(w, s.told(j))
+		}
+	}
+	return &refusal{404, "ResourceNotFoundException", "There is no such asynchronous invocation."}
+}
+
+// listAsync serves ListAsyncInvokes, the newest first, on one page.
+func (s *Server) listAsync(w http.ResponseWriter, query url.Values) *refusal {
+	s.jobs.mu.Lock()
+	defer s.jobs.mu.Unlock()
+	all := []any{}
+	for _, j := range slices.Backward(s.jobs.all) {
+		told := s.told(j)
+		if status := query.Get("statusEquals"); status == "" || status == told["status"] {
+			all = append(all, told)
+		}
+	}
+	if query.Get("sortOrder") == "Ascending" {
+		slices.Reverse(all)
+	}
+	return answer(w, map[string]any{"asyncInvokeSummaries": all})
+}

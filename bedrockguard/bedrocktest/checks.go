@@ -1,0 +1,66 @@
+package bedrocktest
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+)
+
+// checkPrices are the list prices of InvokeGuardrailChecks in nano-USD for a text unit: 0.07, 0.08 and 0.10 USD per 1,000 (AWS's price
+// list, read 2026-08-09).
+var checkPrices = map[string]int64{"contentFilter": 70_000, "promptAttack": 80_000, "sensitiveInformation": 100_000}
+
+// checks serves InvokeGuardrailChecks. What it finds is what Options.Assess finds: the results of its checks as JSON, in the place of
+// policies.
+func (s *Server) checks(w http.ResponseWriter, r *http.Request, seq int, body []byte) *refusal {
+	n, refused := parseJSON(body)
+	if refused == nil {
+		refused = conforms(r, nil, n, "InvokeGuardrailChecksRequest")
+	}
+	if refused != nil {
+		return refused
+	}
+	var texts []string
+	units := int64(0)
+	for _, m := range n.get("messages").list() {
+		for _, b := range m.get("content").list() {
+			text := b.get("text").text()
+			texts = append(texts, text)
+			units += textUnits(utf8.RuneCountInString(text))
+		}
+	}
+	found := map[string]any{}
+	if s.opts.Assess != nil {
+		_ = json.Unmarshal([]byte(s.opts.Assess("CHECKS", strings.Join(texts, "\n")).Policies), &found) // nothing was found where there is no object
+	}
+	results, usage, cost := map[string]any{}, map[string]any{}, int64(0)
+	for name, price := range checkPrices {
+		check := n.get("checks").get(name)
+		if check == nil {
+			continue
+		}
+		cost += units * price
+		usage[name] = map[string]any{"textUnits": units}
+		if results[name] = found[name]; found[name] == nil {
+			results[name] = unfound(name, check)
+		}
+	}
+	s.book.charge(Inference{
+		Seq: seq, Time: s.opts.Clock(), Operation: "invoke-guardrail-checks", RequestID: w.Header().Get("x-amzn-requestid"),
+		InvocationID: r.Header.Get("Amz-Sdk-Invocation-Id"), Reservation: s.reservation(r), GuardrailNanoUSD: cost,
+	}, rates{}, 1000)
+	return answer(w, map[string]any{"results": results, "usage": usage})
+}
+
+// unfound are the results of a check that found nothing.
+func unfound(name string, check *node) map[string]any {
+	if name == "sensitiveInformation" {
+		return map[string]any{"results": []any{}, "truncated": false}
+	}
+	list := []any{}
+	for _, c := range check.get("categories").list() {
+		list = append(list, map[string]any{"category": c.get("category").text(), "severityScore": 0})
+	}
+	return map[string]any{"results": list}
+}

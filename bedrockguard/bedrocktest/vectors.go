@@ -1,0 +1,95 @@
+package bedrocktest
+
+import (
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+)
+
+// vector is what stands for a text, an image or a film: always the same for the same content, and of length 1.
+type vector struct {
+	of         string
+	kind       string // as the answer names it
+	dimensions int
+	asked      []string // the types in which it is asked for
+}
+
+// maxDimensions bounds the vectors that are made.
+const maxDimensions = 4096
+
+// vector notes a vector to answer; its dimensions are those that are asked for in one of the places, else the model's own.
+func (in *inference) vector(n *node, kind, of string, dimensions int, asked ...*node) *refusal {
+	for _, a := range asked {
+		if a == nil {
+			continue
+		}
+		v, ok := a.number()
+		if !ok || v < 1 || v > maxDimensions {
+			return invalid("the dimensions of an embedding must be an integer that the model supports")
+		}
+		dimensions = v
+	}
+	v := vector{of: of, kind: kind, dimensions: dimensions}
+	for _, key := range []string{"embeddingTypes", "embedding_types"} {
+		for _, t := range n.get(key).list() {
+			if !contains([]string{"float", "int8", "uint8", "binary", "ubinary"}, t.text()) {
+				return invalid("%s: an unknown type of embedding", key)
+			}
+			v.asked = append(v.asked, t.text())
+		}
+	}
+	in.vectors = append(in.vectors, v)
+	return nil
+}
+
+// kinds are the types that are asked for; otherwise is what stands for none.
+func (v vector) kinds(otherwise string) []string {
+	if len(v.asked) == 0 && otherwise != "" {
+		return []string{otherwise}
+	}
+	return v.asked
+}
+
+func (v vector) floats() []float64 {
+	hash := fnv.New64a()
+	hash.Write([]byte(v.of)) //nolint:errcheck // never fails
+	random := rand.New(rand.NewPCG(hash.Sum64(), 0))
+	out, length := make([]float64, v.dimensions), 0.0
+	for i := range out {
+		out[i] = random.NormFloat64()
+		length += out[i] * out[i]
+	}
+	for i := range out {
+		out[i] = math.Round(out[i]/math.Sqrt(length)*1e8) / 1e8
+	}
+	return out
+}
+
+// as is the vector in one of the types: bytes, or bits of which eight make a byte.
+func (v vector) as(kind string) any {
+	floats := v.floats()
+	if kind == "float" {
+		return floats
+	}
+	offset := 0
+	if kind == "uint8" || kind == "ubinary" {
+		offset = 128
+	}
+	if kind == "int8" || kind == "uint8" {
+		out := make([]int, len(floats))
+		for i, f := range floats {
+			out[i] = int(math.Round(f*127)) + offset
+		}
+		return out
+	}
+	out := make([]int, (len(floats)+7)/8)
+	for i, f := range floats {
+		if f > 0 {
+			out[i/8] |= 1 << (7 - i%8)
+		}
+	}
+	for i := range out {
+		out[i] += offset - 128
+	}
+	return out
+}
