@@ -192,11 +192,11 @@ func (n *node) is(raw string) bool { return n != nil && n.raw == raw }
 
 // number returns an integer's value, and whether it is one.
 func (n *node) number() (int, bool) {
-	var v int
-	if n == nil || json.Unmarshal([]byte(n.raw), &v) != nil || n.kind() == '"' {
+	if n == nil {
 		return 0, false
 	}
-	return v, true
+	v, err := strconv.Atoi(n.raw)
+	return v, err == nil
 }
 
 // decimal returns a number's value, and whether it is one.

@@ -190,7 +190,9 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d 
 		reply.OutputTokens = 0
 	}
 	sv := s.bill(w, r, in, &reply, fault)
-	held.settle(sv.input + sv.write5m + sv.write1h + reply.OutputTokens*in.model.burndown())
+	if held != nil {
+		held.settle(sv.input + sv.write5m + sv.write1h + reply.OutputTokens*in.model.burndown())
+	}
 	switch fault {
 	case Reset:
 		s.reset(w)

@@ -157,10 +157,7 @@ func modelRules() []modelRule {
 // obeys holds a request against the rules of its model.
 func (s *Server) obeys(n *node, in *inference, converse bool) *refusal {
 	a := s.asked(n, in, converse)
-	for _, r := range modelRules() {
-		if slices.Contains(s.opts.Without, r.name) {
-			continue
-		}
+	for _, r := range s.rules {
 		if refused := r.broken(a); refused != nil {
 			return refused
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -80,6 +81,7 @@ type Server struct {
 	quotas    quotas
 	stored    stored
 	jobs      jobs
+	rules     []modelRule // that are not switched off
 	counts    counts
 	seq       atomic.Int64
 	faultSeq  atomic.Int64
@@ -124,6 +126,7 @@ func Start(o Options) (*Server, error) {
 		return nil, fmt.Errorf("bedrocktest: %w", err)
 	}
 	s := &Server{opts: o, listener: listener, models: models, quotas: quotas{limits: o.Quotas}, done: make(chan struct{})}
+	s.rules = slices.DeleteFunc(modelRules(), func(r modelRule) bool { return slices.Contains(o.Without, r.name) })
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)

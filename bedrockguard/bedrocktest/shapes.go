@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 )
 
@@ -38,14 +39,38 @@ type shape struct {
 	names   []string // of the members that stand in the body, sorted
 	outside []string // of the members that stand in the path or in a header, sorted
 	pattern *regexp.Regexp
+	known   sync.Map // texts that the pattern was held against before, short and few: ids and names come again and again
+	count   atomic.Int32
 	whole   bool // numbers are integers
+
+	member, key, value *shape
 }
+
+// matches reports whether a text satisfies the pattern.
+func (s *shape) matches(text string) bool {
+	if ok, found := s.known.Load(text); found {
+		return ok.(bool)
+	}
+	ok := s.pattern.MatchString(text)
+	if len(text) <= maxKnownLength && s.count.Add(1) <= maxKnown {
+		s.known.Store(strings.Clone(text), ok)
+	}
+	return ok
+}
+
+// maxKnown and maxKnownLength bound what a pattern remembers.
+const (
+	maxKnown       = 256
+	maxKnownLength = 128
+)
 
 type shapeMember struct {
 	Shape    string `json:"shape"`
 	Location string `json:"location"` // empty in the body
 	// LocationName is the header, where it is one.
 	LocationName string `json:"locationName"`
+
+	shape *shape
 }
 
 // serviceShapes are the types by name.
@@ -57,8 +82,11 @@ var serviceShapes = sync.OnceValue(func() map[string]*shape {
 		panic("bedrocktest: the table of the service model: " + err.Error()) // a test reads it
 	}
 	for _, s := range table.Shapes {
+		s.member, s.key, s.value = table.Shapes[s.Member], table.Shapes[s.Key], table.Shapes[s.Value]
 		s.whole = s.Type == "integer" || s.Type == "long"
 		for name, m := range s.Members {
+			m.shape = table.Shapes[m.Shape]
+			s.Members[name] = m
 			if m.Location == "" {
 				s.names = append(s.names, name)
 			} else {
@@ -76,8 +104,14 @@ var serviceShapes = sync.OnceValue(func() map[string]*shape {
 
 // checker holds a request against the service model, as the service does before any model sees it.
 type checker struct {
-	shapes     map[string]*shape
+	at         []step // where it looks
 	violations []string
+}
+
+// step is a part of a path: a member, or the number of an item.
+type step struct {
+	key  string
+	item int // from 1; 0 is a member
 }
 
 // maxViolations is how many the service tells at once.
@@ -86,8 +120,8 @@ const maxViolations = 10
 // conforms checks a request against a type of the service model: its headers, what stands in its path, by the names of the members,
 // and its body. A type whose body is not JSON has none to check.
 func conforms(r *http.Request, path map[string]string, n *node, name string) *refusal {
-	c := checker{shapes: serviceShapes()}
-	s := c.shapes[name]
+	var c checker
+	s := serviceShapes()[name]
 	for _, member := range s.outside {
 		m := s.Members[member]
 		text, given := path[member]
@@ -95,11 +129,13 @@ func conforms(r *http.Request, path map[string]string, n *node, name string) *re
 			text, given = r.Header.Get(m.LocationName), len(r.Header.Values(m.LocationName)) > 0
 		}
 		if given {
-			c.text(c.shapes[m.Shape], text, member)
+			c.at = append(c.at, step{key: member})
+			c.text(m.shape, text)
+			c.at = c.at[:0]
 		}
 	}
 	if s.Payload == "" {
-		if refused := c.structure(s, n, ""); refused != nil {
+		if refused := c.structure(s, n); refused != nil {
 			return refused
 		}
 	}
@@ -118,12 +154,31 @@ func (c *checker) refusal() *refusal {
 	return invalid("%d validation %s detected: %s", len(c.violations), word, strings.Join(told, "; "))
 }
 
-// violates notes that a value breaks a constraint.
-func (c *checker) violates(value, where, constraint string) {
-	c.violations = append(c.violations, fmt.Sprintf("Value %sat '%s' failed to satisfy constraint: Member must %s", value, where, constraint))
+// where is the path of what is looked at.
+func (c *checker) where() string {
+	var out strings.Builder
+	for i, s := range c.at {
+		if i > 0 {
+			out.WriteByte('.')
+		}
+		if s.item > 0 {
+			out.WriteString(strconv.Itoa(s.item))
+			out.WriteString(".member")
+		} else {
+			out.WriteString(s.key)
+		}
+	}
+	return out.String()
 }
 
-func quoted(text string) string { return "'" + text + "' " }
+// violates notes that a value breaks a constraint; it is nil for what has no text.
+func (c *checker) violates(value *string, constraint string) {
+	told := ""
+	if value != nil {
+		told = "'" + *value + "' "
+	}
+	c.violations = append(c.violations, fmt.Sprintf("Value %sat '%s' failed to satisfy constraint: Member must %s", told, c.where(), constraint))
+}
 
 // serialization is the service's answer to a value of another type than the model's.
 func serialization(format string, args ...any) *refusal {
@@ -140,35 +195,44 @@ func kindName(n *node) string {
 	return "NUMBER_VALUE"
 }
 
-func (c *checker) value(name string, n *node, where string) *refusal {
-	s := c.shapes[name]
+// inside checks a value one step further in.
+func (c *checker) inside(to step, s *shape, n *node) *refusal {
+	c.at = append(c.at, to)
+	refused := c.value(s, n)
+	c.at = c.at[:len(c.at)-1]
+	return refused
+}
+
+func (c *checker) value(s *shape, n *node) *refusal {
 	switch {
 	case s.Document:
 		return nil
 	case s.Type == "structure":
-		return c.structure(s, n, where)
+		return c.structure(s, n)
 	case s.Type == "list":
-		return c.list(s, n, where)
+		return c.list(s, n)
 	case s.Type == "map":
-		return c.entries(s, n, where)
+		return c.entries(s, n)
 	case s.Type == "boolean":
 		if k := n.kind(); k != 't' && k != 'f' {
 			return serialization("%s can not be converted to a Boolean", kindName(n))
 		}
 	case s.Type == "integer" || s.Type == "long" || s.Type == "float" || s.Type == "double":
-		return c.number(s, n, where)
+		return c.number(s, n)
 	case s.Type == "blob":
-		return c.blob(s, n, where)
+		return c.blob(s, n)
 	default: // a string, or a time, which is one here
 		if n.kind() != '"' {
 			return serialization("%s can not be converted to a String", kindName(n))
 		}
-		c.text(s, n.text(), where)
+		if s.Min != nil || s.Max != nil || s.pattern != nil || s.Enum != nil {
+			c.text(s, n.text())
+		}
 	}
 	return nil
 }
 
-func (c *checker) structure(s *shape, n *node, where string) *refusal {
+func (c *checker) structure(s *shape, n *node) *refusal {
 	if n.kind() != '{' {
 		return serialization("Unexpected field type: expected a structure, got %s", kindName(n))
 	}
@@ -182,64 +246,61 @@ func (c *checker) structure(s *shape, n *node, where string) *refusal {
 			continue
 		}
 		set++
-		if refused := c.value(m.Shape, n.items[i], join(where, key)); refused != nil {
+		if refused := c.inside(step{key: key}, m.shape, n.items[i]); refused != nil {
 			return refused
 		}
 	}
 	for _, name := range s.Required {
-		if s.Members[name].Location == "" && n.get(name) == nil {
-			c.violates("", join(where, name), "not be null")
+		if n.get(name) == nil && s.Members[name].Location == "" {
+			c.at = append(c.at, step{key: name})
+			c.violates(nil, "not be null")
+			c.at = c.at[:len(c.at)-1]
 		}
 	}
 	if s.Union && set != 1 {
-		return invalid("The object at %s must set exactly one of the following keys: %s.", where, strings.Join(s.names, ", "))
+		return invalid("The object at %s must set exactly one of the following keys: %s.", c.where(), strings.Join(s.names, ", "))
 	}
 	return nil
 }
 
-func join(where, key string) string {
-	if where == "" {
-		return key
-	}
-	return where + "." + key
-}
-
-func (c *checker) list(s *shape, n *node, where string) *refusal {
+func (c *checker) list(s *shape, n *node) *refusal {
 	if n.kind() != '[' {
 		return serialization("Expected list or null, got %s", kindName(n))
 	}
-	c.length(s, len(n.items), "", where)
+	c.length(s, len(n.items), nil)
 	for i, item := range n.items {
-		at := where + "." + strconv.Itoa(i+1) + ".member"
+		to := step{item: i + 1}
 		if item.raw == "null" {
-			c.violates("", at, "not be null")
+			c.at = append(c.at, to)
+			c.violates(nil, "not be null")
+			c.at = c.at[:len(c.at)-1]
 			continue
 		}
-		if refused := c.value(s.Member, item, at); refused != nil {
+		if refused := c.inside(to, s.member, item); refused != nil {
 			return refused
 		}
 	}
 	return nil
 }
 
-func (c *checker) entries(s *shape, n *node, where string) *refusal {
+func (c *checker) entries(s *shape, n *node) *refusal {
 	if n.kind() != '{' {
 		return serialization("Expected map or null, got %s", kindName(n))
 	}
-	c.length(s, len(n.items), "", where)
+	c.length(s, len(n.items), nil)
 	for i, key := range n.keys {
-		c.text(c.shapes[s.Key], key, where)
+		c.text(s.key, key)
 		if n.items[i].raw == "null" {
 			continue
 		}
-		if refused := c.value(s.Value, n.items[i], join(where, key)+".member"); refused != nil {
+		if refused := c.inside(step{key: key + ".member"}, s.value, n.items[i]); refused != nil {
 			return refused
 		}
 	}
 	return nil
 }
 
-func (c *checker) number(s *shape, n *node, where string) *refusal {
+func (c *checker) number(s *shape, n *node) *refusal {
 	kind := "Float"
 	if s.whole {
 		kind = "Integer"
@@ -249,17 +310,17 @@ func (c *checker) number(s *shape, n *node, where string) *refusal {
 		return serialization("%s can not be converted to %s", kindName(n), kind)
 	}
 	if s.Min != nil && v < *s.Min {
-		c.violates(quoted(n.raw), where, "have value greater than or equal to "+plainNumber(*s.Min))
+		c.violates(&n.raw, "have value greater than or equal to "+plainNumber(*s.Min))
 	}
 	if s.Max != nil && v > *s.Max {
-		c.violates(quoted(n.raw), where, "have value less than or equal to "+plainNumber(*s.Max))
+		c.violates(&n.raw, "have value less than or equal to "+plainNumber(*s.Max))
 	}
 	return nil
 }
 
 func plainNumber(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
-func (c *checker) blob(s *shape, n *node, where string) *refusal {
+func (c *checker) blob(s *shape, n *node) *refusal {
 	if n.kind() != '"' {
 		return serialization("%s can not be converted to Blob", kindName(n))
 	}
@@ -267,27 +328,27 @@ func (c *checker) blob(s *shape, n *node, where string) *refusal {
 	if _, err := base64.StdEncoding.DecodeString(raw); err != nil {
 		return serialization("Invalid base64 in a blob")
 	}
-	c.length(s, base64.StdEncoding.DecodedLen(len(raw))-strings.Count(raw[max(len(raw)-2, 0):], "="), "", where)
+	c.length(s, base64.StdEncoding.DecodedLen(len(raw))-strings.Count(raw[max(len(raw)-2, 0):], "="), nil)
 	return nil
 }
 
-func (c *checker) text(s *shape, text, where string) {
+func (c *checker) text(s *shape, text string) {
 	if s.Min != nil || s.Max != nil {
-		c.length(s, utf8.RuneCountInString(text), quoted(text), where)
+		c.length(s, utf8.RuneCountInString(text), &text)
 	}
-	if s.pattern != nil && !s.pattern.MatchString(text) {
-		c.violates(quoted(text), where, "satisfy regular expression pattern: "+s.Pattern)
+	if s.pattern != nil && !s.matches(text) {
+		c.violates(&text, "satisfy regular expression pattern: "+s.Pattern)
 	}
 	if s.Enum != nil && !contains(s.Enum, text) {
-		c.violates(quoted(text), where, "satisfy enum value set: ["+strings.Join(s.Enum, ", ")+"]")
+		c.violates(&text, "satisfy enum value set: ["+strings.Join(s.Enum, ", ")+"]")
 	}
 }
 
-func (c *checker) length(s *shape, n int, value, where string) {
+func (c *checker) length(s *shape, n int, value *string) {
 	if s.Min != nil && float64(n) < *s.Min {
-		c.violates(value, where, "have length greater than or equal to "+plainNumber(*s.Min))
+		c.violates(value, "have length greater than or equal to "+plainNumber(*s.Min))
 	}
 	if s.Max != nil && float64(n) > *s.Max {
-		c.violates(value, where, "have length less than or equal to "+plainNumber(*s.Max))
+		c.violates(value, "have length less than or equal to "+plainNumber(*s.Max))
 	}
 }

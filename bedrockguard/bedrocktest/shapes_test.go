@@ -225,6 +225,8 @@ func TestViolationsAreToldInTheServicesWords(t *testing.T) {
 			"Value '0' at 'inferenceConfig.maxTokens' failed to satisfy constraint: Member must have value greater than or equal to 1",
 		`{"messages":[{"role":"oracle","content":[{"text":"q"}]}]}`: "1 validation error detected: Value 'oracle' at 'messages.1.member.role' failed to satisfy constraint: " +
 			"Member must satisfy enum value set: [user, assistant, system]",
+		`{"messages":[{"role":"user","content":[{"text":"q"}]}],"toolConfig":{"tools":[{"toolSpec":{"name":"f","description":"","inputSchema":{"json":{}}}}]}}`: "1 validation error detected: " +
+			"Value '' at 'toolConfig.tools.1.member.toolSpec.description' failed to satisfy constraint: Member must have length greater than or equal to 1",
 		`{"messages":[{"role":"user","content":[{"text":1}]}]}`: "NUMBER_VALUE can not be converted to a String",
 	} {
 		got, err := post(t, server, opus46, "converse", body)
