@@ -252,10 +252,14 @@ func anthropicAnswer(in *inference, sv served, r Reply) any {
 	for _, b := range r.Blocks {
 		content = append(content, b.anthropic())
 	}
-	return map[string]any{
+	told := map[string]any{
 		"id": "msg_bdrk_1", "type": "message", "role": "assistant", "model": in.bodyName(), "content": content,
 		"stop_reason": r.stop(), "stop_sequence": r.stopSequence(), "usage": anthropicUsage(in, sv, r.OutputTokens),
 	}
+	if in.model.takesInsertedSystem() {
+		told["stop_details"] = nil
+	}
+	return told
 }
 
 func anthropicEvents(in *inference, sv served, r Reply) []event {

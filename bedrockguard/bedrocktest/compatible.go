@@ -69,7 +69,7 @@ func listModels(w http.ResponseWriter) *refusal {
 	data := []any{}
 	for id, m := range table().byID {
 		if m.ID == id && m.Mode == "" {
-			data = append(data, map[string]any{"id": id, "object": "model", "created": 1764460800, "owned_by": "system", "status": "available"})
+			data = append(data, map[string]any{"id": id, "object": "model", "created": epoch, "owned_by": "system", "status": "available"})
 		}
 	}
 	return answer(w, map[string]any{"object": "list", "data": data})
@@ -203,7 +203,7 @@ const doneEvent = "done"
 func chatStream(in *inference, sv served, r Reply) []event {
 	head := func(delta map[string]any, finish any) map[string]any {
 		return map[string]any{
-			"id": "chatcmpl-" + itoa(r.seq), "object": "chat.completion.chunk", "created": 1764460800, "model": in.bodyName(),
+			"id": "chatcmpl-" + itoa(r.seq), "object": "chat.completion.chunk", "created": epoch, "model": in.bodyName(),
 			"choices": []any{map[string]any{"index": 0, "delta": delta, "finish_reason": finish}},
 		}
 	}

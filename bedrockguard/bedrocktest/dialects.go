@@ -333,8 +333,8 @@ func chatUsage(sv served, output int) map[string]any {
 
 func chatAnswer(in *inference, sv served, r Reply) any {
 	return map[string]any{
-		"id": "chatcmpl-1", "object": "chat.completion", "model": in.bodyName(), "usage": chatUsage(sv, r.OutputTokens), "service_tier": in.by.tierName(),
-		"choices": []any{map[string]any{"index": 0, "finish_reason": r.chosen(chatWords), "message": chatMessage(r)}},
+		"id": "chatcmpl-1", "object": "chat.completion", "created": epoch, "model": in.bodyName(), "usage": chatUsage(sv, r.OutputTokens), "service_tier": in.by.tierName(),
+		"choices": []any{map[string]any{"index": 0, "finish_reason": r.chosen(chatWords), "logprobs": nil, "message": chatMessage(r)}},
 	}
 }
 
@@ -372,6 +372,9 @@ func chatEvents(in *inference, sv served, r Reply) []event {
 		"model": in.bodyName(), "usage": chatUsage(sv, r.OutputTokens), "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
 	}, r)))
 }
+
+// epoch is when answers say that they were made, so that two runs of a test get the same bytes.
+const epoch = 1_764_460_800
 
 // chunk is an event of InvokeModelWithResponseStream; chunkMeta is one that tells usage.
 func chunk(body map[string]any) event     { return event{chunkEvent, body} }

@@ -60,6 +60,7 @@ type inference struct {
 	usageAsked       bool    // by a stream of chat completions
 	store            *Server // that keeps the response; nil when it is not kept
 	storedItems      []*node
+	sent             *node    // the body of a request for a response
 	history          []any    // of Cohere, which answers it again
 	vectors          []vector // to answer
 	documents        []string // to rank

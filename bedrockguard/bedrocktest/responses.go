@@ -61,6 +61,7 @@ func (s *Server) parseResponses(n *node, in *inference) *refusal {
 	if n.get("background").is("true") {
 		return invalid("background: only synchronous responses are served")
 	}
+	in.sent = n
 	if err := in.limit(n.get("max_output_tokens")); err != nil {
 		return err
 	}
@@ -202,11 +203,38 @@ func responsesUsage(in *inference, sv served, r Reply) map[string]any {
 	}
 }
 
+// echoed are the settings of a request that its response repeats, and what stands for those that it leaves open (as recorded, 2026-08).
+func (in *inference) echoed() map[string]any {
+	settings := map[string]any{
+		"instructions": nil, "metadata": map[string]any{}, "parallel_tool_calls": true, "temperature": 1.0, "top_p": 1.0, "tool_choice": "auto", "tools": []any{},
+		"truncation": "disabled", "text": map[string]any{"format": map[string]any{"type": "text"}, "verbosity": "medium"},
+	}
+	if !strings.Contains(in.model.ID, "gpt-oss") {
+		for _, key := range []string{
+			"max_output_tokens", "max_tool_calls", "moderation", "previous_response_id", "prompt_cache_key", "safety_identifier", "user",
+		} {
+			settings[key] = nil
+		}
+		maps.Copy(settings, map[string]any{
+			"billing": map[string]any{"payer": "developer"}, "completed_at": epoch, "frequency_penalty": 0.0, "presence_penalty": 0.0, "prompt_cache_retention": "in_memory",
+			"reasoning": map[string]any{"effort": "medium", "summary": nil, "context": "all_turns"}, "store": true, "top_logprobs": 0,
+		})
+	}
+	for key := range settings {
+		if given := in.sent.get(key); given != nil && key != "completed_at" && key != "billing" {
+			settings[key] = json.RawMessage(given.raw)
+		}
+	}
+	return settings
+}
+
 func responsesAnswer(in *inference, sv served, r Reply) any {
-	body := map[string]any{
-		"id": "resp_" + itoa(r.seq), "object": "response", "created_at": 1764460800, "model": in.bodyName(), "status": "completed", "background": false,
-		"error": nil, "incomplete_details": nil, "output": responseItems(r), "parallel_tool_calls": true, "service_tier": in.by.tierName(), "tool_choice": "auto",
-		"usage": responsesUsage(in, sv, r),
+	body := in.echoed()
+	for key, value := range map[string]any{
+		"id": "resp_" + itoa(r.seq), "object": "response", "created_at": epoch, "model": in.bodyName(), "status": "completed", "background": false,
+		"error": nil, "incomplete_details": nil, "output": responseItems(r), "service_tier": in.by.tierName(), "usage": responsesUsage(in, sv, r),
+	} {
+		body[key] = value
 	}
 	switch r.stop() {
 	case "max_tokens":
@@ -232,6 +260,9 @@ func responsesEvents(in *inference, sv served, r Reply) []event {
 	whole := responsesAnswer(in, sv, r).(map[string]any)
 	begun := maps.Clone(whole)
 	begun["status"], begun["output"], begun["usage"] = "in_progress", []any{}, nil
+	if _, ok := begun["completed_at"]; ok {
+		begun["completed_at"] = nil
+	}
 	var events []event
 	add := func(kind string, body map[string]any) {
 		body["type"], body["sequence_number"] = "response."+kind, len(events)

@@ -71,7 +71,7 @@ type report struct {
 	differences                       bool
 	excluded                          map[string]int
 	all, living, events, usage, types tally
-	shapes                            tally
+	shapes, others, headers           tally
 	byFamily                          map[string]*tally
 	ratios                            map[string][]float64
 	seen                              map[string]bool // requests whose tokens were counted already
@@ -125,6 +125,8 @@ func (r *report) print(calls int) {
 	p("error type: %s", &r.types)
 	p("order of events: %s", &r.events)
 	p("shape of Converse's answers, scripted: %s", &r.shapes)
+	p("shape of all other answers, scripted: %s", &r.others)
+	p("names of the service's own headers: %s", &r.headers)
 	p("usage fields: %s", &r.usage)
 	for _, f := range sorted(r.fields) {
 		p("  %s: %d", f, r.fields[f])

@@ -114,13 +114,16 @@ func (r *report) compare(c *call, recorded, got answer) {
 	if !same || got.status != http.StatusOK {
 		return
 	}
+	difference, held := scripted(recorded, got)
 	if strings.HasPrefix(c.operation(), "converse") {
-		difference, held := scripted(recorded, got)
 		r.shapes.add(held)
-		if !held {
-			r.differs(c, "shape: %s", difference)
-		}
+	} else {
+		r.others.add(held)
 	}
+	if !held {
+		r.differs(c, "shape: %s", difference)
+	}
+	r.compareHeaders(c, recorded, got)
 	if len(recorded.events) > 0 {
 		held := recorded.order() == got.order()
 		r.events.add(held)
@@ -129,6 +132,27 @@ func (r *report) compare(c *call, recorded, got answer) {
 		}
 	}
 	r.compareFields(c, recorded, got)
+}
+
+// compareHeaders holds the names of the service's own headers against each other.
+func (r *report) compareHeaders(c *call, recorded, got answer) {
+	own := func(a answer) (names []string) {
+		for name := range a.headers {
+			if strings.HasPrefix(name, "x-amzn-") && name != "x-amzn-requestid" {
+				names = append(names, name)
+			}
+		}
+		slices.Sort(names)
+		return names
+	}
+	want, have := own(recorded), own(got)
+	if recorded.headers["x-amzn-requestid"] == "" { // which were taken out of the recording
+		return
+	}
+	r.headers.add(slices.Equal(want, have))
+	if !slices.Equal(want, have) {
+		r.differs(c, "headers %v, recorded %v", have, want)
+	}
 }
 
 func (r *report) compareFields(c *call, recorded, got answer) {

@@ -17,6 +17,7 @@ func script(a answer) bedrocktest.Reply {
 		r.StopReason = stopOf(a.body)
 		r.Fields = rawOf(a.body["additionalModelResponseFields"])
 		found(&r, at(a.body, "trace", "guardrail"))
+		found(&r, at(a.body, "amazon-bedrock-trace", "guardrail"))
 	} else {
 		r.Blocks = streamed(a.chunks)
 		for _, held := range a.chunks {
@@ -30,6 +31,7 @@ func script(a answer) bedrocktest.Reply {
 			}
 			found(&r, at(held, "metadata", "trace", "guardrail"))
 			found(&r, at(held, "trace", "guardrail"))
+			found(&r, at(held, "amazon-bedrock-trace", "guardrail"))
 		}
 	}
 	if r.Blocks == nil {
@@ -50,6 +52,9 @@ func rawOf(v any) string {
 // found reads what the trace of a guardrail tells beside its measures.
 func found(r *bedrocktest.Reply, trace any) {
 	policies := func(side any) string {
+		if all := list(side); len(all) > 0 {
+			side = all[0]
+		}
 		held, _ := side.(object)
 		for _, v := range held {
 			if list, ok := v.([]any); ok && len(list) > 0 {
@@ -71,7 +76,10 @@ func found(r *bedrocktest.Reply, trace any) {
 	if trace == nil {
 		return
 	}
-	r.FoundInRequest, r.FoundInAnswer = policies(at(trace, "inputAssessment")), policies(at(trace, "outputAssessments"))
+	r.FoundInRequest, r.FoundInAnswer = policies(at(trace, "inputAssessment"))+policies(at(trace, "input")), policies(at(trace, "outputAssessments"))+policies(at(trace, "outputs"))
+	if r.FoundInRequest+r.FoundInAnswer != "" && r.StopReason == "" {
+		r.StopReason = "guardrail_intervened"
+	}
 	withheld, _ := at(trace, "modelOutput").([]any)
 	for _, w := range withheld {
 		r.Withheld = append(r.Withheld, text(w))

@@ -22,7 +22,7 @@ func (a *answer) shape() []string {
 			for k, x := range v {
 				switch {
 				case k == "usage" || k == "metrics" || k == "p" || k == "contentBlockIndex" || k == "serviceTier" || k == "performanceConfig":
-				case strings.HasSuffix(path, "nputAssessment"), strings.HasSuffix(path, "utputAssessments"):
+				case strings.HasSuffix(path, "nputAssessment"), strings.HasSuffix(path, "utputAssessments"), strings.HasSuffix(path, "guardrail.input"), strings.HasSuffix(path, "guardrail.outputs[]"):
 					walk(x, path+".guardrail")
 				default:
 					walk(x, path+"."+k)
