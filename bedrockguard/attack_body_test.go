@@ -31,7 +31,7 @@ func dialectModels() map[string][]string {
 // streams reports whether the simulator streams a dialect.
 func streams(dialect string) bool {
 	switch dialect {
-	case "Anthropic", "Nova", "OpenAI", "chat", "Llama", "Mistral", "Titan text", "Cohere chat":
+	case "Anthropic", "Nova", "OpenAI", "chat", "Llama", "Mistral", "Titan text", "Cohere chat", "Cohere text":
 		return true
 	default:
 		return false
@@ -54,6 +54,9 @@ func (d *draws) body(dialect, model string) []byte {
 	case "Mistral", "Cohere text":
 		o = object{"prompt": d.text()}
 		d.maximum(o, "max_tokens")
+		if dialect == "Cohere text" && d.feature("several generations", 40) {
+			o["num_generations"] = one(d, 2, 5)
+		}
 	case "Titan text":
 		config := object{}
 		d.maximum(config, "maxTokenCount")

@@ -149,3 +149,16 @@ func TestTextThatNormalisationLengthensIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// Command bills its prompt once for each generation that is asked for.
+func TestPromptsOfSeveralGenerationsAreBoundedForEach(t *testing.T) {
+	digits := strings.Repeat("7 3 9 1 ", 200)
+	for _, strict := range []bool{false, true} {
+		r := newRig(t, settings{guard: bedrockguard.Options{StrictBound: strict}})
+		require.NoError(t, invoke(t.Context(), r.client, "cohere.command-text-v14", `{"prompt":"`+digits+`","max_tokens":10,"num_generations":5}`))
+		reserved := r.events.of(bedrockguard.EventReserved)
+		require.Len(t, reserved, 1)
+		require.GreaterOrEqual(t, reserved[0].Worst[budget.UnitInputTokens], r.server.Inferences()[0].InputTokens)
+		r.requireExact(t)
+	}
+}

@@ -86,6 +86,12 @@ func (q *quote) countsTwice() bool {
 	return q.resolved.Model.Provider == "openai" && q.resolved.Model.Cache.Implicit
 }
 
+// promptsPerChoice reports whether the prompt is billed once for each completion that is asked for, as Cohere's Command was recorded
+// doing (2024).
+func (q *quote) promptsPerChoice() bool {
+	return q.resolved.Model.Provider == "cohere"
+}
+
 // optimized is the price in the latency-optimised mode, which must have one.
 func (q *quote) optimized() *budget.Price {
 	return &budget.Price{Rates: *q.latency, LongContext: q.resolved.Price.LongContext}
@@ -123,6 +129,10 @@ func (c *call) passes(inputTokens, outputTokens int64) int64 {
 // worst fills in the charge to set aside for an attempt whose prompt has at most the given input tokens.
 func (c *call) worst(w *budget.Charge, inputTokens int64) error {
 	output, ok := mul(c.ask.maxOutput, max(c.ask.choices, 1))
+	if c.ask.choices > 1 && c.quote.promptsPerChoice() {
+		repeated, fits := mul(inputTokens, c.ask.choices)
+		inputTokens, ok = repeated, ok && fits
+	}
 	if passes := c.passes(inputTokens, output); ok && passes > 0 {
 		// Each pass reads at most the prompt and what was generated since, and writes a summary that only the model bounds.
 		var summaries, read int64

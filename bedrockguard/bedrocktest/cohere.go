@@ -86,9 +86,30 @@ func cohereChatEvents(in *inference, sv served, r Reply) []event {
 	}, r)))
 }
 
+// parseCohereText reads the bodies of Command. Its prompt is billed once for each generation (as recorded, 2024).
+func (s *Server) parseCohereText(n *node, in *inference) *refusal {
+	members := []string{"prompt", "max_tokens", "temperature", "p", "k", "stop_sequences", "return_likelihoods", "stream", "num_generations", "truncate"}
+	if err := plain(members, "max_tokens")(s, n, in); err != nil {
+		return err
+	}
+	if generations, ok := n.get("num_generations").number(); ok {
+		if generations < 1 || generations > maxGenerations {
+			return invalid("num_generations must be between 1 and %d", maxGenerations)
+		}
+		in.choices, in.repeats = generations, generations
+	}
+	return nil
+}
+
+const maxGenerations = 5
+
 func cohereTextAnswer(in *inference, _ served, r Reply) any {
 	id := "cohere-" + itoa(r.seq)
-	return map[string]any{"id": id, "prompt": in.request.LastText, "generations": []any{map[string]any{"id": id, "text": r.Text, "finish_reason": r.cohereFinish()}}}
+	generations := []any{}
+	for i := range max(in.choices, 1) {
+		generations = append(generations, map[string]any{"id": id + "-" + itoa(i), "text": r.Text, "finish_reason": r.cohereFinish()})
+	}
+	return map[string]any{"id": id, "prompt": in.request.LastText, "generations": generations}
 }
 
 func cohereTextEvents(in *inference, sv served, r Reply) []event {

@@ -30,7 +30,7 @@ func dialectOf(m *model) dialect {
 	case strings.HasPrefix(id, "cohere.command-r"):
 		return dialect{(*Server).parseCohereChat, cohereChatAnswer, cohereChatEvents}
 	case strings.HasPrefix(id, "cohere.command"):
-		return dialect{plain([]string{"prompt", "max_tokens", "temperature", "p", "k", "stop_sequences", "return_likelihoods", "stream", "num_generations", "truncate"}, "max_tokens"), cohereTextAnswer, cohereTextEvents}
+		return dialect{(*Server).parseCohereText, cohereTextAnswer, cohereTextEvents}
 	case m.Provider == "meta":
 		return dialect{plain([]string{"prompt", "max_gen_len", "temperature", "top_p", "images"}, "max_gen_len"), llamaAnswer, llamaEvents}
 	case m.Provider == "mistral" && strings.Contains(id, "instruct-v0") || strings.HasPrefix(id, "mistral.mistral-small-2402") || strings.HasPrefix(id, "mistral.mistral-large-24"):

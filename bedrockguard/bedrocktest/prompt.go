@@ -40,6 +40,7 @@ type inference struct {
 	// extraTokens is an output limit among the fields that are handed on to the model as they are. The larger one counts.
 	extraTokens int
 	choices     int // answers asked for; 0 stands for 1
+	repeats     int // how often the prompt is billed; 0 stands for 1
 	request     Request
 	noOutput    bool // embeddings
 	marked      bool // there is a cache point
@@ -176,6 +177,10 @@ func (in *inference) finish() *refusal {
 	}
 	if in.tooLong() || in.request.InputTokens > maxInput {
 		return invalid("Input is too long for requested model.")
+	}
+	if in.repeats > 1 && len(in.blocks) > 0 {
+		in.blocks[0].tokens += in.request.InputTokens * (in.repeats - 1)
+		in.request.InputTokens *= in.repeats
 	}
 	limit := in.model.Output
 	switch {

@@ -79,6 +79,14 @@ func TestCohereTellsHistoryAndTools(t *testing.T) {
 	all := chunks(t, server, "cohere.command-r-v1:0", `{"message":"r","chat_history":[{"role":"USER","message":"q"},{"role":"CHATBOT","message":"a"}]}`)
 	requireHolds(t, `{"event_type":"tool-calls-generation","tool_calls":[{"name":"look"}]}`, string(all[len(all)-2]))
 	requireHolds(t, `{"event_type":"stream-end","response":{"text":"b"}}`, string(all[len(all)-1]))
+
+	server = New(t, Options{FirstByteDelay: -1, CountTokens: perByte, Reply: sevenTokens})
+	raw, err = invoke(server, "cohere.command-text-v14", `{"prompt":"hello","num_generations":2}`)
+	require.NoError(t, err)
+	requireHolds(t, `{"prompt":"hello","generations":[{"text":"one two three"},{"text":"one two three"}]}`, string(raw.Body))
+	require.Equal(t, [2]int64{10, 14}, [2]int64{server.Inferences()[0].InputTokens, server.Inferences()[0].OutputTokens}, "a prompt is billed for each")
+	_, err = invoke(server, "cohere.command-text-v14", `{"prompt":"hello","num_generations":6}`)
+	requireRefused(t, err, 400, "ValidationException")
 }
 
 // An asynchronous job is billed once, runs as long as the script says, and fails where it says so.
