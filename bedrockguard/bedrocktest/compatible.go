@@ -55,6 +55,7 @@ func (s *Server) compatible(w http.ResponseWriter, r *http.Request, seq int, bod
 		refused = s.compatibleModel(w, r, seq, prefix, route, rest == "count_tokens", body)
 	}
 	if refused != nil {
+		s.recordRefused(seq, r, body, refused)
 		s.wait(r.Context(), s.opts.FirstByteDelay)
 		refused.writeAs(route, w)
 	}

@@ -86,6 +86,7 @@ type Request struct {
 	Tools       []string     // the names of those that are offered
 	ToolResults []ToolResult // in the last message; a loop of tools goes by these
 	Body        []byte       // as it was sent
+	Refused     string       // why it was refused, as Received tells; empty for one that was answered
 }
 
 // add appends a block to the prompt.

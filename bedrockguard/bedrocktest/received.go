@@ -1,6 +1,10 @@
 package bedrocktest
 
-import "strings"
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
 
 // ToolResult is what a tool has answered, as the last message of a request tells it.
 type ToolResult struct {
@@ -82,7 +86,7 @@ func textsOf(n *node) string {
 	return strings.Join(all, "\n")
 }
 
-// Received returns the requests that were understood and answered, in the order of their arrival, if Options.Record is set.
+// Received returns the requests in the order of their arrival, if Options.Record is set: those that were refused, too, with the reason.
 func (s *Server) Received() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,4 +100,26 @@ func (s *Server) record(r Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.received = append(s.received, r)
+}
+
+// recordRefused notes why a request was refused, whether it was understood before or not.
+func (s *Server) recordRefused(seq int, r *http.Request, body []byte, refused *refusal) {
+	if !s.opts.Record {
+		return
+	}
+	reason := refused.errType + ": " + refused.message
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.received {
+		if s.received[i].Seq == seq {
+			s.received[i].Refused = reason
+			return
+		}
+	}
+	path := strings.Split(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
+	request := Request{Seq: seq, Operation: path[len(path)-1], Header: r.Header, Body: body, Refused: reason}
+	if path[0] == "model" && len(path) == 3 {
+		request.AskedID, _ = url.PathUnescape(path[1])
+	}
+	s.received = append(s.received, request)
 }

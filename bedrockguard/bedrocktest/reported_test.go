@@ -2,6 +2,7 @@ package bedrocktest
 
 import (
 	"encoding/base64"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,9 +54,9 @@ type reported struct {
 	status                       int
 }
 
-// refusals are requests that AWS was recorded refusing, that users reported as refused, or that its documentation or service model rules
+// refusedForms are requests that AWS was recorded refusing, that users reported as refused, or that its documentation or service model rules
 // out (read until 2026-11), in groups of those.
-func refusals() []reported {
+func refusedForms() []reported {
 	const ok, long = `"content":[{"text":"ok"}]`, 65
 	look := offering("look", "")
 	forced := strings.Replace(look, `]}`, `],"toolChoice":{"any":{}}}`, 1)
@@ -68,11 +69,6 @@ func refusals() []reported {
 		return reported{model: model, operation: "converse", body: body, status: 400}
 	}
 	sonnet := func(body string) reported { return on(repSonnet, body) }
-	invoke := func(body string) reported {
-		return reported{model: repSonnet, operation: "invoke", body: body, status: 400}
-	}
-	named := func(what string, r reported) reported { r.what = what; return r }
-	ended := func(r reported) reported { r.status = 404; return r }
 	return []reported{
 		named("bare id of a model for profiles alone", on(bare(repSonnet), asking())),
 		named("tool name of 65", sonnet(asking(offering(strings.Repeat("a", long), "")))),
@@ -113,6 +109,24 @@ func refusals() []reported {
 		named("profile of another geography", on("eu.anthropic.claude-haiku-4-5-20251001-v1:0", asking())),
 		named("temperature of 1.5", sonnet(asking(`"inferenceConfig":{"temperature":1.5}`))),
 		named("17 entries of metadata", sonnet(asking(`"requestMetadata":{`+many.String()[1:]+`}`))),
+		named("one tool id twice", sonnet(conversed(looked("t1", "look", ok)+`,`+lookedAgain("t1", "look", ok), look))),
+		named("tool id of 65", sonnet(conversed(looked(strings.Repeat("x", long), "look", ok), look))),
+		named("tool id with a pipe", sonnet(conversed(looked("a|b", "look", ok), look))),
+		named("flex tier on Claude", sonnet(asking(`"serviceTier":{"type":"flex"}`))),
+	}
+}
+
+func named(what string, r reported) reported {
+	r.what = what
+	return r
+}
+
+// refusedBodies are those of InvokeModel, and models that have ended.
+func refusedBodies() []reported {
+	invoke := func(body string) reported {
+		return reported{model: repSonnet, operation: "invoke", body: body, status: 400}
+	}
+	all := []reported{
 		named("InvokeModel: temperature of 7", invoke(repHead+`{"role":"user","content":"hi"}],"temperature":7}`)),
 		named("InvokeModel: tool without input_schema", invoke(repHead+`{"role":"user","content":"hi"}],"tools":[{"name":"a"}]}`)),
 		named("InvokeModel: temperature and top_p", invoke(repHead+`{"role":"user","content":"hi"}],"temperature":0.5,"top_p":0.5}`)),
@@ -121,18 +135,19 @@ func refusals() []reported {
 		named("InvokeModel: bare id, streamed", reported{
 			model: "anthropic.claude-sonnet-4-20250514-v1:0", operation: "invoke-with-response-stream", body: repHead + `{"role":"user","content":"hi"}]}`, status: 400,
 		}),
-		named("one tool id twice", sonnet(conversed(looked("t1", "look", ok)+`,`+lookedAgain("t1", "look", ok), look))),
-		named("tool id of 65", sonnet(conversed(looked(strings.Repeat("x", long), "look", ok), look))),
-		named("tool id with a pipe", sonnet(conversed(looked("a|b", "look", ok), look))),
-		named("Claude 3.5 Haiku", ended(on("us.anthropic.claude-3-5-haiku-20241022-v1:0", asking()))),
-		named("Claude 3.7 Sonnet", ended(on("us.anthropic.claude-3-7-sonnet-20250219-v1:0", asking()))),
-		named("Claude 3.5 Sonnet", ended(on("us.anthropic.claude-3-5-sonnet-20241022-v2:0", asking()))),
-		named("Claude 3 Haiku", ended(on("anthropic.claude-3-haiku-20240307-v1:0", asking()))),
-		named("flex tier on Claude", sonnet(asking(`"serviceTier":{"type":"flex"}`))),
 	}
+	for name, model := range map[string]string{
+		"Claude 3.5 Haiku":  "us.anthropic.claude-3-5-haiku-20241022-v1:0",
+		"Claude 3.7 Sonnet": "us.anthropic.claude-3-7-sonnet-20250219-v1:0",
+		"Claude 3.5 Sonnet": "us.anthropic.claude-3-5-sonnet-20241022-v2:0",
+		"Claude 3 Haiku":    "anthropic.claude-3-haiku-20240307-v1:0",
+	} {
+		all = append(all, reported{name, model, "converse", asking(), 404})
+	}
+	return all
 }
 
-// served are requests of unusual form that AWS serves: recorded, or documented.
+// servedForms are requests of unusual form that AWS serves: recorded, or documented.
 func servedForms() []reported {
 	invoke := func(what, model, body string) reported { return reported{what, model, "invoke", body, 200} }
 	const hi = `{"role":"user","content":"hi"}`
@@ -155,7 +170,7 @@ func servedForms() []reported {
 // What users reported, recordings show or AWS documents is answered with the same status.
 func TestReportedAnswers(t *testing.T) {
 	server := New(t, Options{FirstByteDelay: -1, Clock: onDay(t, "2026-11-28")})
-	all := append(refusals(), servedForms()...)
+	all := slices.Concat(refusedForms(), refusedBodies(), servedForms())
 	for _, r := range all {
 		t.Run(r.what, func(t *testing.T) {
 			got, err := post(t, server, r.model, r.operation, r.body)

@@ -31,6 +31,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if refused := s.route(w, r, seq, body); refused != nil {
+		s.recordRefused(seq, r, body, refused)
 		s.wait(r.Context(), s.opts.FirstByteDelay)
 		refused.write(w)
 	}

@@ -114,6 +114,12 @@ func TestTurnsFollowTheConversation(t *testing.T) {
 	}
 	require.Len(t, received[1].ToolResults, 2)
 
+	refused, err := post(t, server, sonnet45, "converse", `{"messages":[]}`)
+	require.NoError(t, err)
+	require.Equal(t, 400, refused.status)
+	require.Contains(t, server.Received()[3].Refused, "ValidationException: ")
+	require.Equal(t, sonnet45, server.Received()[3].AskedID)
+
 	again, err := post(t, server, sonnet45, "converse", string(received[1].Body))
 	require.NoError(t, err)
 	requireHolds(t, `{"output":{"message":{"content":[{"text":"one more"},{"toolUse":{}}]}}}`, again.body)
