@@ -125,10 +125,10 @@ func (s *Server) anthropicMessages(n *node, in *inference) *refusal {
 				return err
 			}
 		}
-		if err := spoken(role, used, answered); err != nil {
+		if err := spoken(role, i, used, answered); err != nil {
 			return err
 		}
-		if err := paired(open, answered); err != nil {
+		if err := paired(i, open, answered); err != nil {
 			return err
 		}
 		open = used

@@ -118,7 +118,7 @@ func (c *promptCache) find(prefixes [][32]byte, i int, now time.Time) int {
 // prefixes returns, for each position, the hash of everything up to it and its tokens.
 func (in *inference) prefixes() ([][32]byte, []int) {
 	hashes, sums := make([][32]byte, len(in.blocks)), make([]int, len(in.blocks))
-	state := sha256.Sum256([]byte(in.model.ID + "\x00" + in.profile))
+	state := sha256.Sum256([]byte(in.model.ID + "\x00" + in.profile + "\x00" + in.wholeVariant))
 	sum, inMessages := 0, false
 	buf := make([]byte, 64, 80)
 	for i, b := range in.blocks {

@@ -226,3 +226,21 @@ func TestSweepDropsTheLapsedFirstAndEverythingWhenThatIsNotEnough(t *testing.T) 
 	c.sweep(now)
 	require.Empty(t, c.entries)
 }
+
+// Another choice of tools loses the whole prefix on Nova, tools included, and on Claude what stands in messages.
+func TestToolChoiceAndTheCache(t *testing.T) {
+	server := New(t, Options{FirstByteDelay: -1, CountTokens: perByte})
+	ask := func(model, choice string) Inference {
+		got, err := post(t, server, model, "converse", `{"system":[{"text":"`+sized("s", 3000)+`"},{"cachePoint":{"type":"default"}}],"messages":[{"role":"user","content":[{"text":"q"}]}],`+
+			`"toolConfig":{"tools":[{"toolSpec":{"name":"f","inputSchema":{"json":{}}}}],"toolChoice":{"`+choice+`":{}}}}`)
+		require.NoError(t, err)
+		require.Equal(t, 200, got.status, got.body)
+		all := server.Inferences()
+		return all[len(all)-1]
+	}
+	for model, reads := range map[string]bool{novaPro: false, sonnet45: true} {
+		require.Positive(t, ask(model, "auto").CacheWrite5mTokens)
+		require.Positive(t, ask(model, "auto").CacheReadTokens)
+		require.Equal(t, reads, ask(model, "any").CacheReadTokens > 0, model)
+	}
+}

@@ -1,6 +1,9 @@
 package bedrocktest
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // parseConverse validates a Converse body and turns it into an inference.
 func (s *Server) parseConverse(n *node, in *inference) *refusal {
@@ -13,6 +16,9 @@ func (s *Server) parseConverse(n *node, in *inference) *refusal {
 	in.outputSchema(s, n.get("outputConfig"))
 	choice := n.get("toolConfig").get("toolChoice")
 	in.hidden.forced = choice.get("any") != nil || choice.get("tool") != nil
+	if in.model.Provider == "amazon" {
+		in.wholeVariant = rawOf(n.get("toolConfig").get("toolChoice"))
+	}
 	in.variant = rawOf(n.get("toolConfig").get("toolChoice")) + "\x00" + rawOf(n.get("additionalModelRequestFields").get("thinking"))
 	for _, step := range []func(*node, *inference) *refusal{s.converseConfig, s.converseTools, s.converseExtra, s.converseSystem, s.converseMessages} {
 		if err := step(n, in); err != nil {
@@ -100,7 +106,7 @@ func (s *Server) converseSystem(n *node, in *inference) *refusal {
 	if list := n.get("system"); list != nil && list.kind() != '[' {
 		return invalid("system is not a list")
 	}
-	for _, b := range n.get("system").list() {
+	for i, b := range n.get("system").list() {
 		if err := b.only("system", "text", "cachePoint", "guardContent"); err != nil {
 			return err
 		}
@@ -120,7 +126,7 @@ func (s *Server) converseSystem(n *node, in *inference) *refusal {
 			text = guarded.get("text").get("text")
 		}
 		if text.text() == "" {
-			return invalid("system: text content blocks must be non-empty")
+			return invalid("The text field in the SystemContentBlock object at system.%d is blank. Add text to the text field, and try again.", i)
 		}
 		in.addText(s, system, b, text)
 	}
@@ -130,14 +136,15 @@ func (s *Server) converseSystem(n *node, in *inference) *refusal {
 func (s *Server) converseMessages(n *node, in *inference) *refusal {
 	list := n.get("messages").list()
 	if len(list) == 0 {
-		return invalid("messages must not be empty")
+		return invalid("A conversation must start with a user message. Try again with a conversation that starts with a user message.")
 	}
 	var open []string // tool uses that wait for their results
 	want := "user"
 	if list[0].get("role").text() == "assistant" && in.model.Provider == "anthropic" { // as recorded
 		want, in.hidden.leading = "assistant", true
 	}
-	for _, m := range list {
+	for i, m := range list {
+		in.message = i
 		if err := m.only("messages", "role", "content"); err != nil {
 			return err
 		}
@@ -149,23 +156,24 @@ func (s *Server) converseMessages(n *node, in *inference) *refusal {
 		}
 		in.request.Messages++
 		if m.get("role").text() != want {
-			return invalid("roles must alternate between user and assistant, beginning with user")
+			return outOfTurn(i)
 		}
 		content := m.get("content").list()
 		if len(content) == 0 {
-			return invalid("the content of a message must not be empty")
+			return invalid("The content field in the Message object at messages.%d is empty. Add a ContentBlock object to the content field and try again.", i)
 		}
 		in.open(want)
 		used, answered := []string(nil), []string(nil)
-		for _, b := range content {
+		for j, b := range content {
+			in.block = j
 			if err := s.converseBlock(b, in, &used, &answered); err != nil {
 				return err
 			}
 		}
-		if err := spoken(want, used, answered); err != nil {
+		if err := spoken(want, i, used, answered); err != nil {
 			return err
 		}
-		if err := paired(open, answered); err != nil {
+		if err := paired(i, open, answered); err != nil {
 			return err
 		}
 		open = used
@@ -175,30 +183,48 @@ func (s *Server) converseMessages(n *node, in *inference) *refusal {
 	return nil
 }
 
-// paired checks that exactly the tools used in one message are answered in the next, each of them once.
-func paired(used, answered []string) *refusal {
-	if len(used) != len(answered) {
-		return invalid("each toolUse block needs one toolResult block in the next message, and each toolResult its toolUse")
+// outOfTurn refuses the role of a message, in the service's words.
+func outOfTurn(message int) *refusal {
+	if message == 0 {
+		return invalid("A conversation must start with a user message. Try again with a conversation that starts with a user message.")
 	}
+	return invalid("A conversation must alternate between user and assistant roles. Make sure the conversation alternates between user and assistant roles and try again.")
+}
+
+// blank refuses a text without anything in it.
+func (in *inference) blank() *refusal {
+	return invalid("The text field in the ContentBlock object at messages.%d.content.%d is blank. Add text to the text field, and try again.", in.message, in.block)
+}
+
+// paired checks that exactly the tools used in one message are answered in the next, each of them once.
+func paired(message int, used, answered []string) *refusal {
 	for i, id := range answered {
-		if !contains(used, id) {
-			return invalid("a toolResult block names no toolUse of the previous message")
+		switch {
+		case contains(answered[:i], id):
+			return invalid("The toolResult blocks at messages.%d.content contain duplicate Ids: %s", message, id)
+		case len(answered) > len(used):
+			return invalid("The number of toolResult blocks at messages.%d.content exceeds the number of toolUse blocks of previous turn.", message)
+		case !contains(used, id):
+			return modelError("messages." + itoa(message) + ".content: unexpected `tool_use_id` found in `tool_result` blocks: " + id + ". Each `tool_result` block must have a corresponding `tool_use` block in the previous message.")
 		}
-		if contains(answered[:i], id) {
-			return invalid("two toolResult blocks answer the same toolUse")
-		}
+	}
+	if missing := slices.DeleteFunc(slices.Clone(used), func(id string) bool { return contains(answered, id) }); len(missing) > 0 {
+		return invalid("Expected toolResult blocks at messages.%d.content for the following Ids: %s", message, strings.Join(missing, ", "))
 	}
 	return nil
 }
 
 // spoken checks that tools are used by the assistant and answered by the user, under ids that are given and differ.
-func spoken(role string, used, answered []string) *refusal {
-	if role == "user" && len(used) > 0 || role == "assistant" && len(answered) > 0 {
-		return invalid("toolUse blocks belong to the assistant, toolResult blocks to the user")
+func spoken(role string, message int, used, answered []string) *refusal {
+	if role == "user" && len(used) > 0 {
+		return invalid("The toolUse blocks at messages.%d.content belong to the assistant: a user message can't hold them.", message)
+	}
+	if role == assistant && len(answered) > 0 {
+		return invalid("The toolResult blocks at messages.%d.content belong to the user: a message of the assistant can't hold them.", message)
 	}
 	for i, id := range used {
 		if id == "" || contains(used[:i], id) {
-			return invalid("each toolUse block needs an id of its own")
+			return invalid("The toolUse blocks at messages.%d.content contain duplicate Ids: %s", message, id)
 		}
 	}
 	return nil
@@ -212,7 +238,7 @@ func (s *Server) converseBlock(b *node, in *inference, used, answered *[]string)
 	switch b.keys[0] {
 	case "text":
 		if v.text() == "" {
-			return invalid("messages: text content blocks must be non-empty")
+			return in.blank()
 		}
 		in.request.LastText = v.text()
 		in.addText(s, messages, b, v)
@@ -264,7 +290,7 @@ func (s *Server) converseToolResult(b, v *node, in *inference, answered *[]strin
 			return err
 		}
 		if text := c.get("text"); text != nil && text.text() == "" {
-			return invalid("toolResult: text content blocks must be non-empty")
+			return in.blank()
 		}
 		if image := c.get("image"); image != nil {
 			media += imageTokens(in.model, image.get("source").get("bytes").text())

@@ -116,14 +116,18 @@ func (s *Server) parseNova(n *node, in *inference) *refusal {
 	}
 	in.request.Messages = len(list)
 	want := "user"
-	for _, m := range list {
+	for i, m := range list {
 		role := m.get("role").text()
-		if role != want || len(m.get("content").list()) == 0 {
-			return invalid("messages need content, and roles that alternate between user and assistant")
+		if role != want {
+			return invalid("Malformed input request: #/messages/%d/role: roles alternate between user and assistant, please reformat your input and try again.", i)
+		}
+		if len(m.get("content").list()) == 0 {
+			return invalid("Malformed input request: #/messages/%d/content: expected minimum item count: 1, found: 0, please reformat your input and try again.", i)
 		}
 		want = map[string]string{"user": "assistant", "assistant": "user"}[want]
 		in.open(role)
-		for _, b := range m.get("content").list() {
+		for j, b := range m.get("content").list() {
+			in.message, in.block = i, j
 			if err := s.novaBlock(b, in); err != nil {
 				return err
 			}
@@ -151,7 +155,13 @@ func (s *Server) novaBlock(b *node, in *inference) *refusal {
 func (s *Server) novaText(section string, b *node, in *inference) *refusal {
 	text := b.get("text")
 	if text.text() == "" {
-		return invalid("%s: only non-empty text blocks are understood", section)
+		what := "required key [text] not found"
+		for _, key := range b.keyNames() {
+			if key != "text" && key != "cachePoint" {
+				what = "extraneous key [" + key[:min(len(key), 40)] + "] is not permitted"
+			}
+		}
+		return invalid("Malformed input request: #/%s/%d/content/%d: %s, please reformat your input and try again.", section, in.message, in.block, what)
 	}
 	in.request.LastText = text.text()
 	in.addText(s, section, text, text)

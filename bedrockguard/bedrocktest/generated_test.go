@@ -28,16 +28,37 @@ func (g *sampler) variants(name string) (all []any) {
 		return all
 	case s.Type == "integer" || s.Type == "float":
 		return g.limits(s, name)
-	case s.Type == "string" && samples[name] == "" && s.Max != nil && *s.Max <= 2048:
-		return []any{g.valid(name), strings.Repeat("a", int(*s.Max))}
+	case s.Type == "string" && samples[name] == "" && (s.Min != nil || s.Max != nil):
+		all = append(all, g.valid(name))
+		if s.Min != nil && *s.Min > 0 {
+			all = append(all, strings.Repeat("a", int(*s.Min)))
+		}
+		if s.Max != nil && *s.Max <= 100_000 {
+			all = append(all, strings.Repeat("a", int(*s.Max)))
+		}
+		return all
 	case s.Document || s.Type != "structure" && s.Type != "list" && s.Type != "map":
 		return []any{g.valid(name)}
 	case s.Type == "list":
 		for _, v := range g.variants(s.Member) {
 			all = append(all, []any{v})
 		}
+		if s.Max != nil && *s.Max < 200 && s.Type == "list" && *s.Max > 1 && g.shapes[s.Member].Type == "string" {
+			many := []any{}
+			for i := range int(*s.Max) {
+				many = append(many, itoa(i))
+			}
+			all = append(all, many)
+		}
 		return all
 	case s.Type == "map":
+		if s.Max != nil && *s.Max < 200 {
+			many := map[string]any{}
+			for i := range int(*s.Max) {
+				many["key"+itoa(i)] = g.valid(s.Value)
+			}
+			all = append(all, many)
+		}
 		for _, v := range g.variants(s.Value) {
 			all = append(all, map[string]any{"key": v})
 		}
@@ -63,6 +84,9 @@ func (g *sampler) variants(name string) (all []any) {
 // limits are the least and the most of a number that is allowed, where they are not beyond what a model takes.
 func (g *sampler) limits(s *shape, name string) []any {
 	all := []any{g.valid(name)}
+	if s.Min != nil {
+		all = append(all, *s.Min)
+	}
 	if s.Max != nil {
 		all = append(all, *s.Max)
 	}

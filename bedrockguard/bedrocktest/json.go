@@ -171,6 +171,14 @@ func (n *node) get(key string) *node {
 	return nil
 }
 
+// keyNames are the members of an object, those that are null included.
+func (n *node) keyNames() []string {
+	if n.kind() != '{' {
+		return nil
+	}
+	return n.keys
+}
+
 // list returns the items of an array; nothing for anything else.
 func (n *node) list() []*node {
 	if n.kind() != '[' {

@@ -30,13 +30,15 @@ type inference struct {
 	region  string // of the ARN that was called; empty for an id
 	blocks  []block
 	// variant is what changes the message level without being in it: tool choice, thinking, whether there are images.
-	variant   string
-	frame     framing
-	framing   int    // tokens that the next block brings along: a message's frame, the preamble of tools
-	role      string // of a message whose first block is still to come
-	maxTokens int
-	tier      string
-	latency   string
+	variant string
+	// wholeVariant is what changes all levels: the tool choice on Nova (as recorded, 2026).
+	wholeVariant string
+	frame        framing
+	framing      int    // tokens that the next block brings along: a message's frame, the preamble of tools
+	role         string // of a message whose first block is still to come
+	maxTokens    int
+	tier         string
+	latency      string
 	// extraTokens is an output limit among the fields that are handed on to the model as they are. The larger one counts.
 	extraTokens int
 	choices     int // answers asked for; 0 stands for 1
@@ -62,6 +64,8 @@ type inference struct {
 	store            *Server // that keeps the response; nil when it is not kept
 	storedItems      []*node
 	sent             *node    // the body of a request for a response
+	message          int      // that is read
+	block            int      // of that message
 	history          []any    // of Cohere, which answers it again
 	vectors          []vector // to answer
 	documents        []string // to rank

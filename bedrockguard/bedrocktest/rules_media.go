@@ -2,6 +2,7 @@ package bedrocktest
 
 import (
 	"encoding/base64"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -57,28 +58,30 @@ func pointBehindText(a *asked) (refused *refusal) {
 	return nil
 }
 
-func mediaOfModel(a *asked) (refused *refusal) {
+func mediaOfModel(a *asked) *refusal {
 	if !a.converse {
 		return nil
 	}
 	textOnly := a.named("llama3-8b", "llama3-70b", "llama3-1-", "llama3-3-", "titan-text", "gpt-oss", "qwen3-32b", "qwen3-coder", "deepseek.", "mistral-7b", "mixtral", "mistral-large-2402", "nova-micro", "command-r", "jamba")
-	a.blocks(func(m, b *node) bool {
-		if refused = a.media(b, textOnly, false); refused != nil {
-			return false
-		}
-		for _, c := range b.get("toolResult").get("content").list() {
-			if refused = a.media(c, textOnly, true); refused != nil {
-				return false
+	for i, m := range a.messages {
+		for j, b := range m.get("content").list() {
+			at := [2]int{i, j}
+			if refused := a.media(b, at, textOnly, false); refused != nil {
+				return refused
+			}
+			for _, c := range b.get("toolResult").get("content").list() {
+				if refused := a.media(c, at, textOnly, true); refused != nil {
+					return refused
+				}
 			}
 		}
-		return true
-	})
-	return refused
+	}
+	return nil
 }
 
-// media holds one block against the media of the model (as recorded, 2026). Claude takes no S3 locations, but for documents in results
+// media holds one block, of a message and at a place in it, against the media of the model (as recorded, 2026). Claude takes no S3 locations, but for documents in results
 // of tools, which it does not read; Nova takes images alone from S3 in results of tools.
-func (a *asked) media(b *node, textOnly, result bool) *refusal {
+func (a *asked) media(b *node, at [2]int, textOnly, result bool) *refusal {
 	image, video, audio, document := b.get("image"), b.get("video"), b.get("audio"), b.get("document")
 	s3 := func(n *node) bool { return n.get("source").get("s3Location") != nil }
 	unsupported := func(kind string) *refusal {
@@ -94,9 +97,9 @@ func (a *asked) media(b *node, textOnly, result bool) *refusal {
 	case a.claude() && s3(image):
 		return invalid("This model doesn't support the s3Uri field. Remove s3Uri and try again.")
 	case a.claude() && s3(document) && !result:
-		return modelError("messages.0.content.0.document.source.type: Field required")
+		return modelError(fmt.Sprintf("messages.%d.content.%d.document.source.type: Field required", at[0], at[1]))
 	case a.model.Provider == "amazon" && result && (s3(document) || s3(video)):
-		return modelError("Malformed input request: #/messages/0/content/0: extraneous key [toolResult] is not permitted, please reformat your input and try again.")
+		return modelError(fmt.Sprintf("Malformed input request: #/messages/%d/content/%d: extraneous key [toolResult] is not permitted, please reformat your input and try again.", at[0], at[1]))
 	}
 	return nil
 }

@@ -47,8 +47,8 @@ func rawResult(id, text string) string {
 
 func TestStrictness(t *testing.T) {
 	tests := []struct{ name, model, operation, body, want string }{
-		{"each use answered once", strictClaude, "converse", twoTools(rawResult("a", "x"), rawResult("a", "y")), "answer the same toolUse"},
-		{"no empty text in a result", strictClaude, "converse", twoTools(rawResult("a", "x"), rawResult("b", "")), "non-empty"},
+		{"each use answered once", strictClaude, "converse", twoTools(rawResult("a", "x"), rawResult("a", "y")), "toolResult blocks at messages.2.content contain duplicate Ids: a"},
+		{"no empty text in a result", strictClaude, "converse", twoTools(rawResult("a", "x"), rawResult("b", "")), "messages.2.content.1 is blank"},
 		{"tools are used by the assistant", strictClaude, "converse", `{"messages":[{"role":"user","content":[{"toolUse":{"toolUseId":"a","name":"f","input":{}}}]}]}`, "belong to the assistant"},
 		{"a use has an id", strictClaude, "converse", `{"messages":[` + strictAsk + `,{"role":"assistant","content":[{"toolUse":{"name":"f","input":{}}}]}]}`, "toolUseId' failed to satisfy constraint: Member must not be null"},
 		{"members of a toolSpec", strictClaude, "converse", `{"messages":[` + strictAsk + `],"toolConfig":{"tools":[{"toolSpec":{"name":"f","cache_control":{},"inputSchema":{"json":{}}}}]}}`, "cache_control"},
@@ -89,4 +89,28 @@ func TestBothFormsOfAPromptAreCounted(t *testing.T) {
 		require.JSONEq(t, `{"inputTokens":12}`, answer, "one word of two tokens, the frame of a message and what ends the prompt")
 	}
 	require.Zero(t, s.Bill().Inferences, "counting is free")
+}
+
+// Clients tell refusals apart by the service's sentences, and find the place by its indexes.
+func TestRefusalsNameTheirPlace(t *testing.T) {
+	server := New(t, Options{FirstByteDelay: -1})
+	const use = `{"role":"assistant","content":[{"toolUse":{"toolUseId":"a","name":"f","input":{}}}]}`
+	for want, tc := range map[string][2]string{
+		"A conversation must start with a user message.":                                                        {novaPro, `{"messages":[{"role":"assistant","content":[{"text":"a"}]}]}`},
+		"A conversation must alternate between user and assistant roles.":                                       {strictClaude, `{"messages":[` + strictAsk + `,` + strictAsk + `]}`},
+		"The content field in the Message object at messages.0 is empty.":                                       {strictClaude, `{"messages":[{"role":"user","content":[]}]}`},
+		"The text field in the ContentBlock object at messages.0.content.1 is blank.":                           {strictClaude, `{"messages":[{"role":"user","content":[{"text":"a"},{"text":""}]}]}`},
+		"Expected toolResult blocks at messages.2.content for the following Ids: a":                             {strictClaude, `{` + strictTools + `,"messages":[` + strictAsk + `,` + use + `,` + strictAsk + `]}`},
+		"The number of toolResult blocks at messages.0.content exceeds the number of toolUse blocks":            {strictClaude, `{` + strictTools + `,"messages":[{"role":"user","content":[` + rawResult("a", "x") + `]}]}`},
+		"messages.2.content: unexpected `tool_use_id` found in `tool_result` blocks: b.":                        {strictClaude, `{` + strictTools + `,"messages":[` + strictAsk + `,` + use + `,{"role":"user","content":[` + rawResult("b", "x") + `]}]}`},
+		"messages.0.content.1.document.source.type: Field required":                                             {strictClaude, `{"messages":[{"role":"user","content":[{"text":"a"},{"document":{"name":"d","format":"pdf","source":{"s3Location":{"uri":"s3://bucket/key"}}}}]}]}`},
+		"The toolResult blocks at messages.1.content belong to the user: a message of the assistant can't hold": {strictClaude, `{` + strictTools + `,"messages":[` + strictAsk + `,{"role":"assistant","content":[` + rawResult("a", "x") + `]}]}`},
+	} {
+		status, body := sendRaw(t, server, tc[0], "converse", tc[1])
+		require.Equal(t, http.StatusBadRequest, status, want)
+		assert.Contains(t, body, want)
+	}
+	status, body := sendRaw(t, server, novaPro, "invoke", `{"messages":[{"role":"user","content":[{"text":"a"},{"inputText":"b"}]}]}`)
+	require.Equal(t, http.StatusBadRequest, status)
+	assert.Contains(t, body, "Malformed input request: #/messages/0/content/1: extraneous key [inputText] is not permitted")
 }
