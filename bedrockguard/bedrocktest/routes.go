@@ -134,7 +134,9 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 		config := n.get("guardrailConfig")
 		refused = s.askGuardrails(in, config.get("guardrailIdentifier").text(), config.get("guardrailVersion").text(), strings.HasPrefix(config.get("trace").text(), "enabled"))
 	case "invoke", "invoke-with-response-stream":
-		d = dialectOf(m)
+		if d = dialectOf(m); isEndpoint(id) {
+			d = endpointDialect()
+		}
 		in.tier = strings.ToLower(r.Header.Get("X-Amzn-Bedrock-Service-Tier"))
 		in.latency = r.Header.Get("X-Amzn-Bedrock-PerformanceConfig-Latency")
 		refused = s.askGuardrails(in, r.Header.Get("X-Amzn-Bedrock-GuardrailIdentifier"), r.Header.Get("X-Amzn-Bedrock-GuardrailVersion"), strings.HasPrefix(strings.ToLower(r.Header.Get("X-Amzn-Bedrock-Trace")), "enabled"))

@@ -198,3 +198,19 @@ func control(t *testing.T, server *Server, path string) (int, string) {
 	r.Header.Set("Authorization", "Bearer token")
 	return read(t, server, r)
 }
+
+// An endpoint of the marketplace takes the body of its own server.
+func TestEndpointsOfTheMarketplace(t *testing.T) {
+	const arn = "arn:aws:sagemaker:us-east-1:123456789012:endpoint/mine"
+	server := New(t, Options{FirstByteDelay: -1, CountTokens: perByte, Reply: sevenTokens, Models: []Model{{ID: arn, Like: "meta.llama3-1-8b-instruct-v1:0"}}})
+	for _, body := range []string{`{"prompt":"hello","max_tokens":100,"topP":2}`, `{"inputs":"hello","parameters":{"max_new_tokens":100}}`} {
+		raw, err := invoke(server, arn, body)
+		require.NoError(t, err)
+		requireHolds(t, `{"object":"text_completion","model":"mine","choices":[{"text":"one two three","finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":7}}`, string(raw.Body))
+	}
+	require.Greater(t, len(chunks(t, server, arn, `{"prompt":"hello"}`)), 3)
+	_, err := invoke(server, arn, `{"messages":[{"role":"user","content":"q"}]}`)
+	require.NoError(t, err)
+	_, err = invoke(server, arn, `{}`)
+	requireRefused(t, err, 400, "ValidationException")
+}
