@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
@@ -62,6 +63,22 @@ func ExampleBill_CacheHitShare() {
 	}
 	fmt.Printf("%.0f%% of the input came from the cache\n", 100*server.Bill().CacheHitShare())
 	// Output: 66% of the input came from the cache
+}
+
+// An account: a model without access, one that ends, and one of its own that is not loaded yet.
+func ExampleModel() {
+	server, err := bedrocktest.Start(bedrocktest.Options{Region: "eu-west-1", Models: []bedrocktest.Model{
+		{ID: "anthropic.claude-opus-4-6-v1", Denied: true},
+		{ID: "anthropic.claude-sonnet-4-5-20250929-v1:0", Ends: time.Date(2027, 9, 29, 0, 0, 0, 0, time.UTC)},
+		{ID: "arn:aws:bedrock:eu-west-1:123456789012:imported-model/abcdefghij12", Like: "meta.llama3-1-70b-instruct-v1:0", NotReady: 2},
+	}})
+	if err != nil {
+		panic(err)
+	}
+	defer server.Close()
+	_, err = runAgent(server.Config(), "How is the weather?") // asks for a profile of the United States
+	fmt.Println(errors.As(err, new(*types.ValidationException)))
+	// Output: true
 }
 
 // runAgent is the agent under test: it uses tools until the model has an answer.

@@ -25,5 +25,5 @@ func TestPageShowsTheExamples(t *testing.T) {
 		lines := strings.Split(strings.TrimSpace(code), "\n")
 		require.Less(t, len(lines)-2, 15, code)
 	}
-	require.Equal(t, 3, shown)
+	require.Equal(t, 4, shown)
 }

@@ -483,3 +483,12 @@ func Rules() []Rule {
 	}
 	return all
 }
+
+// ReportedRules returns those that no documentation and no recording shows: users reported them, one place each. A test that wants none
+// of them gives them to Options.Without.
+func ReportedRules() []Rule {
+	return []Rule{
+		RuleToolsWithoutConfig, RulePropertyKeys, RuleEmptyResult, RuleSampling, RuleThinkingFirst, RulePrefill, RuleToolsOfModel, RuleStopOfModel,
+		RuleAdditionalFields, RulePointBehindText, RuleToolUseIDs,
+	}
+}

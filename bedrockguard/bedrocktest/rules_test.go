@@ -104,4 +104,5 @@ func TestRulesOfModels(t *testing.T) {
 		named[r] = true
 	}
 	require.Len(t, named, 24)
+	require.Subset(t, Rules(), ReportedRules())
 }
