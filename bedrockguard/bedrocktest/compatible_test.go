@@ -18,7 +18,11 @@ func route(t *testing.T, server *Server, method, host, path, body string) (int, 
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, server.URL()+path, strings.NewReader(body))
 	require.NoError(t, err)
-	if r.Header.Set("X-Api-Key", "simulated"); host != "" {
+	r.Header.Set("X-Api-Key", "simulated")
+	if strings.HasPrefix(path, "/model/") {
+		r.Header.Set("Authorization", "Bearer simulated")
+	}
+	if host != "" {
 		r.Host = host
 	}
 	return read(t, server, r)
@@ -166,6 +170,7 @@ func TestItemsOfResponses(t *testing.T) {
 	require.Equal(t, []ToolResult{{ID: "c1", Content: "snow"}}, r.ToolResults)
 	require.Equal(t, []string{"look"}, r.Tools)
 	require.Equal(t, 1, r.Turn)
+	require.Equal(t, "be brief", r.System)
 	require.GreaterOrEqual(t, r.InputTokens, 800/bytesOfHiddenToken)
 }
 

@@ -64,6 +64,7 @@ type inference struct {
 	store            *Server // that keeps the response; nil when it is not kept
 	storedItems      []*node
 	sent             *node    // the body of a request for a response
+	speaking         bool     // the item before was of the assistant
 	message          int      // that is read
 	block            int      // of that message
 	history          []any    // of Cohere, which answers it again
@@ -80,7 +81,7 @@ type Request struct {
 	Operation   string
 	ModelID     string // the foundation model
 	AskedID     string // the id or ARN that the request names
-	Turn        int    // the messages of the assistant before it
+	Turn        int    // how often the assistant spoke before it, a prefill left out
 	Header      http.Header
 	MaxTokens   int // the model's maximum when the request names none
 	InputTokens int // cached ones included

@@ -3,6 +3,7 @@ package bedrocktest
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -16,7 +17,7 @@ type ToolResult struct {
 // describe fills in what a script can ask of a request, in any dialect.
 func (r *Request) describe(n *node, body []byte) {
 	r.Body = body
-	r.System = textsOf(n.get("system"))
+	r.System = textsOf(n.get("system")) + n.get("instructions").text() + n.get("preamble").text()
 	for _, list := range []*node{n.get("tools"), n.get("toolConfig").get("tools")} {
 		for _, t := range list.list() {
 			for _, name := range []*node{t.get("name"), t.get("toolSpec").get("name"), t.get("function").get("name"), t.get("systemTool").get("name")} {
@@ -27,8 +28,9 @@ func (r *Request) describe(n *node, body []byte) {
 		}
 	}
 	messages := n.get("messages").list()
-	for _, m := range append(n.get("chat_history").list(), messages...) {
-		if role := m.get("role").text(); role == "assistant" || role == "CHATBOT" {
+	for i, m := range slices.Concat(n.get("chat_history").list(), messages) {
+		prefill := len(messages) > 0 && i == len(messages)-1
+		if role := m.get("role").text(); role == assistant && !prefill || role == "CHATBOT" {
 			r.Turn++
 		}
 	}

@@ -102,7 +102,16 @@ func (s *Server) parseResponses(n *node, in *inference) *refusal {
 
 // responseItem reads one item of an input.
 func (s *Server) responseItem(item *node, in *inference) {
-	switch kind := item.get("type").text(); kind {
+	kind := item.get("type").text()
+	speaks := kind != "function_call_output" && kind != "item_reference"
+	if kind == "" || kind == "message" {
+		speaks = item.get("role").text() == assistant
+	}
+	if speaks && !in.speaking { // several items are one turn
+		in.request.Turn++
+	}
+	in.speaking = speaks
+	switch kind {
 	case "function_call_output":
 		in.open("tool")
 		in.request.ToolResults = append(in.request.ToolResults, ToolResult{ID: item.get("call_id").text(), Content: textsOf(item.get("output"))})
@@ -124,9 +133,6 @@ func (s *Server) responseItem(item *node, in *inference) {
 		return
 	}
 	role := item.get("role").text()
-	if role == assistant {
-		in.request.Turn++
-	}
 	in.request.ToolResults = nil
 	in.open(role)
 	content := item.get("content")

@@ -251,3 +251,19 @@ func TestGuardrailsFindWhatATestSays(t *testing.T) {
 	require.EqualValues(t, 8, *out.GuardrailCoverage.TextCharacters.Guarded)
 	require.Equal(t, types.GuardrailActionNone, apply(types.GuardrailContentSourceOutput).Action)
 }
+
+// A turn is what the assistant said before, in every dialect; what it is made to begin with is none, and neither is a part of one.
+func TestTurnsInEveryDialect(t *testing.T) {
+	server := New(t, Options{FirstByteDelay: -1, Record: true})
+	for path, body := range map[string]string{
+		"/model/" + sonnet45 + "/converse":    `{"messages":[{"role":"user","content":[{"text":"q"}]},{"role":"assistant","content":[{"text":"a"}]},{"role":"user","content":[{"text":"q"}]},{"role":"assistant","content":[{"text":"pre"}]}]}`,
+		"/model/" + gptOSS + "/invoke":        `{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"","tool_calls":[{"id":"1","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"1","content":"r"}]}`,
+		"/model/cohere.command-r-v1:0/invoke": `{"message":"q","chat_history":[{"role":"USER","message":"q"},{"role":"CHATBOT","message":"a"}]}`,
+		"/openai/v1/responses":                `{"model":"openai.gpt-5.5","input":[{"role":"user","content":"q"},{"type":"reasoning","summary":[]},{"type":"function_call","call_id":"1","name":"f","arguments":"{}"},{"type":"function_call_output","call_id":"1","output":"r"}]}`,
+	} {
+		status, answer := route(t, server, "POST", "", path, body)
+		require.Equal(t, 200, status, answer)
+		all := server.Received()
+		require.Equal(t, 1, all[len(all)-1].Turn, path)
+	}
+}
