@@ -23,6 +23,7 @@ type Reply struct {
 	// where a trace is asked for. An answer that a guardrail put in the place of the model's has the stop reason guardrail_intervened.
 	FoundInRequest, FoundInAnswer string
 	Withheld                      []string // what the model had said before guardrails changed it
+	Trace                         string   // JSON of the whole trace, which the answer tells in the place of one of its own; empty is its own
 
 	Latency    time.Duration // until the answer begins, beside Options.FirstByteDelay
 	EventDelay time.Duration // between the events of a stream; zero is Options.EventDelay
@@ -71,6 +72,12 @@ func (r Reply) Blocked(policies string) Reply {
 // Masked says that a guardrail changed the answer, for what it found in it. withheld is what the model had said.
 func (r Reply) Masked(policies string, withheld ...string) Reply {
 	r.FoundInAnswer, r.Withheld, r.StopReason = policies, withheld, intervened
+	return r
+}
+
+// Tracing gives the answer a trace, as JSON, in the place of one of its own.
+func (r Reply) Tracing(trace string) Reply {
+	r.Trace = trace
 	return r
 }
 

@@ -72,7 +72,7 @@ func refusedForms() []reported {
 	return []reported{
 		named("bare id of a model for profiles alone", on(bare(repSonnet), asking())),
 		named("tool name of 65", sonnet(asking(offering(strings.Repeat("a", long), "")))),
-		named("tool name with a blank", sonnet(asking(offering("Complete Session", "")))),
+		named("tool name with a blank", sonnet(asking(offering("look up", "")))),
 		named("empty description of a tool", sonnet(asking(offering("a", `,"description":""`)))),
 		named("name of 65 of a tool that was used", sonnet(conversed(looked("t1", strings.Repeat("a", long), ok), look))),
 		named("tools used without toolConfig", sonnet(conversed(looked("t1", "look", ok)))),

@@ -63,6 +63,11 @@ var recordedKinds = map[string]struct {
 		Answer(Says("Sorry.")).Blocked(`{"topicPolicy":{"topics":[{"name":"stocks","type":"DENY","action":"BLOCKED"}]}}`),
 		`{"stopReason":"guardrail_intervened","trace":{"guardrail":{"actionReason":"Guardrail blocked.","inputAssessment":{"g1":{"topicPolicy":{"topics":[{"name":"stocks"}]}}}}}}`, "start delta stop end metadata",
 	},
+	"a trace word for word": {
+		Reply{Blocks: []Block{Says("a")}, Trace: `{"guardrail":{"inputAssessment":{}},"promptRouter":{"invokedModelId":"m"}}`},
+		`{"trace":{"guardrail":{"inputAssessment":{}},"promptRouter":{"invokedModelId":"m"}}}`,
+		"start delta stop end metadata",
+	},
 	"additional fields": {Reply{Blocks: []Block{Says("a")}, Fields: `{"stop_sequence":"x"}`, StopSequence: "x"}, `{"additionalModelResponseFields":{"stop_sequence":"x"},"stopReason":"stop_sequence"}`, "start delta stop end metadata"},
 	"what has no field": {Answer(Block{Raw: `{"image":{"format":"png"}}`}), `{"output":{"message":{"content":[{"image":{"format":"png"}}]}}}`, "start begin stop end metadata"},
 }
@@ -155,9 +160,10 @@ func TestBlocksInTheWordsOfAnthropic(t *testing.T) {
 	server := New(t, Options{FirstByteDelay: -1, Reply: Turns(Answer(
 		Runs("web_search", `{"query":"q"}`), Block{Result: &ServerResult{Type: "web_search_tool_result", Content: `[{"type":"web_search_result","url":"u"}]`}},
 		Cites("b", Citation{Title: "t", Quote: "fact"}, Citation{Location: `{"web":{"url":"https://example.com"}}`}), Block{Raw: `{"type":"fallback"}`},
-	))})
+	).Tracing(`{"guardrail":{"input":{}}}`))})
 	raw, err := invoke(server, sonnet45, claudeBody)
 	require.NoError(t, err)
+	requireHolds(t, `{"amazon-bedrock-trace":{"guardrail":{"input":{}}}}`, string(raw.Body))
 	requireHolds(t, `{"content":[{"type":"server_tool_use","name":"web_search","input":{"query":"q"}},{"type":"web_search_tool_result","content":[{"url":"u"}]},`+
 		`{"type":"text","text":"b","citations":[{"type":"char_location","cited_text":"fact","end_char_index":4},{"type":"web_search_result_location"}]},{"type":"fallback"}],"stop_reason":"end_turn"}`, string(raw.Body))
 	kinds := map[string]int{}

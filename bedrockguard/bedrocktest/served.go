@@ -1,6 +1,7 @@
 package bedrocktest
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 )
@@ -114,6 +115,9 @@ func (in *inference) servedAs(answer map[string]any, r Reply) map[string]any {
 	if len(trace) > 0 {
 		answer["trace"] = trace
 	}
+	if r.Trace != "" {
+		answer["trace"] = json.RawMessage(r.Trace)
+	}
 	return answer
 }
 
@@ -125,6 +129,9 @@ func (in *inference) tracedAs(body map[string]any, r Reply) map[string]any {
 		if r.StopReason == intervened {
 			body["amazon-bedrock-guardrailAction"] = "INTERVENED"
 		}
+	}
+	if r.Trace != "" {
+		body["amazon-bedrock-trace"] = json.RawMessage(r.Trace)
 	}
 	return body
 }
