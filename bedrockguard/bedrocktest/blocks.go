@@ -74,6 +74,9 @@ func Returns(content string) Block { return Block{Result: &ServerResult{Content:
 
 // named fills in what uses of tools and their results leave open.
 func (r Reply) named(amazon bool) []Block {
+	if !slices.ContainsFunc(r.Blocks, func(b Block) bool { return b.Tool != nil || b.Result != nil }) {
+		return r.Blocks
+	}
 	all := slices.Clone(r.Blocks)
 	last := &ToolUse{}
 	for i, b := range all {

@@ -5,35 +5,43 @@ import (
 	"strings"
 )
 
-// usageJSON is the usage of Converse and its stream.
-func usageJSON(in *inference, sv served, output int) map[string]any {
-	usage := map[string]any{
-		"inputTokens": sv.input, "outputTokens": output, "totalTokens": sv.input + output + sv.read + sv.write5m + sv.write1h,
-		"serverToolUsage": map[string]any{},
-	}
+// converseUsage is the usage of Converse and its stream.
+type converseUsage struct {
+	InputTokens     int      `json:"inputTokens"`
+	OutputTokens    int      `json:"outputTokens"`
+	TotalTokens     int      `json:"totalTokens"`
+	ServerToolUsage struct{} `json:"serverToolUsage"`
+	Read            *int     `json:"cacheReadInputTokens,omitempty"`
+	ReadCount       *int     `json:"cacheReadInputTokenCount,omitempty"`
+	Write           *int     `json:"cacheWriteInputTokens,omitempty"`
+	WriteCount      *int     `json:"cacheWriteInputTokenCount,omitempty"`
+	Details         []any    `json:"cacheDetails,omitempty"`
+	Iterations      any      `json:"iterations,omitempty"`
+}
+
+func usageJSON(in *inference, sv served, output int) *converseUsage {
+	usage := &converseUsage{InputTokens: sv.input, OutputTokens: output, TotalTokens: sv.input + output + sv.read + sv.write5m + sv.write1h}
 	// The counters are left out where there is no cache, by streams and by Nova for requests without a point, and by Sonnet 5 where
 	// nothing was written (as recorded to 2026-08).
 	written := sv.write5m + sv.write1h
 	nova := in.model.Provider == "amazon"
 	asked := in.marked || sv.read+written > 0
 	if in.model.Cache != nil && (asked || in.request.Operation != "converse-stream" && !nova) {
-		usage["cacheReadInputTokens"], usage["cacheReadInputTokenCount"] = sv.read, sv.read
+		usage.Read, usage.ReadCount = &sv.read, &sv.read
 		if written > 0 || !strings.Contains(in.model.ID, "sonnet-5") {
-			usage["cacheWriteInputTokens"], usage["cacheWriteInputTokenCount"] = written, written
+			usage.Write, usage.WriteCount = &written, &written
 		}
 	}
-	var details []any
-	if sv.write1h > 0 {
-		details = append(details, map[string]any{"ttl": "1h", "inputTokens": sv.write1h})
-	}
-	if sv.write5m > 0 {
-		details = append(details, map[string]any{"ttl": "5m", "inputTokens": sv.write5m})
-	}
-	if details != nil && !nova { // which was recorded without them
-		usage["cacheDetails"] = details
+	if !nova { // which was recorded without details
+		if sv.write1h > 0 {
+			usage.Details = append(usage.Details, map[string]any{"ttl": "1h", "inputTokens": sv.write1h})
+		}
+		if sv.write5m > 0 {
+			usage.Details = append(usage.Details, map[string]any{"ttl": "5m", "inputTokens": sv.write5m})
+		}
 	}
 	if in.steps != nil {
-		usage["iterations"] = iterationsJSON(in.steps)
+		usage.Iterations = iterationsJSON(in.steps)
 	}
 	return usage
 }
