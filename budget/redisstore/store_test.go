@@ -3,6 +3,7 @@ package redisstore
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -80,4 +81,30 @@ func losePart(t *testing.T, s *Store, n int) string {
 		return fmt.Sprintf("%s %q", strings.SplitAfter(key, "}")[1], parts[n])
 	}
 	return ""
+}
+
+// Flags that do not hold for a call must not be read by it: thousands of them, of other runs of its principal, would take
+// milliseconds of the server's one core for each of its calls.
+func TestFlagsOfOthersAreNotRead(t *testing.T) {
+	s := open(t)
+	for i := range 200 {
+		scope := budget.Scope{Principal: "ci", Workflow: "run-" + strconv.Itoa(i)}
+		require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: scope, Reason: "stop"}, storetest.NewChange()))
+	}
+	bytesOf := func(d budget.Key) int { return len(s.rdb.HGet(t.Context(), s.keys.kills, string(d[:])).Val()) }
+	one := bytesOf(budget.Scope{Workflow: "run-7"}.Dims()[0])
+	require.Positive(t, one)
+	require.LessOrEqual(t, bytesOf(budget.Scope{Principal: "ci"}.Dims()[0]), one)
+	r := reservation(1, daily(1, 10))
+	r.Dims = budget.Scope{Principal: "ci", Workflow: "run-7"}.Dims()
+	d, err := s.Reserve(t.Context(), r)
+	require.NoError(t, err)
+	require.NotNil(t, d.Killed)
+	require.NoError(t, s.Revive(t.Context(), budget.Scope{Principal: "ci", Workflow: "run-7"}, storetest.NewChange()))
+	d, err = s.Reserve(t.Context(), r)
+	require.NoError(t, err)
+	require.True(t, d.Admitted)
+	all, err := s.Kills(t.Context())
+	require.NoError(t, err)
+	require.Len(t, all, 199)
 }

@@ -289,9 +289,7 @@ func whileBusy(giveUp, fn func() error) error {
 type tx struct {
 	store           *Store
 	now             time.Time
-	kills           []kill // read once a transaction
-	known           bool   // kills were read
-	judged, reached int64  // see meta
+	judged, reached int64 // see meta
 }
 
 func (t *tx) stmt(q string) *sql.Stmt { return t.store.stmts[q] }

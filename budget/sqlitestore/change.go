@@ -141,8 +141,11 @@ func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error 
 	}
 	dims := encodeKeys(k.Scope.Dims())
 	return s.change(ctx, budget.Record{Change: c, Kind: budget.ChangeKill, Scope: k.Scope}, func(t *tx) error {
-		t.known = false
-		return t.exec(sqlKill, dims, dims, scope, []byte(k.Reason), t.now.UnixNano())
+		file, err := t.rarest(k.Scope.Dims())
+		if err != nil {
+			return err
+		}
+		return t.exec(sqlKill, dims, dims, scope, []byte(k.Reason), t.now.UnixNano(), file)
 	})
 }
 
@@ -150,7 +153,6 @@ func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error 
 func (s *Store) Revive(ctx context.Context, scope budget.Scope, c budget.Change) error {
 	dims := encodeKeys(scope.Dims())
 	return s.change(ctx, budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: scope}, func(t *tx) error {
-		t.known = false
 		return t.removing(0, func() error { return t.exec(sqlRevive, dims) })
 	})
 }

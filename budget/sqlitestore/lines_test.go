@@ -3,6 +3,7 @@ package sqlitestore
 import (
 	"encoding/binary"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -104,4 +105,33 @@ func TestExpireInBatches(t *testing.T) {
 	require.Equal(t, 2, expired(2))
 	require.Zero(t, expired(2))
 	require.Zero(t, expired(0))
+}
+
+// Flags that do not hold for a call must not be read by it: thousands of them, of other runs of its principal, would hold the file's
+// lock for as long as reading them takes.
+func TestFlagsOfOthersAreNotRead(t *testing.T) {
+	s, err := Open(tempFile(t), create, func(o *Options) { o.Synchronous = Normal })
+	require.NoError(t, err)
+	defer s.Close()
+	for i := range 200 {
+		scope := budget.Scope{Principal: "ci", Workflow: "run-" + strconv.Itoa(i)}
+		require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: scope, Reason: "stop"}, storetest.NewChange()))
+	}
+	for _, tc := range []struct {
+		scope budget.Scope
+		most  int
+	}{
+		{budget.Scope{Principal: "ci", Workflow: "run-7"}, 2},
+		{budget.Scope{Principal: "ci", Workflow: "another"}, 1},
+		{budget.Scope{Principal: "another"}, 0},
+	} {
+		dims := tc.scope.Dims()
+		var read int
+		for _, d := range dims {
+			var n int
+			require.NoError(t, s.stmts[sqlFiled].QueryRow(d[:]).Scan(&n))
+			read += n
+		}
+		require.LessOrEqual(t, read, tc.most, "flags read for %s", tc.scope)
+	}
 }

@@ -72,6 +72,9 @@ ALTER TABLE meta ADD COLUMN forgetting INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE bucket ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX reservation_old ON reservation (resolved_at) WHERE state <> 1;
 CREATE INDEX bucket_end ON bucket ("end");
+ALTER TABLE kill ADD COLUMN file BLOB NOT NULL DEFAULT x'';
+UPDATE kill SET file = substr(dims, 1, 16);
+CREATE INDEX kill_file ON kill (file);
 ` + guarded("account", "bucket", "reservation", "kill", "change")}
 
 // guarded returns triggers that note a row that is gone, unless the store itself is forgetting it. Of meta:
@@ -155,7 +158,8 @@ const (
 	sqlMark       = `INSERT INTO account (key, fired) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET fired = ?2`
 	sqlOverride   = `INSERT INTO account (key, override_max, override_until) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET override_max = ?2, override_until = ?3`
 	sqlKills      = `SELECT dims, scope, reason, at FROM kill`
-	sqlKill       = `INSERT INTO kill VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET reason = ?4, at = ?5`
+	sqlKill       = `INSERT INTO kill (key, dims, scope, reason, at, file) VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET reason = ?4, at = ?5`
+	sqlFiled      = `SELECT count(*) FROM kill WHERE file = ?`
 	sqlRevive     = `DELETE FROM kill WHERE key = ?`
 	sqlLastChange = `SELECT revision, id FROM change WHERE object = ? ORDER BY revision DESC LIMIT 1`
 	sqlNoteChange = `INSERT INTO change (object, id, at, record) VALUES (?, ?, ?, ?)`

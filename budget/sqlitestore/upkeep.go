@@ -3,11 +3,9 @@ package sqlitestore
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
-	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 // Expire implements budget.Store.
@@ -112,72 +110,6 @@ func (s *Store) Balances(ctx context.Context, lines []budget.Line) (all []budget
 			used, _ := add(state.Settled, state.Pending, false)
 			all[i] = state.Balance
 			all[i].ResetAfter = state.wait(lines[i].Window, t.now, used)
-		}
-		return nil
-	})
-	return all, err
-}
-
-// kill is a flag with the keys that it looks for.
-type kill struct {
-	budget.Kill
-	dims []budget.Key
-}
-
-// loadKills reads all flags once a transaction.
-func (t *tx) loadKills() error {
-	if t.known {
-		return nil
-	}
-	rows, err := t.stmt(sqlKills).Query()
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	t.kills = nil
-	for rows.Next() {
-		var dims, scope, reason []byte
-		var at int64
-		if err := rows.Scan(&dims, &scope, &reason, &at); err != nil {
-			return err
-		}
-		k := kill{Kill: budget.Kill{Reason: string(reason), At: time.Unix(0, at)}}
-		if k.Scope, err = account.DecodeScope(scope); err != nil {
-			return err
-		}
-		if k.dims, err = decodeKeys(dims); err != nil {
-			return err
-		}
-		t.kills = append(t.kills, k)
-	}
-	t.known = true
-	return rows.Err()
-}
-
-// killed returns the first flag whose keys are all among dims.
-func (t *tx) killed(dims []budget.Key) (*budget.Kill, error) {
-	if err := t.loadKills(); err != nil {
-		return nil, err
-	}
-	for i := range t.kills {
-		holds := !slices.ContainsFunc(t.kills[i].dims, func(k budget.Key) bool { return !slices.Contains(dims, k) })
-		if holds {
-			k := t.kills[i].Kill
-			return &k, nil
-		}
-	}
-	return nil, nil
-}
-
-// Kills implements budget.Store.
-func (s *Store) Kills(ctx context.Context) (all []budget.Kill, err error) {
-	err = s.do(ctx, false, func(t *tx) error {
-		if err := t.loadKills(); err != nil {
-			return err
-		}
-		all = make([]budget.Kill, len(t.kills))
-		for i := range t.kills {
-			all[i] = t.kills[i].Kill
 		}
 		return nil
 	})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -21,6 +20,7 @@ var mutants = map[string]struct {
 	spoil func(*broken, *storetest.Clock)
 }{
 	"checks first and spends later": {[]string{"ConcurrentReservesStayWithinTheLimit"}, func(b *broken, _ *storetest.Clock) {
+		looked := make(chan struct{})
 		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
 			all, err := b.Store.Balances(ctx, r.Lines)
 			if err != nil {
@@ -31,8 +31,10 @@ var mutants = map[string]struct {
 					return budget.Decision{Denied: []budget.Denial{{Line: i, Balance: all[i]}}}, nil
 				}
 			}
-			for range 100 { // on a busy machine one is too few for the others to come in between
-				runtime.Gosched()
+			select { // two that have looked go on together, however busy the machine is; one that is alone goes on soon
+			case looked <- struct{}{}:
+			case <-looked:
+			case <-time.After(time.Millisecond):
 			}
 			return b.Store.Reserve(ctx, unlimited(r))
 		}

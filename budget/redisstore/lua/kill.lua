@@ -13,19 +13,29 @@ if lost(head, sub(request, 1, 16), seen) then return LOST end
 local sequence, latest, count = read('>I8I8I8', head, 17)
 local answer = judge(change)
 if answer ~= 'A' then return answer .. pack('>I8I8', sequence, now) end
-local field, kept, o = sub(dims, 1, 16), {}, 1
-local flags = call('HGET', kills, field) or ''
-while o < #flags do
-  local at = o + 1 + 16 * byte(flags, o)
-  local ends = at + 12 + read('>I4', flags, at + 8)
-  if sub(flags, o + 1, at - 1) == dims then count = count - 1 else kept[#kept + 1] = sub(flags, o, ends - 1) end
-  o = ends
+-- The flag itself, if it is set, is under one of its dimensions.
+local field, least = '', nil
+for o = 1, math.max(#dims, 1), 16 do
+  local dim = sub(dims, o, o + 15)
+  local text = call('HGET', kills, dim) or ''
+  if not least or #text < least then field, least = dim, #text end
+  local kept, p, found = {}, 1, false
+  while p < #text do
+    local at = p + 1 + 16 * byte(text, p)
+    local ends = at + 12 + read('>I4', text, at + 8)
+    if sub(text, p + 1, at - 1) == dims then found = true else kept[#kept + 1] = sub(text, p, ends - 1) end
+    p = ends
+  end
+  if found then
+    count, text = count - 1, table.concat(kept)
+    if text == '' then call('HDEL', kills, dim) else call('HSET', kills, dim, text) end
+    field, least = dim, -1
+  end
 end
 if action == 'k' then
-  count, kept[#kept + 1] = count + 1, pack('>B', #dims / 16) .. dims .. pack('>I8I4', now, #payload) .. payload
+  count = count + 1
+  call('HSET', kills, field, (call('HGET', kills, field) or '') .. pack('>B', #dims / 16) .. dims .. pack('>I8I4', now, #payload) .. payload)
 end
-flags = table.concat(kept)
-if flags == '' then call('HDEL', kills, field) else call('HSET', kills, field, flags) end
 note(change, '', row, now)
 seal(head, sequence + 1, latest, count)
 redis.pcall('PUBLISH', channel, '') -- a user without the right to publish can still kill

@@ -1,5 +1,6 @@
 -- killed returns the first flag whose dimensions are all among the call's: <set at 8> and its payload. A flag is kept under
--- its first dimension, or the empty one, so that many flags cost no more than the call has dimensions. A field holds flags one
+-- one of its dimensions, or the empty one: under the one that holds least, so that a call reads few flags of others, however many
+-- there are. A field holds flags one
 -- after the other, each <number of dimensions 1><dimensions><set at 8><length 4><payload>.
 local function killed(dims)
   local has, ask = {}, {'HMGET', kills, ''}
