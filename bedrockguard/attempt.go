@@ -324,7 +324,7 @@ func (g *Guard) reserveTight(ctx context.Context, a *attempt, wide int64) error 
 }
 
 func (g *Guard) reserveInput(ctx context.Context, a *attempt, inputTokens int64, tentative bool) error {
-	req := budget.Request{Scope: a.call.scope, TTL: g.opts.ReservationTTL, Tentative: tentative}
+	req := budget.Request{Scope: a.call.scope, Operation: a.call.operation, TTL: g.opts.ReservationTTL, Tentative: tentative}
 	err := a.call.worst(&req.Worst, inputTokens)
 	if err != nil {
 		return err
@@ -349,5 +349,5 @@ func (g *Guard) ask(ctx context.Context, a *attempt, req budget.Request) (err er
 // reserveAs sets aside what an earlier attempt of the same request has set aside.
 func (g *Guard) reserveAs(ctx context.Context, a, old *attempt) error {
 	a.bound = old.bound
-	return g.ask(ctx, a, budget.Request{Scope: a.call.scope, TTL: g.opts.ReservationTTL, Worst: old.receipt.Reservation.Charge})
+	return g.ask(ctx, a, budget.Request{Scope: a.call.scope, Operation: a.call.operation, TTL: g.opts.ReservationTTL, Worst: old.receipt.Reservation.Charge})
 }

@@ -121,6 +121,7 @@ func (g *Guard) identifyFlat(ctx context.Context, c *call, input any, price budg
 		return err
 	}
 	c.flatOperation, c.flat, c.region = true, price, region(ctx)
+	c.scope.Region = c.region
 	c.quote = quote{resolved: &catalog.Resolved{Model: new(catalog.Model)}, tier: budget.TierStandard}
 	c.ask.choices = 1
 	if in, ok := input.(*bedrockruntime.StartAsyncInvokeInput); ok {

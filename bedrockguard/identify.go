@@ -110,11 +110,20 @@ func (g *Guard) resolve(ctx context.Context, c *call, modelID *string) (*catalog
 			return nil, err
 		}
 	}
-	c.scope.Model = resolved.ModelID
+	c.scope.Model, c.scope.Region, c.scope.Profile = resolved.ModelID, c.region, profile(*modelID)
 	if resolved.Assumed {
 		g.tellAssumed(ctx, c)
 	}
 	return resolved, nil
+}
+
+// profile is the inference profile that a model id names, as its caller wrote it; empty for the id of a model. What is too long for a
+// scope is cut from the front, because its end tells it from others.
+func profile(modelID string) string {
+	if !catalog.IsProfile(modelID) {
+		return ""
+	}
+	return modelID[max(0, len(modelID)-budget.MaxScopeValue):]
 }
 
 // tellAssumed emits an event, once for each model and region, that no price is known there.

@@ -85,9 +85,18 @@ func (g *Guard) post(ctx context.Context, a *attempt, charge *budget.Charge, out
 	defer a.resolving.Unlock()
 	store := a.detached(ctx, g.opts.SettleTimeout)
 	defer store.cancel()
-	result, err := g.ledger.Settle(store, a.receipt, *charge, outcome != OutcomeUsage)
+	result, err := g.ledger.SettleAs(store, a.receipt, *charge, outcome != OutcomeUsage, reference(a))
 	a.call.lost(store, err)
 	return result, err
+}
+
+// reference is AWS's id of the attempt's request, so that its entry can be found by what a log says; empty if there was no answer.
+func reference(a *attempt) string {
+	id := a.header.Get(requestIDHeader)
+	if len(id) > budget.MaxScopeValue { // nothing that AWS sends
+		return ""
+	}
+	return id
 }
 
 // emitPosted tells what became of a settlement.

@@ -96,6 +96,8 @@ type call struct {
 	kept                  bool      // of a call without a lease: the store knows it
 	changes               []ID      // its corrections inside a lease, in order
 	correctedAt           int64     // how many this process had made by the last of them
+	whose                 *Call     // nil when nobody said
+	reference             string
 }
 
 func newGroup(lines []Line, length time.Duration) *group {

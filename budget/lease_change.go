@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"cmp"
 	"context"
 	"slices"
 )
@@ -37,7 +38,7 @@ func (s *LeasedStore) Changes(ctx context.Context, after int64, max int) ([]Reco
 
 // AcceptLoss implements Store.
 func (s *LeasedStore) AcceptLoss(ctx context.Context, c Change) error {
-	if err := s.open(ctx); err != nil {
+	if err := cmp.Or(c.Validate(), s.open(ctx)); err != nil {
 		return err
 	}
 	return s.inner.AcceptLoss(ctx, c.inner())

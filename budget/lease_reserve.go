@@ -147,7 +147,7 @@ func (s *LeasedStore) room(g *group, r *Reservation, now time.Time) (roomy *leas
 
 // admit books a call in a lease that has room for it. Requires mu held.
 func (s *LeasedStore) admit(l *lease, r *Reservation, now time.Time) Decision {
-	c := &call{id: r.ID, owner: r.Owner, lease: l, state: Pending, reserved: r.Charge, at: now, expires: now.Add(max(r.TTL, 0))}
+	c := &call{id: r.ID, owner: r.Owner, lease: l, state: Pending, reserved: r.Charge, at: now, expires: now.Add(max(r.TTL, 0)), whose: r.Call}
 	l.pending, _ = plus(l.pending, r.Charge)
 	l.inFlight++
 	l.group.typify(r.Charge)

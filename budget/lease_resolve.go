@@ -59,7 +59,11 @@ func (s *LeasedStore) settleLocal(c *call, st Settlement, now time.Time) (Postin
 		return Posting{}, ErrResolved
 	}
 	p := Posting{From: c.state}
-	return p, s.book(c, Settled, st.Actual, st.Estimated, now)
+	err := s.book(c, Settled, st.Actual, st.Estimated, now)
+	if err == nil {
+		c.reference = st.Reference
+	}
+	return p, err
 }
 
 // book resolves a call: what it had pending or settled is taken out of its lease, and actual stands in its place. Requires

@@ -138,14 +138,12 @@ func (s *LeasedStore) localEntries(q Query) (all []Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, c := range s.calls {
-		if c.lease == nil || bytes.Compare(id[:], q.After[:]) <= 0 || q.State != 0 && c.state != q.State || q.Estimated && !c.estimated {
+		if c.lease == nil || bytes.Compare(id[:], q.After[:]) <= 0 {
 			continue
 		}
-		e := Entry{ID: id, State: c.state, Estimated: c.estimated, Reserved: c.reserved, Actual: c.actual, ReservedAt: c.lease.storeTime(c.at)}
-		if c.state != Pending {
-			e.ResolvedAt = c.lease.storeTime(c.resolved)
+		if e := c.entry(); q.Selects(&e) {
+			all = append(all, e)
 		}
-		all = append(all, e)
 	}
 	return all
 }

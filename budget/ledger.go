@@ -58,9 +58,10 @@ const defaultTakeBack = 500 * time.Millisecond
 
 // Request asks for room for one attempt.
 type Request struct {
-	Scope Scope
-	Worst Charge        // an upper bound in every unit
-	TTL   time.Duration // zero stands for DefaultTTL
+	Scope     Scope
+	Operation string        // the provider's name of it; kept with the entry
+	Worst     Charge        // an upper bound in every unit
+	TTL       time.Duration // zero stands for DefaultTTL
 	// TakeBack bounds how long a reservation whose answer did not arrive is tried to be taken back, after the context has ended, too.
 	// What can't be taken back expires. Zero stands for half a second.
 	TakeBack time.Duration
@@ -112,7 +113,7 @@ func (l *Ledger) Reserve(ctx context.Context, req Request) (*Receipt, error) {
 	}
 	l.sweep(ctx)
 	r := &Receipt{
-		Reservation: Reservation{ID: NewID(), Owner: l.owner, Charge: req.Worst, Lines: p.lines, Dims: p.dims, TTL: req.TTL, Tentative: req.Tentative, RefuseObserved: req.Tentative},
+		Reservation: Reservation{ID: NewID(), Owner: l.owner, Charge: req.Worst, Lines: p.lines, Dims: p.dims, Call: &Call{req.Scope, req.Operation}, TTL: req.TTL, Tentative: req.Tentative, RefuseObserved: req.Tentative},
 		Scope:       req.Scope, plan: p,
 	}
 	d, err := l.store.Reserve(ctx, r.Reservation)
@@ -214,10 +215,15 @@ type Crossed struct {
 // amount is a worst case that Correct may replace. A store that fails is asked again within the context's time; if it
 // stays away the error is ErrStore and expiry will charge the worst case.
 func (l *Ledger) Settle(ctx context.Context, r *Receipt, actual Charge, estimated bool) (Outcome, error) {
+	return l.SettleAs(ctx, r, actual, estimated, "")
+}
+
+// SettleAs is Settle of a request that the provider knows by an id, so that its entry can be found by what an invoice or a log says.
+func (l *Ledger) SettleAs(ctx context.Context, r *Receipt, actual Charge, estimated bool, reference string) (Outcome, error) {
 	if err := actual.Validate(); err != nil {
 		return Outcome{}, err
 	}
-	s := Settlement{ID: r.Reservation.ID, Owner: l.owner, Actual: actual, Estimated: estimated, Lines: r.Reservation.Lines}
+	s := Settlement{ID: r.Reservation.ID, Owner: l.owner, Actual: actual, Estimated: estimated, Lines: r.Reservation.Lines, Call: r.Reservation.Call, Reference: reference}
 	posting, err := l.store.Settle(ctx, s)
 	if err != nil {
 		if posting, err = l.settleAgain(ctx, s, err); err != nil {

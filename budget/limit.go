@@ -42,7 +42,10 @@ const (
 	PerPrincipal Per = 1 << iota
 	PerWorkflow
 	PerModel
-	perAll = PerPrincipal | PerWorkflow | PerModel
+	PerRegion
+	PerProfile
+	PerProject
+	perAll = PerPrincipal | PerWorkflow | PerModel | PerRegion | PerProfile | PerProject
 )
 
 // Match selects calls. Each field is a glob over the scope's field, in which * stands for any text and ? for one
@@ -50,13 +53,17 @@ const (
 type Match struct {
 	Principal string
 	Workflow  string
-	Model     string            // over the resolved foundation-model id, never over a profile id or an ARN
+	Model     string // over the resolved foundation-model id, never over a profile id or an ARN
+	Region    string
+	Profile   string
+	Project   string
 	Tags      map[string]string // every tag listed must match
 }
 
 // Selects reports whether a call of the given scope is selected.
 func (m Match) Selects(s Scope) bool {
-	if !glob(m.Principal, s.Principal) || !glob(m.Workflow, s.Workflow) || !glob(m.Model, s.Model) {
+	if !glob(m.Principal, s.Principal) || !glob(m.Workflow, s.Workflow) || !glob(m.Model, s.Model) ||
+		!glob(m.Region, s.Region) || !glob(m.Profile, s.Profile) || !glob(m.Project, s.Project) {
 		return false
 	}
 	for k, pattern := range m.Tags {
@@ -70,7 +77,8 @@ func (m Match) Selects(s Scope) bool {
 // mayApply is Selects for a question about balances, in which fields left empty are not asked about.
 func (m Match) mayApply(s Scope) bool {
 	open := func(pattern, value string) bool { return value == "" || glob(pattern, value) }
-	if !open(m.Principal, s.Principal) || !open(m.Workflow, s.Workflow) || !open(m.Model, s.Model) {
+	if !open(m.Principal, s.Principal) || !open(m.Workflow, s.Workflow) || !open(m.Model, s.Model) ||
+		!open(m.Region, s.Region) || !open(m.Profile, s.Profile) || !open(m.Project, s.Project) {
 		return false
 	}
 	for k, pattern := range m.Tags {
@@ -183,6 +191,15 @@ func (l Limit) split(s Scope) (of Scope) {
 	if l.Per&PerModel != 0 {
 		of.Model = s.Model
 	}
+	if l.Per&PerRegion != 0 {
+		of.Region = s.Region
+	}
+	if l.Per&PerProfile != 0 {
+		of.Profile = s.Profile
+	}
+	if l.Per&PerProject != 0 {
+		of.Project = s.Project
+	}
 	if len(l.PerTags) > 0 {
 		of.Tags = make(map[string]string, len(l.PerTags))
 		for _, k := range l.PerTags {
@@ -198,6 +215,15 @@ func (l Limit) key(of Scope, window string) Key {
 	parts := append(stack[:0], "account", l.Name, l.Max.Unit.String(), window, of.Principal, of.Workflow, of.Model)
 	for _, k := range l.PerTags {
 		parts = append(parts, k, of.Tags[k])
+	}
+	// What was not always a dimension has a name that no tag can have, so that keys that do not use it stay as they were.
+	for _, more := range [...]struct {
+		per         Per
+		name, value string
+	}{{PerRegion, "\x00region", of.Region}, {PerProfile, "\x00profile", of.Profile}, {PerProject, "\x00project", of.Project}} {
+		if l.Per&more.per != 0 {
+			parts = append(parts, "", more.name, more.value)
+		}
 	}
 	return keyOf(parts...)
 }

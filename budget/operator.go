@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 )
 
 // Operator looks at a ledger and steers it without knowing the policy: it works where the process that enforces the limits does
@@ -129,4 +130,17 @@ func (o *Operator) Entries(ctx context.Context, q Query) ([]Entry, error) {
 	q.Max = cmp.Or(q.Max, maxEntries)
 	entries, err := o.store.Entries(ctx, q)
 	return entries, storeError("entries", err)
+}
+
+// Accounts returns up to 10,000 accounts after one, in the order of their keys. Begin with the zero Key, and go on with the last one
+// until there is none.
+func (o *Operator) Accounts(ctx context.Context, after Key) ([]Account, error) {
+	accounts, err := o.store.Accounts(ctx, after, maxEntries)
+	return accounts, storeError("accounts", err)
+}
+
+// Periods returns up to 10,000 periods of an account that begin after a moment, oldest first.
+func (o *Operator) Periods(ctx context.Context, account Key, after time.Time) ([]Period, error) {
+	periods, err := o.store.Periods(ctx, account, after, maxEntries)
+	return periods, storeError("periods", err)
 }

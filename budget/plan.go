@@ -11,15 +11,19 @@ import (
 // plan is a scope worked out against a policy: the lines of its reservations, and what they stand for. It is immutable
 // and shared between calls; stores copy what they keep.
 type plan struct {
-	of     [3]string // the scope's principal, workflow and model
+	of     [6]string // what the scope sets but for its tags
 	lines  []Line
 	limits []int   // lines[i] is the policy's limit number limits[i]; two lines in a row of accounts can be of one limit
 	scopes []Scope // the account's values
 	dims   []Key
 }
 
+func (s *Scope) fields() [6]string {
+	return [6]string{s.Principal, s.Workflow, s.Model, s.Region, s.Profile, s.Project}
+}
+
 func newPlan(limits []Limit, s Scope, applies func(Match, Scope) bool) *plan {
-	p := &plan{of: [3]string{s.Principal, s.Workflow, s.Model}, dims: s.Dims()}
+	p := &plan{of: s.fields(), dims: s.Dims()}
 	type row struct {
 		line  Line
 		limit int
@@ -32,7 +36,7 @@ func newPlan(limits []Limit, s Scope, applies func(Match, Scope) bool) *plan {
 		}
 		of, accounts := l.accounts(s)
 		for n, account := range accounts {
-			line := Line{Account: account, Unit: l.Max.Unit, Window: l.Window, Max: l.Max.N, Latch: l.Latch, Observe: l.Observe}
+			line := Line{Account: account, Limit: l.Name, Scope: of, Unit: l.Max.Unit, Window: l.Window, Max: l.Max.N, Latch: l.Latch, Observe: l.Observe}
 			if n == 0 {
 				line.Notify = l.Notify
 			}
@@ -127,13 +131,13 @@ const maxPlans = 4096
 type planCache struct {
 	last  atomic.Pointer[plan] // the one used last, which is mostly the next one, too
 	mu    sync.RWMutex
-	plans map[[3]string]*plan
+	plans map[[6]string]*plan
 }
 
 // of returns the plan of a scope, or ErrInvalidScope.
 func (c *planCache) of(limits []Limit, s *Scope) (*plan, error) {
 	p := c.last.Load()
-	if len(s.Tags) == 0 && p != nil && p.of[0] == s.Principal && p.of[1] == s.Workflow && p.of[2] == s.Model {
+	if len(s.Tags) == 0 && p != nil && p.of == s.fields() {
 		return p, nil
 	}
 	if err := s.Validate(); err != nil {
@@ -149,7 +153,7 @@ func (c *planCache) of(limits []Limit, s *Scope) (*plan, error) {
 
 // find returns the plan of a scope without tags from the map, made if need be.
 func (c *planCache) find(limits []Limit, s Scope) *plan {
-	key := [3]string{s.Principal, s.Workflow, s.Model}
+	key := s.fields()
 	c.mu.RLock()
 	p := c.plans[key]
 	c.mu.RUnlock()
@@ -160,7 +164,7 @@ func (c *planCache) find(limits []Limit, s Scope) *plan {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.plans == nil || len(c.plans) >= maxPlans {
-		c.plans = make(map[[3]string]*plan)
+		c.plans = make(map[[6]string]*plan)
 	}
 	c.plans[key] = p
 	return p

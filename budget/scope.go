@@ -17,6 +17,9 @@ type Scope struct {
 	Principal string            // who pays: an IAM role, a user, a team
 	Workflow  string            // what runs: an agent, a job
 	Model     string            // the resolved foundation-model id
+	Region    string            // where the call is sent to
+	Profile   string            // the inference profile that the caller named, if any
+	Project   string            // a project of the provider's, if the caller names one
 	Tags      map[string]string // anything else that a limit is split or matched by
 }
 
@@ -31,7 +34,7 @@ func (s Scope) Validate() error {
 	if len(s.Tags) > MaxScopeTags {
 		return fmt.Errorf("%w: %d tags, at most %d", ErrInvalidScope, len(s.Tags), MaxScopeTags)
 	}
-	for _, v := range [...]string{s.Principal, s.Workflow, s.Model} {
+	for _, v := range [...]string{s.Principal, s.Workflow, s.Model, s.Region, s.Profile, s.Project} {
 		if len(v) > MaxScopeValue {
 			return fmt.Errorf("%w: a value of %d bytes, at most %d", ErrInvalidScope, len(v), MaxScopeValue)
 		}
@@ -64,7 +67,7 @@ func printable(v string) string {
 // values yields the fields that are set, in a fixed order, tags sorted.
 func (s Scope) values() func(func(string, string) bool) {
 	return func(yield func(string, string) bool) {
-		for _, f := range [...][2]string{{"principal", s.Principal}, {"workflow", s.Workflow}, {"model", s.Model}} {
+		for _, f := range [...][2]string{{"principal", s.Principal}, {"workflow", s.Workflow}, {"model", s.Model}, {"region", s.Region}, {"profile", s.Profile}, {"project", s.Project}} {
 			if f[1] != "" && !yield(f[0], f[1]) {
 				return
 			}
@@ -83,7 +86,7 @@ func (s Scope) values() func(func(string, string) bool) {
 // Dims returns one opaque key per field that is set. A kill flag holds for a call when the flag's keys are all among
 // the call's keys; so an empty scope's flag holds for every call.
 func (s Scope) Dims() []Key {
-	dims := make([]Key, 0, 3+len(s.Tags))
+	dims := make([]Key, 0, 6+len(s.Tags))
 	for name, value := range s.values() {
 		dims = append(dims, keyOf("dim", name, value))
 	}
@@ -92,7 +95,7 @@ func (s Scope) Dims() []Key {
 
 // Fill returns s with its empty fields taken from rest.
 func (s Scope) Fill(rest Scope) Scope {
-	if rest.Principal == "" && rest.Workflow == "" && rest.Model == "" && len(rest.Tags) == 0 {
+	if rest.Principal == "" && rest.Workflow == "" && rest.Model == "" && rest.Region == "" && rest.Profile == "" && rest.Project == "" && len(rest.Tags) == 0 {
 		return s
 	}
 	merged, _ := s.add(rest)
@@ -112,6 +115,9 @@ func (s Scope) add(inner Scope) (Scope, string) {
 	merge("principal", &s.Principal, inner.Principal)
 	merge("workflow", &s.Workflow, inner.Workflow)
 	merge("model", &s.Model, inner.Model)
+	merge("region", &s.Region, inner.Region)
+	merge("profile", &s.Profile, inner.Profile)
+	merge("project", &s.Project, inner.Project)
 	if len(inner.Tags) > 0 {
 		tags := maps.Clone(inner.Tags)
 		for k, v := range s.Tags {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -62,6 +63,7 @@ type Reservation struct {
 	Charge Charge        // the worst case, in every unit
 	Lines  []Line        // one per matching limit, sorted by Account, no two the same; may be empty
 	Dims   []Key         // Scope.Dims of the call, for kill flags
+	Call   *Call         // whose it is; nil when nobody says. It is not changed afterwards
 	TTL    time.Duration // how long after Reserve it expires; positive
 	// Tentative says that a refusal will be followed by a tighter reservation, so it must not latch anything.
 	Tentative bool
@@ -71,10 +73,22 @@ type Reservation struct {
 }
 
 // Validate reports negative amounts and lines that count in no unit, as ErrInvalidCharge. A store calls it first.
-func (r *Reservation) Validate() error { return validateLines(&r.Charge, r.Lines) }
+func (r *Reservation) Validate() error {
+	return errors.Join(validateLines(&r.Charge, r.Lines), r.Call.validate())
+}
+
+// Call says whose a reservation is. A store keeps it with the entry, as values.
+type Call struct {
+	Scope     Scope
+	Operation string // the provider's name of it, such as Converse; at most MaxScopeValue bytes
+}
 
 // Line is one limit as it applies to one call.
 type Line struct {
+	// Limit and Scope name the account for people: the limit, and the values that split it. A store keeps them with the account, as
+	// values, once.
+	Limit   string
+	Scope   Scope
 	Account Key       // the account: an opaque key that already holds the limit's name, unit, window and scope values
 	Unit    Unit      // which entry of the Charge counts here
 	Window  Window    // where it is booked and how far back it is checked
@@ -124,10 +138,25 @@ type Settlement struct {
 	Actual    Charge
 	Estimated bool   // the amount is the worst case, because the truth is unknown
 	Lines     []Line // those of the Reservation, in the same order
+	Call      *Call  // that of the Reservation
+	Reference string // the provider's id of the request, by which an invoice or a log names it; at most MaxScopeValue bytes
 }
 
-// Validate reports negative amounts and lines that count in no unit, as ErrInvalidCharge. A store calls it first.
-func (s *Settlement) Validate() error { return validateLines(&s.Actual, s.Lines) }
+// Validate reports negative amounts and lines that count in no unit, as ErrInvalidCharge, and a reference or a name of an operation
+// that is too long, as ErrInvalidScope. A store calls it first.
+func (s *Settlement) Validate() error {
+	if len(s.Reference) > MaxScopeValue {
+		return fmt.Errorf("%w: a reference of %d bytes, at most %d", ErrInvalidScope, len(s.Reference), MaxScopeValue)
+	}
+	return errors.Join(validateLines(&s.Actual, s.Lines), s.Call.validate())
+}
+
+func (c *Call) validate() error {
+	if c != nil && len(c.Operation) > MaxScopeValue {
+		return fmt.Errorf("%w: an operation's name of %d bytes, at most %d", ErrInvalidScope, len(c.Operation), MaxScopeValue)
+	}
+	return nil
+}
 
 func validateLines(c *Charge, lines []Line) error {
 	if err := c.Validate(); err != nil {
@@ -179,6 +208,34 @@ type Entry struct {
 	Actual     Charge // what is posted; zero while Pending or Voided
 	ReservedAt time.Time
 	ResolvedAt time.Time // zero while Pending
+	Scope      Scope     // whose it is; empty when nobody said
+	Operation  string
+	Reference  string // the provider's id of the request; empty until it is told
+	Lines      []Booking
+}
+
+// Booking is where one line of an entry counts.
+type Booking struct {
+	Account Key
+	Unit    Unit
+	Start   time.Time // of the bucket of the account's time; see Period
+	Amount  int64     // what is pending there while the entry is Pending, else what it posted
+}
+
+// Account is one limit for one value of its scope, as a store knows it.
+type Account struct {
+	Key      Key
+	Limit    string // empty when no line that was booked there said it
+	Scope    Scope
+	Override *Override // the last one that was set and not taken back; it may have ended
+	Latched  time.Time // until when it is latched; zero when it is not
+}
+
+// Period is one bucket of an account's time: a calendar window, a part of a rolling one, or a lifetime, which starts in 1970. Settled
+// is what Entries that are remembered have posted there, and Forgotten of those that are not.
+type Period struct {
+	Start                       time.Time
+	Settled, Pending, Forgotten int64
 }
 
 // Query selects entries: all that come after After in the order of their ids, up to Max of them.
@@ -187,6 +244,35 @@ type Query struct {
 	Estimated bool  // only estimated ones
 	After     ID
 	Max       int // 1 to 10,000
+	// Since and Until select by the time of the reservation; zero is open. Until is not part of it.
+	Since, Until time.Time
+	Scope        Scope  // what it sets, the entry's scope must have
+	Reference    string // empty selects any
+}
+
+// Selects reports whether an entry is selected, but for After and Max.
+func (q *Query) Selects(e *Entry) bool {
+	switch {
+	case q.State != 0 && e.State != q.State, q.Estimated && !e.Estimated, q.Reference != "" && e.Reference != q.Reference:
+		return false
+	case !q.Since.IsZero() && e.ReservedAt.Before(q.Since), !q.Until.IsZero() && !e.ReservedAt.Before(q.Until):
+		return false
+	}
+	for name, value := range q.Scope.values() {
+		found := false
+		for n, v := range e.Scope.values() {
+			found = found || n == name && v == value
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
+
+// Plain reports whether the query asks for nothing but State, Estimated, After and Max.
+func (q *Query) Plain() bool {
+	return q.Since.IsZero() && q.Until.IsZero() && q.Reference == "" && len(q.Scope.Dims()) == 0
 }
 
 // Store keeps the accounts. Package storetest defines in executable form what follows; a store is correct when
@@ -219,6 +305,9 @@ type Query struct {
 //     Unlatch each is a change.
 //   - Expire charges up to max pending reservations whose time is up: pending becomes settled, nothing is released. It also
 //     forgets what is past the store's retention. It returns how many it charged.
+//   - What a reservation was booked for, its Call and its lines, is told by its entry; the Reference of a Settlement that was done, too.
+//     The first line that is booked in an account names it.
+//   - For each bucket of each account, settled is what its entries have posted there and what those had that were forgotten since.
 //   - A negative amount or an unknown unit is ErrInvalidCharge, and nothing changes.
 //   - An amount that would take a sum out of the store's range is ErrOverflow, and nothing changes.
 //   - A store that can't answer returns an error that is none of this package's others: never a zero balance.
@@ -255,6 +344,12 @@ type Store interface {
 	Changes(ctx context.Context, after int64, max int) ([]Record, error)
 	// Entries returns what is known of the reservations that q selects, in the order of their ids.
 	Entries(ctx context.Context, q Query) ([]Entry, error)
+	// Accounts returns up to max accounts after one, in the order of their keys: those in which anything was booked, and those that were
+	// given an override or a latch. Max is 1 to 10,000.
+	Accounts(ctx context.Context, after Key, max int) ([]Account, error)
+	// Periods returns up to max periods of an account that begin after a moment, oldest first; the zero time begins with the first one.
+	// Max is 1 to 10,000.
+	Periods(ctx context.Context, account Key, after time.Time, max int) ([]Period, error)
 	// Close releases what the store holds open. Later calls return an error.
 	Close() error
 }

@@ -207,6 +207,9 @@ func (s *Store) reshape(ctx context.Context, op string, records []budget.Record,
 			switch {
 			case !c.fresh[i] || !change(g):
 			case g.version == nil:
+				if err := s.list(ctx, key, nil, now); err != nil {
+					return err
+				}
 				actions = append(actions, s.rewriteAsIs(g)...)
 			default:
 				actions = append(actions, s.reshapeItems(g)...)

@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 // The attributes of a reservation's item.
@@ -24,6 +25,8 @@ const (
 	attrResolvedAt = "za"
 	attrExpiresAt  = "xa"
 	attrMark       = "nc" // who wrote it last
+	attrWhose      = "wh" // whose it is, in the library's form
+	attrReference  = "rf" // the provider's id of the request
 )
 
 // entry is one reservation.
@@ -40,6 +43,7 @@ type entry struct {
 	resolvedAt       int64
 	expiresAt        int64
 	mark             stepMark
+	whose, reference []byte // see account.EncodeCall
 }
 
 // booking says where a part of one line is booked, and how much it holds there: pending, or posted once it is resolved.
@@ -100,6 +104,7 @@ func decodeEntry(id budget.ID, raw item) (*entry, error) {
 		tombstone: r.flag(attrTombstone), reservedAt: r.required(attrReservedAt), expiresAt: r.required(attrExpiresAt),
 	}
 	e.resolvedAt, _ = r.number(attrResolvedAt)
+	e.whose, e.reference = r.blob(attrWhose, -1), r.blob(attrReference, -1)
 	state := r.required(attrState)
 	var ok [3]bool
 	e.reserved, ok[0] = decodeCharge(r.blob(attrReserved, -1))
@@ -127,6 +132,12 @@ func (e *entry) encode(retention time.Duration) item {
 		attrBookings: blob(encodeBookings(e.bookings)), attrReservedAt: number(e.reservedAt), attrExpiresAt: number(e.expiresAt),
 		attrMark: blob(e.mark[:]),
 	})
+	if len(e.whose) > 0 {
+		out[attrWhose] = blob(e.whose)
+	}
+	if len(e.reference) > 0 {
+		out[attrReference] = blob(e.reference)
+	}
 	if e.state == budget.Pending {
 		return out
 	}
@@ -137,15 +148,26 @@ func (e *entry) encode(retention time.Duration) item {
 	return out
 }
 
-func (e *entry) public() budget.Entry {
+func (e *entry) public() (budget.Entry, error) {
+	c, _, err := account.DecodeCall(e.whose)
+	if err != nil {
+		return budget.Entry{}, err
+	}
 	out := budget.Entry{
 		ID: e.id, State: e.state, Estimated: e.estimated, Orphan: e.orphan, Reserved: e.reserved, Actual: e.actual,
-		ReservedAt: time.Unix(0, e.reservedAt),
+		ReservedAt: time.Unix(0, e.reservedAt), Scope: c.Scope, Operation: c.Operation, Reference: string(e.reference),
 	}
 	if e.state != budget.Pending {
 		out.ResolvedAt = time.Unix(0, e.resolvedAt)
 	}
-	return out
+	for _, b := range e.bookings { // those of one account stand together
+		if n := len(out.Lines); n > 0 && out.Lines[n-1].Account == b.account {
+			out.Lines[n-1].Amount += b.amount
+			continue
+		}
+		out.Lines = append(out.Lines, budget.Booking{Account: b.account, Unit: b.unit, Start: time.Unix(0, b.start), Amount: b.amount})
+	}
+	return out, nil
 }
 
 // conflict reports why an id that is known can't be reserved again.

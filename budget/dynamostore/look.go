@@ -46,6 +46,11 @@ func (s *Store) resolveLooking(ctx context.Context, q *resolving, e *entry) (bud
 		from = &entry{id: q.id, owner: q.owner, state: budget.Voided, tombstone: next.tombstone, reservedAt: now}
 		if next.orphan {
 			from.expiresAt, from.bookings = now, s.bookOrphan(q, v)
+			for i := range q.lines {
+				if err := s.list(ctx, q.lines[i].Account, &q.lines[i], v.now); err != nil {
+					return budget.Posting{}, err
+				}
+			}
 		}
 	}
 	shifts := from.shifts(next.actual)

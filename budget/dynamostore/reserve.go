@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 // reserving is one Reserve under way.
@@ -118,6 +119,9 @@ func (q *reserving) newEntry(now time.Time) *entry {
 	if e.expiresAt < at {
 		e.expiresAt = math.MaxInt64
 	}
+	if q.r.Call != nil {
+		e.whose = account.EncodeCall(q.r.Call, "")
+	}
 	return e
 }
 
@@ -214,6 +218,13 @@ func (s *Store) reserveLooking(ctx context.Context, q *reserving, turn bool) (d 
 	if q.waits = v.gate.drain > v.now.UnixNano(); q.waits {
 		return budget.Decision{}, nil, errDrained
 	}
+	for i := range rulings {
+		if latches && rulings[i].latches {
+			if err := s.list(ctx, rulings[i].line.Account, rulings[i].line, v.now); err != nil {
+				return budget.Decision{}, nil, err
+			}
+		}
+	}
 	if latches {
 		q.shut, q.latched = d, slices.IndexFunc(rulings, func(j ruling) bool { return j.refuses && j.latches })
 		return d, nil, s.latch(ctx, q, v, rulings)
@@ -235,6 +246,9 @@ func (s *Store) admitSeen(ctx context.Context, q *reserving, v *view, rulings []
 	for i := range rulings {
 		if j := &rulings[i]; j.latches { // an observe-only line: that it would stay closed is foretold from now on
 			j.group.latchedUntil = passed(j.span, j.now.UnixNano())
+		}
+		if err := s.listIfNew(ctx, &rulings[i], e.id); err != nil {
+			return budget.Decision{}, err
 		}
 		actions, bookings := s.place(&rulings[i], pick(e.id, s.shards))
 		accounts, e.bookings = append(accounts, actions...), append(e.bookings, bookings...)

@@ -27,8 +27,9 @@ type resolving struct {
 	owner budget.Key
 	lines []budget.Line // of a settlement: those whose marks are looked at
 	// decide says what becomes of a reservation, which may be nil, and what the step answers. It knows nothing but its arguments.
-	decide func(e *entry, now time.Time) (outcome, budget.Posting, error)
-	tries  map[uint32]budget.Posting
+	decide           func(e *entry, now time.Time) (outcome, budget.Posting, error)
+	whose, reference []byte // what a settlement says of the entry, if anything
+	tries            map[uint32]budget.Posting
 	// record is what a correction writes into the audit trail, and change what it meets there.
 	record *budget.Record
 	change *changing
@@ -113,6 +114,12 @@ func (q *resolving) judge(e *entry, now time.Time) (outcome, budget.Posting, err
 // finish sends the transaction that resolves: the record as it was, its due date, and the accounts.
 func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, p budget.Posting, accounts []types.TransactWriteItem) (budget.Posting, error) {
 	after.mark = q.mark()
+	if len(q.whose) > 0 {
+		after.whose = q.whose
+	}
+	if len(q.reference) > 0 {
+		after.reference = q.reference
+	}
 	q.tries[q.attempt] = p
 	x := &expression{}
 	if before == nil {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 // Settle implements budget.Store.
@@ -15,7 +16,11 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 	if err := s.fits(len(st.Lines)); err != nil {
 		return budget.Posting{}, err
 	}
-	return s.resolve(ctx, "settle", &resolving{id: st.ID, owner: st.Owner, lines: st.Lines, decide: func(e *entry, _ time.Time) (outcome, budget.Posting, error) {
+	q := &resolving{id: st.ID, owner: st.Owner, lines: st.Lines, reference: []byte(st.Reference)}
+	if st.Call != nil {
+		q.whose = account.EncodeCall(st.Call, "")
+	}
+	q.decide = func(e *entry, _ time.Time) (outcome, budget.Posting, error) {
 		next := outcome{state: budget.Settled, actual: st.Actual, estimated: st.Estimated}
 		switch {
 		case e == nil:
@@ -31,7 +36,8 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 			next.orphan = true
 		}
 		return next, budget.Posting{From: e.state}, nil
-	}})
+	}
+	return s.resolve(ctx, "settle", q)
 }
 
 // Void implements budget.Store.

@@ -201,8 +201,11 @@ func (s *Store) entriesIn(ctx context.Context, partition int, q budget.Query, li
 			if err != nil {
 				return false, err
 			}
-			all = append(all, e.public())
-			return len(all) < limit, nil
+			out, err := e.public()
+			if err == nil && q.Selects(&out) {
+				all = append(all, out)
+			}
+			return len(all) < limit, err
 		})
 	})
 	return all, err
@@ -216,12 +219,15 @@ func selecting(partition int, q budget.Query, limit int) dynamodb.QueryInput {
 	if q.Estimated {
 		x.require(attrEstimated, "=", number(1))
 	}
+	if q.Reference != "" {
+		x.require(attrReference, "=", blob([]byte(q.Reference)))
+	}
 	filter := x.condition()
 	in := dynamodb.QueryInput{
 		KeyConditionExpression: aws.String("pk = " + x.value(text(entryPartition(partition))) + " AND sk > " + x.value(text(q.After.String()))),
 		FilterExpression:       filter, ExpressionAttributeNames: x.names, ExpressionAttributeValues: x.values,
 	}
-	if filter == nil {
+	if filter == nil && q.Plain() {
 		in.Limit = aws.Int32(int32(limit))
 	}
 	return in

@@ -13,6 +13,9 @@ import (
 
 // account is one limit for one value of its scope.
 type account struct {
+	key          budget.Key
+	limit        string // empty when nobody said
+	scope        budget.Scope
 	buckets      []bucket // ascending by start
 	override     *budget.Override
 	latchedUntil int64   // 0 when open
@@ -22,7 +25,8 @@ type account struct {
 	span   budget.Span   // the latest answer of at
 }
 
-type bucket struct{ start, end, settled, pending int64 }
+// bucket holds what is settled and pending in a part of time, and how much of the former was posted by entries that are forgotten.
+type bucket struct{ start, end, settled, pending, forgotten int64 }
 
 // booking says where one line of a reservation is booked.
 type booking struct {
@@ -86,7 +90,7 @@ func passed(span budget.Span, now int64) int64 {
 func (s *Store) open(key budget.Key) *account {
 	a := s.find(&key)
 	if a == nil {
-		a = &account{}
+		a = &account{key: key}
 		s.accounts[key] = a
 	}
 	return a

@@ -50,6 +50,11 @@ func (s *Store) forget(now int64, limit int) {
 	}
 	for e := s.resolved.oldest; e != nil && e.resolvedAt <= old && limit > 0; limit-- {
 		next := e.next
+		for i := range e.lines {
+			if b := e.lines[i].find(); b != nil {
+				b.forgotten += e.actual[e.lines[i].unit]
+			}
+		}
 		s.resolved.remove(e)
 		s.entries.remove(&e.id)
 		e = next

@@ -16,6 +16,8 @@ type entry struct {
 	state      budget.State
 	estimated  bool
 	orphan     bool
+	call       *budget.Call
+	reference  string
 	tombstone  bool // voided before it was made, so that nobody knows where it would have been booked
 	reserved   budget.Charge
 	actual     budget.Charge
@@ -139,7 +141,7 @@ func (s *Store) latch(d *budget.Decision, r *budget.Reservation, places []place,
 // admit books a reservation that was checked, and returns when it expires.
 func (s *Store) admit(r *budget.Reservation, places []place, now int64) time.Time {
 	e := s.entry()
-	e.id, e.owner, e.state, e.reserved, e.reservedAt = r.ID, r.Owner, budget.Pending, r.Charge, now
+	e.id, e.owner, e.state, e.reserved, e.reservedAt, e.call = r.ID, r.Owner, budget.Pending, r.Charge, now, r.Call
 	if e.expiresAt = now + int64(max(r.TTL, 0)); e.expiresAt < now {
 		e.expiresAt = math.MaxInt64
 	}
@@ -156,6 +158,9 @@ func (s *Store) book(e *entry, lines []budget.Line, places []place) {
 		a, unit := places[i].account, lines[i].Unit
 		if a == nil {
 			a = s.open(lines[i].Account)
+		}
+		if a.limit == "" {
+			a.limit, a.scope = lines[i].Limit, lines[i].Scope
 		}
 		a.bucket(&places[i].span).pending += e.reserved[unit]
 		e.lines = append(e.lines, booking{a, places[i].span.Start, unit})

@@ -35,6 +35,7 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 		return budget.Posting{}, err
 	}
 	e.estimated = st.Estimated
+	e.refer(&st)
 	return budget.Posting{From: from, Crossed: s.crossed(st.Lines, now)}, nil
 }
 
@@ -43,6 +44,7 @@ func (s *Store) postOrphan(st budget.Settlement, from budget.State, now int64) (
 	e := s.entry()
 	e.id, e.owner, e.state, e.reservedAt = st.ID, st.Owner, budget.Voided, now
 	e.estimated, e.orphan = st.Estimated, true
+	e.refer(&st)
 	places := make([]place, len(st.Lines))
 	for i := range st.Lines {
 		places[i] = s.place(&st.Lines[i], now)
@@ -56,6 +58,16 @@ func (s *Store) postOrphan(st budget.Settlement, from budget.State, now int64) (
 	}
 	s.entries.put(e)
 	return budget.Posting{From: from, Crossed: s.crossed(st.Lines, now)}, nil
+}
+
+// refer notes what a settlement says of an entry.
+func (e *entry) refer(st *budget.Settlement) {
+	if st.Call != nil {
+		e.call = st.Call
+	}
+	if st.Reference != "" {
+		e.reference = st.Reference
+	}
 }
 
 // post resolves an entry: what it holds pending is taken out, and actual stands in the place of what it had posted. All

@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgtype"
-
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
@@ -30,6 +28,8 @@ type detail struct {
 	Crossed  [][4]int64
 	Balances []standing
 	Entries  []entry
+	Accounts []named
+	Periods  []period
 	Flags    []flag
 	Changes  []record
 	Unaware  []string
@@ -55,6 +55,10 @@ type entry struct {
 	Estimated, Orphan      bool
 	Reserved, Actual       []int64
 	ReservedAt, ResolvedAt int64
+	Whose, Reference       []byte
+	Accounts               []string
+	Units                  []budget.Unit
+	Starts                 []int64
 }
 
 // decodeAnswer reads an answer. Whatever is not as it should be is errAnswer: nothing is made up in its place.
@@ -123,21 +127,6 @@ func (s *standing) denial(lines []budget.Line, now int64) (budget.Denial, error)
 		b.ResetAfter = 0
 	}
 	return budget.Denial{Line: s.Line, Balance: b}, err
-}
-
-func (e *entry) public() (out budget.Entry, err error) {
-	var id pgtype.UUID
-	if id.Scan(e.ID) != nil || len(e.Reserved) != budget.NumUnits || len(e.Actual) != budget.NumUnits {
-		return budget.Entry{}, errAnswer
-	}
-	out = budget.Entry{
-		ID: id.Bytes, State: e.State, Estimated: e.Estimated, Orphan: e.Orphan,
-		Reserved: budget.Charge(e.Reserved), Actual: budget.Charge(e.Actual), ReservedAt: time.Unix(0, e.ReservedAt),
-	}
-	if e.State != budget.Pending {
-		out.ResolvedAt = time.Unix(0, e.ResolvedAt)
-	}
-	return out, nil
 }
 
 func (f *flag) public() (k budget.Kill, err error) {

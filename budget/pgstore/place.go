@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 // placement is where lines are booked, worked out for a moment before the server has told its own. Calendar windows know
@@ -25,6 +26,7 @@ type placement struct {
 	from, until           int64 // the moments at which all this holds
 	markLines, markNumber []int32
 	marks                 []float64
+	names                 [][]byte
 }
 
 // place fills p in. Lines may come in any order.
@@ -35,8 +37,10 @@ func (p *placement) place(lines []budget.Line, now int64) error {
 	p.starts, p.widths, p.ends, p.steps = make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 	p.maxes, p.observe, p.latch = make([]int64, n), make([]bool, n), make([]bool, n)
 	p.markLines, p.markNumber, p.marks = []int32{}, []int32{}, []float64{} // a nil would be a null
+	p.names = make([][]byte, n)
 	for i := range lines {
 		line := &lines[i]
+		p.names[i] = account.EncodeName(line)
 		p.accounts[i] = uuid(line.Account)
 		if slices.Contains(p.accounts[:i], p.accounts[i]) {
 			return errTwice

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 // outcome turns the statuses that are the contract's errors into them.
@@ -50,12 +51,21 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decis
 }
 
 func reserveCall(r budget.Reservation) call {
+	whose := encodeCall(r.Call)
 	return call{function: "reserve", moments: true, lines: some(r.Lines), makes: true, args: func(at *placement) []any {
 		return []any{
 			[16]byte(r.ID), [16]byte(r.Owner), r.Charge[:], int64(max(r.TTL, 0)), r.Tentative, r.RefuseObserved, uuids(r.Dims),
-			at.accounts, at.units, at.starts, at.widths, at.ends, at.steps, at.maxes, at.observe, at.latch,
+			at.accounts, at.units, at.starts, at.widths, at.ends, at.steps, at.maxes, at.observe, at.latch, whose, at.names,
 		}
 	}}
+}
+
+// encodeCall writes whose a reservation is; nothing when nobody says.
+func encodeCall(c *budget.Call) []byte {
+	if c == nil {
+		return nil
+	}
+	return account.EncodeCall(c, "")
 }
 
 // decision reads the answer to a Reserve. What it can't read admits nothing.
@@ -109,10 +119,12 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 	if err := st.Validate(); err != nil {
 		return budget.Posting{}, err
 	}
+	whose := encodeCall(st.Call)
 	a, err := s.step(ctx, call{function: "settle", moments: true, lines: some(st.Lines), makes: true, args: func(at *placement) []any {
 		return []any{
 			[16]byte(st.ID), [16]byte(st.Owner), st.Actual[:], st.Estimated,
 			at.accounts, at.units, at.starts, at.widths, at.ends, at.steps, at.maxes, at.markLines, at.markNumber, at.marks,
+			whose, []byte(st.Reference), at.names,
 		}
 	}})
 	if err != nil {

@@ -54,23 +54,6 @@ func (s *Store) forget() {
 	})
 }
 
-// Entries implements budget.Store. A Max out of range is moved into it.
-func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, error) {
-	a, err := s.step(ctx, call{function: "entries", args: func(*placement) []any {
-		return []any{int32(q.State), q.Estimated, [16]byte(q.After), int64(max(1, min(q.Max, maxEntries)))}
-	}})
-	if err != nil {
-		return nil, err
-	}
-	all := make([]budget.Entry, len(a.detail.Entries))
-	for i := range all {
-		if all[i], err = a.detail.Entries[i].public(); err != nil {
-			return nil, failed("entries", err)
-		}
-	}
-	return all, nil
-}
-
 // Balances implements budget.Store.
 func (s *Store) Balances(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
 	a, err := s.step(ctx, call{function: "balances", moments: true, lines: some(lines), args: func(at *placement) []any {

@@ -1,6 +1,13 @@
 package redisstore
 
-import "github.com/bedrockguard/bedrockguard-go/budget"
+import (
+	"math"
+	"strings"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
+)
 
 // states are the letters of an entry's state.
 var states = map[byte]budget.State{'p': budget.Pending, 's': budget.Settled, 'v': budget.Voided, 'x': budget.Expired}
@@ -15,20 +22,74 @@ func stateLetter(s budget.State) byte {
 	return '-'
 }
 
-// parseEntry reads an entry as lua/entry.lua describes it; its bookings are the scripts' own.
-func parseEntry(id, value string) (e budget.Entry, err error) {
+// parseEntry reads an entry as lua/entry.lua describes it. The steps are those of rolling windows, by account.
+func parseEntry(id, value string, steps map[budget.Key]int64) (e budget.Entry, err error) {
 	in := reader{text: value}
 	in.bytes(16) // the owner
 	state, flags := states[byte(in.number(1))], in.number(1)
 	reserved, resolved := in.count(), in.count()
 	in.count() // when it expires
 	e = budget.Entry{State: state, Estimated: flags&1 != 0, Orphan: flags&2 != 0, Reserved: in.charge(), Actual: in.charge()}
-	if in.failed || e.State == 0 || flags > 7 || len(id) != len(e.ID) || reserved > never || resolved > never {
+	if in.failed || e.State == 0 || flags > 15 || len(id) != len(e.ID) || reserved > never || resolved > never {
 		return budget.Entry{}, errReply
 	}
 	e.ID, e.ReservedAt = budget.ID([]byte(id)), fromMicro(reserved)
-	if e.State != budget.Pending {
+	amounts := &e.Actual
+	if e.State == budget.Pending {
+		amounts = &e.Reserved
+	} else {
 		e.ResolvedAt = fromMicro(resolved)
 	}
+	if flags&8 != 0 {
+		if err := in.names(&e); err != nil {
+			return budget.Entry{}, err
+		}
+	}
+	for !in.failed && in.text != "" {
+		b := budget.Booking{Account: budget.Key([]byte(in.bytes(16) + strings.Repeat("\x00", 16))[:16])}
+		start, unit, kind := in.count(), budget.Unit(in.number(1)), in.number(1)
+		in.count()
+		if in.failed || !unit.Valid() {
+			return budget.Entry{}, errReply
+		}
+		b.Unit, b.Start, b.Amount = unit, startOf(start, kind == 'r', steps[b.Account]), amounts[unit]
+		e.Lines = append(e.Lines, b)
+	}
+	if in.failed {
+		return budget.Entry{}, errReply
+	}
 	return e, nil
+}
+
+// names takes whose an entry is, and the provider's id of the request, from behind its bookings.
+func (in *reader) names(e *budget.Entry) error {
+	if len(in.text) < 4 {
+		return errReply
+	}
+	lengths := reader{text: in.text[len(in.text)-4:]}
+	whose, reference := int(lengths.number(2)), int(lengths.number(2))
+	ends := len(in.text) - 4
+	if whose+reference > ends {
+		return errReply
+	}
+	c, _, err := account.DecodeCall([]byte(in.text[ends-whose-reference : ends-reference]))
+	if err != nil {
+		return err
+	}
+	e.Scope, e.Operation, e.Reference = c.Scope, c.Operation, in.text[ends-reference:ends]
+	in.text = in.text[:ends-whose-reference]
+	return nil
+}
+
+// startOf is when a bucket begins. Of a rolling window only its number is kept, so that without the window's step, which the first
+// booking since this library keeps names tells, it is not known.
+func startOf(start int64, rolling bool, step int64) time.Time {
+	switch {
+	case !rolling:
+		return fromMicro(start)
+	case step <= 0 || start > math.MaxInt64/step:
+		return time.Time{}
+	default:
+		return time.Unix(0, start*step)
+	}
 }

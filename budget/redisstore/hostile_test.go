@@ -40,8 +40,8 @@ func rightArguments(s *Store, r budget.Reservation) map[*script][][]byte {
 	copy(change[16:], fresh[:])
 	binary.BigEndian.PutUint64(change[32:], math.MaxInt64)
 	return map[*script][][]byte{
-		scriptReserve:  {begin(fresh[:], r.Owner[:]).numbers(seen, 0, now, 1000, s.retention, p.hold.from, p.hold.until).flags(false).charge(&r.Charge), {}, p.booked, p.terms},
-		scriptSettle:   {begin(r.ID[:], r.Owner[:]).numbers(seen, 0, now, s.retention).flags(false, true).charge(&r.Charge), p.booked, p.terms, p.marks},
+		scriptReserve:  {begin(fresh[:], r.Owner[:]).numbers(seen, 0, now, 1000, s.retention, p.hold.from, p.hold.until).flags(false).charge(&r.Charge), {}, p.booked, p.terms, {}, encodeNames(r.Lines)},
+		scriptSettle:   {begin(r.ID[:], r.Owner[:]).numbers(seen, 0, now, s.retention).flags(false, true).charge(&r.Charge), p.booked, p.terms, p.marks, {}, {}, encodeNames(r.Lines)},
 		scriptVoid:     {begin(r.ID[:], r.Owner[:]).numbers(seen, 0, s.retention).flags(false)},
 		scriptForestal: {begin(fresh[:], r.Owner[:]).numbers(seen, 0, s.retention).flags(true)},
 		scriptCorrect:  {begin(r.ID[:]).numbers(seen, 0, s.retention).charge(&r.Charge), change, row},
@@ -51,6 +51,8 @@ func rightArguments(s *Store, r budget.Reservation) map[*script][][]byte {
 		scriptKill:     {append(begin().numbers(seen, 0), 'k'), r.Lines[0].Account[:], []byte("{}"), []byte("channel"), change, row},
 		scriptKills:    {begin().numbers(seen, 0)},
 		scriptChanges:  {begin().numbers(seen, 0, 0, 10)},
+		scriptAccounts: {begin(make([]byte, 16)).numbers(seen, 0, 10)},
+		scriptPeriods:  {begin(make([]byte, 16)).numbers(seen, 0, 0, 10)},
 		scriptEntries:  {append(begin(make([]byte, 16)).numbers(seen, 0, 10, 10), '-', 0, 0)},
 	}
 }
@@ -64,8 +66,12 @@ func payload(sc *script, i int) bool {
 		return i == 3
 	case scriptCorrect:
 		return i == 2
+	case scriptSettle:
+		return i >= 4 // names are looked at when there is something to name
+	case scriptReserve:
+		return i == 1 || i >= 4
 	default:
-		return sc == scriptReserve && i == 1
+		return false
 	}
 }
 
@@ -245,7 +251,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(append(append(append(answer('A'), 0), append(head(nil).numbers(7), 0, 0, 0, byte(len(payload)))...), payload...)))
 	f.Add(append(append(make([]byte, 16), 'x', 1), make([]byte, 136)...))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		if e, err := parseEntry(string(make([]byte, 16)), string(raw)); err == nil {
+		if e, err := parseEntry(string(make([]byte, 16)), string(raw), nil); err == nil {
 			require.NoError(t, e.Reserved.Validate())
 			require.NoError(t, e.Actual.Validate())
 			require.NotEmpty(t, e.State)

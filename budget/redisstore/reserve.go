@@ -66,7 +66,7 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decis
 	if err := errors.Join(fits(&r.Charge), distinct(r.Lines)); err != nil {
 		return budget.Decision{}, err
 	}
-	dims := appendKeys(nil, r.Dims)
+	dims, whose, called := appendKeys(nil, r.Dims), encodeCall(r.Call), encodeNames(r.Lines)
 	answer, err := s.ask(ctx, scriptReserve, s.shard(r.ID), func(now, clock int64) ([]any, error) {
 		p, err := place(r.Lines, &r.Charge, now, false)
 		if err != nil {
@@ -74,7 +74,7 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decis
 		}
 		h := newHead(s.epoch(), r.ID[:], r.Owner[:]).numbers(s.seen.Load(), clock, now, min(micros(r.TTL), never), s.retention,
 			p.hold.from, p.hold.until).byte(bit(r.Tentative) | bit(r.RefuseObserved)<<1).charge(&r.Charge)
-		return []any{[]byte(h), dims, []byte(p.booked), []byte(p.terms)}, nil
+		return []any{[]byte(h), dims, []byte(p.booked), []byte(p.terms), whose, called}, nil
 	})
 	refused := answer.code == codeDenied || answer.code == codeKilled
 	if err != nil && !(refused && errors.Is(err, errReplicas)) { // a refusal sets nothing aside that a replica could lack

@@ -68,6 +68,8 @@ var (
 	scriptChanges  = newScript("changes", whenFull)
 	scriptEntries  = newScript("entries", whenFull)
 	scriptAccept   = newScript("accept", whenFull)
+	scriptAccounts = newScript("accounts", whenFull)
+	scriptPeriods  = newScript("periods", whenFull)
 )
 
 // once is a command that the client does not send again by itself, however it is configured. Every script could bear it,

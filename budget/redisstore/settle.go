@@ -36,13 +36,13 @@ func (s *Store) settle(ctx context.Context, st *budget.Settlement, whole bool) (
 		h := newHead(s.epoch(), st.ID[:], st.Owner[:]).numbers(s.seen.Load(), clock, now, s.retention).
 			flags(st.Estimated, whole).charge(&st.Actual)
 		if !whole {
-			return []any{[]byte(h), "", "", ""}, nil
+			return []any{[]byte(h), "", "", "", encodeCall(st.Call), st.Reference, ""}, nil
 		}
 		p, err := place(st.Lines, &st.Actual, now, true)
 		if err != nil {
 			return nil, err
 		}
-		return []any{[]byte(h), []byte(p.booked), []byte(p.terms), []byte(p.marks)}, nil
+		return []any{[]byte(h), []byte(p.booked), []byte(p.terms), []byte(p.marks), encodeCall(st.Call), st.Reference, encodeNames(st.Lines)}, nil
 	})
 }
 

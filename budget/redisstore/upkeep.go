@@ -47,11 +47,20 @@ func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, er
 	limit := max(1, min(q.Max, maxEntries))
 	all := []budget.Entry{}
 	for from := int(q.After[0]); from < shards && len(all) < limit; {
-		page, looked, err := s.page(ctx, q, from, limit-len(all))
+		wanted := limit - len(all)
+		if !q.Plain() {
+			wanted = maxEntries // most are looked at and not selected
+		}
+		page, looked, err := s.page(ctx, q, from, wanted)
 		if err != nil {
 			return nil, err
 		}
-		all, from = append(all, page...), from+looked
+		for i := range page {
+			if q.Selects(&page[i]) {
+				all = append(all, page[i])
+			}
+		}
+		from += looked
 	}
 	return all[:min(len(all), limit)], nil
 }
@@ -99,13 +108,21 @@ func parsePage(value any) (reply, []budget.Entry, error) {
 		return r, nil, err
 	}
 	entries := make([]budget.Entry, 0, len(parts)/2)
-	for i := 1; i < len(parts); i += 2 {
+	steps := make(map[budget.Key]int64) // of rolling windows
+	for i := len(parts) - 2; i > 0; i -= 2 {
 		id, isText := parts[i].(string)
 		text, isTextToo := parts[i+1].(string)
 		if !isText || !isTextToo {
 			return r, nil, errReply
 		}
-		e, err := parseEntry(id, text)
+		if len(id) == len(budget.Key{})+1 {
+			in := reader{text: text}
+			if text != "" {
+				steps[budget.Key([]byte(id[:16]))] = in.count()
+			}
+			continue
+		}
+		e, err := parseEntry(id, text, steps)
 		if err != nil {
 			return r, nil, err
 		}

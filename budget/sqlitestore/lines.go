@@ -28,10 +28,10 @@ type joined struct {
 
 var (
 	// joinStates reads, for (key, since), what is known of an account and then its buckets.
-	joinStates = joined{2, "", `SELECT %[1]d, 0, coalesce(override_max, -1), coalesce(override_until, 0), latched_until, fired FROM account WHERE key = ?%[2]d` +
-		` UNION ALL SELECT %[1]d, 1, start, settled, pending, NULL FROM bucket WHERE account = ?%[2]d AND start >= ?%[3]d`, " UNION ALL ", ""}
+	joinStates = joined{2, "", `SELECT %[1]d, 0, coalesce(override_max, -1), coalesce(override_until, 0), latched_until, fired, name IS NOT NULL FROM account WHERE key = ?%[2]d` +
+		` UNION ALL SELECT %[1]d, 1, start, settled, pending, NULL, 0 FROM bucket WHERE account = ?%[2]d AND start >= ?%[3]d`, " UNION ALL ", ""}
 	// joinLook is joinStates with one parameter more, an id, and tells besides whether there is a reservation of it, and any kill flag.
-	joinLook = joined{2, "", joinStates.term, " UNION ALL ", " UNION ALL SELECT -1, EXISTS (SELECT 1 FROM reservation WHERE id = ?), EXISTS (SELECT 1 FROM kill), 0, 0, NULL"}
+	joinLook = joined{2, "", joinStates.term, " UNION ALL ", " UNION ALL SELECT -1, EXISTS (SELECT 1 FROM reservation WHERE id = ?), EXISTS (SELECT 1 FROM kill), 0, 0, NULL, 0"}
 	// joinSettled reads, for (key, start), what is settled in a bucket.
 	joinSettled = joined{2, "", "SELECT %[1]d, settled FROM bucket WHERE account = ?%[2]d AND start = ?%[3]d", " UNION ALL ", ""}
 	// joinBook adds, for (key, start, end, settled, pending), to buckets, which it makes if need be.
@@ -95,6 +95,7 @@ type state struct {
 	overflow     bool // the sums themselves leave the range of int64
 	latchedUntil int64
 	fired        []int64 // until when each mark stays quiet
+	named        bool    // the account is known by its name
 }
 
 // states reads where the accounts of these lines stand now.
@@ -143,7 +144,8 @@ func (t *tx) scanStates(rows *sql.Rows, all []state, seen *sight) error {
 		var line, isBucket int
 		var a, b, c int64
 		var fired []byte
-		err := rows.Scan(&line, &isBucket, &a, &b, &c, &fired)
+		var named bool
+		err := rows.Scan(&line, &isBucket, &a, &b, &c, &fired, &named)
 		if err != nil {
 			return err
 		}
@@ -158,6 +160,7 @@ func (t *tx) scanStates(rows *sql.Rows, all []state, seen *sight) error {
 			s.buckets = append(s.buckets, budget.Bucket{Start: a, Used: b + c})
 			continue
 		}
+		s.named = named
 		now := t.now.UnixNano() // of an override its Max and its end, and the latch
 		if a >= 0 && now < b {
 			s.Max = a

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 // Reserve implements budget.Store. An id that is known is judged first, then kill flags, then room.
@@ -63,7 +64,13 @@ func (t *tx) reserve(r budget.Reservation) (budget.Decision, error) {
 	if err := t.book(e.bookings, new(budget.Charge), &r.Charge); err != nil {
 		return budget.Decision{}, err
 	}
+	if r.Call != nil {
+		e.whose = account.EncodeCall(r.Call, "")
+	}
 	if err := t.insert(e); err != nil {
+		return budget.Decision{}, err
+	}
+	if err := t.name(r.Lines, states); err != nil {
 		return budget.Decision{}, err
 	}
 	d.Admitted, d.ExpiresAt = true, time.Unix(0, e.expiresAt)

@@ -69,6 +69,11 @@ ALTER TABLE meta ADD COLUMN accepted BLOB NOT NULL DEFAULT x'';
 ALTER TABLE meta ADD COLUMN judged INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE meta ADD COLUMN reached INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE meta ADD COLUMN forgetting INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE account ADD COLUMN name BLOB;
+INSERT INTO account (key) SELECT DISTINCT account FROM bucket WHERE account NOT IN (SELECT key FROM account);
+ALTER TABLE reservation ADD COLUMN whose BLOB NOT NULL DEFAULT x'';
+ALTER TABLE reservation ADD COLUMN reference BLOB NOT NULL DEFAULT x'';
+CREATE INDEX reservation_reference ON reservation (reference) WHERE reference <> x'';
 ALTER TABLE bucket ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX reservation_old ON reservation (resolved_at) WHERE state <> 1;
 CREATE INDEX bucket_end ON bucket ("end");
@@ -150,10 +155,11 @@ const (
 	sqlForgetting = `UPDATE meta SET forgetting = 1`
 	sqlForgot     = `UPDATE meta SET forgetting = 0, reached = max(reached, ?)`
 	sqlJudged     = `UPDATE meta SET judged = ?`
-	sqlEntry      = `SELECT owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at FROM reservation WHERE id = ?`
-	sqlInsert     = `INSERT INTO reservation VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO UPDATE SET
-		state = ?3, estimated = ?4, orphan = ?5, reserved = ?6, actual = ?7, bookings = ?8, reserved_at = ?9, resolved_at = ?10, expires_at = ?11`
-	sqlUpdate     = `UPDATE reservation SET state = ?, estimated = ?, orphan = ?, actual = ?, bookings = ?, resolved_at = ? WHERE id = ?`
+	sqlEntry      = `SELECT owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference FROM reservation WHERE id = ?`
+	sqlInsert     = `INSERT INTO reservation (id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference)
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT DO UPDATE SET state = ?3, estimated = ?4, orphan = ?5, reserved = ?6,
+		actual = ?7, bookings = ?8, reserved_at = ?9, resolved_at = ?10, expires_at = ?11, whose = ?12, reference = ?13`
+	sqlUpdate     = `UPDATE reservation SET state = ?, estimated = ?, orphan = ?, actual = ?, bookings = ?, resolved_at = ?, whose = ?, reference = ? WHERE id = ?`
 	sqlLatch      = `INSERT INTO account (key, latched_until) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET latched_until = ?2`
 	sqlMark       = `INSERT INTO account (key, fired) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET fired = ?2`
 	sqlOverride   = `INSERT INTO account (key, override_max, override_until) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET override_max = ?2, override_until = ?3`
@@ -165,10 +171,16 @@ const (
 	sqlNoteChange = `INSERT INTO change (object, id, at, record) VALUES (?, ?, ?, ?)`
 	sqlRevision   = `SELECT coalesce(max(revision), 0) FROM change`
 	sqlChanges    = `SELECT revision, at, record FROM change WHERE revision > ? ORDER BY revision LIMIT ?`
-	sqlExpired    = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at FROM reservation WHERE state = 1 AND expires_at <= ? ORDER BY expires_at LIMIT ?`
+	sqlExpired    = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference FROM reservation WHERE state = 1 AND expires_at <= ? ORDER BY expires_at LIMIT ?`
 	sqlDue        = `SELECT EXISTS (SELECT 1 FROM reservation WHERE state = 1 AND expires_at <= ?)`
-	sqlEntries    = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at FROM reservation WHERE id > ?1 AND (?2 = 0 OR state = ?2) AND (?3 = 0 OR estimated = 1) ORDER BY id LIMIT ?4`
-	sqlOld        = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at FROM reservation WHERE state <> 1 AND resolved_at < ? ORDER BY resolved_at LIMIT ?`
+	sqlEntries    = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference FROM reservation
+		WHERE id > ?1 AND (?2 = 0 OR state = ?2) AND (?3 = 0 OR estimated = 1) AND reserved_at >= ?5 AND reserved_at < ?6 ORDER BY id LIMIT ?4`
+	sqlReferred = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference FROM reservation
+		WHERE reference = ?1 AND reference <> x'' AND id > ?2 ORDER BY id LIMIT ?3`
+	sqlName       = `INSERT INTO account (key, name) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET name = coalesce(name, ?2)`
+	sqlAccounts   = `SELECT key, name, override_max, override_until, latched_until FROM account WHERE key > ? ORDER BY key LIMIT ?`
+	sqlPeriods    = `SELECT start, settled, pending, forgotten FROM bucket WHERE account = ? AND start > ? ORDER BY start LIMIT ?`
+	sqlOld        = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference FROM reservation WHERE state <> 1 AND resolved_at < ? ORDER BY resolved_at LIMIT ?`
 	sqlOldSums    = `SELECT EXISTS (SELECT 1 FROM bucket WHERE "end" < ? AND pending = 0)`
 	sqlForget     = `DELETE FROM reservation WHERE id = ?`
 	sqlForgetSum  = `UPDATE bucket SET forgotten = forgotten + ?3 WHERE account = ?1 AND start = ?2`

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 // entry is one reservation. A tombstone has no bookings and no time to expire.
@@ -18,6 +19,7 @@ type entry struct {
 	reserved, actual                  budget.Charge
 	bookings                          []booking
 	reservedAt, resolvedAt, expiresAt int64
+	whose, reference                  []byte // see account.EncodeCall
 }
 
 // tombstone reports whether the entry was voided before it was made, so that nobody knows where it would have been booked.
@@ -38,7 +40,7 @@ func (t *tx) entry(id budget.ID) (*entry, error) {
 func scanEntry(scan func(...any) error, first ...any) (*entry, error) {
 	e := &entry{}
 	var owner, reserved, actual, bookings []byte
-	fields := append(first, &owner, &e.state, &e.estimated, &e.orphan, &reserved, &actual, &bookings, &e.reservedAt, &e.resolvedAt, &e.expiresAt)
+	fields := append(first, &owner, &e.state, &e.estimated, &e.orphan, &reserved, &actual, &bookings, &e.reservedAt, &e.resolvedAt, &e.expiresAt, &e.whose, &e.reference)
 	if err := scan(fields...); err != nil {
 		return nil, err
 	}
@@ -53,15 +55,33 @@ func scanEntry(scan func(...any) error, first ...any) (*entry, error) {
 	return e, errors.Join(errs[:]...)
 }
 
+// refer notes what a settlement says of an entry.
+func (e *entry) refer(st *budget.Settlement) {
+	if st.Call != nil {
+		e.whose = account.EncodeCall(st.Call, "")
+	}
+	if st.Reference != "" {
+		e.reference = []byte(st.Reference)
+	}
+}
+
+// blob is bytes that are never null.
+func blob(raw []byte) []byte {
+	if raw == nil {
+		return []byte{}
+	}
+	return raw
+}
+
 func (t *tx) insert(e *entry) error {
 	return t.exec(sqlInsert, e.id[:], e.owner[:], e.state, e.estimated, e.orphan, encodeCharge(e.reserved), encodeCharge(e.actual),
-		encodeBookings(e.bookings), e.reservedAt, e.resolvedAt, e.expiresAt)
+		encodeBookings(e.bookings), e.reservedAt, e.resolvedAt, e.expiresAt, blob(e.whose), blob(e.reference))
 }
 
 // resolve gives an entry its new state.
 func (t *tx) resolve(e *entry, state budget.State, actual budget.Charge, estimated bool) error {
 	e.state, e.actual, e.estimated, e.resolvedAt = state, actual, estimated, t.now.UnixNano()
-	if err := t.exec(sqlUpdate, e.state, e.estimated, e.orphan, encodeCharge(e.actual), encodeBookings(e.bookings), e.resolvedAt, e.id[:]); err != nil {
+	if err := t.exec(sqlUpdate, e.state, e.estimated, e.orphan, encodeCharge(e.actual), encodeBookings(e.bookings), e.resolvedAt, blob(e.whose), blob(e.reference), e.id[:]); err != nil {
 		return err
 	}
 	return t.forget(forgetAlong)
@@ -103,6 +123,7 @@ func (t *tx) settle(st budget.Settlement) (budget.Posting, error) {
 	if err := t.post(e.bookings, st.Actual, before, pending); err != nil {
 		return budget.Posting{}, err
 	}
+	e.refer(&st)
 	if err := t.resolve(e, budget.Settled, st.Actual, st.Estimated); err != nil {
 		return budget.Posting{}, err
 	}
@@ -120,11 +141,15 @@ func (t *tx) postOrphan(e *entry, st budget.Settlement) (p budget.Posting, err e
 		p.From = e.state
 	}
 	now := t.now.UnixNano()
-	err = t.insert(&entry{
+	orphan := &entry{
 		id: st.ID, owner: st.Owner, state: budget.Settled, estimated: st.Estimated, orphan: true, actual: st.Actual,
 		bookings: bookings, reservedAt: now, resolvedAt: now, expiresAt: now,
-	})
-	if err != nil {
+	}
+	orphan.refer(&st)
+	if err := t.insert(orphan); err != nil {
+		return budget.Posting{}, err
+	}
+	if err := t.name(st.Lines, nil); err != nil {
 		return budget.Posting{}, err
 	}
 	p.Crossed, err = t.crossed(st.Lines)

@@ -183,7 +183,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 // statements are what open prepares.
 var statements = []string{
 	sqlSequence, sqlSequenceNow, sqlAccept, sqlForgetting, sqlForgot, sqlJudged, sqlEntry, sqlInsert, sqlUpdate, sqlLatch, sqlMark,
-	sqlOverride, sqlKills, sqlKill, sqlFiled, sqlRevive, sqlExpired, sqlDue, sqlEntries, sqlOld, sqlOldSums, sqlForget, sqlForgetSum, sqlForgetSums,
+	sqlOverride, sqlKills, sqlKill, sqlFiled, sqlRevive, sqlExpired, sqlDue, sqlEntries, sqlReferred, sqlName, sqlAccounts, sqlPeriods, sqlOld, sqlOldSums, sqlForget, sqlForgetSum, sqlForgetSums,
 	sqlLastChange, sqlNoteChange, sqlRevision, sqlChanges,
 }
 

@@ -3,7 +3,6 @@ package sqlitestore
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
@@ -75,23 +74,6 @@ func (t *tx) entries(q string, args ...any) ([]*entry, error) {
 		all = append(all, e)
 	}
 	return all, rows.Err()
-}
-
-// Entries implements budget.Store.
-func (s *Store) Entries(ctx context.Context, q budget.Query) (all []budget.Entry, err error) {
-	err = s.do(ctx, false, func(t *tx) error {
-		found, err := t.entries(sqlEntries, q.After[:], q.State, q.Estimated, max(q.Max, 1))
-		all = make([]budget.Entry, 0, len(found))
-		for _, e := range found {
-			out := budget.Entry{ID: e.id, State: e.state, Estimated: e.estimated, Orphan: e.orphan, Reserved: e.reserved, Actual: e.actual, ReservedAt: time.Unix(0, e.reservedAt)}
-			if e.resolvedAt != 0 {
-				out.ResolvedAt = time.Unix(0, e.resolvedAt)
-			}
-			all = append(all, out)
-		}
-		return err
-	})
-	return all, err
 }
 
 // Balances implements budget.Store.

@@ -3,6 +3,7 @@ package storetest_test
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
@@ -27,6 +28,8 @@ type broken struct {
 	revive     func(context.Context, budget.Scope, budget.Change) error
 	entries    func(context.Context, budget.Query) ([]budget.Entry, error)
 	acceptLoss func(context.Context, budget.Change) error
+	accounts   func(context.Context, budget.Key, int) ([]budget.Account, error)
+	periods    func(context.Context, budget.Key, time.Time, int) ([]budget.Period, error)
 	changes    func(context.Context, int64, int) ([]budget.Record, error)
 	close      func() error
 	other      func() budget.Store // another handle on the ledger
@@ -81,6 +84,14 @@ func (b *broken) Unlatch(ctx context.Context, keys []budget.Key, c budget.Change
 
 func (b *broken) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
 	return either(b.kill != nil, b.kill, b.Store.Kill)(ctx, k, c)
+}
+
+func (b *broken) Accounts(ctx context.Context, after budget.Key, max int) ([]budget.Account, error) {
+	return either(b.accounts != nil, b.accounts, b.Store.Accounts)(ctx, after, max)
+}
+
+func (b *broken) Periods(ctx context.Context, account budget.Key, after time.Time, max int) ([]budget.Period, error) {
+	return either(b.periods != nil, b.periods, b.Store.Periods)(ctx, account, after, max)
 }
 
 func (b *broken) AcceptLoss(ctx context.Context, c budget.Change) error {

@@ -125,8 +125,13 @@ func (s *subject) steps(store budget.Store, r budget.Reservation) map[string]fun
 		"Revive":   func(ctx context.Context) error { return store.Revive(ctx, call, NewChange()) },
 		"Revision": func(ctx context.Context) error { _, err := store.Revision(ctx); return err },
 		"Changes":  func(ctx context.Context) error { _, err := store.Changes(ctx, 0, 10); return err },
-		"Kills":    func(ctx context.Context) error { _, err := store.Kills(ctx); return err },
-		"Entries":  func(ctx context.Context) error { _, err := store.Entries(ctx, budget.Query{Max: 10}); return err },
+		"Accounts": func(ctx context.Context) error { _, err := store.Accounts(ctx, budget.Key{}, 10); return err },
+		"Periods": func(ctx context.Context) error {
+			_, err := store.Periods(ctx, r.Lines[0].Account, time.Time{}, 10)
+			return err
+		},
+		"Kills":   func(ctx context.Context) error { _, err := store.Kills(ctx); return err },
+		"Entries": func(ctx context.Context) error { _, err := store.Entries(ctx, budget.Query{Max: 10}); return err },
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
@@ -188,6 +189,22 @@ func (l *losing) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, e
 		return nil, err
 	}
 	return s.Entries(ctx, q)
+}
+
+func (l *losing) Accounts(ctx context.Context, after budget.Key, max int) ([]budget.Account, error) {
+	s, err := l.look()
+	if err != nil {
+		return nil, err
+	}
+	return s.Accounts(ctx, after, max)
+}
+
+func (l *losing) Periods(ctx context.Context, account budget.Key, after time.Time, max int) ([]budget.Period, error) {
+	s, err := l.look()
+	if err != nil {
+		return nil, err
+	}
+	return s.Periods(ctx, account, after, max)
 }
 
 func (l *losing) Close() error { return l.store.Load().Close() }

@@ -51,6 +51,16 @@ func (g geography) contains(region string) bool {
 	return false
 }
 
+// IsProfile reports whether a model id is that of an inference profile: by its prefix, or an ARN of one.
+func IsProfile(modelID string) bool {
+	if strings.HasPrefix(modelID, "arn:") {
+		return strings.Contains(modelID, "inference-profile/")
+	}
+	prefix, _, found := strings.Cut(modelID, ".")
+	_, known := knownGeography(prefix)
+	return found && known
+}
+
 func knownGeography(prefix string) (geography, bool) {
 	for _, g := range geographies() {
 		if g.prefix == prefix {

@@ -16,11 +16,12 @@ var ErrEncoding = errors.New("a stored value can't be read: something else wrote
 // scopeJSON keeps a scope's text as bytes, because it need not be valid UTF-8.
 type scopeJSON struct {
 	Principal, Workflow, Model []byte
+	Region, Profile, Project   []byte `json:",omitempty"`
 	Tags                       [][2][]byte
 }
 
 func newScopeJSON(s budget.Scope) *scopeJSON {
-	out := &scopeJSON{Principal: []byte(s.Principal), Workflow: []byte(s.Workflow), Model: []byte(s.Model)}
+	out := &scopeJSON{Principal: []byte(s.Principal), Workflow: []byte(s.Workflow), Model: []byte(s.Model), Region: []byte(s.Region), Profile: []byte(s.Profile), Project: []byte(s.Project)}
 	for k, v := range s.Tags {
 		out.Tags = append(out.Tags, [2][]byte{[]byte(k), []byte(v)})
 	}
@@ -28,7 +29,7 @@ func newScopeJSON(s budget.Scope) *scopeJSON {
 }
 
 func (in *scopeJSON) scope() budget.Scope {
-	s := budget.Scope{Principal: string(in.Principal), Workflow: string(in.Workflow), Model: string(in.Model)}
+	s := budget.Scope{Principal: string(in.Principal), Workflow: string(in.Workflow), Model: string(in.Model), Region: string(in.Region), Profile: string(in.Profile), Project: string(in.Project)}
 	for _, tag := range in.Tags {
 		if s.Tags == nil {
 			s.Tags = make(map[string]string, len(in.Tags))

@@ -3,7 +3,7 @@ CREATE OR REPLACE FUNCTION {schema}.reserve(
 	{memory}, p_now int8, p_from int8, p_until int8, p_make bool,
 	p_id uuid, p_owner uuid, p_charge int8[], p_ttl int8, p_tentative bool, p_strict bool, p_dims uuid[],
 	p_accounts uuid[], p_units int4[], p_starts int8[], p_widths int8[], p_ends int8[], p_steps int8[],
-	p_maxes int8[], p_observe bool[], p_latch bool[],
+	p_maxes int8[], p_observe bool[], p_latch bool[], p_whose bytea DEFAULT '', p_names bytea[] DEFAULT NULL,
 	{answer})
 LANGUAGE plpgsql {rights} AS $$
 DECLARE
@@ -22,7 +22,7 @@ DECLARE
 BEGIN
 	IF p_make OR NOT ({sound}) THEN
 		PERFORM {schema}.witness({remember}, true);
-		INSERT INTO {schema}.account (key) SELECT t.key FROM unnest(p_accounts) AS t(key) ORDER BY t.key ON CONFLICT DO NOTHING;
+		INSERT INTO {schema}.account (key, name) SELECT t.key, t.name FROM unnest(p_accounts, p_names) AS t(key, name) ORDER BY t.key ON CONFLICT DO NOTHING;
 	END IF;
 	PERFORM FROM {schema}.account a WHERE a.key = ANY (p_accounts) ORDER BY a.key FOR UPDATE;
 	GET DIAGNOSTICS v_locked = ROW_COUNT;
@@ -40,8 +40,8 @@ BEGIN
 		FROM moment m, unnest(p_accounts, p_units, p_starts, p_widths, p_steps, p_maxes, p_observe)
 			WITH ORDINALITY AS t(account, unit, start, width, step, max, observe, i)
 	), made AS (
-		INSERT INTO {schema}.reservation (id, owner, state, reserved, actual, accounts, units, starts, reserved_at, expires_at)
-		SELECT p_id, p_owner, 1, p_charge, '{0,0,0,0,0,0,0,0}', p_accounts, p_units, (SELECT array_agg(w.start ORDER BY w.i) FROM line w),
+		INSERT INTO {schema}.reservation (id, owner, whose, state, reserved, actual, accounts, units, starts, reserved_at, expires_at)
+		SELECT p_id, p_owner, p_whose, 1, p_charge, '{0,0,0,0,0,0,0,0}', p_accounts, p_units, (SELECT array_agg(w.start ORDER BY w.i) FROM line w),
 			m.at, CASE WHEN p_ttl > 9223372036854775807 - m.at THEN 9223372036854775807 ELSE m.at + p_ttl END
 		FROM moment m
 		WHERE m.at >= p_from AND m.at < p_until
@@ -160,8 +160,10 @@ BEGIN
 	END IF;
 
 	o_value := CASE WHEN p_ttl > 9223372036854775807 - o_clock THEN 9223372036854775807 ELSE o_clock + p_ttl END;
-	INSERT INTO {schema}.reservation (id, owner, state, reserved, actual, accounts, units, starts, reserved_at, expires_at)
-		VALUES (p_id, p_owner, 1, p_charge, '{0,0,0,0,0,0,0,0}', p_accounts, p_units, p_starts, o_clock, o_value)
+	-- In the first booking of a window an account is given the name that it lacks.
+	UPDATE {schema}.account a SET name = t.name FROM unnest(p_accounts, p_names) AS t(key, name) WHERE a.key = t.key AND a.name IS NULL AND t.name IS NOT NULL;
+	INSERT INTO {schema}.reservation (id, owner, whose, state, reserved, actual, accounts, units, starts, reserved_at, expires_at)
+		VALUES (p_id, p_owner, p_whose, 1, p_charge, '{0,0,0,0,0,0,0,0}', p_accounts, p_units, p_starts, o_clock, o_value)
 		ON CONFLICT (id) DO NOTHING;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'the id was taken meanwhile' USING ERRCODE = 'serialization_failure';

@@ -37,7 +37,7 @@ CREATE OR REPLACE FUNCTION {schema}.settle(
 	{memory}, p_now int8, p_from int8, p_until int8, p_make bool,
 	p_id uuid, p_owner uuid, p_actual int8[], p_estimated bool,
 	p_accounts uuid[], p_units int4[], p_starts int8[], p_widths int8[], p_ends int8[], p_steps int8[], p_maxes int8[],
-	p_mark_lines int4[], p_mark_numbers int4[], p_marks float8[],
+	p_mark_lines int4[], p_mark_numbers int4[], p_marks float8[], p_whose bytea DEFAULT '', p_reference bytea DEFAULT '', p_names bytea[] DEFAULT NULL,
 	{answer})
 LANGUAGE plpgsql {rights} AS $$
 DECLARE
@@ -52,7 +52,7 @@ DECLARE
 BEGIN
 	IF p_make OR NOT ({sound}) THEN
 		PERFORM {schema}.witness({remember}, true);
-		INSERT INTO {schema}.account (key) SELECT t.key FROM unnest(p_accounts) AS t(key) ORDER BY t.key ON CONFLICT DO NOTHING;
+		INSERT INTO {schema}.account (key, name) SELECT t.key, t.name FROM unnest(p_accounts, p_names) AS t(key, name) ORDER BY t.key ON CONFLICT DO NOTHING;
 		v_keys := p_accounts || coalesce((SELECT r.accounts FROM {schema}.reservation r WHERE r.id = p_id), '{}');
 	END IF;
 	SELECT count(*) FILTER (WHERE k.key = ANY (p_accounts)) INTO v_locked
@@ -64,7 +64,9 @@ BEGIN
 		SELECT coalesce(p_now, {clock}) AS at, nextval('{schema}.step') AS step FROM {schema}.step q, {schema}.meta m
 		WHERE q.last_value >= p_step AND {ours}
 	), posted AS (
-		UPDATE {schema}.reservation r SET state = 2, estimated = p_estimated, actual = p_actual, resolved_at = m.at
+		UPDATE {schema}.reservation r SET state = 2, estimated = p_estimated, actual = p_actual, resolved_at = m.at,
+			whose = CASE WHEN p_whose <> '' THEN p_whose ELSE r.whose END,
+			reference = CASE WHEN p_reference <> '' THEN p_reference ELSE r.reference END
 		FROM moment m
 		WHERE r.id = p_id AND r.owner = p_owner AND r.state = 1 AND r.accounts = p_accounts AND p_marks = '{}'
 			AND v_locked = cardinality(p_accounts) -- or they were made since, and this sees them without having locked them
@@ -125,17 +127,20 @@ BEGIN
 			SELECT t.account, t.start, t."end", 0, 0 FROM unnest(p_accounts, p_starts, p_ends) AS t(account, start, "end") ORDER BY t.account
 			ON CONFLICT DO NOTHING;
 		PERFORM {schema}.post(p_accounts, p_units, p_starts, c_none, c_none, p_actual);
+		UPDATE {schema}.account a SET name = t.name FROM unnest(p_accounts, p_names) AS t(key, name) WHERE a.key = t.key AND a.name IS NULL AND t.name IS NOT NULL;
 		INSERT INTO {schema}.reservation AS r
-			(id, owner, state, estimated, orphan, reserved, actual, accounts, units, starts, reserved_at, resolved_at, expires_at)
-			VALUES (p_id, p_owner, 2, p_estimated, true, c_none, p_actual, p_accounts, p_units, p_starts, o_clock, o_clock, o_clock)
+			(id, owner, whose, reference, state, estimated, orphan, reserved, actual, accounts, units, starts, reserved_at, resolved_at, expires_at)
+			VALUES (p_id, p_owner, p_whose, p_reference, 2, p_estimated, true, c_none, p_actual, p_accounts, p_units, p_starts, o_clock, o_clock, o_clock)
 			ON CONFLICT (id) DO UPDATE SET
-				state = 2, estimated = excluded.estimated, orphan = true, tombstone = false, reserved = excluded.reserved, actual = excluded.actual,
+				whose = excluded.whose, reference = excluded.reference, state = 2, estimated = excluded.estimated, orphan = true, tombstone = false, reserved = excluded.reserved, actual = excluded.actual,
 				accounts = excluded.accounts, units = excluded.units, starts = excluded.starts,
 				reserved_at = excluded.reserved_at, resolved_at = excluded.resolved_at, expires_at = excluded.expires_at
 				WHERE e.state = 3 AND r.state = 3;
 		GET DIAGNOSTICS v_posted = ROW_COUNT;
 	ELSE
-		UPDATE {schema}.reservation r SET state = 2, estimated = p_estimated, actual = p_actual, resolved_at = o_clock
+		UPDATE {schema}.reservation r SET state = 2, estimated = p_estimated, actual = p_actual, resolved_at = o_clock,
+			whose = CASE WHEN p_whose <> '' THEN p_whose ELSE r.whose END,
+			reference = CASE WHEN p_reference <> '' THEN p_reference ELSE r.reference END
 			WHERE r.id = p_id AND r.state = e.state;
 		GET DIAGNOSTICS v_posted = ROW_COUNT;
 		v_count := {schema}.post(e.accounts, e.units, e.starts, CASE WHEN e.state = 1 THEN e.reserved ELSE c_none END, e.actual, p_actual);

@@ -17,7 +17,8 @@ if answer ~= 'A' then return answer .. pack('>I8I8', sequence, now) end
 -- What is found by going through an index is put back into it: the buckets of a window, and reservations to expire.
 local fields = call('HKEYS', ledger)
 for _, field in ipairs(fields) do
-  if #field == 24 then call('ZADD', buckets, 'NX', '0', field) end
+  if #field == 24 then call('ZADD', buckets, '0', field, '0', sub(field, 1, 16)) end
+  if #field == 17 and sub(field, 17) == 'm' then call('ZADD', buckets, '0', sub(field, 1, 16)) end
 end
 local shards, bits = {}, 0
 for b = 0, 255 do

@@ -14,6 +14,7 @@ for i = 1, #accounts / 16 do
   local judged = judge(change)
   if judged == 'A' then
     local terms = call('HGET', ledger, field) or string.rep('\0', 24)
+    call('ZADD', buckets, '0', sub(field, 1, 16))
     call('HSET', ledger, field, action == 'o' and sub(terms, 1, 8) .. sub(request, 34, 49) or pack('>I8', 0) .. sub(terms, 9))
     note(change, '', ARGV[3 + i], now)
   end

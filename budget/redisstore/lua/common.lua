@@ -4,12 +4,12 @@
 --            something was forgotten 8>, then how many members each of the first five keys has <20>, and a bit for each shard that ever held
 --            an entry <32>. v is the layout's version, n the ledger's name, a the last loss that was accepted, j the time that
 --            forgetting goes by. Of each account, whose name is 16 bytes: <account>m its terms <latched until 8><override until 8><override 8>,
---            <account>f when each mark may be reported again, <account>w of a rolling window <first bucket 8><settled 8>
+--            <account>n what it is called: see name.lua, <account>f when each mark may be reported again, <account>w of a rolling window <first bucket 8><settled 8>
 --            <pending 8> from that bucket on. Of each bucket: <account><start 8> its sums <settled 8><pending 8>
 --            and, once there is any, <settled by entries that were forgotten 8>
 --   due      a sorted set of what is looked at again: pending ids by the time they expire, resolved ids and buckets by the
 --            time they are forgotten, minus NEVER, so that the two kinds don't stand in each other's way
---   buckets  a sorted set of <account><start>, all of score 0
+--   buckets  a sorted set of <account><start>, and of <account> of each that is listed, all of score 0
 --   kills    a hash from a flag's first dimension to its flags: see killed.lua
 --   changes  the audit trail, a hash: see change.lua
 --   entries  256 hashes from an id to its entry: see entry.lua. The empty name holds how many there are <4>

@@ -19,8 +19,9 @@ if value == nil then return LOST end
 local answer = judge(change)
 local fresh = answer == 'A'
 local state, flags = value and sub(value, 17, 17) or 'n', value and byte(value, 18) or 0
-local posted, bookings = value and sub(value, 99, 154), value and sub(value, 155)
-if not value or state == 'p' or flags >= 4 then
+local posted, bookings, whose, reference = value and sub(value, 99, 154), '', '', ''
+if value then bookings, whose, reference = parts(value) end
+if not value or state == 'p' or math.floor(flags / 4) % 2 == 1 then
   answer, fresh = 'N', false
 elseif fresh and posted == actual and flags % 2 == 0 then
   answer = 'R'
@@ -36,7 +37,7 @@ if answer ~= 'A' then
   end
   return answer .. pack('>I8I8', sequence, now) .. state
 end
-local shards = keep(before, shard, id, fields, false, value, 's', flags - flags % 2, now, sub(value, 43, 98) .. actual, bookings, retention)
+local shards = keep(before, shard, id, fields, false, value, 's', flags - flags % 2, now, sub(value, 43, 98) .. actual, bookings, retention, whose, reference)
 write(set)
 seal(before, sequence + 1, latest, flagged, shards)
 return 'A' .. pack('>I8I8', sequence + 1, now) .. state

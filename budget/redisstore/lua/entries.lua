@@ -1,6 +1,8 @@
 -- include common
+-- include entry
 -- KEYS: the shards to look through, in order. ARGV: <epoch 16><after 16><seen 8><clock 8><max 8><most 8><state 1><estimated 1><first shard 1>,
--- where the state is a letter or -. Returns the head, then ids and entries by turns. It stops at the end of a shard when it has
+-- where the state is a letter or -. Returns the head, then ids and entries by turns, and then, of each rolling account among them, its
+-- name with an n behind it and what it is called: see name.lua. It stops at the end of a shard when it has
 -- found max entries or looked at most of them; the head tells how many shards it did. Writes nothing.
 local request = ARGV[1]
 if #request ~= 67 then return invalid('request') end
@@ -36,6 +38,17 @@ for k = 6, #KEYS do
   if used ~= (#found > 0) or used and number ~= #found / 2 - 1 then return LOST end
   looked = looked + #found / 2
   if n > 2 * max or looked >= most then break end
+end
+local seenAccounts = {}
+for i = 2, n, 2 do
+  local bookings = parts(all[i + 1] or '')
+  for o = 1, #bookings, 34 do
+    local account = sub(bookings, o, o + 15)
+    if byte(bookings, o + 25) == 114 and not seenAccounts[account] then
+      seenAccounts[account] = true
+      all[#all + 1], all[#all + 2] = account .. 'n', call('HGET', ledger, account .. 'n') or ''
+    end
+  end
 end
 all[1] = 'A' .. pack('>I8I8H', read('>I8', head, 17), moment(clock), shards)
 return all

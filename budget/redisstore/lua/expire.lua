@@ -25,10 +25,10 @@ for _, id in ipairs(call('ZRANGEBYSCORE', due, '0', format('%d', now), 'LIMIT', 
   elseif not value or sub(value, 17, 17) ~= 'p' then
     call('ZREM', due, id)
   else
-    local reserved, bookings = sub(value, 43, 98), sub(value, 155)
+    local reserved, bookings, whose, reference = sub(value, 43, 98), parts(value)
     local set = post(head, bookings, reserved, nil, true, now)
     if set then
-      keep(head, hash, id, fields, false, value, 'x', 1, now, reserved .. reserved, bookings, retention)
+      keep(head, hash, id, fields, false, value, 'x', 1, now, reserved .. reserved, bookings, retention, whose, reference)
       write(set)
       charged = charged + 1
     else
@@ -53,15 +53,19 @@ local function dropBucket(base)
   call('HDEL', ledger, base)
   call('ZREM', buckets, base)
   call('ZREM', due, base)
-  if #call('ZRANGEBYLEX', buckets, '[' .. account, '[' .. account .. '\255', 'LIMIT', '0', '1') > 0 then return end
+  if #call('ZRANGEBYLEX', buckets, '(' .. account, '[' .. account .. '\255', 'LIMIT', '0', '1') > 0 then return end
   call('HDEL', ledger, account .. 'w')
   local terms, quiet = call('HGET', ledger, account .. 'm'), call('HGET', ledger, account .. 'f') or ''
   if terms then
     local latched, ends = read('>I8I8', terms)
-    if now >= latched and now >= ends then call('HDEL', ledger, account .. 'm') end
+    if now >= latched and now >= ends then call('HDEL', ledger, account .. 'm') else terms = 'more' end
   end
   for o = 1, #quiet, 8 do busy = busy or now < read('>I8', quiet, o) end
   if not busy then call('HDEL', ledger, account .. 'f') end
+  if not busy and terms ~= 'more' then
+    call('HDEL', ledger, account .. 'n')
+    call('ZREM', buckets, account)
+  end
 end
 
 -- What an entry had posted stays told by its buckets, as forgotten.
@@ -83,7 +87,7 @@ for _, member in ipairs(call('ZRANGEBYSCORE', due, '-inf', format('%d', by - NEV
     local value, fields = find(head, hash, member)
     if value then
       gone = true
-      forgetPosted(sub(value, 99, 154), sub(value, 155))
+      forgetPosted(sub(value, 99, 154), (parts(value)))
       call('HDEL', hash, member)
       call('HSET', hash, '', pack('>I4', fields - 2))
     end

@@ -44,8 +44,9 @@ local function write(set)
 end
 
 -- keep gives an entry its new state; it is forgotten a retention from now. It returns the bits of all shards, if they change.
-local function keep(head, hash, id, fields, new, origin, state, flags, now, charges, bookings, retention)
+local function keep(head, hash, id, fields, new, origin, state, flags, now, charges, bookings, retention, whose, reference)
   call('ZADD', due, format('%d', now + retention - NEVER), id)
-  local value = sub(origin, 1, 16) .. state .. pack('>B', flags) .. sub(origin, 19, 26) .. pack('>I8', now) .. sub(origin, 35, 42) .. charges .. bookings
+  local tail, named = names(whose, reference)
+  local value = sub(origin, 1, 16) .. state .. pack('>B', flags % 8 + named) .. sub(origin, 19, 26) .. pack('>I8', now) .. sub(origin, 35, 42) .. charges .. bookings .. tail
   return put(head, hash, id, value, fields, new)
 end

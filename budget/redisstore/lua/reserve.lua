@@ -1,12 +1,12 @@
 -- include common
 -- include entry
 -- ARGV: <epoch 16><id 16><owner 16><seen 8><clock 8><guess 8><ttl 8><retention 8><from 8><until 8><asking 1><charge 56>; the
--- call's dimensions; what is booked and its terms: see place.lua. All lines hold as they are from one time until another; at
+-- call's dimensions; what is booked and its terms: see place.lua; whose it is; what the lines' accounts are called: see name.lua. All lines hold as they are from one time until another; at
 -- other times they have to be placed. Asking is 1 for a tentative reservation, which latches nothing, and 2 for one that observed
 -- lines refuse, too.
-local head, dims, booked, terms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local head, dims, booked, terms, whose, called = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local lines = #booked / 34
-if #head ~= 161 or #dims % 16 ~= 0 or lines % 1 ~= 0 or #terms ~= 33 * lines then return invalid('request') end
+if #head ~= 161 or #dims % 16 ~= 0 or lines % 1 ~= 0 or #terms ~= 33 * lines or #whose > 65535 then return invalid('request') end
 local seen, clock, guess, ttl, retention, from, ends, asking = read('>I8I8I8I8I8I8I8B', head, 49)
 if clock > NEVER or ttl > NEVER or retention > NEVER then return invalid('request') end
 local id, now = sub(head, 17, 32), moment(clock)
@@ -47,9 +47,10 @@ end
 -- The id comes first, then kill flags, then room.
 if entry then
   if byte(entry, 17) ~= 112 then return 'V' .. pack('>I8I8', sequence, now) end
-  local same = sub(entry, 1, 16) == sub(head, 33, 48) and sub(entry, 43, 98) == sub(head, 106) and #entry - 154 == #booked
-  for o = 0, same and #booked - 1 or -1, 34 do
-    same = same and sub(entry, 155 + o, 170 + o) == sub(booked, 1 + o, 16 + o) and byte(entry, 179 + o) == byte(booked, 25 + o)
+  local was = parts(entry)
+  local same = sub(entry, 1, 16) == sub(head, 33, 48) and sub(entry, 43, 98) == sub(head, 106) and #was == #booked
+  for o = 1, same and #booked or 0, 34 do
+    same = same and sub(was, o, o + 15) == sub(booked, o, o + 15) and byte(was, o + 24) == byte(booked, o + 24)
   end
   if not same then return 'C' .. pack('>I8I8', sequence, now) end
 end
@@ -112,7 +113,10 @@ end
 if denied ~= '' then
   local shut = {'HSET', ledger}
   for _, latch in ipairs(latches or {}) do
-    if latch[1] then shut[#shut + 1], shut[#shut + 2] = latch[2], latch[3] end
+    if latch[1] then
+      shut[#shut + 1], shut[#shut + 2] = latch[2], latch[3]
+      call('ZADD', buckets, '0', sub(latch[2], 1, 16))
+    end
   end
   if #shut > 2 then
     sequence = sequence + 1
@@ -126,7 +130,13 @@ end
 for _, latch in ipairs(latches or {}) do set[m + 1], set[m + 2], m = latch[2], latch[3], m + 2 end
 if new then
   -- include announce
-  for _, i in ipairs(new) do announce(bases[i], booked, terms, i, now, retention) end
+  -- include name
+  local texts = split(called, lines)
+  if not texts then return invalid('names') end
+  for _, i in ipairs(new) do
+    announce(bases[i], booked, terms, i, now, retention)
+    name(accounts[i], texts[i])
+  end
 end
 if not quick then
   local bookings = {}
@@ -135,7 +145,9 @@ if not quick then
 end
 local expires = now + ttl < NEVER and now + ttl or NEVER
 call('ZADD', due, format('%d', expires), id)
-local shards = put(got[1], shard, id, sub(head, 33, 48) .. 'p\0' .. pack('>I8I8I8', now, 0, expires) .. sub(head, 106) .. NOTHING .. booked, fields, true)
+local tail, named = names(whose, '')
+local value = sub(head, 33, 48) .. 'p' .. pack('>BI8I8I8', named, now, 0, expires) .. sub(head, 106) .. NOTHING .. booked .. tail
+local shards = put(got[1], shard, id, value, fields, true)
 if m > 2 then call(unpack(set, 1, m)) end
 seal(got[1], sequence + 1, now > latest and now or latest, flags, shards)
 return 'A' .. pack('>I8I8I8', sequence + 1, now, expires) .. observed

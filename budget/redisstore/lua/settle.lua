@@ -1,12 +1,13 @@
 -- include common
 -- ARGV: <epoch 16><id 16><owner 16><seen 8><clock 8><guess 8><retention 8><estimated 1><whole 1><actual 56>; what would be
 -- booked and its terms; marks: for each line <number 2>
--- and a double a mark, the fraction of the Max in force. Lines are needed to post what was never set
+-- and a double a mark, the fraction of the Max in force; whose it is; the provider's id of the request; what the lines' accounts are
+-- called: see name.lua. Lines are needed to post what was never set
 -- aside, and to report marks; whole says that they were sent.
 -- include post
-local head, booked, terms, marks = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local head, booked, terms, marks, whose, reference, called = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local lines = #booked / 34
-if #head ~= 138 or lines % 1 ~= 0 or #terms ~= 33 * lines then return invalid('request') end
+if #head ~= 138 or lines % 1 ~= 0 or #terms ~= 33 * lines or #whose > 65535 or #reference > 65535 then return invalid('request') end
 local seen, clock, guess, retention, flags, whole = read('>I8I8I8I8BB', head, 49)
 if clock > NEVER or retention > NEVER then return invalid('request') end
 local id, actual, known, now = sub(head, 17, 32), sub(head, 83), sub(head, 1, 16), moment(clock)
@@ -30,7 +31,10 @@ local value, fields = find(before, shard, id)
 if value == nil then return LOST end
 local sequence, latest, flagged = read('>I8I8I8', before, 17)
 local fresh, state, set, refused = not value, value and sub(value, 17, 17) or 'n', nil, nil
-local foreign, bookings = value and sub(value, 1, 16) ~= sub(head, 33, 48), value and sub(value, 155) or ''
+local foreign, bookings, was, referred = value and sub(value, 1, 16) ~= sub(head, 33, 48), '', '', ''
+if value then bookings, was, referred = parts(value) end
+if whose == '' then whose = was end
+if reference == '' then reference = referred end
 if foreign or state == 's' then
   return (foreign and 'C' or sub(value, 99, 154) == actual and 'R' or 'V') .. pack('>I8I8', sequence, now)
 elseif state == 'p' or state == 'x' then
@@ -47,13 +51,17 @@ else
   if not set then return refused end
   value, flags = sub(head, 33, 48) .. 'n\0' .. pack('>I8I8I8', now, now, now) .. NOTHING, flags + 2
   latest = now > latest and now or latest
+  -- include name
+  local texts = split(called, lines)
+  if not texts then return invalid('names') end
   for _, i in ipairs(new) do
     -- include announce
     announce(bases[i], booked, terms, i, now, retention)
+    name(sub(bases[i], 1, 16), texts[i])
   end
 end
 sequence = sequence + 1
-local shards = keep(before, shard, id, fields, fresh, value, 's', flags, now, sub(value, 43, 98) .. actual, bookings, retention)
+local shards = keep(before, shard, id, fields, fresh, value, 's', flags, now, sub(value, 43, 98) .. actual, bookings, retention, whose, reference)
 write(set)
 
 -- Marks that settled spend stands at or above, and that were not reported in this window yet.

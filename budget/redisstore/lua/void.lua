@@ -12,7 +12,8 @@ local before, answer = call('HGET', ledger, 'h'), 'A'
 if lost(before, sub(head, 1, 16), seen) then return LOST end
 local value, fields = find(before, shard, id)
 if value == nil then return LOST end
-local state, bookings = value and sub(value, 17, 17) or 'n', value and sub(value, 155) or ''
+local state, bookings, whose, reference = value and sub(value, 17, 17) or 'n', '', '', ''
+if value then bookings, whose, reference = parts(value) end
 if value and sub(value, 1, 16) ~= sub(head, 33, 48) then
   answer = 'C'
 elseif state == 'v' then
@@ -27,7 +28,7 @@ if answer ~= 'A' then return answer .. pack('>I8I8', sequence, now) end
 local set, refused = post(before, bookings, NOTHING, nil, true, now)
 if not set then return refused end
 local origin = value or sub(head, 33, 48) .. 'n\0' .. pack('>I8I8I8', now, now, 0) .. NOTHING
-local shards = keep(before, shard, id, fields, not value, origin, 'v', value and 0 or 4, now, sub(origin, 43, 98) .. NOTHING, bookings, retention)
+local shards = keep(before, shard, id, fields, not value, origin, 'v', value and 0 or 4, now, sub(origin, 43, 98) .. NOTHING, bookings, retention, whose, reference)
 write(set)
 seal(before, sequence + 1, latest, flags, shards)
 return 'A' .. pack('>I8I8', sequence + 1, now)

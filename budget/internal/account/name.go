@@ -1,0 +1,89 @@
+package account
+
+import (
+	"encoding/binary"
+	"maps"
+	"slices"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// What names an account or an entry is kept as texts, each behind its length: few bytes, because every entry has one.
+
+// names is the version of the form.
+const names = 1
+
+// EncodeName writes the name of an account: the limit's, and the values that split it.
+func EncodeName(l *budget.Line) []byte { return appendTexts([]byte{names}, &l.Scope, l.Limit) }
+
+// DecodeName reads what EncodeName wrote, or returns ErrEncoding. Nothing is an account without a name.
+func DecodeName(raw []byte) (limit string, s budget.Scope, err error) {
+	texts, s, err := decode(raw, 1)
+	if err != nil || len(raw) == 0 {
+		return "", s, err
+	}
+	return texts[0], s, nil
+}
+
+// EncodeCall writes whose an entry is, with the provider's id of the request.
+func EncodeCall(c *budget.Call, reference string) []byte {
+	if c == nil {
+		c = new(budget.Call)
+	}
+	return appendTexts([]byte{names}, &c.Scope, c.Operation, reference)
+}
+
+// DecodeCall reads what EncodeCall wrote, or returns ErrEncoding. Nothing is an entry of nobody.
+func DecodeCall(raw []byte) (c budget.Call, reference string, err error) {
+	texts, s, err := decode(raw, 2)
+	if err != nil || len(raw) == 0 {
+		return c, "", err
+	}
+	return budget.Call{Scope: s, Operation: texts[0]}, texts[1], nil
+}
+
+func appendTexts(out []byte, s *budget.Scope, first ...string) []byte {
+	add := func(text string) {
+		out = binary.AppendUvarint(out, uint64(len(text)))
+		out = append(out, text...)
+	}
+	for _, text := range first {
+		add(text)
+	}
+	for _, text := range [...]string{s.Principal, s.Workflow, s.Model, s.Region, s.Profile, s.Project} {
+		add(text)
+	}
+	for _, k := range slices.Sorted(maps.Keys(s.Tags)) {
+		add(k)
+		add(s.Tags[k])
+	}
+	return out
+}
+
+func decode(raw []byte, first int) (texts []string, s budget.Scope, err error) {
+	if len(raw) == 0 {
+		return nil, s, nil
+	}
+	if raw[0] != names {
+		return nil, s, ErrEncoding
+	}
+	for raw = raw[1:]; len(raw) > 0; {
+		n, width := binary.Uvarint(raw)
+		if width <= 0 || n > uint64(len(raw)-width) {
+			return nil, s, ErrEncoding
+		}
+		texts, raw = append(texts, string(raw[width:width+int(n)])), raw[width+int(n):]
+	}
+	if len(texts) < first+6 || (len(texts)-first)%2 != 0 {
+		return nil, s, ErrEncoding
+	}
+	f := texts[first:]
+	s = budget.Scope{Principal: f[0], Workflow: f[1], Model: f[2], Region: f[3], Profile: f[4], Project: f[5]}
+	for f = f[6:]; len(f) > 0; f = f[2:] {
+		if s.Tags == nil {
+			s.Tags = make(map[string]string, len(f)/2)
+		}
+		s.Tags[f[0]] = f[1]
+	}
+	return texts[:first], s, nil
+}

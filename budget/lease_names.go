@@ -1,0 +1,78 @@
+package budget
+
+import (
+	"context"
+	"time"
+)
+
+// Accounts implements Store.
+func (s *LeasedStore) Accounts(ctx context.Context, after Key, max int) ([]Account, error) {
+	if err := s.open(ctx); err != nil {
+		return nil, err
+	}
+	return s.inner.Accounts(ctx, after, max)
+}
+
+// Periods implements Store. As in Balances, what this process spent in leases that are out counts as settled, and other processes'
+// leases count as pending.
+func (s *LeasedStore) Periods(ctx context.Context, account Key, after time.Time, max int) ([]Period, error) {
+	if err := s.open(ctx); err != nil {
+		return nil, err
+	}
+	all, err := s.inner.Periods(ctx, account, after, max)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for l := range s.live {
+		for i := range l.lines {
+			if own := &l.lines[i]; own.Account == account && len(l.grants) > 0 {
+				l.tell(all, own)
+			}
+		}
+	}
+	return all, nil
+}
+
+// tell puts the truth about a lease in the place of what the store inside knows about it. Requires mu held.
+func (l *lease) tell(all []Period, line *Line) {
+	start := time.Unix(0, line.Window.At(l.at).Start)
+	for i := range all {
+		p := &all[i]
+		if !p.Start.Equal(start) {
+			continue
+		}
+		for _, g := range l.grants {
+			if g.posted {
+				p.Settled -= g.told[line.Unit]
+			} else {
+				p.Pending -= g.amount[line.Unit]
+			}
+		}
+		p.Settled, p.Pending = addUp(p.Settled, l.settled[line.Unit]), addUp(p.Pending, l.pending[line.Unit])
+	}
+}
+
+// entry is what a call inside a lease looks like to those who ask. Requires mu held.
+func (c *call) entry() Entry {
+	e := Entry{
+		ID: c.id, State: c.state, Estimated: c.estimated, Reserved: c.reserved, Actual: c.actual, ReservedAt: c.lease.storeTime(c.at),
+		Reference: c.reference,
+	}
+	if c.whose != nil {
+		e.Scope, e.Operation = c.whose.Scope, c.whose.Operation
+	}
+	amounts := &c.actual
+	if c.state == Pending {
+		amounts = &c.reserved
+	} else {
+		e.ResolvedAt = c.lease.storeTime(c.resolved)
+	}
+	for i := range c.lease.lines {
+		l := &c.lease.lines[i]
+		start := time.Unix(0, l.Window.At(c.lease.at).Start)
+		e.Lines = append(e.Lines, Booking{Account: l.Account, Unit: l.Unit, Start: start, Amount: amounts[l.Unit]})
+	}
+	return e
+}

@@ -1,0 +1,166 @@
+package pgstore
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
+)
+
+// Entries implements budget.Store. A Max out of range is moved into it.
+func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, error) {
+	limit := max(1, min(q.Max, maxEntries))
+	since, until := int64(math.MinInt64), int64(math.MaxInt64)
+	if !q.Since.IsZero() {
+		since = nanos(q.Since)
+	}
+	if !q.Until.IsZero() {
+		until = nanos(q.Until)
+	}
+	all := []budget.Entry{}
+	for after := q.After; len(all) < limit; {
+		a, err := s.step(ctx, call{function: "list_entries", args: func(*placement) []any {
+			return []any{int32(q.State), q.Estimated, since, until, []byte(q.Reference), [16]byte(after), int64(limit)}
+		}})
+		if err != nil {
+			return nil, err
+		}
+		for i := range a.detail.Entries {
+			e, err := a.detail.Entries[i].public()
+			if err != nil {
+				return nil, failed("entries", err)
+			}
+			if after = e.ID; q.Selects(&e) && len(all) < limit {
+				all = append(all, e)
+			}
+		}
+		if len(a.detail.Entries) < limit {
+			break
+		}
+	}
+	return all, nil
+}
+
+// charge puts stored amounts into a charge. One that counts more units than this library knows was written by a newer one.
+func charge(raw []int64) (c budget.Charge, err error) {
+	if len(raw) > len(c) {
+		return c, problem(fmt.Sprintf("a stored charge counts %d units, this library knows %d: use a newer one", len(raw)-1, len(c)-1))
+	}
+	for i, n := range raw {
+		if n < 0 {
+			return c, errAnswer
+		}
+		c[i] = n
+	}
+	return c, nil
+}
+
+func (e *entry) public() (out budget.Entry, err error) {
+	id, err := parseKey(e.ID)
+	if err != nil || len(e.Reserved) == 0 || len(e.Actual) == 0 || len(e.Accounts) != len(e.Units) || len(e.Accounts) != len(e.Starts) {
+		return budget.Entry{}, errAnswer
+	}
+	out = budget.Entry{
+		ID: id, State: e.State, Estimated: e.Estimated, Orphan: e.Orphan, ReservedAt: time.Unix(0, e.ReservedAt), Reference: string(e.Reference),
+	}
+	if out.Reserved, err = charge(e.Reserved); err != nil {
+		return budget.Entry{}, err
+	}
+	if out.Actual, err = charge(e.Actual); err != nil {
+		return budget.Entry{}, err
+	}
+	amounts := &out.Actual
+	if e.State == budget.Pending {
+		amounts = &out.Reserved
+	} else {
+		out.ResolvedAt = time.Unix(0, e.ResolvedAt)
+	}
+	c, _, err := account.DecodeCall(e.Whose)
+	if err != nil {
+		return budget.Entry{}, problem(err.Error())
+	}
+	out.Scope, out.Operation = c.Scope, c.Operation
+	for i := range e.Accounts {
+		key, err := parseKey(e.Accounts[i])
+		if err != nil || !e.Units[i].Valid() {
+			return budget.Entry{}, errAnswer
+		}
+		out.Lines = append(out.Lines, budget.Booking{Account: key, Unit: e.Units[i], Start: time.Unix(0, e.Starts[i]), Amount: amounts[e.Units[i]]})
+	}
+	return out, nil
+}
+
+func parseKey(text string) (key [16]byte, err error) {
+	var id pgtype.UUID
+	if err := id.Scan(text); err != nil {
+		return key, errAnswer
+	}
+	return id.Bytes, nil
+}
+
+// named is an account as the server tells it.
+type named struct {
+	Key                        string
+	Name                       []byte
+	OverrideMax, OverrideUntil *int64
+	LatchedUntil               int64
+}
+
+// period is a bucket as the server tells it.
+type period struct{ Start, Settled, Pending, Forgotten int64 }
+
+// Accounts implements budget.Store. A max out of range is moved into it.
+func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) ([]budget.Account, error) {
+	a, err := s.step(ctx, call{function: "list_accounts", args: func(*placement) []any {
+		return []any{[16]byte(after), int64(max(1, min(limit, maxEntries)))}
+	}})
+	if err != nil {
+		return nil, err
+	}
+	now := a.clock
+	if s.opts.Clock != nil {
+		now = nanos(s.opts.Clock())
+	}
+	all := make([]budget.Account, len(a.detail.Accounts))
+	for i, raw := range a.detail.Accounts {
+		key, err := parseKey(raw.Key)
+		if err != nil {
+			return nil, failed("accounts", err)
+		}
+		all[i].Key = key
+		if all[i].Limit, all[i].Scope, err = account.DecodeName(raw.Name); err != nil {
+			return nil, failed("accounts", problem(err.Error()))
+		}
+		if raw.OverrideMax != nil && raw.OverrideUntil != nil {
+			all[i].Override = &budget.Override{Max: *raw.OverrideMax, Until: time.Unix(0, *raw.OverrideUntil)}
+		}
+		if raw.LatchedUntil > now {
+			all[i].Latched = time.Unix(0, raw.LatchedUntil)
+		}
+	}
+	return all, nil
+}
+
+// Periods implements budget.Store. A max out of range is moved into it.
+func (s *Store) Periods(ctx context.Context, key budget.Key, after time.Time, limit int) ([]budget.Period, error) {
+	since := int64(math.MinInt64)
+	if !after.IsZero() {
+		since = nanos(after)
+	}
+	a, err := s.step(ctx, call{function: "list_periods", args: func(*placement) []any {
+		return []any{[16]byte(key), since, int64(max(1, min(limit, maxEntries)))}
+	}})
+	if err != nil {
+		return nil, err
+	}
+	all := make([]budget.Period, len(a.detail.Periods))
+	for i, p := range a.detail.Periods {
+		all[i] = budget.Period{Start: time.Unix(0, p.Start), Settled: p.Settled, Pending: p.Pending, Forgotten: p.Forgotten}
+	}
+	return all, nil
+}

@@ -1,0 +1,136 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/binary"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
+)
+
+// encodeCall writes whose a reservation is; nothing when nobody says.
+func encodeCall(c *budget.Call) []byte {
+	if c == nil {
+		return []byte{}
+	}
+	return account.EncodeCall(c, "")
+}
+
+// encodeNames writes what the accounts of lines are called, as lua/name.lua describes it.
+func encodeNames(lines []budget.Line) []byte {
+	out := []byte{}
+	for i := range lines {
+		name := account.EncodeName(&lines[i])
+		out = binary.BigEndian.AppendUint16(out, uint16(8+len(name)))
+		span, step := lines[i].Window.At(time.Unix(0, 0)), int64(0)
+		if span.Start != span.Since {
+			step = rollingStep(span)
+		}
+		out = append(binary.BigEndian.AppendUint64(out, uint64(step)), name...)
+	}
+	return out
+}
+
+// list runs a script that lists things, and returns what stands behind the head.
+func (s *Store) list(ctx context.Context, sc *script, first []byte, numbers ...int64) (now int64, all []string, err error) {
+	k, err := s.sound(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	_, clock := s.guess()
+	h := newHead(s.epoch(), first).numbers(s.seen.Load(), clock).numbers(numbers...)
+	value, err := s.run(ctx, sc, nil, []byte(h))
+	if err != nil {
+		return 0, nil, err
+	}
+	parts, ok := value.([]any)
+	if !ok {
+		parts = []any{value}
+	}
+	answer, err := parseReply(parts[0])
+	if err == nil {
+		err = s.outcome(k, &answer)
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	s.notice(answer.sequence)
+	for _, part := range parts[1:] {
+		text, ok := part.(string)
+		if !ok {
+			return 0, nil, errReply
+		}
+		all = append(all, text)
+	}
+	return answer.now, all, nil
+}
+
+// Accounts implements budget.Store. A max out of range is moved into it.
+func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) ([]budget.Account, error) {
+	now, found, err := s.list(ctx, scriptAccounts, after[:], int64(max(1, min(limit, maxEntries))))
+	if err != nil {
+		return nil, err
+	}
+	all := make([]budget.Account, len(found))
+	for i, text := range found {
+		in := reader{text: text}
+		key := in.bytes(16)
+		latched, until, most := in.count(), in.count(), in.number(8)
+		if in.failed || latched > never || until > never {
+			return nil, errReply
+		}
+		all[i].Key = budget.Key([]byte(key))
+		if until > 0 {
+			all[i].Override = &budget.Override{Max: most, Until: fromMicro(until)}
+		}
+		if latched > now {
+			all[i].Latched = fromMicro(latched)
+		}
+		if in.text == "" {
+			continue
+		}
+		in.bytes(8)
+		if all[i].Limit, all[i].Scope, err = account.DecodeName([]byte(in.text)); err != nil || in.failed {
+			return nil, errReply
+		}
+	}
+	return all, nil
+}
+
+// Periods implements budget.Store. A max out of range is moved into it. Of a rolling window they begin at the zero time until
+// something was booked there with a library that keeps names.
+func (s *Store) Periods(ctx context.Context, key budget.Key, after time.Time, limit int) ([]budget.Period, error) {
+	limit = max(1, min(limit, maxEntries))
+	all := []budget.Period{}
+	for from := int64(0); len(all) < limit; {
+		_, found, err := s.list(ctx, scriptPeriods, key[:], from, maxEntries)
+		if err != nil {
+			return nil, err
+		}
+		if len(found) == 0 {
+			return nil, errReply
+		}
+		name := reader{text: found[0]}
+		step := int64(0)
+		if found[0] != "" {
+			step = name.count()
+		}
+		for _, text := range found[1:] {
+			in := reader{text: text}
+			start := in.count()
+			p := budget.Period{Settled: in.count(), Pending: in.count(), Forgotten: in.count()}
+			if !in.done() {
+				return nil, errReply
+			}
+			from = start + 1
+			if p.Start = startOf(start, step > 0, step); after.IsZero() || p.Start.After(after) {
+				all = append(all, p)
+			}
+		}
+		if len(found)-1 < maxEntries {
+			break
+		}
+	}
+	return all[:min(len(all), limit)], nil
+}

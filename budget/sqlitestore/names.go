@@ -1,0 +1,155 @@
+package sqlitestore
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
+)
+
+// maxPage is the most that one page of entries, accounts or periods holds.
+const maxPage = 10_000
+
+// name makes the accounts of lines known by their names, unless they are. States may be nil.
+func (t *tx) name(lines []budget.Line, states []state) error {
+	for i := range lines {
+		if states != nil && states[i].named {
+			continue
+		}
+		if err := t.exec(sqlName, lines[i].Account[:], account.EncodeName(&lines[i])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Entries implements budget.Store. A Max out of range is moved into it.
+func (s *Store) Entries(ctx context.Context, q budget.Query) (all []budget.Entry, err error) {
+	limit := max(1, min(q.Max, maxPage))
+	err = s.do(ctx, false, func(t *tx) error {
+		all = []budget.Entry{}
+		for after := q.After; len(all) < limit; {
+			found, err := t.candidates(&q, after, limit)
+			if err != nil {
+				return err
+			}
+			for _, e := range found {
+				out, err := e.public()
+				if err != nil {
+					return err
+				}
+				if after = e.id; q.Selects(&out) && len(all) < limit {
+					all = append(all, out)
+				}
+			}
+			if len(found) < limit {
+				return nil
+			}
+		}
+		return nil
+	})
+	return all, err
+}
+
+// candidates reads entries after an id among which are all that a query selects.
+func (t *tx) candidates(q *budget.Query, after budget.ID, limit int) ([]*entry, error) {
+	if q.Reference != "" {
+		return t.entries(sqlReferred, []byte(q.Reference), after[:], limit)
+	}
+	since, until := int64(math.MinInt64), int64(math.MaxInt64)
+	if !q.Since.IsZero() {
+		since = account.Nanos(q.Since)
+	}
+	if !q.Until.IsZero() {
+		until = account.Nanos(q.Until)
+	}
+	return t.entries(sqlEntries, after[:], q.State, q.Estimated, limit, since, until)
+}
+
+// public is an entry as it is told.
+func (e *entry) public() (budget.Entry, error) {
+	c, _, err := account.DecodeCall(e.whose)
+	if err != nil {
+		return budget.Entry{}, err
+	}
+	out := budget.Entry{
+		ID: e.id, State: e.state, Estimated: e.estimated, Orphan: e.orphan, Reserved: e.reserved, Actual: e.actual, ReservedAt: time.Unix(0, e.reservedAt),
+		Scope: c.Scope, Operation: c.Operation, Reference: string(e.reference),
+	}
+	amounts := &e.actual
+	if e.state == budget.Pending {
+		amounts = &e.reserved
+	}
+	if e.resolvedAt != 0 {
+		out.ResolvedAt = time.Unix(0, e.resolvedAt)
+	}
+	for _, b := range e.bookings {
+		out.Lines = append(out.Lines, budget.Booking{Account: b.account, Unit: b.unit, Start: time.Unix(0, b.start), Amount: amounts[b.unit]})
+	}
+	return out, nil
+}
+
+// Accounts implements budget.Store. A max out of range is moved into it.
+func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) (all []budget.Account, err error) {
+	err = s.do(ctx, false, func(t *tx) error {
+		all = []budget.Account{}
+		rows, err := t.stmt(sqlAccounts).Query(after[:], max(1, min(limit, maxPage)))
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var key, name []byte
+			var most, until *int64
+			var latched int64
+			if err := rows.Scan(&key, &name, &most, &until, &latched); err != nil {
+				return err
+			}
+			if len(key) != len(budget.Key{}) {
+				return errEncoding
+			}
+			a := budget.Account{Key: budget.Key(key)}
+			if a.Limit, a.Scope, err = account.DecodeName(name); err != nil {
+				return err
+			}
+			if most != nil && until != nil {
+				a.Override = &budget.Override{Max: *most, Until: time.Unix(0, *until)}
+			}
+			if latched > t.now.UnixNano() {
+				a.Latched = time.Unix(0, latched)
+			}
+			all = append(all, a)
+		}
+		return rows.Err()
+	})
+	return all, err
+}
+
+// Periods implements budget.Store. A max out of range is moved into it.
+func (s *Store) Periods(ctx context.Context, key budget.Key, after time.Time, limit int) (all []budget.Period, err error) {
+	since := int64(math.MinInt64)
+	if !after.IsZero() {
+		since = account.Nanos(after)
+	}
+	err = s.do(ctx, false, func(t *tx) error {
+		all = []budget.Period{}
+		rows, err := t.stmt(sqlPeriods).Query(key[:], since, max(1, min(limit, maxPage)))
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var start int64
+			var p budget.Period
+			if err := rows.Scan(&start, &p.Settled, &p.Pending, &p.Forgotten); err != nil {
+				return err
+			}
+			p.Start = time.Unix(0, start)
+			all = append(all, p)
+		}
+		return rows.Err()
+	})
+	return all, err
+}

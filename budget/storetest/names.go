@@ -1,0 +1,294 @@
+package storetest
+
+import (
+	"slices"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// whole is a scope in which everything is set, to values that are no valid text.
+var whole = budget.Scope{
+	Principal: "p\xff", Workflow: "w", Model: "m", Region: "us-east-1", Profile: "us.m", Project: "{x}",
+	Tags: map[string]string{"team": "core", "": "", "\x00": "'"},
+}
+
+func (s *subject) accounts(after budget.Key, limit int) []budget.Account {
+	s.t.Helper()
+	all, err := s.store.Accounts(s.ctx, after, limit)
+	require.NoError(s.t, err)
+	return all
+}
+
+func (s *subject) periods(l budget.Line, after time.Time, limit int) []budget.Period {
+	s.t.Helper()
+	all, err := s.store.Periods(s.ctx, l.Account, after, limit)
+	require.NoError(s.t, err)
+	return all
+}
+
+// sameTime puts times into one form.
+func sameTimes(all []budget.Booking) []budget.Booking {
+	for i := range all {
+		all[i].Start = time.Unix(0, all[i].Start.UnixNano())
+	}
+	return all
+}
+
+var nameRules = []rule{
+	{"EntriesSayWhoseTheyAre", "an entry tells the scope and the operation of its call, and the provider's id of the request once that is known", func(s *subject) {
+		l := line("a", budget.Daily, 100)
+		r := s.hold(3, l)
+		r.Call = &budget.Call{Scope: whole, Operation: "Converse"}
+		s.admit(r)
+		e, _ := s.entry(r.ID)
+		require.Equal(s.t, whole, e.Scope)
+		require.Equal(s.t, "Converse", e.Operation)
+		require.Empty(s.t, e.Reference)
+		st := s.settlement(r, 2)
+		st.Call, st.Reference = r.Call, "0b1c\xff"
+		s.post(st)
+		e, _ = s.entry(r.ID)
+		require.Equal(s.t, whole, e.Scope)
+		require.Equal(s.t, "Converse", e.Operation)
+		require.Equal(s.t, "0b1c\xff", e.Reference)
+		s.correct(r, 1)
+		e, _ = s.entry(r.ID)
+		require.Equal(s.t, [2]string{"Converse", "0b1c\xff"}, [2]string{e.Operation, e.Reference})
+		nobody, _ := s.entry(s.reserve(1, l).ID)
+		require.Equal(s.t, [3]any{budget.Scope{}, "", ""}, [3]any{nobody.Scope, nobody.Operation, nobody.Reference})
+	}},
+	{"EntriesOfOrphansSayWhoseTheyAre", "spend that was never set aside is told with whose it is, too", func(s *subject) {
+		r := s.hold(3, line("a", budget.Daily, 100))
+		st := s.settlement(r, 2)
+		st.Call, st.Reference = &budget.Call{Scope: call, Operation: "InvokeModel"}, "ref"
+		s.post(st)
+		e, _ := s.entry(r.ID)
+		require.Equal(s.t, call, e.Scope)
+		require.Equal(s.t, [2]string{"InvokeModel", "ref"}, [2]string{e.Operation, e.Reference})
+		expired := s.hold(3, line("a", budget.Daily, 100))
+		expired.Call = &budget.Call{Scope: call, Operation: "Converse"}
+		s.admit(expired)
+		s.clock.Advance(expired.TTL)
+		s.expire(1)
+		e, _ = s.entry(expired.ID)
+		require.Equal(s.t, "Converse", e.Operation)
+	}},
+	{"EntriesTellTheirLines", "an entry tells in which accounts it counts, in which unit and period, and how much", func(s *subject) {
+		calls := line("b", budget.Lifetime, 100)
+		calls.Unit = budget.UnitCalls
+		lines := sorted(line("a", budget.Daily, 100), calls, line("c", budget.Rolling(time.Hour), 100))
+		r := s.hold(7, lines...)
+		r.Charge[budget.UnitCalls] = 1
+		s.admit(r)
+		want := func(usd, calls int64) (all []budget.Booking) {
+			for _, l := range lines {
+				b := budget.Booking{Account: l.Account, Unit: l.Unit, Start: time.Unix(0, l.Window.At(start).Start), Amount: usd}
+				if l.Unit == budget.UnitCalls {
+					b.Amount = calls
+				}
+				all = append(all, b)
+			}
+			return all
+		}
+		e, _ := s.entry(r.ID)
+		require.Equal(s.t, want(7, 1), sameTimes(e.Lines))
+		st := s.settlement(r, 5)
+		st.Actual[budget.UnitCalls] = 1
+		s.post(st)
+		e, _ = s.entry(r.ID)
+		require.Equal(s.t, want(5, 1), sameTimes(e.Lines))
+	}},
+	{"EntriesAreSelectedByWhoseTheyAre", "a query by scope, time or reference tells all entries that it selects, in pages, and no others", func(s *subject) {
+		l := line("a", budget.Daily, 1000)
+		var mine []budget.ID
+		middle := time.Time{}
+		for i := range 12 {
+			r := s.hold(1, l)
+			r.Call = &budget.Call{Scope: budget.Scope{Principal: "other", Tags: call.Tags}}
+			if i%3 == 0 {
+				r.Call = &budget.Call{Scope: call}
+				mine = append(mine, r.ID)
+			}
+			if i == 6 {
+				middle = s.clock.Now()
+			}
+			s.admit(r)
+			if i == 7 {
+				st := s.settlement(r, 1)
+				st.Call, st.Reference = r.Call, "the seventh"
+				s.post(st)
+			}
+			s.clock.Advance(time.Minute)
+		}
+		pages := func(q budget.Query) (ids []budget.ID) {
+			for q.Max = 2; ; q.After = ids[len(ids)-1] {
+				page := s.entries(q)
+				for _, e := range page {
+					ids = append(ids, e.ID)
+				}
+				if len(page) < q.Max {
+					return ids
+				}
+			}
+		}
+		require.ElementsMatch(s.t, mine, pages(budget.Query{Scope: budget.Scope{Principal: "ci"}}))
+		require.ElementsMatch(s.t, mine, pages(budget.Query{Scope: call}))
+		require.Len(s.t, pages(budget.Query{Scope: budget.Scope{Tags: call.Tags}}), 12)
+		require.Empty(s.t, pages(budget.Query{Scope: budget.Scope{Workflow: "ci"}}))
+		require.Len(s.t, pages(budget.Query{Since: middle}), 6)
+		require.Len(s.t, pages(budget.Query{Until: middle}), 6)
+		require.Len(s.t, pages(budget.Query{Reference: "the seventh"}), 1)
+		require.Empty(s.t, pages(budget.Query{Reference: "the"}))
+	}},
+	{"AccountsHaveNames", "an account tells its limit and the values that split it, from the first line that was booked there", func(s *subject) {
+		l := line("a", budget.Daily, 100)
+		l.Limit, l.Scope = "team-day\xff", whole
+		s.reserve(1, l)
+		again := l
+		again.Limit = "another"
+		s.reserve(1, again)
+		orphan := line("b", budget.Rolling(time.Hour), 100)
+		orphan.Limit = "orphans"
+		s.post(s.settlement(s.hold(1, orphan), 1))
+		nobody := line("c", budget.Lifetime, 100)
+		s.reserve(1, nobody)
+		all := s.accounts(budget.Key{}, 100)
+		require.Len(s.t, all, 3)
+		names := make(map[budget.Key]budget.Account)
+		for _, a := range all {
+			names[a.Key] = a
+		}
+		require.Equal(s.t, budget.Account{Key: l.Account, Limit: l.Limit, Scope: whole}, names[l.Account])
+		require.Equal(s.t, budget.Account{Key: orphan.Account, Limit: "orphans"}, names[orphan.Account])
+		require.Equal(s.t, budget.Account{Key: nobody.Account}, names[nobody.Account])
+	}},
+	{"AccountsTellOverridesAndLatches", "overrides and latches are found without knowing the policy, of accounts that nothing was booked in, too", func(s *subject) {
+		until := start.Add(time.Hour)
+		bare := line("a", budget.Daily, 100)
+		require.NoError(s.t, s.store.Override(s.ctx, bare.Account, &budget.Override{Max: 5, Until: until}, NewChange()))
+		latched := s.latch("b", budget.Daily)
+		var override *budget.Override
+		var at time.Time
+		for _, a := range s.accounts(budget.Key{}, 100) {
+			switch a.Key {
+			case bare.Account:
+				override = a.Override
+			case latched.Account:
+				at = a.Latched
+			}
+		}
+		require.NotNil(s.t, override)
+		require.Equal(s.t, int64(5), override.Max)
+		require.True(s.t, until.Equal(override.Until))
+		require.True(s.t, at.Equal(time.Unix(0, budget.Daily.At(start).End)), "%s", at)
+		require.NoError(s.t, s.store.Override(s.ctx, bare.Account, nil, NewChange()))
+		require.NoError(s.t, s.store.Unlatch(s.ctx, []budget.Key{latched.Account}, NewChange()))
+		for _, a := range s.accounts(budget.Key{}, 100) {
+			require.Nil(s.t, a.Override)
+			require.True(s.t, a.Latched.IsZero())
+		}
+	}},
+	{"AccountsComeInPages", "pages of any size tell every account once, in the order of their keys", func(s *subject) {
+		var want []budget.Key
+		for i := range 9 {
+			w := []budget.Window{budget.Daily, budget.Rolling(time.Hour), budget.Lifetime}[i%3]
+			l := line(string(rune('a'+i)), w, 100)
+			s.reserve(1, l)
+			s.clock.Advance(25 * time.Hour)
+			s.reserve(1, l)
+			want = append(want, l.Account)
+		}
+		want = sortedKeys(want...)
+		for _, size := range []int{1, 2, 9, 100} {
+			var got []budget.Key
+			for after := (budget.Key{}); ; after = got[len(got)-1] {
+				page := s.accounts(after, size)
+				require.LessOrEqual(s.t, len(page), size)
+				for _, a := range page {
+					got = append(got, a.Key)
+				}
+				if len(page) < size {
+					break
+				}
+			}
+			require.Equal(s.t, want, got)
+		}
+	}},
+	{"PeriodsTellWhatWasSpentWhen", "an account's past windows are told with what was settled and is pending there, oldest first, in pages", func(s *subject) {
+		l := line("a", budget.Daily, 100)
+		for n := range int64(3) {
+			s.settle(s.reserve(n+1, l), n+1)
+			s.clock.Advance(24 * time.Hour)
+		}
+		s.reserve(7, l)
+		day := func(n int) time.Time { return time.Unix(0, budget.Daily.At(start.AddDate(0, 0, n)).Start) }
+		want := []budget.Period{{Start: day(0), Settled: 1}, {Start: day(1), Settled: 2}, {Start: day(2), Settled: 3}, {Start: day(3), Pending: 7}}
+		same := func(all []budget.Period) []budget.Period {
+			for i := range all {
+				all[i].Start = time.Unix(0, all[i].Start.UnixNano())
+			}
+			return all
+		}
+		require.Equal(s.t, want, same(s.periods(l, time.Time{}, 100)))
+		require.Equal(s.t, want[:2], same(s.periods(l, time.Time{}, 2)))
+		require.Equal(s.t, want[2:], same(s.periods(l, day(1), 100)))
+		require.Empty(s.t, s.periods(line("other", budget.Daily, 100), time.Time{}, 100))
+	}},
+	{"SettledIsWhatEntriesPosted", "what is settled in each period is what entries have posted there, and what those had that were forgotten", func(s *subject) {
+		lines := sorted(line("a", budget.Daily, 1000), line("b", budget.Rolling(time.Hour), 1000), line("c", budget.Lifetime, 1000))
+		for n := range int64(20) {
+			r := s.reserve(n+1, lines...)
+			switch n % 4 {
+			case 0:
+				s.settle(r, n)
+			case 1:
+				s.void(r)
+			case 2:
+				s.settle(r, n)
+				s.correct(r, n/2)
+			}
+			s.clock.Advance(7 * time.Minute)
+		}
+		s.clock.Advance(2 * time.Hour)
+		_, err := s.store.Expire(s.ctx, 1000)
+		require.NoError(s.t, err)
+		s.addUp(lines)
+	}},
+}
+
+// addUp adds each period of the accounts up from the entries.
+func (s *subject) addUp(lines []budget.Line) {
+	s.t.Helper()
+	sums := make(map[budget.Key]map[int64]budget.Period)
+	for _, e := range s.all() {
+		for _, b := range e.Lines {
+			of := sums[b.Account]
+			if of == nil {
+				of = make(map[int64]budget.Period)
+				sums[b.Account] = of
+			}
+			p := of[b.Start.UnixNano()]
+			if e.State == budget.Pending {
+				p.Pending += b.Amount
+			} else {
+				p.Settled += b.Amount
+			}
+			of[b.Start.UnixNano()] = p
+		}
+	}
+	for _, l := range lines {
+		told := s.periods(l, time.Time{}, 10_000)
+		require.True(s.t, slices.IsSortedFunc(told, func(a, b budget.Period) int { return a.Start.Compare(b.Start) }))
+		for _, p := range told {
+			of := sums[l.Account][p.Start.UnixNano()]
+			require.Equal(s.t, [2]int64{p.Settled, p.Pending}, [2]int64{of.Settled + p.Forgotten, of.Pending}, "%s account, from %s on", l.Window, p.Start.UTC())
+			delete(sums[l.Account], p.Start.UnixNano())
+		}
+		for at, of := range sums[l.Account] {
+			require.Equal(s.t, [2]int64{}, [2]int64{of.Settled, of.Pending}, "no period is told at %s", time.Unix(0, at).UTC())
+		}
+	}
+}
