@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -255,40 +256,49 @@ var nameRules = []rule{
 		s.clock.Advance(2 * time.Hour)
 		_, err := s.store.Expire(s.ctx, 1000)
 		require.NoError(s.t, err)
-		s.addUp(lines)
+		AddUp(s.ctx, s.t, s.store)
+		require.Len(s.t, s.accounts(budget.Key{}, 100), len(lines))
 	}},
 }
 
-// addUp adds each period of the accounts up from the entries.
-func (s *subject) addUp(lines []budget.Line) {
-	s.t.Helper()
-	sums := make(map[budget.Key]map[int64]budget.Period)
-	for _, e := range s.all() {
+// AddUp adds each period of each account of a store up from the entries: what is settled in it is what they have posted there, and what
+// those had that were forgotten; what is pending is what unresolved ones hold. Nobody may use the ledger meanwhile.
+func AddUp(ctx context.Context, t require.TestingT, store budget.Store) {
+	type place struct {
+		account budget.Key
+		start   int64
+	}
+	sums := make(map[place][2]int64) // settled and pending
+	for _, e := range allEntries(ctx, t, store) {
 		for _, b := range e.Lines {
-			of := sums[b.Account]
-			if of == nil {
-				of = make(map[int64]budget.Period)
-				sums[b.Account] = of
-			}
-			p := of[b.Start.UnixNano()]
+			at := place{b.Account, b.Start.UnixNano()}
+			sum := sums[at]
 			if e.State == budget.Pending {
-				p.Pending += b.Amount
+				sum[1] += b.Amount
 			} else {
-				p.Settled += b.Amount
+				sum[0] += b.Amount
 			}
-			of[b.Start.UnixNano()] = p
+			sums[at] = sum
 		}
 	}
-	for _, l := range lines {
-		told := s.periods(l, time.Time{}, 10_000)
-		require.True(s.t, slices.IsSortedFunc(told, func(a, b budget.Period) int { return a.Start.Compare(b.Start) }))
-		for _, p := range told {
-			of := sums[l.Account][p.Start.UnixNano()]
-			require.Equal(s.t, [2]int64{p.Settled, p.Pending}, [2]int64{of.Settled + p.Forgotten, of.Pending}, "%s account, from %s on", l.Window, p.Start.UTC())
-			delete(sums[l.Account], p.Start.UnixNano())
+	const page = 1000
+	for after, more := (budget.Key{}), true; more; {
+		accounts, err := store.Accounts(ctx, after, page)
+		require.NoError(t, err)
+		more = len(accounts) == page
+		for _, a := range accounts {
+			after = a.Key
+			periods, err := store.Periods(ctx, a.Key, time.Time{}, 10_000)
+			require.NoError(t, err)
+			require.True(t, slices.IsSortedFunc(periods, func(a, b budget.Period) int { return a.Start.Compare(b.Start) }))
+			for _, p := range periods {
+				at := place{a.Key, p.Start.UnixNano()}
+				require.Equal(t, [2]int64{p.Settled, p.Pending}, [2]int64{sums[at][0] + p.Forgotten, sums[at][1]}, "account %s %x, settled and pending from %s on", a.Limit, a.Key, p.Start.UTC())
+				delete(sums, at)
+			}
 		}
-		for at, of := range sums[l.Account] {
-			require.Equal(s.t, [2]int64{}, [2]int64{of.Settled, of.Pending}, "no period is told at %s", time.Unix(0, at).UTC())
-		}
+	}
+	for at, sum := range sums {
+		require.Equal(t, [2]int64{}, sum, "account %x has no period at %s", at.account, time.Unix(0, at.start).UTC())
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/internal/robustness/backend"
 )
 
@@ -197,6 +198,7 @@ func (r *run) check(t *testing.T) {
 	require.LessOrEqual(t, settled.N, budget.USD(r.limit).N, "the ledger exceeds the limit")
 	require.GreaterOrEqual(t, settled.N, bill.NanoUSD, "spend vanished")
 	r.posted = budget.Amount(settled.N)
+	storetest.AddUp(ctx, t, store)
 
 	if r.fleet.leased {
 		return // an entry stands for many calls
