@@ -46,5 +46,5 @@ for _, text in ipairs(call('HVALS', kills)) do
 end
 note(change, '', row, now)
 call('HSET', ledger, 'h', '', 'v', layout, 'n', name, 'a', sub(change, 17, 32), 'j', pack('>I8', now))
-seal(head or sub(request, 1, 16), sequence + 1, latest, flags, table.concat(shards), pack('>I8', 0))
+seal(recount(head or sub(request, 1, 16) .. string.rep('\0', 84)), sequence + 1, latest, flags, table.concat(shards), pack('>I8', 0))
 return 'A' .. pack('>I8I8', sequence + 1, now)

@@ -11,16 +11,18 @@ if lost(head, sub(request, 1, 16), seen) then return LOST end
 local sequence = read('>I8', head, 17)
 for i = 1, #accounts / 16 do
   local change, field = sub(all, 40 * i - 39, 40 * i), sub(accounts, 16 * i - 15, 16 * i) .. 'm'
-  local judged = judge(change)
+  local judged = judge(change, head)
   if judged == 'A' then
     local terms = call('HGET', ledger, field) or string.rep('\0', 24)
     call('ZADD', buckets, '0', sub(field, 1, 16))
     call('HSET', ledger, field, action == 'o' and sub(terms, 1, 8) .. sub(request, 34, 49) or pack('>I8', 0) .. sub(terms, 9))
     note(change, '', ARGV[3 + i], now)
+    head = recount(head)
   end
+  if judged == 'X' then return LOST end
   if judged == 'S' or answer == 'R' then answer = judged end
 end
 sequence = sequence + 1
 local latest, flags = read('>I8I8', head, 25)
-seal(head, sequence, latest, flags)
+seal(recount(head), sequence, latest, flags)
 return answer .. pack('>I8I8', sequence, now)

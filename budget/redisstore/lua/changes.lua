@@ -7,7 +7,7 @@ if #request ~= 48 then return invalid('request') end
 local seen, clock, after, max = read('>I8I8I8I8', request, 17)
 if clock > NEVER or max > 10000 then return invalid('request') end
 local head = call('HGET', ledger, 'h')
-if lost(head, sub(request, 1, 16), seen) then return LOST end
+if lost(head, sub(request, 1, 16), seen) or call('HLEN', changes) ~= read('>I4', head, 65) then return LOST end
 local count = call('HGET', changes, 'n') or '\0\0\0\0\0\0\0\0'
 local all, last = {'A' .. pack('>I8I8', read('>I8', head, 17), moment(clock)) .. count}, read('>I8', count)
 for revision = after + 1, after + max < last and after + max or last do

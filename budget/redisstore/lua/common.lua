@@ -32,20 +32,24 @@ local function moment(clock)
   return t[1] * 1000000 + t[2]
 end
 
--- tally counts what there is. A script leaves it in the head, and the next one finds it so, unless something else took a key or a
--- field away in between.
-local function tally()
-  return pack('>I4I4I4I4I4', call('HLEN', ledger), call('ZCARD', due), call('ZCARD', buckets), call('HLEN', kills), call('HLEN', changes))
-end
+-- Counts of what there is: a script leaves them in the head, and the next one finds them so, unless something else took a key or a
+-- field away in between. Those of kills and changes are counted anew only by scripts that write there, and that of changes is
+-- looked at only by scripts that read there: see change.lua.
+local function tally() return pack('>I4I4I4', call('HLEN', ledger), call('ZCARD', due), call('ZCARD', buckets)) end
 
 -- lost reports whether this is not the ledger that the caller knows, or an older state of it than the caller has seen, or one of
 -- which a part is gone.
 local function lost(head, known, seen)
-  return not head or sub(head, 1, 16) ~= known or read('>I8', head, 17) < seen or sub(head, 49, 68) ~= tally()
+  return not head or sub(head, 1, 16) ~= known or read('>I8', head, 17) < seen or sub(head, 49, 60) ~= tally() or read('>I4', head, 61) ~= call('HLEN', kills)
 end
 
 -- seal writes the head once everything else is written, in the place of the one that was read.
 local function seal(head, sequence, latest, flags, shards, judged)
-  call('HSET', ledger, 'h', sub(head, 1, 16) .. pack('>I8I8I8', sequence, latest, flags) .. (judged or sub(head, 41, 48)) .. tally() .. (shards or sub(head, 69)))
+  call('HSET', ledger, 'h', sub(head, 1, 16) .. pack('>I8I8I8', sequence, latest, flags) .. (judged or sub(head, 41, 48)) .. tally() .. sub(head, 61, 68) .. (shards or sub(head, 69)))
+end
+
+-- recount returns the head with what kills and changes hold now, for seal.
+local function recount(head)
+  return sub(head, 1, 60) .. pack('>I4I4', call('HLEN', kills), call('HLEN', changes)) .. sub(head, 69)
 end
 local LOST = 'X\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'

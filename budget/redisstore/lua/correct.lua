@@ -16,7 +16,7 @@ local before = call('HGET', ledger, 'h')
 if lost(before, sub(head, 1, 16), seen) then return LOST end
 local value, fields = find(before, shard, id)
 if value == nil then return LOST end
-local answer = judge(change)
+local answer = judge(change, before)
 local fresh = answer == 'A'
 local state, flags = value and sub(value, 17, 17) or 'n', value and byte(value, 18) or 0
 local posted, bookings, whose, reference = value and sub(value, 99, 154), '', '', ''
@@ -33,11 +33,11 @@ if fresh then note(change, posted, row, now) end
 if answer ~= 'A' then
   if fresh then
     sequence = sequence + 1
-    seal(before, sequence, latest, flagged)
+    seal(recount(before), sequence, latest, flagged)
   end
   return answer .. pack('>I8I8', sequence, now) .. state
 end
 local shards = keep(before, shard, id, fields, false, value, 's', flags - flags % 2, now, sub(value, 43, 98) .. actual, bookings, retention, whose, reference)
 write(set)
-seal(before, sequence + 1, latest, flagged, shards)
+seal(recount(before), sequence + 1, latest, flagged, shards)
 return 'A' .. pack('>I8I8', sequence + 1, now) .. state

@@ -11,7 +11,7 @@ local now, head = moment(clock), call('HGET', ledger, 'h')
 if lost(head, sub(request, 1, 16), seen) then return LOST end
 
 local sequence, latest, count = read('>I8I8I8', head, 17)
-local answer = judge(change)
+local answer = judge(change, head)
 if answer ~= 'A' then return answer .. pack('>I8I8', sequence, now) end
 -- The flag itself, if it is set, is under one of its dimensions.
 local field, least = '', nil
@@ -37,6 +37,6 @@ if action == 'k' then
   call('HSET', kills, field, (call('HGET', kills, field) or '') .. pack('>B', #dims / 16) .. dims .. pack('>I8I4', now, #payload) .. payload)
 end
 note(change, '', row, now)
-seal(head, sequence + 1, latest, count)
+seal(recount(head), sequence + 1, latest, count)
 redis.pcall('PUBLISH', channel, '') -- a user without the right to publish can still kill
 return 'A' .. pack('>I8I8', sequence + 1, now)

@@ -11,7 +11,7 @@ local head, version, accepted = unpack(call('HMGET', ledger, 'h', 'v', 'a'))
 local remains = head and 1 or call('EXISTS', unpack(KEYS))
 if action == 'c' and remains == 0 then
   call('HSET', ledger, 'h', '', 'v', layout, 'n', name, 'j', pack('>I8', moment(clock)))
-  seal(epoch, 1, 0, 0, string.rep('\0', 32), pack('>I8', 0))
+  seal(recount(epoch .. string.rep('\0', 84)), 1, 0, 0, string.rep('\0', 32), pack('>I8', 0))
   head, version, remains = call('HGET', ledger, 'h'), layout, 1
 elseif action == 'u' and version == '1' and #head == 40 then
   local shards = {}
@@ -28,7 +28,7 @@ elseif action == 'u' and version == '1' and #head == 40 then
   end
   local sequence, latest, flags = read('>I8I8I8', head, 17)
   call('HSET', ledger, 'v', layout, 'j', pack('>I8', moment(clock)))
-  seal(epoch, sequence + 1, latest, flags, table.concat(shards), pack('>I8', 0))
+  seal(recount(epoch .. string.rep('\0', 84)), sequence + 1, latest, flags, table.concat(shards), pack('>I8', 0))
   head, version = call('HGET', ledger, 'h'), layout
 end
 local info = action == 'i' and redis.pcall('INFO') or ''
