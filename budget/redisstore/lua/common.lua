@@ -48,6 +48,13 @@ local function seal(head, sequence, latest, flags, shards, judged)
   call('HSET', ledger, 'h', sub(head, 1, 16) .. pack('>I8I8I8', sequence, latest, flags) .. (judged or sub(head, 41, 48)) .. tally() .. sub(head, 61, 68) .. (shards or sub(head, 69)))
 end
 
+-- sealed is the head as seal writes it, for a script that knows that it adds nothing but so many members to due. It saves the usual
+-- step four calls, a tenth of its time.
+local function sealed(head, sequence, latest, flags, more, shards)
+  return sub(head, 1, 16) .. pack('>I8I8I8', sequence, latest, flags) .. sub(head, 41, 52) .. pack('>I4', read('>I4', head, 53) + more) ..
+    sub(head, 57, 68) .. (shards or sub(head, 69))
+end
+
 -- recount returns the head with what kills and changes hold now, for seal.
 local function recount(head)
   return sub(head, 1, 60) .. pack('>I4I4', call('HLEN', kills), call('HLEN', changes)) .. sub(head, 69)

@@ -148,6 +148,12 @@ call('ZADD', due, format('%d', expires), id)
 local tail, named = names(whose, '')
 local value = sub(head, 33, 48) .. 'p' .. pack('>BI8I8I8', named, now, 0, expires) .. sub(head, 106) .. NOTHING .. booked .. tail
 local shards = put(got[1], shard, id, value, fields, true)
-if m > 2 then call(unpack(set, 1, m)) end
-seal(got[1], sequence + 1, now > latest and now or latest, flags, shards)
+latest = now > latest and now or latest
+if new or latches then
+  call(unpack(set, 1, m))
+  seal(got[1], sequence + 1, latest, flags, shards)
+else
+  set[m + 1], set[m + 2] = 'h', sealed(got[1], sequence + 1, latest, flags, 1, shards)
+  call(unpack(set, 1, m + 2))
+end
 return 'A' .. pack('>I8I8I8', sequence + 1, now, expires) .. observed

@@ -62,7 +62,10 @@ else
 end
 sequence = sequence + 1
 local shards = keep(before, shard, id, fields, fresh, value, 's', flags, now, sub(value, 43, 98) .. actual, bookings, retention, whose, reference)
+local usual = not fresh and state ~= 'v' and whole == 0
+if usual then set[#set + 1], set[#set + 2] = 'h', sealed(before, sequence, latest, flagged, 0, shards) end
 write(set)
+if usual then return 'A' .. pack('>I8I8', sequence, now) .. state end
 
 -- Marks that settled spend stands at or above, and that were not reported in this window yet.
 local crossed = ''
