@@ -54,8 +54,9 @@ type LeasedStore struct {
 	spent  []*lease            // all others, in the order in which they may be forgotten
 	late   []*lease            // those of them that have expired calls, which are remembered for longer
 	notes  []note
-	hungry map[Key]int // accounts on which a call is about to be refused: no lease is drawn on them
-	frees  uint64      // how often this process has made room
+	hungry map[Key]int       // accounts on which a call is about to be refused: no lease is drawn on them
+	wanted map[Key]time.Time // until when calls of other processes, or our own, wait for room on these accounts, as far as we know
+	frees  uint64            // how often this process has made room
 	flags  knownFlags
 	offset time.Duration // the store's clock less ours, of the last lease
 	timed  bool          // the offset is known
@@ -94,7 +95,7 @@ func newLeasedStore(store Store, o LeaseOptions, now func() time.Time) (*LeasedS
 	s := &LeasedStore{
 		inner: store, length: o.Length, retention: o.Retention, now: now, wake: make(chan struct{}, 1),
 		groups: make(map[string]*group), calls: make(map[ID]*call), leases: make(map[ID]*lease), live: make(map[*lease]struct{}),
-		hungry: make(map[Key]int), frees: 1,
+		hungry: make(map[Key]int), wanted: make(map[Key]time.Time), frees: 1,
 	}
 	rand.Read(s.owner[:]) //nolint:errcheck // never fails
 	s.ctx, s.cancel = context.WithCancel(context.Background())

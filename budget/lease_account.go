@@ -10,6 +10,10 @@ import (
 // lease is all or nothing as each of its calls would be.
 type group struct {
 	lines    []Line
+	looks    []Line // the lines, and behind them the accounts of wishes for room on those that refuse
+	wishes   []int  // which line each of these is for
+	alert    []Line // both in the order of a reservation, so that a grant that nobody has looked for is told of wishes; nil if it can't be
+	alerts   []int  // which line each of these is; of wishes, which they are for
 	units    []Unit // those that a line counts in
 	leasable bool
 	turn     chan struct{} // holds one token while a lease is being drawn
@@ -75,6 +79,7 @@ type lease struct {
 type grant struct {
 	id     ID
 	amount Charge      // set aside; zero in units that no line counts
+	lines  []Line      // of its reservation
 	tried  *Settlement // may have been posted; repeated unchanged until that is known
 	posted bool        // settled in the store inside, with:
 	told   Charge
@@ -114,6 +119,7 @@ func newGroup(lines []Line, length time.Duration) *group {
 			g.units = append(g.units, l.Unit)
 		}
 	}
+	g.watch(length)
 	return g
 }
 

@@ -158,14 +158,17 @@ func (s *LeasedStore) take(ctx context.Context, l *lease, r *Reservation, amount
 		s.mu.Unlock()
 		return l, d, ErrOverflow
 	}
-	g := &grant{id: NewID(), amount: amount}
+	g := &grant{id: NewID(), amount: amount, lines: l.lines}
+	if balances == nil && l.group.alert != nil {
+		g.lines = l.group.alert
+	}
 	l.doubts = append(l.doubts, g)
 	s.live[l], s.leases[g.id] = struct{}{}, l
 	s.mu.Unlock()
 	dims := slices.Clone(r.Dims)
 	s.wire(func() {
 		sent := s.now() // before it is sent: the store can't have begun to count earlier
-		d, err = s.inner.Reserve(ctx, Reservation{ID: g.id, Owner: s.owner, Charge: amount, Lines: l.lines, Dims: dims, TTL: ttl, Tentative: true})
+		d, err = s.inner.Reserve(ctx, Reservation{ID: g.id, Owner: s.owner, Charge: amount, Lines: g.lines, Dims: dims, TTL: ttl, Tentative: true})
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if err != nil && !refused(err) {
@@ -177,10 +180,12 @@ func (s *LeasedStore) take(ctx context.Context, l *lease, r *Reservation, amount
 			return
 		}
 		l.doubts = l.doubts[:len(l.doubts)-1]
+		told := l.group.told(g, &d, sent)
 		if err == nil && d.Admitted {
 			of = s.granted(l, g, sent, d.ExpiresAt.Add(-ttl), ttl)
 			of.dims = dims
 			of.observe(balances)
+			s.heed(told, sent)
 			return
 		}
 		delete(s.leases, g.id)
@@ -219,7 +224,7 @@ func (s *LeasedStore) use(ctx context.Context, l *lease, r *Reservation, d Decis
 		s.mu.Unlock()
 		return Decision{}, drawLease, nil // others of this process were faster to use what was drawn for this call
 	}
-	barred := s.closed || l.closed || len(d.Observed) > 0 || s.starving(l.lines) || s.flags.holding(r.Dims) != nil
+	barred := s.closed || l.closed || len(d.Observed) > 0 || s.starving(l.lines) || s.wantedOn(l.lines, now) || s.flags.holding(r.Dims) != nil
 	if barred || now.Before(l.drawn) || !now.Before(l.until) || now.Add(r.TTL).After(l.lapses) || !l.fits(r.Charge) {
 		s.shut(l, now)
 		s.mu.Unlock()

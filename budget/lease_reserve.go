@@ -94,6 +94,9 @@ func (s *LeasedStore) local(ctx context.Context, r *Reservation) (Decision, *gro
 	if denial := s.remembered(g, r, now); denial != nil {
 		return Decision{Denied: denial}, g, answered, nil
 	}
+	if s.wantedOn(g.lines, now) {
+		return Decision{}, g, askStore, nil
+	}
 	return Decision{}, g, drawLease, nil
 }
 
@@ -194,6 +197,7 @@ func (s *LeasedStore) direct(ctx context.Context, g *group, r Reservation, first
 		idle := s.idleOn(r.Lines, d.Denied)
 		if len(idle) == 0 || round == maxReturns {
 			s.remember(g, r, d.Denied, asked)
+			s.wish(ctx, g, &r, d.Denied)
 			return d, nil
 		}
 		if _, err := s.giveBackAll(ctx, idle); err != nil {

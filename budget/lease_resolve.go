@@ -326,7 +326,7 @@ func (s *LeasedStore) giveBackOver(ctx context.Context, now time.Time, most int)
 		if !l.at.IsZero() && !now.Before(l.until) { // else it is being drawn
 			s.shut(l, now)
 		}
-		return l.closed && (l.inFlight == 0 || !l.told() && now.Sub(l.closedAt) >= s.length/2)
+		return l.closed && (l.inFlight == 0 || !l.told() && now.Sub(l.endedAt()) >= s.length/2)
 	})
 	if len(over) > most {
 		over = over[:max(most, 0)]

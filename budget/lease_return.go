@@ -75,9 +75,9 @@ func (s *LeasedStore) nextStep(ctx context.Context, l *lease, report bool, cross
 		switch {
 		case !g.posted:
 			if g.tried == nil {
-				g.tried = &Settlement{ID: g.id, Owner: s.owner, Actual: targets[i], Estimated: estimated, Lines: l.lines}
+				g.tried = &Settlement{ID: g.id, Owner: s.owner, Actual: targets[i], Estimated: estimated, Lines: g.lines}
 				if !report || l.inFlight > 0 {
-					g.tried.Lines = unmarked(l.lines)
+					g.tried.Lines = unmarked(g.lines)
 				}
 			}
 			return func() error { return s.settleGrant(ctx, l, g, crossed) }
@@ -129,7 +129,7 @@ func (s *LeasedStore) usedUp(l *lease) *grant {
 			continue
 		}
 		if g.tried == nil {
-			g.tried = &Settlement{ID: g.id, Owner: s.owner, Actual: g.amount, Estimated: l.estimates > 0, Lines: unmarked(l.lines)}
+			g.tried = &Settlement{ID: g.id, Owner: s.owner, Actual: g.amount, Estimated: l.estimates > 0, Lines: unmarked(g.lines)}
 		}
 		return g
 	}

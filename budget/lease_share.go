@@ -45,22 +45,28 @@ func (s *LeasedStore) amount(ctx context.Context, g *group, r *Reservation) (amo
 	s.mu.Lock()
 	now := s.now()
 	amount, dear := g.wanted(r)
+	look := g.alert == nil
 	way = drawLease
 	switch {
-	case dear || s.starving(g.lines) || s.nearEdge(g, now):
+	case dear || s.starving(g.lines) || s.wantedOn(g.lines, now) || s.nearEdge(g, now):
 		way = askStore
-	case len(g.lines) == 0 || !g.hasMarks() && g.entitled(amount, now, partLives*s.length):
+	case len(g.lines) == 0 || !look && g.entitled(amount, now, partLives*s.length):
 		g.clamped = false
 		g.draw(amount)
-	case !g.hasMarks() && g.skip > 0:
+	case !look && g.skip > 0:
 		g.skip--
 		amount, way = g.least(r)
 	default:
 		s.mu.Unlock()
-		if balances, err = s.inner.Balances(ctx, g.lines); err != nil || len(balances) != len(g.lines) {
+		if balances, err = s.inner.Balances(ctx, g.looks); err != nil || len(balances) != len(g.looks) {
 			return amount, nil, answered, cmp.Or(err, errAnswers)
 		}
 		s.mu.Lock()
+		if s.heed(g.seen(balances, now), now); s.wantedOn(g.lines, now) {
+			way = askStore
+			break
+		}
+		balances = balances[:len(g.lines)]
 		s.divide(g, amount, balances, now)
 		g.overrun = false
 		for i, b := range balances {

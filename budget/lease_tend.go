@@ -12,7 +12,7 @@ const stepTimeout = 5 * time.Second
 // tend is the background work: it gives leases back that are over, so that an idle process keeps nothing, tries again what
 // failed, and forgets. It ends with Close.
 func (s *LeasedStore) tend() {
-	every := s.length / 4
+	every := s.length / 8
 	timer := time.NewTimer(every)
 	defer timer.Stop()
 	for {
@@ -46,6 +46,7 @@ func (s *LeasedStore) catchUp() {
 	}
 	s.forget(now)
 	s.forgetGroups(now)
+	s.forgetWishes(now)
 	stale := s.flags.stale
 	s.mu.Unlock()
 	if stale {

@@ -1,0 +1,214 @@
+package budget
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"time"
+)
+
+// A call that finds no room although its limits have enough, because other processes hold it in leases, leaves a wish: the store
+// inside is asked for a reservation on an account of the wish's own, by a line that has a latch and a Max of nothing. Of that
+// refusal nothing remains but the latch, which opens by itself: no entry, no amount, nothing to expire or to take back,
+// whatever becomes of the process. Holders are told of it by the answers to their own draws. Until the wish ends they draw no
+// leases there, send each call to the store on its own, and give back what lies idle.
+//
+// A wish admits nothing and refuses nothing.
+
+// wish is a call that waits for room on an account.
+type wish struct {
+	account Key       // of the limit
+	until   time.Time // by this process's clock
+}
+
+// wishLife is how long a wish stands: for longer than it takes until each holder has drawn anew and given back.
+func wishLife(length time.Duration) time.Duration { return 2*length + length/2 }
+
+// dearShare is the part of what a limit has not spent yet from which on a call is dear.
+const dearShare = 64
+
+// wishFor returns the line on which a wish for room on another one is left, or, without the latch, looked for.
+func wishFor(l *Line, unit Unit, length time.Duration) Line {
+	return Line{Account: keyOf("wanted", string(l.Account[:])), Unit: unit, Window: Rolling(wishLife(length))}
+}
+
+// mostAlert is how many lines of a group may have an account of wishes beside them in a grant.
+const mostAlert = 16
+
+// watch prepares a group for looking for wishes on its lines. A grant carries them in a unit of which it sets nothing aside.
+func (g *group) watch(length time.Duration) {
+	g.looks = slices.Clone(g.lines)
+	spare := UnitUSD
+	for slices.Contains(g.units, spare) {
+		spare++
+	}
+	for i := range g.lines {
+		if l := &g.lines[i]; !l.Observe {
+			w := wishFor(l, spare, length)
+			w.Observe = true
+			g.looks, g.wishes = append(g.looks, w), append(g.wishes, i)
+		}
+	}
+	if g.hasMarks() || !spare.Valid() || len(g.lines) > mostAlert {
+		return
+	}
+	g.alert = slices.Clone(g.looks)
+	slices.SortFunc(g.alert, byAccount)
+	for i := range g.alert {
+		at := slices.IndexFunc(g.looks, func(l Line) bool { return l.Account == g.alert[i].Account })
+		if at >= len(g.lines) {
+			at = g.wishes[at-len(g.lines)]
+		}
+		g.alerts = append(g.alerts, at)
+	}
+}
+
+func byAccount(a, b Line) int { return bytes.Compare(a.Account[:], b.Account[:]) }
+
+// seen returns the wishes that a look at the group's accounts and at those of wishes has shown.
+func (g *group) seen(balances []Balance, now time.Time) (all []wish) {
+	for i, b := range balances[len(g.lines):] {
+		if b.Latched {
+			all = append(all, wish{g.lines[g.wishes[i]].Account, now.Add(b.ResetAfter)})
+		}
+	}
+	return all
+}
+
+// told takes out of the answer to a grant what it tells of wishes, so that the rest is about the group's lines.
+func (g *group) told(of *grant, d *Decision, now time.Time) (all []wish) {
+	if len(of.lines) == len(g.lines) {
+		return nil
+	}
+	isWish := func(line int) bool { return of.lines[line].Account != g.lines[g.alerts[line]].Account }
+	var observed []Denial
+	for _, o := range d.Observed {
+		switch {
+		case o.Line < 0 || o.Line >= len(of.lines):
+		case !isWish(o.Line):
+			o.Line = g.alerts[o.Line]
+			observed = append(observed, o)
+		case o.Latched:
+			all = append(all, wish{g.lines[g.alerts[o.Line]].Account, now.Add(o.ResetAfter)})
+		}
+	}
+	d.Observed = observed
+	for i, r := range d.Denied {
+		if r.Line >= 0 && r.Line < len(of.lines) {
+			d.Denied[i].Line = g.alerts[r.Line]
+		}
+	}
+	return all
+}
+
+// wantedOn reports whether a call is known to wait for room on one of these lines' accounts. Requires mu held.
+func (s *LeasedStore) wantedOn(lines []Line, now time.Time) bool {
+	return len(s.wanted) > 0 && slices.ContainsFunc(lines, func(l Line) bool { return now.Before(s.wanted[l.Account]) })
+}
+
+// heed ends this process's admissions from leases where somebody wishes for room. Those without calls in flight are given back at once.
+// Requires mu held.
+func (s *LeasedStore) heed(wishes []wish, now time.Time) {
+	for _, w := range wishes {
+		if until := now.Add(wishLife(s.length)); w.until.After(until) {
+			w.until = until
+		}
+		if !now.Before(w.until) {
+			continue
+		}
+		s.wanted[w.account] = w.until
+		on := []Line{{Account: w.account}}
+		for l := range s.live {
+			if l.at.IsZero() || !l.touches(on) { // one that is being drawn is shut by whoever draws it
+				continue
+			}
+			if s.shut(l, now); l.inFlight == 0 {
+				s.poke()
+			}
+		}
+	}
+}
+
+// forgetWishes drops those that have ended. Requires mu held.
+func (s *LeasedStore) forgetWishes(now time.Time) {
+	for account, until := range s.wanted {
+		if !now.Before(until) {
+			delete(s.wanted, account)
+		}
+	}
+}
+
+// wish leaves a wish on the lines that denied a call, unless one is known to stand there, or none would help. If it can't be left, the
+// call is denied all the same.
+func (s *LeasedStore) wish(ctx context.Context, g *group, r *Reservation, denied []Denial) {
+	asked, err := s.begin(ctx)
+	if err != nil {
+		return
+	}
+	lines := s.wishable(g, r, denied, asked)
+	s.mu.Unlock()
+	if len(lines) == 0 {
+		return
+	}
+	w := Reservation{ID: NewID(), Owner: s.owner, TTL: s.length}
+	of := make(map[Key]Key, len(lines))
+	for i := range lines {
+		l := wishFor(&lines[i], lines[i].Unit, s.length)
+		l.Latch = true
+		w.Lines, w.Charge[l.Unit], of[l.Account] = append(w.Lines, l), 1, lines[i].Account
+	}
+	slices.SortFunc(w.Lines, byAccount)
+	d, err := s.inner.Reserve(ctx, w)
+	if err != nil {
+		return
+	}
+	var left []wish
+	for _, refusal := range d.Denied {
+		if refusal.Line < 0 || refusal.Line >= len(w.Lines) {
+			continue
+		}
+		lives := wishLife(s.length)
+		if refusal.Latched { // somebody else was first
+			lives = refusal.ResetAfter
+		}
+		left = append(left, wish{of[w.Lines[refusal.Line].Account], asked.Add(lives)})
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heed(left, s.now())
+}
+
+// wishable returns the lines to leave a wish on for a call that was denied: those that denied it and have none yet. There are none if the
+// call would not fit if nobody held leases, or is not so dear that it misses its turn among others. Requires mu held.
+func (s *LeasedStore) wishable(g *group, r *Reservation, denied []Denial, now time.Time) (lines []Line) {
+	if g == nil {
+		return nil
+	}
+	dear := false
+	for _, d := range denied {
+		if d.Line < 0 || d.Line >= len(r.Lines) {
+			return nil
+		}
+		line := &r.Lines[d.Line]
+		need, unspent := r.Charge[line.Unit], d.Max-d.Settled
+		if d.Latched || line.Latch || line.Observe || d.Max < 0 || need > unspent {
+			return nil
+		}
+		dear = dear || need/2 > g.usual[line.Unit] || need >= unspent/dearShare
+		if !now.Before(s.wanted[line.Account]) {
+			lines = append(lines, *line)
+		}
+	}
+	if !dear {
+		return nil
+	}
+	return lines
+}
+
+// endedAt is when a lease that is shut admitted its last calls.
+func (l *lease) endedAt() time.Time {
+	if l.until.Before(l.closedAt) {
+		return l.until
+	}
+	return l.closedAt
+}
