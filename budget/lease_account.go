@@ -35,6 +35,7 @@ type group struct {
 	doubt   *lease        // whose first grant got no answer: no other is drawn before it is voided
 	used    time.Time
 	refusal refusal
+	barred  time.Time // since when all calls have been denied; zero when the last one was not
 }
 
 // The first grant asks for so many usual worst cases, and none for more.

@@ -134,7 +134,7 @@ func (s *LeasedStore) extend(ctx context.Context, l *lease, r *Reservation) (of 
 			return l, Decision{}, askStore, nil
 		case err != nil || len(d.Denied) == 0:
 			if d.Killed != nil {
-				s.learn(r, &d, nil)
+				s.learn(l.group, r, &d, nil)
 			}
 			return of, d, answered, err
 		case amount == l.group.counted(r.Charge):

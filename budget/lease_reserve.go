@@ -154,6 +154,7 @@ func (s *LeasedStore) admit(l *lease, r *Reservation, now time.Time) Decision {
 	l.pending, _ = plus(l.pending, r.Charge)
 	l.inFlight++
 	l.group.typify(r.Charge)
+	l.group.barred = time.Time{}
 	l.calls = append(l.calls, c)
 	s.calls[r.ID] = c
 	return Decision{Admitted: true, ExpiresAt: l.storeTime(c.expires)}
@@ -187,7 +188,7 @@ func (s *LeasedStore) direct(ctx context.Context, g *group, r Reservation, first
 			d, err = s.inner.Reserve(ctx, r)
 		}
 		if err != nil || d.Admitted || d.Killed != nil {
-			s.learn(&r, &d, err)
+			s.learn(g, &r, &d, err)
 			return d, err
 		}
 		if round == 0 {
@@ -254,9 +255,12 @@ func (s *LeasedStore) starve(lines []Line) (feed func()) {
 
 // learn takes down what a decision tells of kill flags, and leaves out of it the observe-only lines that have room once our
 // own idle shares are left out.
-func (s *LeasedStore) learn(r *Reservation, d *Decision, err error) {
+func (s *LeasedStore) learn(g *group, r *Reservation, d *Decision, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if g != nil && err == nil && d.Admitted {
+		g.barred = time.Time{}
+	}
 	if c := s.calls[r.ID]; c != nil && c.lease == nil && err == nil && d.Admitted && !d.Replayed {
 		c.reserved = r.Charge
 	}

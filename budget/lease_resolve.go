@@ -131,7 +131,7 @@ func (s *LeasedStore) resolved(ctx context.Context, l *lease, report bool) ([]Cr
 	if uncovered {
 		s.shutOn(l.lines)
 	}
-	over := l.closed && l.inFlight == 0
+	over := l.closed && (l.inFlight == 0 || s.wantedIdle(l, s.now()))
 	if over {
 		s.live[l] = struct{}{}
 	}
@@ -320,13 +320,13 @@ func (s *LeasedStore) expireCalls(now time.Time, limit int) (charged int) {
 }
 
 // giveBackOver gives back up to most leases that admit no more calls, by now: at once those with nothing in flight; the
-// others after half a length, in which most calls end by themselves.
+// others once they are overdue.
 func (s *LeasedStore) giveBackOver(ctx context.Context, now time.Time, most int) error {
 	over := s.liveLeases(func(l *lease) bool {
 		if !l.at.IsZero() && !now.Before(l.until) { // else it is being drawn
 			s.shut(l, now)
 		}
-		return l.closed && (l.inFlight == 0 || !l.told() && now.Sub(l.endedAt()) >= s.length/2)
+		return l.closed && (l.inFlight == 0 || s.overdue(l, now))
 	})
 	if len(over) > most {
 		over = over[:max(most, 0)]

@@ -106,8 +106,8 @@ func (s *LeasedStore) wantedOn(lines []Line, now time.Time) bool {
 	return len(s.wanted) > 0 && slices.ContainsFunc(lines, func(l Line) bool { return now.Before(s.wanted[l.Account]) })
 }
 
-// heed ends this process's admissions from leases where somebody wishes for room. Those without calls in flight are given back at once.
-// Requires mu held.
+// heed ends this process's admissions from leases where somebody wishes for room, and has what lies idle in them given back. Requires mu
+// held.
 func (s *LeasedStore) heed(wishes []wish, now time.Time) {
 	for _, w := range wishes {
 		if until := now.Add(wishLife(s.length)); w.until.After(until) {
@@ -122,7 +122,7 @@ func (s *LeasedStore) heed(wishes []wish, now time.Time) {
 			if l.at.IsZero() || !l.touches(on) { // one that is being drawn is shut by whoever draws it
 				continue
 			}
-			if s.shut(l, now); l.inFlight == 0 {
+			if s.shut(l, now); l.idle() {
 				s.poke()
 			}
 		}
@@ -178,8 +178,9 @@ func (s *LeasedStore) wish(ctx context.Context, g *group, r *Reservation, denied
 	s.heed(left, s.now())
 }
 
-// wishable returns the lines to leave a wish on for a call that was denied: those that denied it and have none yet. There are none if the
-// call would not fit if nobody held leases, or is not so dear that it misses its turn among others. Requires mu held.
+// wishable returns the lines to leave a wish on for a call that was denied: those that denied it and have none yet. There are none if it
+// would not fit although nobody held leases; nor, for half a length, if it is so cheap that its turn should come among others. Requires mu
+// held.
 func (s *LeasedStore) wishable(g *group, r *Reservation, denied []Denial, now time.Time) (lines []Line) {
 	if g == nil {
 		return nil
@@ -199,16 +200,26 @@ func (s *LeasedStore) wishable(g *group, r *Reservation, denied []Denial, now ti
 			lines = append(lines, *line)
 		}
 	}
-	if !dear {
+	if g.barred.IsZero() || now.Before(g.barred) {
+		g.barred = now
+	}
+	if !dear && now.Sub(g.barred) < s.length/2 {
 		return nil
 	}
 	return lines
 }
 
-// endedAt is when a lease that is shut admitted its last calls.
-func (l *lease) endedAt() time.Time {
-	if l.until.Before(l.closedAt) {
-		return l.until
+// wantedIdle reports whether a lease that is shut holds something idle where somebody wishes for room. Requires mu held.
+func (s *LeasedStore) wantedIdle(l *lease, now time.Time) bool {
+	return s.wantedOn(l.lines, now) && l.idle()
+}
+
+// overdue reports whether a lease that is shut is to be given back although calls in it are in flight: at once where somebody wishes for
+// room, else half a length after it admitted the last one, in which most calls end by themselves. Requires mu held.
+func (s *LeasedStore) overdue(l *lease, now time.Time) bool {
+	ended := l.closedAt
+	if l.until.Before(ended) {
+		ended = l.until
 	}
-	return l.closedAt
+	return !l.told() && now.Sub(ended) >= s.length/2 || s.wantedIdle(l, now)
 }
