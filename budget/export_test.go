@@ -28,3 +28,13 @@ func (s *LeasedStore) Remembered() (live, leases int) {
 
 // KeyAsWritten is the account of a limit whose window is named as the caller spelled it.
 func KeyAsWritten(l Limit, s Scope) Key { return l.key(l.split(s), l.Window.String()) }
+
+// RememberedCalls returns how many calls are known.
+func (s *LeasedStore) RememberedCalls() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.calls)
+}
+
+// Repack packs two charges and unpacks them again.
+func Repack(reserved, actual Charge) (Charge, Charge) { return unpack(pack(reserved, actual)) }

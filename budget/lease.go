@@ -23,8 +23,11 @@ type LeaseOptions struct {
 	// it. Zero is DefaultLeaseLength; otherwise 1 second to 10 minutes.
 	Length time.Duration
 	// Retention is how long calls that were resolved inside a lease are remembered by this process, for replays, Correct
-	// and Entries. A call costs about 400 bytes. Zero is DefaultLeaseRetention.
+	// and Entries. Zero is DefaultLeaseRetention.
 	Retention time.Duration
+	// MaxRemembered is how many resolved calls are remembered at most: where more are made within the Retention, the oldest are
+	// forgotten before it is over, those that have expired last. A call costs about 200 bytes. Zero is DefaultLeaseRemembered.
+	MaxRemembered int
 }
 
 // LeasedStore serves calls from leases: shares of the limits that it draws from the store inside and spends in this
@@ -37,6 +40,7 @@ type LeasedStore struct {
 	inner     Store
 	length    time.Duration
 	retention time.Duration
+	most      int // how many calls are remembered
 	owner     Key // of the leases
 	now       func() time.Time
 
@@ -53,6 +57,7 @@ type LeasedStore struct {
 	live   map[*lease]struct{} // those that the store inside does not know the truth about yet
 	spent  []*lease            // all others, in the order in which they may be forgotten
 	late   []*lease            // those of them that have expired calls, which are remembered for longer
+	known  int                 // how many calls these two have
 	notes  []note
 	hungry map[Key]int       // accounts on which a call is about to be refused: no lease is drawn on them
 	wanted map[Key]time.Time // until when calls of other processes, or our own, wait for room on these accounts, as far as we know
@@ -89,11 +94,15 @@ func newLeasedStore(store Store, o LeaseOptions, now func() time.Time) (*LeasedS
 	if o.Retention == 0 {
 		o.Retention = DefaultLeaseRetention
 	}
-	if o.Length < time.Second || o.Length > 10*time.Minute || o.Retention < 0 {
-		return nil, fmt.Errorf("%w: leases of %s remembered for %s, want 1s to 10m, and not a negative time", ErrInvalidPolicy, o.Length, o.Retention)
+	if o.MaxRemembered == 0 {
+		o.MaxRemembered = DefaultLeaseRemembered
+	}
+	if o.Length < time.Second || o.Length > 10*time.Minute || o.Retention < 0 || o.MaxRemembered < 0 {
+		return nil, fmt.Errorf("%w: leases of %s, %d calls remembered for %s, want 1s to 10m, and neither a negative number nor a negative time",
+			ErrInvalidPolicy, o.Length, o.MaxRemembered, o.Retention)
 	}
 	s := &LeasedStore{
-		inner: store, length: o.Length, retention: o.Retention, now: now, wake: make(chan struct{}, 1),
+		inner: store, length: o.Length, retention: o.Retention, most: o.MaxRemembered, now: now, wake: make(chan struct{}, 1),
 		groups: make(map[string]*group), calls: make(map[ID]*call), leases: make(map[ID]*lease), live: make(map[*lease]struct{}),
 		hungry: make(map[Key]int), wanted: make(map[Key]time.Time), frees: 1,
 	}

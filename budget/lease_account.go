@@ -72,6 +72,7 @@ type lease struct {
 	closedAt time.Time
 	touched  time.Time     // when it was last given back
 	queued   bool          // to be forgotten
+	known    int           // how many calls it had by then
 	turn     chan struct{} // holds one token while the store inside is asked or told about it
 	asked    []ID          // settlements of nothing, for its marks
 }
@@ -87,23 +88,6 @@ type grant struct {
 	marked bool // as an estimate
 	unsure bool // a Correct of told to asked got no answer: either may stand
 	asked  Charge
-}
-
-// call is a reservation that was made through this process. One without a lease is the store's own.
-type call struct {
-	id                    ID
-	owner                 Key
-	lease                 *lease
-	state                 State
-	estimated             bool
-	reserved, actual      Charge
-	at, resolved, expires time.Time // by this process's clock
-	users                 int       // of a call without a lease: who is asking the store about it
-	kept                  bool      // of a call without a lease: the store knows it
-	changes               []ID      // its corrections inside a lease, in order
-	correctedAt           int64     // how many this process had made by the last of them
-	whose                 *Call     // nil when nobody said
-	reference             string
 }
 
 func newGroup(lines []Line, length time.Duration) *group {
@@ -285,8 +269,8 @@ func (l *lease) touches(lines []Line) bool {
 	})
 }
 
-// storeTime is a moment of this process in the store's time.
-func (l *lease) storeTime(t time.Time) time.Time { return l.at.Add(t.Sub(l.sent)) }
+// storeTime is a moment since a lease was drawn first in the store's time.
+func (l *lease) storeTime(since time.Duration) time.Time { return l.at.Add(since) }
 
 // plus returns a + b in every unit, and whether it fits.
 func plus(a, b Charge) (Charge, bool) {

@@ -46,12 +46,13 @@ func (s *LeasedStore) AcceptLoss(ctx context.Context, c Change) error {
 
 // judge reports whether a correction of a call inside a lease is still to be made, or ErrSuperseded. Requires mu held.
 func (s *LeasedStore) judge(c *call, change Change) (fresh bool, err error) {
-	switch n := len(c.changes); {
-	case n == 0:
+	if c.changes == nil {
 		return true, nil
-	case c.changes[n-1] == change.ID:
+	}
+	switch ids := c.changes.ids; {
+	case ids[len(ids)-1] == change.ID:
 		return false, nil
-	case change.Seen>>innerBits < c.correctedAt || slices.Contains(c.changes, change.ID):
+	case change.Seen>>innerBits < c.changes.last || slices.Contains(ids, change.ID):
 		return false, ErrSuperseded
 	}
 	return true, nil
@@ -59,6 +60,9 @@ func (s *LeasedStore) judge(c *call, change Change) (fresh bool, err error) {
 
 // noteChange remembers a correction of a call inside a lease. Requires mu held.
 func (s *LeasedStore) noteChange(c *call, change Change) {
+	if c.changes == nil {
+		c.changes = &corrections{}
+	}
 	s.corrected++
-	c.changes, c.correctedAt = append(c.changes, change.ID), s.corrected
+	c.changes.ids, c.changes.last = append(c.changes.ids, change.ID), s.corrected
 }

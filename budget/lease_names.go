@@ -56,18 +56,16 @@ func (l *lease) tell(all []Period, line *Line) {
 
 // entry is what a call inside a lease looks like to those who ask. Requires mu held.
 func (c *call) entry() Entry {
-	e := Entry{
-		ID: c.id, State: c.state, Estimated: c.estimated, Reserved: c.reserved, Actual: c.actual, ReservedAt: c.lease.storeTime(c.at),
-		Reference: c.reference,
-	}
+	e := Entry{ID: c.id, State: c.state, Estimated: c.estimated, ReservedAt: c.lease.storeTime(c.at), Reference: c.reference}
+	e.Reserved, e.Actual = unpack(c.packed)
 	if c.whose != nil {
 		e.Scope, e.Operation = c.whose.Scope, c.whose.Operation
 	}
-	amounts := &c.actual
+	amounts := &e.Actual
 	if c.state == Pending {
-		amounts = &c.reserved
+		amounts = &e.Reserved
 	} else {
-		e.ResolvedAt = c.lease.storeTime(c.resolved)
+		e.ResolvedAt = c.lease.storeTime(c.moment)
 	}
 	for i := range c.lease.lines {
 		l := &c.lease.lines[i]

@@ -118,13 +118,13 @@ func (s *LeasedStore) again(c *call, r *Reservation) (Decision, error) {
 	switch {
 	case c.state != Pending:
 		return Decision{}, ErrResolved
-	case c.owner != r.Owner || c.reserved != r.Charge || !slices.EqualFunc(c.lease.lines, r.Lines, sameLine):
+	case c.owner != r.Owner || c.reserved() != r.Charge || !slices.EqualFunc(c.lease.lines, r.Lines, sameLine):
 		return Decision{}, ErrIDConflict
 	}
 	if k := s.flags.holding(r.Dims); k != nil {
 		return Decision{Killed: k}, nil
 	}
-	return Decision{Admitted: true, Replayed: true, ExpiresAt: c.lease.storeTime(c.expires)}, nil
+	return Decision{Admitted: true, Replayed: true, ExpiresAt: c.lease.storeTime(c.moment)}, nil
 }
 
 // room returns the oldest lease with room for a call; or none, and whether that is for want of fresh flags alone. Requires
@@ -150,14 +150,15 @@ func (s *LeasedStore) room(g *group, r *Reservation, now time.Time) (roomy *leas
 
 // admit books a call in a lease that has room for it. Requires mu held.
 func (s *LeasedStore) admit(l *lease, r *Reservation, now time.Time) Decision {
-	c := &call{id: r.ID, owner: r.Owner, lease: l, state: Pending, reserved: r.Charge, at: now, expires: now.Add(max(r.TTL, 0)), whose: r.Call}
+	at := now.Sub(l.sent)
+	c := &call{id: r.ID, owner: r.Owner, lease: l, state: Pending, packed: pack(r.Charge, Charge{}), at: at, moment: later(at, r.TTL), whose: r.Call}
 	l.pending, _ = plus(l.pending, r.Charge)
 	l.inFlight++
 	l.group.typify(r.Charge)
 	l.group.barred = time.Time{}
 	l.calls = append(l.calls, c)
 	s.calls[r.ID] = c
-	return Decision{Admitted: true, ExpiresAt: l.storeTime(c.expires)}
+	return Decision{Admitted: true, ExpiresAt: l.storeTime(c.moment)}
 }
 
 // maxReturns bounds how often one Reserve gives leases back that others of this process draw meanwhile.
@@ -262,7 +263,7 @@ func (s *LeasedStore) learn(g *group, r *Reservation, d *Decision, err error) {
 		g.barred = time.Time{}
 	}
 	if c := s.calls[r.ID]; c != nil && c.lease == nil && err == nil && d.Admitted && !d.Replayed {
-		c.reserved = r.Charge
+		c.packed = pack(r.Charge, Charge{})
 	}
 	switch {
 	case d.Killed != nil:

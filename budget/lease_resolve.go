@@ -53,7 +53,7 @@ func (s *LeasedStore) settleLocal(c *call, st Settlement, now time.Time) (Postin
 		return Posting{}, ErrIDConflict
 	case c.state == Voided:
 		return Posting{}, nil
-	case c.state == Settled && c.actual == st.Actual:
+	case c.state == Settled && c.actual() == st.Actual:
 		return Posting{Replayed: true, From: Settled}, nil
 	case c.state == Settled:
 		return Posting{}, ErrResolved
@@ -70,9 +70,10 @@ func (s *LeasedStore) settleLocal(c *call, st Settlement, now time.Time) (Postin
 // mu held.
 func (s *LeasedStore) book(c *call, state State, actual Charge, estimated bool, now time.Time) error {
 	l := c.lease
-	settled, pending := minus(l.settled, c.actual), l.pending
+	reserved, before := unpack(c.packed)
+	settled, pending := minus(l.settled, before), l.pending
 	if c.state == Pending {
-		pending = minus(pending, c.reserved)
+		pending = minus(pending, reserved)
 	}
 	settled, ok := plus(settled, actual)
 	if _, fits := plus(settled, pending); !ok || !fits {
@@ -88,7 +89,7 @@ func (s *LeasedStore) book(c *call, state State, actual Charge, estimated bool, 
 		l.estimates++
 	}
 	l.settled, l.pending = settled, pending
-	c.state, c.actual, c.estimated, c.resolved = state, actual, estimated, now
+	c.state, c.packed, c.estimated, c.moment = state, pack(reserved, actual), estimated, now.Sub(l.sent)
 	s.frees++
 	return nil
 }
@@ -101,13 +102,13 @@ func (s *LeasedStore) unbook(c *call, before, booked call, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.state != booked.state || c.actual != booked.actual {
+	if c.state != booked.state || c.packed != booked.packed {
 		return // somebody else has booked something since
 	}
 	l := c.lease
-	l.settled, _ = plus(minus(l.settled, c.actual), before.actual)
+	l.settled, _ = plus(minus(l.settled, c.actual()), before.actual())
 	if before.state == Pending && c.state != Pending {
-		l.pending, _ = plus(l.pending, c.reserved)
+		l.pending, _ = plus(l.pending, c.reserved())
 		l.inFlight++
 	}
 	if c.estimated {
@@ -116,7 +117,7 @@ func (s *LeasedStore) unbook(c *call, before, booked call, err error) {
 	if before.estimated {
 		l.estimates++
 	}
-	c.state, c.actual, c.estimated, c.resolved = before.state, before.actual, before.estimated, before.resolved
+	c.state, c.packed, c.estimated, c.moment = before.state, before.packed, before.estimated, before.moment
 }
 
 // resolved gives a lease back if it is over, or if the store inside has to know of a call that was resolved in it.
@@ -152,7 +153,8 @@ func (s *LeasedStore) settleDirect(ctx context.Context, st Settlement) (Posting,
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.frees++
-	if _, beyond := st.Actual.Exceeds(&s.calls[st.ID].reserved); beyond { // or an orphan, which was never reserved
+	reserved := s.calls[st.ID].reserved()
+	if _, beyond := st.Actual.Exceeds(&reserved); beyond { // or an orphan, which was never reserved
 		s.shutOn(st.Lines)
 	}
 	return p, err
@@ -257,7 +259,7 @@ func (s *LeasedStore) Correct(ctx context.Context, id ID, actual Charge, change 
 		p, err, fresh = Posting{}, ErrNotFound, false
 	case superseded != nil:
 		p, err = Posting{}, superseded
-	case !fresh || c.actual == actual && !c.estimated:
+	case !fresh || c.actual() == actual && !c.estimated:
 		p.Replayed = true
 	default:
 		err = s.book(c, Settled, actual, false, now)
@@ -311,7 +313,7 @@ func (s *LeasedStore) expireCalls(now time.Time, limit int) (charged int) {
 			continue
 		}
 		for _, c := range l.calls {
-			if charged < limit && c.state == Pending && !now.Before(c.expires) && s.book(c, Expired, c.reserved, true, now) == nil {
+			if charged < limit && c.state == Pending && now.Sub(l.sent) >= c.moment && s.book(c, Expired, c.reserved(), true, now) == nil {
 				charged++
 			}
 		}

@@ -3,9 +3,7 @@ package budget
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
-	"time"
 )
 
 // giveBack tells the store inside the truth about a lease, which admits no more calls: its grants are settled with what its
@@ -206,73 +204,6 @@ func (s *LeasedStore) bury(l *lease) {
 	delete(s.live, l)
 	l.touched = s.now()
 	if !l.queued {
-		l.queued = true
-		s.spent = append(s.spent, l)
-	}
-}
-
-// lateness is how long a call that expired in a lease is remembered at least, as stores do: settled any later, it would be
-// charged on top of its worst case.
-const lateness = 24 * time.Hour
-
-// forget drops calls that were resolved a retention ago: those of a lease all together, because the entries of its grants
-// stand for them from then on. Requires mu held.
-func (s *LeasedStore) forget(now time.Time) {
-	s.spent = s.forgetOver(s.spent, now, s.retention, func(l *lease) {
-		if slices.ContainsFunc(l.calls, func(c *call) bool { return c.state == Expired }) {
-			l.queued = true
-			s.late = append(s.late, l)
-			return
-		}
-		s.forgetLease(l)
-	})
-	s.late = s.forgetOver(s.late, now, max(s.retention, lateness), s.forgetLease)
-	for len(s.notes) > 0 && now.Sub(s.notes[0].at) >= s.retention {
-		if c := s.calls[s.notes[0].id]; c != nil && c.lease == nil && c.users == 0 {
-			delete(s.calls, c.id)
-		}
-		s.notes = s.notes[1:]
-	}
-}
-
-// forgetOver hands on the leases at the head of a queue that were given back so long ago. One that is live again goes to its
-// end. Requires mu held.
-func (s *LeasedStore) forgetOver(queue []*lease, now time.Time, keep time.Duration, over func(*lease)) []*lease {
-	for len(queue) > 0 {
-		l := queue[0]
-		_, live := s.live[l]
-		if !live && now.Sub(l.touched) < keep {
-			break
-		}
-		queue = queue[1:]
-		if l.queued = live; live {
-			queue = append(queue, l)
-			break
-		}
-		over(l)
-	}
-	return queue
-}
-
-// forgetGroups drops those that are not used any more. Requires mu held.
-func (s *LeasedStore) forgetGroups(now time.Time) {
-	for key, g := range s.groups {
-		if len(g.open) == 0 && len(g.turn) == 0 && now.Sub(g.used) >= max(s.retention, partLives*s.length) {
-			delete(s.groups, key)
-		}
-	}
-}
-
-func (s *LeasedStore) forgetLease(l *lease) {
-	for _, c := range l.calls {
-		if s.calls[c.id] == c {
-			delete(s.calls, c.id)
-		}
-	}
-	for _, g := range l.grants {
-		delete(s.leases, g.id)
-	}
-	for _, id := range l.asked {
-		delete(s.leases, id)
+		s.enqueue(&s.spent, l)
 	}
 }

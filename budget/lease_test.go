@@ -280,7 +280,7 @@ func TestCloseGivesEverythingBack(t *testing.T) {
 }
 
 func TestLeaseOptions(t *testing.T) {
-	for _, o := range []budget.LeaseOptions{{Length: -1}, {Length: time.Millisecond}, {Length: time.Hour}, {Retention: -1}} {
+	for _, o := range []budget.LeaseOptions{{Length: -1}, {Length: time.Millisecond}, {Length: time.Hour}, {Retention: -1}, {MaxRemembered: -1}} {
 		_, err := budget.Lease(memstore.New(), o)
 		require.ErrorIs(t, err, budget.ErrInvalidPolicy, "%+v", o)
 	}

@@ -113,7 +113,7 @@ func (l *Ledger) Reserve(ctx context.Context, req Request) (*Receipt, error) {
 	}
 	l.sweep(ctx)
 	r := &Receipt{
-		Reservation: Reservation{ID: NewID(), Owner: l.owner, Charge: req.Worst, Lines: p.lines, Dims: p.dims, Call: &Call{req.Scope, req.Operation}, TTL: req.TTL, Tentative: req.Tentative, RefuseObserved: req.Tentative},
+		Reservation: Reservation{ID: NewID(), Owner: l.owner, Charge: req.Worst, Lines: p.lines, Dims: p.dims, Call: p.callOf(&req), TTL: req.TTL, Tentative: req.Tentative, RefuseObserved: req.Tentative},
 		Scope:       req.Scope, plan: p,
 	}
 	d, err := l.store.Reserve(ctx, r.Reservation)

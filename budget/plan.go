@@ -16,6 +16,17 @@ type plan struct {
 	limits []int   // lines[i] is the policy's limit number limits[i]; two lines in a row of accounts can be of one limit
 	scopes []Scope // the account's values
 	dims   []Key
+	call   atomic.Pointer[Call] // the last one; calls of one scope mostly share their operation, too
+}
+
+// callOf returns what entries of a scope's calls are told with. It is shared, because every remembered call holds it.
+func (p *plan) callOf(r *Request) *Call {
+	if c := p.call.Load(); c != nil && c.Operation == r.Operation {
+		return c
+	}
+	c := &Call{r.Scope, r.Operation}
+	p.call.Store(c)
+	return c
 }
 
 func (s *Scope) fields() [6]string {
