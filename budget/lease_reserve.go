@@ -290,7 +290,8 @@ func (s *LeasedStore) unfeigned(r *Reservation, observed []Denial) (all []Denial
 	return all
 }
 
-// denialMemory is how long a denial is repeated without asking again, for calls at least as large.
+// denialMemory is how long a denial is repeated without asking again, for calls at least as large; an eighth of a length, if that is
+// shorter.
 const denialMemory = time.Second
 
 // refusal is the last denial by the store inside in a group: its lines, in order.
@@ -309,7 +310,7 @@ func (s *LeasedStore) remember(g *group, r Reservation, denied []Denial, asked t
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	memory, latches := denialMemory, false
+	memory, latches := min(denialMemory, s.length/8), false
 	for i := range denied {
 		d := &denied[i]
 		line := &r.Lines[d.Line]

@@ -168,8 +168,8 @@ func (s *LeasedStore) wish(ctx context.Context, g *group, r *Reservation, denied
 			continue
 		}
 		lives := wishLife(s.length)
-		if refusal.Latched { // somebody else was first
-			lives = refusal.ResetAfter
+		if refusal.Latched { // somebody else was first, and it is not told when
+			lives = s.length / 2
 		}
 		left = append(left, wish{of[w.Lines[refusal.Line].Account], asked.Add(lives)})
 	}
