@@ -25,8 +25,18 @@
 // is pending; when that is less than a call needs, the call's own size. A call that is larger than the share would be goes
 // to the store on its own. So do calls under a limit with Latch, because an early denial would stick, under a rolling window
 // shorter than 30 lengths, and close to the edge of a window. A call is denied only by the store, after its process has given
-// back all that it does not need there; for a second the denial is repeated from memory for calls at least as large. The one
-// cause of an early denial is what other processes have drawn and not spent, which comes back within two lengths.
+// back all that it does not need there; for a second, or an eighth of a length if that is less, the denial is repeated from memory
+// for calls at least as large. The one cause of an early denial is what other processes have drawn and not spent, which comes
+// back within two lengths.
+//
+// Whose turn it is. A call that is denied although its limits have enough leaves a wish for room: at once if it is dear, or if all
+// calls of its process were denied for half a length. A wish is the latch of an account of its own, beside the limit's,
+// set by a refusal; it holds no amount, makes no entry, and opens after two and a half lengths whatever becomes of its process. Each
+// grant is reserved in the limit's account and, with nothing, in that of wishes, observe-only, so that its answer tells of a wish
+// in the same step. Holders that hear of one give back what lies idle, calls in flight one by one as they end, and send calls to
+// the store on their own until it is over. So a call that fits is admitted within two lengths, if it is tried again meanwhile. A
+// wish costs a step for a denied call, none where one is known to stand, and two steps instead of a third for calls that are
+// made while it stands; it admits nothing and refuses nothing.
 //
 // Windows. A lease admits no call beyond the calendar window, or the sixtieth of a rolling one, in which it was drawn, by the
 // store's clock, which is read from each reservation and carried on by the process's own. Spend is booked where it was
@@ -49,8 +59,8 @@
 // processes as pending, and their leases come as one entry for many calls; the process's own calls come as they are.
 // Thresholds are reported with the posting that reaches them, so up to a lease late, and with calls in flight in a lease that
 // is given back counted at their worst case. Calls inside a lease report nothing of observe-only limits, whose shares they
-// stay within. Correct finds a call for LeaseOptions.Retention, in its own process, and clears Estimated of the whole lease in
-// the store; a late Settle finds one that has expired for a day. A process that is cut off for longer than the store remembers
+// stay within. Correct finds a call for LeaseOptions.Retention, as one of MaxRemembered, in its own process, and clears Estimated of
+// the whole lease in the store; a late Settle finds one that has expired for a day. A process that is cut off for longer than the store remembers
 // a lapsed lease posts its spend a second time, as an orphan.
 //
 // The package knows nothing of AWS. Money is integer nano-USD, prices are integer pico-USD per token, and arithmetic that

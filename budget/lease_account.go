@@ -104,7 +104,7 @@ func newGroup(lines []Line, length time.Duration) *group {
 			g.units = append(g.units, l.Unit)
 		}
 	}
-	g.watch(length)
+	g.watch()
 	return g
 }
 

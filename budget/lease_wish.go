@@ -27,16 +27,25 @@ func wishLife(length time.Duration) time.Duration { return 2*length + length/2 }
 // dearShare is the part of what a limit has not spent yet from which on a call is dear.
 const dearShare = 64
 
-// wishFor returns the line on which a wish for room on another one is left, or, without the latch, looked for.
-func wishFor(l *Line, unit Unit, length time.Duration) Line {
-	return Line{Account: keyOf("wanted", string(l.Account[:])), Unit: unit, Window: Rolling(wishLife(length))}
+// wantedKey is the account of wishes for room on another one.
+func wantedKey(account Key) Key { return keyOf("wanted", string(account[:])) }
+
+// wishFor returns the line on which a wish for room on another one is left. How long the latch lasts is how long its window is.
+func wishFor(l *Line, length time.Duration) Line {
+	return Line{Account: wantedKey(l.Account), Unit: l.Unit, Window: Rolling(wishLife(length)), Latch: true}
+}
+
+// lookFor returns the line by which a wish is looked for. Its window has few buckets, because each grant makes one where there is none; a
+// latch is seen through any window.
+func lookFor(l *Line, unit Unit) Line {
+	return Line{Account: wantedKey(l.Account), Unit: unit, Window: Monthly, Observe: true}
 }
 
 // mostAlert is how many lines of a group may have an account of wishes beside them in a grant.
 const mostAlert = 16
 
 // watch prepares a group for looking for wishes on its lines. A grant carries them in a unit of which it sets nothing aside.
-func (g *group) watch(length time.Duration) {
+func (g *group) watch() {
 	g.looks = slices.Clone(g.lines)
 	spare := UnitUSD
 	for slices.Contains(g.units, spare) {
@@ -44,9 +53,7 @@ func (g *group) watch(length time.Duration) {
 	}
 	for i := range g.lines {
 		if l := &g.lines[i]; !l.Observe {
-			w := wishFor(l, spare, length)
-			w.Observe = true
-			g.looks, g.wishes = append(g.looks, w), append(g.wishes, i)
+			g.looks, g.wishes = append(g.looks, lookFor(l, spare)), append(g.wishes, i)
 		}
 	}
 	if g.hasMarks() || !spare.Valid() || len(g.lines) > mostAlert {
@@ -153,8 +160,7 @@ func (s *LeasedStore) wish(ctx context.Context, g *group, r *Reservation, denied
 	w := Reservation{ID: NewID(), Owner: s.owner, TTL: s.length}
 	of := make(map[Key]Key, len(lines))
 	for i := range lines {
-		l := wishFor(&lines[i], lines[i].Unit, s.length)
-		l.Latch = true
+		l := wishFor(&lines[i], s.length)
 		w.Lines, w.Charge[l.Unit], of[l.Account] = append(w.Lines, l), 1, lines[i].Account
 	}
 	slices.SortFunc(w.Lines, byAccount)
