@@ -36,7 +36,8 @@
 // in the same step. Holders that hear of one give back what lies idle, calls in flight one by one as they end, and send calls to
 // the store on their own until it is over. So a call that fits is admitted within two lengths, if it is tried again meanwhile. A
 // wish costs a step for a denied call, none where one is known to stand, and two steps instead of a third for calls that are
-// made while it stands; it admits nothing and refuses nothing.
+// made while it stands; it admits nothing and refuses nothing. A call that only fits once others end, and is tried all the time
+// until then, keeps the leases of its limits away for as long.
 //
 // Windows. A lease admits no call beyond the calendar window, or the sixtieth of a rolling one, in which it was drawn, by the
 // store's clock, which is read from each reservation and carried on by the process's own. Spend is booked where it was

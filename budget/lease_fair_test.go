@@ -32,6 +32,7 @@ type crowd struct {
 	pause    time.Duration // mean time between two calls of an agent
 	takes    time.Duration // mean time of a call, of which none takes a minute
 	retry    time.Duration // time between two tries of the dear call
+	warm     time.Duration // how long the others have called by the first one, at least
 	over     atomic.Bool
 	work     sync.WaitGroup
 	steps    atomic.Int64
@@ -104,7 +105,7 @@ func (c *crowd) waits(seed uint64, dear int64) (waited time.Duration) {
 		leased, ledger := c.open()
 		all, last = append(all, leased), ledger
 	}
-	time.Sleep(2*budget.DefaultLeaseLength + time.Duration(random.Int64N(int64(2*budget.DefaultLeaseLength))))
+	time.Sleep(c.warm + time.Duration(random.Int64N(int64(2*budget.DefaultLeaseLength))))
 	for since := time.Now(); ; time.Sleep(c.retry) {
 		if waited = time.Since(since); c.call(last, budget.Scope{Principal: "dear"}, dear, time.Second) || waited > 10*time.Minute {
 			break
@@ -122,7 +123,7 @@ func (c *crowd) waits(seed uint64, dear int64) (waited time.Duration) {
 func newCrowd(t *testing.T, of *crowd, limit int64) *crowd {
 	return &crowd{
 		t: t, store: memstore.New(func(o *memstore.Options) { o.Retention = time.Minute }), limit: lifetime(limit), others: of.others,
-		holders: of.holders, parallel: of.parallel, cheap: of.cheap, pause: of.pause, takes: max(of.takes, time.Second), retry: time.Second,
+		holders: of.holders, parallel: of.parallel, cheap: of.cheap, pause: of.pause, takes: max(of.takes, time.Second), retry: time.Second, warm: 2 * budget.DefaultLeaseLength,
 	}
 }
 
@@ -176,6 +177,19 @@ func TestADearCallGetsItsTurn(t *testing.T) {
 			require.LessOrEqual(t, all[len(all)-1], 2*budget.DefaultLeaseLength)
 		})
 	}
+}
+
+// As long as nobody waits, no call that fits is denied, and calls cost what they did before there were wishes.
+func TestACrowdInWhichNobodyWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t, &crowd{holders: 50, parallel: 1, cheap: 20, pause: time.Second}, 20_000)
+		c.warm = 20 * budget.DefaultLeaseLength
+		require.Zero(t, c.waits(1, 20))
+		require.Zero(t, c.denied.Load())
+		perCall := float64(c.steps.Load()) / float64(c.calls.Load())
+		t.Logf("%d calls, %.3f steps of the store each", c.calls.Load(), perCall)
+		require.LessOrEqual(t, perCall, 0.25)
+	})
 }
 
 // deaf is a store that keeps wishes from being left, or from being heard.
