@@ -37,4 +37,7 @@ func (s *LeasedStore) RememberedCalls() int {
 }
 
 // Repack packs two charges and unpacks them again.
-func Repack(reserved, actual Charge) (Charge, Charge) { return unpack(pack(reserved, actual)) }
+func Repack(reserved, actual Charge) (Charge, Charge) {
+	reserved, actual, _ = unpack(pack(reserved, actual))
+	return reserved, actual
+}

@@ -16,12 +16,11 @@ type call struct {
 	id        ID
 	owner     Key
 	lease     *lease
-	packed    string        // reserved and actual
+	packed    string        // reserved, actual, and then the provider's id of the request
 	at        time.Duration // by this process's clock, since its lease was drawn first
 	moment    time.Duration // likewise: when it expires; of a resolved one, when it was resolved
 	changes   *corrections  // nil for most
 	whose     *Call         // nil when nobody said
-	reference string        // the provider's id of the request
 	users     int32         // of a call without a lease: who is asking the store about it
 	state     State
 	estimated bool
@@ -36,13 +35,13 @@ type corrections struct {
 
 // reserved is the worst case that was set aside.
 func (c *call) reserved() Charge {
-	reserved, _ := unpack(c.packed)
+	reserved, _, _ := unpack(c.packed)
 	return reserved
 }
 
 // actual is what is posted; zero as long as nothing is.
 func (c *call) actual() Charge {
-	_, actual := unpack(c.packed)
+	_, actual, _ := unpack(c.packed)
 	return actual
 }
 
@@ -75,7 +74,8 @@ func pack(reserved, actual Charge) string {
 	return string(buf)
 }
 
-func unpack(packed string) (reserved, actual Charge) {
+// unpack reads what pack wrote, and what was put behind it.
+func unpack(packed string) (reserved, actual Charge, rest string) {
 	next := func() (n uint64) {
 		for shift := 0; len(packed) > 0; shift += 7 {
 			b := packed[0]
@@ -94,7 +94,7 @@ func unpack(packed string) (reserved, actual Charge) {
 			}
 		}
 	}
-	return reserved, actual
+	return reserved, actual, packed
 }
 
 // lateness is how long a call that expired in a lease is remembered at least, as stores do: settled any later, it would be

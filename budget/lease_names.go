@@ -56,8 +56,8 @@ func (l *lease) tell(all []Period, line *Line) {
 
 // entry is what a call inside a lease looks like to those who ask. Requires mu held.
 func (c *call) entry() Entry {
-	e := Entry{ID: c.id, State: c.state, Estimated: c.estimated, ReservedAt: c.lease.storeTime(c.at), Reference: c.reference}
-	e.Reserved, e.Actual = unpack(c.packed)
+	e := Entry{ID: c.id, State: c.state, Estimated: c.estimated, ReservedAt: c.lease.storeTime(c.at)}
+	e.Reserved, e.Actual, e.Reference = unpack(c.packed)
 	if c.whose != nil {
 		e.Scope, e.Operation = c.whose.Scope, c.whose.Operation
 	}

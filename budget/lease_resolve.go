@@ -60,8 +60,8 @@ func (s *LeasedStore) settleLocal(c *call, st Settlement, now time.Time) (Postin
 	}
 	p := Posting{From: c.state}
 	err := s.book(c, Settled, st.Actual, st.Estimated, now)
-	if err == nil {
-		c.reference = st.Reference
+	if err == nil && st.Reference != "" { // a call is settled once, so that nothing stands there yet
+		c.packed += st.Reference
 	}
 	return p, err
 }
@@ -70,7 +70,7 @@ func (s *LeasedStore) settleLocal(c *call, st Settlement, now time.Time) (Postin
 // mu held.
 func (s *LeasedStore) book(c *call, state State, actual Charge, estimated bool, now time.Time) error {
 	l := c.lease
-	reserved, before := unpack(c.packed)
+	reserved, before, reference := unpack(c.packed)
 	settled, pending := minus(l.settled, before), l.pending
 	if c.state == Pending {
 		pending = minus(pending, reserved)
@@ -89,7 +89,7 @@ func (s *LeasedStore) book(c *call, state State, actual Charge, estimated bool, 
 		l.estimates++
 	}
 	l.settled, l.pending = settled, pending
-	c.state, c.packed, c.estimated, c.moment = state, pack(reserved, actual), estimated, now.Sub(l.sent)
+	c.state, c.packed, c.estimated, c.moment = state, pack(reserved, actual)+reference, estimated, now.Sub(l.sent)
 	s.frees++
 	return nil
 }

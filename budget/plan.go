@@ -3,6 +3,7 @@ package budget
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,7 @@ func (p *plan) callOf(r *Request) *Call {
 		return c
 	}
 	c := &Call{r.Scope, r.Operation}
+	c.Scope.Tags = maps.Clone(r.Scope.Tags) // the caller's own may change
 	p.call.Store(c)
 	return c
 }
