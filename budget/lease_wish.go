@@ -21,6 +21,9 @@ type wish struct {
 	until   time.Time // by this process's clock
 }
 
+// wishName is what the accounts of wishes are called: no limit of a policy may have that name, and no operator is told of them.
+const wishName = "\x00wanted"
+
 // wishLife is how long a wish stands: for longer than it takes until each holder has drawn anew and given back.
 func wishLife(length time.Duration) time.Duration { return 2*length + length/2 }
 
@@ -32,13 +35,13 @@ func wantedKey(account Key) Key { return keyOf("wanted", string(account[:])) }
 
 // wishFor returns the line on which a wish for room on another one is left. How long the latch lasts is how long its window is.
 func wishFor(l *Line, length time.Duration) Line {
-	return Line{Account: wantedKey(l.Account), Unit: l.Unit, Window: Rolling(wishLife(length)), Latch: true}
+	return Line{Account: wantedKey(l.Account), Limit: wishName, Unit: l.Unit, Window: Rolling(wishLife(length)), Latch: true}
 }
 
 // lookFor returns the line by which a wish is looked for. Its window has few buckets, because each grant makes one where there is none; a
 // latch is seen through any window.
 func lookFor(l *Line, unit Unit) Line {
-	return Line{Account: wantedKey(l.Account), Unit: unit, Window: Monthly, Observe: true}
+	return Line{Account: wantedKey(l.Account), Limit: wishName, Unit: unit, Window: Monthly, Observe: true}
 }
 
 // mostAlert is how many lines of a group may have an account of wishes beside them in a grant.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -135,8 +136,17 @@ func (o *Operator) Entries(ctx context.Context, q Query) ([]Entry, error) {
 // Accounts returns up to 10,000 accounts after one, in the order of their keys. Begin with the zero Key, and go on with the last one
 // until there is none.
 func (o *Operator) Accounts(ctx context.Context, after Key) ([]Account, error) {
-	accounts, err := o.store.Accounts(ctx, after, maxEntries)
-	return accounts, storeError("accounts", err)
+	for {
+		accounts, err := o.store.Accounts(ctx, after, maxEntries)
+		if err != nil || len(accounts) == 0 {
+			return accounts, storeError("accounts", err)
+		}
+		after = accounts[len(accounts)-1].Key
+		accounts = slices.DeleteFunc(accounts, func(a Account) bool { return a.Limit == wishName })
+		if len(accounts) > 0 {
+			return accounts, nil
+		}
+	}
 }
 
 // Periods returns up to 10,000 periods of an account that begin after a moment, oldest first.
