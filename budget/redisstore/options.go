@@ -27,8 +27,8 @@ type Options struct {
 	// deployment that runs once; a fleet that always sets it spends its limits a second time after a lost data set.
 	Create bool
 	// Retention is how long resolved reservations and the sums of past windows are remembered, for replays and
-	// corrections; the sums of a rolling window for 100 of its lengths at most. A reservation takes about 400 bytes of the
-	// server's memory, and 40 more for each limit. Zero or less is DefaultRetention; more than 100 years is 100 years.
+	// corrections; the sums of a rolling window for 100 of its lengths at most. A reservation takes about 600 bytes of the
+	// server's memory with its names, and 30 more for each limit. Zero or less is DefaultRetention; more than 100 years is 100 years.
 	Retention time.Duration
 	// Timeout bounds each step, waiting for a connection included, unless its context's deadline is earlier. Zero or less is
 	// DefaultTimeout. A step whose context is cancelled while the server works on it may go on until then. Expire and
