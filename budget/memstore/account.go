@@ -184,15 +184,15 @@ func (a *account) report(line *budget.Line, i int, now int64) (all []budget.Cros
 	return all
 }
 
-// idle reports whether an account holds nothing that a new one would not hold.
-func (a *account) idle(now int64) bool {
-	live := func(until int64) bool { return until > now }
-	return len(a.buckets) == 0 && (a.override == nil || !time.Unix(0, now).Before(a.override.Until)) && !live(a.latchedUntil) && !slices.ContainsFunc(a.fired, live)
+// idle reports whether an account holds nothing that a new one would not have held since a moment.
+func (a *account) idle(since int64) bool {
+	live := func(until int64) bool { return until > since }
+	return len(a.buckets) == 0 && (a.override == nil || !time.Unix(0, since).Before(a.override.Until)) && !live(a.latchedUntil) && !slices.ContainsFunc(a.fired, live)
 }
 
 // Balances implements budget.Store.
 func (s *Store) Balances(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
-	now, err := s.begin(ctx)
+	now, err := s.counted(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ package memstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"sync"
 	"time"
@@ -20,7 +21,8 @@ type Options struct {
 	// Clock is the store's time. Nil is time.Now. It is called with the store locked and must not call the store.
 	Clock func() time.Time
 	// Retention is how long resolved reservations are remembered, for replays and corrections, and how long windows
-	// that have passed are kept. Zero or less is DefaultRetention.
+	// that have passed are kept. A clock that goes back by more is budget.ErrLost until it has come forward again. Zero or less
+	// is DefaultRetention.
 	Retention time.Duration
 }
 
@@ -39,7 +41,10 @@ type Store struct {
 	changes  changes
 	expiries deadlines // the pending entries
 	resolved history   // the others
-	sweepAt  int64     // when accounts are looked through again
+	sweptAt  int64     // when accounts were looked through last
+	judged   int64     // the time by which is forgotten: see judge
+	judgedAt int64     // when it was moved on last
+	reached  int64     // sums of windows that ended before it may have been forgotten
 }
 
 var _ budget.Store = (*Store)(nil)
@@ -60,7 +65,7 @@ func New(optFns ...func(*Options)) *Store {
 		o.Retention = DefaultRetention
 	}
 	return &Store{
-		clock: o.Clock, retention: int64(o.Retention),
+		clock: o.Clock, retention: int64(o.Retention), judged: o.Clock().UnixNano(), reached: math.MinInt64,
 		accounts: make(map[budget.Key]*account), entries: newIndex(),
 	}
 }
@@ -85,6 +90,16 @@ func (s *Store) begin(ctx context.Context) (now int64, err error) {
 		return 0, errClosed
 	}
 	return s.clock().UnixNano(), nil
+}
+
+// counted begins a step that adds accounts up. It refuses a clock that went back behind what was forgotten.
+func (s *Store) counted(ctx context.Context) (now int64, err error) {
+	if now, err = s.begin(ctx); err == nil && now < s.reached {
+		err = fmt.Errorf("memstore: %w: it is %s by the clock, and sums until %s were forgotten", budget.ErrLost,
+			time.Unix(0, now).UTC().Format(time.RFC3339), time.Unix(0, s.reached).UTC().Format(time.RFC3339))
+		s.mu.Unlock()
+	}
+	return now, err
 }
 
 // plus returns a+b, at most math.MaxInt64, and whether it had to be cut. Neither may be negative.

@@ -49,7 +49,7 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Dec
 	if err := r.Validate(); err != nil {
 		return d, err
 	}
-	now, err := s.begin(ctx)
+	now, err := s.counted(ctx)
 	if err != nil {
 		return d, err
 	}

@@ -28,7 +28,7 @@ var migrations = []migration{
 	{"1_tables.sql", "2_look.sql", "3_resolve.sql", "4_upkeep.sql"},
 	{"5_reserve.sql", "6_settle.sql"},
 	{"7_changes.sql"},
-	{"8_loss.sql", "9_names.sql", "2_look.sql", "5_reserve.sql", "6_settle.sql"},
+	{"8_loss.sql", "9_names.sql", "10_forget.sql", "2_look.sql", "5_reserve.sql", "6_settle.sql"},
 }
 
 // migration is a list of files that are run in order.

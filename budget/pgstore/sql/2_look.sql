@@ -21,7 +21,9 @@ BEGIN
 		o_status := 'moved';
 		RETURN;
 	END IF;
-	PERFORM FROM {schema}.meta m, unnest(p_starts, p_steps) AS t(start, step) WHERE o_clock < m.horizon AND (t.start > 0 OR t.step > 0);
+	-- Of an account without sums, an override may have been forgotten, too.
+	PERFORM FROM {schema}.meta m, unnest(p_accounts, p_starts, p_steps) AS t(account, start, step)
+		WHERE o_clock < m.horizon AND (t.start > 0 OR t.step > 0 OR NOT EXISTS (SELECT FROM {schema}.bucket b WHERE b.account = t.account));
 	IF FOUND THEN
 		RAISE EXCEPTION 'sums of this time were forgotten' USING ERRCODE = 'BG005';
 	END IF;

@@ -45,58 +45,6 @@ CREATE FUNCTION {schema}.losses(OUT lost bool, OUT accepted text) LANGUAGE sql {
 	SELECT m.lost, coalesce(m.accepted::text, '') FROM {schema}.meta m
 $$;
 
--- Forgets what is past the retention, a batch at a time: resolved reservations, sums without anything pending, accounts
--- with nothing left to say. Whatever somebody is working on waits for the next time. o_value is the largest batch.
-CREATE OR REPLACE FUNCTION {schema}.forget({memory}, p_now int8, p_retention int8, p_batch int8, {answer})
-LANGUAGE plpgsql {rights} AS $$
-DECLARE
-	v_count  int8;
-	v_old    int8;
-	v_judged int8;
-	v_idle   uuid[];
-BEGIN
-	o_step := {schema}.witness({remember}, true);
-	o_clock := coalesce(p_now, {clock});
-	SELECT coalesce(m.judged, o_clock) INTO v_judged FROM {schema}.meta m;
-	v_judged := greatest(v_judged, least(o_clock, v_judged + greatest(p_retention / 8, 3600000000000)));
-	v_old := least(v_judged, o_clock) - p_retention;
-	PERFORM {schema}.forgetting(true);
-	WITH gone AS (
-		DELETE FROM {schema}.reservation WHERE id IN (
-			SELECT r.id FROM {schema}.reservation r WHERE r.state <> 1 AND r.resolved_at <= v_old ORDER BY r.resolved_at LIMIT p_batch FOR UPDATE SKIP LOCKED)
-		RETURNING accounts, units, starts, actual
-	), posted AS (
-		SELECT t.account, t.start, sum(g.actual[t.unit + 1]) AS amount FROM gone g, unnest(g.accounts, g.units, g.starts) AS t(account, unit, start)
-		WHERE g.actual[t.unit + 1] > 0 GROUP BY t.account, t.start
-	), locked AS MATERIALIZED (
-		-- Steps lock accounts in this order, too.
-		SELECT a.key FROM {schema}.account a WHERE a.key IN (SELECT p.account FROM posted p) ORDER BY a.key FOR UPDATE
-	), told AS (
-		UPDATE {schema}.bucket b SET forgotten = b.forgotten + p.amount FROM posted p, (SELECT count(*) FROM locked) l
-		WHERE b.account = p.account AND b.start = p.start
-	)
-	SELECT count(*) INTO o_value FROM gone;
-	WITH gone AS (
-		SELECT b.account, b.start FROM {schema}.bucket b
-		WHERE b."end" < v_old AND b.pending = 0 LIMIT p_batch FOR UPDATE SKIP LOCKED)
-	DELETE FROM {schema}.bucket b USING gone g WHERE b.account = g.account AND b.start = g.start;
-	GET DIAGNOSTICS v_count = ROW_COUNT;
-	o_value := greatest(o_value, v_count);
-	UPDATE {schema}.meta m SET judged = v_judged, horizon = CASE WHEN v_count > 0 THEN greatest(m.horizon, v_old) ELSE m.horizon END;
-	-- Two statements, because the second sees what was booked before the first had locked the account.
-	v_idle := ARRAY(
-		SELECT a.key FROM {schema}.account a
-		WHERE coalesce(a.override_until, 0) <= o_clock AND a.latched_until <= o_clock AND o_clock >= ALL (a.fired)
-			AND NOT EXISTS (SELECT FROM {schema}.bucket b WHERE b.account = a.key)
-		LIMIT p_batch FOR UPDATE SKIP LOCKED);
-	DELETE FROM {schema}.account a WHERE a.key = ANY (v_idle) AND NOT EXISTS (SELECT FROM {schema}.bucket b WHERE b.account = a.key);
-	GET DIAGNOSTICS v_count = ROW_COUNT;
-	o_value := greatest(o_value, v_count);
-	PERFORM {schema}.forgetting(false);
-	o_status := 'done';
-	o_xid := {schema}.confirm({remember});
-END $$;
-
 CREATE OR REPLACE FUNCTION {schema}.remove_flag({memory}, p_now int8, p_dims uuid[], p_channel text, p_object uuid, p_change uuid, p_seen int8, p_record bytea, {answer})
 LANGUAGE plpgsql {rights} AS $$
 BEGIN

@@ -40,29 +40,45 @@ end
 
 local gone = false
 
--- A bucket with something pending outlives its window by any length of time. An account without buckets is forgotten
--- when neither a latch, an override nor a mark has anything left to say.
+-- What a latch, an override or a mark of an account has left to say ends at some moments: whether one of them is yet to come by the
+-- clock, of the terms and of the marks, and whether one has passed by the clock and not by the time that forgetting goes by. If the
+-- clock had jumped ahead, that one is in force again when it is right.
+local function ends(account)
+  local old, terms, quiet = by - retention, call('HGET', ledger, account .. 'm'), call('HGET', ledger, account .. 'f') or ''
+  local live, marked, passing = false, false, false
+  if terms then
+    local latched, till = read('>I8I8', terms)
+    live = now < latched or now < till
+    passing = latched <= now and latched > old or till <= now and till > old
+  end
+  for o = 1, #quiet, 8 do
+    local at = read('>I8', quiet, o)
+    marked = marked or now < at
+    passing = passing or at <= now and at > old
+  end
+  return live, marked, passing
+end
+
+-- A bucket with something pending outlives its window by any length of time, and the last one of an account what is passing. An
+-- account without buckets is forgotten when neither a latch, an override nor a mark has anything left to say.
 local function dropBucket(base)
-  local sums = call('HGET', ledger, base)
-  if sums and read('>I8', sums, 9) > 0 then
-    call('ZADD', due, format('%d', now + 3600000000 - NEVER), base)
+  local sums, account = call('HGET', ledger, base), sub(base, 1, 16)
+  local last = #call('ZRANGEBYLEX', buckets, '(' .. account, '[' .. account .. '\255', 'LIMIT', '0', '2') < 2
+  local live, marked, passing = false, false, false
+  if last then live, marked, passing = ends(account) end
+  if sums and read('>I8', sums, 9) > 0 or passing then
+    call('ZADD', due, format('%d', (passing and by or now) + 3600000000 - NEVER), base)
     return
   end
-  local account, busy = sub(base, 1, 16), false
   gone = true
   call('HDEL', ledger, base)
   call('ZREM', buckets, base)
   call('ZREM', due, base)
-  if #call('ZRANGEBYLEX', buckets, '(' .. account, '[' .. account .. '\255', 'LIMIT', '0', '1') > 0 then return end
+  if not last then return end
   call('HDEL', ledger, account .. 'w')
-  local terms, quiet = call('HGET', ledger, account .. 'm'), call('HGET', ledger, account .. 'f') or ''
-  if terms then
-    local latched, ends = read('>I8I8', terms)
-    if now >= latched and now >= ends then call('HDEL', ledger, account .. 'm') else terms = 'more' end
-  end
-  for o = 1, #quiet, 8 do busy = busy or now < read('>I8', quiet, o) end
-  if not busy then call('HDEL', ledger, account .. 'f') end
-  if not busy and terms ~= 'more' then
+  if not live then call('HDEL', ledger, account .. 'm') end
+  if not marked then call('HDEL', ledger, account .. 'f') end
+  if not live and not marked then
     call('HDEL', ledger, account .. 'n')
     call('ZREM', buckets, account)
   end

@@ -3,6 +3,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -30,8 +31,8 @@ type Backend struct {
 
 // Server is what a store runs on.
 type Server interface {
-	// NewLedger returns the address of a new and empty ledger.
-	NewLedger(tb testing.TB) (address string)
+	// NewLedger returns the address of a new and empty ledger, made by the Options' clock.
+	NewLedger(tb testing.TB, optFns ...func(*Options)) (address string)
 	// Faults returns what can be done to the server. Each fault is begun and ended by turns.
 	Faults() []Fault
 }
@@ -71,8 +72,27 @@ type Options struct {
 	Timeout time.Duration
 	// Relaxed lets a store skip what only a loss of power would need, where it leaves the choice.
 	Relaxed bool
+	// Retention is how long resolved reservations are remembered. Zero is longer than any clock of these tests runs, and
+	// DefaultRetention the store's own.
+	Retention time.Duration
 
 	create bool // the ledger is made
+}
+
+// DefaultRetention stands for a store's own retention.
+const DefaultRetention time.Duration = -1
+
+// retention is longer than any clock of these tests runs.
+const retention = 50 * 366 * 24 * time.Hour
+
+func (o *Options) retention() time.Duration { return cmp.Or(o.Retention, retention) }
+
+// options collects what functions say.
+func options(optFns []func(*Options)) (o Options) {
+	for _, fn := range optFns {
+		fn(&o)
+	}
+	return o
 }
 
 // all returns every store there is.
@@ -108,10 +128,7 @@ func Replicates(b Backend) bool { return b.Replicates }
 
 // Open opens one more handle on the ledger at an address, as any process may. Closing the store closes all of it.
 func Open(ctx context.Context, address string, optFns ...func(*Options)) (budget.Store, error) {
-	var o Options
-	for _, fn := range optFns {
-		fn(&o)
-	}
+	o := options(optFns)
 	name, place, _ := strings.Cut(address, ":")
 	for _, b := range all() {
 		if b.Name == name {

@@ -35,7 +35,7 @@ func startDynamo(tb testing.TB) Server {
 
 func (s *dynamoServer) HostPort() string { return strings.TrimPrefix(s.Endpoint(), "http://") }
 
-func (s *dynamoServer) NewLedger(tb testing.TB) string {
+func (s *dynamoServer) NewLedger(tb testing.TB, _ ...func(*Options)) string {
 	address := fmt.Sprintf("%s:%s/ledger-%d", dynamoName, s.HostPort(), s.made.Add(1))
 	if err := makeDynamo(address); err != nil {
 		tb.Fatal(err)
@@ -109,7 +109,7 @@ func openDynamo(ctx context.Context, place string, o Options) (budget.Store, err
 	}
 	client, table, closeClient := dynamoClient(place)
 	store, err := dynamostore.Open(ctx, client, table, func(do *dynamostore.Options) {
-		do.Clock, do.Retention, do.Timeout = o.Clock, retention, o.Timeout
+		do.Clock, do.Retention, do.Timeout = o.Clock, o.retention(), o.Timeout
 	})
 	if err != nil {
 		closeClient()

@@ -20,9 +20,10 @@ var ledgers sync.Map
 
 var ledgersMade atomic.Int64
 
-// memoryLedger is a store whose clock can be exchanged, because handles share it.
+// memoryLedger is a store that the first handle makes, and whose clock can be exchanged, because handles share it.
 type memoryLedger struct {
 	*memstore.Store
+	made  sync.Once
 	clock atomic.Pointer[func() time.Time]
 }
 
@@ -42,11 +43,9 @@ type memoryServer struct{}
 
 func startMemory(testing.TB) Server { return memoryServer{} }
 
-func (memoryServer) NewLedger(tb testing.TB) string {
+func (memoryServer) NewLedger(tb testing.TB, _ ...func(*Options)) string {
 	place := strconv.FormatInt(ledgersMade.Add(1), 10)
-	l := &memoryLedger{}
-	l.Store = memstore.New(func(o *memstore.Options) { o.Clock, o.Retention = l.now, retention })
-	ledgers.Store(place, l)
+	ledgers.Store(place, &memoryLedger{})
 	tb.Cleanup(func() { ledgers.Delete(place) })
 	return memory.Name + ":" + place
 }
@@ -55,12 +54,16 @@ func (memoryServer) NewLedger(tb testing.TB) string {
 func (memoryServer) Faults() []Fault { return nil }
 
 func openMemory(_ context.Context, place string, o Options) (budget.Store, error) {
-	l, ok := ledgers.Load(place)
+	found, ok := ledgers.Load(place)
 	if !ok {
 		return nil, fmt.Errorf("backend: no ledger %q in this process", place)
 	}
+	l := found.(*memoryLedger)
 	if o.Clock != nil {
-		l.(*memoryLedger).clock.Store(&o.Clock)
+		l.clock.Store(&o.Clock)
 	}
-	return memoryHandle{l.(*memoryLedger).Store}, nil
+	l.made.Do(func() {
+		l.Store = memstore.New(func(mo *memstore.Options) { mo.Clock, mo.Retention = l.now, o.retention() })
+	})
+	return memoryHandle{l.Store}, nil
 }

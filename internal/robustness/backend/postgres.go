@@ -39,17 +39,19 @@ func startPostgres(tb testing.TB) Server {
 
 func (s *postgresServer) HostPort() string { return s.Addr() }
 
-func (s *postgresServer) NewLedger(tb testing.TB) string {
+func (s *postgresServer) NewLedger(tb testing.TB, optFns ...func(*Options)) string {
 	address := fmt.Sprintf("%s:%s/ledger_%d", postgres.Name, s.Addr(), s.made.Add(1))
-	if err := makePostgres(address); err != nil {
+	if err := makePostgres(address, optFns...); err != nil {
 		tb.Fatal(err)
 	}
 	return address
 }
 
 // makePostgres makes an empty ledger under an address.
-func makePostgres(address string) error {
-	store, err := openPostgres(context.Background(), strings.TrimPrefix(address, postgres.Name+":"), Options{create: true})
+func makePostgres(address string, optFns ...func(*Options)) error {
+	o := options(optFns)
+	o.create = true
+	store, err := openPostgres(context.Background(), strings.TrimPrefix(address, postgres.Name+":"), o)
 	if err != nil {
 		return err
 	}
@@ -131,7 +133,24 @@ func schemaOf(address string) string {
 // postgresStore closes its pool with it.
 type postgresStore struct {
 	*pgstore.Store
-	pool *pgxpool.Pool
+	pool  *pgxpool.Pool
+	wrote string // the statement that tells whether the ledger's upkeep wrote; empty unless Expire is to wait for it
+}
+
+// Expire also waits until what is past the retention was forgotten, which the store does on the side: closing it would cut that short.
+func (s postgresStore) Expire(ctx context.Context, limit int) (int, error) {
+	if s.wrote == "" {
+		return s.Store.Expire(ctx, limit)
+	}
+	var before, after string
+	if err := s.pool.QueryRow(ctx, s.wrote).Scan(&before); err != nil {
+		return 0, err
+	}
+	n, err := s.Store.Expire(ctx, limit)
+	for after = before; err == nil && after == before; {
+		err = s.pool.QueryRow(ctx, s.wrote).Scan(&after)
+	}
+	return n, err
 }
 
 func (s postgresStore) Close() error {
@@ -161,11 +180,15 @@ func openPostgres(ctx context.Context, place string, o Options) (budget.Store, e
 		return nil, err
 	}
 	store, err := pgstore.Open(ctx, pool, func(po *pgstore.Options) {
-		po.Schema, po.Create, po.Clock, po.Retention, po.Timeout, po.AllowVolatile = schema, o.create, o.Clock, retention, o.Timeout, o.Relaxed
+		po.Schema, po.Create, po.Clock, po.Retention, po.Timeout, po.AllowVolatile = schema, o.create, o.Clock, o.retention(), o.Timeout, o.Relaxed
 	})
 	if err != nil {
 		pool.Close()
 		return nil, err
 	}
-	return postgresStore{store, pool}, nil
+	p := postgresStore{Store: store, pool: pool}
+	if o.Retention != 0 {
+		p.wrote = "SELECT ctid::text FROM " + schemaOf("/"+schema) + ".meta"
+	}
+	return p, nil
 }

@@ -48,18 +48,18 @@ func startRedis(tb testing.TB) Server {
 
 func (s *redisServer) HostPort() string { return s.Addr }
 
-func (s *redisServer) NewLedger(tb testing.TB) string {
+func (s *redisServer) NewLedger(tb testing.TB, optFns ...func(*Options)) string {
 	address := fmt.Sprintf("%s:%s/ledger-%d", redisBackend.Name, s.Addr, s.made.Add(1))
-	if err := makeRedis(address); err != nil {
+	if err := makeRedis(address, optFns...); err != nil {
 		tb.Fatal(err)
 	}
 	return address
 }
 
 // makeRedis makes an empty ledger under an address.
-func makeRedis(address string) error {
+func makeRedis(address string, optFns ...func(*Options)) error {
 	place := strings.TrimPrefix(address, redisBackend.Name+":")
-	store, err := newRedis(place, Options{}, func(ro *redisstore.Options) { ro.Create = true })
+	store, err := newRedis(place, options(optFns), func(ro *redisstore.Options) { ro.Create = true })
 	if err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ func newRedis(place string, o Options, optFns ...func(*redisstore.Options)) (bud
 	}
 	rdb := redis.NewClient(&redis.Options{Addr: addr, ReadTimeout: o.Timeout, DialTimeout: o.Timeout, PoolTimeout: o.Timeout})
 	store, err := redisstore.New(rdb, append([]func(*redisstore.Options){func(ro *redisstore.Options) {
-		ro.Ledger, ro.Clock, ro.Retention, ro.Timeout = ledger, o.Clock, retention, o.Timeout
+		ro.Ledger, ro.Clock, ro.Retention, ro.Timeout = ledger, o.Clock, o.retention(), o.Timeout
 	}}, optFns...)...)
 	if err != nil {
 		return nil, errors.Join(err, rdb.Close())

@@ -11,16 +11,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/sqlitestore"
 )
 
 var sqlite = Backend{Name: "sqlite", Shared: true, Start: startSQLite, open: openSQLite}
-
-// retention is longer than any clock of these tests runs.
-const retention = 50 * 366 * 24 * time.Hour
 
 // sqliteServer is a folder: SQLite has no server.
 type sqliteServer struct {
@@ -31,21 +27,22 @@ type sqliteServer struct {
 
 func startSQLite(tb testing.TB) Server { return &sqliteServer{dir: tb.TempDir()} }
 
-func (s *sqliteServer) NewLedger(tb testing.TB) string {
+func (s *sqliteServer) NewLedger(tb testing.TB, optFns ...func(*Options)) string {
 	dir, err := os.MkdirTemp(s.dir, "ledger")
 	if err != nil {
 		tb.Fatal(err)
 	}
 	address := sqlite.Name + ":" + filepath.Join(dir, "spend.db")
-	if err := makeSQLite(address); err != nil {
+	if err := makeSQLite(address, optFns...); err != nil {
 		tb.Fatal(err)
 	}
 	return address
 }
 
 // makeSQLite makes an empty ledger under an address.
-func makeSQLite(address string) error {
-	store, err := sqlitestore.Open(sqlitePath(address), func(so *sqlitestore.Options) { so.Create = true })
+func makeSQLite(address string, optFns ...func(*Options)) error {
+	o := options(optFns)
+	store, err := sqlitestore.Open(sqlitePath(address), func(so *sqlitestore.Options) { so.Create, so.Clock = true, o.Clock })
 	if err != nil {
 		return err
 	}
@@ -115,7 +112,7 @@ func replaceSQLite(address string) error {
 
 func openSQLite(_ context.Context, path string, o Options) (budget.Store, error) {
 	return sqlitestore.Open(path, func(so *sqlitestore.Options) {
-		so.Clock, so.Retention, so.BusyTimeout = o.Clock, retention, o.Timeout
+		so.Clock, so.Retention, so.BusyTimeout = o.Clock, o.retention(), o.Timeout
 		if o.Relaxed {
 			so.Synchronous = sqlitestore.Normal
 		}
