@@ -1,0 +1,122 @@
+package backend
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/redis/go-redis/v9"
+)
+
+// Loser is a Server of whose ledgers a part can get lost.
+type Loser interface {
+	Server
+	// Lose removes one part of a ledger as it is laid down where it lives, a row, a key, a field or a member, past the store. It
+	// returns what it was.
+	Lose(ctx context.Context, address string, random *rand.Rand) (string, error)
+}
+
+// Loses wants stores whose servers are Losers.
+func Loses(b Backend) bool {
+	return b.Name == sqlite.Name || b.Name == redisBackend.Name || b.Name == postgres.Name
+}
+
+// table is a table of a ledger, and what its rows are picked by.
+type table struct{ name, key string }
+
+// loseRow deletes one row of all that some tables have.
+func loseRow(tables []table, random *rand.Rand, count func(query string) (int, error), remove func(query string) error) (string, error) {
+	rows, all := make([]int, len(tables)), 0
+	for i, t := range tables {
+		var err error
+		if rows[i], err = count("SELECT count(*) FROM " + t.name); err != nil {
+			return "", err
+		}
+		all += rows[i]
+	}
+	n := random.IntN(all)
+	for i, t := range tables {
+		if n < rows[i] {
+			query := fmt.Sprintf("DELETE FROM %[1]s WHERE %[2]s = (SELECT %[2]s FROM %[1]s ORDER BY 1 LIMIT 1 OFFSET %[3]d)", t.name, t.key, n)
+			return fmt.Sprintf("row %d of %s", n, t.name), remove(query)
+		}
+		n -= rows[i]
+	}
+	return "", nil
+}
+
+func (s *sqliteServer) Lose(ctx context.Context, address string, random *rand.Rand) (string, error) {
+	db, err := sql.Open("sqlite", sqlitePath(address))
+	if err != nil {
+		return "", err
+	}
+	defer db.Close()
+	tables := []table{{"meta", "one"}, {"account", "key"}, {"bucket", "account || start"}, {"reservation", "id"}, {"kill", "key"}, {"change", "revision"}}
+	count := func(query string) (n int, err error) {
+		err = db.QueryRowContext(ctx, query).Scan(&n)
+		return n, err
+	}
+	return loseRow(tables, random, count, func(query string) error {
+		_, err := db.ExecContext(ctx, query)
+		return err
+	})
+}
+
+func (s *postgresServer) Lose(ctx context.Context, address string, random *rand.Rand) (string, error) {
+	conn, err := pgx.Connect(ctx, s.DSN())
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close(ctx)
+	var tables []table
+	for _, name := range []string{"meta", "account", "bucket", "reservation", "kill", "change", "revision"} {
+		tables = append(tables, table{schemaOf(address) + "." + name, "ctid"})
+	}
+	count := func(query string) (n int, err error) {
+		err = conn.QueryRow(ctx, query).Scan(&n)
+		return n, err
+	}
+	return loseRow(tables, random, count, func(query string) error {
+		_, err := conn.Exec(ctx, query)
+		return err
+	})
+}
+
+// Lose removes a whole key one time in four.
+func (s *redisServer) Lose(ctx context.Context, address string, random *rand.Rand) (string, error) {
+	rdb := redis.NewClient(&redis.Options{Addr: s.Addr})
+	defer rdb.Close()
+	_, ledger, _ := strings.Cut(address, "/")
+	sum := sha256.Sum256([]byte(ledger))
+	keys, err := rdb.Keys(ctx, "bedrockguard:{"+hex.EncodeToString(sum[:8])+"}:*").Result()
+	if err != nil {
+		return "", err
+	}
+	key := keys[random.IntN(len(keys))]
+	kind, err := rdb.Type(ctx, key).Result()
+	switch {
+	case err != nil:
+		return "", err
+	case random.IntN(4) == 0:
+		return key, rdb.Del(ctx, key).Err()
+	case kind == "hash":
+		fields, err := rdb.HKeys(ctx, key).Result()
+		if err != nil {
+			return "", err
+		}
+		field := fields[random.IntN(len(fields))]
+		return fmt.Sprintf("field %q of %s", field, key), rdb.HDel(ctx, key, field).Err()
+	default:
+		members, err := rdb.ZRange(ctx, key, 0, -1).Result()
+		if err != nil {
+			return "", err
+		}
+		member := members[random.IntN(len(members))]
+		return fmt.Sprintf("member %q of %s", member, key), rdb.ZRem(ctx, key, member).Err()
+	}
+}
