@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"strconv"
 	"time"

@@ -55,7 +55,7 @@ func (s *Store) open(ctx context.Context) error {
 	case f.epoch == "":
 		return fmt.Errorf("%w named %q. On its first start, set Options.Create; if it was there before, its data was lost, and with it what was spent", budget.ErrNoLedger, s.opts.Ledger)
 	case f.layout != layout:
-		return fmt.Errorf("the ledger has layout %q, this library knows %s", f.layout, layout)
+		return fmt.Errorf("the ledger has layout %q, this library knows %s: use a newer library", f.layout, layout)
 	}
 	s.adopt(f)
 	return nil

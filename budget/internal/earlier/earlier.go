@@ -1,0 +1,176 @@
+// Package earlier says what is in the ledgers that the stores' folders testdata hold: each was filled in the same steps, by the
+// library of commit bbcb960, with the layout of its time. A store of today must open it and refuse what that one refused.
+package earlier
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
+)
+
+// Now is a moment soon after the last step that the ledgers hold.
+var Now = time.Date(2026, 3, 10, 12, 55, 15, 0, time.UTC)
+
+var owner = budget.Key{9}
+
+// account is a limit of the ledgers, where it stands, and the smallest amount that it refuses.
+type account struct {
+	line             budget.Line
+	max              int64 // in force
+	settled, pending int64
+	latched          bool
+	tooMuch          int64
+}
+
+func accounts() []account {
+	line := func(n byte, w budget.Window, max int64) budget.Line {
+		return budget.Line{Account: budget.Key{n}, Unit: budget.UnitUSD, Window: w, Max: max}
+	}
+	all := []account{
+		{line: line(1, budget.Daily, 100), max: 100, settled: 60, tooMuch: 41},
+		{line: line(2, budget.Rolling(time.Hour), 50), max: 50, settled: 45, tooMuch: 6},
+		{line: line(3, budget.Monthly, 100), max: 20, settled: 15, tooMuch: 6}, // overridden
+		{line: line(4, budget.Lifetime, 10), max: 10, settled: 8, latched: true, tooMuch: 0},
+		{line: line(5, budget.Hourly, 10), max: 10, pending: 7, tooMuch: 4},
+		{line: line(6, budget.Monthly, 10), max: 10, settled: 9, tooMuch: 2}, // expired
+		{line: line(7, budget.Monthly, 3), max: 3, settled: 3, tooMuch: 1},
+		{line: line(8, budget.Daily, 10), max: 10, settled: 7, tooMuch: 4}, // of an orphan and a correction
+	}
+	all[0].line.Notify = []float64{0.5} // was told
+	all[3].line.Latch = true
+	all[6].line.Unit = budget.UnitCalls
+	return all
+}
+
+// Check holds a store that was opened on such a ledger to what it must still know. It ends by going on with it.
+func Check(t *testing.T, clock *storetest.Clock, open func() budget.Store) {
+	t.Helper()
+	for range 2 { // the second opening finds the ledger brought up to date
+		s := open()
+		stands(t, s)
+		refuses(t, s)
+		remembers(t, s)
+		require.NoError(t, s.Close())
+	}
+	s := open()
+	goesOn(t, s, clock)
+	require.NoError(t, s.Close())
+}
+
+func stands(t *testing.T, s budget.Store) {
+	t.Helper()
+	for _, a := range accounts() {
+		all, err := s.Balances(t.Context(), []budget.Line{a.line})
+		require.NoError(t, err)
+		b := all[0]
+		require.Equal(t, account{a.line, b.Max, b.Settled, b.Pending, b.Latched, a.tooMuch}, a)
+	}
+	kills, err := s.Kills(t.Context())
+	require.NoError(t, err)
+	reasons := make(map[string]budget.Scope)
+	for _, k := range kills {
+		reasons[k.Reason] = k.Scope
+	}
+	require.Equal(t, map[string]budget.Scope{"before": {Workflow: "stopped"}, "both": {Principal: "ada", Workflow: "both"}}, reasons)
+}
+
+func hold(id budget.ID, n int64, lines ...budget.Line) budget.Reservation {
+	r := budget.Reservation{ID: id, Owner: owner, Lines: lines, TTL: 24 * time.Hour}
+	for _, l := range lines {
+		r.Charge[l.Unit] = n
+	}
+	return r
+}
+
+func settle(t *testing.T, s budget.Store, r budget.Reservation, n int64) budget.Posting {
+	t.Helper()
+	of := budget.Settlement{ID: r.ID, Owner: r.Owner, Lines: r.Lines}
+	for _, l := range r.Lines {
+		of.Actual[l.Unit] = n
+	}
+	p, err := s.Settle(t.Context(), of)
+	require.NoError(t, err)
+	return p
+}
+
+func refuses(t *testing.T, s budget.Store) {
+	t.Helper()
+	for _, a := range accounts() {
+		d, err := s.Reserve(t.Context(), hold(budget.NewID(), a.tooMuch, a.line))
+		require.NoError(t, err)
+		require.Len(t, d.Denied, 1, "account %d", a.line.Account[0])
+	}
+	for _, scope := range []budget.Scope{{Workflow: "stopped"}, {Principal: "ada", Workflow: "both"}} {
+		r := hold(budget.NewID(), 0)
+		r.Dims = scope.Dims()
+		d, err := s.Reserve(t.Context(), r)
+		require.NoError(t, err)
+		require.NotNil(t, d.Killed)
+	}
+	hourly := accounts()[4].line
+	for _, resolved := range []byte{10, 11} { // voided, and voided before it was made
+		_, err := s.Reserve(t.Context(), hold(budget.ID{resolved}, 2, hourly))
+		require.ErrorIs(t, err, budget.ErrResolved)
+	}
+	d, err := s.Reserve(t.Context(), hold(budget.ID{5}, 7, hourly))
+	require.NoError(t, err)
+	require.True(t, d.Replayed, "what is pending counts once")
+}
+
+// remembers compares the entries.
+func remembers(t *testing.T, s budget.Store) {
+	t.Helper()
+	entries, err := s.Entries(t.Context(), budget.Query{Max: 100})
+	require.NoError(t, err)
+	states := make(map[byte]budget.State)
+	for _, e := range entries {
+		states[e.ID[0]] = e.State
+		require.Equal(t, e.ID[0] == 13, e.Orphan)
+		require.Equal(t, e.ID[0] == 6, e.Estimated)
+	}
+	require.Equal(t, map[byte]budget.State{
+		1: budget.Settled, 2: budget.Settled, 3: budget.Settled, 4: budget.Settled, 5: budget.Pending, 6: budget.Expired, 7: budget.Settled,
+		10: budget.Voided, 11: budget.Voided, 12: budget.Settled, 13: budget.Settled, 14: budget.Settled,
+	}, states)
+}
+
+func goesOn(t *testing.T, s budget.Store, clock *storetest.Clock) {
+	t.Helper()
+	all, ctx := accounts(), t.Context()
+	balance := func(n int, settled, pending int64) {
+		t.Helper()
+		b, err := s.Balances(ctx, []budget.Line{all[n].line})
+		require.NoError(t, err)
+		require.Equal(t, [2]int64{settled, pending}, [2]int64{b[0].Settled, b[0].Pending})
+	}
+	admit := func(r budget.Reservation) {
+		t.Helper()
+		d, err := s.Reserve(ctx, r)
+		require.NoError(t, err)
+		require.True(t, d.Admitted, "%+v", d)
+	}
+	r := hold(budget.NewID(), 1, all[0].line)
+	admit(r)
+	require.Empty(t, settle(t, s, r, 1).Crossed, "a threshold was told before")
+	require.Equal(t, budget.Pending, settle(t, s, hold(budget.ID{5}, 7, all[4].line), 6).From)
+	balance(4, 6, 0)
+	require.Equal(t, budget.Expired, settle(t, s, hold(budget.ID{6}, 9, all[5].line), 4).From)
+	balance(5, 4, 0)
+	_, err := s.Correct(ctx, budget.ID{1}, hold(budget.ID{1}, 55, all[0].line).Charge, storetest.NewChange())
+	require.NoError(t, err)
+	balance(0, 56, 0)
+	require.NoError(t, s.Unlatch(ctx, []budget.Key{all[3].line.Account}, storetest.NewChange()))
+	admit(hold(budget.NewID(), 2, all[3].line))
+	require.NoError(t, s.Revive(ctx, budget.Scope{Workflow: "stopped"}, storetest.NewChange()))
+	revived := hold(budget.NewID(), 0)
+	revived.Dims = budget.Scope{Workflow: "stopped"}.Dims()
+	admit(revived)
+	clock.Advance(49 * time.Hour)
+	admit(hold(budget.NewID(), 85, all[2].line)) // the override is over
+	_, err = s.Expire(ctx, 10)
+	require.NoError(t, err)
+}
