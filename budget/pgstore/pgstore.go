@@ -14,6 +14,9 @@
 // transaction mode: a step needs no state of the session, prepares nothing by name, and sets its lock and statement
 // timeouts for its own transaction alone. Only Options.Listen needs a direct connection.
 //
+// On Linux a connection whose messages the server's host does not acknowledge for two seconds counts as broken, so that a step which
+// met a cut in the network is repeated on another one. Give the pool a ConnectTimeout of as long: it bounds its attempts to connect.
+//
 // # What is lost when something dies
 //
 // A process that dies loses nothing that was acknowledged; what it held pending is charged when it expires. A server that

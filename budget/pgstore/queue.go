@@ -191,6 +191,7 @@ func (s *Store) transaction(ctx context.Context, statements []statement) ([]answ
 		return nil, err
 	}
 	defer conn.Release()
+	boundSilence(conn.Conn().PgConn())
 	results, err := conn.Conn().PgConn().Exec(ctx, message.String()).ReadAll()
 	if err != nil {
 		return nil, err

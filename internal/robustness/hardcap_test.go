@@ -25,6 +25,7 @@ import (
 
 func TestMain(m *testing.M) {
 	childProcess()
+	cutOffProcess()
 	goleak.VerifyTestMain(m)
 }
 

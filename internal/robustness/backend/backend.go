@@ -25,6 +25,8 @@ type Backend struct {
 	// Start starts what the store runs on and stops it when the test ends. What is missing skips the test, or fails it
 	// under CI=true.
 	Start func(tb testing.TB) Server
+	// StartAt does the same with a server that also listens on another address of this machine. Nil says that there is none.
+	StartAt func(tb testing.TB, host string) Server
 
 	open func(ctx context.Context, place string, o Options) (budget.Store, error)
 }

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -17,7 +19,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/servers"
 )
 
-var postgres = Backend{Name: "postgres", Shared: true, Remote: true, Start: startPostgres, open: openPostgres}
+var postgres = Backend{Name: "postgres", Shared: true, Remote: true, Start: startPostgres, StartAt: startPostgresAt, open: openPostgres}
 
 type postgresServer struct {
 	*servers.Postgres
@@ -25,13 +27,28 @@ type postgresServer struct {
 	locker *pgx.Conn
 }
 
-func startPostgres(tb testing.TB) Server {
+func startPostgres(tb testing.TB) Server { return startPostgresWith(tb) }
+
+func startPostgresAt(tb testing.TB, host string) Server {
+	s := startPostgresWith(tb, "listen_addresses=127.0.0.1,"+host)
+	access, err := os.OpenFile(filepath.Join(s.Data(), "pg_hba.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = access.WriteString("\nhost all all " + host + "/24 trust\n")
+		err = errors.Join(err, access.Close(), s.exec("SELECT pg_reload_conf()"))
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+func startPostgresWith(tb testing.TB, settings ...string) *postgresServer {
 	dir, err := os.MkdirTemp("", "postgres") // whose parents let the server's user in, unlike those of tb.TempDir
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { os.RemoveAll(dir) })
-	server, err := servers.StartPostgres(dir, "max_connections=400")
+	server, err := servers.StartPostgres(dir, append([]string{"max_connections=400"}, settings...)...)
 	servers.Require(tb, err)
 	tb.Cleanup(func() { _ = server.Kill() })
 	return &postgresServer{Postgres: server}
@@ -162,6 +179,9 @@ func (s postgresStore) Close() error {
 // poolSize is how many connections a process holds at most.
 const poolSize = 12
 
+// connectTimeout is what the package's documentation advises.
+const connectTimeout = 2 * time.Second
+
 func openPostgres(ctx context.Context, place string, o Options) (budget.Store, error) {
 	addr, schema, _ := strings.Cut(place, "/")
 	if o.Via != "" {
@@ -171,7 +191,7 @@ func openPostgres(ctx context.Context, place string, o Options) (budget.Store, e
 	if err != nil {
 		return nil, err
 	}
-	config.MaxConns = poolSize
+	config.MaxConns, config.ConnConfig.ConnectTimeout = poolSize, connectTimeout
 	if o.Relaxed {
 		config.ConnConfig.RuntimeParams["synchronous_commit"] = "off"
 	}

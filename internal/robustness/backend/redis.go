@@ -19,7 +19,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/servers"
 )
 
-var redisBackend = Backend{Name: "redis", Shared: true, Remote: true, Replicates: true, Start: startRedis, open: openRedis}
+var redisBackend = Backend{Name: "redis", Shared: true, Remote: true, Replicates: true, Start: startRedis, StartAt: startRedisAt, open: openRedis}
 
 type redisServer struct {
 	*servers.Redis
@@ -37,10 +37,16 @@ func (quiet) Printf(context.Context, string, ...any) {}
 // while a flush to the disk is under way, Redis answers what it has not written to its file yet, for up to two seconds.
 var durable = []string{"appendonly yes", "appendfsync always", "repl-diskless-sync-delay 0"}
 
-func startRedis(tb testing.TB) Server {
+func startRedis(tb testing.TB) Server { return startRedisWith(tb, durable) }
+
+func startRedisAt(tb testing.TB, host string) Server {
+	return startRedisWith(tb, append([]string{"bind 127.0.0.1 " + host, "protected-mode no"}, durable...))
+}
+
+func startRedisWith(tb testing.TB, settings []string) Server {
 	redis.SetLogger(quiet{})
 	dir := tb.TempDir()
-	server, err := servers.StartRedis(dir, durable...)
+	server, err := servers.StartRedis(dir, settings...)
 	servers.Require(tb, err)
 	tb.Cleanup(func() { _ = server.Kill() })
 	return &redisServer{Redis: server, dir: dir}
