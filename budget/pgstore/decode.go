@@ -2,7 +2,6 @@ package pgstore
 
 import (
 	"encoding/json"
-	"fmt"
 	"math"
 	"strconv"
 	"time"

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -391,12 +392,12 @@ var mutants = map[string]struct {
 		}
 	}},
 	"takes the taking back of nothing for no change": {[]string{"ALateChangeAfterNothingIsToldOverride"}, func(b *broken, _ *storetest.Clock) {
-		set := false
+		var set atomic.Bool
 		b.override = func(ctx context.Context, k budget.Key, o *budget.Override, c budget.Change) error {
-			if o == nil && !set {
+			if o == nil && !set.Load() {
 				return c.Validate()
 			}
-			set = o != nil
+			set.Store(o != nil)
 			return b.Store.Override(ctx, k, o, c)
 		}
 	}},
