@@ -49,7 +49,7 @@ func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, er
 // charge puts stored amounts into a charge. One that counts more units than this library knows was written by a newer one.
 func charge(raw []int64) (c budget.Charge, err error) {
 	if len(raw) > len(c) {
-		return c, problem(fmt.Sprintf("a stored charge counts %d units, this library knows %d: use a newer one", len(raw)-1, len(c)-1))
+		return c, problem(fmt.Sprintf("a stored charge counts %d units, this library knows %d: use a newer library", len(raw)-1, len(c)-1))
 	}
 	for i, n := range raw {
 		if n < 0 {
