@@ -275,3 +275,46 @@ func TestAServerThatCanNotBeReached(t *testing.T) {
 	_, err := New(rdb, named(), func(o *Options) { o.Timeout = 20 * time.Millisecond })
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
+
+// What an accepted loss has left out is made again by the steps that need it, and no step takes that for another loss.
+func TestStepsGoOnAfterAnAcceptedLoss(t *testing.T) {
+	lines := append(daily(1, 1000), budget.Line{Account: budget.Key{2}, Unit: budget.UnitUSD, Window: budget.Rolling(time.Hour), Max: 1000})
+	names := []string{}
+	for n := 0; ; n++ {
+		s := open(t)
+		pending, expired := reservation(3, lines), reservation(3, lines)
+		expired.TTL = 0
+		for _, r := range []budget.Reservation{pending, expired} {
+			_, err := s.Reserve(t.Context(), r)
+			require.NoError(t, err)
+		}
+		_, err := s.Expire(t.Context(), 10)
+		require.NoError(t, err)
+		lost := losePart(t, s, n)
+		if lost == "" {
+			break
+		}
+		names = append(names, lost)
+		require.NoError(t, s.AcceptLoss(t.Context(), storetest.NewChange()), lost)
+		for range 2 {
+			_, err = s.Reserve(t.Context(), reservation(1, lines))
+			require.NoError(t, err, lost)
+			for _, r := range []budget.Reservation{pending, expired} {
+				_, err = s.Settle(t.Context(), budget.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(2), Lines: lines})
+				require.NoError(t, err, lost)
+			}
+			_, err = s.Correct(t.Context(), pending.ID, usd(1), storetest.NewChange())
+			if err != nil {
+				require.ErrorIs(t, err, budget.ErrNotFound, lost)
+			}
+			pending, expired = reservation(3, lines), reservation(3, lines)
+			for _, r := range []budget.Reservation{pending, expired} {
+				_, err := s.Reserve(t.Context(), r)
+				require.NoError(t, err, lost)
+			}
+			_, err = s.Balances(t.Context(), lines)
+			require.NoError(t, err, lost)
+		}
+	}
+	require.Greater(t, len(names), 10)
+}

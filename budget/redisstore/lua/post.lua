@@ -43,10 +43,11 @@ local function write(set)
   if #set > 2 then call(unpack(set)) end
 end
 
--- keep gives an entry its new state; it is forgotten a retention from now. It returns the bits of all shards, if they change.
+-- keep gives an entry its new state; it is forgotten a retention from now. It returns the bits of all shards, if they change,
+-- and how many members due has more.
 local function keep(head, hash, id, fields, new, origin, state, flags, now, charges, bookings, retention, whose, reference)
-  call('ZADD', due, format('%d', now + retention - NEVER), id)
+  local more = call('ZADD', due, format('%d', now + retention - NEVER), id)
   local tail, named = names(whose, reference)
   local value = sub(origin, 1, 16) .. state .. pack('>B', flags % 8 + named) .. sub(origin, 19, 26) .. pack('>I8', now) .. sub(origin, 35, 42) .. charges .. bookings .. tail
-  return put(head, hash, id, value, fields, new)
+  return put(head, hash, id, value, fields, new), more
 end

@@ -62,7 +62,7 @@ end
 if entry then return 'R' .. pack('>I8I8', sequence, now) .. sub(entry, 35, 42) end
 
 local set, m, at, denied, observed, latches, new = {'HSET', ledger, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 2, 2, '', '', nil, nil
-local tentative, strict = asking % 2 == 1, asking >= 2
+local tentative, strict, fresh = asking % 2 == 1, asking >= 2, false -- fresh: a rolling window has no sums of its own yet
 for i = 1, lines do
   local rolling, amount = byte(booked, 34 * i - 8) == 114, read('>I8', booked, 34 * i - 7)
   local state, max = read('>Bi8', terms, 33 * i - 32)
@@ -103,6 +103,7 @@ for i = 1, lines do
       latches[#latches + 1] = {refuses, account .. 'm', pack('>I8', (over(booked, terms, i, now))) .. (rules and sub(rules, 9) or pack('>I8I8', 0, 0))}
     end
   end
+  fresh = fresh or rolling and not window
   if rolling then set[m + 1], set[m + 2], m = account .. 'w', pack('>I8I8I8', sinces[i], settled, pending + amount), m + 2 end
   if not sums then
     new = new or {}
@@ -144,16 +145,16 @@ if not quick then
   booked = table.concat(bookings)
 end
 local expires = now + ttl < NEVER and now + ttl or NEVER
-call('ZADD', due, format('%d', expires), id)
+local more = call('ZADD', due, format('%d', expires), id)
 local tail, named = names(whose, '')
 local value = sub(head, 33, 48) .. 'p' .. pack('>BI8I8I8', named, now, 0, expires) .. sub(head, 106) .. NOTHING .. booked .. tail
 local shards = put(got[1], shard, id, value, fields, true)
 latest = now > latest and now or latest
-if new or latches then
+if new or latches or fresh then
   call(unpack(set, 1, m))
   seal(got[1], sequence + 1, latest, flags, shards)
 else
-  set[m + 1], set[m + 2] = 'h', sealed(got[1], sequence + 1, latest, flags, 1, shards)
+  set[m + 1], set[m + 2] = 'h', sealed(got[1], sequence + 1, latest, flags, more, shards)
   call(unpack(set, 1, m + 2))
 end
 return 'A' .. pack('>I8I8I8', sequence + 1, now, expires) .. observed

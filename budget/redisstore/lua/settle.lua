@@ -61,9 +61,9 @@ else
   end
 end
 sequence = sequence + 1
-local shards = keep(before, shard, id, fields, fresh, value, 's', flags, now, sub(value, 43, 98) .. actual, bookings, retention, whose, reference)
+local shards, more = keep(before, shard, id, fields, fresh, value, 's', flags, now, sub(value, 43, 98) .. actual, bookings, retention, whose, reference)
 local usual = not fresh and state ~= 'v' and whole == 0
-if usual then set[#set + 1], set[#set + 2] = 'h', sealed(before, sequence, latest, flagged, 0, shards) end
+if usual then set[#set + 1], set[#set + 2] = 'h', sealed(before, sequence, latest, flagged, more, shards) end
 write(set)
 if usual then return 'A' .. pack('>I8I8', sequence, now) .. state end
 
