@@ -21,8 +21,12 @@ type wish struct {
 	until   time.Time // by this process's clock
 }
 
-// wishName is what the accounts of wishes are called: no limit of a policy may have that name, and no operator is told of them.
-const wishName = "\x00wanted"
+// ownName begins the names of accounts that this library keeps for itself. No limit of a policy may have such a name, and operators are
+// told of none: what is booked there is nobody's spend.
+const ownName = "\x00"
+
+// wishName is what the accounts of wishes are called.
+const wishName = ownName + "wanted"
 
 // wishLife is how long a wish stands: for longer than it takes until each holder has drawn anew and given back.
 func wishLife(length time.Duration) time.Duration { return 2*length + length/2 }

@@ -153,7 +153,7 @@ func (l Limit) problems() (problems []string) {
 		}
 	}
 	add(l.Name == "" || len(l.Name) > MaxScopeValue, "a name of 1 to %d bytes is needed", MaxScopeValue)
-	add(l.Name == wishName, "the name is this library's own")
+	add(strings.HasPrefix(l.Name, ownName), "names that begin with a zero byte are this library's own")
 	add(!l.Max.Unit.Valid(), "Max has no unit")
 	add(l.Max.N < 0, "Max is negative or beyond the range of int64")
 	if err := l.Window.Validate(); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -142,7 +143,7 @@ func (o *Operator) Accounts(ctx context.Context, after Key) ([]Account, error) {
 			return accounts, storeError("accounts", err)
 		}
 		after = accounts[len(accounts)-1].Key
-		accounts = slices.DeleteFunc(accounts, func(a Account) bool { return a.Limit == wishName })
+		accounts = slices.DeleteFunc(accounts, func(a Account) bool { return strings.HasPrefix(a.Limit, ownName) })
 		if len(accounts) > 0 {
 			return accounts, nil
 		}

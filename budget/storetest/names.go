@@ -2,7 +2,9 @@ package storetest
 
 import (
 	"context"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -262,7 +264,8 @@ var nameRules = []rule{
 }
 
 // AddUp adds each period of each account of a store up from the entries: what is settled in it is what they have posted there, and what
-// those had that were forgotten; what is pending is what unresolved ones hold. Nobody may use the ledger meanwhile.
+// those had that were forgotten; what is pending is what unresolved ones hold. Accounts that leases keep for themselves, whose names begin
+// with a zero byte, count nothing and are left out. Nobody may use the ledger meanwhile.
 func AddUp(ctx context.Context, t require.TestingT, store budget.Store) {
 	type place struct {
 		account budget.Key
@@ -288,6 +291,10 @@ func AddUp(ctx context.Context, t require.TestingT, store budget.Store) {
 		more = len(accounts) == page
 		for _, a := range accounts {
 			after = a.Key
+			if strings.HasPrefix(a.Limit, "\x00") {
+				maps.DeleteFunc(sums, func(at place, _ [2]int64) bool { return at.account == a.Key })
+				continue
+			}
 			periods, err := store.Periods(ctx, a.Key, time.Time{}, 10_000)
 			require.NoError(t, err)
 			require.True(t, slices.IsSortedFunc(periods, func(a, b budget.Period) int { return a.Start.Compare(b.Start) }))

@@ -16,7 +16,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/sqlitestore"
 )
 
-// No prompt text, and no scope in clear, is in the ledger's files.
+// No prompt text is in the ledger's files. Scopes are: as values, which tell whose money it was.
 func TestNoPromptTextInTheStoreFiles(t *testing.T) {
 	const canary = "c4n4ry-5d1e8b"
 	server := bedrocktest.New(t, bedrocktest.Options{Faults: bedrocktest.RandomFaults(3, 0.3)})
@@ -25,7 +25,7 @@ func TestNoPromptTextInTheStoreFiles(t *testing.T) {
 	require.NoError(t, err)
 	guard, err := newGuard(t.Context(), store, childJob{LimitUSD: 1})
 	require.NoError(t, err)
-	ctx := budget.WithScope(t.Context(), budget.Scope{Principal: canary, Workflow: canary})
+	ctx := budget.WithScope(t.Context(), budget.Scope{Principal: "ci", Workflow: "nightly"})
 	random := rand.New(rand.NewPCG(1, 1))
 	for range 20 {
 		client := guard.NewFromConfig(server.Config())
