@@ -24,7 +24,7 @@ const (
 	firstBytes   = 26_000 // the task, and the file that it is about
 	turns        = 18     // in a stint
 	stints       = 8      // in a session
-	outputTokens = 384    // in a turn that answers, on average
+	outputTokens = 384    // in a turn, on average: the invoice's output over the turns that its input takes
 	thinkTime    = 30 * time.Second
 	review       = 25 * time.Minute
 	pause        = 28 * time.Hour
