@@ -188,13 +188,26 @@ func TestGatewayRefusalIsCharged(t *testing.T) {
 	}
 }
 
-func TestOutcomeOfRefusedDial(t *testing.T) {
+// refusedAddress returns an address of loopback that refuses each connection until the test ends. A port that was merely closed
+// could be given to a server of another process at any moment; nobody can listen on the port of a connection that is open.
+func refusedAddress(t *testing.T) string {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	require.NoError(t, listener.Close())
+	defer listener.Close()
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close() })
+	accepted, err := listener.Accept()
+	require.NoError(t, err)
+	t.Cleanup(func() { accepted.Close() })
+	return conn.LocalAddr().String()
+}
+
+func TestOutcomeOfRefusedDial(t *testing.T) {
+	refused := refusedAddress(t)
 	for _, op := range operations() {
 		t.Run(op.name, func(t *testing.T) {
-			r := newRig(t, settings{config: func(c *aws.Config) { c.BaseEndpoint = aws.String("http://" + listener.Addr().String()) }})
+			r := newRig(t, settings{config: func(c *aws.Config) { c.BaseEndpoint = aws.String("http://" + refused) }})
 			require.Error(t, op.call(context.Background(), r.client))
 			r.requireResolutions(t, "voided not-sent", "voided not-sent", "voided not-sent")
 			assert.Zero(t, r.balance(t, total).Settled.N)
