@@ -5,13 +5,14 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 )
 
 // Balances implements Store. What this process spent in leases counts as settled, and what it has in flight as pending; the
 // unused rest of its own leases counts not at all, that of other processes' as pending.
 func (s *LeasedStore) Balances(ctx context.Context, lines []Line) ([]Balance, error) {
-	const tries = 4
-	for try := 1; ; try++ {
+	const tries = 6
+	for try, pause := 1, time.Millisecond; ; try, pause = try+1, 2*pause {
 		if err := s.open(ctx); err != nil {
 			return nil, err
 		}
@@ -34,6 +35,21 @@ func (s *LeasedStore) Balances(ctx context.Context, lines []Line) ([]Balance, er
 		if still || try == tries {
 			return all, nil
 		}
+		if err := rest(ctx, pause); err != nil { // so that what is on its way to the store gets there
+			return nil, err
+		}
+	}
+}
+
+// rest waits a while, or until the context ends.
+func rest(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
 	}
 }
 
