@@ -14,6 +14,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
@@ -40,7 +41,7 @@ func TestEveryRefusalSaysWhatToDo(t *testing.T) {
 		says     []string
 	}{
 		"killed": {settings{}, func(r *rig) error {
-			require.NoError(t, r.ledger.KillAll(ctx, "runaway loop"))
+			require.NoError(t, storetest.Done(r.ledger.KillAll(ctx, "runaway loop")))
 			return plain(r)
 		}, budget.ErrKilled, []string{"runaway loop", "refused until it is revived"}},
 		"store": {settings{store: &failingStore{Store: memstore.New(), reserve: errors.New("connection refused")}}, plain, budget.ErrStore, []string{"connection refused", "try again once the store answers"}},

@@ -16,6 +16,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 // requireNothingSpent checks that a refusal reached neither Bedrock nor the accounts.
@@ -54,7 +55,7 @@ func TestErrorsSurviveTheSDK(t *testing.T) {
 			t.Run(tt.name+"/"+op.name, func(t *testing.T) {
 				r := newRig(t, tt.set)
 				if tt.kill {
-					require.NoError(t, r.ledger.Kill(context.Background(), tt.scope, "runaway loop"))
+					require.NoError(t, storetest.Done(r.ledger.Kill(context.Background(), tt.scope, "runaway loop")))
 				}
 				err := op.call(budget.WithScope(context.Background(), tt.scope), r.client)
 				require.ErrorIs(t, err, tt.want)
@@ -209,7 +210,7 @@ func TestUnsupportedOperationsAreRefused(t *testing.T) {
 func TestFreeOperationsPass(t *testing.T) {
 	ctx := context.Background()
 	r := newRig(t, settings{limits: []budget.Limit{{Name: "none", Max: budget.Calls(0), Window: budget.Daily}}})
-	require.NoError(t, r.ledger.KillAll(ctx, "all of it"))
+	require.NoError(t, storetest.Done(r.ledger.KillAll(ctx, "all of it")))
 	counted, err := r.client.CountTokens(ctx, &bedrockruntime.CountTokensInput{
 		ModelId: aws.String(bareSonnet), Input: &types.CountTokensInputMemberConverse{Value: types.ConverseTokensRequest{Messages: []types.Message{userMessage("hello")}}},
 	})

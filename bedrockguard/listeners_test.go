@@ -27,6 +27,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
@@ -127,7 +128,7 @@ func occasions() map[bedrockguard.EventKind]occasion {
 				require.NoError(t, err)
 				b.stream.Store(out.GetStream())
 				<-out.GetStream().Events()
-				require.NoError(t, b.rig.ledger.Kill(ctx, budget.Scope{Workflow: "loop"}, "runaway loop"))
+				require.NoError(t, storetest.Done(b.rig.ledger.Kill(ctx, budget.Scope{Workflow: "loop"}, "runaway loop")))
 				for range out.GetStream().Events() {
 				}
 				_ = out.GetStream().Close()

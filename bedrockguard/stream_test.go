@@ -19,6 +19,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 func openStream(t *testing.T, ctx context.Context, r *rig) *bedrockruntime.ConverseStreamEventStream {
@@ -71,7 +72,7 @@ func TestStreamIsKilledWhileItRuns(t *testing.T) {
 	spared := openStream(t, budget.WithScope(context.Background(), budget.Scope{Workflow: "other"}), r)
 	stream := openStream(t, ctx, r)
 	<-stream.Events()
-	require.NoError(t, r.ledger.Kill(ctx, budget.Scope{Workflow: "loop"}, "runaway loop"))
+	require.NoError(t, storetest.Done(r.ledger.Kill(ctx, budget.Scope{Workflow: "loop"}, "runaway loop")))
 	for range stream.Events() {
 	}
 	requireKilled(t, stream.Err())
@@ -93,7 +94,7 @@ type tellingStore struct {
 	changed chan struct{}
 }
 
-func (s tellingStore) SignalKills(ctx context.Context, changed func()) error {
+func (s tellingStore) Signal(ctx context.Context, changed func()) error {
 	for {
 		select {
 		case <-ctx.Done():
@@ -119,7 +120,7 @@ func TestStreamIsKilledBeforeTheNextPoll(t *testing.T) {
 	ctx := budget.WithScope(context.Background(), budget.Scope{Workflow: "loop"})
 	stream := openStream(t, ctx, r)
 	<-stream.Events()
-	require.NoError(t, r.ledger.Kill(ctx, budget.Scope{Workflow: "loop"}, "runaway loop"))
+	require.NoError(t, storetest.Done(r.ledger.Kill(ctx, budget.Scope{Workflow: "loop"}, "runaway loop")))
 	for range stream.Events() {
 	}
 	requireKilled(t, stream.Err())
@@ -140,7 +141,7 @@ func TestSilentStreamIsKilled(t *testing.T) {
 	ctx := budget.WithScope(context.Background(), budget.Scope{Workflow: "loop"})
 	stream := openStream(t, ctx, r)
 	<-stream.Events()
-	require.NoError(t, r.ledger.Kill(ctx, budget.Scope{Workflow: "loop"}, "runaway loop"))
+	require.NoError(t, storetest.Done(r.ledger.Kill(ctx, budget.Scope{Workflow: "loop"}, "runaway loop")))
 	_, more := <-stream.Events()
 	require.False(t, more)
 	requireKilled(t, stream.Err())

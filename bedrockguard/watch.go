@@ -57,7 +57,7 @@ func (w *watch) run(ctx context.Context) {
 	var listening sync.WaitGroup
 	defer listening.Wait()
 	listening.Go(func() {
-		_ = w.ledger.SignalKills(ctx, func() { // without signals, polling remains
+		_ = w.ledger.Signal(ctx, func() { // without signals, polling remains
 			select {
 			case told <- struct{}{}:
 			default: // a question is due anyway
@@ -87,7 +87,7 @@ func (w *watch) poll(ctx context.Context) {
 	for _, s := range w.running() {
 		for _, k := range kills {
 			if k.Holds(s.scope) {
-				s.kill(&budget.KilledError{Scope: k.Scope, Reason: k.Reason, At: k.At})
+				s.kill(k.Err())
 				break
 			}
 		}

@@ -51,9 +51,10 @@ const (
 	ChangeUnlatch
 	ChangeCorrect
 	ChangeAcceptLoss
+	ChangePolicy
 )
 
-var changeNames = [...]string{"none", "kill", "revive", "override", "unlatch", "correct", "accept loss"}
+var changeNames = [...]string{"none", "kill", "revive", "override", "unlatch", "correct", "accept loss", "policy"}
 
 // String returns the name of the change.
 func (k ChangeKind) String() string {
@@ -71,33 +72,40 @@ type Record struct {
 	Kind     ChangeKind
 
 	Scope    Scope     // of a kill or a revive
+	Patterns bool      // likewise: see Flag
+	Until    time.Time // of a kill; zero for one without an end
 	Account  Key       // of an override or an unlatch
 	Override *Override // of an override; nil took it back
 	// Reservation is whose posted amount a correction replaced, From by To.
 	Reservation ID
 	From, To    Charge
+	// Policy is the SHA-256 of the document that was set; zero when it was taken back.
+	Policy [32]byte
 }
 
 // Object names what a record changes. Two changes of one object are ordered: the later one stands.
 func (r *Record) Object() Key {
 	switch r.Kind {
 	case ChangeKill, ChangeRevive:
-		return FlagObject(r.Scope)
+		return Flag{r.Scope, r.Patterns}.Object()
 	case ChangeCorrect:
 		return EntryObject(r.Reservation)
-	case ChangeAcceptLoss:
+	case ChangeAcceptLoss, ChangePolicy:
 		return keyOf("object", r.Kind.String())
 	default:
 		return keyOf("object", r.Kind.String(), string(r.Account[:]))
 	}
 }
 
-// FlagObject names the kill flag of exactly this scope.
-func FlagObject(s Scope) Key {
-	dims := s.Dims()
+// Object names the flag as what changes of it are changes of.
+func (f Flag) Object() Key {
+	dims := f.Scope.Dims()
 	text := binary.AppendUvarint(nil, uint64(len(dims)))
 	for _, d := range dims {
 		text = append(text, d[:]...)
+	}
+	if f.Patterns {
+		return keyOf("object", "patterns", string(text))
 	}
 	return keyOf("object", "flag", string(text))
 }
@@ -113,10 +121,14 @@ func WithOperator(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, operatorKey{}, name)
 }
 
+func operatorOf(ctx context.Context) string {
+	operator, _ := ctx.Value(operatorKey{}).(string)
+	return operator
+}
+
 // newChange begins a change: what the ledger has seen by now can't be undone by it, whenever it arrives.
 func newChange(ctx context.Context, store Store, reason string) (Change, error) {
-	operator, _ := ctx.Value(operatorKey{}).(string)
-	c := Change{ID: NewID(), Operator: operator, Reason: reason}
+	c := Change{ID: NewID(), Operator: operatorOf(ctx), Reason: reason}
 	if err := c.Validate(); err != nil {
 		return Change{}, err
 	}

@@ -45,7 +45,7 @@
 // virtual machine, may spend the rest of a lease later; it counts in the window that paid for it.
 //
 // Kill flags. In the process that sets one it holds at once. Others hear of it with their next draw or reading of flags, soon
-// after it is set if the store is a KillSignaler they are connected to, and at the latest a length later, and the fifteen seconds
+// after it is set if the store is a Signaler they are connected to, and at the latest a length later, and the fifteen seconds
 // that a store may take to set it: Kills tells that moment as EffectiveBy. Overrides and latches of others are noticed with
 // the next draw, too. While the store does not answer, calls go on inside a lease until its length has passed since before it
 // was asked for, and then fail.

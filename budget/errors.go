@@ -36,6 +36,10 @@ var (
 	ErrIDConflict = errors.New("budget: reservation id conflict")
 	// ErrResolved says that a reservation is settled, voided or expired already.
 	ErrResolved = errors.New("budget: reservation already resolved")
+	// ErrInvalidQuery says that a question can't be answered as it was asked.
+	ErrInvalidQuery = errors.New("budget: invalid query")
+	// ErrTooManyFlags says that MaxPatterns flags with patterns are set, and that one has to be revived first.
+	ErrTooManyFlags = errors.New("budget: too many kill flags with patterns")
 	// ErrNotFound says that the store has no record of a reservation.
 	ErrNotFound = errors.New("budget: no such reservation")
 )
@@ -113,9 +117,11 @@ func (e *ExceededError) RetryableError() bool { return false }
 
 // KilledError tells who was killed and why. It unwraps to ErrKilled.
 type KilledError struct {
-	Scope  Scope     // the scope that was killed
-	Reason string    // the operator's words
-	At     time.Time // the store's time of the kill
+	Scope    Scope     // the scope that was killed
+	Patterns bool      // its values are globs
+	Reason   string    // the operator's words
+	At       time.Time // the store's time of the kill
+	Until    time.Time // when it ends by itself; zero for never
 }
 
 // Error prints the scope, the reason and the way back.
@@ -124,13 +130,20 @@ func (e *KilledError) Error() string {
 	if who == "" {
 		who = "everything"
 	}
-	return fmt.Sprintf("budget: killed %s at %s: %s: refused until it is revived", who, e.At.UTC().Format(time.RFC3339), e.Reason)
+	if e.Patterns {
+		who = "all of " + who
+	}
+	until := "it is revived"
+	if !e.Until.IsZero() {
+		until = e.Until.UTC().Format(time.RFC3339) + ", or until " + until
+	}
+	return fmt.Sprintf("budget: killed %s at %s: %s: refused until %s", who, e.At.UTC().Format(time.RFC3339), e.Reason, until)
 }
 
 // Unwrap returns ErrKilled.
 func (e *KilledError) Unwrap() error { return ErrKilled }
 
-// RetryableError reports false: only Revive helps.
+// RetryableError reports false: only Revive helps, or the end of the flag.
 func (e *KilledError) RetryableError() bool { return false }
 
 // StoreError says which operation of the store failed. It unwraps to ErrStore and to the cause. Its text names no

@@ -34,7 +34,7 @@ type LeaseOptions struct {
 // process, without a round trip for each call. Make one with Lease and hand it to Open; the package comment says what leases
 // promise and what they cost. If the process dies, what it has leased is charged when it lapses.
 //
-// It is safe for concurrent use. It owns one goroutine, and one more if the store inside is a KillSignaler; Close ends
+// It is safe for concurrent use. It owns one goroutine, and one more if the store inside is a Signaler; Close ends
 // them. The store inside stays the caller's to close, after the LeasedStore.
 type LeasedStore struct {
 	inner     Store
@@ -72,8 +72,8 @@ type LeasedStore struct {
 }
 
 var (
-	_ Store        = (*LeasedStore)(nil)
-	_ KillSignaler = (*LeasedStore)(nil)
+	_ Store    = (*LeasedStore)(nil)
+	_ Signaler = (*LeasedStore)(nil)
 )
 
 var errLeaseClosed = errors.New("budget: the leased store is closed")
@@ -109,8 +109,8 @@ func newLeasedStore(store Store, o LeaseOptions, now func() time.Time) (*LeasedS
 	rand.Read(s.owner[:]) //nolint:errcheck // never fails
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.work.Go(s.tend)
-	if signaler, ok := store.(KillSignaler); ok {
-		s.work.Go(func() { _ = signaler.SignalKills(s.ctx, s.flagsMayHaveChanged) })
+	if signaler, ok := store.(Signaler); ok {
+		s.work.Go(func() { _ = signaler.Signal(s.ctx, s.flagsMayHaveChanged) })
 	}
 	return s, nil
 }

@@ -57,6 +57,7 @@ type lease struct {
 	base    []int64  // by line: what others had settled when the last one was drawn; nil if no line has thresholds
 	maxes   []int64  // by line: the Max in force then; nil as base is
 	calls   []*call
+	uses    []*leaseUse // whose its calls are, at most MaxShares
 
 	// By this process's clock: before the first Reserve was sent, before the last one, when the last call is admitted, and
 	// the earliest moment at which the store inside may charge a grant.
@@ -82,11 +83,13 @@ type grant struct {
 	id     ID
 	amount Charge      // set aside; zero in units that no line counts
 	lines  []Line      // of its reservation
+	at     time.Time   // of its Reserve, by the store's clock
 	tried  *Settlement // may have been posted; repeated unchanged until that is known
 	posted bool        // settled in the store inside, with:
 	told   Charge
-	marked bool // as an estimate
-	unsure bool // a Correct of told to asked got no answer: either may stand
+	shares []Share // of told
+	marked bool    // as an estimate
+	unsure bool    // a Correct of told to asked got no answer: either may stand
 	asked  Charge
 }
 
@@ -254,8 +257,10 @@ func (l *lease) exact() bool {
 	if l.inFlight > 0 || len(l.doubts) > 0 {
 		return false
 	}
-	for i, target := range l.targets(l.truth()) {
-		if g := l.grants[i]; !g.posted || g.unsure || g.told != target || g.marked && l.estimates == 0 {
+	targets := l.targets(l.truth())
+	shares := l.shares(targets)
+	for i, g := range l.grants {
+		if !g.posted || !g.knows(targets[i], shares[i]) || g.marked && l.estimates == 0 {
 			return false
 		}
 	}

@@ -110,7 +110,7 @@ func (s *LeasedStore) leaseFor(g *group, r *Reservation) *lease {
 	}
 	if n := len(g.open); n > 0 {
 		l := g.open[n-1]
-		if now.Before(l.sent.Add(lifetimes*s.length)) && now.Before(l.until) && !now.Add(r.TTL).After(l.lapses) {
+		if now.Before(l.sent.Add(lifetimes*s.length)) && now.Before(l.until) && !now.Add(r.TTL).After(l.lapses) && l.carries(r.Call) {
 			return l
 		}
 	}
@@ -168,7 +168,7 @@ func (s *LeasedStore) take(ctx context.Context, l *lease, r *Reservation, amount
 	dims := slices.Clone(r.Dims)
 	s.wire(func() {
 		sent := s.now() // before it is sent: the store can't have begun to count earlier
-		d, err = s.inner.Reserve(ctx, Reservation{ID: g.id, Owner: s.owner, Charge: amount, Lines: g.lines, Dims: dims, TTL: ttl, Tentative: true})
+		d, err = s.inner.Reserve(ctx, Reservation{ID: g.id, Owner: s.owner, Charge: amount, Lines: g.lines, Dims: dims, Call: r.Call, TTL: ttl, Tentative: true})
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if err != nil && !refused(err) {
@@ -207,6 +207,7 @@ func (s *LeasedStore) granted(l *lease, g *grant, sent, at time.Time, ttl time.D
 	if len(l.grants) == 0 {
 		l.sent, l.at, l.lapses = sent, at, sent.Add(ttl)
 	}
+	g.at = at
 	l.grants = append(l.grants, g)
 	l.granted, _ = plus(l.granted, g.amount) // the store has found that it fits
 	l.drawn, l.until = sent, sent.Add(s.usable(l.lines, at))
@@ -224,8 +225,8 @@ func (s *LeasedStore) use(ctx context.Context, l *lease, r *Reservation, d Decis
 		s.mu.Unlock()
 		return Decision{}, drawLease, nil // others of this process were faster to use what was drawn for this call
 	}
-	barred := s.closed || l.closed || len(d.Observed) > 0 || s.starving(l.lines) || s.wantedOn(l.lines, now) || s.flags.holding(r.Dims) != nil
-	if barred || now.Before(l.drawn) || !now.Before(l.until) || now.Add(r.TTL).After(l.lapses) || !l.fits(r.Charge) {
+	barred := s.closed || l.closed || len(d.Observed) > 0 || s.starving(l.lines) || s.wantedOn(l.lines, now) || s.flags.holding(r, now.Add(s.offset)) != nil
+	if barred || !l.carries(r.Call) || now.Before(l.drawn) || !now.Before(l.until) || now.Add(r.TTL).After(l.lapses) || !l.fits(r.Charge) {
 		s.shut(l, now)
 		s.mu.Unlock()
 		_, err := s.giveBack(ctx, l, false)

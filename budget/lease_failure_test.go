@@ -11,6 +11,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 // Whatever is in flight stays set aside, or charged, while its lease is given back.
@@ -104,7 +105,7 @@ func TestACrashLosesItsLease(t *testing.T) {
 		time.Sleep(time.Hour)
 		ledger := open(t, store, lifetime(1000))
 		require.Equal(t, [2]int64{80, 0}, account(t, ledger, anyone))
-		entries, err := ledger.Entries(t.Context(), budget.Query{Max: 10, Estimated: true})
+		entries, err := storetest.Collect(ledger.Entries(t.Context(), budget.Query{Max: 10, Estimated: true}))
 		require.NoError(t, err)
 		require.Len(t, entries, 1)
 		require.NoError(t, ledger.Correct(t.Context(), entries[0].ID, usd(3)))

@@ -54,8 +54,8 @@ func (l *line) Void(ctx context.Context, id budget.ID, owner budget.Key) error {
 	return err
 }
 
-func (l *line) Correct(ctx context.Context, id budget.ID, actual budget.Charge, c budget.Change) (budget.Posting, error) {
-	return across(l, func() (budget.Posting, error) { return l.Store.Correct(ctx, id, actual, c) })
+func (l *line) Correct(ctx context.Context, c budget.Correction) (budget.Posting, error) {
+	return across(l, func() (budget.Posting, error) { return l.Store.Correct(ctx, c) })
 }
 
 func (l *line) Expire(ctx context.Context, limit int) (int, error) {

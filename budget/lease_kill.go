@@ -24,28 +24,32 @@ func (f *knownFlags) fresh(now time.Time, length time.Duration) bool {
 	return !f.asOf.IsZero() && !now.Before(f.asOf) && now.Before(f.asOf.Add(length))
 }
 
-// holding returns the first flag that holds for a call, or nil.
-func (f *knownFlags) holding(dims []Key) *Kill {
+// holding returns the first flag that holds for a call at a moment of the store's time, or nil.
+func (f *knownFlags) holding(r *Reservation, now time.Time) *Kill {
 	for i := range f.all {
-		if contains(dims, f.dims[i]) {
-			k := f.all[i]
-			return &k
+		k := &f.all[i]
+		if !k.Until.IsZero() && !now.Before(k.Until) {
+			continue
+		}
+		if k.Patterns && k.Holds(r.scope()) || !k.Patterns && contains(r.Dims, f.dims[i]) {
+			own := *k
+			return &own
 		}
 	}
 	return nil
 }
 
-// add sets a flag, in the place of one of exactly its scope.
+// add sets a flag, in the place of the same one.
 func (f *knownFlags) add(k Kill) {
-	f.remove(k.Scope)
+	f.remove(k.Flag())
 	k.Scope.Tags = maps.Clone(k.Scope.Tags)
 	f.all, f.dims = append(f.all, k), append(f.dims, k.Scope.Dims())
 }
 
-func (f *knownFlags) remove(scope Scope) {
+func (f *knownFlags) remove(flag Flag) {
 	f.turn++
-	dims := scope.Dims()
-	if i := slices.IndexFunc(f.dims, func(d []Key) bool { return slices.Equal(d, dims) }); i >= 0 {
+	object := flag.Object()
+	if i := slices.IndexFunc(f.all, func(k Kill) bool { return k.Flag().Object() == object }); i >= 0 {
 		f.all, f.dims = slices.Delete(f.all, i, i+1), slices.Delete(f.dims, i, i+1)
 	}
 }
@@ -53,7 +57,7 @@ func (f *knownFlags) remove(scope Scope) {
 // Kill implements Store. From its return on this process admits no call that the flag holds for. Other processes may admit
 // some from leases that they drew before: until the EffectiveBy that Kills tells.
 func (s *LeasedStore) Kill(ctx context.Context, k Kill, c Change) error {
-	if err := cmp.Or(c.Validate(), s.open(ctx)); err != nil {
+	if err := cmp.Or(c.Validate(), k.Validate(), s.open(ctx)); err != nil {
 		return err
 	}
 	k.EffectiveBy = time.Time{}
@@ -69,7 +73,7 @@ func (s *LeasedStore) Kill(ctx context.Context, k Kill, c Change) error {
 }
 
 // Revive implements Store.
-func (s *LeasedStore) Revive(ctx context.Context, scope Scope, c Change) error {
+func (s *LeasedStore) Revive(ctx context.Context, f Flag, c Change) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
@@ -78,13 +82,13 @@ func (s *LeasedStore) Revive(ctx context.Context, scope Scope, c Change) error {
 	}
 	turn, asOf := s.flags.turn, s.flags.asOf
 	s.mu.Unlock()
-	if err := s.inner.Revive(ctx, scope, c.inner()); err != nil {
+	if err := s.inner.Revive(ctx, f, c.inner()); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.flags.turn == turn && s.flags.asOf.Equal(asOf) {
-		s.flags.remove(scope)
+		s.flags.remove(f)
 	} else { // what is known is newer than our question: perhaps this flag was set anew, here or elsewhere
 		s.flags.stale = true
 		s.poke()
@@ -132,6 +136,22 @@ func (s *LeasedStore) Kills(ctx context.Context) ([]Kill, error) {
 	return all, nil
 }
 
+// SetPolicy implements Store.
+func (s *LeasedStore) SetPolicy(ctx context.Context, document []byte, c Change) error {
+	if err := cmp.Or(ValidateDocument(document), c.Validate(), s.open(ctx)); err != nil {
+		return err
+	}
+	return s.inner.SetPolicy(ctx, document, c.inner())
+}
+
+// Policy implements Store.
+func (s *LeasedStore) Policy(ctx context.Context) (PolicyDocument, error) {
+	if err := s.open(ctx); err != nil {
+		return PolicyDocument{}, err
+	}
+	return s.inner.Policy(ctx)
+}
+
 // flagsMayHaveChanged has the flags read again, by the background work.
 func (s *LeasedStore) flagsMayHaveChanged() {
 	s.mu.Lock()
@@ -140,9 +160,9 @@ func (s *LeasedStore) flagsMayHaveChanged() {
 	s.poke()
 }
 
-// SignalKills implements KillSignaler if the store inside does; else it returns errors.ErrUnsupported at once.
-func (s *LeasedStore) SignalKills(ctx context.Context, changed func()) error {
-	signaler, ok := s.inner.(KillSignaler)
+// Signal implements Signaler if the store inside does; else it returns errors.ErrUnsupported at once.
+func (s *LeasedStore) Signal(ctx context.Context, changed func()) error {
+	signaler, ok := s.inner.(Signaler)
 	if !ok {
 		return errors.ErrUnsupported
 	}
@@ -152,5 +172,5 @@ func (s *LeasedStore) SignalKills(ctx context.Context, changed func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
-	return signaler.SignalKills(ctx, changed)
+	return signaler.Signal(ctx, changed)
 }

@@ -28,7 +28,7 @@ func TestAKillReachesEveryLease(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		there.call(loop, 10, 1)
-		require.NoError(t, here.ledger.Kill(t.Context(), budget.Scope{Workflow: "loop"}, "runaway"))
+		require.NoError(t, storetest.Done(here.ledger.Kill(t.Context(), budget.Scope{Workflow: "loop"}, "runaway")))
 		_, err := reserve(here.ledger, loop, 10)
 		require.ErrorIs(t, err, budget.ErrKilled)
 		here.call(other, 10, 1)
@@ -61,7 +61,7 @@ func TestAKillReachesLeasesDrawnForOthers(t *testing.T) {
 			p.call(loop, 10, 0)
 			time.Sleep(time.Second)
 		}
-		require.NoError(t, direct.Kill(t.Context(), loop, "runaway"))
+		require.NoError(t, storetest.Done(direct.Kill(t.Context(), loop, "runaway")))
 		killed := time.Now()
 		for ; time.Since(killed) < 3*budget.DefaultLeaseLength; time.Sleep(time.Second) {
 			p.call(other, 10, 0)
@@ -86,7 +86,7 @@ func TestAKillDuringADraw(t *testing.T) {
 			}
 		})
 		<-store.reserved
-		require.NoError(t, p.ledger.KillAll(t.Context(), "stop"))
+		require.NoError(t, storetest.Done(p.ledger.KillAll(t.Context(), "stop")))
 		close(store.goOn)
 		work.Wait()
 		require.Equal(t, [2]int64{0, 0}, account(t, open(t, store.Store, lifetime(1_000_000)), anyone))
@@ -117,7 +117,7 @@ type signalling struct {
 	listening atomic.Int64
 }
 
-func (s *signalling) SignalKills(ctx context.Context, changed func()) error {
+func (s *signalling) Signal(ctx context.Context, changed func()) error {
 	s.mu.Lock()
 	s.listeners[&changed] = struct{}{}
 	s.mu.Unlock()
@@ -159,10 +159,10 @@ func TestAKillThatIsSignalled(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var heard atomic.Int64
 		var work sync.WaitGroup
-		work.Go(func() { _ = b.SignalKills(ctx, func() { heard.Add(1) }) })
+		work.Go(func() { _ = b.Signal(ctx, func() { heard.Add(1) }) })
 		synctest.Wait()
 		require.Equal(t, int64(3), store.listening.Load())
-		require.NoError(t, here.KillAll(t.Context(), "stop"))
+		require.NoError(t, storetest.Done(here.KillAll(t.Context(), "stop")))
 		synctest.Wait()
 		_, err := reserve(there, anyone, 10)
 		require.ErrorIs(t, err, budget.ErrKilled)
@@ -178,7 +178,7 @@ func TestAKillThatIsSignalled(t *testing.T) {
 func TestAStoreThatDoesNotTellOfKills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := begin(t, memstore.New(), lifetime(1))
-		require.ErrorIs(t, p.leased.SignalKills(t.Context(), func() {}), errors.ErrUnsupported)
+		require.ErrorIs(t, p.leased.Signal(t.Context(), func() {}), errors.ErrUnsupported)
 	})
 }
 
@@ -188,8 +188,8 @@ type gated struct {
 	revived, read chan struct{} // closed to let the next answers go; nil holds nothing back
 }
 
-func (g *gated) Revive(ctx context.Context, s budget.Scope, c budget.Change) error {
-	err := g.Store.Revive(ctx, s, c)
+func (g *gated) Revive(ctx context.Context, f budget.Flag, c budget.Change) error {
+	err := g.Store.Revive(ctx, f, c)
 	if g.revived != nil {
 		<-g.revived
 	}
@@ -207,7 +207,7 @@ func (g *gated) Kills(ctx context.Context) ([]budget.Kill, error) {
 // A flag that is set after a Revive, but before its answer arrives, is in force.
 func TestAKillThatOvertakesARevive(t *testing.T) {
 	for name, kill := range map[string]func(p *process, store budget.Store) error{
-		"in this process": func(p *process, _ budget.Store) error { return p.ledger.KillAll(t.Context(), "stop") },
+		"in this process": func(p *process, _ budget.Store) error { return storetest.Done(p.ledger.KillAll(t.Context(), "stop")) },
 		"in another": func(p *process, store budget.Store) error {
 			err := store.Kill(t.Context(), budget.Kill{Reason: "stop"}, storetest.NewChange())
 			if err == nil {
@@ -222,7 +222,7 @@ func TestAKillThatOvertakesARevive(t *testing.T) {
 				p := begin(t, store, lifetime(1_000_000))
 				p.call(anyone, 10, 1)
 				var work sync.WaitGroup
-				work.Go(func() { _ = p.leased.Revive(context.Background(), anyone, storetest.NewChange()) })
+				work.Go(func() { _ = p.leased.Revive(context.Background(), budget.Flag{Scope: anyone}, storetest.NewChange()) })
 				time.Sleep(time.Second)
 				require.NoError(t, kill(p, store.Store))
 				close(store.revived)
@@ -246,7 +246,7 @@ func TestAReadingOfFlagsThatIsOvertaken(t *testing.T) {
 		var work sync.WaitGroup
 		work.Go(func() { _, _ = p.leased.Kills(context.Background()) })
 		synctest.Wait()
-		require.NoError(t, p.leased.Revive(t.Context(), budget.Scope{Workflow: "other"}, storetest.NewChange()))
+		require.NoError(t, p.leased.Revive(t.Context(), budget.Flag{Scope: budget.Scope{Workflow: "other"}}, storetest.NewChange()))
 		close(store.read)
 		work.Wait()
 		synctest.Wait()
@@ -265,7 +265,7 @@ func TestAReplayAfterAKillElsewhere(t *testing.T) {
 		d, err := here.leased.Reserve(t.Context(), r)
 		require.NoError(t, err)
 		require.True(t, d.Admitted)
-		require.NoError(t, there.ledger.KillAll(t.Context(), "runaway"))
+		require.NoError(t, storetest.Done(there.ledger.KillAll(t.Context(), "runaway")))
 		time.Sleep(2 * budget.DefaultLeaseLength)
 		d, err = here.leased.Reserve(t.Context(), r)
 		require.NoError(t, err)

@@ -82,7 +82,7 @@ func (s *LeasedStore) local(ctx context.Context, r *Reservation) (Decision, *gro
 	}
 	g := s.groupOf(r.Lines, now)
 	g.ttl = max(g.ttl, r.TTL)
-	if !g.leasable || s.flags.holding(r.Dims) != nil {
+	if !g.leasable || s.flags.holding(r, now.Add(s.offset)) != nil {
 		return Decision{}, g, askStore, nil
 	}
 	switch l, stale := s.room(g, r, now); {
@@ -121,7 +121,7 @@ func (s *LeasedStore) again(c *call, r *Reservation) (Decision, error) {
 	case c.owner != r.Owner || c.reserved() != r.Charge || !slices.EqualFunc(c.lease.lines, r.Lines, sameLine):
 		return Decision{}, ErrIDConflict
 	}
-	if k := s.flags.holding(r.Dims); k != nil {
+	if k := s.flags.holding(r, s.now().Add(s.offset)); k != nil {
 		return Decision{Killed: k}, nil
 	}
 	return Decision{Admitted: true, Replayed: true, ExpiresAt: c.lease.storeTime(c.moment)}, nil
@@ -135,7 +135,7 @@ func (s *LeasedStore) room(g *group, r *Reservation, now time.Time) (roomy *leas
 		switch {
 		case now.Before(l.drawn) || !now.Before(l.until):
 			over = append(over, l)
-		case roomy != nil || now.Add(r.TTL).After(l.lapses) || !l.fits(r.Charge):
+		case roomy != nil || now.Add(r.TTL).After(l.lapses) || !l.fits(r.Charge) || !l.carries(r.Call):
 		case !contains(l.dims, r.Dims) && !s.flags.fresh(now, s.length):
 			stale = true
 		default:
@@ -153,6 +153,8 @@ func (s *LeasedStore) admit(l *lease, r *Reservation, now time.Time) Decision {
 	at := now.Sub(l.sent)
 	c := &call{id: r.ID, owner: r.Owner, lease: l, state: Pending, packed: pack(r.Charge, Charge{}), at: at, moment: later(at, r.TTL), whose: r.Call}
 	l.pending, _ = plus(l.pending, r.Charge)
+	u := l.useOf(r.Call)
+	u.pending, _ = plus(u.pending, r.Charge)
 	l.inFlight++
 	l.group.typify(r.Charge)
 	l.group.barred = time.Time{}
@@ -268,7 +270,7 @@ func (s *LeasedStore) learn(g *group, r *Reservation, d *Decision, err error) {
 	switch {
 	case d.Killed != nil:
 		s.flags.add(*d.Killed) // so that leases drawn for other calls stop as well
-	case d.Admitted && s.flags.holding(r.Dims) != nil: // somebody has revived the scope
+	case d.Admitted && s.flags.holding(r, s.now().Add(s.offset)) != nil: // somebody has revived the scope
 		s.flags.stale = true
 		s.poke()
 	}

@@ -1,7 +1,6 @@
 package budget
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +25,10 @@ func (s *LeasedStore) Settle(ctx context.Context, st Settlement) (Posting, error
 		defer done(nil)
 		return s.settleDirect(ctx, st)
 	}
+	if len(st.Shares) > 0 {
+		s.mu.Unlock()
+		return Posting{}, errShares
+	}
 	before := *c
 	p, err := s.settleLocal(c, st, now)
 	if err == nil && c.state == Voided {
@@ -45,6 +48,9 @@ func (s *LeasedStore) Settle(ctx context.Context, st Settlement) (Posting, error
 	p.Crossed = append(p.Crossed, crossed...)
 	return p, nil
 }
+
+// errShares says that what a call inside of a lease took can't be divided among others: shares are how a lease itself is told.
+var errShares = fmt.Errorf("%w: a call inside of a lease has no shares", ErrInvalidCharge)
 
 // settleLocal books a settlement in its lease. Requires mu held.
 func (s *LeasedStore) settleLocal(c *call, st Settlement, now time.Time) (Posting, error) {
@@ -75,6 +81,11 @@ func (s *LeasedStore) book(c *call, state State, actual Charge, estimated bool, 
 	if c.state == Pending {
 		pending = minus(pending, reserved)
 	}
+	u := l.use(c.whose.UsageKey())
+	used, waits := minus(u.settled, before), u.pending
+	if c.state == Pending {
+		waits = minus(waits, reserved)
+	}
 	settled, ok := plus(settled, actual)
 	if _, fits := plus(settled, pending); !ok || !fits {
 		return ErrOverflow
@@ -89,6 +100,8 @@ func (s *LeasedStore) book(c *call, state State, actual Charge, estimated bool, 
 		l.estimates++
 	}
 	l.settled, l.pending = settled, pending
+	u.settled, _ = plus(used, actual)
+	u.pending = waits
 	c.state, c.packed, c.estimated, c.moment = state, pack(reserved, actual)+reference, estimated, now.Sub(l.sent)
 	s.frees++
 	return nil
@@ -107,8 +120,11 @@ func (s *LeasedStore) unbook(c *call, before, booked call, err error) {
 	}
 	l := c.lease
 	l.settled, _ = plus(minus(l.settled, c.actual()), before.actual())
+	u := l.use(c.whose.UsageKey())
+	u.settled, _ = plus(minus(u.settled, c.actual()), before.actual())
 	if before.state == Pending && c.state != Pending {
 		l.pending, _ = plus(l.pending, c.reserved())
+		u.pending, _ = plus(u.pending, c.reserved())
 		l.inFlight++
 	}
 	if c.estimated {
@@ -230,10 +246,11 @@ func (s *LeasedStore) Void(ctx context.Context, id ID, owner Key) error {
 
 // Correct implements Store. A call that was resolved inside a lease is found for LeaseOptions.Retention, and in the process
 // that made it; after that the lease's own entry stands for all of its calls together, and ErrNotFound says so.
-func (s *LeasedStore) Correct(ctx context.Context, id ID, actual Charge, change Change) (Posting, error) {
-	if err := cmp.Or(actual.Validate(), change.Validate()); err != nil {
+func (s *LeasedStore) Correct(ctx context.Context, to Correction) (Posting, error) {
+	if err := to.Validate(); err != nil {
 		return Posting{}, err
 	}
+	id, actual, change := to.ID, to.Actual, to.Change
 	now, err := s.begin(ctx)
 	if err != nil {
 		return Posting{}, err
@@ -242,7 +259,8 @@ func (s *LeasedStore) Correct(ctx context.Context, id ID, actual Charge, change 
 	if c == nil || c.lease == nil {
 		known := c != nil
 		s.mu.Unlock()
-		p, err := s.inner.Correct(ctx, id, actual, change.inner())
+		to.Change = change.inner()
+		p, err := s.inner.Correct(ctx, to)
 		s.mu.Lock()
 		s.frees++
 		s.shutOn(nil)
@@ -251,6 +269,10 @@ func (s *LeasedStore) Correct(ctx context.Context, id ID, actual Charge, change 
 			err = fmt.Errorf("%w: if it was resolved inside a lease, by another process or more than %s ago, correct the lease's entry by the difference", ErrNotFound, s.retention)
 		}
 		return p, err
+	}
+	if len(to.Shares) > 0 {
+		s.mu.Unlock()
+		return Posting{}, errShares
 	}
 	p, before := Posting{From: c.state}, *c
 	fresh, superseded := s.judge(c, change)

@@ -68,19 +68,20 @@ func (s *LeasedStore) nextStep(ctx context.Context, l *lease, report bool, cross
 		return func() error { return s.voidDoubt(ctx, l) }
 	}
 	targets, settled := l.targets(l.truth()), l.targets(l.settled)
+	shares := l.shares(targets)
 	for i, g := range l.grants {
 		estimated := l.estimates > 0 || targets[i] != settled[i]
 		switch {
 		case !g.posted:
 			if g.tried == nil {
-				g.tried = &Settlement{ID: g.id, Owner: s.owner, Actual: targets[i], Estimated: estimated, Lines: g.lines}
+				g.tried = &Settlement{ID: g.id, Owner: s.owner, Actual: targets[i], Estimated: estimated, Lines: g.lines, Shares: shares[i]}
 				if !report || l.inFlight > 0 {
 					g.tried.Lines = unmarked(g.lines)
 				}
 			}
 			return func() error { return s.settleGrant(ctx, l, g, crossed) }
-		case g.unsure || g.told != targets[i] || g.marked && !estimated:
-			return func() error { return s.correctGrant(ctx, g, targets[i]) }
+		case !g.knows(targets[i], shares[i]) || g.marked && !estimated:
+			return func() error { return s.correctGrant(ctx, g, targets[i], shares[i]) }
 		}
 	}
 	switch {
@@ -127,7 +128,9 @@ func (s *LeasedStore) usedUp(l *lease) *grant {
 			continue
 		}
 		if g.tried == nil {
-			g.tried = &Settlement{ID: g.id, Owner: s.owner, Actual: g.amount, Estimated: l.estimates > 0, Lines: unmarked(g.lines)}
+			// What is in flight is no part of it: all of the grant was spent by calls that were settled.
+			shares := l.divide(settled, func(u *leaseUse) Charge { return u.settled })
+			g.tried = &Settlement{ID: g.id, Owner: s.owner, Actual: g.amount, Estimated: l.estimates > 0, Lines: unmarked(g.lines), Shares: shares[i]}
 		}
 		return g
 	}
@@ -163,7 +166,7 @@ func (s *LeasedStore) settleGrant(ctx context.Context, l *lease, g *grant, cross
 		}
 		return err
 	}
-	g.tried, g.posted, g.told, g.marked = nil, true, st.Actual, st.Estimated
+	g.tried, g.posted, g.told, g.shares, g.marked = nil, true, st.Actual, st.Shares, st.Estimated
 	if err != nil { // somebody put it right by hand after it lapsed: theirs stands
 		g.marked = false
 		return nil
@@ -174,7 +177,7 @@ func (s *LeasedStore) settleGrant(ctx context.Context, l *lease, g *grant, cross
 	return nil
 }
 
-func (s *LeasedStore) correctGrant(ctx context.Context, g *grant, target Charge) error {
+func (s *LeasedStore) correctGrant(ctx context.Context, g *grant, target Charge, shares []Share) error {
 	change, err := newChange(ctx, s.inner, "what the calls of a lease really cost")
 	if err != nil {
 		return err
@@ -186,7 +189,7 @@ func (s *LeasedStore) correctGrant(ctx context.Context, g *grant, target Charge)
 	}
 	g.unsure, g.asked = true, target
 	s.mu.Unlock()
-	_, err = s.inner.Correct(ctx, g.id, target, change)
+	_, err = s.inner.Correct(ctx, Correction{ID: g.id, Actual: target, Shares: shares, Change: change})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil && !errors.Is(err, ErrNotFound) { // one that the store has forgotten can't be put right any more
@@ -195,7 +198,7 @@ func (s *LeasedStore) correctGrant(ctx context.Context, g *grant, target Charge)
 		}
 		return err
 	}
-	g.told, g.marked, g.unsure = target, false, false
+	g.told, g.shares, g.marked, g.unsure = target, shares, false, false
 	return nil
 }
 

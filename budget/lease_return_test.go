@@ -11,6 +11,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 // A draw that is under way when Close comes asks the store for nothing afterwards.
@@ -45,7 +46,7 @@ func TestAnOverrideDoesNotWaitForADraw(t *testing.T) {
 		work.Go(func() { _, _ = reserve(p.ledger, anyone, 75) }) // draws, for five are missing
 		synctest.Wait()
 		work.Go(func() {
-			if err := p.ledger.Override(context.Background(), "l", anyone, budget.Quantity{N: 1, Unit: budget.UnitUSD}, time.Now().Add(time.Hour)); err != nil {
+			if err := storetest.Done(p.ledger.Override(context.Background(), "l", anyone, budget.Quantity{N: 1, Unit: budget.UnitUSD}, time.Now().Add(time.Hour))); err != nil {
 				t.Error(err)
 			}
 		})

@@ -166,6 +166,7 @@ func TestTheFleetCatchesBrokenLeases(t *testing.T) {
 		"takes the rest of a lease back twice": {settle: func(st budget.Settlement, r budget.Reservation) budget.Settlement {
 			rest := r.Charge[budget.UnitUSD] - st.Actual[budget.UnitUSD]
 			st.Actual[budget.UnitUSD] = max(st.Actual[budget.UnitUSD]-rest, 0)
+			st.Shares = nil
 			return st
 		}},
 	} {

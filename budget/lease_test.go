@@ -14,6 +14,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 // process is one of several that share a store through leases.
@@ -304,7 +305,7 @@ func TestCorrectAfterTheCallIsForgotten(t *testing.T) {
 		require.ErrorIs(t, err, budget.ErrNotFound)
 		require.ErrorContains(t, err, "inside a lease")
 		require.Equal(t, [2]int64{41, 0}, account(t, open(t, store, lifetime(1_000_000)), anyone))
-		entries, err := p.ledger.Entries(t.Context(), budget.Query{Max: 10})
+		entries, err := storetest.Collect(p.ledger.Entries(t.Context(), budget.Query{Max: 10}))
 		require.NoError(t, err)
 		require.Len(t, entries, 1, "the lease stands for its calls")
 		require.Equal(t, int64(41), entries[0].Actual[budget.UnitUSD])
@@ -317,7 +318,7 @@ func TestOverridesReachLeases(t *testing.T) {
 		here, there := begin(t, store, lifetime(1_000_000)), begin(t, store, lifetime(1_000_000))
 		here.call(anyone, 100, 10)
 		there.call(anyone, 100, 10)
-		require.NoError(t, here.ledger.Override(t.Context(), "l", anyone, budget.Quantity{N: 15, Unit: budget.UnitUSD}, time.Now().Add(time.Hour)))
+		require.NoError(t, storetest.Done(here.ledger.Override(t.Context(), "l", anyone, budget.Quantity{N: 15, Unit: budget.UnitUSD}, time.Now().Add(time.Hour))))
 		here.refused(anyone, 100)
 		there.call(anyone, 100, 10) // from its lease
 		time.Sleep(budget.DefaultLeaseLength)

@@ -10,33 +10,47 @@ import (
 
 // Balances implements Store. What this process spent in leases counts as settled, and what it has in flight as pending; the
 // unused rest of its own leases counts not at all, that of other processes' as pending.
-func (s *LeasedStore) Balances(ctx context.Context, lines []Line) ([]Balance, error) {
+func (s *LeasedStore) Balances(ctx context.Context, lines []Line) (all []Balance, err error) {
+	err = s.undisturbed(ctx, func() (func(), error) {
+		if all, err = s.inner.Balances(ctx, lines); err != nil || len(all) != len(lines) {
+			return func() {}, err
+		}
+		return func() {
+			for i := range all {
+				s.adjust(&all[i], &lines[i])
+			}
+		}, nil
+	})
+	return all, err
+}
+
+// undisturbed asks the store inside a question until no lease was changed there meanwhile, and then calls what it returned, with mu held,
+// to put this process's leases into the answer. A process that never rests gets the numbers of the store inside: they are true, but
+// count its idle shares.
+func (s *LeasedStore) undisturbed(ctx context.Context, ask func() (adjust func(), err error)) error {
 	const tries = 6
 	for try, pause := 1, time.Millisecond; ; try, pause = try+1, 2*pause {
 		if err := s.open(ctx); err != nil {
-			return nil, err
+			return err
 		}
 		s.mu.Lock()
 		turn, still := s.turn, s.onWire == 0
 		s.mu.Unlock()
-		all, err := s.inner.Balances(ctx, lines)
-		if err != nil || len(all) != len(lines) {
-			return all, err
+		adjust, err := ask()
+		if err != nil {
+			return err
 		}
 		s.mu.Lock()
 		still = still && s.onWire == 0 && s.turn == turn
 		if still {
-			for i := range all {
-				s.adjust(&all[i], &lines[i])
-			}
+			adjust()
 		}
 		s.mu.Unlock()
-		// A process that never rests gets the numbers of the store inside: they are true, but count its idle shares.
 		if still || try == tries {
-			return all, nil
+			return nil
 		}
 		if err := rest(ctx, pause); err != nil { // so that what is on its way to the store gets there
-			return nil, err
+			return err
 		}
 	}
 }

@@ -108,7 +108,7 @@ func (l *Ledger) Reserve(ctx context.Context, req Request) (*Receipt, error) {
 	if req.TTL == 0 {
 		req.TTL = DefaultTTL
 	}
-	if err := l.killed.check(p.dims); err != nil {
+	if err := l.killed.check(p.dims, &req.Scope); err != nil {
 		return nil, err
 	}
 	l.sweep(ctx)
@@ -156,7 +156,7 @@ func (l *Ledger) abandon(ctx context.Context, id ID, timeout time.Duration) {
 func (l *Ledger) refusal(p *plan, r *Reservation, d *Decision) error {
 	switch {
 	case d.Killed != nil:
-		err := &KilledError{Scope: d.Killed.Scope, Reason: d.Killed.Reason, At: d.Killed.At}
+		err := d.Killed.Err()
 		l.killed.remember(err)
 		return err
 	case len(d.Denied) > 0 && !slices.ContainsFunc(d.Denied, func(d Denial) bool { return d.Line < 0 || d.Line >= len(p.lines) }):
@@ -286,40 +286,50 @@ func (l *Ledger) Balances(ctx context.Context, s Scope) ([]AccountBalance, error
 }
 
 // Override gives one account another Max until a moment of the store's clock, in every process. A Max of the limit's
-// own unit is needed; a moment that has passed takes the override back.
-func (l *Ledger) Override(ctx context.Context, limit string, s Scope, max Quantity, until time.Time) error {
+// own unit is needed; a moment that has passed takes the override back. It returns how many known accounts it touches: none can mean
+// that the scope is misspelled, or that nobody has called under it yet.
+func (l *Ledger) Override(ctx context.Context, limit string, s Scope, max Quantity, until time.Time) (accounts int, err error) {
 	if err := s.Validate(); err != nil {
-		return err
+		return 0, err
 	}
 	for _, lim := range l.policy.Limits {
 		if lim.Name != limit {
 			continue
 		}
 		if max.Unit != lim.Max.Unit || max.N < 0 {
-			return fmt.Errorf("%w: limit %q counts %s, the override is %s", ErrInvalidPolicy, limit, lim.Max.Unit, max)
+			return 0, fmt.Errorf("%w: limit %q counts %s, the override is %s", ErrInvalidPolicy, limit, lim.Max.Unit, max)
 		}
-		_, accounts := lim.accounts(s)
-		for _, account := range accounts {
+		_, keys := lim.accounts(s)
+		for _, account := range keys {
 			err := change(ctx, l.store, "override", "", func(c Change) error {
 				return l.store.Override(ctx, account, &Override{Max: max.N, Until: until}, c)
 			})
 			if err != nil {
-				return err
+				return 0, err
 			}
 		}
-		return nil
+		return l.touched(ctx, func(a *Account) bool { return a.Limit == limit && slices.Contains(keys, a.Key) })
 	}
-	return fmt.Errorf("%w: no limit is named %q", ErrInvalidPolicy, limit)
+	return 0, fmt.Errorf("%w: no limit is named %q", ErrInvalidPolicy, limit)
 }
 
 // Revive takes back the Kill of exactly this scope and opens the latches of its accounts. Other processes may go on
 // refusing from memory for up to a second. A Kill that is made at the same time may win: ErrSuperseded says so.
 func (l *Ledger) Revive(ctx context.Context, s Scope) error {
-	if err := l.Operator.Revive(ctx, s); err != nil {
+	return l.ReviveFlag(ctx, Flag{Scope: s})
+}
+
+// ReviveFlag is Revive of a flag that may have patterns: exactly these, as Kills tells them. Latches of accounts that patterns hold for
+// stay closed.
+func (l *Ledger) ReviveFlag(ctx context.Context, f Flag) error {
+	if err := l.Operator.ReviveFlag(ctx, f); err != nil {
 		return err
 	}
 	l.killed.forget()
-	p := newPlan(l.policy.Limits, s, Match.mayApply)
+	if f.Patterns {
+		return nil
+	}
+	p := newPlan(l.policy.Limits, f.Scope, Match.mayApply)
 	var latched []Key
 	for _, line := range p.lines {
 		if line.Latch {
@@ -396,7 +406,7 @@ func storeError(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	for _, own := range [...]error{ErrIDConflict, ErrResolved, ErrNotFound, ErrOverflow, ErrInvalidCharge, ErrSuperseded, ErrInvalidChange, ErrStore} {
+	for _, own := range [...]error{ErrIDConflict, ErrResolved, ErrNotFound, ErrOverflow, ErrInvalidCharge, ErrSuperseded, ErrInvalidChange, ErrTooManyFlags, ErrInvalidPolicy, ErrStore} {
 		if errors.Is(err, own) {
 			return fmt.Errorf("%s: %w", op, err)
 		}

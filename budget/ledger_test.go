@@ -12,6 +12,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 func open(t testing.TB, store budget.Store, limits ...budget.Limit) *budget.Ledger {
@@ -94,7 +95,7 @@ func TestSettleVoidAndCorrect(t *testing.T) {
 	stands(320, 0)
 	_, err = reserve(ledger, budget.Scope{}, 1)
 	require.ErrorIs(t, err, budget.ErrExceeded)
-	entries, err := ledger.Entries(t.Context(), budget.Query{Max: 10, State: budget.Settled})
+	entries, err := storetest.Collect(ledger.Entries(t.Context(), budget.Query{Max: 10, State: budget.Settled}))
 	require.NoError(t, err)
 	require.Len(t, entries, 2)
 }
@@ -105,7 +106,7 @@ func TestEntriesOfAQuestionWithoutAMaximumAreAll(t *testing.T) {
 		_, err := reserve(ledger, budget.Scope{}, 1)
 		require.NoError(t, err)
 	}
-	entries, err := ledger.Entries(t.Context(), budget.Query{})
+	entries, err := storetest.Collect(ledger.Entries(t.Context(), budget.Query{}))
 	require.NoError(t, err)
 	require.Len(t, entries, 5)
 }
@@ -118,7 +119,7 @@ func TestOverride(t *testing.T) {
 	_, err := reserve(ledger, ci, 11)
 	require.ErrorIs(t, err, budget.ErrExceeded)
 	until := now.Add(time.Hour)
-	require.NoError(t, ledger.Override(t.Context(), "l", ci, budget.Quantity{N: 20, Unit: budget.UnitUSD}, until))
+	require.NoError(t, storetest.Done(ledger.Override(t.Context(), "l", ci, budget.Quantity{N: 20, Unit: budget.UnitUSD}, until)))
 	r, err := reserve(ledger, ci, 11)
 	require.NoError(t, err)
 	require.NoError(t, ledger.Void(t.Context(), r))
@@ -127,8 +128,8 @@ func TestOverride(t *testing.T) {
 	now = until
 	_, err = reserve(ledger, ci, 11)
 	require.ErrorIs(t, err, budget.ErrExceeded, "an override ends")
-	require.ErrorIs(t, ledger.Override(t.Context(), "l", ci, budget.Calls(1), until), budget.ErrInvalidPolicy)
-	require.ErrorIs(t, ledger.Override(t.Context(), "x", ci, budget.USD(1), until), budget.ErrInvalidPolicy)
+	require.ErrorIs(t, storetest.Done(ledger.Override(t.Context(), "l", ci, budget.Calls(1), until)), budget.ErrInvalidPolicy)
+	require.ErrorIs(t, storetest.Done(ledger.Override(t.Context(), "x", ci, budget.USD(1), until)), budget.ErrInvalidPolicy)
 }
 
 func TestKillAndRevive(t *testing.T) {
@@ -137,7 +138,7 @@ func TestKillAndRevive(t *testing.T) {
 		limit := budget.Limit{Name: "l", Max: budget.USD(1), Window: budget.Lifetime}
 		here, there := open(t, store, limit), open(t, store, limit)
 		loop := budget.Scope{Principal: "ci", Workflow: "loop"}
-		require.NoError(t, here.Kill(t.Context(), budget.Scope{Workflow: "loop"}, "runaway loop"))
+		require.NoError(t, storetest.Done(here.Kill(t.Context(), budget.Scope{Workflow: "loop"}, "runaway loop")))
 		for _, ledger := range []*budget.Ledger{here, there} {
 			_, err := reserve(ledger, loop, 1)
 			var killed *budget.KilledError

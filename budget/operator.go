@@ -1,12 +1,11 @@
 package budget
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math"
-	"slices"
 	"strings"
 	"time"
 )
@@ -34,47 +33,74 @@ func Operate(ctx context.Context, store Store) (*Operator, error) {
 
 // Kill refuses, from its return on and in every process, each call whose scope has all the values that s sets; streams in
 // flight end within about a second. An empty scope is refused: see KillAll. The reason is shown to those who are refused. Over a
-// LeasedStore it refuses at once in this process, and in the others by the EffectiveBy that Kills tells.
-func (o *Operator) Kill(ctx context.Context, s Scope, reason string) error {
-	if len(s.Dims()) == 0 {
-		return fmt.Errorf("%w: an empty scope would kill everything: that is KillAll", ErrInvalidScope)
-	}
-	return o.kill(ctx, s, reason)
+// LeasedStore it refuses at once in this process, and in the others by the EffectiveBy that Kills tells. It returns how many known
+// accounts carry these values; none can mean that the scope is misspelled, or that no limit is split by it. They are counted once the
+// flag holds, so the count may be lacking where the error says so.
+func (o *Operator) Kill(ctx context.Context, s Scope, reason string) (accounts int, err error) {
+	return o.KillAs(ctx, Kill{Scope: s, Reason: reason})
 }
 
 // KillAll refuses every call there is, as Kill does those of a scope. Revive of the empty scope takes it back.
-func (o *Operator) KillAll(ctx context.Context, reason string) error {
-	return o.kill(ctx, Scope{}, reason)
+func (o *Operator) KillAll(ctx context.Context, reason string) (accounts int, err error) {
+	return o.kill(ctx, Kill{Reason: reason})
+}
+
+// KillAs is Kill with an end or with patterns: At and EffectiveBy are ignored. ErrTooManyFlags says that MaxPatterns flags with
+// patterns are set.
+func (o *Operator) KillAs(ctx context.Context, k Kill) (accounts int, err error) {
+	if len(k.Scope.Dims()) == 0 {
+		return 0, fmt.Errorf("%w: an empty scope would kill everything: that is KillAll", ErrInvalidScope)
+	}
+	return o.kill(ctx, k)
 }
 
 // maxKills is how often a Kill that meets a Revive made at the same time is made anew.
 const maxKills = 8
 
-func (o *Operator) kill(ctx context.Context, s Scope, reason string) (err error) {
-	if err := s.Validate(); err != nil {
-		return err
-	}
-	if len(reason) > MaxScopeValue {
-		return fmt.Errorf("%w: a reason of %d bytes, at most %d", ErrInvalidScope, len(reason), MaxScopeValue)
+func (o *Operator) kill(ctx context.Context, k Kill) (accounts int, err error) {
+	if err := k.Validate(); err != nil {
+		return 0, err
 	}
 	for range maxKills {
-		err = change(ctx, o.store, "kill", reason, func(c Change) error {
-			return o.store.Kill(ctx, Kill{Scope: s, Reason: reason}, c)
-		})
+		err = change(ctx, o.store, "kill", k.Reason, func(c Change) error { return o.store.Kill(ctx, k, c) })
 		if !errors.Is(err, ErrSuperseded) { // else the flag of this scope was changed since we looked: whoever kills means it
 			break
 		}
 	}
-	return err
+	if err != nil {
+		return 0, err
+	}
+	return o.touched(ctx, k.Flag().touches)
+}
+
+// touches reports whether an account is one of calls that the flag holds for, by the values that split it.
+func (f Flag) touches(a *Account) bool { return f.Holds(a.Scope) }
+
+// touched counts known accounts.
+func (o *Operator) touched(ctx context.Context, touches func(*Account) bool) (n int, err error) {
+	for a, err := range o.Accounts(ctx, AccountQuery{}) {
+		if err != nil {
+			return n, fmt.Errorf("the change is made, and its accounts could not be counted: %w", err)
+		}
+		if touches(&a) {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // Revive takes back the Kill of exactly this scope. Other processes may go on refusing from memory for up to a second. Latches
 // stay closed: a Ledger's Revive opens those of its policy. A Kill that is made at the same time may win: ErrSuperseded says so.
 func (o *Operator) Revive(ctx context.Context, s Scope) error {
-	if err := s.Validate(); err != nil {
+	return o.ReviveFlag(ctx, Flag{Scope: s})
+}
+
+// ReviveFlag is Revive of a flag that may have patterns: exactly these, as Kills tells them.
+func (o *Operator) ReviveFlag(ctx context.Context, f Flag) error {
+	if err := f.Scope.Validate(); err != nil {
 		return err
 	}
-	return change(ctx, o.store, "revive", "", func(c Change) error { return o.store.Revive(ctx, s, c) })
+	return change(ctx, o.store, "revive", "", func(c Change) error { return o.store.Revive(ctx, f, c) })
 }
 
 // Correct replaces what was posted for a settled, expired or voided reservation with a figure from an invoice or an
@@ -85,7 +111,7 @@ func (o *Operator) Correct(ctx context.Context, id ID, actual Charge) error {
 		return err
 	}
 	return change(ctx, o.store, "correct", "", func(c Change) error {
-		_, err := o.store.Correct(ctx, id, actual, c)
+		_, err := o.store.Correct(ctx, Correction{ID: id, Actual: actual, Change: c})
 		return err
 	})
 }
@@ -93,19 +119,21 @@ func (o *Operator) Correct(ctx context.Context, id ID, actual Charge) error {
 // AcceptLoss takes what is left of a ledger for the truth: steps that were refused with ErrLost are made again, in every process.
 // What was spent and is no longer known can be spent once more, so look first. The reason is kept in the audit trail.
 func (o *Operator) AcceptLoss(ctx context.Context, reason string) error {
-	operator, _ := ctx.Value(operatorKey{}).(string)
-	c := Change{ID: NewID(), Seen: math.MaxInt64, Operator: operator, Reason: reason} // a ledger that lost a part tells no revision
+	c := Change{ID: NewID(), Seen: math.MaxInt64, Operator: operatorOf(ctx), Reason: reason} // a ledger that lost a part tells no revision
 	if err := c.Validate(); err != nil {
 		return err
 	}
 	return persist(ctx, func() error { return storeError("accept loss", o.store.AcceptLoss(ctx, c)) })
 }
 
-// Changes returns the audit trail, oldest first: up to 10,000 rows after a revision of the ledger. Begin with 0, and go on
-// with the Revision of the last row until there is none.
-func (o *Operator) Changes(ctx context.Context, after int64) ([]Record, error) {
-	records, err := o.store.Changes(ctx, after, maxEntries)
-	return records, storeError("changes", err)
+// Changes yields the audit trail from the first change after a revision of the ledger on, oldest first, or one error. Begin with 0.
+func (o *Operator) Changes(ctx context.Context, after int64) iter.Seq2[Record, error] {
+	return pages("changes", func(last *Record) ([]Record, error) {
+		if last != nil {
+			after = last.Revision
+		}
+		return o.store.Changes(ctx, after, maxEntries)
+	})
 }
 
 // Kills returns the flags in force.
@@ -114,44 +142,117 @@ func (o *Operator) Kills(ctx context.Context) ([]Kill, error) {
 	return kills, storeError("kills", err)
 }
 
-// SignalKills calls changed soon after a kill flag was set or removed in any process, until ctx ends. With a store that is no
-// KillSignaler it returns at once: ask Kills at intervals then.
-func (o *Operator) SignalKills(ctx context.Context, changed func()) error {
-	if s, ok := o.store.(KillSignaler); ok {
-		return s.SignalKills(ctx, changed)
+// Signal calls changed soon after a kill flag or the policy document was changed in any process, until ctx ends. With a store that is no
+// Signaler it returns at once: ask at intervals then.
+func (o *Operator) Signal(ctx context.Context, changed func()) error {
+	if s, ok := o.store.(Signaler); ok {
+		return s.Signal(ctx, changed)
 	}
 	return nil
 }
 
-// maxEntries is how many entries one question returns where it does not say.
+// maxEntries is the most that one question to a store returns.
 const maxEntries = 10_000
 
-// Entries returns what the store remembers of the reservations that q selects, in the order of their ids. A Max of zero stands for
-// 10,000, the most that one question returns.
-func (o *Operator) Entries(ctx context.Context, q Query) ([]Entry, error) {
-	q.Max = cmp.Or(q.Max, maxEntries)
-	entries, err := o.store.Entries(ctx, q)
-	return entries, storeError("entries", err)
-}
-
-// Accounts returns up to 10,000 accounts after one, in the order of their keys. Begin with the zero Key, and go on with the last one
-// until there is none.
-func (o *Operator) Accounts(ctx context.Context, after Key) ([]Account, error) {
-	for {
-		accounts, err := o.store.Accounts(ctx, after, maxEntries)
-		if err != nil || len(accounts) == 0 {
-			return accounts, storeError("accounts", err)
-		}
-		after = accounts[len(accounts)-1].Key
-		accounts = slices.DeleteFunc(accounts, func(a Account) bool { return strings.HasPrefix(a.Limit, ownName) })
-		if len(accounts) > 0 {
-			return accounts, nil
+// pages yields what a store tells in pages, each of which begins behind the last of the one before, or one error.
+func pages[T any](op string, page func(last *T) ([]T, error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for last := (*T)(nil); ; {
+			all, err := page(last)
+			if err != nil {
+				var none T
+				yield(none, storeError(op, err))
+				return
+			}
+			for _, one := range all {
+				if !yield(one, nil) {
+					return
+				}
+			}
+			if len(all) == 0 {
+				return
+			}
+			last = &all[len(all)-1]
 		}
 	}
 }
 
-// Periods returns up to 10,000 periods of an account that begin after a moment, oldest first.
-func (o *Operator) Periods(ctx context.Context, account Key, after time.Time) ([]Period, error) {
-	periods, err := o.store.Periods(ctx, account, after, maxEntries)
-	return periods, storeError("periods", err)
+// Entries yields what the store remembers of the reservations that q selects, in the order of their ids, or one error. A Max of zero
+// stands for all.
+func (o *Operator) Entries(ctx context.Context, q Query) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		left := q.Max
+		question := q
+		all := pages("entries", func(last *Entry) ([]Entry, error) {
+			if last != nil {
+				question.After = last.ID
+			}
+			question.Max = maxEntries
+			if q.Max > 0 {
+				question.Max = min(left, maxEntries)
+			}
+			return o.store.Entries(ctx, question)
+		})
+		for e, err := range all {
+			if !yield(e, err) || err != nil {
+				return
+			}
+			if left--; left == 0 {
+				return
+			}
+		}
+	}
+}
+
+// AccountQuery selects accounts. The zero value selects all.
+type AccountQuery struct {
+	Limit string // the limit's name; empty selects any
+	Scope Scope  // what it sets, the account's scope must have
+	After Key    // those behind this one, in the order of keys
+}
+
+// Accounts yields the accounts that q selects, in the order of their keys, or one error.
+func (o *Operator) Accounts(ctx context.Context, q AccountQuery) iter.Seq2[Account, error] {
+	return func(yield func(Account, error) bool) {
+		after := q.After
+		all := pages("accounts", func(last *Account) ([]Account, error) {
+			if last != nil {
+				after = last.Key
+			}
+			return o.store.Accounts(ctx, after, maxEntries)
+		})
+		for a, err := range all {
+			if err != nil {
+				yield(a, err)
+				return
+			}
+			if strings.HasPrefix(a.Limit, ownName) || q.Limit != "" && a.Limit != q.Limit || !within(q.Scope, a.Scope) {
+				continue
+			}
+			if !yield(a, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Overrides yields the accounts whose Max an override has replaced, in the order of their keys, or one error. An override may have ended.
+func (o *Operator) Overrides(ctx context.Context) iter.Seq2[Account, error] {
+	return func(yield func(Account, error) bool) {
+		for a, err := range o.Accounts(ctx, AccountQuery{}) {
+			if (err != nil || a.Override != nil) && !yield(a, err) {
+				return
+			}
+		}
+	}
+}
+
+// Periods yields the periods of an account that begin after a moment, oldest first, or one error.
+func (o *Operator) Periods(ctx context.Context, account Key, after time.Time) iter.Seq2[Period, error] {
+	return pages("periods", func(last *Period) ([]Period, error) {
+		if last != nil {
+			after = last.Start
+		}
+		return o.store.Periods(ctx, account, after, maxEntries)
+	})
 }

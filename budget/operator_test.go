@@ -10,6 +10,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 // spend makes a call of a workflow that costs so much.
@@ -34,11 +35,11 @@ func TestAnOperatorNeedsNoPolicy(t *testing.T) {
 	o, err := budget.Operate(ctx, store)
 	require.NoError(t, err)
 	settled := make(map[string]int64)
-	accounts, err := o.Accounts(ctx, budget.Key{})
+	accounts, err := storetest.Collect(o.Accounts(ctx, budget.AccountQuery{}))
 	require.NoError(t, err)
 	for _, a := range accounts {
 		require.Equal(t, "workflow-day", a.Limit)
-		periods, err := o.Periods(ctx, a.Key, time.Time{})
+		periods, err := storetest.Collect(o.Periods(ctx, a.Key, time.Time{}))
 		require.NoError(t, err)
 		for _, p := range periods {
 			settled[a.Scope.Workflow] += p.Settled
@@ -46,7 +47,7 @@ func TestAnOperatorNeedsNoPolicy(t *testing.T) {
 	}
 	require.Equal(t, map[string]int64{"nightly": budget.USD(2).N, "reviews": budget.USD(1).N}, settled)
 
-	found, err := o.Entries(ctx, budget.Query{Reference: "0b1c"})
+	found, err := storetest.Collect(o.Entries(ctx, budget.Query{Reference: "0b1c"}))
 	require.NoError(t, err)
 	require.Len(t, found, 1)
 	require.Equal(t, [2]string{"nightly", "Converse"}, [2]string{found[0].Scope.Workflow, found[0].Operation})
@@ -55,15 +56,15 @@ func TestAnOperatorNeedsNoPolicy(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, budget.USD(3), balances[0].Settled)
 
-	require.ErrorIs(t, o.Kill(ctx, budget.Scope{}, "stop"), budget.ErrInvalidScope)
-	require.NoError(t, o.Kill(budget.WithOperator(ctx, "ada"), budget.Scope{Workflow: "nightly"}, "runaway"))
+	require.ErrorIs(t, storetest.Done(o.Kill(ctx, budget.Scope{}, "stop")), budget.ErrInvalidScope)
+	require.NoError(t, storetest.Done(o.Kill(budget.WithOperator(ctx, "ada"), budget.Scope{Workflow: "nightly"}, "runaway")))
 	_, err = ledger.Reserve(ctx, budget.Request{Scope: budget.Scope{Workflow: "nightly"}})
 	require.ErrorIs(t, err, budget.ErrKilled)
 	require.NoError(t, o.Revive(ctx, budget.Scope{Workflow: "nightly"}))
-	require.NoError(t, o.KillAll(ctx, "stop all"))
+	require.NoError(t, storetest.Done(o.KillAll(ctx, "stop all")))
 	_, err = ledger.Reserve(ctx, budget.Request{Scope: budget.Scope{Workflow: "reviews"}})
 	require.ErrorIs(t, err, budget.ErrKilled)
-	changes, err := o.Changes(ctx, 0)
+	changes, err := storetest.Collect(o.Changes(ctx, 0))
 	require.NoError(t, err)
 	require.Len(t, changes, 4)
 	require.Equal(t, [2]string{"ada", "runaway"}, [2]string{changes[1].Operator, changes[1].Reason})
@@ -91,7 +92,7 @@ func TestAnOperatorIsNotToldOfWishes(t *testing.T) {
 	require.Greater(t, len(raw), 1, "leases look for wishes")
 	o, err := budget.Operate(ctx, store)
 	require.NoError(t, err)
-	accounts, err := o.Accounts(ctx, budget.Key{})
+	accounts, err := storetest.Collect(o.Accounts(ctx, budget.AccountQuery{}))
 	require.NoError(t, err)
 	require.Len(t, accounts, 1)
 	require.Equal(t, "all", accounts[0].Limit)
@@ -111,9 +112,9 @@ func ExampleOperate() {
 	if err != nil {
 		panic(err)
 	}
-	accounts, _ := operator.Accounts(ctx, budget.Key{})
+	accounts, _ := storetest.Collect(operator.Accounts(ctx, budget.AccountQuery{}))
 	for _, account := range accounts {
-		periods, _ := operator.Periods(ctx, account.Key, time.Time{})
+		periods, _ := storetest.Collect(operator.Periods(ctx, account.Key, time.Time{}))
 		for _, period := range periods {
 			fmt.Println(account.Limit, account.Scope, budget.Amount(period.Settled))
 		}

@@ -25,8 +25,9 @@ func (p *plan) callOf(r *Request) *Call {
 	if c := p.call.Load(); c != nil && c.Operation == r.Operation {
 		return c
 	}
-	c := &Call{r.Scope, r.Operation}
+	c := &Call{Scope: r.Scope, Operation: r.Operation}
 	c.Scope.Tags = maps.Clone(r.Scope.Tags) // the caller's own may change
+	c.usage = usageKey(c.UsageScope())
 	p.call.Store(c)
 	return c
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 func limit(name string, n int64, w budget.Window) budget.Limit {
@@ -131,7 +132,7 @@ func TestTwoSpellingsOfAZoneCountTogether(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, int64(3), exceeded(t, open(t, store, usual), 8).Settled.N, "what was spent since counts under the usual name, too")
 
-	require.NoError(t, ledger.Override(t.Context(), "l", budget.Scope{}, budget.Quantity{N: 20, Unit: budget.UnitUSD}, time.Now().Add(time.Hour)))
+	require.NoError(t, storetest.Done(ledger.Override(t.Context(), "l", budget.Scope{}, budget.Quantity{N: 20, Unit: budget.UnitUSD}, time.Now().Add(time.Hour))))
 	_, err = reserve(ledger, budget.Scope{}, 10)
 	require.NoError(t, err, "an override is one of both accounts")
 	exceeded(t, ledger, 1)
@@ -153,7 +154,7 @@ func TestNotifyGoesByTheMaxInForce(t *testing.T) {
 	l := limit("l", 100, budget.Lifetime)
 	l.Notify = []float64{0.5}
 	ledger := open(t, memstore.New(), l)
-	require.NoError(t, ledger.Override(t.Context(), "l", budget.Scope{}, budget.Quantity{N: 1000, Unit: budget.UnitUSD}, time.Now().Add(time.Hour)))
+	require.NoError(t, storetest.Done(ledger.Override(t.Context(), "l", budget.Scope{}, budget.Quantity{N: 1000, Unit: budget.UnitUSD}, time.Now().Add(time.Hour))))
 	spend := func(n int64) []budget.Crossed {
 		r, err := reserve(ledger, budget.Scope{}, n)
 		require.NoError(t, err)

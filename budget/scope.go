@@ -83,6 +83,16 @@ func (s Scope) values() func(func(string, string) bool) {
 	}
 }
 
+// value returns what the scope sets under a name that values yields; empty for nothing.
+func (s Scope) value(name string) string {
+	for n, v := range s.values() {
+		if n == name {
+			return v
+		}
+	}
+	return ""
+}
+
 // Dims returns one opaque key per field that is set. A kill flag holds for a call when the flag's keys are all among
 // the call's keys; so an empty scope's flag holds for every call.
 func (s Scope) Dims() []Key {

@@ -77,10 +77,19 @@ func (r *Reservation) Validate() error {
 	return errors.Join(validateLines(&r.Charge, r.Lines), r.Call.validate())
 }
 
+// scope returns the scope of the reservation's call.
+func (r *Reservation) scope() Scope {
+	if r.Call == nil {
+		return Scope{}
+	}
+	return r.Call.Scope
+}
+
 // Call says whose a reservation is. A store keeps it with the entry, as values.
 type Call struct {
 	Scope     Scope
 	Operation string // the provider's name of it, such as Converse; at most MaxScopeValue bytes
+	usage     Key    // see UsageKey; worked out when it is asked for unless it is set
 }
 
 // Line is one limit as it applies to one call.
@@ -139,6 +148,9 @@ type Settlement struct {
 	Estimated bool   // the amount is the worst case, because the truth is unknown
 	Lines     []Line // those of the Reservation, in the same order
 	Call      *Call  // that of the Reservation
+	// Shares say how Actual divides among calls, where the reservation stands for several: sorted by their UsageKeys, no two the same, at
+	// most MaxShares. Without them all of it is Call's.
+	Shares    []Share
 	Reference string // the provider's id of the request, by which an invoice or a log names it; at most MaxScopeValue bytes
 }
 
@@ -148,7 +160,21 @@ func (s *Settlement) Validate() error {
 	if len(s.Reference) > MaxScopeValue {
 		return fmt.Errorf("%w: a reference of %d bytes, at most %d", ErrInvalidScope, len(s.Reference), MaxScopeValue)
 	}
-	return errors.Join(validateLines(&s.Actual, s.Lines), s.Call.validate())
+	return errors.Join(validateLines(&s.Actual, s.Lines), s.Call.validate(), validateShares(&s.Actual, s.Shares))
+}
+
+// Correction replaces what a reservation posted.
+type Correction struct {
+	ID     ID
+	Actual Charge
+	// Shares are as in Settlement. Without them, what had shares before is all of the first one's. An amount of nothing has none.
+	Shares []Share
+	Change Change
+}
+
+// Validate reports what Change.Validate and Settlement.Validate do. A store calls it first.
+func (c *Correction) Validate() error {
+	return errors.Join(c.Change.Validate(), c.Actual.Validate(), validateShares(&c.Actual, c.Shares))
 }
 
 func (c *Call) validate() error {
@@ -184,18 +210,6 @@ type Crossing struct {
 	Mark    int // index into Line.Notify
 	Settled int64
 	Max     int64 // in force, an Override included
-}
-
-// Kill is a flag that refuses every Reserve whose Dims hold all of the scope's. Scope and Reason are kept as values,
-// never as keys.
-type Kill struct {
-	Scope  Scope
-	Reason string
-	At     time.Time // by the store's clock; set by the store
-	// EffectiveBy is by when, on the store's clock, the flag holds in every process. Kills of a LeasedStore tells it: until
-	// then others may admit calls from leases that they drew before, if their Length is no longer than this process's and their
-	// clocks run. Zero stands for At.
-	EffectiveBy time.Time
 }
 
 // Entry is what a store remembers of a reservation.
@@ -258,9 +272,14 @@ func (q *Query) Selects(e *Entry) bool {
 	case !q.Since.IsZero() && e.ReservedAt.Before(q.Since), !q.Until.IsZero() && !e.ReservedAt.Before(q.Until):
 		return false
 	}
-	for name, value := range q.Scope.values() {
+	return within(q.Scope, e.Scope)
+}
+
+// within reports whether a scope has all the values that part sets.
+func within(part, s Scope) bool {
+	for name, value := range part.values() {
 		found := false
-		for n, v := range e.Scope.values() {
+		for n, v := range s.values() {
 			found = found || n == name && v == value
 		}
 		if !found {
@@ -295,10 +314,15 @@ func (q *Query) Plain() bool {
 //     unknown id: posts Actual to the buckets of now, as an Orphan. A wrong Owner is ErrIDConflict.
 //   - Void takes a pending reservation out of pending. Of an unknown id it writes a tombstone, so that a Reserve that
 //     arrives later is refused with ErrResolved. Again: no effect. Of a settled or expired id: ErrResolved.
+//   - Settle, Correct and Expire add what they post to the row of usage of its call, or of its shares' calls, on the UTC day of the
+//     reservation, and take out of it what stood there before. A row that would be one too many for its day is that of OtherUsage. Rows
+//     are kept for UsageRetention, whatever is forgotten.
 //   - Correct replaces what a Settled, Expired or Voided reservation posted, in the buckets in which it was reserved, and
-//     clears Estimated. Again with the same amounts: Replayed. Pending, unknown or a tombstone: ErrNotFound.
-//   - Kill, Revive, Override, Unlatch and Correct are changes. One whose object (the flag of a scope, the override or the latch
-//     of an account, what was posted for a reservation) was changed last under the same id is a repeat: it succeeds and
+//     clears Estimated. Again with the same amounts and no other shares: Replayed. Pending, unknown or a tombstone: ErrNotFound.
+//   - A kill flag holds from its Kill to its Revive or its Until. One with patterns is judged by the scope of the reservation's Call;
+//     when MaxPatterns of them are set, another one is ErrTooManyFlags.
+//   - Kill, Revive, Override, Unlatch, Correct and SetPolicy are changes. One whose object (a flag, the override or the latch of an account, what
+//     was posted for a reservation, the policy) was changed last under the same id is a repeat: it succeeds and
 //     changes nothing. One whose object was changed since the revision that it has Seen is ErrSuperseded, and changes nothing;
 //     so a repeat that arrives late undoes nothing. Any other is made, moves the Revision on by one and is a row of Changes,
 //     even if all is as it was before. A change that is refused for another reason is no row. Of several accounts of one
@@ -319,7 +343,7 @@ type Store interface {
 	Reserve(ctx context.Context, r Reservation) (Decision, error)
 	Settle(ctx context.Context, s Settlement) (Posting, error)
 	Void(ctx context.Context, id ID, owner Key) error
-	Correct(ctx context.Context, id ID, actual Charge, c Change) (Posting, error)
+	Correct(ctx context.Context, c Correction) (Posting, error)
 	Expire(ctx context.Context, max int) (int, error)
 
 	// Balances returns where each line's account stands, in order, without changing anything.
@@ -329,12 +353,16 @@ type Store interface {
 	// Unlatch opens the latches of these accounts.
 	Unlatch(ctx context.Context, accounts []Key, c Change) error
 	// Kill sets a flag. After it returns, no later Reserve that the flag holds for is admitted in any process. Setting
-	// it again replaces the reason.
+	// it again replaces the reason and the end.
 	Kill(ctx context.Context, k Kill, c Change) error
-	// Revive removes the flag of exactly this scope; there may be none.
-	Revive(ctx context.Context, s Scope, c Change) error
-	// Kills returns all flags, in no particular order.
+	// Revive removes exactly this flag; there may be none.
+	Revive(ctx context.Context, f Flag, c Change) error
+	// Kills returns all flags that have not ended, in no particular order.
 	Kills(ctx context.Context) ([]Kill, error)
+	// SetPolicy keeps a policy document, for those who follow it. What is empty takes it back.
+	SetPolicy(ctx context.Context, document []byte, c Change) error
+	// Policy returns the document that was set last; the zero value if there is none.
+	Policy(ctx context.Context) (PolicyDocument, error)
 	// AcceptLoss takes what is there for the truth.
 	AcceptLoss(ctx context.Context, c Change) error
 	// Revision returns how many changes the ledger has had.
@@ -350,6 +378,8 @@ type Store interface {
 	// Periods returns up to max periods of an account that begin after a moment, oldest first; the zero time begins with the first one.
 	// Max is 1 to 10,000.
 	Periods(ctx context.Context, account Key, after time.Time, max int) ([]Period, error)
+	// Usage returns up to max rows of usage from a mark on, in the order of their days and keys. Max is 1 to 10,000.
+	Usage(ctx context.Context, from UsageMark, max int) ([]UsageRow, error)
 	// Close releases what the store holds open. Later calls return an error.
 	Close() error
 }

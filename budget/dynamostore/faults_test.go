@@ -238,7 +238,7 @@ func TestLostRepliesChangeNothingTwice(t *testing.T) {
 			require.False(t, p.Replayed)
 			require.Equal(t, [2]int64{before[0] + 7, 0}, stands(t, s, l))
 			w.follow(first)
-			p, err := s.Correct(t.Context(), r.ID, usd(6), storetest.NewChange())
+			p, err := s.Correct(t.Context(), budget.Correction{ID: r.ID, Actual: usd(6), Change: storetest.NewChange()})
 			require.NoError(t, err)
 			require.False(t, p.Replayed)
 			w.follow(first)
@@ -250,7 +250,7 @@ func TestLostRepliesChangeNothingTwice(t *testing.T) {
 			w.follow(first)
 			require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "w"}}, storetest.NewChange()))
 			w.follow(first)
-			require.NoError(t, s.Revive(t.Context(), budget.Scope{Workflow: "w"}, storetest.NewChange()))
+			require.NoError(t, s.Revive(t.Context(), budget.Flag{Scope: budget.Scope{Workflow: "w"}}, storetest.NewChange()))
 			w.follow(nil)
 		}
 	}
@@ -282,13 +282,13 @@ func TestDelayedDuplicatesChangeNothing(t *testing.T) {
 		settled(t, s, a, 5)
 		_ = s.Void(t.Context(), b.ID, b.Owner)
 		settled(t, s, hold(1, lines...), 1)
-		_, err := s.Correct(t.Context(), a.ID, usd(4), storetest.NewChange())
+		_, err := s.Correct(t.Context(), budget.Correction{ID: a.ID, Actual: usd(4), Change: storetest.NewChange()})
 		require.NoError(t, err)
 		require.NoError(t, s.Void(t.Context(), budget.NewID(), budget.Key{}))
 		require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "w"}, Reason: "r"}, storetest.NewChange()))
 		require.NoError(t, s.Override(t.Context(), lines[0].Account, &budget.Override{Max: 90, Until: time.Now().Add(time.Hour)}, storetest.NewChange()))
 		require.NoError(t, s.Unlatch(t.Context(), []budget.Key{lines[1].Account}, storetest.NewChange()))
-		require.NoError(t, s.Revive(t.Context(), budget.Scope{Workflow: "w"}, storetest.NewChange()))
+		require.NoError(t, s.Revive(t.Context(), budget.Flag{Scope: budget.Scope{Workflow: "w"}}, storetest.NewChange()))
 		require.NoError(t, s.Override(t.Context(), lines[0].Account, nil, storetest.NewChange()))
 	}
 	before := dump(t, s)

@@ -70,7 +70,7 @@ func TestNoTextOfAUserIsPartOfAKey(t *testing.T) {
 	require.NoError(t, err)
 	_, err = ledger.Settle(t.Context(), receipt, usd(5), false)
 	require.NoError(t, err)
-	require.NoError(t, ledger.Kill(t.Context(), scope, canary))
+	require.NoError(t, storetest.Done(ledger.Kill(t.Context(), scope, canary)))
 	_, err = ledger.Reserve(t.Context(), budget.Request{Scope: scope, Worst: usd(5)})
 	require.ErrorIs(t, err, budget.ErrKilled)
 	for key, whole := range dump(t, s) {

@@ -30,7 +30,7 @@ func steps(s *Store, r budget.Reservation) map[string]func(context.Context) erro
 		"Orphan":  func(ctx context.Context) error { _, err := s.Settle(ctx, settlement(fresh, 1)); return err },
 		"Void":    func(ctx context.Context) error { return s.Void(ctx, r.ID, r.Owner) },
 		"Correct": func(ctx context.Context) error {
-			_, err := s.Correct(ctx, r.ID, usd(1), storetest.NewChange())
+			_, err := s.Correct(ctx, budget.Correction{ID: r.ID, Actual: usd(1), Change: storetest.NewChange()})
 			return err
 		},
 		"Expire":   func(ctx context.Context) error { _, err := s.Expire(ctx, 10); return err },
@@ -43,7 +43,7 @@ func steps(s *Store, r budget.Reservation) map[string]func(context.Context) erro
 		},
 		"Kill": func(ctx context.Context) error { return s.Kill(ctx, budget.Kill{Reason: "x"}, storetest.NewChange()) },
 		"Revive": func(ctx context.Context) error {
-			return s.Revive(ctx, budget.Scope{Workflow: "w"}, storetest.NewChange())
+			return s.Revive(ctx, budget.Flag{Scope: budget.Scope{Workflow: "w"}}, storetest.NewChange())
 		},
 		"Kills":   func(ctx context.Context) error { _, err := s.Kills(ctx); return err },
 		"Entries": func(ctx context.Context) error { _, err := s.Entries(ctx, budget.Query{Max: 10}); return err },

@@ -116,7 +116,7 @@ func TestAnOverdraftOfOneShardClosesAll(t *testing.T) {
 		require.NoError(t, err)
 		require.NotNil(t, d.Denied, "38 of 40 are used")
 	}
-	_, err := s.Correct(t.Context(), r.ID, usd(50), storetest.NewChange())
+	_, err := s.Correct(t.Context(), budget.Correction{ID: r.ID, Actual: usd(50), Change: storetest.NewChange()})
 	require.NoError(t, err)
 	require.NoError(t, s.Void(t.Context(), held.ID, held.Owner))
 	for shard := range 4 { // 50 of 40 are used, and shard 3 is empty
@@ -125,7 +125,7 @@ func TestAnOverdraftOfOneShardClosesAll(t *testing.T) {
 		require.NoError(t, err)
 		require.NotNil(t, d.Denied)
 	}
-	_, err = s.Correct(t.Context(), r.ID, usd(38), storetest.NewChange())
+	_, err = s.Correct(t.Context(), budget.Correction{ID: r.ID, Actual: usd(38), Change: storetest.NewChange()})
 	require.NoError(t, err)
 	s.wary = wariness{}
 	d, err := s.Reserve(t.Context(), at(s, 3, 3, l))
@@ -237,7 +237,7 @@ func TestSumsAreThoseOfTheBuckets(t *testing.T) {
 						err = s.Void(context.Background(), r.ID, r.Owner)
 					case 2:
 						if _, err = s.Settle(context.Background(), settlement(r, 1)); err == nil {
-							_, err = s.Correct(context.Background(), r.ID, usd(int64(i%3)), storetest.NewChange())
+							_, err = s.Correct(context.Background(), budget.Correction{ID: r.ID, Actual: usd(int64(i % 3)), Change: storetest.NewChange()})
 						}
 					}
 					if err != nil {

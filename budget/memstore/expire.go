@@ -49,7 +49,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	var stuck []*entry
 	for charged < limit && s.expiries.due(now) {
 		e := s.expiries.pop()
-		if s.post(e, &e.reserved, budget.Expired, now) != nil {
+		if s.post(e, &e.reserved, nil, budget.Expired, now) != nil {
 			stuck = append(stuck, e)
 			continue
 		}
@@ -106,5 +106,6 @@ func (s *Store) sweep(now int64) {
 	if forgotten {
 		s.reached = max(s.reached, old)
 	}
+	s.usage.forget(s.judged)
 	clear(s.recent[:]) // nobody may find what was deleted
 }

@@ -1,6 +1,7 @@
 package memstore
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -14,20 +15,25 @@ type kill struct {
 	dims []budget.Key
 }
 
-// killed returns a copy of the first flag whose keys are all among the call's, or nil.
-func (s *Store) killed(dims []budget.Key) *budget.Kill {
+// killed returns a copy of the first flag that holds for a reservation, or nil.
+func (s *Store) killed(r *budget.Reservation, now int64) *budget.Kill {
 	for i := range s.kills {
-		if s.kills[i].holds(dims) {
-			k := s.kills[i].copy()
-			return &k
+		if k := &s.kills[i]; !k.ended(now) && k.holds(r) {
+			own := k.copy()
+			return &own
 		}
 	}
 	return nil
 }
 
-func (k *kill) holds(dims []budget.Key) bool {
+func (k *kill) ended(now int64) bool { return !k.Until.IsZero() && !time.Unix(0, now).Before(k.Until) }
+
+func (k *kill) holds(r *budget.Reservation) bool {
+	if k.Patterns {
+		return r.Call != nil && k.Holds(r.Call.Scope)
+	}
 	for _, d := range k.dims {
-		if !slices.Contains(dims, d) {
+		if !slices.Contains(r.Dims, d) {
 			return false
 		}
 	}
@@ -43,7 +49,7 @@ func (k *kill) copy() budget.Kill {
 
 // Kill implements budget.Store.
 func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
-	if err := c.Validate(); err != nil {
+	if err := cmp.Or(c.Validate(), k.Validate()); err != nil {
 		return err
 	}
 	now, err := s.begin(ctx)
@@ -51,19 +57,47 @@ func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error 
 		return err
 	}
 	defer s.mu.Unlock()
-	if fresh, err := s.changes.make(budget.Record{Change: c, Kind: budget.ChangeKill, Scope: k.Scope}, now); !fresh {
+	record := budget.Record{Change: c, Kind: budget.ChangeKill, Scope: k.Scope, Patterns: k.Patterns, Until: k.Until}
+	fresh, err := s.changes.judge(&record)
+	if err != nil || !fresh {
 		return err
 	}
+	if err := s.makeRoom(&k, now); err != nil {
+		return err
+	}
+	s.changes.note(record, now)
 	k.At, k.EffectiveBy = time.Unix(0, now), time.Time{}
 	k.Scope.Tags = maps.Clone(k.Scope.Tags)
-	flag := kill{Kill: k, dims: k.Scope.Dims()}
-	s.revive(flag.dims)
-	s.kills = append(s.kills, flag)
+	s.revive(k.Flag())
+	s.kills = append(s.kills, kill{Kill: k, dims: k.Scope.Dims()})
 	return nil
+}
+
+// makeRoom forgets flags that ended long ago; and if there are too many with patterns for another one, all of those that have ended.
+func (s *Store) makeRoom(next *budget.Kill, now int64) error {
+	s.kills = slices.DeleteFunc(s.kills, func(k kill) bool { return k.ended(now - int64(budget.FlagRetention)) })
+	if !next.Patterns || s.patterns(next.Flag()) < budget.MaxPatterns {
+		return nil
+	}
+	s.kills = slices.DeleteFunc(s.kills, func(k kill) bool { return k.Patterns && k.ended(now) })
+	if s.patterns(next.Flag()) >= budget.MaxPatterns {
+		return budget.ErrTooManyFlags
+	}
+	return nil
+}
+
+// patterns counts the flags with patterns beside one.
+func (s *Store) patterns(beside budget.Flag) (n int) {
+	for i := range s.kills {
+		if s.kills[i].Patterns && s.kills[i].Flag().Object() != beside.Object() {
+			n++
+		}
+	}
+	return n
 }
 
 // Revive implements budget.Store.
-func (s *Store) Revive(ctx context.Context, scope budget.Scope, c budget.Change) error {
+func (s *Store) Revive(ctx context.Context, f budget.Flag, c budget.Change) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
@@ -72,27 +106,31 @@ func (s *Store) Revive(ctx context.Context, scope budget.Scope, c budget.Change)
 		return err
 	}
 	defer s.mu.Unlock()
-	if fresh, err := s.changes.make(budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: scope}, now); !fresh {
+	if fresh, err := s.changes.make(budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns}, now); !fresh {
 		return err
 	}
-	s.revive(scope.Dims())
+	s.revive(f)
 	return nil
 }
 
-// revive removes the flag of exactly these keys. Dims are in a fixed order, so equal scopes have equal lists.
-func (s *Store) revive(dims []budget.Key) {
-	s.kills = slices.DeleteFunc(s.kills, func(k kill) bool { return slices.Equal(k.dims, dims) })
+// revive removes exactly this flag.
+func (s *Store) revive(f budget.Flag) {
+	object := f.Object()
+	s.kills = slices.DeleteFunc(s.kills, func(k kill) bool { return k.Flag().Object() == object })
 }
 
 // Kills implements budget.Store.
 func (s *Store) Kills(ctx context.Context) ([]budget.Kill, error) {
-	if _, err := s.begin(ctx); err != nil {
+	now, err := s.begin(ctx)
+	if err != nil {
 		return nil, err
 	}
 	defer s.mu.Unlock()
-	all := make([]budget.Kill, len(s.kills))
+	all := make([]budget.Kill, 0, len(s.kills))
 	for i := range s.kills {
-		all[i] = s.kills[i].copy()
+		if !s.kills[i].ended(now) {
+			all = append(all, s.kills[i].copy())
+		}
 	}
 	return all, nil
 }

@@ -24,6 +24,9 @@ type Options struct {
 	// that have passed are kept. A clock that goes back by more is budget.ErrLost until it has come forward again. Zero or less
 	// is DefaultRetention.
 	Retention time.Duration
+	// UsageRows is how many rows of usage are kept of one day; what would need more is added to one row. Zero or less is
+	// budget.DefaultUsageRows.
+	UsageRows int
 }
 
 // Store is a budget.Store in memory. It is safe for concurrent use and starts no goroutines. Make one with New.
@@ -41,10 +44,12 @@ type Store struct {
 	changes  changes
 	expiries deadlines // the pending entries
 	resolved history   // the others
-	sweptAt  int64     // when accounts were looked through last
-	judged   int64     // the time by which is forgotten: see judge
-	judgedAt int64     // when it was moved on last
-	reached  int64     // sums of windows that ended before it may have been forgotten
+	usage    usage
+	policy   budget.PolicyDocument
+	sweptAt  int64 // when accounts were looked through last
+	judged   int64 // the time by which is forgotten: see judge
+	judgedAt int64 // when it was moved on last
+	reached  int64 // sums of windows that ended before it may have been forgotten
 }
 
 var _ budget.Store = (*Store)(nil)
@@ -64,7 +69,11 @@ func New(optFns ...func(*Options)) *Store {
 	if o.Retention <= 0 {
 		o.Retention = DefaultRetention
 	}
+	if o.UsageRows <= 0 {
+		o.UsageRows = budget.DefaultUsageRows
+	}
 	return &Store{
+		usage: usage{most: o.UsageRows},
 		clock: o.Clock, retention: int64(o.Retention), judged: o.Clock().UnixNano(), reached: math.MinInt64,
 		accounts: make(map[budget.Key]*account), entries: newIndex(),
 	}
@@ -75,7 +84,8 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	s.accounts, s.recent, s.entries, s.spare, s.kills, s.changes, s.expiries, s.resolved = nil, [16]named{}, index{}, nil, nil, changes{}, nil, history{}
+	s.accounts, s.recent, s.entries, s.spare, s.kills, s.changes, s.expiries, s.resolved, s.usage, s.policy =
+		nil, [16]named{}, index{}, nil, nil, changes{}, nil, history{}, usage{}, budget.PolicyDocument{}
 	return nil
 }
 

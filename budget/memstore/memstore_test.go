@@ -16,7 +16,7 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, storetest.Harness{Open: func(_ *testing.T, clock *storetest.Clock) budget.Store {
 		return memstore.New(func(o *memstore.Options) {
 			o.Clock = clock.Now
-			o.Retention = storetest.Retention
+			o.Retention, o.UsageRows = storetest.Retention, storetest.UsageRows
 		})
 	}})
 }

@@ -23,6 +23,9 @@ type entry struct {
 	actual     budget.Charge
 	lines      []booking
 	few        [3]booking // holds lines, as far as it is long enough
+	uses       []use      // what it has added to rows of usage
+	shared     bool       // they are shares, not the call's
+	oneUse     [1]use     // holds uses, as far as it is long enough
 	reservedAt int64
 	resolvedAt int64
 	expiresAt  int64
@@ -61,7 +64,7 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Dec
 		}
 	}
 	if len(s.kills) > 0 {
-		if d.Killed = s.killed(r.Dims); d.Killed != nil {
+		if d.Killed = s.killed(&r, now); d.Killed != nil {
 			return d, nil
 		}
 	}

@@ -1,7 +1,6 @@
 package memstore
 
 import (
-	"cmp"
 	"context"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -31,11 +30,13 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 		return budget.Posting{}, budget.ErrResolved
 	}
 	from := e.state
-	if err := s.post(e, &st.Actual, budget.Settled, now); err != nil {
+	call := e.call
+	e.refer(&st)
+	if err := s.post(e, &st.Actual, st.Shares, budget.Settled, now); err != nil {
+		e.call = call
 		return budget.Posting{}, err
 	}
 	e.estimated = st.Estimated
-	e.refer(&st)
 	return budget.Posting{From: from, Crossed: s.crossed(st.Lines, now)}, nil
 }
 
@@ -50,7 +51,7 @@ func (s *Store) postOrphan(st budget.Settlement, from budget.State, now int64) (
 		places[i] = s.place(&st.Lines[i], now)
 	}
 	s.book(e, st.Lines, places)
-	if err := s.post(e, &st.Actual, budget.Settled, now); err != nil {
+	if err := s.post(e, &st.Actual, st.Shares, budget.Settled, now); err != nil {
 		return budget.Posting{}, err
 	}
 	if voided := s.entries.find(&st.ID); voided != nil {
@@ -71,8 +72,13 @@ func (e *entry) refer(st *budget.Settlement) {
 }
 
 // post resolves an entry: what it holds pending is taken out, and actual stands in the place of what it had posted. All
-// lines change, or none.
-func (s *Store) post(e *entry, actual *budget.Charge, state budget.State, now int64) error {
+// lines change and the rows of usage, or none.
+func (s *Store) post(e *entry, actual *budget.Charge, shares []budget.Share, state budget.State, now int64) error {
+	var one [1]use
+	uses := s.uses(e, actual, shares, one[:0])
+	if !e.fits(uses) {
+		return budget.ErrOverflow
+	}
 	var room [8]*bucket
 	buckets := room[:0]
 	for i := range e.lines {
@@ -95,6 +101,7 @@ func (s *Store) post(e *entry, actual *budget.Charge, state budget.State, now in
 		}
 	}
 	e.actual = *actual
+	e.charge(uses, len(shares) > 0 || e.shared && len(uses) > 0)
 	s.resolve(e, state, now)
 	return nil
 }
@@ -141,12 +148,12 @@ func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error 
 	case e.state != budget.Pending:
 		return budget.ErrResolved
 	}
-	return s.post(e, new(budget.Charge), budget.Voided, now)
+	return s.post(e, new(budget.Charge), nil, budget.Voided, now)
 }
 
 // Correct implements budget.Store. A tombstone is not found: nobody knows which accounts it would have touched.
-func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge, c budget.Change) (budget.Posting, error) {
-	if err := cmp.Or(actual.Validate(), c.Validate()); err != nil {
+func (s *Store) Correct(ctx context.Context, c budget.Correction) (budget.Posting, error) {
+	if err := c.Validate(); err != nil {
 		return budget.Posting{}, err
 	}
 	now, err := s.begin(ctx)
@@ -154,18 +161,19 @@ func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge,
 		return budget.Posting{}, err
 	}
 	defer s.mu.Unlock()
-	e := s.entries.find(&id)
+	e := s.entries.find(&c.ID)
 	if e == nil || e.state == budget.Pending || e.tombstone {
 		return budget.Posting{}, budget.ErrNotFound
 	}
-	record := budget.Record{Change: c, Kind: budget.ChangeCorrect, Reservation: id, From: e.actual, To: actual}
+	record := budget.Record{Change: c.Change, Kind: budget.ChangeCorrect, Reservation: c.ID, From: e.actual, To: c.Actual}
 	fresh, err := s.changes.judge(&record)
 	if err != nil {
 		return budget.Posting{}, err
 	}
-	p := budget.Posting{From: e.state, Replayed: !fresh || e.actual == actual && !e.estimated}
+	same := e.actual == c.Actual && !e.estimated && e.sameShares(s.uses(e, &c.Actual, c.Shares, nil), len(c.Shares) > 0)
+	p := budget.Posting{From: e.state, Replayed: !fresh || same}
 	if !p.Replayed {
-		if err := s.post(e, &actual, budget.Settled, now); err != nil {
+		if err := s.post(e, &c.Actual, c.Shares, budget.Settled, now); err != nil {
 			return budget.Posting{}, err
 		}
 		e.estimated = false

@@ -116,7 +116,7 @@ func TestCorrectAfterTheWindowIsForgotten(t *testing.T) {
 	advance(10 * time.Hour)
 	settle(t, s, r)
 	sweep(t, s)
-	_, err := s.Correct(t.Context(), r.ID, calls(0), storetest.NewChange())
+	_, err := s.Correct(t.Context(), budget.Correction{ID: r.ID, Actual: calls(0), Change: storetest.NewChange()})
 	require.NoError(t, err)
 	require.Nil(t, s.entries.find(&r.ID).lines[0].find())
 }

@@ -253,11 +253,14 @@ func unanswered(t *testing.T, s *Store, r budget.Reservation) {
 	t.Helper()
 	ctx := t.Context()
 	steps := map[string]func() error{
-		"Reserve":  func() error { _, err := s.Reserve(ctx, hold(1, r.Lines...)); return err },
-		"Settle":   func() error { _, err := s.Settle(ctx, settlement(r, 1)); return err },
-		"Orphan":   func() error { _, err := s.Settle(ctx, settlement(hold(1, r.Lines...), 1)); return err },
-		"Void":     func() error { return s.Void(ctx, r.ID, r.Owner) },
-		"Correct":  func() error { _, err := s.Correct(ctx, r.ID, usd(1), storetest.NewChange()); return err },
+		"Reserve": func() error { _, err := s.Reserve(ctx, hold(1, r.Lines...)); return err },
+		"Settle":  func() error { _, err := s.Settle(ctx, settlement(r, 1)); return err },
+		"Orphan":  func() error { _, err := s.Settle(ctx, settlement(hold(1, r.Lines...), 1)); return err },
+		"Void":    func() error { return s.Void(ctx, r.ID, r.Owner) },
+		"Correct": func() error {
+			_, err := s.Correct(ctx, budget.Correction{ID: r.ID, Actual: usd(1), Change: storetest.NewChange()})
+			return err
+		},
 		"Expire":   func() error { _, err := s.Expire(ctx, 10); return err },
 		"Balances": func() error { _, err := s.Balances(ctx, r.Lines); return err },
 		"Override": func() error {
@@ -265,7 +268,7 @@ func unanswered(t *testing.T, s *Store, r budget.Reservation) {
 		},
 		"Unlatch": func() error { return s.Unlatch(ctx, []budget.Key{r.Lines[0].Account}, storetest.NewChange()) },
 		"Kill":    func() error { return s.Kill(ctx, budget.Kill{Reason: "x"}, storetest.NewChange()) },
-		"Revive":  func() error { return s.Revive(ctx, budget.Scope{}, storetest.NewChange()) },
+		"Revive":  func() error { return s.Revive(ctx, budget.Flag{Scope: budget.Scope{}}, storetest.NewChange()) },
 		"Kills":   func() error { _, err := s.Kills(ctx); return err },
 		"Entries": func() error { _, err := s.Entries(ctx, budget.Query{Max: 10}); return err },
 	}

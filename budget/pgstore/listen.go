@@ -25,9 +25,9 @@ const (
 	askAfter = 15 * time.Second
 )
 
-// SignalKills implements budget.KillSignaler with LISTEN, on a connection of its own. Without Options.Listen it returns an
+// Signal implements budget.Signaler with LISTEN, on a connection of its own. Without Options.Listen it returns an
 // error at once.
-func (s *Store) SignalKills(ctx context.Context, changed func()) error {
+func (s *Store) Signal(ctx context.Context, changed func()) error {
 	if s.opts.Listen == nil {
 		return failed("listen", errNoListen)
 	}

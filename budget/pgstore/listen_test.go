@@ -11,14 +11,14 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
-// listening returns a store that listens, and where each of its signals arrives. SignalKills has returned when the test ends.
+// listening returns a store that listens, and where each of its signals arrives. Signal has returned when the test ends.
 func listening(t *testing.T, schema string) (s *Store, signals chan struct{}, ended chan error) {
 	pool := newPool(t, dsn(t))
 	s = open(t, pool, schema, func(o *Options) { o.Listen = pool.Config().ConnConfig })
 	signals, ended = make(chan struct{}, 1000), make(chan error, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
-	all.Go(func() { ended <- s.SignalKills(ctx, func() { signals <- struct{}{} }) })
+	all.Go(func() { ended <- s.Signal(ctx, func() { signals <- struct{}{} }) })
 	t.Cleanup(all.Wait)
 	t.Cleanup(cancel)
 	<-signals // the connection is made
@@ -33,7 +33,7 @@ func TestKillsAreSignalled(t *testing.T) {
 	other := open(t, newPool(t, dsn(t)), schema)
 	require.NoError(t, other.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "x"}, Reason: "stop"}, storetest.NewChange()))
 	<-signals
-	require.NoError(t, other.Revive(t.Context(), budget.Scope{Workflow: "x"}, storetest.NewChange()))
+	require.NoError(t, other.Revive(t.Context(), budget.Flag{Scope: budget.Scope{Workflow: "x"}}, storetest.NewChange()))
 	<-signals
 	require.Empty(t, foreign)
 }
@@ -51,7 +51,7 @@ func TestSignalsReconnect(t *testing.T) {
 	<-signals
 }
 
-// SignalKills ends with its context or with the store.
+// Signal ends with its context or with the store.
 func TestSignalsEnd(t *testing.T) {
 	s, _, ended := listening(t, newSchema())
 	require.NoError(t, s.Close())
@@ -60,10 +60,10 @@ func TestSignalsEnd(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	again := fresh(t, func(o *Options) { o.Listen = s.opts.Listen })
-	require.ErrorIs(t, again.SignalKills(ctx, func() {}), context.Canceled)
+	require.ErrorIs(t, again.Signal(ctx, func() {}), context.Canceled)
 }
 
 // Without a connection of its own, a store says so at once: its callers poll.
 func TestSignalsNeedAConnection(t *testing.T) {
-	require.ErrorIs(t, fresh(t).SignalKills(t.Context(), func() { t.Error("a signal") }), errNoListen)
+	require.ErrorIs(t, fresh(t).Signal(t.Context(), func() { t.Error("a signal") }), errNoListen)
 }

@@ -125,7 +125,7 @@ func TestALedgerOfAnEarlierVersionGoesOn(t *testing.T) {
 		_, err = again.Settle(t.Context(), settlement(r, 5))
 		require.NoError(t, err)
 		admitted(t, again, full)
-		require.NoError(t, again.Revive(t.Context(), budget.Scope{Workflow: "w"}, storetest.NewChange()))
+		require.NoError(t, again.Revive(t.Context(), budget.Flag{Scope: budget.Scope{Workflow: "w"}}, storetest.NewChange()))
 		admitted(t, again, killed)
 	}
 }
@@ -185,12 +185,12 @@ func TestTheRoleNeedsOneRight(t *testing.T) {
 	_, err = app.Settle(t.Context(), settlement(r, 1))
 	require.NoError(t, err)
 	require.NoError(t, app.Void(t.Context(), budget.NewID(), budget.Key{}))
-	_, err = app.Correct(t.Context(), r.ID, usd(2), storetest.NewChange())
+	_, err = app.Correct(t.Context(), budget.Correction{ID: r.ID, Actual: usd(2), Change: storetest.NewChange()})
 	require.NoError(t, err)
 	_, err = app.Expire(t.Context(), 10)
 	require.NoError(t, err)
 	require.NoError(t, app.Kill(t.Context(), budget.Kill{Reason: "x"}, storetest.NewChange()))
-	require.NoError(t, app.Revive(t.Context(), budget.Scope{}, storetest.NewChange()))
+	require.NoError(t, app.Revive(t.Context(), budget.Flag{Scope: budget.Scope{}}, storetest.NewChange()))
 	require.NoError(t, app.Unlatch(t.Context(), []budget.Key{{1}}, storetest.NewChange()))
 	require.NoError(t, app.Override(t.Context(), budget.Key{1}, nil, storetest.NewChange()))
 	stands(t, app, r.Lines[0], 2, 0)

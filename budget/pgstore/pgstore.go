@@ -88,7 +88,7 @@ type Options struct {
 	// AllowVolatile accepts a server that may forget what it acknowledged: fsync or synchronous_commit is off. A crash
 	// can then admit spend twice.
 	AllowVolatile bool
-	// Listen is where SignalKills connects to hear of kill flags. It must reach the server itself, past any pooler; a pool that
+	// Listen is where Signal connects to hear of kill flags. It must reach the server itself, past any pooler; a pool that
 	// is direct can lend its own: pool.Config().ConnConfig. Nil leaves kill flags to be polled.
 	Listen *pgx.ConnConfig
 	// Clock replaces the server's clock. It is for tests: processes with clocks of their own don't share windows.
@@ -115,8 +115,8 @@ type Store struct {
 }
 
 var (
-	_ budget.Store        = (*Store)(nil)
-	_ budget.KillSignaler = (*Store)(nil)
+	_ budget.Store    = (*Store)(nil)
+	_ budget.Signaler = (*Store)(nil)
 )
 
 // schemaName is what can stand in quotes without being quoted itself.
@@ -172,7 +172,7 @@ func Open(ctx context.Context, pool *pgxpool.Pool, optFns ...func(*Options)) (*S
 	return s, nil
 }
 
-// Close ends SignalKills. Steps under way finish; later ones return an error. Closing again does nothing.
+// Close ends Signal. Steps under way finish; later ones return an error. Closing again does nothing.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	s.end() // under the lock, so that nothing is begun after it

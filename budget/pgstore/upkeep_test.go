@@ -122,7 +122,7 @@ func TestExpiryAndRefundsAtTheEdges(t *testing.T) {
 
 	_, err = s.pool.Exec(t.Context(), fmt.Sprintf(`BEGIN; SET LOCAL bedrockguard.forgetting = 'on'; DELETE FROM %s.bucket WHERE account = '%x'; COMMIT`, s.opts.quoted(), other.Account[:]))
 	require.NoError(t, err)
-	_, err = s.Correct(t.Context(), refunded.ID, usd(1), storetest.NewChange())
+	_, err = s.Correct(t.Context(), budget.Correction{ID: refunded.ID, Actual: usd(1), Change: storetest.NewChange()})
 	require.NoError(t, err)
 	stands(t, s, other, 0, 0)
 }

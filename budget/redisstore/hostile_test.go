@@ -189,7 +189,7 @@ func TestGarbledArgumentsKeepTheLedgerWhole(t *testing.T) {
 		require.LessOrEqual(t, max(settled, pending), int64(maxSum))
 	}
 	require.NoError(t, s.AcceptLoss(t.Context(), storetest.NewChange())) // a clock in the far future may have made it forget
-	require.NoError(t, s.Revive(t.Context(), budget.Scope{}, storetest.NewChange()))
+	require.NoError(t, s.Revive(t.Context(), budget.Flag{Scope: budget.Scope{}}, storetest.NewChange()))
 	_, err = s.Balances(t.Context(), r.Lines)
 	require.NoError(t, err)
 }
@@ -216,7 +216,7 @@ func TestAmountsBeyondTheRange(t *testing.T) {
 		require.ErrorIs(t, err, budget.ErrOverflow)
 		_, err = s.Settle(t.Context(), budget.Settlement{ID: budget.NewID(), Actual: usd(n), Lines: lines})
 		require.ErrorIs(t, err, budget.ErrOverflow)
-		_, err = s.Correct(t.Context(), budget.NewID(), usd(n), storetest.NewChange())
+		_, err = s.Correct(t.Context(), budget.Correction{ID: budget.NewID(), Actual: usd(n), Change: storetest.NewChange()})
 		require.ErrorIs(t, err, budget.ErrOverflow)
 	}
 	// The largest sum is exact to the unit, and so are limits beyond it.

@@ -28,13 +28,13 @@ func everyStep(t *testing.T, s *Store, r budget.Reservation) map[string]error {
 	_, errs["Settle an orphan"] = s.Settle(ctx, st)
 	errs["Void"] = s.Void(ctx, r.ID, r.Owner)
 	errs["Void unknown"] = s.Void(ctx, budget.NewID(), r.Owner)
-	_, errs["Correct"] = s.Correct(ctx, r.ID, usd(1), storetest.NewChange())
+	_, errs["Correct"] = s.Correct(ctx, budget.Correction{ID: r.ID, Actual: usd(1), Change: storetest.NewChange()})
 	_, errs["Expire"] = s.Expire(ctx, 10)
 	_, errs["Balances"] = s.Balances(ctx, r.Lines)
 	errs["Override"] = s.Override(ctx, r.Lines[0].Account, nil, storetest.NewChange())
 	errs["Unlatch"] = s.Unlatch(ctx, []budget.Key{r.Lines[0].Account}, storetest.NewChange())
 	errs["Kill"] = s.Kill(ctx, budget.Kill{}, storetest.NewChange())
-	errs["Revive"] = s.Revive(ctx, budget.Scope{}, storetest.NewChange())
+	errs["Revive"] = s.Revive(ctx, budget.Flag{Scope: budget.Scope{}}, storetest.NewChange())
 	_, errs["Kills"] = s.Kills(ctx)
 	_, errs["Entries"] = s.Entries(ctx, budget.Query{Max: 10})
 	return errs
@@ -229,7 +229,7 @@ func TestAFullServer(t *testing.T) {
 	stands(t, s, lines, 0, 9)
 	_, err = s.Settle(t.Context(), budget.Settlement{ID: settled.ID, Owner: settled.Owner, Actual: usd(2), Lines: lines})
 	require.NoError(t, err)
-	_, err = s.Correct(t.Context(), settled.ID, usd(1), storetest.NewChange())
+	_, err = s.Correct(t.Context(), budget.Correction{ID: settled.ID, Actual: usd(1), Change: storetest.NewChange()})
 	require.NoError(t, err)
 	require.NoError(t, s.Void(t.Context(), voided.ID, voided.Owner))
 	n, err := s.Expire(t.Context(), 10)
@@ -238,7 +238,7 @@ func TestAFullServer(t *testing.T) {
 	require.NoError(t, s.Kill(t.Context(), budget.Kill{Reason: "stop"}, storetest.NewChange()))
 	stands(t, s, lines, 4, 0)
 	require.NoError(t, rdb.ConfigSet(t.Context(), "maxmemory", "100mb").Err())
-	require.NoError(t, s.Revive(t.Context(), budget.Scope{}, storetest.NewChange()))
+	require.NoError(t, s.Revive(t.Context(), budget.Flag{Scope: budget.Scope{}}, storetest.NewChange()))
 	_, err = s.Reserve(t.Context(), reservation(3, lines))
 	require.NoError(t, err)
 }
@@ -303,7 +303,7 @@ func TestStepsGoOnAfterAnAcceptedLoss(t *testing.T) {
 				_, err = s.Settle(t.Context(), budget.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(2), Lines: lines})
 				require.NoError(t, err, lost)
 			}
-			_, err = s.Correct(t.Context(), pending.ID, usd(1), storetest.NewChange())
+			_, err = s.Correct(t.Context(), budget.Correction{ID: pending.ID, Actual: usd(1), Change: storetest.NewChange()})
 			if err != nil {
 				require.ErrorIs(t, err, budget.ErrNotFound, lost)
 			}

@@ -54,10 +54,10 @@ func TestALostReplyCountsOnce(t *testing.T) {
 	require.NoError(t, err)
 	_, err = warm.Settle(t.Context(), budget.Settlement{ID: r.ID, Owner: r.Owner, Lines: r.Lines})
 	require.NoError(t, err)
-	_, err = warm.Correct(t.Context(), r.ID, usd(1), storetest.NewChange())
+	_, err = warm.Correct(t.Context(), budget.Correction{ID: r.ID, Actual: usd(1), Change: storetest.NewChange()})
 	require.NoError(t, err)
 	require.NoError(t, warm.Void(t.Context(), budget.NewID(), budget.Key{}))
-	require.NoError(t, warm.Revive(t.Context(), budget.Scope{}, storetest.NewChange()))
+	require.NoError(t, warm.Revive(t.Context(), budget.Flag{Scope: budget.Scope{}}, storetest.NewChange()))
 	for client, connect := range clients {
 		for name, what := range faults {
 			t.Run(client+"/"+name, func(t *testing.T) {
@@ -82,8 +82,11 @@ func TestALostReplyCountsOnce(t *testing.T) {
 					p, err := honest.Settle(t.Context(), st)
 					require.NoError(t, err)
 					require.True(t, p.Replayed)
-					s.loses(t, proxy, what, func() error { _, err := s.Correct(t.Context(), r.ID, usd(1), storetest.NewChange()); return err })
-					c, err := honest.Correct(t.Context(), r.ID, usd(1), storetest.NewChange())
+					s.loses(t, proxy, what, func() error {
+						_, err := s.Correct(t.Context(), budget.Correction{ID: r.ID, Actual: usd(1), Change: storetest.NewChange()})
+						return err
+					})
+					c, err := honest.Correct(t.Context(), budget.Correction{ID: r.ID, Actual: usd(1), Change: storetest.NewChange()})
 					require.NoError(t, err)
 					require.True(t, c.Replayed)
 
@@ -92,7 +95,9 @@ func TestALostReplyCountsOnce(t *testing.T) {
 					s.loses(t, proxy, what, func() error {
 						return s.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "w"}}, storetest.NewChange())
 					})
-					s.loses(t, proxy, what, func() error { return s.Revive(t.Context(), budget.Scope{Workflow: "w"}, storetest.NewChange()) })
+					s.loses(t, proxy, what, func() error {
+						return s.Revive(t.Context(), budget.Flag{Scope: budget.Scope{Workflow: "w"}}, storetest.NewChange())
+					})
 				}
 				stands(t, honest, lines, int64(n), 0)
 				kills, err := honest.Kills(t.Context())

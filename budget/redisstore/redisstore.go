@@ -4,7 +4,7 @@
 // in a cluster it has the speed of one core of one node, and moves as a whole. A step that got no answer may be repeated:
 // scripts know reservations by their ids, and the client's own retries are switched off for them.
 //
-// A user of the server needs ~bedrockguard:* +@connection +@scripting +@hash +@sortedset +exists +time; for SignalKills also
+// A user of the server needs ~bedrockguard:* +@connection +@scripting +@hash +@sortedset +exists +time; for Signal also
 // &bedrockguard:* +publish +subscribe; +info, unless Options vouch for the server; and +wait for Options.MinReplicas.
 //
 // # What can be lost
@@ -67,8 +67,8 @@ type Store struct {
 }
 
 var (
-	_ budget.Store        = (*Store)(nil)
-	_ budget.KillSignaler = (*Store)(nil)
+	_ budget.Store    = (*Store)(nil)
+	_ budget.Signaler = (*Store)(nil)
 )
 
 var errClosed = errors.New("redisstore: closed: open a new store")
@@ -108,7 +108,7 @@ func (s *Store) enter() error {
 	return nil
 }
 
-// Close ends SignalKills and waits for steps under way. Later calls return an error; closing again does not. The client
+// Close ends Signal and waits for steps under way. Later calls return an error; closing again does not. The client
 // stays open.
 func (s *Store) Close() error {
 	s.mu.Lock()

@@ -32,7 +32,7 @@ func TestMinReplicas(t *testing.T) {
 	require.True(t, copied.HExists(t.Context(), s.keys.entries[r.ID[0]], string(r.ID[:])).Val())
 	require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "w"}}, storetest.NewChange()))
 	require.Equal(t, int64(1), copied.Exists(t.Context(), s.keys.kills).Val())
-	require.NoError(t, s.Revive(t.Context(), budget.Scope{Workflow: "w"}, storetest.NewChange()))
+	require.NoError(t, s.Revive(t.Context(), budget.Flag{Scope: budget.Scope{Workflow: "w"}}, storetest.NewChange()))
 
 	require.NoError(t, replica.Pause())
 	s.opts.Timeout = 2 * time.Second // WAIT has half of it
@@ -54,7 +54,7 @@ func TestMinReplicas(t *testing.T) {
 	require.NoError(t, err, "a refusal needs no replica")
 	require.NotNil(t, d.Killed)
 	require.NoError(t, replica.Resume())
-	require.NoError(t, s.Revive(t.Context(), budget.Scope{}, storetest.NewChange()))
+	require.NoError(t, s.Revive(t.Context(), budget.Flag{Scope: budget.Scope{}}, storetest.NewChange()))
 	_, err = s.Reserve(t.Context(), reservation(3, lines))
 	require.NoError(t, err)
 }

@@ -111,7 +111,7 @@ func TestRemembersTheWindowOfALatePending(t *testing.T) {
 	stands(t, s, hourly[1:], 1, 0)
 	advance(11 * time.Hour)
 	sweep(t, s)
-	_, err = s.Correct(t.Context(), r.ID, usd(0), storetest.NewChange())
+	_, err = s.Correct(t.Context(), budget.Correction{ID: r.ID, Actual: usd(0), Change: storetest.NewChange()})
 	require.NoError(t, err)
 	_, fields, _ := size(t, s)
 	require.Zero(t, fields)
@@ -166,7 +166,7 @@ func TestAStuckExpiryHoldsUpNoOther(t *testing.T) {
 	}
 	stands(t, s, lines, maxSum-5, 10)
 	stands(t, s, other, 3, 0)
-	_, err = s.Correct(t.Context(), full, usd(0), storetest.NewChange())
+	_, err = s.Correct(t.Context(), budget.Correction{ID: full, Actual: usd(0), Change: storetest.NewChange()})
 	require.NoError(t, err)
 	advance(2 * time.Minute)
 	n, err := s.Expire(t.Context(), 10)

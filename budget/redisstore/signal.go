@@ -16,10 +16,10 @@ const (
 	maxPause = time.Second
 )
 
-// SignalKills implements budget.KillSignaler. It subscribes to a channel that Kill and Revive of every process publish on,
+// Signal implements budget.Signaler. It subscribes to a channel that Kill and Revive of every process publish on,
 // on a connection of its own. A connection that falls silent is found out within 4 seconds and made anew. A user of the server who
 // may not subscribe hears nothing; changed is then never called, and flags have to be polled.
-func (s *Store) SignalKills(ctx context.Context, changed func()) error {
+func (s *Store) Signal(ctx context.Context, changed func()) error {
 	if err := s.enter(); err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 func heard(t *testing.T, s *Store) (changed chan struct{}, ended chan error, cancel func()) {
 	ctx, stop := context.WithCancel(t.Context())
 	changed, ended = make(chan struct{}, 100), make(chan error, 1)
-	go func() { ended <- s.SignalKills(ctx, func() { changed <- struct{}{} }) }()
+	go func() { ended <- s.Signal(ctx, func() { changed <- struct{}{} }) }()
 	t.Cleanup(stop)
 	hears(t, changed) // the connection is made
 	return changed, ended, stop
@@ -40,7 +40,7 @@ func TestSignalKillsTellsOfEveryChange(t *testing.T) {
 	require.Empty(t, changed)
 	require.NoError(t, other.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "w"}}, storetest.NewChange()))
 	hears(t, changed)
-	require.NoError(t, other.Revive(t.Context(), budget.Scope{Workflow: "w"}, storetest.NewChange()))
+	require.NoError(t, other.Revive(t.Context(), budget.Flag{Scope: budget.Scope{Workflow: "w"}}, storetest.NewChange()))
 	hears(t, changed)
 	_, err := other.Reserve(t.Context(), reservation(1, daily(1, 10)))
 	require.NoError(t, err)
@@ -85,7 +85,7 @@ func TestSignalKillsEndsWithTheStore(t *testing.T) {
 	_, ended, _ := heard(t, s)
 	require.NoError(t, s.Close())
 	require.ErrorIs(t, <-ended, errClosed)
-	require.ErrorIs(t, s.SignalKills(t.Context(), func() {}), errClosed)
+	require.ErrorIs(t, s.Signal(t.Context(), func() {}), errClosed)
 }
 
 // A user who may not publish can kill all the same.
@@ -102,6 +102,6 @@ func TestKillNeedsNoRightToPublish(t *testing.T) {
 	require.Len(t, kills, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	err = s.SignalKills(ctx, func() { t.Error("nothing can be heard") })
+	err = s.Signal(ctx, func() { t.Error("nothing can be heard") })
 	require.True(t, errors.Is(err, context.DeadlineExceeded))
 }

@@ -100,7 +100,7 @@ func TestFlagsOfOthersAreNotRead(t *testing.T) {
 	d, err := s.Reserve(t.Context(), r)
 	require.NoError(t, err)
 	require.NotNil(t, d.Killed)
-	require.NoError(t, s.Revive(t.Context(), budget.Scope{Principal: "ci", Workflow: "run-7"}, storetest.NewChange()))
+	require.NoError(t, s.Revive(t.Context(), budget.Flag{Scope: budget.Scope{Principal: "ci", Workflow: "run-7"}}, storetest.NewChange()))
 	d, err = s.Reserve(t.Context(), r)
 	require.NoError(t, err)
 	require.True(t, d.Admitted)

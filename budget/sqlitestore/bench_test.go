@@ -94,7 +94,7 @@ var benchOperations = []struct {
 			err = errors.Join(err, benchSettle(s, made[i], true))
 		}
 		return func(i int) error {
-			_, err := s.Correct(benchCtx, made[i].ID, budget.Charge{}, storetest.NewChange())
+			_, err := s.Correct(benchCtx, budget.Correction{ID: made[i].ID, Actual: budget.Charge{}, Change: storetest.NewChange()})
 			return err
 		}, err
 	}},
@@ -112,7 +112,7 @@ var benchOperations = []struct {
 		scope := budget.Scope{Workflow: budget.NewID().String()}
 		return func(i int) error {
 			if i%2 == 1 {
-				return s.Revive(benchCtx, scope, storetest.NewChange())
+				return s.Revive(benchCtx, budget.Flag{Scope: scope}, storetest.NewChange())
 			}
 			return s.Kill(benchCtx, budget.Kill{Scope: scope, Reason: "benchmark"}, storetest.NewChange())
 		}, nil

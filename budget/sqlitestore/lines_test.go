@@ -81,7 +81,7 @@ func TestManyLines(t *testing.T) {
 		require.Equal(t, want, b.Settled, "line %d", i)
 	}
 
-	_, err = s.Correct(t.Context(), settlement.ID, budget.Charge{}, storetest.NewChange())
+	_, err = s.Correct(t.Context(), budget.Correction{ID: settlement.ID, Actual: budget.Charge{}, Change: storetest.NewChange()})
 	require.NoError(t, err)
 	requireBalances(actual, budget.Charge{})
 }

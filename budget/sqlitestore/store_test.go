@@ -279,7 +279,7 @@ func TestExpiryAndRefundsAtTheEdges(t *testing.T) {
 
 	_, err = s.conn.ExecContext(t.Context(), "UPDATE meta SET forgetting = 1; DELETE FROM bucket WHERE account = ?; UPDATE meta SET forgetting = 0", line(2)[0].Account[:])
 	require.NoError(t, err)
-	_, err = s.Correct(t.Context(), refunded, charge(1), storetest.NewChange())
+	_, err = s.Correct(t.Context(), budget.Correction{ID: refunded, Actual: charge(1), Change: storetest.NewChange()})
 	require.NoError(t, err)
 	balances, err := s.Balances(t.Context(), line(2))
 	require.NoError(t, err)

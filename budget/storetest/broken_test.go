@@ -19,18 +19,22 @@ type broken struct {
 	reserve    func(context.Context, budget.Reservation) (budget.Decision, error)
 	settle     func(context.Context, budget.Settlement) (budget.Posting, error)
 	void       func(context.Context, budget.ID, budget.Key) error
-	correct    func(context.Context, budget.ID, budget.Charge, budget.Change) (budget.Posting, error)
+	correct    func(context.Context, budget.Correction) (budget.Posting, error)
 	expire     func(context.Context, int) (int, error)
 	balances   func(context.Context, []budget.Line) ([]budget.Balance, error)
 	override   func(context.Context, budget.Key, *budget.Override, budget.Change) error
 	unlatch    func(context.Context, []budget.Key, budget.Change) error
 	kill       func(context.Context, budget.Kill, budget.Change) error
-	revive     func(context.Context, budget.Scope, budget.Change) error
+	revive     func(context.Context, budget.Flag, budget.Change) error
 	entries    func(context.Context, budget.Query) ([]budget.Entry, error)
 	acceptLoss func(context.Context, budget.Change) error
 	accounts   func(context.Context, budget.Key, int) ([]budget.Account, error)
 	periods    func(context.Context, budget.Key, time.Time, int) ([]budget.Period, error)
 	changes    func(context.Context, int64, int) ([]budget.Record, error)
+	usage      func(context.Context, budget.UsageMark, int) ([]budget.UsageRow, error)
+	setPolicy  func(context.Context, []byte, budget.Change) error
+	policy     func(context.Context) (budget.PolicyDocument, error)
+	kills      func(context.Context) ([]budget.Kill, error)
 	close      func() error
 	other      func() budget.Store // another handle on the ledger
 	wipe       func() error        // loses the ledger
@@ -62,8 +66,8 @@ func (b *broken) Void(ctx context.Context, id budget.ID, owner budget.Key) error
 	return either(b.void != nil, b.void, b.Store.Void)(ctx, id, owner)
 }
 
-func (b *broken) Correct(ctx context.Context, id budget.ID, actual budget.Charge, c budget.Change) (budget.Posting, error) {
-	return either(b.correct != nil, b.correct, b.Store.Correct)(ctx, id, actual, c)
+func (b *broken) Correct(ctx context.Context, c budget.Correction) (budget.Posting, error) {
+	return either(b.correct != nil, b.correct, b.Store.Correct)(ctx, c)
 }
 
 func (b *broken) Expire(ctx context.Context, n int) (int, error) {
@@ -101,8 +105,8 @@ func (b *broken) AcceptLoss(ctx context.Context, c budget.Change) error {
 	return either(b.acceptLoss != nil, b.acceptLoss, b.Store.AcceptLoss)(ctx, c)
 }
 
-func (b *broken) Revive(ctx context.Context, s budget.Scope, c budget.Change) error {
-	return either(b.revive != nil, b.revive, b.Store.Revive)(ctx, s, c)
+func (b *broken) Revive(ctx context.Context, f budget.Flag, c budget.Change) error {
+	return either(b.revive != nil, b.revive, b.Store.Revive)(ctx, f, c)
 }
 
 func (b *broken) Changes(ctx context.Context, after int64, limit int) ([]budget.Record, error) {
@@ -111,6 +115,25 @@ func (b *broken) Changes(ctx context.Context, after int64, limit int) ([]budget.
 
 func (b *broken) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, error) {
 	return either(b.entries != nil, b.entries, b.Store.Entries)(ctx, q)
+}
+
+func (b *broken) Kills(ctx context.Context) ([]budget.Kill, error) {
+	return either(b.kills != nil, b.kills, b.Store.Kills)(ctx)
+}
+
+func (b *broken) Usage(ctx context.Context, from budget.UsageMark, limit int) ([]budget.UsageRow, error) {
+	return either(b.usage != nil, b.usage, b.Store.Usage)(ctx, from, limit)
+}
+
+func (b *broken) SetPolicy(ctx context.Context, document []byte, c budget.Change) error {
+	if err := c.Validate(); err != nil && !b.unchecked {
+		return err
+	}
+	return either(b.setPolicy != nil, b.setPolicy, b.Store.SetPolicy)(ctx, document, c)
+}
+
+func (b *broken) Policy(ctx context.Context) (budget.PolicyDocument, error) {
+	return either(b.policy != nil, b.policy, b.Store.Policy)(ctx)
 }
 
 func (b *broken) Close() error { return either(b.close != nil, b.close, b.Store.Close)() }

@@ -30,7 +30,7 @@ func (s *subject) flagOf() any {
 
 var kindsOfChange = []kindOfChange{
 	{"Revive", func(s *subject) (func(budget.Change) error, func(budget.Change) error, func() any) {
-		revive := func(c budget.Change) error { return s.store.Revive(s.ctx, call, c) }
+		revive := func(c budget.Change) error { return s.store.Revive(s.ctx, budget.Flag{Scope: call}, c) }
 		kill := func(c budget.Change) error {
 			return s.store.Kill(s.ctx, budget.Kill{Scope: call, Reason: "second"}, c)
 		}
@@ -40,7 +40,7 @@ var kindsOfChange = []kindOfChange{
 		kill := func(c budget.Change) error {
 			return s.store.Kill(s.ctx, budget.Kill{Scope: call, Reason: "first"}, c)
 		}
-		return kill, func(c budget.Change) error { return s.store.Revive(s.ctx, call, c) }, s.flagOf
+		return kill, func(c budget.Change) error { return s.store.Revive(s.ctx, budget.Flag{Scope: call}, c) }, s.flagOf
 	}},
 	{"Override", func(s *subject) (func(budget.Change) error, func(budget.Change) error, func() any) {
 		l := line("a", budget.Lifetime, 10)
@@ -54,9 +54,18 @@ var kindsOfChange = []kindOfChange{
 		r := s.reserve(90, l)
 		s.settle(r, 90)
 		correct := func(n int64) func(budget.Change) error {
-			return func(c budget.Change) error { _, err := s.store.Correct(s.ctx, r.ID, usd(n), c); return err }
+			return func(c budget.Change) error {
+				_, err := s.store.Correct(s.ctx, budget.Correction{ID: r.ID, Actual: usd(n), Change: c})
+				return err
+			}
 		}
 		return correct(10), correct(90), func() any { return s.balance(l).Settled }
+	}},
+	{"Policy", func(s *subject) (func(budget.Change) error, func(budget.Change) error, func() any) {
+		set := func(text string) func(budget.Change) error {
+			return func(c budget.Change) error { return s.store.SetPolicy(s.ctx, []byte(text), c) }
+		}
+		return set("first"), set("second"), func() any { return string(s.policy().Text) }
 	}},
 }
 
@@ -219,7 +228,7 @@ var changeRules = slices.Concat(
 		{"AChangeThatIsRefusedIsNone", "what can't be changed is no row", func(s *subject) {
 			pending := s.reserve(1, line("a", budget.Lifetime, 10))
 			for _, id := range []budget.ID{pending.ID, budget.NewID()} {
-				_, err := s.store.Correct(s.ctx, id, usd(1), s.inspect())
+				_, err := s.store.Correct(s.ctx, budget.Correction{ID: id, Actual: usd(1), Change: s.inspect()})
 				require.ErrorIs(s.t, err, budget.ErrNotFound)
 			}
 			require.Zero(s.t, s.revision())
@@ -242,6 +251,7 @@ var changeRules = slices.Concat(
 					{Kind: budget.ChangeUnlatch, Account: l.Account},
 					{Kind: budget.ChangeCorrect, Reservation: r.ID},
 					{Kind: budget.ChangeAcceptLoss},
+					{Kind: budget.ChangePolicy},
 				} {
 					record.Change = c
 					require.ErrorIs(s.t, s.make(record), budget.ErrInvalidChange, "%s", record.Kind)
@@ -275,7 +285,7 @@ var changeRules = slices.Concat(
 			other := s.reopen()
 			late := s.inspect()
 			require.NoError(s.t, other.Kill(s.ctx, budget.Kill{Scope: call, Reason: "stop"}, NewChange()))
-			require.ErrorIs(s.t, s.store.Revive(s.ctx, call, late), budget.ErrSuperseded)
+			require.ErrorIs(s.t, s.store.Revive(s.ctx, budget.Flag{Scope: call}, late), budget.ErrSuperseded)
 			require.NotNil(s.t, s.under(call, line("a", budget.Daily, 10)))
 			require.Len(s.t, s.records(0, 10), 1)
 		}},
@@ -293,15 +303,17 @@ func (s *subject) make(r budget.Record) (err error) {
 	case budget.ChangeKill:
 		return s.store.Kill(s.ctx, budget.Kill{Scope: r.Scope, Reason: r.Reason}, r.Change)
 	case budget.ChangeRevive:
-		return s.store.Revive(s.ctx, r.Scope, r.Change)
+		return s.store.Revive(s.ctx, budget.Flag{Scope: r.Scope}, r.Change)
 	case budget.ChangeOverride:
 		return s.store.Override(s.ctx, r.Account, r.Override, r.Change)
 	case budget.ChangeUnlatch:
 		return s.store.Unlatch(s.ctx, []budget.Key{r.Account}, r.Change)
 	case budget.ChangeAcceptLoss:
 		return s.store.AcceptLoss(s.ctx, r.Change)
+	case budget.ChangePolicy:
+		return s.store.SetPolicy(s.ctx, nil, r.Change)
 	default:
-		_, err = s.store.Correct(s.ctx, r.Reservation, r.To, r.Change)
+		_, err = s.store.Correct(s.ctx, budget.Correction{ID: r.Reservation, Actual: r.To, Change: r.Change})
 		return err
 	}
 }

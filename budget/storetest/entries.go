@@ -106,11 +106,14 @@ var entryRules = []rule{
 func (s *subject) steps(store budget.Store, r budget.Reservation) map[string]func(context.Context) error {
 	fresh := s.hold(1, r.Lines...)
 	return map[string]func(context.Context) error{
-		"Reserve":  func(ctx context.Context) error { _, err := store.Reserve(ctx, fresh); return err },
-		"Settle":   func(ctx context.Context) error { _, err := store.Settle(ctx, s.settlement(r, 1)); return err },
-		"Orphan":   func(ctx context.Context) error { _, err := store.Settle(ctx, s.settlement(fresh, 1)); return err },
-		"Void":     func(ctx context.Context) error { return store.Void(ctx, r.ID, r.Owner) },
-		"Correct":  func(ctx context.Context) error { _, err := store.Correct(ctx, r.ID, usd(1), NewChange()); return err },
+		"Reserve": func(ctx context.Context) error { _, err := store.Reserve(ctx, fresh); return err },
+		"Settle":  func(ctx context.Context) error { _, err := store.Settle(ctx, s.settlement(r, 1)); return err },
+		"Orphan":  func(ctx context.Context) error { _, err := store.Settle(ctx, s.settlement(fresh, 1)); return err },
+		"Void":    func(ctx context.Context) error { return store.Void(ctx, r.ID, r.Owner) },
+		"Correct": func(ctx context.Context) error {
+			_, err := store.Correct(ctx, budget.Correction{ID: r.ID, Actual: usd(1), Change: NewChange()})
+			return err
+		},
 		"Expire":   func(ctx context.Context) error { _, err := store.Expire(ctx, 10); return err },
 		"Balances": func(ctx context.Context) error { _, err := store.Balances(ctx, r.Lines); return err },
 		"Override": func(ctx context.Context) error {
@@ -122,7 +125,7 @@ func (s *subject) steps(store budget.Store, r budget.Reservation) map[string]fun
 		"Kill": func(ctx context.Context) error {
 			return store.Kill(ctx, budget.Kill{Scope: call, Reason: "x"}, NewChange())
 		},
-		"Revive":   func(ctx context.Context) error { return store.Revive(ctx, call, NewChange()) },
+		"Revive":   func(ctx context.Context) error { return store.Revive(ctx, budget.Flag{Scope: call}, NewChange()) },
 		"Revision": func(ctx context.Context) error { _, err := store.Revision(ctx); return err },
 		"Changes":  func(ctx context.Context) error { _, err := store.Changes(ctx, 0, 10); return err },
 		"Accounts": func(ctx context.Context) error { _, err := store.Accounts(ctx, budget.Key{}, 10); return err },

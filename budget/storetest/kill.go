@@ -31,7 +31,7 @@ func (s *subject) kill(scope budget.Scope, reason string) {
 
 func (s *subject) revive(scope budget.Scope) {
 	s.t.Helper()
-	require.NoError(s.t, s.store.Revive(s.ctx, scope, NewChange()))
+	require.NoError(s.t, s.store.Revive(s.ctx, budget.Flag{Scope: scope}, NewChange()))
 }
 
 var killRules = []rule{
@@ -133,7 +133,7 @@ var killRules = []rule{
 		d, err := other.Reserve(s.ctx, r)
 		require.NoError(s.t, err)
 		require.NotNil(s.t, d.Killed)
-		require.NoError(s.t, other.Revive(s.ctx, call, NewChange()))
+		require.NoError(s.t, other.Revive(s.ctx, budget.Flag{Scope: call}, NewChange()))
 		s.admit(r)
 	}},
 }

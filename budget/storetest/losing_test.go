@@ -54,7 +54,7 @@ func (l *losing) lose(n int) string {
 		return fmt.Sprintf("part %d", n)
 	}
 	kills, _ := s.Kills(ctx)
-	_ = s.Revive(ctx, kills[n%len(kills)].Scope, storetest.NewChange())
+	_ = s.Revive(ctx, kills[n%len(kills)].Flag(), storetest.NewChange())
 	return fmt.Sprintf("flag %d", n)
 }
 
@@ -103,12 +103,12 @@ func (l *losing) Void(ctx context.Context, id budget.ID, owner budget.Key) error
 	return s.Void(ctx, id, owner)
 }
 
-func (l *losing) Correct(ctx context.Context, id budget.ID, actual budget.Charge, c budget.Change) (budget.Posting, error) {
+func (l *losing) Correct(ctx context.Context, c budget.Correction) (budget.Posting, error) {
 	s, err := l.look()
 	if err != nil {
 		return budget.Posting{}, err
 	}
-	return s.Correct(ctx, id, actual, c)
+	return s.Correct(ctx, c)
 }
 
 func (l *losing) Expire(ctx context.Context, max int) (int, error) {
@@ -151,12 +151,36 @@ func (l *losing) Kill(ctx context.Context, k budget.Kill, c budget.Change) error
 	return s.Kill(ctx, k, c)
 }
 
-func (l *losing) Revive(ctx context.Context, scope budget.Scope, c budget.Change) error {
+func (l *losing) Revive(ctx context.Context, f budget.Flag, c budget.Change) error {
 	s, err := l.look()
 	if err != nil {
 		return err
 	}
-	return s.Revive(ctx, scope, c)
+	return s.Revive(ctx, f, c)
+}
+
+func (l *losing) SetPolicy(ctx context.Context, document []byte, c budget.Change) error {
+	s, err := l.look()
+	if err != nil {
+		return err
+	}
+	return s.SetPolicy(ctx, document, c)
+}
+
+func (l *losing) Policy(ctx context.Context) (budget.PolicyDocument, error) {
+	s, err := l.look()
+	if err != nil {
+		return budget.PolicyDocument{}, err
+	}
+	return s.Policy(ctx)
+}
+
+func (l *losing) Usage(ctx context.Context, from budget.UsageMark, limit int) ([]budget.UsageRow, error) {
+	s, err := l.look()
+	if err != nil {
+		return nil, err
+	}
+	return s.Usage(ctx, from, limit)
 }
 
 func (l *losing) Kills(ctx context.Context) ([]budget.Kill, error) {

@@ -133,7 +133,7 @@ func (s *subject) enrich() *rich {
 	s.void(s.reserve(1, pending))
 	s.kill(call, "stop")
 	r.revival = s.inspect()
-	require.NoError(s.t, s.store.Revive(s.ctx, call, r.revival))
+	require.NoError(s.t, s.store.Revive(s.ctx, budget.Flag{Scope: call}, r.revival))
 	s.kill(call, "stop again")
 	s.kill(budget.Scope{Workflow: "another"}, "stop")
 	return r
@@ -159,7 +159,7 @@ func (r *rich) holds(lost string) {
 		refuses("a kill flag", q)
 	}
 	look()
-	if err := r.store.Revive(r.ctx, call, r.revival); err != nil { // it arrives once more
+	if err := r.store.Revive(r.ctx, budget.Flag{Scope: call}, r.revival); err != nil { // it arrives once more
 		require.True(r.t, isAny(err, budget.ErrLost, budget.ErrSuperseded), "%v", err)
 	}
 	if _, err := r.store.Settle(r.ctx, r.settlement(r.pending, 6)); err != nil {

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -14,9 +15,24 @@ type model struct {
 	accounts []modelAccount
 	entries  []*modelEntry
 	byID     map[budget.ID]*modelEntry
-	kills    []budget.Scope
+	kills    []modelFlag
 	// loose leaves it to the store when marks are reported: loosely takes down what it does.
 	loose bool
+}
+
+// modelFlag holds for workflows that begin as its own does, or are it, until its end.
+type modelFlag struct {
+	scope  budget.Scope
+	prefix bool
+	until  time.Time // zero for never
+}
+
+func (k modelFlag) holds(scope budget.Scope, now time.Time) bool {
+	workflow := scope.Workflow == k.scope.Workflow || k.scope.Workflow == ""
+	if k.prefix {
+		workflow = len(scope.Workflow) > 0 && scope.Workflow[0] == k.scope.Workflow[0]
+	}
+	return workflow && (k.scope.Principal == "" || k.scope.Principal == scope.Principal) && (k.until.IsZero() || now.Before(k.until))
 }
 
 // modelAccount is a line, with its window as two functions of time.
@@ -39,7 +55,9 @@ type modelEntry struct {
 	orphan           bool
 	tombstone        bool
 	reserved, actual budget.Charge
-	lines            []int // accounts
+	scope            budget.Scope
+	shares           map[string]int64 // of the amount in USD, by workflow; nil for none
+	lines            []int            // accounts
 	at               time.Time
 	expires          time.Time
 }
@@ -147,7 +165,7 @@ func (m *model) reserve(r budget.Reservation, lines []int, scope budget.Scope, n
 		return v
 	}
 	for _, k := range m.kills {
-		v.killed = v.killed || (k.Workflow == "" || k.Workflow == scope.Workflow) && (k.Principal == "" || k.Principal == scope.Principal)
+		v.killed = v.killed || k.holds(scope, now)
 	}
 	if v.killed {
 		return v
@@ -186,7 +204,7 @@ func (m *model) reserve(r budget.Reservation, lines []int, scope budget.Scope, n
 	if len(v.denied) > 0 {
 		return v
 	}
-	m.add(&modelEntry{id: r.ID, owner: r.Owner, state: budget.Pending, reserved: r.Charge, lines: lines, at: now, expires: now.Add(r.TTL)})
+	m.add(&modelEntry{id: r.ID, owner: r.Owner, state: budget.Pending, reserved: r.Charge, scope: scope, lines: lines, at: now, expires: now.Add(r.TTL)})
 	return v
 }
 
@@ -196,7 +214,7 @@ func (m *model) add(e *modelEntry) {
 	m.entries = append(m.entries, e)
 }
 
-func (m *model) settle(st budget.Settlement, lines []int, now time.Time) (budget.Posting, error) {
+func (m *model) settle(st budget.Settlement, lines []int, scope budget.Scope, shares map[string]int64, now time.Time) (budget.Posting, error) {
 	e := m.byID[st.ID]
 	var p budget.Posting
 	switch {
@@ -210,10 +228,10 @@ func (m *model) settle(st budget.Settlement, lines []int, now time.Time) (budget
 		if e != nil {
 			p.From = budget.Voided
 		}
-		m.add(&modelEntry{id: st.ID, owner: st.Owner, state: budget.Settled, estimated: st.Estimated, orphan: true, actual: st.Actual, lines: lines, at: now})
+		m.add(&modelEntry{id: st.ID, owner: st.Owner, state: budget.Settled, estimated: st.Estimated, orphan: true, actual: st.Actual, scope: scope, shares: shares, lines: lines, at: now})
 	default:
 		p.From = e.state
-		e.state, e.actual, e.estimated = budget.Settled, st.Actual, st.Estimated
+		e.state, e.actual, e.estimated, e.scope, e.shares = budget.Settled, st.Actual, st.Estimated, scope, shares
 	}
 	if m.loose {
 		return p, nil
@@ -259,16 +277,56 @@ func (m *model) void(id budget.ID, owner budget.Key, now time.Time) error {
 	return nil
 }
 
-func (m *model) correct(id budget.ID, actual budget.Charge) (budget.Posting, error) {
+func (m *model) correct(id budget.ID, actual budget.Charge, shares map[string]int64) (budget.Posting, error) {
 	e := m.byID[id]
 	if e == nil || e.state == budget.Pending || e.tombstone {
 		return budget.Posting{}, budget.ErrNotFound
 	}
-	p := budget.Posting{From: e.state, Replayed: e.actual == actual && !e.estimated}
+	p := budget.Posting{From: e.state, Replayed: e.actual == actual && !e.estimated && (shares == nil || maps.Equal(shares, e.shares))}
 	if !p.Replayed {
+		if shares == nil && e.shares != nil { // they were the first one's; the walk has none without
+			e.shares = map[string]int64{firstOf(e.shares): actual[budget.UnitUSD]}
+		} else {
+			e.shares = shares
+		}
+		if actual == (budget.Charge{}) {
+			e.shares = nil
+		}
 		e.state, e.actual, e.estimated = budget.Settled, actual, false
 	}
 	return p, nil
+}
+
+// usage adds up what was spent, by day and whose it was, in USD and calls.
+func (m *model) usage() map[string][2]int64 {
+	sums := make(map[string][2]int64)
+	add := func(e *modelEntry, scope budget.Scope, usd, calls int64) {
+		if usd != 0 || calls != 0 {
+			at := budget.UsageDay(e.at).Format(time.DateOnly) + " " + scope.String()
+			sums[at] = [2]int64{sums[at][0] + usd, sums[at][1] + calls}
+		}
+	}
+	for _, e := range m.entries {
+		if e.shares == nil {
+			add(e, e.scope, e.actual[budget.UnitUSD], e.actual[budget.UnitCalls])
+			continue
+		}
+		calls := e.actual[budget.UnitCalls] // all of them are the first one's
+		for _, workflow := range inUsageOrder(e.shares) {
+			add(e, budget.Scope{Workflow: workflow}, e.shares[workflow], calls)
+			calls = 0
+		}
+	}
+	return sums
+}
+
+func firstOf(shares map[string]int64) string { return inUsageOrder(shares)[0] }
+
+func inUsageOrder(all map[string]int64) (workflows []string) {
+	for _, share := range shares(all) {
+		workflows = append(workflows, share.Call.Scope.Workflow)
+	}
+	return workflows
 }
 
 func (m *model) expire(now time.Time) (n int) {

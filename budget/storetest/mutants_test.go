@@ -135,7 +135,7 @@ var mutants = map[string]struct {
 		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
 			mu.Lock()
 			defer mu.Unlock()
-			_ = b.Store.Revive(ctx, budget.Scope{Tags: map[string]string{"team": "core"}}, storetest.NewChange())
+			_ = b.Store.Revive(ctx, budget.Flag{Scope: budget.Scope{Tags: map[string]string{"team": "core"}}}, storetest.NewChange())
 			_ = b.Store.Kill(ctx, budget.Kill{Scope: budget.Scope{Tags: tags}}, storetest.NewChange())
 			return b.Store.Reserve(ctx, r)
 		}
@@ -173,7 +173,7 @@ var mutants = map[string]struct {
 		b.settle = func(ctx context.Context, s budget.Settlement) (budget.Posting, error) {
 			p, err := b.Store.Settle(ctx, s)
 			if errors.Is(err, budget.ErrResolved) {
-				return b.Store.Correct(ctx, s.ID, s.Actual, storetest.NewChange())
+				return b.Store.Correct(ctx, budget.Correction{ID: s.ID, Actual: s.Actual, Change: storetest.NewChange()})
 			}
 			return p, err
 		}
@@ -255,17 +255,17 @@ var mutants = map[string]struct {
 		b.void = func(ctx context.Context, id budget.ID, owner budget.Key) error {
 			err := b.Store.Void(ctx, id, owner)
 			if errors.Is(err, budget.ErrResolved) {
-				_, err = b.Store.Correct(ctx, id, budget.Charge{}, storetest.NewChange())
+				_, err = b.Store.Correct(ctx, budget.Correction{ID: id, Actual: budget.Charge{}, Change: storetest.NewChange()})
 			}
 			return err
 		}
 	}},
 	"adds a correction again": {[]string{"CorrectIsIdempotent", random}, func(b *broken, _ *storetest.Clock) {
 		memory := watch(b)
-		b.correct = func(ctx context.Context, id budget.ID, actual budget.Charge, c budget.Change) (budget.Posting, error) {
-			p, err := b.Store.Correct(ctx, id, actual, c)
+		b.correct = func(ctx context.Context, c budget.Correction) (budget.Posting, error) {
+			p, err := b.Store.Correct(ctx, c)
 			if p.Replayed {
-				b.again(ctx, budget.Settlement{Actual: actual, Lines: memory.of(id)})
+				b.again(ctx, budget.Settlement{Actual: c.Actual, Lines: memory.of(c.ID)})
 			}
 			return p, err
 		}
@@ -275,7 +275,7 @@ var mutants = map[string]struct {
 			n, err := b.Store.Expire(ctx, n)
 			expired, _ := b.Store.Entries(ctx, budget.Query{State: budget.Expired, Max: 10_000})
 			for _, e := range expired {
-				_, _ = b.Store.Correct(ctx, e.ID, budget.Charge{}, storetest.NewChange())
+				_, _ = b.Store.Correct(ctx, budget.Correction{ID: e.ID, Actual: budget.Charge{}, Change: storetest.NewChange()})
 			}
 			return n, err
 		}
@@ -325,10 +325,10 @@ var mutants = map[string]struct {
 		}
 	}},
 	"revives everything": {[]string{"ReviveRemovesExactlyItsFlag", random}, func(b *broken, _ *storetest.Clock) {
-		b.revive = func(ctx context.Context, _ budget.Scope, _ budget.Change) error {
+		b.revive = func(ctx context.Context, _ budget.Flag, _ budget.Change) error {
 			all, err := b.Store.Kills(ctx)
 			for _, k := range all {
-				_ = b.Store.Revive(ctx, k.Scope, storetest.NewChange())
+				_ = b.Store.Revive(ctx, k.Flag(), storetest.NewChange())
 			}
 			return err
 		}
@@ -372,8 +372,8 @@ var mutants = map[string]struct {
 			return c
 		}
 		b.kill = func(ctx context.Context, k budget.Kill, c budget.Change) error { return b.Store.Kill(ctx, k, anew(c)) }
-		b.revive = func(ctx context.Context, s budget.Scope, c budget.Change) error {
-			return b.Store.Revive(ctx, s, anew(c))
+		b.revive = func(ctx context.Context, f budget.Flag, c budget.Change) error {
+			return b.Store.Revive(ctx, f, anew(c))
 		}
 		b.override = func(ctx context.Context, k budget.Key, o *budget.Override, c budget.Change) error {
 			return b.Store.Override(ctx, k, o, anew(c))
@@ -383,10 +383,10 @@ var mutants = map[string]struct {
 		}
 	}},
 	"corrects late": {[]string{"ALateChangeIsToldCorrect", "ALateRepeatIsToldCorrect", "ALateChangeAfterNothingIsToldCorrect"}, func(b *broken, _ *storetest.Clock) {
-		b.correct = func(ctx context.Context, id budget.ID, actual budget.Charge, c budget.Change) (budget.Posting, error) {
-			p, err := b.Store.Correct(ctx, id, actual, c)
+		b.correct = func(ctx context.Context, c budget.Correction) (budget.Posting, error) {
+			p, err := b.Store.Correct(ctx, c)
 			if errors.Is(err, budget.ErrSuperseded) {
-				return b.Store.Correct(ctx, id, actual, storetest.NewChange())
+				return b.Store.Correct(ctx, budget.Correction{ID: c.ID, Actual: c.Actual, Change: storetest.NewChange()})
 			}
 			return p, err
 		}
@@ -406,9 +406,9 @@ var mutants = map[string]struct {
 			c.ID = budget.NewID()
 			return b.Store.Kill(ctx, k, c)
 		}
-		b.revive = func(ctx context.Context, s budget.Scope, c budget.Change) error {
+		b.revive = func(ctx context.Context, f budget.Flag, c budget.Change) error {
 			c.ID = budget.NewID()
-			return b.Store.Revive(ctx, s, c)
+			return b.Store.Revive(ctx, f, c)
 		}
 		b.override = func(ctx context.Context, k budget.Key, o *budget.Override, c budget.Change) error {
 			c.ID = budget.NewID()

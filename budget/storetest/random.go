@@ -142,7 +142,8 @@ func (w *walk) pick() (accounts []int, lines []budget.Line) {
 func (w *walk) recall() made {
 	if len(w.past) == 0 || w.random.IntN(15) == 0 {
 		accounts, lines := w.pick()
-		m := made{budget.Reservation{ID: w.id(), Owner: w.owner(), Charge: w.charge(), Lines: lines, TTL: time.Minute}, accounts, w.scope()}
+		scope := w.scope()
+		m := made{budget.Reservation{ID: w.id(), Owner: w.owner(), Charge: w.charge(), Lines: lines, Call: &budget.Call{Scope: scope}, TTL: time.Minute}, accounts, scope}
 		w.past = append(w.past, m)
 		return m
 	}
@@ -155,7 +156,7 @@ func (w *walk) reserveNew() {
 	scope := w.scope()
 	r := budget.Reservation{
 		ID: w.id(), Owner: w.owner(), Charge: w.charge(), Lines: lines, Dims: scope.Dims(),
-		TTL: time.Microsecond + w.upTo(90*time.Minute), Tentative: w.random.IntN(3) > 0, RefuseObserved: w.random.IntN(4) == 0,
+		Call: &budget.Call{Scope: scope}, TTL: time.Microsecond + w.upTo(90*time.Minute), Tentative: w.random.IntN(3) > 0, RefuseObserved: w.random.IntN(4) == 0,
 	}
 	w.past = append(w.past, made{r, accounts, scope})
 	w.tryReserve(w.past[len(w.past)-1])
@@ -221,7 +222,7 @@ func indexes(denials []budget.Denial) (lines, latched []int) {
 
 func (w *walk) settleOne() {
 	m := w.recall()
-	st := budget.Settlement{ID: m.r.ID, Owner: m.r.Owner, Actual: w.charge(), Estimated: w.random.IntN(4) == 0, Lines: m.r.Lines}
+	st := budget.Settlement{ID: m.r.ID, Owner: m.r.Owner, Actual: w.charge(), Estimated: w.random.IntN(4) == 0, Lines: m.r.Lines, Call: m.r.Call}
 	if w.random.IntN(20) == 0 {
 		st.Owner = w.owner()
 	}
@@ -231,7 +232,12 @@ func (w *walk) settleOne() {
 	if w.random.IntN(12) == 0 {
 		st.Actual[budget.UnitUSD] += 40 // the worst case was none
 	}
-	want, wantErr := w.model.settle(st, m.lines, w.clock.Now())
+	var divided map[string]int64
+	if w.random.IntN(6) == 0 {
+		divided = w.divide(st.Actual)
+		st.Shares = sharesOf(st.Actual, divided)
+	}
+	want, wantErr := w.model.settle(st, m.lines, m.scope, divided, w.clock.Now())
 	got, err := w.store.Settle(w.ctx, st)
 	w.sameOutcome(wantErr, err)
 	if err == nil {
@@ -244,6 +250,57 @@ func (w *walk) settleOne() {
 		}
 		require.Equal(w.t, want, got)
 	}
+}
+
+// divide returns how an amount divides among some workflows.
+func (w *walk) divide(c budget.Charge) map[string]int64 {
+	if c == (budget.Charge{}) || w.h.Exceptions["SharesDivideUsage"] != "" {
+		return nil
+	}
+	divided, left := make(map[string]int64), c[budget.UnitUSD]
+	for _, workflow := range []string{"a", "b", "d"}[w.random.IntN(3):] {
+		n := left
+		if workflow != "d" {
+			n = w.random.Int64N(left + 1)
+		}
+		if left -= n; n > 0 {
+			divided[workflow] = n
+		}
+	}
+	if len(divided) == 0 {
+		divided["d"] = 0 // it has calls
+	}
+	return divided
+}
+
+// sharesOf is how a charge divides; its calls are all of the first one.
+func sharesOf(c budget.Charge, divided map[string]int64) []budget.Share {
+	if divided == nil {
+		return nil
+	}
+	all := shares(divided)
+	for unit := range c {
+		if budget.Unit(unit) != budget.UnitUSD {
+			all[0].Amount[unit] = c[unit]
+		}
+	}
+	return all
+}
+
+func (w *walk) sameUsage() {
+	got := make(map[string][2]int64)
+	for from := (budget.UsageMark{}); ; {
+		page, err := w.store.Usage(w.ctx, from, 100)
+		require.NoError(w.t, err)
+		for _, row := range page {
+			got[row.Day.Format(time.DateOnly)+" "+row.Scope.String()] = [2]int64{row.Charge[budget.UnitUSD], row.Charge[budget.UnitCalls]}
+			from = budget.UsageMark{Day: row.Day, After: row.Key}
+		}
+		if len(page) < 100 {
+			break
+		}
+	}
+	require.Equal(w.t, w.model.usage(), got, "usage")
 }
 
 func (w *walk) sameOutcome(want, err error) {
@@ -269,8 +326,14 @@ func (w *walk) correctOne() {
 	if e := w.model.byID[m.r.ID]; e != nil && w.random.IntN(3) == 0 {
 		actual = e.actual
 	}
-	want, wantErr := w.model.correct(m.r.ID, actual)
-	got, err := w.store.Correct(w.ctx, m.r.ID, actual, NewChange())
+	c := budget.Correction{ID: m.r.ID, Actual: actual, Change: NewChange()}
+	var divided map[string]int64
+	if w.random.IntN(6) == 0 {
+		divided = w.divide(actual)
+		c.Shares = sharesOf(actual, divided)
+	}
+	want, wantErr := w.model.correct(m.r.ID, actual, divided)
+	got, err := w.store.Correct(w.ctx, c)
 	w.sameOutcome(wantErr, err)
 	require.Equal(w.t, want, got)
 }
@@ -306,17 +369,32 @@ func (w *walk) unlatchOne() {
 
 func (w *walk) killOrRevive() {
 	scope := w.scope()
-	same := func(k budget.Scope) bool { return k.Workflow == scope.Workflow && k.Principal == scope.Principal }
+	flag := modelFlag{scope: scope, prefix: w.random.IntN(3) == 0}
+	if flag.prefix {
+		flag.scope.Workflow += "*"
+	}
+	same := func(k modelFlag) bool {
+		return k.scope.Workflow == flag.scope.Workflow && k.scope.Principal == flag.scope.Principal && k.prefix == flag.prefix
+	}
 	w.model.kills = slices.DeleteFunc(w.model.kills, same)
-	if w.random.IntN(5) > 0 {
-		require.NoError(w.t, w.store.Revive(w.ctx, scope, NewChange()))
+	if w.random.IntN(5) > 1 {
+		require.NoError(w.t, w.store.Revive(w.ctx, budget.Flag{Scope: flag.scope, Patterns: flag.prefix}, NewChange()))
 	} else {
-		w.model.kills = append(w.model.kills, scope)
-		require.NoError(w.t, w.store.Kill(w.ctx, budget.Kill{Scope: scope, Reason: "random"}, NewChange()))
+		if w.random.IntN(3) == 0 {
+			flag.until = w.clock.Now().Add(time.Minute + w.upTo(time.Hour))
+		}
+		w.model.kills = append(w.model.kills, flag)
+		require.NoError(w.t, w.store.Kill(w.ctx, budget.Kill{Scope: flag.scope, Patterns: flag.prefix, Reason: "random", Until: flag.until}, NewChange()))
 	}
 	kills, err := w.store.Kills(w.ctx)
 	require.NoError(w.t, err)
-	require.Len(w.t, kills, len(w.model.kills))
+	lasting := 0
+	for _, k := range w.model.kills {
+		if k.until.IsZero() || w.clock.Now().Before(k.until) {
+			lasting++
+		}
+	}
+	require.Len(w.t, kills, lasting)
 }
 
 // moveClock goes forth by minutes, at times by days, and at times back.
@@ -348,6 +426,7 @@ func (w *walk) sameBalances(step int) {
 }
 
 func (w *walk) sameEntries() {
+	w.sameUsage()
 	want := slices.Clone(w.model.entries)
 	slices.SortFunc(want, func(a, b *modelEntry) int { return bytes.Compare(a.id[:], b.id[:]) })
 	got := allEntries(w.ctx, w.t, w.store)

@@ -120,7 +120,7 @@ func (h Harness) complete() Harness {
 func Run(t *testing.T, h Harness) {
 	h = h.complete()
 	rules := slices.Concat(reserveRules, settleRules, voidRules, correctRules, expireRules, windowRules, rollingRules, markRules,
-		latchRules, overrideRules, killRules, changeRules, nameRules, entryRules, hostileRules, overflowRules, lifecycleRules, lossRules, concurrentRules, randomRules)
+		latchRules, overrideRules, killRules, flagRules, changeRules, policyRules, nameRules, usageRules, entryRules, hostileRules, overflowRules, lifecycleRules, lossRules, concurrentRules, randomRules)
 	for name, why := range h.Exceptions {
 		if why == "" || !slices.ContainsFunc(rules, func(r rule) bool { return r.name == name }) {
 			t.Errorf("storetest: an exception from %q for the reason %q: no such rule, or no reason", name, why)

@@ -25,7 +25,7 @@ const (
 
 func newMemstore(clock *storetest.Clock) *memstore.Store {
 	return memstore.New(func(o *memstore.Options) {
-		o.Clock, o.Retention = clock.Now, storetest.Retention
+		o.Clock, o.Retention, o.UsageRows = clock.Now, storetest.Retention, storetest.UsageRows
 	})
 }
 

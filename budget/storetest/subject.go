@@ -169,7 +169,7 @@ func (s *subject) void(r budget.Reservation) {
 
 func (s *subject) correct(r budget.Reservation, n int64) budget.Posting {
 	s.t.Helper()
-	p, err := s.store.Correct(s.ctx, r.ID, usd(n), NewChange())
+	p, err := s.store.Correct(s.ctx, budget.Correction{ID: r.ID, Actual: usd(n), Change: NewChange()})
 	require.NoError(s.t, err)
 	return p
 }

@@ -119,7 +119,7 @@ var correctRules = []rule{
 		pending, unknown, tombstone := s.reserve(10, l), s.hold(1, l), s.hold(1, l)
 		s.void(tombstone)
 		for _, r := range []budget.Reservation{pending, unknown, tombstone} {
-			_, err := s.store.Correct(s.ctx, r.ID, usd(1), NewChange())
+			_, err := s.store.Correct(s.ctx, budget.Correction{ID: r.ID, Actual: usd(1), Change: NewChange()})
 			require.ErrorIs(s.t, err, budget.ErrNotFound)
 		}
 		s.stands(l, 0, 10)
@@ -128,7 +128,7 @@ var correctRules = []rule{
 		l := line("a", budget.Daily, 100)
 		r := s.reserve(10, l)
 		s.settle(r, 4)
-		_, err := s.store.Correct(s.ctx, r.ID, usd(-4), NewChange())
+		_, err := s.store.Correct(s.ctx, budget.Correction{ID: r.ID, Actual: usd(-4), Change: NewChange()})
 		require.ErrorIs(s.t, err, budget.ErrInvalidCharge)
 		s.stands(l, 4, 0)
 	}},

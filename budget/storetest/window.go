@@ -200,7 +200,7 @@ var overflowRules = []rule{
 		s.settle(s.reserve(s.h.MaxSum-10, l), s.h.MaxSum-10)
 		r := s.reserve(5, l)
 		s.settle(r, 5)
-		_, err := s.store.Correct(s.ctx, r.ID, usd(11), NewChange())
+		_, err := s.store.Correct(s.ctx, budget.Correction{ID: r.ID, Actual: usd(11), Change: NewChange()})
 		require.ErrorIs(s.t, err, budget.ErrOverflow)
 		s.stands(l, s.h.MaxSum-5, 0)
 	}},

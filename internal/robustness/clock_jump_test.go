@@ -304,7 +304,7 @@ func (l *jumpLedger) void(ctx context.Context) error {
 func (l *jumpLedger) correct(ctx context.Context) error {
 	actual := l.settled.Charge
 	actual[budget.UnitUSD] = 5
-	_, err := l.store.Correct(ctx, l.settled.ID, actual, storetest.NewChange())
+	_, err := l.store.Correct(ctx, budget.Correction{ID: l.settled.ID, Actual: actual, Change: storetest.NewChange()})
 	if err == nil {
 		l.of(l.settled.ID).amount = 5
 	}

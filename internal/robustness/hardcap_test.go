@@ -229,7 +229,7 @@ func (r *run) compareEntries(ctx context.Context, t *testing.T, ledger *budget.L
 	}
 	var after budget.ID
 	for {
-		entries, err := ledger.Entries(ctx, budget.Query{After: after, Max: 1000})
+		entries, err := storetest.Collect(ledger.Entries(ctx, budget.Query{After: after, Max: 1000}))
 		require.NoError(t, err)
 		for _, e := range entries {
 			r.compareEntry(ctx, t, ledger, e, billed[e.ID.String()].NanoUSD)

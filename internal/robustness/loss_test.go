@@ -184,7 +184,7 @@ func (d *drawnLedger) step(ctx context.Context) error {
 		}
 		actual := r.Charge
 		actual[budget.UnitUSD]++
-		_, err := d.store.Correct(ctx, r.ID, actual, storetest.NewChange())
+		_, err := d.store.Correct(ctx, budget.Correction{ID: r.ID, Actual: actual, Change: storetest.NewChange()})
 		return err
 	default:
 		return d.settle(ctx, d.store, r)

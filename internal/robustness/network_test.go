@@ -347,7 +347,7 @@ func (w *cutOffWorker) draw() (string, func(context.Context, *ack, budget.Change
 			a.ID, a.Amount = r.ID, amount
 			var actual budget.Charge
 			actual[budget.UnitUSD] = amount
-			_, err := w.store.Correct(ctx, r.ID, actual, c)
+			_, err := w.store.Correct(ctx, budget.Correction{ID: r.ID, Actual: actual, Change: c})
 			return err
 		}
 	case n == 4:
@@ -361,7 +361,7 @@ func (w *cutOffWorker) draw() (string, func(context.Context, *ack, budget.Change
 		}
 	case n == 6:
 		return "revive", func(ctx context.Context, _ *ack, c budget.Change) error {
-			return w.store.Revive(ctx, cutOffScope(w.n), c)
+			return w.store.Revive(ctx, budget.Flag{Scope: cutOffScope(w.n)}, c)
 		}
 	}
 	r := budget.Reservation{ID: budget.NewID(), Owner: budget.Key{1}, Lines: []budget.Line{cutOffLine(w.n, 1)}, TTL: time.Hour}

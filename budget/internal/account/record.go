@@ -58,6 +58,9 @@ type recordJSON struct {
 	Operator, Reason []byte            `json:",omitempty"`
 	Kind             budget.ChangeKind `json:",omitempty"`
 	Scope            *scopeJSON        `json:",omitempty"`
+	Patterns         bool              `json:",omitempty"`
+	Until            int64             `json:",omitempty"`
+	Policy           []byte            `json:",omitempty"`
 	Account          []byte            `json:",omitempty"`
 	Override         *overrideJSON     `json:",omitempty"`
 	Reservation      []byte            `json:",omitempty"`
@@ -71,7 +74,11 @@ func EncodeRecord(r *budget.Record) ([]byte, error) {
 	out := recordJSON{ID: r.ID[:], Seen: r.Seen, Operator: []byte(r.Operator), Reason: []byte(r.Reason), Kind: r.Kind}
 	switch r.Kind {
 	case budget.ChangeKill, budget.ChangeRevive:
-		out.Scope = newScopeJSON(r.Scope)
+		out.Scope, out.Patterns, out.Until = newScopeJSON(r.Scope), r.Patterns, End(r.Until)
+	case budget.ChangePolicy:
+		if r.Policy != ([32]byte{}) {
+			out.Policy = r.Policy[:]
+		}
 	case budget.ChangeCorrect:
 		out.Reservation, out.From, out.To = r.Reservation[:], r.From[:], r.To[:]
 	case budget.ChangeAcceptLoss:
@@ -97,13 +104,13 @@ func DecodeRecord(raw []byte, revision, at int64) (r budget.Record, err error) {
 	for _, name := range []struct {
 		to   []byte
 		from []byte
-	}{{r.ID[:], in.ID}, {r.Account[:], in.Account}, {r.Reservation[:], in.Reservation}} {
+	}{{r.ID[:], in.ID}, {r.Account[:], in.Account}, {r.Reservation[:], in.Reservation}, {r.Policy[:], in.Policy}} {
 		if n := copy(name.to, name.from); n != len(name.from) || n != 0 && n != len(name.to) {
 			return budget.Record{}, ErrEncoding
 		}
 	}
 	if in.Scope != nil {
-		r.Scope = in.Scope.scope()
+		r.Scope, r.Patterns, r.Until = in.Scope.scope(), in.Patterns, Ended(in.Until)
 	}
 	if in.Override != nil {
 		r.Override = &budget.Override{Max: in.Override.Max, Until: time.Unix(0, in.Override.Until)}
@@ -114,6 +121,22 @@ func DecodeRecord(raw []byte, revision, at int64) (r budget.Record, err error) {
 	copy(r.From[:], in.From)
 	copy(r.To[:], in.To)
 	return r, nil
+}
+
+// End is the end of a flag in nanoseconds since 1970 UTC; 0 for one without an end.
+func End(until time.Time) int64 {
+	if until.IsZero() {
+		return 0
+	}
+	return max(Nanos(until), 1)
+}
+
+// Ended reads what End wrote.
+func Ended(end int64) time.Time {
+	if end == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, end)
 }
 
 // Nanos is a moment in nanoseconds since 1970 UTC, at the edge of int64 if it lies beyond.

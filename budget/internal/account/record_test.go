@@ -40,11 +40,17 @@ func TestRecordsComeBackAsTheyWere(t *testing.T) {
 		want := budget.Record{
 			Change:   budget.Change{ID: budget.NewID(), Seen: n.Draw(t, "seen"), Operator: "anna\xff", Reason: "why\x00"},
 			Revision: n.Draw(t, "revision"), At: time.Unix(0, n.Draw(t, "at")),
-			Kind: budget.ChangeKind(rapid.IntRange(1, 5).Draw(t, "kind")),
+			Kind: budget.ChangeKind(rapid.IntRange(1, 7).Draw(t, "kind")),
 		}
 		switch want.Kind {
 		case budget.ChangeKill, budget.ChangeRevive:
 			want.Scope = drawScope(t)
+			if want.Patterns = rapid.Bool().Draw(t, "patterns"); want.Patterns {
+				want.Until = time.Unix(0, n.Draw(t, "until")+1)
+			}
+		case budget.ChangePolicy:
+			want.Policy = budget.DocumentSum([]byte(rapid.String().Draw(t, "document")))
+		case budget.ChangeAcceptLoss:
 		case budget.ChangeCorrect:
 			want.Reservation = budget.NewID()
 			for u := range want.From {
@@ -74,6 +80,28 @@ func TestARecordOfMoreUnitsIsRefusedByName(t *testing.T) {
 	require.ErrorIs(t, err, account.ErrEncoding)
 }
 
+func TestUsesComeBackAsTheyWere(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var want []account.Use
+		for range rapid.IntRange(0, 5).Draw(t, "uses") {
+			u := account.Use{Key: budget.Key(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "key"))}
+			for unit := range u.Amount[1:] {
+				u.Amount[unit+1] = rapid.Int64Min(0).Draw(t, "amount")
+			}
+			want = append(want, u)
+		}
+		got, err := account.DecodeUses(account.EncodeUses(want))
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	})
+	_, err := account.DecodeUses([]byte{1, 8})
+	require.ErrorContains(t, err, "8 units, this one knows 7")
+	for _, raw := range [][]byte{{2}, {1}, {1, 7, 0}, append([]byte{1, 7}, make([]byte, 17)...)} {
+		_, err := account.DecodeUses(raw)
+		require.ErrorIs(t, err, account.ErrEncoding)
+	}
+}
+
 func TestMomentsBeyondTheRangeAreCut(t *testing.T) {
 	require.Equal(t, int64(1<<63-1), account.Nanos(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)))
 	require.Equal(t, int64(-1<<63), account.Nanos(time.Time{}))
@@ -96,5 +124,10 @@ func FuzzDecode(f *testing.F) {
 			require.Equal(t, s, back)
 		}
 		_, _ = account.DecodeRecord(raw, 1, 1)
+		if uses, err := account.DecodeUses(raw); err == nil && len(uses) > 0 {
+			back, err := account.DecodeUses(account.EncodeUses(uses))
+			require.NoError(t, err)
+			require.Equal(t, uses, back)
+		}
 	})
 }

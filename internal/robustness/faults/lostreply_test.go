@@ -64,7 +64,7 @@ type lossyStep struct {
 func (x subject) steps() []lossyStep {
 	void := func(ctx context.Context, s budget.Store) error { return s.Void(ctx, x.r.ID, x.r.Owner) }
 	correct := func(ctx context.Context, s budget.Store) error {
-		_, err := s.Correct(ctx, x.r.ID, usd(3), storetest.NewChange())
+		_, err := s.Correct(ctx, budget.Correction{ID: x.r.ID, Actual: usd(3), Change: storetest.NewChange()})
 		return err
 	}
 	override := func(ctx context.Context, s budget.Store) error {
@@ -73,7 +73,9 @@ func (x subject) steps() []lossyStep {
 	kill := func(ctx context.Context, s budget.Store) error {
 		return s.Kill(ctx, budget.Kill{Scope: x.scope, Reason: "stop"}, storetest.NewChange())
 	}
-	revive := func(ctx context.Context, s budget.Store) error { return s.Revive(ctx, x.scope, storetest.NewChange()) }
+	revive := func(ctx context.Context, s budget.Store) error {
+		return s.Revive(ctx, budget.Flag{Scope: x.scope}, storetest.NewChange())
+	}
 	type steps = []func(context.Context, budget.Store) error
 	return []lossyStep{
 		{name: "Reserve", do: x.reserve, pending: 7, essential: true},

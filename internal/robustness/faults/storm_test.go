@@ -114,7 +114,7 @@ func (s *storm) step(ctx context.Context, store budget.Store, random *rand.Rand)
 		_, err = store.Settle(ctx, budget.Settlement{ID: orphan, Owner: r.Owner, Actual: usd(1), Lines: r.Lines})
 	default:
 		if _, err = store.Settle(ctx, budget.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(random.Int64N(12)), Lines: r.Lines}); err == nil {
-			_, err = store.Correct(ctx, r.ID, usd(random.Int64N(12)), storetest.NewChange())
+			_, err = store.Correct(ctx, budget.Correction{ID: r.ID, Actual: usd(random.Int64N(12)), Change: storetest.NewChange()})
 		}
 	}
 	if errors.Is(err, budget.ErrResolved) { // somebody expired it

@@ -155,18 +155,18 @@ func (s lostWrites) Reserve(ctx context.Context, r budget.Reservation) (budget.D
 // lateRepeats makes changes that arrive late as if they were new.
 type lateRepeats struct{ budget.Store }
 
-func (s lateRepeats) Revive(ctx context.Context, scope budget.Scope, c budget.Change) error {
-	err := s.Store.Revive(ctx, scope, c)
+func (s lateRepeats) Revive(ctx context.Context, f budget.Flag, c budget.Change) error {
+	err := s.Store.Revive(ctx, f, c)
 	if errors.Is(err, budget.ErrSuperseded) {
-		_ = s.Store.Revive(ctx, scope, storetest.NewChange())
+		_ = s.Store.Revive(ctx, f, storetest.NewChange())
 	}
 	return err
 }
 
-func (s lateRepeats) Correct(ctx context.Context, id budget.ID, actual budget.Charge, c budget.Change) (budget.Posting, error) {
-	p, err := s.Store.Correct(ctx, id, actual, c)
+func (s lateRepeats) Correct(ctx context.Context, c budget.Correction) (budget.Posting, error) {
+	p, err := s.Store.Correct(ctx, c)
 	if errors.Is(err, budget.ErrSuperseded) {
-		_, _ = s.Store.Correct(ctx, id, actual, storetest.NewChange())
+		_, _ = s.Store.Correct(ctx, budget.Correction{ID: c.ID, Actual: c.Actual, Change: storetest.NewChange()})
 	}
 	return p, err
 }

@@ -197,12 +197,12 @@ func (r *recorder) ask(ctx context.Context, s budget.Store, o op) (got result, e
 		err = s.Void(ctx, r.id(o.hold), r.owner())
 	case correct:
 		var p budget.Posting
-		p, err = s.Correct(ctx, r.id(o.hold), usd(o.amount), r.change(o))
+		p, err = s.Correct(ctx, budget.Correction{ID: r.id(o.hold), Actual: usd(o.amount), Change: r.change(o)})
 		got.from, got.replayed = p.From, p.Replayed
 	case killFlag:
 		err = s.Kill(ctx, budget.Kill{Scope: r.scope(o.flag), Reason: "history"}, r.change(o))
 	case reviveFlag:
-		err = s.Revive(ctx, r.scope(o.flag), r.change(o))
+		err = s.Revive(ctx, budget.Flag{Scope: r.scope(o.flag)}, r.change(o))
 	default:
 		return r.balances(ctx, s)
 	}

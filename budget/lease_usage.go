@@ -1,0 +1,183 @@
+package budget
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"slices"
+	"time"
+)
+
+// leaseUse is what the calls of one row of usage have of a lease.
+type leaseUse struct {
+	key              Key
+	call             *Call // one of them
+	settled, pending Charge
+}
+
+func (l *lease) use(key Key) *leaseUse {
+	for _, u := range l.uses {
+		if u.key == key {
+			return u
+		}
+	}
+	return nil
+}
+
+// carries reports whether a call's amounts can be told apart in what the store inside is told of the lease.
+func (l *lease) carries(c *Call) bool { return len(l.uses) < MaxShares || l.use(c.UsageKey()) != nil }
+
+// useOf returns what a call's amounts are added to.
+func (l *lease) useOf(c *Call) *leaseUse {
+	key := c.UsageKey()
+	u := l.use(key)
+	if u == nil {
+		u = &leaseUse{key: key, call: c}
+		l.uses = append(l.uses, u)
+	}
+	return u
+}
+
+// shares returns how what each grant has to be settled with divides among the lease's calls, worst cases in flight included.
+func (l *lease) shares(targets []Charge) [][]Share {
+	return l.divide(targets, func(u *leaseUse) Charge {
+		sum, _ := plus(u.settled, u.pending)
+		return sum
+	})
+}
+
+// divide returns how targets, which add up to what all uses have, divide among them. A grant of which the store inside knows its target
+// keeps the shares that it has, so that no correction is due for them alone, unless others could not be right then.
+func (l *lease) divide(targets []Charge, of func(*leaseUse) Charge) [][]Share {
+	rest := make([]Charge, len(l.uses))
+	fresh := func() {
+		for k, u := range l.uses {
+			rest[k] = of(u)
+		}
+	}
+	fresh()
+	kept := make([]bool, len(targets))
+	for i, g := range l.grants {
+		kept[i] = g.posted && !g.unsure && g.told == targets[i]
+		for _, share := range g.shares {
+			if kept[i] {
+				k := slices.IndexFunc(l.uses, func(u *leaseUse) bool { return u.key == share.Call.UsageKey() })
+				rest[k] = minus(rest[k], share.Amount)
+			}
+		}
+	}
+	if slices.ContainsFunc(rest, func(c Charge) bool { return c.Validate() != nil }) {
+		clear(kept)
+		fresh()
+	}
+	all := make([][]Share, len(targets))
+	for i := range targets {
+		if kept[i] {
+			all[i] = l.grants[i].shares
+			continue
+		}
+		all[i] = l.fill(targets[i], rest)
+	}
+	return all
+}
+
+// fill takes a target out of what is left of each use, and returns who had what of it.
+func (l *lease) fill(target Charge, rest []Charge) (shares []Share) {
+	for k, u := range l.uses {
+		part := least(target, rest[k])
+		if part == (Charge{}) {
+			continue
+		}
+		target, rest[k] = minus(target, part), minus(rest[k], part)
+		shares = append(shares, Share{u.call, part})
+	}
+	slices.SortFunc(shares, func(a, b Share) int {
+		x, y := a.Call.UsageKey(), b.Call.UsageKey()
+		return bytes.Compare(x[:], y[:])
+	})
+	return shares
+}
+
+// knows reports whether the store inside has certainly been told this of a grant.
+func (g *grant) knows(target Charge, shares []Share) bool {
+	return !g.unsure && g.told == target && slices.EqualFunc(g.shares, shares, func(a, b Share) bool {
+		return a.Amount == b.Amount && a.Call.UsageKey() == b.Call.UsageKey()
+	})
+}
+
+// Usage implements Store. What this process spent in its leases is in it; what others did is once they have given theirs back, and the
+// worst cases of what was then in flight are in it until it ends.
+func (s *LeasedStore) Usage(ctx context.Context, from UsageMark, limit int) (page []UsageRow, err error) {
+	limit = max(1, min(limit, maxEntries))
+	for full := true; full && len(page) < limit; { // a row of which nothing is left is none
+		var part []UsageRow
+		next := from
+		err := s.undisturbed(ctx, func() (func(), error) {
+			all, err := s.inner.Usage(ctx, from, limit)
+			if part, full = all, len(all) == limit; full {
+				next = UsageMark{Day: all[limit-1].Day, After: all[limit-1].Key}
+			}
+			return func() { part = s.ownUsage(from, limit, all) }, err
+		})
+		if err != nil {
+			return nil, err
+		}
+		page, from = append(page, part...), next
+	}
+	return page[:min(len(page), limit)], nil
+}
+
+// ownUsage puts the truth about this process's leases into a page of the store inside. Requires mu held.
+func (s *LeasedStore) ownUsage(from UsageMark, limit int, page []UsageRow) []UsageRow {
+	own := make(map[usageSum]*UsageRow)
+	add := func(day time.Time, u *leaseUse, c Charge, sign int64) {
+		day = UsageDay(day)
+		at := usageSum{day.Unix(), u.key}
+		row := own[at]
+		if row == nil {
+			row = &UsageRow{Day: day, Key: u.key, Scope: u.call.UsageScope()}
+			own[at] = row
+		}
+		for unit := range c {
+			row.Charge[unit] += sign * c[unit]
+		}
+	}
+	for l := range s.live {
+		if len(l.grants) == 0 {
+			continue
+		}
+		for _, u := range l.uses {
+			add(l.grants[len(l.grants)-1].at, u, u.settled, 1)
+		}
+		for _, g := range l.grants {
+			for _, share := range g.shares {
+				add(g.at, l.use(share.Call.UsageKey()), share.Amount, -1)
+			}
+		}
+	}
+	full := len(page) == limit
+	for i := range page {
+		at := usageSum{page[i].Day.Unix(), page[i].Key}
+		if row := own[at]; row != nil {
+			for unit := range row.Charge {
+				page[i].Charge[unit] = max(0, addUp(page[i].Charge[unit], row.Charge[unit]))
+			}
+			delete(own, at)
+		}
+	}
+	for _, row := range own {
+		mark := UsageRow{Day: from.Day, Key: from.After}
+		if row.Charge.Validate() != nil || row.Charge == (Charge{}) || row.compare(&mark) <= 0 || full && row.compare(&page[len(page)-1]) > 0 {
+			continue
+		}
+		page = append(page, *row)
+	}
+	page = slices.DeleteFunc(page, func(r UsageRow) bool { return r.Charge == Charge{} })
+	slices.SortFunc(page, func(a, b UsageRow) int { return a.compare(&b) })
+	return page
+}
+
+// compare orders rows as stores tell them.
+func (r *UsageRow) compare(o *UsageRow) int {
+	return cmp.Or(r.Day.Compare(o.Day), bytes.Compare(r.Key[:], o.Key[:]))
+}

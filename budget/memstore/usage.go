@@ -1,0 +1,169 @@
+package memstore
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// usage is what was charged, by day and by whose it was. The zero value is ready to use.
+type usage struct {
+	most  int // rows of a day
+	days  map[int64]map[budget.Key]*budget.UsageRow
+	day   int64 // of recent
+	last  *budget.Call
+	found *budget.UsageRow // of last: calls of one scope share their Call
+}
+
+// use is what an entry has added to a row.
+type use struct {
+	row    *budget.UsageRow
+	amount budget.Charge
+}
+
+const dayLength = int64(24 * time.Hour)
+
+func dayOf(at int64) int64 {
+	day := at / dayLength
+	if at%dayLength < 0 {
+		day--
+	}
+	return day
+}
+
+// row returns where a call's amounts of a day are added, made if need be.
+func (u *usage) row(day int64, c *budget.Call) *budget.UsageRow {
+	if c != nil && c == u.last && day == u.day {
+		return u.found
+	}
+	key := c.UsageKey()
+	rows := u.days[day]
+	if rows == nil {
+		if u.days == nil {
+			u.days = make(map[int64]map[budget.Key]*budget.UsageRow)
+		}
+		rows = make(map[budget.Key]*budget.UsageRow)
+		u.days[day] = rows
+	}
+	row := rows[key]
+	if row == nil {
+		scope := c.UsageScope()
+		if len(rows) >= u.most {
+			key, scope = budget.OtherUsage, budget.Scope{}
+			row = rows[key]
+		}
+		if row == nil {
+			row = &budget.UsageRow{Day: time.Unix(0, day*dayLength).UTC(), Key: key, Scope: clone(budget.Record{Scope: scope}).Scope}
+			rows[key] = row
+		}
+	}
+	u.day, u.last, u.found = day, c, row
+	return row
+}
+
+// fits reports whether an entry may have these uses in the place of those that it has, without any row leaving its range.
+func (e *entry) fits(next []use) bool {
+	for i := range next {
+		sum := next[i].row.Charge
+		for _, old := range e.uses {
+			if old.row == next[i].row {
+				for unit := range sum {
+					sum[unit] -= old.amount[unit]
+				}
+			}
+		}
+		for j := range next[:i+1] { // several shares may be in the row of OtherUsage
+			if next[j].row != next[i].row {
+				continue
+			}
+			for unit := range sum {
+				var over bool
+				if sum[unit], over = plus(sum[unit], next[j].amount[unit]); over {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// charge puts uses in the place of those that an entry has.
+func (e *entry) charge(next []use, shared bool) {
+	for i := range e.uses {
+		for unit, n := range e.uses[i].amount {
+			e.uses[i].row.Charge[unit] -= n
+		}
+	}
+	for i := range next {
+		for unit, n := range next[i].amount {
+			next[i].row.Charge[unit] += n
+		}
+	}
+	e.uses = append(e.oneUse[:0], next...)
+	e.shared = shared
+}
+
+// uses returns how an amount that is posted for an entry divides. Without shares it is the call's that the entry names; what had shares
+// before is all of the first one's.
+func (s *Store) uses(e *entry, actual *budget.Charge, shares []budget.Share, room []use) []use {
+	if *actual == (budget.Charge{}) {
+		return nil
+	}
+	day := dayOf(e.reservedAt)
+	for i := range shares {
+		room = append(room, use{s.usage.row(day, shares[i].Call), shares[i].Amount})
+	}
+	switch {
+	case len(shares) > 0:
+		return room
+	case e.shared && len(e.uses) > 0:
+		return append(room, use{e.uses[0].row, *actual})
+	default:
+		return append(room, use{s.usage.row(day, e.call), *actual})
+	}
+}
+
+// sameShares reports whether an entry has these shares already. None stand for those that it has.
+func (e *entry) sameShares(next []use, given bool) bool {
+	return !given || slices.Equal(e.uses, next)
+}
+
+// forget drops the rows of days that are past.
+func (u *usage) forget(now int64) {
+	old := dayOf(now - int64(budget.UsageRetention))
+	for day := range u.days {
+		if day < old {
+			delete(u.days, day)
+		}
+	}
+	u.last = nil
+}
+
+// Usage implements budget.Store.
+func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) ([]budget.UsageRow, error) {
+	if _, err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	var all []budget.UsageRow
+	for _, rows := range s.usage.days {
+		for _, row := range rows {
+			order := cmp.Or(row.Day.Compare(from.Day), bytes.Compare(row.Key[:], from.After[:]))
+			if order > 0 && row.Charge != (budget.Charge{}) {
+				all = append(all, *row)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b budget.UsageRow) int {
+		return cmp.Or(a.Day.Compare(b.Day), bytes.Compare(a.Key[:], b.Key[:]))
+	})
+	all = all[:min(len(all), max(1, min(limit, maxEntries)))]
+	for i := range all {
+		all[i].Scope = clone(budget.Record{Scope: all[i].Scope}).Scope
+	}
+	return all, nil
+}
