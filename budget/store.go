@@ -332,6 +332,7 @@ func (q *Query) Plain() bool {
 //   - What a reservation was booked for, its Call and its lines, is told by its entry; the Reference of a Settlement that was done, too.
 //     The first line that is booked in an account names it.
 //   - For each bucket of each account, settled is what its entries have posted there and what those had that were forgotten since.
+//     Sums of calendar windows of a day or longer are kept for UsageRetention, if that is longer than the store's retention.
 //   - A negative amount or an unknown unit is ErrInvalidCharge, and nothing changes.
 //   - An amount that would take a sum out of the store's range is ErrOverflow, and nothing changes.
 //   - A store that can't answer returns an error that is none of this package's others: never a zero balance.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	keep "github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 // account is one limit for one value of its scope.
@@ -106,10 +107,10 @@ func (a *account) from(since int64) []bucket {
 }
 
 // bucket returns the bucket of a span, made if need be. The pointer holds until the next call.
-func (a *account) bucket(span *budget.Span) *bucket {
+func (a *account) bucket(span *budget.Span, retention int64) *bucket {
 	i := len(a.buckets) - len(a.from(span.Start))
 	if i == len(a.buckets) || a.buckets[i].start != span.Start {
-		a.buckets = slices.Insert(a.buckets, i, bucket{start: span.Start, end: span.End})
+		a.buckets = slices.Insert(a.buckets, i, bucket{start: span.Start, end: keep.KeptEnd(*span, time.Duration(retention))})
 	}
 	return &a.buckets[i]
 }

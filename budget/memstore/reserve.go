@@ -165,7 +165,7 @@ func (s *Store) book(e *entry, lines []budget.Line, places []place) {
 		if a.limit == "" {
 			a.limit, a.scope = lines[i].Limit, lines[i].Scope
 		}
-		a.bucket(&places[i].span).pending += e.reserved[unit]
+		a.bucket(&places[i].span, s.retention).pending += e.reserved[unit]
 		e.lines = append(e.lines, booking{a, places[i].span.Start, unit})
 	}
 }

@@ -152,3 +152,38 @@ func TestDeadlinesComeInOrder(t *testing.T) {
 	require.Equal(t, want, got)
 	require.False(t, h.due(500))
 }
+
+// What was spent in a month is known for thirteen of them, however short the retention; parts of rolling windows are not kept for that.
+func TestPastWindowsAreKept(t *testing.T) {
+	clock := storetest.NewClock(time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC))
+	s := memstore.New(func(o *memstore.Options) { o.Clock, o.Retention = clock.Now, time.Hour })
+	defer s.Close()
+	lines := []budget.Line{
+		{Account: budget.Key{1}, Unit: budget.UnitUSD, Window: budget.Monthly, Max: 100},
+		{Account: budget.Key{2}, Unit: budget.UnitUSD, Window: budget.Rolling(24 * time.Hour), Max: 100},
+	}
+	var charge budget.Charge
+	charge[budget.UnitUSD] = 5
+	_, err := s.Settle(t.Context(), budget.Settlement{ID: budget.NewID(), Actual: charge, Lines: lines})
+	require.NoError(t, err)
+	periods := func() (n [2]int) {
+		for i := range lines {
+			all, err := s.Periods(t.Context(), lines[i].Account, time.Time{}, 100)
+			require.NoError(t, err)
+			n[i] = len(all)
+		}
+		return n
+	}
+	for range 390 * 24 {
+		clock.Advance(time.Hour)
+		_, err := s.Expire(t.Context(), 0)
+		require.NoError(t, err)
+	}
+	require.Equal(t, [2]int{1, 0}, periods())
+	for range 40 * 24 {
+		clock.Advance(time.Hour)
+		_, err := s.Expire(t.Context(), 0)
+		require.NoError(t, err)
+	}
+	require.Equal(t, [2]int{0, 0}, periods())
+}

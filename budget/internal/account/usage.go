@@ -97,3 +97,14 @@ func DecodeUses(raw []byte) (all []Use, err error) {
 	}
 	return all, nil
 }
+
+// KeptEnd is the end of a bucket as forgetting goes by it: sums of calendar windows of a day or longer are kept as long as usage is, if
+// the store's retention is shorter, so that what was spent in the same month of the year before is known.
+func KeptEnd(s budget.Span, retention time.Duration) int64 {
+	const nearlyADay = int64(22 * time.Hour) // one on which the clocks go forward, by as much as they ever did
+	longer := int64(budget.UsageRetention) - int64(retention)
+	if s.Since != s.Start || s.End-s.Start < nearlyADay || longer <= 0 || s.End > 1<<63-1-longer {
+		return s.End
+	}
+	return s.End + longer
+}
