@@ -156,7 +156,7 @@ func TestDeadlinesComeInOrder(t *testing.T) {
 // What was spent in a month is known for thirteen of them, however short the retention; parts of rolling windows are not kept for that.
 func TestPastWindowsAreKept(t *testing.T) {
 	clock := storetest.NewClock(time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC))
-	s := memstore.New(func(o *memstore.Options) { o.Clock, o.Retention = clock.Now, time.Hour })
+	s := New(func(o *Options) { o.Clock, o.Retention = clock.Now, time.Hour })
 	defer s.Close()
 	lines := []budget.Line{
 		{Account: budget.Key{1}, Unit: budget.UnitUSD, Window: budget.Monthly, Max: 100},
