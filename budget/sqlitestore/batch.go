@@ -224,7 +224,7 @@ func (s *Store) runTogether(batch []*step) error {
 				return st.err
 			}
 		}
-		return nil
+		return t.writeUsage()
 	})
 	if err != nil {
 		s.sequence = sequence
@@ -240,7 +240,7 @@ func (s *Store) runTogether(batch []*step) error {
 
 // contractual reports whether an error is an answer rather than a failure.
 func contractual(err error) bool {
-	for _, own := range [...]error{budget.ErrIDConflict, budget.ErrResolved, budget.ErrNotFound, budget.ErrOverflow, budget.ErrSuperseded} {
+	for _, own := range [...]error{budget.ErrIDConflict, budget.ErrResolved, budget.ErrNotFound, budget.ErrOverflow, budget.ErrSuperseded, budget.ErrTooManyFlags} {
 		if errors.Is(err, own) {
 			return true
 		}
@@ -289,7 +289,9 @@ func whileBusy(giveUp, fn func() error) error {
 type tx struct {
 	store           *Store
 	now             time.Time
-	judged, reached int64 // see meta
+	judged, reached int64                    // see meta
+	usage           map[usagePlace]*usageRow // what was read of it, and what is to be written
+	rows            map[int64]int            // how many there are of a day, as far as anybody asked
 }
 
 func (t *tx) stmt(q string) *sql.Stmt { return t.store.stmts[q] }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
@@ -135,59 +136,76 @@ func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Cha
 
 // Kill implements budget.Store.
 func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
+	if err := errors.Join(c.Validate(), k.Validate()); err != nil {
+		return err
+	}
 	scope, err := account.EncodeScope(k.Scope)
 	if err != nil {
 		return err
 	}
-	dims := encodeKeys(k.Scope.Dims())
-	return s.change(ctx, budget.Record{Change: c, Kind: budget.ChangeKill, Scope: k.Scope}, func(t *tx) error {
-		file, err := t.rarest(k.Scope.Dims())
+	dims, key := encodeKeys(k.Scope.Dims()), flagKey(k.Flag())
+	r := budget.Record{Change: c, Kind: budget.ChangeKill, Scope: k.Scope, Patterns: k.Patterns, Until: k.Until}
+	return s.do(ctx, true, func(t *tx) error {
+		fresh, err := t.judge(&r)
+		if err != nil || !fresh {
+			return err
+		}
+		file := underPatterns
+		if k.Patterns {
+			err = t.makeRoom(key)
+		} else {
+			file, err = t.rarest(k.Scope.Dims())
+		}
 		if err != nil {
 			return err
 		}
-		return t.exec(sqlKill, dims, dims, scope, []byte(k.Reason), t.now.UnixNano(), file)
+		if err := t.note(&r); err != nil {
+			return err
+		}
+		return t.exec(sqlKill, key, dims, scope, []byte(k.Reason), t.now.UnixNano(), file, account.End(k.Until), k.Patterns)
 	})
 }
 
 // Revive implements budget.Store.
-func (s *Store) Revive(ctx context.Context, scope budget.Scope, c budget.Change) error {
-	dims := encodeKeys(scope.Dims())
-	return s.change(ctx, budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: scope}, func(t *tx) error {
-		return t.removing(0, func() error { return t.exec(sqlRevive, dims) })
+func (s *Store) Revive(ctx context.Context, f budget.Flag, c budget.Change) error {
+	key := flagKey(f)
+	return s.change(ctx, budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns}, func(t *tx) error {
+		return t.removing(0, func() error { return t.exec(sqlRevive, key) })
 	})
 }
 
 // Correct implements budget.Store. A tombstone is not found: nobody knows which accounts it would have touched.
-func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge, c budget.Change) (p budget.Posting, err error) {
-	if err := errors.Join(actual.Validate(), c.Validate()); err != nil {
+func (s *Store) Correct(ctx context.Context, c budget.Correction) (p budget.Posting, err error) {
+	if err := c.Validate(); err != nil {
 		return p, err
 	}
 	err = s.do(ctx, true, func(t *tx) error {
-		p, err = t.correct(id, actual, c)
+		p, err = t.correct(&c)
 		return err
 	})
 	return p, err
 }
 
-func (t *tx) correct(id budget.ID, actual budget.Charge, c budget.Change) (p budget.Posting, err error) {
-	e, err := t.entry(id)
+func (t *tx) correct(c *budget.Correction) (p budget.Posting, err error) {
+	e, err := t.entry(c.ID)
 	if err != nil {
 		return p, err
 	}
 	if e == nil || e.state == budget.Pending || e.tombstone() {
 		return p, budget.ErrNotFound
 	}
-	r := budget.Record{Change: c, Kind: budget.ChangeCorrect, Reservation: id, From: e.actual, To: actual}
+	r := budget.Record{Change: c.Change, Kind: budget.ChangeCorrect, Reservation: c.ID, From: e.actual, To: c.Actual}
 	fresh, err := t.judge(&r)
 	if err != nil {
 		return p, err
 	}
-	p = budget.Posting{From: e.state, Replayed: !fresh || e.actual == actual && !e.estimated}
+	same := e.actual == c.Actual && !e.estimated && (len(c.Shares) == 0 || slices.Equal(e.uses, account.Uses(nil, c.Actual, c.Shares)))
+	p = budget.Posting{From: e.state, Replayed: !fresh || same}
 	if !p.Replayed {
-		if err := t.post(e.bookings, actual, e.actual, budget.Charge{}); err != nil {
+		if err := t.post(e, c.Actual, e.actual, budget.Charge{}, c.Shares, true); err != nil {
 			return budget.Posting{}, err
 		}
-		if err := t.resolve(e, budget.Settled, actual, false); err != nil {
+		if err := t.resolve(e, budget.Settled, c.Actual, false); err != nil {
 			return budget.Posting{}, err
 		}
 	}

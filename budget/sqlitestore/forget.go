@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 // What is past the retention is forgotten by the steps that resolve reservations, a few rows each, so that a busy file does not
@@ -41,6 +42,9 @@ func (t *tx) advance() error {
 func (t *tx) forget(limit int) error {
 	by := min(t.judged, t.now.UnixNano())
 	old := by - int64(t.store.opts.Retention)
+	if err := t.forgetUsage(by, limit); err != nil {
+		return err
+	}
 	entries, err := t.entries(sqlOld, old, limit)
 	if err != nil {
 		return err
@@ -65,6 +69,27 @@ func (t *tx) forget(limit int) error {
 			}
 		}
 		return t.exec(sqlForgetSums, old, limit)
+	})
+}
+
+// forgetUsage drops up to limit rows of usage of days that are past, and flags that ended long ago.
+func (t *tx) forgetUsage(by int64, limit int) error {
+	if limit < forgetBatch {
+		return nil // Expire does
+	}
+	if err := t.dropEnded(by-int64(budget.FlagRetention), false); err != nil {
+		return err
+	}
+	day := account.UsageDay(time.Unix(0, by-int64(budget.UsageRetention)))
+	var old bool
+	if err := t.stmt(sqlOldUsage).QueryRow(day).Scan(&old); err != nil || !old {
+		return err
+	}
+	return t.removing(0, func() error {
+		if err := t.exec(sqlForgetUsage, day, limit); err != nil {
+			return err
+		}
+		return t.exec(sqlForgetDays, day)
 	})
 }
 

@@ -14,7 +14,43 @@ import (
 // reads few flags that do not hold for it, however many there are.
 
 // joinKilled reads the flags that are filed under any of so many dimensions, or under none.
-var joinKilled = joined{1, "SELECT dims, scope, reason, at FROM kill WHERE file IN (x'', ", "?%[2]d", ", ", ")"}
+var joinKilled = joined{1, "SELECT dims, scope, reason, at, until, patterns FROM kill WHERE file IN (x'', x'2a', ", "?%[2]d", ", ", ")"}
+
+// underPatterns is where flags with patterns are filed: all of them together, which is why there may be only so many.
+var underPatterns = []byte("*")
+
+// flagKey names a flag by what it looks for, so that one with patterns is another one.
+func flagKey(f budget.Flag) []byte {
+	dims := encodeKeys(f.Scope.Dims())
+	if f.Patterns {
+		return append(underPatterns[:1:1], dims...)
+	}
+	return dims
+}
+
+// makeRoom forgets flags with patterns that have ended if there are too many for another one.
+func (t *tx) makeRoom(key []byte) error {
+	var n int
+	if err := t.stmt(sqlPatterns).QueryRow(key).Scan(&n); err != nil || n < budget.MaxPatterns {
+		return err
+	}
+	if err := t.dropEnded(t.now.UnixNano(), true); err != nil {
+		return err
+	}
+	if err := t.stmt(sqlPatterns).QueryRow(key).Scan(&n); err != nil || n < budget.MaxPatterns {
+		return err
+	}
+	return budget.ErrTooManyFlags
+}
+
+// dropEnded forgets flags that had ended by then; with patterns only those with them.
+func (t *tx) dropEnded(by int64, patterns bool) error {
+	var ended bool
+	if err := t.stmt(sqlEnded).QueryRow(by, patterns).Scan(&ended); err != nil || !ended {
+		return err
+	}
+	return t.removing(0, func() error { return t.exec(sqlDropEnded, by, patterns) })
+}
 
 // rarest returns the dimension under which the fewest flags are filed.
 func (t *tx) rarest(dims []budget.Key) (file []byte, err error) {
@@ -32,9 +68,18 @@ func (t *tx) rarest(dims []budget.Key) (file []byte, err error) {
 	return file, nil
 }
 
-// killed returns the first flag whose keys are all among dims.
-func (t *tx) killed(dims []budget.Key) (found *budget.Kill, err error) {
-	look := dims
+// killed returns the first flag that holds for a reservation.
+func (t *tx) killed(r *budget.Reservation) (found *budget.Kill, err error) {
+	look := r.Dims
+	holds := func(k *budget.Kill, of []budget.Key) bool {
+		if !k.Until.IsZero() && !t.now.Before(k.Until) {
+			return false
+		}
+		if k.Patterns {
+			return r.Call != nil && k.Holds(r.Call.Scope)
+		}
+		return !slices.ContainsFunc(of, func(d budget.Key) bool { return !slices.Contains(r.Dims, d) })
+	}
 	if len(look) == 0 {
 		look = []budget.Key{{}} // no flag is filed there
 	}
@@ -55,7 +100,7 @@ func (t *tx) killed(dims []budget.Key) (found *budget.Kill, err error) {
 			return err
 		}
 		return eachKill(rows, func(k budget.Kill, of []budget.Key) {
-			if found == nil && !slices.ContainsFunc(of, func(d budget.Key) bool { return !slices.Contains(dims, d) }) {
+			if found == nil && holds(&k, of) {
 				found = &k
 			}
 		})
@@ -68,11 +113,12 @@ func eachKill(rows *sql.Rows, each func(budget.Kill, []budget.Key)) error {
 	defer rows.Close()
 	for rows.Next() {
 		var dims, scope, reason []byte
-		var at int64
-		if err := rows.Scan(&dims, &scope, &reason, &at); err != nil {
+		var at, until int64
+		var patterns bool
+		if err := rows.Scan(&dims, &scope, &reason, &at, &until, &patterns); err != nil {
 			return err
 		}
-		k := budget.Kill{Reason: string(reason), At: time.Unix(0, at)}
+		k := budget.Kill{Reason: string(reason), At: time.Unix(0, at), Until: account.Ended(until), Patterns: patterns}
 		var err error
 		if k.Scope, err = account.DecodeScope(scope); err != nil {
 			return err
@@ -90,7 +136,7 @@ func eachKill(rows *sql.Rows, each func(budget.Kill, []budget.Key)) error {
 func (s *Store) Kills(ctx context.Context) (all []budget.Kill, err error) {
 	err = s.do(ctx, false, func(t *tx) error {
 		all = []budget.Kill{}
-		rows, err := t.stmt(sqlKills).Query()
+		rows, err := t.stmt(sqlKills).Query(t.now.UnixNano())
 		if err != nil {
 			return err
 		}

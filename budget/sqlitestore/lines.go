@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 // The lines of a step are read and booked together, because a statement costs about as much as what it does. The statements
@@ -196,7 +197,7 @@ func (t *tx) bookings(lines []budget.Line) []booking {
 	bookings := make([]booking, len(lines))
 	for i := range lines {
 		span := lines[i].Window.At(t.now)
-		bookings[i] = booking{lines[i].Account, lines[i].Unit, span.Start, span.End}
+		bookings[i] = booking{lines[i].Account, lines[i].Unit, span.Start, account.KeptEnd(span, t.store.opts.Retention)}
 	}
 	return bookings
 }
@@ -231,14 +232,21 @@ func (t *tx) book(bookings []booking, settled, pending *budget.Charge) error {
 	return err
 }
 
-// post adds actual - before to settled and takes pending out. It finds out first whether a sum would overflow.
-func (t *tx) post(bookings []booking, actual, before, pending budget.Charge) error {
+// post adds actual - before to settled and takes pending out, and puts actual in the place of what the entry has added to rows of usage.
+// It finds out first whether a sum would overflow.
+func (t *tx) post(e *entry, actual, before, pending budget.Charge, shares []budget.Share, correction bool) error {
+	bookings := e.bookings
 	var more budget.Charge
 	for u := range more {
 		more[u] = actual[u] - before[u]
 	}
 	there, err := t.there(bookings, &more)
 	if err != nil {
+		return err
+	}
+	if next, values, err := e.divide(actual, shares, correction); err != nil {
+		return err
+	} else if err := t.charge(e, next, values); err != nil { // from here on nothing refuses
 		return err
 	}
 	var known, unknown []booking

@@ -43,7 +43,7 @@ func (t *tx) reserve(r budget.Reservation) (budget.Decision, error) {
 		return budget.Decision{}, err
 	}
 	if seen.kill {
-		killed, err := t.killed(r.Dims)
+		killed, err := t.killed(&r)
 		if err != nil || killed != nil {
 			return budget.Decision{Killed: killed}, err
 		}

@@ -9,7 +9,7 @@ import (
 )
 
 // schemaVersion is kept in PRAGMA user_version.
-const schemaVersion = 3
+const schemaVersion = 4
 
 // schemas[i] leads from version i of the schema to the next. It is all STRICT: SQLite would otherwise turn an integer that overflows into a float. Sums are guarded by CHECK.
 var schemas = [schemaVersion]string{`
@@ -80,7 +80,30 @@ CREATE INDEX bucket_end ON bucket ("end");
 ALTER TABLE kill ADD COLUMN file BLOB NOT NULL DEFAULT x'';
 UPDATE kill SET file = substr(dims, 1, 16);
 CREATE INDEX kill_file ON kill (file);
-` + guarded("account", "bucket", "reservation", "kill", "change")}
+` + guarded("account", "bucket", "reservation", "kill", "change"), `
+CREATE TABLE usage (
+	day     INTEGER NOT NULL,
+	key     BLOB NOT NULL,
+	scope   BLOB NOT NULL,
+	amounts BLOB NOT NULL,
+	PRIMARY KEY (day, key)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE usage_day (
+	day  INTEGER PRIMARY KEY,
+	rows INTEGER NOT NULL
+) STRICT;
+CREATE TABLE policy (
+	one      INTEGER PRIMARY KEY CHECK (one = 1),
+	document BLOB NOT NULL,
+	version  INTEGER NOT NULL,
+	at       INTEGER NOT NULL,
+	operator BLOB NOT NULL,
+	reason   BLOB NOT NULL
+) STRICT;
+ALTER TABLE reservation ADD COLUMN uses BLOB NOT NULL DEFAULT x'';
+ALTER TABLE kill ADD COLUMN until INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE kill ADD COLUMN patterns INTEGER NOT NULL DEFAULT 0;
+` + guarded("usage", "policy")}
 
 // guarded returns triggers that note a row that is gone, unless the store itself is forgetting it. Of meta:
 //
@@ -155,32 +178,47 @@ const (
 	sqlForgetting = `UPDATE meta SET forgetting = 1`
 	sqlForgot     = `UPDATE meta SET forgetting = 0, reached = max(reached, ?)`
 	sqlJudged     = `UPDATE meta SET judged = ?`
-	sqlEntry      = `SELECT owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference FROM reservation WHERE id = ?`
-	sqlInsert     = `INSERT INTO reservation (id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference)
-		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT DO UPDATE SET state = ?3, estimated = ?4, orphan = ?5, reserved = ?6,
-		actual = ?7, bookings = ?8, reserved_at = ?9, resolved_at = ?10, expires_at = ?11, whose = ?12, reference = ?13`
-	sqlUpdate     = `UPDATE reservation SET state = ?, estimated = ?, orphan = ?, actual = ?, bookings = ?, resolved_at = ?, whose = ?, reference = ? WHERE id = ?`
-	sqlLatch      = `INSERT INTO account (key, latched_until) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET latched_until = ?2`
-	sqlMark       = `INSERT INTO account (key, fired) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET fired = ?2`
-	sqlOverride   = `INSERT INTO account (key, override_max, override_until) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET override_max = ?2, override_until = ?3`
-	sqlKills      = `SELECT dims, scope, reason, at FROM kill`
-	sqlKill       = `INSERT INTO kill (key, dims, scope, reason, at, file) VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET reason = ?4, at = ?5`
+	sqlEntry      = `SELECT owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses FROM reservation WHERE id = ?`
+	sqlInsert     = `INSERT INTO reservation (id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses)
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT DO UPDATE SET state = ?3, estimated = ?4, orphan = ?5, reserved = ?6,
+		actual = ?7, bookings = ?8, reserved_at = ?9, resolved_at = ?10, expires_at = ?11, whose = ?12, reference = ?13, uses = ?14`
+	sqlUpdate   = `UPDATE reservation SET state = ?, estimated = ?, orphan = ?, actual = ?, bookings = ?, resolved_at = ?, whose = ?, reference = ?, uses = ? WHERE id = ?`
+	sqlLatch    = `INSERT INTO account (key, latched_until) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET latched_until = ?2`
+	sqlMark     = `INSERT INTO account (key, fired) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET fired = ?2`
+	sqlOverride = `INSERT INTO account (key, override_max, override_until) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET override_max = ?2, override_until = ?3`
+	sqlKills    = `SELECT dims, scope, reason, at, until, patterns FROM kill WHERE until = 0 OR until > ?`
+	sqlKill     = `INSERT INTO kill (key, dims, scope, reason, at, file, until, patterns) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+		ON CONFLICT DO UPDATE SET reason = ?4, at = ?5, until = ?7`
+	sqlPatterns   = `SELECT count(*) FROM kill WHERE file = x'2a' AND key <> ?`
+	sqlEnded      = `SELECT EXISTS (SELECT 1 FROM kill WHERE until <> 0 AND until <= ?1 AND (?2 = 0 OR patterns = 1))`
+	sqlDropEnded  = `DELETE FROM kill WHERE until <> 0 AND until <= ?1 AND (?2 = 0 OR patterns = 1)`
 	sqlFiled      = `SELECT count(*) FROM kill WHERE file = ?`
 	sqlRevive     = `DELETE FROM kill WHERE key = ?`
 	sqlLastChange = `SELECT revision, id FROM change WHERE object = ? ORDER BY revision DESC LIMIT 1`
 	sqlNoteChange = `INSERT INTO change (object, id, at, record) VALUES (?, ?, ?, ?)`
 	sqlRevision   = `SELECT coalesce(max(revision), 0) FROM change`
 	sqlChanges    = `SELECT revision, at, record FROM change WHERE revision > ? ORDER BY revision LIMIT ?`
-	sqlExpired    = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference FROM reservation WHERE state = 1 AND expires_at <= ? ORDER BY expires_at LIMIT ?`
+	sqlExpired    = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses FROM reservation WHERE state = 1 AND expires_at <= ? ORDER BY expires_at LIMIT ?`
 	sqlDue        = `SELECT EXISTS (SELECT 1 FROM reservation WHERE state = 1 AND expires_at <= ?)`
-	sqlEntries    = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference FROM reservation
+	sqlEntries    = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses FROM reservation
 		WHERE id > ?1 AND (?2 = 0 OR state = ?2) AND (?3 = 0 OR estimated = 1) AND reserved_at >= ?5 AND reserved_at < ?6 ORDER BY id LIMIT ?4`
-	sqlReferred = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference FROM reservation
+	sqlReferred = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses FROM reservation
 		WHERE reference = ?1 AND reference <> x'' AND id > ?2 ORDER BY id LIMIT ?3`
-	sqlName       = `INSERT INTO account (key, name) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET name = coalesce(name, ?2)`
-	sqlAccounts   = `SELECT key, name, override_max, override_until, latched_until FROM account WHERE key > ? ORDER BY key LIMIT ?`
-	sqlPeriods    = `SELECT start, settled, pending, forgotten FROM bucket WHERE account = ? AND start > ? ORDER BY start LIMIT ?`
-	sqlOld        = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference FROM reservation WHERE state <> 1 AND resolved_at < ? ORDER BY resolved_at LIMIT ?`
+	sqlName         = `INSERT INTO account (key, name) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET name = coalesce(name, ?2)`
+	sqlAccounts     = `SELECT key, name, override_max, override_until, latched_until FROM account WHERE key > ? ORDER BY key LIMIT ?`
+	sqlPeriods      = `SELECT start, settled, pending, forgotten FROM bucket WHERE account = ? AND start > ? ORDER BY start LIMIT ?`
+	sqlUsageRow     = `SELECT amounts FROM usage WHERE day = ? AND key = ?`
+	sqlUsageRows    = `SELECT rows FROM usage_day WHERE day = ?`
+	sqlPutUsage     = `INSERT INTO usage (day, key, scope, amounts) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET amounts = ?4`
+	sqlPutUsageRows = `INSERT INTO usage_day (day, rows) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET rows = ?2`
+	sqlUsage        = `SELECT day, key, scope, amounts FROM usage WHERE (day, key) > (?1, ?2) ORDER BY day, key LIMIT ?3`
+	sqlOldUsage     = `SELECT EXISTS (SELECT 1 FROM usage_day WHERE day < ?)`
+	sqlForgetUsage  = `DELETE FROM usage WHERE (day, key) IN (SELECT day, key FROM usage WHERE day < ?1 ORDER BY day, key LIMIT ?2)`
+	sqlForgetDays   = `DELETE FROM usage_day WHERE day < ?1 AND day < (SELECT coalesce(min(day), ?1) FROM usage)`
+	sqlSetPolicy    = `INSERT INTO policy (one, document, version, at, operator, reason) VALUES (1, ?1, ?2, ?3, ?4, ?5)
+		ON CONFLICT DO UPDATE SET document = ?1, version = ?2, at = ?3, operator = ?4, reason = ?5`
+	sqlPolicy     = `SELECT document, version, at, operator, reason FROM policy`
+	sqlOld        = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses FROM reservation WHERE state <> 1 AND resolved_at < ? ORDER BY resolved_at LIMIT ?`
 	sqlOldSums    = `SELECT EXISTS (SELECT 1 FROM bucket WHERE "end" < ? AND pending = 0)`
 	sqlForget     = `DELETE FROM reservation WHERE id = ?`
 	sqlForgetSum  = `UPDATE bucket SET forgotten = forgotten + ?3 WHERE account = ?1 AND start = ?2`

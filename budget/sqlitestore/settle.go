@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
@@ -19,8 +20,12 @@ type entry struct {
 	reserved, actual                  budget.Charge
 	bookings                          []booking
 	reservedAt, resolvedAt, expiresAt int64
-	whose, reference                  []byte // see account.EncodeCall
+	whose, reference                  []byte        // see account.EncodeCall
+	uses                              []account.Use // what it has added to rows of usage
 }
+
+// reservedTime is when it was reserved.
+func (e *entry) reservedTime() time.Time { return time.Unix(0, e.reservedAt) }
 
 // tombstone reports whether the entry was voided before it was made, so that nobody knows where it would have been booked.
 func (e *entry) tombstone() bool { return e.state == budget.Voided && e.expiresAt == 0 }
@@ -39,8 +44,8 @@ func (t *tx) entry(id budget.ID) (*entry, error) {
 
 func scanEntry(scan func(...any) error, first ...any) (*entry, error) {
 	e := &entry{}
-	var owner, reserved, actual, bookings []byte
-	fields := append(first, &owner, &e.state, &e.estimated, &e.orphan, &reserved, &actual, &bookings, &e.reservedAt, &e.resolvedAt, &e.expiresAt, &e.whose, &e.reference)
+	var owner, reserved, actual, bookings, uses []byte
+	fields := append(first, &owner, &e.state, &e.estimated, &e.orphan, &reserved, &actual, &bookings, &e.reservedAt, &e.resolvedAt, &e.expiresAt, &e.whose, &e.reference, &uses)
 	if err := scan(fields...); err != nil {
 		return nil, err
 	}
@@ -48,10 +53,11 @@ func scanEntry(scan func(...any) error, first ...any) (*entry, error) {
 		return nil, errEncoding
 	}
 	e.owner = budget.Key(owner)
-	var errs [3]error
+	var errs [4]error
 	e.reserved, errs[0] = decodeCharge(reserved)
 	e.actual, errs[1] = decodeCharge(actual)
 	e.bookings, errs[2] = decodeBookings(bookings)
+	e.uses, errs[3] = account.DecodeUses(uses)
 	return e, errors.Join(errs[:]...)
 }
 
@@ -75,13 +81,13 @@ func blob(raw []byte) []byte {
 
 func (t *tx) insert(e *entry) error {
 	return t.exec(sqlInsert, e.id[:], e.owner[:], e.state, e.estimated, e.orphan, encodeCharge(e.reserved), encodeCharge(e.actual),
-		encodeBookings(e.bookings), e.reservedAt, e.resolvedAt, e.expiresAt, blob(e.whose), blob(e.reference))
+		encodeBookings(e.bookings), e.reservedAt, e.resolvedAt, e.expiresAt, blob(e.whose), blob(e.reference), account.EncodeUses(e.uses))
 }
 
 // resolve gives an entry its new state.
 func (t *tx) resolve(e *entry, state budget.State, actual budget.Charge, estimated bool) error {
 	e.state, e.actual, e.estimated, e.resolvedAt = state, actual, estimated, t.now.UnixNano()
-	if err := t.exec(sqlUpdate, e.state, e.estimated, e.orphan, encodeCharge(e.actual), encodeBookings(e.bookings), e.resolvedAt, blob(e.whose), blob(e.reference), e.id[:]); err != nil {
+	if err := t.exec(sqlUpdate, e.state, e.estimated, e.orphan, encodeCharge(e.actual), encodeBookings(e.bookings), e.resolvedAt, blob(e.whose), blob(e.reference), account.EncodeUses(e.uses), e.id[:]); err != nil {
 		return err
 	}
 	return t.forget(forgetAlong)
@@ -120,10 +126,10 @@ func (t *tx) settle(st budget.Settlement) (budget.Posting, error) {
 	} else {
 		before = e.actual
 	}
-	if err := t.post(e.bookings, st.Actual, before, pending); err != nil {
+	e.refer(&st)
+	if err := t.post(e, st.Actual, before, pending, st.Shares, false); err != nil {
 		return budget.Posting{}, err
 	}
-	e.refer(&st)
 	if err := t.resolve(e, budget.Settled, st.Actual, st.Estimated); err != nil {
 		return budget.Posting{}, err
 	}
@@ -134,9 +140,6 @@ func (t *tx) settle(st budget.Settlement) (budget.Posting, error) {
 // postOrphan posts spend that was never set aside, or whose reservation was voided.
 func (t *tx) postOrphan(e *entry, st budget.Settlement) (p budget.Posting, err error) {
 	bookings := t.bookings(st.Lines)
-	if err := t.post(bookings, st.Actual, budget.Charge{}, budget.Charge{}); err != nil {
-		return p, err
-	}
 	if e != nil {
 		p.From = e.state
 	}
@@ -146,6 +149,9 @@ func (t *tx) postOrphan(e *entry, st budget.Settlement) (p budget.Posting, err e
 		bookings: bookings, reservedAt: now, resolvedAt: now, expiresAt: now,
 	}
 	orphan.refer(&st)
+	if err := t.post(orphan, st.Actual, budget.Charge{}, budget.Charge{}, st.Shares, false); err != nil {
+		return budget.Posting{}, err
+	}
 	if err := t.insert(orphan); err != nil {
 		return budget.Posting{}, err
 	}
@@ -206,7 +212,7 @@ func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error 
 		case e.state != budget.Pending:
 			return budget.ErrResolved
 		}
-		if err := t.post(e.bookings, budget.Charge{}, budget.Charge{}, e.reserved); err != nil {
+		if err := t.post(e, budget.Charge{}, budget.Charge{}, e.reserved, nil, false); err != nil {
 			return err
 		}
 		return t.resolve(e, budget.Voided, budget.Charge{}, false)

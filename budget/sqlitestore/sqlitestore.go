@@ -48,6 +48,9 @@ type Options struct {
 	// Retention is how long resolved reservations are remembered, for replays and corrections, and how long windows that have
 	// passed are kept. Zero or less is DefaultRetention.
 	Retention time.Duration
+	// UsageRows is how many rows of usage are kept of one day; what would need more is added to one row. Zero or less is
+	// budget.DefaultUsageRows.
+	UsageRows int
 	// BusyTimeout bounds the wait for other processes. Zero is DefaultBusyTimeout.
 	BusyTimeout time.Duration
 }
@@ -115,6 +118,9 @@ func (o *Options) complete(path string) error {
 	}
 	if o.Retention <= 0 {
 		o.Retention = DefaultRetention
+	}
+	if o.UsageRows <= 0 {
+		o.UsageRows = budget.DefaultUsageRows
 	}
 	if o.BusyTimeout <= 0 {
 		o.BusyTimeout = DefaultBusyTimeout
@@ -184,7 +190,8 @@ func (s *Store) open(ctx context.Context) (err error) {
 var statements = []string{
 	sqlSequence, sqlSequenceNow, sqlAccept, sqlForgetting, sqlForgot, sqlJudged, sqlEntry, sqlInsert, sqlUpdate, sqlLatch, sqlMark,
 	sqlOverride, sqlKills, sqlKill, sqlFiled, sqlRevive, sqlExpired, sqlDue, sqlEntries, sqlReferred, sqlName, sqlAccounts, sqlPeriods, sqlOld, sqlOldSums, sqlForget, sqlForgetSum, sqlForgetSums,
-	sqlLastChange, sqlNoteChange, sqlRevision, sqlChanges,
+	sqlLastChange, sqlNoteChange, sqlRevision, sqlChanges, sqlPatterns, sqlEnded, sqlDropEnded, sqlUsageRow, sqlUsageRows, sqlPutUsage,
+	sqlPutUsageRows, sqlUsage, sqlOldUsage, sqlForgetUsage, sqlForgetDays, sqlSetPolicy, sqlPolicy,
 }
 
 // Close ends the connection. Steps under way finish first.

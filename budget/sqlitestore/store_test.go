@@ -15,13 +15,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/earlier"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 func TestConformance(t *testing.T) {
 	options := func(clock *storetest.Clock) func(*Options) {
 		return func(o *Options) {
-			o.Create, o.Clock, o.Retention, o.Synchronous = true, clock.Now, storetest.Retention, Normal
+			o.Create, o.Clock, o.Retention, o.UsageRows, o.Synchronous = true, clock.Now, storetest.Retention, storetest.UsageRows, Normal
 		}
 	}
 	storetest.Run(t, storetest.Harness{
@@ -265,7 +266,7 @@ func TestExpiryAndRefundsAtTheEdges(t *testing.T) {
 		return id
 	}
 	stuck := put(1, 10)
-	_, err = s.Settle(t.Context(), budget.Settlement{ID: budget.NewID(), Actual: charge(1<<63 - 5), Lines: line(1)})
+	_, err = s.Settle(t.Context(), budget.Settlement{ID: budget.NewID(), Actual: charge(1<<63 - 5), Lines: line(1), Call: &budget.Call{Scope: budget.Scope{Workflow: "large"}}})
 	require.NoError(t, err)
 	now = now.Add(time.Minute)
 	refunded := put(2, 10)
@@ -321,4 +322,71 @@ func FuzzDecode(f *testing.F) {
 		_, _ = decodeCharge(raw)
 		_, _ = decodeKeys(raw)
 	})
+}
+
+// Rows of usage of days that are past are forgotten a few at a time, flags long after their end, and neither is taken for a loss.
+func TestUsageAndFlagsAreForgotten(t *testing.T) {
+	clock := storetest.NewClock(time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC))
+	s, err := Open(tempFile(t), func(o *Options) { o.Create, o.Clock, o.Retention = true, clock.Now, 300 * 24 * time.Hour })
+	require.NoError(t, err)
+	defer s.Close()
+	const rows = forgetBatch + 50
+	var charge budget.Charge
+	charge[budget.UnitUSD] = 1
+	for i := range rows {
+		call := &budget.Call{Scope: budget.Scope{Workflow: strconv.Itoa(i)}}
+		_, err := s.Settle(t.Context(), budget.Settlement{ID: budget.NewID(), Actual: charge, Call: call})
+		require.NoError(t, err)
+	}
+	require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "w"}, Until: clock.Now().Add(time.Hour)}, storetest.NewChange()))
+	count := func(table string) (n int) {
+		require.NoError(t, s.conn.QueryRowContext(t.Context(), "SELECT count(*) FROM "+table).Scan(&n))
+		return n
+	}
+	expire := func() {
+		_, err := s.Expire(t.Context(), 10)
+		require.NoError(t, err)
+	}
+	for range 9 {
+		clock.Advance(24 * time.Hour)
+		expire()
+	}
+	require.Equal(t, [3]int{rows, 1, 0}, [3]int{count("usage"), count("usage_day"), count("kill")})
+	for range 401 {
+		clock.Advance(24 * time.Hour)
+		if count("usage") < rows {
+			break
+		}
+		expire()
+	}
+	require.Equal(t, [2]int{rows - forgetBatch, 1}, [2]int{count("usage"), count("usage_day")})
+	expire()
+	clock.Advance(time.Hour)
+	expire()
+	require.Equal(t, [2]int{0, 0}, [2]int{count("usage"), count("usage_day")})
+	_, err = s.Settle(t.Context(), budget.Settlement{ID: budget.NewID(), Actual: charge})
+	require.NoError(t, err, "forgetting is no loss")
+	_, err = s.conn.ExecContext(t.Context(), "DELETE FROM usage")
+	require.NoError(t, err)
+	_, err = s.Usage(t.Context(), budget.UsageMark{}, 10)
+	require.ErrorIs(t, err, budget.ErrLost)
+}
+
+// What an earlier library had settled is in no row of usage, so nothing may be taken out of one for it.
+func TestACorrectionOfAnEarlierLibrarysEntryIsUsage(t *testing.T) {
+	path, clock := earlierFile(t), storetest.NewClock(earlier.Now)
+	s, err := Open(path, func(o *Options) { o.Clock = clock.Now })
+	require.NoError(t, err)
+	defer s.Close()
+	settled, err := s.Entries(t.Context(), budget.Query{State: budget.Settled, Max: 10})
+	require.NoError(t, err)
+	require.NotEmpty(t, settled)
+	to := settled[0].Actual
+	to[budget.UnitUSD]++
+	_, err = s.Correct(t.Context(), budget.Correction{ID: settled[0].ID, Actual: to, Change: storetest.NewChange()})
+	require.NoError(t, err)
+	rows, err := s.Usage(t.Context(), budget.UsageMark{}, 10)
+	require.NoError(t, err)
+	require.Len(t, rows, 1)
+	require.Equal(t, to, rows[0].Charge)
 }

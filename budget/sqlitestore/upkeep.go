@@ -22,7 +22,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 			return err
 		}
 		for _, e := range due {
-			err := t.post(e.bookings, e.reserved, budget.Charge{}, e.reserved)
+			err := t.post(e, e.reserved, budget.Charge{}, e.reserved, nil, false)
 			if errors.Is(err, budget.ErrOverflow) {
 				continue // it stays pending, which counts as much, and holds up nobody else
 			}

@@ -1,0 +1,42 @@
+package sqlitestore
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// SetPolicy implements budget.Store.
+func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change) error {
+	if err := cmp.Or(budget.ValidateDocument(document), c.Validate()); err != nil {
+		return err
+	}
+	r := budget.Record{Change: c, Kind: budget.ChangePolicy, Policy: budget.DocumentSum(document)}
+	return s.change(ctx, r, func(t *tx) error {
+		var revision int64
+		if err := t.stmt(sqlRevision).QueryRow().Scan(&revision); err != nil {
+			return err
+		}
+		return t.exec(sqlSetPolicy, blob(document), revision, t.now.UnixNano(), []byte(c.Operator), []byte(c.Reason))
+	})
+}
+
+// Policy implements budget.Store.
+func (s *Store) Policy(ctx context.Context) (d budget.PolicyDocument, err error) {
+	err = s.do(ctx, false, func(t *tx) error {
+		d = budget.PolicyDocument{}
+		var at int64
+		var operator, reason []byte
+		err := t.stmt(sqlPolicy).QueryRow().Scan(&d.Text, &d.Version, &at, &operator, &reason)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		d.At, d.Operator, d.Reason = time.Unix(0, at), string(operator), string(reason)
+		return err
+	})
+	return d, err
+}

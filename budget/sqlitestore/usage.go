@@ -1,0 +1,230 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"math"
+	"slices"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
+)
+
+// usageRow is a row of usage as the transaction leaves it. Steps that share one add to the same rows, which are written once.
+type usageRow struct {
+	scope   []byte
+	amounts budget.Charge
+	there   bool // in the file
+	changed bool
+}
+
+type usagePlace struct {
+	day int64
+	key budget.Key
+}
+
+// uses returns how an amount that is posted for an entry divides. Without shares it is its call's, or of a correction the first one's of
+// those that it had.
+func (e *entry) divide(actual budget.Charge, shares []budget.Share, correction bool) (next []account.Use, values map[budget.Key][]byte, err error) {
+	call, _, err := account.DecodeCall(e.whose)
+	if err != nil {
+		return nil, nil, err
+	}
+	of := func(c *budget.Call) []byte { return account.UsageValue(c) }
+	if correction && len(shares) == 0 && len(e.uses) > 0 && actual != (budget.Charge{}) {
+		return []account.Use{{Key: e.uses[0].Key, Amount: actual}}, nil, nil // its row is there
+	}
+	next = account.Uses(&call, actual, shares)
+	values = make(map[budget.Key][]byte, len(next))
+	for i := range next {
+		if len(shares) > 0 {
+			values[next[i].Key] = of(shares[i].Call)
+		} else {
+			values[next[i].Key] = of(&call)
+		}
+	}
+	return next, values, nil
+}
+
+// charge puts next in the place of what an entry has added to rows of usage, or returns budget.ErrOverflow and changes nothing.
+func (t *tx) charge(e *entry, next []account.Use, values map[budget.Key][]byte) error {
+	day := account.UsageDay(e.reservedTime())
+	sums := make(map[usagePlace]budget.Charge, 2)
+	scopes := make(map[usagePlace][]byte, 1)
+	add := func(u account.Use, sign int64) error {
+		at, err := t.usagePlace(day, u.Key, len(scopes))
+		if err != nil {
+			return err
+		}
+		row, err := t.usageRow(at)
+		if err != nil {
+			return err
+		}
+		if !row.there && !row.changed && at.key != budget.OtherUsage {
+			scopes[at] = values[u.Key]
+		}
+		sum, known := sums[at]
+		if !known {
+			sum = row.amounts
+		}
+		for unit, n := range u.Amount {
+			if sign < 0 {
+				sum[unit] = max(0, sum[unit]-n) // a process with an older library may have posted it, which counts no usage
+			} else if sum[unit] > math.MaxInt64-n {
+				return budget.ErrOverflow
+			} else {
+				sum[unit] += n
+			}
+		}
+		sums[at] = sum
+		return nil
+	}
+	for _, u := range e.uses {
+		if err := add(u, -1); err != nil {
+			return err
+		}
+	}
+	for _, u := range next {
+		if err := add(u, 1); err != nil {
+			return err
+		}
+	}
+	for at, sum := range sums {
+		row := t.usage[at]
+		if !row.there && !row.changed {
+			t.rows[at.day]++
+			row.scope = scopes[at]
+		}
+		row.amounts, row.changed = sum, true
+	}
+	e.uses = next
+	return nil
+}
+
+// usagePlace returns where a key's amounts of a day are added: in its own row, or in that of others if it would be one too many.
+func (t *tx) usagePlace(day int64, key budget.Key, more int) (usagePlace, error) {
+	own := usagePlace{day, key}
+	row, err := t.usageRow(own)
+	if err != nil || row.there || row.changed {
+		return own, err
+	}
+	other := usagePlace{day, budget.OtherUsage}
+	full, err := t.usageRow(other)
+	if err != nil {
+		return own, err
+	}
+	rows, known := t.rows[day]
+	if !known {
+		err := t.stmt(sqlUsageRows).QueryRow(day).Scan(&rows)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return own, err
+		}
+		if t.rows == nil {
+			t.rows = make(map[int64]int)
+		}
+		t.rows[day] = rows
+	}
+	if full.there || full.changed || rows+more >= t.store.opts.UsageRows {
+		return other, nil
+	}
+	return own, nil
+}
+
+// usageRow returns a row as this transaction leaves it; an empty one if there is none.
+func (t *tx) usageRow(at usagePlace) (*usageRow, error) {
+	if row := t.usage[at]; row != nil {
+		return row, nil
+	}
+	row := &usageRow{}
+	var raw []byte
+	err := t.stmt(sqlUsageRow).QueryRow(at.day, at.key[:]).Scan(&raw)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+	case err != nil:
+		return nil, err
+	default:
+		row.there = true
+		if row.amounts, err = decodeCharge(raw); err != nil {
+			return nil, err
+		}
+	}
+	if t.usage == nil {
+		t.usage = make(map[usagePlace]*usageRow)
+	}
+	t.usage[at] = row
+	return row, nil
+}
+
+// writeUsage writes the rows of usage that the steps of this transaction have changed.
+func (t *tx) writeUsage() error {
+	days := make(map[int64]bool)
+	for at, row := range t.usage {
+		if !row.changed {
+			continue
+		}
+		days[at.day] = days[at.day] || !row.there
+		if err := t.exec(sqlPutUsage, at.day, at.key[:], blob(row.scope), encodeCharge(row.amounts)); err != nil {
+			return err
+		}
+		row.changed, row.there = false, true
+	}
+	for day, more := range days {
+		if more {
+			if err := t.exec(sqlPutUsageRows, day, t.rows[day]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Usage implements budget.Store.
+func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) (all []budget.UsageRow, err error) {
+	limit = max(1, min(limit, maxRecords))
+	err = s.do(ctx, false, func(t *tx) error {
+		if err := t.writeUsage(); err != nil {
+			return err
+		}
+		all = make([]budget.UsageRow, 0, min(limit, 1024))
+		day, after := account.UsageDay(from.Day), from.After
+		for {
+			n, last, err := t.usagePage(day, after, limit-len(all), &all)
+			if err != nil || n == 0 || len(all) >= limit {
+				return err
+			}
+			day, after = last.day, last.key
+		}
+	})
+	return all, err
+}
+
+// usagePage reads up to limit rows behind a key of a day, and returns how many it has read and the last one. Rows of nothing are left out.
+func (t *tx) usagePage(day int64, after budget.Key, limit int, all *[]budget.UsageRow) (n int, last usagePlace, err error) {
+	rows, err := t.stmt(sqlUsage).Query(day, after[:], limit)
+	if err != nil {
+		return 0, last, err
+	}
+	defer rows.Close()
+	for ; rows.Next(); n++ {
+		var key, scope, raw []byte
+		if err := rows.Scan(&last.day, &key, &scope, &raw); err != nil {
+			return n, last, err
+		}
+		if len(key) != len(last.key) {
+			return n, last, errEncoding
+		}
+		last.key = budget.Key(slices.Clone(key))
+		row := budget.UsageRow{Day: account.DayStart(last.day), Key: last.key}
+		if row.Charge, err = decodeCharge(raw); err != nil {
+			return n, last, err
+		}
+		if row.Scope, err = account.UsageScope(scope); err != nil {
+			return n, last, err
+		}
+		if row.Charge != (budget.Charge{}) {
+			*all = append(*all, row)
+		}
+	}
+	return n, last, rows.Err()
+}
