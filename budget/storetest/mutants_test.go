@@ -22,6 +22,7 @@ var mutants = map[string]struct {
 }{
 	"checks first and spends later": {[]string{"ConcurrentReservesStayWithinTheLimit"}, func(b *broken, _ *storetest.Clock) {
 		looked := make(chan struct{})
+		var reserving atomic.Int32
 		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
 			all, err := b.Store.Balances(ctx, r.Lines)
 			if err != nil {
@@ -32,10 +33,15 @@ var mutants = map[string]struct {
 					return budget.Decision{Denied: []budget.Denial{{Line: i, Balance: all[i]}}}, nil
 				}
 			}
+			patience := time.Millisecond
+			if reserving.Add(1) > 1 {
+				patience = 100 * time.Millisecond
+			}
+			defer reserving.Add(-1)
 			select { // two that have looked go on together, however busy the machine is; one that is alone goes on soon
 			case looked <- struct{}{}:
 			case <-looked:
-			case <-time.After(time.Millisecond):
+			case <-time.After(patience):
 			}
 			return b.Store.Reserve(ctx, unlimited(r))
 		}
