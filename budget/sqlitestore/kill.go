@@ -14,7 +14,7 @@ import (
 // reads few flags that do not hold for it, however many there are.
 
 // joinKilled reads the flags that are filed under any of so many dimensions, or under none.
-var joinKilled = joined{1, "SELECT dims, scope, reason, at, until, patterns FROM kill WHERE file IN (x'', x'2a', ", "?%[2]d", ", ", ")"}
+var joinKilled = joined{1, "SELECT dims, scope, reason, at, until, patterns FROM flag WHERE file IN (x'', x'2a', ", "?%[2]d", ", ", ")"}
 
 // underPatterns is where flags with patterns are filed: all of them together, which is why there may be only so many.
 var underPatterns = []byte("*")

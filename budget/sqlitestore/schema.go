@@ -101,8 +101,10 @@ CREATE TABLE policy (
 	reason   BLOB NOT NULL
 ) STRICT;
 ALTER TABLE reservation ADD COLUMN uses BLOB NOT NULL DEFAULT x'';
-ALTER TABLE kill ADD COLUMN until INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE kill ADD COLUMN patterns INTEGER NOT NULL DEFAULT 0;
+-- Under another name, because a library that knows neither patterns nor ends must not read it.
+ALTER TABLE kill RENAME TO flag;
+ALTER TABLE flag ADD COLUMN until INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE flag ADD COLUMN patterns INTEGER NOT NULL DEFAULT 0;
 ` + guarded("usage", "policy")}
 
 // guarded returns triggers that note a row that is gone, unless the store itself is forgetting it. Of meta:
@@ -186,14 +188,14 @@ const (
 	sqlLatch    = `INSERT INTO account (key, latched_until) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET latched_until = ?2`
 	sqlMark     = `INSERT INTO account (key, fired) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET fired = ?2`
 	sqlOverride = `INSERT INTO account (key, override_max, override_until) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET override_max = ?2, override_until = ?3`
-	sqlKills    = `SELECT dims, scope, reason, at, until, patterns FROM kill WHERE until = 0 OR until > ?`
-	sqlKill     = `INSERT INTO kill (key, dims, scope, reason, at, file, until, patterns) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+	sqlKills    = `SELECT dims, scope, reason, at, until, patterns FROM flag WHERE until = 0 OR until > ?`
+	sqlKill     = `INSERT INTO flag (key, dims, scope, reason, at, file, until, patterns) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
 		ON CONFLICT DO UPDATE SET reason = ?4, at = ?5, until = ?7`
-	sqlPatterns   = `SELECT count(*) FROM kill WHERE file = x'2a' AND key <> ?`
-	sqlEnded      = `SELECT EXISTS (SELECT 1 FROM kill WHERE until <> 0 AND until <= ?1 AND (?2 = 0 OR patterns = 1))`
-	sqlDropEnded  = `DELETE FROM kill WHERE until <> 0 AND until <= ?1 AND (?2 = 0 OR patterns = 1)`
-	sqlFiled      = `SELECT count(*) FROM kill WHERE file = ?`
-	sqlRevive     = `DELETE FROM kill WHERE key = ?`
+	sqlPatterns   = `SELECT count(*) FROM flag WHERE file = x'2a' AND key <> ?`
+	sqlEnded      = `SELECT EXISTS (SELECT 1 FROM flag WHERE until <> 0 AND until <= ?1 AND (?2 = 0 OR patterns = 1))`
+	sqlDropEnded  = `DELETE FROM flag WHERE until <> 0 AND until <= ?1 AND (?2 = 0 OR patterns = 1)`
+	sqlFiled      = `SELECT count(*) FROM flag WHERE file = ?`
+	sqlRevive     = `DELETE FROM flag WHERE key = ?`
 	sqlLastChange = `SELECT revision, id FROM change WHERE object = ? ORDER BY revision DESC LIMIT 1`
 	sqlNoteChange = `INSERT INTO change (object, id, at, record) VALUES (?, ?, ?, ?)`
 	sqlRevision   = `SELECT coalesce(max(revision), 0) FROM change`

@@ -56,7 +56,7 @@ func loseRow(t *testing.T, path string, n int) string {
 	require.NoError(t, err)
 	defer db.Close()
 	for _, table := range []struct{ name, key string }{
-		{"meta", "one"}, {"account", "key"}, {"bucket", "account || start"}, {"reservation", "id"}, {"kill", "key"}, {"change", "revision"},
+		{"meta", "one"}, {"account", "key"}, {"bucket", "account || start"}, {"reservation", "id"}, {"flag", "key"}, {"change", "revision"}, {"usage", "day || key"},
 	} {
 		var rows int
 		require.NoError(t, db.QueryRow("SELECT count(*) FROM "+table.name).Scan(&rows))
@@ -351,7 +351,7 @@ func TestUsageAndFlagsAreForgotten(t *testing.T) {
 		clock.Advance(24 * time.Hour)
 		expire()
 	}
-	require.Equal(t, [3]int{rows, 1, 0}, [3]int{count("usage"), count("usage_day"), count("kill")})
+	require.Equal(t, [3]int{rows, 1, 0}, [3]int{count("usage"), count("usage_day"), count("flag")})
 	for range 401 {
 		clock.Advance(24 * time.Hour)
 		if count("usage") < rows {
