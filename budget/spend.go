@@ -38,7 +38,7 @@ type Share struct {
 }
 
 // MaxShares is how many shares an amount may have.
-const MaxShares = 32
+const MaxShares = 24
 
 // validateShares reports shares that are not sorted by the UsageKey of their calls, have the same one twice, or do not add up.
 func validateShares(actual *Charge, shares []Share) error {

@@ -223,11 +223,12 @@ func (s *Store) reshape(ctx context.Context, op string, records []budget.Record,
 }
 
 // Correct implements budget.Store. A tombstone is not found: nobody knows which accounts it would have touched.
-func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge, c budget.Change) (budget.Posting, error) {
-	if err := errors.Join(actual.Validate(), c.Validate()); err != nil {
+func (s *Store) Correct(ctx context.Context, c budget.Correction) (budget.Posting, error) {
+	if err := c.Validate(); err != nil {
 		return budget.Posting{}, err
 	}
-	q := &resolving{id: id, record: &budget.Record{Change: c, Kind: budget.ChangeCorrect, Reservation: id, To: actual}}
+	actual := c.Actual
+	q := &resolving{id: c.ID, record: &budget.Record{Change: c.Change, Kind: budget.ChangeCorrect, Reservation: c.ID, To: actual}}
 	q.decide = func(e *entry, _ time.Time) (outcome, budget.Posting, error) {
 		switch {
 		case e == nil || e.state == budget.Pending || e.tombstone:
@@ -236,10 +237,10 @@ func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge,
 			return outcome{}, budget.Posting{}, budget.ErrSuperseded
 		case !q.change.fresh[0]:
 			return outcome{}, budget.Posting{Replayed: true, From: e.state}, nil
-		case e.actual == actual && !e.estimated: // it is a change all the same: it is newer than those that come late
-			return outcome{state: e.state, actual: actual}, budget.Posting{Replayed: true, From: e.state}, nil
+		case e.actual == actual && !e.estimated && e.divided(&c): // it is a change all the same: it is newer than those that come late
+			return outcome{state: e.state, actual: actual, unchanged: true}, budget.Posting{Replayed: true, From: e.state}, nil
 		}
-		return outcome{state: budget.Settled, actual: actual}, budget.Posting{From: e.state}, nil
+		return outcome{state: budget.Settled, actual: actual, shares: c.Shares, correction: true}, budget.Posting{From: e.state}, nil
 	}
 	return s.resolve(ctx, "correct", q)
 }

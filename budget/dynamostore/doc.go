@@ -16,7 +16,7 @@
 // SDK, a network or this package, after any time and in any order, changes nothing. Neither the ten minutes of a
 // ClientRequestToken nor the client's own retries matter.
 //
-// Expire charges each reservation in a step of its own. Entries reads page by page. Balances and Unlatch of more than 96
+// Expire charges each reservation in a step of its own. Entries reads page by page. Balances and Unlatch of more than 94
 // items are several steps.
 //
 // # What it rests on
@@ -35,8 +35,8 @@
 //
 // # What it costs and how far it goes
 //
-// A call that meets three limits writes 6 and then 5 items of up to 1 KB, at two write units each. An account of a rolling
-// window holds up to 122 sums and takes 2 to 3 KB. A transaction holds 100 items, so that a call may meet 96 limits; a
+// A call that meets three limits writes 6 and then 6 items of up to 1 KB, at two write units each. An account of a rolling
+// window holds up to 122 sums and takes 2 to 3 KB. A transaction holds 100 items, so that a call may meet 94 limits; a
 // policy holds 64.
 //
 // An item takes about 1,000 write units a second, 2 for each transaction, and transactions that meet in one item are in
@@ -44,14 +44,17 @@
 // Options.Shards spreads each account over S items that hold a share of the limit each. A reservation goes to the shard
 // that its id picks, in every attempt; when that has no room it spills over the others, in parts if need be, and only when
 // all together have no room it is denied, on a read of all of them. So no shard strands anything, and all together never
-// admit more than the limit. It has its price: a call may meet only 96/S limits, and near the limit, under an override,
+// admit more than the limit. It has its price: a call may meet only 94/S limits, and near the limit, under an override,
 // after spend beyond what was set aside, and on an observed limit that is full, calls read all shards first and meet more
 // often. Other parts of the table carry about 4,000 calls a second before DynamoDB splits them.
 //
 // A kill flag changes 64 gates in one transaction; under load it first has reservations wait, for as long as that takes:
 // some tenths of a second, at most ten seconds if the process that kills dies meanwhile.
 //
-// Resolved reservations, and accounts whose last window passed a retention ago, are deleted by the table's time to live on
+// Settlements add to a row of usage of the day and of whose the call is, in as many items as accounts have shards. The first one of a day
+// in each process reads whether the row is there, and makes it. A row of usage is as hot as the calls of one scope are many.
+//
+// Resolved reservations, rows of usage, and accounts whose last window passed a retention ago, are deleted by the table's time to live on
 // the attribute "ttl". No decision rests on that; without it the table grows.
 //
 // # Permissions

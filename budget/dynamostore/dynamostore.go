@@ -33,11 +33,14 @@ type Options struct {
 	// Retention is how long resolved reservations are remembered, for replays and corrections. Zero is DefaultRetention. What is
 	// past it is deleted by the table's time to live, a few days later, at no cost.
 	Retention time.Duration
+	// UsageRows is how many rows of usage are kept of one day; what would need more is added to one row. Zero or less is
+	// budget.DefaultUsageRows.
+	UsageRows int
 	// Timeout bounds a step with all of its repetitions; then it is an error, and the call is refused. Zero is DefaultTimeout.
 	Timeout time.Duration
 	// Shards spreads each account over so many items, 1 to MaxShards, each of which holds its share of the limit: for accounts
 	// that more than about 100 calls a second share. It is fixed when the ledger is made. Zero is what the table has, and 1 for
-	// a new one. A call may meet up to 96/Shards limits. See the package's comment.
+	// a new one. A call may meet up to 94/Shards limits. See the package's comment.
 	Shards int
 	// Adopt accepts a table that is a copy or was restored from a backup, and shuts out the stores that are open on it. What
 	// was spent after the backup is not in it: raise no limit before you have looked.
@@ -57,6 +60,7 @@ type Store struct {
 	flags    flagMemory
 	entries  entryMemory
 	wary     wariness
+	places   placeMemory
 	turns    turns
 	closed   atomic.Bool
 }
@@ -106,6 +110,9 @@ func (o *Options) complete(client *dynamodb.Client, table string) error {
 	}
 	if o.Retention <= 0 {
 		o.Retention = DefaultRetention
+	}
+	if o.UsageRows <= 0 {
+		o.UsageRows = budget.DefaultUsageRows
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout

@@ -44,6 +44,7 @@ type entry struct {
 	expiresAt        int64
 	mark             stepMark
 	whose, reference []byte // see account.EncodeCall
+	uses             []use
 }
 
 // booking says where a part of one line is booked, and how much it holds there: pending, or posted once it is resolved.
@@ -105,6 +106,11 @@ func decodeEntry(id budget.ID, raw item) (*entry, error) {
 	}
 	e.resolvedAt, _ = r.number(attrResolvedAt)
 	e.whose, e.reference = r.blob(attrWhose, -1), r.blob(attrReference, -1)
+	uses, err := decodeUses(r.blob(attrUses, -1), r.blob(attrUsesOther, -1))
+	if err != nil {
+		return nil, err
+	}
+	e.uses = uses
 	state := r.required(attrState)
 	var ok [3]bool
 	e.reserved, ok[0] = decodeCharge(r.blob(attrReserved, -1))
@@ -137,6 +143,10 @@ func (e *entry) encode(retention time.Duration) item {
 	}
 	if len(e.reference) > 0 {
 		out[attrReference] = blob(e.reference)
+	}
+	if len(e.uses) > 0 {
+		uses, other := encodeUses(e.uses)
+		out[attrUses], out[attrUsesOther] = blob(uses), blob(other)
 	}
 	if e.state == budget.Pending {
 		return out

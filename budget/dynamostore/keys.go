@@ -54,8 +54,12 @@ func accountKey(account budget.Key, shard int) itemKey {
 }
 
 // killKey holds the whole list of keys, so that two scopes never meet in one flag.
-func killKey(dims []budget.Key) itemKey {
-	return itemKey{killPartition, "scope#" + hex.EncodeToString(encodeKeys(dims))}
+func killKey(f budget.Flag) itemKey {
+	kind := "scope#"
+	if f.Patterns {
+		kind = "match#"
+	}
+	return itemKey{killPartition, kind + hex.EncodeToString(encodeKeys(f.Scope.Dims()))}
 }
 
 func duePartition(n int) string { return "due#" + strconv.Itoa(n) }

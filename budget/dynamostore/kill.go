@@ -23,6 +23,10 @@ const (
 	attrReason = "re"
 	attrKilled = "ka"
 	attrNonce  = "kn"
+	// A flag with patterns or with an end has these, and no attrScope: a library that knows neither can't read it, and refuses.
+	attrNewScope = "ns"
+	attrPatterns = "kp"
+	attrUntil    = "ku" // 0 for never
 )
 
 // token stands for a set of kill flags. All gates hold the token of the flags in force, and each Reserve requires the one
@@ -44,9 +48,19 @@ type kill struct {
 	nonce token
 }
 
-func (k *kill) holds(dims []budget.Key) bool {
+// holds reports whether the flag refuses a reservation at a moment, or at any moment if that is zero.
+func (k *kill) holds(r *budget.Reservation, now time.Time) bool {
+	if !now.IsZero() && k.ended(now) {
+		return false
+	}
+	if k.Patterns {
+		return r.Call != nil && k.Holds(r.Call.Scope)
+	}
+	dims := r.Dims
 	return !slices.ContainsFunc(k.dims, func(d budget.Key) bool { return !slices.Contains(dims, d) })
 }
+
+func (k *kill) ended(now time.Time) bool { return !k.Until.IsZero() && !now.Before(k.Until) }
 
 // flags are all kill flags of one moment.
 type flags struct {
@@ -54,10 +68,10 @@ type flags struct {
 	all   []kill
 }
 
-// killed returns a copy of the first flag that holds, or nil.
-func (f flags) killed(dims []budget.Key) *budget.Kill {
+// killed returns a copy of the first flag that holds at a moment, or at any if that is zero; or nil.
+func (f flags) killed(r *budget.Reservation, now time.Time) *budget.Kill {
 	for i := range f.all {
-		if f.all[i].holds(dims) {
+		if f.all[i].holds(r, now) {
 			k := f.all[i].copy()
 			return &k
 		}
@@ -132,7 +146,12 @@ func decodeKill(raw item) (kill, error) {
 	var ok bool
 	var err error
 	k.dims, ok = decodeKeys(r.blob(attrDims, -1))
-	if k.Scope, err = account.DecodeScope(r.blob(attrScope, -1)); !ok || err != nil {
+	scope := r.blob(attrScope, -1)
+	if scope == nil {
+		scope = r.blob(attrNewScope, -1)
+		k.Patterns, k.Until = r.flag(attrPatterns), account.Ended(r.required(attrUntil))
+	}
+	if k.Scope, err = account.DecodeScope(scope); !ok || err != nil {
 		r.fail(attrScope)
 	}
 	return k, r.err
@@ -143,21 +162,34 @@ func (k *kill) encode() (item, error) {
 	if err != nil {
 		return nil, err
 	}
-	return killKey(k.dims).with(item{
-		attrDims: blob(encodeKeys(k.dims)), attrScope: blob(scope), attrReason: blob([]byte(k.Reason)), attrKilled: number(k.At.UnixNano()),
-		attrNonce: blob(k.nonce[:]),
-	}), nil
+	out := killKey(k.Flag()).with(item{
+		attrDims: blob(encodeKeys(k.dims)), attrReason: blob([]byte(k.Reason)), attrKilled: number(k.At.UnixNano()), attrNonce: blob(k.nonce[:]),
+	})
+	if !k.Patterns && k.Until.IsZero() {
+		out[attrScope] = blob(scope)
+		return out, nil
+	}
+	out[attrNewScope], out[attrPatterns], out[attrUntil] = blob(scope), number(0), number(account.End(k.Until))
+	if k.Patterns {
+		out[attrPatterns] = number(1)
+	}
+	return out, nil
 }
 
 // Kill implements budget.Store.
 func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
+	if err := cmp.Or(c.Validate(), k.Validate()); err != nil {
+		return err
+	}
 	flag := kill{Kill: k, dims: k.Scope.Dims(), nonce: random16()}
-	return s.changeFlags(ctx, "kill", budget.Record{Change: c, Kind: budget.ChangeKill, Scope: k.Scope}, &flag)
+	r := budget.Record{Change: c, Kind: budget.ChangeKill, Scope: k.Scope, Patterns: k.Patterns, Until: k.Until}
+	return s.changeFlags(ctx, "kill", r, &flag)
 }
 
 // Revive implements budget.Store.
-func (s *Store) Revive(ctx context.Context, scope budget.Scope, c budget.Change) error {
-	return s.changeFlags(ctx, "revive", budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: scope}, nil)
+func (s *Store) Revive(ctx context.Context, f budget.Flag, c budget.Change) error {
+	r := budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns}
+	return s.changeFlags(ctx, "revive", r, nil)
 }
 
 // drainAfter is how often a change of flags is tried before reservations are asked to wait. A transaction over all gates
@@ -180,8 +212,8 @@ func (s *Store) changeFlags(ctx context.Context, op string, r budget.Record, fla
 			_, err := s.readGate(ctx)
 			return errors.Join(err, c.superseded())
 		}
-		dims := r.Scope.Dims()
-		items, err := s.snapshot(ctx, []itemKey{gateKey(0), killKey(dims)})
+		of := budget.Flag{Scope: r.Scope, Patterns: r.Patterns}
+		items, err := s.snapshot(ctx, []itemKey{gateKey(0), killKey(of)})
 		if err != nil {
 			return err
 		}
@@ -200,11 +232,18 @@ func (s *Store) changeFlags(ctx context.Context, op string, r budget.Record, fla
 		if flag == nil && len(items[1]) == 0 {
 			x := &expression{}
 			x.requireNone(partitionKey)
-			return s.write(ctx, append(actions, s.checkEpoch(budget.ID{}), s.check(killKey(dims), x)))
+			return s.write(ctx, append(actions, s.checkEpoch(budget.ID{}), s.check(killKey(of), x)))
 		}
-		replaced, nonces, err := s.replaceFlag(g, items[1], dims, flag, now)
+		replaced, nonces, err := s.replaceFlag(g, items[1], of, flag, now)
 		if err != nil {
 			return err
+		}
+		if flag != nil {
+			dropped, err := s.makeRoom(ctx, g, flag, now, &nonces)
+			if err != nil {
+				return err
+			}
+			actions = append(actions, dropped...)
 		}
 		actions = append(append(actions, s.switchGates(g, nonces)...), replaced)
 		if attempts++; attempts <= drainAfter {
@@ -217,8 +256,50 @@ func (s *Store) changeFlags(ctx context.Context, op string, r budget.Record, fla
 	})
 }
 
+// maxDropped is how many flags that have ended one change forgets: what is left of its transaction.
+const maxDropped = 20
+
+// makeRoom returns the actions that forget flags that ended long ago; and if there are too many with patterns for another one, some of
+// those that have ended. It takes their nonces out of those of the flags that there are then.
+func (s *Store) makeRoom(ctx context.Context, g gate, flag *kill, now time.Time, nonces *token) (actions []types.TransactWriteItem, err error) {
+	known, err := s.flagsOf(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	patterns := 0
+	var old, ended []*kill
+	for i := range known.all {
+		k := &known.all[i]
+		switch {
+		case k.Flag().Object() == flag.Flag().Object():
+			continue
+		case k.ended(now.Add(-budget.FlagRetention)):
+			old = append(old, k)
+			continue
+		case k.Patterns && k.ended(now):
+			ended = append(ended, k)
+		}
+		if k.Patterns {
+			patterns++
+		}
+	}
+	if flag.Patterns && patterns >= budget.MaxPatterns {
+		if len(ended) == 0 {
+			return nil, budget.ErrTooManyFlags
+		}
+		old = append(ended, old...)
+	}
+	for _, k := range old[:min(len(old), maxDropped)] {
+		x := &expression{}
+		x.require(attrNonce, "=", blob(k.nonce[:]))
+		actions = append(actions, s.remove(killKey(k.Flag()), x))
+		*nonces = nonces.toggled(k.nonce)
+	}
+	return actions, nil
+}
+
 // replaceFlag puts a flag in the place of what was read, and returns the nonces of all flags that there are then.
-func (s *Store) replaceFlag(g gate, there item, dims []budget.Key, flag *kill, now time.Time) (action types.TransactWriteItem, nonces token, err error) {
+func (s *Store) replaceFlag(g gate, there item, of budget.Flag, flag *kill, now time.Time) (action types.TransactWriteItem, nonces token, err error) {
 	nonces, x := g.token.toggled(g.salt), &expression{}
 	if len(there) == 0 {
 		x.requireNone(partitionKey)
@@ -231,7 +312,7 @@ func (s *Store) replaceFlag(g gate, there item, dims []budget.Key, flag *kill, n
 		x.require(attrNonce, "=", blob(before.nonce[:]))
 	}
 	if flag == nil {
-		return s.remove(killKey(dims), x), nonces, nil
+		return s.remove(killKey(of), x), nonces, nil
 	}
 	flag.At = now
 	whole, err := flag.encode()
@@ -321,9 +402,15 @@ func (s *Store) Kills(ctx context.Context) (all []budget.Kill, err error) {
 		if err != nil {
 			return err
 		}
-		all = make([]budget.Kill, len(f.all))
+		now, err := s.clock.now()
+		if err != nil {
+			return err
+		}
+		all = make([]budget.Kill, 0, len(f.all))
 		for i := range f.all {
-			all[i] = f.all[i].copy()
+			if !f.all[i].ended(now) {
+				all = append(all, f.all[i].copy())
+			}
 		}
 		return nil
 	})

@@ -77,7 +77,7 @@ func (s *Store) resolveLooking(ctx context.Context, q *resolving, e *entry) (bud
 	for _, w := range works {
 		actions = append(actions, s.carryOut(w)...)
 	}
-	return s.finish(ctx, q, v.entry, from.resolved(next, shifts, v.now), p, actions)
+	return s.finish(ctx, q, v.entry, from.resolved(next, shifts, v.now), p, actions, next, true)
 }
 
 // bookOrphan books spend that was never set aside where its lines are now.

@@ -37,7 +37,7 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Dec
 	if err := r.Validate(); err != nil {
 		return d, err
 	}
-	if err := s.fits(len(r.Lines)); err != nil {
+	if err := s.fits(len(r.Lines), 0); err != nil {
 		return d, err
 	}
 	q := &reserving{r: r, tries: make(map[uint32]attempted)}
@@ -87,7 +87,7 @@ func (s *Store) reserve(ctx context.Context, q *reserving) (budget.Decision, err
 
 // hopeful reports whether a reservation may be admitted as far as this process knows. A wrong guess costs a round trip.
 func (s *Store) hopeful(r budget.Reservation, known flags) bool {
-	if s.wary.of(r.Lines) || known.killed(r.Dims) != nil {
+	if s.wary.of(r.Lines) || known.killed(&r, time.Time{}) != nil {
 		return false
 	}
 	home := pick(r.ID, s.shards)
@@ -195,7 +195,7 @@ func (s *Store) reserveLooking(ctx context.Context, q *reserving, turn bool) (d 
 	if err != nil {
 		return d, nil, err
 	}
-	if k := flags.killed(q.r.Dims); k != nil {
+	if k := flags.killed(&q.r, v.now); k != nil {
 		return budget.Decision{Killed: k}, nil, nil
 	}
 	if v.entry != nil {

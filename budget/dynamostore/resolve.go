@@ -18,6 +18,10 @@ type outcome struct {
 	estimated bool
 	orphan    bool // booked anew, where its lines are now
 	tombstone bool
+	// How the amount divides, if it is not all of its call's; and that it is a correction, which has a rule of its own.
+	shares     []budget.Share
+	correction bool
+	unchanged  bool // nothing is posted that was not before
 }
 
 // resolving is one Settle, Void, Correct or expiry under way.
@@ -90,7 +94,7 @@ func (s *Store) resolveOnce(ctx context.Context, q *resolving, e *entry) (budget
 	if !ok {
 		return s.resolveLooking(ctx, q, e)
 	}
-	p, err = s.finish(ctx, q, e, e.resolved(next, e.shifts(next.actual), now), p, actions)
+	p, err = s.finish(ctx, q, e, e.resolved(next, e.shifts(next.actual), now), p, actions, next, false)
 	var moved *movedError
 	if !errors.As(err, &moved) {
 		return p, err
@@ -112,7 +116,7 @@ func (q *resolving) judge(e *entry, now time.Time) (outcome, budget.Posting, err
 }
 
 // finish sends the transaction that resolves: the record as it was, its due date, and the accounts.
-func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, p budget.Posting, accounts []types.TransactWriteItem) (budget.Posting, error) {
+func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, p budget.Posting, accounts []types.TransactWriteItem, next outcome, looking bool) (budget.Posting, error) {
 	after.mark = q.mark()
 	if len(q.whose) > 0 {
 		after.whose = q.whose
@@ -121,6 +125,13 @@ func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, 
 		after.reference = q.reference
 	}
 	q.tries[q.attempt] = p
+	if !next.unchanged {
+		charged, err := s.chargeUsage(ctx, after, next, looking)
+		if err != nil {
+			return budget.Posting{}, err
+		}
+		accounts = append(accounts, charged...)
+	}
 	x := &expression{}
 	if before == nil {
 		x.requireNone(partitionKey)

@@ -13,7 +13,7 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 	if err := st.Validate(); err != nil {
 		return budget.Posting{}, err
 	}
-	if err := s.fits(len(st.Lines)); err != nil {
+	if err := s.fits(len(st.Lines), len(st.Shares)); err != nil {
 		return budget.Posting{}, err
 	}
 	q := &resolving{id: st.ID, owner: st.Owner, lines: st.Lines, reference: []byte(st.Reference)}
@@ -21,7 +21,7 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 		q.whose = account.EncodeCall(st.Call, "")
 	}
 	q.decide = func(e *entry, _ time.Time) (outcome, budget.Posting, error) {
-		next := outcome{state: budget.Settled, actual: st.Actual, estimated: st.Estimated}
+		next := outcome{state: budget.Settled, actual: st.Actual, estimated: st.Estimated, shares: st.Shares}
 		switch {
 		case e == nil:
 			next.orphan = true

@@ -15,7 +15,9 @@ func TestConformance(t *testing.T) {
 	for _, shards := range []int{1, 4} {
 		t.Run(fmt.Sprintf("shards=%d", shards), func(t *testing.T) {
 			options := func(clock *storetest.Clock) func(*Options) {
-				return func(o *Options) { o.Clock, o.Retention, o.Shards = clock.Now, storetest.Retention, shards }
+				return func(o *Options) {
+					o.Clock, o.Retention, o.UsageRows, o.Shards = clock.Now, storetest.Retention, storetest.UsageRows, shards
+				}
 			}
 			storetest.Run(t, storetest.Harness{
 				Seeds: 3, Steps: 400,
@@ -45,7 +47,9 @@ func TestConformanceOverABadWire(t *testing.T) {
 		return client
 	}
 	options := func(clock *storetest.Clock) func(*Options) {
-		return func(o *Options) { o.Clock, o.Retention = clock.Now, storetest.Retention }
+		return func(o *Options) {
+			o.Clock, o.Retention, o.UsageRows = clock.Now, storetest.Retention, storetest.UsageRows
+		}
 	}
 	storetest.Run(t, storetest.Harness{
 		Seeds: 2, Steps: 300, Workers: 8,

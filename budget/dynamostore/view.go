@@ -8,8 +8,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// maxAccountItems is how many items of accounts one transaction may touch, beside the reservation, its due date and a gate.
-const maxAccountItems = maxActions - 4
+// maxAccountItems is how many items of accounts one transaction may touch, beside those that a correction needs: the reservation, three
+// for the change, and two rows of usage. A settlement with more shares than that has room for fewer.
+const maxAccountItems = maxActions - 6
 
 // view is everything that a decision about one reservation rests on, as it stood at one moment.
 type view struct {
@@ -30,7 +31,7 @@ func (s *Store) look(ctx context.Context, id budget.ID, accounts []budget.Key) (
 			unique = append(unique, account)
 		}
 	}
-	if err := s.fits(len(unique)); err != nil {
+	if err := s.fits(len(unique), 0); err != nil {
 		return nil, err
 	}
 	for _, account := range unique {
@@ -72,8 +73,8 @@ func decodeGroup(account budget.Key, items []item) (*group, error) {
 }
 
 // fits refuses what one transaction can't hold.
-func (s *Store) fits(accounts int) error {
-	if n := accounts * s.shards; n > maxAccountItems {
+func (s *Store) fits(accounts, shares int) error {
+	if n := accounts*s.shards + max(shares-2, 0); n > maxAccountItems {
 		return fmt.Errorf("dynamostore: %d accounts of %d shards are %d items, and a transaction holds %d: use fewer limits, or a table with fewer shards", accounts, s.shards, n, maxAccountItems)
 	}
 	return nil

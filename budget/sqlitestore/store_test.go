@@ -327,7 +327,7 @@ func FuzzDecode(f *testing.F) {
 // Rows of usage of days that are past are forgotten a few at a time, flags long after their end, and neither is taken for a loss.
 func TestUsageAndFlagsAreForgotten(t *testing.T) {
 	clock := storetest.NewClock(time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC))
-	s, err := Open(tempFile(t), func(o *Options) { o.Create, o.Clock, o.Retention = true, clock.Now, 300 * 24 * time.Hour })
+	s, err := Open(tempFile(t), func(o *Options) { o.Create, o.Clock, o.Retention = true, clock.Now, 300*24*time.Hour })
 	require.NoError(t, err)
 	defer s.Close()
 	const rows = forgetBatch + 50

@@ -1,0 +1,70 @@
+package dynamostore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// The attributes of the policy document's item.
+const (
+	attrDocument = "pd"
+	attrOperator = "po"
+)
+
+func policyKey() itemKey { return itemKey{"policy", "policy"} }
+
+// SetPolicy implements budget.Store.
+func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change) error {
+	if err := cmp.Or(budget.ValidateDocument(document), c.Validate()); err != nil {
+		return err
+	}
+	r := budget.Record{Change: c, Kind: budget.ChangePolicy, Policy: budget.DocumentSum(document)}
+	return s.do(ctx, "set policy", func(ctx context.Context, _ *step) error {
+		change, err := s.readChange(ctx, r)
+		if err != nil {
+			return err
+		}
+		if !change.fresh[0] {
+			_, err := s.readGate(ctx)
+			return errors.Join(err, change.superseded())
+		}
+		now, err := s.clock.now()
+		if err != nil {
+			return err
+		}
+		actions, err := s.recordChange(change, now)
+		if err != nil {
+			return err
+		}
+		whole := policyKey().with(item{
+			attrRevision: number(change.revision + 1), attrMadeAt: number(now.UnixNano()), attrDocument: blob(append([]byte{}, document...)),
+			attrOperator: blob([]byte(c.Operator)), attrReason: blob([]byte(c.Reason)),
+		})
+		return s.write(ctx, append(actions, s.checkEpoch(budget.ID{}), s.put(whole, &expression{})))
+	})
+}
+
+// Policy implements budget.Store.
+func (s *Store) Policy(ctx context.Context) (d budget.PolicyDocument, err error) {
+	err = s.do(ctx, "policy", func(ctx context.Context, _ *step) error {
+		d = budget.PolicyDocument{}
+		items, err := s.snapshot(ctx, []itemKey{gateKey(0), policyKey()})
+		if err != nil {
+			return err
+		}
+		if _, err := s.gate(items[0]); err != nil || len(items[1]) == 0 {
+			return err
+		}
+		r := reader{item: items[1]}
+		d = budget.PolicyDocument{
+			Text: r.blob(attrDocument, -1), Version: r.required(attrRevision), At: time.Unix(0, r.required(attrMadeAt)),
+			Operator: string(r.blob(attrOperator, -1)), Reason: string(r.blob(attrReason, -1)),
+		}
+		return r.err
+	})
+	return d, err
+}
