@@ -2,6 +2,7 @@ package budget_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -112,12 +113,61 @@ func ExampleOperate() {
 	if err != nil {
 		panic(err)
 	}
-	accounts, _ := storetest.Collect(operator.Accounts(ctx, budget.AccountQuery{}))
-	for _, account := range accounts {
-		periods, _ := storetest.Collect(operator.Periods(ctx, account.Key, time.Time{}))
-		for _, period := range periods {
-			fmt.Println(account.Limit, account.Scope, budget.Amount(period.Settled))
+	for account, err := range operator.Accounts(ctx, budget.AccountQuery{Limit: "workflow-day"}) {
+		if err != nil {
+			panic(err)
+		}
+		for period, err := range operator.Periods(ctx, account.Key, time.Time{}) {
+			fmt.Println(account.Limit, account.Scope, budget.Amount(period.Settled), err)
 		}
 	}
-	// Output: workflow-day workflow=nightly 1.5 USD
+	// Output: workflow-day workflow=nightly 1.5 USD <nil>
+}
+
+// Who spends, on what, since when: by team, workflow and model, for each month.
+func ExampleOperator_Usage() {
+	ctx := context.Background()
+	now := time.Date(2026, 10, 31, 12, 0, 0, 0, time.UTC)
+	store := memstore.New(func(o *memstore.Options) { o.Clock = func() time.Time { return now } })
+	ledger, _ := budget.Open(ctx, store, budget.Policy{Limits: []budget.Limit{{Name: "all", Max: budget.USD(1000), Window: budget.Monthly}}})
+	spend := func(team, workflow, model string, dollars float64) {
+		scope := budget.Scope{Workflow: workflow, Model: model, Tags: map[string]string{"team": team}}
+		charge := budget.Charge{budget.UnitUSD: budget.USD(dollars).N, budget.UnitCalls: 1}
+		receipt, _ := ledger.Reserve(ctx, budget.Request{Scope: scope, Worst: charge})
+		_, _ = ledger.Settle(ctx, receipt, charge, false)
+	}
+	spend("core", "nightly", "opus", 1.5)
+	spend("web", "review", "haiku", 0.25)
+	now = now.AddDate(0, 0, 1)
+	spend("core", "nightly", "opus", 2)
+	spend("core", "nightly", "opus", 0.000000001)
+
+	operator, _ := budget.Operate(ctx, store)
+	query := budget.UsageQuery{By: budget.PerWorkflow | budget.PerModel, ByTags: []string{"team"}, Every: budget.ByMonth}
+	for row, err := range operator.Usage(ctx, query) {
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(row.Day.Format("2006-01"), row.Scope.Tags["team"], row.Scope.Workflow, row.Scope.Model, budget.Amount(row.Charge[budget.UnitUSD]))
+	}
+	// Output:
+	// 2026-10 core nightly opus 1.5 USD
+	// 2026-10 web review haiku 0.25 USD
+	// 2026-11 core nightly opus 2.000000001 USD
+}
+
+// A flag that ends by itself, on all workflows of a kind.
+func ExampleOperator_KillAs() {
+	ctx, store := context.Background(), memstore.New()
+	operator, _ := budget.Operate(ctx, store)
+	kill := budget.Kill{Scope: budget.Scope{Workflow: "nightly-*"}, Patterns: true, Until: time.Now().Add(time.Hour), Reason: "runaway loops"}
+	accounts, err := operator.KillAs(budget.WithOperator(ctx, "ada"), kill)
+	fmt.Println(accounts, "accounts known,", err)
+
+	ledger, _ := budget.Open(ctx, store, budget.Policy{Limits: []budget.Limit{{Name: "all", Max: budget.USD(1000), Window: budget.Monthly}}})
+	_, err = ledger.Reserve(ctx, budget.Request{Scope: budget.Scope{Workflow: "nightly-refactor"}})
+	fmt.Println(errors.Is(err, budget.ErrKilled))
+	// Output:
+	// 0 accounts known, <nil>
+	// true
 }
