@@ -2,7 +2,7 @@
 MODULES := . budget/dynamostore budget/pgstore budget/redisstore budget/sqlitestore bedrockguard/stsidentity examples internal/robustness
 GOFUMPT := GOWORK=off go tool -modfile=$(CURDIR)/internal/tools/go.mod gofumpt
 
-.PHONY: test test-short check fmt fmt-check tidy-check vet lint examples bench headline robustness fuzz prices check-prices tokenizers service-model recordings
+.PHONY: test test-short check fmt fmt-check tidy-check vet lint examples bench large headline robustness fuzz prices check-prices tokenizers service-model recordings
 
 # The core and what needs no server, without the race detector.
 SHORT := . budget/sqlitestore examples
@@ -83,6 +83,11 @@ bench:
 	cd budget/dynamostore && go test -run '^$$' -bench . -benchtime 10x .
 	cd budget/redisstore && go test -run '^$$' -bench . -benchtime 20x .
 	cd budget/pgstore && go test -run '^$$' -bench . -benchtime 10x .
+
+## large: a Reserve in a ledger of 10,000 kill flags, 100,000 accounts and 1,000,000 reservations against one in an empty ledger, what pages
+## take and what a reservation costs in bytes; LARGE_RESERVATIONS=10000 and the like make it smaller. Half an hour and a few GB
+large:
+	cd internal/robustness && go test -run '^$$' -bench Large -benchtime 1x -timeout 0 ./backend
 
 ## fuzz: a minute for each parser
 fuzz:

@@ -238,6 +238,11 @@ func (a *accountItem) encode(n notice, retention time.Duration) item {
 
 // ttl is the second after which nothing that the account says matters to anybody.
 func (a *accountItem) ttl(retention time.Duration) (second int64, ends bool) {
+	return expiry(a.last(), max(retention, DefaultRetention))
+}
+
+// last is until when the account says something that matters.
+func (a *accountItem) last() int64 {
 	last := max(a.end, a.latchedUntil)
 	if a.override != nil {
 		last = max(last, a.override.Until.UnixNano())
@@ -245,7 +250,7 @@ func (a *accountItem) ttl(retention time.Duration) (second int64, ends bool) {
 	for _, until := range a.fired {
 		last = max(last, until)
 	}
-	return expiry(last, max(retention, DefaultRetention))
+	return last
 }
 
 // expiry is the second a retention after a moment, unless that is never.

@@ -41,6 +41,9 @@ func (s *Store) balancesOf(ctx context.Context, lines []budget.Line) ([]budget.B
 	if err != nil {
 		return nil, err
 	}
+	if err := s.there(ctx, groups, at); err != nil {
+		return nil, err
+	}
 	all := make([]budget.Balance, len(lines))
 	for i := range lines {
 		line, g := &lines[i], groups[lines[i].Account]
@@ -76,7 +79,7 @@ func (s *Store) readGroups(ctx context.Context, accounts []budget.Key) (map[budg
 	}
 	items = items[1:]
 	for i, account := range unique {
-		if groups[account], err = decodeGroup(account, items[i*s.shards:(i+1)*s.shards]); err != nil {
+		if groups[account], err = s.decodeGroup(account, items[i*s.shards:(i+1)*s.shards]); err != nil {
 			return nil, err
 		}
 	}

@@ -44,6 +44,7 @@ type changing struct {
 	began    bool // there is a head
 	records  []budget.Record
 	fresh    []bool
+	known    []bool  // its object was changed before
 	refused  []error // ErrSuperseded
 }
 
@@ -57,17 +58,22 @@ func (s *Store) readChange(ctx context.Context, records ...budget.Record) (*chan
 	if err != nil {
 		return nil, err
 	}
-	c := &changing{records: records, fresh: make([]bool, len(records)), refused: make([]error, len(records))}
+	c := &changing{records: records, fresh: make([]bool, len(records)), known: make([]bool, len(records)), refused: make([]error, len(records))}
 	if c.began = len(items[0]) > 0; c.began {
 		r := reader{item: items[0]}
 		if c.revision = r.required(attrRevision); r.err != nil {
 			return nil, r.err
 		}
+	} else if c.revision, err = s.lastRevision(ctx); err != nil {
+		return nil, err
+	} else if c.revision > 0 && records[0].Kind != budget.ChangeAcceptLoss {
+		return nil, errHead
 	}
 	for i := range records {
 		if c.fresh[i] = len(items[i+1]) == 0; c.fresh[i] {
 			continue
 		}
+		c.known[i] = true
 		r := reader{item: items[i+1]}
 		revision, id := r.required(attrRevision), r.bytes16(attrChange)
 		switch {
@@ -81,6 +87,23 @@ func (s *Store) readChange(ctx context.Context, records ...budget.Record) (*chan
 		}
 	}
 	return c, nil
+}
+
+// errHead says that the revision of a ledger that has had changes is gone.
+var errHead = fmt.Errorf("%w: what it says of its changes is gone", budget.ErrLost)
+
+// lastRevision returns the revision of the last row of the audit trail, 0 if there is none.
+func (s *Store) lastRevision(ctx context.Context) (revision int64, err error) {
+	in := dynamodb.QueryInput{
+		KeyConditionExpression: aws.String("pk = :p"), Limit: aws.Int32(1), ScanIndexForward: aws.Bool(false),
+		ExpressionAttributeValues: item{":p": text(changePartition)},
+	}
+	err = s.query(ctx, in, func(raw item) (bool, error) {
+		r := reader{item: raw}
+		revision = r.required(attrRevision)
+		return false, r.err
+	})
+	return revision, err
 }
 
 // superseded returns ErrSuperseded if one of the records is.
@@ -207,7 +230,7 @@ func (s *Store) reshape(ctx context.Context, op string, records []budget.Record,
 			switch {
 			case !c.fresh[i] || !change(g):
 			case g.version == nil:
-				if err := s.list(ctx, key, nil, now); err != nil {
+				if err := s.list(ctx, g, nil, now); err != nil {
 					return err
 				}
 				actions = append(actions, s.rewriteAsIs(g)...)
@@ -217,6 +240,9 @@ func (s *Store) reshape(ctx context.Context, op string, records []budget.Record,
 		}
 		if err := s.write(ctx, actions); err != nil {
 			return err
+		}
+		for _, key := range accounts {
+			s.made(ctx, groups[key])
 		}
 		return c.superseded()
 	})
@@ -255,13 +281,15 @@ func (s *Store) Revision(ctx context.Context) (revision int64, err error) {
 		if _, err := s.gate(items[0]); err != nil {
 			return err
 		}
-		revision = 0
 		if len(items[1]) > 0 {
 			r := reader{item: items[1]}
 			revision = r.required(attrRevision)
 			return r.err
 		}
-		return nil
+		if revision, err = s.lastRevision(ctx); err == nil && revision > 0 {
+			revision, err = 0, errHead
+		}
+		return err
 	})
 	return revision, err
 }

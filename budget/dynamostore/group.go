@@ -15,6 +15,7 @@ type group struct {
 	shards  []*accountItem
 	buckets []budget.Bucket // of all shards together, ascending
 	settled map[int64]int64 // by start, of all shards together
+	created bool            // it was not there, and is being written
 }
 
 // newGroup puts the shards of one account together.

@@ -27,6 +27,7 @@ const (
 	attrNewScope = "ns"
 	attrPatterns = "kp"
 	attrUntil    = "ku" // 0 for never
+	attrMade     = "km" // the revision that set it; none if that was before there were any
 )
 
 // token stands for a set of kill flags. All gates hold the token of the flags in force, and each Reserve requires the one
@@ -46,6 +47,7 @@ type kill struct {
 	budget.Kill
 	dims  []budget.Key
 	nonce token
+	made  int64 // the revision that set it; 0 if that was before there were any
 }
 
 // holds reports whether the flag refuses a reservation at a moment, or at any moment if that is zero.
@@ -147,6 +149,7 @@ func decodeKill(raw item) (kill, error) {
 	var err error
 	k.dims, ok = decodeKeys(r.blob(attrDims, -1))
 	scope := r.blob(attrScope, -1)
+	k.made, _ = r.number(attrMade)
 	if scope == nil {
 		scope = r.blob(attrNewScope, -1)
 		k.Patterns, k.Until = r.flag(attrPatterns), account.Ended(r.required(attrUntil))
@@ -164,6 +167,7 @@ func (k *kill) encode() (item, error) {
 	}
 	out := killKey(k.Flag()).with(item{
 		attrDims: blob(encodeKeys(k.dims)), attrReason: blob([]byte(k.Reason)), attrKilled: number(k.At.UnixNano()), attrNonce: blob(k.nonce[:]),
+		attrMade: number(k.made),
 	})
 	if !k.Patterns && k.Until.IsZero() {
 		out[attrScope] = blob(scope)
@@ -234,7 +238,7 @@ func (s *Store) changeFlags(ctx context.Context, op string, r budget.Record, fla
 			x.requireNone(partitionKey)
 			return s.write(ctx, append(actions, s.checkEpoch(budget.ID{}), s.check(killKey(of), x)))
 		}
-		replaced, nonces, err := s.replaceFlag(g, items[1], of, flag, now)
+		replaced, nonces, err := s.replaceFlag(c, g, items[1], of, flag, now)
 		if err != nil {
 			return err
 		}
@@ -299,7 +303,7 @@ func (s *Store) makeRoom(ctx context.Context, g gate, flag *kill, now time.Time,
 }
 
 // replaceFlag puts a flag in the place of what was read, and returns the nonces of all flags that there are then.
-func (s *Store) replaceFlag(g gate, there item, of budget.Flag, flag *kill, now time.Time) (action types.TransactWriteItem, nonces token, err error) {
+func (s *Store) replaceFlag(c *changing, g gate, there item, of budget.Flag, flag *kill, now time.Time) (action types.TransactWriteItem, nonces token, err error) {
 	nonces, x := g.token.toggled(g.salt), &expression{}
 	if len(there) == 0 {
 		x.requireNone(partitionKey)
@@ -308,13 +312,16 @@ func (s *Store) replaceFlag(g gate, there item, of budget.Flag, flag *kill, now 
 		if err != nil {
 			return action, nonces, err
 		}
+		if before.made > 0 && !c.known[0] && len(s.acceptance()) == 0 {
+			return action, nonces, errHead // else a change that arrives late could not be told from a new one
+		}
 		nonces = nonces.toggled(before.nonce)
 		x.require(attrNonce, "=", blob(before.nonce[:]))
 	}
 	if flag == nil {
 		return s.remove(killKey(of), x), nonces, nil
 	}
-	flag.At = now
+	flag.At, flag.made = now, c.revision+1
 	whole, err := flag.encode()
 	return s.put(whole, x), nonces.toggled(flag.nonce), err
 }

@@ -47,7 +47,7 @@ func (s *Store) resolveLooking(ctx context.Context, q *resolving, e *entry) (bud
 		if next.orphan {
 			from.expiresAt, from.bookings = now, s.bookOrphan(q, v)
 			for i := range q.lines {
-				if err := s.list(ctx, q.lines[i].Account, &q.lines[i], v.now); err != nil {
+				if err := s.list(ctx, v.groups[q.lines[i].Account], &q.lines[i], v.now); err != nil {
 					return budget.Posting{}, err
 				}
 			}
@@ -77,7 +77,13 @@ func (s *Store) resolveLooking(ctx context.Context, q *resolving, e *entry) (bud
 	for _, w := range works {
 		actions = append(actions, s.carryOut(w)...)
 	}
-	return s.finish(ctx, q, v.entry, from.resolved(next, shifts, v.now), p, actions, next, true)
+	p, err = s.finish(ctx, q, v.entry, from.resolved(next, shifts, v.now), p, actions, next, true)
+	if err == nil {
+		for _, w := range works {
+			s.made(ctx, w.group)
+		}
+	}
+	return p, err
 }
 
 // bookOrphan books spend that was never set aside where its lines are now.
@@ -145,9 +151,13 @@ func (s *Store) works(q *resolving, v *view, from *entry, shifts []shift) (all w
 func (s *Store) apply(w *work, v *view, from *entry) error {
 	start, g := w.shifts[0].start, w.group
 	if from.bookings != nil && !from.orphanage() && g.version == nil {
-		if ttl, ends := expiry(start, s.opts.Retention); !ends || v.now.Unix() < ttl {
+		ttl, ends := expiry(start, s.opts.Retention)
+		if accepted := len(s.acceptance()) > 0; !accepted && (!ends || v.now.Unix() < ttl) {
 			return errAccount
 		}
+	}
+	if from.bookings != nil && !from.orphanage() && g.version == nil {
+		w.isLost()
 	}
 	var grows int64
 	for i := range w.shifts {
@@ -179,6 +189,14 @@ func (s *Store) apply(w *work, v *view, from *entry) error {
 		}
 	}
 	return nil
+}
+
+// isLost leaves out of what a lost account has to do what would be taken out of it: the loss was accepted, or is past its retention.
+func (w *work) isLost() {
+	for i := range w.shifts {
+		sh := &w.shifts[i]
+		sh.pending, sh.settled = max(sh.pending, 0), max(sh.settled, 0)
+	}
 }
 
 // orphanage reports whether a record is only now booked.
@@ -300,6 +318,7 @@ func (s *Store) rewriteAsIs(g *group) []types.TransactWriteItem {
 		}
 	}
 	n, version := g.notice(nil, span, time.Time{}), newVersion()
+	g.created = g.version == nil
 	var actions []types.TransactWriteItem
 	for _, a := range g.shards {
 		x := &expression{}
@@ -310,5 +329,6 @@ func (s *Store) rewriteAsIs(g *group) []types.TransactWriteItem {
 		a.shape, a.version = g.shape, version
 		actions = append(actions, s.put(a.encode(n, s.opts.Retention), x))
 	}
+	g.version = version
 	return actions
 }

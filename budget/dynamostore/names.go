@@ -1,6 +1,7 @@
 package dynamostore
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"math"
@@ -9,16 +10,23 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 // Accounts are found by a list of their own, because their items lie in partitions of their own. An item of the list is written
-// before the account it stands for, and again when a window begins.
+// before the account it stands for, and again when a window begins. Once the account is there, it says until when at least: an account
+// that is not there before that has been lost, and what was spent in it is not known.
 
-// attrName is what an account is called, in the library's form.
-const attrName = "nm"
+// The attributes of an item of the list.
+const (
+	attrName     = "nm" // what the account is called, in the library's form
+	attrListed   = "li"
+	attrMatters  = "un" // until when the account matters: it is deleted a retention later at the earliest
+	attrAccepted = "ua" // the loss that had been accepted last when that was written
+)
 
 const listPartition = "accounts"
 
@@ -31,12 +39,13 @@ func (s *Store) listIfNew(ctx context.Context, j *ruling, id budget.ID) error {
 	if _, even := j.parts(pick(id, s.shards)); j.ready(even) {
 		return nil
 	}
-	return s.list(ctx, j.line.Account, j.line, j.now)
+	return s.list(ctx, j.group, j.line, j.now)
 }
 
-// list puts an account into the list. Its name is that of the first line that is told; nil is none.
-func (s *Store) list(ctx context.Context, key budget.Key, line *budget.Line, now time.Time) error {
-	x := &expression{}
+// list puts an account into the list, as it was read. Its name is that of the first line that is told; nil is none. It returns errAccount
+// if the account must be there and is not.
+func (s *Store) list(ctx context.Context, g *group, line *budget.Line, now time.Time) error {
+	key, x := g.shards[0].key, &expression{}
 	end := now.UnixNano()
 	if line != nil {
 		end = line.Window.At(now).End
@@ -44,8 +53,9 @@ func (s *Store) list(ctx context.Context, key budget.Key, line *budget.Line, now
 	if ttl, ends := expiry(end, changeTrail); ends {
 		x.set(ttlAttribute, number(ttl))
 	}
-	x.set("li", number(1))
-	in := &dynamodb.UpdateItemInput{TableName: &s.table, Key: listKey(key).attributes()}
+	x.set(attrListed, number(1))
+	s.vouch(x, g)
+	in := &dynamodb.UpdateItemInput{TableName: &s.table, Key: listKey(key).attributes(), ReturnValues: types.ReturnValueAllOld}
 	update := aws.ToString(x.update())
 	if line != nil {
 		update += ", nm = if_not_exists(nm, :name)"
@@ -62,6 +72,77 @@ func (s *Store) list(ctx context.Context, key budget.Key, line *budget.Line, now
 		return classify(ctx, err, 1)
 	}
 	s.clock.saw(out.ResultMetadata, began)
+	if g.version == nil {
+		return s.missed(out.Attributes, now)
+	}
+	return nil
+}
+
+// vouch notes that an account is there, if it is.
+func (s *Store) vouch(x *expression, g *group) {
+	if g.version == nil {
+		return
+	}
+	x.set(attrMatters, number(g.shards[0].last()))
+	x.set(attrAccepted, blob(s.acceptance()))
+}
+
+// acceptance names the loss that was accepted last.
+func (s *Store) acceptance() []byte {
+	if k := s.ledger.Load(); k != nil && len(k.accept) > 0 {
+		return k.accept
+	}
+	return []byte{}
+}
+
+// missed returns errAccount if an item of the list says that an account that was not found must be there.
+func (s *Store) missed(listed item, now time.Time) error {
+	r := reader{item: listed}
+	until, vouched := r.number(attrMatters)
+	since := r.blob(attrAccepted, -1)
+	if r.err != nil || !vouched || !bytes.Equal(since, s.acceptance()) {
+		return r.err
+	}
+	if second, ends := expiry(until, max(s.opts.Retention, DefaultRetention)); ends && now.Unix() >= second {
+		return nil
+	}
+	return errAccount
+}
+
+// made notes that accounts are there which were made just now. It does not matter if it fails, but that a loss before their next window
+// would go unnoticed, so that it is tried again.
+func (s *Store) made(ctx context.Context, groups ...*group) {
+	for _, g := range groups {
+		if !g.created {
+			continue
+		}
+		_ = s.anyway(ctx, "list", func(ctx context.Context, _ *step) error {
+			x := &expression{}
+			s.vouch(x, g)
+			return s.write(ctx, []types.TransactWriteItem{s.update(listKey(g.shards[0].key), x)})
+		})
+	}
+}
+
+// there returns errAccount if one of these accounts was not found and must be there.
+func (s *Store) there(ctx context.Context, groups map[budget.Key]*group, now time.Time) error {
+	var keys []itemKey
+	for key, g := range groups {
+		if g.version == nil {
+			keys = append(keys, listKey(key))
+		}
+	}
+	for some := range slices.Chunk(keys, maxActions) {
+		items, err := s.snapshot(ctx, some)
+		if err != nil {
+			return err
+		}
+		for _, listed := range items {
+			if err := s.missed(listed, now); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 

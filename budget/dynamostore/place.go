@@ -108,6 +108,7 @@ func (j *ruling) bookings(parts []int64, home int) (all []booking) {
 // rewrite writes all shards of a group whole, moved to a span.
 func (s *Store) rewrite(g *group, line *budget.Line, span budget.Span, now time.Time, version []byte) []types.TransactWriteItem {
 	n := g.notice(line, span, now)
+	g.created = g.version == nil
 	actions := make([]types.TransactWriteItem, 0, len(g.shards))
 	for _, a := range g.shards {
 		x := &expression{}
@@ -117,5 +118,6 @@ func (s *Store) rewrite(g *group, line *budget.Line, span budget.Span, now time.
 		a.version = version
 		actions = append(actions, s.put(a.encode(n, s.opts.Retention), x))
 	}
+	g.version = version
 	return actions
 }

@@ -220,14 +220,17 @@ func (s *Store) reserveLooking(ctx context.Context, q *reserving, turn bool) (d 
 	}
 	for i := range rulings {
 		if latches && rulings[i].latches {
-			if err := s.list(ctx, rulings[i].line.Account, rulings[i].line, v.now); err != nil {
+			if err := s.list(ctx, rulings[i].group, rulings[i].line, v.now); err != nil {
 				return budget.Decision{}, nil, err
 			}
 		}
 	}
 	if latches {
 		q.shut, q.latched = d, slices.IndexFunc(rulings, func(j ruling) bool { return j.refuses && j.latches })
-		return d, nil, s.latch(ctx, q, v, rulings)
+		if err = s.latch(ctx, q, v, rulings); err == nil {
+			s.made(ctx, groupsOf(rulings)...)
+		}
+		return d, nil, err
 	}
 	home := pick(q.r.ID, s.shards)
 	for i := range rulings {
@@ -253,7 +256,19 @@ func (s *Store) admitSeen(ctx context.Context, q *reserving, v *view, rulings []
 		actions, bookings := s.place(&rulings[i], pick(e.id, s.shards))
 		accounts, e.bookings = append(accounts, actions...), append(e.bookings, bookings...)
 	}
-	return s.admit(ctx, q, e, d, append(s.head(e, v.gate.token, v.now), accounts...))
+	d, err := s.admit(ctx, q, e, d, append(s.head(e, v.gate.token, v.now), accounts...))
+	if err == nil {
+		s.made(ctx, groupsOf(rulings)...)
+	}
+	return d, err
+}
+
+func groupsOf(rulings []ruling) []*group {
+	groups := make([]*group, len(rulings))
+	for i := range rulings {
+		groups[i] = rulings[i].group
+	}
+	return groups
 }
 
 // ruling is what an atomic read says of one line.

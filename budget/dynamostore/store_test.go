@@ -1,9 +1,13 @@
 package dynamostore
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/stretchr/testify/require"
 
@@ -25,6 +29,10 @@ func TestConformance(t *testing.T) {
 				Reopen: func(t *testing.T, store budget.Store, clock *storetest.Clock) budget.Store {
 					return open(t, newClient(t, endpoint(t)), store.(*Store).table, options(clock))
 				},
+				Lose: func(t *testing.T, store budget.Store, n int) string {
+					s := store.(*Store)
+					return loseItem(t, s.client, s.table, n)
+				},
 				Wipe: func(t *testing.T, store budget.Store) {
 					s := store.(*Store)
 					dropTable(t, s.client, s.table)
@@ -34,6 +42,36 @@ func TestConformance(t *testing.T) {
 			})
 		})
 	}
+}
+
+// loseItem deletes the n-th item of a table, and says which it was.
+func loseItem(t *testing.T, client *dynamodb.Client, table string, n int) string {
+	var keys []itemKey
+	pages := dynamodb.NewScanPaginator(client, &dynamodb.ScanInput{TableName: &table, ConsistentRead: aws.Bool(true)})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(t.Context())
+		require.NoError(t, err)
+		for _, raw := range page.Items {
+			r := reader{item: raw}
+			keys = append(keys, itemKey{r.text(partitionKey), r.text(sortKey)})
+		}
+	}
+	gates := 0
+	keys = slices.DeleteFunc(keys, func(k itemKey) bool { // all gates are alike
+		if strings.HasPrefix(k.partition, "gate#") {
+			gates++
+		}
+		return strings.HasPrefix(k.partition, "gate#") && gates > 2
+	})
+	slices.SortFunc(keys, func(a, b itemKey) int {
+		return cmp.Or(cmp.Compare(a.partition, b.partition), cmp.Compare(a.sort, b.sort))
+	})
+	if n >= len(keys) {
+		return ""
+	}
+	_, err := client.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{TableName: &table, Key: keys[n].attributes()})
+	require.NoError(t, err)
+	return keys[n].partition + " " + keys[n].sort
 }
 
 // Every sentence of the contract holds, to the last unit, when requests and replies are lost, cut, delivered twice,

@@ -137,8 +137,11 @@ func (s *Store) inOther(ctx context.Context, day int64, key budget.Key, value []
 		return other, nil
 	}
 	for {
-		items, err := s.snapshot(ctx, []itemKey{usageRowKey(day, key), dayKey(day), usageRowKey(day, budget.OtherUsage)})
+		items, err := s.snapshot(ctx, []itemKey{usageRowKey(day, key), dayKey(day), usageRowKey(day, budget.OtherUsage), gateKey(0)})
 		if err != nil {
+			return false, err
+		}
+		if _, err := s.gate(items[3]); err != nil {
 			return false, err
 		}
 		r := reader{item: items[1]}

@@ -3,6 +3,7 @@ package dynamostore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -52,7 +53,7 @@ func (s *Store) look(ctx context.Context, id budget.ID, accounts []budget.Key) (
 	}
 	items = items[2:]
 	for _, account := range unique {
-		if v.groups[account], err = decodeGroup(account, items[:s.shards]); err != nil {
+		if v.groups[account], err = s.decodeGroup(account, items[:s.shards]); err != nil {
 			return nil, err
 		}
 		items = items[s.shards:]
@@ -61,7 +62,8 @@ func (s *Store) look(ctx context.Context, id budget.ID, accounts []budget.Key) (
 	return v, err
 }
 
-func decodeGroup(account budget.Key, items []item) (*group, error) {
+// decodeGroup puts an account together. All of its shards are made in one step, so that one alone can't be missing.
+func (s *Store) decodeGroup(account budget.Key, items []item) (*group, error) {
 	shards := make([]*accountItem, len(items))
 	for i := range items {
 		var err error
@@ -69,7 +71,11 @@ func decodeGroup(account budget.Key, items []item) (*group, error) {
 			return nil, err
 		}
 	}
-	return newGroup(shards), nil
+	g := newGroup(shards)
+	if missing := func(a *accountItem) bool { return !a.found }; g.version != nil && slices.ContainsFunc(shards, missing) && len(s.acceptance()) == 0 {
+		return nil, errAccount
+	}
+	return g, nil
 }
 
 // fits refuses what one transaction can't hold.

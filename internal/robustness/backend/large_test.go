@@ -1,0 +1,209 @@
+package backend
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
+)
+
+// How large the ledger of BenchmarkLarge is, of which DynamoDB gets a tenth.
+func large(b *testing.B, variable string, otherwise int) int {
+	n, err := strconv.Atoi(os.Getenv(variable))
+	if err != nil {
+		n = otherwise
+	}
+	if strings.Contains(b.Name(), dynamo.Name) {
+		n /= 10
+	}
+	return n
+}
+
+// account names one of many accounts.
+func largeAccount(n int) (key budget.Key) {
+	binary.BigEndian.PutUint64(key[:], uint64(n)*0x9e3779b97f4a7c15)
+	return key
+}
+
+func largeCall(n int) *budget.Call {
+	return &budget.Call{Scope: budget.Scope{Principal: "ci", Workflow: fmt.Sprintf("workflow-%d", n%1000), Model: "anthropic.claude-sonnet-5", Region: "us-east-1"}, Operation: "Converse"}
+}
+
+func largeReservation(n int) budget.Reservation {
+	var charge budget.Charge
+	for u := budget.UnitUSD; u <= budget.UnitCalls; u++ {
+		charge[u] = 1
+	}
+	call := largeCall(n)
+	return budget.Reservation{
+		ID: budget.NewID(), Charge: charge, TTL: time.Hour, Call: call, Dims: call.Scope.Dims(),
+		Lines: []budget.Line{{Account: largeAccount(n), Limit: "workflow-month", Scope: budget.Scope{Workflow: call.Scope.Workflow}, Unit: budget.UnitUSD, Window: budget.Monthly, Max: 1 << 50}},
+	}
+}
+
+// together does something n times, 64 at a time.
+func together(b *testing.B, n int, do func(i int) error) {
+	b.Helper()
+	var next atomic.Int64
+	var all sync.WaitGroup
+	errs := make([]error, 64)
+	for w := range errs {
+		all.Go(func() {
+			for errs[w] == nil {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				errs[w] = do(i)
+			}
+		})
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkLarge compares a Reserve in a ledger of 10,000 kill flags, 100,000 accounts and 1,000,000 reservations with one in an empty
+// ledger, in turns, and tells how long pages of 1,000 take and what a resolved reservation costs in bytes. LARGE_FLAGS, LARGE_ACCOUNTS and
+// LARGE_RESERVATIONS make it smaller.
+func BenchmarkLarge(b *testing.B) {
+	for _, kind := range Selected() {
+		b.Run(kind.Name, func(b *testing.B) {
+			server := kind.Start(b)
+			address := server.NewLedger(b)
+			empty, full := MustOpen(b, server.NewLedger(b)), MustOpen(b, address)
+			flags, accounts := large(b, "LARGE_FLAGS", 10_000), large(b, "LARGE_ACCOUNTS", 100_000)
+			reservations := large(b, "LARGE_RESERVATIONS", 1_000_000)
+			ctx := context.Background()
+			begin := time.Now()
+			together(b, flags, func(i int) error {
+				scope := budget.Scope{Principal: "ci", Workflow: fmt.Sprintf("stopped-%d", i)}
+				return full.Kill(ctx, budget.Kill{Scope: scope, Reason: "stopped"}, storetest.NewChange())
+			})
+			before := bytesOf(b, server, address)
+			together(b, reservations, func(i int) error {
+				r := largeReservation(i % accounts)
+				d, err := full.Reserve(ctx, r)
+				if err == nil && !d.Admitted {
+					err = fmt.Errorf("not admitted: %+v", d)
+				}
+				if err == nil {
+					_, err = full.Settle(ctx, budget.Settlement{ID: r.ID, Actual: r.Charge, Lines: r.Lines, Call: r.Call, Reference: r.ID.String()})
+				}
+				return err
+			})
+			after := bytesOf(b, server, address)
+			b.Logf("%d flags, %d accounts, %d reservations in %s", flags, accounts, reservations, time.Since(begin).Round(time.Second))
+			var times [2][]time.Duration
+			for i := range 2000 {
+				for which, store := range []budget.Store{empty, full} {
+					r := largeReservation(i * 37 % accounts)
+					begun := time.Now()
+					d, err := store.Reserve(ctx, r)
+					if took := time.Since(begun); i >= 50 { // connections, plans and caches
+						times[which] = append(times[which], took)
+					}
+					if err != nil || !d.Admitted {
+						b.Fatalf("admitted %t: %v", d.Admitted, err)
+					}
+				}
+			}
+			p := func(which, percent int) float64 {
+				slices.Sort(times[which])
+				return float64(times[which][len(times[which])*percent/100].Microseconds())
+			}
+			for range b.N {
+			}
+			b.ReportMetric(p(0, 99), "p99-empty-µs")
+			b.ReportMetric(p(1, 99)/max(p(0, 99), 1), "p99-ratio")
+			b.ReportMetric(p(1, 50)/max(p(0, 50), 1), "p50-ratio")
+			b.ReportMetric(page(b, func() (int, error) {
+				all, err := full.Accounts(ctx, largeAccount(accounts/2), 1000)
+				return len(all), err
+			}), "accounts-page-ms")
+			b.ReportMetric(page(b, func() (int, error) {
+				all, err := full.Entries(ctx, budget.Query{Max: 1000})
+				return len(all), err
+			}), "entries-page-ms")
+			b.ReportMetric(page(b, func() (int, error) {
+				all, err := full.Usage(ctx, budget.UsageMark{}, 1000)
+				return len(all), err
+			}), "usage-page-ms")
+			if after > 0 {
+				b.ReportMetric(float64(after-before)/float64(reservations), "bytes/reservation")
+			}
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// page times the fastest of five pages.
+func page(b *testing.B, read func() (int, error)) float64 {
+	b.Helper()
+	best := time.Hour
+	for range 5 {
+		begun := time.Now()
+		n, err := read()
+		if err != nil || n == 0 {
+			b.Fatalf("%d on a page: %v", n, err)
+		}
+		best = min(best, time.Since(begun))
+	}
+	return float64(best.Microseconds()) / 1000
+}
+
+// bytesOf tells what a ledger takes where it is kept; 0 where nobody can tell.
+func bytesOf(b *testing.B, s Server, address string) (n int64) {
+	b.Helper()
+	var err error
+	switch s := s.(type) {
+	case *sqliteServer:
+		for _, suffix := range []string{"", "-wal"} {
+			if info, err := os.Stat(sqlitePath(address) + suffix); err == nil {
+				n += info.Size()
+			}
+		}
+	case *redisServer:
+		rdb := redis.NewClient(&redis.Options{Addr: s.Addr})
+		defer rdb.Close()
+		var info string
+		info, err = rdb.Info(context.Background(), "memory").Result()
+		_, rest, _ := strings.Cut(info, "used_memory:")
+		digits, _, _ := strings.Cut(rest, "\r\n")
+		if err == nil {
+			n, err = strconv.ParseInt(digits, 10, 64)
+		}
+	case *postgresServer:
+		var conn *pgx.Conn
+		if conn, err = pgx.Connect(context.Background(), s.DSN()); err == nil {
+			defer conn.Close(context.Background())
+			err = conn.QueryRow(context.Background(), "SELECT pg_database_size(current_database())").Scan(&n)
+		}
+	case memoryServer:
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		n = int64(stats.HeapAlloc)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return n
+}
