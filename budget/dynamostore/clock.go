@@ -15,6 +15,9 @@ import (
 // Date says that the service's clock stood within the second that begins there, at some moment between request and
 // response. Each response narrows what is known, and only the host's monotonic clock carries it on, so that a host whose
 // wall clock is wrong or is set books in the same windows as all others. It never runs back.
+//
+// A Date that contradicts what is known by more than clocks drift is not believed by itself: several answers must agree on it, and for
+// a while if both clocks of the host agree with what is known. One answer that is wrong, or a server that is for a moment, opens no window.
 type serverClock struct {
 	fake func() time.Time // of tests; nil for the service's
 
@@ -23,10 +26,26 @@ type serverClock struct {
 	offset time.Duration // service time is base's wall time plus what has passed plus offset
 	known  bool
 	last   time.Time // never told an earlier time than this
+
+	agreed  int           // how many answers agree on the offset, until it is known
+	doubted time.Duration // the offset that answers tell which contradict it
+	doubts  int           // how many of them in a row, since
+	since   time.Time
 }
 
 // resolution is that of a Date.
 const resolution = time.Second
+
+const (
+	// drift is by how much an answer may contradict what is known without being doubted.
+	drift = 2 * time.Second
+	// witnesses is how many answers have to agree before they are believed.
+	witnesses = 3
+	// insistence is for how long they have to, where the host's wall clock contradicts them and agrees with what is known.
+	insistence = 30 * time.Second
+	// agreement is how far a host's wall clock may be off to be a witness.
+	agreement = time.Minute
+)
 
 // errNoTime says that no response has told the time yet.
 var errNoTime = errors.New("dynamostore: the service's responses carry no Date: a proxy on the way must keep it")
@@ -56,20 +75,48 @@ func (c *serverClock) sawError(err error, began time.Time) {
 func (c *serverClock) learn(date, began, ended time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.known {
-		c.base, c.known = ended, true
+	if c.base.IsZero() {
+		c.base = ended
 		c.offset = date.Sub(ended.Round(0))
+		c.known = near(date, ended, agreement)
+		c.agreed = 1
 		return
 	}
 	told := c.at(ended)
 	earliest, latest := date, date.Add(resolution+ended.Sub(began))
+	offset := c.offset
 	switch {
 	case told.Before(earliest):
-		c.offset += earliest.Sub(told)
+		offset += earliest.Sub(told)
 	case told.After(latest):
-		c.offset -= told.Sub(latest)
+		offset -= told.Sub(latest)
+	}
+	switch {
+	case (offset - c.offset).Abs() <= drift:
+		c.offset, c.doubts = offset, 0
+		c.agreed++
+		c.known = c.known || c.agreed >= witnesses
+	case !c.known: // the first answers contradict each other: the next ones tell
+		c.offset, c.agreed = offset, 1
+	case c.insists(offset, date, told, ended):
+		c.offset, c.doubts = offset, 0
 	}
 }
+
+// insists reports whether an offset that contradicts what is known was told often enough. Requires mu held.
+func (c *serverClock) insists(offset time.Duration, date, told, ended time.Time) bool {
+	if c.doubts == 0 || (offset-c.doubted).Abs() > drift {
+		c.doubted, c.doubts, c.since = offset, 0, ended
+	}
+	c.doubts++
+	if near(told, ended, agreement) && !near(date, ended, agreement) && ended.Sub(c.since) < insistence {
+		return false
+	}
+	return c.doubts >= witnesses
+}
+
+// near reports whether a host's wall clock shows a time, or nearly.
+func near(at, host time.Time, by time.Duration) bool { return at.Sub(host.Round(0)).Abs() <= by }
 
 // at is the service's time at a moment of this host. Requires mu held.
 func (c *serverClock) at(moment time.Time) time.Time {

@@ -36,11 +36,16 @@ func TestServerClockLearnsFromEachResponse(t *testing.T) {
 func TestServerClockNeverRunsBack(t *testing.T) {
 	var c serverClock
 	noon := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
-	c.learn(noon, time.Now(), time.Now())
+	tell := func(at time.Time) {
+		for range witnesses {
+			c.learn(at, time.Now(), time.Now())
+		}
+	}
+	tell(noon)
 	first, err := c.now()
 	require.NoError(t, err)
 	for _, back := range []time.Duration{time.Second, time.Minute, 24 * time.Hour} {
-		c.learn(noon.Add(-back), time.Now(), time.Now())
+		tell(noon.Add(-back))
 		again, err := c.now()
 		require.NoError(t, err)
 		require.False(t, again.Before(first))
@@ -51,6 +56,15 @@ func TestServerClockNeverRunsBack(t *testing.T) {
 type dated struct{ at atomic.Int64 }
 
 func (d *dated) set(at time.Time) { d.at.Store(at.UnixNano()) }
+
+// tell sets the Date and has a store hear it as often as it takes.
+func (d *dated) tell(t *testing.T, s *Store, at time.Time) {
+	d.set(at)
+	for range witnesses {
+		_, err := s.get(t.Context(), gateKey(0))
+		require.NoError(t, err)
+	}
+}
 
 func (d *dated) plan(c *call) (*http.Response, error) {
 	resp, err := c.pass()
@@ -79,11 +93,11 @@ func TestWindowsFollowTheServicesTime(t *testing.T) {
 	b, err := s.Balances(t.Context(), []budget.Line{l})
 	require.NoError(t, err)
 	require.InDelta(t, (40 * time.Minute).Seconds(), b[0].ResetAfter.Seconds(), 60)
-	d.set(time.Date(2031, 5, 6, 13, 0, 1, 0, time.UTC))
+	d.tell(t, s, time.Date(2031, 5, 6, 13, 0, 1, 0, time.UTC))
 	require.Equal(t, [2]int64{0, 0}, stands(t, s, l))
 	r := hold(10, l)
 	require.WithinDuration(t, time.Date(2031, 5, 6, 14, 0, 1, 0, time.UTC), admitted(t, s, r).ExpiresAt, time.Minute)
-	d.set(time.Date(2031, 5, 6, 14, 5, 0, 0, time.UTC))
+	d.tell(t, s, time.Date(2031, 5, 6, 14, 5, 0, 0, time.UTC))
 	stands(t, s, l)
 	n, err := s.Expire(t.Context(), 10)
 	require.NoError(t, err)
@@ -98,7 +112,7 @@ func TestAClockThatRunsBehindFreesNothing(t *testing.T) {
 	hour, rolling := line(1, budget.Hourly, 10), line(2, budget.Rolling(time.Minute), 10)
 	held := hold(10, hour, rolling)
 	admitted(t, s, held)
-	d.set(time.Date(2031, 5, 6, 13, 20, 0, 0, time.UTC))
+	d.tell(t, s, time.Date(2031, 5, 6, 13, 20, 0, 0, time.UTC))
 	stands(t, s, hour)
 	admitted(t, s, hold(2, hour, rolling))
 
@@ -113,7 +127,7 @@ func TestAClockThatRunsBehindFreesNothing(t *testing.T) {
 	}
 	require.Equal(t, [2]int64{0, 7}, stands(t, s, hour))
 
-	d.set(time.Date(2031, 5, 6, 11, 0, 0, 0, time.UTC)) // in one process, time never runs back
+	d.tell(t, s, time.Date(2031, 5, 6, 11, 0, 0, 0, time.UTC)) // in one process, time never runs back
 	require.Equal(t, [2]int64{0, 7}, stands(t, s, rolling))
 	settled(t, s, held, 400) // of a window that is forgotten: it counts nowhere, and the record has it
 	require.Equal(t, [2]int64{0, 7}, stands(t, s, hour))
@@ -157,4 +171,64 @@ func TestWhatMayBeDeletedAndWhatNot(t *testing.T) {
 	require.True(t, at.After(start.Add(400*24*time.Hour)))
 	_, found = ttl(gateKey(0))
 	require.False(t, found)
+}
+
+// One answer, or a server for a moment, that tells a wrong time opens no window and freezes none: what is known stands until several
+// answers agree, and for a while if the host's own clocks agree with it.
+func TestAWrongDateIsNotBelieved(t *testing.T) {
+	for _, wrong := range []time.Duration{time.Hour, 90 * 24 * time.Hour, -time.Hour, 5 * time.Minute, -90 * 24 * time.Hour} {
+		t.Run(wrong.String(), func(t *testing.T) {
+			table := newTable(t, newClient(t, endpoint(t)))
+			d, s := openDated(t, table, time.Now())
+			l := line(1, budget.Hourly, 10)
+			admitted(t, s, hold(10, l))
+			begun := time.Now().Hour()
+			for range 12 { // all of a step's answers, and more
+				d.set(time.Now().Add(wrong))
+				_, err := s.get(t.Context(), gateKey(0))
+				require.NoError(t, err)
+				d, err := s.Reserve(t.Context(), hold(1, l))
+				require.NoError(t, err)
+				if time.Now().Hour() == begun {
+					require.False(t, d.Admitted, "admitted in a window that a wrong Date opened")
+				}
+			}
+			d.set(time.Now())
+			now, err := s.clock.now()
+			require.NoError(t, err)
+			require.WithinDuration(t, time.Now(), now, 5*time.Second)
+		})
+	}
+}
+
+// A host that was suspended, or whose service's clock was set, learns the new time from answers that agree, and at once from those that
+// its own wall clock bears out.
+func TestAnswersThatAgreeAreBelieved(t *testing.T) {
+	host := time.Now()
+	year := time.Date(2031, 5, 6, 12, 0, 0, 0, time.UTC)
+	var c serverClock
+	c.learn(year, host, host)
+	_, err := c.now()
+	require.ErrorIs(t, err, errNoTime, "one answer that the host's clock contradicts")
+	c.learn(year.Add(time.Hour), host, host)
+	c.learn(year, host, host)
+	_, err = c.now()
+	require.ErrorIs(t, err, errNoTime, "answers that contradict each other")
+	c.learn(year, host, host)
+	c.learn(year, host, host)
+	now, err := c.now()
+	require.NoError(t, err)
+	require.WithinDuration(t, year, now, 5*time.Second)
+
+	var d serverClock
+	d.learn(host, host, host)
+	_, err = d.now()
+	require.NoError(t, err, "one answer that the host's clock bears out")
+	for range 2 * witnesses {
+		d.learn(host.Add(time.Hour), host, host)
+	}
+	require.WithinDuration(t, host, d.at(host), 2*time.Second)
+	late := host.Add(insistence)
+	d.learn(host.Add(time.Hour+insistence), late, late)
+	require.WithinDuration(t, late.Add(time.Hour), d.at(late), 2*time.Second, "it has insisted for long enough")
 }
