@@ -210,14 +210,21 @@ func encodeCharge(c budget.Charge) []byte {
 	return out
 }
 
-func decodeCharge(raw []byte) (c budget.Charge, ok bool) {
-	if len(raw) != len(c)*8 {
-		return c, false
+// decodeCharge reads what encodeCharge wrote; of a library that counted fewer units the others are zero.
+func decodeCharge(raw []byte) (c budget.Charge, err error) {
+	if len(raw) == 0 || len(raw)%8 != 0 {
+		return c, fmt.Errorf("%w: a charge of %d bytes", errEncoding, len(raw))
 	}
-	for i := range c {
+	if len(raw) > len(c)*8 {
+		return c, fmt.Errorf("%w: it counts %d units, this library knows %d: use a newer one", errEncoding, len(raw)/8-1, len(c)-1)
+	}
+	for i := range len(raw) / 8 {
 		c[i] = readInt64(raw[i*8:])
 	}
-	return c, c.Validate() == nil
+	if err := c.Validate(); err != nil {
+		return c, fmt.Errorf("%w: %w", errEncoding, err)
+	}
+	return c, nil
 }
 
 func encodeKeys(keys []budget.Key) []byte {

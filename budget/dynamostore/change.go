@@ -327,10 +327,7 @@ func decodeChange(raw item) (budget.Record, error) {
 	}
 	record, err := account.DecodeRecord(r.blob(attrRecord, -1), revision, at)
 	if err == nil && before != nil {
-		var ok bool
-		if record.From, ok = decodeCharge(before); !ok {
-			err = errEncoding
-		}
+		record.From, err = decodeCharge(before)
 	}
 	return record, err
 }

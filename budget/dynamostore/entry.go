@@ -2,6 +2,7 @@ package dynamostore
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"time"
 
@@ -112,12 +113,16 @@ func decodeEntry(id budget.ID, raw item) (*entry, error) {
 	}
 	e.uses = uses
 	state := r.required(attrState)
-	var ok [3]bool
-	e.reserved, ok[0] = decodeCharge(r.blob(attrReserved, -1))
-	e.actual, ok[1] = decodeCharge(r.blob(attrActual, -1))
-	e.bookings, ok[2] = decodeBookings(r.blob(attrBookings, -1))
+	var errs [2]error
+	var ok bool
+	e.reserved, errs[0] = decodeCharge(r.blob(attrReserved, -1))
+	e.actual, errs[1] = decodeCharge(r.blob(attrActual, -1))
+	if err := errors.Join(r.err, errs[0], errs[1]); err != nil {
+		return nil, err
+	}
+	e.bookings, ok = decodeBookings(r.blob(attrBookings, -1))
 	mark := r.blob(attrMark, markBytes)
-	if mark == nil || slices.Contains(ok[:], false) || state < int64(budget.Pending) || state > int64(budget.Expired) {
+	if mark == nil || !ok || state < int64(budget.Pending) || state > int64(budget.Expired) {
 		r.fail(attrState)
 		return nil, r.err
 	}
