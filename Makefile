@@ -1,26 +1,33 @@
-# Every module of the repository, the core first.
-MODULES := . budget/dynamostore budget/pgstore budget/redisstore budget/sqlitestore bedrockguard/stsidentity examples internal/robustness
+# Every module of the repository, the core first; and of those the ones that are not tools, which go.work ties together.
+ALL_MODULES := $(patsubst ./%,%,$(sort $(shell find . -name go.mod -not -path '*/testdata/*' -exec dirname {} \;)))
+MODULES := $(filter-out internal/tools%,$(ALL_MODULES))
+# Tools are pinned by module files of their own, so that what they need is not what the library needs.
+TOOLS := GOWORK=off go -C $(CURDIR)/internal/tools
 GOFUMPT := GOWORK=off go tool -modfile=$(CURDIR)/internal/tools/go.mod gofumpt
+LINT := GOWORK=off go tool -modfile=$(CURDIR)/internal/tools/lint/go.mod golangci-lint
 
-.PHONY: test test-short check fmt fmt-check tidy-check vet lint examples bench large headline robustness fuzz prices check-prices tokenizers service-model recordings
+.PHONY: test test-short check fmt fmt-check tidy tidy-check vet lint clean-check rehearse release examples bench bench-base large headline robustness fuzz \
+	prices check-prices tokenizers service-model recordings
 
-# The core and what needs no server, without the race detector.
-SHORT := . budget/sqlitestore examples
+# What needs no server: all but the stores that talk to one, and the suite that starts them all.
+SHORT := $(filter-out internal/robustness budget/dynamostore budget/pgstore budget/redisstore,$(MODULES))
 
-## test-short: for every step, in under 90 seconds on two cores
+## test-short: for every step, in under 90 seconds on two cores; without the race detector
 test-short:
 	@set -e; for m in $(SHORT); do (cd $$m && go vet ./... && go test ./...); done
 
 ## test: every module's tests with the race detector
 test:
 	@set -e; for m in $(MODULES); do echo "== $$m"; (cd $$m && go test -race -shuffle=on -timeout 25m ./...); done
+	$(TOOLS) test ./...
 
 ## check: what CI runs
-check: fmt-check tidy-check vet test examples
+check: fmt-check tidy-check vet lint rehearse test examples clean-check
 
 ## examples: run those that need no network
 examples:
 	go run ./examples/quickstart
+	go run ./examples/ledgerfile -ledger "$$(mktemp -d)/spend.db"
 	go run ./examples/langchain
 	go run ./examples/cacheaudit ./examples/cacheaudit/testdata
 	go run ./examples/incident -svg "$$(mktemp -d)/incident.svg"
@@ -31,15 +38,42 @@ fmt:
 fmt-check:
 	@files=$$($(GOFUMPT) -l .); if [ -n "$$files" ]; then echo "gofumpt would change:"; echo "$$files"; exit 1; fi
 
+## tidy: tidy module files, with the same version of a dependency in every module
+tidy:
+	go work sync
+	@set -e; for m in $(ALL_MODULES); do (cd $$m && GOWORK=off go mod tidy); done
+	rm -f go.work.sum && go list -m all >/dev/null && go mod download
+
 tidy-check:
-	@set -e; for m in $(MODULES); do (cd $$m && GOWORK=off go mod tidy -diff); done
+	@set -e; for m in $(ALL_MODULES); do (cd $$m && GOWORK=off go mod tidy -diff); done
 
 vet:
 	@set -e; for m in $(MODULES); do (cd $$m && go vet ./...); done
+	$(TOOLS) vet ./...
 
-## lint: golangci-lint v2 from your PATH, with the import directions of the design
+## lint: golangci-lint, pinned in internal/tools/lint
 lint:
-	@set -e; for m in $(MODULES); do (cd $$m && golangci-lint run ./...); done
+	@set -e; for m in $(MODULES) internal/tools; do (cd $$m && $(LINT) run ./...); done
+
+# Set by make release.
+VERSION ?=
+
+## rehearse: a release in a copy of the tree, and what users do with it: every module into an empty module, built and run
+rehearse:
+	$(TOOLS) run ./release rehearse -tree $(CURDIR)
+
+## release: rehearse VERSION=v0.x.y, then commit it and tag every module with it; pushes nothing
+release:
+	@test -n "$(VERSION)" || { echo "say which: make release VERSION=v0.x.y" >&2; exit 1; }
+	$(TOOLS) run ./release cut -tree $(CURDIR) -version $(VERSION)
+
+# The state of the working tree when make began.
+TREE_BEFORE := $(shell { git status --porcelain; git diff HEAD; } 2>/dev/null | git hash-object --stdin)
+
+## clean-check: fails if a step before it in the same run of make changed the working tree
+clean-check:
+	@if [ "$$({ git status --porcelain; git diff HEAD; } | git hash-object --stdin)" != "$(TREE_BEFORE)" ]; then \
+		echo "the checks changed the working tree:"; git status --short; git --no-pager diff HEAD; exit 1; fi
 
 ## headline: the hard-cap test over as many runs of each store as you like
 HEADLINE_SEEDS ?= 20

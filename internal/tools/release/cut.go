@@ -1,0 +1,175 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// A release is two commits. The first gives every module of the repository the version, drops replace and takes the hashes of the
+// zips into go.sum, and carries the tags. The second goes back to replace, so that modules are developed together again.
+
+// cutForReal rehearses a release, then makes its commits and tags in the repository. It pushes nothing.
+func cutForReal(ctx context.Context, root, version string) error {
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return err
+	}
+	modules, err := loadModules(root)
+	if err != nil {
+		return err
+	}
+	w, err := newWorkshop(ctx, modulePathOf(modules))
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	if err := refuseUnready(ctx, w, root, modules, version); err != nil {
+		return err
+	}
+	if err := rehearse(ctx, root, version, false); err != nil {
+		return err
+	}
+	if _, err := cut(ctx, w, root, version); err != nil {
+		return err
+	}
+	tags := make([]string, 0, len(modules))
+	for _, m := range modules {
+		if m.public() {
+			tags = append(tags, m.tag(version))
+		}
+	}
+	fmt.Printf("\n%s is committed and tagged. Nothing was pushed yet:\n\tgit push --atomic origin HEAD %s\n", version, strings.Join(tags, " "))
+	return nil
+}
+
+// refuseUnready refuses a tree with changes, and a version that was released already.
+func refuseUnready(ctx context.Context, w *workshop, root string, modules []*module, version string) error {
+	status, err := w.git(ctx, root, "status", "--porcelain")
+	if err != nil {
+		return err
+	}
+	if status != "" {
+		return fmt.Errorf("commit or stash these first:\n%s", status)
+	}
+	for _, m := range modules {
+		found, err := w.git(ctx, root, "tag", "--list", m.tag(version))
+		if err != nil {
+			return err
+		}
+		if found != "" {
+			return fmt.Errorf("tag %s is there already: a version that somebody may have is never made anew", m.tag(version))
+		}
+	}
+	return nil
+}
+
+// cut makes the two commits and the tags in a repository without uncommitted changes, and returns the modules as they lie in the
+// workshop's proxy.
+func cut(ctx context.Context, w *workshop, root, version string) (_ []published, err error) {
+	modules, err := loadModules(root)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_, undone := w.git(context.WithoutCancel(ctx), root, "checkout", "--quiet", "HEAD", "--", ".")
+			err = errors.Join(err, undone)
+		}
+	}()
+	if err := dateChangelog(filepath.Join(root, "CHANGELOG.md"), version, time.Now().UTC()); err != nil {
+		return nil, err
+	}
+	zips, err := writeVersions(ctx, w, modules, version)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.git(ctx, root, "commit", "--quiet", "--all", "--message", "Release "+version); err != nil {
+		return nil, err
+	}
+	for _, zip := range zips {
+		if _, err := w.git(ctx, root, "tag", "--message", zip.Module.Path+" "+version, zip.Module.tag(version)); err != nil {
+			return nil, err
+		}
+	}
+	return zips, backToDevelopment(ctx, w, root, modules, version)
+}
+
+// writeVersions gives each module the version of those that it requires, and zips it into the workshop's proxy for those that
+// require it: a go.sum holds the hashes of zips, so the order is that of the requirements.
+func writeVersions(ctx context.Context, w *workshop, modules []*module, version string) ([]published, error) {
+	var zips []published
+	for _, m := range modules {
+		if len(m.own) > 0 {
+			released, err := m.released(version)
+			if err != nil {
+				return nil, err
+			}
+			if err := os.WriteFile(m.file("go.mod"), released, 0o644); err != nil {
+				return nil, err
+			}
+			if _, err := w.goTool(ctx, filepath.Dir(m.file("go.mod")), "mod", "tidy"); err != nil {
+				return nil, err
+			}
+		}
+		if !m.public() {
+			continue
+		}
+		zip, err := w.proxy.publish(m, version)
+		if err != nil {
+			return nil, err
+		}
+		zips = append(zips, zip)
+	}
+	return zips, nil
+}
+
+// backToDevelopment commits the module files as they were before the release, but for the version that they ask for.
+func backToDevelopment(ctx context.Context, w *workshop, root string, modules []*module, version string) error {
+	for _, m := range modules {
+		if len(m.own) == 0 {
+			continue
+		}
+		developed, err := m.developed(version)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(m.file("go.mod"), developed, 0o644); err != nil {
+			return err
+		}
+		if err := os.WriteFile(m.file("go.sum"), m.Sum, 0o644); err != nil {
+			return err
+		}
+	}
+	_, err := w.git(ctx, root, "commit", "--quiet", "--all", "--message", "Modules are developed together again after "+version)
+	return err
+}
+
+// dateChangelog puts what is unreleased under a heading of the version.
+func dateChangelog(file, version string, now time.Time) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	const unreleased = "## [Unreleased]\n"
+	if bytes.Count(text, []byte(unreleased)) != 1 {
+		return fmt.Errorf("%s has no heading %q, or several", file, strings.TrimSpace(unreleased))
+	}
+	heading := fmt.Sprintf("%s\n## [%s] - %s\n", unreleased, strings.TrimPrefix(version, "v"), now.Format(time.DateOnly))
+	return os.WriteFile(file, bytes.Replace(text, []byte(unreleased), []byte(heading), 1), 0o644)
+}
+
+// modulePathOf is the path of the core, under which all others lie.
+func modulePathOf(modules []*module) string {
+	for _, m := range modules {
+		if m.Dir == "." {
+			return m.Path
+		}
+	}
+	return ""
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	gomodule "golang.org/x/mod/module"
+	"golang.org/x/mod/sumdb/dirhash"
+	"golang.org/x/mod/zip"
+)
+
+// fileProxy is a folder in the layout of the Go module proxy protocol, for GOPROXY=file://...
+type fileProxy struct {
+	dir string
+}
+
+// published is a module as it lies in a proxy.
+type published struct {
+	Module *module
+	Hash   string // as go.sum has it
+	Bytes  int64
+	Files  int
+}
+
+// publish zips a module as it lies in its folder. Every tracked file goes in and nothing else, so the folder must hold nothing else.
+func (p fileProxy) publish(m *module, version string) (published, error) {
+	escaped, err := gomodule.EscapePath(m.Path)
+	if err != nil {
+		return published{}, err
+	}
+	dir := filepath.Join(p.dir, filepath.FromSlash(escaped), "@v")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return published{}, err
+	}
+	mod, err := os.ReadFile(m.file("go.mod"))
+	if err != nil {
+		return published{}, err
+	}
+	info, err := json.Marshal(struct {
+		Version string
+		Time    time.Time
+	}{version, time.Now().UTC().Truncate(time.Second)})
+	if err != nil {
+		return published{}, err
+	}
+	for name, data := range map[string][]byte{"list": []byte(version + "\n"), version + ".info": info, version + ".mod": mod} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			return published{}, err
+		}
+	}
+	return zipModule(filepath.Join(dir, version+".zip"), m, version)
+}
+
+func zipModule(name string, m *module, version string) (published, error) {
+	files, err := filesOf(m)
+	if err != nil {
+		return published{}, err
+	}
+	out, err := os.Create(name)
+	if err != nil {
+		return published{}, err
+	}
+	if err := zip.Create(out, gomodule.Version{Path: m.Path, Version: version}, files); err != nil {
+		_ = out.Close() // what zip.Create says matters more
+		return published{}, fmt.Errorf("zip %s: %w", m.Path, err)
+	}
+	if err := out.Close(); err != nil {
+		return published{}, err
+	}
+	hash, err := dirhash.HashZip(name, dirhash.Hash1)
+	if err != nil {
+		return published{}, err
+	}
+	stat, err := os.Stat(name)
+	if err != nil {
+		return published{}, err
+	}
+	return published{Module: m, Hash: hash, Bytes: stat.Size(), Files: len(files)}, nil
+}
+
+// filesOf lists what Go packs of a module: its folder without the modules below, and the root's LICENSE where it has none of its own.
+func filesOf(m *module) ([]zip.File, error) {
+	base := filepath.Join(m.root, filepath.FromSlash(m.Dir))
+	checked, err := zip.CheckDir(base)
+	if err != nil {
+		return nil, err
+	}
+	var files []zip.File
+	licensed := false
+	for _, name := range checked.Valid {
+		relative, err := filepath.Rel(base, name)
+		if err != nil {
+			return nil, err
+		}
+		licensed = licensed || relative == "LICENSE"
+		files = append(files, diskFile{path: filepath.ToSlash(relative), on: name})
+	}
+	if !licensed {
+		files = append(files, diskFile{path: "LICENSE", on: filepath.Join(m.root, "LICENSE")})
+	}
+	return files, nil
+}
+
+// diskFile is a zip.File that may lie elsewhere than its path says.
+type diskFile struct {
+	path, on string
+}
+
+func (f diskFile) Path() string                 { return f.path }
+func (f diskFile) Lstat() (fs.FileInfo, error)  { return os.Lstat(f.on) }
+func (f diskFile) Open() (io.ReadCloser, error) { return os.Open(f.on) }
+
+// shortHash is enough of a hash to tell two apart in a log.
+func (p published) shortHash() string {
+	return strings.TrimPrefix(p.Hash, "h1:")[:12]
+}

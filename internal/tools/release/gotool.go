@@ -1,0 +1,118 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// workshop runs go and git in a scratch folder, with a module cache and a file proxy of its own, so that nothing of a rehearsal is
+// left in the caches of the person who runs it. Modules of others come from their module cache first, then as their Go is set up.
+type workshop struct {
+	dir      string // the scratch folder
+	proxy    fileProxy
+	goEnv    []string
+	gitEnv   []string
+	scrubber *strings.Replacer // leaves names of hosts out of what is printed
+}
+
+// newWorkshop makes a workshop in a new folder. ownPath is the path under which all modules of the repository lie.
+func newWorkshop(ctx context.Context, ownPath string) (*workshop, error) {
+	configured, err := goEnv(ctx, "GOPROXY")
+	if err != nil {
+		return nil, err
+	}
+	cache, err := goEnv(ctx, "GOMODCACHE")
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "bedrockguard-release-")
+	if err != nil {
+		return nil, err
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return nil, err
+	}
+	w := &workshop{dir: dir, proxy: fileProxy{filepath.Join(dir, "proxy")}, scrubber: withoutHosts(configured)}
+	for _, name := range []string{"proxy", "cache", "bin", "home"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			return nil, err
+		}
+	}
+	proxies := strings.Join([]string{fileURL(w.proxy.dir), fileURL(filepath.Join(cache, "cache", "download")), configured}, ",")
+	w.goEnv = append(w.goEnv,
+		"GOWORK=off", "GOFLAGS=-mod=mod -modcacherw -trimpath", "GOPROXY="+proxies, "GONOSUMDB="+ownPath, "GOTOOLCHAIN=local",
+		"GOMODCACHE="+filepath.Join(dir, "cache"), "GOBIN="+filepath.Join(dir, "bin"))
+	return w, nil
+}
+
+// close removes all that the workshop wrote.
+func (w *workshop) close() error { return os.RemoveAll(w.dir) }
+
+// goTool runs go in a folder and returns what it printed on its standard output.
+func (w *workshop) goTool(ctx context.Context, dir string, args ...string) (string, error) {
+	return w.command(ctx, dir, w.environment(), "go", args...)
+}
+
+// environment is the workshop's, for any command.
+func (w *workshop) environment() []string { return slices.Concat(cleanEnv(), w.goEnv, w.gitEnv) }
+
+// git runs git with the settings of its user, unless isolateGit said otherwise.
+func (w *workshop) git(ctx context.Context, dir string, args ...string) (string, error) {
+	return w.command(ctx, dir, w.environment(), "git", args...)
+}
+
+func (w *workshop) command(ctx context.Context, dir string, env []string, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir, cmd.Env = dir, env
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("%s %s: %w\n%s%s", filepath.Base(name), strings.Join(args, " "), err,
+			w.scrubber.Replace(stdout.String()), w.scrubber.Replace(stderr.String()))
+	}
+	return w.scrubber.Replace(stdout.String()), nil
+}
+
+// cleanEnv is the environment without what would change the meaning of a rehearsal.
+func cleanEnv() []string {
+	var kept []string
+	for _, pair := range os.Environ() {
+		switch name, _, _ := strings.Cut(pair, "="); name {
+		case "GOWORK", "GOFLAGS", "GOPROXY", "GONOSUMDB", "GONOPROXY", "GOPRIVATE", "GOMODCACHE", "GOBIN", "GOTOOLCHAIN",
+			"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "MAKEFLAGS", "MAKELEVEL":
+		default:
+			kept = append(kept, pair)
+		}
+	}
+	return kept
+}
+
+func goEnv(ctx context.Context, name string) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", "env", name).Output()
+	if err != nil {
+		return "", fmt.Errorf("go env %s: %w", name, err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+func fileURL(dir string) string {
+	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(dir)}).String()
+}
+
+// withoutHosts replaces the hosts of a GOPROXY list: a log is for everybody, and where somebody's modules come from is not.
+func withoutHosts(proxies string) *strings.Replacer {
+	var pairs []string
+	for _, entry := range strings.FieldsFunc(proxies, func(r rune) bool { return r == ',' || r == '|' }) {
+		if u, err := url.Parse(entry); err == nil && u.Host != "" {
+			pairs = append(pairs, strings.TrimSuffix(entry, "/"), "<proxy>", u.Host, "<proxy>")
+		}
+	}
+	return strings.NewReplacer(pairs...)
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/mod/modfile"
+)
+
+// module is one go.mod of the repository.
+type module struct {
+	Dir  string // relative to the root, with slashes; "." is the core
+	Path string
+	Mod  []byte // go.mod as it was read
+	Sum  []byte // go.sum as it was read, nil if there is none
+
+	root string
+	own  []string // modules of the repository that it requires
+}
+
+// loadModules reads every module under root. Each comes after those that it requires.
+func loadModules(root string) ([]*module, error) {
+	var modules []*module
+	err := filepath.WalkDir(root, func(file string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && (entry.Name() == ".git" || entry.Name() == "testdata") {
+			return filepath.SkipDir
+		}
+		if entry.IsDir() || entry.Name() != "go.mod" {
+			return nil
+		}
+		m, err := readModule(root, filepath.Dir(file))
+		modules = append(modules, m)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return ordered(modules)
+}
+
+func readModule(root, dir string) (*module, error) {
+	relative, err := filepath.Rel(root, dir)
+	if err != nil {
+		return nil, err
+	}
+	m := &module{Dir: filepath.ToSlash(relative), root: root}
+	if m.Mod, err = os.ReadFile(m.file("go.mod")); err != nil {
+		return nil, err
+	}
+	if m.Sum, err = os.ReadFile(m.file("go.sum")); err != nil && !os.IsNotExist(err) {
+		return nil, err
+	}
+	parsed, err := modfile.Parse(m.file("go.mod"), m.Mod, nil)
+	if err != nil {
+		return nil, err
+	}
+	if parsed.Module == nil {
+		return nil, fmt.Errorf("%s names no module", m.file("go.mod"))
+	}
+	m.Path = parsed.Module.Mod.Path
+	for _, r := range parsed.Require {
+		m.own = append(m.own, r.Mod.Path)
+	}
+	return m, nil
+}
+
+// ordered sorts the modules so that each comes after those that it requires, and leaves what is not of the repository out of own.
+func ordered(modules []*module) ([]*module, error) {
+	byPath := make(map[string]*module, len(modules))
+	for _, m := range modules {
+		byPath[m.Path] = m
+	}
+	for _, m := range modules {
+		m.own = slices.DeleteFunc(m.own, func(p string) bool { return byPath[p] == nil })
+	}
+	slices.SortFunc(modules, func(a, b *module) int { return strings.Compare(a.Path, b.Path) })
+	var sorted []*module
+	state := make(map[*module]int, len(modules))
+	var visit func(m *module) error
+	visit = func(m *module) error {
+		const entered, left = 1, 2
+		switch state[m] {
+		case entered:
+			return fmt.Errorf("module %s requires itself by way of others", m.Path)
+		case left:
+			return nil
+		}
+		state[m] = entered
+		for _, p := range m.own {
+			if err := visit(byPath[p]); err != nil {
+				return err
+			}
+		}
+		state[m] = left
+		sorted = append(sorted, m)
+		return nil
+	}
+	for _, m := range modules {
+		if err := visit(m); err != nil {
+			return nil, err
+		}
+	}
+	return sorted, nil
+}
+
+func (m *module) file(name string) string {
+	return filepath.Join(m.root, filepath.FromSlash(m.Dir), name)
+}
+
+// public reports whether others can install anything of the module. Nothing under internal is released.
+func (m *module) public() bool {
+	return !slices.Contains(strings.Split(m.Path, "/"), "internal")
+}
+
+// tag is the git tag by which Go finds the module at a version.
+func (m *module) tag(version string) string {
+	if m.Dir == "." {
+		return version
+	}
+	return path.Join(m.Dir, version)
+}
+
+// released is the module's go.mod with a version for each module of the repository, and no replace of one.
+func (m *module) released(version string) ([]byte, error) {
+	return m.edit(func(f *modfile.File) error {
+		for _, r := range slices.Clone(f.Replace) {
+			if !slices.Contains(m.own, r.Old.Path) {
+				return fmt.Errorf("%s replaces %s, which installs would not do", m.file("go.mod"), r.Old.Path)
+			}
+			if err := f.DropReplace(r.Old.Path, r.Old.Version); err != nil {
+				return err
+			}
+		}
+		return m.require(f, version)
+	})
+}
+
+// developed is the module's go.mod after a release: it asks for that version, and still replaces it by the folder beside it.
+func (m *module) developed(version string) ([]byte, error) {
+	return m.edit(func(f *modfile.File) error { return m.require(f, version) })
+}
+
+func (m *module) require(f *modfile.File, version string) error {
+	for _, p := range m.own {
+		if err := f.AddRequire(p, version); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *module) edit(change func(*modfile.File) error) ([]byte, error) {
+	f, err := modfile.Parse(m.file("go.mod"), m.Mod, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := change(f); err != nil {
+		return nil, err
+	}
+	f.Cleanup()
+	return f.Format()
+}
