@@ -53,7 +53,8 @@ vet:
 
 ## lint: golangci-lint, pinned in internal/tools/lint
 lint:
-	@set -e; for m in $(MODULES) internal/tools; do (cd $$m && $(LINT) run ./...); done
+	@failed=; for m in $(MODULES) internal/tools; do (cd $$m && $(LINT) run ./...) || failed="$$failed $$m"; done; \
+		if [ -n "$$failed" ]; then echo "to fix in:$$failed"; exit 1; fi
 
 # Set by make release.
 VERSION ?=
