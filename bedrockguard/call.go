@@ -87,7 +87,6 @@ type ask struct {
 	queries        int64    // rerank queries, billed one by one
 	images         int64    // input images, where the model bills them one by one
 	hidden         bool     // the service adds text that is not in the request, so that counting it bounds nothing
-	input          any      // the request itself
 }
 
 // feature notes a feature that has no token price. The empty name is none.

@@ -106,7 +106,7 @@ func newLeasedStore(store Store, o LeaseOptions, now func() time.Time) (*LeasedS
 		groups: make(map[string]*group), calls: make(map[ID]*call), leases: make(map[ID]*lease), live: make(map[*lease]struct{}),
 		hungry: make(map[Key]int), wanted: make(map[Key]time.Time), frees: 1,
 	}
-	rand.Read(s.owner[:]) //nolint:errcheck // never fails
+	rand.Read(s.owner[:])
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.work.Go(s.tend)
 	if signaler, ok := store.(Signaler); ok {

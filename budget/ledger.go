@@ -41,7 +41,7 @@ func Open(ctx context.Context, store Store, policy Policy) (*Ledger, error) {
 	}
 	policy.Limits = append([]Limit(nil), policy.Limits...)
 	l := &Ledger{Operator: Operator{store}, policy: policy, opened: time.Now()}
-	rand.Read(l.owner[:]) //nolint:errcheck // never fails
+	rand.Read(l.owner[:])
 	if err := l.expireAll(ctx); err != nil {
 		return nil, err
 	}

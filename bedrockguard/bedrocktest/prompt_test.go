@@ -118,11 +118,6 @@ func (p *prompt) think(tokens int) *prompt {
 	return p
 }
 
-func (p *prompt) maxTokens(n int32) *prompt {
-	p.in.InferenceConfig.MaxTokens = aws.Int32(n)
-	return p
-}
-
 func say(text string) types.ContentBlock { return &types.ContentBlockMemberText{Value: text} }
 
 func point(ttl types.CacheTTL) types.ContentBlock {

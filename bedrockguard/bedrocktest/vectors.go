@@ -52,7 +52,7 @@ func (v vector) kinds(otherwise string) []string {
 
 func (v vector) floats() []float64 {
 	hash := fnv.New64a()
-	hash.Write([]byte(v.of)) //nolint:errcheck // never fails
+	hash.Write([]byte(v.of))
 	random := rand.New(rand.NewPCG(hash.Sum64(), 0))
 	out, length := make([]float64, v.dimensions), 0.0
 	for i := range out {

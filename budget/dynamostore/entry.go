@@ -201,13 +201,3 @@ func (e *entry) conflict(r budget.Reservation) error {
 	}
 	return nil
 }
-
-// held is what the bookings of one account hold.
-func (e *entry) held(account budget.Key) (sum int64) {
-	for _, b := range e.bookings {
-		if b.account == account {
-			sum, _ = plus(sum, b.amount)
-		}
-	}
-	return sum
-}

@@ -60,8 +60,8 @@ func (s *Store) anyway(ctx context.Context, op string, once func(context.Context
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
 	t := &step{}
-	rand.Read(t.name[:]) //nolint:errcheck // never fails
-	var last error       // what the service said, if it said anything
+	rand.Read(t.name[:])
+	var last error // what the service said, if it said anything
 	for tries := 1; ; tries++ {
 		err := once(ctx, t)
 		bound, again := firstPause, true

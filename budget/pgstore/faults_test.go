@@ -391,12 +391,12 @@ func TestAHostCutOffInTheMiddleOfAStepHoldsNothing(t *testing.T) {
 						return
 					}
 					if cut.Load() { // the connection stays, as the server sees it
-						upstream.Write(buf[:n-5]) //nolint:errcheck
+						upstream.Write(buf[:n-5])
 						once.Do(func() { close(swallowed) })
-						io.Copy(io.Discard, client) //nolint:errcheck
+						io.Copy(io.Discard, client)
 						return
 					}
-					upstream.Write(buf[:n]) //nolint:errcheck
+					upstream.Write(buf[:n])
 				}
 			})
 		}

@@ -51,7 +51,7 @@ func (s *Store) listen(ctx context.Context, changed func()) error {
 	defer func() {
 		bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
-		conn.Close(bye) //nolint:errcheck // it is closed either way
+		conn.Close(bye)
 	}()
 	for {
 		changed()

@@ -64,8 +64,8 @@ func (s *Store) open(ctx context.Context) error {
 // look runs the script that opens a ledger. An epoch is offered, in case it is made.
 func (s *Store) look(ctx context.Context, sc *script, action string) (*found, error) {
 	var epoch [16]byte
-	rand.Read(epoch[:]) //nolint:errcheck // never fails
-	clock := int64(0)   // the server's own
+	rand.Read(epoch[:])
+	clock := int64(0) // the server's own
 	if s.opts.Clock != nil {
 		clock = max(moment(s.opts.Clock()), 1)
 	}

@@ -114,7 +114,7 @@ func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
 		t := &tx{store: s, now: s.opts.Clock()}
 		return t.change(&budget.Record{Change: c, Kind: budget.ChangeAcceptLoss}, func(t *tx) error {
 			var epoch [16]byte
-			rand.Read(epoch[:]) //nolint:errcheck // never fails
+			rand.Read(epoch[:])
 			return t.exec(sqlAccept, epoch[:], c.ID[:], t.now.UnixNano())
 		})
 	})

@@ -147,7 +147,7 @@ func migrate(ctx context.Context, conn *sql.Conn, create bool, now int64) error 
 	}
 	if version == 0 {
 		var epoch [16]byte
-		rand.Read(epoch[:]) //nolint:errcheck // never fails
+		rand.Read(epoch[:])
 		if _, err := conn.ExecContext(ctx, "INSERT INTO meta (one, epoch, sequence) VALUES (1, ?, 0)", epoch[:]); err != nil {
 			return err
 		}

@@ -178,8 +178,8 @@ func (s *Store) open(ctx context.Context) (err error) {
 		return err
 	}
 	if s.db != nil {
-		s.conn.Close() //nolint:errcheck // it may be of a file that is gone
-		s.db.Close()   //nolint:errcheck
+		s.conn.Close()
+		s.db.Close()
 	}
 	s.db, s.conn, s.stmts, s.joined = db, conn, stmts, make(map[joinedKey]*sql.Stmt)
 	s.adopt(file, &m)

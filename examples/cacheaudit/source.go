@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -137,14 +138,14 @@ func eachLine(r io.Reader, limit int, f func(line []byte)) (tooLong int, err err
 		if !skipping {
 			line = append(line, part...)
 		}
-		if err == bufio.ErrBufferFull {
+		if errors.Is(err, bufio.ErrBufferFull) {
 			continue
 		}
-		if line = bytes.TrimRight(line, " \t\r\n"); !skipping && len(line) > 0 && (err == nil || err == io.EOF) {
+		if line = bytes.TrimRight(line, " \t\r\n"); !skipping && len(line) > 0 && (err == nil || errors.Is(err, io.EOF)) {
 			f(line)
 		}
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return tooLong, nil
 		case err != nil:
 			return tooLong, fmt.Errorf("read the log: %w", err)

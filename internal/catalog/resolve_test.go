@@ -193,7 +193,7 @@ func TestResolveConcurrently(t *testing.T) {
 				region := fmt.Sprintf("eu-west-%d", n%700)
 				r, err := c.Resolve("us.anthropic.claude-opus-4-6-v1", region)
 				if err != nil || r.Price.Rates.Input != 5_500_000 {
-					errs[i] = errors.Join(errs[i], fmt.Errorf("%v: %v", r.Price.Rates, err))
+					errs[i] = errors.Join(errs[i], fmt.Errorf("%v: %w", r.Price.Rates, err))
 				}
 			}
 		})

@@ -3,6 +3,7 @@ package tokens
 import (
 	"bytes"
 	"compress/zlib"
+	"errors"
 	"io"
 	"math"
 )
@@ -224,7 +225,7 @@ func (m *pdfMeter) unpack(dict, body []byte) ([]byte, bool) {
 	defer z.Close()
 	plain, err := io.ReadAll(io.LimitReader(z, m.left+1))
 	m.left -= int64(len(plain))
-	return plain, (err == nil || err == io.ErrUnexpectedEOF) && m.left >= 0
+	return plain, (err == nil || errors.Is(err, io.ErrUnexpectedEOF)) && m.left >= 0
 }
 
 // hasName reports whether a dictionary has an entry of this name, such as /Type /Page.

@@ -124,7 +124,7 @@ func hexadecimal(text []byte) (rune, bool) {
 	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
 		return 0, false
 	}
-	digits := uint32(digit[text[2]])<<12 | uint32(digit[text[3]])<<8 | uint32(digit[text[4]])<<4 | uint32(digit[text[5]])
+	digits := digit[text[2]]<<12 | digit[text[3]]<<8 | digit[text[4]]<<4 | digit[text[5]]
 	return rune(digits), digits <= 0xffff
 }
 

@@ -47,8 +47,6 @@ func (c *call) method() string {
 	return http.MethodPost
 }
 
-func (c *call) streams() bool { return strings.HasSuffix(c.Path, "stream") }
-
 // region is where the call was sent; us-east-1 where the recording does not tell.
 func (c *call) region() string {
 	parts := strings.Split(c.Host, ".")
