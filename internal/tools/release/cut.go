@@ -15,8 +15,8 @@ import (
 // zips into go.sum, and carries the tags. The second goes back to replace, so that modules are developed together again.
 
 // cutForReal rehearses a release, then makes its commits and tags in the repository. It pushes nothing.
-func cutForReal(ctx context.Context, root, version string) error {
-	root, err := filepath.Abs(root)
+func cutForReal(ctx context.Context, root, version string) (err error) {
+	root, err = filepath.Abs(root)
 	if err != nil {
 		return err
 	}
@@ -28,7 +28,7 @@ func cutForReal(ctx context.Context, root, version string) error {
 	if err != nil {
 		return err
 	}
-	defer w.close()
+	defer func() { err = errors.Join(err, w.close()) }()
 	if err := refuseUnready(ctx, w, root, modules, version); err != nil {
 		return err
 	}
