@@ -6,11 +6,11 @@ TOOLS := GOWORK=off go -C $(CURDIR)/internal/tools
 GOFUMPT := GOWORK=off go tool -modfile=$(CURDIR)/internal/tools/go.mod gofumpt
 LINT := GOWORK=off go tool -modfile=$(CURDIR)/internal/tools/lint/go.mod golangci-lint
 
-.PHONY: test test-short check fmt fmt-check tidy tidy-check vet lint clean-check rehearse release examples bench bench-base large headline robustness fuzz \
+.PHONY: test test-short check fmt fmt-check tidy tidy-check vet lint clean-check rehearse release examples bench bench-base vulncheck headline robustness fuzz \
 	prices check-prices tokenizers service-model recordings
 
-# What needs no server: all but the stores that talk to one, and the suite that starts them all.
-SHORT := $(filter-out internal/robustness budget/dynamostore budget/pgstore budget/redisstore,$(MODULES))
+# What needs no server: the modules that start none.
+SHORT := . $(foreach m,$(filter-out .,$(MODULES)),$(if $(shell grep -rl --include='*.go' /internal/servers $(m)),,$(m)))
 
 ## test-short: for every step, in under 90 seconds on two cores; without the race detector
 test-short:
@@ -123,6 +123,16 @@ bench:
 ## take and what a reservation costs in bytes; LARGE_RESERVATIONS=10000 and the like make it smaller. Half an hour and a few GB
 large:
 	cd internal/robustness && go test -run '^$$' -bench Large -benchtime 1x -timeout 0 ./backend
+# What bench-base compares the working tree with.
+BASE ?= main
+
+## bench-base: benchmarks that need no server, against BASE in turns on this machine, by benchstat
+bench-base:
+	@internal/tools/bench/against $(BASE)
+
+## vulncheck: known vulnerabilities that the code can reach; needs the network
+vulncheck:
+	@set -e; for m in $(MODULES); do echo "== $$m"; (cd $$m && GOWORK=off go tool -modfile=$(CURDIR)/internal/tools/go.mod govulncheck ./...); done
 
 ## fuzz: a minute for each parser
 fuzz:

@@ -4,7 +4,9 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -84,6 +86,19 @@ func TestImportDirections(t *testing.T) {
 		for _, path := range imports {
 			require.True(t, row.allows(path), "%s imports %s: %s", file, path, row.why)
 		}
+	}
+}
+
+// Whoever looks for something finds it on the map.
+func TestTheMapNamesEveryRoom(t *testing.T) {
+	text, err := os.ReadFile("doc.go")
+	require.NoError(t, err)
+	for file := range importsOfAll(t) {
+		row := roomOf(filepath.ToSlash(filepath.Dir(file)))
+		if row == nil || strings.Contains(row.folder+"/", "/internal/") {
+			continue // no row is another test's matter; what is internal to a room is not on the map
+		}
+		require.Regexp(t, `(^|[^\w/])`+regexp.QuoteMeta(row.folder)+`([^\w/]|$)`, string(text), "doc.go does not name %s", row.folder)
 	}
 }
 

@@ -14,5 +14,6 @@
 //     JSON dialects and event streams of Bedrock; internal/jsonscan: a strict JSON scanner; internal/servers: real servers for
 //     tests.
 //   - internal/robustness: the hard-cap test over processes, faults and kills (a module of its own).
+//   - internal/tools: what releases, formats, lints and measures the house (modules of their own).
 //   - examples: one task a folder (a module of its own).
 package bedrockguardgo
