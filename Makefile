@@ -44,8 +44,9 @@ tidy:
 	@set -e; for m in $(ALL_MODULES); do (cd $$m && GOWORK=off go mod tidy); done
 	rm -f go.work.sum && go list -m all >/dev/null && go mod download
 
+# Without the linter's module: to tidy it, Go reads the tests of two hundred others.
 tidy-check:
-	@set -e; for m in $(ALL_MODULES); do (cd $$m && GOWORK=off go mod tidy -diff); done
+	@set -e; for m in $(filter-out internal/tools/lint,$(ALL_MODULES)); do (cd $$m && GOWORK=off go mod tidy -diff); done
 
 vet:
 	@set -e; for m in $(MODULES); do (cd $$m && go vet ./...); done
