@@ -6,7 +6,7 @@ TOOLS := GOWORK=off go -C $(CURDIR)/internal/tools
 GOFUMPT := GOWORK=off go tool -modfile=$(CURDIR)/internal/tools/go.mod gofumpt
 LINT := GOWORK=off go tool -modfile=$(CURDIR)/internal/tools/lint/go.mod golangci-lint
 
-.PHONY: test test-short check fmt fmt-check tidy tidy-check vet lint clean-check rehearse release examples bench bench-base vulncheck headline robustness fuzz \
+.PHONY: test test-short check fmt fmt-check tidy tidy-check vet lint clean-check rehearse release examples bench bench-base large vulncheck headline robustness fuzz \
 	prices check-prices tokenizers service-model recordings
 
 # What needs no server: the modules that start none.
