@@ -27,6 +27,8 @@ type call struct {
 	lines    []budget.Line // those whose windows the function needs
 	moments  bool          // it takes the clock, if it is replaced
 	makes    bool          // it takes whether to make accounts
+	settles  *budget.ID    // see statement
+	lone     bool          // it shares its transaction with no other
 	args     func(at *placement) []any
 }
 
@@ -54,6 +56,10 @@ func (s *Store) do(ctx context.Context, c call) (answer, error) {
 		known := s.recalled()
 		a, alone, err := s.try(ctx, &c, known, how)
 		switch {
+		case err == nil && a.status == "stale": // somebody has set or revived a flag with patterns since
+			if err := s.learnPatterns(&a); err != nil {
+				return answer{}, failed(c.function, err)
+			}
 		case err == nil && a.status == "moved": // a window's edge passed between the guess and the server's clock
 			how.now = a.clock
 		case err == nil:
@@ -104,7 +110,7 @@ func (s *Store) try(ctx context.Context, c *call, known memory, how manner) (a a
 	if err != nil {
 		return answer{}, false, err
 	}
-	if c.makes && !how.makes && !how.alone && len(at.accounts) > 0 {
+	if c.makes && !how.makes && !how.alone && !c.lone && len(at.accounts) > 0 {
 		return s.share(ctx, at.accounts, st)
 	}
 	answers, err := s.transaction(ctx, []statement{st})
@@ -139,8 +145,8 @@ func (s *Store) statement(c *call, known memory, how manner, at *placement) (sta
 		args = append(args, moment)
 	}
 	if c.lines != nil {
-		if err := at.place(c.lines, how.now); err != nil {
-			return "", err
+		if err := at.place(c.lines, how.now, s.opts.Retention); err != nil {
+			return statement{}, err
 		}
 		args = append(args, at.from, at.until)
 	}
@@ -150,13 +156,14 @@ func (s *Store) statement(c *call, known memory, how manner, at *placement) (sta
 	if c.args != nil {
 		args = append(args, c.args(at)...)
 	}
-	return s.sql(c.function, args)
+	text, err := s.sql(c.function, args)
+	return statement{text, c.settles}, err
 }
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(max(d.Milliseconds(), 1), 10) }
 
-// sql is the call of a function.
-func (s *Store) sql(function string, args []any) (statement, error) {
+// sql is the call of a function, up to its closing bracket.
+func (s *Store) sql(function string, args []any) (string, error) {
 	b := make([]byte, 0, 1024)
 	b = append(append(append(b, "SELECT o_status, o_step, o_xid, o_clock, o_value, o_detail FROM "...), s.opts.quoted()...), '.')
 	b = append(append(b, function...), '(')
@@ -169,5 +176,5 @@ func (s *Store) sql(function string, args []any) (statement, error) {
 			return "", err
 		}
 	}
-	return statement(append(b, ')')), nil
+	return string(b), nil
 }

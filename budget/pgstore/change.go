@@ -9,8 +9,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// change calls a function that makes a change, with what the change and its row of the audit trail are behind its own arguments.
-func (s *Store) change(ctx context.Context, function string, r budget.Record, own ...any) (answer, error) {
+// change calls a function that makes a change, with what the change and its row of the audit trail are behind its own arguments, and
+// then those that earlier libraries leave out.
+func (s *Store) change(ctx context.Context, function string, r budget.Record, behind []any, own ...any) (answer, error) {
 	if err := r.Change.Validate(); err != nil {
 		return answer{}, err
 	}
@@ -18,7 +19,7 @@ func (s *Store) change(ctx context.Context, function string, r budget.Record, ow
 	if err != nil {
 		return answer{}, failed(function, err)
 	}
-	own = append(own, [16]byte(r.Object()), [16]byte(r.ID), r.Seen, raw)
+	own = append(append(own, [16]byte(r.Object()), [16]byte(r.ID), r.Seen, raw), behind...)
 	return s.step(ctx, call{function: function, moments: true, args: func(*placement) []any { return own }})
 }
 
@@ -31,7 +32,7 @@ func (s *Store) Override(ctx context.Context, key budget.Key, o *budget.Override
 		}
 		own = []any{[16]byte(key), o.Max, account.Nanos(o.Until)}
 	}
-	_, err := s.change(ctx, "override", budget.Record{Change: c, Kind: budget.ChangeOverride, Account: key, Override: o}, own...)
+	_, err := s.change(ctx, "override", budget.Record{Change: c, Kind: budget.ChangeOverride, Account: key, Override: o}, nil, own...)
 	return err
 }
 
@@ -58,30 +59,40 @@ func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Cha
 // Kill implements budget.Store. It returns once the steps have ended that were under way when the flag was set. An error says
 // that one of them may still admit, and that the flag may be set or not: set it again.
 func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
+	if err := errors.Join(c.Validate(), k.Validate()); err != nil {
+		return err
+	}
 	scope, err := account.EncodeScope(k.Scope)
 	if err != nil {
 		return failed("kill", err)
 	}
-	r := budget.Record{Change: c, Kind: budget.ChangeKill, Scope: k.Scope}
-	if _, err := s.change(ctx, "set_flag", r, uuids(k.Scope.Dims()), scope, []byte(k.Reason), s.channel); err != nil {
+	var until any
+	if !k.Until.IsZero() {
+		until = account.End(k.Until)
+	}
+	r := budget.Record{Change: c, Kind: budget.ChangeKill, Scope: k.Scope, Patterns: k.Patterns, Until: k.Until}
+	behind := []any{until, k.Patterns, int64(budget.MaxPatterns), int64(budget.FlagRetention)}
+	if _, err := s.change(ctx, "set_flag", r, behind, uuids(k.Scope.Dims()), scope, []byte(k.Reason), s.channel); err != nil {
 		return err
 	}
 	return s.awaitUnaware(ctx)
 }
 
 // Revive implements budget.Store.
-func (s *Store) Revive(ctx context.Context, scope budget.Scope, c budget.Change) error {
-	r := budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: scope}
-	_, err := s.change(ctx, "remove_flag", r, uuids(scope.Dims()), s.channel)
+func (s *Store) Revive(ctx context.Context, f budget.Flag, c budget.Change) error {
+	r := budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns}
+	_, err := s.change(ctx, "remove_flag", r, []any{f.Patterns}, uuids(f.Scope.Dims()), s.channel)
 	return err
 }
 
 // Correct implements budget.Store. A tombstone is not found: nobody knows which accounts it would have touched.
-func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge, c budget.Change) (budget.Posting, error) {
-	if err := errors.Join(actual.Validate(), c.Validate()); err != nil {
+func (s *Store) Correct(ctx context.Context, c budget.Correction) (budget.Posting, error) {
+	if err := c.Validate(); err != nil {
 		return budget.Posting{}, err
 	}
-	a, err := s.change(ctx, "correct", budget.Record{Change: c, Kind: budget.ChangeCorrect, Reservation: id, To: actual}, [16]byte(id), actual[:])
+	r := budget.Record{Change: c.Change, Kind: budget.ChangeCorrect, Reservation: c.ID, To: c.Actual}
+	behind := []any{encodeShares(c.Shares), int64(s.opts.UsageRows)}
+	a, err := s.change(ctx, "correct", r, behind, [16]byte(c.ID), c.Actual[:])
 	if err != nil {
 		return budget.Posting{}, posting(err)
 	}
@@ -110,10 +121,12 @@ func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]budget.R
 		if all[i], err = account.DecodeRecord(c.Record, c.Revision, c.At); err != nil {
 			return nil, failed("changes", err)
 		}
-		if c.Before != nil && len(c.Before) != budget.NumUnits {
-			return nil, failed("changes", errAnswer)
+		if c.Before == nil {
+			continue
 		}
-		copy(all[i].From[:], c.Before)
+		if all[i].From, err = charge(c.Before); err != nil {
+			return nil, failed("changes", err)
+		}
 	}
 	return all, nil
 }

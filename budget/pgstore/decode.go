@@ -33,6 +33,10 @@ type detail struct {
 	Flags    []flag
 	Changes  []record
 	Unaware  []string
+	Usage    []usageRow
+	Policy   *policy
+	List     string // of Patterns
+	Patterns []pattern
 }
 
 // standing is where a line's account stands.
@@ -46,7 +50,8 @@ type standing struct {
 
 type flag struct {
 	Scope, Reason []byte
-	At            int64
+	At, Until     int64
+	Patterns      bool
 }
 
 type entry struct {
@@ -130,7 +135,7 @@ func (s *standing) denial(lines []budget.Line, now int64) (budget.Denial, error)
 }
 
 func (f *flag) public() (k budget.Kill, err error) {
-	k = budget.Kill{Reason: string(f.Reason), At: time.Unix(0, f.At)}
+	k = budget.Kill{Patterns: f.Patterns, Reason: string(f.Reason), Until: account.Ended(f.Until), At: time.Unix(0, f.At)}
 	k.Scope, err = account.DecodeScope(f.Scope)
 	return k, err
 }

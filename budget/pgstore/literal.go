@@ -8,6 +8,9 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
+// nullUUID is an argument that is a null uuid.
+type nullUUID struct{}
+
 // appendLiteral writes an argument as SQL, with its type. Text and bytes go as hexadecimal digits, so that nothing in them can end
 // a literal, whatever the session's settings are. A nil is a null bigint.
 //
@@ -17,6 +20,8 @@ func appendLiteral(b []byte, arg any) ([]byte, error) {
 	switch v := arg.(type) {
 	case nil:
 		return append(b, "NULL::int8"...), nil
+	case nullUUID:
+		return append(b, "NULL::uuid"...), nil
 	case int64:
 		return append(appendInt(append(b, '\''), v), "'::int8"...), nil
 	case int32:
@@ -24,6 +29,9 @@ func appendLiteral(b []byte, arg any) ([]byte, error) {
 	case bool:
 		return strconv.AppendBool(b, v), nil
 	case string:
+		if v == "" {
+			return append(b, "''::text"...), nil
+		}
 		return append(appendHex(append(b, "convert_from("...), []byte(v)), ", 'UTF8')"...), nil
 	case []byte:
 		return appendHex(b, v), nil
@@ -57,6 +65,9 @@ func appendInt(b []byte, n int64) []byte { return strconv.AppendInt(b, n, 10) }
 
 // appendHex writes bytes.
 func appendHex(b, v []byte) []byte {
+	if len(v) == 0 {
+		return append(b, "''::bytea"...)
+	}
 	return append(hex.AppendEncode(append(b, "decode('"...), v), "', 'hex')"...)
 }
 

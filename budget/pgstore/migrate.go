@@ -15,6 +15,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
 //go:embed sql/*.sql
@@ -29,6 +31,7 @@ var migrations = []migration{
 	{"5_reserve.sql", "6_settle.sql"},
 	{"7_changes.sql"},
 	{"8_loss.sql", "9_names.sql", "10_forget.sql", "2_look.sql", "5_reserve.sql", "6_settle.sql"},
+	{"11_usage.sql", "12_steps.sql", "10_forget.sql", "5_reserve.sql", "6_settle.sql"},
 }
 
 // migration is a list of files that are run in order.
@@ -50,6 +53,11 @@ var shared = []string{
 	"{newer}", "pg_snapshot_xmax(pg_current_snapshot())::text::int8 > p_xid",
 	"{ours}", "m.one AND m.epoch = p_epoch AND m.tableoid::int8 = p_oid",
 	"{answer}", "OUT o_status text, OUT o_step int8, OUT o_xid int8, OUT o_clock int8, OUT o_value int8, OUT o_detail json",
+	"{zero}", budget.ID{}.String(),
+	"{nobody}", budget.ID((*budget.Call)(nil).UsageKey()).String(),
+	"{other}", budget.ID(budget.OtherUsage).String(),
+	"{kept}", strconv.FormatInt(int64(budget.UsageRetention), 10),
+	"{rows}", strconv.Itoa(budget.DefaultUsageRows),
 	// Plans are made once a session, when the tables may be small: without these settings they would stay scans of whole
 	// tables as the tables grow, and compiling them would take longer than running them.
 	"{rights}", "SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan",

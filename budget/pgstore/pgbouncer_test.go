@@ -67,7 +67,7 @@ func TestTimeoutsHoldBehindPgBouncer(t *testing.T) {
 	try := func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), s.opts.Timeout)
 		defer cancel()
-		c := reserveCall(hold(1, l))
+		c := s.reserveCall(hold(1, l))
 		_, _, err := s.try(ctx, &c, s.recalled(), manner{now: time.Now().UnixNano()})
 		return err
 	}

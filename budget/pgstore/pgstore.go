@@ -5,7 +5,7 @@
 // Each step is one call of one database function, in one message and one transaction under READ COMMITTED, which it shares
 // only with steps of its own process that wait for the same accounts. A host that is cut off in the middle of a message leaves no lock
 // behind, and one that is cut off after it holds its locks until the step's own timeout at most. The function locks the rows of the accounts that it touches in sorted order, reads the server's clock once it has them,
-// decides, and writes. An answer counts when the commit was acknowledged, not before. Steps that met a deadlock, a lock
+// decides, and writes; what it adds to usage comes last, in sorted order, too. An answer counts when the commit was acknowledged, not before. Steps that met a deadlock, a lock
 // timeout or a broken connection are repeated within their time, which is safe because every step is idempotent by the id
 // of its reservation; only the marks that a settlement reached go unreported if its first answer was lost. What can't be done in that time is an error, and never an admission. Kill sets its flag, and then waits
 // for the transactions that had looked at the flags before.
@@ -80,6 +80,9 @@ type Options struct {
 	// Retention is how long resolved reservations are remembered, for replays and corrections. Zero or less is
 	// DefaultRetention.
 	Retention time.Duration
+	// UsageRows is how many rows of usage are kept of one day; what would need more is told as budget.OtherUsage. Zero or less is
+	// budget.DefaultUsageRows.
+	UsageRows int
 	// Timeout bounds a step with all its repetitions, unless its context ends first. Zero or less is DefaultTimeout.
 	Timeout time.Duration
 	// LockTimeout bounds how long one try waits for another transaction; then it is repeated. Zero or less is
@@ -88,8 +91,8 @@ type Options struct {
 	// AllowVolatile accepts a server that may forget what it acknowledged: fsync or synchronous_commit is off. A crash
 	// can then admit spend twice.
 	AllowVolatile bool
-	// Listen is where Signal connects to hear of kill flags. It must reach the server itself, past any pooler; a pool that
-	// is direct can lend its own: pool.Config().ConnConfig. Nil leaves kill flags to be polled.
+	// Listen is where Signal connects to hear of kill flags and of the policy. It must reach the server itself, past any pooler; a pool that
+	// is direct can lend its own: pool.Config().ConnConfig. Nil leaves them to be polled.
 	Listen *pgx.ConnConfig
 	// Clock replaces the server's clock. It is for tests: processes with clocks of their own don't share windows.
 	Clock func() time.Time
@@ -105,6 +108,7 @@ type Store struct {
 	queue   queue
 	skew    atomic.Int64
 	pruneAt atomic.Int64
+	flags   atomic.Pointer[patterns]
 	forgets sync.WaitGroup // at most one, which Expire began
 
 	life context.Context // ends with Close
@@ -131,6 +135,9 @@ func (o *Options) complete() error {
 	}
 	if o.Retention <= 0 {
 		o.Retention = DefaultRetention
+	}
+	if o.UsageRows <= 0 {
+		o.UsageRows = budget.DefaultUsageRows
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout

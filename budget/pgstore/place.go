@@ -21,6 +21,7 @@ type placement struct {
 	units                 []int32
 	starts, widths, ends  []int64
 	steps                 []int64 // of rolling windows; 0 for others
+	extra                 []int64 // how much longer than until its end a bucket is kept
 	maxes                 []int64
 	observe, latch        []bool
 	from, until           int64 // the moments at which all this holds
@@ -30,11 +31,12 @@ type placement struct {
 }
 
 // place fills p in. Lines may come in any order.
-func (p *placement) place(lines []budget.Line, now int64) error {
+func (p *placement) place(lines []budget.Line, now int64, retention time.Duration) error {
 	p.from, p.until = math.MinInt64, math.MaxInt64
 	n := len(lines)
 	p.accounts, p.units = make([]pgtype.UUID, n), make([]int32, n)
 	p.starts, p.widths, p.ends, p.steps = make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	p.extra = make([]int64, n)
 	p.maxes, p.observe, p.latch = make([]int64, n), make([]bool, n), make([]bool, n)
 	p.markLines, p.markNumber, p.marks = []int32{}, []int32{}, []float64{} // a nil would be a null
 	p.names = make([][]byte, n)
@@ -48,6 +50,7 @@ func (p *placement) place(lines []budget.Line, now int64) error {
 		span := line.Window.At(time.Unix(0, now))
 		p.units[i], p.maxes[i], p.observe[i], p.latch[i] = int32(line.Unit), line.Max, line.Observe, line.Latch
 		p.starts[i], p.widths[i], p.ends[i] = span.Start, span.Start-span.Since, span.End
+		p.extra[i] = account.KeptEnd(span, retention) - span.End
 		switch {
 		case p.widths[i] > 0:
 			p.steps[i] = span.End - span.Start - p.widths[i]

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
 const (
@@ -164,7 +166,12 @@ func (q *queue) close() {
 
 // statement is one call of a function, ready to be sent: its arguments stand in it. Nothing is prepared, so that neither the session
 // nor a pooler has to remember anything.
-type statement string
+type statement struct {
+	text string // up to its closing bracket
+	// settles is the reservation that it settles. In company, one more argument says that the function leaves what it adds to usage to
+	// the end of the transaction.
+	settles *budget.ID
+}
 
 // sqlIsolation comes before anything that takes a snapshot: under REPEATABLE READ, which a role or a database can have for its
 // default, a step that waited for a lock would decide by what was there before it. It ends with the transaction.
@@ -182,9 +189,23 @@ func (s *Store) transaction(ctx context.Context, statements []statement) ([]answ
 	var message strings.Builder
 	message.WriteString(sqlIsolation)
 	fmt.Fprintf(&message, sqlLimits, milliseconds(left), milliseconds(min(left, s.opts.LockTimeout)))
+	shared := len(statements) > 1
+	var settled []pgtype.UUID
 	for _, st := range statements {
 		message.WriteString("; ")
-		message.WriteString(string(st))
+		message.WriteString(st.text)
+		if shared && st.settles != nil {
+			message.WriteString(", true")
+			settled = append(settled, uuid(*st.settles))
+		}
+		message.WriteString(")")
+	}
+	if len(settled) > 0 {
+		ids, err := appendLiteral(nil, settled)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(&message, "; SELECT %s.flush_usage(%s, %d)", s.opts.quoted(), ids, s.opts.UsageRows)
 	}
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
@@ -196,11 +217,12 @@ func (s *Store) transaction(ctx context.Context, statements []statement) ([]answ
 	if err != nil {
 		return nil, err
 	}
-	if len(results) != 2+len(statements) {
+	results = results[min(2, len(results)):]
+	if len(results) < len(statements) {
 		return nil, errAnswer
 	}
 	answers := make([]answer, len(statements))
-	for i, r := range results[2:] {
+	for i, r := range results[:len(statements)] {
 		if len(r.Rows) != 1 {
 			return nil, errAnswer
 		}

@@ -21,6 +21,8 @@ func (a *answer) outcome(step string) error {
 		return budget.ErrSuperseded
 	case "overflow":
 		return budget.ErrOverflow
+	case "crowded":
+		return budget.ErrTooManyFlags
 	case "admitted", "replayed", "killed", "denied", "done":
 		return nil
 	default:
@@ -42,7 +44,7 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decis
 	if err := r.Validate(); err != nil {
 		return budget.Decision{}, err
 	}
-	a, err := s.step(ctx, reserveCall(r))
+	a, err := s.step(ctx, s.reserveCall(r))
 	if err != nil {
 		return budget.Decision{}, err
 	}
@@ -50,12 +52,14 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decis
 	return d, failed("reserve", err)
 }
 
-func reserveCall(r budget.Reservation) call {
-	whose := encodeCall(r.Call)
+func (s *Store) reserveCall(r budget.Reservation) call {
+	whose, usage := encodeCall(r.Call), r.Call.UsageKey()
 	return call{function: "reserve", moments: true, lines: some(r.Lines), makes: true, args: func(at *placement) []any {
+		known := s.flags.Load()
 		return []any{
 			[16]byte(r.ID), [16]byte(r.Owner), r.Charge[:], int64(max(r.TTL, 0)), r.Tentative, r.RefuseObserved, uuids(r.Dims),
 			at.accounts, at.units, at.starts, at.widths, at.ends, at.steps, at.maxes, at.observe, at.latch, whose, at.names,
+			known.id(), known.matches(r.Call), [16]byte(usage), at.extra,
 		}
 	}}
 }
@@ -119,12 +123,12 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 	if err := st.Validate(); err != nil {
 		return budget.Posting{}, err
 	}
-	whose := encodeCall(st.Call)
-	a, err := s.step(ctx, call{function: "settle", moments: true, lines: some(st.Lines), makes: true, args: func(at *placement) []any {
+	whose, usage, shares := encodeCall(st.Call), usageOf(st.Call), encodeShares(st.Shares)
+	a, err := s.step(ctx, call{function: "settle", moments: true, lines: some(st.Lines), makes: true, settles: &st.ID, lone: len(st.Shares) > 0, args: func(at *placement) []any {
 		return []any{
 			[16]byte(st.ID), [16]byte(st.Owner), st.Actual[:], st.Estimated,
 			at.accounts, at.units, at.starts, at.widths, at.ends, at.steps, at.maxes, at.markLines, at.markNumber, at.marks,
-			whose, []byte(st.Reference), at.names,
+			whose, []byte(st.Reference), at.names, usage, shares, int64(s.opts.UsageRows), at.extra,
 		}
 	}})
 	if err != nil {

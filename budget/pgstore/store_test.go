@@ -18,7 +18,7 @@ import (
 func conform(t *testing.T, pool *pgxpool.Pool, seeds, steps int) {
 	options := func(schema string, clock *storetest.Clock) func(*Options) {
 		return func(o *Options) {
-			o.Schema, o.Clock, o.Retention, o.AllowVolatile = schema, clock.Now, storetest.Retention, true
+			o.Schema, o.Clock, o.Retention, o.UsageRows, o.AllowVolatile = schema, clock.Now, storetest.Retention, storetest.UsageRows, true
 		}
 	}
 	var ledgers emptied
@@ -46,7 +46,7 @@ func conform(t *testing.T, pool *pgxpool.Pool, seeds, steps int) {
 
 // loseRow deletes the n-th row of a ledger, and says which it was.
 func loseRow(t *testing.T, pool *pgxpool.Pool, schema string, n int) string {
-	for _, table := range []string{"meta", "account", "bucket", "reservation", "kill", "change", "revision"} {
+	for _, table := range []string{"meta", "account", "bucket", "reservation", "kill", "change", "revision", "usage", "usage_day", "pattern", "policy"} {
 		var rows int
 		require.NoError(t, pool.QueryRow(t.Context(), "SELECT count(*) FROM "+schema+"."+table).Scan(&rows))
 		if n >= rows {
@@ -72,8 +72,8 @@ func (e *emptied) take(t *testing.T, pool *pgxpool.Pool) string {
 	}
 	t.Cleanup(func() {
 		name := `"` + schema + `".`
-		_, err := pool.Exec(context.Background(), "TRUNCATE "+name+"account, "+name+"bucket, "+name+"reservation, "+name+"kill, "+name+"change; UPDATE "+name+"revision SET value = 0; "+
-			"UPDATE "+name+"meta SET lost = false, accepted = NULL, judged = NULL, horizon = -9223372036854775808")
+		_, err := pool.Exec(context.Background(), "TRUNCATE "+name+"account, "+name+"bucket, "+name+"reservation, "+name+"kill, "+name+"change, "+name+"usage, "+name+"usage_day, "+name+"pattern, "+name+"policy; UPDATE "+name+"revision SET value = 0; "+
+			"UPDATE "+name+"meta SET lost = false, accepted = NULL, patterns = '00000000000000000000000000000000', judged = NULL, horizon = -9223372036854775808")
 		if err == nil {
 			e.schemas = append(e.schemas, schema)
 		}

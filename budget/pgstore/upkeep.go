@@ -22,7 +22,7 @@ const (
 // Expire implements budget.Store. It charges those that have been due longest first, up to 10,000 at a time.
 func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	a, err := s.step(ctx, call{function: "expire", moments: true, args: func(*placement) []any {
-		return []any{int64(max(0, min(limit, maxEntries)))}
+		return []any{int64(max(0, min(limit, maxEntries))), int64(s.opts.UsageRows)}
 	}})
 	if err != nil {
 		return 0, err
@@ -101,7 +101,7 @@ func (s *Store) awaitUnaware(ctx context.Context) error {
 
 // Kills implements budget.Store.
 func (s *Store) Kills(ctx context.Context) ([]budget.Kill, error) {
-	a, err := s.step(ctx, call{function: "flags"})
+	a, err := s.step(ctx, call{function: "flags", moments: true, args: func(*placement) []any { return []any{true} }})
 	if err != nil {
 		return nil, err
 	}

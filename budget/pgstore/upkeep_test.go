@@ -110,6 +110,7 @@ func TestExpiryAndRefundsAtTheEdges(t *testing.T) {
 	_, err := s.Settle(t.Context(), settlement(hold(0, full), 1<<63-5))
 	require.NoError(t, err)
 	refunded := hold(10, other)
+	refunded.Call = &budget.Call{Scope: budget.Scope{Workflow: "other"}} // whose row of usage is not full
 	refunded.TTL = 2 * time.Hour
 	admitted(t, s, refunded)
 	advance(3 * time.Hour)

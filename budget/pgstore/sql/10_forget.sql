@@ -1,14 +1,16 @@
 -- Forgets what is past the retention, a batch at a time: resolved reservations, sums without anything pending, accounts
--- with nothing left to say, by the time that forgetting goes by: what has passed by a clock that jumped ahead is in force again when the
+-- with nothing left to say, and what is past that of usage, by the time that forgetting goes by: what has passed by a clock that jumped ahead is in force again when the
 -- clock is right. Whatever somebody is working on waits for the next time. o_value is the largest batch.
 CREATE OR REPLACE FUNCTION {schema}.forget({memory}, p_now int8, p_retention int8, p_batch int8, {answer})
 LANGUAGE plpgsql {rights} AS $$
 DECLARE
 	v_count  int8;
 	v_sums   int8;
+	v_used   int8;
 	v_old    int8;
 	v_judged int8;
 	v_idle   uuid[];
+	v_day    int8;
 BEGIN
 	o_step := {schema}.witness({remember}, true);
 	o_clock := coalesce(p_now, {clock});
@@ -47,6 +49,13 @@ BEGIN
 	DELETE FROM {schema}.account a WHERE a.key = ANY (v_idle) AND NOT EXISTS (SELECT FROM {schema}.bucket b WHERE b.account = a.key);
 	GET DIAGNOSTICS v_count = ROW_COUNT;
 	o_value := greatest(o_value, v_count);
+	v_day := {schema}.day(least(v_judged, o_clock) - {kept});
+	WITH gone AS (
+		SELECT u.day, u.key FROM {schema}.usage u WHERE u.day < v_day LIMIT p_batch FOR UPDATE SKIP LOCKED)
+	DELETE FROM {schema}.usage u USING gone g WHERE u.day = g.day AND u.key = g.key;
+	GET DIAGNOSTICS v_used = ROW_COUNT;
+	o_value := greatest(o_value, v_used);
+	DELETE FROM {schema}.usage_day d WHERE d.day < v_day AND NOT EXISTS (SELECT FROM {schema}.usage u WHERE u.day = d.day);
 	UPDATE {schema}.meta m SET judged = v_judged, horizon = CASE WHEN v_sums + v_count > 0 THEN greatest(m.horizon, v_old) ELSE m.horizon END;
 	PERFORM {schema}.forgetting(false);
 	o_status := 'done';

@@ -1,9 +1,13 @@
--- p_strict says that observed lines refuse like all others.
+-- p_strict says that observed lines refuse like all others. p_list is the list of patterns that the caller has matched, and p_matches those
+-- of them that hold for the call; if the list is another one by now, the answer is stale, with the new one, and nothing has changed. A null
+-- p_list is of a library that knows no patterns. p_usage is the row of usage that the call is added to, and p_extra how much longer than
+-- until its end a bucket is kept.
 CREATE OR REPLACE FUNCTION {schema}.reserve(
 	{memory}, p_now int8, p_from int8, p_until int8, p_make bool,
 	p_id uuid, p_owner uuid, p_charge int8[], p_ttl int8, p_tentative bool, p_strict bool, p_dims uuid[],
 	p_accounts uuid[], p_units int4[], p_starts int8[], p_widths int8[], p_ends int8[], p_steps int8[],
 	p_maxes int8[], p_observe bool[], p_latch bool[], p_whose bytea DEFAULT '', p_names bytea[] DEFAULT NULL,
+	p_list uuid DEFAULT NULL, p_matches uuid[] DEFAULT '{}', p_usage uuid DEFAULT '{nobody}', p_extra int8[] DEFAULT NULL,
 	{answer})
 LANGUAGE plpgsql {rights} AS $$
 DECLARE
@@ -19,6 +23,7 @@ DECLARE
 	v_foretold uuid[] := '{}'; -- the same of observed lines, which latch when nothing refuses
 	v_till     int8[] := '{}';
 	v_ceilings int8[];
+	v_list     uuid;
 BEGIN
 	IF p_make OR NOT ({sound}) THEN
 		PERFORM {schema}.witness({remember}, true);
@@ -35,18 +40,19 @@ BEGIN
 	WITH moment AS MATERIALIZED (
 		SELECT coalesce(p_now, {clock}) AS at, nextval('{schema}.step') AS step FROM {schema}.step q, {schema}.meta m
 		WHERE q.last_value >= p_step AND {ours} AND m.horizon <= coalesce(p_now, {clock})
+			AND m.patterns = coalesce(p_list, '{zero}') AND p_matches = '{}'
 	), line AS MATERIALIZED (
 		SELECT t.i, t.account, p_charge[t.unit + 1] AS amount, CASE WHEN t.step > 0 THEN m.at - m.at % t.step ELSE t.start END AS start, t.width, t.max, t.observe
 		FROM moment m, unnest(p_accounts, p_units, p_starts, p_widths, p_steps, p_maxes, p_observe)
 			WITH ORDINALITY AS t(account, unit, start, width, step, max, observe, i)
 	), made AS (
-		INSERT INTO {schema}.reservation (id, owner, whose, state, reserved, actual, accounts, units, starts, reserved_at, expires_at)
-		SELECT p_id, p_owner, p_whose, 1, p_charge, '{0,0,0,0,0,0,0,0}', p_accounts, p_units, (SELECT array_agg(w.start ORDER BY w.i) FROM line w),
+		INSERT INTO {schema}.reservation (id, owner, whose, usage, state, reserved, actual, accounts, units, starts, reserved_at, expires_at)
+		SELECT p_id, p_owner, p_whose, p_usage, 1, p_charge, '{0,0,0,0,0,0,0,0}', p_accounts, p_units, (SELECT array_agg(w.start ORDER BY w.i) FROM line w),
 			m.at, CASE WHEN p_ttl > 9223372036854775807 - m.at THEN 9223372036854775807 ELSE m.at + p_ttl END
 		FROM moment m
 		WHERE m.at >= p_from AND m.at < p_until
 			AND v_locked = cardinality(p_accounts) -- or one was made since, and this sees it without having locked it
-			AND NOT EXISTS (SELECT FROM {schema}.kill f WHERE f.dims <@ p_dims)
+			AND NOT EXISTS (SELECT FROM {schema}.kill f WHERE f.dims <@ p_dims AND (f.until IS NULL OR f.until > m.at))
 			AND (
 				SELECT count(*) = cardinality(p_accounts) AND bool_and(coalesce(
 					NOT w.observe AND coalesce(m.at >= a.override_until, true) AND a.latched_until <= m.at
@@ -92,12 +98,26 @@ BEGIN
 	IF e.id IS NOT NULL AND e.state <> 1 THEN
 		o_status := 'resolved';
 		RETURN;
-	ELSIF e.id IS NOT NULL AND (e.owner <> p_owner OR e.reserved <> p_charge OR e.accounts <> p_accounts OR e.units <> p_units) THEN
+	ELSIF e.id IS NOT NULL AND (e.owner <> p_owner OR NOT {schema}.same_amount(e.reserved, p_charge) OR e.accounts <> p_accounts OR e.units <> p_units) THEN
 		o_status := 'conflict';
 		RETURN;
 	END IF;
-	SELECT {schema}.flag(f.scope, f.reason, f.at) INTO o_detail FROM {schema}.kill f WHERE f.dims <@ p_dims LIMIT 1;
-	IF FOUND THEN
+	SELECT m.patterns INTO v_list FROM {schema}.meta m;
+	IF v_list <> coalesce(p_list, '{zero}') THEN
+		IF p_list IS NULL THEN
+			RAISE EXCEPTION 'kill flags with patterns are set, which this library does not know: use a newer library' USING ERRCODE = 'BG006';
+		END IF;
+		o_status := 'stale';
+		o_detail := {schema}.pattern_list(v_list);
+		RETURN;
+	END IF;
+	SELECT {schema}.flag(f.scope, f.reason, f.at, f.until, false) INTO o_detail FROM {schema}.kill f
+		WHERE f.dims <@ p_dims AND (f.until IS NULL OR f.until > o_clock) LIMIT 1;
+	IF o_detail IS NULL AND p_matches <> '{}' THEN
+		SELECT {schema}.flag(f.scope, f.reason, f.at, f.until, true) INTO o_detail FROM {schema}.pattern f
+			WHERE f.object = ANY (p_matches) AND (f.until IS NULL OR f.until > o_clock) LIMIT 1;
+	END IF;
+	IF o_detail IS NOT NULL THEN
 		o_status := 'killed';
 		o_detail := json_build_object('Killed', o_detail);
 		RETURN;
@@ -164,16 +184,16 @@ BEGIN
 	o_value := CASE WHEN p_ttl > 9223372036854775807 - o_clock THEN 9223372036854775807 ELSE o_clock + p_ttl END;
 	-- In the first booking of a window an account is given the name that it lacks.
 	UPDATE {schema}.account a SET name = t.name FROM unnest(p_accounts, p_names) AS t(key, name) WHERE a.key = t.key AND a.name IS NULL AND t.name IS NOT NULL;
-	INSERT INTO {schema}.reservation (id, owner, whose, state, reserved, actual, accounts, units, starts, reserved_at, expires_at)
-		VALUES (p_id, p_owner, p_whose, 1, p_charge, '{0,0,0,0,0,0,0,0}', p_accounts, p_units, p_starts, o_clock, o_value)
+	INSERT INTO {schema}.reservation (id, owner, whose, usage, state, reserved, actual, accounts, units, starts, reserved_at, expires_at)
+		VALUES (p_id, p_owner, p_whose, p_usage, 1, p_charge, '{0,0,0,0,0,0,0,0}', p_accounts, p_units, p_starts, o_clock, o_value)
 		ON CONFLICT (id) DO NOTHING;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'the id was taken meanwhile' USING ERRCODE = 'serialization_failure';
 	END IF;
 	INSERT INTO {schema}.bucket AS b (account, start, "end", settled, pending, ceiling)
-		SELECT t.account, t.start, t."end", 0, p_charge[t.unit + 1], t.ceiling
-		FROM unnest(p_accounts, p_units, p_starts, p_ends, v_ceilings) AS t(account, unit, start, "end", ceiling)
-		ON CONFLICT (account, start) DO UPDATE SET pending = b.pending + excluded.pending, ceiling = excluded.ceiling;
+		SELECT t.account, t.start, t."end" + coalesce(t.extra, 0), 0, p_charge[t.unit + 1], t.ceiling
+		FROM unnest(p_accounts, p_units, p_starts, p_ends, p_extra, v_ceilings) AS t(account, unit, start, "end", extra, ceiling)
+		ON CONFLICT (account, start) DO UPDATE SET pending = b.pending + excluded.pending, ceiling = excluded.ceiling, "end" = greatest(b."end", excluded."end");
 	IF cardinality(v_observed) > 0 THEN
 		o_detail := json_build_object('Observed', v_observed);
 	END IF;

@@ -33,11 +33,14 @@ BEGIN
 	RETURN CASE WHEN cardinality(v_crossed) > 0 THEN json_build_object('Crossed', v_crossed) END;
 END $$;
 
+-- p_usage is the row of usage of the call, if it is told, and p_shares how p_actual divides among several: see uses. p_rows is how many
+-- rows a day may have, p_extra how much longer than until its end a bucket is kept, and p_defer leaves the usage to flush_usage.
 CREATE OR REPLACE FUNCTION {schema}.settle(
 	{memory}, p_now int8, p_from int8, p_until int8, p_make bool,
 	p_id uuid, p_owner uuid, p_actual int8[], p_estimated bool,
 	p_accounts uuid[], p_units int4[], p_starts int8[], p_widths int8[], p_ends int8[], p_steps int8[], p_maxes int8[],
 	p_mark_lines int4[], p_mark_numbers int4[], p_marks float8[], p_whose bytea DEFAULT '', p_reference bytea DEFAULT '', p_names bytea[] DEFAULT NULL,
+	p_usage uuid DEFAULT NULL, p_shares text DEFAULT '', p_rows int8 DEFAULT {rows}, p_extra int8[] DEFAULT NULL, p_defer bool DEFAULT false,
 	{answer})
 LANGUAGE plpgsql {rights} AS $$
 DECLARE
@@ -49,6 +52,11 @@ DECLARE
 	v_posted int8;
 	v_count  int8;
 	v_held   int8;
+	v_day    int8;
+	v_key    uuid;
+	v_whose  bytea;
+	v_used   int8;
+	v_before text := '';
 BEGIN
 	IF p_make OR NOT ({sound}) THEN
 		PERFORM {schema}.witness({remember}, true);
@@ -66,25 +74,37 @@ BEGIN
 	), posted AS (
 		UPDATE {schema}.reservation r SET state = 2, estimated = p_estimated, actual = p_actual, resolved_at = m.at,
 			whose = CASE WHEN p_whose <> '' THEN p_whose ELSE r.whose END,
-			reference = CASE WHEN p_reference <> '' THEN p_reference ELSE r.reference END
+			reference = CASE WHEN p_reference <> '' THEN p_reference ELSE r.reference END,
+			usage = coalesce(p_usage, r.usage, '{nobody}')
 		FROM moment m
-		WHERE r.id = p_id AND r.owner = p_owner AND r.state = 1 AND r.accounts = p_accounts AND p_marks = '{}'
+		WHERE r.id = p_id AND r.owner = p_owner AND r.state = 1 AND r.accounts = p_accounts AND p_marks = '{}' AND p_shares = ''
+			AND cardinality(r.reserved) <= cardinality(p_actual)
 			AND v_locked = cardinality(p_accounts) -- or they were made since, and this sees them without having locked them
-		RETURNING r.accounts, r.units, r.starts, r.reserved
+		RETURNING r.accounts, r.units, r.starts, r.reserved, r.usage, r.whose, greatest(r.reserved_at, 0) / 86400000000000 AS day
 	), booked AS (
 		UPDATE {schema}.bucket b
 		SET settled = b.settled + p_actual[t.unit + 1], pending = b.pending - p.reserved[t.unit + 1], ceiling = NULL
 		FROM posted p, unnest(p.accounts, p.units, p.starts) AS t(account, unit, start)
 		WHERE b.account = t.account AND b.start = t.start
 		RETURNING p.reserved[t.unit + 1] > 0 AS held
+	), used AS (
+		UPDATE {schema}.usage u SET amount = ARRAY[
+			u.amount[1] + p_actual[1], u.amount[2] + p_actual[2], u.amount[3] + p_actual[3], u.amount[4] + p_actual[4],
+			u.amount[5] + p_actual[5], u.amount[6] + p_actual[6], u.amount[7] + p_actual[7], u.amount[8] + p_actual[8]]
+		FROM posted p
+		WHERE NOT p_defer AND u.day = p.day AND u.key = p.usage AND cardinality(u.amount) = 8 AND cardinality(p_actual) = 8
+		RETURNING 1
 	)
-	SELECT 'done', m.step, m.at, 1, {writer}, (SELECT count(*) FROM posted), (SELECT count(*) FROM booked k WHERE k.held),
-			(SELECT count(*) FROM posted p, unnest(p.units) AS u WHERE p.reserved[u + 1] > 0)
-		INTO o_status, o_step, o_clock, o_value, o_xid, v_posted, v_count, v_held
-		FROM moment m;
-	IF v_posted > 0 AND v_count = v_held THEN
+	SELECT 'done', m.step, m.at, 1, {writer}, p.day, p.usage, p.whose, (SELECT count(*) FROM booked k WHERE k.held),
+			(SELECT count(*) FROM unnest(p.units) AS u WHERE p.reserved[u + 1] > 0), (SELECT count(*) FROM used)
+		INTO o_status, o_step, o_clock, o_value, o_xid, v_day, v_key, v_whose, v_count, v_held, v_used
+		FROM moment m LEFT JOIN posted p ON true;
+	IF v_day IS NOT NULL AND v_count = v_held THEN
+		IF v_used = 0 AND NOT p_defer THEN
+			PERFORM {schema}.charge_usage({schema}.uses(1, v_day, nullif({schema}.used(v_key, v_whose, NULL, p_actual), '')), p_rows);
+		END IF;
 		RETURN;
-	ELSIF v_posted > 0 THEN
+	ELSIF v_day IS NOT NULL THEN
 		RAISE EXCEPTION 'sums of a pending reservation are gone' USING ERRCODE = 'BG001';
 	END IF;
 
@@ -96,14 +116,16 @@ BEGIN
 	IF e.id IS NOT NULL AND e.owner <> p_owner THEN
 		o_status := 'conflict';
 		RETURN;
-	ELSIF e.state = 2 AND e.actual = p_actual THEN
+	ELSIF e.state = 2 AND {schema}.same_amount(e.actual, p_actual) THEN
 		o_status := 'replayed';
 		o_value := e.state;
 		RETURN;
 	ELSIF e.state = 2 THEN
 		o_status := 'resolved';
 		RETURN;
-	ELSIF v_locked < cardinality(p_accounts) OR NOT p_make AND NOT v_orphan AND NOT e.accounts <@ p_accounts THEN
+	END IF;
+	PERFORM {schema}.knows(p_actual, e.reserved);
+	IF v_locked < cardinality(p_accounts) OR NOT p_make AND NOT v_orphan AND NOT e.accounts <@ p_accounts OR p_defer AND (e.state = 4 OR p_shares <> '') THEN
 		RAISE EXCEPTION 'accounts are missing' USING ERRCODE = 'BG004';
 	ELSIF NOT v_orphan AND NOT e.accounts <@ v_keys THEN
 		RAISE EXCEPTION 'the reservation was made meanwhile' USING ERRCODE = 'serialization_failure';
@@ -122,24 +144,29 @@ BEGIN
 		END LOOP;
 	END IF;
 
+	-- What a tombstone says of an orphan counts for nothing.
+	v_key := coalesce(p_usage, CASE WHEN NOT v_orphan THEN e.usage END, '{nobody}');
+	v_whose := CASE WHEN p_whose <> '' OR v_orphan THEN p_whose ELSE e.whose END;
+	v_day := {schema}.day(CASE WHEN v_orphan THEN o_clock ELSE e.reserved_at END);
 	IF v_orphan THEN
 		INSERT INTO {schema}.bucket (account, start, "end", settled, pending)
-			SELECT t.account, t.start, t."end", 0, 0 FROM unnest(p_accounts, p_starts, p_ends) AS t(account, start, "end") ORDER BY t.account
+			SELECT t.account, t.start, t."end" + coalesce(t.extra, 0), 0, 0 FROM unnest(p_accounts, p_starts, p_ends, p_extra) AS t(account, start, "end", extra) ORDER BY t.account
 			ON CONFLICT DO NOTHING;
 		PERFORM {schema}.post(p_accounts, p_units, p_starts, c_none, c_none, p_actual);
 		UPDATE {schema}.account a SET name = t.name FROM unnest(p_accounts, p_names) AS t(key, name) WHERE a.key = t.key AND a.name IS NULL AND t.name IS NOT NULL;
 		INSERT INTO {schema}.reservation AS r
-			(id, owner, whose, reference, state, estimated, orphan, reserved, actual, accounts, units, starts, reserved_at, resolved_at, expires_at)
-			VALUES (p_id, p_owner, p_whose, p_reference, 2, p_estimated, true, c_none, p_actual, p_accounts, p_units, p_starts, o_clock, o_clock, o_clock)
+			(id, owner, whose, usage, shares, reference, state, estimated, orphan, reserved, actual, accounts, units, starts, reserved_at, resolved_at, expires_at)
+			VALUES (p_id, p_owner, p_whose, v_key, nullif(p_shares, ''), p_reference, 2, p_estimated, true, c_none, p_actual, p_accounts, p_units, p_starts, o_clock, o_clock, o_clock)
 			ON CONFLICT (id) DO UPDATE SET
-				whose = excluded.whose, reference = excluded.reference, state = 2, estimated = excluded.estimated, orphan = true, tombstone = false, reserved = excluded.reserved, actual = excluded.actual,
+				whose = excluded.whose, usage = excluded.usage, shares = excluded.shares, reference = excluded.reference, state = 2, estimated = excluded.estimated, orphan = true, tombstone = false, reserved = excluded.reserved, actual = excluded.actual,
 				accounts = excluded.accounts, units = excluded.units, starts = excluded.starts,
 				reserved_at = excluded.reserved_at, resolved_at = excluded.resolved_at, expires_at = excluded.expires_at
 				WHERE e.state = 3 AND r.state = 3;
 		GET DIAGNOSTICS v_posted = ROW_COUNT;
 	ELSE
+		v_before := {schema}.used(e.usage, e.whose, e.shares, e.actual);
 		UPDATE {schema}.reservation r SET state = 2, estimated = p_estimated, actual = p_actual, resolved_at = o_clock,
-			whose = CASE WHEN p_whose <> '' THEN p_whose ELSE r.whose END,
+			whose = v_whose, usage = v_key, shares = nullif(p_shares, ''),
 			reference = CASE WHEN p_reference <> '' THEN p_reference ELSE r.reference END
 			WHERE r.id = p_id AND r.state = e.state;
 		GET DIAGNOSTICS v_posted = ROW_COUNT;
@@ -150,6 +177,10 @@ BEGIN
 	END IF;
 	IF v_posted = 0 THEN
 		RAISE EXCEPTION 'the reservation was resolved meanwhile' USING ERRCODE = 'serialization_failure';
+	END IF;
+	IF NOT p_defer THEN
+		PERFORM {schema}.charge_usage(
+			concat_ws(';', {schema}.uses(-1, v_day, nullif(v_before, '')), {schema}.uses(1, v_day, nullif({schema}.used(v_key, v_whose, p_shares, p_actual), ''))), p_rows);
 	END IF;
 	IF cardinality(p_marks) > 0 THEN
 		o_detail := {schema}.report(o_clock, p_accounts, p_starts, p_widths, p_ends, p_maxes, p_mark_lines, p_mark_numbers, p_marks);

@@ -1,0 +1,168 @@
+package pgstore
+
+import (
+	"context"
+	"encoding/hex"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
+)
+
+// usageOf names the row of usage of a call; a null when nobody says whose it is, which leaves it as the reservation said.
+func usageOf(c *budget.Call) any {
+	if c == nil {
+		return nullUUID{}
+	}
+	return [16]byte(c.UsageKey())
+}
+
+// encodeShares writes how an amount divides, as sql/11_usage.sql describes it.
+func encodeShares(shares []budget.Share) string {
+	var b []byte
+	for i := range shares {
+		if i > 0 {
+			b = append(b, ';')
+		}
+		key := uuid(shares[i].Call.UsageKey())
+		b = append(append(b, key.String()...), '|')
+		b = append(hex.AppendEncode(b, encodeCall(shares[i].Call)), '|', '{')
+		for unit, n := range shares[i].Amount {
+			if unit > 0 {
+				b = append(b, ',')
+			}
+			b = strconv.AppendInt(b, n, 10)
+		}
+		b = append(b, '}')
+	}
+	return string(b)
+}
+
+// usageRow is a row of usage as the server tells it.
+type usageRow struct {
+	Day    int64
+	Key    string
+	Whose  []byte
+	Amount []int64
+}
+
+func (r *usageRow) public() (out budget.UsageRow, err error) {
+	out.Day = account.DayStart(r.Day)
+	if out.Key, err = parseKey(r.Key); err != nil {
+		return out, err
+	}
+	c, _, err := account.DecodeCall(r.Whose)
+	if err != nil {
+		return out, problem(err.Error())
+	}
+	out.Scope = c.UsageScope()
+	out.Charge, err = charge(r.Amount)
+	return out, err
+}
+
+// Usage implements budget.Store. A max out of range is moved into it.
+func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) ([]budget.UsageRow, error) {
+	a, err := s.step(ctx, call{function: "list_usage", moments: true, args: func(*placement) []any {
+		return []any{account.UsageDay(from.Day), [16]byte(from.After), int64(max(1, min(limit, maxEntries)))}
+	}})
+	if err != nil {
+		return nil, err
+	}
+	all := make([]budget.UsageRow, len(a.detail.Usage))
+	for i := range all {
+		if all[i], err = a.detail.Usage[i].public(); err != nil {
+			return nil, failed("usage", err)
+		}
+	}
+	return all, nil
+}
+
+// policy is the document as the server tells it.
+type policy struct {
+	Document, Operator, Reason []byte
+	Version, At                int64
+}
+
+// SetPolicy implements budget.Store.
+func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change) error {
+	if err := budget.ValidateDocument(document); err != nil {
+		return err
+	}
+	r := budget.Record{Change: c, Kind: budget.ChangePolicy, Policy: budget.DocumentSum(document)}
+	_, err := s.change(ctx, "set_policy", r, nil, document, []byte(c.Operator), []byte(c.Reason), s.channel)
+	return err
+}
+
+// Policy implements budget.Store.
+func (s *Store) Policy(ctx context.Context) (budget.PolicyDocument, error) {
+	a, err := s.step(ctx, call{function: "read_policy"})
+	if err != nil || a.detail.Policy == nil {
+		return budget.PolicyDocument{}, err
+	}
+	p := a.detail.Policy
+	return budget.PolicyDocument{
+		Text: p.Document, Version: p.Version, At: time.Unix(0, p.At), Operator: string(p.Operator), Reason: string(p.Reason),
+	}, nil
+}
+
+// patterns are the kill flags with patterns, as this process was told of them last. It is immutable; nil is none. A step is told which list
+// they were, and answers with another one if that is not the ledger's any more.
+type patterns struct {
+	list [16]byte
+	all  []knownPattern
+}
+
+type knownPattern struct {
+	object [16]byte
+	flag   budget.Flag
+}
+
+// pattern is one of them as the server tells it.
+type pattern struct {
+	Object string
+	Scope  []byte
+}
+
+// id names the list; zero while none is known.
+func (p *patterns) id() [16]byte {
+	if p == nil {
+		return [16]byte{}
+	}
+	return p.list
+}
+
+// matches returns those that hold for a call: whether they have ended is for the server to say.
+func (p *patterns) matches(c *budget.Call) []pgtype.UUID {
+	found := []pgtype.UUID{}
+	if p == nil || c == nil {
+		return found
+	}
+	for i := range p.all {
+		if p.all[i].flag.Holds(c.Scope) {
+			found = append(found, uuid(p.all[i].object))
+		}
+	}
+	return found
+}
+
+// learnPatterns takes the list of an answer.
+func (s *Store) learnPatterns(a *answer) (err error) {
+	p := &patterns{all: make([]knownPattern, len(a.detail.Patterns))}
+	if p.list, err = parseKey(a.detail.List); err != nil {
+		return err
+	}
+	for i, raw := range a.detail.Patterns {
+		if p.all[i].object, err = parseKey(raw.Object); err != nil {
+			return err
+		}
+		p.all[i].flag.Patterns = true
+		if p.all[i].flag.Scope, err = account.DecodeScope(raw.Scope); err != nil {
+			return problem(err.Error())
+		}
+	}
+	s.flags.Store(p)
+	return nil
+}
