@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -84,6 +85,46 @@ func TestAKillHoldsForStepsThatWait(t *testing.T) {
 			all.Wait()
 		})
 	}
+}
+
+// Whoever sees that a flag was set, by the flag or by the trail, sees no call admitted after that which it holds for: a kill waits for steps
+// that have looked at the flags before it shows anything.
+func TestAKillShowsNothingWhileStepsHaveNotSeenIt(t *testing.T) {
+	s, l := fresh(t), line(1, budget.Monthly, 100)
+	admitted(t, s, hold(1, l))
+	patient(t, s)
+	gate := holdCommits(t, s)
+	var all sync.WaitGroup
+	all.Go(func() { admitted(t, s, hold(1, l)) })
+	awaitBlocked(t, s)
+	all.Go(func() {
+		if err := s.Kill(context.Background(), budget.Kill{Reason: "stop"}, storetest.NewChange()); err != nil {
+			t.Error(err)
+		}
+	})
+	awaitAllBlocked(t, s, 2)
+	revision, err := s.Revision(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, revision, "a change is told before it is made")
+	stands(t, s, l, 0, 1)
+	require.NoError(t, gate.Rollback(t.Context()))
+	all.Wait()
+	stands(t, s, l, 0, 2)
+	revision, err = s.Revision(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, int64(1), revision)
+}
+
+// patient has a kill wait for as long as it takes.
+func patient(t *testing.T, s *Store) {
+	conn, err := s.pool.Acquire(t.Context())
+	require.NoError(t, err)
+	defer conn.Release()
+	row, err := queryRow(t.Context(), conn, "SELECT pg_get_functiondef('"+s.opts.quoted()+".await_steps()'::regprocedure)")
+	require.NoError(t, err)
+	definition := strings.Replace(row[0], "'250'", "'600000'", 1)
+	require.NotEqual(t, row[0], definition)
+	admin(t, dsn(t), definition)
 }
 
 // Replicas that start together make one schema.

@@ -1,5 +1,20 @@
 -- Steps that count usage, or know patterns and ends of flags. What a process of the version before leaves out has a default.
 
+-- Waits until no step is under way that has looked at the flags, and lets none look before the transaction ends: so that nobody can see a
+-- flag, or that there is one, before a step is admitted that has not seen it. A step takes a few milliseconds. What takes longer, such as a
+-- backup that reads the table, is not waited for: then Kill returns only once unaware names nobody, which is late enough for those who know
+-- that the flag was set.
+CREATE FUNCTION {schema}.await_steps() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	v_before CONSTANT text := current_setting('lock_timeout');
+BEGIN
+	PERFORM set_config('lock_timeout', '250', true);
+	LOCK TABLE {schema}.kill IN ACCESS EXCLUSIVE MODE;
+	PERFORM set_config('lock_timeout', v_before, true);
+EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+	NULL;
+END $$;
+
 -- p_scope, p_reason: see kill. One with patterns may find no room: then those that ended make some.
 CREATE FUNCTION {schema}.set_flag({memory}, p_now int8, p_dims uuid[], p_scope bytea, p_reason bytea, p_channel text, p_object uuid, p_change uuid, p_seen int8, p_record bytea,
 	p_until int8 DEFAULT NULL, p_patterns bool DEFAULT false, p_most int8 DEFAULT 0, p_kept int8 DEFAULT NULL, {answer})
@@ -7,6 +22,7 @@ LANGUAGE plpgsql {rights} AS $$
 DECLARE
 	v_gone int8 := 0;
 BEGIN
+	PERFORM {schema}.await_steps();
 	o_step := {schema}.witness({remember}, true);
 	o_clock := coalesce(p_now, {clock});
 	o_status := {schema}.judge(p_object, p_change, p_seen);
