@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -104,11 +105,10 @@ func TestAnOverflowOfUsageInCompanyFailsAlone(t *testing.T) {
 		all.Go(func() {
 			st := settlement(r, 10)
 			st.Call = r.Call
-			switch _, err := s.Settle(t.Context(), st); err { //nolint:errorlint // the contract's own
-			case nil:
-			case budget.ErrOverflow:
+			switch _, err := s.Settle(t.Context(), st); {
+			case errors.Is(err, budget.ErrOverflow):
 				failed.Add(1)
-			default:
+			case err != nil:
 				t.Error(err)
 			}
 		})

@@ -24,14 +24,14 @@ type usagePlace struct {
 	key budget.Key
 }
 
-// uses returns how an amount that is posted for an entry divides. Without shares it is its call's, or of a correction the first one's of
+// divide returns how an amount that is posted for an entry divides. Without shares it is its call's, or of a correction the first one's of
 // those that it had.
 func (e *entry) divide(actual budget.Charge, shares []budget.Share, correction bool) (next []account.Use, values map[budget.Key][]byte, err error) {
 	call, _, err := account.DecodeCall(e.whose)
 	if err != nil {
 		return nil, nil, err
 	}
-	of := func(c *budget.Call) []byte { return account.UsageValue(c) }
+	of := account.UsageValue
 	if correction && len(shares) == 0 && len(e.uses) > 0 && actual != (budget.Charge{}) {
 		return []account.Use{{Key: e.uses[0].Key, Amount: actual}}, nil, nil // its row is there
 	}
@@ -69,11 +69,12 @@ func (t *tx) charge(e *entry, next []account.Use, values map[budget.Key][]byte) 
 			sum = row.amounts
 		}
 		for unit, n := range u.Amount {
-			if sign < 0 {
+			switch {
+			case sign < 0:
 				sum[unit] = max(0, sum[unit]-n) // a process with an older library may have posted it, which counts no usage
-			} else if sum[unit] > math.MaxInt64-n {
+			case sum[unit] > math.MaxInt64-n:
 				return budget.ErrOverflow
-			} else {
+			default:
 				sum[unit] += n
 			}
 		}
