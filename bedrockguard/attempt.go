@@ -209,7 +209,9 @@ func (g *Guard) admit(ctx context.Context, c *call) (*attempt, error) {
 	if err != nil {
 		a.debit.giveBack()
 		c.explain(a, err)
-		g.emitKind(ctx, c, a, refusalKind(err), err)
+		if !c.limiting.may || !errors.Is(err, budget.ErrExceeded) { // else it is asked once more
+			g.emitKind(ctx, c, a, refusalKind(err), err)
+		}
 		return nil, err
 	}
 	g.emitReserved(ctx, a)
@@ -324,7 +326,8 @@ func (g *Guard) reserveTight(ctx context.Context, a *attempt, wide int64) error 
 }
 
 func (g *Guard) reserveInput(ctx context.Context, a *attempt, inputTokens int64, tentative bool) error {
-	req := budget.Request{Scope: a.call.scope, Operation: a.call.operation, TTL: g.opts.ReservationTTL, Tentative: tentative}
+	a.call.limiting.input = inputTokens
+	req := budget.Request{Scope: a.call.scope, Operation: a.call.operation, TTL: g.opts.ReservationTTL, Tentative: tentative, NoLatch: a.call.limiting.may}
 	err := a.call.worst(&req.Worst, inputTokens)
 	if err != nil {
 		return err

@@ -41,6 +41,7 @@ type call struct {
 	streaming     atomic.Bool   // a metered stream has taken over: it ends what the call began
 	storeLost     time.Duration // waited for a store that did not answer
 
+	limiting  limiting
 	looking   memoryWindow // through which the body is seen
 	seen      sight        // the serialised request that ask was read from
 	tightDone bool         // whether the tighter bound was looked for
@@ -72,6 +73,7 @@ type ask struct {
 	lengthening    int64         // bytes by which normalisation can lengthen its text
 	maxOutput      int64         // output tokens asked for at most; 0 when the request leaves it to the model
 	extraOutput    int64         // the largest output limit among fields beside the standard one
+	thinking       int64         // the largest thinking budget of a body
 	choices        int64         // completions asked for; at least 1
 	writes         budget.CacheWrites
 	tiers          [2]string // the service tiers asked for, in the two places where one can be; empty for none

@@ -27,6 +27,7 @@ const (
 	EventAnswerDiffers    EventKind = "answer differs"    // Answered is not what was Asked for: the next calls of this id reserve at the dearer
 	EventPriceAssumed     EventKind = "price assumed"     // no price is known for Asked, a model in a region: the dearest factor known stands in
 	EventCatalogOld       EventKind = "catalog old"       // the table of prices is older than 120 days; Asked is its date
+	EventOutputLimited    EventKind = "output limited"    // the request is sent with an output limit of OutputTo tokens; see Options.Output
 	EventListenerFailed   EventKind = "listener failed"   // another listener panicked: Err. The rest is the event that it was told of
 )
 
@@ -49,6 +50,8 @@ type Event struct {
 	Outcome     Outcome       // how the attempt ended
 	Asked       string        // what was asked for, where the answer was given by something else
 	Answered    string        // what answered
+	OutputFrom  int64         // the output limit that a request had, in tokens; zero when it set none
+	OutputTo    int64         // the one that it is sent with
 	Crossed     budget.Crossed
 	Finding     cache.Finding
 	Err         error

@@ -31,6 +31,8 @@ type eventText struct {
 	Outcome     Outcome           `json:"outcome,omitempty"`
 	Asked       string            `json:"asked,omitempty"`
 	Answered    string            `json:"answered,omitempty"`
+	OutputFrom  int64             `json:"output_from,omitempty"`
+	OutputTo    int64             `json:"output_to,omitempty"`
 	Crossed     *crossedText      `json:"crossed,omitempty"`
 	Rule        string            `json:"rule,omitempty"`
 	Where       string            `json:"where,omitempty"`
@@ -62,6 +64,7 @@ func (e *Event) text() eventText {
 		Principal: e.Scope.Principal, Workflow: e.Scope.Workflow, Tags: e.Scope.Tags, Attempt: e.Attempt,
 		WorstUSD: dollars(&e.Worst), ActualUSD: dollars(&e.Actual), Estimated: e.Estimated, Outcome: e.Outcome,
 		Asked: e.Asked, Answered: e.Answered, Rule: string(e.Finding.Rule), Where: e.Finding.Where, Dropped: e.Dropped,
+		OutputFrom: e.OutputFrom, OutputTo: e.OutputTo,
 	}
 	if !e.Time.IsZero() {
 		t.Time = e.Time.UTC().Format(time.RFC3339Nano)
@@ -137,6 +140,9 @@ func (e Event) LogValue() slog.Value {
 	add("outcome", string(t.Outcome))
 	add("asked", t.Asked)
 	add("answered", t.Answered)
+	if t.OutputTo > 0 {
+		attrs = append(attrs, slog.Int64("output_from", t.OutputFrom), slog.Int64("output_to", t.OutputTo))
+	}
 	if c := t.Crossed; c != nil {
 		attrs = append(attrs, slog.Group("crossed", slog.String("limit", c.Limit), slog.String("account", c.Account),
 			slog.Float64("fraction", c.Fraction), slog.String("settled", c.Settled), slog.String("max", c.Max)))

@@ -45,7 +45,7 @@ func (m *identifyMiddleware) HandleInitialize(ctx context.Context, in middleware
 		return m.refuse(ctx, c, err)
 	}
 	m.observeLast()
-	return next.HandleInitialize(withCall(ctx, c), in)
+	return m.next(ctx, c, in, next)
 }
 
 // observeLast moves the last look behind whatever was added to the stack after the guard: nobody changes or repeats a request

@@ -16,7 +16,7 @@ func (a *ask) readInvoke(modelID string, body []byte, guardrail string, tier typ
 	if err != nil {
 		return err
 	}
-	a.media, a.embedded, a.maxOutput, a.choices, a.writes = r.Prompt, r.Embedded, r.MaxTokens, r.Choices, r.CacheWrites
+	a.media, a.embedded, a.maxOutput, a.thinking, a.choices, a.writes = r.Prompt, r.Embedded, r.MaxTokens, r.Thinking, r.Choices, r.CacheWrites
 	if r.NoOutput && r.MaxTokens == 0 && strings.HasPrefix(modelID, "anthropic.") {
 		a.maxOutput = 1 // it writes nothing: the prompt is read into the cache alone
 	}

@@ -150,6 +150,12 @@ func occasions() map[bedrockguard.EventKind]occasion {
 			_, err := b.rig.client.Converse(context.Background(), in)
 			require.NoError(t, err)
 		}},
+		bedrockguard.EventOutputLimited: {settings: settings{guard: bedrockguard.Options{Output: bedrockguard.Output{Default: 50}}}, call: func(t *testing.T, b *bench) {
+			in := converseInput("hello")
+			in.InferenceConfig = nil
+			_, err := b.rig.client.Converse(context.Background(), in)
+			require.NoError(t, err)
+		}},
 		bedrockguard.EventListenerFailed: {settings: settings{guard: bedrockguard.Options{Listeners: []func(context.Context, bedrockguard.Event){
 			func(context.Context, bedrockguard.Event) { panic("another listener") },
 		}}}, call: usual},

@@ -61,6 +61,9 @@ type Options struct {
 	// tried: a token count of the prompt times a safety factor that is learned per model.
 	StrictBound bool
 
+	// Output sets the output limit of requests that have none, and lowers it into what is left instead of refusing.
+	Output Output
+
 	// ReservationTTL is how long an attempt may take before its worst case is charged; its late settlement corrects that.
 	// Zero is budget.DefaultTTL.
 	ReservationTTL time.Duration
@@ -155,6 +158,7 @@ func (o Options) validate() error {
 	if err := o.Scope.Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("%w: %w", ErrInvalidOptions, err))
 	}
+	o.Output.validate(add)
 	add(o.ReservationTTL < 0, "ReservationTTL %s is negative", o.ReservationTTL)
 	add(o.SettleTimeout < 0, "SettleTimeout %s is negative", o.SettleTimeout)
 	add(o.StoreTimeout < 0, "StoreTimeout %s is negative", o.StoreTimeout)

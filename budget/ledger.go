@@ -65,6 +65,8 @@ type Request struct {
 	// TakeBack bounds how long a reservation whose answer did not arrive is tried to be taken back, after the context has ended, too.
 	// What can't be taken back expires. Zero stands for half a second.
 	TakeBack time.Duration
+	// NoLatch says that a refusal is not the caller's last word, so that it must not latch anything: it may ask again for less.
+	NoLatch bool
 	// Tentative says that the caller will ask again with a tighter bound if this one is refused, so that the refusal
 	// must not latch anything, and that observe-only limits refuse as well: they have to be asked with the tighter bound, too.
 	Tentative bool
@@ -113,7 +115,7 @@ func (l *Ledger) Reserve(ctx context.Context, req Request) (*Receipt, error) {
 	}
 	l.sweep(ctx)
 	r := &Receipt{
-		Reservation: Reservation{ID: NewID(), Owner: l.owner, Charge: req.Worst, Lines: p.lines, Dims: p.dims, Call: p.callOf(&req), TTL: req.TTL, Tentative: req.Tentative, RefuseObserved: req.Tentative},
+		Reservation: Reservation{ID: NewID(), Owner: l.owner, Charge: req.Worst, Lines: p.lines, Dims: p.dims, Call: p.callOf(&req), TTL: req.TTL, Tentative: req.Tentative || req.NoLatch, RefuseObserved: req.Tentative},
 		Scope:       req.Scope, plan: p,
 	}
 	d, err := l.store.Reserve(ctx, r.Reservation)

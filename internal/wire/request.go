@@ -11,6 +11,7 @@ import (
 type Request struct {
 	Prompt         tokens.Prompt
 	MaxTokens      int64 // the largest output limit found in any field, thinking budgets included; 0 when there is none
+	Thinking       int64 // the largest thinking budget; 0 when there is none
 	NoOutput       bool  // max_tokens is 0, by which some models read a prompt into the cache and write nothing
 	Choices        int64 // answers asked for, each up to MaxTokens; at least 1
 	CacheWrites    budget.CacheWrites
@@ -172,8 +173,12 @@ func keyBytes(key string) int64 {
 func (w *walker) setting(key string, in place) error {
 	switch key {
 	case "max_tokens", "maxTokens", "max_new_tokens", "maxNewTokens", "max_completion_tokens", "maxCompletionTokens",
-		"max_tokens_to_sample", "maxTokenCount", "max_gen_len", "max_output_tokens", "maxOutputTokens", "budget_tokens", "budgetTokens":
+		"max_tokens_to_sample", "maxTokenCount", "max_gen_len", "max_output_tokens", "maxOutputTokens":
 		return w.limit(key, in, &w.req.MaxTokens)
+	case "budget_tokens", "budgetTokens":
+		err := w.limit(key, in, &w.req.Thinking)
+		w.req.MaxTokens = max(w.req.MaxTokens, w.req.Thinking)
+		return err
 	case "n", "num_generations", "numResults", "best_of", "candidateCount", "num_return_sequences":
 		return w.limit(key, in, &w.req.Choices)
 	case "response_format", "responseFormat", "output_format", "outputFormat", "output_config", "outputConfig", "json_schema":

@@ -1,0 +1,261 @@
+package bedrockguard
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/document"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
+	"github.com/aws/smithy-go/middleware"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/wire"
+)
+
+// Output says what becomes of the output limit of a request: the tokens that its answer may have at most, which are set aside in
+// full. The caller's own values stay as they are; EventOutputLimited says what is sent instead. The zero value changes nothing.
+type Output struct {
+	// Default is the limit of a request that sets none, in tokens; a model that writes fewer keeps its own. Zero sets none: then all that
+	// the model can write is set aside.
+	Default int32
+	// Clamp lowers the limit of a request into what the budget has left, where it would be refused for want of room.
+	Clamp bool
+	// Floor is the least to which Clamp lowers a limit, in tokens; a request that does not fit with it is refused. It is never lowered
+	// to a thinking budget or below. Zero is 256.
+	Floor int32
+}
+
+const defaultFloor = 256
+
+func (o *Output) validate(add func(bad bool, format string, args ...any)) {
+	add(o.Default < 0, "Output.Default %d is negative", o.Default)
+	add(o.Floor < 0, "Output.Floor %d is negative", o.Floor)
+	add(o.Floor > 0 && !o.Clamp, "Output.Floor %d is of no use without Output.Clamp", o.Floor)
+}
+
+// limiting is what is known of the output limit of one call.
+type limiting struct {
+	// may says that a refusal for want of room is not the last word: the limit may be lowered, or the request made once more as it is.
+	may bool
+	// input is the bound of input tokens by which a reservation was refused last.
+	input int64
+}
+
+// next runs the rest of the chain on a request whose output limit is set, and lowered if need be.
+func (m *identifyMiddleware) next(ctx context.Context, c *call, in middleware.InitializeInput, next middleware.InitializeHandler) (out middleware.InitializeOutput, md middleware.Metadata, err error) {
+	g := m.guard
+	if g.opts.Output == (Output{}) {
+		return next.HandleInitialize(withCall(ctx, c), in)
+	}
+	if limited, n := g.defaultOutput(ctx, c, in.Parameters); n > 0 {
+		in.Parameters = limited
+		g.tellLimited(ctx, c, 0, n)
+	}
+	c.limiting.may = g.opts.Output.Clamp
+	for range maxClamps {
+		if !c.limiting.may {
+			break
+		}
+		attempts := c.attempts.Load()
+		if out, md, err = next.HandleInitialize(withCall(ctx, c), in); !errors.Is(err, budget.ErrExceeded) {
+			return out, md, err
+		}
+		limited, from, to := g.clamp(c, in.Parameters, err)
+		if c.limiting.may = to > 0 && c.attempts.Load() == attempts+1; c.limiting.may { // else something was sent, or nothing helps
+			in.Parameters = limited
+			g.tellLimited(ctx, c, from, to)
+		}
+	}
+	c.limiting.may = false
+	return next.HandleInitialize(withCall(ctx, c), in)
+}
+
+// maxClamps is how often a limit is lowered for one call: each time another limit, or what others have set aside meanwhile, may want it
+// lower.
+const maxClamps = 4
+
+func (g *Guard) tellLimited(ctx context.Context, c *call, from, to int64) {
+	g.emit(ctx, c, nil, Event{Kind: EventOutputLimited, OutputFrom: from, OutputTo: to})
+}
+
+// defaultOutput sets the default limit where a request has none, and returns it; 0 when nothing was changed.
+func (g *Guard) defaultOutput(ctx context.Context, c *call, input any) (any, int64) {
+	if g.opts.Output.Default == 0 {
+		return input, 0
+	}
+	resolved, err := g.catalog.Resolve(aws.ToString(modelOf(input)), region(ctx))
+	if err != nil {
+		return input, 0 // which is refused where it is read
+	}
+	n := int64(g.opts.Output.Default)
+	if most := resolved.Model.MaxOutputTokens; most > 0 {
+		n = min(n, most)
+	}
+	if hasOutputLimit(resolved.ModelID, input) {
+		return input, 0
+	}
+	limited, ok := withOutputLimit(resolved.ModelID, input, n)
+	if !ok {
+		return input, 0
+	}
+	return limited, n
+}
+
+// hasOutputLimit reports whether a request sets a limit, or is one that can't be told.
+func hasOutputLimit(modelID string, input any) bool {
+	var parts converseParts
+	if parts.of(input) {
+		var a ask
+		return parts.Inference != nil && parts.Inference.MaxTokens != nil || parts.Additional != nil && (a.addAdditional(parts.Additional) != nil || a.extraOutput > 0)
+	}
+	body, ok := bodyOf(input)
+	if !ok {
+		return true
+	}
+	r, err := wire.ParseRequest(modelID, body)
+	return err != nil || r.MaxTokens > 0 || r.NoOutput
+}
+
+// clamp returns a request with a lower limit that leaves room in the account that refused, and both limits; a limit of 0 is none.
+func (g *Guard) clamp(c *call, input any, refused error) (limited any, from, to int64) {
+	var e *budget.ExceededError
+	if !errors.As(refused, &e) || e.Latched || c.flatOperation {
+		return input, 0, 0
+	}
+	floor := max(int64(g.opts.Output.Floor), 1)
+	if g.opts.Output.Floor == 0 {
+		floor = defaultFloor
+	}
+	floor = max(floor, c.thinking()+1)
+	n, ok := c.fitting(e, floor)
+	if !ok {
+		return input, 0, 0
+	}
+	limited, ok = withOutputLimit(c.scope.Model, input, n)
+	if !ok {
+		return input, 0, 0
+	}
+	return limited, c.ask.maxOutput, n
+}
+
+// thinking is the largest output limit among the fields that a request has beside the one that is lowered.
+func (c *call) thinking() int64 { return max(c.ask.extraOutput, c.ask.thinking) }
+
+// fitting returns the highest output limit below the request's, and not below floor, whose worst case has room in the account that refused.
+func (c *call) fitting(e *budget.ExceededError, floor int64) (n int64, ok bool) {
+	asked := c.ask.maxOutput
+	defer func() { c.ask.maxOutput = asked }()
+	left := e.Max.N - e.Settled.N // neither is negative, and settled may be more
+	if left = left - e.Pending.N; left <= 0 {
+		return 0, false
+	}
+	fits := func(output int64) bool {
+		var worst budget.Charge
+		c.ask.maxOutput = output
+		return c.worst(&worst, c.limiting.input) == nil && worst[e.Requested.Unit] <= left
+	}
+	low, high := floor, min(asked, math.MaxInt32)
+	if low >= high || !fits(low) {
+		return 0, false
+	}
+	for high-low > 1 { // low fits
+		if middle := low + (high-low)/2; fits(middle) {
+			low = middle
+		} else {
+			high = middle
+		}
+	}
+	return low, true
+}
+
+// withOutputLimit returns a copy of a request with another limit. It reports false for what can't carry it.
+func withOutputLimit(modelID string, input any, n int64) (any, bool) {
+	var parts converseParts
+	if parts.of(input) && mustNotLimit(parts.Additional) {
+		return input, false
+	}
+	limit := func(c *types.InferenceConfiguration) *types.InferenceConfiguration {
+		var own types.InferenceConfiguration
+		if c != nil {
+			own = *c
+		}
+		own.MaxTokens = aws.Int32(int32(n))
+		return &own
+	}
+	switch in := input.(type) {
+	case *bedrockruntime.ConverseInput:
+		own := *in
+		own.InferenceConfig = limit(in.InferenceConfig)
+		return &own, true
+	case *bedrockruntime.ConverseStreamInput:
+		own := *in
+		own.InferenceConfig = limit(in.InferenceConfig)
+		return &own, true
+	case *bedrockruntime.InvokeModelInput:
+		own, ok := *in, false
+		if own.Body, ok = limitBody(modelID, in.Body, n); ok {
+			return &own, true
+		}
+	case *bedrockruntime.InvokeModelWithResponseStreamInput:
+		own, ok := *in, false
+		if own.Body, ok = limitBody(modelID, in.Body, n); ok {
+			return &own, true
+		}
+	}
+	return input, false
+}
+
+func limitBody(modelID string, body []byte, n int64) ([]byte, bool) {
+	if effortForbids(body) {
+		return body, false
+	}
+	return wire.SetOutputLimit(modelID, body, n)
+}
+
+// mustNotLimit reports whether Converse's additional fields ask for what must go without a limit.
+func mustNotLimit(fields document.Interface) bool {
+	if fields == nil {
+		return false
+	}
+	raw, err := fields.MarshalSmithyDocument()
+	return err != nil || effortForbids(raw)
+}
+
+// effortForbids reports whether a request thinks at high effort as Nova 2 does: the service refuses one that also sets a limit, which is
+// documented (Amazon Nova user guide, extended thinking, 2026-11).
+func effortForbids(raw []byte) bool {
+	var fields struct {
+		Reasoning struct {
+			Effort string `json:"maxReasoningEffort"`
+		} `json:"reasoningConfig"`
+		Inference struct {
+			Reasoning struct {
+				Effort string `json:"maxReasoningEffort"`
+			} `json:"reasoningConfig"`
+		} `json:"inferenceConfig"`
+	}
+	if json.Unmarshal(raw, &fields) != nil {
+		return false // what is no JSON is refused where it is read
+	}
+	return fields.Reasoning.Effort == "high" || fields.Inference.Reasoning.Effort == "high"
+}
+
+func bodyOf(input any) ([]byte, bool) {
+	switch in := input.(type) {
+	case *bedrockruntime.InvokeModelInput:
+		return in.Body, true
+	case *bedrockruntime.InvokeModelWithResponseStreamInput:
+		return in.Body, true
+	default:
+		return nil, false
+	}
+}
+
+func modelOf(input any) *string {
+	_, id, _ := operationOf(input)
+	return id
+}

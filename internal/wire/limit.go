@@ -1,0 +1,140 @@
+package wire
+
+import (
+	"strconv"
+	"strings"
+)
+
+// outputKeys are the fields in which the dialects set an output limit, at the top of a body or in one of outputConfigs.
+var outputKeys = map[string]bool{
+	"max_tokens": true, "maxTokens": true, "max_new_tokens": true, "maxNewTokens": true, "max_completion_tokens": true, "maxCompletionTokens": true,
+	"max_tokens_to_sample": true, "maxTokenCount": true, "max_gen_len": true, "max_output_tokens": true, "maxOutputTokens": true,
+}
+
+var outputConfigs = map[string]bool{"inferenceConfig": true, "textGenerationConfig": true}
+
+// outputPlace is where a maker's dialect sets its output limit: under a key, in an object of the body if config names one.
+type outputPlace struct{ config, key string }
+
+// placeOf returns where a limit goes that a body does not set, by the model's id; none for models that are not known to take one.
+func placeOf(modelID string) (p outputPlace, known bool) {
+	maker, name, _ := strings.Cut(modelID, ".")
+	switch {
+	case maker == "amazon" && strings.HasPrefix(name, "nova"):
+		return outputPlace{"inferenceConfig", "maxTokens"}, true
+	case maker == "amazon" && strings.HasPrefix(name, "titan-text"):
+		return outputPlace{"textGenerationConfig", "maxTokenCount"}, true
+	case maker == "meta":
+		return outputPlace{key: "max_gen_len"}, true
+	case maker == "openai":
+		return outputPlace{key: "max_completion_tokens"}, true
+	case maker == "anthropic", maker == "mistral", maker == "cohere", maker == "ai21", maker == "deepseek", maker == "qwen":
+		return outputPlace{key: "max_tokens"}, true
+	default:
+		return p, false
+	}
+}
+
+// SetOutputLimit returns a copy of an InvokeModel body in which no output limit is higher than n, which must be positive: those that are
+// higher become n, and where there is none one is set as the model's dialect has it. It reports false, and returns the body, if that can't
+// be done: the body is not understood, the model is not known to take a limit, or n is within its thinking budget.
+func SetOutputLimit(modelID string, body []byte, n int64) ([]byte, bool) {
+	e := limitEdit{n: strconv.FormatInt(n, 10)}
+	place, known := placeOf(modelID)
+	e.place = place
+	text := string(body)
+	if e.Document(text, e.field) != nil {
+		return body, false
+	}
+	if !e.found {
+		if !known {
+			return body, false
+		}
+		e.insert(text)
+	}
+	out := make([]byte, 0, len(body)+len(e.n)*len(e.edits)+64)
+	at := 0
+	for _, c := range e.edits {
+		out = append(append(out, text[at:c.from]...), c.text...)
+		at = c.to
+	}
+	out = append(out, text[at:]...)
+	r, err := ParseRequest(modelID, out)
+	if err != nil || r.MaxTokens == 0 || r.MaxTokens > n || r.Thinking >= n {
+		return body, false
+	}
+	return out, true
+}
+
+// limitEdit finds what has to change in a body.
+type limitEdit struct {
+	scanner
+	n      string
+	place  outputPlace
+	config int // behind the brace of place's object; 0 when there is none
+	empty  bool
+	found  bool
+	edits  []limitChange
+}
+
+type limitChange struct {
+	from, to int
+	text     string
+}
+
+func (e *limitEdit) field(key string) error {
+	switch {
+	case outputKeys[key]:
+		return e.limit()
+	case outputConfigs[key] && e.Peek() == '{':
+		if key == e.place.config {
+			e.config, e.empty = e.Pos()+1, true
+		}
+		return e.Object(func(inner string) error {
+			if e.empty = e.empty && key != e.place.config; outputKeys[inner] {
+				return e.limit()
+			}
+			return e.Skip()
+		})
+	default:
+		return e.Skip()
+	}
+}
+
+func (e *limitEdit) limit() error {
+	e.Peek()
+	from := e.Pos()
+	raw, err := e.Verbatim()
+	if err != nil {
+		return err
+	}
+	e.found = true
+	if raw == "null" {
+		e.edits = append(e.edits, limitChange{from, e.Pos(), e.n})
+		return nil
+	}
+	n, err := plainCount(raw)
+	if err != nil {
+		return err
+	}
+	if limit, _ := strconv.ParseInt(e.n, 10, 64); n > limit {
+		e.edits = append(e.edits, limitChange{from, e.Pos(), e.n})
+	}
+	return nil
+}
+
+// insert sets a limit where none is: as the first member of its object.
+func (e *limitEdit) insert(text string) {
+	at, member := strings.IndexByte(text, '{')+1, strconv.Quote(e.place.key)+":"+e.n
+	empty := strings.TrimSpace(text[at:]) == "}"
+	switch {
+	case e.place.config != "" && e.config > 0:
+		at, empty = e.config, e.empty
+	case e.place.config != "":
+		member = strconv.Quote(e.place.config) + ":{" + member + "}"
+	}
+	if !empty {
+		member += ","
+	}
+	e.edits = append(e.edits, limitChange{at, at, member})
+}
