@@ -340,11 +340,29 @@ func (g *Guard) reserveInput(ctx context.Context, a *attempt, inputTokens int64,
 func (g *Guard) ask(ctx context.Context, a *attempt, req budget.Request) (err error) {
 	timeout := a.call.remaining(g.opts.StoreTimeout)
 	req.TakeBack = min(timeout/4, 500*time.Millisecond)
+	if patience := g.opts.MaxWait - a.call.waited; patience > 0 && !req.Tentative {
+		return g.wait(ctx, a, req, timeout-req.TakeBack, patience)
+	}
 	asking := &boundedContext{Context: ctx, timeout: timeout - req.TakeBack}
 	defer asking.release()
 	a.receipt, err = g.ledger.Reserve(asking, req)
 	if errors.Is(err, budget.ErrStore) {
 		a.call.storeLost += asking.lasted()
+	}
+	return err
+}
+
+// wait asks the ledger as ask does, each time for a bounded time, until there is room, or the call has waited for as long as it may.
+func (g *Guard) wait(ctx context.Context, a *attempt, req budget.Request, step, patience time.Duration) (err error) {
+	began := time.Now()
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	req.StepTimeout = step
+	a.receipt, err = g.ledger.Wait(waiting, req)
+	lasted := time.Since(began)
+	a.call.waited += lasted
+	if errors.Is(err, budget.ErrStore) {
+		a.call.storeLost += min(lasted, step)
 	}
 	return err
 }

@@ -40,6 +40,7 @@ type call struct {
 	cache         cacheCall
 	streaming     atomic.Bool   // a metered stream has taken over: it ends what the call began
 	storeLost     time.Duration // waited for a store that did not answer
+	waited        time.Duration // for room that others held
 
 	limiting  limiting
 	looking   memoryWindow // through which the body is seen

@@ -72,6 +72,11 @@ type Options struct {
 	// then refuses it with budget.ErrStore. Zero is two seconds.
 	StoreTimeout time.Duration
 
+	// MaxWait is how long a call may wait for room that others hold, at most five minutes: where its limits have room but for what is
+	// pending, it is served in its turn instead of being refused; see budget.Ledger.Wait. With Output.Clamp it is clamped after that. Zero
+	// waits for nobody.
+	MaxWait time.Duration
+
 	// SettleTimeout bounds the time that a finished call waits for the store, detached from the caller's context: an attempt that
 	// can't be settled by then is charged its worst case when it expires. Zero is two seconds. A call that lost time to a store that
 	// did not answer loses no more than the longer of both, however often it is sent.
@@ -162,6 +167,7 @@ func (o Options) validate() error {
 	add(o.ReservationTTL < 0, "ReservationTTL %s is negative", o.ReservationTTL)
 	add(o.SettleTimeout < 0, "SettleTimeout %s is negative", o.SettleTimeout)
 	add(o.StoreTimeout < 0, "StoreTimeout %s is negative", o.StoreTimeout)
+	add(o.MaxWait < 0 || o.MaxWait > maxRateWait, "MaxWait %s is not in 0 to %s", o.MaxWait, maxRateWait)
 	add(o.ListenerQueue < 0, "ListenerQueue %d is negative", o.ListenerQueue)
 	add(slices.ContainsFunc(o.Listeners, func(l func(context.Context, Event)) bool { return l == nil }), "Listeners holds a nil function")
 	add(o.MaxDrains < 0, "MaxDrains %d is negative", o.MaxDrains)

@@ -2,8 +2,12 @@ package bedrockguard_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
@@ -228,4 +232,52 @@ func TestClampLeavesOtherRefusalsAlone(t *testing.T) {
 	require.ErrorContains(t, err, "Output.Default -1 is negative")
 	_, err = bedrockguard.New(r.ledger, bedrockguard.Options{Output: bedrockguard.Output{Floor: 10}})
 	require.ErrorContains(t, err, "without Output.Clamp")
+}
+
+// Fifty calls at once, of which each sets aside a fifth of the budget and costs little: all are served, none beyond the budget.
+func TestAFanOutIsServedWhole(t *testing.T) {
+	run := func(wait time.Duration) (served int64, r *rig) {
+		r = newRig(t, settings{
+			limits: dollars(0.1), server: bedrocktest.Options{FirstByteDelay: 10 * time.Millisecond},
+			guard: bedrockguard.Options{MaxWait: wait},
+		})
+		var all sync.WaitGroup
+		var n atomic.Int64
+		for range 50 {
+			all.Go(func() {
+				in := converseInput("hello")
+				in.InferenceConfig = maxTokens(1300)
+				if _, err := r.client.Converse(context.Background(), in); err == nil {
+					n.Add(1)
+				} else if !errors.Is(err, budget.ErrExceeded) {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		r.requireExact(t)
+		return n.Load(), r
+	}
+	served, _ := run(0)
+	require.Less(t, served, int64(50))
+	served, r := run(time.Minute)
+	require.Equal(t, int64(50), served)
+	require.LessOrEqual(t, r.balance(t, "small").Settled.N, budget.USD(0.1).N)
+	require.Empty(t, r.events.of(bedrockguard.EventDenied))
+}
+
+// A call that waits in vain is refused when its time is up, with the reason; one that never fits, at once.
+func TestMaxWaitEnds(t *testing.T) {
+	r := newRig(t, settings{limits: dollars(0.1), guard: bedrockguard.Options{MaxWait: 50 * time.Millisecond}})
+	held, err := r.ledger.Reserve(t.Context(), budget.Request{Worst: budget.Charge{budget.UnitUSD: budget.USD(0.0999).N}})
+	require.NoError(t, err)
+	begun := time.Now()
+	_, err = r.client.Converse(t.Context(), converseInput("hello"))
+	var e *budget.ExceededError
+	require.ErrorAs(t, err, &e)
+	require.True(t, e.Waiting)
+	require.GreaterOrEqual(t, time.Since(begun), 50*time.Millisecond)
+	require.NoError(t, r.ledger.Void(t.Context(), held))
+	_, err = bedrockguard.New(r.ledger, bedrockguard.Options{MaxWait: time.Hour})
+	require.ErrorContains(t, err, "MaxWait 1h0m0s is not in 0 to 5m0s")
 }

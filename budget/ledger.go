@@ -24,6 +24,7 @@ type Ledger struct {
 	owner   Key
 	plans   planCache
 	killed  knownKills
+	waiting waitingRoom
 	opened  time.Time
 	sweptAt atomic.Int64 // nanoseconds after opened
 	// sweepGap is how long to wait for the next sweep, in nanoseconds; zero until the first one.
@@ -65,6 +66,8 @@ type Request struct {
 	// TakeBack bounds how long a reservation whose answer did not arrive is tried to be taken back, after the context has ended, too.
 	// What can't be taken back expires. Zero stands for half a second.
 	TakeBack time.Duration
+	// StepTimeout bounds each question of Wait to the store. Zero leaves it to the context.
+	StepTimeout time.Duration
 	// NoLatch says that a refusal is not the caller's last word, so that it must not latch anything: it may ask again for less.
 	NoLatch bool
 	// Tentative says that the caller will ask again with a tighter bound if this one is refused, so that the refusal
@@ -103,15 +106,21 @@ type Receipt struct {
 // store. The errors are *ExceededError, *KilledError, *StoreError, and ErrInvalidScope, ErrInvalidCharge or ErrOverflow
 // for requests that make no sense. After an error nothing is set aside, and the call must not be made.
 func (l *Ledger) Reserve(ctx context.Context, req Request) (*Receipt, error) {
+	r, _, err := l.reserve(ctx, req)
+	return r, err
+}
+
+// reserve is Reserve. It also returns the account that refused.
+func (l *Ledger) reserve(ctx context.Context, req Request) (*Receipt, Key, error) {
 	p, err := l.plans.of(l.policy.Limits, &req.Scope)
 	if err = req.validate(err); err != nil {
-		return nil, err
+		return nil, Key{}, err
 	}
 	if req.TTL == 0 {
 		req.TTL = DefaultTTL
 	}
 	if err := l.killed.check(p.dims, &req.Scope); err != nil {
-		return nil, err
+		return nil, Key{}, err
 	}
 	l.sweep(ctx)
 	r := &Receipt{
@@ -120,16 +129,17 @@ func (l *Ledger) Reserve(ctx context.Context, req Request) (*Receipt, error) {
 	}
 	d, err := l.store.Reserve(ctx, r.Reservation)
 	if err != nil {
-		return nil, l.unanswered(ctx, &req, r.Reservation.ID, err)
+		return nil, Key{}, l.unanswered(ctx, &req, r.Reservation.ID, err)
 	}
 	if !d.Admitted {
-		return nil, l.refusal(p, &r.Reservation, &d)
+		account, err := l.refusal(p, &r.Reservation, &d)
+		return nil, account, err
 	}
 	r.ExpiresAt = d.ExpiresAt
 	if len(d.Observed) > 0 {
 		r.Observed = p.observed(l.policy.Limits, &r.Reservation, d.Observed)
 	}
-	return r, nil
+	return r, Key{}, nil
 }
 
 // unanswered returns the caller's error for a store's, and takes back what the store may have set aside. It is not inlined,
@@ -155,19 +165,19 @@ func (l *Ledger) abandon(ctx context.Context, id ID, timeout time.Duration) {
 // refusal turns a store's decision into the caller's error. It is not inlined, as unanswered is not.
 //
 //go:noinline
-func (l *Ledger) refusal(p *plan, r *Reservation, d *Decision) error {
+func (l *Ledger) refusal(p *plan, r *Reservation, d *Decision) (account Key, err error) {
 	switch {
 	case d.Killed != nil:
 		err := d.Killed.Err()
 		l.killed.remember(err)
-		return err
+		return Key{}, err
 	case len(d.Denied) > 0 && !slices.ContainsFunc(d.Denied, func(d Denial) bool { return d.Line < 0 || d.Line >= len(p.lines) }):
 		last, waiting := lastToFit(r, d.Denied)
 		err := p.exceeded(l.policy.Limits, r, &d.Denied[last])
 		err.Waiting = waiting
-		return err
+		return p.lines[d.Denied[last].Line].Account, err
 	default:
-		return &StoreError{Op: "reserve", Cause: errors.New("the store neither admitted nor refused")}
+		return Key{}, &StoreError{Op: "reserve", Cause: errors.New("the store neither admitted nor refused")}
 	}
 }
 
@@ -232,6 +242,7 @@ func (l *Ledger) SettleAs(ctx context.Context, r *Receipt, actual Charge, estima
 			return Outcome{}, err
 		}
 	}
+	l.waiting.freed(r.Reservation.Lines)
 	out := Outcome{Replayed: posting.Replayed, From: posting.From}
 	if len(posting.Crossed) > 0 {
 		out.Crossed = r.plan.crossed(l.policy.Limits, posting)
@@ -253,9 +264,11 @@ func (l *Ledger) settleAgain(ctx context.Context, s Settlement, failed error) (p
 
 // Void gives the whole reservation back. Only an attempt that certainly consumed nothing may be voided.
 func (l *Ledger) Void(ctx context.Context, r *Receipt) error {
-	return persist(ctx, func() error {
+	err := persist(ctx, func() error {
 		return storeError("void", l.store.Void(ctx, r.Reservation.ID, l.owner))
 	})
+	l.waiting.freed(r.Reservation.Lines)
+	return err
 }
 
 // AccountBalance is where one limit stands for one account.
@@ -268,6 +281,15 @@ type AccountBalance struct {
 	ResetAfter time.Duration // until all that is used now has left the window; 0 for a lifetime limit
 	Latched    bool
 	Observe    bool
+}
+
+// Left is what may still be set aside: nothing when the account is latched, or stands beyond its Max.
+func (b *AccountBalance) Left() Quantity {
+	if b.Latched {
+		return Quantity{0, b.Max.Unit}
+	}
+	left := b.Max.N - min(b.Settled.N, b.Max.N)
+	return Quantity{left - min(b.Pending.N, left), b.Max.Unit}
 }
 
 // Balances returns one balance for each limit that calls of this scope can fall under, in the policy's order. A field

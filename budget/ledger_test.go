@@ -3,6 +3,7 @@ package budget_test
 import (
 	"context"
 	"errors"
+	"math"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -258,6 +259,22 @@ func TestExpiredReservationsAreCharged(t *testing.T) {
 	out, err := ledger.Settle(t.Context(), r, usd(9), false)
 	require.NoError(t, err)
 	require.Equal(t, budget.Expired, out.From, "the truth is taken late, too")
+}
+
+// What is left never leaves its range, however far an account stands beyond its Max.
+func TestWhatIsLeft(t *testing.T) {
+	for _, tt := range []struct {
+		max, settled, pending int64
+		latched               bool
+		left                  int64
+	}{
+		{100, 30, 20, false, 50}, {100, 30, 80, false, 0}, {100, 130, 0, false, 0}, {100, 30, 20, true, 0}, {0, 0, 0, false, 0},
+		{math.MaxInt64, 0, math.MaxInt64, false, 0}, {1, math.MaxInt64, math.MaxInt64, false, 0},
+	} {
+		q := func(n int64) budget.Quantity { return budget.Quantity{N: n, Unit: budget.UnitUSD} }
+		b := budget.AccountBalance{Max: q(tt.max), Settled: q(tt.settled), Pending: q(tt.pending), Latched: tt.latched}
+		require.Equal(t, q(tt.left), b.Left(), "%+v", tt)
+	}
 }
 
 func ExampleLedger_Reserve() {

@@ -108,14 +108,18 @@ func TestChangesTellHowManyAccountsTheyTouch(t *testing.T) {
 		require.NoError(t, err)
 	}
 	until := time.Now().Add(time.Hour)
-	override := func(s budget.Scope) (int, error) { return ledger.Override(t.Context(), "each", s, budget.USD(2), until) }
+	override := func(s budget.Scope) (int, error) {
+		return ledger.Override(t.Context(), "each", s, budget.USD(2), until)
+	}
 	for name, tt := range map[string]struct {
 		want int
 		make func() (int, error)
 	}{
-		"a kill":                     {2, func() (int, error) { return ledger.Kill(t.Context(), budget.Scope{Workflow: "nightly"}, "stop") }},
-		"a kill of nobody":           {0, func() (int, error) { return ledger.Kill(t.Context(), budget.Scope{Workflow: "nightli"}, "stop") }},
-		"a kill by patterns":         {3, func() (int, error) { return ledger.KillAs(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "*i*"}, Patterns: true}) }},
+		"a kill":           {2, func() (int, error) { return ledger.Kill(t.Context(), budget.Scope{Workflow: "nightly"}, "stop") }},
+		"a kill of nobody": {0, func() (int, error) { return ledger.Kill(t.Context(), budget.Scope{Workflow: "nightli"}, "stop") }},
+		"a kill by patterns": {3, func() (int, error) {
+			return ledger.KillAs(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "*i*"}, Patterns: true})
+		}},
 		"a kill of all":              {4, func() (int, error) { return ledger.KillAll(t.Context(), "stop") }},
 		"an override":                {1, func() (int, error) { return override(budget.Scope{Workflow: "nightly", Principal: "a"}) }},
 		"an override of nobody":      {0, func() (int, error) { return override(budget.Scope{Workflow: "nightly"}) }},
