@@ -1,0 +1,389 @@
+package budget
+
+import (
+	"bytes"
+	"cmp"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// PolicySchema is the JSON schema of policy files, for editors that check them.
+//
+//go:embed policy.schema.json
+var PolicySchema string
+
+// PolicyFileError is one thing that is wrong in a policy file. It unwraps to ErrInvalidPolicy.
+type PolicyFileError struct {
+	Line, Column int    // from 1 on; 0 for the file as a whole
+	Problem      string // what is wrong, and what would be right
+}
+
+// Error prints the place and the problem.
+func (e *PolicyFileError) Error() string {
+	if e.Line == 0 {
+		return "budget: policy file: " + e.Problem
+	}
+	return fmt.Sprintf("budget: policy file: line %d, column %d: %s", e.Line, e.Column, e.Problem)
+}
+
+// Unwrap returns ErrInvalidPolicy.
+func (e *PolicyFileError) Unwrap() error { return ErrInvalidPolicy }
+
+// The sizes of a policy file that are accepted, beside MaxPolicyDocument.
+const (
+	maxFileDepth = 16
+	maxFileNodes = 100_000 // what aliases stand for counts each time
+)
+
+// ReadPolicy reads a policy from a file in YAML, of which JSON is a part:
+//
+//	limits:
+//	  - name: team-month
+//	    max: 50 USD
+//	    window: monthly in Europe/Berlin
+//	    per: [principal, "tag:team"]
+//	    match: {model: "anthropic.*", tags: {env: prod}}
+//	    notify: [50%, 80%]
+//
+// with latch and observe, which are true or false. It returns everything that is wrong, joined, in the order of the file, each as a
+// *PolicyFileError with its place: unknown and repeated keys, values that are not understood, limits that Open would refuse, and
+// such as can never match.
+func ReadPolicy(r io.Reader) (Policy, error) {
+	raw, err := io.ReadAll(io.LimitReader(r, MaxPolicyDocument+1))
+	if err != nil {
+		return Policy{}, fmt.Errorf("budget: policy file: %w", err)
+	}
+	f := policyFile{}
+	if len(raw) > MaxPolicyDocument {
+		f.add(nil, "more than %d bytes", MaxPolicyDocument)
+		return Policy{}, f.err()
+	}
+	var doc yaml.Node
+	if err := yaml.Load(raw, &doc); err != nil {
+		f.syntax(raw, err)
+		return Policy{}, f.err()
+	}
+	root := &doc
+	if root.Kind == yaml.DocumentNode && len(root.Content) == 1 {
+		root = root.Content[0]
+	}
+	p := f.policy(root)
+	if err := f.err(); err != nil {
+		return Policy{}, err
+	}
+	if err := p.Validate(); err != nil { // what is no single limit's fault
+		for _, line := range strings.Split(err.Error(), "\n") {
+			f.add(root, "%s", strings.TrimPrefix(line, ErrInvalidPolicy.Error()+": "))
+		}
+		return Policy{}, f.err()
+	}
+	return p, nil
+}
+
+// policyFile collects what is wrong in a file.
+type policyFile struct {
+	errs  []*PolicyFileError
+	nodes int
+}
+
+func (f *policyFile) add(at *yaml.Node, format string, args ...any) {
+	e := &PolicyFileError{Problem: fmt.Sprintf(format, args...)}
+	if at != nil {
+		e.Line, e.Column = at.Line, at.Column
+	}
+	f.errs = append(f.errs, e)
+}
+
+func (f *policyFile) err() error {
+	slices.SortStableFunc(f.errs, func(a, b *PolicyFileError) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	all := make([]error, len(f.errs))
+	for i := range all {
+		all[i] = f.errs[i]
+	}
+	return errors.Join(all...)
+}
+
+// syntax notes a file that is no YAML. The parser's text may quote the file, so that only its places are told.
+func (f *policyFile) syntax(raw []byte, err error) {
+	e := &PolicyFileError{Problem: "not YAML, or more than one document"}
+	if len(bytes.TrimSpace(raw)) == 0 {
+		e.Problem = "empty: want limits"
+	}
+	if _, rest, found := strings.Cut(err.Error(), "line "); found {
+		digits := rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]
+		e.Line, _ = strconv.Atoi(digits)
+		if _, rest, found = strings.Cut(rest, "column "); found {
+			digits = rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]
+			e.Column, _ = strconv.Atoi(digits)
+		}
+		e.Column = max(e.Column, 1)
+	}
+	f.errs = append(f.errs, e)
+}
+
+// resolve follows aliases. It returns nil, and notes it once, when the file is larger than it looks, or too deep.
+func (f *policyFile) resolve(n *yaml.Node, depth int) *yaml.Node {
+	for n != nil && n.Kind == yaml.AliasNode && depth <= maxFileDepth {
+		n, depth = n.Alias, depth+1
+	}
+	if f.nodes++; n == nil || depth > maxFileDepth || f.nodes > maxFileNodes {
+		if f.nodes <= maxFileNodes+1 {
+			f.add(n, "too deep, or too many aliases")
+			f.nodes = maxFileNodes + 1
+		}
+		return nil
+	}
+	return n
+}
+
+// mapping reads a mapping, field by field. A field that keys does not name is noted.
+func (f *policyFile) mapping(n *yaml.Node, depth int, what string, keys []string, field func(key string, at, value *yaml.Node)) {
+	if n = f.resolve(n, depth); n == nil {
+		return
+	}
+	if n.Kind != yaml.MappingNode {
+		f.add(n, "%s is no mapping", what)
+		return
+	}
+	seen := make(map[string]bool)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		at, value := n.Content[i], f.resolve(n.Content[i+1], depth)
+		switch key := at.Value; {
+		case value == nil:
+		case at.Kind != yaml.ScalarNode:
+			f.add(at, "%s has a key that is no text", what)
+		case seen[key]:
+			f.add(at, "%q stands twice in %s", clip(key), what)
+		case keys != nil && !slices.Contains(keys, key):
+			f.add(at, "%s has no %q: want %s", what, clip(key), strings.Join(keys, ", "))
+		default:
+			field(key, at, value)
+		}
+		seen[at.Value] = true
+	}
+}
+
+// list reads a sequence, or a single value that stands for a sequence of one.
+func (f *policyFile) list(n *yaml.Node, depth int, each func(*yaml.Node)) {
+	if n.Kind != yaml.SequenceNode {
+		each(n)
+		return
+	}
+	for _, one := range n.Content {
+		if one = f.resolve(one, depth); one != nil {
+			each(one)
+		}
+	}
+}
+
+// text reads a scalar.
+func (f *policyFile) text(n *yaml.Node, what string) (string, bool) {
+	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
+		f.add(n, "%s is no text", what)
+		return "", false
+	}
+	return n.Value, true
+}
+
+func (f *policyFile) flag(n *yaml.Node, what string) bool {
+	if n.Kind != yaml.ScalarNode || n.Value != "true" && n.Value != "false" {
+		f.add(n, "%s is true or false", what)
+	}
+	return n.Value == "true"
+}
+
+func (f *policyFile) policy(n *yaml.Node) (p Policy) {
+	found := false
+	f.mapping(n, 0, "the file", []string{"limits"}, func(_ string, _, value *yaml.Node) {
+		if found = true; value.Kind != yaml.SequenceNode {
+			f.add(value, "limits is a list")
+			return
+		}
+		names := make(map[string]bool)
+		f.list(value, 1, func(one *yaml.Node) {
+			l := f.limit(one)
+			if names[l.Name] && l.Name != "" {
+				f.add(one, "two limits are named %q", clip(l.Name))
+			}
+			names[l.Name] = true
+			p.Limits = append(p.Limits, l)
+		})
+		if len(p.Limits) == 0 || len(p.Limits) > MaxLimits {
+			f.add(value, "%d limits, want 1 to %d", len(p.Limits), MaxLimits)
+		}
+	})
+	if !found && len(f.errs) == 0 {
+		f.add(n, "no limits")
+	}
+	return p
+}
+
+var limitKeys = []string{"name", "max", "window", "per", "match", "latch", "notify", "observe"}
+
+func (f *policyFile) limit(n *yaml.Node) (l Limit) {
+	before := len(f.errs)
+	f.mapping(n, 2, "a limit", limitKeys, func(key string, _, value *yaml.Node) {
+		switch key {
+		case "name":
+			l.Name, _ = f.text(value, key)
+		case "max":
+			f.unmarshal(value, key, &l.Max)
+		case "window":
+			f.unmarshal(value, key, &l.Window)
+		case "per":
+			f.list(value, 3, func(one *yaml.Node) { f.per(one, &l) })
+		case "match":
+			l.Match = f.match(value)
+		case "latch":
+			l.Latch = f.flag(value, key)
+		case "observe":
+			l.Observe = f.flag(value, key)
+		case "notify":
+			f.list(value, 3, func(one *yaml.Node) { l.Notify = append(l.Notify, f.fraction(one)) })
+		}
+	})
+	if len(f.errs) == before {
+		for _, problem := range l.problems() {
+			f.add(n, "limit %q: %s", clip(l.Name), problem)
+		}
+	}
+	return l
+}
+
+func (f *policyFile) unmarshal(n *yaml.Node, what string, into interface{ UnmarshalText([]byte) error }) {
+	text, ok := f.text(n, what)
+	if !ok {
+		return
+	}
+	if err := into.UnmarshalText([]byte(text)); err != nil {
+		f.add(n, "%s: %s", what, strings.TrimPrefix(err.Error(), ErrInvalidPolicy.Error()+": "))
+	}
+}
+
+func (f *policyFile) per(n *yaml.Node, l *Limit) {
+	text, ok := f.text(n, "per")
+	if !ok {
+		return
+	}
+	if tag, isTag := strings.CutPrefix(text, "tag:"); isTag && tag != "" {
+		l.PerTags = append(l.PerTags, tag)
+	} else if one, known := perOf(text); known {
+		l.Per |= one
+	} else {
+		f.add(n, "per: %q is no dimension: want %s, or tag: and the name of a tag", clip(text), strings.Join(perNames[:], ", "))
+	}
+}
+
+func (f *policyFile) match(n *yaml.Node) (m Match) {
+	fields := map[string]*string{
+		"principal": &m.Principal, "workflow": &m.Workflow, "model": &m.Model, "region": &m.Region, "profile": &m.Profile, "project": &m.Project,
+	}
+	f.mapping(n, 3, "match", append(perNames[:], "tags"), func(key string, _, value *yaml.Node) {
+		if key != "tags" {
+			*fields[key] = f.pattern(value, key)
+			return
+		}
+		f.mapping(value, 4, "tags", nil, func(name string, at, pattern *yaml.Node) {
+			if name == "" || len(name) > MaxScopeValue {
+				f.add(at, "the name of a tag has 1 to %d bytes", MaxScopeValue)
+			}
+			if m.Tags == nil {
+				m.Tags = make(map[string]string)
+			}
+			m.Tags[name] = f.pattern(pattern, "tag "+clip(name))
+		})
+		if len(m.Tags) > MaxScopeTags {
+			f.add(value, "%d tags: no call has more than %d, so that the limit can never match", len(m.Tags), MaxScopeTags)
+		}
+	})
+	return m
+}
+
+// pattern reads a glob that some value can match.
+func (f *policyFile) pattern(n *yaml.Node, what string) string {
+	text, ok := f.text(n, what)
+	if ok && text == "" {
+		f.add(n, "%s: an empty pattern selects everything: leave it out, or write \"*\"", what)
+	}
+	if least := len(strings.ReplaceAll(text, "*", "")); least > MaxScopeValue {
+		f.add(n, "%s: the pattern needs %d bytes at least, and no value has more than %d, so that the limit can never match", what, least, MaxScopeValue)
+	}
+	return text
+}
+
+// fraction reads 0.5 or 50%.
+func (f *policyFile) fraction(n *yaml.Node) float64 {
+	text, _ := f.text(n, "notify")
+	number, percent := strings.CutSuffix(text, "%")
+	x, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	if percent {
+		x /= 100
+	}
+	if err != nil || !(x > 0 && x <= 1) {
+		f.add(n, "notify: %q is no part of the limit: want more than 0 and at most 1, or a percentage", clip(text))
+		return 1
+	}
+	return x
+}
+
+// WritePolicy writes a policy that Open would take, as a file that ReadPolicy reads back to the same.
+func WritePolicy(w io.Writer, p Policy) error {
+	if err := p.Validate(); err != nil {
+		return err
+	}
+	file := struct {
+		Limits []limitText `yaml:"limits"`
+	}{make([]limitText, len(p.Limits))}
+	for i := range p.Limits {
+		file.Limits[i] = p.Limits[i].text()
+	}
+	raw, err := yaml.Dump(file, yaml.WithIndent(2))
+	if err == nil {
+		_, err = w.Write(raw)
+	}
+	if err != nil {
+		return fmt.Errorf("budget: policy file: %w", err)
+	}
+	return nil
+}
+
+// limitText is a limit as a file holds it.
+type limitText struct {
+	Name    string         `yaml:"name"`
+	Max     string         `yaml:"max"`
+	Window  string         `yaml:"window"`
+	Per     []string       `yaml:"per,omitempty"`
+	Match   map[string]any `yaml:"match,omitempty"`
+	Latch   bool           `yaml:"latch,omitempty"`
+	Notify  []float64      `yaml:"notify,omitempty"`
+	Observe bool           `yaml:"observe,omitempty"`
+}
+
+func (l *Limit) text() limitText {
+	t := limitText{Name: l.Name, Max: l.Max.String(), Window: l.Window.String(), Latch: l.Latch, Notify: l.Notify, Observe: l.Observe, Match: make(map[string]any)}
+	if l.Per != 0 {
+		t.Per = strings.Split(l.Per.String(), "|")
+	}
+	for _, tag := range l.PerTags {
+		t.Per = append(t.Per, "tag:"+tag)
+	}
+	m := l.Match
+	for i, pattern := range [...]string{m.Principal, m.Workflow, m.Model, m.Region, m.Profile, m.Project} {
+		if pattern != "" {
+			t.Match[perNames[i]] = pattern
+		}
+	}
+	if len(m.Tags) > 0 {
+		t.Match["tags"] = m.Tags
+	}
+	return t
+}
