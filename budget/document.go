@@ -1,9 +1,11 @@
 package budget
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -52,4 +54,88 @@ func (o *Operator) SetPolicyDocument(ctx context.Context, document []byte, versi
 		return err
 	}
 	return persist(ctx, func() error { return storeError("set policy", o.store.SetPolicy(ctx, document, c)) })
+}
+
+// SetPolicy has the ledger enforce another policy from its return on, or returns every reason why it can't be enforced (ErrInvalidPolicy),
+// and changes nothing. Accounts go on where they stand: a limit is the same one if its name, unit, window and split are. Calls that were
+// admitted are settled in the accounts in which they were reserved.
+func (l *Ledger) SetPolicy(p Policy) error {
+	if err := p.Validate(); err != nil {
+		return err
+	}
+	l.rules.Store(&rules{policy: Policy{Limits: append([]Limit(nil), p.Limits...)}})
+	return nil
+}
+
+// agreed returns the policy that a ledger is to enforce: the one that it is opened with, if that is the store's or the store holds none.
+func (l *Ledger) agreed(ctx context.Context, p Policy, own bool) (Policy, error) {
+	if own {
+		return p, nil
+	}
+	var d PolicyDocument
+	err := persist(ctx, func() (err error) {
+		d, err = l.PolicyDocument(ctx)
+		return err
+	})
+	if err != nil || len(d.Text) == 0 {
+		return p, err
+	}
+	held, err := ReadPolicy(bytes.NewReader(d.Text))
+	switch {
+	case err != nil:
+		return p, fmt.Errorf("%w: version %d of the policy that the store holds can't be read: %w", ErrInvalidPolicy, d.Version, err)
+	case len(p.Limits) == 0 || same(p, held):
+		return held, nil
+	}
+	return p, fmt.Errorf("%w: the store holds another policy, version %d: open with that one by giving none, or set OpenOptions.OwnPolicy", ErrInvalidPolicy, d.Version)
+}
+
+// same reports whether two policies are written alike.
+func same(p, q Policy) bool {
+	var a, b bytes.Buffer
+	return WritePolicy(&a, p) == nil && WritePolicy(&b, q) == nil && bytes.Equal(a.Bytes(), b.Bytes())
+}
+
+// followEvery is how often FollowPolicy asks a store that can't tell.
+const followEvery = time.Second
+
+// FollowPolicy has the ledger enforce what the store holds, within two seconds of each change, until ctx ends. Then it returns nil. It
+// returns sooner if a policy is set that can't be read, or can't be enforced: the one before stays in force. A policy that is taken back
+// changes nothing. A store that does not answer is asked again. It owns one goroutine, which ends with it.
+func (l *Ledger) FollowPolicy(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	told := make(chan struct{}, 1)
+	var listening sync.WaitGroup
+	defer listening.Wait()
+	defer cancel()
+	listening.Go(func() {
+		_ = l.Signal(ctx, func() { // without signals, asking remains
+			select {
+			case told <- struct{}{}:
+			default:
+			}
+		})
+	})
+	ticker := time.NewTicker(followEvery)
+	defer ticker.Stop()
+	for version := int64(-1); ; {
+		d, err := l.PolicyDocument(ctx)
+		if err == nil && d.Version != version {
+			if version = d.Version; len(d.Text) > 0 {
+				p, err := ReadPolicy(bytes.NewReader(d.Text))
+				if err == nil {
+					err = l.SetPolicy(p)
+				}
+				if err != nil {
+					return fmt.Errorf("version %d of the policy is not followed: %w", d.Version, err)
+				}
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-told:
+		case <-ticker.C:
+		}
+	}
 }

@@ -16,13 +16,12 @@ import (
 // safety: an expired reservation is charged, and corrected by its late Settle.
 const DefaultTTL = 15 * time.Minute
 
-// Ledger enforces a policy over a store, and is an Operator of it. It is immutable and safe for concurrent use. All processes that open ledgers of
+// Ledger enforces a policy over a store, and is an Operator of it. It is safe for concurrent use; SetPolicy alone changes it. All processes that open ledgers of
 // the same policy over the same store share its accounts.
 type Ledger struct {
 	Operator
-	policy  Policy
+	rules   atomic.Pointer[rules]
 	owner   Key
-	plans   planCache
 	killed  knownKills
 	waiting waitingRoom
 	opened  time.Time
@@ -31,18 +30,38 @@ type Ledger struct {
 	sweepGap atomic.Int64
 }
 
+// OpenOptions configures Open. The zero value is ready to use.
+type OpenOptions struct {
+	// OwnPolicy lets a ledger enforce another policy than the store holds. Without it that is refused, because the store's is the one
+	// that counts for all processes.
+	OwnPolicy bool
+}
+
 // Open returns a ledger, or every reason why the policy can't be enforced (ErrInvalidPolicy), or ErrStore. It charges
-// reservations that expired while nobody looked. The store stays the caller's to close.
-func Open(ctx context.Context, store Store, policy Policy) (*Ledger, error) {
+// reservations that expired while nobody looked. A policy without limits stands for the one that the store holds; any other has to be that one,
+// if there is one: see OpenOptions. The store stays the caller's to close.
+func Open(ctx context.Context, store Store, policy Policy, optFns ...func(*OpenOptions)) (*Ledger, error) {
+	var o OpenOptions
+	for _, fn := range optFns {
+		fn(&o)
+	}
 	if store == nil {
 		return nil, fmt.Errorf("%w: no store", ErrInvalidPolicy)
 	}
-	if err := policy.Validate(); err != nil {
+	if len(policy.Limits) > 0 { // else it may be the store's
+		if err := policy.Validate(); err != nil {
+			return nil, err
+		}
+	}
+	l := &Ledger{Operator: Operator{store}, opened: time.Now()}
+	rand.Read(l.owner[:]) //nolint:errcheck // never fails
+	policy, err := l.agreed(ctx, policy, o.OwnPolicy)
+	if err != nil {
 		return nil, err
 	}
-	policy.Limits = append([]Limit(nil), policy.Limits...)
-	l := &Ledger{Operator: Operator{store}, policy: policy, opened: time.Now()}
-	rand.Read(l.owner[:])
+	if err := l.SetPolicy(policy); err != nil {
+		return nil, err
+	}
 	if err := l.expireAll(ctx); err != nil {
 		return nil, err
 	}
@@ -51,7 +70,7 @@ func Open(ctx context.Context, store Store, policy Policy) (*Ledger, error) {
 
 // Policy returns the limits that the ledger enforces.
 func (l *Ledger) Policy() Policy {
-	return Policy{Limits: append([]Limit(nil), l.policy.Limits...)}
+	return Policy{Limits: append([]Limit(nil), l.rules.Load().policy.Limits...)}
 }
 
 // defaultTakeBack stands for a Request's TakeBack of zero.
@@ -112,7 +131,7 @@ func (l *Ledger) Reserve(ctx context.Context, req Request) (*Receipt, error) {
 
 // reserve is Reserve. It also returns the account that refused.
 func (l *Ledger) reserve(ctx context.Context, req Request) (*Receipt, Key, error) {
-	p, err := l.plans.of(l.policy.Limits, &req.Scope)
+	p, err := l.rules.Load().of(&req.Scope)
 	if err = req.validate(err); err != nil {
 		return nil, Key{}, err
 	}
@@ -137,7 +156,7 @@ func (l *Ledger) reserve(ctx context.Context, req Request) (*Receipt, Key, error
 	}
 	r.ExpiresAt = d.ExpiresAt
 	if len(d.Observed) > 0 {
-		r.Observed = p.observed(l.policy.Limits, &r.Reservation, d.Observed)
+		r.Observed = p.observed(&r.Reservation, d.Observed)
 	}
 	return r, Key{}, nil
 }
@@ -173,7 +192,7 @@ func (l *Ledger) refusal(p *plan, r *Reservation, d *Decision) (account Key, err
 		return Key{}, err
 	case len(d.Denied) > 0 && !slices.ContainsFunc(d.Denied, func(d Denial) bool { return d.Line < 0 || d.Line >= len(p.lines) }):
 		last, waiting := lastToFit(r, d.Denied)
-		err := p.exceeded(l.policy.Limits, r, &d.Denied[last])
+		err := p.exceeded(r, &d.Denied[last])
 		err.Waiting = waiting
 		return p.lines[d.Denied[last].Line].Account, err
 	default:
@@ -245,7 +264,7 @@ func (l *Ledger) SettleAs(ctx context.Context, r *Receipt, actual Charge, estima
 	l.waiting.freed(r.Reservation.Lines)
 	out := Outcome{Replayed: posting.Replayed, From: posting.From}
 	if len(posting.Crossed) > 0 {
-		out.Crossed = r.plan.crossed(l.policy.Limits, posting)
+		out.Crossed = r.plan.crossed(posting)
 	}
 	if unit, violated := actual.Exceeds(&r.Reservation.Charge); violated {
 		out.Violated = unit
@@ -301,12 +320,12 @@ func (l *Ledger) Balances(ctx context.Context, s Scope) ([]AccountBalance, error
 	if err := l.expireAll(ctx); err != nil {
 		return nil, err
 	}
-	p := newPlan(l.policy.Limits, s, Match.mayApply)
+	p := newPlan(l.rules.Load().policy.Limits, s, Match.mayApply)
 	raw, err := l.store.Balances(ctx, p.lines)
 	if err != nil {
 		return nil, storeError("balances", err)
 	}
-	return p.balances(l.policy.Limits, raw)
+	return p.balances(raw)
 }
 
 // Override gives one account another Max until a moment of the store's clock, in every process. A Max of the limit's
@@ -316,7 +335,7 @@ func (l *Ledger) Override(ctx context.Context, limit string, s Scope, max Quanti
 	if err := s.Validate(); err != nil {
 		return 0, err
 	}
-	for _, lim := range l.policy.Limits {
+	for _, lim := range l.rules.Load().policy.Limits {
 		if lim.Name != limit {
 			continue
 		}
@@ -353,7 +372,7 @@ func (l *Ledger) ReviveFlag(ctx context.Context, f Flag) error {
 	if f.Patterns {
 		return nil
 	}
-	p := newPlan(l.policy.Limits, f.Scope, Match.mayApply)
+	p := newPlan(l.rules.Load().policy.Limits, f.Scope, Match.mayApply)
 	var latched []Key
 	for _, line := range p.lines {
 		if line.Latch {

@@ -3,6 +3,7 @@ package budget
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -22,6 +23,9 @@ type Limit struct {
 	PerTags []string
 	// Match selects the calls that the limit counts. The zero value selects all.
 	Match Match
+	// MaxFor gives some accounts another Max: that of the first one that matches, or Max where none does. It may match by nothing but
+	// what the limit is split by, so that all calls of an account agree.
+	MaxFor []MaxFor
 	// Latch keeps an account closed once it refused a call, even for calls that would fit: until the window that
 	// refused it has passed, or Revive. It stops agents whose framework swallows errors.
 	Latch bool
@@ -32,6 +36,44 @@ type Limit struct {
 	// reports, it foretells what enforcing would do; the calls after that would have met a smaller sum. With Latch it foretells
 	// that the account would stay closed.
 	Observe bool
+}
+
+// MaxFor is the Max of the accounts that Match selects by the values that split the limit. Its unit is the limit's.
+type MaxFor struct {
+	Match Match
+	Max   Quantity
+}
+
+// maxMaxFor is how many MaxFor a limit may have: each one is looked at for each new scope.
+const maxMaxFor = 1024
+
+// maxFor returns the Max of the account of these values.
+func (l *Limit) maxFor(of Scope) int64 {
+	for i := range l.MaxFor {
+		if l.MaxFor[i].Match.Selects(of) {
+			return l.MaxFor[i].Max.N
+		}
+	}
+	return l.Max.N
+}
+
+// beyond returns a dimension that a match goes by and the limit is not split by; empty for none.
+func (l *Limit) beyond(m Match) string {
+	for i, pattern := range m.fields() {
+		if pattern != "" && l.Per&(1<<i) == 0 {
+			return perNames[i]
+		}
+	}
+	for tag := range m.Tags {
+		if !slices.Contains(l.PerTags, tag) {
+			return "tag:" + tag
+		}
+	}
+	return ""
+}
+
+func (m *Match) fields() [6]string {
+	return [6]string{m.Principal, m.Workflow, m.Model, m.Region, m.Profile, m.Project}
 }
 
 // Per is a set of dimensions by which a limit is split, joined with |.
@@ -156,6 +198,12 @@ func (l Limit) problems() (problems []string) {
 	add(strings.HasPrefix(l.Name, ownName), "names that begin with a zero byte are this library's own")
 	add(!l.Max.Unit.Valid(), "Max has no unit")
 	add(l.Max.N < 0, "Max is negative or beyond the range of int64")
+	add(len(l.MaxFor) > maxMaxFor, "%d MaxFor, at most %d", len(l.MaxFor), maxMaxFor)
+	for i, m := range l.MaxFor {
+		add(m.Max.Unit != l.Max.Unit || m.Max.N < 0, "MaxFor %d counts %s, want %s from 0 on", i, m.Max.Unit, l.Max.Unit)
+		beyond := l.beyond(m.Match)
+		add(beyond != "", "MaxFor %d matches by %s, which the limit is not split by", i, beyond)
+	}
 	if err := l.Window.Validate(); err != nil {
 		problems = append(problems, strings.TrimPrefix(err.Error(), ErrInvalidPolicy.Error()+": "))
 	}

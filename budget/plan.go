@@ -13,6 +13,7 @@ import (
 // and shared between calls; stores copy what they keep.
 type plan struct {
 	of     [6]string // what the scope sets but for its tags
+	under  []Limit   // the policy's
 	lines  []Line
 	limits []int   // lines[i] is the policy's limit number limits[i]; two lines in a row of accounts can be of one limit
 	scopes []Scope // the account's values
@@ -37,7 +38,7 @@ func (s *Scope) fields() [6]string {
 }
 
 func newPlan(limits []Limit, s Scope, applies func(Match, Scope) bool) *plan {
-	p := &plan{of: s.fields(), dims: s.Dims()}
+	p := &plan{of: s.fields(), under: limits, dims: s.Dims()}
 	type row struct {
 		line  Line
 		limit int
@@ -50,7 +51,7 @@ func newPlan(limits []Limit, s Scope, applies func(Match, Scope) bool) *plan {
 		}
 		of, accounts := l.accounts(s)
 		for n, account := range accounts {
-			line := Line{Account: account, Limit: l.Name, Scope: of, Unit: l.Max.Unit, Window: l.Window, Max: l.Max.N, Latch: l.Latch, Observe: l.Observe}
+			line := Line{Account: account, Limit: l.Name, Scope: of, Unit: l.Max.Unit, Window: l.Window, Max: l.maxFor(of), Latch: l.Latch, Observe: l.Observe}
 			if n == 0 {
 				line.Notify = l.Notify
 			}
@@ -67,23 +68,23 @@ func newPlan(limits []Limit, s Scope, applies func(Match, Scope) bool) *plan {
 	return p
 }
 
-func (p *plan) exceeded(limits []Limit, r *Reservation, d *Denial) *ExceededError {
+func (p *plan) exceeded(r *Reservation, d *Denial) *ExceededError {
 	unit := p.lines[d.Line].Unit
 	return &ExceededError{
-		Limit: limits[p.limits[d.Line]].Name, Scope: p.scopes[d.Line],
+		Limit: p.under[p.limits[d.Line]].Name, Scope: p.scopes[d.Line],
 		Max: Quantity{d.Max, unit}, Settled: Quantity{d.Settled, unit}, Pending: Quantity{d.Pending, unit},
 		Requested: r.Charge.In(unit), ResetAfter: d.ResetAfter, Latched: d.Latched,
 	}
 }
 
-func (p *plan) observed(limits []Limit, r *Reservation, denials []Denial) []*ExceededError {
+func (p *plan) observed(r *Reservation, denials []Denial) []*ExceededError {
 	var errs []*ExceededError
 	for i := range denials {
 		d := &denials[i]
 		if d.Line < 0 || d.Line >= len(p.lines) {
 			continue
 		}
-		err := p.exceeded(limits, r, d)
+		err := p.exceeded(r, d)
 		err.Waiting = d.waiting(r)
 		if !slices.ContainsFunc(errs, func(e *ExceededError) bool { return e.Limit == err.Limit }) {
 			errs = append(errs, err) // two accounts of one limit can be full
@@ -92,13 +93,13 @@ func (p *plan) observed(limits []Limit, r *Reservation, denials []Denial) []*Exc
 	return errs
 }
 
-func (p *plan) crossed(limits []Limit, posting Posting) []Crossed {
+func (p *plan) crossed(posting Posting) []Crossed {
 	var all []Crossed
 	for _, c := range posting.Crossed {
 		if c.Line < 0 || c.Line >= len(p.lines) {
 			continue
 		}
-		l := limits[p.limits[c.Line]]
+		l := p.under[p.limits[c.Line]]
 		if c.Mark < 0 || c.Mark >= len(l.Notify) {
 			continue
 		}
@@ -108,19 +109,19 @@ func (p *plan) crossed(limits []Limit, posting Posting) []Crossed {
 }
 
 // balances puts a store's answer back into the policy's order.
-func (p *plan) balances(limits []Limit, raw []Balance) ([]AccountBalance, error) {
+func (p *plan) balances(raw []Balance) ([]AccountBalance, error) {
 	if len(raw) != len(p.lines) {
 		return nil, &StoreError{Op: "balances", Cause: fmt.Errorf("%d answers to %d questions", len(raw), len(p.lines))}
 	}
 	all := make([]AccountBalance, 0, len(raw))
-	for i := range limits {
+	for i := range p.under {
 		at := p.fullest(i, raw)
 		if at < 0 {
 			continue
 		}
 		b, unit := raw[at], p.lines[at].Unit
 		all = append(all, AccountBalance{
-			Limit: limits[i].Name, Scope: p.scopes[at], Max: Quantity{b.Max, unit}, Settled: Quantity{b.Settled, unit},
+			Limit: p.under[i].Name, Scope: p.scopes[at], Max: Quantity{b.Max, unit}, Settled: Quantity{b.Settled, unit},
 			Pending: Quantity{b.Pending, unit}, ResetAfter: b.ResetAfter, Latched: b.Latched, Observe: p.lines[at].Observe,
 		})
 	}
@@ -140,6 +141,14 @@ func (p *plan) fullest(limit int, raw []Balance) int {
 
 // maxPlans bounds the memory of scopes seen; when it is full it starts again, which costs a few hashes.
 const maxPlans = 4096
+
+// rules are a policy that a ledger enforces, with what it has worked out of it.
+type rules struct {
+	policy Policy
+	plans  planCache
+}
+
+func (r *rules) of(s *Scope) (*plan, error) { return r.plans.of(r.policy.Limits, s) }
 
 // planCache remembers the plans of scopes without tags. It is safe for concurrent use; its zero value is empty.
 type planCache struct {

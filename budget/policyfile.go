@@ -48,6 +48,7 @@ const (
 //	  - name: team-month
 //	    max: 50 USD
 //	    window: monthly in Europe/Berlin
+//	    max_for: [{match: {tags: {team: research}}, max: 400 USD}]
 //	    per: [principal, "tag:team"]
 //	    match: {model: "anthropic.*", tags: {env: prod}}
 //	    notify: [50%, 80%]
@@ -227,7 +228,7 @@ func (f *policyFile) policy(n *yaml.Node) (p Policy) {
 	return p
 }
 
-var limitKeys = []string{"name", "max", "window", "per", "match", "latch", "notify", "observe"}
+var limitKeys = []string{"name", "max", "max_for", "window", "per", "match", "latch", "notify", "observe"}
 
 func (f *policyFile) limit(n *yaml.Node) (l Limit) {
 	before := len(f.errs)
@@ -237,6 +238,8 @@ func (f *policyFile) limit(n *yaml.Node) (l Limit) {
 			l.Name, _ = f.text(value, key)
 		case "max":
 			f.unmarshal(value, key, &l.Max)
+		case "max_for":
+			f.list(value, 3, func(one *yaml.Node) { l.MaxFor = append(l.MaxFor, f.maxFor(one)) })
 		case "window":
 			f.unmarshal(value, key, &l.Window)
 		case "per":
@@ -257,6 +260,17 @@ func (f *policyFile) limit(n *yaml.Node) (l Limit) {
 		}
 	}
 	return l
+}
+
+func (f *policyFile) maxFor(n *yaml.Node) (m MaxFor) {
+	f.mapping(n, 4, "max_for", []string{"match", "max"}, func(key string, _, value *yaml.Node) {
+		if key == "match" {
+			m.Match = f.match(value)
+		} else {
+			f.unmarshal(value, key, &m.Max)
+		}
+	})
+	return m
 }
 
 func (f *policyFile) unmarshal(n *yaml.Node, what string, into interface{ UnmarshalText([]byte) error }) {
@@ -360,6 +374,7 @@ func WritePolicy(w io.Writer, p Policy) error {
 type limitText struct {
 	Name    string         `yaml:"name"`
 	Max     string         `yaml:"max"`
+	MaxFor  []maxForText   `yaml:"max_for,omitempty"`
 	Window  string         `yaml:"window"`
 	Per     []string       `yaml:"per,omitempty"`
 	Match   map[string]any `yaml:"match,omitempty"`
@@ -368,22 +383,34 @@ type limitText struct {
 	Observe bool           `yaml:"observe,omitempty"`
 }
 
+type maxForText struct {
+	Match map[string]any `yaml:"match"`
+	Max   string         `yaml:"max"`
+}
+
 func (l *Limit) text() limitText {
-	t := limitText{Name: l.Name, Max: l.Max.String(), Window: l.Window.String(), Latch: l.Latch, Notify: l.Notify, Observe: l.Observe, Match: make(map[string]any)}
+	t := limitText{Name: l.Name, Max: l.Max.String(), Window: l.Window.String(), Latch: l.Latch, Notify: l.Notify, Observe: l.Observe, Match: l.Match.text()}
 	if l.Per != 0 {
 		t.Per = strings.Split(l.Per.String(), "|")
 	}
 	for _, tag := range l.PerTags {
 		t.Per = append(t.Per, "tag:"+tag)
 	}
-	m := l.Match
-	for i, pattern := range [...]string{m.Principal, m.Workflow, m.Model, m.Region, m.Profile, m.Project} {
+	for i := range l.MaxFor {
+		t.MaxFor = append(t.MaxFor, maxForText{l.MaxFor[i].Match.text(), l.MaxFor[i].Max.String()})
+	}
+	return t
+}
+
+func (m *Match) text() map[string]any {
+	t := make(map[string]any)
+	for i, pattern := range m.fields() {
 		if pattern != "" {
-			t.Match[perNames[i]] = pattern
+			t[perNames[i]] = pattern
 		}
 	}
 	if len(m.Tags) > 0 {
-		t.Match["tags"] = m.Tags
+		t["tags"] = m.Tags
 	}
 	return t
 }

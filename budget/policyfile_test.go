@@ -76,15 +76,15 @@ func TestBrokenPolicyFiles(t *testing.T) {
 		{"no YAML", "limits: [", nil},
 		{"a tab", "limits:\n\t- name: a\n", nil},
 		{"a key twice", limit(", name: b"), []string{`line 2, column 40: "name" stands twice in a limit`}},
-		{"an unknown key", limit(", budget: 5"), []string{`line 2, column 40: a limit has no "budget": want name, max, window, per, match, latch, notify, observe`}},
-		{"a merged key", limit(", <<: {latch: true}"), []string{`line 2, column 40: a limit has no "<<": want name, max, window, per, match, latch, notify, observe`}},
+		{"an unknown key", limit(", budget: 5"), []string{`line 2, column 40: a limit has no "budget": want name, max, max_for, window, per, match, latch, notify, observe`}},
+		{"a merged key", limit(", <<: {latch: true}"), []string{`line 2, column 40: a limit has no "<<": want name, max, max_for, window, per, match, latch, notify, observe`}},
 		{"a key that is no text", limit(", [a]: 5"), []string{"line 2, column 40: a limit has a key that is no text"}},
 		{"no name", "limits: [{max: 1 USD, window: daily}]", []string{`line 1, column 10: limit "": a name of 1 to 512 bytes is needed`}},
 		{"a name of nothing", "limits: [{name: , max: 1 USD, window: daily}]", []string{"line 1, column 17: name is no text"}},
 		{"a name that is a list", "limits: [{name: [a], max: 1 USD, window: daily}]", []string{"line 1, column 17: name is no text"}},
 		{"no max", "limits: [{name: a, window: daily}]", []string{`line 1, column 10: limit "a": Max has no unit`}},
 		{"a number without a unit", limit(", max2: 5") + "- {name: b, max: 50, window: daily}", []string{
-			`line 2, column 40: a limit has no "max2": want name, max, window, per, match, latch, notify, observe`,
+			`line 2, column 40: a limit has no "max2": want name, max, max_for, window, per, match, latch, notify, observe`,
 			`line 3, column 18: max: "50" names no unit: want a number and one of USD, uncached input tokens, input tokens, cache read input tokens, cache write input tokens, output tokens, calls`,
 		}},
 		{"dollars by their sign", "limits: [{name: a, max: $50, window: daily}]", []string{`line 1, column 25: max: "$50" names no unit: want a number and one of USD, uncached input tokens, input tokens, cache read input tokens, cache write input tokens, output tokens, calls`}},
@@ -168,6 +168,11 @@ func drawLimit(t *rapid.T, i int) budget.Limit {
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "per tags") {
 		l.PerTags = append(l.PerTags, word.Draw(t, "tag"))
+	}
+	if l.Per&budget.PerWorkflow != 0 {
+		for range rapid.IntRange(0, 2).Draw(t, "exceptions") {
+			l.MaxFor = append(l.MaxFor, budget.MaxFor{Match: budget.Match{Workflow: word.Draw(t, "pattern")}, Max: budget.Quantity{N: rapid.Int64Min(0).Draw(t, "n"), Unit: l.Max.Unit}})
+		}
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "marks") {
 		l.Notify = append(l.Notify, rapid.Float64Range(0.0001, 1).Draw(t, "part"))

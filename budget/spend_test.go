@@ -1,6 +1,7 @@
 package budget_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -162,4 +163,99 @@ func TestFlagsAreNotRememberedBeyondTheirEnd(t *testing.T) {
 	require.NoError(t, reserve("review"))
 	require.NoError(t, ledger.ReviveFlag(t.Context(), budget.Flag{Scope: budget.Scope{Workflow: "n*"}, Patterns: true}))
 	require.NoError(t, reserve("nightly"))
+}
+
+func teamLimit(max float64, exceptions ...budget.MaxFor) budget.Limit {
+	return budget.Limit{Name: "team", Max: budget.USD(max), Window: budget.Lifetime, PerTags: []string{"team"}, MaxFor: exceptions}
+}
+
+func team(name string) budget.Scope { return budget.Scope{Tags: map[string]string{"team": name}} }
+
+// Two hundred teams have two hundred maxima in one limit, and those that nobody named have one, too.
+func TestEachAccountHasItsOwnMax(t *testing.T) {
+	var exceptions []budget.MaxFor
+	for n := range 200 {
+		exceptions = append(exceptions, budget.MaxFor{Match: budget.Match{Tags: map[string]string{"team": fmt.Sprint("team-", n)}}, Max: budget.USD(float64(n) + 1)})
+	}
+	exceptions = append(exceptions, budget.MaxFor{Match: budget.Match{Tags: map[string]string{"team": "team-1*"}}, Max: budget.USD(9000)}) // the first one counts
+	ledger := open(t, memstore.New(), teamLimit(0.5, exceptions...))
+	for name, want := range map[string]float64{"team-0": 1, "team-17": 18, "team-199": 200, "team-1000": 9000, "somebody": 0.5, "": 0.5} {
+		balances, err := ledger.Balances(t.Context(), team(name))
+		require.NoError(t, err)
+		require.Equal(t, budget.USD(want), balances[0].Max, name)
+		require.Equal(t, budget.USD(want), balances[0].Left())
+		_, err = ledger.Reserve(t.Context(), budget.Request{Scope: team(name), Worst: budget.Charge{budget.UnitUSD: budget.USD(want).N + 1}})
+		require.ErrorIs(t, err, budget.ErrExceeded, name)
+		_, err = ledger.Reserve(t.Context(), budget.Request{Scope: team(name), Worst: budget.Charge{budget.UnitUSD: budget.USD(want).N}})
+		require.NoError(t, err, name)
+	}
+	for _, bad := range []budget.MaxFor{
+		{Match: budget.Match{Workflow: "x"}, Max: budget.USD(1)}, {Match: budget.Match{Tags: map[string]string{"other": "x"}}, Max: budget.USD(1)}, {Max: budget.Calls(1)},
+	} {
+		_, err := budget.Open(t.Context(), memstore.New(), budget.Policy{Limits: []budget.Limit{teamLimit(1, bad)}})
+		require.ErrorIs(t, err, budget.ErrInvalidPolicy)
+	}
+}
+
+// A policy that is set takes hold at once, for accounts as they stand, while calls go on; what was admitted before is settled as it was.
+func TestAPolicyIsSetUnderRunningCalls(t *testing.T) {
+	ledger := open(t, memstore.New(), teamLimit(10))
+	held, err := ledger.Reserve(t.Context(), budget.Request{Scope: team("a"), Worst: budget.Charge{budget.UnitUSD: budget.USD(6).N}})
+	require.NoError(t, err)
+	require.ErrorIs(t, ledger.SetPolicy(budget.Policy{}), budget.ErrInvalidPolicy)
+	require.NoError(t, ledger.SetPolicy(budget.Policy{Limits: []budget.Limit{teamLimit(3), {Name: "new", Max: budget.USD(100), Window: budget.Daily}}}))
+	require.Len(t, ledger.Policy().Limits, 2)
+	_, err = ledger.Reserve(t.Context(), budget.Request{Scope: team("a"), Worst: usd(1)})
+	require.ErrorIs(t, err, budget.ErrExceeded)
+	_, err = ledger.Settle(t.Context(), held, budget.Charge{budget.UnitUSD: budget.USD(2).N}, false)
+	require.NoError(t, err)
+	_, err = ledger.Reserve(t.Context(), budget.Request{Scope: team("a"), Worst: budget.Charge{budget.UnitUSD: budget.USD(1).N}})
+	require.NoError(t, err)
+	_, err = ledger.Reserve(t.Context(), budget.Request{Scope: team("a"), Worst: usd(1)})
+	require.ErrorIs(t, err, budget.ErrExceeded)
+}
+
+// The store's policy is the one that counts: for whoever opens without one, against whoever opens with another, and for those who follow it.
+func TestTheStoresPolicyCounts(t *testing.T) {
+	store := memstore.New()
+	operator, err := budget.Operate(t.Context(), store)
+	require.NoError(t, err)
+	_, err = budget.Open(t.Context(), store, budget.Policy{})
+	require.ErrorIs(t, err, budget.ErrInvalidPolicy)
+	own := budget.Policy{Limits: []budget.Limit{teamLimit(10)}}
+	before, err := budget.Open(t.Context(), store, own)
+	require.NoError(t, err)
+	push := func(text string) {
+		d, err := operator.PolicyDocument(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, operator.SetPolicyDocument(t.Context(), []byte(text), d.Version, ""))
+	}
+	push("limits: [{name: team, max: 3 USD, window: lifetime, per: 'tag:team'}]")
+	stored, err := budget.Open(t.Context(), store, budget.Policy{})
+	require.NoError(t, err)
+	require.Equal(t, budget.USD(3), stored.Policy().Limits[0].Max)
+	_, err = budget.Open(t.Context(), store, own)
+	require.ErrorIs(t, err, budget.ErrInvalidPolicy)
+	require.ErrorContains(t, err, "the store holds another policy, version 1")
+	_, err = budget.Open(t.Context(), store, stored.Policy())
+	require.NoError(t, err, "the same one")
+	_, err = budget.Open(t.Context(), store, own, func(o *budget.OpenOptions) { o.OwnPolicy = true })
+	require.NoError(t, err)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- before.FollowPolicy(ctx) }()
+	max := func() budget.Quantity { return before.Policy().Limits[0].Max }
+	require.Eventually(t, func() bool { return max() == budget.USD(3) }, 10*time.Second, time.Millisecond)
+	push("limits: [{name: team, max: 4 USD, window: lifetime, per: 'tag:team'}]")
+	require.Eventually(t, func() bool { return max() == budget.USD(4) }, 10*time.Second, time.Millisecond)
+	push("")
+	cancel()
+	require.NoError(t, <-ended)
+	require.Equal(t, budget.USD(4), max(), "one that is taken back changes nothing")
+	push("limits: [")
+	require.ErrorIs(t, before.FollowPolicy(t.Context()), budget.ErrInvalidPolicy)
+	require.Equal(t, budget.USD(4), max())
+	_, err = budget.Open(t.Context(), store, budget.Policy{})
+	require.ErrorContains(t, err, "can't be read")
 }

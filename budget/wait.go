@@ -18,7 +18,7 @@ const (
 // the same account are served in the order in which they came, as far as they wait in the same Ledger; one that comes while others wait
 // stands behind them. Each question to the store is bounded by req.StepTimeout.
 func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
-	p, err := l.plans.of(l.policy.Limits, &req.Scope)
+	p, err := l.rules.Load().of(&req.Scope)
 	if err = req.validate(err); err != nil {
 		return nil, err
 	}
