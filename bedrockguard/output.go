@@ -150,7 +150,7 @@ func (c *call) fitting(e *budget.ExceededError, floor int64) (n int64, ok bool) 
 	asked := c.ask.maxOutput
 	defer func() { c.ask.maxOutput = asked }()
 	left := e.Max.N - e.Settled.N // neither is negative, and settled may be more
-	if left = left - e.Pending.N; left <= 0 {
+	if left -= e.Pending.N; left <= 0 {
 		return 0, false
 	}
 	fits := func(output int64) bool {

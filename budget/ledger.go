@@ -54,7 +54,7 @@ func Open(ctx context.Context, store Store, policy Policy, optFns ...func(*OpenO
 		}
 	}
 	l := &Ledger{Operator: Operator{store}, opened: time.Now()}
-	rand.Read(l.owner[:]) //nolint:errcheck // never fails
+	rand.Read(l.owner[:])
 	policy, err := l.agreed(ctx, policy, o.OwnPolicy)
 	if err != nil {
 		return nil, err

@@ -29,16 +29,16 @@ func (q *Quantity) UnmarshalText(text []byte) error {
 	if unit == 0 {
 		return fmt.Errorf("%w: %q names no unit: want a number and one of %s", ErrInvalidPolicy, clip(string(text)), strings.Join(unitNames[1:], ", "))
 	}
-	n, err := parseDecimal(number, unit == UnitUSD)
-	if err != nil {
-		return fmt.Errorf("%w: %q: %s", ErrInvalidPolicy, clip(string(text)), err)
+	n, problem := parseDecimal(number, unit == UnitUSD)
+	if problem != "" {
+		return fmt.Errorf("%w: %q: %s", ErrInvalidPolicy, clip(string(text)), problem)
 	}
 	*q = Quantity{n, unit}
 	return nil
 }
 
-// parseDecimal reads a number in thousand-millionths, if it is money, or in whole ones.
-func parseDecimal(text string, money bool) (int64, error) {
+// parseDecimal reads a number in thousand-millionths, if it is money, or in whole ones; or it says what is wrong with it.
+func parseDecimal(text string, money bool) (n int64, problem string) {
 	whole, fraction, decimal := strings.Cut(strings.ReplaceAll(text, "_", ""), ".")
 	digits := 0
 	if money {
@@ -46,17 +46,17 @@ func parseDecimal(text string, money bool) (int64, error) {
 	}
 	switch {
 	case decimal && !money:
-		return 0, fmt.Errorf("not a whole number")
+		return 0, "not a whole number"
 	case decimal && (fraction == "" || len(fraction) > digits):
-		return 0, fmt.Errorf("want 1 to %d decimals", digits)
+		return 0, fmt.Sprintf("want 1 to %d decimals", digits)
 	case strings.Trim(whole+fraction, "0123456789") != "" || whole == "":
-		return 0, fmt.Errorf("not a number from 0 on")
+		return 0, "not a number from 0 on"
 	}
 	n, err := strconv.ParseInt(whole+fraction+strings.Repeat("0", digits-len(fraction)), 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("beyond the largest amount")
+		return 0, "beyond the largest amount"
 	}
-	return n, nil
+	return n, ""
 }
 
 // clip cuts a text that is quoted in an error.
