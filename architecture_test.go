@@ -37,7 +37,7 @@ var domain = []string{"budget", "budget/price"}
 var rooms = []room{
 	{".", nil, nil, "the map of the house holds no code"},
 
-	{"budget", []string{"budget/price"}, nil, "the domain knows no AWS, no HTTP and no cache"},
+	{"budget", []string{"budget/price"}, []string{"go.yaml.in/yaml/"}, "the domain knows no AWS, no HTTP and no cache; policy files are YAML"},
 	{"budget/price", nil, nil, "prices are known to budget and cache and know nobody"},
 	{"budget/lease", domain, nil, "leases stand in front of any store and know none"},
 	{"budget/reconcile", domain, nil, "pure"},
