@@ -9,7 +9,7 @@ import (
 // Balances implements budget.Store.
 func (s *Store) Balances(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
 	answer, err := s.ask(ctx, scriptBalances, nil, func(now, clock int64) ([]any, error) {
-		p, err := place(lines, &budget.Charge{}, now, false)
+		p, err := s.place(lines, &budget.Charge{}, now, false)
 		if err != nil {
 			return nil, err
 		}

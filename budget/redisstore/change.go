@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
@@ -64,20 +65,24 @@ func (s *Store) change(ctx context.Context, action byte, until, limit int64, r b
 
 // Kill implements budget.Store. It works on a server that is full, too.
 func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
+	if err := errors.Join(c.Validate(), k.Validate()); err != nil {
+		return err
+	}
 	payload, err := encodeFlag(k)
 	if err != nil {
 		return err
 	}
-	return s.flag(ctx, 'k', payload, budget.Record{Change: c, Kind: budget.ChangeKill, Scope: k.Scope})
+	r := budget.Record{Change: c, Kind: budget.ChangeKill, Scope: k.Scope, Patterns: k.Patterns, Until: k.Until}
+	return s.flag(ctx, 'k', k.Until, payload, r)
 }
 
 // Revive implements budget.Store.
-func (s *Store) Revive(ctx context.Context, scope budget.Scope, c budget.Change) error {
-	return s.flag(ctx, 'r', nil, budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: scope})
+func (s *Store) Revive(ctx context.Context, f budget.Flag, c budget.Change) error {
+	return s.flag(ctx, 'r', time.Time{}, nil, budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns})
 }
 
-// flag sets or removes the flag of a scope, and tells those who listen.
-func (s *Store) flag(ctx context.Context, action byte, payload []byte, r budget.Record) error {
+// flag sets or removes a flag, and tells those who listen.
+func (s *Store) flag(ctx context.Context, action byte, until time.Time, payload []byte, r budget.Record) error {
 	if err := r.Change.Validate(); err != nil {
 		return err
 	}
@@ -85,27 +90,37 @@ func (s *Store) flag(ctx context.Context, action byte, payload []byte, r budget.
 	if err != nil {
 		return err
 	}
-	dims := appendKeys(nil, r.Scope.Dims())
+	dims, ends := appendKeys(nil, r.Scope.Dims()), int64(0)
+	if r.Patterns {
+		dims, action = appendKeys(nil, []budget.Key{r.Object()}), action-'a'+'A'
+	}
+	if !until.IsZero() {
+		ends = max(moment(until), 1)
+	}
+	if ends > never-micros(budget.FlagRetention) { // which no clock reaches
+		ends = 0
+	}
 	return made(s.ask(ctx, scriptKill, nil, func(_, clock int64) ([]any, error) {
-		h := append(newHead(s.epoch()).numbers(s.seen.Load(), clock), action)
+		h := append(newHead(s.epoch()).numbers(s.seen.Load(), clock), action).numbers(ends, budget.MaxPatterns)
 		return []any{[]byte(h), dims, payload, s.keys.channel, change, row}, nil
 	}))
 }
 
 // Correct implements budget.Store. A tombstone is not found: nobody knows which accounts it would have touched.
-func (s *Store) Correct(ctx context.Context, id budget.ID, actual budget.Charge, c budget.Change) (budget.Posting, error) {
-	if err := errors.Join(actual.Validate(), c.Validate()); err != nil {
+func (s *Store) Correct(ctx context.Context, c budget.Correction) (budget.Posting, error) {
+	if err := c.Validate(); err != nil {
 		return budget.Posting{}, err
 	}
-	if err := fits(&actual); err != nil {
+	if err := fits(&c.Actual); err != nil {
 		return budget.Posting{}, err
 	}
-	change, row, err := changed(&budget.Record{Change: c, Kind: budget.ChangeCorrect, Reservation: id, To: actual})
+	change, row, err := changed(&budget.Record{Change: c.Change, Kind: budget.ChangeCorrect, Reservation: c.ID, To: c.Actual})
 	if err != nil {
 		return budget.Posting{}, err
 	}
-	answer, err := s.ask(ctx, scriptCorrect, s.shard(id), func(_, clock int64) ([]any, error) {
-		return []any{[]byte(newHead(s.epoch(), id[:]).numbers(s.seen.Load(), clock, s.retention).charge(&actual)), change, row}, nil
+	answer, err := s.ask(ctx, scriptCorrect, s.shard(c.ID), func(_, clock int64) ([]any, error) {
+		h := newHead(s.epoch(), c.ID[:]).numbers(s.seen.Load(), clock, s.retention, int64(s.opts.UsageRows)).charge(&c.Actual)
+		return []any{[]byte(h), change, row, []byte(encodeShares(c.Shares))}, nil
 	})
 	if err != nil {
 		return budget.Posting{}, err
@@ -176,12 +191,16 @@ func parseRecord(text string, revision int64) (budget.Record, error) {
 	in := reader{text: text}
 	at := in.count()
 	before := reader{text: in.bytes(int(in.number(1)))}
+	n := int64(len(before.text) / 8)
+	if err := knows(n); err != nil {
+		return budget.Record{}, err
+	}
 	if in.failed || at > never {
 		return budget.Record{}, errReply
 	}
 	r, err := account.DecodeRecord([]byte(in.text), revision, fromMicro(at).UnixNano())
 	if err == nil && before.text != "" {
-		if r.From = before.charge(); !before.done() {
+		if r.From = before.charge(n); !before.done() {
 			err = errReply
 		}
 	}

@@ -63,7 +63,10 @@ func TestConformanceOnACluster(t *testing.T) {
 	}
 	handles := 0
 	options := func(name func(*Options), clock *storetest.Clock) func(*Options) {
-		return func(o *Options) { name(o); o.Clock, o.Retention = clock.Now, storetest.Retention }
+		return func(o *Options) {
+			name(o)
+			o.Clock, o.Retention, o.UsageRows = clock.Now, storetest.Retention, storetest.UsageRows
+		}
 	}
 	storetest.Run(t, storetest.Harness{
 		Seeds: 1, Steps: 300, MaxSum: maxSum, Workers: 8,

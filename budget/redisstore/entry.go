@@ -29,8 +29,16 @@ func parseEntry(id, value string, steps map[budget.Key]int64) (e budget.Entry, e
 	state, flags := states[byte(in.number(1))], in.number(1)
 	reserved, resolved := in.count(), in.count()
 	in.count() // when it expires
-	e = budget.Entry{State: state, Estimated: flags&1 != 0, Orphan: flags&2 != 0, Reserved: in.charge(), Actual: in.charge()}
-	if in.failed || e.State == 0 || flags > 15 || len(id) != len(e.ID) || reserved > never || resolved > never {
+	n := int64(7)
+	if flags&16 != 0 {
+		n = in.number(1)
+		in.bytes(16) // its row of usage
+	}
+	if err := knows(n); err != nil {
+		return budget.Entry{}, err
+	}
+	e = budget.Entry{State: state, Estimated: flags&1 != 0, Orphan: flags&2 != 0, Reserved: in.charge(n), Actual: in.charge(n)}
+	if in.failed || e.State == 0 || flags > 63 || len(id) != len(e.ID) || reserved > never || resolved > never {
 		return budget.Entry{}, errReply
 	}
 	e.ID, e.ReservedAt = budget.ID([]byte(id)), fromMicro(reserved)
@@ -39,6 +47,12 @@ func parseEntry(id, value string, steps map[budget.Key]int64) (e budget.Entry, e
 		amounts = &e.Reserved
 	} else {
 		e.ResolvedAt = fromMicro(resolved)
+	}
+	if flags&32 != 0 {
+		shares := reader{text: in.text[max(0, len(in.text)-2):]}
+		if in.text = in.text[:max(0, len(in.text)-2-int(shares.number(2)))]; shares.failed {
+			return budget.Entry{}, errReply
+		}
 	}
 	if flags&8 != 0 {
 		if err := in.names(&e); err != nil {

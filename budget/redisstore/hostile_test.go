@@ -32,27 +32,30 @@ func state(t *testing.T, s *Store) map[string]string {
 // rightArguments are what the store hands to each script, in the order of the head, for a ledger with one reservation.
 func rightArguments(s *Store, r budget.Reservation) map[*script][][]byte {
 	now := s.time.now()
-	p, _ := place(r.Lines, &r.Charge, now, true)
+	p, _ := s.place(r.Lines, &r.Charge, now, true)
 	epoch, seen := s.epoch(), s.seen.Load()
 	begin := func(parts ...[]byte) head { return newHead(append([][]byte{epoch}, parts...)...) }
 	fresh := budget.NewID()
+	shares := []budget.Share{{Amount: r.Charge}}
 	change, row := make([]byte, 40), []byte("a row")
 	copy(change[16:], fresh[:])
 	binary.BigEndian.PutUint64(change[32:], math.MaxInt64)
 	return map[*script][][]byte{
-		scriptReserve:  {begin(fresh[:], r.Owner[:]).numbers(seen, 0, now, 1000, s.retention, p.hold.from, p.hold.until).flags(false).charge(&r.Charge), {}, p.booked, p.terms, {}, encodeNames(r.Lines)},
-		scriptSettle:   {begin(r.ID[:], r.Owner[:]).numbers(seen, 0, now, s.retention).flags(false, true).charge(&r.Charge), p.booked, p.terms, p.marks, {}, {}, encodeNames(r.Lines)},
+		scriptReserve:  {begin(fresh[:], r.Owner[:]).numbers(seen, 0, now, 1000, s.retention, p.hold.from, p.hold.until).flags(false).byte(units).numbers(1, 2).charge(&r.Charge), {}, p.booked, p.terms, {}, encodeNames(r.Lines), make([]byte, 16)},
+		scriptSettle:   {begin(r.ID[:], r.Owner[:]).numbers(seen, 0, now, s.retention, 10, 1, 2).flags(false, true).charge(&r.Charge), p.booked, p.terms, p.marks, {}, {}, encodeNames(r.Lines), encodeShares(shares)},
 		scriptVoid:     {begin(r.ID[:], r.Owner[:]).numbers(seen, 0, s.retention).flags(false)},
 		scriptForestal: {begin(fresh[:], r.Owner[:]).numbers(seen, 0, s.retention).flags(true)},
-		scriptCorrect:  {begin(r.ID[:]).numbers(seen, 0, s.retention).charge(&r.Charge), change, row},
-		scriptExpire:   {begin().numbers(seen, 0, s.retention, 10, 10, 10)},
+		scriptCorrect:  {begin(r.ID[:]).numbers(seen, 0, s.retention, 10).charge(&r.Charge), change, row, encodeShares(shares)},
+		scriptExpire:   {begin().numbers(seen, 0, s.retention, 10, 10, 10, 10, 1<<50)},
 		scriptBalances: {begin().numbers(seen, 0, now, s.retention), p.booked, p.terms},
 		scriptAccount:  {append(begin().numbers(seen, 0), 'o').numbers(now+1e12, 5), r.Lines[0].Account[:], change, row},
-		scriptKill:     {append(begin().numbers(seen, 0), 'k'), r.Lines[0].Account[:], []byte("{}"), []byte("channel"), change, row},
+		scriptKill:     {append(begin().numbers(seen, 0), 'k').numbers(0, 10), r.Lines[0].Account[:], []byte("{}"), []byte("channel"), change, row},
 		scriptKills:    {begin().numbers(seen, 0)},
 		scriptChanges:  {begin().numbers(seen, 0, 0, 10)},
 		scriptAccounts: {begin(make([]byte, 16)).numbers(seen, 0, 10)},
 		scriptPeriods:  {begin(make([]byte, 16)).numbers(seen, 0, 0, 10)},
+		scriptRows:     {begin(make([]byte, 20)).numbers(seen, 0, 10)},
+		scriptPolicy:   {begin().numbers(seen, 0), []byte("channel"), []byte("\x00\x01a\x00\x01bdocument"), change, row},
 		scriptEntries:  {append(begin(make([]byte, 16)).numbers(seen, 0, 10, 10), '-', 0, 0)},
 	}
 }
@@ -66,10 +69,12 @@ func payload(sc *script, i int) bool {
 		return i == 3
 	case scriptCorrect:
 		return i == 2
+	case scriptPolicy:
+		return i == 1 || i == 2 || i == 4
 	case scriptSettle:
-		return i >= 4 // names are looked at when there is something to name
+		return i >= 4 && i != 7 // names are looked at when there is something to name
 	case scriptReserve:
-		return i == 1 || i >= 4
+		return i == 1 || i >= 4 && i != 6
 	default:
 		return false
 	}
@@ -126,13 +131,14 @@ func TestHostileArgumentsChangeNothing(t *testing.T) {
 			{scriptReserve, 0, 56},
 			{scriptReserve, 0, 72},
 			{scriptReserve, 0, 80},
-			{scriptSettle, 0, 82},
-			{scriptSettle, 0, 130},
+			{scriptSettle, 0, 106},
+			{scriptSettle, 0, 154},
 			{scriptSettle, 1, 16},
 			{scriptSettle, 2, 9},
 			{scriptSettle, 2, termsWidth + 9},
-			{scriptCorrect, 0, 56},
-			{scriptCorrect, 0, 104},
+			{scriptCorrect, 0, 64},
+			{scriptCorrect, 0, 112},
+			{scriptCorrect, 3, 16},
 			{scriptVoid, 0, 64},
 		} {
 			args := append([][]byte{}, rightArguments(s, r)[tc.sc]...)
@@ -274,6 +280,7 @@ func FuzzDecode(f *testing.F) {
 		if all, err := balances(answer, lines); err == nil {
 			require.Len(t, all, len(lines))
 		}
-		_, _ = parseFlags(answer.rest)
+		_, _ = parseFlags(answer.rest, answer.now)
+		_, _ = parseUsage(string(raw))
 	})
 }

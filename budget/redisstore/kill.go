@@ -5,17 +5,22 @@ import (
 	"encoding/json"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 // flagJSON is the payload of a flag. It keeps text as bytes, because it need not be valid UTF-8.
 type flagJSON struct {
 	Principal, Workflow, Model, Reason []byte
+	Region, Profile, Project           []byte `json:",omitempty"`
 	Tags                               [][2][]byte
+	Patterns                           bool  `json:",omitempty"`
+	Until                              int64 `json:",omitempty"`
 }
 
 func encodeFlag(k budget.Kill) ([]byte, error) {
 	s := k.Scope
-	out := flagJSON{Principal: []byte(s.Principal), Workflow: []byte(s.Workflow), Model: []byte(s.Model), Reason: []byte(k.Reason)}
+	out := flagJSON{Principal: []byte(s.Principal), Workflow: []byte(s.Workflow), Model: []byte(s.Model), Reason: []byte(k.Reason), Patterns: k.Patterns, Until: account.End(k.Until)}
+	out.Region, out.Profile, out.Project = []byte(s.Region), []byte(s.Profile), []byte(s.Project)
 	for name, value := range s.Tags {
 		out.Tags = append(out.Tags, [2][]byte{[]byte(name), []byte(value)})
 	}
@@ -27,8 +32,11 @@ func decodeFlag(raw string) (k budget.Kill, err error) {
 	if err := json.Unmarshal([]byte(raw), &in); err != nil {
 		return k, errReply
 	}
-	k.Scope = budget.Scope{Principal: string(in.Principal), Workflow: string(in.Workflow), Model: string(in.Model)}
-	k.Reason = string(in.Reason)
+	k.Scope = budget.Scope{
+		Principal: string(in.Principal), Workflow: string(in.Workflow), Model: string(in.Model),
+		Region: string(in.Region), Profile: string(in.Profile), Project: string(in.Project),
+	}
+	k.Reason, k.Patterns, k.Until = string(in.Reason), in.Patterns, account.Ended(in.Until)
 	for _, tag := range in.Tags {
 		if k.Scope.Tags == nil {
 			k.Scope.Tags = make(map[string]string, len(in.Tags))
@@ -48,11 +56,11 @@ func parseFlag(at int64, payload string) (budget.Kill, error) {
 	return k, err
 }
 
-// parseFlags reads flags one after the other, as lua/killed.lua describes them.
-func parseFlags(in reader) (all []budget.Kill, err error) {
+// parseFlags reads flags one after the other, as lua/killed.lua describes them, but for those that have ended.
+func parseFlags(in reader, now int64) (all []budget.Kill, err error) {
 	for !in.failed && in.text != "" {
 		in.bytes(16 * int(in.number(1))) // its dimensions
-		at := in.count()
+		at, until := in.count(), in.count()
 		payload := in.bytes(int(in.number(4)))
 		if in.failed {
 			break
@@ -61,7 +69,9 @@ func parseFlags(in reader) (all []budget.Kill, err error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, k)
+		if until == 0 || now < until {
+			all = append(all, k)
+		}
 	}
 	if in.failed {
 		return nil, errReply
@@ -77,5 +87,5 @@ func (s *Store) Kills(ctx context.Context) ([]budget.Kill, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseFlags(answer.rest)
+	return parseFlags(answer.rest, answer.now)
 }

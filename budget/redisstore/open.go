@@ -12,7 +12,7 @@ import (
 )
 
 // layout is the version of what the scripts keep.
-const layout = "2"
+const layout = "3"
 
 // found is what a server tells of itself and of the ledger.
 type found struct {
@@ -42,7 +42,7 @@ func (s *Store) open(ctx context.Context) error {
 			return err
 		}
 	}
-	if f.layout == "1" && f.epoch != "" {
+	if (f.layout == "1" || f.layout == "2") && f.epoch != "" {
 		if f, err = s.look(ctx, scriptCreate, "u"); err != nil {
 			return err
 		}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
 // DefaultRetention is how long resolved reservations are remembered: past the invoice of their month.
@@ -30,6 +32,9 @@ type Options struct {
 	// corrections; the sums of a rolling window for 100 of its lengths at most. A reservation takes about 600 bytes of the
 	// server's memory with its names, and 30 more for each limit. Zero or less is DefaultRetention; more than 100 years is 100 years.
 	Retention time.Duration
+	// UsageRows is how many rows of usage are kept of one day; what would need more is told as budget.OtherUsage. A row takes about 300
+	// bytes of the server's memory. Zero or less is budget.DefaultUsageRows.
+	UsageRows int
 	// Timeout bounds each step, waiting for a connection included, unless its context's deadline is earlier. Zero or less is
 	// DefaultTimeout. A step whose context is cancelled while the server works on it may go on until then. Expire and
 	// Entries of more than one batch are bounded batch by batch.
@@ -53,6 +58,9 @@ func (o *Options) complete(rdb redis.UniversalClient) error {
 		o.Retention = DefaultRetention
 	}
 	o.Retention = min(o.Retention, maxRetention)
+	if o.UsageRows <= 0 {
+		o.UsageRows = budget.DefaultUsageRows
+	}
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
 	}

@@ -26,6 +26,8 @@
 // a field that is gone, because it was evicted or deleted, is found out by every process: each step leaves behind how many there
 // are. Without Options.Create a process refuses a ledger that is gone.
 //
+// Once a process has opened a ledger of an earlier library, processes of that library refuse it.
+//
 // # Limits
 //
 // A sum is at most 2^53-1, for USD about 9 million dollars: what would exceed it is budget.ErrOverflow. Windows are kept to
@@ -56,6 +58,7 @@ type Store struct {
 	known    atomic.Pointer[known]
 	seen     atomic.Int64 // the highest sequence that an answer carried
 	time     estimate
+	flags    atomic.Pointer[patterns]
 
 	retention int64 // in microseconds
 

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
@@ -26,6 +27,7 @@ const (
 	codeKilled   = 'K'
 	codeUnknown  = 'U' // the id is unknown or was voided, and what to do about it was not sent
 	codeTime     = 'T' // the time was guessed wrongly
+	codePatterns = 'P' // the flags with patterns are others by now
 )
 
 func parseReply(value any) (reply, error) {
@@ -42,7 +44,7 @@ func parseReply(value any) (reply, error) {
 // outcome returns the error that an answer stands for.
 func (r *reply) outcome() error {
 	switch r.code {
-	case codeDone, codeReplayed, codeDenied, codeKilled, codeUnknown, codeTime:
+	case codeDone, codeReplayed, codeDenied, codeKilled, codeUnknown, codeTime, codePatterns:
 		return nil
 	case 'X':
 		return errMemory
@@ -56,6 +58,8 @@ func (r *reply) outcome() error {
 		return budget.ErrNotFound
 	case 'S':
 		return budget.ErrSuperseded
+	case 'G':
+		return budget.ErrTooManyFlags
 	case 'O':
 		return budget.ErrOverflow
 	default:
@@ -102,12 +106,23 @@ func (r *reader) count() int64 {
 	return n
 }
 
-// charge takes what a charge holds in each unit.
-func (r *reader) charge() (c budget.Charge) {
-	for u := budget.UnitUSD; u <= budget.UnitCalls; u++ {
-		c[u] = r.count()
+// charge takes what a charge holds in each of so many units, which may be fewer than are known.
+func (r *reader) charge(n int64) (c budget.Charge) {
+	for u := range n {
+		c[u+1] = r.count()
 	}
 	return c
+}
+
+// units is how many units this library knows.
+const units = budget.NumUnits - 1
+
+// knows refuses what counts more units than this library knows: a newer one wrote it.
+func knows(n int64) error {
+	if n > units {
+		return fmt.Errorf("redisstore: the ledger counts %d units, this library knows %d: use a newer library", n, units)
+	}
+	return nil
 }
 
 // done reports whether all was read, and could be.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 // maxSum is the largest sum that a script can keep exactly, in the doubles that Lua counts with.
@@ -78,6 +79,7 @@ func (h *hold) narrow(from, until int64) {
 
 // placed are lines as the scripts read them (lua/place.lua), worked out for a time that was guessed.
 type placed struct {
+	retention            time.Duration
 	booked, terms, marks head
 	hold                 hold
 }
@@ -88,10 +90,10 @@ const (
 )
 
 // place works lines out. Marks are written if they are asked for.
-func place(lines []budget.Line, charge *budget.Charge, now int64, marks bool) (*placed, error) {
+func (s *Store) place(lines []budget.Line, charge *budget.Charge, now int64, marks bool) (*placed, error) {
 	width := (bookedWidth + termsWidth) * len(lines)
 	buf := make(head, width)
-	p := &placed{booked: buf[: 0 : bookedWidth*len(lines)], terms: buf[bookedWidth*len(lines) : bookedWidth*len(lines)], hold: hold{0, never}}
+	p := &placed{retention: s.opts.Retention, booked: buf[: 0 : bookedWidth*len(lines)], terms: buf[bookedWidth*len(lines) : bookedWidth*len(lines)], hold: hold{0, never}}
 	at := fromMicro(now)
 	for i := range lines {
 		if err := p.add(&lines[i], charge[lines[i].Unit], at); err != nil {
@@ -118,7 +120,7 @@ func (p *placed) add(l *budget.Line, amount int64, now time.Time) error {
 	if span.Start == span.Since {
 		p.hold.narrow(span.Start, span.End)
 		p.booked = append(p.booked.numbers(span.Start/1000), byte(l.Unit), 'c').numbers(amount)
-		p.terms = p.terms.numbers(min(ceilMicro(span.End), never), 0, 0)
+		p.terms = p.terms.numbers(min(ceilMicro(span.End), never), micros(time.Duration(account.KeptEnd(span, p.retention)-span.End)), 0)
 		return nil
 	}
 	step := rollingStep(span)

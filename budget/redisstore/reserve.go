@@ -8,10 +8,10 @@ import (
 )
 
 // maxGuesses bounds how often a script is sent again because the time was guessed wrongly: once at the edge of a window, or
-// after a pause.
+// after a pause; or because the flags with patterns are others by now.
 const maxGuesses = 10
 
-var errGuesses = errors.New("redisstore: the server's clock can't be followed: it jumps, or answers take longer than the windows last")
+var errGuesses = errors.New("redisstore: the server can't be followed: its clock jumps, answers take longer than the windows last, or flags with patterns are set all the time")
 
 // ask runs a script whose request depends on the time, and returns an answer that is no error.
 func (s *Store) ask(ctx context.Context, sc *script, shard []any, request func(now, clock int64) ([]any, error)) (reply, error) {
@@ -37,10 +37,16 @@ func (s *Store) ask(ctx context.Context, sc *script, shard []any, request func(n
 			return reply{}, failed
 		}
 		s.notice(r.sequence)
-		if r.code != codeTime {
+		switch r.code {
+		case codeTime:
+			s.time.set(r.now)
+		case codePatterns: // somebody has set or revived a flag with patterns since
+			if err := s.learnPatterns(&r); err != nil {
+				return reply{}, err
+			}
+		default:
 			return r, err
 		}
-		s.time.set(r.now)
 	}
 	return reply{}, errGuesses
 }
@@ -66,15 +72,16 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decis
 	if err := errors.Join(fits(&r.Charge), distinct(r.Lines)); err != nil {
 		return budget.Decision{}, err
 	}
-	dims, whose, called := appendKeys(nil, r.Dims), encodeCall(r.Call), encodeNames(r.Lines)
+	dims, whose, called, usage := appendKeys(nil, r.Dims), encodeCall(r.Call), encodeNames(r.Lines), r.Call.UsageKey()
 	answer, err := s.ask(ctx, scriptReserve, s.shard(r.ID), func(now, clock int64) ([]any, error) {
-		p, err := place(r.Lines, &r.Charge, now, false)
+		p, err := s.place(r.Lines, &r.Charge, now, false)
 		if err != nil {
 			return nil, err
 		}
 		h := newHead(s.epoch(), r.ID[:], r.Owner[:]).numbers(s.seen.Load(), clock, now, min(micros(r.TTL), never), s.retention,
-			p.hold.from, p.hold.until).byte(bit(r.Tentative) | bit(r.RefuseObserved)<<1).charge(&r.Charge)
-		return []any{[]byte(h), dims, []byte(p.booked), []byte(p.terms), whose, called}, nil
+			p.hold.from, p.hold.until).byte(bit(r.Tentative) | bit(r.RefuseObserved)<<1).byte(units)
+		h = append(h, usage[:]...).charge(&r.Charge)
+		return []any{[]byte(h), dims, []byte(p.booked), []byte(p.terms), whose, called, s.flags.Load().matches(r.Call)}, nil
 	})
 	refused := answer.code == codeDenied || answer.code == codeKilled
 	if err != nil && !(refused && errors.Is(err, errReplicas)) { // a refusal sets nothing aside that a replica could lack

@@ -49,8 +49,25 @@ func size(t *testing.T, s *Store) (entries, fields, waiting int) {
 	for _, key := range s.keys.entries {
 		entries += max(int(s.rdb.HLen(t.Context(), key).Val())-1, 0)
 	}
-	const own = 4 // h, v, n and j
+	own := 4 + rows(t, s) // h, v, n and j
 	return entries, int(s.rdb.HLen(t.Context(), s.keys.ledger).Val()) - own, int(s.rdb.ZCard(t.Context(), s.keys.due).Val())
+}
+
+// rows is how many rows of usage a ledger has.
+func rows(t *testing.T, s *Store) (n int) {
+	fields, err := s.rdb.HKeys(t.Context(), s.keys.ledger).Result()
+	require.NoError(t, err)
+	for _, field := range fields {
+		if len(field) == 20 {
+			n++
+		}
+	}
+	return n
+}
+
+// judge moves the time on that forgetting goes by, as months of upkeep would.
+func judge(t *testing.T, s *Store) {
+	require.NoError(t, s.rdb.HSet(t.Context(), s.keys.ledger, "j", []byte(newHead().numbers(s.opts.Clock().UnixMicro()))).Err())
 }
 
 // What is resolved is forgotten a retention later and not earlier, and what its window held with it, so that a server that
@@ -72,7 +89,13 @@ func TestForgetsWhatIsPastTheRetention(t *testing.T) {
 	advance(13 * time.Hour)
 	sweep(t, s)
 	entries, fields, waiting := size(t, s)
+	require.Equal(t, [3]int{0, 50 + 50, 50}, [3]int{entries, fields, waiting}, "sums of days, and names")
+	advance(budget.UsageRetention + 24*time.Hour)
+	judge(t, s)
+	sweep(t, s)
+	entries, fields, waiting = size(t, s)
 	require.Equal(t, [3]int{}, [3]int{entries, fields, waiting})
+	require.Zero(t, rows(t, s))
 	require.Zero(t, s.rdb.ZCard(t.Context(), s.keys.buckets).Val())
 }
 

@@ -7,10 +7,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
 // script is one step. Scripts are called by their hash, and sent whole to a server that does not know them: a function
@@ -34,6 +37,36 @@ func newScript(file, flags string) *script {
 	return &script{op: file, source: source, sha: hex.EncodeToString(sum[:])}
 }
 
+// constants stand in the scripts in the place of their names.
+var constants = strings.NewReplacer(
+	"@UNITS@", strconv.Itoa(units),
+	"@SUMS@", strings.Repeat("I8", units),
+	"@UNIT@", fmt.Sprintf(`\%03d`, units),
+	"@A@", each("a%[1]d", ", "), "@B@", each("b%[1]d", ", "), "@A+B@", each("a%[1]d + b%[1]d", ", "),
+	"@A+B>MAX@", each("a%[1]d + b%[1]d > MAX", " or "), "@B>MAX@", each("b%[1]d > MAX", " or "),
+	"@NOTHING@", strings.Repeat(`\0`, 8*units),
+	"@NOBODY@", luaBytes((*budget.Call)(nil).UsageKey()),
+	"@OTHER@", luaBytes(budget.OtherUsage),
+	"@FLAGS@", strconv.FormatInt(micros(budget.FlagRetention), 10),
+)
+
+// each writes something for each unit: tables would take a script longer than what it does with them.
+func each(form, between string) string {
+	all := make([]string, units)
+	for u := range all {
+		all[u] = fmt.Sprintf(form, u+1)
+	}
+	return strings.Join(all, between)
+}
+
+// luaBytes writes a key as a script's text.
+func luaBytes(k budget.Key) (text string) {
+	for _, b := range k {
+		text += fmt.Sprintf(`\%03d`, b)
+	}
+	return text
+}
+
 // expand returns a file with the files that it includes.
 func expand(file string) string {
 	text, err := sources.ReadFile("lua/" + file + ".lua")
@@ -47,7 +80,7 @@ func expand(file string) string {
 		}
 		out.WriteString(line)
 	}
-	return out.String()
+	return constants.Replace(out.String())
 }
 
 const whenFull = "allow-oom"
@@ -70,6 +103,8 @@ var (
 	scriptAccept   = newScript("accept", whenFull)
 	scriptAccounts = newScript("accounts", whenFull)
 	scriptPeriods  = newScript("periods", whenFull)
+	scriptRows     = newScript("rows", whenFull)
+	scriptPolicy   = newScript("policy", whenFull)
 )
 
 // once is a command that the client does not send again by itself, however it is configured. Every script could bear it,

@@ -32,17 +32,21 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 }
 
 func (s *Store) settle(ctx context.Context, st *budget.Settlement, whole bool) (reply, error) {
+	usage, shares := budget.Key{}, []byte(encodeShares(st.Shares))
+	if st.Call != nil { // else it is what the reservation said
+		usage = st.Call.UsageKey()
+	}
 	return s.ask(ctx, scriptSettle, s.shard(st.ID), func(now, clock int64) ([]any, error) {
-		h := newHead(s.epoch(), st.ID[:], st.Owner[:]).numbers(s.seen.Load(), clock, now, s.retention).
-			flags(st.Estimated, whole).charge(&st.Actual)
+		h := newHead(s.epoch(), st.ID[:], st.Owner[:]).numbers(s.seen.Load(), clock, now, s.retention, int64(s.opts.UsageRows))
+		h = append(h, usage[:]...).flags(st.Estimated, whole).charge(&st.Actual)
 		if !whole {
-			return []any{[]byte(h), "", "", "", encodeCall(st.Call), st.Reference, ""}, nil
+			return []any{[]byte(h), "", "", "", encodeCall(st.Call), st.Reference, "", shares}, nil
 		}
-		p, err := place(st.Lines, &st.Actual, now, true)
+		p, err := s.place(st.Lines, &st.Actual, now, true)
 		if err != nil {
 			return nil, err
 		}
-		return []any{[]byte(h), []byte(p.booked), []byte(p.terms), []byte(p.marks), encodeCall(st.Call), st.Reference, encodeNames(st.Lines)}, nil
+		return []any{[]byte(h), []byte(p.booked), []byte(p.terms), []byte(p.marks), encodeCall(st.Call), st.Reference, encodeNames(st.Lines), shares}, nil
 	})
 }
 

@@ -19,7 +19,9 @@ func TestConformance(t *testing.T) {
 	storetest.Run(t, storetest.Harness{
 		Seeds: 4, Steps: 500, MaxSum: 1<<53 - 1,
 		Open: func(t *testing.T, clock *storetest.Clock) budget.Store {
-			return open(t, func(o *Options) { o.Clock, o.Retention = clock.Now, storetest.Retention })
+			return open(t, func(o *Options) {
+				o.Clock, o.Retention, o.UsageRows = clock.Now, storetest.Retention, storetest.UsageRows
+			})
 		},
 		Reopen: func(t *testing.T, store budget.Store, clock *storetest.Clock) budget.Store {
 			opts := store.(*Store).opts

@@ -24,7 +24,8 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	for steps := 1; ; steps++ {
 		batch := int64(min(max(limit-charged, 0), chargeBatch))
 		answer, err := s.ask(ctx, scriptExpire, s.keys.shard[:], func(_, clock int64) ([]any, error) {
-			return []any{[]byte(newHead(s.epoch()).numbers(s.seen.Load(), clock, s.retention, batch, forgetBatch, max(s.retention/8, micros(time.Hour))))}, nil
+			return []any{[]byte(newHead(s.epoch()).numbers(s.seen.Load(), clock, s.retention, batch, forgetBatch, max(s.retention/8, micros(time.Hour)),
+				int64(s.opts.UsageRows), micros(budget.UsageRetention)))}, nil
 		})
 		if err != nil {
 			return charged, err

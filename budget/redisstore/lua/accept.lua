@@ -14,10 +14,11 @@ latest = now > latest and now or latest
 local answer = head and judge(change) or 'A'
 if answer ~= 'A' then return answer .. pack('>I8I8', sequence, now) end
 
--- What is found by going through an index is put back into it: the buckets of a window, and reservations to expire.
+-- What is found by going through an index is put back into it: the buckets of a window, rows of usage, and reservations to expire.
 local fields = call('HKEYS', ledger)
 for _, field in ipairs(fields) do
   if #field == 24 then call('ZADD', buckets, '0', field, '0', sub(field, 1, 16)) end
+  if #field == 20 then call('ZADD', buckets, '0', string.rep('\255', 16) .. field) end
   if #field == 17 and sub(field, 17) == 'm' then call('ZADD', buckets, '0', sub(field, 1, 16)) end
 end
 local shards, bits = {}, 0
@@ -37,11 +38,14 @@ for b = 0, 255 do
   if b % 8 == 7 then shards[#shards + 1], bits = string.char(bits), 0 end
 end
 local flags = 0
-for _, text in ipairs(call('HVALS', kills)) do
-  local o = 1
+local held = call('HGETALL', kills)
+for i = 1, #held, 2 do
+  local text, o = held[i + 1], held[i] == 'p' and 17 or 1
   while o < #text do
     local at = o + 1 + 16 * byte(text, o)
-    flags, o = flags + 1, at + 12 + read('>I4', text, at + 8)
+    local till = read('>I8', text, at + 8)
+    if till > 0 then call('ZADD', due, 'NX', format('%d', till + @FLAGS@ - NEVER), 'k' .. held[i]) end
+    flags, o = flags + 1, at + 20 + read('>I4', text, at + 16)
   end
 end
 note(change, '', row, now)

@@ -10,7 +10,7 @@ if lost(head, sub(request, 1, 16), seen) then return LOST end
 local all, account, behind = {'A' .. pack('>I8I8', read('>I8', head, 17), moment(clock))}, sub(request, 17, 32), string.rep('\255', 9)
 while #all <= max do
   local found = call('ZRANGEBYLEX', buckets, '(' .. account .. behind, '+', 'LIMIT', '0', '1')[1]
-  if not found then break end
+  if not found or #found == 36 then break end -- rows of usage stand behind all accounts
   account = sub(found, 1, 16)
   local got = call('HMGET', ledger, account .. 'm', account .. 'n')
   all[#all + 1] = account .. (got[1] or string.rep('\0', 24)) .. (got[2] or '')

@@ -6,11 +6,14 @@
 --            forgetting goes by. Of each account, whose name is 16 bytes: <account>m its terms <latched until 8><override until 8><override 8>,
 --            <account>n what it is called: see name.lua, <account>f when each mark may be reported again, <account>w of a rolling window <first bucket 8><settled 8>
 --            <pending 8> from that bucket on. Of each bucket: <account><start 8> its sums <settled 8><pending 8>
---            and, once there is any, <settled by entries that were forgotten 8>
+--            and, once there is any, <settled by entries that were forgotten 8>. Of each row of usage: <day 4><key 16>, see usage.lua. p is
+--            the policy document: see policy.lua
 --   due      a sorted set of what is looked at again: pending ids by the time they expire, resolved ids and buckets by the
---            time they are forgotten, minus NEVER, so that the two kinds don't stand in each other's way
---   buckets  a sorted set of <account><start>, and of <account> of each that is listed, all of score 0
---   kills    a hash from a flag's first dimension to its flags: see killed.lua
+--            time they are forgotten, minus NEVER, so that the two kinds don't stand in each other's way;
+--            and k<field of kills> by the time its flags that have ended are forgotten
+--   buckets  a sorted set of <account><start>, and of <account> of each that is listed, all of score 0;
+--            behind them, of each row of usage <255 16 times><day 4><key 16>
+--   kills    a hash from a flag's first dimension to its flags, and from p to those with patterns: see killed.lua
 --   changes  the audit trail, a hash: see change.lua
 --   entries  256 hashes from an id to its entry: see entry.lua. The empty name holds how many there are <4>
 --
@@ -22,6 +25,10 @@
 local ledger, due, buckets, kills, changes, shard = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local call, sub, byte, format, pack, read = redis.call, string.sub, string.byte, string.format, struct.pack, struct.unpack
 local MAX, NEVER = 9007199254740991, 9000000000000000
+-- How many units a charge counts. What is kept says how many it has: a library that knows more takes those that it lacks for 0, and one
+-- that knows fewer refuses.
+local UNITS, UNIT, SUMS = @UNITS@, '@UNIT@', '>@SUMS@'
+local NOBODY = '@NOBODY@' -- the row of usage of what nobody said whose it is
 
 local function invalid(what) return redis.error_reply('ERR bedrockguard: invalid ' .. what) end
 

@@ -2,14 +2,15 @@
 -- post finds out what it would write to post one charge in the place of another, which may be nil, in all buckets of the
 -- bookings or in none; held says that what was reserved is still pending there. A bucket that was forgotten stays so: nobody
 -- counts it any more. With new given, missing buckets are made, and their numbers noted there. It returns nil and an answer
--- if it can't be done, else what to write.
-local function post(head, bookings, after, before, held, now, new)
+-- if it can't be done, else what to write, and the value of one more field of ledger if one is given.
+local function post(head, bookings, after, before, held, now, new, field)
   local ask, n = {'HMGET', ledger}, 2
   for o = 1, #bookings, 34 do
     ask[n + 1], n = sub(bookings, o, o + 23), n + 1
     if byte(bookings, o + 25) == 114 then ask[n + 1], n = sub(bookings, o, o + 15) .. 'w', n + 1 end
   end
   local set, at, m = {'HSET', ledger}, 1, 2
+  if field then ask[n + 1], n = field, n + 1 end
   if n == 2 then return set end
   local got = call(unpack(ask))
   for o = 1, #bookings, 34 do
@@ -35,19 +36,20 @@ local function post(head, bookings, after, before, held, now, new)
     end
     at = at + (kind == 114 and 2 or 1)
   end
-  return set
+  return set, field and got[at]
 end
 
--- write carries out what post has found.
+-- write carries out what post and charge have found.
 local function write(set)
   if #set > 2 then call(unpack(set)) end
+  for _, row in ipairs(set.rows or {}) do call('ZADD', buckets, '0', row) end
 end
 
--- keep gives an entry its new state; it is forgotten a retention from now. It returns the bits of all shards, if they change,
--- and how many members due has more.
-local function keep(head, hash, id, fields, new, origin, state, flags, now, charges, bookings, retention, whose, reference)
+-- keep gives an entry its new state; it is forgotten a retention from now. middle is what stands between the times and what is posted.
+-- It returns the bits of all shards, if they change, and how many members due has more.
+local function keep(head, hash, id, fields, new, origin, state, flags, now, middle, posted, bookings, retention, whose, reference, shares)
   local more = call('ZADD', due, format('%d', now + retention - NEVER), id)
-  local tail, named = names(whose, reference)
-  local value = sub(origin, 1, 16) .. state .. pack('>B', flags % 8 + named) .. sub(origin, 19, 26) .. pack('>I8', now) .. sub(origin, 35, 42) .. charges .. bookings .. tail
+  local tail, named = names(whose, reference, shares)
+  local value = sub(origin, 1, 16) .. state .. pack('>B', flags % 8 + named) .. sub(origin, 19, 26) .. pack('>I8', now) .. middle .. posted .. bookings .. tail
   return put(head, hash, id, value, fields, new), more
 end

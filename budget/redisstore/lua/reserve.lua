@@ -1,12 +1,13 @@
 -- include common
 -- include entry
--- ARGV: <epoch 16><id 16><owner 16><seen 8><clock 8><guess 8><ttl 8><retention 8><from 8><until 8><asking 1><charge 56>; the
--- call's dimensions; what is booked and its terms: see place.lua; whose it is; what the lines' accounts are called: see name.lua. All lines hold as they are from one time until another; at
+-- ARGV: <epoch 16><id 16><owner 16><seen 8><clock 8><guess 8><ttl 8><retention 8><from 8><until 8><asking 1><number of units 1><row of usage 16><charge>; the
+-- call's dimensions; what is booked and its terms: see place.lua; whose it is; what the lines' accounts are called: see name.lua; the list of flags with patterns that
+-- the caller knows, and which of them hold for the call, 16 bytes each: see killed.lua. All lines hold as they are from one time until another; at
 -- other times they have to be placed. Asking is 1 for a tentative reservation, which latches nothing, and 2 for one that observed
 -- lines refuse, too.
 local head, dims, booked, terms, whose, called = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local lines = #booked / 34
-if #head ~= 161 or #dims % 16 ~= 0 or lines % 1 ~= 0 or #terms ~= 33 * lines or #whose > 65535 then return invalid('request') end
+if #head ~= 122 + 8 * UNITS or byte(head, 106) ~= UNITS or #dims % 16 ~= 0 or #ARGV[7] % 16 ~= 0 or lines % 1 ~= 0 or #terms ~= 33 * lines or #whose > 65535 then return invalid('request') end
 local seen, clock, guess, ttl, retention, from, ends, asking = read('>I8I8I8I8I8I8I8B', head, 49)
 if clock > NEVER or ttl > NEVER or retention > NEVER then return invalid('request') end
 local id, now = sub(head, 17, 32), moment(clock)
@@ -21,7 +22,7 @@ for i = 1, lines do
   local start, unit, kind, amount = read('>I8BBI8', booked, o + 16)
   local account, base = sub(booked, o, o + 15), nil
   if quick then
-    if unit < 1 or unit > 7 or amount > MAX or start > MAX or kind ~= 99 and kind ~= 114 then return invalid('line') end
+    if unit < 1 or unit > UNITS or amount > MAX or start > MAX or kind ~= 99 and kind ~= 114 then return invalid('line') end
     base = sub(booked, o, o + 23)
     if kind == 114 then start = start - read('>I8', terms, 33 * i - 7) end
   else
@@ -47,8 +48,9 @@ end
 -- The id comes first, then kill flags, then room.
 if entry then
   if byte(entry, 17) ~= 112 then return 'V' .. pack('>I8I8', sequence, now) end
-  local was = parts(entry)
-  local same = sub(entry, 1, 16) == sub(head, 33, 48) and sub(entry, 43, 98) == sub(head, 106) and #was == #booked
+  local was, reserved = parts(entry), nil
+  reserved = opened(entry)
+  local same = sub(entry, 1, 16) == sub(head, 33, 48) and reserved == sub(head, 123) and #was == #booked
   for o = 1, same and #booked or 0, 34 do
     same = same and sub(was, o, o + 15) == sub(booked, o, o + 15) and byte(was, o + 24) == byte(booked, o + 24)
   end
@@ -56,7 +58,8 @@ if entry then
 end
 if flags > 0 then
   -- include killed
-  local flag = killed(dims)
+  local flag, patterns = killed(dims, now, sub(ARGV[7], 1, 16), sub(ARGV[7], 17))
+  if patterns then return 'P' .. pack('>I8I8', sequence, now) .. patterns end
   if flag then return 'K' .. pack('>I8I8', sequence, now) .. flag end
 end
 if entry then return 'R' .. pack('>I8I8', sequence, now) .. sub(entry, 35, 42) end

@@ -13,7 +13,11 @@ if lost(before, sub(head, 1, 16), seen) then return LOST end
 local value, fields = find(before, shard, id)
 if value == nil then return LOST end
 local state, bookings, whose, reference = value and sub(value, 17, 17) or 'n', '', '', ''
-if value then bookings, whose, reference = parts(value) end
+local reserved, row, _ = NOTHING, nil, nil
+if value then
+  bookings, whose, reference = parts(value)
+  reserved, _, _, row = opened(value)
+end
 if value and sub(value, 1, 16) ~= sub(head, 33, 48) then
   answer = 'C'
 elseif state == 'v' then
@@ -27,8 +31,8 @@ local sequence, latest, flags = read('>I8I8I8', before, 17)
 if answer ~= 'A' then return answer .. pack('>I8I8', sequence, now) end
 local set, refused = post(before, bookings, NOTHING, nil, true, now)
 if not set then return refused end
-local origin = value or sub(head, 33, 48) .. 'n\0' .. pack('>I8I8I8', now, now, 0) .. NOTHING
-local shards = keep(before, shard, id, fields, not value, origin, 'v', value and 0 or 4, now, sub(origin, 43, 98) .. NOTHING, bookings, retention, whose, reference)
+local origin = value or sub(head, 33, 48) .. 'n\0' .. pack('>I8I8I8', now, now, 0)
+local shards = keep(before, shard, id, fields, not value, origin, 'v', value and 0 or 4, now, sub(origin, 35, 42) .. UNIT .. (row or NOBODY) .. reserved, NOTHING, bookings, retention, whose, reference)
 write(set)
 seal(before, sequence + 1, latest, flags, shards)
 return 'A' .. pack('>I8I8', sequence + 1, now)

@@ -1,0 +1,163 @@
+package redisstore
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
+)
+
+// encodeShares writes how an amount divides, as lua/usage.lua describes it.
+func encodeShares(shares []budget.Share) head {
+	h := head{}
+	for i := range shares {
+		key, whose := shares[i].Call.UsageKey(), encodeCall(shares[i].Call)
+		h = append(h, key[:]...).charge(&shares[i].Amount)
+		h = append(binary.BigEndian.AppendUint16(h, uint16(len(whose))), whose...)
+	}
+	return h
+}
+
+// Usage implements budget.Store. A max out of range is moved into it.
+func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) ([]budget.UsageRow, error) {
+	limit = max(1, min(limit, maxEntries))
+	all := []budget.UsageRow{}
+	mark := append(binary.BigEndian.AppendUint32(nil, uint32(account.UsageDay(from.Day))), from.After[:]...)
+	for len(all) < limit { // rows of nothing are not told
+		_, found, err := s.list(ctx, scriptRows, mark, int64(limit))
+		if err != nil {
+			return nil, err
+		}
+		for _, text := range found {
+			if len(text) < len(mark) {
+				return nil, errReply
+			}
+			mark = []byte(text[:len(mark)])
+			row, err := parseUsage(text)
+			if err != nil {
+				return nil, err
+			}
+			if row.Charge != (budget.Charge{}) && len(all) < limit {
+				all = append(all, row)
+			}
+		}
+		if len(found) < limit {
+			break
+		}
+	}
+	return all, nil
+}
+
+func parseUsage(text string) (row budget.UsageRow, err error) {
+	in := reader{text: text}
+	row.Day = account.DayStart(in.number(4))
+	row.Key = budget.Key([]byte(in.bytes(16)))
+	n := in.number(1)
+	if err := knows(n); err != nil {
+		return row, err
+	}
+	row.Charge = in.charge(n)
+	if in.failed {
+		return row, errReply
+	}
+	c, _, err := account.DecodeCall([]byte(in.text))
+	row.Scope = c.UsageScope()
+	return row, err
+}
+
+// SetPolicy implements budget.Store.
+func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change) error {
+	if err := budget.ValidateDocument(document); err != nil {
+		return err
+	}
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	change, row, err := changed(&budget.Record{Change: c, Kind: budget.ChangePolicy, Policy: budget.DocumentSum(document)})
+	if err != nil {
+		return err
+	}
+	var sent []byte
+	for _, text := range []string{c.Operator, c.Reason} {
+		sent = append(binary.BigEndian.AppendUint16(sent, uint16(len(text))), text...)
+	}
+	sent = append(sent, document...)
+	return made(s.ask(ctx, scriptPolicy, nil, func(_, clock int64) ([]any, error) {
+		return []any{[]byte(newHead(s.epoch()).numbers(s.seen.Load(), clock)), s.keys.channel, sent, change, row}, nil
+	}))
+}
+
+// Policy implements budget.Store.
+func (s *Store) Policy(ctx context.Context) (budget.PolicyDocument, error) {
+	answer, err := s.ask(ctx, scriptPolicy, nil, func(_, clock int64) ([]any, error) {
+		return []any{[]byte(newHead(s.epoch()).numbers(s.seen.Load(), clock))}, nil
+	})
+	in := answer.rest
+	if err != nil || in.text == "" {
+		return budget.PolicyDocument{}, err
+	}
+	d := budget.PolicyDocument{Version: in.count(), At: fromMicro(min(in.count(), never))}
+	d.Operator = in.bytes(int(in.number(2)))
+	d.Reason = in.bytes(int(in.number(2)))
+	if in.failed {
+		return budget.PolicyDocument{}, errReply
+	}
+	d.Text = []byte(in.text)
+	return d, nil
+}
+
+// patterns are the kill flags with patterns, as this process was told of them last. It is immutable; nil is none. A step is told which list
+// they were, and answers with another one if that is not the ledger's any more.
+type patterns struct {
+	list budget.Key
+	all  []knownPattern
+}
+
+type knownPattern struct {
+	object string
+	flag   budget.Flag
+}
+
+// none is what a process tells that knows of no list.
+var none = make([]byte, 16)
+
+// matches returns the list, and the names of those that hold for a call: whether they have ended is for the server to say.
+func (p *patterns) matches(c *budget.Call) []byte {
+	if p == nil {
+		return none
+	}
+	found := bytes.Clone(p.list[:])
+	if c == nil {
+		return found
+	}
+	for i := range p.all {
+		if p.all[i].flag.Holds(c.Scope) {
+			found = append(found, p.all[i].object...)
+		}
+	}
+	return found
+}
+
+// learnPatterns takes the list of an answer, which is as lua/killed.lua describes it.
+func (s *Store) learnPatterns(r *reply) error {
+	in := r.rest
+	list := in.bytes(16)
+	if in.failed {
+		return errReply
+	}
+	p := &patterns{list: budget.Key([]byte(list))}
+	for !in.failed && in.text != "" {
+		in.number(1)
+		object := in.bytes(16)
+		in.bytes(16) // its times
+		k, err := decodeFlag(in.bytes(int(in.number(4))))
+		if err != nil || in.failed {
+			return errReply
+		}
+		p.all = append(p.all, knownPattern{object, k.Flag()})
+	}
+	s.flags.Store(p)
+	return nil
+}
