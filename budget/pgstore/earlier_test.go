@@ -90,6 +90,17 @@ func TestProcessesOfEarlierLibraries(t *testing.T) {
 	require.Len(t, rows, 1)
 	require.Equal(t, usd(3), rows[0].Charge)
 
+	for function, own := range map[string][]any{
+		"expire": {nil, int64(10)}, "flags": {}, "set_flag": {nil, uuids(mine.Scope.Dims()), []byte("{}"), []byte("r"), "channel"},
+		"remove_flag": {nil, uuids(mine.Scope.Dims()), "channel"}, "correct": {nil, [16]byte(r.ID), r.Charge[:]},
+	} {
+		if fresh := budget.NewID(); function != "expire" && function != "flags" {
+			own = append(own, [16]byte(fresh), [16]byte(fresh), int64(1<<40), []byte("{}"))
+		}
+		_, err := s.step(t.Context(), call{function: function, args: func(*placement) []any { return own }})
+		require.NoError(t, err, function)
+	}
+	require.NoError(t, s.Revive(t.Context(), budget.Flag{Scope: mine.Scope}, storetest.NewChange()))
 	require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: mine.Scope, Until: time.Unix(1, 0)}, storetest.NewChange()))
 	r.ID = budget.NewID()
 	a, err = run("reserve", r.Lines, reserve, r)

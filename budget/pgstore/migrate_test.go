@@ -194,7 +194,7 @@ func TestTheRoleNeedsOneRight(t *testing.T) {
 	require.NoError(t, app.Unlatch(t.Context(), []budget.Key{{1}}, storetest.NewChange()))
 	require.NoError(t, app.Override(t.Context(), budget.Key{1}, nil, storetest.NewChange()))
 	stands(t, app, r.Lines[0], 2, 0)
-	for _, table := range []string{"meta", "step", "account", "bucket", "reservation", "kill"} {
+	for _, table := range []string{"meta", "step", "account", "bucket", "reservation", "kill", "usage", "usage_day", "pattern", "policy"} {
 		for _, sql := range []string{"SELECT FROM ", "DELETE FROM ", "TRUNCATE "} {
 			_, err := pool.Exec(t.Context(), sql+schema+"."+table)
 			require.True(t, isCode(err, "42501") || table == "step" && err != nil, "%s %s: %v", sql, table, err)

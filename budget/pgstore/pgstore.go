@@ -17,6 +17,11 @@
 // On Linux a connection whose messages the server's host does not acknowledge for two seconds counts as broken, so that a step which
 // met a cut in the network is repeated on another one. Give the pool a ConnectTimeout of as long: it bounds its attempts to connect.
 //
+// Rows of usage are added to last, in one order everywhere: by steps that share a transaction once, at its end.
+//
+// Processes of the library before this one go on with a ledger that this one has opened, and what they charge is usage like all other; but where
+// kill flags with patterns are set, which they can't judge, their reservations are refused. Those of earlier ones are refused.
+//
 // # What is lost when something dies
 //
 // A process that dies loses nothing that was acknowledged; what it held pending is charged when it expires. A server that

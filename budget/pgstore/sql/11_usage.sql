@@ -197,34 +197,34 @@ END $$;
 
 -- Settlements that share a transaction leave what they add to usage to the end of it, because one after the other they would lock rows in
 -- their own order. They are those of p_ids that this transaction has written; one that takes anything out of a row, or divides, is never among
--- them. The usual case in one statement: each row is there.
+-- them. Rows are made before any is locked, so that those who find one missing later are tried alone.
 CREATE FUNCTION {schema}.flush_usage(p_ids uuid[], p_rows int8) RETURNS void LANGUAGE plpgsql {rights} AS $$
 DECLARE
-	v_left int8;
+	s      record;
+	v_held bool := false;
 BEGIN
-	WITH settled AS MATERIALIZED (
+	FOR s IN
 		SELECT greatest(r.reserved_at, 0) / 86400000000000 AS day, r.usage AS key, max(cardinality(r.actual)) AS units,
 			sum(r.actual[1])::int8 AS a, sum(r.actual[2])::int8 AS b, sum(r.actual[3])::int8 AS c, sum(r.actual[4])::int8 AS d,
 			sum(r.actual[5])::int8 AS e, sum(r.actual[6])::int8 AS f, sum(r.actual[7])::int8 AS g, sum(r.actual[8])::int8 AS h
 		FROM {schema}.reservation r
 		WHERE r.id = ANY (p_ids) AND r.state = 2 AND r.xmin = pg_current_xact_id()::xid AND r.shares IS NULL AND NOT (0 = ALL (r.actual))
-		GROUP BY 1, 2
-	), known AS MATERIALIZED (
-		SELECT bool_and(s.units = 8 AND EXISTS (SELECT FROM {schema}.usage u WHERE u.day = s.day AND u.key = s.key AND cardinality(u.amount) = 8)) AS all FROM settled s
-	), locked AS MATERIALIZED (
-		SELECT u.day FROM settled s JOIN {schema}.usage u ON u.day = s.day AND u.key = s.key, known k WHERE k.all ORDER BY u.day, u.key FOR UPDATE OF u
-	), added AS (
+		GROUP BY 1, 2 ORDER BY 1, 2
+	LOOP
 		UPDATE {schema}.usage u SET amount = ARRAY[
-			u.amount[1] + s.a, u.amount[2] + s.b, u.amount[3] + s.c, u.amount[4] + s.d, u.amount[5] + s.e, u.amount[6] + s.f, u.amount[7] + s.g, u.amount[8] + s.h]
-		FROM settled s, (SELECT count(*) AS n FROM locked) l WHERE l.n > 0 AND u.day = s.day AND u.key = s.key
-		RETURNING 1
-	)
-	SELECT (SELECT count(*) FROM settled) - (SELECT count(*) FROM added) INTO v_left;
-	IF v_left > 0 THEN
+				u.amount[1] + s.a, u.amount[2] + s.b, u.amount[3] + s.c, u.amount[4] + s.d, u.amount[5] + s.e, u.amount[6] + s.f, u.amount[7] + s.g, u.amount[8] + s.h]
+			WHERE u.day = s.day AND u.key = s.key AND cardinality(u.amount) = 8 AND s.units = 8;
+		IF FOUND THEN
+			v_held := true;
+			CONTINUE;
+		ELSIF v_held THEN
+			RAISE EXCEPTION 'a row of usage is missing' USING ERRCODE = 'BG004';
+		END IF;
 		PERFORM {schema}.charge_usage(string_agg({schema}.uses(1, {schema}.day(r.reserved_at), {schema}.use(r.usage, r.whose, r.actual)), ';'), p_rows)
 			FROM {schema}.reservation r
 			WHERE r.id = ANY (p_ids) AND r.state = 2 AND r.xmin = pg_current_xact_id()::xid AND r.shares IS NULL AND NOT (0 = ALL (r.actual));
-	END IF;
+		RETURN;
+	END LOOP;
 END $$;
 
 -- What a reservation has added to rows of usage.

@@ -55,7 +55,6 @@ DECLARE
 	v_day    int8;
 	v_key    uuid;
 	v_whose  bytea;
-	v_used   int8;
 	v_before text := '';
 BEGIN
 	IF p_make OR NOT ({sound}) THEN
@@ -87,20 +86,20 @@ BEGIN
 		FROM posted p, unnest(p.accounts, p.units, p.starts) AS t(account, unit, start)
 		WHERE b.account = t.account AND b.start = t.start
 		RETURNING p.reserved[t.unit + 1] > 0 AS held
-	), used AS (
-		UPDATE {schema}.usage u SET amount = ARRAY[
-			u.amount[1] + p_actual[1], u.amount[2] + p_actual[2], u.amount[3] + p_actual[3], u.amount[4] + p_actual[4],
-			u.amount[5] + p_actual[5], u.amount[6] + p_actual[6], u.amount[7] + p_actual[7], u.amount[8] + p_actual[8]]
-		FROM posted p
-		WHERE NOT p_defer AND u.day = p.day AND u.key = p.usage AND cardinality(u.amount) = 8 AND cardinality(p_actual) = 8
-		RETURNING 1
 	)
 	SELECT 'done', m.step, m.at, 1, {writer}, p.day, p.usage, p.whose, (SELECT count(*) FROM booked k WHERE k.held),
-			(SELECT count(*) FROM unnest(p.units) AS u WHERE p.reserved[u + 1] > 0), (SELECT count(*) FROM used)
-		INTO o_status, o_step, o_clock, o_value, o_xid, v_day, v_key, v_whose, v_count, v_held, v_used
+			(SELECT count(*) FROM unnest(p.units) AS u WHERE p.reserved[u + 1] > 0)
+		INTO o_status, o_step, o_clock, o_value, o_xid, v_day, v_key, v_whose, v_count, v_held
 		FROM moment m LEFT JOIN posted p ON true;
 	IF v_day IS NOT NULL AND v_count = v_held THEN
-		IF v_used = 0 AND NOT p_defer THEN
+		IF p_defer THEN
+			RETURN;
+		END IF;
+		UPDATE {schema}.usage u SET amount = ARRAY[
+				u.amount[1] + p_actual[1], u.amount[2] + p_actual[2], u.amount[3] + p_actual[3], u.amount[4] + p_actual[4],
+				u.amount[5] + p_actual[5], u.amount[6] + p_actual[6], u.amount[7] + p_actual[7], u.amount[8] + p_actual[8]]
+			WHERE u.day = v_day AND u.key = v_key AND cardinality(u.amount) = 8 AND cardinality(p_actual) = 8;
+		IF NOT FOUND THEN -- it is not there yet, or counts other units
 			PERFORM {schema}.charge_usage({schema}.uses(1, v_day, nullif({schema}.used(v_key, v_whose, NULL, p_actual), '')), p_rows);
 		END IF;
 		RETURN;
