@@ -106,7 +106,7 @@ robustness:
 		go test $(RACE) -count=1 -timeout 0 -v ./...
 	ATTACK_CALLS=$(ATTACK_CALLS) CANCELLATIONS=$(CANCELLATIONS) go test $(RACE) -count=1 -timeout 0 -v -run 'Attack|CanceledCallsPost' ./bedrockguard
 
-## bench: the figures of the README, each against its baseline in the same run
+## bench: the figures of docs/proofs.md, each against its baseline in the same run
 bench:
 	go test -run '^$$' -bench 'Converse_(Bare|Guarded)' -benchmem ./bedrockguard
 	go test -run '^$$' -bench 'Overhead/1KB' -benchtime 20000x ./bedrockguard

@@ -51,7 +51,7 @@ func ExampleOperator_Kill() {
 func ExampleOperator_KillAll() {
 	ctx := context.Background()
 	ledger := exampleLedger(budget.Limit{Name: "month", Max: budget.USD(500), Window: budget.Monthly})
-	_, err := ledger.KillAll(ctx, "somebody has our keys")
+	_, err := ledger.KillAll(ctx, "stop everything")
 	fmt.Println(err)
 	_, err = exampleSpend(ledger, budget.Scope{Workflow: "nightly"}, 1)
 	fmt.Println(errors.Is(err, budget.ErrKilled))

@@ -8,11 +8,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What the page shows is what is run: each example of it stands here word for word, in fewer than 15 lines beside its frame.
-func TestPageShowsTheExamples(t *testing.T) {
+// An example that a page shows is short: fewer than 15 lines beside its frame. That it is run is checked for all pages at the root.
+func TestExamplesOfThePageAreShort(t *testing.T) {
 	page, err := os.ReadFile("../../docs/testing.md")
-	require.NoError(t, err)
-	source, err := os.ReadFile("agents_example_test.go")
 	require.NoError(t, err)
 	shown := 0
 	for _, part := range strings.Split(string(page), "```go\n")[1:] {
@@ -21,7 +19,6 @@ func TestPageShowsTheExamples(t *testing.T) {
 			continue
 		}
 		shown++
-		require.Contains(t, string(source), code)
 		lines := strings.Split(strings.TrimSpace(code), "\n")
 		require.Less(t, len(lines)-2, 15, code)
 	}
