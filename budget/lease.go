@@ -37,36 +37,36 @@ type LeaseOptions struct {
 // It is safe for concurrent use. It owns one goroutine, and one more if the store inside is a Signaler; Close ends
 // them. The store inside stays the caller's to close, after the LeasedStore.
 type LeasedStore struct {
-	inner     Store
-	length    time.Duration
-	retention time.Duration
-	most      int // how many calls are remembered
-	owner     Key // of the leases
-	now       func() time.Time
+	inner         Store
+	length        time.Duration
+	retention     time.Duration
+	maxRemembered int // how many calls are remembered
+	owner         Key // of the leases
+	now           func() time.Time
 
 	ctx    context.Context // of the background work
 	cancel context.CancelFunc
 	wake   chan struct{}
 	work   sync.WaitGroup
 
-	mu     sync.Mutex
-	closed bool
-	groups map[string]*group
-	calls  map[ID]*call
-	leases map[ID]*lease       // those whose calls are remembered
-	live   map[*lease]struct{} // those that the store inside does not know the truth about yet
-	spent  []*lease            // all others, in the order in which they may be forgotten
-	late   []*lease            // those of them that have expired calls, which are remembered for longer
-	known  int                 // how many calls these two have
-	notes  []note
-	hungry map[Key]int       // accounts on which a call is about to be refused: no lease is drawn on them
-	wanted map[Key]time.Time // until when calls of other processes, or our own, wait for room on these accounts, as far as we know
-	frees  uint64            // how often this process has made room
-	flags  knownFlags
-	offset time.Duration // the store's clock less ours, of the last lease
-	timed  bool          // the offset is known
-	onWire int           // steps under way that change leases in the store inside
-	turn   uint64        // how many such steps have ended
+	mu            sync.Mutex
+	closed        bool
+	groups        map[string]*group
+	calls         map[ID]*call
+	leases        map[ID]*lease       // those whose calls are remembered
+	live          map[*lease]struct{} // those that the store inside does not know the truth about yet
+	spent         []*lease            // all others, in the order in which they may be forgotten
+	late          []*lease            // those of them that have expired calls, which are remembered for longer
+	known         int                 // how many calls these two have
+	notes         []note
+	denying       map[Key]int       // how many calls are about to be denied on an account: no lease is drawn on it
+	wanted        map[Key]time.Time // until when calls of other processes, or our own, wait for room on these accounts, as far as we know
+	roomMade      uint64            // how often this process has made room
+	flags         knownFlags
+	offset        time.Duration // the store's clock less ours, of the last lease
+	timed         bool          // the offset is known
+	stepsUnderWay int           // steps that run now and change leases in the store inside
+	stepsEnded    uint64        // how many such steps have ended
 
 	corrected int64 // how many calls were corrected inside a lease
 }
@@ -102,21 +102,22 @@ func newLeasedStore(store Store, o LeaseOptions, now func() time.Time) (*LeasedS
 			ErrInvalidPolicy, o.Length, o.MaxRemembered, o.Retention)
 	}
 	s := &LeasedStore{
-		inner: store, length: o.Length, retention: o.Retention, most: o.MaxRemembered, now: now, wake: make(chan struct{}, 1),
+		inner: store, length: o.Length, retention: o.Retention, maxRemembered: o.MaxRemembered, now: now, wake: make(chan struct{}, 1),
 		groups: make(map[string]*group), calls: make(map[ID]*call), leases: make(map[ID]*lease), live: make(map[*lease]struct{}),
-		hungry: make(map[Key]int), wanted: make(map[Key]time.Time), frees: 1,
+		denying: make(map[Key]int), wanted: make(map[Key]time.Time), roomMade: 1,
 	}
 	rand.Read(s.owner[:])
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.work.Go(s.tend)
+	s.work.Go(s.background)
 	if signaler, ok := store.(Signaler); ok {
 		s.work.Go(func() { _ = signaler.Signal(s.ctx, s.flagsMayHaveChanged) })
 	}
 	return s, nil
 }
 
-// begin locks the store and returns the process's time, or an error with the store unlocked.
-func (s *LeasedStore) begin(ctx context.Context) (time.Time, error) {
+// lock locks mu and returns the process's time; the caller unlocks mu. After an error mu is not locked: the context has ended, or the
+// store is closed.
+func (s *LeasedStore) lock(ctx context.Context) (time.Time, error) {
 	if err := ctx.Err(); err != nil {
 		return time.Time{}, err
 	}
@@ -128,24 +129,25 @@ func (s *LeasedStore) begin(ctx context.Context) (time.Time, error) {
 	return s.now(), nil
 }
 
-// open reports a context that has ended and a store that is closed.
-func (s *LeasedStore) open(ctx context.Context) error {
-	_, err := s.begin(ctx)
+// checkOpen reports a context that has ended and a store that is closed.
+func (s *LeasedStore) checkOpen(ctx context.Context) error {
+	_, err := s.lock(ctx)
 	if err == nil {
 		s.mu.Unlock()
 	}
 	return err
 }
 
-// wire brackets a step that changes leases in the store inside: Balances must not be read across it.
-func (s *LeasedStore) wire(step func()) {
+// changingLeases runs a step that changes leases in the store inside, and counts it: an answer of Balances that was read while one ran
+// is not used.
+func (s *LeasedStore) changingLeases(step func()) {
 	s.mu.Lock()
-	s.onWire++
+	s.stepsUnderWay++
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
-		s.onWire--
-		s.turn++
+		s.stepsUnderWay--
+		s.stepsEnded++
 		s.mu.Unlock()
 	}()
 	step()

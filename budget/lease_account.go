@@ -10,32 +10,44 @@ import (
 // lease is all or nothing as each of its calls would be.
 type group struct {
 	lines    []Line
-	looks    []Line // the lines, and behind them the accounts of wishes for room on those that refuse
-	wishes   []int  // which line each of these is for
-	alert    []Line // both in the order of a reservation, so that a grant that nobody has looked for is told of wishes; nil if it can't be
-	alerts   []int  // which line each of these is; of wishes, which they are for
 	units    []Unit // those that a line counts in
 	leasable bool
-	turn     chan struct{} // holds one token while a lease is being drawn
+	ttl      time.Duration // the longest of any call
+	used     time.Time
 
-	open    []*lease      // those that admit calls, oldest first
-	want    int64         // how many worst cases the next lease asks for
-	typical Charge        // what we are used to hold pending in the store inside
-	usual   Charge        // worst case of a call
-	drawn   time.Time     // when the last grant was
-	clamped bool          // it was less than was wanted
-	ttl     time.Duration // the longest of any call
-	skip    int           // for so many grants nobody looks at what is left
-	overrun bool          // an observe-only line had no room when somebody looked last
-	part    Charge        // what is ours of what the lines had left, less what was drawn since
-	partAt  time.Time     // when that was worked out
-	quiet   [][]time.Time // by line and mark: until then it is known to have been reported
-	draws   uint64        // how many were tried
-	failure error         // of the last one
-	doubt   *lease        // whose first grant got no answer: no other is drawn before it is voided
-	used    time.Time
-	refusal refusal
-	barred  time.Time // since when all calls have been denied; zero when the last one was not
+	wishLines
+	grantSize
+	reportedUntil [][]time.Time // by line and threshold: until then it is known to have been reported
+
+	drawMu     contextMutex // held while a lease is being drawn
+	open       []*lease     // those that admit calls, oldest first
+	drawn      time.Time    // when the last grant was
+	draws      uint64       // how many were tried
+	failure    error        // of the last one
+	unanswered *lease       // whose first grant got no answer: no other is drawn before it is voided
+
+	refusal     refusal
+	deniedSince time.Time // since when all calls have been denied; zero when the last one was not
+}
+
+// wishLines are where a group looks for other processes' wishes for room.
+type wishLines struct {
+	looks  []Line // the lines, and behind them the accounts of wishes for room on those that refuse
+	wishes []int  // which line each of these is for
+	alert  []Line // both in the order of a reservation, so that a grant that nobody has looked for is told of wishes; nil if it can't be
+	alerts []int  // which line each of these is; of wishes, which they are for
+}
+
+// grantSize decides how much a grant asks for.
+type grantSize struct {
+	wantedCalls  int64     // how many usual calls the next grant is to hold
+	callSize     Charge    // the usual worst case of a call
+	usualPending Charge    // what the group usually holds pending in the store inside
+	quota        Charge    // the group's part of what the lines had left, less what was drawn since
+	quotaAt      time.Time // when the quota was worked out
+	cutDown      bool      // the last grant was less than was wanted
+	looksToSkip  int       // for so many grants nobody looks at what is left
+	observedFull bool      // an observe-only line had no room when somebody looked last
 }
 
 // The first grant asks for so many usual worst cases, and none for more.
@@ -48,16 +60,16 @@ const (
 // the same bucket of each line, so that it does not matter which of them a call was served from: the truth fills them in
 // the order in which they were drawn.
 type lease struct {
-	group   *group
-	lines   []Line
-	grants  []*grant
-	doubts  []*grant // nobody knows whether these were reserved: they are voided before anything else is told
-	granted Charge   // by all grants
-	dims    []Key    // of the call that the last one was drawn for: no flag held for these then
-	base    []int64  // by line: what others had settled when the last one was drawn; nil if no line has thresholds
-	maxes   []int64  // by line: the Max in force then; nil as base is
-	calls   []*call
-	uses    []*leaseUse // whose its calls are, at most MaxShares
+	group      *group
+	lines      []Line
+	grants     []*grant
+	unanswered []*grant // nobody knows whether these were reserved: they are voided before anything else is told
+	granted    Charge   // by all grants
+	dims       []Key    // of the call that the last one was drawn for: no flag held for these then
+	base       []int64  // by line: what others had settled when the last one was drawn; nil if no line has thresholds
+	maxes      []int64  // by line: the Max in force then; nil as base is
+	calls      []*call
+	uses       []*leaseUse // whose its calls are, at most MaxShares
 
 	// By this process's clock: before the first Reserve was sent, before the last one, when the last call is admitted, and
 	// the earliest moment at which the store inside may charge a grant.
@@ -69,36 +81,36 @@ type lease struct {
 	inFlight  int
 	estimates int // calls that were settled with their worst case
 
-	closed   bool // admits no more calls
-	closedAt time.Time
-	touched  time.Time     // when it was last given back
-	queued   bool          // to be forgotten
-	known    int           // how many calls it had by then
-	turn     chan struct{} // holds one token while the store inside is asked or told about it
-	asked    []ID          // settlements of nothing, for its marks
+	closed       bool // admits no more calls
+	closedAt     time.Time
+	touched      time.Time    // when it was last given back
+	queued       bool         // to be forgotten
+	known        int          // how many calls it had by then
+	storeMu      contextMutex // held while the store inside is asked or told about it
+	thresholdIDs []ID         // settlements of nothing, by which thresholds were asked for
 }
 
 // grant is one reservation in the store inside.
 type grant struct {
-	id     ID
-	amount Charge      // set aside; zero in units that no line counts
-	lines  []Line      // of its reservation
-	at     time.Time   // of its Reserve, by the store's clock
-	tried  *Settlement // may have been posted; repeated unchanged until that is known
-	posted bool        // settled in the store inside, with:
-	told   Charge
-	shares []Share // of told
-	marked bool    // as an estimate
-	unsure bool    // a Correct of told to asked got no answer: either may stand
-	asked  Charge
+	id           ID
+	amount       Charge      // set aside; zero in units that no line counts
+	lines        []Line      // of its reservation
+	at           time.Time   // of its Reserve, by the store's clock
+	tried        *Settlement // may have been posted; repeated unchanged until that is known
+	posted       bool        // settled in the store inside:
+	settledAs    Charge      // with this amount
+	shares       []Share     // divided among these calls
+	estimated    bool        // as an estimate
+	correcting   bool        // a Correct from settledAs to correctingTo got no answer: either may stand
+	correctingTo Charge
 }
 
 func newGroup(lines []Line, length time.Duration) *group {
-	g := &group{leasable: true, turn: make(chan struct{}, 1), want: firstShare, lines: slices.Clone(lines), quiet: make([][]time.Time, len(lines))}
+	g := &group{leasable: true, drawMu: newContextMutex(), grantSize: grantSize{wantedCalls: firstShare}, lines: slices.Clone(lines), reportedUntil: make([][]time.Time, len(lines))}
 	for i := range g.lines {
 		l := &g.lines[i]
 		l.Notify = slices.Clone(l.Notify)
-		g.quiet[i] = make([]time.Time, len(l.Notify))
+		g.reportedUntil[i] = make([]time.Time, len(l.Notify))
 		// An early denial would stick to a latch, and in a short window leases would not outlive a few calls.
 		if l.Latch || l.Window.bucket() < length/2 {
 			g.leasable = false
@@ -111,13 +123,13 @@ func newGroup(lines []Line, length time.Duration) *group {
 	return g
 }
 
-// hasMarks reports whether any line wants its thresholds reported.
-func (g *group) hasMarks() bool {
+// hasThresholds reports whether any line has thresholds to report.
+func (g *group) hasThresholds() bool {
 	return slices.ContainsFunc(g.lines, func(l Line) bool { return len(l.Notify) > 0 })
 }
 
-// same reports whether two lines of the same account are the same rule.
-func (l *Line) same(o *Line) bool {
+// sameRule reports whether two lines of the same account are the same rule.
+func (l *Line) sameRule(o *Line) bool {
 	return l.Unit == o.Unit && l.Max == o.Max && l.Latch == o.Latch && l.Observe == o.Observe && slices.Equal(l.Notify, o.Notify) &&
 		(l.Window == o.Window || l.Window.String() == o.Window.String())
 }
@@ -134,7 +146,7 @@ func (s *LeasedStore) groupOf(lines []Line, now time.Time) *group {
 	if g != nil {
 		same := true
 		for i := range lines {
-			same = same && g.lines[i].same(&lines[i])
+			same = same && g.lines[i].sameRule(&lines[i])
 		}
 		if same {
 			g.used = now
@@ -158,7 +170,7 @@ func (s *LeasedStore) shut(l *lease, now time.Time) {
 	l.closed, l.closedAt = true, now
 	l.group.open = slices.DeleteFunc(l.group.open, func(o *lease) bool { return o == l })
 	if !l.at.IsZero() && !now.Before(l.until) && l.halfUnused() {
-		l.group.want = max(l.group.want/2, 2)
+		l.group.wantedCalls = max(l.group.wantedCalls/2, 2)
 	}
 }
 
@@ -200,8 +212,8 @@ func (l *lease) truth() Charge {
 	return sum
 }
 
-// targets returns what each grant has to be settled with, so that together they make the total: each is filled in turn,
-// and the last one takes the rest, however much that is.
+// targets returns what each grant has to be settled with, so that together they make the total: each is filled in its
+// order, and the last one takes the rest, however much that is.
 func (l *lease) targets(total Charge) []Charge {
 	all := make([]Charge, len(l.grants))
 	for i, g := range l.grants {
@@ -221,10 +233,10 @@ func (l *lease) cover() (sum Charge) {
 	for _, g := range l.grants {
 		part := g.amount
 		if g.posted {
-			part = g.told
+			part = g.settledAs
 		}
-		if g.unsure {
-			part = least(part, g.asked)
+		if g.correcting {
+			part = smaller(part, g.correctingTo)
 		}
 		for u := range sum {
 			sum[u] = addUp(sum[u], part[u])
@@ -241,12 +253,12 @@ func (l *lease) uncovered() bool {
 	return !l.group.within(l.truth(), l.cover())
 }
 
-// told reports whether all that was granted has been settled in the store inside.
-func (l *lease) told() bool { return len(l.grants) > 0 && l.grants[len(l.grants)-1].posted }
+// allSettled reports whether all that was granted has been settled in the store inside.
+func (l *lease) allSettled() bool { return len(l.grants) > 0 && l.grants[len(l.grants)-1].posted }
 
 // idle reports whether it may be more than the truth.
 func (l *lease) idle() bool {
-	if len(l.doubts) > 0 || slices.ContainsFunc(l.grants, func(g *grant) bool { return g.tried != nil }) {
+	if len(l.unanswered) > 0 || slices.ContainsFunc(l.grants, func(g *grant) bool { return g.tried != nil }) {
 		return true
 	}
 	return !l.group.within(l.cover(), l.truth())
@@ -254,13 +266,13 @@ func (l *lease) idle() bool {
 
 // exact reports whether the store inside knows the truth, which will not change by itself.
 func (l *lease) exact() bool {
-	if l.inFlight > 0 || len(l.doubts) > 0 {
+	if l.inFlight > 0 || len(l.unanswered) > 0 {
 		return false
 	}
 	targets := l.targets(l.truth())
 	shares := l.shares(targets)
 	for i, g := range l.grants {
-		if !g.posted || !g.knows(targets[i], shares[i]) || g.marked && l.estimates == 0 {
+		if !g.posted || !g.knows(targets[i], shares[i]) || g.estimated && l.estimates == 0 {
 			return false
 		}
 	}
@@ -289,8 +301,8 @@ func plus(a, b Charge) (Charge, bool) {
 	return a, true
 }
 
-// least returns the smaller of a and b in every unit.
-func least(a, b Charge) Charge {
+// smaller returns the smaller of a and b in every unit.
+func smaller(a, b Charge) Charge {
 	for u := range a {
 		a[u] = min(a[u], b[u])
 	}

@@ -18,7 +18,7 @@ func (c Change) inner() Change {
 
 // Revision implements Store. The number means nothing to other processes.
 func (s *LeasedStore) Revision(ctx context.Context) (int64, error) {
-	if _, err := s.begin(ctx); err != nil {
+	if _, err := s.lock(ctx); err != nil {
 		return 0, err
 	}
 	corrected := s.corrected
@@ -30,7 +30,7 @@ func (s *LeasedStore) Revision(ctx context.Context) (int64, error) {
 // Changes implements Store. A correction of a call inside a lease is a row once the lease's own entry is corrected with it, and
 // names that one.
 func (s *LeasedStore) Changes(ctx context.Context, after int64, max int) ([]Record, error) {
-	if err := s.open(ctx); err != nil {
+	if err := s.checkOpen(ctx); err != nil {
 		return nil, err
 	}
 	return s.inner.Changes(ctx, after&(1<<innerBits-1), max)
@@ -38,7 +38,7 @@ func (s *LeasedStore) Changes(ctx context.Context, after int64, max int) ([]Reco
 
 // AcceptLoss implements Store.
 func (s *LeasedStore) AcceptLoss(ctx context.Context, c Change) error {
-	if err := cmp.Or(c.Validate(), s.open(ctx)); err != nil {
+	if err := cmp.Or(c.Validate(), s.checkOpen(ctx)); err != nil {
 		return err
 	}
 	return s.inner.AcceptLoss(ctx, c.inner())

@@ -15,12 +15,10 @@ func (s *LeasedStore) draw(ctx context.Context, g *group, r *Reservation) (Decis
 	s.mu.Lock()
 	draws := g.draws
 	s.mu.Unlock()
-	select {
-	case g.turn <- struct{}{}:
-	case <-ctx.Done():
-		return Decision{}, answered, ctx.Err()
+	if err := g.drawMu.lock(ctx); err != nil {
+		return Decision{}, answered, err
 	}
-	defer func() { <-g.turn }()
+	defer g.drawMu.unlock()
 	// While we waited, somebody may have drawn a lease with room for us; or found that the store does not answer.
 	d, _, way, err := s.local(ctx, r)
 	if way != drawLease {
@@ -46,50 +44,57 @@ func (s *LeasedStore) draw(ctx context.Context, g *group, r *Reservation) (Decis
 
 // drawNow draws, one at a time in each group: one more grant for a lease that is open, or the first one of a new lease.
 func (s *LeasedStore) drawNow(ctx context.Context, g *group, r *Reservation) (Decision, route, error) {
-	if err := s.undoubt(ctx, g); err != nil {
+	if err := s.voidUnanswered(ctx, g); err != nil {
 		return Decision{}, answered, err
 	}
-	var l *lease
-	for l == nil || s.isClosed(l) { // it may be given back while we wait for it
-		if l != nil {
-			<-l.turn
-		}
-		l = s.leaseFor(g, r)
-		select {
-		case l.turn <- struct{}{}: // whoever wants it given back waits for the answer
-		case <-ctx.Done():
-			return Decision{}, answered, ctx.Err()
-		}
+	l, err := s.lockLease(ctx, g, r)
+	if err != nil {
+		return Decision{}, answered, err
 	}
-	l, d, way, err := s.extend(ctx, l, r)
+	of, d, way, err := func() (*lease, Decision, route, error) {
+		defer l.storeMu.unlock() // use may give the lease back, which needs the mutex
+		return s.extend(ctx, l, r)
+	}()
 	if err == nil && d.Admitted {
-		return s.use(ctx, l, r, d)
+		return s.use(ctx, of, r, d)
 	}
 	return d, way, err
 }
 
-// undoubt voids the first grant of a lease that got no answer, so that an outage leaves one behind and not one for each call.
-// The caller has the group's turn.
-func (s *LeasedStore) undoubt(ctx context.Context, g *group) error {
+// lockLease returns a lease to draw for, with its storeMu held: whoever wants it given back waits for the answer.
+func (s *LeasedStore) lockLease(ctx context.Context, g *group, r *Reservation) (*lease, error) {
+	for {
+		l := s.leaseFor(g, r)
+		if err := l.storeMu.lock(ctx); err != nil {
+			return nil, err
+		}
+		if !s.isClosed(l) {
+			return l, nil
+		}
+		l.storeMu.unlock() // it was given back while we waited for it
+	}
+}
+
+// voidUnanswered voids the first grant of a lease that got no answer, so that an outage leaves one behind and not one for each call.
+// Requires the group's drawMu held.
+func (s *LeasedStore) voidUnanswered(ctx context.Context, g *group) error {
 	s.mu.Lock()
-	l := g.doubt
+	l := g.unanswered
 	s.mu.Unlock()
 	if l == nil {
 		return nil
 	}
-	select {
-	case l.turn <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := l.storeMu.lock(ctx); err != nil {
+		return err
 	}
-	defer func() { <-l.turn }()
-	if err := s.tidy(ctx, l); err != nil {
+	defer l.storeMu.unlock()
+	if err := s.settleSpentGrants(ctx, l); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g.doubt = nil
-	s.poke() // to have it given back
+	g.unanswered = nil
+	s.wakeBackground() // to have it given back
 	return nil
 }
 
@@ -105,8 +110,8 @@ func (s *LeasedStore) leaseFor(g *group, r *Reservation) *lease {
 	defer s.mu.Unlock()
 	now := s.now()
 	s.forget(now) // so that a busy process does not grow between two rounds of the background work
-	if !g.drawn.IsZero() && !g.clamped && now.Sub(g.drawn) < s.length/2 {
-		g.want = min(2*g.want, largestShare) // what was wanted did not last for half of its length
+	if !g.drawn.IsZero() && !g.cutDown && now.Sub(g.drawn) < s.length/2 {
+		g.wantedCalls = min(2*g.wantedCalls, largestShare) // what was wanted did not last for half of its length
 	}
 	if n := len(g.open); n > 0 {
 		l := g.open[n-1]
@@ -114,13 +119,12 @@ func (s *LeasedStore) leaseFor(g *group, r *Reservation) *lease {
 			return l
 		}
 	}
-	return &lease{group: g, lines: g.lines, turn: make(chan struct{}, 1)}
+	return &lease{group: g, lines: g.lines, storeMu: newContextMutex()}
 }
 
-// extend asks for one more grant for a lease, whose turn it gives up. It returns the lease that the grant belongs to.
+// extend asks for one more grant for a lease. It returns the lease that the grant belongs to. Requires the lease's storeMu held.
 func (s *LeasedStore) extend(ctx context.Context, l *lease, r *Reservation) (of *lease, d Decision, way route, err error) {
-	defer func() { <-l.turn }()
-	if err := s.tidy(ctx, l); err != nil {
+	if err := s.settleSpentGrants(ctx, l); err != nil {
 		return l, d, answered, err
 	}
 	for range 3 {
@@ -128,7 +132,7 @@ func (s *LeasedStore) extend(ctx context.Context, l *lease, r *Reservation) (of 
 		if err != nil || way != drawLease {
 			return l, d, way, err
 		}
-		of, d, err = s.take(ctx, l, r, amount, balances)
+		of, d, err = s.reserveGrant(ctx, l, r, amount, balances)
 		switch {
 		case refused(err):
 			return l, Decision{}, askStore, nil
@@ -145,11 +149,11 @@ func (s *LeasedStore) extend(ctx context.Context, l *lease, r *Reservation) (of 
 	return l, Decision{}, askStore, nil
 }
 
-// take reserves a grant in the store inside. Its TTL is longer than any call of its lease can last, so that it lapses only
+// reserveGrant reserves a grant in the store inside. Its TTL is longer than any call of its lease can last, so that it lapses only
 // if this process is gone. A refusal must latch nothing.
-func (s *LeasedStore) take(ctx context.Context, l *lease, r *Reservation, amount Charge, balances []Balance) (of *lease, d Decision, err error) {
+func (s *LeasedStore) reserveGrant(ctx context.Context, l *lease, r *Reservation, amount Charge, balances []Balance) (of *lease, d Decision, err error) {
 	s.mu.Lock()
-	if s.closed { // Close has taken down which leases to give back
+	if s.closed { // Close has its list of the leases to give back
 		s.mu.Unlock()
 		return l, d, errLeaseClosed
 	}
@@ -162,11 +166,11 @@ func (s *LeasedStore) take(ctx context.Context, l *lease, r *Reservation, amount
 	if balances == nil && l.group.alert != nil {
 		g.lines = l.group.alert
 	}
-	l.doubts = append(l.doubts, g)
+	l.unanswered = append(l.unanswered, g)
 	s.live[l], s.leases[g.id] = struct{}{}, l
 	s.mu.Unlock()
 	dims := slices.Clone(r.Dims)
-	s.wire(func() {
+	s.changingLeases(func() {
 		sent := s.now() // before it is sent: the store can't have begun to count earlier
 		d, err = s.inner.Reserve(ctx, Reservation{ID: g.id, Owner: s.owner, Charge: amount, Lines: g.lines, Dims: dims, Call: r.Call, TTL: ttl, Tentative: true})
 		s.mu.Lock()
@@ -174,22 +178,22 @@ func (s *LeasedStore) take(ctx context.Context, l *lease, r *Reservation, amount
 		if err != nil && !refused(err) {
 			if len(l.grants) == 0 {
 				s.shut(l, sent)
-				l.group.doubt = l
+				l.group.unanswered = l
 			}
-			s.poke() // to have it voided
+			s.wakeBackground() // to have it voided
 			return
 		}
-		l.doubts = l.doubts[:len(l.doubts)-1]
-		told := l.group.told(g, &d, sent)
+		l.unanswered = l.unanswered[:len(l.unanswered)-1]
+		told := l.group.takeWishes(g, &d, sent)
 		if err == nil && d.Admitted {
 			of = s.granted(l, g, sent, d.ExpiresAt.Add(-ttl), ttl)
 			of.dims = dims
 			of.observe(balances)
-			s.heed(told, sent)
+			s.yieldToWishes(told, sent)
 			return
 		}
 		delete(s.leases, g.id)
-		if len(l.grants)+len(l.doubts) == 0 {
+		if len(l.grants)+len(l.unanswered) == 0 {
 			delete(s.live, l)
 		}
 	})
@@ -201,7 +205,7 @@ func (s *LeasedStore) take(ctx context.Context, l *lease, r *Reservation, amount
 func (s *LeasedStore) granted(l *lease, g *grant, sent, at time.Time, ttl time.Duration) *lease {
 	if len(l.grants) > 0 && !sameBuckets(l.lines, l.at, at) {
 		s.shut(l, sent)
-		l = &lease{group: l.group, lines: l.lines, turn: make(chan struct{}, 1)}
+		l = &lease{group: l.group, lines: l.lines, storeMu: newContextMutex()}
 		s.live[l], s.leases[g.id] = struct{}{}, l
 	}
 	if len(l.grants) == 0 {
@@ -213,7 +217,7 @@ func (s *LeasedStore) granted(l *lease, g *grant, sent, at time.Time, ttl time.D
 	l.drawn, l.until = sent, sent.Add(s.usable(l.lines, at))
 	s.offset, s.timed = at.Sub(sent), true
 	l.group.drawn = sent
-	s.settleIn(l.group)
+	s.observePending(l.group)
 	return l
 }
 
@@ -225,7 +229,7 @@ func (s *LeasedStore) use(ctx context.Context, l *lease, r *Reservation, d Decis
 		s.mu.Unlock()
 		return Decision{}, drawLease, nil // others of this process were faster to use what was drawn for this call
 	}
-	barred := s.closed || l.closed || len(d.Observed) > 0 || s.starving(l.lines) || s.wantedOn(l.lines, now) || s.flags.holding(r, now.Add(s.offset)) != nil
+	barred := s.closed || l.closed || len(d.Observed) > 0 || s.beingDenied(l.lines) || s.wantedOn(l.lines, now) || s.flags.holding(r, now.Add(s.offset)) != nil
 	if barred || !l.carries(r.Call) || now.Before(l.drawn) || !now.Before(l.until) || now.Add(r.TTL).After(l.lapses) || !l.fits(r.Charge) {
 		s.shut(l, now)
 		s.mu.Unlock()

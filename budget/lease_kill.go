@@ -12,11 +12,11 @@ import (
 // knownFlags are the kill flags that the store inside held when it was last asked. They keep calls from being served from a
 // lease; only the store inside refuses for a flag, because this memory may be old.
 type knownFlags struct {
-	all   []Kill
-	dims  [][]Key
-	asOf  time.Time // by this process's clock, before the question was sent
-	turn  uint64    // how often this process has changed them
-	stale bool      // the store inside has told that they may have changed
+	all     []Kill
+	dims    [][]Key
+	asOf    time.Time // by this process's clock, before the question was sent
+	changes uint64    // how often this process has changed them
+	stale   bool      // the store inside has told that they may have changed
 }
 
 // fresh reports whether a flag that is not known can be no older than the given length.
@@ -47,7 +47,7 @@ func (f *knownFlags) add(k Kill) {
 }
 
 func (f *knownFlags) remove(flag Flag) {
-	f.turn++
+	f.changes++
 	object := flag.Object()
 	if i := slices.IndexFunc(f.all, func(k Kill) bool { return k.Flag().Object() == object }); i >= 0 {
 		f.all, f.dims = slices.Delete(f.all, i, i+1), slices.Delete(f.dims, i, i+1)
@@ -57,7 +57,7 @@ func (f *knownFlags) remove(flag Flag) {
 // Kill implements Store. From its return on this process admits no call that the flag holds for. Other processes may admit
 // some from leases that they drew before: until the EffectiveBy that Kills tells.
 func (s *LeasedStore) Kill(ctx context.Context, k Kill, c Change) error {
-	if err := cmp.Or(c.Validate(), k.Validate(), s.open(ctx)); err != nil {
+	if err := cmp.Or(c.Validate(), k.Validate(), s.checkOpen(ctx)); err != nil {
 		return err
 	}
 	k.EffectiveBy = time.Time{}
@@ -77,23 +77,23 @@ func (s *LeasedStore) Revive(ctx context.Context, f Flag, c Change) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	if _, err := s.begin(ctx); err != nil {
+	if _, err := s.lock(ctx); err != nil {
 		return err
 	}
-	turn, asOf := s.flags.turn, s.flags.asOf
+	changes, asOf := s.flags.changes, s.flags.asOf
 	s.mu.Unlock()
 	if err := s.inner.Revive(ctx, f, c.inner()); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.flags.turn == turn && s.flags.asOf.Equal(asOf) {
+	if s.flags.changes == changes && s.flags.asOf.Equal(asOf) {
 		s.flags.remove(f)
 	} else { // what is known is newer than our question: perhaps this flag was set anew, here or elsewhere
 		s.flags.stale = true
-		s.poke()
+		s.wakeBackground()
 	}
-	s.frees++
+	s.roomMade++
 	return nil
 }
 
@@ -102,11 +102,11 @@ const killMargin = 15 * time.Second
 
 // Kills implements Store, and tells by when each flag holds in every process.
 func (s *LeasedStore) Kills(ctx context.Context) ([]Kill, error) {
-	asked, err := s.begin(ctx)
+	asked, err := s.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
-	turn := s.flags.turn
+	changes := s.flags.changes
 	s.flags.stale = false
 	s.mu.Unlock()
 	all, err := s.inner.Kills(ctx)
@@ -122,11 +122,11 @@ func (s *LeasedStore) Kills(ctx context.Context) ([]Kill, error) {
 		}
 	}
 	switch {
-	case turn != s.flags.turn: // our own change is newer than this answer may be
+	case changes != s.flags.changes: // our own change is newer than this answer may be
 		s.flags.stale = true
-		s.poke()
+		s.wakeBackground()
 	case !asked.Before(s.flags.asOf):
-		f := knownFlags{asOf: asked, turn: turn, stale: s.flags.stale}
+		f := knownFlags{asOf: asked, changes: changes, stale: s.flags.stale}
 		for _, k := range all {
 			k.Scope.Tags = maps.Clone(k.Scope.Tags)
 			f.all, f.dims = append(f.all, k), append(f.dims, k.Scope.Dims())
@@ -138,7 +138,7 @@ func (s *LeasedStore) Kills(ctx context.Context) ([]Kill, error) {
 
 // SetPolicy implements Store.
 func (s *LeasedStore) SetPolicy(ctx context.Context, document []byte, c Change) error {
-	if err := cmp.Or(ValidateDocument(document), c.Validate(), s.open(ctx)); err != nil {
+	if err := cmp.Or(ValidateDocument(document), c.Validate(), s.checkOpen(ctx)); err != nil {
 		return err
 	}
 	return s.inner.SetPolicy(ctx, document, c.inner())
@@ -146,7 +146,7 @@ func (s *LeasedStore) SetPolicy(ctx context.Context, document []byte, c Change) 
 
 // Policy implements Store.
 func (s *LeasedStore) Policy(ctx context.Context) (PolicyDocument, error) {
-	if err := s.open(ctx); err != nil {
+	if err := s.checkOpen(ctx); err != nil {
 		return PolicyDocument{}, err
 	}
 	return s.inner.Policy(ctx)
@@ -157,7 +157,7 @@ func (s *LeasedStore) flagsMayHaveChanged() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.flags.stale = true
-	s.poke()
+	s.wakeBackground()
 }
 
 // Signal implements Signaler if the store inside does; else it returns errors.ErrUnsupported at once.
@@ -166,7 +166,7 @@ func (s *LeasedStore) Signal(ctx context.Context, changed func()) error {
 	if !ok {
 		return errors.ErrUnsupported
 	}
-	if err := s.open(ctx); err != nil {
+	if err := s.checkOpen(ctx); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)

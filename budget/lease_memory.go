@@ -130,7 +130,7 @@ func (s *LeasedStore) forgetNote(now time.Time) {
 func (s *LeasedStore) forgetOldest(now time.Time) {
 	for range len(s.spent) + len(s.notes) + len(s.late) {
 		switch {
-		case s.known+len(s.notes) <= s.most:
+		case s.known+len(s.notes) <= s.maxRemembered:
 			return
 		case len(s.notes) > 0 && (len(s.spent) == 0 || s.notes[0].at.Before(s.spent[0].touched)):
 			s.forgetNote(now)
@@ -195,7 +195,7 @@ func (s *LeasedStore) forgetOver(queue *[]*lease, now time.Time, keep time.Durat
 // forgetGroups drops those that are not used any more. Requires mu held.
 func (s *LeasedStore) forgetGroups(now time.Time) {
 	for key, g := range s.groups {
-		if len(g.open) == 0 && len(g.turn) == 0 && now.Sub(g.used) >= max(s.retention, partLives*s.length) {
+		if len(g.open) == 0 && !g.drawMu.locked() && now.Sub(g.used) >= max(s.retention, quotaLives*s.length) {
 			delete(s.groups, key)
 		}
 	}
@@ -210,7 +210,7 @@ func (s *LeasedStore) forgetLease(l *lease) {
 	for _, g := range l.grants {
 		delete(s.leases, g.id)
 	}
-	for _, id := range l.asked {
+	for _, id := range l.thresholdIDs {
 		delete(s.leases, id)
 	}
 }

@@ -7,7 +7,7 @@ import (
 
 // Accounts implements Store.
 func (s *LeasedStore) Accounts(ctx context.Context, after Key, max int) ([]Account, error) {
-	if err := s.open(ctx); err != nil {
+	if err := s.checkOpen(ctx); err != nil {
 		return nil, err
 	}
 	return s.inner.Accounts(ctx, after, max)
@@ -16,7 +16,7 @@ func (s *LeasedStore) Accounts(ctx context.Context, after Key, max int) ([]Accou
 // Periods implements Store. As in Balances, what this process spent in leases that are out counts as settled, and other processes'
 // leases count as pending.
 func (s *LeasedStore) Periods(ctx context.Context, account Key, after time.Time, max int) ([]Period, error) {
-	if err := s.open(ctx); err != nil {
+	if err := s.checkOpen(ctx); err != nil {
 		return nil, err
 	}
 	all, err := s.inner.Periods(ctx, account, after, max)
@@ -45,7 +45,7 @@ func (l *lease) tell(all []Period, line *Line) {
 		}
 		for _, g := range l.grants {
 			if g.posted {
-				p.Settled -= g.told[line.Unit]
+				p.Settled -= g.settledAs[line.Unit]
 			} else {
 				p.Pending -= g.amount[line.Unit]
 			}

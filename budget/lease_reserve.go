@@ -66,7 +66,7 @@ func (s *LeasedStore) Reserve(ctx context.Context, r Reservation) (Decision, err
 
 // local answers from what this process knows, or says who can. It does no I/O.
 func (s *LeasedStore) local(ctx context.Context, r *Reservation) (Decision, *group, route, error) {
-	now, err := s.begin(ctx)
+	now, err := s.lock(ctx)
 	if err != nil {
 		return Decision{}, nil, answered, err
 	}
@@ -156,8 +156,8 @@ func (s *LeasedStore) admit(l *lease, r *Reservation, now time.Time) Decision {
 	u := l.useOf(r.Call)
 	u.pending, _ = plus(u.pending, r.Charge)
 	l.inFlight++
-	l.group.typify(r.Charge)
-	l.group.barred = time.Time{}
+	l.group.observeCall(r.Charge)
+	l.group.deniedSince = time.Time{}
 	l.calls = append(l.calls, c)
 	s.calls[r.ID] = c
 	return Decision{Admitted: true, ExpiresAt: l.storeTime(c.moment)}
@@ -171,7 +171,7 @@ const maxReturns = 3
 // it, so that no call is denied for its own process's idle shares. The first denials latch nothing that the last one would
 // not: lines that latch are never leased, and so have no idle shares.
 func (s *LeasedStore) direct(ctx context.Context, g *group, r Reservation, first *Decision) (d Decision, err error) {
-	if _, err := s.begin(ctx); err != nil {
+	if _, err := s.lock(ctx); err != nil {
 		return Decision{}, err
 	}
 	if c := s.calls[r.ID]; c != nil && c.lease != nil {
@@ -181,7 +181,7 @@ func (s *LeasedStore) direct(ctx context.Context, g *group, r Reservation, first
 	done := s.noted(r.ID)
 	s.mu.Unlock()
 	defer done(&d)
-	s.typify(g, r.Charge)
+	s.observeCall(g, r.Charge)
 	var latched []Denial
 	for round := 0; ; round++ {
 		asked := s.now()
@@ -195,7 +195,7 @@ func (s *LeasedStore) direct(ctx context.Context, g *group, r Reservation, first
 			return d, err
 		}
 		if round == 0 {
-			defer s.starve(r.Lines)()
+			defer s.holdOffLeases(r.Lines)()
 		}
 		latched = asFirstTold(r.Lines, d.Denied, latched)
 		idle := s.idleOn(r.Lines, d.Denied)
@@ -240,15 +240,15 @@ func (s *LeasedStore) idleOn(lines []Line, denied []Denial) []*lease {
 	return s.liveLeases(func(l *lease) bool { return l.idle() && l.touches(full) })
 }
 
-// starve keeps leases from being drawn on these accounts until the function that it returns is called.
-func (s *LeasedStore) starve(lines []Line) (feed func()) {
+// holdOffLeases keeps leases from being drawn on these accounts until the function that it returns is called.
+func (s *LeasedStore) holdOffLeases(lines []Line) (end func()) {
 	add := func(n int) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for i := range lines {
 			a := lines[i].Account
-			if s.hungry[a] += n; s.hungry[a] == 0 {
-				delete(s.hungry, a)
+			if s.denying[a] += n; s.denying[a] == 0 {
+				delete(s.denying, a)
 			}
 		}
 	}
@@ -256,13 +256,13 @@ func (s *LeasedStore) starve(lines []Line) (feed func()) {
 	return func() { add(-1) }
 }
 
-// learn takes down what a decision tells of kill flags, and leaves out of it the observe-only lines that have room once our
+// learn records what a decision tells of kill flags, and leaves out of it the observe-only lines that have room once our
 // own idle shares are left out.
 func (s *LeasedStore) learn(g *group, r *Reservation, d *Decision, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if g != nil && err == nil && d.Admitted {
-		g.barred = time.Time{}
+		g.deniedSince = time.Time{}
 	}
 	if c := s.calls[r.ID]; c != nil && c.lease == nil && err == nil && d.Admitted && !d.Replayed {
 		c.packed = pack(r.Charge, Charge{})
@@ -272,13 +272,14 @@ func (s *LeasedStore) learn(g *group, r *Reservation, d *Decision, err error) {
 		s.flags.add(*d.Killed) // so that leases drawn for other calls stop as well
 	case d.Admitted && s.flags.holding(r, s.now().Add(s.offset)) != nil: // somebody has revived the scope
 		s.flags.stale = true
-		s.poke()
+		s.wakeBackground()
 	}
-	d.Observed = s.unfeigned(r, d.Observed)
+	d.Observed = s.withoutOwnIdle(r, d.Observed)
 }
 
-// unfeigned leaves out what fits. Requires mu held.
-func (s *LeasedStore) unfeigned(r *Reservation, observed []Denial) (all []Denial) {
+// withoutOwnIdle drops those observe-only denials that would fit if this process had given back what lies idle in its leases. Requires
+// mu held.
+func (s *LeasedStore) withoutOwnIdle(r *Reservation, observed []Denial) (all []Denial) {
 	for _, d := range observed {
 		if d.Line < 0 || d.Line >= len(r.Lines) {
 			continue
@@ -301,7 +302,7 @@ type refusal struct {
 	charge    Charge
 	denied    []Denial
 	at, until time.Time
-	frees     uint64 // how often this process had made room when it was asked
+	roomMade  uint64 // how often this process had made room when it was asked
 }
 
 // remember puts a denial's numbers right and keeps it for a while, unless the call's next refusal might latch. The group
@@ -325,9 +326,9 @@ func (s *LeasedStore) remember(g *group, r Reservation, denied []Denial, asked t
 	if g == nil {
 		return
 	}
-	g.skip = skipLooks
+	g.looksToSkip = skipLooks
 	if !latches {
-		g.refusal = refusal{r.Charge, slices.Clone(denied), asked, asked.Add(memory), s.frees}
+		g.refusal = refusal{r.Charge, slices.Clone(denied), asked, asked.Add(memory), s.roomMade}
 	}
 }
 
@@ -335,7 +336,7 @@ func (s *LeasedStore) remember(g *group, r Reservation, denied []Denial, asked t
 // with no more in the other lines, which had room. Requires mu held.
 func (s *LeasedStore) remembered(g *group, r *Reservation, now time.Time) []Denial {
 	f := &g.refusal
-	if f.frees != s.frees || now.Before(f.at) || !now.Before(f.until) {
+	if f.roomMade != s.roomMade || now.Before(f.at) || !now.Before(f.until) {
 		return nil
 	}
 	again, next := make([]Denial, 0, len(f.denied)), 0

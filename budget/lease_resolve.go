@@ -14,7 +14,7 @@ func (s *LeasedStore) Settle(ctx context.Context, st Settlement) (Posting, error
 	if err := st.Validate(); err != nil {
 		return Posting{}, err
 	}
-	now, err := s.begin(ctx)
+	now, err := s.lock(ctx)
 	if err != nil {
 		return Posting{}, err
 	}
@@ -103,7 +103,7 @@ func (s *LeasedStore) book(c *call, state State, actual Charge, estimated bool, 
 	u.settled, _ = plus(used, actual)
 	u.pending = waits
 	c.state, c.packed, c.estimated, c.moment = state, pack(reserved, actual)+reference, estimated, now.Sub(l.sent)
-	s.frees++
+	s.roomMade++
 	return nil
 }
 
@@ -141,14 +141,14 @@ func (s *LeasedStore) unbook(c *call, before, booked call, err error) {
 func (s *LeasedStore) resolved(ctx context.Context, l *lease, report bool) ([]Crossing, error) {
 	s.mu.Lock()
 	uncovered := l.uncovered()
-	due := report && l.markDue(s.now())
+	due := report && l.thresholdDue(s.now())
 	if due {
 		s.shut(l, s.now()) // else calls that overlap would keep it open
 	}
 	if uncovered {
 		s.shutOn(l.lines)
 	}
-	over := l.closed && (l.inFlight == 0 || s.wantedIdle(l, s.now()))
+	over := l.closed && (l.inFlight == 0 || s.idleAndWanted(l, s.now()))
 	if over {
 		s.live[l] = struct{}{}
 	}
@@ -168,7 +168,7 @@ func (s *LeasedStore) settleDirect(ctx context.Context, st Settlement) (Posting,
 	p, err := s.inner.Settle(ctx, st)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.frees++
+	s.roomMade++
 	reserved := s.calls[st.ID].reserved()
 	if _, beyond := st.Actual.Exceeds(&reserved); beyond { // or an orphan, which was never reserved
 		s.shutOn(st.Lines)
@@ -195,7 +195,7 @@ func (s *LeasedStore) settleVoided(ctx context.Context, c *call, st Settlement) 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.frees++
+	s.roomMade++
 	s.shutOn(st.Lines)
 	if s.calls[c.id] == c {
 		s.calls[c.id] = &call{id: c.id, kept: true}
@@ -211,12 +211,12 @@ func (s *LeasedStore) settleVoided(ctx context.Context, c *call, st Settlement) 
 func (s *LeasedStore) freed() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.frees++
+	s.roomMade++
 }
 
 // Void implements Store.
 func (s *LeasedStore) Void(ctx context.Context, id ID, owner Key) error {
-	now, err := s.begin(ctx)
+	now, err := s.lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -251,7 +251,7 @@ func (s *LeasedStore) Correct(ctx context.Context, to Correction) (Posting, erro
 		return Posting{}, err
 	}
 	id, actual, change := to.ID, to.Actual, to.Change
-	now, err := s.begin(ctx)
+	now, err := s.lock(ctx)
 	if err != nil {
 		return Posting{}, err
 	}
@@ -262,7 +262,7 @@ func (s *LeasedStore) Correct(ctx context.Context, to Correction) (Posting, erro
 		to.Change = change.inner()
 		p, err := s.inner.Correct(ctx, to)
 		s.mu.Lock()
-		s.frees++
+		s.roomMade++
 		s.shutOn(nil)
 		s.mu.Unlock()
 		if errors.Is(err, ErrNotFound) && !known {
@@ -293,7 +293,7 @@ func (s *LeasedStore) Correct(ctx context.Context, to Correction) (Posting, erro
 	if l.uncovered() {
 		s.shutOn(l.lines)
 	}
-	told := l.told() || l.uncovered()
+	told := l.allSettled() || l.uncovered()
 	if told {
 		s.live[l] = struct{}{}
 	}
@@ -311,7 +311,7 @@ func (s *LeasedStore) Correct(ctx context.Context, to Correction) (Posting, erro
 // Expire implements Store. It charges calls in leases as the store inside charges its own, and gives leases back that are
 // over, so that none of this process's lapses.
 func (s *LeasedStore) Expire(ctx context.Context, limit int) (int, error) {
-	now, err := s.begin(ctx)
+	now, err := s.lock(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -354,7 +354,7 @@ func (s *LeasedStore) giveBackOver(ctx context.Context, now time.Time, most int)
 	})
 	if len(over) > most {
 		over = over[:max(most, 0)]
-		s.poke() // for the rest
+		s.wakeBackground() // for the rest
 	}
 	_, err := s.giveBackAll(ctx, over)
 	return err

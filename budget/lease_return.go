@@ -11,14 +11,12 @@ import (
 // set aside, and nothing that may yet be billed is uncovered at any moment. Every step is repeated unchanged until its fate
 // is known; one that fails is tried again in the background.
 //
-// With report set, the marks that are reached are reported, which happens once: the caller must be able to pass them on.
+// With report set, the thresholds that are reached are reported, which happens once: the caller must be able to pass them on.
 func (s *LeasedStore) giveBack(ctx context.Context, l *lease, report bool) (crossed []Crossing, err error) {
-	select {
-	case l.turn <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := l.storeMu.lock(ctx); err != nil {
+		return nil, err
 	}
-	defer func() { <-l.turn }()
+	defer l.storeMu.unlock()
 	for {
 		s.mu.Lock()
 		s.shut(l, s.now())
@@ -27,7 +25,7 @@ func (s *LeasedStore) giveBack(ctx context.Context, l *lease, report bool) (cros
 		if step == nil {
 			return crossed, nil
 		}
-		s.wire(func() { err = step() })
+		s.changingLeases(func() { err = step() })
 		if err != nil {
 			return crossed, err
 		}
@@ -64,8 +62,8 @@ func (s *LeasedStore) giveBackAll(ctx context.Context, leases []*lease) (kept in
 
 // nextStep returns what the store inside has to be told next about a lease, or nil. Requires mu held; the step does not.
 func (s *LeasedStore) nextStep(ctx context.Context, l *lease, report bool, crossed *[]Crossing) func() error {
-	if len(l.doubts) > 0 {
-		return func() error { return s.voidDoubt(ctx, l) }
+	if len(l.unanswered) > 0 {
+		return func() error { return s.voidUnansweredGrant(ctx, l) }
 	}
 	targets, settled := l.targets(l.truth()), l.targets(l.settled)
 	shares := l.shares(targets)
@@ -76,29 +74,29 @@ func (s *LeasedStore) nextStep(ctx context.Context, l *lease, report bool, cross
 			if g.tried == nil {
 				g.tried = &Settlement{ID: g.id, Owner: s.owner, Actual: targets[i], Estimated: estimated, Lines: g.lines, Shares: shares[i]}
 				if !report || l.inFlight > 0 {
-					g.tried.Lines = unmarked(g.lines)
+					g.tried.Lines = withoutThresholds(g.lines)
 				}
 			}
 			return func() error { return s.settleGrant(ctx, l, g, crossed) }
-		case !g.knows(targets[i], shares[i]) || g.marked && !estimated:
+		case !g.knows(targets[i], shares[i]) || g.estimated && !estimated:
 			return func() error { return s.correctGrant(ctx, g, targets[i], shares[i]) }
 		}
 	}
 	switch {
 	case !l.exact():
 		return nil
-	case report && l.markDue(s.now()):
-		return func() error { return s.askMarks(ctx, l, crossed) }
+	case report && l.thresholdDue(s.now()):
+		return func() error { return s.askThresholds(ctx, l, crossed) }
 	}
-	s.bury(l)
+	s.dropSettled(l)
 	return nil
 }
 
-// tidy voids grants of which nobody knows whether they were reserved, and settles those that are spent to the last unit; if
-// that fails they stay pending, which weighs as much. The caller has the lease's turn.
-func (s *LeasedStore) tidy(ctx context.Context, l *lease) (err error) {
-	for len(l.doubts) > 0 && err == nil {
-		s.wire(func() { err = s.voidDoubt(ctx, l) })
+// settleSpentGrants voids grants of which nobody knows whether they were reserved, and settles those that are spent to the last unit; if
+// that fails they stay pending, which counts as much. Requires the lease's storeMu held.
+func (s *LeasedStore) settleSpentGrants(ctx context.Context, l *lease) (err error) {
+	for len(l.unanswered) > 0 && err == nil {
+		s.changingLeases(func() { err = s.voidUnansweredGrant(ctx, l) })
 	}
 	for err == nil {
 		s.mu.Lock()
@@ -107,9 +105,9 @@ func (s *LeasedStore) tidy(ctx context.Context, l *lease) (err error) {
 		if g == nil {
 			return nil
 		}
-		var none []Crossing // its lines report no marks
+		var none []Crossing // its lines report no thresholds
 		var failed error
-		if s.wire(func() { failed = s.settleGrant(ctx, l, g, &none) }); failed != nil {
+		if s.changingLeases(func() { failed = s.settleGrant(ctx, l, g, &none) }); failed != nil {
 			return nil
 		}
 	}
@@ -130,23 +128,23 @@ func (s *LeasedStore) usedUp(l *lease) *grant {
 		if g.tried == nil {
 			// What is in flight is no part of it: all of the grant was spent by calls that were settled.
 			shares := l.divide(settled, func(u *leaseUse) Charge { return u.settled })
-			g.tried = &Settlement{ID: g.id, Owner: s.owner, Actual: g.amount, Estimated: l.estimates > 0, Lines: unmarked(g.lines), Shares: shares[i]}
+			g.tried = &Settlement{ID: g.id, Owner: s.owner, Actual: g.amount, Estimated: l.estimates > 0, Lines: withoutThresholds(g.lines), Shares: shares[i]}
 		}
 		return g
 	}
 	return nil
 }
 
-// voidDoubt voids a grant of which nobody knows whether it was reserved.
-func (s *LeasedStore) voidDoubt(ctx context.Context, l *lease) error {
-	g := l.doubts[0]
+// voidUnansweredGrant voids a grant of which nobody knows whether it was reserved.
+func (s *LeasedStore) voidUnansweredGrant(ctx context.Context, l *lease) error {
+	g := l.unanswered[0]
 	err := s.inner.Void(ctx, g.id, s.owner)
 	if err != nil && !errors.Is(err, ErrResolved) {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l.doubts = l.doubts[1:]
+	l.unanswered = l.unanswered[1:]
 	if err != nil { // it was reserved, and has lapsed since: it has to be settled with what is true
 		l.grants = append(l.grants, g)
 	} else {
@@ -166,13 +164,13 @@ func (s *LeasedStore) settleGrant(ctx context.Context, l *lease, g *grant, cross
 		}
 		return err
 	}
-	g.tried, g.posted, g.told, g.shares, g.marked = nil, true, st.Actual, st.Shares, st.Estimated
+	g.tried, g.posted, g.settledAs, g.shares, g.estimated = nil, true, st.Actual, st.Shares, st.Estimated
 	if err != nil { // somebody put it right by hand after it lapsed: theirs stands
-		g.marked = false
+		g.estimated = false
 		return nil
 	}
 	if *crossed = append(*crossed, p.Crossed...); !p.Replayed {
-		s.hush(l, st, p.Crossed, s.now())
+		s.noteReported(l, st, p.Crossed, s.now())
 	}
 	return nil
 }
@@ -183,27 +181,27 @@ func (s *LeasedStore) correctGrant(ctx context.Context, g *grant, target Charge,
 		return err
 	}
 	s.mu.Lock()
-	before := g.unsure
+	before := g.correcting
 	if before {
-		g.told = least(g.told, g.asked)
+		g.settledAs = smaller(g.settledAs, g.correctingTo)
 	}
-	g.unsure, g.asked = true, target
+	g.correcting, g.correctingTo = true, target
 	s.mu.Unlock()
 	_, err = s.inner.Correct(ctx, Correction{ID: g.id, Actual: target, Shares: shares, Change: change})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil && !errors.Is(err, ErrNotFound) { // one that the store has forgotten can't be put right any more
 		if refused(err) {
-			g.unsure = before // this one certainly was not posted
+			g.correcting = before // this one certainly was not posted
 		}
 		return err
 	}
-	g.told, g.shares, g.marked, g.unsure = target, shares, false, false
+	g.settledAs, g.shares, g.estimated, g.correcting = target, shares, false, false
 	return nil
 }
 
-// bury forgets a lease about which the store inside knows the truth, but for its calls. Requires mu held.
-func (s *LeasedStore) bury(l *lease) {
+// dropSettled stops tracking a lease about which the store inside knows the truth. Its calls stay known until forget drops them. Requires mu held.
+func (s *LeasedStore) dropSettled(l *lease) {
 	delete(s.live, l)
 	l.touched = s.now()
 	if !l.queued {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// partLives is for how many lengths of a lease a holder may go on drawing from the part that it has worked out.
-const partLives = 4
+// quotaLives is for how many lengths of a lease a holder may go on drawing from the quota that it has worked out.
+const quotaLives = 4
 
 // skipLooks is for how many grants nobody looks at what is left after it turned out to be too little for more than one call.
 const skipLooks = 8
@@ -28,8 +28,8 @@ func (g *group) counted(c Charge) (of Charge) {
 func (g *group) wanted(r *Reservation) (ask Charge, dear bool) {
 	for _, u := range g.units {
 		need := r.Charge[u]
-		if ask[u] = times(max(g.usual[u], 0), g.want); g.usual == (Charge{}) {
-			ask[u] = times(need, g.want)
+		if ask[u] = times(max(g.callSize[u], 0), g.wantedCalls); g.callSize == (Charge{}) {
+			ask[u] = times(need, g.wantedCalls)
 		}
 		dear = dear || need > ask[u]
 	}
@@ -37,9 +37,9 @@ func (g *group) wanted(r *Reservation) (ask Charge, dear bool) {
 }
 
 // amount works out how much to draw for a call that finds no room, and what the accounts stood at if it looked. What is
-// wanted is drawn as long as it is within the group's part of what is left, and else that part. Once the part is less than
+// wanted is drawn as long as it is within the group's quota of what is left, and else the quota. Once the quota is less than
 // the call needs, the grant is as large as the call, so that what the call leaves serves the next ones. A call that is
-// larger than the share would be goes direct, and so does one at twice the usual size once the part is less than it needs:
+// larger than the share would be goes direct, and so does one at twice the usual size once the quota is less than it needs:
 // they would leave too much lying idle.
 func (s *LeasedStore) amount(ctx context.Context, g *group, r *Reservation) (amount Charge, balances []Balance, way route, err error) {
 	s.mu.Lock()
@@ -48,67 +48,67 @@ func (s *LeasedStore) amount(ctx context.Context, g *group, r *Reservation) (amo
 	look := g.alert == nil
 	way = drawLease
 	switch {
-	case dear || s.starving(g.lines) || s.wantedOn(g.lines, now) || s.nearEdge(g, now):
+	case dear || s.beingDenied(g.lines) || s.wantedOn(g.lines, now) || s.nearEdge(g, now):
 		way = askStore
-	case len(g.lines) == 0 || !look && g.entitled(amount, now, partLives*s.length):
-		g.clamped = false
-		g.draw(amount)
-	case !look && g.skip > 0:
-		g.skip--
-		amount, way = g.least(r)
+	case len(g.lines) == 0 || !look && g.entitled(amount, now, quotaLives*s.length):
+		g.cutDown = false
+		g.takeFromQuota(amount)
+	case !look && g.looksToSkip > 0:
+		g.looksToSkip--
+		amount, way = g.leastGrant(r)
 	default:
 		s.mu.Unlock()
 		if balances, err = s.inner.Balances(ctx, g.looks); err != nil || len(balances) != len(g.looks) {
 			return amount, nil, answered, cmp.Or(err, errAnswers)
 		}
 		s.mu.Lock()
-		if s.heed(g.seen(balances, now), now); s.wantedOn(g.lines, now) {
+		if s.yieldToWishes(g.seen(balances, now), now); s.wantedOn(g.lines, now) {
 			way = askStore
 			break
 		}
 		balances = balances[:len(g.lines)]
 		s.divide(g, amount, balances, now)
-		g.overrun = false
+		g.observedFull = false
 		for i, b := range balances {
-			g.overrun = g.overrun || g.lines[i].Observe && b.left() < r.Charge[g.lines[i].Unit]
+			g.observedFull = g.observedFull || g.lines[i].Observe && b.left() < r.Charge[g.lines[i].Unit]
 		}
-		amount, way = g.share(amount, r)
+		amount, way = g.cutToQuota(amount, r)
 	}
 	s.mu.Unlock()
 	return amount, balances, way, err
 }
 
-// entitled reports whether the part of what was left that the group has worked out last has enough for a grant.
+// entitled reports whether the quota that was worked out last has enough for a grant.
 func (g *group) entitled(amount Charge, now time.Time, lives time.Duration) bool {
-	return !now.Before(g.partAt) && now.Sub(g.partAt) < lives && g.within(amount, g.part)
+	return !now.Before(g.quotaAt) && now.Sub(g.quotaAt) < lives && g.within(amount, g.quota)
 }
 
-// draw takes a grant out of the group's part.
-func (g *group) draw(amount Charge) {
+// takeFromQuota takes a grant out of the group's quota.
+func (g *group) takeFromQuota(amount Charge) {
 	for _, u := range g.units {
-		g.part[u] = max(g.part[u]-amount[u], 0)
+		g.quota[u] = max(g.quota[u]-amount[u], 0)
 	}
 }
 
-// share cuts what is wanted down to the group's part; or to what the call needs, if that is more.
-func (g *group) share(amount Charge, r *Reservation) (Charge, route) {
-	g.clamped = false
+// cutToQuota cuts what is wanted down to the group's quota; or to what the call needs, if that is more.
+func (g *group) cutToQuota(amount Charge, r *Reservation) (Charge, route) {
+	g.cutDown = false
 	for _, u := range g.units {
-		g.clamped = g.clamped || amount[u] > g.part[u]
-		if amount[u] = min(amount[u], g.part[u]); amount[u] < r.Charge[u] {
-			g.skip = skipLooks
-			return g.least(r)
+		g.cutDown = g.cutDown || amount[u] > g.quota[u]
+		if amount[u] = min(amount[u], g.quota[u]); amount[u] < r.Charge[u] {
+			g.looksToSkip = skipLooks
+			return g.leastGrant(r)
 		}
 	}
-	g.draw(amount)
+	g.takeFromQuota(amount)
 	return amount, drawLease
 }
 
-// least is what a call needs, and whether that is worth a lease. It is not if an observe-only line is full: only the store
+// leastGrant is what a call needs, and whether that is worth a lease. It is not if an observe-only line is full: only the store
 // knows by how much, and whether it still is.
-func (g *group) least(r *Reservation) (Charge, route) {
+func (g *group) leastGrant(r *Reservation) (Charge, route) {
 	for _, u := range g.units {
-		if g.overrun || r.Charge[u]/2 > g.usual[u] {
+		if g.observedFull || r.Charge[u]/2 > g.callSize[u] {
 			return Charge{}, askStore
 		}
 	}
@@ -120,32 +120,32 @@ func (g *group) least(r *Reservation) (Charge, route) {
 func (s *LeasedStore) tighten(g *group, looked bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g.partAt = time.Time{}
+	g.quotaAt = time.Time{}
 	if looked {
-		g.skip = skipLooks
+		g.looksToSkip = skipLooks
 	}
 }
 
 // errAnswers says that the store inside is broken.
 var errAnswers = errors.New("budget: the store inside did not answer for each line")
 
-// divide works out a group's part of what each line has left: one in holders + 1, so that one holder leaves half to those
+// divide works out a group's quota of what each line has left: one in holders + 1, so that one holder leaves half to those
 // who have yet to come, and ten thousand leave as good as nothing lying idle. How many holders there are is read from what
-// is pending: as many as would hold it, if each held what we are used to. That takes no registry and no clock. Requires mu
+// is pending: as many as would hold it, if each held what this process usually does. That takes no registry and no clock. Requires mu
 // held.
 func (s *LeasedStore) divide(g *group, ask Charge, balances []Balance, now time.Time) {
-	g.partAt = now
+	g.quotaAt = now
 	for _, u := range g.units {
-		g.part[u] = math.MaxInt64
+		g.quota[u] = math.MaxInt64
 	}
 	for i, b := range balances {
 		unit := g.lines[i].Unit
-		typical := g.typical[unit]
+		typical := g.usualPending[unit]
 		if typical == 0 {
 			typical = max(ask[unit], 1)
 		}
 		holders := 1 + max(b.Pending-s.ownPending(g, unit), 0)/typical
-		g.part[unit] = min(g.part[unit], b.left()/(holders+1))
+		g.quota[unit] = min(g.quota[unit], b.left()/(holders+1))
 	}
 }
 
@@ -157,34 +157,34 @@ func (b *Balance) left() int64 {
 	return max(b.Max-b.Settled-b.Pending, 0)
 }
 
-// settleIn takes down what a group holds pending after a grant. Requires mu held.
-func (s *LeasedStore) settleIn(g *group) {
+// observePending records what a group holds pending after a grant, from which its quota is worked out. Requires mu held.
+func (s *LeasedStore) observePending(g *group) {
 	for _, u := range g.units {
 		own := s.ownPending(g, u)
-		if g.typical[u] == 0 {
-			g.typical[u] = own
+		if g.usualPending[u] == 0 {
+			g.usualPending[u] = own
 		}
-		g.typical[u] += (own - g.typical[u]) / 2
+		g.usualPending[u] += (own - g.usualPending[u]) / 2
 	}
 }
 
-// typify takes down what a call needs, to know the usual one. Requires mu held.
-func (g *group) typify(c Charge) {
-	if g.usual == (Charge{}) {
-		g.usual = g.counted(c)
+// observeCall records what a call needs, from which the usual size of a call is worked out. Requires mu held.
+func (g *group) observeCall(c Charge) {
+	if g.callSize == (Charge{}) {
+		g.callSize = g.counted(c)
 	}
 	for _, u := range g.units {
-		g.usual[u] += (c[u] - g.usual[u]) / 8
+		g.callSize[u] += (c[u] - g.callSize[u]) / 8
 	}
 }
 
-func (s *LeasedStore) typify(g *group, c Charge) {
+func (s *LeasedStore) observeCall(g *group, c Charge) {
 	if g == nil {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g.typify(c)
+	g.observeCall(c)
 }
 
 // ownPending is what a group's own leases hold pending in a unit. Requires mu held.
@@ -202,9 +202,9 @@ func (s *LeasedStore) ownPending(g *group, u Unit) (sum int64) {
 	return sum
 }
 
-// starving reports whether a call is about to be denied on one of these lines' accounts. Requires mu held.
-func (s *LeasedStore) starving(lines []Line) bool {
-	return len(s.hungry) > 0 && slices.ContainsFunc(lines, func(l Line) bool { return s.hungry[l.Account] > 0 })
+// beingDenied reports whether a call is about to be denied on one of these lines' accounts. Requires mu held.
+func (s *LeasedStore) beingDenied(lines []Line) bool {
+	return len(s.denying) > 0 && slices.ContainsFunc(lines, func(l Line) bool { return s.denying[l.Account] > 0 })
 }
 
 // nearEdge reports whether a lease drawn now would be over too soon to be worth it, as far as the store's clock is known.

@@ -58,7 +58,7 @@ func (l *lease) divide(targets []Charge, of func(*leaseUse) Charge) [][]Share {
 	fresh()
 	kept := make([]bool, len(targets))
 	for i, g := range l.grants {
-		kept[i] = g.posted && !g.unsure && g.told == targets[i]
+		kept[i] = g.posted && !g.correcting && g.settledAs == targets[i]
 		for _, share := range g.shares {
 			if kept[i] {
 				k := slices.IndexFunc(l.uses, func(u *leaseUse) bool { return u.key == share.Call.UsageKey() })
@@ -84,7 +84,7 @@ func (l *lease) divide(targets []Charge, of func(*leaseUse) Charge) [][]Share {
 // fill takes a target out of what is left of each use, and returns who had what of it.
 func (l *lease) fill(target Charge, rest []Charge) (shares []Share) {
 	for k, u := range l.uses {
-		part := least(target, rest[k])
+		part := smaller(target, rest[k])
 		if part == (Charge{}) {
 			continue
 		}
@@ -100,7 +100,7 @@ func (l *lease) fill(target Charge, rest []Charge) (shares []Share) {
 
 // knows reports whether the store inside has certainly been told this of a grant.
 func (g *grant) knows(target Charge, shares []Share) bool {
-	return !g.unsure && g.told == target && slices.EqualFunc(g.shares, shares, func(a, b Share) bool {
+	return !g.correcting && g.settledAs == target && slices.EqualFunc(g.shares, shares, func(a, b Share) bool {
 		return a.Amount == b.Amount && a.Call.UsageKey() == b.Call.UsageKey()
 	})
 }

@@ -30,18 +30,18 @@ func (s *LeasedStore) Balances(ctx context.Context, lines []Line) (all []Balance
 func (s *LeasedStore) undisturbed(ctx context.Context, ask func() (adjust func(), err error)) error {
 	const tries = 6
 	for try, pause := 1, time.Millisecond; ; try, pause = try+1, 2*pause {
-		if err := s.open(ctx); err != nil {
+		if err := s.checkOpen(ctx); err != nil {
 			return err
 		}
 		s.mu.Lock()
-		turn, still := s.turn, s.onWire == 0
+		ended, still := s.stepsEnded, s.stepsUnderWay == 0
 		s.mu.Unlock()
 		adjust, err := ask()
 		if err != nil {
 			return err
 		}
 		s.mu.Lock()
-		still = still && s.onWire == 0 && s.turn == turn
+		still = still && s.stepsUnderWay == 0 && s.stepsEnded == ended
 		if still {
 			adjust()
 		}
@@ -79,7 +79,7 @@ func (s *LeasedStore) adjust(b *Balance, line *Line) {
 		}
 		for _, g := range l.grants {
 			if g.posted {
-				settled -= g.told[line.Unit]
+				settled -= g.settledAs[line.Unit]
 			} else {
 				pending -= g.amount[line.Unit]
 			}
@@ -103,25 +103,25 @@ func addUp(a, b int64) int64 {
 
 // Override implements Store. In this process it holds from its return on; other processes may spend what they have leased.
 func (s *LeasedStore) Override(ctx context.Context, account Key, o *Override, c Change) error {
-	if err := cmp.Or(c.Validate(), s.open(ctx)); err != nil {
+	if err := cmp.Or(c.Validate(), s.checkOpen(ctx)); err != nil {
 		return err
 	}
 	if err := s.inner.Override(ctx, account, o, c.inner()); err != nil {
 		return err
 	}
 	s.freed()
-	return s.renounce(ctx, account)
+	return s.giveBackOn(ctx, account)
 }
 
-// renounce gives back this process's leases on an account.
-func (s *LeasedStore) renounce(ctx context.Context, account Key) error {
+// giveBackOn gives back this process's leases on an account.
+func (s *LeasedStore) giveBackOn(ctx context.Context, account Key) error {
 	on := []Line{{Account: account}}
 	now := s.now()
 	leases := s.liveLeases(func(l *lease) bool {
 		if l.closed || !l.touches(on) {
 			return false
 		}
-		s.shut(l, now) // at once, whatever holds its turn up
+		s.shut(l, now) // at once, whoever holds its storeMu
 		return true
 	})
 	_, err := s.giveBackAll(ctx, leases)
@@ -130,7 +130,7 @@ func (s *LeasedStore) renounce(ctx context.Context, account Key) error {
 
 // Unlatch implements Store.
 func (s *LeasedStore) Unlatch(ctx context.Context, accounts []Key, c Change) error {
-	if err := cmp.Or(c.Validate(), s.open(ctx)); err != nil {
+	if err := cmp.Or(c.Validate(), s.checkOpen(ctx)); err != nil {
 		return err
 	}
 	defer s.freed()
@@ -142,7 +142,7 @@ func (s *LeasedStore) Unlatch(ctx context.Context, accounts []Key, c Change) err
 // they are: one reservation for many calls.
 func (s *LeasedStore) Entries(ctx context.Context, q Query) ([]Entry, error) {
 	q.Max = max(1, min(q.Max, 10_000))
-	if err := s.open(ctx); err != nil {
+	if err := s.checkOpen(ctx); err != nil {
 		return nil, err
 	}
 	all := s.localEntries(q)

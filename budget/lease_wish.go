@@ -63,7 +63,7 @@ func (g *group) watch() {
 			g.looks, g.wishes = append(g.looks, lookFor(l, spare)), append(g.wishes, i)
 		}
 	}
-	if g.hasMarks() || !spare.Valid() || len(g.lines) > mostAlert {
+	if g.hasThresholds() || !spare.Valid() || len(g.lines) > mostAlert {
 		return
 	}
 	g.alert = slices.Clone(g.looks)
@@ -89,8 +89,8 @@ func (g *group) seen(balances []Balance, now time.Time) (all []wish) {
 	return all
 }
 
-// told takes out of the answer to a grant what it tells of wishes, so that the rest is about the group's lines.
-func (g *group) told(of *grant, d *Decision, now time.Time) (all []wish) {
+// takeWishes takes out of the answer to a grant what it tells of wishes, so that the rest is about the group's lines.
+func (g *group) takeWishes(of *grant, d *Decision, now time.Time) (all []wish) {
 	if len(of.lines) == len(g.lines) {
 		return nil
 	}
@@ -120,9 +120,9 @@ func (s *LeasedStore) wantedOn(lines []Line, now time.Time) bool {
 	return len(s.wanted) > 0 && slices.ContainsFunc(lines, func(l Line) bool { return now.Before(s.wanted[l.Account]) })
 }
 
-// heed ends this process's admissions from leases where somebody wishes for room, and has what lies idle in them given back. Requires mu
+// yieldToWishes ends this process's admissions from leases where somebody wishes for room, and has what lies idle in them given back. Requires mu
 // held.
-func (s *LeasedStore) heed(wishes []wish, now time.Time) {
+func (s *LeasedStore) yieldToWishes(wishes []wish, now time.Time) {
 	for _, w := range wishes {
 		if until := now.Add(wishLife(s.length)); w.until.After(until) {
 			w.until = until
@@ -137,7 +137,7 @@ func (s *LeasedStore) heed(wishes []wish, now time.Time) {
 				continue
 			}
 			if s.shut(l, now); l.idle() {
-				s.poke()
+				s.wakeBackground()
 			}
 		}
 	}
@@ -155,7 +155,7 @@ func (s *LeasedStore) forgetWishes(now time.Time) {
 // wish leaves a wish on the lines that denied a call, unless one is known to stand there, or none would help. If it can't be left, the
 // call is denied all the same.
 func (s *LeasedStore) wish(ctx context.Context, g *group, r *Reservation, denied []Denial) {
-	asked, err := s.begin(ctx)
+	asked, err := s.lock(ctx)
 	if err != nil {
 		return
 	}
@@ -188,11 +188,11 @@ func (s *LeasedStore) wish(ctx context.Context, g *group, r *Reservation, denied
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.heed(left, s.now())
+	s.yieldToWishes(left, s.now())
 }
 
 // wishable returns the lines to leave a wish on for a call that was denied: those that denied it and have none yet. There are none if it
-// would not fit although nobody held leases; nor, for half a length, if it is so cheap that its turn should come among others. Requires mu
+// would not fit although nobody held leases; nor, for half a length, if it is so cheap that it can wait like the others. Requires mu
 // held.
 func (s *LeasedStore) wishable(g *group, r *Reservation, denied []Denial, now time.Time) (lines []Line) {
 	if g == nil {
@@ -208,22 +208,22 @@ func (s *LeasedStore) wishable(g *group, r *Reservation, denied []Denial, now ti
 		if d.Latched || line.Latch || line.Observe || d.Max < 0 || need > unspent {
 			return nil
 		}
-		dear = dear || need/2 > g.usual[line.Unit] || need >= unspent/dearShare
+		dear = dear || need/2 > g.callSize[line.Unit] || need >= unspent/dearShare
 		if !now.Before(s.wanted[line.Account]) {
 			lines = append(lines, *line)
 		}
 	}
-	if g.barred.IsZero() || now.Before(g.barred) {
-		g.barred = now
+	if g.deniedSince.IsZero() || now.Before(g.deniedSince) {
+		g.deniedSince = now
 	}
-	if !dear && now.Sub(g.barred) < s.length/2 {
+	if !dear && now.Sub(g.deniedSince) < s.length/2 {
 		return nil
 	}
 	return lines
 }
 
-// wantedIdle reports whether a lease that is shut holds something idle where somebody wishes for room. Requires mu held.
-func (s *LeasedStore) wantedIdle(l *lease, now time.Time) bool {
+// idleAndWanted reports whether a lease that is shut holds something idle where somebody wishes for room. Requires mu held.
+func (s *LeasedStore) idleAndWanted(l *lease, now time.Time) bool {
 	return s.wantedOn(l.lines, now) && l.idle()
 }
 
@@ -234,5 +234,5 @@ func (s *LeasedStore) overdue(l *lease, now time.Time) bool {
 	if l.until.Before(ended) {
 		ended = l.until
 	}
-	return !l.told() && now.Sub(ended) >= s.length/2 || s.wantedIdle(l, now)
+	return !l.allSettled() && now.Sub(ended) >= s.length/2 || s.idleAndWanted(l, now)
 }

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// unmarked returns lines that report no marks.
-func unmarked(lines []Line) []Line {
+// withoutThresholds returns lines that report no thresholds.
+func withoutThresholds(lines []Line) []Line {
 	own := slices.Clone(lines)
 	for i := range own {
 		own[i].Notify = nil
@@ -17,7 +17,7 @@ func unmarked(lines []Line) []Line {
 
 // observe notes what others had settled when a lease was drawn for.
 func (l *lease) observe(balances []Balance) {
-	if !l.group.hasMarks() {
+	if !l.group.hasThresholds() {
 		return
 	}
 	l.base, l.maxes = make([]int64, len(balances)), make([]int64, len(balances))
@@ -25,19 +25,19 @@ func (l *lease) observe(balances []Balance) {
 		l.base[i], l.maxes[i] = balances[i].Settled, balances[i].Max
 		for _, g := range l.grants {
 			if g.posted {
-				l.base[i] -= g.told[l.lines[i].Unit]
+				l.base[i] -= g.settledAs[l.lines[i].Unit]
 			}
 		}
 	}
 }
 
-// markDue reports whether what is known of a lease's accounts has reached a mark that may not have been reported yet.
+// thresholdDue reports whether what is known of a lease's accounts has reached a threshold that may not have been reported yet.
 // Requires mu held.
-func (l *lease) markDue(now time.Time) bool {
+func (l *lease) thresholdDue(now time.Time) bool {
 	for i := range l.base {
 		total := addUp(l.base[i], l.settled[l.lines[i].Unit])
 		for m := range l.lines[i].Notify {
-			if total >= l.lines[i].Threshold(m, l.maxes[i]) && !now.Before(l.group.quiet[i][m]) {
+			if total >= l.lines[i].Threshold(m, l.maxes[i]) && !now.Before(l.group.reportedUntil[i][m]) {
 				return true
 			}
 		}
@@ -45,12 +45,12 @@ func (l *lease) markDue(now time.Time) bool {
 	return false
 }
 
-// askMarks settles nothing, to learn which marks the lines have reached: a correction reports none.
-func (s *LeasedStore) askMarks(ctx context.Context, l *lease, crossed *[]Crossing) error {
+// askThresholds settles nothing, to learn which thresholds the lines have reached: a correction reports none.
+func (s *LeasedStore) askThresholds(ctx context.Context, l *lease, crossed *[]Crossing) error {
 	st := Settlement{ID: NewID(), Owner: s.owner, Lines: l.lines}
 	s.mu.Lock()
 	s.leases[st.ID] = l // it is no call's entry
-	l.asked = append(l.asked, st.ID)
+	l.thresholdIDs = append(l.thresholdIDs, st.ID)
 	s.mu.Unlock()
 	p, err := s.inner.Settle(ctx, st)
 	if err != nil {
@@ -59,12 +59,12 @@ func (s *LeasedStore) askMarks(ctx context.Context, l *lease, crossed *[]Crossin
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	*crossed = append(*crossed, p.Crossed...)
-	s.hush(l, st, p.Crossed, s.now())
+	s.noteReported(l, st, p.Crossed, s.now())
 	return nil
 }
 
-// hush notes which marks a settlement has reported, or has found reported. Requires mu held.
-func (s *LeasedStore) hush(l *lease, st Settlement, crossed []Crossing, now time.Time) {
+// noteReported notes which thresholds a settlement has reported, or has found reported. Requires mu held.
+func (s *LeasedStore) noteReported(l *lease, st Settlement, crossed []Crossing, now time.Time) {
 	for i := range l.base {
 		line := &st.Lines[i]
 		total := addUp(l.base[i], l.settled[line.Unit])
@@ -76,7 +76,7 @@ func (s *LeasedStore) hush(l *lease, st Settlement, crossed []Crossing, now time
 			if slices.ContainsFunc(crossed, func(c Crossing) bool { return c.Line == i && c.Mark == m }) {
 				quiet = line.Window.quiet(now.Add(s.offset))
 			}
-			l.group.quiet[i][m] = now.Add(quiet)
+			l.group.reportedUntil[i][m] = now.Add(quiet)
 		}
 	}
 }

@@ -9,9 +9,9 @@ import (
 // stepTimeout bounds each round of the background work's I/O.
 const stepTimeout = 5 * time.Second
 
-// tend is the background work: it gives leases back that are over, so that an idle process keeps nothing, tries again what
+// background gives leases back that are over, so that an idle process keeps nothing, tries again what
 // failed, and forgets. It ends with Close.
-func (s *LeasedStore) tend() {
+func (s *LeasedStore) background() {
 	every := s.length / 8
 	timer := time.NewTimer(every)
 	defer timer.Stop()
@@ -28,8 +28,8 @@ func (s *LeasedStore) tend() {
 	}
 }
 
-// poke asks for a round of background work soon.
-func (s *LeasedStore) poke() {
+// wakeBackground asks for a round of background work soon.
+func (s *LeasedStore) wakeBackground() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -40,7 +40,7 @@ func (s *LeasedStore) poke() {
 func (s *LeasedStore) catchUp() {
 	ctx, cancel := context.WithTimeout(s.ctx, stepTimeout)
 	defer cancel()
-	now, err := s.begin(ctx)
+	now, err := s.lock(ctx)
 	if err != nil {
 		return
 	}
@@ -53,15 +53,13 @@ func (s *LeasedStore) catchUp() {
 		_, _ = s.Kills(ctx)
 	}
 	_ = s.giveBackOver(ctx, now, math.MaxInt)
-	for _, l := range s.liveLeases(func(l *lease) bool { return len(l.doubts) > 0 }) {
-		select {
-		case l.turn <- struct{}{}:
-			_ = s.tidy(ctx, l)
-			<-l.turn
-		default: // being drawn for
+	for _, l := range s.liveLeases(func(l *lease) bool { return len(l.unanswered) > 0 }) {
+		if l.storeMu.tryLock() { // else it is being drawn for
+			_ = s.settleSpentGrants(ctx, l)
+			l.storeMu.unlock()
 		}
 	}
 	if ctx.Err() != nil {
-		s.poke() // the round ran out of time
+		s.wakeBackground() // the round ran out of time
 	}
 }
