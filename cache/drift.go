@@ -7,10 +7,10 @@ import (
 
 // past is the earlier request that a request goes on from, as far as one can be told.
 type past struct {
-	path   *path
-	shared int // blocks that are the same from the start
-	talk   int // blocks of messages that are the same from the first one on
-	forks  int // requests in a row, this one included, that changed the last message of the one before
+	conversation   *conversation
+	shared         int // blocks that are the same from the start
+	sharedMessages int // blocks of messages that are the same from the first one on
+	forks          int // requests in a row, this one included, that changed the last message of the one before
 }
 
 // past finds the request that this one goes on from: the one with which it shares most, and where tools or system prompt
@@ -20,32 +20,34 @@ func (s *session) past(p *Prompt) past {
 	if len(p.records) == 0 {
 		return best
 	}
-	for _, q := range s.paths {
-		if shared := commonChain(q.blocks, p.records); best.path == nil || shared > best.shared {
-			best = past{path: q, shared: shared}
+	for _, conv := range s.conversations {
+		if shared := commonChain(conv.blocks, p.records); best.conversation == nil || shared > best.shared {
+			best = past{conversation: conv, shared: shared}
 		}
 	}
-	if best.path == nil || best.shared == len(best.path.blocks) || best.shared == len(p.records) {
+	if best.conversation == nil || best.shared == len(best.conversation.blocks) || best.shared == len(p.records) {
 		return best
 	}
 	tools, system := p.count()
 	if best.shared > tools+system {
 		return best
 	}
-	for _, q := range s.paths {
-		talk := commonTalk(q.talk(), p.records[tools+system:])
-		if talk > best.talk || talk > 0 && q == best.path {
-			best = past{path: q, shared: commonChain(q.blocks, p.records), talk: talk}
+	for _, conv := range s.conversations {
+		talk := commonMessages(conv.messages(), p.records[tools+system:])
+		if talk > best.sharedMessages || talk > 0 && conv == best.conversation {
+			best = past{conversation: conv, shared: commonChain(conv.blocks, p.records), sharedMessages: talk}
 		}
 	}
 	return best
 }
 
-// talk returns the blocks of the path's messages.
-func (q *path) talk() []blockRecord { return q.blocks[min(q.tools+q.system, len(q.blocks)):] }
+// messages returns the blocks of the conversation's messages.
+func (conv *conversation) messages() []blockRecord {
+	return conv.blocks[min(conv.tools+conv.system, len(conv.blocks)):]
+}
 
-// talk returns the blocks of the prompt's messages.
-func (p *Prompt) talk() []blockRecord {
+// messageRecords returns the records of the prompt's messages.
+func (p *Prompt) messageRecords() []blockRecord {
 	tools, system := p.count()
 	return p.records[tools+system:]
 }
@@ -53,68 +55,69 @@ func (p *Prompt) talk() []blockRecord {
 // goesOn reports whether a request's messages go on with those of the past one, whatever stands before them: they share an
 // answer, or the request adds one to all that the past one held. The same question put to another agent does neither.
 func (b *past) goesOn(now []blockRecord) bool {
-	if b.talk == 0 {
+	if b.sharedMessages == 0 {
 		return false
 	}
-	for _, r := range now[:b.talk] {
+	for _, r := range now[:b.sharedMessages] {
 		if !r.user {
 			return true
 		}
 	}
-	return b.talk == len(b.path.talk()) && len(now) > b.talk && !now[b.talk].user
+	return b.sharedMessages == len(b.conversation.messages()) && len(now) > b.sharedMessages && !now[b.sharedMessages].user
 }
 
-// told returns what a response has counted of the beginning that a request shares with the past one.
-func (b *past) told() told {
-	if b.path == nil || b.shared < b.path.told.blocks {
-		return told{}
+// counted returns what a response has counted of the beginning that a request shares with the past one.
+func (b *past) counted() countedTokens {
+	if b.conversation == nil || b.shared < b.conversation.counted.blocks {
+		return countedTokens{}
 	}
-	return b.path.told
+	return b.conversation.counted
 }
 
-// total returns the size of the path's last request.
-func (q *path) total() size {
-	if q.sent == 0 || q.sent > len(q.blocks) {
+// total returns the size of the conversation's last request.
+func (conv *conversation) total() size {
+	if conv.sent == 0 || conv.sent > len(conv.blocks) {
 		return size{}
 	}
-	return q.blocks[q.sent-1].upTo
+	return conv.blocks[conv.sent-1].upTo
 }
 
-// upTo returns the size of the path's first blocks.
-func (q *path) upTo(blocks int) size {
-	if blocks <= 0 || blocks > len(q.blocks) {
+// upTo returns the size of the conversation's first blocks.
+func (conv *conversation) upTo(blocks int) size {
+	if blocks <= 0 || blocks > len(conv.blocks) {
 		return size{}
 	}
-	return q.blocks[blocks-1].upTo
+	return conv.blocks[blocks-1].upTo
 }
 
 // compare looks for what changed since the request before. Requires s.mu held.
 func (t *Turn) compare() {
-	q := t.past.path
-	if q == nil {
+	conv := t.past.conversation
+	if conv == nil {
 		return
 	}
 	tools, system := t.prompt.count()
-	same := t.past.shared == len(q.blocks) || t.past.shared == len(t.prompt.records)
-	switch head := tools + system; {
-	case same || t.past.shared >= head && head == q.tools+q.system:
-		t.avoidable = q.upTo(min(t.past.shared, q.begun))
-		if !same {
+	extends := t.past.shared == len(conv.blocks) || t.past.shared == len(t.prompt.records)
+	head := tools + system
+	headUnchanged := head == conv.tools+conv.system && t.past.shared >= head
+	if extends || headUnchanged {
+		t.avoidable = conv.upTo(min(t.past.shared, conv.begun))
+		if !extends {
 			t.messagesChanged()
 		}
 		t.settingsChanged()
-	default:
+	} else {
 		t.headChanged(tools, system)
 	}
-	if alive := q.upTo(q.alive(t.call.At.Sub(q.lastAt))); t.avoidable.bytes > alive.bytes {
+	if alive := conv.upTo(conv.alive(t.call.At.Sub(conv.lastAt))); t.avoidable.bytes > alive.bytes {
 		t.avoidable = alive
 	}
-	t.placeChanged()
+	t.locationChanged()
 }
 
 // stake prices what has to be sent again because of a change.
-func (t *Turn) stake(f Finding, z size) Finding {
-	f.Tokens = t.session.scale.mid(z)
+func (t *Turn) stake(f Finding, amount size) Finding {
+	f.Tokens = t.session.scale.mid(amount)
 	if t.points > 0 {
 		f.NanoUSD = t.call.Model.writtenAgain(f.Tokens)
 	} else {
@@ -125,20 +128,20 @@ func (t *Turn) stake(f Finding, z size) Finding {
 
 // headChanged tells what changed in tools and system prompt.
 func (t *Turn) headChanged(tools, system int) {
-	q, p := t.past.path, t.prompt
-	oldTools, newTools := q.blocks[:q.tools], p.records[:tools]
-	went := q.total().minus(q.upTo(t.past.shared))
-	if q.total() == (size{}) {
+	conv, p := t.past.conversation, t.prompt
+	oldTools, newTools := conv.blocks[:conv.tools], p.records[:tools]
+	went := conv.total().minus(conv.upTo(t.past.shared))
+	if conv.total() == (size{}) {
 		return
 	}
-	if t.past.shared < q.tools || t.past.shared < tools {
+	if t.past.shared < conv.tools || t.past.shared < tools {
 		t.toolsChanged(oldTools, newTools, went)
 	}
 	if !t.past.goesOn(t.prompt.records[tools+system:]) {
 		return // another conversation, with a system prompt of its own
 	}
-	t.avoidable = q.upTo(min(q.sent, q.begun))
-	old, now := q.blocks[q.tools:min(q.tools+q.system, len(q.blocks))], p.records[tools:tools+system]
+	t.avoidable = conv.upTo(min(conv.sent, conv.begun))
+	old, now := conv.blocks[conv.tools:min(conv.tools+conv.system, len(conv.blocks))], p.records[tools:tools+system]
 	for k := range min(len(old), len(now)) {
 		if old[k].hash == now[k].hash {
 			continue
@@ -169,7 +172,7 @@ func (t *Turn) toolsChanged(old, now []blockRecord, went size) {
 		t.add(t.stake(Finding{Rule: ruleToolOrder, Where: where, Detail: fmt.Sprintf("the same %d tools stand in another order than in the request before", len(now))}, went))
 	case d.sameContent:
 		t.add(t.stake(Finding{Rule: ruleKeyOrder, Where: where, Detail: "the definition is the same as in the request before, with its keys in another order"}, went))
-	case t.past.goesOn(t.prompt.talk()):
+	case t.past.goesOn(t.prompt.messageRecords()):
 		t.add(t.stake(Finding{Rule: ruleToolSet, Where: where, Detail: fmt.Sprintf("in the middle of a conversation %d tools were added, %d removed and %d changed", d.added, d.removed, d.changed)}, went))
 	}
 }
@@ -220,31 +223,31 @@ const longBlock = 64
 
 // messagesChanged tells a rewritten history from a branch. Requires that tools and system prompt are the same.
 func (t *Turn) messagesChanged() {
-	q, p := t.past.path, t.prompt
+	conv, p := t.past.conversation, t.prompt
 	at := t.past.shared
-	old, now := q.blocks[at:], p.records[at:]
+	old, now := conv.blocks[at:], p.records[at:]
 	if reappear(old, now) {
 		if t.call.Compacted {
 			return
 		}
-		t.avoidable = q.upTo(min(q.sent, q.begun))
+		t.avoidable = conv.upTo(min(conv.sent, conv.begun))
 		t.add(t.stake(Finding{
 			Rule: ruleRewritten, Where: p.Blocks[at].Where.String(),
 			Detail: fmt.Sprintf("a block of the history, %s, is not what it was in the request before: %d blocks from there on have to be written again", p.Blocks[at].Kind, len(old)),
-		}, q.total().minus(q.upTo(at))))
+		}, conv.total().minus(conv.upTo(at))))
 		return
 	}
 	if t.dropped(old, now) {
 		return
 	}
-	if old[0].message != q.blocks[len(q.blocks)-1].message || p.records[len(p.records)-1].message <= old[0].message || q.sent != len(q.blocks) {
+	if old[0].message != conv.blocks[len(conv.blocks)-1].message || p.records[len(p.records)-1].message <= old[0].message || conv.sent != len(conv.blocks) {
 		return // a branch
 	}
-	if t.past.forks = q.forks + 1; t.past.forks >= manyForks && !t.call.Compacted {
+	if t.past.forks = conv.forks + 1; t.past.forks >= manyForks && !t.call.Compacted {
 		t.add(t.stake(Finding{
 			Rule: ruleRewritten, Where: p.Blocks[at].Where.String(),
 			Detail: fmt.Sprintf("each of the last %d requests has changed the newest message of the one before", t.past.forks),
-		}, q.total().minus(q.upTo(at))))
+		}, conv.total().minus(conv.upTo(at))))
 	}
 }
 
@@ -269,13 +272,13 @@ func (t *Turn) dropped(old, now []blockRecord) bool {
 	if gone < 2 || base < 0 || p.records[base].section != Messages || s.asked(p.records[base].chain) != 1 {
 		return false
 	}
-	q := t.past.path
-	t.avoidable = q.upTo(min(q.sent, q.begun))
+	conv := t.past.conversation
+	t.avoidable = conv.upTo(min(conv.sent, conv.begun))
 	t.follows.habit.drops++
 	t.add(t.stake(Finding{
 		Rule: ruleDropped, Where: p.Blocks[t.past.shared].Where.String(), Suspected: t.follows.habit.drops < manyDrops,
 		Detail: fmt.Sprintf("%d blocks of tool turns that the request before held are gone from the history: what stands behind them has to be written again", gone),
-	}, q.total().minus(q.upTo(t.past.shared))))
+	}, conv.total().minus(conv.upTo(t.past.shared))))
 	return true
 }
 
@@ -329,13 +332,13 @@ func (r *blockRecord) answer(bytes int64) bool {
 // settingsChanged tells a change of settings that drops what is cached of the request before, from the first section on that it
 // concerns.
 func (t *Turn) settingsChanged() {
-	q, p, provider := t.past.path, t.prompt, t.call.Model.Provider
+	conv, p, provider := t.past.conversation, t.prompt, t.call.Model.Provider
 	from := -1
-	for s, start := range [...]int{Tools: 0, System: q.tools, Messages: q.tools + q.system} {
-		if s == int(Messages) && q.settings == p.settings {
+	for s, start := range [...]int{Tools: 0, System: conv.tools, Messages: conv.tools + conv.system} {
+		if s == int(Messages) && conv.settings == p.settings {
 			break // images alone
 		}
-		if q.levels[s] != p.levelOf(Section(s), provider) {
+		if conv.levels[s] != p.levelOf(Section(s), provider) {
 			from = start
 			break
 		}
@@ -343,7 +346,7 @@ func (t *Turn) settingsChanged() {
 	if from < 0 || t.past.shared <= from {
 		return
 	}
-	went := q.upTo(t.past.shared).minus(q.upTo(from))
+	went := conv.upTo(t.past.shared).minus(conv.upTo(from))
 	if t.session.scale.low(went) >= t.call.Model.MinTokens {
 		t.add(t.stake(t.settingsFinding(Finding{}), went))
 	}
@@ -352,27 +355,27 @@ func (t *Turn) settingsChanged() {
 // settingsFinding says which settings have changed.
 func (t *Turn) settingsFinding(f Finding) Finding {
 	level := "the messages"
-	q := t.past.path
-	if q.levels[System] != t.prompt.levelOf(System, t.call.Model.Provider) {
+	conv := t.past.conversation
+	if conv.levels[System] != t.prompt.levelOf(System, t.call.Model.Provider) {
 		level = "the system prompt and the messages"
 	}
 	f.Rule, f.Where = ruleSettings, "messages"
-	f.Detail = changedSettings(&q.kinds, &t.prompt.levels) + " has changed since the request before, which drops what is cached of " + level
+	f.Detail = changedSettings(&conv.kinds, &t.prompt.levels) + " has changed since the request before, which drops what is cached of " + level
 	return f
 }
 
-// placeChanged prices a switch of model, profile, region or account in the middle of a conversation.
-func (t *Turn) placeChanged() {
-	q := t.past.path
-	if q.model == t.call.Model.ID && q.place == t.call.Place {
+// locationChanged prices a switch of model, profile, region or account in the middle of a conversation.
+func (t *Turn) locationChanged() {
+	conv := t.past.conversation
+	if conv.model == t.call.Model.ID && conv.location == t.call.Place {
 		return
 	}
-	shared := q.upTo(t.past.shared)
-	if t.session.scale.low(shared) < max(t.call.Model.MinTokens, 1) || t.past.shared <= q.tools+q.system {
+	shared := conv.upTo(t.past.shared)
+	if t.session.scale.low(shared) < max(t.call.Model.MinTokens, 1) || t.past.shared <= conv.tools+conv.system {
 		return
 	}
 	what := "its region, profile or account"
-	if q.model != t.call.Model.ID {
+	if conv.model != t.call.Model.ID {
 		what = "its model"
 	}
 	t.add(t.stake(Finding{Rule: ruleSwitched, Detail: "the conversation has changed " + what + ", where nothing of it is cached"}, shared))

@@ -21,8 +21,8 @@ func (s size) minus(o size) size { return size{s.bytes - o.bytes, s.media - o.me
 func (b *Block) size() size { return size{int64(b.Bytes), b.MediaTokens} }
 
 // text is the likeliest number of tokens of the text.
-func (s scale) text(z size) int64 {
-	n := z.bytes * 2 / 7
+func (s scale) text(amount size) int64 {
+	n := amount.bytes * 2 / 7
 	if s.factor > 0 {
 		n = mulDiv(n, s.factor, 1000)
 	}
@@ -30,33 +30,33 @@ func (s scale) text(z size) int64 {
 }
 
 // mid is the likeliest number of tokens.
-func (s scale) mid(z size) int64 { return s.text(z) + z.media }
+func (s scale) mid(amount size) int64 { return s.text(amount) + amount.media }
 
 // low is what the tokens can hardly be fewer than. Media count nothing: a page of a PDF has been seen to count 60 tokens and
 // 6,000, by what stands on it and by how the service reads it, and an image may be scaled down.
-func (s scale) low(z size) int64 {
+func (s scale) low(amount size) int64 {
 	if s.factor > 0 {
-		return s.text(z) * 85 / 100
+		return s.text(amount) * 85 / 100
 	}
-	return z.bytes / 6
+	return amount.bytes / 6
 }
 
 // high is what the tokens can hardly exceed.
-func (s scale) high(z size) int64 {
+func (s scale) high(amount size) int64 {
 	if s.factor > 0 {
-		return s.text(z)*115/100 + 4*z.media
+		return s.text(amount)*115/100 + 4*amount.media
 	}
-	return z.bytes/2 + 4*z.media
+	return amount.bytes/2 + 4*amount.media
 }
 
 // learn takes in what a response counted. Each new count moves the factor by a quarter of the difference. Prompts of which
 // media are likely to be a fifth or more teach nothing about text.
-func (s *scale) learn(z size, actual int64) {
-	n := z.bytes * 2 / 7
-	if n < 200 || actual <= 0 || z.media > n/4 {
+func (s *scale) learn(amount size, actual int64) {
+	n := amount.bytes * 2 / 7
+	if n < 200 || actual <= 0 || amount.media > n/4 {
 		return // too small: framing outweighs the text
 	}
-	factor := min(max(mulDiv(actual, 1000, n+z.media), 200), 5000)
+	factor := min(max(mulDiv(actual, 1000, n+amount.media), 200), 5000)
 	if s.factor == 0 {
 		s.factor = factor
 		return
@@ -64,22 +64,22 @@ func (s *scale) learn(z size, actual int64) {
 	s.factor += (factor - s.factor) / 4
 }
 
-// told is what a response has counted of the beginning of a prompt. The zero value is nothing.
-type told struct {
+// countedTokens is what a response has counted of the beginning of a prompt. The zero value is nothing.
+type countedTokens struct {
 	blocks int
 	tokens int64
 }
 
 // bounded returns an estimate of a prompt up to a block, corrected by what a response has told.
-func (k told) bounded(p *Prompt, block int, estimate func(size) int64) int64 {
-	z := p.upTo(block)
+func (k countedTokens) bounded(p *Prompt, block int, estimate func(size) int64) int64 {
+	amount := p.upTo(block)
 	switch {
 	case k.blocks <= 0:
-		return estimate(z)
+		return estimate(amount)
 	case block+1 < k.blocks:
-		return min(estimate(z), k.tokens)
+		return min(estimate(amount), k.tokens)
 	default:
-		return k.tokens + estimate(z.minus(p.upTo(k.blocks-1)))
+		return k.tokens + estimate(amount.minus(p.upTo(k.blocks-1)))
 	}
 }
 

@@ -5,24 +5,24 @@ import "fmt"
 // expect works out what the request should read, and why not more. Requires s.mu held.
 func (t *Turn) expect() {
 	p, s := t.prompt, t.session
-	place := placeHash(t.call.Model.ID, t.call.Place)
-	var wanted mark
+	location := locationHash(t.call.Model.ID, t.call.Place)
+	var wanted cachedPrefix
 	var why obstacle
-	for i := range s.marks {
-		w := &s.marks[i]
-		if w.block >= len(p.records) || p.records[w.block].chain != w.chain {
+	for i := range s.cached {
+		prefix := &s.cached[i]
+		if prefix.block >= len(p.records) || p.records[prefix.block].chain != prefix.chain {
 			continue
 		}
-		o := t.obstacle(w, place)
+		o := t.obstacle(prefix, location)
 		switch {
-		case o == readable && (t.expected.tokens == 0 || w.block > t.expected.block):
-			t.expected = *w
-		case o != readable && (wanted.tokens == 0 || w.block > wanted.block):
-			wanted, why = *w, o
+		case o == readable && (t.expected.tokens == 0 || prefix.block > t.expected.block):
+			t.expected = *prefix
+		case o != readable && (wanted.tokens == 0 || prefix.block > wanted.block):
+			wanted, why = *prefix, o
 		}
 	}
-	if w := t.beingWritten(place); w != nil && w.block >= wanted.block && w.block > t.expected.block {
-		wanted, why = *w, unready
+	if prefix := t.beingWritten(location); prefix != nil && prefix.block >= wanted.block && prefix.block > t.expected.block {
+		wanted, why = *prefix, unready
 	}
 	lost := wanted.tokens - t.expected.tokens
 	if lost > max(t.call.Model.MinTokens, wanted.tokens/10) {
@@ -32,16 +32,16 @@ func (t *Turn) expect() {
 }
 
 // beingWritten returns the longest prefix of the request that a running one is about to write, or nil.
-func (t *Turn) beingWritten(place uint64) *mark {
-	var best *mark
+func (t *Turn) beingWritten(location uint64) *cachedPrefix {
+	var best *cachedPrefix
 	for _, r := range t.session.running {
-		for i := range r.marks {
-			w := &r.marks[i]
-			if w.block >= len(t.prompt.records) || t.prompt.records[w.block].chain != w.chain || best != nil && w.block <= best.block {
+		for i := range r.writes {
+			prefix := &r.writes[i]
+			if prefix.block >= len(t.prompt.records) || t.prompt.records[prefix.block].chain != prefix.chain || best != nil && prefix.block <= best.block {
 				continue
 			}
-			if t.obstacle(w, place) == readable {
-				best, t.Begun = w, r.begun
+			if t.obstacle(prefix, location) == readable {
+				best, t.Begun = prefix, r.begun
 			}
 		}
 	}
@@ -61,22 +61,22 @@ const (
 	unmarked
 )
 
-func (t *Turn) obstacle(w *mark, place uint64) obstacle {
+func (t *Turn) obstacle(prefix *cachedPrefix, location uint64) obstacle {
 	switch {
-	case w.place != place:
+	case prefix.location != location:
 		return elsewhere
-	case w.settings != t.prompt.levelOf(t.prompt.records[w.block].section, t.call.Model.Provider):
+	case prefix.settings != t.prompt.levelOf(t.prompt.records[prefix.block].section, t.call.Model.Provider):
 		return otherSettings
-	case !t.call.At.Before(w.expires):
+	case !t.call.At.Before(prefix.expires):
 		return expired
 	}
 	reason := unmarked
 	for i := range t.prompt.Points {
 		pt := &t.prompt.Points[i]
-		if pt.Nested || pt.Block < w.block {
+		if pt.Nested || pt.Block < prefix.block {
 			continue
 		}
-		if pt.Block-w.block < t.call.Model.lookback() {
+		if pt.Block-prefix.block < t.call.Model.lookback() {
 			return readable
 		}
 		reason = tooFar
@@ -85,16 +85,16 @@ func (t *Turn) obstacle(w *mark, place uint64) obstacle {
 }
 
 // explain turns an entry that can't be read into a finding, priced before the request is sent.
-func (t *Turn) explain(w mark, why obstacle, lost int64) {
+func (t *Turn) explain(prefix cachedPrefix, why obstacle, lost int64) {
 	m := &t.call.Model
 	f := Finding{Tokens: lost, NanoUSD: m.writtenAgain(lost)}
 	switch why {
 	case expired:
 		f.Rule = ruleExpired
-		f.Detail = fmt.Sprintf("%s after the last use, the entry of %s has lapsed: about %d tokens are written again", t.call.At.Sub(w.expires.Add(-w.ttl)).Round(1e9), ttlName(w.ttl), lost)
+		f.Detail = fmt.Sprintf("%s after the last use, the entry of %s has lapsed: about %d tokens are written again", t.call.At.Sub(prefix.expires.Add(-prefix.ttl)).Round(1e9), ttlName(prefix.ttl), lost)
 	case unready:
 		f.Rule = ruleFanOut
-		f.Detail = fmt.Sprintf("%d requests that run at the same time write the same prefix of about %d tokens", 1+t.writing(w), w.tokens)
+		f.Detail = fmt.Sprintf("%d requests that run at the same time write the same prefix of about %d tokens", 1+t.writing(prefix), prefix.tokens)
 		if t.session.tracker.policy.HoldFanOut > 0 {
 			return
 		}
@@ -108,22 +108,22 @@ func (t *Turn) explain(w mark, why obstacle, lost int64) {
 		f.Rule = ruleJumping
 		f.Detail = fmt.Sprintf("the cache points have moved away from what was written before: about %d tokens can't be read", lost)
 	case otherSettings:
-		if q := t.past.path; q == nil || q.kinds == t.prompt.levels {
+		if conv := t.past.conversation; conv == nil || conv.kinds == t.prompt.levels {
 			return // the first image, or none any more: that is how a conversation goes on
 		}
 		f = t.settingsFinding(f)
 	default:
-		return // a change of place is told by itself
+		return // a change of location has a finding of its own
 	}
 	t.add(f)
 }
 
 // writing counts the running requests that write an entry.
-func (t *Turn) writing(w mark) int {
+func (t *Turn) writing(prefix cachedPrefix) int {
 	n := 0
 	for _, r := range t.session.running {
-		for i := range r.marks {
-			if r.marks[i].chain == w.chain && r.marks[i].place == w.place {
+		for i := range r.writes {
+			if r.writes[i].chain == prefix.chain && r.writes[i].location == prefix.location {
 				n++
 				break
 			}
@@ -134,14 +134,14 @@ func (t *Turn) writing(w mark) int {
 
 // frozen finds a last point that stays in the messages where it was while the conversation grows.
 func (t *Turn) frozen() {
-	q, p := t.past.path, t.prompt
-	if q == nil || len(q.points) == 0 || t.points == 0 || t.past.shared < q.sent {
+	conv, p := t.past.conversation, t.prompt
+	if conv == nil || len(conv.points) == 0 || t.points == 0 || t.past.shared < conv.sent {
 		return
 	}
 	l := linter{p: p, m: &t.call.Model, scale: t.session.scale}
 	last := l.lastPoint()
-	before := q.points[len(q.points)-1].block
-	if last == nil || last.Section != Messages || last.Block != before || len(p.records) < q.sent+2 {
+	before := conv.points[len(conv.points)-1].block
+	if last == nil || last.Section != Messages || last.Block != before || len(p.records) < conv.sent+2 {
 		return
 	}
 	behind := t.size.minus(p.upTo(last.Block))

@@ -74,5 +74,10 @@ func (l *leaf) sample() uint64 {
 	return h
 }
 
-// dataOf returns the address of what an interface holds.
+// dataOf returns the address of what an interface holds: the second of the two words of which Go makes an interface that has methods. The
+// first one is about the type. For a pointer, as the SDK's documents are, that word is the pointer; a value of any other type lies in
+// memory of its own, and the word is where.
+//
+// While a leafRecord keeps such an address, as an unsafe.Pointer, the collector moves and reuses nothing there, so that another document
+// never has it. TestTheAddressOfADocumentIsItsPointer fails if a version of Go lays interfaces out in another way.
 func dataOf(d Marshaler) unsafe.Pointer { return (*[2]unsafe.Pointer)(unsafe.Pointer(&d))[1] }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 )
@@ -94,9 +95,9 @@ func TestTextsAreRecognisedWhereTheyLie(t *testing.T) {
 // remembering returns what a path remembers of a prompt's leaves.
 func remembering(p *Prompt) []leafRecord {
 	s := NewTracker(Policy{}).session("w")
-	q := s.newPath()
-	s.extend(q, p, len(p.records))
-	return q.leaves
+	conv := s.newConversation()
+	s.extend(conv, p, len(p.records))
+	return conv.leaves
 }
 
 // What a buffer holds can change where it lies.
@@ -186,11 +187,24 @@ func TestTrackersForget(t *testing.T) {
 	}
 	require.LessOrEqual(t, tracker.order.Len(), maxSessions)
 	require.Len(t, tracker.sessions, tracker.order.Len())
-	require.LessOrEqual(t, tracker.held.records, maxAllRecords)
-	require.LessOrEqual(t, tracker.held.retained, int64(maxAllRetained))
+	require.LessOrEqual(t, tracker.memory.records, maxAllRecords)
+	require.LessOrEqual(t, tracker.memory.retained, int64(maxAllRetained))
 	records := 0
 	for e := tracker.order.Front(); e != nil; e = e.Next() {
-		records += e.Value.(*session).held.records
+		records += e.Value.(*session).memory.records
 	}
-	require.Equal(t, records, tracker.held.records)
+	require.Equal(t, records, tracker.memory.records)
+}
+
+// documentPointer is a document as the SDK has them, behind a pointer.
+type documentPointer struct{ text string }
+
+func (d *documentPointer) MarshalSmithyDocument() ([]byte, error) { return []byte(d.text), nil }
+
+// dataOf reads an interface as memory. It rests on how Go lays interfaces out, which no specification promises.
+func TestTheAddressOfADocumentIsItsPointer(t *testing.T) {
+	one, other := &documentPointer{"the same"}, &documentPointer{"the same"}
+	require.Equal(t, unsafe.Pointer(one), dataOf(one))
+	require.Equal(t, dataOf(one), dataOf(Marshaler(one)), "an address is the same at each look")
+	require.NotEqual(t, dataOf(one), dataOf(other), "equal content elsewhere is another document")
 }

@@ -3,16 +3,16 @@ package cache
 import "time"
 
 // settle notes whether a request reads the newest turn that the one before it wrote. Requires s.mu held.
-func (s *session) settle(f *follows, q *path) {
-	if !f.on || q.habit.wrote == 0 {
+func (s *session) settle(f *follows, conv *conversation) {
+	if !f.on || conv.habit.wrote == 0 {
 		return
 	}
-	if f.met[ttlClass(q.habit.wrote)] {
+	if f.met[ttlClass(conv.habit.wrote)] {
 		s.unread = max(s.unread-1, 0)
 	} else {
 		s.unread = min(s.unread+1, maxUnread)
 	}
-	q.habit.wrote = 0
+	conv.habit.wrote = 0
 }
 
 // maxUnread bounds how many writes count against new ones.
@@ -20,8 +20,8 @@ const maxUnread = 8
 
 // learn notes what a request that goes out shows of its workflow. Requires s.mu held.
 func (t *Turn) learn() {
-	s, f, q := t.session, &t.follows, t.path
-	if q == nil {
+	s, f, conv := t.session, &t.follows, t.conversation
+	if conv == nil {
 		return
 	}
 	if f.on && f.habit.trial && f.met[0] {
@@ -47,13 +47,13 @@ func (t *Turn) learn() {
 	}
 	tracker.mu.Unlock()
 	if f.on {
-		t.past.path.habit.trial, t.past.path.habit.step = false, -1
+		t.past.conversation.habit.trial, t.past.conversation.habit.step = false, -1
 	}
-	q.habit = f.habit
-	q.habit.turns = max(q.habit.turns, 1)
-	q.habit.trial, q.habit.step, q.habit.wrote = t.trial, number, 0
-	if n := len(t.marks); n > 0 && t.marks[n-1].block+1 >= q.userEnd {
-		q.habit.wrote = t.marks[n-1].ttl
+	conv.habit = f.habit
+	conv.habit.turns = max(conv.habit.turns, 1)
+	conv.habit.trial, conv.habit.step, conv.habit.wrote = t.trial, number, 0
+	if n := len(t.writes); n > 0 && t.writes[n-1].block+1 >= conv.userEnd {
+		conv.habit.wrote = t.writes[n-1].ttl
 	}
 	if t.trial {
 		s.trials++
@@ -65,20 +65,20 @@ func (t *Turn) learn() {
 
 // readable returns how many tokens a request could read, had the one before it written all that it could for a lifetime.
 func (t *Turn) readable(ttl time.Duration) int64 {
-	q := t.past.path
-	if q == nil || t.gap >= ttl || !t.samePlace {
+	conv := t.past.conversation
+	if conv == nil || t.gap >= ttl || !t.sameLocation {
 		return 0
 	}
 	best := 0
-	for _, end := range [...]int{t.userEnd, t.before, q.tools + q.system, q.tools} {
+	for _, end := range [...]int{t.userEnd, t.before, conv.tools + conv.system, conv.tools} {
 		if end <= t.past.shared {
 			best = max(best, end)
 		}
 	}
-	if best > q.tools+q.system && !t.sameLevel {
-		best = q.tools + q.system
+	if best > conv.tools+conv.system && !t.sameLevel {
+		best = conv.tools + conv.system
 	}
-	return t.session.scale.mid(q.upTo(best))
+	return t.session.scale.mid(conv.upTo(best))
 }
 
 // fewLosses bounds how long a workflow waits after responses that read nothing.
@@ -103,10 +103,10 @@ func (t *Turn) account(u Usage, missed bool) {
 	switch {
 	case missed && u.CacheReadTokens == 0:
 		s.lost()
-	case t.path == nil:
+	case t.conversation == nil:
 	case missed:
-		t.path.habit.misses++
+		t.conversation.habit.misses++
 	case t.expected.tokens > 0:
-		t.path.habit.misses = 0
+		t.conversation.habit.misses = 0
 	}
 }

@@ -14,12 +14,12 @@ func Lint(p *Prompt, m Model) []Finding {
 
 // linter looks at one request.
 type linter struct {
-	p     *Prompt
-	m     *Model
-	scale scale
-	known int // blocks that stand in the request before, so that what is in them did not change
-	told  told
-	found []Finding
+	p       *Prompt
+	m       *Model
+	scale   scale
+	known   int // blocks that stand in the request before, so that what is in them did not change
+	counted countedTokens
+	found   []Finding
 }
 
 func (l *linter) all() {
@@ -123,10 +123,10 @@ func (p *Prompt) turnEnds() (newest, before int) {
 // noPoint finds a prefix that is the same in the next request, long enough, and not marked.
 func (l *linter) noPoint() {
 	first, _ := l.p.newest()
-	if l.m.MinTokens <= 0 || l.told.bounded(l.p, first-1, l.scale.low) < l.m.MinTokens || !l.certain(-1, first-1, l.m.MinTokens) {
+	if l.m.MinTokens <= 0 || l.counted.bounded(l.p, first-1, l.scale.low) < l.m.MinTokens || !l.certain(-1, first-1, l.m.MinTokens) {
 		return
 	}
-	tokens := min(l.scale.mid(l.p.upTo(first-1)), l.told.bounded(l.p, first-1, l.scale.mid))
+	tokens := min(l.scale.mid(l.p.upTo(first-1)), l.counted.bounded(l.p, first-1, l.scale.mid))
 	l.add(Finding{
 		Rule: ruleNoPoint, Tokens: tokens, NanoUSD: l.m.paidAgain(tokens),
 		Detail: fmt.Sprintf("about %d tokens of tools, system prompt and history come back in the next request, and no cache point marks them", tokens),
@@ -137,7 +137,7 @@ func (l *linter) noPoint() {
 // response has told.
 func (l *linter) certain(behind, block int, enough int64) bool {
 	from := behind + 1
-	if k := l.told; behind < 0 && k.blocks > 0 && k.blocks <= block+1 {
+	if k := l.counted; behind < 0 && k.blocks > 0 && k.blocks <= block+1 {
 		from, enough = k.blocks, enough-k.tokens
 	}
 	return enough <= 0 || l.p.countsAtLeast(from, block, enough)
@@ -165,7 +165,7 @@ func (l *linter) tail() {
 	if !l.certain(last.Block, len(l.p.Blocks)-1, max(l.m.MinTokens, 1024)) {
 		return
 	}
-	tokens := min(l.scale.mid(behind), l.told.bounded(l.p, len(l.p.Blocks)-1, l.scale.mid))
+	tokens := min(l.scale.mid(behind), l.counted.bounded(l.p, len(l.p.Blocks)-1, l.scale.mid))
 	l.add(Finding{
 		Rule: ruleTail, Where: Where{Messages, final.Message, final.Index}.String(), Tokens: tokens, NanoUSD: l.m.paidAgain(tokens),
 		Detail: fmt.Sprintf("the last cache point stands at %s, and about %d tokens behind it are paid for in full in each following turn, more with every one", last.Where, tokens),

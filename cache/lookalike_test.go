@@ -163,7 +163,7 @@ func TestWhatIsAccountedComesBack(t *testing.T) {
 	wg.Wait()
 	tr.Revive(func(string) bool { return true })
 	require.Zero(t, tr.order.Len())
-	require.Equal(t, []int64{0, 0}, []int64{int64(tr.held.records), tr.held.retained}, "records, bytes")
+	require.Equal(t, []int64{0, 0}, []int64{int64(tr.memory.records), tr.memory.retained}, "records, bytes")
 }
 
 // Leaves of a body are kept one by one, and none is accounted.
@@ -175,7 +175,7 @@ func TestLeavesThatCanNotBeRecognisedAreNotKept(t *testing.T) {
 	turn := tr.Check(Call{Workflow: "w", Model: opus(), At: time.Now()}, p)
 	turn.Send()
 	s := tr.session("w")
-	require.Empty(t, s.paths[0].leaves)
+	require.Empty(t, s.conversations[0].leaves)
 }
 
 // Points that were not honoured, ten seconds ago, did not lapse.
@@ -242,7 +242,7 @@ func TestConversationsInFlightShareNoPath(t *testing.T) {
 	for i := 1; i <= 8; i++ {
 		last = start(i)
 	}
-	require.NotSame(t, first.path, last.path, "two conversations in flight share one path")
+	require.NotSame(t, first.conversation, last.conversation, "two conversations in flight share one path")
 }
 
 // The same, as far as a workflow sees it: one conversation's beginning counts for another's, and the workflow trips.

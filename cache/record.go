@@ -7,12 +7,12 @@ import (
 
 // blockRecord is what is remembered of a block, without its text.
 type blockRecord struct {
-	hash  uint64 // of its content
-	canon uint64 // of its content whatever the order of keys
-	name  uint64 // of its first part: a tool's name
-	chain uint64 // of everything up to it
-	talk  uint64 // of the messages up to it, whatever precedes them; 0 outside of Messages
-	upTo  size   // of everything up to it
+	hash          uint64 // of its content
+	canon         uint64 // of its content whatever the order of keys
+	name          uint64 // of its first part: a tool's name
+	chain         uint64 // of everything up to it
+	messagesChain uint64 // of the messages up to it, whatever precedes them; 0 outside of Messages
+	upTo          size   // of everything up to it
 
 	volatile volatile // what lint found in it
 	message  int32
@@ -29,7 +29,7 @@ type leafHash struct {
 	sample uint64 // of a []byte
 }
 
-// leafRecord is what a path remembers of a leaf. It keeps a long leaf's memory alive as long as it is remembered, so that no
+// leafRecord is what a conversation remembers of a leaf. It keeps a long leaf's memory alive as long as it is remembered, so that no
 // other text can come to lie at its address: lying there again is being the same.
 type leafRecord struct {
 	at unsafe.Pointer // nil for short leaves, which are hashed each time
@@ -67,7 +67,7 @@ func (p *Prompt) record(known [][]leafRecord) {
 		if b.Section == Messages {
 			talk = mix(talk, r.hash+uint64(b.Message)<<1)
 		}
-		r.chain, r.talk, r.upTo = chain, talk, upTo
+		r.chain, r.messagesChain, r.upTo = chain, talk, upTo
 	}
 }
 

@@ -10,22 +10,22 @@ import (
 type session struct {
 	tracker  *Tracker
 	workflow string
-	number   uint64 // from 1
-	held     held   // guarded by the tracker's lock
+	number   uint64    // from 1
+	memory   memoryUse // guarded by the tracker's lock
 
-	mu      sync.Mutex // guards what follows, and the turns of the session
-	paths   []*path    // the last used first
-	marks   []mark     // what the cache should hold, the newest last
-	running []*Turn    // sent, their responses not begun
-	scale   scale
-	calls   callTimes
-	gaps    Gaps
-	ratio   hitRatio
-	streak  streaks
-	tripped []Finding
-	asks    [maxAsks]uint64 // the ends of the last requests
-	asksN   int
-	doubled bool // a response told twice what it wrote
+	mu            sync.Mutex      // guards what follows, and the turns of the session
+	conversations []*conversation // the last used first
+	cached        []cachedPrefix  // what the cache should hold, the newest last
+	running       []*Turn         // sent, their responses not begun
+	scale         scale
+	calls         callTimes
+	gaps          Gaps
+	ratio         hitRatio
+	streak        streaks
+	tripped       []Finding
+	asks          [maxAsks]uint64 // the ends of the last requests
+	asksN         int
+	doubled       bool // a response told twice what it wrote
 
 	// What decides whether writing to the cache pays.
 	prefixes  []knownPrefix
@@ -39,23 +39,23 @@ type session struct {
 	everRead  bool
 }
 
-// path is one conversation, or one branch of it: the longest request that was seen of it. Requests only ever extend it.
-type path struct {
+// conversation is one conversation of a workflow, or one branch of it: the longest request that was seen of it. Requests only ever extend it.
+type conversation struct {
 	blocks   []blockRecord
 	leaves   []leafRecord
 	tools    int // blocks
 	system   int // blocks
-	place    string
+	location string
 	model    string
 	settings uint64
 	images   bool
 	lastAt   time.Time
-	points   []pathPoint
-	sent     int    // how many blocks the last request had
-	begun    int    // how many blocks had a request whose response has begun
-	forks    int    // requests in a row that left it at its last message
-	told     told   // what the last response counted of it
-	level    uint64 // of the messages
+	points   []conversationPoint
+	sent     int           // how many blocks the last request had
+	begun    int           // how many blocks had a request whose response has begun
+	forks    int           // requests in a row that left it at its last message
+	counted  countedTokens // what the last response counted of it
+	level    uint64        // of the messages
 	levels   [len(sectionNames)]uint64
 	kinds    [numSettings]uint64
 	userEnd  int // how many blocks the last request had up to the end of its newest user turn
@@ -63,17 +63,17 @@ type path struct {
 	habit    habit
 }
 
-// pathPoint is a point of a path's last request.
-type pathPoint struct {
+// conversationPoint is a point of a conversation's last request.
+type conversationPoint struct {
 	block int
 	ttl   time.Duration
 }
 
-// mark is a prefix that the cache should hold, or will once a running request is answered.
-type mark struct {
+// cachedPrefix is a prefix that the cache should hold, or will once a running request is answered.
+type cachedPrefix struct {
 	chain    uint64
 	block    int // the last block of the prefix
-	place    uint64
+	location uint64
 	settings uint64 // of the level of its last section
 	tokens   int64
 	ttl      time.Duration
@@ -85,8 +85,8 @@ type mark struct {
 }
 
 const (
-	maxMarks = 256
-	maxAsks  = 256
+	maxCached = 256
+	maxAsks   = 256
 )
 
 // asked returns how many of the last requests ended with a block.
@@ -166,110 +166,112 @@ type streaks struct {
 
 // repeated says of each finding how many calls in a row have had it, and returns the counts as they are once this call is
 // sent.
-func (k *streaks) repeated(found []Finding) map[Rule]int {
+func (streak *streaks) repeated(found []Finding) map[Rule]int {
 	if len(found) == 0 {
 		return nil
 	}
 	next := make(map[Rule]int, len(found))
 	for i := range found {
-		next[found[i].Rule] = k.rules[found[i].Rule] + 1
+		next[found[i].Rule] = streak.rules[found[i].Rule] + 1
 		found[i].Repeated = next[found[i].Rule]
 	}
 	return next
 }
 
-func placeHash(model, place string) uint64 { return mix(hashString(model), hashString(place)) }
+func locationHash(model, place string) uint64 { return mix(hashString(model), hashString(place)) }
 
 // knownLeaves returns the leaves of the remembered requests, the last used first.
 func (s *session) knownLeaves(buf [][]leafRecord) [][]leafRecord {
-	for _, p := range s.paths {
+	for _, p := range s.conversations {
 		buf = append(buf, p.leaves)
 	}
 	return buf
 }
 
-// keep remembers a request: it extends a path, or lies on one, or begins one.
-func (s *session) keep(c *Call, p *Prompt) *path {
-	n := min(len(p.records), maxPathBlocks)
+// keep remembers a request: it extends a conversation, or is a part of one, or begins one.
+func (s *session) keep(c *Call, p *Prompt) *conversation {
+	n := min(len(p.records), maxConversationBlocks)
 	if n == 0 {
 		return nil
 	}
 	best := -1
-	for i, q := range s.paths {
-		shared := commonChain(q.blocks, p.records[:n])
-		if (shared == len(q.blocks) || shared == n) && (best < 0 || len(q.blocks) > len(s.paths[best].blocks)) {
+	for i, conv := range s.conversations {
+		shared := commonChain(conv.blocks, p.records[:n])
+		if (shared == len(conv.blocks) || shared == n) && (best < 0 || len(conv.blocks) > len(s.conversations[best].blocks)) {
 			best = i
 		}
 	}
-	var q *path
+	var conv *conversation
 	if best >= 0 {
-		q = s.paths[best]
-		s.paths = slices.Delete(s.paths, best, best+1)
+		conv = s.conversations[best]
+		s.conversations = slices.Delete(s.conversations, best, best+1)
 	} else {
-		q = s.newPath()
+		conv = s.newConversation()
 	}
-	s.paths = slices.Insert(s.paths, 0, q)
-	if n > len(q.blocks) {
-		s.extend(q, p, n)
+	s.conversations = slices.Insert(s.conversations, 0, conv)
+	if n > len(conv.blocks) {
+		s.extend(conv, p, n)
 	}
 	tools, system := p.count()
-	q.tools, q.system = min(tools, n), min(system, n-min(tools, n))
-	q.place, q.model, q.settings, q.images, q.lastAt = c.Place, c.Model.ID, p.settings, p.images, c.At
-	q.points, q.sent, q.forks = q.points[:0], n, 0
-	q.level, q.levels, q.kinds = p.level(), p.sectionLevels(c.Model.Provider), p.levels
-	q.userEnd, q.before = p.turnEnds()
+	conv.tools, conv.system = min(tools, n), min(system, n-min(tools, n))
+	conv.location, conv.model, conv.settings, conv.images, conv.lastAt = c.Place, c.Model.ID, p.settings, p.images, c.At
+	conv.points, conv.sent, conv.forks = conv.points[:0], n, 0
+	conv.level, conv.levels, conv.kinds = p.level(), p.sectionLevels(c.Model.Provider), p.levels
+	conv.userEnd, conv.before = p.turnEnds()
 	for _, pt := range p.Points {
 		if pt.Block >= 0 && !pt.Nested {
-			q.points = append(q.points, pathPoint{pt.Block, max(pt.TTL, FiveMinutes)})
+			conv.points = append(conv.points, conversationPoint{pt.Block, max(pt.TTL, FiveMinutes)})
 		}
 	}
-	return q
+	return conv
 }
 
-// newPath returns an empty path. Where there are enough, the one used longest ago is forgotten and its memory serves again;
-// a request that is still on its way keeps the empty husk.
-func (s *session) newPath() *path {
-	if len(s.paths) < maxPaths {
-		return new(path)
+// newConversation returns an empty conversation. Where there are enough, the one used longest ago is forgotten. Its slices are used for
+// the new one, which saves an allocation for each conversation; a Turn that still points at the old one then finds it empty, and
+// an empty one is no history to compare with.
+func (s *session) newConversation() *conversation {
+	if len(s.conversations) < maxConversations {
+		return new(conversation)
 	}
-	old := s.paths[len(s.paths)-1]
-	s.paths = s.paths[:len(s.paths)-1]
+	old := s.conversations[len(s.conversations)-1]
+	s.conversations = s.conversations[:len(s.conversations)-1]
 	s.tracker.grown(s, -len(old.blocks)-len(old.leaves), -retainedBy(old.leaves))
 	clear(old.leaves)
-	q := &path{blocks: old.blocks[:0], leaves: old.leaves[:0], points: old.points[:0]}
-	*old = path{}
-	return q
+	conv := &conversation{blocks: old.blocks[:0], leaves: old.leaves[:0], points: old.points[:0]}
+	*old = conversation{}
+	return conv
 }
 
-// extend appends to a path what the request has more. Leaves that lie elsewhere than they did are replaced: those of a request
-// that was built anew. None is written that has not changed, for a write of a pointer is dear while garbage is collected.
-func (s *session) extend(q *path, p *Prompt, n int) {
-	records := n - len(q.blocks) - len(q.leaves)
-	q.blocks = append(q.blocks, p.records[len(q.blocks):n]...)
+// extend appends to a conversation what the request has more. Leaves that lie elsewhere than they did, because the request was built
+// anew, are replaced. Leaves that did not change are not written again: while the garbage collector runs, each write of a pointer has to
+// be told to it.
+func (s *session) extend(conv *conversation, p *Prompt, n int) {
+	records := n - len(conv.blocks) - len(conv.leaves)
+	conv.blocks = append(conv.blocks, p.records[len(conv.blocks):n]...)
 	leaves := p.leaves[:p.Blocks[n-1].leafEnd]
-	if len(leaves) > maxPathLeaves || !slices.ContainsFunc(leaves, func(l leaf) bool { return l.lasts() }) {
+	if len(leaves) > maxConversationLeaves || !slices.ContainsFunc(leaves, func(l leaf) bool { return l.lasts() }) {
 		leaves = nil // there are too many to remember, or none of them could be recognised
 	}
-	retained := -retainedBy(q.leaves[min(len(leaves), len(q.leaves)):])
-	clear(q.leaves[min(len(leaves), len(q.leaves)):])
-	q.leaves = q.leaves[:min(len(leaves), len(q.leaves))]
+	retained := -retainedBy(conv.leaves[min(len(leaves), len(conv.leaves)):])
+	clear(conv.leaves[min(len(leaves), len(conv.leaves)):])
+	conv.leaves = conv.leaves[:min(len(leaves), len(conv.leaves))]
 	for i := range leaves {
 		r := leafRecord{leafHash: p.leafHashes[i]}
 		if leaves[i].lasts() {
 			r.at = leaves[i].id
 		}
 		switch {
-		case i == len(q.leaves):
-			q.leaves = append(q.leaves, r)
-		case q.leaves[i] != r:
-			retained -= q.leaves[i].retains()
-			q.leaves[i] = r
+		case i == len(conv.leaves):
+			conv.leaves = append(conv.leaves, r)
+		case conv.leaves[i] != r:
+			retained -= conv.leaves[i].retains()
+			conv.leaves[i] = r
 		default:
 			continue
 		}
 		retained += r.retains()
 	}
-	s.tracker.grown(s, records+len(q.leaves), retained)
+	s.tracker.grown(s, records+len(conv.leaves), retained)
 }
 
 // retains returns how many bytes the record keeps alive.
@@ -302,11 +304,11 @@ func commonChain(a, b []blockRecord) int {
 }
 
 // commonTalk returns how many blocks of messages two requests have in common from the first message on.
-func commonTalk(a, b []blockRecord) int {
+func commonMessages(a, b []blockRecord) int {
 	low, high := 0, min(len(a), len(b))
 	for low < high {
 		mid := (low + high + 1) / 2
-		if a[mid-1].talk == b[mid-1].talk {
+		if a[mid-1].messagesChain == b[mid-1].messagesChain {
 			low = mid
 		} else {
 			high = mid - 1

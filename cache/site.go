@@ -13,11 +13,11 @@ type site struct {
 	p      *Prompt
 	m      *Model
 	scale  scale
-	end    int    // no new point stands behind this block or a later one
-	bound  int    // nor does one of the caller's that has to move
-	starts [3]int // index of each section's first block
-	upTo   []size // of everything up to each block
-	told   told   // what a response has counted of its beginning
+	end    int           // no new point stands behind this block or a later one
+	bound  int           // nor does one of the caller's that has to move
+	starts [3]int        // index of each section's first block
+	upTo   []size        // of everything up to each block
+	told   countedTokens // what a response has counted of its beginning
 
 	// Whether the message that was looked at last holds reasoning: looking takes a walk over it.
 	looked  bool

@@ -207,7 +207,7 @@ func (s *service) answer(p *Prompt, m Model, place string, at time.Time) Usage {
 	var u Usage
 	hit, held := int64(0), int64(0)
 	key := func(block int) uint64 {
-		k := mix(q.records[block].chain, placeHash(m.ID, place))
+		k := mix(q.records[block].chain, locationHash(m.ID, place))
 		if q.records[block].section == Messages {
 			k = mix(k, q.level())
 		}

@@ -9,12 +9,12 @@ import (
 
 // The bounds of a Tracker's memory. What is forgotten is the workflow that was silent longest.
 const (
-	maxSessions    = 1024
-	maxPaths       = 8       // conversations and branches remembered of a workflow
-	maxPathBlocks  = 8192    // of one conversation; what lies behind is not compared
-	maxPathLeaves  = 1 << 15 // texts of one conversation; more are read again each time
-	maxAllRecords  = 1 << 19 // of blocks and texts, of all workflows
-	maxAllRetained = 256 << 20
+	maxSessions           = 1024
+	maxConversations      = 8       // conversations and branches remembered of a workflow
+	maxConversationBlocks = 8192    // of one conversation; what lies behind is not compared
+	maxConversationLeaves = 1 << 15 // texts of one conversation; more are read again each time
+	maxAllRecords         = 1 << 19 // of blocks and texts, of all workflows
+	maxAllRetained        = 256 << 20
 )
 
 // Call is what a Tracker is told of a request besides its prompt.
@@ -66,17 +66,17 @@ type Tracker struct {
 	mu       sync.Mutex
 	sessions map[string]*list.Element // of *session
 	order    *list.List               // the last used first
-	held     held
-	rejects  map[uint64]time.Time // until when models count as refusing cache points at a place
+	memory   memoryUse
+	rejects  map[uint64]time.Time // until when models count as refusing cache points at a location
 	steps    steps
 	begun    uint64 // how many sessions there have been
 }
 
-// held is what is remembered: records of blocks and texts, and the bytes of texts that are kept alive by them.
-type held struct {
-	records  int
-	retained int64
-	gone     bool // of a session that was forgotten: nothing of it is accounted any more
+// memoryUse is what is remembered: records of blocks and texts, and the bytes of texts that are kept alive by them.
+type memoryUse struct {
+	records   int
+	retained  int64
+	forgotten bool // the session was forgotten: nothing of it is accounted any more
 }
 
 // NewTracker returns a tracker that has seen nothing.
@@ -104,19 +104,19 @@ func (t *Tracker) session(workflow string) *session {
 func (t *Tracker) grown(s *session, records int, retained int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if s.held.gone {
+	if s.memory.forgotten {
 		return
 	}
-	s.held.records += records
-	s.held.retained += retained
-	t.held.records += records
-	t.held.retained += retained
+	s.memory.records += records
+	s.memory.retained += retained
+	t.memory.records += records
+	t.memory.retained += retained
 	t.forget()
 }
 
 // forget unlinks the sessions that were silent longest until the bounds hold. Requires t.mu held.
 func (t *Tracker) forget() {
-	for t.order.Len() > 1 && (t.held.records > maxAllRecords || t.held.retained > maxAllRetained || t.order.Len() > maxSessions) {
+	for t.order.Len() > 1 && (t.memory.records > maxAllRecords || t.memory.retained > maxAllRetained || t.order.Len() > maxSessions) {
 		t.unlink(t.order.Back())
 	}
 }
@@ -125,9 +125,9 @@ func (t *Tracker) forget() {
 func (t *Tracker) unlink(e *list.Element) {
 	s := t.order.Remove(e).(*session)
 	delete(t.sessions, s.workflow)
-	t.held.records -= s.held.records
-	t.held.retained -= s.held.retained
-	s.held = held{gone: true}
+	t.memory.records -= s.memory.records
+	t.memory.retained -= s.memory.retained
+	s.memory = memoryUse{forgotten: true}
 }
 
 // Revive lets workflows that tripped go on: those whose name the function selects. What is known of them is forgotten. It
@@ -148,22 +148,22 @@ func (t *Tracker) Revive(selects func(workflow string) bool) int {
 // rejectionAge is how long a refusal of cache points is believed.
 const rejectionAge = time.Hour
 
-// Rejected notes that a model refused a request at a place for its cache points: for an hour they count as unsupported there.
+// Rejected notes that a model refused a request at a location for its cache points: for an hour they count as unsupported there.
 func (t *Tracker) Rejected(c Call) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.rejects) >= maxSessions {
 		clear(t.rejects)
 	}
-	t.rejects[placeHash(c.Model.ID, c.Place)] = c.At.Add(rejectionAge)
+	t.rejects[locationHash(c.Model.ID, c.Place)] = c.At.Add(rejectionAge)
 }
 
-// Knows returns the model's rules with what was learned of them at a place.
+// Knows returns the model's rules with what was learned of them at the call's location.
 func (t *Tracker) Knows(c Call) Model {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	m := c.Model
-	if until, ok := t.rejects[placeHash(m.ID, c.Place)]; ok && c.At.Before(until) {
+	if until, ok := t.rejects[locationHash(m.ID, c.Place)]; ok && c.At.Before(until) {
 		m.Explicit, m.doubtful = false, true
 	}
 	return m

@@ -82,11 +82,11 @@ const maxPrefixes = 64
 
 // sight notes that a request has a prefix, and returns how often requests had it before, each within the lifetime of the one
 // before it. first is what a prefix counts that was not noted yet.
-func (s *session) sight(chain, place uint64, at time.Time, first [len(ttlClasses)]int) [len(ttlClasses)]int {
+func (s *session) sight(chain, location uint64, at time.Time, first [len(ttlClasses)]int) [len(ttlClasses)]int {
 	oldest := -1
 	for i := range s.prefixes {
 		k := &s.prefixes[i]
-		if k.chain != chain || k.place != place {
+		if k.chain != chain || k.place != location {
 			if oldest < 0 || k.at.Before(s.prefixes[oldest].at) {
 				oldest = i
 			}
@@ -113,7 +113,7 @@ func (s *session) sight(chain, place uint64, at time.Time, first [len(ttlClasses
 		k.at = at
 		return k.seen
 	}
-	k := knownPrefix{chain: chain, place: place, at: at, seen: first, answered: first != [len(ttlClasses)]int{}}
+	k := knownPrefix{chain: chain, place: location, at: at, seen: first, answered: first != [len(ttlClasses)]int{}}
 	if len(s.prefixes) < maxPrefixes {
 		s.prefixes = append(s.prefixes, k)
 	} else {

@@ -20,11 +20,11 @@ type Turn struct {
 	past    past
 	found   []Finding
 
-	path      *path
-	marks     []mark // what the request writes
-	expected  mark   // what it should read
-	avoidable size   // what it could read, were all as it should be
-	counted   told   // what the response to the request before has told of that
+	conversation  *conversation
+	writes        []cachedPrefix // what the request writes
+	expected      cachedPrefix   // what it should read
+	avoidable     size           // what it could read, were all as it should be
+	countedBefore countedTokens  // what the response to the request before has told of that
 	// avoidableTokens is that as it was estimated before the response; it does not change after Check.
 	avoidableTokens int64
 	sent            int           // blocks
@@ -40,7 +40,7 @@ type Turn struct {
 	follows         follows
 	gap             time.Duration // since the past request, and where that one's turns ended
 	userEnd, before int
-	samePlace       bool
+	sameLocation    bool
 	sameLevel       bool        // of the messages
 	trial           bool        // it writes its newest turn before anything is known of the conversation
 	wrote           knownPrefix // it writes because that was seen before
@@ -58,7 +58,7 @@ const (
 
 // check builds a turn. Requires s.mu held.
 func (s *session) check(c Call, p *Prompt) *Turn {
-	var buf [maxPaths][]leafRecord
+	var buf [maxConversations][]leafRecord
 	p.record(s.knownLeaves(buf[:0]))
 	return s.checkRecorded(c, p, s.past(p), false)
 }
@@ -68,15 +68,15 @@ func (s *session) check(c Call, p *Prompt) *Turn {
 func (s *session) checkRecorded(c Call, p *Prompt, b past, placed bool) *Turn {
 	t := &Turn{session: s, call: c, prompt: p, size: p.total(), points: len(p.Points), past: b, placed: placed}
 	t.follows = s.follow(&t.call, p, &t.past)
-	if q := t.past.path; q != nil {
-		t.unproven = placed && len(q.points) == 0
-		t.counted = t.past.path.told
+	if conv := t.past.conversation; conv != nil {
+		t.unproven = placed && len(conv.points) == 0
+		t.countedBefore = t.past.conversation.counted
 		t.forgets = p.forgets(&t.call.Model, t.past.shared)
 	}
 	if want := s.tracker.policy.MinPoints; len(p.Points) < want && c.Model.Explicit && !placed {
 		t.add(Finding{Rule: rulePointsLost, Detail: fmt.Sprintf("the request has %d cache points, %d were meant to be there", len(p.Points), want)})
 	}
-	l := linter{p: p, m: &t.call.Model, scale: s.scale, known: t.past.shared, told: t.past.told()}
+	l := linter{p: p, m: &t.call.Model, scale: s.scale, known: t.past.shared, counted: t.past.counted()}
 	l.all()
 	for _, f := range l.found {
 		if f.Rule != ruleBelowMinimum || !t.wasWritten() {
@@ -104,11 +104,11 @@ func (s *session) checkRecorded(c Call, p *Prompt, b past, placed bool) *Turn {
 
 // wasWritten reports whether a response has told that a prefix which one of the request's points closes is cached.
 func (t *Turn) wasWritten() bool {
-	for _, w := range t.session.marks {
-		if !w.exact || w.block >= len(t.prompt.records) || t.prompt.records[w.block].chain != w.chain {
+	for _, prefix := range t.session.cached {
+		if !prefix.exact || prefix.block >= len(t.prompt.records) || t.prompt.records[prefix.block].chain != prefix.chain {
 			continue
 		}
-		if slices.ContainsFunc(t.prompt.Points, func(pt Point) bool { return pt.Block == w.block }) {
+		if slices.ContainsFunc(t.prompt.Points, func(pt Point) bool { return pt.Block == prefix.block }) {
 			return true
 		}
 	}
@@ -170,12 +170,12 @@ const manySame = 5
 
 // count looks for loops that send the same request again and again.
 func (t *Turn) count() {
-	p, k := t.prompt, &t.session.streak
+	p, streak := t.prompt, &t.session.streak
 	if len(p.records) == 0 {
 		return
 	}
-	same := k.same
-	if chain := mix(p.records[len(p.records)-1].chain, p.settings); chain == k.lastChain {
+	same := streak.same
+	if chain := mix(p.records[len(p.records)-1].chain, p.settings); chain == streak.lastChain {
 		same++
 	} else {
 		same = 1
@@ -206,25 +206,25 @@ func (t *Turn) Send() {
 	s.calls.add(t.call.At)
 	s.asks[s.asksN%maxAsks] = t.prompt.records[len(t.prompt.records)-1].chain
 	s.asksN++
-	s.streak.rules, t.sent = t.rules, min(len(t.prompt.records), maxPathBlocks)
-	p, k := t.prompt, &s.streak
-	if chain := mix(p.records[len(p.records)-1].chain, p.settings); chain == k.lastChain {
-		k.same++
+	s.streak.rules, t.sent = t.rules, min(len(t.prompt.records), maxConversationBlocks)
+	p, streak := t.prompt, &s.streak
+	if chain := mix(p.records[len(p.records)-1].chain, p.settings); chain == streak.lastChain {
+		streak.same++
 	} else {
-		k.same, k.lastChain = 1, chain
+		streak.same, streak.lastChain = 1, chain
 	}
-	if q := t.past.path; q != nil {
-		t.gap, t.userEnd, t.before = t.call.At.Sub(q.lastAt), q.userEnd, q.before
-		t.samePlace, t.sameLevel = q.place == t.call.Place && q.model == t.call.Model.ID, q.level == p.level()
+	if conv := t.past.conversation; conv != nil {
+		t.gap, t.userEnd, t.before = t.call.At.Sub(conv.lastAt), conv.userEnd, conv.before
+		t.sameLocation, t.sameLevel = conv.location == t.call.Place && conv.model == t.call.Model.ID, conv.level == p.level()
 	}
-	if q := t.past.path; q != nil && t.past.shared > 0 {
-		s.gaps.add(t.call.At.Sub(q.lastAt))
+	if conv := t.past.conversation; conv != nil && t.past.shared > 0 {
+		s.gaps.add(t.call.At.Sub(conv.lastAt))
 		shared := p.upTo(t.past.shared - 1)
 		s.gaps.PrefixTokens = average(s.gaps.PrefixTokens, s.scale.mid(shared))
 		s.gaps.NewTokens = average(s.gaps.NewTokens, s.scale.mid(t.size.minus(shared)))
 	}
-	if t.path = s.keep(&t.call, p); t.path != nil {
-		t.path.forks = t.past.forks
+	if t.conversation = s.keep(&t.call, p); t.conversation != nil {
+		t.conversation.forks = t.past.forks
 	}
 	t.learn()
 	t.prompt = nil
@@ -244,21 +244,21 @@ func (t *Turn) plan() {
 			continue
 		}
 		r := &p.records[pt.Block]
-		w := mark{
-			chain: r.chain, block: pt.Block, place: placeHash(m.ID, t.call.Place), tokens: t.session.scale.mid(r.upTo), size: r.upTo,
+		prefix := cachedPrefix{
+			chain: r.chain, block: pt.Block, location: locationHash(m.ID, t.call.Place), tokens: t.session.scale.mid(r.upTo), size: r.upTo,
 			ttl: max(pt.TTL, FiveMinutes),
 		}
-		w.settings, w.message = p.levelOf(r.section, m.Provider), r.section == Messages
-		w.expires = t.call.At.Add(w.ttl)
-		t.marks = append(t.marks, w)
+		prefix.settings, prefix.message = p.levelOf(r.section, m.Provider), r.section == Messages
+		prefix.expires = t.call.At.Add(prefix.ttl)
+		t.writes = append(t.writes, prefix)
 	}
 }
 
-// find returns the session's mark of the same prefix, or nil.
-func (s *session) find(w *mark) *mark {
-	for i := range s.marks {
-		if o := &s.marks[i]; o.chain == w.chain && o.place == w.place && o.settings == w.settings {
-			return o
+// find returns what the session knows of the same prefix, or nil.
+func (s *session) find(prefix *cachedPrefix) *cachedPrefix {
+	for i := range s.cached {
+		if known := &s.cached[i]; known.chain == prefix.chain && known.location == prefix.location && known.settings == prefix.settings {
+			return known
 		}
 	}
 	return nil
@@ -279,22 +279,22 @@ func (t *Turn) begin() {
 	}
 	t.state = begun
 	s := t.session
-	for i := range t.marks {
-		w := t.marks[i]
-		switch o := s.find(&w); {
-		case o == nil:
-			s.marks = append(s.marks, w)
-		case !t.call.At.Before(o.expires):
-			*o = w
-		case w.expires.After(o.expires):
-			o.expires, o.ttl = w.expires, w.ttl // a hit refreshes it
+	for i := range t.writes {
+		prefix := t.writes[i]
+		switch known := s.find(&prefix); {
+		case known == nil:
+			s.cached = append(s.cached, prefix)
+		case !t.call.At.Before(known.expires):
+			*known = prefix
+		case prefix.expires.After(known.expires):
+			known.expires, known.ttl = prefix.expires, prefix.ttl // a hit refreshes it
 		}
 	}
-	if over := len(s.marks) - maxMarks; over > 0 {
-		s.marks = slices.Delete(s.marks, 0, over)
+	if over := len(s.cached) - maxCached; over > 0 {
+		s.cached = slices.Delete(s.cached, 0, over)
 	}
-	if t.path != nil {
-		t.path.begun = max(t.path.begun, min(t.sent, len(t.path.blocks)))
+	if t.conversation != nil {
+		t.conversation.begun = max(t.conversation.begun, min(t.sent, len(t.conversation.blocks)))
 	}
 	t.leave()
 }
@@ -337,13 +337,13 @@ func (t *Tracker) Known(workflow string) PlaceOptions {
 	return PlaceOptions{Factor: s.scale.factor, Gaps: s.gaps}
 }
 
-// alive returns how many blocks of the path's last request the cache can still hold after a pause.
-func (q *path) alive(pause time.Duration) int {
+// alive returns how many blocks of the conversation's last request the cache can still hold after a pause.
+func (conv *conversation) alive(pause time.Duration) int {
 	if pause < FiveMinutes {
-		return len(q.blocks)
+		return len(conv.blocks)
 	}
 	blocks := 0
-	for _, pt := range q.points {
+	for _, pt := range conv.points {
 		if pause < pt.ttl {
 			blocks = max(blocks, pt.block+1)
 		}

@@ -58,8 +58,8 @@ func (t *Turn) End(u Usage, at time.Time) []Finding {
 		t.add(Finding{Rule: ruleRetried, Tokens: tokens, NanoUSD: nanoUSD(tokens, t.call.Model.InputPrice), Detail: fmt.Sprintf("%d attempts before the one that was answered were billed", u.Billed)})
 	}
 	s.scale.learn(t.size, u.total())
-	if !s.doubled && t.path != nil && t.sent <= len(t.path.blocks) && t.sent < maxPathBlocks {
-		t.path.told = told{t.sent, u.total()}
+	if !s.doubled && t.conversation != nil && t.sent <= len(t.conversation.blocks) && t.sent < maxConversationBlocks {
+		t.conversation.counted = countedTokens{t.sent, u.total()}
 	}
 	t.confirm(u)
 	if t.call.Model.Explicit || t.call.Model.Implicit {
@@ -78,30 +78,32 @@ func (t *Turn) confirm(u Usage) {
 	s := t.session
 	held := sum(u.CacheReadTokens, u.written())
 	if held == 0 { // nothing is cached there
-		s.marks = slices.DeleteFunc(s.marks, func(w mark) bool {
-			return slices.ContainsFunc(t.marks, func(own mark) bool { return own.chain == w.chain && own.place == w.place && own.settings == w.settings })
+		s.cached = slices.DeleteFunc(s.cached, func(prefix cachedPrefix) bool {
+			return slices.ContainsFunc(t.writes, func(own cachedPrefix) bool {
+				return own.chain == prefix.chain && own.location == prefix.location && own.settings == prefix.settings
+			})
 		})
 		return
 	}
-	for i := range s.marks {
-		w := &s.marks[i]
-		for k := range t.marks {
-			own := &t.marks[k]
-			if w.chain != own.chain || w.place != own.place || w.settings != own.settings {
+	for i := range s.cached {
+		prefix := &s.cached[i]
+		for k := range t.writes {
+			own := &t.writes[k]
+			if prefix.chain != own.chain || prefix.location != own.location || prefix.settings != own.settings {
 				continue
 			}
 			switch {
-			case k == len(t.marks)-1:
-				w.tokens, w.wrote, w.exact = held, u.written(), !s.doubled
-			case !w.exact:
-				w.tokens = min(s.scale.mid(own.size), held)
+			case k == len(t.writes)-1:
+				prefix.tokens, prefix.wrote, prefix.exact = held, u.written(), !s.doubled
+			case !prefix.exact:
+				prefix.tokens = min(s.scale.mid(own.size), held)
 			}
 		}
 	}
 	if e := t.expected; e.tokens > 0 && u.CacheReadTokens > 0 {
-		for i := range s.marks {
-			if w := &s.marks[i]; w.chain == e.chain && w.place == e.place {
-				w.expires = t.call.At.Add(w.ttl)
+		for i := range s.cached {
+			if prefix := &s.cached[i]; prefix.chain == e.chain && prefix.location == e.location {
+				prefix.expires = t.call.At.Add(prefix.ttl)
 			}
 		}
 	}
@@ -109,54 +111,83 @@ func (t *Turn) confirm(u Usage) {
 
 // judge compares the usage with what was expected.
 func (t *Turn) judge(u Usage) {
-	s, m, k := t.session, &t.call.Model, &t.session.streak
-	nothing := u.CacheReadTokens == 0 && u.written() == 0
-	missing := t.expected.tokens - u.CacheReadTokens
-	missed := missing > max(t.expected.tokens/5, 256) && t.expected.exact || t.expected.tokens > 0 && u.CacheReadTokens == 0
+	missing, missed := t.missing(u)
 	if t.doubled(u) {
 		missed = false
 	}
 	t.account(u, missed)
-	switch {
-	case !missed:
-		k.missed = 0
-	case t.forgets:
-		t.add(Finding{
-			Rule: ruleThinking, Suspected: true, Tokens: missing, NanoUSD: m.writtenAgain(missing),
-			Detail: fmt.Sprintf("%d of %d tokens were read: this model drops its earlier thinking when the user asks anew, and what stands behind it is written again", u.CacheReadTokens, t.expected.tokens),
-		})
-	default:
-		k.missed++
-		f := Finding{
-			Rule: ruleEvicted, Suspected: true, Tokens: missing, NanoUSD: m.writtenAgain(missing),
-			Detail: fmt.Sprintf("%d of %d tokens were read though nothing before them has changed and the entry is still alive", u.CacheReadTokens, t.expected.tokens),
-		}
-		if k.missed >= manyMissed {
-			f.Rule, f.Suspected = ruleSilentMiss, false
-			f.Detail = fmt.Sprintf("in %d calls in a row less was read than the requests before have written: %d of %d tokens", k.missed, u.CacheReadTokens, t.expected.tokens)
-		}
-		t.add(f)
+	t.judgeMiss(u, missing, missed)
+	t.idle(u)
+	t.judgeLifetime(u)
+	t.judgeWrites(u)
+}
+
+// missing returns how many tokens fewer were read than expected, and whether that is a miss: more than estimates may be wrong by, or
+// nothing was read at all.
+func (t *Turn) missing(u Usage) (tokens int64, missed bool) {
+	tokens = t.expected.tokens - u.CacheReadTokens
+	tooFew := t.expected.exact && tokens > max(t.expected.tokens/5, 256)
+	nothing := t.expected.tokens > 0 && u.CacheReadTokens == 0
+	return tokens, tooFew || nothing
+}
+
+// judgeMiss tells why less was read than expected, as far as that is known.
+func (t *Turn) judgeMiss(u Usage, missing int64, missed bool) {
+	streak := &t.session.streak
+	if !missed {
+		streak.missed = 0
+		return
 	}
-	t.idle(nothing, u)
-	if t.all1h && u.CacheWrite5mTokens > 0 && u.CacheWrite1hTokens == 0 {
-		t.add(Finding{Rule: ruleDowngraded, Tokens: u.CacheWrite5mTokens, NanoUSD: m.writtenAgain(u.CacheWrite5mTokens), Detail: "every cache point asks for 1h, and the response says that it wrote for 5m"})
-		for i := range s.marks {
-			for j := range t.marks {
-				if s.marks[i].chain == t.marks[j].chain && s.marks[i].ttl == OneHour {
-					s.marks[i].ttl, s.marks[i].expires = FiveMinutes, t.call.At.Add(FiveMinutes)
-				}
+	f := Finding{Suspected: true, Tokens: missing, NanoUSD: t.call.Model.writtenAgain(missing)}
+	if t.forgets {
+		f.Rule = ruleThinking
+		f.Detail = fmt.Sprintf("%d of %d tokens were read: this model drops its earlier thinking when the user asks anew, and what stands behind it is written again", u.CacheReadTokens, t.expected.tokens)
+		t.add(f)
+		return
+	}
+	if streak.missed++; streak.missed < manyMissed {
+		f.Rule = ruleEvicted
+		f.Detail = fmt.Sprintf("%d of %d tokens were read though nothing before them has changed and the entry is still alive", u.CacheReadTokens, t.expected.tokens)
+	} else {
+		f.Rule, f.Suspected = ruleSilentMiss, false
+		f.Detail = fmt.Sprintf("in %d calls in a row less was read than the requests before have written: %d of %d tokens", streak.missed, u.CacheReadTokens, t.expected.tokens)
+	}
+	t.add(f)
+}
+
+// judgeLifetime finds a response that wrote for five minutes what was to be written for an hour.
+func (t *Turn) judgeLifetime(u Usage) {
+	downgraded := t.all1h && u.CacheWrite5mTokens > 0 && u.CacheWrite1hTokens == 0
+	if !downgraded {
+		return
+	}
+	t.add(Finding{
+		Rule: ruleDowngraded, Tokens: u.CacheWrite5mTokens, NanoUSD: t.call.Model.writtenAgain(u.CacheWrite5mTokens),
+		Detail: "every cache point asks for 1h, and the response says that it wrote for 5m",
+	})
+	cached := t.session.cached
+	for i := range cached {
+		for j := range t.writes {
+			if cached[i].chain == t.writes[j].chain && cached[i].ttl == OneHour {
+				cached[i].ttl, cached[i].expires = FiveMinutes, t.call.At.Add(FiveMinutes)
 			}
 		}
 	}
-	if u.written() > 0 && u.CacheReadTokens == 0 {
-		k.written++
-	} else if u.CacheReadTokens > 0 {
-		k.written = 0
+}
+
+// judgeWrites finds a workflow that writes to the cache again and again and reads nothing.
+func (t *Turn) judgeWrites(u Usage) {
+	streak, m := &t.session.streak, &t.call.Model
+	switch {
+	case u.CacheReadTokens > 0:
+		streak.written = 0
+	case u.written() > 0:
+		streak.written++
 	}
-	if k.written >= manyWritten {
+	if streak.written >= manyWritten {
 		t.add(Finding{
 			Rule: ruleNeverRead, Tokens: u.written(), NanoUSD: nanoUSD(u.written(), m.CacheWrite5mPrice-m.InputPrice),
-			Detail: fmt.Sprintf("%d calls in a row wrote to the cache and read nothing", k.written),
+			Detail: fmt.Sprintf("%d calls in a row wrote to the cache and read nothing", streak.written),
 		})
 	}
 }
@@ -173,12 +204,12 @@ func (t *Turn) doubled(u Usage) bool {
 	}
 	s.doubled, s.scale = true, scale{}
 	s.scale.learn(e.size, u.CacheReadTokens)
-	for i := range s.marks {
-		w := &s.marks[i]
-		if w.chain == e.chain && w.place == e.place && w.settings == e.settings {
-			w.tokens, w.wrote = u.CacheReadTokens, 0
+	for i := range s.cached {
+		prefix := &s.cached[i]
+		if prefix.chain == e.chain && prefix.location == e.location && prefix.settings == e.settings {
+			prefix.tokens, prefix.wrote = u.CacheReadTokens, 0
 		} else {
-			w.exact = false
+			prefix.exact = false
 		}
 	}
 	t.add(Finding{
@@ -192,17 +223,18 @@ func (t *Turn) doubled(u Usage) bool {
 const minDoubled = 128
 
 // idle finds calls in which nothing is cached at all.
-func (t *Turn) idle(nothing bool, u Usage) {
-	m, k := &t.call.Model, &t.session.streak
+func (t *Turn) idle(u Usage) {
+	nothing := u.CacheReadTokens == 0 && u.written() == 0
+	m, streak := &t.call.Model, &t.session.streak
 	switch {
 	case !nothing || u.total() < m.MinTokens:
-		k.idle, k.idleTotal = 0, 0
-		if nothing && len(t.marks) > 0 && !t.marks[len(t.marks)-1].message { // a conversation may grow to be long enough
+		streak.idle, streak.idleTotal = 0, 0
+		if nothing && len(t.writes) > 0 && !t.writes[len(t.writes)-1].message { // a conversation may grow to be long enough
 			t.add(Finding{Rule: ruleBelowMinimum, Tokens: u.total(), Detail: fmt.Sprintf("nothing was cached: the whole request has %d tokens, and nothing shorter than %d is cached", u.total(), m.MinTokens)})
 		}
 		return
-	case len(t.marks) > 0 && t.expected.tokens == 0:
-		last := t.session.scale.mid(t.marks[len(t.marks)-1].size)
+	case len(t.writes) > 0 && t.expected.tokens == 0:
+		last := t.session.scale.mid(t.writes[len(t.writes)-1].size)
 		if last < 2*m.MinTokens {
 			t.add(Finding{Rule: ruleBelowMinimum, Tokens: last, Detail: fmt.Sprintf("nothing was cached: about %d tokens precede the last cache point, and the model's minimum is %d", last, m.MinTokens)})
 		} else {
@@ -212,14 +244,14 @@ func (t *Turn) idle(nothing bool, u Usage) {
 	case t.points > 0:
 		return
 	}
-	if k.idle == 0 || u.total() >= k.idleTotal {
-		k.idle++
+	if streak.idle == 0 || u.total() >= streak.idleTotal {
+		streak.idle++
 	} else {
-		k.idle = 1
+		streak.idle = 1
 	}
-	k.idleTotal = u.total()
-	if tokens := t.session.scale.mid(t.avoidable); k.idle >= manyIdle && tokens > 0 {
-		t.add(Finding{Rule: ruleIdle, Tokens: tokens, NanoUSD: m.paidAgain(tokens), Detail: fmt.Sprintf("%d calls in a row neither read nor wrote the cache while their input grew to %d tokens", k.idle, u.total())})
+	streak.idleTotal = u.total()
+	if tokens := t.session.scale.mid(t.avoidable); streak.idle >= manyIdle && tokens > 0 {
+		t.add(Finding{Rule: ruleIdle, Tokens: tokens, NanoUSD: m.paidAgain(tokens), Detail: fmt.Sprintf("%d calls in a row neither read nor wrote the cache while their input grew to %d tokens", streak.idle, u.total())})
 	}
 }
 
@@ -233,7 +265,7 @@ func (t *Turn) trip(u Usage) {
 		return // nobody meant it to be read, and nothing is wrong with it
 	}
 	avoidable := s.scale.mid(t.avoidable)
-	if k := t.counted; k.blocks > 0 {
+	if k := t.countedBefore; k.blocks > 0 {
 		avoidable = min(avoidable, k.tokens)
 	}
 	s.ratio.add(u.CacheReadTokens, avoidable)

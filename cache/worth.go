@@ -22,13 +22,13 @@ func (t *Tracker) Fix(c Call, p *Prompt, apply func([]Edit) *Prompt) *Turn {
 	s := t.session(c.Workflow)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var buf [maxPaths][]leafRecord
+	var buf [maxConversations][]leafRecord
 	known := s.knownLeaves(buf[:0])
 	p.record(known)
 	b := s.past(p)
 	v := verdict{session: s, call: &c, p: p, past: &b}
 	v.follows = s.follow(&c, p, &b)
-	s.settle(&v.follows, b.path)
+	s.settle(&v.follows, b.conversation)
 	edits := place(p, &c.Model, PlaceOptions{Factor: s.scale.factor, Gaps: s.gaps}, v.decide)
 	if len(edits) > 0 {
 		if q := apply(edits); q != nil {
@@ -74,27 +74,27 @@ type follows struct {
 // follow tells what became of the request that this one goes on from, and what that makes of the conversation's habit.
 // Requires s.mu held.
 func (s *session) follow(c *Call, p *Prompt, b *past) follows {
-	q := b.path
-	if q == nil {
+	conv := b.conversation
+	if conv == nil {
 		return follows{}
 	}
 	tools, system := p.count()
 	if b.shared <= tools+system && !b.goesOn(p.records[tools+system:]) {
 		return follows{}
 	}
-	f := follows{on: true, habit: q.habit}
+	f := follows{on: true, habit: conv.habit}
 	f.habit.turns++
-	gap := c.At.Sub(q.lastAt)
+	gap := c.At.Sub(conv.lastAt)
 	f.lapsed = gap >= FiveMinutes
-	same := q.place == c.Place && q.model == c.Model.ID && q.level == p.levelOf(Messages, c.Model.Provider)
+	same := conv.location == c.Place && conv.model == c.Model.ID && conv.level == p.levelOf(Messages, c.Model.Provider)
 	for i, life := range ttlClasses {
 		alive := same && gap < life
-		met := alive && q.userEnd <= b.shared
+		met := alive && conv.userEnd <= b.shared
 		f.habit.tail[i].add(met)
 		f.met[i] = met
-		before := q.before
+		before := conv.before
 		if before == 0 {
-			before = q.userEnd // there was no turn before: what drops the one drops the other
+			before = conv.userEnd // there was no turn before: what drops the one drops the other
 		}
 		f.habit.before[i].add(alive && before <= b.shared)
 	}
@@ -117,7 +117,7 @@ type verdict struct {
 // decide bounds where the placer may put new points, and which of the caller's go. Requires the session's lock held.
 func (v *verdict) decide(pl *placer) {
 	s := v.session
-	pl.judged, pl.told = true, v.past.told()
+	pl.judged, pl.told = true, v.past.counted()
 	if pl.fresh > FiveMinutes && !s.costs.hourPays(pl.m, s.scale.mid(v.p.total())) {
 		pl.fresh = pl.m.nearest(FiveMinutes)
 	}
@@ -155,16 +155,16 @@ func (v *verdict) decide(pl *placer) {
 
 // held returns how many blocks the longest prefix has that the cache holds: a point there costs nothing and reads it.
 func (v *verdict) held(pl *placer) int {
-	place := placeHash(v.call.Model.ID, v.call.Place)
+	location := locationHash(v.call.Model.ID, v.call.Place)
 	longest := -1
-	for i := range v.session.marks {
-		w := &v.session.marks[i]
-		if w.block <= longest || w.block >= len(v.p.records) || v.p.records[w.block].chain != w.chain || w.place != place ||
-			w.settings != v.p.levelOf(v.p.records[w.block].section, v.call.Model.Provider) || !v.call.At.Before(w.expires) {
+	for i := range v.session.cached {
+		prefix := &v.session.cached[i]
+		if prefix.block <= longest || prefix.block >= len(v.p.records) || v.p.records[prefix.block].chain != prefix.chain || prefix.location != location ||
+			prefix.settings != v.p.levelOf(v.p.records[prefix.block].section, v.call.Model.Provider) || !v.call.At.Before(prefix.expires) {
 			continue
 		}
-		if pl.suits(w.block) {
-			longest = w.block
+		if pl.suits(prefix.block) {
+			longest = prefix.block
 		}
 	}
 	return longest + 1
@@ -172,7 +172,7 @@ func (v *verdict) held(pl *placer) int {
 
 // placeOf returns the hash of what an entry for the prefix up to a block depends on besides the blocks.
 func (v *verdict) placeOf(block int) uint64 {
-	return mix(placeHash(v.call.Model.ID, v.call.Place), v.p.levelOf(v.p.records[block].section, v.call.Model.Provider))
+	return mix(locationHash(v.call.Model.ID, v.call.Place), v.p.levelOf(v.p.records[block].section, v.call.Model.Provider))
 }
 
 // seenBefore returns the last block of the longest prefix that earlier requests had often enough, or -1: once, and twice more
@@ -209,12 +209,12 @@ func (v *verdict) seenBefore(pl *placer) int {
 // common returns the last block that a request shares with the one before it and that takes a point, or -1, and what it counts
 // when it is first noted.
 func (v *verdict) common(pl *placer) (block int, first [len(ttlClasses)]int) {
-	q := v.past.path
-	if q == nil || q.place != v.call.Place || q.model != v.call.Model.ID || q.level != v.p.levelOf(Messages, v.call.Model.Provider) {
+	conv := v.past.conversation
+	if conv == nil || conv.location != v.call.Place || conv.model != v.call.Model.ID || conv.level != v.p.levelOf(Messages, v.call.Model.Provider) {
 		return -1, first
 	}
 	for n, life := range ttlClasses {
-		if v.call.At.Sub(q.lastAt) < life {
+		if v.call.At.Sub(conv.lastAt) < life {
 			first[n] = 1 // the request before had it
 		}
 	}
@@ -227,8 +227,8 @@ func (s *session) writes(chain uint64) bool {
 		return false
 	}
 	for _, r := range s.running {
-		for i := range r.marks {
-			if r.marks[i].chain == chain {
+		for i := range r.writes {
+			if r.writes[i].chain == chain {
 				return true
 			}
 		}
