@@ -72,7 +72,7 @@ func (a *answers) learn(key askedKey, change func(*difference) bool) bool {
 func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) quote {
 	c := a.call
 	q := c.quote
-	key := askedKey{c.ask.modelID, c.region}
+	key := askedKey{c.demand.modelID, c.region}
 	tell := func(what, asked, answered string, change func(*difference) bool) {
 		if g.answers.learn(key, change) {
 			g.emit(ctx, c, a, Event{Kind: EventAnswerDiffers, Asked: what + " " + asked, Answered: what + " " + answered})
@@ -80,7 +80,7 @@ func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) quote 
 	}
 	if r.Model != "" && !c.flatModel && g.isOther(q.resolved, r, c.region) {
 		if other, ok := g.catalog.Answered(r.Model, c.region); ok {
-			q = c.ask.anyQuote(other, false)
+			q = c.demand.anyQuote(other, false)
 			tell("model", profiled(c.quote.resolved), profiled(other), func(d *difference) bool { return d.addModel(other) })
 		} else {
 			name := r.Model
@@ -93,7 +93,7 @@ func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) quote 
 	}
 	if r.ServiceTier != "" && q.resolved.ServedTier(r.ServiceTier) > q.tier {
 		factor := q.resolved.ServedTier(r.ServiceTier)
-		tell("service tier", tierName(c.ask.tiers), r.ServiceTier, func(d *difference) bool {
+		tell("service tier", tierName(c.demand.tiers), r.ServiceTier, func(d *difference) bool {
 			news := factor > d.factor
 			if news {
 				d.factor = factor
@@ -140,7 +140,7 @@ func profiled(r *catalog.Resolved) string {
 
 // anyQuote prices a model that nobody asked for, also where it has no price for a tier or a mode that was asked of another one: it can't
 // have been served in that.
-func (a *ask) anyQuote(r *catalog.Resolved, optimized bool) quote {
+func (a *demand) anyQuote(r *catalog.Resolved, optimized bool) quote {
 	q, err := a.quoteFor(r, "", optimized)
 	if err == nil {
 		return q
@@ -179,12 +179,12 @@ func (d *difference) addModel(r *catalog.Resolved) bool {
 
 // others prices what has answered calls of this id before, besides what was asked for.
 func (g *Guard) others(c *call) {
-	d := g.answers.of(askedKey{c.ask.modelID, c.region})
+	d := g.answers.of(askedKey{c.demand.modelID, c.region})
 	if d == nil {
 		return
 	}
 	for _, r := range append([]*catalog.Resolved{c.quote.resolved}, d.models...) {
-		q := c.ask.anyQuote(r, d.optimized)
+		q := c.demand.anyQuote(r, d.optimized)
 		q.tier = max(q.tier, d.factor)
 		c.others = append(c.others, q)
 	}
@@ -216,7 +216,7 @@ func (g *Guard) actual(ctx context.Context, a *attempt, r *wire.Reported) (budge
 func (g *Guard) guardrailsOf(ctx context.Context, a *attempt, r *wire.Reported) (budget.Amount, error) {
 	c := a.call
 	if len(r.Guardrails) > 0 {
-		for _, id := range g.enforced.learn(r.Guardrails, c.ask.guardrail) {
+		for _, id := range g.enforced.learn(r.Guardrails, c.demand.guardrail) {
 			g.emit(ctx, c, a, Event{Kind: EventAnswerDiffers, Asked: "no guardrail", Answered: "guardrail " + id})
 		}
 	}

@@ -158,7 +158,7 @@ func (g *Guard) conclude(ctx context.Context, s *sending, result any, err error)
 		m.leave(err)
 	default:
 		a := s.current()
-		if out, ok := result.(*bedrockruntime.ConverseOutput); ok && err == nil && a.call.ask.decodable {
+		if out, ok := result.(*bedrockruntime.ConverseOutput); ok && err == nil && a.call.demand.decodable {
 			g.settleConverse(ctx, a, out)
 			return
 		}
@@ -303,7 +303,7 @@ func (g *Guard) reserve(ctx context.Context, a *attempt, wide int64) error {
 		a.tight = true
 		return g.reserveInput(ctx, a, c.tight, false)
 	}
-	mayTighten := !g.opts.StrictBound && !c.ask.hidden
+	mayTighten := !g.opts.StrictBound && !c.demand.hidden
 	err := g.reserveInput(ctx, a, wide, mayTighten)
 	if err != nil && mayTighten && errors.Is(err, budget.ErrExceeded) {
 		return g.reserveTight(ctx, a, wide)
@@ -333,11 +333,11 @@ func (g *Guard) reserveInput(ctx context.Context, a *attempt, inputTokens int64,
 		return err
 	}
 	a.bound = req.Worst[budget.UnitInputTokens]
-	return g.ask(ctx, a, req)
+	return g.askLedger(ctx, a, req)
 }
 
-// ask asks the ledger, for a bounded time.
-func (g *Guard) ask(ctx context.Context, a *attempt, req budget.Request) (err error) {
+// askLedger asks the ledger, for a bounded time.
+func (g *Guard) askLedger(ctx context.Context, a *attempt, req budget.Request) (err error) {
 	timeout := a.call.remaining(g.opts.StoreTimeout)
 	req.TakeBack = min(timeout/4, 500*time.Millisecond)
 	if patience := g.opts.MaxWait - a.call.waited; patience > 0 && !req.Tentative {
@@ -370,5 +370,5 @@ func (g *Guard) wait(ctx context.Context, a *attempt, req budget.Request, step, 
 // reserveAs sets aside what an earlier attempt of the same request has set aside.
 func (g *Guard) reserveAs(ctx context.Context, a, old *attempt) error {
 	a.bound = old.bound
-	return g.ask(ctx, a, budget.Request{Scope: a.call.scope, Operation: a.call.operation, TTL: g.opts.ReservationTTL, Worst: old.receipt.Reservation.Charge})
+	return g.askLedger(ctx, a, budget.Request{Scope: a.call.scope, Operation: a.call.operation, TTL: g.opts.ReservationTTL, Worst: old.receipt.Reservation.Charge})
 }

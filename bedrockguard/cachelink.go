@@ -3,7 +3,6 @@ package bedrockguard
 import (
 	"context"
 	"errors"
-	"math/bits"
 	"strings"
 	"time"
 
@@ -153,7 +152,7 @@ func (g *Guard) actOn(ctx context.Context, c *call, found []cache.Finding) error
 		default:
 			continue
 		}
-		if bits.OnesCount(uint(f.Repeated)) <= 1 { // the first, the second, the fourth of a row
+		if isPowerOfTwo(f.Repeated) { // of a row of the same finding the first, the second, the fourth, ... are told
 			g.emit(ctx, c, nil, Event{Kind: EventCacheFinding, Finding: f})
 		}
 	}
@@ -162,6 +161,9 @@ func (g *Guard) actOn(ctx context.Context, c *call, found []cache.Finding) error
 	}
 	return &cache.RefusedError{Findings: append(refused, others...)}
 }
+
+// isPowerOfTwo reports whether n is 1, 2, 4 and so on; or 0, as for a finding that is not counted.
+func isPowerOfTwo(n int) bool { return n&(n-1) == 0 }
 
 // hold waits for the response that is writing the request's prefix, if the policy says so.
 func (l *cacheLink) hold(ctx context.Context, turn *cache.Turn) error {

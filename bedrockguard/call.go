@@ -22,7 +22,7 @@ type call struct {
 	streams       bool
 	provider      string
 	scope         budget.Scope
-	ask           ask
+	demand        demand
 	region        string
 	quote         quote         // of the model that is asked for
 	others        []quote       // of what has answered in its stead before
@@ -44,7 +44,7 @@ type call struct {
 
 	limiting  limiting
 	looking   memoryWindow // through which the body is seen
-	seen      sight        // the serialised request that ask was read from
+	seen      sight        // the serialised request that demand was read from
 	tightDone bool         // whether the tighter bound was looked for
 	tight     int64        // input tokens by the tighter bound; 0 when there is none
 }
@@ -64,10 +64,10 @@ func (c *call) lost(d *detachedContext, err error) {
 	}
 }
 
-// ask is what a request asks for, in terms that both of Bedrock's request forms share.
-type ask struct {
+// demand is what a request asks for, in terms that both of Bedrock's request forms share.
+type demand struct {
 	modelID        string
-	media          tokens.Prompt // what is not text: images, documents; and how much framing there is
+	prompt         tokens.Prompt // media, counts of messages and tools, and text that the service adds; of an InvokeModel body its texts, too, which MediaBound passes over
 	embedded       int64         // bytes that the media take up in the serialised body
 	raw            []byte        // the serialised body, where it lies in memory
 	body           int64         // bytes of the serialised body, or unknownLength
@@ -93,7 +93,7 @@ type ask struct {
 }
 
 // feature notes a feature that has no token price. The empty name is none.
-func (a *ask) feature(name string) {
+func (a *demand) feature(name string) {
 	if name != "" && !slices.Contains(a.unpriced, name) {
 		a.unpriced = append(a.unpriced, name)
 	}
@@ -119,7 +119,7 @@ func callFrom(ctx context.Context) *call {
 func (g *Guard) priced(c *call, r *catalog.Resolved) error {
 	var err error
 	c.provider, c.modelOutput = r.Model.Provider, r.Model.MaxOutputTokens
-	if c.quote, err = c.ask.quoteFor(r, "", false); err != nil {
+	if c.quote, err = c.demand.quoteFor(r, "", false); err != nil {
 		return err
 	}
 	c.others = c.others[:0]
@@ -133,9 +133,9 @@ func (g *Guard) priced(c *call, r *catalog.Resolved) error {
 	if r.Model.Mode == catalog.ModeEmbedding {
 		c.perText, c.window = c.window, 0 // each text has a window of its own
 	}
-	if c.outputUnset = c.ask.maxOutput == 0; c.ask.maxOutput == 0 {
-		c.ask.maxOutput = r.Model.MaxOutputTokens
+	if c.outputUnset = c.demand.maxOutput == 0; c.demand.maxOutput == 0 {
+		c.demand.maxOutput = r.Model.MaxOutputTokens
 	}
-	c.ask.maxOutput = max(c.ask.maxOutput, c.ask.extraOutput)
+	c.demand.maxOutput = max(c.demand.maxOutput, c.demand.extraOutput)
 	return nil
 }

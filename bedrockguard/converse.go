@@ -59,14 +59,14 @@ func (p *converseParts) of(input any) bool {
 
 // readConverse reads a typed request without looking into its text: the serialised body tells its length later, which
 // costs nothing. Only media are measured here, because their bytes say little about their tokens.
-func (a *ask) readConverse(p *converseParts) error {
+func (a *demand) readConverse(p *converseParts) error {
 	a.choices, a.converse = 1, true
 	w := converseWalk{}
 	w.all(p)
-	a.media, a.embedded, a.writes, a.guardrail = w.prompt, w.embedded, w.writes, p.Guardrail
+	a.prompt, a.embedded, a.writes, a.guardrail = w.prompt, w.embedded, w.writes, p.Guardrail
 	a.audios = w.audios
-	for i := range a.media.Blocks {
-		if a.media.Blocks[i].Kind == tokens.Image {
+	for i := range a.prompt.Blocks {
+		if a.prompt.Blocks[i].Kind == tokens.Image {
 			a.images++
 		}
 	}
@@ -97,7 +97,7 @@ const unnamedGuardrail = "unnamed"
 
 // addAdditional takes in the fields that bypass Converse's own: they can raise the output and the price of a request and
 // make the service add text to it, never the opposite. Their own text is in the length of the body.
-func (a *ask) addAdditional(fields document.Interface) error {
+func (a *demand) addAdditional(fields document.Interface) error {
 	raw, err := fields.MarshalSmithyDocument()
 	if err != nil {
 		return malformed("additionalModelRequestFields", "can't be marshaled")
@@ -113,7 +113,7 @@ func (a *ask) addAdditional(fields document.Interface) error {
 	a.latency = cmp.Or(extra.Latency, a.latency)
 	a.compacts = a.compacts || extra.Compacts
 	a.embedded += extra.Embedded
-	p := &a.media
+	p := &a.prompt
 	p.Messages, p.Tools, p.BuiltinTools = p.Messages+extra.Prompt.Messages, p.Tools+extra.Prompt.Tools, p.BuiltinTools+extra.Prompt.BuiltinTools
 	p.Hidden.Add(extra.Prompt.Hidden)
 	for _, b := range extra.Prompt.Blocks {

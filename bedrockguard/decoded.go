@@ -37,7 +37,7 @@ func decodedUsage(c *call, out *bedrockruntime.ConverseOutput) (wire.Reported, b
 			counts.CacheWrite1hTokens += tokenCount(d.InputTokens)
 		}
 	}
-	reported, err := wire.FromConverse(c.provider, c.ask.writes, &counts)
+	reported, err := wire.FromConverse(c.provider, c.demand.writes, &counts)
 	if err != nil {
 		return wire.Reported{}, false
 	}

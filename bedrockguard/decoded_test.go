@@ -44,7 +44,7 @@ func TestDecodedAnswersReadAsTheirBytes(t *testing.T) {
 				})})
 				out, err := client.Converse(context.Background(), &bedrockruntime.ConverseInput{ModelId: aws.String("m")})
 				require.NoError(t, err)
-				decoded, ok := decodedUsage(&call{provider: provider, ask: ask{writes: budget.CacheWrites1h}}, out)
+				decoded, ok := decodedUsage(&call{provider: provider, demand: demand{writes: budget.CacheWrites1h}}, out)
 				read, told, err := wire.ParseUsage(provider, budget.CacheWrites1h, nil, []byte(body))
 				assert.Equal(t, ok, told && err == nil)
 				if ok {

@@ -93,7 +93,7 @@ func (g *Guard) detaches(ctx context.Context) bool {
 func (d *dispatch) run(ctx, own context.Context) answered {
 	if !d.guard.detaches(ctx) {
 		var a answered
-		a.out, a.md, a.err = d.ask(own)
+		a.out, a.md, a.err = d.handOver(own)
 		a.returned = true
 		d.observe(ctx, &a)
 		return a
@@ -107,7 +107,7 @@ func (d *dispatch) run(ctx, own context.Context) answered {
 				a.panicked = recover() // raised again where the caller is; nil stands for runtime.Goexit
 			}
 		}()
-		a.out, a.md, a.err = d.ask(own)
+		a.out, a.md, a.err = d.handOver(own)
 		a.returned = true
 		d.observe(ctx, &a)
 	}()
@@ -186,8 +186,8 @@ func discard(a *answered) {
 	}
 }
 
-// ask hands the request to the transport.
-func (d *dispatch) ask(own context.Context) (middleware.DeserializeOutput, middleware.Metadata, error) {
+// handOver hands the request to the transport.
+func (d *dispatch) handOver(own context.Context) (middleware.DeserializeOutput, middleware.Metadata, error) {
 	unread := 0
 	if d.body != nil && d.gate == nil {
 		unread = d.body.Len()
@@ -225,7 +225,7 @@ func (d *dispatch) observe(ctx context.Context, a *answered) {
 		at.call.streaming.Store(true)
 		return
 	}
-	if fine && at.call.ask.decodable && d.direct && !d.guard.detaches(ctx) {
+	if fine && at.call.demand.decodable && d.direct && !d.guard.detaches(ctx) {
 		return // the transport runs under its caller's own context, who can't leave, and the SDK's decoder brings the figures
 	}
 	whole, err := readWhole(resp.Body, resp.ContentLength)

@@ -15,20 +15,20 @@ func (c *call) wideInput() (int64, error) {
 	if c.flatOperation {
 		return 0, nil
 	}
-	n, bounded := tokens.MediaBound(&c.ask.media, tokens.LimitsFor(c.provider))
-	text := addSat(max(c.ask.body-c.ask.embedded, 0), c.ask.lengthening)
-	n, bounded = n+min(text, math.MaxInt64-n), bounded && c.ask.body != unknownLength
+	n, bounded := tokens.MediaBound(&c.demand.prompt, tokens.LimitsFor(c.provider))
+	text := addSat(max(c.demand.body-c.demand.embedded, 0), c.demand.lengthening)
+	n, bounded = n+min(text, math.MaxInt64-n), bounded && c.demand.body != unknownLength
 	switch {
 	case !bounded && c.flatModel:
 		return text, nil // it is not billed by tokens
 	case !bounded && c.perText > 0:
-		window, ok := mul(c.perText, max(c.ask.texts, 1))
+		window, ok := mul(c.perText, max(c.demand.texts, 1))
 		if !ok {
 			return 0, budget.ErrOverflow
 		}
 		return addSat(window, text), nil
 	case !bounded && c.window == 0:
-		return 0, &UnpricedError{ModelID: c.ask.modelID, Reason: "the prompt holds content of unknown size, and the catalog does not know the model's context window: give it by Options.Models, or send text and pictures alone"}
+		return 0, &UnpricedError{ModelID: c.demand.modelID, Reason: "the prompt holds content of unknown size, and the catalog does not know the model's context window: give it by Options.Models, or send text and pictures alone"}
 	case !bounded:
 		return c.window, nil
 	case c.window == 0:
@@ -64,7 +64,7 @@ func (g *Guard) tightInput(ctx context.Context, c *call) (int64, error) {
 	if c.tightDone {
 		return c.tight, nil
 	}
-	n, bounded, err := c.ask.tight(ctx, c.scope.Model, tokens.LimitsFor(c.provider))
+	n, bounded, err := c.demand.tight(ctx, c.scope.Model, tokens.LimitsFor(c.provider))
 	if ended := ctx.Err(); ended != nil {
 		return 0, ended
 	}
@@ -77,14 +77,14 @@ func (g *Guard) tightInput(ctx context.Context, c *call) (int64, error) {
 
 // tight bounds the prompt of the serialised body. One without media is bounded as it lies; from any other the media have to be told
 // apart first.
-func (a *ask) tight(ctx context.Context, modelID string, l *tokens.Limits) (int64, bool, error) {
+func (a *demand) tight(ctx context.Context, modelID string, l *tokens.Limits) (int64, bool, error) {
 	if a.embedded == 0 {
-		return tokens.BodyBound(ctx, a.raw, &a.media, l)
+		return tokens.BodyBound(ctx, a.raw, &a.prompt, l)
 	}
 	r, err := wire.ParseRequest(modelID, a.raw)
 	if err != nil {
 		return 0, false, err
 	}
-	r.Prompt.Hidden, r.Prompt.Tools, r.Prompt.BuiltinTools = a.media.Hidden, a.media.Tools, a.media.BuiltinTools
+	r.Prompt.Hidden, r.Prompt.Tools, r.Prompt.BuiltinTools = a.prompt.Hidden, a.prompt.Tools, a.prompt.BuiltinTools
 	return tokens.TightBound(ctx, &r.Prompt, l)
 }

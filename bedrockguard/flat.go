@@ -97,7 +97,7 @@ func (f *flatPrices) model(id string) (price budget.Amount, ok bool) {
 
 // priceFeatures puts flat prices on what has no token price, and returns the first feature that has none either.
 func (c *call) priceFeatures(f *flatPrices) (unpriced string, err error) {
-	for _, name := range c.ask.unpriced {
+	for _, name := range c.demand.unpriced {
 		key := flatFeature(name)
 		price, ok := f.features[key]
 		if !ok {
@@ -107,7 +107,7 @@ func (c *call) priceFeatures(f *flatPrices) (unpriced string, err error) {
 			c.flatGuardrail = price
 			continue
 		}
-		c.ask.media.Hidden.Unknown = true
+		c.demand.prompt.Hidden.Unknown = true
 		if c.flat, err = c.flat.Add(price); err != nil {
 			return "", err
 		}
@@ -123,7 +123,7 @@ func (g *Guard) identifyFlat(ctx context.Context, c *call, input any, price budg
 	c.flatOperation, c.flat, c.region = true, price, region(ctx)
 	c.scope.Region = c.region
 	c.quote = quote{resolved: &catalog.Resolved{Model: new(catalog.Model)}, tier: budget.TierStandard}
-	c.ask.choices = 1
+	c.demand.choices = 1
 	if in, ok := input.(*bedrockruntime.StartAsyncInvokeInput); ok {
 		c.scope.Model = g.catalog.FoundationID(aws.ToString(in.ModelId))
 	}

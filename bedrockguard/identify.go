@@ -152,19 +152,19 @@ func (g *Guard) flatModel(c *call, modelID string) *catalog.Resolved {
 // complete works out what the request that was read can cost.
 func (g *Guard) complete(c *call, resolved *catalog.Resolved) error {
 	c.guardrails = g.enforced.all()
-	if named := c.ask.guardrail; named != "" && !g.enforced.knows(named) {
-		c.ask.feature(featureGuardrail)
+	if named := c.demand.guardrail; named != "" && !g.enforced.knows(named) {
+		c.demand.feature(featureGuardrail)
 	}
 	if unpriced, err := c.priceFeatures(&g.flat); err != nil {
 		return err
 	} else if unpriced != "" {
-		return &UnpricedError{ModelID: c.ask.modelID, Reason: unpriced + " has no token price: give Options.FlatPrices the most that one call can cost with it"}
+		return &UnpricedError{ModelID: c.demand.modelID, Reason: unpriced + " has no token price: give Options.FlatPrices the most that one call can cost with it"}
 	}
-	if c.ask.hidden {
-		c.ask.media.Blocks = append(c.ask.media.Blocks, tokens.Block{Kind: tokens.Opaque})
+	if c.demand.hidden {
+		c.demand.prompt.Blocks = append(c.demand.prompt.Blocks, tokens.Block{Kind: tokens.Opaque})
 	}
 	if resolved.Model.Cache.Implicit {
-		c.ask.writes = max(c.ask.writes, budget.CacheWrites5m)
+		c.demand.writes = max(c.demand.writes, budget.CacheWrites5m)
 	}
 	return g.priced(c, resolved)
 }
@@ -198,7 +198,7 @@ func (g *Guard) completeScope(ctx context.Context, scope *budget.Scope) error {
 }
 
 // read fills in what the request asks for.
-func (a *ask) read(input any, modelID string) error {
+func (a *demand) read(input any, modelID string) error {
 	var parts converseParts
 	if parts.of(input) {
 		return a.readConverse(&parts)

@@ -11,12 +11,12 @@ import (
 
 // readInvoke reads a request body in the dialect of its model's provider. A body that can't be understood is refused: it
 // could not be bounded.
-func (a *ask) readInvoke(modelID string, body []byte, guardrail string, tier types.ServiceTierType, latency types.PerformanceConfigLatency) error {
+func (a *demand) readInvoke(modelID string, body []byte, guardrail string, tier types.ServiceTierType, latency types.PerformanceConfigLatency) error {
 	r, err := wire.ParseRequest(modelID, body)
 	if err != nil {
 		return err
 	}
-	a.media, a.embedded, a.maxOutput, a.thinking, a.choices, a.writes = r.Prompt, r.Embedded, r.MaxTokens, r.Thinking, r.Choices, r.CacheWrites
+	a.prompt, a.embedded, a.maxOutput, a.thinking, a.choices, a.writes = r.Prompt, r.Embedded, r.MaxTokens, r.Thinking, r.Choices, r.CacheWrites
 	if r.NoOutput && r.MaxTokens == 0 && strings.HasPrefix(modelID, "anthropic.") {
 		a.maxOutput = 1 // it writes nothing: the prompt is read into the cache alone
 	}

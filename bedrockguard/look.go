@@ -59,15 +59,15 @@ func (g *Guard) describe(ctx context.Context, c *call, input any, req *smithyhtt
 	if err != nil {
 		return err
 	}
-	c.ask = ask{modelID: *modelID, hidden: resolved.HidesText}
-	if err = c.ask.read(input, resolved.ModelID); err != nil {
+	c.demand = demand{modelID: *modelID, hidden: resolved.HidesText}
+	if err = c.demand.read(input, resolved.ModelID); err != nil {
 		return err
 	}
 	if req == nil {
-		c.ask.body = unknownLength
+		c.demand.body = unknownLength
 	} else {
 		body, _ := c.bodyOf(req)
-		c.ask.raw, c.ask.body, c.ask.lengthening = body, int64(len(body)), tokens.Lengthening(body)
+		c.demand.raw, c.demand.body, c.demand.lengthening = body, int64(len(body)), tokens.Lengthening(body)
 		c.seen.note(req, body)
 	}
 	return g.complete(c, resolved)
@@ -153,8 +153,8 @@ func (g *Guard) describeHTTP(ctx context.Context, c *call, req *smithyhttp.Reque
 	if err != nil {
 		return err
 	}
-	c.ask = ask{modelID: modelID, hidden: resolved.HidesText, raw: body, body: int64(len(body)), lengthening: tokens.Lengthening(body)}
-	err = c.ask.readInvoke(resolved.ModelID, body, header(req, guardrailHeader), types.ServiceTierType(header(req, tierHeader)), types.PerformanceConfigLatency(header(req, latencyHeader)))
+	c.demand = demand{modelID: modelID, hidden: resolved.HidesText, raw: body, body: int64(len(body)), lengthening: tokens.Lengthening(body)}
+	err = c.demand.readInvoke(resolved.ModelID, body, header(req, guardrailHeader), types.ServiceTierType(header(req, tierHeader)), types.PerformanceConfigLatency(header(req, latencyHeader)))
 	if err != nil {
 		return err
 	}

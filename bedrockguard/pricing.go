@@ -25,7 +25,7 @@ const (
 )
 
 // quoteFor prices a model for what is asked. extraTier is one more service tier that the call can be served at.
-func (a *ask) quoteFor(r *catalog.Resolved, extraTier string, optimized bool) (quote, error) {
+func (a *demand) quoteFor(r *catalog.Resolved, extraTier string, optimized bool) (quote, error) {
 	q := quote{resolved: a.withMedia(r), tier: budget.TierStandard}
 	for _, name := range [...]string{a.tiers[0], a.tiers[1], extraTier} {
 		factor, err := r.WorstTier(name)
@@ -47,7 +47,7 @@ func (a *ask) quoteFor(r *catalog.Resolved, extraTier string, optimized bool) (q
 
 // withMedia raises the input rates of a model that bills the tokens of pictures or sound at rates of their own, for a request that has
 // any: an answer does not tell them apart.
-func (a *ask) withMedia(r *catalog.Resolved) *catalog.Resolved {
+func (a *demand) withMedia(r *catalog.Resolved) *catalog.Resolved {
 	rate := budget.PicoUSD(0)
 	if a.images > 0 {
 		rate = r.Media.ImageInput
@@ -120,7 +120,7 @@ const compactionTrigger = 50_000
 
 // passes bounds how often the service compacts the history on the way: each time is an inference of its own.
 func (c *call) passes(inputTokens, outputTokens int64) int64 {
-	if !c.ask.compacts {
+	if !c.demand.compacts {
 		return 0
 	}
 	return max(1, addSat(inputTokens, outputTokens)/compactionTrigger)
@@ -128,9 +128,9 @@ func (c *call) passes(inputTokens, outputTokens int64) int64 {
 
 // worst fills in the charge to set aside for an attempt whose prompt has at most the given input tokens.
 func (c *call) worst(w *budget.Charge, inputTokens int64) error {
-	output, ok := mul(c.ask.maxOutput, max(c.ask.choices, 1))
-	if c.ask.choices > 1 && c.quote.promptsPerChoice() {
-		repeated, fits := mul(inputTokens, c.ask.choices)
+	output, ok := mul(c.demand.maxOutput, max(c.demand.choices, 1))
+	if c.demand.choices > 1 && c.quote.promptsPerChoice() {
+		repeated, fits := mul(inputTokens, c.demand.choices)
 		inputTokens, ok = repeated, ok && fits
 	}
 	if passes := c.passes(inputTokens, output); ok && passes > 0 {
@@ -143,11 +143,11 @@ func (c *call) worst(w *budget.Charge, inputTokens int64) error {
 	if !ok {
 		return malformed("maxTokens", "times the number of choices overflows")
 	}
-	cost, err := c.quote.worst(inputTokens, output, c.ask.writes)
+	cost, err := c.quote.worst(inputTokens, output, c.demand.writes)
 	for i := range c.others {
 		if err == nil {
 			var other budget.Amount
-			other, err = c.others[i].worst(inputTokens, output, c.ask.writes)
+			other, err = c.others[i].worst(inputTokens, output, c.demand.writes)
 			cost = max(cost, other)
 		}
 	}
@@ -187,10 +187,10 @@ func (c *call) guardrailsWorst(outputTokens int64, told []wire.GuardrailUsage) (
 	if c.flatGuardrail == 0 && len(c.guardrails) == 0 {
 		return 0, nil
 	}
-	texts := c.ask.textCount()
+	texts := c.demand.textCount()
 	var total budget.Amount
 	if c.flatGuardrail > 0 && !c.toldNamed(told) {
-		cost, err := new(Guardrail).worst(c.ask.body, texts, c.ask.images, 0)
+		cost, err := new(Guardrail).worst(c.demand.body, texts, c.demand.images, 0)
 		if err != nil {
 			return 0, err
 		}
@@ -200,7 +200,7 @@ func (c *call) guardrailsWorst(outputTokens int64, told []wire.GuardrailUsage) (
 		if shows(told, c.guardrails[i].ID) {
 			continue
 		}
-		cost, err := c.guardrails[i].worst(c.ask.body, texts, c.ask.images, outputTokens)
+		cost, err := c.guardrails[i].worst(c.demand.body, texts, c.demand.images, outputTokens)
 		if err == nil {
 			total, err = total.Add(cost)
 		}
@@ -214,8 +214,8 @@ func (c *call) guardrailsWorst(outputTokens int64, told []wire.GuardrailUsage) (
 // toldNamed reports whether an answer tells the units of the guardrail that the request names. One whose id is not known is taken for
 // any that is not enforced.
 func (c *call) toldNamed(told []wire.GuardrailUsage) bool {
-	if c.ask.guardrail != unnamedGuardrail {
-		return shows(told, c.ask.guardrail)
+	if c.demand.guardrail != unnamedGuardrail {
+		return shows(told, c.demand.guardrail)
 	}
 	for i := range told {
 		if !slices.ContainsFunc(c.guardrails, func(g Guardrail) bool { return sameGuardrail(g.ID, told[i].ID) }) {
@@ -231,7 +231,7 @@ func shows(told []wire.GuardrailUsage, id string) bool {
 
 // textCount bounds how many texts a guardrail finds in the body, each of which begins a unit of its own. Converse has a key of one of two
 // names for each; in any other dialect a text may stand under any name.
-func (a *ask) textCount() int64 {
+func (a *demand) textCount() int64 {
 	if a.converse {
 		return int64(bytes.Count(a.raw, []byte(`"text"`)) + bytes.Count(a.raw, []byte(`"json"`)))
 	}
@@ -240,7 +240,7 @@ func (a *ask) textCount() int64 {
 
 // fees prices what a model bills apart from tokens, at most: media of unknown length last as long as the model takes. An answer tells
 // none of it, so that it is posted as it stands.
-func (a *ask) fees(r *catalog.Resolved) (budget.Amount, error) {
+func (a *demand) fees(r *catalog.Resolved) (budget.Amount, error) {
 	image := r.Fees.Image
 	if a.documentImages {
 		image = max(image, r.Fees.DocumentImage)

@@ -32,7 +32,7 @@ func (c *call) reason(a *attempt, unit budget.Unit) string {
 
 // costReason names what most of the worst case is for.
 func (c *call) costReason(a *attempt) string {
-	output, _ := mul(c.ask.maxOutput, max(c.ask.choices, 1))
+	output, _ := mul(c.demand.maxOutput, max(c.demand.choices, 1))
 	extra, err := c.extra(output)
 	if err != nil {
 		return ""
@@ -40,11 +40,11 @@ func (c *call) costReason(a *attempt) string {
 	if c.flatOperation {
 		return fmt.Sprintf("the operation's flat price of %s is set aside: lower it in Options.FlatPrices if it can't cost as much", c.flat)
 	}
-	inputCost, err := c.quote.worst(a.bound, 0, c.ask.writes)
+	inputCost, err := c.quote.worst(a.bound, 0, c.demand.writes)
 	if err != nil {
 		return ""
 	}
-	outputCost, err := c.quote.worst(0, output, c.ask.writes)
+	outputCost, err := c.quote.worst(0, output, c.demand.writes)
 	if err != nil {
 		return ""
 	}
@@ -60,16 +60,16 @@ func (c *call) costReason(a *attempt) string {
 
 func (c *call) outputReason() string {
 	switch {
-	case c.ask.maxOutput == 0:
+	case c.demand.maxOutput == 0:
 		return ""
-	case c.ask.compacts:
+	case c.demand.compacts:
 		return "the history may be compacted on the way, and each time is an inference of its own, of up to " + grouped(c.modelOutput) + " output tokens: leave the compaction out, or shorten the history below " + grouped(compactionTrigger) + " tokens"
 	case c.outputUnset:
-		return "no maxTokens is set, so the model's " + grouped(c.ask.maxOutput) + " output tokens are set aside: set maxTokens"
-	case c.ask.choices > 1:
-		return fmt.Sprintf("%s output tokens for each of %d completions are set aside: lower maxTokens, or ask for fewer", grouped(c.ask.maxOutput), c.ask.choices)
+		return "no maxTokens is set, so the model's " + grouped(c.demand.maxOutput) + " output tokens are set aside: set maxTokens"
+	case c.demand.choices > 1:
+		return fmt.Sprintf("%s output tokens for each of %d completions are set aside: lower maxTokens, or ask for fewer", grouped(c.demand.maxOutput), c.demand.choices)
 	default:
-		return "maxTokens sets " + grouped(c.ask.maxOutput) + " output tokens aside: lower maxTokens"
+		return "maxTokens sets " + grouped(c.demand.maxOutput) + " output tokens aside: lower maxTokens"
 	}
 }
 
@@ -78,9 +78,9 @@ func (c *call) inputReason(a *attempt) string {
 	switch {
 	case a.bound == 0:
 		return ""
-	case c.ask.compacts:
+	case c.demand.compacts:
 		return "the history may be compacted on the way, which reads it again, so that " + tokens + " are set aside: leave the compaction out, or shorten the history"
-	case a.bound == c.window && c.ask.hidden:
+	case a.bound == c.window && c.demand.hidden:
 		return "the service adds text that the request does not hold, so the model's window of " + tokens + " is set aside: put the text into the request instead of naming it"
 	case a.bound == c.window:
 		return "the prompt may fill the model's window of " + tokens + ", which is set aside: send content whose size can be told, such as plain text and pictures, or less of it"

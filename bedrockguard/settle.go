@@ -14,11 +14,11 @@ func (g *Guard) settleBody(ctx context.Context, a *attempt, body []byte) {
 		g.settleFlat(ctx, a, body)
 		return
 	}
-	reported, ok, err := wire.ParseUsage(a.call.provider, a.call.ask.writes, a.header, body)
+	reported, ok, err := wire.ParseUsage(a.call.provider, a.call.demand.writes, a.header, body)
 	switch {
 	case ok && err == nil:
 		g.settleUsage(ctx, a, &reported)
-	case a.call.ask.queries > 0 && err == nil: // billed by the query: the fees are known, and there are no tokens
+	case a.call.demand.queries > 0 && err == nil: // billed by the query: the fees are known, and there are no tokens
 		g.settleUsage(ctx, a, new(wire.Reported))
 	default:
 		g.finish(ctx, a, OutcomeNoUsage)

@@ -37,7 +37,7 @@ type meteredBody struct {
 func (g *Guard) meter(ctx context.Context, a *attempt, body io.ReadCloser, cancel context.CancelFunc) *meteredBody {
 	m := &meteredBody{
 		guard: g, attempt: a, ctx: ctx, body: body, cancel: cancel, done: make(chan struct{}),
-		meter: wire.NewStreamMeter(a.call.provider, a.call.ask.writes, a.header),
+		meter: wire.NewStreamMeter(a.call.provider, a.call.demand.writes, a.header),
 	}
 	m.from, m.to = io.Pipe()
 	m.unwatch = g.watch.enter(a.call.scope, m.kill)

@@ -11,9 +11,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
-func askOf(bytes int) *ask {
+func askOf(bytes int) *demand {
 	text := strings.Repeat("The budget of the agent is checked before the call is sent. ", bytes/60+1)[:bytes]
-	return &ask{raw: []byte(`{"messages":[{"role":"user","content":[{"text":"` + text + `"}]}]}`)}
+	return &demand{raw: []byte(`{"messages":[{"role":"user","content":[{"text":"` + text + `"}]}]}`)}
 }
 
 // TestTightBoundAllocatesNothing, however long the prompt is.

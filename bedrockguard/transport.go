@@ -119,7 +119,10 @@ func gated(req *smithyhttp.Request, body *bytes.Reader) (*smithyhttp.Request, *g
 	return behind, b, nil
 }
 
-// transportHandler is the type of the handler behind the last middleware of a stack.
+// transportHandler is the type of the handler behind the last middleware of a stack. The type is not exported, so it is read off a stack
+// of one middleware, once. Stack.Deserialize.List would tell by names whether something stands behind the guard, but it makes a
+// slice and its copy for each call (0.2 µs and 2 allocations for six names; comparing types takes 0.07 µs and none), and
+// sendsByNetHTTP has to look into the handler in any case, to see whose transport the client has.
 var transportHandler = func() (t reflect.Type) {
 	step := middleware.NewDeserializeStep()
 	last := middleware.DeserializeMiddlewareFunc("last", func(_ context.Context, _ middleware.DeserializeInput, next middleware.DeserializeHandler) (out middleware.DeserializeOutput, md middleware.Metadata, err error) {

@@ -30,7 +30,7 @@ func partsOf(input any) *converseParts {
 	return p
 }
 
-func askOfConverse(p *converseParts) (a ask, err error) {
+func askOfConverse(p *converseParts) (a demand, err error) {
 	err = a.readConverse(p)
 	return a, err
 }

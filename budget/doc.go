@@ -29,7 +29,7 @@
 // for calls at least as large. The one cause of an early denial is what other processes have drawn and not spent, which comes
 // back within two lengths.
 //
-// Whose turn it is. A call that is denied although its limits have enough leaves a wish for room: at once if it is dear, or if all
+// Who comes next. A call that is denied although its limits have enough leaves a wish for room: at once if it is dear, or if all
 // calls of its process were denied for half a length. A wish is the latch of an account of its own, beside the limit's,
 // set by a refusal; it holds no amount, makes no entry, and opens after two and a half lengths whatever becomes of its process. Each
 // grant is reserved in the limit's account and, with nothing, in that of wishes, observe-only, so that its answer tells of a wish

@@ -164,7 +164,7 @@ func (h *holder) agent() {
 	}
 }
 
-// refused takes down that a call was not admitted.
+// refused records that a call was not admitted.
 func (h *holder) refused(err error) {
 	if !errors.Is(err, budget.ErrExceeded) {
 		h.unknown.Add(1)

@@ -136,18 +136,19 @@ func glob(pattern, s string) bool {
 	if pattern == "" {
 		return true
 	}
-	p, i, star, mark := 0, 0, -1, 0
+	p, i := 0, 0
+	star, from := -1, 0 // the last * of the pattern, and from where in s the text behind it is tried
 	for i < len(s) {
 		switch {
 		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, i
+			star, from = p, i
 			p++
 		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]):
 			p++
 			i++
 		case star >= 0:
-			mark++
-			p, i = star+1, mark
+			from++
+			p, i = star+1, from
 		default:
 			return false
 		}

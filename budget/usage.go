@@ -20,7 +20,7 @@ func (u Usage) UncachedInputTokens() int64 {
 
 // Validate reports negative counts, and cache counts that exceed the input.
 func (u Usage) Validate() error {
-	if u.InputTokens|u.CacheReadInputTokens|u.CacheWrite5mInputTokens|u.CacheWrite1hInputTokens|u.OutputTokens < 0 { // any of them
+	if min(u.InputTokens, u.CacheReadInputTokens, u.CacheWrite5mInputTokens, u.CacheWrite1hInputTokens, u.OutputTokens) < 0 {
 		return fmt.Errorf("%w: negative token count in %+v", ErrInvalidUsage, u)
 	}
 	rest := u.InputTokens - u.CacheReadInputTokens // of non-negative numbers, so this can't wrap
@@ -52,11 +52,11 @@ func (c *Charge) In(u Unit) Quantity { return Quantity{N: c[u], Unit: u} }
 
 // Validate reports negative amounts, and an unused index that is used.
 func (c *Charge) Validate() error {
-	negative := int64(0) // below zero when any of them is
+	lowest := int64(0)
 	for _, n := range c {
-		negative |= n
+		lowest = min(lowest, n)
 	}
-	if negative >= 0 && c[0] == 0 {
+	if lowest == 0 && c[0] == 0 {
 		return nil
 	}
 	for u, n := range c {

@@ -146,7 +146,7 @@ func (w Window) bucketEnd(at time.Time) int64 {
 	return span.End
 }
 
-// quiet returns how long a mark that is reported at the given moment is not reported again.
+// quiet returns how long a threshold that is reported at the given moment is not reported again.
 func (w Window) quiet(at time.Time) time.Duration {
 	switch w.kind {
 	case lifetime, noWindow:

@@ -20,7 +20,7 @@ type account struct {
 	buckets      []bucket // ascending by start
 	override     *budget.Override
 	latchedUntil int64   // 0 when open
-	fired        []int64 // by mark: when it may be reported again
+	fired        []int64 // by threshold: when it may be reported again
 
 	window budget.Window // that span is of
 	span   budget.Span   // the latest answer of at
@@ -36,15 +36,15 @@ type booking struct {
 	unit    budget.Unit
 }
 
-// place is where a line that is reserved now would be booked. The account is nil as long as there is none.
-type place struct {
+// accountSpan is where a line that is reserved now would be booked. The account is nil as long as there is none.
+type accountSpan struct {
 	account *account
 	span    budget.Span
 }
 
-func (s *Store) place(line *budget.Line, now int64) place {
+func (s *Store) spanOf(line *budget.Line, now int64) accountSpan {
 	a := s.find(&line.Account)
-	return place{a, a.at(line.Window, now)}
+	return accountSpan{a, a.at(line.Window, now)}
 }
 
 // named is an account with its key, which is a hash.
@@ -66,13 +66,14 @@ func (s *Store) find(key *budget.Key) *account {
 	return n.account
 }
 
-// at returns the place of a moment in a window. An account is asked about one window, and time and again within one
+// at returns the span of a moment in a window. An account is asked about one window, and time and again within one
 // bucket, so the latest answer is kept: the edges of a calendar window take longer to work out than the rest of a step.
 func (a *account) at(w budget.Window, now int64) budget.Span {
 	if a == nil {
 		return w.At(time.Unix(0, now))
 	}
-	if k := &a.span; a.window != w || now < k.Start || now >= k.End-(k.Start-k.Since) { // where the next bucket begins
+	bucketEnd := a.span.End - (a.span.Start - a.span.Since) // of a rolling window End is one length after the bucket's end
+	if a.window != w || now < a.span.Start || now >= bucketEnd {
 		a.window, a.span = w, w.At(time.Unix(0, now))
 	}
 	return a.span
@@ -193,7 +194,7 @@ func (a *account) idle(since int64) bool {
 
 // Balances implements budget.Store.
 func (s *Store) Balances(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
-	now, err := s.counted(ctx)
+	now, err := s.lockSums(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -218,7 +219,7 @@ func (s *Store) Override(ctx context.Context, key budget.Key, o *budget.Override
 	if o != nil && o.Max < 0 {
 		return fmt.Errorf("%w: an override to %d", budget.ErrInvalidCharge, o.Max)
 	}
-	now, err := s.begin(ctx)
+	now, err := s.lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -242,7 +243,7 @@ func (s *Store) Unlatch(ctx context.Context, keys []budget.Key, c budget.Change)
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	now, err := s.begin(ctx)
+	now, err := s.lock(ctx)
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func clone(r budget.Record) budget.Record {
 
 // Revision implements budget.Store.
 func (s *Store) Revision(ctx context.Context) (int64, error) {
-	if _, err := s.begin(ctx); err != nil {
+	if _, err := s.lock(ctx); err != nil {
 		return 0, err
 	}
 	defer s.mu.Unlock()
@@ -70,7 +70,7 @@ func (s *Store) Revision(ctx context.Context) (int64, error) {
 
 // Changes implements budget.Store. A max out of range is moved into it.
 func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]budget.Record, error) {
-	if _, err := s.begin(ctx); err != nil {
+	if _, err := s.lock(ctx); err != nil {
 		return nil, err
 	}
 	defer s.mu.Unlock()
@@ -88,7 +88,7 @@ func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	now, err := s.begin(ctx)
+	now, err := s.lock(ctx)
 	if err != nil {
 		return err
 	}

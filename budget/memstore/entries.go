@@ -16,7 +16,7 @@ const maxEntries = 10_000
 // Entries implements budget.Store. It looks through all entries: it is for reconciliation, not for the hot path. A Max
 // out of range is moved into it.
 func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, error) {
-	if _, err := s.begin(ctx); err != nil {
+	if _, err := s.lock(ctx); err != nil {
 		return nil, err
 	}
 	defer s.mu.Unlock()
@@ -62,7 +62,7 @@ func (e *entry) public() budget.Entry {
 
 // Accounts implements budget.Store.
 func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) ([]budget.Account, error) {
-	now, err := s.begin(ctx)
+	now, err := s.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) ([]bu
 
 // Periods implements budget.Store.
 func (s *Store) Periods(ctx context.Context, key budget.Key, after time.Time, limit int) ([]budget.Period, error) {
-	if _, err := s.begin(ctx); err != nil {
+	if _, err := s.lock(ctx); err != nil {
 		return nil, err
 	}
 	defer s.mu.Unlock()

@@ -40,7 +40,7 @@ func (s *Store) judge(now int64) (old int64) {
 // Expire implements budget.Store. It charges those that have been due longest first. A reservation whose charge would
 // overflow its account stays pending, where it counts as much.
 func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
-	now, err := s.begin(ctx)
+	now, err := s.lock(ctx)
 	if err != nil {
 		return 0, err
 	}

@@ -52,7 +52,7 @@ func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error 
 	if err := cmp.Or(c.Validate(), k.Validate()); err != nil {
 		return err
 	}
-	now, err := s.begin(ctx)
+	now, err := s.lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (s *Store) Revive(ctx context.Context, f budget.Flag, c budget.Change) erro
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	now, err := s.begin(ctx)
+	now, err := s.lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (s *Store) revive(f budget.Flag) {
 
 // Kills implements budget.Store.
 func (s *Store) Kills(ctx context.Context) ([]budget.Kill, error) {
-	now, err := s.begin(ctx)
+	now, err := s.lock(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -89,8 +89,8 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// begin locks the store and returns its time in nanoseconds since 1970 UTC, or an error with the store unlocked.
-func (s *Store) begin(ctx context.Context) (now int64, err error) {
+// lock locks mu and returns the store's time in nanoseconds since 1970 UTC; the caller unlocks mu. After an error mu is not locked.
+func (s *Store) lock(ctx context.Context) (now int64, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
@@ -102,9 +102,9 @@ func (s *Store) begin(ctx context.Context) (now int64, err error) {
 	return s.clock().UnixNano(), nil
 }
 
-// counted begins a step that adds accounts up. It refuses a clock that went back behind what was forgotten.
-func (s *Store) counted(ctx context.Context) (now int64, err error) {
-	if now, err = s.begin(ctx); err == nil && now < s.reached {
+// lockSums is lock for a step that adds accounts up. It refuses a clock that went back behind what was forgotten.
+func (s *Store) lockSums(ctx context.Context) (now int64, err error) {
+	if now, err = s.lock(ctx); err == nil && now < s.reached {
 		err = fmt.Errorf("memstore: %w: it is %s by the clock, and sums until %s were forgotten", budget.ErrLost,
 			time.Unix(0, now).UTC().Format(time.RFC3339), time.Unix(0, s.reached).UTC().Format(time.RFC3339))
 		s.mu.Unlock()

@@ -14,7 +14,7 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change)
 	if err := cmp.Or(budget.ValidateDocument(document), c.Validate()); err != nil {
 		return err
 	}
-	now, err := s.begin(ctx)
+	now, err := s.lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -30,7 +30,7 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change)
 
 // Policy implements budget.Store.
 func (s *Store) Policy(ctx context.Context) (budget.PolicyDocument, error) {
-	if _, err := s.begin(ctx); err != nil {
+	if _, err := s.lock(ctx); err != nil {
 		return budget.PolicyDocument{}, err
 	}
 	defer s.mu.Unlock()

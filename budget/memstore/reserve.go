@@ -52,7 +52,7 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Dec
 	if err := r.Validate(); err != nil {
 		return d, err
 	}
-	now, err := s.counted(ctx)
+	now, err := s.lockSums(ctx)
 	if err != nil {
 		return d, err
 	}
@@ -71,10 +71,10 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Dec
 	if e != nil {
 		return budget.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, e.expiresAt)}, nil
 	}
-	var room [4]place
-	places, err := s.check(&d, &r, room[:0], now)
+	var room [4]accountSpan
+	spans, err := s.check(&d, &r, room[:0], now)
 	if err == nil && len(d.Denied) == 0 {
-		d.Admitted, d.ExpiresAt = true, s.admit(&r, places, now)
+		d.Admitted, d.ExpiresAt = true, s.admit(&r, spans, now)
 	}
 	return d, err
 }
@@ -93,11 +93,11 @@ func (s *Store) conflict(e *entry, r *budget.Reservation) error {
 
 // check finds the lines without room and notes them in d, those that refuse and those that are observe-only apart. It changes
 // nothing else but latches. It appends to places where the lines would be booked.
-func (s *Store) check(d *budget.Decision, r *budget.Reservation, places []place, now int64) ([]place, error) {
+func (s *Store) check(d *budget.Decision, r *budget.Reservation, spans []accountSpan, now int64) ([]accountSpan, error) {
 	for i := range r.Lines {
 		line, amount := &r.Lines[i], r.Charge[r.Lines[i].Unit]
-		places = append(places, s.place(line, now))
-		a, span := places[i].account, &places[i].span
+		spans = append(spans, s.spanOf(line, now))
+		a, span := spans[i].account, &spans[i].span
 		b, overflow := a.balance(line, span, now, amount)
 		if overflow {
 			d.Observed = nil
@@ -108,9 +108,9 @@ func (s *Store) check(d *budget.Decision, r *budget.Reservation, places []place,
 		}
 	}
 	if len(d.Denied)+len(d.Observed) > 0 {
-		s.latch(d, r, places, now)
+		s.latch(d, r, spans, now)
 	}
-	return places, nil
+	return spans, nil
 }
 
 // full notes in d that a line, whose account stands at b, has no room.
@@ -127,7 +127,7 @@ func (s *Store) full(d *budget.Decision, r *budget.Reservation, i int, b budget.
 }
 
 // latch closes the accounts of the lines without room that ask for it, and leaves out of a refusal what is only observed.
-func (s *Store) latch(d *budget.Decision, r *budget.Reservation, places []place, now int64) {
+func (s *Store) latch(d *budget.Decision, r *budget.Reservation, spans []accountSpan, now int64) {
 	full := d.Denied
 	if len(full) == 0 {
 		full = d.Observed
@@ -136,36 +136,36 @@ func (s *Store) latch(d *budget.Decision, r *budget.Reservation, places []place,
 	}
 	for _, of := range full {
 		if line := &r.Lines[of.Line]; line.Latch && !r.Tentative && !of.Latched {
-			s.open(line.Account).latchedUntil = passed(places[of.Line].span, now)
+			s.open(line.Account).latchedUntil = passed(spans[of.Line].span, now)
 		}
 	}
 }
 
 // admit books a reservation that was checked, and returns when it expires.
-func (s *Store) admit(r *budget.Reservation, places []place, now int64) time.Time {
+func (s *Store) admit(r *budget.Reservation, spans []accountSpan, now int64) time.Time {
 	e := s.entry()
 	e.id, e.owner, e.state, e.reserved, e.reservedAt, e.call = r.ID, r.Owner, budget.Pending, r.Charge, now, r.Call
 	if e.expiresAt = now + int64(max(r.TTL, 0)); e.expiresAt < now {
 		e.expiresAt = math.MaxInt64
 	}
-	s.book(e, r.Lines, places)
+	s.book(e, r.Lines, spans)
 	s.entries.put(e)
 	s.expiries.push(e)
 	return time.Unix(0, e.expiresAt)
 }
 
 // book notes where an entry is booked, makes what is missing of that, and adds what the entry holds pending.
-func (s *Store) book(e *entry, lines []budget.Line, places []place) {
+func (s *Store) book(e *entry, lines []budget.Line, spans []accountSpan) {
 	e.lines = e.few[:0]
 	for i := range lines {
-		a, unit := places[i].account, lines[i].Unit
+		a, unit := spans[i].account, lines[i].Unit
 		if a == nil {
 			a = s.open(lines[i].Account)
 		}
 		if a.limit == "" {
 			a.limit, a.scope = lines[i].Limit, lines[i].Scope
 		}
-		a.bucket(&places[i].span, s.retention).pending += e.reserved[unit]
-		e.lines = append(e.lines, booking{a, places[i].span.Start, unit})
+		a.bucket(&spans[i].span, s.retention).pending += e.reserved[unit]
+		e.lines = append(e.lines, booking{a, spans[i].span.Start, unit})
 	}
 }

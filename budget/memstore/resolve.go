@@ -11,7 +11,7 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 	if err := st.Validate(); err != nil {
 		return budget.Posting{}, err
 	}
-	now, err := s.begin(ctx)
+	now, err := s.lock(ctx)
 	if err != nil {
 		return budget.Posting{}, err
 	}
@@ -46,11 +46,11 @@ func (s *Store) postOrphan(st budget.Settlement, from budget.State, now int64) (
 	e.id, e.owner, e.state, e.reservedAt = st.ID, st.Owner, budget.Voided, now
 	e.estimated, e.orphan = st.Estimated, true
 	e.refer(&st)
-	places := make([]place, len(st.Lines))
+	spans := make([]accountSpan, len(st.Lines))
 	for i := range st.Lines {
-		places[i] = s.place(&st.Lines[i], now)
+		spans[i] = s.spanOf(&st.Lines[i], now)
 	}
-	s.book(e, st.Lines, places)
+	s.book(e, st.Lines, spans)
 	if err := s.post(e, &st.Actual, st.Shares, budget.Settled, now); err != nil {
 		return budget.Posting{}, err
 	}
@@ -118,7 +118,7 @@ func (s *Store) resolve(e *entry, state budget.State, now int64) {
 	s.forget(now, 2)
 }
 
-// crossed reports the marks that settled spend has reached for the first time in the windows of now.
+// crossed reports the thresholds that settled spend has reached for the first time in the windows of now.
 func (s *Store) crossed(lines []budget.Line, now int64) (all []budget.Crossing) {
 	for i := range lines {
 		if len(lines[i].Notify) > 0 {
@@ -130,7 +130,7 @@ func (s *Store) crossed(lines []budget.Line, now int64) (all []budget.Crossing) 
 
 // Void implements budget.Store.
 func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error {
-	now, err := s.begin(ctx)
+	now, err := s.lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -156,7 +156,7 @@ func (s *Store) Correct(ctx context.Context, c budget.Correction) (budget.Postin
 	if err := c.Validate(); err != nil {
 		return budget.Posting{}, err
 	}
-	now, err := s.begin(ctx)
+	now, err := s.lock(ctx)
 	if err != nil {
 		return budget.Posting{}, err
 	}

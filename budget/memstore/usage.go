@@ -145,7 +145,7 @@ func (u *usage) forget(now int64) {
 
 // Usage implements budget.Store.
 func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) ([]budget.UsageRow, error) {
-	if _, err := s.begin(ctx); err != nil {
+	if _, err := s.lock(ctx); err != nil {
 		return nil, err
 	}
 	defer s.mu.Unlock()

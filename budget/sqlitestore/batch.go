@@ -15,9 +15,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// queue lets the steps that wait in one process share a transaction and its commit: whoever has the turn runs them all.
+// queue lets the steps that wait in one process share a transaction and its commit: whoever is the runner runs them all.
 type queue struct {
-	turn chan struct{} // holds a token while somebody runs a batch
+	runner chan struct{} // holds a token while somebody is the runner
 
 	mu      sync.Mutex
 	waiting []*step
@@ -52,11 +52,11 @@ func (s *Store) do(ctx context.Context, write bool, run func(*tx) error) error {
 	s.queue.waiting = append(s.queue.waiting, st)
 	s.queue.mu.Unlock()
 	select {
-	case s.queue.turn <- struct{}{}:
+	case s.queue.runner <- struct{}{}:
 		for !st.finished() {
 			s.runBatch(s.queue.take())
 		}
-		<-s.queue.turn
+		<-s.queue.runner
 	case <-st.done:
 	case <-ctx.Done():
 		if s.queue.withdraw(st) {
@@ -132,21 +132,21 @@ func (q *queue) close() bool {
 		st.err = errClosed
 		close(st.done)
 	}
-	q.turn <- struct{}{}
+	q.runner <- struct{}{}
 	return true
 }
 
 // runBatch runs steps in one transaction. If another process holds the file for longer than one of them may wait, that one
-// ends and the others go back to the queue, because whoever has the turn may be the one. If the transaction itself fails,
-// each step is tried on its own, so that one that can't be done takes no other with it. Requires the turn.
+// ends and the others go back to the queue, because the runner may be the one. If the transaction itself fails,
+// each step is tried on its own, so that one that can't be done takes no other with it. The caller is the runner.
 func (s *Store) runBatch(batch []*step) {
 	if len(batch) == 0 {
 		return
 	}
 	err := s.runTogether(batch)
-	var held *heldError
+	var busy *busyError
 	switch {
-	case errors.As(err, &held):
+	case errors.As(err, &busy):
 		s.queue.putBack(stillWaiting(batch, err))
 	case err != nil && len(batch) > 1:
 		for _, st := range batch {
@@ -162,12 +162,12 @@ func (s *Store) runBatch(batch []*step) {
 	}
 }
 
-// heldError says that a transaction did not begin, because another process held the file for longer than one of its steps
+// busyError says that a transaction did not begin, because another process held the file for longer than one of its steps
 // may wait.
-type heldError struct{ cause error }
+type busyError struct{ cause error }
 
-func (e *heldError) Error() string { return e.cause.Error() }
-func (e *heldError) Unwrap() error { return e.cause }
+func (e *busyError) Error() string { return e.cause.Error() }
+func (e *busyError) Unwrap() error { return e.cause }
 
 // stillWaiting ends the steps that may wait no longer and returns the others.
 func stillWaiting(batch []*step, err error) (others []*step) {
@@ -249,7 +249,7 @@ func contractual(err error) bool {
 }
 
 // transaction runs fn between begin and COMMIT, or rolls back. Begin waits for other processes until giveUp returns an
-// error, which makes it a heldError.
+// error, which makes it a busyError.
 func transaction(conn *sql.Conn, giveUp func() error, begin string, fn func() error) error {
 	background := context.Background()
 	err := whileBusy(giveUp, func() error {
@@ -278,7 +278,7 @@ func whileBusy(giveUp, fn func() error) error {
 			return err
 		}
 		if gone := giveUp(); gone != nil {
-			return &heldError{errors.Join(gone, err)}
+			return &busyError{errors.Join(gone, err)}
 		}
 		time.Sleep(pause/2 + rand.N(pause))
 		pause = min(pause*2, 3*time.Millisecond)

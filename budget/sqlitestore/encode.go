@@ -87,7 +87,7 @@ func decodeKeys(raw []byte) ([]budget.Key, error) {
 	return keys, nil
 }
 
-// encodeTimes keeps until when each mark of an account stays quiet.
+// encodeTimes keeps until when each threshold of an account has been reported.
 func encodeTimes(times []int64) []byte {
 	out := make([]byte, 0, len(times)*8)
 	for _, n := range times {

@@ -95,7 +95,7 @@ type state struct {
 	buckets      []budget.Bucket
 	overflow     bool // the sums themselves leave the range of int64
 	latchedUntil int64
-	fired        []int64 // until when each mark stays quiet
+	fired        []int64 // until when each threshold has been reported
 	named        bool    // the account is known by its name
 }
 

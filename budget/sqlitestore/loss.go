@@ -63,7 +63,7 @@ func (t *tx) remember(write bool) error {
 // lookEvery is how often a process that found a loss out looks whether somebody has accepted it.
 const lookEvery = 100 * time.Millisecond
 
-// recover refuses as long as nobody has accepted a loss that this process found out. Requires the turn.
+// recover refuses as long as nobody has accepted a loss that this process found out. The caller is the runner.
 func (s *Store) recover() error {
 	if !s.lost {
 		return nil
@@ -80,7 +80,7 @@ func (s *Store) recover() error {
 	return errMemory
 }
 
-// reopen connects to the file that is there now. Requires the turn.
+// reopen connects to the file that is there now. The caller is the runner.
 func (s *Store) reopen() error {
 	create := s.opts.Create
 	s.opts.Create = false // a ledger that is gone is not made again by a process that knew it
@@ -97,8 +97,8 @@ func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
 		return err
 	}
 	select {
-	case s.queue.turn <- struct{}{}:
-		defer func() { <-s.queue.turn }()
+	case s.queue.runner <- struct{}{}:
+		defer func() { <-s.queue.runner }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}

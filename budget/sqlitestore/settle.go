@@ -162,7 +162,7 @@ func (t *tx) postOrphan(e *entry, st budget.Settlement) (p budget.Posting, err e
 	return p, err
 }
 
-// crossed reports the marks that settled spend has reached for the first time in their window.
+// crossed reports the thresholds that settled spend has reached for the first time in their window.
 func (t *tx) crossed(lines []budget.Line) (all []budget.Crossing, err error) {
 	if !slices.ContainsFunc(lines, func(l budget.Line) bool { return len(l.Notify) > 0 }) {
 		return nil, nil

@@ -66,7 +66,7 @@ type Store struct {
 	queue queue
 	more  atomic.Bool // the last Expire charged as many as it might, so that the next one need not look first
 
-	// Owned by whoever holds the queue's turn.
+	// Owned by the queue's runner.
 	epoch    []byte
 	sequence int64
 	accepted []byte    // the loss that was accepted last
@@ -96,7 +96,7 @@ func Open(path string, optFns ...func(*Options)) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{opts: o, path: path}
-	s.queue.turn = make(chan struct{}, 1)
+	s.queue.runner = make(chan struct{}, 1)
 	if err := s.open(context.Background()); err != nil {
 		return nil, fmt.Errorf("sqlitestore: open: %w", err)
 	}

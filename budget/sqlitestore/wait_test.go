@@ -24,8 +24,8 @@ func TestCallersInABatchKeepTheirDeadlines(t *testing.T) {
 		return done
 	}
 	first, giveUpFirst := context.WithCancel(t.Context())
-	opener := ask(first) // holds the turn, so that the others gather behind it
-	require.Eventually(t, func() bool { return len(s.queue.turn) == 1 && s.queue.length() == 0 }, time.Minute, time.Millisecond)
+	opener := ask(first) // is the runner, so that the others gather behind it
+	require.Eventually(t, func() bool { return len(s.queue.runner) == 1 && s.queue.length() == 0 }, time.Minute, time.Millisecond)
 	hasty, giveUp := context.WithCancel(t.Context())
 	var impatient []<-chan error
 	for n := range 4 {
@@ -63,9 +63,9 @@ func TestABatchThatCouldNotBeginIsNotTriedOneByOne(t *testing.T) {
 		st := &step{ctx: t.Context(), write: true, done: make(chan struct{}), run: func(*tx) error { return errors.New("must not run") }}
 		batch = append(batch, st)
 	}
-	s.queue.turn <- struct{}{}
+	s.queue.runner <- struct{}{}
 	s.runBatch(batch)
-	<-s.queue.turn
+	<-s.queue.runner
 	for _, st := range batch {
 		<-st.done
 		require.ErrorIs(t, st.err, context.DeadlineExceeded)

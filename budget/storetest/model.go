@@ -16,7 +16,7 @@ type model struct {
 	entries  []*modelEntry
 	byID     map[budget.ID]*modelEntry
 	kills    []modelFlag
-	// loose leaves it to the store when marks are reported: loosely takes down what it does.
+	// loose leaves it to the store when marks are reported: checkLoosely judges what it does.
 	loose bool
 }
 
@@ -249,8 +249,8 @@ func (m *model) settle(st budget.Settlement, lines []int, scope budget.Scope, sh
 	return p, nil
 }
 
-// loosely judges marks that a store has reported: each was due, and reached by what is settled and pending.
-func (m *model) loosely(crossed []budget.Crossing, lines []int, now time.Time) bool {
+// checkLoosely judges thresholds that a store has reported: each was due, and reached by what is settled and pending.
+func (m *model) checkLoosely(crossed []budget.Crossing, lines []int, now time.Time) bool {
 	for _, c := range crossed {
 		a := &m.accounts[lines[c.Line]]
 		settled, pending := m.stands(lines[c.Line], now)

@@ -242,7 +242,7 @@ func (w *walk) settleOne() {
 	w.sameOutcome(wantErr, err)
 	if err == nil {
 		if w.model.loose {
-			require.True(w.t, w.model.loosely(got.Crossed, m.lines, w.clock.Now()), "marks reported: %+v", got.Crossed)
+			require.True(w.t, w.model.checkLoosely(got.Crossed, m.lines, w.clock.Now()), "marks reported: %+v", got.Crossed)
 			got.Crossed = nil
 		}
 		if len(got.Crossed) == 0 {
