@@ -127,7 +127,8 @@ func (g *Guard) isOther(asked *catalog.Resolved, r *wire.Reported, region string
 		return false
 	}
 	named, ok := g.catalog.Answered(name, region)
-	return ok && named.Profile != asked.Profile && (named.Profile != "" || r.Routed && asked.Profile == globalProfile)
+	tellsProfile := named.Profile != "" || r.Routed && asked.Profile == globalProfile
+	return ok && tellsProfile && named.Profile != asked.Profile
 }
 
 // profiled returns a model's id under its geography.

@@ -189,12 +189,17 @@ func discard(a *answered) {
 // handOver hands the request to the transport.
 func (d *dispatch) handOver(own context.Context) (middleware.DeserializeOutput, middleware.Metadata, error) {
 	unread := 0
-	if d.body != nil && d.gate == nil {
+	tellsByLength := d.body != nil && d.gate == nil
+	if tellsByLength {
 		unread = d.body.Len()
 	}
 	out, md, err := d.next.HandleDeserialize(own, d.in)
 	// The SDK has closed the request's body by now, so that nobody reads on.
-	if d.gate != nil && d.gate.wasRead() || d.gate == nil && d.body != nil && d.body.Len() != unread {
+	wasRead := d.gate != nil && d.gate.wasRead()
+	if tellsByLength {
+		wasRead = d.body.Len() != unread
+	}
+	if wasRead {
 		d.sending.current().mayHaveLeft.Store(true)
 	}
 	return out, md, err

@@ -7,12 +7,17 @@
 //	guard, err := bedrockguard.New(ledger, bedrockguard.Options{})
 //	client := guard.NewFromConfig(cfg) // was: bedrockruntime.NewFromConfig(cfg)
 //
+// Guard.Wrap guards a client that exists, Guard.InstallConfig those that others build from a config, Guard.Install is what all of them
+// use. Options holds every setting: the prompt-cache policy, who pays, prices and discounts, timeouts, and who is told of events. A
+// refused call returns one of the errors of this package or of budget: errors.Is(err, ErrBudgetExceeded). Guard.Kill stops a model or a
+// workflow, Guard.Close waits for answers that are still read on. Package bedrocktest is a Bedrock for tests. The examples show each.
+//
 // # The way of one call
 //
 // The links of the chain nest in this order; each is a file of this package:
 //
 //	identify            Initialize step, once a call: operation, model, scope                identify.go
-//	  cache             seat of the prompt-cache check                                         cachelink.go
+//	  cache             the prompt-cache check                                               cachelink.go
 //	    describe        behind the serializer: what is asked for, at most                      look.go, converse.go, invoke.go
 //	      [SDK's Retry]
 //	        rate        Finalize step, once an attempt: uncached input tokens per scope        rate.go

@@ -109,7 +109,8 @@ func header(req *smithyhttp.Request, name string) string {
 
 // shows reports whether the request is still the one that was seen. An endpoint may have put a path of its own in front.
 func (s *sight) shows(req *smithyhttp.Request, body []byte) bool {
-	return len(body) == s.length && (len(body) == 0 || &body[0] == s.first) && strings.HasSuffix(req.URL.Path, s.path) &&
+	sameBody := len(body) == s.length && (len(body) == 0 || &body[0] == s.first)
+	return sameBody && strings.HasSuffix(req.URL.Path, s.path) &&
 		header(req, tierHeader) == s.tier && header(req, latencyHeader) == s.latency && header(req, guardrailHeader) == s.guardrail
 }
 

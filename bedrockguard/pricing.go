@@ -246,7 +246,9 @@ func (a *demand) fees(r *catalog.Resolved) (budget.Amount, error) {
 		image = max(image, r.Fees.DocumentImage)
 	}
 	limits := &r.Model.Embedding
-	if r.Fees.VideoSecond > 0 && a.videos > 0 && limits.VideoSeconds == 0 || r.Fees.AudioSecond > 0 && a.audios > 0 && limits.AudioSeconds == 0 {
+	unboundedVideo := r.Fees.VideoSecond > 0 && a.videos > 0 && limits.VideoSeconds == 0
+	unboundedAudio := r.Fees.AudioSecond > 0 && a.audios > 0 && limits.AudioSeconds == 0
+	if unboundedVideo || unboundedAudio {
 		return 0, &UnpricedError{ModelID: a.modelID, Reason: "it is billed by the second, and the catalog does not know how long its media can be: set Model.Embedding"}
 	}
 	var total budget.Amount

@@ -8,6 +8,20 @@
 // A reservation goes from Pending to Settled, Voided or Expired. Expiry charges the worst case and never releases it,
 // because the provider bills whether the caller lives or not; a Settle that comes later puts the truth in its place.
 //
+// # Where to begin
+//
+// Open a Ledger over a Store, with a Policy of Limits. Each of these has an Example:
+//
+//   - what is limited: Limit, its Window (Monthly, Rolling, In a time zone), Match, and Observe, Latch and Notify;
+//   - who spends: WithScope;
+//   - what a refused call gets: ExceededError, KilledError, StoreError;
+//   - where things stand: Ledger.Balances, Operator.Usage, Accounts, Periods, Entries and Changes;
+//   - how to steer: Operator.Kill, KillAs and KillAll, Ledger.Revive, Ledger.Override, Operator.Correct, Operator.SetPolicyDocument;
+//   - how to do both from another process, without the policy: Operate;
+//   - how to save round trips: Lease.
+//
+// docs/operations.md says how to run it.
+//
 // # Leases
 //
 // Lease puts escrow leases in front of a store that many processes share, so that most calls cost no round trip. A lease is

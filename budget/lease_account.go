@@ -272,7 +272,8 @@ func (l *lease) exact() bool {
 	targets := l.targets(l.truth())
 	shares := l.shares(targets)
 	for i, g := range l.grants {
-		if !g.posted || !g.knows(targets[i], shares[i]) || g.estimated && l.estimates == 0 {
+		needlesslyEstimated := g.estimated && l.estimates == 0
+		if !g.posted || needlesslyEstimated || !g.knows(targets[i], shares[i]) {
 			return false
 		}
 	}

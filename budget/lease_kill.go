@@ -31,7 +31,13 @@ func (f *knownFlags) holding(r *Reservation, now time.Time) *Kill {
 		if !k.Until.IsZero() && !now.Before(k.Until) {
 			continue
 		}
-		if k.Patterns && k.Holds(r.scope()) || !k.Patterns && contains(r.Dims, f.dims[i]) {
+		holds := false
+		if k.Patterns {
+			holds = k.Holds(r.scope())
+		} else {
+			holds = contains(r.Dims, f.dims[i])
+		}
+		if holds {
 			own := *k
 			return &own
 		}

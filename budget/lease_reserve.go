@@ -74,7 +74,9 @@ func (s *LeasedStore) local(ctx context.Context, r *Reservation) (Decision, *gro
 	if c := s.calls[r.ID]; c != nil && c.lease == nil {
 		return Decision{}, nil, askStore, nil
 	} else if c != nil {
-		if l := c.lease; c.state == Pending && !s.flags.fresh(now, s.length) && (!contains(l.dims, r.Dims) || now.Before(l.drawn) || !now.Before(l.until)) {
+		l := c.lease
+		coveredByDraw := contains(l.dims, r.Dims) && !now.Before(l.drawn) && now.Before(l.until) // when it was drawn, no flag held for these
+		if c.state == Pending && !coveredByDraw && !s.flags.fresh(now, s.length) {
 			return Decision{}, nil, readFlags, nil
 		}
 		d, err := s.again(c, r)

@@ -166,8 +166,9 @@ func (s *LeasedStore) ownUsage(from UsageMark, limit int, page []UsageRow) []Usa
 		}
 	}
 	for _, row := range own {
-		mark := UsageRow{Day: from.Day, Key: from.After}
-		if row.Charge.Validate() != nil || row.Charge == (Charge{}) || row.compare(&mark) <= 0 || full && row.compare(&page[len(page)-1]) > 0 {
+		begin := UsageRow{Day: from.Day, Key: from.After}
+		outside := row.compare(&begin) <= 0 || full && row.compare(&page[len(page)-1]) > 0
+		if outside || row.Charge == (Charge{}) || row.Charge.Validate() != nil {
 			continue
 		}
 		page = append(page, *row)

@@ -212,7 +212,9 @@ func lastToFit(r *Reservation, denied []Denial) (last int, waiting bool) {
 	waiting, longest := wait(0)
 	for i := 1; i < len(denied); i++ {
 		pending, d := wait(i)
-		if pending == waiting && d > longest || waiting && !pending {
+		longerOfItsKind := pending == waiting && d > longest
+		firstThatTimeFrees := waiting && !pending
+		if longerOfItsKind || firstThatTimeFrees {
 			last, waiting, longest = i, pending, d
 		}
 	}

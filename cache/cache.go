@@ -110,7 +110,8 @@ func (p Policy) ModeOf(workflow string) Mode {
 	mode, longest := p.Mode, -1
 	for pattern, m := range p.Workflows {
 		prefix, open := strings.CutSuffix(pattern, "*")
-		if (pattern == workflow || open && strings.HasPrefix(workflow, prefix)) && len(pattern) > longest {
+		matches := pattern == workflow || open && strings.HasPrefix(workflow, prefix)
+		if matches && len(pattern) > longest {
 			mode, longest = m, len(pattern)
 			if pattern == workflow {
 				longest = math.MaxInt

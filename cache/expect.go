@@ -37,7 +37,9 @@ func (t *Turn) beingWritten(location uint64) *cachedPrefix {
 	for _, r := range t.session.running {
 		for i := range r.writes {
 			prefix := &r.writes[i]
-			if prefix.block >= len(t.prompt.records) || t.prompt.records[prefix.block].chain != prefix.chain || best != nil && prefix.block <= best.block {
+			isPrefix := prefix.block < len(t.prompt.records) && t.prompt.records[prefix.block].chain == prefix.chain
+			isLonger := best == nil || prefix.block > best.block
+			if !isPrefix || !isLonger {
 				continue
 			}
 			if t.obstacle(prefix, location) == readable {

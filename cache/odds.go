@@ -84,7 +84,8 @@ func (t *Tracker) rarelyGoesOn(s *session, depth int, now time.Time) bool {
 	if met+over < fewSteps {
 		met, over, open = t.steps.count(0, depth, now)
 	}
-	if second := depth == 2 || depth == unknownDepth || depth == workflowDepth+2; second && met == 0 && over+open >= fewOpen {
+	isSecond := depth == 2 || depth == unknownDepth || depth == workflowDepth+2
+	if isSecond && met == 0 && over+open >= fewOpen {
 		return true
 	}
 	return met+over >= fewSteps && 2*met < over

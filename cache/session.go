@@ -197,7 +197,9 @@ func (s *session) keep(c *Call, p *Prompt) *conversation {
 	best := -1
 	for i, conv := range s.conversations {
 		shared := commonChain(conv.blocks, p.records[:n])
-		if (shared == len(conv.blocks) || shared == n) && (best < 0 || len(conv.blocks) > len(s.conversations[best].blocks)) {
+		oneExtendsTheOther := shared == len(conv.blocks) || shared == n
+		isLonger := best < 0 || len(conv.blocks) > len(s.conversations[best].blocks)
+		if oneExtendsTheOther && isLonger {
 			best = i
 		}
 	}

@@ -237,10 +237,12 @@ func (t *Turn) plan() {
 	for i := range p.Points {
 		pt := &p.Points[i]
 		t.all1h = t.all1h && pt.TTL == OneHour
-		if pt.Block < 0 || pt.Nested || pt.Block >= len(p.records) || m.MinTokens > 0 && t.session.scale.high(p.upTo(pt.Block)) < m.MinTokens {
+		if pt.Block < 0 || pt.Nested || pt.Block >= len(p.records) {
 			continue
 		}
-		if m.MaxTokens > 0 && t.session.scale.low(p.upTo(pt.Block)) > m.MaxTokens {
+		tooShort := m.MinTokens > 0 && t.session.scale.high(p.upTo(pt.Block)) < m.MinTokens
+		tooLong := m.MaxTokens > 0 && t.session.scale.low(p.upTo(pt.Block)) > m.MaxTokens
+		if tooShort || tooLong {
 			continue
 		}
 		r := &p.records[pt.Block]

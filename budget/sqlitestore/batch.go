@@ -274,7 +274,10 @@ func whileBusy(giveUp, fn func() error) error {
 	for {
 		err := fn()
 		var failed *sqlite.Error
-		if err == nil || !errors.As(err, &failed) || failed.Code()&0xff != sqlite3.SQLITE_BUSY && failed.Code()&0xff != sqlite3.SQLITE_LOCKED {
+		if err == nil || !errors.As(err, &failed) {
+			return err
+		}
+		if code := failed.Code() & 0xff; code != sqlite3.SQLITE_BUSY && code != sqlite3.SQLITE_LOCKED {
 			return err
 		}
 		if gone := giveUp(); gone != nil {
