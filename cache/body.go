@@ -39,7 +39,7 @@ func (e *BodyError) Error() string {
 func ParseBody(p *Prompt, provider string, body []byte) error {
 	p.Reset()
 	r := bodyReader{p: p, body: unsafe.String(unsafe.SliceData(body), len(body))}
-	r.marks = r.markBuffer[:0]
+	r.points = r.pointBuffer[:0]
 	err := r.Document(r.body, r.topField)
 	if err == nil {
 		if p.dialect = r.signs.dialect(provider); p.dialect == noDialect {
@@ -55,7 +55,7 @@ func ParseBody(p *Prompt, provider string, body []byte) error {
 	}
 	p.bodyLen = len(body)
 	r.arrange()
-	r.settle()
+	r.sortPoints()
 	return nil
 }
 
@@ -70,8 +70,8 @@ type bodyReader struct {
 	parts  [4]part // what was read at the top level, in the order of the body
 	opened int     // how many of them
 
-	marks      []bodyPoint
-	markBuffer [8]bodyPoint
+	points      []bodyPoint
+	pointBuffer [8]bodyPoint
 
 	settings  [len(settingNames)]string
 	citations bool // switched on for a document
@@ -241,8 +241,8 @@ func namesTool(choice string) bool {
 	return names
 }
 
-// settle turns the marks into points of the dialect, and what is left over into flaws.
-func (r *bodyReader) settle() {
+// sortPoints turns the cache points that were found into points of the dialect, and what is left over into flaws.
+func (r *bodyReader) sortPoints() {
 	p := r.p
 	for i, value := range r.settings {
 		if value == "" {
@@ -261,22 +261,22 @@ func (r *bodyReader) settle() {
 		}
 		p.Flaw(rule, "")
 	}
-	for i := range r.marks {
-		m := &r.marks[i]
-		if m.form != p.dialect.form() {
-			p.Flaw(ruleDialect, m.Where.String())
+	for i := range r.points {
+		point := &r.points[i]
+		if point.form != p.dialect.form() {
+			p.Flaw(ruleDialect, point.Where.String())
 			continue
 		}
-		if m.Block >= 0 {
-			m.Block += r.parts[m.part].start
+		if point.Block >= 0 {
+			point.Block += r.parts[point.part].start
 		}
-		if m.deferred {
-			p.Flaw(ruleDeferred, m.Where.String())
+		if point.deferred {
+			p.Flaw(ruleDeferred, point.Where.String())
 		}
 		if p.dialect == converseBody {
-			m.Span = Span{}
+			point.Span = Span{}
 		}
-		p.Points = append(p.Points, m.Point)
+		p.Points = append(p.Points, point.Point)
 	}
 	slices.SortStableFunc(p.Points, func(a, b Point) int { return int(a.Section) - int(b.Section) })
 }

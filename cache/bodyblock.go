@@ -24,8 +24,8 @@ type frame struct {
 	noPoint  bool // no cache point may follow
 	format   string
 	source   source
-	marks    [2]bodyPoint // by their form
-	marked   [2]bool
+	points   [2]bodyPoint // by their form
+	hasPoint [2]bool
 }
 
 // content reads a list of blocks, or the plain string that Claude's bodies allow in its stead.
@@ -70,7 +70,7 @@ func (r *bodyReader) block(index int) error {
 		return err
 	}
 	r.pointsOnly(&f)
-	if f.marked[property] && f.marks[property].form == element { // no block at all
+	if f.hasPoint[property] && f.points[property].form == element { // no block at all
 		r.p.Blocks, r.p.open = r.p.Blocks[:len(r.p.Blocks)-1], false
 	} else {
 		r.endBlock(&f, Span{start, r.Pos()})
@@ -107,30 +107,30 @@ func (r *bodyReader) endBlock(f *frame, at Span) {
 
 // pointsOnly tells a cache point that stands in the place of a block from one that stands in a block.
 func (r *bodyReader) pointsOnly(f *frame) {
-	if f.marked[property] && f.fields == 0 {
-		f.marks[property].form, f.marks[control].form = element, misplaced
+	if f.hasPoint[property] && f.fields == 0 {
+		f.points[property].form, f.points[control].form = element, misplaced
 	}
 }
 
 // keep notes the cache points of an object that has been read, in the order of the prompt.
 func (r *bodyReader) keep(f *frame, index int, nested bool) {
-	for i, marked := range f.marked {
-		if !marked {
+	for i, has := range f.hasPoint {
+		if !has {
 			continue
 		}
-		m := f.marks[i]
-		m.Where, m.Nested, m.part, m.Block = Where{r.p.section, r.p.message, index}, nested, r.opened, r.p.closed()
-		if m.Block >= 0 {
-			m.Block -= r.parts[r.opened].start
+		point := f.points[i]
+		point.Where, point.Nested, point.part, point.Block = Where{r.p.section, r.p.message, index}, nested, r.opened, r.p.closed()
+		if point.Block >= 0 {
+			point.Block -= r.parts[r.opened].start
 		}
-		switch m.form {
+		switch point.form {
 		case property:
 			r.signs |= propertyMarker
 		case element:
 			r.signs |= elementMarker
 		}
-		m.deferred = f.deferred
-		r.marks = append(r.marks, m)
+		point.deferred = f.deferred
+		r.points = append(r.points, point)
 	}
 }
 
@@ -258,16 +258,16 @@ func (r *bodyReader) marker(f *frame, key string) (bool, error) {
 		f.null = true
 		return true, r.Skip()
 	}
-	m := bodyPoint{Point: Point{TTL: FiveMinutes, Open: true}, form: form}
+	point := bodyPoint{Point: Point{TTL: FiveMinutes, Open: true}, form: form}
 	err := r.Object(func(key string) error {
 		raw, err := r.Value()
 		if key == "ttl" && raw != "null" {
-			m.TTL, m.Open = ttlOf(raw), false
+			point.TTL, point.Open = ttlOf(raw), false
 		}
 		return err
 	})
-	m.Span = r.member(comma, start)
-	f.marks[form], f.marked[form] = m, true
+	point.Span = r.member(comma, start)
+	f.points[form], f.hasPoint[form] = point, true
 	return true, err
 }
 

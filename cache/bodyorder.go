@@ -12,7 +12,7 @@ func (r *bodyReader) arrange() {
 	for i := len(blocks) - 1; i > 0; i-- { // how many leaves each has, for a while
 		blocks[i].leafEnd -= blocks[i-1].leafEnd
 	}
-	// order holds indexes of parts, since the marks know theirs.
+	// order holds indexes of parts, since the cache points know theirs.
 	order := [len(r.parts)]int{0, 1, 2, 3}
 	for i := 1; i < len(parts); i++ {
 		for j := i; j > 0 && parts[order[j-1]].section > parts[order[j]].section; j-- {

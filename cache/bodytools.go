@@ -37,7 +37,7 @@ func (r *bodyReader) tool(index int) error {
 		return err
 	}
 	r.pointsOnly(&outer)
-	if outer.marked[property] && outer.marks[property].form == element { // no tool at all
+	if outer.hasPoint[property] && outer.points[property].form == element { // no tool at all
 		r.p.Blocks, r.p.open = r.p.Blocks[:len(r.p.Blocks)-1], false
 	} else {
 		r.endTool(&outer, &inner, Span{start, r.Pos()})
@@ -59,7 +59,7 @@ func (r *bodyReader) endTool(outer, inner *frame, at Span) {
 	name := cmp.Or(outer.name, inner.name)
 	r.leaf(name, leaf{})
 	r.last().Bytes -= len(name)
-	r.leaf(r.unmarked(at, outer, inner), leaf{json: true})
+	r.leaf(r.withoutPoints(at, outer, inner), leaf{json: true})
 }
 
 func (r *bodyReader) toolField(f *frame, key string) error {
@@ -87,13 +87,13 @@ func (r *bodyReader) toolField(f *frame, key string) error {
 	return r.Skip()
 }
 
-// unmarked returns a tool's definition without its cache points. One that has any is copied.
-func (r *bodyReader) unmarked(at Span, frames ...*frame) string {
+// withoutPoints returns a tool's definition without its cache points. One that has any is copied.
+func (r *bodyReader) withoutPoints(at Span, frames ...*frame) string {
 	var cuts []Span
 	for _, f := range frames {
-		for i, marked := range f.marked {
-			if marked {
-				cuts = append(cuts, f.marks[i].Span)
+		for i, has := range f.hasPoint {
+			if has {
+				cuts = append(cuts, f.points[i].Span)
 			}
 		}
 	}

@@ -70,13 +70,13 @@ type walker struct {
 	rerank bool
 }
 
-// place says what surrounds a value.
-type place uint8
+// surroundings say what stands around a value.
+type surroundings uint8
 
 const (
-	inConfig  place = iota // settings: limits have to be well formed
-	inUnknown              // an object of unknown purpose: limits count when they are well formed
-	inContent              // what the model reads
+	inConfig  surroundings = iota // settings: limits have to be well formed
+	inUnknown                     // an object of unknown purpose: limits count when they are well formed
+	inContent                     // what the model reads
 )
 
 func (w *walker) topField(key string) error {
@@ -148,7 +148,7 @@ func contentObject(key string) bool {
 }
 
 // field reads the value of a key that has no meaning of its own at the top level.
-func (w *walker) field(key string, in place) error {
+func (w *walker) field(key string, in surroundings) error {
 	w.other += keyBytes(key)
 	switch key {
 	case "cache_control", "cachePoint", "cache_point", "prompt_cache_breakpoint":
@@ -170,7 +170,7 @@ func keyBytes(key string) int64 {
 	}
 }
 
-func (w *walker) setting(key string, in place) error {
+func (w *walker) setting(key string, in surroundings) error {
 	switch key {
 	case "max_tokens", "maxTokens", "max_new_tokens", "maxNewTokens", "max_completion_tokens", "maxCompletionTokens",
 		"max_tokens_to_sample", "maxTokenCount", "max_gen_len", "max_output_tokens", "maxOutputTokens":
@@ -198,7 +198,7 @@ func (w *walker) setting(key string, in place) error {
 }
 
 // limit takes in one more candidate of a limit: the largest counts.
-func (w *walker) limit(key string, in place, highest *int64) error {
+func (w *walker) limit(key string, in surroundings, highest *int64) error {
 	if in == inUnknown {
 		raw, err := w.Value()
 		if n, e := plainCount(raw); e == nil {
@@ -215,7 +215,7 @@ func (w *walker) limit(key string, in place, highest *int64) error {
 }
 
 // value reads any value. key is where it stands.
-func (w *walker) value(key string, in place) error {
+func (w *walker) value(key string, in surroundings) error {
 	switch w.Peek() {
 	case '{':
 		if in == inContent {
