@@ -109,7 +109,7 @@ func (g *Guard) defaultOutput(ctx context.Context, c *call, input any) (any, int
 func hasOutputLimit(modelID string, input any) bool {
 	var parts converseParts
 	if parts.of(input) {
-		var a ask
+		var a demand
 		return parts.Inference != nil && parts.Inference.MaxTokens != nil || parts.Additional != nil && (a.addAdditional(parts.Additional) != nil || a.extraOutput > 0)
 	}
 	body, ok := bodyOf(input)
@@ -139,23 +139,23 @@ func (g *Guard) clamp(c *call, input any, refused error) (limited any, from, to 
 	if !ok {
 		return input, 0, 0
 	}
-	return limited, c.ask.maxOutput, n
+	return limited, c.demand.maxOutput, n
 }
 
 // thinking is the largest output limit among the fields that a request has beside the one that is lowered.
-func (c *call) thinking() int64 { return max(c.ask.extraOutput, c.ask.thinking) }
+func (c *call) thinking() int64 { return max(c.demand.extraOutput, c.demand.thinking) }
 
 // fitting returns the highest output limit below the request's, and not below floor, whose worst case has room in the account that refused.
 func (c *call) fitting(e *budget.ExceededError, floor int64) (n int64, ok bool) {
-	asked := c.ask.maxOutput
-	defer func() { c.ask.maxOutput = asked }()
+	asked := c.demand.maxOutput
+	defer func() { c.demand.maxOutput = asked }()
 	left := e.Max.N - e.Settled.N // neither is negative, and settled may be more
 	if left -= e.Pending.N; left <= 0 {
 		return 0, false
 	}
 	fits := func(output int64) bool {
 		var worst budget.Charge
-		c.ask.maxOutput = output
+		c.demand.maxOutput = output
 		return c.worst(&worst, c.limiting.input) == nil && worst[e.Requested.Unit] <= left
 	}
 	low, high := floor, min(asked, math.MaxInt32)

@@ -268,8 +268,13 @@ func TestWhatIsLeft(t *testing.T) {
 		latched               bool
 		left                  int64
 	}{
-		{100, 30, 20, false, 50}, {100, 30, 80, false, 0}, {100, 130, 0, false, 0}, {100, 30, 20, true, 0}, {0, 0, 0, false, 0},
-		{math.MaxInt64, 0, math.MaxInt64, false, 0}, {1, math.MaxInt64, math.MaxInt64, false, 0},
+		{100, 30, 20, false, 50},
+		{100, 30, 80, false, 0},
+		{100, 130, 0, false, 0},
+		{100, 30, 20, true, 0},
+		{0, 0, 0, false, 0},
+		{math.MaxInt64, 0, math.MaxInt64, false, 0},
+		{1, math.MaxInt64, math.MaxInt64, false, 0},
 	} {
 		q := func(n int64) budget.Quantity { return budget.Quantity{N: n, Unit: budget.UnitUSD} }
 		b := budget.AccountBalance{Max: q(tt.max), Settled: q(tt.settled), Pending: q(tt.pending), Latched: tt.latched}
