@@ -16,6 +16,7 @@ type group struct {
 	buckets []budget.Bucket // of all shards together, ascending
 	settled map[int64]int64 // by start, of all shards together
 	created bool            // it was not there, and is being written
+	listed  item            // what the list said of it before, if it was not there
 }
 
 // newGroup puts the shards of one account together.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
 	"math"
 	"slices"
 	"time"
@@ -73,7 +74,8 @@ func (s *Store) list(ctx context.Context, g *group, line *budget.Line, now time.
 	}
 	s.clock.saw(out.ResultMetadata, began)
 	if g.version == nil {
-		return s.missed(out.Attributes, now)
+		g.listed = out.Attributes
+		return s.missed(ctx, accountKey(key, 0), out.Attributes, now)
 	}
 	return nil
 }
@@ -95,8 +97,9 @@ func (s *Store) acceptance() []byte {
 	return []byte{}
 }
 
-// missed returns errAccount if an item of the list says that an account that was not found must be there.
-func (s *Store) missed(listed item, now time.Time) error {
+// missed returns errAccount if an item of the list says that an account that was not found must be there. It returns errMoved if the
+// account was made since it was looked for.
+func (s *Store) missed(ctx context.Context, account itemKey, listed item, now time.Time) error {
 	r := reader{item: listed}
 	until, vouched := r.number(attrMatters)
 	since := r.blob(attrAccepted, -1)
@@ -106,11 +109,16 @@ func (s *Store) missed(listed item, now time.Time) error {
 	if second, ends := expiry(until, max(s.opts.Retention, DefaultRetention)); ends && now.Unix() >= second {
 		return nil
 	}
+	if found, err := s.get(ctx, account); err != nil {
+		return err
+	} else if len(found) > 0 {
+		return errMoved
+	}
 	return errAccount
 }
 
-// made notes that accounts are there which were made just now. It does not matter if it fails, but that a loss before their next window
-// would go unnoticed, so that it is tried again.
+// made notes that accounts are there which were made just now, if what the list says of them is what it said before. It does not matter if
+// it fails, but that a loss before their next window would go unnoticed, so that it is tried again.
 func (s *Store) made(ctx context.Context, groups ...*group) {
 	for _, g := range groups {
 		if !g.created {
@@ -118,27 +126,42 @@ func (s *Store) made(ctx context.Context, groups ...*group) {
 		}
 		_ = s.anyway(ctx, "list", func(ctx context.Context, _ *step) error {
 			x := &expression{}
+			for _, name := range [...]string{attrMatters, attrAccepted} {
+				if old, told := g.listed[name]; told {
+					x.require(name, "=", old)
+				} else {
+					x.requireNone(name)
+				}
+			}
 			s.vouch(x, g)
-			return s.write(ctx, []types.TransactWriteItem{s.update(listKey(g.shards[0].key), x)})
+			err := s.write(ctx, []types.TransactWriteItem{s.update(listKey(g.shards[0].key), x)})
+			if errors.Is(err, errMoved) { // somebody else has noted it, or this is a repetition
+				return nil
+			}
+			return err
 		})
 	}
 }
 
 // there returns errAccount if one of these accounts was not found and must be there.
 func (s *Store) there(ctx context.Context, groups map[budget.Key]*group, now time.Time) error {
-	var keys []itemKey
+	var accounts []budget.Key
 	for key, g := range groups {
 		if g.version == nil {
-			keys = append(keys, listKey(key))
+			accounts = append(accounts, key)
 		}
 	}
-	for some := range slices.Chunk(keys, maxActions) {
-		items, err := s.snapshot(ctx, some)
+	for some := range slices.Chunk(accounts, maxActions) {
+		keys := make([]itemKey, len(some))
+		for i, key := range some {
+			keys[i] = listKey(key)
+		}
+		items, err := s.snapshot(ctx, keys)
 		if err != nil {
 			return err
 		}
-		for _, listed := range items {
-			if err := s.missed(listed, now); err != nil {
+		for i, listed := range items {
+			if err := s.missed(ctx, accountKey(some[i], 0), listed, now); err != nil {
 				return err
 			}
 		}

@@ -153,5 +153,36 @@ func TestNothingRestsOnWhatWasReadBefore(t *testing.T) {
 		w.follow(between(func() { require.Len(t, settled(t, other, b, 50).Crossed, 1) }))
 		require.Empty(t, settled(t, s, a, 30).Crossed)
 	})
+	t.Run("an account that another process made is not taken for a lost one", func(t *testing.T) {
+		for _, op := range []string{"UpdateItem", "TransactWriteItems"} { // before and after it is put into the list
+			l := fresh(10)
+			var once sync.Once
+			looked := false
+			s.wary.set(l.Account, true)
+			w.follow(func(c *call) (*http.Response, error) {
+				if c.op == "TransactGetItems" {
+					looked = true
+				} else if looked && c.op == op {
+					once.Do(func() { admitted(t, other, hold(4, l)) })
+				}
+				return c.pass()
+			})
+			admitted(t, s, hold(5, l))
+			w.follow(nil)
+			require.Equal(t, [2]int64{0, 9}, stands(t, s, l))
+		}
+		l := fresh(10)
+		reads := 0
+		w.follow(func(c *call) (*http.Response, error) {
+			if c.op == "TransactGetItems" {
+				if reads++; reads == 2 { // the list, after the accounts
+					admitted(t, other, hold(4, l))
+				}
+			}
+			return c.pass()
+		})
+		require.Equal(t, [2]int64{0, 4}, stands(t, s, l))
+		require.Greater(t, reads, 2, "it is looked for once more")
+	})
 	sums(t, s)
 }
