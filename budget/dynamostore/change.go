@@ -67,7 +67,7 @@ func (s *Store) readChange(ctx context.Context, records ...budget.Record) (*chan
 	} else if c.revision, err = s.lastRevision(ctx); err != nil {
 		return nil, err
 	} else if c.revision > 0 && records[0].Kind != budget.ChangeAcceptLoss {
-		return nil, errHead
+		return nil, s.headless(ctx)
 	}
 	for i := range records {
 		if c.fresh[i] = len(items[i+1]) == 0; c.fresh[i] {
@@ -91,6 +91,18 @@ func (s *Store) readChange(ctx context.Context, records ...budget.Record) (*chan
 
 // errHead says that the revision of a ledger that has had changes is gone.
 var errHead = fmt.Errorf("%w: what it says of its changes is gone", budget.ErrLost)
+
+// headless returns errHead, or errMoved if the first change of all was made since its head was looked for.
+func (s *Store) headless(ctx context.Context) error {
+	head, err := s.get(ctx, changeHeadKey())
+	if err != nil {
+		return err
+	}
+	if len(head) > 0 {
+		return errMoved
+	}
+	return errHead
+}
 
 // lastRevision returns the revision of the last row of the audit trail, 0 if there is none.
 func (s *Store) lastRevision(ctx context.Context) (revision int64, err error) {
@@ -287,7 +299,7 @@ func (s *Store) Revision(ctx context.Context) (revision int64, err error) {
 			return r.err
 		}
 		if revision, err = s.lastRevision(ctx); err == nil && revision > 0 {
-			revision, err = 0, errHead
+			revision, err = 0, s.headless(ctx)
 		}
 		return err
 	})

@@ -312,6 +312,9 @@ func (s *Store) replaceFlag(c *changing, g gate, there item, of budget.Flag, fla
 		if err != nil {
 			return action, nonces, err
 		}
+		if before.made > c.revision {
+			return action, nonces, errMoved // it was set since the changes were read
+		}
 		if before.made > 0 && !c.known[0] && len(s.acceptance()) == 0 {
 			return action, nonces, errHead // else a change that arrives late could not be told from a new one
 		}

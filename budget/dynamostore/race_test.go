@@ -2,6 +2,8 @@ package dynamostore
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"testing"
@@ -185,4 +187,53 @@ func TestNothingRestsOnWhatWasReadBefore(t *testing.T) {
 		require.Greater(t, reads, 2, "it is looked for once more")
 	})
 	sums(t, s)
+}
+
+// The changes of a ledger are read in more than one step. What another process changes in between is not taken for what a loss left.
+func TestAChangeThatIsBeingMadeIsNoLoss(t *testing.T) {
+	theirs, mine := budget.Scope{Workflow: "theirs"}, budget.Scope{Workflow: "mine"}
+	for name, tt := range map[string]struct {
+		before string // which request of the step theirs comes before, the first read having been answered
+		step   func(ctx context.Context, s *Store) error
+	}{
+		"the first change of all": {"Query", func(ctx context.Context, s *Store) error {
+			return s.Kill(ctx, budget.Kill{Scope: mine}, storetest.NewChange())
+		}},
+		"the same flag": {"TransactGetItems", func(ctx context.Context, s *Store) error {
+			return s.Kill(ctx, budget.Kill{Scope: theirs, Reason: "mine"}, storetest.NewChange())
+		}},
+		"the revision": {"Query", func(ctx context.Context, s *Store) error {
+			revision, err := s.Revision(ctx)
+			if revision != 1 && err == nil {
+				err = fmt.Errorf("revision %d", revision)
+			}
+			return err
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			table := newTable(t, newClient(t, endpoint(t)))
+			w, client := newWire(t)
+			s, other := open(t, client, table), open(t, newClient(t, endpoint(t)), table)
+			var once sync.Once
+			looked := false
+			w.follow(func(c *call) (*http.Response, error) {
+				if looked && c.op == tt.before {
+					once.Do(func() {
+						require.NoError(t, other.Kill(context.Background(), budget.Kill{Scope: theirs, Reason: "theirs"}, storetest.NewChange()))
+					})
+				}
+				looked = looked || c.op == "TransactGetItems"
+				return c.pass()
+			})
+			err := tt.step(t.Context(), s)
+			w.follow(nil)
+			if name == "the same flag" && errors.Is(err, budget.ErrSuperseded) {
+				err = nil // theirs came first, and it was not seen
+			}
+			require.NoError(t, err)
+			kills, err := s.Kills(t.Context())
+			require.NoError(t, err)
+			require.Len(t, kills, map[string]int{"the first change of all": 2, "the same flag": 1, "the revision": 1}[name])
+		})
+	}
 }
