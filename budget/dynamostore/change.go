@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -48,8 +49,8 @@ type changing struct {
 	refused  []error // ErrSuperseded
 }
 
-// readChange reads what a change meets at one moment.
-func (s *Store) readChange(ctx context.Context, records ...budget.Record) (*changing, error) {
+// readChange reads what an attempt at a change meets at one moment.
+func (s *Store) readChange(ctx context.Context, t *step, records ...budget.Record) (*changing, error) {
 	keys := []itemKey{changeHeadKey()}
 	for i := range records {
 		keys = append(keys, objectKey(records[i].Object()))
@@ -86,7 +87,48 @@ func (s *Store) readChange(ctx context.Context, records ...budget.Record) (*chan
 			c.fresh[i] = true
 		}
 	}
+	done, err := s.carriedOut(ctx, t, records[0].ID)
+	if err != nil {
+		return nil, err
+	}
+	for i := range records {
+		if done {
+			c.fresh[i], c.known[i], c.refused[i] = false, true, nil
+		}
+	}
+	if !slices.Contains(t.revisions, c.revision+1) {
+		t.revisions = append(t.revisions, c.revision+1)
+	}
 	return c, nil
+}
+
+// carriedOut reports whether an earlier attempt of this step made the change, and its answer was lost: others may have changed the same
+// object since, so that the object does not tell. It comes after the revision was read: what arrives later finds another one.
+func (s *Store) carriedOut(ctx context.Context, t *step, id budget.ID) (done bool, err error) {
+	var open []int64
+	for some := range slices.Chunk(t.revisions, maxActions) {
+		keys := make([]itemKey, len(some))
+		for i, revision := range some {
+			keys[i] = changeKey(revision)
+		}
+		items, err := s.snapshot(ctx, keys)
+		if err != nil {
+			return false, err
+		}
+		for i, raw := range items {
+			if len(raw) == 0 {
+				open = append(open, some[i])
+				continue
+			}
+			r, err := decodeChange(raw)
+			if err != nil {
+				return false, err
+			}
+			done = done || r.Change.ID == id
+		}
+	}
+	t.revisions = open
+	return done, nil
 }
 
 // errHead says that the revision of a ledger that has had changes is gone.
@@ -219,8 +261,8 @@ func (s *Store) reshape(ctx context.Context, op string, records []budget.Record,
 	for i := range records {
 		accounts[i] = records[i].Account
 	}
-	return s.do(ctx, op, func(ctx context.Context, _ *step) error {
-		c, err := s.readChange(ctx, records...) // first: what changes after this is refused by the revision
+	return s.do(ctx, op, func(ctx context.Context, t *step) error {
+		c, err := s.readChange(ctx, t, records...) // first: what changes after this is refused by the revision
 		if err != nil {
 			return err
 		}

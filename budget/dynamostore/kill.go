@@ -207,8 +207,8 @@ func (s *Store) changeFlags(ctx context.Context, op string, r budget.Record, fla
 		return err
 	}
 	attempts := 0
-	return s.do(ctx, op, func(ctx context.Context, _ *step) error {
-		c, err := s.readChange(ctx, r) // first: what changes after this is refused by the revision
+	return s.do(ctx, op, func(ctx context.Context, t *step) error {
+		c, err := s.readChange(ctx, t, r) // first: what changes after this is refused by the revision
 		if err != nil {
 			return err
 		}

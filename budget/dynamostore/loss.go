@@ -113,7 +113,7 @@ func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
 	if s.closed.Load() {
 		return errClosed
 	}
-	return s.anyway(ctx, "accept loss", func(ctx context.Context, _ *step) error {
+	return s.anyway(ctx, "accept loss", func(ctx context.Context, t *step) error {
 		table, err := s.describe(ctx)
 		if err == nil {
 			err = usable(table)
@@ -121,7 +121,7 @@ func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
 		if err != nil {
 			return err
 		}
-		change, err := s.readChange(ctx, r)
+		change, err := s.readChange(ctx, t, r)
 		if err != nil {
 			return err
 		}

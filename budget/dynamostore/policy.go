@@ -23,8 +23,8 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change)
 		return err
 	}
 	r := budget.Record{Change: c, Kind: budget.ChangePolicy, Policy: budget.DocumentSum(document)}
-	return s.do(ctx, "set policy", func(ctx context.Context, _ *step) error {
-		change, err := s.readChange(ctx, r)
+	return s.do(ctx, "set policy", func(ctx context.Context, t *step) error {
+		change, err := s.readChange(ctx, t, r)
 		if err != nil {
 			return err
 		}

@@ -237,3 +237,97 @@ func TestAChangeThatIsBeingMadeIsNoLoss(t *testing.T) {
 		})
 	}
 }
+
+// A change whose answer was lost is not made again after another process has changed the same thing since.
+func TestAChangeWhoseAnswerWasLostIsMadeOnce(t *testing.T) {
+	ctx := context.Background()
+	l, of := line(1, budget.Daily, 100), budget.Scope{Workflow: "w"}
+	until := time.Now().Add(time.Hour)
+	for name, tt := range map[string]struct {
+		mine, theirs func(s *Store, r budget.Reservation) error
+		check        func(t *testing.T, s *Store, r budget.Reservation)
+	}{
+		"an override": {
+			func(s *Store, _ budget.Reservation) error {
+				return s.Override(ctx, l.Account, &budget.Override{Max: 90, Until: until}, storetest.NewChange())
+			},
+			func(s *Store, _ budget.Reservation) error {
+				return s.Override(ctx, l.Account, &budget.Override{Max: 10, Until: until}, storetest.NewChange())
+			},
+			func(t *testing.T, s *Store, _ budget.Reservation) {
+				balances, err := s.Balances(ctx, []budget.Line{l})
+				require.NoError(t, err)
+				require.Equal(t, int64(10), balances[0].Max)
+			},
+		},
+		"a revival": {
+			func(s *Store, _ budget.Reservation) error {
+				return s.Revive(ctx, budget.Flag{Scope: of}, storetest.NewChange())
+			},
+			func(s *Store, _ budget.Reservation) error {
+				return s.Kill(ctx, budget.Kill{Scope: of, Reason: "theirs"}, storetest.NewChange())
+			},
+			func(t *testing.T, s *Store, _ budget.Reservation) {
+				kills, err := s.Kills(ctx)
+				require.NoError(t, err)
+				require.Len(t, kills, 1)
+			},
+		},
+		"a policy": {
+			func(s *Store, _ budget.Reservation) error {
+				return s.SetPolicy(ctx, []byte("mine"), storetest.NewChange())
+			},
+			func(s *Store, _ budget.Reservation) error {
+				return s.SetPolicy(ctx, []byte("theirs"), storetest.NewChange())
+			},
+			func(t *testing.T, s *Store, _ budget.Reservation) {
+				d, err := s.Policy(ctx)
+				require.NoError(t, err)
+				require.Equal(t, "theirs", string(d.Text))
+			},
+		},
+		"a correction": {
+			func(s *Store, r budget.Reservation) error {
+				_, err := s.Correct(ctx, budget.Correction{ID: r.ID, Actual: usd(3), Change: storetest.NewChange()})
+				return err
+			},
+			func(s *Store, r budget.Reservation) error {
+				_, err := s.Correct(ctx, budget.Correction{ID: r.ID, Actual: usd(7), Change: storetest.NewChange()})
+				return err
+			},
+			func(t *testing.T, s *Store, _ budget.Reservation) {
+				require.Equal(t, [2]int64{7, 0}, stands(t, s, l))
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			table := newTable(t, newClient(t, endpoint(t)))
+			w, client := newWire(t)
+			s, other := open(t, client, table), open(t, newClient(t, endpoint(t)), table)
+			r := hold(5, l)
+			admitted(t, s, r)
+			settled(t, s, r, 5)
+			before, err := s.Revision(ctx)
+			require.NoError(t, err)
+			var once sync.Once
+			w.follow(func(c *call) (resp *http.Response, err error) {
+				resp, err = c.pass()
+				if c.op == "TransactWriteItems" {
+					once.Do(func() {
+						require.NoError(t, err)
+						require.NoError(t, resp.Body.Close())
+						require.NoError(t, tt.theirs(other, r))
+						resp, err = nil, errors.New("connection reset")
+					})
+				}
+				return resp, err
+			})
+			require.NoError(t, tt.mine(s, r))
+			w.follow(nil)
+			tt.check(t, s, r)
+			after, err := s.Revision(ctx)
+			require.NoError(t, err)
+			require.Equal(t, before+2, after)
+		})
+	}
+}

@@ -60,7 +60,7 @@ func (s *Store) resolve(ctx context.Context, op string, q *resolving) (p budget.
 func (s *Store) resolveOnce(ctx context.Context, q *resolving, e *entry) (budget.Posting, error) {
 	if q.record != nil {
 		var err error
-		if q.change, err = s.readChange(ctx, *q.record); err != nil {
+		if q.change, err = s.readChange(ctx, q.step, *q.record); err != nil {
 			return budget.Posting{}, err
 		}
 	}

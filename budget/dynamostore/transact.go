@@ -31,8 +31,9 @@ const attemptShare = 3
 // step is one operation under way. Its name goes into what it writes, so that it recognises its own writing when the
 // reply was lost.
 type step struct {
-	name    [stepBytes]byte
-	attempt uint32
+	name      [stepBytes]byte
+	attempt   uint32
+	revisions []int64 // of the ledger, which an attempt to change it may have made, as far as it is known
 }
 
 // mark names the next attempt.
