@@ -102,7 +102,7 @@ func (*attemptMiddleware) ID() string { return attemptID }
 // HandleFinalize implements middleware.FinalizeMiddleware.
 func (m *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (out middleware.FinalizeOutput, md middleware.Metadata, err error) {
 	c := callFrom(ctx)
-	if c == nil {
+	if c == nil || c.unmetered {
 		return next.HandleFinalize(ctx, in)
 	}
 	g := m.guard
@@ -113,6 +113,9 @@ func (m *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.Fi
 	}
 	if req != nil {
 		in.Request = req
+	}
+	if c.unmetered {
+		return next.HandleFinalize(ctx, in)
 	}
 	if c.cache.prompt != nil {
 		g.cacheSent(c)
@@ -133,7 +136,12 @@ func (m *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.Fi
 func (g *Guard) begin(ctx context.Context, c *call, s *sending, req *smithyhttp.Request) (*smithyhttp.Request, error) {
 	req, _, err := g.lookAgain(ctx, c, req)
 	if err != nil {
-		g.emitKind(ctx, c, nil, EventDenied, err)
+		if g.shadows(err) {
+			if err = g.passUnmetered(ctx, c, err); err == nil {
+				return req, nil
+			}
+		}
+		g.emitKind(ctx, c, nil, refusalKind(err), err)
 		return nil, err
 	}
 	a, err := g.admit(ctx, c)
@@ -209,6 +217,12 @@ func (g *Guard) admit(ctx context.Context, c *call) (*attempt, error) {
 	if err != nil {
 		a.debit.giveBack()
 		c.explain(a, err)
+		if !(c.limiting.may && errors.Is(err, budget.ErrExceeded)) && g.shadows(err) {
+			a.debit = nil
+			if err = g.pass(ctx, a, err); err == nil {
+				return a, nil
+			}
+		}
 		if !c.limiting.may || !errors.Is(err, budget.ErrExceeded) { // else it is asked once more
 			g.emitKind(ctx, c, a, refusalKind(err), err)
 		}
@@ -281,18 +295,27 @@ func (g *Guard) again(ctx context.Context, s *sending) error {
 	g.settleAnswer(ctx, old, nil)
 	a := old.call.next()
 	a.tight, a.began = old.tight, time.Now()
+	passed := false
 	err := g.reserveAs(ctx, a, old)
 	if err != nil {
-		s.refused = err
 		old.call.explain(a, err)
-		g.emitKind(ctx, old.call, a, refusalKind(err), err)
-		return err
+		passed = g.shadows(err)
+		if passed {
+			err = g.pass(ctx, a, err)
+		}
+		if err != nil {
+			s.refused = err
+			g.emitKind(ctx, old.call, a, refusalKind(err), err)
+			return err
+		}
 	}
 	a.handedOver.Store(true)
 	a.watched.Store(old.watched.Load())
 	a.dialing.Store(old.dialing.Load())
 	s.attempt = a
-	g.emitReserved(ctx, a)
+	if !passed {
+		g.emitReserved(ctx, a)
+	}
 	return nil
 }
 

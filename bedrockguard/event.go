@@ -28,6 +28,7 @@ const (
 	EventPriceAssumed     EventKind = "price assumed"     // no price is known for Asked, a model in a region: the dearest factor known stands in
 	EventCatalogOld       EventKind = "catalog old"       // the table of prices is older than 120 days; Asked is its date
 	EventOutputLimited    EventKind = "output limited"    // the request is sent with an output limit of OutputTo tokens; see Options.Output
+	EventInShadow         EventKind = "in shadow"         // told by New: this guard refuses nothing but what was killed
 	EventListenerFailed   EventKind = "listener failed"   // another listener panicked: Err. The rest is the event that it was told of
 )
 
@@ -46,6 +47,7 @@ type Event struct {
 	Worst       budget.Charge // what was set aside, the most in each unit: the same tokens can be in several
 	Actual      budget.Charge // what was posted
 	Usage       budget.Usage  // what was posted, in tokens, each counted once. Where it is Estimated, all input is uncached
+	Shadow      bool          // the guard is in shadow: what was denied was let through
 	Estimated   bool          // the worst case was posted, because the truth is unknown
 	Outcome     Outcome       // how the attempt ended
 	Asked       string        // what was asked for, where the answer was given by something else
@@ -73,7 +75,7 @@ func (g *Guard) emit(ctx context.Context, c *call, a *attempt, e Event) {
 	if !g.listened() {
 		return
 	}
-	e.Time = time.Now()
+	e.Time, e.Shadow = time.Now(), g.opts.Shadow
 	e.Operation, e.Model, e.Scope, e.Region = c.operation, c.scope.Model, c.scope, c.region
 	if a != nil {
 		e.Attempt, e.RequestID = a.number, a.header.Get(requestIDHeader)

@@ -27,6 +27,7 @@ type eventText struct {
 	WorstUSD    string            `json:"worst_usd,omitempty"`
 	ActualUSD   string            `json:"actual_usd,omitempty"`
 	Usage       *usageText        `json:"usage,omitempty"`
+	Shadow      bool              `json:"shadow,omitempty"`
 	Estimated   bool              `json:"estimated,omitempty"`
 	Outcome     Outcome           `json:"outcome,omitempty"`
 	Asked       string            `json:"asked,omitempty"`
@@ -64,7 +65,7 @@ func (e *Event) text() eventText {
 		Principal: e.Scope.Principal, Workflow: e.Scope.Workflow, Tags: e.Scope.Tags, Attempt: e.Attempt,
 		WorstUSD: dollars(&e.Worst), ActualUSD: dollars(&e.Actual), Estimated: e.Estimated, Outcome: e.Outcome,
 		Asked: e.Asked, Answered: e.Answered, Rule: string(e.Finding.Rule), Where: e.Finding.Where, Dropped: e.Dropped,
-		OutputFrom: e.OutputFrom, OutputTo: e.OutputTo,
+		OutputFrom: e.OutputFrom, OutputTo: e.OutputTo, Shadow: e.Shadow,
 	}
 	if !e.Time.IsZero() {
 		t.Time = e.Time.UTC().Format(time.RFC3339Nano)
@@ -133,6 +134,9 @@ func (e Event) LogValue() slog.Value {
 			slog.Int64("uncached_input_tokens", u.UncachedInputTokens), slog.Int64("cache_read_input_tokens", u.CacheReadInputTokens),
 			slog.Int64("cache_write_5m_input_tokens", u.CacheWrite5mInputTokens), slog.Int64("cache_write_1h_input_tokens", u.CacheWrite1hInputTokens),
 			slog.Int64("output_tokens", u.OutputTokens)))
+	}
+	if t.Shadow {
+		attrs = append(attrs, slog.Bool("shadow", true))
 	}
 	if t.Estimated {
 		attrs = append(attrs, slog.Bool("estimated", true))

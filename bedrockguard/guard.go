@@ -16,6 +16,7 @@ import (
 // serve any number of clients.
 type Guard struct {
 	ledger   *budget.Ledger
+	shadow   shadowBook
 	opts     Options
 	catalog  *catalog.Catalog
 	ratios   *tokens.Ratio
@@ -65,6 +66,7 @@ func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
 	g.defaultScope = len(g.opts.Scope.Dims()) > 0
 	g.steps = steps{describeMiddleware{g}, attemptMiddleware{g}, observeMiddleware{g}}
 	g.tellAge()
+	g.tellShadow()
 	return g, nil
 }
 
@@ -91,6 +93,13 @@ func (g *Guard) Close(ctx context.Context) error {
 
 // catalogAge is how old the built-in table of prices may grow before New says so.
 const catalogAge = 120 * 24 * time.Hour
+
+// tellShadow emits an event when the guard is in shadow.
+func (g *Guard) tellShadow() {
+	if g.opts.Shadow {
+		g.emit(context.Background(), new(call), nil, Event{Kind: EventInShadow})
+	}
+}
 
 // tellAge emits an event when the built-in table of prices is old: what changed since is not known here.
 func (g *Guard) tellAge() {

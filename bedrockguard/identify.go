@@ -3,6 +3,7 @@ package bedrockguard
 import (
 	"cmp"
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -41,8 +42,19 @@ func (m *identifyMiddleware) HandleInitialize(ctx context.Context, in middleware
 			}
 		}()
 	}
+	asked := in.Parameters
 	if in.Parameters, err = m.guard.identify(ctx, c, in.Parameters, modelID); err != nil {
-		return m.refuse(ctx, c, err)
+		switch {
+		case !m.guard.shadows(err):
+			return m.refuse(ctx, c, err)
+		case !errors.Is(err, ErrUnpriced):
+			m.guard.tellPassed(ctx, c, nil, err)
+		default:
+			if err = m.guard.passUnmetered(ctx, c, err); err != nil {
+				return m.refuse(ctx, c, err)
+			}
+		}
+		in.Parameters = asked
 	}
 	m.observeLast()
 	return m.next(ctx, c, in, next)
@@ -66,7 +78,7 @@ func (m *identifyMiddleware) unmetered(ctx context.Context, in middleware.Initia
 	c := &call{operation: operation}
 	price, ok := m.guard.flat.operations[operation]
 	if !ok {
-		return m.refuse(ctx, c, &UnsupportedOperationError{Operation: operation})
+		return m.unsupported(ctx, c, in, next)
 	}
 	if err := m.guard.identifyFlat(ctx, c, in.Parameters, price); err != nil {
 		return m.refuse(ctx, c, err)
@@ -75,8 +87,24 @@ func (m *identifyMiddleware) unmetered(ctx context.Context, in middleware.Initia
 	return next.HandleInitialize(withCall(ctx, c), in)
 }
 
+// unsupported refuses an operation that spends unmetered, or lets it through in shadow.
+func (m *identifyMiddleware) unsupported(ctx context.Context, c *call, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+	var err error = &UnsupportedOperationError{Operation: c.operation}
+	if m.guard.shadows(err) {
+		if unknown := m.guard.scope(ctx, &c.scope); unknown != nil {
+			err = unknown
+		} else {
+			err = m.guard.passUnmetered(ctx, c, err)
+		}
+	}
+	if err != nil {
+		return m.refuse(ctx, c, err)
+	}
+	return next.HandleInitialize(ctx, in)
+}
+
 func (m *identifyMiddleware) refuse(ctx context.Context, c *call, err error) (middleware.InitializeOutput, middleware.Metadata, error) {
-	m.guard.emitKind(ctx, c, nil, EventDenied, err)
+	m.guard.emitKind(ctx, c, nil, refusalKind(err), err)
 	return middleware.InitializeOutput{}, middleware.Metadata{}, err
 }
 

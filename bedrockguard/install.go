@@ -87,7 +87,13 @@ const bidirectionalStream = "InvokeModelWithBidirectionalStream"
 
 // refuseUnanswered refuses an operation while its stack is being built, which the SDK reports at once.
 func (g *Guard) refuseUnanswered(operation string) error {
-	err := &UnsupportedOperationError{Operation: operation}
-	g.emit(context.Background(), &call{operation: operation}, nil, Event{Kind: EventDenied, Err: err})
+	ctx, c := context.Background(), &call{operation: operation, scope: g.opts.Scope}
+	var err error = &UnsupportedOperationError{Operation: operation}
+	if g.shadows(err) { // only the guard's own scope is known here
+		if err = g.passUnmetered(ctx, c, err); err == nil {
+			return nil
+		}
+	}
+	g.emitKind(ctx, c, nil, refusalKind(err), err)
 	return &smithy.OperationError{ServiceID: bedrockruntime.ServiceID, OperationName: operation, Err: err}
 }

@@ -156,6 +156,7 @@ func occasions() map[bedrockguard.EventKind]occasion {
 			_, err := b.rig.client.Converse(context.Background(), in)
 			require.NoError(t, err)
 		}},
+		bedrockguard.EventInShadow: {settings: settings{guard: bedrockguard.Options{Shadow: true}}, call: usual},
 		bedrockguard.EventListenerFailed: {settings: settings{guard: bedrockguard.Options{Listeners: []func(context.Context, bedrockguard.Event){
 			func(context.Context, bedrockguard.Event) { panic("another listener") },
 		}}}, call: usual},

@@ -31,12 +31,17 @@ func (*describeMiddleware) ID() string { return describeID }
 // HandleSerialize implements middleware.SerializeMiddleware.
 func (m *describeMiddleware) HandleSerialize(ctx context.Context, in middleware.SerializeInput, next middleware.SerializeHandler) (out middleware.SerializeOutput, md middleware.Metadata, err error) {
 	c := callFrom(ctx)
-	if c == nil {
+	if c == nil || c.unmetered {
 		return next.HandleSerialize(ctx, in)
 	}
 	req, _ := in.Request.(*smithyhttp.Request)
 	if err = m.guard.describe(ctx, c, in.Parameters, req); err != nil {
-		m.guard.emitKind(ctx, c, nil, EventDenied, err)
+		if m.guard.shadows(err) {
+			if err = m.guard.passUnmetered(ctx, c, err); err == nil {
+				return next.HandleSerialize(ctx, in)
+			}
+		}
+		m.guard.emitKind(ctx, c, nil, refusalKind(err), err)
 		return out, md, err
 	}
 	return next.HandleSerialize(ctx, in)

@@ -61,6 +61,11 @@ type Options struct {
 	// tried: a token count of the prompt times a safety factor that is learned per model.
 	StrictBound bool
 
+	// Shadow refuses nothing for want of room, rate, a price or a store, and tells what enforcing would have refused: by EventDenied, with
+	// Event.Shadow set as in all of its events, and by Guard.ShadowReport. What is let through counts against no limit, so that what is
+	// foretold is what enforcing does, call by call. A kill is a person's act, and is carried out.
+	Shadow bool
+
 	// Output sets the output limit of requests that have none, and lowers it into what is left instead of refusing.
 	Output Output
 

@@ -34,7 +34,11 @@ func (m *observeMiddleware) HandleDeserialize(ctx context.Context, in middleware
 	}
 	g := m.guard
 	req, _ := in.Request.(*smithyhttp.Request)
+	sent := req
 	req, err := g.lastLook(ctx, s, req)
+	if err != nil && g.shadows(err) {
+		req, err = sent, nil
+	}
 	if err != nil {
 		return middleware.DeserializeOutput{}, middleware.Metadata{}, refusedError{err}
 	}

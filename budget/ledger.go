@@ -129,6 +129,31 @@ func (l *Ledger) Reserve(ctx context.Context, req Request) (*Receipt, error) {
 	return r, err
 }
 
+// Unlimited records a call that counts in no limit: it has an entry, and what is settled with its receipt is usage. Only kill flags
+// refuse it, with a *KilledError, and requests that make no sense are errors as in Reserve. A store that does not answer refuses
+// nothing here: it learns of the call when it is settled. It is for rehearsing a policy.
+func (l *Ledger) Unlimited(ctx context.Context, req Request) (*Receipt, error) {
+	p, err := l.rules.Load().of(&req.Scope)
+	if err = req.validate(err); err != nil {
+		return nil, err
+	}
+	if err := l.killed.check(p.dims, &req.Scope); err != nil {
+		return nil, err
+	}
+	unlimited := &plan{of: p.of, dims: p.dims}
+	r := &Receipt{
+		Reservation: Reservation{ID: NewID(), Owner: l.owner, Charge: req.Worst, Dims: p.dims, Call: p.callOf(&req), TTL: cmp.Or(req.TTL, DefaultTTL)},
+		Scope:       req.Scope, plan: unlimited,
+	}
+	if d, err := l.store.Reserve(ctx, r.Reservation); err == nil && !d.Admitted {
+		_, err := l.refusal(unlimited, &r.Reservation, &d)
+		return nil, err
+	} else if err == nil {
+		r.ExpiresAt = d.ExpiresAt
+	}
+	return r, nil
+}
+
 // reserve is Reserve. It also returns the account that refused.
 func (l *Ledger) reserve(ctx context.Context, req Request) (*Receipt, Key, error) {
 	p, err := l.rules.Load().of(&req.Scope)

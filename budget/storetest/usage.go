@@ -124,6 +124,19 @@ var usageRules = []rule{
 			}
 		}
 	}},
+	{"CallsInNoLimitAreKilledAndExpire", "a call without lines is an entry all the same: flags refuse it, and what nobody settles is usage once it has expired", func(s *subject) {
+		mine := budget.Scope{Workflow: "w"}
+		r := s.holdFor(5, mine)
+		s.admit(r)
+		e, ok := s.entry(r.ID)
+		require.True(s.t, ok)
+		require.Equal(s.t, [2]any{budget.Pending, usd(5)}, [2]any{e.State, e.Reserved})
+		s.kill(mine, "stop")
+		require.NotNil(s.t, s.under(mine, line("a", budget.Daily, 10)))
+		s.clock.Advance(2 * time.Hour)
+		s.expire(1)
+		require.Equal(s.t, map[string]int64{today + "workflow=w": 5}, s.spent())
+	}},
 	{"UsageLeavesProfileAndProjectOut", "calls that differ in profile or project alone share a row", func(s *subject) {
 		for _, scope := range []budget.Scope{{Workflow: "w"}, {Workflow: "w", Profile: "us.m"}, {Workflow: "w", Project: "x"}} {
 			s.charge(1, scope, line("a", budget.Daily, 100))
