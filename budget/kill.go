@@ -30,7 +30,7 @@ func (f Flag) Holds(s Scope) bool {
 		return contains(s.Dims(), f.Scope.Dims())
 	}
 	for name, pattern := range f.Scope.values() {
-		if value := s.value(name); value == "" || !glob(pattern, value) {
+		if value := s.value(name); value == "" || !wildcard(pattern, value) {
 			return false
 		}
 	}

@@ -3,6 +3,7 @@ package budget
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -69,6 +70,11 @@ func (l *Limit) beyond(m Match) string {
 			return "tag:" + tag
 		}
 	}
+	for i := range m.Not {
+		if of := l.beyond(m.Not[i]); of != "" {
+			return of
+		}
+	}
 	return ""
 }
 
@@ -90,8 +96,8 @@ const (
 	perAll = PerPrincipal | PerWorkflow | PerModel | PerRegion | PerProfile | PerProject
 )
 
-// Match selects calls. Each field is a glob over the scope's field, in which * stands for any text and ? for one
-// character; an empty field selects everything.
+// Match selects calls. Each field is a glob over the scope's field, in which * stands for any text, ? for one character, and {a,b} for
+// one of these texts; an empty field selects everything.
 type Match struct {
 	Principal string
 	Workflow  string
@@ -100,39 +106,127 @@ type Match struct {
 	Profile   string
 	Project   string
 	Tags      map[string]string // every tag listed must match
+	Not       []Match           // calls that one of these selects are not selected; at most 16, without a Not of their own
 }
+
+// maxNot is how many Not a Match may have.
+const maxNot = 16
 
 // Selects reports whether a call of the given scope is selected.
 func (m Match) Selects(s Scope) bool {
-	if !glob(m.Principal, s.Principal) || !glob(m.Workflow, s.Workflow) || !glob(m.Model, s.Model) ||
-		!glob(m.Region, s.Region) || !glob(m.Profile, s.Profile) || !glob(m.Project, s.Project) {
-		return false
-	}
-	for k, pattern := range m.Tags {
-		if !glob(pattern, s.Tags[k]) {
-			return false
-		}
-	}
-	return true
+	return m.every(&s, glob) && !slices.ContainsFunc(m.Not, func(not Match) bool { return not.Selects(s) })
 }
 
 // mayApply is Selects for a question about balances, in which fields left empty are not asked about.
 func (m Match) mayApply(s Scope) bool {
 	open := func(pattern, value string) bool { return value == "" || glob(pattern, value) }
-	if !open(m.Principal, s.Principal) || !open(m.Workflow, s.Workflow) || !open(m.Model, s.Model) ||
-		!open(m.Region, s.Region) || !open(m.Profile, s.Profile) || !open(m.Project, s.Project) {
-		return false
+	known := func(pattern, value string) bool { return pattern == "" || value != "" && glob(pattern, value) }
+	return m.every(&s, open) && !slices.ContainsFunc(m.Not, func(not Match) bool { return not.every(&s, known) })
+}
+
+// every reports whether the pattern of every field and tag matches the scope's value.
+func (m *Match) every(s *Scope, matches func(pattern, value string) bool) bool {
+	values := s.fields()
+	for i, pattern := range m.fields() {
+		if !matches(pattern, values[i]) {
+			return false
+		}
 	}
-	for k, pattern := range m.Tags {
-		if !open(pattern, s.Tags[k]) {
+	for tag, pattern := range m.Tags {
+		if !matches(pattern, s.Tags[tag]) {
 			return false
 		}
 	}
 	return true
 }
 
-// glob matches in time proportional to len(pattern)*len(s) at worst. An empty pattern matches everything.
+// problems returns why the match makes no sense, each with the place in it.
+func (m *Match) problems() (problems []string) {
+	patterns := make(map[string]string)
+	for i, pattern := range m.fields() {
+		patterns[perNames[i]] = pattern
+	}
+	for tag, pattern := range m.Tags {
+		patterns["tag "+clip(tag)] = pattern
+	}
+	for _, where := range slices.Sorted(maps.Keys(patterns)) {
+		if _, err := alternatives(patterns[where]); err != "" {
+			problems = append(problems, where+": "+err)
+		}
+	}
+	if len(m.Not) > maxNot {
+		problems = append(problems, fmt.Sprintf("%d Not, at most %d", len(m.Not), maxNot))
+	}
+	for i := range m.Not {
+		not := &m.Not[i]
+		where := fmt.Sprintf("Not %d", i)
+		if len(not.Not) > 0 {
+			problems = append(problems, where+" has a Not of its own")
+			continue
+		}
+		if not.everything() {
+			problems = append(problems, where+" selects everything, so that nothing is left")
+		}
+		for _, problem := range not.problems() {
+			problems = append(problems, where+": "+problem)
+		}
+	}
+	return problems
+}
+
+// everything reports whether the match is sure to select every call.
+func (m *Match) everything() bool {
+	return m.every(new(Scope), func(pattern, _ string) bool { return strings.Trim(pattern, "*") == "" })
+}
+
+// maxAlternatives is how many patterns one with braces may stand for.
+const maxAlternatives = 256
+
+// alternatives returns the patterns that one with {a,b} stands for, or what is wrong with it.
+func alternatives(pattern string) (all []string, problem string) {
+	all = []string{""}
+	for {
+		before, rest, opens := strings.Cut(pattern, "{")
+		inside, after, closes := strings.Cut(rest, "}")
+		switch {
+		case strings.Contains(before, "}") || opens && !closes:
+			return nil, "a brace without its other half: {a,b} stands for one of these texts, and ? for a brace itself"
+		case strings.Contains(inside, "{"):
+			return nil, "braces inside of braces"
+		}
+		choices := []string{""}
+		if opens {
+			choices = strings.Split(inside, ",")
+		}
+		if len(all)*len(choices) > maxAlternatives {
+			return nil, fmt.Sprintf("its braces stand for more than %d patterns", maxAlternatives)
+		}
+		next := make([]string, 0, len(all)*len(choices))
+		for _, start := range all {
+			for _, choice := range choices {
+				next = append(next, start+before+choice)
+			}
+		}
+		all = next
+		if !opens {
+			return all, ""
+		}
+		pattern = after
+	}
+}
+
+// glob matches a pattern, one of its alternatives at least. Braces that stand for nothing are text. An empty pattern matches everything.
 func glob(pattern, s string) bool {
+	if strings.ContainsAny(pattern, "{}") {
+		if all, problem := alternatives(pattern); problem == "" {
+			return slices.ContainsFunc(all, func(one string) bool { return one == "" && s == "" || one != "" && wildcard(one, s) })
+		}
+	}
+	return wildcard(pattern, s)
+}
+
+// wildcard matches * and ? in time proportional to len(pattern)*len(s) at worst. An empty pattern matches everything.
+func wildcard(pattern, s string) bool {
 	if pattern == "" {
 		return true
 	}
@@ -200,7 +294,13 @@ func (l Limit) problems() (problems []string) {
 	add(!l.Max.Unit.Valid(), "Max has no unit")
 	add(l.Max.N < 0, "Max is negative or beyond the range of int64")
 	add(len(l.MaxFor) > maxMaxFor, "%d MaxFor, at most %d", len(l.MaxFor), maxMaxFor)
+	for _, problem := range l.Match.problems() {
+		add(true, "Match: %s", problem)
+	}
 	for i, m := range l.MaxFor {
+		for _, problem := range m.Match.problems() {
+			add(true, "MaxFor %d: %s", i, problem)
+		}
 		add(m.Max.Unit != l.Max.Unit || m.Max.N < 0, "MaxFor %d counts %s, want %s from 0 on", i, m.Max.Unit, l.Max.Unit)
 		beyond := l.beyond(m.Match)
 		add(beyond != "", "MaxFor %d matches by %s, which the limit is not split by", i, beyond)

@@ -2,6 +2,7 @@ package budget
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,6 +58,54 @@ func TestMatchSelects(t *testing.T) {
 	require.False(t, m.Selects(Scope{Model: "amazon.nova-lite-v1:0", Tags: opus.Tags}))
 	require.True(t, m.mayApply(Scope{}), "a balance may be asked for without naming every value")
 	require.False(t, m.mayApply(Scope{Model: "amazon.nova-lite-v1:0"}))
+}
+
+func TestNotTakesCallsOut(t *testing.T) {
+	m := Match{Workflow: "{night,day}-*", Not: []Match{{Model: "amazon.*"}, {Principal: "ci", Tags: map[string]string{"team": "core"}}}}
+	for _, tc := range []struct {
+		s    Scope
+		want bool
+	}{
+		{Scope{Workflow: "night-1"}, true},
+		{Scope{Workflow: "day-1", Model: "anthropic.x", Principal: "ci"}, true},
+		{Scope{Workflow: "noon-1"}, false},
+		{Scope{Workflow: "day-1", Model: "amazon.x"}, false},
+		{Scope{Workflow: "day-1", Principal: "ci", Tags: map[string]string{"team": "core"}}, false},
+		{Scope{Workflow: "day-1", Principal: "dev", Tags: map[string]string{"team": "core"}}, true},
+	} {
+		require.Equal(t, tc.want, m.Selects(tc.s), "%s", tc.s)
+	}
+	// What is not asked about may be anything, so that it is taken out only where all of it is known.
+	require.True(t, m.mayApply(Scope{}))
+	require.True(t, m.mayApply(Scope{Principal: "ci"}))
+	require.False(t, m.mayApply(Scope{Principal: "ci", Tags: map[string]string{"team": "core"}}))
+	require.False(t, m.mayApply(Scope{Model: "amazon.x"}))
+}
+
+func TestMatchesThatMakeNoSenseAreNamed(t *testing.T) {
+	l := Limit{Name: "a", Max: USD(1), Window: Daily, Per: PerModel}
+	for want, change := range map[string]func(l *Limit){
+		"Match: workflow: a brace without its other half": func(l *Limit) { l.Match.Workflow = "a{b,c" },
+		"Match: tag team: a brace without its other half": func(l *Limit) { l.Match.Tags = map[string]string{"team": "a}"} },
+		"Match: model: braces inside of braces":           func(l *Limit) { l.Match.Model = "{a,{b,c}}" },
+		"Match: model: its braces stand for more than 256": func(l *Limit) {
+			l.Match.Model = strings.Repeat("{a,b,c}", 6)
+		},
+		"Match: 17 Not, at most 16":                    func(l *Limit) { l.Match.Not = slices.Repeat([]Match{{Model: "a"}}, 17) },
+		"Match: Not 0 has a Not of its own":            func(l *Limit) { l.Match.Not = []Match{{Model: "a", Not: []Match{{Model: "b"}}}} },
+		"Match: Not 1 selects everything":              func(l *Limit) { l.Match.Not = []Match{{Model: "a"}, {Model: "**"}} },
+		"Match: Not 0: model: braces inside of braces": func(l *Limit) { l.Match.Not = []Match{{Model: "{{}"}} },
+		"MaxFor 0: model: a brace":                     func(l *Limit) { l.MaxFor = []MaxFor{{Match{Model: "{"}, USD(1)}} },
+		"MaxFor 0 matches by workflow, which the limit is not split by": func(l *Limit) {
+			l.MaxFor = []MaxFor{{Match{Model: "a", Not: []Match{{Workflow: "b"}}}, USD(1)}}
+		},
+	} {
+		bad := l
+		change(&bad)
+		err := Policy{Limits: []Limit{bad}}.Validate()
+		require.ErrorIs(t, err, ErrInvalidPolicy, want)
+		require.ErrorContains(t, err, want)
+	}
 }
 
 func TestIDsReadBack(t *testing.T) {

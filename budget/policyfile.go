@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -245,7 +246,7 @@ func (f *policyFile) limit(n *yaml.Node) (l Limit) {
 		case "per":
 			f.list(value, 3, func(one *yaml.Node) { f.per(one, &l) })
 		case "match":
-			l.Match = f.match(value)
+			l.Match = f.match(value, matchKeys)
 		case "latch":
 			l.Latch = f.flag(value, key)
 		case "observe":
@@ -265,7 +266,7 @@ func (f *policyFile) limit(n *yaml.Node) (l Limit) {
 func (f *policyFile) maxFor(n *yaml.Node) (m MaxFor) {
 	f.mapping(n, 4, "max_for", []string{"match", "max"}, func(key string, _, value *yaml.Node) {
 		if key == "match" {
-			m.Match = f.match(value)
+			m.Match = f.match(value, matchKeys)
 		} else {
 			f.unmarshal(value, key, &m.Max)
 		}
@@ -297,11 +298,22 @@ func (f *policyFile) per(n *yaml.Node, l *Limit) {
 	}
 }
 
-func (f *policyFile) match(n *yaml.Node) (m Match) {
+// matchKeys are the keys of a match.
+var matchKeys = append(perNames[:], "tags", "not")
+
+// match reads a match, with the keys that are known where it stands.
+func (f *policyFile) match(n *yaml.Node, keys []string) (m Match) {
 	fields := map[string]*string{
 		"principal": &m.Principal, "workflow": &m.Workflow, "model": &m.Model, "region": &m.Region, "profile": &m.Profile, "project": &m.Project,
 	}
-	f.mapping(n, 3, "match", append(perNames[:], "tags"), func(key string, _, value *yaml.Node) {
+	f.mapping(n, 3, "match", keys, func(key string, at, value *yaml.Node) {
+		if key == "not" {
+			f.list(value, 4, func(one *yaml.Node) { m.Not = append(m.Not, f.not(one)) })
+			if len(m.Not) > maxNot {
+				f.add(at, "%d not, at most %d", len(m.Not), maxNot)
+			}
+			return
+		}
 		if key != "tags" {
 			*fields[key] = f.pattern(value, key)
 			return
@@ -322,13 +334,32 @@ func (f *policyFile) match(n *yaml.Node) (m Match) {
 	return m
 }
 
+// not reads a match that takes calls out of another.
+func (f *policyFile) not(n *yaml.Node) Match {
+	before := len(f.errs)
+	m := f.match(n, matchKeys[:len(matchKeys)-1])
+	if len(f.errs) == before && m.everything() {
+		f.add(n, "not: it selects everything, so that the limit can never match")
+	}
+	return m
+}
+
 // pattern reads a glob that some value can match.
 func (f *policyFile) pattern(n *yaml.Node, what string) string {
 	text, ok := f.text(n, what)
 	if ok && text == "" {
 		f.add(n, "%s: an empty pattern selects everything: leave it out, or write \"*\"", what)
 	}
-	if least := len(strings.ReplaceAll(text, "*", "")); least > MaxScopeValue {
+	all, problem := alternatives(text)
+	if problem != "" {
+		f.add(n, "%s: %s", what, problem)
+		return text
+	}
+	least := math.MaxInt
+	for _, one := range all {
+		least = min(least, len(strings.ReplaceAll(one, "*", "")))
+	}
+	if least > MaxScopeValue {
 		f.add(n, "%s: the pattern needs %d bytes at least, and no value has more than %d, so that the limit can never match", what, least, MaxScopeValue)
 	}
 	return text
@@ -411,6 +442,13 @@ func (m *Match) text() map[string]any {
 	}
 	if len(m.Tags) > 0 {
 		t["tags"] = m.Tags
+	}
+	if len(m.Not) > 0 {
+		not := make([]map[string]any, len(m.Not))
+		for i := range not {
+			not[i] = m.Not[i].text()
+		}
+		t["not"] = not
 	}
 	return t
 }

@@ -105,7 +105,14 @@ func TestBrokenPolicyFiles(t *testing.T) {
 		{"a tag without a name", limit(`, per: "tag:"`), []string{`line 2, column 45: per: "tag:" is no dimension: want principal, workflow, model, region, profile, project, or tag: and the name of a tag`}},
 		{"latch by another word", limit(", latch: yes"), []string{"line 2, column 47: latch is true or false"}},
 		{"a part of 150 %", limit(", notify: [50%, 150%]"), []string{`line 2, column 54: notify: "150%" is no part of the limit: want more than 0 and at most 1, or a percentage`}},
-		{"an unknown match", limit(", match: {team: a}"), []string{`line 2, column 48: match has no "team": want principal, workflow, model, region, profile, project, tags`}},
+		{"an unknown match", limit(", match: {team: a}"), []string{`line 2, column 48: match has no "team": want principal, workflow, model, region, profile, project, tags, not`}},
+		{"a not inside of a not", limit(", match: {not: [{not: [{model: a}]}]}"), []string{`line 2, column 55: match has no "not": want principal, workflow, model, region, profile, project, tags`}},
+		{"a not of everything", limit(", match: {not: {model: '*'}}"), []string{"line 2, column 53: not: it selects everything, so that the limit can never match"}},
+		{"a not without a match", limit(", match: {not: [model]}"), []string{"line 2, column 54: match is no mapping"}},
+		{"more nots than may be", limit(", match: {not: [" + strings.Repeat("{model: a},", 17) + "]}"), []string{"line 2, column 48: 17 not, at most 16"}},
+		{"half a brace", limit(`, match: {model: "a{b,c"}`), []string{"line 2, column 55: model: a brace without its other half: {a,b} stands for one of these texts, and ? for a brace itself"}},
+		{"braces in braces", limit(`, match: {tags: {team: "{a,{b}}"}}`), []string{"line 2, column 61: tag team: braces inside of braces"}},
+		{"alternatives that never match", limit(`, match: {model: "{` + strings.Repeat("x", 600) + "," + strings.Repeat("y", 513) + `}"}`), []string{"line 2, column 55: model: the pattern needs 513 bytes at least, and no value has more than 512, so that the limit can never match"}},
 		{"an empty pattern", limit(`, match: {model: ""}`), []string{`line 2, column 55: model: an empty pattern selects everything: leave it out, or write "*"`}},
 		{"a limit that never matches", limit(", match: {workflow: " + strings.Repeat("x", 600) + "}"), []string{"line 2, column 58: workflow: the pattern needs 600 bytes at least, and no value has more than 512, so that the limit can never match"}},
 		{"two of a name", limit("") + "- {name: a, max: 2 USD, window: daily}", []string{`line 3, column 3: two limits are named "a"`}},
@@ -165,6 +172,9 @@ func drawLimit(t *rapid.T, i int) budget.Limit {
 			l.Match.Tags = make(map[string]string)
 		}
 		l.Match.Tags[word.Draw(t, "tag")] = word.Draw(t, "pattern")
+	}
+	for range rapid.IntRange(0, 2).Draw(t, "nots") {
+		l.Match.Not = append(l.Match.Not, budget.Match{Workflow: word.Draw(t, "pattern") + "{a,b}", Tags: map[string]string{word.Draw(t, "tag"): "x"}})
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "per tags") {
 		l.PerTags = append(l.PerTags, word.Draw(t, "tag"))

@@ -102,6 +102,15 @@ func TestGlob(t *testing.T) {
 		{"*a/b*", "x/a/b/c", true},
 		{"abc", "abcd", false},
 		{"abc*", "abc", true},
+		{"{a,b}c", "bc", true},
+		{"{a,b}c", "c", false},
+		{"{a,}c", "c", true},
+		{"{,a}", "", true},
+		{"{,a}", "b", false},
+		{"x{1,2}*{y,z?}", "x2--z1", true},
+		{"x{1,2}*{y,z?}", "x3--z1", false},
+		{"{a,b", "{a,b", true}, // in a discount; a policy refuses it
+		{"?a,b?", "{a,b}", true},
 		{strings.Repeat("*a", 50), strings.Repeat("a", 5000) + "b", false},
 	} {
 		require.Equal(t, tc.want, glob(tc.pattern, tc.s), "%.20q on %.20q", tc.pattern, tc.s)
