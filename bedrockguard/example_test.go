@@ -136,6 +136,28 @@ func ExampleOptions_listeners() {
 	// Output: true
 }
 
+// Rehearse a policy in front of traffic that must not stop.
+func ExampleGuard_ShadowReport() {
+	server := exampleServer()
+	defer server.Close()
+	guard := exampleGuard(bedrockguard.Options{Shadow: true})
+	client := guard.NewFromConfig(server.Config())
+	for range 5 {
+		_, err := client.Converse(context.Background(), converseInput("Hello."))
+		fmt.Println(err)
+	}
+	for _, line := range guard.ShadowReport() {
+		fmt.Println(line.Calls, "calls would have been refused by", line.Cause, line.Limit)
+	}
+	// Output:
+	// <nil>
+	// <nil>
+	// <nil>
+	// <nil>
+	// <nil>
+	// 3 calls would have been refused by limit two-calls
+}
+
 // Refuse a prompt that will not be cached, before anything is reserved or sent.
 func ExampleOptions_cache() {
 	server := exampleServer()
