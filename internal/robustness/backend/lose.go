@@ -56,7 +56,7 @@ func (s *sqliteServer) Lose(ctx context.Context, address string, random *rand.Ra
 		return "", err
 	}
 	defer db.Close()
-	tables := []table{{"meta", "one"}, {"account", "key"}, {"bucket", "account || start"}, {"reservation", "id"}, {"kill", "key"}, {"change", "revision"}}
+	tables := []table{{"meta", "one"}, {"account", "key"}, {"bucket", "account || start"}, {"reservation", "id"}, {"flag", "key"}, {"change", "revision"}, {"usage", "day || key"}, {"policy", "one"}}
 	count := func(query string) (n int, err error) {
 		err = db.QueryRowContext(ctx, query).Scan(&n)
 		return n, err
@@ -74,7 +74,7 @@ func (s *postgresServer) Lose(ctx context.Context, address string, random *rand.
 	}
 	defer conn.Close(ctx)
 	var tables []table
-	for _, name := range []string{"meta", "account", "bucket", "reservation", "kill", "change", "revision"} {
+	for _, name := range []string{"meta", "account", "bucket", "reservation", "kill", "change", "revision", "usage", "policy"} {
 		tables = append(tables, table{schemaOf(address) + "." + name, "ctid"})
 	}
 	count := func(query string) (n int, err error) {
