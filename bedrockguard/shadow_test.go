@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/document"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
@@ -132,4 +133,30 @@ func TestShadowRefusesNothingButKills(t *testing.T) {
 	r := newRig(t, settings{guard: bedrockguard.Options{Shadow: true}})
 	require.ErrorIs(t, invoke(t.Context(), r.client, sonnet, `{"max_tokens":1.5}`), bedrockguard.ErrMalformedRequest)
 	require.Empty(t, r.guard.ShadowReport())
+}
+
+// A request that is changed behind the guard's first look, into one without a price, is sent whole, told of once, and settled.
+func TestShadowSendsWhatWasChangedOnTheWay(t *testing.T) {
+	r := newRig(t, settings{guard: bedrockguard.Options{Shadow: true}})
+	change := func(o *bedrockruntime.Options) {
+		o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error {
+			return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("change", func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+				req := raiseRequest(in.Request.(*smithyhttp.Request), onlyOnce)
+				req.Header.Set("X-Amzn-Bedrock-GuardrailIdentifier", "abcdefghij")
+				req.Header.Set("X-Amzn-Bedrock-GuardrailVersion", "1")
+				in.Request = req
+				return next.HandleDeserialize(ctx, in)
+			}), middleware.After)
+		})
+	}
+	body := `{"anthropic_version":"bedrock-2023-05-31","max_tokens":100,"messages":[{"role":"user","content":"hello"}]}`
+	_, err := r.client.InvokeModel(t.Context(), &bedrockruntime.InvokeModelInput{ModelId: aws.String(sonnet), Body: []byte(body)}, change)
+	require.NoError(t, err)
+	require.Equal(t, 1, r.server.Bill().Inferences)
+	require.Len(t, r.events.of(bedrockguard.EventDenied), 1)
+	require.Equal(t, []bedrockguard.ShadowLine{{Cause: "price", Calls: 1}}, r.guard.ShadowReport())
+	require.Len(t, r.events.of(bedrockguard.EventSettled), 1)
+	rows, err := storetest.Collect(r.ledger.Usage(t.Context(), budget.UsageQuery{}))
+	require.NoError(t, err)
+	require.Positive(t, rows[0].Charge[budget.UnitUSD])
 }

@@ -34,11 +34,7 @@ func (m *observeMiddleware) HandleDeserialize(ctx context.Context, in middleware
 	}
 	g := m.guard
 	req, _ := in.Request.(*smithyhttp.Request)
-	sent := req
 	req, err := g.lastLook(ctx, s, req)
-	if err != nil && g.shadows(err) {
-		req, err = sent, nil
-	}
 	if err != nil {
 		return middleware.DeserializeOutput{}, middleware.Metadata{}, refusedError{err}
 	}
@@ -103,6 +99,10 @@ func (g *Guard) lastLook(ctx context.Context, s *sending, req *smithyhttp.Reques
 	req, changed, err := g.lookAgain(ctx, c, req)
 	if err == nil && changed {
 		return req, g.replace(ctx, s)
+	}
+	if err != nil && g.shadows(err) {
+		g.tellPassed(ctx, c, s.current(), err) // what the answer tells is posted on what was set aside before the change
+		return req, nil
 	}
 	if err != nil {
 		g.emitKind(ctx, c, s.current(), EventDenied, err)

@@ -133,16 +133,13 @@ func (l *Ledger) Reserve(ctx context.Context, req Request) (*Receipt, error) {
 // refuse it, with a *KilledError, and requests that make no sense are errors as in Reserve. A store that does not answer refuses
 // nothing here: it learns of the call when it is settled. It is for rehearsing a policy.
 func (l *Ledger) Unlimited(ctx context.Context, req Request) (*Receipt, error) {
-	p, err := l.rules.Load().of(&req.Scope)
-	if err = req.validate(err); err != nil {
-		return nil, err
-	}
-	if err := l.killed.check(p.dims, &req.Scope); err != nil {
+	p, err := l.prepare(&req)
+	if err != nil {
 		return nil, err
 	}
 	unlimited := &plan{of: p.of, dims: p.dims}
 	r := &Receipt{
-		Reservation: Reservation{ID: NewID(), Owner: l.owner, Charge: req.Worst, Dims: p.dims, Call: p.callOf(&req), TTL: cmp.Or(req.TTL, DefaultTTL)},
+		Reservation: Reservation{ID: NewID(), Owner: l.owner, Charge: req.Worst, Dims: p.dims, Call: p.callOf(&req), TTL: req.TTL},
 		Scope:       req.Scope, plan: unlimited,
 	}
 	if d, err := l.store.Reserve(ctx, r.Reservation); err == nil && !d.Admitted {
@@ -154,16 +151,20 @@ func (l *Ledger) Unlimited(ctx context.Context, req Request) (*Receipt, error) {
 	return r, nil
 }
 
-// reserve is Reserve. It also returns the account that refused.
-func (l *Ledger) reserve(ctx context.Context, req Request) (*Receipt, Key, error) {
+// prepare fills in a request's defaults, and returns the plan of its scope, or what refuses it before the store is asked.
+func (l *Ledger) prepare(req *Request) (*plan, error) {
 	p, err := l.rules.Load().of(&req.Scope)
 	if err = req.validate(err); err != nil {
-		return nil, Key{}, err
+		return nil, err
 	}
-	if req.TTL == 0 {
-		req.TTL = DefaultTTL
-	}
-	if err := l.killed.check(p.dims, &req.Scope); err != nil {
+	req.TTL = cmp.Or(req.TTL, DefaultTTL)
+	return p, l.killed.check(p.dims, &req.Scope)
+}
+
+// reserve is Reserve. It also returns the account that refused.
+func (l *Ledger) reserve(ctx context.Context, req Request) (*Receipt, Key, error) {
+	p, err := l.prepare(&req)
+	if err != nil {
 		return nil, Key{}, err
 	}
 	l.sweep(ctx)
