@@ -22,6 +22,8 @@ LANGUAGE plpgsql {rights} AS $$
 DECLARE
 	v_gone int8 := 0;
 BEGIN
+	-- Asked before the lock, which takes a transaction id: one taken from a server that was set back hides that from the others.
+	PERFORM {schema}.witness({remember}, false);
 	PERFORM {schema}.await_steps();
 	o_step := {schema}.witness({remember}, true);
 	o_clock := coalesce(p_now, {clock});
