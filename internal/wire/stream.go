@@ -24,18 +24,9 @@ const (
 // It is safe for concurrent use. Make one with NewStreamMeter.
 type StreamMeter struct {
 	mu        sync.Mutex
-	provider  string
-	writes    budget.CacheWrites
-	header    Reported
+	sum       streamSum
 	decoder   *eventstream.Decoder
 	buf       []byte // a frame that has not arrived completely
-	damaged   bool
-	body      counts
-	bedrock   counts
-	served    Reported
-	finished  bool
-	complete  bool
-	routed    bool // the model was named by a prompt router
 	exception string
 	frames    int    // seen so far
 	refused   string // the exception that was the first frame
@@ -44,16 +35,14 @@ type StreamMeter struct {
 // NewStreamMeter returns a meter for one response. provider, writes and header are those of ParseUsage; of the header only
 // the service tier and the latency are used.
 func NewStreamMeter(provider string, writes budget.CacheWrites, header http.Header) *StreamMeter {
-	m := &StreamMeter{provider: provider, writes: writes, decoder: eventstream.NewDecoder()}
-	headerServed(header, &m.header)
-	return m
+	return &StreamMeter{sum: newStreamSum(provider, writes, header), decoder: eventstream.NewDecoder()}
 }
 
 // Write takes in the next bytes, split anywhere. It never fails and always reports len(p).
 func (m *StreamMeter) Write(p []byte) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for rest := p; len(rest) > 0 && !m.damaged; {
+	for rest := p; len(rest) > 0 && !m.sum.damaged; {
 		if len(m.buf) > 0 {
 			rest = m.fill(rest)
 			continue
@@ -114,7 +103,7 @@ func frameLen(b []byte) (int, bool) {
 	return int(total), true
 }
 
-func (m *StreamMeter) stop() { m.damaged, m.buf = true, nil }
+func (m *StreamMeter) stop() { m.sum.damaged, m.buf = true, nil }
 
 // frame takes in one whole frame. Requires mu held.
 func (m *StreamMeter) frame(b []byte) {
@@ -185,42 +174,14 @@ func chunkBytes(payload []byte) ([]byte, bool) {
 	return inner, err == nil
 }
 
-// mayTell reports whether an event can hold usage or the end of the answer. Most hold a few words of output and nothing else.
-func mayTell(event []byte) bool {
-	for _, s := range [...]string{"sage", "oken", "top", "inish_reason", "ompletion", "etrics", "trace", "odel", "\\u"} {
-		if bytes.Contains(event, []byte(s)) {
-			return true
-		}
-	}
-	return false
-}
-
-// learn takes in one event. The answer has ended when its stop reason was seen; output counted before that is a partial sum.
+// learn takes in one event. Requires mu held.
 func (m *StreamMeter) learn(event []byte, closing bool) {
 	var r usageReader
 	if r.scanObject(event, r.field) != nil {
 		m.stop()
 		return
 	}
-	m.body.raise(&r.body)
-	m.bedrock.raise(&r.bedrock)
-	if r.served.ServiceTier != "" {
-		m.served.ServiceTier = r.served.ServiceTier
-	}
-	if r.served.Latency != "" {
-		m.served.Latency = r.served.Latency
-	}
-	if r.served.Model != "" && (r.routed || !m.routed) {
-		m.served.Model, m.served.Routed, m.routed = r.served.Model, r.routed, r.routed
-	}
-	m.served.Guardrails = append(m.served.Guardrails, r.served.Guardrails...)
-	m.finished = m.finished || r.finished
-	switch {
-	case r.bedrock.has[countOutput],
-		(closing || r.metadata) && r.body.has[countOutput],
-		m.finished && r.body.has[countOutput]:
-		m.complete = true
-	}
+	m.sum.learn(&r, closing || r.metadata)
 }
 
 // Usage returns the usage of the whole response. It reports false until the events that conclude it were seen, and for good
@@ -228,18 +189,7 @@ func (m *StreamMeter) learn(event []byte, closing bool) {
 func (m *StreamMeter) Usage() (Reported, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.damaged || !m.complete || !m.body.has[countInput] && !m.bedrock.has[countInput] {
-		return Reported{}, false
-	}
-	out := m.served
-	if out.ServiceTier == "" {
-		out.ServiceTier = m.header.ServiceTier
-	}
-	if out.Latency == "" {
-		out.Latency = m.header.Latency
-	}
-	out.read(merge(&m.bedrock, &m.body, m.provider, m.writes))
-	return out, true
+	return m.sum.usage()
 }
 
 // Exception returns the type of the exception that ended the stream, in lower case ("throttlingexception"), or nothing.
