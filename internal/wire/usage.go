@@ -103,8 +103,7 @@ func (r *usageReader) field(key string) error {
 	case (key == "message" || key == "response") && c == '{': // message_start, response.completed
 		return r.Object(r.field)
 	case key == "metadata" && c == '{':
-		r.metadata = true
-		return r.Object(r.field)
+		return r.Object(r.metadataField)
 	case key == "results" && c == '[':
 		return r.titanResults()
 	case key == "serviceTier" || key == "service_tier":
@@ -117,6 +116,16 @@ func (r *usageReader) field(key string) error {
 		return r.trace()
 	}
 	return r.topLevel(key)
+}
+
+// metadataField reads what Nova tells in objects of its own. OpenAI's answers have strings there, which the caller made up and the service
+// hands back.
+func (r *usageReader) metadataField(key string) error {
+	if r.Peek() != '{' {
+		return r.Skip()
+	}
+	r.metadata = r.metadata || key == "usage"
+	return r.field(key)
 }
 
 func (r *usageReader) topLevel(key string) error {
@@ -137,15 +146,17 @@ func (r *usageReader) topLevel(key string) error {
 		}
 	case "choices":
 		if r.Peek() == '[' {
-			return r.Array(func() error {
-				if r.Peek() != '{' {
-					return r.Skip()
-				}
-				return r.Object(r.stopReason)
-			})
+			return r.Array(r.choice)
 		}
 	}
 	return r.Skip()
+}
+
+func (r *usageReader) choice() error {
+	if r.Peek() != '{' {
+		return r.Skip()
+	}
+	return r.Object(r.stopReason)
 }
 
 func (r *usageReader) stopReason(key string) error {
@@ -156,9 +167,20 @@ func (r *usageReader) stopReason(key string) error {
 }
 
 func (r *usageReader) eventType() error {
-	raw, err := r.Value()
-	r.finished = r.finished || raw == `"message_stop"` || raw == `"response.completed"`
+	if r.Peek() != '"' {
+		return r.Skip()
+	}
+	t, err := r.Text()
+	r.ends(t.String())
 	return err
+}
+
+// ends notes events that end an answer.
+func (r *usageReader) ends(event string) {
+	switch event {
+	case "message_stop", "response.completed", "response.incomplete", "response.failed":
+		r.finished = true
+	}
 }
 
 // titanResults sums the output of Titan's results, and knows the results of a rerank model.
@@ -222,8 +244,8 @@ func counterField(name string) (countField, bool) {
 		return countRead, true
 	case "cache_creation_input_tokens", "cacheWriteInputTokens", "cacheWriteInputTokenCount":
 		return countWrite, true
-	case "ephemeral_5m_input_tokens":
-		return countWrite5m, true
+	case "ephemeral_5m_input_tokens", "ttl_30m_tokens":
+		return countWrite5m, true // the usual lifetime
 	case "ephemeral_1h_input_tokens":
 		return countWrite1h, true
 	case "total_tokens", "totalTokens":
@@ -235,7 +257,9 @@ func counterField(name string) (countField, bool) {
 	case "reasoning_tokens":
 		return countReasoning, true
 	}
-	if strings.HasPrefix(name, "ephemeral_") && strings.HasSuffix(name, "_input_tokens") {
+	anthropic := strings.HasPrefix(name, "ephemeral_") && strings.HasSuffix(name, "_input_tokens")
+	openai := strings.HasPrefix(name, "ttl_") && strings.HasSuffix(name, "_tokens")
+	if anthropic || openai {
 		return countWrite1h, true // a lifetime without a price of its own is charged at the dearest write
 	}
 	return 0, false
@@ -265,7 +289,7 @@ func (r *usageReader) counter(c *counts, key string) error {
 func nestsCounters(key string) bool {
 	switch key {
 	case "cache_creation", "prompt_tokens_details", "input_tokens_details", "completion_tokens_details", "output_tokens_details",
-		"billed_units", "tokens":
+		"cache_write_tokens_details", "billed_units", "tokens":
 		return true
 	default:
 		return false

@@ -73,6 +73,18 @@ func TestParseUsage_Dialects(t *testing.T) {
 			"openai", hour, nil, `{"usage":{"prompt_tokens":50,"completion_tokens":6,"total_tokens":56,"prompt_tokens_details":{"cached_tokens":0,"cache_write_tokens":40}}}`,
 			used(10, 0, 0, 40, 6), false,
 		},
+		"responses": {
+			"openai", none, nil, `{"object":"response","status":"completed","model":"gpt","metadata":{"model":"cheap","service_tier":"flex","prompt_token_count":"x","usage":"y"},"output":[],"usage":{"input_tokens":50,"input_tokens_details":{"cached_tokens":10,"cache_write_tokens":30,"cache_write_tokens_details":{"ttl_30m_tokens":10,"ttl_12h_tokens":20}},"output_tokens":6,"output_tokens_details":{"reasoning_tokens":3},"total_tokens":56}}`,
+			used(10, 10, 10, 20, 6), false,
+		},
+		"responses, writes of the usual lifetime": {
+			"openai", hour, nil, `{"usage":{"input_tokens":50,"input_tokens_details":{"cached_tokens":0,"cache_write_tokens":40,"cache_write_tokens_details":{"ttl_30m_tokens":40}},"output_tokens":6,"total_tokens":56}}`,
+			used(10, 0, 40, 0, 6), false,
+		},
+		"chat, writes by lifetime": {
+			"openai", none, nil, `{"choices":[{"finish_reason":"stop"}],"usage":{"prompt_tokens":50,"completion_tokens":6,"total_tokens":56,"prompt_tokens_details":{"cached_tokens":0,"cache_write_tokens":40,"cache_write_tokens_details":{"ttl_12h_tokens":40}}}}`,
+			used(10, 0, 0, 40, 6), false,
+		},
 		"anthropic iterations": {
 			"anthropic", none, nil, `{"usage":{"input_tokens":10,"output_tokens":7,"iterations":[{"type":"compaction","input_tokens":90,"output_tokens":5},{"input_tokens":10,"output_tokens":7}]}}`,
 			used(100, 0, 0, 0, 12), false,
@@ -136,6 +148,7 @@ func TestParseUsage_Unknown(t *testing.T) {
 		"no output":      `{"usage":{"input_tokens":5}}`,
 		"no input":       `{"usage":{"output_tokens":5}}`,
 		"null":           `{"usage":null}`,
+		"in background":  `{"object":"response","status":"queued","background":true,"output":[],"usage":null}`,
 		"quoted in text": `{"content":"{\"usage\":{\"input_tokens\":1,\"output_tokens\":1}}"}`,
 		"rerank":         `{"results":[{"index":0,"relevance_score":0.5}]}`,
 	} {
@@ -231,4 +244,13 @@ func TestCachedTokensOfOpenAIAreNoFreshOnes(t *testing.T) {
 		assert.Equal(t, used(12401, 12399, 0, 0, 19), r.Usage, family)
 		assert.Zero(t, r.CountedTwice, family)
 	}
+}
+
+// OpenAI's routes hand the caller's own metadata back. It must not choose the price.
+func TestParseUsage_MetadataOfTheCallerTellsNothing(t *testing.T) {
+	body := `{"model":"gpt","service_tier":"priority","usage":{"input_tokens":5,"output_tokens":6},"metadata":{"model":"cheap","service_tier":"flex","totalOutputTextTokenCount":"1"}}`
+	r, ok, err := ParseUsage("openai", budget.NoCacheWrites, nil, []byte(body))
+	require.NoError(t, err)
+	require.True(t, ok)
+	assert.Equal(t, Reported{Usage: used(5, 0, 0, 0, 6), ServiceTier: "priority", Model: "gpt"}, r)
 }

@@ -1,0 +1,274 @@
+package wire
+
+import (
+	"bytes"
+	"net/http"
+	"sync"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+const (
+	maxEventBytes  = 16 << 20 // of one event; the last one of a Responses stream holds the whole answer and the instructions
+	keepEventBytes = 64 << 10 // of a buffer that is kept for the next event
+)
+
+// SSEMeter reads usage from the server-sent events of OpenAI's chat completions and Responses and of Anthropic's messages while they
+// pass. It holds at most one event. One of more than 16 MiB, or one that should tell usage and is not understood, stops it for good:
+// the usage is unknown then. It is safe for concurrent use. Make one with NewSSEMeter.
+type SSEMeter struct {
+	mu        sync.Mutex
+	sum       streamSum
+	begun     bool   // a first line was seen, which alone may have a byte order mark
+	afterCR   bool   // a line feed that comes next belongs to the line end before it
+	line      []byte // one that has not arrived completely
+	data      []byte // of the event that is coming
+	hasData   bool
+	errorName bool // the event that is coming is named "error"
+	exception string
+}
+
+// NewSSEMeter returns a meter for one response. provider, writes and header are those of ParseUsage; of the header only the service
+// tier and the latency are used.
+func NewSSEMeter(provider string, writes budget.CacheWrites, header http.Header) *SSEMeter {
+	return &SSEMeter{sum: newStreamSum(provider, writes, header)}
+}
+
+// Write takes in the next bytes, split anywhere. It never fails and always reports len(p).
+func (m *SSEMeter) Write(p []byte) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for rest := p; len(rest) > 0 && !m.sum.damaged; {
+		if m.afterCR {
+			m.afterCR = false
+			if rest[0] == '\n' {
+				rest = rest[1:]
+				continue
+			}
+		}
+		end := bytes.IndexAny(rest, "\r\n")
+		if end < 0 {
+			m.hold(rest)
+			break
+		}
+		line := rest[:end]
+		if len(m.line) > 0 {
+			m.hold(line)
+			line = m.line
+		}
+		m.afterCR = rest[end] == '\r'
+		rest = rest[end+1:]
+		if !m.sum.damaged {
+			m.takeLine(line)
+		}
+		m.line = emptied(m.line)
+	}
+	return len(p), nil
+}
+
+// hold keeps a part of a line until the rest comes. Requires mu held.
+func (m *SSEMeter) hold(part []byte) {
+	if len(m.line)+len(part)+len(m.data) > maxEventBytes {
+		m.stop()
+		return
+	}
+	m.line = append(m.line, part...)
+}
+
+// emptied returns a buffer for what comes next, a new one where the old one is too large to be kept.
+func emptied(b []byte) []byte {
+	if cap(b) > keepEventBytes {
+		return nil
+	}
+	return b[:0]
+}
+
+func (m *SSEMeter) stop() { m.sum.damaged, m.line, m.data = true, nil, nil }
+
+// takeLine takes in one line without its end. Requires mu held.
+func (m *SSEMeter) takeLine(line []byte) {
+	if !m.begun {
+		m.begun = true
+		line = bytes.TrimPrefix(line, []byte("\uFEFF"))
+	}
+	if len(line) == 0 {
+		m.endEvent()
+		return
+	}
+	name, value, _ := bytes.Cut(line, []byte(":")) // a comment has no name
+	value = bytes.TrimPrefix(value, []byte(" "))
+	switch string(name) {
+	case "event":
+		m.errorName = string(value) == "error"
+	case "data":
+		if len(m.data)+len(value) >= maxEventBytes {
+			m.stop()
+			return
+		}
+		if m.hasData {
+			m.data = append(m.data, '\n')
+		}
+		m.data, m.hasData = append(m.data, value...), true
+	}
+}
+
+// endEvent takes in the event that is complete now. Requires mu held.
+func (m *SSEMeter) endEvent() {
+	switch {
+	case m.errorName:
+		m.failed(m.data)
+	case string(bytes.TrimSpace(m.data)) == "[DONE]":
+		m.done()
+	case mayTell(m.data) || bytes.Contains(m.data, []byte("rror")):
+		m.event(m.data)
+	}
+	m.data, m.hasData, m.errorName = emptied(m.data), false, false
+}
+
+// done takes in the mark by which OpenAI's chat ends a stream. Behind an error it ends nothing: what was counted is a partial sum.
+func (m *SSEMeter) done() {
+	if m.exception == "" && m.sum.body.has[countOutput] {
+		m.sum.complete = true
+	}
+}
+
+// event takes in the JSON of one event.
+func (m *SSEMeter) event(data []byte) {
+	var e sseEvent
+	if e.scanObject(data, e.field) != nil {
+		m.stop()
+		return
+	}
+	m.raise(e.failure())
+	if !e.chat {
+		m.sum.learn(&e.usageReader, e.metadata)
+		return
+	}
+	// A chunk with choices can hold a running sum, also while other choices go on. The one that concludes has none.
+	m.sum.note(&e.usageReader)
+	if !e.choosing && m.sum.finished && e.body.has[countOutput] {
+		m.sum.complete = true
+	}
+}
+
+// failed takes in an event that is named "error", whatever it holds.
+func (m *SSEMeter) failed(data []byte) {
+	var e sseEvent
+	if e.scanObject(data, e.field) != nil {
+		m.raise("unknown")
+		return
+	}
+	e.kind = "error"
+	m.raise(e.failure())
+}
+
+// raise notes an exception. The first one counts.
+func (m *SSEMeter) raise(name string) {
+	if m.exception == "" {
+		m.exception = name
+	}
+}
+
+// Usage returns the usage of the whole response. It reports false until the events that conclude it were seen, which for OpenAI's chat
+// takes stream_options.include_usage in the request, and for good once the stream was damaged: charge the reservation then.
+func (m *SSEMeter) Usage() (Reported, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.sum.usage()
+}
+
+// Exception returns the code or type of the error that ended the stream, in lower case ("overloaded_error"), or nothing.
+func (m *SSEMeter) Exception() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.exception
+}
+
+// Refused returns 0: nothing that is published (2026-11) says that an error of these routes, once their status was 200, came before any
+// inference, not even where it is the first event.
+func (m *SSEMeter) Refused() int { return 0 }
+
+// sseEvent reads the JSON of one event.
+type sseEvent struct {
+	usageReader
+	kind     string // of its "type"
+	code     string // beside the type, as some errors have it
+	failing  bool   // it has an error
+	reason   string // the code or the type of that
+	chat     bool   // a chunk of a chat
+	choosing bool   // with choices in it
+}
+
+func (e *sseEvent) field(key string) error {
+	switch c := e.Peek(); {
+	case key == "error":
+		return e.errorField()
+	case key == "type" && c == '"':
+		t, err := e.Text()
+		e.kind = t.String()
+		e.ends(e.kind)
+		return err
+	case key == "code" && c == '"':
+		t, err := e.Text()
+		e.code = label(t.String())
+		return err
+	case key == "response" && c == '{':
+		return e.Object(func(k string) error {
+			if k == "error" {
+				return e.errorField()
+			}
+			return e.usageReader.field(k)
+		})
+	case key == "choices" && c == '[':
+		e.chat = true
+		return e.Array(func() error {
+			e.choosing = true
+			return e.choice()
+		})
+	}
+	return e.usageReader.field(key)
+}
+
+// errorField reads an error's code, or its type where it has none.
+func (e *sseEvent) errorField() error {
+	switch e.Peek() {
+	case '{':
+	case 'n', 'f':
+		return e.Skip() // null: there is none
+	default:
+		e.failing = true
+		return e.Skip()
+	}
+	e.failing = true
+	kind := ""
+	err := e.Object(func(key string) error {
+		if (key != "code" && key != "type") || e.Peek() != '"' {
+			return e.Skip()
+		}
+		t, err := e.Text()
+		if key == "code" {
+			e.reason = label(t.String())
+		} else {
+			kind = label(t.String())
+		}
+		return err
+	})
+	if e.reason == "" {
+		e.reason = kind
+	}
+	return err
+}
+
+// failure returns the name of the error that the event tells, and nothing if it tells none.
+func (e *sseEvent) failure() string {
+	switch {
+	case e.reason != "":
+		return e.reason
+	case e.kind == "error" && e.code != "":
+		return e.code
+	case e.failing || e.kind == "error" || e.kind == "response.failed":
+		return "unknown"
+	default:
+		return ""
+	}
+}
