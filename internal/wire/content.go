@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"strings"
+
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
@@ -11,14 +13,19 @@ type blockFrame struct {
 	format string
 	source *mediaSource
 	cited  bool // citations of it are asked for
+	item   itemFrame
 }
 
 // block reads an object of content: a message, a block of one, or anything nested in it.
 func (w *walker) block(key string) error {
 	f := blockFrame{kind: key}
+	return w.blockOf(&f)
+}
+
+func (w *walker) blockOf(f *blockFrame) error {
 	w.Peek()
 	start := w.Pos()
-	err := w.Object(func(k string) error { return w.blockField(&f, k) })
+	err := w.Object(func(k string) error { return w.blockField(f, k) })
 	if err == nil && f.cited {
 		w.req.Prompt.Hidden.Add(tokens.Hidden{Citations: 1, CitedBytes: int64(w.Pos() - start)})
 	}
@@ -38,19 +45,23 @@ func (w *walker) blockField(f *blockFrame, key string) error {
 	case key == "source" && c == '{':
 		f.source = &mediaSource{}
 		return w.mediaSource(f.source)
+	case key == "format" && c == '{': // of the output, inside of the "text" of Responses
+		return w.grammar()
+	case key == "id" && f.kind == "prompt": // one that the service keeps, with values for its gaps
+		return w.opaque("prompt")
 	case (key == "type" || key == "format" || key == "media_type") && c == '"':
 		t, err := w.Text()
 		w.other += int64(len(t.Raw))
 		if key == "type" {
-			if f.kind = t.String(); f.kind == "item_reference" { // of history that the service keeps
-				w.add(tokens.Block{Kind: tokens.Opaque})
+			if f.kind = t.String(); f.kind == itemReference {
+				w.addUnseen(itemReference)
 			}
 		} else {
 			f.format = t.String()
 		}
 		return err
 	}
-	return w.field(key, inContent)
+	return w.itemField(f, key)
 }
 
 // contentField reads a field of a content block.
@@ -62,16 +73,13 @@ func (w *walker) contentField(key string) error {
 			return w.jsonBlock()
 		}
 	case "video", "audio", "input_audio", "video_url", "audio_url":
-		if c == '{' {
-			w.addTimed(key)
-			raw, err := w.Value()
-			w.other += int64(len(raw))
-			return err
+		if c == '{' || c == '"' && strings.HasSuffix(key, "_url") {
+			return w.timed(key)
 		}
 	case "detailLevel":
 		w.req.DocumentImages = true
-	case "file_id", "s3Location", "s3Uri", "fileUri":
-		return w.opaque()
+	case "file_id", "file_url", "s3Location", "s3Uri", "fileUri":
+		return w.opaque(key)
 	case "image_url":
 		if c == '{' {
 			return w.Object(func(k string) error {
@@ -85,6 +93,17 @@ func (w *walker) contentField(key string) error {
 	return w.value(key, inContent)
 }
 
+// timed reads media that last, or their address.
+func (w *walker) timed(key string) error {
+	w.addTimed(key)
+	raw, err := w.Value()
+	w.other += int64(len(raw))
+	if strings.Contains(raw, `"id"`) || strings.HasSuffix(key, "_url") && !strings.Contains(raw, `"data:`) {
+		w.unseen(key)
+	}
+	return err
+}
+
 // mediaSource is where a block's data comes from.
 type mediaSource struct {
 	kind      string // "base64", "text", "url", ...
@@ -96,7 +115,7 @@ type mediaSource struct {
 func (w *walker) mediaSource(s *mediaSource) error {
 	return w.Object(func(key string) error {
 		if key == "s3Location" || key == "s3_location" {
-			return w.opaque()
+			return w.opaque(key)
 		}
 		if w.Peek() != '"' {
 			return w.field(key, inContent)
@@ -120,6 +139,7 @@ func (w *walker) mediaSource(s *mediaSource) error {
 			return err
 		default:
 			s.opaque = true
+			w.unseen(key)
 		}
 		w.other += int64(len(t.Raw))
 		return err
@@ -127,7 +147,7 @@ func (w *walker) mediaSource(s *mediaSource) error {
 }
 
 // addSource counts a source, now that the block around it is known.
-func (w *walker) addSource(f blockFrame) {
+func (w *walker) addSource(f *blockFrame) {
 	s := f.source
 	if s.opaque {
 		w.add(tokens.Block{Kind: tokens.Opaque})

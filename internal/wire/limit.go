@@ -47,6 +47,9 @@ func SetOutputLimit(modelID string, body []byte, n int64) ([]byte, bool) {
 		return body, false
 	}
 	if !e.found {
+		if e.responses && !e.conversation && (place.key == "max_completion_tokens" || !known && takesResponses(modelID)) {
+			e.place, known = outputPlace{key: "max_output_tokens"}, true
+		}
 		if !known {
 			return body, false
 		}
@@ -75,6 +78,14 @@ type limitEdit struct {
 	empty  bool
 	found  bool
 	edits  []limitChange
+
+	responses    bool // the body has Responses' "input"
+	conversation bool // or the messages of another dialect
+}
+
+// takesResponses reports whether a maker's models are served by Responses though InvokeModel has no dialect of theirs that is known here.
+func takesResponses(modelID string) bool {
+	return strings.HasPrefix(modelID, "xai.") || strings.HasPrefix(modelID, "google.")
 }
 
 type limitChange struct {
@@ -83,6 +94,8 @@ type limitChange struct {
 }
 
 func (e *limitEdit) field(key string) error {
+	e.responses = e.responses || key == "input"
+	e.conversation = e.conversation || key == "messages" || key == "prompt" && e.Peek() == '"'
 	switch {
 	case outputKeys[key]:
 		return e.limit()

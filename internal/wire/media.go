@@ -19,23 +19,38 @@ func isMediaKey(key string) bool {
 }
 
 // addDataURL counts a string that is a data URL, or an address that the provider would fetch, and reports whether it was.
-func (w *walker) addDataURL(t text) bool {
-	s := t.String()
-	if strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "s3://") {
-		w.add(tokens.Block{Kind: tokens.Opaque})
+func (w *walker) addDataURL(key string, t text) bool {
+	s := strings.TrimSpace(t.String())
+	if s == "" {
+		return false
+	}
+	if len(s) >= len("data:") && strings.EqualFold(s[:len("data:")], "data:") {
+		mediaType, data, ok := strings.Cut(s[len("data:"):], ";base64,")
+		kind, format := mediaKind(mediaType)
+		if ok && kind != "" && isBase64(plain(data)) {
+			w.addMedia(kind, format, plain(data))
+			return true
+		}
+		if key == "image_url" { // an image that is packed in an unknown way
+			w.add(tokens.Block{Kind: tokens.Opaque})
+		}
+		return false
+	}
+	scheme, _, ok := strings.Cut(s, "://")
+	switch scheme = strings.ToLower(scheme); {
+	case ok && (scheme == "https" || scheme == "http" || scheme == "s3"), key == "image_url":
+		w.addUnseen(key)
 		return true
 	}
-	rest, ok := strings.CutPrefix(s, "data:")
-	if !ok {
-		return false
-	}
-	mediaType, data, ok := strings.Cut(rest, ";base64,")
-	kind, format := mediaKind(mediaType)
-	if !ok || kind == "" || !isBase64(plain(data)) {
-		return false
-	}
-	w.addMedia(kind, format, plain(data))
-	return true
+	return false
+}
+
+// addBareFile counts base64 that no media type introduces. It may be read as a file or as the text that it is: it counts as both.
+func (w *walker) addBareFile(t text) {
+	embedded := w.req.Embedded
+	w.addText(t)
+	w.addMedia("document", "", t)
+	w.req.Embedded = embedded
 }
 
 // mediaKind splits a media type into the kind of block and Bedrock's name of the format. Both are empty when it tells nothing.

@@ -27,6 +27,9 @@ type Request struct {
 	Guardrail      bool   // the body names a guardrail
 	Compacts       bool   // the service may shorten the history in inferences of their own
 	Unpriced       string // a feature in use that has no price per token, such as "web_search"; empty when there is none
+	Unseen         string // a field that makes the service read what is not in the body, or keep the answer; empty when there is none
+	Model          string // the body's own "model", of visible ASCII and at most 2,048 bytes; empty for none, and for any other
+	Stream         bool   // the body asks for a stream
 }
 
 // ParseRequest reads the body of an InvokeModel request in any dialect. modelID tells rerank models apart. It returns
@@ -68,6 +71,7 @@ type walker struct {
 	other  int64
 	chunks int64 // of the documents to rerank
 	rerank bool
+	inner  bool // within the model's own dialect inside of Converse's
 }
 
 // surroundings say what stands around a value.
@@ -81,7 +85,9 @@ const (
 
 func (w *walker) topField(key string) error {
 	switch key {
-	case "messages", "chat_history", "input":
+	case "input":
+		return w.input()
+	case "messages", "chat_history":
 		return w.messages(key)
 	case "tools", "functions":
 		return w.tools()
@@ -109,7 +115,9 @@ func (w *walker) topField(key string) error {
 	case "prompt_cache_retention", "prompt_cache_options":
 		return w.retention()
 	case "previous_response_id", "conversation":
-		return w.opaque() // history that the service keeps, and bills again
+		return w.opaque(key) // history that the service keeps, and bills again
+	case "background", "model", "stream":
+		return w.routing(key)
 	}
 	return w.field(key, inConfig)
 }
@@ -185,7 +193,10 @@ func (w *walker) setting(key string, in surroundings) error {
 		return w.grammar()
 	case "additionalModelRequestFields":
 		if in == inConfig && w.Peek() == '{' {
-			return w.Object(w.topField) // the model's own dialect, inside of Converse's
+			w.inner = true // the model's own dialect, inside of Converse's
+			err := w.Object(w.topField)
+			w.inner = false
+			return err
 		}
 	}
 	if w.Peek() != '{' || contentObject(key) {
@@ -239,9 +250,11 @@ func (w *walker) value(key string, in surroundings) error {
 
 func (w *walker) addString(key string, t text) {
 	switch {
-	case isMediaKey(key) && w.addDataURL(t):
+	case isMediaKey(key) && w.addDataURL(key, t):
 	case (key == "images" || key == "inputImage" || key == "image") && isBase64(t):
 		w.addMedia("image", "", t)
+	case key == "file_data" && len(t.Raw) >= inlineBytes && isBase64(t):
+		w.addBareFile(t)
 	case len(t.Raw) < inlineBytes:
 		w.other += int64(len(t.Raw))
 	default:
@@ -281,13 +294,25 @@ func (w *walker) jsonBlock() error {
 	return err
 }
 
-// opaque notes content that is held elsewhere.
-func (w *walker) opaque() error {
+// opaque notes content that is held elsewhere, under the key that names it.
+func (w *walker) opaque(key string) error {
 	raw, err := w.Value()
 	if raw != "null" && raw != `""` {
-		w.add(tokens.Block{Kind: tokens.Opaque})
+		w.addUnseen(key)
 	}
 	return err
+}
+
+// addUnseen notes content that is not in the body: its size can't be told from here.
+func (w *walker) addUnseen(key string) {
+	w.add(tokens.Block{Kind: tokens.Opaque})
+	w.unseen(key)
+}
+
+func (w *walker) unseen(key string) {
+	if w.req.Unseen == "" {
+		w.req.Unseen = key
+	}
 }
 
 func (w *walker) rerankDocument() error {

@@ -326,6 +326,7 @@ func FuzzParseRequest(f *testing.F) {
 		`{"messages":[{"type":"image","source":{"type":"base64","data":"iVBORw0KGgo="}}],"tools":[{"type":"x"}],"documents":["d"]}`,
 		`{"toolConfig":{"tools":[{"toolSpec":{}}]},"service_tier":{"type":"flex"},"inferenceConfig":{"maxTokens":3}}`,
 		`{"image_url":{"url":"data:image/png;base64,AAAA"},"images":["AAAA"],"n":3,"speed":"fast"}`,
+		`{"model":"m","stream":true,"input":[{"id":"i"},{"type":"reasoning","id":"r","content":[{"text":"x"}]},{"content":[{"type":"input_file","file_url":"u"}]}],"text":{"format":{"schema":{}}},"prompt":{"id":"p"},"background":true,"previous_response_id":"r"}`,
 	} {
 		f.Add([]byte(s))
 	}

@@ -42,8 +42,8 @@ func (w *walker) tool() error {
 			t, err := w.Text()
 			kind = t.String()
 			return err
-		case key == "strict" && c == 't':
-			strict = true
+		case key == "strict" && c == 't', key == "format" && c == '{':
+			strict = true // a custom tool's format is a grammar
 		case (key == "toolSpec" || key == "function") && c == '{':
 			return w.Object(func(k string) error {
 				strict = strict || k == "strict" && w.Peek() == 't'
@@ -84,6 +84,9 @@ func toolFeature(kind string) (feature string, builtin bool) {
 	switch kind {
 	case "", "function", "custom":
 		return "", false
+	}
+	if strings.HasPrefix(kind, "computer_use") {
+		return "computer_use", false // OpenAI's, which comes with text of its own that nobody has published
 	}
 	for _, prefix := range [...]string{"bash_", "text_editor_", "computer_", "memory_", "tool_search_tool_"} {
 		if strings.HasPrefix(kind, prefix) {
