@@ -128,7 +128,8 @@ func (m *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.Fi
 	}()
 	out, md, err = next.HandleFinalize(middleware.WithStackValue(ctx, sendingKey{}, s), in)
 	returned = true
-	g.conclude(ctx, s, out.Result, err)
+	whole, _ := out.Result.(*bedrockruntime.ConverseOutput)
+	g.conclude(ctx, s, streams(out.Result), whole, err)
 	return out, md, err
 }
 
@@ -155,19 +156,20 @@ func (g *Guard) begin(ctx context.Context, c *call, s *sending, req *smithyhttp.
 	return req, nil
 }
 
-// conclude resolves the attempt after everything below has returned, unless somebody else does.
-func (g *Guard) conclude(ctx context.Context, s *sending, result any, err error) {
+// conclude resolves the attempt after everything below has returned, unless somebody else does. streams says that the caller holds the
+// stream that the meter sees; whole is Converse's answer where the SDK has decoded it.
+func (g *Guard) conclude(ctx context.Context, s *sending, streams bool, whole *bedrockruntime.ConverseOutput, err error) {
 	switch m := s.stream.Load(); {
 	case s.left.Load():
 		// Whoever reads the answer on owns the reservation: see detach.go.
-	case m != nil && err == nil && streams(result):
+	case m != nil && err == nil && streams:
 		// The stream owns the reservation: see stream.go.
 	case m != nil: // something in between failed after the stream began: nobody holds it to close it
 		m.leave(err)
 	default:
 		a := s.current()
-		if out, ok := result.(*bedrockruntime.ConverseOutput); ok && err == nil && a.call.demand.decodable {
-			g.settleConverse(ctx, a, out)
+		if whole != nil && err == nil && a.call.demand.decodable {
+			g.settleConverse(ctx, a, whole)
 			return
 		}
 		g.settleAnswer(ctx, a, err)

@@ -29,6 +29,10 @@ func withPoints(input any, p *cache.Prompt, edits []cache.Edit) any {
 		out := *in
 		out.Body = bodyWithPoints(in.Body, p, edits)
 		return &out
+	case *httpInput:
+		out := *in
+		out.body = bodyWithPoints(in.body, p, edits)
+		return &out
 	}
 	changes := changesOf(p, edits)
 	switch in := input.(type) {

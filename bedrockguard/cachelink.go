@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/smithy-go"
 
@@ -69,11 +68,15 @@ func (g *Guard) ReviveCache(s budget.Scope) int {
 func (g *Guard) checkCache(ctx context.Context, c *call, input any, r *catalog.Resolved) (any, error) {
 	l := g.cache
 	mode := l.policy.ModeOf(c.scope.Workflow)
+	fixed := isSigned(input) // what is signed stays as it is
+	if mode == cache.Fix && fixed {
+		mode = cache.Report
+	}
 	if mode == cache.Off && len(l.policy.Rules) == 0 {
 		return input, nil
 	}
 	now := cache.Call{
-		Workflow: cacheKey(c.scope), Model: cacheModel(r), Place: awsmiddleware.GetRegion(ctx) + "/" + r.Profile, At: l.clock(), Compacted: cache.Compacted(ctx),
+		Workflow: cacheKey(c.scope), Model: cacheModel(r), Place: c.region + "/" + r.Profile, At: l.clock(), Compacted: cache.Compacted(ctx),
 	}
 	now.Model = l.tracker.Knows(now)
 	p := l.prompt()
@@ -84,7 +87,7 @@ func (g *Guard) checkCache(ctx context.Context, c *call, input any, r *catalog.R
 	c.cache = cacheCall{place: &now, prompt: p}
 	if mode == cache.Fix {
 		input = l.fix(input, c)
-	} else if c.cache.turn = l.tracker.Check(now, p); l.wantsFix(c.cache.turn.Findings) {
+	} else if c.cache.turn = l.tracker.Check(now, p); !fixed && l.wantsFix(c.cache.turn.Findings) {
 		c.cache.turn.Fail()
 		input = l.fix(input, c)
 	}
@@ -125,6 +128,8 @@ func readPrompt(p *cache.Prompt, provider string, input any) bool {
 		return cache.ParseBody(p, provider, in.Body) == nil
 	case *bedrockruntime.InvokeModelWithResponseStreamInput:
 		return cache.ParseBody(p, provider, in.Body) == nil
+	case *httpInput:
+		return cache.ParseBody(p, provider, in.body) == nil
 	default:
 		return false
 	}

@@ -20,10 +20,12 @@ import (
 type call struct {
 	operation     string
 	streams       bool
+	overHTTP      bool          // the answer goes to an HTTP client: its header tells whether it streams
 	provider      string
 	scope         budget.Scope
 	demand        demand
-	region        string
+	region        string        // where the client sends to
+	modelInBody   string        // the model of a request whose path names none; empty for all others
 	quote         quote         // of the model that is asked for
 	others        []quote       // of what has answered in its stead before
 	window        int64         // the most input tokens that the model accepts; 0 when that is unknown

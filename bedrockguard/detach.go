@@ -223,6 +223,9 @@ func (d *dispatch) observe(ctx context.Context, a *answered) {
 	if fine {
 		at.call.cacheBegun()
 	}
+	if fine && at.call.overHTTP {
+		at.call.streams = streamsAs(resp.Header) != 0
+	}
 	if fine && at.call.streams {
 		m := d.guard.meter(ctx, at, resp.Body, d.cancel)
 		resp.Body = m

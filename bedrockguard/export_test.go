@@ -6,3 +6,9 @@ func (g *Guard) Drains() int {
 	defer g.drains.mu.Unlock()
 	return g.drains.reading
 }
+
+// RegionOfEndpoint is the region of a host of AWS's that serves models; empty for any other.
+func RegionOfEndpoint(host string) string {
+	_, region := endpointOf(host)
+	return region
+}

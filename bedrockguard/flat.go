@@ -120,7 +120,7 @@ func (g *Guard) identifyFlat(ctx context.Context, c *call, input any, price budg
 	if err := g.scope(ctx, &c.scope); err != nil {
 		return err
 	}
-	c.flatOperation, c.flat, c.region = true, price, region(ctx)
+	c.flatOperation, c.flat = true, price
 	c.scope.Region = c.region
 	c.quote = quote{resolved: &catalog.Resolved{Model: new(catalog.Model)}, tier: budget.TierStandard}
 	c.demand.choices = 1

@@ -30,7 +30,7 @@ func (*identifyMiddleware) ID() string { return identifyID }
 
 // HandleInitialize implements middleware.InitializeMiddleware.
 func (m *identifyMiddleware) HandleInitialize(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (out middleware.InitializeOutput, md middleware.Metadata, err error) {
-	c := new(call)
+	c := &call{region: region(ctx)}
 	var modelID *string
 	if c.operation, modelID, c.streams = operationOf(in.Parameters); c.operation == "" {
 		return m.unmetered(ctx, in, next)
@@ -75,7 +75,7 @@ func (m *identifyMiddleware) unmetered(ctx context.Context, in middleware.Initia
 	if foreign(ctx) || treatmentOf(operation) == free {
 		return next.HandleInitialize(ctx, in)
 	}
-	c := &call{operation: operation}
+	c := &call{operation: operation, region: region(ctx)}
 	price, ok := m.guard.flat.operations[operation]
 	if !ok {
 		return m.unsupported(ctx, c, in, next)
@@ -130,7 +130,6 @@ func (g *Guard) resolve(ctx context.Context, c *call, modelID *string) (*catalog
 	if modelID == nil || *modelID == "" {
 		return nil, malformed("modelId", "is missing")
 	}
-	c.region = region(ctx)
 	c.flat, c.flatGuardrail, c.flatModel = 0, 0, false
 	resolved, err := g.catalog.Resolve(*modelID, c.region)
 	if err != nil {

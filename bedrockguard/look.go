@@ -151,7 +151,10 @@ func (g *Guard) lookAgain(ctx context.Context, c *call, req *smithyhttp.Request)
 
 // describeHTTP reads a request of any guarded operation as it is about to be sent.
 func (g *Guard) describeHTTP(ctx context.Context, c *call, req *smithyhttp.Request, body []byte) error {
-	modelID, ok := modelInPath(req.URL)
+	modelID, ok := c.modelInBody, c.modelInBody != ""
+	if !ok {
+		modelID, ok = modelInPath(req.URL)
+	}
 	if !ok {
 		return malformed("path", "names no model: the guard does not know what this request would do")
 	}

@@ -47,12 +47,21 @@ type limiting struct {
 
 // next runs the rest of the chain on a request whose output limit is set, and lowered if need be.
 func (m *identifyMiddleware) next(ctx context.Context, c *call, in middleware.InitializeInput, next middleware.InitializeHandler) (out middleware.InitializeOutput, md middleware.Metadata, err error) {
-	g := m.guard
-	if g.opts.Output == (Output{}) {
+	if m.guard.opts.Output == (Output{}) {
 		return next.HandleInitialize(withCall(ctx, c), in)
 	}
-	if limited, n := g.defaultOutput(ctx, c, in.Parameters); n > 0 {
-		in.Parameters = limited
+	err = m.guard.limited(ctx, c, in.Parameters, func(input any) error {
+		in.Parameters = input
+		out, md, err = next.HandleInitialize(withCall(ctx, c), in)
+		return err
+	})
+	return out, md, err
+}
+
+// limited runs the rest of the chain on a request whose output limit is set, and lowered as often as that lets it fit.
+func (g *Guard) limited(ctx context.Context, c *call, input any, run func(input any) error) error {
+	if limited, n := g.defaultOutput(c, input); n > 0 {
+		input = limited
 		g.tellLimited(ctx, c, 0, n)
 	}
 	c.limiting.may = g.opts.Output.Clamp
@@ -61,17 +70,18 @@ func (m *identifyMiddleware) next(ctx context.Context, c *call, in middleware.In
 			break
 		}
 		attempts := c.attempts.Load()
-		if out, md, err = next.HandleInitialize(withCall(ctx, c), in); !errors.Is(err, budget.ErrExceeded) {
-			return out, md, err
+		err := run(input)
+		if !errors.Is(err, budget.ErrExceeded) {
+			return err
 		}
-		limited, from, to := g.clamp(c, in.Parameters, err)
+		limited, from, to := g.clamp(c, input, err)
 		if c.limiting.may = to > 0 && c.attempts.Load() == attempts+1; c.limiting.may { // else something was sent, or nothing helps
-			in.Parameters = limited
+			input = limited
 			g.tellLimited(ctx, c, from, to)
 		}
 	}
 	c.limiting.may = false
-	return next.HandleInitialize(withCall(ctx, c), in)
+	return run(input)
 }
 
 // maxClamps is how often a limit is lowered for one call: each time another limit, or what others have set aside meanwhile, may want it
@@ -83,11 +93,11 @@ func (g *Guard) tellLimited(ctx context.Context, c *call, from, to int64) {
 }
 
 // defaultOutput sets the default limit where a request has none, and returns it; 0 when nothing was changed.
-func (g *Guard) defaultOutput(ctx context.Context, c *call, input any) (any, int64) {
+func (g *Guard) defaultOutput(c *call, input any) (any, int64) {
 	if g.opts.Output.Default == 0 {
 		return input, 0
 	}
-	resolved, err := g.catalog.Resolve(aws.ToString(modelOf(input)), region(ctx))
+	resolved, err := g.catalog.Resolve(aws.ToString(modelOf(input)), c.region)
 	if err != nil {
 		return input, 0 // which is refused where it is read
 	}
@@ -205,6 +215,16 @@ func withOutputLimit(modelID string, input any, n int64) (any, bool) {
 		if own.Body, ok = limitBody(modelID, in.Body, n); ok {
 			return &own, true
 		}
+	case *httpInput:
+		own, ok := *in, false
+		if place := in.form.limitPlace(); place == (wire.LimitPlace{}) {
+			own.body, ok = limitBody(modelID, in.body, n)
+		} else if !effortForbids(in.body) {
+			own.body, ok = wire.SetOutputLimitAt(place, in.body, n)
+		}
+		if ok {
+			return &own, true
+		}
 	}
 	return input, false
 }
@@ -229,7 +249,8 @@ func mustNotLimit(fields document.Interface) bool {
 // documented (Amazon Nova user guide, extended thinking, 2026-11).
 func effortForbids(raw []byte) bool {
 	var fields struct {
-		Reasoning struct {
+		Additional json.RawMessage `json:"additionalModelRequestFields"`
+		Reasoning  struct {
 			Effort string `json:"maxReasoningEffort"`
 		} `json:"reasoningConfig"`
 		Inference struct {
@@ -241,6 +262,9 @@ func effortForbids(raw []byte) bool {
 	if json.Unmarshal(raw, &fields) != nil {
 		return false // what is no JSON is refused where it is read
 	}
+	if len(fields.Additional) > 0 && effortForbids(fields.Additional) {
+		return true
+	}
 	return fields.Reasoning.Effort == "high" || fields.Inference.Reasoning.Effort == "high"
 }
 
@@ -250,12 +274,17 @@ func bodyOf(input any) ([]byte, bool) {
 		return in.Body, true
 	case *bedrockruntime.InvokeModelWithResponseStreamInput:
 		return in.Body, true
+	case *httpInput:
+		return in.body, true
 	default:
 		return nil, false
 	}
 }
 
 func modelOf(input any) *string {
+	if in, ok := input.(*httpInput); ok {
+		return &in.model
+	}
 	_, id, _ := operationOf(input)
 	return id
 }

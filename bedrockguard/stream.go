@@ -21,7 +21,7 @@ type meteredBody struct {
 	ctx     context.Context
 	body    io.ReadCloser
 	cancel  context.CancelFunc // ends the transport
-	meter   *wire.StreamMeter
+	meter   streamMeter
 	from    *io.PipeReader
 	to      *io.PipeWriter
 	done    chan struct{} // closed when the goroutine has ended
@@ -34,10 +34,24 @@ type meteredBody struct {
 	unfollow atomic.Pointer[func() bool] // stops waiting for the end of the caller's context
 }
 
+// streamMeter reads usage from a stream while it passes.
+type streamMeter interface {
+	io.Writer
+	Usage() (wire.Reported, bool)
+	Refused() int
+}
+
+func newStreamMeter(a *attempt) streamMeter {
+	if a.call.overHTTP && streamsAs(a.header) == serverSentEvents {
+		return wire.NewSSEMeter(a.call.provider, a.call.demand.writes, a.header)
+	}
+	return wire.NewStreamMeter(a.call.provider, a.call.demand.writes, a.header)
+}
+
 func (g *Guard) meter(ctx context.Context, a *attempt, body io.ReadCloser, cancel context.CancelFunc) *meteredBody {
 	m := &meteredBody{
 		guard: g, attempt: a, ctx: ctx, body: body, cancel: cancel, done: make(chan struct{}),
-		meter: wire.NewStreamMeter(a.call.provider, a.call.demand.writes, a.header),
+		meter: newStreamMeter(a),
 	}
 	m.from, m.to = io.Pipe()
 	m.unwatch = g.watch.enter(a.call.scope, m.kill)

@@ -32,13 +32,16 @@ func (m *observeMiddleware) HandleDeserialize(ctx context.Context, in middleware
 	if s == nil {
 		return next.HandleDeserialize(ctx, in)
 	}
-	g := m.guard
+	return m.guard.transmit(ctx, s, in, next, sendsByNetHTTP(next))
+}
+
+// transmit takes the last look at a request and hands it to the transport. direct says that this is net/http's own.
+func (g *Guard) transmit(ctx context.Context, s *sending, in middleware.DeserializeInput, next middleware.DeserializeHandler, direct bool) (middleware.DeserializeOutput, middleware.Metadata, error) {
 	req, _ := in.Request.(*smithyhttp.Request)
 	req, err := g.lastLook(ctx, s, req)
 	if err != nil {
 		return middleware.DeserializeOutput{}, middleware.Metadata{}, refusedError{err}
 	}
-	direct := sendsByNetHTTP(next)
 	d := &dispatch{guard: g, sending: s, direct: direct, next: next, in: in, cancel: func() {}}
 	own := ctx
 	if !direct || g.detaches(ctx) {

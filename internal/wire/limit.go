@@ -13,23 +13,23 @@ var outputKeys = map[string]bool{
 
 var outputConfigs = map[string]bool{"inferenceConfig": true, "textGenerationConfig": true}
 
-// outputPlace is where a maker's dialect sets its output limit: under a key, in an object of the body if config names one.
-type outputPlace struct{ config, key string }
+// LimitPlace is where a dialect sets its output limit: under a key, in an object of the body if Config names one.
+type LimitPlace struct{ Config, Key string }
 
 // placeOf returns where a limit goes that a body does not set, by the model's id; none for models that are not known to take one.
-func placeOf(modelID string) (p outputPlace, known bool) {
+func placeOf(modelID string) (p LimitPlace, known bool) {
 	maker, name, _ := strings.Cut(modelID, ".")
 	switch {
 	case maker == "amazon" && strings.HasPrefix(name, "nova"):
-		return outputPlace{"inferenceConfig", "maxTokens"}, true
+		return LimitPlace{"inferenceConfig", "maxTokens"}, true
 	case maker == "amazon" && strings.HasPrefix(name, "titan-text"):
-		return outputPlace{"textGenerationConfig", "maxTokenCount"}, true
+		return LimitPlace{"textGenerationConfig", "maxTokenCount"}, true
 	case maker == "meta":
-		return outputPlace{key: "max_gen_len"}, true
+		return LimitPlace{Key: "max_gen_len"}, true
 	case maker == "openai":
-		return outputPlace{key: "max_completion_tokens"}, true
+		return LimitPlace{Key: "max_completion_tokens"}, true
 	case maker == "anthropic", maker == "mistral", maker == "cohere", maker == "ai21", maker == "deepseek", maker == "qwen":
-		return outputPlace{key: "max_tokens"}, true
+		return LimitPlace{Key: "max_tokens"}, true
 	default:
 		return p, false
 	}
@@ -39,9 +39,17 @@ func placeOf(modelID string) (p outputPlace, known bool) {
 // higher become n, and where there is none one is set as the model's dialect has it. It reports false, and returns the body, if that can't
 // be done: the body is not understood, the model is not known to take a limit, or n is within its thinking budget.
 func SetOutputLimit(modelID string, body []byte, n int64) ([]byte, bool) {
-	e := limitEdit{n: strconv.FormatInt(n, 10)}
 	place, known := placeOf(modelID)
-	e.place = place
+	return setOutputLimit(modelID, place, known, body, n)
+}
+
+// SetOutputLimitAt is SetOutputLimit for a body in a dialect that has its limit in one place, whatever its model.
+func SetOutputLimitAt(place LimitPlace, body []byte, n int64) ([]byte, bool) {
+	return setOutputLimit("", place, true, body, n)
+}
+
+func setOutputLimit(modelID string, place LimitPlace, known bool, body []byte, n int64) ([]byte, bool) {
+	e := limitEdit{n: strconv.FormatInt(n, 10), place: place}
 	text := string(body)
 	if e.Document(text, e.field) != nil {
 		return body, false
@@ -73,7 +81,7 @@ func SetOutputLimit(modelID string, body []byte, n int64) ([]byte, bool) {
 type limitEdit struct {
 	scanner
 	n      string
-	place  outputPlace
+	place  LimitPlace
 	config int // behind the brace of place's object; 0 when there is none
 	empty  bool
 	found  bool
@@ -100,11 +108,11 @@ func (e *limitEdit) field(key string) error {
 	case outputKeys[key]:
 		return e.limit()
 	case outputConfigs[key] && e.Peek() == '{':
-		if key == e.place.config {
+		if key == e.place.Config {
 			e.config, e.empty = e.Pos()+1, true
 		}
 		return e.Object(func(inner string) error {
-			if e.empty = e.empty && key != e.place.config; outputKeys[inner] {
+			if e.empty = e.empty && key != e.place.Config; outputKeys[inner] {
 				return e.limit()
 			}
 			return e.Skip()
@@ -138,13 +146,13 @@ func (e *limitEdit) limit() error {
 
 // insert sets a limit where none is: as the first member of its object.
 func (e *limitEdit) insert(text string) {
-	at, member := strings.IndexByte(text, '{')+1, strconv.Quote(e.place.key)+":"+e.n
+	at, member := strings.IndexByte(text, '{')+1, strconv.Quote(e.place.Key)+":"+e.n
 	empty := strings.TrimSpace(text[at:]) == "}"
 	switch {
-	case e.place.config != "" && e.config > 0:
+	case e.place.Config != "" && e.config > 0:
 		at, empty = e.config, e.empty
-	case e.place.config != "":
-		member = strconv.Quote(e.place.config) + ":{" + member + "}"
+	case e.place.Config != "":
+		member = strconv.Quote(e.place.Config) + ":{" + member + "}"
 	}
 	if !empty {
 		member += ","

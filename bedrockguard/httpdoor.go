@@ -1,0 +1,353 @@
+package bedrockguard
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/wire"
+)
+
+// TransportOptions configures Guard.Transport. The zero value is the strict default.
+type TransportOptions struct {
+	// Hosts names further hosts that serve Bedrock, such as a gateway or a test server, with the region whose prices apply. A host is
+	// spelled as in a URL, with its port if it has one. An empty region says that the host is none of Bedrock's, though its paths look
+	// like it: its requests pass untouched. AWS's own names of bedrock-runtime and bedrock-mantle need no entry: regional, FIPS,
+	// dual-stack, VPC endpoints, every partition.
+	Hosts map[string]string
+
+	// Errors has RoundTrip return a refusal as an error, for a plain http.Client. By default a refusal is a response in the dialect of the
+	// route, because the clients of Anthropic and OpenAI send again whatever RoundTrip returns as an error; Refusal gives the error
+	// back. It also decides how a stream ends that is killed: by an error of its Read, instead of an event of its dialect.
+	Errors bool
+}
+
+// Transport guards what an HTTP client sends to Bedrock: Converse, InvokeModel, OpenAI's chat completions and responses, and Anthropic's
+// messages, on the hosts of bedrock-runtime and bedrock-mantle. Base sends what is admitted; nil is http.DefaultTransport. The transport
+// is safe for concurrent use, and serves any number of clients.
+//
+// Each request is reserved for, sent and settled on its own, by its context's scope (budget.WithScope). A route that costs nothing
+// passes; one that spends in a way that can't be metered is refused, and so is any that is not known on such a host. A request to another
+// host passes untouched, unless its path is one of Bedrock's: then it is refused, and TransportOptions.Hosts says what the host is. What
+// an SDK client with a guard has admitted passes, and is counted once.
+//
+// It has to be the last thing that sees a request before it is sent: whatever stands behind it may change or repeat what was judged. A
+// body that is signed already, by AWS Signature Version 4, is not changed: cache points and output limits stay as they are, and
+// are reported. Put the signing behind the transport, in base, to have them changed.
+func (g *Guard) Transport(base http.RoundTripper, o TransportOptions) http.RoundTripper {
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	hosts := make(map[string]string, len(o.Hosts))
+	for host, region := range o.Hosts {
+		hosts[strings.ToLower(host)] = region
+	}
+	_, direct := base.(*http.Transport)
+	return &transport{guard: g, base: base, hosts: hosts, errors: o.Errors, direct: direct}
+}
+
+type transport struct {
+	guard  *Guard
+	base   http.RoundTripper
+	hosts  map[string]string // in lower case
+	errors bool
+	direct bool // base is net/http's own
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if s := sendingFrom(req.Context()); s != nil && s.covers(req) {
+		return t.base.RoundTrip(req)
+	}
+	region, ours := t.place(req)
+	if !ours {
+		return t.base.RoundTrip(req)
+	}
+	d := &httpCall{transport: t, asked: req, route: routeOf(req.Method, req.URL)}
+	d.call = &call{operation: d.route.operation, region: region, overHTTP: true}
+	resp, err := d.run(req.Context())
+	if refused, ok := errors.AsType[refusedError](err); ok {
+		if t.errors {
+			return nil, refused.error
+		}
+		return d.refuse(refused.error), nil
+	}
+	return resp, err
+}
+
+// errUnknownHost is of a request whose path is Bedrock's on a host that nobody has named.
+const regionUnknown = "\x00"
+
+// place tells in which region a request asks Bedrock; ours is false where it asks somebody else.
+func (t *transport) place(req *http.Request) (region string, ours bool) {
+	for _, host := range [...]string{req.URL.Host, req.Host} {
+		if host == "" {
+			continue
+		}
+		if region, named := t.hosts[strings.ToLower(host)]; named {
+			return region, region != ""
+		}
+		if kind, region := endpointOf(hostname(host)); kind != elsewhere {
+			return region, true
+		}
+	}
+	return regionUnknown, looksLikeBedrock(req.URL)
+}
+
+// hostname is a host without its port.
+func hostname(host string) string {
+	name, _, _ := strings.Cut(host, ":")
+	return name
+}
+
+// covers reports whether this very request is one that a guard has admitted and handed over.
+func (s *sending) covers(req *http.Request) bool {
+	a := s.current()
+	if a == nil || !a.handedOver.Load() {
+		return false
+	}
+	seen := &a.call.seen
+	return a.call.unmetered || seen.path != "" && strings.HasSuffix(req.URL.Path, seen.path)
+}
+
+// httpCall is one request on its way through the chain.
+type httpCall struct {
+	transport *transport
+	asked     *http.Request // as the client made it
+	route     route
+	call      *call
+	response  *http.Response
+	asksUsage bool // the stream tells usage though its client did not ask for it
+}
+
+// run judges the request and sends it. A refusal is a refusedError; any other error is the client's own, or the transport's.
+func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
+	g, c := d.transport.guard, d.call
+	if d.route.treatment == free {
+		return d.transport.base.RoundTrip(d.asked)
+	}
+	body, err := d.body()
+	if err != nil {
+		return nil, err
+	}
+	if d.route.form == formChat && !signed(d.asked) {
+		body, d.asksUsage = wire.AskForUsage(body)
+	}
+	if g.cache != nil {
+		defer func() {
+			if !c.streaming.Load() { // panics and runtime.Goexit included
+				g.cacheLost(ctx, c, err)
+			}
+		}()
+	}
+	input, err := d.identify(ctx, body)
+	if err != nil {
+		switch {
+		case !g.shadows(err):
+			return nil, d.denied(ctx, err)
+		case !errors.Is(err, ErrUnpriced) && !errors.Is(err, ErrUnsupportedOperation):
+			g.tellPassed(ctx, c, nil, err)
+		default:
+			if err = g.passUnmetered(ctx, c, err); err != nil {
+				return nil, d.denied(ctx, err)
+			}
+		}
+		input = d.input(c.modelInBody, body)
+	}
+	if c.unmetered || g.opts.Output == (Output{}) || signed(d.asked) {
+		err = d.send(ctx, input)
+	} else {
+		err = g.limited(ctx, c, input, func(input any) error { return d.send(ctx, input) })
+	}
+	return d.response, err
+}
+
+// body reads the whole request, and closes it.
+func (d *httpCall) body() ([]byte, error) {
+	if d.asked.Body == nil {
+		return nil, nil
+	}
+	defer d.asked.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(d.asked.Body, maxBodyBytes+1))
+	if err == nil && len(body) > maxBodyBytes {
+		err = refusedError{malformed("body", "is larger than 128 MiB")}
+	}
+	return body, err
+}
+
+// denied tells of a refusal.
+func (d *httpCall) denied(ctx context.Context, err error) error {
+	d.transport.guard.emitKind(ctx, d.call, nil, refusalKind(err), err)
+	return refusedError{err}
+}
+
+// identify fills in who pays and what is asked, and has the request's cache points looked at.
+func (d *httpCall) identify(ctx context.Context, body []byte) (any, error) {
+	g, c := d.transport.guard, d.call
+	if err := g.scope(ctx, &c.scope); err != nil {
+		return nil, err
+	}
+	switch {
+	case c.region == regionUnknown:
+		c.region = ""
+		return nil, &UnknownHostError{Host: d.asked.URL.Host}
+	case d.route.treatment == refused && g.flat.operations[d.route.operation] > 0:
+		return nil, g.identifyFlat(ctx, c, nil, g.flat.operations[d.route.operation])
+	case d.route.treatment == refused:
+		return nil, &UnsupportedOperationError{Operation: d.route.operation}
+	case d.asked.Header.Get("Content-Encoding") != "":
+		return nil, malformed("content-encoding", "is not understood: the body can't be read")
+	}
+	modelID := d.route.model
+	if modelID == "" {
+		asked, err := wire.ParseRequest("", body)
+		if err != nil {
+			return nil, err
+		}
+		if modelID = asked.Model; modelID == "" {
+			return nil, malformed("model", "is missing")
+		}
+		c.modelInBody = modelID
+	}
+	input := d.input(modelID, body)
+	if g.cache == nil {
+		return input, nil // the model is found when the body is read
+	}
+	resolved, err := g.resolve(ctx, c, &modelID)
+	if err != nil || resolved.HidesText {
+		return input, err
+	}
+	return g.checkCache(ctx, c, input, resolved)
+}
+
+// input is the request in a form that the cache check and the output limit can change.
+func (d *httpCall) input(modelID string, body []byte) *httpInput {
+	return &httpInput{model: modelID, body: body, form: d.route.form, signed: signed(d.asked)}
+}
+
+// httpInput is the body of a request that came over HTTP. What is changed is a copy.
+type httpInput struct {
+	model  string
+	body   []byte
+	form   form
+	signed bool // so that it can't be changed
+}
+
+// signed reports whether the bytes of a request are vouched for by a signature.
+func signed(req *http.Request) bool {
+	return strings.HasPrefix(req.Header.Get("Authorization"), "AWS4-") || req.URL.Query().Has("X-Amz-Signature")
+}
+
+// send takes one sending of the request through the chain.
+func (d *httpCall) send(ctx context.Context, input any) error {
+	g, c := d.transport.guard, d.call
+	in := input.(*httpInput)
+	req, err := d.outgoing(in.body)
+	if err != nil {
+		return err
+	}
+	if !c.unmetered {
+		if err := d.describe(ctx, req, in.body); err != nil {
+			if !g.shadows(err) {
+				return d.denied(ctx, err)
+			}
+			if err = g.passUnmetered(ctx, c, err); err != nil {
+				return d.denied(ctx, err)
+			}
+		}
+	}
+	ctx = withCall(ctx, c)
+	s := new(sending)
+	if !c.unmetered {
+		if req, err = g.begin(ctx, c, s, req); err != nil {
+			return refusedError{err}
+		}
+	}
+	if c.unmetered {
+		d.response, err = d.transport.base.RoundTrip(req.Build(ctx))
+		return err
+	}
+	if c.cache.prompt != nil {
+		g.cacheSent(c)
+	}
+	return d.transmit(middleware.WithStackValue(ctx, sendingKey{}, s), s, req)
+}
+
+// describe works out what the request can cost.
+func (d *httpCall) describe(ctx context.Context, req *smithyhttp.Request, body []byte) error {
+	c := d.call
+	if c.flatOperation {
+		return c.describeFlat(req, body)
+	}
+	if err := d.transport.guard.describeHTTP(ctx, c, req, body); err != nil {
+		return err
+	}
+	c.demand.converse = d.route.form == formConverse
+	c.seen.note(req, body)
+	return nil
+}
+
+// transmit hands the request to the transport, and resolves what was reserved for it.
+func (d *httpCall) transmit(ctx context.Context, s *sending, req *smithyhttp.Request) error {
+	g := d.transport.guard
+	returned := false
+	defer func() {
+		if !returned { // a panic or runtime.Goexit below
+			g.abandon(ctx, s)
+		}
+	}()
+	out, _, err := g.transmit(ctx, s, middleware.DeserializeInput{Request: req}, middleware.DeserializeHandlerFunc(d.roundTrip), d.transport.direct)
+	returned = true
+	resp, _ := out.RawResponse.(*smithyhttp.Response)
+	g.conclude(ctx, s, true, nil, err)
+	if err != nil || resp == nil {
+		return err
+	}
+	d.response = resp.Response
+	if m := s.stream.Load(); m != nil {
+		d.response.Body = d.streamed(m)
+	}
+	return nil
+}
+
+// roundTrip is the end of the chain.
+func (d *httpCall) roundTrip(ctx context.Context, in middleware.DeserializeInput) (out middleware.DeserializeOutput, md middleware.Metadata, err error) {
+	req, ok := in.Request.(*smithyhttp.Request)
+	if !ok {
+		return out, md, errors.New("bedrockguard: no HTTP request")
+	}
+	resp, err := d.transport.base.RoundTrip(req.Build(ctx))
+	if err == nil {
+		out.RawResponse = &smithyhttp.Response{Response: resp}
+	}
+	return out, md, err
+}
+
+// outgoing is the request with a body in memory. Nobody else can read the body, or send it again behind the guard's back: net/http
+// repeats a request that has GetBody.
+func (d *httpCall) outgoing(body []byte) (*smithyhttp.Request, error) {
+	clone := d.asked.Clone(context.Background())
+	clone.Body, clone.GetBody, clone.ContentLength, clone.TransferEncoding = nil, nil, int64(len(body)), nil
+	if !signed(d.asked) {
+		// An answer that is compressed can't be read as it passes; and the length is that of the body as it is now.
+		clone.Header.Set("Accept-Encoding", "identity")
+		clone.Header.Del("Content-Length")
+	}
+	req := &smithyhttp.Request{Request: clone}
+	if len(body) == 0 {
+		return req, nil
+	}
+	return req.SetStream(bytes.NewReader(body))
+}
+
+// isSigned reports whether a request can't be changed any more.
+func isSigned(input any) bool {
+	in, ok := input.(*httpInput)
+	return ok && in.signed
+}

@@ -1,0 +1,192 @@
+package bedrockguard
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/cache"
+)
+
+// UnknownHostError names a host to which a request of Bedrock's form was made, and that nobody has said to be Bedrock's. It unwraps to
+// ErrUnsupportedOperation.
+type UnknownHostError struct{ Host string }
+
+// Error says what to do.
+func (e *UnknownHostError) Error() string {
+	return fmt.Sprintf("bedrockguard: unknown host %q: the path is one of Bedrock's, and the region whose prices apply is not known: name the host in TransportOptions.Hosts, with its region, or with none if it is not Bedrock", e.Host)
+}
+
+// Unwrap returns ErrUnsupportedOperation.
+func (e *UnknownHostError) Unwrap() error { return ErrUnsupportedOperation }
+
+// The headers of a refusal over HTTP. Clients hand headers to their callers where they drop what they do not know in a body.
+const (
+	headerRefusal   = "X-Bedrockguard-Refusal"     // why, in one word: budget, killed, rate, price, operation, request, cache, identity, store
+	headerLimit     = "X-Bedrockguard-Limit"       // the name of the limit without room
+	headerMax       = "X-Bedrockguard-Max"         // as 5 USD or 1000 input tokens
+	headerSettled   = "X-Bedrockguard-Settled"     // spent in the window
+	headerPending   = "X-Bedrockguard-Pending"     // set aside by calls in flight
+	headerRequested = "X-Bedrockguard-Requested"   // the worst case of the refused call
+	headerReset     = "X-Bedrockguard-Reset-After" // seconds until the call could fit; absent when time alone never helps
+	headerWaiting   = "X-Bedrockguard-Waiting"     // true when the call fits once pending calls are settled
+)
+
+// refusalClass is how a refusal is told over HTTP. A status of 402 is the one that no client sends again by itself (measured with
+// seventeen clients, 2026-11); 429 and 503 are for what passes by itself.
+type refusalClass struct {
+	name   string
+	status int
+	code   string // as an AWS error type
+	kind   string // as the error type of OpenAI and Anthropic
+}
+
+func classOf(err error) refusalClass {
+	const exceeded = "BudgetExceededException"
+	for _, c := range [...]struct {
+		of error
+		refusalClass
+	}{
+		{budget.ErrKilled, refusalClass{"killed", http.StatusPaymentRequired, exceeded, "billing_error"}},
+		{budget.ErrExceeded, refusalClass{"budget", http.StatusPaymentRequired, exceeded, "billing_error"}},
+		{ErrRateLimited, refusalClass{"rate", http.StatusTooManyRequests, "ThrottlingException", "rate_limit_error"}},
+		{ErrUnpriced, refusalClass{"price", http.StatusPaymentRequired, exceeded, "billing_error"}},
+		{ErrUnsupportedOperation, refusalClass{"operation", http.StatusPaymentRequired, exceeded, "billing_error"}},
+		{ErrMalformedRequest, refusalClass{"request", http.StatusBadRequest, "ValidationException", "invalid_request_error"}},
+		{cache.ErrRefused, refusalClass{"cache", http.StatusPaymentRequired, exceeded, "billing_error"}},
+		{ErrIdentity, refusalClass{"identity", http.StatusPaymentRequired, exceeded, "billing_error"}},
+		{budget.ErrInvalidScope, refusalClass{"identity", http.StatusPaymentRequired, exceeded, "billing_error"}},
+		{budget.ErrStore, refusalClass{"store", http.StatusServiceUnavailable, "ServiceUnavailableException", "api_error"}},
+	} {
+		if errors.Is(err, c.of) {
+			return c.refusalClass
+		}
+	}
+	return refusalClass{"guard", http.StatusServiceUnavailable, "ServiceUnavailableException", "api_error"}
+}
+
+// body is a refusal in the words of a form.
+func (f form) refusal(c refusalClass, message string) []byte {
+	var body any
+	switch f {
+	case formMessages:
+		body = map[string]any{"type": "error", "error": map[string]any{"type": c.kind, "message": message}}
+	case formChat, formResponses:
+		body = map[string]any{"error": map[string]any{"message": message, "type": c.kind, "code": c.code, "param": nil}}
+	default:
+		body = map[string]any{"message": message, "__type": c.code}
+	}
+	raw, _ := json.Marshal(body) // maps and strings
+	return raw
+}
+
+type refusalKey struct{}
+
+// refuse answers in the place of Bedrock.
+func (d *httpCall) refuse(err error) *http.Response {
+	c := classOf(err)
+	if rate, ok := errors.AsType[*RateLimitedError](err); ok && rate.RetryAfter == 0 {
+		c.status = http.StatusPaymentRequired // it never fits
+	}
+	body := d.route.form.refusal(c, err.Error())
+	h := http.Header{
+		"Content-Type":     {"application/json"},
+		"X-Should-Retry":   {strconv.FormatBool(c.status == http.StatusServiceUnavailable || c.status == http.StatusTooManyRequests)},
+		"X-Amzn-Requestid": {budget.NewID().String()},
+	}
+	h.Set("Request-Id", h.Get("X-Amzn-Requestid"))
+	if d.route.form <= formInvoke || d.route.form == formNative {
+		h.Set("X-Amzn-Errortype", c.code)
+	}
+	describeRefusal(h, c, err)
+	return &http.Response{
+		Status: strconv.Itoa(c.status) + " " + http.StatusText(c.status), StatusCode: c.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: h, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
+		Request: d.asked.WithContext(context.WithValue(d.asked.Context(), refusalKey{}, err)),
+	}
+}
+
+// describeRefusal puts the figures of a refusal into headers.
+func describeRefusal(h http.Header, c refusalClass, err error) {
+	h.Set(headerRefusal, c.name)
+	if e, ok := errors.AsType[*budget.ExceededError](err); ok {
+		h.Set(headerLimit, headerSafe(e.Limit))
+		h.Set(headerMax, e.Max.String())
+		h.Set(headerSettled, e.Settled.String())
+		h.Set(headerPending, e.Pending.String())
+		h.Set(headerRequested, e.Requested.String())
+		h.Set(headerWaiting, strconv.FormatBool(e.Waiting))
+		setSeconds(h, headerReset, e.ResetAfter)
+	}
+	if e, ok := errors.AsType[*RateLimitedError](err); ok {
+		setSeconds(h, headerReset, e.RetryAfter)
+		setSeconds(h, "Retry-After", e.RetryAfter)
+	}
+}
+
+// setSeconds tells a time in whole seconds, rounded up; none is not told.
+func setSeconds(h http.Header, name string, d time.Duration) {
+	if d > 0 {
+		h.Set(name, strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10))
+	}
+}
+
+// headerSafe is a name as a header may hold it.
+func headerSafe(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// Refusal returns the error for which a guard's Transport has answered a request itself, or nil for any other response. Clients keep the
+// response that an error of theirs is about: anthropic.Error and openai.Error in their field Response.
+func Refusal(r *http.Response) error {
+	if r == nil || r.Request == nil {
+		return nil
+	}
+	err, _ := r.Request.Context().Value(refusalKey{}).(error)
+	return err
+}
+
+// killed is the last event of a stream that was killed. Its form is one that clients take for a failure, and tell the text of: for AWS's
+// event streams an exception that the service model knows, because of unknown ones the text is lost (measured, 2026-11).
+func (f form) killed(as framing, err *budget.KilledError) []byte {
+	c := classOf(err)
+	if as == eventStream {
+		return exceptionFrame("validationException", err.Error())
+	}
+	body := f.refusal(c, err.Error())
+	switch f {
+	case formChat:
+		return fmt.Appendf(nil, "data: %s\n\ndata: [DONE]\n\n", body)
+	case formResponses:
+		body, _ = json.Marshal(map[string]any{"type": "error", "error": map[string]any{"type": c.kind, "code": c.code, "message": err.Error(), "param": nil}})
+	}
+	return fmt.Appendf(nil, "event: error\ndata: %s\n\n", body)
+}
+
+func exceptionFrame(name, message string) []byte {
+	payload, _ := json.Marshal(map[string]string{"message": message})
+	m := eventstream.Message{Payload: payload}
+	m.Headers.Set(":message-type", eventstream.StringValue("exception"))
+	m.Headers.Set(":exception-type", eventstream.StringValue(name))
+	m.Headers.Set(":content-type", eventstream.StringValue("application/json"))
+	var b bytes.Buffer
+	if eventstream.NewEncoder().Encode(&b, m) != nil {
+		return nil
+	}
+	return b.Bytes()
+}

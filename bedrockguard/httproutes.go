@@ -1,0 +1,189 @@
+package bedrockguard
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/wire"
+)
+
+// form is the JSON dialect in which a route is asked, answers and refuses.
+type form uint8
+
+const (
+	formConverse  form = iota + 1 // /model/{id}/converse and converse-stream
+	formInvoke                    // /model/{id}/invoke and invoke-with-response-stream: the dialect of the model's maker
+	formMessages                  // Anthropic's messages, the model in the body
+	formChat                      // OpenAI's chat completions
+	formResponses                 // OpenAI's responses
+	formNative                    // other operations of bedrock-runtime
+)
+
+// endpoint is a kind of host that serves models.
+type endpoint uint8
+
+const (
+	elsewhere endpoint = iota
+	runtimeEndpoint
+	mantleEndpoint
+)
+
+// Labels of host names, and what stands behind the region: AWS's partitions, their dual-stack names and the names of VPC endpoints
+// (AWS's endpoint rules of bedrock-runtime and its page on bedrock-mantle, 2026-11).
+var (
+	endpointLabels = map[string]endpoint{
+		"bedrock-runtime": runtimeEndpoint, "bedrock-runtime-fips": runtimeEndpoint,
+		"bedrock-mantle": mantleEndpoint, "bedrock-mantle-fips": mantleEndpoint,
+	}
+	endpointDomains = map[string]bool{
+		"amazonaws.com": true, "amazonaws.com.cn": true, "amazonaws.eu": true, "api.aws": true, "api.amazonwebservices.com.cn": true, "api.amazonwebservices.eu": true,
+		"c2s.ic.gov": true, "sc2s.sgov.gov": true, "cloud.adc-e.uk": true, "csp.hci.ic.gov": true,
+		"api.aws.ic.gov": true, "api.aws.scloud": true, "api.cloud-aws.adc-e.uk": true, "api.aws.hci.ic.gov": true,
+		"vpce.amazonaws.com": true, "vpce.amazonaws.com.cn": true, "vpce.amazonaws.eu": true,
+	}
+)
+
+// endpointOf tells what a host of AWS's serves, and in which region.
+func endpointOf(host string) (endpoint, string) {
+	labels := strings.Split(strings.ToLower(strings.TrimSuffix(host, ".")), ".")
+	for i, label := range labels {
+		kind, known := endpointLabels[label]
+		if !known || i+2 >= len(labels) {
+			continue
+		}
+		domain := strings.Join(labels[i+2:], ".")
+		if !endpointDomains[domain] || i > 0 && !strings.HasPrefix(domain, "vpce.") {
+			continue
+		}
+		return kind, labels[i+1]
+	}
+	return elsewhere, ""
+}
+
+// route is what a request asks of Bedrock, as far as its method and path tell.
+type route struct {
+	treatment treatment
+	operation string
+	form      form
+	model     string // in the path; empty where it stands in the body
+}
+
+// looksLikeBedrock reports whether a path is one that models are asked under, on a host that nobody knows.
+func looksLikeBedrock(u *url.URL) bool {
+	if _, ok := modelInPath(u); ok {
+		return true
+	}
+	path := u.EscapedPath()
+	return strings.HasPrefix(path, "/openai/v1/") || strings.HasPrefix(path, "/anthropic/v1/")
+}
+
+// compatiblePrefixes stand in front of OpenAI's and Anthropic's routes; the last is bedrock-mantle's alone.
+var compatiblePrefixes = [...]string{"/openai/v1/", "/anthropic/v1/", "/v1/"}
+
+// routeOf reads a method and a path as they are sent. The path is compared as it stands: what is not spelled as the clients of Bedrock
+// spell it is no route, and so is refused.
+func routeOf(method string, u *url.URL) route {
+	path := u.EscapedPath()
+	for _, prefix := range compatiblePrefixes {
+		if rest, ok := strings.CutPrefix(path, prefix); ok {
+			return compatibleRoute(method, rest, prefix == "/anthropic/v1/")
+		}
+	}
+	parts := strings.Split(strings.TrimPrefix(path, "/"), "/")
+	switch {
+	case parts[0] == "model" && len(parts) == 3:
+		return modelRoute(method, parts[1], parts[2])
+	case parts[0] == "guardrail" && len(parts) == 5 && parts[2] == "version" && parts[4] == "apply":
+		return route{refused, "ApplyGuardrail", formNative, ""}
+	case parts[0] == "guardrail-checks":
+		return route{refused, "InvokeGuardrailChecks", formNative, ""}
+	case parts[0] == "async-invoke":
+		return route{freeIf(method == http.MethodGet), "StartAsyncInvoke", formNative, ""}
+	case parts[0] == "inference-profiles", parts[0] == "foundation-models": // which clients ask for on the same base URL
+		return route{freeIf(method == http.MethodGet), "ControlPlane", formNative, ""}
+	default:
+		return route{refused, "unknown", formNative, ""}
+	}
+}
+
+func freeIf(costsNothing bool) treatment {
+	if costsNothing {
+		return free
+	}
+	return refused
+}
+
+func modelRoute(method, escapedID, verb string) route {
+	operation, f := "", formConverse
+	switch verb {
+	case "converse":
+		operation = "Converse"
+	case "converse-stream":
+		operation = "ConverseStream"
+	case "invoke":
+		operation, f = "InvokeModel", formInvoke
+	case "invoke-with-response-stream":
+		operation, f = "InvokeModelWithResponseStream", formInvoke
+	case "count-tokens":
+		return route{freeIf(method == http.MethodPost), "CountTokens", formNative, ""}
+	case "invoke-with-bidirectional-stream":
+		return route{refused, bidirectionalStream, formNative, ""}
+	default:
+		return route{refused, "unknown", formNative, ""}
+	}
+	id, err := url.PathUnescape(escapedID)
+	if err != nil || id == "" || method != http.MethodPost {
+		return route{refused, "unknown", f, ""}
+	}
+	return route{guarded, operation, f, id}
+}
+
+// compatibleRoute reads what stands behind the prefix of a dialect that is not Bedrock's own.
+func compatibleRoute(method, rest string, anthropic bool) route {
+	name, behind, deeper := strings.Cut(rest, "/")
+	post, get := method == http.MethodPost, method == http.MethodGet
+	switch {
+	case name == "models":
+		return route{freeIf(get), "ListModels", formChat, ""}
+	case anthropic && rest == "messages":
+		return route{guardedIf(post), "Messages", formMessages, ""}
+	case anthropic && rest == "messages/count_tokens":
+		return route{freeIf(post), "CountTokens", formMessages, ""}
+	case anthropic:
+		return route{refused, "unknown", formMessages, ""}
+	case rest == "chat/completions":
+		return route{guardedIf(post), "ChatCompletions", formChat, ""}
+	case rest == "responses":
+		return route{guardedIf(post), "Responses", formResponses, ""}
+	case name == "responses" && deeper: // a stored one is read, deleted or called off
+		_, verb, _ := strings.Cut(behind, "/")
+		callsOff := post && verb == "cancel"
+		return route{freeIf(get || method == http.MethodDelete || callsOff), "StoredResponse", formResponses, ""}
+	default:
+		return route{refused, "unknown", formChat, ""}
+	}
+}
+
+func guardedIf(metered bool) treatment {
+	if metered {
+		return guarded
+	}
+	return refused
+}
+
+// limitPlace is where a form has its output limit; the zero value where the model's maker decides.
+func (f form) limitPlace() wire.LimitPlace {
+	switch f {
+	case formConverse:
+		return wire.LimitPlace{Config: "inferenceConfig", Key: "maxTokens"}
+	case formMessages:
+		return wire.LimitPlace{Key: "max_tokens"}
+	case formChat:
+		return wire.LimitPlace{Key: "max_completion_tokens"}
+	case formResponses:
+		return wire.LimitPlace{Key: "max_output_tokens"}
+	default:
+		return wire.LimitPlace{}
+	}
+}

@@ -1,0 +1,79 @@
+package wire
+
+import "strings"
+
+// AskForUsage returns a copy of the body of a streamed chat completion that has the stream tell its usage, which it otherwise does not.
+// It reports false, and returns the body, where that is not needed or can't be done: the body is no stream, asks for usage already, or is
+// not understood.
+func AskForUsage(body []byte) ([]byte, bool) {
+	e := usageEdit{options: -1, told: -1, null: -1}
+	text := string(body)
+	if e.Document(text, e.field) != nil || !e.streams {
+		return body, false
+	}
+	const asked = `"include_usage":true`
+	switch {
+	case e.told >= 0 && text[e.told:e.end] == "true":
+		return body, false
+	case e.told >= 0:
+		return splice(text, e.told, e.end, "true"), true
+	case e.options >= 0:
+		if !e.empty {
+			return splice(text, e.options, e.options, asked+","), true
+		}
+		return splice(text, e.options, e.options, asked), true
+	case e.null >= 0 && e.nullEnd > 0:
+		return splice(text, e.null, e.nullEnd, "{"+asked+"}"), true
+	default:
+		at := strings.IndexByte(text, '{') + 1 // a body that says that it streams is not empty
+		return splice(text, at, at, `"stream_options":{`+asked+`},`), true
+	}
+}
+
+func splice(text string, from, to int, replacement string) []byte {
+	out := make([]byte, 0, len(text)+len(replacement))
+	return append(append(append(out, text[:from]...), replacement...), text[to:]...)
+}
+
+// usageEdit finds what has to change in a body so that its stream tells usage. Places are byte offsets; -1 stands for none.
+type usageEdit struct {
+	scanner
+	streams       bool
+	options       int // behind the brace of stream_options
+	empty         bool
+	null, nullEnd int // of a stream_options that is null
+	told, end     int // of the value of include_usage
+}
+
+func (e *usageEdit) field(key string) error {
+	switch {
+	case key == "stream":
+		raw, err := e.Verbatim()
+		e.streams = raw == "true"
+		return err
+	case key == "stream_options" && e.Peek() == '{':
+		e.options, e.empty = e.Pos()+1, true
+		return e.Object(e.option)
+	case key == "stream_options":
+		e.null = e.Pos()
+		raw, err := e.Verbatim()
+		if e.nullEnd = e.Pos(); err == nil && raw != "null" {
+			return e.Fail("stream_options is no object")
+		}
+		return err
+	default:
+		return e.Skip()
+	}
+}
+
+func (e *usageEdit) option(key string) error {
+	e.empty = false
+	if key != "include_usage" {
+		return e.Skip()
+	}
+	e.Peek()
+	e.told = e.Pos()
+	_, err := e.Verbatim()
+	e.end = e.Pos()
+	return err
+}
