@@ -22,6 +22,9 @@ type TransportOptions struct {
 	// dual-stack, VPC endpoints, every partition.
 	Hosts map[string]string
 
+	// Sign signs a request that was admitted, behind all changes to its body, and before it is handed to base. Nil signs nothing.
+	Sign func(req *http.Request, body []byte) error
+
 	// Errors has RoundTrip return a refusal as an error, for a plain http.Client. By default a refusal is a response in the dialect of the
 	// route, because the clients of Anthropic and OpenAI send again whatever RoundTrip returns as an error; Refusal gives the error
 	// back. It also decides how a stream ends that is killed: by an error of its Read, instead of an event of its dialect.
@@ -39,7 +42,7 @@ type TransportOptions struct {
 //
 // It has to be the last thing that sees a request before it is sent: whatever stands behind it may change or repeat what was judged. A
 // body that is signed already, by AWS Signature Version 4, is not changed: cache points and output limits stay as they are, and
-// are reported. Put the signing behind the transport, in base, to have them changed.
+// are reported. Sign with TransportOptions.Sign to have them changed.
 func (g *Guard) Transport(base http.RoundTripper, o TransportOptions) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
@@ -49,13 +52,14 @@ func (g *Guard) Transport(base http.RoundTripper, o TransportOptions) http.Round
 		hosts[strings.ToLower(host)] = region
 	}
 	_, direct := base.(*http.Transport)
-	return &transport{guard: g, base: base, hosts: hosts, errors: o.Errors, direct: direct}
+	return &transport{guard: g, base: base, hosts: hosts, sign: o.Sign, errors: o.Errors, direct: direct}
 }
 
 type transport struct {
 	guard  *Guard
 	base   http.RoundTripper
 	hosts  map[string]string // in lower case
+	sign   func(*http.Request, []byte) error
 	errors bool
 	direct bool // base is net/http's own
 }
@@ -76,7 +80,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if t.errors {
 			return nil, refused.error
 		}
-		return d.refuse(refused.error), nil
+		return Refuse(req, refused.error), nil
 	}
 	return resp, err
 }
@@ -129,12 +133,15 @@ type httpCall struct {
 // run judges the request and sends it. A refusal is a refusedError; any other error is the client's own, or the transport's.
 func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
 	g, c := d.transport.guard, d.call
-	if d.route.treatment == free {
+	if d.route.treatment == free && d.transport.sign == nil {
 		return d.transport.base.RoundTrip(d.asked)
 	}
 	body, err := d.body()
 	if err != nil {
 		return nil, err
+	}
+	if d.route.treatment == free {
+		return d.pass(ctx, body)
 	}
 	if d.route.form == formChat && !signed(d.asked) {
 		body, d.asksUsage = wire.AskForUsage(body)
@@ -270,13 +277,32 @@ func (d *httpCall) send(ctx context.Context, input any) error {
 		}
 	}
 	if c.unmetered {
-		d.response, err = d.transport.base.RoundTrip(req.Build(ctx))
+		d.response, err = d.pass(ctx, in.body)
 		return err
 	}
 	if c.cache.prompt != nil {
 		g.cacheSent(c)
 	}
-	return d.transmit(middleware.WithStackValue(ctx, sendingKey{}, s), s, req)
+	return d.transmit(middleware.WithStackValue(ctx, sendingKey{}, s), s, req, in.body)
+}
+
+// pass sends a request that nothing is reserved for.
+func (d *httpCall) pass(ctx context.Context, body []byte) (*http.Response, error) {
+	req, err := d.outgoing(body)
+	if err == nil {
+		err = d.sign(req, body)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d.transport.base.RoundTrip(req.Build(ctx))
+}
+
+func (d *httpCall) sign(req *smithyhttp.Request, body []byte) error {
+	if d.transport.sign == nil {
+		return nil
+	}
+	return d.transport.sign(req.Request, body)
 }
 
 // describe works out what the request can cost.
@@ -294,7 +320,7 @@ func (d *httpCall) describe(ctx context.Context, req *smithyhttp.Request, body [
 }
 
 // transmit hands the request to the transport, and resolves what was reserved for it.
-func (d *httpCall) transmit(ctx context.Context, s *sending, req *smithyhttp.Request) error {
+func (d *httpCall) transmit(ctx context.Context, s *sending, req *smithyhttp.Request, body []byte) error {
 	g := d.transport.guard
 	returned := false
 	defer func() {
@@ -302,6 +328,11 @@ func (d *httpCall) transmit(ctx context.Context, s *sending, req *smithyhttp.Req
 			g.abandon(ctx, s)
 		}
 	}()
+	if err := d.sign(req, body); err != nil {
+		returned = true
+		g.finish(ctx, s.current(), OutcomeNotSent)
+		return err
+	}
 	out, _, err := g.transmit(ctx, s, middleware.DeserializeInput{Request: req}, middleware.DeserializeHandlerFunc(d.roundTrip), d.transport.direct)
 	returned = true
 	resp, _ := out.RawResponse.(*smithyhttp.Response)

@@ -66,6 +66,8 @@ func classOf(err error) refusalClass {
 		{cache.ErrRefused, refusalClass{"cache", http.StatusPaymentRequired, exceeded, "billing_error"}},
 		{ErrIdentity, refusalClass{"identity", http.StatusPaymentRequired, exceeded, "billing_error"}},
 		{budget.ErrInvalidScope, refusalClass{"identity", http.StatusPaymentRequired, exceeded, "billing_error"}},
+		{ErrUnauthenticated, refusalClass{"credentials", http.StatusUnauthorized, "UnrecognizedClientException", "authentication_error"}},
+		{ErrUnreachable, refusalClass{"upstream", http.StatusBadGateway, "ServiceUnavailableException", "api_error"}},
 		{budget.ErrStore, refusalClass{"store", http.StatusServiceUnavailable, "ServiceUnavailableException", "api_error"}},
 	} {
 		if errors.Is(err, c.of) {
@@ -92,27 +94,29 @@ func (f form) refusal(c refusalClass, message string) []byte {
 
 type refusalKey struct{}
 
-// refuse answers in the place of Bedrock.
-func (d *httpCall) refuse(err error) *http.Response {
+// Refuse is how a guard's Transport answers a request that it refuses: in the dialect of the request's route, with the figures in headers.
+// It is exported for handlers that refuse for reasons of their own, before the transport is asked.
+func Refuse(req *http.Request, err error) *http.Response {
+	f := routeOf(req.Method, req.URL).form
 	c := classOf(err)
 	if rate, ok := errors.AsType[*RateLimitedError](err); ok && rate.RetryAfter == 0 {
 		c.status = http.StatusPaymentRequired // it never fits
 	}
-	body := d.route.form.refusal(c, err.Error())
+	body := f.refusal(c, err.Error())
 	h := http.Header{
 		"Content-Type":     {"application/json"},
-		"X-Should-Retry":   {strconv.FormatBool(c.status == http.StatusServiceUnavailable || c.status == http.StatusTooManyRequests)},
+		"X-Should-Retry":   {strconv.FormatBool(c.status > 500 || c.status == http.StatusTooManyRequests)},
 		"X-Amzn-Requestid": {budget.NewID().String()},
 	}
 	h.Set("Request-Id", h.Get("X-Amzn-Requestid"))
-	if d.route.form <= formInvoke || d.route.form == formNative {
+	if f <= formInvoke || f == formNative {
 		h.Set("X-Amzn-Errortype", c.code)
 	}
 	describeRefusal(h, c, err)
 	return &http.Response{
 		Status: strconv.Itoa(c.status) + " " + http.StatusText(c.status), StatusCode: c.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: h, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
-		Request: d.asked.WithContext(context.WithValue(d.asked.Context(), refusalKey{}, err)),
+		Request: req.WithContext(context.WithValue(req.Context(), refusalKey{}, err)),
 	}
 }
 

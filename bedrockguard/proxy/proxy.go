@@ -1,0 +1,237 @@
+// Package proxy is an HTTP server's handler in front of Amazon Bedrock: any client that can be told an endpoint is capped by a guard,
+// whatever language it is written in.
+//
+// A request is authenticated, put on the account of its caller, judged and settled by the guard's Transport, signed with the proxy's own
+// credentials and sent to Bedrock; the answer passes through as it comes. Requests keep their dialect: Converse, InvokeModel,
+// OpenAI's chat completions and responses, Anthropic's messages. A refusal is answered in the same dialect, with status 402,
+// which clients do not send again by themselves; headers X-Bedrockguard-* hold its figures.
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// ErrInvalidOptions says that New can't build a proxy as asked. New returns all reasons, joined.
+var ErrInvalidOptions = errors.New("proxy: invalid options")
+
+// Options configures a Handler.
+type Options struct {
+	// Guard judges every request. It is required; the caller closes it.
+	Guard *bedrockguard.Guard
+
+	// Region is where Bedrock is asked, and whose prices apply, such as "us-east-1". It is required.
+	Region string
+
+	// Upstream is where requests go. Nil is Bedrock's endpoints in the region: bedrock-runtime, for routes that only it has
+	// bedrock-mantle, and for lists of models and profiles Bedrock's control plane.
+	Upstream *url.URL
+
+	// Sign signs a request for Bedrock, behind all changes: with the proxy's own credentials. It is required; body is the request's.
+	Sign func(req *http.Request, body []byte) error
+
+	// Authenticate says on whose account a request is, or why it is not let in, by an error that wraps bedrockguard.ErrUnauthenticated.
+	// body is the whole body. It is required: Loopback lets whoever can reach a loopback listener in.
+	Authenticate func(r *http.Request, body []byte) (budget.Scope, error)
+
+	// Base sends what is signed. Nil is a transport of the handler's own with net/http's defaults.
+	Base http.RoundTripper
+
+	// MaxBody is the largest request that is read, in bytes; a larger one is refused. Zero is 32 MiB, more than Bedrock takes.
+	MaxBody int64
+
+	// BodyTimeout is how long a request's body may take to arrive. Zero is one minute.
+	BodyTimeout time.Duration
+}
+
+const (
+	defaultMaxBody     = 32 << 20
+	defaultBodyTimeout = time.Minute
+)
+
+// Handler is the proxy. It is safe for concurrent use. Make one with New.
+type Handler struct {
+	opts    Options
+	reverse *httputil.ReverseProxy
+}
+
+// New returns a proxy, or every reason why it can't be as asked (ErrInvalidOptions). It contacts nobody.
+func New(o Options) (*Handler, error) {
+	var errs []error
+	missing := func(is bool, what string) {
+		if is {
+			errs = append(errs, fmt.Errorf("%w: %s is missing", ErrInvalidOptions, what))
+		}
+	}
+	missing(o.Guard == nil, "Guard")
+	missing(o.Region == "", "Region")
+	missing(o.Sign == nil, "Sign")
+	missing(o.Authenticate == nil, "Authenticate")
+	if o.MaxBody < 0 || o.BodyTimeout < 0 {
+		errs = append(errs, fmt.Errorf("%w: MaxBody %d or BodyTimeout %s is negative", ErrInvalidOptions, o.MaxBody, o.BodyTimeout))
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	if o.MaxBody == 0 {
+		o.MaxBody = defaultMaxBody
+	}
+	if o.BodyTimeout == 0 {
+		o.BodyTimeout = defaultBodyTimeout
+	}
+	if o.Base == nil {
+		o.Base = &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 256, IdleConnTimeout: 90 * time.Second, DisableCompression: true}
+	}
+	h := &Handler{opts: o}
+	hosts := map[string]string{}
+	if o.Upstream != nil {
+		hosts[o.Upstream.Host] = o.Region
+	}
+	h.reverse = &httputil.ReverseProxy{
+		Rewrite:        h.rewrite,
+		Transport:      o.Guard.Transport(o.Base, bedrockguard.TransportOptions{Hosts: hosts, Sign: o.Sign}),
+		FlushInterval:  -1, // events go on as they come
+		ErrorHandler:   h.failed,
+	}
+	return h, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == "PRI" || r.Method == http.MethodConnect || r.URL.Path == "" || r.URL.Path[0] != '/' {
+		http.Error(w, "bedrockguard: this is a proxy in front of Amazon Bedrock, and takes requests of its API alone", http.StatusBadRequest)
+		return
+	}
+	body, err := h.body(w, r)
+	if err != nil {
+		answer(w, bedrockguard.Refuse(r, err))
+		return
+	}
+	scope, err := h.opts.Authenticate(r, body)
+	if err == nil {
+		scope, err = chosen(scope, r.Header)
+	}
+	if err != nil {
+		answer(w, bedrockguard.Refuse(r, err))
+		return
+	}
+	ctx := context.WithValue(budget.WithScope(r.Context(), scope), bodyKey{}, body)
+	h.reverse.ServeHTTP(w, r.WithContext(ctx))
+}
+
+type bodyKey struct{}
+
+// body reads the whole request. Reading it first keeps a client that sends slowly from holding a reservation.
+func (h *Handler) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(h.opts.BodyTimeout)) // where the server has none, its own timeouts remain
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.opts.MaxBody))
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return nil, &bedrockguard.MalformedError{Field: "body", Reason: fmt.Sprintf("is larger than %d bytes", h.opts.MaxBody)}
+	}
+	if err != nil {
+		return nil, &bedrockguard.MalformedError{Field: "body", Reason: "did not arrive whole"}
+	}
+	_ = control.SetReadDeadline(time.Time{})
+	return body, nil
+}
+
+// The headers by which a caller adds to the account that its key names. What the key says can't be taken back by them.
+const (
+	ownHeaders     = "X-Bedrockguard-"
+	workflowHeader = ownHeaders + "Workflow" // the workflow, in the place of the key's
+	tagHeader      = ownHeaders + "Tag"      // key=value, as often as there are tags
+)
+
+// chosen adds what a request says of itself to the account of its caller.
+func chosen(scope budget.Scope, h http.Header) (budget.Scope, error) {
+	if workflow := h.Get(workflowHeader); workflow != "" {
+		scope.Workflow = workflow
+	}
+	if own := h.Values(tagHeader); len(own) > 0 {
+		tags := make(map[string]string, len(scope.Tags)+len(own))
+		for _, tag := range own {
+			key, value, _ := strings.Cut(tag, "=")
+			tags[key] = value
+		}
+		for key, value := range scope.Tags { // the key's own stand above
+			tags[key] = value
+		}
+		scope.Tags = tags
+	}
+	return scope, scope.Validate()
+}
+
+// rewrite makes the request that goes to Bedrock of the one that came in.
+func (h *Handler) rewrite(r *httputil.ProxyRequest) {
+	to := h.opts.Upstream
+	if to == nil {
+		to = &url.URL{Scheme: "https", Host: endpointFor(r.In.URL.Path, h.opts.Region)}
+	}
+	r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = to.Scheme, to.Host, to.Host
+	body, _ := r.In.Context().Value(bodyKey{}).([]byte)
+	r.Out.Body, r.Out.ContentLength, r.Out.TransferEncoding = nil, int64(len(body)), nil
+	if len(body) > 0 {
+		r.Out.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	for name := range r.Out.Header {
+		if strings.HasPrefix(name, ownHeaders) || !travels(name) {
+			delete(r.Out.Header, name)
+		}
+	}
+}
+
+// travels reports whether a header of a request goes on to Bedrock. What vouches for the caller does not.
+func travels(name string) bool {
+	switch name {
+	case "Authorization", "X-Api-Key", "Cookie", "X-Amz-Date", "X-Amz-Security-Token", "X-Amz-Content-Sha256", "X-Amz-User-Agent", "Forwarded", "Expect", "Origin", "Referer":
+		return false
+	default:
+		return !strings.HasPrefix(name, "X-Forwarded-") && !strings.HasPrefix(name, "Sec-")
+	}
+}
+
+// endpointFor is the host that serves a path, of AWS's (pages of the endpoints, 2026-11): the routes that only bedrock-mantle has, what
+// clients ask of the control plane on the same base URL, and bedrock-runtime for all else.
+func endpointFor(path, region string) string {
+	domain := "amazonaws.com"
+	if strings.HasPrefix(region, "cn-") {
+		domain += ".cn"
+	}
+	switch {
+	case strings.HasPrefix(path, "/v1/"), path == "/anthropic/v1/messages/count_tokens":
+		return "bedrock-mantle." + region + ".api.aws"
+	case strings.HasPrefix(path, "/inference-profiles"), strings.HasPrefix(path, "/foundation-models"):
+		return "bedrock." + region + "." + domain
+	default:
+		return "bedrock-runtime." + region + "." + domain
+	}
+}
+
+// failed answers where Bedrock did not.
+func (h *Handler) failed(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() != nil {
+		panic(http.ErrAbortHandler) // nobody waits for an answer
+	}
+	answer(w, bedrockguard.Refuse(r, fmt.Errorf("%w: the request was handed on and may be billed", bedrockguard.ErrUnreachable)))
+}
+
+func answer(w http.ResponseWriter, resp *http.Response) {
+	defer resp.Body.Close()
+	for name, values := range resp.Header {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(resp.StatusCode)
+	_, _ = io.Copy(w, resp.Body)
+}
