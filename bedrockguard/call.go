@@ -92,6 +92,7 @@ type demand struct {
 	texts          int64    // inputs to embed, one by one
 	queries        int64    // rerank queries, billed one by one
 	images         int64    // input images, where the model bills them one by one
+	unseen         string   // a field by which the service reads what is not in the request; empty for none
 	hidden         bool     // the service adds text that is not in the request, so that counting it bounds nothing
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
 // web is a guarded HTTP client in front of a simulated service.
@@ -313,6 +314,86 @@ func TestHTTPChatStreamsAreSettledExactlyThoughNobodyAsksForUsage(t *testing.T) 
 	_, body = w.post(t, asking[0], asking[1])
 	require.Contains(t, body, "prompt_tokens")
 	w.requireExact(t)
+}
+
+// What the service reads beside the request is bounded by the window, or refused where only what is there may be counted.
+func TestHTTPHistoryOfTheService(t *testing.T) {
+	fields := map[string]string{
+		"a response": `"previous_response_id":"resp_1"`, "a conversation": `"conversation":"conv_1"`, "a prompt": `"prompt":{"id":"pmpt_1"}`, "in the background": `"background":true`,
+	}
+	for name, field := range fields {
+		body := `{"model":"` + webGPT + `","max_output_tokens":64,"input":"go on",` + field + `}`
+		w := newWeb(t, settings{})
+		_, _ = w.post(t, "/openai/v1/responses", body)
+		worst := w.events.of(bedrockguard.EventReserved)
+		require.NotEmpty(t, worst, name)
+		if name == "in the background" {
+			require.True(t, w.balance(t, total).Settled.N > 0, "an answer that is fetched later tells no usage now")
+			continue
+		}
+		require.GreaterOrEqual(t, worst[0].Worst[budget.UnitInputTokens], int64(128_000), name)
+	}
+	for name, field := range fields {
+		body := `{"model":"` + webGPT + `","max_output_tokens":64,"input":"go on",` + field + `}`
+		strict := newWeb(t, settings{guard: bedrockguard.Options{StrictBound: true}})
+		resp, text := strict.post(t, "/openai/v1/responses", body)
+		require.Equal(t, http.StatusPaymentRequired, resp.StatusCode, name)
+		require.Contains(t, text, "StrictBound", name)
+		require.Zero(t, strict.server.Requests())
+	}
+}
+
+// The output limit is set, and lowered, where each route has it; what is signed stays as it is.
+func TestHTTPOutputLimits(t *testing.T) {
+	for name, r := range routesOfModels() {
+		t.Run(name, func(t *testing.T) {
+			w := newWeb(t, settings{limits: []budget.Limit{{Name: "month", Max: budget.USD(0.0012), Window: budget.Monthly}}, guard: bedrockguard.Options{Output: bedrockguard.Output{Clamp: true, Floor: 1}}})
+			body := strings.NewReplacer("64", "60000").Replace(r[1])
+			resp, text := w.post(t, r[0], body)
+			require.Equal(t, http.StatusOK, resp.StatusCode, text)
+			require.NotEmpty(t, w.events.of(bedrockguard.EventOutputLimited))
+			w.requireExact(t)
+
+			unset := newWeb(t, settings{guard: bedrockguard.Options{Output: bedrockguard.Output{Default: 77}}})
+			var fields map[string]any
+			require.NoError(t, json.Unmarshal([]byte(r[1]), &fields))
+			for _, key := range []string{"max_tokens", "max_completion_tokens", "max_output_tokens", "inferenceConfig"} {
+				delete(fields, key)
+			}
+			without, err := json.Marshal(fields)
+			require.NoError(t, err)
+			resp, text = unset.post(t, r[0], string(without))
+			require.Equal(t, http.StatusOK, resp.StatusCode, text)
+			require.Equal(t, int64(77), unset.events.of(bedrockguard.EventReserved)[0].Worst[budget.UnitOutputTokens])
+			unset.requireExact(t)
+
+			req := w.request(t, http.MethodPost, r[0], body)
+			req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKIA/20261129/us-east-1/bedrock/aws4_request, SignedHeaders=host, Signature=00")
+			resp, err = w.client.Do(req)
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+			require.Equal(t, http.StatusPaymentRequired, resp.StatusCode)
+		})
+	}
+}
+
+// Cache points are placed in bodies over HTTP as they are through the SDK, and refusals of the cache policy hold.
+func TestHTTPCachePoints(t *testing.T) {
+	long := strings.Repeat("a rule of the house that everybody follows. ", 400)
+	for name, r := range map[string][2]string{
+		"InvokeModel": {"/model/" + webClaude + "/invoke", `{"anthropic_version":"bedrock-2023-05-31","max_tokens":64,"system":[{"type":"text","text":"` + long + `"}],"messages":[{"role":"user","content":"%s"}]}`},
+		"Messages":    {"/anthropic/v1/messages", `{"model":"` + webClaude + `","max_tokens":64,"system":[{"type":"text","text":"` + long + `"}],"messages":[{"role":"user","content":"%s"}]}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWeb(t, settings{guard: bedrockguard.Options{Cache: cache.Policy{Mode: cache.Fix}}})
+			for _, question := range []string{"one", "two", "three", "four", "five"} {
+				resp, body := w.post(t, r[0], fmt.Sprintf(r[1], question))
+				require.Equal(t, http.StatusOK, resp.StatusCode, body)
+			}
+			require.Positive(t, w.server.Bill().CacheRead.Tokens, "no prefix was read")
+			w.requireExact(t)
+		})
+	}
 }
 
 func TestHTTPBodiesThatCantBeReadAreRefused(t *testing.T) {

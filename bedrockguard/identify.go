@@ -187,6 +187,9 @@ func (g *Guard) complete(c *call, resolved *catalog.Resolved) error {
 	} else if unpriced != "" {
 		return &UnpricedError{ModelID: c.demand.modelID, Reason: unpriced + " has no token price: give Options.FlatPrices the most that one call can cost with it"}
 	}
+	if c.overHTTP && c.demand.unseen != "" && g.opts.StrictBound {
+		return &UnpricedError{ModelID: c.demand.modelID, Reason: "the service reads more than the request holds because of " + c.demand.unseen + ", which Options.StrictBound does not allow: send the text itself"}
+	}
 	if c.demand.hidden {
 		c.demand.prompt.Blocks = append(c.demand.prompt.Blocks, tokens.Block{Kind: tokens.Opaque})
 	}

@@ -30,6 +30,7 @@ func (a *demand) readInvoke(modelID string, body []byte, guardrail string, tier 
 	if a.guardrail = guardrail; r.Guardrail {
 		a.guardrail = cmp.Or(a.guardrail, unnamedGuardrail)
 	}
+	a.unseen = r.Unseen
 	a.feature(r.Unpriced)
 	return nil
 }

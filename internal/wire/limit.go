@@ -55,8 +55,8 @@ func setOutputLimit(modelID string, place LimitPlace, known bool, body []byte, n
 		return body, false
 	}
 	if !e.found {
-		if e.responses && !e.conversation && (place.key == "max_completion_tokens" || !known && takesResponses(modelID)) {
-			e.place, known = outputPlace{key: "max_output_tokens"}, true
+		if e.responses && !e.conversation && (place.Key == "max_completion_tokens" || !known && takesResponses(modelID)) {
+			e.place, known = LimitPlace{Key: "max_output_tokens"}, true
 		}
 		if !known {
 			return body, false

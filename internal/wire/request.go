@@ -26,7 +26,6 @@ type Request struct {
 	Latency        string // the mode asked for in a performanceConfig, in lower case; empty when none
 	Guardrail      bool   // the body names a guardrail
 	Compacts       bool   // the service may shorten the history in inferences of their own
-	Model          string // the top-level model
 	Unpriced       string // a feature in use that has no price per token, such as "web_search"; empty when there is none
 	Unseen         string // a field that makes the service read what is not in the body, or keep the answer; empty when there is none
 	Model          string // the body's own "model", of visible ASCII and at most 2,048 bytes; empty for none, and for any other
@@ -90,13 +89,6 @@ func (w *walker) topField(key string) error {
 		return w.input()
 	case "messages", "chat_history":
 		return w.messages(key)
-	case "model":
-		if w.Peek() != '"' {
-			return w.field(key, inConfig)
-		}
-		s, err := w.Text()
-		w.req.Model = s.String()
-		return err
 	case "tools", "functions":
 		return w.tools()
 	case "toolConfig", "tool_config":
