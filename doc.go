@@ -7,6 +7,7 @@
 //   - budget/storetest: the conformance suite that defines what a store is.
 //   - bedrockguard: the guard, installed in the AWS SDK's own Bedrock runtime client.
 //   - bedrockguard/stsidentity: names the caller by AWS STS (a module of its own).
+//   - bedrockguard/cmd: commands. bedrockguard/cmd/bedrockguard shows who spends, and steers, over any store (a module of its own).
 //   - bedrockguard/bedrocktest: a simulated Bedrock that keeps its own bill, for tests.
 //   - bedrockguard/agenttest: what a user's test asserts of an agent's prompt caching.
 //   - cache: prompt-cache knowledge: lint, tracker, usage check, placing of cache points.

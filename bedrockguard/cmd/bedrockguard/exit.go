@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// The exit codes. docs/command.md and the help list them.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+	exitFound   = 3
+)
+
+const exitCodes = `Exit codes: 0 it is done; 1 it failed; 2 the command line makes no sense; 3 it is done, and there is something to look at: a kill that matches
+no known account, an account without room in a policy, a finding, a problem, a balance that differs.`
+
+// usage is an error of the command line.
+type usage struct{ text string }
+
+func (e *usage) Error() string { return e.text }
+
+func usageError(format string, args ...any) error { return &usage{fmt.Sprintf(format, args...)} }
+
+// misused turns what the parser of the command line finds into a usage error.
+func misused(_ context.Context, _ *cli.Command, err error, _ bool) error { return &usage{err.Error()} }
+
+// found says that a command did its work, and found something that scripts should notice. What it found is printed already.
+type found struct{ what string }
+
+func (e *found) Error() string { return e.what }
+
+// report prints an error, and returns the exit code that tells its kind.
+func report(w io.Writer, err error) int {
+	var misuse *usage
+	var noticed *found
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &noticed):
+		fmt.Fprintf(w, "bedrockguard: %s\n", printable(noticed.what))
+		return exitFound
+	case errors.As(err, &misuse):
+		fmt.Fprintf(w, "bedrockguard: %s\n", printable(misuse.text))
+		return exitUsage
+	}
+	fmt.Fprintf(w, "bedrockguard: %s\n", printableLines(err.Error()))
+	if advice := adviceFor(err); advice != "" {
+		fmt.Fprintf(w, "%s\n", advice)
+	}
+	return exitFailure
+}
+
+// adviceFor says what to do about an error whose text can't know this command.
+func adviceFor(err error) string {
+	switch {
+	case errors.Is(err, budget.ErrLost):
+		return "Look at what is left with status, and accept it with: bedrockguard accept-loss --reason \"…\""
+	case errors.Is(err, budget.ErrNoLedger):
+		return "If this is the first start, make the ledger with: bedrockguard init. If there was one, it is gone."
+	}
+	return ""
+}

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+func killCommand() *cli.Command {
+	return &cli.Command{
+		Name: "kill", Category: "steer", Usage: "stop calls in every process, and their streams", ArgsUsage: "[REASON]",
+		Description: "Refuses each call that has all the values named. With * or ? in a value they are patterns. The reason is shown to those who are refused.\n\n" +
+			"Exit code 3 says that the flag is set, and that no known account carries these values: look for a misspelled name.",
+		Flags: append(scopeFlags(),
+			&cli.BoolFlag{Name: "all", Usage: "stop every call there is; asks first"},
+			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"},
+			&cli.DurationFlag{Name: "for", Usage: "how long it holds; until it is revived unless set", HideDefault: true},
+			&cli.StringFlag{Name: "reason", Usage: "the same as the argument", HideDefault: true},
+		),
+		Action: withLedger(kill),
+	}
+}
+
+func kill(ctx context.Context, c *cli.Command, d *desk) error {
+	scope, err := scopeOf(c)
+	if err != nil {
+		return err
+	}
+	k := budget.Kill{Scope: scope, Patterns: hasGlob(scope), Reason: reasonOf(c)}
+	switch length := c.Duration("for"); {
+	case length < 0 || c.IsSet("for") && length == 0:
+		return usageError("--for %s: want a time to come", length)
+	case length > 0:
+		now, err := storeTime(ctx, d)
+		if err != nil {
+			return err
+		}
+		k.Until = now.Add(length)
+	}
+	switch {
+	case c.Bool("all") && !isEmpty(scope):
+		return usageError("--all and a scope: want one of them")
+	case !c.Bool("all") && isEmpty(scope):
+		return usageError("nothing to stop is named: give --workflow, --principal, --model or --tag, or --all for every call there is")
+	case c.Bool("all") && !k.Until.IsZero():
+		return usageError("--all has no end: revive it with bedrockguard revive --all")
+	case c.Bool("all") && !c.Bool("yes") && !confirm(c, "Stop every call in every process?"):
+		return fmt.Errorf("nothing was stopped: give --yes, or answer with yes")
+	}
+	var accounts int
+	if c.Bool("all") {
+		accounts, err = d.KillAll(ctx, k.Reason)
+	} else {
+		accounts, err = d.KillAs(ctx, k)
+	}
+	if err != nil {
+		return err
+	}
+	return killed(c, &k, accounts)
+}
+
+// killed tells what a kill did.
+func killed(c *cli.Command, k *budget.Kill, accounts int) error {
+	if c.Bool("json") {
+		if err := printJSON(c, struct {
+			killJSON
+			Accounts int `json:"accounts"`
+		}{jsonKill(k), accounts}); err != nil {
+			return err
+		}
+	} else {
+		until := ""
+		if !k.Until.IsZero() {
+			until = " until " + when(k.Until)
+		}
+		fmt.Fprintf(c.Root().Writer, "killed: %s%s (%d known accounts)\n", printable(scopeText(k.Scope)), until, accounts)
+	}
+	if accounts == 0 && !isEmpty(k.Scope) {
+		return &found{"no known account carries these values: is a name misspelled? bedrockguard accounts lists them. The flag is set all the same"}
+	}
+	return nil
+}
+
+// reasonOf is the reason for a change: the arguments, or --reason.
+func reasonOf(c *cli.Command) string {
+	if reason := c.String("reason"); reason != "" {
+		return reason
+	}
+	return strings.Join(c.Args().Slice(), " ")
+}
+
+// confirm asks a question, and reports whether the answer was yes.
+func confirm(c *cli.Command, question string) bool {
+	fmt.Fprintf(c.Root().ErrWriter, "%s [yes/no] ", question)
+	answer, _ := bufio.NewReader(c.Root().Reader).ReadString('\n')
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return true
+	}
+	return false
+}
+
+// storeTime is the store's time, or a little before it: no store tells it for itself.
+func storeTime(context.Context, *desk) (time.Time, error) { return time.Now(), nil }
+
+func reviveCommand() *cli.Command {
+	return &cli.Command{
+		Name: "revive", Category: "steer", Usage: "take a kill back", ArgsUsage: "[REASON]",
+		Description: "Takes back the flag of exactly the values named, patterns as they were given. Latches stay closed: see unlatch.",
+		Flags: append(scopeFlags(),
+			&cli.BoolFlag{Name: "all", Usage: "take back the flag for every call; others stay"},
+			&cli.BoolFlag{Name: "every", Usage: "take back every flag there is"},
+			&cli.StringFlag{Name: "reason", Usage: "the same as the argument", HideDefault: true},
+		),
+		Action: withLedger(revive),
+	}
+}
+
+func revive(ctx context.Context, c *cli.Command, d *desk) error {
+	scope, err := scopeOf(c)
+	if err != nil {
+		return err
+	}
+	all, every := c.Bool("all"), c.Bool("every")
+	switch named := !isEmpty(scope); {
+	case named && (all || every) || all && every:
+		return usageError("a scope, --all and --every: want one of them")
+	case !named && !all && !every:
+		return usageError("nothing to revive is named: give the values of the kill, --all or --every")
+	}
+	kills, err := d.Kills(ctx)
+	if err != nil {
+		return err
+	}
+	flag := budget.Flag{Scope: scope, Patterns: hasGlob(scope)}
+	revived := []killJSON{}
+	for i := range kills {
+		k := &kills[i]
+		if !every && k.Flag().Object() != flag.Object() {
+			continue
+		}
+		if err := d.ReviveFlag(ctx, k.Flag()); err != nil {
+			return err
+		}
+		revived = append(revived, jsonKill(k))
+		if !c.Bool("json") {
+			fmt.Fprintf(c.Root().Writer, "revived: %s\n", printable(scopeText(k.Scope)))
+		}
+	}
+	if c.Bool("json") {
+		if err := printJSON(c, revived); err != nil {
+			return err
+		}
+	}
+	if len(revived) == 0 {
+		return &found{"no flag of exactly these values is set: bedrockguard kills lists them"}
+	}
+	return nil
+}
+
+func killsCommand() *cli.Command {
+	return &cli.Command{Name: "kills", Category: "look", Usage: "list the kill flags in force", Action: withLedger(listKills)}
+}
+
+// killJSON is a kill flag for JSON.
+type killJSON struct {
+	Scope       scopeJSON  `json:"scope"`
+	Everything  bool       `json:"everything,omitempty"`
+	Patterns    bool       `json:"patterns,omitempty"`
+	Reason      string     `json:"reason,omitempty"`
+	At          *time.Time `json:"at,omitempty"`
+	Until       *time.Time `json:"until,omitempty"`
+	EffectiveBy *time.Time `json:"effective_by,omitempty"`
+}
+
+func jsonKill(k *budget.Kill) killJSON {
+	return killJSON{jsonScope(k.Scope), isEmpty(k.Scope), k.Patterns, k.Reason, moment(k.At), moment(k.Until), moment(k.EffectiveBy)}
+}
+
+func listKills(ctx context.Context, c *cli.Command, d *desk) error {
+	kills, err := d.Kills(ctx)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		all := make([]killJSON, len(kills))
+		for i := range kills {
+			all[i] = jsonKill(&kills[i])
+		}
+		return printJSON(c, all)
+	}
+	return printKills(c, kills)
+}
+
+func printKills(c *cli.Command, kills []budget.Kill) error {
+	w := c.Root().Writer
+	t := newTable(w, "Nothing is killed.", "KILLED", "SINCE", "UNTIL", "REASON")
+	for i := range kills {
+		t.row(scopeText(kills[i].Scope), when(kills[i].At), when(kills[i].Until), kills[i].Reason)
+	}
+	return t.end(w)
+}

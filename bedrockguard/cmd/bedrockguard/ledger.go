@@ -1,0 +1,85 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// defaultTimeout bounds the whole of a command that looks or steers: long enough for a ledger of a million entries.
+const defaultTimeout = 2 * time.Minute
+
+// desk is what a command works at: an operator of the ledger that the command line names.
+type desk struct {
+	*budget.Operator
+	store budget.Store
+}
+
+// withLedger runs a command's work on the ledger that the command line names, in the name of who runs it.
+func withLedger(work func(ctx context.Context, c *cli.Command, d *desk) error) cli.ActionFunc {
+	return func(ctx context.Context, c *cli.Command) (err error) {
+		ctx, cancel := context.WithTimeout(ctx, c.Duration("timeout"))
+		defer cancel()
+		store, closeStore, err := openToSteer(ctx, c.String("store"))
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, closeStore()) }()
+		operator, err := budget.Operate(ctx, store)
+		if err != nil {
+			return err
+		}
+		return work(budget.WithOperator(ctx, operatorName(c)), c, &desk{operator, store})
+	}
+}
+
+// operatorName is who makes a change, as the audit trail shows it.
+func operatorName(c *cli.Command) string {
+	if name := c.String("as"); name != "" {
+		return name
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return "unknown"
+}
+
+// policyFlag names a file with the policy, for those whose processes hold it in code.
+func policyFlag() cli.Flag {
+	return &cli.StringFlag{
+		Name: "policy", Sources: cli.EnvVars("BEDROCKGUARD_POLICY"), TakesFile: true, HideDefault: true,
+		Usage: "a file with the policy; the one that the store holds unless set",
+	}
+}
+
+// policy returns the policy of the command line, or else the one that the store holds. There may be none, which is a policy without limits.
+func (d *desk) policy(ctx context.Context, c *cli.Command) (budget.Policy, error) {
+	if file := c.String("policy"); file != "" {
+		return readPolicyFile(file)
+	}
+	document, err := d.PolicyDocument(ctx)
+	if err != nil || len(document.Text) == 0 {
+		return budget.Policy{}, err
+	}
+	p, err := budget.ReadPolicy(bytes.NewReader(document.Text))
+	if err != nil {
+		return p, fmt.Errorf("version %d of the policy that the store holds: %w", document.Version, err)
+	}
+	return p, nil
+}
+
+func readPolicyFile(file string) (budget.Policy, error) {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return budget.Policy{}, err
+	}
+	return budget.ReadPolicy(bytes.NewReader(raw))
+}

@@ -1,0 +1,77 @@
+// Command bedrockguard shows who spends on Amazon Bedrock, and steers and proves it, over any store that the library keeps its ledger in.
+//
+//	export BEDROCKGUARD_STORE=sqlite:spend.db    # or redis://…, postgres://…, dynamodb://TABLE
+//	bedrockguard status
+//	bedrockguard kill --workflow nightly "runaway loop"
+//
+// It needs no policy to look or to kill. docs/command.md shows each task.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/urfave/cli/v3"
+)
+
+// verbs returns the commands, in the order of the help. A new one is a file of its own and a line here.
+func verbs() []*cli.Command {
+	return []*cli.Command{
+		statusCommand(),
+		killCommand(), reviveCommand(), killsCommand(),
+	}
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run runs the command line in args, the program's name first, and returns the exit code.
+func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
+	redis.SetLogger(silence{}) // what the client would say on its own, errors say, too
+	root := &cli.Command{
+		Name: "bedrockguard", Usage: "see who spends on Amazon Bedrock, stop it, and prove it",
+		Description: exitCodes,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "store", Sources: cli.EnvVars("BEDROCKGUARD_STORE"), Usage: "the ledger: sqlite:FILE, redis://…, postgres://… or dynamodb://TABLE", HideDefault: true},
+			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
+			&cli.StringFlag{Name: "as", Sources: cli.EnvVars("BEDROCKGUARD_OPERATOR"), Usage: "who makes a change, for the audit trail; the user's name unless set", HideDefault: true},
+			&cli.DurationFlag{Name: "timeout", Value: defaultTimeout, Usage: "how long to wait for the store"},
+		},
+		Commands: verbs(), Action: noVerb, Suggest: true,
+		EnableShellCompletion: true, ConfigureShellCompletionCommand: func(c *cli.Command) { c.Hidden = false },
+		Reader: in, Writer: out, ErrWriter: errOut,
+		ExitErrHandler: func(context.Context, *cli.Command, error) {},
+	}
+	everyCommand(root, func(c *cli.Command) { c.OnUsageError = misused })
+	err := root.Run(ctx, args)
+	return report(errOut, err)
+}
+
+// silence is a logger that says nothing.
+type silence struct{}
+
+func (silence) Printf(context.Context, string, ...any) {}
+
+// everyCommand calls f with a command and all below it.
+func everyCommand(c *cli.Command, f func(*cli.Command)) {
+	f(c)
+	for _, sub := range c.Commands {
+		everyCommand(sub, f)
+	}
+}
+
+// noVerb is what happens when no command is named, or one that there is not.
+func noVerb(_ context.Context, c *cli.Command) error {
+	if c.Args().Present() {
+		return usageError("there is no command %q: bedrockguard --help lists them", c.Args().First())
+	}
+	return cli.ShowRootCommandHelp(c)
+}

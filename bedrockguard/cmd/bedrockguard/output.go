@@ -1,0 +1,167 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"github.com/urfave/cli/v3"
+	"golang.org/x/term"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// printable makes text that somebody else chose fit for one line of a terminal: what would move its cursor, change its colours or
+// reorder its letters is shown as what it is.
+func printable(s string) string {
+	if strings.IndexFunc(s, unprintable) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if unprintable(r) {
+			fmt.Fprintf(&b, `\u%04x`, r)
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+func unprintable(r rune) bool { return r == '\uFFFD' || !unicode.IsPrint(r) }
+
+// printableLines is printable for text of several lines.
+func printableLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = printable(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
+
+// printJSON prints a value as JSON, indented.
+func printJSON(c *cli.Command, v any) error {
+	e := json.NewEncoder(c.Root().Writer)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// table prints rows in columns. What is not the command's own text goes through printable.
+type table struct {
+	w     *tabwriter.Writer
+	empty string
+	rows  int
+}
+
+// newTable begins a table. Without rows it is the text in empty.
+func newTable(w io.Writer, empty string, heads ...string) *table {
+	t := &table{w: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0), empty: empty}
+	fmt.Fprintln(t.w, strings.Join(heads, "\t"))
+	return t
+}
+
+func (t *table) row(cells ...string) {
+	t.rows++
+	for i := range cells {
+		cells[i] = printable(cells[i])
+		if cells[i] == "" {
+			cells[i] = "-"
+		}
+	}
+	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
+}
+
+// end prints the table.
+func (t *table) end(w io.Writer) error {
+	if t.rows == 0 {
+		_, err := fmt.Fprintln(w, t.empty)
+		return err
+	}
+	return t.w.Flush()
+}
+
+// when prints a moment, in UTC and to the second; nothing for the zero one.
+func when(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02 15:04:05Z")
+}
+
+// moment is when for JSON: nil for the zero one.
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+// lasting prints a duration with the two units that matter.
+func lasting(d time.Duration) string {
+	switch {
+	case d <= 0:
+		return ""
+	case d < time.Minute:
+		return d.Round(time.Second).String()
+	case d < 48*time.Hour:
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	default:
+		return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+	}
+}
+
+// money prints an amount of a unit: dollars to the digits that matter, anything else whole.
+func money(q budget.Quantity) string {
+	if q.Unit != budget.UnitUSD {
+		return fmt.Sprintf("%d", q.N)
+	}
+	usd := float64(q.N) / 1e9
+	switch {
+	case q.N == 0:
+		return "$0"
+	case usd >= 1 || usd <= -1:
+		return fmt.Sprintf("$%.2f", usd)
+	default:
+		return fmt.Sprintf("$%.5f", usd)
+	}
+}
+
+// colours says whether output may be coloured: it goes to a terminal, and nobody objects.
+func colours(w io.Writer) bool { return isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" }
+
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// scopeJSON is a scope for JSON: what it sets, tags beside the rest.
+type scopeJSON struct {
+	Principal string            `json:"principal,omitempty"`
+	Workflow  string            `json:"workflow,omitempty"`
+	Model     string            `json:"model,omitempty"`
+	Region    string            `json:"region,omitempty"`
+	Profile   string            `json:"profile,omitempty"`
+	Project   string            `json:"project,omitempty"`
+	Tags      map[string]string `json:"tags,omitempty"`
+}
+
+// quantityJSON is a quantity for JSON, exact: USD count in nano-USD.
+type quantityJSON struct {
+	N    int64  `json:"n"`
+	Unit string `json:"unit"`
+	Text string `json:"text"`
+}
+
+func jsonOf(q budget.Quantity) quantityJSON {
+	unit := q.Unit.String()
+	if q.Unit == budget.UnitUSD {
+		unit = "nano-USD"
+	}
+	return quantityJSON{q.N, unit, q.String()}
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// scopeFlags are the flags that name a scope.
+func scopeFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "principal", Usage: "who pays", HideDefault: true},
+		&cli.StringFlag{Name: "workflow", Usage: "what runs", HideDefault: true},
+		&cli.StringFlag{Name: "model", Usage: "the id of the foundation model", HideDefault: true},
+		&cli.StringFlag{Name: "region", Usage: "where calls are sent to", HideDefault: true},
+		&cli.StringFlag{Name: "profile", Usage: "the inference profile", HideDefault: true},
+		&cli.StringFlag{Name: "project", Usage: "the provider's project", HideDefault: true},
+		&cli.StringSliceFlag{Name: "tag", Usage: "a tag, as NAME=VALUE; may be repeated", HideDefault: true},
+	}
+}
+
+// scopeOf reads the scope that the flags name. A flag that was given without a value is an error: it is mostly a variable that is not set.
+func scopeOf(c *cli.Command) (s budget.Scope, err error) {
+	for name, field := range map[string]*string{
+		"principal": &s.Principal, "workflow": &s.Workflow, "model": &s.Model, "region": &s.Region, "profile": &s.Profile, "project": &s.Project,
+	} {
+		*field = c.String(name)
+		if c.IsSet(name) && *field == "" {
+			return s, usageError("--%s is empty: is a variable not set?", name)
+		}
+	}
+	for _, tag := range c.StringSlice("tag") {
+		name, value, ok := strings.Cut(tag, "=")
+		if !ok || name == "" || value == "" {
+			return s, usageError("--tag %q: want NAME=VALUE", tag)
+		}
+		if s.Tags == nil {
+			s.Tags = make(map[string]string)
+		}
+		s.Tags[name] = value
+	}
+	return s, s.Validate()
+}
+
+func isEmpty(s budget.Scope) bool { return len(s.Dims()) == 0 }
+
+// hasGlob reports whether a value of the scope is a pattern.
+func hasGlob(s budget.Scope) bool {
+	values := append(slices.Collect(maps.Values(s.Tags)), s.Principal, s.Workflow, s.Model, s.Region, s.Profile, s.Project)
+	return slices.ContainsFunc(values, func(v string) bool { return strings.ContainsAny(v, "*?") })
+}
+
+func scopeText(s budget.Scope) string {
+	if isEmpty(s) {
+		return "everything"
+	}
+	return s.String()
+}
+
+func jsonScope(s budget.Scope) scopeJSON {
+	return scopeJSON{s.Principal, s.Workflow, s.Model, s.Region, s.Profile, s.Project, s.Tags}
+}

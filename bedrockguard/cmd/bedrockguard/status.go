@@ -1,0 +1,244 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+func statusCommand() *cli.Command {
+	return &cli.Command{
+		Name: "status", Category: "look", Usage: "show where each limit stands, and what is killed",
+		Description: "Without a policy it shows the newest period of each account, because what it may spend is the policy's to say.",
+		Flags: append(scopeFlags(), policyFlag(),
+			&cli.StringFlag{Name: "limit", Usage: "only accounts of this limit", HideDefault: true},
+			&cli.IntFlag{Name: "top", Value: 50, Usage: "how many accounts to show, the fullest first; 0 shows all"},
+		),
+		Action: withLedger(status),
+	}
+}
+
+// standing is where an account stands, with a policy or without.
+type standing struct {
+	Limit    string        `json:"limit"`
+	Scope    scopeJSON     `json:"scope"`
+	Account  string        `json:"account,omitempty"`
+	Settled  quantityJSON  `json:"settled"`
+	Pending  quantityJSON  `json:"pending"`
+	Max      *quantityJSON `json:"max,omitempty"`
+	Left     *quantityJSON `json:"left,omitempty"`
+	Window   string        `json:"window,omitempty"`
+	Since    *time.Time    `json:"since,omitempty"` // where no policy says the window
+	ResetIn  float64       `json:"reset_in_seconds,omitempty"`
+	Override *overrideJSON `json:"override,omitempty"`
+	Latched  *time.Time    `json:"latched_until,omitempty"`
+	Observe  bool          `json:"observe,omitempty"`
+
+	scope   budget.Scope
+	balance budget.AccountBalance
+	known   bool // a policy knows the limit
+}
+
+type overrideJSON struct {
+	Max   int64     `json:"max"`
+	Until time.Time `json:"until"`
+}
+
+// part is how full the account is, for the order in which accounts are shown.
+func (s *standing) part() float64 {
+	if s.balance.Max.N <= 0 {
+		return float64(min(s.balance.Settled.N+s.balance.Pending.N, 1))
+	}
+	return float64(s.balance.Settled.N+s.balance.Pending.N) / float64(s.balance.Max.N)
+}
+
+// statusJSON is all that status tells.
+type statusJSON struct {
+	Accounts []*standing `json:"accounts"`
+	Kills    []killJSON  `json:"kills"`
+	Policy   bool        `json:"policy"`
+}
+
+func status(ctx context.Context, c *cli.Command, d *desk) error {
+	scope, err := scopeOf(c)
+	if err != nil {
+		return err
+	}
+	policy, err := d.policy(ctx, c)
+	if err != nil {
+		return err
+	}
+	all, err := d.standings(ctx, policy, budget.AccountQuery{Limit: c.String("limit"), Scope: scope})
+	if err != nil {
+		return err
+	}
+	kills, err := d.Kills(ctx)
+	if err != nil {
+		return err
+	}
+	slices.SortStableFunc(all, func(a, b *standing) int { return cmp.Compare(b.part(), a.part()) })
+	hidden := 0
+	if top := c.Int("top"); top > 0 && len(all) > top {
+		all, hidden = all[:top], len(all)-top
+	}
+	if c.Bool("json") {
+		told := statusJSON{Accounts: all, Policy: len(policy.Limits) > 0, Kills: make([]killJSON, len(kills))}
+		for i := range kills {
+			told.Kills[i] = jsonKill(&kills[i])
+		}
+		return printJSON(c, told)
+	}
+	return printStatus(c, all, kills, hidden, len(policy.Limits) > 0)
+}
+
+// standings returns where the accounts stand that q selects. Those of limits that the policy does not know, all of them without one, are
+// told by their newest period.
+func (d *desk) standings(ctx context.Context, policy budget.Policy, q budget.AccountQuery) ([]*standing, error) {
+	windows := make(map[string]string)
+	for _, l := range policy.Limits {
+		windows[l.Name] = l.Window.String()
+	}
+	all := []*standing{}
+	told := make(map[budget.Key]bool)
+	if len(policy.Limits) > 0 {
+		for s, err := range d.Standing(ctx, policy, q) {
+			if err != nil {
+				return nil, err
+			}
+			told[s.Account.Key] = true
+			all = append(all, standingOf(&s, windows[s.Account.Limit]))
+		}
+		for i := range policy.Limits {
+			all = append(all, untouched(&policy.Limits[i], q, all)...)
+		}
+		return all, nil
+	}
+	for a, err := range d.Accounts(ctx, q) {
+		if err != nil {
+			return nil, err
+		}
+		s, err := d.newestPeriod(ctx, a)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+func standingOf(s *budget.Standing, window string) *standing {
+	b := s.Balance
+	maximum, left := jsonOf(b.Max), jsonOf(b.Left())
+	out := &standing{
+		Limit: b.Limit, Scope: jsonScope(b.Scope), Account: fmt.Sprintf("%x", s.Account.Key), Settled: jsonOf(b.Settled), Pending: jsonOf(b.Pending), Max: &maximum, Left: &left,
+		Window: window, ResetIn: b.ResetAfter.Seconds(), Observe: b.Observe, scope: b.Scope, balance: b, known: true,
+	}
+	if b.Latched {
+		out.Latched = moment(s.Account.Latched)
+	}
+	if o := s.Account.Override; o != nil && o.Max == b.Max.N {
+		out.Override = &overrideJSON{o.Max, o.Until.UTC()}
+	}
+	return out
+}
+
+// untouched tells of a limit of which nothing was booked yet.
+func untouched(l *budget.Limit, q budget.AccountQuery, all []*standing) []*standing {
+	if q.Limit != "" && q.Limit != l.Name || !isEmpty(q.Scope) || slices.ContainsFunc(all, func(s *standing) bool { return s.Limit == l.Name }) {
+		return nil
+	}
+	none := budget.Quantity{Unit: l.Max.Unit}
+	maximum := jsonOf(l.Max)
+	b := budget.AccountBalance{Limit: l.Name, Max: l.Max, Settled: none, Pending: none, Observe: l.Observe}
+	return []*standing{{
+		Limit: l.Name, Settled: jsonOf(none), Pending: jsonOf(none), Max: &maximum, Left: &maximum, Window: l.Window.String(), Observe: l.Observe, balance: b, known: true,
+	}}
+}
+
+// newestPeriod tells what is known of an account whose limit is not: what was booked in the last of its periods.
+func (d *desk) newestPeriod(ctx context.Context, a budget.Account) (*standing, error) {
+	s := &standing{Limit: a.Limit, Scope: jsonScope(a.Scope), Account: fmt.Sprintf("%x", a.Key), Latched: moment(a.Latched), scope: a.Scope}
+	if a.Override != nil {
+		s.Override = &overrideJSON{a.Override.Max, a.Override.Until.UTC()}
+	}
+	var newest budget.Period
+	for p, err := range d.Periods(ctx, a.Key, time.Time{}) {
+		if err != nil {
+			return nil, err
+		}
+		newest = p
+	}
+	s.Settled.N, s.Pending.N, s.Since = newest.Settled+newest.Forgotten, newest.Pending, moment(newest.Start)
+	return s, nil
+}
+
+func printStatus(c *cli.Command, all []*standing, kills []budget.Kill, hidden int, policy bool) error {
+	w := c.Root().Writer
+	t := newTable(w, "No call has been booked yet, and there is no policy.", "LIMIT", "ACCOUNT", "SPENT", "PENDING", "LEFT", "OF", "RESETS IN", "NOTES")
+	for _, s := range all {
+		if !s.known {
+			t.row(s.Limit, scopeText(s.scope), fmt.Sprint(s.Settled.N), fmt.Sprint(s.Pending.N), "?", "?", "", s.notes())
+			continue
+		}
+		b := &s.balance
+		t.row(s.Limit, accountText(s.scope), money(b.Settled), money(b.Pending), money(b.Left()), money(b.Max)+unitText(b.Max.Unit)+" "+s.Window, lasting(b.ResetAfter), s.notes())
+	}
+	if err := t.end(w); err != nil {
+		return err
+	}
+	if hidden > 0 {
+		fmt.Fprintf(w, "%d more accounts: --top 0 shows all.\n", hidden)
+	}
+	if !policy && len(all) > 0 {
+		fmt.Fprintln(w, "\nThe store holds no policy, so that maxima are not known: give --policy FILE, or put one into the store with policy push.")
+	}
+	if len(kills) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	return printKills(c, kills)
+}
+
+func (s *standing) notes() string {
+	notes := ""
+	add := func(note string) {
+		if notes != "" {
+			notes += ", "
+		}
+		notes += note
+	}
+	if !s.known && s.Since != nil {
+		add("since " + when(*s.Since))
+	}
+	if s.Latched != nil {
+		add("latched until " + when(*s.Latched))
+	}
+	if s.Override != nil {
+		add("override until " + when(s.Override.Until))
+	}
+	if s.Observe {
+		add("observed only")
+	}
+	return notes
+}
+
+// accountText names an account by the values that split its limit.
+func accountText(s budget.Scope) string {
+	if isEmpty(s) {
+		return "all"
+	}
+	return s.String()
+}
+
+func unitText(u budget.Unit) string {
+	if u == budget.UnitUSD {
+		return ""
+	}
+	return " " + u.String()
+}

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/dynamostore"
+	"github.com/bedrockguard/bedrockguard-go/budget/pgstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/redisstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/sqlitestore"
+)
+
+// forever is the retention of those who only look and steer: what the processes that enforce the limits want to remember is theirs to say.
+const forever = 100 * 365 * 24 * time.Hour
+
+// connectTimeout bounds an attempt to connect to PostgreSQL.
+const connectTimeout = 2 * time.Second
+
+// storeURL is the address of a ledger, taken apart. Parameters of ours are taken out of it; the rest is the driver's.
+type storeURL struct {
+	kind string // sqlite, redis, postgres or dynamodb
+	file string // of sqlite
+	url  *url.URL
+	own  url.Values
+
+	create    bool
+	retention time.Duration // zero is the store's default
+}
+
+// ownParameters are those that are not the driver's.
+var ownParameters = map[string][]string{
+	"redis":    {"ledger", "retention", "allow-eviction", "allow-no-append-only", "min-replicas"},
+	"postgres": {"schema", "retention", "allow-volatile", "listen"},
+	"dynamodb": {"region", "endpoint", "profile", "retention", "shards"},
+}
+
+// openStore opens the ledger at a URL, and makes it if create is set and there is none. The function closes the store and its client.
+// Errors name no part of the URL that may be secret.
+func openStore(ctx context.Context, at string, create bool) (budget.Store, func() error, error) {
+	u, err := parseStoreURL(at)
+	if err != nil {
+		return nil, nil, err
+	}
+	u.create = create
+	return u.open(ctx)
+}
+
+// openToSteer opens a ledger for a look or a change. It forgets nothing, whatever the ledger's own processes are told to remember.
+func openToSteer(ctx context.Context, at string) (budget.Store, func() error, error) {
+	u, err := parseStoreURL(at)
+	if err != nil {
+		return nil, nil, err
+	}
+	if u.kind != "dynamodb" { // where the table itself deletes, and no step of ours
+		u.retention = forever
+	}
+	return u.open(ctx)
+}
+
+func parseStoreURL(at string) (*storeURL, error) {
+	if at == "" {
+		return nil, usageError("no store is named: give --store or set BEDROCKGUARD_STORE to sqlite:FILE, redis://…, postgres://… or dynamodb://TABLE")
+	}
+	scheme, rest, _ := strings.Cut(at, ":")
+	switch scheme {
+	case "sqlite":
+		file := strings.TrimPrefix(rest, "//")
+		if file == "" {
+			return nil, usageError("the store sqlite: names no file")
+		}
+		return &storeURL{kind: "sqlite", file: file}, nil
+	case "redis", "rediss", "unix":
+		return parseServerURL("redis", at)
+	case "postgres", "postgresql":
+		return parseServerURL("postgres", at)
+	case "dynamodb":
+		return parseServerURL("dynamodb", at)
+	}
+	return nil, usageError("a store begins with sqlite:, redis://, rediss://, postgres:// or dynamodb://")
+}
+
+func parseServerURL(kind, at string) (*storeURL, error) {
+	parsed, err := url.Parse(at)
+	if err != nil { // the error would quote the URL, and so its password
+		return nil, usageError("the store is no URL that can be read: special characters in a password are written as %%XX")
+	}
+	u := &storeURL{kind: kind, url: parsed, own: make(url.Values)}
+	query := parsed.Query()
+	for _, name := range ownParameters[kind] {
+		if query.Has(name) {
+			u.own.Set(name, query.Get(name))
+			query.Del(name)
+		}
+	}
+	parsed.RawQuery = query.Encode()
+	if text := u.own.Get("retention"); text != "" {
+		if u.retention, err = time.ParseDuration(text); err != nil || u.retention <= 0 {
+			return nil, usageError("the store's retention is no duration such as 840h")
+		}
+	}
+	return u, nil
+}
+
+func (u *storeURL) is(parameter string) bool {
+	on, err := strconv.ParseBool(u.own.Get(parameter))
+	return err == nil && on
+}
+
+func (u *storeURL) number(parameter string) (n int) {
+	n, _ = strconv.Atoi(u.own.Get(parameter))
+	return n
+}
+
+func (u *storeURL) open(ctx context.Context) (budget.Store, func() error, error) {
+	switch u.kind {
+	case "sqlite":
+		s, err := sqlitestore.Open(u.file, func(o *sqlitestore.Options) { o.Create, o.Retention = u.create, u.retention })
+		if err != nil {
+			return nil, nil, err
+		}
+		return s, s.Close, nil
+	case "redis":
+		return u.openRedis()
+	case "postgres":
+		return u.openPostgres(ctx)
+	default:
+		return u.openDynamoDB(ctx)
+	}
+}
+
+func (u *storeURL) openRedis() (budget.Store, func() error, error) {
+	client, err := u.redisClient()
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := redisstore.New(client, func(o *redisstore.Options) {
+		o.Create, o.Retention, o.Ledger = u.create, u.retention, u.own.Get("ledger")
+		o.AllowEviction, o.AllowNoAppendOnly, o.MinReplicas = u.is("allow-eviction"), u.is("allow-no-append-only"), u.number("min-replicas")
+	})
+	if err != nil {
+		_ = client.Close()
+		return nil, nil, err
+	}
+	return s, func() error { return errors.Join(s.Close(), client.Close()) }, nil
+}
+
+func (u *storeURL) redisClient() (redis.UniversalClient, error) {
+	if u.url.Query().Has("addr") { // the other nodes of a cluster
+		o, err := redis.ParseClusterURL(u.url.String())
+		if err != nil {
+			return nil, u.unreadable()
+		}
+		return redis.NewClusterClient(o), nil
+	}
+	o, err := redis.ParseURL(u.url.String())
+	if err != nil {
+		return nil, u.unreadable()
+	}
+	return redis.NewClient(o), nil
+}
+
+// unreadable stands for the driver's own error, which may quote the URL.
+func (u *storeURL) unreadable() error {
+	return usageError("the %s URL of the store can't be read: its host, database or parameters make no sense", u.kind)
+}
+
+func (u *storeURL) openPostgres(ctx context.Context) (budget.Store, func() error, error) {
+	config, err := pgxpool.ParseConfig(u.url.String())
+	if err != nil {
+		return nil, nil, u.unreadable()
+	}
+	if config.ConnConfig.ConnectTimeout == 0 {
+		config.ConnConfig.ConnectTimeout = connectTimeout
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, nil, u.unreadable()
+	}
+	s, err := pgstore.Open(ctx, pool, func(o *pgstore.Options) {
+		o.Create, o.Retention, o.Schema, o.AllowVolatile = u.create, u.retention, u.own.Get("schema"), u.is("allow-volatile")
+		if u.is("listen") {
+			o.Listen = config.ConnConfig
+		}
+	})
+	if err != nil {
+		pool.Close()
+		return nil, nil, err
+	}
+	return s, func() error { err := s.Close(); pool.Close(); return err }, nil
+}
+
+func (u *storeURL) openDynamoDB(ctx context.Context) (budget.Store, func() error, error) {
+	table := u.url.Host
+	if table == "" || strings.Trim(u.url.Path, "/") != "" || u.url.User != nil {
+		return nil, nil, usageError("a DynamoDB store is dynamodb://TABLE, with ?region=… if need be")
+	}
+	client, err := u.dynamoClient(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	open := func() (*dynamostore.Store, error) {
+		return dynamostore.Open(ctx, client, table, func(o *dynamostore.Options) {
+			o.Create, o.Retention, o.Shards = u.create, u.retention, u.number("shards")
+		})
+	}
+	s, err := open()
+	var missing *types.ResourceNotFoundException
+	if u.create && errors.As(err, &missing) {
+		if err = dynamostore.CreateTable(ctx, client, table); err == nil {
+			s, err = open()
+		}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, s.Close, nil
+}
+
+func (u *storeURL) dynamoClient(ctx context.Context) (*dynamodb.Client, error) {
+	var with []func(*awsconfig.LoadOptions) error
+	if region := u.own.Get("region"); region != "" {
+		with = append(with, awsconfig.WithRegion(region))
+	}
+	if profile := u.own.Get("profile"); profile != "" {
+		with = append(with, awsconfig.WithSharedConfigProfile(profile))
+	}
+	config, err := awsconfig.LoadDefaultConfig(ctx, with...)
+	if err != nil {
+		return nil, fmt.Errorf("the configuration of AWS: %w", err)
+	}
+	return dynamodb.NewFromConfig(config, func(o *dynamodb.Options) {
+		if endpoint := u.own.Get("endpoint"); endpoint != "" {
+			o.BaseEndpoint = aws.String(endpoint)
+		}
+	}), nil
+}

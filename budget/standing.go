@@ -1,0 +1,81 @@
+package budget
+
+import (
+	"context"
+	"iter"
+	"slices"
+)
+
+// Standing is where one account stands that the store knows.
+type Standing struct {
+	Account Account
+	Balance AccountBalance
+}
+
+// standingBatch is how many accounts are asked about in one step.
+const standingBatch = 500
+
+// Standing yields where each known account of a policy's limits stands that q selects, in the order of their keys, or one error. Accounts
+// of limits that the policy does not have, or has with another unit, window or split, are not in it. It changes nothing: what has expired is
+// pending until a Ledger charges it.
+func (o *Operator) Standing(ctx context.Context, p Policy, q AccountQuery) iter.Seq2[Standing, error] {
+	return func(yield func(Standing, error) bool) {
+		var accounts []Account
+		var lines []Line
+		ask := func() bool {
+			balances, err := o.store.Balances(ctx, lines)
+			if err != nil {
+				yield(Standing{}, storeError("standing", err))
+				return false
+			}
+			for i, b := range balances {
+				if !yield(standing(accounts[i], &lines[i], &b), nil) {
+					return false
+				}
+			}
+			accounts, lines = nil, nil
+			return true
+		}
+		for a, err := range o.Accounts(ctx, q) {
+			if err != nil {
+				yield(Standing{}, err)
+				return
+			}
+			line, known := p.lineOf(&a)
+			if !known {
+				continue
+			}
+			accounts, lines = append(accounts, a), append(lines, line)
+			if len(lines) == standingBatch && !ask() {
+				return
+			}
+		}
+		if len(lines) > 0 {
+			ask()
+		}
+	}
+}
+
+func standing(a Account, line *Line, b *Balance) Standing {
+	in := func(n int64) Quantity { return Quantity{n, line.Unit} }
+	return Standing{a, AccountBalance{
+		Limit: a.Limit, Scope: a.Scope, Max: in(b.Max), Settled: in(b.Settled), Pending: in(b.Pending), ResetAfter: b.ResetAfter,
+		Latched: b.Latched, Observe: line.Observe,
+	}}
+}
+
+// lineOf returns the line in which the policy books calls of an account, if it has one.
+func (p *Policy) lineOf(a *Account) (Line, bool) {
+	for i := range p.Limits {
+		l := &p.Limits[i]
+		if l.Name != a.Limit {
+			continue
+		}
+		of, keys := l.accounts(a.Scope)
+		if !slices.Contains(keys, a.Key) {
+			return Line{}, false
+		}
+		return Line{Account: a.Key, Limit: l.Name, Scope: of, Unit: l.Max.Unit, Window: l.Window, Max: l.maxFor(of), Latch: l.Latch, Observe: l.Observe}, true
+	}
+	return Line{}, false
+}
