@@ -41,6 +41,9 @@ func (e *found) Error() string { return e.what }
 func report(w io.Writer, err error) int {
 	var misuse *usage
 	var noticed *found
+	if child, ok := errors.AsType[*childExit](err); ok {
+		return child.code
+	}
 	switch {
 	case err == nil:
 		return exitOK

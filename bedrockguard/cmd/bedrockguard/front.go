@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/proxy"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// front is a proxy with its listener.
+type front struct {
+	listener net.Listener
+	server   *http.Server
+	guard    *bedrockguard.Guard
+	base     *http.Transport
+	served   chan error
+}
+
+// The times that a front gives its clients. An answer has none: a model may think for long.
+const (
+	headerTimeout   = 10 * time.Second
+	idleTimeout     = 2 * time.Minute
+	shutdownTimeout = time.Minute
+)
+
+// authenticate is how a front knows who asks.
+type authenticate func(*http.Request, []byte) (budget.Scope, error)
+
+// openFront serves Bedrock's API on a listener, in front of an upstream. HTTP/2 is served in the clear, too: aws-sdk-js speaks nothing else
+// there. wrap may put other pages in front of the proxy; nil puts none.
+func openFront(l net.Listener, up *upstream, guard *bedrockguard.Guard, who authenticate, wrap func(http.Handler) http.Handler) (*front, error) {
+	base := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 1024, IdleConnTimeout: 90 * time.Second, DisableCompression: true}
+	handler, err := proxy.New(proxy.Options{Guard: guard, Region: up.region, Upstream: up.url, Sign: up.sign, Authenticate: who, Base: base})
+	if err != nil {
+		return nil, err
+	}
+	var all http.Handler = handler
+	if wrap != nil {
+		all = wrap(handler)
+	}
+	f := &front{listener: l, guard: guard, base: base, served: make(chan error, 1)}
+	f.server = &http.Server{
+		Handler: all, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 64 << 10, Protocols: new(http.Protocols),
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
+	}
+	f.server.Protocols.SetHTTP1(true)
+	f.server.Protocols.SetHTTP2(true)
+	f.server.Protocols.SetUnencryptedHTTP2(true)
+	return f, nil
+}
+
+// start serves until close. certificate and key are files; empty serves in the clear.
+func (f *front) start(certificate, key string) {
+	go func() {
+		if certificate != "" {
+			f.served <- f.server.ServeTLS(f.listener, certificate, key)
+		} else {
+			f.served <- f.server.Serve(f.listener)
+		}
+	}()
+}
+
+// close lets requests and answers that are under way end, for a bounded time, and settles what is left.
+func (f *front) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	err := f.server.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, f.server.Close())
+	}
+	err = errors.Join(err, f.guard.Close(ctx))
+	f.base.CloseIdleConnections()
+	if served := <-f.served; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return err
+}

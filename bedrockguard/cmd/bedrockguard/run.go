@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"syscall"
+
+	"github.com/urfave/cli/v3"
+	"golang.org/x/term"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+)
+
+// exitStopped is the exit code of run when the program failed after a call of its was refused for want of budget, or killed.
+const exitStopped = 4
+
+func runCommand() *cli.Command {
+	return &cli.Command{
+		Name: "run", Category: "guard", Usage: "run a program that can spend so much on Bedrock, and no more", ArgsUsage: "-- PROGRAM [ARGUMENT]…",
+		Description: "Starts a guarded endpoint on loopback, points the program's Bedrock, Anthropic and OpenAI clients at it by their environment, and gives the program\n" +
+			"credentials that are worth nothing elsewhere: it can't go round the limit. No configuration is needed.\n\n" +
+			"The exit code is the program's own; 4 says that it failed after a call of its was refused for want of budget, or was killed.",
+		Flags: append(upstreamFlags(),
+			&cli.StringFlag{Name: "max", Required: true, Usage: "what may be spent, such as 5USD, or \"200 calls\""},
+			&cli.StringFlag{Name: "model", Usage: "count only this model, or those of a pattern such as anthropic.*; all others are unlimited", HideDefault: true},
+			&cli.StringFlag{Name: "per", Usage: "the window in which it may be spent, such as daily; the whole run unless set", HideDefault: true},
+			&cli.StringFlag{Name: "workflow", Usage: "the workflow on whose account it is; the program's name unless set", HideDefault: true},
+			&cli.IntFlag{Name: "max-tokens", Usage: "the output limit of calls that set none; what the model can write unless set", HideDefault: true},
+			&cli.BoolFlag{Name: "strict", Usage: "refuse a call that does not fit as it is, instead of lowering its output limit into what is left"},
+			&cli.BoolFlag{Name: "keep-aws", Usage: "leave the AWS credentials that are there: the limit can be gone round"},
+		),
+		Action: runProgram,
+	}
+}
+
+func runProgram(ctx context.Context, c *cli.Command) error {
+	args := c.Args().Slice()
+	if len(args) == 0 {
+		return usageError("no program is named: bedrockguard run --max 5USD -- PROGRAM")
+	}
+	limit, err := runLimit(c)
+	if err != nil {
+		return err
+	}
+	up, err := openUpstream(ctx, c)
+	if err != nil {
+		return err
+	}
+	store, closeStore, err := runStore(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = closeStore() }()
+	ledger, err := budget.Open(ctx, store, budget.Policy{Limits: []budget.Limit{limit}})
+	if err != nil {
+		return err
+	}
+	var sums tally
+	guard, err := bedrockguard.New(ledger, bedrockguard.Options{
+		OnEvent: sums.listen,
+		Output:  bedrockguard.Output{Default: int32(c.Int("max-tokens")), Clamp: !c.Bool("strict")},
+	})
+	if err != nil {
+		return err
+	}
+	workflow := c.String("workflow")
+	if workflow == "" {
+		workflow = filepath.Base(args[0])
+	}
+	keys := newVirtualKeys()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	f, err := openFront(listener, up, guard, keys.authenticate(budget.Scope{Workflow: workflow}), nil)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	f.start("", "")
+	code, err := runChild(c, args, "http://"+listener.Addr().String(), up.region, keys)
+	closed := f.close()
+	sums.print(c.Root().ErrWriter, limit.Max)
+	if err == nil && sums.nothing() {
+		fmt.Fprint(c.Root().ErrWriter, noCalls)
+	}
+	switch {
+	case err != nil:
+		return errors.Join(err, closed)
+	case code != 0 && sums.wasStopped():
+		return &childExit{exitStopped}
+	case code != 0:
+		return &childExit{code}
+	}
+	return closed
+}
+
+// childExit carries the exit code of a program that ran, about which there is nothing to say.
+type childExit struct{ code int }
+
+func (e *childExit) Error() string { return fmt.Sprintf("exit status %d", e.code) }
+
+// noCalls is what to look at when a program's calls did not come.
+const noCalls = `bedrockguard: no call came through. Most clients read their endpoint from the environment; a few want it in their code or configuration:
+  aws-sdk-go-v2   config.LoadDefaultConfig reads AWS_ENDPOINT_URL_BEDROCK_RUNTIME; BaseEndpoint in code stands above it
+  anthropic-go    option.WithBaseURL(os.Getenv("ANTHROPIC_BEDROCK_BASE_URL")) behind bedrock.WithConfig
+  openai-go       option.WithBaseURL(os.Getenv("OPENAI_BASE_URL"))
+  langchaingo     give its bedrockruntime client a config from the environment
+`
+
+// withSpace sets a number apart from its unit: 5USD is how people write it on a command line.
+var withSpace = regexp.MustCompile(`^([0-9._]+)([A-Za-z])`)
+
+func runLimit(c *cli.Command) (budget.Limit, error) {
+	l := budget.Limit{Name: "run", Window: budget.Lifetime, Match: budget.Match{Model: c.String("model")}}
+	if err := l.Max.UnmarshalText([]byte(withSpace.ReplaceAllString(c.String("max"), "$1 $2"))); err != nil {
+		return l, usageError("--max: %s", err)
+	}
+	if per := c.String("per"); per != "" {
+		if err := l.Window.UnmarshalText([]byte(per)); err != nil {
+			return l, usageError("--per: %s", err)
+		}
+	}
+	return l, nil
+}
+
+// runStore is the ledger of a run: one of its own, in memory, unless a store is named, in which the limit is shared with all who name it.
+func runStore(ctx context.Context, c *cli.Command) (budget.Store, func() error, error) {
+	if at := c.String("store"); at != "" {
+		return openStore(ctx, at, true)
+	}
+	return memstore.New(), func() error { return nil }, nil
+}
+
+// runChild runs the program to its end, and returns its exit code. It passes on the signals that it gets.
+func runChild(c *cli.Command, args []string, base, region string, keys virtualKeys) (int, error) {
+	scratch, err := os.MkdirTemp("", "bedrockguard-run-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(scratch)
+	environ, err := childEnvironment(os.Environ(), base, region, scratch, keys, c.Bool("keep-aws"))
+	if err != nil {
+		return 0, err
+	}
+	if c.Bool("keep-aws") {
+		fmt.Fprintln(c.Root().ErrWriter, "bedrockguard: the program has the AWS credentials that were there: it can go round the limit")
+	}
+	child := exec.Command(args[0], args[1:]...)
+	child.Env, child.Stdin, child.Stdout, child.Stderr = environ, c.Root().Reader, c.Root().Writer, c.Root().ErrWriter
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, passedOn...)
+	defer signal.Stop(signals)
+	if err := child.Start(); err != nil {
+		return 0, usageError("%s can't be started: %s", args[0], err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- child.Wait() }()
+	for {
+		select {
+		case s := <-signals:
+			if s == os.Interrupt && term.IsTerminal(int(os.Stdin.Fd())) {
+				continue // a terminal tells both
+			}
+			_ = child.Process.Signal(s) // one that has ended needs none
+		case err := <-ended:
+			return exitCodeOf(err)
+		}
+	}
+}
+
+// passedOn are the signals that ask a program to end or to read its configuration.
+var passedOn = []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT}
+
+// exitCodeOf is a program's exit code, as a shell tells it: 128 and the signal's number where a signal ended it.
+func exitCodeOf(err error) (int, error) {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
+		return 0, err
+	}
+	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 128 + int(status.Signal()), nil
+	}
+	return exit.ExitCode(), nil
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
+)
+
+// childVariable has the test's own binary play the program that is run.
+const childVariable = "TEST_CHILD"
+
+// children are programs that are run, by name.
+var children = map[string]func() error{
+	"chat":        func() error { return askUntilRefused(os.Getenv("OPENAI_BASE_URL")+"/chat/completions", "Authorization", "Bearer "+os.Getenv("OPENAI_API_KEY")) },
+	"messages":    func() error { return askUntilRefused(os.Getenv("ANTHROPIC_BASE_URL")+"/v1/messages", "X-Api-Key", os.Getenv("ANTHROPIC_API_KEY")) },
+	"quiet":       func() error { return nil },
+	"fails":       func() error { return fmt.Errorf("of its own accord") },
+	"stranger":    func() error { return askUntilRefused(os.Getenv("OPENAI_BASE_URL")+"/chat/completions", "Authorization", "Bearer bg-guessed") },
+	"environment": func() error { return json.NewEncoder(os.Stdout).Encode(os.Environ()) },
+	"credentials": func() error {
+		config, err := awsconfig.LoadDefaultConfig(context.Background())
+		if err != nil {
+			return err
+		}
+		found, err := config.Credentials.Retrieve(context.Background())
+		fmt.Println(found.AccessKeyID, found.SecretAccessKey, found.SessionToken, found.Source)
+		return err
+	},
+}
+
+// playChild ends the process as the program that it is to play, if it is to.
+func playChild() {
+	child := os.Getenv(childVariable)
+	if child == "" {
+		return
+	}
+	if err := children[child](); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(7)
+	}
+	os.Exit(0)
+}
+
+// askUntilRefused asks a model again and again, and fails as the last answer does.
+func askUntilRefused(url, header, value string) error {
+	body := `{"model":"openai.gpt-oss-120b-1:0","max_tokens":2000,"messages":[{"role":"user","content":"hello"}]}`
+	if strings.Contains(url, "/anthropic/") {
+		body = strings.Replace(body, "openai.gpt-oss-120b-1:0", "us.anthropic.claude-sonnet-4-6", 1)
+	}
+	for range 200 {
+		req, err := http.NewRequest(http.MethodPost, url, strings.NewReader(body))
+		if err != nil {
+			return err
+		}
+		req.Header.Set(header, value)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		var answer bytes.Buffer
+		_, err = answer.ReadFrom(resp.Body)
+		resp.Body.Close()
+		if err != nil {
+			return err
+		}
+		if resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s: %s", resp.Status, answer.String())
+		}
+	}
+	return nil
+}
+
+// runs runs the command in this process, with the test's binary as the program.
+func runs(t *testing.T, child string, server *bedrocktest.Server, flags ...string) (code int, out, errOut string) {
+	t.Helper()
+	t.Setenv(childVariable, child)
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKIAREAL")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "real-secret")
+	t.Setenv("AWS_SESSION_TOKEN", "real-token")
+	self, err := os.Executable()
+	require.NoError(t, err)
+	var stdout, stderr bytes.Buffer
+	args := append([]string{"bedrockguard", "run", "--region", "us-east-1", "--upstream", server.URL()}, flags...)
+	code = run(t.Context(), append(args, "--", self), strings.NewReader(""), &stdout, &stderr)
+	return code, stdout.String(), stderr.String()
+}
+
+func replies(tokens int) bedrocktest.Options {
+	return bedrocktest.Options{Reply: func(bedrocktest.Request) bedrocktest.Reply { return bedrocktest.Reply{OutputTokens: tokens} }}
+}
+
+func TestRunStopsAProgramAtItsLimit(t *testing.T) {
+	for _, child := range []string{"chat", "messages"} {
+		t.Run(child, func(t *testing.T) {
+			server := bedrocktest.New(t, replies(1000))
+			code, _, text := runs(t, child, server, "--max", "0.05USD")
+			require.Equal(t, exitStopped, code, text)
+			require.Contains(t, text, "402 Payment Required")
+			require.Contains(t, text, "of 0.05 USD")
+			require.LessOrEqual(t, server.Bill().NanoUSD, int64(50_000_000))
+			require.Greater(t, server.Bill().NanoUSD, int64(47_500_000), "a limit that can't be used up is of no use")
+		})
+	}
+}
+
+func TestRunTellsTheProgramsOwnExitCode(t *testing.T) {
+	server := bedrocktest.New(t, bedrocktest.Options{})
+	code, _, text := runs(t, "fails", server, "--max", "1 USD")
+	require.Equal(t, 7, code)
+	require.Contains(t, text, "no call came through")
+	code, _, _ = runs(t, "quiet", server, "--max", "3 calls", "--per", "daily")
+	require.Zero(t, code)
+	require.Zero(t, server.Requests())
+}
+
+// The endpoint serves nobody but the program: others on the machine could spend its budget.
+func TestRunServesNobodyElse(t *testing.T) {
+	server := bedrocktest.New(t, bedrocktest.Options{})
+	code, _, text := runs(t, "stranger", server, "--max", "1 USD")
+	require.Equal(t, 7, code)
+	require.Contains(t, text, "401")
+	require.Zero(t, server.Requests())
+}
+
+// A program that looks for credentials wherever the SDKs look finds those that are worth nothing.
+func TestRunHidesTheCredentialsThatThereAre(t *testing.T) {
+	home := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(home, ".aws"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(home, ".aws", "credentials"), []byte("[default]\naws_access_key_id = AKIAFILE\naws_secret_access_key = file-secret\n[other]\naws_access_key_id = AKIAOTHER\naws_secret_access_key = other-secret\n"), 0o600))
+	t.Setenv("HOME", home)
+	t.Setenv("AWS_PROFILE", "other")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join(home, ".aws", "credentials"))
+	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/")
+	t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "/nowhere")
+	t.Setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/x")
+	server := bedrocktest.New(t, bedrocktest.Options{})
+	code, out, text := runs(t, "credentials", server, "--max", "1 USD")
+	require.Zero(t, code, text)
+	require.True(t, strings.HasPrefix(out, "BGRUN"), out)
+	code, out, _ = runs(t, "environment", server, "--max", "1 USD")
+	require.Zero(t, code)
+	var environ []string
+	require.NoError(t, json.Unmarshal([]byte(out), &environ))
+	for _, secret := range []string{"AKIAREAL", "real-secret", "real-token", "AKIAFILE", "AKIAOTHER", "/nowhere"} {
+		require.NotContains(t, out, secret)
+	}
+	require.True(t, slices.ContainsFunc(environ, func(e string) bool { return strings.HasPrefix(e, "AWS_ENDPOINT_URL_BEDROCK_RUNTIME=http://127.0.0.1:") }))
+	_, out, text = runs(t, "credentials", server, "--max", "1 USD", "--keep-aws")
+	require.Contains(t, out, "AKIAREAL")
+	require.Contains(t, text, "can go round the limit")
+}
+
+func TestRunRefusesACommandLineThatMakesNoSense(t *testing.T) {
+	server := bedrocktest.New(t, bedrocktest.Options{})
+	for _, flags := range [][]string{{"--max", "5 euros"}, {"--max", "5USD", "--per", "weekly-ish"}, {}, {"--max", "5USD", "--upstream", "ftp://x"}} {
+		code, _, text := runs(t, "quiet", server, flags...)
+		require.Equal(t, exitUsage, code, text)
+	}
+	var errOut bytes.Buffer
+	require.Equal(t, exitUsage, run(t.Context(), []string{"bedrockguard", "run", "--max", "5USD"}, strings.NewReader(""), &errOut, &errOut))
+	require.Equal(t, exitUsage, run(t.Context(), []string{"bedrockguard", "run", "--max", "5USD", "--region", "us-east-1", "--", "/no/such/program"}, strings.NewReader(""), &errOut, &errOut), errOut.String())
+}
+

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// tally adds up what a run did, by the guard's events. It is safe for concurrent use.
+type tally struct {
+	mu       sync.Mutex
+	calls    int64
+	refused  int64
+	stopped  bool          // the budget, or a kill, refused a call
+	spent    budget.Amount // of what was posted
+	saved    budget.Amount // by reading from the cache, less what writing to it cost
+	lastText string        // of the last refusal
+}
+
+func (t *tally) listen(_ context.Context, e bedrockguard.Event) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch e.Kind {
+	case bedrockguard.EventSettled, bedrockguard.EventUnsettled:
+		t.calls++
+		posted := e.Actual
+		if e.Kind == bedrockguard.EventUnsettled {
+			posted = e.Worst
+		}
+		t.spent += budget.Amount(posted[budget.UnitUSD])
+		if !e.Estimated {
+			t.saved += saved(e)
+		}
+	case bedrockguard.EventDenied, bedrockguard.EventKilled:
+		t.refused++
+		if e.Err != nil {
+			t.lastText = e.Err.Error()
+		}
+		t.stopped = t.stopped || errors.Is(e.Err, budget.ErrExceeded) || errors.Is(e.Err, budget.ErrKilled)
+	}
+}
+
+// saved is by how much a call was cheaper than without a cache; less than nothing where a write was never read.
+func saved(e bedrockguard.Event) budget.Amount {
+	price, _, err := bedrockguard.ModelFacts(e.Model, e.Region)
+	if err != nil {
+		return 0
+	}
+	plain := budget.Usage{InputTokens: e.Usage.InputTokens, OutputTokens: e.Usage.OutputTokens}
+	without, err := price.Cost(plain, budget.TierStandard)
+	if err != nil {
+		return 0
+	}
+	with, err := price.Cost(e.Usage, budget.TierStandard)
+	if err != nil {
+		return 0
+	}
+	return without - with
+}
+
+// print tells what was spent, saved and refused.
+func (t *tally) print(w io.Writer, limit budget.Quantity) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	fmt.Fprintf(w, "bedrockguard: spent %s of %s in %d calls", t.spent, limit, t.calls)
+	if t.saved > 0 {
+		fmt.Fprintf(w, "; the prompt cache saved %s", t.saved)
+	}
+	fmt.Fprintf(w, "; %d calls refused\n", t.refused)
+	if t.refused > 0 {
+		fmt.Fprintf(w, "bedrockguard: the last refusal: %s\n", printable(t.lastText))
+	}
+}
+
+// nothing reports whether no call came through.
+func (t *tally) nothing() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.calls+t.refused == 0
+}
+
+func (t *tally) wasStopped() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.stopped
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/proxy/sigv4"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// virtualKeys are the credentials that a child gets, which are worth nothing anywhere but at its proxy.
+type virtualKeys struct {
+	accessKeyID, secret string // for AWS Signature Version 4
+	bearer              string
+}
+
+func newVirtualKeys() virtualKeys {
+	random := make([]byte, 60)
+	_, _ = rand.Read(random) // it never fails
+	return virtualKeys{accessKeyID: "BGRUN" + hex.EncodeToString(random[:8]), secret: hex.EncodeToString(random[8:28]), bearer: "bg-" + hex.EncodeToString(random[28:])}
+}
+
+// sameAtOnce is how many equal requests of one second are served. A program may well send some: clients that sign nothing but the date,
+// the host and the body give all of them one signature.
+const sameAtOnce = 1 << 16
+
+// authenticate lets in whoever has one of the keys, and nobody else.
+func (k virtualKeys) authenticate(scope budget.Scope) authenticate {
+	verifier := sigv4.New(sigv4.Options{
+		Secrets: func(_ context.Context, id string) ([][]byte, error) {
+			if id != k.accessKeyID {
+				return nil, sigv4.ErrUnknownKey
+			}
+			return [][]byte{[]byte(k.secret)}, nil
+		},
+		Duplicates: sameAtOnce,
+	})
+	return func(r *http.Request, body []byte) (budget.Scope, error) {
+		if sigv4.Signed(r) {
+			if _, err := verifier.Verify(r, body); err != nil {
+				return budget.Scope{}, fmt.Errorf("%w: %w", bedrockguard.ErrUnauthenticated, err)
+			}
+			return scope, nil
+		}
+		if !sameSecret(bearerOf(r), k.bearer) {
+			return budget.Scope{}, fmt.Errorf("%w: the program's own credentials are not those that bedrockguard run gave it", bedrockguard.ErrUnauthenticated)
+		}
+		return scope, nil
+	}
+}
+
+// bearerOf is the key that a request shows: Anthropic's clients have a header of their own for it.
+func bearerOf(r *http.Request) string {
+	if key := r.Header.Get("X-Api-Key"); key != "" {
+		return key
+	}
+	key, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	return key
+}
+
+// sameSecret compares in a time that tells nothing of either.
+func sameSecret(a, b string) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}
