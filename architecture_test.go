@@ -54,6 +54,8 @@ var rooms = []room{
 
 	{"bedrockguard", []string{"budget", "budget/price", "cache", "internal/..."}, []string{awsSDK, "golang.org/x/time"}, "the guard knows no store and none of its own tools"},
 	{"bedrockguard/proxy", []string{"bedrockguard", "budget", "budget/price", "cache", "internal/..."}, nil, "the standard library and this module alone"},
+	{"bedrockguard/proxy/sigv4", nil, nil, "the standard library alone"},
+	{"bedrockguard/proxy/keys", nil, nil, "the standard library alone"},
 	{"bedrockguard/statuspage", []string{"bedrockguard", "budget", "budget/price", "cache"}, nil, "the standard library and this module alone"},
 	{"bedrockguard/bedrocktest", nil, []string{awsSDK}, "the simulator's bill is an oracle: it shares neither prices nor parsers with the guard"},
 	{"bedrockguard/bedrocktest/internal", []string{"bedrockguard/bedrocktest"}, []string{awsSDK}, "replays recordings against the simulator"},
@@ -114,6 +116,7 @@ func TestImportDirectionsRefuseWhatTheyNameAsWrong(t *testing.T) {
 		"internal/jsonscan":        "golang.org/x/text",
 		"internal/wire":            "github.com/aws/aws-sdk-go-v2/service/bedrockruntime",
 		"bedrockguard/stsidentity": modulePath + "budget",
+		"bedrockguard/proxy/sigv4": "github.com/aws/aws-sdk-go-v2/aws/signer/v4",
 		"internal/servers":         modulePath + "budget",
 		"examples/quickstart":      modulePath + "internal/tokens",
 	} {

@@ -6,6 +6,7 @@
 //   - budget/redisstore, budget/pgstore, budget/dynamostore: stores for fleets (a module each).
 //   - budget/storetest: the conformance suite that defines what a store is.
 //   - bedrockguard: the guard, installed in the AWS SDK's own Bedrock runtime client.
+//   - bedrockguard/proxy/sigv4: verifies the signatures of callers.
 //   - bedrockguard/stsidentity: names the caller by AWS STS (a module of its own).
 //   - bedrockguard/cmd: commands. bedrockguard/cmd/bedrockguard shows who spends, and steers, over any store (a module of its own).
 //   - bedrockguard/bedrocktest: a simulated Bedrock that keeps its own bill, for tests.

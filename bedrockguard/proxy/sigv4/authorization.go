@@ -1,0 +1,160 @@
+package sigv4
+
+import (
+	"encoding/hex"
+	"net/http"
+	"strings"
+	"time"
+)
+
+const (
+	algorithm = "AWS4-HMAC-SHA256"
+	ending    = "aws4_request" // of every credential scope
+	amzTime   = "20060102T150405Z"
+
+	maxAuthorizationBytes = 8 << 10
+	maxAccessKeyIDBytes   = 128
+)
+
+// authorization is what the Authorization header of a signed request tells.
+type authorization struct {
+	accessKeyID string
+	day         string // 20261129
+	region      string
+	service     string
+	signed      []string // names of headers, in lower case and in their order
+	signature   [32]byte
+}
+
+// Signed reports whether a request claims to have an AWS signature of any kind in its Authorization header.
+func Signed(r *http.Request) bool {
+	for _, v := range r.Header["Authorization"] {
+		if len(v) >= len("AWS4-") && strings.EqualFold(v[:len("AWS4-")], "AWS4-") {
+			return true
+		}
+	}
+	return false
+}
+
+// readAuthorization reads the one Authorization header that a signed request has.
+func readAuthorization(h http.Header) (a authorization, err error) {
+	values := h["Authorization"]
+	if len(values) == 0 {
+		return a, &Error{Err: ErrUnsigned}
+	}
+	if len(values) > 1 {
+		return a, malformed("more than one Authorization header")
+	}
+	return parseAuthorization(values[0])
+}
+
+func parseAuthorization(text string) (a authorization, err error) {
+	if len(text) > maxAuthorizationBytes {
+		return a, malformed("an Authorization header of more than 8 KiB")
+	}
+	name, rest, _ := strings.Cut(text, " ")
+	switch {
+	case name == algorithm:
+	case len(name) >= len("AWS4-") && name[:len("AWS4-")] == "AWS4-":
+		return a, malformed("an algorithm other than " + algorithm)
+	default:
+		return a, &Error{Err: ErrUnsigned}
+	}
+	var seen [3]bool
+	for part := range strings.SplitSeq(rest, ",") {
+		key, value, _ := strings.Cut(strings.Trim(part, " "), "=")
+		var field int
+		var ok bool
+		switch key {
+		case "Credential":
+			field, ok = 0, a.credential(value)
+		case "SignedHeaders":
+			field, ok = 1, a.signedHeaders(value)
+		case "Signature":
+			field, ok = 2, a.sign(value)
+		}
+		if !ok || seen[field] {
+			return authorization{}, malformed("an Authorization header other than Credential=…, SignedHeaders=…, Signature=…")
+		}
+		seen[field] = true
+	}
+	if seen != [3]bool{true, true, true} {
+		return authorization{}, malformed("an Authorization header without credential, signed headers or signature")
+	}
+	return a, nil
+}
+
+// credential reads accessKeyID/day/region/service/aws4_request.
+func (a *authorization) credential(text string) bool {
+	parts := strings.Split(text, "/")
+	if len(parts) != 5 || parts[4] != ending {
+		return false
+	}
+	for _, p := range parts {
+		if p == "" || len(p) > maxAccessKeyIDBytes || !plainName(p) {
+			return false
+		}
+	}
+	a.accessKeyID, a.day, a.region, a.service = parts[0], parts[1], parts[2], parts[3]
+	return true
+}
+
+// plainName reports whether a name is made of letters, digits and a few signs.
+func plainName(s string) bool {
+	for _, c := range []byte(s) {
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		if !letter && (c < '0' || c > '9') && strings.IndexByte("-_.", c) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// signedHeaders reads the names of the headers that are signed: in lower case, each once and in order, as AWS asks for.
+func (a *authorization) signedHeaders(text string) bool {
+	a.signed = strings.Split(text, ";")
+	for i, name := range a.signed {
+		if name == "" || name != strings.ToLower(name) || i > 0 && name <= a.signed[i-1] {
+			return false
+		}
+	}
+	return true
+}
+
+func (a *authorization) sign(text string) bool {
+	if len(text) != hex.EncodedLen(len(a.signature)) || strings.ToLower(text) != text {
+		return false
+	}
+	_, err := hex.Decode(a.signature[:], []byte(text))
+	return err == nil
+}
+
+func (a *authorization) signs(name string) bool {
+	for _, s := range a.signed {
+		if s == name {
+			return true
+		}
+	}
+	return false
+}
+
+// scope is what the signing key is bound to.
+func (a *authorization) scope() string {
+	return a.day + "/" + a.region + "/" + a.service + "/" + ending
+}
+
+// signedAt returns when the request says that it was signed.
+func (a *authorization) signedAt(h http.Header) (time.Time, error) {
+	values := h["X-Amz-Date"]
+	if len(values) != 1 {
+		return time.Time{}, malformed("not one X-Amz-Date header")
+	}
+	at, err := time.Parse(amzTime, values[0])
+	if err != nil || len(values[0]) != len(amzTime) {
+		return time.Time{}, malformed("an X-Amz-Date other than " + amzTime)
+	}
+	if a.day != values[0][:len(a.day)] {
+		return time.Time{}, malformed("a credential of another day than X-Amz-Date")
+	}
+	return at, nil
+}

@@ -1,0 +1,157 @@
+package sigv4
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// canonicalRequest returns the text that the client has signed, if it signed what has arrived.
+func canonicalRequest(r *http.Request, a *authorization, payloadHash string) (string, error) {
+	path, query, _ := strings.Cut(r.RequestURI, "?")
+	if !strings.HasPrefix(path, "/") {
+		return "", malformed("a request target that is no path")
+	}
+	canonicalQuery, ok := queryOf(query)
+	if !ok {
+		return "", malformed("a query that is not percent-encoded")
+	}
+	var b strings.Builder
+	b.Grow(1024)
+	b.WriteString(r.Method)
+	b.WriteByte('\n')
+	writeEncoded(&b, path, true)
+	b.WriteByte('\n')
+	b.WriteString(canonicalQuery)
+	b.WriteByte('\n')
+	for _, name := range a.signed {
+		values, ok := headerValues(r, name)
+		if !ok {
+			return "", &Error{Err: ErrMismatch, Detail: "a header that is signed did not arrive"}
+		}
+		b.WriteString(name)
+		b.WriteByte(':')
+		for i, v := range values {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			b.WriteString(singleSpaced(v))
+		}
+		b.WriteByte('\n')
+	}
+	b.WriteByte('\n')
+	b.WriteString(strings.Join(a.signed, ";"))
+	b.WriteByte('\n')
+	b.WriteString(payloadHash)
+	return b.String(), nil
+}
+
+// headerValues returns a header by its lower-case name. net/http keeps some of them elsewhere.
+func headerValues(r *http.Request, name string) ([]string, bool) {
+	switch name {
+	case "host", ":authority": // aws-sdk-js signs the latter over HTTP/2
+		return []string{r.Host}, r.Host != ""
+	case "transfer-encoding":
+		return r.TransferEncoding, len(r.TransferEncoding) > 0
+	}
+	values := r.Header[http.CanonicalHeaderKey(name)]
+	if name == "content-length" && len(values) == 0 && r.ContentLength >= 0 {
+		return []string{strconv.FormatInt(r.ContentLength, 10)}, true
+	}
+	return values, len(values) > 0
+}
+
+// singleSpaced trims a value, and makes one space of several.
+func singleSpaced(v string) string {
+	v = strings.TrimSpace(v)
+	if !strings.Contains(v, "  ") {
+		return v
+	}
+	var b strings.Builder
+	for i := range len(v) {
+		if v[i] != ' ' || v[i-1] != ' ' { // the first one is no space
+			b.WriteByte(v[i])
+		}
+	}
+	return b.String()
+}
+
+// queryOf returns a query in canonical form: what is encoded is read and encoded anew, and the parameters are in order.
+func queryOf(query string) (string, bool) {
+	if query == "" {
+		return "", true
+	}
+	type parameter struct{ name, value string }
+	var all []parameter
+	for part := range strings.SplitSeq(query, "&") {
+		if part == "" {
+			continue
+		}
+		name, value, _ := strings.Cut(part, "=")
+		name, ok := recoded(name)
+		value, okToo := recoded(value)
+		if !ok || !okToo {
+			return "", false
+		}
+		all = append(all, parameter{name, value})
+	}
+	slices.SortFunc(all, func(a, b parameter) int {
+		if c := strings.Compare(a.name, b.name); c != 0 {
+			return c
+		}
+		return strings.Compare(a.value, b.value)
+	})
+	var b strings.Builder
+	for i, p := range all {
+		if i > 0 {
+			b.WriteByte('&')
+		}
+		b.WriteString(p.name)
+		b.WriteByte('=')
+		b.WriteString(p.value)
+	}
+	return b.String(), true
+}
+
+// recoded decodes what is percent-encoded, and encodes all that has to be. A plus is a plus.
+func recoded(s string) (string, bool) {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c == '%' {
+			n, err := strconv.ParseUint(s[min(i+1, len(s)):min(i+3, len(s))], 16, 8)
+			if err != nil || i+3 > len(s) {
+				return "", false
+			}
+			c = byte(n)
+			i += 2
+		}
+		writeByte(&b, c)
+	}
+	return b.String(), true
+}
+
+// writeEncoded percent-encodes a text, slashes left out if they are those of a path.
+func writeEncoded(b *strings.Builder, s string, path bool) {
+	for i := range len(s) {
+		if path && s[i] == '/' {
+			b.WriteByte('/')
+		} else {
+			writeByte(b, s[i])
+		}
+	}
+}
+
+// writeByte writes one byte, percent-encoded unless RFC 3986 has it unreserved.
+func writeByte(b *strings.Builder, c byte) {
+	letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+	if letter || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' || c == '~' {
+		b.WriteByte(c)
+		return
+	}
+	const digits = "0123456789ABCDEF"
+	b.WriteByte('%')
+	b.WriteByte(digits[c>>4])
+	b.WriteByte(digits[c&15])
+}
