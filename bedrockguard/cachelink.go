@@ -129,6 +129,9 @@ func readPrompt(p *cache.Prompt, provider string, input any) bool {
 	case *bedrockruntime.InvokeModelWithResponseStreamInput:
 		return cache.ParseBody(p, provider, in.Body) == nil
 	case *httpInput:
+		if in.form == formConverse {
+			provider = "" // a maker's own dialect may look the same, but this route takes Converse alone
+		}
 		return cache.ParseBody(p, provider, in.body) == nil
 	default:
 		return false

@@ -20,7 +20,7 @@ import (
 type call struct {
 	operation     string
 	streams       bool
-	overHTTP      bool          // the answer goes to an HTTP client: its header tells whether it streams
+	overHTTP      bool // the answer goes to an HTTP client: its header tells whether it streams
 	provider      string
 	scope         budget.Scope
 	demand        demand

@@ -382,6 +382,8 @@ func TestHTTPCachePoints(t *testing.T) {
 	long := strings.Repeat("a rule of the house that everybody follows. ", 400)
 	for name, r := range map[string][2]string{
 		"InvokeModel": {"/model/" + webClaude + "/invoke", `{"anthropic_version":"bedrock-2023-05-31","max_tokens":64,"system":[{"type":"text","text":"` + long + `"}],"messages":[{"role":"user","content":"%s"}]}`},
+		"Converse":    {"/model/" + webClaude + "/converse", `{"inferenceConfig":{"maxTokens":64},"system":[{"text":"` + long + `"}],"messages":[{"role":"user","content":[{"text":"%s"}]}]}`},
+		"Nova":        {"/model/us.amazon.nova-pro-v1:0/converse", `{"system":[{"text":"` + long + `"}],"messages":[{"role":"user","content":[{"text":"%s"}]}]}`},
 		"Messages":    {"/anthropic/v1/messages", `{"model":"` + webClaude + `","max_tokens":64,"system":[{"type":"text","text":"` + long + `"}],"messages":[{"role":"user","content":"%s"}]}`},
 	} {
 		t.Run(name, func(t *testing.T) {

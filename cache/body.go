@@ -31,7 +31,7 @@ func (e *BodyError) Error() string {
 //
 // The prompt borrows the body: it must not be changed while the prompt is in use. Blocks have the range of their object as
 // their Span, those that are a plain string have none; points have a Span whose removal leaves the body as if they had never
-// been there, except in Converse requests, which have none.
+// been there, except nested ones of Converse requests, which have none.
 //
 // The error is a *BodyError for a body that readers may disagree about (malformed JSON, duplicate keys, invalid UTF-8,
 // nesting beyond 200 levels) or whose fields have the wrong types, and ErrDialect for any other dialect. The prompt is empty
@@ -100,6 +100,7 @@ type bodyPoint struct {
 	Point
 	form     markForm
 	deferred bool // it stands on a tool that is loaded when it is needed
+	listed   bool // it is an element of a list of blocks or tools
 	part     int
 }
 
@@ -273,8 +274,8 @@ func (r *bodyReader) sortPoints() {
 		if point.deferred {
 			p.Flaw(ruleDeferred, point.Where.String())
 		}
-		if p.dialect == converseBody {
-			point.Span = Span{}
+		if p.dialect == converseBody && !point.listed {
+			point.Span = Span{} // its removal would leave an empty block
 		}
 		p.Points = append(p.Points, point.Point)
 	}

@@ -72,11 +72,23 @@ func (r *bodyReader) block(index int) error {
 	r.pointsOnly(&f)
 	if f.hasPoint[property] && f.points[property].form == element { // no block at all
 		r.p.Blocks, r.p.open = r.p.Blocks[:len(r.p.Blocks)-1], false
+		r.elementPoint(&f, start)
 	} else {
 		r.endBlock(&f, Span{start, r.Pos()})
 	}
 	r.keep(&f, index, false)
 	return nil
+}
+
+// elementPoint notes where an element of a list lies that is a cache point and nothing else, with the comma that goes with it.
+func (r *bodyReader) elementPoint(f *frame, start int) {
+	point, comma := &f.points[property], strings.TrimRight(r.body[:start], whiteSpace)
+	if strings.HasSuffix(comma, ",") {
+		point.Span = Span{len(comma) - 1, r.Pos()}
+	} else {
+		point.Span = Span{start, r.pastComma(r.Pos())}
+	}
+	point.listed = true
 }
 
 // endBlock settles what its fields together say about a block.
@@ -285,11 +297,15 @@ const whiteSpace = " \t\r\n"
 
 // pastComma returns the offset of the key that follows a member, or end when the member is the last.
 func (r *bodyReader) pastComma(end int) int {
-	rest := strings.TrimLeft(r.body[end:], whiteSpace)
+	return pastComma(r.body, end)
+}
+
+func pastComma[T string | []byte](body T, end int) int {
+	rest := strings.TrimLeft(string(body[end:]), whiteSpace)
 	if !strings.HasPrefix(rest, ",") {
 		return end
 	}
-	return len(r.body) - len(strings.TrimLeft(rest[1:], whiteSpace))
+	return len(body) - len(strings.TrimLeft(rest[1:], whiteSpace))
 }
 
 // ttlOf reads a lifetime as it stands in a body. It is zero when nobody knows it.

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -11,11 +12,12 @@ import (
 // plain copy.
 //
 // skipped are the additions that were not made, with Remove -1: behind content that is a plain string or an empty object,
-// where a point stands already, or with a lifetime that the dialect can't express (Claude's bodies know five minutes and one
-// hour, Nova's five minutes; zero stands for five). A removal is made even if the addition of the same Edit is skipped.
+// where a point stands already, or with a lifetime that the dialect can't express (Claude's bodies and Converse know five minutes and one
+// hour, Nova's five minutes; zero stands for five). A removal is made even if the addition of the same Edit is skipped. A point
+// that is nested in a block of a Converse request is left alone.
 //
-// The error is ErrDialect for a Converse request, which is changed through the SDK's types and not as JSON; any other error
-// means that an index is out of range or that p was not read from body.
+// The error is ErrDialect for a prompt that was read from no body; any other error means that an index is out of range or that p was not
+// read from body.
 func EditBody(body []byte, p *Prompt, edits []Edit) (edited []byte, skipped []Edit, err error) {
 	return editBody(body, p, edits, false)
 }
@@ -28,7 +30,7 @@ func FixBody(body []byte, p *Prompt, edits []Edit) (fixed []byte, skipped []Edit
 }
 
 func editBody(body []byte, p *Prompt, edits []Edit, wrap bool) (edited []byte, skipped []Edit, err error) {
-	if len(edits) > 0 && p.dialect != anthropicBody && p.dialect != novaBody {
+	if len(edits) > 0 && p.dialect == noDialect {
 		return nil, nil, ErrDialect
 	}
 	if len(body) != p.bodyLen {
@@ -39,7 +41,7 @@ func editBody(body []byte, p *Prompt, edits []Edit, wrap bool) (edited []byte, s
 		if edit.Remove >= len(p.Points) || edit.After >= len(p.Blocks) {
 			return nil, nil, fmt.Errorf("cache: edit out of range: point %d, block %d, of %d and %d", edit.Remove, edit.After, len(p.Points), len(p.Blocks))
 		}
-		if edit.Remove >= 0 && !e.removed[edit.Remove] {
+		if edit.Remove >= 0 && !e.removed[edit.Remove] && p.Points[edit.Remove].Span != (Span{}) {
 			e.removed[edit.Remove] = true
 			e.splices = append(e.splices, splice{Span: p.Points[edit.Remove].Span})
 		}
@@ -84,6 +86,9 @@ func (e *bodyEdit) add(edit Edit) bool {
 		}
 	}
 	at := Span{b.Span.End - 1, b.Span.End - 1} // before the closing brace
+	if e.p.dialect == converseBody {
+		at = Span{b.Span.End, b.Span.End} // an element of its own
+	}
 	if slices.ContainsFunc(e.splices, func(s splice) bool { return s.Span == at }) {
 		return false
 	}
@@ -109,13 +114,16 @@ func (e *bodyEdit) wrap(at Span, point string) bool {
 
 // apply returns a copy of the body with the changes made.
 func (e *bodyEdit) apply(body []byte) []byte {
-	slices.SortFunc(e.splices, func(a, b splice) int { return a.Start - b.Start })
+	slices.SortStableFunc(e.splices, func(a, b splice) int { return cmp.Or(a.Start-b.Start, a.End-b.End) })
 	size := len(body)
 	for _, s := range e.splices {
 		size += len(s.text)
 	}
 	out, from := make([]byte, 0, size), 0
 	for _, s := range e.splices {
+		if s.Start < from { // the comma before it went with a first element: take the one behind it
+			s.Start, s.End = from, pastComma(body, s.End)
+		}
 		out = append(append(out, body[from:s.Start]...), s.text...)
 		from = s.End
 	}
@@ -132,6 +140,10 @@ func (d dialect) pointText(ttl time.Duration) string {
 		return `,"cache_control":{"type":"ephemeral","ttl":"1h"}`
 	case d == anthropicBody:
 		return `,"cache_control":{"type":"ephemeral"}`
+	case d == converseBody && hour:
+		return `,{"cachePoint":{"type":"default","ttl":"1h"}}`
+	case d == converseBody:
+		return `,{"cachePoint":{"type":"default"}}`
 	case d == novaBody && !hour:
 		return `,"cachePoint":{"type":"default"}`
 	default:

@@ -39,6 +39,7 @@ func (r *bodyReader) tool(index int) error {
 	r.pointsOnly(&outer)
 	if outer.hasPoint[property] && outer.points[property].form == element { // no tool at all
 		r.p.Blocks, r.p.open = r.p.Blocks[:len(r.p.Blocks)-1], false
+		r.elementPoint(&outer, start)
 	} else {
 		r.endTool(&outer, &inner, Span{start, r.Pos()})
 	}

@@ -99,10 +99,10 @@ func New(o Options) (*Handler, error) {
 		hosts[o.Upstream.Host] = o.Region
 	}
 	h.reverse = &httputil.ReverseProxy{
-		Rewrite:        h.rewrite,
-		Transport:      o.Guard.Transport(o.Base, bedrockguard.TransportOptions{Hosts: hosts, Sign: o.Sign}),
-		FlushInterval:  -1, // events go on as they come
-		ErrorHandler:   h.failed,
+		Rewrite:       h.rewrite,
+		Transport:     o.Guard.Transport(o.Base, bedrockguard.TransportOptions{Hosts: hosts, Sign: o.Sign}),
+		FlushInterval: -1, // events go on as they come
+		ErrorHandler:  h.failed,
 	}
 	return h, nil
 }

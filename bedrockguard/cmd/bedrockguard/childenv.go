@@ -22,14 +22,14 @@ var awsCredentialSources = []string{
 // credentials that are there.
 func childEnvironment(environ []string, base, region, scratch string, keys virtualKeys, keepAWS bool) ([]string, error) {
 	set := map[string]string{
-		"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": base,                   // AWS's SDKs, strands, langchain-aws, pydantic-ai, the Vercel AI SDK
-		"AWS_ENDPOINT_URL_BEDROCK":         base,                   // lists of models and profiles
-		"AWS_BEDROCK_RUNTIME_ENDPOINT":     base,                   // LiteLLM
-		"ANTHROPIC_BEDROCK_BASE_URL":       base,                   // Anthropic's SDKs for Bedrock, Claude Code
-		"CLAUDE_CODE_USE_BEDROCK":          "1",                    // which takes the one above, and signs
-		"ANTHROPIC_BASE_URL":               base + "/anthropic",    // Anthropic's SDKs
-		"OPENAI_BASE_URL":                  base + "/openai/v1",    // OpenAI's SDKs
-		"OPENAI_API_BASE":                  base + "/openai/v1",    // LiteLLM's openai/ models
+		"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": base,                // AWS's SDKs, strands, langchain-aws, pydantic-ai, the Vercel AI SDK
+		"AWS_ENDPOINT_URL_BEDROCK":         base,                // lists of models and profiles
+		"AWS_BEDROCK_RUNTIME_ENDPOINT":     base,                // LiteLLM
+		"ANTHROPIC_BEDROCK_BASE_URL":       base,                // Anthropic's SDKs for Bedrock, Claude Code
+		"CLAUDE_CODE_USE_BEDROCK":          "1",                 // which takes the one above, and signs
+		"ANTHROPIC_BASE_URL":               base + "/anthropic", // Anthropic's SDKs
+		"OPENAI_BASE_URL":                  base + "/openai/v1", // OpenAI's SDKs
+		"OPENAI_API_BASE":                  base + "/openai/v1", // LiteLLM's openai/ models
 		"ANTHROPIC_AUTH_TOKEN":             keys.bearer,
 		"ANTHROPIC_API_KEY":                keys.bearer,
 		"OPENAI_API_KEY":                   keys.bearer,

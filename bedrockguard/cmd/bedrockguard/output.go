@@ -133,7 +133,9 @@ func money(q budget.Quantity) string {
 }
 
 // colours says whether output may be coloured: it goes to a terminal, and nobody objects.
-func colours(w io.Writer) bool { return isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" }
+func colours(w io.Writer) bool {
+	return isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
 
 func isTerminal(stream any) bool {
 	f, ok := stream.(*os.File)

@@ -23,11 +23,17 @@ const childVariable = "TEST_CHILD"
 
 // children are programs that are run, by name.
 var children = map[string]func() error{
-	"chat":        func() error { return askUntilRefused(os.Getenv("OPENAI_BASE_URL")+"/chat/completions", "Authorization", "Bearer "+os.Getenv("OPENAI_API_KEY")) },
-	"messages":    func() error { return askUntilRefused(os.Getenv("ANTHROPIC_BASE_URL")+"/v1/messages", "X-Api-Key", os.Getenv("ANTHROPIC_API_KEY")) },
-	"quiet":       func() error { return nil },
-	"fails":       func() error { return fmt.Errorf("of its own accord") },
-	"stranger":    func() error { return askUntilRefused(os.Getenv("OPENAI_BASE_URL")+"/chat/completions", "Authorization", "Bearer bg-guessed") },
+	"chat": func() error {
+		return askUntilRefused(os.Getenv("OPENAI_BASE_URL")+"/chat/completions", "Authorization", "Bearer "+os.Getenv("OPENAI_API_KEY"))
+	},
+	"messages": func() error {
+		return askUntilRefused(os.Getenv("ANTHROPIC_BASE_URL")+"/v1/messages", "X-Api-Key", os.Getenv("ANTHROPIC_API_KEY"))
+	},
+	"quiet": func() error { return nil },
+	"fails": func() error { return fmt.Errorf("of its own accord") },
+	"stranger": func() error {
+		return askUntilRefused(os.Getenv("OPENAI_BASE_URL")+"/chat/completions", "Authorization", "Bearer bg-guessed")
+	},
 	"environment": func() error { return json.NewEncoder(os.Stdout).Encode(os.Environ()) },
 	"credentials": func() error {
 		config, err := awsconfig.LoadDefaultConfig(context.Background())
@@ -172,4 +178,3 @@ func TestRunRefusesACommandLineThatMakesNoSense(t *testing.T) {
 	require.Equal(t, exitUsage, run(t.Context(), []string{"bedrockguard", "run", "--max", "5USD"}, strings.NewReader(""), &errOut, &errOut))
 	require.Equal(t, exitUsage, run(t.Context(), []string{"bedrockguard", "run", "--max", "5USD", "--region", "us-east-1", "--", "/no/such/program"}, strings.NewReader(""), &errOut, &errOut), errOut.String())
 }
-
