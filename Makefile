@@ -29,6 +29,9 @@ examples:
 	go run ./examples/quickstart
 	go run ./examples/ledgerfile -ledger "$$(mktemp -d)/spend.db"
 	go run ./examples/langchain
+	go run ./examples/anthropic
+	go run ./examples/openai
+	go run ./examples/proxy
 	go run ./examples/cacheaudit ./examples/cacheaudit/testdata
 	go run ./examples/incident -svg "$$(mktemp -d)/incident.svg"
 

@@ -5,8 +5,9 @@
 //   - budget/sqlitestore: a durable store for the processes of one host (a module of its own).
 //   - budget/redisstore, budget/pgstore, budget/dynamostore: stores for fleets (a module each).
 //   - budget/storetest: the conformance suite that defines what a store is.
-//   - bedrockguard: the guard, installed in the AWS SDK's own Bedrock runtime client.
-//   - bedrockguard/proxy/sigv4: verifies the signatures of callers.
+//   - bedrockguard: the guard, installed in the AWS SDK's own Bedrock runtime client, or in any HTTP client.
+//   - bedrockguard/proxy: an HTTP handler in front of Bedrock, for programs in any language; bedrockguard/proxy/sigv4 verifies the
+//     signatures of its callers.
 //   - bedrockguard/stsidentity: names the caller by AWS STS (a module of its own).
 //   - bedrockguard/cmd: commands. bedrockguard/cmd/bedrockguard shows who spends, and steers, over any store (a module of its own).
 //   - bedrockguard/bedrocktest: a simulated Bedrock that keeps its own bill, for tests.

@@ -15,7 +15,7 @@ var awsCredentialSources = []string{
 	"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
 	"AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", "AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
 	"AWS_ACCESS_KEY", "AWS_SECRET_KEY", "AWS_CREDENTIAL_FILE", "AWS_LOGIN_CACHE_DIRECTORY", "AWS_ENDPOINT_URL", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "AWS_USE_FIPS_ENDPOINT",
-	"AWS_USE_DUALSTACK_ENDPOINT", "AWS_SDK_LOAD_CONFIG", "CLAUDE_CODE_SKIP_BEDROCK_AUTH",
+	"AWS_USE_DUALSTACK_ENDPOINT", "AWS_SDK_LOAD_CONFIG", "CLAUDE_CODE_SKIP_BEDROCK_AUTH", "ANTHROPIC_AUTH_TOKEN",
 }
 
 // childEnvironment is the environment of a child whose Bedrock is at base. scratch is an empty folder of its own. keepAWS leaves the
@@ -30,7 +30,6 @@ func childEnvironment(environ []string, base, region, scratch string, keys virtu
 		"ANTHROPIC_BASE_URL":               base + "/anthropic", // Anthropic's SDKs
 		"OPENAI_BASE_URL":                  base + "/openai/v1", // OpenAI's SDKs
 		"OPENAI_API_BASE":                  base + "/openai/v1", // LiteLLM's openai/ models
-		"ANTHROPIC_AUTH_TOKEN":             keys.bearer,
 		"ANTHROPIC_API_KEY":                keys.bearer,
 		"OPENAI_API_KEY":                   keys.bearer,
 		"AWS_REGION":                       region,

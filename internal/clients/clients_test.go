@@ -1,0 +1,151 @@
+package clients
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// client is one client, as it is started.
+type client struct {
+	name    string
+	command []string
+}
+
+func all() []client {
+	cache, _ := os.UserCacheDir()
+	python := filepath.Join(cache, "bedrockguard", "clients", "py", "bin", "python")
+	modules := filepath.Join(cache, "bedrockguard", "clients", "js", "clients.mjs")
+	var list []client
+	for _, name := range []string{
+		"boto3", "anthropic", "anthropic-bedrock", "openai-chat", "openai-responses", "litellm-converse", "litellm-invoke", "litellm-openai", "langchain-aws", "pydantic-ai", "strands",
+	} {
+		list = append(list, client{name: name, command: []string{python, filepath.Join("py", "clients.py"), name}})
+	}
+	for _, name := range []string{"aws-sdk-js", "anthropic-js", "anthropic-bedrock-js", "openai-chat-js", "openai-responses-js", "ai-sdk"} {
+		list = append(list, client{name: name, command: []string{"node", modules, name}})
+	}
+	return list
+}
+
+// installed skips a test whose client is not there. In CI it fails.
+func installed(t *testing.T, c client) {
+	t.Helper()
+	program, err := exec.LookPath(c.command[0])
+	if err == nil && strings.HasSuffix(c.command[1], ".mjs") {
+		_, err = os.Stat(c.command[1])
+	}
+	if err != nil && os.Getenv("CI") == "true" {
+		require.NoError(t, err, "%s is not installed: .ci/install-clients does that", c.name)
+	}
+	if err != nil {
+		t.Skipf("%s is not installed: .ci/install-clients does that", c.name)
+	}
+	c.command[0] = program
+}
+
+// bedrockguard is the command, built once.
+func bedrockguard(t *testing.T) string {
+	t.Helper()
+	at := filepath.Join(t.TempDir(), "bedrockguard")
+	out, err := exec.Command("go", "build", "-o", at, "github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard").CombinedOutput()
+	require.NoError(t, err, string(out))
+	return at
+}
+
+const clientTimeout = 3 * time.Minute
+
+// run runs a client under bedrockguard run, and returns its exit code and what it wrote.
+func (c client) run(t *testing.T, guard string, server *bedrocktest.Server, limit, mode string) (code int, out, errOut string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), clientTimeout)
+	defer cancel()
+	args := append([]string{"run", "--max", limit, "--region", "us-east-1", "--upstream", server.URL(), "--strict", "--"}, c.command...)
+	cmd := exec.CommandContext(ctx, guard, append(args, mode)...)
+	cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID=AKIAREAL", "AWS_SECRET_ACCESS_KEY=real", "AWS_ENDPOINT_URL=http://127.0.0.1:9", "PYTHONWARNINGS=ignore", "LITELLM_LOCAL_MODEL_COST_MAP=True")
+	cmd.WaitDelay = time.Second
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if _, ended := err.(*exec.ExitError); err != nil && !ended {
+		require.NoError(t, err, stderr.String())
+	}
+	return cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()
+}
+
+func weather(r bedrocktest.Request) bedrocktest.Reply {
+	if len(r.Tools) > 0 && !strings.Contains(r.LastText, "sun") && len(r.ToolResults) == 0 {
+		return bedrocktest.Reply{ToolName: "weather", ToolInput: `{"city":"Oslo"}`, OutputTokens: 40}
+	}
+	return bedrocktest.Reply{Text: "It keeps a bug from being dear.", OutputTokens: 1000}
+}
+
+// Clients work through the endpoint that they were given, unchanged, and what they say was used is what is billed and settled.
+func TestClientsWorkThroughTheProxy(t *testing.T) {
+	guard := bedrockguard(t)
+	for _, c := range all() {
+		t.Run(c.name, func(t *testing.T) {
+			installed(t, c)
+			t.Parallel()
+			for _, mode := range []string{"unary", "stream", "tool"} {
+				server := bedrocktest.New(t, bedrocktest.Options{Reply: weather})
+				code, out, errOut := c.run(t, guard, server, "5USD", mode)
+				require.Zero(t, code, "%s: %s\n%s", mode, out, errOut)
+				var told struct {
+					Text          string
+					Input, Output int64
+				}
+				lines := strings.Split(strings.TrimSpace(out), "\n")
+				require.NoError(t, json.Unmarshal([]byte(lines[len(lines)-1]), &told), out)
+				require.Contains(t, told.Text, "It keeps a bug from being dear.", mode)
+				inferences := server.Inferences()
+				var input, output int64
+				for _, i := range inferences[len(inferences)-1:] {
+					input, output = input+i.InputTokens, output+i.OutputTokens
+				}
+				if told.Output != output { // of agents that add up their turns
+					input, output = 0, 0
+					for _, i := range inferences {
+						input, output = input+i.InputTokens, output+i.OutputTokens
+					}
+				}
+				require.Equal(t, []int64{input, output}, []int64{told.Input, told.Output}, mode)
+				require.Contains(t, errOut, "spent "+budget.Amount(server.Bill().NanoUSD).String()+" of 5 USD", mode)
+			}
+		})
+	}
+}
+
+// A client that runs out of budget sends the refused request once, its user reads why, and the bill stays under the limit.
+func TestClientsStopAtTheLimit(t *testing.T) {
+	guard := bedrockguard(t)
+	for _, c := range all() {
+		t.Run(c.name, func(t *testing.T) {
+			installed(t, c)
+			t.Parallel()
+			server := bedrocktest.New(t, bedrocktest.Options{Reply: weather})
+			code, out, errOut := c.run(t, guard, server, "0.05USD", "loop")
+			require.Equal(t, 4, code, "%s\n%s", out, errOut)
+			require.LessOrEqual(t, server.Bill().NanoUSD, int64(50_000_000))
+			require.Greater(t, server.Bill().NanoUSD, int64(25_000_000))
+			require.Equal(t, server.Bill().Inferences, server.Requests(), "what was refused got through")
+			program, _, _ := strings.Cut(errOut, "bedrockguard: spent")
+			require.Regexp(t, `limit \\*"run\\*" exceeded`, program, "the user does not read why")
+			require.Contains(t, errOut, "; 1 calls refused")
+		})
+	}
+}
