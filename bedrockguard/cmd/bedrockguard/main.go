@@ -23,7 +23,7 @@ func verbs() []*cli.Command {
 	return []*cli.Command{
 		statusCommand(),
 		killCommand(), reviveCommand(), killsCommand(),
-		runCommand(), proxyCommand(),
+		runCommand(), proxyCommand(), keysCommand(),
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/proxy"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/proxy/keys"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
@@ -24,7 +25,7 @@ func proxyCommand() *cli.Command {
 		Description: "Serves Bedrock's API at --listen, over HTTP/1.1 and HTTP/2, under the limits of --policy in the ledger of --store. Clients keep their SDKs and are\n" +
 			"pointed at it: AWS_ENDPOINT_URL_BEDROCK_RUNTIME, ANTHROPIC_BASE_URL with /anthropic, OPENAI_BASE_URL with /openai/v1.\n\n" +
 			"/healthz answers as long as the process does, /readyz as long as the store answers. SIGTERM lets what is under way end and settles it.",
-		Flags: append(upstreamFlags(),
+		Flags: append(append(upstreamFlags(), keyFlags()...),
 			policyFlag(),
 			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8787", Usage: "the address to serve at"},
 			&cli.BoolFlag{Name: "create", Usage: "make a ledger in the store if there is none"},
@@ -127,7 +128,18 @@ func proxyAuthentication(c *cli.Command) (authenticate, error) {
 	if c.Bool("open-loopback") {
 		return proxy.Loopback(budget.Scope{Principal: c.String("principal")}), nil
 	}
-	return nil, usageError("nobody could be let in: give --open-loopback")
+	if c.String("keys") == "" {
+		return nil, usageError("nobody could be let in: give --keys, or --open-loopback")
+	}
+	book, err := openKeys(c, false)
+	if err != nil {
+		return nil, err
+	}
+	master, err := masterKey(c)
+	if err != nil {
+		return nil, err
+	}
+	return proxy.Keys(&keys.Ring{Book: book, Master: master}), nil
 }
 
 // mayServe refuses an address at which keys would travel in the clear.

@@ -116,3 +116,42 @@ func TestProxyRefusesToServeWhatIsUnsafe(t *testing.T) {
 		})
 	}
 }
+
+// A key is made, used and revoked, while the proxy serves.
+func TestKeysOfTheProxy(t *testing.T) {
+	folder := t.TempDir()
+	book, master := filepath.Join(folder, "keys.json"), filepath.Join(folder, "master")
+	command := func(args ...string) (int, string) {
+		var said spoken
+		code := run(t.Context(), append([]string{"bedrockguard"}, args...), strings.NewReader(""), &said, &said)
+		return code, said.String()
+	}
+	code, text := command("keys", "master")
+	require.Zero(t, code)
+	require.NoError(t, os.WriteFile(master, []byte(text), 0o600))
+	code, text = command("--json", "keys", "create", "--keys", book, "--master-key", master, "--principal", "ci", "--tag", "team=search", "--expires", "24h")
+	require.Zero(t, code, text)
+	var made newKeyJSON
+	require.NoError(t, json.Unmarshal([]byte(text), &made))
+	require.NotEmpty(t, made.BearerKey)
+	require.NotEmpty(t, made.Secret)
+	kept, err := os.ReadFile(book)
+	require.NoError(t, err)
+	require.NotContains(t, string(kept), made.BearerKey)
+	require.NotContains(t, string(kept), made.Secret)
+	code, text = command("keys", "list", "--keys", book)
+	require.Zero(t, code)
+	require.Contains(t, text, made.ID+"  ci  good")
+	code, text = command("keys", "revoke", "--keys", book, made.ID)
+	require.Zero(t, code, text)
+	_, text = command("keys", "list", "--keys", book)
+	require.Contains(t, text, "revoked")
+	for _, args := range [][]string{{"keys", "list"}, {"keys", "revoke", "--keys", book}, {"keys", "create", "--keys", book, "--principal", "x", "--expires", "-1h"}} {
+		code, text = command(args...)
+		require.Equal(t, exitUsage, code, text)
+	}
+	code, _ = command("keys", "revoke", "--keys", book, "BGAK0000000000000000")
+	require.Equal(t, exitFailure, code)
+	code, _ = command("keys", "list", "--keys", filepath.Join(folder, "none.json"))
+	require.Equal(t, exitFailure, code)
+}

@@ -8,9 +8,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/proxy"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/proxy/sigv4"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
@@ -49,20 +49,11 @@ func (k virtualKeys) authenticate(scope budget.Scope) authenticate {
 			}
 			return scope, nil
 		}
-		if !sameSecret(bearerOf(r), k.bearer) {
+		if !sameSecret(proxy.Bearer(r), k.bearer) {
 			return budget.Scope{}, fmt.Errorf("%w: the program's own credentials are not those that bedrockguard run gave it", bedrockguard.ErrUnauthenticated)
 		}
 		return scope, nil
 	}
-}
-
-// bearerOf is the key that a request shows: Anthropic's clients have a header of their own for it.
-func bearerOf(r *http.Request) string {
-	if key := r.Header.Get("X-Api-Key"); key != "" {
-		return key
-	}
-	key, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	return key
 }
 
 // sameSecret compares in a time that tells nothing of either.
