@@ -53,7 +53,7 @@ var rooms = []room{
 	{"cache", []string{"internal/jsonscan", "internal/request", "internal/checked", "budget/price"}, nil, "cache is pure, and does not know the domain"},
 
 	{"bedrockguard", []string{"budget", "budget/price", "cache", "internal/..."}, []string{awsSDK, "golang.org/x/time"}, "the guard knows no store and none of its own tools"},
-	{"bedrockguard/proxy", []string{"bedrockguard", "budget", "budget/price", "cache", "internal/..."}, nil, "the standard library and this module alone"},
+	{"bedrockguard/proxy", []string{"bedrockguard", "bedrockguard/proxy/...", "budget", "budget/price", "cache", "internal/..."}, nil, "the standard library and this module alone"},
 	{"bedrockguard/proxy/sigv4", nil, nil, "the standard library alone"},
 	{"bedrockguard/proxy/keys", nil, nil, "the standard library alone"},
 	{"bedrockguard/statuspage", []string{"bedrockguard", "budget", "budget/price", "cache"}, nil, "the standard library and this module alone"},
@@ -72,6 +72,7 @@ var rooms = []room{
 	{"internal/tokens", []string{"internal/tokens/...", "internal/checked"}, []string{"github.com/pkoukk/tiktoken-go"}, "bounds on what a text counts"},
 	{"internal/wire", []string{"budget", "budget/price", "internal/jsonscan", "internal/tokens", "internal/checked"}, []string{"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"}, "of AWS the decoder of frames alone"},
 	{"internal/servers", nil, nil, "starts servers for tests"},
+	{"internal/clients", nil, nil, "starts clients that others wrote, for tests"},
 	{"internal/robustness", []string{"budget/...", "bedrockguard/...", "internal/..."}, []string{anything}, "tests the whole house"},
 	{"internal/tools", nil, []string{"golang.org/x/"}, "tools know the repository as text"},
 
