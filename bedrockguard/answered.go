@@ -156,7 +156,7 @@ func (a *demand) anyQuote(r *catalog.Resolved, optimized bool) quote {
 	return q
 }
 
-func tierName(asked [2]string) string {
+func tierName(asked [3]string) string {
 	for _, name := range asked {
 		if name != "" {
 			return name

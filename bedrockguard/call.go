@@ -80,7 +80,7 @@ type demand struct {
 	thinking       int64         // the largest thinking budget of a body
 	choices        int64         // completions asked for; at least 1
 	writes         budget.CacheWrites
-	tiers          [2]string // the service tiers asked for, in the two places where one can be; empty for none
+	tiers          [3]string // the service tiers asked for, in the places where one can be; empty for none
 	latency        string
 	guardrail      string   // the guardrail that the request names; empty for none
 	unpriced       []string // features that have no token price

@@ -22,7 +22,8 @@ func (a *demand) readInvoke(modelID string, body []byte, guardrail string, tier 
 	}
 	a.videos, a.audios, a.documentImages = r.Videos, r.Audios, r.DocumentImages
 	a.queries, a.images, a.texts, a.compacts = r.Queries, r.Images, r.Texts, r.Compacts
-	a.tiers = [2]string{string(tier), r.ServiceTier}
+	a.tiers = [3]string{string(tier), r.ServiceTier, r.OtherTier}
+	a.extraOutput = r.ExtraTokens
 	a.latency = cmp.Or(strings.ToLower(string(latency)), r.Latency)
 	if a.latency != latencyOptimized {
 		a.latency = cmp.Or(r.Latency, a.latency)

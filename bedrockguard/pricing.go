@@ -27,7 +27,7 @@ const (
 // quoteFor prices a model for what is asked. extraTier is one more service tier that the call can be served at.
 func (a *demand) quoteFor(r *catalog.Resolved, extraTier string, optimized bool) (quote, error) {
 	q := quote{resolved: a.withMedia(r), tier: budget.TierStandard}
-	for _, name := range [...]string{a.tiers[0], a.tiers[1], extraTier} {
+	for _, name := range [...]string{a.tiers[0], a.tiers[1], a.tiers[2], extraTier} {
 		factor, err := r.WorstTier(name)
 		if err != nil {
 			return q, err

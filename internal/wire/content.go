@@ -30,7 +30,11 @@ func (w *walker) blockOf(f *blockFrame) error {
 		w.req.Prompt.Hidden.Add(tokens.Hidden{Citations: 1, CitedBytes: int64(w.Pos() - start)})
 	}
 	if err == nil && f.source != nil {
+		before := len(w.req.Prompt.Blocks)
 		w.addSource(f)
+		for i := range w.req.Prompt.Blocks[before:] {
+			w.req.Prompt.Blocks[before+i].Cited = f.cited // what it unpacks to is marked up, which can be more than the block's bytes
+		}
 	}
 	return err
 }

@@ -11,6 +11,7 @@ import (
 type Request struct {
 	Prompt         tokens.Prompt
 	MaxTokens      int64 // the largest output limit found in any field, thinking budgets included; 0 when there is none
+	ExtraTokens    int64 // the largest one among additionalModelRequestFields, which alone does not keep Converse's own from being the model's maximum
 	Thinking       int64 // the largest thinking budget; 0 when there is none
 	NoOutput       bool  // max_tokens is 0, by which some models read a prompt into the cache and write nothing
 	Choices        int64 // answers asked for, each up to MaxTokens; at least 1
@@ -23,6 +24,7 @@ type Request struct {
 	Queries        int64  // search units that a rerank request can be billed; 0 for other models
 	Texts          int64  // texts and other inputs to embed, one by one
 	ServiceTier    string // the tier asked for in the body, in lower case; empty when none or not one known
+	OtherTier      string // another tier that the body asks for in another place, so that either may count; empty when there is none
 	Latency        string // the mode asked for in a performanceConfig, in lower case; empty when none
 	Guardrail      bool   // the body names a guardrail
 	Compacts       bool   // the service may shorten the history in inferences of their own
@@ -41,6 +43,9 @@ func ParseRequest(modelID string, body []byte) (Request, error) {
 		return Request{}, err
 	}
 	w.req.Prompt.OtherBytes = w.other
+	if w.req.MaxTokens > 0 {
+		w.req.MaxTokens = max(w.req.MaxTokens, w.req.ExtraTokens)
+	}
 	if w.rerank {
 		w.req.Queries = max((w.chunks+rerankChunksPerQuery-1)/rerankChunksPerQuery, 1)
 	}
@@ -182,10 +187,10 @@ func (w *walker) setting(key string, in surroundings) error {
 	switch key {
 	case "max_tokens", "maxTokens", "max_new_tokens", "maxNewTokens", "max_completion_tokens", "maxCompletionTokens",
 		"max_tokens_to_sample", "maxTokenCount", "max_gen_len", "max_output_tokens", "maxOutputTokens":
-		return w.limit(key, in, &w.req.MaxTokens)
+		return w.limit(key, in, w.output())
 	case "budget_tokens", "budgetTokens":
 		err := w.limit(key, in, &w.req.Thinking)
-		w.req.MaxTokens = max(w.req.MaxTokens, w.req.Thinking)
+		*w.output() = max(*w.output(), w.req.Thinking)
 		return err
 	case "n", "num_generations", "numResults", "best_of", "candidateCount", "num_return_sequences":
 		return w.limit(key, in, &w.req.Choices)
@@ -206,6 +211,14 @@ func (w *walker) setting(key string, in surroundings) error {
 		in = inUnknown
 	}
 	return w.value(key, in)
+}
+
+// output is where output limits count that are read now.
+func (w *walker) output() *int64 {
+	if w.inner {
+		return &w.req.ExtraTokens
+	}
+	return &w.req.MaxTokens
 }
 
 // limit takes in one more candidate of a limit: the largest counts.

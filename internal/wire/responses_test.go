@@ -182,3 +182,58 @@ func TestSetOutputLimit_Responses(t *testing.T) {
 	_, ok = SetOutputLimit("xai.grok-4.6", []byte(`{"messages":[]}`), 100)
 	assert.False(t, ok)
 }
+
+// A document that is cited is marked up, and what it unpacks to can be more than its bytes.
+func TestParseRequest_CitedDocuments(t *testing.T) {
+	for _, block := range []string{
+		`{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"` + pdfBase64 + `"},"citations":{"enabled":true}}`,
+		`{"document":{"citations":{"enabled":true},"format":"pdf","name":"d","source":{"bytes":"` + pdfBase64 + `"}}}`,
+	} {
+		r, err := ParseRequest("", []byte(`{"messages":[{"role":"user","content":[`+block+`]}]}`))
+		require.NoError(t, err)
+		require.Len(t, r.Prompt.Blocks, 1)
+		assert.True(t, r.Prompt.Blocks[0].Cited)
+		r, err = ParseRequest("", []byte(`{"messages":[{"role":"user","content":[`+strings.Replace(block, "true", "false", 1)+`]}]}`))
+		require.NoError(t, err)
+		assert.False(t, r.Prompt.Blocks[0].Cited)
+	}
+}
+
+// What a Converse request hands on to the model sets no output limit of Converse's, but a higher one counts.
+func TestParseRequest_LimitsBesideConverse(t *testing.T) {
+	for body, want := range map[string][2]int64{
+		`{"additionalModelRequestFields":{"max_tokens":100}}`:                                                                      {0, 100},
+		`{"additionalModelRequestFields":{"max_tokens":100},"inferenceConfig":{"maxTokens":50}}`:                                   {100, 100},
+		`{"inferenceConfig":{"maxTokens":500},"additionalModelRequestFields":{"max_tokens":100}}`:                                  {500, 100},
+		`{"additionalModelRequestFields":{"thinking":{"type":"enabled","budget_tokens":4000}},"inferenceConfig":{"maxTokens":50}}`: {4000, 4000},
+		`{"max_tokens":100}`: {100, 0},
+	} {
+		r, err := ParseRequest("", []byte(body))
+		require.NoError(t, err)
+		assert.Equal(t, want, [2]int64{r.MaxTokens, r.ExtraTokens}, body)
+	}
+}
+
+// Of two tiers, or modes, in two places the service can go by either.
+func TestParseRequest_TiersInTwoPlaces(t *testing.T) {
+	for body, want := range map[string][2]string{
+		`{"serviceTier":{"type":"default"},"additionalModelRequestFields":{"service_tier":"priority"}}`:                    {"default", "priority"},
+		`{"additionalModelRequestFields":{"service_tier":"priority"},"serviceTier":{"type":"default"}}`:                    {"priority", "default"},
+		`{"service_tier":"flex","serviceTier":"flex"}`:                                                                     {"flex", ""},
+		`{"service_tier":"flex","serviceTier":null}`:                                                                       {"flex", ""},
+		`{"service_tier":"flex","serviceTier":"priority","additionalModelRequestFields":{"service_tier":"default"}}`:       {"unknown", "priority"},
+		`{"service_tier":"flex","additionalModelRequestFields":{"service_tier":"flex","serviceTier":{"type":"priority"}}}`: {"flex", "priority"},
+	} {
+		r, err := ParseRequest("", []byte(body))
+		require.NoError(t, err)
+		assert.Equal(t, want, [2]string{r.ServiceTier, r.OtherTier}, body)
+	}
+	for _, body := range []string{
+		`{"performanceConfig":{"latency":"optimized"},"additionalModelRequestFields":{"performanceConfig":{"latency":"standard"}}}`,
+		`{"additionalModelRequestFields":{"performanceConfig":{"latency":"standard"}},"performanceConfig":{"latency":"optimized"}}`,
+	} {
+		r, err := ParseRequest("", []byte(body))
+		require.NoError(t, err)
+		assert.Equal(t, "optimized", r.Latency)
+	}
+}

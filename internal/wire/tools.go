@@ -150,7 +150,7 @@ func (w *walker) performanceConfig() error {
 	return w.Object(func(key string) error {
 		raw, err := w.Value()
 		w.other += int64(len(raw))
-		if key == "latency" && err == nil && len(raw) > 2 {
+		if key == "latency" && err == nil && len(raw) > 2 && w.req.Latency != "optimized" {
 			w.req.Latency = label(raw[1 : len(raw)-1])
 		}
 		return err
@@ -189,11 +189,20 @@ func (w *walker) serviceTier() error {
 		return err
 	}
 	w.other += int64(len(raw))
-	switch tier := label(tierName(raw)); tier {
+	tier := label(tierName(raw))
+	switch tier {
+	case "":
+		return nil
 	case "auto", "standard_only":
-		w.req.ServiceTier = "default"
-	default:
+		tier = "default"
+	}
+	switch {
+	case w.req.ServiceTier == "" || w.req.ServiceTier == tier:
 		w.req.ServiceTier = tier
+	case w.req.OtherTier == "" || w.req.OtherTier == tier:
+		w.req.OtherTier = tier
+	default:
+		w.req.ServiceTier = "unknown" // three of them
 	}
 	return nil
 }
