@@ -1,0 +1,72 @@
+// Command openai gives OpenAI's own client for Go a guarded HTTP client: it speaks to Bedrock's chat completions until the budget says no,
+// and the typed refusal comes back out of its error.
+//
+//	go run ./examples/openai
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+
+	"github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/option"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+)
+
+func main() {
+	server, err := bedrocktest.Start(bedrocktest.Options{})
+	if err == nil {
+		defer server.Close()
+		err = ask(context.Background(), server.URL(), budget.USD(0.005))
+	}
+	if !errors.Is(err, bedrockguard.ErrBudgetExceeded) {
+		fmt.Fprintln(os.Stderr, "openai: the budget did not hold:", err)
+		os.Exit(1)
+	}
+	fmt.Println("refused through openai-go:", err)
+}
+
+// ask asks until it is refused.
+func ask(ctx context.Context, base string, limit budget.Quantity) error {
+	ledger, err := budget.Open(ctx, memstore.New(), budget.Policy{Limits: []budget.Limit{{Name: "agent", Max: limit, Window: budget.Daily}}})
+	if err != nil {
+		return err
+	}
+	guard, err := bedrockguard.New(ledger, bedrockguard.Options{})
+	if err != nil {
+		return err
+	}
+	at, err := url.Parse(base)
+	if err != nil {
+		return err
+	}
+	// Bedrock's own hosts need no entry. The transport has to be the last thing before the network: in the HTTP client, not in a middleware
+	// of the SDK, behind which requests are sent again.
+	transport := guard.Transport(nil, bedrockguard.TransportOptions{Hosts: map[string]string{at.Host: "us-east-1"}})
+	client := openai.NewClient(
+		option.WithBaseURL(base+"/openai/v1"), option.WithAPIKey("a Bedrock API key"),
+		option.WithHTTPClient(&http.Client{Transport: transport}),
+	)
+	for range 1000 {
+		_, err := client.Chat.Completions.New(ctx, openai.ChatCompletionNewParams{
+			Model: "openai.gpt-oss-120b-1:0", MaxCompletionTokens: openai.Int(512),
+			Messages: []openai.ChatCompletionMessageParamUnion{openai.UserMessage("What is a budget for?")},
+		})
+		var refused *openai.Error // its text is the status alone: what the guard says is in Message, and in Refusal
+		if errors.As(err, &refused) && bedrockguard.Refusal(refused.Response) != nil {
+			return bedrockguard.Refusal(refused.Response)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return errors.New("never refused")
+}
