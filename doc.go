@@ -7,6 +7,7 @@
 //   - budget/storetest: the conformance suite that defines what a store is.
 //   - bedrockguard: the guard, installed in the AWS SDK's own Bedrock runtime client.
 //   - bedrockguard/proxy/sigv4: verifies the signatures of callers.
+//   - bedrockguard/proxy/keys: the virtual keys of callers: who pays, until when.
 //   - bedrockguard/stsidentity: names the caller by AWS STS (a module of its own).
 //   - bedrockguard/cmd: commands. bedrockguard/cmd/bedrockguard shows who spends, and steers, over any store (a module of its own).
 //   - bedrockguard/bedrocktest: a simulated Bedrock that keeps its own bill, for tests.

@@ -1,0 +1,311 @@
+package keys
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	fileVersion = 1
+	lookEvery   = time.Second
+	settled     = 2 * time.Second // a file that was changed more lately can change once more and keep its time and size
+	maxFile     = 64 << 20
+)
+
+// FileOptions of a File.
+type FileOptions struct {
+	Create bool             // make a file if there is none; without it that is an error, because a lost one looks just the same
+	Now    func() time.Time // nil is time.Now
+}
+
+// File is a Book in a JSON file that its owner alone may write. It is read anew when it has changed, for which a look is taken once a second
+// at most; it is replaced as a whole, so that nobody reads half of it. Processes that change it wait for each other on Linux, macOS and the
+// BSDs; elsewhere change it from one at a time. A file that is gone, damaged or may be written by others fails every call until it is mended.
+type File struct {
+	path string
+	now  func() time.Time
+
+	mu       sync.Mutex
+	looked   time.Time
+	state    fs.FileInfo // of the file that was read; nil if that failed
+	readAt   time.Time
+	err      error
+	byID     map[string]Key
+	byBearer map[Hash]string
+}
+
+var _ Book = (*File)(nil)
+
+// document is the file.
+type document struct {
+	Version int   `json:"version"`
+	Keys    []Key `json:"keys"`
+}
+
+// OpenFile opens a book in a file.
+func OpenFile(path string, o FileOptions) (*File, error) {
+	f := &File{path: path, now: o.Now}
+	if f.now == nil {
+		f.now = time.Now
+	}
+	if path == "" {
+		return nil, errors.New("keys: no file is named")
+	}
+	if o.Create {
+		if err := f.create(); err != nil {
+			return nil, err
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.read(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *File) create() error {
+	return f.locked(func() error {
+		if _, err := os.Stat(f.path); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return f.write(document{Version: fileVersion, Keys: []Key{}})
+	})
+}
+
+// Find implements Book.
+func (f *File) Find(_ context.Context, id string) (Key, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.look(); err != nil {
+		return Key{}, err
+	}
+	return f.key(id)
+}
+
+// FindBearer implements Book.
+func (f *File) FindBearer(_ context.Context, hash Hash) (Key, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.look(); err != nil {
+		return Key{}, err
+	}
+	id, ok := f.byBearer[hash]
+	if !ok || hash.IsZero() {
+		return Key{}, ErrNotFound
+	}
+	return f.key(id)
+}
+
+// key returns a copy of a key. Requires mu held.
+func (f *File) key(id string) (Key, error) {
+	key, ok := f.byID[id]
+	if !ok {
+		return Key{}, ErrNotFound
+	}
+	key.Tags = maps.Clone(key.Tags)
+	return key, nil
+}
+
+// List implements Book.
+func (f *File) List(context.Context) ([]Key, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.read(); err != nil {
+		return nil, err
+	}
+	return f.all(), nil
+}
+
+// all returns copies of all keys, the oldest first. Requires mu held.
+func (f *File) all() []Key {
+	all := make([]Key, 0, len(f.byID))
+	for id := range f.byID {
+		key, _ := f.key(id)
+		all = append(all, key)
+	}
+	slices.SortFunc(all, func(a, b Key) int { return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID)) })
+	return all
+}
+
+// Put implements Book.
+func (f *File) Put(_ context.Context, key Key) error {
+	if err := key.Validate(); err != nil {
+		return err
+	}
+	return f.change(func(all []Key) ([]Key, error) {
+		for i := range all {
+			if all[i].ID == key.ID || !key.Bearer.IsZero() && all[i].Bearer == key.Bearer {
+				return nil, ErrExists
+			}
+		}
+		return append(all, key), nil
+	})
+}
+
+// Revoke implements Book.
+func (f *File) Revoke(_ context.Context, id string, at time.Time) (Key, error) {
+	var revoked Key
+	if at.IsZero() {
+		at = f.now()
+	}
+	err := f.change(func(all []Key) ([]Key, error) {
+		i := slices.IndexFunc(all, func(k Key) bool { return k.ID == id })
+		if i < 0 {
+			return nil, ErrNotFound
+		}
+		if all[i].Revoked.IsZero() {
+			all[i].Revoked = at.UTC()
+		}
+		revoked = all[i]
+		return all, nil
+	})
+	return revoked, err
+}
+
+// change reads the file, and replaces it by what edit makes of its keys.
+func (f *File) change(edit func([]Key) ([]Key, error)) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.locked(func() error {
+		if err := f.read(); err != nil {
+			return err
+		}
+		all, err := edit(f.all())
+		if err != nil {
+			return err
+		}
+		if err := f.write(document{Version: fileVersion, Keys: all}); err != nil {
+			return err
+		}
+		return f.read()
+	})
+}
+
+// look reads the file if it has changed, or if it could not be read, once a second at most. Requires mu held.
+func (f *File) look() error {
+	now := f.now()
+	if now.Sub(f.looked).Abs() < lookEvery {
+		return f.err
+	}
+	f.looked = now
+	if f.err == nil {
+		state, err := os.Stat(f.path)
+		same := err == nil && os.SameFile(state, f.state) && state.ModTime().Equal(f.state.ModTime()) && state.Size() == f.state.Size() &&
+			state.Mode() == f.state.Mode()
+		if same && f.readAt.Sub(state.ModTime()).Abs() > settled {
+			return nil
+		}
+	}
+	return f.read()
+}
+
+// read reads the file. Requires mu held.
+func (f *File) read() error {
+	f.looked = f.now()
+	byID, byBearer, state, err := load(f.path)
+	f.byID, f.byBearer, f.state, f.readAt, f.err = byID, byBearer, state, time.Now(), err // the clock of files is the system's
+	return err
+}
+
+func load(path string) (byID map[string]Key, byBearer map[Hash]string, state fs.FileInfo, err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("keys: %w", err)
+	}
+	defer file.Close()
+	if state, err = file.Stat(); err != nil {
+		return nil, nil, nil, fmt.Errorf("keys: %w", err)
+	}
+	if runtime.GOOS != "windows" && state.Mode().Perm()&0o022 != 0 {
+		return nil, nil, nil, fmt.Errorf("keys: %s may be written by others than its owner, who could add keys: chmod 600 it", path)
+	}
+	text, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("keys: %w", err)
+	}
+	if len(text) > maxFile {
+		return nil, nil, nil, fmt.Errorf("keys: %s has more than %d MiB", path, maxFile>>20)
+	}
+	doc, err := decode(text)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("keys: %s is not a book of keys: %w", path, err)
+	}
+	byID, byBearer = make(map[string]Key, len(doc.Keys)), make(map[Hash]string, len(doc.Keys))
+	for _, key := range doc.Keys {
+		_, there := byID[key.ID]
+		if _, same := byBearer[key.Bearer]; there || same {
+			return nil, nil, nil, fmt.Errorf("keys: %s: %w", path, ErrExists)
+		}
+		byID[key.ID] = key
+		if !key.Bearer.IsZero() {
+			byBearer[key.Bearer] = key.ID
+		}
+	}
+	return byID, byBearer, state, nil
+}
+
+// decode reads a file that it understands in full: what it doesn't know could be what makes a key void.
+func decode(text []byte) (doc document, err error) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&doc); err != nil {
+		return doc, err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return doc, errors.New("data after its end")
+	}
+	if doc.Version != fileVersion {
+		return doc, fmt.Errorf("version %d, and this library reads version %d", doc.Version, fileVersion)
+	}
+	for i := range doc.Keys {
+		if err := doc.Keys[i].Validate(); err != nil {
+			return doc, fmt.Errorf("key %d: %w", i+1, err)
+		}
+	}
+	return doc, nil
+}
+
+// write replaces the file as a whole.
+func (f *File) write(doc document) error {
+	text, err := json.MarshalIndent(doc, "", "  ")
+	if err != nil {
+		return fmt.Errorf("keys: %w", err)
+	}
+	target := f.path
+	if linked, err := filepath.EvalSymlinks(f.path); err == nil {
+		target = linked
+	}
+	folder := filepath.Dir(target)
+	file, err := os.CreateTemp(folder, ".keys-*") // with the rights 0600
+	if err != nil {
+		return fmt.Errorf("keys: %w", err)
+	}
+	defer os.Remove(file.Name()) // in vain once it was renamed
+	_, err = file.Write(append(text, '\n'))
+	err = errors.Join(err, file.Sync())
+	if err = errors.Join(err, file.Close()); err != nil {
+		return fmt.Errorf("keys: %w", err)
+	}
+	if err := os.Rename(file.Name(), target); err != nil {
+		return fmt.Errorf("keys: %w", err)
+	}
+	if d, err := os.Open(folder); err == nil { // not everywhere can a folder be synced
+		_ = d.Sync()
+		_ = d.Close()
+	}
+	return nil
+}
