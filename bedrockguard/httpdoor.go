@@ -172,6 +172,9 @@ func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
 	} else {
 		err = g.limited(ctx, c, input, func(input any) error { return d.send(ctx, input) })
 	}
+	if d.response != nil {
+		d.response.Request = d.asked // not the one that was admitted, which passes unmetered if somebody sends it again
+	}
 	return d.response, err
 }
 
