@@ -71,6 +71,13 @@ type route struct {
 
 // looksLikeBedrock reports whether a path is one that models are asked under, on a host that nobody knows.
 func looksLikeBedrock(u *url.URL) bool {
+	if u.Opaque != "" {
+		sent := url.URL{Path: u.Opaque}
+		if host, path, ok := strings.Cut(strings.TrimPrefix(u.Opaque, "//"), "/"); ok && host != "" {
+			sent.Path = "/" + path
+		}
+		return looksLikeBedrock(&sent)
+	}
 	if _, ok := modelInPath(u); ok {
 		return true
 	}
@@ -84,6 +91,9 @@ var compatiblePrefixes = [...]string{"/openai/v1/", "/anthropic/v1/", "/v1/"}
 // routeOf reads a method and a path as they are sent. The path is compared as it stands: what is not spelled as the clients of Bedrock
 // spell it is no route, and so is refused.
 func routeOf(method string, u *url.URL) route {
+	if u.Opaque != "" {
+		return route{refused, "unknown", formNative, ""} // net/http sends that, and not the path
+	}
 	path := u.EscapedPath()
 	for _, prefix := range compatiblePrefixes {
 		if rest, ok := strings.CutPrefix(path, prefix); ok {
