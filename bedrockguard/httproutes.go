@@ -136,17 +136,33 @@ func modelRoute(method, escapedID, verb string) route {
 	case "invoke-with-response-stream":
 		operation, f = "InvokeModelWithResponseStream", formInvoke
 	case "count-tokens":
-		return route{freeIf(method == http.MethodPost), "CountTokens", formNative, ""}
+		return route{freeIf(method == http.MethodPost && plainID(escapedID)), "CountTokens", formNative, ""}
 	case "invoke-with-bidirectional-stream":
 		return route{refused, bidirectionalStream, formNative, ""}
 	default:
 		return route{refused, "unknown", formNative, ""}
 	}
 	id, err := url.PathUnescape(escapedID)
-	if err != nil || id == "" || method != http.MethodPost {
+	if err != nil || !plainID(escapedID) || method != http.MethodPost {
 		return route{refused, "unknown", f, ""}
 	}
 	return route{guarded, operation, f, id}
+}
+
+// plainID reports whether an id in a path stays one when somebody on the way decodes it once more: nothing in it ends a path, or leads
+// out of it.
+func plainID(escaped string) bool {
+	id, err := url.PathUnescape(escaped)
+	if err != nil || id == "" || strings.Contains(id, "..") || id == "." {
+		return false
+	}
+	for _, c := range []byte(id) {
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		if !letter && (c < '0' || c > '9') && strings.IndexByte("-_.:/", c) < 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // compatibleRoute reads what stands behind the prefix of a dialect that is not Bedrock's own.
@@ -167,9 +183,9 @@ func compatibleRoute(method, rest string, anthropic bool) route {
 	case rest == "responses":
 		return route{guardedIf(post), "Responses", formResponses, ""}
 	case name == "responses" && deeper: // a stored one is read, deleted or called off
-		_, verb, _ := strings.Cut(behind, "/")
+		id, verb, _ := strings.Cut(behind, "/")
 		callsOff := post && verb == "cancel"
-		return route{freeIf(get || method == http.MethodDelete || callsOff), "StoredResponse", formResponses, ""}
+		return route{freeIf(plainID(id) && (get || method == http.MethodDelete || callsOff)), "StoredResponse", formResponses, ""}
 	default:
 		return route{refused, "unknown", formChat, ""}
 	}
