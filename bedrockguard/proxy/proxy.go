@@ -195,7 +195,7 @@ func (h *Handler) rewrite(r *httputil.ProxyRequest) {
 // travels reports whether a header of a request goes on to Bedrock. What vouches for the caller does not.
 func travels(name string) bool {
 	switch name {
-	case "Authorization", "X-Api-Key", "Cookie", "X-Amz-Date", "X-Amz-Security-Token", "X-Amz-Content-Sha256", "X-Amz-User-Agent", "Forwarded", "Expect", "Origin", "Referer":
+	case "Authorization", "X-Api-Key", "Cookie", "X-Amz-Date", "X-Amz-Security-Token", "X-Amz-Content-Sha256", "X-Amz-User-Agent", "Forwarded", "Expect", "Upgrade", "Connection", "Origin", "Referer":
 		return false
 	default:
 		return !strings.HasPrefix(name, "X-Forwarded-") && !strings.HasPrefix(name, "Sec-")
