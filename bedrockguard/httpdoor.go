@@ -101,14 +101,37 @@ func (t *transport) place(req *http.Request) (region string, ours bool) {
 		if host == "" {
 			continue
 		}
-		if region, named := t.hosts[strings.ToLower(host)]; named {
-			return region, region != ""
+		for _, spelled := range spellings(req.URL.Scheme, host) {
+			if region, named := t.hosts[spelled]; named {
+				return region, region != ""
+			}
 		}
 		if kind, region := endpointOf(hostname(host)); kind != elsewhere {
 			return region, true
 		}
+		if !isASCII(host) && strings.HasPrefix(req.URL.Path, "/v1/") {
+			return regionUnknown, true // net/http maps other letters to those of AWS's names
+		}
 	}
 	return regionUnknown, looksLikeBedrock(req.URL)
+}
+
+// spellings are the ways in which one host can be named: with the port that its scheme has anyhow, and without.
+func spellings(scheme, host string) []string {
+	host = strings.ToLower(host)
+	port := map[string]string{"http": ":80", "https": ":443"}[scheme]
+	name, cut := strings.CutSuffix(host, port)
+	name = strings.TrimSuffix(name, ".")
+	switch {
+	case cut || port != "" && !strings.Contains(host, ":"):
+		return []string{host, name, name + port}
+	default:
+		return []string{host}
+	}
+}
+
+func isASCII(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r > '~' }) < 0
 }
 
 // hostname is a host without its port.
