@@ -55,6 +55,13 @@ func (g *Guard) Transport(base http.RoundTripper, o TransportOptions) http.Round
 	return &transport{guard: g, base: base, hosts: hosts, sign: o.Sign, errors: o.Errors, direct: direct}
 }
 
+// CloseIdleConnections has base close what it keeps open: net/http asks a client's transport for that.
+func (t *transport) CloseIdleConnections() {
+	if base, ok := t.base.(interface{ CloseIdleConnections() }); ok {
+		base.CloseIdleConnections()
+	}
+}
+
 type transport struct {
 	guard  *Guard
 	base   http.RoundTripper
@@ -94,14 +101,37 @@ func (t *transport) place(req *http.Request) (region string, ours bool) {
 		if host == "" {
 			continue
 		}
-		if region, named := t.hosts[strings.ToLower(host)]; named {
-			return region, region != ""
+		for _, spelled := range spellings(req.URL.Scheme, host) {
+			if region, named := t.hosts[spelled]; named {
+				return region, region != ""
+			}
 		}
 		if kind, region := endpointOf(hostname(host)); kind != elsewhere {
 			return region, true
 		}
+		if !isASCII(host) && strings.HasPrefix(req.URL.Path, "/v1/") {
+			return regionUnknown, true // net/http maps other letters to those of AWS's names
+		}
 	}
 	return regionUnknown, looksLikeBedrock(req.URL)
+}
+
+// spellings are the ways in which one host can be named: with the port that its scheme has anyhow, and without.
+func spellings(scheme, host string) []string {
+	host = strings.ToLower(host)
+	port := map[string]string{"http": ":80", "https": ":443"}[scheme]
+	name, cut := strings.CutSuffix(host, port)
+	name = strings.TrimSuffix(name, ".")
+	switch {
+	case cut || port != "" && !strings.Contains(host, ":"):
+		return []string{host, name, name + port}
+	default:
+		return []string{host}
+	}
+}
+
+func isASCII(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r > '~' }) < 0
 }
 
 // hostname is a host without its port.
@@ -133,14 +163,15 @@ type httpCall struct {
 // run judges the request and sends it. A refusal is a refusedError; any other error is the client's own, or the transport's.
 func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
 	g, c := d.transport.guard, d.call
-	if d.route.treatment == free && d.transport.sign == nil {
-		return d.transport.base.RoundTrip(d.asked)
+	passes := d.route.treatment == free && !hasHeader(d.asked.Header, "Upgrade")
+	if passes && d.transport.sign == nil {
+		return d.transport.hand(d.asked)
 	}
 	body, err := d.body()
 	if err != nil {
 		return nil, err
 	}
-	if d.route.treatment == free {
+	if passes {
 		return d.pass(ctx, body)
 	}
 	if d.route.form == formChat && !signed(d.asked) {
@@ -171,6 +202,9 @@ func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
 		err = d.send(ctx, input)
 	} else {
 		err = g.limited(ctx, c, input, func(input any) error { return d.send(ctx, input) })
+	}
+	if d.response != nil {
+		d.response.Request = d.asked // not the one that was admitted, which passes unmetered if somebody sends it again
 	}
 	return d.response, err
 }
@@ -208,8 +242,10 @@ func (d *httpCall) identify(ctx context.Context, body []byte) (any, error) {
 		return nil, g.identifyFlat(ctx, c, nil, g.flat.operations[d.route.operation])
 	case d.route.treatment == refused:
 		return nil, &UnsupportedOperationError{Operation: d.route.operation}
-	case d.asked.Header.Get("Content-Encoding") != "":
+	case hasHeader(d.asked.Header, "Content-Encoding"):
 		return nil, malformed("content-encoding", "is not understood: the body can't be read")
+	case hasHeader(d.asked.Header, "Upgrade"):
+		return nil, malformed("upgrade", "would open a connection that nothing is metered on")
 	}
 	modelID := d.route.model
 	if modelID == "" {
@@ -295,7 +331,33 @@ func (d *httpCall) pass(ctx context.Context, body []byte) (*http.Response, error
 	if err != nil {
 		return nil, err
 	}
-	return d.transport.base.RoundTrip(req.Build(ctx))
+	resp, err := d.transport.hand(req.Build(ctx))
+	if err == nil {
+		resp.Request = d.asked
+	}
+	return resp, err
+}
+
+// hand hands a request to base. An answer that switches protocols is none: what follows on its connection would be sent by nobody's leave.
+func (t *transport) hand(req *http.Request) (*http.Response, error) {
+	resp, err := t.base.RoundTrip(req)
+	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols {
+		resp.Body.Close()
+		return nil, errSwitched
+	}
+	return resp, err
+}
+
+var errSwitched = errors.New("bedrockguard: the answer switches protocols, which no request has asked for")
+
+// hasHeader reports whether a header has a value, in whatever spelling of its name: net/http sends that, too.
+func hasHeader(h http.Header, name string) bool {
+	for key, values := range h {
+		if strings.EqualFold(key, name) && strings.Join(values, "") != "" {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *httpCall) sign(req *smithyhttp.Request, body []byte) error {
@@ -353,7 +415,7 @@ func (d *httpCall) roundTrip(ctx context.Context, in middleware.DeserializeInput
 	if !ok {
 		return out, md, errors.New("bedrockguard: no HTTP request")
 	}
-	resp, err := d.transport.base.RoundTrip(req.Build(ctx))
+	resp, err := d.transport.hand(req.Build(ctx))
 	if err == nil {
 		out.RawResponse = &smithyhttp.Response{Response: resp}
 	}
@@ -365,6 +427,12 @@ func (d *httpCall) roundTrip(ctx context.Context, in middleware.DeserializeInput
 func (d *httpCall) outgoing(body []byte) (*smithyhttp.Request, error) {
 	clone := d.asked.Clone(context.Background())
 	clone.Body, clone.GetBody, clone.ContentLength, clone.TransferEncoding = nil, nil, int64(len(body)), nil
+	for name, values := range d.asked.Header { // in one spelling, so that what is judged is all that is sent
+		if one := http.CanonicalHeaderKey(name); one != name {
+			delete(clone.Header, name)
+			clone.Header[one] = append(clone.Header[one], values...)
+		}
+	}
 	if !signed(d.asked) {
 		// An answer that is compressed can't be read as it passes; and the length is that of the body as it is now.
 		clone.Header.Set("Accept-Encoding", "identity")

@@ -71,6 +71,13 @@ type route struct {
 
 // looksLikeBedrock reports whether a path is one that models are asked under, on a host that nobody knows.
 func looksLikeBedrock(u *url.URL) bool {
+	if u.Opaque != "" {
+		sent := url.URL{Path: u.Opaque}
+		if host, path, ok := strings.Cut(strings.TrimPrefix(u.Opaque, "//"), "/"); ok && host != "" {
+			sent.Path = "/" + path
+		}
+		return looksLikeBedrock(&sent)
+	}
 	if _, ok := modelInPath(u); ok {
 		return true
 	}
@@ -84,6 +91,9 @@ var compatiblePrefixes = [...]string{"/openai/v1/", "/anthropic/v1/", "/v1/"}
 // routeOf reads a method and a path as they are sent. The path is compared as it stands: what is not spelled as the clients of Bedrock
 // spell it is no route, and so is refused.
 func routeOf(method string, u *url.URL) route {
+	if u.Opaque != "" {
+		return route{refused, "unknown", formNative, ""} // net/http sends that, and not the path
+	}
 	path := u.EscapedPath()
 	for _, prefix := range compatiblePrefixes {
 		if rest, ok := strings.CutPrefix(path, prefix); ok {
@@ -126,17 +136,33 @@ func modelRoute(method, escapedID, verb string) route {
 	case "invoke-with-response-stream":
 		operation, f = "InvokeModelWithResponseStream", formInvoke
 	case "count-tokens":
-		return route{freeIf(method == http.MethodPost), "CountTokens", formNative, ""}
+		return route{freeIf(method == http.MethodPost && plainID(escapedID)), "CountTokens", formNative, ""}
 	case "invoke-with-bidirectional-stream":
 		return route{refused, bidirectionalStream, formNative, ""}
 	default:
 		return route{refused, "unknown", formNative, ""}
 	}
 	id, err := url.PathUnescape(escapedID)
-	if err != nil || id == "" || method != http.MethodPost {
+	if err != nil || !plainID(escapedID) || method != http.MethodPost {
 		return route{refused, "unknown", f, ""}
 	}
 	return route{guarded, operation, f, id}
+}
+
+// plainID reports whether an id in a path stays one when somebody on the way decodes it once more: nothing in it ends a path, or leads
+// out of it.
+func plainID(escaped string) bool {
+	id, err := url.PathUnescape(escaped)
+	if err != nil || id == "" || strings.Contains(id, "..") || id == "." {
+		return false
+	}
+	for _, c := range []byte(id) {
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		if !letter && (c < '0' || c > '9') && strings.IndexByte("-_.:/", c) < 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // compatibleRoute reads what stands behind the prefix of a dialect that is not Bedrock's own.
@@ -157,9 +183,9 @@ func compatibleRoute(method, rest string, anthropic bool) route {
 	case rest == "responses":
 		return route{guardedIf(post), "Responses", formResponses, ""}
 	case name == "responses" && deeper: // a stored one is read, deleted or called off
-		_, verb, _ := strings.Cut(behind, "/")
+		id, verb, _ := strings.Cut(behind, "/")
 		callsOff := post && verb == "cancel"
-		return route{freeIf(get || method == http.MethodDelete || callsOff), "StoredResponse", formResponses, ""}
+		return route{freeIf(plainID(id) && (get || method == http.MethodDelete || callsOff)), "StoredResponse", formResponses, ""}
 	default:
 		return route{refused, "unknown", formChat, ""}
 	}

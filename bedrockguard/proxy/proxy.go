@@ -97,6 +97,8 @@ func New(o Options) (*Handler, error) {
 	hosts := map[string]string{}
 	if o.Upstream != nil {
 		hosts[o.Upstream.Host] = o.Region
+	} else {
+		hosts[endpointFor(http.MethodGet, "/inference-profiles", o.Region)] = o.Region // signed and judged as the others are
 	}
 	h.reverse = &httputil.ReverseProxy{
 		Rewrite:       h.rewrite,
@@ -177,13 +179,21 @@ func chosen(scope budget.Scope, h http.Header) (budget.Scope, error) {
 func (h *Handler) rewrite(r *httputil.ProxyRequest) {
 	to := h.opts.Upstream
 	if to == nil {
-		to = &url.URL{Scheme: "https", Host: endpointFor(r.In.URL.Path, h.opts.Region)}
+		to = &url.URL{Scheme: "https", Host: endpointFor(r.In.Method, r.In.URL.EscapedPath(), h.opts.Region)}
 	}
 	r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = to.Scheme, to.Host, to.Host
 	body, _ := r.In.Context().Value(bodyKey{}).([]byte)
 	r.Out.Body, r.Out.ContentLength, r.Out.TransferEncoding = nil, int64(len(body)), nil
 	if len(body) > 0 {
 		r.Out.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	if query := r.Out.URL.Query(); query.Has("X-Amz-Signature") || query.Has("X-Amz-Credential") { // the caller's, and not checked
+		for name := range query {
+			if strings.HasPrefix(name, "X-Amz-") {
+				query.Del(name)
+			}
+		}
+		r.Out.URL.RawQuery = query.Encode()
 	}
 	for name := range r.Out.Header {
 		if strings.HasPrefix(name, ownHeaders) || !travels(name) {
@@ -195,7 +205,7 @@ func (h *Handler) rewrite(r *httputil.ProxyRequest) {
 // travels reports whether a header of a request goes on to Bedrock. What vouches for the caller does not.
 func travels(name string) bool {
 	switch name {
-	case "Authorization", "X-Api-Key", "Cookie", "X-Amz-Date", "X-Amz-Security-Token", "X-Amz-Content-Sha256", "X-Amz-User-Agent", "Forwarded", "Expect", "Origin", "Referer":
+	case "Authorization", "X-Api-Key", "Cookie", "X-Amz-Date", "X-Amz-Security-Token", "X-Amz-Content-Sha256", "X-Amz-User-Agent", "Forwarded", "Expect", "Upgrade", "Connection", "Origin", "Referer":
 		return false
 	default:
 		return !strings.HasPrefix(name, "X-Forwarded-") && !strings.HasPrefix(name, "Sec-")
@@ -204,7 +214,7 @@ func travels(name string) bool {
 
 // endpointFor is the host that serves a path, of AWS's (pages of the endpoints, 2026-11): the routes that only bedrock-mantle has, what
 // clients ask of the control plane on the same base URL, and bedrock-runtime for all else.
-func endpointFor(path, region string) string {
+func endpointFor(method, path, region string) string {
 	domain := "amazonaws.com"
 	if strings.HasPrefix(region, "cn-") {
 		domain += ".cn"
@@ -212,11 +222,15 @@ func endpointFor(path, region string) string {
 	switch {
 	case strings.HasPrefix(path, "/v1/"), path == "/anthropic/v1/messages/count_tokens":
 		return "bedrock-mantle." + region + ".api.aws"
-	case strings.HasPrefix(path, "/inference-profiles"), strings.HasPrefix(path, "/foundation-models"):
+	case method == http.MethodGet && (isOrBelow(path, "/inference-profiles") || isOrBelow(path, "/foundation-models")):
 		return "bedrock." + region + "." + domain
 	default:
 		return "bedrock-runtime." + region + "." + domain
 	}
+}
+
+func isOrBelow(path, folder string) bool {
+	return path == folder || strings.HasPrefix(path, folder+"/")
 }
 
 // failed answers where Bedrock did not.

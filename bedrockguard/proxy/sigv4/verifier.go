@@ -86,6 +86,22 @@ func (v *Verifier) Verify(r *http.Request, body []byte) (accessKeyID string, err
 	return a.accessKeyID, nil
 }
 
+// Screen checks what needs no body: that a request is signed, by a key that there is, for this service and at this time. It vouches for
+// nothing; it is there so that a server need not take in the bodies of strangers before it verifies them.
+func (v *Verifier) Screen(r *http.Request) error {
+	a, err := readAuthorization(r.Header)
+	if err != nil {
+		return err
+	}
+	if _, err = v.check(r, &a, v.opts.Now()); err == nil {
+		_, err = v.secrets(r.Context(), &a)
+	}
+	if e := (*Error)(nil); errors.As(err, &e) {
+		e.AccessKeyID = a.accessKeyID
+	}
+	return err
+}
+
 func (v *Verifier) verify(r *http.Request, a *authorization, body []byte) error {
 	now := v.opts.Now()
 	at, err := v.check(r, a, now)
@@ -151,28 +167,34 @@ func checkPayload(h http.Header, payloadHash string) error {
 	return nil
 }
 
+// secrets returns those that a key may sign with: one at least.
+func (v *Verifier) secrets(ctx context.Context, a *authorization) ([][]byte, error) {
+	all, err := v.opts.Secrets(ctx, a.accessKeyID)
+	if err != nil {
+		return nil, &Error{Err: err}
+	}
+	all = slices.DeleteFunc(slices.Clone(all), func(secret []byte) bool { return len(secret) == 0 }) // everybody knows that one
+	if len(all) == 0 {
+		return nil, &Error{Err: ErrUnknownKey}
+	}
+	return all, nil
+}
+
 // compare signs anew with each secret that the key may have.
 func (v *Verifier) compare(ctx context.Context, a *authorization, toSign string) error {
-	secrets, err := v.opts.Secrets(ctx, a.accessKeyID)
+	secrets, err := v.secrets(ctx, a)
 	if err != nil {
-		return &Error{Err: err}
+		return err
 	}
-	known, match := false, false
+	match := false
 	for _, secret := range secrets {
-		if len(secret) == 0 {
-			continue // everybody knows that one
-		}
-		known = true
 		key := mac(append([]byte("AWS4"), secret...), a.day)
 		for _, step := range [...]string{a.region, a.service, ending} {
 			key = mac(key, step)
 		}
 		match = hmac.Equal(mac(key, toSign), a.signature[:]) || match
 	}
-	switch {
-	case !known:
-		return &Error{Err: ErrUnknownKey}
-	case !match:
+	if !match {
 		return &Error{Err: ErrMismatch, Detail: "the secret is another one, or something on the way has changed path, query, Host or a signed header"}
 	}
 	return nil

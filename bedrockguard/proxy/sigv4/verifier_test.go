@@ -261,6 +261,31 @@ func TestVerify_Secrets(t *testing.T) {
 	require.ErrorIs(t, err, ErrUnknownKey, "nobody to ask")
 }
 
+func TestScreen_NeedsNoBodyAndTakesNoNote(t *testing.T) {
+	d := plain()
+	v := verifier()
+	r := d.signed(t)
+	r.Body = nil
+	require.NoError(t, v.Screen(r))
+	require.NoError(t, v.Screen(r), "nothing was served")
+	_, err := v.Verify(r, []byte(d.body))
+	require.NoError(t, err)
+	for name, change := range map[string]func(*http.Request){
+		"unsigned": func(r *http.Request) { r.Header.Del("Authorization") },
+		"another key": func(r *http.Request) {
+			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), keyID, "OTHER", 1))
+		},
+		"too old": func(r *http.Request) { r.Header.Set("X-Amz-Date", "20261129T110000Z") },
+	} {
+		r := d.signed(t)
+		change(r)
+		err := v.Screen(r)
+		require.Error(t, err, name)
+		_, same := v.Verify(r, []byte(d.body))
+		require.Equal(t, same, err, name)
+	}
+}
+
 func TestSigned(t *testing.T) {
 	d := plain()
 	r := d.signed(t)
