@@ -6,11 +6,13 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
@@ -376,7 +378,10 @@ func (d *httpCall) describe(ctx context.Context, req *smithyhttp.Request, body [
 	if err := d.transport.guard.describeHTTP(ctx, c, req, body); err != nil {
 		return err
 	}
-	c.demand.converse = d.route.form == formConverse
+	if d.route.form == formConverse {
+		c.demand.converse = true
+		c.demand.prompt.Blocks = slices.DeleteFunc(c.demand.prompt.Blocks, func(b tokens.Block) bool { return b.Kind == tokens.Text || b.Kind == tokens.JSON }) // the length of the body bounds them
+	}
 	c.seen.note(req, body)
 	return nil
 }

@@ -18,6 +18,7 @@ const (
 	OutcomeBroken    Outcome = "broken"    // sent, and then reset, cut, timed out or canceled
 	OutcomeAbandoned Outcome = "abandoned" // the stream's reader closed it before its usage came
 	OutcomeKilled    Outcome = "killed"    // the scope was killed while the stream ran
+	OutcomeRefused   Outcome = "refused"   // another guard, in a proxy on the way, refused it before it was sent
 )
 
 // OutcomeStatus is the outcome of an answer of Bedrock's own with an HTTP status other than 2xx, known by its request id and its
@@ -44,7 +45,7 @@ func (o Outcome) overridable() bool {
 		return err == nil && n >= 100 && n <= 599
 	}
 	switch o {
-	case OutcomeNotSent, OutcomeNoUsage, OutcomeBroken, OutcomeAbandoned, OutcomeKilled:
+	case OutcomeNotSent, OutcomeRefused, OutcomeNoUsage, OutcomeBroken, OutcomeAbandoned, OutcomeKilled:
 		return true
 	default:
 		return false
@@ -70,7 +71,7 @@ func (o Options) action(outcome Outcome) Action {
 		return a
 	}
 	switch outcome {
-	case OutcomeNotSent,
+	case OutcomeNotSent, OutcomeRefused,
 		statusPrefix + "400", statusPrefix + "403", statusPrefix + "404", // refused by the service before inference
 		statusPrefix + "429", statusPrefix + "503":
 		return Void
@@ -82,6 +83,9 @@ func (o Options) action(outcome Outcome) Action {
 // outcomeOf classifies an attempt that ended with an error.
 func (a *attempt) outcomeOf(err error) Outcome {
 	if status := a.status.Load(); status != 0 && (status < 200 || status > 299) {
+		if a.header.Get(headerRefusal) != "" {
+			return OutcomeRefused
+		}
 		if a.fromBedrock() && a.header.Get("X-Amzn-Errortype") != "" {
 			return OutcomeStatus(int(status))
 		}

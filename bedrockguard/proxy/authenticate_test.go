@@ -30,7 +30,7 @@ func TestKeysLetTheirCallersIn(t *testing.T) {
 	secret, ok := master.Secret(key.ID)
 	require.True(t, ok)
 	h := newHouse(t, nil, bedrocktest.Options{}, func(o *proxy.Options) {
-		o.Authenticate = proxy.Keys(&keys.Ring{Book: book, Master: master})
+		o.Callers = proxy.Keys(&keys.Ring{Book: book, Master: master})
 	})
 	sign := func(secret, signed string) func(*http.Request) {
 		return func(r *http.Request) {

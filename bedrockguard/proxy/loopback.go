@@ -14,8 +14,8 @@ import (
 // Loopback lets every request in on one account, for a listener that only this machine can reach. It refuses a request that came from
 // elsewhere, one whose Host is not a name of the loopback interface, and one that a browser made for a page, because any page could
 // otherwise spend here.
-func Loopback(scope budget.Scope) func(*http.Request, []byte) (budget.Scope, error) {
-	return func(r *http.Request, _ []byte) (budget.Scope, error) {
+func Loopback(scope budget.Scope) Callers {
+	return Checks(func(r *http.Request, _ []byte) (budget.Scope, error) {
 		from, err := netip.ParseAddrPort(r.RemoteAddr)
 		switch {
 		case err != nil || !from.Addr().Unmap().IsLoopback():
@@ -26,7 +26,7 @@ func Loopback(scope budget.Scope) func(*http.Request, []byte) (budget.Scope, err
 			return budget.Scope{}, fmt.Errorf("%w: pages in browsers may not ask here", bedrockguard.ErrUnauthenticated)
 		}
 		return scope, nil
-	}
+	})
 }
 
 func isLoopback(host string) bool {

@@ -41,9 +41,9 @@ type Options struct {
 	// Sign signs a request for Bedrock, behind all changes: with the proxy's own credentials. It is required; body is the request's.
 	Sign func(req *http.Request, body []byte) error
 
-	// Authenticate says on whose account a request is, or why it is not let in, by an error that wraps bedrockguard.ErrUnauthenticated.
-	// body is the whole body. It is required: Loopback lets whoever can reach a loopback listener in.
-	Authenticate func(r *http.Request, body []byte) (budget.Scope, error)
+	// Callers says who may ask, and on whose account. It is required: Keys is for virtual keys, Loopback lets in whoever can reach a loopback
+	// listener, and Checks makes one of a function.
+	Callers Callers
 
 	// Base sends what is signed. Nil is a transport of the handler's own with net/http's defaults.
 	Base http.RoundTripper
@@ -77,7 +77,7 @@ func New(o Options) (*Handler, error) {
 	missing(o.Guard == nil, "Guard")
 	missing(o.Region == "", "Region")
 	missing(o.Sign == nil, "Sign")
-	missing(o.Authenticate == nil, "Authenticate")
+	missing(o.Callers == nil, "Callers")
 	if o.MaxBody < 0 || o.BodyTimeout < 0 {
 		errs = append(errs, fmt.Errorf("%w: MaxBody %d or BodyTimeout %s is negative", ErrInvalidOptions, o.MaxBody, o.BodyTimeout))
 	}
@@ -115,12 +115,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "bedrockguard: this is a proxy in front of Amazon Bedrock, and takes requests of its API alone", http.StatusBadRequest)
 		return
 	}
+	if err := h.opts.Callers.Screen(r); err != nil {
+		w.Header().Set("Connection", "close") // its body stays unread
+		answer(w, bedrockguard.Refuse(r, err))
+		return
+	}
 	body, err := h.body(w, r)
 	if err != nil {
 		answer(w, bedrockguard.Refuse(r, err))
 		return
 	}
-	scope, err := h.opts.Authenticate(r, body)
+	scope, err := h.opts.Callers.Authenticate(r, body)
 	if err == nil {
 		scope, err = chosen(scope, r.Header)
 	}
@@ -149,30 +154,24 @@ func (h *Handler) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// The headers by which a caller adds to the account that its key names. What the key says can't be taken back by them.
+// The headers of a request that are for the proxy alone.
 const (
 	ownHeaders     = "X-Bedrockguard-"
-	workflowHeader = ownHeaders + "Workflow" // the workflow, in the place of the key's
-	tagHeader      = ownHeaders + "Tag"      // key=value, as often as there are tags
+	workflowHeader = ownHeaders + "Workflow"
 )
 
-// chosen adds what a request says of itself to the account of its caller.
+// chosen is the account of a request whose caller may name the workflow. What the caller's key says stands: one that names another workflow is
+// refused, because it would move its spend to another account.
 func chosen(scope budget.Scope, h http.Header) (budget.Scope, error) {
-	if workflow := h.Get(workflowHeader); workflow != "" {
-		scope.Workflow = workflow
+	workflow := h.Get(workflowHeader)
+	if workflow == "" {
+		return scope, nil
 	}
-	if own := h.Values(tagHeader); len(own) > 0 {
-		tags := make(map[string]string, len(scope.Tags)+len(own))
-		for _, tag := range own {
-			key, value, _ := strings.Cut(tag, "=")
-			tags[key] = value
-		}
-		for key, value := range scope.Tags { // the key's own stand above
-			tags[key] = value
-		}
-		scope.Tags = tags
+	own := budget.Scope{Workflow: workflow}
+	if err := own.Validate(); err != nil {
+		return scope, err
 	}
-	return scope, scope.Validate()
+	return own.Under(scope)
 }
 
 // rewrite makes the request that goes to Bedrock of the one that came in.

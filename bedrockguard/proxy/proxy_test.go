@@ -52,7 +52,7 @@ func newHouse(t *testing.T, limits []budget.Limit, service bedrocktest.Options, 
 			r.Header.Set("Authorization", "Bearer upstream")
 			return nil
 		},
-		Authenticate: proxy.Loopback(budget.Scope{Principal: "me"}),
+		Callers: proxy.Loopback(budget.Scope{Principal: "me"}),
 	}
 	for _, c := range change {
 		c(&o)
@@ -204,23 +204,28 @@ func TestWhoIsNotLetIn(t *testing.T) {
 	require.Zero(t, h.service.Requests())
 }
 
-// What a key says stands above what a request says of itself.
-func TestARequestCantTakeBackItsTags(t *testing.T) {
+// What a key says stands: a request can't move its spend to another workflow's account, and can't name tags.
+func TestARequestCantTakeBackWhatItsKeySays(t *testing.T) {
 	h := newHouse(t, nil, bedrocktest.Options{}, func(o *proxy.Options) {
-		o.Authenticate = proxy.Loopback(budget.Scope{Principal: "me", Tags: map[string]string{"team": "search"}})
+		o.Callers = proxy.Loopback(budget.Scope{Principal: "me", Workflow: "nightly", Tags: map[string]string{"team": "search"}})
 	})
-	resp, _ := h.post(t, converse, hello, func(r *http.Request) {
-		r.Header.Add("X-Bedrockguard-Tag", "team=other")
-		r.Header.Add("X-Bedrockguard-Tag", "agent=coder")
-	})
-	require.Equal(t, http.StatusOK, resp.StatusCode)
+	named := func(name, value string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set(name, value) }
+	}
+	for _, workflow := range []string{"another", strings.Repeat("x", 600)} {
+		resp, body := h.post(t, converse, hello, named("X-Bedrockguard-Workflow", workflow))
+		require.Equal(t, http.StatusPaymentRequired, resp.StatusCode, body)
+	}
+	require.Zero(t, h.service.Requests())
+	for _, change := range []func(*http.Request){named("X-Bedrockguard-Workflow", "nightly"), named("X-Bedrockguard-Tag", "team=other")} {
+		resp, body := h.post(t, converse, hello, change)
+		require.Equal(t, http.StatusOK, resp.StatusCode, body)
+	}
 	for e, err := range h.ledger.Entries(t.Context(), budget.Query{}) {
 		require.NoError(t, err)
-		require.Equal(t, map[string]string{"team": "search", "agent": "coder"}, e.Scope.Tags)
+		require.Equal(t, "nightly", e.Scope.Workflow)
+		require.Equal(t, map[string]string{"team": "search"}, e.Scope.Tags)
 	}
-	resp, _ = h.post(t, converse, hello, func(r *http.Request) { r.Header.Set("X-Bedrockguard-Workflow", strings.Repeat("x", 600)) })
-	require.Equal(t, http.StatusPaymentRequired, resp.StatusCode)
-	require.Equal(t, 1, h.service.Bill().Inferences)
 }
 
 func TestBodiesAreBounded(t *testing.T) {
@@ -287,7 +292,7 @@ func TestNothingIsLostWhenSomebodyLeaves(t *testing.T) {
 
 func TestOptionsThatCantBeEnforced(t *testing.T) {
 	_, err := proxy.New(proxy.Options{MaxBody: -1})
-	for _, text := range []string{"Guard", "Region", "Sign", "Authenticate", "MaxBody"} {
+	for _, text := range []string{"Guard", "Region", "Sign", "Callers", "MaxBody"} {
 		require.ErrorContains(t, err, text)
 	}
 	require.ErrorIs(t, err, proxy.ErrInvalidOptions)

@@ -54,13 +54,13 @@ func run(ctx context.Context, out io.Writer) error {
 			r.Header.Set("Authorization", "Bearer "+cmp.Or(os.Getenv("AWS_BEARER_TOKEN_BEDROCK"), "none"))
 			return nil
 		},
-		Authenticate: func(r *http.Request, _ []byte) (budget.Scope, error) {
+		Callers: proxy.Checks(func(r *http.Request, _ []byte) (budget.Scope, error) {
 			team, ok := map[string]string{"key-of-search": "search"}[r.Header.Get("X-Api-Key")]
 			if !ok {
 				return budget.Scope{}, fmt.Errorf("%w: unknown key", bedrockguard.ErrUnauthenticated)
 			}
 			return budget.Scope{Principal: team}, nil
-		},
+		}),
 	})
 	if err != nil {
 		return err

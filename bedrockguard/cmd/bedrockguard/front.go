@@ -10,7 +10,6 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/proxy"
-	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
 // front is a proxy with its listener.
@@ -29,14 +28,11 @@ const (
 	shutdownTimeout = time.Minute
 )
 
-// authenticate is how a front knows who asks.
-type authenticate func(*http.Request, []byte) (budget.Scope, error)
-
 // openFront serves Bedrock's API on a listener, in front of an upstream. HTTP/2 is served in the clear, too: aws-sdk-js speaks nothing else
 // there. wrap may put other pages in front of the proxy; nil puts none.
-func openFront(l net.Listener, up *upstream, guard *bedrockguard.Guard, who authenticate, wrap func(http.Handler) http.Handler) (*front, error) {
+func openFront(l net.Listener, up *upstream, guard *bedrockguard.Guard, who proxy.Callers, wrap func(http.Handler) http.Handler) (*front, error) {
 	base := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 1024, IdleConnTimeout: 90 * time.Second, DisableCompression: true}
-	handler, err := proxy.New(proxy.Options{Guard: guard, Region: up.region, Upstream: up.url, Sign: up.sign, Authenticate: who, Base: base})
+	handler, err := proxy.New(proxy.Options{Guard: guard, Region: up.region, Upstream: up.url, Sign: up.sign, Callers: who, Base: base})
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ func keysCommand() *cli.Command {
 				Name: "create", Usage: "make a key, and show its secrets",
 				Flags: append(keyFlags(),
 					&cli.StringFlag{Name: "principal", Required: true, Usage: "who pays"},
-					&cli.StringFlag{Name: "workflow", Usage: "the workflow of calls that name none", HideDefault: true},
+					&cli.StringFlag{Name: "workflow", Usage: "the workflow of all of its calls; callers may name one unless set", HideDefault: true},
 					&cli.StringMapFlag{Name: "tag", Usage: "key=value, of all calls; can be given more than once"},
 					&cli.DurationFlag{Name: "expires", Usage: "how long the key holds; for ever unless set", HideDefault: true},
 				),

@@ -47,7 +47,7 @@ func serveProxy(ctx context.Context, c *cli.Command) (err error) {
 	if (c.String("tls-cert") == "") != (c.String("tls-key") == "") {
 		return usageError("--tls-cert and --tls-key: want both or neither")
 	}
-	who, err := proxyAuthentication(c)
+	who, err := proxyCallers(c)
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func follow(ctx context.Context, c *cli.Command, ledger *budget.Ledger) error {
 	return ledger.FollowPolicy(ctx)
 }
 
-func proxyAuthentication(c *cli.Command) (authenticate, error) {
+func proxyCallers(c *cli.Command) (proxy.Callers, error) {
 	if c.Bool("open-loopback") {
 		return proxy.Loopback(budget.Scope{Principal: c.String("principal")}), nil
 	}

@@ -81,7 +81,7 @@ func runProgram(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	f, err := openFront(listener, up, guard, keys.authenticate(budget.Scope{Workflow: workflow}), nil)
+	f, err := openFront(listener, up, guard, keys.callers(budget.Scope{Workflow: workflow}), nil)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}

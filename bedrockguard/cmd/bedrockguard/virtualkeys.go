@@ -31,8 +31,8 @@ func newVirtualKeys() virtualKeys {
 // the host and the body give all of them one signature.
 const sameAtOnce = 1 << 16
 
-// authenticate lets in whoever has one of the keys, and nobody else.
-func (k virtualKeys) authenticate(scope budget.Scope) authenticate {
+// callers lets in whoever has one of the keys, and nobody else.
+func (k virtualKeys) callers(scope budget.Scope) proxy.Callers {
 	verifier := sigv4.New(sigv4.Options{
 		Secrets: func(_ context.Context, id string) ([][]byte, error) {
 			if id != k.accessKeyID {
@@ -42,7 +42,7 @@ func (k virtualKeys) authenticate(scope budget.Scope) authenticate {
 		},
 		Duplicates: sameAtOnce,
 	})
-	return func(r *http.Request, body []byte) (budget.Scope, error) {
+	return proxy.Checks(func(r *http.Request, body []byte) (budget.Scope, error) {
 		if sigv4.Signed(r) {
 			if _, err := verifier.Verify(r, body); err != nil {
 				return budget.Scope{}, fmt.Errorf("%w: %w", bedrockguard.ErrUnauthenticated, err)
@@ -53,7 +53,7 @@ func (k virtualKeys) authenticate(scope budget.Scope) authenticate {
 			return budget.Scope{}, fmt.Errorf("%w: the program's own credentials are not those that bedrockguard run gave it", bedrockguard.ErrUnauthenticated)
 		}
 		return scope, nil
-	}
+	})
 }
 
 // sameSecret compares in a time that tells nothing of either.

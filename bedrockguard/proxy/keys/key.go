@@ -29,7 +29,7 @@ type Key struct {
 	ID        string            `json:"id"`                     // also the access key id of its AWS key pair; see NewID
 	Bearer    Hash              `json:"bearer_sha256,omitzero"` // of its bearer key; zero for a key that has none
 	Principal string            `json:"principal"`              // who pays
-	Workflow  string            `json:"workflow,omitempty"`     // of calls that name none; empty for none
+	Workflow  string            `json:"workflow,omitempty"`     // of all of its calls; empty lets callers name one
 	Tags      map[string]string `json:"tags,omitempty"`         // of all of its calls
 	Created   time.Time         `json:"created"`                //
 	Expires   time.Time         `json:"expires,omitzero"`       // zero is never

@@ -9,20 +9,21 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/proxy"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/proxy/keys"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// P1: a connection that is upgraded is a tunnel behind the guard's back.
-func TestReview_NoTunnelIsOpened(t *testing.T) {
+// A connection that is upgraded is a tunnel behind the guard's back.
+func TestNoTunnelIsOpened(t *testing.T) {
 	tunneled := make(chan string, 1)
 	upstream := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") == "" {
@@ -56,12 +57,11 @@ func TestReview_NoTunnelIsOpened(t *testing.T) {
 	}
 }
 
-// P2: what a caller says of itself must not take its calls out of a limit, nor give it a larger one.
-func TestReview_HeadersRemoveNoLimit(t *testing.T) {
+// What a caller says of itself must not take its calls out of a limit, nor give it a larger one.
+func TestHeadersRemoveNoLimit(t *testing.T) {
 	for name, limit := range map[string]budget.Limit{
-		"not":       {Name: "x", Max: budget.USD(1e-9), Window: budget.Lifetime, Match: budget.Match{Not: []budget.Match{{Tags: map[string]string{"env": "prod"}}}}},
-		"other tag": {Name: "x", Max: budget.USD(1e-9), Window: budget.Lifetime, Match: budget.Match{Not: []budget.Match{{Workflow: "free"}}}},
-		"max for":   {Name: "x", Max: budget.USD(1e-9), Window: budget.Lifetime, PerTags: []string{"env"}, MaxFor: []budget.MaxFor{{Match: budget.Match{Tags: map[string]string{"env": "prod"}}, Max: budget.USD(100)}}},
+		"not":     {Name: "x", Max: budget.USD(1e-9), Window: budget.Lifetime, Match: budget.Match{Not: []budget.Match{{Tags: map[string]string{"env": "prod"}}}}},
+		"max for": {Name: "x", Max: budget.USD(1e-9), Window: budget.Lifetime, PerTags: []string{"env"}, MaxFor: []budget.MaxFor{{Match: budget.Match{Tags: map[string]string{"env": "prod"}}, Max: budget.USD(100)}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHouse(t, []budget.Limit{limit}, bedrocktest.Options{})
@@ -76,10 +76,10 @@ func TestReview_HeadersRemoveNoLimit(t *testing.T) {
 	}
 }
 
-// P2b: a workflow that was killed stays so, whatever its caller calls itself, if its key names it.
-func TestReview_AKilledWorkflowOfAKeyStaysKilled(t *testing.T) {
+// A workflow that was killed stays so, whatever its caller calls itself, if its key names it.
+func TestAKilledWorkflowOfAKeyStaysKilled(t *testing.T) {
 	h := newHouse(t, nil, bedrocktest.Options{}, func(o *proxy.Options) {
-		o.Authenticate = proxy.Loopback(budget.Scope{Principal: "me", Workflow: "nightly"})
+		o.Callers = proxy.Loopback(budget.Scope{Principal: "me", Workflow: "nightly"})
 	})
 	_, err := h.ledger.Kill(t.Context(), budget.Scope{Workflow: "nightly"}, "runaway")
 	require.NoError(t, err)
@@ -87,15 +87,12 @@ func TestReview_AKilledWorkflowOfAKeyStaysKilled(t *testing.T) {
 	require.Equal(t, http.StatusPaymentRequired, resp.StatusCode)
 }
 
-// P3: who shows no key is told so before a body of 32 MiB is taken in.
-func TestReview_NobodySendsABodyWithoutAKey(t *testing.T) {
+// Who shows no key is told so before a body of 32 MiB is taken in.
+func TestNobodySendsABodyWithoutAKey(t *testing.T) {
 	h := newHouse(t, nil, bedrocktest.Options{}, func(o *proxy.Options) {
-		o.Authenticate = func(r *http.Request, _ []byte) (budget.Scope, error) {
-			if r.Header.Get("Authorization") != "Bearer good" {
-				return budget.Scope{}, fmt.Errorf("%w: no key", bedrockguard.ErrUnauthenticated)
-			}
-			return budget.Scope{Principal: "me"}, nil
-		}
+		book, err := keys.OpenFile(filepath.Join(t.TempDir(), "keys.json"), keys.FileOptions{Create: true})
+		require.NoError(t, err)
+		o.Callers = proxy.Keys(&keys.Ring{Book: book})
 	})
 	conn, err := net.Dial("tcp", strings.TrimPrefix(h.server.URL, "http://"))
 	require.NoError(t, err)
@@ -107,8 +104,8 @@ func TestReview_NobodySendsABodyWithoutAKey(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, resp.StatusCode)
 }
 
-// P4: what goes to Bedrock's control plane is signed, and nothing but the GETs that clients make goes there.
-func TestReview_TheControlPlaneIsAskedForListsAlone(t *testing.T) {
+// What goes to Bedrock's control plane is signed, and nothing but the GETs that clients make goes there.
+func TestTheControlPlaneIsAskedForListsAlone(t *testing.T) {
 	type seen struct{ host, method, path, authorization string }
 	var asked []seen
 	h := newHouse(t, nil, bedrocktest.Options{}, func(o *proxy.Options) {
@@ -141,8 +138,8 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// P5: a proxy behind a proxy: what the second one refuses has cost nothing.
-func TestReview_ARefusalOfAProxyBehindCostsNothing(t *testing.T) {
+// A proxy behind a proxy: what the second one refuses has cost nothing.
+func TestARefusalOfAProxyBehindCostsNothing(t *testing.T) {
 	inner := newHouse(t, []budget.Limit{{Name: "tiny", Max: budget.USD(1e-9), Window: budget.Lifetime}}, bedrocktest.Options{})
 	outer := newHouse(t, nil, bedrocktest.Options{}, func(o *proxy.Options) { o.Upstream, _ = url.Parse(inner.server.URL) })
 	for _, r := range [][2]string{{converse, hello}, {"/openai/v1/chat/completions", `{"model":"openai.gpt-oss-120b-1:0","max_completion_tokens":64,"messages":[{"role":"user","content":"hello"}]}`}} {
@@ -153,8 +150,8 @@ func TestReview_ARefusalOfAProxyBehindCostsNothing(t *testing.T) {
 	}
 }
 
-// P6: chunked uploads with trailers, doubled lengths, absolute targets.
-func TestReview_OddFramingsAreJudgedOrRefused(t *testing.T) {
+// Chunked uploads with trailers, doubled lengths, absolute targets.
+func TestOddFramingsAreJudgedOrRefused(t *testing.T) {
 	h := newHouse(t, nil, bedrocktest.Options{})
 	raw := func(request string) (int, string) {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(h.server.URL, "http://"))
@@ -183,8 +180,8 @@ func TestReview_OddFramingsAreJudgedOrRefused(t *testing.T) {
 	require.Equal(t, h.service.Bill().NanoUSD, h.settled(t))
 }
 
-// P7: a client that leaves in the middle of a stream leaves no reservation.
-func TestReview_AClientThatLeavesAStream(t *testing.T) {
+// A client that leaves in the middle of a stream leaves no reservation.
+func TestAClientThatLeavesAStream(t *testing.T) {
 	h := newHouse(t, nil, bedrocktest.Options{})
 	for _, path := range []string{strings.Replace(converse, "/converse", "/converse-stream", 1)} {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -201,8 +198,8 @@ func TestReview_AClientThatLeavesAStream(t *testing.T) {
 	}, 5*time.Second, 10*time.Millisecond)
 }
 
-// P8: a query that says it is signed changes nothing in how a caller's request is handled.
-func TestReview_AQueryThatSaysItIsSigned(t *testing.T) {
+// A query that says it is signed changes nothing in how a caller's request is handled.
+func TestAQueryThatSaysItIsSigned(t *testing.T) {
 	h := newHouse(t, nil, bedrocktest.Options{})
 	resp, body := h.post(t, "/openai/v1/chat/completions?X-Amz-Signature=x", `{"model":"openai.gpt-oss-120b-1:0","stream":true,"max_completion_tokens":64,"messages":[{"role":"user","content":"hello"}]}`)
 	require.Equal(t, http.StatusOK, resp.StatusCode, body)

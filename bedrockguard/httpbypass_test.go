@@ -16,8 +16,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// R1: a request that is made of the response's own (resp.Request is what net/http hands to hooks and retries) is another sending.
-func TestReview_AResponsesRequestSentAgainIsCountedAgain(t *testing.T) {
+// A request that is made of the response's own (resp.Request is what net/http hands to hooks and retries) is another sending.
+func TestAResponsesRequestSentAgainIsCountedAgain(t *testing.T) {
 	w := newWeb(t, settings{})
 	r := routesOfModels()["Converse"]
 	resp, err := w.client.Do(w.request(t, http.MethodPost, r[0], r[1]).WithContext(context.Background()))
@@ -35,8 +35,8 @@ func TestReview_AResponsesRequestSentAgainIsCountedAgain(t *testing.T) {
 	w.requireExact(t)
 }
 
-// R2: net/http sends URL.Opaque where it is set.
-func TestReview_ThePathThatIsSentIsTheOneThatIsJudged(t *testing.T) {
+// Net/http sends URL.Opaque where it is set.
+func TestThePathThatIsSentIsTheOneThatIsJudged(t *testing.T) {
 	w := newWeb(t, settings{limits: []budget.Limit{{Name: "tiny", Max: budget.USD(1e-9), Window: budget.Monthly}}})
 	r := routesOfModels()["Converse"]
 	req := w.request(t, http.MethodPost, "/model/"+webClaude+"/count-tokens", r[1])
@@ -48,8 +48,8 @@ func TestReview_ThePathThatIsSentIsTheOneThatIsJudged(t *testing.T) {
 	require.Zero(t, w.server.Bill().Inferences, "a free route was judged, and a model was asked")
 }
 
-// R3: headers whose keys are not in net/http's form go out all the same.
-func TestReview_HeadersInAnotherSpelling(t *testing.T) {
+// Headers whose keys are not in net/http's form go out all the same.
+func TestHeadersInAnotherSpelling(t *testing.T) {
 	w := newWeb(t, settings{})
 	r := routesOfModels()["Converse"]
 	req := w.request(t, http.MethodPost, r[0], r[1])
@@ -78,7 +78,7 @@ func TestReview_HeadersInAnotherSpelling(t *testing.T) {
 	require.Zero(t, w.server.Requests())
 }
 
-func TestReview_DoubledHeadersAreJudgedByTheDearer(t *testing.T) {
+func TestDoubledHeadersAreJudgedByTheDearer(t *testing.T) {
 	w := newWeb(t, settings{})
 	for _, values := range [][]string{{"", "abc"}, {"abc", ""}} {
 		r := routesOfModels()["InvokeModel"]
@@ -99,8 +99,8 @@ func TestReview_DoubledHeadersAreJudgedByTheDearer(t *testing.T) {
 	w.requireCovered(t)
 }
 
-// R4: an id on a free route that is a path once it is decoded.
-func TestReview_FreeRoutesHaveNoPathsForIds(t *testing.T) {
+// An id on a free route that is a path once it is decoded.
+func TestFreeRoutesHaveNoPathsForIds(t *testing.T) {
 	w := newWeb(t, settings{})
 	r := routesOfModels()["Converse"]
 	for _, path := range []string{
@@ -115,8 +115,8 @@ func TestReview_FreeRoutesHaveNoPathsForIds(t *testing.T) {
 	}
 }
 
-// R5: an upstream that switches protocols on a guarded route.
-func TestReview_SwitchingProtocolsIsNoAnswer(t *testing.T) {
+// An upstream that switches protocols on a guarded route.
+func TestSwitchingProtocolsIsNoAnswer(t *testing.T) {
 	w := newWeb(t, settings{})
 	block := make(chan struct{})
 	switching := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
@@ -157,8 +157,8 @@ func TestReview_SwitchingProtocolsIsNoAnswer(t *testing.T) {
 	}
 }
 
-// R6: hosts that net/http makes Bedrock's of.
-func TestReview_HostsInAnotherSpelling(t *testing.T) {
+// Hosts that net/http makes Bedrock's of.
+func TestHostsInAnotherSpelling(t *testing.T) {
 	w := newWeb(t, settings{})
 	asked := ""
 	base := roundTripFunc(func(req *http.Request) (*http.Response, error) {
@@ -181,8 +181,8 @@ type roundTripFunc func(*http.Request) (*http.Response, error)
 
 func (f roundTripFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// R7: net/http closes idle connections through the transport of a client.
-func TestReview_IdleConnectionsCanBeClosed(t *testing.T) {
+// Net/http closes idle connections through the transport of a client.
+func TestIdleConnectionsCanBeClosed(t *testing.T) {
 	w := newWeb(t, settings{})
 	_, ok := w.client.Transport.(interface{ CloseIdleConnections() })
 	require.True(t, ok, "http.Client.CloseIdleConnections does nothing")

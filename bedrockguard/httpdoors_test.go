@@ -20,7 +20,7 @@ import (
 )
 
 // The same request costs the same through either door: what is set aside, and what is settled.
-func TestReview_BothDoorsReserveAndSettleAlike(t *testing.T) {
+func TestBothDoorsReserveAndSettleAlike(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		d := newDraws(rt)
 		const region = "us-east-1"

@@ -18,7 +18,7 @@ import (
 )
 
 // Whatever the service does and however a client leaves: nothing stays pending, and the bill is covered.
-func TestReview_NoReservationIsLeftOverHTTP(t *testing.T) {
+func TestNoReservationIsLeftOverHTTP(t *testing.T) {
 	routes := routesOfModels()
 	names := make([]string, 0, len(routes))
 	for name := range routes {
