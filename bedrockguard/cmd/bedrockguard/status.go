@@ -174,13 +174,13 @@ func (d *desk) newestPeriod(ctx context.Context, a budget.Account) (*standing, e
 		}
 		newest = p
 	}
-	s.Settled.N, s.Pending.N, s.Since = newest.Settled+newest.Forgotten, newest.Pending, moment(newest.Start)
+	s.Settled.N, s.Pending.N, s.Since = newest.Settled, newest.Pending, moment(newest.Start)
 	return s, nil
 }
 
 func printStatus(c *cli.Command, all []*standing, kills []budget.Kill, hidden int, policy bool) error {
 	w := c.Root().Writer
-	t := newTable(w, "No call has been booked yet, and there is no policy.", "LIMIT", "ACCOUNT", "SPENT", "PENDING", "LEFT", "OF", "RESETS IN", "NOTES")
+	t := newTable("No call has been booked yet, and there is no policy.", "LIMIT", "ACCOUNT", "SPENT", "PENDING", "LEFT", "OF", "RESETS IN", "NOTES")
 	for _, s := range all {
 		if !s.known {
 			t.row(s.Limit, scopeText(s.scope), fmt.Sprint(s.Settled.N), fmt.Sprint(s.Pending.N), "?", "?", "", s.notes())
@@ -188,6 +188,7 @@ func printStatus(c *cli.Command, all []*standing, kills []budget.Kill, hidden in
 		}
 		b := &s.balance
 		t.row(s.Limit, accountText(s.scope), money(b.Settled), money(b.Pending), money(b.Left()), money(b.Max)+unitText(b.Max.Unit)+" "+s.Window, lasting(b.ResetAfter), s.notes())
+		t.colour(s.colour())
 	}
 	if err := t.end(w); err != nil {
 		return err
@@ -203,6 +204,17 @@ func printStatus(c *cli.Command, all []*standing, kills []budget.Kill, hidden in
 	}
 	fmt.Fprintln(w)
 	return printKills(c, kills)
+}
+
+// colour warns of accounts that are full, or nearly so.
+func (s *standing) colour() string {
+	switch part := s.part(); {
+	case s.Latched != nil || part >= 0.9:
+		return red
+	case part >= 0.7:
+		return yellow
+	}
+	return ""
 }
 
 func (s *standing) notes() string {
