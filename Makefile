@@ -29,7 +29,6 @@ examples:
 	go run ./examples/quickstart
 	go run ./examples/ledgerfile -ledger "$$(mktemp -d)/spend.db"
 	go run ./examples/langchain
-	go run ./examples/cacheaudit ./examples/cacheaudit/testdata
 	go run ./examples/incident -svg "$$(mktemp -d)/incident.svg"
 
 fmt:

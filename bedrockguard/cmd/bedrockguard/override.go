@@ -54,7 +54,7 @@ func override(ctx context.Context, c *cli.Command, d *desk) error {
 	}
 	ctx = budget.WithReason(ctx, c.String("reason"))
 	var accounts int
-	if len(policy.Limits) > 0 {
+	if len(policy.Limits) > 0 && !o.clear { // an override that there is has an account that is known
 		accounts, err = d.overrideByPolicy(ctx, policy, o)
 	} else {
 		accounts, err = d.overrideKnown(ctx, c.String("reason"), o)
@@ -62,19 +62,20 @@ func override(ctx context.Context, c *cli.Command, d *desk) error {
 	if err != nil {
 		return err
 	}
-	until := moment(o.until)
-	if o.clear {
-		until = nil
-	}
 	if c.Bool("json") {
-		err = printJSON(c, struct {
-			Limit    string       `json:"limit"`
-			Scope    scopeJSON    `json:"scope"`
-			Max      quantityJSON `json:"max"`
-			Until    *time.Time   `json:"until,omitempty"`
-			Cleared  bool         `json:"cleared,omitempty"`
-			Accounts int          `json:"accounts"`
-		}{o.limit, jsonScope(o.scope), jsonOf(o.most), until, o.clear, accounts})
+		told := struct {
+			Limit    string        `json:"limit"`
+			Scope    scopeJSON     `json:"scope"`
+			Max      *quantityJSON `json:"max,omitempty"`
+			Until    *time.Time    `json:"until,omitempty"`
+			Cleared  bool          `json:"cleared,omitempty"`
+			Accounts int           `json:"accounts"`
+		}{Limit: o.limit, Scope: jsonScope(o.scope), Until: moment(o.until), Cleared: o.clear, Accounts: accounts}
+		if !o.clear {
+			most := jsonOf(o.most)
+			told.Max = &most
+		}
+		err = printJSON(c, told)
 	} else if o.clear {
 		_, err = fmt.Fprintf(c.Root().Writer, "override taken back: %s, %s (%d known accounts)\n", printable(o.limit), printable(accountText(o.scope)), accounts)
 	} else {
@@ -94,7 +95,6 @@ func overridingOf(ctx context.Context, c *cli.Command, d *desk) (o overriding, e
 	case o.clear && (len(args) != 1 || length != "" || until != ""):
 		return o, usageError("--clear: want the name of a limit, and no amount and no end")
 	case o.clear:
-		o.until = time.Unix(0, 0) // a moment that has passed takes it back
 	case len(args) < 2:
 		return o, usageError("want the name of a limit and an amount, such as: override team-month 300 USD --tag team=research --for 8h")
 	case (length == "") == (until == ""):
@@ -139,9 +139,6 @@ func (d *desk) overrideByPolicy(ctx context.Context, policy budget.Policy, o ove
 		}
 		if missing := unsplit(l, o.scope); missing != "" {
 			return 0, usageError("limit %q is split by %s: name the account by %s and nothing else", o.limit, splitText(l), missing)
-		}
-		if o.clear {
-			o.most = l.Max
 		}
 	}
 	return ledger.Override(ctx, o.limit, o.scope, o.most, o.until)
@@ -195,6 +192,9 @@ func (d *desk) overrideKnown(ctx context.Context, reason string, o overriding) (
 			return accounts, usageError("limit %q counts %s, and the override is %s", o.limit, unitName(unit), o.most)
 		}
 		to := &budget.Override{Max: o.most.N, Until: o.until}
+		if o.clear {
+			to = nil
+		}
 		if err := d.change(ctx, reason, func(c budget.Change) error { return d.store.Override(ctx, a.Key, to, c) }); err != nil {
 			return accounts, err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -134,39 +135,66 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// booked is a period of an account, by its start in nanoseconds.
-type booked struct {
-	account budget.Key
-	start   int64
+// bookings are what entries have booked in an account, by the start of the period in nanoseconds.
+type bookings struct {
+	settled, pending map[int64]int64
+	newest           int64         // start of a period in which something was booked
+	calendar         bool          // each period begins with an hour
+	example          *budget.Entry // one of the entries
 }
 
 // sums are what entries add up to.
 type sums struct {
-	settled, pending map[booked]int64
-	example          map[budget.Key]*budget.Entry // one of the entries that were booked in an account
-	usage            map[time.Time]*budget.Charge // by UTC day of the reservation
-	first            time.Time                    // when the oldest entry was resolved that is remembered
-	entries          int
-	bad              []*differs
+	accounts map[budget.Key]*bookings
+	usage    map[time.Time]*budget.Charge // by UTC day of the reservation
+	first    time.Time                    // when the oldest entry was resolved that is remembered
+	expired  map[budget.ID]bool           // not with their worst case
+	entries  int
+	bad      []*differs
+}
+
+func (s *sums) of(account budget.Key, e *budget.Entry) *bookings {
+	b := s.accounts[account]
+	if b == nil {
+		b = &bookings{settled: make(map[int64]int64), pending: make(map[int64]int64), newest: math.MinInt64, calendar: true, example: e}
+		s.accounts[account] = b
+	}
+	return b
+}
+
+func (b *bookings) add(e *budget.Entry, line budget.Booking) {
+	start := line.Start.UnixNano()
+	if e.State == budget.Pending {
+		b.pending[start] += line.Amount
+	} else {
+		b.settled[start] += line.Amount
+	}
+	if line.Amount != 0 {
+		b.newest = max(b.newest, start)
+	}
+	b.calendar = b.calendar && start%int64(time.Hour) == 0
 }
 
 // look adds everything up once.
 func (d *desk) look(ctx context.Context) (*checked, error) {
-	s := &sums{settled: make(map[booked]int64), pending: make(map[booked]int64), example: make(map[budget.Key]*budget.Entry), usage: make(map[time.Time]*budget.Charge)}
+	s := &sums{accounts: make(map[budget.Key]*bookings), usage: make(map[time.Time]*budget.Charge), expired: make(map[budget.ID]bool)}
 	for e, err := range d.Entries(ctx, budget.Query{}) {
 		if err != nil {
 			return nil, err
 		}
 		s.add(&e)
 	}
+	if err := d.compareExpired(ctx, s); err != nil {
+		return nil, err
+	}
 	told := &checked{Entries: s.entries, Differences: append([]*differs{}, s.bad...)}
 	known, forgotten, err := d.compareAccounts(ctx, s, told)
 	if err != nil {
 		return nil, err
 	}
-	for key, e := range s.example {
+	for key, b := range s.accounts {
 		if !known[key] {
-			told.Differences = append(told.Differences, &differs{What: "account", Account: fmt.Sprintf("%x", key), Entry: e.ID.String(), Detail: "the entry is booked in an account that is not known"})
+			told.Differences = append(told.Differences, &differs{What: "account", Account: fmt.Sprintf("%x", key), Entry: b.example.ID.String(), Detail: "the entry is booked in an account that is not known"})
 		}
 	}
 	if err := d.compareUsage(ctx, s, told, forgotten); err != nil {
@@ -174,6 +202,25 @@ func (d *desk) look(ctx context.Context) (*checked, error) {
 	}
 	slices.SortFunc(told.Differences, func(a, b *differs) int { return strings.Compare(a.String(), b.String()) })
 	return told, nil
+}
+
+// compareExpired looks for entries that are expired and neither charged with the worst case nor corrected.
+func (d *desk) compareExpired(ctx context.Context, s *sums) error {
+	if len(s.expired) == 0 {
+		return nil
+	}
+	for r, err := range d.Changes(ctx, 0) {
+		if err != nil {
+			return err
+		}
+		if r.Kind == budget.ChangeCorrect {
+			delete(s.expired, r.Reservation)
+		}
+	}
+	for id := range s.expired {
+		s.bad = append(s.bad, &differs{What: "state", Entry: id.String(), Detail: "it is expired, and neither charged with its worst case nor corrected"})
+	}
+	return nil
 }
 
 // add takes in an entry.
@@ -192,16 +239,11 @@ func (s *sums) add(e *budget.Entry) {
 	case e.State == budget.Pending && e.Actual != (budget.Charge{}):
 		wrong("it is pending, and has posted something")
 	}
-	for _, b := range e.Lines {
-		at := booked{b.Account, b.Start.UnixNano()}
-		if e.State == budget.Pending {
-			s.pending[at] += b.Amount
-		} else {
-			s.settled[at] += b.Amount
-		}
-		if s.example[b.Account] == nil {
-			s.example[b.Account] = e
-		}
+	if charged := e.Estimated && e.Actual == e.Reserved; e.State == budget.Expired && !charged {
+		s.expired[e.ID] = true
+	}
+	for _, line := range e.Lines {
+		s.of(line.Account, e).add(e, line)
 	}
 	if e.State == budget.Pending {
 		return
@@ -252,8 +294,11 @@ func (d *desk) compareAccount(ctx context.Context, s *sums, told *checked, a *bu
 	note := func(what string, start time.Time, is, sum int64, detail string) {
 		told.Differences = append(told.Differences, &differs{What: what, Limit: a.Limit, Account: key, Scope: &scope, Period: moment(start), Told: is, Sum: sum, Detail: detail})
 	}
-	if e := s.example[a.Key]; e != nil && !carries(e.Scope, a.Scope) {
-		note("account", time.Time{}, 0, 0, fmt.Sprintf("its values are not those of entry %s, which was booked there", e.ID))
+	b := s.accounts[a.Key]
+	if b == nil {
+		b = &bookings{}
+	} else if !carries(b.example.Scope, a.Scope) {
+		note("account", time.Time{}, 0, 0, fmt.Sprintf("its values are not those of entry %s, which was booked there", b.example.ID))
 	}
 	seen := make(map[int64]bool)
 	var oldest time.Time
@@ -262,25 +307,38 @@ func (d *desk) compareAccount(ctx context.Context, s *sums, told *checked, a *bu
 			return false, err
 		}
 		told.Periods++
-		at := booked{a.Key, p.Start.UnixNano()}
-		seen[at.start] = true
+		start := p.Start.UnixNano()
+		seen[start] = true
 		if oldest.IsZero() {
 			oldest = p.Start
 		}
 		forgotten = forgotten || p.Forgotten != 0
-		if sum := s.settled[at] + p.Forgotten; p.Settled != sum {
+		if sum := b.settled[start] + p.Forgotten; p.Settled != sum {
 			note("settled", p.Start, p.Settled, sum, "")
 		}
-		if sum := s.pending[at]; p.Pending != sum {
+		if sum := b.pending[start]; p.Pending != sum {
 			note("pending", p.Start, p.Pending, sum, "")
 		}
 	}
-	for at, sum := range s.settled { // a period that is gone, and is not older than all that are kept
-		if at.account == a.Key && sum != 0 && !seen[at.start] && !oldest.IsZero() && at.start > oldest.UnixNano() {
-			note("missing", time.Unix(0, at.start), 0, sum, "")
+	for start := range b.settled {
+		if !seen[start] && b.settled[start] != 0 && b.kept(start, oldest) {
+			note("missing", time.Unix(0, start), 0, b.settled[start], "")
 		}
 	}
 	return forgotten, nil
+}
+
+// keptFor is how long each store keeps the sum of a calendar window at least, unless it was told to forget sooner.
+const keptFor = 30 * 24 * time.Hour
+
+// kept reports whether a period has to be there of which the oldest one that is there is known: those are forgotten oldest first, those of
+// rolling windows sooner than the entries, and a lifetime never.
+func (b *bookings) kept(start int64, oldest time.Time) bool {
+	if !oldest.IsZero() {
+		return start > oldest.UnixNano()
+	}
+	recent := start == 0 || time.Since(time.Unix(0, start)) < keptFor
+	return b.calendar && start == b.newest && recent
 }
 
 // carries reports whether a call's scope has all the values that an account is of. A lease's entry stands for calls that agree in those.
