@@ -63,7 +63,7 @@ func adviceFor(err error) string {
 	switch {
 	case errors.Is(err, budget.ErrLost):
 		return "Look at what is left with status, and accept it with: bedrockguard accept-loss --reason \"…\""
-	case errors.Is(err, budget.ErrNoLedger):
+	case errors.Is(err, budget.ErrNoLedger), noTable(err):
 		return "If this is the first start, make the ledger with: bedrockguard init. If there was one, it is gone."
 	}
 	return ""

@@ -18,7 +18,8 @@ const (
 	rowHeight     = 24
 	headHeight    = 64
 	plotHeight    = 280
-	maxNameRunes  = 40
+	maxNameRunes  = 52
+	maxListRunes  = 80 // of a name that has a line of its own
 	maxPictured   = 12 // what is drawn apart; the rest is added up
 	gapOfColumns  = 2
 	roomForLabels = 60
@@ -198,7 +199,7 @@ func (s *spending) columns(p *picture, all []*series) float64 {
 	y := bottom + roomForLabels
 	for i, one := range all {
 		p.bar(left, y-11, 14, 14, seriesColour(i), one.name)
-		p.text(left+24, y+1, "start", "", clipped(one.name, maxNameRunes*2)+"  "+amountText(one.total))
+		p.text(left+24, y+1, "start", "", clipped(one.name, maxListRunes)+"  "+amountText(one.total))
 		y += rowHeight
 	}
 	return y + 8
