@@ -54,7 +54,10 @@ const (
 )
 
 func doctor(ctx context.Context, c *cli.Command) error {
-	ctx, cancel := context.WithTimeout(ctx, c.Duration("timeout"))
+	ctx, cancel, err := withTimeout(ctx, c)
+	if err != nil {
+		return err
+	}
 	defer cancel()
 	e := &examination{}
 	if err := e.store(ctx, c); err != nil {
@@ -72,7 +75,6 @@ func doctor(ctx context.Context, c *cli.Command) error {
 		}
 		t.row(one.Name, one.Verdict, one.Detail)
 	}
-	var err error
 	if c.Bool("json") {
 		err = printJSON(c, e.checks)
 	} else {

@@ -32,6 +32,7 @@ func kill(ctx context.Context, c *cli.Command, d *desk) error {
 	if err != nil {
 		return err
 	}
+	resolveModel(c, &scope)
 	k := budget.Kill{Scope: scope, Patterns: hasGlob(scope), Reason: reasonOf(c)}
 	switch length := c.Duration("for"); {
 	case length < 0 || c.IsSet("for") && length == 0:
@@ -124,6 +125,7 @@ func revive(ctx context.Context, c *cli.Command, d *desk) error {
 	if err != nil {
 		return err
 	}
+	resolveModel(c, &scope)
 	all, every := c.Bool("all"), c.Bool("every")
 	switch named := !isEmpty(scope); {
 	case named && (all || every) || all && every:

@@ -28,7 +28,10 @@ type desk struct {
 // withLedger runs a command's work on the ledger that the command line names, in the name of who runs it, and bounds its time.
 func withLedger(work func(ctx context.Context, c *cli.Command, d *desk) error) cli.ActionFunc {
 	return func(ctx context.Context, c *cli.Command) (err error) {
-		ctx, cancel := context.WithTimeout(ctx, c.Duration("timeout"))
+		ctx, cancel, err := withTimeout(ctx, c)
+		if err != nil {
+			return err
+		}
 		defer cancel()
 		d, closeStore, err := openDesk(ctx, c)
 		if err != nil {
@@ -37,6 +40,16 @@ func withLedger(work func(ctx context.Context, c *cli.Command, d *desk) error) c
 		defer func() { err = errors.Join(err, closeStore()) }()
 		return work(budget.WithOperator(ctx, d.who), c, d)
 	}
+}
+
+// withTimeout bounds a context as the command line says.
+func withTimeout(ctx context.Context, c *cli.Command) (context.Context, context.CancelFunc, error) {
+	timeout := c.Duration("timeout")
+	if timeout <= 0 {
+		return nil, nil, usageError("--timeout %s: want more than nothing", timeout)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	return ctx, cancel, nil
 }
 
 // openDesk opens the ledger that the command line names.

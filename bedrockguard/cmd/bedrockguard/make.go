@@ -20,7 +20,10 @@ func initCommand() *cli.Command {
 }
 
 func makeLedger(ctx context.Context, c *cli.Command) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, c.Duration("timeout"))
+	ctx, cancel, err := withTimeout(ctx, c)
+	if err != nil {
+		return err
+	}
 	defer cancel()
 	made := false
 	_, closeStore, err := openStore(ctx, c.String("store"), false)

@@ -62,7 +62,20 @@ func override(ctx context.Context, c *cli.Command, d *desk) error {
 	if err != nil {
 		return err
 	}
-	if c.Bool("json") {
+	if err := overridden(c, &o, accounts); err != nil {
+		return err
+	}
+	if accounts == 0 {
+		return &found{"no known account is touched: is a name misspelled? bedrockguard accounts lists them. The override is set all the same"}
+	}
+	return nil
+}
+
+// overridden tells what an override did.
+func overridden(c *cli.Command, o *overriding, accounts int) (err error) {
+	w := c.Root().Writer
+	switch {
+	case c.Bool("json"):
 		told := struct {
 			Limit    string        `json:"limit"`
 			Scope    scopeJSON     `json:"scope"`
@@ -75,14 +88,11 @@ func override(ctx context.Context, c *cli.Command, d *desk) error {
 			most := jsonOf(o.most)
 			told.Max = &most
 		}
-		err = printJSON(c, told)
-	} else if o.clear {
-		_, err = fmt.Fprintf(c.Root().Writer, "override taken back: %s, %s (%d known accounts)\n", printable(o.limit), printable(accountText(o.scope)), accounts)
-	} else {
-		_, err = fmt.Fprintf(c.Root().Writer, "override: %s, %s: %s until %s (%d known accounts)\n", printable(o.limit), printable(accountText(o.scope)), o.most, when(o.until), accounts)
-	}
-	if err == nil && accounts == 0 {
-		err = &found{"no known account is touched: is a name misspelled? bedrockguard accounts lists them. The override is set all the same"}
+		return printJSON(c, told)
+	case o.clear:
+		_, err = fmt.Fprintf(w, "override taken back: %s, %s (%d known accounts)\n", printable(o.limit), printable(accountText(o.scope)), accounts)
+	default:
+		_, err = fmt.Fprintf(w, "override: %s, %s: %s until %s (%d known accounts)\n", printable(o.limit), printable(accountText(o.scope)), o.most, when(o.until), accounts)
 	}
 	return err
 }

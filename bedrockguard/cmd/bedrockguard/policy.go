@@ -68,7 +68,7 @@ type problemJSON struct {
 
 // policyProblems takes the errors of ReadPolicy apart.
 func policyProblems(err error) (all []problemJSON) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the errors that were joined are wanted, not one kind of them
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, one := range joined.Unwrap() {
 			all = append(all, policyProblems(one)...)
 		}

@@ -119,17 +119,38 @@ func (d *desk) standings(ctx context.Context, policy budget.Policy, q budget.Acc
 		}
 		return all, nil
 	}
+	units, err := d.units(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for a, err := range d.Accounts(ctx, q) {
 		if err != nil {
 			return nil, err
 		}
-		s, err := d.newestPeriod(ctx, a)
+		s, err := d.newestPeriod(ctx, a, units[a.Key])
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, s)
 	}
 	return all, nil
+}
+
+// maxUnits is how many entries are read for what accounts count.
+const maxUnits = 20_000
+
+// units returns what accounts count, as far as entries tell: no policy is at hand that would.
+func (d *desk) units(ctx context.Context) (map[budget.Key]budget.Unit, error) {
+	units := make(map[budget.Key]budget.Unit)
+	for e, err := range d.Entries(ctx, budget.Query{Max: maxUnits}) {
+		if err != nil {
+			return nil, err
+		}
+		for _, b := range e.Lines {
+			units[b.Account] = b.Unit
+		}
+	}
+	return units, nil
 }
 
 func standingOf(s *budget.Standing, window string) *standing {
@@ -162,7 +183,7 @@ func untouched(l *budget.Limit, q budget.AccountQuery, all []*standing) []*stand
 }
 
 // newestPeriod tells what is known of an account whose limit is not: what was booked in the last of its periods.
-func (d *desk) newestPeriod(ctx context.Context, a budget.Account) (*standing, error) {
+func (d *desk) newestPeriod(ctx context.Context, a budget.Account, unit budget.Unit) (*standing, error) {
 	s := &standing{Limit: a.Limit, Scope: jsonScope(a.Scope), Account: fmt.Sprintf("%x", a.Key), Latched: moment(a.Latched), scope: a.Scope}
 	if a.Override != nil {
 		s.Override = &overrideJSON{a.Override.Max, a.Override.Until.UTC()}
@@ -174,7 +195,8 @@ func (d *desk) newestPeriod(ctx context.Context, a budget.Account) (*standing, e
 		}
 		newest = p
 	}
-	s.Settled.N, s.Pending.N, s.Since = newest.Settled, newest.Pending, moment(newest.Start)
+	s.balance.Settled, s.balance.Pending = budget.Quantity{N: newest.Settled, Unit: unit}, budget.Quantity{N: newest.Pending, Unit: unit}
+	s.Settled, s.Pending, s.Since = jsonOf(s.balance.Settled), jsonOf(s.balance.Pending), moment(newest.Start)
 	return s, nil
 }
 
@@ -183,7 +205,8 @@ func printStatus(c *cli.Command, all []*standing, kills []budget.Kill, hidden in
 	t := newTable("No call has been booked yet, and there is no policy.", "LIMIT", "ACCOUNT", "SPENT", "PENDING", "LEFT", "OF", "RESETS IN", "NOTES")
 	for _, s := range all {
 		if !s.known {
-			t.row(s.Limit, scopeText(s.scope), fmt.Sprint(s.Settled.N), fmt.Sprint(s.Pending.N), "?", "?", "", s.notes())
+			unit := unitText(s.balance.Settled.Unit)
+			t.row(s.Limit, accountText(s.scope), money(s.balance.Settled)+unit, money(s.balance.Pending)+unit, "?", "?", "", s.notes())
 			continue
 		}
 		b := &s.balance

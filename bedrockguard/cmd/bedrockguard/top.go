@@ -380,3 +380,15 @@ func (p *paced) Usage(ctx context.Context, from budget.UsageMark, most int) ([]b
 	}
 	return page, err
 }
+
+// pause waits, or returns the context's error.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

@@ -53,11 +53,11 @@ func TestVerifyFindsWhatWasChanged(t *testing.T) {
 
 			code, out, errOut = command(t, "--store", "sqlite:"+at, "--json", "verify", "--tries", "1")
 			require.Equal(t, exitFound, code, out+errOut)
-			var told checked
+			var told verifiedJSON
 			require.NoError(t, json.Unmarshal([]byte(out), &told))
 			var kinds []string
 			for _, d := range told.Differences {
-				kinds = append(kinds, d.What)
+				kinds = append(kinds, d.Kind)
 			}
 			require.Contains(t, kinds, c.what)
 			code, out, _ = command(t, "--store", "sqlite:"+at, "verify", "--tries", "2")
@@ -79,8 +79,10 @@ func verifiable(t *testing.T) (at string) {
 	}})
 	require.NoError(t, err)
 	for _, c := range []seedCall{
-		{scope: budget.Scope{Workflow: "nightly"}, usd: 1}, {scope: budget.Scope{Workflow: "reviews"}, usd: 2, end: "estimated"},
-		{scope: budget.Scope{Workflow: "nightly"}, usd: 3, end: "pending"}, {scope: budget.Scope{Workflow: "reviews"}, usd: 4, end: "voided"},
+		{scope: budget.Scope{Workflow: "nightly"}, usd: 1},
+		{scope: budget.Scope{Workflow: "reviews"}, usd: 2, end: "estimated"},
+		{scope: budget.Scope{Workflow: "nightly"}, usd: 3, end: "pending"},
+		{scope: budget.Scope{Workflow: "reviews"}, usd: 4, end: "voided"},
 	} {
 		require.NoError(t, c.make(t.Context(), ledger))
 	}

@@ -267,7 +267,7 @@ func FuzzReadLog(f *testing.F) {
 			require.True(t, g.spent >= 0 && g.saving.amount() >= 0 && g.usage.Validate() == nil)
 		}
 		require.Equal(t, a.records, calls)
-		require.NoError(t, a.report(io.Discard, reportOptions{top: 5, width: 80}))
+		require.NoError(t, a.report(io.Discard, Options{Top: 5, Width: 80}))
 	})
 }
 
