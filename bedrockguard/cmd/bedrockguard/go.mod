@@ -3,8 +3,10 @@ module github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard
 go 1.26.0
 
 require (
+	charm.land/bubbletea/v2 v2.1.1
 	github.com/aws/aws-sdk-go-v2 v1.48.0
 	github.com/aws/aws-sdk-go-v2/config v1.33.18
+	github.com/aws/aws-sdk-go-v2/service/bedrockruntime v1.63.13
 	github.com/aws/aws-sdk-go-v2/service/dynamodb v1.74.0
 	github.com/bedrockguard/bedrockguard-go v0.0.0
 	github.com/bedrockguard/bedrockguard-go/budget/dynamostore v0.0.0
@@ -13,7 +15,11 @@ require (
 	github.com/bedrockguard/bedrockguard-go/budget/sqlitestore v0.0.0
 	github.com/jackc/pgx/v5 v5.13.0
 	github.com/redis/go-redis/v9 v9.23.0
+	github.com/rogpeppe/go-internal v1.16.0
+	github.com/schollz/progressbar/v3 v3.19.1
+	github.com/stretchr/testify v1.12.1
 	github.com/urfave/cli/v3 v3.14.0
+	go.uber.org/goleak v1.3.0
 	golang.org/x/term v0.47.0
 )
 
@@ -24,7 +30,6 @@ require (
 	github.com/aws/aws-sdk-go-v2/internal/configsources v1.5.12 // indirect
 	github.com/aws/aws-sdk-go-v2/internal/endpoints/v2 v2.8.12 // indirect
 	github.com/aws/aws-sdk-go-v2/internal/v4a v1.5.12 // indirect
-	github.com/aws/aws-sdk-go-v2/service/bedrockruntime v1.63.13 // indirect
 	github.com/aws/aws-sdk-go-v2/service/internal/accept-encoding v1.13.25 // indirect
 	github.com/aws/aws-sdk-go-v2/service/internal/endpoint-discovery v1.13.12 // indirect
 	github.com/aws/aws-sdk-go-v2/service/internal/presigned-url v1.14.12 // indirect
@@ -79,13 +84,4 @@ replace (
 	github.com/bedrockguard/bedrockguard-go/budget/pgstore => ../../../budget/pgstore
 	github.com/bedrockguard/bedrockguard-go/budget/redisstore => ../../../budget/redisstore
 	github.com/bedrockguard/bedrockguard-go/budget/sqlitestore => ../../../budget/sqlitestore
-)
-
-require charm.land/bubbletea/v2 v2.1.1
-
-require (
-	github.com/rogpeppe/go-internal v1.16.0
-	github.com/schollz/progressbar/v3 v3.19.1
-	github.com/stretchr/testify v1.12.1
-	go.uber.org/goleak v1.3.0
 )
