@@ -36,7 +36,12 @@ type Options struct {
 	// which is made meanwhile looks like a difference, and like another one in the next look. Zero or less is DefaultTries; 1 is enough for a
 	// ledger that nobody uses.
 	Tries int
+	// Progress is told now and then how many entries were read in a look. It must be quick. Nil is told nothing.
+	Progress func(entries int)
 }
+
+// progressEvery is how many entries are read between two reports of progress.
+const progressEvery = 1000
 
 // pauseBefore is how long to wait before the second look; before the third it is twice as long, and so on.
 const pauseBefore = 200 * time.Millisecond
@@ -55,7 +60,7 @@ func Ledger(ctx context.Context, store budget.Store, optFns ...func(*Options)) (
 	if err != nil {
 		return nil, err
 	}
-	l := &ledger{operator, store}
+	l := &ledger{operator, store, o.Progress}
 	var told *Report
 	for try := range o.Tries {
 		if try > 0 {
@@ -82,7 +87,8 @@ func Ledger(ctx context.Context, store budget.Store, optFns ...func(*Options)) (
 // ledger is what is looked at.
 type ledger struct {
 	*budget.Operator
-	store budget.Store
+	store    budget.Store
+	progress func(entries int)
 }
 
 // pause waits, or returns the context's error.
@@ -144,7 +150,9 @@ func (l *ledger) look(ctx context.Context) (*Report, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.add(&e)
+		if s.add(&e); l.progress != nil && s.entries%progressEvery == 0 {
+			l.progress(s.entries)
+		}
 	}
 	if err := l.compareExpired(ctx, s); err != nil {
 		return nil, err

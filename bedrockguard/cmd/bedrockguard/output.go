@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v3"
 	"golang.org/x/term"
 
@@ -202,6 +203,16 @@ func jsonOf(q budget.Quantity) quantityJSON {
 		unit = "nano-USD"
 	}
 	return quantityJSON{q.N, unit, q.String()}
+}
+
+// progress shows on a terminal how far something has come of which nobody knows the end.
+func progress(c *cli.Command, of string) *progressbar.ProgressBar {
+	w := io.Discard
+	if isTerminal(c.Root().ErrWriter) {
+		w = c.Root().ErrWriter
+	}
+	return progressbar.NewOptions(-1, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(of), progressbar.OptionShowCount(),
+		progressbar.OptionThrottle(250*time.Millisecond), progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish(), progressbar.OptionSpinnerType(14))
 }
 
 // defaultColumns is the width of what is no terminal.

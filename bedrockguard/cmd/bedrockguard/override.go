@@ -263,16 +263,17 @@ func overrides(ctx context.Context, c *cli.Command, d *desk) error {
 		Until   time.Time `json:"until"`
 		Ended   bool      `json:"ended"`
 	}
+	units, err := d.units(ctx)
+	if err != nil {
+		return err
+	}
 	told := []row{}
 	t := newTable("No maximum is overridden.", "LIMIT", "ACCOUNT", "MAX", "UNTIL", "NOTES")
 	for a, err := range d.Overrides(ctx) {
 		if err != nil {
 			return err
 		}
-		unit, err := d.unitOf(ctx, a)
-		if err != nil {
-			return err
-		}
+		unit := units[a.Key]
 		ended := !a.Override.Until.After(now)
 		told = append(told, row{a.Limit, jsonScope(a.Scope), fmt.Sprintf("%x", a.Key), a.Override.Max, jsonOf(budget.Quantity{Unit: unit}).Unit, a.Override.Until.UTC(), ended})
 		most, note := money(budget.Quantity{N: a.Override.Max, Unit: unit})+unitText(unit), ""

@@ -38,6 +38,26 @@ func TestCommandsOverEachStore(t *testing.T) {
 	}
 }
 
+// A server that may forget what it acknowledges is refused, and the parameter that vouches for it is named; doctor says so, too.
+func TestAServerThatForgetsIsRefused(t *testing.T) {
+	server, err := servers.StartRedis(serverDir(t), "appendonly no")
+	servers.Require(t, err)
+	stops = append([]func() error{server.Stop}, stops...)
+	at := fmt.Sprintf("redis://%s/0", server.Addr)
+	code, _, errOut := command(t, "--store", at, "init")
+	require.Equal(t, exitFailure, code)
+	require.Contains(t, errOut, "appendonly is off")
+	require.Contains(t, errOut, "allow-no-append-only=true")
+	code, out, _ := command(t, "--store", at, "doctor", "--no-aws")
+	require.Equal(t, exitFound, code)
+	require.Contains(t, out, "appendonly is off")
+	code, _, errOut = command(t, "--store", at+"?allow-no-append-only=true", "init")
+	require.Zero(t, code, errOut)
+	code, out, errOut = command(t, "--store", at+"?allow-no-append-only=true", "kills")
+	require.Zero(t, code, errOut)
+	require.Contains(t, out, "Nothing is killed.")
+}
+
 // ledgers counts ledgers, so that each script has one of its own.
 var ledgers atomic.Int64
 

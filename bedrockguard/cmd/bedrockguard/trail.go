@@ -58,13 +58,17 @@ func auditTrail(ctx context.Context, c *cli.Command, d *desk) error {
 		}
 		names[a.Key] = a
 	}
+	units, err := d.units(ctx)
+	if err != nil {
+		return err
+	}
 	told := []recordJSON{}
 	for r, err := range d.Changes(ctx, c.Int64("after")) {
 		if err != nil {
 			return err
 		}
 		if !r.At.Before(since) {
-			told = append(told, jsonRecord(&r, names))
+			told = append(told, jsonRecord(&r, names, units[r.Account]))
 		}
 	}
 	if c.Bool("json") {
@@ -77,7 +81,8 @@ func auditTrail(ctx context.Context, c *cli.Command, d *desk) error {
 	return t.end(c.Root().Writer)
 }
 
-func jsonRecord(r *budget.Record, names map[budget.Key]budget.Account) recordJSON {
+// jsonRecord tells a change. The unit is what its account counts, or zero where nobody says.
+func jsonRecord(r *budget.Record, names map[budget.Key]budget.Account, unit budget.Unit) recordJSON {
 	out := recordJSON{Revision: r.Revision, At: r.At.UTC(), Operator: r.Operator, Kind: r.Kind.String(), Reason: r.Reason}
 	account := func() string {
 		out.Account = hex.EncodeToString(r.Account[:])
@@ -102,7 +107,11 @@ func jsonRecord(r *budget.Record, names map[budget.Key]budget.Account) recordJSO
 			break
 		}
 		out.Max, out.Until = &r.Override.Max, moment(r.Override.Until)
-		out.what += fmt.Sprintf(": %d until %s", r.Override.Max, when(r.Override.Until))
+		most := fmt.Sprint(r.Override.Max)
+		if unit.Valid() {
+			most = budget.Quantity{N: r.Override.Max, Unit: unit}.String()
+		}
+		out.what += fmt.Sprintf(": %s until %s", most, when(r.Override.Until))
 	case budget.ChangeUnlatch:
 		out.what = account()
 	case budget.ChangeCorrect:

@@ -47,7 +47,11 @@ func verify(ctx context.Context, c *cli.Command, d *desk) error {
 	if c.Int("tries") < 1 {
 		return usageError("--tries %d: want 1 at least", c.Int("tries"))
 	}
-	r, err := verifier.Ledger(ctx, d.store, func(o *verifier.Options) { o.Tries = c.Int("tries") })
+	bar := progress(c, "entries")
+	r, err := verifier.Ledger(ctx, d.store, func(o *verifier.Options) {
+		o.Tries, o.Progress = c.Int("tries"), func(entries int) { _ = bar.Set(entries) }
+	})
+	_ = bar.Finish()
 	if err != nil {
 		return err
 	}
