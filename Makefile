@@ -32,7 +32,6 @@ examples:
 	go run ./examples/anthropic
 	go run ./examples/openai
 	go run ./examples/proxy
-	go run ./examples/cacheaudit ./examples/cacheaudit/testdata
 	go run ./examples/incident -svg "$$(mktemp -d)/incident.svg"
 
 fmt:

@@ -41,6 +41,7 @@ var rooms = []room{
 	{"budget/price", nil, nil, "prices are known to budget and cache and know nobody"},
 	{"budget/lease", domain, nil, "leases stand in front of any store and know none"},
 	{"budget/reconcile", domain, nil, "pure"},
+	{"budget/verify", domain, nil, "a ledger is proved by its own entries"},
 	{"budget/internal/account", domain, nil, "what stores share is the domain's"},
 	{"budget/internal/earlier", []string{"budget", "budget/storetest"}, []string{"github.com/stretchr/testify"}, "ledgers of earlier versions, for tests"},
 	{"budget/storetest", domain, []string{"github.com/stretchr/testify"}, "the suite is its own oracle"},

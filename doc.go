@@ -4,6 +4,7 @@
 //   - budget/memstore: a store in memory, for one process.
 //   - budget/sqlitestore: a durable store for the processes of one host (a module of its own).
 //   - budget/redisstore, budget/pgstore, budget/dynamostore: stores for fleets (a module each).
+//   - budget/verify: recomputes a ledger's balances from its entries.
 //   - budget/storetest: the conformance suite that defines what a store is.
 //   - bedrockguard: the guard, installed in the AWS SDK's own Bedrock runtime client, or in any HTTP client.
 //   - bedrockguard/proxy: an HTTP handler in front of Bedrock, for programs in any language; bedrockguard/proxy/sigv4 verifies the

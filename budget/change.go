@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -126,9 +127,22 @@ func operatorOf(ctx context.Context) string {
 	return operator
 }
 
+type reasonKey struct{}
+
+// WithReason returns a context under which changes that are given no reason of their own, such as Revive, Override and Correct, are made for
+// this one. The audit trail shows it.
+func WithReason(ctx context.Context, reason string) context.Context {
+	return context.WithValue(ctx, reasonKey{}, reason)
+}
+
+func reasonOf(ctx context.Context) string {
+	reason, _ := ctx.Value(reasonKey{}).(string)
+	return reason
+}
+
 // newChange begins a change: what the ledger has seen by now can't be undone by it, whenever it arrives.
 func newChange(ctx context.Context, store Store, reason string) (Change, error) {
-	c := Change{ID: NewID(), Operator: operatorOf(ctx), Reason: reason}
+	c := Change{ID: NewID(), Operator: operatorOf(ctx), Reason: cmp.Or(reason, reasonOf(ctx))}
 	if err := c.Validate(); err != nil {
 		return Change{}, err
 	}

@@ -15,7 +15,7 @@
 //   - what is limited: Limit, its Window (Monthly, Rolling, In a time zone), Match, and Observe, Latch and Notify;
 //   - who spends: WithScope;
 //   - what a refused call gets: ExceededError, KilledError, StoreError;
-//   - where things stand: Ledger.Balances, Operator.Usage, Accounts, Periods, Entries and Changes;
+//   - where things stand: Ledger.Balances, Operator.Standing, Usage, Accounts, Periods, Entries and Changes;
 //   - how to steer: Operator.Kill, KillAs and KillAll, Ledger.Revive, Ledger.Override, Operator.Correct, Operator.SetPolicyDocument;
 //   - how to do both from another process, without the policy: Operate;
 //   - how to save round trips: Lease.

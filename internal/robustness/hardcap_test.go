@@ -20,6 +20,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
+	"github.com/bedrockguard/bedrockguard-go/budget/verify"
 	"github.com/bedrockguard/bedrockguard-go/internal/robustness/backend"
 )
 
@@ -200,12 +201,22 @@ func (r *run) check(t *testing.T) {
 	require.GreaterOrEqual(t, settled.N, bill.NanoUSD, "spend vanished")
 	r.posted = budget.Amount(settled.N)
 	storetest.AddUp(ctx, t, store)
+	requireVerified(ctx, t, store)
 
 	if r.fleet.leased {
 		return // an entry stands for many calls
 	}
 	r.compareEntries(ctx, t, ledger)
 	require.Equal(t, bill.NanoUSD, r.settled(ctx, t, ledger).N, "corrected by the simulator's figures, the ledger is the bill")
+	requireVerified(ctx, t, store)
+}
+
+// requireVerified recomputes the ledger from its entries, as an operator's verify does. Nobody uses it any more.
+func requireVerified(ctx context.Context, t *testing.T, store budget.Store) {
+	report, err := verify.Ledger(ctx, store, func(o *verify.Options) { o.Tries = 1 })
+	require.NoError(t, err)
+	require.Empty(t, report.Differences)
+	require.Positive(t, report.Entries)
 }
 
 // settled returns what the cap's account holds; after expiry nothing may be pending.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/urfave/cli/v3"
 
@@ -66,8 +67,15 @@ func adviceFor(err error) string {
 	switch {
 	case errors.Is(err, budget.ErrLost):
 		return "Look at what is left with status, and accept it with: bedrockguard accept-loss --reason \"…\""
-	case errors.Is(err, budget.ErrNoLedger):
+	case errors.Is(err, budget.ErrNoLedger), noTable(err):
 		return "If this is the first start, make the ledger with: bedrockguard init. If there was one, it is gone."
+	}
+	for _, option := range [...][2]string{
+		{"Options.AllowEviction", "allow-eviction=true"}, {"Options.AllowNoAppendOnly", "allow-no-append-only=true"}, {"Options.AllowVolatile", "allow-volatile=true"},
+	} {
+		if strings.Contains(err.Error(), option[0]) {
+			return "Here " + option[0] + " is the parameter " + option[1] + " of the store's address."
+		}
 	}
 	return ""
 }

@@ -32,12 +32,13 @@ func kill(ctx context.Context, c *cli.Command, d *desk) error {
 	if err != nil {
 		return err
 	}
+	resolveModel(c, &scope)
 	k := budget.Kill{Scope: scope, Patterns: hasGlob(scope), Reason: reasonOf(c)}
 	switch length := c.Duration("for"); {
 	case length < 0 || c.IsSet("for") && length == 0:
 		return usageError("--for %s: want a time to come", length)
 	case length > 0:
-		now, err := storeTime(ctx, d)
+		now, err := d.storeTime(ctx)
 		if err != nil {
 			return err
 		}
@@ -106,9 +107,6 @@ func confirm(c *cli.Command, question string) bool {
 	return false
 }
 
-// storeTime is the store's time, or a little before it: no store tells it for itself.
-func storeTime(context.Context, *desk) (time.Time, error) { return time.Now(), nil }
-
 func reviveCommand() *cli.Command {
 	return &cli.Command{
 		Name: "revive", Category: "steer", Usage: "take a kill back", ArgsUsage: "[REASON]",
@@ -127,6 +125,7 @@ func revive(ctx context.Context, c *cli.Command, d *desk) error {
 	if err != nil {
 		return err
 	}
+	resolveModel(c, &scope)
 	all, every := c.Bool("all"), c.Bool("every")
 	switch named := !isEmpty(scope); {
 	case named && (all || every) || all && every:
@@ -145,7 +144,7 @@ func revive(ctx context.Context, c *cli.Command, d *desk) error {
 		if !every && k.Flag().Object() != flag.Object() {
 			continue
 		}
-		if err := d.ReviveFlag(ctx, k.Flag()); err != nil {
+		if err := d.ReviveFlag(budget.WithReason(ctx, reasonOf(c)), k.Flag()); err != nil {
 			return err
 		}
 		revived = append(revived, jsonKill(k))
@@ -200,7 +199,7 @@ func listKills(ctx context.Context, c *cli.Command, d *desk) error {
 
 func printKills(c *cli.Command, kills []budget.Kill) error {
 	w := c.Root().Writer
-	t := newTable(w, "Nothing is killed.", "KILLED", "SINCE", "UNTIL", "REASON")
+	t := newTable("Nothing is killed.", "KILLED", "SINCE", "UNTIL", "REASON")
 	for i := range kills {
 		t.row(scopeText(kills[i].Scope), when(kills[i].At), when(kills[i].Until), kills[i].Reason)
 	}

@@ -20,25 +20,49 @@ const defaultTimeout = 2 * time.Minute
 // desk is what a command works at: an operator of the ledger that the command line names.
 type desk struct {
 	*budget.Operator
-	store budget.Store
+	store     budget.Store
+	who       string                                   // in whose name changes are made
+	storeTime func(context.Context) (time.Time, error) // the time that the store goes by; DynamoDB tells it to the second
 }
 
-// withLedger runs a command's work on the ledger that the command line names, in the name of who runs it.
+// withLedger runs a command's work on the ledger that the command line names, in the name of who runs it, and bounds its time.
 func withLedger(work func(ctx context.Context, c *cli.Command, d *desk) error) cli.ActionFunc {
 	return func(ctx context.Context, c *cli.Command) (err error) {
-		ctx, cancel := context.WithTimeout(ctx, c.Duration("timeout"))
+		ctx, cancel, err := withTimeout(ctx, c)
+		if err != nil {
+			return err
+		}
 		defer cancel()
-		store, closeStore, err := openToSteer(ctx, c.String("store"))
+		d, closeStore, err := openDesk(ctx, c)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, closeStore()) }()
-		operator, err := budget.Operate(ctx, store)
-		if err != nil {
-			return err
-		}
-		return work(budget.WithOperator(ctx, operatorName(c)), c, &desk{operator, store})
+		return work(budget.WithOperator(ctx, d.who), c, d)
 	}
+}
+
+// withTimeout bounds a context as the command line says.
+func withTimeout(ctx context.Context, c *cli.Command) (context.Context, context.CancelFunc, error) {
+	timeout := c.Duration("timeout")
+	if timeout <= 0 {
+		return nil, nil, usageError("--timeout %s: want more than nothing", timeout)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	return ctx, cancel, nil
+}
+
+// openDesk opens the ledger that the command line names.
+func openDesk(ctx context.Context, c *cli.Command) (*desk, func() error, error) {
+	o, err := openToSteer(ctx, c.String("store"))
+	if err != nil {
+		return nil, nil, err
+	}
+	operator, err := budget.Operate(ctx, o.store)
+	if err != nil {
+		return nil, nil, errors.Join(err, o.close())
+	}
+	return &desk{operator, o.store, operatorName(c), o.clock}, o.close, nil
 }
 
 // operatorName is who makes a change, as the audit trail shows it.
@@ -82,4 +106,13 @@ func readPolicyFile(file string) (budget.Policy, error) {
 		return budget.Policy{}, err
 	}
 	return budget.ReadPolicy(bytes.NewReader(raw))
+}
+
+// change makes a change that only the store itself offers.
+func (d *desk) change(ctx context.Context, reason string, step func(budget.Change) error) error {
+	seen, err := d.store.Revision(ctx)
+	if err != nil {
+		return err
+	}
+	return step(budget.Change{ID: budget.NewID(), Seen: seen, Operator: d.who, Reason: reason})
 }

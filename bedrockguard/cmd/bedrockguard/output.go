@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v3"
 	"golang.org/x/term"
 
@@ -53,22 +55,31 @@ func printJSON(c *cli.Command, v any) error {
 
 // table prints rows in columns. What is not the command's own text goes through printable.
 type table struct {
-	w     *tabwriter.Writer
-	empty string
-	rows  int
+	text    bytes.Buffer
+	w       *tabwriter.Writer
+	empty   string
+	rows    int
+	colours map[int]string // of rows, by number
 }
 
 // newTable begins a table. Without rows it is the text in empty.
-func newTable(w io.Writer, empty string, heads ...string) *table {
-	t := &table{w: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0), empty: empty}
+func newTable(empty string, heads ...string) *table {
+	t := &table{empty: empty, colours: make(map[int]string)}
+	t.w = tabwriter.NewWriter(&t.text, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t.w, strings.Join(heads, "\t"))
 	return t
 }
+
+// maxCell is how much of a value is shown, but in the last column: --json tells all of it.
+const maxCell = 72
 
 func (t *table) row(cells ...string) {
 	t.rows++
 	for i := range cells {
 		cells[i] = printable(cells[i])
+		if i+1 < len(cells) {
+			cells[i] = clipped(cells[i], maxCell)
+		}
 		if cells[i] == "" {
 			cells[i] = "-"
 		}
@@ -76,13 +87,39 @@ func (t *table) row(cells ...string) {
 	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
 }
 
+// The colours of rows, as a terminal knows them.
+const (
+	red    = "\x1b[31m"
+	yellow = "\x1b[33m"
+	bold   = "\x1b[1m"
+	plain  = "\x1b[0m"
+)
+
+// colour has the row that was added last printed in a colour, where there are colours.
+func (t *table) colour(c string) { t.colours[t.rows] = c }
+
+// lines returns the table, a line each, the heads first.
+func (t *table) lines() []string {
+	if t.rows == 0 {
+		return []string{t.empty}
+	}
+	_ = t.w.Flush() // into memory
+	return strings.Split(strings.TrimSuffix(t.text.String(), "\n"), "\n")
+}
+
 // end prints the table.
 func (t *table) end(w io.Writer) error {
-	if t.rows == 0 {
-		_, err := fmt.Fprintln(w, t.empty)
-		return err
+	coloured := colours(w)
+	for i, line := range t.lines() {
+		line = strings.TrimRight(line, " ")
+		if c := t.colours[i]; coloured && c != "" {
+			line = c + line + plain
+		}
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
 	}
-	return t.w.Flush()
+	return nil
 }
 
 // when prints a moment, in UTC and to the second; nothing for the zero one.
@@ -166,4 +203,27 @@ func jsonOf(q budget.Quantity) quantityJSON {
 		unit = "nano-USD"
 	}
 	return quantityJSON{q.N, unit, q.String()}
+}
+
+// progress shows on a terminal how far something has come of which nobody knows the end.
+func progress(c *cli.Command, of string) *progressbar.ProgressBar {
+	w := io.Discard
+	if isTerminal(c.Root().ErrWriter) {
+		w = c.Root().ErrWriter
+	}
+	return progressbar.NewOptions(-1, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(of), progressbar.OptionShowCount(),
+		progressbar.OptionThrottle(250*time.Millisecond), progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish(), progressbar.OptionSpinnerType(14))
+}
+
+// defaultColumns is the width of what is no terminal.
+const defaultColumns = 100
+
+// columns returns the width of the terminal, or the default where there is none.
+func columns(stream any) int {
+	if f, ok := stream.(*os.File); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
+			return width
+		}
+	}
+	return defaultColumns
 }

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -104,13 +103,9 @@ func serveProxy(ctx context.Context, c *cli.Command) (err error) {
 func openWithPolicy(ctx context.Context, c *cli.Command, store budget.Store) (*budget.Ledger, error) {
 	var policy budget.Policy
 	if at := c.String("policy"); at != "" {
-		file, err := os.Open(at)
-		if err != nil {
+		var err error
+		if policy, err = readPolicyFile(at); err != nil {
 			return nil, err
-		}
-		defer file.Close()
-		if policy, err = budget.ReadPolicy(file); err != nil {
-			return nil, fmt.Errorf("%s: %w", at, err)
 		}
 	}
 	return budget.Open(ctx, store, policy)

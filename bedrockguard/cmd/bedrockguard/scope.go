@@ -1,12 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v3"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
@@ -44,6 +46,16 @@ func scopeOf(c *cli.Command) (s budget.Scope, err error) {
 		s.Tags[name] = value
 	}
 	return s, s.Validate()
+}
+
+// resolveModel turns the id of an inference profile, or an ARN, into that of the foundation model behind it, which is what scopes hold.
+func resolveModel(c *cli.Command, s *budget.Scope) {
+	_, facts, err := bedrockguard.ModelFacts(s.Model, "us-east-1")
+	if s.Model == "" || err != nil || facts.ID == "" || facts.ID == s.Model {
+		return
+	}
+	fmt.Fprintf(c.Root().ErrWriter, "%s is the model %s\n", printable(s.Model), facts.ID)
+	s.Model = facts.ID
 }
 
 func isEmpty(s budget.Scope) bool { return len(s.Dims()) == 0 }

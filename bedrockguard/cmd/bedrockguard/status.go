@@ -119,17 +119,38 @@ func (d *desk) standings(ctx context.Context, policy budget.Policy, q budget.Acc
 		}
 		return all, nil
 	}
+	units, err := d.units(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for a, err := range d.Accounts(ctx, q) {
 		if err != nil {
 			return nil, err
 		}
-		s, err := d.newestPeriod(ctx, a)
+		s, err := d.newestPeriod(ctx, a, units[a.Key])
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, s)
 	}
 	return all, nil
+}
+
+// maxUnits is how many entries are read for what accounts count.
+const maxUnits = 20_000
+
+// units returns what accounts count, as far as entries tell: no policy is at hand that would.
+func (d *desk) units(ctx context.Context) (map[budget.Key]budget.Unit, error) {
+	units := make(map[budget.Key]budget.Unit)
+	for e, err := range d.Entries(ctx, budget.Query{Max: maxUnits}) {
+		if err != nil {
+			return nil, err
+		}
+		for _, b := range e.Lines {
+			units[b.Account] = b.Unit
+		}
+	}
+	return units, nil
 }
 
 func standingOf(s *budget.Standing, window string) *standing {
@@ -162,7 +183,7 @@ func untouched(l *budget.Limit, q budget.AccountQuery, all []*standing) []*stand
 }
 
 // newestPeriod tells what is known of an account whose limit is not: what was booked in the last of its periods.
-func (d *desk) newestPeriod(ctx context.Context, a budget.Account) (*standing, error) {
+func (d *desk) newestPeriod(ctx context.Context, a budget.Account, unit budget.Unit) (*standing, error) {
 	s := &standing{Limit: a.Limit, Scope: jsonScope(a.Scope), Account: fmt.Sprintf("%x", a.Key), Latched: moment(a.Latched), scope: a.Scope}
 	if a.Override != nil {
 		s.Override = &overrideJSON{a.Override.Max, a.Override.Until.UTC()}
@@ -174,20 +195,23 @@ func (d *desk) newestPeriod(ctx context.Context, a budget.Account) (*standing, e
 		}
 		newest = p
 	}
-	s.Settled.N, s.Pending.N, s.Since = newest.Settled+newest.Forgotten, newest.Pending, moment(newest.Start)
+	s.balance.Settled, s.balance.Pending = budget.Quantity{N: newest.Settled, Unit: unit}, budget.Quantity{N: newest.Pending, Unit: unit}
+	s.Settled, s.Pending, s.Since = jsonOf(s.balance.Settled), jsonOf(s.balance.Pending), moment(newest.Start)
 	return s, nil
 }
 
 func printStatus(c *cli.Command, all []*standing, kills []budget.Kill, hidden int, policy bool) error {
 	w := c.Root().Writer
-	t := newTable(w, "No call has been booked yet, and there is no policy.", "LIMIT", "ACCOUNT", "SPENT", "PENDING", "LEFT", "OF", "RESETS IN", "NOTES")
+	t := newTable("No call has been booked yet, and there is no policy.", "LIMIT", "ACCOUNT", "SPENT", "PENDING", "LEFT", "OF", "RESETS IN", "NOTES")
 	for _, s := range all {
 		if !s.known {
-			t.row(s.Limit, scopeText(s.scope), fmt.Sprint(s.Settled.N), fmt.Sprint(s.Pending.N), "?", "?", "", s.notes())
+			unit := unitText(s.balance.Settled.Unit)
+			t.row(s.Limit, accountText(s.scope), money(s.balance.Settled)+unit, money(s.balance.Pending)+unit, "?", "?", "", s.notes())
 			continue
 		}
 		b := &s.balance
 		t.row(s.Limit, accountText(s.scope), money(b.Settled), money(b.Pending), money(b.Left()), money(b.Max)+unitText(b.Max.Unit)+" "+s.Window, lasting(b.ResetAfter), s.notes())
+		t.colour(s.colour())
 	}
 	if err := t.end(w); err != nil {
 		return err
@@ -203,6 +227,17 @@ func printStatus(c *cli.Command, all []*standing, kills []budget.Kill, hidden in
 	}
 	fmt.Fprintln(w)
 	return printKills(c, kills)
+}
+
+// colour warns of accounts that are full, or nearly so.
+func (s *standing) colour() string {
+	switch part := s.part(); {
+	case s.Latched != nil || part >= 0.9:
+		return red
+	case part >= 0.7:
+		return yellow
+	}
+	return ""
 }
 
 func (s *standing) notes() string {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -55,14 +56,25 @@ func openStore(ctx context.Context, at string, create bool) (budget.Store, func(
 		return nil, nil, err
 	}
 	u.create = create
-	return u.open(ctx)
+	o, err := u.open(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return o.store, o.close, nil
+}
+
+// opened is a store with what its contract does not offer.
+type opened struct {
+	store budget.Store
+	close func() error
+	clock func(context.Context) (time.Time, error) // the time that the store goes by
 }
 
 // openToSteer opens a ledger for a look or a change. It forgets nothing, whatever the ledger's own processes are told to remember.
-func openToSteer(ctx context.Context, at string) (budget.Store, func() error, error) {
+func openToSteer(ctx context.Context, at string) (*opened, error) {
 	u, err := parseStoreURL(at)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if u.kind != "dynamodb" { // where the table itself deletes, and no step of ours
 		u.retention = forever
@@ -124,14 +136,14 @@ func (u *storeURL) number(parameter string) (n int) {
 	return n
 }
 
-func (u *storeURL) open(ctx context.Context) (budget.Store, func() error, error) {
+func (u *storeURL) open(ctx context.Context) (*opened, error) {
 	switch u.kind {
 	case "sqlite":
 		s, err := sqlitestore.Open(u.file, func(o *sqlitestore.Options) { o.Create, o.Retention = u.create, u.retention })
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		return s, s.Close, nil
+		return &opened{s, s.Close, func(context.Context) (time.Time, error) { return time.Now(), nil }}, nil
 	case "redis":
 		return u.openRedis()
 	case "postgres":
@@ -141,20 +153,20 @@ func (u *storeURL) open(ctx context.Context) (budget.Store, func() error, error)
 	}
 }
 
-func (u *storeURL) openRedis() (budget.Store, func() error, error) {
+func (u *storeURL) openRedis() (*opened, error) {
 	client, err := u.redisClient()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	s, err := redisstore.New(client, func(o *redisstore.Options) {
 		o.Create, o.Retention, o.Ledger = u.create, u.retention, u.own.Get("ledger")
 		o.AllowEviction, o.AllowNoAppendOnly, o.MinReplicas = u.is("allow-eviction"), u.is("allow-no-append-only"), u.number("min-replicas")
 	})
 	if err != nil {
-		_ = client.Close()
-		return nil, nil, err
+		_ = client.Close() // nothing was written
+		return nil, err
 	}
-	return s, func() error { return errors.Join(s.Close(), client.Close()) }, nil
+	return &opened{s, func() error { return errors.Join(s.Close(), client.Close()) }, func(ctx context.Context) (time.Time, error) { return client.Time(ctx).Result() }}, nil
 }
 
 func (u *storeURL) redisClient() (redis.UniversalClient, error) {
@@ -177,17 +189,17 @@ func (u *storeURL) unreadable() error {
 	return usageError("the %s URL of the store can't be read: its host, database or parameters make no sense", u.kind)
 }
 
-func (u *storeURL) openPostgres(ctx context.Context) (budget.Store, func() error, error) {
+func (u *storeURL) openPostgres(ctx context.Context) (*opened, error) {
 	config, err := pgxpool.ParseConfig(u.url.String())
 	if err != nil {
-		return nil, nil, u.unreadable()
+		return nil, u.unreadable()
 	}
 	if config.ConnConfig.ConnectTimeout == 0 {
 		config.ConnConfig.ConnectTimeout = connectTimeout
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
-		return nil, nil, u.unreadable()
+		return nil, u.unreadable()
 	}
 	s, err := pgstore.Open(ctx, pool, func(o *pgstore.Options) {
 		o.Create, o.Retention, o.Schema, o.AllowVolatile = u.create, u.retention, u.own.Get("schema"), u.is("allow-volatile")
@@ -197,19 +209,22 @@ func (u *storeURL) openPostgres(ctx context.Context) (budget.Store, func() error
 	})
 	if err != nil {
 		pool.Close()
-		return nil, nil, err
+		return nil, err
 	}
-	return s, func() error { err := s.Close(); pool.Close(); return err }, nil
+	clock := func(ctx context.Context) (at time.Time, err error) {
+		return at, pool.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&at)
+	}
+	return &opened{s, func() error { err := s.Close(); pool.Close(); return err }, clock}, nil
 }
 
-func (u *storeURL) openDynamoDB(ctx context.Context) (budget.Store, func() error, error) {
+func (u *storeURL) openDynamoDB(ctx context.Context) (*opened, error) {
 	table := u.url.Host
 	if table == "" || strings.Trim(u.url.Path, "/") != "" || u.url.User != nil {
-		return nil, nil, usageError("a DynamoDB store is dynamodb://TABLE, with ?region=… if need be")
+		return nil, usageError("a DynamoDB store is dynamodb://TABLE, with ?region=… if need be")
 	}
 	client, err := u.dynamoClient(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	open := func() (*dynamostore.Store, error) {
 		return dynamostore.Open(ctx, client, table, func(o *dynamostore.Options) {
@@ -217,16 +232,32 @@ func (u *storeURL) openDynamoDB(ctx context.Context) (budget.Store, func() error
 		})
 	}
 	s, err := open()
-	var missing *types.ResourceNotFoundException
-	if u.create && errors.As(err, &missing) {
+	if u.create && noTable(err) {
 		if err = dynamostore.CreateTable(ctx, client, table); err == nil {
 			s, err = open()
 		}
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return s, s.Close, nil
+	clock := func(ctx context.Context) (time.Time, error) {
+		out, err := client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &table})
+		if err != nil {
+			return time.Time{}, err
+		}
+		at, ok := awsmiddleware.GetServerTime(out.ResultMetadata)
+		if !ok {
+			return time.Time{}, errors.New("the service did not tell its time")
+		}
+		return at, nil
+	}
+	return &opened{s, s.Close, clock}, nil
+}
+
+// noTable reports whether DynamoDB said that there is no such table.
+func noTable(err error) bool {
+	var missing *types.ResourceNotFoundException
+	return errors.As(err, &missing)
 }
 
 func (u *storeURL) dynamoClient(ctx context.Context) (*dynamodb.Client, error) {

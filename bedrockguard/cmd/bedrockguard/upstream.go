@@ -33,8 +33,8 @@ type upstream struct {
 	aws    aws.CredentialsProvider
 }
 
-// credentialsTimeout bounds how long a start waits for credentials: the metadata of a machine that has none can hang.
-const credentialsTimeout = 10 * time.Second
+// upstreamTimeout bounds how long a start waits for credentials: the metadata of a machine that has none can hang.
+const upstreamTimeout = 10 * time.Second
 
 // openUpstream finds the region and the credentials, and fails where there are none: nothing could be sent.
 func openUpstream(ctx context.Context, c *cli.Command) (*upstream, error) {
@@ -56,7 +56,7 @@ func openUpstream(ctx context.Context, c *cli.Command) (*upstream, error) {
 	if u.aws = config.Credentials; u.bearer != "" {
 		return u, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, credentialsTimeout)
+	ctx, cancel := context.WithTimeout(ctx, upstreamTimeout)
 	defer cancel()
 	if _, err := u.aws.Retrieve(ctx); err != nil {
 		return nil, fmt.Errorf("no credentials for Bedrock were found: set AWS_PROFILE, AWS_ACCESS_KEY_ID or AWS_BEARER_TOKEN_BEDROCK: %w", err)
@@ -72,7 +72,7 @@ func (u *upstream) sign(req *http.Request, body []byte) error {
 		req.Header.Set("Authorization", "Bearer "+u.bearer)
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(req.Context(), credentialsTimeout)
+	ctx, cancel := context.WithTimeout(req.Context(), upstreamTimeout)
 	defer cancel()
 	credentials, err := u.aws.Retrieve(ctx)
 	if err != nil {

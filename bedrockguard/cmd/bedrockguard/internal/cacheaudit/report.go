@@ -1,4 +1,4 @@
-package main
+package cacheaudit
 
 import (
 	"cmp"
@@ -11,14 +11,16 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// reportOptions say how much to print.
-type reportOptions struct{ top, width int }
-
-// report prints the figures of each group and what to change first.
-func (a *audit) report(w io.Writer, o reportOptions) error {
-	groups := slices.SortedFunc(maps.Values(a.groups), func(x, y *group) int {
+// sorted returns the groups, the dearest first.
+func (a *audit) sorted() []*group {
+	return slices.SortedFunc(maps.Values(a.groups), func(x, y *group) int {
 		return cmp.Or(cmp.Compare(y.spent, x.spent), cmp.Compare(x.who, y.who), cmp.Compare(x.model, y.model))
 	})
+}
+
+// report prints the figures of each group and what to change first.
+func (a *audit) report(w io.Writer, o Options) error {
+	groups := a.sorted()
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "workflow or principal\tmodel\tcalls\tfailed\tinput tokens\tread from cache\tspent\tcould be saved\t")
 	total := group{groupKey: groupKey{who: "all"}}
@@ -96,7 +98,7 @@ func (a *audit) printGaps(w io.Writer, total group) {
 }
 
 // printFindings prints the dearest findings in full.
-func (a *audit) printFindings(w io.Writer, groups []*group, o reportOptions) error {
+func (a *audit) printFindings(w io.Writer, groups []*group, o Options) error {
 	type line struct {
 		g *group
 		f *found
@@ -115,17 +117,17 @@ func (a *audit) printFindings(w io.Writer, groups []*group, o reportOptions) err
 		return err
 	}
 	fmt.Fprintf(w, "\nWhat to change, the dearest first (one call may show several):\n")
-	for _, l := range lines[:min(max(o.top, 0), len(lines))] {
+	for _, l := range lines[:min(max(o.Top, 0), len(lines))] {
 		cost := ""
 		if l.f.nanoUSD > 0 {
 			cost = ", " + dollars(budget.Amount(l.f.nanoUSD)) + " in all"
 		}
-		if _, err := fmt.Fprintf(w, "\n%s, %s: in %d of %d calls%s. The last one:\n%s", l.g.who, l.g.model, l.f.times, l.g.calls, cost, l.f.last.Render(o.width)); err != nil {
+		if _, err := fmt.Fprintf(w, "\n%s, %s: in %d of %d calls%s. The last one:\n%s", l.g.who, l.g.model, l.f.times, l.g.calls, cost, l.f.last.Render(o.Width)); err != nil {
 			return err
 		}
 	}
-	if rest := len(lines) - max(o.top, 0); rest > 0 {
-		fmt.Fprintf(w, "\n%d more; -top prints more of them.\n", rest)
+	if rest := len(lines) - max(o.Top, 0); rest > 0 {
+		fmt.Fprintf(w, "\n%d more; --top prints more of them.\n", rest)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package cacheaudit
 
 import (
 	"errors"
@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -65,9 +66,8 @@ func newAudit(by string, b bodies) *audit {
 }
 
 // file reads one log. It is an error if the log holds no record and was named itself.
-func (a *audit) file(path string, named bool, progress io.Writer) error {
+func (a *audit) file(path string, in io.Reader, named bool, progress io.Writer) error {
 	before := a.records
-	in := io.Reader(os.Stdin)
 	if path != standardInput {
 		f, err := os.Open(path)
 		if err != nil {
@@ -192,7 +192,7 @@ func printable(s string) string {
 		s = string(r[:47]) + "…"
 	}
 	return strings.Map(func(c rune) rune {
-		if c < ' ' || c >= 0x7f && c < 0xa0 {
+		if !unicode.IsPrint(c) {
 			return '?'
 		}
 		return c

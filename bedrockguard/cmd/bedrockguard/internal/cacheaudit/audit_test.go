@@ -1,4 +1,4 @@
-package main
+package cacheaudit
 
 import (
 	"bytes"
@@ -19,7 +19,9 @@ import (
 
 func TestReportOfTheTestdata(t *testing.T) {
 	var out bytes.Buffer
-	require.NoError(t, run(&out, io.Discard, []string{"testdata"}, "workflow", reportOptions{top: 20, width: 100}))
+	findings, err := Run(nil, &out, io.Discard, []string{"testdata"}, Options{By: "workflow", Top: 20, Width: 100})
+	require.NoError(t, err)
+	require.Positive(t, findings)
 	if *update {
 		require.NoError(t, os.WriteFile("testdata/report.golden", out.Bytes(), 0o644))
 	}
@@ -265,7 +267,7 @@ func FuzzReadLog(f *testing.F) {
 			require.True(t, g.spent >= 0 && g.saving.amount() >= 0 && g.usage.Validate() == nil)
 		}
 		require.Equal(t, a.records, calls)
-		require.NoError(t, a.report(io.Discard, reportOptions{top: 5, width: 80}))
+		require.NoError(t, a.report(io.Discard, Options{Top: 5, Width: 80}))
 	})
 }
 
@@ -281,7 +283,7 @@ func TestAFileWithoutARecordIsAnError(t *testing.T) {
 	good, _, _ := strings.Cut(generate()[folder+"09/20261120T090000000Z_1f.json.gz"], "\n")
 	audit := func(paths ...string) (string, error) {
 		var out bytes.Buffer
-		err := run(&out, io.Discard, paths, "workflow", reportOptions{top: 5, width: 80})
+		_, err := Run(nil, &out, io.Discard, paths, Options{By: "workflow", Top: 5, Width: 80})
 		return out.String(), err
 	}
 	for name, text := range map[string]string{"empty.json": "", "other.json": `{"a":1}`, "text.log": "hello\n", "list.json": "[]"} {

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+func doctorCommand() *cli.Command {
+	return &cli.Command{
+		Name: "doctor", Category: "prove", Usage: "check the store, its clock, the policy, the catalog and the credentials",
+		Description: "Exit code 3 says that there is a problem. What is only worth knowing is a note.",
+		Flags: []cli.Flag{
+			policyFlag(),
+			&cli.BoolFlag{Name: "no-aws", Usage: "do not look for AWS credentials"},
+		},
+		Action: doctor,
+	}
+}
+
+// The verdicts of a check.
+const (
+	verdictOK      = "ok"
+	verdictNote    = "note"
+	verdictProblem = "problem"
+)
+
+// check is one thing that doctor looked at.
+type check struct {
+	Name    string `json:"check"`
+	Verdict string `json:"verdict"`
+	Detail  string `json:"detail"`
+}
+
+// examination collects checks.
+type examination struct{ checks []check }
+
+func (e *examination) note(name, verdict, format string, args ...any) {
+	e.checks = append(e.checks, check{name, verdict, fmt.Sprintf(format, args...)})
+}
+
+// maxSkew is how far the clocks of store and host may be apart, and maxCatalogAge how old prices may be, before it is a problem.
+const (
+	maxSkew       = 5 * time.Second
+	maxCatalogAge = 60 * 24 * time.Hour
+)
+
+func doctor(ctx context.Context, c *cli.Command) error {
+	ctx, cancel, err := withTimeout(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	e := &examination{}
+	if err := e.store(ctx, c); err != nil {
+		return err
+	}
+	e.catalog(time.Now())
+	if !c.Bool("no-aws") {
+		e.credentials(ctx)
+	}
+	problems := 0
+	t := newTable("", "CHECK", "VERDICT", "DETAIL")
+	for _, one := range e.checks {
+		if one.Verdict == verdictProblem {
+			problems++
+		}
+		t.row(one.Name, one.Verdict, one.Detail)
+	}
+	if c.Bool("json") {
+		err = printJSON(c, e.checks)
+	} else {
+		err = t.end(c.Root().Writer)
+	}
+	if err == nil && problems > 0 {
+		err = &found{fmt.Sprintf("%d problems", problems)}
+	}
+	return err
+}
+
+// store looks at what the ledger lies in. A command line that makes no sense is an error; anything else that is wrong is a problem.
+func (e *examination) store(ctx context.Context, c *cli.Command) error {
+	o, err := openToSteer(ctx, c.String("store"))
+	if err != nil {
+		var misuse *usage
+		if errors.As(err, &misuse) {
+			return err
+		}
+		e.note("store", verdictProblem, "%v", err)
+		return nil
+	}
+	defer func() { _ = o.close() }() // all that was asked is answered
+	begun := time.Now()
+	revision, err := o.store.Revision(ctx)
+	if err != nil {
+		e.note("store", verdictProblem, "%v", err)
+		return nil
+	}
+	e.note("store", verdictOK, "it opens, keeps what it acknowledges as far as it tells, and answers in %s; %d changes were made", time.Since(begun).Round(10*time.Microsecond), revision)
+	operator, err := budget.Operate(ctx, o.store)
+	if err != nil {
+		e.note("store", verdictProblem, "%v", err)
+		return nil
+	}
+	d := &desk{Operator: operator, store: o.store, storeTime: o.clock}
+	e.clock(ctx, d)
+	e.accounts(ctx, d, e.policy(ctx, c, d))
+	return nil
+}
+
+func (e *examination) clock(ctx context.Context, d *desk) {
+	begun := time.Now()
+	at, err := d.storeTime(ctx)
+	if err != nil {
+		e.note("clock", verdictProblem, "%v", err)
+		return
+	}
+	took := time.Since(begun)
+	skew := at.Sub(begun.Add(took / 2)).Round(time.Millisecond)
+	verdict := verdictOK
+	if skew.Abs() > maxSkew+took {
+		verdict = verdictProblem
+	}
+	e.note("clock", verdict, "the store's clock is %s off this host's; windows go by the store's", skew)
+}
+
+func (e *examination) policy(ctx context.Context, c *cli.Command, d *desk) (policy budget.Policy) {
+	from := "the file " + c.String("policy")
+	var err error
+	if c.String("policy") != "" {
+		policy, err = readPolicyFile(c.String("policy"))
+	} else {
+		var document budget.PolicyDocument
+		if document, err = d.PolicyDocument(ctx); err != nil {
+			e.note("policy", verdictProblem, "%v", err)
+			return policy
+		}
+		if len(document.Text) == 0 {
+			e.note("policy", verdictNote, "the store holds none: processes enforce their own, which have to be the same; give --policy FILE to check one")
+			return policy
+		}
+		from = fmt.Sprintf("version %d in the store", document.Version)
+		policy, err = budget.ReadPolicy(bytes.NewReader(document.Text))
+	}
+	if err != nil {
+		e.note("policy", verdictProblem, "%s: %s", from, strings.ReplaceAll(err.Error(), "\n", "; "))
+		return budget.Policy{}
+	}
+	e.note("policy", verdictOK, "%s: %d limits", from, len(policy.Limits))
+	for _, problem := range matchesNothing(policy) {
+		e.note("policy", verdictProblem, "%s", problem)
+	}
+	return policy
+}
+
+// accounts looks for limits that counted nothing yet, for accounts that are shut, and for flags.
+func (e *examination) accounts(ctx context.Context, d *desk, policy budget.Policy) {
+	counted := make(map[string]bool)
+	latched, total := 0, 0
+	for a, err := range d.Accounts(ctx, budget.AccountQuery{}) {
+		if err != nil {
+			e.note("accounts", verdictProblem, "%v", err)
+			return
+		}
+		total++
+		counted[a.Limit] = true
+		if !a.Latched.IsZero() {
+			latched++
+		}
+	}
+	e.note("accounts", verdictOK, "%d are known", total)
+	for _, l := range policy.Limits {
+		if total > 0 && !counted[l.Name] {
+			e.note("accounts", verdictNote, "limit %q has counted no call yet, while others have: does it match any?", l.Name)
+		}
+	}
+	if latched > 0 {
+		e.note("accounts", verdictNote, "%d are latched: bedrockguard unlatch opens them", latched)
+	}
+	kills, err := d.Kills(ctx)
+	if err != nil {
+		e.note("kills", verdictProblem, "%v", err)
+		return
+	}
+	for i := range kills {
+		e.note("kills", verdictNote, "killed since %s: %s", when(kills[i].At), scopeText(kills[i].Scope))
+	}
+}
+
+func (e *examination) catalog(now time.Time) {
+	newest := catalogDate()
+	age := now.Sub(newest)
+	verdict := verdictOK
+	if age > maxCatalogAge {
+		verdict = verdictProblem
+	}
+	e.note("catalog", verdict, "list prices of %s, %d days old", newest.Format(time.DateOnly), max(0, int(age.Hours()/24)))
+}
+
+// credentialsTimeout bounds the search for credentials, which may ask a service on the host.
+const credentialsTimeout = 3 * time.Second
+
+// credentials says whether AWS credentials are found, and never what they are. They are needed by calls, and by a store in DynamoDB.
+func (e *examination) credentials(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, credentialsTimeout)
+	defer cancel()
+	config, err := awsconfig.LoadDefaultConfig(ctx)
+	if err != nil {
+		e.note("credentials", verdictProblem, "the configuration of AWS: %v", err)
+		return
+	}
+	found, err := config.Credentials.Retrieve(ctx)
+	switch {
+	case err != nil:
+		e.note("credentials", verdictNote, "none are found here; calls need them, and a look at the ledger only in DynamoDB")
+	case found.Expired():
+		e.note("credentials", verdictProblem, "they expired at %s", when(found.Expires))
+	case config.Region == "":
+		e.note("credentials", verdictNote, "found by %s, and no region is set", found.Source)
+	default:
+		e.note("credentials", verdictOK, "found by %s, for %s", found.Source, config.Region)
+	}
+}

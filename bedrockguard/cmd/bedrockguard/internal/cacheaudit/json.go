@@ -1,0 +1,62 @@
+package cacheaudit
+
+import (
+	"cmp"
+	"encoding/json"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// The forms of the report as JSON. Money is in nano-USD.
+type (
+	reportJSON struct {
+		Groups     []groupJSON `json:"groups"`
+		BadLines   int         `json:"bad_lines,omitempty"`
+		LongLines  int         `json:"long_lines,omitempty"`
+		EmptyFiles int         `json:"empty_files,omitempty"`
+		CutFiles   int         `json:"cut_files,omitempty"`
+	}
+	groupJSON struct {
+		Workflow     string        `json:"workflow"` // or the principal
+		Model        string        `json:"model"`
+		Calls        int           `json:"calls"`
+		Failed       int           `json:"failed,omitempty"`
+		Unread       int           `json:"not_examined,omitempty"`
+		InputTokens  int64         `json:"input_tokens"`
+		CacheRead    int64         `json:"cache_read_input_tokens"`
+		OutputTokens int64         `json:"output_tokens"`
+		Spent        budget.Amount `json:"spent_nano_usd"`
+		CouldSave    budget.Amount `json:"could_be_saved_nano_usd"`
+		Unpriced     bool          `json:"unpriced,omitempty"`
+		Findings     []foundJSON   `json:"findings"`
+	}
+	foundJSON struct {
+		Rule    string `json:"rule"`
+		Calls   int    `json:"calls"`
+		NanoUSD int64  `json:"nano_usd"`
+		Where   string `json:"where,omitempty"` // in the last of the calls
+		Detail  string `json:"detail"`
+	}
+)
+
+// json prints the report as JSON, all of it.
+func (a *audit) json(w io.Writer, _ Options) error {
+	told := reportJSON{Groups: []groupJSON{}, BadLines: a.badLines, LongLines: a.longLines, EmptyFiles: a.emptyFiles, CutFiles: a.cutFiles}
+	for _, g := range a.sorted() {
+		one := groupJSON{
+			g.who, g.model, g.calls, g.failed, g.unread, g.usage.InputTokens, g.usage.CacheReadInputTokens, g.usage.OutputTokens, g.spent, g.saving.amount(), g.unpriced, []foundJSON{},
+		}
+		for _, f := range slices.SortedFunc(maps.Values(g.findings), func(x, y *found) int {
+			return cmp.Or(cmp.Compare(y.nanoUSD, x.nanoUSD), cmp.Compare(x.last.Rule, y.last.Rule))
+		}) {
+			one.Findings = append(one.Findings, foundJSON{string(f.last.Rule), f.times, f.nanoUSD, f.last.Where, f.last.Detail})
+		}
+		told.Groups = append(told.Groups, one)
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(told)
+}

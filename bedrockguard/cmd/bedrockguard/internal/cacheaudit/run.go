@@ -1,0 +1,60 @@
+// Package cacheaudit reads Amazon Bedrock's model invocation logs and says what prompt caching saves in them, what it could
+// save, and why it does not: by workflow or principal, and model. It sends nothing anywhere.
+package cacheaudit
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+)
+
+// Options say what to print.
+type Options struct {
+	// By is the key of requestMetadata that names a workflow; calls without it go by their principal.
+	By string
+	// Top is how many findings are printed in full, and Width the columns of the terminal. JSON prints all of them, as JSON.
+	Top, Width int
+	JSON       bool
+}
+
+// Run audits the logs in all paths, prints what it found, and returns how many findings there are. Paths are files, folders, or - for
+// what in holds: the JSON lines that Bedrock writes to S3, gzipped or plain, the same records spread over lines or in an array, exports from
+// CloudWatch, and what "aws logs filter-log-events" and "aws logs get-query-results" print. Request bodies that Bedrock stored as
+// objects of their own are found if they lie in one of the folders. A file that holds no record is an error; files in a folder may hold none as
+// long as others do.
+func Run(in io.Reader, out, progress io.Writer, paths []string, o Options) (findings int, err error) {
+	src, err := findSources(paths)
+	if err != nil {
+		return 0, err
+	}
+	bar := progressbar.NewOptions64(src.size, progressbar.OptionSetWriter(progress), progressbar.OptionShowBytes(true),
+		progressbar.OptionSetDescription(fmt.Sprintf("%d files", len(src.logs))), progressbar.OptionThrottle(250*time.Millisecond),
+		progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish())
+	a := newAudit(o.By, src.bodies)
+	var missing []error
+	for _, path := range src.logs {
+		switch err := a.file(path, in, src.named[path], bar); {
+		case errors.Is(err, errNoRecord):
+			missing = append(missing, err)
+		case err != nil:
+			return 0, err
+		}
+	}
+	_ = bar.Finish()
+	if a.records == 0 {
+		missing = append(missing, fmt.Errorf("nothing to audit: %w, or in any file of it: %s", errNoRecord, strings.Join(paths, ", ")))
+		return 0, errors.Join(missing...)
+	}
+	for _, g := range a.groups {
+		findings += len(g.findings)
+	}
+	printed := a.report
+	if o.JSON {
+		printed = a.json
+	}
+	return findings, errors.Join(append([]error{printed(out, o)}, missing...)...)
+}

@@ -1,0 +1,381 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+func policyCommand() *cli.Command {
+	return &cli.Command{
+		Name: "policy", Category: "set up", Usage: "check, compare, set and show policies",
+		Action: func(_ context.Context, c *cli.Command) error {
+			if c.Args().Present() {
+				return usageError("there is no command policy %q: want check, diff, push, show, clear or schema", c.Args().First())
+			}
+			return cli.ShowSubcommandHelp(c)
+		},
+		Commands: []*cli.Command{
+			{
+				Name: "check", Usage: "say all that is wrong in a policy file, with line and column; needs no store", ArgsUsage: "FILE",
+				Description: "FILE is - for standard input. Exit code 3 says that something is wrong.", Action: policyCheck,
+			},
+			{
+				Name: "diff", Usage: "compare a policy file with the policy in the store, and show which accounts would be over", ArgsUsage: "FILE",
+				Description: "Exit code 3 says that accounts would be over: their next calls would be refused.", Action: withLedger(policyDiff),
+			},
+			{
+				Name: "push", Usage: "put a policy file into the store, for all processes that follow it", ArgsUsage: "FILE",
+				Description: "It is refused if somebody else has put another one there since it was looked at.",
+				Flags: []cli.Flag{
+					reasonFlag(),
+					&cli.Int64Flag{Name: "version", Usage: "only if the policy in the store has this version; 0 for none", HideDefault: true},
+				},
+				Action: withLedger(policyPush),
+			},
+			{Name: "show", Usage: "print the policy in the store", Action: withLedger(policyShow)},
+			{
+				Name: "clear", Usage: "take the policy out of the store; processes go on with what they follow now", Flags: []cli.Flag{reasonFlag(), &cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"}},
+				Action: withLedger(policyClear),
+			},
+			{
+				Name: "schema", Usage: "print the JSON schema of policy files, for editors",
+				Action: func(_ context.Context, c *cli.Command) error {
+					_, err := io.WriteString(c.Root().Writer, budget.PolicySchema)
+					return err
+				},
+			},
+		},
+	}
+}
+
+// problemJSON is something that is wrong in a policy file.
+type problemJSON struct {
+	Line    int    `json:"line,omitempty"`
+	Column  int    `json:"column,omitempty"`
+	Problem string `json:"problem"`
+}
+
+// policyProblems takes the errors of ReadPolicy apart.
+func policyProblems(err error) (all []problemJSON) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range joined.Unwrap() {
+			all = append(all, policyProblems(one)...)
+		}
+		return all
+	}
+	var in *budget.PolicyFileError
+	if errors.As(err, &in) {
+		return []problemJSON{{in.Line, in.Column, in.Problem}}
+	}
+	return []problemJSON{{Problem: err.Error()}}
+}
+
+// readArgument reads the file that the one argument names, - for standard input.
+func readArgument(c *cli.Command) (name string, raw []byte, err error) {
+	if c.Args().Len() != 1 {
+		return "", nil, usageError("want one file, or - for standard input")
+	}
+	if name = c.Args().First(); name == "-" {
+		raw, err = io.ReadAll(c.Root().Reader)
+		return "standard input", raw, err
+	}
+	raw, err = os.ReadFile(name)
+	return name, raw, err
+}
+
+func policyCheck(_ context.Context, c *cli.Command) error {
+	name, raw, err := readArgument(c)
+	if err != nil {
+		return err
+	}
+	policy, err := budget.ReadPolicy(bytes.NewReader(raw))
+	problems := []problemJSON{}
+	if err != nil {
+		problems = policyProblems(err)
+	}
+	for _, text := range matchesNothing(policy) {
+		problems = append(problems, problemJSON{Problem: text})
+	}
+	if c.Bool("json") {
+		if err := printJSON(c, struct {
+			Limits   int           `json:"limits"`
+			Problems []problemJSON `json:"problems"`
+		}{len(policy.Limits), problems}); err != nil {
+			return err
+		}
+	} else {
+		printProblems(c.Root().Writer, name, problems)
+	}
+	if len(problems) > 0 {
+		return &found{fmt.Sprintf("%d problems in %s", len(problems), name)}
+	}
+	if !c.Bool("json") {
+		_, err = fmt.Fprintf(c.Root().Writer, "%s: %d limits, nothing is wrong\n", printable(name), len(policy.Limits))
+	}
+	return err
+}
+
+// printProblems prints a line each, in the form that editors jump to.
+func printProblems(w io.Writer, name string, problems []problemJSON) {
+	for _, p := range problems {
+		if p.Line > 0 {
+			fmt.Fprintf(w, "%s:%d:%d: %s\n", printable(name), p.Line, p.Column, printable(p.Problem))
+			continue
+		}
+		fmt.Fprintf(w, "%s: %s\n", printable(name), printable(p.Problem))
+	}
+}
+
+// matchesNothing returns a sentence for each limit whose pattern for models selects no model that is known.
+func matchesNothing(policy budget.Policy) (all []string) {
+	for _, l := range policy.Limits {
+		if l.Match.Model == "" {
+			continue
+		}
+		only := budget.Match{Model: l.Match.Model}
+		known := false
+		for m := range bedrockguard.Models() {
+			if known = only.Selects(budget.Scope{Model: m.ID}); known {
+				break
+			}
+		}
+		if !known {
+			all = append(all, fmt.Sprintf("limit %q: %q matches no known model: it is compared with ids of foundation models such as anthropic.claude-opus-4-6-v1, and not with those of profiles", l.Name, l.Match.Model))
+		}
+	}
+	return all
+}
+
+// policyOf reads the policy file of the command line for a command that needs a whole one.
+func policyOf(c *cli.Command) (policy budget.Policy, raw []byte, err error) {
+	name, raw, err := readArgument(c)
+	if err != nil {
+		return policy, nil, err
+	}
+	policy, err = budget.ReadPolicy(bytes.NewReader(raw))
+	if err != nil {
+		var text strings.Builder
+		printProblems(&text, name, policyProblems(err))
+		return policy, nil, fmt.Errorf("the policy can't be used:\n%s", strings.TrimSuffix(text.String(), "\n"))
+	}
+	return policy, raw, nil
+}
+
+// difference is what a policy changes about a limit.
+type difference struct {
+	Limit  string `json:"limit"`
+	Change string `json:"change"` // added, removed or changed
+	Detail string `json:"detail,omitempty"`
+	Anew   bool   `json:"begins_at_zero,omitempty"`
+}
+
+// overJSON is an account that a policy would leave without room.
+type overJSON struct {
+	Limit   string       `json:"limit"`
+	Scope   scopeJSON    `json:"scope"`
+	Settled quantityJSON `json:"settled"`
+	Pending quantityJSON `json:"pending"`
+	Max     quantityJSON `json:"max"`
+	Observe bool         `json:"observe,omitempty"`
+}
+
+func policyDiff(ctx context.Context, c *cli.Command, d *desk) error {
+	next, _, err := policyOf(c)
+	if err != nil {
+		return err
+	}
+	now, err := d.policy(ctx, c)
+	if err != nil {
+		return err
+	}
+	diff := differences(now, next)
+	over := []overJSON{}
+	t := newTable("No account would be over.", "OVER", "ACCOUNT", "SPENT", "PENDING", "OF", "NOTES")
+	for s, err := range d.Standing(ctx, next, budget.AccountQuery{}) {
+		if err != nil {
+			return err
+		}
+		b := s.Balance
+		if b.Max.N-b.Settled.N > b.Pending.N { // there is room
+			continue
+		}
+		over = append(over, overJSON{b.Limit, jsonScope(b.Scope), jsonOf(b.Settled), jsonOf(b.Pending), jsonOf(b.Max), b.Observe})
+		note := ""
+		if b.Observe {
+			note = "observed only"
+		}
+		t.row(b.Limit, accountText(b.Scope), money(b.Settled), money(b.Pending), money(b.Max)+unitText(b.Max.Unit), note)
+	}
+	if c.Bool("json") {
+		if err := printJSON(c, struct {
+			Differences []difference `json:"differences"`
+			Over        []overJSON   `json:"over"`
+		}{diff, over}); err != nil {
+			return err
+		}
+	} else {
+		printDifferences(c.Root().Writer, diff)
+		if err := t.end(c.Root().Writer); err != nil {
+			return err
+		}
+	}
+	if n := len(over); n > 0 {
+		return &found{fmt.Sprintf("%d accounts would have no room under this policy", n)}
+	}
+	return nil
+}
+
+func printDifferences(w io.Writer, all []difference) {
+	if len(all) == 0 {
+		fmt.Fprintln(w, "The policies are the same.")
+	}
+	for _, d := range all {
+		text := d.Change + ": " + printable(d.Limit)
+		if d.Detail != "" {
+			text += ": " + printable(d.Detail)
+		}
+		if d.Anew {
+			text += "; its accounts begin at zero"
+		}
+		fmt.Fprintln(w, text)
+	}
+	fmt.Fprintln(w)
+}
+
+func differences(now, next budget.Policy) []difference {
+	all := []difference{}
+	find := func(p budget.Policy, name string) *budget.Limit {
+		i := slices.IndexFunc(p.Limits, func(l budget.Limit) bool { return l.Name == name })
+		if i < 0 {
+			return nil
+		}
+		return &p.Limits[i]
+	}
+	for i := range now.Limits {
+		if find(next, now.Limits[i].Name) == nil {
+			all = append(all, difference{Limit: now.Limits[i].Name, Change: "removed", Detail: limitText(&now.Limits[i])})
+		}
+	}
+	for i := range next.Limits {
+		l := &next.Limits[i]
+		before := find(now, l.Name)
+		switch {
+		case before == nil:
+			all = append(all, difference{Limit: l.Name, Change: "added", Detail: limitText(l)})
+		case written(before) != written(l):
+			anew := before.Max.Unit != l.Max.Unit || before.Window.String() != l.Window.String() || before.Per != l.Per || !slices.Equal(before.PerTags, l.PerTags)
+			detail := limitText(before) + " becomes " + limitText(l)
+			if limitText(before) == limitText(l) {
+				detail = "what it matches, its exceptions or its settings"
+			}
+			all = append(all, difference{Limit: l.Name, Change: "changed", Detail: detail, Anew: anew})
+		}
+	}
+	return all
+}
+
+// written is a limit as a file holds it, to compare it by.
+func written(l *budget.Limit) string {
+	var b strings.Builder
+	_ = budget.WritePolicy(&b, budget.Policy{Limits: []budget.Limit{*l}})
+	return b.String()
+}
+
+// limitText is a limit in a line.
+func limitText(l *budget.Limit) string {
+	text := l.Max.String() + " " + l.Window.String()
+	if by := splitText(l); by != "nothing" {
+		text += " per " + by
+	}
+	if l.Observe {
+		text += ", observed only"
+	}
+	return text
+}
+
+func policyPush(ctx context.Context, c *cli.Command, d *desk) error {
+	next, raw, err := policyOf(c)
+	if err != nil {
+		return err
+	}
+	if problems := matchesNothing(next); len(problems) > 0 {
+		return errors.New(strings.Join(problems, "\n"))
+	}
+	document, err := d.PolicyDocument(ctx)
+	if err != nil {
+		return err
+	}
+	version := document.Version
+	if c.IsSet("version") {
+		version = c.Int64("version")
+	}
+	if err := d.SetPolicyDocument(ctx, raw, version, c.String("reason")); err != nil {
+		return err
+	}
+	if document, err = d.PolicyDocument(ctx); err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c, map[string]int64{"version": document.Version})
+	}
+	_, err = fmt.Fprintf(c.Root().Writer, "The store holds version %d of the policy: %d limits. Processes that follow it take it within two seconds.\n", document.Version, len(next.Limits))
+	return err
+}
+
+func policyShow(ctx context.Context, c *cli.Command, d *desk) error {
+	document, err := d.PolicyDocument(ctx)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		err = printJSON(c, struct {
+			Version  int64  `json:"version"`
+			At       any    `json:"at,omitempty"`
+			Operator string `json:"operator,omitempty"`
+			Reason   string `json:"reason,omitempty"`
+			Text     string `json:"text"`
+		}{document.Version, moment(document.At), document.Operator, document.Reason, string(document.Text)})
+	} else if len(document.Text) > 0 {
+		fmt.Fprintf(c.Root().Writer, "# version %d, %s, by %s", document.Version, when(document.At), printable(document.Operator))
+		if document.Reason != "" {
+			fmt.Fprintf(c.Root().Writer, ": %s", printable(document.Reason))
+		}
+		_, err = fmt.Fprintf(c.Root().Writer, "\n%s\n", strings.TrimRight(printableLines(strings.ReplaceAll(string(document.Text), "\t", "    ")), "\n"))
+	}
+	if err == nil && len(document.Text) == 0 {
+		return &found{"the store holds no policy"}
+	}
+	return err
+}
+
+func policyClear(ctx context.Context, c *cli.Command, d *desk) error {
+	document, err := d.PolicyDocument(ctx)
+	if err != nil {
+		return err
+	}
+	if len(document.Text) == 0 {
+		return &found{"the store holds no policy"}
+	}
+	if !c.Bool("yes") && !confirm(c, "Take the policy out of the store? Processes that begin later need one of their own.") {
+		return errors.New("nothing was changed: give --yes, or answer with yes")
+	}
+	if err := d.SetPolicyDocument(ctx, nil, document.Version, c.String("reason")); err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c, map[string]bool{"cleared": true})
+	}
+	_, err = fmt.Fprintln(c.Root().Writer, "The store holds no policy any more.")
+	return err
+}

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+const (
+	pace       = time.Second      // between two questions to the store
+	rateSpan   = time.Minute      // what rates are measured over
+	retryAfter = 3 * time.Second  // a store that did not answer is asked again
+	killWithin = 15 * time.Second // how long a kill may take
+	readWithin = time.Minute
+)
+
+// screen is the state of top on a terminal. Its fields are changed by Update alone.
+type screen struct {
+	ctx      context.Context
+	desk     *desk // for kills, which do not wait
+	watch    *desk // for looks, which are paced
+	source   *paced
+	policy   budget.Policy
+	coloured bool
+
+	readings []*reading // those of the last minute, oldest first
+	view     *view
+	lines    []topLine
+	cursor   int           // among the lines that can be selected
+	asking   *budget.Scope // what a question is about
+	message  string
+	width    int
+	height   int
+}
+
+// The messages of the screen.
+type (
+	readMsg   struct{ reading *reading }
+	failedMsg struct{ err error }
+	killedMsg struct {
+		scope    budget.Scope
+		accounts int
+		err      error
+	}
+	againMsg struct{}
+)
+
+func topLive(ctx context.Context, c *cli.Command, d *desk) error {
+	policy, err := d.policy(ctx, c)
+	if err != nil {
+		return err
+	}
+	s, err := newScreen(ctx, d, policy, colours(c.Root().Writer))
+	if err != nil {
+		return err
+	}
+	_, err = tea.NewProgram(s, tea.WithContext(ctx), tea.WithInput(c.Root().Reader), tea.WithOutput(c.Root().Writer)).Run()
+	if errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil || errors.Is(err, tea.ErrInterrupted) {
+		return nil // by a signal, which is how it ends, too
+	}
+	return err
+}
+
+func newScreen(ctx context.Context, d *desk, policy budget.Policy, coloured bool) (*screen, error) {
+	source := &paced{Store: d.store, every: pace}
+	watch, err := budget.Operate(ctx, source)
+	if err != nil {
+		return nil, err
+	}
+	return &screen{
+		ctx: ctx, desk: d, watch: &desk{watch, source, d.who, d.storeTime}, source: source, policy: policy, coloured: coloured,
+		width: defaultColumns, height: 40, message: "looking…",
+	}, nil
+}
+
+// Init implements tea.Model.
+func (s *screen) Init() tea.Cmd { return s.look }
+
+// look reads once, as slowly as it is paced.
+func (s *screen) look() tea.Msg {
+	ctx, cancel := context.WithTimeout(s.ctx, readWithin)
+	defer cancel()
+	r, err := s.watch.read(ctx, s.policy)
+	if err != nil {
+		return failedMsg{err}
+	}
+	return readMsg{r}
+}
+
+// Update implements tea.Model.
+func (s *screen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	switch msg := msg.(type) {
+	case tea.WindowSizeMsg:
+		s.width, s.height = msg.Width, msg.Height
+		s.lay()
+	case readMsg:
+		s.take(msg.reading)
+		return s, s.look
+	case failedMsg:
+		if s.ctx.Err() != nil {
+			return s, tea.Quit
+		}
+		s.message = "no answer: " + printable(msg.err.Error())
+		return s, tea.Tick(retryAfter, func(time.Time) tea.Msg { return againMsg{} })
+	case againMsg:
+		return s, s.look
+	case killedMsg:
+		s.tellKilled(&msg)
+	case tea.KeyPressMsg:
+		return s, s.key(msg.String())
+	}
+	return s, nil
+}
+
+// take shows a reading, compared with the oldest one of the last minute.
+func (s *screen) take(r *reading) {
+	s.readings = append(s.readings, r)
+	for len(s.readings) > 2 && r.at.Sub(s.readings[1].at) >= rateSpan {
+		s.readings = s.readings[1:]
+	}
+	s.view = compare(s.readings[0], r)
+	if strings.HasPrefix(s.message, "looking") || strings.HasPrefix(s.message, "no answer") {
+		s.message = ""
+	}
+	s.lay()
+}
+
+// lay works the lines out anew.
+func (s *screen) lay() {
+	if s.view == nil {
+		return
+	}
+	const heads = 9 // lines that are not rows
+	rows := max(3, (s.height-heads-len(s.view.Kills))/3)
+	s.lines = s.view.lines(rows)
+	s.cursor = min(s.cursor, max(0, len(s.selectable())-1))
+}
+
+// selectable returns which lines can be selected.
+func (s *screen) selectable() (at []int) {
+	for i := range s.lines {
+		if s.lines[i].scope != nil {
+			at = append(at, i)
+		}
+	}
+	return at
+}
+
+// key does what a key is for.
+func (s *screen) key(key string) tea.Cmd {
+	if s.asking != nil {
+		scope := *s.asking
+		s.asking = nil
+		if key != "y" {
+			s.message = "nothing was killed"
+			return nil
+		}
+		s.message = "killing " + printable(scopeText(scope)) + "…"
+		return func() tea.Msg { return s.kill(scope) }
+	}
+	switch key {
+	case "q", "esc", "ctrl+c":
+		return tea.Quit
+	case "up":
+		s.cursor = max(0, s.cursor-1)
+	case "down":
+		s.cursor = min(s.cursor+1, max(0, len(s.selectable())-1))
+	case "k":
+		if at := s.selectable(); len(at) > 0 {
+			s.asking = s.lines[at[s.cursor]].scope
+		}
+	}
+	return nil
+}
+
+// kill sets a flag, without waiting for its turn to ask.
+func (s *screen) kill(scope budget.Scope) tea.Msg {
+	ctx, cancel := context.WithTimeout(s.ctx, killWithin)
+	defer cancel()
+	accounts, err := s.desk.Kill(ctx, scope, "by "+s.desk.who+" in top")
+	return killedMsg{scope, accounts, err}
+}
+
+func (s *screen) tellKilled(k *killedMsg) {
+	if k.err != nil {
+		s.message = "not killed: " + printable(k.err.Error())
+		return
+	}
+	s.message = fmt.Sprintf("killed %s; take it back with bedrockguard revive", printable(scopeText(k.scope)))
+	if s.view != nil {
+		s.view.Kills = append(s.view.Kills, jsonKill(&budget.Kill{Scope: k.scope}))
+		s.lay()
+	}
+}
+
+// View implements tea.Model.
+func (s *screen) View() tea.View {
+	v := tea.NewView(s.render())
+	v.AltScreen = true
+	v.WindowTitle = "bedrockguard top"
+	return v
+}
+
+func (s *screen) render() string {
+	var b strings.Builder
+	selected := -1
+	if at := s.selectable(); len(at) > 0 {
+		selected = at[s.cursor]
+	}
+	for i := range s.lines {
+		l := s.lines[i]
+		mark := "  "
+		if i == selected {
+			mark = "> "
+		}
+		l.text = clipped(mark+l.text, max(s.width, 20))
+		b.WriteString(l.show(s.coloured) + "\n")
+	}
+	b.WriteString("\n")
+	switch {
+	case s.asking != nil:
+		fmt.Fprintf(&b, "Kill %s in every process? y kills, any other key does not.\n", printable(scopeText(*s.asking)))
+	case s.message != "":
+		b.WriteString(clipped(s.message, max(s.width, 20)) + "\n")
+	default:
+		b.WriteString("up and down select, k kills, q ends\n")
+	}
+	return b.String()
+}

@@ -1,0 +1,71 @@
+package verify
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// Kind is what of a ledger differs.
+type Kind string
+
+// The kinds of differences.
+const (
+	Settled Kind = "settled" // what is settled in a period of an account
+	Pending Kind = "pending" // what is pending there
+	Missing Kind = "missing" // a period in which entries are booked is not there
+	Account Kind = "account" // an entry is booked in an account that is not known, or not its own
+	State   Kind = "state"   // an entry's state is not what its amounts and times say
+	Usage   Kind = "usage"   // what usage tells of a UTC day
+)
+
+// Difference is a figure that is not what it has to be.
+type Difference struct {
+	Kind    Kind
+	Limit   string
+	Account budget.Key // zero for State and Usage
+	Scope   budget.Scope
+	Period  time.Time // where it begins, or the day of usage; zero for Account and State
+	Entry   budget.ID // zero unless the difference is that of one entry
+	Told    int64     // what the store tells
+	Sum     int64     // what it has to be
+	Detail  string    // in words, where figures do not say it
+}
+
+// String says what differs, in a line. It quotes names as they are.
+func (d *Difference) String() string {
+	var at []string
+	if d.Limit != "" {
+		at = append(at, "limit "+d.Limit)
+	}
+	if scope := d.Scope.String(); scope != "" {
+		at = append(at, scope)
+	}
+	if d.Account != (budget.Key{}) {
+		at = append(at, fmt.Sprintf("account %x", d.Account))
+	}
+	if !d.Period.IsZero() {
+		at = append(at, "from "+d.Period.UTC().Format(time.RFC3339)+" on")
+	}
+	if d.Entry != (budget.ID{}) {
+		at = append(at, "entry "+d.Entry.String())
+	}
+	text := string(d.Kind) + ": " + strings.Join(at, ", ")
+	if d.Detail != "" {
+		return text + ": " + d.Detail
+	}
+	return fmt.Sprintf("%s: the store tells %d, and it has to be %d", text, d.Told, d.Sum)
+}
+
+// again reports whether another look found the same.
+func (d *Difference) again(o *Difference) bool {
+	return d.Kind == o.Kind && d.Account == o.Account && d.Period.Equal(o.Period) && d.Entry == o.Entry && d.Detail == o.Detail && d.Told-d.Sum == o.Told-o.Sum
+}
+
+// Report is what was looked at, and what differs.
+type Report struct {
+	Entries, Accounts, Periods, UsageDays int
+	Differences                           []Difference
+}

@@ -1,0 +1,378 @@
+// Package verify proves a ledger from its own entries: it recomputes every balance and names those that differ. It changes nothing and knows no
+// policy.
+//
+// What holds in every ledger, and is looked at:
+//
+//   - what is settled in each period of each account is what its entries have posted there, and what those had that were forgotten; what is
+//     pending is what unresolved entries hold;
+//   - an entry is booked in accounts that are known, and whose values are those of its call;
+//   - a period in which entries are booked is there, unless it is so old that it may be forgotten;
+//   - an entry's state agrees with what it has posted and when it was resolved; one that expired was charged its worst case, or corrected;
+//   - usage holds, for each UTC day, what entries have posted that were reserved on it; more for days of which entries are forgotten.
+//
+// What it can't find: a change that keeps all of these, such as one amount moved in an entry, its accounts and its usage alike. Who may write to a
+// store may do that; the audit trail and the bill are what else there is.
+package verify
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// DefaultTries is how often a ledger is looked at before a difference is one, when Options.Tries is zero.
+const DefaultTries = 4
+
+// Options configures Ledger. The zero value is ready to use.
+type Options struct {
+	// Tries is how often to look at most, a fifth of a second apart and then longer. What is added up is read in many steps, so that a call
+	// which is made meanwhile looks like a difference, and like another one in the next look. Zero or less is DefaultTries; 1 is enough for a
+	// ledger that nobody uses.
+	Tries int
+	// Progress is told now and then how many entries were read in a look. It must be quick. Nil is told nothing.
+	Progress func(entries int)
+}
+
+// progressEvery is how many entries are read between two reports of progress.
+const progressEvery = 1000
+
+// pauseBefore is how long to wait before the second look; before the third it is twice as long, and so on.
+const pauseBefore = 200 * time.Millisecond
+
+// Ledger recomputes the balances of the ledger in a store. It reads all entries, and remembers their sums. The error is the store's; a
+// ledger that differs is none.
+func Ledger(ctx context.Context, store budget.Store, optFns ...func(*Options)) (*Report, error) {
+	o := Options{}
+	for _, fn := range optFns {
+		fn(&o)
+	}
+	if o.Tries <= 0 {
+		o.Tries = DefaultTries
+	}
+	operator, err := budget.Operate(ctx, store)
+	if err != nil {
+		return nil, err
+	}
+	l := &ledger{operator, store, o.Progress}
+	var told *Report
+	for try := range o.Tries {
+		if try > 0 {
+			if err := pause(ctx, time.Duration(try)*pauseBefore); err != nil {
+				return nil, err
+			}
+		}
+		now, err := l.look(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if told != nil { // what differs in each look, and by as much: all else was a call that came in between
+			now.Differences = slices.DeleteFunc(now.Differences, func(one Difference) bool {
+				return !slices.ContainsFunc(told.Differences, func(before Difference) bool { return one.again(&before) })
+			})
+		}
+		if told = now; len(told.Differences) == 0 {
+			break
+		}
+	}
+	return told, nil
+}
+
+// ledger is what is looked at.
+type ledger struct {
+	*budget.Operator
+	store    budget.Store
+	progress func(entries int)
+}
+
+// pause waits, or returns the context's error.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// bookings are what entries have booked in an account, by the start of the period in nanoseconds.
+type bookings struct {
+	settled, pending map[int64]int64
+	newest           int64         // start of a period in which something was booked
+	calendar         bool          // each period begins with an hour
+	example          *budget.Entry // one of the entries
+}
+
+// sums are what entries add up to.
+type sums struct {
+	accounts map[budget.Key]*bookings
+	usage    map[time.Time]*budget.Charge // by UTC day of the reservation
+	first    time.Time                    // when the oldest entry was resolved that is remembered
+	expired  map[budget.ID]bool           // not with their worst case
+	entries  int
+	bad      []Difference
+}
+
+func (s *sums) of(account budget.Key, e *budget.Entry) *bookings {
+	b := s.accounts[account]
+	if b == nil {
+		b = &bookings{settled: make(map[int64]int64), pending: make(map[int64]int64), newest: math.MinInt64, calendar: true, example: e}
+		s.accounts[account] = b
+	}
+	return b
+}
+
+func (b *bookings) add(e *budget.Entry, line budget.Booking) {
+	start := line.Start.UnixNano()
+	if e.State == budget.Pending {
+		b.pending[start] += line.Amount
+	} else {
+		b.settled[start] += line.Amount
+	}
+	if line.Amount != 0 {
+		b.newest = max(b.newest, start)
+	}
+	b.calendar = b.calendar && start%int64(time.Hour) == 0
+}
+
+// look adds everything up once.
+func (l *ledger) look(ctx context.Context) (*Report, error) {
+	s := &sums{accounts: make(map[budget.Key]*bookings), usage: make(map[time.Time]*budget.Charge), expired: make(map[budget.ID]bool)}
+	for e, err := range l.Entries(ctx, budget.Query{}) {
+		if err != nil {
+			return nil, err
+		}
+		if s.add(&e); l.progress != nil && s.entries%progressEvery == 0 {
+			l.progress(s.entries)
+		}
+	}
+	if err := l.compareExpired(ctx, s); err != nil {
+		return nil, err
+	}
+	told := &Report{Entries: s.entries, Differences: slices.Clone(s.bad)}
+	known, forgotten, err := l.compareAccounts(ctx, s, told)
+	if err != nil {
+		return nil, err
+	}
+	for key, b := range s.accounts {
+		if !known[key] {
+			told.Differences = append(told.Differences, Difference{Kind: Account, Account: key, Entry: b.example.ID, Detail: "the entry is booked in an account that is not known"})
+		}
+	}
+	if err := l.compareUsage(ctx, s, told, forgotten); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(told.Differences, func(a, b Difference) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), strings.Compare(a.Limit, b.Limit), a.Period.Compare(b.Period), strings.Compare(a.String(), b.String()))
+	})
+	return told, nil
+}
+
+// compareExpired looks for entries that are expired and neither charged with the worst case nor corrected.
+func (l *ledger) compareExpired(ctx context.Context, s *sums) error {
+	if len(s.expired) == 0 {
+		return nil
+	}
+	for r, err := range l.Changes(ctx, 0) {
+		if err != nil {
+			return err
+		}
+		if r.Kind == budget.ChangeCorrect {
+			delete(s.expired, r.Reservation)
+		}
+	}
+	for id := range s.expired {
+		s.bad = append(s.bad, Difference{Kind: State, Entry: id, Detail: "it is expired, and neither charged with its worst case nor corrected"})
+	}
+	return nil
+}
+
+// add takes in an entry.
+func (s *sums) add(e *budget.Entry) {
+	s.entries++
+	wrong := func(detail string) {
+		s.bad = append(s.bad, Difference{Kind: State, Entry: e.ID, Detail: detail})
+	}
+	switch {
+	case e.State < budget.Pending || e.State > budget.Expired:
+		wrong("its state is none of those that there are")
+	case (e.State == budget.Pending) != e.ResolvedAt.IsZero():
+		wrong(fmt.Sprintf("it is %s, and was resolved at %s", e.State, e.ResolvedAt.UTC().Format(time.RFC3339)))
+	case e.State == budget.Voided && e.Actual != (budget.Charge{}) && !e.Orphan:
+		wrong("it is voided, and has posted something")
+	case e.State == budget.Pending && e.Actual != (budget.Charge{}):
+		wrong("it is pending, and has posted something")
+	}
+	if charged := e.Estimated && e.Actual == e.Reserved; e.State == budget.Expired && !charged {
+		s.expired[e.ID] = true
+	}
+	for _, line := range e.Lines {
+		s.of(line.Account, e).add(e, line)
+	}
+	if e.State == budget.Pending {
+		return
+	}
+	if s.first.IsZero() || e.ResolvedAt.Before(s.first) {
+		s.first = e.ResolvedAt
+	}
+	day := budget.UsageDay(e.ReservedAt)
+	if s.usage[day] == nil {
+		s.usage[day] = new(budget.Charge)
+	}
+	for unit := range e.Actual {
+		s.usage[day][unit] += e.Actual[unit]
+	}
+}
+
+// compareAccounts holds what accounts tell against the sums. It returns the accounts that are known, and whether anything was forgotten.
+func (l *ledger) compareAccounts(ctx context.Context, s *sums, told *Report) (known map[budget.Key]bool, forgotten bool, err error) {
+	known = make(map[budget.Key]bool)
+	for after, more := (budget.Key{}), true; more; {
+		page, err := l.store.Accounts(ctx, after, accountPage) // with those that leases keep for themselves
+		if err != nil {
+			return nil, false, err
+		}
+		more = len(page) == accountPage
+		for i := range page {
+			a := &page[i]
+			after, known[a.Key] = a.Key, true
+			if strings.HasPrefix(a.Limit, "\x00") {
+				continue
+			}
+			lost, err := l.compareAccount(ctx, s, told, a)
+			if err != nil {
+				return nil, false, err
+			}
+			forgotten = forgotten || lost
+		}
+	}
+	return known, forgotten, nil
+}
+
+// accountPage is how many accounts are read at a time.
+const accountPage = 1000
+
+func (l *ledger) compareAccount(ctx context.Context, s *sums, told *Report, a *budget.Account) (forgotten bool, err error) {
+	told.Accounts++
+	note := func(kind Kind, start time.Time, is, sum int64, detail string) {
+		told.Differences = append(told.Differences, Difference{Kind: kind, Limit: a.Limit, Account: a.Key, Scope: a.Scope, Period: start, Told: is, Sum: sum, Detail: detail})
+	}
+	b := s.accounts[a.Key]
+	if b == nil {
+		b = &bookings{}
+	} else if !carries(b.example.Scope, a.Scope) {
+		note(Account, time.Time{}, 0, 0, fmt.Sprintf("its values are not those of entry %s, which was booked there", b.example.ID))
+	}
+	seen := make(map[int64]bool)
+	var oldest time.Time
+	for p, err := range l.Periods(ctx, a.Key, time.Time{}) {
+		if err != nil {
+			return false, err
+		}
+		told.Periods++
+		start := p.Start.UnixNano()
+		seen[start] = true
+		if oldest.IsZero() {
+			oldest = p.Start
+		}
+		forgotten = forgotten || p.Forgotten != 0
+		if sum := b.settled[start] + p.Forgotten; p.Settled != sum {
+			note(Settled, p.Start, p.Settled, sum, "")
+		}
+		if sum := b.pending[start]; p.Pending != sum {
+			note(Pending, p.Start, p.Pending, sum, "")
+		}
+	}
+	for start := range b.settled {
+		if !seen[start] && b.settled[start] != 0 && b.kept(start, oldest) {
+			note(Missing, time.Unix(0, start), 0, b.settled[start], "")
+		}
+	}
+	return forgotten, nil
+}
+
+// keptFor is how long each store keeps the sum of a calendar window at least, unless it was told to forget sooner.
+const keptFor = 30 * 24 * time.Hour
+
+// kept reports whether a period has to be there of which the oldest one that is there is known: those are forgotten oldest first, those of
+// rolling windows sooner than the entries, and a lifetime never.
+func (b *bookings) kept(start int64, oldest time.Time) bool {
+	if !oldest.IsZero() {
+		return start > oldest.UnixNano()
+	}
+	recent := start == 0 || time.Since(time.Unix(0, start)) < keptFor
+	return b.calendar && start == b.newest && recent
+}
+
+// carries reports whether a call's scope has all the values that an account is of. A lease's entry stands for calls that agree in those.
+func carries(call, account budget.Scope) bool {
+	same := func(of, value string) bool { return of == "" || of == value }
+	if !same(account.Principal, call.Principal) || !same(account.Workflow, call.Workflow) || !same(account.Model, call.Model) ||
+		!same(account.Region, call.Region) || !same(account.Profile, call.Profile) || !same(account.Project, call.Project) {
+		return false
+	}
+	for name, value := range account.Tags {
+		if call.Tags[name] != value {
+			return false
+		}
+	}
+	return true
+}
+
+// compareUsage holds the rows of usage of each day against what entries have posted. A day of which entries may be forgotten holds as much at
+// least.
+func (l *ledger) compareUsage(ctx context.Context, s *sums, told *Report, forgotten bool) error {
+	usage := make(map[time.Time]budget.Charge)
+	earliest := time.Time{}
+	for row, err := range l.Usage(ctx, budget.UsageQuery{Every: budget.ByDay}) {
+		if errors.Is(err, budget.ErrOverflow) {
+			told.Differences = append(told.Differences, Difference{Kind: Usage, Detail: err.Error()})
+			return nil
+		} else if err != nil {
+			return err
+		}
+		day, sum := row.Day.UTC(), usage[row.Day.UTC()]
+		for unit := range row.Charge {
+			sum[unit] += row.Charge[unit]
+		}
+		if usage[day] = sum; earliest.IsZero() || day.Before(earliest) {
+			earliest = day
+		}
+	}
+	told.UsageDays = len(usage)
+	// Entries are forgotten in the order in which they were resolved: days that begin later than the oldest one is are whole, and all are
+	// if nothing was forgotten.
+	first := budget.UsageDay(s.first)
+	nothingForgotten := !forgotten && !earliest.Before(first)
+	days := make(map[time.Time]bool)
+	for day := range usage {
+		days[day] = true
+	}
+	for day := range s.usage {
+		days[day] = true
+	}
+	for day := range days {
+		sum, is := s.usage[day], usage[day]
+		if sum == nil {
+			sum = new(budget.Charge)
+		}
+		exact := nothingForgotten || day.After(first)
+		for unit := range is {
+			if is[unit] < sum[unit] || exact && is[unit] != sum[unit] {
+				told.Differences = append(told.Differences, Difference{
+					Kind: Usage, Period: day, Told: is[unit], Sum: sum[unit],
+					Detail: fmt.Sprintf("of %s the store tells %d, and entries have posted %d", budget.Unit(unit), is[unit], sum[unit]),
+				})
+			}
+		}
+	}
+	return nil
+}
