@@ -315,7 +315,7 @@ func (d *httpCall) send(ctx context.Context, input any) error {
 		}
 	}
 	if c.unmetered {
-		d.response, err = d.pass(ctx, in.body)
+		d.response, err = d.pass(ctx, in.body) //nolint:bodyclose // its client closes it
 		return err
 	}
 	if c.cache.prompt != nil {
@@ -333,7 +333,7 @@ func (d *httpCall) pass(ctx context.Context, body []byte) (*http.Response, error
 	if err != nil {
 		return nil, err
 	}
-	resp, err := d.transport.hand(req.Build(ctx))
+	resp, err := d.transport.hand(req.Build(ctx)) //nolint:bodyclose // its client closes it
 	if err == nil {
 		resp.Request = d.asked
 	}
@@ -420,7 +420,7 @@ func (d *httpCall) roundTrip(ctx context.Context, in middleware.DeserializeInput
 	if !ok {
 		return out, md, errors.New("bedrockguard: no HTTP request")
 	}
-	resp, err := d.transport.hand(req.Build(ctx))
+	resp, err := d.transport.hand(req.Build(ctx)) //nolint:bodyclose // its client closes it
 	if err == nil {
 		out.RawResponse = &smithyhttp.Response{Response: resp}
 	}

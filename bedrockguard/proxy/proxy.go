@@ -117,12 +117,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if err := h.opts.Callers.Screen(r); err != nil {
 		w.Header().Set("Connection", "close") // its body stays unread
-		answer(w, bedrockguard.Refuse(r, err))
+		refuse(w, r, err)
 		return
 	}
 	body, err := h.body(w, r)
 	if err != nil {
-		answer(w, bedrockguard.Refuse(r, err))
+		refuse(w, r, err)
 		return
 	}
 	scope, err := h.opts.Callers.Authenticate(r, body)
@@ -130,7 +130,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		scope, err = chosen(scope, r.Header)
 	}
 	if err != nil {
-		answer(w, bedrockguard.Refuse(r, err))
+		refuse(w, r, err)
 		return
 	}
 	ctx := context.WithValue(budget.WithScope(r.Context(), scope), bodyKey{}, body)
@@ -237,10 +237,12 @@ func (h *Handler) failed(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // nobody waits for an answer
 	}
-	answer(w, bedrockguard.Refuse(r, fmt.Errorf("%w: the request was handed on and may be billed", bedrockguard.ErrUnreachable)))
+	refuse(w, r, fmt.Errorf("%w: the request was handed on and may be billed", bedrockguard.ErrUnreachable))
 }
 
-func answer(w http.ResponseWriter, resp *http.Response) {
+// refuse answers in the words of the request's route.
+func refuse(w http.ResponseWriter, r *http.Request, err error) {
+	resp := bedrockguard.Refuse(r, err)
 	defer resp.Body.Close()
 	for name, values := range resp.Header {
 		w.Header()[name] = values
