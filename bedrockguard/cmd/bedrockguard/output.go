@@ -164,6 +164,8 @@ func money(q budget.Quantity) string {
 		return "$0"
 	case usd >= 1 || usd <= -1:
 		return fmt.Sprintf("$%.2f", usd)
+	case usd < 0.001 && usd > -0.001:
+		return "$" + dollars(q.N)
 	default:
 		return fmt.Sprintf("$%.5f", usd)
 	}

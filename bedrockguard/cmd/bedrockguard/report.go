@@ -272,7 +272,7 @@ func (s *spending) writeTable(w io.Writer) error {
 		for _, n := range []int64{f.Calls, f.InputTokens, f.CacheReadTokens, f.CacheWriteTokens, f.OutputTokens} {
 			cells = append(cells, strconv.FormatInt(n, 10))
 		}
-		return append(cells, usd(f.NanoUSD))
+		return append(cells, dollars(f.NanoUSD))
 	}
 	for _, r := range s.Rows {
 		var cells []string
@@ -299,8 +299,8 @@ func (s *spending) writeTable(w io.Writer) error {
 	return err
 }
 
-// usd prints nano-USD as dollars, exact and without trailing zeros.
-func usd(nano int64) string { return strings.TrimSuffix(budget.Amount(nano).String(), " USD") }
+// dollars prints nano-USD as dollars, exact and without trailing zeros.
+func dollars(nano int64) string { return strings.TrimSuffix(budget.Amount(nano).String(), " USD") }
 
 func (s *spending) writeCSV(w io.Writer) error {
 	out := csv.NewWriter(w)
@@ -326,7 +326,7 @@ func (s *spending) writeCSV(w io.Writer) error {
 		for _, n := range []int64{r.Calls, r.InputTokens, r.CacheReadTokens, r.CacheWriteTokens, r.OutputTokens} {
 			cells = append(cells, strconv.FormatInt(n, 10))
 		}
-		_ = out.Write(append(cells, usd(r.NanoUSD)))
+		_ = out.Write(append(cells, dollars(r.NanoUSD)))
 	}
 	out.Flush()
 	return out.Error()

@@ -152,8 +152,8 @@ func TestReportIsUsageToTheNanoUSD(t *testing.T) {
 	require.NoError(t, s.writeCSV(&csv))
 	for _, r := range s.Rows {
 		require.Equal(t, sums[strings.Join(r.Values, ",")], r.NanoUSD)
-		require.Contains(t, table.String(), usd(r.NanoUSD)+"\n")
-		require.Contains(t, csv.String(), ","+usd(r.NanoUSD)+"\n")
+		require.Contains(t, table.String(), dollars(r.NanoUSD)+"\n")
+		require.Contains(t, csv.String(), ","+dollars(r.NanoUSD)+"\n")
 	}
 	require.Contains(t, table.String(), " 3.123456789\n")
 }

@@ -122,7 +122,7 @@ func dayOf(r *spendRow) time.Time {
 // writeSVG draws a bar for each row; or where rows are told by day or month, a column for each of these and what it is made of.
 func (s *spending) writeSVG(w io.Writer) error {
 	p, all := &picture{}, s.series()
-	title := fmt.Sprintf("Spent on Amazon Bedrock from %s to %s: %s USD", s.Since.Format(time.DateOnly), s.Until.AddDate(0, 0, -1).Format(time.DateOnly), usd(s.Total.NanoUSD))
+	title := fmt.Sprintf("Spent on Amazon Bedrock from %s to %s: %s USD", s.Since.Format(time.DateOnly), s.Until.AddDate(0, 0, -1).Format(time.DateOnly), dollars(s.Total.NanoUSD))
 	p.text(24, 32, "start", "", clipped(title, 100))
 	if len(all) == 0 {
 		p.text(24, headHeight, "start", "quiet", "Nothing was spent.")

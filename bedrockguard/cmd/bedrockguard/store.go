@@ -189,10 +189,18 @@ func (u *storeURL) unreadable() error {
 	return usageError("the %s URL of the store can't be read: its host, database or parameters make no sense", u.kind)
 }
 
-func (u *storeURL) openPostgres(ctx context.Context) (*opened, error) {
+func (u *storeURL) poolConfig() (*pgxpool.Config, error) {
 	config, err := pgxpool.ParseConfig(u.url.String())
 	if err != nil {
 		return nil, u.unreadable()
+	}
+	return config, nil
+}
+
+func (u *storeURL) openPostgres(ctx context.Context) (*opened, error) {
+	config, err := u.poolConfig()
+	if err != nil {
+		return nil, err
 	}
 	if config.ConnConfig.ConnectTimeout == 0 {
 		config.ConnConfig.ConnectTimeout = connectTimeout
