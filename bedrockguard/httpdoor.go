@@ -333,7 +333,7 @@ func (d *httpCall) pass(ctx context.Context, body []byte) (*http.Response, error
 	if err != nil {
 		return nil, err
 	}
-	resp, err := d.transport.hand(req.Build(ctx)) //nolint:bodyclose // its client closes it
+	resp, err := d.transport.hand(req.Build(ctx))
 	if err == nil {
 		resp.Request = d.asked
 	}
