@@ -20,6 +20,7 @@ import (
 type call struct {
 	operation     string
 	streams       bool
+	silent        bool // it is only estimated: no event tells of it
 	overHTTP      bool // the answer goes to an HTTP client: its header tells whether it streams
 	provider      string
 	scope         budget.Scope

@@ -72,7 +72,7 @@ func (g *Guard) emitKind(ctx context.Context, c *call, a *attempt, kind EventKin
 }
 
 func (g *Guard) emit(ctx context.Context, c *call, a *attempt, e Event) {
-	if !g.listened() {
+	if !g.listened() || c.silent {
 		return
 	}
 	e.Time, e.Shadow = time.Now(), g.opts.Shadow

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -30,6 +31,8 @@ type Guard struct {
 	flat     flatPrices
 	assumed  sync.Map // of askedKey: models and regions whose assumed price was told
 	steps    steps
+	outputs  outputs
+	foretold atomic.Bool // somebody has asked for an Estimate, so that what prompts really count is worth learning
 	direct   *listener   // OnEvent; nil without
 	queued   []*listener // Listeners
 

@@ -138,7 +138,7 @@ func (g *Guard) resolve(ctx context.Context, c *call, modelID *string) (*catalog
 		}
 	}
 	c.scope.Model, c.scope.Region, c.scope.Profile = resolved.ModelID, c.region, profile(*modelID)
-	if resolved.Assumed {
+	if resolved.Assumed && !c.silent {
 		g.tellAssumed(ctx, c)
 	}
 	return resolved, nil

@@ -38,7 +38,8 @@ func (g *Guard) settleUsage(ctx context.Context, a *attempt, r *wire.Reported) {
 	if a.debit != nil {
 		a.debit.settle(r.Usage)
 	}
-	if a.tight || g.rate.limits() || r.Usage.InputTokens > a.bound {
+	g.outputs.learn(&a.call.scope, r.Usage.OutputTokens)
+	if a.tight || g.rate.limits() || g.foretold.Load() || r.Usage.InputTokens > a.bound {
 		g.learn(a, r.Usage.InputTokens)
 	}
 	g.postClaimed(ctx, a, &charge, &r.Usage, OutcomeUsage)
@@ -47,8 +48,8 @@ func (g *Guard) settleUsage(ctx context.Context, a *attempt, r *wire.Reported) {
 	}
 }
 
-// learn takes in how far the bounds were from the truth. Somebody needs it only where the tight bound was used, where the rate
-// guesses, and where a bound did not hold.
+// learn takes in how far the bounds were from the truth. Somebody needs it only where the tight bound was used, where the rate or an
+// Estimate guesses, and where a bound did not hold.
 func (g *Guard) learn(a *attempt, inputTokens int64) {
 	seen := tokens.Observation{WideBound: a.bound, Actual: inputTokens}
 	if a.tight {

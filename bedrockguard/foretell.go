@@ -1,0 +1,228 @@
+package bedrockguard
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// Estimate is what a call would cost, and whether it would be let through.
+type Estimate struct {
+	Model  string        // the resolved foundation-model id
+	Scope  budget.Scope  // on whose account the call would be
+	Worst  budget.Charge // what would be set aside, the most in each unit
+	Likely budget.Charge // what the workflow's own calls say that it will be; without any, what the model's have taught. Nothing is taken to be cached
+	// Refusal is what the call would be refused with now: a *budget.ExceededError, a *budget.KilledError, an error of the store. Nil lets it
+	// through, as far as can be told beforehand: what others do meanwhile, the rate and the cache policy are not looked at. Its ResetAfter
+	// is when the whole window has passed.
+	Refusal error
+}
+
+// EstimateOptions are where an estimated call would be made.
+type EstimateOptions struct {
+	// Region is the client's. Empty takes the dearest price that is known where the model's id does not tell.
+	Region string
+}
+
+// Estimate works out what a call with this input would cost: a *bedrockruntime.ConverseInput, ConverseStreamInput, InvokeModelInput or
+// InvokeModelWithResponseStreamInput. Nothing is reserved, nothing is sent, and no event is told. It takes one look at the balances and
+// one at the kill flags. A request that can't be priced or understood is the error that the call would get.
+func (g *Guard) Estimate(ctx context.Context, input any, optFns ...func(*EstimateOptions)) (Estimate, error) {
+	var o EstimateOptions
+	for _, fn := range optFns {
+		fn(&o)
+	}
+	g.foretold.Store(true)
+	c := &call{region: o.Region, silent: true}
+	var modelID *string
+	if c.operation, modelID, c.streams = operationOf(input); c.operation == "" {
+		return Estimate{}, malformed("input", "is of no operation that the guard prices")
+	}
+	if err := g.scope(ctx, &c.scope); err != nil {
+		return Estimate{}, err
+	}
+	if g.opts.Output.Default > 0 && modelID != nil {
+		input, _ = g.defaultOutput(c, input)
+	}
+	req, err := serialised(ctx, input)
+	if err != nil {
+		return Estimate{}, err
+	}
+	if err := g.describe(ctx, c, input, req); err != nil {
+		return Estimate{}, err
+	}
+	e := Estimate{Model: c.scope.Model, Scope: c.scope}
+	wide, err := g.wide(c)
+	if err != nil {
+		return Estimate{}, err
+	}
+	if err := c.worst(&e.Worst, wide); err != nil {
+		return Estimate{}, err
+	}
+	if e.Likely, err = g.likely(c, wide); err != nil {
+		return Estimate{}, err
+	}
+	e.Refusal = g.refusal(ctx, c, &e, wide)
+	return e, nil
+}
+
+// likely is what a call is expected to cost.
+func (g *Guard) likely(c *call, wide int64) (budget.Charge, error) {
+	input := min(g.ratios.Guess(c.scope.Model, wide), wide)
+	output := c.demand.maxOutput
+	if n, known := g.outputs.of(&c.scope); known {
+		output = min(n, output)
+	}
+	asked, writes := c.demand.maxOutput, c.demand.writes
+	defer func() { c.demand.maxOutput, c.demand.writes = asked, writes }()
+	c.demand.maxOutput, c.demand.writes = output, 0
+	var likely budget.Charge
+	err := c.worst(&likely, input)
+	likely[budget.UnitCacheReadInputTokens], likely[budget.UnitCacheWriteInputTokens] = 0, 0
+	return likely, err
+}
+
+// refusal is what a call would be refused with, which takes the tighter bound where the first one does not fit.
+func (g *Guard) refusal(ctx context.Context, c *call, e *Estimate, wide int64) error {
+	asking, cancel := context.WithTimeout(ctx, g.opts.StoreTimeout)
+	defer cancel()
+	kills, err := g.ledger.Kills(asking)
+	if err != nil {
+		return err
+	}
+	for _, k := range kills {
+		if k.Holds(c.scope) {
+			return k.Err()
+		}
+	}
+	balances, err := g.ledger.Balances(asking, c.scope)
+	if err != nil {
+		return err
+	}
+	a := &attempt{call: c, bound: wide}
+	refused := exceeded(balances, &e.Worst)
+	if refused != nil && !g.opts.StrictBound && !c.demand.hidden {
+		tight, err := g.tightInput(ctx, c)
+		if err != nil {
+			return err
+		}
+		if tight > 0 && tight < wide {
+			a.bound, a.tight = tight, true
+			if err := c.worst(&e.Worst, tight); err != nil {
+				return err
+			}
+			refused = exceeded(balances, &e.Worst)
+		}
+	}
+	if refused == nil {
+		return nil // and not an interface that holds a nil pointer
+	}
+	c.explain(a, refused)
+	return refused
+}
+
+// exceeded is the refusal of the balance without room that has room last; nil if all have.
+func exceeded(balances []budget.AccountBalance, worst *budget.Charge) *budget.ExceededError {
+	var last *budget.ExceededError
+	waiting := true
+	for i := range balances {
+		b := &balances[i]
+		need := worst[b.Max.Unit]
+		left := b.Left()
+		if b.Observe || need <= left.N && !b.Latched {
+			continue
+		}
+		waiting = waiting && !b.Latched && need <= left.N+b.Pending.N
+		if last == nil || b.ResetAfter > last.ResetAfter && last.ResetAfter != 0 || b.ResetAfter == 0 {
+			last = &budget.ExceededError{
+				Limit: b.Limit, Scope: b.Scope, Max: b.Max, Settled: b.Settled, Pending: b.Pending,
+				Requested: budget.Quantity{N: need, Unit: b.Max.Unit}, ResetAfter: b.ResetAfter, Latched: b.Latched,
+			}
+			if need > b.Max.N {
+				last.ResetAfter = 0 // it never fits
+			}
+		}
+	}
+	if last != nil {
+		last.Waiting = waiting
+	}
+	return last
+}
+
+// serialised is the request that the SDK would make of an input.
+func serialised(ctx context.Context, input any) (*smithyhttp.Request, error) {
+	var caught *smithyhttp.Request
+	client := bedrockruntime.New(bedrockruntime.Options{Region: "us-east-1", Credentials: aws.AnonymousCredentials{}, APIOptions: []func(*middleware.Stack) error{
+		func(s *middleware.Stack) error {
+			return s.Finalize.Add(middleware.FinalizeMiddlewareFunc("bedrockguard.Estimate", func(_ context.Context, in middleware.FinalizeInput, _ middleware.FinalizeHandler) (out middleware.FinalizeOutput, md middleware.Metadata, err error) {
+				caught, _ = in.Request.(*smithyhttp.Request)
+				return out, md, errCaught
+			}), middleware.Before)
+		},
+	}})
+	var err error
+	switch in := input.(type) {
+	case *bedrockruntime.ConverseInput:
+		_, err = client.Converse(ctx, in)
+	case *bedrockruntime.ConverseStreamInput:
+		_, err = client.ConverseStream(ctx, in)
+	case *bedrockruntime.InvokeModelInput:
+		_, err = client.InvokeModel(ctx, in)
+	case *bedrockruntime.InvokeModelWithResponseStreamInput:
+		_, err = client.InvokeModelWithResponseStream(ctx, in)
+	}
+	if caught == nil {
+		return nil, errors.Join(malformed("input", "can't be serialised"), err)
+	}
+	return caught, nil
+}
+
+var errCaught = errors.New("bedrockguard: caught before it was sent")
+
+// outputs remembers how many tokens the answers of a workflow had, by model. It is safe for concurrent use; its zero value is empty.
+type outputs struct {
+	mu    sync.Mutex
+	means map[[3]string]float64
+}
+
+// maxOutputs bounds the workflows that are remembered, and outputWeight is what the latest answer counts.
+const (
+	maxOutputs   = 4096
+	outputWeight = 0.25
+)
+
+func outputKey(s *budget.Scope) [3]string { return [3]string{s.Principal, s.Workflow, s.Model} }
+
+func (o *outputs) learn(s *budget.Scope, tokens int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.means == nil {
+		o.means = make(map[[3]string]float64)
+	}
+	key := outputKey(s)
+	mean, known := o.means[key]
+	if !known && len(o.means) >= maxOutputs {
+		for any := range o.means { // some other is forgotten: it is learned again with its next answer
+			delete(o.means, any)
+			break
+		}
+	}
+	if !known {
+		mean = float64(tokens)
+	}
+	o.means[key] = mean + outputWeight*(float64(tokens)-mean)
+}
+
+func (o *outputs) of(s *budget.Scope) (int64, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	mean, known := o.means[outputKey(s)]
+	return int64(mean + 0.5), known
+}
