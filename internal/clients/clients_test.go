@@ -5,10 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -71,11 +74,11 @@ func bedrockguard(t *testing.T) string {
 const clientTimeout = 3 * time.Minute
 
 // run runs a client under bedrockguard run, and returns its exit code and what it wrote.
-func (c client) run(t *testing.T, guard string, server *bedrocktest.Server, limit, mode string) (code int, out, errOut string) {
+func (c client) run(t *testing.T, guard string, server *bedrocktest.Server, limit, mode string, flags ...string) (code int, out, errOut string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), clientTimeout)
 	defer cancel()
-	args := append([]string{"run", "--max", limit, "--region", "us-east-1", "--upstream", server.URL(), "--strict", "--"}, c.command...)
+	args := append(slices.Concat(flags, []string{"run", "--max", limit, "--region", "us-east-1", "--upstream", server.URL(), "--strict", "--"}), c.command...)
 	cmd := exec.CommandContext(ctx, guard, append(args, mode)...)
 	cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID=AKIAREAL", "AWS_SECRET_ACCESS_KEY=real", "AWS_ENDPOINT_URL=http://127.0.0.1:9", "PYTHONWARNINGS=ignore", "LITELLM_LOCAL_MODEL_COST_MAP=True")
 	cmd.WaitDelay = time.Second
@@ -147,6 +150,43 @@ func TestClientsStopAtTheLimit(t *testing.T) {
 			program, _, _ := strings.Cut(errOut, "bedrockguard: spent")
 			require.Regexp(t, `limit \\*"run\\*" exceeded`, program, "the user does not read why")
 			require.Contains(t, errOut, "; 1 calls refused")
+		})
+	}
+}
+
+// A kill in the middle of a stream reaches the client as a failure that tells why, and it does not ask again.
+func TestClientsAreKilledInMidStream(t *testing.T) {
+	guard := bedrockguard(t)
+	for _, c := range all() {
+		t.Run(c.name, func(t *testing.T) {
+			installed(t, c)
+			t.Parallel()
+			began := make(chan struct{})
+			beginning := sync.OnceFunc(func() { close(began) })
+			server := bedrocktest.New(t, bedrocktest.Options{EventDelay: 30 * time.Millisecond, Reply: func(bedrocktest.Request) bedrocktest.Reply {
+				beginning()
+				return bedrocktest.Reply{Text: strings.Repeat("word ", 2000), OutputTokens: 2000}
+			}})
+			store := "sqlite:" + filepath.Join(t.TempDir(), "spend.db")
+			killed := make(chan error, 1)
+			go func() {
+				select {
+				case <-began:
+				case <-t.Context().Done():
+				}
+				out, err := exec.Command(guard, "--store", store, "kill", "--all", "--yes", "too dear").CombinedOutput()
+				if err != nil {
+					err = fmt.Errorf("%w: %s", err, out)
+				}
+				killed <- err
+			}()
+			code, out, errOut := c.run(t, guard, server, "5USD", "stream", "--store", store)
+			require.NoError(t, <-killed)
+			require.NotZero(t, code, "the client takes a stream that was killed for a success: %s", out)
+			program, _, _ := strings.Cut(errOut, "bedrockguard: spent")
+			require.Contains(t, program, "too dear", "the user does not read why")
+			require.Equal(t, 1, server.Bill().Inferences)
+			require.Contains(t, errOut, "; 1 calls refused", "the client asked again")
 		})
 	}
 }
