@@ -36,6 +36,12 @@ type Options struct {
 	// which is made meanwhile looks like a difference, and like another one in the next look. Zero or less is DefaultTries; 1 is enough for a
 	// ledger that nobody uses.
 	Tries int
+	// DeletesAfter is how long after they were resolved the store's server deletes entries without telling what they had posted, as DynamoDB's
+	// time to live does. What is settled in periods and days of which entries may be gone may then be more than the entries that are
+	// there. Zero is a store that tells what was forgotten, as all others do.
+	DeletesAfter time.Duration
+	// Clock is the time by which what is old is told from what is not. Nil is time.Now.
+	Clock func() time.Time
 	// Progress is told now and then how many entries were read in a look. It must be quick. Nil is told nothing.
 	Progress func(entries int)
 }
@@ -56,11 +62,14 @@ func Ledger(ctx context.Context, store budget.Store, optFns ...func(*Options)) (
 	if o.Tries <= 0 {
 		o.Tries = DefaultTries
 	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
 	operator, err := budget.Operate(ctx, store)
 	if err != nil {
 		return nil, err
 	}
-	l := &ledger{operator, store, o.Progress}
+	l := &ledger{operator, store, o}
 	var told *Report
 	for try := range o.Tries {
 		if try > 0 {
@@ -87,8 +96,8 @@ func Ledger(ctx context.Context, store budget.Store, optFns ...func(*Options)) (
 // ledger is what is looked at.
 type ledger struct {
 	*budget.Operator
-	store    budget.Store
-	progress func(entries int)
+	store budget.Store
+	opts  Options
 }
 
 // pause waits, or returns the context's error.
@@ -117,8 +126,11 @@ type sums struct {
 	usage    map[time.Time]*budget.Charge // by UTC day of the reservation
 	first    time.Time                    // when the oldest entry was resolved that is remembered
 	expired  map[budget.ID]bool           // not with their worst case
-	entries  int
-	bad      []Difference
+	// What begins before wholeFrom may lack entries, unless there was nothing before the oldest one.
+	wholeFrom     time.Time
+	nothingBefore bool
+	entries       int
+	bad           []Difference
 }
 
 func (s *sums) of(account budget.Key, e *budget.Entry) *bookings {
@@ -150,14 +162,19 @@ func (l *ledger) look(ctx context.Context) (*Report, error) {
 		if err != nil {
 			return nil, err
 		}
-		if s.add(&e); l.progress != nil && s.entries%progressEvery == 0 {
-			l.progress(s.entries)
+		if s.add(&e); l.opts.Progress != nil && s.entries%progressEvery == 0 {
+			l.opts.Progress(s.entries)
 		}
 	}
 	if err := l.compareExpired(ctx, s); err != nil {
 		return nil, err
 	}
 	told := &Report{Entries: s.entries, Differences: slices.Clone(s.bad)}
+	usage, err := l.readUsage(ctx, told)
+	if err != nil {
+		return nil, err
+	}
+	s.whole(usage, &l.opts)
 	known, forgotten, err := l.compareAccounts(ctx, s, told)
 	if err != nil {
 		return nil, err
@@ -167,9 +184,7 @@ func (l *ledger) look(ctx context.Context) (*Report, error) {
 			told.Differences = append(told.Differences, Difference{Kind: Account, Account: key, Entry: b.example.ID, Detail: "the entry is booked in an account that is not known"})
 		}
 	}
-	if err := l.compareUsage(ctx, s, told, forgotten); err != nil {
-		return nil, err
-	}
+	s.compareUsage(usage, told, forgotten)
 	slices.SortFunc(told.Differences, func(a, b Difference) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), strings.Compare(a.Limit, b.Limit), a.Period.Compare(b.Period), strings.Compare(a.String(), b.String()))
 	})
@@ -284,7 +299,8 @@ func (l *ledger) compareAccount(ctx context.Context, s *sums, told *Report, a *b
 			oldest = p.Start
 		}
 		forgotten = forgotten || p.Forgotten != 0
-		if sum := b.settled[start] + p.Forgotten; p.Settled != sum {
+		lacks := l.opts.DeletesAfter > 0 && s.mayLack(p.Start)
+		if sum := b.settled[start] + p.Forgotten; p.Settled < sum || p.Settled > sum && !lacks {
 			note(Settled, p.Start, p.Settled, sum, "")
 		}
 		if sum := b.pending[start]; p.Pending != sum {
@@ -292,7 +308,7 @@ func (l *ledger) compareAccount(ctx context.Context, s *sums, told *Report, a *b
 		}
 	}
 	for start := range b.settled {
-		if !seen[start] && b.settled[start] != 0 && b.kept(start, oldest) {
+		if !seen[start] && b.settled[start] != 0 && b.kept(start, oldest, l.opts.Clock()) {
 			note(Missing, time.Unix(0, start), 0, b.settled[start], "")
 		}
 	}
@@ -304,11 +320,11 @@ const keptFor = 30 * 24 * time.Hour
 
 // kept reports whether a period has to be there of which the oldest one that is there is known: those are forgotten oldest first, those of
 // rolling windows sooner than the entries, and a lifetime never.
-func (b *bookings) kept(start int64, oldest time.Time) bool {
+func (b *bookings) kept(start int64, oldest, now time.Time) bool {
 	if !oldest.IsZero() {
 		return start > oldest.UnixNano()
 	}
-	recent := start == 0 || time.Since(time.Unix(0, start)) < keptFor
+	recent := start == 0 || now.Sub(time.Unix(0, start)) < keptFor
 	return b.calendar && start == b.newest && recent
 }
 
@@ -327,31 +343,48 @@ func carries(call, account budget.Scope) bool {
 	return true
 }
 
-// compareUsage holds the rows of usage of each day against what entries have posted. A day of which entries may be forgotten holds as much at
-// least.
-func (l *ledger) compareUsage(ctx context.Context, s *sums, told *Report, forgotten bool) error {
+// readUsage adds up the rows of usage of each day.
+func (l *ledger) readUsage(ctx context.Context, told *Report) (map[time.Time]budget.Charge, error) {
 	usage := make(map[time.Time]budget.Charge)
-	earliest := time.Time{}
 	for row, err := range l.Usage(ctx, budget.UsageQuery{Every: budget.ByDay}) {
 		if errors.Is(err, budget.ErrOverflow) {
 			told.Differences = append(told.Differences, Difference{Kind: Usage, Detail: err.Error()})
-			return nil
+			return usage, nil
 		} else if err != nil {
-			return err
+			return nil, err
 		}
 		day, sum := row.Day.UTC(), usage[row.Day.UTC()]
 		for unit := range row.Charge {
 			sum[unit] += row.Charge[unit]
 		}
-		if usage[day] = sum; earliest.IsZero() || day.Before(earliest) {
-			earliest = day
-		}
+		usage[day] = sum
 	}
 	told.UsageDays = len(usage)
-	// Entries are forgotten in the order in which they were resolved: days that begin later than the oldest one is are whole, and all are
-	// if nothing was forgotten.
-	first := budget.UsageDay(s.first)
-	nothingForgotten := !forgotten && !earliest.Before(first)
+	return usage, nil
+}
+
+// deletesEarly is how much sooner an entry may be deleted than it should, by clocks that differ.
+const deletesEarly = 24 * time.Hour
+
+// whole works out of which days entries may be gone without anybody telling: those before the oldest one that is remembered was resolved, because
+// they are forgotten in that order; or those before all that are too young to be deleted. If usage knows no such day, nothing is gone.
+func (s *sums) whole(usage map[time.Time]budget.Charge, o *Options) {
+	oldest := budget.UsageDay(s.first)
+	if s.wholeFrom = oldest.AddDate(0, 0, 1); o.DeletesAfter > 0 {
+		s.wholeFrom = o.Clock().Add(deletesEarly - o.DeletesAfter)
+		oldest = s.wholeFrom
+	}
+	s.nothingBefore = true
+	for day := range usage {
+		s.nothingBefore = s.nothingBefore && !day.Before(oldest)
+	}
+}
+
+// mayLack reports whether entries of a period may be gone that begins at a moment, without anybody telling.
+func (s *sums) mayLack(start time.Time) bool { return !s.nothingBefore && start.Before(s.wholeFrom) }
+
+// compareUsage holds the rows of usage of each day against what entries have posted. A day of which entries may be gone holds as much at least.
+func (s *sums) compareUsage(usage map[time.Time]budget.Charge, told *Report, forgotten bool) {
 	days := make(map[time.Time]bool)
 	for day := range usage {
 		days[day] = true
@@ -364,7 +397,7 @@ func (l *ledger) compareUsage(ctx context.Context, s *sums, told *Report, forgot
 		if sum == nil {
 			sum = new(budget.Charge)
 		}
-		exact := nothingForgotten || day.After(first)
+		exact := !s.mayLack(day) && (!forgotten || !day.Before(s.wholeFrom))
 		for unit := range is {
 			if is[unit] < sum[unit] || exact && is[unit] != sum[unit] {
 				told.Differences = append(told.Differences, Difference{
@@ -374,5 +407,4 @@ func (l *ledger) compareUsage(ctx context.Context, s *sums, told *Report, forgot
 			}
 		}
 	}
-	return nil
 }

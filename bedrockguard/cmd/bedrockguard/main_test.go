@@ -34,6 +34,9 @@ func (m leakless) Run() int {
 
 func TestMain(m *testing.M) {
 	playChild()
+	if os.Getenv("GORACE") == "" {
+		os.Setenv("GORACE", "atexit_sleep_ms=0") // else each command that is run waits for a second at its end
+	}
 	testscript.Main(leakless{m}, map[string]func(){
 		"bedrockguard": main,
 		"seed":         func() { os.Exit(seedMain()) },
@@ -47,6 +50,7 @@ func TestCommands(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("BEDROCKGUARD_STORE", "sqlite:"+env.WorkDir+"/spend.db")
 			env.Setenv("BEDROCKGUARD_OPERATOR", "ada")
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			return nil
 		},
 	})

@@ -214,7 +214,8 @@ func progress(c *cli.Command, of string) *progressbar.ProgressBar {
 		w = c.Root().ErrWriter
 	}
 	return progressbar.NewOptions(-1, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(of), progressbar.OptionShowCount(),
-		progressbar.OptionThrottle(250*time.Millisecond), progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish(), progressbar.OptionSpinnerType(14))
+		progressbar.OptionThrottle(250*time.Millisecond), progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetSpinnerChangeInterval(0)) // its spinner turns in a goroutine that races with the end
 }
 
 // defaultColumns is the width of what is no terminal.

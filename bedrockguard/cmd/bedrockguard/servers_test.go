@@ -29,6 +29,7 @@ func TestCommandsOverEachStore(t *testing.T) {
 				Setup: func(env *testscript.Env) error {
 					env.Setenv("BEDROCKGUARD_STORE", at())
 					env.Setenv("BEDROCKGUARD_OPERATOR", "ada")
+					env.Setenv("GORACE", os.Getenv("GORACE"))
 					env.Setenv("AWS_ACCESS_KEY_ID", "test")
 					env.Setenv("AWS_SECRET_ACCESS_KEY", "test")
 					return nil

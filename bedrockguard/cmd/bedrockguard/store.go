@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,6 +69,8 @@ type opened struct {
 	store budget.Store
 	close func() error
 	clock func(context.Context) (time.Time, error) // the time that the store goes by
+	// deletesAfter is how long after they were resolved the server deletes entries without telling what they had posted; zero for never.
+	deletesAfter time.Duration
 }
 
 // openToSteer opens a ledger for a look or a change. It forgets nothing, whatever the ledger's own processes are told to remember.
@@ -143,7 +146,7 @@ func (u *storeURL) open(ctx context.Context) (*opened, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &opened{s, s.Close, func(context.Context) (time.Time, error) { return time.Now(), nil }}, nil
+		return &opened{store: s, close: s.Close, clock: func(context.Context) (time.Time, error) { return time.Now(), nil }}, nil
 	case "redis":
 		return u.openRedis()
 	case "postgres":
@@ -166,7 +169,8 @@ func (u *storeURL) openRedis() (*opened, error) {
 		_ = client.Close() // nothing was written
 		return nil, err
 	}
-	return &opened{s, func() error { return errors.Join(s.Close(), client.Close()) }, func(ctx context.Context) (time.Time, error) { return client.Time(ctx).Result() }}, nil
+	clock := func(ctx context.Context) (time.Time, error) { return client.Time(ctx).Result() }
+	return &opened{store: s, close: func() error { return errors.Join(s.Close(), client.Close()) }, clock: clock}, nil
 }
 
 func (u *storeURL) redisClient() (redis.UniversalClient, error) {
@@ -222,7 +226,7 @@ func (u *storeURL) openPostgres(ctx context.Context) (*opened, error) {
 	clock := func(ctx context.Context) (at time.Time, err error) {
 		return at, pool.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&at)
 	}
-	return &opened{s, func() error { err := s.Close(); pool.Close(); return err }, clock}, nil
+	return &opened{store: s, close: func() error { err := s.Close(); pool.Close(); return err }, clock: clock}, nil
 }
 
 func (u *storeURL) openDynamoDB(ctx context.Context) (*opened, error) {
@@ -259,7 +263,7 @@ func (u *storeURL) openDynamoDB(ctx context.Context) (*opened, error) {
 		}
 		return at, nil
 	}
-	return &opened{s, s.Close, clock}, nil
+	return &opened{store: s, close: s.Close, clock: clock, deletesAfter: cmp.Or(u.retention, dynamostore.DefaultRetention)}, nil
 }
 
 // noTable reports whether DynamoDB said that there is no such table.

@@ -75,7 +75,7 @@ func newScreen(ctx context.Context, d *desk, policy budget.Policy, coloured bool
 		return nil, err
 	}
 	return &screen{
-		ctx: ctx, desk: d, watch: &desk{watch, source, d.who, d.storeTime}, source: source, policy: policy, coloured: coloured,
+		ctx: ctx, desk: d, watch: &desk{Operator: watch, store: source, who: d.who, storeTime: d.storeTime}, source: source, policy: policy, coloured: coloured,
 		width: defaultColumns, height: 40, message: "looking…",
 	}, nil
 }

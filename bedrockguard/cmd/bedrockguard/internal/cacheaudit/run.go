@@ -33,7 +33,8 @@ func Run(in io.Reader, out, progress io.Writer, paths []string, o Options) (find
 	}
 	bar := progressbar.NewOptions64(src.size, progressbar.OptionSetWriter(progress), progressbar.OptionShowBytes(true),
 		progressbar.OptionSetDescription(fmt.Sprintf("%d files", len(src.logs))), progressbar.OptionThrottle(250*time.Millisecond),
-		progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish())
+		progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetSpinnerChangeInterval(0)) // its spinner turns in a goroutine that races with the end
 	a := newAudit(o.By, src.bodies)
 	var missing []error
 	for _, path := range src.logs {
