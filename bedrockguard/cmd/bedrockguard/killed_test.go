@@ -145,4 +145,3 @@ func lifetime(t *testing.T, file string) (settled, pending int64) {
 	require.NoError(t, err)
 	return all[0].Settled.N, all[0].Pending.N
 }
-

@@ -139,7 +139,7 @@ const clients = {
 const [name, mode] = process.argv.slice(2);
 try {
   if (mode !== "loop") {
-    console.log(JSON.stringify(await clients[name](mode)));
+    for (const m of mode === "each" ? ["unary", "stream", "tool"] : [mode]) console.log("told", JSON.stringify(await clients[name](m)));
   } else {
     for (let i = 0; i < 200; i++) await clients[name]("unary");
     console.error("never refused");

@@ -1,7 +1,7 @@
 """One call of a client of Bedrock, as its own documentation shows it: clients.py CLIENT MODE.
 
 It prints what the client says that was used, as one line of JSON. Modes: unary, stream, tool (a turn that asks for a tool and one that gives its
-result), loop (calls until one fails, whose text goes to standard error).
+result), each (one after the other), loop (calls until one fails, whose text goes to standard error).
 """
 
 import asyncio
@@ -216,8 +216,12 @@ CLIENTS = {
 
 def main():
     client, mode = CLIENTS[sys.argv[1]], sys.argv[2]
+    if mode == "each":
+        for mode in ("unary", "stream", "tool"):
+            print("told", json.dumps(client(mode)), flush=True)
+        return
     if mode != "loop":
-        print(json.dumps(client(mode)))
+        print("told", json.dumps(client(mode)))
         return
     for _ in range(200):
         client("unary")
