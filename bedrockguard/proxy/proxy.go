@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -105,6 +106,7 @@ func New(o Options) (*Handler, error) {
 		Transport:     o.Guard.Transport(o.Base, bedrockguard.TransportOptions{Hosts: hosts, Sign: o.Sign}),
 		FlushInterval: -1, // events go on as they come
 		ErrorHandler:  h.failed,
+		ErrorLog:      log.New(io.Discard, "", 0), // of answers that broke off, which the guard's events tell
 	}
 	return h, nil
 }
