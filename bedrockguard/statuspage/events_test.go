@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/statuspage"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
@@ -34,7 +35,7 @@ func TestTheLastHour(t *testing.T) {
 	h.page.Listen(t.Context(), settledEvent("nightly", now.Add(-61*time.Minute)))
 	h.page.Listen(t.Context(), settledEvent("nightly", now.Add(-1000*time.Hour)))
 	body := h.get(t, "/")
-	require.Contains(t, textOf(body), "Spent in the last hour $0.0100 by the guards")
+	require.Contains(t, textOf(body), "Spent in the last hour $0.010000 by the guards")
 	require.Contains(t, body, `<data value="0.009999999 USD"`)
 	require.Contains(t, textOf(body), "80.0 %")
 }
@@ -57,7 +58,7 @@ func TestFindingsAndRefusalsAreBounded(t *testing.T) {
 	require.Contains(t, body, "messages[1999]")
 	require.NotContains(t, body, "messages[1]<")
 	require.NotContains(t, body, "<b>5 minutes")
-	require.Equal(t, 500, strings.Count(body, "idle-expiry")+strings.Count(body, "short-prefix"))
+	require.Equal(t, statuspage.DefaultMaxRows, strings.Count(body, "idle-expiry")+strings.Count(body, "short-prefix"))
 	require.Contains(t, body, `<data value="0.015 USD"`, "what a finding has cost so far")
 	require.Contains(t, body, "refusal 1999")
 	require.NotContains(t, body, "refusal 1899")

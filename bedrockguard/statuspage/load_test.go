@@ -51,7 +51,7 @@ func TestViewersShareALook(t *testing.T) {
 		takes   time.Duration
 		atMost  int64
 		atLeast int64
-	}{"a quick store": {10 * time.Millisecond, 31, 28}, "a slow store": {500 * time.Millisecond, 7, 5}} {
+	}{"a quick store": {10 * time.Millisecond, 13, 10}, "a slow store": {500 * time.Millisecond, 3, 2}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store := &countingStore{Store: memstore.New(), takes: tc.takes}
@@ -60,8 +60,8 @@ func TestViewersShareALook(t *testing.T) {
 				page, err := statuspage.New(statuspage.Options{Ledger: ledger})
 				require.NoError(t, err)
 				var viewers sync.WaitGroup
-				end := time.Now().Add(30 * time.Second)
-				for i := range 50 {
+				end := time.Now().Add(12 * time.Second)
+				for i := range 20 {
 					viewers.Go(func() {
 						for time.Now().Before(end) {
 							ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -73,7 +73,7 @@ func TestViewersShareALook(t *testing.T) {
 							if i%2 == 1 && code != http.StatusOK {
 								t.Errorf("status %d", code)
 							}
-							time.Sleep(time.Duration(10+i) * time.Millisecond)
+							time.Sleep(time.Duration(150+7*i) * time.Millisecond)
 						}
 					})
 				}
@@ -136,9 +136,9 @@ func TestTenThousandAccountsAreBounded(t *testing.T) {
 	t.Logf("%d bytes to an operator", len(body))
 	require.Less(t, len(body), 1_000_000)
 	require.Len(t, accountsOn(body), statuspage.DefaultMaxRows)
-	require.Contains(t, body, "9501 more accounts are not shown")
+	require.Contains(t, body, "9701 more accounts are not shown")
 	require.Contains(t, body, "There are more calls")
-	require.Equal(t, 1, strings.Count(body, "9500 more workflows are not shown"))
+	require.Equal(t, 1, strings.Count(body, "9700 more workflows are not shown"))
 }
 
 // The same where every name is as long and as odd as can be.
@@ -152,7 +152,7 @@ func TestAccountsOfTheLongestNamesAreBounded(t *testing.T) {
 	h.login(t, "ada")
 	body := h.get(t, "/")
 	t.Logf("%d bytes", len(body))
-	require.Less(t, len(body), 3_000_000)
+	require.Less(t, len(body), 1_000_000)
 }
 
 // BenchmarkPage_TenThousandAccounts is a look and a page of it: what a viewer waits for.

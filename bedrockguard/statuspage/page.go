@@ -38,7 +38,7 @@ import (
 )
 
 // DefaultMaxRows is how many rows a table has at most when Options.MaxRows is zero.
-const DefaultMaxRows = 500
+const DefaultMaxRows = 300
 
 // minSecret is how long a secret has to be, in bytes, so that guessing it is hopeless.
 const minSecret = 16

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
@@ -27,15 +28,15 @@ func clip(s string, most int) string {
 	var b strings.Builder
 	n := 0
 	for _, r := range s {
-		if n++; n > most {
+		shown := string(r)
+		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
+			shown = fmt.Sprintf(`\u%04x`, r)
+		}
+		if n += utf8.RuneCountInString(shown); n > most {
 			b.WriteRune('…')
 			break
 		}
-		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
-			fmt.Fprintf(&b, `\u%04x`, r)
-			continue
-		}
-		b.WriteRune(r)
+		b.WriteString(shown)
 	}
 	return b.String()
 }
