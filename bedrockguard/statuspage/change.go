@@ -302,7 +302,7 @@ func (p *Page) raised(ctx context.Context, t *target) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return slices.ContainsFunc(s.accounts, func(a account) bool {
+	return slices.ContainsFunc(s.accounts, func(a *account) bool {
 		return a.override != nil && a.balance.Limit == t.Limit && a.balance.Scope.String() == t.Scope.String()
 	}), nil
 }
@@ -346,7 +346,7 @@ func (p *Page) accountTarget(ctx context.Context, key string) (target, error) {
 	if err != nil {
 		return target{}, errTarget
 	}
-	i := slices.IndexFunc(s.accounts, func(a account) bool { return string(a.key[:]) == string(raw) })
+	i := slices.IndexFunc(s.accounts, func(a *account) bool { return string(a.key[:]) == string(raw) })
 	if i < 0 {
 		return target{}, errors.New("there is no such account")
 	}

@@ -37,10 +37,12 @@ func hitsOf(columns []time.Time, daily, hourly []spent, most int) hitView {
 	all := make(map[string]*hits)
 	of := func(s *spent) *hits {
 		name := workflowOf(s)
-		if all[name] == nil {
-			all[name] = &hits{name: label(name), read: make([]int64, len(columns)), input: make([]int64, len(columns))}
+		h := all[name]
+		if h == nil {
+			h = &hits{name: name, read: make([]int64, len(columns)), input: make([]int64, len(columns))}
+			all[name] = h
 		}
-		return all[name]
+		return h
 	}
 	for i := range daily {
 		s := &daily[i]
@@ -76,7 +78,7 @@ func (h *hits) row() hitRow {
 		return percent(read, input)
 	}
 	return hitRow{
-		Workflow: h.name, Input: figureOf(tokens(h.total)), Read: figureOf(tokens(h.totalRead)), Hour: percent(h.hourRead, h.hourInput),
+		Workflow: label(h.name), Input: figureOf(tokens(h.total)), Read: figureOf(tokens(h.totalRead)), Hour: percent(h.hourRead, h.hourInput),
 		Today: share(1), Week: share(7), Span: share(historyDays), Spark: sparkOf(h.read, h.input),
 	}
 }
@@ -84,7 +86,7 @@ func (h *hits) row() hitRow {
 // byDay fills in the table by day, of the largest workflows.
 func (v *hitView) byDay(columns []time.Time, largest []*hits) {
 	for _, h := range largest {
-		v.Heads = append(v.Heads, h.name)
+		v.Heads = append(v.Heads, label(h.name))
 	}
 	for i, day := range columns {
 		row, any := chartRow{Head: dayOf(day)}, false

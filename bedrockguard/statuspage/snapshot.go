@@ -31,13 +31,15 @@ type snapshot struct {
 	at       time.Time
 	policy   bool // there is one
 	limits   map[string]budget.Limit
-	accounts []account // the fullest first
+	accounts []*account // the fullest first
 	unknown  int       // accounts of which nothing more than their names is known
-	usage    []budget.UsageRow
+	days     []time.Time // the columns of daily
+	daily    []spent
 	pending  []budget.Entry // oldest first
 	more     bool           // there are more of them
 	kills    []budget.Kill
 	trail    []budget.Record // newest first
+	view     *pageView       // what is shown of it, made once for all viewers
 }
 
 // account is where one account stands.
@@ -120,9 +122,7 @@ func (p *Page) look(ctx context.Context) (*snapshot, error) {
 	if err := p.lookAtAccounts(ctx, s, policy); err != nil {
 		return nil, err
 	}
-	since := budget.UsageDay(now).AddDate(0, 0, 1-historyDays)
-	by := budget.PerWorkflow | budget.PerModel | budget.PerRegion
-	if s.usage, err = collect(p.operator.Usage(ctx, budget.UsageQuery{Since: since, By: by, Every: budget.ByDay})); err != nil {
+	if err := p.lookAtUsage(ctx, s); err != nil {
 		return nil, err
 	}
 	if s.pending, err = collect(p.operator.Entries(ctx, budget.Query{State: budget.Pending, Max: p.maxRows + 1})); err != nil {
@@ -138,8 +138,11 @@ func (p *Page) look(ctx context.Context) (*snapshot, error) {
 	slices.SortFunc(s.kills, func(a, b budget.Kill) int {
 		return cmp.Or(b.At.Compare(a.At), cmp.Compare(a.Scope.String(), b.Scope.String()))
 	})
-	s.trail, err = p.lookAtTrail(ctx)
-	return s, err
+	if s.trail, err = p.lookAtTrail(ctx); err != nil {
+		return nil, err
+	}
+	s.view = p.view(s)
+	return s, nil
 }
 
 // policy is what is enforced, or what the store holds. It may have no limits.
@@ -169,28 +172,49 @@ func (p *Page) lookAtAccounts(ctx context.Context, s *snapshot, policy budget.Po
 		}
 		limit := s.limits[standing.Account.Limit]
 		booked[limit.Name] = true
-		a := account{key: standing.Account.Key, balance: standing.Balance, window: limit.Window.String(), known: true}
+		a := &account{key: standing.Account.Key, balance: standing.Balance, window: limit.Window.String(), known: true}
 		if o := standing.Account.Override; o != nil && s.at.Before(o.Until) {
 			a.override = o
 		}
 		if a.balance.Latched {
 			a.latched = standing.Account.Latched
 		}
-		a.pace = p.snapshots.paces.of(&a, limit.Window, s.at)
+		a.pace = p.snapshots.paces.of(a, limit.Window, s.at)
 		s.accounts = append(s.accounts, a)
 	}
 	p.snapshots.paces.forget(s.at)
 	for _, l := range policy.Limits {
 		if !booked[l.Name] {
 			none := budget.Quantity{Unit: l.Max.Unit}
-			s.accounts = append(s.accounts, account{
+			s.accounts = append(s.accounts, &account{
 				balance: budget.AccountBalance{Limit: l.Name, Max: l.Max, Settled: none, Pending: none, Observe: l.Observe}, window: l.Window.String(), known: true,
 			})
 		}
 	}
-	slices.SortStableFunc(s.accounts, func(a, b account) int {
-		return cmp.Or(cmp.Compare(b.part(), a.part()), cmp.Compare(a.balance.Limit, b.balance.Limit))
+	slices.SortFunc(s.accounts, func(a, b *account) int {
+		if parts := cmp.Compare(b.part(), a.part()); parts != 0 {
+			return parts
+		}
+		return cmp.Or(cmp.Compare(a.balance.Limit, b.balance.Limit), bytes.Compare(a.key[:], b.key[:]))
 	})
+	return nil
+}
+
+func (p *Page) lookAtUsage(ctx context.Context, s *snapshot) error {
+	first := budget.UsageDay(s.at).AddDate(0, 0, 1-historyDays)
+	for i := range historyDays {
+		s.days = append(s.days, first.AddDate(0, 0, i))
+	}
+	query := budget.UsageQuery{Since: first, By: budget.PerWorkflow | budget.PerModel | budget.PerRegion, Every: budget.ByDay}
+	for row, err := range p.operator.Usage(ctx, query) {
+		if err != nil {
+			return err
+		}
+		s.daily = append(s.daily, spent{
+			column: int(row.Day.Sub(first) / (24 * time.Hour)), charge: row.Charge, other: row.Key == budget.OtherUsage,
+			workflow: row.Scope.Workflow, model: row.Scope.Model, region: row.Scope.Region,
+		})
+	}
 	return nil
 }
 
@@ -204,7 +228,7 @@ func (p *Page) lookWithoutPolicy(ctx context.Context, s *snapshot) error {
 			s.unknown++
 			continue
 		}
-		a := account{key: known.Key, balance: budget.AccountBalance{Limit: known.Limit, Scope: known.Scope}, override: known.Override, latched: known.Latched}
+		a := &account{key: known.Key, balance: budget.AccountBalance{Limit: known.Limit, Scope: known.Scope}, override: known.Override, latched: known.Latched}
 		for period, err := range p.operator.Periods(ctx, known.Key, time.Time{}) {
 			if err != nil {
 				return err
@@ -213,7 +237,7 @@ func (p *Page) lookWithoutPolicy(ctx context.Context, s *snapshot) error {
 		}
 		s.accounts = append(s.accounts, a)
 	}
-	slices.SortStableFunc(s.accounts, func(a, b account) int { return cmp.Compare(b.balance.Settled.N, a.balance.Settled.N) })
+	slices.SortStableFunc(s.accounts, func(a, b *account) int { return cmp.Compare(b.balance.Settled.N, a.balance.Settled.N) })
 	return nil
 }
 

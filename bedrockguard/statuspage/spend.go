@@ -3,7 +3,6 @@ package statuspage
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -132,8 +131,8 @@ func (b *builder) add(column int, name string, n int64) {
 // build returns the breakdown, in which all but the largest series are one.
 func (b *builder) build() breakdown {
 	out := breakdown{Columns: b.columns, Totals: make([]int64, len(b.columns)), Unit: budget.UnitUSD}
-	for _, name := range slices.Sorted(maps.Keys(b.series)) {
-		s := series{Name: label(name), Values: b.series[name]}
+	for name, values := range b.series {
+		s := series{Name: name, Values: values}
 		for i, n := range s.Values {
 			s.Total = sum(s.Total, n)
 			out.Totals[i] = sum(out.Totals[i], n)
@@ -141,8 +140,17 @@ func (b *builder) build() breakdown {
 		out.Series = append(out.Series, s)
 		out.Total = sum(out.Total, s.Total)
 	}
-	slices.SortStableFunc(out.Series, func(a, b series) int { return cmp.Compare(b.Total, a.Total) })
-	if len(out.Series) <= maxSeries+1 {
+	slices.SortFunc(out.Series, func(a, b series) int {
+		return cmp.Or(cmp.Compare(b.Total, a.Total), cmp.Compare(a.Name, b.Name))
+	})
+	shown := len(out.Series)
+	if shown > maxSeries+1 {
+		shown = maxSeries
+	}
+	for i := range out.Series[:shown] {
+		out.Series[i].Name = label(out.Series[i].Name)
+	}
+	if shown == len(out.Series) {
 		return out
 	}
 	rest := series{Name: fmt.Sprintf("%d others", len(out.Series)-maxSeries), Values: make([]int64, len(b.columns))}
@@ -154,21 +162,6 @@ func (b *builder) build() breakdown {
 	}
 	out.Series = append(out.Series[:maxSeries:maxSeries], rest)
 	return out
-}
-
-// days returns the columns of the days up to a moment, and the usage in them.
-func days(now time.Time, usage []budget.UsageRow) (columns []time.Time, all []spent) {
-	first := budget.UsageDay(now).AddDate(0, 0, 1-historyDays)
-	for i := range historyDays {
-		columns = append(columns, first.AddDate(0, 0, i))
-	}
-	for _, row := range usage {
-		all = append(all, spent{
-			column: int(row.Day.Sub(first) / (24 * time.Hour)), charge: row.Charge, other: row.Key == budget.OtherUsage,
-			workflow: row.Scope.Workflow, model: row.Scope.Model, region: row.Scope.Region,
-		})
-	}
-	return columns, all
 }
 
 // prices remembers list prices while a page is made. The zero value is empty.

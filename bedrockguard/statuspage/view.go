@@ -112,7 +112,10 @@ type trailRow struct {
 // show answers with the page.
 func (p *Page) show(w http.ResponseWriter, r *http.Request, who string) {
 	s, err := p.snapshot(r.Context())
-	v := p.view(s, time.Now())
+	v := new(pageView)
+	if s != nil {
+		*v = *s.view
+	}
 	v.frame = frame{Title: "bedrockguard", Who: clip(who, shortText), Writable: p.writable, LoggedIn: who != "", Script: true}
 	v.Steer = who != ""
 	v.Overrides = v.Steer && p.ledger != nil
@@ -139,15 +142,11 @@ func problemText(err error, operator bool) string {
 	return text
 }
 
-// view makes what the page shows of a look, which may be nil, and of what guards told.
-func (p *Page) view(s *snapshot, now time.Time) *pageView {
-	v := new(pageView)
-	if s == nil {
-		return v
-	}
-	v.At, v.Policy, v.Unknown = s.at, s.policy, s.unknown
+// view makes what the page shows of a look, and of what guards told by then.
+func (p *Page) view(s *snapshot) *pageView {
+	v := &pageView{At: s.at, Policy: s.policy, Unknown: s.unknown}
 	var known prices
-	columns, daily := days(s.at, s.usage)
+	columns, daily := s.days, s.daily
 	byWorkflow := breakdownBy(columns, daily, workflowOf)
 	v.Charts = []chart{
 		chartOf("day-workflow", "By workflow", dayForm, byWorkflow),
@@ -155,7 +154,7 @@ func (p *Page) view(s *snapshot, now time.Time) *pageView {
 		chartOf("day-class", "By class of token", dayForm, breakdownByClass(columns, daily, &known)),
 		chartOf("day-tokens", "Tokens by class", dayForm, breakdownOfTokens(columns, daily)),
 	}
-	minutes, hourly := p.events.hour(now)
+	minutes, hourly := p.events.hour(s.at)
 	if v.Listening = minutes != nil; v.Listening {
 		v.Hour = []chart{
 			chartOf("hour-workflow", "By workflow", minuteForm, breakdownBy(minutes, hourly, workflowOf)),
@@ -193,8 +192,7 @@ func tiles(v *pageView, s *snapshot, byDay breakdown) []tile {
 }
 
 func (p *Page) viewAccounts(v *pageView, s *snapshot) {
-	for i := range s.accounts {
-		a := &s.accounts[i]
+	for i, a := range s.accounts {
 		if a.override != nil && len(v.Raised) < p.maxRows {
 			v.Raised = append(v.Raised, rowOf(i, a, s.at))
 		}
@@ -226,7 +224,7 @@ func rowOf(i int, a *account, now time.Time) accountRow {
 		row.Window = b.Max.Unit.String() + ", " + row.Window
 	}
 	if b.ResetAfter > 0 {
-		row.Reset, row.ResetAt = lasting(b.ResetAfter), now.Add(b.ResetAfter)
+		row.Reset, row.ResetAt = lasting(b.ResetAfter), now.Add(b.ResetAfter).Round(time.Second)
 	}
 	row.Pace, row.Over, row.Reaches = paceTexts(a)
 	return row
@@ -298,8 +296,8 @@ func (p *Page) viewFlags(v *pageView, s *snapshot) {
 	}
 	v.MoreKills = len(s.kills) - len(v.Kills)
 	accounts := make(map[budget.Key]*account, len(s.accounts))
-	for i := range s.accounts {
-		accounts[s.accounts[i].key] = &s.accounts[i]
+	for _, a := range s.accounts {
+		accounts[a.key] = a
 	}
 	for i := range s.trail[:min(len(s.trail), p.maxRows)] {
 		v.Trail = append(v.Trail, trailOf(&s.trail[i], accounts))
