@@ -21,7 +21,7 @@ import (
 // verbs returns the commands, in the order of the help. A new one is a file of its own and a line here.
 func verbs() []*cli.Command {
 	return []*cli.Command{
-		statusCommand(),
+		statusCommand(), serveCommand(),
 		killCommand(), reviveCommand(), killsCommand(),
 		runCommand(), proxyCommand(), keysCommand(),
 	}
