@@ -117,8 +117,12 @@ func typedScope(r *http.Request) (s budget.Scope, fields []field, err error) {
 		name, label string
 		to          *string
 	}{
-		{"workflow", "Workflow", &s.Workflow}, {"principal", "Principal", &s.Principal}, {"model", "Model", &s.Model},
-		{"region", "Region", &s.Region}, {"profile", "Inference profile", &s.Profile}, {"project", "Project", &s.Project},
+		{"workflow", "Workflow", &s.Workflow},
+		{"principal", "Principal", &s.Principal},
+		{"model", "Model", &s.Model},
+		{"region", "Region", &s.Region},
+		{"profile", "Inference profile", &s.Profile},
+		{"project", "Project", &s.Project},
 	} {
 		*f.to = strings.TrimSpace(r.FormValue(f.name))
 		fields = append(fields, field{f.name, f.label, *f.to})

@@ -31,8 +31,8 @@ type snapshot struct {
 	at       time.Time
 	policy   bool // there is one
 	limits   map[string]budget.Limit
-	accounts []*account // the fullest first
-	unknown  int       // accounts of which nothing more than their names is known
+	accounts []*account  // the fullest first
+	unknown  int         // accounts of which nothing more than their names is known
 	days     []time.Time // the columns of daily
 	daily    []spent
 	pending  []budget.Entry // oldest first

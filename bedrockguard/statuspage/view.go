@@ -239,9 +239,9 @@ func paceTexts(a *account) (perHour, over, reaches string) {
 		perHour = "none"
 	default:
 		perHour = figureOf(budget.Quantity{N: int64(min(pace.perHour, 1e18)), Unit: a.balance.Max.Unit}).Text + " an hour"
-		over = "over the window so far"
+		over = "in this window"
 		if pace.recent {
-			over = "over the last " + lasting(pace.over)
+			over = "in the last " + lasting(pace.over)
 		}
 		switch {
 		case left <= 0:

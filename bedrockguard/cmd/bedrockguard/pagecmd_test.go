@@ -117,6 +117,8 @@ func TestRunServesThePage(t *testing.T) {
 
 // Nobody serves the page to strangers by accident.
 func TestPageIsNotServedUnsafely(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "AKIAREAL")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "real-secret")
 	store := "sqlite:" + filepath.Join(t.TempDir(), "spend.db")
 	_, closeStore, err := openStore(t.Context(), store, true)
 	require.NoError(t, err)
