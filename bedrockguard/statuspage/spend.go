@@ -209,7 +209,10 @@ func (p *prices) split(s *spent) map[string]int64 {
 	parts := make(map[string]int64, len(classes))
 	left := money
 	for i, class := range classes {
-		part := min(left, int64(float64(money)*(weights[i]/whole)))
+		part := left
+		if share := float64(money) * (weights[i] / whole); share < float64(left) {
+			part = int64(share)
+		}
 		parts[class.name] = part
 		left -= part
 	}
