@@ -9,6 +9,7 @@
 //   - bedrockguard: the guard, installed in the AWS SDK's own Bedrock runtime client, or in any HTTP client.
 //   - bedrockguard/proxy: an HTTP handler in front of Bedrock, for programs in any language; bedrockguard/proxy/sigv4 verifies the
 //     signatures of its callers, bedrockguard/proxy/keys keeps their virtual keys: who pays, until when.
+//   - bedrockguard/statuspage: a page over a ledger and a guard's events: what is spent, on what, how fast, and buttons that stop it.
 //   - bedrockguard/stsidentity: names the caller by AWS STS (a module of its own).
 //   - bedrockguard/cmd: commands. bedrockguard/cmd/bedrockguard shows who spends, and steers, over any store (a module of its own).
 //   - bedrockguard/bedrocktest: a simulated Bedrock that keeps its own bill, for tests.

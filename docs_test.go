@@ -24,7 +24,7 @@ var docsImports = []string{
 	"context", "errors", "fmt", "log/slog", "net/http", "testing", "time",
 	"github.com/anthropics/anthropic-sdk-go",
 	"github.com/aws/aws-sdk-go-v2/aws", "github.com/aws/aws-sdk-go-v2/service/bedrockruntime",
-	modulePath + "bedrockguard", modulePath + "bedrockguard/agenttest", modulePath + "bedrockguard/bedrocktest",
+	modulePath + "bedrockguard", modulePath + "bedrockguard/agenttest", modulePath + "bedrockguard/bedrocktest", modulePath + "bedrockguard/statuspage",
 	modulePath + "budget", modulePath + "budget/memstore", modulePath + "budget/sqlitestore", modulePath + "cache",
 }
 

@@ -229,10 +229,15 @@ func (q *UsageQuery) add(sums map[usageSum]*UsageRow, row UsageRow) error {
 	return nil
 }
 
+// sorted lists each row's values once, and not in each comparison: a day may have 100,000 rows.
 func sorted(sums map[usageSum]*UsageRow) []UsageRow {
-	rows := make([]UsageRow, 0, len(sums))
+	type listed struct {
+		row    *UsageRow
+		values []string
+	}
+	all := make([]listed, 0, len(sums))
 	for row := range maps.Values(sums) {
-		rows = append(rows, *row)
+		all = append(all, listed{row, row.Scope.list()})
 	}
 	last := func(r *UsageRow) int {
 		if r.Key == OtherUsage {
@@ -240,9 +245,16 @@ func sorted(sums map[usageSum]*UsageRow) []UsageRow {
 		}
 		return 0
 	}
-	slices.SortFunc(rows, func(a, b UsageRow) int {
-		return cmp.Or(a.Day.Compare(b.Day), last(&a)-last(&b), slices.Compare(a.Scope.list(), b.Scope.list()), bytes.Compare(a.Key[:], b.Key[:]))
+	slices.SortFunc(all, func(a, b listed) int {
+		if days := a.row.Day.Compare(b.row.Day); days != 0 {
+			return days
+		}
+		return cmp.Or(last(a.row)-last(b.row), slices.Compare(a.values, b.values), bytes.Compare(a.row.Key[:], b.row.Key[:]))
 	})
+	rows := make([]UsageRow, len(all))
+	for i := range all {
+		rows[i] = *all[i].row
+	}
 	return rows
 }
 

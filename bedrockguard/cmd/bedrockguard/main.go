@@ -21,7 +21,7 @@ import (
 // verbs returns the commands, in the order of the help. A new one is a file of its own and a line here.
 func verbs() []*cli.Command {
 	return []*cli.Command{
-		statusCommand(), topCommand(), reportCommand(), killsCommand(), overridesCommand(), limitsCommand(), accountsCommand(), entriesCommand(),
+		statusCommand(), topCommand(), serveCommand(), reportCommand(), killsCommand(), overridesCommand(), limitsCommand(), accountsCommand(), entriesCommand(),
 		killCommand(), reviveCommand(), overrideCommand(), unlatchCommand(), correctCommand(),
 		initCommand(), policyCommand(), acceptLossCommand(),
 		verifyCommand(), auditTrailCommand(), doctorCommand(),

@@ -24,7 +24,7 @@ func proxyCommand() *cli.Command {
 		Description: "Serves Bedrock's API at --listen, over HTTP/1.1 and HTTP/2, under the limits of --policy in the ledger of --store. Clients keep their SDKs and are\n" +
 			"pointed at it: AWS_ENDPOINT_URL_BEDROCK_RUNTIME, ANTHROPIC_BASE_URL with /anthropic, OPENAI_BASE_URL with /openai/v1.\n\n" +
 			"/healthz answers as long as the process does, /readyz as long as the store answers. SIGTERM lets what is under way end and settles it.",
-		Flags: append(append(upstreamFlags(), keyFlags()...),
+		Flags: append(append(append(upstreamFlags(), keyFlags()...), pageFlags()...),
 			policyFlag(),
 			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8787", Usage: "the address to serve at"},
 			&cli.BoolFlag{Name: "create", Usage: "make a ledger in the store if there is none"},
@@ -64,10 +64,15 @@ func serveProxy(ctx context.Context, c *cli.Command) (err error) {
 		return err
 	}
 	log := slog.New(slog.NewJSONHandler(c.Root().ErrWriter, nil))
+	page, err := openPage(c, ledger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, page.close()) }()
 	guard, err := bedrockguard.New(ledger, bedrockguard.Options{
 		Shadow: c.Bool("shadow"), MaxWait: c.Duration("max-wait"),
 		Output:    bedrockguard.Output{Default: int32(c.Int("max-tokens")), Clamp: c.Bool("clamp")},
-		Listeners: []func(context.Context, bedrockguard.Event){logged(log)},
+		Listeners: append(page.listeners(), logged(log)),
 	})
 	if err != nil {
 		return err
@@ -88,6 +93,9 @@ func serveProxy(ctx context.Context, c *cli.Command) (err error) {
 	defer stop()
 	go func() { followed <- follow(following, c, ledger) }()
 	f.start(c.String("tls-cert"), c.String("tls-key"))
+	if page != nil {
+		log.Info("page", "url", page.url)
+	}
 	log.Info("serving", "address", listener.Addr().String(), "region", up.region)
 	select {
 	case <-ctx.Done():

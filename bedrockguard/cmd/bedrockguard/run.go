@@ -29,7 +29,7 @@ func runCommand() *cli.Command {
 		Description: "Starts a guarded endpoint on loopback, points the program's Bedrock, Anthropic and OpenAI clients at it by their environment, and gives the program\n" +
 			"credentials that are worth nothing elsewhere: it can't go round the limit. No configuration is needed.\n\n" +
 			"The exit code is the program's own; 4 says that it failed after a call of its was refused for want of budget, or was killed.",
-		Flags: append(upstreamFlags(),
+		Flags: append(append(upstreamFlags(), pageFlags()...),
 			&cli.StringFlag{Name: "max", Required: true, Usage: "what may be spent, such as 5USD, or \"200 calls\""},
 			&cli.StringFlag{Name: "model", Usage: "count only this model, or those of a pattern such as anthropic.*; all others are unlimited", HideDefault: true},
 			&cli.StringFlag{Name: "per", Usage: "the window in which it may be spent, such as daily; the whole run unless set", HideDefault: true},
@@ -64,10 +64,18 @@ func runProgram(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
+	page, err := openPage(c, ledger)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = page.close() }()
+	if page != nil {
+		fmt.Fprintf(c.Root().ErrWriter, "bedrockguard: the page is at %s\n", page.url)
+	}
 	var sums tally
 	guard, err := bedrockguard.New(ledger, bedrockguard.Options{
-		OnEvent: sums.listen,
-		Output:  bedrockguard.Output{Default: int32(c.Int("max-tokens")), Clamp: !c.Bool("strict")},
+		OnEvent: sums.listen, Listeners: page.listeners(),
+		Output: bedrockguard.Output{Default: int32(c.Int("max-tokens")), Clamp: !c.Bool("strict")},
 	})
 	if err != nil {
 		return err

@@ -1,0 +1,199 @@
+package statuspage
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/cache"
+)
+
+const (
+	// minutes is how much of the past is told by the minute.
+	minutes = 60
+	// maxKeys is how many workflows and models a minute tells apart.
+	maxKeys = 200
+	// maxFindings is how many findings are remembered; the one that was not seen for longest goes first.
+	maxFindings = 500
+	// maxNotices is how many refusals and warnings are remembered.
+	maxNotices = 100
+)
+
+// events is what a guard told. The zero value was told nothing. It is safe for concurrent use.
+type events struct {
+	mu       sync.Mutex
+	told     bool
+	minutes  [minutes]minute // by the minute since 1970, modulo their number
+	findings map[findingKey]*finding
+	notices  []notice // oldest first
+	dropped  int64
+}
+
+type minute struct {
+	number int64 // since 1970
+	sums   map[spentKey]*budget.Charge
+}
+
+// spentKey is a spent without its column and charge.
+type spentKey struct {
+	workflow, model, region string
+	other                   bool
+}
+
+type findingKey struct {
+	workflow string
+	rule     cache.Rule
+	where    string
+}
+
+// finding is one finding of a workflow, over all calls that had it.
+type finding struct {
+	key   findingKey
+	last  cache.Finding
+	at    time.Time
+	calls int64
+	nano  int64 // of all those calls
+}
+
+// notice is an event that somebody may want to read.
+type notice struct {
+	at   time.Time
+	kind bedrockguard.EventKind
+	who  string
+	text string
+}
+
+// Listen takes in an event of a guard: put it into bedrockguard.Options.Listeners. It holds on to no prompt text, and to a bounded amount
+// of anything else.
+func (p *Page) Listen(_ context.Context, e bedrockguard.Event) {
+	x := &p.events
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.told = true
+	x.dropped = sum(x.dropped, e.Dropped)
+	switch e.Kind {
+	case bedrockguard.EventSettled:
+		x.settled(&e)
+	case bedrockguard.EventCacheFinding:
+		x.found(&e)
+	case bedrockguard.EventReserved, bedrockguard.EventVoided, bedrockguard.EventInShadow:
+	default:
+		x.notice(&e)
+	}
+}
+
+// settled requires mu held.
+func (x *events) settled(e *bedrockguard.Event) {
+	number := e.Time.Unix() / 60
+	m := &x.minutes[((number%minutes)+minutes)%minutes]
+	if m.number > number {
+		return // more than an hour late
+	}
+	if m.number < number || m.sums == nil {
+		*m = minute{number, make(map[spentKey]*budget.Charge)}
+	}
+	key := spentKey{e.Scope.Workflow, e.Model, e.Region, false}
+	total := m.sums[key]
+	if total == nil {
+		if len(m.sums) >= maxKeys {
+			key = spentKey{other: true}
+			total = m.sums[key]
+		}
+		if total == nil {
+			total = new(budget.Charge)
+			m.sums[key] = total
+		}
+	}
+	for u := range total {
+		total[u] = sum(total[u], e.Actual[u])
+	}
+}
+
+// found requires mu held.
+func (x *events) found(e *bedrockguard.Event) {
+	key := findingKey{e.Scope.Workflow, e.Finding.Rule, e.Finding.Where}
+	f := x.findings[key]
+	if f == nil {
+		if x.findings == nil {
+			x.findings = make(map[findingKey]*finding)
+		}
+		if len(x.findings) >= maxFindings {
+			x.forgetOldest()
+		}
+		f = &finding{key: key}
+		x.findings[key] = f
+	}
+	f.last, f.at = e.Finding, e.Time
+	f.calls++
+	f.nano = sum(f.nano, e.Finding.NanoUSD)
+}
+
+// forgetOldest requires mu held.
+func (x *events) forgetOldest() {
+	var oldest *finding
+	for _, f := range x.findings {
+		if oldest == nil || f.at.Before(oldest.at) {
+			oldest = f
+		}
+	}
+	delete(x.findings, oldest.key)
+}
+
+// notice requires mu held.
+func (x *events) notice(e *bedrockguard.Event) {
+	text := ""
+	switch {
+	case e.Err != nil:
+		text = e.Err.Error()
+	case e.Crossed.Limit != "":
+		text = e.Crossed.Limit + ": " + e.Crossed.Settled.String() + " of " + e.Crossed.Max.String()
+	case e.Asked != "" || e.Answered != "":
+		text = e.Asked + " → " + e.Answered
+	}
+	if len(x.notices) >= maxNotices {
+		x.notices = append(x.notices[:0], x.notices[len(x.notices)-maxNotices+1:]...)
+	}
+	x.notices = append(x.notices, notice{e.Time, e.Kind, scopeText(e.Scope, "(none)"), clip(text, longText)})
+}
+
+// hour returns the columns of the last hour, and what was settled in them; nil columns when no guard has told anything.
+func (x *events) hour(now time.Time) (columns []time.Time, all []spent) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.told {
+		return nil, nil
+	}
+	first := now.Unix()/60 - minutes + 1
+	for i := range int64(minutes) {
+		columns = append(columns, time.Unix((first+i)*60, 0).UTC())
+	}
+	for i := range x.minutes {
+		m := &x.minutes[i]
+		if m.number < first {
+			continue
+		}
+		for key, charge := range m.sums {
+			all = append(all, spent{column: int(m.number - first), workflow: key.workflow, model: key.model, region: key.region, other: key.other, charge: *charge})
+		}
+	}
+	return columns, all
+}
+
+// seen returns the findings, those that cost most first, and the notices, newest first.
+func (x *events) seen() (findings []finding, notices []notice, dropped int64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, f := range x.findings {
+		findings = append(findings, *f)
+	}
+	slices.SortFunc(findings, func(a, b finding) int {
+		return cmp.Or(cmp.Compare(b.nano, a.nano), b.at.Compare(a.at), cmp.Compare(a.key.workflow, b.key.workflow), cmp.Compare(a.key.rule, b.key.rule), cmp.Compare(a.key.where, b.key.where))
+	})
+	notices = slices.Clone(x.notices)
+	slices.Reverse(notices)
+	return findings, notices, x.dropped
+}

@@ -1,0 +1,105 @@
+package statuspage
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// hitView is the cache's share of the input, by workflow.
+type hitView struct {
+	Rows  []hitRow
+	More  int
+	Heads []string // the workflows of the table by day
+	Days  []chartRow
+}
+
+type hitRow struct {
+	Workflow                string
+	Input, Read             figure
+	Hour, Today, Week, Span string
+	Spark                   spark
+}
+
+// hits are the input tokens of one workflow, and those of them that were read from the cache, by column.
+type hits struct {
+	name                string
+	read, input         []int64
+	hourRead, hourInput int64
+	total, totalRead    int64
+}
+
+// hitsOf tells how much of each workflow's input was read from the cache.
+func hitsOf(columns []time.Time, daily, hourly []spent, most int) hitView {
+	all := make(map[string]*hits)
+	of := func(s *spent) *hits {
+		name := workflowOf(s)
+		h := all[name]
+		if h == nil {
+			h = &hits{name: name, read: make([]int64, len(columns)), input: make([]int64, len(columns))}
+			all[name] = h
+		}
+		return h
+	}
+	for i := range daily {
+		s := &daily[i]
+		if s.column < 0 || s.column >= len(columns) {
+			continue
+		}
+		h := of(s)
+		h.read[s.column] = sum(h.read[s.column], s.charge[budget.UnitCacheReadInputTokens])
+		h.input[s.column] = sum(h.input[s.column], s.charge[budget.UnitInputTokens])
+		h.total = sum(h.total, s.charge[budget.UnitInputTokens])
+		h.totalRead = sum(h.totalRead, s.charge[budget.UnitCacheReadInputTokens])
+	}
+	for i := range hourly {
+		h := of(&hourly[i])
+		h.hourRead = sum(h.hourRead, hourly[i].charge[budget.UnitCacheReadInputTokens])
+		h.hourInput = sum(h.hourInput, hourly[i].charge[budget.UnitInputTokens])
+	}
+	sorted := slices.SortedFunc(maps.Values(all), func(a, b *hits) int { return cmp.Or(cmp.Compare(b.total, a.total), cmp.Compare(a.name, b.name)) })
+	v := hitView{More: max(0, len(sorted)-most)}
+	for _, h := range sorted[:len(sorted)-v.More] {
+		v.Rows = append(v.Rows, h.row())
+	}
+	v.byDay(columns, sorted[:min(len(sorted), maxSeries)])
+	return v
+}
+
+func (h *hits) row() hitRow {
+	share := func(days int) string {
+		read, input := int64(0), int64(0)
+		for i := len(h.read) - days; i < len(h.read); i++ {
+			read, input = sum(read, h.read[i]), sum(input, h.input[i])
+		}
+		return percent(read, input)
+	}
+	return hitRow{
+		Workflow: label(h.name), Input: figureOf(tokens(h.total)), Read: figureOf(tokens(h.totalRead)), Hour: percent(h.hourRead, h.hourInput),
+		Today: share(1), Week: share(7), Span: share(historyDays), Spark: sparkOf(h.read, h.input),
+	}
+}
+
+// byDay fills in the table by day, of the largest workflows.
+func (v *hitView) byDay(columns []time.Time, largest []*hits) {
+	for _, h := range largest {
+		v.Heads = append(v.Heads, label(h.name))
+	}
+	for i, day := range columns {
+		row, any := chartRow{Head: dayOf(day)}, false
+		for _, h := range largest {
+			text := percent(h.read[i], h.input[i])
+			any = any || text != ""
+			row.Cells = append(row.Cells, figure{text, text})
+		}
+		if any {
+			v.Days = append(v.Days, row)
+		}
+	}
+}
+
+// tokens is a number that has no unit of its own on the page.
+func tokens(n int64) budget.Quantity { return budget.Quantity{N: n} }

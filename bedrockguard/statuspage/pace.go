@@ -1,0 +1,97 @@
+package statuspage
+
+import (
+	"math"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// paceSpan is how old what a pace is measured from is, between once and twice.
+const paceSpan = 5 * time.Minute
+
+// pace is how fast an account is spent, and when it will be full.
+type pace struct {
+	perHour float64       // in the unit of the account, money in nano-USD
+	over    time.Duration // in which that was spent; zero when no pace is known
+	recent  bool          // over the last minutes, while somebody looked; else over the window so far
+	full    time.Duration // until the limit is reached; zero when it is not
+	resets  bool          // the window ends before
+}
+
+// reading is what was settled at a moment.
+type reading struct {
+	at      time.Time
+	settled int64
+}
+
+// track is the readings from which an account's pace is measured.
+type track struct {
+	first, second reading // second is at least paceSpan after first, and takes its place
+	last          time.Time
+}
+
+// paces remembers what accounts had spent at earlier looks. The zero value is empty. Not safe for concurrent use: it belongs to who has
+// the turn.
+type paces struct{ tracks map[budget.Key]*track }
+
+// of adds a look at an account, and returns its pace.
+func (p *paces) of(a *account, window budget.Window, now time.Time) pace {
+	settled := a.balance.Settled.N
+	t := p.tracks[a.key]
+	if t == nil || settled < t.first.settled { // a new window, or a correction
+		t = &track{first: reading{now, settled}, second: reading{now, settled}}
+		if p.tracks == nil {
+			p.tracks = make(map[budget.Key]*track)
+		}
+		p.tracks[a.key] = t
+	}
+	t.last = now
+	if now.Sub(t.second.at) >= paceSpan {
+		t.first, t.second = t.second, reading{now, settled}
+	}
+	measured := pace{over: now.Sub(t.first.at), recent: true}
+	spent := settled - t.first.settled
+	if measured.over < time.Minute {
+		measured.over, measured.recent, spent = elapsed(window, now), false, settled
+	}
+	if measured.over < time.Minute {
+		return pace{}
+	}
+	measured.perHour = float64(spent) / measured.over.Hours()
+	return measured.foretell(a, window)
+}
+
+// elapsed is how much of a window has passed; zero for one without a beginning.
+func elapsed(w budget.Window, now time.Time) time.Duration {
+	span := w.At(now)
+	if span.End == math.MaxInt64 {
+		return 0
+	}
+	return time.Duration(now.UnixNano() - span.Since)
+}
+
+// foretell works out when the account will be full if it goes on like that.
+func (p pace) foretell(a *account, window budget.Window) pace {
+	left := a.balance.Max.N - min(a.balance.Settled.N, a.balance.Max.N)
+	if p.perHour <= 0 || left <= 0 {
+		return p
+	}
+	hours := float64(left) / p.perHour
+	if hours > 10*365*24 {
+		return p
+	}
+	p.full = time.Duration(hours * float64(time.Hour))
+	calendar := window.At(time.Unix(0, 0)).Since == window.At(time.Unix(0, 0)).Start
+	p.resets = calendar && a.balance.ResetAfter > 0 && p.full > a.balance.ResetAfter
+	return p
+}
+
+// forget drops accounts that are gone.
+func (p *paces) forget(now time.Time) {
+	for key, t := range p.tracks {
+		if t.last.Before(now) {
+			delete(p.tracks, key)
+		}
+	}
+}

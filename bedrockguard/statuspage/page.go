@@ -1,0 +1,190 @@
+// Package statuspage is a page over a ledger, for the one who is called at three in the morning: what was spent, on what, how fast, what is
+// left, and buttons that stop it.
+//
+//	page, err := statuspage.New(statuspage.Options{Ledger: ledger})
+//	go http.Serve(listener, page) // on loopback
+//
+// It needs nothing but the ledger. Given to a guard as one of bedrockguard.Options.Listeners, Page.Listen adds what no ledger keeps: the
+// last hour by the minute, findings of the cache check with their price, and refusals.
+//
+// # Who may do what
+//
+// Without Options.Secret the page changes nothing, whoever asks. With it, whoever logs in with the secret may kill, revive and override; each
+// change is made in the name that was given at the login, and is a row of the audit trail, which the page shows. Requests for another host
+// name than those of Options.Hosts are refused, so that a website can't reach the page under a name of its own; changes are POST requests of
+// the page's own origin; nothing may frame it; nothing is loaded from elsewhere, and no text that a caller chose becomes markup.
+//
+// The page speaks HTTP as it is. Serve it on loopback, or behind something that ends TLS, and set Options.LoginToRead there.
+//
+// # What it costs
+//
+// A look at the ledger is shared by all viewers: at most one a second, and none that takes more than a tenth of the time. Nothing runs while
+// nobody looks.
+package statuspage
+
+import (
+	"crypto/sha256"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// DefaultMaxRows is how many rows a table has at most when Options.MaxRows is zero.
+const DefaultMaxRows = 300
+
+// minSecret is how long a secret has to be, in bytes, so that guessing it is hopeless.
+const minSecret = 16
+
+// Options configures a Page. One of Ledger and Operator is required.
+type Options struct {
+	// Ledger is what the page shows: with its policy, and with everything that can be changed.
+	Ledger *budget.Ledger
+	// Operator stands for a Ledger where there is none. What may be spent is then read from the policy document that the store holds;
+	// without one the page shows what was booked, and no limits. Overrides need a Ledger.
+	Operator *budget.Operator
+	// Secret lets those who know it make changes. At least 16 bytes; empty makes the page read-only.
+	Secret string
+	// LoginToRead asks for the secret before anything is shown. It needs a Secret.
+	LoginToRead bool
+	// Hosts are the names under which the page may be asked for, without ports. Nil stands for localhost and the addresses of loopback.
+	Hosts []string
+	// MaxRows is how many rows of each table are shown; the rest is counted. Zero stands for DefaultMaxRows.
+	MaxRows int
+}
+
+// Page is an http.Handler that shows a ledger. It answers below the path at which it is mounted, which has to end with a slash; strip
+// what stands before that. It is safe for concurrent use, and owns no goroutine.
+type Page struct {
+	operator  *budget.Operator
+	ledger    *budget.Ledger // nil when the page works over a store alone
+	secret    [sha256.Size]byte
+	writable  bool
+	private   bool
+	hosts     []string
+	maxRows   int
+	handler   http.Handler
+	sessions  sessions
+	snapshots snapshots
+	events    events
+}
+
+//go:embed assets
+var assets embed.FS
+
+var templates = template.Must(template.New("").Funcs(functions).ParseFS(assets, "assets/*.html"))
+
+// New returns a page, or every reason why the options make no sense.
+func New(o Options) (*Page, error) {
+	var errs []error
+	if (o.Ledger == nil) == (o.Operator == nil) {
+		errs = append(errs, errors.New("statuspage: want a Ledger or an Operator, and not both"))
+	}
+	if o.Secret != "" && len(o.Secret) < minSecret {
+		errs = append(errs, fmt.Errorf("statuspage: a secret of %d bytes, want at least %d: make one with openssl rand -hex 16", len(o.Secret), minSecret))
+	}
+	if o.LoginToRead && o.Secret == "" {
+		errs = append(errs, errors.New("statuspage: LoginToRead without a Secret would let nobody in"))
+	}
+	if o.MaxRows < 0 {
+		errs = append(errs, fmt.Errorf("statuspage: %d rows, want 0 or more", o.MaxRows))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	p := &Page{
+		operator: o.Operator, ledger: o.Ledger, secret: sha256.Sum256([]byte(o.Secret)), writable: o.Secret != "", private: o.LoginToRead,
+		hosts: slices.Clone(o.Hosts), maxRows: o.MaxRows,
+	}
+	if p.maxRows == 0 {
+		p.maxRows = DefaultMaxRows
+	}
+	if p.ledger != nil {
+		p.operator = &p.ledger.Operator
+	}
+	p.snapshots.turn = make(chan struct{}, 1)
+	p.handler = p.routes()
+	return p, nil
+}
+
+// routes returns what answers, without what holds for every request.
+func (p *Page) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", p.reader(p.show))
+	mux.HandleFunc("GET /style.css", asset("style.css", "text/css; charset=utf-8"))
+	mux.HandleFunc("GET /page.js", asset("page.js", "text/javascript; charset=utf-8"))
+	mux.HandleFunc("GET /login", p.askLogin)
+	mux.HandleFunc("POST /login", p.login)
+	mux.HandleFunc("POST /logout", p.logout)
+	for path, page := range map[string]*form{"/kill": &killForm, "/revive": &reviveForm, "/override": &overrideForm} {
+		mux.HandleFunc("GET "+path, p.writer(func(w http.ResponseWriter, r *http.Request, who string) { p.ask(w, r, who, page) }))
+		mux.HandleFunc("POST "+path, p.writer(func(w http.ResponseWriter, r *http.Request, who string) { p.change(w, r, who, page) }))
+	}
+	return http.NewCrossOriginProtection().Handler(mux)
+}
+
+// ServeHTTP implements http.Handler.
+func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	for name, value := range headers {
+		h.Set(name, value)
+	}
+	if !p.knows(r.Host) {
+		http.Error(w, "this page does not answer to that host name: add it to the page's hosts if it should", http.StatusMisdirectedRequest)
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	p.handler.ServeHTTP(w, r)
+}
+
+// maxForm is how long the body of a request may be: all fields of a scope, written as %XX.
+const maxForm = 64 << 10
+
+// headers are those of every answer. The referrer is kept within the page, because browsers tell no origin where they tell no referrer.
+var headers = map[string]string{
+	"Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+	"X-Frame-Options":         "DENY", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Referrer-Policy": "same-origin",
+	"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+// knows reports whether the page answers to a host.
+func (p *Page) knows(host string) bool {
+	name := hostname(host)
+	if p.hosts == nil {
+		return isLoopback(name)
+	}
+	return slices.ContainsFunc(p.hosts, func(h string) bool { return strings.EqualFold(hostname(h), name) })
+}
+
+// hostname is a host without its port, brackets and the dot at its end.
+func hostname(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return strings.TrimSuffix(strings.Trim(host, "[]"), ".")
+}
+
+func isLoopback(name string) bool {
+	addr, err := netip.ParseAddr(name)
+	return strings.EqualFold(name, "localhost") || err == nil && addr.IsLoopback()
+}
+
+// asset answers with one of the page's own files.
+func asset(name, kind string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		text, err := assets.ReadFile("assets/" + name)
+		if err != nil {
+			http.Error(w, "there is no such file", http.StatusNotFound)
+			return
+		}
+		w.Header().Set("Content-Type", kind)
+		_, _ = w.Write(text)
+	}
+}

@@ -1,0 +1,171 @@
+package statuspage
+
+import (
+	"cmp"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+const (
+	// sessionCookie begins the name of the cookie that holds the key of a session.
+	sessionCookie = "bedrockguard_page"
+	// sessionLength is how long a login lasts: a night on call.
+	sessionLength = 12 * time.Hour
+	// maxSessions is how many logins are remembered; the oldest one ends for a new one.
+	maxSessions = 1000
+	// nobody is the name of an operator who gave none.
+	nobody = "status page"
+)
+
+// sessions are the logins, by the hash of their key. The zero value has none. It is safe for concurrent use.
+type sessions struct {
+	mu  sync.Mutex
+	all map[[sha256.Size]byte]session
+}
+
+type session struct {
+	name  string // of the operator, for the audit trail
+	until time.Time
+}
+
+// cookieName has the port in it: browsers share cookies among the ports of a host, and two pages on one machine are two logins.
+func cookieName(r *http.Request) string {
+	_, port, err := net.SplitHostPort(r.Host)
+	if err != nil || strings.Trim(port, "0123456789") != "" {
+		return sessionCookie
+	}
+	return sessionCookie + port
+}
+
+// begin makes a session, and returns its key.
+func (s *sessions) begin(name string) string {
+	key := rand.Text()
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all == nil {
+		s.all = make(map[[sha256.Size]byte]session)
+	}
+	var oldest [sha256.Size]byte
+	for hash, one := range s.all {
+		if !now.Before(one.until) {
+			delete(s.all, hash)
+		} else if first, ok := s.all[oldest]; !ok || one.until.Before(first.until) {
+			oldest = hash
+		}
+	}
+	if len(s.all) >= maxSessions {
+		delete(s.all, oldest)
+	}
+	s.all[sha256.Sum256([]byte(key))] = session{name, now.Add(sessionLength)}
+	return key
+}
+
+// of returns the name of the operator whose request it is, and whether there is one.
+func (s *sessions) of(r *http.Request) (name string, ok bool) {
+	cookie, err := r.Cookie(cookieName(r))
+	if err != nil {
+		return "", false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one, ok := s.all[sha256.Sum256([]byte(cookie.Value))]
+	return one.name, ok && time.Now().Before(one.until)
+}
+
+func (s *sessions) end(r *http.Request) {
+	if cookie, err := r.Cookie(cookieName(r)); err == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.all, sha256.Sum256([]byte(cookie.Value)))
+	}
+}
+
+// reader lets in who may look.
+func (p *Page) reader(show func(w http.ResponseWriter, r *http.Request, who string)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		who, ok := p.sessions.of(r)
+		if p.private && !ok {
+			redirect(w, "login")
+			return
+		}
+		show(w, r, who)
+	}
+}
+
+// writer lets in who may make changes.
+func (p *Page) writer(change func(w http.ResponseWriter, r *http.Request, who string)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		who, ok := p.sessions.of(r)
+		switch {
+		case !p.writable:
+			p.refuse(w, http.StatusForbidden, "This page is read-only: it was started without a secret. The command kills, revives and overrides: bedrockguard kill --help.")
+		case !ok && r.Method == http.MethodGet:
+			redirect(w, "login")
+		case !ok:
+			p.refuse(w, http.StatusForbidden, "Nobody is logged in here, or the login has ended: log in, and try again.")
+		default:
+			change(w, r, who)
+		}
+	}
+}
+
+// loginView is what the login shows.
+type loginView struct {
+	frame
+	Problem string
+	Name    string
+}
+
+func (p *Page) askLogin(w http.ResponseWriter, _ *http.Request) {
+	if !p.writable {
+		p.refuse(w, http.StatusForbidden, "This page is read-only: it was started without a secret, so that there is nothing to log in for.")
+		return
+	}
+	render(w, http.StatusOK, "login.html", loginView{frame: frame{Title: "Log in"}})
+}
+
+func (p *Page) login(w http.ResponseWriter, r *http.Request) {
+	if !p.writable {
+		p.askLogin(w, r)
+		return
+	}
+	given := sha256.Sum256([]byte(r.PostFormValue("secret")))
+	name := strings.TrimSpace(strings.ToValidUTF8(r.PostFormValue("name"), ""))
+	problem := ""
+	switch {
+	case subtle.ConstantTimeCompare(given[:], p.secret[:]) != 1:
+		problem = "That is not the secret."
+	case len(name) > budget.MaxScopeValue:
+		problem = "That name is too long."
+	}
+	if problem != "" {
+		render(w, http.StatusForbidden, "login.html", loginView{frame: frame{Title: "Log in"}, Problem: problem, Name: clip(name, longText)})
+		return
+	}
+	http.SetCookie(w, &http.Cookie{
+		Name: cookieName(r), Value: p.sessions.begin(cmp.Or(name, nobody)), HttpOnly: true, SameSite: http.SameSiteStrictMode,
+		Secure: r.TLS != nil || !isLoopback(hostname(r.Host)), MaxAge: int(sessionLength / time.Second),
+	})
+	redirect(w, "./")
+}
+
+func (p *Page) logout(w http.ResponseWriter, r *http.Request) {
+	p.sessions.end(r)
+	http.SetCookie(w, &http.Cookie{Name: cookieName(r), HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: -1})
+	redirect(w, "./")
+}
+
+// redirect sends the browser on with a GET. The path is relative to the page's, which may be mounted anywhere.
+func redirect(w http.ResponseWriter, to string) {
+	w.Header().Set("Location", to)
+	w.WriteHeader(http.StatusSeeOther)
+}

@@ -1,0 +1,270 @@
+package statuspage
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+const (
+	// freshFor is how long a look at the ledger stands for all viewers, at least.
+	freshFor = time.Second
+	// restFactor is how many times as long as it took a look stands: so a slow store is busy with the page a tenth of the time.
+	restFactor = 9
+	// readTimeout bounds a look.
+	readTimeout = 20 * time.Second
+	// historyDays is how many days of usage are shown, today included.
+	historyDays = 31
+	// maxTrail is how many rows of the audit trail are kept in memory.
+	maxTrail = 500
+	// maxPeriods is of how many accounts the newest period is asked for, where no policy says what an account may spend: it is a step each.
+	maxPeriods = 100
+)
+
+// snapshot is one look at the ledger. It is not changed once it is made.
+type snapshot struct {
+	at       time.Time
+	policy   bool // there is one
+	limits   map[string]budget.Limit
+	accounts []*account  // the fullest first
+	unknown  int         // accounts of which nothing more than their names is known
+	days     []time.Time // the columns of daily
+	daily    []spent
+	pending  []budget.Entry // oldest first
+	more     bool           // there are more of them
+	kills    []budget.Kill
+	trail    []budget.Record // newest first
+	view     *pageView       // what is shown of it, made once for all viewers
+}
+
+// account is where one account stands.
+type account struct {
+	key      budget.Key
+	balance  budget.AccountBalance
+	window   string
+	override *budget.Override
+	latched  time.Time
+	since    time.Time // where no policy says the window: the beginning of its newest period
+	known    bool      // a policy says what it may spend
+	pace     pace
+}
+
+// part is how full the account is.
+func (a *account) part() float64 {
+	used := float64(a.balance.Settled.N) + float64(a.balance.Pending.N)
+	if a.balance.Max.N <= 0 {
+		return min(used, 1)
+	}
+	return used / float64(a.balance.Max.N)
+}
+
+// snapshots hands out looks at the ledger. Whoever finds the last one too old takes the turn and looks, on its own request's goroutine;
+// the others wait for it.
+type snapshots struct {
+	turn  chan struct{} // holds one value while somebody has the turn; what follows is theirs
+	last  *snapshot     // nil before the first one that succeeded
+	err   error         // of the last look
+	until time.Time     // when the last look is too old
+	paces paces
+	trail []budget.Record // oldest first
+	seen  int64           // the revision of the last change in trail
+}
+
+// snapshot returns a look that is fresh, or the error of the one that failed, with the last one that did not, if there was one.
+func (p *Page) snapshot(ctx context.Context) (*snapshot, error) {
+	s := &p.snapshots
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if time.Now().Before(s.until) {
+		return s.last, s.err
+	}
+	// A viewer that leaves takes nothing with it: the look is for the next one.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
+	defer cancel()
+	began := time.Now()
+	next, err := p.look(ctx)
+	s.err = err
+	if err == nil {
+		s.last = next
+	}
+	s.until = time.Now().Add(max(freshFor, restFactor*time.Since(began)))
+	return s.last, s.err
+}
+
+// outdate has the next viewer look anew: something was changed here.
+func (p *Page) outdate() {
+	p.snapshots.turn <- struct{}{}
+	p.snapshots.until = time.Time{}
+	<-p.snapshots.turn
+}
+
+// look reads the ledger.
+func (p *Page) look(ctx context.Context) (*snapshot, error) {
+	now := time.Now()
+	s := &snapshot{at: now, limits: make(map[string]budget.Limit)}
+	policy, err := p.policy(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.policy = len(policy.Limits) > 0
+	for _, l := range policy.Limits {
+		s.limits[l.Name] = l
+	}
+	if err := p.lookAtAccounts(ctx, s, policy); err != nil {
+		return nil, err
+	}
+	if err := p.lookAtUsage(ctx, s); err != nil {
+		return nil, err
+	}
+	if s.pending, err = collect(p.operator.Entries(ctx, budget.Query{State: budget.Pending, Max: p.maxRows + 1})); err != nil {
+		return nil, err
+	}
+	if s.more = len(s.pending) > p.maxRows; s.more {
+		s.pending = s.pending[:p.maxRows]
+	}
+	slices.SortFunc(s.pending, func(a, b budget.Entry) int { return a.ReservedAt.Compare(b.ReservedAt) })
+	if s.kills, err = p.operator.Kills(ctx); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(s.kills, func(a, b budget.Kill) int {
+		return cmp.Or(b.At.Compare(a.At), cmp.Compare(a.Scope.String(), b.Scope.String()))
+	})
+	if s.trail, err = p.lookAtTrail(ctx); err != nil {
+		return nil, err
+	}
+	s.view = p.view(s)
+	return s, nil
+}
+
+// policy is what is enforced, or what the store holds. It may have no limits.
+func (p *Page) policy(ctx context.Context) (budget.Policy, error) {
+	if p.ledger != nil {
+		return p.ledger.Policy(), nil
+	}
+	document, err := p.operator.PolicyDocument(ctx)
+	if err != nil || len(document.Text) == 0 {
+		return budget.Policy{}, err
+	}
+	policy, err := budget.ReadPolicy(bytes.NewReader(document.Text))
+	if err != nil {
+		return policy, fmt.Errorf("version %d of the policy that the store holds: %w", document.Version, err)
+	}
+	return policy, nil
+}
+
+func (p *Page) lookAtAccounts(ctx context.Context, s *snapshot, policy budget.Policy) error {
+	if !s.policy {
+		return p.lookWithoutPolicy(ctx, s)
+	}
+	booked := make(map[string]bool)
+	for standing, err := range p.operator.Standing(ctx, policy, budget.AccountQuery{}) {
+		if err != nil {
+			return err
+		}
+		limit := s.limits[standing.Account.Limit]
+		booked[limit.Name] = true
+		a := &account{key: standing.Account.Key, balance: standing.Balance, window: limit.Window.String(), known: true}
+		if o := standing.Account.Override; o != nil && s.at.Before(o.Until) {
+			a.override = o
+		}
+		if a.balance.Latched {
+			a.latched = standing.Account.Latched
+		}
+		a.pace = p.snapshots.paces.of(a, limit.Window, s.at)
+		s.accounts = append(s.accounts, a)
+	}
+	p.snapshots.paces.forget(s.at)
+	for _, l := range policy.Limits {
+		if !booked[l.Name] {
+			none := budget.Quantity{Unit: l.Max.Unit}
+			s.accounts = append(s.accounts, &account{
+				balance: budget.AccountBalance{Limit: l.Name, Max: l.Max, Settled: none, Pending: none, Observe: l.Observe}, window: l.Window.String(), known: true,
+			})
+		}
+	}
+	slices.SortFunc(s.accounts, func(a, b *account) int {
+		if parts := cmp.Compare(b.part(), a.part()); parts != 0 {
+			return parts
+		}
+		return cmp.Or(cmp.Compare(a.balance.Limit, b.balance.Limit), bytes.Compare(a.key[:], b.key[:]))
+	})
+	return nil
+}
+
+func (p *Page) lookAtUsage(ctx context.Context, s *snapshot) error {
+	first := budget.UsageDay(s.at).AddDate(0, 0, 1-historyDays)
+	for i := range historyDays {
+		s.days = append(s.days, first.AddDate(0, 0, i))
+	}
+	query := budget.UsageQuery{Since: first, By: budget.PerWorkflow | budget.PerModel | budget.PerRegion, Every: budget.ByDay}
+	for row, err := range p.operator.Usage(ctx, query) {
+		if err != nil {
+			return err
+		}
+		s.daily = append(s.daily, spent{
+			column: int(row.Day.Sub(first) / (24 * time.Hour)), charge: row.Charge, other: row.Key == budget.OtherUsage,
+			workflow: row.Scope.Workflow, model: row.Scope.Model, region: row.Scope.Region,
+		})
+	}
+	return nil
+}
+
+// lookWithoutPolicy tells of accounts by their newest period.
+func (p *Page) lookWithoutPolicy(ctx context.Context, s *snapshot) error {
+	for known, err := range p.operator.Accounts(ctx, budget.AccountQuery{}) {
+		if err != nil {
+			return err
+		}
+		if len(s.accounts) == min(maxPeriods, p.maxRows) {
+			s.unknown++
+			continue
+		}
+		a := &account{key: known.Key, balance: budget.AccountBalance{Limit: known.Limit, Scope: known.Scope}, override: known.Override, latched: known.Latched}
+		for period, err := range p.operator.Periods(ctx, known.Key, time.Time{}) {
+			if err != nil {
+				return err
+			}
+			a.since, a.balance.Settled.N, a.balance.Pending.N = period.Start, period.Settled+period.Forgotten, period.Pending
+		}
+		s.accounts = append(s.accounts, a)
+	}
+	slices.SortStableFunc(s.accounts, func(a, b *account) int { return cmp.Compare(b.balance.Settled.N, a.balance.Settled.N) })
+	return nil
+}
+
+// lookAtTrail reads the changes since the last look, and returns the newest of all, newest first. It requires the turn.
+func (p *Page) lookAtTrail(ctx context.Context) ([]budget.Record, error) {
+	s := &p.snapshots
+	for change, err := range p.operator.Changes(ctx, s.seen) {
+		if err != nil {
+			return nil, err
+		}
+		s.trail, s.seen = append(s.trail, change), change.Revision
+		if len(s.trail) >= 2*maxTrail {
+			s.trail = slices.Clone(s.trail[maxTrail:])
+		}
+	}
+	newest := slices.Clone(s.trail[max(0, len(s.trail)-maxTrail):])
+	slices.Reverse(newest)
+	return newest, nil
+}
+
+// collect returns what a sequence yields, or its error.
+func collect[T any](all func(func(T, error) bool)) (rows []T, err error) {
+	for row, err := range all {
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}

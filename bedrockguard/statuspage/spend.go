@@ -1,0 +1,221 @@
+package statuspage
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// The classes in which tokens are billed apart, in the order in which they are shown.
+var classes = []struct {
+	name string
+	unit budget.Unit
+}{
+	{"uncached input", budget.UnitUncachedInputTokens},
+	{"cache reads", budget.UnitCacheReadInputTokens},
+	{"cache writes", budget.UnitCacheWriteInputTokens},
+	{"output", budget.UnitOutputTokens},
+}
+
+// noClass is the money of what has no list price by token, or no tokens.
+const noClass = "other charges"
+
+// maxSeries is how many values a chart tells apart; what is left is added up.
+const maxSeries = 7
+
+// spent is what was charged in one column of a chart.
+type spent struct {
+	column                  int
+	workflow, model, region string
+	other                   bool // the ledger could not tell it apart
+	charge                  budget.Charge
+}
+
+// series is one value of what a chart tells apart.
+type series struct {
+	Name   string
+	Values []int64
+	Total  int64
+}
+
+// breakdown is spend over time, told apart by something.
+type breakdown struct {
+	Columns []time.Time
+	Series  []series // the largest first; what is left of the others last
+	Totals  []int64  // of each column
+	Total   int64
+	Unit    budget.Unit
+}
+
+// workflowOf and modelOf return what a charge is told apart by.
+func workflowOf(s *spent) string { return nameOf(s, s.workflow) }
+func modelOf(s *spent) string    { return nameOf(s, s.model) }
+
+// untold stands for what the ledger could not tell apart: no text of a caller is as long.
+var untold = strings.Repeat("?", budget.MaxScopeValue+1)
+
+func nameOf(s *spent, value string) string {
+	if s.other {
+		return untold
+	}
+	return value
+}
+
+// label shows what nameOf returns.
+func label(name string) string {
+	if name == untold {
+		return "(not told apart)"
+	}
+	return named(name)
+}
+
+// breakdownBy tells money apart by a name.
+func breakdownBy(columns []time.Time, all []spent, name func(*spent) string) breakdown {
+	b := newBuilder(columns)
+	for i := range all {
+		b.add(all[i].column, name(&all[i]), all[i].charge[budget.UnitUSD])
+	}
+	return b.build()
+}
+
+// breakdownByClass tells money apart by the class of token, as list prices divide it.
+func breakdownByClass(columns []time.Time, all []spent, prices *prices) breakdown {
+	b := newBuilder(columns)
+	for i := range all {
+		for class, n := range prices.split(&all[i]) {
+			b.add(all[i].column, class, n)
+		}
+	}
+	return b.build()
+}
+
+// breakdownOfTokens counts tokens by their class.
+func breakdownOfTokens(columns []time.Time, all []spent) breakdown {
+	b := newBuilder(columns)
+	for i := range all {
+		for _, class := range classes {
+			b.add(all[i].column, class.name, all[i].charge[class.unit])
+		}
+	}
+	told := b.build()
+	told.Unit = 0
+	return told
+}
+
+type builder struct {
+	columns []time.Time
+	series  map[string][]int64
+}
+
+func newBuilder(columns []time.Time) *builder {
+	return &builder{columns, make(map[string][]int64)}
+}
+
+func (b *builder) add(column int, name string, n int64) {
+	if n == 0 || column < 0 || column >= len(b.columns) {
+		return
+	}
+	values := b.series[name]
+	if values == nil {
+		values = make([]int64, len(b.columns))
+		b.series[name] = values
+	}
+	values[column] = sum(values[column], n)
+}
+
+// build returns the breakdown, in which all but the largest series are one.
+func (b *builder) build() breakdown {
+	out := breakdown{Columns: b.columns, Totals: make([]int64, len(b.columns)), Unit: budget.UnitUSD}
+	for name, values := range b.series {
+		s := series{Name: name, Values: values}
+		for i, n := range s.Values {
+			s.Total = sum(s.Total, n)
+			out.Totals[i] = sum(out.Totals[i], n)
+		}
+		out.Series = append(out.Series, s)
+		out.Total = sum(out.Total, s.Total)
+	}
+	slices.SortFunc(out.Series, func(a, b series) int {
+		return cmp.Or(cmp.Compare(b.Total, a.Total), cmp.Compare(a.Name, b.Name))
+	})
+	shown := len(out.Series)
+	if shown > maxSeries+1 {
+		shown = maxSeries
+	}
+	for i := range out.Series[:shown] {
+		out.Series[i].Name = label(out.Series[i].Name)
+	}
+	if shown == len(out.Series) {
+		return out
+	}
+	rest := series{Name: fmt.Sprintf("%d others", len(out.Series)-maxSeries), Values: make([]int64, len(b.columns))}
+	for _, s := range out.Series[maxSeries:] {
+		for i, n := range s.Values {
+			rest.Values[i] = sum(rest.Values[i], n)
+		}
+		rest.Total = sum(rest.Total, s.Total)
+	}
+	out.Series = append(out.Series[:maxSeries:maxSeries], rest)
+	return out
+}
+
+// prices remembers list prices while a page is made. The zero value is empty.
+type prices struct{ known map[[2]string]*budget.Price }
+
+// of returns the list price of a model in a region; nil for none.
+func (p *prices) of(model, region string) *budget.Price {
+	key := [2]string{model, region}
+	price, ok := p.known[key]
+	if ok {
+		return price
+	}
+	if found, _, err := bedrockguard.ModelFacts(model, region); err == nil {
+		price = &found
+	}
+	if p.known == nil {
+		p.known = make(map[[2]string]*budget.Price)
+	}
+	p.known[key] = price
+	return price
+}
+
+// split divides the money of a charge among the classes of its tokens, in proportion to their list prices. The parts add up to the charge
+// exactly, whatever discounts and tiers were in it.
+func (p *prices) split(s *spent) map[string]int64 {
+	money := s.charge[budget.UnitUSD]
+	price := p.of(s.model, s.region)
+	if price == nil {
+		return map[string]int64{noClass: money}
+	}
+	r := &price.Rates
+	rates := [...]budget.PicoUSD{r.Input, r.CacheRead, r.CacheWrite5m, r.Output}
+	var weights [len(rates)]float64
+	whole, largest := 0.0, 0
+	for i, class := range classes {
+		weights[i] = float64(s.charge[class.unit]) * float64(rates[i])
+		whole += weights[i]
+		if weights[i] > weights[largest] {
+			largest = i
+		}
+	}
+	if whole <= 0 {
+		return map[string]int64{noClass: money}
+	}
+	parts := make(map[string]int64, len(classes))
+	left := money
+	for i, class := range classes {
+		part := left
+		if share := float64(money) * (weights[i] / whole); share < float64(left) {
+			part = int64(share)
+		}
+		parts[class.name] = part
+		left -= part
+	}
+	parts[classes[largest].name] += left
+	return parts
+}

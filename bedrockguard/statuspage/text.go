@@ -1,0 +1,169 @@
+package statuspage
+
+import (
+	"fmt"
+	"html/template"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// How long text that a caller chose is shown, in characters.
+const (
+	shortText = 60
+	longText  = 300
+)
+
+// functions are what templates may call.
+var functions = template.FuncMap{"when": when, "clock": clock, "lasting": lasting}
+
+// clip makes text that somebody else chose fit to be shown: what has no shape, or would reorder its neighbours, is shown as what it is, and
+// what is too long is cut. Templates escape it as any other text.
+func clip(s string, most int) string {
+	var b strings.Builder
+	n := 0
+	for _, r := range s {
+		shown := string(r)
+		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
+			shown = fmt.Sprintf(`\u%04x`, r)
+		}
+		if n += utf8.RuneCountInString(shown); n > most {
+			b.WriteRune('…')
+			break
+		}
+		b.WriteString(shown)
+	}
+	return b.String()
+}
+
+// named is clip of a value of a scope, which may be empty.
+func named(s string) string {
+	if s == "" {
+		return "(none)"
+	}
+	return clip(s, shortText)
+}
+
+// scopeText shows a scope; empty stands for one that sets nothing.
+func scopeText(s budget.Scope, empty string) string {
+	if len(s.Dims()) == 0 {
+		return empty
+	}
+	return clip(s.String(), 2*shortText)
+}
+
+// figure is a number for people, and exactly.
+type figure struct{ Text, Exact string }
+
+func figureOf(q budget.Quantity) figure {
+	if !q.Unit.Valid() {
+		exact := strconv.FormatInt(q.N, 10)
+		return figure{grouped(exact), exact}
+	}
+	if q.Unit == budget.UnitUSD {
+		return figure{dollars(q.N), q.String()}
+	}
+	return figure{grouped(strconv.FormatInt(q.N, 10)), q.String()}
+}
+
+func usd(n int64) figure { return figureOf(budget.Quantity{N: n, Unit: budget.UnitUSD}) }
+
+// dollars shows nano-USD with the digits that matter.
+func dollars(n int64) string {
+	value := math.Abs(float64(n) / 1e9)
+	sign := ""
+	if n < 0 {
+		sign = "-"
+	}
+	digits := 6
+	switch {
+	case n == 0:
+		return "$0"
+	case value >= 1:
+		digits = 2
+	case value >= 0.01:
+		digits = 4
+	case value < 0.000001:
+		digits = 9
+	}
+	whole, decimals, _ := strings.Cut(strconv.FormatFloat(value, 'f', digits, 64), ".")
+	return sign + "$" + grouped(whole) + "." + decimals
+}
+
+// grouped sets the thousands of a decimal number apart.
+func grouped(digits string) string {
+	sign := ""
+	if strings.HasPrefix(digits, "-") {
+		sign, digits = "-", digits[1:]
+	}
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return sign + digits
+}
+
+// rounded shows a number of the axis of a chart, shortly.
+func rounded(n int64, unit budget.Unit) string {
+	value, prefix := float64(n), ""
+	if unit == budget.UnitUSD {
+		value, prefix = value/1e9, "$"
+	}
+	suffix := ""
+	for _, s := range []string{"k", "M", "G", "T"} {
+		if math.Abs(value) < 10_000 && (suffix != "" || value < 1000) {
+			break
+		}
+		value, suffix = value/1000, s
+	}
+	return prefix + strconv.FormatFloat(value, 'g', 4, 64) + suffix
+}
+
+// percent shows a share; empty when there is nothing that it could be a share of.
+func percent(part, whole int64) string {
+	if whole <= 0 {
+		return ""
+	}
+	return strconv.FormatFloat(100*float64(part)/float64(whole), 'f', 1, 64) + " %"
+}
+
+// when shows a moment; nothing for the zero one.
+func when(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02 15:04:05 UTC")
+}
+
+func clock(t time.Time) string { return t.UTC().Format("15:04:05 UTC") }
+
+// lasting shows a duration by the two units that matter; nothing for none.
+func lasting(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d <= 0:
+		return ""
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", max(1, int(d.Seconds())))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 2*day:
+		return fmt.Sprintf("%d h %d min", d/time.Hour, d%time.Hour/time.Minute)
+	case d < 60*day:
+		return fmt.Sprintf("%d d %d h", d/day, d%day/time.Hour)
+	default:
+		return grouped(strconv.Itoa(int(d/day))) + " d"
+	}
+}
+
+// sum adds without wrapping.
+func sum(a, b int64) int64 {
+	if c := a + b; (c > a) == (b > 0) {
+		return c
+	}
+	return math.MaxInt64
+}

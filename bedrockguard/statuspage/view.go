@@ -1,0 +1,385 @@
+package statuspage
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// frame is what every page shows.
+type frame struct {
+	Title    string
+	Who      string // who is logged in, as the audit trail will name them
+	Writable bool   // somebody may log in
+	LoggedIn bool
+	Script   bool // the page is refreshed
+}
+
+// pageView is what the page shows.
+type pageView struct {
+	frame
+	Done      string // what a change did that was made just now
+	Problem   string // why what is shown is old, or why nothing is
+	At        time.Time
+	Steer     bool // links to changes are shown
+	Overrides bool // overrides can be made
+	Policy    bool
+	Tiles     []tile
+	Accounts  []accountRow
+	Hidden    int // accounts that have no row
+	Unknown   int
+	Charts    []chart
+	Hour      []chart
+	Listening bool
+	Dropped   int64
+	Hits      hitView
+	Findings  []findingRow
+	Notices   []noticeRow
+	Calls     []callRow
+	MoreCalls bool
+	Kills     []killRow
+	MoreKills int
+	Raised    []accountRow // accounts with an override
+	Trail     []trailRow
+}
+
+type tile struct {
+	Name  string
+	Value figure
+	Note  string
+}
+
+type accountRow struct {
+	N                    int
+	Key                  string
+	Limit, Scope         string
+	Everything           bool // the account is all calls': stopping it is stopping everything
+	Known                bool
+	Settled, Pending     figure
+	Left, Max            figure
+	Window               string
+	Reset                string
+	ResetAt, Since       time.Time
+	Pace, Over, Reaches  string
+	Bar                  bar
+	Part                 string
+	Latched, OverrideEnd time.Time
+	Observe              bool
+}
+
+type findingRow struct {
+	Workflow, Rule, Cause, Where, Detail, Advice string
+	Calls                                        string
+	Cost, Day, Total                             figure
+	At                                           time.Time
+	Suspected                                    bool
+}
+
+type noticeRow struct {
+	At              time.Time
+	Kind, Who, Text string
+}
+
+type callRow struct {
+	N                int
+	ID, Scope        string
+	Model, Operation string
+	Since            string
+	Worst            figure
+}
+
+type killRow struct {
+	N              int
+	Flag           string
+	Scope, Reason  string
+	At, Until      time.Time
+	Effective      time.Time
+	Patterns, Long bool
+}
+
+type trailRow struct {
+	At                        time.Time
+	Operator, Kind, What, Why string
+}
+
+// show answers with the page.
+func (p *Page) show(w http.ResponseWriter, r *http.Request, who string) {
+	s, err := p.snapshot(r.Context())
+	v := new(pageView)
+	if s != nil {
+		*v = *s.view
+	}
+	v.frame = frame{Title: "bedrockguard", Who: clip(who, shortText), Writable: p.writable, LoggedIn: who != "", Script: true}
+	v.Steer = who != ""
+	v.Overrides = v.Steer && p.ledger != nil
+	v.Done = doneText(r)
+	status := http.StatusOK
+	if err != nil {
+		status, v.Problem = http.StatusServiceUnavailable, problemText(err, who != "")
+	}
+	render(w, status, "page.html", v)
+}
+
+// problemText says why the ledger could not be read. The text of an error may name hosts and accounts, which are for operators.
+func problemText(err error, operator bool) string {
+	text := "The store does not answer, so that nobody knows what is spent now. Guarded calls are refused meanwhile."
+	switch {
+	case errors.Is(err, budget.ErrLost):
+		text = "The ledger lost a part of what it knew. Every call is refused until an operator accepts the loss: bedrockguard accept-loss."
+	case errors.Is(err, budget.ErrInvalidPolicy):
+		text = "The policy that the store holds can't be read."
+	}
+	if operator {
+		text += " (" + clip(err.Error(), longText) + ")"
+	}
+	return text
+}
+
+// view makes what the page shows of a look, and of what guards told by then.
+func (p *Page) view(s *snapshot) *pageView {
+	v := &pageView{At: s.at, Policy: s.policy, Unknown: s.unknown}
+	var known prices
+	columns, daily := s.days, s.daily
+	byWorkflow := breakdownBy(columns, daily, workflowOf)
+	v.Charts = []chart{
+		chartOf("day-workflow", "By workflow", dayForm, byWorkflow),
+		chartOf("day-model", "By model", dayForm, breakdownBy(columns, daily, modelOf)),
+		chartOf("day-class", "By class of token", dayForm, breakdownByClass(columns, daily, &known)),
+		chartOf("day-tokens", "Tokens by class", dayForm, breakdownOfTokens(columns, daily)),
+	}
+	minutes, hourly := p.events.hour(s.at)
+	if v.Listening = minutes != nil; v.Listening {
+		v.Hour = []chart{
+			chartOf("hour-workflow", "By workflow", minuteForm, breakdownBy(minutes, hourly, workflowOf)),
+			chartOf("hour-model", "By model", minuteForm, breakdownBy(minutes, hourly, modelOf)),
+			chartOf("hour-class", "By class of token", minuteForm, breakdownByClass(minutes, hourly, &known)),
+		}
+	}
+	v.Hits = hitsOf(columns, daily, hourly, p.maxRows)
+	p.viewAccounts(v, s)
+	p.viewEvents(v)
+	p.viewFlags(v, s)
+	v.Tiles = tiles(v, s, byWorkflow)
+	return v
+}
+
+// tiles are the figures that somebody in a hurry reads.
+func tiles(v *pageView, s *snapshot, byDay breakdown) []tile {
+	today := byDay.Totals[len(byDay.Totals)-1]
+	all := []tile{{"Spent today", usd(today), "UTC, from midnight"}, {fmt.Sprintf("Spent in %d days", historyDays), usd(byDay.Total), "today included"}}
+	if v.Listening {
+		all = append(all, tile{"Spent in the last hour", v.Hour[0].Total, "by the guards that report here"})
+	}
+	set := int64(0)
+	for i := range s.pending {
+		set = sum(set, s.pending[i].Reserved[budget.UnitUSD])
+	}
+	calls := strconv.Itoa(len(s.pending))
+	if s.more {
+		calls += " or more"
+	}
+	return append(all,
+		tile{"Calls in flight", figure{calls, calls}, usd(set).Text + " set aside"},
+		tile{"Kill flags in force", figureOf(budget.Quantity{N: int64(len(s.kills))}), ""},
+	)
+}
+
+func (p *Page) viewAccounts(v *pageView, s *snapshot) {
+	for i, a := range s.accounts {
+		if a.override != nil && len(v.Raised) < p.maxRows {
+			v.Raised = append(v.Raised, rowOf(i, a, s.at))
+		}
+		if i < p.maxRows {
+			v.Accounts = append(v.Accounts, rowOf(i, a, s.at))
+		}
+	}
+	v.Hidden = len(s.accounts) - len(v.Accounts)
+}
+
+func rowOf(i int, a *account, now time.Time) accountRow {
+	b := &a.balance
+	row := accountRow{
+		N: i, Limit: clip(b.Limit, shortText), Scope: scopeText(b.Scope, "all calls"), Everything: len(b.Scope.Dims()) == 0, Known: a.known,
+		Settled: figureOf(b.Settled), Pending: figureOf(b.Pending), Window: a.window, Since: a.since, Latched: a.latched, Observe: b.Observe,
+	}
+	if a.key != (budget.Key{}) {
+		row.Key = hex.EncodeToString(a.key[:])
+	}
+	if a.override != nil {
+		row.OverrideEnd = a.override.Until
+	}
+	if !a.known {
+		return row
+	}
+	row.Left, row.Max, row.Bar = figureOf(b.Left()), figureOf(b.Max), barOf(a)
+	row.Part = percent(sum(b.Settled.N, b.Pending.N), b.Max.N)
+	if b.Max.Unit != budget.UnitUSD {
+		row.Window = b.Max.Unit.String() + ", " + row.Window
+	}
+	if b.ResetAfter > 0 {
+		row.Reset, row.ResetAt = lasting(b.ResetAfter), now.Add(b.ResetAfter).Round(time.Second)
+	}
+	row.Pace, row.Over, row.Reaches = paceTexts(a)
+	return row
+}
+
+// paceTexts tell how fast an account is spent, and when it will be full.
+func paceTexts(a *account) (perHour, over, reaches string) {
+	pace := &a.pace
+	switch left := a.balance.Left().N; {
+	case pace.over == 0:
+	case pace.perHour < 1:
+		perHour = "none"
+	default:
+		perHour = figureOf(budget.Quantity{N: int64(min(pace.perHour, 1e18)), Unit: a.balance.Max.Unit}).Text + " an hour"
+		over = "in this window"
+		if pace.recent {
+			over = "in the last " + lasting(pace.over)
+		}
+		switch {
+		case left <= 0:
+		case pace.full == 0:
+			reaches = "not in ten years"
+		case pace.resets:
+			reaches = "not in this window"
+		default:
+			reaches = "in " + lasting(pace.full)
+		}
+	}
+	if a.known && a.balance.Left().N <= 0 {
+		reaches = "reached"
+	}
+	return perHour, over, reaches
+}
+
+func (p *Page) viewEvents(v *pageView) {
+	findings, notices, dropped := p.events.seen()
+	v.Dropped = dropped
+	for _, f := range findings[:min(len(findings), p.maxRows)] {
+		info, _ := f.last.Rule.Info()
+		v.Findings = append(v.Findings, findingRow{
+			Workflow: named(f.key.workflow), Rule: string(f.last.Rule), Cause: info.Cause, Where: clip(f.last.Where, longText), Detail: clip(f.last.Detail, longText),
+			Advice: info.Advice, Calls: grouped(strconv.FormatInt(f.calls, 10)), Cost: usd(f.last.NanoUSD), Day: usd(f.last.NanoUSDPerDay), Total: usd(f.nano),
+			At: f.at, Suspected: f.last.Suspected,
+		})
+	}
+	for _, n := range notices {
+		v.Notices = append(v.Notices, noticeRow{n.at, string(n.kind), n.who, n.text})
+	}
+}
+
+func (p *Page) viewFlags(v *pageView, s *snapshot) {
+	v.MoreCalls = s.more
+	for i := range s.pending {
+		e := &s.pending[i]
+		call := e.Scope
+		call.Model = ""
+		v.Calls = append(v.Calls, callRow{
+			N: i, ID: e.ID.String(), Scope: scopeText(call, "(nobody said)"), Model: named(e.Scope.Model), Operation: named(e.Operation),
+			Since: cmp.Or(lasting(s.at.Sub(e.ReservedAt)), "0 s"), Worst: usd(e.Reserved[budget.UnitUSD]),
+		})
+	}
+	for i := range s.kills[:min(len(s.kills), p.maxRows)] {
+		k := &s.kills[i]
+		row := killRow{N: i, Flag: flagKey(k), Scope: scopeText(k.Scope, "every call"), Reason: clip(k.Reason, longText), At: k.At, Until: k.Until, Patterns: k.Patterns}
+		if s.at.Before(k.EffectiveBy) {
+			row.Effective = k.EffectiveBy
+		}
+		v.Kills = append(v.Kills, row)
+	}
+	v.MoreKills = len(s.kills) - len(v.Kills)
+	accounts := make(map[budget.Key]*account, len(s.accounts))
+	for _, a := range s.accounts {
+		accounts[a.key] = a
+	}
+	for i := range s.trail[:min(len(s.trail), p.maxRows)] {
+		v.Trail = append(v.Trail, trailOf(&s.trail[i], accounts))
+	}
+}
+
+// flagKey names a flag in a link.
+func flagKey(k *budget.Kill) string {
+	object := k.Flag().Object()
+	return hex.EncodeToString(object[:])
+}
+
+func trailOf(r *budget.Record, accounts map[budget.Key]*account) trailRow {
+	row := trailRow{At: r.At, Operator: named(r.Operator), Kind: r.Kind.String(), Why: clip(r.Reason, longText)}
+	switch r.Kind {
+	case budget.ChangeKill, budget.ChangeRevive:
+		row.What = scopeText(r.Scope, "every call")
+		if r.Patterns {
+			row.What += " (patterns)"
+		}
+		if !r.Until.IsZero() {
+			row.What += " until " + when(r.Until)
+		}
+	case budget.ChangeOverride, budget.ChangeUnlatch:
+		row.What = "account " + hex.EncodeToString(r.Account[:])
+		var unit budget.Unit
+		if a := accounts[r.Account]; a != nil {
+			row.What, unit = clip(a.balance.Limit, shortText)+", "+scopeText(a.balance.Scope, "all calls"), a.balance.Max.Unit
+		}
+		if o := r.Override; o != nil {
+			row.What += ": " + figureOf(budget.Quantity{N: o.Max, Unit: unit}).Exact + " until " + when(o.Until)
+		} else if r.Kind == budget.ChangeOverride {
+			row.What += ": taken back"
+		}
+	case budget.ChangeCorrect:
+		row.What = "call " + r.Reservation.String() + ": " + r.From.In(budget.UnitUSD).String() + " to " + r.To.In(budget.UnitUSD).String()
+	case budget.ChangePolicy:
+		row.What = "none"
+		if r.Policy != [32]byte{} {
+			row.What = "SHA-256 " + hex.EncodeToString(r.Policy[:8]) + "…"
+		}
+	}
+	return row
+}
+
+// doneText says what a change did, by what its redirect says. Nothing of it is text of the request.
+func doneText(r *http.Request) string {
+	q := r.URL.Query()
+	n, err := strconv.Atoi(q.Get("accounts"))
+	text := doneTexts[q.Get("done")]
+	switch {
+	case text == "" || err != nil || n < 0:
+		return text
+	case n == 0:
+		return text + " No known account carries these values: is a name misspelled?"
+	case n == 1:
+		return text + " One known account carries these values."
+	}
+	return text + fmt.Sprintf(" %d known accounts carry these values.", n)
+}
+
+var doneTexts = map[string]string{
+	"kill": "Killed: every process refuses such calls, and running streams end.", "revive": "Revived: such calls are let through again.",
+	"override": "The override is set.", "restore": "The override is taken back.",
+}
+
+// render answers with a template.
+func render(w http.ResponseWriter, status int, name string, view any) {
+	var text bytes.Buffer
+	if err := templates.ExecuteTemplate(&text, name, view); err != nil {
+		http.Error(w, "the page could not be made", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = text.WriteTo(w)
+}
+
+// refuse answers with a sentence.
+func (p *Page) refuse(w http.ResponseWriter, status int, problem string) {
+	render(w, status, "problem.html", struct {
+		frame
+		Problem string
+	}{frame{Title: "Not done", Writable: p.writable}, problem})
+}
