@@ -3,12 +3,14 @@ package bedrockguard
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"slices"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
@@ -94,7 +96,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// errUnknownHost is of a request whose path is Bedrock's on a host that nobody has named.
+// regionUnknown is the region of a request whose path is Bedrock's on a host that nobody has named.
 const regionUnknown = "\x00"
 
 // place tells in which region a request asks Bedrock; ours is false where it asks somebody else.
@@ -241,7 +243,7 @@ func (d *httpCall) identify(ctx context.Context, body []byte) (any, error) {
 		c.region = ""
 		return nil, &UnknownHostError{Host: d.asked.URL.Host}
 	case d.route.treatment == refused && g.flat.operations[d.route.operation] > 0:
-		return nil, g.identifyFlat(ctx, c, nil, g.flat.operations[d.route.operation])
+		return d.input("", body), g.identifyFlat(ctx, c, startedAsync(d.route.operation, body), g.flat.operations[d.route.operation])
 	case d.route.treatment == refused:
 		return nil, &UnsupportedOperationError{Operation: d.route.operation}
 	case hasHeader(d.asked.Header, "Content-Encoding"):
@@ -269,6 +271,20 @@ func (d *httpCall) identify(ctx context.Context, body []byte) (any, error) {
 		return input, err
 	}
 	return g.checkCache(ctx, c, input, resolved)
+}
+
+// startedAsync is what the SDK would have been asked for, as far as it names a model; nil for any other operation.
+func startedAsync(operation string, body []byte) any {
+	if operation != "StartAsyncInvoke" {
+		return nil
+	}
+	var in struct {
+		ModelID *string `json:"modelId"`
+	}
+	if json.Unmarshal(body, &in) != nil {
+		return nil // which the service refuses
+	}
+	return &bedrockruntime.StartAsyncInvokeInput{ModelId: in.ModelID}
 }
 
 // input is the request in a form that the cache check and the output limit can change.

@@ -398,6 +398,25 @@ func TestHTTPCachePoints(t *testing.T) {
 	}
 }
 
+// Operations with a flat price are let through at it, on the account of the model that they name.
+func TestHTTPOperationsWithAFlatPrice(t *testing.T) {
+	prices := map[string]budget.Amount{"operation:ApplyGuardrail": 1_000_000, "operation:StartAsyncInvoke": 500_000_000}
+	async := `{"clientRequestToken":"a","modelId":"amazon.nova-reel-v1:1","modelInput":{"taskType":"TEXT_VIDEO","textToVideoParams":{"text":"a cat"}},"outputDataConfig":{"s3OutputDataConfig":{"s3Uri":"s3://bucket"}}}`
+	for path, body := range map[string]string{
+		"/guardrail/gr1/version/1/apply": `{"source":"INPUT","content":[{"text":{"text":"hello"}}]}`,
+		"/async-invoke":                  async,
+	} {
+		w := newWeb(t, settings{guard: bedrockguard.Options{FlatPrices: prices}})
+		_, text := w.post(t, path, body)
+		require.NotEmpty(t, w.events.of(bedrockguard.EventReserved), text)
+		w.requireCovered(t)
+	}
+	w := newWeb(t, settings{guard: bedrockguard.Options{FlatPrices: prices}, limits: []budget.Limit{{Name: "reel", Max: budget.Calls(0), Window: budget.Daily, Match: budget.Match{Model: "amazon.nova-reel*"}}}})
+	resp, text := w.post(t, "/async-invoke", async)
+	require.Equal(t, http.StatusPaymentRequired, resp.StatusCode, text)
+	require.Zero(t, w.server.Requests())
+}
+
 func TestHTTPBodiesThatCantBeReadAreRefused(t *testing.T) {
 	r := routesOfModels()["Converse"]
 	w := newWeb(t, settings{})

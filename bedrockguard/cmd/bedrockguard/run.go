@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/proxy"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 )
@@ -89,7 +90,7 @@ func runProgram(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	f, err := openFront(listener, up, guard, keys.callers(budget.Scope{Workflow: workflow}), nil)
+	f, err := openFront(listener, up, guard, callersOf(c, keys, budget.Scope{Workflow: workflow}), nil)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -109,6 +110,14 @@ func runProgram(ctx context.Context, c *cli.Command) error {
 		return &childExit{code}
 	}
 	return closed
+}
+
+// callersOf says who may ask: the program, by its keys. One that keeps its own credentials signs with those, which nobody here can verify.
+func callersOf(c *cli.Command, keys virtualKeys, scope budget.Scope) proxy.Callers {
+	if c.Bool("keep-aws") {
+		return proxy.Loopback(scope)
+	}
+	return keys.callers(scope)
 }
 
 // childExit carries the exit code of a program that ran, about which there is nothing to say.

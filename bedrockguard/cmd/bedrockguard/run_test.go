@@ -12,7 +12,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
@@ -29,6 +32,7 @@ var children = map[string]func() error{
 	"messages": func() error {
 		return askUntilRefused(os.Getenv("ANTHROPIC_BASE_URL")+"/v1/messages", "X-Api-Key", os.Getenv("ANTHROPIC_API_KEY"))
 	},
+	"sdk":   askBySDK,
 	"quiet": func() error { return nil },
 	"fails": func() error { return fmt.Errorf("of its own accord") },
 	"stranger": func() error {
@@ -44,6 +48,19 @@ var children = map[string]func() error{
 		fmt.Println(found.AccessKeyID, found.SecretAccessKey, found.SessionToken, found.Source)
 		return err
 	},
+}
+
+// askBySDK asks once, by the SDK and whatever credentials it finds.
+func askBySDK() error {
+	config, err := awsconfig.LoadDefaultConfig(context.Background())
+	if err != nil {
+		return err
+	}
+	_, err = bedrockruntime.NewFromConfig(config).Converse(context.Background(), &bedrockruntime.ConverseInput{
+		ModelId:  aws.String("us.anthropic.claude-sonnet-4-6"),
+		Messages: []types.Message{{Role: types.ConversationRoleUser, Content: []types.ContentBlock{&types.ContentBlockMemberText{Value: "hello"}}}},
+	})
+	return err
 }
 
 // playChild ends the process as the program that it is to play, if it is to.
@@ -166,6 +183,9 @@ func TestRunHidesTheCredentialsThatThereAre(t *testing.T) {
 	_, out, text = runs(t, "credentials", server, "--max", "1 USD", "--keep-aws")
 	require.Contains(t, out, "AKIAREAL")
 	require.Contains(t, text, "can go round the limit")
+	code, _, text = runs(t, "sdk", server, "--max", "1 USD", "--keep-aws")
+	require.Zero(t, code, text)
+	require.Equal(t, 1, server.Bill().Inferences, "a program that keeps its credentials is capped all the same, as long as it asks here")
 }
 
 func TestRunRefusesACommandLineThatMakesNoSense(t *testing.T) {
