@@ -6,7 +6,7 @@ type Rule string
 // RuleInfo describes a rule.
 type RuleInfo struct {
 	Rule Rule
-	// Cause is the root cause that the rule belongs to, G1 to G24, as the README lists them.
+	// Cause is the root cause that the rule belongs to, G1 to G24, as docs/caching.md lists them.
 	Cause string
 	// Rejected says that the service certainly refuses such a request.
 	Rejected bool
