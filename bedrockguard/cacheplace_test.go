@@ -44,7 +44,7 @@ func (c *placingClient) send(in *bedrockruntime.ConverseInput) (*types.TokenUsag
 }
 
 func quickServer(tb testing.TB) *bedrocktest.Server {
-	return bedrocktest.New(tb, bedrocktest.Options{FirstByteDelay: -1, Without: bedrocktest.Rules()})
+	return bedrocktest.New(tb, bedrocktest.Options{Without: bedrocktest.Rules()})
 }
 
 // agent is a conversation with tools: every request repeats what was said before.

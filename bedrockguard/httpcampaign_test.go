@@ -30,7 +30,7 @@ func TestNoReservationIsLeftOverHTTP(t *testing.T) {
 		defer tb.end()
 		seed := rapid.Uint64().Draw(rt, "seed")
 		r := newRig(tb, settings{
-			server: bedrocktest.Options{FirstByteDelay: -1, StallLimit: 1, Faults: bedrocktest.RandomStreamFaults(seed, 0.6)},
+			server: bedrocktest.Options{StallLimit: 1, Faults: bedrocktest.RandomStreamFaults(seed, 0.6)},
 			guard:  bedrockguard.Options{DrainTimeout: time.Second},
 		})
 		at, _ := url.Parse(r.server.URL())

@@ -29,7 +29,7 @@ func TestBothDoorsReserveAndSettleAlike(t *testing.T) {
 		defer tb.end()
 		mk := func(config func(*aws.Config)) *rig {
 			return newRig(tb, settings{
-				server: bedrocktest.Options{Region: region, Without: bedrocktest.Rules(), FirstByteDelay: -1},
+				server: bedrocktest.Options{Region: region, Without: bedrocktest.Rules()},
 				guard:  bedrockguard.Options{StrictBound: strict, FlatPrices: map[string]budget.Amount{"feature:guardrail": 20 * cent}},
 				config: config,
 			})

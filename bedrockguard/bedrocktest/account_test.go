@@ -15,7 +15,7 @@ const accountBody = `{"messages":[{"role":"user","content":[{"text":"hi"}]}],"in
 func TestQuotasThrottleByThemselves(t *testing.T) {
 	clock := newFakeClock()
 	start := func(quotas ...Quota) func() answered {
-		server := New(t, Options{FirstByteDelay: -1, Clock: clock.Now, CountTokens: perByte, Quotas: quotas, Reply: func(Request) Reply { return Reply{Text: "hi"} }})
+		server := New(t, Options{Clock: clock.Now, CountTokens: perByte, Quotas: quotas, Reply: func(Request) Reply { return Reply{Text: "hi"} }})
 		return func() answered {
 			got, err := post(t, server, sonnet45, "converse", accountBody)
 			require.NoError(t, err)
@@ -58,7 +58,7 @@ func TestQuotasOfModelsBurnDown(t *testing.T) {
 func TestModelsOfAnAccount(t *testing.T) {
 	const imported = "arn:aws:bedrock:us-east-1:123456789012:imported-model/abcdefghij12"
 	clock := newFakeClock()
-	server := New(t, Options{FirstByteDelay: -1, Clock: clock.Now, Models: []Model{
+	server := New(t, Options{Clock: clock.Now, Models: []Model{
 		{ID: bare(opus46), Denied: true},
 		{ID: novaPro, Regions: []string{"eu-west-1"}},
 		{ID: bare(sonnet45), Ends: clock.Now().Add(time.Hour)},

@@ -229,7 +229,7 @@ func TestSweepDropsTheLapsedFirstAndEverythingWhenThatIsNotEnough(t *testing.T) 
 
 // Another choice of tools loses the whole prefix on Nova, tools included, and on Claude what stands in messages.
 func TestToolChoiceAndTheCache(t *testing.T) {
-	server := New(t, Options{FirstByteDelay: -1, CountTokens: perByte})
+	server := New(t, Options{CountTokens: perByte})
 	ask := func(model, choice string) Inference {
 		got, err := post(t, server, model, "converse", `{"system":[{"text":"`+sized("s", 3000)+`"},{"cachePoint":{"type":"default"}}],"messages":[{"role":"user","content":[{"text":"q"}]}],`+
 			`"toolConfig":{"tools":[{"toolSpec":{"name":"f","inputSchema":{"json":{}}}}],"toolChoice":{"`+choice+`":{}}}}`)

@@ -83,7 +83,7 @@ func TestRoutesOfOpenAIAndAnthropic(t *testing.T) {
 		},
 	} {
 		t.Run(path, func(t *testing.T) {
-			server := New(t, Options{FirstByteDelay: -1, Record: true, Reply: Turns(reply)})
+			server := New(t, Options{Record: true, Reply: Turns(reply)})
 			status, body := route(t, server, http.MethodPost, mantle, path, tc.body+`}`)
 			require.Equal(t, 200, status, body)
 			requireHolds(t, tc.want, body)
@@ -110,7 +110,7 @@ func TestRoutesOfOpenAIAndAnthropic(t *testing.T) {
 
 // A stream of chat completions tells usage to who asks for it.
 func TestStreamOfChatCompletionsTellsUsageWhenAsked(t *testing.T) {
-	server := New(t, Options{FirstByteDelay: -1})
+	server := New(t, Options{})
 	_, body := route(t, server, http.MethodPost, "", "/openai/v1/chat/completions", completionBody+`,"stream":true}`)
 	require.NotContains(t, body, "usage")
 	_, body = route(t, server, http.MethodPost, "", "/openai/v1/chat/completions", completionBody+`,"stream":true,"stream_options":{"include_usage":true}}`)
@@ -128,7 +128,7 @@ func TestStreamOfChatCompletionsTellsUsageWhenAsked(t *testing.T) {
 
 // A response is stored unless it says otherwise, and one that follows it is billed for all that it held.
 func TestResponsesAreStoredAndBilledAgain(t *testing.T) {
-	server := New(t, Options{FirstByteDelay: -1, CountTokens: perByte, Reply: Turns(Answer(Says(sized("a", 200))))})
+	server := New(t, Options{CountTokens: perByte, Reply: Turns(Answer(Says(sized("a", 200))))})
 	send := func(more string) (int, string) {
 		return route(t, server, http.MethodPost, "", "/openai/v1/responses", responsesBody+more+`}`)
 	}
@@ -160,7 +160,7 @@ func TestResponsesAreStoredAndBilledAgain(t *testing.T) {
 
 // Items of a conversation are read as what they are.
 func TestItemsOfResponses(t *testing.T) {
-	server := New(t, Options{FirstByteDelay: -1, Record: true})
+	server := New(t, Options{Record: true})
 	status, body := route(t, server, http.MethodPost, "", "/openai/v1/responses", `{"model":"openai.gpt-5.6-luna","instructions":"be brief","tools":[{"type":"function","name":"look","parameters":{}}],`+
 		`"max_output_tokens":5,"input":[{"role":"user","content":[{"type":"input_text","text":"q"}]},{"type":"reasoning","summary":[],"encrypted_content":"`+strings.Repeat("x", 800)+`"},{"role":"assistant","content":[]},`+
 		`{"type":"function_call","call_id":"c1","name":"look","arguments":"{}"},{"type":"function_call_output","call_id":"c1","output":"snow"},{"type":"item_reference","id":"x"}]}`)
@@ -176,7 +176,7 @@ func TestItemsOfResponses(t *testing.T) {
 
 // What a route refuses it tells in its own words.
 func TestRoutesRefuseInTheirOwnWords(t *testing.T) {
-	server := New(t, Options{FirstByteDelay: -1, FaultFor: When(func(r Request) bool { return r.LastText == "fail" }, Throttle, Unavailable, StreamError)})
+	server := New(t, Options{FaultFor: When(func(r Request) bool { return r.LastText == "fail" }, Throttle, Unavailable, StreamError)})
 	for name, tc := range map[string]struct {
 		host, path, body string
 		status           int

@@ -114,7 +114,7 @@ func TestDocumentsAreOnTheBill(t *testing.T) {
 		"xl/sharedStrings.xml":     `<sst><si><t>` + strings.Repeat("a", 1000) + `</t></si></sst>`,
 		"xl/worksheets/sheet1.xml": `<worksheet>` + strings.Repeat(`<c t="s"><v>0</v></c>`, 50) + `</worksheet>`,
 	})
-	server := New(t, Options{CountTokens: perByte, Reply: sevenTokens, FirstByteDelay: -1})
+	server := New(t, Options{CountTokens: perByte, Reply: sevenTokens})
 	p := ask(sonnet5).user(say("q"))
 	p.in.Messages[0].Content = append(p.in.Messages[0].Content, &types.ContentBlockMemberDocument{Value: types.DocumentBlock{
 		Name: aws.String("d"), Format: types.DocumentFormatXlsx, Source: &types.DocumentSourceMemberBytes{Value: sheet},

@@ -178,7 +178,7 @@ var takenByNoModel = map[string]string{
 
 // Each member of the service model is taken, valid, by a model that has it.
 func TestRequestsThatTheServiceModelAllows(t *testing.T) {
-	server := New(t, Options{FirstByteDelay: -1, Guardrails: []string{"abc123"}})
+	server := New(t, Options{Guardrails: []string{"abc123"}})
 	all := generated()
 	require.Greater(t, len(all), 200)
 	for body := range all {

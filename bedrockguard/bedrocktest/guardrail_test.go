@@ -18,7 +18,7 @@ const allPolicies = 670_000
 // TestEnforcedGuardrailsAreBilledAndTold in each form that an answer has.
 func TestEnforcedGuardrailsAreBilledAndTold(t *testing.T) {
 	newServer := func() *Server {
-		return New(t, Options{CountTokens: perByte, Reply: sevenTokens, FirstByteDelay: -1, EnforcedGuardrails: []string{"gr-org"}})
+		return New(t, Options{CountTokens: perByte, Reply: sevenTokens, EnforcedGuardrails: []string{"gr-org"}})
 	}
 	ctx := context.Background()
 	p := ask(opus46).user(say(sized("x", 1001)))
@@ -53,7 +53,7 @@ func TestEnforcedGuardrailsAreBilledAndTold(t *testing.T) {
 // TestNamedGuardrailIsBilledWithAndWithoutATrace: a request that names one pays whether the answer tells or not.
 func TestNamedGuardrailIsBilledWithAndWithoutATrace(t *testing.T) {
 	for _, trace := range []types.GuardrailTrace{types.GuardrailTraceEnabled, types.GuardrailTraceDisabled} {
-		server := New(t, Options{CountTokens: perByte, Reply: sevenTokens, FirstByteDelay: -1})
+		server := New(t, Options{CountTokens: perByte, Reply: sevenTokens})
 		p := ask(opus46).user(say("q"))
 		p.in.GuardrailConfig = &types.GuardrailConfiguration{GuardrailIdentifier: aws.String("own"), GuardrailVersion: aws.String("1"), Trace: trace}
 		out, err := newClient(server).Converse(context.Background(), &p.in)
@@ -65,7 +65,7 @@ func TestNamedGuardrailIsBilledWithAndWithoutATrace(t *testing.T) {
 
 // TestApplyGuardrailIsBilledByTheText: each text begins units of its own.
 func TestApplyGuardrailIsBilledByTheText(t *testing.T) {
-	server := New(t, Options{FirstByteDelay: -1})
+	server := New(t, Options{})
 	text := func(n int) types.GuardrailContentBlock {
 		return &types.GuardrailContentBlockMemberText{Value: types.GuardrailTextBlock{Text: aws.String(sized("x", n))}}
 	}
@@ -84,7 +84,7 @@ func TestAnotherModelAnswersAtItsPrice(t *testing.T) {
 	const fable = "anthropic.claude-fable-5"
 	for name, served := range map[string]string{"an id": fable, "an ARN": "arn:aws:bedrock:us-west-2:123456789012:inference-profile/us." + fable} {
 		t.Run(name, func(t *testing.T) {
-			server := New(t, Options{CountTokens: perByte, Reply: sevenTokens, FirstByteDelay: -1, Serve: func(r Request) Served {
+			server := New(t, Options{CountTokens: perByte, Reply: sevenTokens, Serve: func(r Request) Served {
 				assert.NotEmpty(t, r.ModelID)
 				return Served{Model: served}
 			}})
@@ -109,7 +109,7 @@ func TestAnotherModelAnswersAtItsPrice(t *testing.T) {
 
 // TestAnotherTierAndModeServe, reported and billed.
 func TestAnotherTierAndModeServe(t *testing.T) {
-	server := New(t, Options{CountTokens: perByte, Reply: sevenTokens, FirstByteDelay: -1, Serve: func(Request) Served {
+	server := New(t, Options{CountTokens: perByte, Reply: sevenTokens, Serve: func(Request) Served {
 		return Served{Tier: "priority", Latency: "optimized"}
 	}})
 	out, err := newClient(server).Converse(context.Background(), &ask(novaPro).user(say("hello")).in)
@@ -125,7 +125,7 @@ func TestAnotherTierAndModeServe(t *testing.T) {
 
 // TestDearerOfTwoTiersCounts: one in the header, one in the body.
 func TestDearerOfTwoTiersCounts(t *testing.T) {
-	server := New(t, Options{CountTokens: perByte, Reply: sevenTokens, FirstByteDelay: -1})
+	server := New(t, Options{CountTokens: perByte, Reply: sevenTokens})
 	_, err := newClient(server).InvokeModel(context.Background(), &bedrockruntime.InvokeModelInput{
 		ModelId: aws.String(gptOSS), Body: []byte(chatBody[:len(chatBody)-1] + `,"service_tier":"priority"}`), ServiceTier: types.ServiceTierTypeFlex,
 	})

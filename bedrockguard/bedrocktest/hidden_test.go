@@ -18,7 +18,7 @@ const sonnet5 = "us.anthropic.claude-sonnet-5"
 // inputOf returns the input tokens of a body, one a byte.
 func inputOf(t *testing.T, model, body string) int64 {
 	t.Helper()
-	server := New(t, Options{CountTokens: perByte, Reply: sevenTokens, FirstByteDelay: -1})
+	server := New(t, Options{CountTokens: perByte, Reply: sevenTokens})
 	_, err := invoke(server, model, body)
 	require.NoError(t, err)
 	return server.Inferences()[0].InputTokens
@@ -61,7 +61,7 @@ func TestHiddenTextIsBilled(t *testing.T) {
 // TestHiddenTextOfConverseIsBilled reads the same features where Converse has them.
 func TestHiddenTextOfConverseIsBilled(t *testing.T) {
 	input := func(model string, change func(*bedrockruntime.ConverseInput)) int64 {
-		server := New(t, Options{CountTokens: perByte, Reply: sevenTokens, FirstByteDelay: -1})
+		server := New(t, Options{CountTokens: perByte, Reply: sevenTokens})
 		p := ask(model).user(say("q"))
 		change(&p.in)
 		_, err := newClient(server).Converse(context.Background(), &p.in)
@@ -95,7 +95,7 @@ func TestCompactionIsBilledByThePass(t *testing.T) {
 	const edits = `"context_management":{"edits":[{"type":"compact_20260112"}]}`
 	for name, members := range map[string]string{"an edit": edits, "the field": `"compaction":{"type":"enabled"}`} {
 		t.Run(name, func(t *testing.T) {
-			server := New(t, Options{CountTokens: perByte, Reply: sevenTokens, FirstByteDelay: -1})
+			server := New(t, Options{CountTokens: perByte, Reply: sevenTokens})
 			out, err := invoke(server, sonnet5, `{"anthropic_version":"bedrock-2023-05-31","max_tokens":100,`+members+`,"messages":[{"role":"user","content":"q"}]}`)
 			require.NoError(t, err)
 			i := server.Inferences()[0]
@@ -103,7 +103,7 @@ func TestCompactionIsBilledByThePass(t *testing.T) {
 			assert.Greater(t, i.InputTokens, 2*int64(5), "the prompt is read twice")
 			assert.Equal(t, 7, at(t, out.Body, "usage", "output_tokens"), "the top counters are those of the last iteration")
 			assert.Contains(t, string(out.Body), `"type":"compaction"`)
-			again, err := invoke(New(t, Options{CountTokens: perByte, Reply: sevenTokens, FirstByteDelay: -1}), sonnet5, `{"anthropic_version":"bedrock-2023-05-31","max_tokens":100,`+members+`,"messages":[{"role":"user","content":"q"}]}`)
+			again, err := invoke(New(t, Options{CountTokens: perByte, Reply: sevenTokens}), sonnet5, `{"anthropic_version":"bedrock-2023-05-31","max_tokens":100,`+members+`,"messages":[{"role":"user","content":"q"}]}`)
 			require.NoError(t, err)
 			assert.JSONEq(t, string(out.Body), string(again.Body), "the same request, the same summary")
 			var told string
@@ -113,7 +113,7 @@ func TestCompactionIsBilledByThePass(t *testing.T) {
 			assert.Contains(t, told, `"iterations":[{`)
 		})
 	}
-	server := New(t, Options{CountTokens: perByte, Reply: sevenTokens, FirstByteDelay: -1})
+	server := New(t, Options{CountTokens: perByte, Reply: sevenTokens})
 	_, err := invoke(server, sonnet5, `{"anthropic_version":"bedrock-2023-05-31","max_tokens":100,`+edits+`,"messages":[{"role":"user","content":"`+sized("x", 120_000)+`"}]}`)
 	require.NoError(t, err)
 	assert.Greater(t, server.Inferences()[0].InputTokens, int64(3*120_000), "two passes over a long history, and the message")
@@ -141,7 +141,7 @@ func TestUnitsAreBilled(t *testing.T) {
 		"image tokens, Cohere v4": {"cohere.embed-v4:0", `{"input_type":"image","images":["data:image/png;base64,AAAA"]}`, 3200 * 350},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := New(t, Options{CountTokens: perByte, FirstByteDelay: -1})
+			server := New(t, Options{CountTokens: perByte})
 			_, err := invoke(server, tc.model, tc.body)
 			require.NoError(t, err)
 			assert.Equal(t, tc.want, server.Bill().Units)
@@ -163,6 +163,6 @@ func TestEachTextHasItsOwnWindow(t *testing.T) {
 	assert.Equal(t, int64(96*500), inputOf(t, "cohere.embed-english-v3", `{"input_type":"search_query","texts":[`+text+repeated(","+text, 95)+`]}`))
 	long := `"` + sized("x", 600) + `"`
 	assert.Equal(t, int64(512), inputOf(t, "cohere.embed-english-v3", `{"input_type":"search_query","truncate":"END","texts":[`+long+`]}`))
-	_, err := invoke(New(t, Options{CountTokens: perByte, FirstByteDelay: -1}), "cohere.embed-english-v3", `{"input_type":"search_query","texts":[`+long+`]}`)
+	_, err := invoke(New(t, Options{CountTokens: perByte}), "cohere.embed-english-v3", `{"input_type":"search_query","texts":[`+long+`]}`)
 	requireRefused(t, err, 400, "ValidationException")
 }

@@ -20,7 +20,7 @@ func script(blocks ...Block) func(Request) Reply {
 // A Converse answer holds the blocks that were scripted, in one piece and as a stream.
 func TestAnswersOfSeveralBlocks(t *testing.T) {
 	blocks := []Block{Thinks("Let me see.", "c2ln"), Says("First"), Uses("look", `{"at":1}`), Uses("look", ""), Says("and then"), {Reasoning: &Reasoning{Redacted: []byte("xx")}}}
-	server := New(t, Options{Reply: script(blocks...), FirstByteDelay: -1})
+	server := New(t, Options{Reply: script(blocks...)})
 	out, err := newClient(server).Converse(context.Background(), &ask(sonnet45).user(say("q")).in)
 	require.NoError(t, err)
 	require.Equal(t, types.StopReasonToolUse, out.StopReason)
@@ -58,7 +58,7 @@ func TestAnswersOfSeveralBlocks(t *testing.T) {
 
 // An answer that only uses a tool has no text, in the words of each dialect.
 func TestAnswersThatAreAToolCallAlone(t *testing.T) {
-	server := New(t, Options{Reply: script(Uses("look", `{"at":1}`)), FirstByteDelay: -1})
+	server := New(t, Options{Reply: script(Uses("look", `{"at":1}`))})
 	for model, tc := range map[string]struct{ body, want string }{
 		sonnet45: {claudeBody, `{"content":[{"type":"tool_use","name":"look","input":{"at":1}}],"stop_reason":"tool_use"}`},
 		novaPro:  {`{"messages":[{"role":"user","content":[{"text":"q"}]}]}`, `{"output":{"message":{"content":[{"toolUse":{"name":"look","input":{"at":1}}}]}},"stopReason":"tool_use"}`},
@@ -102,7 +102,7 @@ func requireHolds(t *testing.T, want, got string) {
 
 // An answer that is cut at the request's limit says so in the words of each family.
 func TestAnswersThatAreCut(t *testing.T) {
-	server := New(t, Options{FirstByteDelay: -1})
+	server := New(t, Options{})
 	for model, tc := range map[string]struct{ body, want string }{
 		"meta.llama3-8b-instruct-v1:0":     {`{"prompt":"q","max_gen_len":1}`, `{"stop_reason":"length"}`},
 		gptOSS:                             {`{"messages":[{"role":"user","content":"q"}],"max_tokens":1}`, `{"choices":[{"finish_reason":"length"}]}`},
@@ -117,7 +117,7 @@ func TestAnswersThatAreCut(t *testing.T) {
 // A script goes by what the request says: the tools on offer, what they have answered, the system prompt. A test reads what its agent
 // sent.
 func TestScriptsSeeTheRequest(t *testing.T) {
-	server := New(t, Options{Record: true, FirstByteDelay: -1, Reply: func(r Request) Reply {
+	server := New(t, Options{Record: true, Reply: func(r Request) Reply {
 		if len(r.ToolResults) == 0 {
 			return Reply{Blocks: []Block{Uses(r.Tools[0], "{}"), Uses(r.Tools[0], "{}")}}
 		}

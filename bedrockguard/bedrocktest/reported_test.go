@@ -169,7 +169,7 @@ func servedForms() []reported {
 
 // What users reported, recordings show or AWS documents is answered with the same status.
 func TestReportedAnswers(t *testing.T) {
-	server := New(t, Options{FirstByteDelay: -1, Clock: onDay(t, "2026-11-28")})
+	server := New(t, Options{Clock: onDay(t, "2026-11-28")})
 	all := slices.Concat(refusedForms(), refusedBodies(), servedForms())
 	for _, r := range all {
 		t.Run(r.what, func(t *testing.T) {

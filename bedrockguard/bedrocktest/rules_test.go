@@ -87,7 +87,7 @@ func TestRulesOfModels(t *testing.T) {
 	} {
 		t.Run(string(tc.rule), func(t *testing.T) {
 			send := func(without []Rule, r request) answered {
-				server := New(t, Options{Without: without, FirstByteDelay: -1, Clock: func() time.Time { return time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC) }})
+				server := New(t, Options{Without: without, Clock: func() time.Time { return time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC) }})
 				got, err := post(t, server, r.model, r.operation, r.body)
 				require.NoError(t, err)
 				return got

@@ -80,7 +80,7 @@ func TestRecordedKindsOfAnswersCanBeScripted(t *testing.T) {
 	}
 	for kind, tc := range recordedKinds {
 		t.Run(kind, func(t *testing.T) {
-			server := New(t, Options{FirstByteDelay: -1, Reply: Turns(tc.reply)})
+			server := New(t, Options{Reply: Turns(tc.reply)})
 			got, err := post(t, server, sonnet45, "converse", body)
 			require.NoError(t, err)
 			require.Equal(t, 200, got.status, got.body)
@@ -104,7 +104,7 @@ func TestRecordedKindsOfAnswersCanBeScripted(t *testing.T) {
 
 // An agent's three turns in one script: a retry meets the same turn again.
 func TestTurnsFollowTheConversation(t *testing.T) {
-	server := New(t, Options{FirstByteDelay: -1, Record: true, Reply: Turns(
+	server := New(t, Options{Record: true, Reply: Turns(
 		Answer(Thinks("two of them", "c2ln"), Uses("weather", `{"city":"Oslo"}`), Uses("weather", `{"city":"Bergen"}`)),
 		Answer(Says("one more"), Uses("weather", `{"city":"Bodo"}`)),
 		Answer(Says("rain")),
@@ -147,7 +147,7 @@ func TestStopReasonsInTheWordsOfEachFamily(t *testing.T) {
 		"cohere.command-r-v1:0":              {`{"message":"q"}`, "finish_reason", map[string]string{"end_turn": "COMPLETE", "max_tokens": "MAX_TOKENS"}},
 	} {
 		for reason, want := range tc.reasons {
-			server := New(t, Options{FirstByteDelay: -1, Reply: Turns(Answer(Says("a")).Stopping(reason))})
+			server := New(t, Options{Reply: Turns(Answer(Says("a")).Stopping(reason))})
 			raw, err := invoke(server, model, tc.body)
 			require.NoError(t, err, model)
 			require.Contains(t, string(raw.Body), `"`+tc.at+`":"`+want+`"`, model)
@@ -157,7 +157,7 @@ func TestStopReasonsInTheWordsOfEachFamily(t *testing.T) {
 
 // Anthropic's own dialect has the same blocks, and its streams end where they began.
 func TestBlocksInTheWordsOfAnthropic(t *testing.T) {
-	server := New(t, Options{FirstByteDelay: -1, Reply: Turns(Answer(
+	server := New(t, Options{Reply: Turns(Answer(
 		Runs("web_search", `{"query":"q"}`), Block{Result: &ServerResult{Type: "web_search_tool_result", Content: `[{"type":"web_search_result","url":"u"}]`}},
 		Cites("b", Citation{Title: "t", Quote: "fact"}, Citation{Location: `{"web":{"url":"https://example.com"}}`}), Block{Raw: `{"type":"fallback"}`},
 	).Tracing(`{"guardrail":{"input":{}}}`))})
@@ -179,7 +179,7 @@ func TestBlocksInTheWordsOfAnthropic(t *testing.T) {
 // A reply waits, stalls and fails by itself.
 func TestRepliesHaveALatencyAndAStallOfTheirOwn(t *testing.T) {
 	const pause = 30 * time.Millisecond
-	server := New(t, Options{FirstByteDelay: -1, Reply: Turns(Answer(Says("a b c")).After(pause).Stalling(2, pause))})
+	server := New(t, Options{Reply: Turns(Answer(Says("a b c")).After(pause).Stalling(2, pause))})
 	in := ask(sonnet45).user(say("q")).in
 	began := time.Now()
 	stream, err := newClient(server).ConverseStream(t.Context(), &bedrockruntime.ConverseStreamInput{ModelId: in.ModelId, Messages: in.Messages})
@@ -201,7 +201,7 @@ func TestExceptionsInsideOfStreams(t *testing.T) {
 		StreamError: new(*types.ModelStreamErrorException), ThrottledMidStream: new(*types.ThrottlingException),
 		UnavailableMidStream: new(*types.ServiceUnavailableException), InternalMidStream: new(*types.InternalServerException),
 	} {
-		server := New(t, Options{FirstByteDelay: -1, Reply: Turns(Answer(Says("a b c d")).Failing(kind, 3))})
+		server := New(t, Options{Reply: Turns(Answer(Says("a b c d")).Failing(kind, 3))})
 		in := ask(sonnet45).user(say("q")).in
 		stream, err := newClient(server).ConverseStream(context.Background(), &bedrockruntime.ConverseStreamInput{ModelId: in.ModelId, Messages: in.Messages})
 		require.NoError(t, err)
@@ -218,7 +218,7 @@ func TestExceptionsInsideOfStreams(t *testing.T) {
 // Faults go by what is asked, and are used up.
 func TestFaultsGoByTheRequest(t *testing.T) {
 	haiku := "us.anthropic.claude-haiku-4-5-20251001-v1:0"
-	server := New(t, Options{FirstByteDelay: -1, FaultFor: When(func(r Request) bool { return strings.Contains(r.ModelID, "haiku") && r.LastText == "fail" }, Throttle, Denied, NotReady, OverQuota, Expired)})
+	server := New(t, Options{FaultFor: When(func(r Request) bool { return strings.Contains(r.ModelID, "haiku") && r.LastText == "fail" }, Throttle, Denied, NotReady, OverQuota, Expired)})
 	send := func(model, text string) answered {
 		got, err := post(t, server, model, "converse", `{"messages":[{"role":"user","content":[{"text":"`+text+`"}]}]}`)
 		require.NoError(t, err)
@@ -260,7 +260,7 @@ func TestGuardrailsFindWhatATestSays(t *testing.T) {
 
 // A turn is what the assistant said before, in every dialect; what it is made to begin with is none, and neither is a part of one.
 func TestTurnsInEveryDialect(t *testing.T) {
-	server := New(t, Options{FirstByteDelay: -1, Record: true})
+	server := New(t, Options{Record: true})
 	for path, body := range map[string]string{
 		"/model/" + sonnet45 + "/converse":    `{"messages":[{"role":"user","content":[{"text":"q"}]},{"role":"assistant","content":[{"text":"a"}]},{"role":"user","content":[{"text":"q"}]},{"role":"assistant","content":[{"text":"pre"}]}]}`,
 		"/model/" + gptOSS + "/invoke":        `{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"","tool_calls":[{"id":"1","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"1","content":"r"}]}`,

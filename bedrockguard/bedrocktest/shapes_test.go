@@ -177,7 +177,7 @@ const byServiceModel = `not a JSON object|validation errors? detected|extraneous
 
 // Each constraint of each type that a request can hold, broken once, is refused with the service's error type.
 func TestRequestsThatTheServiceModelRulesOut(t *testing.T) {
-	server := New(t, Options{FirstByteDelay: -1})
+	server := New(t, Options{})
 	for operation, request := range map[string]string{
 		"converse": "ConverseRequest", "converse-stream": "ConverseStreamRequest", "count-tokens": "CountTokensRequest",
 		"guardrail/g1/version/1/apply": "ApplyGuardrailRequest", "guardrail-checks/invoke": "InvokeGuardrailChecksRequest", "async-invoke": "StartAsyncInvokeRequest",

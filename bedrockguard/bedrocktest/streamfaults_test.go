@@ -31,7 +31,7 @@ func TestExceptionsOfStreams(t *testing.T) {
 		ThrottledMidStream: {"ThrottlingException", true, true, 429, false},
 	} {
 		t.Run(string(kind), func(t *testing.T) {
-			server := New(t, Options{Faults: always(kind), FirstByteDelay: -1})
+			server := New(t, Options{Faults: always(kind)})
 			in := ask(opus46).user(say("q")).in
 			out, err := newClient(server).ConverseStream(context.Background(), &bedrockruntime.ConverseStreamInput{ModelId: in.ModelId, Messages: in.Messages})
 			events := 0
@@ -76,7 +76,7 @@ func TestRandomStreamFaultsKnowEveryKind(t *testing.T) {
 
 // TestAnswersAreBedrocks: each has a request id, and each refusal its type, by which a client tells the service from a proxy.
 func TestAnswersAreBedrocks(t *testing.T) {
-	server := New(t, Options{FirstByteDelay: -1, Faults: Script("", InvalidAtFirst, Internal)})
+	server := New(t, Options{Faults: Script("", InvalidAtFirst, Internal)})
 	for _, tc := range []struct{ path, body string }{
 		{"/model/" + opus46 + "/converse", `{"messages":[{"role":"user","content":[{"text":"q"}]}]}`},
 		{"/model/" + opus46 + "/converse-stream", `{"messages":[{"role":"user","content":[{"text":"q"}]}]}`},

@@ -62,7 +62,7 @@ func TestStrictness(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := New(t, Options{FirstByteDelay: -1})
+			s := New(t, Options{})
 			status, answer := sendRaw(t, s, tt.model, tt.operation, tt.body)
 			assert.Equal(t, http.StatusBadRequest, status)
 			assert.Contains(t, answer, tt.want)
@@ -81,7 +81,7 @@ func manyKeys(n int) string {
 }
 
 func TestBothFormsOfAPromptAreCounted(t *testing.T) {
-	s := New(t, Options{FirstByteDelay: -1})
+	s := New(t, Options{})
 	body := base64.StdEncoding.EncodeToString([]byte(`{` + strictHead + `,"messages":[{"role":"user","content":"q"}]}`))
 	for _, input := range []string{`{"converse":{"messages":[` + strictAsk + `]}}`, `{"invokeModel":{"body":"` + body + `"}}`} {
 		status, answer := sendRaw(t, s, bare(strictClaude), "count-tokens", `{"input":`+input+`}`)
@@ -93,7 +93,7 @@ func TestBothFormsOfAPromptAreCounted(t *testing.T) {
 
 // Clients tell refusals apart by the service's sentences, and find the place by its indexes.
 func TestRefusalsNameTheirPlace(t *testing.T) {
-	server := New(t, Options{FirstByteDelay: -1})
+	server := New(t, Options{})
 	const use = `{"role":"assistant","content":[{"toolUse":{"toolUseId":"a","name":"f","input":{}}}]}`
 	for want, tc := range map[string][2]string{
 		"A conversation must start with a user message.":                                                        {novaPro, `{"messages":[{"role":"assistant","content":[{"text":"a"}]}]}`},

@@ -17,7 +17,7 @@ import (
 
 // Embeddings have the dimensions and the types that are asked for, in the words of each family, and are the same for the same text.
 func TestEmbeddingsByDimensionsAndType(t *testing.T) {
-	server := New(t, Options{FirstByteDelay: -1})
+	server := New(t, Options{})
 	ask := func(model, body string) map[string]any {
 		raw, err := invoke(server, model, body)
 		require.NoError(t, err, body)
@@ -62,7 +62,7 @@ func TestEmbeddingsByDimensionsAndType(t *testing.T) {
 
 // A ranking puts the documents first that hold the words of the query.
 func TestRerankRanks(t *testing.T) {
-	server := New(t, Options{FirstByteDelay: -1})
+	server := New(t, Options{})
 	raw, err := invoke(server, "cohere.rerank-v3-5:0", `{"query":"snow in Oslo","documents":["sun","snow in Oslo","snow"],"top_n":2,"api_version":2}`)
 	require.NoError(t, err)
 	requireHolds(t, `{"results":[{"index":1},{"index":2}]}`, string(raw.Body))
@@ -72,7 +72,7 @@ func TestRerankRanks(t *testing.T) {
 
 // Command answers the conversation again, and its tools in a member of their own.
 func TestCohereTellsHistoryAndTools(t *testing.T) {
-	server := New(t, Options{FirstByteDelay: -1, Reply: Turns(Answer(Says("a")), Answer(Says("b"), Uses("look", `{"at":1}`)))})
+	server := New(t, Options{Reply: Turns(Answer(Says("a")), Answer(Says("b"), Uses("look", `{"at":1}`)))})
 	raw, err := invoke(server, "cohere.command-r-v1:0", `{"message":"r","chat_history":[{"role":"USER","message":"q"},{"role":"CHATBOT","message":"a"}]}`)
 	require.NoError(t, err)
 	requireHolds(t, `{"text":"b","tool_calls":[{"name":"look","parameters":{"at":1}}],"chat_history":[{"message":"q"},{"message":"a"},{"role":"USER","message":"r"},{"role":"CHATBOT","message":"b"}]}`, string(raw.Body))
@@ -80,7 +80,7 @@ func TestCohereTellsHistoryAndTools(t *testing.T) {
 	requireHolds(t, `{"event_type":"tool-calls-generation","tool_calls":[{"name":"look"}]}`, string(all[len(all)-2]))
 	requireHolds(t, `{"event_type":"stream-end","response":{"text":"b"}}`, string(all[len(all)-1]))
 
-	server = New(t, Options{FirstByteDelay: -1, CountTokens: perByte, Reply: sevenTokens})
+	server = New(t, Options{CountTokens: perByte, Reply: sevenTokens})
 	raw, err = invoke(server, "cohere.command-text-v14", `{"prompt":"hello","num_generations":2}`)
 	require.NoError(t, err)
 	requireHolds(t, `{"prompt":"hello","generations":[{"text":"one two three"},{"text":"one two three"}]}`, string(raw.Body))
@@ -163,7 +163,7 @@ func TestGuardrailChecks(t *testing.T) {
 // The control plane tells the profiles that the runtime takes.
 func TestInferenceProfiles(t *testing.T) {
 	const application = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abcdefghij12"
-	server := New(t, Options{FirstByteDelay: -1, Names: map[string]string{application: sonnet45}})
+	server := New(t, Options{Names: map[string]string{application: sonnet45}})
 	get := func(path string) (int, string) { return control(t, server, path) }
 	status, body := get("/inference-profiles/" + sonnet45)
 	require.Equal(t, 200, status, body)
@@ -202,7 +202,7 @@ func control(t *testing.T, server *Server, path string) (int, string) {
 // An endpoint of the marketplace takes the body of its own server.
 func TestEndpointsOfTheMarketplace(t *testing.T) {
 	const arn = "arn:aws:sagemaker:us-east-1:123456789012:endpoint/mine"
-	server := New(t, Options{FirstByteDelay: -1, CountTokens: perByte, Reply: sevenTokens, Models: []Model{{ID: arn, Like: "meta.llama3-1-8b-instruct-v1:0"}}})
+	server := New(t, Options{CountTokens: perByte, Reply: sevenTokens, Models: []Model{{ID: arn, Like: "meta.llama3-1-8b-instruct-v1:0"}}})
 	for _, body := range []string{`{"prompt":"hello","max_tokens":100,"topP":2}`, `{"inputs":"hello","parameters":{"max_new_tokens":100}}`} {
 		raw, err := invoke(server, arn, body)
 		require.NoError(t, err)
