@@ -27,7 +27,7 @@ var (
 	ErrIdentity = errors.New("bedrockguard: caller's identity unknown")
 	// ErrUnauthenticated says that a proxy does not know who asks. Nothing is reserved or sent.
 	ErrUnauthenticated = errors.New("bedrockguard: unauthenticated")
-	// ErrUnreachable says that a proxy could not hand a request on, or got no answer.
+	// ErrUnreachable says that a proxy could not sign a request or hand it on, or got no answer.
 	ErrUnreachable = errors.New("bedrockguard: Bedrock can't be reached")
 	// ErrInstalled says that the guard is in the middleware stack already: a second one would count every call twice.
 	ErrInstalled = errors.New("bedrockguard: installed twice on one client")

@@ -18,7 +18,7 @@ type Estimate struct {
 	Model  string        // the resolved foundation-model id
 	Scope  budget.Scope  // on whose account the call would be
 	Worst  budget.Charge // what would be set aside, the most in each unit
-	Likely budget.Charge // what the workflow's own calls say that it will be; without any, what the model's have taught. Nothing is taken to be cached
+	Likely budget.Charge // what the workflow's own calls say that it will be, from the first Estimate on; without any, what the model's have taught. Nothing is taken to be cached
 	// Refusal is what the call would be refused with now: a *budget.ExceededError, a *budget.KilledError, an error of the store. Nil lets it
 	// through, as far as can be told beforehand: what others do meanwhile, the rate and the cache policy are not looked at. Its ResetAfter
 	// is when the whole window has passed.

@@ -80,11 +80,11 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if s := sendingFrom(req.Context()); s != nil && s.covers(req) {
 		return t.base.RoundTrip(req)
 	}
-	region, ours := t.place(req)
-	if !ours {
+	region, whose := t.place(req)
+	if whose == somebodyElses {
 		return t.base.RoundTrip(req)
 	}
-	d := &httpCall{transport: t, asked: req, route: routeOf(req.Method, req.URL)}
+	d := &httpCall{transport: t, asked: req, route: routeOf(req.Method, req.URL), unknownHost: whose == nobodySays}
 	d.call = &call{operation: d.route.operation, region: region, overHTTP: true}
 	resp, err := d.run(req.Context())
 	if refused, ok := errors.AsType[refusedError](err); ok {
@@ -96,28 +96,40 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// regionUnknown is the region of a request whose path is Bedrock's on a host that nobody has named.
-const regionUnknown = "\x00"
+// owner says whose host a request goes to.
+type owner uint8
 
-// place tells in which region a request asks Bedrock; ours is false where it asks somebody else.
-func (t *transport) place(req *http.Request) (region string, ours bool) {
+const (
+	bedrocks      owner = iota
+	somebodyElses       // its requests pass untouched
+	nobodySays          // its path is one of Bedrock's, and the host is not known
+)
+
+// place tells whose host a request goes to and, where that is Bedrock's, in which region it is.
+func (t *transport) place(req *http.Request) (region string, whose owner) {
 	for _, host := range [...]string{req.URL.Host, req.Host} {
 		if host == "" {
 			continue
 		}
 		for _, spelled := range spellings(req.URL.Scheme, host) {
 			if region, named := t.hosts[spelled]; named {
-				return region, region != ""
+				if region == "" {
+					return "", somebodyElses
+				}
+				return region, bedrocks
 			}
 		}
 		if kind, region := endpointOf(hostname(host)); kind != elsewhere {
-			return region, true
+			return region, bedrocks
 		}
 		if !isASCII(host) && strings.HasPrefix(req.URL.Path, "/v1/") {
-			return regionUnknown, true // net/http maps other letters to those of AWS's names
+			return "", nobodySays // net/http maps other letters to those of AWS's names
 		}
 	}
-	return regionUnknown, looksLikeBedrock(req.URL)
+	if looksLikeBedrock(req.URL) {
+		return "", nobodySays
+	}
+	return "", somebodyElses
 }
 
 // spellings are the ways in which one host can be named: with the port that its scheme has anyhow, and without.
@@ -162,6 +174,8 @@ type httpCall struct {
 	call      *call
 	response  *http.Response
 	asksUsage bool // the stream tells usage though its client did not ask for it
+
+	unknownHost bool // nobody has said what the host is
 }
 
 // run judges the request and sends it. A refusal is a refusedError; any other error is the client's own, or the transport's.
@@ -239,8 +253,7 @@ func (d *httpCall) identify(ctx context.Context, body []byte) (any, error) {
 		return nil, err
 	}
 	switch {
-	case c.region == regionUnknown:
-		c.region = ""
+	case d.unknownHost:
 		return nil, &UnknownHostError{Host: d.asked.URL.Host}
 	case d.route.treatment == refused && g.flat.operations[d.route.operation] > 0:
 		return d.input("", body), g.identifyFlat(ctx, c, startedAsync(d.route.operation, body), g.flat.operations[d.route.operation])
@@ -253,11 +266,11 @@ func (d *httpCall) identify(ctx context.Context, body []byte) (any, error) {
 	}
 	modelID := d.route.model
 	if modelID == "" {
-		asked, err := wire.ParseRequest("", body)
-		if err != nil {
+		var err error
+		if modelID, err = wire.ModelOf(body); err != nil {
 			return nil, err
 		}
-		if modelID = asked.Model; modelID == "" {
+		if modelID == "" {
 			return nil, malformed("model", "is missing")
 		}
 		c.modelInBody = modelID

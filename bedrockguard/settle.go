@@ -38,7 +38,9 @@ func (g *Guard) settleUsage(ctx context.Context, a *attempt, r *wire.Reported) {
 	if a.debit != nil {
 		a.debit.settle(r.Usage)
 	}
-	g.outputs.learn(&a.call.scope, r.Usage.OutputTokens)
+	if g.foretold.Load() {
+		g.outputs.learn(&a.call.scope, r.Usage.OutputTokens)
+	}
 	if a.tight || g.rate.limits() || g.foretold.Load() || r.Usage.InputTokens > a.bound {
 		g.learn(a, r.Usage.InputTokens)
 	}

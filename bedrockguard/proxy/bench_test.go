@@ -27,15 +27,7 @@ func BenchmarkProxy(b *testing.B) {
 	service, err := bedrocktest.Start(bedrocktest.Options{FirstByteDelay: -1})
 	require.NoError(b, err)
 	defer service.Close()
-	upstream, err := url.Parse(service.URL())
-	require.NoError(b, err)
-	base := &http.Transport{MaxIdleConnsPerHost: 2048}
-	defer base.CloseIdleConnections()
-	bare := &httputil.ReverseProxy{FlushInterval: -1, Transport: base, Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(upstream)
-		r.Out.Header.Set("Authorization", "Bearer upstream")
-	}}
-	for name, h := range map[string]http.Handler{"bare": bare, "guarded": guarded(b, upstream, base)} {
+	for name, h := range compared(b, service) {
 		b.Run(name, func(b *testing.B) {
 			server := httptest.NewServer(h)
 			defer server.Close()
@@ -47,6 +39,20 @@ func BenchmarkProxy(b *testing.B) {
 			}
 		})
 	}
+}
+
+// compared are a bare reverse proxy and the guarding one, in front of the same service.
+func compared(b *testing.B, service *bedrocktest.Server) map[string]http.Handler {
+	b.Helper()
+	upstream, err := url.Parse(service.URL())
+	require.NoError(b, err)
+	base := &http.Transport{MaxIdleConnsPerHost: 2048}
+	b.Cleanup(base.CloseIdleConnections)
+	bare := &httputil.ReverseProxy{FlushInterval: -1, Transport: base, Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(upstream)
+		r.Out.Header.Set("Authorization", "Bearer upstream")
+	}}
+	return map[string]http.Handler{"bare": bare, "guarded": guarded(b, upstream, base)}
 }
 
 func guarded(tb testing.TB, upstream *url.URL, base http.RoundTripper) http.Handler {
@@ -68,15 +74,7 @@ func BenchmarkProxyStreams(b *testing.B) {
 	service, err := bedrocktest.Start(bedrocktest.Options{FirstByteDelay: -1, EventDelay: 100 * time.Millisecond})
 	require.NoError(b, err)
 	defer service.Close()
-	upstream, err := url.Parse(service.URL())
-	require.NoError(b, err)
-	base := &http.Transport{MaxIdleConnsPerHost: 2048}
-	defer base.CloseIdleConnections()
-	bare := &httputil.ReverseProxy{FlushInterval: -1, Transport: base, Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(upstream)
-		r.Out.Header.Set("Authorization", "Bearer upstream")
-	}}
-	for name, h := range map[string]http.Handler{"bare": bare, "guarded": guarded(b, upstream, base)} {
+	for name, h := range compared(b, service) {
 		b.Run(name, func(b *testing.B) {
 			server := httptest.NewServer(h)
 			defer server.Close()

@@ -239,7 +239,7 @@ func (h *Handler) failed(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // nobody waits for an answer
 	}
-	refuse(w, r, fmt.Errorf("%w: the request was handed on and may be billed", bedrockguard.ErrUnreachable))
+	refuse(w, r, fmt.Errorf("%w: what the request may have cost is in the ledger", bedrockguard.ErrUnreachable))
 }
 
 // refuse answers in the words of the request's route.

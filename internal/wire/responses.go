@@ -21,6 +21,20 @@ func (w *walker) routing(key string) error {
 	return w.field(key, inConfig)
 }
 
+// ModelOf is what ParseRequest tells as Model, at a fraction of its cost: nothing else is looked into.
+func ModelOf(body []byte) (model string, err error) {
+	var p scanner
+	err = p.scanObject(body, func(key string) error {
+		if key != "model" || p.Peek() != '"' {
+			return p.Skip()
+		}
+		t, err := p.Text()
+		model = printable(t.String())
+		return err
+	})
+	return model, err
+}
+
 // input reads the input of Responses: a text, or a list of items.
 func (w *walker) input() error {
 	if w.Peek() != '[' {

@@ -237,3 +237,22 @@ func TestParseRequest_TiersInTwoPlaces(t *testing.T) {
 		assert.Equal(t, "optimized", r.Latency)
 	}
 }
+
+// What is told of the model alone is what the whole reading tells, and what one refuses for its form the other does, too.
+func FuzzModelOf(f *testing.F) {
+	for _, body := range []string{`{"model":"a.b-v1:0","input":"x"}`, `{"model":1}`, `{"model":"a","model":"b"}`, `{"model":"\u0061"}`, `[]`, `{"x":{"model":"a"}}`, "{\"model\":\"a\x00\"}"} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		whole, err := ParseRequest("", body)
+		model, light := ModelOf(body)
+		if err == nil {
+			require.NoError(t, light)
+			require.Equal(t, whole.Model, model)
+		}
+		if light != nil {
+			require.ErrorIs(t, light, ErrMalformed)
+			require.Error(t, err)
+		}
+	})
+}
