@@ -7,10 +7,10 @@ GOFUMPT := GOWORK=off go tool -modfile=$(CURDIR)/internal/tools/go.mod gofumpt
 LINT := GOWORK=off go tool -modfile=$(CURDIR)/internal/tools/lint/go.mod golangci-lint
 
 .PHONY: test test-short check fmt fmt-check tidy tidy-check vet lint clean-check rehearse release examples bench bench-base large vulncheck headline robustness fuzz \
-	prices check-prices tokenizers service-model recordings
+	screenshots prices check-prices tokenizers service-model recordings
 
-# What needs no server: the modules that start none.
-SHORT := . $(foreach m,$(filter-out .,$(MODULES)),$(if $(shell grep -rl --include='*.go' /internal/servers $(m)),,$(m)))
+# What needs nothing installed: the modules that start no server, no client of others and no browser.
+SHORT := . $(foreach m,$(filter-out .,$(MODULES)),$(if $(shell grep -rl --include='*.go' -e /internal/servers -e '\.ci/install-' $(m)),,$(m)))
 
 ## test-short: for every step, in under 90 seconds on two cores; without the race detector
 test-short:
@@ -58,6 +58,13 @@ vet:
 lint:
 	@failed=; for m in $(MODULES) internal/tools; do (cd $$m && $(LINT) run ./...) || failed="$$failed $$m"; done; \
 		if [ -n "$$failed" ]; then echo "to fix in:$$failed"; exit 1; fi
+
+# Where screenshots puts its pictures.
+DIR ?= screenshots
+
+## screenshots: pictures of every page at three widths, light and dark, below DIR
+screenshots:
+	mkdir -p "$(DIR)" && dir="$$(realpath "$(DIR)")" && cd internal/browser && go test -count=1 -run Usable -artifacts -outputdir "$$dir" .
 
 # Set by make release.
 VERSION ?=
