@@ -124,6 +124,7 @@ bench:
 	go test -run '^$$' -bench Tracker -benchmem ./cache
 	go test -run '^$$' -bench 'BenchmarkLedger|BenchmarkLease' -benchmem ./budget
 	go test -run TestLeasesOfTenThousandHolders -v ./budget
+	cd bedrockguard/cmd/bedrockguard && go test -run '^$$' -bench Followed -benchtime 8x .
 	cd budget/sqlitestore && go test -run '^$$' -bench . -benchtime 7x .
 	cd budget/dynamostore && go test -run '^$$' -bench . -benchtime 10x .
 	cd budget/redisstore && go test -run '^$$' -bench . -benchtime 20x .
