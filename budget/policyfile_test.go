@@ -94,7 +94,9 @@ func TestBrokenPolicyFiles(t *testing.T) {
 		{"too much", "limits: [{name: a, max: 9999999999999 USD, window: daily}]", []string{`line 1, column 25: max: "9999999999999 USD": beyond the largest amount`}},
 		{"an exponent", "limits: [{name: a, max: 1e3 USD, window: daily}]", []string{`line 1, column 25: max: "1e3 USD": not a number from 0 on`}},
 		{"no window", "limits: [{name: a, max: 1 USD}]", []string{`line 1, column 10: limit "a": a limit needs a window`}},
-		{"an unknown window", "limits: [{name: a, max: 1 USD, window: fortnightly}]", []string{`line 1, column 40: window: "fortnightly" is no window: want hourly, daily, weekly or monthly, each with or without "in" a time zone, rolling with a length, or lifetime`}},
+		{"a week that begins on no day", "limits: [{name: a, max: 1 USD, window: weekly from sundown}]", []string{`line 1, column 40: window: "weekly from sundown": weeks begin on a day from Monday to Sunday`}},
+		{"a month that begins on a day", "limits: [{name: a, max: 1 USD, window: monthly from Sunday}]", []string{`line 1, column 40: window: "monthly from Sunday" is no window: want hourly, daily, weekly, monthly, quarterly or yearly, each with or without "in" a time zone, rolling with a length, or lifetime`}},
+		{"an unknown window", "limits: [{name: a, max: 1 USD, window: fortnightly}]", []string{`line 1, column 40: window: "fortnightly" is no window: want hourly, daily, weekly, monthly, quarterly or yearly, each with or without "in" a time zone, rolling with a length, or lifetime`}},
 		{"an unknown zone", "limits: [{name: a, max: 1 USD, window: daily in Mars/Base}]", []string{`line 1, column 40: window: "daily in Mars/Base": no such time zone: want one as in Europe/Berlin`}},
 		{"a host's own zone", "limits: [{name: a, max: 1 USD, window: daily in Local}]", nil},
 		{"rolling without a length", "limits: [{name: a, max: 1 USD, window: rolling}]", nil},
@@ -149,7 +151,7 @@ func drawLimit(t *rapid.T, i int) budget.Limit {
 	if err != nil {
 		t.Fatal(err)
 	}
-	windows := []budget.Window{budget.Hourly, budget.Daily, budget.Weekly, budget.Monthly, budget.Lifetime}
+	windows := []budget.Window{budget.Hourly, budget.Daily, budget.Weekly, budget.Weekly.From(time.Sunday), budget.Monthly, budget.Quarterly, budget.Yearly, budget.Lifetime}
 	w := rapid.SampledFrom(windows).Draw(t, "window")
 	if loc != time.UTC {
 		w = w.In(loc)

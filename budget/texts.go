@@ -76,8 +76,8 @@ func (w Window) MarshalText() ([]byte, error) {
 	return []byte(w.String()), nil
 }
 
-// UnmarshalText reads "hourly", "daily", "weekly" or "monthly", each with or without a time zone as in "daily in Europe/Berlin",
-// "rolling 24h" or "lifetime".
+// UnmarshalText reads "hourly", "daily", "weekly", "monthly", "quarterly" or "yearly", each with or without a time zone as in
+// "daily in Europe/Berlin", "weekly from Sunday", "rolling 24h" or "lifetime".
 func (w *Window) UnmarshalText(text []byte) error {
 	name, rest, more := strings.Cut(strings.TrimSpace(string(text)), " ")
 	rest = strings.TrimSpace(rest)
@@ -87,6 +87,15 @@ func (w *Window) UnmarshalText(text []byte) error {
 			read.kind = kind
 		}
 	}
+	if day, from := strings.CutPrefix(rest, "from "); from && read.kind == weekly {
+		day, rest, more = strings.Cut(day, " ")
+		rest = strings.TrimSpace(rest)
+		weekday, known := weekdayOf(day)
+		if !known {
+			return fmt.Errorf("%w: %q: weeks begin on a day from Monday to Sunday", ErrInvalidPolicy, clip(string(text)))
+		}
+		read = read.From(weekday)
+	}
 	zone, inZone := strings.CutPrefix(rest, "in ")
 	switch {
 	case read.kind == rolling && more:
@@ -95,20 +104,30 @@ func (w *Window) UnmarshalText(text []byte) error {
 			return fmt.Errorf("%w: %q: a rolling window needs a length, as in \"rolling 24h\"", ErrInvalidPolicy, clip(string(text)))
 		}
 		read.length = length
-	case read.kind != noWindow && read.kind != rolling && read.kind != lifetime && inZone:
+	case read.kind.calendar() && inZone:
 		loc, err := time.LoadLocation(strings.TrimSpace(zone))
 		if err != nil {
 			return fmt.Errorf("%w: %q: no such time zone: want one as in Europe/Berlin", ErrInvalidPolicy, clip(string(text)))
 		}
 		read.loc = loc
 	case read.kind == noWindow || read.kind == rolling || more:
-		return fmt.Errorf("%w: %q is no window: want hourly, daily, weekly or monthly, each with or without \"in\" a time zone, rolling with a length, or lifetime", ErrInvalidPolicy, clip(string(text)))
+		return fmt.Errorf("%w: %q is no window: want hourly, daily, weekly, monthly, quarterly or yearly, each with or without \"in\" a time zone, rolling with a length, or lifetime", ErrInvalidPolicy, clip(string(text)))
 	}
 	if err := read.Validate(); err != nil {
 		return err
 	}
 	*w = read
 	return nil
+}
+
+// weekdayOf returns the day of an English name.
+func weekdayOf(name string) (day time.Weekday, known bool) {
+	for day = time.Sunday; day <= time.Saturday; day++ {
+		if day.String() == name {
+			return day, true
+		}
+	}
+	return 0, false
 }
 
 // perNames are the names of the dimensions, in the order of their bits.

@@ -14,11 +14,16 @@ const (
 	daily
 	weekly
 	monthly
+	quarterly
+	yearly
 	rolling
 	lifetime
 )
 
-var windowNames = [...]string{"", "hourly", "daily", "weekly", "monthly", "rolling", "lifetime"}
+var windowNames = [...]string{"", "hourly", "daily", "weekly", "monthly", "quarterly", "yearly", "rolling", "lifetime"}
+
+// calendar reports whether the window begins and ends with hours, days or months of a time zone.
+func (k windowKind) calendar() bool { return k >= hourly && k <= yearly }
 
 // Window is the stretch of time in which a limit counts. It is a value, made by the names below; the zero value is
 // refused by Open.
@@ -26,15 +31,19 @@ type Window struct {
 	kind   windowKind
 	length time.Duration  // of a rolling window
 	loc    *time.Location // of a calendar window; nil is UTC
+	first  uint8          // of a weekly window: on which day weeks begin, in days after Monday
 }
 
-// The calendar windows, whose edges lie in UTC unless In moves them, and the one that never ends. Weeks begin on Monday.
+// The calendar windows, whose edges lie in UTC unless In moves them, and the one that never ends. Weeks begin on Monday unless From moves
+// that; quarters begin with January, April, July and October.
 var (
-	Hourly   = Window{kind: hourly}
-	Daily    = Window{kind: daily}
-	Weekly   = Window{kind: weekly}
-	Monthly  = Window{kind: monthly}
-	Lifetime = Window{kind: lifetime}
+	Hourly    = Window{kind: hourly}
+	Daily     = Window{kind: daily}
+	Weekly    = Window{kind: weekly}
+	Monthly   = Window{kind: monthly}
+	Quarterly = Window{kind: quarterly}
+	Yearly    = Window{kind: yearly}
+	Lifetime  = Window{kind: lifetime}
 )
 
 // rollingSteps is how many steps a rolling window moves in: spend leaves it at most one step late, never early.
@@ -49,22 +58,38 @@ func Rolling(length time.Duration) Window { return Window{kind: rolling, length:
 // time.LoadLocation. Open refuses time.Local and fixed offsets, because processes on other hosts would count in other days.
 // Rolling and lifetime windows have no edges and are returned as they are; nil stands for UTC.
 func (w Window) In(loc *time.Location) Window {
-	if w.kind >= hourly && w.kind <= monthly {
+	if w.kind.calendar() {
 		w.loc = loc
 	}
 	return w
 }
 
-// String names the window: "monthly", "daily in Europe/Berlin", "rolling 1h0m0s".
+// From returns a weekly window whose weeks begin on another day than Monday. Other windows have no weeks and are returned as they are.
+func (w Window) From(day time.Weekday) Window {
+	if w.kind == weekly {
+		w.first = uint8((day - time.Monday + 7) % 7)
+	}
+	return w
+}
+
+// String names the window: "monthly", "daily in Europe/Berlin", "weekly from Sunday", "rolling 1h0m0s".
 func (w Window) String() string {
 	switch {
 	case w.kind == rolling:
 		return "rolling " + w.length.String()
 	case w.loc != nil && w.loc != time.UTC:
-		return windowNames[w.kind] + " in " + w.loc.String()
+		return w.name() + " in " + w.loc.String()
 	default:
+		return w.name()
+	}
+}
+
+// name is String without the time zone.
+func (w Window) name() string {
+	if w.first == 0 {
 		return windowNames[w.kind]
 	}
+	return windowNames[w.kind] + " from " + time.Weekday((int(w.first)+int(time.Monday))%7).String()
 }
 
 // Validate reports a zero window, a rolling one of a length out of range, and one in a zone that has no name of its own.
@@ -82,10 +107,10 @@ func (w Window) Validate() error {
 // one as written where that differs, under which an account may have been kept before.
 func (w Window) spellings() (canonical, asWritten string) {
 	asWritten = w.String()
-	if w.loc == nil || w.kind < hourly || w.kind > monthly {
+	if w.loc == nil || !w.kind.calendar() {
 		return asWritten, asWritten
 	}
-	canonical = windowNames[w.kind]
+	canonical = w.name()
 	if zone := canonicalZone(w.loc.String()); zone != "" {
 		canonical += " in " + zone
 	}
@@ -180,14 +205,19 @@ func (w Window) calendarAt(now time.Time) (start, end time.Time) {
 	return start, end
 }
 
-// edges returns the first moments of the day, week or month that holds a date, and of the next one.
+// edges returns the first moments of the day, week, month, quarter or year that holds a date, and of the next one.
 func (w Window) edges(y int, m time.Month, d int, loc *time.Location) (start, end time.Time) {
 	switch w.kind {
 	case daily:
 		return dayStart(y, m, d, loc), dayStart(y, m, d+1, loc)
 	case weekly:
-		d -= (int(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Weekday()) + 6) % 7
+		d -= (int(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Weekday()) + 13 - int(w.first)) % 7
 		return dayStart(y, m, d, loc), dayStart(y, m, d+7, loc)
+	case quarterly:
+		m -= (m - 1) % 3
+		return dayStart(y, m, 1, loc), dayStart(y, m+3, 1, loc)
+	case yearly:
+		return dayStart(y, time.January, 1, loc), dayStart(y+1, time.January, 1, loc)
 	default:
 		return dayStart(y, m, 1, loc), dayStart(y, m+1, 1, loc)
 	}

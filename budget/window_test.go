@@ -28,6 +28,13 @@ func TestCalendarWindowEdges(t *testing.T) {
 		{Daily.In(berlin), "2026-10-25T12:00:00Z", "2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"}, // 25 hours
 		{Weekly, "2026-11-22T23:00:00Z", "2026-11-16T00:00:00Z", "2026-11-23T00:00:00Z"},           // a Sunday
 		{Weekly, "2026-11-23T00:00:00Z", "2026-11-23T00:00:00Z", "2026-11-30T00:00:00Z"},           // a Monday
+		{Weekly.From(time.Sunday), "2026-11-22T00:00:00Z", "2026-11-22T00:00:00Z", "2026-11-29T00:00:00Z"}, // a Sunday
+		{Weekly.From(time.Sunday), "2026-11-21T23:59:59Z", "2026-11-15T00:00:00Z", "2026-11-22T00:00:00Z"}, // a Saturday
+		{Weekly.From(time.Wednesday).In(berlin), "2026-11-24T22:59:59Z", "2026-11-17T23:00:00Z", "2026-11-24T23:00:00Z"},
+		{Quarterly, "2026-12-31T23:59:59Z", "2026-10-01T00:00:00Z", "2027-01-01T00:00:00Z"},
+		{Quarterly.In(berlin), "2026-03-31T21:59:59Z", "2025-12-31T23:00:00Z", "2026-03-31T22:00:00Z"},
+		{Yearly, "2028-02-29T12:00:00Z", "2028-01-01T00:00:00Z", "2029-01-01T00:00:00Z"},
+		{Yearly.In(berlin), "2026-12-31T23:00:00Z", "2026-12-31T23:00:00Z", "2027-12-31T23:00:00Z"},
 		{Monthly, "2028-02-29T12:00:00Z", "2028-02-01T00:00:00Z", "2028-03-01T00:00:00Z"},
 		{Monthly.In(berlin), "2026-12-31T23:30:00Z", "2026-12-31T23:00:00Z", "2027-01-31T23:00:00Z"},
 		{Monthly, "2038-01-19T03:14:08Z", "2038-01-01T00:00:00Z", "2038-02-01T00:00:00Z"},
@@ -81,4 +88,7 @@ func TestWindowValidate(t *testing.T) {
 	}
 	require.Equal(t, "monthly in Europe/Berlin", Monthly.In(zone(t, "Europe/Berlin")).String())
 	require.Equal(t, Rolling(time.Hour), Rolling(time.Hour).In(time.Local))
+	require.Equal(t, "weekly from Sunday in Europe/Berlin", Weekly.In(zone(t, "Europe/Berlin")).From(time.Sunday).String())
+	require.Equal(t, Weekly, Weekly.From(time.Monday))
+	require.Equal(t, Daily, Daily.From(time.Sunday))
 }

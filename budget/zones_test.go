@@ -67,7 +67,7 @@ func TestCalendarWindowsLeaveNoMomentOut(t *testing.T) {
 		"America/Sao_Paulo", "America/Scoresbysund", "Pacific/Kwajalein", "UTC",
 	} {
 		loc := zone(t, name)
-		for _, w := range []Window{Daily.In(loc), Weekly.In(loc), Monthly.In(loc)} {
+		for _, w := range []Window{Daily.In(loc), Weekly.In(loc), Weekly.From(time.Saturday).In(loc), Monthly.In(loc), Quarterly.In(loc), Yearly.In(loc)} {
 			last := Span{}
 			for at := time.Date(2004, 1, 1, 0, 0, 0, 0, time.UTC); at.Year() < 2030; at = at.Add(30 * time.Minute) {
 				now := at.UnixNano()
