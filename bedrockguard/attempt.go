@@ -380,10 +380,8 @@ func (g *Guard) askLedger(ctx context.Context, a *attempt, req budget.Request) (
 // wait asks the ledger as ask does, each time for a bounded time, until there is room, or the call has waited for as long as it may.
 func (g *Guard) wait(ctx context.Context, a *attempt, req budget.Request, step, patience time.Duration) (err error) {
 	began := time.Now()
-	waiting, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	req.StepTimeout = step
-	a.receipt, err = g.ledger.Wait(waiting, req)
+	req.StepTimeout, req.MaxWait = step, patience
+	a.receipt, err = g.ledger.Wait(ctx, req)
 	lasted := time.Since(began)
 	a.call.waited += lasted
 	if errors.Is(err, budget.ErrStore) {

@@ -20,12 +20,13 @@ const DefaultTTL = 15 * time.Minute
 // the same policy over the same store share its accounts.
 type Ledger struct {
 	Operator
-	rules   atomic.Pointer[rules]
-	owner   Key
-	killed  knownKills
-	waiting waitingRoom
-	opened  time.Time
-	sweptAt atomic.Int64 // nanoseconds after opened
+	rules    atomic.Pointer[rules]
+	owner    Key
+	killed   knownKills
+	waiting  waitingRoom
+	children siblings
+	opened   time.Time
+	sweptAt  atomic.Int64 // nanoseconds after opened
 	// sweepGap is how long to wait for the next sweep, in nanoseconds; zero until the first one.
 	sweepGap atomic.Int64
 }
@@ -87,6 +88,8 @@ type Request struct {
 	TakeBack time.Duration
 	// StepTimeout bounds each question of Wait to the store. Zero leaves it to the context.
 	StepTimeout time.Duration
+	// MaxWait bounds how long Wait waits for room. Zero leaves it to the context.
+	MaxWait time.Duration
 	// NoLatch says that a refusal is not the caller's last word, so that it must not latch anything: it may ask again for less.
 	NoLatch bool
 	// Tentative says that the caller will ask again with a tighter bound if this one is refused, so that the refusal
@@ -363,7 +366,7 @@ func (l *Ledger) Override(ctx context.Context, limit string, s Scope, max Quanti
 	if err := s.Validate(); err != nil {
 		return 0, err
 	}
-	for _, lim := range l.rules.Load().policy.Limits {
+	for _, lim := range s.tree.limits(l.rules.Load().policy.Limits) {
 		if lim.Name != limit {
 			continue
 		}

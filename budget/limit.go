@@ -37,6 +37,10 @@ type Limit struct {
 	// reports, it foretells what enforcing would do; the calls after that would have met a smaller sum. With Latch it foretells
 	// that the account would stay closed.
 	Observe bool
+	// MaxDepth is how deep trees of children (Ledger.Child) may be under the limit's calls, and MaxChildren how many children of one parent
+	// may be open at a time, as this process counts them. Zero sets no bound.
+	MaxDepth    int
+	MaxChildren int
 }
 
 // MaxFor is the Max of the accounts that Match selects by the values that split the limit. Its unit is the limit's.
@@ -291,7 +295,9 @@ func (l Limit) problems() (problems []string) {
 	}
 	add(l.Name == "" || len(l.Name) > MaxScopeValue, "a name of 1 to %d bytes is needed", MaxScopeValue)
 	add(strings.HasPrefix(l.Name, ownName), "names that begin with a zero byte are this library's own")
+	add(strings.HasPrefix(l.Name, childPrefix), "names that begin with %q are those of children", childPrefix)
 	add(!l.Max.Unit.Valid(), "Max has no unit")
+	add(l.MaxDepth < 0 || l.MaxChildren < 0, "MaxDepth or MaxChildren is negative")
 	add(l.Max.N < 0, "Max is negative or beyond the range of int64")
 	add(len(l.MaxFor) > maxMaxFor, "%d MaxFor, at most %d", len(l.MaxFor), maxMaxFor)
 	for _, problem := range l.Match.problems() {

@@ -13,7 +13,7 @@ import (
 // and shared between calls; stores copy what they keep.
 type plan struct {
 	of     [6]string // what the scope sets but for its tags
-	under  []Limit   // the policy's
+	under  []Limit   // the policy's, and those of children
 	lines  []Line
 	limits []int   // lines[i] is the policy's limit number limits[i]; two lines in a row of accounts can be of one limit
 	scopes []Scope // the account's values
@@ -28,6 +28,7 @@ func (p *plan) callOf(r *Request) *Call {
 	}
 	c := &Call{Scope: r.Scope, Operation: r.Operation}
 	c.Scope.Tags = maps.Clone(r.Scope.Tags) // the caller's own may change
+	c.Scope.tree = nil                      // a remembered call must not keep its tree in memory
 	c.usage = usageKey(c.UsageScope())
 	p.call.Store(c)
 	return c
@@ -38,6 +39,7 @@ func (s *Scope) fields() [6]string {
 }
 
 func newPlan(limits []Limit, s Scope, applies func(Match, Scope) bool) *plan {
+	limits = s.tree.limits(limits)
 	p := &plan{of: s.fields(), under: limits, dims: s.Dims()}
 	type row struct {
 		line  Line
@@ -160,13 +162,16 @@ type planCache struct {
 // of returns the plan of a scope, or ErrInvalidScope.
 func (c *planCache) of(limits []Limit, s *Scope) (*plan, error) {
 	p := c.last.Load()
-	if len(s.Tags) == 0 && p != nil && p.of == s.fields() {
+	if len(s.Tags) == 0 && s.tree == nil && p != nil && p.of == s.fields() {
 		return p, nil
 	}
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	if len(s.Tags) > 0 {
+	if err := s.tree.alive(); err != nil {
+		return nil, err
+	}
+	if len(s.Tags) > 0 || s.tree != nil {
 		return newPlan(limits, *s, Match.Selects), nil
 	}
 	p = c.find(limits, *s)

@@ -54,7 +54,7 @@ const (
 //	    match: {model: "anthropic.*", tags: {env: prod}}
 //	    notify: [50%, 80%]
 //
-// with latch and observe, which are true or false. It returns everything that is wrong, joined, in the order of the file, each as a
+// with latch and observe, which are true or false, and max_depth and max_children, which are whole numbers. It returns everything that is wrong, joined, in the order of the file, each as a
 // *PolicyFileError with its place: unknown and repeated keys, values that are not understood, limits that Open would refuse, and
 // such as can never match.
 func ReadPolicy(r io.Reader) (Policy, error) {
@@ -203,6 +203,16 @@ func (f *policyFile) flag(n *yaml.Node, what string) bool {
 	return n.Value == "true"
 }
 
+// count reads a whole number from 1 on.
+func (f *policyFile) count(n *yaml.Node, what string) int {
+	text, ok := f.text(n, what)
+	number, err := strconv.ParseInt(text, 10, 32)
+	if ok && (err != nil || number < 1) {
+		f.add(n, "%s: %q is no whole number from 1 on: leave it out to set no bound", what, clip(text))
+	}
+	return int(number)
+}
+
 func (f *policyFile) policy(n *yaml.Node) (p Policy) {
 	found := false
 	f.mapping(n, 0, "the file", []string{"limits"}, func(_ string, _, value *yaml.Node) {
@@ -229,7 +239,7 @@ func (f *policyFile) policy(n *yaml.Node) (p Policy) {
 	return p
 }
 
-var limitKeys = []string{"name", "max", "max_for", "window", "per", "match", "latch", "notify", "observe"}
+var limitKeys = []string{"name", "max", "max_for", "window", "per", "match", "latch", "notify", "observe", "max_depth", "max_children"}
 
 func (f *policyFile) limit(n *yaml.Node) (l Limit) {
 	before := len(f.errs)
@@ -251,6 +261,10 @@ func (f *policyFile) limit(n *yaml.Node) (l Limit) {
 			l.Latch = f.flag(value, key)
 		case "observe":
 			l.Observe = f.flag(value, key)
+		case "max_depth":
+			l.MaxDepth = f.count(value, key)
+		case "max_children":
+			l.MaxChildren = f.count(value, key)
 		case "notify":
 			f.list(value, 3, func(one *yaml.Node) { l.Notify = append(l.Notify, f.fraction(one)) })
 		}
@@ -412,6 +426,9 @@ type limitText struct {
 	Latch   bool           `yaml:"latch,omitempty"`
 	Notify  []float64      `yaml:"notify,omitempty"`
 	Observe bool           `yaml:"observe,omitempty"`
+
+	MaxDepth    int `yaml:"max_depth,omitempty"`
+	MaxChildren int `yaml:"max_children,omitempty"`
 }
 
 type maxForText struct {
@@ -420,7 +437,7 @@ type maxForText struct {
 }
 
 func (l *Limit) text() limitText {
-	t := limitText{Name: l.Name, Max: l.Max.String(), Window: l.Window.String(), Latch: l.Latch, Notify: l.Notify, Observe: l.Observe, Match: l.Match.text()}
+	t := limitText{Name: l.Name, Max: l.Max.String(), Window: l.Window.String(), Latch: l.Latch, Notify: l.Notify, Observe: l.Observe, Match: l.Match.text(), MaxDepth: l.MaxDepth, MaxChildren: l.MaxChildren}
 	if l.Per != 0 {
 		t.Per = strings.Split(l.Per.String(), "|")
 	}

@@ -21,6 +21,8 @@ type Scope struct {
 	Profile   string            // the inference profile that the caller named, if any
 	Project   string            // a project of the provider's, if the caller names one
 	Tags      map[string]string // anything else that a limit is split or matched by
+
+	tree *branch // the child that the calls are of, by Ledger.Child; nil at the root
 }
 
 // The sizes of a scope that are accepted.
@@ -105,7 +107,7 @@ func (s Scope) Dims() []Key {
 
 // Fill returns s with its empty fields taken from rest.
 func (s Scope) Fill(rest Scope) Scope {
-	if rest.Principal == "" && rest.Workflow == "" && rest.Model == "" && rest.Region == "" && rest.Profile == "" && rest.Project == "" && len(rest.Tags) == 0 {
+	if rest.Principal == "" && rest.Workflow == "" && rest.Model == "" && rest.Region == "" && rest.Profile == "" && rest.Project == "" && len(rest.Tags) == 0 && rest.tree == nil {
 		return s
 	}
 	merged, _ := s.add(rest)
@@ -137,6 +139,12 @@ func (s Scope) add(inner Scope) (Scope, string) {
 			tags[k] = v
 		}
 		s.Tags = tags
+	}
+	switch {
+	case inner.tree.under(s.tree):
+		s.tree = inner.tree
+	case !s.tree.under(inner.tree) && conflict == "":
+		conflict = "its child"
 	}
 	return s, conflict
 }

@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -13,14 +14,21 @@ const (
 	maxWait   = 500 * time.Millisecond
 )
 
-// Wait is Reserve for a call that can wait: where its limits have room but for what is pending, it waits until there is room, or ctx ends,
-// and returns the last refusal then. What time alone does not make fit by the end of pending calls is refused at once. Calls that wait for
-// the same account are served in the order in which they came, as far as they wait in the same Ledger; one that comes while others wait
-// stands behind them. Each question to the store is bounded by req.StepTimeout.
+// Wait is Reserve for a call that can wait: where its limits have room but for what is pending, it waits until there is room, req.MaxWait
+// is over or ctx ends, and returns the last refusal then. What time alone does not make fit by the end of pending calls is refused at once.
+// Calls that wait for the same account are served in the order in which they came, as far as they wait in the same Ledger; one that comes
+// while others wait stands behind them. Each question to the store is bounded by req.StepTimeout, and not by req.MaxWait: a store that
+// takes longer to answer than a call may wait is no store that is away.
 func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
 	p, err := l.rules.Load().of(&req.Scope)
 	if err = req.validate(err); err != nil {
 		return nil, err
+	}
+	waiting := ctx
+	if req.MaxWait > 0 {
+		var cancel context.CancelFunc
+		waiting, cancel = context.WithTimeout(ctx, req.MaxWait)
+		defer cancel()
 	}
 	var t *ticket
 	defer func() { l.waiting.leave(t) }()
@@ -32,19 +40,19 @@ func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
 			receipt, account, err := l.reserveStep(ctx, req)
 			var e *ExceededError
 			if !errors.As(err, &e) || !e.Waiting {
+				if t != nil && ctx.Err() != nil && errors.Is(err, ErrStore) { // the end of the wait has cut the question short
+					err = cmp.Or(t.lastRefusal(&req), err)
+				}
 				return receipt, err
-			}
-			if ctx.Err() != nil {
-				return nil, err
 			}
 			t = l.waiting.join(account, t)
 			t.refused(e)
-			if !t.wait(ctx, pause) {
+			if !t.wait(waiting, pause) {
 				return nil, err
 			}
 			continue
 		}
-		if !t.wait(ctx, maxWait) { // those before it have their turn first
+		if !t.wait(waiting, maxWait) { // those before it have their turn first
 			return nil, t.refusal(&req)
 		}
 	}
@@ -176,11 +184,16 @@ func (t *ticket) refused(e *ExceededError) {
 
 // refusal is what one is told who never had its turn: what the first one in its queue was, for its own amount.
 func (t *ticket) refusal(req *Request) error {
+	return cmp.Or(t.lastRefusal(req), context.DeadlineExceeded)
+}
+
+// lastRefusal is what the first one in the ticket's queue was told last, for the ticket's own amount; nil for nothing yet.
+func (t *ticket) lastRefusal(req *Request) error {
 	t.room.mu.Lock()
 	defer t.room.mu.Unlock()
 	last := t.room.last[t.account]
 	if last == nil {
-		return context.DeadlineExceeded
+		return nil
 	}
 	own := *last
 	own.Requested = req.Worst.In(last.Requested.Unit)

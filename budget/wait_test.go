@@ -184,3 +184,43 @@ func TestWaitingUnderManyLimits(t *testing.T) {
 		require.Equal(t, int64(0), account(t, ledger, budget.Scope{})[1])
 	})
 }
+
+// laggingStore takes a while for each reservation.
+type laggingStore struct {
+	budget.Store
+	takes time.Duration
+}
+
+func (s *laggingStore) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+	select {
+	case <-time.After(s.takes):
+		return s.Store.Reserve(ctx, r)
+	case <-ctx.Done():
+		return budget.Decision{}, ctx.Err()
+	}
+}
+
+// A store that takes longer to answer than a call may wait is not taken for one that is away: there is room, or there is a refusal.
+func TestAShortWaitIsNoOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ledger := open(t, &laggingStore{memstore.New(), 100 * time.Millisecond}, lifetime(100))
+		request := budget.Request{Worst: usd(60), MaxWait: 10 * time.Millisecond, StepTimeout: time.Second}
+		_, err := ledger.Wait(t.Context(), request)
+		require.NoError(t, err)
+		_, err = ledger.Wait(t.Context(), request)
+		require.ErrorIs(t, err, budget.ErrExceeded)
+		require.NotErrorIs(t, err, budget.ErrStore)
+
+		request.MaxWait = 0
+		for _, ends := range []time.Duration{150, 250, 350} { // in the second question, between two, and later
+			ctx, cancel := context.WithTimeout(t.Context(), ends*time.Millisecond)
+			_, err = ledger.Wait(ctx, request)
+			cancel()
+			require.ErrorIs(t, err, budget.ErrExceeded, "%d", ends)
+			require.NotErrorIs(t, err, budget.ErrStore)
+		}
+		request.StepTimeout = 50 * time.Millisecond
+		_, err = ledger.Wait(t.Context(), request)
+		require.ErrorIs(t, err, budget.ErrStore, "a store that does not answer within a step is away")
+	})
+}

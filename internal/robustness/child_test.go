@@ -36,6 +36,7 @@ type childJob struct {
 	Complete bool   // read every stream to its end
 	Strict   bool   // reserve the byte-length bound alone
 	Leased   bool   // spend from leases in front of the store
+	Lively   bool   // wait for room, shorten answers into what is left, spend as children, and change the policy meanwhile
 }
 
 const childEnv = "BEDROCKGUARD_CHILD"
@@ -72,9 +73,19 @@ func (job childJob) run(ctx context.Context) (failed error) {
 		defer func() { failed = errors.Join(failed, leased.Close()) }()
 		store = leased
 	}
-	guard, err := newGuard(ctx, store, job)
+	ledger, err := budget.Open(ctx, store, policy(job.LimitUSD))
 	if err != nil {
 		return err
+	}
+	guard, err := newGuard(ledger, job)
+	if err != nil {
+		return err
+	}
+	changing, stop := context.WithCancel(ctx)
+	var changes sync.WaitGroup
+	defer func() { stop(); changes.Wait() }()
+	if job.Lively {
+		changes.Go(func() { changePolicies(changing, ledger, job.LimitUSD) })
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = job.Workers
@@ -88,7 +99,7 @@ func (job childJob) run(ctx context.Context) (failed error) {
 	for w := range job.Workers {
 		workers.Go(func() {
 			random := rand.New(rand.NewPCG(job.Seed, uint64(job.Process*1000+w)))
-			if err := spend(ctx, newClient, random, job); err != nil {
+			if err := spend(ctx, ledger, newClient, random, job); err != nil {
 				errs <- err
 			}
 		})
@@ -107,12 +118,33 @@ func policy(limitUSD float64) budget.Policy {
 	}}
 }
 
-func newGuard(ctx context.Context, store budget.Store, job childJob) (*bedrockguard.Guard, error) {
-	ledger, err := budget.Open(ctx, store, policy(job.LimitUSD))
-	if err != nil {
-		return nil, err
+// changePolicies lowers the cap to a part of it and raises it again, until ctx ends.
+func changePolicies(ctx context.Context, ledger *budget.Ledger, limitUSD float64) {
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for lower := true; ; lower = !lower {
+		cap := limitUSD
+		if lower {
+			cap *= 0.7
+		}
+		if err := ledger.SetPolicy(policy(cap)); err != nil {
+			panic(err) // it is valid
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-again.C:
+		}
 	}
-	return bedrockguard.New(ledger, bedrockguard.Options{ReservationHeader: reservationHeader, StoreTimeout: time.Minute, SettleTimeout: time.Minute, StrictBound: job.Strict})
+}
+
+func newGuard(ledger *budget.Ledger, job childJob) (*bedrockguard.Guard, error) {
+	o := bedrockguard.Options{ReservationHeader: reservationHeader, StoreTimeout: time.Minute, SettleTimeout: time.Minute, StrictBound: job.Strict}
+	if job.Lively {
+		o.MaxWait = 50 * time.Millisecond
+		o.Output = bedrockguard.Output{Default: 400, Floor: 20, Clamp: true}
+	}
+	return bedrockguard.New(ledger, o)
 }
 
 func childConfig(job childJob, transport http.RoundTripper) aws.Config {

@@ -37,7 +37,7 @@ type fleet struct {
 }
 
 // The claim of the project, for every store: eight processes spend on one ledger, the SDK's retries on, every fault of the
-// simulator mixed in, and up to three processes are killed with -9 at a labelled point. The simulator's bill must not exceed
+// simulator mixed in, half of them waiting for room, shortening answers, spending as children and changing the policy, and up to three processes are killed with -9 at a labelled point. The simulator's bill must not exceed
 // the limit, nothing may stay pending after expiry, and the ledger must hold at least the bill, the excess coming from
 // estimates alone. HEADLINE_SEEDS says how many runs a store gets.
 func TestHardCapSurvivesFaultsAndKills(t *testing.T) {
@@ -68,6 +68,7 @@ func spendUnderFaults(t *testing.T, b backend.Backend, s backend.Server, f fleet
 			run := newRun(t, b, s, f, seed, bedrocktest.RandomFaults(seed, 0.15), 1+2*random.Float64())
 			for p := range f.processes {
 				job := run.job(p)
+				job.Lively = p%2 == 1
 				if p < 1+int(seed%3) {
 					job.DieAt, job.DieAfter = deathPoints[(int(seed)+3*p)%len(deathPoints)], random.IntN(20)
 				}

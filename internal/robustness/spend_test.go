@@ -20,8 +20,17 @@ const maxRefusals = 3
 
 // spend makes calls of every kind until it is refused. Faults of the simulator are its daily bread; an error that is
 // neither a fault nor a refusal ends it.
-func spend(ctx context.Context, newClient func() *bedrockruntime.Client, random *rand.Rand, job childJob) error {
+func spend(ctx context.Context, ledger *budget.Ledger, newClient func() *bedrockruntime.Client, random *rand.Rand, job childJob) error {
 	ctx = budget.WithScope(ctx, budget.Scope{Principal: "ci", Workflow: fmt.Sprintf("w%d", random.IntN(4))})
+	if job.Lively && random.IntN(2) == 0 { // several workers of a name share a child, and several processes do
+		child, end, err := ledger.Child(ctx, budget.Child{Name: fmt.Sprintf("c%d", random.IntN(3)), Max: budget.USD(job.LimitUSD / 4)})
+		if err == nil {
+			defer end()
+			ctx = child
+		} else if !errors.Is(err, budget.ErrExceeded) {
+			return err
+		}
+	}
 	patience := func() int { return 1 + random.IntN(40) }
 	if job.Complete {
 		patience = func() int { return -1 }

@@ -1,0 +1,215 @@
+package budget
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// Child is the budget of a sub-agent: a limit on what is called under a context, beside all limits that hold there already.
+type Child struct {
+	// Name tells the children of one parent apart, without a slash. Required. The path of names, as in "research/summarize", together with
+	// the scope of the context names the account, which never resets: a child of the same path goes on where the earlier one stopped, in
+	// another process and after a crash, too.
+	Name string
+	// Max is the most that the child and its own children may spend together. It is lowered to what the parent has left. The zero Quantity
+	// stands for just that, in USD.
+	Max Quantity
+}
+
+// childPrefix begins the names of children's limits, which no policy may use.
+const childPrefix = "child:"
+
+// branch is a child, and by its parents the way to it from the root. All but its flag is immutable.
+type branch struct {
+	parent *branch
+	path   string // of names, joined with slashes
+	depth  int    // 1 for a child of the root
+	limit  Limit
+	ended  atomic.Bool
+}
+
+// Child returns a context whose calls also count against a limit of their own, and what ends the child: calls under the context are refused
+// with ErrInvalidScope from then on, while those in flight are settled as ever. end may be called again, from anywhere. Children nest.
+//
+// Nothing is set aside: what the child does not spend stays the parent's, and nothing is lost where a process dies without end. Because
+// siblings spend from the same parent, a call may be refused by a parent's limit before the child's is full; the *ExceededError names the
+// limit, which is "child:" and the path of names for a child's. A parent that has nothing left is an *ExceededError, too, and so is, as
+// ErrExceeded, a tree that is deeper or wider than Limit.MaxDepth and Limit.MaxChildren allow.
+func (l *Ledger) Child(ctx context.Context, c Child) (child context.Context, end func(), err error) {
+	s, err := ScopeFrom(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	next, err := s.branch(&c)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := s.tree.alive(); err != nil {
+		return nil, nil, err
+	}
+	if next.limit.Max, err = l.allowance(ctx, s, next, c.Max); err != nil {
+		return nil, nil, err
+	}
+	leave, err := l.children.join(l.rules.Load().policy.Limits, s, next)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.tree = next
+	end = sync.OnceFunc(func() {
+		next.ended.Store(true)
+		leave()
+	})
+	return context.WithValue(ctx, scopeKey{}, scopeValue{scope: s}), end, nil
+}
+
+// branch returns a new child of the scope, without its Max.
+func (s *Scope) branch(c *Child) (*branch, error) {
+	if c.Name == "" || strings.Contains(c.Name, "/") {
+		return nil, fmt.Errorf("%w: a child needs a name without a slash", ErrInvalidScope)
+	}
+	if c.Max != (Quantity{}) && (!c.Max.Unit.Valid() || c.Max.N < 0) {
+		return nil, fmt.Errorf("%w: child %q: Max is negative, or has no unit", ErrInvalidPolicy, clip(c.Name))
+	}
+	b := &branch{parent: s.tree, path: c.Name, depth: 1}
+	if s.tree != nil {
+		b.path, b.depth = s.tree.path+"/"+c.Name, s.tree.depth+1
+	}
+	b.limit = Limit{Name: childPrefix + b.path, Window: Lifetime, Per: PerPrincipal | PerWorkflow, PerTags: slices.Sorted(maps.Keys(s.Tags))}
+	if len(b.limit.Name) > MaxScopeValue {
+		return nil, fmt.Errorf("%w: the path of a child's names has %d bytes, at most %d", ErrInvalidScope, len(b.path), MaxScopeValue-len(childPrefix))
+	}
+	return b, nil
+}
+
+// allowance returns what the child's Max has to be, so that it is at most what its parent has left now on top of what the child has used
+// before.
+func (l *Ledger) allowance(ctx context.Context, s Scope, b *branch, most Quantity) (Quantity, error) {
+	wanted := most
+	if wanted.Unit == 0 {
+		wanted.Unit = UnitUSD
+	}
+	b.limit.Max = Quantity{0, wanted.Unit}
+	under := s
+	under.tree = b
+	balances, err := l.Balances(ctx, under)
+	if err != nil {
+		return Quantity{}, err
+	}
+	var tightest *AccountBalance
+	var used int64
+	for i := range balances {
+		switch at := &balances[i]; {
+		case at.Limit == b.limit.Name:
+			used = at.Settled.N + min(at.Pending.N, math.MaxInt64-at.Settled.N)
+		case at.Max.Unit == wanted.Unit && !at.Observe && (tightest == nil || at.Left().N < tightest.Left().N):
+			tightest = at
+		}
+	}
+	switch {
+	case tightest == nil && most.Unit == 0:
+		return Quantity{}, fmt.Errorf("%w: child %q has no Max, and its parent has no limit in USD to take it from", ErrInvalidPolicy, clip(b.path))
+	case tightest == nil:
+		return most, nil
+	}
+	left := tightest.Left().N
+	if left == 0 {
+		return Quantity{}, &ExceededError{
+			Limit: tightest.Limit, Scope: tightest.Scope, Max: tightest.Max, Settled: tightest.Settled, Pending: tightest.Pending, Requested: most,
+			ResetAfter: tightest.ResetAfter, Latched: tightest.Latched, Reason: "there is nothing left for a child",
+		}
+	}
+	wanted.N = used + min(left, math.MaxInt64-used)
+	if most.Unit != 0 {
+		wanted.N = min(most.N, wanted.N)
+	}
+	return wanted, nil
+}
+
+// alive reports a child of the way to the root that has ended.
+func (b *branch) alive() error {
+	for ; b != nil; b = b.parent {
+		if b.ended.Load() {
+			return fmt.Errorf("%w: the child %s has ended: make its calls before, or another child with Ledger.Child", ErrInvalidScope, printable(b.path))
+		}
+	}
+	return nil
+}
+
+// limits returns a policy's limits and those of the children on the way to the root.
+func (b *branch) limits(policy []Limit) []Limit {
+	if b == nil {
+		return policy
+	}
+	all := slices.Clone(policy)
+	for ; b != nil; b = b.parent {
+		all = append(all, b.limit)
+	}
+	return all
+}
+
+// under reports whether b is other, or a child of it at any depth. Everything is under no child at all.
+func (b *branch) under(other *branch) bool {
+	for at := b; at != nil; at = at.parent {
+		if at == other {
+			return true
+		}
+	}
+	return other == nil
+}
+
+// siblings counts the children that are open in this process, by their parent. Its zero value is ready to use.
+type siblings struct {
+	mu   sync.Mutex
+	open map[Key]int
+}
+
+// join counts a child in, or reports which limit of the policy has no room for it. What it returns counts it out again.
+func (f *siblings) join(policy []Limit, s Scope, b *branch) (leave func(), err error) {
+	parent := b.parent.key(s)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	lines := b.depth
+	for _, l := range policy {
+		if !l.Match.mayApply(s) {
+			continue
+		}
+		_, keys := l.accounts(s)
+		lines += len(keys)
+		switch {
+		case l.MaxDepth > 0 && b.depth > l.MaxDepth:
+			return nil, fmt.Errorf("%w: limit %q lets children be %d deep, and %s would be %d deep", ErrExceeded, l.Name, l.MaxDepth, printable(b.path), b.depth)
+		case l.MaxChildren > 0 && f.open[parent] >= l.MaxChildren:
+			return nil, fmt.Errorf("%w: limit %q lets %d children of one parent be open, and %s would be one more: end one of them first", ErrExceeded, l.Name, l.MaxChildren, printable(b.path))
+		}
+	}
+	if lines > MaxLimits {
+		return nil, fmt.Errorf("%w: %d limits would hold for the calls of %s, its parents' included, at most %d", ErrInvalidScope, lines, printable(b.path), MaxLimits)
+	}
+	if f.open == nil {
+		f.open = make(map[Key]int)
+	}
+	f.open[parent]++
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.open[parent]--; f.open[parent] == 0 {
+			delete(f.open, parent)
+		}
+	}, nil
+}
+
+// key stands for a parent: the child, or the scope where there is none.
+func (b *branch) key(s Scope) Key {
+	name := ""
+	if b != nil {
+		name = b.path
+	}
+	l := Limit{Name: name, Per: PerPrincipal | PerWorkflow, PerTags: slices.Sorted(maps.Keys(s.Tags))}
+	return l.key(l.split(s), "")
+}
