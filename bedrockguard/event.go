@@ -28,6 +28,7 @@ const (
 	EventPriceAssumed     EventKind = "price assumed"     // no price is known for Asked, a model in a region: the dearest factor known stands in
 	EventCatalogOld       EventKind = "catalog old"       // the table of prices is older than 120 days; Asked is its date
 	EventOutputLimited    EventKind = "output limited"    // the request is sent with an output limit of OutputTo tokens; see Options.Output
+	EventSubstituted      EventKind = "substituted"       // Answered stands in for the model that was Asked for; Err says why it may not, and both are the same then
 	EventInShadow         EventKind = "in shadow"         // told by New: this guard refuses nothing but what was killed
 	EventListenerFailed   EventKind = "listener failed"   // another listener panicked: Err. The rest is the event that it was told of
 )

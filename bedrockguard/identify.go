@@ -35,6 +35,9 @@ func (m *identifyMiddleware) HandleInitialize(ctx context.Context, in middleware
 	if c.operation, modelID, c.streams = operationOf(in.Parameters); c.operation == "" {
 		return m.unmetered(ctx, in, next)
 	}
+	if m.guard.substitutes(in.Parameters) {
+		in.Parameters, modelID = m.guard.substitute(ctx, c, in.Parameters, modelID)
+	}
 	if m.guard.cache != nil {
 		defer func() {
 			if !c.streaming.Load() { // panics and runtime.Goexit included

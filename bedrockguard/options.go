@@ -69,6 +69,12 @@ type Options struct {
 	// Output sets the output limit of requests that have none, and lowers it into what is left instead of refusing.
 	Output Output
 
+	// Substitute is asked before each Converse and ConverseStream of the SDK which model is to answer it instead, by what is left, with one
+	// look at the balances; false keeps the one that was asked for. The caller's request stays as it is. The call is priced and limited
+	// as the substitute's, which is not taken where it can cost more in any class: EventSubstituted tells of both. It may be called at the same
+	// time from many calls.
+	Substitute func(context.Context, Pressure) (modelID string, ok bool)
+
 	// ReservationTTL is how long an attempt may take before its worst case is charged; its late settlement corrects that.
 	// Zero is budget.DefaultTTL.
 	ReservationTTL time.Duration

@@ -9,7 +9,7 @@ import (
 // failingStore fails the steps that it has an error for.
 type failingStore struct {
 	budget.Store
-	reserve, settle error
+	reserve, settle, balances error
 }
 
 func (s *failingStore) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
@@ -24,4 +24,11 @@ func (s *failingStore) Settle(ctx context.Context, p budget.Settlement) (budget.
 		return budget.Posting{}, s.settle
 	}
 	return s.Store.Settle(ctx, p)
+}
+
+func (s *failingStore) Balances(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
+	if s.balances != nil {
+		return nil, s.balances
+	}
+	return s.Store.Balances(ctx, lines)
 }

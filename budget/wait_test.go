@@ -224,3 +224,20 @@ func TestAShortWaitIsNoOutage(t *testing.T) {
 		require.ErrorIs(t, err, budget.ErrStore, "a store that does not answer within a step is away")
 	})
 }
+
+// A call that waits goes on as soon as somebody gives its account more room.
+func TestAWaitingCallIsGivenMoreRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ledger := open(t, memstore.New(), lifetime(100))
+		_, err := reserve(ledger, budget.Scope{}, 100)
+		require.NoError(t, err)
+		time.AfterFunc(10*time.Second, func() {
+			_, err := ledger.Override(context.Background(), "l", budget.Scope{}, nanoUSD(200), time.Now().Add(time.Hour))
+			require.NoError(t, err)
+		})
+		begun := time.Now()
+		_, err = ledger.Wait(t.Context(), budget.Request{Worst: usd(60), MaxWait: time.Minute})
+		require.NoError(t, err)
+		require.InDelta(t, 10.25, time.Since(begun).Seconds(), 0.3)
+	})
+}

@@ -1,0 +1,93 @@
+package bedrockguard
+
+import (
+	"context"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// Pressure is what Options.Substitute is asked about: a call, and how full its limits are.
+type Pressure struct {
+	ModelID  string                  // as the caller named it
+	Scope    budget.Scope            // on whose account the call is, with the resolved model
+	Balances []budget.AccountBalance // of each limit that the call falls under, in the policy's order
+}
+
+// Used is how full the fullest limit is, settled and pending together: from 0 to 1, and more where the truth was dearer than the limit. Limits that
+// are only observed do not count, and one that admits nothing is full.
+func (p *Pressure) Used() float64 {
+	fullest := 0.0
+	for i := range p.Balances {
+		b := &p.Balances[i]
+		switch {
+		case b.Observe:
+		case b.Latched || b.Max.N == 0:
+			fullest = max(fullest, 1)
+		default:
+			fullest = max(fullest, (float64(b.Settled.N)+float64(b.Pending.N))/float64(b.Max.N))
+		}
+	}
+	return fullest
+}
+
+// substitute asks for a cheaper model, and returns the request as it is to be sent: a copy, where there is one. Whatever can't be told here
+// leaves the request as it is: it is refused where it is read, or where its budget is asked for.
+func (g *Guard) substitute(ctx context.Context, c *call, input any, modelID *string) (any, *string) {
+	var scope budget.Scope
+	if modelID == nil || g.scope(ctx, &scope) != nil {
+		return input, modelID
+	}
+	asked, err := g.catalog.Resolve(*modelID, c.region)
+	if err != nil {
+		return input, modelID
+	}
+	scope.Model, scope.Region, scope.Profile = asked.ModelID, c.region, profile(*modelID)
+	asking, cancel := context.WithTimeout(ctx, g.opts.StoreTimeout)
+	defer cancel()
+	balances, err := g.ledger.Balances(asking, scope)
+	if err != nil {
+		return input, modelID
+	}
+	name, ok := g.opts.Substitute(ctx, Pressure{ModelID: *modelID, Scope: scope, Balances: balances})
+	if !ok || name == *modelID {
+		return input, modelID
+	}
+	c.scope = scope // for the events
+	told := Event{Kind: EventSubstituted, Asked: *modelID, Answered: name}
+	instead, err := g.catalog.Resolve(name, c.region)
+	if err == nil {
+		if class := instead.DearerIn(asked); class != "" {
+			err = &UnpricedError{ModelID: name, Reason: "it is no substitute, because it is dearer in " + class + ": the call stays with " + *modelID}
+		}
+	}
+	if told.Err = err; err != nil {
+		told.Answered = *modelID
+		g.emit(ctx, c, nil, told)
+		return input, modelID
+	}
+	g.emit(ctx, c, nil, told)
+	switch in := input.(type) {
+	case *bedrockruntime.ConverseInput:
+		own := *in
+		own.ModelId = aws.String(name)
+		return &own, own.ModelId
+	case *bedrockruntime.ConverseStreamInput:
+		own := *in
+		own.ModelId = aws.String(name)
+		return &own, own.ModelId
+	}
+	return input, modelID
+}
+
+// substitutes reports whether another model may answer an input of this operation: only Converse says the same to all.
+func (g *Guard) substitutes(input any) bool {
+	if g.opts.Substitute == nil {
+		return false
+	}
+	_, unary := input.(*bedrockruntime.ConverseInput)
+	_, streamed := input.(*bedrockruntime.ConverseStreamInput)
+	return unary || streamed
+}

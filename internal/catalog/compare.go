@@ -1,0 +1,105 @@
+package catalog
+
+import (
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// DearerIn names a class in which a call of r can cost more than the same call of other, as "cache reads"; empty for none. What r does not
+// cache is read at its price of input, tiers that a model does not name count as the standard one, and of a model with a price for long
+// contexts both count.
+func (r *Resolved) DearerIn(other *Resolved) string {
+	mine, theirs := r.quote(), other.quote()
+	tiers := func(t tierTable) [4]int64 {
+		all := [4]int64{int64(budget.TierStandard), int64(t.flex), int64(t.priority), int64(t.ultrafast)}
+		for i, factor := range all {
+			if factor == 0 {
+				all[i] = int64(budget.TierStandard)
+			}
+		}
+		return all
+	}
+	myTiers, theirTiers := tiers(mine.tiers), tiers(theirs.tiers)
+	for _, rates := range pairs(&mine.price, &theirs.price) {
+		for i := range myTiers {
+			if class := dearerClass(effective(rates[0]), effective(rates[1]), myTiers[i], theirTiers[i]); class != "" {
+				return class
+			}
+		}
+	}
+	if mine.latency != nil && theirs.latency != nil {
+		standard := int64(budget.TierStandard)
+		if class := dearerClass(effective(*mine.latency), effective(*theirs.latency), standard, standard); class != "" {
+			return class + " at optimized latency"
+		}
+	}
+	return dearerExtra(r, other)
+}
+
+// pairs are the rates of two prices that can apply to one request at the same time.
+func pairs(mine, theirs *budget.Price) [][2]budget.Rates {
+	all := [][2]budget.Rates{{mine.Rates, theirs.Rates}}
+	if mine.LongContext.Threshold > 0 {
+		against := theirs.Rates
+		if theirs.LongContext.Threshold > 0 && theirs.LongContext.Threshold <= mine.LongContext.Threshold {
+			against = theirs.LongContext.Rates
+		}
+		all = append(all, [2]budget.Rates{mine.LongContext.Rates, against})
+	}
+	return all
+}
+
+// effective fills in what a model without a prompt cache bills for input that another one would cache.
+func effective(r budget.Rates) budget.Rates {
+	for _, rate := range []*budget.PicoUSD{&r.CacheRead, &r.CacheWrite5m, &r.CacheWrite1h} {
+		if *rate == 0 {
+			*rate = r.Input
+		}
+	}
+	return r
+}
+
+func dearerClass(mine, theirs budget.Rates, myTier, theirTier int64) string {
+	for _, class := range []struct {
+		name         string
+		mine, theirs budget.PicoUSD
+	}{
+		{"input", mine.Input, theirs.Input},
+		{"output", mine.Output, theirs.Output},
+		{"cache reads", mine.CacheRead, theirs.CacheRead},
+		{"five-minute cache writes", mine.CacheWrite5m, theirs.CacheWrite5m},
+		{"one-hour cache writes", mine.CacheWrite1h, theirs.CacheWrite1h},
+	} {
+		if int64(class.mine)*myTier > int64(class.theirs)*theirTier {
+			return class.name
+		}
+	}
+	return ""
+}
+
+// dearerExtra compares what is billed beside text.
+func dearerExtra(r, other *Resolved) string {
+	mine, theirs := r.Fees.list(), other.Fees.list()
+	for i := range mine {
+		if mine[i] > theirs[i] {
+			return "fees"
+		}
+	}
+	media := func(m MediaRates, text budget.Rates) [4]budget.PicoUSD {
+		all := [4]budget.PicoUSD{m.ImageInput, m.AudioInput, m.ImageOutput, m.AudioOutput}
+		for i := range all {
+			if all[i] == 0 && i < 2 {
+				all[i] = text.Input
+			} else if all[i] == 0 {
+				all[i] = text.Output
+			}
+		}
+		return all
+	}
+	myMedia, theirMedia := media(r.Media, r.Price.Rates), media(other.Media, other.Price.Rates)
+	for i := range myMedia {
+		if myMedia[i] > theirMedia[i] {
+			return "media"
+		}
+	}
+	return ""
+}
