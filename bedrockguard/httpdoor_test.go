@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -447,4 +448,25 @@ func TestHTTPRefusalsTellTheirFigures(t *testing.T) {
 	require.Empty(t, h.Get("X-Bedrockguard-Reset-After"), "it never fits")
 	require.Equal(t, "false", h.Get("X-Bedrockguard-Waiting"))
 	require.NotContains(t, fmt.Sprint(h), "hello")
+}
+
+// A rate that has no room now is told as such, with the time at which it has: clients come back by themselves. One that never fits is not.
+func TestHTTPRatesSayWhenToComeBack(t *testing.T) {
+	w := newWeb(t, settings{limits: []budget.Limit{{Name: "rate", Max: budget.Calls(1), Window: budget.Rolling(time.Minute), Paced: true}}})
+	r := routesOfModels()["Converse"]
+	resp, body := w.post(t, r[0], r[1])
+	require.Equal(t, http.StatusOK, resp.StatusCode, body)
+	resp, body = w.post(t, r[0], r[1])
+	require.Equal(t, http.StatusTooManyRequests, resp.StatusCode, body)
+	require.Equal(t, "true", resp.Header.Get("X-Should-Retry"))
+	seconds, err := strconv.Atoi(resp.Header.Get("Retry-After"))
+	require.NoError(t, err)
+	require.InDelta(t, 60, seconds, 2)
+	require.Equal(t, "rate", resp.Header.Get("X-Bedrockguard-Limit"))
+	require.ErrorIs(t, bedrockguard.Refusal(resp), bedrockguard.ErrBudgetExceeded)
+
+	never := newWeb(t, settings{limits: []budget.Limit{{Name: "rate", Max: budget.USD(1e-9), Window: budget.Rolling(time.Minute), Paced: true}}})
+	resp, body = never.post(t, r[0], r[1])
+	require.Equal(t, http.StatusPaymentRequired, resp.StatusCode, body)
+	require.Empty(t, resp.Header.Get("Retry-After"))
 }

@@ -102,6 +102,9 @@ func Refuse(req *http.Request, err error) *http.Response {
 	if rate, ok := errors.AsType[*RateLimitedError](err); ok && rate.RetryAfter == 0 {
 		c.status = http.StatusPaymentRequired // it never fits
 	}
+	if e, ok := errors.AsType[*budget.ExceededError](err); ok && e.Paced && e.Waiting {
+		c = classOf(ErrRateLimited)
+	}
 	body := f.refusal(c, err.Error())
 	h := http.Header{
 		"Content-Type":     {"application/json"},
@@ -131,6 +134,9 @@ func describeRefusal(h http.Header, c refusalClass, err error) {
 		h.Set(headerRequested, e.Requested.String())
 		h.Set(headerWaiting, strconv.FormatBool(e.Waiting))
 		setSeconds(h, headerReset, e.ResetAfter)
+		if e.Paced && e.Waiting {
+			setSeconds(h, "Retry-After", e.ResetAfter)
+		}
 	}
 	if e, ok := errors.AsType[*RateLimitedError](err); ok {
 		setSeconds(h, headerReset, e.RetryAfter)

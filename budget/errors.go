@@ -54,7 +54,8 @@ type ExceededError struct {
 	Requested  Quantity      // the worst case of the refused call
 	ResetAfter time.Duration // how long until the call could fit, by the last of all limits without room; 0 when time alone never helps
 	Latched    bool          // refused because an earlier refusal latched the limit, whether it fits or not
-	Waiting    bool          // the call fits once the pending calls of all limits without room are settled for nothing
+	Waiting    bool          // the call fits once the pending calls of all limits without room are settled for nothing, or time has passed where they are Paced
+	Paced      bool          // the limit is a rate, whose room comes with time
 	// Reason says which figure of the call made Requested as large as it is, and what lowers it; empty when nobody has said.
 	Reason string
 }
@@ -82,6 +83,8 @@ func (e *ExceededError) nextStep() string {
 		return ", latched by an earlier refusal: revive the scope to go on, or wait " + roundUp(e.ResetAfter)
 	case e.Latched:
 		return ", latched by an earlier refusal: revive the scope to go on"
+	case e.Paced && e.ResetAfter > 0:
+		return ", which is a rate: try again in " + roundUp(e.ResetAfter)
 	case e.Waiting && e.ResetAfter > 0:
 		return ", has room again once pending calls are settled: try again when one ends, or in " + roundUp(e.ResetAfter)
 	case e.Waiting:

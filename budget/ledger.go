@@ -220,7 +220,7 @@ func (l *Ledger) refusal(p *plan, r *Reservation, d *Decision) (account Key, err
 		l.killed.remember(err)
 		return Key{}, err
 	case len(d.Denied) > 0 && !slices.ContainsFunc(d.Denied, func(d Denial) bool { return d.Line < 0 || d.Line >= len(p.lines) }):
-		last, waiting := lastToFit(r, d.Denied)
+		last, waiting := p.lastToFit(r, d.Denied)
 		err := p.exceeded(r, &d.Denied[last])
 		err.Waiting = waiting
 		return p.lines[d.Denied[last].Line].Account, err
@@ -230,13 +230,13 @@ func (l *Ledger) refusal(p *plan, r *Reservation, d *Decision) (account Key, err
 }
 
 // lastToFit returns which of the lines without room is the last one to have it, and whether all of them wait for nothing but
-// pending calls. Such lines do not count beside others: their room does not come with time.
-func lastToFit(r *Reservation, denied []Denial) (last int, waiting bool) {
+// pending calls, or time if they are paced. Such lines do not count beside others, for which nobody waits.
+func (p *plan) lastToFit(r *Reservation, denied []Denial) (last int, waiting bool) {
 	wait := func(i int) (pending bool, d time.Duration) {
 		if d = denied[i].ResetAfter; d <= 0 {
 			d = math.MaxInt64
 		}
-		return denied[i].waiting(r), d
+		return p.waiting(r, &denied[i]), d
 	}
 	waiting, longest := wait(0)
 	for i := 1; i < len(denied); i++ {
@@ -250,10 +250,13 @@ func lastToFit(r *Reservation, denied []Denial) (last int, waiting bool) {
 	return last, waiting
 }
 
-// waiting reports whether the line would have room if no call were pending.
-func (d *Denial) waiting(r *Reservation) bool {
+// waiting reports whether the line would have room if no call were pending, or will have it in time if it is paced.
+func (p *plan) waiting(r *Reservation, d *Denial) bool {
 	amount := r.Charge[r.Lines[d.Line].Unit]
-	return !d.Latched && amount <= d.Max && d.Settled <= d.Max-amount
+	if d.Latched || amount > d.Max {
+		return false
+	}
+	return d.Settled <= d.Max-amount || p.under[p.limits[d.Line]].Paced && d.ResetAfter > 0
 }
 
 // Outcome tells what a settlement did.

@@ -37,6 +37,10 @@ type Limit struct {
 	// reports, it foretells what enforcing would do; the calls after that would have met a smaller sum. With Latch it foretells
 	// that the account would stay closed.
 	Observe bool
+	// Paced makes the limit a rate that all processes share: a call without room is one that time lets through, so that Wait (and the guard's
+	// MaxWait) waits for that, in the order of arrival, and the refusal of one that may not wait so long says when to come back. Needs a
+	// window that moves on, as Rolling(time.Minute).
+	Paced bool
 	// MaxDepth is how deep trees of children (Ledger.Child) may be under the limit's calls, and MaxChildren how many children of one parent
 	// may be open at a time, as this process counts them. Zero sets no bound.
 	MaxDepth    int
@@ -297,6 +301,8 @@ func (l Limit) problems() (problems []string) {
 	add(strings.HasPrefix(l.Name, ownName), "names that begin with a zero byte are this library's own")
 	add(strings.HasPrefix(l.Name, childPrefix), "names that begin with %q are those of children", childPrefix)
 	add(!l.Max.Unit.Valid(), "Max has no unit")
+	add(l.Paced && l.Window.kind == lifetime, "Paced needs a window that moves on: a lifetime limit never has room again")
+	add(l.Paced && l.Latch, "Paced and Latch contradict each other: one waits for room, and the other stays closed")
 	add(l.MaxDepth < 0 || l.MaxChildren < 0, "MaxDepth or MaxChildren is negative")
 	add(l.Max.N < 0, "Max is negative or beyond the range of int64")
 	add(len(l.MaxFor) > maxMaxFor, "%d MaxFor, at most %d", len(l.MaxFor), maxMaxFor)

@@ -71,9 +71,9 @@ func newPlan(limits []Limit, s Scope, applies func(Match, Scope) bool) *plan {
 }
 
 func (p *plan) exceeded(r *Reservation, d *Denial) *ExceededError {
-	unit := p.lines[d.Line].Unit
+	unit, limit := p.lines[d.Line].Unit, &p.under[p.limits[d.Line]]
 	return &ExceededError{
-		Limit: p.under[p.limits[d.Line]].Name, Scope: p.scopes[d.Line],
+		Limit: limit.Name, Scope: p.scopes[d.Line], Paced: limit.Paced,
 		Max: Quantity{d.Max, unit}, Settled: Quantity{d.Settled, unit}, Pending: Quantity{d.Pending, unit},
 		Requested: r.Charge.In(unit), ResetAfter: d.ResetAfter, Latched: d.Latched,
 	}
@@ -87,7 +87,7 @@ func (p *plan) observed(r *Reservation, denials []Denial) []*ExceededError {
 			continue
 		}
 		err := p.exceeded(r, d)
-		err.Waiting = d.waiting(r)
+		err.Waiting = p.waiting(r, d)
 		if !slices.ContainsFunc(errs, func(e *ExceededError) bool { return e.Limit == err.Limit }) {
 			errs = append(errs, err) // two accounts of one limit can be full
 		}

@@ -54,7 +54,7 @@ const (
 //	    match: {model: "anthropic.*", tags: {env: prod}}
 //	    notify: [50%, 80%]
 //
-// with latch and observe, which are true or false, and max_depth and max_children, which are whole numbers. It returns everything that is wrong, joined, in the order of the file, each as a
+// with latch, observe and paced, which are true or false, and max_depth and max_children, which are whole numbers. It returns everything that is wrong, joined, in the order of the file, each as a
 // *PolicyFileError with its place: unknown and repeated keys, values that are not understood, limits that Open would refuse, and
 // such as can never match.
 func ReadPolicy(r io.Reader) (Policy, error) {
@@ -239,7 +239,7 @@ func (f *policyFile) policy(n *yaml.Node) (p Policy) {
 	return p
 }
 
-var limitKeys = []string{"name", "max", "max_for", "window", "per", "match", "latch", "notify", "observe", "max_depth", "max_children"}
+var limitKeys = []string{"name", "max", "max_for", "window", "per", "match", "latch", "notify", "observe", "paced", "max_depth", "max_children"}
 
 func (f *policyFile) limit(n *yaml.Node) (l Limit) {
 	before := len(f.errs)
@@ -261,6 +261,8 @@ func (f *policyFile) limit(n *yaml.Node) (l Limit) {
 			l.Latch = f.flag(value, key)
 		case "observe":
 			l.Observe = f.flag(value, key)
+		case "paced":
+			l.Paced = f.flag(value, key)
 		case "max_depth":
 			l.MaxDepth = f.count(value, key)
 		case "max_children":
@@ -427,8 +429,9 @@ type limitText struct {
 	Notify  []float64      `yaml:"notify,omitempty"`
 	Observe bool           `yaml:"observe,omitempty"`
 
-	MaxDepth    int `yaml:"max_depth,omitempty"`
-	MaxChildren int `yaml:"max_children,omitempty"`
+	Paced       bool `yaml:"paced,omitempty"`
+	MaxDepth    int  `yaml:"max_depth,omitempty"`
+	MaxChildren int  `yaml:"max_children,omitempty"`
 }
 
 type maxForText struct {
@@ -437,7 +440,7 @@ type maxForText struct {
 }
 
 func (l *Limit) text() limitText {
-	t := limitText{Name: l.Name, Max: l.Max.String(), Window: l.Window.String(), Latch: l.Latch, Notify: l.Notify, Observe: l.Observe, Match: l.Match.text(), MaxDepth: l.MaxDepth, MaxChildren: l.MaxChildren}
+	t := limitText{Name: l.Name, Max: l.Max.String(), Window: l.Window.String(), Latch: l.Latch, Notify: l.Notify, Observe: l.Observe, Match: l.Match.text(), Paced: l.Paced, MaxDepth: l.MaxDepth, MaxChildren: l.MaxChildren}
 	if l.Per != 0 {
 		t.Per = strings.Split(l.Per.String(), "|")
 	}

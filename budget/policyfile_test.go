@@ -76,15 +76,15 @@ func TestBrokenPolicyFiles(t *testing.T) {
 		{"no YAML", "limits: [", nil},
 		{"a tab", "limits:\n\t- name: a\n", nil},
 		{"a key twice", limit(", name: b"), []string{`line 2, column 40: "name" stands twice in a limit`}},
-		{"an unknown key", limit(", budget: 5"), []string{`line 2, column 40: a limit has no "budget": want name, max, max_for, window, per, match, latch, notify, observe, max_depth, max_children`}},
-		{"a merged key", limit(", <<: {latch: true}"), []string{`line 2, column 40: a limit has no "<<": want name, max, max_for, window, per, match, latch, notify, observe, max_depth, max_children`}},
+		{"an unknown key", limit(", budget: 5"), []string{`line 2, column 40: a limit has no "budget": want name, max, max_for, window, per, match, latch, notify, observe, paced, max_depth, max_children`}},
+		{"a merged key", limit(", <<: {latch: true}"), []string{`line 2, column 40: a limit has no "<<": want name, max, max_for, window, per, match, latch, notify, observe, paced, max_depth, max_children`}},
 		{"a key that is no text", limit(", [a]: 5"), []string{"line 2, column 40: a limit has a key that is no text"}},
 		{"no name", "limits: [{max: 1 USD, window: daily}]", []string{`line 1, column 10: limit "": a name of 1 to 512 bytes is needed`}},
 		{"a name of nothing", "limits: [{name: , max: 1 USD, window: daily}]", []string{"line 1, column 17: name is no text"}},
 		{"a name that is a list", "limits: [{name: [a], max: 1 USD, window: daily}]", []string{"line 1, column 17: name is no text"}},
 		{"no max", "limits: [{name: a, window: daily}]", []string{`line 1, column 10: limit "a": Max has no unit`}},
 		{"a number without a unit", limit(", max2: 5") + "- {name: b, max: 50, window: daily}", []string{
-			`line 2, column 40: a limit has no "max2": want name, max, max_for, window, per, match, latch, notify, observe, max_depth, max_children`,
+			`line 2, column 40: a limit has no "max2": want name, max, max_for, window, per, match, latch, notify, observe, paced, max_depth, max_children`,
 			`line 3, column 18: max: "50" names no unit: want a number and one of USD, uncached input tokens, input tokens, cache read input tokens, cache write input tokens, output tokens, calls`,
 		}},
 		{"dollars by their sign", "limits: [{name: a, max: $50, window: daily}]", []string{`line 1, column 25: max: "$50" names no unit: want a number and one of USD, uncached input tokens, input tokens, cache read input tokens, cache write input tokens, output tokens, calls`}},
@@ -96,6 +96,9 @@ func TestBrokenPolicyFiles(t *testing.T) {
 		{"no window", "limits: [{name: a, max: 1 USD}]", []string{`line 1, column 10: limit "a": a limit needs a window`}},
 		{"a week that begins on no day", "limits: [{name: a, max: 1 USD, window: weekly from sundown}]", []string{`line 1, column 40: window: "weekly from sundown": weeks begin on a day from Monday to Sunday`}},
 		{"a month that begins on a day", "limits: [{name: a, max: 1 USD, window: monthly from Sunday}]", []string{`line 1, column 40: window: "monthly from Sunday" is no window: want hourly, daily, weekly, monthly, quarterly or yearly, each with or without "in" a time zone, rolling with a length, or lifetime`}},
+		{"a rate that never has room again", "limits: [{name: a, max: 1 USD, window: lifetime, paced: true}]", []string{
+			`line 1, column 10: limit "a": Paced needs a window that moves on: a lifetime limit never has room again`,
+		}},
 		{"a tree of no depth", "limits: [{name: a, max: 1 USD, window: daily, max_depth: none, max_children: 0}]", []string{
 			`line 1, column 58: max_depth: "none" is no whole number from 1 on: leave it out to set no bound`,
 			`line 1, column 78: max_children: "0" is no whole number from 1 on: leave it out to set no bound`,
@@ -169,6 +172,7 @@ func drawLimit(t *rapid.T, i int) budget.Limit {
 		Latch: rapid.Bool().Draw(t, "latch"), Observe: rapid.Bool().Draw(t, "observe"),
 		MaxDepth: rapid.IntRange(0, 3).Draw(t, "depth"), MaxChildren: rapid.IntRange(0, 3).Draw(t, "children"),
 	}
+	l.Paced = !l.Latch && l.Window != budget.Lifetime && rapid.Bool().Draw(t, "paced")
 	for _, f := range []*string{&l.Match.Principal, &l.Match.Workflow, &l.Match.Model, &l.Match.Region, &l.Match.Profile, &l.Match.Project} {
 		if rapid.Bool().Draw(t, "matched") {
 			*f = word.Draw(t, "pattern")

@@ -47,7 +47,11 @@ func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
 			}
 			t = l.waiting.join(account, t)
 			t.refused(e)
-			if !t.wait(waiting, pause) {
+			next := pause
+			if e.Paced && e.Pending.N == 0 { // only time makes room, and it is known when
+				next = e.ResetAfter
+			}
+			if ends, bounded := waiting.Deadline(); bounded && e.Paced && next > time.Until(ends) || !t.wait(waiting, next) {
 				return nil, err
 			}
 			continue

@@ -1,0 +1,123 @@
+package budget_test
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+)
+
+// countedStore counts the questions for room.
+type countedStore struct {
+	budget.Store
+	asked atomic.Int64
+}
+
+func (s *countedStore) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+	s.asked.Add(1)
+	return s.Store.Reserve(ctx, r)
+}
+
+func rate(nano int64, per time.Duration) budget.Limit {
+	return budget.Limit{Name: "rate", Max: nanoUSD(nano), Window: budget.Rolling(per), Paced: true}
+}
+
+// A rate that several processes share lets calls through as time passes, in the order in which they came, and never more of them in a minute
+// than it says.
+func TestAPacedLimitIsASharedRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &countedStore{Store: memstore.New()}
+		ledgers := []*budget.Ledger{open(t, store, rate(600, time.Minute)), open(t, store, rate(600, time.Minute))}
+		begun := time.Now()
+		var mu sync.Mutex
+		var admitted []time.Duration
+		order := make([][]int, len(ledgers))
+		var callers sync.WaitGroup
+		for n := range 30 {
+			callers.Go(func() {
+				time.Sleep(time.Duration(n) * time.Millisecond)
+				l := n % len(ledgers)
+				r, err := ledgers[l].Wait(t.Context(), budget.Request{Worst: usd(100), MaxWait: time.Hour})
+				if err == nil {
+					_, err = ledgers[l].Settle(context.Background(), r, usd(100), false)
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				admitted = append(admitted, time.Since(begun))
+				order[l] = append(order[l], n)
+			})
+		}
+		callers.Wait()
+		require.Len(t, admitted, 30)
+		for i := 6; i < len(admitted); i++ {
+			require.GreaterOrEqual(t, admitted[i]-admitted[i-6], time.Minute, "seven calls in a minute")
+		}
+		require.Less(t, admitted[29], 5*time.Minute, "and no slower than it has to be")
+		for _, of := range order {
+			require.IsIncreasing(t, of, "first come, first served")
+		}
+		t.Logf("30 calls asked %d times", store.asked.Load())
+		require.LessOrEqual(t, store.asked.Load(), int64(3*30), "it is known when there is room: nobody has to ask before")
+	})
+}
+
+// Who may not wait so long is refused at once, and told when to come back; so is what never fits.
+func TestAPacedRefusalSaysWhenToComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ledger := open(t, memstore.New(), rate(100, time.Minute))
+		r, err := ledger.Wait(t.Context(), budget.Request{Worst: usd(100)})
+		require.NoError(t, err)
+		_, err = ledger.Settle(t.Context(), r, usd(100), false)
+		require.NoError(t, err)
+		begun := time.Now()
+		_, err = ledger.Wait(t.Context(), budget.Request{Worst: usd(50), MaxWait: 10 * time.Second})
+		var e *budget.ExceededError
+		require.ErrorAs(t, err, &e)
+		require.Zero(t, time.Since(begun))
+		require.True(t, e.Paced && e.Waiting)
+		require.Equal(t, 61*time.Second, e.ResetAfter)
+		require.ErrorContains(t, err, "which is a rate: try again in 1m1s")
+		_, err = ledger.Wait(t.Context(), budget.Request{Worst: usd(101), MaxWait: time.Hour})
+		require.ErrorAs(t, err, &e)
+		require.Zero(t, time.Since(begun))
+		require.False(t, e.Waiting)
+		_, err = ledger.Reserve(t.Context(), budget.Request{Worst: usd(50)})
+		require.ErrorAs(t, err, &e)
+		require.True(t, e.Paced, "Reserve waits for nobody, and tells the same")
+	})
+}
+
+// A limit that is no rate, and has no room, lets nobody wait for the rate beside it.
+func TestARateIsNoReasonToWaitForOtherLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ledger := open(t, memstore.New(), rate(100, time.Minute), limit("day", 150, budget.Daily))
+		r, err := ledger.Wait(t.Context(), budget.Request{Worst: usd(100)})
+		require.NoError(t, err)
+		_, err = ledger.Settle(t.Context(), r, usd(100), false)
+		require.NoError(t, err)
+		begun := time.Now()
+		_, err = ledger.Wait(t.Context(), budget.Request{Worst: usd(60), MaxWait: time.Hour})
+		require.ErrorIs(t, err, budget.ErrExceeded)
+		require.Zero(t, time.Since(begun))
+	})
+}
+
+func TestPacesThatMakeNoSense(t *testing.T) {
+	for name, l := range map[string]budget.Limit{
+		"never again": {Name: "l", Max: nanoUSD(1), Window: budget.Lifetime, Paced: true},
+		"latched":     {Name: "l", Max: nanoUSD(1), Window: budget.Daily, Paced: true, Latch: true},
+	} {
+		require.ErrorIs(t, budget.Policy{Limits: []budget.Limit{l}}.Validate(), budget.ErrInvalidPolicy, name)
+	}
+}
