@@ -57,6 +57,8 @@ type crossedText struct {
 	Fraction float64 `json:"fraction"`
 	Settled  string  `json:"settled"`
 	Max      string  `json:"max"`
+	PerHour  string  `json:"per_hour,omitempty"`
+	FullIn   string  `json:"full_in,omitempty"`
 }
 
 func (e *Event) text() eventText {
@@ -80,7 +82,13 @@ func (e *Event) text() eventText {
 		t.Usage = &usageText{u.UncachedInputTokens(), u.CacheReadInputTokens, u.CacheWrite5mInputTokens, u.CacheWrite1hInputTokens, u.OutputTokens}
 	}
 	if c := &e.Crossed; c.Limit != "" {
-		t.Crossed = &crossedText{c.Limit, c.Scope.String(), c.Fraction, c.Settled.String(), c.Max.String()}
+		t.Crossed = &crossedText{Limit: c.Limit, Account: c.Scope.String(), Fraction: c.Fraction, Settled: c.Settled.String(), Max: c.Max.String()}
+		if c.Forecast.PerHour.N > 0 {
+			t.Crossed.PerHour = c.Forecast.PerHour.String()
+		}
+		if c.Forecast.FullIn > 0 {
+			t.Crossed.FullIn = c.Forecast.FullIn.Round(time.Second).String()
+		}
 	}
 	if e.Finding.Rule != "" {
 		t.Finding = e.Finding.String()
@@ -148,8 +156,14 @@ func (e Event) LogValue() slog.Value {
 		attrs = append(attrs, slog.Int64("output_from", t.OutputFrom), slog.Int64("output_to", t.OutputTo))
 	}
 	if c := t.Crossed; c != nil {
-		attrs = append(attrs, slog.Group("crossed", slog.String("limit", c.Limit), slog.String("account", c.Account),
-			slog.Float64("fraction", c.Fraction), slog.String("settled", c.Settled), slog.String("max", c.Max)))
+		group := []any{slog.String("limit", c.Limit), slog.String("account", c.Account), slog.Float64("fraction", c.Fraction), slog.String("settled", c.Settled), slog.String("max", c.Max)}
+		if c.PerHour != "" {
+			group = append(group, slog.String("per_hour", c.PerHour))
+		}
+		if c.FullIn != "" {
+			group = append(group, slog.String("full_in", c.FullIn))
+		}
+		attrs = append(attrs, slog.Group("crossed", group...))
 	}
 	add("rule", t.Rule)
 	add("where", t.Where)

@@ -25,6 +25,7 @@ type Ledger struct {
 	killed   knownKills
 	waiting  waitingRoom
 	children siblings
+	paces    paces
 	opened   time.Time
 	sweptAt  atomic.Int64 // nanoseconds after opened
 	// sweepGap is how long to wait for the next sweep, in nanoseconds; zero until the first one.
@@ -274,6 +275,7 @@ type Crossed struct {
 	Fraction float64
 	Settled  Quantity
 	Max      Quantity // in force, an override included
+	Forecast Forecast
 }
 
 // Settle posts what the attempt really cost, even beyond a limit: the truth is never clamped. With estimated set, the
@@ -296,9 +298,13 @@ func (l *Ledger) SettleAs(ctx context.Context, r *Receipt, actual Charge, estima
 		}
 	}
 	l.waiting.freed(r.Reservation.Lines)
+	now := time.Now()
+	if !posting.Replayed {
+		l.paces.note(r.Reservation.Lines, &actual, now)
+	}
 	out := Outcome{Replayed: posting.Replayed, From: posting.From}
 	if len(posting.Crossed) > 0 {
-		out.Crossed = r.plan.crossed(posting)
+		out.Crossed = r.plan.crossed(posting, &l.paces, now)
 	}
 	if unit, violated := actual.Exceeds(&r.Reservation.Charge); violated {
 		out.Violated = unit

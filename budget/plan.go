@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // plan is a scope worked out against a policy: the lines of its reservations, and what they stand for. It is immutable
@@ -95,7 +96,7 @@ func (p *plan) observed(r *Reservation, denials []Denial) []*ExceededError {
 	return errs
 }
 
-func (p *plan) crossed(posting Posting) []Crossed {
+func (p *plan) crossed(posting Posting, paces *paces, now time.Time) []Crossed {
 	var all []Crossed
 	for _, c := range posting.Crossed {
 		if c.Line < 0 || c.Line >= len(p.lines) {
@@ -105,7 +106,7 @@ func (p *plan) crossed(posting Posting) []Crossed {
 		if c.Mark < 0 || c.Mark >= len(l.Notify) {
 			continue
 		}
-		all = append(all, Crossed{Limit: l.Name, Scope: p.scopes[c.Line], Fraction: l.Notify[c.Mark], Settled: Quantity{c.Settled, l.Max.Unit}, Max: Quantity{c.Max, l.Max.Unit}})
+		all = append(all, Crossed{Limit: l.Name, Scope: p.scopes[c.Line], Fraction: l.Notify[c.Mark], Settled: Quantity{c.Settled, l.Max.Unit}, Max: Quantity{c.Max, l.Max.Unit}, Forecast: paces.forecast(&p.lines[c.Line], c.Settled, c.Max, now)})
 	}
 	return all
 }

@@ -151,6 +151,9 @@ func (x *events) notice(e *bedrockguard.Event) {
 		text = e.Err.Error()
 	case e.Crossed.Limit != "":
 		text = e.Crossed.Limit + ": " + e.Crossed.Settled.String() + " of " + e.Crossed.Max.String()
+		if full := e.Crossed.Forecast.FullIn; full > 0 {
+			text += ", full in " + full.Round(time.Second).String() + " at this pace"
+		}
 	case e.Asked != "" || e.Answered != "":
 		text = e.Asked + " → " + e.Answered
 	}

@@ -1,0 +1,105 @@
+package budget
+
+import (
+	"math"
+	"sync"
+	"time"
+)
+
+// Forecast is how fast an account fills, and when it will be full if that goes on.
+type Forecast struct {
+	// PerHour is the faster of what this Ledger settled in the last hour, and the average of all processes since the window began.
+	PerHour Quantity
+	// FullIn is how long it takes until the limit is reached at that pace; 0 where that is not before the window ends, or nothing is known.
+	FullIn time.Duration
+}
+
+const (
+	paceBuckets  = 60 // minutes
+	maxPaced     = 4096
+	leastElapsed = time.Minute // an average over less says nothing
+)
+
+// paces remembers what was settled in the last hour, by account. Its zero value is ready to use.
+type paces struct {
+	mu  sync.Mutex
+	all map[Key]*pace
+}
+
+// pace is what was settled in each of the last 60 minutes.
+type pace struct {
+	minute int64 // since 1970, of the newest bucket
+	sums   [paceBuckets]int64
+}
+
+// note adds what a settlement posted to the accounts whose thresholds are told.
+func (p *paces) note(lines []Line, actual *Charge, now time.Time) {
+	for i := range lines {
+		l := &lines[i]
+		if n := actual[l.Unit]; len(l.Notify) > 0 && n > 0 {
+			p.add(l.Account, n, now.Unix()/60)
+		}
+	}
+}
+
+func (p *paces) add(account Key, n, minute int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := p.all[account]
+	if at == nil {
+		if p.all == nil || len(p.all) >= maxPaced { // begin again: a forecast that is too slow for an hour is better than no bound
+			p.all = make(map[Key]*pace)
+		}
+		at = &pace{minute: minute}
+		p.all[account] = at
+	}
+	at.move(minute)
+	sum := &at.sums[minute%paceBuckets]
+	*sum += min(n, math.MaxInt64-*sum)
+}
+
+// move forgets what is older than an hour.
+func (p *pace) move(minute int64) {
+	for range min(max(minute-p.minute, 0), paceBuckets) {
+		p.minute++
+		p.sums[p.minute%paceBuckets] = 0
+	}
+	p.minute = max(p.minute, minute)
+}
+
+// lastHour is what the ledger settled in an account.
+func (p *paces) lastHour(account Key, now time.Time) (sum int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := p.all[account]
+	if at == nil {
+		return 0
+	}
+	at.move(now.Unix() / 60)
+	for _, n := range at.sums {
+		sum += min(n, math.MaxInt64-sum)
+	}
+	return sum
+}
+
+// forecast is what is told with a threshold.
+func (p *paces) forecast(l *Line, settled, max int64, now time.Time) Forecast {
+	perHour := float64(p.lastHour(l.Account, now))
+	span := l.Window.At(now)
+	if elapsed := time.Duration(now.UnixNano() - span.Since); l.Window.kind != lifetime && elapsed >= leastElapsed {
+		perHour = math.Max(perHour, float64(settled)/elapsed.Hours())
+	}
+	f := Forecast{PerHour: Quantity{int64(math.Min(perHour, math.MaxInt64/2)), l.Unit}}
+	if perHour <= 0 || settled >= max {
+		return f
+	}
+	full := float64(max-settled) / perHour * float64(time.Hour)
+	left := float64(math.MaxInt64)
+	if l.Window.kind.calendar() {
+		left = float64(span.End - now.UnixNano())
+	}
+	if full < left {
+		f.FullIn = time.Duration(full)
+	}
+	return f
+}
