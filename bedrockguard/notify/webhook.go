@@ -71,18 +71,18 @@ var ErrInvalidOptions = errors.New("notify: invalid options")
 
 // Webhook posts notices. It is safe for concurrent use. Close ends it.
 type Webhook struct {
-	once     *once
-	opts     WebhookOptions
-	client   *http.Client
-	own      *http.Transport // nil when the transport is the caller's
-	queue    chan Notice
-	quit     chan struct{} // closed: tell what is queued, and end
-	abort    context.CancelFunc
-	done     chan struct{} // closed when the sender has ended
-	closing  sync.Once
-	mu       sync.Mutex
-	unqueued int64 // notices that found the queue full since the last one that did not
-	lost     int64 // notices that were not delivered, of all time
+	once   *once
+	opts   WebhookOptions
+	client *http.Client
+	own    *http.Transport // nil when the transport is the caller's
+	queue  chan Notice
+	quit   chan struct{} // closed: tell what is queued, and end
+	abort  context.CancelFunc
+	done   chan struct{} // closed when the sender has ended
+
+	mu     sync.Mutex
+	closed bool
+	untold int64 // notices that found the queue full, or were not delivered: the next one says how many
 }
 
 // NewWebhook starts the sender. Close it after the guard.
@@ -142,20 +142,27 @@ func (w *Webhook) Listen(_ context.Context, e bedrockguard.Event) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n.Untold += w.unqueued
+	if w.closed {
+		return
+	}
+	n.Untold += w.untold
 	select {
-	case <-w.quit:
 	case w.queue <- n:
-		w.unqueued = 0
+		w.untold = 0
 	default:
-		w.unqueued = n.Untold + 1
+		w.untold = n.Untold + 1
 	}
 }
 
-// Close sends what is queued, as long as the context lasts, and ends the sender. It returns an error if notices were not delivered, of all
-// time. What is told afterwards is dropped.
+// Close sends what is queued, as long as the context lasts, and ends the sender. It returns an error if there are notices that
+// were not delivered, and of which no later one told. What is told afterwards is dropped.
 func (w *Webhook) Close(ctx context.Context) error {
-	w.closing.Do(func() { close(w.quit) })
+	w.mu.Lock()
+	if !w.closed {
+		w.closed = true
+		close(w.quit) // what was queued before is sent; nothing is queued any longer
+	}
+	w.mu.Unlock()
 	select {
 	case <-w.done:
 	case <-ctx.Done():
@@ -164,8 +171,8 @@ func (w *Webhook) Close(ctx context.Context) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if lost := w.lost + w.unqueued; lost > 0 {
-		return fmt.Errorf("notify: %d notices were not delivered to the webhook", lost)
+	if w.untold > 0 {
+		return fmt.Errorf("notify: %d notices were not delivered to the webhook", w.untold)
 	}
 	return nil
 }
@@ -213,7 +220,7 @@ func (w *Webhook) deliver(ctx context.Context, n *Notice) {
 		pause = min(2*pause, longestPause)
 	}
 	w.mu.Lock()
-	w.lost++
+	w.untold += n.Untold + 1
 	w.mu.Unlock()
 	w.opts.Log.LogAttrs(ctx, slog.LevelError, "a notice was not delivered to the webhook", slog.String("notice", n.Text), slog.String("error", err.Error()))
 }
