@@ -92,7 +92,7 @@ func (t *Telemetry) balances(ctx context.Context) ([]budget.AccountBalance, erro
 	for _, l := range policy.Limits {
 		if l.Per == 0 && len(l.PerTags) == 0 && !booked[l.Name] {
 			none := budget.Quantity{Unit: l.Max.Unit}
-			all = append(all, budget.AccountBalance{Limit: l.Name, Max: l.Max, Settled: none, Pending: none})
+			all = append(all, budget.AccountBalance{Limit: l.Name, Max: l.Max, Settled: none, Pending: none, Observe: l.Observe})
 		}
 	}
 	return all, nil
@@ -132,7 +132,7 @@ func (t *Telemetry) tell(balances []budget.AccountBalance) []standing {
 }
 
 func (t *Telemetry) account(b *budget.AccountBalance, byName bool) attribute.Set {
-	attrs := []attribute.KeyValue{t.cardinality.value(keyLimit, b.Limit), attribute.String(keyUnit, b.Max.Unit.String())}
+	attrs := []attribute.KeyValue{t.cardinality.value(keyLimit, b.Limit), attribute.String(keyUnit, b.Max.Unit.String()), attribute.Bool(keyEnforced, !b.Observe)}
 	if !byName {
 		return attribute.NewSet(append(attrs, attribute.String(keyAccount, other))...)
 	}

@@ -38,7 +38,7 @@ const (
 
 var (
 	who         = []string{keyWorkflow, keyPrincipal, keyTag + "*"}
-	accountKeys = []string{keyLimit, keyAccount, keyUnit, keyWorkflow, keyPrincipal}
+	accountKeys = []string{keyLimit, keyAccount, keyUnit, keyEnforced, keyWorkflow, keyPrincipal}
 )
 
 // descriptions are all metrics there are. A test holds them to docs/metrics.md, and what is measured to them.

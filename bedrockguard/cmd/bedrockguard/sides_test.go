@@ -72,7 +72,7 @@ func TestProxyServesMetricsAndTellsAChannelOnce(t *testing.T) {
 	}, 10*time.Second, 10*time.Millisecond, "%s", &said)
 	resp, err := client.Get(at)
 	text := textAt(t, resp, err)
-	require.Contains(t, text, `bedrockguard_limit_max{bedrockguard_limit="month",bedrockguard_unit="USD"} 0.01`)
+	require.Contains(t, text, `bedrockguard_limit_max{bedrockguard_enforced="true",bedrockguard_limit="month",bedrockguard_unit="USD"} 0.01`)
 	require.Contains(t, text, `bedrockguard_drains 0`)
 	foreign, err := http.NewRequest(http.MethodGet, at, http.NoBody)
 	require.NoError(t, err)
