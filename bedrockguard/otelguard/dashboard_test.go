@@ -60,6 +60,18 @@ func (d *dashboard) queries() map[string]string {
 // everything stands for variables: all values, and spans that the example is long enough for.
 var everything = strings.NewReplacer("$__rate_interval", "10s", "$__range", "1m", "$workflow", ".*", "$principal", ".*", "$limit", ".*")
 
+// alerts are the expressions of the document's alerts, without what they compare with.
+func alerts(t *testing.T) (all []string) {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/metrics.md")
+	require.NoError(t, err)
+	for _, m := range regexp.MustCompile(`(?m)^  expr: (.*) > [0-9.]+$`).FindAllSubmatch(page, -1) {
+		all = append(all, string(m[1]))
+	}
+	require.Len(t, all, 3)
+	return all
+}
+
 // startExample runs the example, and returns where it serves.
 func startExample(t *testing.T) (target string) {
 	t.Helper()
@@ -154,6 +166,9 @@ func TestEveryQueryOfTheDashboardGivesData(t *testing.T) {
 		var values []string
 		p.get(t, "/api/v1/label/"+parts[2]+"/values", url.Values{"match[]": {parts[1]}}, &values)
 		require.NotEmpty(t, values, "%s: %s", v.Name, v.Definition)
+	}
+	for _, alert := range alerts(t) {
+		require.Eventually(t, func() bool { return len(p.numbers(t, alert)) > 0 }, 90*time.Second, 200*time.Millisecond, "no data for %s", alert)
 	}
 	t.Logf("%d queries, %d panels", len(queries), len(d.Panels))
 	require.Empty(t, p.numbers(t, `no_such_metric`), "a check that finds data everywhere checks nothing")
