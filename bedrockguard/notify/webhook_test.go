@@ -212,6 +212,34 @@ func TestNoticesThatFoundTheQueueFullAreCounted(t *testing.T) {
 	})
 }
 
+// What was not told for one reason and for another is one number.
+func TestNoticesThatAreNotToldAreCountedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &receiver{answers: []func() (*http.Response, error){status(429, "10"), status(200, "")}}
+		w := newWebhook(t, notify.WebhookOptions{Transport: r, Queue: 1, Options: notify.Options{MaxRemembered: 2}})
+		for i, after := range []time.Duration{0, 1, 2, 13 * time.Hour} { // sent, queued, too many to remember, and no room in the queue
+			who := workflow(fmt.Sprint(i))
+			w.Listen(t.Context(), refused("day", after, who, who))
+			synctest.Wait()
+		}
+		time.Sleep(time.Minute)
+		w.Listen(t.Context(), crossed("day", 13*time.Hour, 0.8))
+		require.NoError(t, w.Close(t.Context()))
+		require.Contains(t, r.bodies[len(r.bodies)-1], `"untold":2`)
+	})
+}
+
+// A webhook that was taken over must not hand notices on to somebody else.
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a notice went elsewhere") }))
+	defer elsewhere.Close()
+	server := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
+	defer server.Close()
+	w := newWebhook(t, notify.WebhookOptions{URL: server.URL})
+	w.Listen(t.Context(), crossed("day", 0, 0.8))
+	require.Error(t, w.Close(t.Context()))
+}
+
 func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 	for _, o := range []notify.WebhookOptions{{URL: "https://a/b", Format: "xml"}, {URL: "https://a/b", Queue: -1}, {URL: "https://a/b", Attempts: -1}, {URL: "https://a/b", Options: notify.Options{Quiet: -1}}} {
 		_, err := notify.NewWebhook(o)

@@ -1,6 +1,7 @@
 package otelguard
 
 import (
+	"encoding/binary"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -32,9 +33,10 @@ func clean(value string) string {
 type cardinality struct {
 	maxValues, maxSeries int
 
-	mu     sync.Mutex
-	values map[string]map[string]struct{}             // by key
-	series map[string]map[attribute.Distinct]struct{} // by metric
+	mu      sync.Mutex
+	values  map[string]map[string]struct{}      // by key
+	series  map[string]map[string]attribute.Set // by metric, and by what appendKey makes of its lists
+	scratch []byte
 }
 
 // value returns an attribute with the value, or with other.
@@ -61,29 +63,40 @@ func (c *cardinality) value(key, value string) attribute.KeyValue {
 }
 
 // set returns the attributes of a metric: what is fixed has few values by its nature, what says who called is left at other once the metric
-// has enough sets.
+// has enough sets. Sets are made once: that halves what an event costs.
 func (c *cardinality) set(metric string, fixed, caller []attribute.KeyValue) attribute.Set {
-	all := attribute.NewSet(append(append(make([]attribute.KeyValue, 0, len(fixed)+len(caller)), fixed...), caller...)...)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	known := c.series[metric]
-	if _, ok := known[all.Equivalent()]; ok {
-		return all
+	c.scratch = appendKey(appendKey(c.scratch[:0], fixed), caller)
+	if set, ok := known[string(c.scratch)]; ok {
+		return set
 	}
+	all := append(make([]attribute.KeyValue, 0, len(fixed)+len(caller)), fixed...)
 	if len(known) >= c.maxSeries {
-		rest := append(make([]attribute.KeyValue, 0, len(fixed)+len(caller)), fixed...)
 		for _, a := range caller {
-			rest = append(rest, attribute.String(string(a.Key), other))
+			all = append(all, attribute.String(string(a.Key), other))
 		}
-		return attribute.NewSet(rest...)
+		return attribute.NewSet(all...)
 	}
 	if known == nil {
-		known = make(map[attribute.Distinct]struct{})
+		known = make(map[string]attribute.Set)
 		if c.series == nil {
-			c.series = make(map[string]map[attribute.Distinct]struct{})
+			c.series = make(map[string]map[string]attribute.Set)
 		}
 		c.series[metric] = known
 	}
-	known[all.Equivalent()] = struct{}{}
-	return all
+	set := attribute.NewSet(append(all, caller...)...)
+	known[string(c.scratch)] = set
+	return set
+}
+
+// appendKey appends what tells lists of attributes apart.
+func appendKey(key []byte, attrs []attribute.KeyValue) []byte {
+	for _, a := range attrs {
+		value := a.Value.String()
+		key = binary.AppendUvarint(append(binary.AppendUvarint(key, uint64(len(a.Key))), a.Key...), uint64(len(value)))
+		key = append(key, value...)
+	}
+	return key
 }
