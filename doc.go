@@ -10,6 +10,8 @@
 //   - bedrockguard/proxy: an HTTP handler in front of Bedrock, for programs in any language; bedrockguard/proxy/sigv4 verifies the
 //     signatures of its callers, bedrockguard/proxy/keys keeps their virtual keys: who pays, until when.
 //   - bedrockguard/statuspage: a page over a ledger and a guard's events: what is spent, on what, how fast, and buttons that stop it.
+//   - bedrockguard/otelguard: metrics and attributes of spans for OpenTelemetry, and so for Prometheus (a module of its own).
+//   - bedrockguard/notify: tells a log, a webhook or Slack of thresholds, refusals and kills, each once.
 //   - bedrockguard/stsidentity: names the caller by AWS STS (a module of its own).
 //   - bedrockguard/cmd: commands. bedrockguard/cmd/bedrockguard shows who spends, and steers, over any store (a module of its own).
 //   - bedrockguard/bedrocktest: a simulated Bedrock that keeps its own bill, for tests.

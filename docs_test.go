@@ -21,10 +21,11 @@ import (
 
 // docsImports are the packages that code in documents may use. They are looked up in the module of the examples, which requires them all.
 var docsImports = []string{
-	"context", "errors", "fmt", "log/slog", "net/http", "testing", "time",
+	"context", "errors", "fmt", "log/slog", "net/http", "os", "testing", "time",
 	"github.com/anthropics/anthropic-sdk-go",
 	"github.com/aws/aws-sdk-go-v2/aws", "github.com/aws/aws-sdk-go-v2/service/bedrockruntime",
-	modulePath + "bedrockguard", modulePath + "bedrockguard/agenttest", modulePath + "bedrockguard/bedrocktest", modulePath + "bedrockguard/statuspage",
+	modulePath + "bedrockguard", modulePath + "bedrockguard/agenttest", modulePath + "bedrockguard/bedrocktest", modulePath + "bedrockguard/notify",
+	modulePath + "bedrockguard/otelguard", modulePath + "bedrockguard/statuspage",
 	modulePath + "budget", modulePath + "budget/memstore", modulePath + "budget/sqlitestore", modulePath + "cache",
 }
 

@@ -94,6 +94,13 @@ func (g *Guard) Close(ctx context.Context) error {
 	return err
 }
 
+// Draining returns how many answers are read on now whose callers have left, for metrics. It is safe for concurrent use.
+func (g *Guard) Draining() int {
+	g.drains.mu.Lock()
+	defer g.drains.mu.Unlock()
+	return g.drains.reading
+}
+
 // catalogAge is how old the built-in table of prices may grow before New says so.
 const catalogAge = 120 * 24 * time.Hour
 

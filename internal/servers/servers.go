@@ -1,4 +1,4 @@
-// Package servers starts real database servers for tests, on free ports of loopback and in temporary folders, and stops
+// Package servers starts real servers for tests, databases and Prometheus, on free ports of loopback and in temporary folders, and stops
 // them again. One file a server; this one holds what they share.
 package servers
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -24,7 +25,7 @@ func proxyCommand() *cli.Command {
 		Description: "Serves Bedrock's API at --listen, over HTTP/1.1 and HTTP/2, under the limits of --policy in the ledger of --store. Clients keep their SDKs and are\n" +
 			"pointed at it: AWS_ENDPOINT_URL_BEDROCK_RUNTIME, ANTHROPIC_BASE_URL with /anthropic, OPENAI_BASE_URL with /openai/v1.\n\n" +
 			"/healthz answers as long as the process does, /readyz as long as the store answers. SIGTERM lets what is under way end and settles it.",
-		Flags: append(append(append(upstreamFlags(), keyFlags()...), pageFlags()...),
+		Flags: append(slices.Concat(upstreamFlags(), keyFlags(), sideFlags()),
 			policyFlag(),
 			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8787", Usage: "the address to serve at"},
 			&cli.BoolFlag{Name: "create", Usage: "make a ledger in the store if there is none"},
@@ -64,19 +65,20 @@ func serveProxy(ctx context.Context, c *cli.Command) (err error) {
 		return err
 	}
 	log := slog.New(slog.NewJSONHandler(c.Root().ErrWriter, nil))
-	page, err := openPage(c, ledger)
+	beside, err := openSides(c, ledger, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, page.close()) }()
+	defer func() { err = errors.Join(err, beside.close()) }()
 	guard, err := bedrockguard.New(ledger, bedrockguard.Options{
 		Shadow: c.Bool("shadow"), MaxWait: c.Duration("max-wait"),
 		Output:    bedrockguard.Output{Default: int32(c.Int("max-tokens")), Clamp: c.Bool("clamp")},
-		Listeners: append(page.listeners(), logged(log)),
+		Listeners: append(beside.listeners(), logged(log)),
 	})
 	if err != nil {
 		return err
 	}
+	beside.metrics.watch(guard)
 	listener, err := net.Listen("tcp", c.String("listen"))
 	if err != nil {
 		return err
@@ -93,8 +95,11 @@ func serveProxy(ctx context.Context, c *cli.Command) (err error) {
 	defer stop()
 	go func() { followed <- follow(following, c, ledger) }()
 	f.start(c.String("tls-cert"), c.String("tls-key"))
-	if page != nil {
-		log.Info("page", "url", page.url)
+	if beside.page != nil {
+		log.Info("page", "url", beside.page.url)
+	}
+	if beside.metrics != nil {
+		log.Info("metrics", "url", beside.metrics.url)
 	}
 	log.Info("serving", "address", listener.Addr().String(), "region", up.region)
 	select {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"syscall"
 
 	"github.com/urfave/cli/v3"
@@ -30,7 +32,7 @@ func runCommand() *cli.Command {
 		Description: "Starts a guarded endpoint on loopback, points the program's Bedrock, Anthropic and OpenAI clients at it by their environment, and gives the program\n" +
 			"credentials that are worth nothing elsewhere: it can't go round the limit. No configuration is needed.\n\n" +
 			"The exit code is the program's own; 4 says that it failed after a call of its was refused for want of budget, or was killed.",
-		Flags: append(append(upstreamFlags(), pageFlags()...),
+		Flags: append(slices.Concat(upstreamFlags(), sideFlags()),
 			&cli.StringFlag{Name: "max", Required: true, Usage: "what may be spent, such as 5USD, or \"200 calls\""},
 			&cli.StringFlag{Name: "model", Usage: "count only this model, or those of a pattern such as anthropic.*; all others are unlimited", HideDefault: true},
 			&cli.StringFlag{Name: "per", Usage: "the window in which it may be spent, such as daily; the whole run unless set", HideDefault: true},
@@ -65,22 +67,26 @@ func runProgram(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	page, err := openPage(c, ledger)
+	beside, err := openSides(c, ledger, slog.New(slog.NewTextHandler(c.Root().ErrWriter, nil)))
 	if err != nil {
 		return err
 	}
-	defer func() { _ = page.close() }()
-	if page != nil {
-		fmt.Fprintf(c.Root().ErrWriter, "bedrockguard: the page is at %s\n", page.url)
+	defer func() { _ = beside.close() }() // what was not delivered is in the log
+	if beside.page != nil {
+		fmt.Fprintf(c.Root().ErrWriter, "bedrockguard: the page is at %s\n", beside.page.url)
+	}
+	if beside.metrics != nil {
+		fmt.Fprintf(c.Root().ErrWriter, "bedrockguard: metrics are at %s\n", beside.metrics.url)
 	}
 	var sums tally
 	guard, err := bedrockguard.New(ledger, bedrockguard.Options{
-		OnEvent: sums.listen, Listeners: page.listeners(),
+		OnEvent: sums.listen, Listeners: beside.listeners(),
 		Output: bedrockguard.Output{Default: int32(c.Int("max-tokens")), Clamp: !c.Bool("strict")},
 	})
 	if err != nil {
 		return err
 	}
+	beside.metrics.watch(guard)
 	workflow := c.String("workflow")
 	if workflow == "" {
 		workflow = filepath.Base(args[0])

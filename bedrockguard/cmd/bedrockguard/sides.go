@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// sides are what proxy and run have beside the guard, as their flags ask: the page, the metrics and the webhook.
+type sides struct {
+	page    *pageServer
+	metrics *metricsServer
+	hook    *webhook
+}
+
+func sideFlags() []cli.Flag {
+	return slices.Concat(pageFlags(), metricsFlags(), webhookFlags())
+}
+
+// openSides opens all that is asked for, or nothing. log is told of notices that could not be delivered.
+func openSides(c *cli.Command, ledger *budget.Ledger, log *slog.Logger) (s sides, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if s.page, err = openPage(c, ledger); err != nil {
+		return s, err
+	}
+	if s.metrics, err = openMetrics(c, ledger); err != nil {
+		return s, err
+	}
+	s.hook, err = openWebhook(c, ledger, log)
+	return s, err
+}
+
+// listeners are all of theirs, for a guard.
+func (s *sides) listeners() []func(context.Context, bedrockguard.Event) {
+	return slices.Concat(s.page.listeners(), s.metrics.listeners(), s.hook.listeners())
+}
+
+// close ends them. The guard has to be closed before.
+func (s *sides) close() error {
+	return errors.Join(s.hook.close(), s.metrics.close(), s.page.close())
+}

@@ -1,0 +1,274 @@
+// Package notify tells people what they should hear of from a guard: thresholds that were reached, calls that were refused, kills, and warnings. Each
+// thing is told once, not once for each call of an agent that goes on asking:
+//
+//	hook, err := notify.NewWebhook(notify.WebhookOptions{URL: url, Format: notify.Slack, Options: notify.Options{Policy: ledger.Policy}})
+//	guard, err := bedrockguard.New(ledger, bedrockguard.Options{
+//		Listeners: []func(context.Context, bedrockguard.Event){hook.Listen, notify.Log(logger, notify.Options{Policy: ledger.Policy})},
+//	})
+//
+// A threshold is one thing for its limit, account, maximum and window, and so is a refusal by a limit, whoever asks. A kill is one thing. What is
+// refused for another reason is one for its principal, workflow and model, and is told again after an hour. Each process tells for itself: thresholds are reached once in a ledger, refusals are met by each process.
+// No notice holds text of a prompt or an answer.
+package notify
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/cache"
+)
+
+// Options says when a thing is another one. The zero value is ready to use.
+type Options struct {
+	// Policy tells the windows of limits: a budget.Ledger's Policy. Nil knows none: what a refusal says of its reset, or Quiet, stands in.
+	Policy func() budget.Policy
+
+	// Quiet is how long what has no window is not told again. Zero is an hour.
+	Quiet time.Duration
+
+	// MaxRemembered is how many things are remembered as told at most. While as many are, nothing new is told; the next
+	// notice that is says how many were not. Zero is 4,096.
+	MaxRemembered int
+}
+
+const (
+	defaultQuiet         = time.Hour
+	defaultMaxRemembered = 4096
+	// longestText is how many bytes of a text that others wrote are told.
+	longestText = 1000
+)
+
+// Notice is one thing that somebody should hear of.
+type Notice struct {
+	Kind      bedrockguard.EventKind
+	Time      time.Time
+	Text      string // what happened, in one line; text that callers chose is in it
+	Scope     budget.Scope
+	Limit     string          // empty where no limit is concerned
+	Fraction  float64         // of a threshold
+	Settled   budget.Quantity // of a threshold, or of the limit that refused
+	Max       budget.Quantity
+	Shadow    bool  // nothing was refused: the guard is in shadow, or the limit observes only
+	Untold    int64 // notices before this one that were not told, because there were too many at once
+	Forgotten int64 // events that the guard dropped before this one, because they came too fast
+}
+
+// noticeText is a notice as it is written.
+type noticeText struct {
+	Kind      bedrockguard.EventKind `json:"kind"`
+	Time      string                 `json:"time,omitempty"`
+	Text      string                 `json:"text"`
+	Principal string                 `json:"principal,omitempty"`
+	Workflow  string                 `json:"workflow,omitempty"`
+	Model     string                 `json:"model,omitempty"`
+	Tags      map[string]string      `json:"tags,omitempty"`
+	Limit     string                 `json:"limit,omitempty"`
+	Fraction  float64                `json:"fraction,omitempty"`
+	Settled   string                 `json:"settled,omitempty"`
+	Max       string                 `json:"max,omitempty"`
+	Shadow    bool                   `json:"shadow,omitempty"`
+	Untold    int64                  `json:"untold,omitempty"`
+	Forgotten int64                  `json:"dropped_events,omitempty"`
+}
+
+// MarshalJSON writes the notice for people and programs; what does not apply is left out. It can't be read back.
+func (n Notice) MarshalJSON() ([]byte, error) {
+	t := noticeText{
+		Kind: n.Kind, Text: n.Text, Principal: n.Scope.Principal, Workflow: n.Scope.Workflow, Model: n.Scope.Model, Tags: n.Scope.Tags, Limit: n.Limit,
+		Fraction: n.Fraction, Shadow: n.Shadow, Untold: n.Untold, Forgotten: n.Forgotten,
+	}
+	if !n.Time.IsZero() {
+		t.Time = n.Time.UTC().Format(time.RFC3339)
+	}
+	if n.Max.Unit != 0 {
+		t.Settled, t.Max = n.Settled.String(), n.Max.String()
+	}
+	return json.Marshal(t)
+}
+
+// Log returns a listener that writes notices into a log, refusals and warnings at level Warn, thresholds at Info.
+func Log(log *slog.Logger, o Options) func(context.Context, bedrockguard.Event) {
+	once := newOnce(o)
+	return func(ctx context.Context, e bedrockguard.Event) {
+		n, ok := once.notice(&e)
+		if !ok {
+			return
+		}
+		level := slog.LevelWarn
+		if n.Kind == bedrockguard.EventThresholdCrossed {
+			level = slog.LevelInfo
+		}
+		log.LogAttrs(ctx, level, n.Text, slog.Any("event", e), slog.Int64("untold", n.Untold))
+	}
+}
+
+// once lets each thing through once. It is safe for concurrent use.
+type once struct {
+	opts Options
+
+	mu     sync.Mutex
+	told   map[string]time.Time // until when, by what it is
+	untold int64
+	missed int64
+}
+
+func newOnce(o Options) *once {
+	o.Quiet, o.MaxRemembered = cmp.Or(o.Quiet, defaultQuiet), cmp.Or(o.MaxRemembered, defaultMaxRemembered)
+	return &once{opts: o, told: make(map[string]time.Time)}
+}
+
+// notice returns what is to be told of an event, if anything is.
+func (o *once) notice(e *bedrockguard.Event) (Notice, bool) {
+	n, key, until := o.about(e)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.missed += e.Dropped
+	if key == "" || e.Time.Before(o.told[key]) {
+		return Notice{}, false
+	}
+	delete(o.told, key) // its time is over
+	if len(o.told) >= o.opts.MaxRemembered {
+		o.forget(e.Time)
+	}
+	if len(o.told) >= o.opts.MaxRemembered {
+		o.untold++
+		return Notice{}, false
+	}
+	o.told[key] = until
+	n.Untold, n.Forgotten = o.untold, o.missed
+	o.untold, o.missed = 0, 0
+	return n, true
+}
+
+// forget forgets what may be told again. Requires mu held.
+func (o *once) forget(now time.Time) {
+	for key, until := range o.told {
+		if !now.Before(until) {
+			delete(o.told, key)
+		}
+	}
+}
+
+// about returns a notice, what it is about, and until when that is the same thing; an empty key for what nobody has to hear of.
+func (o *once) about(e *bedrockguard.Event) (n Notice, key string, until time.Time) {
+	n = Notice{Kind: e.Kind, Time: e.Time, Scope: e.Scope, Shadow: e.Shadow}
+	until = e.Time.Add(o.opts.Quiet)
+	switch e.Kind {
+	case bedrockguard.EventThresholdCrossed:
+		c := &e.Crossed
+		n.Limit, n.Scope, n.Fraction, n.Settled, n.Max = c.Limit, c.Scope, c.Fraction, c.Settled, c.Max
+		n.Text = percent(c.Fraction) + " of limit " + strconv.Quote(clip(c.Limit)) + forScope(c.Scope) + " reached: " + c.Settled.String() + " of " + c.Max.String()
+		return n, keyOf("threshold", c.Limit, c.Scope.String(), percent(c.Fraction), c.Max.String()), o.windowEnd(c.Limit, e.Time, until)
+	case bedrockguard.EventDenied, bedrockguard.EventObserved, bedrockguard.EventKilled:
+		return o.aboutRefusal(n, e, until)
+	case bedrockguard.EventUnsettled, bedrockguard.EventEstimateViolated:
+		n.Text = string(e.Kind) + forScope(e.Scope)
+		if e.Err != nil {
+			n.Text += ": " + clip(e.Err.Error())
+		}
+		return n, keyOf("warning", string(e.Kind), callerOf(e)), until
+	default:
+		return n, "", until
+	}
+}
+
+func (o *once) aboutRefusal(n Notice, e *bedrockguard.Event, until time.Time) (Notice, string, time.Time) {
+	n.Shadow = n.Shadow && e.Kind != bedrockguard.EventKilled || e.Kind == bedrockguard.EventObserved
+	n.Text = "refused"
+	switch {
+	case n.Shadow:
+		n.Text = "would have been refused"
+	case e.Kind == bedrockguard.EventKilled:
+		n.Text = "stopped"
+	}
+	n.Text += forScope(e.Scope)
+	if e.Err != nil {
+		n.Text += ": " + clip(e.Err.Error())
+	}
+	var exceeded *budget.ExceededError
+	var killed *budget.KilledError
+	switch {
+	case errors.As(e.Err, &exceeded):
+		n.Limit, n.Settled, n.Max = exceeded.Limit, exceeded.Settled, exceeded.Max
+		if exceeded.ResetAfter > 0 {
+			until = e.Time.Add(exceeded.ResetAfter)
+		}
+		return n, keyOf("limit", strconv.FormatBool(n.Shadow), exceeded.Limit, exceeded.Scope.String(), exceeded.Max.String()), o.windowEnd(exceeded.Limit, e.Time, until)
+	case errors.As(e.Err, &killed):
+		return n, keyOf("kill", killed.Scope.String(), killed.At.String()), until
+	}
+	return n, keyOf("refusal", reasonOf(e.Err), strconv.FormatBool(n.Shadow), callerOf(e)), until
+}
+
+// callerOf tells callers apart. A tag may be another one for each call, and a store that is down is so for all.
+func callerOf(e *bedrockguard.Event) string {
+	if errors.Is(e.Err, budget.ErrStore) {
+		return ""
+	}
+	return budget.Scope{Principal: e.Scope.Principal, Workflow: e.Scope.Workflow, Model: e.Scope.Model}.String()
+}
+
+// reasonOf tells refusals apart that name no limit. Their texts differ from call to call.
+func reasonOf(err error) string {
+	for _, known := range []error{
+		budget.ErrStore, bedrockguard.ErrRateLimited, cache.ErrRefused, bedrockguard.ErrUnpriced, bedrockguard.ErrUnsupportedOperation, bedrockguard.ErrMalformedRequest,
+		bedrockguard.ErrIdentity, budget.ErrInvalidScope,
+	} {
+		if errors.Is(err, known) {
+			return known.Error()
+		}
+	}
+	return "other"
+}
+
+// windowEnd is when the limit's window ends that an event fell into; otherwise without a policy that has the limit.
+func (o *once) windowEnd(limit string, at, otherwise time.Time) time.Time {
+	if o.opts.Policy == nil {
+		return otherwise
+	}
+	for _, l := range o.opts.Policy().Limits {
+		if l.Name == limit {
+			return time.Unix(0, l.Window.At(at).End)
+		}
+	}
+	return otherwise
+}
+
+// keyOf joins what makes a thing, so that no two lists of parts make the same.
+func keyOf(parts ...string) string {
+	var b strings.Builder
+	for _, p := range parts {
+		b.WriteString(strconv.Itoa(len(p)))
+		b.WriteByte(':')
+		b.WriteString(p)
+	}
+	return b.String()
+}
+
+func forScope(s budget.Scope) string {
+	if text := s.String(); text != "" {
+		return " for " + clip(text)
+	}
+	return ""
+}
+
+func percent(fraction float64) string {
+	return strconv.FormatFloat(fraction*100, 'g', 6, 64) + " %"
+}
+
+// clip shortens a text to longestText bytes, and makes it UTF-8.
+func clip(s string) string {
+	if len(s) > longestText {
+		s = s[:longestText] + "…"
+	}
+	return strings.ToValidUTF8(s, "")
+}

@@ -1,0 +1,315 @@
+package notify
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+)
+
+// Format is what a webhook is sent.
+type Format string
+
+// The formats.
+const (
+	JSON  Format = "json"  // the notice as an object, with its text in "text"
+	Slack Format = "slack" // a message for Slack's incoming webhooks, and those that take the same
+)
+
+// WebhookOptions configures NewWebhook.
+type WebhookOptions struct {
+	Options
+
+	// URL is where notices are posted. It is a secret, as Slack's are: no error and no log entry holds any of it but its scheme. Required; for
+	// Slack it has to be https, or loopback.
+	URL string
+
+	// Format is what is sent. Empty is JSON.
+	Format Format
+
+	// Queue is how many notices wait at most. What finds it full is not told, and counted in the next one. Zero is 256.
+	Queue int
+
+	// Attempts is how often a notice is sent at most, with a pause of a second that doubles each time, or what the answer's Retry-After
+	// asks for, a minute at most. Zero is 5.
+	Attempts int
+
+	// Log is told of notices that could not be delivered. Nil tells nobody.
+	Log *slog.Logger
+
+	// Transport sends. Nil is one of the webhook's own, which goes by the environment's proxy settings.
+	Transport http.RoundTripper
+}
+
+const (
+	defaultQueue    = 256
+	defaultAttempts = 5
+	sendTimeout     = 10 * time.Second
+	firstPause      = time.Second
+	longestPause    = time.Minute
+	// answerBytes is how much of an answer is read, so that its connection can be used again.
+	answerBytes = 4 << 10
+)
+
+// ErrInvalidOptions says that NewWebhook can't work as asked.
+var ErrInvalidOptions = errors.New("notify: invalid options")
+
+// Webhook posts notices. It is safe for concurrent use. Close ends it.
+type Webhook struct {
+	once   *once
+	opts   WebhookOptions
+	client *http.Client
+	own    *http.Transport // nil when the transport is the caller's
+	queue  chan Notice
+	quit   chan struct{} // closed: tell what is queued, and end
+	abort  context.CancelFunc
+	done   chan struct{} // closed when the sender has ended
+
+	mu     sync.Mutex
+	closed bool
+	untold int64 // notices that found the queue full, or were not delivered: the next one says how many
+}
+
+// NewWebhook starts the sender. Close it after the guard.
+func NewWebhook(o WebhookOptions) (*Webhook, error) {
+	o.Format, o.Queue, o.Attempts = cmp.Or(o.Format, JSON), cmp.Or(o.Queue, defaultQueue), cmp.Or(o.Attempts, defaultAttempts)
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	w := &Webhook{once: newOnce(o.Options), opts: o, queue: make(chan Notice, o.Queue), quit: make(chan struct{}), done: make(chan struct{})}
+	if o.Transport == nil {
+		w.own = &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConns: 1, IdleConnTimeout: time.Minute}
+		o.Transport = w.own
+	}
+	// A redirect would carry the notice to somebody else.
+	w.client = &http.Client{Transport: o.Transport, Timeout: sendTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	ctx, abort := context.WithCancel(context.Background())
+	w.abort = abort
+	go w.work(ctx)
+	return w, nil
+}
+
+func (o *WebhookOptions) validate() error {
+	invalid := func(format string, args ...any) error {
+		return fmt.Errorf("%w: "+format, append([]any{ErrInvalidOptions}, args...)...)
+	}
+	u, err := url.Parse(o.URL)
+	switch {
+	case o.URL == "":
+		return invalid("no URL")
+	case err != nil || u.Host == "": // url.Parse quotes what it can't parse
+		return invalid("the webhook's URL can't be parsed: want https://host/path")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return invalid("the webhook's URL is neither https nor http")
+	case o.Format != JSON && o.Format != Slack:
+		return invalid("format %q: want %q or %q", o.Format, JSON, Slack)
+	case o.Format == Slack && u.Scheme != "https" && !loopback(u.Hostname()):
+		return invalid("the webhook's URL is a secret, and would travel in the clear: want https")
+	case o.Queue < 0 || o.Attempts < 0 || o.Quiet < 0 || o.MaxRemembered < 0:
+		return invalid("Queue %d, Attempts %d, Quiet %s and MaxRemembered %d must not be negative", o.Queue, o.Attempts, o.Quiet, o.MaxRemembered)
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
+}
+
+// Listen queues a notice of an event that is worth one: put it into bedrockguard.Options.Listeners. It never waits.
+func (w *Webhook) Listen(_ context.Context, e bedrockguard.Event) {
+	n, ok := w.once.notice(&e)
+	if !ok {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return
+	}
+	n.Untold += w.untold
+	select {
+	case w.queue <- n:
+		w.untold = 0
+	default:
+		w.untold = n.Untold + 1
+	}
+}
+
+// Close sends what is queued, as long as the context lasts, and ends the sender. It returns an error if there are notices that
+// were not delivered, and of which no later one told. What is told afterwards is dropped.
+func (w *Webhook) Close(ctx context.Context) error {
+	w.mu.Lock()
+	if !w.closed {
+		w.closed = true
+		close(w.quit) // what was queued before is sent; nothing is queued any longer
+	}
+	w.mu.Unlock()
+	select {
+	case <-w.done:
+	case <-ctx.Done():
+		w.abort()
+		<-w.done
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.untold > 0 {
+		return fmt.Errorf("notify: %d notices were not delivered to the webhook", w.untold)
+	}
+	return nil
+}
+
+// work sends what is queued until it is told to end.
+func (w *Webhook) work(ctx context.Context) {
+	defer close(w.done)
+	defer w.abort()
+	if w.own != nil {
+		defer w.own.CloseIdleConnections()
+	}
+	for {
+		select {
+		case n := <-w.queue:
+			w.deliver(ctx, &n)
+		case <-w.quit:
+			for {
+				select {
+				case n := <-w.queue:
+					w.deliver(ctx, &n)
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+// deliver sends one notice, again and again if it has to.
+func (w *Webhook) deliver(ctx context.Context, n *Notice) {
+	body, err := w.opts.Format.message(n)
+	pause := firstPause
+	for attempt := 1; err == nil; attempt++ {
+		var again bool
+		var wait time.Duration
+		if again, wait, err = w.post(ctx, body); err == nil {
+			return
+		}
+		if !again || attempt == w.opts.Attempts {
+			break
+		}
+		if err = rest(ctx, max(wait, pause/2+rand.N(pause/2))); err != nil {
+			break
+		}
+		pause = min(2*pause, longestPause)
+	}
+	w.mu.Lock()
+	w.untold += n.Untold + 1
+	w.mu.Unlock()
+	w.opts.Log.LogAttrs(ctx, slog.LevelError, "a notice was not delivered to the webhook", slog.String("notice", n.Text), slog.String("error", err.Error()))
+}
+
+func rest(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return errors.New("closed before it could be sent again")
+	}
+}
+
+// post sends a message once. again says that it may help to do so again, after wait at least. Its error holds nothing of the URL.
+func (w *Webhook) post(ctx context.Context, body []byte) (again bool, wait time.Duration, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.opts.URL, bytes.NewReader(body))
+	if err != nil {
+		return false, 0, errors.New("the webhook's URL can't be used")
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", "bedrockguard")
+	resp, err := w.client.Do(req)
+	if err != nil {
+		return ctx.Err() == nil, 0, errors.New(failure(err))
+	}
+	defer resp.Body.Close()
+	_, _ = io.CopyN(io.Discard, resp.Body, answerBytes)
+	if resp.StatusCode >= 200 && resp.StatusCode <= 299 {
+		return false, 0, nil
+	}
+	again = resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusRequestTimeout || resp.StatusCode >= 500
+	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
+		wait = min(time.Duration(min(seconds, 3600))*time.Second, longestPause)
+	}
+	return again, wait, fmt.Errorf("the webhook answered %d", resp.StatusCode)
+}
+
+// failure says why nothing came back, without the texts of net/http, which quote URLs.
+func failure(err error) string {
+	var name *net.DNSError
+	var op *net.OpError
+	var timeout interface{ Timeout() bool }
+	switch {
+	case errors.Is(err, context.Canceled):
+		return "closed before it was sent"
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "the webhook does not answer in time"
+	case errors.As(err, &name):
+		return "the webhook's host name is not known"
+	case errors.As(err, &op):
+		return "the webhook can't be reached: " + op.Op
+	default:
+		return "the webhook can't be reached"
+	}
+}
+
+// message is what is posted.
+func (f Format) message(n *Notice) ([]byte, error) {
+	if f == JSON {
+		return json.Marshal(n)
+	}
+	text := slackText(n)
+	return json.Marshal(map[string]any{
+		"text": text,
+		"blocks": []any{map[string]any{
+			"type": "section", "text": map[string]any{"type": "mrkdwn", "text": text, "verbatim": true},
+		}},
+		"unfurl_links": false, "unfurl_media": false,
+	})
+}
+
+// slackEscapes are the characters by which Slack knows mentions, channels and links (its documentation on formatting, 2026-11). Backquotes would
+// end the quotation that what others wrote is put into.
+var slackEscapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "`", "'", "\n", " ", "\r", " ")
+
+// longestSlackText is how many bytes of a notice Slack is sent: escaped, five times as many are less than the 3,000 characters of a section.
+const longestSlackText = 500
+
+// slackText is a notice in Slack's markup: everything that callers chose is quoted, so that none of it is markup.
+func slackText(n *Notice) string {
+	told := n.Text
+	if len(told) > longestSlackText {
+		told = strings.ToValidUTF8(told[:longestSlackText], "") + "…"
+	}
+	text := "*bedrockguard: " + string(n.Kind) + "*\n`" + slackEscapes.Replace(told) + "`"
+	if n.Untold > 0 {
+		text += fmt.Sprintf("\n%d more notices were not told.", n.Untold)
+	}
+	return text
+}

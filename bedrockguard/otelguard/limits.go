@@ -1,0 +1,158 @@
+package otelguard
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+const (
+	// lookTimeout bounds a look at the ledger.
+	lookTimeout = 5 * time.Second
+	// restFactor is how many times as long as it took a look stands.
+	restFactor = 9
+)
+
+// looks hands out looks at the ledger. Whoever finds the last one too old takes the turn and looks; the others wait for it.
+type looks struct {
+	turn  chan struct{} // holds one value while somebody has the turn; what follows is theirs
+	last  []standing    // nil when the last look failed
+	until time.Time     // when it is too old
+}
+
+// standing is one account, or several that are told as one.
+type standing struct {
+	attrs                     attribute.Set
+	spent, pending, left, max float64
+}
+
+// observe tells how things stand at a collection. What could not be read is not told: a figure that is missing is seen, a wrong one is
+// believed.
+func (t *Telemetry) observe(ctx context.Context, o metric.Observer) error {
+	if d := t.drainer.Load(); d != nil {
+		o.ObserveInt64(t.made.drains, int64(d.draining()))
+	}
+	if t.opts.Ledger == nil {
+		return nil
+	}
+	for _, s := range t.standings(ctx) {
+		with := metric.WithAttributeSet(s.attrs)
+		o.ObserveFloat64(t.made.spent, s.spent, with)
+		o.ObserveFloat64(t.made.pending, s.pending, with)
+		o.ObserveFloat64(t.made.left, s.left, with)
+		o.ObserveFloat64(t.made.max, s.max, with)
+	}
+	return nil
+}
+
+// standings returns a look that is fresh, nil when it failed.
+func (t *Telemetry) standings(ctx context.Context) []standing {
+	select {
+	case t.looks.turn <- struct{}{}:
+		defer func() { <-t.looks.turn }()
+	case <-ctx.Done():
+		return nil
+	}
+	began := time.Now()
+	if began.Before(t.looks.until) {
+		return t.looks.last
+	}
+	// A collector that leaves takes nothing with it: the look is for the next one.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
+	defer cancel()
+	balances, err := t.balances(ctx)
+	t.looks.last = nil
+	if err != nil {
+		t.made.failures.Add(ctx, 1)
+	} else {
+		t.looks.last = t.tell(balances)
+	}
+	t.looks.until = time.Now().Add(max(t.opts.Every, restFactor*time.Since(began)))
+	return t.looks.last
+}
+
+// balances reads where each account stands. A limit that is not split has one, whether anything was booked there or not.
+func (t *Telemetry) balances(ctx context.Context) ([]budget.AccountBalance, error) {
+	policy := t.opts.Ledger.Policy()
+	booked := make(map[string]bool)
+	var all []budget.AccountBalance
+	for s, err := range t.opts.Ledger.Standing(ctx, policy, budget.AccountQuery{}) {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s.Balance)
+		booked[s.Balance.Limit] = true
+	}
+	for _, l := range policy.Limits {
+		if l.Per == 0 && len(l.PerTags) == 0 && !booked[l.Name] {
+			none := budget.Quantity{Unit: l.Max.Unit}
+			all = append(all, budget.AccountBalance{Limit: l.Name, Max: l.Max, Settled: none, Pending: none, Observe: l.Observe})
+		}
+	}
+	return all, nil
+}
+
+// tell names the fullest accounts of each limit, and adds the others up.
+func (t *Telemetry) tell(balances []budget.AccountBalance) []standing {
+	slices.SortFunc(balances, func(a, b budget.AccountBalance) int {
+		return cmp.Or(cmp.Compare(fullness(&b), fullness(&a)), cmp.Compare(a.Limit, b.Limit), cmp.Compare(a.Scope.String(), b.Scope.String()))
+	})
+	told := make(map[attribute.Distinct]*standing)
+	var order []*standing
+	named, series := make(map[string]int), 0
+	for i := range balances {
+		b := &balances[i]
+		byName := named[b.Limit] < t.opts.MaxValues && series < t.opts.MaxSeries
+		attrs := t.account(b, byName)
+		s := told[attrs.Equivalent()]
+		if s == nil {
+			s = &standing{attrs: attrs}
+			told[attrs.Equivalent()], order = s, append(order, s)
+			series++
+		}
+		if byName {
+			named[b.Limit]++
+		}
+		s.spent += amount(b.Settled)
+		s.pending += amount(b.Pending)
+		s.left += amount(b.Left())
+		s.max += amount(b.Max)
+	}
+	all := make([]standing, len(order))
+	for i, s := range order {
+		all[i] = *s
+	}
+	return all
+}
+
+func (t *Telemetry) account(b *budget.AccountBalance, byName bool) attribute.Set {
+	attrs := []attribute.KeyValue{t.cardinality.value(keyLimit, b.Limit), attribute.String(keyUnit, b.Max.Unit.String()), attribute.Bool(keyEnforced, !b.Observe)}
+	if !byName {
+		return attribute.NewSet(append(attrs, attribute.String(keyAccount, other))...)
+	}
+	for key, value := range map[string]string{keyAccount: b.Scope.String(), keyWorkflow: b.Scope.Workflow, keyPrincipal: b.Scope.Principal} {
+		if value != "" {
+			attrs = append(attrs, attribute.String(key, clean(value)))
+		}
+	}
+	return attribute.NewSet(attrs...)
+}
+
+// fullness is what part of an account is spent or set aside.
+func fullness(b *budget.AccountBalance) float64 {
+	return (float64(b.Settled.N) + float64(b.Pending.N)) / max(float64(b.Max.N), 1)
+}
+
+// amount is a quantity in dollars, tokens or calls.
+func amount(q budget.Quantity) float64 {
+	if q.Unit == budget.UnitUSD {
+		return float64(q.N) / 1e9
+	}
+	return float64(q.N)
+}

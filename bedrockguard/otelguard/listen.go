@@ -1,0 +1,176 @@
+package otelguard
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/cache"
+)
+
+// Listen counts an event of a guard: put it into bedrockguard.Options.Listeners.
+func (t *Telemetry) Listen(ctx context.Context, e bedrockguard.Event) {
+	if e.Dropped > 0 {
+		t.made.dropped.Add(ctx, e.Dropped)
+	}
+	switch e.Kind {
+	case bedrockguard.EventReserved:
+	case bedrockguard.EventSettled:
+		t.settled(ctx, &e)
+	case bedrockguard.EventVoided:
+		if e.Outcome != bedrockguard.OutcomeNotSent {
+			t.timed(ctx, &e)
+		}
+	case bedrockguard.EventDenied, bedrockguard.EventObserved:
+		t.refused(ctx, &e)
+	case bedrockguard.EventKilled:
+		stage := "call"
+		if e.Reservation != (budget.ID{}) {
+			stage = "stream"
+		}
+		t.count(ctx, t.made.kills, metricKills, []attribute.KeyValue{attribute.String(keyStage, stage)}, t.caller(&e))
+	case bedrockguard.EventThresholdCrossed:
+		threshold := strconv.FormatFloat(e.Crossed.Fraction, 'g', -1, 64)
+		t.count(ctx, t.made.thresholds, metricThresholds, nil, []attribute.KeyValue{t.cardinality.value(keyLimit, e.Crossed.Limit), t.cardinality.value(keyThreshold, threshold)})
+	case bedrockguard.EventCacheFinding:
+		t.count(ctx, t.made.findings, metricFindings, []attribute.KeyValue{attribute.String(keyRule, string(e.Finding.Rule))}, t.caller(&e))
+	default:
+		t.count(ctx, t.made.warnings, metricWarnings, []attribute.KeyValue{attribute.String(keyWarning, string(e.Kind))}, nil)
+	}
+}
+
+func (t *Telemetry) count(ctx context.Context, c metric.Int64Counter, name string, fixed, caller []attribute.KeyValue) {
+	c.Add(ctx, 1, metric.WithAttributeSet(t.cardinality.set(name, fixed, caller)))
+}
+
+// caller says whose call it was; what the scope leaves open is left out.
+func (t *Telemetry) caller(e *bedrockguard.Event) []attribute.KeyValue {
+	var attrs []attribute.KeyValue
+	add := func(key, value string) {
+		if value != "" {
+			attrs = append(attrs, t.cardinality.value(key, value))
+		}
+	}
+	add(keyWorkflow, e.Scope.Workflow)
+	add(keyPrincipal, e.Scope.Principal)
+	for _, name := range t.opts.Tags {
+		add(keyTag+name, e.Scope.Tags[name])
+	}
+	return attrs
+}
+
+// settled counts what was posted. Of a worst case that stands for a truth that nobody knows, the money is known and the tokens are not.
+func (t *Telemetry) settled(ctx context.Context, e *bedrockguard.Event) {
+	t.timed(ctx, e)
+	caller := append(t.caller(e), t.model(e))
+	for class, nano := range split(e) {
+		if nano != 0 {
+			fixed := []attribute.KeyValue{attribute.String(keyClass, class)}
+			t.made.spend.Add(ctx, float64(nano)/1e9, metric.WithAttributeSet(t.cardinality.set(metricSpend, fixed, caller)))
+		}
+	}
+	if e.Estimated {
+		return
+	}
+	for i, tokens := range classesOf(&e.Usage) {
+		if tokens > 0 {
+			fixed := []attribute.KeyValue{attribute.String(keyClass, classes[i])}
+			t.made.tokens.Add(ctx, tokens, metric.WithAttributeSet(t.cardinality.set(metricTokens, fixed, caller)))
+		}
+	}
+	call := t.operation(e)
+	for kind, tokens := range map[string]int64{tokenTypeInput: e.Usage.InputTokens, tokenTypeOutput: e.Usage.OutputTokens} {
+		set := t.cardinality.set(metricTokenUsage, append([]attribute.KeyValue{attribute.String(keyTokenType, kind)}, call...), nil)
+		t.made.tokenUsage.Record(ctx, tokens, metric.WithAttributeSet(set))
+	}
+}
+
+// timed records how long an attempt took.
+func (t *Telemetry) timed(ctx context.Context, e *bedrockguard.Event) {
+	call := t.operation(e)
+	if e.Outcome != bedrockguard.OutcomeUsage {
+		call = append(call, t.cardinality.value(keyErrorType, string(e.Outcome)))
+	}
+	t.made.duration.Record(ctx, e.Duration.Seconds(), metric.WithAttributeSet(t.cardinality.set(metricDuration, call, nil)))
+}
+
+// operation says what was called, in the terms of the conventions.
+func (t *Telemetry) operation(e *bedrockguard.Event) []attribute.KeyValue {
+	return []attribute.KeyValue{attribute.String(keyOperation, operationOf(e.Model)), attribute.String(keyProvider, provider), t.model(e)}
+}
+
+func (t *Telemetry) model(e *bedrockguard.Event) attribute.KeyValue {
+	return t.cardinality.value(keyRequestModel, e.Model)
+}
+
+// modes are what the models of the built-in table do that do anything but chat.
+var modes = sync.OnceValue(func() map[string]string {
+	known := make(map[string]string)
+	for m := range bedrockguard.Models() {
+		switch m.Mode {
+		case "", bedrockguard.ModeChat:
+		case bedrockguard.ModeEmbedding:
+			known[m.ID] = operationEmbed
+		default:
+			known[m.ID] = operationOther
+		}
+	}
+	return known
+})
+
+func operationOf(model string) string {
+	if operation, ok := modes()[model]; ok {
+		return operation
+	}
+	return operationChat
+}
+
+// refused counts a refusal, or one that an observe-only limit or the shadow has let through.
+func (t *Telemetry) refused(ctx context.Context, e *bedrockguard.Event) {
+	enforced := e.Kind == bedrockguard.EventDenied && !e.Shadow
+	fixed := []attribute.KeyValue{attribute.String(keyReason, reasonOf(e.Err)), attribute.Bool(keyEnforced, enforced)}
+	caller := t.caller(e)
+	if limit := limitOf(e.Err); limit != "" {
+		fixed = append(fixed, t.cardinality.value(keyLimit, limit))
+	}
+	t.count(ctx, t.made.refusals, metricRefusals, fixed, caller)
+}
+
+// reasons are what a call can be refused for.
+var reasons = []struct {
+	err  error
+	name string
+}{
+	{bedrockguard.ErrBudgetExceeded, "limit"},
+	{budget.ErrStore, "store"},
+	{bedrockguard.ErrRateLimited, "rate"},
+	{cache.ErrRefused, "cache"},
+	{bedrockguard.ErrUnpriced, "unpriced"},
+	{bedrockguard.ErrUnsupportedOperation, "unsupported"},
+	{bedrockguard.ErrMalformedRequest, "malformed"},
+	{bedrockguard.ErrIdentity, "identity"},
+	{budget.ErrInvalidScope, "scope"},
+}
+
+func reasonOf(err error) string {
+	for _, r := range reasons {
+		if errors.Is(err, r.err) {
+			return r.name
+		}
+	}
+	return other
+}
+
+func limitOf(err error) string {
+	var exceeded *budget.ExceededError
+	if errors.As(err, &exceeded) {
+		return exceeded.Limit
+	}
+	return ""
+}

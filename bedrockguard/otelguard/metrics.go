@@ -1,0 +1,117 @@
+package otelguard
+
+import (
+	"errors"
+
+	"go.opentelemetry.io/otel/metric"
+)
+
+// description is one metric as docs/metrics.md tells it.
+type description struct {
+	name, kind, unit string
+	keys             []string // of its attributes; those in optional only where they apply
+	text             string
+}
+
+const (
+	counter   = "counter"
+	gauge     = "gauge"
+	histogram = "histogram"
+)
+
+const (
+	metricSpend      = "bedrockguard.spend"
+	metricTokens     = "bedrockguard.tokens"
+	metricRefusals   = "bedrockguard.refusals"
+	metricKills      = "bedrockguard.kills"
+	metricThresholds = "bedrockguard.thresholds"
+	metricFindings   = "bedrockguard.findings"
+	metricWarnings   = "bedrockguard.warnings"
+	metricDropped    = "bedrockguard.events.dropped"
+	metricDrains     = "bedrockguard.drains"
+	metricSpent      = "bedrockguard.limit.spent"
+	metricPending    = "bedrockguard.limit.pending"
+	metricLeft       = "bedrockguard.limit.left"
+	metricMax        = "bedrockguard.limit.max"
+	metricFailures   = "bedrockguard.ledger.failures"
+)
+
+var (
+	who         = []string{keyWorkflow, keyPrincipal, keyTag + "*"}
+	accountKeys = []string{keyLimit, keyAccount, keyUnit, keyEnforced, keyWorkflow, keyPrincipal}
+)
+
+// descriptions are all metrics there are. A test holds them to docs/metrics.md, and what is measured to them.
+var descriptions = []description{
+	{metricTokenUsage, histogram, "{token}", []string{keyOperation, keyProvider, keyRequestModel, keyTokenType}, "tokens of each call, in and out; the input includes what was read from the cache and written to it"},
+	{metricDuration, histogram, "s", []string{keyOperation, keyProvider, keyRequestModel, keyErrorType}, "from an attempt's reservation to its settlement"},
+	{metricSpend, counter, "{USD}", append([]string{keyClass, keyRequestModel}, who...), "what was posted, at gross list price less the discounts that were declared, divided among the classes of tokens"},
+	{metricTokens, counter, "{token}", append([]string{keyClass, keyRequestModel}, who...), "tokens that answers told, each counted once"},
+	{metricRefusals, counter, "{call}", append([]string{keyReason, keyLimit, keyEnforced}, who...), "calls that were refused; where enforced is false, that would have been"},
+	{metricKills, counter, "{call}", append([]string{keyStage}, who...), "calls that were refused, or streams that were ended, because their scope is killed"},
+	{metricThresholds, counter, "{crossing}", []string{keyLimit, keyThreshold}, "Notify thresholds that settled spend reached"},
+	{metricFindings, counter, "{finding}", append([]string{keyRule}, who...), "findings of the prompt-cache check; of a row of the same one the first, second, fourth, eighth … are told"},
+	{metricWarnings, counter, "{event}", []string{keyWarning}, "other events that somebody should look at"},
+	{metricDropped, counter, "{event}", nil, "events that were not counted, because they came too fast"},
+	{metricDrains, gauge, "{answer}", nil, "answers that are read on now, whose callers have left"},
+	{metricSpent, gauge, "{unit}", accountKeys, "settled in the current window"},
+	{metricPending, gauge, "{unit}", accountKeys, "set aside by calls in flight"},
+	{metricLeft, gauge, "{unit}", accountKeys, "what may still be set aside; 0 for a latched account"},
+	{metricMax, gauge, "{unit}", accountKeys, "the limit in force, an override included"},
+	{metricFailures, counter, "{look}", nil, "looks at the ledger that failed: the gauges of limits are missing then"},
+}
+
+func describe(name string) description {
+	for _, d := range descriptions {
+		if d.name == name {
+			return d
+		}
+	}
+	return description{}
+}
+
+// instruments are the metrics that are written to. Those of limits are asked for.
+type instruments struct {
+	tokenUsage                            metric.Int64Histogram
+	duration                              metric.Float64Histogram
+	spend                                 metric.Float64Counter
+	tokens, refusals, kills, thresholds   metric.Int64Counter
+	findings, warnings, dropped, failures metric.Int64Counter
+	spent, pending, left, max             metric.Float64ObservableGauge
+	drains                                metric.Int64ObservableGauge
+}
+
+func newInstruments(m metric.Meter) (*instruments, error) {
+	var i instruments
+	var errs []error
+	note := func(err error) { errs = append(errs, err) }
+	for name, to := range map[string]*metric.Int64Counter{
+		metricTokens: &i.tokens, metricRefusals: &i.refusals, metricKills: &i.kills, metricThresholds: &i.thresholds, metricFindings: &i.findings,
+		metricWarnings: &i.warnings, metricDropped: &i.dropped, metricFailures: &i.failures,
+	} {
+		d := describe(name)
+		made, err := m.Int64Counter(name, metric.WithUnit(d.unit), metric.WithDescription(d.text))
+		*to = made
+		note(err)
+	}
+	for name, to := range map[string]*metric.Float64ObservableGauge{metricSpent: &i.spent, metricPending: &i.pending, metricLeft: &i.left, metricMax: &i.max} {
+		d := describe(name)
+		made, err := m.Float64ObservableGauge(name, metric.WithUnit(d.unit), metric.WithDescription(d.text))
+		*to = made
+		note(err)
+	}
+	var err error
+	d := describe(metricSpend)
+	i.spend, err = m.Float64Counter(d.name, metric.WithUnit(d.unit), metric.WithDescription(d.text))
+	note(err)
+	d = describe(metricDrains)
+	i.drains, err = m.Int64ObservableGauge(d.name, metric.WithUnit(d.unit), metric.WithDescription(d.text))
+	note(err)
+	d = describe(metricTokenUsage)
+	i.tokenUsage, err = m.Int64Histogram(d.name, metric.WithUnit(d.unit), metric.WithDescription(d.text), metric.WithExplicitBucketBoundaries(tokenBounds...))
+	note(err)
+	d = describe(metricDuration)
+	i.duration, err = m.Float64Histogram(d.name, metric.WithUnit(d.unit), metric.WithDescription(d.text), metric.WithExplicitBucketBoundaries(durationBounds...))
+	note(err)
+	return &i, errors.Join(errs...)
+}

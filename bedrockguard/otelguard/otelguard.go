@@ -1,0 +1,115 @@
+// Package otelguard tells OpenTelemetry what a guard does: metrics by [Telemetry.Listen], attributes of spans by [Annotate].
+//
+//	telemetry, err := otelguard.New(otelguard.Options{Ledger: ledger})
+//	guard, err := bedrockguard.New(ledger, bedrockguard.Options{
+//		Listeners: []func(context.Context, bedrockguard.Event){telemetry.Listen},
+//		OnEvent:   otelguard.Annotate,
+//	})
+//
+// Names are those of OpenTelemetry's conventions for generative AI where there are any, and begin with "bedrockguard." elsewhere; docs/metrics.md
+// has the table. No metric and no attribute holds text of a prompt or an answer, and the number of series is bounded whatever callers
+// put into their scopes: see Options.MaxValues and Options.MaxSeries.
+package otelguard
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// Name is the name of the meter.
+const Name = "github.com/bedrockguard/bedrockguard-go/bedrockguard/otelguard"
+
+// Options configures New. The zero value is ready to use, and tells nothing of limits.
+type Options struct {
+	// MeterProvider makes the instruments. Nil is the global one.
+	MeterProvider metric.MeterProvider
+
+	// Ledger is whose limits are told. Nil tells of none.
+	Ledger *budget.Ledger
+
+	// Every is how long a look at the ledger stands, at least: collections that come sooner are told the same. One that took long
+	// stands for nine times as long, so that the store is busy with it a tenth of the time at most. Zero is 10 seconds.
+	Every time.Duration
+
+	// Tags are the tags of scopes that become attributes, as "bedrockguard.tag." and the name. None by default.
+	Tags []string
+
+	// MaxValues is how many values an attribute such as the workflow has at most: the first ones that come keep their names, all later
+	// ones are "other". Of each limit, as many accounts are told by name, the fullest; the others are added up. Zero is 100.
+	MaxValues int
+
+	// MaxSeries is how many sets of attributes a metric has at most; in what comes later, whoever called is "other". Zero is 1,000.
+	MaxSeries int
+}
+
+const (
+	defaultEvery     = 10 * time.Second
+	defaultMaxValues = 100
+	defaultMaxSeries = 1000
+)
+
+// ErrInvalidOptions says that New can't work as asked.
+var ErrInvalidOptions = errors.New("otelguard: invalid options")
+
+// Telemetry turns events into metrics. It is safe for concurrent use, and for several guards of one ledger.
+type Telemetry struct {
+	opts        Options
+	meter       metric.Meter
+	made        *instruments
+	cardinality cardinality
+	looks       looks
+	drainer     atomic.Pointer[drainer]
+	registered  metric.Registration
+}
+
+// drainer is a *bedrockguard.Guard, as far as it is asked.
+type drainer struct{ draining func() int }
+
+// New makes the instruments, and registers what is asked at each collection; Close takes that back.
+func New(o Options) (*Telemetry, error) {
+	if o.Every < 0 || o.MaxValues < 0 || o.MaxSeries < 0 {
+		return nil, fmt.Errorf("%w: Every %s, MaxValues %d and MaxSeries %d must not be negative", ErrInvalidOptions, o.Every, o.MaxValues, o.MaxSeries)
+	}
+	o.Every = cmp.Or(o.Every, defaultEvery)
+	o.MaxValues, o.MaxSeries = cmp.Or(o.MaxValues, defaultMaxValues), cmp.Or(o.MaxSeries, defaultMaxSeries)
+	if o.MeterProvider == nil {
+		o.MeterProvider = otel.GetMeterProvider()
+	}
+	t := &Telemetry{opts: o, meter: o.MeterProvider.Meter(Name), cardinality: cardinality{maxValues: o.MaxValues, maxSeries: o.MaxSeries}}
+	t.looks.turn = make(chan struct{}, 1)
+	var err error
+	if t.made, err = newInstruments(t.meter); err != nil {
+		return nil, fmt.Errorf("otelguard: %w", err)
+	}
+	for _, c := range []metric.Int64Counter{t.made.dropped, t.made.failures} {
+		c.Add(context.Background(), 0) // so that a rate is there before the first one
+	}
+	m := t.made
+	if t.registered, err = t.meter.RegisterCallback(t.observe, m.spent, m.pending, m.left, m.max, m.drains); err != nil {
+		return nil, fmt.Errorf("otelguard: %w", err)
+	}
+	return t, nil
+}
+
+// Watch has the answers counted that a guard reads on: a *bedrockguard.Guard, which is made after the Telemetry that it tells. The last
+// one that was given counts.
+func (t *Telemetry) Watch(guard interface{ Draining() int }) {
+	t.drainer.Store(&drainer{guard.Draining})
+}
+
+// Close ends the looks at the ledger. It leaves the MeterProvider, and what was counted, alone.
+func (t *Telemetry) Close() error {
+	if err := t.registered.Unregister(); err != nil {
+		return fmt.Errorf("otelguard: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+package otelguard
+
+import (
+	"context"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// Annotate sets attributes on the span of the call's context: what an event tells of tokens, money and refusals. It makes no span. Put it into
+// bedrockguard.Options.OnEvent, for which the call waits: a span that has ended takes nothing in, so that one of Options.Listeners would
+// mostly be too late. Each attempt overwrites what the one before it set; give each call a span of its own, as the AWS SDK's and
+// Anthropic's instrumentation do.
+func Annotate(ctx context.Context, e bedrockguard.Event) {
+	span := trace.SpanFromContext(ctx)
+	if !span.IsRecording() {
+		return
+	}
+	switch e.Kind {
+	case bedrockguard.EventReserved:
+		span.SetAttributes(append(callAttributes(&e), attribute.Float64(keyWorst, dollars(&e.Worst)), attribute.String(keyReservation, e.Reservation.String()),
+			attribute.Int(keyAttempt, e.Attempt))...)
+	case bedrockguard.EventSettled:
+		span.SetAttributes(settledAttributes(&e)...)
+	case bedrockguard.EventDenied, bedrockguard.EventKilled, bedrockguard.EventObserved:
+		span.SetAttributes(refusedAttributes(&e)...)
+	default:
+	}
+}
+
+func callAttributes(e *bedrockguard.Event) []attribute.KeyValue {
+	attrs := []attribute.KeyValue{attribute.String(keyOperation, operationOf(e.Model)), attribute.String(keyProvider, provider)}
+	for _, a := range [...]struct{ key, value string }{
+		{keyRequestModel, e.Model}, {keyRegion, e.Region}, {keyWorkflowName, e.Scope.Workflow}, {keyPrincipal, e.Scope.Principal}, {keyRequestID, e.RequestID},
+	} {
+		if a.value != "" {
+			attrs = append(attrs, attribute.String(a.key, clean(a.value)))
+		}
+	}
+	return attrs
+}
+
+func settledAttributes(e *bedrockguard.Event) []attribute.KeyValue {
+	attrs := append(callAttributes(e), attribute.Float64(keyActual, dollars(&e.Actual)), attribute.Bool(keyEstimated, e.Estimated))
+	if e.Estimated {
+		return attrs
+	}
+	u := &e.Usage
+	return append(attrs,
+		attribute.Int64(keyInputTokens, u.InputTokens), attribute.Int64(keyOutputTokens, u.OutputTokens),
+		attribute.Int64(keyCacheReadTokens, u.CacheReadInputTokens), attribute.Int64(keyCacheWriteTokens, u.CacheWrite5mInputTokens+u.CacheWrite1hInputTokens))
+}
+
+func refusedAttributes(e *bedrockguard.Event) []attribute.KeyValue {
+	reason := "killed"
+	if e.Kind != bedrockguard.EventKilled {
+		reason = reasonOf(e.Err)
+	}
+	enforced := e.Kind == bedrockguard.EventKilled || e.Kind == bedrockguard.EventDenied && !e.Shadow
+	attrs := append(callAttributes(e), attribute.String(keyReason, reason), attribute.Bool(keyEnforced, enforced))
+	if limit := limitOf(e.Err); limit != "" {
+		attrs = append(attrs, attribute.String(keyLimit, clean(limit)))
+	}
+	return attrs
+}
+
+func dollars(c *budget.Charge) float64 { return float64(c[budget.UnitUSD]) / 1e9 }

@@ -1,0 +1,56 @@
+package otelguard
+
+import (
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// classes are those in which tokens are billed apart, in the order of classesOf.
+var classes = [...]string{"uncached_input", "cache_read", "cache_write_5m", "cache_write_1h", "output"}
+
+// The money that no class of tokens explains.
+const (
+	classEstimated = "estimated" // a worst case that stands for a truth that nobody knows
+	classOther     = "other"     // fees, and models that have no list price by token
+)
+
+func classesOf(u *budget.Usage) [len(classes)]int64 {
+	return [...]int64{u.UncachedInputTokens(), u.CacheReadInputTokens, u.CacheWrite5mInputTokens, u.CacheWrite1hInputTokens, u.OutputTokens}
+}
+
+// split divides the nano-USD of an event among the classes of its tokens, in proportion to their list prices. The parts add up to the
+// charge exactly, whatever discounts and tiers were in it.
+func split(e *bedrockguard.Event) map[string]int64 {
+	money := e.Actual[budget.UnitUSD]
+	if e.Estimated {
+		return map[string]int64{classEstimated: money}
+	}
+	price, _, err := bedrockguard.ModelFacts(e.Model, e.Region)
+	if err != nil {
+		return map[string]int64{classOther: money}
+	}
+	r := &price.Rates
+	if price.LongContext.Threshold > 0 && e.Usage.InputTokens > price.LongContext.Threshold {
+		r = &price.LongContext.Rates
+	}
+	rates := [len(classes)]budget.PicoUSD{r.Input, r.CacheRead, r.CacheWrite5m, r.CacheWrite1h, r.Output}
+	var weights [len(classes)]float64
+	whole, largest := 0.0, 0
+	for i, tokens := range classesOf(&e.Usage) {
+		weights[i] = float64(tokens) * float64(rates[i])
+		whole += weights[i]
+		if weights[i] > weights[largest] {
+			largest = i
+		}
+	}
+	if whole <= 0 {
+		return map[string]int64{classOther: money}
+	}
+	parts, left := make(map[string]int64, len(classes)), money
+	for i, class := range classes {
+		parts[class] = min(int64(float64(money)*(weights[i]/whole)), left)
+		left -= parts[class]
+	}
+	parts[classes[largest]] += left
+	return parts
+}
