@@ -112,6 +112,12 @@ func (p pattern) wild() bool {
 // meets says whether there is a text that both patterns match. For a text without wildcards that is whether the pattern matches it. It
 // takes the product of the lengths, whatever they hold.
 func (p pattern) meets(other pattern) bool {
+	for len(p) > 0 && len(other) > 0 && p[0].kind == 'c' && other[0].kind == 'c' { // most patterns differ at once, or are the same for long
+		if p[0].char != other[0].char {
+			return false
+		}
+		p, other = p[1:], other[1:]
+	}
 	reach := make([]bool, len(other)+1) // whether the rest of p from i, and of other from j, meet
 	for i := len(p); i >= 0; i-- {
 		next := reach
