@@ -3,6 +3,7 @@ package outer_test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -282,4 +283,17 @@ func TestAnotherReaderTakesTheDocumentsAndKnowsTheActions(t *testing.T) {
 			require.Contains(t, keys[i], strings.ReplaceAll(key, "${TagKey}", "*"), actions[i].Action)
 		}
 	}
+}
+
+// The page for users names every door, and counts as the table does.
+func TestThePageNamesEveryDoor(t *testing.T) {
+	page, err := os.ReadFile("../../../../../docs/outer-rail.md")
+	require.NoError(t, err)
+	actions := 0
+	for _, d := range outer.Spending().Doors {
+		require.Contains(t, string(page), "`"+d.Name+"`")
+		actions += len(d.Actions)
+	}
+	require.Len(t, outer.Spending().Doors, 15, "the page and the README say fifteen")
+	require.Equal(t, 45, actions, "CHANGELOG.md says 45")
 }

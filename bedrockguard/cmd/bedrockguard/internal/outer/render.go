@@ -43,7 +43,7 @@ func Explain(all []Document) string {
 	var b strings.Builder
 	for i := range all {
 		d := &all[i]
-		fmt.Fprintf(&b, "%s: %s.\nA %s of %d characters; it may have %d.\n", d.Name, d.What, d.Kind, d.Size(), Limit(d.Kind))
+		fmt.Fprintf(&b, "%s: %s.\n  %d characters count, of %d that are taken (%s).\n", d.Name, d.What, d.Size(), Limit(d.Kind), d.Kind)
 		for j := range d.Statements {
 			b.WriteString(wrapped("  "+d.Statements[j].Sid+": ", "    ", d.Statements[j].Why))
 		}
