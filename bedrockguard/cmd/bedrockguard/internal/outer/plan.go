@@ -87,8 +87,8 @@ func Plan(o Options) ([]Document, error) {
 		return nil, err
 	}
 	var parts []part
-	for _, make := range [...]func(*Options, []string) (part, bool, error){onlyNamed, kill, apiKeys} {
-		p, wanted, err := make(&o, actions)
+	for _, write := range [...]func(*Options, []string) (part, bool, error){onlyNamed, kill, apiKeys} {
+		p, wanted, err := write(&o, actions)
 		if err != nil {
 			return nil, err
 		}

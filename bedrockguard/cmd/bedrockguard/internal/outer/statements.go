@@ -27,8 +27,8 @@ func principals(all []string) (list, notes []string, err error) {
 }
 
 // onlyNamed denies what spends to all but the named principals. aws:PrincipalArn is the ARN of the role, not of the session, and a request
-// without it is denied, because a negated operator holds for a key that is missing. IfExists or a Null beside it would let nobody in, or
-// everybody.
+// without it is denied, because a negated operator holds for a key that is missing. A Null condition beside it would narrow the Deny to
+// requests that have the key, or to those that lack it.
 func onlyNamed(o *Options, actions []string) (part, bool, error) {
 	list, notes, err := principals(o.Allow)
 	if err != nil || len(list) == 0 {
