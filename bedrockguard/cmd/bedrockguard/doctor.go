@@ -16,11 +16,11 @@ import (
 
 func doctorCommand() *cli.Command {
 	return &cli.Command{
-		Name: "doctor", Category: "prove", Usage: "check the store, its clock, the policy, the catalog and the credentials",
+		Name: "doctor", Category: "prove", Usage: "check the store, its clock, the policy, the catalog, the credentials and enforced guardrails",
 		Description: "Exit code 3 says that there is a problem. What is only worth knowing is a note.",
 		Flags: []cli.Flag{
 			policyFlag(),
-			&cli.BoolFlag{Name: "no-aws", Usage: "do not look for AWS credentials"},
+			&cli.BoolFlag{Name: "no-aws", Usage: "do not look for AWS credentials, nor ask Bedrock"},
 		},
 		Action: doctor,
 	}
@@ -209,8 +209,9 @@ func (e *examination) catalog(now time.Time) {
 const credentialsTimeout = 3 * time.Second
 
 // credentials says whether AWS credentials are found, and never what they are. They are needed by calls, and by a store in DynamoDB.
-func (e *examination) credentials(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, credentialsTimeout)
+// With them it looks which guardrails the account enforces.
+func (e *examination) credentials(asking context.Context) {
+	ctx, cancel := context.WithTimeout(asking, credentialsTimeout)
 	defer cancel()
 	config, err := awsconfig.LoadDefaultConfig(ctx)
 	if err != nil {
@@ -227,5 +228,6 @@ func (e *examination) credentials(ctx context.Context) {
 		e.note("credentials", verdictNote, "found by %s, and no region is set", found.Source)
 	default:
 		e.note("credentials", verdictOK, "found by %s, for %s", found.Source, config.Region)
+		e.guardrails(asking, config)
 	}
 }

@@ -21,7 +21,7 @@ const (
 )
 
 const exitCodes = `Exit codes: 0 it is done; 1 it failed; 2 the command line makes no sense; 3 it is done, and there is something to look at: a kill that matches
-no known account, an account without room in a policy, a finding, a problem, a balance that differs.`
+no known account, an account without room in a policy, a finding, a problem, a balance that differs, a way to spend that is not closed.`
 
 // usage is an error of the command line.
 type usage struct{ text string }

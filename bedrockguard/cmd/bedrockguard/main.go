@@ -26,7 +26,7 @@ func verbs() []*cli.Command {
 		initCommand(), policyCommand(), acceptLossCommand(),
 		verifyCommand(), auditTrailCommand(), doctorCommand(),
 		modelsCommand(), pricesCommand(), lintCommand(), auditCommand(),
-		runCommand(), proxyCommand(), keysCommand(),
+		runCommand(), proxyCommand(), keysCommand(), outerCommand(),
 	}
 }
 

@@ -1,0 +1,304 @@
+package iam
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Kind says what a document is attached as. What IAM accepts in it, and how large it may be, goes by that.
+type Kind int
+
+// The kinds of documents.
+const (
+	ServiceControl Kind = iota // of AWS Organizations, on an account or above it
+	Boundary                   // the permissions boundary of a role or a user
+	Identity                   // attached to a role, a user or a group
+)
+
+func (k Kind) String() string {
+	return [...]string{"service control policy", "permissions boundary", "identity policy"}[k]
+}
+
+// The versions of the policy language. Variables are known to the newer one alone; a document that names none is of the older one.
+const (
+	Version2012 = "2012-10-17"
+	version2008 = "2008-10-17"
+)
+
+// Policy is a document. It is not changed once it is read.
+type Policy struct {
+	Version    string
+	ID         string
+	Statements []Statement
+}
+
+// The effects of statements.
+const (
+	Allow = "Allow"
+	Deny  = "Deny"
+)
+
+// Statement is one of a document's statements. Of Actions and NotActions one is set, and of Resources and NotResources.
+type Statement struct {
+	Sid          string
+	Effect       string
+	Actions      []string
+	NotActions   []string
+	Resources    []string
+	NotResources []string
+	Conditions   []Condition
+	At           Position
+}
+
+// Condition is one key under one operator.
+type Condition struct {
+	Operator string // as it is written
+	Key      string
+	Values   []string
+	op       operator
+}
+
+// Parse reads the document of a text. All that is wrong is in the error, each as a *SyntaxError.
+func Parse(raw []byte, kind Kind) (*Policy, error) {
+	all, err := ParseAll(raw, kind)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) != 1 {
+		return nil, fmt.Errorf("iam: %d documents, want one", len(all))
+	}
+	return all[0], nil
+}
+
+// ParseAll reads the documents of a text, one after another.
+func ParseAll(raw []byte, kind Kind) ([]*Policy, error) {
+	nodes, err := readNodes(raw)
+	if err != nil {
+		return nil, err
+	}
+	if len(nodes) == 0 {
+		return nil, &SyntaxError{Position{1, 1}, "no document"}
+	}
+	var all []*Policy
+	var problems []error
+	for _, n := range nodes {
+		p := &parser{kind: kind}
+		all = append(all, p.policy(n))
+		problems = append(problems, p.problems...)
+	}
+	return all, errors.Join(problems...)
+}
+
+// parser turns nodes into a policy, and collects what is wrong.
+type parser struct {
+	kind     Kind
+	version  string
+	problems []error
+}
+
+func (p *parser) wrong(at Position, format string, args ...any) {
+	p.problems = append(p.problems, &SyntaxError{at, fmt.Sprintf(format, args...)})
+}
+
+func (p *parser) policy(n *node) *Policy {
+	policy := &Policy{Version: version2008}
+	if n.kind != '{' {
+		p.wrong(n.at, "a policy is an object, and this is %s", n.what())
+		return policy
+	}
+	var statements *node
+	for _, f := range n.fields {
+		switch f.name {
+		case "Version":
+			policy.Version = p.text(f.value, "Version")
+			if policy.Version != Version2012 && policy.Version != version2008 {
+				p.wrong(f.value.at, "Version %q: want %q or %q", policy.Version, Version2012, version2008)
+			}
+		case "Id":
+			policy.ID = p.text(f.value, "Id")
+		case "Statement":
+			statements = f.value
+		default:
+			p.unknown(f, "a policy", "Version", "Id", "Statement")
+		}
+	}
+	p.version = policy.Version
+	switch {
+	case statements == nil:
+		p.wrong(n.at, "a policy without Statement")
+	case statements.kind == '{':
+		policy.Statements = []Statement{p.statement(statements)}
+	case statements.kind != '[' || len(statements.items) == 0:
+		p.wrong(statements.at, "Statement: want a statement, or a list of at least one")
+	default:
+		for _, item := range statements.items {
+			policy.Statements = append(policy.Statements, p.statement(item))
+		}
+	}
+	p.distinctSids(policy.Statements)
+	return policy
+}
+
+func (p *parser) distinctSids(all []Statement) {
+	seen := make(map[string]bool)
+	for i := range all {
+		if sid := all[i].Sid; sid != "" {
+			if seen[sid] {
+				p.wrong(all[i].At, "Sid %q stands twice in one policy", sid)
+			}
+			seen[sid] = true
+		}
+	}
+}
+
+// unknown complains about a member that there is not, and finds what was meant.
+func (p *parser) unknown(f field, of string, names ...string) {
+	for _, name := range names {
+		if strings.EqualFold(name, f.name) {
+			p.wrong(f.at, "%q: %s spells it %q", f.name, of, name)
+			return
+		}
+	}
+	p.wrong(f.at, "%q is no member of %s: want %s", f.name, of, strings.Join(names, ", "))
+}
+
+func (p *parser) statement(n *node) Statement {
+	s := Statement{At: n.at}
+	if n.kind != '{' {
+		p.wrong(n.at, "a statement is an object, and this is %s", n.what())
+		return s
+	}
+	has := make(map[string]bool)
+	for _, f := range n.fields {
+		has[f.name] = true
+		switch f.name {
+		case "Sid":
+			s.Sid = p.sid(f.value)
+		case "Effect":
+			if s.Effect = p.text(f.value, "Effect"); s.Effect != Allow && s.Effect != Deny {
+				p.wrong(f.value.at, "Effect %q: want %q or %q", s.Effect, Allow, Deny)
+			}
+		case "Action":
+			s.Actions = p.list(f, p.action)
+		case "NotAction":
+			s.NotActions = p.list(f, p.action)
+		case "Resource":
+			s.Resources = p.list(f, p.resource)
+		case "NotResource":
+			s.NotResources = p.list(f, p.resource)
+		case "Condition":
+			s.Conditions = p.conditions(f.value)
+		case "Principal", "NotPrincipal":
+			p.wrong(f.at, "%s belongs to the policy of a resource: a %s holds for whom it is attached to", f.name, p.kind)
+		default:
+			p.unknown(f, "a statement", "Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition")
+		}
+	}
+	if !has["Effect"] {
+		p.wrong(n.at, "a statement without Effect")
+	}
+	for _, pair := range [...][2]string{{"Action", "NotAction"}, {"Resource", "NotResource"}} {
+		switch {
+		case has[pair[0]] && has[pair[1]]:
+			p.wrong(n.at, "a statement has either %s or %s, not both", pair[0], pair[1])
+		case !has[pair[0]] && !has[pair[1]]:
+			p.wrong(n.at, "a statement without %s or %s", pair[0], pair[1])
+		}
+	}
+	return s
+}
+
+// text reads a string.
+func (p *parser) text(n *node, name string) string {
+	if n.kind != 's' {
+		p.wrong(n.at, "%s: want a string, and this is %s", name, n.what())
+		return ""
+	}
+	p.characters(n)
+	return n.text
+}
+
+// characters refuses what IAM does not take: it knows Latin-1 without its control characters.
+func (p *parser) characters(n *node) {
+	for _, c := range n.text {
+		if c > 0xFF || c < ' ' && !strings.ContainsRune("\t\n\r", c) {
+			p.wrong(n.at, "the character U+%04X, which IAM does not take: %q", c, n.text)
+			return
+		}
+	}
+}
+
+func (p *parser) sid(n *node) string {
+	sid := p.text(n, "Sid")
+	odd := func(c rune) bool {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+		return !letter && (c < '0' || c > '9') && (c != ' ' || p.kind != ServiceControl)
+	}
+	if strings.ContainsFunc(sid, odd) {
+		p.wrong(n.at, "Sid %q: want letters and digits alone", sid)
+	}
+	return sid
+}
+
+// list reads a string, or a list of strings, each of which is checked.
+func (p *parser) list(f field, check func(*node)) []string {
+	items := f.value.items
+	if f.value.kind != '[' {
+		items = []*node{f.value}
+	}
+	if len(items) == 0 {
+		p.wrong(f.value.at, "%s: an empty list", f.name)
+	}
+	list := make([]string, 0, len(items))
+	for _, item := range items {
+		if text := p.text(item, f.name); item.kind == 's' {
+			check(item)
+			list = append(list, text)
+		}
+	}
+	return slices.Clip(list)
+}
+
+func (p *parser) action(n *node) {
+	service, name, ok := strings.Cut(n.text, ":")
+	valid := func(text, more string) bool {
+		return text != "" && !strings.ContainsFunc(text, func(c rune) bool {
+			return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune(more, c)
+		})
+	}
+	switch {
+	case n.text == "*" || n.text == "*:*":
+	case !ok:
+		p.wrong(n.at, "action %q: want SERVICE:ACTION, or *", n.text)
+	case !valid(service, "-"):
+		p.wrong(n.at, "action %q: %q is no service; it can't have wildcards", n.text, service)
+	case !valid(name, "*?"):
+		p.wrong(n.at, "action %q: %q is no action", n.text, name)
+	}
+}
+
+func (p *parser) resource(n *node) {
+	if n.text == "*" {
+		return
+	}
+	if !strings.HasPrefix(n.text, "arn:") {
+		p.wrong(n.at, "resource %q: want an ARN, or *", n.text)
+		return
+	}
+	p.variables(n)
+	if short := strings.Count(n.text, ":") < arnParts-1; short && p.kind == ServiceControl && !strings.Contains(n.text, "*") {
+		p.wrong(n.at, "resource %q: an ARN has six parts", n.text)
+	}
+}
+
+// variables refuses a variable that does not end.
+func (p *parser) variables(n *node) {
+	if p.version == version2008 {
+		return
+	}
+	if _, err := splitVariables(n.text); err != nil {
+		p.wrong(n.at, "%q: %v", n.text, err)
+	}
+}

@@ -1,0 +1,204 @@
+package iam
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Request is what is asked of IAM. It remembers which unknown keys were looked at, so that it is for one goroutine.
+type Request struct {
+	// Action is SERVICE:ACTION.
+	Action string
+	// Resource is an ARN; with asterisks it stands for all that it matches. "*" is an action on no particular resource.
+	Resource string
+	// Context holds the keys that are known. Their names do not depend on upper and lower case.
+	Context map[string][]string
+	// Absent says which of the keys that Context does not hold are known to be missing, by their names in lower case; nil is all of them.
+	Absent func(key string) bool
+
+	folded map[string][]string
+	asked  map[string]string
+}
+
+// lookup returns the values of a key; no if it is missing, maybe if that is not known.
+func (r *Request) lookup(key string) ([]string, tri) {
+	if r.folded == nil {
+		r.folded = make(map[string][]string, len(r.Context))
+		for name, values := range r.Context {
+			r.folded[strings.ToLower(name)] = values
+		}
+	}
+	key = strings.ToLower(key)
+	if values, ok := r.folded[key]; ok {
+		return values, yes
+	}
+	if r.Absent == nil || r.Absent(key) {
+		return nil, no
+	}
+	return nil, maybe
+}
+
+// ask remembers that an unknown key was looked at.
+func (r *Request) ask(key string) {
+	if r.asked == nil {
+		r.asked = make(map[string]string)
+	}
+	r.asked[strings.ToLower(key)] = key
+}
+
+// Outcome is what becomes of a request.
+type Outcome int
+
+// The outcomes.
+const (
+	Denied  Outcome = iota // whatever the unknown keys are
+	Depends                // on unknown keys, or on what AWS documents no result for
+	Allowed                // whatever the unknown keys are
+)
+
+func (o Outcome) String() string { return [...]string{"denied", "depends", "allowed"}[o] }
+
+// Layer is documents of one kind, of which one has to allow and none may deny.
+type Layer struct {
+	Name     string
+	Kind     Kind
+	Policies []*Policy
+}
+
+// Verdict says what becomes of a request, and why.
+type Verdict struct {
+	Outcome Outcome
+	// Explicit says that a Deny decided, and not that nothing allows.
+	Explicit bool
+	// By names what decided: the layer, and the statement's Sid where it has one.
+	By string
+	// Unknown are the keys that it depends on.
+	Unknown []string
+}
+
+// Evaluate says what becomes of a request under all layers. An explicit Deny in any of them wins; then each has to allow.
+func Evaluate(layers []Layer, r *Request) Verdict {
+	r.asked = nil
+	verdict := Verdict{Outcome: Allowed, By: "every layer allows it"}
+	for _, layer := range layers {
+		for _, policy := range layer.Policies {
+			for i := range policy.Statements {
+				s := &policy.Statements[i]
+				if s.Effect != Deny {
+					continue
+				}
+				switch s.applies(r, policy.Version) {
+				case yes:
+					return Verdict{Outcome: Denied, Explicit: true, By: named(layer, s)}
+				case maybe:
+					if verdict.Outcome == Allowed {
+						verdict = Verdict{Outcome: Depends, Explicit: true, By: named(layer, s)}
+					}
+				}
+			}
+		}
+	}
+	for _, layer := range layers {
+		switch layer.allows(r) {
+		case no:
+			return Verdict{Outcome: Denied, By: layer.Name + ": nothing allows it"}
+		case maybe:
+			if verdict.Outcome == Allowed {
+				verdict = Verdict{Outcome: Depends, By: layer.Name}
+			}
+		}
+	}
+	if verdict.Outcome == Depends {
+		verdict.Unknown = slices.Sorted(maps.Values(r.asked))
+	}
+	return verdict
+}
+
+func named(layer Layer, s *Statement) string {
+	if s.Sid == "" {
+		return layer.Name
+	}
+	return layer.Name + ": " + s.Sid
+}
+
+// allows says whether a statement of a layer allows a request.
+func (l *Layer) allows(r *Request) tri {
+	verdict := no
+	for _, policy := range l.Policies {
+		for i := range policy.Statements {
+			if s := &policy.Statements[i]; s.Effect == Allow {
+				verdict = verdict.either(s.applies(r, policy.Version))
+			}
+		}
+	}
+	return verdict
+}
+
+// applies says whether a statement is about a request. What it asks for is looked at in order, so that a key is not asked about for nothing.
+func (s *Statement) applies(r *Request, version string) tri {
+	verdict := s.aboutAction(r.Action)
+	if verdict == no {
+		return no
+	}
+	if verdict = verdict.both(s.aboutResource(r, version)); verdict == no {
+		return no
+	}
+	asked := maps.Clone(r.asked)
+	for i := range s.Conditions {
+		if verdict = verdict.both(s.Conditions[i].holds(r, version)); verdict == no {
+			r.asked = asked // it does not hold whatever they are
+			return no
+		}
+	}
+	return verdict
+}
+
+func (s *Statement) aboutAction(action string) tri {
+	among := func(patterns []string) bool {
+		return slices.ContainsFunc(patterns, func(p string) bool {
+			if p == "*" || p == "*:*" {
+				return true
+			}
+			return glob(strings.ToLower(p)).meets(literal(strings.ToLower(action)))
+		})
+	}
+	if s.NotActions != nil {
+		return triOf(!among(s.NotActions))
+	}
+	return triOf(among(s.Actions))
+}
+
+func (s *Statement) aboutResource(r *Request, version string) tri {
+	among := func(patterns []string, undocumented tri) tri {
+		verdict := no
+		for _, p := range patterns {
+			verdict = verdict.either(r.matchesResource(p, version, undocumented))
+		}
+		return verdict
+	}
+	if s.NotResources != nil {
+		return among(s.NotResources, maybe).not()
+	}
+	return among(s.Resources, no)
+}
+
+// matchesResource says whether a document's resource is the request's. Of a variable without a value, an ARN that lacks parts, and a request
+// on no resource, AWS documents what a Resource does not match, and nothing for a NotResource.
+func (r *Request) matchesResource(text, version string, undocumented tri) tri {
+	if text == "*" {
+		return yes
+	}
+	want, known := r.expand(text, version, true)
+	switch {
+	case r.Resource == "*", known == no:
+		return undocumented
+	case known == maybe:
+		return maybe
+	}
+	verdict := compareARN(want, glob(r.Resource), true)
+	if verdict == no && len(want.split(arnParts)) < arnParts {
+		return undocumented
+	}
+	return verdict
+}

@@ -1,0 +1,65 @@
+// Package iamtest asks an evaluator of IAM policies that others wrote, for tests. Nothing of it is part of bedrockguard: .ci/install-clients
+// installs it, by the versions in simulate/package-lock.json, into the user's cache folder.
+package iamtest
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Ask puts cases to the other evaluator, as simulate/simulate.mjs describes them, and reads its answers. Where it is not installed the test is
+// skipped with a line that says so; in CI it fails.
+func Ask(t *testing.T, cases, answers any) {
+	t.Helper()
+	cache, _ := os.UserCacheDir()
+	script := filepath.Join(cache, "bedrockguard", "clients", "iam", "simulate.mjs")
+	node, err := exec.LookPath("node")
+	if err == nil {
+		_, err = os.Stat(script)
+	}
+	if err != nil && os.Getenv("CI") == "true" {
+		require.NoError(t, err, "the evaluator of others is not installed: .ci/install-clients does that")
+	}
+	if err != nil {
+		t.Skip("the evaluator of others is not installed: .ci/install-clients does that")
+	}
+	in, err := json.Marshal(cases)
+	require.NoError(t, err)
+	cmd := exec.CommandContext(t.Context(), node, script)
+	cmd.Stdin = bytes.NewReader(in)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	require.NoError(t, err, stderr.String())
+	require.NoError(t, json.Unmarshal(out, answers))
+}
+
+// Evaluate is a case: a request of a principal of Account, under documents.
+type Evaluate struct {
+	Action   string            `json:"action"`
+	Resource string            `json:"resource"`
+	Account  string            `json:"account"`
+	Context  map[string]any    `json:"context"`
+	Identity []json.RawMessage `json:"identity"`
+	Boundary []json.RawMessage `json:"boundary,omitempty"`
+	SCP      []json.RawMessage `json:"scp,omitempty"`
+}
+
+// Validate is a case: a document of a kind, as iam.Kind names it.
+type Validate struct {
+	Kind   string          `json:"kind"`
+	Policy json.RawMessage `json:"policy"`
+}
+
+// Case is one of the two.
+type Case struct {
+	Evaluate *Evaluate `json:"evaluate,omitempty"`
+	Validate *Validate `json:"validate,omitempty"`
+	Action   string    `json:"action,omitempty"`
+}

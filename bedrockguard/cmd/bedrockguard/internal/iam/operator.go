@@ -1,0 +1,203 @@
+package iam
+
+import (
+	"encoding/base64"
+	"fmt"
+	"math/big"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// operator is what a condition's operator is made of.
+type operator struct {
+	base     string // in lower case, without the Not of its name
+	negated  bool
+	ifExists bool
+	set      string // forAny, forAll, or nothing
+}
+
+const (
+	forAny = "foranyvalue"
+	forAll = "forallvalues"
+)
+
+// comparison looks whether a value of the request matches one of a document.
+type comparison struct {
+	wild, variables bool
+	compare         func(want pattern, given string) tri
+	check           func(want string) error // what a value of a document has to be
+}
+
+// comparisons by the names of operators, in lower case. A negated one is the opposite of the one without its Not.
+var comparisons = map[string]comparison{
+	"stringequals":             {variables: true, compare: matches},
+	"stringequalsignorecase":   {variables: true, compare: matchesFolded},
+	"stringlike":               {variables: true, wild: true, compare: matches},
+	"arnequals":                {variables: true, wild: true, compare: matchesARN},
+	"arnlike":                  {variables: true, wild: true, compare: matchesARN},
+	"bool":                     {compare: sameBool, check: checkBool, variables: true},
+	"binaryequals":             {compare: matches, check: checkBinary},
+	"ipaddress":                {compare: inNetwork, check: checkNetwork},
+	"numericequals":            {compare: ordered(number, 0), check: checkNumber},
+	"numericlessthan":          {compare: ordered(number, -1), check: checkNumber},
+	"numericlessthanequals":    {compare: ordered(number, -1, 0), check: checkNumber},
+	"numericgreaterthan":       {compare: ordered(number, 1), check: checkNumber},
+	"numericgreaterthanequals": {compare: ordered(number, 1, 0), check: checkNumber},
+	"dateequals":               {compare: ordered(date, 0), check: checkDate},
+	"datelessthan":             {compare: ordered(date, -1), check: checkDate},
+	"datelessthanequals":       {compare: ordered(date, -1, 0), check: checkDate},
+	"dategreaterthan":          {compare: ordered(date, 1), check: checkDate},
+	"dategreaterthanequals":    {compare: ordered(date, 1, 0), check: checkDate},
+	null:                       {check: checkBool},
+}
+
+// null is the operator that looks whether a key is absent.
+const null = "null"
+
+var negations = map[string]string{
+	"stringnotequals": "stringequals", "stringnotequalsignorecase": "stringequalsignorecase", "stringnotlike": "stringlike", "arnnotequals": "arnequals",
+	"arnnotlike": "arnlike", "notipaddress": "ipaddress", "numericnotequals": "numericequals", "datenotequals": "dateequals",
+}
+
+// parseOperator reads the name of an operator.
+func parseOperator(name string) (operator, error) {
+	var o operator
+	rest := strings.ToLower(name)
+	if set, base, ok := strings.Cut(rest, ":"); ok {
+		if set != forAny && set != forAll {
+			return o, fmt.Errorf("operator %q: want ForAnyValue: or ForAllValues: before it", name)
+		}
+		o.set, rest = set, base
+	}
+	rest, o.ifExists = strings.CutSuffix(rest, "ifexists")
+	if positive, ok := negations[rest]; ok {
+		o.base, o.negated = positive, true
+	} else {
+		o.base = rest
+	}
+	if _, ok := comparisons[o.base]; !ok {
+		return o, fmt.Errorf("there is no operator %q", name)
+	}
+	if o.base == null && (o.ifExists || o.set != "") {
+		return o, fmt.Errorf("operator %q: Null stands alone", name)
+	}
+	return o, nil
+}
+
+func matches(want pattern, given string) tri { return triOf(want.meets(literal(given))) }
+
+func matchesFolded(want pattern, given string) tri {
+	return triOf(want.lower().meets(literal(given).lower()))
+}
+
+func matchesARN(want pattern, given string) tri { return compareARN(want, literal(given), false) }
+
+func sameBool(want pattern, given string) tri { return triOf(strings.EqualFold(want.String(), given)) }
+
+// String returns a pattern as it is written.
+func (p pattern) String() string {
+	var b strings.Builder
+	for _, s := range p {
+		if s.kind == 'c' {
+			b.WriteRune(s.char)
+		} else {
+			b.WriteByte(s.kind)
+		}
+	}
+	return b.String()
+}
+
+func inNetwork(want pattern, given string) tri {
+	network, err := parseNetwork(want.String())
+	if err != nil {
+		return maybe
+	}
+	address, err := netip.ParseAddr(given)
+	return triOf(err == nil && network.Contains(address))
+}
+
+func parseNetwork(text string) (netip.Prefix, error) {
+	if address, err := netip.ParseAddr(text); err == nil {
+		return netip.PrefixFrom(address, address.BitLen()), nil
+	}
+	network, err := netip.ParsePrefix(text)
+	return network.Masked(), err
+}
+
+// ordered compares two values of an order: the request's to the document's has to be one of results. A value of the request that can't be
+// read has no documented result.
+func ordered(read func(string) (*big.Rat, error), results ...int) func(pattern, string) tri {
+	return func(want pattern, given string) tri {
+		wanted, err := read(want.String())
+		if err != nil {
+			return maybe
+		}
+		value, err := read(given)
+		if err != nil {
+			return maybe
+		}
+		for _, result := range results {
+			if value.Cmp(wanted) == result {
+				return yes
+			}
+		}
+		return no
+	}
+}
+
+func number(text string) (*big.Rat, error) {
+	if len(text) > 40 || strings.ContainsAny(text, "/eE_xXpP") {
+		return nil, fmt.Errorf("%.40q is no number", text)
+	}
+	if r, ok := new(big.Rat).SetString(text); ok {
+		return r, nil
+	}
+	return nil, fmt.Errorf("%q is no number", text)
+}
+
+// dateForms are the forms of ISO 8601 that W3C's note lists.
+var dateForms = [...]string{time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02T15:04:05", "2006-01-02", "2006-01"}
+
+// date reads a moment: in one of the forms, or in seconds since 1970.
+func date(text string) (*big.Rat, error) {
+	for _, form := range dateForms {
+		if at, err := time.Parse(form, text); err == nil {
+			seconds := new(big.Rat).SetInt64(at.Unix())
+			return seconds.Add(seconds, big.NewRat(int64(at.Nanosecond()), 1e9)), nil
+		}
+	}
+	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil && len(text) > len("2026") {
+		return new(big.Rat).SetInt64(seconds), nil
+	}
+	if year, err := time.Parse("2006", text); err == nil {
+		return new(big.Rat).SetInt64(year.Unix()), nil
+	}
+	return nil, fmt.Errorf("%q is no date: want such as 2026-11-29T12:00:00Z", text)
+}
+
+func checkNumber(text string) error { _, err := number(text); return err }
+
+func checkDate(text string) error { _, err := date(text); return err }
+
+func checkNetwork(text string) error {
+	if _, err := parseNetwork(text); err != nil {
+		return fmt.Errorf("%q is no IP address or range", text)
+	}
+	return nil
+}
+
+func checkBool(text string) error {
+	if strings.EqualFold(text, "true") || strings.EqualFold(text, "false") || strings.HasPrefix(text, "${") {
+		return nil
+	}
+	return fmt.Errorf("%q: want true or false", text)
+}
+
+func checkBinary(text string) error {
+	if _, err := base64.StdEncoding.DecodeString(text); err != nil {
+		return fmt.Errorf("%q is no base64", text)
+	}
+	return nil
+}

@@ -1,0 +1,185 @@
+package iam
+
+import "strings"
+
+// symbol is what a piece of a pattern stands for.
+type symbol struct {
+	kind byte // 'c' one character, '?' any one character, '*' any number of characters
+	char rune
+}
+
+// pattern is a text with wildcards.
+type pattern []symbol
+
+// glob reads * and ? as wildcards.
+func glob(text string) pattern {
+	p := make(pattern, 0, len(text))
+	for _, c := range text {
+		switch c {
+		case '*', '?':
+			p = append(p, symbol{kind: byte(c)})
+		default:
+			p = append(p, symbol{'c', c})
+		}
+	}
+	return p
+}
+
+// literal reads every character as itself.
+func literal(text string) pattern {
+	p := make(pattern, 0, len(text))
+	for _, c := range text {
+		p = append(p, symbol{'c', c})
+	}
+	return p
+}
+
+// lower returns the pattern of lower-case letters.
+func (p pattern) lower() pattern {
+	lowered := make(pattern, len(p))
+	for i, s := range p {
+		if s.kind == 'c' {
+			s.char = []rune(strings.ToLower(string(s.char)))[0]
+		}
+		lowered[i] = s
+	}
+	return lowered
+}
+
+// split cuts a pattern at colons, into n parts at most.
+func (p pattern) split(n int) []pattern {
+	var parts []pattern
+	begin := 0
+	for i, s := range p {
+		if s.kind == 'c' && s.char == ':' && len(parts) < n-1 {
+			parts = append(parts, p[begin:i])
+			begin = i + 1
+		}
+	}
+	return append(parts, p[begin:])
+}
+
+// everything says whether a pattern is nothing but asterisks.
+func (p pattern) everything() bool {
+	for _, s := range p {
+		if s.kind != '*' {
+			return false
+		}
+	}
+	return len(p) > 0
+}
+
+// hole is a character that no document has: what a wildcard of a request stands for, in a look whether a pattern matches all of it.
+const hole = -1
+
+// covers says whether a pattern matches everything that the other one does. The other one's asterisks are filled with nothing, with one and
+// with many characters that no pattern names, so that nothing but an asterisk can match all three.
+func (p pattern) covers(of pattern) bool {
+	for _, length := range [...]int{0, 1, 1 + len(p) + len(of)} {
+		filled := make(pattern, 0, len(of))
+		for _, s := range of {
+			switch s.kind {
+			case 'c':
+				filled = append(filled, s)
+			case '?':
+				filled = append(filled, symbol{'c', hole})
+			case '*':
+				for range length {
+					filled = append(filled, symbol{'c', hole})
+				}
+			}
+		}
+		if !p.meets(filled) {
+			return false
+		}
+		if !of.wild() {
+			return true
+		}
+	}
+	return true
+}
+
+// wild says whether a pattern has wildcards.
+func (p pattern) wild() bool {
+	for _, s := range p {
+		if s.kind != 'c' {
+			return true
+		}
+	}
+	return false
+}
+
+// meets says whether there is a text that both patterns match. For a text without wildcards that is whether the pattern matches it. It
+// takes the product of the lengths, whatever they hold.
+func (p pattern) meets(other pattern) bool {
+	for len(p) > 0 && len(other) > 0 && p[0].kind == 'c' && other[0].kind == 'c' { // most patterns differ at once, or are the same for long
+		if p[0].char != other[0].char {
+			return false
+		}
+		p, other = p[1:], other[1:]
+	}
+	reach := make([]bool, len(other)+1) // whether the rest of p from i, and of other from j, meet
+	for i := len(p); i >= 0; i-- {
+		next := reach
+		reach = make([]bool, len(other)+1)
+		for j := len(other); j >= 0; j-- {
+			reach[j] = p.meetsAt(other, i, j, next, reach)
+		}
+	}
+	return reach[0]
+}
+
+// meetsAt is one step: next holds the answers for i+1, and row those for i and what is behind j.
+func (p pattern) meetsAt(other pattern, i, j int, next, row []bool) bool {
+	ended, otherEnded := i == len(p), j == len(other)
+	switch {
+	case ended && otherEnded:
+		return true
+	case !ended && p[i].kind == '*':
+		return next[j] || !otherEnded && row[j+1]
+	case !otherEnded && other[j].kind == '*':
+		return row[j+1] || !ended && next[j]
+	case ended || otherEnded:
+		return false
+	case p[i].kind == 'c' && other[j].kind == 'c' && p[i].char != other[j].char:
+		return false
+	}
+	return next[j+1]
+}
+
+// arnParts is the number of an ARN's parts. The last one may hold colons.
+const arnParts = 6
+
+// compareARN says whether a pattern of an ARN matches a request's, part by part, so that a wildcard never reaches over a colon. What the
+// pattern has no part for is matched by anything, if complete is set: IAM completes resources, and not the values of conditions.
+func compareARN(want, given pattern, complete bool) tri {
+	if want.everything() {
+		if complete {
+			return yes
+		}
+		return maybe // AWS documents no result for a condition
+	}
+	wants, gives := want.split(arnParts), given.split(arnParts)
+	for complete && len(wants) < arnParts {
+		wants = append(wants, glob("*"))
+	}
+	if len(gives) < arnParts && !given.wild() {
+		return no
+	}
+	if len(wants) < arnParts {
+		return maybe // nor for this one
+	}
+	for len(gives) < arnParts {
+		gives = append(gives, glob("*"))
+	}
+	verdict := yes
+	for i := range wants {
+		if !wants[i].meets(gives[i]) {
+			return no
+		}
+		if !wants[i].covers(gives[i]) {
+			verdict = maybe
+		}
+	}
+	return verdict
+}

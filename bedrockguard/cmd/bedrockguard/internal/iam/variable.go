@@ -1,0 +1,90 @@
+package iam
+
+import (
+	"errors"
+	"strings"
+)
+
+// piece is a part of a text: characters as they are written, or a variable.
+type piece struct {
+	text     string
+	variable bool
+}
+
+var errOpenVariable = errors.New("a variable that does not end")
+
+// splitVariables takes a text apart at its variables.
+func splitVariables(text string) ([]piece, error) {
+	var all []piece
+	for {
+		before, rest, found := strings.Cut(text, "${")
+		if before != "" {
+			all = append(all, piece{text: before})
+		}
+		if !found {
+			return all, nil
+		}
+		name, after, closed := strings.Cut(rest, "}")
+		if !closed {
+			return nil, errOpenVariable
+		}
+		all = append(all, piece{name, true})
+		text = after
+	}
+}
+
+// expand turns a value of a document into a pattern, in which asterisks and question marks are wildcards if wild is set. The answer is no
+// where a variable has no value, so that the value matches nothing, and maybe where that is not known.
+func (r *Request) expand(text, version string, wild bool) (pattern, tri) {
+	read := literal
+	if wild {
+		read = glob
+	}
+	if version == version2008 || !strings.Contains(text, "${") {
+		return read(text), yes
+	}
+	pieces, err := splitVariables(text)
+	if err != nil {
+		return nil, maybe
+	}
+	var p pattern
+	known := yes
+	for _, one := range pieces {
+		if !one.variable {
+			p = append(p, read(one.text)...)
+			continue
+		}
+		value, ok := r.variable(one.text)
+		if ok == no {
+			return nil, no
+		}
+		known = known.both(ok)
+		p = append(p, literal(value)...) // a wildcard in the value of a key is a character like any other
+	}
+	return p, known
+}
+
+// variable returns the value of a variable, as NAME or NAME, 'default'.
+func (r *Request) variable(text string) (string, tri) {
+	if text == "*" || text == "?" || text == "$" {
+		return text, yes
+	}
+	name, fallback, hasFallback := strings.Cut(text, ",")
+	values, known := r.lookup(strings.TrimSpace(name))
+	switch {
+	case known == maybe:
+		r.ask(strings.TrimSpace(name))
+		return "", maybe
+	case known == yes && len(values) == 1:
+		return values[0], yes
+	case known == yes:
+		return "", maybe // of several values, or none: AWS documents no result
+	case hasFallback:
+		quoted := strings.TrimSpace(fallback)
+		if len(quoted) >= 2 && quoted[0] == '\'' && quoted[len(quoted)-1] == '\'' {
+			return quoted[1 : len(quoted)-1], yes
+		}
+		return "", maybe
+	}
+	return "", no
+}

@@ -1,0 +1,209 @@
+package outer
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/iam"
+)
+
+// Keys says which Bedrock API keys stay of use.
+type Keys string
+
+// The choices.
+const (
+	KeysUnsaid    Keys = ""           // nothing is said of them
+	NoKeys        Keys = "none"       // none at all
+	ShortTermKeys Keys = "short-term" // those that end with the credentials that made them, after 12 hours at most
+	AgedKeys      Keys = "aged"       // long-term ones, too, if they are made with an end
+)
+
+// Options say which documents are wanted.
+type Options struct {
+	// Kind is what they are attached as.
+	Kind iam.Kind
+	// Allow names who may spend; nobody else may. With none there is no such document.
+	Allow []string
+	// Leave names doors that are left open to all.
+	Leave []string
+	// KillUntil is when a kill ends. With the zero time there is none.
+	KillUntil time.Time
+	// Kill names whom a kill is for, in a service control policy or a boundary. None is everybody that the document is attached to.
+	Kill []string
+	// Keys says which API keys stay of use, and KeyDays for how many days a long-term one may be made.
+	Keys    Keys
+	KeyDays int
+	// Now is when KillUntil has to come after.
+	Now time.Time
+}
+
+func (o *Options) validate() error {
+	var problems []error
+	wrong := func(format string, args ...any) { problems = append(problems, fmt.Errorf("outer: "+format, args...)) }
+	if len(o.Allow) == 0 && o.KillUntil.IsZero() && o.Keys == KeysUnsaid {
+		wrong("no document is wanted: name who may spend, an end of a kill, or which API keys stay of use")
+	}
+	if o.Kind == iam.Identity && len(o.Allow) > 0 {
+		wrong("an identity policy holds whom it is attached to and nobody else: who alone may spend is said by a service control policy or a boundary")
+	}
+	if o.Kind == iam.Identity && len(o.Kill) > 0 {
+		wrong("an identity policy kills whom it is attached to: name nobody, and attach it to them")
+	}
+	if len(o.Kill) > 0 && o.KillUntil.IsZero() {
+		wrong("a kill without an end")
+	}
+	if !o.KillUntil.IsZero() && !o.KillUntil.After(o.Now) {
+		wrong("a kill until %s has ended before it begins: it is %s", o.KillUntil.UTC().Format(time.RFC3339), o.Now.UTC().Format(time.RFC3339))
+	}
+	switch o.Keys {
+	case KeysUnsaid, NoKeys, ShortTermKeys:
+		if o.KeyDays != 0 {
+			wrong("days are said of API keys that are %q alone", AgedKeys)
+		}
+	case AgedKeys:
+		if o.KeyDays < 1 || o.KeyDays > maxKeyDays {
+			wrong("API keys of %d days: want 1 to %d", o.KeyDays, maxKeyDays)
+		}
+	default:
+		wrong("API keys %q: want %q, %q or %q", o.Keys, NoKeys, ShortTermKeys, AgedKeys)
+	}
+	return errors.Join(problems...)
+}
+
+// maxKeyDays is the longest time for which IAM makes a key that ends. (IAM API Reference, CreateServiceSpecificCredential, 2026-11.)
+const maxKeyDays = 36_600
+
+// Plan writes the documents. Parts that are attached and taken off by themselves are documents of their own; of boundaries a principal has
+// one, so that all parts are in one.
+func Plan(o Options) ([]Document, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	actions, err := Spending().chosen(o.Leave)
+	if err != nil {
+		return nil, err
+	}
+	var parts []part
+	for _, write := range [...]func(*Options, []string) (part, bool, error){onlyNamed, kill, apiKeys} {
+		p, wanted, err := write(&o, actions)
+		if err != nil {
+			return nil, err
+		}
+		if wanted {
+			parts = append(parts, p)
+		}
+	}
+	for i := range parts {
+		parts[i].notes = append(parts[i].notes, o.notes()...)
+	}
+	if o.Kind == iam.Boundary {
+		d := boundary(parts)
+		if d.Size() > Limit(d.Kind) {
+			return nil, fmt.Errorf("outer: the %s has %d characters without white space, and may have %d; a principal has one, so that it can't be split: name fewer principals, or a path such as role/bedrock/*",
+				d.Kind, d.Size(), Limit(d.Kind))
+		}
+		return []Document{d}, nil
+	}
+	var all []Document
+	for _, p := range parts {
+		documents, err := p.split(o.Kind)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, documents...)
+	}
+	return all, nil
+}
+
+// notes are what every document leaves.
+func (o *Options) notes() (all []string) {
+	for _, name := range o.Leave {
+		i := slices.IndexFunc(Spending().Doors, func(d Door) bool { return d.Name == name })
+		all = append(all, fmt.Sprintf("The door %q is left open to all: %s.", name, Spending().Doors[i].What))
+	}
+	switch o.Kind {
+	case iam.ServiceControl:
+		all = append(all, "A service control policy does not hold the management account, nor service-linked roles. It grants nothing: leave FullAWSAccess, or what stands in its place, attached beside it.")
+	case iam.Boundary:
+		all = append(all, "A boundary replaces the one that a principal had, and holds only principals that have it: deny iam:CreateRole and iam:CreateUser without it. It grants nothing.")
+	case iam.Identity:
+		all = append(all, "Whoever may change the policies of a principal may take this one off. Writing to IAM takes effect after some seconds; what is being answered goes on to its end.")
+	}
+	return all
+}
+
+// part is what one document says, or several if it has to be split.
+type part struct {
+	name, what string
+	fixed      []Statement
+	divided    *Statement // its actions may be divided among documents
+	notes      []string
+}
+
+// boundary makes one document of all parts. The Allow is what a boundary lets through; without it nothing at all would be allowed.
+func boundary(parts []part) Document {
+	d := Document{Name: "bedrockguard-boundary", Kind: iam.Boundary, What: "A boundary for every principal that the guard is not"}
+	d.Statements = []Statement{
+		{Sid: "AllowWhatPoliciesGrant", Effect: iam.Allow, Actions: []string{"*"}, Why: "A boundary is the most that a principal can have. Without this, it would have nothing; it grants nothing by itself."},
+		{Sid: "KeepTheBoundary", Effect: iam.Deny, Actions: []string{"iam:DeleteRolePermissionsBoundary", "iam:DeleteUserPermissionsBoundary", "iam:PutRolePermissionsBoundary", "iam:PutUserPermissionsBoundary"}, Why: "Nobody who has the boundary takes one off, or puts another in its place. Guard the policy itself, too: iam:CreatePolicyVersion, iam:SetDefaultPolicyVersion."},
+	}
+	for _, p := range parts {
+		d.Statements = append(d.Statements, p.statements()...)
+		for _, note := range p.notes {
+			if !slices.Contains(d.Notes, note) {
+				d.Notes = append(d.Notes, note)
+			}
+		}
+	}
+	return d
+}
+
+func (p *part) statements() []Statement {
+	if p.divided == nil {
+		return p.fixed
+	}
+	return append(slices.Clone(p.fixed), *p.divided)
+}
+
+// split makes documents of a part, as few as fit. What is divided are actions, never principals: a statement that denies all but some of the
+// named ones would deny the others.
+func (p *part) split(kind iam.Kind) ([]Document, error) {
+	whole := Document{Name: p.name, What: p.what, Kind: kind, Statements: p.statements(), Notes: p.notes}
+	if whole.Size() <= Limit(kind) {
+		return []Document{whole}, nil
+	}
+	largest := whole.Size()
+	for n := 2; p.divided != nil && n <= min(attachable(kind), len(p.divided.Actions)); n++ {
+		documents := make([]Document, n)
+		largest = 0
+		for i := range documents {
+			documents[i] = p.nth(kind, i, n)
+			largest = max(largest, documents[i].Size())
+		}
+		if largest <= Limit(kind) {
+			return documents, nil
+		}
+	}
+	return nil, fmt.Errorf("outer: %s has %d characters as one document, and a %s may have %d; of the %d that can be attached side by side, the largest would still have %d: name fewer principals, or a path such as role/bedrock/*",
+		p.name, whole.Size(), kind, Limit(kind), attachable(kind), largest)
+}
+
+// nth returns one of n documents: an even share of the actions, and in the first what is not divided.
+func (p *part) nth(kind iam.Kind, i, n int) Document {
+	actions := p.divided.Actions
+	s := *p.divided
+	s.Sid = fmt.Sprintf("%s%d", s.Sid, i+1)
+	s.Actions = actions[len(actions)*i/n : len(actions)*(i+1)/n]
+	d := Document{Name: fmt.Sprintf("%s-%d", p.name, i+1), What: fmt.Sprintf("%s (%d of %d: attach all of them)", p.what, i+1, n), Kind: kind, Notes: p.notes}
+	if i == 0 {
+		d.Statements = slices.Clone(p.fixed)
+	}
+	d.Statements = append(d.Statements, s)
+	return d
+}
+
+// listed is a sentence's list.
+func listed(names []string) string { return strings.Join(names, ", ") }

@@ -1,0 +1,126 @@
+package outer
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/iam"
+)
+
+// principals checks the ARNs of principals, and returns each once, with what has to be known of them.
+func principals(all []string) (list, notes []string, err error) {
+	for _, arn := range all {
+		note, err := checkPrincipal(arn)
+		if err != nil {
+			return nil, nil, err
+		}
+		if slices.Contains(list, arn) {
+			continue
+		}
+		list = append(list, arn)
+		if note != "" {
+			notes = append(notes, note)
+		}
+	}
+	return list, notes, nil
+}
+
+// onlyNamed denies what spends to all but the named principals. aws:PrincipalArn is the ARN of the role, not of the session, and a request
+// without it is denied, because a negated operator holds for a key that is missing. A Null condition beside it would narrow the Deny to
+// requests that have the key, or to those that lack it.
+func onlyNamed(o *Options, actions []string) (part, bool, error) {
+	list, notes, err := principals(o.Allow)
+	if err != nil || len(list) == 0 {
+		return part{}, false, err
+	}
+	notes = append(notes, "Who may assume a role that is named, or change what it trusts, may spend as it: guard sts:AssumeRole on it, iam:UpdateAssumeRolePolicy and iam:PassRole.",
+		"Agents, flows, knowledge bases, batch and evaluation jobs call models by service roles of their own. Whichever of these you want to go on has to be named, too.")
+	return part{
+		name: "bedrockguard-only-named", what: "Only the named principals may spend on Bedrock", notes: notes,
+		divided: &Statement{
+			Sid: "OnlyNamedMaySpend", Effect: iam.Deny, Actions: actions,
+			Condition: map[string]map[string][]string{"ArnNotLike": {"aws:PrincipalArn": list}},
+			Why: fmt.Sprintf("Everybody but %s is denied what spends, on every resource: models, inference profiles, provisioned models and projects are different resources of the same actions. "+
+				"The key is the ARN of a role, whatever the session is called. A request without it is denied.", listed(list)),
+		},
+	}, true, nil
+}
+
+// kill denies what spends until a moment, and ends by itself.
+func kill(o *Options, actions []string) (part, bool, error) {
+	if o.KillUntil.IsZero() {
+		return part{}, false, nil
+	}
+	list, notes, err := principals(o.Kill)
+	if err != nil {
+		return part{}, false, err
+	}
+	until := o.KillUntil.UTC().Truncate(time.Second)
+	condition := map[string]map[string][]string{"DateLessThan": {"aws:CurrentTime": {until.Format(time.RFC3339)}}}
+	whom := "everybody that this document is attached to"
+	if len(list) > 0 {
+		condition["ArnLike"] = map[string][]string{"aws:PrincipalArn": list}
+		whom = listed(list)
+	}
+	return part{
+		name: "bedrockguard-kill-until-" + until.Format("20060102t150405z"), what: "A kill that ends by itself",
+		notes: append(notes, "What is being answered goes on to its end: IAM is asked when a request begins. Take the document off after the kill has ended; it denies nothing any more, and counts.",
+			"It is by principal. A kill of one workflow among several of a role is the guard's: bedrockguard kill --workflow …"),
+		divided: &Statement{
+			Sid: "KillUntil" + until.Format("20060102T150405Z"), Effect: iam.Deny, Actions: actions, Condition: condition,
+			Why: fmt.Sprintf("Denies what spends to %s before %s by AWS's clock, and nothing from then on, whether or not somebody takes it off.", whom, until.Format(time.RFC3339)),
+		},
+	}, true, nil
+}
+
+// bedrockCredentials is the name by which IAM makes long-term keys of Bedrock.
+const bedrockCredentials = "bedrock.amazonaws.com"
+
+// apiKeys denies Bedrock's API keys, or those of a kind. Each of the two services has an action and a key of its own, and a statement for both
+// of them with a condition on one key would deny the other service outright.
+func apiKeys(o *Options, _ []string) (part, bool, error) {
+	p := part{name: "bedrockguard-api-keys", notes: []string{
+		"A short-term key is a signature that a client computes: nobody can deny that it is made, and CloudTrail does not tell of it. What can be denied is its use.",
+		"A long-term key that exists goes on to exist. Switch it off with aws iam update-service-specific-credential --status Inactive.",
+	}}
+	service := map[string][]string{"iam:ServiceSpecificCredentialServiceName": {bedrockCredentials}}
+	noLongTerm := Statement{
+		Sid: "NoLongTermKeys", Effect: iam.Deny, Actions: []string{"iam:CreateServiceSpecificCredential", "iam:ResetServiceSpecificCredential"},
+		Condition: map[string]map[string][]string{"StringEquals": service},
+		Why:       "Long-term keys are credentials of an IAM user for one service. None is made, and none gets a new secret. Switching one off stays allowed.",
+	}
+	switch o.Keys {
+	case NoKeys:
+		p.what = "No Bedrock API keys"
+		p.fixed = []Statement{
+			{Sid: "NoAPIKeys", Effect: iam.Deny, Actions: []string{"bedrock:CallWithBearerToken", "bedrock-mantle:CallWithBearerToken"}, Why: "A call by an API key needs this action of the service that it goes to, besides the one that it makes. There are two services, and denying one leaves the other open."},
+			noLongTerm,
+		}
+	case ShortTermKeys:
+		p.what = "Bedrock API keys that end within hours, and no others"
+		for _, one := range [...][3]string{{"Runtime", "bedrock", "bedrock-runtime"}, {"Mantle", "bedrock-mantle", "bedrock-mantle"}} {
+			p.fixed = append(p.fixed, Statement{
+				Sid: "ShortTermKeysOn" + one[0], Effect: iam.Deny, Actions: []string{one[1] + ":CallWithBearerToken"},
+				Condition: map[string]map[string][]string{"StringNotEquals": {one[1] + ":BearerTokenType": {"SHORT_TERM"}}},
+				Why:       fmt.Sprintf("On %s no key but a short-term one is of use. A key of no known type is denied. The value is compared in upper case.", one[2]),
+			})
+		}
+		p.fixed = append(p.fixed, noLongTerm)
+	case AgedKeys:
+		p.what = fmt.Sprintf("Long-term Bedrock API keys that end within %d days", o.KeyDays)
+		p.fixed = []Statement{
+			{
+				Sid: "LongTermKeysEnd", Effect: iam.Deny, Actions: []string{"iam:CreateServiceSpecificCredential"},
+				Condition: map[string]map[string][]string{"StringEquals": service, "NumericGreaterThan": {"iam:ServiceSpecificCredentialAgeDays": {fmt.Sprint(o.KeyDays)}}},
+				Why:       fmt.Sprintf("A key is made for %d days at most.", o.KeyDays),
+			},
+			{
+				Sid: "LongTermKeysHaveAnEnd", Effect: iam.Deny, Actions: []string{"iam:CreateServiceSpecificCredential"},
+				Condition: map[string]map[string][]string{"StringEquals": service, "Null": {"iam:ServiceSpecificCredentialAgeDays": {"true"}}},
+				Why:       "A key that is made without a number of days never ends, and no comparison of days holds for it.",
+			},
+		}
+	}
+	return p, o.Keys != KeysUnsaid, nil
+}
