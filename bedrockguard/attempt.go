@@ -210,6 +210,9 @@ func (g *Guard) admit(ctx context.Context, c *call) (*attempt, error) {
 		a.began = time.Now()
 	}
 	wide, err := g.wide(c)
+	if err == nil {
+		err = g.brake(ctx, c)
+	}
 	if err == nil && g.rate.limits() {
 		a.debit, err = g.rate.wait(ctx, c, g.ratios.Guess(c.scope.Model, wide))
 	}

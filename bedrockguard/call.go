@@ -46,6 +46,7 @@ type call struct {
 	waited        time.Duration // for room that others held
 
 	limiting  limiting
+	braked    bool         // Options.Brakes have counted it
 	unmetered bool         // in shadow: what it costs is not known, and it is sent all the same
 	looking   memoryWindow // through which the body is seen
 	seen      sight        // the serialised request that demand was read from

@@ -29,6 +29,7 @@ const (
 	EventCatalogOld       EventKind = "catalog old"       // the table of prices is older than 120 days; Asked is its date
 	EventOutputLimited    EventKind = "output limited"    // the request is sent with an output limit of OutputTo tokens; see Options.Output
 	EventSubstituted      EventKind = "substituted"       // Answered stands in for the model that was Asked for; Err says why it may not, and both are the same then
+	EventLooping          EventKind = "looping"           // Options.Brakes would have refused: Err
 	EventInShadow         EventKind = "in shadow"         // told by New: this guard refuses nothing but what was killed
 	EventListenerFailed   EventKind = "listener failed"   // another listener panicked: Err. The rest is the event that it was told of
 )

@@ -22,6 +22,7 @@ type Guard struct {
 	catalog  *catalog.Catalog
 	ratios   *tokens.Ratio
 	rate     *rateLimits
+	loops    *loops // nil when nothing is braked
 	watch    *watch
 	identity identity
 	cache    *cacheLink // nil when the policy switches the check off
@@ -58,7 +59,7 @@ func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
 	g := &Guard{
 		ledger: ledger, opts: opts, catalog: models,
 		ratios: tokens.NewRatio(),
-		rate:   newRateLimits(opts.Rate), watch: newWatch(ledger, opts.KillPoll),
+		rate:   newRateLimits(opts.Rate), loops: newLoops(opts.Brakes), watch: newWatch(ledger, opts.KillPoll),
 		identity: identity{ask: opts.Identity}, cache: newCacheLink(opts.Cache, opts.Clock),
 	}
 	g.drains.limit = opts.MaxDrains

@@ -60,6 +60,7 @@ func classOf(err error) refusalClass {
 		{budget.ErrKilled, refusalClass{"killed", http.StatusPaymentRequired, exceeded, "billing_error"}},
 		{budget.ErrExceeded, refusalClass{"budget", http.StatusPaymentRequired, exceeded, "billing_error"}},
 		{ErrRateLimited, refusalClass{"rate", http.StatusTooManyRequests, "ThrottlingException", "rate_limit_error"}},
+		{ErrLooping, refusalClass{"loop", http.StatusPaymentRequired, exceeded, "billing_error"}},
 		{ErrUnpriced, refusalClass{"price", http.StatusPaymentRequired, exceeded, "billing_error"}},
 		{ErrUnsupportedOperation, refusalClass{"operation", http.StatusPaymentRequired, exceeded, "billing_error"}},
 		{ErrMalformedRequest, refusalClass{"request", http.StatusBadRequest, "ValidationException", "invalid_request_error"}},

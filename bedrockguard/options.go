@@ -75,6 +75,9 @@ type Options struct {
 	// time from many calls.
 	Substitute func(context.Context, Pressure) (modelID string, ok bool)
 
+	// Brakes stop agents that run in circles.
+	Brakes Brakes
+
 	// ReservationTTL is how long an attempt may take before its worst case is charged; its late settlement corrects that.
 	// Zero is budget.DefaultTTL.
 	ReservationTTL time.Duration
@@ -175,6 +178,7 @@ func (o Options) validate() error {
 		errs = append(errs, fmt.Errorf("%w: %w", ErrInvalidOptions, err))
 	}
 	o.Output.validate(add)
+	o.Brakes.validate(add)
 	add(o.ReservationTTL < 0, "ReservationTTL %s is negative", o.ReservationTTL)
 	add(o.SettleTimeout < 0, "SettleTimeout %s is negative", o.SettleTimeout)
 	add(o.StoreTimeout < 0, "StoreTimeout %s is negative", o.StoreTimeout)

@@ -17,7 +17,7 @@ func (g *Guard) shadows(err error) bool {
 	if !g.opts.Shadow || errors.Is(err, budget.ErrKilled) {
 		return false
 	}
-	for _, of := range [...]error{budget.ErrExceeded, budget.ErrStore, ErrRateLimited, ErrUnpriced, ErrUnsupportedOperation, cache.ErrRefused} {
+	for _, of := range [...]error{budget.ErrExceeded, budget.ErrStore, ErrRateLimited, ErrLooping, ErrUnpriced, ErrUnsupportedOperation, cache.ErrRefused} {
 		if errors.Is(err, of) {
 			return true
 		}

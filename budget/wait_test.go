@@ -212,11 +212,11 @@ func TestAShortWaitIsNoOutage(t *testing.T) {
 		require.NotErrorIs(t, err, budget.ErrStore)
 
 		request.MaxWait = 0
-		for _, ends := range []time.Duration{150, 250, 350} { // in the second question, between two, and later
-			ctx, cancel := context.WithTimeout(t.Context(), ends*time.Millisecond)
+		for _, ends := range []time.Duration{150 * time.Millisecond, 250 * time.Millisecond, 350 * time.Millisecond} { // in the second question, between two, and later
+			ctx, cancel := context.WithTimeout(t.Context(), ends)
 			_, err = ledger.Wait(ctx, request)
 			cancel()
-			require.ErrorIs(t, err, budget.ErrExceeded, "%d", ends)
+			require.ErrorIs(t, err, budget.ErrExceeded, "%s", ends)
 			require.NotErrorIs(t, err, budget.ErrStore)
 		}
 		request.StepTimeout = 50 * time.Millisecond

@@ -25,7 +25,7 @@ func proxyCommand() *cli.Command {
 		Description: "Serves Bedrock's API at --listen, over HTTP/1.1 and HTTP/2, under the limits of --policy in the ledger of --store. Clients keep their SDKs and are\n" +
 			"pointed at it: AWS_ENDPOINT_URL_BEDROCK_RUNTIME, ANTHROPIC_BASE_URL with /anthropic, OPENAI_BASE_URL with /openai/v1.\n\n" +
 			"/healthz answers as long as the process does, /readyz as long as the store answers. SIGTERM lets what is under way end and settles it.",
-		Flags: append(slices.Concat(upstreamFlags(), keyFlags(), sideFlags()),
+		Flags: append(slices.Concat(upstreamFlags(), keyFlags(), sideFlags(), brakeFlags()),
 			policyFlag(),
 			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8787", Usage: "the address to serve at"},
 			&cli.BoolFlag{Name: "create", Usage: "make a ledger in the store if there is none"},
@@ -71,7 +71,7 @@ func serveProxy(ctx context.Context, c *cli.Command) (err error) {
 	}
 	defer func() { err = errors.Join(err, beside.close()) }()
 	guard, err := bedrockguard.New(ledger, bedrockguard.Options{
-		Shadow: c.Bool("shadow"), MaxWait: c.Duration("max-wait"),
+		Shadow: c.Bool("shadow"), MaxWait: c.Duration("max-wait"), Brakes: brakesOf(c),
 		Output:    bedrockguard.Output{Default: int32(c.Int("max-tokens")), Clamp: c.Bool("clamp")},
 		Listeners: append(beside.listeners(), logged(log)),
 	})

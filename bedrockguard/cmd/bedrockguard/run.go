@@ -31,8 +31,8 @@ func runCommand() *cli.Command {
 		Name: "run", Category: "guard", Usage: "run a program that can spend so much on Bedrock, and no more", ArgsUsage: "-- PROGRAM [ARGUMENT]…",
 		Description: "Starts a guarded endpoint on loopback, points the program's Bedrock, Anthropic and OpenAI clients at it by their environment, and gives the program\n" +
 			"credentials that are worth nothing elsewhere: it can't go round the limit. No configuration is needed.\n\n" +
-			"The exit code is the program's own; 4 says that it failed after a call of its was refused for want of budget, or was killed.",
-		Flags: append(slices.Concat(upstreamFlags(), sideFlags()),
+			"The exit code is the program's own; 4 says that it failed after a call of its was refused for want of budget, killed, or braked in a loop.",
+		Flags: append(slices.Concat(upstreamFlags(), sideFlags(), brakeFlags()),
 			&cli.StringFlag{Name: "max", Required: true, Usage: "what may be spent, such as 5USD, or \"200 calls\""},
 			&cli.StringFlag{Name: "model", Usage: "count only this model, or those of a pattern such as anthropic.*; all others are unlimited", HideDefault: true},
 			&cli.StringFlag{Name: "per", Usage: "the window in which it may be spent, such as daily; the whole run unless set", HideDefault: true},
@@ -80,7 +80,7 @@ func runProgram(ctx context.Context, c *cli.Command) error {
 	}
 	var sums tally
 	guard, err := bedrockguard.New(ledger, bedrockguard.Options{
-		OnEvent: sums.listen, Listeners: beside.listeners(),
+		OnEvent: sums.listen, Listeners: beside.listeners(), Brakes: brakesOf(c),
 		Output: bedrockguard.Output{Default: int32(c.Int("max-tokens")), Clamp: !c.Bool("strict")},
 	})
 	if err != nil {

@@ -138,6 +138,15 @@ func TestRunStopsAProgramAtItsLimit(t *testing.T) {
 	}
 }
 
+// A program that asks the same for ever is stopped long before its money is.
+func TestRunBrakesAProgramThatRunsInCircles(t *testing.T) {
+	server := bedrocktest.New(t, replies(10))
+	code, _, errOut := runs(t, "chat", server, "--max", "5USD", "--brake-identical", "6")
+	require.Equal(t, exitStopped, code, errOut)
+	require.Contains(t, errOut, "7 identical requests in a row, at most 6")
+	require.Equal(t, 6, server.Bill().Inferences)
+}
+
 func TestRunTellsTheProgramsOwnExitCode(t *testing.T) {
 	server := bedrocktest.New(t, bedrocktest.Options{})
 	code, _, text := runs(t, "fails", server, "--max", "1 USD")

@@ -16,7 +16,7 @@ type tally struct {
 	mu       sync.Mutex
 	calls    int64
 	refused  int64
-	stopped  bool          // the budget, or a kill, refused a call
+	stopped  bool          // the budget, a kill or a brake refused a call
 	spent    budget.Amount // of what was posted
 	saved    budget.Amount // by reading from the cache, less what writing to it cost
 	lastText string        // of the last refusal
@@ -41,7 +41,7 @@ func (t *tally) listen(_ context.Context, e bedrockguard.Event) {
 		if e.Err != nil {
 			t.lastText = e.Err.Error()
 		}
-		t.stopped = t.stopped || errors.Is(e.Err, budget.ErrExceeded) || errors.Is(e.Err, budget.ErrKilled)
+		t.stopped = t.stopped || errors.Is(e.Err, budget.ErrExceeded) || errors.Is(e.Err, budget.ErrKilled) || errors.Is(e.Err, bedrockguard.ErrLooping)
 	}
 }
 

@@ -1,0 +1,292 @@
+package bedrockguard
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// Brakes stop agents that run in circles before their budget does. Each counts in a row, for each principal, workflow and set of tags, as this
+// process sees them; whatever breaks the row releases the brake. The zero value brakes nothing. Calls and dollars a minute are limits:
+// budget.Rolling(time.Minute).
+type Brakes struct {
+	// Identical is how often the very same request may be sent, byte for byte. Calls that are meant to be the same, as samples of one
+	// prompt, count too.
+	Identical int
+	// ToolErrors is how many turns may bring the same error of a tool, where the dialect tells errors from results: Converse's status and
+	// Anthropic's is_error do.
+	ToolErrors int
+	// Stalled is how many turns may say what was said before in the workflow's last 64: the same tool is used in the same way, or the same text
+	// is answered, with the same result. Ids and reasoning do not tell turns apart.
+	Stalled int
+	// Report lets such calls through, and tells of them by EventLooping. Otherwise they are refused with a *LoopError.
+	Report bool
+}
+
+// ErrLooping says that a workflow runs in circles. The error is a *LoopError.
+var ErrLooping = errors.New("bedrockguard: looping")
+
+// LoopError tells which of Brakes refused a call. It unwraps to ErrLooping.
+type LoopError struct {
+	Scope budget.Scope // principal, workflow and tags
+	What  string       // what came again, as "identical requests"
+	Count int          // how often in a row, this call included
+	Most  int          // how often it may
+}
+
+// Error prints the numbers and what to do.
+func (e *LoopError) Error() string {
+	who := e.Scope.String()
+	if who != "" {
+		who = " for " + who
+	}
+	return fmt.Sprintf("bedrockguard: looping%s: %d %s in a row, at most %d: change what is asked, or end the run; raise Options.Brakes if it is meant to be so", who, e.Count, e.What, e.Most)
+}
+
+// Unwrap returns ErrLooping.
+func (e *LoopError) Unwrap() error { return ErrLooping }
+
+// RetryableError reports false: the same request would be refused again.
+func (e *LoopError) RetryableError() bool { return false }
+
+func (b *Brakes) validate(add func(bad bool, format string, args ...any)) {
+	add(b.Identical < 0 || b.ToolErrors < 0 || b.Stalled < 0, "Brakes are negative: %d, %d, %d", b.Identical, b.ToolErrors, b.Stalled)
+	add(b.Report && *b == Brakes{Report: true}, "Brakes.Report has nothing to report: set one of the others")
+}
+
+const (
+	maxLoops    = 4096 // workflows that are remembered; when there are more, all are begun anew
+	rememberOf  = 64   // turns of each
+	maxTurnSize = 1 << 20
+)
+
+// loops is what is known of workflows, for their brakes.
+type loops struct {
+	brakes Brakes
+	seed   maphash.Seed
+
+	mu  sync.Mutex
+	all map[uint64]*loop
+}
+
+// loop is what one workflow sent last.
+type loop struct {
+	request, failure        uint64
+	identical, failed, same int
+	turns                   []uint64 // the last ones, oldest first
+}
+
+func newLoops(b Brakes) *loops {
+	if b == (Brakes{}) {
+		return nil
+	}
+	return &loops{brakes: b, seed: maphash.MakeSeed()}
+}
+
+// brake counts a call, once, and refuses it if it is one too many. Requires a call that was read.
+func (g *Guard) brake(ctx context.Context, c *call) error {
+	if g.loops == nil || c.silent || c.braked || c.demand.raw == nil {
+		return nil
+	}
+	c.braked = true
+	err := g.loops.judge(&c.scope, c.demand.raw)
+	if err == nil {
+		return nil
+	}
+	if g.opts.Brakes.Report {
+		g.emitKind(ctx, c, nil, EventLooping, err)
+		return nil
+	}
+	return err
+}
+
+// judge notes a request, and returns the *LoopError of the first brake that it is too much for.
+func (l *loops) judge(s *budget.Scope, body []byte) error {
+	of := budget.Scope{Principal: s.Principal, Workflow: s.Workflow, Tags: s.Tags}
+	request := maphash.Bytes(l.seed, body)
+	var t turn
+	if l.brakes.ToolErrors > 0 || l.brakes.Stalled > 0 {
+		t = l.turnOf(body)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := l.find(&of)
+	at.note(request, t)
+	for _, b := range []struct {
+		what        string
+		count, most int
+	}{
+		{"identical requests", at.identical, l.brakes.Identical},
+		{"turns with the same error of a tool", at.failed, l.brakes.ToolErrors},
+		{"turns that say what was said before", at.same, l.brakes.Stalled},
+	} {
+		if b.most > 0 && b.count > b.most {
+			of.Tags = maps.Clone(of.Tags)
+			return &LoopError{Scope: of, What: b.what, Count: b.count, Most: b.most}
+		}
+	}
+	return nil
+}
+
+// find requires mu held.
+func (l *loops) find(of *budget.Scope) *loop {
+	var h maphash.Hash
+	h.SetSeed(l.seed)
+	for _, part := range []string{of.Principal, of.Workflow} {
+		fmt.Fprintf(&h, "%d:%s", len(part), part)
+	}
+	for _, tag := range slices.Sorted(maps.Keys(of.Tags)) {
+		fmt.Fprintf(&h, "%d:%s%d:%s", len(tag), tag, len(of.Tags[tag]), of.Tags[tag])
+	}
+	key := h.Sum64()
+	at := l.all[key]
+	if at == nil {
+		if l.all == nil || len(l.all) >= maxLoops {
+			l.all = make(map[uint64]*loop)
+		}
+		at = &loop{}
+		l.all[key] = at
+	}
+	return at
+}
+
+// note counts a request and its turn.
+func (at *loop) note(request uint64, t turn) {
+	if at.identical++; request != at.request {
+		at.request, at.identical = request, 1
+	}
+	if at.failed++; t.failure != at.failure || t.failure == 0 {
+		at.failure, at.failed = t.failure, 0
+		if t.failure != 0 {
+			at.failed = 1
+		}
+	}
+	switch {
+	case t.said == 0:
+		at.same = 0
+		return
+	case slices.Contains(at.turns, t.said):
+		at.same++
+	default:
+		at.same = 0
+	}
+	if len(at.turns) == rememberOf {
+		at.turns = append(at.turns[:0], at.turns[1:]...)
+	}
+	at.turns = append(at.turns, t.said)
+}
+
+// turn is what the end of a request says, as hashes that are never zero where there is something.
+type turn struct {
+	said    uint64 // the newest answer and what came of it
+	failure uint64 // the errors of tools in the newest message
+}
+
+// turnOf reads the last two messages of a body in any dialect that has a list of them. What it can't read says nothing.
+func (l *loops) turnOf(body []byte) (t turn) {
+	var list struct {
+		Messages []json.RawMessage `json:"messages"`
+		Input    json.RawMessage   `json:"input"` // of Responses: a list, or a text
+	}
+	if json.Unmarshal(body, &list) != nil {
+		return turn{}
+	}
+	messages := list.Messages
+	if messages == nil && json.Unmarshal(list.Input, &messages) != nil {
+		return turn{}
+	}
+	if len(messages) < 2 {
+		return turn{}
+	}
+	last, before := messages[len(messages)-1], messages[len(messages)-2]
+	if len(last)+len(before) > maxTurnSize {
+		return turn{}
+	}
+	t.said = l.hash(essence(before), essence(last))
+	if errs := toolErrors(decoded(last)); len(errs) > 0 {
+		t.failure = l.hash(errs)
+	}
+	return t
+}
+
+func (l *loops) hash(values ...any) uint64 {
+	raw, err := json.Marshal(values) // keys in order
+	if err != nil {
+		return 0
+	}
+	return max(maphash.Bytes(l.seed, raw), 1)
+}
+
+func decoded(raw json.RawMessage) (v any) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	if d.Decode(&v) != nil {
+		return nil
+	}
+	return v
+}
+
+// essence is a message without what differs from turn to turn though nothing else happens: ids, reasoning, cache points, and the text beside
+// the use of a tool.
+func essence(raw json.RawMessage) any { return stripped(decoded(raw)) }
+
+var accidental = []string{
+	"toolUseId", "tool_use_id", "tool_call_id", "call_id", "id", "signature", "reasoningContent", "reasoning_content", "thinking", "cachePoint", "cache_control",
+}
+
+// usesTool names the keys, and the types of blocks, that are the use of a tool.
+var usesTool = []string{"toolUse", "tool_use", "tool_calls", "function_call"}
+
+func stripped(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, key := range accidental {
+			delete(v, key)
+		}
+		if slices.ContainsFunc(usesTool, func(key string) bool { return v[key] != nil }) {
+			delete(v, "content") // of OpenAI's messages, in which it stands beside the calls
+		}
+		for key := range v {
+			v[key] = stripped(v[key])
+		}
+		return v
+	case []any:
+		if slices.ContainsFunc(v, isToolUse) {
+			v = slices.DeleteFunc(v, func(one any) bool { return !isToolUse(one) })
+		}
+		for i := range v {
+			v[i] = stripped(v[i])
+		}
+		return v
+	}
+	return v
+}
+
+func isToolUse(block any) bool {
+	b, _ := block.(map[string]any)
+	kind, _ := b["type"].(string)
+	return b != nil && (slices.Contains(usesTool, kind) || b["toolUse"] != nil)
+}
+
+// toolErrors returns the results of a message that are errors of tools.
+func toolErrors(message any) (errs []any) {
+	m, _ := message.(map[string]any)
+	blocks, _ := m["content"].([]any)
+	for _, one := range blocks {
+		b, _ := one.(map[string]any)
+		if result, ok := b["toolResult"].(map[string]any); ok && result["status"] == "error" {
+			errs = append(errs, stripped(result))
+		} else if b["is_error"] == true {
+			errs = append(errs, stripped(b))
+		}
+	}
+	return errs
+}
