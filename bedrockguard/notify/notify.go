@@ -167,8 +167,11 @@ func (o *once) about(e *bedrockguard.Event) (n Notice, key string, until time.Ti
 		c := &e.Crossed
 		n.Limit, n.Scope, n.Fraction, n.Settled, n.Max = c.Limit, c.Scope, c.Fraction, c.Settled, c.Max
 		n.Text = percent(c.Fraction) + " of limit " + strconv.Quote(clip(c.Limit)) + forScope(c.Scope) + " reached: " + c.Settled.String() + " of " + c.Max.String()
+		if full := c.Forecast.FullIn; full > 0 {
+			n.Text += ", full in " + full.Round(time.Minute).String() + " at this pace"
+		}
 		return n, keyOf("threshold", c.Limit, c.Scope.String(), percent(c.Fraction), c.Max.String()), o.windowEnd(c.Limit, e.Time, until)
-	case bedrockguard.EventDenied, bedrockguard.EventObserved, bedrockguard.EventKilled:
+	case bedrockguard.EventDenied, bedrockguard.EventObserved, bedrockguard.EventLooping, bedrockguard.EventKilled:
 		return o.aboutRefusal(n, e, until)
 	case bedrockguard.EventUnsettled, bedrockguard.EventEstimateViolated:
 		n.Text = string(e.Kind) + forScope(e.Scope)
@@ -182,7 +185,7 @@ func (o *once) about(e *bedrockguard.Event) (n Notice, key string, until time.Ti
 }
 
 func (o *once) aboutRefusal(n Notice, e *bedrockguard.Event, until time.Time) (Notice, string, time.Time) {
-	n.Shadow = n.Shadow && e.Kind != bedrockguard.EventKilled || e.Kind == bedrockguard.EventObserved
+	n.Shadow = n.Shadow && e.Kind != bedrockguard.EventKilled || e.Kind == bedrockguard.EventObserved || e.Kind == bedrockguard.EventLooping
 	n.Text = "refused"
 	switch {
 	case n.Shadow:
@@ -220,7 +223,7 @@ func callerOf(e *bedrockguard.Event) string {
 // reasonOf tells refusals apart that name no limit. Their texts differ from call to call.
 func reasonOf(err error) string {
 	for _, known := range []error{
-		budget.ErrStore, bedrockguard.ErrRateLimited, cache.ErrRefused, bedrockguard.ErrUnpriced, bedrockguard.ErrUnsupportedOperation, bedrockguard.ErrMalformedRequest,
+		budget.ErrStore, bedrockguard.ErrRateLimited, bedrockguard.ErrLooping, cache.ErrRefused, bedrockguard.ErrUnpriced, bedrockguard.ErrUnsupportedOperation, bedrockguard.ErrMalformedRequest,
 		bedrockguard.ErrIdentity, budget.ErrInvalidScope,
 	} {
 		if errors.Is(err, known) {

@@ -150,6 +150,7 @@ var reasons = []struct {
 	{bedrockguard.ErrBudgetExceeded, "limit"},
 	{budget.ErrStore, "store"},
 	{bedrockguard.ErrRateLimited, "rate"},
+	{bedrockguard.ErrLooping, "loop"},
 	{cache.ErrRefused, "cache"},
 	{bedrockguard.ErrUnpriced, "unpriced"},
 	{bedrockguard.ErrUnsupportedOperation, "unsupported"},
