@@ -93,12 +93,13 @@ headline:
 	cd internal/robustness && HEADLINE_SEEDS=$(HEADLINE_SEEDS) go test -race -timeout 0 -run 'TestHardCap|TestLedgerIsTheBill' -v .
 
 # Sizes of the robustness suite, for each store. `make test` runs 100 histories of up to 80 operations, 12 walks, 25 losses of a part,
-# 2 gaps in the network and 2 runs.
+# 2 gaps in the network, 2 jumps of the clock and 2 runs.
 ROBUSTNESS_HISTORIES ?= 1000
 ROBUSTNESS_OPERATIONS ?= 200
 ROBUSTNESS_WALKS ?= 200
 ROBUSTNESS_LOSSES ?= 500
 ROBUSTNESS_GAPS ?= 10
+ROBUSTNESS_JUMPS ?= 6
 ROBUSTNESS_SEED ?= 1
 # Some stores alone: ROBUSTNESS_STORES=redis,postgres. Empty is all. RACE=-race runs it with the race detector.
 ROBUSTNESS_STORES ?=
@@ -112,7 +113,7 @@ CANCELLATIONS ?= 10000
 ## robustness: recorded histories, walks, lost messages, the fault matrix and the hard-cap test, at length
 robustness:
 	cd internal/robustness && ROBUSTNESS_HISTORIES=$(ROBUSTNESS_HISTORIES) ROBUSTNESS_OPERATIONS=$(ROBUSTNESS_OPERATIONS) \
-		ROBUSTNESS_WALKS=$(ROBUSTNESS_WALKS) ROBUSTNESS_LOSSES=$(ROBUSTNESS_LOSSES) ROBUSTNESS_GAPS=$(ROBUSTNESS_GAPS) ROBUSTNESS_SEED=$(ROBUSTNESS_SEED) HEADLINE_SEEDS=$(HEADLINE_SEEDS) \
+		ROBUSTNESS_WALKS=$(ROBUSTNESS_WALKS) ROBUSTNESS_LOSSES=$(ROBUSTNESS_LOSSES) ROBUSTNESS_GAPS=$(ROBUSTNESS_GAPS) ROBUSTNESS_JUMPS=$(ROBUSTNESS_JUMPS) ROBUSTNESS_SEED=$(ROBUSTNESS_SEED) HEADLINE_SEEDS=$(HEADLINE_SEEDS) \
 		go test $(RACE) -count=1 -timeout 0 -v ./...
 	ATTACK_CALLS=$(ATTACK_CALLS) CANCELLATIONS=$(CANCELLATIONS) go test $(RACE) -count=1 -timeout 0 -v -run 'Attack|CanceledCallsPost' ./bedrockguard
 
