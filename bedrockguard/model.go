@@ -207,6 +207,12 @@ func Models() iter.Seq[Model] {
 	}
 }
 
+// CatalogDate is the day up to which the facts of the built-in table hold, in UTC.
+func CatalogDate() time.Time {
+	date, _ := time.Parse(time.DateOnly, catalog.Default().Date()) // a test holds the table to the form
+	return date
+}
+
 // ReadModels reads models from JSON, in the format of the built-in table, for Options.Models:
 //
 //	{"date": "2026-11-28", "models": [{

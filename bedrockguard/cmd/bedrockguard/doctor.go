@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/urfave/cli/v3"
 
+	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
@@ -196,7 +196,7 @@ func (e *examination) accounts(ctx context.Context, d *desk, policy budget.Polic
 }
 
 func (e *examination) catalog(now time.Time) {
-	newest := catalogDate()
+	newest := bedrockguard.CatalogDate()
 	age := now.Sub(newest)
 	verdict := verdictOK
 	if age > maxCatalogAge {
@@ -213,7 +213,7 @@ const credentialsTimeout = 3 * time.Second
 func (e *examination) credentials(asking context.Context) {
 	ctx, cancel := context.WithTimeout(asking, credentialsTimeout)
 	defer cancel()
-	config, err := awsconfig.LoadDefaultConfig(ctx)
+	config, err := loadAWSConfig(ctx)
 	if err != nil {
 		e.note("credentials", verdictProblem, "the configuration of AWS: %v", err)
 		return

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +18,7 @@ func killCommand() *cli.Command {
 	return &cli.Command{
 		Name: "kill", Category: "steer", Usage: "stop calls in every process, and their streams", ArgsUsage: "[REASON]",
 		Description: "Refuses each call that has all the values named. With * or ? in a value they are patterns. The reason is shown to those who are refused.\n\n" +
-			"Exit code 3 says that the flag is set, and that no known account carries these values: look for a misspelled name.",
+			"Exit code 3 says that the flag is set, and that no known account and no call of the last 31 days carries these values: look for a misspelled name.",
 		Flags: append(scopeFlags(),
 			&cli.BoolFlag{Name: "all", Usage: "stop every call there is; asks first"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"},
@@ -63,11 +65,38 @@ func kill(ctx context.Context, c *cli.Command, d *desk) error {
 	if err != nil {
 		return err
 	}
-	return killed(c, &k, accounts)
+	known := accounts > 0 || isEmpty(scope)
+	if !known {
+		known = d.hasSpent(ctx, &k)
+	}
+	return killed(c, &k, accounts, known)
 }
 
-// killed tells what a kill did.
-func killed(c *cli.Command, k *budget.Kill, accounts int) error {
+// seenFor is how far back calls are looked for that a kill holds for.
+const seenFor = 31 * 24 * time.Hour
+
+// hasSpent reports whether a call that the kill holds for was made lately, or is under way, though no account bears its name: limits that are not
+// split have none. What can't be found out counts as not seen.
+func (d *desk) hasSpent(ctx context.Context, k *budget.Kill) bool {
+	query := budget.UsageQuery{
+		Since: budget.UsageDay(time.Now().Add(-seenFor)), By: budget.PerPrincipal | budget.PerWorkflow | budget.PerModel | budget.PerRegion,
+		ByTags: slices.Sorted(maps.Keys(k.Scope.Tags)),
+	}
+	for row, err := range d.Usage(ctx, query) {
+		if err == nil && k.Holds(row.Scope) {
+			return true
+		}
+	}
+	for e, err := range d.Entries(ctx, budget.Query{State: budget.Pending}) {
+		if err == nil && k.Holds(e.Scope) {
+			return true
+		}
+	}
+	return false
+}
+
+// killed tells what a kill did. known says that somebody has made calls that it holds for.
+func killed(c *cli.Command, k *budget.Kill, accounts int, known bool) error {
 	if c.Bool("json") {
 		if err := printJSON(c, struct {
 			killJSON
@@ -82,8 +111,8 @@ func killed(c *cli.Command, k *budget.Kill, accounts int) error {
 		}
 		fmt.Fprintf(c.Root().Writer, "killed: %s%s (%d known accounts)\n", printable(scopeText(k.Scope)), until, accounts)
 	}
-	if accounts == 0 && !isEmpty(k.Scope) {
-		return &found{"no known account carries these values: is a name misspelled? bedrockguard accounts lists them. The flag is set all the same"}
+	if !known {
+		return &found{"no known account carries these values, and no call with them was made in 31 days: is a name misspelled? bedrockguard accounts and report --by workflow list them. The flag is set all the same"}
 	}
 	return nil
 }

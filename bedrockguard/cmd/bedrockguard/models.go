@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -153,7 +152,7 @@ func prices(_ context.Context, c *cli.Command) error {
 	if err := t.end(c.Root().Writer); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(c.Root().Writer, "\nList prices of %s, for calls from %s.\n", catalogDate().Format(time.DateOnly), printable(region))
+	_, err := fmt.Fprintf(c.Root().Writer, "\nList prices of %s, for calls from %s.\n", bedrockguard.CatalogDate().Format(time.DateOnly), printable(region))
 	return err
 }
 
@@ -161,18 +160,4 @@ func prices(_ context.Context, c *cli.Command) error {
 func perMTok(p budget.PicoUSD) string {
 	text := fmt.Sprintf("%d.%06d", p/1_000_000, p%1_000_000)
 	return strings.TrimSuffix(strings.TrimRight(text, "0"), ".")
-}
-
-var date = regexp.MustCompile(`\d{4}-\d{2}-\d{2}`)
-
-// catalogDate is the newest date at which a price of the catalog was read.
-func catalogDate() (newest time.Time) {
-	for m := range bedrockguard.Models() {
-		for _, text := range date.FindAllString(m.Source, -1) {
-			if at, err := time.Parse(time.DateOnly, text); err == nil && at.After(newest) {
-				newest = at
-			}
-		}
-	}
-	return newest
 }

@@ -280,7 +280,7 @@ func (u *storeURL) dynamoClient(ctx context.Context) (*dynamodb.Client, error) {
 	if profile := u.own.Get("profile"); profile != "" {
 		with = append(with, awsconfig.WithSharedConfigProfile(profile))
 	}
-	config, err := awsconfig.LoadDefaultConfig(ctx, with...)
+	config, err := loadAWSConfig(ctx, with...)
 	if err != nil {
 		return nil, fmt.Errorf("the configuration of AWS: %w", err)
 	}

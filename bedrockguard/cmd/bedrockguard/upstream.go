@@ -46,7 +46,7 @@ func openUpstream(ctx context.Context, c *cli.Command) (*upstream, error) {
 		}
 		u.url = &url.URL{Scheme: parsed.Scheme, Host: parsed.Host}
 	}
-	config, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(u.region))
+	config, err := loadAWSConfig(ctx, awsconfig.WithRegion(u.region))
 	if err != nil {
 		return nil, fmt.Errorf("the configuration of AWS: %w", err)
 	}

@@ -1,0 +1,15 @@
+package main
+
+import (
+	"context"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/smithy-go/logging"
+)
+
+// loadAWSConfig finds AWS's configuration as every SDK does. What the SDK would log while it looks for credentials is left out: where none are found,
+// the error says so.
+func loadAWSConfig(ctx context.Context, with ...func(*awsconfig.LoadOptions) error) (aws.Config, error) {
+	return awsconfig.LoadDefaultConfig(ctx, append(with, awsconfig.WithLogger(logging.Nop{}))...)
+}
