@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v3"
@@ -36,7 +37,9 @@ func runCommand() *cli.Command {
 			&cli.StringFlag{Name: "max", Required: true, Usage: "what may be spent, such as 5USD, or \"200 calls\""},
 			&cli.StringFlag{Name: "model", Usage: "count only this model, or those of a pattern such as anthropic.*; all others are unlimited", HideDefault: true},
 			&cli.StringFlag{Name: "per", Usage: "the window in which it may be spent, such as daily; the whole run unless set", HideDefault: true},
-			&cli.StringFlag{Name: "workflow", Usage: "the workflow on whose account it is; the program's name unless set", HideDefault: true},
+			&cli.StringFlag{Name: "workflow", Usage: "the workflow on whose account it is; the name of the program, or of the script that it runs, unless set", HideDefault: true},
+			&cli.StringFlag{Name: "principal", Usage: "who pays", HideDefault: true},
+			&cli.StringSliceFlag{Name: "tag", Usage: "a tag of all calls, as team=search; may be repeated", HideDefault: true},
 			&cli.IntFlag{Name: "max-tokens", Usage: "the output limit of calls that set none; what the model can write unless set", HideDefault: true},
 			&cli.BoolFlag{Name: "strict", Usage: "refuse a call that does not fit as it is, instead of lowering its output limit into what is left"},
 			&cli.BoolFlag{Name: "keep-aws", Usage: "leave the AWS credentials that are there: the limit can be gone round"},
@@ -51,6 +54,10 @@ func runProgram(ctx context.Context, c *cli.Command) error {
 		return usageError("no program is named: bedrockguard run --max 5USD -- PROGRAM")
 	}
 	limit, err := runLimit(c)
+	if err != nil {
+		return err
+	}
+	account, err := runAccount(c, args)
 	if err != nil {
 		return err
 	}
@@ -87,16 +94,12 @@ func runProgram(ctx context.Context, c *cli.Command) error {
 		return err
 	}
 	beside.metrics.watch(guard)
-	workflow := c.String("workflow")
-	if workflow == "" {
-		workflow = filepath.Base(args[0])
-	}
 	keys := newVirtualKeys()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	f, err := openFront(listener, up, guard, callersOf(c, keys, budget.Scope{Workflow: workflow}), nil)
+	f, err := openFront(listener, up, guard, callersOf(c, keys, account), nil)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -141,6 +144,25 @@ const noCalls = `bedrockguard: no call came through. Most clients read their end
 
 // withSpace sets a number apart from its unit: 5USD is how people write it on a command line.
 var withSpace = regexp.MustCompile(`^([0-9._]+)([A-Za-z])`)
+
+// interpreters run what their first argument names.
+var interpreters = regexp.MustCompile(`^(python|pypy|node|deno|bun|ruby|perl|php|bash|sh|zsh|java|dotnet)[0-9.]*$`)
+
+// runAccount is on whose account the program is.
+func runAccount(c *cli.Command, args []string) (budget.Scope, error) {
+	s, err := scopeOf(c)
+	if err != nil {
+		return s, err
+	}
+	s.Model, s.Region = "", "" // flags of the limit and of the endpoint
+	if s.Workflow == "" {
+		s.Workflow = filepath.Base(args[0])
+		if interpreters.MatchString(s.Workflow) && len(args) > 1 && !strings.HasPrefix(args[1], "-") {
+			s.Workflow = filepath.Base(args[1])
+		}
+	}
+	return s, s.Validate()
+}
 
 func runLimit(c *cli.Command) (budget.Limit, error) {
 	l := budget.Limit{Name: "run", Window: budget.Lifetime, Match: budget.Match{Model: c.String("model")}}
