@@ -105,6 +105,7 @@ func (e *examination) store(ctx context.Context, c *cli.Command) error {
 		return nil
 	}
 	e.note("store", verdictOK, "it opens, keeps what it acknowledges as far as it tells, and answers in %s; %d changes were made", time.Since(begun).Round(10*time.Microsecond), revision)
+	e.warnings(ctx, o.store)
 	operator, err := budget.Operate(ctx, o.store)
 	if err != nil {
 		e.note("store", verdictProblem, "%v", err)
@@ -114,6 +115,27 @@ func (e *examination) store(ctx context.Context, c *cli.Command) error {
 	e.clock(ctx, d)
 	e.accounts(ctx, d, e.policy(ctx, c, d))
 	return nil
+}
+
+// warnings tells what the store says that will make it slow or large. Some stores have nothing to say.
+func (e *examination) warnings(ctx context.Context, store budget.Store) {
+	s, speaks := store.(interface {
+		Warnings(context.Context) ([]string, error)
+	})
+	if !speaks {
+		return
+	}
+	all, err := s.Warnings(ctx)
+	if err != nil {
+		e.note("upkeep", verdictNote, "not looked at: %v", err)
+		return
+	}
+	for _, one := range all {
+		e.note("upkeep", verdictProblem, "%s", one)
+	}
+	if len(all) == 0 {
+		e.note("upkeep", verdictOK, "nothing holds it up, as far as the store tells")
+	}
 }
 
 func (e *examination) clock(ctx context.Context, d *desk) {

@@ -1,0 +1,34 @@
+package redisstore
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+)
+
+// nearlyFull is from which part of its memory on Warnings speaks of a server, in percent.
+const nearlyFull = 80
+
+// Warnings tells what makes the server refuse or lose writes soon, as far as it tells: memory that is nearly used up, and an append-only file
+// that could not be written. None of it makes a limit softer: a server that is full refuses calls.
+func (s *Store) Warnings(ctx context.Context) (all []string, err error) {
+	f, err := s.look(ctx, scriptInspect, "i")
+	if err != nil {
+		return nil, err
+	}
+	return f.warnings(), nil
+}
+
+func (f *found) warnings() (all []string) {
+	used, _ := strconv.ParseInt(f.info["used_memory"], 10, 64)
+	most, _ := strconv.ParseInt(f.info["maxmemory"], 10, 64)
+	if most > 0 && float64(used) > float64(most)*nearlyFull/100 {
+		all = append(all, fmt.Sprintf("the server uses %d MiB of maxmemory's %d, and refuses writes, so that calls are refused, once that is full: raise it, or shorten Options.Retention", used>>20, most>>20))
+	}
+	for _, last := range [][2]string{{"aof_last_write_status", "written"}, {"aof_last_bgrewrite_status", "rewritten"}} {
+		if status, told := f.info[last[0]]; told && status != "ok" {
+			all = append(all, "the append-only file could not be "+last[1]+" last: see the server's log, and its disk")
+		}
+	}
+	return all
+}

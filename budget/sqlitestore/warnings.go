@@ -1,0 +1,60 @@
+package sqlitestore
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+)
+
+// From here on Warnings has something to say.
+const (
+	largeLog     = 64 << 20 // bytes; SQLite writes the log back at 4 MiB, unless a reader holds a snapshot
+	mostlyFree   = 2        // one part in so many of the file is free pages
+	largeFile    = 256 << 20
+	manyEntries  = 1_000_000
+	bytesInAMega = 1 << 20
+)
+
+// Warnings tells what makes the ledger slow or large, before it is a fault: a write-ahead log that grows because somebody holds a snapshot, a
+// file that is mostly free, and more remembered reservations than most want to pay for. None of it makes a limit softer.
+func (s *Store) Warnings(ctx context.Context) ([]string, error) {
+	var u upkeep
+	if log, err := os.Stat(s.path + "-wal"); err == nil {
+		u.log = log.Size()
+	}
+	err := s.do(ctx, false, func(*tx) error {
+		for query, into := range map[string]*int64{
+			"PRAGMA page_size": &u.page, "PRAGMA page_count": &u.pages, "PRAGMA freelist_count": &u.free, "SELECT count(*) FROM reservation": &u.entries,
+		} {
+			if err := s.conn.QueryRowContext(ctx, query).Scan(into); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return u.warnings(s.opts.Retention), nil
+}
+
+// upkeep is what a file has grown to.
+type upkeep struct {
+	log               int64 // bytes
+	page, pages, free int64 // bytes of a page, and how many there are
+	entries           int64
+}
+
+func (u *upkeep) warnings(retention time.Duration) (all []string) {
+	if u.log > largeLog {
+		all = append(all, fmt.Sprintf("the write-ahead log has %d MiB: another program holds a snapshot, such as an open transaction of the sqlite3 shell or a backup: end it", u.log/bytesInAMega))
+	}
+	if u.pages*u.page > largeFile && u.free*mostlyFree > u.pages {
+		all = append(all, fmt.Sprintf("of the file's %d MiB, %d are free: VACUUM gives them back, while nobody spends", u.pages*u.page/bytesInAMega, u.free*u.page/bytesInAMega))
+	}
+	if u.entries > manyEntries {
+		all = append(all, fmt.Sprintf("%d reservations are remembered, for %s: a shorter Options.Retention of the processes that spend makes the file smaller", u.entries, retention))
+	}
+	return all
+}
