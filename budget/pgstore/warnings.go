@@ -38,7 +38,9 @@ var warningQueries = []struct {
 // Warnings tells what makes the ledger slow or large, before it is a fault: snapshots that are held, so that dead rows pile up, a log that grows
 // for a slot that nobody reads, and more remembered reservations than most want to pay for. It sees what its role may see. None of it makes a
 // limit softer.
-func (s *Store) Warnings(ctx context.Context) ([]string, error) { return s.warnings(ctx, &defaultThresholds) }
+func (s *Store) Warnings(ctx context.Context) ([]string, error) {
+	return s.warnings(ctx, &defaultThresholds)
+}
 
 func (s *Store) warnings(ctx context.Context, from *thresholds) (all []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
