@@ -87,7 +87,7 @@ func TestBothDoorsReserveAndSettleAlike(t *testing.T) {
 		a, b := sdk.events.of(bedrockguard.EventReserved), web.events.of(bedrockguard.EventReserved)
 		require.NotEmpty(rt, b, "%v %s %s %s", err, sent.URL, answer, clip(string(body), 2000))
 		for unit := range a[0].Worst {
-			require.GreaterOrEqual(rt, b[0].Worst[unit], a[0].Worst[unit], "%v %s %s", d.features, sent.URL, clip(string(body), 3000))
+			require.Equal(rt, a[0].Worst[unit], b[0].Worst[unit], "%v %s %s", d.features, sent.URL, clip(string(body), 3000))
 		}
 		require.Equal(rt, sdk.balance(tb, total).Settled.N, web.balance(tb, total).Settled.N, "%v %s %s\n%s", d.features, sent.URL, clip(string(body), 3000), answer)
 	})

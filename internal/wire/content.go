@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
@@ -27,7 +28,7 @@ func (w *walker) blockOf(f *blockFrame) error {
 	start := w.Pos()
 	err := w.Object(func(k string) error { return w.blockField(f, k) })
 	if err == nil && f.cited {
-		w.req.Prompt.Hidden.Add(tokens.Hidden{Citations: 1, CitedBytes: int64(w.Pos() - start)})
+		w.req.Prompt.Hidden.Add(tokens.Hidden{Citations: 1, CitedBytes: markedUp(w.From(start))})
 	}
 	if err == nil && f.source != nil {
 		before := len(w.req.Prompt.Blocks)
@@ -37,6 +38,32 @@ func (w *walker) blockOf(f *blockFrame) error {
 		}
 	}
 	return err
+}
+
+// markedUp is how long the texts of a block are that can be cited: those of a search result, and of a document that is text. What its data
+// unpacks to is marked up, too, which is known where it is unpacked.
+func markedUp(block string) (n int64) {
+	p := jsonscan.New(block)
+	var value func(key string) error
+	value = func(key string) error {
+		switch p.Peek() {
+		case '{':
+			return p.Object(value)
+		case '[':
+			return p.Array(func() error { return value(key) })
+		case '"':
+			t, err := p.Text()
+			if key == "text" || key == "data" || key == "content" {
+				n += tokens.WideText(t.String())
+			}
+			return err
+		}
+		return p.Skip()
+	}
+	if value("") != nil {
+		return int64(len(block)) // it was read before, so that this can't be
+	}
+	return n
 }
 
 func (w *walker) blockField(f *blockFrame, key string) error {

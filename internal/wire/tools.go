@@ -36,6 +36,7 @@ func (w *walker) tools() error {
 func (w *walker) tool() error {
 	start := w.Pos()
 	kind, strict := "", false
+	spec, hasSpec := "", false // the schema of a toolSpec
 	err := w.Object(func(key string) error {
 		switch c := w.Peek(); {
 		case key == "type" && c == '"':
@@ -44,7 +45,10 @@ func (w *walker) tool() error {
 			return err
 		case key == "strict" && c == 't', key == "format" && c == '{':
 			strict = true // a custom tool's format is a grammar
-		case (key == "toolSpec" || key == "function") && c == '{':
+		case key == "toolSpec" && c == '{':
+			hasSpec = true
+			return w.toolSpec(&strict, &spec)
+		case key == "function" && c == '{':
 			return w.Object(func(k string) error {
 				strict = strict || k == "strict" && w.Peek() == 't'
 				return w.schemaField()
@@ -60,8 +64,11 @@ func (w *walker) tool() error {
 		return err
 	}
 	w.req.Prompt.Tools++
-	if strict {
+	switch {
+	case strict && !hasSpec:
 		w.schema(int64(w.Pos() - start))
+	case strict && spec != "":
+		w.schema(tokens.WideText(spec))
 	}
 	if feature, builtin := toolFeature(kind); builtin {
 		w.req.Prompt.BuiltinTools++
@@ -70,6 +77,25 @@ func (w *walker) tool() error {
 	}
 	w.add(tokens.Block{Kind: tokens.JSON, Text: w.From(start)})
 	return nil
+}
+
+// toolSpec reads Converse's and Nova's definition of a tool: whether its input has to fit the schema, and the schema as it stands.
+func (w *walker) toolSpec(strict *bool, schema *string) error {
+	return w.Object(func(key string) error {
+		switch c := w.Peek(); {
+		case key == "strict" && c == 't':
+			*strict = true
+		case key == "inputSchema" && c == '{':
+			return w.Object(func(k string) (err error) {
+				if k != "json" {
+					return w.schemaField()
+				}
+				*schema, err = w.Verbatim()
+				return err
+			})
+		}
+		return w.schemaField()
+	})
 }
 
 // schemaField passes over a field of a tool. Schemas are text to whoever sends them on, and keys may come twice in them.
@@ -116,10 +142,39 @@ func (w *walker) grammar() error {
 		return err
 	}
 	w.add(tokens.Block{Kind: tokens.JSON, Text: raw})
+	if schema, ok := converseSchema(raw); ok {
+		w.schema(tokens.WideText(schema))
+		return nil
+	}
 	if strings.Contains(raw, "schema") || strings.Contains(raw, `\u`) {
 		w.schema(int64(len(raw)))
 	}
 	return nil
+}
+
+// converseSchema returns the schema in Converse's outputConfig, which holds it as a text.
+func converseSchema(config string) (schema string, ok bool) {
+	p := jsonscan.New(config)
+	path := []string{"textFormat", "structure", "jsonSchema", "schema"}
+	var inside func(depth int) func(string) error
+	inside = func(depth int) func(string) error {
+		return func(key string) error {
+			switch c := p.Peek(); {
+			case key != path[depth]:
+			case depth == len(path)-1 && c == '"':
+				t, err := p.Text()
+				schema, ok = t.String(), err == nil
+				return err
+			case depth < len(path)-1 && c == '{':
+				return p.Object(inside(depth + 1))
+			}
+			return p.Skip()
+		}
+	}
+	if p.Peek() != '{' || p.Object(inside(0)) != nil {
+		return "", false
+	}
+	return schema, ok
 }
 
 // compaction notes that the service may shorten the history. Each time it does is an inference of its own.
