@@ -27,6 +27,7 @@ import (
 func TestMain(m *testing.M) {
 	childProcess()
 	cutOffProcess()
+	callersProcess()
 	goleak.VerifyTestMain(m)
 }
 
