@@ -28,6 +28,7 @@ func TestMain(m *testing.M) {
 	childProcess()
 	cutOffProcess()
 	callersProcess()
+	policyProcess()
 	goleak.VerifyTestMain(m)
 }
 
