@@ -32,6 +32,7 @@ examples:
 	go run ./examples/anthropic
 	go run ./examples/openai
 	go run ./examples/proxy
+	go run ./examples/tasks
 	go run ./examples/prometheus -for 2s
 	go run ./examples/incident -svg "$$(mktemp -d)/incident.svg"
 

@@ -16,7 +16,7 @@ import (
 )
 
 // agentLoop is an agent that has 5 USD a day, and so much for this run. Its requests set no maxTokens, and its conversation grows with each
-// answer. It works until its money is used up, and says so as a person would.
+// answer. Where that is too long for what is left, it goes on with its last question alone. It works until its money is used up, and says so as a person would.
 func agentLoop(ctx context.Context, cfg aws.Config, dollars float64) (answers int, said string, err error) {
 	ledger, err := budget.Open(ctx, memstore.New(), budget.Policy{Limits: []budget.Limit{
 		{Name: "day", Max: budget.USD(5), Window: budget.Daily},
@@ -25,10 +25,7 @@ func agentLoop(ctx context.Context, cfg aws.Config, dollars float64) (answers in
 	if err != nil {
 		return 0, "", err
 	}
-	guard, err := bedrockguard.New(ledger, bedrockguard.Options{
-		Output:     bedrockguard.Output{Default: 1000, Clamp: true},
-		Substitute: func(_ context.Context, p bedrockguard.Pressure) (string, bool) { return haiku, p.Used() > 0.85 },
-	})
+	guard, err := bedrockguard.New(ledger, bedrockguard.Options{Output: bedrockguard.Output{Default: 1000, Clamp: true}})
 	if err != nil {
 		return 0, "", err
 	}
@@ -38,6 +35,10 @@ func agentLoop(ctx context.Context, cfg aws.Config, dollars float64) (answers in
 	for {
 		in.Messages = append(in.Messages, says(types.ConversationRoleUser, strings.Repeat("The build says that a symbol is not defined. ", 40)))
 		out, err := client.Converse(ctx, in)
+		if errors.Is(err, budget.ErrExceeded) {
+			in.Messages = in.Messages[len(in.Messages)-1:]
+			out, err = client.Converse(ctx, in)
+		}
 		var full *budget.ExceededError
 		if errors.As(err, &full) {
 			return answers, fmt.Sprintf("I have used %s of %s and stop here.", full.Settled, full.Max), guard.Close(ctx)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
@@ -35,7 +36,7 @@ func main() {
 }
 
 func run(ctx context.Context, out io.Writer) error {
-	server, err := bedrocktest.Start(bedrocktest.Options{Reply: func(bedrocktest.Request) bedrocktest.Reply { return bedrocktest.Reply{OutputTokens: 700} }})
+	server, err := bedrocktest.Start(bedrocktest.Options{Reply: func(bedrocktest.Request) bedrocktest.Reply { return bedrocktest.Reply{OutputTokens: 500} }})
 	if err != nil {
 		return err
 	}
@@ -50,6 +51,15 @@ func run(ctx context.Context, out io.Writer) error {
 
 	ledger, err := limited(ctx, 0.30)
 	if err != nil {
+		return err
+	}
+	refused, err := rehearse(ctx, cfg, ledger, questions(60))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "11 a rehearsal of 60 calls with 30 cents: enforcing refuses %d of them, from number %d on\n", len(refused), refused[0])
+
+	if ledger, err = limited(ctx, 0.30); err != nil {
 		return err
 	}
 	answered, err := degrade(ctx, cfg, ledger, questions(1000))
@@ -92,5 +102,5 @@ func says(role types.ConversationRole, text string) types.Message {
 
 // patient is a guard whose calls wait for each other.
 func patient(ledger *budget.Ledger) (*bedrockguard.Guard, error) {
-	return bedrockguard.New(ledger, bedrockguard.Options{MaxWait: maxWait})
+	return bedrockguard.New(ledger, bedrockguard.Options{MaxWait: time.Minute})
 }
