@@ -7,7 +7,7 @@ GOFUMPT := GOWORK=off go tool -modfile=$(CURDIR)/internal/tools/go.mod gofumpt
 LINT := GOWORK=off go tool -modfile=$(CURDIR)/internal/tools/lint/go.mod golangci-lint
 
 .PHONY: test test-short check fmt fmt-check tidy tidy-check vet lint clean-check rehearse release examples bench bench-base large vulncheck headline robustness fuzz \
-	screenshots prices check-prices tokenizers service-model recordings
+	screenshots prices check-prices tokenizers service-model recordings callers
 
 # What needs nothing installed: the modules that start no server, no client of others and no browser.
 SHORT := . $(foreach m,$(filter-out .,$(MODULES)),$(if $(shell grep -rl --include='*.go' -e /internal/servers -e '\.ci/install-' $(m)),,$(m)))
@@ -32,6 +32,7 @@ examples:
 	go run ./examples/anthropic
 	go run ./examples/openai
 	go run ./examples/proxy
+	go run ./examples/tasks
 	go run ./examples/prometheus -for 2s
 	go run ./examples/incident -svg "$$(mktemp -d)/incident.svg"
 
@@ -91,6 +92,14 @@ clean-check:
 HEADLINE_SEEDS ?= 20
 headline:
 	cd internal/robustness && HEADLINE_SEEDS=$(HEADLINE_SEEDS) go test -race -timeout 0 -run 'TestHardCap|TestLedgerIsTheBill' -v .
+
+# How often each row of the table of callers is run, and how long an answer takes. `make test` runs each once, at 20 milliseconds.
+CALLERS_ROUNDS ?= 5
+CALLERS_DELAY_MS ?= 200
+
+## callers: 64 callers on a budget of one dollar, row by row: what they could use of it
+callers:
+	cd internal/robustness && CALLERS_ROUNDS=$(CALLERS_ROUNDS) CALLERS_DELAY_MS=$(CALLERS_DELAY_MS) go test -count=1 -timeout 0 -run TestSixtyFourCallersOnADollar -v .
 
 # Sizes of the robustness suite, for each store. `make test` runs 100 histories of up to 80 operations, 12 walks, 25 losses of a part,
 # 2 gaps in the network, 2 jumps of the clock and 2 runs.

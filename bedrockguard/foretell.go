@@ -33,7 +33,8 @@ type EstimateOptions struct {
 
 // Estimate works out what a call with this input would cost: a *bedrockruntime.ConverseInput, ConverseStreamInput, InvokeModelInput or
 // InvokeModelWithResponseStreamInput. Nothing is reserved, nothing is sent, and no event is told. It takes one look at the balances and
-// one at the kill flags. A request that can't be priced or understood is the error that the call would get.
+// one at the kill flags, once more for each lower output limit that is tried, and one at the balances for Options.Substitute. What it tells is
+// of the substitute, and of the output limit that Options.Output would set. A request that can't be priced or understood is the error that the call would get.
 func (g *Guard) Estimate(ctx context.Context, input any, optFns ...func(*EstimateOptions)) (Estimate, error) {
 	var o EstimateOptions
 	for _, fn := range optFns {
@@ -45,12 +46,41 @@ func (g *Guard) Estimate(ctx context.Context, input any, optFns ...func(*Estimat
 	if c.operation, modelID, c.streams = operationOf(input); c.operation == "" {
 		return Estimate{}, malformed("input", "is of no operation that the guard prices")
 	}
+	if g.substitutes(input) {
+		input, modelID = g.substitute(ctx, c, input, modelID)
+	}
 	if err := g.scope(ctx, &c.scope); err != nil {
 		return Estimate{}, err
 	}
 	if g.opts.Output.Default > 0 && modelID != nil {
 		input, _ = g.defaultOutput(c, input)
 	}
+	for lowered := 0; ; lowered++ {
+		asked := &call{region: c.region, silent: true, operation: c.operation, streams: c.streams, scope: c.scope}
+		e, err := g.foretell(ctx, asked, input)
+		limited, clamped := g.clampForetold(asked, input, e.Refusal)
+		if err != nil || !clamped || lowered == maxClamps {
+			return e, err
+		}
+		input = limited
+	}
+}
+
+// clampForetold returns the input with the lower output limit that a call would be given that is refused like this.
+func (g *Guard) clampForetold(c *call, input any, refused error) (any, bool) {
+	var e *budget.ExceededError
+	if !g.opts.Output.Clamp || !errors.As(refused, &e) {
+		return input, false
+	}
+	if waits := e.Waiting && g.opts.MaxWait > 0; waits {
+		return input, false // and is shortened when that was in vain
+	}
+	limited, _, to := g.clamp(c, input, e)
+	return limited, to > 0
+}
+
+// foretell works out what a call with just this input would cost.
+func (g *Guard) foretell(ctx context.Context, c *call, input any) (Estimate, error) {
 	req, err := serialised(ctx, input)
 	if err != nil {
 		return Estimate{}, err
@@ -124,6 +154,7 @@ func (g *Guard) refusal(ctx context.Context, c *call, e *Estimate, wide int64) e
 	if refused == nil {
 		return nil // and not an interface that holds a nil pointer
 	}
+	c.limiting.input = a.bound
 	c.explain(a, refused)
 	return refused
 }

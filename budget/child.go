@@ -71,7 +71,7 @@ func (l *Ledger) Child(ctx context.Context, c Child) (child context.Context, end
 // branch returns a new child of the scope, without its Max.
 func (s *Scope) branch(c *Child) (*branch, error) {
 	if c.Name == "" || strings.Contains(c.Name, "/") {
-		return nil, fmt.Errorf("%w: a child needs a name without a slash", ErrInvalidScope)
+		return nil, fmt.Errorf("%w: a child needs a name without a slash: set Child.Name", ErrInvalidScope)
 	}
 	if c.Max != (Quantity{}) && (!c.Max.Unit.Valid() || c.Max.N < 0) {
 		return nil, fmt.Errorf("%w: child %q: Max is negative, or has no unit", ErrInvalidPolicy, clip(c.Name))
@@ -183,9 +183,9 @@ func (f *siblings) join(policy []Limit, s Scope, b *branch) (leave func(), err e
 		lines += len(keys)
 		switch {
 		case l.MaxDepth > 0 && b.depth > l.MaxDepth:
-			return nil, fmt.Errorf("%w: limit %q lets children be %d deep, and %s would be %d deep", ErrExceeded, l.Name, l.MaxDepth, printable(b.path), b.depth)
+			return nil, fmt.Errorf("%w: limit %q lets children be %d deep, and %s would be %d deep: make its calls as its parent, or raise MaxDepth", ErrExceeded, l.Name, l.MaxDepth, printable(b.path), b.depth)
 		case l.MaxChildren > 0 && f.open[parent] >= l.MaxChildren:
-			return nil, fmt.Errorf("%w: limit %q lets %d children of one parent be open, and %s would be one more: end one of them first", ErrExceeded, l.Name, l.MaxChildren, printable(b.path))
+			return nil, fmt.Errorf("%w: limit %q lets at most %d children of one parent be open, and %s would be one more: end one of them first, or raise MaxChildren", ErrExceeded, l.Name, l.MaxChildren, printable(b.path))
 		}
 	}
 	if lines > MaxLimits {

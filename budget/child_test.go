@@ -159,7 +159,7 @@ func TestATreeIsBounded(t *testing.T) {
 	child(root, t, ledger, "b", 10)
 	_, _, err := ledger.Child(root, budget.Child{Name: "c", Max: nanoUSD(1)})
 	require.ErrorIs(t, err, budget.ErrExceeded)
-	require.ErrorContains(t, err, `limit "all" lets 2 children of one parent be open`)
+	require.ErrorContains(t, err, `limit "all" lets at most 2 children of one parent be open`)
 	deep, _ := child(a, t, ledger, "a", 10)
 	_, _, err = ledger.Child(deep, budget.Child{Name: "deeper", Max: nanoUSD(1)})
 	require.ErrorContains(t, err, "a/a/deeper would be 3 deep")
@@ -271,5 +271,5 @@ func ExampleLedger_Child() {
 	scope, _ := budget.ScopeFrom(research)
 	_, err = ledger.Reserve(research, budget.Request{Scope: scope, Worst: budget.Usage{OutputTokens: 1}.Charge(budget.Amount(600_000_000))})
 	fmt.Println(err)
-	// Output: budget: limit "child:research" exceeded: need 0.6 USD, 0.5 USD of 0.5 USD left (0 USD settled, 0 USD pending), larger than the whole limit: lower maxTokens, shorten the prompt or raise the limit
+	// Output: budget: limit "child:research" exceeded: need 0.6 USD, 0.5 USD of 0.5 USD left (0 USD settled, 0 USD pending), larger than the whole limit: lower maxTokens, shorten the prompt or give the child a larger Max
 }

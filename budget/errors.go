@@ -90,14 +90,22 @@ func (e *ExceededError) nextStep() string {
 	case e.Waiting:
 		return ", has room again once pending calls are settled: try again when one ends"
 	case e.Max.N == 0:
-		return ", which admits nothing: raise the limit"
+		return ", which admits nothing: " + e.more()
 	case e.Requested.N > e.Max.N:
-		return ", larger than the whole limit: " + e.smaller() + " or raise the limit"
+		return ", larger than the whole limit: " + e.smaller() + " or " + e.more()
 	case e.ResetAfter > 0:
 		return ", resets in " + roundUp(e.ResetAfter)
 	default:
-		return ", does not reset: raise the limit"
+		return ", does not reset: " + e.more()
 	}
+}
+
+// more says how the limit gets more room: a child's is not one of the policy's.
+func (e *ExceededError) more() string {
+	if strings.HasPrefix(e.Limit, childPrefix) {
+		return "give the child a larger Max"
+	}
+	return "raise the limit"
 }
 
 // smaller says what makes a call need less of the limit's unit.

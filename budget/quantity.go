@@ -77,7 +77,11 @@ func (q Quantity) String() string {
 	if q.Unit == UnitUSD {
 		return Amount(q.N).String()
 	}
-	return strconv.FormatInt(q.N, 10) + " " + q.Unit.String()
+	name := q.Unit.String()
+	if q.N == 1 {
+		name = strings.TrimSuffix(name, "s")
+	}
+	return strconv.FormatInt(q.N, 10) + " " + name
 }
 
 // Amount is money in nano-USD. Its range is about 9.2 billion USD either way; arithmetic that would leave it is an error.

@@ -7,22 +7,25 @@ import (
 	"time"
 )
 
-// MarshalText writes what String prints, or returns ErrInvalidPolicy for a quantity without a unit, or below zero.
+// MarshalText writes what String prints, with the unit in the plural, or returns ErrInvalidPolicy for a quantity without a unit, or below zero.
 func (q Quantity) MarshalText() ([]byte, error) {
 	if !q.Unit.Valid() || q.N < 0 {
 		return nil, fmt.Errorf("%w: %d of %s", ErrInvalidPolicy, q.N, q.Unit)
 	}
+	if q.N == 1 && q.Unit != UnitUSD {
+		return []byte("1 " + q.Unit.String()), nil // the one form that every release reads
+	}
 	return []byte(q.String()), nil
 }
 
-// UnmarshalText reads a number and a unit: "50 USD", "0.25 USD", "2000000 input tokens", "100 calls". Thousands may be set apart by
+// UnmarshalText reads a number and a unit: "50 USD", "0.25 USD", "2000000 input tokens", "100 calls", "1 call". Thousands may be set apart by
 // underscores. USD has at most nine decimals, everything else none.
 func (q *Quantity) UnmarshalText(text []byte) error {
 	number, name, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
 	name = strings.TrimSpace(name)
 	unit := Unit(0)
 	for u := UnitUSD; u.Valid(); u++ {
-		if unitNames[u] == name {
+		if unitNames[u] == name || u != UnitUSD && unitNames[u] == name+"s" {
 			unit = u
 		}
 	}
@@ -68,7 +71,7 @@ func clip(text string) string {
 	return text
 }
 
-// MarshalText writes what String prints, or returns ErrInvalidPolicy for a window that Open would refuse.
+// MarshalText writes what String prints, with the unit in the plural, or returns ErrInvalidPolicy for a window that Open would refuse.
 func (w Window) MarshalText() ([]byte, error) {
 	if err := w.Validate(); err != nil {
 		return nil, err
@@ -144,7 +147,7 @@ func (p Per) String() string {
 	return strings.Join(names, "|")
 }
 
-// MarshalText writes what String prints, or returns ErrInvalidPolicy for unknown bits.
+// MarshalText writes what String prints, with the unit in the plural, or returns ErrInvalidPolicy for unknown bits.
 func (p Per) MarshalText() ([]byte, error) {
 	if p&^perAll != 0 {
 		return nil, fmt.Errorf("%w: Per holds unknown bits", ErrInvalidPolicy)

@@ -41,6 +41,7 @@ require (
 	github.com/aws/aws-sdk-go-v2/service/sts v1.52.0 // indirect
 	github.com/aws/smithy-go v1.28.9 // indirect
 	github.com/bahlo/generic-list-go v0.2.0 // indirect
+	github.com/bedrockguard/bedrockguard-go/bedrockguard/stsidentity v0.0.0
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/buger/jsonparser v1.1.2 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
@@ -99,3 +100,5 @@ replace (
 	github.com/bedrockguard/bedrockguard-go/bedrockguard/otelguard => ../bedrockguard/otelguard
 	github.com/bedrockguard/bedrockguard-go/budget/sqlitestore => ../budget/sqlitestore
 )
+
+replace github.com/bedrockguard/bedrockguard-go/bedrockguard/stsidentity => ../bedrockguard/stsidentity

@@ -27,6 +27,8 @@ import (
 func TestMain(m *testing.M) {
 	childProcess()
 	cutOffProcess()
+	callersProcess()
+	policyProcess()
 	goleak.VerifyTestMain(m)
 }
 
