@@ -208,7 +208,7 @@ func chargeOf(all []bedrocktest.Inference) budget.Charge {
 }
 
 // booked is all that a ledger holds.
-func booked(t *testing.T, file string) (sum budget.Charge) {
+func booked(t testing.TB, file string) (sum budget.Charge) {
 	t.Helper()
 	store, err := sqlitestore.Open(file)
 	require.NoError(t, err)
