@@ -6,8 +6,8 @@ TOOLS := GOWORK=off go -C $(CURDIR)/internal/tools
 GOFUMPT := GOWORK=off go tool -modfile=$(CURDIR)/internal/tools/go.mod gofumpt
 LINT := GOWORK=off go tool -modfile=$(CURDIR)/internal/tools/lint/go.mod golangci-lint
 
-.PHONY: test test-short check fmt fmt-check tidy tidy-check vet lint clean-check rehearse release examples bench bench-base large vulncheck headline robustness fuzz \
-	screenshots prices check-prices tokenizers service-model recordings callers
+.PHONY: test test-short check fmt fmt-check tidy tidy-check vet lint clean-check rehearse release examples bench bench-base large vulncheck headline robustness load compare incident-litellm \
+	callers fuzz screenshots prices check-prices tokenizers service-model recordings
 
 # What needs nothing installed: the modules that start no server, no client of others and no browser.
 SHORT := . $(foreach m,$(filter-out .,$(MODULES)),$(if $(shell grep -rl --include='*.go' -e /internal/servers -e '\.ci/install-' $(m)),,$(m)))
@@ -87,6 +87,20 @@ TREE_BEFORE := $(shell { git status --porcelain; git diff HEAD; } 2>/dev/null | 
 clean-check:
 	@if [ "$$({ git status --porcelain; git diff HEAD; } | git hash-object --stdin)" != "$(TREE_BEFORE)" ]; then \
 		echo "the checks changed the working tree:"; git status --short; git --no-pager diff HEAD; exit 1; fi
+
+## load: a thousand streams at once through the proxy, by the side of as many through a bare reverse proxy, and one caller's calls; five minutes
+load:
+	cd internal/robustness && go test -run '^$$' -bench Streams -benchtime 1x -timeout 0 -v ./load && go test -run '^$$' -bench OneCaller -benchtime 5000x -count 3 ./load
+
+## compare: our proxy by the side of LiteLLM's without a database, at 1 and 16 callers; installs LiteLLM, needs Python 3.11 or newer
+compare:
+	.ci/install-litellm
+	cd internal/clients && go test -run '^$$' -bench Compare -benchtime 1x -timeout 0 -v .
+
+## incident-litellm: the incident replayed through LiteLLM's proxy server and ours, in both orders; installs LiteLLM, and takes two minutes
+incident-litellm:
+	.ci/install-litellm
+	cd internal/clients && go test -run '^$$' -bench Incident -benchtime 1x -timeout 0 -v .
 
 ## headline: the hard-cap test over as many runs of each store as you like
 HEADLINE_SEEDS ?= 20

@@ -179,11 +179,12 @@ func (w *waitingRoom) freed(lines []Line) {
 	}
 }
 
-// refused notes what the first one in a queue was refused by.
+// refused notes what the first one in a queue was refused by. It keeps a copy: the error itself is the caller's, who may add to it.
 func (t *ticket) refused(e *ExceededError) {
 	t.room.mu.Lock()
 	defer t.room.mu.Unlock()
-	t.room.last[t.account] = e
+	last := *e
+	t.room.last[t.account] = &last
 }
 
 // refusal is what one is told who never had its turn: what the first one in its queue was, for its own amount.

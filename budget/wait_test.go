@@ -241,3 +241,29 @@ func TestAWaitingCallIsGivenMoreRoom(t *testing.T) {
 		require.InDelta(t, 10.25, time.Since(begun).Seconds(), 0.3)
 	})
 }
+
+// A refusal belongs to the call that got it: what its owner writes into it is not seen by those who wait behind, nor at the same time.
+func TestARefusalIsItsCallersAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ledger := open(t, memstore.New(), lifetime(1000))
+		held, err := ledger.Reserve(t.Context(), budget.Request{Worst: usd(900)})
+		require.NoError(t, err)
+		refusals := make(chan *budget.ExceededError, 8)
+		for range cap(refusals) {
+			go func() {
+				_, err := ledger.Wait(t.Context(), budget.Request{Worst: usd(200), MaxWait: time.Second})
+				var e *budget.ExceededError
+				if errors.As(err, &e) {
+					e.Reason += "mine"
+				}
+				refusals <- e
+			}()
+		}
+		for range cap(refusals) {
+			e := <-refusals
+			require.NotNil(t, e)
+			require.Equal(t, "mine", e.Reason)
+		}
+		require.NoError(t, ledger.Void(t.Context(), held))
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,9 +21,18 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/sqlitestore"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goClient()
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if at, err := built(); err == nil {
+			_ = os.RemoveAll(filepath.Dir(at))
+		}
+		os.Exit(code)
+	}))
+}
 
 // client is one client, as it is started.
 type client struct {
@@ -43,7 +53,16 @@ func all() []client {
 	for _, name := range []string{"aws-sdk-js", "anthropic-js", "anthropic-bedrock-js", "openai-chat-js", "openai-responses-js", "ai-sdk"} {
 		list = append(list, client{name: name, command: []string{"node", modules, name}})
 	}
+	self, _ := os.Executable()
+	for _, name := range slices.Sorted(maps.Keys(goClients)) {
+		list = append(list, client{name: name, command: []string{self, goClientArgument, name}})
+	}
 	return list
+}
+
+// caches reports whether a client has a way to set a cache point for these models. OpenAI's dialects have none, and langchaingo none for Bedrock.
+func (c client) caches() bool {
+	return !strings.Contains(c.name, "openai") && c.name != "langchaingo"
 }
 
 // installed skips a test whose client is not there. In CI it fails.
@@ -62,14 +81,26 @@ func installed(t *testing.T, c client) {
 	c.command[0] = program
 }
 
-// bedrockguard is the command, built once.
+// bedrockguard is the command, built once for all tests.
 func bedrockguard(t *testing.T) string {
 	t.Helper()
-	at := filepath.Join(t.TempDir(), "bedrockguard")
-	out, err := exec.Command("go", "build", "-o", at, "github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard").CombinedOutput()
-	require.NoError(t, err, string(out))
+	at, err := built()
+	require.NoError(t, err)
 	return at
 }
+
+var built = sync.OnceValues(func() (string, error) {
+	folder, err := os.MkdirTemp("", "bedrockguard-clients-")
+	if err != nil {
+		return "", err
+	}
+	at := filepath.Join(folder, "bedrockguard")
+	out, err := exec.Command("go", "build", "-o", at, "github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard").CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, out)
+	}
+	return at, err
+})
 
 const clientTimeout = 3 * time.Minute
 
@@ -98,19 +129,25 @@ func weather(r bedrocktest.Request) bedrocktest.Reply {
 	return bedrocktest.Reply{Text: "It keeps a bug from being dear.", OutputTokens: 1000}
 }
 
-// Clients work through the endpoint that they were given, unchanged, and what they say was used is what is billed and settled.
+// Clients work through the endpoint that they were given, unchanged, and what they say was used is what is billed and settled, to the token. A
+// turn behind a cache point writes it, and the next one reads it.
 func TestClientsWorkThroughTheProxy(t *testing.T) {
 	guard := bedrockguard(t)
 	for _, c := range all() {
 		t.Run(c.name, func(t *testing.T) {
 			installed(t, c)
 			t.Parallel()
-			server := bedrocktest.New(t, bedrocktest.Options{Reply: weather})
-			code, out, errOut := c.run(t, guard, server, "5USD", "each")
-			require.Zero(t, code, "%s\n%s", out, errOut)
-			inferences := server.Inferences()
-			require.Len(t, inferences, 4)
 			modes := []string{"unary", "stream", "tool"}
+			if c.caches() {
+				modes = append(modes, "cached", "cached")
+			}
+			server := bedrocktest.New(t, bedrocktest.Options{Reply: weather})
+			file := filepath.Join(t.TempDir(), "spend.db")
+			code, out, errOut := c.run(t, guard, server, "5USD", strings.Join(modes, ","), "--store", "sqlite:"+file)
+			require.Zero(t, code, "%s\n%s", out, errOut)
+			all := server.Inferences()
+			require.Len(t, all, len(modes)+1, "a turn with a tool has two")
+			left := all
 			for line := range strings.Lines(out) {
 				line, says := strings.CutPrefix(line, "told ")
 				if !says {
@@ -121,16 +158,23 @@ func TestClientsWorkThroughTheProxy(t *testing.T) {
 				var told usage
 				require.NoError(t, json.Unmarshal([]byte(line), &told), out)
 				require.Contains(t, told.Text, "It keeps a bug from being dear.", mode)
-				if mode != "tool" {
-					require.Equal(t, usageOf(inferences[:1]), told.usageTold(), mode)
-					inferences = inferences[1:]
+				told.Text = ""
+				if mode == "tool" { // of the last turn, or of an agent's both
+					require.Contains(t, []usage{usageOf(left[1:2]), usageOf(left[:2])}, told, mode)
+					left = left[2:]
 					continue
 				}
-				// Of the last turn, or of an agent's both.
-				require.Contains(t, [][2]int64{usageOf(inferences[1:]), usageOf(inferences)}, told.usageTold(), mode)
+				require.Equal(t, usageOf(left[:1]), told, mode)
+				left = left[1:]
 			}
 			require.Empty(t, modes)
-			require.Contains(t, errOut, "spent "+budget.Amount(server.Bill().NanoUSD).String()+" of 5 USD in 4 calls")
+			if c.caches() {
+				write, read := usageOf(all[len(all)-2:len(all)-1]), usageOf(all[len(all)-1:])
+				require.Positive(t, write.Written)
+				require.Equal(t, [3]int64{write.Written, 0, 0}, [3]int64{read.Read, read.Written, write.Read}, "what the first turn wrote is not what the second read")
+			}
+			require.Contains(t, errOut, "spent "+budget.Amount(server.Bill().NanoUSD).String()+fmt.Sprintf(" of 5 USD in %d calls", len(all)))
+			require.Equal(t, chargeOf(all), booked(t, file), "the ledger does not hold what was billed")
 		})
 	}
 }
@@ -138,14 +182,44 @@ func TestClientsWorkThroughTheProxy(t *testing.T) {
 // usage is what a client says.
 type usage struct {
 	Text          string
-	Input, Output int64
+	Input, Output int64 // input that was neither read from the cache nor written to it
+	Read, Written int64
 }
 
-func (u *usage) usageTold() [2]int64 { return [2]int64{u.Input, u.Output} }
-
-func usageOf(all []bedrocktest.Inference) (sum [2]int64) {
+func usageOf(all []bedrocktest.Inference) (sum usage) {
 	for _, i := range all {
-		sum[0], sum[1] = sum[0]+i.InputTokens, sum[1]+i.OutputTokens
+		sum.Input, sum.Output = sum.Input+i.InputTokens, sum.Output+i.OutputTokens
+		sum.Read, sum.Written = sum.Read+i.CacheReadTokens, sum.Written+i.CacheWrite5mTokens+i.CacheWrite1hTokens
+	}
+	return sum
+}
+
+// chargeOf is a bill in the units of a ledger.
+func chargeOf(all []bedrocktest.Inference) budget.Charge {
+	sum := usageOf(all)
+	charge := budget.Charge{
+		budget.UnitUncachedInputTokens: sum.Input, budget.UnitInputTokens: sum.Input + sum.Read + sum.Written, budget.UnitOutputTokens: sum.Output,
+		budget.UnitCacheReadInputTokens: sum.Read, budget.UnitCacheWriteInputTokens: sum.Written, budget.UnitCalls: int64(len(all)),
+	}
+	for _, i := range all {
+		charge[budget.UnitUSD] += i.NanoUSD
+	}
+	return charge
+}
+
+// booked is all that a ledger holds.
+func booked(t testing.TB, file string) (sum budget.Charge) {
+	t.Helper()
+	store, err := sqlitestore.Open(file)
+	require.NoError(t, err)
+	defer store.Close()
+	operator, err := budget.Operate(t.Context(), store)
+	require.NoError(t, err)
+	for row, err := range operator.Usage(t.Context(), budget.UsageQuery{}) {
+		require.NoError(t, err)
+		for unit, n := range row.Charge {
+			sum[unit] += n
+		}
 	}
 	return sum
 }

@@ -37,6 +37,7 @@ type childJob struct {
 	Strict   bool   // reserve the byte-length bound alone
 	Leased   bool   // spend from leases in front of the store
 	Lively   bool   // wait for room, shorten answers into what is left, spend as children, and change the policy meanwhile
+	Listen   string // serve others there as a proxy, instead of spending
 }
 
 const childEnv = "BEDROCKGUARD_CHILD"
@@ -53,6 +54,9 @@ func childMain(raw string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
+	if job.Listen != "" {
+		return job.serve(ctx)
+	}
 	return job.run(ctx)
 }
 

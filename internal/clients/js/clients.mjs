@@ -5,7 +5,10 @@ const GPT = "openai.gpt-oss-120b-1:0";
 const ASK = "What is a budget for?";
 const TOOL = { type: "object", properties: { city: { type: "string" } } };
 
-const told = (text, input, output) => ({ text, input, output });
+const NOTES = "Answer as the notes of the house say. ".repeat(1000);
+
+// Input is what was neither read from the cache nor written to it.
+const told = (text, input, output, read = 0, written = 0) => ({ text, input, output, read: read ?? 0, written: written ?? 0 });
 
 async function awsSDK(mode) {
   const { BedrockRuntimeClient, ConverseCommand, ConverseStreamCommand } = await import("@aws-sdk/client-bedrock-runtime");
@@ -17,6 +20,7 @@ async function awsSDK(mode) {
     const { toolUse } = message.content.find((b) => b.toolUse);
     ask.messages.push(message, { role: "user", content: [{ toolResult: { toolUseId: toolUse.toolUseId, content: [{ text: "sun" }] } }] });
   }
+  if (mode === "cached") ask.system = [{ text: NOTES }, { cachePoint: { type: "default" } }];
   let text = "", usage;
   if (mode === "stream") {
     for await (const e of (await client.send(new ConverseStreamCommand(ask))).stream) {
@@ -28,7 +32,7 @@ async function awsSDK(mode) {
     text = answer.output.message.content[0].text;
     usage = answer.usage;
   }
-  return told(text, usage.inputTokens, usage.outputTokens);
+  return told(text, usage.inputTokens, usage.outputTokens, usage.cacheReadInputTokens, usage.cacheWriteInputTokens);
 }
 
 const anthropicMessages = (make) => async (mode) => {
@@ -40,6 +44,7 @@ const anthropicMessages = (make) => async (mode) => {
     const use = first.content.find((b) => b.type === "tool_use");
     ask.messages.push({ role: "assistant", content: first.content }, { role: "user", content: [{ type: "tool_result", tool_use_id: use.id, content: "sun" }] });
   }
+  if (mode === "cached") ask.system = [{ type: "text", text: NOTES, cache_control: { type: "ephemeral" } }];
   let text = "", usage = {};
   if (mode === "stream") {
     for await (const e of await client.messages.create({ ...ask, stream: true })) {
@@ -52,7 +57,7 @@ const anthropicMessages = (make) => async (mode) => {
     text = answer.content.map((b) => b.text ?? "").join("");
     usage = answer.usage;
   }
-  return told(text, usage.input_tokens, usage.output_tokens);
+  return told(text, usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens, usage.cache_creation_input_tokens);
 };
 
 async function openaiChat(mode) {
@@ -123,8 +128,13 @@ async function vercel(mode) {
     const usage = await result.usage;
     return told(text, usage.inputTokens, usage.outputTokens);
   }
+  if (mode === "cached") {
+    delete ask.prompt;
+    ask.messages = [{ role: "system", content: NOTES, providerOptions: { bedrock: { cachePoint: { type: "default" } } } }, { role: "user", content: ASK }];
+  }
   const { text, totalUsage } = await generateText(ask);
-  return told(text, totalUsage.inputTokens, totalUsage.outputTokens);
+  const { cacheReadTokens: read = 0, cacheWriteTokens: written = 0 } = totalUsage.inputTokenDetails ?? {};
+  return told(text, totalUsage.inputTokens - read - written, totalUsage.outputTokens, read, written);
 }
 
 const clients = {
@@ -139,7 +149,7 @@ const clients = {
 const [name, mode] = process.argv.slice(2);
 try {
   if (mode !== "loop") {
-    for (const m of mode === "each" ? ["unary", "stream", "tool"] : [mode]) console.log("told", JSON.stringify(await clients[name](m)));
+    for (const m of mode.split(",")) console.log("told", JSON.stringify(await clients[name](m)));
   } else {
     for (let i = 0; i < 200; i++) await clients[name]("unary");
     console.error("never refused");

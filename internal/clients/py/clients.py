@@ -1,7 +1,7 @@
 """One call of a client of Bedrock, as its own documentation shows it: clients.py CLIENT MODE.
 
 It prints what the client says that was used, as one line of JSON. Modes: unary, stream, tool (a turn that asks for a tool and one that gives its
-result), each (one after the other), loop (calls until one fails, whose text goes to standard error).
+result), cached (a turn behind a cache point), several of them with commas between, loop (calls until one fails, whose text goes to standard error).
 """
 
 import asyncio
@@ -13,10 +13,12 @@ CLAUDE = "us.anthropic.claude-sonnet-4-6"
 GPT = "openai.gpt-oss-120b-1:0"
 ASK = "What is a budget for?"
 TOOL = {"type": "object", "properties": {"city": {"type": "string"}}}
+NOTES = "Answer as the notes of the house say. " * 1000
 
 
-def told(text, used_in, used_out):
-    return {"text": text, "input": used_in, "output": used_out}
+def told(text, used_in, used_out, read=0, written=0):
+    """Input is what was neither read from the cache nor written to it."""
+    return {"text": text, "input": used_in, "output": used_out, "read": read or 0, "written": written or 0}
 
 
 def boto3(mode):
@@ -29,6 +31,8 @@ def boto3(mode):
         first = client.converse(**ask)
         use = next(b["toolUse"] for b in first["output"]["message"]["content"] if "toolUse" in b)
         ask["messages"] += [first["output"]["message"], {"role": "user", "content": [{"toolResult": {"toolUseId": use["toolUseId"], "content": [{"text": "sun"}]}}]}]
+    if mode == "cached":
+        ask["system"] = [{"text": NOTES}, {"cachePoint": {"type": "default"}}]
     if mode == "stream":
         text, usage = "", {}
         for event in client.converse_stream(**ask)["stream"]:
@@ -37,7 +41,7 @@ def boto3(mode):
     else:
         answer = client.converse(**ask)
         usage, text = answer["usage"], answer["output"]["message"]["content"][0].get("text", "")
-    return told(text, usage["inputTokens"], usage["outputTokens"])
+    return told(text, usage["inputTokens"], usage["outputTokens"], usage.get("cacheReadInputTokens"), usage.get("cacheWriteInputTokens"))
 
 
 def anthropic_messages(client, mode):
@@ -50,6 +54,8 @@ def anthropic_messages(client, mode):
             {"role": "assistant", "content": [b.model_dump(exclude_none=True) for b in first.content]},
             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": use.id, "content": "sun"}]},
         ]
+    if mode == "cached":
+        ask["system"] = [{"type": "text", "text": NOTES, "cache_control": {"type": "ephemeral"}}]
     if mode == "stream":
         with client.messages.stream(**ask) as stream:
             text = "".join(stream.text_stream)
@@ -57,7 +63,7 @@ def anthropic_messages(client, mode):
     else:
         final = client.messages.create(**ask)
         text = "".join(b.text for b in final.content if b.type == "text")
-    return told(text, final.usage.input_tokens, final.usage.output_tokens)
+    return told(text, final.usage.input_tokens, final.usage.output_tokens, final.usage.cache_read_input_tokens, final.usage.cache_creation_input_tokens)
 
 
 def anthropic(mode):
@@ -124,6 +130,8 @@ def litellm_model(model):
             ask["tools"] = [{"type": "function", "function": {"name": "weather", "parameters": TOOL}}]
             first = litellm.completion(**ask).choices[0].message
             ask["messages"] += [first.model_dump(exclude_none=True), {"role": "tool", "tool_call_id": first.tool_calls[0].id, "content": "sun"}]
+        if mode == "cached":
+            ask["messages"].insert(0, {"role": "system", "content": [{"type": "text", "text": NOTES, "cache_control": {"type": "ephemeral"}}]})
         if mode == "stream":
             text, usage = "", None
             for chunk in litellm.completion(**ask, stream=True, stream_options={"include_usage": True}):
@@ -132,7 +140,8 @@ def litellm_model(model):
         else:
             answer = litellm.completion(**ask)
             text, usage = answer.choices[0].message.content, answer.usage
-        return told(text, usage.prompt_tokens, usage.completion_tokens)
+        read, written = usage.get("cache_read_input_tokens") or 0, usage.get("cache_creation_input_tokens") or 0
+        return told(text, usage.prompt_tokens - read - written, usage.completion_tokens, read, written)
 
     return call
 
@@ -142,6 +151,10 @@ def langchain_aws(mode):
 
     model = ChatBedrockConverse(model=CLAUDE, max_tokens=2000)
     messages = [("user", ASK)]
+    if mode == "cached":
+        from langchain_core.messages import SystemMessage
+
+        messages.insert(0, SystemMessage([{"type": "text", "text": NOTES}, ChatBedrockConverse.create_cache_point()]))
     if mode == "tool":
         model = model.bind_tools([{"name": "weather", "description": "tells the weather", "input_schema": TOOL}])
         first = model.invoke(messages)
@@ -155,14 +168,20 @@ def langchain_aws(mode):
             whole = chunk if whole is None else whole + chunk
     else:
         whole = model.invoke(messages)
-    return told(str(whole.content), whole.usage_metadata["input_tokens"], whole.usage_metadata["output_tokens"])
+    usage = whole.usage_metadata
+    details = usage.get("input_token_details") or {}
+    read, written = details.get("cache_read") or 0, sum(n for kind, n in details.items() if kind != "cache_read")  # written, by lifetime
+    return told(str(whole.content), usage["input_tokens"] - read - written, usage["output_tokens"], read, written)
 
 
 def pydantic_ai(mode):
     from pydantic_ai import Agent
     from pydantic_ai.models.bedrock import BedrockConverseModel
 
-    agent = Agent(BedrockConverseModel(CLAUDE), model_settings={"max_tokens": 2000})
+    settings = {"max_tokens": 2000}
+    if mode == "cached":
+        settings["bedrock_cache_instructions"] = True
+    agent = Agent(BedrockConverseModel(CLAUDE), instructions=NOTES if mode == "cached" else None, model_settings=settings)
     if mode == "tool":
 
         @agent.tool_plain
@@ -180,7 +199,8 @@ def pydantic_ai(mode):
         result = agent.run_sync(ASK)
         text, usage = result.output, result.usage
     usage = usage() if callable(usage) else usage
-    return told(text, usage.input_tokens, usage.output_tokens)
+    read, written = usage.cache_read_tokens, usage.cache_write_tokens
+    return told(text, usage.input_tokens - read - written, usage.output_tokens, read, written)
 
 
 def strands(mode):
@@ -193,10 +213,11 @@ def strands(mode):
         return "sun"
 
     model = BedrockModel(model_id=CLAUDE, max_tokens=2000, streaming=mode != "unary")
-    agent = Agent(model=model, callback_handler=None, tools=[weather] if mode == "tool" else [])
+    system = [{"text": NOTES}, {"cachePoint": {"type": "default"}}] if mode == "cached" else None
+    agent = Agent(model=model, system_prompt=system, callback_handler=None, tools=[weather] if mode == "tool" else [])
     result = agent(ASK)
     usage = result.metrics.accumulated_usage
-    return told(str(result), usage["inputTokens"], usage["outputTokens"])
+    return told(str(result), usage["inputTokens"], usage["outputTokens"], usage.get("cacheReadInputTokens"), usage.get("cacheWriteInputTokens"))
 
 
 CLIENTS = {
@@ -216,12 +237,9 @@ CLIENTS = {
 
 def main():
     client, mode = CLIENTS[sys.argv[1]], sys.argv[2]
-    if mode == "each":
-        for mode in ("unary", "stream", "tool"):
-            print("told", json.dumps(client(mode)), flush=True)
-        return
     if mode != "loop":
-        print("told", json.dumps(client(mode)))
+        for mode in mode.split(","):
+            print("told", json.dumps(client(mode)), flush=True)
         return
     for _ in range(200):
         client("unary")
