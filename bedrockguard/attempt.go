@@ -18,37 +18,37 @@ import (
 
 const attemptID = "bedrockguard.Attempt"
 
-// attempt is one sending of a call, with the reservation that covers it.
+// attempt is one try to send a call's request, with the reservation that covers it.
 type attempt struct {
 	call    *call
 	number  int
 	bound   int64 // input tokens that the reservation covers at most
-	tight   bool  // the reservation was made from the tight bound
+	tight   bool  // the reservation was made from the tight bound, which counts the text; the wide one goes by its length
 	receipt *budget.Receipt
 	debit   *rateDebit
-	began   time.Time // when it was first judged; zero if nobody listens
+	began   time.Time // when it was first judged; zero if there is no listener for events
 
 	header      http.Header  // of the answer; written before body and before the answer's bytes are read
-	body        []byte       // of a whole answer that is no stream; nil when it did not arrive whole
-	status      atomic.Int32 // of the answer; 0 without one
-	handedOver  atomic.Bool  // to the transport
-	watched     atomic.Bool  // the transport is one whose reading of the body tells whether it sent
-	mayHaveLeft atomic.Bool  // bytes may have left
-	dialing     atomic.Bool  // a transport that is traced tells what it does about connections
+	body        []byte       // of an answer that is no stream; nil when it did not arrive completely
+	status      atomic.Int32 // HTTP status of the answer; 0 without one
+	handedOver  atomic.Bool  // the request was given to the transport
+	watched     atomic.Bool  // the transport is net/http's own: a body that it has not read proves that the request was not sent
+	mayHaveSent atomic.Bool  // bytes of the request may have been sent
+	dialing     atomic.Bool  // the transport has reported to its trace that it asks for a connection
 
 	resolving sync.Mutex      // held while the reservation is settled or voided
 	resolved  bool            // guarded by resolving
-	store     detachedContext // under which the store is told
+	store     detachedContext // the context of the store's step that resolves the reservation
 }
 
-// detached returns a context that survives the caller's cancel, for the time that a settlement may take. Requires a.resolving held.
+// detached returns a context that the caller's cancel does not end, for the time that a settlement may take. Requires a.resolving held.
 func (a *attempt) detached(ctx context.Context, timeout time.Duration) *detachedContext {
 	a.store.parent, a.store.timeout = ctx, a.call.remaining(timeout)
 	return &a.store
 }
 
-// claim reports whether the caller is the one to resolve the reservation; it then holds a.resolving, and has to unlock it.
-// Anybody else has waited until that was done.
+// claim decides who resolves the reservation, because several goroutines may want to. It returns true once, with a.resolving locked:
+// the caller settles or voids the reservation and unlocks it. Every later call waits until that is done, and returns false.
 func (a *attempt) claim() bool {
 	a.resolving.Lock()
 	if a.resolved {
@@ -62,14 +62,15 @@ func (a *attempt) claim() bool {
 // next returns the call's next attempt.
 func (c *call) next() *attempt { return &attempt{call: c, number: int(c.attempts.Add(1))} }
 
-// sending holds the attempt of one turn of the SDK's retry loop: one, unless somebody behind the guard sends again.
+// sending holds the current attempt of one pass through the SDK's retry loop. There is one attempt for each pass, unless the HTTP client or a
+// middleware behind the guard sends the request again.
 type sending struct {
 	mu      sync.Mutex
 	attempt *attempt
-	refused error // why a repeated sending was not let out
+	refused error // why a repeated sending was refused
 
-	left   atomic.Bool // somebody else resolves the attempt now: a stream, or who reads an answer on
-	stream atomic.Pointer[meteredBody]
+	handedOff atomic.Bool                 // the caller has canceled, and a goroutine of dispatch.returnEarly resolves the attempt
+	stream    atomic.Pointer[meteredBody] // the answer, if it is a stream
 }
 
 func (s *sending) current() *attempt {
@@ -78,7 +79,7 @@ func (s *sending) current() *attempt {
 	return s.attempt
 }
 
-// refusal returns why a repeated sending was not let out, or nil.
+// refusal returns why a repeated sending was refused, or nil.
 func (s *sending) refusal() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -129,11 +130,11 @@ func (m *attemptMiddleware) HandleFinalize(ctx context.Context, in middleware.Fi
 	out, md, err = next.HandleFinalize(middleware.WithStackValue(ctx, sendingKey{}, s), in)
 	returned = true
 	whole, _ := out.Result.(*bedrockruntime.ConverseOutput)
-	g.conclude(ctx, s, streams(out.Result), whole, err)
+	g.conclude(ctx, s, result{hasStream: hasStream(out.Result), converse: whole, err: err})
 	return out, md, err
 }
 
-// begin looks at the request that is about to be signed, and admits it.
+// begin reads the request that is about to be signed, and reserves what it can cost.
 func (g *Guard) begin(ctx context.Context, c *call, s *sending, req *smithyhttp.Request) (*smithyhttp.Request, error) {
 	req, _, err := g.lookAgain(ctx, c, req)
 	if err != nil {
@@ -156,33 +157,40 @@ func (g *Guard) begin(ctx context.Context, c *call, s *sending, req *smithyhttp.
 	return req, nil
 }
 
-// conclude resolves the attempt after everything below has returned, unless somebody else does. streams says that the caller holds the
-// stream that the meter sees; whole is Converse's answer where the SDK has decoded it.
-func (g *Guard) conclude(ctx context.Context, s *sending, streams bool, whole *bedrockruntime.ConverseOutput, err error) {
+// result is what the inner handlers returned.
+type result struct {
+	hasStream bool                           // the caller gets a stream, and has to close it
+	converse  *bedrockruntime.ConverseOutput // Converse's answer as the SDK has decoded it, or nil
+	err       error
+}
+
+// conclude resolves the attempt once the inner handlers have returned, unless a stream or another goroutine has to.
+func (g *Guard) conclude(ctx context.Context, s *sending, got result) {
 	switch m := s.stream.Load(); {
-	case s.left.Load():
-		// Whoever reads the answer on owns the reservation: see detach.go.
-	case m != nil && err == nil && streams:
-		// The stream owns the reservation: see stream.go.
-	case m != nil: // something in between failed after the stream began: nobody holds it to close it
-		m.leave(err)
+	case s.handedOff.Load():
+		// A goroutine of detach.go resolves it.
+	case m != nil && got.err == nil && got.hasStream:
+		// The stream resolves it when it ends: see stream.go.
+	case m != nil: // a handler failed after the stream began, so the caller gets no stream to close
+		m.giveUp(got.err)
 	default:
 		a := s.current()
-		if whole != nil && err == nil && a.call.demand.decodable {
-			g.settleConverse(ctx, a, whole)
+		if got.converse != nil && got.err == nil && a.call.demand.decodable {
+			g.settleConverse(ctx, a, got.converse)
 			return
 		}
-		g.settleAnswer(ctx, a, err)
+		g.settleAnswer(ctx, a, got.err)
 	}
 }
 
-// abandon resolves the attempt when nothing below returned: by what has come of the answer, else nobody knows what was sent.
+// abandon resolves the attempt when an inner handler has panicked or ended its goroutine: by what has arrived of the answer, or else as
+// sent, because nothing proves the opposite.
 func (g *Guard) abandon(ctx context.Context, s *sending) {
 	switch m, a := s.stream.Load(), s.current(); {
-	case s.left.Load():
+	case s.handedOff.Load():
 		// As in conclude.
 	case m != nil:
-		m.leave(io.ErrClosedPipe)
+		m.giveUp(io.ErrClosedPipe)
 	case a.body != nil:
 		g.settleBody(ctx, a, a.body)
 	default:
@@ -190,7 +198,7 @@ func (g *Guard) abandon(ctx context.Context, s *sending) {
 	}
 }
 
-// settleAnswer resolves an attempt that is no stream: by the answer, if a whole one came, whatever became of it afterwards.
+// settleAnswer resolves an attempt whose answer is no stream. A complete answer decides, even if a later handler failed with err.
 func (g *Guard) settleAnswer(ctx context.Context, a *attempt, err error) {
 	if a.body != nil {
 		g.settleBody(ctx, a, a.body)
@@ -203,7 +211,8 @@ func (g *Guard) nameReservation(req *smithyhttp.Request, a *attempt) {
 	req.Header.Set(g.opts.ReservationHeader, a.receipt.Reservation.ID.String())
 }
 
-// admit passes an attempt through the rate and the reservation, or returns the typed refusal.
+// admit makes the call's next attempt: it applies the brakes, waits for the rate and reserves. It returns the refusal, a typed error, if
+// one of these refuses.
 func (g *Guard) admit(ctx context.Context, c *call) (*attempt, error) {
 	a := c.next()
 	if g.listened() {
@@ -222,13 +231,14 @@ func (g *Guard) admit(ctx context.Context, c *call) (*attempt, error) {
 	if err != nil {
 		a.debit.giveBack()
 		c.explain(a, err)
-		if !(c.limiting.may && errors.Is(err, budget.ErrExceeded)) && g.shadows(err) {
+		asksAgain := func() bool { return c.limiting.may && errors.Is(err, budget.ErrExceeded) } // with a lower output limit
+		if !asksAgain() && g.shadows(err) {
 			a.debit = nil
 			if err = g.pass(ctx, a, err); err == nil {
 				return a, nil
 			}
 		}
-		if !c.limiting.may || !errors.Is(err, budget.ErrExceeded) { // else it is asked once more
+		if !asksAgain() {
 			g.emitKind(ctx, c, a, refusalKind(err), err)
 		}
 		return nil, err
@@ -255,8 +265,8 @@ func refusalKind(err error) EventKind {
 	return EventDenied
 }
 
-// replace covers the attempt by a new reservation, because the request was changed after it was admitted. The old one is
-// given back first: both together would need room that the call does not.
+// replace makes a new reservation for a request that was changed after it was admitted. The old one is voided first, because both
+// together would need more room in the limits than the call does.
 func (g *Guard) replace(ctx context.Context, s *sending) error {
 	old := s.current()
 	c := old.call
@@ -267,7 +277,7 @@ func (g *Guard) replace(ctx context.Context, s *sending) error {
 	}
 	if err == nil {
 		if _, exceeds := worst.Exceeds(&old.receipt.Reservation.Charge); !exceeds && c.scope.Model == old.receipt.Scope.Model {
-			return nil // what is set aside covers it
+			return nil // the reservation covers the changed request
 		}
 	}
 	if old.claim() {
@@ -288,8 +298,9 @@ func (g *Guard) replace(ctx context.Context, s *sending) error {
 	return nil
 }
 
-// again covers one more sending of the same request inside of one turn of the retry loop: by a client that sends again by
-// itself, or a middleware next to the transport. The sending before it may have been billed, and nobody will tell.
+// again reserves for a repeated sending of the same request within one pass of the retry loop, by an HTTP client or a middleware that
+// sends again by itself. The sending before it is settled as if it had no usable answer: it may have been billed, and its usage
+// will not be known.
 func (g *Guard) again(ctx context.Context, s *sending) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -324,38 +335,48 @@ func (g *Guard) again(ctx context.Context, s *sending) error {
 	return nil
 }
 
-// reserve sets aside the wide bound, and where a limit has no room for that, the tight one.
+// reserve reserves the wide bound of the input, which is cheap to compute, and if a limit has no room for that, the tight bound.
 func (g *Guard) reserve(ctx context.Context, a *attempt, wide int64) error {
 	c := a.call
 	if c.tight > 0 && c.tight < wide { // an earlier attempt needed it
 		a.tight = true
-		return g.reserveInput(ctx, a, c.tight, false)
+		return g.reserveInput(ctx, a, c.tight, final)
 	}
-	mayTighten := !g.opts.StrictBound && !c.demand.hidden
-	err := g.reserveInput(ctx, a, wide, mayTighten)
-	if err != nil && mayTighten && errors.Is(err, budget.ErrExceeded) {
+	if g.opts.StrictBound || c.demand.hidden {
+		return g.reserveInput(ctx, a, wide, final)
+	}
+	err := g.reserveInput(ctx, a, wide, tentative)
+	if errors.Is(err, budget.ErrExceeded) {
 		return g.reserveTight(ctx, a, wide)
 	}
 	return err
 }
 
-// reserveTight answers a tentative reservation's refusal with a tighter one, or makes it final.
+// reserveTight is for a call whose wide bound was refused tentatively. It reserves the tight bound. If there is none it asks for the wide
+// bound once more, as a final request: only that latches the limit that refuses, and only then do observe-only limits refuse nothing.
 func (g *Guard) reserveTight(ctx context.Context, a *attempt, wide int64) error {
-	c := a.call
-	tight, ended := g.tightInput(ctx, c)
-	if ended != nil {
-		return ended
+	tight, err := g.tightInput(ctx, a.call)
+	if err != nil {
+		return err
 	}
 	if tight > 0 && tight < wide {
 		a.tight = true
-		return g.reserveInput(ctx, a, tight, false)
+		return g.reserveInput(ctx, a, tight, final)
 	}
-	return g.reserveInput(ctx, a, wide, false) // the refusal is final now: it may latch, and observed limits refuse nothing
+	return g.reserveInput(ctx, a, wide, final)
 }
 
-func (g *Guard) reserveInput(ctx context.Context, a *attempt, inputTokens int64, tentative bool) error {
+// finality says whether a refused request is followed by another one with a tighter bound: see budget.Request.Tentative.
+type finality uint8
+
+const (
+	tentative finality = iota
+	final
+)
+
+func (g *Guard) reserveInput(ctx context.Context, a *attempt, inputTokens int64, f finality) error {
 	a.call.limiting.input = inputTokens
-	req := budget.Request{Scope: a.call.scope, Operation: a.call.operation, TTL: g.opts.ReservationTTL, Tentative: tentative, NoLatch: a.call.limiting.may}
+	req := budget.Request{Scope: a.call.scope, Operation: a.call.operation, TTL: g.opts.ReservationTTL, Tentative: f == tentative, NoLatch: a.call.limiting.may}
 	err := a.call.worst(&req.Worst, inputTokens)
 	if err != nil {
 		return err
@@ -364,7 +385,7 @@ func (g *Guard) reserveInput(ctx context.Context, a *attempt, inputTokens int64,
 	return g.askLedger(ctx, a, req)
 }
 
-// askLedger asks the ledger, for a bounded time.
+// askLedger reserves in the ledger, for a bounded time.
 func (g *Guard) askLedger(ctx context.Context, a *attempt, req budget.Request) (err error) {
 	timeout := a.call.remaining(g.opts.StoreTimeout)
 	req.TakeBack = min(timeout/4, 500*time.Millisecond)
@@ -380,7 +401,7 @@ func (g *Guard) askLedger(ctx context.Context, a *attempt, req budget.Request) (
 	return err
 }
 
-// wait asks the ledger as ask does, each time for a bounded time, until there is room, or the call has waited for as long as it may.
+// wait reserves as askLedger does, again and again, until there is room or the call has waited for patience. step bounds each question.
 func (g *Guard) wait(ctx context.Context, a *attempt, req budget.Request, step, patience time.Duration) (err error) {
 	began := time.Now()
 	req.StepTimeout, req.MaxWait = step, patience
@@ -393,7 +414,7 @@ func (g *Guard) wait(ctx context.Context, a *attempt, req budget.Request, step, 
 	return err
 }
 
-// reserveAs sets aside what an earlier attempt of the same request has set aside.
+// reserveAs reserves as much as an earlier attempt of the same request did.
 func (g *Guard) reserveAs(ctx context.Context, a, old *attempt) error {
 	a.bound = old.bound
 	return g.askLedger(ctx, a, budget.Request{Scope: a.call.scope, Operation: a.call.operation, TTL: g.opts.ReservationTTL, Worst: old.receipt.Reservation.Charge})

@@ -14,20 +14,20 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// Brakes stop agents that run in circles before their budget does. Each counts in a row, for each principal, workflow and set of tags, as this
-// process sees them; whatever breaks the row releases the brake. The zero value brakes nothing. Calls and dollars a minute are limits:
-// budget.Rolling(time.Minute).
+// Brakes stop agents that run in circles before they have spent their budget. Each field is the number of consecutive repeats that are
+// allowed, counted per principal, workflow and set of tags in this process; any other request resets the count. The zero value brakes
+// nothing. For calls or dollars per minute use a limit of the budget, with budget.Rolling(time.Minute).
 type Brakes struct {
-	// Identical is how often the very same request may be sent, byte for byte. Calls that are meant to be the same, as samples of one
-	// prompt, count too.
+	// Identical is how many consecutive requests may be the same, byte for byte. Calls that repeat one on purpose, such as several samples
+	// of one prompt, count too.
 	Identical int
-	// ToolErrors is how many turns may bring the same error of a tool, where the dialect tells errors from results: Converse's status and
-	// Anthropic's is_error do.
+	// ToolErrors is how many consecutive turns may bring the same error of a tool. Errors are told from results by Converse's status and by
+	// Anthropic's is_error; other dialects have no such field.
 	ToolErrors int
-	// Stalled is how many turns may say what was said before in the workflow's last 64: the same tool is used in the same way, or the same text
-	// is answered, with the same result. Ids and reasoning do not tell turns apart.
+	// Stalled is how many consecutive turns may repeat one of the workflow's last 64 turns: the same use of a tool, or the same text, with the
+	// same result. Turns that differ only in ids or reasoning count as repeats.
 	Stalled int
-	// Report lets such calls through, and tells of them by EventLooping. Otherwise they are refused with a *LoopError.
+	// Report lets calls beyond these numbers through and emits EventLooping. Otherwise they are refused with a *LoopError.
 	Report bool
 }
 

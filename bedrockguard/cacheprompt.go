@@ -34,10 +34,10 @@ func fillPrompt(p *cache.Prompt, c *converseParts) {
 	}
 }
 
-// promptWalk puts the parts of a request into a prompt. The first part of a tool is its name: tools are told apart by it.
+// promptWalk puts the parts of a request into a prompt. The first text of a tool has to be its name, because the check compares tools by it.
 type promptWalk struct{ *cache.Prompt }
 
-// settings notes what belongs to the prompt without standing in it.
+// settings adds the fields outside of tools, system prompt and messages that change what the model reads or what is cached.
 func (w promptWalk) settings(c *converseParts) {
 	if c.Tools != nil {
 		switch choice := c.Tools.ToolChoice.(type) {
@@ -78,7 +78,7 @@ func (w promptWalk) additional(d document.Interface) {
 	raw, err := d.MarshalSmithyDocument()
 	var fields map[string]json.RawMessage
 	if err != nil || json.Unmarshal(raw, &fields) != nil {
-		return // whoever serialises the request reports it
+		return // the SDK reports the error when it serialises the request
 	}
 	for _, name := range promptFields {
 		if value, ok := fields[name]; ok {
@@ -96,7 +96,7 @@ func (w promptWalk) tool(i int, t types.Tool) {
 	switch t := t.(type) {
 	case *types.ToolMemberToolSpec:
 		w.Block(cache.ToolDefinition, i)
-		w.words(t.Value.Name, t.Value.Description)
+		w.optionalTexts(t.Value.Name, t.Value.Description)
 		if schema, ok := t.Value.InputSchema.(*types.ToolInputSchemaMemberJson); ok {
 			w.Document(schema.Value)
 		}
@@ -107,7 +107,7 @@ func (w promptWalk) tool(i int, t types.Tool) {
 		w.point(i, t.Value)
 	case *types.ToolMemberSystemTool:
 		w.Block(cache.Other, i)
-		w.words(t.Value.Name)
+		w.optionalTexts(t.Value.Name)
 	default:
 		w.Block(cache.Other, i)
 	}
@@ -116,7 +116,7 @@ func (w promptWalk) tool(i int, t types.Tool) {
 func (w promptWalk) system(i int, b types.SystemContentBlock) {
 	switch b := b.(type) {
 	case *types.SystemContentBlockMemberText:
-		w.text(i, b.Value)
+		w.textBlock(i, b.Value)
 	case *types.SystemContentBlockMemberCachePoint:
 		w.point(i, b.Value)
 	case *types.SystemContentBlockMemberGuardContent:
@@ -130,18 +130,18 @@ func (w promptWalk) system(i int, b types.SystemContentBlock) {
 func (w promptWalk) content(i int, b types.ContentBlock) {
 	switch b := b.(type) {
 	case *types.ContentBlockMemberText:
-		w.text(i, b.Value)
+		w.textBlock(i, b.Value)
 	case *types.ContentBlockMemberCachePoint:
 		w.point(i, b.Value)
 	case *types.ContentBlockMemberToolUse:
 		w.Block(cache.ToolUse, i)
-		w.words(b.Value.Name, b.Value.ToolUseId)
+		w.optionalTexts(b.Value.Name, b.Value.ToolUseId)
 		w.Document(b.Value.Input)
-		w.word(string(b.Value.Type))
+		w.nonEmptyText(string(b.Value.Type))
 	case *types.ContentBlockMemberToolResult:
 		w.Block(cache.ToolResult, i)
-		w.words(b.Value.ToolUseId, b.Value.Type)
-		w.word(string(b.Value.Status))
+		w.optionalTexts(b.Value.ToolUseId, b.Value.Type)
+		w.nonEmptyText(string(b.Value.Status))
 		for _, r := range b.Value.Content {
 			w.toolResult(r)
 		}
@@ -164,7 +164,7 @@ func (w promptWalk) content(i int, b types.ContentBlock) {
 	}
 }
 
-// rare fills a block of a kind about which nothing is known but that the model reads it.
+// rare fills a block of a kind of which only is known that the model reads it.
 func (w promptWalk) rare(b types.ContentBlock) {
 	switch b := b.(type) {
 	case *types.ContentBlockMemberGuardContent:
@@ -174,18 +174,18 @@ func (w promptWalk) rare(b types.ContentBlock) {
 	case *types.ContentBlockMemberCitationsContent:
 		w.citations(b.Value)
 	case *types.ContentBlockMemberToolAddition:
-		w.reference("added", b.Value.Tool)
+		w.toolReference("added", b.Value.Tool)
 	case *types.ContentBlockMemberToolRemoval:
-		w.reference("removed", b.Value.Tool)
+		w.toolReference("removed", b.Value.Tool)
 	case *types.ContentBlockMemberVideo:
 		w.video(b.Value)
 	case *types.ContentBlockMemberAudio:
-		w.word(string(b.Value.Format))
+		w.nonEmptyText(string(b.Value.Format))
 		switch s := b.Value.Source.(type) {
 		case *types.AudioSourceMemberBytes:
 			w.Binary(s.Value)
 		case *types.AudioSourceMemberS3Location:
-			w.words(s.Value.Uri)
+			w.optionalTexts(s.Value.Uri)
 		}
 	case *types.UnknownUnionMember:
 		w.Text(b.Tag)
@@ -216,7 +216,7 @@ func (w promptWalk) toolResult(r types.ToolResultContentBlock) {
 func (w promptWalk) reasoning(b types.ReasoningContentBlock) {
 	switch b := b.(type) {
 	case *types.ReasoningContentBlockMemberReasoningText:
-		w.words(b.Value.Text, b.Value.Signature)
+		w.optionalTexts(b.Value.Text, b.Value.Signature)
 	case *types.ReasoningContentBlockMemberRedactedContent:
 		w.Binary(b.Value)
 		w.Media(cache.Reasoning, int64(len(b.Value)/redactedBytesPerToken))
@@ -228,12 +228,12 @@ func (w promptWalk) reasoning(b types.ReasoningContentBlock) {
 func (w promptWalk) guarded(b types.GuardrailConverseContentBlock) {
 	switch b := b.(type) {
 	case *types.GuardrailConverseContentBlockMemberText:
-		w.words(b.Value.Text)
+		w.optionalTexts(b.Value.Text)
 		for _, q := range b.Value.Qualifiers {
 			w.Text(string(q))
 		}
 	case *types.GuardrailConverseContentBlockMemberImage:
-		w.word(string(b.Value.Format))
+		w.nonEmptyText(string(b.Value.Format))
 		if data, ok := b.Value.Source.(*types.GuardrailConverseImageSourceMemberBytes); ok {
 			w.Binary(data.Value)
 			w.Media(cache.Image, imageTokens(data.Value))
@@ -242,30 +242,30 @@ func (w promptWalk) guarded(b types.GuardrailConverseContentBlock) {
 }
 
 func (w promptWalk) image(b types.ImageBlock) {
-	w.word(string(b.Format))
+	w.nonEmptyText(string(b.Format))
 	switch s := b.Source.(type) {
 	case *types.ImageSourceMemberBytes:
 		w.Binary(s.Value)
 		w.Media(cache.Image, imageTokens(s.Value))
 	case *types.ImageSourceMemberS3Location:
-		w.words(s.Value.Uri)
+		w.optionalTexts(s.Value.Uri)
 		w.Media(cache.Image, maxImageTokens)
 	}
 }
 
 func (w promptWalk) video(b types.VideoBlock) {
-	w.word(string(b.Format))
+	w.nonEmptyText(string(b.Format))
 	switch s := b.Source.(type) {
 	case *types.VideoSourceMemberBytes:
 		w.Binary(s.Value)
 	case *types.VideoSourceMemberS3Location:
-		w.words(s.Value.Uri)
+		w.optionalTexts(s.Value.Uri)
 	}
 }
 
 func (w promptWalk) file(d types.DocumentBlock) {
-	w.words(d.Name, d.Context)
-	w.word(string(d.Format))
+	w.optionalTexts(d.Name, d.Context)
+	w.nonEmptyText(string(d.Format))
 	if d.Citations != nil && d.Citations.Enabled != nil && *d.Citations.Enabled {
 		w.Text("citations")
 	}
@@ -282,15 +282,15 @@ func (w promptWalk) file(d types.DocumentBlock) {
 			}
 		}
 	case *types.DocumentSourceMemberS3Location:
-		w.words(s.Value.Uri)
+		w.optionalTexts(s.Value.Uri)
 		w.Media(cache.Document, pageTokens)
 	}
 }
 
 func (w promptWalk) search(s types.SearchResultBlock) {
-	w.words(s.Source, s.Title)
+	w.optionalTexts(s.Source, s.Title)
 	for _, c := range s.Content {
-		w.words(c.Text)
+		w.optionalTexts(c.Text)
 	}
 }
 
@@ -301,7 +301,7 @@ func (w promptWalk) citations(c types.CitationsContentBlock) {
 		}
 	}
 	for _, cite := range c.Citations {
-		w.words(cite.Source, cite.Title)
+		w.optionalTexts(cite.Source, cite.Title)
 		for _, s := range cite.SourceContent {
 			if t, ok := s.(*types.CitationSourceContentMemberText); ok {
 				w.Text(t.Value)
@@ -310,21 +310,22 @@ func (w promptWalk) citations(c types.CitationsContentBlock) {
 	}
 }
 
-// reference fills a block that adds or removes a tool in mid-conversation.
-func (w promptWalk) reference(what string, t *types.ToolReference) {
-	w.Text(what)
+// toolReference fills a block that adds or removes a tool in the middle of a conversation.
+func (w promptWalk) toolReference(change string, t *types.ToolReference) {
+	w.Text(change)
 	if t != nil {
-		w.words(t.Name, t.ServerName, t.Type)
+		w.optionalTexts(t.Name, t.ServerName, t.Type)
 	}
 }
 
-// text adds a block of text.
-func (w promptWalk) text(i int, s string) {
+// textBlock begins a block of text, and adds the text to it.
+func (w promptWalk) textBlock(i int, s string) {
 	w.Block(cache.Text, i)
 	w.Text(s)
 }
 
-func (w promptWalk) words(texts ...*string) {
+// optionalTexts adds those of the texts that are set to the current block.
+func (w promptWalk) optionalTexts(texts ...*string) {
 	for _, t := range texts {
 		if t != nil {
 			w.Text(*t)
@@ -332,13 +333,14 @@ func (w promptWalk) words(texts ...*string) {
 	}
 }
 
-func (w promptWalk) word(s string) {
+// nonEmptyText adds a text to the current block, unless it is empty.
+func (w promptWalk) nonEmptyText(s string) {
 	if s != "" {
 		w.Text(s)
 	}
 }
 
-// point notes a cache point. A lifetime that nobody knows is zero.
+// point adds a cache point. A lifetime that can't be read is zero.
 func (w promptWalk) point(i int, b types.CachePointBlock) {
 	if b.Ttl == "" {
 		w.OpenPoint(i)

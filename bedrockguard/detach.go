@@ -13,20 +13,21 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// The transport runs under a context of its own, so that a caller who leaves does not lose the figures: Bedrock bills the
-// answer either way. A call whose caller leaves before the first byte of the body was taken is not sent at all.
+// The transport runs under a context of its own, so that the usage is still read when the caller cancels: Bedrock bills the answer in any
+// case. A request whose caller cancels before the transport has read the first byte of its body is not sent at all.
 
-// errNotSent is what a transport gets that asks for a body whose caller has left.
+// errNotSent is what a transport gets when it reads the body of a request that its caller has canceled.
 var errNotSent = errors.New("bedrockguard: the caller left before the request was sent")
 
-// gate hands the body of a request to the transport, and decides once, for both sides, whether it was begun or called off.
+// gate is a request's body that can be withdrawn until the transport begins to read it. The lock makes sure that the caller and the
+// transport agree on whether the request was begun or withdrawn.
 type gate struct {
 	body io.Reader
 
 	mu     sync.Mutex
-	read   bool // by the transport
-	begun  bool // read, or answered without
-	closed bool
+	read   bool // the transport has read from it
+	begun  bool // it was read, or an answer came although it was not
+	closed bool // it was withdrawn
 }
 
 // Read implements io.Reader.
@@ -41,7 +42,7 @@ func (b *gate) Read(p []byte) (int, error) {
 	return b.body.Read(p)
 }
 
-// callOff reports whether nothing was read, and nothing will be.
+// callOff withdraws the body, and reports whether it was in time: the transport has read nothing, and will get errNotSent.
 func (b *gate) callOff() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -49,7 +50,7 @@ func (b *gate) callOff() bool {
 	return b.closed
 }
 
-// answered reports whether the request still counts when its answer comes. A transport that was called off is not heard.
+// answered notes that an answer came, and reports whether it counts: it does not after callOff, which has resolved the call.
 func (b *gate) answered() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -77,19 +78,19 @@ type dispatch struct {
 	guard   *Guard
 	sending *sending
 	body    *bytes.Reader // in memory; nil for a request without one
-	gate    *gate         // in front of body, where the caller can leave; else nil
+	gate    *gate         // around body if the caller can cancel; else nil
 	direct  bool          // the HTTP client is net/http's own
 	next    middleware.DeserializeHandler
 	in      middleware.DeserializeInput
 	cancel  context.CancelFunc // of the transport's own context
 }
 
-// detaches reports whether the transport gets a context of its own: there is a caller who can leave, and an answer to wait for.
+// detaches reports whether the transport gets a context of its own: the caller can cancel, and answers are read on after that.
 func (g *Guard) detaches(ctx context.Context) bool {
 	return g.opts.DrainTimeout > 0 && ctx.Done() != nil
 }
 
-// run asks the transport and takes in what it answers. Only a caller who can leave costs a goroutine.
+// run calls the transport and reads what it answers. It takes a goroutine only if the caller can cancel.
 func (d *dispatch) run(ctx, own context.Context) answered {
 	if !d.guard.detaches(ctx) {
 		var a answered
@@ -115,11 +116,11 @@ func (d *dispatch) run(ctx, own context.Context) answered {
 	case <-done:
 		return d.arrived(&a)
 	case <-ctx.Done():
-		return d.leave(ctx, done, &a)
+		return d.returnEarly(ctx, done, &a)
 	}
 }
 
-// arrived hands over what the goroutine brought, its panic included.
+// arrived returns what the goroutine's handler returned. If that has panicked, arrived panics with the same value.
 func (d *dispatch) arrived(a *answered) answered {
 	if !a.returned && a.panicked != nil {
 		d.cancel()
@@ -131,8 +132,9 @@ func (d *dispatch) arrived(a *answered) answered {
 	return *a
 }
 
-// leave returns to a caller who does not wait any longer.
-func (d *dispatch) leave(ctx context.Context, done chan struct{}, a *answered) answered {
+// returnEarly returns to a caller who has canceled, while the transport is still running. A goroutine waits for the transport and resolves the
+// attempt.
+func (d *dispatch) returnEarly(ctx context.Context, done chan struct{}, a *answered) answered {
 	gone := answered{err: &smithy.CanceledError{Err: ctx.Err()}}
 	drains := &d.guard.drains
 	if d.gate != nil && d.gate.callOff() {
@@ -146,11 +148,11 @@ func (d *dispatch) leave(ctx context.Context, done chan struct{}, a *answered) a
 		return gone
 	}
 	one := drains.begin(d.cancel)
-	if one == nil { // as many are read on as may: this one is charged at its worst case
+	if one == nil { // as many answers are being read on as may be: this one is cut, and charged at its worst case
 		d.cancel()
 		one = drains.own(d.cancel)
 	}
-	d.sending.left.Store(true)
+	d.sending.handedOff.Store(true)
 	d.sending.current().call.streaming.Store(true)
 	timer := time.AfterFunc(d.guard.opts.DrainTimeout, d.cancel)
 	go func() {
@@ -163,7 +165,7 @@ func (d *dispatch) leave(ctx context.Context, done chan struct{}, a *answered) a
 	return gone
 }
 
-// conclude resolves an attempt whose caller has left, now that the transport has returned.
+// conclude resolves an attempt whose caller has canceled, now that the transport has returned.
 func (d *dispatch) conclude(ctx context.Context, a *answered) {
 	g, s := d.guard, d.sending
 	defer g.cacheLost(ctx, s.current().call, nil)
@@ -200,41 +202,40 @@ func (d *dispatch) handOver(own context.Context) (middleware.DeserializeOutput, 
 		wasRead = d.body.Len() != unread
 	}
 	if wasRead {
-		d.sending.current().mayHaveLeft.Store(true)
+		d.sending.current().mayHaveSent.Store(true)
 	}
 	return out, md, err
 }
 
-// observe takes in what came back: the meter goes between a stream's bytes and the SDK's decoder, which starts to read before
-// any outer middleware returns; any other answer is read whole, so that its
-// figures are known whatever becomes of its reader.
+// observe reads the answer. The meter of a stream is put in here, because the SDK's decoder starts to read before any outer middleware
+// returns. Any other answer is read completely, so that its usage is known whether or not the caller reads it.
 func (d *dispatch) observe(ctx context.Context, a *answered) {
 	resp, ok := a.out.RawResponse.(*smithyhttp.Response)
 	if a.err != nil || !ok || resp.Response == nil {
 		return
 	}
 	if d.gate != nil && !d.gate.answered() {
-		return // the caller has left before it was sent, and the call is resolved already
+		return // the caller has canceled before it was sent, and the call is resolved already
 	}
 	at := d.sending.current()
 	at.header = resp.Header
 	at.status.Store(int32(resp.StatusCode))
-	fine := resp.StatusCode >= 200 && resp.StatusCode <= 299
-	if fine {
+	succeeded := resp.StatusCode >= 200 && resp.StatusCode <= 299
+	if succeeded {
 		at.call.cacheBegun()
 	}
-	if fine && at.call.overHTTP {
+	if succeeded && at.call.overHTTP {
 		at.call.streams = streamsAs(resp.Header) != 0
 	}
-	if fine && at.call.streams {
+	if succeeded && at.call.streams {
 		m := d.guard.meter(ctx, at, resp.Body, d.cancel)
 		resp.Body = m
 		d.sending.stream.Store(m)
 		at.call.streaming.Store(true)
 		return
 	}
-	if fine && at.call.demand.decodable && d.direct && !d.guard.detaches(ctx) {
-		return // the transport runs under its caller's own context, who can't leave, and the SDK's decoder brings the figures
+	if succeeded && at.call.demand.decodable && d.direct && !d.guard.detaches(ctx) {
+		return // the caller waits until the SDK has decoded the answer, and the usage is taken from that
 	}
 	whole, err := readWhole(resp.Body, resp.ContentLength)
 	resp.Body.Close()
@@ -243,20 +244,21 @@ func (d *dispatch) observe(ctx context.Context, a *answered) {
 		return
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(whole))
-	if fine {
+	if succeeded {
 		at.body = whole
 	}
 }
 
-// readWhole is io.ReadAll with room for what the header tells of the length, up to a bound: it may lie.
+// readWhole is io.ReadAll with a buffer as large as the Content-Length, which saves growing it. The header may be wrong, so that no more than
+// 1 MiB is allocated before anything was read.
 func readWhole(body io.Reader, length int64) ([]byte, error) {
-	const most = 1 << 20
-	whole := bytes.NewBuffer(make([]byte, 0, min(max(length, 0), most)+bytes.MinRead))
+	const maxAllocated = 1 << 20
+	whole := bytes.NewBuffer(make([]byte, 0, min(max(length, 0), maxAllocated)+bytes.MinRead))
 	_, err := whole.ReadFrom(body)
 	return whole.Bytes(), err
 }
 
-// brokenBody fails as the body failed that stood in its place.
+// brokenBody returns the error that ended the original body.
 type brokenBody struct{ err error }
 
 func (b brokenBody) Read([]byte) (int, error) { return 0, b.err }

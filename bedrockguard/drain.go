@@ -7,24 +7,24 @@ import (
 	"time"
 )
 
-// drains owns the goroutines that read answers on after their callers have left. It is safe for concurrent use.
+// drains keeps the goroutines that read answers to their end after the callers have canceled. It is safe for concurrent use.
 type drains struct {
-	limit int // that run at once
+	limit int // of answers that are read on at the same time
 
 	mu      sync.Mutex
-	reading int                 // of those that run, the ones that read an answer on
-	running map[*drain]struct{} // and goroutines that only have to end
+	reading int                 // how many of running count against the limit
+	running map[*drain]struct{} // all goroutines that close has to wait for
 	idle    chan struct{}       // closed when the last one ends; nil while nobody waits for that
 	closed  bool
 }
 
-// drain is one answer that is read on. cut ends it early: its transport is told to give up.
+// drain is one of these goroutines.
 type drain struct {
-	cut     func()
-	reading bool
+	cut     func() // ends it early, by canceling its transport
+	reading bool   // it reads an answer on, and counts against the limit
 }
 
-// begin registers an answer that is read on from now, or returns nil when as many run as may, or the guard is closed.
+// begin registers an answer that is read on from now. It returns nil when the limit is reached or the guard is closed.
 func (d *drains) begin(cut func()) *drain {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -35,7 +35,7 @@ func (d *drains) begin(cut func()) *drain {
 	return d.add(&drain{cut, true})
 }
 
-// own registers a goroutine whose call is resolved already and that only has to end, whatever the limit says.
+// own registers a goroutine that does not count against the limit: it only waits for its transport to return.
 func (d *drains) own(cut func()) *drain {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -51,7 +51,7 @@ func (d *drains) add(one *drain) *drain {
 	return one
 }
 
-// end takes a drain off the books. A nil one was never on them.
+// end removes a drain. Nil, which begin returns for none, is ignored.
 func (d *drains) end(one *drain) {
 	if one == nil {
 		return
@@ -68,8 +68,8 @@ func (d *drains) end(one *drain) {
 	}
 }
 
-// close lets no further drain begin, and waits for those that run. When the context ends first they are cut short, which
-// charges their calls at the worst case, and close waits until they have done so.
+// close lets no further drain begin and waits for those that run. When the context ends first, they are cut, which charges their calls
+// at the worst case, and close waits until that is done.
 func (d *drains) close(ctx context.Context) error {
 	idle, all := d.shut()
 	select {
@@ -90,7 +90,7 @@ func (d *drains) close(ctx context.Context) error {
 	select {
 	case <-idle:
 	case <-timer.C:
-		return fmt.Errorf("bedrockguard: %d answers are still being read on by an HTTP client that does not end with its context: %w", d.left(), ctx.Err())
+		return fmt.Errorf("bedrockguard: %d answers are still being read on by an HTTP client that does not end with its context: %w", d.countRunning(), ctx.Err())
 	}
 	return fmt.Errorf("bedrockguard: %d answers that were still being read on were cut short and charged at the worst case: %w", len(all), ctx.Err())
 }
@@ -98,13 +98,13 @@ func (d *drains) close(ctx context.Context) error {
 // cutTimeout bounds how long an HTTP client may take to end after its context has, and a settlement after that.
 const cutTimeout = 10 * time.Second
 
-func (d *drains) left() int {
+func (d *drains) countRunning() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.running)
 }
 
-// shut returns a channel that is closed once nothing runs, and what runs now.
+// shut lets no further drain begin. It returns a channel that is closed once nothing runs any more, and what runs now.
 func (d *drains) shut() (idle chan struct{}, all []*drain) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -208,7 +208,7 @@ func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
 		case !g.shadows(err):
 			return nil, d.denied(ctx, err)
 		case !errors.Is(err, ErrUnpriced) && !errors.Is(err, ErrUnsupportedOperation):
-			g.tellPassed(ctx, c, nil, err)
+			g.reportShadowed(ctx, c, nil, err)
 		default:
 			if err = g.passUnmetered(ctx, c, err); err != nil {
 				return nil, d.denied(ctx, err)
@@ -432,7 +432,7 @@ func (d *httpCall) transmit(ctx context.Context, s *sending, req *smithyhttp.Req
 	out, _, err := g.transmit(ctx, s, middleware.DeserializeInput{Request: req}, middleware.DeserializeHandlerFunc(d.roundTrip), d.transport.direct)
 	returned = true
 	resp, _ := out.RawResponse.(*smithyhttp.Response)
-	g.conclude(ctx, s, true, nil, err)
+	g.conclude(ctx, s, result{hasStream: true, err: err})
 	if err != nil || resp == nil {
 		return err
 	}

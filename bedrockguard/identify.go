@@ -51,7 +51,7 @@ func (m *identifyMiddleware) HandleInitialize(ctx context.Context, in middleware
 		case !m.guard.shadows(err):
 			return m.refuse(ctx, c, err)
 		case !errors.Is(err, ErrUnpriced):
-			m.guard.tellPassed(ctx, c, nil, err)
+			m.guard.reportShadowed(ctx, c, nil, err)
 		default:
 			if err = m.guard.passUnmetered(ctx, c, err); err != nil {
 				return m.refuse(ctx, c, err)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// identity remembers the caller's principal once it was found out. Failures are not remembered. Without ask there is none. It is safe
+// identity asks for the caller's principal and remembers it. Failures are not remembered. If ask is nil, no principal is asked for. It is safe
 // for concurrent use: callers who come together share one question, and none of them waits longer than its own context allows.
 type identity struct {
 	ask func(context.Context) (string, error)
@@ -25,11 +25,11 @@ type identityQuestion struct {
 	name     string
 	err      error
 	waiting  int             // callers, guarded by identity.mu
-	ctx      context.Context // that ask got; it may not heed it
+	ctx      context.Context // that ask got; ask may ignore that it ends
 	cancel   context.CancelFunc
 }
 
-// maxIdentityQuestions is how many uses of ask may run, those that do not heed their context included.
+// maxIdentityQuestions is how many uses of ask may run at once. Those that ignore the end of their context count until they return.
 const maxIdentityQuestions = 16
 
 var errIdentityStuck = fmt.Errorf("%d questions were asked that nobody has answered", maxIdentityQuestions)
@@ -55,7 +55,7 @@ func (i *identity) principal(ctx context.Context) (string, error) {
 		q.waiting++
 		i.mu.Unlock()
 		name, err = q.wait(ctx)
-		i.leave(q)
+		i.stopWaiting(q)
 	}
 	if err != nil {
 		return "", fmt.Errorf("%w: %w: the call is refused because nobody knows who would pay: try again once Options.Identity answers, or leave it out and name the principal by budget.WithScope", ErrIdentity, err)
@@ -84,7 +84,7 @@ func (i *identity) begin(ctx context.Context) *identityQuestion {
 	return q
 }
 
-// end keeps an answer, and has the next caller ask again if there is none.
+// end remembers an answer. If there is none, the next caller asks again.
 func (i *identity) end(q *identityQuestion) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -98,8 +98,9 @@ func (i *identity) end(q *identityQuestion) {
 	close(q.answered)
 }
 
-// leave ends a question that nobody waits for, and has others ask anew once its time is over.
-func (i *identity) leave(q *identityQuestion) {
+// stopWaiting takes one caller off a question. It cancels a question that nobody waits for any more; after that, and once a question has used up
+// its time, the next caller asks anew.
+func (i *identity) stopWaiting(q *identityQuestion) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if q.waiting--; q.waiting > 0 && q.ctx.Err() == nil {

@@ -12,7 +12,7 @@ type Outcome string
 
 // The outcomes besides HTTP errors.
 const (
-	OutcomeNotSent   Outcome = "not-sent"  // certainly nothing left the process: signing failed, the dial was refused
+	OutcomeNotSent   Outcome = "not-sent"  // certainly nothing was sent: signing failed, the dial was refused
 	OutcomeUsage     Outcome = "usage"     // the answer told what was consumed
 	OutcomeNoUsage   Outcome = "no-usage"  // a complete answer that tells no usage, or an unreadable one
 	OutcomeBroken    Outcome = "broken"    // sent, and then reset, cut, timed out or canceled
@@ -52,7 +52,7 @@ func (o Outcome) overridable() bool {
 	}
 }
 
-// Action is what becomes of a reservation whose attempt told no usage.
+// Action is what becomes of a reservation whose attempt reported no usage.
 type Action uint8
 
 // The actions.
@@ -64,8 +64,8 @@ const (
 // fromBedrock reports whether the answer has the request id that Bedrock gives every answer of its own.
 func (a *attempt) fromBedrock() bool { return a.header.Get("X-Amzn-Requestid") != "" }
 
-// action is the table, the user's rows first. What it does not list is charged: AWS says of no other answer that it is
-// free, and bills interrupted calls in full.
+// action returns what an outcome does to the reservation: Options.Outcomes decides first, then the list below. What is in neither is
+// charged, because AWS says of no other answer that it is free, and bills interrupted calls in full.
 func (o Options) action(outcome Outcome) Action {
 	if a, ok := o.Outcomes[outcome]; ok {
 		return a
@@ -73,7 +73,7 @@ func (o Options) action(outcome Outcome) Action {
 	switch outcome {
 	case OutcomeNotSent, OutcomeRefused,
 		statusPrefix + "400", statusPrefix + "403", statusPrefix + "404", // refused by the service before inference
-		statusPrefix + "429", statusPrefix + "503":
+		statusPrefix + "429", statusPrefix + "503": // throttled, or overloaded: refused before inference, too
 		return Void
 	default:
 		return ChargeReserved
@@ -97,14 +97,14 @@ func (a *attempt) outcomeOf(err error) Outcome {
 	return OutcomeBroken
 }
 
-// certainlyUnsent reports whether nothing can have left that could be inferred from: the transport was never asked, it never
-// took a byte of the body, or it never had a connection. A transport of unknown make that tells nothing of its connections counts
-// as having sent, unless it says itself that the dial failed.
+// certainlyUnsent reports whether the service can't have got a request to run: the transport was never called, it never read a byte of the
+// body, or it never had a connection. A transport that does not report its connections counts as having sent, unless its error says
+// that the dial failed.
 func (a *attempt) certainlyUnsent(err error) bool {
 	if !a.handedOver.Load() {
 		return true
 	}
-	if a.mayHaveLeft.Load() {
+	if a.mayHaveSent.Load() {
 		return false
 	}
 	var op *net.OpError

@@ -2,6 +2,7 @@ package bedrockguard
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 )
 
 // maxBuckets bounds the scopes whose buckets are remembered. A scope that is forgotten starts with a full bucket, so
-// the bucket dropped is the one that was used longest ago.
+// the bucket that was used longest ago is dropped: it is the likeliest to have filled up again.
 const maxBuckets = 4096
 
 // rateLimits keeps a token bucket of uncached input tokens for each scope. A call takes what it is expected to need,
@@ -30,24 +31,26 @@ type rateBucket struct {
 	cached  int64 // input tokens of the last answer that were read from or written to the cache
 }
 
+// newRateLimits returns the limiter of a rule. Burst defaults to the tokens of one minute, as far as they fit into the int that rate.Limiter
+// takes, which may have 32 bits.
 func newRateLimits(rule Rate) *rateLimits {
 	if rule.Burst == 0 {
-		rule.Burst = min(rule.UncachedInputTokensPerMinute, 1<<31-1)
+		rule.Burst = min(rule.UncachedInputTokensPerMinute, math.MaxInt32)
 	}
 	return &rateLimits{rule: rule, buckets: make(map[[3]string]*rateBucket)}
 }
 
-// rateDebit is what one attempt took from its bucket. A nil one took nothing.
+// rateDebit is the number of tokens that one attempt took from its bucket. Nil stands for none.
 type rateDebit struct {
 	bucket *rateBucket
 	tokens int64
 }
 
-// limits reports whether there is a rate at all.
+// limits reports whether a rate is set.
 func (r *rateLimits) limits() bool { return r.rule.UncachedInputTokensPerMinute > 0 }
 
-// wait takes the tokens that the call is expected to need: its likely input less what the scope's last answer found in
-// the cache. It waits up to the bound or returns a *RateLimitedError, having taken nothing.
+// wait takes the tokens that the call is expected to need: its likely input less what the scope's last answer read from or wrote to the cache.
+// It waits for up to Rate.MaxWait. If that is too short it takes nothing and returns a *RateLimitedError.
 func (r *rateLimits) wait(ctx context.Context, c *call, likelyInput int64) (*rateDebit, error) {
 	scope := splitBy(r.rule.Per, c.scope)
 	b := r.bucket([3]string{scope.Principal, scope.Workflow, scope.Model})
@@ -88,18 +91,19 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// splitBy returns the values of a scope that a rate is split by.
 func splitBy(per budget.Per, s budget.Scope) budget.Scope {
-	var of budget.Scope
+	var split budget.Scope
 	if per&budget.PerPrincipal != 0 {
-		of.Principal = s.Principal
+		split.Principal = s.Principal
 	}
 	if per&budget.PerWorkflow != 0 {
-		of.Workflow = s.Workflow
+		split.Workflow = s.Workflow
 	}
 	if per&budget.PerModel != 0 {
-		of.Model = s.Model
+		split.Model = s.Model
 	}
-	return of
+	return split
 }
 
 func (r *rateLimits) bucket(key [3]string) *rateBucket {
@@ -117,7 +121,7 @@ func (r *rateLimits) bucket(key [3]string) *rateBucket {
 	return b
 }
 
-// dropOldest requires mu held.
+// dropOldest forgets the bucket that was used longest ago. Requires mu held.
 func (r *rateLimits) dropOldest() {
 	var oldest [3]string
 	var at time.Time
@@ -132,7 +136,7 @@ func (r *rateLimits) dropOldest() {
 	delete(r.buckets, oldest)
 }
 
-// settle replaces the expectation by the truth.
+// settle corrects the expected tokens to those that the answer reports.
 func (d *rateDebit) settle(u budget.Usage) {
 	if d == nil {
 		return
@@ -151,7 +155,7 @@ func (d *rateDebit) giveBack() {
 	}
 }
 
-// adjust takes more tokens, or with a negative n puts some back. A limiter takes no more than its burst in one step.
+// adjust takes n more tokens, or puts some back if n is negative. It does so in steps, because a limiter takes no more than its burst at a time.
 func (d *rateDebit) adjust(n int64) {
 	now := time.Now()
 	burst := int64(d.bucket.limiter.Burst())

@@ -8,7 +8,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// explain adds to a refusal which figure of the call made it as large as it is, and what lowers it.
+// explain fills in ExceededError.Reason unless it is set: which part of the call made the reserved amount large, and how to lower it.
 func (c *call) explain(a *attempt, err error) {
 	var e *budget.ExceededError
 	if errors.As(err, &e) && e.Reason == "" {
@@ -16,7 +16,7 @@ func (c *call) explain(a *attempt, err error) {
 	}
 }
 
-// reason names the larger part of what the call sets aside in a unit: its output or its input.
+// reason says which part of the call is the larger one in the amount reserved in a unit, its output or its input, and how to lower it.
 func (c *call) reason(a *attempt, unit budget.Unit) string {
 	switch unit {
 	case budget.UnitCalls:
@@ -30,7 +30,7 @@ func (c *call) reason(a *attempt, unit budget.Unit) string {
 	}
 }
 
-// costReason names what most of the worst case is for.
+// costReason says what most of the reserved cost is for: flat prices and guardrails, output, or input.
 func (c *call) costReason(a *attempt) string {
 	output, _ := mul(c.demand.maxOutput, max(c.demand.choices, 1))
 	extra, err := c.extra(output)
@@ -91,7 +91,7 @@ func (c *call) inputReason(a *attempt) string {
 	}
 }
 
-// grouped prints a number with its thousands apart.
+// grouped prints a number with commas between its thousands.
 func grouped(n int64) string {
 	s := strconv.FormatInt(n, 10)
 	for i := len(s) - 3; i > 0; i -= 3 {

@@ -11,22 +11,23 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
-// shadows reports whether a refusal is one that a guard in shadow tells of and does not carry out: of a limit, a rate, a price, the cache
-// policy, or for want of a store. A kill is a person's act, and a request that is malformed would be refused by the service, too.
+// shadows reports whether the guard is in shadow mode and only reports this refusal: one of a limit, a rate, a brake, a price, the cache policy,
+// or because the store is unreachable. A kill is always carried out, because a person has asked for it, and so is the refusal of a malformed
+// request, because the service would refuse it, too.
 func (g *Guard) shadows(err error) bool {
 	if !g.opts.Shadow || errors.Is(err, budget.ErrKilled) {
 		return false
 	}
-	for _, of := range [...]error{budget.ErrExceeded, budget.ErrStore, ErrRateLimited, ErrLooping, ErrUnpriced, ErrUnsupportedOperation, cache.ErrRefused} {
-		if errors.Is(err, of) {
+	for _, kind := range [...]error{budget.ErrExceeded, budget.ErrStore, ErrRateLimited, ErrLooping, ErrUnpriced, ErrUnsupportedOperation, cache.ErrRefused} {
+		if errors.Is(err, kind) {
 			return true
 		}
 	}
 	return false
 }
 
-// pass lets an attempt through that would have been refused, unless what it is for was killed. What it costs counts against no limit,
-// as it would not if it had been refused, so that the next call is judged as it would have been; it is usage all the same.
+// pass lets an attempt through that would have been refused, unless its scope was killed. Its cost counts against no limit, so that later
+// calls are judged as if this one had been refused; it is recorded as usage all the same.
 func (g *Guard) pass(ctx context.Context, a *attempt, refused error) error {
 	c := a.call
 	req := budget.Request{Scope: c.scope, Operation: c.operation, TTL: g.opts.ReservationTTL}
@@ -41,38 +42,39 @@ func (g *Guard) pass(ctx context.Context, a *attempt, refused error) error {
 		return err
 	}
 	a.bound = req.Worst[budget.UnitInputTokens]
-	g.tellPassed(ctx, c, a, refused)
+	g.reportShadowed(ctx, c, a, refused)
 	return nil
 }
 
-// passUnmetered lets a call through whose cost nobody knows, unless what it is for was killed.
+// passUnmetered lets a call through whose cost is not known, unless its scope was killed.
 func (g *Guard) passUnmetered(ctx context.Context, c *call, refused error) error {
 	r, err := g.unlimited(ctx, c, budget.Request{Scope: c.scope, Operation: c.operation})
 	if err != nil {
 		return err
 	}
 	c.unmetered = true
-	g.tellPassed(ctx, c, nil, refused)
+	g.reportShadowed(ctx, c, nil, refused)
 	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.opts.StoreTimeout)
 	defer cancel()
-	_ = g.ledger.Void(detached, r) // it set nothing aside
+	_ = g.ledger.Void(detached, r) // nothing was reserved, so that a failure loses nothing
 	return nil
 }
 
-// unlimited asks the ledger whether the call was killed, for a bounded time.
+// unlimited makes a reservation that no limit refuses, or returns that the call's scope was killed. It asks the ledger for a bounded time.
 func (g *Guard) unlimited(ctx context.Context, c *call, req budget.Request) (*budget.Receipt, error) {
 	asking, cancel := context.WithTimeout(ctx, c.remaining(g.opts.StoreTimeout))
 	defer cancel()
 	return g.ledger.Unlimited(asking, req)
 }
 
-// tellPassed tells of a refusal that is not carried out, and counts it.
-func (g *Guard) tellPassed(ctx context.Context, c *call, a *attempt, refused error) {
+// reportShadowed counts a refusal that is not carried out, and emits EventDenied for it although the call goes on. Nothing in the event
+// says so: a listener knows that Options.Shadow is set.
+func (g *Guard) reportShadowed(ctx context.Context, c *call, a *attempt, refused error) {
 	g.shadow.note(refused)
 	g.emitKind(ctx, c, a, EventDenied, refused)
 }
 
-// ShadowLine is how often enforcing would have refused for one reason.
+// ShadowLine is how often a guard that enforces would have refused calls for one reason.
 type ShadowLine struct {
 	Limit string       // the limit's name; empty for another reason
 	Scope budget.Scope // the account's values
@@ -80,7 +82,7 @@ type ShadowLine struct {
 	Calls int64
 }
 
-// maxShadowLines bounds what a report tells apart; the rest has no scope.
+// maxShadowLines bounds the lines of a report. When there are as many, further accounts are counted together, in lines without a scope.
 const maxShadowLines = 10_000
 
 // shadowBook counts refusals that were not carried out. Its zero value is empty.
@@ -114,20 +116,20 @@ func (b *shadowBook) note(refused error) {
 
 func causeOf(refused error) string {
 	for _, c := range [...]struct {
-		of   error
+		kind error
 		name string
 	}{
 		{budget.ErrExceeded, "limit"}, {ErrRateLimited, "rate"}, {ErrUnpriced, "price"}, {ErrUnsupportedOperation, "operation"}, {cache.ErrRefused, "cache"},
 	} {
-		if errors.Is(refused, c.of) {
+		if errors.Is(refused, c.kind) {
 			return c.name
 		}
 	}
 	return "store"
 }
 
-// ShadowReport tells how often a guard in shadow let a call through that enforcing would have refused, by limit and account, the most
-// frequent first, since it was made.
+// ShadowReport returns how often a guard in shadow mode has let a call through that it would otherwise have refused, by limit and account, the
+// most frequent first, since the guard was made.
 func (g *Guard) ShadowReport() []ShadowLine {
 	g.shadow.mu.Lock()
 	defer g.shadow.mu.Unlock()

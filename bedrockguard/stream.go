@@ -14,7 +14,7 @@ import (
 
 // meteredBody is the body of a streaming answer. A goroutine of its own takes the bytes from the network, lets the meter see
 // them, and hands them to the reader unchanged, no faster than they are read; it resolves the reservation when the stream ends,
-// however it ends. A reader who leaves leaves that goroutine to read on. Read is called by one goroutine, Close by any.
+// however it ends. After the reader has closed it, the goroutine goes on reading. Read is called by one goroutine, Close by any.
 type meteredBody struct {
 	guard   *Guard
 	attempt *attempt
@@ -27,11 +27,11 @@ type meteredBody struct {
 	done    chan struct{} // closed when the goroutine has ended
 	unwatch func()
 
-	killed   atomic.Pointer[budget.KilledError]
-	killTold sync.Once
-	left     atomic.Bool // nobody reads any longer
-	leaving  sync.Once
-	unfollow atomic.Pointer[func() bool] // stops waiting for the end of the caller's context
+	killed     atomic.Pointer[budget.KilledError]
+	killTold   sync.Once
+	readerGone atomic.Bool // the caller has closed the stream or canceled
+	givingUp   sync.Once
+	unfollow   atomic.Pointer[func() bool] // stops waiting for the end of the caller's context
 }
 
 // streamMeter reads usage from a stream while it passes.
@@ -54,14 +54,14 @@ func (g *Guard) meter(ctx context.Context, a *attempt, body io.ReadCloser, cance
 		meter: newStreamMeter(a),
 	}
 	m.from, m.to = io.Pipe()
-	m.unwatch = g.watch.enter(a.call.scope, m.kill)
+	m.unwatch = g.watch.add(a.call.scope, m.kill)
 	go m.pump()
 	return m
 }
 
-// follow leaves the stream when the caller's context ends, as its reader would.
+// follow gives the stream up when the caller's context ends, as Close does.
 func (m *meteredBody) follow(ctx context.Context) {
-	stop := context.AfterFunc(ctx, func() { m.leave(ctx.Err()) })
+	stop := context.AfterFunc(ctx, func() { m.giveUp(ctx.Err()) })
 	m.unfollow.Store(&stop)
 	select {
 	case <-m.done:
@@ -70,7 +70,7 @@ func (m *meteredBody) follow(ctx context.Context) {
 	}
 }
 
-// followNoMore lets the caller's context forget a stream that has ended or was left.
+// followNoMore removes what follow has registered with the caller's context, for a stream that has ended or was given up.
 func (m *meteredBody) followNoMore() {
 	if stop := m.unfollow.Load(); stop != nil {
 		(*stop)()
@@ -89,8 +89,8 @@ func (m *meteredBody) pump() {
 		n, err := m.body.Read(buf)
 		if n > 0 {
 			m.meter.Write(buf[:n]) //nolint:errcheck // it never fails: what it can't read is no usage
-			if !m.left.Load() {
-				_, _ = m.to.Write(buf[:n]) // refused once the reader has left, while the meter goes on
+			if !m.readerGone.Load() {
+				_, _ = m.to.Write(buf[:n]) // fails once the reader is gone, while the meter goes on
 			}
 		}
 		if err != nil {
@@ -107,7 +107,7 @@ func (m *meteredBody) outcomeOf(err error) Outcome {
 	switch {
 	case m.killed.Load() != nil:
 		return OutcomeKilled
-	case m.left.Load():
+	case m.readerGone.Load():
 		return OutcomeAbandoned
 	case errors.Is(err, io.EOF):
 		return OutcomeNoUsage
@@ -128,16 +128,16 @@ func (m *meteredBody) Read(p []byte) (int, error) {
 
 // Close implements io.Closer.
 func (m *meteredBody) Close() error {
-	m.leave(io.ErrClosedPipe)
+	m.giveUp(io.ErrClosedPipe)
 	return nil
 }
 
-// leave ends the reader's part, once: whoever still reads gets the cause. The answer is read on if it may be, else it is
-// resolved before leave returns.
-func (m *meteredBody) leave(cause error) {
-	m.leaving.Do(func() {
+// giveUp ends the caller's reading, once: a Read that is under way returns cause. If the answer may be read to its end without a caller, the
+// goroutine does that; otherwise the reservation is resolved before giveUp returns.
+func (m *meteredBody) giveUp(cause error) {
+	m.givingUp.Do(func() {
 		m.followNoMore()
-		m.left.Store(true)
+		m.readerGone.Store(true)
 		m.to.CloseWithError(cause)
 		select {
 		case <-m.done:
@@ -152,7 +152,8 @@ func (m *meteredBody) leave(cause error) {
 	})
 }
 
-// readOn lets the goroutine go on without a reader, for a bounded time, and reports whether it may.
+// readOn lets the goroutine read the answer to its end without a caller, for Options.DrainTimeout. It reports false if that is not
+// allowed, or as many answers are being read on as may be.
 func (m *meteredBody) readOn() bool {
 	g := m.guard
 	if g.opts.DrainTimeout <= 0 {
@@ -171,16 +172,16 @@ func (m *meteredBody) readOn() bool {
 	return true
 }
 
-// finish reads the answer to its end on behalf of somebody who has counted it as being read on.
+// finish waits until the answer was read to its end. The caller of finish has registered it with Guard.drains.
 func (m *meteredBody) finish(cause error) {
-	m.leaving.Do(func() {
-		m.left.Store(true)
+	m.givingUp.Do(func() {
+		m.readerGone.Store(true)
 		m.to.CloseWithError(cause)
 	})
 	<-m.done
 }
 
-// cut ends the answer where it is.
+// cut stops reading the answer.
 func (m *meteredBody) cut() {
 	m.cancel()
 	m.body.Close()
@@ -191,7 +192,7 @@ func (m *meteredBody) sawUsage() bool {
 	return ok
 }
 
-// kill ends the stream from outside: closing the body wakes whoever waits for the next frame. It waits for nobody.
+// kill ends the stream because its scope was killed. Closing the body wakes a Read that waits for the next frame. kill itself does not block.
 func (m *meteredBody) kill(err *budget.KilledError) {
 	if m.killed.CompareAndSwap(nil, err) {
 		m.to.CloseWithError(err)
@@ -199,15 +200,15 @@ func (m *meteredBody) kill(err *budget.KilledError) {
 	}
 }
 
-// tellKilled emits once that the stream was killed, if it was.
+// tellKilled emits EventKilled, once, if the stream was killed.
 func (m *meteredBody) tellKilled() {
 	if killed := m.killed.Load(); killed != nil {
 		m.killTold.Do(func() { m.guard.emitKind(m.ctx, m.attempt.call, m.attempt, EventKilled, killed) })
 	}
 }
 
-// end resolves the reservation: with the usage if it has passed, by the service's own refusal if that is all that came, else by
-// the outcome.
+// end resolves the reservation: with the usage if it has been read, by the status of the service's refusal if that is all that came,
+// else by the outcome that it is given.
 func (m *meteredBody) end(without Outcome) {
 	m.unwatch()
 	m.tellKilled()

@@ -68,7 +68,7 @@ func (g *Guard) transmit(ctx context.Context, s *sending, in middleware.Deserial
 	}
 	answer := d.run(ctx, own)
 	switch m := s.stream.Load(); {
-	case s.left.Load():
+	case s.handedOff.Load():
 	case m == nil:
 		d.cancel()
 	case g.detaches(ctx):
@@ -104,7 +104,7 @@ func (g *Guard) lastLook(ctx context.Context, s *sending, req *smithyhttp.Reques
 		return req, g.replace(ctx, s)
 	}
 	if err != nil && g.shadows(err) {
-		g.tellPassed(ctx, c, s.current(), err) // what the answer tells is posted on what was set aside before the change
+		g.reportShadowed(ctx, c, s.current(), err) // what the answer tells is posted on what was set aside before the change
 		return req, nil
 	}
 	if err != nil {
@@ -169,7 +169,7 @@ func traced(ctx context.Context, w *wireTrace) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) { w.sending.current().dialing.Store(true) },
 		GotConn: func(info httptrace.GotConnInfo) {
-			w.sending.current().mayHaveLeft.Store(true)
+			w.sending.current().mayHaveSent.Store(true)
 			w.conn.Store(&info.Conn)
 			if w.id == "" {
 				w.written()
@@ -190,7 +190,7 @@ func (w *wireTrace) written() {
 		return
 	}
 	if w.guard.again(w.ctx, w.sending) == nil {
-		w.sending.current().mayHaveLeft.Store(true)
+		w.sending.current().mayHaveSent.Store(true)
 		return
 	}
 	w.cancel()
@@ -261,7 +261,8 @@ func indirect(v reflect.Value) reflect.Value {
 	return v
 }
 
-func streams(result any) bool {
+// hasStream reports whether a decoded answer holds a stream.
+func hasStream(result any) bool {
 	switch result.(type) {
 	case *bedrockruntime.ConverseStreamOutput, *bedrockruntime.InvokeModelWithResponseStreamOutput:
 		return true

@@ -8,8 +8,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// watch asks the store, while streams run, whether their scopes were killed, in one question for all of them: at intervals,
-// and at once when the store can tell of flags. Its goroutines start with the first stream and end with the last.
+// watch asks the store, while streams run, whether their scopes were killed. One question serves all streams; it is asked at intervals, and
+// at once when the store signals a new flag. The goroutines of watch start with the first stream and end with the last.
 type watch struct {
 	ledger *budget.Ledger
 	every  time.Duration
@@ -28,8 +28,8 @@ func newWatch(ledger *budget.Ledger, every time.Duration) *watch {
 	return &watch{ledger: ledger, every: every, streams: make(map[*watched]struct{})}
 }
 
-// enter begins to watch a stream; the function that it returns ends that and may be called again.
-func (w *watch) enter(scope budget.Scope, kill func(*budget.KilledError)) (leave func()) {
+// add begins to watch a stream. The function that it returns stops watching it, and may be called more than once.
+func (w *watch) add(scope budget.Scope, kill func(*budget.KilledError)) (remove func()) {
 	s := &watched{scope: scope, kill: kill}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -39,10 +39,10 @@ func (w *watch) enter(scope budget.Scope, kill func(*budget.KilledError)) (leave
 		w.stop = cancel
 		go w.run(ctx)
 	}
-	return func() { w.leave(s) }
+	return func() { w.remove(s) }
 }
 
-func (w *watch) leave(s *watched) {
+func (w *watch) remove(s *watched) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.streams, s)
@@ -77,8 +77,8 @@ func (w *watch) run(ctx context.Context) {
 	}
 }
 
-// poll ends the streams that a flag holds for. A store that does not answer ends none: their money is spent already, and
-// their successors are refused.
+// poll ends the streams whose scopes a kill flag holds for. If the store does not answer, they go on: their cost is reserved already, and new
+// calls are refused.
 func (w *watch) poll(ctx context.Context) {
 	kills, err := w.ledger.Kills(ctx)
 	if err != nil || len(kills) == 0 {

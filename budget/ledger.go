@@ -391,7 +391,7 @@ func (l *Ledger) Override(ctx context.Context, limit string, s Scope, max Quanti
 				return 0, err
 			}
 		}
-		return l.touched(ctx, func(a *Account) bool { return a.Limit == limit && slices.Contains(keys, a.Key) })
+		return l.countAccounts(ctx, func(a *Account) bool { return a.Limit == limit && slices.Contains(keys, a.Key) })
 	}
 	return 0, fmt.Errorf("%w: no limit is named %q", ErrInvalidPolicy, limit)
 }

@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// Operator looks at a ledger and steers it without knowing the policy: it works where the process that enforces the limits does
-// not run. What needs a limit by its name, such as Override, is a Ledger's. It is immutable and safe for concurrent use. Make one
-// with Operate.
+// Operator reads and changes a ledger without knowing the policy, so that it can be used in another process than the one that enforces the
+// limits. What needs a limit of the policy, such as Override, is a method of Ledger. It is immutable and safe for concurrent use. Make one with
+// Operate.
 type Operator struct{ store Store }
 
-// Operate returns an operator over a store that answers, or ErrStore. The store stays the caller's to close. It may have lost a
-// part of its ledger: then AcceptLoss is what there is to do.
+// Operate returns an operator over a store, or ErrStore if the store does not answer. The caller has to close the store. If the store has lost
+// a part of its ledger, Operate succeeds, so that AcceptLoss can be called.
 func Operate(ctx context.Context, store Store) (*Operator, error) {
 	if store == nil {
 		return nil, fmt.Errorf("%w: no store", ErrInvalidPolicy)
@@ -45,8 +45,8 @@ func (o *Operator) KillAll(ctx context.Context, reason string) (accounts int, er
 	return o.kill(ctx, Kill{Reason: reason})
 }
 
-// KillAs is Kill with an end or with patterns: At and EffectiveBy are ignored. ErrTooManyFlags says that MaxPatterns flags with
-// patterns are set.
+// KillAs is like Kill, with all settings of a kill flag, such as an expiry (Until) or patterns (Patterns). At and EffectiveBy are ignored.
+// ErrTooManyFlags says that MaxPatterns flags with patterns are set already.
 func (o *Operator) KillAs(ctx context.Context, k Kill) (accounts int, err error) {
 	if len(k.Scope.Dims()) == 0 {
 		return 0, fmt.Errorf("%w: an empty scope would kill everything: that is KillAll", ErrInvalidScope)
@@ -54,7 +54,7 @@ func (o *Operator) KillAs(ctx context.Context, k Kill) (accounts int, err error)
 	return o.kill(ctx, k)
 }
 
-// maxKills is how often a Kill that meets a Revive made at the same time is made anew.
+// maxKills is how often a Kill is tried that fails because a Revive of the same flag was made at the same time.
 const maxKills = 8
 
 func (o *Operator) kill(ctx context.Context, k Kill) (accounts int, err error) {
@@ -63,21 +63,21 @@ func (o *Operator) kill(ctx context.Context, k Kill) (accounts int, err error) {
 	}
 	for range maxKills {
 		err = change(ctx, o.store, "kill", k.Reason, func(c Change) error { return o.store.Kill(ctx, k, c) })
-		if !errors.Is(err, ErrSuperseded) { // else the flag of this scope was changed since we looked: whoever kills means it
+		if !errors.Is(err, ErrSuperseded) { // else the flag was changed in between, and the caller wants it set in any case
 			break
 		}
 	}
 	if err != nil {
 		return 0, err
 	}
-	return o.touched(ctx, k.Flag().touches)
+	return o.countAccounts(ctx, k.Flag().touches)
 }
 
-// touches reports whether an account is one of calls that the flag holds for, by the values that split it.
+// touches reports whether the flag holds for an account's calls, judged by the values that the limit is split by.
 func (f Flag) touches(a *Account) bool { return f.Holds(a.Scope) }
 
-// touched counts known accounts.
-func (o *Operator) touched(ctx context.Context, touches func(*Account) bool) (n int, err error) {
+// countAccounts returns how many of the known accounts a change touches.
+func (o *Operator) countAccounts(ctx context.Context, touches func(*Account) bool) (n int, err error) {
 	for a, err := range o.Accounts(ctx, AccountQuery{}) {
 		if err != nil {
 			return n, fmt.Errorf("the change is made, and its accounts could not be counted: %w", err)
@@ -95,7 +95,7 @@ func (o *Operator) Revive(ctx context.Context, s Scope) error {
 	return o.ReviveFlag(ctx, Flag{Scope: s})
 }
 
-// ReviveFlag is Revive of a flag that may have patterns: exactly these, as Kills tells them.
+// ReviveFlag is like Revive, for a flag that may have patterns. They have to be exactly those that Kills returns.
 func (o *Operator) ReviveFlag(ctx context.Context, f Flag) error {
 	if err := f.Scope.Validate(); err != nil {
 		return err
@@ -116,17 +116,17 @@ func (o *Operator) Correct(ctx context.Context, id ID, actual Charge) error {
 	})
 }
 
-// AcceptLoss takes what is left of a ledger for the truth: steps that were refused with ErrLost are made again, in every process.
-// What was spent and is no longer known can be spent once more, so look first. The reason is kept in the audit trail.
+// AcceptLoss declares what remains of a ledger to be complete: steps that were refused with ErrLost are possible again, in every process.
+// Spend that was lost from the ledger can be spent once more, so check first what is missing. The reason is kept in the audit trail.
 func (o *Operator) AcceptLoss(ctx context.Context, reason string) error {
-	c := Change{ID: NewID(), Seen: math.MaxInt64, Operator: operatorOf(ctx), Reason: reason} // a ledger that lost a part tells no revision
+	c := Change{ID: NewID(), Seen: math.MaxInt64, Operator: operatorOf(ctx), Reason: reason} // a ledger that lost a part returns no revision to compare with
 	if err := c.Validate(); err != nil {
 		return err
 	}
 	return persist(ctx, func() error { return storeError("accept loss", o.store.AcceptLoss(ctx, c)) })
 }
 
-// Changes yields the audit trail from the first change after a revision of the ledger on, oldest first, or one error. Begin with 0.
+// Changes yields the changes of the audit trail that come after a revision of the ledger, oldest first, or one error. After 0 come all.
 func (o *Operator) Changes(ctx context.Context, after int64) iter.Seq2[Record, error] {
 	return pages("changes", func(last *Record) ([]Record, error) {
 		if last != nil {
@@ -151,10 +151,10 @@ func (o *Operator) Signal(ctx context.Context, changed func()) error {
 	return nil
 }
 
-// maxEntries is the most that one question to a store returns.
+// maxEntries is how many items are asked of a store at a time.
 const maxEntries = 10_000
 
-// pages yields what a store tells in pages, each of which begins behind the last of the one before, or one error.
+// pages yields the items of a store's pages, or one error. Each page is asked for with the last item of the page before.
 func pages[T any](op string, page func(last *T) ([]T, error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for last := (*T)(nil); ; {
@@ -181,7 +181,7 @@ func pages[T any](op string, page func(last *T) ([]T, error)) iter.Seq2[T, error
 // stands for all.
 func (o *Operator) Entries(ctx context.Context, q Query) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		left := q.Max
+		rest := q.Max
 		question := q
 		all := pages("entries", func(last *Entry) ([]Entry, error) {
 			if last != nil {
@@ -189,7 +189,7 @@ func (o *Operator) Entries(ctx context.Context, q Query) iter.Seq2[Entry, error]
 			}
 			question.Max = maxEntries
 			if q.Max > 0 {
-				question.Max = min(left, maxEntries)
+				question.Max = min(rest, maxEntries)
 			}
 			return o.store.Entries(ctx, question)
 		})
@@ -197,7 +197,7 @@ func (o *Operator) Entries(ctx context.Context, q Query) iter.Seq2[Entry, error]
 			if !yield(e, err) || err != nil {
 				return
 			}
-			if left--; left == 0 {
+			if rest--; rest == 0 {
 				return
 			}
 		}

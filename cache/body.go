@@ -59,8 +59,8 @@ func ParseBody(p *Prompt, provider string, body []byte) error {
 	return nil
 }
 
-// bodyReader reads one body. Only at its end is it clear which dialect it is, so cache points are noted in any form and
-// sorted out then.
+// bodyReader reads one body. Which dialect it is in is known only at its end, so cache points in the forms of all dialects are recorded, and
+// those of other dialects become flaws then.
 type bodyReader struct {
 	jsonscan.Scanner
 	p     *Prompt
@@ -74,11 +74,11 @@ type bodyReader struct {
 	pointBuffer [8]bodyPoint
 
 	settings  [len(settingNames)]string
-	citations bool // switched on for a document
+	citations bool // they are enabled for a document
 	filled    bool // the block being read has text that is not white space
 }
 
-// part is what one member of the body brought: a section, or a piece of one.
+// part is what one member of the body holds: a section, or a piece of one.
 type part struct {
 	section        Section
 	blocks, leaves int // how many it has
@@ -104,14 +104,14 @@ type bodyPoint struct {
 	part     int
 }
 
-// settingNames are the fields that change the messages' level of the cache without being in it, as far as is known (2026-11),
-// in the order in which they are compared: which tool is to be used, how the model thinks, what it answers and how fast.
+// settingNames are the fields that are not part of the prompt and yet change which cached messages are found, as far as is known
+// (2026-11), in the order in which they are compared: which tool is to be used, how the model thinks, what it answers and how fast.
 var settingNames = [...]string{
 	"tool_choice", "toolChoice", "thinking", "reasoning", "reasoning_config", "reasoningConfig", "reasoning_effort",
 	"reasoningEffort", "effort", "output_config", "outputConfig", "speed",
 }
 
-// setting notes a field and reports whether it is a setting.
+// setting reads a field if it is a setting, and reports whether it is one.
 func (r *bodyReader) setting(key string) (bool, error) {
 	for i, name := range settingNames {
 		if name == key {
@@ -158,7 +158,7 @@ func (r *bodyReader) topField(key string) error {
 	return r.Skip()
 }
 
-// inPart reads what belongs to one section.
+// inPart reads a member of the body that holds a section, or a piece of one.
 func (r *bodyReader) inPart(s Section, read func() error) error {
 	p := r.p
 	p.Enter(s)
@@ -228,7 +228,7 @@ func (r *bodyReader) message(index int) error {
 	return err
 }
 
-// namesTool reports whether a tool choice names a single tool, in either spelling.
+// namesTool reports whether a tool choice demands one particular tool, in Converse's form or in Anthropic's.
 func namesTool(choice string) bool {
 	s, names := jsonscan.New(choice), false
 	if s.Peek() != '{' {

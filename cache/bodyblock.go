@@ -11,20 +11,20 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
 )
 
-// frame is what the fields of one object tell together, in whatever order they come.
+// frame collects what the fields of one JSON object say about it, because they may come in any order.
 type frame struct {
-	key      string // that it stands under, for objects inside of a block
-	name     string // its type
-	typed    bool
-	kind     Kind // by its keys
-	keyed    bool
-	fields   int  // besides cache points
-	null     bool // it has a cache point that is null
-	deferred bool // a tool that is loaded when it is needed
-	noPoint  bool // no cache point may follow
+	key      string // the key whose value the object is, for objects inside of a block
+	name     string // the value of its field type
+	typed    bool   // it has a field type
+	kind     Kind   // the kind of block that one of its keys stands for
+	keyed    bool   // it has such a key
+	fields   int    // number of its fields, without cache points
+	null     bool   // it has a cache point whose value is null
+	deferred bool   // a tool that is loaded when it is needed
+	noPoint  bool   // no cache point may follow
 	format   string
 	source   source
-	points   [2]bodyPoint // by their form
+	points   [2]bodyPoint // by the key that they were written with: control or property
 	hasPoint [2]bool
 }
 
@@ -38,7 +38,7 @@ func (r *bodyReader) content() error {
 			r.begin(-1)
 			r.text(t)
 			b := r.last()
-			b.blank, b.NoPoint = !r.filled, true // a string has no place for one; a list can take its own
+			b.blank, b.NoPoint = !r.filled, true // a string can hold no cache point; FixBody may turn it into a list, which can
 			b.plain = Span{start, r.Pos()}
 		}
 		return err
@@ -80,18 +80,19 @@ func (r *bodyReader) block(index int) error {
 	return nil
 }
 
-// elementPoint notes where an element of a list lies that is a cache point and nothing else, with the comma that goes with it.
+// elementPoint records the range of the body to cut in order to remove a list's element that is nothing but a cache point, together with its
+// comma. The point is kept under property, because its key is cachePoint.
 func (r *bodyReader) elementPoint(f *frame, start int) {
-	point, comma := &f.points[property], strings.TrimRight(r.body[:start], whiteSpace)
-	if strings.HasSuffix(comma, ",") {
-		point.Span = Span{len(comma) - 1, r.Pos()}
+	point, before := &f.points[property], strings.TrimRight(r.body[:start], whiteSpace)
+	if strings.HasSuffix(before, ",") {
+		point.Span = Span{len(before) - 1, r.Pos()}
 	} else {
 		point.Span = Span{start, r.pastComma(r.Pos())}
 	}
 	point.listed = true
 }
 
-// endBlock settles what its fields together say about a block.
+// endBlock sets a block's kind and properties, now that all of its fields were read.
 func (r *bodyReader) endBlock(f *frame, at Span) {
 	b := r.last()
 	b.Span, b.room = at, f.fields > 0 && !f.null
@@ -117,14 +118,14 @@ func (r *bodyReader) endBlock(f *frame, at Span) {
 	r.media(f)
 }
 
-// pointsOnly tells a cache point that stands in the place of a block from one that stands in a block.
+// pointsOnly recognises an object without any field besides its cachePoint: such a point stands in the place of a block, and not in one.
 func (r *bodyReader) pointsOnly(f *frame) {
 	if f.hasPoint[property] && f.fields == 0 {
 		f.points[property].form, f.points[control].form = element, misplaced
 	}
 }
 
-// keep notes the cache points of an object that has been read, in the order of the prompt.
+// keep adds the cache points of an object that was read to the list of points, in the order of the prompt.
 func (r *bodyReader) keep(f *frame, index int, nested bool) {
 	for i, has := range f.hasPoint {
 		if !has {
@@ -163,7 +164,8 @@ func (r *bodyReader) blockField(f *frame, key string) error {
 	return r.value(f, key, start)
 }
 
-// nestedField reads a field of an object inside of a block, where cache points do not belong.
+// nestedField reads a field of an object inside of a block. A cache point there is recorded as nested, for a finding: the service does not accept
+// it. Enabled citations are recorded because they are a setting that changes what is cached.
 func (r *bodyReader) nestedField(f *frame, key string) error {
 	_, start := r.Member()
 	if isMarker, err := r.marker(f, key); isMarker {
@@ -179,7 +181,7 @@ func (r *bodyReader) nestedField(f *frame, key string) error {
 	return r.value(f, key, start)
 }
 
-// value reads what stands under a key, which begins at start. f is the object around it.
+// value reads the value of a key; start is the offset of the key. f collects the fields of the object around it.
 func (r *bodyReader) value(f *frame, key string, start int) error {
 	c := r.Peek()
 	switch {
@@ -192,16 +194,16 @@ func (r *bodyReader) value(f *frame, key string, start int) error {
 	case c == '{' && key == "source":
 		return r.readSource(f)
 	case c == '{':
-		g := frame{key: key}
-		if err := r.Object(func(k string) error { return r.nestedField(&g, k) }); err != nil {
+		inner := frame{key: key}
+		if err := r.Object(func(k string) error { return r.nestedField(&inner, k) }); err != nil {
 			return err
 		}
-		r.media(&g)
-		if key == "document" && g.format != "pdf" {
+		r.media(&inner)
+		if key == "document" && inner.format != "pdf" {
 			f.noPoint = true // users report a 400 for a point directly behind such a document (2026-03)
 		}
-		r.pointsOnly(&g)
-		r.keep(&g, r.last().Index, true)
+		r.pointsOnly(&inner)
+		r.keep(&inner, r.last().Index, true)
 		return nil
 	case c == '[':
 		return r.Array(func() error {
@@ -249,13 +251,13 @@ func (r *bodyReader) text(t jsonscan.Text) {
 	r.last().Bytes -= len(t.Raw) - t.Len
 }
 
-// leaf adds a piece of the body to the block. Where it lies tells nothing: callers use their buffers again.
+// leaf adds a piece of the body to the block.
 func (r *bodyReader) leaf(s string, l leaf) {
 	l.at, l.n = unsafe.Pointer(unsafe.StringData(s)), len(s)
 	r.p.add(l)
 }
 
-// marker reads a cache point in a form that is a field, and reports whether the key is one. It may be null.
+// marker reads a field if it is a cache point, and reports whether it is one. Its value may be null, which stands for none.
 func (r *bodyReader) marker(f *frame, key string) (bool, error) {
 	form := control
 	switch key {
@@ -283,8 +285,8 @@ func (r *bodyReader) marker(f *frame, key string) (bool, error) {
 	return true, err
 }
 
-// member returns the range of the member that was just read, together with the comma that its removal makes superfluous:
-// the one before it, or the one behind it, up to the next key, if it is the first.
+// member returns the range to cut in order to remove the member that was just read. It includes the comma before the member or, if the
+// member is the first one, the comma after it and the white space up to the next key.
 func (r *bodyReader) member(comma, start int) Span {
 	end := r.Pos()
 	if comma >= 0 {
@@ -308,7 +310,7 @@ func pastComma[T string | []byte](body T, end int) int {
 	return len(body) - len(strings.TrimLeft(rest[1:], whiteSpace))
 }
 
-// ttlOf reads a lifetime as it stands in a body. It is zero when nobody knows it.
+// ttlOf reads a lifetime in a body. It is zero if it can't be read.
 func ttlOf(raw string) time.Duration {
 	d, err := time.ParseDuration(strings.Trim(raw, `"`))
 	if err != nil || d < 0 || raw[0] != '"' {
@@ -332,8 +334,8 @@ func blank(raw string) bool {
 	return true
 }
 
-// escaped returns the character that an escape stands for, as far as it matters whether it is white space, and the length of
-// the escape.
+// escaped returns the length of an escape sequence and the character that it stands for. Callers only want to know whether that is white space,
+// so that one space stands for \n, \t, \r and \f, and a backslash for all others but \u.
 func escaped(raw string) (rune, int) {
 	switch raw[1] {
 	case 'n', 't', 'r', 'f':

@@ -5,24 +5,24 @@ import (
 	"slices"
 )
 
-// past is the earlier request that a request goes on from, as far as one can be told.
-type past struct {
+// predecessor is the earlier request that a request most likely continues. Without one its conversation is nil.
+type predecessor struct {
 	conversation   *conversation
 	shared         int // blocks that are the same from the start
 	sharedMessages int // blocks of messages that are the same from the first one on
-	forks          int // requests in a row, this one included, that changed the last message of the one before
+	forks          int // consecutive requests, including this one, that changed the last message of the one before
 }
 
-// past finds the request that this one goes on from: the one with which it shares most, and where tools or system prompt
-// have changed, the one with the same conversation behind them.
-func (s *session) past(p *Prompt) past {
-	var best past
+// findPredecessor returns the request with which this one shares the longest beginning. If the tools or the system prompt differ from that one's,
+// it is the request with which this one shares most messages.
+func (s *session) findPredecessor(p *Prompt) predecessor {
+	var best predecessor
 	if len(p.records) == 0 {
 		return best
 	}
 	for _, conv := range s.conversations {
 		if shared := commonChain(conv.blocks, p.records); best.conversation == nil || shared > best.shared {
-			best = past{conversation: conv, shared: shared}
+			best = predecessor{conversation: conv, shared: shared}
 		}
 	}
 	if best.conversation == nil || best.shared == len(best.conversation.blocks) || best.shared == len(p.records) {
@@ -33,9 +33,10 @@ func (s *session) past(p *Prompt) past {
 		return best
 	}
 	for _, conv := range s.conversations {
-		talk := commonMessages(conv.messages(), p.records[tools+system:])
-		if talk > best.sharedMessages || talk > 0 && conv == best.conversation {
-			best = past{conversation: conv, shared: commonChain(conv.blocks, p.records), sharedMessages: talk}
+		common := commonMessages(conv.messages(), p.records[tools+system:])
+		moreThanBest := common > best.sharedMessages
+		if moreThanBest || common > 0 && conv == best.conversation {
+			best = predecessor{conversation: conv, shared: commonChain(conv.blocks, p.records), sharedMessages: common}
 		}
 	}
 	return best
@@ -52,26 +53,28 @@ func (p *Prompt) messageRecords() []blockRecord {
 	return p.records[tools+system:]
 }
 
-// goesOn reports whether a request's messages go on with those of the past one, whatever stands before them: they share an
-// answer, or the request adds one to all that the past one held. The same question put to another agent does neither.
-func (b *past) goesOn(now []blockRecord) bool {
-	if b.sharedMessages == 0 {
+// continues reports whether a request's messages continue the predecessor's conversation, even if tools or system prompt have changed: one of
+// the shared messages is the assistant's, or all of the predecessor's messages are kept and an assistant's message follows. If only
+// user messages are shared, the same question may have been put to another agent.
+func (prev *predecessor) continues(now []blockRecord) bool {
+	if prev.sharedMessages == 0 {
 		return false
 	}
-	for _, r := range now[:b.sharedMessages] {
+	for _, r := range now[:prev.sharedMessages] {
 		if !r.user {
 			return true
 		}
 	}
-	return b.sharedMessages == len(b.conversation.messages()) && len(now) > b.sharedMessages && !now[b.sharedMessages].user
+	keepsAll := prev.sharedMessages == len(prev.conversation.messages())
+	return keepsAll && len(now) > prev.sharedMessages && !now[prev.sharedMessages].user
 }
 
-// counted returns what a response has counted of the beginning that a request shares with the past one.
-func (b *past) counted() countedTokens {
-	if b.conversation == nil || b.shared < b.conversation.counted.blocks {
+// counted returns the token count that a response has reported for a beginning that the request shares with the predecessor.
+func (prev *predecessor) counted() countedTokens {
+	if prev.conversation == nil || prev.shared < prev.conversation.counted.blocks {
 		return countedTokens{}
 	}
-	return b.conversation.counted
+	return prev.conversation.counted
 }
 
 // total returns the size of the conversation's last request.
@@ -90,7 +93,7 @@ func (conv *conversation) upTo(blocks int) size {
 	return conv.blocks[blocks-1].upTo
 }
 
-// compare looks for what changed since the request before. Requires s.mu held.
+// compare finds out what has changed since the predecessor, and adds findings. Requires s.mu held.
 func (t *Turn) compare() {
 	conv := t.past.conversation
 	if conv == nil {
@@ -126,18 +129,18 @@ func (t *Turn) stake(f Finding, amount size) Finding {
 	return f
 }
 
-// headChanged tells what changed in tools and system prompt.
+// headChanged adds a finding for what has changed in tools or system prompt.
 func (t *Turn) headChanged(tools, system int) {
 	conv, p := t.past.conversation, t.prompt
 	oldTools, newTools := conv.blocks[:conv.tools], p.records[:tools]
-	went := conv.total().minus(conv.upTo(t.past.shared))
+	lost := conv.total().minus(conv.upTo(t.past.shared)) // what was cached and has to be written again
 	if conv.total() == (size{}) {
 		return
 	}
 	if t.past.shared < conv.tools || t.past.shared < tools {
-		t.toolsChanged(oldTools, newTools, went)
+		t.toolsChanged(oldTools, newTools, lost)
 	}
-	if !t.past.goesOn(t.prompt.records[tools+system:]) {
+	if !t.past.continues(t.prompt.records[tools+system:]) {
 		return // another conversation, with a system prompt of its own
 	}
 	t.avoidable = conv.upTo(min(conv.sent, conv.begun))
@@ -147,21 +150,21 @@ func (t *Turn) headChanged(tools, system int) {
 			continue
 		}
 		where := p.Blocks[tools+k].Where.String()
-		f := Finding{Rule: ruleVolatileBlock, Where: where, Detail: fmt.Sprintf("the block has changed since the request before, and the conversation behind it has not: %d tokens have to be written again", t.session.scale.mid(went))}
+		f := Finding{Rule: ruleVolatileBlock, Where: where, Detail: fmt.Sprintf("the block has changed since the request before, and the conversation behind it has not: %d tokens have to be written again", t.session.scale.mid(lost))}
 		if v := p.volatileIn(tools + k); v.suspicious() || v.kind != volatileNone && old[k].volatile.kind == v.kind {
 			f.Rule = ruleVolatileText
 			f.Detail = fmt.Sprintf("%s has changed since the request before, and the conversation behind it has not", v)
 		}
-		t.add(t.stake(f, went))
+		t.add(t.stake(f, lost))
 		return
 	}
 	if len(old) != len(now) {
-		t.add(t.stake(Finding{Rule: ruleVolatileBlock, Where: "system", Detail: fmt.Sprintf("the system prompt had %d blocks in the request before and has %d", len(old), len(now))}, went))
+		t.add(t.stake(Finding{Rule: ruleVolatileBlock, Where: "system", Detail: fmt.Sprintf("the system prompt had %d blocks in the request before and has %d", len(old), len(now))}, lost))
 	}
 }
 
-// toolsChanged tells order from content.
-func (t *Turn) toolsChanged(old, now []blockRecord, went size) {
+// toolsChanged adds a finding for tools that have changed: their order, the order of their keys, or, within a conversation, the tools themselves.
+func (t *Turn) toolsChanged(old, now []blockRecord, lost size) {
 	where := Where{Section: Tools, Index: t.past.shared}.String()
 	if t.past.shared < len(now) {
 		where = t.prompt.Blocks[t.past.shared].Where.String()
@@ -169,18 +172,18 @@ func (t *Turn) toolsChanged(old, now []blockRecord, went size) {
 	d := diffTools(old, now)
 	switch {
 	case d.sameSet:
-		t.add(t.stake(Finding{Rule: ruleToolOrder, Where: where, Detail: fmt.Sprintf("the same %d tools stand in another order than in the request before", len(now))}, went))
+		t.add(t.stake(Finding{Rule: ruleToolOrder, Where: where, Detail: fmt.Sprintf("the same %d tools stand in another order than in the request before", len(now))}, lost))
 	case d.sameContent:
-		t.add(t.stake(Finding{Rule: ruleKeyOrder, Where: where, Detail: "the definition is the same as in the request before, with its keys in another order"}, went))
-	case t.past.goesOn(t.prompt.messageRecords()):
-		t.add(t.stake(Finding{Rule: ruleToolSet, Where: where, Detail: fmt.Sprintf("in the middle of a conversation %d tools were added, %d removed and %d changed", d.added, d.removed, d.changed)}, went))
+		t.add(t.stake(Finding{Rule: ruleKeyOrder, Where: where, Detail: "the definition is the same as in the request before, with its keys in another order"}, lost))
+	case t.past.continues(t.prompt.messageRecords()):
+		t.add(t.stake(Finding{Rule: ruleToolSet, Where: where, Detail: fmt.Sprintf("in the middle of a conversation %d tools were added, %d removed and %d changed", d.added, d.removed, d.changed)}, lost))
 	}
 }
 
 // toolDiff is how two lists of tools differ.
 type toolDiff struct {
 	sameSet                 bool // the same tools, in another order
-	sameContent             bool // the same tools in the same order, but for the order of keys
+	sameContent             bool // the same tools in the same order; only keys of their definitions have another order
 	added, removed, changed int
 }
 
@@ -218,10 +221,11 @@ func diffTools(old, now []blockRecord) toolDiff {
 	return d
 }
 
-// longBlock is the size from which two equal blocks are unlikely to be equal by chance.
+// longBlock is the size in bytes from which two equal blocks are unlikely to be equal by chance.
 const longBlock = 64
 
-// messagesChanged tells a rewritten history from a branch. Requires that tools and system prompt are the same.
+// messagesChanged adds a finding if the history was rewritten, and none if the request is a branch of the conversation. Requires that
+// tools and system prompt are the same.
 func (t *Turn) messagesChanged() {
 	conv, p := t.past.conversation, t.prompt
 	at := t.past.shared
@@ -240,7 +244,9 @@ func (t *Turn) messagesChanged() {
 	if t.dropped(old, now) {
 		return
 	}
-	if old[0].message != conv.blocks[len(conv.blocks)-1].message || p.records[len(p.records)-1].message <= old[0].message || conv.sent != len(conv.blocks) {
+	changesLastMessage := old[0].message == conv.blocks[len(conv.blocks)-1].message
+	goesFurther := p.records[len(p.records)-1].message > old[0].message
+	if !changesLastMessage || !goesFurther || conv.sent != len(conv.blocks) {
 		return // a branch
 	}
 	if t.past.forks = conv.forks + 1; t.past.forks >= manyForks && !t.call.Compacted {
@@ -251,8 +257,8 @@ func (t *Turn) messagesChanged() {
 	}
 }
 
-// dropped finds a history that has lost the assistant's tool turns, and reports whether it did. A branch looks alike, but for
-// one thing: of a branch the request that both answers belong to was sent twice.
+// dropped adds a finding if the history has lost uses of tools and their results, and reports whether it did. A branch looks the same, except that
+// the request before the two differing answers was sent twice.
 func (t *Turn) dropped(old, now []blockRecord) bool {
 	s, p := t.session, t.prompt
 	if old[0].user || !now[len(now)-1].user || t.call.Compacted {
@@ -265,7 +271,7 @@ func (t *Turn) dropped(old, now []blockRecord) bool {
 			gone++
 		}
 	}
-	base := t.past.shared - 1 // the end of the request that the answer belongs to
+	base := t.past.shared - 1 // becomes the last block of the request that the dropped turns have answered
 	for base >= 0 && p.records[base].section == Messages && !p.records[base].user {
 		base--
 	}
@@ -285,11 +291,11 @@ func (t *Turn) dropped(old, now []blockRecord) bool {
 // manyDrops is how often a conversation has to lose tool turns before that is more than a suspicion.
 const manyDrops = 2
 
-// manyForks is how many requests in a row have to change the last message of the one before to be no branches.
+// manyForks is how many consecutive requests have to change the last message of the one before until they no longer pass for branches.
 const manyForks = 3
 
-// reappear reports whether what followed in the old history follows in the new one too: at the same places for the most
-// part, or two blocks running at other places.
+// reappear reports whether the new history still has what followed the changed block in the old one: most of the long blocks at the same places,
+// or two consecutive blocks anywhere. Then the history was rewritten, and the request is no branch.
 func reappear(old, now []blockRecord) bool {
 	var long, same int64
 	asked, answered := false, false
@@ -307,7 +313,7 @@ func reappear(old, now []blockRecord) bool {
 		}
 	}
 	if asked && answered && 2*same >= long {
-		return true // a question alone can be a fixed one, and an answer alone a set phrase
+		return true // both are required, because a question alone may be the same in all conversations, and so may an answer
 	}
 	next := make(map[[2]uint64]bool, len(old))
 	for k := 1; k+1 < len(old); k++ {
@@ -324,19 +330,18 @@ func reappear(old, now []blockRecord) bool {
 	return false
 }
 
-// answer reports whether the block is one of the assistant's that is hardly equal to another by chance.
+// answer reports whether the block is one of the assistant's that is unlikely to be equal to another one by chance.
 func (r *blockRecord) answer(bytes int64) bool {
 	return !r.user && r.section == Messages && (bytes >= longBlock || r.kind == ToolUse)
 }
 
-// settingsChanged tells a change of settings that drops what is cached of the request before, from the first section on that it
-// concerns.
+// settingsChanged adds a finding if a change of settings invalidates what was cached of the request before, from the first section that it affects.
 func (t *Turn) settingsChanged() {
 	conv, p, provider := t.past.conversation, t.prompt, t.call.Model.Provider
 	from := -1
 	for s, start := range [...]int{Tools: 0, System: conv.tools, Messages: conv.tools + conv.system} {
 		if s == int(Messages) && conv.settings == p.settings {
-			break // images alone
+			break // only images can have changed the level, and they are no setting
 		}
 		if conv.levels[s] != p.levelOf(Section(s), provider) {
 			from = start
@@ -346,9 +351,9 @@ func (t *Turn) settingsChanged() {
 	if from < 0 || t.past.shared <= from {
 		return
 	}
-	went := conv.upTo(t.past.shared).minus(conv.upTo(from))
-	if t.session.scale.low(went) >= t.call.Model.MinTokens {
-		t.add(t.stake(t.settingsFinding(Finding{}), went))
+	lost := conv.upTo(t.past.shared).minus(conv.upTo(from))
+	if t.session.scale.low(lost) >= t.call.Model.MinTokens {
+		t.add(t.stake(t.settingsFinding(Finding{}), lost))
 	}
 }
 
@@ -364,7 +369,7 @@ func (t *Turn) settingsFinding(f Finding) Finding {
 	return f
 }
 
-// locationChanged prices a switch of model, profile, region or account in the middle of a conversation.
+// locationChanged adds a finding if model, profile, region or account have changed in the middle of a conversation.
 func (t *Turn) locationChanged() {
 	conv := t.past.conversation
 	if conv.model == t.call.Model.ID && conv.location == t.call.Place {

@@ -6,21 +6,21 @@ import (
 	"strings"
 )
 
-// What documents are likely to count. The figures are middling ones of what makers publish of their models (2026-11): a page of
-// print, and its picture for the models that look at it.
+// How many tokens documents are likely to count. The figures are in the middle of what makers publish about their models (2026-11): for the text
+// of a page, and its picture for the models that look at it.
 const (
 	pageTokens   = 2000
 	bytesPerPage = 50_000 // of a PDF that does not show its pages
 )
 
-// DocumentTokens returns what a document is likely to count, for telling what findings cost and never for deciding that a
-// prefix is long enough to be cached. format is one of Converse's, such as "pdf"; data is the document itself. A PDF counts by
-// the pages that it shows or else by its size, text by its size, and an office file by its packed size. It unpacks nothing.
+// DocumentTokens returns how many tokens a document is likely to count. It is exact enough to estimate what findings cost, and not to decide that a
+// prefix is long enough to be cached. format is one of Converse's, such as "pdf"; data is the document itself. A PDF is estimated by its visible
+// pages or, without any, by its size, text by its size, and an office file by its compressed size. It decompresses nothing.
 func DocumentTokens(format string, data []byte) int64 {
 	return documentTokens(format, int64(len(data)), func() int64 { return pdfPages(bytes.NewReader(data)) })
 }
 
-// documentTokens judges a document of so many bytes; pages is asked of a PDF alone, and returns 0 if it is not known.
+// documentTokens estimates a document of n bytes. pages is only called for a PDF; it returns 0 if the number is not known.
 func documentTokens(format string, n int64, pages func() int64) int64 {
 	switch format {
 	case "pdf":
@@ -36,7 +36,7 @@ func documentTokens(format string, n int64, pages func() int64) int64 {
 	}
 }
 
-// formatOf returns the format of a document whose media type may tell what its own field does not.
+// formatOf returns the format of a document: that of its own field or, if that is empty, of its media type.
 func formatOf(format, mediaType string) string {
 	switch {
 	case format != "":
@@ -50,12 +50,16 @@ func formatOf(format, mediaType string) string {
 	}
 }
 
-// maxPages bounds what a file can claim.
+// maxPages bounds the number of pages that is believed.
 const maxPages = 10_000
 
-// pdfPages counts the page objects of a PDF that are not packed (ISO 32000-1, 7.7.3.3). 0 stands for none.
+// overlap is how many bytes of a part are searched again at the beginning of the next one, so that a page object on the boundary is found. It is
+// more than "/Type /Page" takes with the usual white space.
+const overlap = 64
+
+// pdfPages counts the page objects of a PDF that are visible, because they are not in a compressed object stream (ISO 32000-1, 7.7.3.3). It
+// returns 0 when none is visible. A read error counts as the end.
 func pdfPages(r io.Reader) int64 {
-	const overlap = 64
 	pages, kept := int64(0), 0
 	buf := make([]byte, 32<<10)
 	for pages < maxPages {
@@ -64,7 +68,7 @@ func pdfPages(r io.Reader) int64 {
 		last := err != nil
 		end := len(part)
 		if !last {
-			end -= overlap // what begins behind it is seen again
+			end -= overlap // what begins after that is counted in the next part
 		}
 		pages += pagesIn(part, end)
 		if last {
@@ -91,7 +95,7 @@ func pagesIn(part []byte, end int) int64 {
 	}
 }
 
-// isName reports whether a byte goes on with a name.
+// isName reports whether a byte continues a name, such as the s of /Pages, so that the name is a longer one.
 func isName(c byte) bool {
 	return isDigit(c) || c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_' || c == '#' || c == '-' || c == '.'
 }

@@ -51,7 +51,7 @@ func Place(p *Prompt, m Model, o PlaceOptions) []Edit {
 	return place(p, &m, o, nil)
 }
 
-// place is Place with a judge who may bound it further; nil is none.
+// place is Place with a function that may restrict where the placer puts points. It may be nil.
 func place(p *Prompt, m *Model, o PlaceOptions, judge func(*placer)) []Edit {
 	if !m.Explicit {
 		return withoutPoints(p)
@@ -84,13 +84,13 @@ func withoutPoints(p *Prompt) []Edit {
 // placer holds a prompt's points while they are being placed.
 type placer struct {
 	site
-	room   int
-	fresh  time.Duration // what new points ask for, and those of the caller that leave it open
-	spots  []spot        // what will stand, by block
+	room   int           // how many points the model accepts
+	fresh  time.Duration // the lifetime of new points, and of the caller's that leave it open
+	spots  []spot        // the points of the result, in the order of their blocks
 	strays []stray       // points of the caller that can't stay where they are
 
-	judged bool // whether the newest turn is worth a point has been decided
-	drop   int  // points of the caller behind this block or a later one go
+	judged bool // it was decided whether the newest turn gets a point
+	drop   int  // points of the caller behind this block or a later one are removed
 }
 
 // spot is a block behind which a point will stand.
@@ -98,26 +98,26 @@ type spot struct {
 	block int
 	point int // the caller's, or -1 for a new one
 	ttl   time.Duration
-	open  bool // the lifetime is not the caller's word
-	moved bool // the caller's point stands elsewhere now
-	dead  bool // no entry can be written or found there
+	open  bool // the caller has not asked for this lifetime
+	moved bool // the caller's point stood behind another block
+	dead  bool // the point has no effect: see futile
 }
 
-// stray is a point that has to leave its place.
+// stray is a point of the caller that can't stay where it is.
 type stray struct {
 	point int
-	block int // where it would go; -1 is away
+	block int // behind which it can be moved; -1 if it has to be removed
 	ttl   time.Duration
 	open  bool
-	taken bool // it has gone there
+	taken bool // it was moved there
 }
 
-// find returns where a block's spot is, or would be.
+// find returns the index in spots of a block's spot, and whether there is one; without one it is the index to insert it at.
 func (pl *placer) find(block int) (int, bool) {
 	return slices.BinarySearchFunc(pl.spots, block, func(s spot, b int) int { return s.block - b })
 }
 
-// sort tells the caller's points that can stay from those that can't.
+// sort divides the caller's points into spots, for those that can stay, and strays.
 func (pl *placer) sort() {
 	for i := range pl.p.Points {
 		pt := &pl.p.Points[i]
@@ -133,21 +133,21 @@ func (pl *placer) sort() {
 				continue
 			}
 		}
-		pl.strays = append(pl.strays, stray{point: i, block: pl.refuge(pt), ttl: ttl, open: open})
+		pl.strays = append(pl.strays, stray{point: i, block: pl.moveTarget(pt), ttl: ttl, open: open})
 	}
 }
 
-// thin takes points away until there are no more than the model accepts.
+// thin removes points of the caller until there are no more than the model accepts.
 func (pl *placer) thin() {
 	quota := [...]int{Tools: 1, System: 1, Messages: 2}
-	left := pl.m.MaxPoints
+	room := pl.m.MaxPoints
 	stay := make([]bool, len(pl.spots))
 	for _, section := range [...]Section{Messages, System, Tools} {
-		for i := len(pl.spots) - 1; i >= 0 && quota[section] > 0 && left > 0; i-- {
+		for i := len(pl.spots) - 1; i >= 0 && quota[section] > 0 && room > 0; i-- {
 			if pl.p.Blocks[pl.spots[i].block].Section == section {
 				stay[i] = true
 				quota[section]--
-				left--
+				room--
 			}
 		}
 	}
@@ -180,7 +180,7 @@ func (pl *placer) fill() {
 	}
 }
 
-// want makes a block a spot, if it is none and there is room.
+// want puts a point behind a block, if there is none yet and there is room.
 func (pl *placer) want(block int) {
 	if block < 0 {
 		return
@@ -200,7 +200,7 @@ func (pl *placer) want(block int) {
 	pl.spots = slices.Insert(pl.spots, at, s)
 }
 
-// yield gives up a point of the caller that can't have an effect, and reports whether there was one.
+// yield removes a point of the caller that has no effect, to make room, and reports whether there was one.
 func (pl *placer) yield() bool {
 	i := slices.IndexFunc(pl.spots, func(s spot) bool { return s.dead })
 	if i < 0 {
@@ -211,8 +211,8 @@ func (pl *placer) yield() bool {
 	return true
 }
 
-// lag returns the last block from which the earlier turn's is in reach, or -1 if the newest turn's reaches it or a point
-// stands there already.
+// lag returns the last block from which the model's lookback reaches the earlier turn's point. It returns -1 if no point is needed there, because the
+// newest turn's point is near enough, or another point in between is.
 func (pl *placer) lag(newest, before int) int {
 	reach := pl.m.lookback()
 	if before < 0 || newest-before < reach {
@@ -226,7 +226,7 @@ func (pl *placer) lag(newest, before int) int {
 	return pl.last(before+1, before+reach-1)
 }
 
-// lifetimes settles how long each point asks for, never less in front of more.
+// lifetimes sets the lifetime of each point. No point gets a shorter one than a point that follows it.
 func (pl *placer) lifetimes() {
 	longest := time.Duration(0)
 	for i := len(pl.spots) - 1; i >= 0; i-- {
@@ -249,7 +249,7 @@ func (pl *placer) lifetimes() {
 	}
 }
 
-// edits returns what differs from the prompt.
+// edits returns the changes that lead from the prompt's points to the spots.
 func (pl *placer) edits() []Edit {
 	var edits []Edit
 	for _, s := range pl.strays {

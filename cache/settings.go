@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// settingKind is a kind of setting, as far as caches differ in what it invalidates.
+// settingKind is a kind of setting. Caches differ in what a change of each kind invalidates.
 type settingKind uint8
 
 const (
@@ -20,7 +20,7 @@ const (
 
 var settingKindNames = [numSettings]string{"the tool choice", "how the model thinks", "the form of the answer", "the speed", "the citations of documents", "a setting"}
 
-// kindOfSetting sorts a setting by its name in a request.
+// kindOfSetting returns the kind of a setting by its name in a request.
 func kindOfSetting(name string) settingKind {
 	switch name, _, _ = strings.Cut(name, "."); name {
 	case "tool_choice", "toolChoice":
@@ -46,7 +46,7 @@ func (p *Prompt) Setting(name, value string) {
 	*l = mix(mix(*l, hashString(name)), hashString(value))
 }
 
-// level returns the hash of what changes the messages' level.
+// level returns the hash of everything outside of the prompt that changes which cached messages are found.
 func (p *Prompt) level() uint64 {
 	if p.images {
 		return mix(p.settings, 1) | 1

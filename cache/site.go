@@ -8,19 +8,19 @@ import (
 // anthropic is the provider in the ids of Claude models.
 const anthropic = "anthropic"
 
-// site knows where in a prompt cache points may stand.
+// site decides where in a prompt cache points may stand.
 type site struct {
 	p      *Prompt
 	m      *Model
 	scale  scale
-	end    int           // no new point stands behind this block or a later one
-	bound  int           // nor does one of the caller's that has to move
+	end    int           // new points are put only behind blocks before this one
+	bound  int           // the same for points of the caller that have to be moved
 	starts [3]int        // index of each section's first block
-	upTo   []size        // of everything up to each block
-	told   countedTokens // what a response has counted of its beginning
+	upTo   []size        // size of the prompt up to and including each block
+	told   countedTokens // how many tokens a response has reported for a beginning of the prompt
 
-	// Whether the message that was looked at last holds reasoning: looking takes a walk over it.
-	looked  bool
+	// holdsReasoning keeps its last answer here, because it has to read all blocks of the message.
+	looked  bool // the next two are set
 	message int
 	reasons bool
 }
@@ -37,8 +37,8 @@ func newSite(p *Prompt, m *Model, o PlaceOptions) site {
 	return s
 }
 
-// weigh sums up the sizes of the blocks. Unlike record it looks at no text, and it serialises documents only as long as their
-// size can matter: behind the model's minimum it does not, if there is no maximum.
+// weigh sums up the sizes of the blocks. Unlike record it reads no text. It serialises documents only while their size matters: if the model has
+// no maximum, that is until the model's minimum is reached.
 func (s *site) weigh() {
 	s.upTo = make([]size, len(s.p.Blocks))
 	var sum size
@@ -48,7 +48,7 @@ func (s *site) weigh() {
 		for ; next < b.leafEnd; next++ {
 			l := &s.p.leaves[next]
 			if l.doc != nil && !l.sized && (s.m.MaxTokens > 0 || s.scale.low(sum) < s.m.MinTokens) {
-				raw, _ := l.doc.MarshalSmithyDocument() // one that can't be is for the SDK to report
+				raw, _ := l.doc.MarshalSmithyDocument() // the SDK reports the error when it sends the request
 				b.Bytes += len(raw)
 				l.sized = true
 			}
@@ -58,8 +58,8 @@ func (s *site) weigh() {
 	}
 }
 
-// accepts reports whether the service takes a point behind a block, as far as is known. It certainly refuses what this
-// refuses, with one exception: a message of Claude that holds reasoning anywhere is only sometimes refused.
+// accepts reports whether the service accepts a point behind a block, as far as is known. Where accepts returns false the service is known to
+// reject the point, with one exception: in a message of Claude that holds reasoning anywhere, it rejects points only sometimes.
 func (s *site) accepts(block int) bool {
 	b := &s.p.Blocks[block]
 	switch {
@@ -99,6 +99,7 @@ func (s *site) suits(block int) bool {
 	return kind != Document && kind != Other && s.accepts(block) && !s.beyond(block)
 }
 
+// short reports whether the prefix up to a block may be below the model's minimum.
 func (s *site) short(block int) bool {
 	low := s.scale.low(s.upTo[block])
 	if k := s.told; k.blocks > 0 && block+1 >= k.blocks {
@@ -107,11 +108,12 @@ func (s *site) short(block int) bool {
 	return low < s.m.MinTokens
 }
 
+// beyond reports whether the prefix up to a block may be above the model's maximum.
 func (s *site) beyond(block int) bool {
 	return s.m.MaxTokens > 0 && s.scale.high(s.upTo[block]) > s.m.MaxTokens
 }
 
-// futile reports whether a point behind a block can neither write nor find anything.
+// futile reports whether a point behind a block certainly has no effect, because its prefix is too short or too long to be cached.
 func (s *site) futile(block int) bool {
 	prefix := s.upTo[block]
 	return s.scale.high(prefix) < s.m.MinTokens || s.m.MaxTokens > 0 && s.scale.low(prefix) > s.m.MaxTokens
@@ -120,7 +122,7 @@ func (s *site) futile(block int) bool {
 // last returns the last block of a range behind which a new point may stand, or -1.
 func (s *site) last(from, to int) int { return s.lastBefore(from, to, s.end) }
 
-// lastBefore is last for points that stand before a block.
+// lastBefore is like last, with a bound of its own: the block has to come before end.
 func (s *site) lastBefore(from, to, end int) int {
 	for i := min(to, end-1); i >= from && !s.short(i); i-- {
 		if s.suits(i) {
@@ -130,8 +132,8 @@ func (s *site) lastBefore(from, to, end int) int {
 	return -1
 }
 
-// turns returns the blocks behind which the newest user turn and the one before it take a point, or -1. A turn is a run of
-// user messages with the assistant's messages that it answers. Turns that take none do not count.
+// turns returns the blocks behind which a point can stand at the end of the newest user turn and of the one before it, or -1. A turn is a run of
+// user messages together with the assistant's messages before it. Turns in which no point can stand are skipped.
 func (s *site) turns() (newest, before int) {
 	newest, before = -1, -1
 	i := len(s.p.Blocks) - 1
@@ -150,13 +152,13 @@ func (s *site) turns() (newest, before int) {
 	return newest, before
 }
 
-// single reports whether nothing is likely to follow the request. To write its newest turn would cost a quarter more than to
-// read it, for nothing. Of a question that starts a conversation all the same, the second turn writes what it repeats.
+// single reports whether the request is likely to be the only one of its conversation. Then writing its newest turn to the cache costs a
+// quarter more than plain input and saves nothing. If a conversation follows all the same, its second request writes that turn.
 func (s *site) single() bool {
 	return s.p.Final || s.starts[System] == 0 && s.skip(s.skip(len(s.p.Blocks)-1, false), true) < s.starts[Messages]
 }
 
-// skip goes back from i over messages of the user, or of anybody else, and returns the last block that is none of them.
+// skip goes back from block i over the messages of the user, or over all others if user is false, and returns the block before them.
 func (s *site) skip(i int, user bool) int {
 	for i >= s.starts[Messages] && s.p.Blocks[i].User == user {
 		i--
@@ -164,17 +166,19 @@ func (s *site) skip(i int, user bool) int {
 	return i
 }
 
-// refuge returns the nearest block before a point that takes a new one in its section, or -1.
-func (s *site) refuge(pt *Point) int {
-	i := pt.Block
-	if i < 0 {
-		i, _ = slices.BinarySearchFunc(s.p.Blocks, pt.Where, func(b Block, w Where) int { return b.Where.compare(w) })
-		i--
+// moveTarget returns the block behind which a misplaced point of the caller can be moved: the last one at or before the point, in its section, behind
+// which a point may stand, or -1. A point without a block before it in its list (Block < 0) is located by its Where.
+func (s *site) moveTarget(pt *Point) int {
+	block := pt.Block
+	if block < 0 {
+		next, _ := slices.BinarySearchFunc(s.p.Blocks, pt.Where, func(b Block, w Where) int { return b.Where.compare(w) })
+		block = next - 1
 	}
-	return s.lastBefore(s.starts[min(pt.Section, Messages)], i, s.bound)
+	section := min(pt.Section, Messages) // a caller's Point may hold a section that does not exist
+	return s.lastBefore(s.starts[section], block, s.bound)
 }
 
-// compare orders places as the service reads them.
+// compare orders locations in a prompt as the service reads them.
 func (w Where) compare(o Where) int {
 	if c := cmp.Compare(w.Section, o.Section); c != 0 || w.Section != Messages {
 		return cmp.Or(c, cmp.Compare(w.Index, o.Index))

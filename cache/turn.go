@@ -6,18 +6,17 @@ import (
 	"time"
 )
 
-// Turn is one request of a workflow on its way. It has to be ended by End or Fail, whatever becomes of the request. Its
-// methods are safe for concurrent use.
+// Turn is one request of a workflow. It has to be ended by End or Fail in any case. Its methods are safe for concurrent use.
 type Turn struct {
-	// Findings are what the request shows, what the service would reject first. They do not change after Check.
+	// Findings are the findings about the request. Those that the service would reject come first. They do not change after Check.
 	Findings []Finding
-	// Begun, if not nil, is closed once the response begins that is writing this request's prefix just now.
+	// Begun is set if another request is writing the same prefix at the moment. It is closed once that one's response begins.
 	Begun <-chan struct{}
 
 	session *session
 	call    Call
 	prompt  *Prompt // until Send
-	past    past
+	past    predecessor
 	found   []Finding
 
 	conversation  *conversation
@@ -60,13 +59,13 @@ const (
 func (s *session) check(c Call, p *Prompt) *Turn {
 	var buf [maxConversations][]leafRecord
 	p.record(s.knownLeaves(buf[:0]))
-	return s.checkRecorded(c, p, s.past(p), false)
+	return s.checkRecorded(c, p, s.findPredecessor(p), false)
 }
 
 // checkRecorded builds the turn of a prompt whose records are filled in. placed says that its points stand where they pay.
 // Requires s.mu held.
-func (s *session) checkRecorded(c Call, p *Prompt, b past, placed bool) *Turn {
-	t := &Turn{session: s, call: c, prompt: p, size: p.total(), points: len(p.Points), past: b, placed: placed}
+func (s *session) checkRecorded(c Call, p *Prompt, prev predecessor, placed bool) *Turn {
+	t := &Turn{session: s, call: c, prompt: p, size: p.total(), points: len(p.Points), past: prev, placed: placed}
 	t.follows = s.follow(&t.call, p, &t.past)
 	if conv := t.past.conversation; conv != nil {
 		t.unproven = placed && len(conv.points) == 0
@@ -102,7 +101,7 @@ func (s *session) checkRecorded(c Call, p *Prompt, b past, placed bool) *Turn {
 	return t
 }
 
-// wasWritten reports whether a response has told that a prefix which one of the request's points closes is cached.
+// wasWritten reports whether a response has shown that the prefix before one of the request's points is cached.
 func (t *Turn) wasWritten() bool {
 	for _, prefix := range t.session.cached {
 		if !prefix.exact || prefix.block >= len(t.prompt.records) || t.prompt.records[prefix.block].chain != prefix.chain {
@@ -115,7 +114,7 @@ func (t *Turn) wasWritten() bool {
 	return false
 }
 
-// rank puts what the service rejects first and what is only suspected last.
+// rank is the order of findings: those that the service rejects come first, those that are only suspected last.
 func rank(f Finding) int {
 	info, _ := f.Rule.Info()
 	switch {

@@ -25,10 +25,10 @@ func (t *Tracker) Fix(c Call, p *Prompt, apply func([]Edit) *Prompt) *Turn {
 	var buf [maxConversations][]leafRecord
 	known := s.knownLeaves(buf[:0])
 	p.record(known)
-	b := s.past(p)
-	v := verdict{session: s, call: &c, p: p, past: &b}
-	v.follows = s.follow(&c, p, &b)
-	s.settle(&v.follows, b.conversation)
+	prev := s.findPredecessor(p)
+	v := verdict{session: s, call: &c, p: p, past: &prev}
+	v.follows = s.follow(&c, p, &prev)
+	s.settle(&v.follows, prev.conversation)
 	edits := place(p, &c.Model, PlaceOptions{Factor: s.scale.factor, Gaps: s.gaps}, v.decide)
 	if len(edits) > 0 {
 		if q := apply(edits); q != nil {
@@ -38,12 +38,12 @@ func (t *Tracker) Fix(c Call, p *Prompt, apply func([]Edit) *Prompt) *Turn {
 			v.trial, v.wrote = false, knownPrefix{}
 		}
 	}
-	turn := s.checkRecorded(c, p, b, true)
+	turn := s.checkRecorded(c, p, prev, true)
 	turn.trial, turn.wrote, turn.saw = v.trial, v.wrote, v.saw
 	return turn
 }
 
-// adopt takes over what is known of a prompt that is the same but for its cache points, so that its texts are not read again.
+// adopt copies the hashes and sizes of a prompt that differs only in its cache points, so that the texts need not be read again.
 func (p *Prompt) adopt(old *Prompt, known [][]leafRecord) {
 	if len(p.Blocks) != len(old.Blocks) || len(p.leaves) != len(old.leaves) {
 		p.record(known)
@@ -63,23 +63,22 @@ func (p *Prompt) adopt(old *Prompt, known [][]leafRecord) {
 	}
 }
 
-// follows is how a request goes on with a conversation.
+// follows says whether a request continues a conversation, and with what effect on the cache.
 type follows struct {
-	on     bool // it does, and the habit is that conversation's
+	on     bool // it continues one, whose habit follows
 	habit  habit
-	met    [len(ttlClasses)]bool // it has the prefix up to the newest user turn of the request before, in time to read it
-	lapsed bool                  // five minutes have passed since that request
+	met    [len(ttlClasses)]bool // by lifetime: it could read the prefix up to the predecessor's newest user turn, if that was written
+	lapsed bool                  // at least five minutes have passed since the predecessor
 }
 
-// follow tells what became of the request that this one goes on from, and what that makes of the conversation's habit.
-// Requires s.mu held.
-func (s *session) follow(c *Call, p *Prompt, b *past) follows {
-	conv := b.conversation
+// follow compares a request with its predecessor, and adds the comparison to a copy of the conversation's habit. Requires s.mu held.
+func (s *session) follow(c *Call, p *Prompt, prev *predecessor) follows {
+	conv := prev.conversation
 	if conv == nil {
 		return follows{}
 	}
 	tools, system := p.count()
-	if b.shared <= tools+system && !b.goesOn(p.records[tools+system:]) {
+	if prev.shared <= tools+system && !prev.continues(p.records[tools+system:]) {
 		return follows{}
 	}
 	f := follows{on: true, habit: conv.habit}
@@ -89,24 +88,24 @@ func (s *session) follow(c *Call, p *Prompt, b *past) follows {
 	same := conv.location == c.Place && conv.model == c.Model.ID && conv.level == p.levelOf(Messages, c.Model.Provider)
 	for i, life := range ttlClasses {
 		alive := same && gap < life
-		met := alive && conv.userEnd <= b.shared
+		met := alive && conv.userEnd <= prev.shared
 		f.habit.tail[i].add(met)
 		f.met[i] = met
 		before := conv.before
 		if before == 0 {
-			before = conv.userEnd // there was no turn before: what drops the one drops the other
+			before = conv.userEnd // there was no turn before it, so that both are kept or changed together
 		}
-		f.habit.before[i].add(alive && before <= b.shared)
+		f.habit.before[i].add(alive && before <= prev.shared)
 	}
 	return f
 }
 
-// verdict decides where new points of one request are worth what they cost.
+// verdict decides where new points of one request save more than they cost.
 type verdict struct {
 	session *session
 	call    *Call
 	p       *Prompt
-	past    *past
+	past    *predecessor
 	follows follows
 
 	trial bool        // the newest turn is written before anything is known of it
@@ -114,7 +113,7 @@ type verdict struct {
 	saw   []knownPrefix
 }
 
-// decide bounds where the placer may put new points, and which of the caller's go. Requires the session's lock held.
+// decide restricts where the placer may put new points, and decides which of the caller's are removed. Requires the session's lock held.
 func (v *verdict) decide(pl *placer) {
 	s := v.session
 	pl.judged, pl.told = true, v.past.counted()
@@ -153,7 +152,7 @@ func (v *verdict) decide(pl *placer) {
 	}
 }
 
-// held returns how many blocks the longest prefix has that the cache holds: a point there costs nothing and reads it.
+// held returns the length, in blocks, of the longest prefix that the cache holds. A point at its end only reads it, and so costs nothing.
 func (v *verdict) held(pl *placer) int {
 	location := locationHash(v.call.Model.ID, v.call.Place)
 	longest := -1
@@ -278,8 +277,8 @@ func (s *session) conversationsGoOn(now time.Time) bool {
 	return met > over+open
 }
 
-// refuted reports whether points behind what the request shares with the one before have proved to cost: twice in a row, or
-// once because a time or an id in tools or system prompt had changed.
+// refuted reports whether points behind the blocks that the request shares with its predecessor have only cost: what they wrote was not read twice in
+// a row, or once because a time or an id in tools or system prompt had changed.
 func (v *verdict) refuted() bool {
 	h := &v.follows.habit
 	if !v.follows.on {

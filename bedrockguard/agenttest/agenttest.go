@@ -28,9 +28,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
-// Goal is what a run has to reach, and how it is set up. The zero value asks for nothing but a run without an error.
+// Goal is what a run has to reach, and how it is set up. With the zero value, a run only has to end without an error.
 type Goal struct {
-	// MinHitShare is the least part of all input tokens that has to be read from the cache, from 0 to 1.
+	// MinHitShare is the smallest share of all input tokens that has to be read from the cache, from 0 to 1.
 	MinHitShare float64
 	// MaxCost is the most that the run may cost, in USD at list price: as the simulator bills it, and as a hard limit of the
 	// guard, which refuses a call whose worst case would go beyond. Any other unit is an error; zero sets no price.
@@ -46,8 +46,8 @@ type Goal struct {
 // Result is how a run went.
 type Result struct {
 	Bill     bedrocktest.Bill
-	Findings []cache.Finding // one of each rule, the first that was seen
-	Calls    map[cache.Rule]int
+	Findings []cache.Finding    // one of each rule, the first that was seen
+	Calls    map[cache.Rule]int // how many findings of each rule were reported
 }
 
 // Check runs an agent, and fails the test if the goal is missed. The client talks to the simulated service through a
@@ -96,12 +96,12 @@ func run(tb testing.TB, goal Goal, agent func(context.Context, *bedrockruntime.C
 	}
 	server := bedrocktest.New(tb, goal.Server)
 	err = agent(ctx, guard.NewFromConfig(server.Config()))
-	err = errors.Join(err, guard.Close(context.WithoutCancel(ctx))) // streams that are still drained tell their usage first
+	err = errors.Join(err, guard.Close(context.WithoutCancel(ctx))) // waits for the usage of streams that are still being read to their end
 	found, calls := seen.all()
 	return Result{Bill: server.Bill(), Findings: found, Calls: calls}, err
 }
 
-// missed lists what the run did not reach, the findings with it.
+// missed returns a text for each part of the goal that the run did not reach. The last one ends with the findings.
 func (g Goal) missed(r Result, err error) []string {
 	var missed []string
 	if err != nil {
@@ -122,11 +122,14 @@ func (g Goal) missed(r Result, err error) []string {
 	return missed
 }
 
-// String renders the findings for a terminal.
+// terminalWidth is how many columns findings are printed in.
+const terminalWidth = 100
+
+// String renders the findings for a terminal. The line with the number of events continues the list of labels that Finding.Render prints.
 func (r Result) String() string {
 	var b strings.Builder
 	for _, f := range r.Findings {
-		fmt.Fprintf(&b, "%s  in     %d events\n", f.Render(100), r.Calls[f.Rule])
+		fmt.Fprintf(&b, "%s  in     %d events\n", f.Render(terminalWidth), r.Calls[f.Rule])
 	}
 	return b.String()
 }

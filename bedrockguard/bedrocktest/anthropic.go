@@ -268,7 +268,7 @@ func anthropicEvents(in *inference, sv served, r Reply) []event {
 		start = anthropicUsage(in, sv, 1)
 	}
 	events := []event{
-		chunkMeta(map[string]any{"type": "message_start", "message": map[string]any{
+		usageChunk(map[string]any{"type": "message_start", "message": map[string]any{
 			"id": "msg_bdrk_1", "type": "message", "role": "assistant", "model": in.bodyName(), "content": []any{}, "stop_reason": nil, "stop_sequence": nil, "usage": start,
 		}}),
 	}
@@ -280,8 +280,8 @@ func anthropicEvents(in *inference, sv served, r Reply) []event {
 		usage["iterations"] = iterationsJSON(in.steps)
 	}
 	return append(events,
-		chunkMeta(map[string]any{"type": "message_delta", "delta": map[string]any{"stop_reason": r.stop(), "stop_sequence": r.stopSequence()}, "usage": usage}),
-		chunkMeta(in.tracedAs(map[string]any{"type": "message_stop", "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens)}, r)))
+		usageChunk(map[string]any{"type": "message_delta", "delta": map[string]any{"stop_reason": r.stop(), "stop_sequence": r.stopSequence()}, "usage": usage}),
+		usageChunk(in.tracedAs(map[string]any{"type": "message_stop", "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens)}, r)))
 }
 
 // splitJSON is the split without the classes that a model without a cache does not have.

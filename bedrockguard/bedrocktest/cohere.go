@@ -2,9 +2,8 @@ package bedrocktest
 
 import "encoding/json"
 
-// documentFrame is what the template of Cohere's chat models writes around each document, in tokens: a heading, its number and the
-// names of its fields. Measured on the public template of Command R (2026-11): 2,000 documents of 32 bytes each are rendered to some
-// 40,000 tokens.
+// documentFrame is how many tokens the prompt template of Cohere's chat models adds to each document: a heading, its number and the names of its
+// fields. Measured on the public template of Command R (2026-11): 2,000 documents of 32 bytes each are rendered to some 40,000 tokens.
 const documentFrame = 20
 
 // parseCohereChat reads the bodies of Command R: a message, the history before it, and documents to answer from.
@@ -43,7 +42,7 @@ func (s *Server) parseCohereChat(n *node, in *inference) *refusal {
 	return nil
 }
 
-// finish is Cohere's reason, which has a word of its own for a stop sequence.
+// cohereFinish returns the reply's stop reason in Cohere's words. Unlike other families, Cohere has a word for a stop sequence.
 func (r Reply) cohereFinish() string {
 	if r.stop() == "stop_sequence" {
 		return "STOP_SEQUENCE"
@@ -51,18 +50,19 @@ func (r Reply) cohereFinish() string {
 	return r.chosen(cohereWords)
 }
 
-// cohereChatAnswer tells no tokens: the header is the only source. Uses of tools have their own member.
+// cohereChatAnswer holds no token counts: the response headers are the only source. Uses of tools have their own member.
 func cohereChatAnswer(in *inference, _ served, r Reply) any {
 	id := "cohere-" + itoa(r.seq)
 	history := append(in.history[:len(in.history):len(in.history)],
 		map[string]any{"role": "USER", "message": in.request.LastText}, map[string]any{"role": "CHATBOT", "message": r.Text})
-	told := map[string]any{"response_id": id, "generation_id": id, "text": r.Text, "finish_reason": r.cohereFinish(), "chat_history": history}
+	body := map[string]any{"response_id": id, "generation_id": id, "text": r.Text, "finish_reason": r.cohereFinish(), "chat_history": history}
 	if calls := cohereCalls(r); calls != nil {
-		told["tool_calls"] = calls
+		body["tool_calls"] = calls
 	}
-	return told
+	return body
 }
 
+// cohereCalls returns the reply's uses of tools, or nil.
 func cohereCalls(r Reply) (calls []any) {
 	for _, b := range r.Blocks {
 		if b.Tool != nil {
@@ -72,6 +72,7 @@ func cohereCalls(r Reply) (calls []any) {
 	return calls
 }
 
+// cohereChatEvents streams an answer: the pieces of its text, its uses of tools, and a last event with the whole answer and Bedrock's metrics.
 func cohereChatEvents(in *inference, sv served, r Reply) []event {
 	var events []event
 	for _, piece := range r.pieces() {
@@ -80,7 +81,7 @@ func cohereChatEvents(in *inference, sv served, r Reply) []event {
 	if calls := cohereCalls(r); calls != nil {
 		events = append(events, chunk(map[string]any{"event_type": "tool-calls-generation", "is_finished": false, "tool_calls": calls}))
 	}
-	return append(events, chunkMeta(in.tracedAs(map[string]any{
+	return append(events, usageChunk(in.tracedAs(map[string]any{
 		"event_type": "stream-end", "is_finished": true, "finish_reason": r.cohereFinish(), "response": cohereChatAnswer(in, sv, r),
 		"amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
 	}, r)))
@@ -101,6 +102,7 @@ func (s *Server) parseCohereText(n *node, in *inference) *refusal {
 	return nil
 }
 
+// maxGenerations is the most that num_generations may ask for.
 const maxGenerations = 5
 
 func cohereTextAnswer(in *inference, _ served, r Reply) any {
@@ -112,12 +114,14 @@ func cohereTextAnswer(in *inference, _ served, r Reply) any {
 	return map[string]any{"id": id, "prompt": in.request.LastText, "generations": generations}
 }
 
+// cohereTextEvents streams one generation: the pieces of its text, then an event with the finish reason and Bedrock's metrics. Unlike
+// cohereTextAnswer it does not repeat the text for num_generations.
 func cohereTextEvents(in *inference, sv served, r Reply) []event {
 	var events []event
 	for _, piece := range r.pieces() {
 		events = append(events, chunk(map[string]any{"is_finished": false, "text": piece}))
 	}
-	return append(events, chunkMeta(in.tracedAs(map[string]any{
+	return append(events, usageChunk(in.tracedAs(map[string]any{
 		"is_finished": true, "finish_reason": r.cohereFinish(), "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
 	}, r)))
 }

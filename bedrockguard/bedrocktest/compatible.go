@@ -225,7 +225,7 @@ func chatStream(in *inference, sv served, r Reply) []event {
 	if in.usageAsked {
 		last := head(nil, nil)
 		last["choices"], last["usage"] = []any{}, chatUsage(sv, r.OutputTokens)
-		events = append(events, chunkMeta(last))
+		events = append(events, usageChunk(last))
 	}
 	return append(events, event{kind: doneEvent})
 }

@@ -9,7 +9,7 @@ type dialect struct {
 	events func(*inference, served, Reply) []event
 }
 
-// dialectOf returns the dialect of a model; its zero value when InvokeModel does not serve it here.
+// dialectOf returns the dialect of a model, or the zero value if the simulator does not serve the model through InvokeModel.
 func dialectOf(m *model) dialect {
 	id := m.ID
 	switch {
@@ -33,13 +33,21 @@ func dialectOf(m *model) dialect {
 		return dialect{(*Server).parseCohereText, cohereTextAnswer, cohereTextEvents}
 	case m.Provider == "meta":
 		return dialect{plain([]string{"prompt", "max_gen_len", "temperature", "top_p", "images"}, "max_gen_len"), llamaAnswer, llamaEvents}
-	case m.Provider == "mistral" && strings.Contains(id, "instruct-v0") || strings.HasPrefix(id, "mistral.mistral-small-2402") || strings.HasPrefix(id, "mistral.mistral-large-24"):
+	case promptOnlyMistral(m):
 		return dialect{plain([]string{"prompt", "max_tokens", "stop", "temperature", "top_p", "top_k"}, "max_tokens"), mistralAnswer, mistralEvents}
 	case m.embeds():
 		return dialect{}
 	default:
 		return dialect{(*Server).parseChat, chatAnswer, chatEvents}
 	}
+}
+
+// promptOnlyMistral reports whether a model is one of Mistral's of 2023 and 2024, which take one prompt instead of messages.
+func promptOnlyMistral(m *model) bool {
+	if m.Provider == "mistral" && strings.Contains(m.ID, "instruct-v0") {
+		return true
+	}
+	return strings.HasPrefix(m.ID, "mistral.mistral-small-2402") || strings.HasPrefix(m.ID, "mistral.mistral-large-24")
 }
 
 // The stop reasons of families (their pages in the Bedrock user guide, read 2026-11).
@@ -50,7 +58,8 @@ var (
 	cohereWords = words{"COMPLETE", "MAX_TOKENS", "COMPLETE", "ERROR_TOXIC"}
 )
 
-// plain parses bodies whose prompt is one string, the first of their members; limit is the path to the output limit.
+// plain returns a parser of bodies whose prompt is one string. members are the names that a body may have, the prompt's first; limit is the path
+// of names to the output limit.
 func plain(members []string, limit ...string) func(*Server, *node, *inference) *refusal {
 	return func(s *Server, n *node, in *inference) *refusal {
 		if err := n.only("the request", members...); err != nil {
@@ -74,7 +83,7 @@ func plain(members []string, limit ...string) func(*Server, *node, *inference) *
 	}
 }
 
-// limit reads an output limit; nil leaves the model's.
+// limit reads an output limit. Without one, n is nil and the model's own limit applies.
 func (in *inference) limit(n *node) *refusal {
 	if n == nil {
 		return nil
@@ -201,7 +210,7 @@ func novaEvents(in *inference, sv served, r Reply) []event {
 	delete(usage, "totalTokens")
 	return append(events,
 		chunk(map[string]any{"messageStop": map[string]any{"stopReason": r.stop()}}),
-		chunkMeta(in.tracedAs(map[string]any{"metadata": map[string]any{"usage": usage, "metrics": map[string]any{}, "trace": map[string]any{}}, "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens)}, r)))
+		usageChunk(in.tracedAs(map[string]any{"metadata": map[string]any{"usage": usage, "metrics": map[string]any{}, "trace": map[string]any{}}, "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens)}, r)))
 }
 
 func titanTextAnswer(_ *inference, sv served, r Reply) any {
@@ -213,7 +222,7 @@ func titanTextEvents(in *inference, sv served, r Reply) []event {
 	for _, piece := range r.pieces() {
 		events = append(events, chunk(map[string]any{"outputText": piece, "index": 0, "completionReason": nil}))
 	}
-	return append(events, chunkMeta(in.tracedAs(map[string]any{
+	return append(events, usageChunk(in.tracedAs(map[string]any{
 		"outputText": "", "index": 0, "completionReason": r.chosen(titanWords), "inputTextTokenCount": sv.input, "totalOutputTextTokenCount": r.OutputTokens,
 		"amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
 	}, r)))
@@ -226,19 +235,19 @@ func llamaAnswer(_ *inference, sv served, r Reply) any {
 func llamaEvents(in *inference, sv served, r Reply) []event {
 	var events []event
 	for i, piece := range r.pieces() {
-		told := map[string]any{"generation": piece, "prompt_token_count": nil, "generation_token_count": min(i+1, r.OutputTokens), "stop_reason": nil}
+		body := map[string]any{"generation": piece, "prompt_token_count": nil, "generation_token_count": min(i+1, r.OutputTokens), "stop_reason": nil}
 		if i == 0 {
-			told["prompt_token_count"] = sv.input
+			body["prompt_token_count"] = sv.input
 		}
-		events = append(events, chunkMeta(told))
+		events = append(events, usageChunk(body))
 	}
-	return append(events, chunkMeta(in.tracedAs(map[string]any{
+	return append(events, usageChunk(in.tracedAs(map[string]any{
 		"generation": "", "prompt_token_count": nil, "generation_token_count": r.OutputTokens, "stop_reason": r.chosen(promptWords),
 		"amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
 	}, r)))
 }
 
-// mistralAnswer tells no tokens: the headers are the only source.
+// mistralAnswer holds no token counts: the response headers are the only source.
 func mistralAnswer(_ *inference, _ served, r Reply) any {
 	return map[string]any{"outputs": []any{map[string]any{"text": r.Text, "stop_reason": r.chosen(promptWords)}}}
 }
@@ -248,7 +257,7 @@ func mistralEvents(in *inference, sv served, r Reply) []event {
 	for _, piece := range r.pieces() {
 		events = append(events, chunk(map[string]any{"outputs": []any{map[string]any{"text": piece, "stop_reason": nil}}}))
 	}
-	return append(events, chunkMeta(in.tracedAs(map[string]any{
+	return append(events, usageChunk(in.tracedAs(map[string]any{
 		"outputs": []any{map[string]any{"text": "", "stop_reason": r.chosen(promptWords)}}, "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
 	}, r)))
 }
@@ -377,15 +386,15 @@ func chatEvents(in *inference, sv served, r Reply) []event {
 	if calls := chatMessage(r)["tool_calls"]; calls != nil {
 		events = append(events, chunk(map[string]any{"object": "chat.completion.chunk", "choices": []any{map[string]any{"index": 0, "delta": map[string]any{"tool_calls": calls}}}}))
 	}
-	return append(events, chunkMeta(in.tracedAs(map[string]any{
+	return append(events, usageChunk(in.tracedAs(map[string]any{
 		"object": "chat.completion.chunk", "choices": []any{map[string]any{"index": 0, "delta": map[string]any{}, "finish_reason": r.chosen(chatWords)}},
 		"model": in.bodyName(), "usage": chatUsage(sv, r.OutputTokens), "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens),
 	}, r)))
 }
 
-// epoch is when answers say that they were made, so that two runs of a test get the same bytes.
+// epoch is the creation time in answers, in Unix seconds. It is fixed, so that two runs of a test get the same bytes.
 const epoch = 1_764_460_800
 
-// chunk is an event of InvokeModelWithResponseStream; chunkMeta is one that tells usage.
-func chunk(body map[string]any) event     { return event{chunkEvent, body} }
-func chunkMeta(body map[string]any) event { return event{usageChunkEvent, body} }
+// chunk is an event of InvokeModelWithResponseStream. A usageChunk holds token counts, which the fault MissingUsage takes out.
+func chunk(body map[string]any) event      { return event{chunkEvent, body} }
+func usageChunk(body map[string]any) event { return event{usageChunkEvent, body} }

@@ -51,5 +51,5 @@ func endpointEvents(in *inference, sv served, r Reply) []event {
 	}
 	last := completion(in, "", r.chosen(chatWords))
 	last["usage"], last["amazon-bedrock-invocationMetrics"] = chatUsage(sv, r.OutputTokens), in.model.metrics(sv, r.OutputTokens)
-	return append(events, chunkMeta(last))
+	return append(events, usageChunk(last))
 }

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Tokens that the service adds to a prompt, in tokens. None of them stands in a request. The figures are the largest that were
-// recorded or published until 2026-11-28; a model of which nothing is known gets none.
+// Text that the service adds to a prompt, in tokens. None of it is in the request. The figures are the largest that were recorded or
+// published until 2026-11-28; a model of which nothing is known gets none.
 const (
 	// firstCitation is billed once where citations of a document or a search result are asked for, furtherCitation for each one more.
 	// Recorded on Claude Sonnet 5 with ConverseStream: a text document whose own text and framing is 98 tokens was billed at 887, a
@@ -20,7 +20,7 @@ const (
 	// was recorded at 560 tokens, one of 130 bytes that is not strict at 558.
 	schemaPrompt = 80
 	// citedText is billed for each token of text in a PDF whose citations are asked for, in thousandths: the marks in it. Recorded on
-	// Haiku 4.5: 4,248 tokens for a page of some 800 tokens that costs 2,690 without. A mark a byte is the most.
+	// Haiku 4.5: 4,248 tokens for a page of some 800 tokens that costs 2,690 without. The text has at most one mark for each byte.
 	citedText = 1400
 	// firstBuiltin is billed for the first tool whose definition the provider supplies, furtherBuiltin for each one more. Published by
 	// Anthropic for computer use with its system text and two companions: 2,146 tokens in all. The split is this package's own.
@@ -46,7 +46,7 @@ func familyPrompt(m *model, templated bool) int {
 	}
 }
 
-// hidden is what makes the service add text to a prompt. The zero value is a plain prompt.
+// hidden holds the properties of a request for which the service adds text to the prompt. The zero value adds none but the family's.
 type hidden struct {
 	citations    int // documents and search results whose citations are asked for
 	schemas      int // structured outputs and strict tools
@@ -54,14 +54,14 @@ type hidden struct {
 	builtins     int // tools that the provider defines
 	tools        int // tools of any kind
 	compacts     bool
-	forced       bool // a tool has to be used
-	thinking     bool // with a budget
+	forced       bool // the request demands that a tool is used
+	thinking     bool // the request asks for thinking with a budget
 	leading      bool // the assistant begins
-	marks        int  // in the text of PDFs that are cited
-	raw          bool // one string, without a template
+	marks        int  // tokens of the marks in the text of PDFs whose citations are asked for
+	raw          bool // the prompt is one string, without a template
 }
 
-// tokens are the tokens that are added to a prompt of the model.
+// tokens returns how many tokens are added at the beginning of a prompt of the model.
 func (h *hidden) tokens(m *model) int {
 	f := framingOf(m)
 	n := familyPrompt(m, !h.raw) + h.schemaTokens + h.marks
@@ -75,8 +75,8 @@ func (h *hidden) tokens(m *model) int {
 	return n
 }
 
-// atMessages are the tokens that are added where the messages begin: what changes with them leaves a cached prefix of tools and system
-// prompts as it is.
+// atMessages returns how many tokens are added where the messages begin. They are not at the beginning of the prompt, because changing these
+// settings does not invalidate a cached prefix of tools and system prompts.
 func (h *hidden) atMessages(m *model) (n int) {
 	f := framingOf(m)
 	if h.tools > 0 && h.forced {
@@ -91,7 +91,7 @@ func (h *hidden) atMessages(m *model) (n int) {
 	return n
 }
 
-// series is the cost of n things of which the first costs something else than the others.
+// series returns the cost of n things of which the first one costs first, and each of the others further.
 func series(n, first, further int) int {
 	if n == 0 {
 		return 0
@@ -99,8 +99,8 @@ func series(n, first, further int) int {
 	return first + (n-1)*further
 }
 
-// hide adds the hidden text to the prompt, at its beginning: where it can be cached with everything behind it. What ends the template
-// stands behind everything, so that a few tokens are fresh behind the last cache point, too (as recorded).
+// hide adds the hidden text at the beginning of the prompt, so that it is cached together with the blocks that follow. The end of the template
+// comes after the last block, so that a few uncached tokens are billed after the last cache point, too (as recorded).
 func (in *inference) hide() {
 	n := in.hidden.tokens(in.model)
 	if !in.hidden.raw {

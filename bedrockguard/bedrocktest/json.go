@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// node is a JSON value that remembers its raw text: blocks are hashed by it. A nil node stands for an absent value.
+// node is a JSON value with its raw text, because blocks are hashed by that. A nil node stands for an absent value.
 type node struct {
 	raw   string
 	keys  []string // of an object, in order
@@ -30,7 +30,8 @@ func invalid(format string, args ...any) *refusal {
 
 const maxDepth = 200
 
-// parseJSON reads one JSON object and refuses duplicate keys at any depth, which the real service reads in its own way.
+// parseJSON reads one JSON object. It refuses duplicate keys at any depth, because the real service may read them in another way than this
+// package would.
 func parseJSON(body []byte) (*node, *refusal) {
 	if !json.Valid(body) {
 		return nil, &refusal{400, "SerializationException", "the request body is not valid JSON"}
@@ -78,7 +79,7 @@ func (p *parser) value(depth int) (*node, *refusal) {
 
 func (p *parser) members(n *node, depth int) *refusal {
 	object := p.s[p.i] == '{'
-	var seen map[string]struct{} // of large objects, where a scan would cost the square of their size
+	var seen map[string]struct{} // the keys of a large object, where comparing each key with all others would take quadratic time
 	for p.i++; ; p.i++ {
 		p.space()
 		if c := p.s[p.i]; c == '}' || c == ']' {
@@ -111,7 +112,7 @@ func (p *parser) members(n *node, depth int) *refusal {
 // scanLimit is how many keys are compared one by one before they are kept in a set.
 const scanLimit = 16
 
-// duplicate reports whether key is among keys, and enters it into the set of a large object.
+// duplicate reports whether key is among keys. In a large object it also adds key to the set seen.
 func duplicate(keys []string, seen *map[string]struct{}, key string) bool {
 	if len(keys) < scanLimit {
 		return slices.Contains(keys, key)
@@ -171,7 +172,7 @@ func (n *node) get(key string) *node {
 	return nil
 }
 
-// keyNames are the members of an object, those that are null included.
+// keyNames returns the names of an object's members, including those whose value is null.
 func (n *node) keyNames() []string {
 	if n.kind() != '{' {
 		return nil
@@ -195,7 +196,7 @@ func (n *node) text() string {
 	return unquote(n.raw)
 }
 
-// is reports whether a value stands there in these very letters, such as true.
+// is reports whether the node's raw JSON text is exactly raw, for example `true`.
 func (n *node) is(raw string) bool { return n != nil && n.raw == raw }
 
 // number returns an integer's value, and whether it is one.

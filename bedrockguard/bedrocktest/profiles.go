@@ -7,18 +7,25 @@ import (
 	"strings"
 )
 
-// profileRegions are the regions to which a profile sends requests (AWS's page of inference profiles, read 2026-11, in part).
+// profileRegions holds the regions to which the profiles of a geography send requests (AWS's page of inference profiles, read 2026-11, in
+// part). A model's ARN for the global profile names no region.
 var profileRegions = map[string][]string{
 	"us": {"us-east-1", "us-east-2", "us-west-2"}, "eu": {"eu-central-1", "eu-north-1", "eu-west-1", "eu-west-3"}, "apac": {"ap-northeast-1", "ap-south-1", "ap-southeast-2"},
 	"jp": {"ap-northeast-1", "ap-northeast-3"}, "au": {"ap-southeast-2", "ap-southeast-4"}, "ca": {"ca-central-1", "us-east-1"}, "in": {"ap-south-1", "ap-south-2"},
 	"us-gov": {"us-gov-east-1", "us-gov-west-1"}, "global": {""},
 }
 
-// geographyOf is the geography of profiles that a region is listed; us where none has it.
+// The types of inference profiles.
+const (
+	systemProfile      = "SYSTEM_DEFINED"
+	applicationProfile = "APPLICATION"
+)
+
+// geographyOf returns the geography whose profiles a region lists, or us if the region is in none.
 func geographyOf(region string) string {
-	for _, profile := range []string{"us-gov", "us", "eu", "apac"} {
-		if slices.ContainsFunc(geographies[profile], func(prefix string) bool { return strings.HasPrefix(region, prefix) }) {
-			return profile
+	for _, geography := range []string{"us-gov", "us", "eu", "apac"} {
+		if slices.ContainsFunc(geographies[geography], func(prefix string) bool { return strings.HasPrefix(region, prefix) }) {
+			return geography
 		}
 	}
 	return "us"
@@ -33,32 +40,36 @@ func (s *Server) inferenceProfiles(w http.ResponseWriter, r *http.Request, path 
 		id, _ := url.PathUnescape(strings.Join(path[1:], "/"))
 		return s.getProfile(w, id), true
 	}
-	kind := r.URL.Query().Get("typeEquals")
+	kind := r.URL.Query().Get("typeEquals") // the name of the field in the SDKs
 	if kind == "" {
-		kind = r.URL.Query().Get("type")
+		kind = r.URL.Query().Get("type") // the name of the parameter in the query that they send
 	}
 	return s.listProfiles(w, kind), true
 }
 
 func (s *Server) getProfile(w http.ResponseWriter, id string) *refusal {
-	m, profile, _, ok := s.lookup(url.PathEscape(id))
-	_, named := s.opts.Names[id]
-	if !ok || profile == "" && !named {
+	m, geography, _, ok := s.lookup(url.PathEscape(id))
+	kind := systemProfile
+	if _, named := s.opts.Names[id]; named {
+		kind = applicationProfile
+	}
+	if !ok || geography == "" && kind == systemProfile {
 		return &refusal{404, "ResourceNotFoundException", "The provided inference profile was not found."}
 	}
-	return answer(w, s.profile(id, m, profile, named))
+	return answer(w, s.profileSummary(id, m, geography, kind))
 }
 
-func (s *Server) profile(id string, m *model, profile string, application bool) map[string]any {
+// profileSummary describes an inference profile, in the form of GetInferenceProfile and ListInferenceProfiles. A profile without a geography,
+// such as an application's, sends requests to the server's own region.
+func (s *Server) profileSummary(id string, m *model, geography, kind string) map[string]any {
 	const created = "2026-01-01T00:00:00Z"
-	arn, kind := id, "APPLICATION"
-	if !application {
-		kind = "SYSTEM_DEFINED"
+	arn := id
+	if kind == systemProfile {
 		id = id[strings.LastIndexByte(id, '/')+1:]
 		arn = "arn:aws:bedrock:" + s.opts.Region + ":123456789012:inference-profile/" + id
 	}
 	models := []any{}
-	regions := profileRegions[profile]
+	regions := profileRegions[geography]
 	if regions == nil {
 		regions = []string{s.opts.Region}
 	}
@@ -71,25 +82,26 @@ func (s *Server) profile(id string, m *model, profile string, application bool) 
 	}
 }
 
-// listProfiles lists the profiles of the region's geography, those of the whole world, and the test's own.
+// listProfiles lists the profiles of the region's geography, the global ones, and those that Options.Names gives. kind selects one type; empty
+// selects both.
 func (s *Server) listProfiles(w http.ResponseWriter, kind string) *refusal {
 	all := []map[string]any{}
-	if kind != "APPLICATION" {
+	if kind != applicationProfile {
 		geography := geographyOf(s.opts.Region)
 		for id, m := range table().byID {
 			if m.ID != id || !m.throughProfiles() && !m.Global {
 				continue
 			}
-			all = append(all, s.profile(geography+"."+id, m, geography, false))
+			all = append(all, s.profileSummary(geography+"."+id, m, geography, systemProfile))
 			if m.Global {
-				all = append(all, s.profile("global."+id, m, "global", false))
+				all = append(all, s.profileSummary("global."+id, m, "global", systemProfile))
 			}
 		}
 	}
-	if kind != "SYSTEM_DEFINED" {
+	if kind != systemProfile {
 		for name := range s.opts.Names {
-			if m, profile, _, ok := s.lookup(url.PathEscape(name)); ok && strings.Contains(name, "application-inference-profile/") {
-				all = append(all, s.profile(name, m, profile, true))
+			if m, geography, _, ok := s.lookup(url.PathEscape(name)); ok && strings.Contains(name, "application-inference-profile/") {
+				all = append(all, s.profileSummary(name, m, geography, applicationProfile))
 			}
 		}
 	}

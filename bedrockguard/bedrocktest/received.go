@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// ToolResult is what a tool has answered, as the last message of a request tells it.
+// ToolResult is the result of a tool, as the last message of a request holds it.
 type ToolResult struct {
 	ID      string // of the use of the tool
-	Content string // its texts, or its JSON as it stands
+	Content string // its texts, and its JSON unchanged
 	Failed  bool
 }
 
@@ -44,7 +44,7 @@ func (r *Request) describe(n *node, body []byte) {
 	}
 }
 
-// trailing reports whether only tools speak from here on, as they do one message each in bodies of chats.
+// trailing reports whether all of these messages are results of tools: in chat completions each result is a message.
 func trailing(messages []*node) bool {
 	for _, m := range messages {
 		if m.get("role").text() != "tool" {
@@ -69,7 +69,7 @@ func (r *Request) results(m *node) {
 	}
 }
 
-// textsOf joins the texts in a string or a list of blocks; a block of JSON stands as it is.
+// textsOf joins the texts in a string or a list of blocks. A block of JSON is added unchanged.
 func textsOf(n *node) string {
 	if n.kind() == '"' {
 		return n.text()
@@ -88,7 +88,7 @@ func textsOf(n *node) string {
 	return strings.Join(all, "\n")
 }
 
-// Received returns the requests in the order of their arrival, if Options.Record is set: those that were refused, too, with the reason.
+// Received returns the requests in the order of their arrival, if Options.Record is set. Those that were refused have the reason in Refused.
 func (s *Server) Received() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()

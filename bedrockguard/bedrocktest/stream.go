@@ -33,22 +33,22 @@ func (e event) payload(fault FaultKind) map[string]any {
 	return padded(body)
 }
 
-// padding is what the service hides the length of an event with, in a member of its own.
+// padding is the text by which the service hides an event's length: each event has some of it in the member p.
 const padding = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
-// padded adds some of it, more the longer the event is.
+// padded adds padding to an event. How much depends on the number of the event's members alone, so it is the same in each run.
 func padded(body map[string]any) map[string]any {
 	out := maps.Clone(body)
 	out["p"] = padding[:1+len(body)*7%len(padding)]
 	return out
 }
 
-// The kinds of event that are treated apart; the third is a chunk that tells usage.
+// The kinds of event that are treated differently from others.
 const (
 	metadataEvent   = "metadata"
 	chunkEvent      = "chunk"
-	usageChunkEvent = "usage-chunk"
-	exceptionEvent  = "exception" // its body has a type and a message
+	usageChunkEvent = "usage-chunk" // a chunk with token counts; on the wire it is a chunk
+	exceptionEvent  = "exception"   // its body has a type and a message
 )
 
 // frame encodes an event with its prelude, headers and checksums.
@@ -73,7 +73,7 @@ func (e event) frame(fault FaultKind) []byte {
 	return out.Bytes()
 }
 
-// stream writes events as frames. A truncated one ends in the middle of a frame, one that fails on the way with an exception.
+// stream writes events as frames. With the fault Truncate it stops in the middle of a frame; with a fault that has an exception it stops with that.
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, in *inference, events []event, fault FaultKind, reply Reply) {
 	w.Header().Set("content-type", "application/vnd.amazon.eventstream")
 	if in.form != "" {
@@ -122,7 +122,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, in *inference, e
 	}
 }
 
-// encode is an event as the route writes it.
+// encode returns an event in the form of the route: a server-sent event or a frame.
 func (in *inference) encode(e event, fault FaultKind) []byte {
 	if in.form != "" {
 		return e.sse(in.form, fault)

@@ -16,26 +16,27 @@ import (
 // The attributes of an account's item. Sums change by arithmetic under conditions; everything else changes together with
 // the version, by a step that has read the item and requires it to be as it was.
 const (
-	attrVersion   = "v"  // random, new whenever anything but sums changes
-	attrChanges   = "n"  // counts all changes, so that an exact copy can be required
-	attrSince     = "w"  // the first bucket that used and settled add up
-	attrStart     = "b"  // the bucket of now, at the time of the last look
-	attrEnd       = "e"  // when that bucket stops counting
-	attrUsed      = "u"  // settled + pending of all buckets from since on
-	attrSettled   = "s"  // settled of the same
-	attrGap       = "g"  // how far settled is below the next mark, plus one: marks are due at zero
-	attrMarks     = "mh" // which marks the gap was worked out for
-	attrQuiet     = "qt" // when a mark that was reported may be reported again
-	attrFired     = "f"
-	attrLatched   = "lu"
-	attrMax       = "om" // of an override
-	attrMaxUntil  = "ou"
-	attrEven      = "cm" // the Max that all shards together keep, each one its share of it
-	pendingPrefix = "+"
-	settledPrefix = "="
+	attrVersion    = "v"  // random, new whenever anything but sums changes
+	attrChanges    = "n"  // counts all changes, so that an exact copy can be required
+	attrSince      = "w"  // the first bucket that used and settled add up
+	attrStart      = "b"  // the bucket of now, at the time of the last look
+	attrEnd        = "e"  // when that bucket stops counting
+	attrUsed       = "u"  // settled + pending of all buckets from since on
+	attrSettled    = "s"  // settled of the same
+	attrGap        = "g"  // how much may be settled in this shard before a threshold is reached, at the earliest: see group.notice
+	attrThresholds = "mh" // which marks the gap was worked out for
+	attrQuiet      = "qt" // when a mark that was reported may be reported again
+	attrFired      = "f"
+	attrLatched    = "lu"
+	attrMax        = "om" // of an override
+	attrMaxUntil   = "ou"
+	attrSharesOf   = "cm" // the Max that all shards together keep, each one its share of it
+	pendingPrefix  = "+"
+	settledPrefix  = "="
 )
 
-// noWindow is the since of an item that no window was booked in yet: none begins there, so that the first line looks.
+// noWindow is the attribute since of an item in which nothing was booked yet. No window begins there, so that the first reservation is not
+// made blindly.
 const noWindow = math.MinInt64
 
 // farAway is a gap that no settlement closes.
@@ -49,8 +50,8 @@ type accountItem struct {
 	shape
 	changes           int64
 	since, start, end int64
-	even              int64 // valid if isEven
-	isEven            bool
+	sharesOf          int64 // the Max of which each shard keeps its share; valid if hasSharesOf
+	hasSharesOf       bool
 	gap               int64    // at most farAway
 	buckets           []bucket // ascending by start; with an account that forgets, none before since
 }
@@ -60,7 +61,7 @@ type shape struct {
 	version      []byte
 	override     *budget.Override
 	latchedUntil int64
-	fired        []int64 // by mark: when it may be reported again
+	fired        []int64 // by threshold: when it may be reported again
 }
 
 type bucket struct{ start, settled, pending int64 }
@@ -106,7 +107,7 @@ func decodeAccount(key budget.Key, shard int, raw item) (*accountItem, error) {
 	a.since, a.start, a.end = r.required(attrSince), r.required(attrStart), r.required(attrEnd)
 	a.latchedUntil, _ = r.number(attrLatched)
 	a.gap = r.clamped(attrGap)
-	a.even, a.isEven = r.number(attrEven)
+	a.sharesOf, a.hasSharesOf = r.number(attrSharesOf)
 	if n, found := r.number(attrMax); found {
 		a.override = &budget.Override{Max: n, Until: time.Unix(0, r.required(attrMaxUntil))}
 	}
@@ -164,8 +165,8 @@ func (a *accountItem) bucket(start int64) *bucket {
 	return &a.buckets[i]
 }
 
-// roll moves the account to a span. Unless the past is kept, what no longer counts is forgotten: time never runs back
-// here, so nobody asks for it again.
+// roll moves the account to a span. Unless the past is kept, buckets before the span are dropped: the account's time never goes
+// back, so that they are not needed again.
 func (a *accountItem) roll(span budget.Span, keepPast bool) {
 	a.since, a.start, a.end = span.Since, span.Start, span.End
 	if !keepPast {
@@ -184,11 +185,12 @@ func (a *accountItem) used(since int64) (sum int64) {
 	return sum
 }
 
-// notice is what an item says of the marks of one line.
+// notice is what an item holds about the notification thresholds of one line, so that a settlement sees whether it reaches one without
+// reading the other shards.
 type notice struct {
-	gap   int64
-	quiet int64
-	hash  []byte // nil says that nobody has worked the gap out: the next settlement of a line with marks must look
+	gap   int64  // see attrGap
+	quiet int64  // see attrQuiet
+	hash  []byte // see attrThresholds; nil says that gap was not computed, so that the next settlement of a line with thresholds reads all shards
 }
 
 // encode returns the whole item, with its version and its count of changes moved on.
@@ -212,7 +214,7 @@ func (a *accountItem) encode(n notice, retention time.Duration) item {
 	}
 	out[attrUsed], out[attrSettled] = bigNumber(used.Add(&used, &settled)), bigNumber(&settled)
 	if n.hash != nil {
-		out[attrMarks] = blob(n.hash)
+		out[attrThresholds] = blob(n.hash)
 	}
 	if a.latchedUntil != 0 {
 		out[attrLatched] = number(a.latchedUntil)
@@ -220,8 +222,8 @@ func (a *accountItem) encode(n notice, retention time.Duration) item {
 	if a.override != nil {
 		out[attrMax], out[attrMaxUntil] = number(a.override.Max), number(a.override.Until.UnixNano())
 	}
-	if a.isEven {
-		out[attrEven] = number(a.even)
+	if a.hasSharesOf {
+		out[attrSharesOf] = number(a.sharesOf)
 	}
 	var fired []byte
 	for _, until := range a.fired {
@@ -236,12 +238,12 @@ func (a *accountItem) encode(n notice, retention time.Duration) item {
 	return out
 }
 
-// ttl is the second after which nothing that the account says matters to anybody.
+// ttl returns the second after which DynamoDB may delete the item.
 func (a *accountItem) ttl(retention time.Duration) (second int64, ends bool) {
 	return expiry(a.last(), max(retention, DefaultRetention))
 }
 
-// last is until when the account says something that matters.
+// last returns until when the account has an effect: the end of its window, its latch, its override and its reported thresholds.
 func (a *accountItem) last() int64 {
 	last := max(a.end, a.latchedUntil)
 	if a.override != nil {
@@ -253,7 +255,7 @@ func (a *accountItem) last() int64 {
 	return last
 }
 
-// expiry is the second a retention after a moment, unless that is never.
+// expiry returns the first full second that is a retention after a moment, and false if that does not fit into an int64: then it never ends.
 func expiry(at int64, retention time.Duration) (second int64, ends bool) {
 	if at > math.MaxInt64-int64(retention)-int64(time.Second) {
 		return 0, false
@@ -271,8 +273,8 @@ func (a *accountItem) unchanged(x *expression) {
 	x.require(attrChanges, "=", number(a.changes))
 }
 
-// hashMarks tells apart what marks a line has, of which Max in force.
-func hashMarks(line *budget.Line, max int64) []byte {
+// hashThresholds returns a hash of the amounts at which a line's thresholds are, with max in force.
+func hashThresholds(line *budget.Line, max int64) []byte {
 	var raw []byte
 	for m := range line.Notify {
 		raw = appendInt64(raw, line.Threshold(m, max))

@@ -41,7 +41,7 @@ func (s *Store) balancesOf(ctx context.Context, lines []budget.Line) ([]budget.B
 	if err != nil {
 		return nil, err
 	}
-	if err := s.there(ctx, groups, at); err != nil {
+	if err := s.requirePresent(ctx, groups, at); err != nil {
 		return nil, err
 	}
 	all := make([]budget.Balance, len(lines))
@@ -103,7 +103,7 @@ func (s *Store) reshapeItems(g *group) []types.TransactWriteItem {
 		if a.override != nil {
 			o = *a.override
 		}
-		x.set(attrMarks, blob(make([]byte, versionBytes))) // they are fractions of another Max now: the next settlement looks
+		x.set(attrThresholds, blob(make([]byte, versionBytes))) // they are fractions of another Max now: the next settlement looks
 		x.set(attrMax, number(o.Max))
 		x.set(attrMaxUntil, number(o.Until.UnixNano()))
 		if a.end != math.MaxInt64 {

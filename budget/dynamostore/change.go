@@ -296,7 +296,7 @@ func (s *Store) reshape(ctx context.Context, op string, records []budget.Record,
 			return err
 		}
 		for _, key := range accounts {
-			s.made(ctx, groups[key])
+			s.recordCreated(ctx, groups[key])
 		}
 		return c.superseded()
 	})
@@ -351,7 +351,7 @@ func (s *Store) Revision(ctx context.Context) (revision int64, err error) {
 // maxRecords is the most that one page of Changes holds.
 const maxRecords = 10_000
 
-// Changes implements budget.Store. A max out of range is moved into it.
+// Changes implements budget.Store. A limit out of range is moved into it.
 func (s *Store) Changes(ctx context.Context, after int64, limit int) (all []budget.Record, err error) {
 	limit = max(1, min(limit, maxRecords))
 	err = s.do(ctx, "changes", func(ctx context.Context, _ *step) error {

@@ -49,20 +49,20 @@ type Options struct {
 
 // Store is a budget.Store in a DynamoDB table. It is safe for concurrent use and owns no goroutine. Make one with Open.
 type Store struct {
-	opts     Options
-	client   *dynamodb.Client
-	table    string
-	keepPast bool
-	clock    *serverClock
-	ledger   atomic.Pointer[known]
-	shards   int
-	identity identity
-	flags    flagMemory
-	entries  entryMemory
-	wary     wariness
-	places   placeMemory
-	turns    turns
-	closed   atomic.Bool
+	opts          Options
+	client        *dynamodb.Client
+	table         string
+	keepPast      bool
+	clock         *serverClock
+	ledger        atomic.Pointer[known]
+	shards        int
+	identity      identity
+	flags         flagMemory
+	entries       entryMemory
+	blindFailures blindFailures
+	places        placeMemory
+	locks         accountLocks
+	closed        atomic.Bool
 }
 
 var _ budget.Store = (*Store)(nil)
@@ -80,7 +80,7 @@ func Open(ctx context.Context, client *dynamodb.Client, table string, optFns ...
 	if err := o.complete(client, table); err != nil {
 		return nil, err
 	}
-	s := &Store{opts: o, client: client, table: table, keepPast: o.Clock != nil, clock: &serverClock{fake: o.Clock}, turns: newTurns()}
+	s := &Store{opts: o, client: client, table: table, keepPast: o.Clock != nil, clock: &serverClock{fake: o.Clock}, locks: newAccountLocks()}
 	s.identity.every = verifyEvery
 	s.identity.passed()
 	err := s.do(ctx, "open", func(ctx context.Context, _ *step) error {

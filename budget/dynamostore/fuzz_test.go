@@ -57,10 +57,10 @@ func jsonOf(tb testing.TB, in item) []byte {
 // negative sum, and no amount out of nothing.
 func FuzzDecode(f *testing.F) {
 	span := budget.Rolling(time.Hour).At(time.Unix(1_800_000_000, 5))
-	a := &accountItem{key: budget.Key{1}, shape: shape{version: newVersion(), fired: []int64{1, 2}, override: &budget.Override{Max: 3, Until: time.Unix(4, 5)}}, isEven: true, even: 9}
+	a := &accountItem{key: budget.Key{1}, shape: shape{version: newVersion(), fired: []int64{1, 2}, override: &budget.Override{Max: 3, Until: time.Unix(4, 5)}}, hasSharesOf: true, sharesOf: 9}
 	a.roll(span, false)
 	a.bucket(span.Start).pending, a.bucket(span.Start+1).settled = 7, 8
-	f.Add(jsonOf(f, a.encode(notice{gap: 5, quiet: 6, hash: hashMarks(&budget.Line{Notify: []float64{1}}, 1)}, time.Hour)))
+	f.Add(jsonOf(f, a.encode(notice{gap: 5, quiet: 6, hash: hashThresholds(&budget.Line{Notify: []float64{1}}, 1)}, time.Hour)))
 	e := &entry{id: budget.NewID(), state: budget.Settled, reserved: usd(5), actual: usd(4), bookings: []booking{{unit: budget.UnitUSD, amount: 4}}}
 	f.Add(jsonOf(f, e.encode(time.Hour)))
 	f.Add(jsonOf(f, newGate("t", 2).encode(3)))

@@ -9,14 +9,14 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// group is an account with all of its shards, as one moment showed them. Without sharding there is one.
+// group is one account: all of its shards, as one atomic read returned them. Without sharding an account is one shard.
 type group struct {
 	shape
 	shards  []*accountItem
-	buckets []budget.Bucket // of all shards together, ascending
-	settled map[int64]int64 // by start, of all shards together
-	created bool            // it was not there, and is being written
-	listed  item            // what the list said of it before, if it was not there
+	buckets []budget.Bucket // settled and pending of all shards together, by start, ascending
+	settled map[int64]int64 // settled of all shards together, by the bucket's start
+	created bool            // the account did not exist, and this step writes it
+	listed  item            // the account's item in the list of accounts, as it was before this step; for an account that did not exist
 }
 
 // newGroup puts the shards of one account together.
@@ -40,8 +40,8 @@ func newGroup(shards []*accountItem) *group {
 	return g
 }
 
-// moment returns the time and the span at which a line is judged. An account that forgets what has passed holds time at the
-// latest bucket that it has seen: a clock that runs behind, in this process or on the server, frees nothing.
+// moment returns the time and the span at which a line is judged. An account that does not keep past windows is never judged at a time
+// before its newest window, so that a clock that runs behind, in this process or on the server, frees nothing.
 func (g *group) moment(w budget.Window, now time.Time, keepPast bool) (time.Time, budget.Span) {
 	span := w.At(now)
 	if keepPast {
@@ -56,8 +56,8 @@ func (g *group) moment(w budget.Window, now time.Time, keepPast bool) (time.Time
 	return now, span
 }
 
-// passed is when a window that refused, or reported, at the given moment is over: the end of a calendar window, one
-// length later for a rolling one.
+// passed returns when the window is over in which a line refused or was reported at the given moment: the end of a calendar window, and
+// for a rolling one the moment plus its length.
 func passed(span budget.Span, now int64) int64 {
 	if span.Start == span.Since {
 		return span.End
@@ -73,7 +73,7 @@ func (g *group) max(line *budget.Line, now time.Time) int64 {
 	return line.Max
 }
 
-// balance adds the group up and says whether the sum with amount leaves the range of int64.
+// balance adds up the shards, and reports whether the sum with amount does not fit into an int64.
 func (g *group) balance(line *budget.Line, span budget.Span, now time.Time, amount int64) (b budget.Balance, overflow bool) {
 	b.Max, b.Latched = g.max(line, now), g.latchedUntil > now.UnixNano()
 	for _, a := range g.shards {
@@ -114,7 +114,7 @@ func (g *group) wait(w budget.Window, span budget.Span, now time.Time, excess in
 	return max(d, time.Duration(g.latchedUntil-now.UnixNano()))
 }
 
-// due returns the marks that settled spend stands at or above and that were not reported in this window yet.
+// due returns the thresholds that settled spend has reached and that were not reported in this window yet.
 func (g *group) due(line *budget.Line, at int, span budget.Span, now time.Time) (all []budget.Crossing) {
 	b, _ := g.balance(line, span, now, 0)
 	for m := range line.Notify {
@@ -126,7 +126,7 @@ func (g *group) due(line *budget.Line, at int, span budget.Span, now time.Time) 
 	return all
 }
 
-// report notes down that marks were reported.
+// report records that thresholds were reported.
 func (g *group) report(crossed []budget.Crossing, span budget.Span, now time.Time) {
 	g.fired = slices.Clone(g.fired)
 	for _, c := range crossed {
@@ -137,20 +137,20 @@ func (g *group) report(crossed []budget.Crossing, span budget.Span, now time.Tim
 	}
 }
 
-// notice works out how far the settled spend of a line may grow before somebody has to look at its marks again. Each
-// shard gets a share of the way, so that all together can't reach the mark unseen.
+// notice computes how far the settled spend of a line may grow before a settlement has to read all shards, because a threshold may be reached.
+// Each shard gets a part of that, so that no threshold is reached unnoticed when all shards use up their part.
 func (g *group) notice(line *budget.Line, span budget.Span, now time.Time) notice {
 	if line == nil {
 		return notice{gap: farAway, quiet: math.MaxInt64}
 	}
 	b, _ := g.balance(line, span, now, 0)
-	n := notice{gap: farAway, quiet: math.MaxInt64, hash: hashMarks(line, b.Max)}
+	n := notice{gap: farAway, quiet: math.MaxInt64, hash: hashThresholds(line, b.Max)}
 	for m := range line.Notify {
-		mark := line.Threshold(m, b.Max)
+		threshold := line.Threshold(m, b.Max)
 		if m < len(g.fired) && now.UnixNano() < g.fired[m] {
 			n.quiet = min(n.quiet, g.fired[m])
-		} else if mark-b.Settled < n.gap {
-			n.gap = mark - b.Settled
+		} else if threshold-b.Settled < n.gap {
+			n.gap = threshold - b.Settled
 		}
 	}
 	if shards := int64(len(g.shards)); n.gap > 0 && shards > 1 {
@@ -159,7 +159,7 @@ func (g *group) notice(line *budget.Line, span budget.Span, now time.Time) notic
 	return n
 }
 
-// share is what one of so many shards may hold of a limit; together they hold all of it.
+// share returns how much of a limit one shard may hold. The shares of all shards add up to the limit.
 func share(limit int64, shard, shards int) int64 {
 	if limit < 0 {
 		return limit
@@ -171,12 +171,22 @@ func share(limit int64, shard, shards int) int64 {
 	return n
 }
 
-// even reports whether each shard keeps its share of a limit, and every item says so.
-func (g *group) even(limit int64, span budget.Span) (keeps, says bool) {
-	keeps, says = true, true
+// keepsShares reports whether each shard uses no more than its share of a limit.
+func (g *group) keepsShares(limit int64, span budget.Span) bool {
 	for i, a := range g.shards {
-		keeps = keeps && a.used(span.Since) <= share(limit, i, len(g.shards))
-		says = says && a.found && a.isEven && a.even == limit
+		if a.used(span.Since) > share(limit, i, len(g.shards)) {
+			return false
+		}
 	}
-	return keeps, says
+	return true
+}
+
+// recordsShares reports whether every item records, in attrSharesOf, that each shard keeps its share of this limit.
+func (g *group) recordsShares(limit int64) bool {
+	for _, a := range g.shards {
+		if !a.found || !a.hasSharesOf || a.sharesOf != limit {
+			return false
+		}
+	}
+	return true
 }

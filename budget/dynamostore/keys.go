@@ -20,7 +20,7 @@ const (
 // How many partitions each kind of item is spread over: a partition takes about 1,000 write units a second, and a
 // transaction needs two for each of its items.
 const (
-	gateCount   = 64 // each Reserve checks one; two that check the same one at once are in conflict
+	gateCount   = 64 // each Reserve checks one; two that check the same gate at the same time are in conflict
 	entryShards = 16 // by the first digit of the id, so that ids come in order
 	dueShards   = 16
 )
@@ -50,10 +50,11 @@ func entryKey(id budget.ID) itemKey {
 }
 
 func accountKey(account budget.Key, shard int) itemKey {
-	return itemKey{"account#" + hex.EncodeToString(account[:]) + "#" + strconv.Itoa(shard), "account"} // shards lie in partitions of their own
+	return itemKey{"account#" + hex.EncodeToString(account[:]) + "#" + strconv.Itoa(shard), "account"} // each shard is in a partition of its own
 }
 
-// killKey holds the whole list of keys, so that two scopes never meet in one flag.
+// killKey returns the key of a kill flag. It encodes all dimensions of the flag's scope without hashing them, so that two scopes can't have
+// the same key.
 func killKey(f budget.Flag) itemKey {
 	kind := "scope#"
 	if f.Patterns {
@@ -86,7 +87,7 @@ func parseDue(sort string) (id budget.ID, at int64, err error) {
 	return id, n, nil
 }
 
-// pick chooses one of n by the id alone, so that a step that is repeated meets the same one.
+// pick chooses one of n by the id alone, so that a step that is repeated chooses the same one.
 func pick(id budget.ID, n int) int {
 	h := fnv.New32a()
 	h.Write(id[:])

@@ -14,7 +14,7 @@ import (
 // errAccount says that an account that must be there is not.
 var errAccount = fmt.Errorf("%w: the account of a reservation is gone before its time", budget.ErrLost)
 
-// ceiling is the most that one bucket of one shard may hold, so that all shards together stay in the range of int64.
+// ceiling returns the most that one bucket of one shard may hold, so that the sum of all shards fits into an int64.
 func ceiling(shards int) int64 { return math.MaxInt64 / int64(shards) }
 
 // resolveLooking resolves on an atomic read. e is the record as it was last seen: it tells which accounts to read.
@@ -26,11 +26,11 @@ func (s *Store) resolveLooking(ctx context.Context, q *resolving, e *entry) (bud
 		}
 	}
 	if len(accounts) > 0 {
-		giveBack, err := s.turns.take(ctx, accounts[0])
+		unlock, err := s.locks.lock(ctx, accounts[0])
 		if err != nil {
 			return budget.Posting{}, err
 		}
-		defer giveBack()
+		defer unlock()
 	}
 	v, err := s.look(ctx, q.id, accounts)
 	if err != nil {
@@ -71,7 +71,7 @@ func (s *Store) resolveLooking(ctx context.Context, q *resolving, e *entry) (bud
 	var actions []types.TransactWriteItem
 	for i := range q.lines { // in the order of the lines
 		if w := works.of(q.lines[i].Account); len(w.line.Notify) > 0 {
-			p.Crossed = append(p.Crossed, w.watch(i)...)
+			p.Crossed = append(p.Crossed, w.reportThresholds(i)...)
 		}
 	}
 	for _, w := range works {
@@ -80,13 +80,13 @@ func (s *Store) resolveLooking(ctx context.Context, q *resolving, e *entry) (bud
 	p, err = s.finish(ctx, q, v.entry, from.resolved(next, shifts, v.now), p, actions, next, true)
 	if err == nil {
 		for _, w := range works {
-			s.made(ctx, w.group)
+			s.recordCreated(ctx, w.group)
 		}
 	}
 	return p, err
 }
 
-// bookOrphan books spend that was never set aside where its lines are now.
+// bookOrphan returns the bookings of a settlement whose reservation does not exist: in the present windows of its lines.
 func (s *Store) bookOrphan(q *resolving, v *view) []booking {
 	bookings := make([]booking, len(q.lines))
 	for i := range q.lines {
@@ -101,11 +101,11 @@ func (s *Store) bookOrphan(q *resolving, v *view) []booking {
 type work struct {
 	group  *group
 	shifts []shift // of this account, as they are booked in the end
-	sums   []shift // those of them that change a sum, which arithmetic can do
+	sums   []shift // those of them that change a sum, which an increment can do
 	line   *budget.Line
 	now    time.Time
 	span   budget.Span
-	whole  bool // all shards are written whole
+	whole  bool // all shards are rewritten
 }
 
 type workList []*work
@@ -150,14 +150,14 @@ func (s *Store) works(q *resolving, v *view, from *entry, shifts []shift) (all w
 // apply changes the sums of a group as its shifts say. All shifts of a group are in one bucket.
 func (s *Store) apply(w *work, v *view, from *entry) error {
 	start, g := w.shifts[0].start, w.group
-	if from.bookings != nil && !from.orphanage() && g.version == nil {
+	if from.bookings != nil && !from.isSubstitute() && g.version == nil {
 		ttl, ends := expiry(start, s.opts.Retention)
 		if accepted := len(s.acceptance()) > 0; !accepted && (!ends || v.now.Unix() < ttl) {
 			return errAccount
 		}
 	}
-	if from.bookings != nil && !from.orphanage() && g.version == nil {
-		w.isLost()
+	if from.bookings != nil && !from.isSubstitute() && g.version == nil {
+		w.dropWithdrawals()
 	}
 	var grows int64
 	for i := range w.shifts {
@@ -175,14 +175,14 @@ func (s *Store) apply(w *work, v *view, from *entry) error {
 		sh := w.shifts[i]
 		a := g.shards[sh.shard]
 		if a.forgot(start, s.keepPast) {
-			continue // nobody counts it any more
+			continue // the account no longer keeps that window
 		}
 		b := a.bucket(start)
 		if b.pending+sh.pending < 0 || b.settled+sh.settled < 0 {
 			return errAccount
 		}
 		b.pending, b.settled = b.pending+sh.pending, b.settled+sh.settled
-		// What was read says whether arithmetic would pass: in the present window, and short of any mark.
+		// An increment needs an item in the present window, and must not reach a threshold.
 		w.whole = w.whole || !a.found || start >= a.since && sh.settled > 0 && a.gap <= sh.settled
 		if sh.pending != 0 || sh.settled != 0 {
 			w.sums = append(w.sums, sh)
@@ -191,16 +191,17 @@ func (s *Store) apply(w *work, v *view, from *entry) error {
 	return nil
 }
 
-// isLost leaves out of what a lost account has to do what would be taken out of it: the loss was accepted, or is past its retention.
-func (w *work) isLost() {
+// dropWithdrawals leaves only what the shifts add to the account: it was lost, so that nothing can be taken out of it. The loss was accepted, or
+// the account is past its retention.
+func (w *work) dropWithdrawals() {
 	for i := range w.shifts {
 		sh := &w.shifts[i]
 		sh.pending, sh.settled = max(sh.pending, 0), max(sh.settled, 0)
 	}
 }
 
-// orphanage reports whether a record is only now booked.
-func (e *entry) orphanage() bool { return e.state == budget.Voided && e.resolvedAt == 0 }
+// isSubstitute reports whether resolveLooking has made this entry itself, for a step whose reservation does not exist.
+func (e *entry) isSubstitute() bool { return e.state == budget.Voided && e.resolvedAt == 0 }
 
 // forgot reports whether a bucket is one that the account no longer holds.
 func (a *accountItem) forgot(start int64, keepPast bool) bool {
@@ -216,16 +217,16 @@ func (g *group) forgot(start int64, keepPast bool) bool {
 	return g.version != nil
 }
 
-// spread finds room for what nobody had set aside in the shards that have some left of their share. When there is not
-// enough, the account is not even any more, and each reservation looks at all of it until it is.
+// spread distributes what exceeds the reservation over the shards that have room in their share. When there is not enough room, a shard
+// goes beyond its share, and each reservation reads all shards until every shard is within its share again.
 func (s *Store) spread(w *work) {
 	first := &w.shifts[0]
-	left := first.extra
-	first.extra, first.settled, first.amount = 0, first.settled-left, first.amount-left
+	rest := first.extra
+	first.extra, first.settled, first.amount = 0, first.settled-rest, first.amount-rest
 	g, home := w.group, first.shard
-	limit, even := g.shards[home].even, g.shards[home].isEven
+	limit, sharesKept := g.shards[home].sharesOf, g.shards[home].hasSharesOf
 	if w.line != nil {
-		limit, even = g.max(w.line, w.now), true
+		limit, sharesKept = g.max(w.line, w.now), true
 	}
 	since := func(a *accountItem) int64 {
 		if w.line != nil {
@@ -242,23 +243,23 @@ func (s *Store) spread(w *work) {
 				room -= sh.pending + sh.settled
 			}
 		}
-		even = even && room >= 0
-		if take := min(left, room); take > 0 && even {
+		sharesKept = sharesKept && room >= 0
+		if take := min(rest, room); take > 0 && sharesKept {
 			w.grow(i, take)
-			left -= take
+			rest -= take
 		}
 	}
-	if left > 0 {
-		w.grow(home, left)
-		even = false
+	if rest > 0 {
+		w.grow(home, rest)
+		sharesKept = false
 	}
 	for _, a := range g.shards {
-		a.isEven, a.even = even, limit
+		a.hasSharesOf, a.sharesOf = sharesKept, limit
 	}
 	w.whole = true
 }
 
-// grow posts more in a shard.
+// grow adds n to what is posted in a shard.
 func (w *work) grow(shard int, n int64) {
 	for i := range w.shifts {
 		if w.shifts[i].shard == shard {
@@ -271,8 +272,8 @@ func (w *work) grow(shard int, n int64) {
 	w.shifts = append(w.shifts, sh)
 }
 
-// watch reports the marks that the posted amount has reached, and has the account written with that noted down.
-func (w *work) watch(at int) []budget.Crossing {
+// reportThresholds returns the thresholds that the posted amount has reached, and records in the account that they were reported.
+func (w *work) reportThresholds(at int) []budget.Crossing {
 	crossed := w.group.due(w.line, at, w.span, w.now)
 	w.group.report(crossed, w.span, w.now)
 	w.whole = true
@@ -299,7 +300,7 @@ func (s *Store) carryOut(w *work) (actions []types.TransactWriteItem) {
 	return actions
 }
 
-// postPast changes a bucket that is kept and does not count now.
+// postPast changes a bucket of a past window, which is kept.
 func (s *Store) postPast(a *accountItem, sh *shift) types.TransactWriteItem {
 	x := &expression{}
 	a.unchanged(x)
@@ -309,7 +310,8 @@ func (s *Store) postPast(a *accountItem, sh *shift) types.TransactWriteItem {
 	return s.update(accountKey(sh.account, sh.shard), x)
 }
 
-// rewriteAsIs writes all shards of a group whole, where they are. What was known of marks is void.
+// rewriteAsIs returns the actions that rewrite all shards of a group in their present window, for a step that does not know the account's line.
+// The gap to the next threshold is not known after it.
 func (s *Store) rewriteAsIs(g *group) []types.TransactWriteItem {
 	span := budget.Span{Since: noWindow, Start: noWindow, End: noWindow}
 	for _, a := range g.shards {

@@ -10,9 +10,8 @@ import (
 // maxRemembered bounds what a store keeps in memory. None of it is needed: it saves reads.
 const maxRemembered = 8192
 
-// entryMemory holds reservations that this store made and that are pending as far as it knows, so that their settlement
-// needs no read: a pending reservation never changes but by being resolved, and each transaction requires it to be as
-// remembered. Its zero value is empty.
+// entryMemory holds reservations that this store made and that are pending as far as it knows, so that their settlement needs no read. A
+// pending reservation changes only when it is resolved, and each transaction requires it to be as remembered. The zero value is empty.
 type entryMemory struct {
 	mu    sync.Mutex
 	known map[budget.ID]*entry
@@ -33,7 +32,7 @@ func (m *entryMemory) put(e *entry) {
 	m.known[e.id] = e
 }
 
-// take returns what is known of an id, and forgets it: whoever takes it resolves it.
+// take returns the entry of an id, or nil, and forgets it, because the caller is about to resolve it.
 func (m *entryMemory) take(id budget.ID) *entry {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -42,15 +41,15 @@ func (m *entryMemory) take(id budget.ID) *entry {
 	return e
 }
 
-// wariness remembers accounts at which a reservation would probably fail, so that the next one looks before it writes: a
-// read costs a loop that ran out of budget less than a cancelled transaction does, and keeps the account's partition free.
-// Its zero value is empty.
-type wariness struct {
+// blindFailures remembers accounts at which a reservation without a read would probably fail, so that the next one reads first: for a client
+// that keeps trying although its budget is spent, a read is cheaper than a cancelled transaction and loads the account's partition less. Its
+// zero value is empty.
+type blindFailures struct {
 	mu       sync.Mutex
 	accounts map[budget.Key]bool
 }
 
-func (w *wariness) of(lines []budget.Line) bool {
+func (w *blindFailures) any(lines []budget.Line) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i := range lines {
@@ -61,10 +60,10 @@ func (w *wariness) of(lines []budget.Line) bool {
 	return false
 }
 
-func (w *wariness) set(account budget.Key, wary bool) {
+func (w *blindFailures) set(account budget.Key, fails bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !wary {
+	if !fails {
 		delete(w.accounts, account)
 		return
 	}
@@ -74,23 +73,24 @@ func (w *wariness) set(account budget.Key, wary bool) {
 	w.accounts[account] = true
 }
 
-// turns lets the steps of this process that must write an account as they read it go one after the other: they would only
-// take the account from under each other. Steps of other processes still may. Its zero value is not ready.
-type turns [64]chan struct{}
+// accountLocks serialises the steps of this process that require an account to be unchanged since they read it: at the same time, all but one
+// of them would fail and be repeated. Steps of other processes still get in between, so that the locks save repetitions and nothing
+// rests on them. Accounts share 64 locks. Make one with newAccountLocks.
+type accountLocks [64]chan struct{}
 
-func newTurns() (t turns) {
-	for i := range t {
-		t[i] = make(chan struct{}, 1)
+func newAccountLocks() (locks accountLocks) {
+	for i := range locks {
+		locks[i] = make(chan struct{}, 1)
 	}
-	return t
+	return locks
 }
 
-// take waits for the account's turn. The caller gives it back.
-func (t *turns) take(ctx context.Context, account budget.Key) (giveBack func(), err error) {
-	turn := t[int(account[0])%len(t)]
+// lock waits for the account's lock. The caller has to call unlock.
+func (l *accountLocks) lock(ctx context.Context, account budget.Key) (unlock func(), err error) {
+	one := l[int(account[0])%len(l)]
 	select {
-	case turn <- struct{}{}:
-		return func() { <-turn }, nil
+	case one <- struct{}{}:
+		return func() { <-one }, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

@@ -17,16 +17,16 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// Accounts are found by a list of their own, because their items lie in partitions of their own. An item of the list is written
-// before the account it stands for, and again when a window begins. Once the account is there, it says until when at least: an account
-// that is not there before that has been lost, and what was spent in it is not known.
+// Each account is in a partition of its own, so that accounts can't be enumerated without a list. An item of the list is written before its
+// account, and again when a window begins. Once the account exists, its list item holds until when the account matters: if the account is
+// missing before that, it was lost, and what was spent in it is not known.
 
 // The attributes of an item of the list.
 const (
-	attrName     = "nm" // what the account is called, in the library's form
+	attrName     = "nm" // the account's limit and scope, see account.EncodeName
 	attrListed   = "li"
 	attrMatters  = "un" // until when the account matters: it is deleted a retention later at the earliest
-	attrAccepted = "ua" // the loss that had been accepted last when that was written
+	attrAccepted = "ua" // the last loss that had been accepted when attrMatters was written
 )
 
 const listPartition = "accounts"
@@ -35,16 +35,16 @@ func listKey(account budget.Key) itemKey {
 	return itemKey{listPartition, hex.EncodeToString(account[:])}
 }
 
-// listIfNew puts the account of a line into the list if it is about to be written whole: made, or given a new window.
-func (s *Store) listIfNew(ctx context.Context, j *ruling, id budget.ID) error {
-	if _, even := j.parts(pick(id, s.shards)); j.ready(even) {
+// listIfNew puts the account of a line into the list if the account is about to be rewritten: created, or moved to a new window.
+func (s *Store) listIfNew(ctx context.Context, ruled *ruling, id budget.ID) error {
+	if _, sharesKept := ruled.parts(pick(id, s.shards)); ruled.canIncrement(sharesKept) {
 		return nil
 	}
-	return s.list(ctx, j.group, j.line, j.now)
+	return s.list(ctx, ruled.group, ruled.line, ruled.now)
 }
 
-// list puts an account into the list, as it was read. Its name is that of the first line that is told; nil is none. It returns errAccount
-// if the account must be there and is not.
+// list puts an account into the list. The list keeps the name of the first line that it is given; line may be nil. It returns
+// errAccount if the account was not found although it must exist.
 func (s *Store) list(ctx context.Context, g *group, line *budget.Line, now time.Time) error {
 	key, x := g.shards[0].key, &expression{}
 	end := now.UnixNano()
@@ -55,7 +55,7 @@ func (s *Store) list(ctx context.Context, g *group, line *budget.Line, now time.
 		x.set(ttlAttribute, number(ttl))
 	}
 	x.set(attrListed, number(1))
-	s.vouch(x, g)
+	s.recordPresence(x, g)
 	in := &dynamodb.UpdateItemInput{TableName: &s.table, Key: listKey(key).attributes(), ReturnValues: types.ReturnValueAllOld}
 	update := aws.ToString(x.update())
 	if line != nil {
@@ -75,13 +75,13 @@ func (s *Store) list(ctx context.Context, g *group, line *budget.Line, now time.
 	s.clock.saw(out.ResultMetadata, began)
 	if g.version == nil {
 		g.listed = out.Attributes
-		return s.missed(ctx, accountKey(key, 0), out.Attributes, now)
+		return s.checkLost(ctx, accountKey(key, 0), out.Attributes, now)
 	}
 	return nil
 }
 
-// vouch notes that an account is there, if it is.
-func (s *Store) vouch(x *expression, g *group) {
+// recordPresence adds to an update of the list that the account exists, if it does.
+func (s *Store) recordPresence(x *expression, g *group) {
 	if g.version == nil {
 		return
 	}
@@ -89,7 +89,7 @@ func (s *Store) vouch(x *expression, g *group) {
 	x.set(attrAccepted, blob(s.acceptance()))
 }
 
-// acceptance names the loss that was accepted last.
+// acceptance identifies the last loss that an operator has accepted; it is empty if there was none.
 func (s *Store) acceptance() []byte {
 	if k := s.ledger.Load(); k != nil && len(k.accept) > 0 {
 		return k.accept
@@ -97,9 +97,9 @@ func (s *Store) acceptance() []byte {
 	return []byte{}
 }
 
-// missed returns errAccount if an item of the list says that an account that was not found must be there. It returns errMoved if the
-// account was made since it was looked for.
-func (s *Store) missed(ctx context.Context, account itemKey, listed item, now time.Time) error {
+// checkLost is for an account that was not found. It returns errAccount if the account's item in the list says that it must exist, and
+// errMoved if the account was created since it was looked for.
+func (s *Store) checkLost(ctx context.Context, account itemKey, listed item, now time.Time) error {
 	r := reader{item: listed}
 	until, vouched := r.number(attrMatters)
 	since := r.blob(attrAccepted, -1)
@@ -117,9 +117,10 @@ func (s *Store) missed(ctx context.Context, account itemKey, listed item, now ti
 	return errAccount
 }
 
-// made notes that accounts are there which were made just now, if what the list says of them is what it said before. It does not matter if
-// it fails, but that a loss before their next window would go unnoticed, so that it is tried again.
-func (s *Store) made(ctx context.Context, groups ...*group) {
+// recordCreated writes into the list that accounts exist which this step has created, unless another process has changed their items in the
+// meantime. Its errors are ignored after some tries: all that is lacking then is that the loss of the account before its next window would go
+// unnoticed.
+func (s *Store) recordCreated(ctx context.Context, groups ...*group) {
 	for _, g := range groups {
 		if !g.created {
 			continue
@@ -133,7 +134,7 @@ func (s *Store) made(ctx context.Context, groups ...*group) {
 					x.requireNone(name)
 				}
 			}
-			s.vouch(x, g)
+			s.recordPresence(x, g)
 			err := s.write(ctx, []types.TransactWriteItem{s.update(listKey(g.shards[0].key), x)})
 			if errors.Is(err, errMoved) { // somebody else has noted it, or this is a repetition
 				return nil
@@ -143,8 +144,8 @@ func (s *Store) made(ctx context.Context, groups ...*group) {
 	}
 }
 
-// there returns errAccount if one of these accounts was not found and must be there.
-func (s *Store) there(ctx context.Context, groups map[budget.Key]*group, now time.Time) error {
+// requirePresent returns errAccount if one of these accounts was not found although it must exist.
+func (s *Store) requirePresent(ctx context.Context, groups map[budget.Key]*group, now time.Time) error {
 	var accounts []budget.Key
 	for key, g := range groups {
 		if g.version == nil {
@@ -161,7 +162,7 @@ func (s *Store) there(ctx context.Context, groups map[budget.Key]*group, now tim
 			return err
 		}
 		for i, listed := range items {
-			if err := s.missed(ctx, accountKey(some[i], 0), listed, now); err != nil {
+			if err := s.checkLost(ctx, accountKey(some[i], 0), listed, now); err != nil {
 				return err
 			}
 		}
@@ -169,7 +170,7 @@ func (s *Store) there(ctx context.Context, groups map[budget.Key]*group, now tim
 	return nil
 }
 
-// Accounts implements budget.Store. It reads page by page: an account that changes meanwhile is as it was or as it is. A max out
+// Accounts implements budget.Store. It reads page by page: an account that changes meanwhile is as it was or as it is. A limit out
 // of range is moved into it.
 func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) (all []budget.Account, err error) {
 	limit = max(1, min(limit, maxEntries))
@@ -202,15 +203,15 @@ func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) (all 
 		return nil, err
 	}
 	for chunk := range slices.Chunk(all, maxActions) {
-		if err := s.tellTerms(ctx, chunk, now); err != nil {
+		if err := s.fillTerms(ctx, chunk, now); err != nil {
 			return nil, err
 		}
 	}
 	return all, nil
 }
 
-// tellTerms fills in the overrides and latches of accounts.
-func (s *Store) tellTerms(ctx context.Context, accounts []budget.Account, now time.Time) error {
+// fillTerms fills in the overrides and latches of accounts.
+func (s *Store) fillTerms(ctx context.Context, accounts []budget.Account, now time.Time) error {
 	return s.do(ctx, "accounts", func(ctx context.Context, _ *step) error {
 		keys := make([]itemKey, len(accounts))
 		for i := range accounts {
@@ -238,7 +239,7 @@ func (s *Store) tellTerms(ctx context.Context, accounts []budget.Account, now ti
 }
 
 // Periods implements budget.Store. The sums of windows that have passed are not kept, but with Options.Clock, and what entries had
-// posted that DynamoDB has deleted is not told apart. A max out of range is moved into it.
+// posted that DynamoDB has deleted is not told apart. A limit out of range is moved into it.
 func (s *Store) Periods(ctx context.Context, key budget.Key, after time.Time, limit int) (all []budget.Period, err error) {
 	since := int64(math.MinInt64)
 	if !after.IsZero() {

@@ -9,103 +9,102 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// place books an admitted amount. An item that is as the blind transaction expects it is changed by arithmetic, so that
-// others may change it at the same time; any other is written whole, and must be as it was read.
-func (s *Store) place(j *ruling, home int) ([]types.TransactWriteItem, []booking) {
-	parts, even := j.parts(home)
-	if !j.ready(even) {
-		for i, a := range j.group.shards {
-			a.isEven, a.even = even && s.shards > 1, j.max
+// place returns the actions that book an admitted amount. If possible they are conditional increments, which steps of other processes
+// don't disturb. Otherwise all shards are rewritten, on the condition that they are still as they were read.
+func (s *Store) place(ruled *ruling, home int) ([]types.TransactWriteItem, []booking) {
+	parts, sharesKept := ruled.parts(home)
+	if !ruled.canIncrement(sharesKept) {
+		for i, a := range ruled.group.shards {
+			a.hasSharesOf, a.sharesOf = sharesKept && s.shards > 1, ruled.max
 			if parts[i] > 0 {
-				a.bucket(j.span.Start).pending += parts[i]
+				a.bucket(ruled.span.Start).pending += parts[i]
 			}
 		}
-		return s.rewrite(j.group, j.line, j.span, j.now, newVersion()), j.bookings(parts, home)
+		return s.rewrite(ruled.group, ruled.line, ruled.span, ruled.now, newVersion()), ruled.bookings(parts, home)
 	}
 	var actions []types.TransactWriteItem
-	bookings := j.bookings(parts, home)
+	bookings := ruled.bookings(parts, home)
 	for _, b := range bookings {
 		x := &expression{}
-		room := less(share(j.max, b.shard, s.shards), b.amount)
-		if j.full { // observe-only: it is reported as full, and must be
+		room := less(share(ruled.max, b.shard, s.shards), b.amount)
+		if ruled.full { // an observe-only line: the decision reports it as full, so require that it still is
 			x.require(attrUsed, ">", number(room))
 			room = math.MaxInt64 - b.amount
 		}
 		x.require(attrUsed, "<=", number(room))
 		if s.shards > 1 {
-			x.require(attrEven, "=", number(j.max))
+			x.require(attrSharesOf, "=", number(ruled.max))
 		}
-		if o := j.group.override; o != nil && j.now.Before(o.Until) {
+		if o := ruled.group.override; o != nil && ruled.now.Before(o.Until) {
 			x.require(attrMax, "=", number(o.Max))
 			x.require(attrMaxUntil, "=", number(o.Until.UnixNano()))
 		} else {
-			x.requireUnless(attrMaxUntil, "<=", number(j.now.UnixNano()))
+			x.requireUnless(attrMaxUntil, "<=", number(ruled.now.UnixNano()))
 		}
-		actions = append(actions, s.addPending(x, b, j.span, j.now))
+		actions = append(actions, s.addPending(x, b, ruled.span, ruled.now))
 	}
 	return actions, bookings
 }
 
-// simple reports whether the amount goes to the home shard by arithmetic, which others do not hinder.
-func (j *ruling) simple(home int) bool {
-	parts, even := j.parts(home)
-	return j.ready(even) && parts[home] == j.amount
+// incrementsHomeOnly reports whether the whole amount is booked by one increment in the home shard. Such a step needs no lock on the account.
+func (ruled *ruling) incrementsHomeOnly(home int) bool {
+	parts, sharesKept := ruled.parts(home)
+	return ruled.canIncrement(sharesKept) && parts[home] == ruled.amount
 }
 
-// ready reports whether arithmetic will do.
-func (j *ruling) ready(even bool) bool {
-	for _, a := range j.group.shards {
-		if !a.found || a.since != j.span.Since {
+// canIncrement reports whether the amount can be booked by conditional increments. Otherwise all shards have to be rewritten: some don't exist
+// yet, are in an earlier window or are latched, or they don't all keep and record their share of the limit.
+func (ruled *ruling) canIncrement(sharesKept bool) bool {
+	for _, a := range ruled.group.shards {
+		if !a.found || a.since != ruled.span.Since {
 			return false
 		}
 	}
-	if j.group.latchedUntil > j.now.UnixNano() { // an observe-only line whose account another policy latched
+	if ruled.group.latchedUntil > ruled.now.UnixNano() { // an observe-only line whose account another policy latched
 		return false
 	}
-	if len(j.group.shards) == 1 {
+	if len(ruled.group.shards) == 1 {
 		return true
 	}
-	_, says := j.group.even(j.max, j.span)
-	return even && says
+	return sharesKept && ruled.group.recordsShares(ruled.max)
 }
 
 // parts spreads an amount over the shards, the home shard first, so that each keeps its share of the limit. That is possible
-// whenever the limit has room and no shard is beyond its share; otherwise all of it goes to the home shard, and from then on
-// each reservation looks at all shards, until they are even again.
-func (j *ruling) parts(home int) (parts []int64, even bool) {
-	shards := len(j.group.shards)
+// whenever the limit has room and no shard is beyond its share. Otherwise all of it goes to the home shard, and each reservation reads
+// all shards until every shard is within its share again.
+func (ruled *ruling) parts(home int) (parts []int64, sharesKept bool) {
+	shards := len(ruled.group.shards)
 	parts = make([]int64, shards)
 	if shards == 1 {
-		parts[0] = j.amount
+		parts[0] = ruled.amount
 		return parts, true
 	}
-	keeps, _ := j.group.even(j.max, j.span)
-	if !keeps || j.full {
-		parts[home] = j.amount
+	if ruled.full || !ruled.group.keepsShares(ruled.max, ruled.span) {
+		parts[home] = ruled.amount
 		return parts, false
 	}
-	left := j.amount
+	rest := ruled.amount
 	for n := range shards {
 		i := (home + n) % shards
-		room := share(j.max, i, shards) - j.group.shards[i].used(j.span.Since)
-		parts[i] = min(left, room)
-		left -= parts[i]
+		room := share(ruled.max, i, shards) - ruled.group.shards[i].used(ruled.span.Since)
+		parts[i] = min(rest, room)
+		rest -= parts[i]
 	}
 	return parts, true
 }
 
-// bookings are the parts as they are remembered. A line that reserves nothing is booked at home.
-func (j *ruling) bookings(parts []int64, home int) (all []booking) {
+// bookings returns the parts in the form in which the entry records them. A line that reserves nothing is booked in the home shard.
+func (ruled *ruling) bookings(parts []int64, home int) (all []booking) {
 	for n := range parts {
 		i := (home + n) % len(parts)
 		if parts[i] > 0 || n == 0 {
-			all = append(all, booking{account: j.line.Account, shard: i, unit: j.line.Unit, start: j.span.Start, amount: parts[i]})
+			all = append(all, booking{account: ruled.line.Account, shard: i, unit: ruled.line.Unit, start: ruled.span.Start, amount: parts[i]})
 		}
 	}
 	return all
 }
 
-// rewrite writes all shards of a group whole, moved to a span.
+// rewrite returns the actions that move all shards of a group to a span and write them completely.
 func (s *Store) rewrite(g *group, line *budget.Line, span budget.Span, now time.Time, version []byte) []types.TransactWriteItem {
 	n := g.notice(line, span, now)
 	g.created = g.version == nil

@@ -42,7 +42,7 @@ func TestNothingRestsOnWhatWasReadBefore(t *testing.T) {
 		return line(n, budget.Daily, limit)
 	}
 	reserve := func(r budget.Reservation, meanwhile func()) budget.Decision {
-		s.wary.set(r.Lines[0].Account, true) // it looks first
+		s.blindFailures.set(r.Lines[0].Account, true) // it looks first
 		w.follow(between(meanwhile))
 		d, err := s.Reserve(ctx, r)
 		require.NoError(t, err)
@@ -118,7 +118,7 @@ func TestNothingRestsOnWhatWasReadBefore(t *testing.T) {
 	})
 	t.Run("a tombstone that came refuses", func(t *testing.T) {
 		r := hold(1, fresh(10))
-		s.wary.set(r.Lines[0].Account, true)
+		s.blindFailures.set(r.Lines[0].Account, true)
 		w.follow(between(func() { require.NoError(t, other.Void(ctx, r.ID, r.Owner)) }))
 		_, err := s.Reserve(ctx, r)
 		require.ErrorIs(t, err, budget.ErrResolved)
@@ -160,7 +160,7 @@ func TestNothingRestsOnWhatWasReadBefore(t *testing.T) {
 			l := fresh(10)
 			var once sync.Once
 			looked := false
-			s.wary.set(l.Account, true)
+			s.blindFailures.set(l.Account, true)
 			w.follow(func(c *call) (*http.Response, error) {
 				if c.op == "TransactGetItems" {
 					looked = true

@@ -14,14 +14,15 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// reserving is one Reserve under way.
+// reserving is the state of one Reserve over its attempts.
 type reserving struct {
 	*step
-	r       budget.Reservation
-	tries   map[uint32]attempted // what each attempt would have answered, had its reply arrived
-	waits   bool                 // for a kill flag: until it is set, look and do not write
-	shut    budget.Decision      // the refusal whose latches this step wrote, had its reply arrived
-	latched int                  // the first line that it latched
+	r     budget.Reservation
+	tries map[uint32]attempted // by attempt, the answer to give if its reply was lost and its transaction turns out to have been written
+	waits bool                 // a kill flag is being set: until that is done, read and do not write
+
+	latchRefusal budget.Decision // the same for an attempt that refused and wrote latches
+	latched      int             // the first line that it latched
 }
 
 type attempted struct {
@@ -57,7 +58,7 @@ func (s *Store) reserve(ctx context.Context, q *reserving) (budget.Decision, err
 	if err != nil {
 		return budget.Decision{}, err
 	}
-	if known := s.flags.get(); !q.waits && s.hopeful(q.r, known) {
+	if known := s.flags.get(); !q.waits && s.mayAdmitBlind(q.r, known) {
 		d, err := s.reserveBlind(ctx, q, known.token, now)
 		if !errors.Is(err, errMoved) {
 			return d, err
@@ -76,18 +77,18 @@ func (s *Store) reserve(ctx context.Context, q *reserving) (budget.Decision, err
 	if account == nil {
 		return d, err
 	}
-	giveBack, err := s.turns.take(ctx, *account)
+	unlock, err := s.locks.lock(ctx, *account)
 	if err != nil {
 		return budget.Decision{}, err
 	}
-	defer giveBack()
+	defer unlock()
 	d, _, err = s.reserveLooking(ctx, q, true)
 	return d, err
 }
 
-// hopeful reports whether a reservation may be admitted as far as this process knows. A wrong guess costs a round trip.
-func (s *Store) hopeful(r budget.Reservation, known flags) bool {
-	if s.wary.of(r.Lines) || known.killed(&r, time.Time{}) != nil {
+// mayAdmitBlind reports whether a reservation is likely to be admitted without reading anything first. A wrong guess costs a round trip.
+func (s *Store) mayAdmitBlind(r budget.Reservation, known flags) bool {
+	if s.blindFailures.any(r.Lines) || known.killed(&r, time.Time{}) != nil {
 		return false
 	}
 	home := pick(r.ID, s.shards)
@@ -99,7 +100,8 @@ func (s *Store) hopeful(r budget.Reservation, known flags) bool {
 	return true
 }
 
-// known answers what the id alone decides: it is resolved, taken, or was made by an earlier attempt of this very step.
+// known answers a reservation whose id exists: an earlier attempt of this step made it, or the id is resolved or belongs to another reservation.
+// It reports false for a reservation that was made before and is the same.
 func (s *Store) known(q *reserving, e *entry) (d budget.Decision, answered bool, err error) {
 	if e.mark.of(q.name) && e.state == budget.Pending {
 		won := q.tries[attemptOf(e.mark)]
@@ -112,7 +114,7 @@ func (s *Store) known(q *reserving, e *entry) (d budget.Decision, answered bool,
 	return budget.Decision{}, err != nil, err
 }
 
-// newEntry is the reservation as it will be stored, booked nowhere yet.
+// newEntry returns the reservation as it will be stored, without bookings.
 func (q *reserving) newEntry(now time.Time) *entry {
 	at := now.UnixNano()
 	e := &entry{id: q.r.ID, owner: q.r.Owner, state: budget.Pending, reserved: q.r.Charge, reservedAt: at, expiresAt: at + int64(max(q.r.TTL, 0)), mark: q.mark()}
@@ -125,7 +127,7 @@ func (q *reserving) newEntry(now time.Time) *entry {
 	return e
 }
 
-// head is the beginning of each transaction that admits.
+// head returns the first actions of each transaction that admits.
 func (s *Store) head(e *entry, flags token, now time.Time) []types.TransactWriteItem {
 	x := &expression{}
 	x.requireNone(partitionKey)
@@ -159,7 +161,7 @@ func (s *Store) reserveBlind(ctx context.Context, q *reserving, flags token, now
 		x.require(attrUsed, "<=", number(less(share(line.Max, home, s.shards), amount)))
 		x.requireUnless(attrMaxUntil, "<=", number(now.UnixNano()))
 		if s.shards > 1 {
-			x.require(attrEven, "=", number(line.Max))
+			x.require(attrSharesOf, "=", number(line.Max))
 		}
 		b := booking{account: line.Account, shard: home, unit: line.Unit, start: span.Start, amount: amount}
 		accounts = append(accounts, s.addPending(x, b, span, now))
@@ -179,8 +181,8 @@ func (s *Store) addPending(x *expression, b booking, span budget.Span, now time.
 	return s.update(accountKey(b.account, b.shard), x)
 }
 
-// reserveLooking decides on an atomic read. If it would have to write an account as it was read, and it is not its turn, it
-// returns the account whose turn to wait for.
+// reserveLooking decides on an atomic read. A write that requires an account to be as it was read needs the account's lock: without it, it writes
+// nothing and returns the account to lock.
 func (s *Store) reserveLooking(ctx context.Context, q *reserving, turn bool) (d budget.Decision, wait *budget.Key, err error) {
 	v, err := s.look(ctx, q.r.ID, accountsOf(q.r.Lines))
 	if err != nil {
@@ -201,15 +203,15 @@ func (s *Store) reserveLooking(ctx context.Context, q *reserving, turn bool) (d 
 	if v.entry != nil {
 		return budget.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, v.entry.expiresAt)}, nil, nil
 	}
-	if len(q.shut.Denied) > 0 && bytes.Equal(latchedVersion(v, q), q.name[:versionBytes]) {
-		return q.shut, nil, nil // an earlier attempt latched, and its reply was lost
+	if len(q.latchRefusal.Denied) > 0 && bytes.Equal(latchedVersion(v, q), q.name[:versionBytes]) {
+		return q.latchRefusal, nil, nil // an earlier attempt latched, and its reply was lost
 	}
 	rulings, d, err := s.judge(v, q.r)
 	if err != nil {
 		return budget.Decision{}, nil, err
 	}
 	for i := range rulings {
-		s.wary.set(q.r.Lines[i].Account, rulings[i].odd())
+		s.blindFailures.set(q.r.Lines[i].Account, rulings[i].failsBlind())
 	}
 	latches := len(d.Denied) > 0 && slices.ContainsFunc(d.Denied, func(of budget.Denial) bool { return rulings[of.Line].latches })
 	if len(d.Denied) > 0 && !latches {
@@ -226,15 +228,15 @@ func (s *Store) reserveLooking(ctx context.Context, q *reserving, turn bool) (d 
 		}
 	}
 	if latches {
-		q.shut, q.latched = d, slices.IndexFunc(rulings, func(j ruling) bool { return j.refuses && j.latches })
+		q.latchRefusal, q.latched = d, slices.IndexFunc(rulings, func(ruled ruling) bool { return ruled.refuses && ruled.latches })
 		if err = s.latch(ctx, q, v, rulings); err == nil {
-			s.made(ctx, groupsOf(rulings)...)
+			s.recordCreated(ctx, groupsOf(rulings)...)
 		}
 		return d, nil, err
 	}
 	home := pick(q.r.ID, s.shards)
 	for i := range rulings {
-		if !turn && (rulings[i].latches || !rulings[i].simple(home)) {
+		if !turn && (rulings[i].latches || !rulings[i].incrementsHomeOnly(home)) {
 			return d, &q.r.Lines[i].Account, nil
 		}
 	}
@@ -242,13 +244,13 @@ func (s *Store) reserveLooking(ctx context.Context, q *reserving, turn bool) (d 
 	return d, nil, err
 }
 
-// admitSeen admits on the strength of an atomic read.
+// admitSeen admits after an atomic read has shown that there is room.
 func (s *Store) admitSeen(ctx context.Context, q *reserving, v *view, rulings []ruling, d budget.Decision) (budget.Decision, error) {
 	e := q.newEntry(v.now)
 	var accounts []types.TransactWriteItem
 	for i := range rulings {
-		if j := &rulings[i]; j.latches { // an observe-only line: that it would stay closed is foretold from now on
-			j.group.latchedUntil = passed(j.span, j.now.UnixNano())
+		if ruled := &rulings[i]; ruled.latches { // an observe-only line: it is only recorded as latched, to report that it would refuse
+			ruled.group.latchedUntil = passed(ruled.span, ruled.now.UnixNano())
 		}
 		if err := s.listIfNew(ctx, &rulings[i], e.id); err != nil {
 			return budget.Decision{}, err
@@ -258,7 +260,7 @@ func (s *Store) admitSeen(ctx context.Context, q *reserving, v *view, rulings []
 	}
 	d, err := s.admit(ctx, q, e, d, append(s.head(e, v.gate.token, v.now), accounts...))
 	if err == nil {
-		s.made(ctx, groupsOf(rulings)...)
+		s.recordCreated(ctx, groupsOf(rulings)...)
 	}
 	return d, err
 }
@@ -271,7 +273,7 @@ func groupsOf(rulings []ruling) []*group {
 	return groups
 }
 
-// ruling is what an atomic read says of one line.
+// ruling is how one line judges the reservation, by an atomic read.
 type ruling struct {
 	line    *budget.Line
 	amount  int64
@@ -281,38 +283,41 @@ type ruling struct {
 	max     int64 // in force
 	full    bool  // the amount has no room; an observe-only line takes it all the same
 	refuses bool
-	latches bool // if what it is part of is refused, for a line that refuses, or is admitted
+	latches bool // the line latches: one that refuses when the reservation is refused, and an observe-only one when it is admitted
 }
 
-// odd reports whether the next reservation would fail blindly too: without room, under an override, or unevenly spread.
-func (j *ruling) odd() bool {
-	even, _ := j.group.even(j.max, j.span)
-	overridden := j.group.override != nil && j.now.Before(j.group.override.Until)
-	return j.full || overridden || !even && len(j.group.shards) > 1
+// failsBlind reports whether the next reservation would probably fail, too, if it were made without reading: the line is full, has an
+// override, or a shard is beyond its share.
+func (ruled *ruling) failsBlind() bool {
+	overridden := ruled.group.override != nil && ruled.now.Before(ruled.group.override.Until)
+	if ruled.full || overridden {
+		return true
+	}
+	return len(ruled.group.shards) > 1 && !ruled.group.keepsShares(ruled.max, ruled.span)
 }
 
-// judge finds the lines without room, those that refuse and those that are observe-only apart.
+// judge returns a ruling for each line. The decision lists the lines without room: those that refuse, or else the observe-only ones.
 func (s *Store) judge(v *view, r budget.Reservation) (rulings []ruling, d budget.Decision, err error) {
 	for i := range r.Lines {
 		line := &r.Lines[i]
-		j := ruling{line: line, amount: r.Charge[line.Unit], group: v.groups[line.Account]}
-		j.now, j.span = j.group.moment(line.Window, v.now, s.keepPast)
-		b, overflow := j.group.balance(line, j.span, j.now, j.amount)
+		ruled := ruling{line: line, amount: r.Charge[line.Unit], group: v.groups[line.Account]}
+		ruled.now, ruled.span = ruled.group.moment(line.Window, v.now, s.keepPast)
+		b, overflow := ruled.group.balance(line, ruled.span, ruled.now, ruled.amount)
 		if overflow {
 			return nil, budget.Decision{}, budget.ErrOverflow
 		}
-		j.max = b.Max
-		need := b.Settled + b.Pending + j.amount
-		if j.full = need > b.Max || b.Latched; !j.full {
-			rulings = append(rulings, j)
+		ruled.max = b.Max
+		need := b.Settled + b.Pending + ruled.amount
+		if ruled.full = need > b.Max || b.Latched; !ruled.full {
+			rulings = append(rulings, ruled)
 			continue
 		}
-		if j.amount <= b.Max { // so Max is not negative, and the difference does not wrap
-			b.ResetAfter = j.group.wait(line.Window, j.span, j.now, need-b.Max)
+		if ruled.amount <= b.Max { // so Max is not negative, and the difference does not wrap
+			b.ResetAfter = ruled.group.wait(line.Window, ruled.span, ruled.now, need-b.Max)
 		}
-		j.latches, j.refuses = line.Latch && !r.Tentative && !b.Latched, !line.Observe || r.RefuseObserved
-		rulings = append(rulings, j)
-		if j.refuses {
+		ruled.latches, ruled.refuses = line.Latch && !r.Tentative && !b.Latched, !line.Observe || r.RefuseObserved
+		rulings = append(rulings, ruled)
+		if ruled.refuses {
 			d.Denied = append(d.Denied, budget.Denial{Line: i, Balance: b})
 		} else {
 			d.Observed = append(d.Observed, budget.Denial{Line: i, Balance: b})
@@ -324,20 +329,20 @@ func (s *Store) judge(v *view, r budget.Reservation) (rulings []ruling, d budget
 	return rulings, d, nil
 }
 
-// latch closes the accounts whose lines ask for it, in the step that refused: the id is still unknown, no flag was set, and no
-// line has changed.
+// latch latches the accounts of lines that refuse and have Latch. The transaction requires that the refusal still holds: the id is still unknown, no
+// kill flag was set, and no line has changed.
 func (s *Store) latch(ctx context.Context, q *reserving, v *view, rulings []ruling) error {
 	x := &expression{}
 	x.requireNone(partitionKey)
 	actions := []types.TransactWriteItem{s.check(entryKey(q.r.ID), x), s.checkGate(q.r.ID, v.gate.token, v.now)}
 	for i := range rulings {
-		j := &rulings[i]
-		if j.refuses && j.latches {
-			j.group.latchedUntil = passed(j.span, j.now.UnixNano())
-			actions = append(actions, s.rewrite(j.group, j.line, j.span, j.now, q.name[:versionBytes])...)
+		ruled := &rulings[i]
+		if ruled.refuses && ruled.latches {
+			ruled.group.latchedUntil = passed(ruled.span, ruled.now.UnixNano())
+			actions = append(actions, s.rewrite(ruled.group, ruled.line, ruled.span, ruled.now, q.name[:versionBytes])...)
 			continue
 		}
-		for _, a := range j.group.shards {
+		for _, a := range ruled.group.shards {
 			x := &expression{}
 			a.unchanged(x)
 			actions = append(actions, s.check(accountKey(a.key, a.shard), x))
@@ -346,7 +351,7 @@ func (s *Store) latch(ctx context.Context, q *reserving, v *view, rulings []ruli
 	return s.write(ctx, actions)
 }
 
-// latchedVersion is the version of the first account that an earlier attempt of this step latched.
+// latchedVersion returns the version that was read of the first account that an earlier attempt of this step wanted to latch.
 func latchedVersion(v *view, q *reserving) []byte {
 	return v.groups[q.r.Lines[q.latched].Account].version
 }

@@ -11,30 +11,30 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// outcome is what a step makes of a reservation. The zero value leaves it alone.
+// outcome is how a step changes a reservation. The zero value changes nothing.
 type outcome struct {
 	state     budget.State
 	actual    budget.Charge
 	estimated bool
-	orphan    bool // booked anew, where its lines are now
+	orphan    bool // there is no reservation: it is booked in the present windows of its lines
 	tombstone bool
-	// How the amount divides, if it is not all of its call's; and that it is a correction, which has a rule of its own.
+	// How the amount is divided over calls, if it is not one call's alone, and whether this is a correction, which divides it by another rule.
 	shares     []budget.Share
 	correction bool
 	unchanged  bool // nothing is posted that was not before
 }
 
-// resolving is one Settle, Void, Correct or expiry under way.
+// resolving is the state of one Settle, Void, Correct or expiry over its attempts.
 type resolving struct {
 	*step
 	id    budget.ID
 	owner budget.Key
-	lines []budget.Line // of a settlement: those whose marks are looked at
+	lines []budget.Line // of a settlement: those whose thresholds are checked
 	// decide says what becomes of a reservation, which may be nil, and what the step answers. It knows nothing but its arguments.
 	decide           func(e *entry, now time.Time) (outcome, budget.Posting, error)
 	whose, reference []byte // what a settlement says of the entry, if anything
 	tries            map[uint32]budget.Posting
-	// record is what a correction writes into the audit trail, and change what it meets there.
+	// record is what a correction writes into the audit trail, and change what it has read there.
 	record *budget.Record
 	change *changing
 }
@@ -174,7 +174,7 @@ func (e *entry) resolved(next outcome, shifts []shift, now time.Time) *entry {
 type shift struct {
 	booking
 	pending, settled int64
-	extra            int64 // the part of settled that nobody had set aside
+	extra            int64 // the part of settled that exceeds the reservation
 }
 
 // shifts spreads an amount over a record's bookings: each takes what it held already, in order, and the first one of an
@@ -205,8 +205,8 @@ func (e *entry) shifts(actual budget.Charge) []shift {
 	return all
 }
 
-// blindPosts are the changes of the accounts, on the guess that each booking lies in the account's present window. It
-// reports false when no guess is possible.
+// blindPosts returns the changes of the accounts under the assumption that each booking is in the account's present window, which the
+// actions require. It reports false when the accounts have to be read first.
 func (s *Store) blindPosts(q *resolving, e *entry, next outcome, now time.Time) (actions []types.TransactWriteItem, ok bool) {
 	shifts := e.shifts(next.actual)
 	for i := range q.lines {
@@ -223,17 +223,17 @@ func (s *Store) blindPosts(q *resolving, e *entry, next outcome, now time.Time) 
 		}
 		if watched {
 			x.require(attrSince, "=", number(line.Window.At(now).Since))
-			x.require(attrMarks, "=", blob(hashMarks(line, line.Max)))
+			x.require(attrThresholds, "=", blob(hashThresholds(line, line.Max)))
 			x.require(attrQuiet, ">", number(now.UnixNano()))
 			if sh.settled <= 0 {
-				x.require(attrGap, ">", number(sh.settled)) // or a mark is due that was reached without a settlement
+				x.require(attrGap, ">", number(sh.settled)) // else a threshold is due that was reached without a settlement
 			}
 		}
 		if sh.extra > 0 && s.shards > 1 {
 			if line == nil {
 				return nil, false
 			}
-			x.require(attrEven, "=", number(line.Max))
+			x.require(attrSharesOf, "=", number(line.Max))
 			x.require(attrUsed, "<=", number(less(share(line.Max, sh.shard, s.shards), sh.extra)))
 		}
 		actions = append(actions, s.post(x, sh))
@@ -254,7 +254,7 @@ func (s *Store) post(x *expression, sh *shift) types.TransactWriteItem {
 	}
 	if sh.settled > 0 {
 		x.requireUnless(settled, "<=", number(ceiling(s.shards)-sh.settled))
-		x.require(attrGap, ">", number(sh.settled)) // or a mark would be passed unseen
+		x.require(attrGap, ">", number(sh.settled)) // else a threshold might be reached unnoticed
 	}
 	if sh.settled != 0 {
 		x.add(settled, sh.settled)

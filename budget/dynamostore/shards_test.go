@@ -111,7 +111,7 @@ func TestAnOverdraftOfOneShardClosesAll(t *testing.T) {
 	settled(t, s, r, 33)
 	require.Equal(t, [2]int64{33, 5}, stands(t, s, l))
 	for shard := range 4 {
-		s.wary = wariness{} // as another process would
+		s.blindFailures = blindFailures{} // as another process would
 		d, err := s.Reserve(t.Context(), at(s, shard, 3, l))
 		require.NoError(t, err)
 		require.NotNil(t, d.Denied, "38 of 40 are used")
@@ -120,14 +120,14 @@ func TestAnOverdraftOfOneShardClosesAll(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, s.Void(t.Context(), held.ID, held.Owner))
 	for shard := range 4 { // 50 of 40 are used, and shard 3 is empty
-		s.wary = wariness{} // as another process would
+		s.blindFailures = blindFailures{} // as another process would
 		d, err := s.Reserve(t.Context(), at(s, shard, 1, l))
 		require.NoError(t, err)
 		require.NotNil(t, d.Denied)
 	}
 	_, err = s.Correct(t.Context(), budget.Correction{ID: r.ID, Actual: usd(38), Change: storetest.NewChange()})
 	require.NoError(t, err)
-	s.wary = wariness{}
+	s.blindFailures = blindFailures{}
 	d, err := s.Reserve(t.Context(), at(s, 3, 3, l))
 	require.NoError(t, err)
 	require.NotNil(t, d.Denied)

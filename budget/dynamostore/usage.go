@@ -330,7 +330,7 @@ func addSums(sum *budget.Charge, raw item) error {
 	return r.err
 }
 
-// Usage implements budget.Store. It reads page by page: a row that changes meanwhile is as it was or as it is. A max out of range is
+// Usage implements budget.Store. It reads page by page: a row that changes meanwhile is as it was or as it is. A limit out of range is
 // moved into it.
 func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) (all []budget.UsageRow, err error) {
 	limit = max(1, min(limit, maxEntries))

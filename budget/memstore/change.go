@@ -68,7 +68,7 @@ func (s *Store) Revision(ctx context.Context) (int64, error) {
 	return int64(len(s.changes.records)), nil
 }
 
-// Changes implements budget.Store. A max out of range is moved into it.
+// Changes implements budget.Store. A limit out of range is moved into it.
 func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]budget.Record, error) {
 	if _, err := s.lock(ctx); err != nil {
 		return nil, err

@@ -9,16 +9,16 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// memory is what this process knows of the ledger, to recognise one that lost its own. A write that was acknowledged has
-// a step and a transaction id above all that were acknowledged before it began.
+// memory is what this process knows of the ledger, to find out if the server has lost acknowledged writes. Each write has a step number and a
+// transaction id greater than those of all writes that were acknowledged before it began, so that smaller numbers in the database prove a loss.
 type memory struct {
 	epoch    [16]byte
-	accepted string // the loss that was accepted last
+	accepted string // identifies the last loss that an operator has accepted
 	oid      int64  // of the table that holds the epoch
 	step     int64
 	xid      int64
-	lost     bool      // it was found out: for good, because the numbers grow again
-	lookedAt time.Time // when somebody last looked whether the loss was accepted
+	lost     bool      // a loss was found. It stays set until the loss is accepted, because the numbers grow again and would hide it
+	lookedAt time.Time // when this process last asked whether the loss was accepted
 }
 
 // call is one call of a function of the schema.
@@ -103,7 +103,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// try calls the function once, together with other steps on the same accounts if that may be.
+// try calls the function once, in a transaction that it shares with other steps on the same accounts if that is allowed.
 func (s *Store) try(ctx context.Context, c *call, known memory, how manner) (a answer, alone bool, err error) {
 	var at placement
 	st, err := s.statement(c, known, how, &at)
@@ -120,7 +120,8 @@ func (s *Store) try(ctx context.Context, c *call, known memory, how manner) (a a
 	return answers[0], false, nil
 }
 
-// remember learns from an answer. Only a step that wrote proves what it saw: what others wrote may not be durable yet.
+// remember takes the server's clock and the newest numbers from an answer. The numbers count only if the step has written: those that it only
+// read may belong to a write of another step that is not durable yet.
 func (s *Store) remember(a answer) {
 	if a.clock != 0 && s.opts.Clock == nil {
 		s.skew.Store(a.clock - time.Now().UnixNano())
@@ -133,7 +134,7 @@ func (s *Store) remember(a answer) {
 	s.memory.step, s.memory.xid = max(s.memory.step, a.step), max(s.memory.xid, a.xid)
 }
 
-// statement writes a call down.
+// statement returns the SQL text of a call.
 func (s *Store) statement(c *call, known memory, how manner, at *placement) (statement, error) {
 	var moment any
 	if s.opts.Clock != nil {

@@ -13,14 +13,14 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// recalled is what this process knows of the ledger now.
+// recalled returns what this process knows of the ledger now.
 func (s *Store) recalled() memory {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.memory
 }
 
-// suspect keeps in mind that what a step rested on is lost.
+// suspect records a loss if a step's error says that the server's numbers are behind those that this process knows.
 func (s *Store) suspect(known memory, err error) {
 	if !isCode(err, codeMemory) {
 		return
@@ -32,10 +32,11 @@ func (s *Store) suspect(known memory, err error) {
 	}
 }
 
-// lookEvery is how often a process that found a loss out looks whether somebody has accepted it.
+// lookEvery is how often a process that has found a loss asks at most whether it was accepted.
 const lookEvery = 100 * time.Millisecond
 
-// usable returns why no step can be done. A loss that somebody has accepted is none any more.
+// usable returns an error if no step can be done, because the store is closed or a loss was found. It asks from time to time whether an operator
+// has accepted the loss, and forgets it then.
 func (s *Store) usable(ctx context.Context) error {
 	s.mu.Lock()
 	known, now := s.memory, time.Now()
@@ -65,7 +66,7 @@ func (s *Store) usable(ctx context.Context) error {
 	return nil
 }
 
-// find asks the server what there is to know of the ledger.
+// find reads the state of the ledger from the server, on a connection of the pool.
 func (s *Store) find(ctx context.Context) (memory, error) {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
@@ -75,7 +76,7 @@ func (s *Store) find(ctx context.Context) (memory, error) {
 	return s.ask(ctx, conn)
 }
 
-// learn takes what the server has for the ledger.
+// learn reads the state of the ledger from the server and keeps it as known.
 func (s *Store) learn(ctx context.Context, conn *pgxpool.Conn) error {
 	found, err := s.ask(ctx, conn)
 	if err != nil {
@@ -88,7 +89,7 @@ func (s *Store) learn(ctx context.Context, conn *pgxpool.Conn) error {
 }
 
 func (s *Store) ask(ctx context.Context, conn *pgxpool.Conn) (memory, error) {
-	// Without its only row meta tells nothing, and the ledger is lost.
+	// If the only row of the table meta is missing, the query returns no row: the ledger is lost.
 	rows, err := conn.Conn().PgConn().Exec(ctx, fmt.Sprintf("SELECT epoch, oid, step, xid, clock, lost, accepted FROM %[1]s.about(), %[1]s.losses() WHERE epoch IS NOT NULL", s.opts.quoted())).ReadAll()
 	if err != nil {
 		return memory{}, err

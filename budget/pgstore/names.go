@@ -114,7 +114,7 @@ type named struct {
 // period is a bucket as the server tells it.
 type period struct{ Start, Settled, Pending, Forgotten int64 }
 
-// Accounts implements budget.Store. A max out of range is moved into it.
+// Accounts implements budget.Store. A limit out of range is moved into it.
 func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) ([]budget.Account, error) {
 	a, err := s.step(ctx, call{function: "list_accounts", args: func(*placement) []any {
 		return []any{[16]byte(after), int64(max(1, min(limit, maxEntries)))}
@@ -146,7 +146,7 @@ func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) ([]bu
 	return all, nil
 }
 
-// Periods implements budget.Store. A max out of range is moved into it.
+// Periods implements budget.Store. A limit out of range is moved into it.
 func (s *Store) Periods(ctx context.Context, key budget.Key, after time.Time, limit int) ([]budget.Period, error) {
 	since := int64(math.MinInt64)
 	if !after.IsZero() {

@@ -103,24 +103,24 @@ type Options struct {
 	Clock func() time.Time
 }
 
-// Store is a budget.Store in a PostgreSQL database. It is safe for concurrent use. Its goroutines run
-// steps and end with them. Make one with Open.
+// Store is a budget.Store in a PostgreSQL database. It is safe for concurrent use. Each of its goroutines runs steps and ends with
+// them. Make one with Open.
 type Store struct {
 	opts    Options
 	pool    *pgxpool.Pool
-	channel string
-	turns   *turns
-	queue   queue
-	skew    atomic.Int64
-	pruneAt atomic.Int64
-	flags   atomic.Pointer[patterns]
-	forgets sync.WaitGroup // at most one, which Expire began
+	channel string                   // of NOTIFY, by which sessions learn of kill flags and policies
+	slots   *accountSlots            // how many transactions of this process are at an account
+	queue   queue                    // of steps that share a transaction because they are on the same accounts
+	skew    atomic.Int64             // the server's clock minus this process's, in nanoseconds
+	pruneAt atomic.Int64             // when entries past the retention are deleted next, in nanoseconds since 1970
+	flags   atomic.Pointer[patterns] // the kill flags with patterns
+	pruning sync.WaitGroup           // the deletion that Expire starts in the background, at most one at a time
 
 	life context.Context // ends with Close
 	end  context.CancelFunc
 
-	mu     sync.Mutex
-	memory memory
+	mu     sync.Mutex // guards memory, and the start of a deletion against Close
+	memory memory     // what this process knows of the ledger, to find out if it lost a part
 }
 
 var (
@@ -128,7 +128,7 @@ var (
 	_ budget.Signaler = (*Store)(nil)
 )
 
-// schemaName is what can stand in quotes without being quoted itself.
+// schemaName matches names that can be put between quotes without escaping anything.
 var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,47}$`)
 
 func (o *Options) complete() error {
@@ -159,9 +159,9 @@ func (o *Options) complete() error {
 // openTimeout bounds Open unless its context ends first: a migration may have to wait for another one.
 const openTimeout = time.Minute
 
-// Open opens the ledger in a database, and makes it or brings it up to date if need be. It takes a context, unlike the
-// opening of a file, because a server may be far or slow; it is given a minute at most. The pool stays the caller's to
-// close; it needs about as many connections as callers reserve at a time.
+// Open opens the ledger in a database, and creates it (with Options.Create) or migrates it if that is necessary. It takes a context because the
+// server may be slow to answer; it takes a minute at most. The caller has to close the pool, which needs about as many connections as
+// callers reserve at a time.
 func Open(ctx context.Context, pool *pgxpool.Pool, optFns ...func(*Options)) (*Store, error) {
 	var o Options
 	for _, fn := range optFns {
@@ -173,7 +173,7 @@ func Open(ctx context.Context, pool *pgxpool.Pool, optFns ...func(*Options)) (*S
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	s := &Store{opts: o, pool: pool, channel: channelOf(o.Schema), turns: newTurns()}
+	s := &Store{opts: o, pool: pool, channel: channelOf(o.Schema), slots: newAccountSlots()}
 	s.life, s.end = context.WithCancel(context.Background())
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
@@ -187,9 +187,9 @@ func Open(ctx context.Context, pool *pgxpool.Pool, optFns ...func(*Options)) (*S
 // Close ends Signal. Steps under way finish; later ones return an error. Closing again does nothing.
 func (s *Store) Close() error {
 	s.mu.Lock()
-	s.end() // under the lock, so that nothing is begun after it
+	s.end() // under the lock, so that no deletion begins after it
 	s.mu.Unlock()
 	s.queue.close()
-	s.forgets.Wait()
+	s.pruning.Wait()
 	return nil
 }

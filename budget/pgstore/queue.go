@@ -14,16 +14,16 @@ import (
 )
 
 const (
-	// maxShared is how many steps share a transaction at most: it bounds how long their accounts stay locked.
+	// maxShared is how many steps share a transaction at most. It bounds how long their accounts stay locked.
 	maxShared = 16
-	// maxRunners is how many transactions one list of accounts has under way at a time: one holds the locks, the next is on its
-	// way to them.
+	// maxRunners is how many transactions run at the same time for one list of accounts: while one holds the row locks, the next is on its
+	// way to the server.
 	maxRunners = 2
 )
 
-// queue lets steps of this process that wait for the same accounts share a transaction, and so its round trip, its locks
-// and its commit. Each is still a call of its own that decides by itself; if the transaction fails, each is tried alone.
-// Steps on other accounts never wait for it. Its zero value is ready to use.
+// queue lets steps of this process that wait for the same accounts share a transaction, which saves round trips, locks and commits. Each
+// step is still a call of its own that decides by itself. If the transaction fails, each step is tried again in its own transaction. Steps
+// on other accounts never wait for it. Its zero value is ready to use.
 type queue struct {
 	mu     sync.Mutex
 	closed bool
@@ -44,11 +44,11 @@ type waiter struct {
 	done      chan struct{} // closed once the fields below are set
 	answer    answer
 	err       error
-	alone     bool // it should be tried alone
+	alone     bool // the shared transaction failed: try the step in its own
 }
 
-// share runs a statement together with those that wait for the same accounts. alone says that it failed in company.
-// When ctx ends first the outcome is unknown, as it is of any step that was under way.
+// share runs a statement in one transaction with others that wait for the same accounts. alone says that this failed, and that the statement
+// should be tried in its own transaction. When ctx ends first the outcome is unknown.
 func (s *Store) share(ctx context.Context, accounts []pgtype.UUID, st statement) (a answer, alone bool, err error) {
 	w := &waiter{ctx: ctx, statement: st, done: make(chan struct{})}
 	if !s.enqueue(accounts, w) {
@@ -89,27 +89,28 @@ func (s *Store) enqueue(accounts []pgtype.UUID, w *waiter) bool {
 	return true
 }
 
-// run takes what waits in a list until nothing does. It waits for its turn first, so that more can join.
+// run runs the steps that wait in a list until none is left. It waits for slots before it takes the steps out of the list, so that more steps
+// can join the transaction.
 func (s *Store) run(key string, l *list, accounts []pgtype.UUID) {
 	for {
-		end := s.turns.wait(accounts)
+		release := s.slots.acquire(accounts)
 		together := s.queue.take(key, l)
 		if len(together) > 0 {
 			s.runTogether(together)
 		}
-		end()
+		release()
 		if len(together) == 0 {
 			return
 		}
 	}
 }
 
-// take returns the waiters of the next transaction. With none, the runner has ended.
+// take returns the waiters of the next transaction. If there are none, it notes that the runner ends.
 func (q *queue) take(key string, l *list) (together []*waiter) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(l.waiting) > 0 && len(together) < maxShared {
-		if w := l.waiting[0]; w.ctx.Err() == nil { // who has left need not be served
+		if w := l.waiting[0]; w.ctx.Err() == nil { // else its caller no longer waits, and nothing was sent
 			together = append(together, w)
 		}
 		l.waiting = l.waiting[1:]
@@ -123,7 +124,7 @@ func (q *queue) take(key string, l *list) (together []*waiter) {
 	return nil
 }
 
-// runTogether runs waiters in one transaction, for as long as one of them waits.
+// runTogether runs waiters in one transaction. It cancels the transaction when none of them waits any more.
 func (s *Store) runTogether(together []*waiter) {
 	var latest time.Time
 	statements := make([]statement, len(together))
@@ -135,11 +136,11 @@ func (s *Store) runTogether(together []*waiter) {
 	}
 	ctx, cancel := context.WithDeadline(context.Background(), latest)
 	defer cancel()
-	var left atomic.Int64
-	left.Store(int64(len(together)))
+	var stillWaiting atomic.Int64
+	stillWaiting.Store(int64(len(together)))
 	for _, w := range together {
 		stop := context.AfterFunc(w.ctx, func() {
-			if left.Add(-1) == 0 {
+			if stillWaiting.Add(-1) == 0 {
 				cancel()
 			}
 		})
@@ -164,12 +165,12 @@ func (q *queue) close() {
 	q.runs.Wait()
 }
 
-// statement is one call of a function, ready to be sent: its arguments stand in it. Nothing is prepared, so that neither the session
-// nor a pooler has to remember anything.
+// statement is the SQL text of one call of a function, with its arguments as literals. Nothing is prepared, so that neither the session nor
+// a pooler has to keep state.
 type statement struct {
 	text string // up to its closing bracket
-	// settles is the reservation that it settles. In company, one more argument says that the function leaves what it adds to usage to
-	// the end of the transaction.
+	// settles is the reservation that the statement settles. If it shares a transaction, it gets one more argument, which makes the function
+	// put off its additions to usage to the end of the transaction.
 	settles *budget.ID
 }
 

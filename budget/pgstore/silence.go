@@ -8,21 +8,22 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// maxSilence is how long what was sent may go unacknowledged by the server's host before its connection counts as broken, where the
-// system can tell. A host that is busy acknowledges all the same; only a network that is cut, or a host that is gone, does not. Without
-// it a step that was under way when a network was cut goes on waiting for its whole time after the network is back.
+// maxSilence is how long sent bytes may stay unacknowledged by the server's host before the connection counts as broken, on systems that have
+// such a socket option. A busy host still acknowledges; only when the network is cut or the host is gone there is no acknowledgement. Without
+// it, a step that was under way when the network was cut waits for its whole timeout, even if the network is back sooner.
 const maxSilence = 2 * time.Second
 
-// listened marks a connection that was told.
-const listened = "bedrockguard pgstore silence"
+// silenceSet is the key by which a connection remembers that the socket option is set.
+const silenceSet = "bedrockguard pgstore silence"
 
-// boundSilence tells a connection, once, how long it may be silent. One that can't be told waits for the step's own timeout.
+// boundSilence sets the socket option of a connection, once. A connection without a TCP socket, such as one over a Unix socket, only has the
+// timeout of each step.
 func boundSilence(conn *pgconn.PgConn) {
 	data := conn.CustomData()
-	if data[listened] != nil {
+	if data[silenceSet] != nil {
 		return
 	}
-	data[listened] = true
+	data[silenceSet] = true
 	under := conn.Conn()
 	if secure, ok := under.(*tls.Conn); ok {
 		under = secure.NetConn()

@@ -2,7 +2,8 @@ package pgstore
 
 import "syscall"
 
-// tcpUserTimeout is TCP_USER_TIMEOUT, in milliseconds: see tcp(7).
+// tcpUserTimeout is the number of the socket option TCP_USER_TIMEOUT, which package syscall lacks: see tcp(7). The value of the option is in
+// milliseconds.
 const tcpUserTimeout = 18
 
 func setSilence(fd uintptr) {

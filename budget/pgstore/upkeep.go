@@ -31,7 +31,8 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	return int(a.value), nil
 }
 
-// forget drops what is past the retention, if it is time to, on a goroutine that Close ends: no caller of Expire pays for it.
+// forget starts a goroutine that deletes what is past the retention, unless that was done less than pruneEvery ago. It runs in the background so
+// that no caller of Expire waits for it; Close ends it.
 func (s *Store) forget() {
 	begin, due := time.Now(), s.pruneAt.Load()
 	if begin.UnixNano() < due || !s.pruneAt.CompareAndSwap(due, begin.Add(pruneEvery).UnixNano()) {
@@ -42,13 +43,13 @@ func (s *Store) forget() {
 	if s.life.Err() != nil {
 		return
 	}
-	s.forgets.Go(func() {
+	s.pruning.Go(func() {
 		for time.Since(begin) < pruneFor {
 			a, err := s.step(s.life, call{function: "forget", moments: true, args: func(*placement) []any {
 				return []any{int64(s.opts.Retention), int64(pruneBatch)}
 			}})
 			if err != nil || a.value < pruneBatch {
-				return // what could not be forgotten now is in a minute
+				return // the next deletion, in a minute, takes the rest
 			}
 		}
 	})

@@ -40,11 +40,11 @@ func expire(t *testing.T, s *Store, want int) {
 	for range 1100 { // what is forgotten goes by a time that moves on by an hour at most
 		var before, after int64
 		judged := "SELECT coalesce(judged, 0) FROM " + s.opts.quoted() + ".meta"
-		s.forgets.Wait()
+		s.pruning.Wait()
 		require.NoError(t, s.pool.QueryRow(t.Context(), judged).Scan(&before))
 		s.pruneAt.Store(0)
 		s.forget()
-		s.forgets.Wait()
+		s.pruning.Wait()
 		require.NoError(t, s.pool.QueryRow(t.Context(), judged).Scan(&after))
 		if before == after {
 			break

@@ -63,7 +63,7 @@ func (r *usageRow) public() (out budget.UsageRow, err error) {
 	return out, err
 }
 
-// Usage implements budget.Store. A max out of range is moved into it.
+// Usage implements budget.Store. A limit out of range is moved into it.
 func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) ([]budget.UsageRow, error) {
 	a, err := s.step(ctx, call{function: "list_usage", moments: true, args: func(*placement) []any {
 		return []any{account.UsageDay(from.Day), [16]byte(from.After), int64(max(1, min(limit, maxEntries)))}

@@ -141,7 +141,7 @@ func (s *Store) Revision(ctx context.Context) (int64, error) {
 // maxRecords is the most that one page of Changes holds.
 const maxRecords = 10_000
 
-// Changes implements budget.Store. A max out of range is moved into it.
+// Changes implements budget.Store. A limit out of range is moved into it.
 func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]budget.Record, error) {
 	_, all, err := s.changes(ctx, max(after, 0), max(1, min(limit, maxRecords)))
 	return all, err

@@ -66,7 +66,7 @@ func (s *Store) list(ctx context.Context, sc *script, first []byte, numbers ...i
 	return answer.now, all, nil
 }
 
-// Accounts implements budget.Store. A max out of range is moved into it.
+// Accounts implements budget.Store. A limit out of range is moved into it.
 func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) ([]budget.Account, error) {
 	now, found, err := s.list(ctx, scriptAccounts, after[:], int64(max(1, min(limit, maxEntries))))
 	if err != nil {
@@ -98,7 +98,7 @@ func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) ([]bu
 	return all, nil
 }
 
-// Periods implements budget.Store. A max out of range is moved into it. Of a rolling window they begin at the zero time until
+// Periods implements budget.Store. A limit out of range is moved into it. Of a rolling window they begin at the zero time until
 // something was booked there with a library that keeps names.
 func (s *Store) Periods(ctx context.Context, key budget.Key, after time.Time, limit int) ([]budget.Period, error) {
 	limit = max(1, min(limit, maxEntries))

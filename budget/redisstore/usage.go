@@ -20,7 +20,7 @@ func encodeShares(shares []budget.Share) head {
 	return h
 }
 
-// Usage implements budget.Store. A max out of range is moved into it.
+// Usage implements budget.Store. A limit out of range is moved into it.
 func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) ([]budget.UsageRow, error) {
 	limit = max(1, min(limit, maxEntries))
 	all := []budget.UsageRow{}

@@ -69,7 +69,7 @@ func (s *Store) Revision(ctx context.Context) (n int64, err error) {
 // maxRecords is the most that one page of Changes holds.
 const maxRecords = 10_000
 
-// Changes implements budget.Store. A max out of range is moved into it.
+// Changes implements budget.Store. A limit out of range is moved into it.
 func (s *Store) Changes(ctx context.Context, after int64, limit int) (all []budget.Record, err error) {
 	err = s.do(ctx, false, func(t *tx) error {
 		all = []budget.Record{}

@@ -91,7 +91,7 @@ func (e *entry) public() (budget.Entry, error) {
 	return out, nil
 }
 
-// Accounts implements budget.Store. A max out of range is moved into it.
+// Accounts implements budget.Store. A limit out of range is moved into it.
 func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) (all []budget.Account, err error) {
 	err = s.do(ctx, false, func(t *tx) error {
 		all = []budget.Account{}
@@ -127,7 +127,7 @@ func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) (all 
 	return all, err
 }
 
-// Periods implements budget.Store. A max out of range is moved into it.
+// Periods implements budget.Store. A limit out of range is moved into it.
 func (s *Store) Periods(ctx context.Context, key budget.Key, after time.Time, limit int) (all []budget.Period, err error) {
 	since := int64(math.MinInt64)
 	if !after.IsZero() {

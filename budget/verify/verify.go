@@ -1,7 +1,7 @@
 // Package verify proves a ledger from its own entries: it recomputes every balance and names those that differ. It changes nothing and knows no
 // policy.
 //
-// What holds in every ledger, and is looked at:
+// What holds in every ledger, and is checked:
 //
 //   - what is settled in each period of each account is what its entries have posted there, and what those had that were forgotten; what is
 //     pending is what unresolved entries hold;
@@ -10,8 +10,8 @@
 //   - an entry's state agrees with what it has posted and when it was resolved; one that expired was charged its worst case, or corrected;
 //   - usage holds, for each UTC day, what entries have posted that were reserved on it; more for days of which entries are forgotten.
 //
-// What it can't find: a change that keeps all of these, such as one amount moved in an entry, its accounts and its usage alike. Who may write to a
-// store may do that; the audit trail and the bill are what else there is.
+// What it can't find: a change that keeps all of these, such as an amount that was changed in an entry, its accounts and its usage alike.
+// Anybody who may write to the store can do that; compare with the audit trail and the bill to find it.
 package verify
 
 import (
@@ -27,33 +27,33 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// DefaultTries is how often a ledger is looked at before a difference is one, when Options.Tries is zero.
+// DefaultTries is how often a ledger is read before a difference is reported, when Options.Tries is zero.
 const DefaultTries = 4
 
 // Options configures Ledger. The zero value is ready to use.
 type Options struct {
-	// Tries is how often to look at most, a fifth of a second apart and then longer. What is added up is read in many steps, so that a call
-	// which is made meanwhile looks like a difference, and like another one in the next look. Zero or less is DefaultTries; 1 is enough for a
-	// ledger that nobody uses.
+	// Tries is how often the ledger is read at most, a fifth of a second apart and then longer. The ledger is read in many steps, so that a call
+	// made in between looks like a difference; only a difference that every reading shows is reported. Zero or less is DefaultTries; 1 is
+	// enough for a ledger that nobody uses.
 	Tries int
 	// DeletesAfter is how long after they were resolved the store's server deletes entries without telling what they had posted, as DynamoDB's
 	// time to live does. What is settled in periods and days of which entries may be gone may then be more than the entries that are
 	// there. Zero is a store that tells what was forgotten, as all others do.
 	DeletesAfter time.Duration
-	// Clock is the time by which what is old is told from what is not. Nil is time.Now.
+	// Clock is the time against which ages are measured. Nil is time.Now.
 	Clock func() time.Time
-	// Progress is told now and then how many entries were read in a look. It must be quick. Nil is told nothing.
+	// Progress is called after every 1000 entries with the number read so far in this reading of the ledger. It must be quick. May be nil.
 	Progress func(entries int)
 }
 
 // progressEvery is how many entries are read between two reports of progress.
 const progressEvery = 1000
 
-// pauseBefore is how long to wait before the second look; before the third it is twice as long, and so on.
+// pauseBefore is how long to wait before the second reading; before the third it is twice as long, and so on.
 const pauseBefore = 200 * time.Millisecond
 
-// Ledger recomputes the balances of the ledger in a store. It reads all entries, and remembers their sums. The error is the store's; a
-// ledger that differs is none.
+// Ledger recomputes the balances of the ledger in a store. It reads all entries, and keeps only their sums in memory. The error is the store's;
+// differences are no error, but in the report.
 func Ledger(ctx context.Context, store budget.Store, optFns ...func(*Options)) (*Report, error) {
 	o := Options{}
 	for _, fn := range optFns {
@@ -70,7 +70,7 @@ func Ledger(ctx context.Context, store budget.Store, optFns ...func(*Options)) (
 		return nil, err
 	}
 	l := &ledger{operator, store, o}
-	var told *Report
+	var report *Report
 	for try := range o.Tries {
 		if try > 0 {
 			if err := pause(ctx, time.Duration(try)*pauseBefore); err != nil {
@@ -81,19 +81,19 @@ func Ledger(ctx context.Context, store budget.Store, optFns ...func(*Options)) (
 		if err != nil {
 			return nil, err
 		}
-		if told != nil { // what differs in each look, and by as much: all else was a call that came in between
+		if report != nil { // keep only what differs in each reading, and by the same amount: the rest were calls in between
 			now.Differences = slices.DeleteFunc(now.Differences, func(one Difference) bool {
-				return !slices.ContainsFunc(told.Differences, func(before Difference) bool { return one.again(&before) })
+				return !slices.ContainsFunc(report.Differences, func(before Difference) bool { return one.again(&before) })
 			})
 		}
-		if told = now; len(told.Differences) == 0 {
+		if report = now; len(report.Differences) == 0 {
 			break
 		}
 	}
-	return told, nil
+	return report, nil
 }
 
-// ledger is what is looked at.
+// ledger is the ledger that is verified.
 type ledger struct {
 	*budget.Operator
 	store budget.Store
@@ -115,8 +115,8 @@ func pause(ctx context.Context, d time.Duration) error {
 // bookings are what entries have booked in an account, by the start of the period in nanoseconds.
 type bookings struct {
 	settled, pending map[int64]int64
-	newest           int64         // start of a period in which something was booked
-	calendar         bool          // each period begins with an hour
+	newest           int64         // start of the newest period in which something was booked
+	calendar         bool          // each period begins at a full hour, as calendar windows do
 	example          *budget.Entry // one of the entries
 }
 
@@ -124,9 +124,9 @@ type bookings struct {
 type sums struct {
 	accounts map[budget.Key]*bookings
 	usage    map[time.Time]*budget.Charge // by UTC day of the reservation
-	first    time.Time                    // when the oldest entry was resolved that is remembered
-	expired  map[budget.ID]bool           // not with their worst case
-	// What begins before wholeFrom may lack entries, unless there was nothing before the oldest one.
+	first    time.Time                    // when the first of the entries was resolved
+	expired  map[budget.ID]bool           // entries that expired and were not charged with their worst case
+	// Periods that begin before wholeFrom may lack entries, because the store has deleted them, unless nothingBefore is set.
 	wholeFrom     time.Time
 	nothingBefore bool
 	entries       int
@@ -155,7 +155,7 @@ func (b *bookings) add(e *budget.Entry, line budget.Booking) {
 	b.calendar = b.calendar && start%int64(time.Hour) == 0
 }
 
-// look adds everything up once.
+// look reads the ledger once, and compares.
 func (l *ledger) look(ctx context.Context) (*Report, error) {
 	s := &sums{accounts: make(map[budget.Key]*bookings), usage: make(map[time.Time]*budget.Charge), expired: make(map[budget.ID]bool)}
 	for e, err := range l.Entries(ctx, budget.Query{}) {
@@ -210,7 +210,7 @@ func (l *ledger) compareExpired(ctx context.Context, s *sums) error {
 	return nil
 }
 
-// add takes in an entry.
+// add checks an entry's state, and adds its amounts.
 func (s *sums) add(e *budget.Entry) {
 	s.entries++
 	wrong := func(detail string) {
@@ -247,7 +247,8 @@ func (s *sums) add(e *budget.Entry) {
 	}
 }
 
-// compareAccounts holds what accounts tell against the sums. It returns the accounts that are known, and whether anything was forgotten.
+// compareAccounts compares the balances of accounts with the sums of entries. It returns the accounts that are known, and whether the store
+// has forgotten entries.
 func (l *ledger) compareAccounts(ctx context.Context, s *sums, told *Report) (known map[budget.Key]bool, forgotten bool, err error) {
 	known = make(map[budget.Key]bool)
 	for after, more := (budget.Key{}), true; more; {
@@ -315,11 +316,12 @@ func (l *ledger) compareAccount(ctx context.Context, s *sums, told *Report, a *b
 	return forgotten, nil
 }
 
-// keptFor is how long each store keeps the sum of a calendar window at least, unless it was told to forget sooner.
+// keptFor is how long each store keeps the sum of a calendar window at least, unless it was configured to forget sooner.
 const keptFor = 30 * 24 * time.Hour
 
-// kept reports whether a period has to be there of which the oldest one that is there is known: those are forgotten oldest first, those of
-// rolling windows sooner than the entries, and a lifetime never.
+// kept reports whether a period in which something was booked has to exist. oldest is the account's oldest period that exists, zero if none
+// does. Periods are forgotten oldest first, so that all after oldest have to exist. If none does, only a recent calendar window or a lifetime
+// has to: periods of rolling windows are forgotten sooner than the entries.
 func (b *bookings) kept(start int64, oldest, now time.Time) bool {
 	if !oldest.IsZero() {
 		return start > oldest.UnixNano()
@@ -328,9 +330,10 @@ func (b *bookings) kept(start int64, oldest, now time.Time) bool {
 	return b.calendar && start == b.newest && recent
 }
 
-// carries reports whether a call's scope has all the values that an account is of. A lease's entry stands for calls that agree in those.
+// carries reports whether a call's scope has all the values of an account's. An entry of a lease stands for several calls, which agree in these
+// values.
 func carries(call, account budget.Scope) bool {
-	same := func(of, value string) bool { return of == "" || of == value }
+	same := func(want, value string) bool { return want == "" || want == value }
 	if !same(account.Principal, call.Principal) || !same(account.Workflow, call.Workflow) || !same(account.Model, call.Model) ||
 		!same(account.Region, call.Region) || !same(account.Profile, call.Profile) || !same(account.Project, call.Project) {
 		return false
@@ -343,7 +346,8 @@ func carries(call, account budget.Scope) bool {
 	return true
 }
 
-// readUsage adds up the rows of usage of each day.
+// readUsage adds up the rows of usage of each day. An overflow, which is a fault of the stored usage, is noted as a difference and ends the
+// reading. Report.UsageDays stays zero then, and compareUsage reports the days that were not read, too.
 func (l *ledger) readUsage(ctx context.Context, told *Report) (map[time.Time]budget.Charge, error) {
 	usage := make(map[time.Time]budget.Charge)
 	for row, err := range l.Usage(ctx, budget.UsageQuery{Every: budget.ByDay}) {
@@ -363,11 +367,12 @@ func (l *ledger) readUsage(ctx context.Context, told *Report) (map[time.Time]bud
 	return usage, nil
 }
 
-// deletesEarly is how much sooner an entry may be deleted than it should, by clocks that differ.
+// deletesEarly is how much sooner than it should an entry may be deleted, because clocks differ.
 const deletesEarly = 24 * time.Hour
 
-// whole works out of which days entries may be gone without anybody telling: those before the oldest one that is remembered was resolved, because
-// they are forgotten in that order; or those before all that are too young to be deleted. If usage knows no such day, nothing is gone.
+// whole sets from when on the entries are complete. Most stores forget entries in the order in which they were resolved, so that days after the
+// one on which the oldest entry was resolved are complete. If the server deletes entries by their age, periods are complete that are too young
+// for that. If usage has no earlier day, nothing was forgotten.
 func (s *sums) whole(usage map[time.Time]budget.Charge, o *Options) {
 	oldest := budget.UsageDay(s.first)
 	if s.wholeFrom = oldest.AddDate(0, 0, 1); o.DeletesAfter > 0 {
@@ -380,10 +385,11 @@ func (s *sums) whole(usage map[time.Time]budget.Charge, o *Options) {
 	}
 }
 
-// mayLack reports whether entries of a period may be gone that begins at a moment, without anybody telling.
+// mayLack reports whether the store may have deleted entries of the period that begins at start.
 func (s *sums) mayLack(start time.Time) bool { return !s.nothingBefore && start.Before(s.wholeFrom) }
 
-// compareUsage holds the rows of usage of each day against what entries have posted. A day of which entries may be gone holds as much at least.
+// compareUsage compares the usage of each day with what entries have posted. For a day of which entries may have been deleted, usage has to be
+// at least as much.
 func (s *sums) compareUsage(usage map[time.Time]budget.Charge, told *Report, forgotten bool) {
 	days := make(map[time.Time]bool)
 	for day := range usage {

@@ -21,7 +21,7 @@ func (m *Model) quoteAt(profile, region string) quote {
 	if profile == profileGlobal && (isolated(region) || !slices.Contains(m.Profiles, profileGlobal)) {
 		profile = "" // billed like a regional call, which is never cheaper
 	}
-	base := classesOf(m.Price.Rates).complete(m.Cache.Explicit)
+	base := classesOf(m.Price.Rates).complete(m.Cache)
 	at := m.rule(base, profile, region)
 
 	q := quote{

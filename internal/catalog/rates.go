@@ -34,9 +34,10 @@ func (c classes) rates() budget.Rates {
 	}
 }
 
-// complete fills the cache classes that nobody published, because a zero rate would bill them as free. Cached input is
-// taken to cost what fresh input does, and a one-hour write what it costs wherever cache points have that lifetime.
-func (c classes) complete(explicit bool) classes {
+// complete fills in the cache rates that are not published, because a zero rate would bill cached tokens as free. Cache reads and five-minute
+// writes are taken to cost what uncached input costs. A one-hour write is taken to cost what a five-minute one costs and, for models with
+// explicit cache points, at least twice the input rate, which is the price of one-hour writes wherever one is published.
+func (c classes) complete(rules CacheRules) classes {
 	if c[classCacheRead] == 0 {
 		c[classCacheRead] = c[classInput]
 	}
@@ -45,15 +46,14 @@ func (c classes) complete(explicit bool) classes {
 	}
 	if c[classCacheWrite1h] == 0 {
 		c[classCacheWrite1h] = c[classCacheWrite5m]
-		if explicit {
+		if rules.Explicit {
 			c[classCacheWrite1h] = max(c[classCacheWrite5m], 2*c[classInput])
 		}
 	}
 	return c
 }
 
-// completeLike fills the missing classes of an override in proportion to base, and cached input with the dearer of that
-// and fresh input.
+// completeLike fills in the missing rates of an override in proportion to base. Missing cache rates are at least the override's input rate.
 func (c classes) completeLike(base classes) classes {
 	for i := range c {
 		if c[i] != 0 || base[i] == 0 {
@@ -67,7 +67,7 @@ func (c classes) completeLike(base classes) classes {
 	return c
 }
 
-// by multiplies every class by a factor in thousandths, rounding up.
+// by multiplies every rate by a factor in thousandths, rounding up.
 func (c classes) by(thousandths int64) classes {
 	for i := range c {
 		c[i] = scale(c[i], thousandths, 1000)
@@ -75,7 +75,7 @@ func (c classes) by(thousandths int64) classes {
 	return c
 }
 
-// inProportion changes every class the way that final changed base, rounding up.
+// inProportion multiplies every rate by the ratio of final to base in its class, rounding up.
 func (c classes) inProportion(final, base classes) classes {
 	for i := range c {
 		if base[i] > 0 {
@@ -93,8 +93,8 @@ func (c classes) dearer(d classes) classes {
 	return c
 }
 
-// scale returns n*mul/div for non-negative numbers, rounded up. What does not fit, and a division by zero, becomes the
-// largest rate there is, which no reservation can afford: it fails closed.
+// scale returns n*mul/div for non-negative numbers, rounded up. A result that does not fit, and a division by zero, becomes the largest rate
+// there is. No reservation can afford that, so that the call is refused instead of being priced too low.
 func scale(n budget.PicoUSD, mul, div int64) budget.PicoUSD {
 	hi, lo := bits.Mul64(uint64(n), uint64(mul))
 	if hi >= uint64(div) {

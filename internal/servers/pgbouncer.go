@@ -27,7 +27,7 @@ func StartPgBouncer(dir string, upstream *Postgres, settings ...string) (*PgBoun
 	if err != nil {
 		return nil, err
 	}
-	home, err := folderOf(dir, "pgbouncer-*", owner)
+	home, err := makeServerDir(dir, "pgbouncer-*", owner)
 	if err != nil {
 		return nil, err
 	}

@@ -33,8 +33,8 @@ type Postgres struct {
 	process *Process
 }
 
-// StartPostgres makes a cluster in a new folder under dir and starts a server on it. Settings are of the form
-// "name=value". Who runs this as root gets a server that runs as user postgres, or nobody, who must be able to reach dir.
+// StartPostgres creates a cluster in a new directory under dir and starts a server on it. Settings are of the form "name=value". If this process
+// is root, the server runs as user postgres, or else nobody, and that user must be able to reach dir.
 func StartPostgres(dir string, settings ...string) (*Postgres, error) {
 	initdb, err := postgresProgram("initdb")
 	if err != nil {
@@ -48,7 +48,7 @@ func StartPostgres(dir string, settings ...string) (*Postgres, error) {
 	if p.owner, err = unprivileged(); err != nil {
 		return nil, err
 	}
-	if p.home, err = folderOf(dir, "postgres-*", p.owner); err != nil {
+	if p.home, err = makeServerDir(dir, "postgres-*", p.owner); err != nil {
 		return nil, err
 	}
 	cluster := exec.Command(initdb, "-D", p.Data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
@@ -70,10 +70,10 @@ func (p *Postgres) DSN() string {
 // Addr returns host and port.
 func (p *Postgres) Addr() string { return fmt.Sprintf("127.0.0.1:%d", p.port) }
 
-// Data returns the folder of the cluster: to be changed while the server is stopped.
+// Data returns the directory of the cluster. Change it only while the server is stopped.
 func (p *Postgres) Data() string { return filepath.Join(p.home, "data") }
 
-// restartTries is how often a start is tried: what a killed server left behind may take a moment to go.
+// restartTries is how often a start is tried, because the sessions and the shared memory of a killed server may take a moment to go.
 const restartTries = 20
 
 // Restart starts the server again on the same cluster and port, after Stop or Kill.
@@ -100,7 +100,7 @@ func (p *Postgres) Restart() error {
 	return err
 }
 
-// Stop ends the server and its sessions in good order.
+// Stop shuts down the server, which ends its sessions.
 func (p *Postgres) Stop() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -115,7 +115,7 @@ func (p *Postgres) Kill() error {
 	return errors.Join(err, p.process.Kill(), signalAll(sessions, syscall.SIGKILL))
 }
 
-// Pause stops the server and its sessions in their tracks until Resume.
+// Pause suspends the server and its sessions (SIGSTOP) until Resume.
 func (p *Postgres) Pause() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -134,7 +134,7 @@ func (p *Postgres) Resume() error {
 	return errors.Join(err, signalAll(sessions, syscall.SIGCONT), p.process.Resume())
 }
 
-// children returns the processes that the server runs: each leads a session of its own, so that no group holds them.
+// children returns the processes that the server has started. They are found by their parent, because each is in a process group of its own.
 func (p *Postgres) children() (pids []int, err error) {
 	out, err := exec.Command("ps", "-A", "-o", "pid=,ppid=").Output()
 	if err != nil {
@@ -174,7 +174,7 @@ func postgresProgram(name string) (string, error) {
 	return program(name, "install PostgreSQL 14 or newer (Debian: apt-get install postgresql)", elsewhere...)
 }
 
-// unprivileged returns who a server that refuses to be root runs as; nil if this process is not root.
+// unprivileged returns the user that a server runs as which refuses to run as root. It is nil if this process is not root.
 func unprivileged() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -197,8 +197,9 @@ func unprivileged() (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 }
 
-// folderOf makes a folder for a server, in its owner's name, and lets the owner pass through dir.
-func folderOf(dir, pattern string, owner *syscall.Credential) (string, error) {
+// makeServerDir creates a directory under dir for a server that runs as owner. If owner is not nil, it owns the new directory, and dir becomes
+// searchable (x) for its group and for others unless it is for others already, so that the server can reach its directory.
+func makeServerDir(dir, pattern string, owner *syscall.Credential) (string, error) {
 	home, err := os.MkdirTemp(dir, pattern)
 	if err != nil {
 		return "", fmt.Errorf("servers: %w", err)
@@ -206,9 +207,10 @@ func folderOf(dir, pattern string, owner *syscall.Credential) (string, error) {
 	if owner == nil {
 		return home, nil
 	}
-	outer, err := os.Stat(filepath.Dir(home))
-	if err == nil && outer.Mode()&0o001 == 0 {
-		err = os.Chmod(filepath.Dir(home), outer.Mode()|0o011)
+	const othersSearch, groupSearch = 0o001, 0o010
+	parent, err := os.Stat(filepath.Dir(home))
+	if err == nil && parent.Mode()&othersSearch == 0 {
+		err = os.Chmod(filepath.Dir(home), parent.Mode()|groupSearch|othersSearch)
 	}
 	if err == nil {
 		err = os.Chown(home, int(owner.Uid), int(owner.Gid))
@@ -219,7 +221,7 @@ func folderOf(dir, pattern string, owner *syscall.Credential) (string, error) {
 	return home, nil
 }
 
-// answersPostgres opens a session and ends it again.
+// answersPostgres returns nil if a server answers the first message of a session at addr. It ends the session at once.
 func answersPostgres(ctx context.Context, addr string) error {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "tcp", addr)

@@ -10,8 +10,8 @@ const (
 	runBytes   = 256     // tiktoken's merge loop is quadratic in the length of a word
 )
 
-// nextChunk returns the length of the first chunk of s. Chunks are cut behind a space when the second half of the window
-// has one, so that a text which grows keeps the chunks of its beginning. A cut only ever adds tokens.
+// nextChunk returns the length of the first chunk of s. Chunks are cut behind the last space in the second half of chunkBytes, if there is one, so
+// that a text to which more is appended has the same chunks at its beginning, whose counts are remembered. Cutting can only add tokens.
 func nextChunk(s string, escaped bool) int {
 	if len(s) <= chunkBytes {
 		return len(s)
@@ -28,7 +28,7 @@ func nextChunk(s string, escaped bool) int {
 	return runeStart(s, chunkBytes)
 }
 
-// lastEscape returns where the last \uXXXX of a window begins, or -1: a text of nothing else has no space to cut at.
+// lastEscape returns where the last \uXXXX of s begins, or -1. It is for texts without spaces, of escapes alone.
 func lastEscape(s string) int {
 	for i := strings.LastIndex(s, `\u`); i > 0; i = strings.LastIndex(s[:i], `\u`) {
 		if s[i-1] != '\\' {
@@ -38,18 +38,19 @@ func lastEscape(s string) int {
 	return -1
 }
 
-// runeStart returns the largest index up to i, less three bytes at most, at which a rune may begin.
+// runeStart returns the last index from i-3 to i at which a rune may begin, or i if there is none, which only happens in invalid UTF-8. i has to be
+// below len(s).
 func runeStart(s string, i int) int {
-	for j := i; j > 0 && j > i-utf8.UTFMax; j-- {
-		if utf8.RuneStart(s[j]) {
-			return j
+	for at := i; at > 0 && at > i-utf8.UTFMax; at-- {
+		if utf8.RuneStart(s[at]) {
+			return at
 		}
 	}
 	return i
 }
 
-// nextRun returns the length of the first part of s in which no run of one class is longer than runBytes. Bytes beyond
-// ASCII belong to any class, so they prolong the run that they stand in.
+// nextRun returns the length of the longest beginning of s in which no run of one class is longer than runBytes. Bytes beyond ASCII count as part
+// of the run before them.
 func nextRun(s string) int {
 	class, run := byteClass(0), 0
 	for i := range len(s) {

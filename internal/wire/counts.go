@@ -2,15 +2,15 @@ package wire
 
 import "github.com/bedrockguard/bedrockguard-go/budget"
 
-// Reported is the usage that a response tells.
+// Reported is the usage that a response reports.
 type Reported struct {
 	Usage        budget.Usage
-	ServiceTier  string // the tier that served the request, in lower case; empty when not told
-	Latency      string // "standard" or "optimized" as served; empty when not told
-	CountedTwice int64  // cached tokens that the service counts, and bills, a second time as fresh input; Usage holds them once
-	Disagrees    bool   // two sources told different counts, and the dearer was taken for each class
-	Model        string // the model that answered, as the answer names it; empty when not told
-	Routed       bool   // Model is an id of the service\'s own, named by a prompt router
+	ServiceTier  string // the tier that served the request, in lower case; empty if not reported
+	Latency      string // "standard" or "optimized" as served; empty if not reported
+	CountedTwice int64  // cached tokens that the service counts, and bills, a second time as uncached input; Usage holds them once
+	Disagrees    bool   // two sources reported different counts, and the larger was taken for each class
+	Model        string // the model that answered, as the answer names it; empty if not reported
+	Routed       bool   // Model is an id of Bedrock's, named by a prompt router, and not a name of the model's own
 	Guardrails   []GuardrailUsage
 }
 
@@ -36,27 +36,27 @@ const (
 	NumGuardrailUnits
 )
 
-// countField is one counter, by whatever name a dialect gives it.
+// countField is one counter. Its names in all dialects are in counterField.
 type countField uint8
 
 const (
 	countInput countField = iota
 	countOutput
-	countRead        // beside the input
-	countWrite       // beside the input, of all TTLs
+	countRead        // read from the cache; as a rule not included in countInput, see placeOf
+	countWrite       // written to the cache, for any TTL; as a rule not included in countInput, see placeOf
 	countWrite5m     // part of countWrite
 	countWrite1h     // part of countWrite
-	countTotal       // input and output and, mostly, the cached tokens
-	countCached      // read from the cache and already inside the input
-	countCachedWrite // written to the cache and already inside the input
-	countReasoning   // part of the output, mostly
+	countTotal       // input and output and, in most dialects, the cached tokens
+	countCached      // read from the cache, in dialects whose field names say that countInput includes it
+	countCachedWrite // written to the cache, in the same dialects
+	countReasoning   // part of countOutput, in most families
 	numCounts
 )
 
-// maxCount is what one response can't have used: larger numbers are malformed, and sums of a few stay far from overflow.
+// maxCount is more than one response can have used. Larger numbers are malformed, so that sums of a few counts can't overflow.
 const maxCount = 1 << 40
 
-// counts are the counters of one source. Seen more than once, the largest of each counts: streams report running totals.
+// counts are the counters of one source. A counter that is seen several times keeps its largest value, because streams report running totals.
 type counts struct {
 	n   [numCounts]int64
 	has [numCounts]bool
@@ -67,7 +67,7 @@ func (c *counts) set(f countField, n int64) {
 	c.has[f] = true
 }
 
-// raise takes in the counters of o.
+// raise sets each counter that o has, unless it is larger already.
 func (c *counts) raise(o *counts) {
 	for f, has := range o.has {
 		if has {
@@ -78,15 +78,15 @@ func (c *counts) raise(o *counts) {
 
 func (c *counts) any() bool { return c.has != [numCounts]bool{} }
 
-// reading is what the counters of one source say.
+// reading is the usage that follows from the counters of one source.
 type reading struct {
 	usage     budget.Usage
-	twice     int64 // cached tokens that the counters hold a second time, inside of the input
+	twice     int64 // cached tokens that the service counts twice: see cachedTwice
 	disagrees bool
 }
 
-// usage reads the counters as billable classes. family is the provider in the model id; writes tells which TTLs the request
-// asked for, and places the writes that no breakdown covers.
+// usage turns the counters into billable classes. family is the provider in the model id. writes are the TTLs that the request asked for; they decide
+// the TTL of cache writes for which the answer has no breakdown.
 func (c *counts) usage(family string, writes budget.CacheWrites) (r reading) {
 	n, u := &c.n, &r.usage
 	write := max(n[countWrite], n[countCachedWrite])
@@ -101,10 +101,10 @@ func (c *counts) usage(family string, writes budget.CacheWrites) (r reading) {
 	u.CacheReadInputTokens = max(n[countRead], n[countCached])
 	cached := u.CacheReadInputTokens + u.CacheWrite5mInputTokens + u.CacheWrite1hInputTokens
 	u.OutputTokens = n[countOutput]
-	told := n[countInput] + cached // what the total is expected to hold besides the output
+	inTotal := n[countInput] + cached // what the total is expected to hold besides the output
 	switch c.placeOf(family, cached) {
 	case cachedInside:
-		u.InputTokens, told = n[countInput], n[countInput]
+		u.InputTokens, inTotal = n[countInput], n[countInput]
 	case cachedTwice:
 		u.InputTokens, r.twice, r.disagrees = n[countInput], cached, true
 	case cachedNowhere:
@@ -112,9 +112,9 @@ func (c *counts) usage(family string, writes budget.CacheWrites) (r reading) {
 	default:
 		u.InputTokens = n[countInput] + cached
 	}
-	if c.has[countTotal] && n[countTotal] != told+u.OutputTokens {
-		if unseen := n[countTotal] - told - u.OutputTokens; unseen > 0 && unseen == n[countReasoning] {
-			u.OutputTokens += unseen // some families report reasoning beside the output
+	if c.has[countTotal] && n[countTotal] != inTotal+u.OutputTokens {
+		if missing := n[countTotal] - inTotal - u.OutputTokens; missing > 0 && missing == n[countReasoning] {
+			u.OutputTokens += missing // some families don't include reasoning in the output
 		} else {
 			r.disagrees = true
 		}
@@ -122,14 +122,14 @@ func (c *counts) usage(family string, writes budget.CacheWrites) (r reading) {
 	return r
 }
 
-// cachedPlace says where the cached tokens of a source are counted.
+// cachedPlace says whether a source's input counter includes the cached tokens.
 type cachedPlace uint8
 
 const (
-	cachedBeside  cachedPlace = iota // beside the input
-	cachedInside                     // inside of the input
-	cachedTwice                      // inside of the input and, in the total, beside it
-	cachedNowhere                    // the counters contradict each other: beside, which is dearer
+	cachedBeside  cachedPlace = iota // the input does not include them
+	cachedInside                     // the input includes them
+	cachedTwice                      // the input includes them, and the total holds them once more
+	cachedNowhere                    // the counters contradict each other: assume that the input does not include them, which costs more
 )
 
 // countsCachedInside reports whether a family's input counter holds the cached tokens in every shape of its answers, as recorded
@@ -137,8 +137,8 @@ const (
 // total, and so the invoice, is said to hold them twice.
 func countsCachedInside(family string) bool { return family == "openai" }
 
-// placeOf finds out where the cached tokens are counted. OpenAI's own shape says so by its field names. Elsewhere the family tells,
-// or the total proves it, but for families that document the opposite.
+// placeOf decides whether the input counter includes the cached tokens. In OpenAI's own dialect the field names say that it does. Anthropic and
+// Amazon document that it does not. For other families it does if the total is the sum of input and output, or the family is known for it.
 func (c *counts) placeOf(family string, cached int64) cachedPlace {
 	if cached == 0 {
 		return cachedInside
@@ -161,7 +161,7 @@ func (c *counts) placeOf(family string, cached int64) cachedPlace {
 	}
 }
 
-// dearer merges two readings of one response: the larger of each class.
+// dearer returns the larger count of each class of two readings of one response, and whether they differ.
 func dearer(a, b budget.Usage) (u budget.Usage, differ bool) {
 	u.CacheReadInputTokens = max(a.CacheReadInputTokens, b.CacheReadInputTokens)
 	u.CacheWrite5mInputTokens = max(a.CacheWrite5mInputTokens, b.CacheWrite5mInputTokens)
@@ -172,9 +172,8 @@ func dearer(a, b budget.Usage) (u budget.Usage, differ bool) {
 	return u, a != b
 }
 
-// merge reads the counts that Bedrock itself tells (headers, invocation metrics) together with those in the model's body.
-// Each may be silent about a class that the other tells: that is lent before they are compared, as is the split of the
-// writes by TTL, which only a body has.
+// merge combines the counts that Bedrock itself reports (headers, invocation metrics) with those in the model's body. A counter that one of the
+// two lacks is taken from the other before they are compared. The split of cache writes by TTL is only in bodies.
 func merge(bedrock, body *counts, family string, writes budget.CacheWrites) reading {
 	if !body.any() {
 		return bedrock.usage(family, writes)
@@ -182,37 +181,37 @@ func merge(bedrock, body *counts, family string, writes budget.CacheWrites) read
 	if !bedrock.any() {
 		return body.usage(family, writes)
 	}
-	a, b := bedrock.lend(body).usage(family, writes), body.lend(bedrock).usage(family, writes)
+	a, b := bedrock.filledFrom(body).usage(family, writes), body.filledFrom(bedrock).usage(family, writes)
 	u, differ := dearer(a.usage, b.usage)
 	return reading{usage: u, twice: max(a.twice, b.twice), disagrees: a.disagrees || b.disagrees || differ}
 }
 
-// lend returns c with what it is silent about taken from o. Cached tokens inside of the input are lent only when c tells
-// nothing about the cache, because its input count holds them too then.
-func (c *counts) lend(o *counts) *counts {
+// filledFrom returns c with the counters that it lacks taken from o. Counters of cached tokens that the input includes are taken only if c
+// has no counter of the cache at all, because its input counter includes them, too, then.
+func (c *counts) filledFrom(o *counts) *counts {
 	out := *c
-	lend := func(f countField) {
+	fill := func(f countField) {
 		if o.has[f] && !c.has[f] {
 			out.set(f, o.n[f])
 		}
 	}
-	lend(countInput)
-	lend(countOutput)
+	fill(countInput)
+	fill(countOutput)
 	if c.has[countRead] || c.has[countWrite] || c.has[countCached] || c.has[countCachedWrite] {
 		if !c.has[countCached] && !c.has[countCachedWrite] {
-			lend(countRead)
-			lend(countWrite)
+			fill(countRead)
+			fill(countWrite)
 		}
 	} else {
 		for f := countRead; f <= countWrite; f++ {
-			lend(f)
+			fill(f)
 		}
-		lend(countCached)
-		lend(countCachedWrite)
+		fill(countCached)
+		fill(countCachedWrite)
 	}
 	if o.n[countWrite5m]+o.n[countWrite1h] <= max(out.n[countWrite], out.n[countCachedWrite]) {
-		lend(countWrite5m)
-		lend(countWrite1h)
+		fill(countWrite5m)
+		fill(countWrite1h)
 	}
 	return &out
 }
@@ -221,16 +220,16 @@ func (c *counts) lend(o *counts) *counts {
 type ConverseUsage struct {
 	InputTokens           int64
 	OutputTokens          int64
-	TotalTokens           int64 // zero stands for not told
+	TotalTokens           int64 // zero if not reported
 	CacheReadInputTokens  int64
 	CacheWriteInputTokens int64
 	CacheWrite5mTokens    int64 // from CacheDetails, a TTL of 5m
 	CacheWrite1hTokens    int64 // from CacheDetails, any other TTL
 }
 
-// FromConverse reads the usage of a Converse answer that the SDK has decoded, which costs a third of reading its bytes again.
-// provider is the family in the model id ("openai"); writes tells which cache points the request had. It returns ErrMalformed for
-// negative or absurd counts.
+// FromConverse reads the usage of a Converse answer that the SDK has decoded, which takes a third of the time of parsing its bytes again.
+// provider is the family in the model id ("openai"); writes are the TTLs of the request's cache points. It returns ErrMalformed for counts that are
+// negative or above maxCount.
 func FromConverse(provider string, writes budget.CacheWrites, in *ConverseUsage) (r Reported, err error) {
 	var c counts
 	c.n[countInput], c.n[countOutput], c.n[countTotal] = in.InputTokens, in.OutputTokens, in.TotalTokens
@@ -246,5 +245,5 @@ func FromConverse(provider string, writes budget.CacheWrites, in *ConverseUsage)
 	return r, nil
 }
 
-// Name returns a name that an answer tells as it may be printed, and nothing for one that may not.
+// Name returns a name from an answer if it can be printed safely, and else nothing.
 func Name(s string) string { return printable(s) }

@@ -206,7 +206,7 @@ func (e *sseEvent) field(key string) error {
 	case key == "type" && c == '"':
 		t, err := e.Text()
 		e.kind = t.String()
-		e.ends(e.kind)
+		e.noteEnd(e.kind)
 		return err
 	case key == "code" && c == '"':
 		t, err := e.Text()

@@ -7,11 +7,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// ParseUsage reads the usage of a unary response: Bedrock's count headers, and the body in any dialect, Converse's too.
-// provider is the family in the model id; writes tells which cache points the request had. It reports false when the
-// response tells no input count, or no output count though it is no embedding: charge the reservation then. Where headers
-// and body differ, each class takes its dearer reading. It returns ErrMalformed for counts that are not plain non-negative
-// integers, and for a body that is not one JSON object.
+// ParseUsage reads the usage of a unary response: Bedrock's count headers, and the body in any dialect, including Converse's. provider is the family
+// in the model id; writes are the TTLs of the request's cache points. It reports false when the response has no input count, or no output count
+// although it is no embedding: charge the reservation then. Where headers and body differ, the larger count of each class is taken. It
+// returns ErrMalformed for counts that are not plain non-negative integers, and for a body that is not one JSON object.
 func ParseUsage(provider string, writes budget.CacheWrites, header http.Header, body []byte) (Reported, bool, error) {
 	bedrock, err := headerCounts(header)
 	if err != nil {
@@ -59,7 +58,7 @@ func headerCounts(h http.Header) (counts, error) {
 	return c, nil
 }
 
-// headerServed fills in how the request was served where the body did not tell.
+// headerServed fills in service tier and latency from the headers where the body did not have them.
 func headerServed(h http.Header, r *Reported) {
 	if r.ServiceTier == "" {
 		r.ServiceTier = label(h.Get("X-Amzn-Bedrock-Service-Tier"))
@@ -85,15 +84,16 @@ func label(s string) string {
 // usageReader finds usage in a response body, or in one event of a stream.
 type usageReader struct {
 	scanner
-	body      counts // what the model's own dialect tells
+	body      counts // the counters of the model's own dialect
 	bedrock   counts // amazon-bedrock-invocationMetrics
 	served    Reported
 	embedding bool // the body holds vectors or rankings: it has no output tokens
 	finished  bool // a stop reason, or the event that ends the answer
 	metadata  bool // Nova's and Converse's event that closes a stream
-	routed    bool // the model was named by a prompt router, whose word stands above the body's
+	routed    bool // a prompt router has named the model, which counts more than the name in the body
 }
 
+// field reads a field of an object that may hold usage: the body, an event, or an object in it.
 func (r *usageReader) field(key string) error {
 	switch c := r.Peek(); {
 	case (key == "usage" || key == "meta") && c == '{':
@@ -115,11 +115,11 @@ func (r *usageReader) field(key string) error {
 	case (key == "trace" || key == "amazon-bedrock-trace") && c == '{':
 		return r.trace()
 	}
-	return r.topLevel(key)
+	return r.plainField(key)
 }
 
-// metadataField reads what Nova tells in objects of its own. OpenAI's answers have strings there, which the caller made up and the service
-// hands back.
+// metadataField reads a field of metadata, in which Nova reports its usage. In OpenAI's answers metadata holds strings of the caller's, which
+// are not read.
 func (r *usageReader) metadataField(key string) error {
 	if r.Peek() != '{' {
 		return r.Skip()
@@ -128,7 +128,8 @@ func (r *usageReader) metadataField(key string) error {
 	return r.field(key)
 }
 
-func (r *usageReader) topLevel(key string) error {
+// plainField reads the fields that stand directly in such an object: counters, what kind of answer it is, and what shows that it has ended.
+func (r *usageReader) plainField(key string) error {
 	switch key {
 	case "inputTextTokenCount", "prompt_token_count", "generation_token_count", "totalOutputTextTokenCount":
 		return r.counter(&r.body, key)
@@ -142,7 +143,7 @@ func (r *usageReader) topLevel(key string) error {
 		return err
 	case "delta":
 		if r.Peek() == '{' {
-			return r.Object(r.stopReason)
+			return r.Object(r.stopReasonField)
 		}
 	case "choices":
 		if r.Peek() == '[' {
@@ -156,12 +157,13 @@ func (r *usageReader) choice() error {
 	if r.Peek() != '{' {
 		return r.Skip()
 	}
-	return r.Object(r.stopReason)
+	return r.Object(r.stopReasonField)
 }
 
-func (r *usageReader) stopReason(key string) error {
+// stopReasonField reads a field of a delta or a choice, of which only the stop reason matters.
+func (r *usageReader) stopReasonField(key string) error {
 	if key == "stop_reason" || key == "finish_reason" {
-		return r.topLevel(key)
+		return r.plainField(key)
 	}
 	return r.Skip()
 }
@@ -171,19 +173,19 @@ func (r *usageReader) eventType() error {
 		return r.Skip()
 	}
 	t, err := r.Text()
-	r.ends(t.String())
+	r.noteEnd(t.String())
 	return err
 }
 
-// ends notes events that end an answer.
-func (r *usageReader) ends(event string) {
+// noteEnd sets finished if an event ends the answer.
+func (r *usageReader) noteEnd(event string) {
 	switch event {
 	case "message_stop", "response.completed", "response.incomplete", "response.failed":
 		r.finished = true
 	}
 }
 
-// titanResults sums the output of Titan's results, and knows the results of a rerank model.
+// titanResults sums the output tokens of Titan's results. If the results are those of a rerank model, it notes that there are no output tokens.
 func (r *usageReader) titanResults() error {
 	var sum int64
 	told := false
@@ -233,7 +235,7 @@ func (r *usageReader) counters(c *counts) error {
 	return r.Object(func(key string) error { return r.counter(c, key) })
 }
 
-// counterField returns the counter that goes by a name in any dialect.
+// counterField returns the counter of a name, in any dialect.
 func counterField(name string) (countField, bool) {
 	switch name {
 	case "input_tokens", "inputTokens", "inputTokenCount", "prompt_tokens", "inputTextTokenCount", "prompt_token_count":
@@ -260,7 +262,7 @@ func counterField(name string) (countField, bool) {
 	anthropic := strings.HasPrefix(name, "ephemeral_") && strings.HasSuffix(name, "_input_tokens")
 	openai := strings.HasPrefix(name, "ttl_") && strings.HasSuffix(name, "_tokens")
 	if anthropic || openai {
-		return countWrite1h, true // a lifetime without a price of its own is charged at the dearest write
+		return countWrite1h, true // another lifetime is charged at the highest rate for writes
 	}
 	return 0, false
 }
@@ -335,8 +337,8 @@ func (r *usageReader) cacheDetails(c *counts) error {
 	return err
 }
 
-// iterations sums the steps of one Anthropic response. The counters beside them leave some steps out, so the sum counts
-// where it is larger.
+// iterations sums the steps of one Anthropic response. The counters outside of the list don't include all steps, so that the larger one of
+// counter and sum is taken.
 func (r *usageReader) iterations(c *counts) error {
 	var sum counts
 	err := r.Array(func() error {

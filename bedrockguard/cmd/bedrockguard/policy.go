@@ -66,7 +66,7 @@ type problemJSON struct {
 	Problem string `json:"problem"`
 }
 
-// policyProblems takes the errors of ReadPolicy apart.
+// policyProblems returns the errors that ReadPolicy has joined, one by one.
 func policyProblems(err error) (all []problemJSON) {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, one := range joined.Unwrap() {
@@ -126,7 +126,7 @@ func policyCheck(_ context.Context, c *cli.Command) error {
 	return err
 }
 
-// printProblems prints a line each, in the form that editors jump to.
+// printProblems prints each problem on a line, in the form FILE:LINE:COLUMN: that editors recognise.
 func printProblems(w io.Writer, name string, problems []problemJSON) {
 	for _, p := range problems {
 		if p.Line > 0 {
@@ -137,7 +137,7 @@ func printProblems(w io.Writer, name string, problems []problemJSON) {
 	}
 }
 
-// matchesNothing returns a sentence for each limit whose pattern for models selects no model that is known.
+// matchesNothing returns a sentence for each limit whose pattern for models matches no known model.
 func matchesNothing(policy budget.Policy) (all []string) {
 	for _, l := range policy.Limits {
 		if l.Match.Model == "" {
@@ -157,7 +157,7 @@ func matchesNothing(policy budget.Policy) (all []string) {
 	return all
 }
 
-// policyOf reads the policy file of the command line for a command that needs a whole one.
+// policyOf reads the policy file that the command line names. It returns an error if anything in it is wrong.
 func policyOf(c *cli.Command) (policy budget.Policy, raw []byte, err error) {
 	name, raw, err := readArgument(c)
 	if err != nil {
@@ -177,7 +177,7 @@ type difference struct {
 	Limit  string `json:"limit"`
 	Change string `json:"change"` // added, removed or changed
 	Detail string `json:"detail,omitempty"`
-	Anew   bool   `json:"begins_at_zero,omitempty"`
+	Anew   bool   `json:"begins_at_zero,omitempty"` // the limit gets new accounts
 }
 
 // overJSON is an account that a policy would leave without room.
@@ -253,6 +253,7 @@ func printDifferences(w io.Writer, all []difference) {
 	fmt.Fprintln(w)
 }
 
+// differences returns what next changes about the limits of now: those that are removed, then those that are added or changed.
 func differences(now, next budget.Policy) []difference {
 	all := []difference{}
 	find := func(p budget.Policy, name string) *budget.Limit {
@@ -274,25 +275,31 @@ func differences(now, next budget.Policy) []difference {
 		case before == nil:
 			all = append(all, difference{Limit: l.Name, Change: "added", Detail: limitText(l)})
 		case written(before) != written(l):
-			anew := before.Max.Unit != l.Max.Unit || before.Window.String() != l.Window.String() || before.Per != l.Per || !slices.Equal(before.PerTags, l.PerTags)
 			detail := limitText(before) + " becomes " + limitText(l)
 			if limitText(before) == limitText(l) {
 				detail = "what it matches, its exceptions or its settings"
 			}
-			all = append(all, difference{Limit: l.Name, Change: "changed", Detail: detail, Anew: anew})
+			all = append(all, difference{Limit: l.Name, Change: "changed", Detail: detail, Anew: getsNewAccounts(before, l)})
 		}
 	}
 	return all
 }
 
-// written is a limit as a file holds it, to compare it by.
+// getsNewAccounts reports whether a change of a limit starts new accounts, whose spend begins at zero. The unit, the window and what a limit is split
+// by are part of its accounts' identity; its Max and its other settings are not.
+func getsNewAccounts(before, after *budget.Limit) bool {
+	split := before.Per != after.Per || !slices.Equal(before.PerTags, after.PerTags)
+	return split || before.Max.Unit != after.Max.Unit || before.Window.String() != after.Window.String()
+}
+
+// written returns the text of a limit in a policy file, which is compared to find changes.
 func written(l *budget.Limit) string {
 	var b strings.Builder
 	_ = budget.WritePolicy(&b, budget.Policy{Limits: []budget.Limit{*l}})
 	return b.String()
 }
 
-// limitText is a limit in a line.
+// limitText describes a limit in one line.
 func limitText(l *budget.Limit) string {
 	text := l.Max.String() + " " + l.Window.String()
 	if by := splitText(l); by != "nothing" {

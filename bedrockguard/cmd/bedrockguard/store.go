@@ -25,32 +25,32 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/sqlitestore"
 )
 
-// forever is the retention of those who only look and steer: what the processes that enforce the limits want to remember is theirs to say.
+// forever is the retention for commands that read or change a ledger: they must not delete what the processes that enforce the limits keep.
 const forever = 100 * 365 * 24 * time.Hour
 
 // connectTimeout bounds an attempt to connect to PostgreSQL.
 const connectTimeout = 2 * time.Second
 
-// storeURL is the address of a ledger, taken apart. Parameters of ours are taken out of it; the rest is the driver's.
+// storeURL is the address of a ledger.
 type storeURL struct {
-	kind string // sqlite, redis, postgres or dynamodb
-	file string // of sqlite
-	url  *url.URL
-	own  url.Values
+	kind string     // sqlite, redis, postgres or dynamodb
+	file string     // of sqlite
+	url  *url.URL   // for the driver, without our own parameters
+	own  url.Values // our own parameters
 
 	create    bool
 	retention time.Duration // zero is the store's default
 }
 
-// ownParameters are those that are not the driver's.
+// ownParameters names, for each kind, the parameters of a URL that are for this program and not for the driver.
 var ownParameters = map[string][]string{
 	"redis":    {"ledger", "retention", "allow-eviction", "allow-no-append-only", "min-replicas"},
 	"postgres": {"schema", "retention", "allow-volatile", "listen"},
 	"dynamodb": {"region", "endpoint", "profile", "retention", "shards"},
 }
 
-// openStore opens the ledger at a URL, and makes it if create is set and there is none. The function closes the store and its client.
-// Errors name no part of the URL that may be secret.
+// openStore opens the ledger at a URL, and creates it if create is set and there is none. The returned function closes the store and its
+// client. Errors contain no part of the URL that may be secret.
 func openStore(ctx context.Context, at string, create bool) (budget.Store, func() error, error) {
 	u, err := parseStoreURL(at)
 	if err != nil {
@@ -64,22 +64,22 @@ func openStore(ctx context.Context, at string, create bool) (budget.Store, func(
 	return o.store, o.close, nil
 }
 
-// opened is a store with what its contract does not offer.
-type opened struct {
+// openedStore is a store together with what budget.Store lacks.
+type openedStore struct {
 	store budget.Store
-	close func() error
-	clock func(context.Context) (time.Time, error) // the time that the store goes by
-	// deletesAfter is how long after they were resolved the server deletes entries without telling what they had posted; zero for never.
+	close func() error                             // closes the store and its client
+	clock func(context.Context) (time.Time, error) // returns the store's time
+	// deletesAfter is how long after it was resolved the server deletes an entry by itself, without keeping its amount; zero is never.
 	deletesAfter time.Duration
 }
 
-// openToSteer opens a ledger for a look or a change. It forgets nothing, whatever the ledger's own processes are told to remember.
-func openToSteer(ctx context.Context, at string) (*opened, error) {
+// openToSteer opens a ledger for reading or changing it. Nothing is deleted, whatever retention the processes that enforce the limits have.
+func openToSteer(ctx context.Context, at string) (*openedStore, error) {
 	u, err := parseStoreURL(at)
 	if err != nil {
 		return nil, err
 	}
-	if u.kind != "dynamodb" { // where the table itself deletes, and no step of ours
+	if u.kind != "dynamodb" { // DynamoDB deletes by itself, and the retention decides when entries that are written now are deleted
 		u.retention = forever
 	}
 	return u.open(ctx)
@@ -129,24 +129,26 @@ func parseServerURL(kind, at string) (*storeURL, error) {
 	return u, nil
 }
 
-func (u *storeURL) is(parameter string) bool {
+// enabled reports whether a parameter of ours is true.
+func (u *storeURL) enabled(parameter string) bool {
 	on, err := strconv.ParseBool(u.own.Get(parameter))
 	return err == nil && on
 }
 
+// number returns the value of a parameter of ours, 0 if it is not set.
 func (u *storeURL) number(parameter string) (n int) {
 	n, _ = strconv.Atoi(u.own.Get(parameter))
 	return n
 }
 
-func (u *storeURL) open(ctx context.Context) (*opened, error) {
+func (u *storeURL) open(ctx context.Context) (*openedStore, error) {
 	switch u.kind {
 	case "sqlite":
 		s, err := sqlitestore.Open(u.file, func(o *sqlitestore.Options) { o.Create, o.Retention = u.create, u.retention })
 		if err != nil {
 			return nil, err
 		}
-		return &opened{store: s, close: s.Close, clock: func(context.Context) (time.Time, error) { return time.Now(), nil }}, nil
+		return &openedStore{store: s, close: s.Close, clock: func(context.Context) (time.Time, error) { return time.Now(), nil }}, nil
 	case "redis":
 		return u.openRedis()
 	case "postgres":
@@ -156,21 +158,21 @@ func (u *storeURL) open(ctx context.Context) (*opened, error) {
 	}
 }
 
-func (u *storeURL) openRedis() (*opened, error) {
+func (u *storeURL) openRedis() (*openedStore, error) {
 	client, err := u.redisClient()
 	if err != nil {
 		return nil, err
 	}
 	s, err := redisstore.New(client, func(o *redisstore.Options) {
 		o.Create, o.Retention, o.Ledger = u.create, u.retention, u.own.Get("ledger")
-		o.AllowEviction, o.AllowNoAppendOnly, o.MinReplicas = u.is("allow-eviction"), u.is("allow-no-append-only"), u.number("min-replicas")
+		o.AllowEviction, o.AllowNoAppendOnly, o.MinReplicas = u.enabled("allow-eviction"), u.enabled("allow-no-append-only"), u.number("min-replicas")
 	})
 	if err != nil {
 		_ = client.Close() // nothing was written
 		return nil, err
 	}
 	clock := func(ctx context.Context) (time.Time, error) { return client.Time(ctx).Result() }
-	return &opened{store: s, close: func() error { return errors.Join(s.Close(), client.Close()) }, clock: clock}, nil
+	return &openedStore{store: s, close: func() error { return errors.Join(s.Close(), client.Close()) }, clock: clock}, nil
 }
 
 func (u *storeURL) redisClient() (redis.UniversalClient, error) {
@@ -188,7 +190,7 @@ func (u *storeURL) redisClient() (redis.UniversalClient, error) {
 	return redis.NewClient(o), nil
 }
 
-// unreadable stands for the driver's own error, which may quote the URL.
+// unreadable is returned in place of the driver's own error, which may quote the URL and its password.
 func (u *storeURL) unreadable() error {
 	return usageError("the %s URL of the store can't be read: its host, database or parameters make no sense", u.kind)
 }
@@ -201,7 +203,7 @@ func (u *storeURL) poolConfig() (*pgxpool.Config, error) {
 	return config, nil
 }
 
-func (u *storeURL) openPostgres(ctx context.Context) (*opened, error) {
+func (u *storeURL) openPostgres(ctx context.Context) (*openedStore, error) {
 	config, err := u.poolConfig()
 	if err != nil {
 		return nil, err
@@ -214,8 +216,8 @@ func (u *storeURL) openPostgres(ctx context.Context) (*opened, error) {
 		return nil, u.unreadable()
 	}
 	s, err := pgstore.Open(ctx, pool, func(o *pgstore.Options) {
-		o.Create, o.Retention, o.Schema, o.AllowVolatile = u.create, u.retention, u.own.Get("schema"), u.is("allow-volatile")
-		if u.is("listen") {
+		o.Create, o.Retention, o.Schema, o.AllowVolatile = u.create, u.retention, u.own.Get("schema"), u.enabled("allow-volatile")
+		if u.enabled("listen") {
 			o.Listen = config.ConnConfig
 		}
 	})
@@ -226,10 +228,10 @@ func (u *storeURL) openPostgres(ctx context.Context) (*opened, error) {
 	clock := func(ctx context.Context) (at time.Time, err error) {
 		return at, pool.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&at)
 	}
-	return &opened{store: s, close: func() error { err := s.Close(); pool.Close(); return err }, clock: clock}, nil
+	return &openedStore{store: s, close: func() error { err := s.Close(); pool.Close(); return err }, clock: clock}, nil
 }
 
-func (u *storeURL) openDynamoDB(ctx context.Context) (*opened, error) {
+func (u *storeURL) openDynamoDB(ctx context.Context) (*openedStore, error) {
 	table := u.url.Host
 	if table == "" || strings.Trim(u.url.Path, "/") != "" || u.url.User != nil {
 		return nil, usageError("a DynamoDB store is dynamodb://TABLE, with ?region=… if need be")
@@ -263,7 +265,7 @@ func (u *storeURL) openDynamoDB(ctx context.Context) (*opened, error) {
 		}
 		return at, nil
 	}
-	return &opened{store: s, close: s.Close, clock: clock, deletesAfter: cmp.Or(u.retention, dynamostore.DefaultRetention)}, nil
+	return &openedStore{store: s, close: s.Close, clock: clock, deletesAfter: cmp.Or(u.retention, dynamostore.DefaultRetention)}, nil
 }
 
 // noTable reports whether DynamoDB said that there is no such table.

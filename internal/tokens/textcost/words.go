@@ -9,10 +9,11 @@ import (
 	"strings"
 )
 
-// wordCost is what a common word costs for each token that it is: 5 % are for what was not measured.
+// wordCost is the cost of a common word for each of its tokens. The additional 5 % are a margin for what was not measured.
 const wordCost = Unit + Unit/20
 
-// wordCosts holds what a word of so many tokens costs; no run costs as much as one that is not listed.
+// wordCosts holds the cost of a listed word by its number of tokens. Index 0 stands for a word that is not listed: its cost is so high that the
+// cost of its letters is always lower.
 var wordCosts = [4]int64{math.MaxInt64, wordCost, 2 * wordCost, 3 * wordCost}
 
 const (
@@ -22,7 +23,7 @@ const (
 	bucketBits     = 12
 )
 
-// Positions in which a word may be listed, by how far its tokens there are shifted.
+// The positions in which a word may stand. Each value is by how many bits the word's number of tokens in that position is shifted in listed.
 const (
 	afterSpace = 0 // behind a single space, which the token includes
 	afterOther = 2 // behind anything that is neither a letter nor a single space
@@ -34,16 +35,17 @@ const (
 //go:embed words.txt
 var wordList string
 
-// words is a hash table without collisions: the multiplier of a bucket was chosen so that each of its words has a slot of its own.
+// words is a hash table without collisions. A word's hash selects a bucket, and the bucket's multiplier, together with the hash, a slot.
+// newWords chooses the multipliers so that each word has a slot of its own.
 type words struct {
 	multipliers [1 << bucketBits]uint16
 	slots       [1 << slotBits]listed
 }
 
-// listed is a word of small letters and, in the highest byte of last, its tokens in each position, two bits each, 0 where it is
-// not listed.
+// listed is a word of up to 15 small letters. The highest byte of last holds the word's number of tokens in each position, two bits each; 0 says that
+// it is not listed for the position.
 type listed struct {
-	first, last uint64 // eight letters, the first one lowest, and the others
+	first, last uint64 // the first eight letters, the first one in the lowest byte, and the others
 }
 
 const (
@@ -51,16 +53,23 @@ const (
 	lettersOfLast = 1<<tokensShift - 1
 )
 
+// hash is a multiplicative hash of a word's letters: the factor is 2 to the 64th divided by the golden ratio, which spreads similar words over the
+// upper bits. The rotation keeps the two halves from canceling each other out.
 func hash(first, last uint64) uint64 {
 	return (first ^ bits.RotateLeft64(last, 29)) * 0x9e3779b97f4a7c15
 }
 
-func (w *words) slot(hash uint64) uint64 {
-	return hash * uint64(w.multipliers[hash>>(64-bucketBits)]) >> (64 - slotBits)
+// slot returns a word's index in slots: the top bits of its hash choose the bucket, and the product with the bucket's multiplier the slot.
+func (w *words) slot(wordHash uint64) uint64 {
+	multiplier := uint64(w.multipliers[bucketOf(wordHash)])
+	return (wordHash * multiplier) >> (64 - slotBits)
 }
 
-// saved returns how much cheaper a run of letters is as a listed word behind row, 0 if it is none. Its units are those of
-// its letters. No branch depends on the word.
+// bucketOf returns the index of a word's bucket.
+func bucketOf(wordHash uint64) uint64 { return wordHash >> (64 - bucketBits) }
+
+// saved returns how much less a run of letters costs if it is a listed word than by its letters, which cost units; 0 if it is not listed. row stands
+// for what precedes it. No branch depends on the word, because it could not be predicted.
 func (t *table) saved(text []byte, start, length int, row uint16, units int64) int64 {
 	if length > wordLetters {
 		return 0
@@ -78,14 +87,15 @@ func (t *table) saved(text []byte, start, length int, row uint16, units int64) i
 	return max(units-wordCosts[tokens&3], 0)
 }
 
-// newWords reads a list of words.
+// newWords reads a list of words, and finds a multiplier for each bucket. It begins with the largest buckets, for which that is hardest.
 func newWords(list string) *words {
 	w := new(words)
 	var buckets [1 << bucketBits][]listed
 	for line := range strings.Lines(list) {
 		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
 			item := newListed(line)
-			buckets[item.hash()>>(64-bucketBits)] = append(buckets[item.hash()>>(64-bucketBits)], item)
+			b := bucketOf(item.hash())
+			buckets[b] = append(buckets[b], item)
 		}
 	}
 	order := make([]int, len(buckets))
@@ -131,7 +141,7 @@ func (w *words) place(bucket []listed) bool {
 	return true
 }
 
-// masks keep the letters of a word of each length, and none of longer ones, which are listed nowhere.
+// masks holds, for each length, which bytes of first and last are letters of a word. It is zero for words that are too long to be listed.
 var masks = func() (m [blockBytes]struct{ first, last uint64 }) {
 	for length := range wordLetters + 1 {
 		m[length].first, m[length].last = 1<<(8*min(length, 8))-1, 1<<(8*max(length-8, 0))-1
@@ -139,7 +149,8 @@ var masks = func() (m [blockBytes]struct{ first, last uint64 }) {
 	return m
 }()
 
-// wordAt returns the letters of a word of text. The first one is taken as a small letter; other capitals are listed nowhere.
+// wordAt returns the letters of a word of text. A capital at the beginning becomes a small letter. Other capitals are kept, so that such a word
+// is not found.
 func wordAt(text []byte, start, length int) (first, last uint64) {
 	mask := &masks[length&(blockBytes-1)]
 	return eightBytes(text, start)&mask.first | 0x20, eightBytes(text, start+8) & mask.last
