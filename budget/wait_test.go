@@ -212,8 +212,8 @@ func TestAShortWaitIsNoOutage(t *testing.T) {
 		require.NotErrorIs(t, err, budget.ErrStore)
 
 		request.MaxWait = 0
-		for _, ends := range []time.Duration{150, 250, 350} { // in the second question, between two, and later
-			ctx, cancel := context.WithTimeout(t.Context(), ends*time.Millisecond)
+		for _, ends := range []int{150, 250, 350} { // in the second question, between two, and later
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(ends)*time.Millisecond)
 			_, err = ledger.Wait(ctx, request)
 			cancel()
 			require.ErrorIs(t, err, budget.ErrExceeded, "%d", ends)
