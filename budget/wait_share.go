@@ -2,6 +2,7 @@ package budget
 
 import (
 	"context"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"sync"
@@ -21,7 +22,7 @@ const (
 	lookEvery   = 500 * time.Millisecond
 	wishLength  = 400 * time.Millisecond // of a lease that would leave such a wish: it stands for two and a half of it
 	wishTimeout = 250 * time.Millisecond // for a look, and for leaving a wish: a store that is slower is not asked for long
-	wishSlots   = 8                      // accounts of wishes, so that a process can tell others' from its own
+	wishSlots   = 8                      // accounts of wishes, of which each one is left in another, so that a process knows others' from its own
 )
 
 // sharing is what a process knows of others that wait for an account. Its zero value is ready to use.
@@ -32,11 +33,9 @@ type sharing struct {
 
 type shared struct {
 	looked, wished time.Time
+	slot           int // where this process has left its last wish
 	yields         bool
 }
-
-// slot is where this process leaves its wishes.
-func (l *Ledger) slot() int { return int(l.owner[0]) % wishSlots }
 
 // starvedKey is the account of wishes of a slot for room on another one.
 func starvedKey(account Key, slot int) Key {
@@ -84,14 +83,17 @@ func (l *Ledger) yields(ctx context.Context, line *Line) bool {
 	if due {
 		known.looked = now
 	}
-	yields := known.yields
+	yields, own := known.yields, -1
+	if now.Sub(known.wished) < 2*wishLife(wishLength) {
+		own = known.slot
+	}
 	l.sharing.mu.Unlock()
 	if !due {
 		return yields
 	}
 	var looks []Line
 	for slot := range wishSlots {
-		if slot != l.slot() {
+		if slot != own {
 			look := lookFor(line, line.Unit)
 			look.Account = starvedKey(line.Account, slot)
 			looks = append(looks, look)
@@ -115,14 +117,15 @@ func (l *Ledger) starve(ctx context.Context, line *Line) {
 	known := l.sharing.at(line.Account, now)
 	due := now.Sub(known.wished) >= wishLife(wishLength)
 	if due {
-		known.wished = now
+		known.wished, known.slot = now, rand.IntN(wishSlots)
 	}
+	slot := known.slot
 	l.sharing.mu.Unlock()
 	if !due {
 		return
 	}
 	wish := wishFor(line, wishLength)
-	wish.Account = starvedKey(line.Account, l.slot())
+	wish.Account = starvedKey(line.Account, slot)
 	r := Reservation{ID: NewID(), Owner: l.owner, TTL: wishLength, Lines: []Line{wish}}
 	r.Charge[wish.Unit] = 1
 	ctx, cancel := context.WithTimeout(ctx, wishTimeout)

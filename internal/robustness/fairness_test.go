@@ -117,5 +117,6 @@ func TestAProcessThatComesLaterFindsRoomOverEachStore(t *testing.T) {
 		t.Logf("admitted after %.1f s", time.Since(since).Seconds())
 		stop()
 		agents.Wait()
+		requireVerified(t.Context(), t, backend.MustOpen(t, address))
 	})
 }
