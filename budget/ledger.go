@@ -24,6 +24,7 @@ type Ledger struct {
 	owner    Key
 	killed   knownKills
 	waiting  waitingRoom
+	sharing  sharing
 	children siblings
 	paces    paces
 	opened   time.Time

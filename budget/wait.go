@@ -17,7 +17,8 @@ const (
 // Wait is Reserve for a call that can wait: where its limits have room but for what is pending, it waits until there is room, req.MaxWait
 // is over or ctx ends, and returns the last refusal then. What time alone does not make fit by the end of pending calls is refused at once.
 // Calls that wait for the same account are served in the order in which they came, as far as they wait in the same Ledger; one that comes
-// while others wait stands behind them. Each question to the store is bounded by req.StepTimeout, and not by req.MaxWait: a store that
+// while others wait stands behind them. Other processes are not asked who came first, but leave room to one whose calls have waited for more
+// than a second. Each question to the store is bounded by req.StepTimeout, and not by req.MaxWait: a store that
 // takes longer to answer than a call may wait is no store that is away.
 func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
 	p, err := l.rules.Load().of(&req.Scope)
@@ -37,6 +38,9 @@ func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
 	}
 	for pause := firstWait; ; pause = min(2*pause, maxWait) {
 		if t == nil || t.first() {
+			if t != nil && !l.letOthers(waiting, p.lines, t) {
+				return nil, t.refusal(&req)
+			}
 			receipt, account, err := l.reserveStep(ctx, req)
 			var e *ExceededError
 			if !errors.As(err, &e) || !e.Waiting {
@@ -50,6 +54,8 @@ func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
 			next := pause
 			if e.Paced && e.Pending.N == 0 { // only time makes room, and it is known when
 				next = e.ResetAfter
+			} else if l.starving(waiting, p.lines, t) {
+				next = min(next, starvedAsks)
 			}
 			if ends, bounded := waiting.Deadline(); bounded && e.Paced && next > time.Until(ends) || !t.wait(waiting, next) {
 				return nil, err
@@ -60,6 +66,33 @@ func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
 			return nil, t.refusal(&req)
 		}
 	}
+}
+
+// letOthers leaves room open for calls of other processes that have waited for too long. It reports false if ctx ended meanwhile.
+func (l *Ledger) letOthers(ctx context.Context, lines []Line, t *ticket) bool {
+	line, shared := l.sharedLine(lines, t.account)
+	if !shared || !l.yields(ctx, &line) {
+		return true
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(yieldFor):
+		return true
+	}
+}
+
+// starving reports whether a ticket has been the first one for too long, and says so to other processes.
+func (l *Ledger) starving(ctx context.Context, lines []Line, t *ticket) bool {
+	if t.firstSince.IsZero() {
+		t.firstSince = time.Now()
+	}
+	line, shared := l.sharedLine(lines, t.account)
+	if !shared || time.Since(t.firstSince) < starveAfter {
+		return false
+	}
+	l.starve(ctx, &line)
+	return true
 }
 
 // reserveStep is Reserve within the time of a step. It also returns the account that refused.
@@ -86,6 +119,8 @@ type ticket struct {
 	account Key
 	number  uint64        // of its arrival
 	called  chan struct{} // holds a token when it is worth asking again
+
+	firstSince time.Time // when it was refused first as the first one of its queue; zero before
 }
 
 // busy returns an account of some lines for which others wait.

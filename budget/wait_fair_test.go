@@ -3,6 +3,7 @@ package budget_test
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,7 +19,8 @@ import (
 // shares is what each of many callers got.
 type shares struct {
 	calls  []int
-	waited []time.Duration
+	waited []time.Duration // on average
+	first  []time.Duration // how long the first call waited
 }
 
 // spread is how far the least and the most of what the callers got are apart, as a part of the mean.
@@ -32,13 +34,16 @@ func spread[T int | time.Duration](got []T) float64 {
 
 // contend has callers call for room that a few of them fill, for a while; worst says what a caller sets aside, and ledger where it calls.
 func contend(t *testing.T, callers int, while time.Duration, ledger func(n int) *budget.Ledger, worst func(n int) int64) shares {
-	s := shares{make([]int, callers), make([]time.Duration, callers)}
+	s := shares{make([]int, callers), make([]time.Duration, callers), make([]time.Duration, callers)}
 	ctx, cancel := context.WithTimeout(t.Context(), while)
 	defer cancel()
 	var all sync.WaitGroup
 	for n := range callers {
 		all.Go(func() {
 			random := rand.New(rand.NewPCG(1, uint64(n)))
+			if ledger(n) != ledger(0) {
+				time.Sleep(time.Second) // the first process has all the room by then
+			}
 			for ctx.Err() == nil {
 				asked := time.Now()
 				r, err := ledger(n).Wait(ctx, budget.Request{Worst: usd(worst(n))})
@@ -46,7 +51,9 @@ func contend(t *testing.T, callers int, while time.Duration, ledger func(n int) 
 					require.ErrorIs(t, err, budget.ErrExceeded)
 					return
 				}
-				s.calls[n]++
+				if s.calls[n]++; s.calls[n] == 1 {
+					s.first[n] = time.Since(asked)
+				}
 				s.waited[n] += time.Since(asked)
 				time.Sleep(time.Duration(500+random.IntN(1000)) * time.Millisecond)
 				_, err = ledger(n).Settle(context.WithoutCancel(ctx), r, usd(0), false)
@@ -82,6 +89,57 @@ func TestFiftyCallersShareWaitingFairly(t *testing.T) {
 				require.Less(t, spread(got.waited), 0.1)
 				require.Less(t, store.asked.Load(), int64(3*calls))
 			})
+		})
+	}
+}
+
+// sluggishStore takes four milliseconds for a step, as one behind a network.
+type sluggishStore struct{ budget.Store }
+
+func (s *sluggishStore) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+	time.Sleep(2 * time.Millisecond)
+	defer time.Sleep(2 * time.Millisecond)
+	return s.Store.Reserve(ctx, r)
+}
+
+func (s *sluggishStore) Settle(ctx context.Context, p budget.Settlement) (budget.Posting, error) {
+	time.Sleep(2 * time.Millisecond)
+	defer time.Sleep(2 * time.Millisecond)
+	return s.Store.Settle(ctx, p)
+}
+
+// A process whose calls wait does not keep its room to itself for as long as they do: another one that comes later finds some within seconds, and
+// gets about as much in the end. Without others, looking for them costs no room.
+func TestProcessesThatWaitLeaveRoomToEachOther(t *testing.T) {
+	for name, store := range map[string]func() budget.Store{
+		"at once":          func() budget.Store { return memstore.New() },
+		"behind a network": func() budget.Store { return &sluggishStore{memstore.New()} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			alone := 0
+			for _, processes := range []int{1, 2, 4} {
+				synctest.Test(t, func(t *testing.T) {
+					counted := &countedStore{Store: store()}
+					var ledgers []*budget.Ledger
+					for range processes {
+						ledgers = append(ledgers, open(t, counted, lifetime(1000)))
+					}
+					got := contend(t, 50, 5*time.Minute, func(n int) *budget.Ledger { return ledgers[n%processes] }, func(int) int64 { return 200 })
+					calls, all := make([]int, processes), 0
+					for n, of := range got.calls {
+						calls[n%processes] += of
+						all += of
+					}
+					if processes == 1 {
+						alone = all
+					}
+					t.Logf("%d processes made %v calls, first after %v, %.2f reservations tried a call", processes, calls, got.first[:processes], float64(counted.asked.Load())/float64(all))
+					require.Less(t, spread(calls), 0.3)
+					require.Less(t, slices.Max(got.first), time.Minute)
+					require.Greater(t, float64(all), 0.9*float64(alone), "calls in all")
+					require.Less(t, counted.asked.Load(), int64(4*all))
+				})
+			}
 		})
 	}
 }

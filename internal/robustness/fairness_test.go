@@ -73,3 +73,50 @@ func TestADearCallGetsItsTurnOverEachStore(t *testing.T) {
 		agents.Wait()
 	})
 }
+
+// Over every store a process whose calls wait finds room although another one has all of it, and calls that take it up again at once.
+func TestAProcessThatComesLaterFindsRoomOverEachStore(t *testing.T) {
+	backend.Each(t, nil, func(t *testing.T, _ backend.Backend, s backend.Server) {
+		address := s.NewLedger(t)
+		open := func() *budget.Ledger {
+			ledger, err := budget.Open(t.Context(), backend.MustOpen(t, address), budget.Policy{Limits: []budget.Limit{
+				{Name: "all", Max: budget.Calls(3), Window: budget.Lifetime},
+			}})
+			require.NoError(t, err)
+			return ledger
+		}
+		// call holds one of the three places for a while, and costs nothing in the end.
+		call := func(ctx context.Context, ledger *budget.Ledger, held func()) error {
+			r, err := ledger.Wait(ctx, budget.Request{Worst: budget.Charge{budget.UnitCalls: 1}, TTL: time.Minute})
+			if err != nil {
+				return err
+			}
+			held()
+			_, err = ledger.Settle(context.Background(), r, budget.Charge{}, false)
+			return err
+		}
+		over, stop := context.WithCancel(t.Context())
+		before, later := open(), open()
+		var agents, begun sync.WaitGroup
+		for range 12 {
+			begun.Add(1)
+			begin := sync.OnceFunc(begun.Done)
+			agents.Go(func() {
+				for over.Err() == nil {
+					if err := call(over, before, func() { begin(); <-time.After(100 * time.Millisecond) }); err != nil && over.Err() == nil {
+						assert.NoError(t, err)
+					}
+				}
+			})
+		}
+		begun.Wait()
+		since := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		require.NoError(t, call(ctx, later, func() {}))
+		t.Logf("admitted after %.1f s", time.Since(since).Seconds())
+		stop()
+		agents.Wait()
+		requireVerified(t.Context(), t, backend.MustOpen(t, address))
+	})
+}
