@@ -145,7 +145,7 @@ func (s *LeasedStore) room(g *group, r *Reservation, now time.Time) (roomy *leas
 		}
 	}
 	for _, l := range over {
-		s.shut(l, now)
+		s.closeLease(l, now)
 	}
 	return roomy, stale && roomy == nil
 }

@@ -62,7 +62,7 @@ func (s *LeasedStore) amount(ctx context.Context, g *group, r *Reservation) (amo
 			return amount, nil, answered, cmp.Or(err, errAnswers)
 		}
 		s.mu.Lock()
-		if s.yieldToWishes(g.seen(balances, now), now); s.wantedOn(g.lines, now) {
+		if s.yieldToWishes(g.wishesIn(balances, now), now); s.wantedOn(g.lines, now) {
 			way = askStore
 			break
 		}
