@@ -106,7 +106,7 @@ func (l *listener) stop() {
 	l.progressed()
 }
 
-// progressed wakes whoever waits for the listener. Requires mu held.
+// progressed wakes goroutines that wait for the listener to finish an event. Requires mu held.
 func (l *listener) progressed() {
 	if l.ended != nil {
 		close(l.ended)

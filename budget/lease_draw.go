@@ -61,7 +61,7 @@ func (s *LeasedStore) drawNow(ctx context.Context, g *group, r *Reservation) (De
 	return d, way, err
 }
 
-// lockLease returns a lease to draw for, with its storeMu held: whoever wants it given back waits for the answer.
+// lockLease returns a lease to draw for, with its storeMu held, so that it is not given back before the draw is answered.
 func (s *LeasedStore) lockLease(ctx context.Context, g *group, r *Reservation) (*lease, error) {
 	for {
 		l := s.leaseFor(g, r)

@@ -121,7 +121,7 @@ func (s *LeasedStore) giveBackOn(ctx context.Context, account Key) error {
 		if l.closed || !l.touches(on) {
 			return false
 		}
-		s.closeLease(l, now) // at once, whoever holds its storeMu
+		s.closeLease(l, now) // at once, even if a step of the store is under way for it
 		return true
 	})
 	_, err := s.giveBackAll(ctx, leases)
