@@ -11,8 +11,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
-// What answered is what is paid: the model, the tier and the mode that an answer names. Where they differ from what was asked for,
-// the next calls of that id reserve at the dearer of the two.
+// The price is that of the model, the tier and the mode that an answer names. Where they differ from what was asked for, later calls of that
+// id reserve at the higher of the two prices.
 
 // answers remembers how answers differed from what was asked for. It is safe for concurrent use.
 type answers struct {
@@ -26,7 +26,7 @@ type askedKey struct{ modelID, region string }
 
 // difference is how the answers to one id differed. It never changes; a new one takes its place.
 type difference struct {
-	models    []*catalog.Resolved // that answered in its stead
+	models    []*catalog.Resolved // other models that have answered
 	factor    budget.Tier         // of the dearest service tier that was served unasked
 	optimized bool                // served in the latency-optimised mode unasked
 	unknown   string              // a model that was named and is not known
@@ -38,7 +38,7 @@ const (
 	maxAnswering = 16
 )
 
-func (a *answers) of(key askedKey) *difference {
+func (a *answers) find(key askedKey) *difference {
 	if !a.known.Load() {
 		return nil
 	}
@@ -47,7 +47,7 @@ func (a *answers) of(key askedKey) *difference {
 	return a.byID[key]
 }
 
-// learn changes what is remembered of an id, and reports whether that is news.
+// learn calls change on what is remembered of an id, and reports whether that was new.
 func (a *answers) learn(key askedKey, change func(*difference) bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -58,7 +58,7 @@ func (a *answers) learn(key askedKey, change func(*difference) bool) bool {
 	if old := a.byID[key]; old != nil {
 		next = *old
 	} else if len(a.byID) >= maxAnswers {
-		return true // not remembered, and told each time
+		return true // there is no room to remember it, so that it is reported each time
 	}
 	if !change(&next) {
 		return false
@@ -68,7 +68,8 @@ func (a *answers) learn(key askedKey, change func(*difference) bool) bool {
 	return true
 }
 
-// served works out the quote at which an answer is paid, and tells of each way in which it differs from what was asked for.
+// served returns the quote at which an answer is paid. It emits EventAnswerDiffers for each new way in which the answer differs from what was
+// asked for.
 func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) quote {
 	c := a.call
 	q := c.quote
@@ -139,8 +140,8 @@ func profiled(r *catalog.Resolved) string {
 	return r.Profile + "." + r.ModelID
 }
 
-// anyQuote prices a model that nobody asked for, also where it has no price for a tier or a mode that was asked of another one: it can't
-// have been served in that.
+// anyQuote prices a model that has answered although another one was asked for. If it has no price for the tier or the mode that was asked for,
+// these are left out, because it can't have been served in them.
 func (a *demand) anyQuote(r *catalog.Resolved, optimized bool) quote {
 	q, err := a.quoteFor(r, "", optimized)
 	if err == nil {
@@ -178,9 +179,9 @@ func (d *difference) addModel(r *catalog.Resolved) bool {
 	return true
 }
 
-// others prices what has answered calls of this id before, besides what was asked for.
+// others adds to the call the prices of all that has answered calls of this id before.
 func (g *Guard) others(c *call) {
-	d := g.answers.of(askedKey{c.demand.modelID, c.region})
+	d := g.answers.find(askedKey{c.demand.modelID, c.region})
 	if d == nil {
 		return
 	}

@@ -63,12 +63,12 @@ func (b *Brakes) validate(add func(bad bool, format string, args ...any)) {
 }
 
 const (
-	maxLoops    = 4096 // workflows that are remembered; when there are more, all are begun anew
-	rememberOf  = 64   // turns of each
-	maxTurnSize = 1 << 20
+	maxLoops    = 4096    // workflows that are remembered; when there are more, the counts of all are reset
+	rememberOf  = 64      // turns of each that are remembered
+	maxTurnSize = 1 << 20 // in bytes; longer turns are not compared
 )
 
-// loops is what is known of workflows, for their brakes.
+// loops holds the counts of all workflows, for the brakes.
 type loops struct {
 	brakes Brakes
 	seed   maphash.Seed
@@ -77,11 +77,11 @@ type loops struct {
 	all map[uint64]*loop
 }
 
-// loop is what one workflow sent last.
+// loop holds the counts of one workflow, and hashes of what it has sent last.
 type loop struct {
-	request, failure        uint64
-	identical, failed, same int
-	turns                   []uint64 // the last ones, oldest first
+	request, failure        uint64   // hashes of the last request, and of the last errors of tools
+	identical, failed, same int      // consecutive requests that count for Identical, ToolErrors and Stalled
+	turns                   []uint64 // hashes of the last turns, oldest first
 }
 
 func newLoops(b Brakes) *loops {
@@ -91,7 +91,7 @@ func newLoops(b Brakes) *loops {
 	return &loops{brakes: b, seed: maphash.MakeSeed()}
 }
 
-// brake counts a call, once, and refuses it if it is one too many. Requires a call that was read.
+// brake counts a call, once for all of its attempts, and refuses it if a brake allows no more. A call whose body was not read is not counted.
 func (g *Guard) brake(ctx context.Context, c *call) error {
 	if g.loops == nil || c.silent || c.braked || c.demand.raw == nil {
 		return nil
@@ -108,9 +108,9 @@ func (g *Guard) brake(ctx context.Context, c *call) error {
 	return err
 }
 
-// judge notes a request, and returns the *LoopError of the first brake that it is too much for.
+// judge counts a request, and returns the *LoopError of the first brake whose number it exceeds.
 func (l *loops) judge(s *budget.Scope, body []byte) error {
-	of := budget.Scope{Principal: s.Principal, Workflow: s.Workflow, Tags: s.Tags}
+	counted := budget.Scope{Principal: s.Principal, Workflow: s.Workflow, Tags: s.Tags}
 	request := maphash.Bytes(l.seed, body)
 	var t turn
 	if l.brakes.ToolErrors > 0 || l.brakes.Stalled > 0 {
@@ -118,7 +118,7 @@ func (l *loops) judge(s *budget.Scope, body []byte) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at := l.find(&of)
+	at := l.find(&counted)
 	at.note(request, t)
 	for _, b := range []struct {
 		what        string
@@ -129,22 +129,22 @@ func (l *loops) judge(s *budget.Scope, body []byte) error {
 		{"turns that say what was said before", at.same, l.brakes.Stalled},
 	} {
 		if b.most > 0 && b.count > b.most {
-			of.Tags = maps.Clone(of.Tags)
-			return &LoopError{Scope: of, What: b.what, Count: b.count, Most: b.most}
+			counted.Tags = maps.Clone(counted.Tags)
+			return &LoopError{Scope: counted, What: b.what, Count: b.count, Most: b.most}
 		}
 	}
 	return nil
 }
 
-// find requires mu held.
-func (l *loops) find(of *budget.Scope) *loop {
+// find returns the counts of a scope's workflow, which it creates if there are none. Requires mu held.
+func (l *loops) find(s *budget.Scope) *loop {
 	var h maphash.Hash
 	h.SetSeed(l.seed)
-	for _, part := range []string{of.Principal, of.Workflow} {
+	for _, part := range []string{s.Principal, s.Workflow} {
 		fmt.Fprintf(&h, "%d:%s", len(part), part)
 	}
-	for _, tag := range slices.Sorted(maps.Keys(of.Tags)) {
-		fmt.Fprintf(&h, "%d:%s%d:%s", len(tag), tag, len(of.Tags[tag]), of.Tags[tag])
+	for _, tag := range slices.Sorted(maps.Keys(s.Tags)) {
+		fmt.Fprintf(&h, "%d:%s%d:%s", len(tag), tag, len(s.Tags[tag]), s.Tags[tag])
 	}
 	key := h.Sum64()
 	at := l.all[key]
@@ -184,13 +184,13 @@ func (at *loop) note(request uint64, t turn) {
 	at.turns = append(at.turns, t.said)
 }
 
-// turn is what the end of a request says, as hashes that are never zero where there is something.
+// turn holds hashes of the end of a request. Zero stands for nothing to compare.
 type turn struct {
-	said    uint64 // the newest answer and what came of it
+	said    uint64 // the newest answer and what follows it, such as the results of its tools
 	failure uint64 // the errors of tools in the newest message
 }
 
-// turnOf reads the last two messages of a body in any dialect that has a list of them. What it can't read says nothing.
+// turnOf reads the last two messages of a body in any dialect that has a list of messages. It returns the zero turn for a body that it can't read.
 func (l *loops) turnOf(body []byte) (t turn) {
 	var list struct {
 		Messages []json.RawMessage `json:"messages"`
@@ -234,10 +234,11 @@ func decoded(raw json.RawMessage) (v any) {
 	return v
 }
 
-// essence is a message without what differs from turn to turn though nothing else happens: ids, reasoning, cache points, and the text beside
-// the use of a tool.
+// essence returns a message without the parts that differ between turns that repeat each other: ids, reasoning, cache points, and the text beside the
+// use of a tool.
 func essence(raw json.RawMessage) any { return stripped(decoded(raw)) }
 
+// accidental names the keys of these parts.
 var accidental = []string{
 	"toolUseId", "tool_use_id", "tool_call_id", "call_id", "id", "signature", "reasoningContent", "reasoning_content", "thinking", "cachePoint", "cache_control",
 }

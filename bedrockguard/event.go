@@ -62,11 +62,11 @@ type Event struct {
 	Dropped     int64 // events that this listener was not told before this one, because it was too slow
 }
 
-// listened reports whether anybody wants events. Asked first, it saves each call from making some that nobody gets.
+// listened reports whether there is a listener. Callers ask it before they make events, which is work that a call without a listener is spared.
 func (g *Guard) listened() bool { return g.direct != nil || g.queued != nil }
 
-// emitKind emits an event of a kind, with an error if it has one. An Event is large: whoever makes one needs a frame that the
-// calls which give none should not pay for.
+// emitKind emits an event of a kind, with an error if it has one. An Event is large, and is made here, so that the stack frames of callers, which
+// mostly emit none, stay small.
 //
 //go:noinline
 func (g *Guard) emitKind(ctx context.Context, c *call, a *attempt, kind EventKind, err error) {

@@ -69,8 +69,8 @@ func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
 	g.opts.Scope.Model = ""                    // it is the library's to fill in
 	g.defaultScope = len(g.opts.Scope.Dims()) > 0
 	g.steps = steps{describeMiddleware{g}, attemptMiddleware{g}, observeMiddleware{g}}
-	g.tellAge()
-	g.tellShadow()
+	g.emitOldCatalog()
+	g.emitInShadow()
 	return g, nil
 }
 
@@ -105,15 +105,15 @@ func (g *Guard) Draining() int {
 // catalogAge is how old the built-in table of prices may grow before New says so.
 const catalogAge = 120 * 24 * time.Hour
 
-// tellShadow emits an event when the guard is in shadow.
-func (g *Guard) tellShadow() {
+// emitInShadow emits EventInShadow if the guard is in shadow mode.
+func (g *Guard) emitInShadow() {
 	if g.opts.Shadow {
 		g.emit(context.Background(), new(call), nil, Event{Kind: EventInShadow})
 	}
 }
 
-// tellAge emits an event when the built-in table of prices is old: what changed since is not known here.
-func (g *Guard) tellAge() {
+// emitOldCatalog emits EventCatalogOld if the built-in table of prices is old: it lacks changes of prices since its date.
+func (g *Guard) emitOldCatalog() {
 	now := time.Now
 	if g.opts.Clock != nil {
 		now = g.opts.Clock

@@ -105,7 +105,7 @@ const (
 	nobodySays          // its path is one of Bedrock's, and the host is not known
 )
 
-// place tells whose host a request goes to and, where that is Bedrock's, in which region it is.
+// place returns whose host a request goes to and, if it is Bedrock's, in which region it is.
 func (t *transport) place(req *http.Request) (region string, whose owner) {
 	for _, host := range [...]string{req.URL.Host, req.Host} {
 		if host == "" {
@@ -132,7 +132,7 @@ func (t *transport) place(req *http.Request) (region string, whose owner) {
 	return "", somebodyElses
 }
 
-// spellings are the ways in which one host can be named: with the port that its scheme has anyhow, and without.
+// spellings returns the ways in which one host can be written: with the default port of its scheme, and without it.
 func spellings(scheme, host string) []string {
 	host = strings.ToLower(host)
 	port := map[string]string{"http": ":80", "https": ":443"}[scheme]
@@ -175,7 +175,7 @@ type httpCall struct {
 	response  *http.Response
 	asksUsage bool // the stream tells usage though its client did not ask for it
 
-	unknownHost bool // nobody has said what the host is
+	unknownHost bool // neither AWS's names nor TransportOptions.Hosts say what the host is
 }
 
 // run judges the request and sends it. A refusal is a refusedError; any other error is the client's own, or the transport's.
@@ -240,7 +240,7 @@ func (d *httpCall) body() ([]byte, error) {
 	return body, err
 }
 
-// denied tells of a refusal.
+// denied emits the event of a refusal, and returns it as a refusedError.
 func (d *httpCall) denied(ctx context.Context, err error) error {
 	d.transport.guard.emitKind(ctx, d.call, nil, refusalKind(err), err)
 	return refusedError{err}
@@ -369,7 +369,7 @@ func (d *httpCall) pass(ctx context.Context, body []byte) (*http.Response, error
 	return resp, err
 }
 
-// hand hands a request to base. An answer that switches protocols is none: what follows on its connection would be sent by nobody's leave.
+// hand hands a request to base. An answer that switches protocols is an error, because nothing on its connection after that would be metered.
 func (t *transport) hand(req *http.Request) (*http.Response, error) {
 	resp, err := t.base.RoundTrip(req)
 	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols {
@@ -398,7 +398,7 @@ func (d *httpCall) sign(req *smithyhttp.Request, body []byte) error {
 	return d.transport.sign(req.Request, body)
 }
 
-// describe works out what the request can cost.
+// describe computes what the request can cost.
 func (d *httpCall) describe(ctx context.Context, req *smithyhttp.Request, body []byte) error {
 	c := d.call
 	if c.flatOperation {
@@ -456,8 +456,8 @@ func (d *httpCall) roundTrip(ctx context.Context, in middleware.DeserializeInput
 	return out, md, err
 }
 
-// outgoing is the request with a body in memory. Nobody else can read the body, or send it again behind the guard's back: net/http
-// repeats a request that has GetBody.
+// outgoing returns the request with a body in memory. It has no GetBody, because net/http would send such a request again without the guard
+// noticing.
 func (d *httpCall) outgoing(body []byte) (*smithyhttp.Request, error) {
 	clone := d.asked.Clone(context.Background())
 	clone.Body, clone.GetBody, clone.ContentLength, clone.TransferEncoding = nil, nil, int64(len(body)), nil

@@ -142,7 +142,7 @@ func (g *Guard) resolve(ctx context.Context, c *call, modelID *string) (*catalog
 	}
 	c.scope.Model, c.scope.Region, c.scope.Profile = resolved.ModelID, c.region, profile(*modelID)
 	if resolved.Assumed && !c.silent {
-		g.tellAssumed(ctx, c)
+		g.emitAssumed(ctx, c)
 	}
 	return resolved, nil
 }
@@ -156,8 +156,8 @@ func profile(modelID string) string {
 	return modelID[max(0, len(modelID)-budget.MaxScopeValue):]
 }
 
-// tellAssumed emits an event, once for each model and region, that no price is known there.
-func (g *Guard) tellAssumed(ctx context.Context, c *call) {
+// emitAssumed emits an event, once for each model and region, that no price is known there.
+func (g *Guard) emitAssumed(ctx context.Context, c *call) {
 	key := askedKey{c.scope.Model, c.region}
 	if _, told := g.assumed.Load(key); told {
 		return

@@ -54,15 +54,15 @@ func newListeners(o *Options) (direct *listener, queued []*listener) {
 	return direct, queued
 }
 
-// tellAll tells all listeners but the one that a failure is of.
-func (g *Guard) tellAll(ctx context.Context, e *Event, but *listener) {
+// tellAll queues an event for all listeners except one: the listener whose own failure the event reports, or nil.
+func (g *Guard) tellAll(ctx context.Context, e *Event, except *listener) {
 	ctx = middleware.ClearStackValues(context.WithoutCancel(ctx)) // the caller's values, and no state of the call
 	for _, l := range g.queued {
-		if l != but && ctx.Value(listenerKey{l}) == nil {
+		if l != except && ctx.Value(listenerKey{l}) == nil {
 			l.enqueue(g, ctx, *e)
 		}
 	}
-	if l := g.direct; l != nil && l != but && ctx.Value(listenerKey{l}) == nil {
+	if l := g.direct; l != nil && l != except && ctx.Value(listenerKey{l}) == nil {
 		l.now(g, ctx, *e)
 	}
 }
@@ -82,7 +82,7 @@ func (l *listener) now(g *Guard, ctx context.Context, e Event) {
 	defer timer.Stop()
 	select {
 	case <-done:
-	case <-timer.C: // it goes on by itself
+	case <-timer.C: // the listener keeps running on its own goroutine
 	}
 }
 
@@ -106,7 +106,7 @@ func (l *listener) stop() {
 	l.progressed()
 }
 
-// progressed wakes whoever waits for the listener. Requires mu held.
+// progressed wakes goroutines that wait for the listener to finish an event. Requires mu held.
 func (l *listener) progressed() {
 	if l.ended != nil {
 		close(l.ended)

@@ -119,7 +119,7 @@ func (s *sight) shows(req *smithyhttp.Request, body []byte) bool {
 		header(req, tierHeader) == s.tier && header(req, latencyHeader) == s.latency && header(req, guardrailHeader) == s.guardrail
 }
 
-// lookAgain compares the request with what the call was judged by, and reads it anew where something has changed it since.
+// lookAgain compares the request with the one by which the call was judged, and reads it again if something has changed it since.
 // It reports whether it did. The request that it returns is the one to go on with: a body that can be read only once was
 // replaced by a copy in memory.
 func (g *Guard) lookAgain(ctx context.Context, c *call, req *smithyhttp.Request) (*smithyhttp.Request, bool, error) {

@@ -62,7 +62,7 @@ func (m *identifyMiddleware) next(ctx context.Context, c *call, in middleware.In
 func (g *Guard) limited(ctx context.Context, c *call, input any, run func(input any) error) error {
 	if limited, n := g.defaultOutput(c, input); n > 0 {
 		input = limited
-		g.tellLimited(ctx, c, 0, n)
+		g.emitLimited(ctx, c, 0, n)
 	}
 	c.limiting.may = g.opts.Output.Clamp
 	for range maxClamps {
@@ -77,7 +77,7 @@ func (g *Guard) limited(ctx context.Context, c *call, input any, run func(input 
 		limited, from, to := g.clamp(c, input, err)
 		if c.limiting.may = to > 0 && c.attempts.Load() == attempts+1; c.limiting.may { // else something was sent, or nothing helps
 			input = limited
-			g.tellLimited(ctx, c, from, to)
+			g.emitLimited(ctx, c, from, to)
 		}
 	}
 	c.limiting.may = false
@@ -88,7 +88,7 @@ func (g *Guard) limited(ctx context.Context, c *call, input any, run func(input 
 // lower.
 const maxClamps = 4
 
-func (g *Guard) tellLimited(ctx context.Context, c *call, from, to int64) {
+func (g *Guard) emitLimited(ctx context.Context, c *call, from, to int64) {
 	g.emit(ctx, c, nil, Event{Kind: EventOutputLimited, OutputFrom: from, OutputTo: to})
 }
 

@@ -25,7 +25,7 @@ func (g *Guard) settleBody(ctx context.Context, a *attempt, body []byte) {
 	}
 }
 
-// settleUsage posts what the answer reports, and learns from it.
+// settleUsage settles the reservation with the usage that the answer reports, and learns from it.
 func (g *Guard) settleUsage(ctx context.Context, a *attempt, r *wire.Reported) {
 	charge, err := g.actual(ctx, a, r)
 	if err != nil {
@@ -50,8 +50,8 @@ func (g *Guard) settleUsage(ctx context.Context, a *attempt, r *wire.Reported) {
 	}
 }
 
-// learn takes in how far the bounds were from the truth. Somebody needs it only where the tight bound was used, where the rate or an
-// Estimate guesses, and where a bound did not hold.
+// learn records the ratio of a bound to the input tokens that were counted. It is needed only where the tight bound was used, where the rate or
+// Estimate guesses, and where a bound was too low.
 func (g *Guard) learn(a *attempt, inputTokens int64) {
 	seen := tokens.Observation{WideBound: a.bound, Actual: inputTokens}
 	if a.tight {
@@ -76,7 +76,7 @@ func (g *Guard) finish(ctx context.Context, a *attempt, outcome Outcome) {
 	g.postClaimed(ctx, a, worst, &usage, outcome)
 }
 
-// postClaimed settles the reservation that was claimed, lets go of it, and tells of it: a listener may touch the call.
+// postClaimed settles the reservation that was claimed, unlocks it, and emits the event. The event comes last, because a listener may use the call.
 func (g *Guard) postClaimed(ctx context.Context, a *attempt, charge *budget.Charge, usage *budget.Usage, outcome Outcome) {
 	result, err := g.post(ctx, a, charge, outcome)
 	if g.listened() {
@@ -102,7 +102,7 @@ func reference(a *attempt) string {
 	return id
 }
 
-// emitPosted tells what became of a settlement.
+// emitPosted emits the events of a settlement.
 func (g *Guard) emitPosted(ctx context.Context, a *attempt, charge *budget.Charge, usage *budget.Usage, outcome Outcome, result *budget.Outcome, err error) {
 	e := Event{Kind: EventSettled, Actual: *charge, Usage: *usage, Estimated: outcome != OutcomeUsage, Outcome: outcome}
 	if err != nil {
@@ -120,7 +120,7 @@ func (g *Guard) emitPosted(ctx context.Context, a *attempt, charge *budget.Charg
 	}
 }
 
-// voidClaimed gives the reservation back that was claimed, lets go of it, and tells of it.
+// voidClaimed voids the reservation that was claimed, unlocks it, and emits the event.
 func (g *Guard) voidClaimed(ctx context.Context, a *attempt, outcome Outcome) {
 	err := g.void(ctx, a)
 	if !g.listened() {

@@ -200,8 +200,8 @@ func (m *meteredBody) kill(err *budget.KilledError) {
 	}
 }
 
-// tellKilled emits EventKilled, once, if the stream was killed.
-func (m *meteredBody) tellKilled() {
+// emitKilled emits EventKilled, once, if the stream was killed.
+func (m *meteredBody) emitKilled() {
 	if killed := m.killed.Load(); killed != nil {
 		m.killTold.Do(func() { m.guard.emitKind(m.ctx, m.attempt.call, m.attempt, EventKilled, killed) })
 	}
@@ -211,7 +211,7 @@ func (m *meteredBody) tellKilled() {
 // else by the outcome that it is given.
 func (m *meteredBody) end(without Outcome) {
 	m.unwatch()
-	m.tellKilled()
+	m.emitKilled()
 	reported, ok := m.meter.Usage()
 	if ok {
 		m.guard.settleUsage(m.ctx, m.attempt, &reported)

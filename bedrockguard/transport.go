@@ -35,7 +35,7 @@ func (m *observeMiddleware) HandleDeserialize(ctx context.Context, in middleware
 	return m.guard.transmit(ctx, s, in, next, sendsByNetHTTP(next))
 }
 
-// transmit takes the last look at a request and hands it to the transport. direct says that this is net/http's own.
+// transmit checks a request for the last time and hands it to the transport. direct says that this is net/http's own.
 func (g *Guard) transmit(ctx context.Context, s *sending, in middleware.DeserializeInput, next middleware.DeserializeHandler, direct bool) (middleware.DeserializeOutput, middleware.Metadata, error) {
 	req, _ := in.Request.(*smithyhttp.Request)
 	req, err := g.lastLook(ctx, s, req)
@@ -90,8 +90,8 @@ func ownContext(ctx context.Context, detached bool) context.Context {
 	return ctx
 }
 
-// lastLook sees the request as it goes to the transport, and covers anew what has changed since it was admitted. A request that
-// comes by again is another sending of the same attempt.
+// lastLook reads the request as it goes to the transport, and makes a new reservation if it was changed since it was admitted. If it was handed
+// over to the transport before, this is a repeated sending, which is reserved for.
 func (g *Guard) lastLook(ctx context.Context, s *sending, req *smithyhttp.Request) (*smithyhttp.Request, error) {
 	if s.current().handedOver.Load() {
 		if err := g.again(ctx, s); err != nil {
@@ -163,8 +163,8 @@ func invocationID(req *smithyhttp.Request) string {
 	return req.Header.Get(invocationHeader)
 }
 
-// traced returns a context whose transport tells what it does about connections. Requests of others that are made with it are
-// told apart by the id of the call.
+// traced returns a context with a trace that counts how often the request is written to a connection. Other requests that are made with this context
+// are recognised by their call's id, and not counted.
 func traced(ctx context.Context, w *wireTrace) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) { w.sending.current().dialing.Store(true) },

@@ -54,7 +54,7 @@ type LeasedStore struct {
 	groups        map[string]*group
 	calls         map[ID]*call
 	leases        map[ID]*lease       // those whose calls are remembered
-	live          map[*lease]struct{} // those that the store inside does not know the truth about yet
+	live          map[*lease]struct{} // leases whose grants are not settled finally in the store inside
 	spent         []*lease            // all others, in the order in which they may be forgotten
 	late          []*lease            // those of them that have expired calls, which are remembered for longer
 	known         int                 // how many calls these two have

@@ -30,12 +30,12 @@ type group struct {
 	deniedSince time.Time // since when all calls have been denied; zero when the last one was not
 }
 
-// wishLines are where a group looks for other processes' wishes for room.
+// wishLines are the lines by which a group sees other processes' wishes for room: see lease_wish.go.
 type wishLines struct {
-	looks  []Line // the lines, and behind them the accounts of wishes for room on those that refuse
-	wishes []int  // which line each of these is for
-	alert  []Line // both in the order of a reservation, so that a grant that nobody has looked for is told of wishes; nil if it can't be
-	alerts []int  // which line each of these is; of wishes, which they are for
+	looks  []Line // the group's lines, followed by the lines of wishes for room on those that refuse
+	wishes []int  // for each line of a wish, the index of the group's line that it is for
+	alert  []Line // the same as looks in the order of a reservation, so that the answer to a grant shows wishes; nil if it can't
+	alerts []int  // for each line of alert, the index of the group's line that it is, or that its wish is for
 }
 
 // grantSize decides how much a grant asks for.
@@ -46,8 +46,8 @@ type grantSize struct {
 	quota        Charge    // the group's part of what the lines had left, less what was drawn since
 	quotaAt      time.Time // when the quota was worked out
 	cutDown      bool      // the last grant was less than was wanted
-	looksToSkip  int       // for so many grants nobody looks at what is left
-	observedFull bool      // an observe-only line had no room when somebody looked last
+	looksToSkip  int       // for how many more grants the remaining room is not read
+	observedFull bool      // an observe-only line had no room when the room was last read
 }
 
 // The first grant asks for so many usual worst cases, and none for more.
@@ -57,13 +57,13 @@ const (
 )
 
 // lease is a share of a group's limits, drawn in one or more grants, and the calls that it serves. All grants are booked in
-// the same bucket of each line, so that it does not matter which of them a call was served from: the truth fills them in
-// the order in which they were drawn.
+// the same bucket of each line, so that it does not matter from which of them a call was served: what the calls need is booked in the grants
+// in the order in which they were drawn.
 type lease struct {
 	group      *group
 	lines      []Line
 	grants     []*grant
-	unanswered []*grant // nobody knows whether these were reserved: they are voided before anything else is told
+	unanswered []*grant // grants whose Reserve got no answer: they are voided before any other step
 	granted    Charge   // by all grants
 	dims       []Key    // of the call that the last one was drawn for: no flag held for these then
 	base       []int64  // by line: what others had settled when the last one was drawn; nil if no line has thresholds
@@ -86,7 +86,7 @@ type lease struct {
 	touched      time.Time    // when it was last given back
 	queued       bool         // to be forgotten
 	known        int          // how many calls it had by then
-	storeMu      contextMutex // held while the store inside is asked or told about it
+	storeMu      contextMutex // held during the store's steps for this lease
 	thresholdIDs []ID         // settlements of nothing, by which thresholds were asked for
 }
 
@@ -119,7 +119,7 @@ func newGroup(lines []Line, length time.Duration) *group {
 			g.units = append(g.units, l.Unit)
 		}
 	}
-	g.watch()
+	g.prepareWishLines()
 	return g
 }
 
@@ -153,7 +153,7 @@ func (s *LeasedStore) groupOf(lines []Line, now time.Time) *group {
 			return g
 		}
 		for _, l := range slices.Clone(g.open) {
-			s.shut(l, now)
+			s.closeLease(l, now)
 		}
 	}
 	g = newGroup(lines, s.length)
@@ -162,8 +162,8 @@ func (s *LeasedStore) groupOf(lines []Line, now time.Time) *group {
 	return g
 }
 
-// shut ends a lease's admissions. What it does not need is given back by giveBack. Requires mu held.
-func (s *LeasedStore) shut(l *lease, now time.Time) {
+// closeLease ends a lease's admissions. giveBack gives its unused amounts back. Requires mu held.
+func (s *LeasedStore) closeLease(l *lease, now time.Time) {
 	if l.closed {
 		return
 	}
@@ -206,9 +206,9 @@ func (g *group) within(c, bound Charge) bool {
 	return true
 }
 
-// truth is what the store inside has to be told: what was spent, and the worst cases of what is in flight.
-func (l *lease) truth() Charge {
-	sum, _ := plus(l.settled, l.pending) // does not wrap: fits and book have seen to it
+// needed returns what the lease needs of its grants: what its calls have spent, and the worst cases of those in flight.
+func (l *lease) needed() Charge {
+	sum, _ := plus(l.settled, l.pending) // can't overflow: fits and book have checked it
 	return sum
 }
 
@@ -245,31 +245,31 @@ func (l *lease) cover() (sum Charge) {
 	return sum
 }
 
-// uncovered reports whether the truth is more than that.
+// uncovered reports whether the lease needs more than that.
 func (l *lease) uncovered() bool {
 	if !l.closed { // what was settled of it by now was settled in full
-		return !l.group.within(l.truth(), l.granted)
+		return !l.group.within(l.needed(), l.granted)
 	}
-	return !l.group.within(l.truth(), l.cover())
+	return !l.group.within(l.needed(), l.cover())
 }
 
 // allSettled reports whether all that was granted has been settled in the store inside.
 func (l *lease) allSettled() bool { return len(l.grants) > 0 && l.grants[len(l.grants)-1].posted }
 
-// idle reports whether it may be more than the truth.
+// idle reports whether it may be more than the lease needs.
 func (l *lease) idle() bool {
 	if len(l.unanswered) > 0 || slices.ContainsFunc(l.grants, func(g *grant) bool { return g.tried != nil }) {
 		return true
 	}
-	return !l.group.within(l.cover(), l.truth())
+	return !l.group.within(l.cover(), l.needed())
 }
 
-// exact reports whether the store inside knows the truth, which will not change by itself.
+// exact reports whether the store inside holds exactly what the lease needs, and that will not change by itself.
 func (l *lease) exact() bool {
 	if l.inFlight > 0 || len(l.unanswered) > 0 {
 		return false
 	}
-	targets := l.targets(l.truth())
+	targets := l.targets(l.needed())
 	shares := l.shares(targets)
 	for i, g := range l.grants {
 		needlesslyEstimated := g.estimated && l.estimates == 0

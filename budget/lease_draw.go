@@ -61,7 +61,7 @@ func (s *LeasedStore) drawNow(ctx context.Context, g *group, r *Reservation) (De
 	return d, way, err
 }
 
-// lockLease returns a lease to draw for, with its storeMu held: whoever wants it given back waits for the answer.
+// lockLease returns a lease to draw for, with its storeMu held, so that it is not given back before the draw is answered.
 func (s *LeasedStore) lockLease(ctx context.Context, g *group, r *Reservation) (*lease, error) {
 	for {
 		l := s.leaseFor(g, r)
@@ -177,7 +177,7 @@ func (s *LeasedStore) reserveGrant(ctx context.Context, l *lease, r *Reservation
 		defer s.mu.Unlock()
 		if err != nil && !refused(err) {
 			if len(l.grants) == 0 {
-				s.shut(l, sent)
+				s.closeLease(l, sent)
 				l.group.unanswered = l
 			}
 			s.wakeBackground() // to have it voided
@@ -204,7 +204,7 @@ func (s *LeasedStore) reserveGrant(ctx context.Context, l *lease, r *Reservation
 // held.
 func (s *LeasedStore) granted(l *lease, g *grant, sent, at time.Time, ttl time.Duration) *lease {
 	if len(l.grants) > 0 && !sameBuckets(l.lines, l.at, at) {
-		s.shut(l, sent)
+		s.closeLease(l, sent)
 		l = &lease{group: l.group, lines: l.lines, storeMu: newContextMutex()}
 		s.live[l], s.leases[g.id] = struct{}{}, l
 	}
@@ -231,7 +231,7 @@ func (s *LeasedStore) use(ctx context.Context, l *lease, r *Reservation, d Decis
 	}
 	barred := s.closed || l.closed || len(d.Observed) > 0 || s.beingDenied(l.lines) || s.wantedOn(l.lines, now) || s.flags.holding(r, now.Add(s.offset)) != nil
 	if barred || !l.carries(r.Call) || now.Before(l.drawn) || !now.Before(l.until) || now.Add(r.TTL).After(l.lapses) || !l.fits(r.Charge) {
-		s.shut(l, now)
+		s.closeLease(l, now)
 		s.mu.Unlock()
 		_, err := s.giveBack(ctx, l, false)
 		return Decision{}, askStore, err

@@ -2,12 +2,12 @@ package budget
 
 import "context"
 
-// contextMutex is a mutex that whoever waits for it gives up with its context. Make one with newContextMutex.
+// contextMutex is a mutex whose lock gives up when a context ends. Make one with newContextMutex.
 type contextMutex chan struct{}
 
 func newContextMutex() contextMutex { return make(contextMutex, 1) }
 
-// lock returns nil once the caller has the mutex, or why it did not wait any longer.
+// lock returns nil once the caller has the mutex, or the context's error.
 func (m contextMutex) lock(ctx context.Context) error {
 	select {
 	case m <- struct{}{}:
@@ -29,5 +29,5 @@ func (m contextMutex) tryLock() bool {
 
 func (m contextMutex) unlock() { <-m }
 
-// locked reports whether somebody has it.
+// locked reports whether the mutex is locked.
 func (m contextMutex) locked() bool { return len(m) > 0 }

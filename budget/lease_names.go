@@ -28,15 +28,15 @@ func (s *LeasedStore) Periods(ctx context.Context, account Key, after time.Time,
 	for l := range s.live {
 		for i := range l.lines {
 			if own := &l.lines[i]; own.Account == account && len(l.grants) > 0 {
-				l.tell(all, own)
+				l.correctPeriod(all, own)
 			}
 		}
 	}
 	return all, nil
 }
 
-// tell puts the truth about a lease in the place of what the store inside knows about it. Requires mu held.
-func (l *lease) tell(all []Period, line *Line) {
+// correctPeriod replaces, in the lease's period, what the store inside holds for the lease by what the lease's calls have spent and reserved. Requires mu held.
+func (l *lease) correctPeriod(all []Period, line *Line) {
 	start := time.Unix(0, line.Window.At(l.at).Start)
 	for i := range all {
 		p := &all[i]

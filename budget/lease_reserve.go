@@ -145,7 +145,7 @@ func (s *LeasedStore) room(g *group, r *Reservation, now time.Time) (roomy *leas
 		}
 	}
 	for _, l := range over {
-		s.shut(l, now)
+		s.closeLease(l, now)
 	}
 	return roomy, stale && roomy == nil
 }
@@ -288,7 +288,7 @@ func (s *LeasedStore) withoutOwnIdle(r *Reservation, observed []Denial) (all []D
 		}
 		line := &r.Lines[d.Line]
 		s.adjust(&d.Balance, line)
-		if d.Latched || d.Max < 0 || r.Charge[line.Unit] > d.left() {
+		if d.Latched || d.Max < 0 || r.Charge[line.Unit] > d.remaining() {
 			all = append(all, d)
 		}
 	}

@@ -40,7 +40,7 @@ func (s *LeasedStore) Settle(ctx context.Context, st Settlement) (Posting, error
 	if err != nil {
 		return Posting{}, err
 	}
-	crossed, err := s.resolved(ctx, c.lease, true)
+	crossed, err := s.giveBackIfDue(ctx, c.lease, true)
 	if err != nil {
 		s.unbook(c, before, booked, err)
 		return Posting{}, err
@@ -136,14 +136,14 @@ func (s *LeasedStore) unbook(c *call, before, booked call, err error) {
 	c.state, c.packed, c.estimated, c.moment = before.state, before.packed, before.estimated, before.moment
 }
 
-// resolved gives a lease back if it is over, or if the store inside has to know of a call that was resolved in it.
-// An error is the caller's only if the store inside counts less than the truth; else the background tries again.
-func (s *LeasedStore) resolved(ctx context.Context, l *lease, report bool) ([]Crossing, error) {
+// giveBackIfDue gives a lease back if it is over, or if the settlement of a call in it has to be posted in the store inside now.
+// An error is returned only if the store inside holds less than the lease needs; otherwise the background tries again.
+func (s *LeasedStore) giveBackIfDue(ctx context.Context, l *lease, report bool) ([]Crossing, error) {
 	s.mu.Lock()
 	uncovered := l.uncovered()
 	due := report && l.thresholdDue(s.now())
 	if due {
-		s.shut(l, s.now()) // else calls that overlap would keep it open
+		s.closeLease(l, s.now()) // else calls that overlap would keep it open
 	}
 	if uncovered {
 		s.shutOn(l.lines)
@@ -182,7 +182,7 @@ func (s *LeasedStore) settleDirect(ctx context.Context, st Settlement) (Posting,
 func (s *LeasedStore) shutOn(lines []Line) {
 	for l := range s.live {
 		if !l.at.IsZero() && (lines == nil || l.touches(lines)) {
-			s.shut(l, s.now())
+			s.closeLease(l, s.now())
 		}
 	}
 }
@@ -240,7 +240,7 @@ func (s *LeasedStore) Void(ctx context.Context, id ID, owner Key) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.resolved(ctx, c.lease, false)
+	_, err = s.giveBackIfDue(ctx, c.lease, false)
 	return err
 }
 
@@ -348,7 +348,7 @@ func (s *LeasedStore) expireCalls(now time.Time, limit int) (charged int) {
 func (s *LeasedStore) giveBackOver(ctx context.Context, now time.Time, most int) error {
 	over := s.liveLeases(func(l *lease) bool {
 		if !l.at.IsZero() && !now.Before(l.until) { // else it is being drawn
-			s.shut(l, now)
+			s.closeLease(l, now)
 		}
 		return l.closed && (l.inFlight == 0 || s.overdue(l, now))
 	})

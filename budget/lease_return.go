@@ -6,10 +6,9 @@ import (
 	"sync"
 )
 
-// giveBack tells the store inside the truth about a lease, which admits no more calls: its grants are settled with what its
-// calls spent and with the worst cases of those in flight, and corrected when these end. So nothing that is unused stays
-// set aside, and nothing that may yet be billed is uncovered at any moment. Every step is repeated unchanged until its fate
-// is known; one that fails is tried again in the background.
+// giveBack closes a lease and settles its grants in the store inside: with what its calls have spent and the worst cases of those in flight,
+// which are corrected when these end. So unused amounts are free again, and everything that may yet be billed stays covered at any
+// moment. Each step is repeated unchanged until its result is known; one that fails is tried again in the background.
 //
 // With report set, the thresholds that are reached are reported, which happens once: the caller must be able to pass them on.
 func (s *LeasedStore) giveBack(ctx context.Context, l *lease, report bool) (crossed []Crossing, err error) {
@@ -19,7 +18,7 @@ func (s *LeasedStore) giveBack(ctx context.Context, l *lease, report bool) (cros
 	defer l.storeMu.unlock()
 	for {
 		s.mu.Lock()
-		s.shut(l, s.now())
+		s.closeLease(l, s.now())
 		step := s.nextStep(ctx, l, report, &crossed)
 		s.mu.Unlock()
 		if step == nil {
@@ -65,7 +64,7 @@ func (s *LeasedStore) nextStep(ctx context.Context, l *lease, report bool, cross
 	if len(l.unanswered) > 0 {
 		return func() error { return s.voidUnansweredGrant(ctx, l) }
 	}
-	targets, settled := l.targets(l.truth()), l.targets(l.settled)
+	targets, settled := l.targets(l.needed()), l.targets(l.settled)
 	shares := l.shares(targets)
 	for i, g := range l.grants {
 		estimated := l.estimates > 0 || targets[i] != settled[i]
@@ -200,7 +199,7 @@ func (s *LeasedStore) correctGrant(ctx context.Context, g *grant, target Charge,
 	return nil
 }
 
-// dropSettled stops tracking a lease about which the store inside knows the truth. Its calls stay known until forget drops them. Requires mu held.
+// dropSettled stops tracking a lease that is settled exactly in the store inside. Its calls stay known until forget drops them. Requires mu held.
 func (s *LeasedStore) dropSettled(l *lease) {
 	delete(s.live, l)
 	l.touched = s.now()

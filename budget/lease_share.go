@@ -62,7 +62,7 @@ func (s *LeasedStore) amount(ctx context.Context, g *group, r *Reservation) (amo
 			return amount, nil, answered, cmp.Or(err, errAnswers)
 		}
 		s.mu.Lock()
-		if s.yieldToWishes(g.seen(balances, now), now); s.wantedOn(g.lines, now) {
+		if s.yieldToWishes(g.wishesIn(balances, now), now); s.wantedOn(g.lines, now) {
 			way = askStore
 			break
 		}
@@ -70,7 +70,7 @@ func (s *LeasedStore) amount(ctx context.Context, g *group, r *Reservation) (amo
 		s.divide(g, amount, balances, now)
 		g.observedFull = false
 		for i, b := range balances {
-			g.observedFull = g.observedFull || g.lines[i].Observe && b.left() < r.Charge[g.lines[i].Unit]
+			g.observedFull = g.observedFull || g.lines[i].Observe && b.remaining() < r.Charge[g.lines[i].Unit]
 		}
 		amount, way = g.cutToQuota(amount, r)
 	}
@@ -145,12 +145,12 @@ func (s *LeasedStore) divide(g *group, ask Charge, balances []Balance, now time.
 			typical = max(ask[unit], 1)
 		}
 		holders := 1 + max(b.Pending-s.ownPending(g, unit), 0)/typical
-		g.quota[unit] = min(g.quota[unit], b.left()/(holders+1))
+		g.quota[unit] = min(g.quota[unit], b.remaining()/(holders+1))
 	}
 }
 
-// left is what a balance has left. A store answers with no sums beyond int64.
-func (b *Balance) left() int64 {
+// remaining returns how much of Max is neither settled nor pending. The sum can't overflow: a store refuses reservations for which it would.
+func (b *Balance) remaining() int64 {
 	if b.Max < 0 {
 		return 0
 	}

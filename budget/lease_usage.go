@@ -127,7 +127,7 @@ func (s *LeasedStore) Usage(ctx context.Context, from UsageMark, limit int) (pag
 	return page[:min(len(page), limit)], nil
 }
 
-// ownUsage puts the truth about this process's leases into a page of the store inside. Requires mu held.
+// ownUsage corrects a page of usage of the store inside by what the calls of this process's leases have spent and is not posted there yet. Requires mu held.
 func (s *LeasedStore) ownUsage(from UsageMark, limit int, page []UsageRow) []UsageRow {
 	own := make(map[usageSum]*UsageRow)
 	add := func(day time.Time, u *leaseUse, c Charge, sign int64) {

@@ -67,7 +67,7 @@ func rest(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// adjust puts the truth about this process's leases in the place of what the store inside knows about them. Requires mu
+// adjust replaces what the store inside holds for this process's leases by what their calls have spent and reserved. Requires mu
 // held.
 func (s *LeasedStore) adjust(b *Balance, line *Line) {
 	since := line.Window.At(s.now().Add(s.offset)).Since
@@ -121,7 +121,7 @@ func (s *LeasedStore) giveBackOn(ctx context.Context, account Key) error {
 		if l.closed || !l.touches(on) {
 			return false
 		}
-		s.shut(l, now) // at once, whoever holds its storeMu
+		s.closeLease(l, now) // at once, even if a step of the store is under way for it
 		return true
 	})
 	_, err := s.giveBackAll(ctx, leases)

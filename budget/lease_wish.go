@@ -7,52 +7,52 @@ import (
 	"time"
 )
 
-// A call that finds no room although its limits have enough, because other processes hold it in leases, leaves a wish: the store
-// inside is asked for a reservation on an account of the wish's own, by a line that has a latch and a Max of nothing. Of that
-// refusal nothing remains but the latch, which opens by itself: no entry, no amount, nothing to expire or to take back,
-// whatever becomes of the process. Holders are told of it by the answers to their own draws. Until the wish ends they draw no
-// leases there, send each call to the store on its own, and give back what lies idle.
+// A limit may have enough room for a call, and yet refuse it because other processes hold the room in leases. Then the process of that call
+// records a wish for room. A wish is the latch of a separate account: the store inside is asked for a reservation by a line with a latch and a
+// Max of zero, which is always refused. The refusal leaves only the latch, which opens by itself, so that there is no entry or
+// amount to clean up even if the process dies. The holders of leases see the latch in the answers to their own draws. Until it opens, they
+// draw no leases on that limit, send each call to the store, and give unused amounts back.
 //
-// A wish admits nothing and refuses nothing.
+// A wish itself neither admits nor refuses a call.
 
-// wish is a call that waits for room on an account.
+// wish says that another process waits for room on an account.
 type wish struct {
 	account Key       // of the limit
 	until   time.Time // by this process's clock
 }
 
-// ownName begins the names of accounts that this library keeps for itself. No limit of a policy may have such a name, and operators are
-// told of none: what is booked there is nobody's spend.
+// ownName is the prefix of the names of accounts that this library uses itself. No limit of a policy may have such a name, and Operator
+// leaves these accounts out, because no spend is booked there.
 const ownName = "\x00"
 
-// wishName is what the accounts of wishes are called.
+// wishName is the limit's name of the accounts of wishes.
 const wishName = ownName + "wanted"
 
-// wishLife is how long a wish stands: for longer than it takes until each holder has drawn anew and given back.
+// wishLife returns how long a wish lasts, if leases have this length. It is longer than each holder takes to draw once more and to give back.
 func wishLife(length time.Duration) time.Duration { return 2*length + length/2 }
 
-// dearShare is the part of what a limit has not spent yet from which on a call is dear.
+// dearShare decides which calls are dear, and record a wish at once: those that need at least 1/dearShare of what a limit has not spent yet.
 const dearShare = 64
 
-// wantedKey is the account of wishes for room on another one.
+// wantedKey returns the key of the account for wishes for room on the given account.
 func wantedKey(account Key) Key { return keyOf("wanted", string(account[:])) }
 
-// wishFor returns the line on which a wish for room on another one is left. How long the latch lasts is how long its window is.
+// wishFor returns the line by which a wish for room on line l is recorded. The latch lasts as long as the line's window.
 func wishFor(l *Line, length time.Duration) Line {
 	return Line{Account: wantedKey(l.Account), Limit: wishName, Unit: l.Unit, Window: Rolling(wishLife(length)), Latch: true}
 }
 
-// lookFor returns the line by which a wish is looked for. Its window has few buckets, because each grant makes one where there is none; a
-// latch is seen through any window.
+// lookFor returns the line by which a holder of leases sees wishes for room on line l. The latch can be seen with any window; a calendar month makes few
+// buckets, because each grant creates the bucket of its window if there is none.
 func lookFor(l *Line, unit Unit) Line {
 	return Line{Account: wantedKey(l.Account), Limit: wishName, Unit: unit, Window: Monthly, Observe: true}
 }
 
-// mostAlert is how many lines of a group may have an account of wishes beside them in a grant.
+// mostAlert is up to how many lines a group may have whose grants also ask for wishes. Each line adds an account to the grant.
 const mostAlert = 16
 
-// watch prepares a group for looking for wishes on its lines. A grant carries them in a unit of which it sets nothing aside.
-func (g *group) watch() {
+// prepareWishLines makes the lines by which a group sees wishes. In a grant these have a unit of which the grant reserves nothing.
+func (g *group) prepareWishLines() {
 	g.looks = slices.Clone(g.lines)
 	spare := UnitUSD
 	for slices.Contains(g.units, spare) {
@@ -79,8 +79,8 @@ func (g *group) watch() {
 
 func byAccount(a, b Line) int { return bytes.Compare(a.Account[:], b.Account[:]) }
 
-// seen returns the wishes that a look at the group's accounts and at those of wishes has shown.
-func (g *group) seen(balances []Balance, now time.Time) (all []wish) {
+// wishesIn returns the wishes that balances show, which were read for all of g.looks.
+func (g *group) wishesIn(balances []Balance, now time.Time) (all []wish) {
 	for i, b := range balances[len(g.lines):] {
 		if b.Latched {
 			all = append(all, wish{g.lines[g.wishes[i]].Account, now.Add(b.ResetAfter)})
@@ -89,7 +89,7 @@ func (g *group) seen(balances []Balance, now time.Time) (all []wish) {
 	return all
 }
 
-// takeWishes takes out of the answer to a grant what it tells of wishes, so that the rest is about the group's lines.
+// takeWishes returns the wishes in the answer to a grant, and removes them from it, so that the rest is about the group's lines.
 func (g *group) takeWishes(of *grant, d *Decision, now time.Time) (all []wish) {
 	if len(of.lines) == len(g.lines) {
 		return nil
@@ -133,17 +133,17 @@ func (s *LeasedStore) yieldToWishes(wishes []wish, now time.Time) {
 		s.wanted[w.account] = w.until
 		on := []Line{{Account: w.account}}
 		for l := range s.live {
-			if l.at.IsZero() || !l.touches(on) { // one that is being drawn is shut by whoever draws it
+			if l.at.IsZero() || !l.touches(on) { // a lease that is being drawn is closed by the goroutine that draws it
 				continue
 			}
-			if s.shut(l, now); l.idle() {
+			if s.closeLease(l, now); l.idle() {
 				s.wakeBackground()
 			}
 		}
 	}
 }
 
-// forgetWishes drops those that have ended. Requires mu held.
+// forgetWishes forgets wishes that have ended. Requires mu held.
 func (s *LeasedStore) forgetWishes(now time.Time) {
 	for account, until := range s.wanted {
 		if !now.Before(until) {
@@ -152,14 +152,14 @@ func (s *LeasedStore) forgetWishes(now time.Time) {
 	}
 }
 
-// wish leaves a wish on the lines that denied a call, unless one is known to stand there, or none would help. If it can't be left, the
-// call is denied all the same.
+// wish records a wish for room on the lines that denied a call, except where one is recorded already or would not help. Its errors are ignored,
+// because the call is denied in any case.
 func (s *LeasedStore) wish(ctx context.Context, g *group, r *Reservation, denied []Denial) {
 	asked, err := s.lock(ctx)
 	if err != nil {
 		return
 	}
-	lines := s.wishable(g, r, denied, asked)
+	lines := s.linesToWishFor(g, r, denied, asked)
 	s.mu.Unlock()
 	if len(lines) == 0 {
 		return
@@ -175,26 +175,26 @@ func (s *LeasedStore) wish(ctx context.Context, g *group, r *Reservation, denied
 	if err != nil {
 		return
 	}
-	var left []wish
+	var recorded []wish
 	for _, refusal := range d.Denied {
 		if refusal.Line < 0 || refusal.Line >= len(w.Lines) {
 			continue
 		}
 		lives := wishLife(s.length)
-		if refusal.Latched { // somebody else was first, and it is not told when
+		if refusal.Latched { // another process was first, and its wish may end sooner
 			lives = s.length / 2
 		}
-		left = append(left, wish{of[w.Lines[refusal.Line].Account], asked.Add(lives)})
+		recorded = append(recorded, wish{of[w.Lines[refusal.Line].Account], asked.Add(lives)})
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.yieldToWishes(left, s.now())
+	s.yieldToWishes(recorded, s.now())
 }
 
-// wishable returns the lines to leave a wish on for a call that was denied: those that denied it and have none yet. There are none if it
-// would not fit although nobody held leases; nor, for half a length, if it is so cheap that it can wait like the others. Requires mu
-// held.
-func (s *LeasedStore) wishable(g *group, r *Reservation, denied []Denial, now time.Time) (lines []Line) {
+// linesToWishFor returns the lines on which to record a wish for a denied call: those that denied it and have none yet. It returns none if the call
+// would not fit even without leases. For a call that is not dear it returns none until calls have been denied for half the length of a
+// lease. Requires mu held.
+func (s *LeasedStore) linesToWishFor(g *group, r *Reservation, denied []Denial, now time.Time) (lines []Line) {
 	if g == nil {
 		return nil
 	}
@@ -222,13 +222,13 @@ func (s *LeasedStore) wishable(g *group, r *Reservation, denied []Denial, now ti
 	return lines
 }
 
-// idleAndWanted reports whether a lease that is shut holds something idle where somebody wishes for room. Requires mu held.
+// idleAndWanted reports whether a closed lease holds unused amounts of a limit on which another process wishes for room. Requires mu held.
 func (s *LeasedStore) idleAndWanted(l *lease, now time.Time) bool {
 	return s.wantedOn(l.lines, now) && l.idle()
 }
 
-// overdue reports whether a lease that is shut is to be given back although calls in it are in flight: at once where somebody wishes for
-// room, else half a length after it admitted the last one, in which most calls end by themselves. Requires mu held.
+// overdue reports whether a closed lease has to be given back although calls in it are in flight: at once if another process wishes for its unused
+// amounts, else half its length after it admitted the last call, because most calls have ended by then. Requires mu held.
 func (s *LeasedStore) overdue(l *lease, now time.Time) bool {
 	ended := l.closedAt
 	if l.until.Before(ended) {

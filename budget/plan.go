@@ -135,7 +135,7 @@ func (p *plan) balances(raw []Balance) ([]AccountBalance, error) {
 func (p *plan) fullest(limit int, raw []Balance) int {
 	at := -1
 	for i := range p.lines {
-		if p.limits[i] == limit && (at < 0 || raw[i].left() < raw[at].left()) {
+		if p.limits[i] == limit && (at < 0 || raw[i].remaining() < raw[at].remaining()) {
 			at = i
 		}
 	}

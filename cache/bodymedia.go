@@ -67,7 +67,7 @@ func (r *bodyReader) media(f *frame) {
 		r.leaf(s.data.Raw, leaf{binary: true})
 		r.last().Bytes -= len(s.data.Raw)
 	}
-	switch isImage, isDocument := s.is(f, "image"), s.is(f, "document"); {
+	switch isImage, isDocument := s.holds(f, "image"), s.holds(f, "document"); {
 	case s.data.Raw == "" && !s.remote: // its text has been counted
 	case isImage:
 		r.p.Media(Image, s.imageTokens())
@@ -76,8 +76,8 @@ func (r *bodyReader) media(f *frame) {
 	}
 }
 
-// is reports whether a source is an image or a document, by its media type, else by the object around it.
-func (s *source) is(f *frame, what string) bool {
+// holds reports whether a source holds an image or a document, by its media type, else by the object around it.
+func (s *source) holds(f *frame, what string) bool {
 	switch class, _, _ := strings.Cut(s.mediaType, "/"); class {
 	case "image":
 		return what == "image"

@@ -77,7 +77,7 @@ func (p *Prompt) recognise(i int, canonical bool, known [][]leafRecord) *leafHas
 	l, h := &p.leaves[i], &p.leafHashes[i]
 	if l.lasts() {
 		for _, leaves := range known {
-			if i < len(leaves) && l.is(&leaves[i]) {
+			if i < len(leaves) && l.equals(&leaves[i]) {
 				*h = leaves[i].leafHash
 				return h
 			}
@@ -96,8 +96,8 @@ func (p *Prompt) recognise(i int, canonical bool, known [][]leafRecord) *leafHas
 // lasts reports whether the leaf can be recognised by where it lies.
 func (l *leaf) lasts() bool { return l.id != nil && (l.doc != nil || l.n >= shortLeaf) }
 
-// is reports whether the leaf is the remembered one.
-func (l *leaf) is(r *leafRecord) bool {
+// equals reports whether the leaf is the remembered one.
+func (l *leaf) equals(r *leafRecord) bool {
 	if r.at == nil || l.id != r.at {
 		return false
 	}

@@ -297,11 +297,11 @@ func (t *Turn) begin() {
 	if t.conversation != nil {
 		t.conversation.begun = max(t.conversation.begun, min(t.sent, len(t.conversation.blocks)))
 	}
-	t.leave()
+	t.stopRunning()
 }
 
-// leave ends the wait of those that run at the same time. Requires s.mu held.
-func (t *Turn) leave() {
+// stopRunning removes the turn from the running ones, and wakes requests that wait for it. Requires s.mu held.
+func (t *Turn) stopRunning() {
 	s := t.session
 	if i := slices.Index(s.running, t); i >= 0 {
 		s.running = slices.Delete(s.running, i, i+1)
@@ -322,7 +322,7 @@ func (t *Turn) Fail() []Finding {
 		return nil
 	}
 	answered := t.state == begun
-	t.leave()
+	t.stopRunning()
 	t.state, t.prompt = ended, nil
 	if answered {
 		return []Finding{{Rule: ruleUsageMissing, Repeated: 1, Detail: "the response ended without its usage"}}

@@ -19,20 +19,20 @@ const (
 	restFactor = 9
 )
 
-// looks hands out looks at the ledger. Whoever finds the last one too old takes the turn and looks; the others wait for it.
+// looks caches what was read from the ledger. The first collection that finds it too old reads again, while others wait for that.
 type looks struct {
-	turn  chan struct{} // holds one value while somebody has the turn; what follows is theirs
-	last  []standing    // nil when the last look failed
+	turn  chan struct{} // a mutex: it holds one value while somebody uses the fields below
+	last  []standing    // nil when the last reading failed
 	until time.Time     // when it is too old
 }
 
-// standing is one account, or several that are told as one.
+// standing is one account, or several that are reported as one.
 type standing struct {
 	attrs                     attribute.Set
 	spent, pending, left, max float64
 }
 
-// observe tells how things stand at a collection. What could not be read is not told: a figure that is missing is seen, a wrong one is
+// observe reports the balances at a collection. What could not be read is left out, because a missing figure is noticed and a wrong one is
 // believed.
 func (t *Telemetry) observe(ctx context.Context, o metric.Observer) error {
 	if d := t.drainer.Load(); d != nil {

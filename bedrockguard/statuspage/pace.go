@@ -71,7 +71,7 @@ func elapsed(w budget.Window, now time.Time) time.Duration {
 	return time.Duration(now.UnixNano() - span.Since)
 }
 
-// foretell works out when the account will be full if it goes on like that.
+// foretell computes when the account will be full at this pace.
 func (p pace) foretell(a *account, window budget.Window) pace {
 	left := a.balance.Max.N - min(a.balance.Settled.N, a.balance.Max.N)
 	if p.perHour <= 0 || left <= 0 {

@@ -63,19 +63,19 @@ func (a *account) part() float64 {
 	return used / float64(a.balance.Max.N)
 }
 
-// snapshots hands out looks at the ledger. Whoever finds the last one too old takes the turn and looks, on its own request's goroutine;
-// the others wait for it.
+// snapshots caches what was read from the ledger. The first request that finds it too old reads again, on its own goroutine, while others wait for
+// that.
 type snapshots struct {
-	turn  chan struct{} // holds one value while somebody has the turn; what follows is theirs
+	turn  chan struct{} // a mutex: it holds one value while somebody uses the fields below
 	last  *snapshot     // nil before the first one that succeeded
-	err   error         // of the last look
-	until time.Time     // when the last look is too old
+	err   error         // of the last reading
+	until time.Time     // when the last reading is too old
 	paces paces
 	trail []budget.Record // oldest first
 	seen  int64           // the revision of the last change in trail
 }
 
-// snapshot returns a look that is fresh, or the error of the one that failed, with the last one that did not, if there was one.
+// snapshot returns a snapshot that is not too old. If reading it fails, it returns the error together with the last snapshot that succeeded, or nil.
 func (p *Page) snapshot(ctx context.Context) (*snapshot, error) {
 	s := &p.snapshots
 	select {
@@ -100,7 +100,7 @@ func (p *Page) snapshot(ctx context.Context) (*snapshot, error) {
 	return s.last, s.err
 }
 
-// outdate has the next viewer look anew: something was changed here.
+// outdate makes the next request read the ledger again, because this page has changed something.
 func (p *Page) outdate() {
 	p.snapshots.turn <- struct{}{}
 	p.snapshots.until = time.Time{}

@@ -39,7 +39,7 @@ func objectKey(object budget.Key) itemKey {
 
 func changeKey(revision int64) itemKey { return itemKey{changePartition, dueSort(revision)} }
 
-// changing is what a change meets: the revision of the ledger, and whether each of its records is still to be made.
+// changing is the state of the audit trail that a change is based on: the ledger's revision, and which of the change's records are still to be made.
 type changing struct {
 	revision int64
 	began    bool // there is a head
@@ -49,7 +49,7 @@ type changing struct {
 	refused  []error // ErrSuperseded
 }
 
-// readChange reads what an attempt at a change meets at one moment.
+// readChange reads that state atomically, for one attempt at a change.
 func (s *Store) readChange(ctx context.Context, t *step, records ...budget.Record) (*changing, error) {
 	keys := []itemKey{changeHeadKey()}
 	for i := range records {

@@ -15,9 +15,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// queue lets the steps that wait in one process share a transaction and its commit: whoever is the runner runs them all.
+// queue lets the steps that wait in one process share a transaction and its commit. One of their goroutines, the runner, runs all of them.
 type queue struct {
-	runner chan struct{} // holds a token while somebody is the runner
+	runner chan struct{} // a mutex: it holds one value while a goroutine is the runner
 
 	mu      sync.Mutex
 	waiting []*step

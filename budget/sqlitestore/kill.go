@@ -108,7 +108,7 @@ func (t *tx) killed(r *budget.Reservation) (found *budget.Kill, err error) {
 	return found, err
 }
 
-// eachKill reads flags with the keys that they look for, and closes the rows.
+// eachKill calls each for every kill flag of the rows, with the keys of the dimensions that it holds for, and closes the rows.
 func eachKill(rows *sql.Rows, each func(budget.Kill, []budget.Key)) error {
 	defer rows.Close()
 	for rows.Next() {

@@ -86,7 +86,10 @@ func (s *sharedStrings) add(part []byte) {
 	}
 }
 
-// tagOf returns where an opening tag begins, with or without a prefix of a name space, or -1.
+// maxTagName is longer than any name of an element with its prefix.
+const maxTagName = 64
+
+// tagOf returns where an opening tag begins, with or without a prefix of a name space, or -1. A closing tag does not match, because of its slash.
 func tagOf(part []byte, name string) int {
 	for at := 0; ; {
 		i := bytes.IndexByte(part[at:], '<')
@@ -95,7 +98,7 @@ func tagOf(part []byte, name string) int {
 		}
 		i += at
 		tag := part[i+1:]
-		if end := bytes.IndexAny(tag[:min(len(tag), 64)], " />\t\r\n"); end >= 0 {
+		if end := bytes.IndexAny(tag[:min(len(tag), maxTagName)], " />\t\r\n"); end >= 0 {
 			local := tag[:end]
 			if colon := bytes.IndexByte(local, ':'); colon >= 0 {
 				local = local[colon+1:]

@@ -93,7 +93,7 @@ type view struct {
 	policy bool
 }
 
-// rateOf is how much a figure grew by the hour. One that shrank began anew, or was corrected: nothing is foretold of it.
+// rateOf returns how much a figure grows by the hour. It is 0 for one that shrank, because a new window began or it was corrected.
 func rateOf(before, now int64, seconds float64) float64 {
 	if seconds <= 0 || now <= before {
 		return 0

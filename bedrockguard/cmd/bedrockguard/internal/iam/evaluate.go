@@ -160,7 +160,7 @@ func (s *Statement) aboutAction(action string) tri {
 			if p == "*" || p == "*:*" {
 				return true
 			}
-			return glob(strings.ToLower(p)).meets(literal(strings.ToLower(action)))
+			return glob(strings.ToLower(p)).overlaps(literal(strings.ToLower(action)))
 		})
 	}
 	if s.NotActions != nil {

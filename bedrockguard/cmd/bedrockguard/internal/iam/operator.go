@@ -86,10 +86,10 @@ func parseOperator(name string) (operator, error) {
 	return o, nil
 }
 
-func matches(want pattern, given string) tri { return triOf(want.meets(literal(given))) }
+func matches(want pattern, given string) tri { return triOf(want.overlaps(literal(given))) }
 
 func matchesFolded(want pattern, given string) tri {
-	return triOf(want.lower().meets(literal(given).lower()))
+	return triOf(want.lower().overlaps(literal(given).lower()))
 }
 
 func matchesARN(want pattern, given string) tri { return compareARN(want, literal(given), false) }

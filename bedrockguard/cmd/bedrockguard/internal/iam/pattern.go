@@ -89,7 +89,7 @@ func (p pattern) covers(of pattern) bool {
 				}
 			}
 		}
-		if !p.meets(filled) {
+		if !p.overlaps(filled) {
 			return false
 		}
 		if !of.wild() {
@@ -109,9 +109,9 @@ func (p pattern) wild() bool {
 	return false
 }
 
-// meets says whether there is a text that both patterns match. For a text without wildcards that is whether the pattern matches it. It
+// overlaps reports whether there is a text that both patterns match. For a text without wildcards that is whether the pattern matches it. It
 // takes the product of the lengths, whatever they hold.
-func (p pattern) meets(other pattern) bool {
+func (p pattern) overlaps(other pattern) bool {
 	for len(p) > 0 && len(other) > 0 && p[0].kind == 'c' && other[0].kind == 'c' { // most patterns differ at once, or are the same for long
 		if p[0].char != other[0].char {
 			return false
@@ -174,7 +174,7 @@ func compareARN(want, given pattern, complete bool) tri {
 	}
 	verdict := yes
 	for i := range wants {
-		if !wants[i].meets(gives[i]) {
+		if !wants[i].overlaps(gives[i]) {
 			return no
 		}
 		if !wants[i].covers(gives[i]) {
