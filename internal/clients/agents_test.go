@@ -34,6 +34,7 @@ func codingAgent(t *testing.T, name string) client {
 // Coding agents work through the endpoint that they were given, and one that runs out of budget stops at once, says why, and goes to no other model.
 // opencode asks for a title by the side, and claude-code whether models are there: none of that costs anything when it is refused.
 func TestCodingAgentsAreCapped(t *testing.T) {
+	t.Parallel()
 	guard := bedrockguard(t)
 	const answer = "It keeps a bug from being dear."
 	for _, name := range []string{"claude-code", "opencode"} {

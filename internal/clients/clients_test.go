@@ -132,6 +132,7 @@ func weather(r bedrocktest.Request) bedrocktest.Reply {
 // Clients work through the endpoint that they were given, unchanged, and what they say was used is what is billed and settled, to the token. A
 // turn behind a cache point writes it, and the next one reads it.
 func TestClientsWorkThroughTheProxy(t *testing.T) {
+	t.Parallel()
 	guard := bedrockguard(t)
 	for _, c := range all() {
 		t.Run(c.name, func(t *testing.T) {
@@ -226,6 +227,7 @@ func booked(t testing.TB, file string) (sum budget.Charge) {
 
 // A client that runs out of budget sends the refused request once, its user reads why, and the bill stays under the limit.
 func TestClientsStopAtTheLimit(t *testing.T) {
+	t.Parallel()
 	guard := bedrockguard(t)
 	for _, c := range all() {
 		t.Run(c.name, func(t *testing.T) {
@@ -246,6 +248,7 @@ func TestClientsStopAtTheLimit(t *testing.T) {
 
 // A kill in the middle of a stream reaches the client as a failure that tells why, and it does not ask again.
 func TestClientsAreKilledInMidStream(t *testing.T) {
+	t.Parallel()
 	guard := bedrockguard(t)
 	for _, c := range all() {
 		t.Run(c.name, func(t *testing.T) {
