@@ -51,7 +51,7 @@ func TestHardCapSurvivesFaultsAndKills(t *testing.T) {
 // The same on one host, with more goroutines in fewer processes.
 func TestHardCapOnOneHost(t *testing.T) {
 	backend.Each(t, backend.Named("sqlite"), func(t *testing.T, b backend.Backend, s backend.Server) {
-		spendUnderFaults(t, b, s, fleet{processes: 3, workers: 64}, size(t, "HEADLINE_SEEDS", 20))
+		spendUnderFaults(t, b, s, fleet{processes: 3, workers: 64}, size(t, "HEADLINE_SEEDS", 8))
 	})
 }
 
