@@ -83,8 +83,10 @@ release:
 # The state of the working tree when make began.
 TREE_BEFORE := $(shell { git status --porcelain; git diff HEAD; } 2>/dev/null | git hash-object --stdin)
 
-## clean-check: fails if a step before it in the same run of make changed the working tree
+## clean-check: fails if a step before it in the same run of make changed the working tree, or if a file over 1 MB is kept in git
 clean-check:
+	@large=$$(git ls-files -z 2>/dev/null | xargs -0 -r ls -lL | awk '$$5 > 1048576 { print $$5, $$NF }'); \
+		if [ -n "$$large" ]; then echo "files over 1 MB in git, such as a program that was built here:"; echo "$$large"; exit 1; fi
 	@if [ "$$({ git status --porcelain; git diff HEAD; } | git hash-object --stdin)" != "$(TREE_BEFORE)" ]; then \
 		echo "the checks changed the working tree:"; git status --short; git --no-pager diff HEAD; exit 1; fi
 

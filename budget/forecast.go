@@ -33,11 +33,11 @@ type pace struct {
 }
 
 // note adds what a settlement posted to the accounts whose thresholds are told.
-func (p *paces) note(lines []Line, actual *Charge, now time.Time) {
+func (p *paces) note(lines []Line, actual *Charge) {
 	for i := range lines {
 		l := &lines[i]
 		if n := actual[l.Unit]; len(l.Notify) > 0 && n > 0 {
-			p.add(l.Account, n, now.Unix()/60)
+			p.add(l.Account, n, time.Now().Unix()/60)
 		}
 	}
 }

@@ -299,13 +299,12 @@ func (l *Ledger) SettleAs(ctx context.Context, r *Receipt, actual Charge, estima
 		}
 	}
 	l.waiting.freed(r.Reservation.Lines)
-	now := time.Now()
 	if !posting.Replayed {
-		l.paces.note(r.Reservation.Lines, &actual, now)
+		l.paces.note(r.Reservation.Lines, &actual)
 	}
 	out := Outcome{Replayed: posting.Replayed, From: posting.From}
 	if len(posting.Crossed) > 0 {
-		out.Crossed = r.plan.crossed(posting, &l.paces, now)
+		out.Crossed = r.plan.crossed(posting, &l.paces, time.Now())
 	}
 	if unit, violated := actual.Exceeds(&r.Reservation.Charge); violated {
 		out.Violated = unit

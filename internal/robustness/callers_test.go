@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -292,25 +291,13 @@ func (c callers) spendApart(t *testing.T, processes int) (tally callersTally) {
 	return tally
 }
 
-// callersProcess ends the test binary if it was started as a process of callers.
-func callersProcess() {
-	raw := os.Getenv(callersEnv)
-	if raw == "" {
-		return
-	}
+// inAProcess spends as callers of a process of their own, and prints what came of it.
+func (c *callers) inAProcess() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	var c callers
-	err := json.Unmarshal([]byte(raw), &c)
-	if err == nil {
-		var tally callersTally
-		if tally, err = c.spend(ctx, false); err == nil {
-			err = json.NewEncoder(os.Stdout).Encode(tally)
-		}
-	}
+	tally, err := c.spend(ctx, false)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "callers:", err)
-		os.Exit(1)
+		return err
 	}
-	os.Exit(0)
+	return json.NewEncoder(os.Stdout).Encode(tally)
 }

@@ -2,12 +2,9 @@ package robustness
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
@@ -46,12 +43,8 @@ const childEnv = "BEDROCKGUARD_CHILD"
 // ledger.
 const reservationHeader = "X-Reservation"
 
-// childMain is the process under test.
-func childMain(raw string) error {
-	var job childJob
-	if err := json.Unmarshal([]byte(raw), &job); err != nil {
-		return err
-	}
+// main is the process under test.
+func (job *childJob) main() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	if job.Listen != "" {
@@ -168,17 +161,4 @@ func childConfig(job childJob, transport http.RoundTripper) aws.Config {
 			})
 		},
 	}
-}
-
-// childProcess ends the test binary if it was started as a spending process.
-func childProcess() {
-	raw := os.Getenv(childEnv)
-	if raw == "" {
-		return
-	}
-	if err := childMain(raw); err != nil {
-		fmt.Fprintln(os.Stderr, "child:", err)
-		os.Exit(1)
-	}
-	os.Exit(0)
 }

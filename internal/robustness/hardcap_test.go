@@ -25,10 +25,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	childProcess()
-	cutOffProcess()
-	callersProcess()
-	policyProcess()
+	actAs(childEnv, (*childJob).main)
+	actAs(cutOffEnv, func(j *cutOffJob) error { return j.run(context.Background(), os.Stdout) })
+	actAs(callersEnv, (*callers).inAProcess)
+	actAs(policyEnv, (*policyJob).run)
 	goleak.VerifyTestMain(m)
 }
 

@@ -217,24 +217,6 @@ type cutOffJob struct {
 	Steps       int
 }
 
-// cutOffProcess does the job, if this process was started for one.
-func cutOffProcess() {
-	raw := os.Getenv(cutOffEnv)
-	if raw == "" {
-		return
-	}
-	var job cutOffJob
-	err := json.Unmarshal([]byte(raw), &job)
-	if err == nil {
-		err = job.run(context.Background(), os.Stdout)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(0)
-}
-
 // cutOffWorkers share the steps. Each has accounts and a flag of its own.
 const cutOffWorkers = 4
 

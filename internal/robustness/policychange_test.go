@@ -132,24 +132,6 @@ func spendForTeams(ctx context.Context, client *bedrockruntime.Client, random *r
 	return nil
 }
 
-// policyProcess ends the test binary if it was started as such a process.
-func policyProcess() {
-	raw := os.Getenv(policyEnv)
-	if raw == "" {
-		return
-	}
-	var job policyJob
-	err := json.Unmarshal([]byte(raw), &job)
-	if err == nil {
-		err = job.run()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "policy:", err)
-		os.Exit(1)
-	}
-	os.Exit(0)
-}
-
 // teller is what the test knows of one process: by which maxima it has judged, and how far it is.
 type teller struct {
 	mu    sync.Mutex

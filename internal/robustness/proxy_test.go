@@ -33,7 +33,9 @@ import (
 // asked of the bill and of each entry as of processes that spend by themselves. HEADLINE_SEEDS says how many runs a store gets; without it SQLite
 // gets one.
 func TestHardCapThroughProxies(t *testing.T) {
-	wanted := func(b backend.Backend) bool { return b.Shared && (b.Name == "sqlite" || os.Getenv("HEADLINE_SEEDS") != "") }
+	wanted := func(b backend.Backend) bool {
+		return b.Shared && (b.Name == "sqlite" || os.Getenv("HEADLINE_SEEDS") != "")
+	}
 	backend.Each(t, wanted, func(t *testing.T, b backend.Backend, s backend.Server) {
 		inferences, estimated, killed, refused := 0, 0, 0, 0
 		runs := size(t, "HEADLINE_SEEDS", 1)
