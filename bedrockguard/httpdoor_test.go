@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -114,6 +115,32 @@ func TestHTTPRefusalsSpeakTheDialectOfTheirRoute(t *testing.T) {
 			w.requireExact(t)
 		})
 	}
+}
+
+// Clients that know no better read a text for the status of a failure that passes, and would send a refused call again and again.
+func TestHTTPRefusalsHoldNoFigureThatLooksLikeAStatus(t *testing.T) {
+	status := regexp.MustCompile(`429|500|502|503|504|524`)
+	w := newWeb(t, settings{limits: []budget.Limit{{Name: "tiny", Max: budget.USD(0.000429504), Window: budget.Monthly}}})
+	needs := 0
+	for length := range 200 {
+		resp, body := w.post(t, "/model/"+sonnet+"/converse", `{"messages":[{"role":"user","content":[{"text":"`+strings.Repeat("x ", 37*length+1)+`"}]}],"inferenceConfig":{"maxTokens":1000}}`)
+		require.Equal(t, http.StatusPaymentRequired, resp.StatusCode, body)
+		require.NotRegexp(t, status, body)
+		require.Contains(t, body, "0.00042 USD of 0.00042 USD left")
+		require.Equal(t, "0.000429504 USD", resp.Header.Get("X-Bedrockguard-Max"))
+		var err *budget.ExceededError
+		require.ErrorAs(t, bedrockguard.Refusal(resp), &err)
+		told := regexp.MustCompile(`need ([0-9.]+) USD`).FindStringSubmatch(body)
+		require.NotNil(t, told, body)
+		dollars, parsed := strconv.ParseFloat(told[1], 64)
+		require.NoError(t, parsed)
+		need := budget.USD(dollars)
+		require.GreaterOrEqual(t, need.N, err.Requested.N)
+		if need.N > err.Requested.N {
+			needs++
+		}
+	}
+	require.Positive(t, needs, "no figure had to be told in fewer digits")
 }
 
 func TestHTTPRefusalsAreErrorsWhereTheyAreAskedFor(t *testing.T) {

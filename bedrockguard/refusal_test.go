@@ -99,6 +99,7 @@ func TestARefusalNamesTheFigureAndAStepThatHelps(t *testing.T) {
 				assert.ErrorContains(t, err, says)
 			}
 			assert.NotContains(t, err.Error(), "hello")
+			assert.NotRegexp(t, `(?i)rate.limit|overloaded|unavailable|internal.error|server.error|terminated|connection|retry|exhausted|try again|timed? ?out`, err.Error(), "clients send again what says so")
 			if tc.step != nil {
 				require.NoError(t, tc.step(r), "the step that the refusal names")
 			}
