@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"github.com/bedrockguard/bedrockguard-go/internal/checked"
 	"math"
 	"slices"
 	"time"
@@ -186,11 +187,11 @@ func (l *lease) halfUnused() bool {
 
 // fits reports whether a worst case fits in what is left of a lease, and its sums in int64.
 func (l *lease) fits(c Charge) bool {
-	sum, ok := plus(l.settled, l.pending)
+	sum, ok := l.settled.Plus(l.pending)
 	if !ok {
 		return false
 	}
-	if sum, ok = plus(sum, c); !ok {
+	if sum, ok = sum.Plus(c); !ok {
 		return false
 	}
 	return l.group.within(sum, l.granted)
@@ -208,7 +209,7 @@ func (g *group) within(c, bound Charge) bool {
 
 // needed returns what the lease needs of its grants: what its calls have spent, and the worst cases of those in flight.
 func (l *lease) needed() Charge {
-	sum, _ := plus(l.settled, l.pending) // can't overflow: fits and book have checked it
+	sum, _ := l.settled.Plus(l.pending) // can't overflow: fits and book have checked it
 	return sum
 }
 
@@ -290,18 +291,6 @@ func (l *lease) touches(lines []Line) bool {
 // storeTime is a moment since a lease was drawn first in the store's time.
 func (l *lease) storeTime(since time.Duration) time.Time { return l.at.Add(since) }
 
-// plus returns a + b in every unit, and whether it fits.
-func plus(a, b Charge) (Charge, bool) {
-	for u := range a {
-		n, ok := addInt64(a[u], b[u])
-		if !ok {
-			return a, false
-		}
-		a[u] = n
-	}
-	return a, true
-}
-
 // smaller returns the smaller of a and b in every unit.
 func smaller(a, b Charge) Charge {
 	for u := range a {
@@ -320,7 +309,7 @@ func minus(a, b Charge) Charge {
 
 // times returns n * m, at most math.MaxInt64. Neither may be negative.
 func times(n, m int64) int64 {
-	if product, ok := mulDivCeil(n, m, 1); ok {
+	if product, ok := checked.MulDivCeil(n, m, 1); ok {
 		return product
 	}
 	return math.MaxInt64

@@ -213,7 +213,7 @@ func (s *LeasedStore) granted(l *lease, g *grant, sent, at time.Time, ttl time.D
 	}
 	g.at = at
 	l.grants = append(l.grants, g)
-	l.granted, _ = plus(l.granted, g.amount) // the store has found that it fits
+	l.granted, _ = l.granted.Plus(g.amount) // the store has found that it fits
 	l.drawn, l.until = sent, sent.Add(s.usable(l.lines, at))
 	s.offset, s.timed = at.Sub(sent), true
 	l.group.drawn = sent

@@ -35,7 +35,7 @@ func (f *knownFlags) holding(r *Reservation, now time.Time) *Kill {
 		if k.Patterns {
 			holds = k.Holds(r.scope())
 		} else {
-			holds = contains(r.Dims, f.dims[i])
+			holds = containsAll(r.Dims, f.dims[i])
 		}
 		if holds {
 			own := *k
@@ -179,4 +179,9 @@ func (s *LeasedStore) Signal(ctx context.Context, changed func()) error {
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
 	return signaler.Signal(ctx, changed)
+}
+
+// containsAll reports whether all of part is among whole.
+func containsAll(whole, part []Key) bool {
+	return !slices.ContainsFunc(part, func(k Key) bool { return !slices.Contains(whole, k) })
 }

@@ -75,7 +75,7 @@ func (s *LeasedStore) local(ctx context.Context, r *Reservation) (Decision, *gro
 		return Decision{}, nil, askStore, nil
 	} else if c != nil {
 		l := c.lease
-		coveredByDraw := contains(l.dims, r.Dims) && !now.Before(l.drawn) && now.Before(l.until) // when it was drawn, no flag held for these
+		coveredByDraw := containsAll(l.dims, r.Dims) && !now.Before(l.drawn) && now.Before(l.until) // when it was drawn, no flag held for these
 		if c.state == Pending && !coveredByDraw && !s.flags.fresh(now, s.length) {
 			return Decision{}, nil, readFlags, nil
 		}
@@ -138,7 +138,7 @@ func (s *LeasedStore) room(g *group, r *Reservation, now time.Time) (roomy *leas
 		case now.Before(l.drawn) || !now.Before(l.until):
 			over = append(over, l)
 		case roomy != nil || now.Add(r.TTL).After(l.lapses) || !l.fits(r.Charge) || !l.carries(r.Call):
-		case !contains(l.dims, r.Dims) && !s.flags.fresh(now, s.length):
+		case !containsAll(l.dims, r.Dims) && !s.flags.fresh(now, s.length):
 			stale = true
 		default:
 			roomy = l
@@ -154,9 +154,9 @@ func (s *LeasedStore) room(g *group, r *Reservation, now time.Time) (roomy *leas
 func (s *LeasedStore) admit(l *lease, r *Reservation, now time.Time) Decision {
 	at := now.Sub(l.sent)
 	c := &call{id: r.ID, owner: r.Owner, lease: l, state: Pending, packed: pack(r.Charge, Charge{}), at: at, moment: later(at, r.TTL), whose: r.Call}
-	l.pending, _ = plus(l.pending, r.Charge)
+	l.pending, _ = l.pending.Plus(r.Charge)
 	u := l.useOf(r.Call)
-	u.pending, _ = plus(u.pending, r.Charge)
+	u.pending, _ = u.pending.Plus(r.Charge)
 	l.inFlight++
 	l.group.observeCall(r.Charge)
 	l.group.deniedSince = time.Time{}
@@ -288,7 +288,7 @@ func (s *LeasedStore) withoutOwnIdle(r *Reservation, observed []Denial) (all []D
 		}
 		line := &r.Lines[d.Line]
 		s.adjust(&d.Balance, line)
-		if d.Latched || d.Max < 0 || r.Charge[line.Unit] > d.remaining() {
+		if d.Latched || d.Max < 0 || r.Charge[line.Unit] > d.Left() {
 			all = append(all, d)
 		}
 	}
@@ -353,7 +353,7 @@ func (s *LeasedStore) remembered(g *group, r *Reservation, now time.Time) []Deni
 		}
 		d := f.denied[next]
 		next++
-		if larger < 0 || larger > 0 && (line.Window.kind == rolling || r.Charge[line.Unit] > d.Max) {
+		if larger < 0 || larger > 0 && (line.Window.Length() > 0 || r.Charge[line.Unit] > d.Max) {
 			return nil // it might fit; or has longer to wait, for ever if it is larger than the limit
 		}
 		if d.ResetAfter > 0 {

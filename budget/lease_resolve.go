@@ -86,8 +86,8 @@ func (s *LeasedStore) book(c *call, state State, actual Charge, estimated bool, 
 	if c.state == Pending {
 		waits = minus(waits, reserved)
 	}
-	settled, ok := plus(settled, actual)
-	if _, fits := plus(settled, pending); !ok || !fits {
+	settled, ok := settled.Plus(actual)
+	if _, fits := settled.Plus(pending); !ok || !fits {
 		return ErrOverflow
 	}
 	if c.state == Pending {
@@ -100,7 +100,7 @@ func (s *LeasedStore) book(c *call, state State, actual Charge, estimated bool, 
 		l.estimates++
 	}
 	l.settled, l.pending = settled, pending
-	u.settled, _ = plus(used, actual)
+	u.settled, _ = used.Plus(actual)
 	u.pending = waits
 	c.state, c.packed, c.estimated, c.moment = state, pack(reserved, actual)+reference, estimated, now.Sub(l.sent)
 	s.roomMade++
@@ -119,12 +119,12 @@ func (s *LeasedStore) unbook(c *call, before, booked call, err error) {
 		return // somebody else has booked something since
 	}
 	l := c.lease
-	l.settled, _ = plus(minus(l.settled, c.actual()), before.actual())
+	l.settled, _ = minus(l.settled, c.actual()).Plus(before.actual())
 	u := l.use(c.whose.UsageKey())
-	u.settled, _ = plus(minus(u.settled, c.actual()), before.actual())
+	u.settled, _ = minus(u.settled, c.actual()).Plus(before.actual())
 	if before.state == Pending && c.state != Pending {
-		l.pending, _ = plus(l.pending, c.reserved())
-		u.pending, _ = plus(u.pending, c.reserved())
+		l.pending, _ = l.pending.Plus(c.reserved())
+		u.pending, _ = u.pending.Plus(c.reserved())
 		l.inFlight++
 	}
 	if c.estimated {

@@ -175,8 +175,9 @@ func (s *LeasedStore) settleGrant(ctx context.Context, l *lease, g *grant, cross
 }
 
 func (s *LeasedStore) correctGrant(ctx context.Context, g *grant, target Charge, shares []Share) error {
-	change, err := newChange(ctx, s.inner, "what the calls of a lease really cost")
-	if err != nil {
+	change := Change{ID: NewID(), Reason: "what the calls of a lease really cost"}
+	var err error
+	if change.Seen, err = s.inner.Revision(ctx); err != nil {
 		return err
 	}
 	s.mu.Lock()

@@ -70,7 +70,7 @@ func (s *LeasedStore) amount(ctx context.Context, g *group, r *Reservation) (amo
 		s.divide(g, amount, balances, now)
 		g.observedFull = false
 		for i, b := range balances {
-			g.observedFull = g.observedFull || g.lines[i].Observe && b.remaining() < r.Charge[g.lines[i].Unit]
+			g.observedFull = g.observedFull || g.lines[i].Observe && b.Left() < r.Charge[g.lines[i].Unit]
 		}
 		amount, way = g.cutToQuota(amount, r)
 	}
@@ -145,16 +145,8 @@ func (s *LeasedStore) divide(g *group, ask Charge, balances []Balance, now time.
 			typical = max(ask[unit], 1)
 		}
 		holders := 1 + max(b.Pending-s.ownPending(g, unit), 0)/typical
-		g.quota[unit] = min(g.quota[unit], b.remaining()/(holders+1))
+		g.quota[unit] = min(g.quota[unit], b.Left()/(holders+1))
 	}
-}
-
-// remaining returns how much of Max is neither settled nor pending. The sum can't overflow: a store refuses reservations for which it would.
-func (b *Balance) remaining() int64 {
-	if b.Max < 0 {
-		return 0
-	}
-	return max(b.Max-b.Settled-b.Pending, 0)
 }
 
 // observePending records what a group holds pending after a grant, from which its quota is worked out. Requires mu held.

@@ -41,7 +41,7 @@ func (l *lease) useOf(c *Call) *leaseUse {
 // shares returns how what each grant has to be settled with divides among the lease's calls, worst cases in flight included.
 func (l *lease) shares(targets []Charge) [][]Share {
 	return l.divide(targets, func(u *leaseUse) Charge {
-		sum, _ := plus(u.settled, u.pending)
+		sum, _ := u.settled.Plus(u.pending)
 		return sum
 	})
 }
@@ -105,10 +105,19 @@ func (g *grant) knows(target Charge, shares []Share) bool {
 	})
 }
 
+// usagePage is how many rows are asked of the store inside at a time.
+const usagePage = 10_000
+
+// ownSum names a row: a day, and whose it is.
+type ownSum struct {
+	day int64
+	key Key
+}
+
 // Usage implements Store. What this process spent in its leases is in it; what others did is once they have given theirs back, and the
 // worst cases of what was then in flight are in it until it ends.
 func (s *LeasedStore) Usage(ctx context.Context, from UsageMark, limit int) (page []UsageRow, err error) {
-	limit = max(1, min(limit, maxEntries))
+	limit = max(1, min(limit, usagePage))
 	for full := true; full && len(page) < limit; { // a row of which nothing is left is none
 		var part []UsageRow
 		next := from
@@ -129,10 +138,10 @@ func (s *LeasedStore) Usage(ctx context.Context, from UsageMark, limit int) (pag
 
 // ownUsage corrects a page of usage of the store inside by what the calls of this process's leases have spent and is not posted there yet. Requires mu held.
 func (s *LeasedStore) ownUsage(from UsageMark, limit int, page []UsageRow) []UsageRow {
-	own := make(map[usageSum]*UsageRow)
+	own := make(map[ownSum]*UsageRow)
 	add := func(day time.Time, u *leaseUse, c Charge, sign int64) {
 		day = UsageDay(day)
-		at := usageSum{day.Unix(), u.key}
+		at := ownSum{day.Unix(), u.key}
 		row := own[at]
 		if row == nil {
 			row = &UsageRow{Day: day, Key: u.key, Scope: u.call.UsageScope()}
@@ -157,7 +166,7 @@ func (s *LeasedStore) ownUsage(from UsageMark, limit int, page []UsageRow) []Usa
 	}
 	full := len(page) == limit
 	for i := range page {
-		at := usageSum{page[i].Day.Unix(), page[i].Key}
+		at := ownSum{page[i].Day.Unix(), page[i].Key}
 		if row := own[at]; row != nil {
 			for unit := range row.Charge {
 				page[i].Charge[unit] = max(0, addUp(page[i].Charge[unit], row.Charge[unit]))

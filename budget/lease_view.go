@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"github.com/bedrockguard/bedrockguard-go/internal/checked"
 	"bytes"
 	"cmp"
 	"context"
@@ -95,7 +96,7 @@ func (s *LeasedStore) adjust(b *Balance, line *Line) {
 
 // addUp returns a + b, or a if that wraps.
 func addUp(a, b int64) int64 {
-	if sum, ok := addInt64(a, b); ok {
+	if sum, ok := checked.Add(a, b); ok {
 		return sum
 	}
 	return a

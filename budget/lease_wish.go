@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/key"
 	"bytes"
 	"context"
 	"slices"
@@ -15,18 +16,17 @@ import (
 //
 // A wish itself neither admits nor refuses a call.
 
+// LeavesWishes tells a Ledger that calls which wait for room leave wishes here, so that it leaves none itself.
+func (s *LeasedStore) LeavesWishes() {}
+
 // wish says that another process waits for room on an account.
 type wish struct {
 	account Key       // of the limit
 	until   time.Time // by this process's clock
 }
 
-// ownName is the prefix of the names of accounts that this library uses itself. No limit of a policy may have such a name, and Operator
-// leaves these accounts out, because no spend is booked there.
-const ownName = "\x00"
-
 // wishName is the limit's name of the accounts of wishes.
-const wishName = ownName + "wanted"
+const wishName = key.Own + "wanted"
 
 // wishLife returns how long a wish lasts, if leases have this length. It is longer than each holder takes to draw once more and to give back.
 func wishLife(length time.Duration) time.Duration { return 2*length + length/2 }
@@ -35,7 +35,7 @@ func wishLife(length time.Duration) time.Duration { return 2*length + length/2 }
 const dearShare = 64
 
 // wantedKey returns the key of the account for wishes for room on the given account.
-func wantedKey(account Key) Key { return keyOf("wanted", string(account[:])) }
+func wantedKey(account Key) Key { return key.Of("wanted", string(account[:])) }
 
 // wishFor returns the line by which a wish for room on line l is recorded. The latch lasts as long as the line's window.
 func wishFor(l *Line, length time.Duration) Line {

@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/key"
 	"errors"
 	"fmt"
 	"maps"
@@ -298,7 +299,7 @@ func (l Limit) problems() (problems []string) {
 		}
 	}
 	add(l.Name == "" || len(l.Name) > MaxScopeValue, "a name of 1 to %d bytes is needed", MaxScopeValue)
-	add(strings.HasPrefix(l.Name, ownName), "names that begin with a zero byte are this library's own")
+	add(strings.HasPrefix(l.Name, key.Own), "names that begin with a zero byte are this library's own")
 	add(strings.HasPrefix(l.Name, childPrefix), "names that begin with %q are those of children", childPrefix)
 	add(!l.Max.Unit.Valid(), "Max has no unit")
 	add(l.Paced && l.Window.kind == lifetime, "Paced needs a window that moves on: a lifetime limit never has room again")

@@ -2,7 +2,6 @@ package budget
 
 import (
 	"math"
-	"math/big"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -136,23 +135,6 @@ func FuzzWorstCaseBoundsCost(f *testing.F) {
 		}
 		if err == nil {
 			require.GreaterOrEqual(t, cost, Amount(0))
-		}
-	})
-}
-
-func FuzzMulDivCeil(f *testing.F) {
-	f.Add(int64(math.MaxInt64), int64(75_000), int64(1000))
-	f.Fuzz(func(t *testing.T, a, b, d int64) {
-		got, ok := mulDivCeil(a, b, d)
-		if a < 0 || b < 0 || d <= 0 {
-			require.False(t, ok)
-			return
-		}
-		want := new(big.Int).Mul(big.NewInt(a), big.NewInt(b))
-		want.Add(want, big.NewInt(d-1)).Div(want, big.NewInt(d))
-		require.Equal(t, want.IsInt64(), ok)
-		if ok {
-			require.Equal(t, want.Int64(), got)
 		}
 	})
 }

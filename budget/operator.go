@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/key"
 	"context"
 	"errors"
 	"fmt"
@@ -226,7 +227,7 @@ func (o *Operator) Accounts(ctx context.Context, q AccountQuery) iter.Seq2[Accou
 				yield(a, err)
 				return
 			}
-			if strings.HasPrefix(a.Limit, ownName) || q.Limit != "" && a.Limit != q.Limit || !within(q.Scope, a.Scope) {
+			if strings.HasPrefix(a.Limit, key.Own) || q.Limit != "" && a.Limit != q.Limit || !within(q.Scope, a.Scope) {
 				continue
 			}
 			if !yield(a, nil) {

@@ -135,7 +135,7 @@ func (p *plan) balances(raw []Balance) ([]AccountBalance, error) {
 func (p *plan) fullest(limit int, raw []Balance) int {
 	at := -1
 	for i := range p.lines {
-		if p.limits[i] == limit && (at < 0 || raw[i].remaining() < raw[at].remaining()) {
+		if p.limits[i] == limit && (at < 0 || raw[i].Left() < raw[at].Left()) {
 			at = i
 		}
 	}

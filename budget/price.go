@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"github.com/bedrockguard/bedrockguard-go/internal/checked"
 	"fmt"
 	"math"
 	"strconv"
@@ -112,12 +113,12 @@ func (s *sum) add(tokens int64, rate PicoUSD) {
 	if tier == 0 {
 		tier = TierStandard
 	}
-	perKilo, ok := mulInt64(int64(rate), int64(tier)) // pico-USD per token, times 1000
+	perKilo, ok := checked.Mul(int64(rate), int64(tier)) // pico-USD per token, times 1000
 	if ok && tokens == 0 {
 		return
 	}
-	n, fits := mulDivCeil(tokens, perKilo, picoPerNano*int64(TierStandard))
-	total, added := addInt64(int64(s.amount), n)
+	n, fits := checked.MulDivCeil(tokens, perKilo, picoPerNano*int64(TierStandard))
+	total, added := checked.Add(int64(s.amount), n)
 	if !ok || !fits || !added {
 		s.err = fmt.Errorf("%w: %d tokens at %d pico-USD and tier %d", ErrOverflow, tokens, rate, s.tier)
 		return

@@ -1,9 +1,9 @@
 package budget
 
 import (
+	"github.com/bedrockguard/bedrockguard-go/internal/checked"
 	"fmt"
 	"math"
-	"math/bits"
 	"strconv"
 	"strings"
 )
@@ -91,7 +91,7 @@ const nanoPerUSD = 1_000_000_000
 
 // Add returns a+b, or ErrOverflow.
 func (a Amount) Add(b Amount) (Amount, error) {
-	n, ok := addInt64(int64(a), int64(b))
+	n, ok := checked.Add(int64(a), int64(b))
 	if !ok {
 		return 0, fmt.Errorf("%w: %d + %d nano-USD", ErrOverflow, int64(a), int64(b))
 	}
@@ -109,32 +109,4 @@ func (a Amount) String() string {
 		s += "." + strings.TrimRight(fmt.Sprintf("%09d", frac), "0")
 	}
 	return sign + s + " USD"
-}
-
-// addInt64 returns a+b and whether it fits.
-func addInt64(a, b int64) (int64, bool) {
-	c := a + b
-	return c, (c > a) == (b > 0)
-}
-
-// mulInt64 returns a*b of non-negative numbers and whether it fits.
-func mulInt64(a, b int64) (int64, bool) {
-	hi, lo := bits.Mul64(uint64(a), uint64(b))
-	return int64(lo), a >= 0 && b >= 0 && hi == 0 && lo <= math.MaxInt64
-}
-
-// mulDivCeil returns ceil(a*b/d) for non-negative a and b and positive d, and whether it fits.
-func mulDivCeil(a, b, d int64) (int64, bool) {
-	if a < 0 || b < 0 || d <= 0 {
-		return 0, false
-	}
-	hi, lo := bits.Mul64(uint64(a), uint64(b))
-	if hi >= uint64(d) {
-		return 0, false
-	}
-	q, r := bits.Div64(hi, lo, uint64(d))
-	if r > 0 {
-		q++
-	}
-	return int64(q), q <= math.MaxInt64
 }

@@ -1,9 +1,8 @@
 package budget
 
 import (
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/key"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
@@ -190,13 +189,4 @@ func ScopeFrom(ctx context.Context) (Scope, error) {
 // no user text reaches a store's keys and no two lists of parts can be confused.
 type Key [16]byte
 
-func keyOf(parts ...string) Key {
-	var stack [256]byte
-	buf := stack[:0]
-	for _, p := range parts {
-		buf = binary.AppendUvarint(buf, uint64(len(p)))
-		buf = append(buf, p...)
-	}
-	sum := sha256.Sum256(buf)
-	return Key(sum[:16])
-}
+func keyOf(parts ...string) Key { return key.Of(parts...) }

@@ -62,7 +62,7 @@ func validateShares(actual *Charge, shares []Share) error {
 			return fmt.Errorf("%w: share %d is not in the order of usage keys", ErrInvalidCharge, i)
 		}
 		var fits bool
-		if sum, fits = plus(sum, shares[i].Amount); !fits {
+		if sum, fits = sum.Plus(shares[i].Amount); !fits {
 			return ErrOverflow
 		}
 		before = key
@@ -223,7 +223,7 @@ func (q *UsageQuery) add(sums map[usageSum]*UsageRow, row UsageRow) error {
 		return nil
 	}
 	var fits bool
-	if sum.Charge, fits = plus(sum.Charge, row.Charge); !fits {
+	if sum.Charge, fits = sum.Charge.Plus(row.Charge); !fits {
 		return fmt.Errorf("%w: usage of %s", ErrOverflow, row.Scope)
 	}
 	return nil

@@ -140,6 +140,14 @@ type Balance struct {
 	Latched    bool
 }
 
+// Left is how much of Max is neither settled nor pending. The sum can't overflow: a store refuses reservations for which it would.
+func (b *Balance) Left() int64 {
+	if b.Max < 0 {
+		return 0
+	}
+	return max(b.Max-b.Settled-b.Pending, 0)
+}
+
 // Settlement posts what a reservation really cost.
 type Settlement struct {
 	ID        ID

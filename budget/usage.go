@@ -1,5 +1,7 @@
 package budget
 
+import "github.com/bedrockguard/bedrockguard-go/internal/checked"
+
 import "fmt"
 
 // Usage is what one inference consumed, in the classes that are billed apart. InputTokens holds every input token;
@@ -49,6 +51,18 @@ type Charge [NumUnits]int64
 
 // In returns the charge in one unit.
 func (c *Charge) In(u Unit) Quantity { return Quantity{N: c[u], Unit: u} }
+
+// Plus returns the sum of two charges in every unit, and whether it fits.
+func (c Charge) Plus(other Charge) (Charge, bool) {
+	for u := range c {
+		n, ok := checked.Add(c[u], other[u])
+		if !ok {
+			return c, false
+		}
+		c[u] = n
+	}
+	return c, true
+}
 
 // Validate reports negative amounts, and an unused index that is used.
 func (c *Charge) Validate() error {

@@ -1,6 +1,8 @@
 package budget
 
 import (
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/key"
+	"bytes"
 	"context"
 	"math/rand/v2"
 	"slices"
@@ -20,7 +22,8 @@ const (
 	starvedAsks = 200 * time.Millisecond // between two questions of one that has left a wish
 	yieldFor    = 300 * time.Millisecond // how long room is left open for it
 	lookEvery   = 500 * time.Millisecond
-	wishLength  = 400 * time.Millisecond // of a lease that would leave such a wish: it stands for two and a half of it
+	wishStands    = time.Second            // how long a wish stands
+	wishTTL     = 400 * time.Millisecond // of the reservation that leaves it, which is always refused
 	wishTimeout = 250 * time.Millisecond // for a look, and for leaving a wish: a store that is slower is not asked for long
 	wishSlots   = 8                      // accounts of wishes, of which each one is left in another, so that a process knows others' from its own
 )
@@ -36,6 +39,9 @@ type shared struct {
 	slot           int // where this process has left its last wish
 	yields         bool
 }
+
+// starvedName is the limit's name of the accounts of wishes.
+const starvedName = key.Own + "starved"
 
 // starvedKey is the account of wishes of a slot for room on another one.
 func starvedKey(account Key, slot int) Key {
@@ -63,7 +69,7 @@ func (s *sharing) at(account Key, now time.Time) *shared {
 // sharedLine returns the line of an account for which calls of other processes may wait, too. Leases have wishes of their own, and a rate
 // gives room to whoever asks when it is due.
 func (l *Ledger) sharedLine(lines []Line, account Key) (Line, bool) {
-	if _, leased := l.store.(*LeasedStore); leased {
+	if _, wishes := l.store.(interface{ LeavesWishes() }); wishes {
 		return Line{}, false
 	}
 	at := slices.IndexFunc(lines, func(l Line) bool { return l.Account == account })
@@ -84,7 +90,7 @@ func (l *Ledger) yields(ctx context.Context, line *Line) bool {
 		known.looked = now
 	}
 	yields, own := known.yields, -1
-	if now.Sub(known.wished) < 2*wishLife(wishLength) {
+	if now.Sub(known.wished) < 2*wishStands {
 		own = known.slot
 	}
 	l.sharing.mu.Unlock()
@@ -94,12 +100,11 @@ func (l *Ledger) yields(ctx context.Context, line *Line) bool {
 	var looks []Line
 	for slot := range wishSlots {
 		if slot != own {
-			look := lookFor(line, line.Unit)
-			look.Account = starvedKey(line.Account, slot)
-			looks = append(looks, look)
+			// A latch is seen with any window; a calendar month makes few buckets.
+			looks = append(looks, Line{Account: starvedKey(line.Account, slot), Limit: starvedName, Unit: line.Unit, Window: Monthly, Observe: true})
 		}
 	}
-	slices.SortFunc(looks, byAccount)
+	slices.SortFunc(looks, func(a, b Line) int { return bytes.Compare(a.Account[:], b.Account[:]) })
 	ctx, cancel := context.WithTimeout(ctx, wishTimeout)
 	defer cancel()
 	balances, err := l.store.Balances(ctx, looks)
@@ -115,7 +120,7 @@ func (l *Ledger) starve(ctx context.Context, line *Line) {
 	now := time.Now()
 	l.sharing.mu.Lock()
 	known := l.sharing.at(line.Account, now)
-	due := now.Sub(known.wished) >= wishLife(wishLength)
+	due := now.Sub(known.wished) >= wishStands
 	if due {
 		known.wished, known.slot = now, rand.IntN(wishSlots)
 	}
@@ -124,9 +129,8 @@ func (l *Ledger) starve(ctx context.Context, line *Line) {
 	if !due {
 		return
 	}
-	wish := wishFor(line, wishLength)
-	wish.Account = starvedKey(line.Account, slot)
-	r := Reservation{ID: NewID(), Owner: l.owner, TTL: wishLength, Lines: []Line{wish}}
+	wish := Line{Account: starvedKey(line.Account, slot), Limit: starvedName, Unit: line.Unit, Window: Rolling(wishStands), Latch: true}
+	r := Reservation{ID: NewID(), Owner: l.owner, TTL: wishTTL, Lines: []Line{wish}}
 	r.Charge[wish.Unit] = 1
 	ctx, cancel := context.WithTimeout(ctx, wishTimeout)
 	defer cancel()

@@ -54,6 +54,9 @@ const rollingSteps = 60
 // The length must be between a second and 366 days.
 func Rolling(length time.Duration) Window { return Window{kind: rolling, length: length} }
 
+// Length is that of a rolling window, and 0 for all others.
+func (w Window) Length() time.Duration { return w.length }
+
 // In returns a calendar window whose edges lie in the given time zone: one of the IANA database by its name, as from
 // time.LoadLocation. Open refuses time.Local and fixed offsets, because processes on other hosts would count in other days.
 // Rolling and lifetime windows have no edges and are returned as they are; nil stands for UTC.
