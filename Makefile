@@ -149,8 +149,8 @@ bench:
 	go test -run '^$$' -bench 'Overhead/800KB|Guard_Turn' -benchtime 2000x ./bedrockguard
 	go test -run '^$$' -bench Cache_Turn100 -benchtime 1000x ./bedrockguard
 	go test -run '^$$' -bench Tracker -benchmem ./cache
-	go test -run '^$$' -bench 'BenchmarkLedger|BenchmarkLease' -benchmem ./budget
-	go test -run TestLeasesOfTenThousandHolders -v ./budget
+	go test -run '^$$' -bench 'BenchmarkLedger|BenchmarkLease' -benchmem ./budget ./budget/lease
+	go test -run TestLeasesOfTenThousandHolders -v ./budget/lease
 	cd bedrockguard/cmd/bedrockguard && go test -run '^$$' -bench Followed -benchtime 8x .
 	cd budget/sqlitestore && go test -run '^$$' -bench . -benchtime 7x .
 	cd budget/dynamostore && go test -run '^$$' -bench . -benchtime 10x .

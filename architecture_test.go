@@ -37,9 +37,10 @@ var domain = []string{"budget", "budget/price"}
 var rooms = []room{
 	{".", nil, nil, "the map of the house holds no code"},
 
-	{"budget", []string{"budget/price"}, []string{"go.yaml.in/yaml/"}, "the domain knows no AWS, no HTTP and no cache; policy files are YAML"},
+	{"budget", []string{"budget/price", "budget/internal/key", "internal/checked"}, []string{"go.yaml.in/yaml/"}, "the domain knows no AWS, no HTTP and no cache; policy files are YAML"},
 	{"budget/price", nil, nil, "prices are known to budget and cache and know nobody"},
-	{"budget/lease", domain, nil, "leases stand in front of any store and know none"},
+	{"budget/internal/key", nil, nil, "hashes of texts"},
+	{"budget/lease", []string{"budget", "budget/price", "budget/internal/key", "internal/checked"}, nil, "leases stand in front of any store and know none"},
 	{"budget/reconcile", domain, nil, "pure"},
 	{"budget/verify", domain, nil, "a ledger is proved by its own entries"},
 	{"budget/internal/account", domain, nil, "what stores share is the domain's"},

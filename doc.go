@@ -1,6 +1,7 @@
 // Package bedrockguardgo is the map of the house; it holds no code.
 //
 //   - budget: the domain. Quantities, limits, windows, scopes, prices, the Ledger and the contract of a Store.
+//   - budget/lease: escrow leases in front of any store, so that most calls cost no round trip.
 //   - budget/memstore: a store in memory, for one process.
 //   - budget/sqlitestore: a durable store for the processes of one host (a module of its own).
 //   - budget/redisstore, budget/pgstore, budget/dynamostore: stores for fleets (a module each).
@@ -18,7 +19,8 @@
 //   - bedrockguard/agenttest: what a user's test asserts of an agent's prompt caching.
 //   - cache: prompt-cache knowledge: lint, tracker, usage check, placing of cache points.
 //   - internal/catalog: prices and limits of the models; internal/tokens: bounds on a prompt's tokens; internal/wire: the
-//     JSON dialects and event streams of Bedrock; internal/jsonscan: a strict JSON scanner; internal/servers: real servers for
+//     JSON dialects and event streams of Bedrock; internal/jsonscan: a strict JSON scanner; internal/checked: arithmetic
+//     that says when it does not fit; internal/servers: real servers for
 //     tests; internal/clients: clients that others wrote, internal/browser: the page in a browser (modules of their own).
 //   - internal/robustness: the hard-cap test over processes, faults and kills (a module of its own).
 //   - internal/tools: what releases, formats, lints and measures the house (modules of their own).

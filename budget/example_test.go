@@ -114,33 +114,6 @@ func ExampleLedger_Override() {
 	// <nil>
 }
 
-// Leases in front of a store: most calls are reserved and settled in memory.
-func ExampleLease() {
-	ctx := context.Background()
-	inner := memstore.New() // stands for a store that is a round trip away
-	store, err := budget.Lease(inner, budget.LeaseOptions{Length: 10 * time.Second})
-	if err != nil {
-		panic(err)
-	}
-	ledger, err := budget.Open(ctx, store, budget.Policy{Limits: []budget.Limit{
-		{Name: "month", Max: budget.USD(500), Window: budget.Monthly},
-	}})
-	if err != nil {
-		panic(err)
-	}
-	for range 100 {
-		_, _ = exampleSpend(ledger, budget.Scope{}, 0.01)
-	}
-	fmt.Println(store.Close()) // gives back what is left; then close the store inside
-
-	whole, _ := budget.Open(ctx, inner, ledger.Policy())
-	balances, _ := whole.Balances(ctx, budget.Scope{})
-	fmt.Println(balances[0].Settled)
-	// Output:
-	// <nil>
-	// 1 USD
-}
-
 // Be told at half of a limit and at four fifths.
 func ExampleLimit_notify() {
 	ledger := exampleLedger(budget.Limit{Name: "day", Max: budget.USD(10), Window: budget.Daily, Notify: []float64{0.5, 0.8}})

@@ -45,7 +45,7 @@ type Kill struct {
 	Reason   string
 	Until    time.Time // when it ends by itself, by the store's clock; zero for never
 	At       time.Time // by the store's clock; set by the store
-	// EffectiveBy is by when, on the store's clock, the flag holds in every process. Kills of a LeasedStore tells it: until
+	// EffectiveBy is by when, on the store's clock, the flag holds in every process. Kills of a lease.Store tells it: until
 	// then others may admit calls from leases that they drew before, if their Length is no longer than this process's and their
 	// clocks run. Zero stands for At.
 	EffectiveBy time.Time

@@ -33,6 +33,18 @@ func reserve(ledger *budget.Ledger, s budget.Scope, nano int64) (*budget.Receipt
 	return ledger.Reserve(context.Background(), budget.Request{Scope: s, Worst: usd(nano)})
 }
 
+// account is where the only limit of a ledger stands: settled and pending.
+func account(t *testing.T, ledger *budget.Ledger, s budget.Scope) [2]int64 {
+	t.Helper()
+	balances, err := ledger.Balances(t.Context(), s)
+	require.NoError(t, err)
+	return [2]int64{balances[0].Settled.N, balances[0].Pending.N}
+}
+
+func lifetime(nano int64) budget.Limit {
+	return budget.Limit{Name: "l", Max: budget.Quantity{N: nano, Unit: budget.UnitUSD}, Window: budget.Lifetime}
+}
+
 func TestEachValueHasItsOwnAccount(t *testing.T) {
 	ledger := open(t, memstore.New(),
 		budget.Limit{Name: "all", Max: budget.Quantity{N: 100, Unit: budget.UnitUSD}, Window: budget.Lifetime},

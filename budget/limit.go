@@ -1,13 +1,14 @@
 package budget
 
 import (
-	"github.com/bedrockguard/bedrockguard-go/budget/internal/key"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/key"
 )
 
 // Limit is one rule: at most Max in every Window, for each value of Per, over the calls that Match selects.

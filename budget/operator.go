@@ -1,7 +1,6 @@
 package budget
 
 import (
-	"github.com/bedrockguard/bedrockguard-go/budget/internal/key"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +8,8 @@ import (
 	"math"
 	"strings"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/key"
 )
 
 // Operator reads and changes a ledger without knowing the policy, so that it can be used in another process than the one that enforces the
@@ -34,7 +35,7 @@ func Operate(ctx context.Context, store Store) (*Operator, error) {
 
 // Kill refuses, from its return on and in every process, each call whose scope has all the values that s sets; streams in
 // flight end within about a second. An empty scope is refused: see KillAll. The reason is shown to those who are refused. Over a
-// LeasedStore it refuses at once in this process, and in the others by the EffectiveBy that Kills tells. It returns how many known
+// lease.Store it refuses at once in this process, and in the others by the EffectiveBy that Kills tells. It returns how many known
 // accounts carry these values; none can mean that the scope is misspelled, or that no limit is split by it. They are counted once the
 // flag holds, so the count may be lacking where the error says so.
 func (o *Operator) Kill(ctx context.Context, s Scope, reason string) (accounts int, err error) {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/lease"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
@@ -80,7 +81,7 @@ func TestAnOperatorNeedsNoPolicy(t *testing.T) {
 // Accounts that leases keep for themselves are nobody's spend.
 func TestAnOperatorIsNotToldOfWishes(t *testing.T) {
 	ctx, store := t.Context(), memstore.New()
-	leased, err := budget.Lease(store, budget.LeaseOptions{})
+	leased, err := lease.New(store, lease.Options{})
 	require.NoError(t, err)
 	defer leased.Close()
 	ledger, err := budget.Open(ctx, leased, budget.Policy{Limits: []budget.Limit{{Name: "all", Max: budget.USD(1000), Window: budget.Daily}}})

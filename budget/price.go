@@ -1,10 +1,11 @@
 package budget
 
 import (
-	"github.com/bedrockguard/bedrockguard-go/internal/checked"
 	"fmt"
 	"math"
 	"strconv"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/checked"
 )
 
 // PicoUSD is a price per token in millionths of a millionth of a dollar: 3 USD per million tokens are 3,000,000 pico-USD

@@ -1,11 +1,12 @@
 package budget
 
 import (
-	"github.com/bedrockguard/bedrockguard-go/internal/checked"
 	"fmt"
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/checked"
 )
 
 // Unit is what a limit counts. The zero value is no unit and is refused wherever a unit is needed.

@@ -1,12 +1,13 @@
 package budget
 
 import (
-	"github.com/bedrockguard/bedrockguard-go/budget/internal/key"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/key"
 )
 
 // Scope says on whose account a call is made. Every field is optional; calls that leave a field empty share the account

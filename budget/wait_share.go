@@ -1,7 +1,6 @@
 package budget
 
 import (
-	"github.com/bedrockguard/bedrockguard-go/budget/internal/key"
 	"bytes"
 	"context"
 	"math/rand/v2"
@@ -9,6 +8,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/key"
 )
 
 // Room that a call leaves is taken by the next one of the same process, which is told of it at once; another process, which has to ask, would
@@ -22,7 +23,7 @@ const (
 	starvedAsks = 200 * time.Millisecond // between two questions of one that has left a wish
 	yieldFor    = 300 * time.Millisecond // how long room is left open for it
 	lookEvery   = 500 * time.Millisecond
-	wishStands    = time.Second            // how long a wish stands
+	wishStands  = time.Second            // how long a wish stands
 	wishTTL     = 400 * time.Millisecond // of the reservation that leaves it, which is always refused
 	wishTimeout = 250 * time.Millisecond // for a look, and for leaving a wish: a store that is slower is not asked for long
 	wishSlots   = 8                      // accounts of wishes, of which each one is left in another, so that a process knows others' from its own

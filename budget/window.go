@@ -126,6 +126,7 @@ func (w Window) spellings() (canonical, asWritten string) {
 type Span struct {
 	Start int64
 	Since int64
+	Next  int64 // when the next bucket begins; math.MaxInt64 for never
 	End   int64 // when the bucket stops counting; math.MaxInt64 for never
 }
 
@@ -133,12 +134,12 @@ type Span struct {
 func (w Window) At(now time.Time) Span {
 	switch w.kind {
 	case lifetime, noWindow:
-		return Span{End: math.MaxInt64}
+		return Span{Next: math.MaxInt64, End: math.MaxInt64}
 	case rolling:
 		return w.rollingAt(now.UnixNano())
 	default:
 		start, end := w.calendarAt(now)
-		return Span{Start: start.UnixNano(), Since: start.UnixNano(), End: end.UnixNano()}
+		return Span{Start: start.UnixNano(), Since: start.UnixNano(), Next: end.UnixNano(), End: end.UnixNano()}
 	}
 }
 
@@ -146,46 +147,11 @@ func (w Window) rollingAt(now int64) Span {
 	step := w.step()
 	start := now - now%step
 	steps := (int64(w.length) + step - 1) / step
-	return Span{Start: start, Since: start - steps*step, End: start + (steps+1)*step}
+	return Span{Start: start, Since: start - steps*step, Next: start + step, End: start + (steps+1)*step}
 }
 
 // step is the width of a rolling window's bucket.
 func (w Window) step() int64 { return (int64(w.length) + rollingSteps - 1) / rollingSteps }
-
-// bucket is the width of the window's buckets, or the least that it may be.
-func (w Window) bucket() time.Duration {
-	switch w.kind {
-	case lifetime, noWindow:
-		return math.MaxInt64
-	case rolling:
-		return time.Duration(w.step())
-	default:
-		return time.Hour
-	}
-}
-
-// bucketEnd returns when what is reserved begins to be booked in another bucket than at the given moment, in nanoseconds
-// since 1970 UTC; math.MaxInt64 for never.
-func (w Window) bucketEnd(at time.Time) int64 {
-	span := w.At(at)
-	if w.kind == rolling {
-		return span.Start + w.step()
-	}
-	return span.End
-}
-
-// quiet returns how long a threshold that is reported at the given moment is not reported again.
-func (w Window) quiet(at time.Time) time.Duration {
-	switch w.kind {
-	case lifetime, noWindow:
-		return math.MaxInt64
-	case rolling:
-		span := w.At(at)
-		return time.Duration(span.Start - span.Since)
-	default:
-		return time.Duration(w.At(at).End - at.UnixNano())
-	}
-}
 
 func (w Window) calendarAt(now time.Time) (start, end time.Time) {
 	loc := w.loc

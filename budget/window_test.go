@@ -67,7 +67,7 @@ func TestRollingWindowCountsEverythingInAnyIntervalOfItsLength(t *testing.T) {
 }
 
 func TestLifetimeNeverEnds(t *testing.T) {
-	require.Equal(t, Span{End: math.MaxInt64}, Lifetime.At(time.Now()))
+	require.Equal(t, Span{Next: math.MaxInt64, End: math.MaxInt64}, Lifetime.At(time.Now()))
 	require.Zero(t, Lifetime.ResetAfter(time.Now(), []Bucket{{0, 10}}, 1))
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/lease"
 	"github.com/bedrockguard/bedrockguard-go/budget/sqlitestore"
 )
 
@@ -50,7 +51,7 @@ func (l *leasing) process(seed uint64) error {
 		return err
 	}
 	defer store.Close()
-	leased, err := budget.Lease(store, budget.LeaseOptions{})
+	leased, err := lease.New(store, lease.Options{})
 	if err != nil {
 		return err
 	}

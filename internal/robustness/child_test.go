@@ -16,6 +16,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/lease"
 	"github.com/bedrockguard/bedrockguard-go/internal/robustness/backend"
 )
 
@@ -63,7 +64,7 @@ func (job childJob) run(ctx context.Context) (failed error) {
 	death := &death{label: job.DieAt, after: job.DieAfter}
 	store := budget.Store(&mortalStore{Store: opened, death: death})
 	if job.Leased {
-		leased, err := budget.Lease(store, budget.LeaseOptions{Length: time.Second})
+		leased, err := lease.New(store, lease.Options{Length: time.Second})
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/lease"
 	"github.com/bedrockguard/bedrockguard-go/internal/robustness/backend"
 )
 
@@ -20,7 +21,7 @@ func TestADearCallGetsItsTurnOverEachStore(t *testing.T) {
 	backend.Each(t, nil, func(t *testing.T, b backend.Backend, s backend.Server) {
 		address := s.NewLedger(t)
 		open := func() *budget.Ledger {
-			leased, err := budget.Lease(backend.MustOpen(t, address), budget.LeaseOptions{Length: time.Second})
+			leased, err := lease.New(backend.MustOpen(t, address), lease.Options{Length: time.Second})
 			require.NoError(t, err)
 			t.Cleanup(func() { assert.NoError(t, leased.Close()) })
 			ledger, err := budget.Open(t.Context(), leased, budget.Policy{Limits: []budget.Limit{

@@ -1,0 +1,59 @@
+package lease_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/lease"
+	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
+)
+
+// BenchmarkLease_ReserveSettle is one call's whole bookkeeping with three limits: in the store itself, and inside leases
+// of it, draws and returns included. Both forget a second later, by a clock on which a call comes every 10 ms.
+func BenchmarkLease_ReserveSettle(b *testing.B) {
+	clock := storetest.NewClock(time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC))
+	direct := func() budget.Store {
+		return memstore.New(func(o *memstore.Options) { o.Clock, o.Retention = clock.Now, time.Second })
+	}
+	b.Run("memstore", func(b *testing.B) { reserveSettle(b, direct(), clock) })
+	b.Run("leased", func(b *testing.B) {
+		leased, err := lease.NewWithClock(direct(), lease.Options{Retention: time.Second}, clock.Now)
+		if err != nil {
+			b.Fatal(err)
+		}
+		reserveSettle(b, leased, clock)
+		if err := leased.Close(); err != nil {
+			b.Fatal(err)
+		}
+	})
+}
+
+func reserveSettle(b *testing.B, store budget.Store, clock *storetest.Clock) {
+	ctx := context.Background()
+	windows := []budget.Window{budget.Monthly, budget.Daily, budget.Rolling(time.Hour)}
+	units := []budget.Unit{budget.UnitUSD, budget.UnitCalls, budget.UnitUncachedInputTokens}
+	lines := make([]budget.Line, len(windows))
+	for i := range lines {
+		lines[i] = budget.Line{Account: budget.Key{0: byte(i)}, Unit: units[i], Window: windows[i], Max: 1 << 60}
+	}
+	charge := budget.Usage{InputTokens: 1000, OutputTokens: 100}.Charge(12_345)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		clock.Advance(10 * time.Millisecond)
+		r := budget.Reservation{ID: budget.NewID(), Charge: charge, Lines: lines, TTL: time.Second}
+		if d, err := store.Reserve(ctx, r); err != nil || !d.Admitted {
+			b.Fatal(d, err)
+		}
+		if _, err := store.Settle(ctx, budget.Settlement{ID: r.ID, Actual: charge, Lines: lines}); err != nil {
+			b.Fatal(err)
+		}
+		if i%1024 == 0 {
+			if _, err := store.Expire(ctx, 256); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}

@@ -1,0 +1,70 @@
+package lease
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// innerBits is how many bits of a leased store's revision are the revision of the store inside. Above them stands how many calls
+// this process has corrected inside its leases, which the store inside does not count.
+const innerBits = 40
+
+// innerChange returns the change as the store inside is asked for it.
+func innerChange(c budget.Change) budget.Change {
+	c.Seen &= 1<<innerBits - 1
+	return c
+}
+
+// Revision implements Store. The number means nothing to other processes.
+func (s *Store) Revision(ctx context.Context) (int64, error) {
+	if _, err := s.lock(ctx); err != nil {
+		return 0, err
+	}
+	corrected := s.corrected
+	s.mu.Unlock()
+	revision, err := s.inner.Revision(ctx)
+	return revision | corrected<<innerBits, err
+}
+
+// Changes implements Store. A correction of a call inside a lease is a row once the lease's own entry is corrected with it, and
+// names that one.
+func (s *Store) Changes(ctx context.Context, after int64, max int) ([]budget.Record, error) {
+	if err := s.checkOpen(ctx); err != nil {
+		return nil, err
+	}
+	return s.inner.Changes(ctx, after&(1<<innerBits-1), max)
+}
+
+// AcceptLoss implements Store.
+func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
+	if err := cmp.Or(c.Validate(), s.checkOpen(ctx)); err != nil {
+		return err
+	}
+	return s.inner.AcceptLoss(ctx, innerChange(c))
+}
+
+// judge reports whether a correction of a call inside a lease is still to be made, or ErrSuperseded. Requires mu held.
+func (s *Store) judge(c *call, change budget.Change) (fresh bool, err error) {
+	if c.changes == nil {
+		return true, nil
+	}
+	switch ids := c.changes.ids; {
+	case ids[len(ids)-1] == change.ID:
+		return false, nil
+	case change.Seen>>innerBits < c.changes.last || slices.Contains(ids, change.ID):
+		return false, budget.ErrSuperseded
+	}
+	return true, nil
+}
+
+// noteChange remembers a correction of a call inside a lease. Requires mu held.
+func (s *Store) noteChange(c *call, change budget.Change) {
+	if c.changes == nil {
+		c.changes = &corrections{}
+	}
+	s.corrected++
+	c.changes.ids, c.changes.last = append(c.changes.ids, change.ID), s.corrected
+}

@@ -1,0 +1,253 @@
+package lease
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// lifetimes is for how many lengths a lease may be drawn for again.
+const lifetimes = 4
+
+// draw asks the store inside for a grant and admits the call that needs it. If there is too little left for one, it says
+// so, and the call goes direct.
+func (s *Store) draw(ctx context.Context, g *group, r *budget.Reservation) (budget.Decision, route, error) {
+	s.mu.Lock()
+	draws := g.draws
+	s.mu.Unlock()
+	if err := g.drawMu.lock(ctx); err != nil {
+		return budget.Decision{}, answered, err
+	}
+	defer g.drawMu.unlock()
+	// While we waited, somebody may have drawn a lease with room for us; or found that the store does not answer.
+	d, _, way, err := s.local(ctx, r)
+	if way != drawLease {
+		return d, way, err
+	}
+	s.mu.Lock()
+	failure := g.failure
+	waited := g.draws != draws
+	s.mu.Unlock()
+	if waited && failure != nil {
+		return budget.Decision{}, answered, failure
+	}
+	d, way, err = s.drawNow(ctx, g, r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.draws++
+	g.failure = nil
+	if ctx.Err() == nil {
+		g.failure = err
+	}
+	return d, way, err
+}
+
+// drawNow draws, one at a time in each group: one more grant for a lease that is open, or the first one of a new lease.
+func (s *Store) drawNow(ctx context.Context, g *group, r *budget.Reservation) (budget.Decision, route, error) {
+	if err := s.voidUnanswered(ctx, g); err != nil {
+		return budget.Decision{}, answered, err
+	}
+	l, err := s.lockLease(ctx, g, r)
+	if err != nil {
+		return budget.Decision{}, answered, err
+	}
+	of, d, way, err := func() (*lease, budget.Decision, route, error) {
+		defer l.storeMu.unlock() // use may give the lease back, which needs the mutex
+		return s.extend(ctx, l, r)
+	}()
+	if err == nil && d.Admitted {
+		return s.use(ctx, of, r, d)
+	}
+	return d, way, err
+}
+
+// lockLease returns a lease to draw for, with its storeMu held, so that it is not given back before the draw is answered.
+func (s *Store) lockLease(ctx context.Context, g *group, r *budget.Reservation) (*lease, error) {
+	for {
+		l := s.leaseFor(g, r)
+		if err := l.storeMu.lock(ctx); err != nil {
+			return nil, err
+		}
+		if !s.isClosed(l) {
+			return l, nil
+		}
+		l.storeMu.unlock() // it was given back while we waited for it
+	}
+}
+
+// voidUnanswered voids the first grant of a lease that got no answer, so that an outage leaves one behind and not one for each call.
+// Requires the group's drawMu held.
+func (s *Store) voidUnanswered(ctx context.Context, g *group) error {
+	s.mu.Lock()
+	l := g.unanswered
+	s.mu.Unlock()
+	if l == nil {
+		return nil
+	}
+	if err := l.storeMu.lock(ctx); err != nil {
+		return err
+	}
+	defer l.storeMu.unlock()
+	if err := s.settleSpentGrants(ctx, l); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.unanswered = nil
+	s.wakeBackground() // to have it given back
+	return nil
+}
+
+func (s *Store) isClosed(l *lease) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return l.closed
+}
+
+// leaseFor returns the newest open lease if the call may be served from another grant of it, or a lease without grants.
+func (s *Store) leaseFor(g *group, r *budget.Reservation) *lease {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	s.forget(now) // so that a busy process does not grow between two rounds of the background work
+	if !g.drawn.IsZero() && !g.cutDown && now.Sub(g.drawn) < s.length/2 {
+		g.wantedCalls = min(2*g.wantedCalls, largestShare) // what was wanted did not last for half of its length
+	}
+	if n := len(g.open); n > 0 {
+		l := g.open[n-1]
+		if now.Before(l.sent.Add(lifetimes*s.length)) && now.Before(l.until) && !now.Add(r.TTL).After(l.lapses) && l.carries(r.Call) {
+			return l
+		}
+	}
+	return &lease{group: g, lines: g.lines, storeMu: newContextMutex()}
+}
+
+// extend asks for one more grant for a lease. It returns the lease that the grant belongs to. Requires the lease's storeMu held.
+func (s *Store) extend(ctx context.Context, l *lease, r *budget.Reservation) (of *lease, d budget.Decision, way route, err error) {
+	if err := s.settleSpentGrants(ctx, l); err != nil {
+		return l, d, answered, err
+	}
+	for range 3 {
+		amount, balances, way, err := s.amount(ctx, l.group, r)
+		if err != nil || way != drawLease {
+			return l, d, way, err
+		}
+		of, d, err = s.reserveGrant(ctx, l, r, amount, balances)
+		switch {
+		case refused(err):
+			return l, budget.Decision{}, askStore, nil
+		case err != nil || len(d.Denied) == 0:
+			if d.Killed != nil {
+				s.learn(l.group, r, &d, nil)
+			}
+			return of, d, answered, err
+		case amount == l.group.counted(r.Charge):
+			return l, d, denied, nil
+		}
+		s.tighten(l.group, balances != nil)
+	}
+	return l, budget.Decision{}, askStore, nil
+}
+
+// reserveGrant reserves a grant in the store inside. Its TTL is longer than any call of its lease can last, so that it lapses only
+// if this process is gone. A refusal must latch nothing.
+func (s *Store) reserveGrant(ctx context.Context, l *lease, r *budget.Reservation, amount budget.Charge, balances []budget.Balance) (of *lease, d budget.Decision, err error) {
+	s.mu.Lock()
+	if s.closed { // Close has its list of the leases to give back
+		s.mu.Unlock()
+		return l, d, errLeaseClosed
+	}
+	ttl := (lifetimes+2)*s.length + max(l.group.ttl, r.TTL)
+	if ttl < 0 {
+		s.mu.Unlock()
+		return l, d, budget.ErrOverflow
+	}
+	g := &grant{id: budget.NewID(), amount: amount, lines: l.lines}
+	if balances == nil && l.group.alert != nil {
+		g.lines = l.group.alert
+	}
+	l.unanswered = append(l.unanswered, g)
+	s.live[l], s.leases[g.id] = struct{}{}, l
+	s.mu.Unlock()
+	dims := slices.Clone(r.Dims)
+	s.changingLeases(func() {
+		sent := s.now() // before it is sent: the store can't have begun to count earlier
+		d, err = s.inner.Reserve(ctx, budget.Reservation{ID: g.id, Owner: s.owner, Charge: amount, Lines: g.lines, Dims: dims, Call: r.Call, TTL: ttl, Tentative: true})
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err != nil && !refused(err) {
+			if len(l.grants) == 0 {
+				s.closeLease(l, sent)
+				l.group.unanswered = l
+			}
+			s.wakeBackground() // to have it voided
+			return
+		}
+		l.unanswered = l.unanswered[:len(l.unanswered)-1]
+		told := l.group.takeWishes(g, &d, sent)
+		if err == nil && d.Admitted {
+			of = s.granted(l, g, sent, d.ExpiresAt.Add(-ttl), ttl)
+			of.dims = dims
+			of.observe(balances)
+			s.yieldToWishes(told, sent)
+			return
+		}
+		delete(s.leases, g.id)
+		if len(l.grants)+len(l.unanswered) == 0 {
+			delete(s.live, l)
+		}
+	})
+	return of, d, err
+}
+
+// granted adds a grant to its lease; or to a new one, if the calls of the old one are booked in another bucket. Requires mu
+// held.
+func (s *Store) granted(l *lease, g *grant, sent, at time.Time, ttl time.Duration) *lease {
+	if len(l.grants) > 0 && !sameBuckets(l.lines, l.at, at) {
+		s.closeLease(l, sent)
+		l = &lease{group: l.group, lines: l.lines, storeMu: newContextMutex()}
+		s.live[l], s.leases[g.id] = struct{}{}, l
+	}
+	if len(l.grants) == 0 {
+		l.sent, l.at, l.lapses = sent, at, sent.Add(ttl)
+	}
+	g.at = at
+	l.grants = append(l.grants, g)
+	l.granted, _ = l.granted.Plus(g.amount) // the store has found that it fits
+	l.drawn, l.until = sent, sent.Add(s.usable(l.lines, at))
+	s.offset, s.timed = at.Sub(sent), true
+	l.group.drawn = sent
+	s.observePending(l.group)
+	return l
+}
+
+// use opens a lease that was granted and admits the call that it was drawn for.
+func (s *Store) use(ctx context.Context, l *lease, r *budget.Reservation, d budget.Decision) (budget.Decision, route, error) {
+	s.mu.Lock()
+	now := s.now()
+	if now.Before(l.until) && !l.fits(r.Charge) && slices.Contains(l.group.open, l) {
+		s.mu.Unlock()
+		return budget.Decision{}, drawLease, nil // others of this process were faster to use what was drawn for this call
+	}
+	barred := s.closed || l.closed || len(d.Observed) > 0 || s.beingDenied(l.lines) || s.wantedOn(l.lines, now) || s.flags.holding(r, now.Add(s.offset)) != nil
+	if barred || !l.carries(r.Call) || now.Before(l.drawn) || !now.Before(l.until) || now.Add(r.TTL).After(l.lapses) || !l.fits(r.Charge) {
+		s.closeLease(l, now)
+		s.mu.Unlock()
+		_, err := s.giveBack(ctx, l, false)
+		return budget.Decision{}, askStore, err
+	}
+	if !slices.Contains(l.group.open, l) {
+		l.group.open = append(l.group.open, l)
+	}
+	c := s.calls[r.ID]
+	if c == nil {
+		d = s.admit(l, r, now)
+	}
+	s.mu.Unlock()
+	if c != nil { // somebody reserved the same id meanwhile
+		return budget.Decision{}, drawLease, nil
+	}
+	return d, answered, nil
+}

@@ -1,0 +1,205 @@
+package lease
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// DefaultLength is how long calls are admitted from one lease when Options.Length is zero.
+const DefaultLength = 30 * time.Second
+
+// DefaultRetention is how long calls that were resolved inside a lease are remembered when Options.Retention is
+// zero.
+const DefaultRetention = 15 * time.Minute
+
+// Options configures New. The zero value is ready to use.
+type Options struct {
+	// Length is how long calls are admitted from what was drawn. It is also how long a kill flag or an override may go
+	// unnoticed in other processes, and an outage of the store in this one, so all processes that share a store should share
+	// it. Zero is DefaultLength; otherwise 1 second to 10 minutes.
+	Length time.Duration
+	// Retention is how long calls that were resolved inside a lease are remembered by this process, for replays, Correct
+	// and Entries. Zero is DefaultRetention.
+	Retention time.Duration
+	// MaxRemembered is how many resolved calls are remembered at most: where more are made within the Retention, the oldest are
+	// forgotten before it is over, those that have expired last. A call costs about 200 bytes. Zero is DefaultRemembered.
+	MaxRemembered int
+}
+
+// Store serves calls from leases: shares of the limits that it draws from the store inside and spends in this
+// process, without a round trip for each call. Make one with New and hand it to budget.Open; the package comment says what leases
+// promise and what they cost. If the process dies, what it has leased is charged when it lapses.
+//
+// It is safe for concurrent use. It owns one goroutine, and one more if the store inside is a Signaler; Close ends
+// them. The store inside stays the caller's to close, after this one.
+type Store struct {
+	inner         budget.Store
+	length        time.Duration
+	retention     time.Duration
+	maxRemembered int        // how many calls are remembered
+	owner         budget.Key // of the leases
+	now           func() time.Time
+
+	ctx    context.Context // of the background work
+	cancel context.CancelFunc
+	wake   chan struct{}
+	work   sync.WaitGroup
+
+	mu            sync.Mutex
+	closed        bool
+	groups        map[string]*group
+	calls         map[budget.ID]*call
+	leases        map[budget.ID]*lease // those whose calls are remembered
+	live          map[*lease]struct{}  // leases whose grants are not settled finally in the store inside
+	spent         []*lease             // all others, in the order in which they may be forgotten
+	late          []*lease             // those of them that have expired calls, which are remembered for longer
+	known         int                  // how many calls these two have
+	notes         []note
+	denying       map[budget.Key]int       // how many calls are about to be denied on an account: no lease is drawn on it
+	wanted        map[budget.Key]time.Time // until when calls of other processes, or our own, wait for room on these accounts, as far as we know
+	roomMade      uint64                   // how often this process has made room
+	flags         knownFlags
+	offset        time.Duration // the store's clock less ours, of the last lease
+	timed         bool          // the offset is known
+	stepsUnderWay int           // steps that run now and change leases in the store inside
+	stepsEnded    uint64        // how many such steps have ended
+
+	corrected int64 // how many calls were corrected inside a lease
+}
+
+var (
+	_ budget.Store    = (*Store)(nil)
+	_ budget.Signaler = (*Store)(nil)
+)
+
+var errLeaseClosed = errors.New("budget: the leased store is closed")
+
+// New wraps a store that several processes share, so that most calls cost no round trip to it. It returns
+// ErrInvalidPolicy for options out of range.
+func New(store budget.Store, o Options) (*Store, error) {
+	return newStore(store, o, time.Now)
+}
+
+func newStore(store budget.Store, o Options, now func() time.Time) (*Store, error) {
+	if store == nil {
+		return nil, fmt.Errorf("%w: no store to lease from", budget.ErrInvalidPolicy)
+	}
+	if o.Length == 0 {
+		o.Length = DefaultLength
+	}
+	if o.Retention == 0 {
+		o.Retention = DefaultRetention
+	}
+	if o.MaxRemembered == 0 {
+		o.MaxRemembered = DefaultRemembered
+	}
+	if o.Length < time.Second || o.Length > 10*time.Minute || o.Retention < 0 || o.MaxRemembered < 0 {
+		return nil, fmt.Errorf("%w: leases of %s, %d calls remembered for %s, want 1s to 10m, and neither a negative number nor a negative time",
+			budget.ErrInvalidPolicy, o.Length, o.MaxRemembered, o.Retention)
+	}
+	s := &Store{
+		inner: store, length: o.Length, retention: o.Retention, maxRemembered: o.MaxRemembered, now: now, wake: make(chan struct{}, 1),
+		groups: make(map[string]*group), calls: make(map[budget.ID]*call), leases: make(map[budget.ID]*lease), live: make(map[*lease]struct{}),
+		denying: make(map[budget.Key]int), wanted: make(map[budget.Key]time.Time), roomMade: 1,
+	}
+	rand.Read(s.owner[:])
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.work.Go(s.background)
+	if signaler, ok := store.(budget.Signaler); ok {
+		s.work.Go(func() { _ = signaler.Signal(s.ctx, s.flagsMayHaveChanged) })
+	}
+	return s, nil
+}
+
+// lock locks mu and returns the process's time; the caller unlocks mu. After an error mu is not locked: the context has ended, or the
+// store is closed.
+func (s *Store) lock(ctx context.Context) (time.Time, error) {
+	if err := ctx.Err(); err != nil {
+		return time.Time{}, err
+	}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return time.Time{}, errLeaseClosed
+	}
+	return s.now(), nil
+}
+
+// checkOpen reports a context that has ended and a store that is closed.
+func (s *Store) checkOpen(ctx context.Context) error {
+	_, err := s.lock(ctx)
+	if err == nil {
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// changingLeases runs a step that changes leases in the store inside, and counts it: an answer of Balances that was read while one ran
+// is not used.
+func (s *Store) changingLeases(step func()) {
+	s.mu.Lock()
+	s.stepsUnderWay++
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.stepsUnderWay--
+		s.stepsEnded++
+		s.mu.Unlock()
+	}()
+	step()
+}
+
+// closeTimeout bounds what Close spends on giving leases back.
+const closeTimeout = 5 * time.Second
+
+// Close gives every lease back, waits for the background work to end, and returns an error if a lease could not be given
+// back within 5 seconds: it is then charged in full when it lapses. The worst cases of calls that are still in flight stay
+// charged, as expiry would charge them; settle them before Close. Later calls return an error; closing again does not.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.mu.Unlock()
+	s.cancel()
+	s.work.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	kept, last := 0, error(nil)
+	for seen := make(map[*lease]bool); ; { // a draw that is under way may leave a new one behind, though none begins any more
+		rest := s.liveLeases(func(l *lease) bool { return !seen[l] })
+		if len(rest) == 0 {
+			break
+		}
+		for _, l := range rest {
+			seen[l] = true
+		}
+		if n, err := s.giveBackAll(ctx, rest); err != nil {
+			kept, last = kept+n, err
+		}
+	}
+	if last != nil {
+		return fmt.Errorf("budget: %d leases could not be given back and will be charged in full: %w", kept, last)
+	}
+	return nil
+}
+
+// liveLeases returns the leases that have yet to be settled with the store inside and that are wanted.
+func (s *Store) liveLeases(wanted func(*lease) bool) (all []*lease) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for l := range s.live {
+		if wanted(l) {
+			all = append(all, l)
+		}
+	}
+	return all
+}

@@ -1,0 +1,78 @@
+package lease
+
+import (
+	"context"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// Accounts implements Store.
+func (s *Store) Accounts(ctx context.Context, after budget.Key, max int) ([]budget.Account, error) {
+	if err := s.checkOpen(ctx); err != nil {
+		return nil, err
+	}
+	return s.inner.Accounts(ctx, after, max)
+}
+
+// Periods implements Store. As in Balances, what this process spent in leases that are out counts as settled, and other processes'
+// leases count as pending.
+func (s *Store) Periods(ctx context.Context, account budget.Key, after time.Time, max int) ([]budget.Period, error) {
+	if err := s.checkOpen(ctx); err != nil {
+		return nil, err
+	}
+	all, err := s.inner.Periods(ctx, account, after, max)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for l := range s.live {
+		for i := range l.lines {
+			if own := &l.lines[i]; own.Account == account && len(l.grants) > 0 {
+				l.correctPeriod(all, own)
+			}
+		}
+	}
+	return all, nil
+}
+
+// correctPeriod replaces, in the lease's period, what the store inside holds for the lease by what the lease's calls have spent and reserved. Requires mu held.
+func (l *lease) correctPeriod(all []budget.Period, line *budget.Line) {
+	start := time.Unix(0, line.Window.At(l.at).Start)
+	for i := range all {
+		p := &all[i]
+		if !p.Start.Equal(start) {
+			continue
+		}
+		for _, g := range l.grants {
+			if g.posted {
+				p.Settled -= g.settledAs[line.Unit]
+			} else {
+				p.Pending -= g.amount[line.Unit]
+			}
+		}
+		p.Settled, p.Pending = addUp(p.Settled, l.settled[line.Unit]), addUp(p.Pending, l.pending[line.Unit])
+	}
+}
+
+// entry is what a call inside a lease looks like to those who ask. Requires mu held.
+func (c *call) entry() budget.Entry {
+	e := budget.Entry{ID: c.id, State: c.state, Estimated: c.estimated, ReservedAt: c.lease.storeTime(c.at)}
+	e.Reserved, e.Actual, e.Reference = unpack(c.packed)
+	if c.whose != nil {
+		e.Scope, e.Operation = c.whose.Scope, c.whose.Operation
+	}
+	amounts := &e.Actual
+	if c.state == budget.Pending {
+		amounts = &e.Reserved
+	} else {
+		e.ResolvedAt = c.lease.storeTime(c.moment)
+	}
+	for i := range c.lease.lines {
+		l := &c.lease.lines[i]
+		start := time.Unix(0, l.Window.At(c.lease.at).Start)
+		e.Lines = append(e.Lines, budget.Booking{Account: l.Account, Unit: l.Unit, Start: start, Amount: amounts[l.Unit]})
+	}
+	return e
+}

@@ -1,0 +1,399 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// route says who answers a Reserve.
+type route uint8
+
+const (
+	answered  route = iota // this process did
+	askStore               // the store inside must, for this call alone
+	drawLease              // a lease must be drawn first
+	denied                 // the store inside has no room for this call
+	readFlags              // nobody knows whether a flag holds for this call
+)
+
+// maxRoutes bounds how often one Reserve may be overtaken by others before it goes direct.
+const maxRoutes = 8
+
+// errOvertaken says that the same reservation was made in a lease while this one was under way.
+var errOvertaken = errors.New("budget: the same reservation was made again and again meanwhile")
+
+// Reserve implements Store. It answers from a lease with room, without I/O; draws a lease if the limits have plenty; and
+// else asks the store inside for this call alone. It denies only what the store inside denies once this process has given
+// back everything that it does not need, or denied less than a second ago.
+func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+	if err := r.Validate(); err != nil {
+		return budget.Decision{}, err
+	}
+	var g *group
+	for range maxRoutes {
+		var d budget.Decision
+		var way route
+		var err error
+		d, g, way, err = s.local(ctx, &r)
+		if way == readFlags {
+			if _, err = s.Kills(ctx); err == nil {
+				if d, known, err := s.replay(&r); known {
+					return d, err
+				}
+			}
+		}
+		if way == drawLease {
+			d, way, err = s.draw(ctx, g, &r)
+		}
+		switch {
+		case err != nil || way == answered:
+			return d, err
+		case way == askStore:
+			d, err = s.direct(ctx, g, r, nil)
+		case way == denied:
+			d, err = s.direct(ctx, g, r, &d)
+		default:
+			continue
+		}
+		if !errors.Is(err, errOvertaken) {
+			return d, err
+		}
+	}
+	return s.direct(ctx, g, r, nil)
+}
+
+// local answers from what this process knows, or says who can. It does no I/O.
+func (s *Store) local(ctx context.Context, r *budget.Reservation) (budget.Decision, *group, route, error) {
+	now, err := s.lock(ctx)
+	if err != nil {
+		return budget.Decision{}, nil, answered, err
+	}
+	defer s.mu.Unlock()
+	if c := s.calls[r.ID]; c != nil && c.lease == nil {
+		return budget.Decision{}, nil, askStore, nil
+	} else if c != nil {
+		l := c.lease
+		coveredByDraw := containsAll(l.dims, r.Dims) && !now.Before(l.drawn) && now.Before(l.until) // when it was drawn, no flag held for these
+		if c.state == budget.Pending && !coveredByDraw && !s.flags.fresh(now, s.length) {
+			return budget.Decision{}, nil, readFlags, nil
+		}
+		d, err := s.again(c, r)
+		return d, nil, answered, err
+	}
+	g := s.groupOf(r.Lines, now)
+	g.ttl = max(g.ttl, r.TTL)
+	if !g.leasable || s.flags.holding(r, now.Add(s.offset)) != nil {
+		return budget.Decision{}, g, askStore, nil
+	}
+	switch l, stale := s.room(g, r, now); {
+	case l != nil:
+		return s.admit(l, r, now), g, answered, nil
+	case stale:
+		return budget.Decision{}, g, readFlags, nil
+	}
+	if denial := s.remembered(g, r, now); denial != nil {
+		return budget.Decision{Denied: denial}, g, answered, nil
+	}
+	if s.wantedOn(g.lines, now) {
+		return budget.Decision{}, g, askStore, nil
+	}
+	return budget.Decision{}, g, drawLease, nil
+}
+
+// replay answers a reservation whose id is that of a call in a lease, by the flags as they are known.
+func (s *Store) replay(r *budget.Reservation) (d budget.Decision, known bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.calls[r.ID]
+	if c == nil || c.lease == nil {
+		return budget.Decision{}, false, nil
+	}
+	d, err = s.again(c, r)
+	return d, true, err
+}
+
+// again answers a reservation whose id is that of a call in a lease. Requires mu held.
+func (s *Store) again(c *call, r *budget.Reservation) (budget.Decision, error) {
+	sameLine := func(a, b budget.Line) bool { return a.Account == b.Account && a.Unit == b.Unit }
+	switch {
+	case c.state != budget.Pending:
+		return budget.Decision{}, budget.ErrResolved
+	case c.owner != r.Owner || c.reserved() != r.Charge || !slices.EqualFunc(c.lease.lines, r.Lines, sameLine):
+		return budget.Decision{}, budget.ErrIDConflict
+	}
+	if k := s.flags.holding(r, s.now().Add(s.offset)); k != nil {
+		return budget.Decision{Killed: k}, nil
+	}
+	return budget.Decision{Admitted: true, Replayed: true, ExpiresAt: c.lease.storeTime(c.moment)}, nil
+}
+
+// room returns the oldest lease with room for a call; or none, and whether that is for want of fresh flags alone. Requires
+// mu held.
+func (s *Store) room(g *group, r *budget.Reservation, now time.Time) (roomy *lease, stale bool) {
+	var over []*lease
+	for _, l := range g.open {
+		switch {
+		case now.Before(l.drawn) || !now.Before(l.until):
+			over = append(over, l)
+		case roomy != nil || now.Add(r.TTL).After(l.lapses) || !l.fits(r.Charge) || !l.carries(r.Call):
+		case !containsAll(l.dims, r.Dims) && !s.flags.fresh(now, s.length):
+			stale = true
+		default:
+			roomy = l
+		}
+	}
+	for _, l := range over {
+		s.closeLease(l, now)
+	}
+	return roomy, stale && roomy == nil
+}
+
+// admit books a call in a lease that has room for it. Requires mu held.
+func (s *Store) admit(l *lease, r *budget.Reservation, now time.Time) budget.Decision {
+	at := now.Sub(l.sent)
+	c := &call{id: r.ID, owner: r.Owner, lease: l, state: budget.Pending, packed: pack(r.Charge, budget.Charge{}), at: at, moment: later(at, r.TTL), whose: r.Call}
+	l.pending, _ = l.pending.Plus(r.Charge)
+	u := l.useOf(r.Call)
+	u.pending, _ = u.pending.Plus(r.Charge)
+	l.inFlight++
+	l.group.observeCall(r.Charge)
+	l.group.deniedSince = time.Time{}
+	l.calls = append(l.calls, c)
+	s.calls[r.ID] = c
+	return budget.Decision{Admitted: true, ExpiresAt: l.storeTime(c.moment)}
+}
+
+// maxReturns bounds how often one Reserve gives leases back that others of this process draw meanwhile.
+const maxReturns = 3
+
+// direct asks the store inside for one call, or goes on from its first answer to a grant that was no larger. What is denied
+// for want of room is denied only after this process has given back all that it does not need in the account that denied
+// it, so that no call is denied for its own process's idle shares. The first denials latch nothing that the last one would
+// not: lines that latch are never leased, and so have no idle shares.
+func (s *Store) direct(ctx context.Context, g *group, r budget.Reservation, first *budget.Decision) (d budget.Decision, err error) {
+	if _, err := s.lock(ctx); err != nil {
+		return budget.Decision{}, err
+	}
+	if c := s.calls[r.ID]; c != nil && c.lease != nil {
+		s.mu.Unlock()
+		return budget.Decision{}, errOvertaken
+	}
+	done := s.noted(r.ID)
+	s.mu.Unlock()
+	defer done(&d)
+	s.observeCall(g, r.Charge)
+	var latched []budget.Denial
+	for round := 0; ; round++ {
+		asked := s.now()
+		if round == 0 && first != nil {
+			d = *first
+		} else {
+			d, err = s.inner.Reserve(ctx, r)
+		}
+		if err != nil || d.Admitted || d.Killed != nil {
+			s.learn(g, &r, &d, err)
+			return d, err
+		}
+		if round == 0 {
+			defer s.holdOffLeases(r.Lines)()
+		}
+		latched = asFirstTold(r.Lines, d.Denied, latched)
+		idle := s.idleOn(r.Lines, d.Denied)
+		if len(idle) == 0 || round == maxReturns {
+			s.remember(g, r, d.Denied, asked)
+			s.wish(ctx, g, &r, d.Denied)
+			return d, nil
+		}
+		if _, err := s.giveBackAll(ctx, idle); err != nil {
+			return budget.Decision{}, err
+		}
+	}
+}
+
+// asFirstTold puts what the first answer said of lines with Latch in the place of what later ones do, which find them latched by the
+// first. It returns what is known of such lines.
+func asFirstTold(lines []budget.Line, denied, known []budget.Denial) []budget.Denial {
+	for i, d := range denied {
+		if d.Line < 0 || d.Line >= len(lines) || !lines[d.Line].Latch {
+			continue
+		}
+		if at := slices.IndexFunc(known, func(k budget.Denial) bool { return k.Line == d.Line }); at >= 0 {
+			denied[i] = known[at]
+		} else {
+			known = append(known, d)
+		}
+	}
+	return known
+}
+
+// idleOn returns this process's leases with an unused rest in the accounts that denied a call. The others are not in its way.
+func (s *Store) idleOn(lines []budget.Line, denied []budget.Denial) []*lease {
+	var full []budget.Line
+	for _, d := range denied {
+		if d.Line >= 0 && d.Line < len(lines) {
+			full = append(full, lines[d.Line])
+		}
+	}
+	if len(full) == 0 {
+		return nil
+	}
+	return s.liveLeases(func(l *lease) bool { return l.idle() && l.touches(full) })
+}
+
+// holdOffLeases keeps leases from being drawn on these accounts until the function that it returns is called.
+func (s *Store) holdOffLeases(lines []budget.Line) (end func()) {
+	add := func(n int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for i := range lines {
+			a := lines[i].Account
+			if s.denying[a] += n; s.denying[a] == 0 {
+				delete(s.denying, a)
+			}
+		}
+	}
+	add(1)
+	return func() { add(-1) }
+}
+
+// learn records what a decision tells of kill flags, and leaves out of it the observe-only lines that have room once our
+// own idle shares are left out.
+func (s *Store) learn(g *group, r *budget.Reservation, d *budget.Decision, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g != nil && err == nil && d.Admitted {
+		g.deniedSince = time.Time{}
+	}
+	if c := s.calls[r.ID]; c != nil && c.lease == nil && err == nil && d.Admitted && !d.Replayed {
+		c.packed = pack(r.Charge, budget.Charge{})
+	}
+	switch {
+	case d.Killed != nil:
+		s.flags.add(*d.Killed) // so that leases drawn for other calls stop as well
+	case d.Admitted && s.flags.holding(r, s.now().Add(s.offset)) != nil: // somebody has revived the scope
+		s.flags.stale = true
+		s.wakeBackground()
+	}
+	d.Observed = s.withoutOwnIdle(r, d.Observed)
+}
+
+// withoutOwnIdle drops those observe-only denials that would fit if this process had given back what lies idle in its leases. Requires
+// mu held.
+func (s *Store) withoutOwnIdle(r *budget.Reservation, observed []budget.Denial) (all []budget.Denial) {
+	for _, d := range observed {
+		if d.Line < 0 || d.Line >= len(r.Lines) {
+			continue
+		}
+		line := &r.Lines[d.Line]
+		s.adjust(&d.Balance, line)
+		if d.Latched || d.Max < 0 || r.Charge[line.Unit] > d.Left() {
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
+// denialMemory is how long a denial is repeated without asking again, for calls at least as large; an eighth of a length, if that is
+// shorter.
+const denialMemory = time.Second
+
+// refusal is the last denial by the store inside in a group: its lines, in order.
+type refusal struct {
+	charge    budget.Charge
+	denied    []budget.Denial
+	at, until time.Time
+	roomMade  uint64 // how often this process had made room when it was asked
+}
+
+// remember puts a denial's numbers right and keeps it for a while, unless the call's next refusal might latch. The group
+// is nil for a call that gets none.
+func (s *Store) remember(g *group, r budget.Reservation, denied []budget.Denial, asked time.Time) {
+	if len(denied) == 0 || slices.ContainsFunc(denied, func(d budget.Denial) bool { return d.Line < 0 || d.Line >= len(r.Lines) }) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	memory, latches := min(denialMemory, s.length/8), false
+	for i := range denied {
+		d := &denied[i]
+		line := &r.Lines[d.Line]
+		s.adjust(&d.Balance, line)
+		latches = latches || line.Latch || d.Latched || line.Observe
+		if d.ResetAfter > 0 {
+			memory = min(memory, d.ResetAfter)
+		}
+	}
+	if g == nil {
+		return
+	}
+	g.looksToSkip = skipLooks
+	if !latches {
+		g.refusal = refusal{r.Charge, slices.Clone(denied), asked, asked.Add(memory), s.roomMade}
+	}
+}
+
+// remembered repeats the last denial for a call that would meet the same one: at the same lines, for as much or more, and
+// with no more in the other lines, which had room. Requires mu held.
+func (s *Store) remembered(g *group, r *budget.Reservation, now time.Time) []budget.Denial {
+	f := &g.refusal
+	if f.roomMade != s.roomMade || now.Before(f.at) || !now.Before(f.until) {
+		return nil
+	}
+	again, next := make([]budget.Denial, 0, len(f.denied)), 0
+	for i := range r.Lines {
+		line := &r.Lines[i]
+		larger := r.Charge[line.Unit] - f.charge[line.Unit]
+		if next == len(f.denied) || f.denied[next].Line != i {
+			if larger > 0 {
+				return nil // this line might have no room for it
+			}
+			continue
+		}
+		d := f.denied[next]
+		next++
+		if larger < 0 || larger > 0 && (line.Window.Length() > 0 || r.Charge[line.Unit] > d.Max) {
+			return nil // it might fit; or has longer to wait, for ever if it is larger than the limit
+		}
+		if d.ResetAfter > 0 {
+			d.ResetAfter = max(d.ResetAfter-now.Sub(f.at), 1)
+		}
+		again = append(again, d)
+	}
+	return again
+}
+
+// note is a call that the store inside was asked about, to be forgotten some day.
+type note struct {
+	id budget.ID
+	at time.Time
+}
+
+// noted routes whatever happens to an id to the store inside from now on. The function that it returns takes that back if
+// the store turned out to know nothing of it. Requires mu held, and that it is no call in a lease; the function does not.
+func (s *Store) noted(id budget.ID) func(*budget.Decision) {
+	c := s.calls[id]
+	if c == nil {
+		c = &call{id: id}
+		s.calls[id] = c
+		s.notes = append(s.notes, note{id, s.now()})
+	}
+	c.users++
+	return func(d *budget.Decision) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		c.users--
+		c.kept = c.kept || d == nil || len(d.Denied) == 0 && d.Killed == nil
+		if !c.kept && c.users == 0 && s.calls[id] == c {
+			delete(s.calls, id)
+		}
+	}
+}
+
+// refused reports whether an error says that the store can't hold an amount, rather than that it could not be asked.
+func refused(err error) bool {
+	return errors.Is(err, budget.ErrOverflow) || errors.Is(err, budget.ErrInvalidCharge) || errors.Is(err, budget.ErrSuperseded)
+}

@@ -1,0 +1,212 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// giveBack closes a lease and settles its grants in the store inside: with what its calls have spent and the worst cases of those in flight,
+// which are corrected when these end. So unused amounts are free again, and everything that may yet be billed stays covered at any
+// moment. Each step is repeated unchanged until its result is known; one that fails is tried again in the background.
+//
+// With report set, the thresholds that are reached are reported, which happens once: the caller must be able to pass them on.
+func (s *Store) giveBack(ctx context.Context, l *lease, report bool) (crossed []budget.Crossing, err error) {
+	if err := l.storeMu.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer l.storeMu.unlock()
+	for {
+		s.mu.Lock()
+		s.closeLease(l, s.now())
+		step := s.nextStep(ctx, l, report, &crossed)
+		s.mu.Unlock()
+		if step == nil {
+			return crossed, nil
+		}
+		s.changingLeases(func() { err = step() })
+		if err != nil {
+			return crossed, err
+		}
+	}
+}
+
+// maxReturning is how many leases are given back at the same time. One after the other, with a round trip each, a process
+// whose calls fall under many sets of accounts would fall behind for good.
+const maxReturning = 32
+
+// giveBackAll gives leases back. It returns how many could not be, and the last error.
+func (s *Store) giveBackAll(ctx context.Context, leases []*lease) (kept int, last error) {
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	next := make(chan *lease)
+	for range min(maxReturning, len(leases)) {
+		all.Go(func() {
+			for l := range next {
+				if _, err := s.giveBack(ctx, l, false); err != nil {
+					mu.Lock()
+					kept, last = kept+1, err
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	for _, l := range leases {
+		next <- l
+	}
+	close(next)
+	all.Wait()
+	return kept, last
+}
+
+// nextStep returns what the store inside has to be told next about a lease, or nil. Requires mu held; the step does not.
+func (s *Store) nextStep(ctx context.Context, l *lease, report bool, crossed *[]budget.Crossing) func() error {
+	if len(l.unanswered) > 0 {
+		return func() error { return s.voidUnansweredGrant(ctx, l) }
+	}
+	targets, settled := l.targets(l.needed()), l.targets(l.settled)
+	shares := l.shares(targets)
+	for i, g := range l.grants {
+		estimated := l.estimates > 0 || targets[i] != settled[i]
+		switch {
+		case !g.posted:
+			if g.tried == nil {
+				g.tried = &budget.Settlement{ID: g.id, Owner: s.owner, Actual: targets[i], Estimated: estimated, Lines: g.lines, Shares: shares[i]}
+				if !report || l.inFlight > 0 {
+					g.tried.Lines = withoutThresholds(g.lines)
+				}
+			}
+			return func() error { return s.settleGrant(ctx, l, g, crossed) }
+		case !g.knows(targets[i], shares[i]) || g.estimated && !estimated:
+			return func() error { return s.correctGrant(ctx, g, targets[i], shares[i]) }
+		}
+	}
+	switch {
+	case !l.exact():
+		return nil
+	case report && l.thresholdDue(s.now()):
+		return func() error { return s.askThresholds(ctx, l, crossed) }
+	}
+	s.dropSettled(l)
+	return nil
+}
+
+// settleSpentGrants voids grants of which nobody knows whether they were reserved, and settles those that are spent to the last unit; if
+// that fails they stay pending, which counts as much. Requires the lease's storeMu held.
+func (s *Store) settleSpentGrants(ctx context.Context, l *lease) (err error) {
+	for len(l.unanswered) > 0 && err == nil {
+		s.changingLeases(func() { err = s.voidUnansweredGrant(ctx, l) })
+	}
+	for err == nil {
+		s.mu.Lock()
+		g := s.usedUp(l)
+		s.mu.Unlock()
+		if g == nil {
+			return nil
+		}
+		var none []budget.Crossing // its lines report no thresholds
+		var failed error
+		if s.changingLeases(func() { failed = s.settleGrant(ctx, l, g, &none) }); failed != nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// usedUp returns a grant of which nothing is left, ready to be settled, or nil. It is never the last one, which takes what
+// comes. Requires mu held.
+func (s *Store) usedUp(l *lease) *grant {
+	if len(l.grants) < 2 {
+		return nil
+	}
+	settled := l.targets(l.settled)
+	for i, g := range l.grants[:len(l.grants)-1] {
+		if g.posted || settled[i] != g.amount {
+			continue
+		}
+		if g.tried == nil {
+			// What is in flight is no part of it: all of the grant was spent by calls that were settled.
+			shares := l.divide(settled, func(u *leaseUse) budget.Charge { return u.settled })
+			g.tried = &budget.Settlement{ID: g.id, Owner: s.owner, Actual: g.amount, Estimated: l.estimates > 0, Lines: withoutThresholds(g.lines), Shares: shares[i]}
+		}
+		return g
+	}
+	return nil
+}
+
+// voidUnansweredGrant voids a grant of which nobody knows whether it was reserved.
+func (s *Store) voidUnansweredGrant(ctx context.Context, l *lease) error {
+	g := l.unanswered[0]
+	err := s.inner.Void(ctx, g.id, s.owner)
+	if err != nil && !errors.Is(err, budget.ErrResolved) {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.unanswered = l.unanswered[1:]
+	if err != nil { // it was reserved, and has lapsed since: it has to be settled with what is true
+		l.grants = append(l.grants, g)
+	} else {
+		delete(s.leases, g.id)
+	}
+	return nil
+}
+
+func (s *Store) settleGrant(ctx context.Context, l *lease, g *grant, crossed *[]budget.Crossing) error {
+	st := *g.tried
+	p, err := s.inner.Settle(ctx, st)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil && !errors.Is(err, budget.ErrResolved) {
+		if refused(err) {
+			g.tried = nil // it was certainly not posted
+		}
+		return err
+	}
+	g.tried, g.posted, g.settledAs, g.shares, g.estimated = nil, true, st.Actual, st.Shares, st.Estimated
+	if err != nil { // somebody put it right by hand after it lapsed: theirs stands
+		g.estimated = false
+		return nil
+	}
+	if *crossed = append(*crossed, p.Crossed...); !p.Replayed {
+		s.noteReported(l, st, p.Crossed, s.now())
+	}
+	return nil
+}
+
+func (s *Store) correctGrant(ctx context.Context, g *grant, target budget.Charge, shares []budget.Share) error {
+	change := budget.Change{ID: budget.NewID(), Reason: "what the calls of a lease really cost"}
+	var err error
+	if change.Seen, err = s.inner.Revision(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	before := g.correcting
+	if before {
+		g.settledAs = smaller(g.settledAs, g.correctingTo)
+	}
+	g.correcting, g.correctingTo = true, target
+	s.mu.Unlock()
+	_, err = s.inner.Correct(ctx, budget.Correction{ID: g.id, Actual: target, Shares: shares, Change: change})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil && !errors.Is(err, budget.ErrNotFound) { // one that the store has forgotten can't be put right any more
+		if refused(err) {
+			g.correcting = before // this one certainly was not posted
+		}
+		return err
+	}
+	g.settledAs, g.shares, g.estimated, g.correcting = target, shares, false, false
+	return nil
+}
+
+// dropSettled stops tracking a lease that is settled exactly in the store inside. Its calls stay known until forget drops them. Requires mu held.
+func (s *Store) dropSettled(l *lease) {
+	delete(s.live, l)
+	l.touched = s.now()
+	if !l.queued {
+		s.enqueue(&s.spent, l)
+	}
+}

@@ -1,0 +1,197 @@
+package lease
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+)
+
+// leaseUse is what the calls of one row of usage have of a lease.
+type leaseUse struct {
+	key              budget.Key
+	call             *budget.Call // one of them
+	settled, pending budget.Charge
+}
+
+func (l *lease) use(key budget.Key) *leaseUse {
+	for _, u := range l.uses {
+		if u.key == key {
+			return u
+		}
+	}
+	return nil
+}
+
+// carries reports whether a call's amounts can be told apart in what the store inside is told of the lease.
+func (l *lease) carries(c *budget.Call) bool {
+	return len(l.uses) < budget.MaxShares || l.use(c.UsageKey()) != nil
+}
+
+// useOf returns what a call's amounts are added to.
+func (l *lease) useOf(c *budget.Call) *leaseUse {
+	key := c.UsageKey()
+	u := l.use(key)
+	if u == nil {
+		u = &leaseUse{key: key, call: c}
+		l.uses = append(l.uses, u)
+	}
+	return u
+}
+
+// shares returns how what each grant has to be settled with divides among the lease's calls, worst cases in flight included.
+func (l *lease) shares(targets []budget.Charge) [][]budget.Share {
+	return l.divide(targets, func(u *leaseUse) budget.Charge {
+		sum, _ := u.settled.Plus(u.pending)
+		return sum
+	})
+}
+
+// divide returns how targets, which add up to what all uses have, divide among them. A grant of which the store inside knows its target
+// keeps the shares that it has, so that no correction is due for them alone, unless others could not be right then.
+func (l *lease) divide(targets []budget.Charge, of func(*leaseUse) budget.Charge) [][]budget.Share {
+	rest := make([]budget.Charge, len(l.uses))
+	fresh := func() {
+		for k, u := range l.uses {
+			rest[k] = of(u)
+		}
+	}
+	fresh()
+	kept := make([]bool, len(targets))
+	for i, g := range l.grants {
+		kept[i] = g.posted && !g.correcting && g.settledAs == targets[i]
+		for _, share := range g.shares {
+			if kept[i] {
+				k := slices.IndexFunc(l.uses, func(u *leaseUse) bool { return u.key == share.Call.UsageKey() })
+				rest[k] = minus(rest[k], share.Amount)
+			}
+		}
+	}
+	if slices.ContainsFunc(rest, func(c budget.Charge) bool { return c.Validate() != nil }) {
+		clear(kept)
+		fresh()
+	}
+	all := make([][]budget.Share, len(targets))
+	for i := range targets {
+		if kept[i] {
+			all[i] = l.grants[i].shares
+			continue
+		}
+		all[i] = l.fill(targets[i], rest)
+	}
+	return all
+}
+
+// fill takes a target out of what is left of each use, and returns who had what of it.
+func (l *lease) fill(target budget.Charge, rest []budget.Charge) (shares []budget.Share) {
+	for k, u := range l.uses {
+		part := smaller(target, rest[k])
+		if part == (budget.Charge{}) {
+			continue
+		}
+		target, rest[k] = minus(target, part), minus(rest[k], part)
+		shares = append(shares, budget.Share{Call: u.call, Amount: part})
+	}
+	slices.SortFunc(shares, func(a, b budget.Share) int {
+		x, y := a.Call.UsageKey(), b.Call.UsageKey()
+		return bytes.Compare(x[:], y[:])
+	})
+	return shares
+}
+
+// knows reports whether the store inside has certainly been told this of a grant.
+func (g *grant) knows(target budget.Charge, shares []budget.Share) bool {
+	return !g.correcting && g.settledAs == target && slices.EqualFunc(g.shares, shares, func(a, b budget.Share) bool {
+		return a.Amount == b.Amount && a.Call.UsageKey() == b.Call.UsageKey()
+	})
+}
+
+// usagePage is how many rows are asked of the store inside at a time.
+const usagePage = 10_000
+
+// ownSum names a row: a day, and whose it is.
+type ownSum struct {
+	day int64
+	key budget.Key
+}
+
+// Usage implements Store. What this process spent in its leases is in it; what others did is once they have given theirs back, and the
+// worst cases of what was then in flight are in it until it ends.
+func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) (page []budget.UsageRow, err error) {
+	limit = max(1, min(limit, usagePage))
+	for full := true; full && len(page) < limit; { // a row of which nothing is left is none
+		var part []budget.UsageRow
+		next := from
+		err := s.undisturbed(ctx, func() (func(), error) {
+			all, err := s.inner.Usage(ctx, from, limit)
+			if part, full = all, len(all) == limit; full {
+				next = budget.UsageMark{Day: all[limit-1].Day, After: all[limit-1].Key}
+			}
+			return func() { part = s.ownUsage(from, limit, all) }, err
+		})
+		if err != nil {
+			return nil, err
+		}
+		page, from = append(page, part...), next
+	}
+	return page[:min(len(page), limit)], nil
+}
+
+// ownUsage corrects a page of usage of the store inside by what the calls of this process's leases have spent and is not posted there yet. Requires mu held.
+func (s *Store) ownUsage(from budget.UsageMark, limit int, page []budget.UsageRow) []budget.UsageRow {
+	own := make(map[ownSum]*budget.UsageRow)
+	add := func(day time.Time, u *leaseUse, c budget.Charge, sign int64) {
+		day = budget.UsageDay(day)
+		at := ownSum{day.Unix(), u.key}
+		row := own[at]
+		if row == nil {
+			row = &budget.UsageRow{Day: day, Key: u.key, Scope: u.call.UsageScope()}
+			own[at] = row
+		}
+		for unit := range c {
+			row.Charge[unit] += sign * c[unit]
+		}
+	}
+	for l := range s.live {
+		if len(l.grants) == 0 {
+			continue
+		}
+		for _, u := range l.uses {
+			add(l.grants[len(l.grants)-1].at, u, u.settled, 1)
+		}
+		for _, g := range l.grants {
+			for _, share := range g.shares {
+				add(g.at, l.use(share.Call.UsageKey()), share.Amount, -1)
+			}
+		}
+	}
+	full := len(page) == limit
+	for i := range page {
+		at := ownSum{page[i].Day.Unix(), page[i].Key}
+		if row := own[at]; row != nil {
+			for unit := range row.Charge {
+				page[i].Charge[unit] = max(0, addUp(page[i].Charge[unit], row.Charge[unit]))
+			}
+			delete(own, at)
+		}
+	}
+	for _, row := range own {
+		begin := budget.UsageRow{Day: from.Day, Key: from.After}
+		outside := compareRows(row, &begin) <= 0 || full && compareRows(row, &page[len(page)-1]) > 0
+		if outside || row.Charge == (budget.Charge{}) || row.Charge.Validate() != nil {
+			continue
+		}
+		page = append(page, *row)
+	}
+	page = slices.DeleteFunc(page, func(r budget.UsageRow) bool { return r.Charge == budget.Charge{} })
+	slices.SortFunc(page, func(a, b budget.UsageRow) int { return compareRows(&a, &b) })
+	return page
+}
+
+// compareRows orders rows as stores tell them.
+func compareRows(a, b *budget.UsageRow) int {
+	return cmp.Or(a.Day.Compare(b.Day), bytes.Compare(a.Key[:], b.Key[:]))
+}

@@ -1,0 +1,240 @@
+package lease
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/key"
+)
+
+// A limit may have enough room for a call, and yet refuse it because other processes hold the room in leases. Then the process of that call
+// records a wish for room. A wish is the latch of a separate account: the store inside is asked for a reservation by a line with a latch and a
+// Max of zero, which is always refused. The refusal leaves only the latch, which opens by itself, so that there is no entry or
+// amount to clean up even if the process dies. The holders of leases see the latch in the answers to their own draws. Until it opens, they
+// draw no leases on that limit, send each call to the store, and give unused amounts back.
+//
+// A wish itself neither admits nor refuses a call.
+
+// LeavesWishes tells a Ledger that calls which wait for room leave wishes here, so that it leaves none itself.
+func (s *Store) LeavesWishes() {}
+
+// wish says that another process waits for room on an account.
+type wish struct {
+	account budget.Key // of the limit
+	until   time.Time  // by this process's clock
+}
+
+// wishName is the limit's name of the accounts of wishes.
+const wishName = key.Own + "wanted"
+
+// wishLife returns how long a wish lasts, if leases have this length. It is longer than each holder takes to draw once more and to give back.
+func wishLife(length time.Duration) time.Duration { return 2*length + length/2 }
+
+// dearShare decides which calls are dear, and record a wish at once: those that need at least 1/dearShare of what a limit has not spent yet.
+const dearShare = 64
+
+// wantedKey returns the key of the account for wishes for room on the given account.
+func wantedKey(account budget.Key) budget.Key { return key.Of("wanted", string(account[:])) }
+
+// wishFor returns the line by which a wish for room on line l is recorded. The latch lasts as long as the line's window.
+func wishFor(l *budget.Line, length time.Duration) budget.Line {
+	return budget.Line{Account: wantedKey(l.Account), Limit: wishName, Unit: l.Unit, Window: budget.Rolling(wishLife(length)), Latch: true}
+}
+
+// lookFor returns the line by which a holder of leases sees wishes for room on line l. The latch can be seen with any window; a calendar month makes few
+// buckets, because each grant creates the bucket of its window if there is none.
+func lookFor(l *budget.Line, unit budget.Unit) budget.Line {
+	return budget.Line{Account: wantedKey(l.Account), Limit: wishName, Unit: unit, Window: budget.Monthly, Observe: true}
+}
+
+// mostAlert is up to how many lines a group may have whose grants also ask for wishes. Each line adds an account to the grant.
+const mostAlert = 16
+
+// prepareWishLines makes the lines by which a group sees wishes. In a grant these have a unit of which the grant reserves nothing.
+func (g *group) prepareWishLines() {
+	g.looks = slices.Clone(g.lines)
+	spare := budget.UnitUSD
+	for slices.Contains(g.units, spare) {
+		spare++
+	}
+	for i := range g.lines {
+		if l := &g.lines[i]; !l.Observe {
+			g.looks, g.wishes = append(g.looks, lookFor(l, spare)), append(g.wishes, i)
+		}
+	}
+	if g.hasThresholds() || !spare.Valid() || len(g.lines) > mostAlert {
+		return
+	}
+	g.alert = slices.Clone(g.looks)
+	slices.SortFunc(g.alert, byAccount)
+	for i := range g.alert {
+		at := slices.IndexFunc(g.looks, func(l budget.Line) bool { return l.Account == g.alert[i].Account })
+		if at >= len(g.lines) {
+			at = g.wishes[at-len(g.lines)]
+		}
+		g.alerts = append(g.alerts, at)
+	}
+}
+
+func byAccount(a, b budget.Line) int { return bytes.Compare(a.Account[:], b.Account[:]) }
+
+// wishesIn returns the wishes that balances show, which were read for all of g.looks.
+func (g *group) wishesIn(balances []budget.Balance, now time.Time) (all []wish) {
+	for i, b := range balances[len(g.lines):] {
+		if b.Latched {
+			all = append(all, wish{g.lines[g.wishes[i]].Account, now.Add(b.ResetAfter)})
+		}
+	}
+	return all
+}
+
+// takeWishes returns the wishes in the answer to a grant, and removes them from it, so that the rest is about the group's lines.
+func (g *group) takeWishes(of *grant, d *budget.Decision, now time.Time) (all []wish) {
+	if len(of.lines) == len(g.lines) {
+		return nil
+	}
+	isWish := func(line int) bool { return of.lines[line].Account != g.lines[g.alerts[line]].Account }
+	var observed []budget.Denial
+	for _, o := range d.Observed {
+		switch {
+		case o.Line < 0 || o.Line >= len(of.lines):
+		case !isWish(o.Line):
+			o.Line = g.alerts[o.Line]
+			observed = append(observed, o)
+		case o.Latched:
+			all = append(all, wish{g.lines[g.alerts[o.Line]].Account, now.Add(o.ResetAfter)})
+		}
+	}
+	d.Observed = observed
+	for i, r := range d.Denied {
+		if r.Line >= 0 && r.Line < len(of.lines) {
+			d.Denied[i].Line = g.alerts[r.Line]
+		}
+	}
+	return all
+}
+
+// wantedOn reports whether a call is known to wait for room on one of these lines' accounts. Requires mu held.
+func (s *Store) wantedOn(lines []budget.Line, now time.Time) bool {
+	return len(s.wanted) > 0 && slices.ContainsFunc(lines, func(l budget.Line) bool { return now.Before(s.wanted[l.Account]) })
+}
+
+// yieldToWishes ends this process's admissions from leases where somebody wishes for room, and has what lies idle in them given back. Requires mu
+// held.
+func (s *Store) yieldToWishes(wishes []wish, now time.Time) {
+	for _, w := range wishes {
+		if until := now.Add(wishLife(s.length)); w.until.After(until) {
+			w.until = until
+		}
+		if !now.Before(w.until) {
+			continue
+		}
+		s.wanted[w.account] = w.until
+		on := []budget.Line{{Account: w.account}}
+		for l := range s.live {
+			if l.at.IsZero() || !l.touches(on) { // a lease that is being drawn is closed by the goroutine that draws it
+				continue
+			}
+			if s.closeLease(l, now); l.idle() {
+				s.wakeBackground()
+			}
+		}
+	}
+}
+
+// forgetWishes forgets wishes that have ended. Requires mu held.
+func (s *Store) forgetWishes(now time.Time) {
+	for account, until := range s.wanted {
+		if !now.Before(until) {
+			delete(s.wanted, account)
+		}
+	}
+}
+
+// wish records a wish for room on the lines that denied a call, except where one is recorded already or would not help. Its errors are ignored,
+// because the call is denied in any case.
+func (s *Store) wish(ctx context.Context, g *group, r *budget.Reservation, denied []budget.Denial) {
+	asked, err := s.lock(ctx)
+	if err != nil {
+		return
+	}
+	lines := s.linesToWishFor(g, r, denied, asked)
+	s.mu.Unlock()
+	if len(lines) == 0 {
+		return
+	}
+	w := budget.Reservation{ID: budget.NewID(), Owner: s.owner, TTL: s.length}
+	of := make(map[budget.Key]budget.Key, len(lines))
+	for i := range lines {
+		l := wishFor(&lines[i], s.length)
+		w.Lines, w.Charge[l.Unit], of[l.Account] = append(w.Lines, l), 1, lines[i].Account
+	}
+	slices.SortFunc(w.Lines, byAccount)
+	d, err := s.inner.Reserve(ctx, w)
+	if err != nil {
+		return
+	}
+	var recorded []wish
+	for _, refusal := range d.Denied {
+		if refusal.Line < 0 || refusal.Line >= len(w.Lines) {
+			continue
+		}
+		lives := wishLife(s.length)
+		if refusal.Latched { // another process was first, and its wish may end sooner
+			lives = s.length / 2
+		}
+		recorded = append(recorded, wish{of[w.Lines[refusal.Line].Account], asked.Add(lives)})
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.yieldToWishes(recorded, s.now())
+}
+
+// linesToWishFor returns the lines on which to record a wish for a denied call: those that denied it and have none yet. It returns none if the call
+// would not fit even without leases. For a call that is not dear it returns none until calls have been denied for half the length of a
+// lease. Requires mu held.
+func (s *Store) linesToWishFor(g *group, r *budget.Reservation, denied []budget.Denial, now time.Time) (lines []budget.Line) {
+	if g == nil {
+		return nil
+	}
+	dear := false
+	for _, d := range denied {
+		if d.Line < 0 || d.Line >= len(r.Lines) {
+			return nil
+		}
+		line := &r.Lines[d.Line]
+		need, unspent := r.Charge[line.Unit], d.Max-d.Settled
+		if d.Latched || line.Latch || line.Observe || d.Max < 0 || need > unspent {
+			return nil
+		}
+		dear = dear || need/2 > g.callSize[line.Unit] || need >= unspent/dearShare
+		if !now.Before(s.wanted[line.Account]) {
+			lines = append(lines, *line)
+		}
+	}
+	if g.deniedSince.IsZero() || now.Before(g.deniedSince) {
+		g.deniedSince = now
+	}
+	if !dear && now.Sub(g.deniedSince) < s.length/2 {
+		return nil
+	}
+	return lines
+}
+
+// idleAndWanted reports whether a closed lease holds unused amounts of a limit on which another process wishes for room. Requires mu held.
+func (s *Store) idleAndWanted(l *lease, now time.Time) bool {
+	return s.wantedOn(l.lines, now) && l.idle()
+}
+
+// overdue reports whether a closed lease has to be given back although calls in it are in flight: at once if another process wishes for its unused
+// amounts, else half its length after it admitted the last call, because most calls have ended by then. Requires mu held.
+func (s *Store) overdue(l *lease, now time.Time) bool {
+	ended := l.closedAt
+	if l.until.Before(ended) {
+		ended = l.until
+	}
+	return !l.allSettled() && now.Sub(ended) >= s.length/2 || s.idleAndWanted(l, now)
+}

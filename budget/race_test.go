@@ -1,6 +1,0 @@
-//go:build race
-
-package budget_test
-
-// raceDetector says that tests run several times slower.
-const raceDetector = true
