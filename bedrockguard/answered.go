@@ -210,7 +210,7 @@ func (g *Guard) actual(ctx context.Context, a *attempt, r *wire.Reported) (budge
 	if err != nil {
 		return budget.Charge{}, err
 	}
-	return r.Usage.Charge(cost), nil
+	return budget.ChargeOf(r.Usage, cost), nil
 }
 
 // guardrailsOf prices the guardrails of an answer: by the units that it tells, and those that it does not show at the most that they

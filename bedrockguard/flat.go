@@ -165,6 +165,6 @@ func (g *Guard) settleFlat(ctx context.Context, a *attempt, body []byte) {
 	if !a.claim() {
 		return
 	}
-	charge := budget.Usage{}.Charge(cost)
+	charge := budget.ChargeOf(budget.Usage{}, cost)
 	g.postClaimed(ctx, a, &charge, new(budget.Usage), OutcomeUsage)
 }

@@ -23,9 +23,7 @@ var (
 	// never made, or what was spent is forgotten.
 	ErrNoLedger = errors.New("budget: there is no ledger")
 	// ErrOverflow says that an amount would leave the range of int64.
-	ErrOverflow = errors.New("budget: amount overflows")
-	// ErrInvalidUsage says that token counts are negative or contradict each other.
-	ErrInvalidUsage = errors.New("budget: invalid usage")
+	ErrOverflow = errAmountOverflow
 	// ErrInvalidCharge says that a charge holds a negative amount.
 	ErrInvalidCharge = errors.New("budget: invalid charge")
 	// ErrInvalidPolicy says that a policy can't be enforced as written. Open returns all reasons, joined.

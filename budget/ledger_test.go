@@ -307,14 +307,14 @@ func ExampleLedger_Reserve() {
 	worst, _ := price.WorstCase(1_000, 400, budget.NoCacheWrites, budget.TierStandard)
 	scope := budget.Scope{Principal: "team-a"}
 
-	receipt, err := ledger.Reserve(ctx, budget.Request{Scope: scope, Worst: budget.Usage{InputTokens: 1_000, OutputTokens: 400}.Charge(worst)})
+	receipt, err := ledger.Reserve(ctx, budget.Request{Scope: scope, Worst: budget.ChargeOf(budget.Usage{InputTokens: 1_000, OutputTokens: 400}, worst)})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	used := budget.Usage{InputTokens: 1_000, OutputTokens: 100} // what the call turned out to consume
 	cost, _ := price.Cost(used, budget.TierStandard)
-	if _, err := ledger.Settle(ctx, receipt, used.Charge(cost), false); err != nil {
+	if _, err := ledger.Settle(ctx, receipt, budget.ChargeOf(used, cost), false); err != nil {
 		fmt.Println(err)
 		return
 	}
@@ -331,7 +331,7 @@ func BenchmarkLedger_ReserveSettle(b *testing.B) {
 		budget.Limit{Name: "calls", Max: budget.Calls(1 << 60), Window: budget.Daily},
 		budget.Limit{Name: "fresh-input", Max: budget.UncachedInputTokens(1 << 60), Window: budget.Rolling(time.Hour), Per: budget.PerWorkflow})
 	ctx := context.Background()
-	request := budget.Request{Scope: budget.Scope{Principal: "ci", Workflow: "w", Model: "m"}, Worst: budget.Usage{InputTokens: 100}.Charge(1000)}
+	request := budget.Request{Scope: budget.Scope{Principal: "ci", Workflow: "w", Model: "m"}, Worst: budget.ChargeOf(budget.Usage{InputTokens: 100}, 1000)}
 	b.ReportAllocs()
 	for b.Loop() {
 		r, err := ledger.Reserve(ctx, request)

@@ -121,7 +121,7 @@ func (s *sum) add(tokens int64, rate PicoUSD) {
 	n, fits := checked.MulDivCeil(tokens, perKilo, picoPerNano*int64(TierStandard))
 	total, added := checked.Add(int64(s.amount), n)
 	if !ok || !fits || !added {
-		s.err = fmt.Errorf("%w: %d tokens at %d pico-USD and tier %d", ErrOverflow, tokens, rate, s.tier)
+		s.err = fmt.Errorf("%w: %d tokens at %d pico-USD and tier %d", errAmountOverflow, tokens, rate, s.tier)
 		return
 	}
 	s.amount = Amount(total)

@@ -1,12 +1,9 @@
 package budget
 
 import (
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
-
-	"github.com/bedrockguard/bedrockguard-go/internal/checked"
 )
 
 // Unit is what a limit counts. The zero value is no unit and is refused wherever a unit is needed.
@@ -48,7 +45,7 @@ type Quantity struct {
 // USD returns an amount of money, rounded to the nearest nano-USD. It is meant for configuration: no float is used once
 // it returned. NaN, infinities and anything beyond int64 nano-USD give a negative Quantity, which Open refuses.
 func USD(dollars float64) Quantity {
-	n := math.Round(dollars * nanoPerUSD)
+	n := math.Round(dollars * float64(Dollar))
 	if math.IsNaN(n) || n >= math.MaxInt64 || n <= math.MinInt64 {
 		return Quantity{N: math.MinInt64, Unit: UnitUSD}
 	}
@@ -83,31 +80,4 @@ func (q Quantity) String() string {
 		name = strings.TrimSuffix(name, "s")
 	}
 	return strconv.FormatInt(q.N, 10) + " " + name
-}
-
-// Amount is money in nano-USD. Its range is about 9.2 billion USD either way; arithmetic that would leave it is an error.
-type Amount int64
-
-const nanoPerUSD = 1_000_000_000
-
-// Add returns a+b, or ErrOverflow.
-func (a Amount) Add(b Amount) (Amount, error) {
-	n, ok := checked.Add(int64(a), int64(b))
-	if !ok {
-		return 0, fmt.Errorf("%w: %d + %d nano-USD", ErrOverflow, int64(a), int64(b))
-	}
-	return Amount(n), nil
-}
-
-// String prints the exact amount in dollars without trailing zeros: "0.0125 USD".
-func (a Amount) String() string {
-	sign, u := "", uint64(a)
-	if a < 0 {
-		sign, u = "-", -u
-	}
-	s := strconv.FormatUint(u/nanoPerUSD, 10)
-	if frac := u % nanoPerUSD; frac != 0 {
-		s += "." + strings.TrimRight(fmt.Sprintf("%09d", frac), "0")
-	}
-	return sign + s + " USD"
 }

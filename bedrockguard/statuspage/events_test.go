@@ -20,7 +20,7 @@ func settledEvent(workflow string, at time.Time) bedrockguard.Event {
 	usage := budget.Usage{InputTokens: 1000, CacheReadInputTokens: 800, OutputTokens: 10}
 	return bedrockguard.Event{
 		Kind: bedrockguard.EventSettled, Time: at, Scope: budget.Scope{Workflow: workflow}, Model: "anthropic.claude-sonnet-4-6", Region: "us-east-1",
-		Usage: usage, Actual: usage.Charge(3_333_333),
+		Usage: usage, Actual: budget.ChargeOf(usage, 3_333_333),
 	}
 }
 

@@ -110,7 +110,7 @@ func (h *house) login(t testing.TB, name string) {
 // settle books a call that cost an amount.
 func (h *house) settle(t testing.TB, s budget.Scope, usage budget.Usage, cost budget.Amount) {
 	t.Helper()
-	charge := usage.Charge(cost)
+	charge := budget.ChargeOf(usage, cost)
 	receipt, err := h.ledger.Reserve(context.Background(), budget.Request{Scope: s, Operation: "Converse", Worst: charge})
 	require.NoError(t, err)
 	_, err = h.ledger.Settle(context.Background(), receipt, charge, false)
@@ -120,7 +120,7 @@ func (h *house) settle(t testing.TB, s budget.Scope, usage budget.Usage, cost bu
 // pending books a call that has not ended.
 func (h *house) pending(t testing.TB, s budget.Scope, worst budget.Amount) *budget.Receipt {
 	t.Helper()
-	receipt, err := h.ledger.Reserve(context.Background(), budget.Request{Scope: s, Operation: "ConverseStream", Worst: budget.Usage{InputTokens: 10, OutputTokens: 10}.Charge(worst)})
+	receipt, err := h.ledger.Reserve(context.Background(), budget.Request{Scope: s, Operation: "ConverseStream", Worst: budget.ChargeOf(budget.Usage{InputTokens: 10, OutputTokens: 10}, worst)})
 	require.NoError(t, err)
 	return receipt
 }

@@ -48,11 +48,11 @@ func TestARememberedCallIsSmall(t *testing.T) {
 	before := heap()
 	for n := range int64(calls) {
 		worst, cost := budget.Amount(1_234_567_890+n), budget.Amount(345_678_901+n)
-		r := budget.Reservation{ID: budget.NewID(), Charge: budget.Usage{InputTokens: 150_000 + n, OutputTokens: 64_000}.Charge(worst), Lines: lines, TTL: time.Hour}
+		r := budget.Reservation{ID: budget.NewID(), Charge: budget.ChargeOf(budget.Usage{InputTokens: 150_000 + n, OutputTokens: 64_000}, worst), Lines: lines, TTL: time.Hour}
 		d, err := leased.Reserve(context.Background(), r)
 		require.NoError(t, err)
 		require.True(t, d.Admitted)
-		_, err = leased.Settle(context.Background(), budget.Settlement{ID: r.ID, Actual: budget.Usage{InputTokens: 120_000 + n, OutputTokens: 2000}.Charge(cost), Lines: lines})
+		_, err = leased.Settle(context.Background(), budget.Settlement{ID: r.ID, Actual: budget.ChargeOf(budget.Usage{InputTokens: 120_000 + n, OutputTokens: 2000}, cost), Lines: lines})
 		require.NoError(t, err)
 	}
 	each := float64(heap()-before) / calls

@@ -28,7 +28,7 @@ type leasing struct {
 // agent calls a hundred times.
 func (l *leasing) agent(ledger *budget.Ledger, random *rand.Rand) {
 	for range 100 {
-		worst := budget.Usage{}.Charge(1_000_000)
+		worst := budget.ChargeOf(budget.Usage{}, 1_000_000)
 		r, err := ledger.Reserve(context.Background(), budget.Request{Worst: worst})
 		if err != nil {
 			assert.ErrorIs(l.t, err, budget.ErrExceeded)

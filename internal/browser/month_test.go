@@ -52,7 +52,7 @@ func spendAMonth(t *testing.T) *budget.Ledger {
 			}
 			tokens := int64(s.usd * part * 300_000)
 			usage := budget.Usage{InputTokens: tokens, CacheReadInputTokens: tokens * s.reads / 100, OutputTokens: tokens / 40}
-			charge := usage.Charge(budget.Amount(s.usd * part * 1e9))
+			charge := budget.ChargeOf(usage, budget.Amount(s.usd*part*1e9))
 			receipt, err := ledger.Reserve(t.Context(), budget.Request{Scope: s.scope, Operation: "Converse", Worst: charge})
 			require.NoError(t, err)
 			_, err = ledger.Settle(t.Context(), receipt, charge, false)
@@ -60,7 +60,7 @@ func spendAMonth(t *testing.T) *budget.Ledger {
 		}
 	}
 	for _, s := range spenders[:2] {
-		_, err := ledger.Reserve(t.Context(), budget.Request{Scope: s.scope, Operation: "ConverseStream", Worst: budget.Usage{InputTokens: 9000, OutputTokens: 4000}.Charge(250_000_000)})
+		_, err := ledger.Reserve(t.Context(), budget.Request{Scope: s.scope, Operation: "ConverseStream", Worst: budget.ChargeOf(budget.Usage{InputTokens: 9000, OutputTokens: 4000}, 250_000_000)})
 		require.NoError(t, err)
 	}
 	_, err = ledger.Kill(budget.WithOperator(context.Background(), "ada"), spenders[2].scope, "answers itself in a loop")

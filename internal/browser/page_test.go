@@ -110,7 +110,7 @@ func TestNamesAreText(t *testing.T) {
 	v := look(t)
 	for _, name := range odd() {
 		scope := budget.Scope{Workflow: name}
-		if _, err := h.ledger.Reserve(t.Context(), budget.Request{Scope: scope, Operation: "Converse", Worst: budget.Usage{InputTokens: 1}.Charge(1)}); err != nil {
+		if _, err := h.ledger.Reserve(t.Context(), budget.Request{Scope: scope, Operation: "Converse", Worst: budget.ChargeOf(budget.Usage{InputTokens: 1}, 1)}); err != nil {
 			require.ErrorIs(t, err, budget.ErrInvalidScope)
 			continue
 		}
