@@ -66,17 +66,17 @@ type flatModel struct {
 func newFlatPrices(prices map[string]budget.Amount) (f flatPrices, err error) {
 	var problems []error
 	f.operations, f.features = map[string]budget.Amount{}, map[string]budget.Amount{}
-	for key, price := range prices {
+	for key, amount := range prices {
 		kind, name, _ := strings.Cut(key, ":")
 		switch {
-		case price <= 0:
-			problems = append(problems, fmt.Errorf("FlatPrices gives %q a price of %s, want the most that one call can cost", key, price))
+		case amount <= 0:
+			problems = append(problems, fmt.Errorf("FlatPrices gives %q a price of %s, want the most that one call can cost", key, amount))
 		case kind == "operation" && slices.Contains(flatOperations(), name):
-			f.operations[name] = price
+			f.operations[name] = amount
 		case kind == "feature" && slices.Contains(flatFeatures(), name):
-			f.features[name] = price
+			f.features[name] = amount
 		case kind == "model" && name != "":
-			f.models = append(f.models, flatModel{name, price})
+			f.models = append(f.models, flatModel{name, amount})
 		default:
 			problems = append(problems, fmt.Errorf("FlatPrices names %q, want operation: and one of %s, feature: and one of %s, or model: and a glob of model ids",
 				key, strings.Join(flatOperations(), ", "), strings.Join(flatFeatures(), ", ")))
@@ -86,29 +86,29 @@ func newFlatPrices(prices map[string]budget.Amount) (f flatPrices, err error) {
 }
 
 // model returns the dearest price of the globs that match a foundation-model id.
-func (f *flatPrices) model(id string) (price budget.Amount, ok bool) {
+func (f *flatPrices) model(id string) (amount budget.Amount, ok bool) {
 	for _, m := range f.models {
 		if (budget.Match{Model: m.glob}).Selects(budget.Scope{Model: id}) {
-			price, ok = max(price, m.price), true
+			amount, ok = max(amount, m.price), true
 		}
 	}
-	return price, ok
+	return amount, ok
 }
 
 // priceFeatures puts flat prices on what has no token price, and returns the first feature that has none either.
 func (c *call) priceFeatures(f *flatPrices) (unpriced string, err error) {
 	for _, name := range c.demand.unpriced {
 		key := flatFeature(name)
-		price, ok := f.features[key]
+		amount, ok := f.features[key]
 		if !ok {
 			return name, nil
 		}
 		if key == featureGuardrail {
-			c.flatGuardrail = price
+			c.flatGuardrail = amount
 			continue
 		}
 		c.demand.prompt.Hidden.Unknown = true
-		if c.flat, err = c.flat.Add(price); err != nil {
+		if c.flat, err = c.flat.Add(amount); err != nil {
 			return "", err
 		}
 	}
@@ -116,11 +116,11 @@ func (c *call) priceFeatures(f *flatPrices) (unpriced string, err error) {
 }
 
 // identifyFlat fills in the call of an operation that has a flat price.
-func (g *Guard) identifyFlat(ctx context.Context, c *call, input any, price budget.Amount) error {
+func (g *Guard) identifyFlat(ctx context.Context, c *call, input any, amount budget.Amount) error {
 	if err := g.scope(ctx, &c.scope); err != nil {
 		return err
 	}
-	c.flatOperation, c.flat = true, price
+	c.flatOperation, c.flat = true, amount
 	c.scope.Region = c.region
 	c.quote = quote{resolved: &catalog.Resolved{Model: new(catalog.Model)}, tier: budget.TierStandard}
 	c.demand.choices = 1

@@ -79,11 +79,11 @@ func (m *identifyMiddleware) unmetered(ctx context.Context, in middleware.Initia
 		return next.HandleInitialize(ctx, in)
 	}
 	c := &call{operation: operation, region: region(ctx)}
-	price, ok := m.guard.flat.operations[operation]
+	flat, ok := m.guard.flat.operations[operation]
 	if !ok {
 		return m.unsupported(ctx, c, in, next)
 	}
-	if err := m.guard.identifyFlat(ctx, c, in.Parameters, price); err != nil {
+	if err := m.guard.identifyFlat(ctx, c, in.Parameters, flat); err != nil {
 		return m.refuse(ctx, c, err)
 	}
 	m.observeLast()
@@ -170,11 +170,11 @@ func (g *Guard) emitAssumed(ctx context.Context, c *call) {
 // flatModel stands in for a model that has no price of its own but a flat one, or returns nil.
 func (g *Guard) flatModel(c *call, modelID string) *catalog.Resolved {
 	id := g.catalog.FoundationID(modelID)
-	price, ok := g.flat.model(id)
+	flat, ok := g.flat.model(id)
 	if !ok {
 		return nil
 	}
-	c.flat, c.flatModel = price, true
+	c.flat, c.flatModel = flat, true
 	provider, _, _ := strings.Cut(id, ".")
 	return &catalog.Resolved{ModelID: id, Model: &catalog.Model{ID: id, Provider: provider}}
 }

@@ -99,16 +99,16 @@ func (q *quote) optimized() *budget.Price {
 
 // cost prices what a response reports. Where it does not say how it was served, the dearest that was asked for counts.
 func (q *quote) cost(r *wire.Reported) (budget.Amount, error) {
-	price, factor := &q.resolved.Price, q.tier
+	list, factor := &q.resolved.Price, q.tier
 	if r.ServiceTier != "" {
 		factor = q.resolved.ServedTier(r.ServiceTier)
 	}
 	if q.latency != nil && (r.Latency == "" || r.Latency == latencyOptimized) {
-		price = q.optimized()
+		list = q.optimized()
 	}
 	billed := r.Usage
 	billed.InputTokens = addSat(billed.InputTokens, r.CountedTwice)
-	cost, err := price.Cost(billed, factor)
+	cost, err := list.Cost(billed, factor)
 	if err != nil {
 		return 0, err
 	}

@@ -219,8 +219,8 @@ func ExamplePrice_Cost() {
 	}
 	cacheRead, _ := budget.PerMTok("0.50")
 	output, _ := budget.PerMTok("25")
-	price := budget.Price{Rates: budget.Rates{Input: input, CacheRead: cacheRead, Output: output}}
-	cost, err := price.Cost(budget.Usage{InputTokens: 10_000, CacheReadInputTokens: 9_000, OutputTokens: 500}, budget.TierStandard)
+	opus := budget.Price{Rates: budget.Rates{Input: input, CacheRead: cacheRead, Output: output}}
+	cost, err := opus.Cost(budget.Usage{InputTokens: 10_000, CacheReadInputTokens: 9_000, OutputTokens: 500}, budget.TierStandard)
 	fmt.Println(cost, err)
 	// Output: 0.022 USD <nil>
 }

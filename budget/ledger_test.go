@@ -303,8 +303,8 @@ func ExampleLedger_Reserve() {
 		fmt.Println(err)
 		return
 	}
-	price := budget.Price{Rates: budget.Rates{Input: 3_000_000, Output: 15_000_000}} // 3 and 15 USD per million tokens
-	worst, _ := price.WorstCase(1_000, 400, budget.NoCacheWrites, budget.TierStandard)
+	model := budget.Price{Rates: budget.Rates{Input: 3_000_000, Output: 15_000_000}} // 3 and 15 USD per million tokens
+	worst, _ := model.WorstCase(1_000, 400, budget.NoCacheWrites, budget.TierStandard)
 	scope := budget.Scope{Principal: "team-a"}
 
 	receipt, err := ledger.Reserve(ctx, budget.Request{Scope: scope, Worst: budget.ChargeOf(budget.Usage{InputTokens: 1_000, OutputTokens: 400}, worst)})
@@ -313,7 +313,7 @@ func ExampleLedger_Reserve() {
 		return
 	}
 	used := budget.Usage{InputTokens: 1_000, OutputTokens: 100} // what the call turned out to consume
-	cost, _ := price.Cost(used, budget.TierStandard)
+	cost, _ := model.Cost(used, budget.TierStandard)
 	if _, err := ledger.Settle(ctx, receipt, budget.ChargeOf(used, cost), false); err != nil {
 		fmt.Println(err)
 		return

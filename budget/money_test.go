@@ -41,8 +41,8 @@ func perMTok(t testing.TB, usd string) PicoUSD {
 }
 
 func TestCostOfTheIncident(t *testing.T) {
-	price := opus46(t)
-	cost, err := price.Cost(Usage{
+	opus := opus46(t)
+	cost, err := opus.Cost(Usage{
 		InputTokens:          6_470_000_000 + 1_670_000_000 + 101_000_000,
 		CacheReadInputTokens: 1_670_000_000, CacheWrite5mInputTokens: 101_000_000, OutputTokens: 25_400_000,
 	}, TierStandard)

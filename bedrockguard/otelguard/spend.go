@@ -25,13 +25,13 @@ func split(e *bedrockguard.Event) map[string]int64 {
 	if e.Estimated {
 		return map[string]int64{classEstimated: money}
 	}
-	price, _, err := bedrockguard.ModelFacts(e.Model, e.Region)
+	list, _, err := bedrockguard.ModelFacts(e.Model, e.Region)
 	if err != nil {
 		return map[string]int64{classOther: money}
 	}
-	r := &price.Rates
-	if price.LongContext.Threshold > 0 && e.Usage.InputTokens > price.LongContext.Threshold {
-		r = &price.LongContext.Rates
+	r := &list.Rates
+	if list.LongContext.Threshold > 0 && e.Usage.InputTokens > list.LongContext.Threshold {
+		r = &list.LongContext.Rates
 	}
 	rates := [len(classes)]budget.PicoUSD{r.Input, r.CacheRead, r.CacheWrite5m, r.CacheWrite1h, r.Output}
 	var weights [len(classes)]float64

@@ -170,29 +170,29 @@ type prices struct{ known map[[2]string]*budget.Price }
 // of returns the list price of a model in a region; nil for none.
 func (p *prices) of(model, region string) *budget.Price {
 	key := [2]string{model, region}
-	price, ok := p.known[key]
+	list, ok := p.known[key]
 	if ok {
-		return price
+		return list
 	}
 	if found, _, err := bedrockguard.ModelFacts(model, region); err == nil {
-		price = &found
+		list = &found
 	}
 	if p.known == nil {
 		p.known = make(map[[2]string]*budget.Price)
 	}
-	p.known[key] = price
-	return price
+	p.known[key] = list
+	return list
 }
 
 // split divides the money of a charge among the classes of its tokens, in proportion to their list prices. The parts add up to the charge
 // exactly, whatever discounts and tiers were in it.
 func (p *prices) split(s *spent) map[string]int64 {
 	money := s.charge[budget.UnitUSD]
-	price := p.of(s.model, s.region)
-	if price == nil {
+	list := p.of(s.model, s.region)
+	if list == nil {
 		return map[string]int64{noClass: money}
 	}
-	r := &price.Rates
+	r := &list.Rates
 	rates := [...]budget.PicoUSD{r.Input, r.CacheRead, r.CacheWrite5m, r.Output}
 	var weights [len(rates)]float64
 	whole, largest := 0.0, 0

@@ -14,17 +14,17 @@ func TestDiscounted(t *testing.T) {
 	t.Parallel()
 	c, err := Default().Discounted(map[string]int64{"anthropic.*": 100, "anthropic.claude-opus-*": 50, "cohere.rerank-*": 250, "amazon.nova-pro-v1:0": 1})
 	require.NoError(t, err)
-	price := func(id, region string) *Resolved {
+	resolve := func(id, region string) *Resolved {
 		r, err := c.Resolve(id, region)
 		require.NoError(t, err)
 		return r
 	}
-	assert.Equal(t, mtok(t, "1.98", "9.9", "0.198", "2.475", "3.96"), price("us.anthropic.claude-sonnet-5", "us-east-1").Price.Rates)
-	assert.Equal(t, mtok(t, "5.225", "26.125", "0.5225", "6.53125", "10.45"), price("us.anthropic.claude-opus-5", "us-east-1").Price.Rates, "of two globs the smaller discount")
-	assert.Equal(t, mtok(t, "5.4", "20.25", "0.54", "6.75", "10.8"), price("us.anthropic.claude-sonnet-4-20250514-v1:0", "us-east-1").Price.LongContext.Rates)
-	assert.Equal(t, budget.Amount(1_500_000), price("cohere.rerank-v3-5:0", "us-east-1").Fees.Query)
-	assert.Equal(t, mtok(t, "0.999", "3.996", "0.999", "0.999", "1.998"), *price("amazon.nova-pro-v1:0", "us-east-1").LatencyOptimized)
-	assert.Equal(t, resolved(t, "openai.gpt-5.4", "us-east-1").Price, price("openai.gpt-5.4", "us-east-1").Price, "no glob, no discount")
+	assert.Equal(t, mtok(t, "1.98", "9.9", "0.198", "2.475", "3.96"), resolve("us.anthropic.claude-sonnet-5", "us-east-1").Price.Rates)
+	assert.Equal(t, mtok(t, "5.225", "26.125", "0.5225", "6.53125", "10.45"), resolve("us.anthropic.claude-opus-5", "us-east-1").Price.Rates, "of two globs the smaller discount")
+	assert.Equal(t, mtok(t, "5.4", "20.25", "0.54", "6.75", "10.8"), resolve("us.anthropic.claude-sonnet-4-20250514-v1:0", "us-east-1").Price.LongContext.Rates)
+	assert.Equal(t, budget.Amount(1_500_000), resolve("cohere.rerank-v3-5:0", "us-east-1").Fees.Query)
+	assert.Equal(t, mtok(t, "0.999", "3.996", "0.999", "0.999", "1.998"), *resolve("amazon.nova-pro-v1:0", "us-east-1").LatencyOptimized)
+	assert.Equal(t, resolved(t, "openai.gpt-5.4", "us-east-1").Price, resolve("openai.gpt-5.4", "us-east-1").Price, "no glob, no discount")
 	listed, ok := c.Model("anthropic.claude-opus-5")
 	require.True(t, ok)
 	assert.Equal(t, budget.PicoUSD(5_000_000), listed.Price.Rates.Input, "a model shows its list price")

@@ -164,25 +164,25 @@ func TestUnlistedRegionOfAModelByHand(t *testing.T) {
 	t.Parallel()
 	m := acme()
 	m.RegionOverrides = map[string]budget.Rates{"eu-west-1": {Input: 4_000_000, Output: 20_000_000}, "eu-west-3": {Input: 6_000_000, Output: 20_000_000}}
-	price := func(region string) *Resolved {
+	resolve := func(region string) *Resolved {
 		c, err := Default().With(m)
 		require.NoError(t, err)
 		r, err := c.Resolve(m.ID, region)
 		require.NoError(t, err)
 		return r
 	}
-	assert.Equal(t, mtok(t, "4", "20", "4", "4", "4"), price("eu-west-1").Price.Rates)
-	assert.Equal(t, mtok(t, "6", "25.5", "6", "6", "6"), price("eu-west-2").Price.Rates, "the dearest entry, and the factor where that is more")
-	assert.True(t, price("eu-west-2").Assumed)
+	assert.Equal(t, mtok(t, "4", "20", "4", "4", "4"), resolve("eu-west-1").Price.Rates)
+	assert.Equal(t, mtok(t, "6", "25.5", "6", "6", "6"), resolve("eu-west-2").Price.Rates, "the dearest entry, and the factor where that is more")
+	assert.True(t, resolve("eu-west-2").Assumed)
 	m.UnlistedRegion = 1000
-	assert.Equal(t, mtok(t, "3", "15", "3", "3", "3"), price("eu-west-2").Price.Rates, "the user says that one price holds elsewhere")
-	assert.False(t, price("eu-west-2").Assumed)
+	assert.Equal(t, mtok(t, "3", "15", "3", "3", "3"), resolve("eu-west-2").Price.Rates, "the user says that one price holds elsewhere")
+	assert.False(t, resolve("eu-west-2").Assumed)
 	m.UnlistedRegion, m.RegionOverrides = 0, nil
-	assert.Equal(t, mtok(t, "3", "15", "3", "3", "3"), price("eu-west-2").Price.Rates)
+	assert.Equal(t, mtok(t, "3", "15", "3", "3", "3"), resolve("eu-west-2").Price.Rates)
 	m.GeoOverrides = map[string]budget.Rates{"eu": {Input: 4_000_000, Output: 20_000_000}}
-	assert.Equal(t, mtok(t, "4", "20", "4", "4", "4"), price("eu-west-2").Price.Rates)
-	assert.Equal(t, mtok(t, "5.1", "25.5", "5.1", "5.1", "5.1"), price("ap-south-1").Price.Rates)
-	assert.Equal(t, mtok(t, "3", "15", "3", "3", "3"), price("us-east-1").Price.Rates)
+	assert.Equal(t, mtok(t, "4", "20", "4", "4", "4"), resolve("eu-west-2").Price.Rates)
+	assert.Equal(t, mtok(t, "5.1", "25.5", "5.1", "5.1", "5.1"), resolve("ap-south-1").Price.Rates)
+	assert.Equal(t, mtok(t, "3", "15", "3", "3", "3"), resolve("us-east-1").Price.Rates)
 }
 
 // The price for an unknown region bounds that of every region, and no price is below the base price.

@@ -132,14 +132,14 @@ func prices(_ context.Context, c *cli.Command) error {
 	told := []priceRow{}
 	t := newTable("", "ID", "INPUT", "OUTPUT", "CACHE READ", "WRITE 5 MIN", "WRITE 1 H", "NOTES")
 	for _, id := range ids {
-		price, _, err := bedrockguard.ModelFacts(id, region)
+		list, _, err := bedrockguard.ModelFacts(id, region)
 		if err != nil {
 			t.row(id, "", "", "", "", "", "no price is known")
 			continue
 		}
-		r, note := price.Rates, ""
+		r, note := list.Rates, ""
 		row := priceRow{ID: id, Region: region, Input: perMTok(r.Input), Output: perMTok(r.Output), CacheRead: perMTok(r.CacheRead), CacheWrite5m: perMTok(r.CacheWrite5m), CacheWrite1h: perMTok(r.CacheWrite1h)}
-		if long := price.LongContext; long.Threshold > 0 {
+		if long := list.LongContext; long.Threshold > 0 {
 			row.Long = &longPrice{long.Threshold, perMTok(long.Rates.Input), perMTok(long.Rates.Output)}
 			note = fmt.Sprintf("above %d input tokens %s and %s", long.Threshold, row.Long.Input, row.Long.Output)
 		}

@@ -47,16 +47,16 @@ func (t *tally) listen(_ context.Context, e bedrockguard.Event) {
 
 // saved is by how much a call was cheaper than without a cache; less than nothing where a write was never read.
 func saved(e bedrockguard.Event) budget.Amount {
-	price, _, err := bedrockguard.ModelFacts(e.Model, e.Region)
+	list, _, err := bedrockguard.ModelFacts(e.Model, e.Region)
 	if err != nil {
 		return 0
 	}
 	plain := budget.Usage{InputTokens: e.Usage.InputTokens, OutputTokens: e.Usage.OutputTokens}
-	without, err := price.Cost(plain, budget.TierStandard)
+	without, err := list.Cost(plain, budget.TierStandard)
 	if err != nil {
 		return 0
 	}
-	with, err := price.Cost(e.Usage, budget.TierStandard)
+	with, err := list.Cost(e.Usage, budget.TierStandard)
 	if err != nil {
 		return 0
 	}

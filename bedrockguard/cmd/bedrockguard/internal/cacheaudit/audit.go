@@ -154,8 +154,8 @@ func (a *audit) factsOf(r *record) facts {
 	key := [2]string{r.ModelID, r.Region}
 	f, ok := a.facts[key]
 	if !ok {
-		price, model, err := bedrockguard.ModelFacts(r.ModelID, r.Region)
-		f = facts{price: price, model: model, priced: err == nil}
+		list, model, err := bedrockguard.ModelFacts(r.ModelID, r.Region)
+		f = facts{price: list, model: model, priced: err == nil}
 		if !f.priced {
 			f.model.ID = r.ModelID
 		}
