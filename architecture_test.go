@@ -38,7 +38,7 @@ var rooms = []room{
 	{".", nil, nil, "the map of the house holds no code"},
 
 	{"budget", []string{"budget/price", "budget/internal/key", "internal/checked"}, []string{"go.yaml.in/yaml/"}, "the domain knows no AWS, no HTTP and no cache; policy files are YAML"},
-	{"budget/price", nil, nil, "prices are known to budget and cache and know nobody"},
+	{"budget/price", []string{"internal/checked"}, nil, "prices are known to budget and cache and know nobody"},
 	{"budget/internal/key", nil, nil, "hashes of texts"},
 	{"budget/lease", []string{"budget", "budget/price", "budget/internal/key", "internal/checked"}, nil, "leases stand in front of any store and know none"},
 	{"budget/reconcile", domain, nil, "pure"},
@@ -62,7 +62,7 @@ var rooms = []room{
 	{"bedrockguard/notify", []string{"bedrockguard", "budget", "cache"}, nil, "the standard library and this module alone"},
 	{"bedrockguard/bedrocktest", nil, []string{awsSDK}, "the simulator's bill is an oracle: it shares neither prices nor parsers with the guard"},
 	{"bedrockguard/bedrocktest/internal", []string{"bedrockguard/bedrocktest"}, []string{awsSDK}, "replays recordings against the simulator"},
-	{"bedrockguard/agenttest", []string{"bedrockguard", "bedrockguard/bedrocktest", "budget", "budget/memstore", "cache"}, []string{awsSDK}, "what a user could write"},
+	{"bedrockguard/agenttest", []string{"bedrockguard", "bedrockguard/bedrocktest", "budget", "budget/memstore", "budget/price", "cache"}, []string{awsSDK}, "what a user could write"},
 	{"bedrockguard/stsidentity", nil, []string{awsSDK}, "an identity is a function"},
 	{"bedrockguard/otelguard", []string{"bedrockguard", "budget", "budget/price", "cache"}, []string{"go.opentelemetry.io/"}, "a listener to events"},
 	{"bedrockguard/cmd", []string{"bedrockguard/...", "budget/...", "cache"}, []string{anything}, "a command may use all that users may"},

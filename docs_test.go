@@ -26,7 +26,7 @@ var docsImports = []string{
 	"github.com/aws/aws-sdk-go-v2/aws", "github.com/aws/aws-sdk-go-v2/service/bedrockruntime",
 	modulePath + "bedrockguard", modulePath + "bedrockguard/agenttest", modulePath + "bedrockguard/bedrocktest", modulePath + "bedrockguard/notify",
 	modulePath + "bedrockguard/otelguard", modulePath + "bedrockguard/statuspage",
-	modulePath + "budget", modulePath + "budget/lease", modulePath + "budget/memstore", modulePath + "budget/sqlitestore", modulePath + "cache",
+	modulePath + "budget", modulePath + "budget/lease", modulePath + "budget/memstore", modulePath + "budget/price", modulePath + "budget/sqlitestore", modulePath + "cache",
 }
 
 // docsContext is what the reader of a document has at hand. What a block declares hides it.

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
@@ -27,7 +28,7 @@ type askedKey struct{ modelID, region string }
 // difference is how the answers to one id differed. It never changes; a new one takes its place.
 type difference struct {
 	models    []*catalog.Resolved // other models that have answered
-	factor    budget.Tier         // of the dearest service tier that was served unasked
+	factor    price.Tier          // of the dearest service tier that was served unasked
 	optimized bool                // served in the latency-optimised mode unasked
 	unknown   string              // a model that was named and is not known
 }
@@ -215,7 +216,7 @@ func (g *Guard) actual(ctx context.Context, a *attempt, r *wire.Reported) (budge
 
 // guardrailsOf prices the guardrails of an answer: by the units that it tells, and those that it does not show at the most that they
 // can cost.
-func (g *Guard) guardrailsOf(ctx context.Context, a *attempt, r *wire.Reported) (budget.Amount, error) {
+func (g *Guard) guardrailsOf(ctx context.Context, a *attempt, r *wire.Reported) (price.Amount, error) {
 	c := a.call
 	if len(r.Guardrails) > 0 {
 		for _, id := range g.enforced.learn(r.Guardrails, c.demand.guardrail) {

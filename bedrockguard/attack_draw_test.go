@@ -16,6 +16,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // drawCampaign draws a guard, its limits, a service, and the calls.
@@ -38,7 +39,7 @@ func (d *draws) length() int {
 
 func (d *draws) settings() settings {
 	s := settings{limits: d.limits()}
-	s.guard.FlatPrices = map[string]budget.Amount{"feature:guardrail": 20 * cent, "operation:ApplyGuardrail": 1}
+	s.guard.FlatPrices = map[string]price.Amount{"feature:guardrail": 20 * cent, "operation:ApplyGuardrail": 1}
 	seed := d.even.Uint64()
 	s.server = bedrocktest.Options{
 		Without:        bedrocktest.Rules(), // requests are drawn with features that their model may not have

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/cache"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 )
@@ -227,7 +228,7 @@ func (c *call) cacheBegun() {
 }
 
 // cacheEnded hands the usage of a call that is checked to the tracker and reports what it shows.
-func (g *Guard) cacheEnded(ctx context.Context, c *call, u budget.Usage, contradicts bool) {
+func (g *Guard) cacheEnded(ctx context.Context, c *call, u price.Usage, contradicts bool) {
 	found := c.cache.turn.End(cache.Usage{
 		InputTokens: u.UncachedInputTokens(), CacheReadTokens: u.CacheReadInputTokens,
 		CacheWrite5mTokens: u.CacheWrite5mInputTokens, CacheWrite1hTokens: u.CacheWrite1hInputTokens,

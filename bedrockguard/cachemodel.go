@@ -1,17 +1,17 @@
 package bedrockguard
 
 import (
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/cache"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 )
 
 // ModelFacts returns what the built-in catalog knows of a model: its price for calls made from a region, and its rules of
 // prompt caching. modelID is any form that ModelId takes. A model without a price is an *UnpricedError.
-func ModelFacts(modelID, region string) (budget.Price, cache.Model, error) {
+func ModelFacts(modelID, region string) (price.Price, cache.Model, error) {
 	r, err := catalog.Default().Resolve(modelID, region)
 	if err != nil {
-		return budget.Price{}, cache.Model{}, err
+		return price.Price{}, cache.Model{}, err
 	}
 	return r.Price, cacheModel(r), nil
 }

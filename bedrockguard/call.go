@@ -10,6 +10,7 @@ import (
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
@@ -25,21 +26,21 @@ type call struct {
 	provider      string
 	scope         budget.Scope
 	demand        demand
-	region        string        // where the client sends to
-	modelInBody   string        // the model of a request whose path names none; empty for all others
-	quote         quote         // of the model that is asked for
-	others        []quote       // of what has answered in its stead before
-	window        int64         // the most input tokens that the model accepts; 0 when that is unknown
-	perText       int64         // the most input tokens of each text, for models that embed several
-	modelOutput   int64         // the most output tokens of the model
-	flat          budget.Amount // flat prices, whatever is consumed
-	flatGuardrail budget.Amount // the flat price of the guardrail that the request names
-	outputUnset   bool          // no output limit was asked for, so that the model's own is set aside
-	flatOperation bool          // the operation has a flat price alone
-	flatModel     bool          // the model itself has a flat price alone
-	guardrails    []Guardrail   // that evaluate the call unasked
-	attempts      atomic.Int32  // made so far; the SDK makes them one after the other
-	charged       int           // of those, how many were charged though they brought no answer
+	region        string       // where the client sends to
+	modelInBody   string       // the model of a request whose path names none; empty for all others
+	quote         quote        // of the model that is asked for
+	others        []quote      // of what has answered in its stead before
+	window        int64        // the most input tokens that the model accepts; 0 when that is unknown
+	perText       int64        // the most input tokens of each text, for models that embed several
+	modelOutput   int64        // the most output tokens of the model
+	flat          price.Amount // flat prices, whatever is consumed
+	flatGuardrail price.Amount // the flat price of the guardrail that the request names
+	outputUnset   bool         // no output limit was asked for, so that the model's own is set aside
+	flatOperation bool         // the operation has a flat price alone
+	flatModel     bool         // the model itself has a flat price alone
+	guardrails    []Guardrail  // that evaluate the call unasked
+	attempts      atomic.Int32 // made so far; the SDK makes them one after the other
+	charged       int          // of those, how many were charged though they brought no answer
 	cache         cacheCall
 	streaming     atomic.Bool   // a metered stream has taken over: it ends what the call began
 	storeLost     time.Duration // waited for a store that did not answer
@@ -81,7 +82,7 @@ type demand struct {
 	extraOutput    int64         // the largest output limit among fields beside the standard one
 	thinking       int64         // the largest thinking budget of a body
 	choices        int64         // completions asked for; at least 1
-	writes         budget.CacheWrites
+	writes         price.CacheWrites
 	tiers          [3]string // the service tiers asked for, in the places where one can be; empty for none
 	latency        string
 	guardrail      string   // the guardrail that the request names; empty for none

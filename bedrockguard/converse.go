@@ -11,7 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/document"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
@@ -133,7 +133,7 @@ func (a *demand) addAdditional(fields document.Interface) error {
 type converseWalk struct {
 	prompt   tokens.Prompt
 	embedded int64
-	writes   budget.CacheWrites
+	writes   price.CacheWrites
 	unpriced string
 	audios   int64
 }
@@ -366,9 +366,9 @@ func (w *converseWalk) citations(c types.CitationsContentBlock) {
 }
 
 func (w *converseWalk) point(p types.CachePointBlock) {
-	writes := budget.CacheWrites5m
+	writes := price.CacheWrites5m
 	if p.Ttl != "" && p.Ttl != types.CacheTTLFiveMinutes {
-		writes = budget.CacheWrites1h // also for a TTL that is unknown: the dearest
+		writes = price.CacheWrites1h // also for a TTL that is unknown: the dearest
 	}
 	w.writes = max(w.writes, writes)
 }

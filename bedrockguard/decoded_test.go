@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
@@ -44,8 +44,8 @@ func TestDecodedAnswersReadAsTheirBytes(t *testing.T) {
 				})})
 				out, err := client.Converse(context.Background(), &bedrockruntime.ConverseInput{ModelId: aws.String("m")})
 				require.NoError(t, err)
-				decoded, ok := decodedUsage(&call{provider: provider, demand: demand{writes: budget.CacheWrites1h}}, out)
-				read, told, err := wire.ParseUsage(provider, budget.CacheWrites1h, nil, []byte(body))
+				decoded, ok := decodedUsage(&call{provider: provider, demand: demand{writes: price.CacheWrites1h}}, out)
+				read, told, err := wire.ParseUsage(provider, price.CacheWrites1h, nil, []byte(body))
 				assert.Equal(t, ok, told && err == nil)
 				if ok {
 					assert.Equal(t, read, decoded)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
@@ -48,7 +49,7 @@ type Event struct {
 	Reservation budget.ID     // zero when nothing was reserved
 	Worst       budget.Charge // what was set aside, the most in each unit: the same tokens can be in several
 	Actual      budget.Charge // what was posted
-	Usage       budget.Usage  // what was posted, in tokens, each counted once. Where it is Estimated, all input is uncached
+	Usage       price.Usage   // what was posted, in tokens, each counted once. Where it is Estimated, all input is uncached
 	Shadow      bool          // the guard is in shadow: what was denied was let through
 	Estimated   bool          // the worst case was posted, because the truth is unknown
 	Outcome     Outcome       // how the attempt ended

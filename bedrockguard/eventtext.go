@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // eventText is an event as people and log processors read it: amounts in dollars as exact decimals, tokens by class, what does not
@@ -78,7 +79,7 @@ func (e *Event) text() eventText {
 	if e.Reservation != (budget.ID{}) {
 		t.Reservation = e.Reservation.String()
 	}
-	if u := e.Usage; u != (budget.Usage{}) {
+	if u := e.Usage; u != (price.Usage{}) {
 		t.Usage = &usageText{u.UncachedInputTokens(), u.CacheReadInputTokens, u.CacheWrite5mInputTokens, u.CacheWrite1hInputTokens, u.OutputTokens}
 	}
 	if c := &e.Crossed; c.Limit != "" {
@@ -104,7 +105,7 @@ func dollars(c *budget.Charge) string {
 	if *c == (budget.Charge{}) {
 		return ""
 	}
-	return strings.TrimSuffix(budget.Amount(c[budget.UnitUSD]).String(), " USD")
+	return strings.TrimSuffix(price.Amount(c[budget.UnitUSD]).String(), " USD")
 }
 
 // MarshalJSON writes the event for people and log processors: amounts in USD as exact decimals, tokens by class, each once, durations

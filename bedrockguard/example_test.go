@@ -15,6 +15,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
@@ -118,12 +119,12 @@ func ExampleOptions_listeners() {
 	server := exampleServer()
 	defer server.Close()
 	var mu sync.Mutex
-	spent := make(map[string]budget.Amount)
+	spent := make(map[string]price.Amount)
 	guard := exampleGuard(bedrockguard.Options{Listeners: []func(context.Context, bedrockguard.Event){
 		func(_ context.Context, e bedrockguard.Event) {
 			mu.Lock()
 			defer mu.Unlock()
-			spent[e.Scope.Workflow] += budget.Amount(e.Actual[budget.UnitUSD])
+			spent[e.Scope.Workflow] += price.Amount(e.Actual[budget.UnitUSD])
 		},
 	}})
 	client := guard.NewFromConfig(server.Config())

@@ -13,6 +13,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
@@ -52,20 +53,20 @@ func flatOperations() []string {
 
 // flatPrices are Options.FlatPrices by what they price.
 type flatPrices struct {
-	operations map[string]budget.Amount
-	features   map[string]budget.Amount
+	operations map[string]price.Amount
+	features   map[string]price.Amount
 	models     []flatModel
 }
 
 type flatModel struct {
 	glob  string
-	price budget.Amount
+	price price.Amount
 }
 
 // newFlatPrices reads Options.FlatPrices, or returns every reason why it can't, joined.
-func newFlatPrices(prices map[string]budget.Amount) (f flatPrices, err error) {
+func newFlatPrices(prices map[string]price.Amount) (f flatPrices, err error) {
 	var problems []error
-	f.operations, f.features = map[string]budget.Amount{}, map[string]budget.Amount{}
+	f.operations, f.features = map[string]price.Amount{}, map[string]price.Amount{}
 	for key, amount := range prices {
 		kind, name, _ := strings.Cut(key, ":")
 		switch {
@@ -86,7 +87,7 @@ func newFlatPrices(prices map[string]budget.Amount) (f flatPrices, err error) {
 }
 
 // model returns the dearest price of the globs that match a foundation-model id.
-func (f *flatPrices) model(id string) (amount budget.Amount, ok bool) {
+func (f *flatPrices) model(id string) (amount price.Amount, ok bool) {
 	for _, m := range f.models {
 		if (budget.Match{Model: m.glob}).Selects(budget.Scope{Model: id}) {
 			amount, ok = max(amount, m.price), true
@@ -116,13 +117,13 @@ func (c *call) priceFeatures(f *flatPrices) (unpriced string, err error) {
 }
 
 // identifyFlat fills in the call of an operation that has a flat price.
-func (g *Guard) identifyFlat(ctx context.Context, c *call, input any, amount budget.Amount) error {
+func (g *Guard) identifyFlat(ctx context.Context, c *call, input any, amount price.Amount) error {
 	if err := g.scope(ctx, &c.scope); err != nil {
 		return err
 	}
 	c.flatOperation, c.flat = true, amount
 	c.scope.Region = c.region
-	c.quote = quote{resolved: &catalog.Resolved{Model: new(catalog.Model)}, tier: budget.TierStandard}
+	c.quote = quote{resolved: &catalog.Resolved{Model: new(catalog.Model)}, tier: price.TierStandard}
 	c.demand.choices = 1
 	if in, ok := input.(*bedrockruntime.StartAsyncInvokeInput); ok {
 		c.scope.Model = g.catalog.FoundationID(aws.ToString(in.ModelId))
@@ -133,7 +134,7 @@ func (g *Guard) identifyFlat(ctx context.Context, c *call, input any, amount bud
 // describeFlat bounds what the request that is sent can cost: by its flat price, or by the text units of its body where those come to
 // more.
 func (c *call) describeFlat(req *smithyhttp.Request, body []byte) error {
-	var unit budget.Amount
+	var unit price.Amount
 	switch c.operation {
 	case "ApplyGuardrail":
 		unit = catalog.DearestGuardrailUnit()
@@ -145,7 +146,7 @@ func (c *call) describeFlat(req *smithyhttp.Request, body []byte) error {
 	if !ok {
 		return budget.ErrOverflow
 	}
-	c.flat = max(c.flat, budget.Amount(cost))
+	c.flat = max(c.flat, price.Amount(cost))
 	c.seen.note(req, body)
 	return nil
 }
@@ -165,6 +166,6 @@ func (g *Guard) settleFlat(ctx context.Context, a *attempt, body []byte) {
 	if !a.claim() {
 		return
 	}
-	charge := budget.ChargeOf(budget.Usage{}, cost)
-	g.postClaimed(ctx, a, &charge, new(budget.Usage), OutcomeUsage)
+	charge := budget.ChargeOf(price.Usage{}, cost)
+	g.postClaimed(ctx, a, &charge, new(price.Usage), OutcomeUsage)
 }

@@ -18,12 +18,13 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
-const cent = budget.Amount(10_000_000)
+const cent = price.Amount(10_000_000)
 
 func flat(keys ...string) bedrockguard.Options {
-	prices := map[string]budget.Amount{}
+	prices := map[string]price.Amount{}
 	for _, key := range keys {
 		prices[key] = cent
 	}
@@ -76,7 +77,7 @@ func TestGuardrailIsPricedFlat(t *testing.T) {
 // TestLongRequestOutgrowsAFlatGuardrailPrice: text units are bounded by characters, so that a flat price that is too low is not
 // believed.
 func TestLongRequestOutgrowsAFlatGuardrailPrice(t *testing.T) {
-	r := newRig(t, settings{guard: bedrockguard.Options{FlatPrices: map[string]budget.Amount{"feature:guardrail": 1}}, config: answers(fmt.Sprintf(converseAnswer, ""))})
+	r := newRig(t, settings{guard: bedrockguard.Options{FlatPrices: map[string]price.Amount{"feature:guardrail": 1}}, config: answers(fmt.Sprintf(converseAnswer, ""))})
 	plain := newRig(t, settings{config: answers(fmt.Sprintf(converseAnswer, ""))})
 	long := guardedInput()
 	long.Messages = []types.Message{userMessage(prose)}
@@ -171,7 +172,7 @@ func TestFlatOperationIsBoundedByWhatIsSent(t *testing.T) {
 		})
 	}
 	for name, unit := range map[string]int64{"ApplyGuardrail": 670_000, "InvokeGuardrailChecks": 250_000} {
-		r := newRig(t, settings{guard: bedrockguard.Options{FlatPrices: map[string]budget.Amount{"operation:" + name: 1}}, config: answers(`{}`)})
+		r := newRig(t, settings{guard: bedrockguard.Options{FlatPrices: map[string]price.Amount{"operation:" + name: 1}}, config: answers(`{}`)})
 		var err error
 		if name == "ApplyGuardrail" {
 			_, err = r.client.ApplyGuardrail(t.Context(), &bedrockruntime.ApplyGuardrailInput{GuardrailIdentifier: aws.String("gr"), GuardrailVersion: aws.String("1"), Source: types.GuardrailContentSourceInput, Content: []types.GuardrailContentBlock{}}, grow)
@@ -218,7 +219,7 @@ func TestToolsOfTheProviderArePricedFlat(t *testing.T) {
 func TestFlatPricesAreValidated(t *testing.T) {
 	ledger, err := budget.Open(t.Context(), memstore.New(), budget.Policy{Limits: []budget.Limit{{Name: "l", Max: budget.USD(1), Window: budget.Daily}}})
 	require.NoError(t, err)
-	for _, bad := range []map[string]budget.Amount{
+	for _, bad := range []map[string]price.Amount{
 		{"operation:Converse": 1},
 		{"operation:": 1},
 		{"feature:telepathy": 1},

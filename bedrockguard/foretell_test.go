@@ -16,6 +16,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 func inRegion(o *bedrockguard.EstimateOptions) { o.Region = "us-east-1" }
@@ -157,7 +158,7 @@ func ExampleGuard_Estimate() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(budget.Amount(estimate.Worst[budget.UnitUSD]))
+	fmt.Println(price.Amount(estimate.Worst[budget.UnitUSD]))
 	fmt.Println(errors.Is(estimate.Refusal, bedrockguard.ErrBudgetExceeded))
 	// Output:
 	// 0.002253754 USD

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
@@ -19,9 +20,9 @@ type Guardrail struct {
 	ID string
 	// TextUnit is what one text unit of up to 1,000 characters costs under all of its policies together. Zero is the list price of
 	// all policies that there are.
-	TextUnit budget.Amount
+	TextUnit price.Amount
 	// Image is what one image costs. Zero is the list price.
-	Image budget.Amount
+	Image price.Amount
 }
 
 func (g Guardrail) validate() error {
@@ -38,14 +39,14 @@ func (g Guardrail) validate() error {
 const charactersPerToken = 16
 
 // textUnit and image are the prices that count for the guardrail.
-func (g *Guardrail) textUnit() budget.Amount {
+func (g *Guardrail) textUnit() price.Amount {
 	if g.TextUnit > 0 {
 		return g.TextUnit
 	}
 	return catalog.DearestGuardrailUnit()
 }
 
-func (g *Guardrail) image() budget.Amount {
+func (g *Guardrail) image() price.Amount {
 	if g.Image > 0 {
 		return g.Image
 	}
@@ -54,7 +55,7 @@ func (g *Guardrail) image() budget.Amount {
 
 // worst bounds what evaluating a request and its answer costs: the request's characters are at most its bytes, and each text begins a
 // unit of its own.
-func (g *Guardrail) worst(bodyBytes, texts, images, outputTokens int64) (budget.Amount, error) {
+func (g *Guardrail) worst(bodyBytes, texts, images, outputTokens int64) (price.Amount, error) {
 	characters, _ := mul(outputTokens, charactersPerToken)
 	units := addSat(addSat(max(bodyBytes, 0)/catalog.TextUnitCharacters, texts+2), characters/catalog.TextUnitCharacters)
 	text, ok := mul(units, int64(g.textUnit()))
@@ -62,18 +63,18 @@ func (g *Guardrail) worst(bodyBytes, texts, images, outputTokens int64) (budget.
 		return 0, budget.ErrOverflow
 	}
 	if images == 0 {
-		return budget.Amount(text), nil
+		return price.Amount(text), nil
 	}
 	pictures, ok := mul(images, int64(g.image()))
 	if !ok {
 		return 0, budget.ErrOverflow
 	}
-	return budget.Amount(text).Add(budget.Amount(pictures))
+	return price.Amount(text).Add(price.Amount(pictures))
 }
 
 // guardrailCost prices what an answer reports of guardrails, by the policies that were evaluated.
-func guardrailCost(all []wire.GuardrailUsage) (budget.Amount, error) {
-	var total budget.Amount
+func guardrailCost(all []wire.GuardrailUsage) (price.Amount, error) {
+	var total price.Amount
 	for i := range all {
 		for unit, n := range all[i].Units {
 			if n == 0 {
@@ -84,7 +85,7 @@ func guardrailCost(all []wire.GuardrailUsage) (budget.Amount, error) {
 				return 0, budget.ErrOverflow
 			}
 			var err error
-			if total, err = total.Add(budget.Amount(cost)); err != nil {
+			if total, err = total.Add(price.Amount(cost)); err != nil {
 				return 0, err
 			}
 		}
@@ -93,7 +94,7 @@ func guardrailCost(all []wire.GuardrailUsage) (budget.Amount, error) {
 }
 
 // policyPrice returns the list price of one unit of a kind.
-func policyPrice(unit wire.GuardrailUnit) budget.Amount {
+func policyPrice(unit wire.GuardrailUnit) price.Amount {
 	rates := catalog.Guardrails()
 	switch unit {
 	case wire.GuardrailContent:

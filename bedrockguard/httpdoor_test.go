@@ -19,6 +19,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
@@ -428,7 +429,7 @@ func TestHTTPCachePoints(t *testing.T) {
 
 // Operations with a flat price are let through at it, on the account of the model that they name.
 func TestHTTPOperationsWithAFlatPrice(t *testing.T) {
-	prices := map[string]budget.Amount{"operation:ApplyGuardrail": 1_000_000, "operation:StartAsyncInvoke": 500_000_000}
+	prices := map[string]price.Amount{"operation:ApplyGuardrail": 1_000_000, "operation:StartAsyncInvoke": 500_000_000}
 	async := `{"clientRequestToken":"a","modelId":"amazon.nova-reel-v1:1","modelInput":{"taskType":"TEXT_VIDEO","textToVideoParams":{"text":"a cat"}},"outputDataConfig":{"s3OutputDataConfig":{"s3Uri":"s3://bucket"}}}`
 	for path, body := range map[string]string{
 		"/guardrail/gr1/version/1/apply": `{"source":"INPUT","content":[{"text":{"text":"hello"}}]}`,

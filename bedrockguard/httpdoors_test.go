@@ -16,7 +16,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // The same request costs the same through either door: what is set aside, and what is settled.
@@ -30,7 +30,7 @@ func TestBothDoorsReserveAndSettleAlike(t *testing.T) {
 		mk := func(config func(*aws.Config)) *rig {
 			return newRig(tb, settings{
 				server: bedrocktest.Options{Region: region, Without: bedrocktest.Rules()},
-				guard:  bedrockguard.Options{StrictBound: strict, FlatPrices: map[string]budget.Amount{"feature:guardrail": 20 * cent}},
+				guard:  bedrockguard.Options{StrictBound: strict, FlatPrices: map[string]price.Amount{"feature:guardrail": 20 * cent}},
 				config: config,
 			})
 		}

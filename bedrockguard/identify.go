@@ -12,6 +12,7 @@ import (
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
@@ -197,7 +198,7 @@ func (g *Guard) complete(c *call, resolved *catalog.Resolved) error {
 		c.demand.prompt.Blocks = append(c.demand.prompt.Blocks, tokens.Block{Kind: tokens.Opaque})
 	}
 	if resolved.Model.Cache.Implicit {
-		c.demand.writes = max(c.demand.writes, budget.CacheWrites5m)
+		c.demand.writes = max(c.demand.writes, price.CacheWrites5m)
 	}
 	return g.priced(c, resolved)
 }

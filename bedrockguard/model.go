@@ -5,7 +5,7 @@ import (
 	"iter"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 )
 
@@ -70,20 +70,20 @@ type Model struct {
 	// us-east-1. Input and Output are required for chat, Input for an embedding model without Fees. A zero cache rate is
 	// never free: it stands for the input rate, and for a one-hour write on a model with cache points, for twice the input
 	// rate.
-	Price budget.Price
+	Price price.Price
 	// Fees are what is billed apart from tokens. Zero is not billed.
 	Fees Fees
 	// Media are the rates of tokens that are not text, where they differ. Zero is billed like text.
 	Media MediaRates
 	// LatencyOptimized are the base rates under latency-optimized inference. Nil says that the model does not offer it.
-	LatencyOptimized *budget.Rates
+	LatencyOptimized *price.Rates
 	// Tiers are the factors of service tiers on every rate, in thousandths, by the service's name of the tier: "flex",
 	// "priority", "ultrafast", "batch". Each is the dearest ratio that is published for the model. A tier that is missing
 	// has the dearest factor of any model in the catalog.
-	Tiers map[string]budget.Tier
+	Tiers map[string]price.Tier
 	// TierOverrides are factors like those of Tiers by region, where rounded prices make them dearer there. The lower of
 	// two that apply is not used. In a region whose price is assumed, the dearest of all applies.
-	TierOverrides map[string]map[string]budget.Tier
+	TierOverrides map[string]map[string]price.Tier
 
 	// GeoPremium is the factor, in thousandths, on every rate and fee of an id that is not global: 1100 is ten percent
 	// more. Zero stands for 1000.
@@ -100,15 +100,15 @@ type Model struct {
 	UnlistedRegion int64
 	// GeoOverrides are final rates by geography ("eu"). They replace the product of Price and GeoPremium, for profiles of
 	// that geography and for calls from its regions. Long-context and latency-optimized rates change in proportion.
-	GeoOverrides map[string]budget.Rates
+	GeoOverrides map[string]price.Rates
 	// RegionOverrides are final rates by region ("eu-west-3"), for calls without a profile and for every profile but
 	// global that is called from there. Of a region's and a geography's, the dearer applies. A cache rate that is zero is
 	// in proportion to the input rate, and at least the input rate.
-	RegionOverrides map[string]budget.Rates
+	RegionOverrides map[string]price.Rates
 	// GlobalOverrides are final rates of the global profile by the region that it is called from. Where the table is not
 	// empty, a region that it does not list is billed at its dearest entry, us-east-1, us-east-2 and us-west-2 excepted.
 	// An empty table says that Price holds wherever the global profile is called from.
-	GlobalOverrides map[string]budget.Rates
+	GlobalOverrides map[string]price.Rates
 	// FeeOverrides are final fees by region. A fee that is zero in an entry follows the rule for regions without one.
 	FeeOverrides map[string]Fees
 
@@ -133,25 +133,25 @@ type Model struct {
 
 // Fees are prices in nano-USD for what is not counted in tokens. Zero is not billed.
 type Fees struct {
-	Query             budget.Amount // a rerank query: one search unit, see RerankLimits
-	Request           budget.Amount // a call, whatever it holds
-	Image             budget.Amount // an input image
-	DocumentImage     budget.Amount // an input image that is read as the page of a document
-	VideoSecond       budget.Amount // a second of input video
-	AudioSecond       budget.Amount // a second of input audio
-	OutputImage       budget.Amount // an image that is made, of the dearest size and quality
-	OutputVideoSecond budget.Amount // a second of video that is made
-	WebSearch         budget.Amount // a web search that the service makes during a call
-	FileSearch        budget.Amount // a file search that the service makes during a call
-	Grounding         budget.Amount // a request of the system tool nova_grounding
+	Query             price.Amount // a rerank query: one search unit, see RerankLimits
+	Request           price.Amount // a call, whatever it holds
+	Image             price.Amount // an input image
+	DocumentImage     price.Amount // an input image that is read as the page of a document
+	VideoSecond       price.Amount // a second of input video
+	AudioSecond       price.Amount // a second of input audio
+	OutputImage       price.Amount // an image that is made, of the dearest size and quality
+	OutputVideoSecond price.Amount // a second of video that is made
+	WebSearch         price.Amount // a web search that the service makes during a call
+	FileSearch        price.Amount // a file search that the service makes during a call
+	Grounding         price.Amount // a request of the system tool nova_grounding
 }
 
 // MediaRates are prices in pico-USD per token for tokens that are not text. Zero is billed like text.
 type MediaRates struct {
-	ImageInput  budget.PicoUSD
-	ImageOutput budget.PicoUSD
-	AudioInput  budget.PicoUSD // speech included
-	AudioOutput budget.PicoUSD // speech included
+	ImageInput  price.PicoUSD
+	ImageOutput price.PicoUSD
+	AudioInput  price.PicoUSD // speech included
+	AudioOutput price.PicoUSD // speech included
 }
 
 // EmbeddingLimits are the most that one call of an embedding model takes. Zero is unknown.

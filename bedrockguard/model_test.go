@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 )
 
@@ -128,13 +128,13 @@ func TestModelsAreCopies(t *testing.T) {
 		return Model{}
 	}
 	m := first()
-	m.RegionOverrides["eu-west-2"] = budget.Rates{}
+	m.RegionOverrides["eu-west-2"] = price.Rates{}
 	m.Tiers["flex"] = 1
 	m.TierOverrides["eu-west-2"]["flex"] = 1
 	m.Aliases[0] = "x"
-	assert.Equal(t, budget.PicoUSD(230_000), first().RegionOverrides["eu-west-2"].Input)
-	assert.Equal(t, budget.Tier(500), first().Tiers["flex"])
-	assert.Equal(t, budget.Tier(522), first().TierOverrides["eu-west-2"]["flex"])
+	assert.Equal(t, price.PicoUSD(230_000), first().RegionOverrides["eu-west-2"].Input)
+	assert.Equal(t, price.Tier(500), first().Tiers["flex"])
+	assert.Equal(t, price.Tier(522), first().TierOverrides["eu-west-2"]["flex"])
 	assert.Equal(t, "openai.gpt-oss-120b", first().Aliases[0])
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
@@ -45,7 +46,7 @@ type Options struct {
 	// foundation-model ids for models that are not billed by tokens, such as image models. Each is added to what the call's tokens
 	// can cost. What an answer tells is posted instead; what it does not tell is posted at the flat price. Without an entry such a
 	// call is refused. New refuses an unknown key and a price that is not positive.
-	FlatPrices map[string]budget.Amount
+	FlatPrices map[string]price.Amount
 
 	// EnforcedGuardrails are the guardrails that the account or the organisation enforces on calls that do not name them. An answer
 	// that shows one which is not declared is an event, and from then on it is reserved for.

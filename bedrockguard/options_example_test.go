@@ -8,6 +8,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // What has no token price is refused until its owner says what one call can cost at most; what the account negotiated comes off.
@@ -19,7 +20,7 @@ func ExampleOptions() {
 		panic(err)
 	}
 	guard, err := bedrockguard.New(ledger, bedrockguard.Options{
-		FlatPrices: map[string]budget.Amount{
+		FlatPrices: map[string]price.Amount{
 			"feature:guardrail":        5_000_000, // 0.005 USD, in nano-USD
 			"operation:ApplyGuardrail": 5_000_000,
 			"model:stability.*":        140_000_000,
@@ -32,7 +33,7 @@ func ExampleOptions() {
 		},
 	})
 	fmt.Println(guard != nil, err)
-	_, err = bedrockguard.New(ledger, bedrockguard.Options{FlatPrices: map[string]budget.Amount{"feature:telepathy": 1}})
+	_, err = bedrockguard.New(ledger, bedrockguard.Options{FlatPrices: map[string]price.Amount{"feature:telepathy": 1}})
 	fmt.Println(errors.Is(err, bedrockguard.ErrInvalidOptions))
 	// Output:
 	// true <nil>

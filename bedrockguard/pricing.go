@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
@@ -14,9 +15,9 @@ import (
 // quote is what one model costs for what a call asks of it.
 type quote struct {
 	resolved *catalog.Resolved
-	latency  *budget.Rates // of the latency-optimised mode, when the call can be served in it
-	tier     budget.Tier   // the dearest that the call can be served at
-	fees     budget.Amount // billed apart from tokens, whatever is consumed
+	latency  *price.Rates // of the latency-optimised mode, when the call can be served in it
+	tier     price.Tier   // the dearest that the call can be served at
+	fees     price.Amount // billed apart from tokens, whatever is consumed
 }
 
 const (
@@ -26,7 +27,7 @@ const (
 
 // quoteFor prices a model for what is asked. extraTier is one more service tier that the call can be served at.
 func (a *demand) quoteFor(r *catalog.Resolved, extraTier string, optimized bool) (quote, error) {
-	q := quote{resolved: a.withMedia(r), tier: budget.TierStandard}
+	q := quote{resolved: a.withMedia(r), tier: price.TierStandard}
 	for _, name := range [...]string{a.tiers[0], a.tiers[1], a.tiers[2], extraTier} {
 		factor, err := r.WorstTier(name)
 		if err != nil {
@@ -48,7 +49,7 @@ func (a *demand) quoteFor(r *catalog.Resolved, extraTier string, optimized bool)
 // withMedia raises the input rates of a model that bills the tokens of pictures or sound at rates of their own, for a request that has
 // any: an answer does not tell them apart.
 func (a *demand) withMedia(r *catalog.Resolved) *catalog.Resolved {
-	rate := budget.PicoUSD(0)
+	rate := price.PicoUSD(0)
 	if a.images > 0 {
 		rate = r.Media.ImageInput
 	}
@@ -64,14 +65,14 @@ func (a *demand) withMedia(r *catalog.Resolved) *catalog.Resolved {
 }
 
 // worst prices the most that an attempt can consume.
-func (q *quote) worst(inputTokens, outputTokens int64, writes budget.CacheWrites) (budget.Amount, error) {
+func (q *quote) worst(inputTokens, outputTokens int64, writes price.CacheWrites) (price.Amount, error) {
 	if q.countsTwice() {
 		inputTokens = addSat(inputTokens, inputTokens)
 	}
 	cost, err := q.resolved.Price.WorstCase(inputTokens, outputTokens, writes, q.tier)
 	if err == nil && q.latency != nil {
 		// The service may fall back to the standard mode and bill that.
-		var fast budget.Amount
+		var fast price.Amount
 		fast, err = q.optimized().WorstCase(inputTokens, outputTokens, writes, q.tier)
 		cost = max(cost, fast)
 	}
@@ -93,12 +94,12 @@ func (q *quote) promptsPerChoice() bool {
 }
 
 // optimized is the price in the latency-optimised mode, which must have one.
-func (q *quote) optimized() *budget.Price {
-	return &budget.Price{Rates: *q.latency, LongContext: q.resolved.Price.LongContext}
+func (q *quote) optimized() *price.Price {
+	return &price.Price{Rates: *q.latency, LongContext: q.resolved.Price.LongContext}
 }
 
 // cost prices what a response reports. Where it does not say how it was served, the dearest that was asked for counts.
-func (q *quote) cost(r *wire.Reported) (budget.Amount, error) {
+func (q *quote) cost(r *wire.Reported) (price.Amount, error) {
 	list, factor := &q.resolved.Price, q.tier
 	if r.ServiceTier != "" {
 		factor = q.resolved.ServedTier(r.ServiceTier)
@@ -146,13 +147,13 @@ func (c *call) worst(w *budget.Charge, inputTokens int64) error {
 	cost, err := c.quote.worst(inputTokens, output, c.demand.writes)
 	for i := range c.others {
 		if err == nil {
-			var other budget.Amount
+			var other price.Amount
 			other, err = c.others[i].worst(inputTokens, output, c.demand.writes)
 			cost = max(cost, other)
 		}
 	}
 	if err == nil {
-		var extra budget.Amount
+		var extra price.Amount
 		if extra, err = c.extra(output); err == nil {
 			cost, err = cost.Add(extra)
 		}
@@ -172,7 +173,7 @@ func (c *call) worst(w *budget.Charge, inputTokens int64) error {
 }
 
 // extra is the most that is billed apart from the model: flat prices and guardrails.
-func (c *call) extra(outputTokens int64) (budget.Amount, error) {
+func (c *call) extra(outputTokens int64) (price.Amount, error) {
 	guardrails, err := c.guardrailsWorst(outputTokens, nil)
 	if err != nil {
 		return 0, err
@@ -183,12 +184,12 @@ func (c *call) extra(outputTokens int64) (budget.Amount, error) {
 // guardrailsWorst is the most that the guardrails of a call cost, but for those whose units an answer has told: those that evaluate it
 // unasked by its characters, and the one that it names by its flat price, or by the characters of the request where those alone come
 // to more.
-func (c *call) guardrailsWorst(outputTokens int64, told []wire.GuardrailUsage) (budget.Amount, error) {
+func (c *call) guardrailsWorst(outputTokens int64, told []wire.GuardrailUsage) (price.Amount, error) {
 	if c.flatGuardrail == 0 && len(c.guardrails) == 0 {
 		return 0, nil
 	}
 	texts := c.demand.textCount()
-	var total budget.Amount
+	var total price.Amount
 	if c.flatGuardrail > 0 && !c.toldNamed(told) {
 		cost, err := new(Guardrail).worst(c.demand.body, texts, c.demand.images, 0)
 		if err != nil {
@@ -240,7 +241,7 @@ func (a *demand) textCount() int64 {
 
 // fees prices what a model bills apart from tokens, at most: media of unknown length last as long as the model takes. An answer tells
 // none of it, so that it is posted as it stands.
-func (a *demand) fees(r *catalog.Resolved) (budget.Amount, error) {
+func (a *demand) fees(r *catalog.Resolved) (price.Amount, error) {
 	image := r.Fees.Image
 	if a.documentImages {
 		image = max(image, r.Fees.DocumentImage)
@@ -251,9 +252,9 @@ func (a *demand) fees(r *catalog.Resolved) (budget.Amount, error) {
 	if unboundedVideo || unboundedAudio {
 		return 0, &UnpricedError{ModelID: a.modelID, Reason: "it is billed by the second, and the catalog does not know how long its media can be: set Model.Embedding"}
 	}
-	var total budget.Amount
+	var total price.Amount
 	for _, fee := range [...]struct {
-		price        budget.Amount
+		price        price.Amount
 		count, units int64
 	}{
 		{r.Fees.Request, 1, 1},
@@ -273,7 +274,7 @@ func (a *demand) fees(r *catalog.Resolved) (budget.Amount, error) {
 			return 0, budget.ErrOverflow
 		}
 		var err error
-		if total, err = total.Add(budget.Amount(n)); err != nil {
+		if total, err = total.Add(price.Amount(n)); err != nil {
 			return 0, err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // maxBuckets bounds the scopes whose buckets are remembered. A scope that is forgotten starts with a full bucket, so
@@ -137,7 +138,7 @@ func (r *rateLimits) dropOldest() {
 }
 
 // settle corrects the expected tokens to those that the answer reports.
-func (d *rateDebit) settle(u budget.Usage) {
+func (d *rateDebit) settle(u price.Usage) {
 	if d == nil {
 		return
 	}

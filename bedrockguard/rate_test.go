@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 func workflow(name string) *call { return &call{scope: budget.Scope{Workflow: name}} }
@@ -45,7 +46,7 @@ func TestRateLearnsWhatTheCacheSpares(t *testing.T) {
 		r := newRateLimits(Rate{UncachedInputTokensPerMinute: 6000})
 		debit, err := r.wait(t.Context(), workflow("a"), 5000)
 		require.NoError(t, err)
-		debit.settle(budget.Usage{InputTokens: 5000, CacheReadInputTokens: 4800})
+		debit.settle(price.Usage{InputTokens: 5000, CacheReadInputTokens: 4800})
 		_, err = r.wait(t.Context(), workflow("a"), 6000) // 1200 of them are expected to be uncached
 		require.NoError(t, err)
 		_, err = r.wait(t.Context(), workflow("a"), 4800+4700)
@@ -58,7 +59,7 @@ func TestRateTurnsSurprisesIntoDebt(t *testing.T) {
 		r := newRateLimits(Rate{UncachedInputTokensPerMinute: 6000})
 		debit, err := r.wait(t.Context(), workflow("a"), 100)
 		require.NoError(t, err)
-		debit.settle(budget.Usage{InputTokens: 18_000})
+		debit.settle(price.Usage{InputTokens: 18_000})
 		_, err = r.wait(t.Context(), workflow("a"), 1)
 		var limited *RateLimitedError
 		require.ErrorAs(t, err, &limited)
@@ -84,7 +85,7 @@ func TestRateGivesBackWhatWasNotConsumed(t *testing.T) {
 		require.LessOrEqual(t, time.Since(began), time.Second, "a canceled wait takes nothing")
 		var none *rateDebit
 		none.giveBack()
-		none.settle(budget.Usage{})
+		none.settle(price.Usage{})
 	})
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // Each refusal names the figure that made the call too large, and a step that makes it fit: the test takes that step.
@@ -42,7 +43,7 @@ func TestARefusalNamesTheFigureAndAStepThatHelps(t *testing.T) {
 		return settings{limits: []budget.Limit{{Name: "l", Max: max, Window: budget.Lifetime}}}
 	}
 	flat := limited(budget.USD(0.5))
-	flat.guard.FlatPrices = map[string]budget.Amount{"feature:guardrail": 1e9}
+	flat.guard.FlatPrices = map[string]price.Amount{"feature:guardrail": 1e9}
 	guarded := func(r *rig) error {
 		in := converseInput("hello")
 		in.GuardrailConfig = &types.GuardrailConfiguration{GuardrailIdentifier: aws.String("abc"), GuardrailVersion: aws.String("1")}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
@@ -72,12 +73,12 @@ func (g *Guard) finish(ctx context.Context, a *attempt, outcome Outcome) {
 	}
 	a.call.charged++
 	worst := &a.receipt.Reservation.Charge
-	usage := budget.Usage{InputTokens: worst[budget.UnitInputTokens], OutputTokens: worst[budget.UnitOutputTokens]}
+	usage := price.Usage{InputTokens: worst[budget.UnitInputTokens], OutputTokens: worst[budget.UnitOutputTokens]}
 	g.postClaimed(ctx, a, worst, &usage, outcome)
 }
 
 // postClaimed settles the reservation that was claimed, unlocks it, and emits the event. The event comes last, because a listener may use the call.
-func (g *Guard) postClaimed(ctx context.Context, a *attempt, charge *budget.Charge, usage *budget.Usage, outcome Outcome) {
+func (g *Guard) postClaimed(ctx context.Context, a *attempt, charge *budget.Charge, usage *price.Usage, outcome Outcome) {
 	result, err := g.post(ctx, a, charge, outcome)
 	if g.listened() {
 		g.emitPosted(ctx, a, charge, usage, outcome, &result, err)
@@ -103,7 +104,7 @@ func reference(a *attempt) string {
 }
 
 // emitPosted emits the events of a settlement.
-func (g *Guard) emitPosted(ctx context.Context, a *attempt, charge *budget.Charge, usage *budget.Usage, outcome Outcome, result *budget.Outcome, err error) {
+func (g *Guard) emitPosted(ctx context.Context, a *attempt, charge *budget.Charge, usage *price.Usage, outcome Outcome, result *budget.Outcome, err error) {
 	e := Event{Kind: EventSettled, Actual: *charge, Usage: *usage, Estimated: outcome != OutcomeUsage, Outcome: outcome}
 	if err != nil {
 		e.Kind, e.Err = EventUnsettled, err

@@ -3,6 +3,7 @@ package budget
 import (
 	"fmt"
 
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/checked"
 )
 
@@ -53,7 +54,7 @@ func (c *Charge) Exceeds(bound *Charge) (Unit, bool) {
 }
 
 // ChargeOf returns a usage as one call that cost the given amount. The usage must be valid.
-func ChargeOf(u Usage, cost Amount) Charge {
+func ChargeOf(u price.Usage, cost price.Amount) Charge {
 	var c Charge
 	c[UnitUSD] = int64(cost)
 	c[UnitUncachedInputTokens] = u.UncachedInputTokens()

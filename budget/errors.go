@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // The outcomes that a caller branches on. None of them looks retryable to the AWS SDK's retryer.
@@ -23,7 +25,7 @@ var (
 	// never made, or what was spent is forgotten.
 	ErrNoLedger = errors.New("budget: there is no ledger")
 	// ErrOverflow says that an amount would leave the range of int64.
-	ErrOverflow = errAmountOverflow
+	ErrOverflow = price.ErrOverflow
 	// ErrInvalidCharge says that a charge holds a negative amount.
 	ErrInvalidCharge = errors.New("budget: invalid charge")
 	// ErrInvalidPolicy says that a policy can't be enforced as written. Open returns all reasons, joined.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // Stop one workflow in every process, and let it go on.
@@ -151,7 +152,7 @@ func ExampleOperator_Periods() {
 			panic(err)
 		}
 		for period, err := range ledger.Periods(ctx, account.Key, exampleTime.AddDate(0, -1, 0)) {
-			fmt.Println(period.Start.UTC().Format(time.DateOnly), budget.Amount(period.Settled), err)
+			fmt.Println(period.Start.UTC().Format(time.DateOnly), price.Amount(period.Settled), err)
 		}
 	}
 	// Output:

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // exampleTime is a Tuesday, by which the stores of the examples go.
@@ -213,14 +214,14 @@ func ExampleWindow_In() {
 
 // Prices are published in USD per million tokens. A cost is rounded up to a nano-USD in each class of token.
 func ExamplePrice_Cost() {
-	input, err := budget.PerMTok("5")
+	input, err := price.PerMTok("5")
 	if err != nil {
 		panic(err)
 	}
-	cacheRead, _ := budget.PerMTok("0.50")
-	output, _ := budget.PerMTok("25")
-	opus := budget.Price{Rates: budget.Rates{Input: input, CacheRead: cacheRead, Output: output}}
-	cost, err := opus.Cost(budget.Usage{InputTokens: 10_000, CacheReadInputTokens: 9_000, OutputTokens: 500}, budget.TierStandard)
+	cacheRead, _ := price.PerMTok("0.50")
+	output, _ := price.PerMTok("25")
+	opus := price.Price{Rates: price.Rates{Input: input, CacheRead: cacheRead, Output: output}}
+	cost, err := opus.Cost(price.Usage{InputTokens: 10_000, CacheReadInputTokens: 9_000, OutputTokens: 500}, price.TierStandard)
 	fmt.Println(cost, err)
 	// Output: 0.022 USD <nil>
 }

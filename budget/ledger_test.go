@@ -13,6 +13,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
@@ -303,17 +304,17 @@ func ExampleLedger_Reserve() {
 		fmt.Println(err)
 		return
 	}
-	model := budget.Price{Rates: budget.Rates{Input: 3_000_000, Output: 15_000_000}} // 3 and 15 USD per million tokens
-	worst, _ := model.WorstCase(1_000, 400, budget.NoCacheWrites, budget.TierStandard)
+	model := price.Price{Rates: price.Rates{Input: 3_000_000, Output: 15_000_000}} // 3 and 15 USD per million tokens
+	worst, _ := model.WorstCase(1_000, 400, price.NoCacheWrites, price.TierStandard)
 	scope := budget.Scope{Principal: "team-a"}
 
-	receipt, err := ledger.Reserve(ctx, budget.Request{Scope: scope, Worst: budget.ChargeOf(budget.Usage{InputTokens: 1_000, OutputTokens: 400}, worst)})
+	receipt, err := ledger.Reserve(ctx, budget.Request{Scope: scope, Worst: budget.ChargeOf(price.Usage{InputTokens: 1_000, OutputTokens: 400}, worst)})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	used := budget.Usage{InputTokens: 1_000, OutputTokens: 100} // what the call turned out to consume
-	cost, _ := model.Cost(used, budget.TierStandard)
+	used := price.Usage{InputTokens: 1_000, OutputTokens: 100} // what the call turned out to consume
+	cost, _ := model.Cost(used, price.TierStandard)
 	if _, err := ledger.Settle(ctx, receipt, budget.ChargeOf(used, cost), false); err != nil {
 		fmt.Println(err)
 		return
@@ -331,7 +332,7 @@ func BenchmarkLedger_ReserveSettle(b *testing.B) {
 		budget.Limit{Name: "calls", Max: budget.Calls(1 << 60), Window: budget.Daily},
 		budget.Limit{Name: "fresh-input", Max: budget.UncachedInputTokens(1 << 60), Window: budget.Rolling(time.Hour), Per: budget.PerWorkflow})
 	ctx := context.Background()
-	request := budget.Request{Scope: budget.Scope{Principal: "ci", Workflow: "w", Model: "m"}, Worst: budget.ChargeOf(budget.Usage{InputTokens: 100}, 1000)}
+	request := budget.Request{Scope: budget.Scope{Principal: "ci", Workflow: "w", Model: "m"}, Worst: budget.ChargeOf(price.Usage{InputTokens: 100}, 1000)}
 	b.ReportAllocs()
 	for b.Loop() {
 		r, err := ledger.Reserve(ctx, request)

@@ -12,6 +12,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/lease"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
@@ -119,7 +120,7 @@ func ExampleOperate() {
 			panic(err)
 		}
 		for period, err := range operator.Periods(ctx, account.Key, time.Time{}) {
-			fmt.Println(account.Limit, account.Scope, budget.Amount(period.Settled), err)
+			fmt.Println(account.Limit, account.Scope, price.Amount(period.Settled), err)
 		}
 	}
 	// Output: workflow-day workflow=nightly 1.5 USD <nil>
@@ -149,7 +150,7 @@ func ExampleOperator_Usage() {
 		if err != nil {
 			panic(err)
 		}
-		fmt.Println(row.Day.Format("2006-01"), row.Scope.Tags["team"], row.Scope.Workflow, row.Scope.Model, budget.Amount(row.Charge[budget.UnitUSD]))
+		fmt.Println(row.Day.Format("2006-01"), row.Scope.Tags["team"], row.Scope.Workflow, row.Scope.Model, price.Amount(row.Charge[budget.UnitUSD]))
 	}
 	// Output:
 	// 2026-10 core nightly opus 1.5 USD

@@ -4,6 +4,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // Unit is what a limit counts. The zero value is no unit and is refused wherever a unit is needed.
@@ -45,7 +47,7 @@ type Quantity struct {
 // USD returns an amount of money, rounded to the nearest nano-USD. It is meant for configuration: no float is used once
 // it returned. NaN, infinities and anything beyond int64 nano-USD give a negative Quantity, which Open refuses.
 func USD(dollars float64) Quantity {
-	n := math.Round(dollars * float64(Dollar))
+	n := math.Round(dollars * float64(price.Dollar))
 	if math.IsNaN(n) || n >= math.MaxInt64 || n <= math.MinInt64 {
 		return Quantity{N: math.MinInt64, Unit: UnitUSD}
 	}
@@ -73,7 +75,7 @@ func Calls(n int64) Quantity { return Quantity{N: n, Unit: UnitCalls} }
 // String prints the quantity with its unit: "200 USD", "0.031 USD", "2000000 input tokens".
 func (q Quantity) String() string {
 	if q.Unit == UnitUSD {
-		return Amount(q.N).String()
+		return price.Amount(q.N).String()
 	}
 	name := q.Unit.String()
 	if q.N == 1 {

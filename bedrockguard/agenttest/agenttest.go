@@ -25,6 +25,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
@@ -111,7 +112,7 @@ func (g Goal) missed(r Result, err error) []string {
 		missed = append(missed, fmt.Sprintf("agenttest: %.1f %% of the input was read from the cache, want %.1f %% or more (%d calls, $%.4f)", 100*share, 100*g.MinHitShare, r.Bill.Inferences, r.Bill.USD()))
 	}
 	if g.MaxCost.N != 0 && r.Bill.NanoUSD > g.MaxCost.N {
-		missed = append(missed, fmt.Sprintf("agenttest: the run cost %s, want %s or less", budget.Amount(r.Bill.NanoUSD), g.MaxCost))
+		missed = append(missed, fmt.Sprintf("agenttest: the run cost %s, want %s or less", price.Amount(r.Bill.NanoUSD), g.MaxCost))
 	}
 	if g.NoFindings && len(r.Findings) > 0 {
 		missed = append(missed, fmt.Sprintf("agenttest: %d findings, want none", len(r.Findings)))

@@ -12,13 +12,14 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/otelguard"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // Whoever puts an id of a request into the workflow must not fill the memory of this process, or of Prometheus.
 func TestAHundredThousandWorkflowsAreAFewSeries(t *testing.T) {
 	const calls = 100_000
 	c := newCollector(t, otelguard.Options{Tags: []string{"team"}})
-	e := bedrockguard.Event{Kind: bedrockguard.EventSettled, Outcome: bedrockguard.OutcomeUsage, Model: "amazon.nova-lite-v1:0", Region: "us-east-1", Usage: budget.Usage{InputTokens: 100, OutputTokens: 10}}
+	e := bedrockguard.Event{Kind: bedrockguard.EventSettled, Outcome: bedrockguard.OutcomeUsage, Model: "amazon.nova-lite-v1:0", Region: "us-east-1", Usage: price.Usage{InputTokens: 100, OutputTokens: 10}}
 	e.Actual[budget.UnitUSD] = 1000
 	refused := bedrockguard.Event{Kind: bedrockguard.EventDenied}
 	for i := range calls {
@@ -80,7 +81,7 @@ func TestSeriesAreBoundedWhateverScopesHold(t *testing.T) {
 func TestSplitAddsUpToTheCharge(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		tokens := func(name string) int64 { return rapid.Int64Range(0, 3_000_000).Draw(rt, name) }
-		u := budget.Usage{CacheReadInputTokens: tokens("read"), CacheWrite5mInputTokens: tokens("5m"), CacheWrite1hInputTokens: tokens("1h"), OutputTokens: tokens("output")}
+		u := price.Usage{CacheReadInputTokens: tokens("read"), CacheWrite5mInputTokens: tokens("5m"), CacheWrite1hInputTokens: tokens("1h"), OutputTokens: tokens("output")}
 		u.InputTokens = tokens("uncached") + u.CacheReadInputTokens + u.CacheWrite5mInputTokens + u.CacheWrite1hInputTokens
 		e := bedrockguard.Event{Usage: u, Estimated: rapid.Bool().Draw(rt, "estimated"), Region: "us-east-1", Model: rapid.SampledFrom([]string{"anthropic.claude-sonnet-4-6", "amazon.nova-lite-v1:0", "unknown"}).Draw(rt, "model")}
 		e.Actual[budget.UnitUSD] = rapid.Int64Min(0).Draw(rt, "money")

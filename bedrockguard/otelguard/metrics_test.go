@@ -18,6 +18,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/otelguard"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
@@ -37,7 +38,7 @@ func everyEvent() []bedrockguard.Event {
 	}
 	settled := call(bedrockguard.EventSettled)
 	settled.Outcome, settled.Duration = bedrockguard.OutcomeUsage, 2*time.Second
-	settled.Usage = budget.Usage{InputTokens: 1000, CacheReadInputTokens: 600, CacheWrite5mInputTokens: 200, CacheWrite1hInputTokens: 100, OutputTokens: 50}
+	settled.Usage = price.Usage{InputTokens: 1000, CacheReadInputTokens: 600, CacheWrite5mInputTokens: 200, CacheWrite1hInputTokens: 100, OutputTokens: 50}
 	settled.Actual[budget.UnitUSD] = 1_000_000
 	estimated := settled
 	estimated.Estimated, estimated.Outcome = true, bedrockguard.OutcomeBroken

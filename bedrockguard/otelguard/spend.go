@@ -3,6 +3,7 @@ package otelguard
 import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // classes are those in which tokens are billed apart, in the order of classesOf.
@@ -14,7 +15,7 @@ const (
 	classOther     = "other"     // fees, and models that have no list price by token
 )
 
-func classesOf(u *budget.Usage) [len(classes)]int64 {
+func classesOf(u *price.Usage) [len(classes)]int64 {
 	return [...]int64{u.UncachedInputTokens(), u.CacheReadInputTokens, u.CacheWrite5mInputTokens, u.CacheWrite1hInputTokens, u.OutputTokens}
 }
 
@@ -33,7 +34,7 @@ func split(e *bedrockguard.Event) map[string]int64 {
 	if list.LongContext.Threshold > 0 && e.Usage.InputTokens > list.LongContext.Threshold {
 		r = &list.LongContext.Rates
 	}
-	rates := [len(classes)]budget.PicoUSD{r.Input, r.CacheRead, r.CacheWrite5m, r.CacheWrite1h, r.Output}
+	rates := [len(classes)]price.PicoUSD{r.Input, r.CacheRead, r.CacheWrite5m, r.CacheWrite1h, r.Output}
 	var weights [len(classes)]float64
 	whole, largest := 0.0, 0
 	for i, tokens := range classesOf(&e.Usage) {

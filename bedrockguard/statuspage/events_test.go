@@ -12,12 +12,13 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/statuspage"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
 // settledEvent is a call of a workflow that cost a third of a cent, and read four fifths of its input from the cache.
 func settledEvent(workflow string, at time.Time) bedrockguard.Event {
-	usage := budget.Usage{InputTokens: 1000, CacheReadInputTokens: 800, OutputTokens: 10}
+	usage := price.Usage{InputTokens: 1000, CacheReadInputTokens: 800, OutputTokens: 10}
 	return bedrockguard.Event{
 		Kind: bedrockguard.EventSettled, Time: at, Scope: budget.Scope{Workflow: workflow}, Model: "anthropic.claude-sonnet-4-6", Region: "us-east-1",
 		Usage: usage, Actual: budget.ChargeOf(usage, 3_333_333),

@@ -17,6 +17,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/statuspage"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // countingStore counts the looks at it, each of which takes a while.
@@ -113,7 +114,7 @@ func large(tb testing.TB, accounts int) *house {
 	h := newHouse(tb, policy, writable)
 	for i := range accounts {
 		s := budget.Scope{Workflow: fmt.Sprintf("team-%d/nightly-refactoring-%06d", i%40, i), Model: "anthropic.claude-sonnet-4-6", Region: "us-east-1"}
-		h.settle(tb, s, budget.Usage{InputTokens: int64(1000 + i), CacheReadInputTokens: int64(i % 1000), OutputTokens: 50}, budget.Amount(1_000_001+i))
+		h.settle(tb, s, price.Usage{InputTokens: int64(1000 + i), CacheReadInputTokens: int64(i % 1000), OutputTokens: 50}, price.Amount(1_000_001+i))
 		if i < 1000 {
 			h.pending(tb, s, 12_345_678)
 		}
@@ -146,7 +147,7 @@ func TestAccountsOfTheLongestNamesAreBounded(t *testing.T) {
 	h := newHouse(t, policy, writable)
 	for i := range 1000 {
 		name := fmt.Sprintf("%04d", i) + strings.Repeat("\x01", budget.MaxScopeValue-4)
-		h.settle(t, budget.Scope{Workflow: name, Model: name}, budget.Usage{InputTokens: 1000}, 1)
+		h.settle(t, budget.Scope{Workflow: name, Model: name}, price.Usage{InputTokens: 1000}, 1)
 		h.pending(t, budget.Scope{Workflow: name, Model: name}, 1)
 	}
 	h.login(t, "ada")

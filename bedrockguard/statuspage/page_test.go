@@ -16,17 +16,18 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/statuspage"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // What the page says is what the ledger holds, to the nano-USD.
 func TestFiguresAreTheLedgers(t *testing.T) {
 	h := newHouse(t, policy, nil)
-	total := budget.Amount(0)
+	total := price.Amount(0)
 	for i := range 37 {
-		cost := budget.Amount(123_456_789 + 1_000_003*i)
+		cost := price.Amount(123_456_789 + 1_000_003*i)
 		total += cost
 		h.settle(t, budget.Scope{Workflow: fmt.Sprintf("flow-%d", i%3), Model: "anthropic.claude-sonnet-4-6", Region: "us-east-1"},
-			budget.Usage{InputTokens: int64(1000 + i), CacheReadInputTokens: 400, OutputTokens: 77}, cost)
+			price.Usage{InputTokens: int64(1000 + i), CacheReadInputTokens: 400, OutputTokens: 77}, cost)
 	}
 	h.pending(t, budget.Scope{Workflow: "flow-1"}, 987_654_321)
 	body := h.get(t, "/")
@@ -48,7 +49,7 @@ func TestFiguresAreTheLedgers(t *testing.T) {
 	require.Equal(t, 3, strings.Count(body, `<p><data value="`+total.String()+`"`), "each chart of money adds up to what was spent")
 	for row, err := range h.ledger.Usage(t.Context(), budget.UsageQuery{By: budget.PerWorkflow}) {
 		require.NoError(t, err)
-		require.Contains(t, body, ">"+budget.Amount(row.Charge[budget.UnitUSD]).String()+"</td>", row.Scope)
+		require.Contains(t, body, ">"+price.Amount(row.Charge[budget.UnitUSD]).String()+"</td>", row.Scope)
 	}
 	require.Contains(t, textOf(body), "Calls in flight 1 $0.9877 set aside")
 }
@@ -56,7 +57,7 @@ func TestFiguresAreTheLedgers(t *testing.T) {
 // A ledger of which no policy is known is shown as it was booked; the store's own policy counts as soon as there is one.
 func TestPageOverAStoreAlone(t *testing.T) {
 	h := newHouse(t, policy, nil)
-	h.settle(t, budget.Scope{Workflow: "nightly"}, budget.Usage{InputTokens: 5}, 1_500_000_001)
+	h.settle(t, budget.Scope{Workflow: "nightly"}, price.Usage{InputTokens: 5}, 1_500_000_001)
 	operator, err := budget.Operate(t.Context(), h.store)
 	require.NoError(t, err)
 	set := func(o *statuspage.Options) { o.Ledger, o.Operator, o.Secret = nil, operator, secret }
@@ -133,7 +134,7 @@ func TestOddNamesAreHarmless(t *testing.T) {
 	}
 	names := []string{"<script>alert(1)</script>", `"><img src=x onerror=alert(1)>`, "a\u202eb\x1b[2Jc", string(odd), "'; background: url(//x)"}
 	for _, name := range names {
-		h.settle(t, budget.Scope{Workflow: name, Model: name, Principal: name, Tags: map[string]string{name: name}}, budget.Usage{InputTokens: 9}, 7)
+		h.settle(t, budget.Scope{Workflow: name, Model: name, Principal: name, Tags: map[string]string{name: name}}, price.Usage{InputTokens: 9}, 7)
 		h.pending(t, budget.Scope{Workflow: name, Model: name}, 3)
 		_, err := h.ledger.Kill(budget.WithOperator(t.Context(), name), budget.Scope{Workflow: name}, name)
 		require.NoError(t, err)
@@ -164,7 +165,7 @@ func TestOddNamesAreHarmless(t *testing.T) {
 func TestOddNamesAreKilledByteByByte(t *testing.T) {
 	h := newHouse(t, policy, writable)
 	odd := "\x00\xff\r\n\tz\u2028<&\"'" + strings.Repeat("\xfe", 400)
-	h.settle(t, budget.Scope{Workflow: odd}, budget.Usage{InputTokens: 9}, 7)
+	h.settle(t, budget.Scope{Workflow: odd}, price.Usage{InputTokens: 9}, 7)
 	h.login(t, "ada")
 	links := linksOn(h.get(t, "/"), "kill?account=")
 	require.Len(t, links, 1)

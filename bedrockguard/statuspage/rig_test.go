@@ -17,6 +17,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/statuspage"
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 const secret = "correct horse battery staple"
@@ -108,7 +109,7 @@ func (h *house) login(t testing.TB, name string) {
 }
 
 // settle books a call that cost an amount.
-func (h *house) settle(t testing.TB, s budget.Scope, usage budget.Usage, cost budget.Amount) {
+func (h *house) settle(t testing.TB, s budget.Scope, usage price.Usage, cost price.Amount) {
 	t.Helper()
 	charge := budget.ChargeOf(usage, cost)
 	receipt, err := h.ledger.Reserve(context.Background(), budget.Request{Scope: s, Operation: "Converse", Worst: charge})
@@ -118,9 +119,9 @@ func (h *house) settle(t testing.TB, s budget.Scope, usage budget.Usage, cost bu
 }
 
 // pending books a call that has not ended.
-func (h *house) pending(t testing.TB, s budget.Scope, worst budget.Amount) *budget.Receipt {
+func (h *house) pending(t testing.TB, s budget.Scope, worst price.Amount) *budget.Receipt {
 	t.Helper()
-	receipt, err := h.ledger.Reserve(context.Background(), budget.Request{Scope: s, Operation: "ConverseStream", Worst: budget.ChargeOf(budget.Usage{InputTokens: 10, OutputTokens: 10}, worst)})
+	receipt, err := h.ledger.Reserve(context.Background(), budget.Request{Scope: s, Operation: "ConverseStream", Worst: budget.ChargeOf(price.Usage{InputTokens: 10, OutputTokens: 10}, worst)})
 	require.NoError(t, err)
 	return receipt
 }

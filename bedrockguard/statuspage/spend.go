@@ -9,6 +9,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // The classes in which tokens are billed apart, in the order in which they are shown.
@@ -165,10 +166,10 @@ func (b *builder) build() breakdown {
 }
 
 // prices remembers list prices while a page is made. The zero value is empty.
-type prices struct{ known map[[2]string]*budget.Price }
+type prices struct{ known map[[2]string]*price.Price }
 
 // of returns the list price of a model in a region; nil for none.
-func (p *prices) of(model, region string) *budget.Price {
+func (p *prices) of(model, region string) *price.Price {
 	key := [2]string{model, region}
 	list, ok := p.known[key]
 	if ok {
@@ -178,7 +179,7 @@ func (p *prices) of(model, region string) *budget.Price {
 		list = &found
 	}
 	if p.known == nil {
-		p.known = make(map[[2]string]*budget.Price)
+		p.known = make(map[[2]string]*price.Price)
 	}
 	p.known[key] = list
 	return list
@@ -193,7 +194,7 @@ func (p *prices) split(s *spent) map[string]int64 {
 		return map[string]int64{noClass: money}
 	}
 	r := &list.Rates
-	rates := [...]budget.PicoUSD{r.Input, r.CacheRead, r.CacheWrite5m, r.Output}
+	rates := [...]price.PicoUSD{r.Input, r.CacheRead, r.CacheWrite5m, r.Output}
 	var weights [len(rates)]float64
 	whole, largest := 0.0, 0
 	for i, class := range classes {

@@ -20,6 +20,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/statuspage"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 func tomorrow() time.Time { return time.Now().Add(24 * time.Hour) }
@@ -80,7 +81,7 @@ func TestKillByButtonEndsARunningStream(t *testing.T) {
 // Who does not know the secret changes nothing, whatever is sent.
 func TestReadOnlyWithoutASecret(t *testing.T) {
 	h := newHouse(t, policy, nil)
-	h.settle(t, budget.Scope{Workflow: "nightly"}, budget.Usage{InputTokens: 9}, 7)
+	h.settle(t, budget.Scope{Workflow: "nightly"}, price.Usage{InputTokens: 9}, 7)
 	body := h.get(t, "/")
 	require.NotContains(t, body, "<form")
 	require.Empty(t, linksOn(body, "kill", "revive", "override", "login"))
@@ -130,7 +131,7 @@ func TestOnlyWhoKnowsTheSecretMakesChanges(t *testing.T) {
 
 func TestLoginToRead(t *testing.T) {
 	h := newHouse(t, policy, func(o *statuspage.Options) { o.Secret, o.LoginToRead = secret, true })
-	h.settle(t, budget.Scope{Workflow: "nightly"}, budget.Usage{InputTokens: 9}, 7)
+	h.settle(t, budget.Scope{Workflow: "nightly"}, price.Usage{InputTokens: 9}, 7)
 	resp, body := h.do(t, http.MethodGet, "/", nil, nil)
 	require.Equal(t, "login", resp.Header.Get("Location"))
 	require.NotContains(t, body, "nightly")
@@ -212,7 +213,7 @@ func TestKillOfEverythingAsks(t *testing.T) {
 func TestKillOfPatternsForAWhile(t *testing.T) {
 	h := newHouse(t, policy, writable)
 	h.login(t, "ada")
-	h.settle(t, budget.Scope{Workflow: "nightly-1"}, budget.Usage{InputTokens: 9}, 7)
+	h.settle(t, budget.Scope{Workflow: "nightly-1"}, price.Usage{InputTokens: 9}, 7)
 	resp, _ := h.do(t, http.MethodPost, "/kill", url.Values{"workflow": {"nightly-*"}, "patterns": {"yes"}, "until": {"4h"}, "tag": {""}}, nil)
 	require.Equal(t, "./?accounts=1&done=kill", resp.Header.Get("Location"))
 	require.Contains(t, h.get(t, "/?accounts=1&done=kill"), "One known account carries these values.")
@@ -228,7 +229,7 @@ func TestKillOfPatternsForAWhile(t *testing.T) {
 // An override gives room until it ends or is taken back, and both are in the audit trail that the page shows.
 func TestOverrideAndTakeBack(t *testing.T) {
 	h := newHouse(t, policy, writable)
-	h.settle(t, budget.Scope{Workflow: "nightly"}, budget.Usage{InputTokens: 9}, 9_000_000_000)
+	h.settle(t, budget.Scope{Workflow: "nightly"}, price.Usage{InputTokens: 9}, 9_000_000_000)
 	h.login(t, "ada")
 	links := linksOn(h.get(t, "/"), "override?account=")
 	require.Len(t, links, 2)

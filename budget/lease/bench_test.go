@@ -8,6 +8,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/lease"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
@@ -39,7 +40,7 @@ func reserveSettle(b *testing.B, store budget.Store, clock *storetest.Clock) {
 	for i := range lines {
 		lines[i] = budget.Line{Account: budget.Key{0: byte(i)}, Unit: units[i], Window: windows[i], Max: 1 << 60}
 	}
-	charge := budget.ChargeOf(budget.Usage{InputTokens: 1000, OutputTokens: 100}, 12_345)
+	charge := budget.ChargeOf(price.Usage{InputTokens: 1000, OutputTokens: 100}, 12_345)
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		clock.Advance(10 * time.Millisecond)

@@ -14,6 +14,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/lease"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
@@ -47,12 +48,12 @@ func TestARememberedCallIsSmall(t *testing.T) {
 	}
 	before := heap()
 	for n := range int64(calls) {
-		worst, cost := budget.Amount(1_234_567_890+n), budget.Amount(345_678_901+n)
-		r := budget.Reservation{ID: budget.NewID(), Charge: budget.ChargeOf(budget.Usage{InputTokens: 150_000 + n, OutputTokens: 64_000}, worst), Lines: lines, TTL: time.Hour}
+		worst, cost := price.Amount(1_234_567_890+n), price.Amount(345_678_901+n)
+		r := budget.Reservation{ID: budget.NewID(), Charge: budget.ChargeOf(price.Usage{InputTokens: 150_000 + n, OutputTokens: 64_000}, worst), Lines: lines, TTL: time.Hour}
 		d, err := leased.Reserve(context.Background(), r)
 		require.NoError(t, err)
 		require.True(t, d.Admitted)
-		_, err = leased.Settle(context.Background(), budget.Settlement{ID: r.ID, Actual: budget.ChargeOf(budget.Usage{InputTokens: 120_000 + n, OutputTokens: 2000}, cost), Lines: lines})
+		_, err = leased.Settle(context.Background(), budget.Settlement{ID: r.ID, Actual: budget.ChargeOf(price.Usage{InputTokens: 120_000 + n, OutputTokens: 2000}, cost), Lines: lines})
 		require.NoError(t, err)
 	}
 	each := float64(heap()-before) / calls

@@ -9,6 +9,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // threeLines is what a call meets under the policy of the README.
@@ -31,7 +32,7 @@ func BenchmarkStore_ReserveSettle(b *testing.B) {
 		o.Retention = time.Second
 	})
 	ctx, lines := context.Background(), threeLines()
-	charge := budget.ChargeOf(budget.Usage{InputTokens: 1000, OutputTokens: 100}, 12_345)
+	charge := budget.ChargeOf(price.Usage{InputTokens: 1000, OutputTokens: 100}, 12_345)
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		now = now.Add(time.Millisecond)
@@ -56,7 +57,7 @@ func BenchmarkStore_ReserveDenied(b *testing.B) {
 	for i := range lines {
 		lines[i].Max = 0
 	}
-	charge := budget.ChargeOf(budget.Usage{InputTokens: 1000, OutputTokens: 100}, 12_345)
+	charge := budget.ChargeOf(price.Usage{InputTokens: 1000, OutputTokens: 100}, 12_345)
 	b.ReportAllocs()
 	for b.Loop() {
 		d, err := store.Reserve(ctx, budget.Reservation{ID: budget.NewID(), Charge: charge, Lines: lines, TTL: time.Second})

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/internal/servers"
 )
@@ -182,13 +183,13 @@ func TestALedgerOverIt(t *testing.T) {
 		ledger, err := budget.Open(t.Context(), s, policy)
 		require.NoError(t, err)
 		for range 4 {
-			r, err := ledger.Reserve(t.Context(), budget.Request{Worst: budget.ChargeOf(budget.Usage{}, 0)})
+			r, err := ledger.Reserve(t.Context(), budget.Request{Worst: budget.ChargeOf(price.Usage{}, 0)})
 			if err != nil {
 				require.ErrorIs(t, err, budget.ErrExceeded, fmt.Sprint(i))
 				continue
 			}
 			admitted++
-			_, err = ledger.Settle(t.Context(), r, budget.ChargeOf(budget.Usage{}, 0), false)
+			_, err = ledger.Settle(t.Context(), r, budget.ChargeOf(price.Usage{}, 0), false)
 			require.NoError(t, err)
 		}
 	}

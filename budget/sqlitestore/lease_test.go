@@ -14,6 +14,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/lease"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/budget/sqlitestore"
 )
 
@@ -28,7 +29,7 @@ type leasing struct {
 // agent calls a hundred times.
 func (l *leasing) agent(ledger *budget.Ledger, random *rand.Rand) {
 	for range 100 {
-		worst := budget.ChargeOf(budget.Usage{}, 1_000_000)
+		worst := budget.ChargeOf(price.Usage{}, 1_000_000)
 		r, err := ledger.Reserve(context.Background(), budget.Request{Worst: worst})
 		if err != nil {
 			assert.ErrorIs(l.t, err, budget.ErrExceeded)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
@@ -74,7 +75,7 @@ func replay(ctx context.Context, svg string) error {
 func judge(runs []*run) error {
 	unguarded, capped, refused, fixed := runs[0], runs[1], runs[3], runs[4]
 	if capped.bill.NanoUSD > budget.USD(200).N {
-		return fmt.Errorf("the capped run was billed %s", budget.Amount(capped.bill.NanoUSD))
+		return fmt.Errorf("the capped run was billed %s", price.Amount(capped.bill.NanoUSD))
 	}
 	if share := float64(fixed.bill.NanoUSD) / float64(unguarded.bill.NanoUSD); share > 0.20 {
 		return fmt.Errorf("with its cache points placed, the same work cost %.1f %% of the unguarded bill", 100*share)

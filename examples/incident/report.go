@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // The incident, as the invoice had it.
@@ -55,7 +55,7 @@ func printRuns(w io.Writer, runs []*run) {
 	for _, r := range runs {
 		ledger, difference := "-", "-"
 		if r.guarded() {
-			ledger, difference = r.ledger.String(), budget.Amount(r.ledger.N-r.bill.NanoUSD).String()
+			ledger, difference = r.ledger.String(), price.Amount(r.ledger.N-r.bill.NanoUSD).String()
 		}
 		spared := 100 * (1 - r.bill.USD()/runs[0].bill.USD())
 		fmt.Fprintf(t, "%s\t%d\t%d\t$%.4f\t%s\t%s\t%.0f %%\t\n", r.name, r.bill.Inferences, r.refused, r.bill.USD(), ledger, difference, spared)

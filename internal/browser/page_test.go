@@ -13,6 +13,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // row is a row of the page's table of accounts, as the browser holds it.
@@ -110,7 +111,7 @@ func TestNamesAreText(t *testing.T) {
 	v := look(t)
 	for _, name := range odd() {
 		scope := budget.Scope{Workflow: name}
-		if _, err := h.ledger.Reserve(t.Context(), budget.Request{Scope: scope, Operation: "Converse", Worst: budget.ChargeOf(budget.Usage{InputTokens: 1}, 1)}); err != nil {
+		if _, err := h.ledger.Reserve(t.Context(), budget.Request{Scope: scope, Operation: "Converse", Worst: budget.ChargeOf(price.Usage{InputTokens: 1}, 1)}); err != nil {
 			require.ErrorIs(t, err, budget.ErrInvalidScope)
 			continue
 		}

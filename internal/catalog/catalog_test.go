@@ -8,12 +8,12 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // acme is the least that a chat model needs.
 func acme() Model {
-	return Model{ID: "acme.large-v1", Price: budget.Price{Rates: budget.Rates{Input: 3_000_000, Output: 15_000_000}}, MaxOutputTokens: 8192}
+	return Model{ID: "acme.large-v1", Price: price.Price{Rates: price.Rates{Input: 3_000_000, Output: 15_000_000}}, MaxOutputTokens: 8192}
 }
 
 func TestWithAdds(t *testing.T) {
@@ -39,7 +39,7 @@ func TestWithOverrides(t *testing.T) {
 	require.NoError(t, err)
 	r, err := c.Resolve("us.anthropic.claude-opus-4-6", "us-east-1")
 	require.NoError(t, err)
-	assert.Equal(t, budget.PicoUSD(7_700_000), r.Price.Rates.Input)
+	assert.Equal(t, price.PicoUSD(7_700_000), r.Price.Rates.Input)
 	assert.Equal(t, 4, r.Model.Cache.MaxPoints)
 
 	count := 0
@@ -70,7 +70,7 @@ func TestWithPricesWhatHasNone(t *testing.T) {
 	require.NoError(t, err)
 	r, err := c.Resolve(m.ID, "us-east-1")
 	require.NoError(t, err)
-	assert.Equal(t, budget.PicoUSD(27_500_000), r.Price.Rates.Input)
+	assert.Equal(t, price.PicoUSD(27_500_000), r.Price.Rates.Input)
 }
 
 // A price of zero is free only when somebody says so, and then nothing may cost anything.
@@ -83,14 +83,14 @@ func TestFreeIsSpelledOut(t *testing.T) {
 	for _, region := range []string{"us-east-1", "eu-west-2", "us-gov-west-1", "eusc-de-east-1", ""} {
 		r, err := c.Resolve(free.ID, region)
 		require.NoError(t, err)
-		assert.Equal(t, budget.Price{}, r.Price)
+		assert.Equal(t, price.Price{}, r.Price)
 		assert.Equal(t, Fees{}, r.Fees)
 	}
 	for name, change := range map[string]func(*Model){
 		"rate":        func(m *Model) { m.Price.Rates.CacheRead = 1 },
 		"fee":         func(m *Model) { m.Fees.Request = 1 },
 		"media rate":  func(m *Model) { m.Media.AudioInput = 1 },
-		"override":    func(m *Model) { m.RegionOverrides = map[string]budget.Rates{"eu-west-1": {Input: 1, Output: 1}} },
+		"override":    func(m *Model) { m.RegionOverrides = map[string]price.Rates{"eu-west-1": {Input: 1, Output: 1}} },
 		"fee by area": func(m *Model) { m.FeeOverrides = map[string]Fees{"eu-west-1": {Image: 1}} },
 		"unpriced":    func(m *Model) { m.Unpriced = true },
 	} {
@@ -115,24 +115,24 @@ func TestWithUnlistedGlobalKeepsThePremium(t *testing.T) {
 	require.NoError(t, err)
 	r, err := c.Resolve("global.acme.large-v1", "us-east-1")
 	require.NoError(t, err)
-	assert.Equal(t, budget.PicoUSD(16_515_002), r.Price.Rates.Output, "rounded up")
+	assert.Equal(t, price.PicoUSD(16_515_002), r.Price.Rates.Output, "rounded up")
 
 	m.Profiles = []string{"global"}
 	c, err = c.With(m)
 	require.NoError(t, err)
 	r, err = c.Resolve("global.acme.large-v1", "us-east-1")
 	require.NoError(t, err)
-	assert.Equal(t, budget.PicoUSD(15_000_001), r.Price.Rates.Output)
+	assert.Equal(t, price.PicoUSD(15_000_001), r.Price.Rates.Output)
 }
 
 func TestWithCopies(t *testing.T) {
 	t.Parallel()
 	m := acme()
 	m.Aliases = []string{"acme.large"}
-	m.GeoOverrides = map[string]budget.Rates{"eu": {Input: 4_000_000, Output: 20_000_000}}
-	m.LatencyOptimized = &budget.Rates{Input: 6_000_000, Output: 30_000_000}
-	m.Tiers = map[string]budget.Tier{"flex": 600}
-	m.TierOverrides = map[string]map[string]budget.Tier{"eu-west-1": {"flex": 700}}
+	m.GeoOverrides = map[string]price.Rates{"eu": {Input: 4_000_000, Output: 20_000_000}}
+	m.LatencyOptimized = &price.Rates{Input: 6_000_000, Output: 30_000_000}
+	m.Tiers = map[string]price.Tier{"flex": 600}
+	m.TierOverrides = map[string]map[string]price.Tier{"eu-west-1": {"flex": 700}}
 	m.FeeOverrides = map[string]Fees{"eu-west-1": {Image: 1}}
 	m.Cache = CacheRules{Implicit: true, TTLs: []time.Duration{time.Hour}, Fields: []string{"system"}}
 	c, err := Default().With(m)
@@ -146,13 +146,13 @@ func TestWithCopies(t *testing.T) {
 		clear(m.Tiers)
 		clear(m.TierOverrides["eu-west-1"])
 		clear(m.FeeOverrides)
-		*m.LatencyOptimized = budget.Rates{}
+		*m.LatencyOptimized = price.Rates{}
 	}
 	vandalize(m)
 	given, ok := c.Model(m.ID)
 	require.True(t, ok)
 	assert.Equal(t, want, given)
-	assert.Equal(t, budget.Tier(700), given.TierOverrides["eu-west-1"]["flex"], "tables of tables are copied, too")
+	assert.Equal(t, price.Tier(700), given.TierOverrides["eu-west-1"]["flex"], "tables of tables are copied, too")
 	vandalize(given)
 	for other := range c.Models() {
 		if other.ID == m.ID {
@@ -163,7 +163,7 @@ func TestWithCopies(t *testing.T) {
 
 func TestWithRefuses(t *testing.T) {
 	t.Parallel()
-	rates := budget.Rates{Input: 1, Output: 1}
+	rates := price.Rates{Input: 1, Output: 1}
 	tests := map[string]struct {
 		change func(*Model)
 		says   string
@@ -188,12 +188,12 @@ func TestWithRefuses(t *testing.T) {
 		"premium in hundredths":       {func(m *Model) { m.GeoPremium = 110 }, "thousandths"},
 		"GovCloud at a discount":      {func(m *Model) { m.GovFactor = 900 }, "thousandths"},
 		"regions in percent":          {func(m *Model) { m.UnlistedRegion = 170 }, "thousandths"},
-		"unknown tier":                {func(m *Model) { m.Tiers = map[string]budget.Tier{"turbo": 2000} }, "service tier"},
-		"tier of no region":           {func(m *Model) { m.TierOverrides = map[string]map[string]budget.Tier{"eu": {"flex": 600}} }, "is not a region"},
-		"unknown tier of a region":    {func(m *Model) { m.TierOverrides = map[string]map[string]budget.Tier{"eu-west-1": {"turbo": 600}} }, "service tier"},
-		"tier for free":               {func(m *Model) { m.Tiers = map[string]budget.Tier{"flex": 0} }, "out of range"},
-		"global price of GovCloud":    {func(m *Model) { m.GlobalOverrides = map[string]budget.Rates{"us-gov-west-1": rates} }, "no global profile"},
-		"global price of no region":   {func(m *Model) { m.GlobalOverrides = map[string]budget.Rates{"eu": rates} }, "is not a region"},
+		"unknown tier":                {func(m *Model) { m.Tiers = map[string]price.Tier{"turbo": 2000} }, "service tier"},
+		"tier of no region":           {func(m *Model) { m.TierOverrides = map[string]map[string]price.Tier{"eu": {"flex": 600}} }, "is not a region"},
+		"unknown tier of a region":    {func(m *Model) { m.TierOverrides = map[string]map[string]price.Tier{"eu-west-1": {"turbo": 600}} }, "service tier"},
+		"tier for free":               {func(m *Model) { m.Tiers = map[string]price.Tier{"flex": 0} }, "out of range"},
+		"global price of GovCloud":    {func(m *Model) { m.GlobalOverrides = map[string]price.Rates{"us-gov-west-1": rates} }, "no global profile"},
+		"global price of no region":   {func(m *Model) { m.GlobalOverrides = map[string]price.Rates{"eu": rates} }, "is not a region"},
 		"fee of no region":            {func(m *Model) { m.FeeOverrides = map[string]Fees{"eu": {Image: 1}} }, "is not a region"},
 		"negative fee of a region":    {func(m *Model) { m.FeeOverrides = map[string]Fees{"eu-west-1": {Image: -1}} }, "negative"},
 		"negative media rate":         {func(m *Model) { m.Media.AudioInput = -1 }, "media rate"},
@@ -204,10 +204,10 @@ func TestWithRefuses(t *testing.T) {
 		"threshold without rates":     {func(m *Model) { m.Price.LongContext.Threshold = 1 }, "long-context price: the input rate is missing"},
 		"rates without threshold":     {func(m *Model) { m.Price.LongContext.Rates = rates }, "no threshold"},
 		"negative threshold":          {func(m *Model) { m.Price.LongContext.Threshold = -1 }, "out of range"},
-		"latency-optimized for free":  {func(m *Model) { m.LatencyOptimized = &budget.Rates{} }, "latency-optimized price"},
-		"override of a geo for free":  {func(m *Model) { m.GeoOverrides = map[string]budget.Rates{"eu": {Input: 1}} }, "output rate is missing"},
-		"override of a geo that isnt": {func(m *Model) { m.GeoOverrides = map[string]budget.Rates{"mars": rates} }, "not a known geography"},
-		"override of no region":       {func(m *Model) { m.RegionOverrides = map[string]budget.Rates{"eu": rates} }, "is not a region"},
+		"latency-optimized for free":  {func(m *Model) { m.LatencyOptimized = &price.Rates{} }, "latency-optimized price"},
+		"override of a geo for free":  {func(m *Model) { m.GeoOverrides = map[string]price.Rates{"eu": {Input: 1}} }, "output rate is missing"},
+		"override of a geo that isnt": {func(m *Model) { m.GeoOverrides = map[string]price.Rates{"mars": rates} }, "not a known geography"},
+		"override of no region":       {func(m *Model) { m.RegionOverrides = map[string]price.Rates{"eu": rates} }, "is not a region"},
 		"negative limit":              {func(m *Model) { m.MaxInputTokens = -1 }, "out of range"},
 		"no output limit":             {func(m *Model) { m.MaxOutputTokens = 0 }, "limit of output tokens"},
 		"unpriced with a price":       {func(m *Model) { m.Unpriced = true }, "marked unpriced"},
@@ -260,7 +260,7 @@ func TestMap(t *testing.T) {
 	require.NoError(t, err)
 	tests := []struct {
 		id, model, profile string
-		input              budget.PicoUSD
+		input              price.PicoUSD
 	}{
 		{app, "anthropic.claude-opus-4-6-v1", "global", 5_000_000},
 		{"arn%3Aaws:bedrock:eu-west-1:123456789012:application-inference-profile%2Fabc123", "anthropic.claude-opus-4-6-v1", "global", 5_000_000},
@@ -285,7 +285,7 @@ func TestMap(t *testing.T) {
 	require.NoError(t, err)
 	r, err := remapped.Resolve(app, "eu-west-1")
 	require.NoError(t, err)
-	assert.Equal(t, budget.PicoUSD(5_500_000), r.Price.Rates.Input, "the newer mapping wins")
+	assert.Equal(t, price.PicoUSD(5_500_000), r.Price.Rates.Input, "the newer mapping wins")
 
 	kept, err := c.With(acme())
 	require.NoError(t, err)

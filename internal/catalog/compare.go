@@ -1,7 +1,7 @@
 package catalog
 
 import (
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // DearerIn names a class in which a call of r can cost more than the same call of other, as "cache reads"; empty for none. What r does not
@@ -10,10 +10,10 @@ import (
 func (r *Resolved) DearerIn(other *Resolved) string {
 	mine, theirs := r.quote(), other.quote()
 	tiers := func(t tierTable) [4]int64 {
-		all := [4]int64{int64(budget.TierStandard), int64(t.flex), int64(t.priority), int64(t.ultrafast)}
+		all := [4]int64{int64(price.TierStandard), int64(t.flex), int64(t.priority), int64(t.ultrafast)}
 		for i, factor := range all {
 			if factor == 0 {
-				all[i] = int64(budget.TierStandard)
+				all[i] = int64(price.TierStandard)
 			}
 		}
 		return all
@@ -27,7 +27,7 @@ func (r *Resolved) DearerIn(other *Resolved) string {
 		}
 	}
 	if mine.latency != nil && theirs.latency != nil {
-		standard := int64(budget.TierStandard)
+		standard := int64(price.TierStandard)
 		if class := dearerClass(effective(*mine.latency), effective(*theirs.latency), standard, standard); class != "" {
 			return class + " at optimized latency"
 		}
@@ -36,21 +36,21 @@ func (r *Resolved) DearerIn(other *Resolved) string {
 }
 
 // pairs are the rates of two prices that can apply to one request at the same time.
-func pairs(mine, theirs *budget.Price) [][2]budget.Rates {
-	all := [][2]budget.Rates{{mine.Rates, theirs.Rates}}
+func pairs(mine, theirs *price.Price) [][2]price.Rates {
+	all := [][2]price.Rates{{mine.Rates, theirs.Rates}}
 	if mine.LongContext.Threshold > 0 {
 		against := theirs.Rates
 		if theirs.LongContext.Threshold > 0 && theirs.LongContext.Threshold <= mine.LongContext.Threshold {
 			against = theirs.LongContext.Rates
 		}
-		all = append(all, [2]budget.Rates{mine.LongContext.Rates, against})
+		all = append(all, [2]price.Rates{mine.LongContext.Rates, against})
 	}
 	return all
 }
 
 // effective fills in what a model without a prompt cache bills for input that another one would cache.
-func effective(r budget.Rates) budget.Rates {
-	for _, rate := range []*budget.PicoUSD{&r.CacheRead, &r.CacheWrite5m, &r.CacheWrite1h} {
+func effective(r price.Rates) price.Rates {
+	for _, rate := range []*price.PicoUSD{&r.CacheRead, &r.CacheWrite5m, &r.CacheWrite1h} {
 		if *rate == 0 {
 			*rate = r.Input
 		}
@@ -58,10 +58,10 @@ func effective(r budget.Rates) budget.Rates {
 	return r
 }
 
-func dearerClass(mine, theirs budget.Rates, myTier, theirTier int64) string {
+func dearerClass(mine, theirs price.Rates, myTier, theirTier int64) string {
 	for _, class := range []struct {
 		name         string
-		mine, theirs budget.PicoUSD
+		mine, theirs price.PicoUSD
 	}{
 		{"input", mine.Input, theirs.Input},
 		{"output", mine.Output, theirs.Output},
@@ -84,8 +84,8 @@ func dearerExtra(r, other *Resolved) string {
 			return "fees"
 		}
 	}
-	media := func(m MediaRates, text budget.Rates) [4]budget.PicoUSD {
-		all := [4]budget.PicoUSD{m.ImageInput, m.AudioInput, m.ImageOutput, m.AudioOutput}
+	media := func(m MediaRates, text price.Rates) [4]price.PicoUSD {
+		all := [4]price.PicoUSD{m.ImageInput, m.AudioInput, m.ImageOutput, m.AudioOutput}
 		for i := range all {
 			if all[i] == 0 && i < 2 {
 				all[i] = text.Input

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // What is said to be no dearer costs no more, whatever a call uses, at any tier that both know.
@@ -29,9 +29,9 @@ func TestWhatIsNoDearerCostsNoMore(t *testing.T) {
 		}
 		found++
 		count := func(name string) int64 { return rapid.Int64Range(0, 400_000).Draw(rt, name) }
-		u := budget.Usage{CacheReadInputTokens: count("read"), CacheWrite5mInputTokens: count("write 5m"), CacheWrite1hInputTokens: count("write 1h"), OutputTokens: count("output")}
+		u := price.Usage{CacheReadInputTokens: count("read"), CacheWrite5mInputTokens: count("write 5m"), CacheWrite1hInputTokens: count("write 1h"), OutputTokens: count("output")}
 		u.InputTokens = u.CacheReadInputTokens + u.CacheWrite5mInputTokens + u.CacheWrite1hInputTokens + count("input")
-		uncached := budget.Usage{InputTokens: u.InputTokens, OutputTokens: u.OutputTokens}
+		uncached := price.Usage{InputTokens: u.InputTokens, OutputTokens: u.OutputTokens}
 		for _, name := range []string{"", "flex", "priority"} {
 			mine, known := a.tier(name)
 			theirs, alsoKnown := b.tier(name)
@@ -39,7 +39,7 @@ func TestWhatIsNoDearerCostsNoMore(t *testing.T) {
 				continue
 			}
 			if name == "" {
-				mine, theirs = budget.TierStandard, budget.TierStandard
+				mine, theirs = price.TierStandard, price.TierStandard
 			}
 			spent := u
 			if a.Price.Rates.CacheRead == 0 { // what it does not cache is input

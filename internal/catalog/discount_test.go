@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 func TestDiscounted(t *testing.T) {
@@ -22,28 +22,28 @@ func TestDiscounted(t *testing.T) {
 	assert.Equal(t, mtok(t, "1.98", "9.9", "0.198", "2.475", "3.96"), resolve("us.anthropic.claude-sonnet-5", "us-east-1").Price.Rates)
 	assert.Equal(t, mtok(t, "5.225", "26.125", "0.5225", "6.53125", "10.45"), resolve("us.anthropic.claude-opus-5", "us-east-1").Price.Rates, "of two globs the smaller discount")
 	assert.Equal(t, mtok(t, "5.4", "20.25", "0.54", "6.75", "10.8"), resolve("us.anthropic.claude-sonnet-4-20250514-v1:0", "us-east-1").Price.LongContext.Rates)
-	assert.Equal(t, budget.Amount(1_500_000), resolve("cohere.rerank-v3-5:0", "us-east-1").Fees.Query)
+	assert.Equal(t, price.Amount(1_500_000), resolve("cohere.rerank-v3-5:0", "us-east-1").Fees.Query)
 	assert.Equal(t, mtok(t, "0.999", "3.996", "0.999", "0.999", "1.998"), *resolve("amazon.nova-pro-v1:0", "us-east-1").LatencyOptimized)
 	assert.Equal(t, resolved(t, "openai.gpt-5.4", "us-east-1").Price, resolve("openai.gpt-5.4", "us-east-1").Price, "no glob, no discount")
 	listed, ok := c.Model("anthropic.claude-opus-5")
 	require.True(t, ok)
-	assert.Equal(t, budget.PicoUSD(5_000_000), listed.Price.Rates.Input, "a model shows its list price")
+	assert.Equal(t, price.PicoUSD(5_000_000), listed.Price.Rates.Input, "a model shows its list price")
 
 	r, ok := c.Answered("claude-sonnet-5", "us-east-1")
 	require.True(t, ok)
-	assert.Equal(t, budget.PicoUSD(1_980_000), r.Price.Rates.Input, "an answer has the discount, too")
+	assert.Equal(t, price.PicoUSD(1_980_000), r.Price.Rates.Input, "an answer has the discount, too")
 	kept, err := c.With(acme())
 	require.NoError(t, err)
 	kept, err = kept.Map(map[string]string{"arn:aws:bedrock:eu-west-1:123456789012:imported-model/abc": "anthropic.claude-sonnet-5"})
 	require.NoError(t, err)
 	again, err := kept.Resolve("arn:aws:bedrock:eu-west-1:123456789012:imported-model/abc", "eu-west-1")
 	require.NoError(t, err)
-	assert.Equal(t, budget.PicoUSD(1_980_000), again.Price.Rates.Input, "discounts outlive With and Map")
+	assert.Equal(t, price.PicoUSD(1_980_000), again.Price.Rates.Input, "discounts outlive With and Map")
 	newer, err := c.Discounted(map[string]int64{"anthropic.*": 10, "anthropic.claude-opus-*": 20})
 	require.NoError(t, err)
 	replaced, err := newer.Resolve("us.anthropic.claude-opus-5", "us-east-1")
 	require.NoError(t, err)
-	assert.Equal(t, budget.PicoUSD(5_445_000), replaced.Price.Rates.Input)
+	assert.Equal(t, price.PicoUSD(5_445_000), replaced.Price.Rates.Input)
 }
 
 func TestDiscountedRefuses(t *testing.T) {
@@ -65,7 +65,7 @@ func TestDiscountedRefuses(t *testing.T) {
 	require.NoError(t, err)
 	r, err := c.Resolve("us.anthropic.claude-opus-5", "us-east-1")
 	require.NoError(t, err)
-	assert.Equal(t, budget.PicoUSD(5_500_000), r.Price.Rates.Input)
+	assert.Equal(t, price.PicoUSD(5_500_000), r.Price.Rates.Input)
 }
 
 // A discounted price is never below the exact one, and never more than a unit above it.
@@ -74,8 +74,8 @@ func TestDiscountsRoundUp(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		off := rapid.Int64Range(1, 999).Draw(t, "off")
 		m := acme()
-		m.Price.Rates.Input = budget.PicoUSD(rapid.Int64Range(1, 1e9).Draw(t, "rate"))
-		m.Fees.Request = budget.Amount(rapid.Int64Range(1, 1e9).Draw(t, "fee"))
+		m.Price.Rates.Input = price.PicoUSD(rapid.Int64Range(1, 1e9).Draw(t, "rate"))
+		m.Fees.Request = price.Amount(rapid.Int64Range(1, 1e9).Draw(t, "fee"))
 		var none Catalog
 		c, err := none.With(m)
 		require.NoError(t, err)

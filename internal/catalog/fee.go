@@ -1,32 +1,34 @@
 package catalog
 
-import "github.com/bedrockguard/bedrockguard-go/budget"
+import (
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
+)
 
 // Fees are prices in nano-USD for what is not counted in tokens. Zero is not billed.
 type Fees struct {
-	Query             budget.Amount // a rerank query: one search unit, see RerankLimits
-	Request           budget.Amount // a call, whatever it holds
-	Image             budget.Amount // an input image
-	DocumentImage     budget.Amount // an input image that is read as the page of a document
-	VideoSecond       budget.Amount // a second of input video
-	AudioSecond       budget.Amount // a second of input audio
-	OutputImage       budget.Amount // an image that is made, of the dearest size and quality
-	OutputVideoSecond budget.Amount // a second of video that is made
-	WebSearch         budget.Amount // a web search that the service makes during a call
-	FileSearch        budget.Amount // a file search that the service makes during a call
-	Grounding         budget.Amount // a request of the system tool nova_grounding
+	Query             price.Amount // a rerank query: one search unit, see RerankLimits
+	Request           price.Amount // a call, whatever it holds
+	Image             price.Amount // an input image
+	DocumentImage     price.Amount // an input image that is read as the page of a document
+	VideoSecond       price.Amount // a second of input video
+	AudioSecond       price.Amount // a second of input audio
+	OutputImage       price.Amount // an image that is made, of the dearest size and quality
+	OutputVideoSecond price.Amount // a second of video that is made
+	WebSearch         price.Amount // a web search that the service makes during a call
+	FileSearch        price.Amount // a file search that the service makes during a call
+	Grounding         price.Amount // a request of the system tool nova_grounding
 }
 
 // MediaRates are prices in pico-USD per token for tokens that are not text. Zero is billed like text.
 type MediaRates struct {
-	ImageInput  budget.PicoUSD
-	ImageOutput budget.PicoUSD
-	AudioInput  budget.PicoUSD // speech included
-	AudioOutput budget.PicoUSD // speech included
+	ImageInput  price.PicoUSD
+	ImageOutput price.PicoUSD
+	AudioInput  price.PicoUSD // speech included
+	AudioOutput price.PicoUSD // speech included
 }
 
 // feeList are the fields of Fees in their order, so that one loop treats them all.
-type feeList [11]budget.Amount
+type feeList [11]price.Amount
 
 // firstServiceFee is the index of the first fee of what the service does beside the model: it bears no geo premium.
 const firstServiceFee = 8
@@ -56,14 +58,14 @@ func (l feeList) dearer(k feeList) feeList {
 // by multiplies every fee by a factor in thousandths, rounding up.
 func (l feeList) by(thousandths int64) feeList {
 	for i := range l {
-		l[i] = budget.Amount(scale(budget.PicoUSD(l[i]), thousandths, 1000))
+		l[i] = price.Amount(scale(price.PicoUSD(l[i]), thousandths, 1000))
 	}
 	return l
 }
 
 // list are the fields of MediaRates in their order.
-func (r MediaRates) list() [4]budget.PicoUSD {
-	return [...]budget.PicoUSD{r.ImageInput, r.ImageOutput, r.AudioInput, r.AudioOutput}
+func (r MediaRates) list() [4]price.PicoUSD {
+	return [...]price.PicoUSD{r.ImageInput, r.ImageOutput, r.AudioInput, r.AudioOutput}
 }
 
 // by multiplies every rate by a factor in thousandths, rounding up.

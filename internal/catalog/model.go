@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // Mode is what a model does, and so what it is billed for.
@@ -74,20 +74,20 @@ type Model struct {
 	// us-east-1. Input and Output are required for chat, Input for an embedding model without Fees. A zero cache rate is
 	// never free: it stands for the input rate, and for a one-hour write on a model with cache points, for twice the input
 	// rate.
-	Price budget.Price
+	Price price.Price
 	// Fees are what is billed apart from tokens. Zero is not billed.
 	Fees Fees
 	// Media are the rates of tokens that are not text, where they differ. Zero is billed like text.
 	Media MediaRates
 	// LatencyOptimized are the base rates under latency-optimized inference. Nil says that the model does not offer it.
-	LatencyOptimized *budget.Rates
+	LatencyOptimized *price.Rates
 	// Tiers are the factors of service tiers on every rate, in thousandths, by the service's name of the tier: "flex",
 	// "priority", "ultrafast", "batch". Each is the dearest ratio that is published for the model. A tier that is missing
 	// has the dearest factor of any model in the catalog.
-	Tiers map[string]budget.Tier
+	Tiers map[string]price.Tier
 	// TierOverrides are factors like those of Tiers by region, where rounded prices make them dearer there. The lower of
 	// two that apply is not used. In a region whose price is assumed, the dearest of all applies.
-	TierOverrides map[string]map[string]budget.Tier
+	TierOverrides map[string]map[string]price.Tier
 
 	// GeoPremium is the factor, in thousandths, on every rate and fee of an id that is not global: 1100 is ten percent
 	// more. Zero stands for 1000.
@@ -104,15 +104,15 @@ type Model struct {
 	UnlistedRegion int64
 	// GeoOverrides are final rates by geography ("eu"). They replace the product of Price and GeoPremium, for profiles of
 	// that geography and for calls from its regions. Long-context and latency-optimized rates change in proportion.
-	GeoOverrides map[string]budget.Rates
+	GeoOverrides map[string]price.Rates
 	// RegionOverrides are final rates by region ("eu-west-3"), for calls without a profile and for every profile but
 	// global that is called from there. Of a region's and a geography's, the dearer applies. A cache rate that is zero is
 	// in proportion to the input rate, and at least the input rate.
-	RegionOverrides map[string]budget.Rates
+	RegionOverrides map[string]price.Rates
 	// GlobalOverrides are final rates of the global profile by the region that it is called from. Where the table is not
 	// empty, a region that it does not list is billed at its dearest entry, us-east-1, us-east-2 and us-west-2 excepted.
 	// An empty table says that Price holds wherever the global profile is called from.
-	GlobalOverrides map[string]budget.Rates
+	GlobalOverrides map[string]price.Rates
 	// FeeOverrides are final fees by region. A fee that is zero in an entry follows the rule for regions without one.
 	FeeOverrides map[string]Fees
 

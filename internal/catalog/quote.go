@@ -3,13 +3,13 @@ package catalog
 import (
 	"slices"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // quote is the final price of a model for calls under one profile from one region.
 type quote struct {
-	price   budget.Price
-	latency *budget.Rates
+	price   price.Price
+	latency *price.Rates
 	fees    Fees
 	media   MediaRates
 	tiers   tierTable // zero where the model has none
@@ -25,12 +25,12 @@ func (m *Model) quoteAt(profile, region string) quote {
 	at := m.rule(base, profile, region)
 
 	q := quote{
-		price: budget.Price{Rates: at.rates.rates()}, fees: m.feesAt(region, at.factor), media: m.Media.by(at.factor),
+		price: price.Price{Rates: at.rates.rates()}, fees: m.feesAt(region, at.factor), media: m.Media.by(at.factor),
 		tiers: m.tiersAt(region, at.assumed), assumed: at.assumed,
 	}
 	if long := m.Price.LongContext; long.Threshold > 0 {
 		rates := classesOf(long.Rates).completeLike(base).inProportion(at.rates, base).rates()
-		q.price.LongContext = budget.LongContext{Threshold: long.Threshold, Rates: rates}
+		q.price.LongContext = price.LongContext{Threshold: long.Threshold, Rates: rates}
 	}
 	if m.LatencyOptimized != nil {
 		rates := classesOf(*m.LatencyOptimized).completeLike(base).inProportion(at.rates, base).rates()
@@ -206,7 +206,7 @@ func by(base classes, factor int64, assumed bool) regional {
 }
 
 // combined multiplies two factors in thousandths, rounding up.
-func combined(a, b int64) int64 { return int64(scale(budget.PicoUSD(a), b, 1000)) }
+func combined(a, b int64) int64 { return int64(scale(price.PicoUSD(a), b, 1000)) }
 
 // dearer takes the higher of each of two quotes for the same model.
 func (q quote) dearer(p quote) quote {

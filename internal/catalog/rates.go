@@ -4,11 +4,11 @@ import (
 	"math"
 	"math/bits"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
-// classes are the rates of budget.Rates in the order of its fields, so that one loop treats them all.
-type classes [5]budget.PicoUSD
+// classes are the rates of price.Rates in the order of its fields, so that one loop treats them all.
+type classes [5]price.PicoUSD
 
 // Indexes of classes.
 const (
@@ -23,12 +23,12 @@ func classNames() [5]string {
 	return [...]string{"input", "output", "cache read", "five-minute cache write", "one-hour cache write"}
 }
 
-func classesOf(r budget.Rates) classes {
+func classesOf(r price.Rates) classes {
 	return classes{r.Input, r.Output, r.CacheRead, r.CacheWrite5m, r.CacheWrite1h}
 }
 
-func (c classes) rates() budget.Rates {
-	return budget.Rates{
+func (c classes) rates() price.Rates {
+	return price.Rates{
 		Input: c[classInput], Output: c[classOutput],
 		CacheRead: c[classCacheRead], CacheWrite5m: c[classCacheWrite5m], CacheWrite1h: c[classCacheWrite1h],
 	}
@@ -95,7 +95,7 @@ func (c classes) dearer(d classes) classes {
 
 // scale returns n*mul/div for non-negative numbers, rounded up. A result that does not fit, and a division by zero, becomes the largest rate
 // there is. No reservation can afford that, so that the call is refused instead of being priced too low.
-func scale(n budget.PicoUSD, mul, div int64) budget.PicoUSD {
+func scale(n price.PicoUSD, mul, div int64) price.PicoUSD {
 	hi, lo := bits.Mul64(uint64(n), uint64(mul))
 	if hi >= uint64(div) {
 		return math.MaxInt64
@@ -104,5 +104,5 @@ func scale(n budget.PicoUSD, mul, div int64) budget.PicoUSD {
 	if r > 0 {
 		q++
 	}
-	return budget.PicoUSD(min(q, math.MaxInt64))
+	return price.PicoUSD(min(q, math.MaxInt64))
 }

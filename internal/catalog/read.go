@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // MaxFileBytes is the size up to which ReadModels reads a file.
@@ -155,7 +155,7 @@ func (c *converter) model(raw modelJSON) Model {
 		m.Free = spelledFree(*raw.Price, m)
 	}
 	if long := raw.LongContext; long != nil {
-		m.Price.LongContext = budget.LongContext{Threshold: long.Above, Rates: c.rates(long.Price)}
+		m.Price.LongContext = price.LongContext{Threshold: long.Above, Rates: c.rates(long.Price)}
 	}
 	if raw.LatencyOptimized != nil {
 		rates := c.rates(*raw.LatencyOptimized)
@@ -170,7 +170,7 @@ func (c *converter) model(raw modelJSON) Model {
 	m.Tiers = tiers(raw.Tiers)
 	for region, factors := range raw.TierOverrides {
 		if m.TierOverrides == nil {
-			m.TierOverrides = make(map[string]map[string]budget.Tier, len(raw.TierOverrides))
+			m.TierOverrides = make(map[string]map[string]price.Tier, len(raw.TierOverrides))
 		}
 		m.TierOverrides[region] = tiers(factors)
 	}
@@ -192,13 +192,13 @@ func (c *converter) model(raw modelJSON) Model {
 	return m
 }
 
-func tiers(raw map[string]int64) map[string]budget.Tier {
+func tiers(raw map[string]int64) map[string]price.Tier {
 	if len(raw) == 0 {
 		return nil
 	}
-	factors := make(map[string]budget.Tier, len(raw))
+	factors := make(map[string]price.Tier, len(raw))
 	for name, factor := range raw {
-		factors[name] = budget.Tier(factor)
+		factors[name] = price.Tier(factor)
 	}
 	return factors
 }
@@ -207,7 +207,7 @@ func tiers(raw map[string]int64) map[string]budget.Tier {
 func spelledFree(raw ratesJSON, m Model) bool {
 	hasOutput := m.Mode != ModeEmbedding && m.Mode != ModeRerank
 	outputIsSpelled := raw.Output != "" || !hasOutput
-	return raw.Input != "" && outputIsSpelled && m.Price.Rates == (budget.Rates{})
+	return raw.Input != "" && outputIsSpelled && m.Price.Rates == (price.Rates{})
 }
 
 func (c *converter) fees(raw feesJSON) Fees {
@@ -235,30 +235,30 @@ func (c *converter) cacheRules(raw cacheJSON) CacheRules {
 	return rules
 }
 
-func (c *converter) overrides(raw map[string]ratesJSON) map[string]budget.Rates {
+func (c *converter) overrides(raw map[string]ratesJSON) map[string]price.Rates {
 	if len(raw) == 0 {
 		return nil
 	}
-	overrides := make(map[string]budget.Rates, len(raw))
+	overrides := make(map[string]price.Rates, len(raw))
 	for place, rates := range raw {
 		overrides[place] = c.rates(rates)
 	}
 	return overrides
 }
 
-func (c *converter) rates(raw ratesJSON) budget.Rates {
-	return budget.Rates{
+func (c *converter) rates(raw ratesJSON) price.Rates {
+	return price.Rates{
 		Input: c.rate(raw.Input), Output: c.rate(raw.Output), CacheRead: c.rate(raw.CacheRead),
 		CacheWrite5m: c.rate(raw.CacheWrite5m), CacheWrite1h: c.rate(raw.CacheWrite1h),
 	}
 }
 
-func (c *converter) rate(text string) budget.PicoUSD {
-	return budget.PicoUSD(c.decimal(text, scalePicoPerMTok))
+func (c *converter) rate(text string) price.PicoUSD {
+	return price.PicoUSD(c.decimal(text, scalePicoPerMTok))
 }
 
-func (c *converter) fee(text string) budget.Amount {
-	return budget.Amount(c.decimal(text, scaleNano))
+func (c *converter) fee(text string) price.Amount {
+	return price.Amount(c.decimal(text, scaleNano))
 }
 
 // decimal reads a price; one that is absent is zero, which is for Validate to judge.

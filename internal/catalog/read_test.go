@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // file wraps the fields of one model, without its id.
@@ -160,7 +160,7 @@ func FuzzReadModels(f *testing.F) {
 			}
 			require.NoError(t, err)
 			require.Equal(t, m.ID, r.ModelID)
-			require.GreaterOrEqual(t, r.Price.Rates.Input, budget.PicoUSD(0))
+			require.GreaterOrEqual(t, r.Price.Rates.Input, price.PicoUSD(0))
 		}
 	})
 }

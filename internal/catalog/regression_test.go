@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // inOut checks the input and the output rate, in USD per million tokens.
@@ -19,8 +19,8 @@ func inOut(t *testing.T, id, region, input, output string) {
 		require.NoError(t, err)
 		out, err := parseDecimal(output, scalePicoPerMTok)
 		require.NoError(t, err)
-		assert.Equal(t, budget.PicoUSD(in), r.Price.Rates.Input, "input")
-		assert.Equal(t, budget.PicoUSD(out), r.Price.Rates.Output, "output")
+		assert.Equal(t, price.PicoUSD(in), r.Price.Rates.Input, "input")
+		assert.Equal(t, price.PicoUSD(out), r.Price.Rates.Output, "output")
 	})
 }
 
@@ -39,9 +39,9 @@ func TestATableOfUSRegionsAloneDoesNotPriceOthers(t *testing.T) {
 	inOut(t, "zai.glm-5", "eu-west-2", "1.55", "4.96")
 	r, err := Default().Resolve("zai.glm-5", "eu-west-2")
 	require.NoError(t, err)
-	cost, err := r.Price.Cost(budget.Usage{InputTokens: 1_000_000, OutputTokens: 1_000}, budget.TierStandard)
+	cost, err := r.Price.Cost(price.Usage{InputTokens: 1_000_000, OutputTokens: 1_000}, price.TierStandard)
 	require.NoError(t, err)
-	assert.Equal(t, budget.Amount(1_554_960_000), cost)
+	assert.Equal(t, price.Amount(1_554_960_000), cost)
 }
 
 // A geography had one price, and a global profile the same one wherever it was called from.
@@ -63,7 +63,7 @@ func TestGovCloudIsNotOneFactor(t *testing.T) {
 
 // Each tier had one factor for every model, 1.75 and 0.5.
 func TestAServiceTierIsNotOneFactor(t *testing.T) {
-	for id, want := range map[string]struct{ priority, flex budget.Tier }{
+	for id, want := range map[string]struct{ priority, flex price.Tier }{
 		"qwen.qwen3-next-80b-a3b":      {1858, 522},
 		"nvidia.nemotron-nano-9b-v2":   {1834, 522},
 		"nvidia.nemotron-nano-3-30b":   {1834, 500},

@@ -3,7 +3,7 @@ package catalog
 import (
 	"strings"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // Resolved is a model id with its model and its final price. It is shared by every caller and must not be changed, nor what
@@ -15,9 +15,9 @@ type Resolved struct {
 	Profile string
 	// Price is final, in pico-USD per token: premium, overrides and discounts are in it, for long contexts too. Tiers are
 	// not. Where a chat model makes images, which an answer does not count apart, Output is the rate of image tokens.
-	Price budget.Price
+	Price price.Price
 	// LatencyOptimized are the final rates under latency-optimized inference. Nil when the model does not offer it.
-	LatencyOptimized *budget.Rates
+	LatencyOptimized *price.Rates
 	// Fees are final, in nano-USD: what is billed apart from tokens. Rerankers are billed by Fees.Query alone.
 	Fees Fees
 	// Media are the final rates of tokens that are not text, in pico-USD per token. Zero is billed like text.
@@ -30,8 +30,8 @@ type Resolved struct {
 	// Model holds the limits and the cache rules. Its own prices are the base, not what a call costs.
 	Model *Model
 
-	tiers       tierTable   // final
-	dearestTier budget.Tier // of the catalog
+	tiers       tierTable  // final
+	dearestTier price.Tier // of the catalog
 }
 
 // What an UnpricedError tells its reader to do.
@@ -108,7 +108,7 @@ func (c *Catalog) priced(f found, region string) *Resolved {
 	return &Resolved{
 		ModelID: f.model.ID, Profile: f.profile, Price: q.price, LatencyOptimized: q.latency, Fees: q.fees, Media: q.media,
 		Assumed: q.assumed, Model: f.model, tiers: q.tiers.or(c.tiers),
-		dearestTier: max(budget.TierStandard, c.tiers.flex, c.tiers.priority, c.tiers.ultrafast),
+		dearestTier: max(price.TierStandard, c.tiers.flex, c.tiers.priority, c.tiers.ultrafast),
 	}
 }
 

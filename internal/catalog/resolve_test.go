@@ -10,18 +10,18 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // mtok builds rates from USD per million tokens: input, output, cache read, five-minute and one-hour cache write.
-func mtok(t *testing.T, usd ...string) budget.Rates {
+func mtok(t *testing.T, usd ...string) price.Rates {
 	t.Helper()
 	require.Len(t, usd, 5)
 	var c classes
 	for i, text := range usd {
 		n, err := parseDecimal(text, scalePicoPerMTok)
 		require.NoError(t, err)
-		c[i] = budget.PicoUSD(n)
+		c[i] = price.PicoUSD(n)
 	}
 	return c.rates()
 }
@@ -43,7 +43,7 @@ func TestResolveLongContext(t *testing.T) {
 	for _, tt := range tests {
 		r, err := Default().Resolve(tt.id, tt.region)
 		require.NoError(t, err)
-		assert.Equal(t, budget.LongContext{Threshold: tt.threshold, Rates: mtok(t, tt.want...)}, r.Price.LongContext, tt.id)
+		assert.Equal(t, price.LongContext{Threshold: tt.threshold, Rates: mtok(t, tt.want...)}, r.Price.LongContext, tt.id)
 	}
 }
 
@@ -84,7 +84,7 @@ func TestResolveFees(t *testing.T) {
 	require.NoError(t, err)
 	r, err := dearer.Resolve("acme.rank", "us-east-1")
 	require.NoError(t, err)
-	assert.Equal(t, budget.Amount(4), r.Fees.Query, "the premium is on fees too, rounded up")
+	assert.Equal(t, price.Amount(4), r.Fees.Query, "the premium is on fees too, rounded up")
 }
 
 func TestResolveRefuses(t *testing.T) {

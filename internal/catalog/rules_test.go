@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // priceCase is a published price, or what a rule makes of one, in USD per million tokens: input, output, cache read,
@@ -163,7 +163,7 @@ func TestRuleOfUnlistedRegions(t *testing.T) {
 func TestUnlistedRegionOfAModelByHand(t *testing.T) {
 	t.Parallel()
 	m := acme()
-	m.RegionOverrides = map[string]budget.Rates{"eu-west-1": {Input: 4_000_000, Output: 20_000_000}, "eu-west-3": {Input: 6_000_000, Output: 20_000_000}}
+	m.RegionOverrides = map[string]price.Rates{"eu-west-1": {Input: 4_000_000, Output: 20_000_000}, "eu-west-3": {Input: 6_000_000, Output: 20_000_000}}
 	resolve := func(region string) *Resolved {
 		c, err := Default().With(m)
 		require.NoError(t, err)
@@ -179,7 +179,7 @@ func TestUnlistedRegionOfAModelByHand(t *testing.T) {
 	assert.False(t, resolve("eu-west-2").Assumed)
 	m.UnlistedRegion, m.RegionOverrides = 0, nil
 	assert.Equal(t, mtok(t, "3", "15", "3", "3", "3"), resolve("eu-west-2").Price.Rates)
-	m.GeoOverrides = map[string]budget.Rates{"eu": {Input: 4_000_000, Output: 20_000_000}}
+	m.GeoOverrides = map[string]price.Rates{"eu": {Input: 4_000_000, Output: 20_000_000}}
 	assert.Equal(t, mtok(t, "4", "20", "4", "4", "4"), resolve("eu-west-2").Price.Rates)
 	assert.Equal(t, mtok(t, "5.1", "25.5", "5.1", "5.1", "5.1"), resolve("ap-south-1").Price.Rates)
 	assert.Equal(t, mtok(t, "3", "15", "3", "3", "3"), resolve("us-east-1").Price.Rates)

@@ -1,26 +1,28 @@
 package catalog
 
-import "github.com/bedrockguard/bedrockguard-go/budget"
+import (
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
+)
 
 // GuardrailRates are list prices of Bedrock Guardrails, in nano-USD for one unit. A text unit is up to 1,000 characters, and
 // each policy that evaluates a text bills it apart; input and output are evaluated apart, too. The field of an answer's
 // usage that counts each is named behind it.
 type GuardrailRates struct {
-	Content              budget.Amount // contentPolicyUnits
-	Topic                budget.Amount // topicPolicyUnits
-	SensitiveInformation budget.Amount // sensitiveInformationPolicyUnits; the sensitiveInformationPolicyFreeUnits, by patterns alone, cost nothing
-	ContextualGrounding  budget.Amount // contextualGroundingPolicyUnits
-	AutomatedReasoning   budget.Amount // automatedReasoningPolicyUnits
-	Word                 budget.Amount // wordPolicyUnits; free
-	ContentImage         budget.Amount // contentPolicyImageUnits: one image, not a text unit
+	Content              price.Amount // contentPolicyUnits
+	Topic                price.Amount // topicPolicyUnits
+	SensitiveInformation price.Amount // sensitiveInformationPolicyUnits; the sensitiveInformationPolicyFreeUnits, by patterns alone, cost nothing
+	ContextualGrounding  price.Amount // contextualGroundingPolicyUnits
+	AutomatedReasoning   price.Amount // automatedReasoningPolicyUnits
+	Word                 price.Amount // wordPolicyUnits; free
+	ContentImage         price.Amount // contentPolicyImageUnits: one image, not a text unit
 }
 
 // CheckRates are list prices of InvokeGuardrailChecks, which has meters of its own, in nano-USD for one text unit of up to
 // 1,000 characters.
 type CheckRates struct {
-	ContentFilter        budget.Amount
-	PromptAttack         budget.Amount
-	SensitiveInformation budget.Amount
+	ContentFilter        price.Amount
+	PromptAttack         price.Amount
+	SensitiveInformation price.Amount
 }
 
 // TextUnitCharacters is how many characters one text unit of a guardrail holds at most.
@@ -47,13 +49,13 @@ func GuardrailChecks() CheckRates {
 }
 
 // DearestGuardrailUnit returns what one text unit costs, in nano-USD, when every text policy evaluates it.
-func DearestGuardrailUnit() budget.Amount {
+func DearestGuardrailUnit() price.Amount {
 	r := Guardrails()
 	return r.Content + r.Topic + r.SensitiveInformation + r.ContextualGrounding + r.AutomatedReasoning + r.Word
 }
 
 // DearestCheckUnit returns what one text unit costs, in nano-USD, when InvokeGuardrailChecks makes every check on it.
-func DearestCheckUnit() budget.Amount {
+func DearestCheckUnit() price.Amount {
 	r := GuardrailChecks()
 	return r.ContentFilter + r.PromptAttack + r.SensitiveInformation
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // An answer that names a dearer model than the one asked for must be recognised in whatever way it is spelled.
@@ -108,14 +108,14 @@ func TestAnsweredTakesTheDearestOfAnAmbiguousName(t *testing.T) {
 		assert.Equal(t, want, r.ModelID, name)
 	}
 	c, err := Default().With(
-		Model{ID: "acme.sage-20260101-v1:0", MaxOutputTokens: 1, Price: budget.Price{Rates: budget.Rates{Input: 9, Output: 1}}},
-		Model{ID: "acme.sage-20260201-v1:0", MaxOutputTokens: 1, Price: budget.Price{Rates: budget.Rates{Input: 1, Output: 20}}},
+		Model{ID: "acme.sage-20260101-v1:0", MaxOutputTokens: 1, Price: price.Price{Rates: price.Rates{Input: 9, Output: 1}}},
+		Model{ID: "acme.sage-20260201-v1:0", MaxOutputTokens: 1, Price: price.Price{Rates: price.Rates{Input: 1, Output: 20}}},
 	)
 	require.NoError(t, err)
 	r, ok := c.Answered("sage", "us-east-1")
 	require.True(t, ok)
 	assert.Equal(t, "acme.sage-20260201-v1:0", r.ModelID)
-	assert.Equal(t, budget.Rates{Input: 9, Output: 20, CacheRead: 9, CacheWrite5m: 9, CacheWrite1h: 9}, r.Price.Rates)
+	assert.Equal(t, price.Rates{Input: 9, Output: 20, CacheRead: 9, CacheWrite5m: 9, CacheWrite1h: 9}, r.Price.Rates)
 }
 
 // Every model is recognised without its provider and without its version, or taken for one that is as dear.

@@ -1,10 +1,12 @@
 package catalog
 
-import "github.com/bedrockguard/bedrockguard-go/budget"
+import (
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
+)
 
 // tierTable are the factors of the service tiers that a request can ask for beside the standard one, in thousandths. A
 // factor is that on every rate.
-type tierTable struct{ flex, priority, ultrafast budget.Tier }
+type tierTable struct{ flex, priority, ultrafast price.Tier }
 
 // leastTiers is the least that a catalog takes for a model without an entry: the dearest ratios between published prices of
 // a tier and of the standard one, over all models, classes and regions. Source: the price tables listed in models.json,
@@ -12,7 +14,7 @@ type tierTable struct{ flex, priority, ultrafast budget.Tier }
 func leastTiers() tierTable { return tierTable{flex: 600, priority: 2000, ultrafast: 6000} }
 
 // dearer takes the higher factor of each tier, of t and of a table by name.
-func (t tierTable) dearer(named map[string]budget.Tier) tierTable {
+func (t tierTable) dearer(named map[string]price.Tier) tierTable {
 	return tierTable{
 		flex: max(t.flex, named["flex"]), priority: max(t.priority, named["priority"]), ultrafast: max(t.ultrafast, named["ultrafast"]),
 	}
@@ -59,10 +61,10 @@ func (t tierTable) or(u tierTable) tierTable {
 // tier returns the factor of a tier by the service's name of it. Reserved capacity is paid for by the month; what overflows
 // it is billed at the standard rate, and nothing in a response tells the two apart, so that all of it counts. Batch is none
 // that a call can be served at.
-func (r *Resolved) tier(name string) (factor budget.Tier, known bool) {
+func (r *Resolved) tier(name string) (factor price.Tier, known bool) {
 	switch name {
 	case "", "default", "standard", "reserved":
-		return budget.TierStandard, true
+		return price.TierStandard, true
 	case "flex":
 		return r.tiers.flex, true
 	case "priority":
@@ -76,17 +78,17 @@ func (r *Resolved) tier(name string) (factor budget.Tier, known bool) {
 // WorstTier returns the dearest factor, in thousandths, that a request for a tier can be billed at: the dearest one
 // published for the model in its region, or for any model where it has none, and never below standard, because a flex
 // request may be served as a default one. Empty is the default tier. An unknown tier is an *UnpricedError.
-func (r *Resolved) WorstTier(requested string) (budget.Tier, error) {
+func (r *Resolved) WorstTier(requested string) (price.Tier, error) {
 	factor, known := r.tier(requested)
 	if !known {
 		return 0, unpriced(requested, "", "the service tier is unknown: use default, flex, priority, ultrafast or reserved")
 	}
-	return max(factor, budget.TierStandard), nil
+	return max(factor, price.TierStandard), nil
 }
 
 // ServedTier returns the factor, in thousandths, of the tier that a response reports. Empty is standard: when a response
 // reports none, bill what was requested, by WorstTier. A tier that is unknown is billed as the dearest of the catalog.
-func (r *Resolved) ServedTier(reported string) budget.Tier {
+func (r *Resolved) ServedTier(reported string) price.Tier {
 	factor, known := r.tier(reported)
 	if !known {
 		return r.dearestTier

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // maxIDBytes bounds model ids and ARNs: the service's own bound.
@@ -15,7 +15,7 @@ const maxIDBytes = 2048
 
 // maxRate bounds a rate, in pico-USD per token, so that premiums and proportions stay far from overflow: 100 million USD
 // per million tokens.
-const maxRate budget.PicoUSD = 1e14
+const maxRate price.PicoUSD = 1e14
 
 // maxTokens bounds token limits. No model comes near it.
 const maxTokens = 1e12
@@ -66,7 +66,7 @@ func (c *checker) identity() {
 func (c *checker) prices() {
 	m := c.model
 	c.factors()
-	priceless := m.Price == (budget.Price{}) && m.Fees == (Fees{}) && m.Media == (MediaRates{}) && m.LatencyOptimized == nil &&
+	priceless := m.Price == (price.Price{}) && m.Fees == (Fees{}) && m.Media == (MediaRates{}) && m.LatencyOptimized == nil &&
 		len(m.GeoOverrides)+len(m.RegionOverrides)+len(m.GlobalOverrides)+len(m.FeeOverrides) == 0
 	if m.Unpriced || m.Free {
 		c.require(priceless || !m.Unpriced, "is marked unpriced and has a price: drop one of them")
@@ -80,7 +80,7 @@ func (c *checker) prices() {
 	if long.Threshold > 0 {
 		c.rates("long-context price", long.Rates)
 	} else {
-		c.require(long.Rates == (budget.Rates{}), "long-context price has no threshold: set it in tokens")
+		c.require(long.Rates == (price.Rates{}), "long-context price has no threshold: set it in tokens")
 	}
 	if m.LatencyOptimized != nil {
 		c.rates("latency-optimized price", *m.LatencyOptimized)
@@ -110,7 +110,7 @@ func (c *checker) factors() {
 	}
 }
 
-func (c *checker) tiers(tiers map[string]budget.Tier) {
+func (c *checker) tiers(tiers map[string]price.Tier) {
 	for _, name := range slices.Sorted(maps.Keys(tiers)) {
 		factor := tiers[name]
 		c.require(slices.Contains([]string{"flex", "priority", "ultrafast", "batch"}, name), "service tier %q is none of flex, priority, ultrafast and batch", printable(name, 32))
@@ -125,7 +125,7 @@ func (c *checker) fees(what string, fees Fees) {
 }
 
 // rates checks that every class is in range and that the classes which the model is always billed in have a price.
-func (c *checker) rates(what string, r budget.Rates) {
+func (c *checker) rates(what string, r price.Rates) {
 	for i, rate := range classesOf(r) {
 		if rate < 0 || rate > maxRate { // most are not, and formatting what is right costs most of reading a table
 			c.require(false, "%s: %s rate of %d pico-USD per token is negative or above %d", what, classNames()[i], rate, maxRate)
@@ -150,7 +150,7 @@ func (c *checker) overrides() {
 		c.require(known, "geo override %q is not a known geography", printable(geo, 32))
 		c.rates("override of "+printable(geo, 32), c.model.GeoOverrides[geo])
 	}
-	for _, table := range [...]map[string]budget.Rates{c.model.RegionOverrides, c.model.GlobalOverrides} {
+	for _, table := range [...]map[string]price.Rates{c.model.RegionOverrides, c.model.GlobalOverrides} {
 		for _, region := range slices.Sorted(maps.Keys(table)) {
 			c.require(regionName(region), "region override %q is not a region", printable(region, 32))
 			c.rates("override of "+printable(region, 32), table[region])

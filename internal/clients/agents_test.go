@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // codingAgent is a whole program, started as its users do in a script, in a home of its own.
@@ -48,7 +48,7 @@ func TestCodingAgentsAreCapped(t *testing.T) {
 			require.Zero(t, code, "%s\n%s", out, errOut)
 			require.Contains(t, out, answer)
 			bill := server.Bill()
-			require.Contains(t, errOut, "spent "+budget.Amount(bill.NanoUSD).String()+" of 5 USD")
+			require.Contains(t, errOut, "spent "+price.Amount(bill.NanoUSD).String()+" of 5 USD")
 			require.Positive(t, bill.Inferences)
 
 			_, out, errOut = agent.run(t, guard, server, "0.05USD", ask)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/budget/sqlitestore"
 )
 
@@ -174,7 +175,7 @@ func TestClientsWorkThroughTheProxy(t *testing.T) {
 				require.Positive(t, write.Written)
 				require.Equal(t, [3]int64{write.Written, 0, 0}, [3]int64{read.Read, read.Written, write.Read}, "what the first turn wrote is not what the second read")
 			}
-			require.Contains(t, errOut, "spent "+budget.Amount(server.Bill().NanoUSD).String()+fmt.Sprintf(" of 5 USD in %d calls", len(all)))
+			require.Contains(t, errOut, "spent "+price.Amount(server.Bill().NanoUSD).String()+fmt.Sprintf(" of 5 USD in %d calls", len(all)))
 			require.Equal(t, chargeOf(all), booked(t, file), "the ledger does not hold what was billed")
 		})
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/budget/verify"
 	"github.com/bedrockguard/bedrockguard-go/internal/robustness/backend"
@@ -120,7 +121,7 @@ type run struct {
 	failed  []string
 
 	killed, inferences, estimated int
-	bill, posted                  budget.Amount
+	bill, posted                  price.Amount
 }
 
 func newRun(t *testing.T, b backend.Backend, s backend.Server, f fleet, seed uint64, faults bedrocktest.Faults, limitUSD float64) *run {
@@ -190,7 +191,7 @@ func (r *run) check(t *testing.T) {
 	ctx := t.Context()
 	r.server.Close() // what a process that died had asked for is billed all the same
 	bill := r.server.Bill()
-	r.bill, r.inferences = budget.Amount(bill.NanoUSD), bill.Inferences
+	r.bill, r.inferences = price.Amount(bill.NanoUSD), bill.Inferences
 	require.LessOrEqual(t, bill.NanoUSD, budget.USD(r.limit).N, "the bill exceeds the limit")
 
 	later := func() time.Time { return time.Now().Add(24 * time.Hour) }
@@ -202,7 +203,7 @@ func (r *run) check(t *testing.T) {
 	settled := r.settled(ctx, t, ledger)
 	require.LessOrEqual(t, settled.N, budget.USD(r.limit).N, "the ledger exceeds the limit")
 	require.GreaterOrEqual(t, settled.N, bill.NanoUSD, "spend vanished")
-	r.posted = budget.Amount(settled.N)
+	r.posted = price.Amount(settled.N)
 	storetest.AddUp(ctx, t, store)
 	requireVerified(ctx, t, store)
 

@@ -24,6 +24,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/robustness/backend"
 )
 
@@ -50,7 +51,7 @@ func teamFile(version int) []byte {
 	var b strings.Builder
 	b.WriteString("limits:\n  - name: team\n    max: 0 USD\n    window: lifetime\n    per: \"tag:team\"\n    max_for:\n")
 	for n, max := range teamMaxima(version) {
-		fmt.Fprintf(&b, "      - {match: {tags: {team: %s}}, max: %s}\n", teamName(n), budget.Amount(max))
+		fmt.Fprintf(&b, "      - {match: {tags: {team: %s}}, max: %s}\n", teamName(n), price.Amount(max))
 	}
 	return []byte(b.String())
 }
@@ -272,7 +273,7 @@ func checkTeams(t *testing.T, processes *[policyProcesses]teller, at, end []int6
 				for version < policyVersions && versions[version][n] != max {
 					version++
 				}
-				require.Less(t, version, policyVersions, "process %d, %s: %s is in no policy, or in one that was replaced", p, teamName(n), budget.Amount(max))
+				require.Less(t, version, policyVersions, "process %d, %s: %s is in no policy, or in one that was replaced", p, teamName(n), price.Amount(max))
 				judged++
 			}
 		}
@@ -287,5 +288,5 @@ func checkTeams(t *testing.T, processes *[policyProcesses]teller, at, end []int6
 	require.LessOrEqual(t, bill, sum, "the bill is in the ledger")
 	require.Positive(t, grown, "teams that were given more use it")
 	t.Logf("%d teams, %d processes, %d policies: %d maxima told, %d teams beyond their first maximum, bill %s, ledger %s", policyTeams, policyProcesses, policyVersions,
-		judged, grown, budget.Amount(bill), budget.Amount(sum))
+		judged, grown, price.Amount(bill), price.Amount(sum))
 }

@@ -3,7 +3,7 @@ package wire
 import (
 	"strings"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
@@ -204,12 +204,12 @@ func (w *walker) cachePoint() error {
 		w.other += int64(len(raw))
 		return err
 	}
-	writes := budget.CacheWrites5m
+	writes := price.CacheWrites5m
 	err := w.Object(func(key string) error {
 		raw, err := w.Value()
 		w.other += int64(len(raw))
 		if key == "ttl" && raw != `"5m"` && raw != `"30m"` && raw != "null" {
-			writes = budget.CacheWrites1h
+			writes = price.CacheWrites1h
 		}
 		return err
 	})
@@ -222,10 +222,10 @@ func (w *walker) cachePoint() error {
 func (w *walker) retention() error {
 	raw, err := w.Value()
 	w.other += int64(len(raw))
-	writes := budget.CacheWrites1h
+	writes := price.CacheWrites1h
 	switch raw {
 	case "null", "{}", `"in_memory"`, `"in-memory"`:
-		writes = budget.CacheWrites5m
+		writes = price.CacheWrites5m
 	}
 	w.req.CacheWrites = max(w.req.CacheWrites, writes)
 	return err

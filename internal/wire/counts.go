@@ -1,10 +1,12 @@
 package wire
 
-import "github.com/bedrockguard/bedrockguard-go/budget"
+import (
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
+)
 
 // Reported is the usage that a response reports.
 type Reported struct {
-	Usage        budget.Usage
+	Usage        price.Usage
 	ServiceTier  string // the tier that served the request, in lower case; empty if not reported
 	Latency      string // "standard" or "optimized" as served; empty if not reported
 	CountedTwice int64  // cached tokens that the service counts, and bills, a second time as uncached input; Usage holds them once
@@ -80,20 +82,20 @@ func (c *counts) any() bool { return c.has != [numCounts]bool{} }
 
 // reading is the usage that follows from the counters of one source.
 type reading struct {
-	usage     budget.Usage
+	usage     price.Usage
 	twice     int64 // cached tokens that the service counts twice: see cachedTwice
 	disagrees bool
 }
 
 // usage turns the counters into billable classes. family is the provider in the model id. writes are the TTLs that the request asked for; they decide
 // the TTL of cache writes for which the answer has no breakdown.
-func (c *counts) usage(family string, writes budget.CacheWrites) (r reading) {
+func (c *counts) usage(family string, writes price.CacheWrites) (r reading) {
 	n, u := &c.n, &r.usage
 	write := max(n[countWrite], n[countCachedWrite])
 	split := n[countWrite5m] + n[countWrite1h]
 	r.disagrees = split > 0 && split != write
 	u.CacheWrite5mInputTokens, u.CacheWrite1hInputTokens = n[countWrite5m], n[countWrite1h]
-	if rest := write - split; rest > 0 && writes >= budget.CacheWrites1h {
+	if rest := write - split; rest > 0 && writes >= price.CacheWrites1h {
 		u.CacheWrite1hInputTokens += rest
 	} else if rest > 0 {
 		u.CacheWrite5mInputTokens += rest
@@ -162,7 +164,7 @@ func (c *counts) placeOf(family string, cached int64) cachedPlace {
 }
 
 // dearer returns the larger count of each class of two readings of one response, and whether they differ.
-func dearer(a, b budget.Usage) (u budget.Usage, differ bool) {
+func dearer(a, b price.Usage) (u price.Usage, differ bool) {
 	u.CacheReadInputTokens = max(a.CacheReadInputTokens, b.CacheReadInputTokens)
 	u.CacheWrite5mInputTokens = max(a.CacheWrite5mInputTokens, b.CacheWrite5mInputTokens)
 	u.CacheWrite1hInputTokens = max(a.CacheWrite1hInputTokens, b.CacheWrite1hInputTokens)
@@ -174,7 +176,7 @@ func dearer(a, b budget.Usage) (u budget.Usage, differ bool) {
 
 // merge combines the counts that Bedrock itself reports (headers, invocation metrics) with those in the model's body. A counter that one of the
 // two lacks is taken from the other before they are compared. The split of cache writes by TTL is only in bodies.
-func merge(bedrock, body *counts, family string, writes budget.CacheWrites) reading {
+func merge(bedrock, body *counts, family string, writes price.CacheWrites) reading {
 	if !body.any() {
 		return bedrock.usage(family, writes)
 	}
@@ -230,7 +232,7 @@ type ConverseUsage struct {
 // FromConverse reads the usage of a Converse answer that the SDK has decoded, which takes a third of the time of parsing its bytes again.
 // provider is the family in the model id ("openai"); writes are the TTLs of the request's cache points. It returns ErrMalformed for counts that are
 // negative or above maxCount.
-func FromConverse(provider string, writes budget.CacheWrites, in *ConverseUsage) (r Reported, err error) {
+func FromConverse(provider string, writes price.CacheWrites, in *ConverseUsage) (r Reported, err error) {
 	var c counts
 	c.n[countInput], c.n[countOutput], c.n[countTotal] = in.InputTokens, in.OutputTokens, in.TotalTokens
 	c.n[countRead], c.n[countWrite] = in.CacheReadInputTokens, in.CacheWriteInputTokens

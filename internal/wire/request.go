@@ -3,7 +3,7 @@ package wire
 import (
 	"strings"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
@@ -15,7 +15,7 @@ type Request struct {
 	Thinking       int64 // the largest thinking budget; 0 when there is none
 	NoOutput       bool  // max_tokens is 0, by which some models read a prompt into the cache and write nothing
 	Choices        int64 // answers asked for, each up to MaxTokens; at least 1
-	CacheWrites    budget.CacheWrites
+	CacheWrites    price.CacheWrites
 	Embedded       int64  // bytes of the body that are media of a measured size, so that their length says nothing about tokens
 	Images         int64  // image blocks, for models that bill them apart
 	Videos         int64  // videos, for models that bill them by the second

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
@@ -71,7 +71,7 @@ func TestParseRequest_Dialects(t *testing.T) {
 				}
 			}
 			assert.Equal(t, tc.textBytes, text)
-			assert.Equal(t, budget.NoCacheWrites, r.CacheWrites)
+			assert.Equal(t, price.NoCacheWrites, r.CacheWrites)
 			assert.Empty(t, r.Unpriced)
 		})
 	}
@@ -149,20 +149,20 @@ func TestParseRequest_ErrorsHoldNoContent(t *testing.T) {
 func TestParseRequest_CacheWrites(t *testing.T) {
 	for name, tc := range map[string]struct {
 		body string
-		want budget.CacheWrites
+		want price.CacheWrites
 	}{
-		"anthropic system":   {`{"system":[{"type":"text","text":"x","cache_control":{"type":"ephemeral"}}]}`, budget.CacheWrites5m},
-		"anthropic hour":     {`{"messages":[{"content":[{"text":"x","cache_control":{"type":"ephemeral","ttl":"1h"}}]}]}`, budget.CacheWrites1h},
-		"anthropic tool":     {`{"tools":[{"name":"x","cache_control":{"type":"ephemeral","ttl":"1h"}}]}`, budget.CacheWrites1h},
-		"in a tool result":   {`{"messages":[{"content":[{"type":"tool_result","content":[{"text":"x","cache_control":{"ttl":"5m"}}]}]}]}`, budget.CacheWrites5m},
-		"top level":          {`{"cache_control":{"type":"ephemeral"}}`, budget.CacheWrites5m},
-		"nova":               {`{"system":[{"text":"x","cachePoint":{"type":"default"}}]}`, budget.CacheWrites5m},
-		"converse tools":     {`{"toolConfig":{"tools":[{"cachePoint":{"type":"default","ttl":"1h"}}]}}`, budget.CacheWrites1h},
-		"unknown ttl":        {`{"system":[{"cachePoint":{"ttl":"24h"}}]}`, budget.CacheWrites1h},
-		"escaped key":        {`{"system":[{"cache\u0050oint":{"ttl":"1h"}}]}`, budget.CacheWrites1h},
-		"null":               {`{"system":[{"text":"x","cache_control":null}]}`, budget.NoCacheWrites},
-		"dearest wins":       {`{"system":[{"cachePoint":{"ttl":"1h"}},{"cachePoint":{"ttl":"5m"}}]}`, budget.CacheWrites1h},
-		"data, not a marker": {`{"messages":[{"content":[{"type":"tool_use","input":{"cache_control":{"ttl":"1h"}}}]}]}`, budget.NoCacheWrites},
+		"anthropic system":   {`{"system":[{"type":"text","text":"x","cache_control":{"type":"ephemeral"}}]}`, price.CacheWrites5m},
+		"anthropic hour":     {`{"messages":[{"content":[{"text":"x","cache_control":{"type":"ephemeral","ttl":"1h"}}]}]}`, price.CacheWrites1h},
+		"anthropic tool":     {`{"tools":[{"name":"x","cache_control":{"type":"ephemeral","ttl":"1h"}}]}`, price.CacheWrites1h},
+		"in a tool result":   {`{"messages":[{"content":[{"type":"tool_result","content":[{"text":"x","cache_control":{"ttl":"5m"}}]}]}]}`, price.CacheWrites5m},
+		"top level":          {`{"cache_control":{"type":"ephemeral"}}`, price.CacheWrites5m},
+		"nova":               {`{"system":[{"text":"x","cachePoint":{"type":"default"}}]}`, price.CacheWrites5m},
+		"converse tools":     {`{"toolConfig":{"tools":[{"cachePoint":{"type":"default","ttl":"1h"}}]}}`, price.CacheWrites1h},
+		"unknown ttl":        {`{"system":[{"cachePoint":{"ttl":"24h"}}]}`, price.CacheWrites1h},
+		"escaped key":        {`{"system":[{"cache\u0050oint":{"ttl":"1h"}}]}`, price.CacheWrites1h},
+		"null":               {`{"system":[{"text":"x","cache_control":null}]}`, price.NoCacheWrites},
+		"dearest wins":       {`{"system":[{"cachePoint":{"ttl":"1h"}},{"cachePoint":{"ttl":"5m"}}]}`, price.CacheWrites1h},
+		"data, not a marker": {`{"messages":[{"content":[{"type":"tool_use","input":{"cache_control":{"ttl":"1h"}}}]}]}`, price.NoCacheWrites},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := ParseRequest("", []byte(tc.body))
@@ -283,7 +283,7 @@ func TestParseExtra(t *testing.T) {
 	r, err = ParseExtra([]byte(`{"max_tokens":9000,"thinking":{"budget_tokens":10},"tools":[{"type":"web_search_1","cache_control":{"ttl":"1h"}}]}`))
 	require.NoError(t, err)
 	assert.EqualValues(t, 9000, r.MaxTokens)
-	assert.Equal(t, budget.CacheWrites1h, r.CacheWrites)
+	assert.Equal(t, price.CacheWrites1h, r.CacheWrites)
 	assert.Equal(t, "web_search", r.Unpriced)
 	_, err = ParseExtra([]byte(`7`))
 	assert.ErrorIs(t, err, ErrMalformed)
@@ -380,13 +380,13 @@ func BenchmarkParseRequest_Tools(b *testing.B) {
 
 // TestParseRequest_RetentionIsTheDearestWrite: a lifetime of twelve hours or a day has no published price.
 func TestParseRequest_RetentionIsTheDearestWrite(t *testing.T) {
-	for body, want := range map[string]budget.CacheWrites{
-		`{"prompt_cache_retention":"24h"}`:                                                  budget.CacheWrites1h,
-		`{"prompt_cache_retention":"12h"}`:                                                  budget.CacheWrites1h,
-		`{"prompt_cache_options":{"ttl":"12h"}}`:                                            budget.CacheWrites1h,
-		`{"prompt_cache_retention":"in_memory"}`:                                            budget.CacheWrites5m,
-		`{"prompt_cache_retention":null}`:                                                   budget.CacheWrites5m,
-		`{"messages":[{"content":[{"text":"x","prompt_cache_breakpoint":{"ttl":"12h"}}]}]}`: budget.CacheWrites1h,
+	for body, want := range map[string]price.CacheWrites{
+		`{"prompt_cache_retention":"24h"}`:                                                  price.CacheWrites1h,
+		`{"prompt_cache_retention":"12h"}`:                                                  price.CacheWrites1h,
+		`{"prompt_cache_options":{"ttl":"12h"}}`:                                            price.CacheWrites1h,
+		`{"prompt_cache_retention":"in_memory"}`:                                            price.CacheWrites5m,
+		`{"prompt_cache_retention":null}`:                                                   price.CacheWrites5m,
+		`{"messages":[{"content":[{"text":"x","prompt_cache_breakpoint":{"ttl":"12h"}}]}]}`: price.CacheWrites1h,
 	} {
 		r, err := ParseRequest("", []byte(body))
 		require.NoError(t, err)

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"sync"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 const (
@@ -30,7 +30,7 @@ type SSEMeter struct {
 
 // NewSSEMeter returns a meter for one response. provider, writes and header are those of ParseUsage; of the header only the service
 // tier and the latency are used.
-func NewSSEMeter(provider string, writes budget.CacheWrites, header http.Header) *SSEMeter {
+func NewSSEMeter(provider string, writes price.CacheWrites, header http.Header) *SSEMeter {
 	return &SSEMeter{sum: newStreamSum(provider, writes, header)}
 }
 

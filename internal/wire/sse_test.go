@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // sse frames events as a server does: the name that the JSON tells in front, as two of the three dialects have it.
@@ -26,7 +26,7 @@ func sse(events ...string) string {
 }
 
 func metered(provider, stream string, step int) *SSEMeter {
-	m := NewSSEMeter(provider, budget.NoCacheWrites, nil)
+	m := NewSSEMeter(provider, price.NoCacheWrites, nil)
 	for rest := stream; rest != ""; {
 		n, _ := m.Write([]byte(rest[:min(step, len(rest))]))
 		rest = rest[n:]
@@ -138,7 +138,7 @@ func TestSSEMeter_CutAnywhereIsNeverPartial(t *testing.T) {
 func TestSSEMeter_HoldsOneEventAtMost(t *testing.T) {
 	megabyte := strings.Repeat("x", 1<<20)
 	for name, part := range map[string]string{"one line": megabyte, "many lines": "\ndata: " + megabyte, "a comment": "\n: " + megabyte} {
-		m := NewSSEMeter("anthropic", budget.NoCacheWrites, nil)
+		m := NewSSEMeter("anthropic", price.NoCacheWrites, nil)
 		_, _ = m.Write([]byte(sse(claudeStart, claudeDelta) + "data: "))
 		for range 20 {
 			_, _ = m.Write([]byte(part))
@@ -153,13 +153,13 @@ func TestSSEMeter_HoldsOneEventAtMost(t *testing.T) {
 		assert.Empty(t, m.line)
 		assert.Empty(t, m.data)
 	}
-	m := NewSSEMeter("anthropic", budget.NoCacheWrites, nil)
+	m := NewSSEMeter("anthropic", price.NoCacheWrites, nil)
 	_, _ = m.Write([]byte("data: " + megabyte + "\n\n"))
 	assert.LessOrEqual(t, cap(m.line)+cap(m.data), 2*keepEventBytes, "a large buffer is not kept")
 }
 
 func TestSSEMeter_TierFromTheHeader(t *testing.T) {
-	m := NewSSEMeter("anthropic", budget.NoCacheWrites, http.Header{"X-Amzn-Bedrock-Service-Tier": {"flex"}})
+	m := NewSSEMeter("anthropic", price.NoCacheWrites, http.Header{"X-Amzn-Bedrock-Service-Tier": {"flex"}})
 	_, _ = m.Write([]byte(sse(claudeStart, claudeDelta)))
 	r, ok := m.Usage()
 	require.True(t, ok)
@@ -167,7 +167,7 @@ func TestSSEMeter_TierFromTheHeader(t *testing.T) {
 }
 
 func TestSSEMeter_ManyMayAsk(t *testing.T) {
-	m := NewSSEMeter("openai", budget.NoCacheWrites, nil)
+	m := NewSSEMeter("openai", price.NoCacheWrites, nil)
 	var asking sync.WaitGroup
 	for range 4 {
 		asking.Go(func() {
@@ -191,11 +191,11 @@ func FuzzSSEMeter(f *testing.F) {
 	f.Add(sse(claudeStart, claudeText, claudeDelta, claudeStop), 20)
 	f.Add("\uFEFFevent: error\rdata\r\r: comment\n\n"+sse(`{"error":{"code":7}}`), 2)
 	f.Fuzz(func(t *testing.T, stream string, step int) {
-		whole := NewSSEMeter("openai", budget.CacheWrites1h, nil)
+		whole := NewSSEMeter("openai", price.CacheWrites1h, nil)
 		n, err := whole.Write([]byte(stream))
 		require.NoError(t, err)
 		require.Equal(t, len(stream), n)
-		split := NewSSEMeter("openai", budget.CacheWrites1h, nil)
+		split := NewSSEMeter("openai", price.CacheWrites1h, nil)
 		for rest := stream; rest != ""; {
 			n, _ := split.Write([]byte(rest[:min(max(1, step), len(rest))]))
 			rest = rest[n:]
@@ -215,7 +215,7 @@ func BenchmarkSSEMeter_1000Chunks(b *testing.B) {
 	b.SetBytes(int64(len(stream)))
 	b.ReportAllocs()
 	for b.Loop() {
-		m := NewSSEMeter("openai", budget.NoCacheWrites, nil)
+		m := NewSSEMeter("openai", price.NoCacheWrites, nil)
 		for rest := stream; len(rest) > 0; {
 			n, _ := m.Write(rest[:min(4096, len(rest))])
 			rest = rest[n:]

@@ -10,7 +10,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 const (
@@ -34,7 +34,7 @@ type StreamMeter struct {
 
 // NewStreamMeter returns a meter for one response. provider, writes and header are those of ParseUsage; of the header only
 // the service tier and the latency are used.
-func NewStreamMeter(provider string, writes budget.CacheWrites, header http.Header) *StreamMeter {
+func NewStreamMeter(provider string, writes price.CacheWrites, header http.Header) *StreamMeter {
 	return &StreamMeter{sum: newStreamSum(provider, writes, header), decoder: eventstream.NewDecoder()}
 }
 

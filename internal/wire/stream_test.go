@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 func frame(t testing.TB, messageType, name, payload string) []byte {
@@ -80,7 +80,7 @@ func TestStreamMeter_Dialects(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, step := range []int{1, 7, 13, len(tc.stream) + 1} {
-				m := NewStreamMeter(tc.provider, budget.NoCacheWrites, nil)
+				m := NewStreamMeter(tc.provider, price.NoCacheWrites, nil)
 				for rest := tc.stream; len(rest) > 0; {
 					n, err := m.Write(rest[:min(step, len(rest))])
 					require.NoError(t, err)
@@ -98,7 +98,7 @@ func TestStreamMeter_Dialects(t *testing.T) {
 func TestStreamMeter_TruncatedAnywhereIsNeverPartial(t *testing.T) {
 	stream := chunks(t, claudeStart, claudeText, claudeDelta, claudeMetrics)
 	for cut := range stream {
-		m := NewStreamMeter("anthropic", budget.NoCacheWrites, nil)
+		m := NewStreamMeter("anthropic", price.NoCacheWrites, nil)
 		_, _ = m.Write(stream[:cut])
 		if r, ok := m.Usage(); ok {
 			assert.Equal(t, used(10, 5, 10, 20, 70), r.Usage)
@@ -123,7 +123,7 @@ func TestStreamMeter_DamageIsForGood(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, step := range []int{1, 1 << 20} {
-				m := NewStreamMeter("anthropic", budget.NoCacheWrites, nil)
+				m := NewStreamMeter("anthropic", price.NoCacheWrites, nil)
 				for rest := append(bytes.Clone(bad), good...); len(rest) > 0; {
 					n, _ := m.Write(rest[:min(step, len(rest))])
 					rest = rest[n:]
@@ -134,7 +134,7 @@ func TestStreamMeter_DamageIsForGood(t *testing.T) {
 			}
 		})
 	}
-	m := NewStreamMeter("anthropic", budget.NoCacheWrites, nil)
+	m := NewStreamMeter("anthropic", price.NoCacheWrites, nil)
 	_, _ = m.Write(good)
 	_, ok := m.Usage()
 	assert.True(t, ok)
@@ -149,7 +149,7 @@ func TestStreamMeter_Exception(t *testing.T) {
 		{"error", "internal-error", "internal-error"},
 		{"exception", "no name at all", "unknown"},
 	} {
-		m := NewStreamMeter("anthropic", budget.NoCacheWrites, nil)
+		m := NewStreamMeter("anthropic", price.NoCacheWrites, nil)
 		_, _ = m.Write(frame(t, tc[0], tc[1], `{"message":"secret"}`))
 		assert.Equal(t, tc[2], m.Exception())
 		_, ok := m.Usage()
@@ -158,7 +158,7 @@ func TestStreamMeter_Exception(t *testing.T) {
 }
 
 func TestStreamMeter_TierFromTheHeader(t *testing.T) {
-	m := NewStreamMeter("openai", budget.NoCacheWrites, http.Header{"X-Amzn-Bedrock-Service-Tier": {"flex"}})
+	m := NewStreamMeter("openai", price.NoCacheWrites, http.Header{"X-Amzn-Bedrock-Service-Tier": {"flex"}})
 	_, _ = m.Write(event(t, "metadata", `{"usage":{"inputTokens":4,"outputTokens":8}}`))
 	r, ok := m.Usage()
 	require.True(t, ok)
@@ -170,9 +170,9 @@ func FuzzStreamMeter(f *testing.F) {
 	f.Add(event(f, "metadata", `{"usage":{"inputTokens":4,"outputTokens":8}}`), 1)
 	f.Add(frame(f, "exception", "throttlingException", `{}`), 20)
 	f.Fuzz(func(t *testing.T, stream []byte, step int) {
-		whole := NewStreamMeter("anthropic", budget.CacheWrites1h, nil)
+		whole := NewStreamMeter("anthropic", price.CacheWrites1h, nil)
 		_, _ = whole.Write(stream)
-		split := NewStreamMeter("anthropic", budget.CacheWrites1h, nil)
+		split := NewStreamMeter("anthropic", price.CacheWrites1h, nil)
 		step = max(1, min(step, 4096))
 		for rest := stream; len(rest) > 0; {
 			n, err := split.Write(rest[:min(step, len(rest))])
@@ -194,7 +194,7 @@ func FuzzStreamMeterEvent(f *testing.F) {
 		f.Add(e)
 	}
 	f.Fuzz(func(t *testing.T, e string) {
-		m := NewStreamMeter("openai", budget.CacheWrites1h, nil)
+		m := NewStreamMeter("openai", price.CacheWrites1h, nil)
 		_, _ = m.Write(chunks(t, claudeStart, e, claudeDelta))
 		r, _ := m.Usage()
 		require.NoError(t, r.Usage.Validate())
@@ -210,7 +210,7 @@ func BenchmarkStreamMeter_1000Deltas(b *testing.B) {
 	b.SetBytes(int64(len(stream)))
 	b.ReportAllocs()
 	for b.Loop() {
-		m := NewStreamMeter("anthropic", budget.NoCacheWrites, nil)
+		m := NewStreamMeter("anthropic", price.NoCacheWrites, nil)
 		for rest := stream; len(rest) > 0; {
 			n, _ := m.Write(rest[:min(4096, len(rest))])
 			rest = rest[n:]

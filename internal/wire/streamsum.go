@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"net/http"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // streamSum is what the events of one stream tell together, however they are framed.
 type streamSum struct {
 	provider string
-	writes   budget.CacheWrites
+	writes   price.CacheWrites
 	header   Reported
 	body     counts
 	bedrock  counts
@@ -21,7 +21,7 @@ type streamSum struct {
 	routed   bool // the model was named by a prompt router
 }
 
-func newStreamSum(provider string, writes budget.CacheWrites, header http.Header) streamSum {
+func newStreamSum(provider string, writes price.CacheWrites, header http.Header) streamSum {
 	s := streamSum{provider: provider, writes: writes}
 	headerServed(header, &s.header)
 	return s

@@ -4,14 +4,14 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // ParseUsage reads the usage of a unary response: Bedrock's count headers, and the body in any dialect, including Converse's. provider is the family
 // in the model id; writes are the TTLs of the request's cache points. It reports false when the response has no input count, or no output count
 // although it is no embedding: charge the reservation then. Where headers and body differ, the larger count of each class is taken. It
 // returns ErrMalformed for counts that are not plain non-negative integers, and for a body that is not one JSON object.
-func ParseUsage(provider string, writes budget.CacheWrites, header http.Header, body []byte) (Reported, bool, error) {
+func ParseUsage(provider string, writes price.CacheWrites, header http.Header, body []byte) (Reported, bool, error) {
 	bedrock, err := headerCounts(header)
 	if err != nil {
 		return Reported{}, false, err

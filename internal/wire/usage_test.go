@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 func header(kv ...string) http.Header {
@@ -26,21 +26,21 @@ const (
 )
 
 // used is short for a usage: uncached, read, written for 5m, written for 1h, output.
-func used(uncached, read, w5m, w1h, out int64) budget.Usage {
-	return budget.Usage{
+func used(uncached, read, w5m, w1h, out int64) price.Usage {
+	return price.Usage{
 		InputTokens: uncached + read + w5m + w1h, CacheReadInputTokens: read,
 		CacheWrite5mInputTokens: w5m, CacheWrite1hInputTokens: w1h, OutputTokens: out,
 	}
 }
 
 func TestParseUsage_Dialects(t *testing.T) {
-	none, hour := budget.NoCacheWrites, budget.CacheWrites1h
+	none, hour := price.NoCacheWrites, price.CacheWrites1h
 	for name, tc := range map[string]struct {
 		provider  string
-		writes    budget.CacheWrites
+		writes    price.CacheWrites
 		header    http.Header
 		body      string
-		want      budget.Usage
+		want      price.Usage
 		disagrees bool
 	}{
 		"anthropic": {
@@ -58,7 +58,7 @@ func TestParseUsage_Dialects(t *testing.T) {
 			used(1, 0, 0, 30, 7), false,
 		},
 		"split unknown, five-minute points": {
-			"anthropic", budget.CacheWrites5m, nil, `{"usage":{"input_tokens":1,"cache_creation_input_tokens":30,"output_tokens":7}}`,
+			"anthropic", price.CacheWrites5m, nil, `{"usage":{"input_tokens":1,"cache_creation_input_tokens":30,"output_tokens":7}}`,
 			used(1, 0, 30, 0, 7), false,
 		},
 		"split exceeds the sum": {
@@ -129,7 +129,7 @@ func TestParseUsage_Dialects(t *testing.T) {
 			"anthropic", none, nil, `{"usage":{"inputTokens":100,"outputTokens":20,"totalTokens":120,"cacheReadInputTokens":50}}`,
 			used(100, 50, 0, 0, 20), true,
 		},
-		"guardrail stopped it": {"anthropic", none, nil, `{"usage":{"inputTokens":0,"outputTokens":0,"totalTokens":0}}`, budget.Usage{}, false},
+		"guardrail stopped it": {"anthropic", none, nil, `{"usage":{"inputTokens":0,"outputTokens":0,"totalTokens":0}}`, price.Usage{}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, ok, err := ParseUsage(tc.provider, tc.writes, tc.header, []byte(tc.body))
@@ -153,7 +153,7 @@ func TestParseUsage_Unknown(t *testing.T) {
 		"rerank":         `{"results":[{"index":0,"relevance_score":0.5}]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, ok, err := ParseUsage("anthropic", budget.NoCacheWrites, nil, []byte(body))
+			_, ok, err := ParseUsage("anthropic", price.NoCacheWrites, nil, []byte(body))
 			require.NoError(t, err)
 			assert.False(t, ok)
 		})
@@ -181,7 +181,7 @@ func TestParseUsage_Malformed(t *testing.T) {
 		"header absurd":   {header(inHeader, "9223372036854775807"), `{}`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, ok, err := ParseUsage("anthropic", budget.NoCacheWrites, tc.header, []byte(tc.body))
+			_, ok, err := ParseUsage("anthropic", price.NoCacheWrites, tc.header, []byte(tc.body))
 			assert.ErrorIs(t, err, ErrMalformed)
 			assert.False(t, ok)
 		})
@@ -190,12 +190,12 @@ func TestParseUsage_Malformed(t *testing.T) {
 
 func TestParseUsage_Served(t *testing.T) {
 	body := []byte(`{"usage":{"input_tokens":1,"output_tokens":1,"service_tier":"Priority"},"performanceConfig":{"latency":"optimized"}}`)
-	r, ok, err := ParseUsage("amazon", budget.NoCacheWrites, header("X-Amzn-Bedrock-Service-Tier", "flex"), body)
+	r, ok, err := ParseUsage("amazon", price.NoCacheWrites, header("X-Amzn-Bedrock-Service-Tier", "flex"), body)
 	require.NoError(t, err)
 	require.True(t, ok)
 	assert.Equal(t, "priority", r.ServiceTier)
 	assert.Equal(t, "optimized", r.Latency)
-	r, _, err = ParseUsage("amazon", budget.NoCacheWrites, header("X-Amzn-Bedrock-Service-Tier", "FLEX"), []byte(`{"usage":{"input_tokens":1,"output_tokens":1}}`))
+	r, _, err = ParseUsage("amazon", price.NoCacheWrites, header("X-Amzn-Bedrock-Service-Tier", "FLEX"), []byte(`{"usage":{"input_tokens":1,"output_tokens":1}}`))
 	require.NoError(t, err)
 	assert.Equal(t, "flex", r.ServiceTier)
 }
@@ -215,7 +215,7 @@ func FuzzParseUsage(f *testing.F) {
 		if openai {
 			provider = "openai"
 		}
-		r, ok, err := ParseUsage(provider, budget.CacheWrites1h, h, []byte(body))
+		r, ok, err := ParseUsage(provider, price.CacheWrites1h, h, []byte(body))
 		if err != nil {
 			require.ErrorIs(t, err, ErrMalformed)
 			require.False(t, ok)
@@ -232,14 +232,14 @@ func FuzzParseUsage(f *testing.F) {
 // money stays what the counters, and so the invoice, say.
 func TestCachedTokensOfOpenAIAreNoFreshOnes(t *testing.T) {
 	body := []byte(`{"usage":{"inputTokens":12401,"outputTokens":19,"totalTokens":24819,"cacheReadInputTokens":12399}}`)
-	r, ok, err := ParseUsage("openai", budget.NoCacheWrites, nil, body)
+	r, ok, err := ParseUsage("openai", price.NoCacheWrites, nil, body)
 	require.NoError(t, err)
 	require.True(t, ok)
 	assert.Equal(t, used(2, 12399, 0, 0, 19), r.Usage)
 	assert.Equal(t, int64(12399), r.CountedTwice)
 	assert.True(t, r.Disagrees, "the contradiction is a finding")
 	for _, family := range []string{"anthropic", "amazon", "meta"} {
-		r, _, err = ParseUsage(family, budget.NoCacheWrites, nil, body)
+		r, _, err = ParseUsage(family, price.NoCacheWrites, nil, body)
 		require.NoError(t, err)
 		assert.Equal(t, used(12401, 12399, 0, 0, 19), r.Usage, family)
 		assert.Zero(t, r.CountedTwice, family)
@@ -249,7 +249,7 @@ func TestCachedTokensOfOpenAIAreNoFreshOnes(t *testing.T) {
 // OpenAI's routes hand the caller's own metadata back. It must not choose the price.
 func TestParseUsage_MetadataOfTheCallerTellsNothing(t *testing.T) {
 	body := `{"model":"gpt","service_tier":"priority","usage":{"input_tokens":5,"output_tokens":6},"metadata":{"model":"cheap","service_tier":"flex","totalOutputTextTokenCount":"1"}}`
-	r, ok, err := ParseUsage("openai", budget.NoCacheWrites, nil, []byte(body))
+	r, ok, err := ParseUsage("openai", price.NoCacheWrites, nil, []byte(body))
 	require.NoError(t, err)
 	require.True(t, ok)
 	assert.Equal(t, Reported{Usage: used(5, 0, 0, 0, 6), ServiceTier: "priority", Model: "gpt"}, r)

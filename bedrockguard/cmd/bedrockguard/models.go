@@ -11,6 +11,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 func modelsCommand() *cli.Command {
@@ -157,7 +158,7 @@ func prices(_ context.Context, c *cli.Command) error {
 }
 
 // perMTok prints a price as it is published: USD per million tokens.
-func perMTok(p budget.PicoUSD) string {
+func perMTok(p price.PicoUSD) string {
 	text := fmt.Sprintf("%d.%06d", p/1_000_000, p%1_000_000)
 	return strings.TrimSuffix(strings.TrimRight(text, "0"), ".")
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 func reportCommand() *cli.Command {
@@ -300,7 +301,7 @@ func (s *spending) writeTable(w io.Writer) error {
 }
 
 // dollars prints nano-USD as dollars, exact and without trailing zeros.
-func dollars(nano int64) string { return strings.TrimSuffix(budget.Amount(nano).String(), " USD") }
+func dollars(nano int64) string { return strings.TrimSuffix(price.Amount(nano).String(), " USD") }
 
 func (s *spending) writeCSV(w io.Writer) error {
 	out := csv.NewWriter(w)

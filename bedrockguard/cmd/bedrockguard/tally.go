@@ -9,6 +9,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // tally adds up what a run did, by the guard's events. It is safe for concurrent use.
@@ -16,10 +17,10 @@ type tally struct {
 	mu       sync.Mutex
 	calls    int64
 	refused  int64
-	stopped  bool          // the budget, a kill or a brake refused a call
-	spent    budget.Amount // of what was posted
-	saved    budget.Amount // by reading from the cache, less what writing to it cost
-	lastText string        // of the last refusal
+	stopped  bool         // the budget, a kill or a brake refused a call
+	spent    price.Amount // of what was posted
+	saved    price.Amount // by reading from the cache, less what writing to it cost
+	lastText string       // of the last refusal
 }
 
 func (t *tally) listen(_ context.Context, e bedrockguard.Event) {
@@ -32,7 +33,7 @@ func (t *tally) listen(_ context.Context, e bedrockguard.Event) {
 		if e.Kind == bedrockguard.EventUnsettled {
 			posted = e.Worst
 		}
-		t.spent += budget.Amount(posted[budget.UnitUSD])
+		t.spent += price.Amount(posted[budget.UnitUSD])
 		if !e.Estimated {
 			t.saved += saved(e)
 		}
@@ -46,17 +47,17 @@ func (t *tally) listen(_ context.Context, e bedrockguard.Event) {
 }
 
 // saved is by how much a call was cheaper than without a cache; less than nothing where a write was never read.
-func saved(e bedrockguard.Event) budget.Amount {
+func saved(e bedrockguard.Event) price.Amount {
 	list, _, err := bedrockguard.ModelFacts(e.Model, e.Region)
 	if err != nil {
 		return 0
 	}
-	plain := budget.Usage{InputTokens: e.Usage.InputTokens, OutputTokens: e.Usage.OutputTokens}
-	without, err := list.Cost(plain, budget.TierStandard)
+	plain := price.Usage{InputTokens: e.Usage.InputTokens, OutputTokens: e.Usage.OutputTokens}
+	without, err := list.Cost(plain, price.TierStandard)
 	if err != nil {
 		return 0
 	}
-	with, err := list.Cost(e.Usage, budget.TierStandard)
+	with, err := list.Cost(e.Usage, price.TierStandard)
 	if err != nil {
 		return 0
 	}

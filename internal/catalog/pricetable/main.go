@@ -17,7 +17,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 )
 
@@ -57,13 +57,13 @@ func rewrite(path string) error {
 
 // answer is what -quote prints of one id in one region. An unknown id has a Problem alone.
 type answer struct {
-	Model   string                 `json:"model,omitempty"`
-	Assumed bool                   `json:"assumed"`
-	Price   budget.Price           `json:"price"`
-	Fees    catalog.Fees           `json:"fees"`
-	Media   catalog.MediaRates     `json:"media"`
-	Tiers   map[string]budget.Tier `json:"tiers"`
-	Problem string                 `json:"problem,omitempty"`
+	Model   string                `json:"model,omitempty"`
+	Assumed bool                  `json:"assumed"`
+	Price   price.Price           `json:"price"`
+	Fees    catalog.Fees          `json:"fees"`
+	Media   catalog.MediaRates    `json:"media"`
+	Tiers   map[string]price.Tier `json:"tiers"`
+	Problem string                `json:"problem,omitempty"`
 }
 
 func printQuotes(w io.Writer, r io.Reader) error {
@@ -76,7 +76,7 @@ func printQuotes(w io.Writer, r io.Reader) error {
 		if r, err := catalog.Default().Lookup(id, region); err != nil {
 			a.Problem = err.Error()
 		} else {
-			a = answer{Model: r.ModelID, Assumed: r.Assumed, Price: r.Price, Fees: r.Fees, Media: r.Media, Tiers: make(map[string]budget.Tier)}
+			a = answer{Model: r.ModelID, Assumed: r.Assumed, Price: r.Price, Fees: r.Fees, Media: r.Media, Tiers: make(map[string]price.Tier)}
 			for _, tier := range []string{"flex", "priority", "ultrafast"} {
 				a.Tiers[tier] = r.ServedTier(tier)
 			}

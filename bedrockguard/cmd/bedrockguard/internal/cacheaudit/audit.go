@@ -9,7 +9,7 @@ import (
 	"unicode"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
@@ -27,7 +27,7 @@ type audit struct {
 
 // facts are what the catalog knows of a model in a region.
 type facts struct {
-	price  budget.Price
+	price  price.Price
 	model  cache.Model
 	priced bool
 }
@@ -40,8 +40,8 @@ type group struct {
 	groupKey
 	calls, failed int
 	unread        int // calls whose body is not at hand, or in no dialect that is known
-	usage         budget.Usage
-	spent         budget.Amount
+	usage         price.Usage
+	spent         price.Amount
 	unpriced      bool
 	saving        saving
 	findings      map[cache.Rule]*found
@@ -233,7 +233,7 @@ func (g *group) note(list []cache.Finding) {
 
 // charge adds what a call used and cost.
 func (g *group) charge(f facts, u cache.Usage, output, avoidable int64) {
-	used := budget.Usage{
+	used := price.Usage{
 		InputTokens:          u.InputTokens + u.CacheReadTokens + u.CacheWrite5mTokens + u.CacheWrite1hTokens,
 		CacheReadInputTokens: u.CacheReadTokens, CacheWrite5mInputTokens: u.CacheWrite5mTokens, CacheWrite1hInputTokens: u.CacheWrite1hTokens,
 		OutputTokens: output,
@@ -244,7 +244,7 @@ func (g *group) charge(f facts, u cache.Usage, output, avoidable int64) {
 	sum.CacheWrite5mInputTokens += used.CacheWrite5mInputTokens
 	sum.CacheWrite1hInputTokens += used.CacheWrite1hInputTokens
 	sum.OutputTokens += used.OutputTokens
-	cost, err := f.price.Cost(used, budget.TierStandard)
+	cost, err := f.price.Cost(used, price.TierStandard)
 	total, overflow := g.spent.Add(cost)
 	if !f.priced || errors.Join(err, overflow) != nil {
 		g.unpriced = true

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
@@ -215,7 +215,7 @@ func TestHourWrites(t *testing.T) {
 
 // Ten calls that each repeat the one before and add a tenth of it.
 func TestSaving(t *testing.T) {
-	rates := budget.Rates{Input: 3_000_000, CacheRead: 300_000, CacheWrite5m: 3_750_000}
+	rates := price.Rates{Input: 3_000_000, CacheRead: 300_000, CacheWrite5m: 3_750_000}
 	m := cache.Model{Explicit: true, MinTokens: 1024}
 	var s saving
 	for total := int64(10_000); total <= 19_000; total += 1000 {
@@ -223,18 +223,18 @@ func TestSaving(t *testing.T) {
 		if total == 10_000 {
 			avoidable = 0
 		}
-		s.add(rates, m, budget.Usage{InputTokens: total}, avoidable)
+		s.add(rates, m, price.Usage{InputTokens: total}, avoidable)
 	}
 	// 126,000 tokens are repeats, at 2.70 $ less a million; 18,000 of them were written once, at 0.75 $ more.
 	require.EqualValues(t, 126_000*2700-18_000*750, s.amount())
 
 	var once saving
-	once.add(rates, m, budget.Usage{InputTokens: 50_000}, 0)
+	once.add(rates, m, price.Usage{InputTokens: 50_000}, 0)
 	require.Zero(t, once.amount(), "nobody goes on from it")
 
 	var perfect saving
-	perfect.add(rates, m, budget.Usage{InputTokens: 10_000, CacheWrite5mInputTokens: 10_000}, 0)
-	perfect.add(rates, m, budget.Usage{InputTokens: 11_000, CacheReadInputTokens: 10_000, CacheWrite5mInputTokens: 1000}, 10_000)
+	perfect.add(rates, m, price.Usage{InputTokens: 10_000, CacheWrite5mInputTokens: 10_000}, 0)
+	perfect.add(rates, m, price.Usage{InputTokens: 11_000, CacheReadInputTokens: 10_000, CacheWrite5mInputTokens: 1000}, 10_000)
 	require.EqualValues(t, 1000*750, perfect.amount(), "no more than the premium for what was never read")
 }
 

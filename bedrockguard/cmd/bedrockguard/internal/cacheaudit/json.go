@@ -7,7 +7,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // The forms of the report as JSON. Money is in nano-USD.
@@ -20,18 +20,18 @@ type (
 		CutFiles   int         `json:"cut_files,omitempty"`
 	}
 	groupJSON struct {
-		Workflow     string        `json:"workflow"` // or the principal
-		Model        string        `json:"model"`
-		Calls        int           `json:"calls"`
-		Failed       int           `json:"failed,omitempty"`
-		Unread       int           `json:"not_examined,omitempty"`
-		InputTokens  int64         `json:"input_tokens"`
-		CacheRead    int64         `json:"cache_read_input_tokens"`
-		OutputTokens int64         `json:"output_tokens"`
-		Spent        budget.Amount `json:"spent_nano_usd"`
-		CouldSave    budget.Amount `json:"could_be_saved_nano_usd"`
-		Unpriced     bool          `json:"unpriced,omitempty"`
-		Findings     []foundJSON   `json:"findings"`
+		Workflow     string       `json:"workflow"` // or the principal
+		Model        string       `json:"model"`
+		Calls        int          `json:"calls"`
+		Failed       int          `json:"failed,omitempty"`
+		Unread       int          `json:"not_examined,omitempty"`
+		InputTokens  int64        `json:"input_tokens"`
+		CacheRead    int64        `json:"cache_read_input_tokens"`
+		OutputTokens int64        `json:"output_tokens"`
+		Spent        price.Amount `json:"spent_nano_usd"`
+		CouldSave    price.Amount `json:"could_be_saved_nano_usd"`
+		Unpriced     bool         `json:"unpriced,omitempty"`
+		Findings     []foundJSON  `json:"findings"`
 	}
 	foundJSON struct {
 		Rule    string `json:"rule"`

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"text/tabwriter"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // sorted returns the groups, the dearest first.
@@ -55,7 +55,7 @@ func (g *group) print(w io.Writer) {
 }
 
 // dollars prints an amount with the digits that matter.
-func dollars(a budget.Amount) string {
+func dollars(a price.Amount) string {
 	usd := float64(a) / 1e9
 	switch {
 	case a == 0:
@@ -120,7 +120,7 @@ func (a *audit) printFindings(w io.Writer, groups []*group, o Options) error {
 	for _, l := range lines[:min(max(o.Top, 0), len(lines))] {
 		cost := ""
 		if l.f.nanoUSD > 0 {
-			cost = ", " + dollars(budget.Amount(l.f.nanoUSD)) + " in all"
+			cost = ", " + dollars(price.Amount(l.f.nanoUSD)) + " in all"
 		}
 		if _, err := fmt.Fprintf(w, "\n%s, %s: in %d of %d calls%s. The last one:\n%s", l.g.who, l.g.model, l.f.times, l.g.calls, cost, l.f.last.Render(o.Width)); err != nil {
 			return err

@@ -1,7 +1,7 @@
 package cacheaudit
 
 import (
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
@@ -13,7 +13,7 @@ type saving struct {
 	readable int64   // of the last request of the conversation
 }
 
-func (s *saving) add(rates budget.Rates, m cache.Model, u budget.Usage, avoidable int64) {
+func (s *saving) add(rates price.Rates, m cache.Model, u price.Usage, avoidable int64) {
 	if avoidable < max(m.MinTokens, 1) {
 		avoidable = 0 // too short to be cached
 	}
@@ -24,7 +24,7 @@ func (s *saving) add(rates budget.Rates, m cache.Model, u budget.Usage, avoidabl
 	if !m.Explicit && !m.Implicit {
 		return
 	}
-	cost := func(tokens int64, rate budget.PicoUSD) float64 { return float64(tokens) * float64(rate) }
+	cost := func(tokens int64, rate price.PicoUSD) float64 { return float64(tokens) * float64(rate) }
 	paid := cost(u.UncachedInputTokens(), rates.Input) + cost(u.CacheReadInputTokens, rates.CacheRead) +
 		cost(u.CacheWrite5mInputTokens, rates.CacheWrite5m) + cost(u.CacheWrite1hInputTokens, rates.CacheWrite1h)
 	first := max(avoidable-s.readable, 0)
@@ -34,4 +34,4 @@ func (s *saving) add(rates budget.Rates, m cache.Model, u budget.Usage, avoidabl
 }
 
 // amount is what could have been saved, and nothing if the calls were no dearer than the estimate.
-func (s *saving) amount() budget.Amount { return budget.Amount(max(s.pico, 0) / 1000) }
+func (s *saving) amount() price.Amount { return price.Amount(max(s.pico, 0) / 1000) }

@@ -1,4 +1,6 @@
-package budget
+// Package price holds money, the prices of tokens and what a usage costs at them. Money is integer nano-USD, a price is integer pico-USD per
+// token, each class of tokens is rounded up, and arithmetic that would wrap is ErrOverflow.
+package price
 
 import (
 	"fmt"
@@ -121,7 +123,7 @@ func (s *sum) add(tokens int64, rate PicoUSD) {
 	n, fits := checked.MulDivCeil(tokens, perKilo, picoPerNano*int64(TierStandard))
 	total, added := checked.Add(int64(s.amount), n)
 	if !ok || !fits || !added {
-		s.err = fmt.Errorf("%w: %d tokens at %d pico-USD and tier %d", errAmountOverflow, tokens, rate, s.tier)
+		s.err = fmt.Errorf("%w: %d tokens at %d pico-USD and tier %d", ErrOverflow, tokens, rate, s.tier)
 		return
 	}
 	s.amount = Amount(total)

@@ -1,10 +1,10 @@
-package budget
+package price
 
 import "errors"
 
 var (
 	// ErrOverflow says that an amount would leave the range of int64.
-	errAmountOverflow = errors.New("budget: amount overflows")
+	ErrOverflow = errors.New("budget: amount overflows")
 	// ErrInvalidUsage says that token counts are negative or contradict each other.
 	ErrInvalidUsage = errors.New("budget: invalid usage")
 )

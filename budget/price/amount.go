@@ -1,4 +1,4 @@
-package budget
+package price
 
 import (
 	"fmt"
@@ -18,7 +18,7 @@ const Dollar Amount = 1_000_000_000
 func (a Amount) Add(b Amount) (Amount, error) {
 	n, ok := checked.Add(int64(a), int64(b))
 	if !ok {
-		return 0, fmt.Errorf("%w: %d + %d nano-USD", errAmountOverflow, int64(a), int64(b))
+		return 0, fmt.Errorf("%w: %d + %d nano-USD", ErrOverflow, int64(a), int64(b))
 	}
 	return Amount(n), nil
 }
