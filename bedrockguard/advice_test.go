@@ -44,7 +44,7 @@ func TestEveryRefusalSaysWhatToDo(t *testing.T) {
 			require.NoError(t, storetest.Done(r.ledger.KillAll(ctx, "runaway loop")))
 			return plain(r)
 		}, budget.ErrKilled, []string{"runaway loop", "refused until it is revived"}},
-		"store": {settings{store: &failingStore{Store: memstore.New(), reserve: errors.New("connection refused")}}, plain, budget.ErrStore, []string{"connection refused", "try again once the store answers"}},
+		"store": {settings{store: &failingStore{Store: memstore.New(memstore.Options{}), reserve: errors.New("connection refused")}}, plain, budget.ErrStore, []string{"connection refused", "try again once the store answers"}},
 		"rate, never": {
 			guarded(bedrockguard.Options{Rate: bedrockguard.Rate{UncachedInputTokensPerMinute: 1}}), plain, bedrockguard.ErrRateLimited,
 			[]string{"uncached input tokens", "1 per minute", "larger than the burst: shorten the prompt or raise Rate.Burst"},

@@ -23,7 +23,7 @@ import (
 // per workflow in a rolling window.
 func guardForBenchmark(b *testing.B) *bedrockguard.Guard {
 	b.Helper()
-	ledger, err := budget.Open(context.Background(), memstore.New(), budget.Policy{Limits: []budget.Limit{
+	ledger, err := budget.Open(context.Background(), memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{
 		{Name: "principal-month", Max: budget.USD(1e9), Window: budget.Monthly, Per: budget.PerPrincipal},
 		{Name: "sonnet-calls", Max: budget.Calls(1e12), Window: budget.Daily, Match: budget.Match{Model: "anthropic.claude-sonnet-*"}},
 		{Name: "fresh-input", Max: budget.UncachedInputTokens(1e15), Window: budget.Rolling(time.Hour), Per: budget.PerWorkflow},

@@ -170,7 +170,7 @@ func TestBrakesReadAnything(t *testing.T) {
 }
 
 func TestBrakesThatMakeNoSense(t *testing.T) {
-	ledger, err := budget.Open(t.Context(), memstore.New(), budget.Policy{Limits: []budget.Limit{{Name: "l", Max: budget.USD(1), Window: budget.Daily}}})
+	ledger, err := budget.Open(t.Context(), memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{{Name: "l", Max: budget.USD(1), Window: budget.Daily}}})
 	require.NoError(t, err)
 	for _, b := range []bedrockguard.Brakes{{Identical: -1}, {ToolErrors: -1}, {Stalled: -1}, {Report: true}} {
 		_, err := bedrockguard.New(ledger, bedrockguard.Options{Brakes: b})

@@ -62,7 +62,7 @@ var benchSystem = passage(3, 20_000)
 // the median difference of a pair against the bare client's call over loopback.
 func BenchmarkCache_Turn100(b *testing.B) {
 	guarded := func(mode cache.Mode) *bedrockruntime.Client {
-		ledger, err := budget.Open(context.Background(), memstore.New(), budget.Policy{Limits: []budget.Limit{{Name: "l", Max: budget.USD(1e9), Window: budget.Monthly}}})
+		ledger, err := budget.Open(context.Background(), memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{{Name: "l", Max: budget.USD(1e9), Window: budget.Monthly}}})
 		require.NoError(b, err)
 		guard, err := bedrockguard.New(ledger, bedrockguard.Options{Cache: cache.Policy{Mode: mode}})
 		require.NoError(b, err)

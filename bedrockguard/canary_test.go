@@ -94,7 +94,7 @@ func (s *capturingStore) Settle(ctx context.Context, p budget.Settlement) (budge
 
 // No prompt text and no scope's text in clear reaches a store: what it is handed is keys and numbers.
 func TestNoPromptTextReachesTheStore(t *testing.T) {
-	store := &capturingStore{Store: memstore.New()}
+	store := &capturingStore{Store: memstore.New(memstore.Options{})}
 	r := newRig(t, settings{store: store})
 	ctx := budget.WithScope(t.Context(), budget.Scope{Workflow: canary, Tags: map[string]string{canary: canary}})
 	_, err := r.client.Converse(ctx, canaryInput())

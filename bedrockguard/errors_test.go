@@ -45,7 +45,7 @@ func TestErrorsSurviveTheSDK(t *testing.T) {
 		{"exceeded", settings{limits: []budget.Limit{{Name: "tiny", Max: budget.USD(0.000001), Window: budget.Daily}}}, false, budget.Scope{}, bedrockguard.ErrBudgetExceeded, as(new(*budget.ExceededError)), bedrockguard.EventDenied},
 		{"killed", settings{}, true, budget.Scope{Workflow: "loop"}, budget.ErrKilled, as(new(*budget.KilledError)), bedrockguard.EventKilled},
 		{"rate", settings{guard: bedrockguard.Options{Rate: bedrockguard.Rate{UncachedInputTokensPerMinute: 1}}}, false, budget.Scope{}, bedrockguard.ErrRateLimited, as(new(*bedrockguard.RateLimitedError)), bedrockguard.EventDenied},
-		{"store", settings{store: &failingStore{Store: memstore.New(), reserve: errors.New("read tcp: connection reset by peer")}}, false, budget.Scope{}, budget.ErrStore, as(new(*budget.StoreError)), bedrockguard.EventDenied},
+		{"store", settings{store: &failingStore{Store: memstore.New(memstore.Options{}), reserve: errors.New("read tcp: connection reset by peer")}}, false, budget.Scope{}, budget.ErrStore, as(new(*budget.StoreError)), bedrockguard.EventDenied},
 		{"scope", settings{guard: bedrockguard.Options{Identity: func(context.Context) (string, error) { return "ci", nil }}}, false, budget.Scope{Principal: "somebody else"}, budget.ErrInvalidScope, nil, bedrockguard.EventDenied},
 		{"long scope", settings{}, false, budget.Scope{Workflow: strings.Repeat("w", 513)}, budget.ErrInvalidScope, nil, bedrockguard.EventDenied},
 		{"identity", settings{guard: bedrockguard.Options{Identity: nobody}}, false, budget.Scope{}, bedrockguard.ErrIdentity, nil, bedrockguard.EventDenied},

@@ -30,7 +30,7 @@ func exampleServer() *bedrocktest.Server {
 
 // exampleGuard returns a guard that allows two calls.
 func exampleGuard(options bedrockguard.Options) *bedrockguard.Guard {
-	ledger, err := budget.Open(context.Background(), memstore.New(), budget.Policy{Limits: []budget.Limit{
+	ledger, err := budget.Open(context.Background(), memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{
 		{Name: "two-calls", Max: budget.Calls(2), Window: budget.Lifetime},
 	}})
 	if err != nil {

@@ -217,7 +217,7 @@ func TestToolsOfTheProviderArePricedFlat(t *testing.T) {
 }
 
 func TestFlatPricesAreValidated(t *testing.T) {
-	ledger, err := budget.Open(t.Context(), memstore.New(), budget.Policy{Limits: []budget.Limit{{Name: "l", Max: budget.USD(1), Window: budget.Daily}}})
+	ledger, err := budget.Open(t.Context(), memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{{Name: "l", Max: budget.USD(1), Window: budget.Daily}}})
 	require.NoError(t, err)
 	for _, bad := range []map[string]price.Amount{
 		{"operation:Converse": 1},

@@ -143,7 +143,7 @@ func TestEstimateOfWhatCantBePriced(t *testing.T) {
 
 func ExampleGuard_Estimate() {
 	ctx := context.Background()
-	ledger, err := budget.Open(ctx, memstore.New(), budget.Policy{Limits: []budget.Limit{{Name: "day", Max: budget.USD(0.001), Window: budget.Daily}}})
+	ledger, err := budget.Open(ctx, memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{{Name: "day", Max: budget.USD(0.001), Window: budget.Daily}}})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -20,7 +20,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden snapshots of the middleware stacks")
 
 func newTestGuard(t *testing.T) *Guard {
-	ledger, err := budget.Open(t.Context(), memstore.New(), budget.Policy{Limits: []budget.Limit{{Name: "l", Max: budget.USD(1), Window: budget.Daily}}})
+	ledger, err := budget.Open(t.Context(), memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{{Name: "l", Max: budget.USD(1), Window: budget.Daily}}})
 	require.NoError(t, err)
 	guard, err := New(ledger, Options{})
 	require.NoError(t, err)

@@ -37,7 +37,7 @@ func FuzzHTTPDoor(f *testing.F) {
 			return
 		}
 		req.Header.Set(name, value)
-		ledger, err := budget.Open(t.Context(), memstore.New(), budget.Policy{Limits: []budget.Limit{{Name: "all", Max: budget.USD(1e6), Window: budget.Lifetime}}})
+		ledger, err := budget.Open(t.Context(), memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{{Name: "all", Max: budget.USD(1e6), Window: budget.Lifetime}}})
 		require.NoError(t, err)
 		events := new(recorder)
 		guard, err := bedrockguard.New(ledger, bedrockguard.Options{OnEvent: func(_ context.Context, e bedrockguard.Event) { events.add(e) }})

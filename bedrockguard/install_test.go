@@ -78,7 +78,7 @@ func TestOtherServicesPassUntouched(t *testing.T) {
 
 func TestNewRefusesWhatItCanNotEnforce(t *testing.T) {
 	open := func(limits ...budget.Limit) *budget.Ledger {
-		ledger, err := budget.Open(t.Context(), memstore.New(), budget.Policy{Limits: limits})
+		ledger, err := budget.Open(t.Context(), memstore.New(memstore.Options{}), budget.Policy{Limits: limits})
 		require.NoError(t, err)
 		return ledger
 	}
@@ -133,7 +133,7 @@ func Example() {
 	defer server.Close()
 	cfg := server.Config() // stands for config.LoadDefaultConfig(ctx)
 
-	ledger, err := budget.Open(ctx, memstore.New(), budget.Policy{Limits: []budget.Limit{
+	ledger, err := budget.Open(ctx, memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{
 		{Name: "principal-month", Max: budget.USD(200), Window: budget.Monthly, Per: budget.PerPrincipal},
 		{Name: "opus-calls", Max: budget.Calls(2), Window: budget.Daily, Match: budget.Match{Model: "anthropic.claude-opus-*"}},
 		{Name: "fresh-input", Max: budget.UncachedInputTokens(2_000_000), Window: budget.Rolling(time.Hour), Per: budget.PerWorkflow},

@@ -114,7 +114,7 @@ func occasions() map[bedrockguard.EventKind]occasion {
 		bedrockguard.EventSettled:  {call: streamed},
 		bedrockguard.EventVoided:   {settings: settings{server: bedrocktest.Options{Faults: bedrocktest.Script(bedrocktest.Throttle)}}, call: usual},
 		bedrockguard.EventUnsettled: {
-			settings: settings{store: &failingStore{Store: memstore.New(), settle: errors.New("disk full")}, guard: bedrockguard.Options{SettleTimeout: time.Nanosecond}},
+			settings: settings{store: &failingStore{Store: memstore.New(memstore.Options{}), settle: errors.New("disk full")}, guard: bedrockguard.Options{SettleTimeout: time.Nanosecond}},
 			pending:  true, call: usual,
 		},
 		bedrockguard.EventDenied:           {settings: limited(budget.Limit{Name: "none", Max: budget.Calls(0), Window: budget.Daily}), call: usual},
@@ -208,7 +208,7 @@ func TestListenersMayDoAnything(t *testing.T) {
 func TestAListenerThatHangsIsLeftBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		ledger, err := budget.Open(t.Context(), memstore.New(), budget.Policy{Limits: []budget.Limit{{Name: "none", Max: budget.Calls(0), Window: budget.Daily}}})
+		ledger, err := budget.Open(t.Context(), memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{{Name: "none", Max: budget.Calls(0), Window: budget.Daily}}})
 		require.NoError(t, err)
 		var dropped atomic.Int64
 		g, err := bedrockguard.New(ledger, bedrockguard.Options{OnEvent: func(_ context.Context, e bedrockguard.Event) {

@@ -13,7 +13,7 @@ import (
 
 // What has no token price is refused until its owner says what one call can cost at most; what the account negotiated comes off.
 func ExampleOptions() {
-	ledger, err := budget.Open(context.Background(), memstore.New(), budget.Policy{Limits: []budget.Limit{
+	ledger, err := budget.Open(context.Background(), memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{
 		{Name: "month", Max: budget.USD(200), Window: budget.Monthly},
 	}})
 	if err != nil {

@@ -437,7 +437,7 @@ func TestOutcomesCanBeOverridden(t *testing.T) {
 
 // TestSettlementThatTheStoreRefuses is reported, and leaves the worst case pending until it expires.
 func TestSettlementThatTheStoreRefuses(t *testing.T) {
-	store := &failingStore{Store: memstore.New(), settle: errors.New("disk full")}
+	store := &failingStore{Store: memstore.New(memstore.Options{}), settle: errors.New("disk full")}
 	r := newRig(t, settings{store: store, guard: bedrockguard.Options{SettleTimeout: time.Nanosecond}})
 	_, err := r.client.Converse(context.Background(), converseInput("hello"))
 	require.NoError(t, err, "the answer is paid for, so the caller gets it")

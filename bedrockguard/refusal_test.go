@@ -213,7 +213,7 @@ func TestAStoreThatHangsCostsTwoSeconds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store := tc.store
-				store.Store = memstore.New()
+				store.Store = memstore.New(memstore.Options{})
 				hung, err := budget.Open(t.Context(), &store, budget.Policy{Limits: []budget.Limit{{Name: total, Max: budget.USD(100), Window: budget.Lifetime}}})
 				require.NoError(t, err)
 				tc.options.DrainTimeout = -1
@@ -242,7 +242,7 @@ func (f roundTripClient) Do(req *http.Request) (*http.Response, error) { return 
 func TestIdentityCostsNobodyMoreThanTheirDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int64
-		ledger, err := budget.Open(t.Context(), memstore.New(), budget.Policy{Limits: []budget.Limit{{Name: total, Max: budget.Calls(0), Window: budget.Lifetime}}})
+		ledger, err := budget.Open(t.Context(), memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{{Name: total, Max: budget.Calls(0), Window: budget.Lifetime}}})
 		require.NoError(t, err)
 		fails := true
 		g, err := bedrockguard.New(ledger, bedrockguard.Options{Identity: func(ctx context.Context) (string, error) {
@@ -291,7 +291,7 @@ func TestIdentityThatHangsIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		var asked atomic.Int64
-		ledger, err := budget.Open(t.Context(), memstore.New(), budget.Policy{Limits: []budget.Limit{{Name: total, Max: budget.Calls(0), Window: budget.Lifetime}}})
+		ledger, err := budget.Open(t.Context(), memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{{Name: total, Max: budget.Calls(0), Window: budget.Lifetime}}})
 		require.NoError(t, err)
 		g, err := bedrockguard.New(ledger, bedrockguard.Options{Identity: func(context.Context) (string, error) {
 			asked.Add(1)

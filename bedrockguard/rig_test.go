@@ -49,7 +49,7 @@ func newRig(tb testing.TB, s settings) *rig {
 	r := &rig{server: bedrocktest.New(tb, s.server), events: new(recorder)}
 	store := s.store
 	if store == nil {
-		store = memstore.New()
+		store = memstore.New(memstore.Options{})
 	}
 	limits := append([]budget.Limit{{Name: total, Max: budget.USD(1e6), Window: budget.Lifetime}}, s.limits...)
 	var err error

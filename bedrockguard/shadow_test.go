@@ -68,7 +68,7 @@ func TestShadowRefusesNothingButKills(t *testing.T) {
 		return err
 	}
 	stream := func(r *rig) error { return converseStream(context.Background(), r.client, streamInput("hello")) }
-	down := &failingStore{Store: memstore.New(), reserve: errors.New("connection refused"), settle: errors.New("connection refused")}
+	down := &failingStore{Store: memstore.New(memstore.Options{}), reserve: errors.New("connection refused"), settle: errors.New("connection refused")}
 	none := []budget.Limit{{Name: "none", Max: budget.Calls(0), Window: budget.Daily}}
 	for name, tt := range map[string]struct {
 		settings settings

@@ -20,7 +20,7 @@ import (
 // the reservations long forgotten, and although no limit is split by any of these.
 func TestWhoSpentOnWhatIsKnownFromTheLedger(t *testing.T) {
 	clock := storetest.NewClock(time.Date(2026, 10, 20, 12, 0, 0, 0, time.UTC))
-	store := memstore.New(func(o *memstore.Options) { o.Clock, o.Retention = clock.Now, time.Hour })
+	store := memstore.New(memstore.Options{Clock: clock.Now, Retention: time.Hour})
 	r := newRig(t, settings{store: store})
 	haiku := "us.anthropic.claude-haiku-4-5-20251001-v1:0"
 	billed := make(map[string]int64)

@@ -114,7 +114,7 @@ func (s tellingStore) Kill(ctx context.Context, k budget.Kill, c budget.Change) 
 // TestStreamIsKilledBeforeTheNextPoll: a store that can tell of a flag ends a running stream at once.
 func TestStreamIsKilledBeforeTheNextPoll(t *testing.T) {
 	r := newRig(t, settings{
-		server: bedrocktest.Options{EventDelay: 20 * time.Millisecond}, store: tellingStore{memstore.New(), make(chan struct{})},
+		server: bedrocktest.Options{EventDelay: 20 * time.Millisecond}, store: tellingStore{memstore.New(memstore.Options{}), make(chan struct{})},
 		guard: bedrockguard.Options{KillPoll: time.Hour},
 	})
 	ctx := budget.WithScope(context.Background(), budget.Scope{Workflow: "loop"})

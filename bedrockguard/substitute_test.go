@@ -112,7 +112,7 @@ func TestOnlyConverseIsSubstituted(t *testing.T) {
 // A store that is away refuses the call by itself, and not by the question before it.
 func TestSubstitutesNeedAStore(t *testing.T) {
 	away := errors.New("connection refused")
-	r := newRig(t, settings{store: &failingStore{Store: memstore.New(), balances: away, reserve: away}, guard: bedrockguard.Options{Substitute: cheaperFrom(0, cheap)}})
+	r := newRig(t, settings{store: &failingStore{Store: memstore.New(memstore.Options{}), balances: away, reserve: away}, guard: bedrockguard.Options{Substitute: cheaperFrom(0, cheap)}})
 	_, err := r.client.Converse(t.Context(), converseInput("hello"))
 	require.ErrorIs(t, err, budget.ErrStore)
 	require.Empty(t, r.events.of(bedrockguard.EventSubstituted))

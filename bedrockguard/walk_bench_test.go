@@ -52,7 +52,7 @@ func talk(turns int) *bedrockruntime.ConverseInput {
 // memstore and no SDK around it. The body is as long as the SDK would make it.
 func chain(b *testing.B, turns int) func() {
 	b.Helper()
-	ledger, err := budget.Open(b.Context(), memstore.New(func(o *memstore.Options) { o.Retention = time.Second }), budget.Policy{Limits: []budget.Limit{
+	ledger, err := budget.Open(b.Context(), memstore.New(memstore.Options{Retention: time.Second}), budget.Policy{Limits: []budget.Limit{
 		{Name: "principal-month", Max: budget.USD(1e9), Window: budget.Monthly, Per: budget.PerPrincipal},
 		{Name: "sonnet-calls", Max: budget.Calls(1e12), Window: budget.Daily, Match: budget.Match{Model: "anthropic.claude-sonnet-*"}},
 		{Name: "fresh-input", Max: budget.UncachedInputTokens(1e15), Window: budget.Rolling(time.Hour), Per: budget.PerWorkflow},

@@ -52,7 +52,7 @@ func agent(t *testing.T, workflow string) context.Context {
 
 // A sub-agent spends from its own limit and from all above it, and its refusal says whose limit it was.
 func TestAChildSpendsFromItsOwnAndFromItsParents(t *testing.T) {
-	ledger := open(t, memstore.New(), limit("all", 100, budget.Daily))
+	ledger := open(t, memstore.New(memstore.Options{}), limit("all", 100, budget.Daily))
 	root := agent(t, "nightly")
 	search, _ := child(root, t, ledger, "search", 40)
 	read, _ := child(search, t, ledger, "read", 30)
@@ -72,7 +72,7 @@ func TestAChildSpendsFromItsOwnAndFromItsParents(t *testing.T) {
 
 // A child never gets more than its parent has left, and none at all of nothing.
 func TestAChildGetsAtMostWhatItsParentHasLeft(t *testing.T) {
-	ledger := open(t, memstore.New(), limit("all", 100, budget.Daily), budget.Limit{Name: "calls", Max: budget.Calls(1000), Window: budget.Daily})
+	ledger := open(t, memstore.New(memstore.Options{}), limit("all", 100, budget.Daily), budget.Limit{Name: "calls", Max: budget.Calls(1000), Window: budget.Daily})
 	root := agent(t, "nightly")
 	_, err := reserveUnder(root, ledger, 70)
 	require.NoError(t, err)
@@ -93,7 +93,7 @@ func TestAChildGetsAtMostWhatItsParentHasLeft(t *testing.T) {
 
 // A process that starts again goes on with the account that its predecessor had.
 func TestAChildOutlivesItsProcess(t *testing.T) {
-	store := memstore.New()
+	store := memstore.New(memstore.Options{})
 	before := open(t, store, limit("all", 100, budget.Daily))
 	search, _ := child(agent(t, "nightly"), t, before, "search", 40)
 	r, err := reserveUnder(search, before, 25)
@@ -113,7 +113,7 @@ func TestAChildOutlivesItsProcess(t *testing.T) {
 
 // Whoever has ended makes no more calls, and neither do its children; what is in flight is settled.
 func TestAnEndedChildMakesNoCalls(t *testing.T) {
-	ledger := open(t, memstore.New(), limit("all", 100, budget.Daily))
+	ledger := open(t, memstore.New(memstore.Options{}), limit("all", 100, budget.Daily))
 	root := agent(t, "nightly")
 	search, end := child(root, t, ledger, "search", 40)
 	read, _ := child(search, t, ledger, "read", 30)
@@ -136,7 +136,7 @@ func TestAnEndedChildMakesNoCalls(t *testing.T) {
 
 // A context of a child can't be talked out of it.
 func TestAChildCanNotBeLeft(t *testing.T) {
-	ledger := open(t, memstore.New(), limit("all", 100, budget.Daily))
+	ledger := open(t, memstore.New(memstore.Options{}), limit("all", 100, budget.Daily))
 	search, _ := child(agent(t, "nightly"), t, ledger, "search", 40)
 	read, _ := child(agent(t, "nightly"), t, ledger, "read", 40)
 	inner := budget.WithScope(search, budget.Scope{Principal: "ci", Tags: map[string]string{"step": "7"}})
@@ -154,7 +154,7 @@ func TestAChildCanNotBeLeft(t *testing.T) {
 
 // A policy bounds how deep and how wide a tree grows.
 func TestATreeIsBounded(t *testing.T) {
-	ledger := open(t, memstore.New(), budget.Limit{Name: "all", Max: nanoUSD(100), Window: budget.Daily, MaxDepth: 2, MaxChildren: 2})
+	ledger := open(t, memstore.New(memstore.Options{}), budget.Limit{Name: "all", Max: nanoUSD(100), Window: budget.Daily, MaxDepth: 2, MaxChildren: 2})
 	root := agent(t, "nightly")
 	a, endA := child(root, t, ledger, "a", 10)
 	child(root, t, ledger, "b", 10)
@@ -170,7 +170,7 @@ func TestATreeIsBounded(t *testing.T) {
 }
 
 func TestChildrenThatMakeNoSense(t *testing.T) {
-	ledger := open(t, memstore.New(), budget.Limit{Name: "calls", Max: budget.Calls(10), Window: budget.Daily})
+	ledger := open(t, memstore.New(memstore.Options{}), budget.Limit{Name: "calls", Max: budget.Calls(10), Window: budget.Daily})
 	for name, tc := range map[string]struct {
 		child budget.Child
 		want  error
@@ -185,7 +185,7 @@ func TestChildrenThatMakeNoSense(t *testing.T) {
 		_, _, err := ledger.Child(t.Context(), tc.child)
 		require.ErrorIs(t, err, tc.want, name)
 	}
-	_, err := budget.Open(t.Context(), memstore.New(), budget.Policy{Limits: []budget.Limit{limit("child:a", 1, budget.Daily)}})
+	_, err := budget.Open(t.Context(), memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{limit("child:a", 1, budget.Daily)}})
 	require.ErrorIs(t, err, budget.ErrInvalidPolicy, "such names are children's")
 	ctx := t.Context()
 	for i := range budget.MaxLimits - 1 {
@@ -197,7 +197,7 @@ func TestChildrenThatMakeNoSense(t *testing.T) {
 
 // An override of a child's own limit lets it go on where it was.
 func TestAChildIsGivenMoreRoom(t *testing.T) {
-	ledger := open(t, memstore.New(), limit("all", 100, budget.Daily))
+	ledger := open(t, memstore.New(memstore.Options{}), limit("all", 100, budget.Daily))
 	search, _ := child(agent(t, "nightly"), t, ledger, "search", 10)
 	refusedBy(search, t, ledger, 11, "child:search")
 	s, err := budget.ScopeFrom(search)
@@ -211,7 +211,7 @@ func TestAChildIsGivenMoreRoom(t *testing.T) {
 // However a tree grows and whoever spends, at the same time, no child and no limit is overdrawn.
 func TestNoTreeIsOverdrawn(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		ledger := open(t, memstore.New(), limit("all", 200, budget.Lifetime))
+		ledger := open(t, memstore.New(memstore.Options{}), limit("all", 200, budget.Lifetime))
 		contexts := []context.Context{agent(t, "nightly")}
 		maxima := []int64{200}
 		parents := []int{-1}
@@ -257,7 +257,7 @@ func TestNoTreeIsOverdrawn(t *testing.T) {
 // An orchestrator gives each of its sub-agents a budget of its own.
 func ExampleLedger_Child() {
 	ctx := context.Background()
-	ledger, err := budget.Open(ctx, memstore.New(), budget.Policy{Limits: []budget.Limit{{Name: "agent-day", Max: budget.USD(5), Window: budget.Daily, MaxDepth: 3}}})
+	ledger, err := budget.Open(ctx, memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{{Name: "agent-day", Max: budget.USD(5), Window: budget.Daily, MaxDepth: 3}}})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -181,7 +181,7 @@ func ExampleOperator_Changes() {
 // A policy that lives in the store. Of two people who edit it at once, the second is told that it has changed.
 func ExampleOperator_SetPolicyDocument() {
 	ctx := context.Background()
-	operator, err := budget.Operate(ctx, memstore.New())
+	operator, err := budget.Operate(ctx, memstore.New(memstore.Options{}))
 	if err != nil {
 		panic(err)
 	}

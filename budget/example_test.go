@@ -20,7 +20,7 @@ func exampleLedger(limits ...budget.Limit) *budget.Ledger {
 }
 
 func exampleLedgerAt(clock func() time.Time, limits ...budget.Limit) *budget.Ledger {
-	store := memstore.New(func(o *memstore.Options) { o.Clock = clock })
+	store := memstore.New(memstore.Options{Clock: clock})
 	ledger, err := budget.Open(context.Background(), store, budget.Policy{Limits: limits})
 	if err != nil {
 		panic(err)
@@ -42,7 +42,7 @@ func exampleSpend(ledger *budget.Ledger, scope budget.Scope, usd float64) (budge
 
 // A policy is checked when the ledger is opened: what can't be enforced as it is written is an error, and not silence.
 func ExampleOpen() {
-	_, err := budget.Open(context.Background(), memstore.New(), budget.Policy{Limits: []budget.Limit{
+	_, err := budget.Open(context.Background(), memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{
 		{Name: "month", Max: budget.USD(200)},
 	}})
 	fmt.Println(errors.Is(err, budget.ErrInvalidPolicy))

@@ -24,7 +24,7 @@ func spendNow(t *testing.T, ledger *budget.Ledger, nano int64) []budget.Crossed 
 // A threshold tells how fast money goes, by the last hour, and when the limit will be reached.
 func TestAThresholdForetells(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ledger := open(t, memstore.New(), budget.Limit{Name: "day", Max: nanoUSD(1000), Window: budget.Daily, Notify: []float64{0.4, 0.5, 0.9}})
+		ledger := open(t, memstore.New(memstore.Options{}), budget.Limit{Name: "day", Max: nanoUSD(1000), Window: budget.Daily, Notify: []float64{0.4, 0.5, 0.9}})
 		time.Sleep(10 * time.Hour) // bubbles begin at midnight
 		require.Empty(t, spendNow(t, ledger, 200))
 		time.Sleep(2 * time.Hour)
@@ -48,7 +48,7 @@ func TestAThresholdForetells(t *testing.T) {
 // What other processes spend is in the average since the window began, and what would not be reached in this window is not foretold.
 func TestAForecastKnowsOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		limit := budget.Limit{Name: "day", Max: nanoUSD(1000), Window: budget.Daily, Notify: []float64{0.5, 0.6}}
 		here, there := open(t, store, limit), open(t, store, limit)
 		time.Sleep(4 * time.Hour)
@@ -65,7 +65,7 @@ func TestAForecastKnowsOthers(t *testing.T) {
 // A lifetime has no average, and a limit that is reached is not foretold any more.
 func TestForecastsThatAreNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ledger := open(t, memstore.New(), budget.Limit{Name: "ever", Max: nanoUSD(100), Window: budget.Lifetime, Notify: []float64{0.5, 1}})
+		ledger := open(t, memstore.New(memstore.Options{}), budget.Limit{Name: "ever", Max: nanoUSD(100), Window: budget.Lifetime, Notify: []float64{0.5, 1}})
 		crossed := spendNow(t, ledger, 50)
 		require.Equal(t, budget.Forecast{PerHour: nanoUSD(50), FullIn: time.Hour}, crossed[0].Forecast)
 		crossed = spendNow(t, ledger, 50)

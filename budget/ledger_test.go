@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,6 +35,34 @@ func reserve(ledger *budget.Ledger, s budget.Scope, nano int64) (*budget.Receipt
 	return ledger.Reserve(context.Background(), budget.Request{Scope: s, Worst: usd(nano)})
 }
 
+// countedStore counts how often calls ask a store.
+type countedStore struct {
+	budget.Store
+	asked atomic.Int64 // to reserve
+	steps atomic.Int64 // in all
+}
+
+func (s *countedStore) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+	s.asked.Add(1)
+	s.steps.Add(1)
+	return s.Store.Reserve(ctx, r)
+}
+
+func (s *countedStore) Settle(ctx context.Context, st budget.Settlement) (budget.Posting, error) {
+	s.steps.Add(1)
+	return s.Store.Settle(ctx, st)
+}
+
+func (s *countedStore) Void(ctx context.Context, id budget.ID, owner budget.Key) error {
+	s.steps.Add(1)
+	return s.Store.Void(ctx, id, owner)
+}
+
+func (s *countedStore) Balances(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
+	s.steps.Add(1)
+	return s.Store.Balances(ctx, lines)
+}
+
 // account is where the only limit of a ledger stands: settled and pending.
 func account(t *testing.T, ledger *budget.Ledger, s budget.Scope) [2]int64 {
 	t.Helper()
@@ -47,7 +76,7 @@ func lifetime(nano int64) budget.Limit {
 }
 
 func TestEachValueHasItsOwnAccount(t *testing.T) {
-	ledger := open(t, memstore.New(),
+	ledger := open(t, memstore.New(memstore.Options{}),
 		budget.Limit{Name: "all", Max: budget.Quantity{N: 100, Unit: budget.UnitUSD}, Window: budget.Lifetime},
 		budget.Limit{Name: "each", Max: budget.Quantity{N: 60, Unit: budget.UnitUSD}, Window: budget.Daily, Per: budget.PerWorkflow})
 	a, b := budget.Scope{Workflow: "a"}, budget.Scope{Workflow: "b"}
@@ -71,7 +100,7 @@ func TestEachValueHasItsOwnAccount(t *testing.T) {
 }
 
 func TestSettleVoidAndCorrect(t *testing.T) {
-	ledger := open(t, memstore.New(), budget.Limit{Name: "l", Max: budget.Quantity{N: 100, Unit: budget.UnitUSD}, Window: budget.Lifetime, Notify: []float64{0.5, 1}})
+	ledger := open(t, memstore.New(memstore.Options{}), budget.Limit{Name: "l", Max: budget.Quantity{N: 100, Unit: budget.UnitUSD}, Window: budget.Lifetime, Notify: []float64{0.5, 1}})
 	stands := func(settled, pending int64) {
 		t.Helper()
 		balances, err := ledger.Balances(t.Context(), budget.Scope{})
@@ -115,7 +144,7 @@ func TestSettleVoidAndCorrect(t *testing.T) {
 }
 
 func TestEntriesOfAQuestionWithoutAMaximumAreAll(t *testing.T) {
-	ledger := open(t, memstore.New(), budget.Limit{Name: "l", Max: budget.Calls(100), Window: budget.Lifetime})
+	ledger := open(t, memstore.New(memstore.Options{}), budget.Limit{Name: "l", Max: budget.Calls(100), Window: budget.Lifetime})
 	for range 5 {
 		_, err := reserve(ledger, budget.Scope{}, 1)
 		require.NoError(t, err)
@@ -127,7 +156,7 @@ func TestEntriesOfAQuestionWithoutAMaximumAreAll(t *testing.T) {
 
 func TestOverride(t *testing.T) {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	store := memstore.New(func(o *memstore.Options) { o.Clock = func() time.Time { return now } })
+	store := memstore.New(memstore.Options{Clock: func() time.Time { return now }})
 	ledger := open(t, store, budget.Limit{Name: "l", Max: budget.Quantity{N: 10, Unit: budget.UnitUSD}, Window: budget.Daily, Per: budget.PerPrincipal})
 	ci := budget.Scope{Principal: "ci"}
 	_, err := reserve(ledger, ci, 11)
@@ -148,7 +177,7 @@ func TestOverride(t *testing.T) {
 
 func TestKillAndRevive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		limit := budget.Limit{Name: "l", Max: budget.USD(1), Window: budget.Lifetime}
 		here, there := open(t, store, limit), open(t, store, limit)
 		loop := budget.Scope{Principal: "ci", Workflow: "loop"}
@@ -173,7 +202,7 @@ func TestKillAndRevive(t *testing.T) {
 }
 
 func TestObservedLimitsRefuseNothing(t *testing.T) {
-	ledger := open(t, memstore.New(), budget.Limit{Name: "rehearsal", Max: budget.Calls(0), Window: budget.Daily, Observe: true})
+	ledger := open(t, memstore.New(memstore.Options{}), budget.Limit{Name: "rehearsal", Max: budget.Calls(0), Window: budget.Daily, Observe: true})
 	r, err := reserve(ledger, budget.Scope{}, 1)
 	require.NoError(t, err)
 	require.Len(t, r.Observed, 1)
@@ -181,7 +210,7 @@ func TestObservedLimitsRefuseNothing(t *testing.T) {
 }
 
 func TestALatchHoldsUntilItIsRevived(t *testing.T) {
-	ledger := open(t, memstore.New(), budget.Limit{Name: "l", Max: budget.Calls(1), Window: budget.Lifetime, Per: budget.PerWorkflow, Latch: true})
+	ledger := open(t, memstore.New(memstore.Options{}), budget.Limit{Name: "l", Max: budget.Calls(1), Window: budget.Lifetime, Per: budget.PerWorkflow, Latch: true})
 	s := budget.Scope{Workflow: "w"}
 	r, err := reserve(ledger, s, 1)
 	require.NoError(t, err)
@@ -228,7 +257,7 @@ func (s *brokenStore) Settle(ctx context.Context, st budget.Settlement) (budget.
 
 func TestAStoreThatFailsIsNotADenial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &brokenStore{Store: memstore.New()}
+		store := &brokenStore{Store: memstore.New(memstore.Options{})}
 		ledger := open(t, store, budget.Limit{Name: "l", Max: budget.USD(1), Window: budget.Lifetime})
 		r, err := reserve(ledger, budget.Scope{}, 5)
 		require.NoError(t, err)
@@ -245,7 +274,7 @@ func TestAStoreThatFailsIsNotADenial(t *testing.T) {
 }
 
 func TestRequestsThatMakeNoSense(t *testing.T) {
-	ledger := open(t, memstore.New(), budget.Limit{Name: "l", Max: budget.USD(1), Window: budget.Lifetime})
+	ledger := open(t, memstore.New(memstore.Options{}), budget.Limit{Name: "l", Max: budget.USD(1), Window: budget.Lifetime})
 	_, err := reserve(ledger, budget.Scope{}, -1)
 	require.ErrorIs(t, err, budget.ErrInvalidCharge)
 	_, err = ledger.Reserve(t.Context(), budget.Request{TTL: -1})
@@ -259,7 +288,7 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 // What a dead process had reserved is charged when somebody looks.
 func TestExpiredReservationsAreCharged(t *testing.T) {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	store := memstore.New(func(o *memstore.Options) { o.Clock = func() time.Time { return now } })
+	store := memstore.New(memstore.Options{Clock: func() time.Time { return now }})
 	limit := budget.Limit{Name: "l", Max: budget.USD(1), Window: budget.Lifetime}
 	ledger := open(t, store, limit)
 	r, err := reserve(ledger, budget.Scope{}, 70)
@@ -297,7 +326,7 @@ func TestWhatIsLeft(t *testing.T) {
 
 func ExampleLedger_Reserve() {
 	ctx := context.Background()
-	ledger, err := budget.Open(ctx, memstore.New(), budget.Policy{Limits: []budget.Limit{
+	ledger, err := budget.Open(ctx, memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{
 		{Name: "team-month", Max: budget.USD(0.01), Window: budget.Monthly, Per: budget.PerPrincipal},
 	}})
 	if err != nil {
@@ -327,7 +356,7 @@ func ExampleLedger_Reserve() {
 // BenchmarkLedger_ReserveSettle is the ledger's part in one call: three limits on memstore, which forgets after a second so
 // that the benchmark does not measure a map of millions of entries.
 func BenchmarkLedger_ReserveSettle(b *testing.B) {
-	ledger := open(b, memstore.New(func(o *memstore.Options) { o.Retention = time.Second }),
+	ledger := open(b, memstore.New(memstore.Options{Retention: time.Second}),
 		budget.Limit{Name: "principal-month", Max: budget.USD(1e6), Window: budget.Monthly, Per: budget.PerPrincipal},
 		budget.Limit{Name: "calls", Max: budget.Calls(1 << 60), Window: budget.Daily},
 		budget.Limit{Name: "fresh-input", Max: budget.UncachedInputTokens(1 << 60), Window: budget.Rolling(time.Hour), Per: budget.PerWorkflow})

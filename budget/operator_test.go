@@ -27,7 +27,7 @@ func spend(ctx context.Context, t require.TestingT, ledger *budget.Ledger, workf
 
 // An operator sees and steers what others spend without their policy.
 func TestAnOperatorNeedsNoPolicy(t *testing.T) {
-	ctx, store := t.Context(), memstore.New()
+	ctx, store := t.Context(), memstore.New(memstore.Options{})
 	ledger, err := budget.Open(ctx, store, budget.Policy{Limits: []budget.Limit{
 		{Name: "workflow-day", Max: budget.USD(10), Window: budget.Daily, Per: budget.PerWorkflow},
 	}})
@@ -81,7 +81,7 @@ func TestAnOperatorNeedsNoPolicy(t *testing.T) {
 
 // Accounts that leases keep for themselves are nobody's spend.
 func TestAnOperatorIsNotToldOfWishes(t *testing.T) {
-	ctx, store := t.Context(), memstore.New()
+	ctx, store := t.Context(), memstore.New(memstore.Options{})
 	leased, err := lease.New(store, lease.Options{})
 	require.NoError(t, err)
 	defer leased.Close()
@@ -104,7 +104,7 @@ func TestAnOperatorIsNotToldOfWishes(t *testing.T) {
 }
 
 func ExampleOperate() {
-	ctx, store := context.Background(), memstore.New()
+	ctx, store := context.Background(), memstore.New(memstore.Options{})
 	ledger, _ := budget.Open(ctx, store, budget.Policy{Limits: []budget.Limit{
 		{Name: "workflow-day", Max: budget.USD(10), Window: budget.Daily, Per: budget.PerWorkflow},
 	}})
@@ -130,7 +130,7 @@ func ExampleOperate() {
 func ExampleOperator_Usage() {
 	ctx := context.Background()
 	now := time.Date(2026, 10, 31, 12, 0, 0, 0, time.UTC)
-	store := memstore.New(func(o *memstore.Options) { o.Clock = func() time.Time { return now } })
+	store := memstore.New(memstore.Options{Clock: func() time.Time { return now }})
 	ledger, _ := budget.Open(ctx, store, budget.Policy{Limits: []budget.Limit{{Name: "all", Max: budget.USD(1000), Window: budget.Monthly}}})
 	spend := func(team, workflow, model string, dollars float64) {
 		scope := budget.Scope{Workflow: workflow, Model: model, Tags: map[string]string{"team": team}}
@@ -160,7 +160,7 @@ func ExampleOperator_Usage() {
 
 // A flag that ends by itself, on all workflows of a kind.
 func ExampleOperator_KillAs() {
-	ctx, store := context.Background(), memstore.New()
+	ctx, store := context.Background(), memstore.New(memstore.Options{})
 	operator, _ := budget.Operate(ctx, store)
 	kill := budget.Kill{Scope: budget.Scope{Workflow: "nightly-*"}, Patterns: true, Until: time.Now().Add(time.Hour), Reason: "runaway loops"}
 	accounts, err := operator.KillAs(budget.WithOperator(ctx, "ada"), kill)

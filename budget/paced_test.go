@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,17 +14,6 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 )
 
-// countedStore counts the questions for room.
-type countedStore struct {
-	budget.Store
-	asked atomic.Int64
-}
-
-func (s *countedStore) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
-	s.asked.Add(1)
-	return s.Store.Reserve(ctx, r)
-}
-
 func rate(nano int64, per time.Duration) budget.Limit {
 	return budget.Limit{Name: "rate", Max: nanoUSD(nano), Window: budget.Rolling(per), Paced: true}
 }
@@ -34,7 +22,7 @@ func rate(nano int64, per time.Duration) budget.Limit {
 // than it says.
 func TestAPacedLimitIsASharedRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &countedStore{Store: memstore.New()}
+		store := &countedStore{Store: memstore.New(memstore.Options{})}
 		ledgers := []*budget.Ledger{open(t, store, rate(600, time.Minute)), open(t, store, rate(600, time.Minute))}
 		begun := time.Now()
 		var mu sync.Mutex
@@ -78,7 +66,7 @@ func TestAPacedLimitIsASharedRate(t *testing.T) {
 // Who may not wait so long is refused at once, and told when to come back; so is what never fits.
 func TestAPacedRefusalSaysWhenToComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ledger := open(t, memstore.New(), rate(100, time.Minute))
+		ledger := open(t, memstore.New(memstore.Options{}), rate(100, time.Minute))
 		r, err := ledger.Wait(t.Context(), budget.Request{Worst: usd(100)})
 		require.NoError(t, err)
 		_, err = ledger.Settle(t.Context(), r, usd(100), false)
@@ -104,7 +92,7 @@ func TestAPacedRefusalSaysWhenToComeBack(t *testing.T) {
 // A limit that is no rate, and has no room, lets nobody wait for the rate beside it.
 func TestARateIsNoReasonToWaitForOtherLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ledger := open(t, memstore.New(), rate(100, time.Minute), limit("day", 150, budget.Daily))
+		ledger := open(t, memstore.New(memstore.Options{}), rate(100, time.Minute), limit("day", 150, budget.Daily))
 		r, err := ledger.Wait(t.Context(), budget.Request{Worst: usd(100)})
 		require.NoError(t, err)
 		_, err = ledger.Settle(t.Context(), r, usd(100), false)

@@ -144,7 +144,7 @@ func TestAStrangerUnderstandsEachRefusal(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				store := memstore.New()
+				store := memstore.New(memstore.Options{})
 				r := &refusing{store: store, ledger: open(t, store, tc.limit), ctx: agent(t, "nightly"), t: t}
 				err := tc.does(r)
 				require.Error(t, err)

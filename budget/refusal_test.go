@@ -31,7 +31,7 @@ func TestResetAfterIsTheLatestOfAllFullLimits(t *testing.T) {
 	for _, suffix := range []string{"", "a", "b", "c", "d", "e", "f", "g"} { // other names are other orders
 		synctest.Test(t, func(t *testing.T) {
 			time.Sleep(30 * time.Minute)
-			ledger := open(t, memstore.New(), limit("hour"+suffix, 10, budget.Hourly), limit("week"+suffix, 10, budget.Weekly), limit("day"+suffix, 10, budget.Daily))
+			ledger := open(t, memstore.New(memstore.Options{}), limit("hour"+suffix, 10, budget.Hourly), limit("week"+suffix, 10, budget.Weekly), limit("day"+suffix, 10, budget.Daily))
 			r, err := reserve(ledger, budget.Scope{}, 10)
 			require.NoError(t, err)
 			e := exceeded(t, ledger, 1)
@@ -55,7 +55,7 @@ func TestResetAfterIsTheLatestOfAllFullLimits(t *testing.T) {
 // A limit that waits for pending calls alone does not say how long a spent one takes, and one that never resets is the last.
 func TestResetAfterOfLimitsThatWaitAndLimitsThatAreSpent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ledger := open(t, memstore.New(), limit("hour", 10, budget.Hourly), limit("ever", 12, budget.Lifetime), limit("month", 100, budget.Monthly))
+		ledger := open(t, memstore.New(memstore.Options{}), limit("hour", 10, budget.Hourly), limit("ever", 12, budget.Lifetime), limit("month", 100, budget.Monthly))
 		r, err := reserve(ledger, budget.Scope{}, 5)
 		require.NoError(t, err)
 		_, err = ledger.Settle(t.Context(), r, usd(5), false)
@@ -81,7 +81,7 @@ func TestResetAfterOfLimitsThatWaitAndLimitsThatAreSpent(t *testing.T) {
 // Fifty calls that fit one after the other all pass, if each waits for another one to end whenever it is told to.
 func TestAFanOutThatFitsPassesByWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ledger := open(t, memstore.New(), limit("ever", 300, budget.Lifetime))
+		ledger := open(t, memstore.New(memstore.Options{}), limit("ever", 300, budget.Lifetime))
 		done := make(chan error, 50)
 		for range 50 {
 			go func() {
@@ -115,7 +115,7 @@ func TestTwoSpellingsOfAZoneCountTogether(t *testing.T) {
 	require.NoError(t, err)
 	newYork, err := time.LoadLocation("America/New_York")
 	require.NoError(t, err)
-	store := memstore.New()
+	store := memstore.New(memstore.Options{})
 	other, usual := limit("l", 10, budget.Monthly.In(eastern)), limit("l", 10, budget.Monthly.In(newYork))
 	spendBefore(t, store, other, 7)
 
@@ -153,7 +153,7 @@ func spendBefore(t *testing.T, store budget.Store, l budget.Limit, n int64) {
 func TestNotifyGoesByTheMaxInForce(t *testing.T) {
 	l := limit("l", 100, budget.Lifetime)
 	l.Notify = []float64{0.5}
-	ledger := open(t, memstore.New(), l)
+	ledger := open(t, memstore.New(memstore.Options{}), l)
 	require.NoError(t, storetest.Done(ledger.Override(t.Context(), "l", budget.Scope{}, budget.Quantity{N: 1000, Unit: budget.UnitUSD}, time.Now().Add(time.Hour))))
 	spend := func(n int64) []budget.Crossed {
 		r, err := reserve(ledger, budget.Scope{}, n)
@@ -172,7 +172,7 @@ func TestNotifyGoesByTheMaxInForce(t *testing.T) {
 func TestAnObservedLatchIsForetold(t *testing.T) {
 	l := limit("l", 10, budget.Daily)
 	l.Observe, l.Latch = true, true
-	ledger := open(t, memstore.New(), l)
+	ledger := open(t, memstore.New(memstore.Options{}), l)
 	r, err := reserve(ledger, budget.Scope{}, 11)
 	require.NoError(t, err)
 	require.Len(t, r.Observed, 1)

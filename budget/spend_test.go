@@ -16,7 +16,7 @@ import (
 // A question about usage selects days and rows, tells apart what it asks for, and adds the rest up; what could not be told apart stands last.
 func TestUsageIsToldAsItIsAsked(t *testing.T) {
 	clock := storetest.NewClock(time.Date(2026, 10, 30, 23, 0, 0, 0, time.UTC))
-	store := memstore.New(func(o *memstore.Options) { o.Clock, o.UsageRows = clock.Now, 2 })
+	store := memstore.New(memstore.Options{Clock: clock.Now, UsageRows: 2})
 	operator, err := budget.Operate(t.Context(), store)
 	require.NoError(t, err)
 	spend := func(n int64, s budget.Scope) {
@@ -78,7 +78,7 @@ func TestUsageIsToldAsItIsAsked(t *testing.T) {
 
 // Whoever changes a policy document does so knowing the one that it replaces.
 func TestAPolicyDocumentIsComparedAndSet(t *testing.T) {
-	operator, err := budget.Operate(t.Context(), memstore.New())
+	operator, err := budget.Operate(t.Context(), memstore.New(memstore.Options{}))
 	require.NoError(t, err)
 	none, err := operator.PolicyDocument(t.Context())
 	require.NoError(t, err)
@@ -99,7 +99,7 @@ func TestAPolicyDocumentIsComparedAndSet(t *testing.T) {
 
 // A change tells how many known accounts it touches, so that a misspelled scope is noticed.
 func TestChangesTellHowManyAccountsTheyTouch(t *testing.T) {
-	ledger, err := budget.Open(t.Context(), memstore.New(), budget.Policy{Limits: []budget.Limit{
+	ledger, err := budget.Open(t.Context(), memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{
 		{Name: "each", Max: budget.USD(1), Window: budget.Daily, Per: budget.PerWorkflow | budget.PerPrincipal},
 		{Name: "all", Max: budget.USD(1), Window: budget.Daily},
 	}})
@@ -142,7 +142,7 @@ func TestChangesTellHowManyAccountsTheyTouch(t *testing.T) {
 // A flag with patterns or with an end refuses in the process that met it, too, and no longer than it holds.
 func TestFlagsAreNotRememberedBeyondTheirEnd(t *testing.T) {
 	clock := storetest.NewClock(time.Now())
-	ledger, err := budget.Open(t.Context(), memstore.New(func(o *memstore.Options) { o.Clock = clock.Now }),
+	ledger, err := budget.Open(t.Context(), memstore.New(memstore.Options{Clock: clock.Now}),
 		budget.Policy{Limits: []budget.Limit{{Name: "all", Max: budget.USD(1), Window: budget.Daily}}})
 	require.NoError(t, err)
 	reserve := func(workflow string) error {
@@ -179,7 +179,7 @@ func TestEachAccountHasItsOwnMax(t *testing.T) {
 		exceptions = append(exceptions, budget.MaxFor{Match: budget.Match{Tags: map[string]string{"team": fmt.Sprint("team-", n)}}, Max: budget.USD(float64(n) + 1)})
 	}
 	exceptions = append(exceptions, budget.MaxFor{Match: budget.Match{Tags: map[string]string{"team": "team-1*"}}, Max: budget.USD(9000)}) // the first one counts
-	ledger := open(t, memstore.New(), teamLimit(0.5, exceptions...))
+	ledger := open(t, memstore.New(memstore.Options{}), teamLimit(0.5, exceptions...))
 	for name, want := range map[string]float64{"team-0": 1, "team-17": 18, "team-199": 200, "team-1000": 9000, "somebody": 0.5, "": 0.5} {
 		balances, err := ledger.Balances(t.Context(), team(name))
 		require.NoError(t, err)
@@ -193,14 +193,14 @@ func TestEachAccountHasItsOwnMax(t *testing.T) {
 	for _, bad := range []budget.MaxFor{
 		{Match: budget.Match{Workflow: "x"}, Max: budget.USD(1)}, {Match: budget.Match{Tags: map[string]string{"other": "x"}}, Max: budget.USD(1)}, {Max: budget.Calls(1)},
 	} {
-		_, err := budget.Open(t.Context(), memstore.New(), budget.Policy{Limits: []budget.Limit{teamLimit(1, bad)}})
+		_, err := budget.Open(t.Context(), memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{teamLimit(1, bad)}})
 		require.ErrorIs(t, err, budget.ErrInvalidPolicy)
 	}
 }
 
 // A policy that is set takes hold at once, for accounts as they stand, while calls go on; what was admitted before is settled as it was.
 func TestAPolicyIsSetUnderRunningCalls(t *testing.T) {
-	ledger := open(t, memstore.New(), teamLimit(10))
+	ledger := open(t, memstore.New(memstore.Options{}), teamLimit(10))
 	held, err := ledger.Reserve(t.Context(), budget.Request{Scope: team("a"), Worst: budget.Charge{budget.UnitUSD: budget.USD(6).N}})
 	require.NoError(t, err)
 	require.ErrorIs(t, ledger.SetPolicy(budget.Policy{}), budget.ErrInvalidPolicy)
@@ -218,7 +218,7 @@ func TestAPolicyIsSetUnderRunningCalls(t *testing.T) {
 
 // The store's policy is the one that counts: for whoever opens without one, against whoever opens with another, and for those who follow it.
 func TestTheStoresPolicyCounts(t *testing.T) {
-	store := memstore.New()
+	store := memstore.New(memstore.Options{})
 	operator, err := budget.Operate(t.Context(), store)
 	require.NoError(t, err)
 	_, err = budget.Open(t.Context(), store, budget.Policy{})

@@ -16,7 +16,7 @@ import (
 
 // Standing tells of each account what Balances tells of it, and nothing of accounts that the policy books elsewhere.
 func TestStandingIsWhatBalancesTell(t *testing.T) {
-	ctx, store := t.Context(), memstore.New()
+	ctx, store := t.Context(), memstore.New(memstore.Options{})
 	policy := budget.Policy{Limits: []budget.Limit{
 		{Name: "workflow-day", Max: budget.USD(10), Window: budget.Daily, Per: budget.PerWorkflow, MaxFor: []budget.MaxFor{{Match: budget.Match{Workflow: "reviews"}, Max: budget.USD(3)}}},
 		{Name: "all-month", Max: budget.USD(100), Window: budget.Monthly, Observe: true},
@@ -65,7 +65,7 @@ func (balancesFail) Balances(context.Context, []budget.Line) ([]budget.Balance, 
 
 // Accounts whose balances are not known are an error, not accounts of nothing.
 func TestStandingWithoutBalancesIsAnError(t *testing.T) {
-	ctx, store := t.Context(), memstore.New()
+	ctx, store := t.Context(), memstore.New(memstore.Options{})
 	policy := budget.Policy{Limits: []budget.Limit{{Name: "day", Max: budget.USD(10), Window: budget.Daily}}}
 	ledger, err := budget.Open(ctx, store, policy)
 	require.NoError(t, err)
@@ -79,7 +79,7 @@ func TestStandingWithoutBalancesIsAnError(t *testing.T) {
 
 // Every change tells why it was made, those that take no reason of their own, too.
 func TestChangesAreMadeForTheReasonOfTheirContext(t *testing.T) {
-	store := memstore.New()
+	store := memstore.New(memstore.Options{})
 	ledger, err := budget.Open(t.Context(), store, budget.Policy{Limits: []budget.Limit{{Name: "day", Max: budget.USD(10), Window: budget.Daily}}})
 	require.NoError(t, err)
 	ctx := budget.WithReason(t.Context(), "ticket 7")
@@ -97,7 +97,7 @@ func TestChangesAreMadeForTheReasonOfTheirContext(t *testing.T) {
 
 func ExampleOperator_Standing() {
 	ctx := context.Background()
-	store := memstore.New()
+	store := memstore.New(memstore.Options{})
 	policy := budget.Policy{Limits: []budget.Limit{{Name: "workflow-month", Max: budget.USD(10), Window: budget.Monthly, Per: budget.PerWorkflow}}}
 	ledger, _ := budget.Open(ctx, store, policy)
 	r, _ := ledger.Reserve(ctx, budget.Request{Scope: budget.Scope{Workflow: "nightly"}, Worst: budget.Charge{budget.UnitUSD: budget.USD(4).N}})

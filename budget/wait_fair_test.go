@@ -77,7 +77,7 @@ func TestFiftyCallersShareWaitingFairly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				store := &countedStore{Store: memstore.New()}
+				store := &countedStore{Store: memstore.New(memstore.Options{})}
 				ledger := open(t, store, lifetime(1000))
 				got := contend(t, 50, 10*time.Minute, func(int) *budget.Ledger { return ledger }, worst)
 				calls := 0
@@ -112,8 +112,8 @@ func (s *sluggishStore) Settle(ctx context.Context, p budget.Settlement) (budget
 // gets about as much in the end. Without others, looking for them costs no room.
 func TestProcessesThatWaitLeaveRoomToEachOther(t *testing.T) {
 	for name, store := range map[string]func() budget.Store{
-		"at once":          func() budget.Store { return memstore.New() },
-		"behind a network": func() budget.Store { return &sluggishStore{memstore.New()} },
+		"at once":          func() budget.Store { return memstore.New(memstore.Options{}) },
+		"behind a network": func() budget.Store { return &sluggishStore{memstore.New(memstore.Options{})} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			alone := 0
@@ -147,7 +147,7 @@ func TestProcessesThatWaitLeaveRoomToEachOther(t *testing.T) {
 // A fan-out of fifty over two processes is served whole, and neither process waits for the other's end.
 func TestAFanOutOverTwoProcesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &countedStore{Store: memstore.New()}
+		store := &countedStore{Store: memstore.New(memstore.Options{})}
 		ledgers := []*budget.Ledger{open(t, store, lifetime(1000)), open(t, store, lifetime(1000))}
 		var waited [2]atomic.Int64
 		var all sync.WaitGroup

@@ -28,39 +28,13 @@ func waited(ctx context.Context, l *budget.Ledger, worst, actual int64, takes ti
 	return err
 }
 
-// counted counts the steps of a store that calls take.
-type counted struct {
-	budget.Store
-	steps atomic.Int64
-}
-
-func (c *counted) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
-	c.steps.Add(1)
-	return c.Store.Reserve(ctx, r)
-}
-
-func (c *counted) Settle(ctx context.Context, st budget.Settlement) (budget.Posting, error) {
-	c.steps.Add(1)
-	return c.Store.Settle(ctx, st)
-}
-
-func (c *counted) Void(ctx context.Context, id budget.ID, owner budget.Key) error {
-	c.steps.Add(1)
-	return c.Store.Void(ctx, id, owner)
-}
-
-func (c *counted) Balances(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
-	c.steps.Add(1)
-	return c.Store.Balances(ctx, lines)
-}
-
 // A fan-out within a budget that holds what all of it costs is served whole, though its worst cases together have no room; in the order in
 // which it came; and with few questions to the store.
 func TestAFanOutWaitsForWhatIsPending(t *testing.T) {
 	for name, leased := range map[string]bool{"direct": false, "through leases": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				store := &counted{Store: memstore.New()}
+				store := &countedStore{Store: memstore.New(memstore.Options{})}
 				ledger := open(t, store, lifetime(1000))
 				if leased {
 					leases, err := lease.New(store, lease.Options{})
@@ -100,7 +74,7 @@ func TestAFanOutWaitsForWhatIsPending(t *testing.T) {
 // What pending calls can't make room for is refused at once, and so is what is killed, or latched.
 func TestWaitRefusesAtOnceWhatNeverFits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ledger := open(t, memstore.New(), lifetime(1000))
+		ledger := open(t, memstore.New(memstore.Options{}), lifetime(1000))
 		begun := time.Now()
 		require.ErrorIs(t, waited(t.Context(), ledger, 1001, 0, 0), budget.ErrExceeded)
 		require.NoError(t, waited(t.Context(), ledger, 900, 900, 0))
@@ -118,7 +92,7 @@ func TestWaitRefusesAtOnceWhatNeverFits(t *testing.T) {
 // and nobody behind it waits for it.
 func TestWaitEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ledger := open(t, memstore.New(), lifetime(100))
+		ledger := open(t, memstore.New(memstore.Options{}), lifetime(100))
 		held, err := ledger.Reserve(t.Context(), budget.Request{Worst: usd(100)})
 		require.NoError(t, err)
 		var all sync.WaitGroup
@@ -153,7 +127,7 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 // A room that opens in another process is found by asking; a store that fails is an error and not a wait.
 func TestWaitFindsRoomThatOthersLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		here, there := open(t, store, lifetime(100)), open(t, store, lifetime(100))
 		held, err := there.Reserve(t.Context(), budget.Request{Worst: usd(100)})
 		require.NoError(t, err)
@@ -169,7 +143,7 @@ func TestWaitFindsRoomThatOthersLeave(t *testing.T) {
 // Calls under many limits at once, that wait, give up, are voided and die: nothing hangs, nothing is admitted beyond a limit.
 func TestWaitingUnderManyLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		limits := []budget.Limit{
 			lifetime(3000),
 			{Name: "each", Max: budget.Quantity{N: 400, Unit: budget.UnitUSD}, Window: budget.Lifetime, Per: budget.PerWorkflow},
@@ -233,7 +207,7 @@ func (s *laggingStore) Reserve(ctx context.Context, r budget.Reservation) (budge
 // A store that takes longer to answer than a call may wait is not taken for one that is away: there is room, or there is a refusal.
 func TestAShortWaitIsNoOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ledger := open(t, &laggingStore{memstore.New(), 100 * time.Millisecond}, lifetime(100))
+		ledger := open(t, &laggingStore{memstore.New(memstore.Options{}), 100 * time.Millisecond}, lifetime(100))
 		request := budget.Request{Worst: usd(60), MaxWait: 10 * time.Millisecond, StepTimeout: time.Second}
 		_, err := ledger.Wait(t.Context(), request)
 		require.NoError(t, err)
@@ -258,7 +232,7 @@ func TestAShortWaitIsNoOutage(t *testing.T) {
 // A call that waits goes on as soon as somebody gives its account more room.
 func TestAWaitingCallIsGivenMoreRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ledger := open(t, memstore.New(), lifetime(100))
+		ledger := open(t, memstore.New(memstore.Options{}), lifetime(100))
 		_, err := reserve(ledger, budget.Scope{}, 100)
 		require.NoError(t, err)
 		time.AfterFunc(10*time.Second, func() {
@@ -275,7 +249,7 @@ func TestAWaitingCallIsGivenMoreRoom(t *testing.T) {
 // A refusal belongs to the call that got it: what its owner writes into it is not seen by those who wait behind, nor at the same time.
 func TestARefusalIsItsCallersAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ledger := open(t, memstore.New(), lifetime(1000))
+		ledger := open(t, memstore.New(memstore.Options{}), lifetime(1000))
 		held, err := ledger.Reserve(t.Context(), budget.Request{Worst: usd(900)})
 		require.NoError(t, err)
 		refusals := make(chan *budget.ExceededError, 8)

@@ -72,7 +72,7 @@ func run(tb testing.TB, goal Goal, agent func(context.Context, *bedrockruntime.C
 		limit.Max = goal.MaxCost
 	}
 	ctx := tb.Context()
-	ledger, err := budget.Open(ctx, memstore.New(), budget.Policy{Limits: []budget.Limit{limit}})
+	ledger, err := budget.Open(ctx, memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{limit}})
 	if err != nil {
 		return Result{}, err
 	}

@@ -23,7 +23,7 @@ func ExampleNewWebhook() {
 	}))
 	defer slack.Close()
 	ctx := context.Background()
-	ledger, err := budget.Open(ctx, memstore.New(), budget.Policy{Limits: []budget.Limit{{Name: "none", Max: budget.Calls(0), Window: budget.Daily}}})
+	ledger, err := budget.Open(ctx, memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{{Name: "none", Max: budget.Calls(0), Window: budget.Daily}}})
 	if err != nil {
 		fmt.Println(err)
 		return

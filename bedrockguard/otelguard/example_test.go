@@ -16,7 +16,7 @@ import (
 // Metrics of the ledger's limits and of what the guard does go to whatever reads the MeterProvider.
 func ExampleNew() {
 	ctx := context.Background()
-	ledger, err := budget.Open(ctx, memstore.New(), budget.Policy{Limits: []budget.Limit{{Name: "month", Max: budget.USD(200), Window: budget.Monthly}}})
+	ledger, err := budget.Open(ctx, memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{{Name: "month", Max: budget.USD(200), Window: budget.Monthly}}})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -52,7 +52,7 @@ func reserve(t testing.TB, ledger *budget.Ledger, s budget.Scope, worst, actual 
 func TestLimitsAreTheLedgers(t *testing.T) {
 	calls := budget.Limit{Name: "calls", Max: budget.Calls(20), Window: budget.Daily, Per: budget.PerWorkflow}
 	unused := budget.Limit{Name: "unused", Max: budget.OutputTokens(7), Window: budget.Lifetime, Match: budget.Match{Workflow: "nobody"}}
-	ledger := openLedger(t, memstore.New(), month, calls, unused)
+	ledger := openLedger(t, memstore.New(memstore.Options{}), month, calls, unused)
 	one := budget.Charge{budget.UnitUSD: 2_000_000_000, budget.UnitCalls: 1}
 	reserve(t, ledger, budget.Scope{Workflow: "nightly"}, one, budget.Charge{budget.UnitUSD: 1_500_000_000, budget.UnitCalls: 1})
 	reserve(t, ledger, budget.Scope{Workflow: "nightly"}, one, budget.Charge{})
@@ -73,7 +73,7 @@ func TestCollectionsShareALook(t *testing.T) {
 	for name, tc := range map[string]struct{ takes, every time.Duration }{"a quick store": {time.Millisecond, 10 * time.Second}, "a slow store": {3 * time.Second, 30 * time.Second}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				store := &lookedAt{Store: memstore.New(), takes: tc.takes}
+				store := &lookedAt{Store: memstore.New(memstore.Options{}), takes: tc.takes}
 				c := newCollector(t, otelguard.Options{Ledger: openLedger(t, store, month)})
 				began := time.Now()
 				for time.Since(began) < 10*tc.every {
@@ -90,7 +90,7 @@ func TestCollectionsShareALook(t *testing.T) {
 // A store that is down must not be read as one in which nothing was spent.
 func TestNothingIsToldOfALedgerThatCannotBeRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &lookedAt{Store: memstore.New()}
+		store := &lookedAt{Store: memstore.New(memstore.Options{})}
 		c := newCollector(t, otelguard.Options{Ledger: openLedger(t, store, month)})
 		require.Len(t, c.collect(t)["bedrockguard.limit.left"], 1)
 		store.fails.Store(true)
@@ -112,7 +112,7 @@ func TestNothingIsToldOfALedgerThatCannotBeRead(t *testing.T) {
 func TestTheFullestAccountsAreNamed(t *testing.T) {
 	const accounts = 10_000
 	limit := budget.Limit{Name: "flow", Max: budget.Calls(100), Window: budget.Daily, Per: budget.PerWorkflow}
-	ledger := openLedger(t, memstore.New(), limit)
+	ledger := openLedger(t, memstore.New(memstore.Options{}), limit)
 	for i := range accounts {
 		n := int64(1)
 		if i == accounts/2 {

@@ -57,7 +57,7 @@ func everyEvent() []bedrockguard.Event {
 
 // What the documents and dashboards rest on is what is told: each metric with its kind, its unit and its attributes, and nothing else.
 func TestMetricsAreThoseOfTheTable(t *testing.T) {
-	ledger := openLedger(t, memstore.New(), budget.Limit{Name: "month", Max: budget.USD(1), Window: budget.Monthly, Per: budget.PerWorkflow | budget.PerPrincipal})
+	ledger := openLedger(t, memstore.New(memstore.Options{}), budget.Limit{Name: "month", Max: budget.USD(1), Window: budget.Monthly, Per: budget.PerWorkflow | budget.PerPrincipal})
 	receipt, err := ledger.Reserve(t.Context(), budget.Request{Scope: scope, Worst: budget.Charge{budget.UnitUSD: 1000}})
 	require.NoError(t, err)
 	require.NoError(t, ledger.Void(t.Context(), receipt))

@@ -136,7 +136,7 @@ type agent struct {
 
 func newAgent(t testing.TB, server bedrocktest.Options, limits ...budget.Limit) *agent {
 	t.Helper()
-	a := &agent{server: bedrocktest.New(t, server), ledger: openLedger(t, memstore.New(), limits...)}
+	a := &agent{server: bedrocktest.New(t, server), ledger: openLedger(t, memstore.New(memstore.Options{}), limits...)}
 	a.collector = newCollector(t, otelguard.Options{Ledger: a.ledger, Tags: []string{"team"}})
 	var err error
 	a.guard, err = bedrockguard.New(a.ledger, bedrockguard.Options{

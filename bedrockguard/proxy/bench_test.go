@@ -56,7 +56,7 @@ func compared(b *testing.B, service *bedrocktest.Server) map[string]http.Handler
 }
 
 func guarded(tb testing.TB, upstream *url.URL, base http.RoundTripper) http.Handler {
-	ledger, err := budget.Open(tb.Context(), memstore.New(), budget.Policy{Limits: []budget.Limit{{Name: "all", Max: budget.USD(1e6), Window: budget.Monthly}}})
+	ledger, err := budget.Open(tb.Context(), memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{{Name: "all", Max: budget.USD(1e6), Window: budget.Monthly}}})
 	require.NoError(tb, err)
 	guard, err := bedrockguard.New(ledger, bedrockguard.Options{})
 	require.NoError(tb, err)

@@ -39,7 +39,7 @@ func newHouse(t *testing.T, limits []budget.Limit, service bedrocktest.Options, 
 	h := &house{service: bedrocktest.New(t, service)}
 	limits = append([]budget.Limit{{Name: "total", Max: budget.USD(1e6), Window: budget.Lifetime}}, limits...)
 	var err error
-	h.ledger, err = budget.Open(t.Context(), memstore.New(), budget.Policy{Limits: limits})
+	h.ledger, err = budget.Open(t.Context(), memstore.New(memstore.Options{}), budget.Policy{Limits: limits})
 	require.NoError(t, err)
 	guard, err := bedrockguard.New(h.ledger, bedrockguard.Options{KillPoll: 5 * time.Millisecond})
 	require.NoError(t, err)

@@ -14,7 +14,7 @@ import (
 
 // A page over a ledger, with what the guard tells. In a program, serve it with http.Serve on a loopback listener.
 func Example() {
-	ledger, err := budget.Open(context.Background(), memstore.New(), budget.Policy{Limits: []budget.Limit{{Name: "month", Max: budget.USD(200), Window: budget.Monthly}}})
+	ledger, err := budget.Open(context.Background(), memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{{Name: "month", Max: budget.USD(200), Window: budget.Monthly}}})
 	if err != nil {
 		fmt.Println(err)
 		return

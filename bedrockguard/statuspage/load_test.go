@@ -55,7 +55,7 @@ func TestViewersShareALook(t *testing.T) {
 	}{"a quick store": {10 * time.Millisecond, 13, 10}, "a slow store": {500 * time.Millisecond, 3, 2}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				store := &countingStore{Store: memstore.New(), takes: tc.takes}
+				store := &countingStore{Store: memstore.New(memstore.Options{}), takes: tc.takes}
 				ledger, err := budget.Open(t.Context(), store, policy)
 				require.NoError(t, err)
 				page, err := statuspage.New(statuspage.Options{Ledger: ledger})
@@ -89,7 +89,7 @@ func TestViewersShareALook(t *testing.T) {
 // A store that hangs is not asked again by each viewer, and does not hold them for good.
 func TestStoreThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &countingStore{Store: memstore.New(), takes: time.Hour}
+		store := &countingStore{Store: memstore.New(memstore.Options{}), takes: time.Hour}
 		ledger, err := budget.Open(t.Context(), store, policy)
 		require.NoError(t, err)
 		page, err := statuspage.New(statuspage.Options{Ledger: ledger})

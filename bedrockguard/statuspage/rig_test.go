@@ -39,7 +39,7 @@ type house struct {
 
 func newHouse(t testing.TB, p budget.Policy, set func(*statuspage.Options)) *house {
 	t.Helper()
-	h := &house{store: memstore.New()}
+	h := &house{store: memstore.New(memstore.Options{})}
 	var err error
 	h.ledger, err = budget.Open(context.Background(), h.store, p)
 	require.NoError(t, err)

@@ -67,16 +67,12 @@ type Store struct {
 
 var _ budget.Store = (*Store)(nil)
 
-// Open opens the ledger in a table; see Options.Create for its first start. CreateTable makes the table. It takes a context and
-// is not called New because it asks the service: which table this is, of which epoch, and what time it is there. Without
+// Open opens the ledger in a table; see Options.Create for its first start. CreateTable makes the table. It takes a context
+// because it asks the service: which table this is, of which epoch, and what time it is there. Without
 // those answers no step could tell a new ledger from a lost one.
 //
 // The client's retries may stay on. Close the store when it is no longer needed; the client stays the caller's.
-func Open(ctx context.Context, client *dynamodb.Client, table string, optFns ...func(*Options)) (*Store, error) {
-	var o Options
-	for _, fn := range optFns {
-		fn(&o)
-	}
+func Open(ctx context.Context, client *dynamodb.Client, table string, o Options) (*Store, error) {
 	if err := o.complete(client, table); err != nil {
 		return nil, err
 	}

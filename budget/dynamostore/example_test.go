@@ -20,7 +20,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	store, err := dynamostore.Open(ctx, client, "spend", func(o *dynamostore.Options) { o.Create = true }) // on the first start
+	store, err := dynamostore.Open(ctx, client, "spend", dynamostore.Options{Create: true}) // on the first start
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -112,7 +112,7 @@ const patience = 3 * time.Minute
 func open(tb testing.TB, client *dynamodb.Client, table string, optFns ...func(*Options)) *Store {
 	tb.Helper()
 	patient := func(o *Options) { o.Create, o.Timeout = true, patience }
-	s, err := Open(context.Background(), client, table, append([]func(*Options){patient}, optFns...)...)
+	s, err := Open(context.Background(), client, table, with(append([]func(*Options){patient}, optFns...)...))
 	require.NoError(tb, err)
 	tb.Cleanup(func() { _ = s.Close() })
 	return s
@@ -148,4 +148,12 @@ func stands(tb testing.TB, s *Store, l budget.Line) [2]int64 {
 	all, err := s.Balances(context.Background(), []budget.Line{l})
 	require.NoError(tb, err)
 	return [2]int64{all[0].Settled, all[0].Pending}
+}
+
+// with returns what changes make of the zero options.
+func with(changes ...func(*Options)) (o Options) {
+	for _, change := range changes {
+		change(&o)
+	}
+	return o
 }

@@ -103,7 +103,7 @@ func TestARestoredTableIsAnErrorUntilItIsAdopted(t *testing.T) {
 	aMinuteLater(s)
 	allFail(t, s, r)
 
-	_, err := Open(t.Context(), s.client, s.table)
+	_, err := Open(t.Context(), s.client, s.table, Options{})
 	require.ErrorIs(t, err, errRestored)
 	old := open(t, s.client, s.table, func(o *Options) { o.Adopt = true })
 	require.Equal(t, [2]int64{0, 2}, stands(t, old, l))
@@ -166,7 +166,7 @@ func TestAGlobalTableIsRefused(t *testing.T) {
 	w, s := wired(t)
 	replicated := describing(func(table map[string]any) { table["Replicas"] = []map[string]string{{"RegionName": "eu-west-1"}} })
 	w.follow(replicated)
-	_, err := Open(t.Context(), s.client, s.table)
+	_, err := Open(t.Context(), s.client, s.table, Options{})
 	require.ErrorContains(t, err, "global table")
 	aMinuteLater(s)
 	_, err = s.Reserve(t.Context(), hold(1, line(1, budget.Daily, 10)))
@@ -195,19 +195,19 @@ func TestTheIdentityMayBeUnknownForAWhile(t *testing.T) {
 
 func TestOpenRefusesWhatIsNoLedger(t *testing.T) {
 	client := newClient(t, endpoint(t))
-	_, err := Open(t.Context(), client, "bedrockguard-test-missing")
+	_, err := Open(t.Context(), client, "bedrockguard-test-missing", Options{})
 	require.ErrorContains(t, err, "no such table")
-	_, err = Open(t.Context(), nil, "x")
+	_, err = Open(t.Context(), nil, "x", Options{})
 	require.Error(t, err)
-	_, err = Open(t.Context(), client, "")
+	_, err = Open(t.Context(), client, "", Options{})
 	require.Error(t, err)
-	_, err = Open(t.Context(), client, "x", func(o *Options) { o.Shards = MaxShards + 1 })
+	_, err = Open(t.Context(), client, "x", Options{Shards: MaxShards + 1})
 	require.ErrorContains(t, err, "shards")
 
 	foreign := newTable(t, client)
 	_, err = client.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: &foreign, Item: item{partitionKey: text("customer"), sortKey: text("1")}})
 	require.NoError(t, err)
-	_, err = Open(t.Context(), client, foreign, func(o *Options) { o.Create = true })
+	_, err = Open(t.Context(), client, foreign, Options{Create: true})
 	require.ErrorContains(t, err, "something else")
 
 	wrong := foreign + "-keys"
@@ -218,7 +218,7 @@ func TestOpenRefusesWhatIsNoLedger(t *testing.T) {
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { dropTable(t, client, wrong) })
-	_, err = Open(t.Context(), client, wrong)
+	_, err = Open(t.Context(), client, wrong, Options{})
 	require.ErrorContains(t, err, "partition key")
 
 	// A ledger that lost its gates is not an empty one.
@@ -228,7 +228,7 @@ func TestOpenRefusesWhatIsNoLedger(t *testing.T) {
 		_, err := client.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{TableName: &s.table, Key: gateKey(n).attributes()})
 		require.NoError(t, err)
 	}
-	_, err = Open(t.Context(), client, s.table)
+	_, err = Open(t.Context(), client, s.table, Options{})
 	require.ErrorContains(t, err, "lost its epoch")
 	allFail(t, s, hold(1, line(1, budget.Daily, 10)))
 
@@ -237,7 +237,7 @@ func TestOpenRefusesWhatIsNoLedger(t *testing.T) {
 		TableName: &newer.table, Key: gateKey(0).attributes(), UpdateExpression: aws.String("SET sv = :v"), ExpressionAttributeValues: item{":v": number(99)},
 	})
 	require.NoError(t, err)
-	_, err = Open(t.Context(), client, newer.table)
+	_, err = Open(t.Context(), client, newer.table, Options{})
 	require.ErrorContains(t, err, "schema version 99")
 }
 
@@ -248,7 +248,7 @@ func TestManyOpenAnEmptyTableAtOnce(t *testing.T) {
 	stores := make(chan *Store, 8)
 	for range cap(stores) {
 		go func() {
-			s, err := Open(context.Background(), client, table, func(o *Options) { o.Create = true })
+			s, err := Open(context.Background(), client, table, Options{Create: true})
 			if err != nil {
 				t.Error(err)
 			}

@@ -95,7 +95,7 @@ func TestShardsAreChosenByTheID(t *testing.T) {
 		before[pick(r.ID, 8)] += 3
 		require.Equal(t, before, after)
 	}
-	_, err := Open(t.Context(), client, table, sharded(4))
+	_, err := Open(t.Context(), client, table, with(sharded(4)))
 	require.ErrorContains(t, err, "8 shards")
 }
 

@@ -17,7 +17,7 @@ import (
 func BenchmarkLease_ReserveSettle(b *testing.B) {
 	clock := storetest.NewClock(time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC))
 	direct := func() budget.Store {
-		return memstore.New(func(o *memstore.Options) { o.Clock, o.Retention = clock.Now, time.Second })
+		return memstore.New(memstore.Options{Clock: clock.Now, Retention: time.Second})
 	}
 	b.Run("memstore", func(b *testing.B) { reserveSettle(b, direct(), clock) })
 	b.Run("leased", func(b *testing.B) {

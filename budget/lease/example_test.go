@@ -13,7 +13,7 @@ import (
 // Leases in front of a store: most calls are reserved and settled in memory.
 func Example() {
 	ctx := context.Background()
-	inner := memstore.New() // stands for a store that is a round trip away
+	inner := memstore.New(memstore.Options{}) // stands for a store that is a round trip away
 	store, err := lease.New(inner, lease.Options{Length: 10 * time.Second})
 	if err != nil {
 		panic(err)

@@ -18,7 +18,7 @@ import (
 // Whatever is in flight stays set aside, or charged, while its lease is given back.
 func TestCallsInFlightStayCovered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		limit := lifetime(1_000_000)
 		p := begin(t, store, limit)
 		p.call(anyone, 100, 10)
@@ -40,7 +40,7 @@ func TestCallsInFlightStayCovered(t *testing.T) {
 // The cap needs no clock: a process whose clock stands still goes on spending its lease, which has been charged in full.
 func TestAClockThatStandsStill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		limit := lifetime(1000)
 		stopped := time.Now()
 		leased, err := lease.NewWithClock(store, lease.Options{}, func() time.Time { return stopped })
@@ -75,7 +75,7 @@ func TestAClockThatStandsStill(t *testing.T) {
 // A call whose time is up is charged when somebody expires it, in a lease as in a store, and not unasked.
 func TestACallInALeaseExpiresWhenAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := begin(t, memstore.New(), lifetime(1000))
+		p := begin(t, memstore.New(memstore.Options{}), lifetime(1000))
 		r, err := p.ledger.Reserve(t.Context(), budget.Request{Worst: usd(10), TTL: time.Second})
 		require.NoError(t, err)
 		time.Sleep(time.Hour)
@@ -99,7 +99,7 @@ func TestACallInALeaseExpiresWhenAsked(t *testing.T) {
 // A crash loses no more than the lease, and whoever finds the truth can put it right.
 func TestACrashLosesItsLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		p := begin(t, store, lifetime(1000))
 		p.call(anyone, 10, 3)
 		p.leased.Die()
@@ -117,7 +117,7 @@ func TestACrashLosesItsLease(t *testing.T) {
 // While the store does not answer, calls go on inside the lease until its length has passed, and no longer.
 func TestAnOutageOfTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		p := begin(t, store, lifetime(1_000_000))
 		p.call(anyone, 100, 1)
 		p.line.down.Store(true)
@@ -149,7 +149,7 @@ func (s sluggish) Reserve(ctx context.Context, r budget.Reservation) (budget.Dec
 // The length of a lease is measured from before it was asked for: the store has begun to count no earlier.
 func TestALeaseBeginsBeforeItIsAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := begin(t, sluggish{memstore.New()}, lifetime(1_000_000))
+		p := begin(t, sluggish{memstore.New(memstore.Options{})}, lifetime(1_000_000))
 		began := time.Now()
 		p.call(anyone, 100, 1)
 		require.Equal(t, 10*time.Second, time.Since(began))
@@ -163,7 +163,7 @@ func TestALeaseBeginsBeforeItIsAskedFor(t *testing.T) {
 // A grant whose answer was lost is taken back, not left to lapse.
 func TestALostAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		p := begin(t, store, lifetime(1_000_000))
 		p.call(anyone, 100, 1)
 		p.line.lost.Store(true)
@@ -183,7 +183,7 @@ func TestALostAnswer(t *testing.T) {
 // A truth beyond the worst case is posted at once, or the settlement fails: the store must not count less than was spent.
 func TestATruthBeyondTheLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		p := begin(t, store, lifetime(1000))
 		direct := open(t, store, lifetime(1000))
 		r := p.reserve(anyone, 10)
@@ -205,7 +205,7 @@ func TestATruthBeyondTheLease(t *testing.T) {
 func TestATruthBeyondTheLeaseOfOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Hour)
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		all := lifetime(1000)
 		each := budget.Limit{Name: "each", Max: budget.USD(1), Window: budget.Daily, Per: budget.PerWorkflow}
 		p := begin(t, store, all, each)
@@ -225,7 +225,7 @@ func TestATruthBeyondTheLeaseOfOthers(t *testing.T) {
 // A return whose answer was lost is repeated unchanged, though calls have ended since; the difference comes after it.
 func TestALostAnswerToAReturn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		p := begin(t, store, lifetime(1_000_000))
 		p.call(anyone, 100, 10)
 		a, b := p.reserve(anyone, 100), p.reserve(anyone, 100)
@@ -245,7 +245,7 @@ func TestALostAnswerToAReturn(t *testing.T) {
 // A correction whose answer was lost is made sure of, even if the next one brings the sum back to what it was.
 func TestALostAnswerToACorrection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		p := begin(t, store, lifetime(1_000_000))
 		p.line.lost.Store(true)
 		a, b := p.reserve(anyone, 100), p.reserve(anyone, 100)
@@ -263,7 +263,7 @@ func TestALostAnswerToACorrection(t *testing.T) {
 // However many calls fail while the store does not answer, one reservation is in doubt, and nothing of it is kept.
 func TestAnOutageLeavesOneDoubt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := begin(t, memstore.New(), lifetime(1_000_000))
+		p := begin(t, memstore.New(memstore.Options{}), lifetime(1_000_000))
 		p.call(anyone, 100, 1)
 		time.Sleep(2 * lease.DefaultLength)
 		before, _ := p.leased.Remembered()
@@ -285,7 +285,7 @@ func TestAnOutageLeavesOneDoubt(t *testing.T) {
 // A call that expired in its lease and is settled much later is charged once.
 func TestACallSettledLongAfterItExpired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := begin(t, memstore.New(), lifetime(1_000_000))
+		p := begin(t, memstore.New(memstore.Options{}), lifetime(1_000_000))
 		r := p.reserve(anyone, 100)
 		time.Sleep(budget.DefaultTTL + time.Minute)
 		require.Equal(t, [2]int64{100, 0}, account(t, p.ledger, anyone))
@@ -305,7 +305,7 @@ func TestACallSettledLongAfterItExpired(t *testing.T) {
 // A correction that is refused tells nothing of the one before it, whose answer was lost.
 func TestARefusedCorrectionBehindALostOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		p := begin(t, store, lifetime(math.MaxInt64))
 		a, b := p.reserve(anyone, 100), p.reserve(anyone, 100)
 		p.settle(a, 100)

@@ -123,7 +123,7 @@ func (c *crowd) waits(seed uint64, dear int64) (waited time.Duration) {
 
 func newCrowd(t *testing.T, of *crowd, limit int64) *crowd {
 	return &crowd{
-		t: t, store: memstore.New(func(o *memstore.Options) { o.Retention = time.Minute }), limit: lifetime(limit), others: of.others,
+		t: t, store: memstore.New(memstore.Options{Retention: time.Minute}), limit: lifetime(limit), others: of.others,
 		holders: of.holders, parallel: of.parallel, cheap: of.cheap, pause: of.pause, takes: max(of.takes, time.Second), retry: time.Second, warm: 2 * lease.DefaultLength,
 	}
 }
@@ -238,7 +238,7 @@ func TestTheCrowdCatchesDeafHolders(t *testing.T) {
 // nobody from making calls that fit, and ends though its process has died.
 func TestAWishEndsByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		direct := open(t, store, lifetime(1000))
 		held, err := reserve(direct, anyone, 500)
 		require.NoError(t, err)

@@ -109,7 +109,7 @@ type holder struct {
 
 func newFleet(t *testing.T, limit int64) *fleet {
 	return &fleet{
-		t: t, store: memstore.New(func(o *memstore.Options) { o.Retention = time.Hour }),
+		t: t, store: memstore.New(memstore.Options{Retention: time.Hour}),
 		limit: budget.Limit{Name: "fleet", Max: budget.Quantity{N: limit, Unit: budget.UnitUSD}, Window: budget.Lifetime},
 	}
 }

@@ -20,7 +20,7 @@ import (
 // A flag holds at once in the process that sets it, and everywhere by the moment that Kills tells.
 func TestAKillReachesEveryLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		here, there := begin(t, store, lifetime(1_000_000)), begin(t, store, lifetime(1_000_000))
 		loop, other := budget.Scope{Workflow: "loop"}, budget.Scope{Workflow: "other"}
 		for _, p := range []*process{here, there} {
@@ -54,7 +54,7 @@ func TestAKillReachesEveryLease(t *testing.T) {
 // A process whose lease serves one workflow may not serve a killed one from it for longer than a length, either.
 func TestAKillReachesLeasesDrawnForOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		p, direct := begin(t, store, lifetime(1_000_000)), open(t, store, lifetime(1_000_000))
 		loop, other := budget.Scope{Workflow: "loop"}, budget.Scope{Workflow: "other"}
 		for range 200 { // nothing is used up, so that leases are always drawn for the other workflow, when the last one is over
@@ -77,7 +77,7 @@ func TestAKillReachesLeasesDrawnForOthers(t *testing.T) {
 // A flag that is set while a lease is being drawn for its scope is not passed by.
 func TestAKillDuringADraw(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &slowStore{Store: memstore.New(), reserved: make(chan struct{}), goOn: make(chan struct{})}
+		store := &slowStore{Store: memstore.New(memstore.Options{}), reserved: make(chan struct{}), goOn: make(chan struct{})}
 		p := begin(t, store, lifetime(1_000_000))
 		var work sync.WaitGroup
 		work.Go(func() {
@@ -145,7 +145,7 @@ func (s *signalling) Kill(ctx context.Context, k budget.Kill, c budget.Change) e
 // A store that tells of flags is heard: other processes stop at once, not at the end of their leases.
 func TestAKillThatIsSignalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &signalling{Store: memstore.New(), listeners: make(map[*func()]struct{})}
+		store := &signalling{Store: memstore.New(memstore.Options{}), listeners: make(map[*func()]struct{})}
 		lease := func() (*lease.Store, *budget.Ledger) {
 			leased, err := lease.New(store, lease.Options{})
 			require.NoError(t, err)
@@ -178,7 +178,7 @@ func TestAKillThatIsSignalled(t *testing.T) {
 
 func TestAStoreThatDoesNotTellOfKills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := begin(t, memstore.New(), lifetime(1))
+		p := begin(t, memstore.New(memstore.Options{}), lifetime(1))
 		require.ErrorIs(t, p.leased.Signal(t.Context(), func() {}), errors.ErrUnsupported)
 	})
 }
@@ -219,7 +219,7 @@ func TestAKillThatOvertakesARevive(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				store := &gated{Store: memstore.New(), revived: make(chan struct{})}
+				store := &gated{Store: memstore.New(memstore.Options{}), revived: make(chan struct{})}
 				p := begin(t, store, lifetime(1_000_000))
 				p.call(anyone, 10, 1)
 				var work sync.WaitGroup
@@ -238,7 +238,7 @@ func TestAKillThatOvertakesARevive(t *testing.T) {
 // A reading of flags that a change of this process has overtaken is repeated: it may have told of a flag of others.
 func TestAReadingOfFlagsThatIsOvertaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &gated{Store: memstore.New()}
+		store := &gated{Store: memstore.New(memstore.Options{})}
 		p := begin(t, store, lifetime(1_000_000))
 		loop := budget.Scope{Workflow: "loop"}
 		p.call(loop, 10, 1)
@@ -259,7 +259,7 @@ func TestAReadingOfFlagsThatIsOvertaken(t *testing.T) {
 // A reservation that is made again hears of a flag like any other, in a process that was idle.
 func TestAReplayAfterAKillElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		here, there := begin(t, store, lifetime(1_000_000)), begin(t, store, lifetime(1_000_000))
 		lines := []budget.Line{{Account: budget.Key{1}, Unit: budget.UnitUSD, Window: budget.Lifetime, Max: 1_000_000}}
 		r := budget.Reservation{ID: budget.NewID(), Charge: usd(100), Lines: lines, TTL: time.Hour}

@@ -103,7 +103,7 @@ var anyone budget.Scope
 
 func TestALeaseServesCallsWithoutTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		p := begin(t, store, lifetime(1_000_000))
 		require.Equal(t, int64(2), p.cost(func() { p.call(anyone, 100, 30) }), "one look at what is left, one grant")
 		require.Zero(t, p.cost(func() {
@@ -122,7 +122,7 @@ func TestALeaseServesCallsWithoutTheStore(t *testing.T) {
 
 func TestALeaseGrowsWithWhatIsSpent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := begin(t, memstore.New(), lifetime(1<<40))
+		p := begin(t, memstore.New(memstore.Options{}), lifetime(1<<40))
 		steps := p.cost(func() {
 			for range 20_000 {
 				p.call(anyone, 100, 60)
@@ -149,7 +149,7 @@ func (h *heldBalances) Balances(ctx context.Context, lines []budget.Line) ([]bud
 func TestOneReservationMadeTwiceAtOnce(t *testing.T) {
 	for _, limit := range []int64{100, 150} {
 		synctest.Test(t, func(t *testing.T) {
-			store := &heldBalances{Store: memstore.New()}
+			store := &heldBalances{Store: memstore.New(memstore.Options{})}
 			p := begin(t, store, lifetime(limit))
 			lines := []budget.Line{{Account: budget.Key{1}, Unit: budget.UnitUSD, Window: budget.Lifetime, Max: limit}}
 			reserve := func(id budget.ID, nano int64) {
@@ -190,7 +190,7 @@ func TestOneReservationMadeTwiceAtOnce(t *testing.T) {
 // A call that is much dearer than a share would be is reserved on its own, and leaves nothing lying idle.
 func TestADearCallGoesDirect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		p := begin(t, store, lifetime(1000))
 		p.call(anyone, 10, 10)
 		r := p.reserve(anyone, 600)
@@ -208,7 +208,7 @@ func TestWhatIsNotLeased(t *testing.T) {
 	for name, limit := range map[string]budget.Limit{"a latching limit": latch, "a short rolling window": short} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				p := begin(t, memstore.New(), limit)
+				p := begin(t, memstore.New(memstore.Options{}), limit)
 				require.Equal(t, int64(20), p.cost(func() {
 					for range 10 {
 						p.call(anyone, 10, 10)
@@ -225,7 +225,7 @@ func TestADenialIsAsTrueAsADirectOne(t *testing.T) {
 		time.Sleep(time.Hour) // away from the edge of a day
 		all := lifetime(1000)
 		each := budget.Limit{Name: "each", Max: budget.Quantity{N: 900, Unit: budget.UnitUSD}, Window: budget.Daily, Per: budget.PerWorkflow}
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		p := begin(t, store, all, each)
 		for _, workflow := range []string{"a", "b", "c"} {
 			p.call(budget.Scope{Workflow: workflow}, 10, 4) // leaves a lease of the shared limit behind
@@ -247,7 +247,7 @@ func TestADenialIsAsTrueAsADirectOne(t *testing.T) {
 
 func TestADenialIsRememberedForASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		other := open(t, store, lifetime(1000))
 		r, err := reserve(other, anyone, 995)
 		require.NoError(t, err)
@@ -275,7 +275,7 @@ func TestADenialIsRememberedForASecond(t *testing.T) {
 func TestCloseGivesEverythingBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Hour)
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		limit := budget.Limit{Name: "l", Max: budget.USD(1), Window: budget.Daily, Per: budget.PerWorkflow}
 		p := begin(t, store, limit)
 		for _, workflow := range []string{"a", "b", "c"} {
@@ -300,7 +300,7 @@ func TestCloseGivesEverythingBack(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	for _, o := range []lease.Options{{Length: -1}, {Length: time.Millisecond}, {Length: time.Hour}, {Retention: -1}, {MaxRemembered: -1}} {
-		_, err := lease.New(memstore.New(), o)
+		_, err := lease.New(memstore.New(memstore.Options{}), o)
 		require.ErrorIs(t, err, budget.ErrInvalidPolicy, "%+v", o)
 	}
 	_, err := lease.New(nil, lease.Options{})
@@ -310,7 +310,7 @@ func TestOptions(t *testing.T) {
 // What was resolved in a lease can be corrected for a while; after that the error says what to correct instead.
 func TestCorrectAfterTheCallIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		p := begin(t, store, lifetime(1_000_000))
 		r := p.reserve(anyone, 100)
 		p.settle(r, 100)
@@ -332,7 +332,7 @@ func TestCorrectAfterTheCallIsForgotten(t *testing.T) {
 
 func TestOverridesReachLeases(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		here, there := begin(t, store, lifetime(1_000_000)), begin(t, store, lifetime(1_000_000))
 		here.call(anyone, 100, 10)
 		there.call(anyone, 100, 10)
@@ -353,7 +353,7 @@ func (brokenAnswers) Balances(context.Context, []budget.Line) ([]budget.Balance,
 
 func TestAStoreThatAnswersTooLittle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		leased, err := lease.New(brokenAnswers{memstore.New()}, lease.Options{})
+		leased, err := lease.New(brokenAnswers{memstore.New(memstore.Options{})}, lease.Options{})
 		require.NoError(t, err)
 		defer leased.Close()
 		_, err = reserve(open(t, leased, lifetime(100)), anyone, 1)
@@ -364,7 +364,7 @@ func TestAStoreThatAnswersTooLittle(t *testing.T) {
 // Amounts near the end of int64 neither wrap nor count as nothing.
 func TestLeasesDoNotWrap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := begin(t, memstore.New(), lifetime(math.MaxInt64))
+		p := begin(t, memstore.New(memstore.Options{}), lifetime(math.MaxInt64))
 		p.call(anyone, math.MaxInt64/4, math.MaxInt64/4)
 		p.call(anyone, math.MaxInt64/4, math.MaxInt64/4)
 		r := p.reserve(anyone, 1)

@@ -35,7 +35,7 @@ func TestAmountsArePackedWithoutLoss(t *testing.T) {
 func TestARememberedCallIsSmall(t *testing.T) {
 	const calls = 200_000
 	clock := storetest.NewClock(time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC))
-	store := memstore.New(func(o *memstore.Options) { o.Clock = clock.Now })
+	store := memstore.New(memstore.Options{Clock: clock.Now})
 	leased, err := lease.NewWithClock(store, lease.Options{}, clock.Now)
 	require.NoError(t, err)
 	defer leased.Close()
@@ -66,7 +66,7 @@ func TestARememberedCallIsSmall(t *testing.T) {
 // newest are.
 func TestRememberedCallsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		leased, err := lease.New(store, lease.Options{MaxRemembered: 1000})
 		require.NoError(t, err)
 		defer leased.Close()

@@ -17,7 +17,7 @@ func TestThresholdsInsideALease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limit := lifetime(10_000)
 		limit.Notify = []float64{0.1, 0.5}
-		p := begin(t, memstore.New(), limit)
+		p := begin(t, memstore.New(memstore.Options{}), limit)
 		var at []int64
 		for spent := int64(10); spent <= 6000; spent += 10 {
 			for _, c := range p.call(anyone, 30, 10).Crossed {
@@ -35,7 +35,7 @@ func TestThresholdsOverSeveralProcesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limit := lifetime(10_000)
 		limit.Notify = []float64{0.5}
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		ps := []*process{begin(t, store, limit), begin(t, store, limit), begin(t, store, limit)}
 		spent, reported := int64(0), int64(0)
 		for range 300 {
@@ -60,7 +60,7 @@ func TestAThresholdReachedByAReturnIsNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limit := lifetime(10_000)
 		limit.Notify = []float64{0.5}
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		p, direct := begin(t, store, limit), open(t, store, limit)
 		require.Empty(t, p.call(anyone, 100, 100).Crossed)
 		r, err := reserve(direct, anyone, 4500)
@@ -81,7 +81,7 @@ func TestAThresholdReachedByAReturnIsNotLost(t *testing.T) {
 func TestObservedLimitsInsideLeases(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rehearsed := budget.Limit{Name: "rehearsed", Max: budget.Quantity{N: 100, Unit: budget.UnitUSD}, Window: budget.Lifetime, Observe: true}
-		p := begin(t, memstore.New(), lifetime(100_000), rehearsed)
+		p := begin(t, memstore.New(memstore.Options{}), lifetime(100_000), rehearsed)
 		observed := 0
 		for range 50 {
 			r := p.reserve(anyone, 10)

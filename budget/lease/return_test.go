@@ -18,7 +18,7 @@ import (
 // A draw that is under way when Close comes asks the store for nothing afterwards.
 func TestADrawDoesNotOutliveClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &heldBalances{Store: memstore.New(), goOn: make(chan struct{})}
+		store := &heldBalances{Store: memstore.New(memstore.Options{}), goOn: make(chan struct{})}
 		p := begin(t, store, lifetime(1000))
 		var work sync.WaitGroup
 		work.Go(func() {
@@ -38,7 +38,7 @@ func TestADrawDoesNotOutliveClose(t *testing.T) {
 // An Override ends the admissions from leases at once, though one of them is being drawn for.
 func TestAnOverrideDoesNotWaitForADraw(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := begin(t, memstore.New(), lifetime(1_000_000))
+		p := begin(t, memstore.New(memstore.Options{}), lifetime(1_000_000))
 		p.call(anyone, 10, 10)
 		time.Sleep(lease.DefaultLength)
 		p.call(anyone, 10, 10)
@@ -68,7 +68,7 @@ func (settlesNothing) Settle(context.Context, budget.Settlement) (budget.Posting
 // A lease that can't be given back keeps nothing else from expiring.
 func TestExpiryGoesOnAfterAFailedReturn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		_, err := open(t, store, lifetime(1000)).Reserve(t.Context(), budget.Request{Worst: usd(10), TTL: time.Second})
 		require.NoError(t, err)
 		p := begin(t, settlesNothing{store}, lifetime(1000))

@@ -173,7 +173,7 @@ func TestTheFleetCatchesBrokenLeases(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := troubled(t, true)
-				broken.Store, broken.due = memstore.New(), make(map[budget.ID]due)
+				broken.Store, broken.due = memstore.New(memstore.Options{}), make(map[budget.ID]due)
 				f.store = broken
 				f.run(200)
 				require.Positive(t, f.overshot.Load())
@@ -184,7 +184,7 @@ func TestTheFleetCatchesBrokenLeases(t *testing.T) {
 
 // perPrincipal is a fleet's policy: one limit for all and one for each.
 func perPrincipal(t *testing.T) *process {
-	p := begin(t, memstore.New(),
+	p := begin(t, memstore.New(memstore.Options{}),
 		budget.Limit{Name: "all", Max: budget.USD(1000), Window: budget.Daily},
 		budget.Limit{Name: "each", Max: budget.USD(1), Window: budget.Daily, Per: budget.PerPrincipal})
 	p.line.delay.Store(int64(10 * time.Millisecond))

@@ -36,8 +36,10 @@ func leases(scale int64, stride time.Duration) storetest.Harness {
 			"CorrectionsAreRecorded": "a call inside a lease is corrected in its process, and the store inside is told of the lease's own entry",
 		},
 		Open: func(t *testing.T, clock *storetest.Clock) budget.Store {
-			return lease(t, memstore.New(func(o *memstore.Options) {
-				o.Clock, o.Retention, o.UsageRows = clock.Now, storetest.Retention, storetest.UsageRows
+			return lease(t, memstore.New(memstore.Options{
+				Clock:     clock.Now,
+				Retention: storetest.Retention,
+				UsageRows: storetest.UsageRows,
 			}), clock)
 		},
 	}

@@ -34,7 +34,7 @@ func usageOf(ctx context.Context, t *testing.T, store budget.Store) map[string]i
 // More workflows than a settlement can tell apart, corrections, calls that end late and ones that nobody settles are among them.
 func TestLeasesTellWhoseTheirUsageIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		var mu sync.Mutex
 		want := make(map[string]int64)
 		var all sync.WaitGroup
@@ -102,7 +102,7 @@ func TestLeasesTellWhoseTheirUsageIs(t *testing.T) {
 // A process tells its own leases' usage at once.
 func TestUsageInALeaseIsToldAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := begin(t, memstore.New(), lifetime(1e9))
+		p := begin(t, memstore.New(memstore.Options{}), lifetime(1e9))
 		for n := range int64(5) {
 			p.call(budget.Scope{Workflow: "w"}, 10, 1+n)
 			p.call(budget.Scope{Workflow: "x"}, 10, 2)

@@ -17,7 +17,7 @@ import (
 func TestALeaseEndsWithItsWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limit := budget.Limit{Name: "l", Max: budget.Quantity{N: 1000, Unit: budget.UnitUSD}, Window: budget.Daily}
-		store := memstore.New()
+		store := memstore.New(memstore.Options{})
 		p, direct := begin(t, store, limit), open(t, store, limit)
 		time.Sleep(24*time.Hour - 10*time.Second)
 		p.call(anyone, 10, 10)
@@ -54,7 +54,7 @@ func (l *late) Reserve(ctx context.Context, r budget.Reservation) (budget.Decisi
 func TestAGrantThatCrossesTheEdge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limit := budget.Limit{Name: "l", Max: budget.Quantity{N: 1000, Unit: budget.UnitUSD}, Window: budget.Daily}
-		store := &late{Store: memstore.New()}
+		store := &late{Store: memstore.New(memstore.Options{})}
 		time.Sleep(time.Second) // so that no round of the background work falls on midnight
 		p := begin(t, store, limit)
 		time.Sleep(24*time.Hour - 6*time.Second)
@@ -73,7 +73,7 @@ func TestALeaseKeepsToTheStoresClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limit := budget.Limit{Name: "l", Max: budget.Quantity{N: 1000, Unit: budget.UnitUSD}, Window: budget.Daily}
 		ahead := 12*time.Hour - 10*time.Second // it is ten seconds before midnight there, and noon here
-		store := memstore.New(func(o *memstore.Options) { o.Clock = func() time.Time { return time.Now().Add(ahead) } })
+		store := memstore.New(memstore.Options{Clock: func() time.Time { return time.Now().Add(ahead) }})
 		time.Sleep(12 * time.Hour)
 		p := begin(t, store, limit)
 		for range 10 {
@@ -106,7 +106,7 @@ func rolling(t *testing.T, length time.Duration) {
 	var log []spend
 	var sum int64 // of what was spent within the last length
 	random := rand.New(rand.NewPCG(uint64(length), 1))
-	store := memstore.New(func(o *memstore.Options) { o.Retention = 2 * length })
+	store := memstore.New(memstore.Options{Retention: 2 * length})
 	rule := budget.Limit{Name: "l", Max: budget.Quantity{N: limit, Unit: budget.UnitUSD}, Window: budget.Rolling(length)}
 	ps := []*process{begin(t, store, rule), begin(t, store, rule)}
 	denied, steps := 0, ps[0].line.steps.Load()+ps[1].line.steps.Load()
@@ -145,7 +145,7 @@ func TestALeaseEndsWithItsBucket(t *testing.T) {
 		const limit = 1000
 		length, bucket := 20*time.Minute, 20*time.Second
 		rule := budget.Limit{Name: "l", Max: budget.Quantity{N: limit, Unit: budget.UnitUSD}, Window: budget.Rolling(length)}
-		p := begin(t, memstore.New(), rule)
+		p := begin(t, memstore.New(memstore.Options{}), rule)
 		spend := func() (n int64) {
 			for {
 				r, err := reserve(p.ledger, anyone, 10)

@@ -27,9 +27,9 @@ func threeLines() []budget.Line {
 // BenchmarkStore_ReserveSettle is one call's whole bookkeeping, in a store that forgets as fast as it learns.
 func BenchmarkStore_ReserveSettle(b *testing.B) {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	store := memstore.New(func(o *memstore.Options) {
-		o.Clock = func() time.Time { return now }
-		o.Retention = time.Second
+	store := memstore.New(memstore.Options{
+		Clock:     func() time.Time { return now },
+		Retention: time.Second,
 	})
 	ctx, lines := context.Background(), threeLines()
 	charge := budget.ChargeOf(price.Usage{InputTokens: 1000, OutputTokens: 100}, 12_345)
@@ -53,7 +53,7 @@ func BenchmarkStore_ReserveSettle(b *testing.B) {
 
 // BenchmarkStore_ReserveDenied is what a loop that ran out of budget costs.
 func BenchmarkStore_ReserveDenied(b *testing.B) {
-	store, ctx, lines := memstore.New(), context.Background(), threeLines()
+	store, ctx, lines := memstore.New(memstore.Options{}), context.Background(), threeLines()
 	for i := range lines {
 		lines[i].Max = 0
 	}

@@ -10,7 +10,7 @@ import (
 
 // A cap on one run of one program.
 func ExampleNew() {
-	ledger, err := budget.Open(context.Background(), memstore.New(), budget.Policy{Limits: []budget.Limit{
+	ledger, err := budget.Open(context.Background(), memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{
 		{Name: "this-run", Max: budget.USD(5), Window: budget.Lifetime},
 	}})
 	if err != nil {

@@ -58,11 +58,7 @@ var _ budget.Store = (*Store)(nil)
 var errClosed = errors.New("memstore: closed: open a new store")
 
 // New returns an empty store.
-func New(optFns ...func(*Options)) *Store {
-	var o Options
-	for _, fn := range optFns {
-		fn(&o)
-	}
+func New(o Options) *Store {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}

@@ -14,9 +14,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestStore(t *testing.T) {
 	storetest.Run(t, storetest.Harness{Open: func(_ *testing.T, clock *storetest.Clock) budget.Store {
-		return memstore.New(func(o *memstore.Options) {
-			o.Clock = clock.Now
-			o.Retention, o.UsageRows = storetest.Retention, storetest.UsageRows
+		return memstore.New(memstore.Options{
+			Clock:     clock.Now,
+			Retention: storetest.Retention,
+			UsageRows: storetest.UsageRows,
 		})
 	}})
 }

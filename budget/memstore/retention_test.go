@@ -15,9 +15,9 @@ import (
 // aged returns a store with a retention of an hour, and the function that moves its clock.
 func aged(t *testing.T) (*Store, func(time.Duration)) {
 	now := time.Date(2026, 3, 10, 12, 30, 0, 0, time.UTC)
-	s := New(func(o *Options) {
-		o.Clock = func() time.Time { return now }
-		o.Retention = time.Hour
+	s := New(Options{
+		Clock:     func() time.Time { return now },
+		Retention: time.Hour,
 	})
 	t.Cleanup(func() { _ = s.Close() })
 	return s, func(d time.Duration) { now = now.Add(d) }
@@ -156,7 +156,7 @@ func TestDeadlinesComeInOrder(t *testing.T) {
 // What was spent in a month is known for thirteen of them, however short the retention; parts of rolling windows are not kept for that.
 func TestPastWindowsAreKept(t *testing.T) {
 	clock := storetest.NewClock(time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC))
-	s := New(func(o *Options) { o.Clock, o.Retention = clock.Now, time.Hour })
+	s := New(Options{Clock: clock.Now, Retention: time.Hour})
 	defer s.Close()
 	lines := []budget.Line{
 		{Account: budget.Key{1}, Unit: budget.UnitUSD, Window: budget.Monthly, Max: 100},

@@ -39,7 +39,7 @@ func TestALedgerOfAnEarlierLibraryGoesOn(t *testing.T) {
 		pool, schema := loadEarlier(t, version)
 		clock := storetest.NewClock(earlier.Now)
 		earlier.Check(t, clock, func() budget.Store {
-			s, err := Open(t.Context(), pool, func(o *Options) { o.Schema, o.Clock, o.Timeout = schema, clock.Now, waitFor })
+			s, err := Open(t.Context(), pool, Options{Schema: schema, Clock: clock.Now, Timeout: waitFor})
 			require.NoError(t, err)
 			return s
 		})

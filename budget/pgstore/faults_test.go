@@ -326,7 +326,7 @@ func TestAStandbyIsRefused(t *testing.T) {
 	unanswered(t, s, r)
 	_, err := s.Balances(t.Context(), r.Lines)
 	require.ErrorContains(t, err, "standby")
-	_, err = Open(t.Context(), s.pool, func(o *Options) { o.Schema, o.Create = s.opts.Schema, true })
+	_, err = Open(t.Context(), s.pool, Options{Schema: s.opts.Schema, Create: true})
 	require.ErrorIs(t, err, errStandby)
 
 	require.NoError(t, server.Stop())
@@ -340,7 +340,7 @@ func TestAVolatileServerIsRefused(t *testing.T) {
 	server := ownServer(t)
 	schema := newSchema()
 	off := func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["synchronous_commit"] = "off" }
-	_, err := Open(t.Context(), newPool(t, server.DSN(), off), func(o *Options) { o.Schema, o.Create = schema, true })
+	_, err := Open(t.Context(), newPool(t, server.DSN(), off), Options{Schema: schema, Create: true})
 	require.ErrorIs(t, err, errVolatile)
 	told := open(t, newPool(t, server.DSN(), off), schema, func(o *Options) { o.AllowVolatile = true })
 	r := hold(3, line(1, budget.Monthly, 100))

@@ -135,7 +135,7 @@ func TestMigrationsMeetAtAnyIsolation(t *testing.T) {
 		for range 6 {
 			all.Go(func() {
 				pool := newPool(t, dsn(t), func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["default_transaction_isolation"] = level })
-				s, err := Open(context.Background(), pool, func(o *Options) { o.Schema, o.Create = schema, true })
+				s, err := Open(context.Background(), pool, Options{Schema: schema, Create: true})
 				if err != nil {
 					t.Errorf("%s: %v", level, err)
 					return

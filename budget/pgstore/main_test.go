@@ -84,7 +84,7 @@ func newSchema() string { return fmt.Sprintf("ledger_%d", schemas.Add(1)) }
 func open(t testing.TB, pool *pgxpool.Pool, schema string, optFns ...func(*Options)) *Store {
 	t.Helper()
 	patient := func(o *Options) { o.Schema, o.Create, o.Timeout = schema, true, time.Minute }
-	s, err := Open(t.Context(), pool, append([]func(*Options){patient}, optFns...)...)
+	s, err := Open(t.Context(), pool, with(append([]func(*Options){patient}, optFns...)...))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.Close() })
 	return s
@@ -153,4 +153,12 @@ func replaceOnce(t testing.TB, source, old, broken string) string {
 	t.Helper()
 	require.Equal(t, 1, strings.Count(source, old), "the place to break")
 	return strings.Replace(source, old, broken, 1)
+}
+
+// with returns what changes make of the zero options.
+func with(changes ...func(*Options)) (o Options) {
+	for _, change := range changes {
+		change(&o)
+	}
+	return o
 }

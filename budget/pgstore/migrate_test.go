@@ -22,7 +22,7 @@ func TestConcurrentMigrations(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range stores {
 			all.Go(func() {
-				s, err := Open(t.Context(), newPool(t, through), func(o *Options) { o.Schema, o.Create = schema, true })
+				s, err := Open(t.Context(), newPool(t, through), Options{Schema: schema, Create: true})
 				if err != nil {
 					t.Error(err)
 					return
@@ -51,7 +51,7 @@ func TestVersions(t *testing.T) {
 	var all sync.WaitGroup
 	for range 4 {
 		all.Go(func() {
-			again, err := Open(t.Context(), s.pool, func(o *Options) { o.Schema, o.Create = s.opts.Schema, true })
+			again, err := Open(t.Context(), s.pool, Options{Schema: s.opts.Schema, Create: true})
 			if err != nil {
 				t.Error(err)
 				return
@@ -65,7 +65,7 @@ func TestVersions(t *testing.T) {
 	require.Equal(t, len(known)+2, version)
 	stands(t, s, line(1, budget.Monthly, 100), 0, 1) // an open store goes on
 	migrations = known
-	_, err := Open(t.Context(), s.pool, func(o *Options) { o.Schema, o.Create = s.opts.Schema, true })
+	_, err := Open(t.Context(), s.pool, Options{Schema: s.opts.Schema, Create: true})
 	require.ErrorContains(t, err, fmt.Sprintf("version %d, this library knows %d", len(known)+2, len(known)))
 }
 
@@ -136,7 +136,7 @@ func TestAMigrationIsAllOrNothing(t *testing.T) {
 	defer func() { migrations = known }()
 	migrations = append(slices.Clone(known), migration{"missing.sql"})
 	pool, schema := newPool(t, dsn(t)), newSchema()
-	_, err := Open(t.Context(), pool, func(o *Options) { o.Schema, o.Create = schema, true })
+	_, err := Open(t.Context(), pool, Options{Schema: schema, Create: true})
 	require.Error(t, err)
 	var left bool
 	require.NoError(t, pool.QueryRow(t.Context(), "SELECT to_regnamespace($1) IS NOT NULL", schema).Scan(&left))
@@ -147,7 +147,7 @@ func TestAMigrationIsAllOrNothing(t *testing.T) {
 func TestForeignSchemasAreRefused(t *testing.T) {
 	schema := newSchema()
 	admin(t, dsn(t), "CREATE SCHEMA "+schema, "CREATE TABLE "+schema+".customers (id int)")
-	_, err := Open(t.Context(), newPool(t, dsn(t)), func(o *Options) { o.Schema, o.Create = schema, true })
+	_, err := Open(t.Context(), newPool(t, dsn(t)), Options{Schema: schema, Create: true})
 	require.ErrorIs(t, err, errForeign)
 }
 
@@ -157,7 +157,7 @@ func TestSchemaNames(t *testing.T) {
 	for _, name := range []string{
 		`a"; DROP SCHEMA public; --`, "a b", "A", "ä", "1a", "a-b", "a.b", "pg_toast", "a\x00", "{memory}", "$1", strings.Repeat("a", 49), "'", `\`,
 	} {
-		_, err := Open(t.Context(), pool, func(o *Options) { o.Schema, o.Create = name, true })
+		_, err := Open(t.Context(), pool, Options{Schema: name, Create: true})
 		require.ErrorContains(t, err, "Options.Schema", "%q", name)
 		require.NotContains(t, err.Error(), name)
 	}
@@ -165,7 +165,7 @@ func TestSchemaNames(t *testing.T) {
 		s := open(t, pool, name)
 		admitted(t, s, hold(1, line(1, budget.Monthly, 10)))
 	}
-	_, err := Open(t.Context(), nil)
+	_, err := Open(t.Context(), nil, Options{})
 	require.ErrorContains(t, err, "no pool")
 }
 
@@ -175,7 +175,7 @@ func TestTheRoleNeedsOneRight(t *testing.T) {
 	schema := s.opts.quoted()
 	admin(t, dsn(t), "CREATE ROLE app_"+s.opts.Schema+" LOGIN")
 	pool := newPool(t, strings.Replace(dsn(t), "user=postgres", "user=app_"+s.opts.Schema, 1))
-	_, err := Open(t.Context(), pool, func(o *Options) { o.Schema, o.Create = s.opts.Schema, true })
+	_, err := Open(t.Context(), pool, Options{Schema: s.opts.Schema, Create: true})
 	require.ErrorContains(t, err, "USAGE")
 	require.True(t, isCode(err, "42501"))
 	admin(t, dsn(t), "GRANT USAGE ON SCHEMA "+schema+" TO app_"+s.opts.Schema)
@@ -207,7 +207,7 @@ func TestTheRoleNeedsOneRight(t *testing.T) {
 // What a failed step says names no host, user, database or password.
 func TestErrorsHoldNoConnectionParameters(t *testing.T) {
 	pool := newPool(t, "host=127.0.0.1 port=1 user=secretuser password=secretpass dbname=secretdb sslmode=disable connect_timeout=1")
-	_, err := Open(t.Context(), pool, func(o *Options) { o.Create, o.Timeout = true, millis(500) })
+	_, err := Open(t.Context(), pool, Options{Create: true, Timeout: millis(500)})
 	require.ErrorContains(t, err, "no connection: connection refused")
 	for _, part := range []string{"secret", "127.0.0.1"} {
 		require.NotContains(t, err.Error(), part)

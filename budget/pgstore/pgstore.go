@@ -162,11 +162,7 @@ const openTimeout = time.Minute
 // Open opens the ledger in a database, and creates it (with Options.Create) or migrates it if that is necessary. It takes a context because the
 // server may be slow to answer; it takes a minute at most. The caller has to close the pool, which needs about as many connections as
 // callers reserve at a time.
-func Open(ctx context.Context, pool *pgxpool.Pool, optFns ...func(*Options)) (*Store, error) {
-	var o Options
-	for _, fn := range optFns {
-		fn(&o)
-	}
+func Open(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 	if pool == nil {
 		return nil, errors.New("pgstore: no pool")
 	}

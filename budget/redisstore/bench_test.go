@@ -123,7 +123,7 @@ func BenchmarkStore_AgainstBareScripts(b *testing.B) {
 		for _, limits := range []int{1, 8} {
 			b.Run(fmt.Sprintf("callers=%d/limits=%d", callers, limits), func(b *testing.B) {
 				lines, rdb := benchLines(limits), dial(b, shared.Addr, func(o *redis.Options) { o.PoolSize = callers })
-				s, err := New(rdb, named())
+				s, err := Open(b.Context(), rdb, with(named()))
 				require.NoError(b, err)
 				store, bare := storePair(s, lines), barePair(rdb, newKeySpace("bare "+s.opts.Ledger), lines)
 				for _, pair := range []func(context.Context) error{store, bare} { // connections and scripts

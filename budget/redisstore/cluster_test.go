@@ -35,7 +35,7 @@ func TestKeysShareASlot(t *testing.T) {
 func TestNoOtherKeysAreMade(t *testing.T) {
 	server := own(t, "appendonly yes")
 	rdb := dial(t, server.Addr)
-	s, err := New(rdb, func(o *Options) { o.Ledger, o.Create = "}{user text", true })
+	s, err := Open(t.Context(), rdb, Options{Ledger: "}{user text", Create: true})
 	require.NoError(t, err)
 	defer s.Close()
 	scope := budget.Scope{Principal: "user text", Workflow: "{user text}"}
@@ -72,12 +72,12 @@ func TestConformanceOnACluster(t *testing.T) {
 		Seeds: 1, Steps: 300, MaxSum: maxSum, Workers: 8,
 		Open: func(t *testing.T, clock *storetest.Clock) budget.Store {
 			handles++
-			s, err := New(connect(t, handles%2 == 0), options(named(), clock))
+			s, err := Open(t.Context(), connect(t, handles%2 == 0), with(options(named(), clock)))
 			require.NoError(t, err)
 			return s
 		},
 		Reopen: func(t *testing.T, store budget.Store, clock *storetest.Clock) budget.Store {
-			s, err := New(connect(t, true), options(func(o *Options) { *o = store.(*Store).opts }, clock))
+			s, err := Open(t.Context(), connect(t, true), with(options(func(o *Options) { *o = store.(*Store).opts }, clock)))
 			require.NoError(t, err)
 			return s
 		},

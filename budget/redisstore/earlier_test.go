@@ -53,7 +53,7 @@ func TestALedgerOfAnEarlierLibraryGoesOn(t *testing.T) {
 	for _, layout := range []int{1, 2} {
 		rdb, clock := loadEarlier(t, layout), storetest.NewClock(earlier.Now)
 		reopen := func() budget.Store {
-			s, err := New(rdb, func(o *Options) { o.Ledger, o.Clock = "earlier", clock.Now })
+			s, err := Open(t.Context(), rdb, Options{Ledger: "earlier", Clock: clock.Now})
 			require.NoError(t, err)
 			return s
 		}
@@ -75,7 +75,7 @@ func TestALossOutlivesAnEarlierLayout(t *testing.T) {
 	rdb, clock := loadEarlier(t, 2), storetest.NewClock(earlier.Now)
 	keys := newKeySpace("earlier")
 	require.NoError(t, rdb.ZRemRangeByRank(t.Context(), keys.buckets, 0, 0).Err())
-	s, err := New(rdb, func(o *Options) { o.Ledger, o.Clock = "earlier", clock.Now })
+	s, err := Open(t.Context(), rdb, Options{Ledger: "earlier", Clock: clock.Now})
 	require.NoError(t, err)
 	defer s.Close()
 	_, err = s.Reserve(t.Context(), reservation(1, daily(1, 10)))
@@ -152,6 +152,6 @@ func TestALedgerWithALaterUnitIsRefusedByName(t *testing.T) {
 func TestALaterLayoutIsRefusedByName(t *testing.T) {
 	rdb, clock := loadEarlier(t, 2), storetest.NewClock(earlier.Now)
 	require.NoError(t, rdb.HSet(t.Context(), newKeySpace("earlier").ledger, "v", "99").Err())
-	_, err := New(rdb, func(o *Options) { o.Ledger, o.Clock = "earlier", clock.Now })
+	_, err := Open(t.Context(), rdb, Options{Ledger: "earlier", Clock: clock.Now})
 	require.ErrorContains(t, err, `the ledger has layout "99", this library knows `+layout+": use a newer library")
 }

@@ -10,12 +10,12 @@ import (
 )
 
 // A process of a fleet opens the fleet's ledger. The step that sets the fleet up does the same once, with Options.Create.
-func ExampleNew() {
+func ExampleOpen() {
 	rdb := redis.NewClient(&redis.Options{Addr: "redis.internal:6379"})
 	defer rdb.Close()
-	store, err := redisstore.New(rdb, func(o *redisstore.Options) {
-		o.Ledger = "agents"
-		o.MinReplicas = 1
+	store, err := redisstore.Open(context.Background(), rdb, redisstore.Options{
+		Ledger:      "agents",
+		MinReplicas: 1,
 	})
 	if err != nil {
 		panic(err)

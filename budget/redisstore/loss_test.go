@@ -53,7 +53,7 @@ func forgotten(t *testing.T, s *Store, r budget.Reservation) {
 func TestAFlushedServerIsRefused(t *testing.T) {
 	server := own(t, "appendonly yes")
 	rdb, name := dial(t, server.Addr), named()
-	s, err := New(rdb, name)
+	s, err := Open(t.Context(), rdb, with(name))
 	require.NoError(t, err)
 	defer s.Close()
 	r := reservation(3, daily(1, 10))
@@ -65,10 +65,10 @@ func TestAFlushedServerIsRefused(t *testing.T) {
 	keys, err := rdb.DBSize(t.Context()).Result()
 	require.NoError(t, err)
 	require.Zero(t, keys, "no step makes the ledger anew")
-	_, err = New(rdb, name, func(o *Options) { o.Create = false })
+	_, err = Open(t.Context(), rdb, with(name, func(o *Options) { o.Create = false }))
 	require.ErrorContains(t, err, "Options.Create")
 
-	again, err := New(rdb, name)
+	again, err := Open(t.Context(), rdb, with(name))
 	require.NoError(t, err)
 	defer again.Close()
 	forgotten(t, s, r)
@@ -91,7 +91,7 @@ func TestALedgerInPartIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, s.rdb.Del(t.Context(), s.keys.ledger).Err())
 	forgotten(t, s, r)
-	again, err := New(s.rdb, func(o *Options) { o.Ledger, o.Create = s.opts.Ledger, true })
+	again, err := Open(t.Context(), s.rdb, Options{Ledger: s.opts.Ledger, Create: true})
 	require.NoError(t, err)
 	defer again.Close()
 	forgotten(t, again, r)
@@ -104,7 +104,7 @@ func TestARestoredBackupIsRefused(t *testing.T) {
 	server, err := servers.StartRedis(dir, "appendonly yes")
 	servers.Require(t, err)
 	defer server.Kill()
-	s, err := New(dial(t, server.Addr), named())
+	s, err := Open(t.Context(), dial(t, server.Addr), with(named()))
 	require.NoError(t, err)
 	defer s.Close()
 	r := reservation(3, daily(1, 1000))
@@ -124,7 +124,7 @@ func TestARestoredBackupIsRefused(t *testing.T) {
 	require.NoError(t, server.Restart())
 	forgotten(t, s, r)
 
-	younger, err := New(s.rdb, func(o *Options) { o.Ledger = s.opts.Ledger })
+	younger, err := Open(t.Context(), s.rdb, Options{Ledger: s.opts.Ledger})
 	require.NoError(t, err)
 	defer younger.Close()
 	stands(t, younger, r.Lines, 0, 3)
@@ -133,7 +133,7 @@ func TestARestoredBackupIsRefused(t *testing.T) {
 // What was acknowledged before the server was killed is there afterwards, and the sums are those of the entries.
 func TestAcknowledgedReservationsSurviveKill(t *testing.T) {
 	server := own(t, "appendonly yes", "appendfsync everysec")
-	s, err := New(dial(t, server.Addr), named(), func(o *Options) { o.Timeout = 5 * time.Second })
+	s, err := Open(t.Context(), dial(t, server.Addr), with(named(), func(o *Options) { o.Timeout = 5 * time.Second }))
 	require.NoError(t, err)
 	defer s.Close()
 	lines := append(daily(1, 1<<40), budget.Line{Account: budget.Key{2}, Unit: budget.UnitUSD, Window: budget.Rolling(time.Hour), Max: 1 << 40})
@@ -186,7 +186,7 @@ func TestAServerThatDoesNotAnswer(t *testing.T) {
 	server := own(t, "appendonly yes")
 	for name, connect := range clients {
 		t.Run(name, func(t *testing.T) {
-			s, err := New(connect(t, server.Addr), named(), func(o *Options) { o.Timeout = time.Hour })
+			s, err := Open(t.Context(), connect(t, server.Addr), with(named(), func(o *Options) { o.Timeout = time.Hour }))
 			require.NoError(t, err)
 			defer s.Close()
 			r := reservation(3, daily(1, 10))
@@ -212,7 +212,7 @@ func TestAServerThatDoesNotAnswer(t *testing.T) {
 func TestAFullServer(t *testing.T) {
 	server := own(t, "appendonly yes", "maxmemory 100mb")
 	rdb := dial(t, server.Addr)
-	s, err := New(rdb, named())
+	s, err := Open(t.Context(), rdb, with(named()))
 	require.NoError(t, err)
 	defer s.Close()
 	lines := daily(1, 1<<40)
@@ -247,7 +247,7 @@ func TestAFullServer(t *testing.T) {
 func TestScriptsAreSentAgain(t *testing.T) {
 	server := own(t, "appendonly yes")
 	rdb := dial(t, server.Addr)
-	s, err := New(rdb, named())
+	s, err := Open(t.Context(), rdb, with(named()))
 	require.NoError(t, err)
 	defer s.Close()
 	r := reservation(3, daily(1, 10))
@@ -272,7 +272,7 @@ func TestAServerThatCanNotBeReached(t *testing.T) {
 		}
 	})
 	defer close(release)
-	_, err := New(rdb, named(), func(o *Options) { o.Timeout = 20 * time.Millisecond })
+	_, err := Open(t.Context(), rdb, with(named(), func(o *Options) { o.Timeout = 20 * time.Millisecond }))
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 

@@ -63,7 +63,7 @@ func TestALostReplyCountsOnce(t *testing.T) {
 			t.Run(client+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				proxy := newLossy(t, shared.Addr)
-				s, err := New(connect(t, proxy.addr), named(), func(o *Options) { o.Timeout = time.Second })
+				s, err := Open(t.Context(), connect(t, proxy.addr), with(named(), func(o *Options) { o.Timeout = time.Second }))
 				require.NoError(t, err)
 				defer s.Close()
 				lines, honest := daily(1, 1<<40), open(t, func(o *Options) { o.Ledger = s.opts.Ledger })

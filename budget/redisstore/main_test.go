@@ -64,7 +64,7 @@ func dial(t testing.TB, addr string, change ...func(*redis.Options)) *redis.Clie
 // open returns a store over a new ledger on the shared server.
 func open(t testing.TB, optFns ...func(*Options)) *Store {
 	servers.Require(t, sharedErr)
-	s, err := New(dial(t, shared.Addr), append([]func(*Options){named()}, optFns...)...)
+	s, err := Open(t.Context(), dial(t, shared.Addr), with(append([]func(*Options){named()}, optFns...)...))
 	require.NoError(t, err)
 	t.Cleanup(func() { s.Close() })
 	return s
@@ -79,4 +79,12 @@ func own(t testing.TB, options ...string) *servers.Redis {
 	servers.Require(t, err)
 	t.Cleanup(func() { server.Kill() })
 	return server
+}
+
+// with returns what changes make of the zero options.
+func with(changes ...func(*Options)) (o Options) {
+	for _, change := range changes {
+		change(&o)
+	}
+	return o
 }

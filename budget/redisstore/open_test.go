@@ -18,17 +18,17 @@ import (
 func TestNewRefusesServersThatForget(t *testing.T) {
 	server := own(t)
 	rdb, name := dial(t, server.Addr), named()
-	_, err := New(rdb, name)
+	_, err := Open(t.Context(), rdb, with(name))
 	require.ErrorContains(t, err, "appendonly is off")
 	require.NotContains(t, err.Error(), "noeviction")
 	require.NoError(t, rdb.ConfigSet(t.Context(), "maxmemory-policy", "allkeys-lru").Err())
-	_, err = New(rdb, name)
+	_, err = Open(t.Context(), rdb, with(name))
 	require.ErrorContains(t, err, "appendonly is off")
 	require.ErrorContains(t, err, "maxmemory-policy is allkeys-lru")
-	_, err = New(rdb, name, func(o *Options) { o.AllowNoAppendOnly = true })
+	_, err = Open(t.Context(), rdb, with(name, func(o *Options) { o.AllowNoAppendOnly = true }))
 	require.ErrorContains(t, err, "Options.AllowEviction")
 	require.Zero(t, rdb.DBSize(t.Context()).Val(), "what is refused leaves nothing behind")
-	s, err := New(rdb, name, func(o *Options) { o.AllowNoAppendOnly, o.AllowEviction = true, true })
+	s, err := Open(t.Context(), rdb, with(name, func(o *Options) { o.AllowNoAppendOnly, o.AllowEviction = true, true }))
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
 }
@@ -38,10 +38,10 @@ func TestNewRefusesServersThatDoNotTell(t *testing.T) {
 	server := own(t, "appendonly yes", "user limited on >secret ~bedrockguard:* &* +@all -@admin -@dangerous")
 	rdb := dial(t, server.Addr, func(o *redis.Options) { o.Username, o.Password = "limited", "secret" })
 	require.ErrorContains(t, rdb.ConfigGet(t.Context(), "*").Err(), "NOPERM")
-	_, err := New(rdb, named())
+	_, err := Open(t.Context(), rdb, with(named()))
 	require.ErrorContains(t, err, "Options.AllowEviction")
 	require.ErrorContains(t, err, "Options.AllowNoAppendOnly")
-	s, err := New(rdb, named(), func(o *Options) { o.AllowEviction, o.AllowNoAppendOnly = true, true })
+	s, err := Open(t.Context(), rdb, with(named(), func(o *Options) { o.AllowEviction, o.AllowNoAppendOnly = true, true }))
 	require.NoError(t, err)
 	defer s.Close()
 	for step, err := range everyStep(t, s, reservation(1, daily(1, 10))) {
@@ -51,7 +51,7 @@ func TestNewRefusesServersThatDoNotTell(t *testing.T) {
 	}
 
 	wrong := dial(t, server.Addr, func(o *redis.Options) { o.Username, o.Password = "limited", "hunter2" })
-	_, err = New(wrong, named())
+	_, err = Open(t.Context(), wrong, with(named()))
 	require.Error(t, err)
 	require.NotContains(t, err.Error(), "hunter2")
 }
@@ -59,7 +59,7 @@ func TestNewRefusesServersThatDoNotTell(t *testing.T) {
 // The rights that the package asks for suffice.
 func TestAUserNeedsNoMoreRights(t *testing.T) {
 	server := own(t, "appendonly yes", "user least on >secret ~bedrockguard:* &bedrockguard:* +@connection +@scripting +@hash +@sortedset +exists +time +publish +subscribe +info +wait")
-	s, err := New(dial(t, server.Addr, func(o *redis.Options) { o.Username, o.Password = "least", "secret" }), named())
+	s, err := Open(t.Context(), dial(t, server.Addr, func(o *redis.Options) { o.Username, o.Password = "least", "secret" }), with(named()))
 	require.NoError(t, err)
 	defer s.Close()
 	changed, _, _ := heard(t, s)
@@ -74,7 +74,7 @@ func TestAUserNeedsNoMoreRights(t *testing.T) {
 // CONFIG may be forbidden: INFO tells what is needed.
 func TestNewNeedsNoConfig(t *testing.T) {
 	server := own(t, "appendonly yes", `rename-command CONFIG ""`)
-	s, err := New(dial(t, server.Addr), named())
+	s, err := Open(t.Context(), dial(t, server.Addr), with(named()))
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
 }
@@ -82,7 +82,7 @@ func TestNewNeedsNoConfig(t *testing.T) {
 func TestReplicasAreRefused(t *testing.T) {
 	primary := own(t, "appendonly yes")
 	replica := own(t, "appendonly yes", servers.ReplicaOf(primary))
-	s, err := New(dial(t, primary.Addr), named())
+	s, err := Open(t.Context(), dial(t, primary.Addr), with(named()))
 	require.NoError(t, err)
 	defer s.Close()
 	r := reservation(3, daily(1, 10))
@@ -91,7 +91,7 @@ func TestReplicasAreRefused(t *testing.T) {
 	behind := dial(t, replica.Addr)
 	require.Eventually(t, func() bool { return behind.Exists(t.Context(), s.keys.ledger).Val() == 1 }, 30*time.Second, 5*time.Millisecond)
 	for _, create := range []bool{false, true} {
-		_, err = New(behind, func(o *Options) { o.Ledger, o.Create = s.opts.Ledger, create })
+		_, err = Open(t.Context(), behind, Options{Ledger: s.opts.Ledger, Create: create})
 		require.ErrorContains(t, err, "the server is a slave: a ledger needs the primary")
 	}
 
@@ -104,28 +104,28 @@ func TestReplicasAreRefused(t *testing.T) {
 
 func TestNewRefusesWhatCannotWork(t *testing.T) {
 	servers.Require(t, sharedErr)
-	_, err := New(nil)
+	_, err := Open(t.Context(), nil, Options{})
 	require.ErrorContains(t, err, "no client")
 	rdb := dial(t, shared.Addr)
-	_, err = New(rdb, named(), func(o *Options) { o.MinReplicas = -1 })
+	_, err = Open(t.Context(), rdb, with(named(), func(o *Options) { o.MinReplicas = -1 }))
 	require.ErrorContains(t, err, "MinReplicas")
-	_, err = New(struct{ redis.UniversalClient }{rdb}, named(), func(o *Options) { o.MinReplicas = 1 })
+	_, err = Open(t.Context(), struct{ redis.UniversalClient }{rdb}, with(named(), func(o *Options) { o.MinReplicas = 1 }))
 	require.ErrorIs(t, err, errReplicaClient)
 	endless := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{shared.Addr}, ReadTimeout: -1})
 	defer endless.Close()
-	_, err = New(endless, named())
+	_, err = Open(t.Context(), endless, with(named()))
 	require.ErrorContains(t, err, "without end")
 	nobody := dial(t, "127.0.0.1:1")
-	_, err = New(nobody, named())
+	_, err = Open(t.Context(), nobody, with(named()))
 	require.ErrorContains(t, err, "refused")
 
 	s := open(t)
 	require.NoError(t, s.rdb.HSet(t.Context(), s.keys.ledger, "v", "99").Err())
-	_, err = New(rdb, func(o *Options) { o.Ledger = s.opts.Ledger })
+	_, err = Open(t.Context(), rdb, Options{Ledger: s.opts.Ledger})
 	require.ErrorContains(t, err, `layout "99"`)
 	foreign := newKeySpace("foreign")
 	require.NoError(t, rdb.Set(t.Context(), foreign.ledger, "something else", 0).Err())
-	_, err = New(rdb, func(o *Options) { o.Ledger, o.Create = "foreign", true })
+	_, err = Open(t.Context(), rdb, Options{Ledger: "foreign", Create: true})
 	require.ErrorContains(t, err, "WRONGTYPE")
 }
 
@@ -139,7 +139,7 @@ func TestManyOpenAtOnce(t *testing.T) {
 	for range 16 {
 		rdb := dial(t, shared.Addr)
 		all.Go(func() {
-			s, err := New(rdb, name)
+			s, err := Open(t.Context(), rdb, with(name))
 			if err != nil {
 				t.Error(err)
 				return
@@ -155,7 +155,7 @@ func TestManyOpenAtOnce(t *testing.T) {
 	}
 	all.Wait()
 	require.Len(t, epochs, 1)
-	s, err := New(dial(t, shared.Addr), name)
+	s, err := Open(t.Context(), dial(t, shared.Addr), with(name))
 	require.NoError(t, err)
 	defer s.Close()
 	stands(t, s, daily(1, 100), 0, 16)

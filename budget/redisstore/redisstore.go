@@ -76,14 +76,10 @@ var (
 
 var errClosed = errors.New("redisstore: closed: open a new store")
 
-// New opens the ledger that the server keeps under Options.Ledger; see Options.Create for its first start. The client stays
+// Open opens the ledger that the server keeps under Options.Ledger; see Options.Create for its first start. The client stays
 // the caller's to close, after the Store. Any client will do, as long as its reads end: its retries are not used, and it
 // need not watch contexts.
-func New(rdb redis.UniversalClient, optFns ...func(*Options)) (*Store, error) {
-	var o Options
-	for _, fn := range optFns {
-		fn(&o)
-	}
+func Open(ctx context.Context, rdb redis.UniversalClient, o Options) (*Store, error) {
 	if err := o.complete(rdb); err != nil {
 		return nil, err
 	}
@@ -93,7 +89,7 @@ func New(rdb redis.UniversalClient, optFns ...func(*Options)) (*Store, error) {
 	}
 	s := &Store{opts: o, rdb: own, punctual: punctual, keys: newKeySpace(o.Ledger), retention: micros(o.Retention)}
 	s.ctx, s.end = context.WithCancel(context.Background())
-	if err := s.open(s.ctx); err != nil {
+	if err := s.open(ctx); err != nil {
 		_ = s.Close()
 		return nil, fmt.Errorf("redisstore: open: %w", err)
 	}

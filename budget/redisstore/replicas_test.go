@@ -21,7 +21,7 @@ func TestMinReplicas(t *testing.T) {
 	require.Eventually(t, func() bool {
 		return strings.Contains(rdb.Info(t.Context(), "replication").Val(), "state=online")
 	}, 60*time.Second, 5*time.Millisecond)
-	s, err := New(rdb, named(), func(o *Options) { o.MinReplicas = 1 })
+	s, err := Open(t.Context(), rdb, with(named(), func(o *Options) { o.MinReplicas = 1 }))
 	require.NoError(t, err)
 	defer s.Close()
 	lines := daily(1, 10)
@@ -39,7 +39,7 @@ func TestMinReplicas(t *testing.T) {
 	lost := reservation(3, lines)
 	_, err = s.Reserve(t.Context(), lost)
 	require.ErrorIs(t, err, errReplicas)
-	other, err := New(dial(t, primary.Addr), func(o *Options) { o.Ledger, o.MinReplicas, o.Timeout = s.opts.Ledger, 1, 2*time.Second })
+	other, err := Open(t.Context(), dial(t, primary.Addr), Options{Ledger: s.opts.Ledger, MinReplicas: 1, Timeout: 2 * time.Second})
 	require.NoError(t, err)
 	defer other.Close()
 	_, err = other.Reserve(t.Context(), r)

@@ -53,7 +53,7 @@ func TestSignalKillsTellsOfEveryChange(t *testing.T) {
 func TestSignalKillsComesBack(t *testing.T) {
 	server := own(t, "appendonly yes")
 	rdb := dial(t, server.Addr)
-	s, err := New(rdb, named())
+	s, err := Open(t.Context(), rdb, with(named()))
 	require.NoError(t, err)
 	defer s.Close()
 	changed, _, _ := heard(t, s)
@@ -70,7 +70,7 @@ func TestSignalKillsComesBack(t *testing.T) {
 func TestSignalKillsNoticesSilence(t *testing.T) {
 	server := own(t, "appendonly yes")
 	proxy := newLossy(t, server.Addr)
-	s, err := New(dial(t, proxy.addr), named())
+	s, err := Open(t.Context(), dial(t, proxy.addr), with(named()))
 	require.NoError(t, err)
 	defer s.Close()
 	changed, _, _ := heard(t, s)
@@ -92,7 +92,7 @@ func TestSignalKillsEndsWithTheStore(t *testing.T) {
 func TestKillNeedsNoRightToPublish(t *testing.T) {
 	server := own(t, "appendonly yes")
 	admin := dial(t, server.Addr)
-	s, err := New(admin, named())
+	s, err := Open(t.Context(), admin, with(named()))
 	require.NoError(t, err)
 	defer s.Close()
 	require.NoError(t, admin.ACLSetUser(t.Context(), "default", "resetchannels").Err())

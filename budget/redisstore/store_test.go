@@ -26,14 +26,14 @@ func TestConformance(t *testing.T) {
 		Reopen: func(t *testing.T, store budget.Store, clock *storetest.Clock) budget.Store {
 			opts := store.(*Store).opts
 			opts.Create = false
-			s, err := New(dial(t, shared.Addr), func(o *Options) { *o = opts })
+			s, err := Open(t.Context(), dial(t, shared.Addr), opts)
 			require.NoError(t, err)
 			return s
 		},
 		Wipe: func(t *testing.T, store budget.Store) {
 			s := store.(*Store)
 			require.NoError(t, s.rdb.Del(t.Context(), s.keys.names()...).Err())
-			again, err := New(s.rdb, func(o *Options) { *o = s.opts })
+			again, err := Open(t.Context(), s.rdb, s.opts)
 			require.NoError(t, err)
 			require.NoError(t, again.Close())
 		},

@@ -25,7 +25,7 @@ func TestUsageOfManyConnectionsAddsUp(t *testing.T) {
 	first := open(t, func(o *Options) { o.UsageRows = 3 })
 	stores := []*Store{first}
 	for range 2 {
-		s, err := New(dial(t, shared.Addr), func(o *Options) { *o = first.opts })
+		s, err := Open(t.Context(), dial(t, shared.Addr), first.opts)
 		require.NoError(t, err)
 		defer s.Close()
 		stores = append(stores, s)
@@ -139,7 +139,7 @@ func TestPoliciesAreSignalled(t *testing.T) {
 	defer all.Wait()
 	defer cancel()
 	<-signals // the connection is made
-	other, err := New(dial(t, shared.Addr), func(o *Options) { *o = s.opts })
+	other, err := Open(ctx, dial(t, shared.Addr), s.opts)
 	require.NoError(t, err)
 	defer other.Close()
 	for _, document := range [][]byte{[]byte("limits: []"), nil} {

@@ -290,7 +290,7 @@ func benchmarkStep(operation, path string) (step func(int) error, stop func(), e
 		}
 		return func(int) error { return bare() }, stop, err
 	}
-	s, err := Open(path, create)
+	s, err := Open(context.Background(), path, Options{Create: true})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -31,7 +31,7 @@ func earlierFile(t *testing.T) string {
 func TestAFileOfAnEarlierLibraryGoesOn(t *testing.T) {
 	path, clock := earlierFile(t), storetest.NewClock(earlier.Now)
 	earlier.Check(t, clock, func() budget.Store {
-		s, err := Open(path, func(o *Options) { o.Clock = clock.Now })
+		s, err := Open(t.Context(), path, Options{Clock: clock.Now})
 		require.NoError(t, err)
 		return s
 	})
@@ -40,7 +40,7 @@ func TestAFileOfAnEarlierLibraryGoesOn(t *testing.T) {
 // A charge in a unit that only a later library knows is not read as one without it.
 func TestAFileWithALaterUnitIsRefusedByName(t *testing.T) {
 	path, clock := earlierFile(t), storetest.NewClock(earlier.Now)
-	s, err := Open(path, func(o *Options) { o.Clock = clock.Now })
+	s, err := Open(t.Context(), path, Options{Clock: clock.Now})
 	require.NoError(t, err)
 	defer s.Close()
 	_, err = s.conn.ExecContext(t.Context(), "UPDATE reservation SET reserved = CAST(reserved || x'0000000000000007' AS BLOB), actual = CAST(actual || x'0000000000000007' AS BLOB)")

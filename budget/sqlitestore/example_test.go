@@ -21,10 +21,10 @@ func ExampleOpen() {
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "spend.db")
 
-	_, err = sqlitestore.Open(path)
+	_, err = sqlitestore.Open(context.Background(), path, sqlitestore.Options{})
 	fmt.Println(errors.Is(err, budget.ErrNoLedger))
 
-	store, err := sqlitestore.Open(path, func(o *sqlitestore.Options) { o.Create = true })
+	store, err := sqlitestore.Open(context.Background(), path, sqlitestore.Options{Create: true})
 	if err != nil {
 		panic(err)
 	}

@@ -47,7 +47,7 @@ func (l *leasing) agent(ledger *budget.Ledger, random *rand.Rand) {
 
 // process runs four agents over one handle.
 func (l *leasing) process(seed uint64) error {
-	store, err := sqlitestore.Open(l.path, func(o *sqlitestore.Options) { o.Create = true })
+	store, err := sqlitestore.Open(context.Background(), l.path, sqlitestore.Options{Create: true})
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func TestLeasesOverOneFile(t *testing.T) {
 		processes.Go(func() { assert.NoError(t, l.process(p)) })
 	}
 	processes.Wait()
-	store, err := sqlitestore.Open(l.path, func(o *sqlitestore.Options) { o.Create = true })
+	store, err := sqlitestore.Open(t.Context(), l.path, sqlitestore.Options{Create: true})
 	require.NoError(t, err)
 	defer store.Close()
 	ledger, err := budget.Open(t.Context(), store, l.policy)

@@ -15,7 +15,7 @@ import (
 
 // More lines than one statement takes are read and booked in parts, and each part's answers belong to its own lines.
 func TestManyLines(t *testing.T) {
-	s, err := Open(tempFile(t), create)
+	s, err := Open(t.Context(), tempFile(t), Options{Create: true})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	lines := make([]budget.Line, 2*maxTogether+5)
@@ -89,7 +89,7 @@ func TestManyLines(t *testing.T) {
 // After an Expire that charged as many as it might, the next one does not look first, and is right all the same.
 func TestExpireInBatches(t *testing.T) {
 	now := time.Date(2026, 3, 10, 12, 30, 0, 0, time.UTC)
-	s, err := Open(tempFile(t), create, func(o *Options) { o.Clock = func() time.Time { return now } })
+	s, err := Open(t.Context(), tempFile(t), Options{Create: true, Clock: func() time.Time { return now }})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	_, err = benchReserved(s, 4, time.Minute)
@@ -110,7 +110,7 @@ func TestExpireInBatches(t *testing.T) {
 // Flags that do not hold for a call must not be read by it: thousands of them, of other runs of its principal, would hold the file's
 // lock for as long as reading them takes.
 func TestFlagsOfOthersAreNotRead(t *testing.T) {
-	s, err := Open(tempFile(t), create, func(o *Options) { o.Synchronous = Normal })
+	s, err := Open(t.Context(), tempFile(t), Options{Create: true, Synchronous: Normal})
 	require.NoError(t, err)
 	defer s.Close()
 	for i := range 200 {

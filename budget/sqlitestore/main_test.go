@@ -22,6 +22,3 @@ func tempFile(t testing.TB) string {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return dir + "/spend.db"
 }
-
-// create makes the ledger if there is none.
-func create(o *Options) { o.Create = true }

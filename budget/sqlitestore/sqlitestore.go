@@ -87,17 +87,13 @@ var (
 
 // Open opens the ledger in the file at path; see Options.Create for its first start. A ledger that lost a part opens, so that an
 // operator can accept the loss, and refuses all steps until then.
-func Open(path string, optFns ...func(*Options)) (*Store, error) {
-	o := Options{}
-	for _, fn := range optFns {
-		fn(&o)
-	}
+func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	if err := o.complete(path); err != nil {
 		return nil, err
 	}
 	s := &Store{opts: o, path: path}
 	s.queue.runner = make(chan struct{}, 1)
-	if err := s.open(context.Background()); err != nil {
+	if err := s.open(ctx); err != nil {
 		return nil, fmt.Errorf("sqlitestore: open: %w", err)
 	}
 	return s, nil

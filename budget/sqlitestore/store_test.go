@@ -20,20 +20,18 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	options := func(clock *storetest.Clock) func(*Options) {
-		return func(o *Options) {
-			o.Create, o.Clock, o.Retention, o.UsageRows, o.Synchronous = true, clock.Now, storetest.Retention, storetest.UsageRows, Normal
-		}
+	options := func(clock *storetest.Clock) Options {
+		return Options{Create: true, Clock: clock.Now, Retention: storetest.Retention, UsageRows: storetest.UsageRows, Synchronous: Normal}
 	}
 	storetest.Run(t, storetest.Harness{
 		Seeds: 4, Steps: 500,
 		Open: func(t *testing.T, clock *storetest.Clock) budget.Store {
-			s, err := Open(tempFile(t), options(clock))
+			s, err := Open(t.Context(), tempFile(t), options(clock))
 			require.NoError(t, err)
 			return s
 		},
 		Reopen: func(t *testing.T, store budget.Store, clock *storetest.Clock) budget.Store {
-			s, err := Open(store.(*Store).path, options(clock))
+			s, err := Open(t.Context(), store.(*Store).path, options(clock))
 			require.NoError(t, err)
 			return s
 		},
@@ -42,7 +40,7 @@ func TestConformance(t *testing.T) {
 			for _, suffix := range []string{"", "-wal", "-shm"} {
 				_ = os.Remove(path + suffix)
 			}
-			again, err := Open(path, create)
+			again, err := Open(t.Context(), path, Options{Create: true})
 			require.NoError(t, err)
 			require.NoError(t, again.Close())
 		},
@@ -76,18 +74,18 @@ func loseRow(t *testing.T, path string, n int) string {
 // A file that is not there, or holds nothing, is no ledger of which nothing was spent.
 func TestOpenMakesALedgerOnlyWhenTold(t *testing.T) {
 	path := tempFile(t)
-	_, err := Open(path)
+	_, err := Open(t.Context(), path, Options{})
 	require.ErrorIs(t, err, budget.ErrNoLedger)
 	require.NoFileExists(t, path)
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
-	_, err = Open(path)
+	_, err = Open(t.Context(), path, Options{})
 	require.ErrorIs(t, err, budget.ErrNoLedger)
 
-	s, err := Open(path, create)
+	s, err := Open(t.Context(), path, Options{Create: true})
 	require.NoError(t, err)
 	require.NoError(t, reserveOne(t.Context(), s))
 	require.NoError(t, s.Close())
-	s, err = Open(path)
+	s, err = Open(t.Context(), path, Options{})
 	require.NoError(t, err)
 	require.NoError(t, reserveOne(t.Context(), s))
 	balances, err := s.Balances(t.Context(), benchLines())
@@ -99,13 +97,13 @@ func TestOpenMakesALedgerOnlyWhenTold(t *testing.T) {
 // Rows that are gone are a loss for a process that begins later, too, until an operator accepts it.
 func TestALostRowIsALossForNewProcesses(t *testing.T) {
 	path := tempFile(t)
-	s, err := Open(path, create)
+	s, err := Open(t.Context(), path, Options{Create: true})
 	require.NoError(t, err)
 	require.NoError(t, reserveOne(t.Context(), s))
 	require.NoError(t, s.Close())
 	require.NotEmpty(t, loseRow(t, path, 1))
 
-	s, err = Open(path)
+	s, err = Open(t.Context(), path, Options{})
 	require.NoError(t, err)
 	defer s.Close()
 	require.ErrorIs(t, reserveOne(t.Context(), s), budget.ErrLost)
@@ -117,10 +115,10 @@ func TestALostRowIsALossForNewProcesses(t *testing.T) {
 
 func TestOpenRefusesWhatIsNoFile(t *testing.T) {
 	for _, path := range []string{"", ":memory:", "file:x.db?mode=memory", "x.db?_pragma=synchronous(0)", t.TempDir() + "/missing/spend.db"} {
-		_, err := Open(path, create)
+		_, err := Open(t.Context(), path, Options{Create: true})
 		require.Error(t, err, path)
 	}
-	_, err := Open(tempFile(t), func(o *Options) { o.Synchronous = "OFF" })
+	_, err := Open(t.Context(), tempFile(t), Options{Synchronous: "OFF"})
 	require.ErrorContains(t, err, "Synchronous")
 }
 
@@ -128,7 +126,7 @@ func TestOpenRefusesWhatIsNoFile(t *testing.T) {
 func TestOpenRefusesForeignFiles(t *testing.T) {
 	path := tempFile(t)
 	require.NoError(t, os.WriteFile(path, bytes.Repeat([]byte("not a database\n"), 1000), 0o600))
-	_, err := Open(path, create)
+	_, err := Open(t.Context(), path, Options{Create: true})
 	require.Error(t, err)
 
 	foreign := tempFile(t)
@@ -137,7 +135,7 @@ func TestOpenRefusesForeignFiles(t *testing.T) {
 	_, err = other.Exec("CREATE TABLE customers (id INTEGER)")
 	require.NoError(t, err)
 	require.NoError(t, other.Close())
-	_, err = Open(foreign)
+	_, err = Open(t.Context(), foreign, Options{})
 	require.ErrorContains(t, err, "something else")
 
 	newer := tempFile(t)
@@ -146,13 +144,13 @@ func TestOpenRefusesForeignFiles(t *testing.T) {
 	_, err = db.Exec("PRAGMA user_version = 99")
 	require.NoError(t, err)
 	require.NoError(t, db.Close())
-	_, err = Open(newer)
+	_, err = Open(t.Context(), newer, Options{})
 	require.ErrorContains(t, err, "schema version 99")
 }
 
 // A backup that is played back under an open store takes spend with it.
 func TestASetBackFileIsRefused(t *testing.T) {
-	s, err := Open(tempFile(t), create)
+	s, err := Open(t.Context(), tempFile(t), Options{Create: true})
 	require.NoError(t, err)
 	defer s.Close()
 	require.NoError(t, reserveOne(t.Context(), s))
@@ -186,7 +184,7 @@ func reserveOne(ctx context.Context, s *Store) error {
 
 // A full disk is an error, changes nothing, and is over when there is room again.
 func TestAFullDiskFailsClosed(t *testing.T) {
-	s, err := Open(tempFile(t), create)
+	s, err := Open(t.Context(), tempFile(t), Options{Create: true})
 	require.NoError(t, err)
 	defer s.Close()
 	require.NoError(t, reserveOne(t.Context(), s))
@@ -211,7 +209,7 @@ func TestAFullDiskFailsClosed(t *testing.T) {
 // What a killed process was told is in the file, and the sums are those of the entries.
 func TestAcknowledgedReservationsSurviveKill(t *testing.T) {
 	path := tempFile(t)
-	s, err := Open(path, create)
+	s, err := Open(t.Context(), path, Options{Create: true})
 	require.NoError(t, err)
 	defer s.Close()
 	var acknowledged []string
@@ -248,7 +246,7 @@ func TestAcknowledgedReservationsSurviveKill(t *testing.T) {
 // One reservation that can't be charged holds up no other, and a refund past the retention makes no negative sum.
 func TestExpiryAndRefundsAtTheEdges(t *testing.T) {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	s, err := Open(tempFile(t), func(o *Options) { o.Create, o.Clock, o.Retention = true, func() time.Time { return now }, 24*time.Hour })
+	s, err := Open(t.Context(), tempFile(t), Options{Create: true, Clock: func() time.Time { return now }, Retention: 24 * time.Hour})
 	require.NoError(t, err)
 	defer s.Close()
 	line := func(account byte) []budget.Line {
@@ -295,7 +293,7 @@ func crashChild() {
 	if path == "" {
 		return
 	}
-	s, err := Open(path, create)
+	s, err := Open(context.Background(), path, Options{Create: true})
 	if err != nil {
 		os.Exit(1)
 	}
@@ -327,7 +325,7 @@ func FuzzDecode(f *testing.F) {
 // Rows of usage of days that are past are forgotten a few at a time, flags long after their end, and neither is taken for a loss.
 func TestUsageAndFlagsAreForgotten(t *testing.T) {
 	clock := storetest.NewClock(time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC))
-	s, err := Open(tempFile(t), func(o *Options) { o.Create, o.Clock, o.Retention = true, clock.Now, 300*24*time.Hour })
+	s, err := Open(t.Context(), tempFile(t), Options{Create: true, Clock: clock.Now, Retention: 300 * 24 * time.Hour})
 	require.NoError(t, err)
 	defer s.Close()
 	const rows = forgetBatch + 50
@@ -375,7 +373,7 @@ func TestUsageAndFlagsAreForgotten(t *testing.T) {
 // What an earlier library had settled is in no row of usage, so nothing may be taken out of one for it.
 func TestACorrectionOfAnEarlierLibrarysEntryIsUsage(t *testing.T) {
 	path, clock := earlierFile(t), storetest.NewClock(earlier.Now)
-	s, err := Open(path, func(o *Options) { o.Clock = clock.Now })
+	s, err := Open(t.Context(), path, Options{Clock: clock.Now})
 	require.NoError(t, err)
 	defer s.Close()
 	settled, err := s.Entries(t.Context(), budget.Query{State: budget.Settled, Max: 10})

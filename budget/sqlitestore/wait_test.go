@@ -14,7 +14,7 @@ import (
 // that may; and those go on waiting.
 func TestCallersInABatchKeepTheirDeadlines(t *testing.T) {
 	path := tempFile(t)
-	s, err := Open(path, func(o *Options) { o.Create, o.BusyTimeout = true, time.Hour })
+	s, err := Open(t.Context(), path, Options{Create: true, BusyTimeout: time.Hour})
 	require.NoError(t, err)
 	defer s.Close()
 	unlock := hold(t, path)
@@ -53,7 +53,7 @@ func TestCallersInABatchKeepTheirDeadlines(t *testing.T) {
 // What waited for as long as it may is told so at once, however many wait with it.
 func TestABatchThatCouldNotBeginIsNotTriedOneByOne(t *testing.T) {
 	path := tempFile(t)
-	s, err := Open(path, create)
+	s, err := Open(t.Context(), path, Options{Create: true})
 	require.NoError(t, err)
 	defer s.Close()
 	unlock := hold(t, path)

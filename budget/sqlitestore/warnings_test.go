@@ -10,7 +10,7 @@ import (
 
 // A ledger that is in order has nothing to say; what holds it up is named, with figures and what to do.
 func TestWarnings(t *testing.T) {
-	store, err := Open(filepath.Join(t.TempDir(), "spend.db"), func(o *Options) { o.Create = true })
+	store, err := Open(t.Context(), filepath.Join(t.TempDir(), "spend.db"), Options{Create: true})
 	require.NoError(t, err)
 	defer store.Close()
 	all, err := store.Warnings(t.Context())

@@ -24,8 +24,10 @@ const (
 )
 
 func newMemstore(clock *storetest.Clock) *memstore.Store {
-	return memstore.New(func(o *memstore.Options) {
-		o.Clock, o.Retention, o.UsageRows = clock.Now, storetest.Retention, storetest.UsageRows
+	return memstore.New(memstore.Options{
+		Clock:     clock.Now,
+		Retention: storetest.Retention,
+		UsageRows: storetest.UsageRows,
 	})
 }
 

@@ -54,11 +54,7 @@ const pauseBefore = 200 * time.Millisecond
 
 // Ledger recomputes the balances of the ledger in a store. It reads all entries, and keeps only their sums in memory. The error is the store's;
 // differences are no error, but in the report.
-func Ledger(ctx context.Context, store budget.Store, optFns ...func(*Options)) (*Report, error) {
-	o := Options{}
-	for _, fn := range optFns {
-		fn(&o)
-	}
+func Ledger(ctx context.Context, store budget.Store, o Options) (*Report, error) {
 	if o.Tries <= 0 {
 		o.Tries = DefaultTries
 	}

@@ -29,7 +29,7 @@ func grow(ctx context.Context, t *rapid.T, forgets bool) budget.Store {
 	if forgets {
 		retention = time.Duration(rapid.IntRange(1, 30).Draw(t, "retention")) * 24 * time.Hour
 	}
-	store := memstore.New(func(o *memstore.Options) { o.Clock, o.Retention = c.now, retention })
+	store := memstore.New(memstore.Options{Clock: c.now, Retention: retention})
 	ledger, err := budget.Open(ctx, store, budget.Policy{Limits: []budget.Limit{
 		{Name: "workflow-day", Max: budget.USD(1e6), Window: budget.Daily, Per: budget.PerWorkflow},
 		{Name: "hour", Max: budget.Calls(1e6), Window: budget.Rolling(time.Hour), PerTags: []string{"team"}},
@@ -69,9 +69,7 @@ func grow(ctx context.Context, t *rapid.T, forgets bool) budget.Store {
 }
 
 // once looks once, long after: windows whose sums a store with a short retention has forgotten sooner than an entry are not missed then.
-func once(o *verify.Options) {
-	o.Tries, o.Clock = 1, func() time.Time { return time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC) }
-}
+var once = verify.Options{Tries: 1, Clock: func() time.Time { return time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC) }}
 
 // Whatever calls have ended in and however much is forgotten, a sound ledger has no differences.
 func TestASoundLedgerHasNoDifferences(t *testing.T) {
@@ -235,9 +233,7 @@ func TestEntriesThatAreDeletedUntold(t *testing.T) {
 		now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC).Add(time.Duration(rapid.IntRange(0, 60*24).Draw(t, "hours")) * time.Hour)
 		after := time.Duration(rapid.IntRange(1, 40).Draw(t, "retention")) * 24 * time.Hour
 		check := func(store budget.Store, after time.Duration) []verify.Difference {
-			report, err := verify.Ledger(t.Context(), store, func(o *verify.Options) {
-				o.Tries, o.DeletesAfter, o.Clock = 1, after, func() time.Time { return now }
-			})
+			report, err := verify.Ledger(t.Context(), store, verify.Options{Tries: 1, DeletesAfter: after, Clock: func() time.Time { return now }})
 			require.NoError(t, err)
 			return report.Differences
 		}
@@ -255,19 +251,19 @@ func TestEntriesThatAreDeletedUntold(t *testing.T) {
 
 // A store that does not answer is an error, and no ledger without differences.
 func TestAStoreThatDoesNotAnswerIsAnError(t *testing.T) {
-	store := memstore.New()
+	store := memstore.New(memstore.Options{})
 	require.NoError(t, store.Close())
-	_, err := verify.Ledger(t.Context(), store)
+	_, err := verify.Ledger(t.Context(), store, verify.Options{})
 	require.ErrorIs(t, err, budget.ErrStore)
 }
 
 func ExampleLedger() {
-	ctx, store := context.Background(), memstore.New()
+	ctx, store := context.Background(), memstore.New(memstore.Options{})
 	ledger, _ := budget.Open(ctx, store, budget.Policy{Limits: []budget.Limit{{Name: "month", Max: budget.USD(10), Window: budget.Monthly}}})
 	r, _ := ledger.Reserve(ctx, budget.Request{Worst: budget.Charge{budget.UnitUSD: budget.USD(4).N}})
 	_, _ = ledger.Settle(ctx, r, budget.Charge{budget.UnitUSD: budget.USD(3).N}, false)
 
-	report, err := verify.Ledger(ctx, store)
+	report, err := verify.Ledger(ctx, store, verify.Options{})
 	if err != nil {
 		panic(err)
 	}

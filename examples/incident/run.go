@@ -107,7 +107,7 @@ func (r *run) client(ctx context.Context, server *bedrocktest.Server, clock *clo
 		return nil, nil, nil, err
 	}
 	remove := func() { os.RemoveAll(dir) }
-	store, err := sqlitestore.Open(filepath.Join(dir, "spend.db"), func(o *sqlitestore.Options) { o.Create, o.Clock = true, clock.Now })
+	store, err := sqlitestore.Open(ctx, filepath.Join(dir, "spend.db"), sqlitestore.Options{Create: true, Clock: clock.Now})
 	if err != nil {
 		remove()
 		return nil, nil, nil, err

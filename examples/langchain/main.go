@@ -35,7 +35,7 @@ func main() {
 
 // chat asks the model through langchaingo until it is refused.
 func chat(ctx context.Context, server *bedrocktest.Server, limit budget.Quantity) error {
-	ledger, err := budget.Open(ctx, memstore.New(), budget.Policy{Limits: []budget.Limit{{Name: "chat", Max: limit, Window: budget.Daily}}})
+	ledger, err := budget.Open(ctx, memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{{Name: "chat", Max: limit, Window: budget.Daily}}})
 	if err != nil {
 		return err
 	}

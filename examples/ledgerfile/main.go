@@ -31,7 +31,7 @@ func main() {
 }
 
 func run(ctx context.Context, file string) error {
-	store, err := sqlitestore.Open(file, func(o *sqlitestore.Options) { o.Create = true })
+	store, err := sqlitestore.Open(ctx, file, sqlitestore.Options{Create: true})
 	if err != nil {
 		return err
 	}

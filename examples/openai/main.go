@@ -36,7 +36,7 @@ func main() {
 
 // ask asks until it is refused.
 func ask(ctx context.Context, base string, limit budget.Quantity) error {
-	ledger, err := budget.Open(ctx, memstore.New(), budget.Policy{Limits: []budget.Limit{{Name: "agent", Max: limit, Window: budget.Daily}}})
+	ledger, err := budget.Open(ctx, memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{{Name: "agent", Max: limit, Window: budget.Daily}}})
 	if err != nil {
 		return err
 	}

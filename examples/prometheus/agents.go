@@ -21,7 +21,7 @@ import (
 )
 
 func openLedger(ctx context.Context) (*budget.Ledger, error) {
-	return budget.Open(ctx, memstore.New(), budget.Policy{Limits: []budget.Limit{
+	return budget.Open(ctx, memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{
 		{Name: "principal-month", Max: budget.USD(200), Window: budget.Monthly, Per: budget.PerPrincipal},
 		{Name: "review-calls", Max: budget.Calls(10), Window: budget.Daily, Match: budget.Match{Workflow: "review"}, Notify: []float64{0.5, 0.8}},
 		{Name: "fresh-input", Max: budget.UncachedInputTokens(5000), Window: budget.Hourly, Per: budget.PerWorkflow, Observe: true}, // a rehearsal

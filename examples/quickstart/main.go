@@ -39,7 +39,7 @@ func run(ctx context.Context, live bool, model string) error {
 		return err
 	}
 	defer stop()
-	ledger, err := budget.Open(ctx, memstore.New(), budget.Policy{Limits: []budget.Limit{
+	ledger, err := budget.Open(ctx, memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{
 		{Name: "quickstart", Max: budget.USD(0.05), Window: budget.Daily, Per: budget.PerWorkflow},
 	}})
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 // agentLoop is an agent that has 5 USD a day, and so much for this run. Its requests set no maxTokens, and its conversation grows with each
 // answer. Where that is too long for what is left, it goes on with its last question alone. It works until its money is used up, and says so as a person would.
 func agentLoop(ctx context.Context, cfg aws.Config, dollars float64) (answers int, said string, err error) {
-	ledger, err := budget.Open(ctx, memstore.New(), budget.Policy{Limits: []budget.Limit{
+	ledger, err := budget.Open(ctx, memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{
 		{Name: "day", Max: budget.USD(5), Window: budget.Daily},
 		{Name: "run", Max: budget.USD(dollars), Window: budget.Lifetime, Per: budget.PerWorkflow},
 	}})

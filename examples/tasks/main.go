@@ -81,7 +81,7 @@ func run(ctx context.Context, out io.Writer) error {
 
 // limited is a ledger in memory with one limit.
 func limited(ctx context.Context, dollars float64) (*budget.Ledger, error) {
-	return budget.Open(ctx, memstore.New(), budget.Policy{Limits: []budget.Limit{{Name: "total", Max: budget.USD(dollars), Window: budget.Lifetime}}})
+	return budget.Open(ctx, memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{{Name: "total", Max: budget.USD(dollars), Window: budget.Lifetime}}})
 }
 
 // questions are as many requests, each another one.

@@ -58,7 +58,7 @@ func (c callerIs) GetCallerIdentity(context.Context, *sts.GetCallerIdentityInput
 }
 
 func TestARoleHasOneBudgetForAllItsSessions(t *testing.T) {
-	server, store := answering(t, 500), memstore.New()
+	server, store := answering(t, 500), memstore.New(memstore.Options{})
 	for _, session := range []string{"run-7", "run-8"} {
 		client, err := forPrincipal(t.Context(), server.Config(), store, callerIs("arn:aws:sts::111122223333:assumed-role/ci/"+session))
 		require.NoError(t, err)
@@ -80,7 +80,7 @@ func spentBy(t *testing.T, store budget.Store, limit budget.Limit, scope budget.
 
 func TestAFamilyHasSoManyCallsADay(t *testing.T) {
 	server := answering(t, 500)
-	ledger, err := budget.Open(t.Context(), memstore.New(), family)
+	ledger, err := budget.Open(t.Context(), memstore.New(memstore.Options{}), family)
 	require.NoError(t, err)
 	guard, err := bedrockguard.New(ledger, bedrockguard.Options{})
 	require.NoError(t, err)
@@ -100,7 +100,7 @@ func TestAFamilyHasSoManyCallsADay(t *testing.T) {
 }
 
 func TestAPolicyFileIsFollowed(t *testing.T) {
-	store, file := memstore.New(), filepath.Join(t.TempDir(), "policy.yaml")
+	store, file := memstore.New(memstore.Options{}), filepath.Join(t.TempDir(), "policy.yaml")
 	write := func(text string) error {
 		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
 		return publish(t.Context(), store, file, "raised")
@@ -120,7 +120,7 @@ func TestAPolicyFileIsFollowed(t *testing.T) {
 func TestAProfileIsPricedAndLimited(t *testing.T) {
 	const arn = "arn:aws:bedrock:us-east-1:111122223333:application-inference-profile/abc123"
 	server := bedrocktest.New(t, bedrocktest.Options{Names: map[string]string{arn: sonnet}})
-	store := memstore.New()
+	store := memstore.New(memstore.Options{})
 	client, err := forProfiles(t.Context(), server.Config(), store, map[string]string{arn: sonnet})
 	require.NoError(t, err)
 	in := questions(1)[0]
@@ -188,7 +188,7 @@ func (s *countedStore) Reserve(ctx context.Context, r budget.Reservation) (budge
 func TestAFanOutOfFiftyIsServedWhole(t *testing.T) {
 	for round := range 5 {
 		server := answering(t, 500)
-		store := &countedStore{Store: memstore.New()}
+		store := &countedStore{Store: memstore.New(memstore.Options{})}
 		ledger, err := budget.Open(t.Context(), store, budget.Policy{Limits: []budget.Limit{{Name: "run", Max: budget.USD(1), Window: budget.Lifetime}}})
 		require.NoError(t, err)
 		guard, err := patient(ledger)
@@ -203,7 +203,7 @@ func TestAFanOutOfFiftyIsServedWhole(t *testing.T) {
 
 func TestALedgerForgetsSingleCalls(t *testing.T) {
 	now := time.Now()
-	store, err := smallFile(filepath.Join(t.TempDir(), "spend.db"), func() time.Time { return now })
+	store, err := smallFile(t.Context(), filepath.Join(t.TempDir(), "spend.db"), func() time.Time { return now })
 	require.NoError(t, err)
 	defer store.Close()
 	ledger, err := budget.Open(t.Context(), store, budget.Policy{Limits: []budget.Limit{{Name: "day", Max: budget.Calls(1000), Window: budget.Daily}}})

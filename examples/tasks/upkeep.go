@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget/sqlitestore"
@@ -8,8 +9,6 @@ import (
 
 // smallFile opens a ledger that remembers single calls for a week, and who spent what for as long as ever. Calls forget what is older by themselves: there is
 // nothing to run.
-func smallFile(path string, clock func() time.Time) (*sqlitestore.Store, error) {
-	return sqlitestore.Open(path, func(o *sqlitestore.Options) {
-		o.Create, o.Clock, o.Retention = true, clock, 7*24*time.Hour
-	})
+func smallFile(ctx context.Context, path string, clock func() time.Time) (*sqlitestore.Store, error) {
+	return sqlitestore.Open(ctx, path, sqlitestore.Options{Create: true, Clock: clock, Retention: 7 * 24 * time.Hour})
 }

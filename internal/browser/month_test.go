@@ -37,7 +37,7 @@ var spenders = []spender{
 func spendAMonth(t *testing.T) *budget.Ledger {
 	t.Helper()
 	var ago time.Duration // of the store's clock; nobody else asks it
-	store := memstore.New(func(o *memstore.Options) { o.Clock = func() time.Time { return time.Now().Add(-ago) } })
+	store := memstore.New(memstore.Options{Clock: func() time.Time { return time.Now().Add(-ago) }})
 	ledger, err := budget.Open(t.Context(), store, budget.Policy{Limits: []budget.Limit{
 		{Name: "team-month", Max: budget.USD(200), Window: budget.Monthly},
 		{Name: "workflow-day", Max: budget.USD(6), Window: budget.Daily, Per: budget.PerWorkflow},

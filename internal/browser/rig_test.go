@@ -195,7 +195,7 @@ func newHouse(t *testing.T, o bedrocktest.Options) *house {
 	ctx := context.Background()
 	h := &house{}
 	var err error
-	h.ledger, err = budget.Open(ctx, memstore.New(), policy)
+	h.ledger, err = budget.Open(ctx, memstore.New(memstore.Options{}), policy)
 	require.NoError(t, err)
 	shown, err := statuspage.New(statuspage.Options{Ledger: h.ledger, Secret: secret})
 	require.NoError(t, err)

@@ -212,7 +212,7 @@ func chargeOf(all []bedrocktest.Inference) budget.Charge {
 // booked is all that a ledger holds.
 func booked(t testing.TB, file string) (sum budget.Charge) {
 	t.Helper()
-	store, err := sqlitestore.Open(file)
+	store, err := sqlitestore.Open(t.Context(), file, sqlitestore.Options{})
 	require.NoError(t, err)
 	defer store.Close()
 	operator, err := budget.Operate(t.Context(), store)

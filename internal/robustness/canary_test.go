@@ -21,7 +21,7 @@ func TestNoPromptTextInTheStoreFiles(t *testing.T) {
 	const canary = "c4n4ry-5d1e8b"
 	server := bedrocktest.New(t, bedrocktest.Options{Faults: bedrocktest.RandomFaults(3, 0.3)})
 	path := filepath.Join(t.TempDir(), "spend.db")
-	store, err := sqlitestore.Open(path, func(o *sqlitestore.Options) { o.Create = true })
+	store, err := sqlitestore.Open(t.Context(), path, sqlitestore.Options{Create: true})
 	require.NoError(t, err)
 	ledger, err := budget.Open(t.Context(), store, policy(1))
 	require.NoError(t, err)

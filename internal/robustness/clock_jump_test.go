@@ -51,7 +51,7 @@ func TestAClockThatJumpsFreesNothing(t *testing.T) {
 func TestAStoreThatForgetsByTheClockAloneIsFoundOut(t *testing.T) {
 	l := newJumpLedger()
 	broken := &forgetful{fresh: func() budget.Store {
-		return memstore.New(func(o *memstore.Options) { o.Clock, o.Retention = l.clock.Now, 100*366*day })
+		return memstore.New(memstore.Options{Clock: l.clock.Now, Retention: 100 * 366 * day})
 	}, until: jumpStart.Add(memstore.DefaultRetention), now: l.clock.Now}
 	broken.Store = broken.fresh()
 	l.open = func(context.Context) (budget.Store, error) { return broken, nil }

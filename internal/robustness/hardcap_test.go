@@ -217,7 +217,7 @@ func (r *run) check(t *testing.T) {
 
 // requireVerified recomputes the ledger from its entries, as an operator's verify does. Nobody uses it any more.
 func requireVerified(ctx context.Context, t *testing.T, store budget.Store) {
-	report, err := verify.Ledger(ctx, store, func(o *verify.Options) { o.Tries = 1 })
+	report, err := verify.Ledger(ctx, store, verify.Options{Tries: 1})
 	require.NoError(t, err)
 	require.Empty(t, report.Differences)
 	require.Positive(t, report.Entries)

@@ -30,7 +30,7 @@ const (
 // by turns of two seconds. It prints what the median call takes in each case, and what following adds to it.
 func BenchmarkFollowed(b *testing.B) {
 	ctx := b.Context()
-	store, err := sqlitestore.Open(b.TempDir()+"/spend.db", func(o *sqlitestore.Options) { o.Create = true })
+	store, err := sqlitestore.Open(ctx, b.TempDir()+"/spend.db", sqlitestore.Options{Create: true})
 	require.NoError(b, err)
 	defer store.Close()
 	policy := budget.Policy{Limits: []budget.Limit{

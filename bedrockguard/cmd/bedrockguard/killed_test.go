@@ -136,7 +136,7 @@ var killedClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: tr
 // lifetime is what the only limit of a ledger holds.
 func lifetime(t *testing.T, file string) (settled, pending int64) {
 	t.Helper()
-	store, err := sqlitestore.Open(file)
+	store, err := sqlitestore.Open(t.Context(), file, sqlitestore.Options{})
 	require.NoError(t, err)
 	defer store.Close()
 	ledger, err := budget.Open(t.Context(), store, budget.Policy{Limits: []budget.Limit{{Name: "life", Max: budget.USD(0.06), Window: budget.Lifetime}}})

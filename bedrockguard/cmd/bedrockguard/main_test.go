@@ -74,7 +74,7 @@ func lose(ts *testscript.TestScript, _ bool, args []string) {
 // hostile makes calls of workflows whose names a terminal, a spreadsheet or a browser would obey, and a kill with such a reason.
 func hostile(ts *testscript.TestScript, _ bool, _ []string) {
 	ctx := context.Background()
-	store, err := sqlitestore.Open(ts.MkAbs("spend.db"), func(o *sqlitestore.Options) { o.Create = true })
+	store, err := sqlitestore.Open(ctx, ts.MkAbs("spend.db"), sqlitestore.Options{Create: true})
 	ts.Check(err)
 	defer store.Close()
 	policy, err := readPolicyFile(ts.MkAbs("policy.yaml"))
@@ -125,7 +125,7 @@ func seed(ctx context.Context, file string, calls []string) error {
 	var err error
 	if path, ok := strings.CutPrefix(at, "sqlite:"); ok {
 		var s *sqlitestore.Store
-		if s, err = sqlitestore.Open(path, func(o *sqlitestore.Options) { o.Create, o.Clock = true, func() time.Time { return now } }); err == nil {
+		if s, err = sqlitestore.Open(ctx, path, sqlitestore.Options{Create: true, Clock: func() time.Time { return now }}); err == nil {
 			store, closeStore = s, s.Close
 		}
 	} else {

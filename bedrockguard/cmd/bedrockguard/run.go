@@ -182,7 +182,7 @@ func runStore(ctx context.Context, c *cli.Command) (budget.Store, func() error, 
 	if at := c.String("store"); at != "" {
 		return openStore(ctx, at, true)
 	}
-	return memstore.New(), func() error { return nil }, nil
+	return memstore.New(memstore.Options{}), func() error { return nil }, nil
 }
 
 // runChild runs the program to its end, and returns its exit code. It passes on the signals that it gets.

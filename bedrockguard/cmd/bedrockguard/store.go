@@ -144,7 +144,7 @@ func (u *storeURL) number(parameter string) (n int) {
 func (u *storeURL) open(ctx context.Context) (*openedStore, error) {
 	switch u.kind {
 	case "sqlite":
-		s, err := sqlitestore.Open(u.file, func(o *sqlitestore.Options) { o.Create, o.Retention = u.create, u.retention })
+		s, err := sqlitestore.Open(ctx, u.file, sqlitestore.Options{Create: u.create, Retention: u.retention})
 		if err != nil {
 			return nil, err
 		}
@@ -163,9 +163,13 @@ func (u *storeURL) openRedis() (*openedStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := redisstore.New(client, func(o *redisstore.Options) {
-		o.Create, o.Retention, o.Ledger = u.create, u.retention, u.own.Get("ledger")
-		o.AllowEviction, o.AllowNoAppendOnly, o.MinReplicas = u.enabled("allow-eviction"), u.enabled("allow-no-append-only"), u.number("min-replicas")
+	s, err := redisstore.Open(context.Background(), client, redisstore.Options{
+		Create:            u.create,
+		Retention:         u.retention,
+		Ledger:            u.own.Get("ledger"),
+		AllowEviction:     u.enabled("allow-eviction"),
+		AllowNoAppendOnly: u.enabled("allow-no-append-only"),
+		MinReplicas:       u.number("min-replicas"),
 	})
 	if err != nil {
 		_ = client.Close() // nothing was written
@@ -215,12 +219,11 @@ func (u *storeURL) openPostgres(ctx context.Context) (*openedStore, error) {
 	if err != nil {
 		return nil, u.unreadable()
 	}
-	s, err := pgstore.Open(ctx, pool, func(o *pgstore.Options) {
-		o.Create, o.Retention, o.Schema, o.AllowVolatile = u.create, u.retention, u.own.Get("schema"), u.enabled("allow-volatile")
-		if u.enabled("listen") {
-			o.Listen = config.ConnConfig
-		}
-	})
+	o := pgstore.Options{Create: u.create, Retention: u.retention, Schema: u.own.Get("schema"), AllowVolatile: u.enabled("allow-volatile")}
+	if u.enabled("listen") {
+		o.Listen = config.ConnConfig
+	}
+	s, err := pgstore.Open(ctx, pool, o)
 	if err != nil {
 		pool.Close()
 		return nil, err
@@ -241,8 +244,10 @@ func (u *storeURL) openDynamoDB(ctx context.Context) (*openedStore, error) {
 		return nil, err
 	}
 	open := func() (*dynamostore.Store, error) {
-		return dynamostore.Open(ctx, client, table, func(o *dynamostore.Options) {
-			o.Create, o.Retention, o.Shards = u.create, u.retention, u.number("shards")
+		return dynamostore.Open(ctx, client, table, dynamostore.Options{
+			Create:    u.create,
+			Retention: u.retention,
+			Shards:    u.number("shards"),
 		})
 	}
 	s, err := open()

@@ -23,7 +23,7 @@ func TestTheCommandEndsAStreamInAnotherProcess(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	at := t.TempDir() + "/spend.db"
-	store, err := sqlitestore.Open(at, func(o *sqlitestore.Options) { o.Create = true })
+	store, err := sqlitestore.Open(ctx, at, sqlitestore.Options{Create: true})
 	require.NoError(t, err)
 	defer store.Close()
 	ledger, err := budget.Open(ctx, store, budget.Policy{Limits: []budget.Limit{{Name: "day", Max: budget.USD(100), Window: budget.Daily, Per: budget.PerWorkflow}}})

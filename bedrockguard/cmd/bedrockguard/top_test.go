@@ -21,7 +21,7 @@ var topPolicy = budget.Policy{Limits: []budget.Limit{
 
 // deskOver opens a desk over a store in memory in which two workflows have spent.
 func deskOver(t *testing.T) (*desk, *budget.Ledger) {
-	store := memstore.New()
+	store := memstore.New(memstore.Options{})
 	ledger, err := budget.Open(t.Context(), store, topPolicy)
 	require.NoError(t, err)
 	require.NoError(t, (&seedCall{scope: budget.Scope{Workflow: "nightly", Model: "m"}, usd: 2}).make(t.Context(), ledger))

@@ -48,8 +48,8 @@ func verify(ctx context.Context, c *cli.Command, d *desk) error {
 		return usageError("--tries %d: want 1 at least", c.Int("tries"))
 	}
 	bar := progress(c, "entries")
-	r, err := verifier.Ledger(ctx, d.store, func(o *verifier.Options) {
-		o.Tries, o.DeletesAfter, o.Progress = c.Int("tries"), d.deletesAfter, func(entries int) { _ = bar.Set(entries) }
+	r, err := verifier.Ledger(ctx, d.store, verifier.Options{
+		Tries: c.Int("tries"), DeletesAfter: d.deletesAfter, Progress: func(entries int) { _ = bar.Set(entries) },
 	})
 	_ = bar.Finish()
 	if err != nil {

@@ -70,7 +70,7 @@ func TestVerifyFindsWhatWasChanged(t *testing.T) {
 // verifiable makes a ledger with calls of each end.
 func verifiable(t *testing.T) (at string) {
 	at = t.TempDir() + "/spend.db"
-	store, err := sqlitestore.Open(at, func(o *sqlitestore.Options) { o.Create = true })
+	store, err := sqlitestore.Open(t.Context(), at, sqlitestore.Options{Create: true})
 	require.NoError(t, err)
 	defer store.Close()
 	ledger, err := budget.Open(t.Context(), store, budget.Policy{Limits: []budget.Limit{
@@ -92,7 +92,7 @@ func verifiable(t *testing.T) (at string) {
 // Calls that are made while verify looks are no differences.
 func TestVerifyOfALedgerInUse(t *testing.T) {
 	at := verifiable(t)
-	store, err := sqlitestore.Open(at)
+	store, err := sqlitestore.Open(t.Context(), at, sqlitestore.Options{})
 	require.NoError(t, err)
 	defer store.Close()
 	ledger, err := budget.Open(t.Context(), store, budget.Policy{Limits: []budget.Limit{

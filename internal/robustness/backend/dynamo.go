@@ -51,7 +51,7 @@ func makeDynamo(address string) error {
 	if err != nil {
 		return err
 	}
-	store, err := dynamostore.Open(context.Background(), client, table, func(do *dynamostore.Options) { do.Create = true })
+	store, err := dynamostore.Open(context.Background(), client, table, dynamostore.Options{Create: true})
 	if err != nil {
 		return err
 	}
@@ -108,8 +108,10 @@ func openDynamo(ctx context.Context, place string, o Options) (budget.Store, err
 		place = o.Via + "/" + table
 	}
 	client, table, closeClient := dynamoClient(place)
-	store, err := dynamostore.Open(ctx, client, table, func(do *dynamostore.Options) {
-		do.Clock, do.Retention, do.Timeout = o.Clock, o.retention(), o.Timeout
+	store, err := dynamostore.Open(ctx, client, table, dynamostore.Options{
+		Clock:     o.Clock,
+		Retention: o.retention(),
+		Timeout:   o.Timeout,
 	})
 	if err != nil {
 		closeClient()

@@ -63,7 +63,7 @@ func openMemory(_ context.Context, place string, o Options) (budget.Store, error
 		l.clock.Store(&o.Clock)
 	}
 	l.made.Do(func() {
-		l.Store = memstore.New(func(mo *memstore.Options) { mo.Clock, mo.Retention = l.now, o.retention() })
+		l.Store = memstore.New(memstore.Options{Clock: l.now, Retention: o.retention()})
 	})
 	return memoryHandle{l.Store}, nil
 }

@@ -199,8 +199,13 @@ func openPostgres(ctx context.Context, place string, o Options) (budget.Store, e
 	if err != nil {
 		return nil, err
 	}
-	store, err := pgstore.Open(ctx, pool, func(po *pgstore.Options) {
-		po.Schema, po.Create, po.Clock, po.Retention, po.Timeout, po.AllowVolatile = schema, o.create, o.Clock, o.retention(), o.Timeout, o.Relaxed
+	store, err := pgstore.Open(ctx, pool, pgstore.Options{
+		Schema:        schema,
+		Create:        o.create,
+		Clock:         o.Clock,
+		Retention:     o.retention(),
+		Timeout:       o.Timeout,
+		AllowVolatile: o.Relaxed,
 	})
 	if err != nil {
 		pool.Close()

@@ -65,7 +65,7 @@ func (s *redisServer) NewLedger(tb testing.TB, optFns ...func(*Options)) string 
 // makeRedis makes an empty ledger under an address.
 func makeRedis(address string, optFns ...func(*Options)) error {
 	place := strings.TrimPrefix(address, redisBackend.Name+":")
-	store, err := newRedis(place, options(optFns), func(ro *redisstore.Options) { ro.Create = true })
+	store, err := newRedis(context.Background(), place, options(optFns), true)
 	if err != nil {
 		return err
 	}
@@ -161,19 +161,17 @@ type redisStore struct {
 
 func (s redisStore) Close() error { return errors.Join(s.Store.Close(), s.rdb.Close()) }
 
-func openRedis(_ context.Context, place string, o Options) (budget.Store, error) {
-	return newRedis(place, o)
+func openRedis(ctx context.Context, place string, o Options) (budget.Store, error) {
+	return newRedis(ctx, place, o, false)
 }
 
-func newRedis(place string, o Options, optFns ...func(*redisstore.Options)) (budget.Store, error) {
+func newRedis(ctx context.Context, place string, o Options, create bool) (budget.Store, error) {
 	addr, ledger, _ := strings.Cut(place, "/")
 	if o.Via != "" {
 		addr = o.Via
 	}
 	rdb := redis.NewClient(&redis.Options{Addr: addr, ReadTimeout: o.Timeout, DialTimeout: o.Timeout, PoolTimeout: o.Timeout})
-	store, err := redisstore.New(rdb, append([]func(*redisstore.Options){func(ro *redisstore.Options) {
-		ro.Ledger, ro.Clock, ro.Retention, ro.Timeout = ledger, o.Clock, o.retention(), o.Timeout
-	}}, optFns...)...)
+	store, err := redisstore.Open(ctx, rdb, redisstore.Options{Ledger: ledger, Create: create, Clock: o.Clock, Retention: o.retention(), Timeout: o.Timeout})
 	if err != nil {
 		return nil, errors.Join(err, rdb.Close())
 	}

@@ -42,7 +42,7 @@ func (s *sqliteServer) NewLedger(tb testing.TB, optFns ...func(*Options)) string
 // makeSQLite makes an empty ledger under an address.
 func makeSQLite(address string, optFns ...func(*Options)) error {
 	o := options(optFns)
-	store, err := sqlitestore.Open(sqlitePath(address), func(so *sqlitestore.Options) { so.Create, so.Clock = true, o.Clock })
+	store, err := sqlitestore.Open(context.Background(), sqlitePath(address), sqlitestore.Options{Create: true, Clock: o.Clock})
 	if err != nil {
 		return err
 	}
@@ -110,11 +110,10 @@ func replaceSQLite(address string) error {
 	return makeSQLite(address)
 }
 
-func openSQLite(_ context.Context, path string, o Options) (budget.Store, error) {
-	return sqlitestore.Open(path, func(so *sqlitestore.Options) {
-		so.Clock, so.Retention, so.BusyTimeout = o.Clock, o.retention(), o.Timeout
-		if o.Relaxed {
-			so.Synchronous = sqlitestore.Normal
-		}
-	})
+func openSQLite(ctx context.Context, path string, o Options) (budget.Store, error) {
+	so := sqlitestore.Options{Clock: o.Clock, Retention: o.retention(), BusyTimeout: o.Timeout}
+	if o.Relaxed {
+		so.Synchronous = sqlitestore.Normal
+	}
+	return sqlitestore.Open(ctx, path, so)
 }

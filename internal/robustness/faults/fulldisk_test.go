@@ -23,7 +23,7 @@ func TestFullDisk(t *testing.T) {
 			begin: func(string) error { return fill(filler) },
 			end:   func(string) error { return os.Remove(filler) },
 		}}
-		made, err := sqlitestore.Open(filepath.Join(dir, "spend.db"), func(o *sqlitestore.Options) { o.Create = true })
+		made, err := sqlitestore.Open(t.Context(), filepath.Join(dir, "spend.db"), sqlitestore.Options{Create: true})
 		require.NoError(t, err)
 		require.NoError(t, made.Close())
 		c.run(t)

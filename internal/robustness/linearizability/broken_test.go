@@ -192,7 +192,7 @@ func TestBrokenStoresAreCaught(t *testing.T) {
 			caught := 0
 			for seed := range uint64(histories) {
 				p := newPlan(seed, clientCounts, 150, 1)
-				history, failed := record(t.Context(), p, []budget.Store{spoil(memstore.New())}, nil)
+				history, failed := record(t.Context(), p, []budget.Store{spoil(memstore.New(memstore.Options{}))}, nil)
 				require.Empty(t, failed)
 				verdict := check(p, history)
 				require.NotEqual(t, porcupine.Unknown, verdict, "seed %d is undecided", seed)

@@ -162,7 +162,7 @@ type closer interface {
 
 func openStore(ctx context.Context, address string) (closer, error) {
 	if address == "memory" {
-		return memstore.New(), nil
+		return memstore.New(memstore.Options{}), nil
 	}
 	store, err := backend.Open(ctx, address)
 	if err != nil {
