@@ -77,14 +77,6 @@ func (r *Reservation) Validate() error {
 	return errors.Join(validateLines(&r.Charge, r.Lines), r.Call.validate())
 }
 
-// scope returns the scope of the reservation's call.
-func (r *Reservation) scope() Scope {
-	if r.Call == nil {
-		return Scope{}
-	}
-	return r.Call.Scope
-}
-
 // Call says whose a reservation is. A store keeps it with the entry, as values.
 type Call struct {
 	Scope     Scope
