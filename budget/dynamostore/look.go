@@ -41,6 +41,11 @@ func (s *Store) resolveLooking(ctx context.Context, q *resolving, e *entry) (bud
 		return p, err
 	}
 	from := v.entry
+	if from != nil {
+		if err := s.requireBooked(ctx, v, from); err != nil {
+			return budget.Posting{}, err
+		}
+	}
 	if from == nil || next.orphan {
 		now := v.now.UnixNano()
 		from = &entry{id: q.id, owner: q.owner, state: budget.Voided, tombstone: next.tombstone, reservedAt: now}
@@ -151,12 +156,6 @@ func (s *Store) works(q *resolving, v *view, from *entry, shifts []shift) (all w
 func (s *Store) apply(w *work, v *view, from *entry) error {
 	start, g := w.shifts[0].start, w.group
 	if from.bookings != nil && !from.isSubstitute() && g.version == nil {
-		ttl, ends := expiry(start, s.opts.Retention)
-		if accepted := len(s.acceptance()) > 0; !accepted && (!ends || v.now.Unix() < ttl) {
-			return errAccount
-		}
-	}
-	if from.bookings != nil && !from.isSubstitute() && g.version == nil {
 		w.dropWithdrawals()
 	}
 	var grows int64
@@ -189,6 +188,25 @@ func (s *Store) apply(w *work, v *view, from *entry) error {
 		}
 	}
 	return nil
+}
+
+// requireBooked returns errAccount if an account that an entry is booked in is gone before its time: the list tells until when it must be
+// there, and for an account that the list does not vouch for, the age of the booking does. Once a loss was accepted, what is there counts.
+func (s *Store) requireBooked(ctx context.Context, v *view, e *entry) error {
+	gone := make(map[budget.Key]*group)
+	for _, b := range e.bookings {
+		g := v.groups[b.account]
+		if g == nil || g.version != nil {
+			continue
+		}
+		gone[b.account] = g
+		const lifetime = 0 // such a window begins in 1970, and never ends
+		ttl, ends := expiry(b.start, s.opts.Retention)
+		if recent := !ends || v.now.Unix() < ttl; len(s.acceptance()) == 0 && (recent || b.start == lifetime) {
+			return errAccount
+		}
+	}
+	return s.requirePresent(ctx, gone, v.now)
 }
 
 // dropWithdrawals leaves only what the shifts add to the account: it was lost, so that nothing can be taken out of it. The loss was accepted, or
