@@ -138,7 +138,7 @@ func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, 
 	} else {
 		x.require(attrMark, "=", blob(before.mark[:]))
 	}
-	actions := []types.TransactWriteItem{s.put(after.encode(s.opts.Retention), x)}
+	actions := []types.TransactWriteItem{s.put(after.encode(), x)}
 	if before == nil {
 		actions = append(actions, s.checkEpoch(q.id)) // the record itself proves nothing
 	} else if before.state == budget.Pending {

@@ -49,7 +49,7 @@ func verify(ctx context.Context, c *cli.Command, d *desk) error {
 	}
 	bar := progress(c, "entries")
 	r, err := verifier.Ledger(ctx, d.store, func(o *verifier.Options) {
-		o.Tries, o.DeletesAfter, o.Progress = c.Int("tries"), d.deletesAfter, func(entries int) { _ = bar.Set(entries) }
+		o.Tries, o.Progress = c.Int("tries"), func(entries int) { _ = bar.Set(entries) }
 	})
 	_ = bar.Finish()
 	if err != nil {
