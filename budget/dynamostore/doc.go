@@ -40,7 +40,8 @@
 // policy holds 64.
 //
 // An item takes about 1,000 write units a second, 2 for each transaction, and transactions that meet in one item are in
-// conflict and try again: an account that all calls share carries on the order of 100 calls a second, at most 250.
+// conflict and try again: an account that all calls share carries on the order of 100 calls a second, at most 250. Steps of one process
+// that have met in an item queue at it, so that 64 callers of one account get done what one does, and none starves.
 // Options.Shards spreads each account over S items that hold a share of the limit each. A reservation goes to the shard
 // that its id picks, in every attempt; when that has no room it spills over the others, in parts if need be, and only when
 // all together have no room it is denied, on a read of all of them. So no shard strands anything, and all together never

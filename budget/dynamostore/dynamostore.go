@@ -65,6 +65,7 @@ type Store struct {
 	blindFailures blindFailures
 	places        placeMemory
 	locks         accountLocks
+	hot           hotItems
 	forgetting    forgetting
 	closed        atomic.Bool
 }
