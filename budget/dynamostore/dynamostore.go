@@ -65,6 +65,7 @@ type Store struct {
 	blindFailures blindFailures
 	places        placeMemory
 	locks         accountLocks
+	changeLock    stepLock // all changes require the revision that they have read: two at once would be one that is repeated
 	hot           hotItems
 	forgetting    forgetting
 	closed        atomic.Bool
@@ -85,7 +86,7 @@ func Open(ctx context.Context, client *dynamodb.Client, table string, optFns ...
 	if err := o.complete(client, table); err != nil {
 		return nil, err
 	}
-	s := &Store{opts: o, client: client, table: table, keepPast: o.Clock != nil, clock: &serverClock{fake: o.Clock}, locks: newAccountLocks()}
+	s := &Store{opts: o, client: client, table: table, keepPast: o.Clock != nil, clock: &serverClock{fake: o.Clock}, locks: newAccountLocks(), changeLock: make(stepLock, 1)}
 	s.archiveFrom = archiveFrom
 	if s.keepPast {
 		s.pastKept = pastKept

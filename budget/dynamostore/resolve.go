@@ -59,7 +59,11 @@ func (s *Store) resolve(ctx context.Context, op string, q *resolving) (p budget.
 
 func (s *Store) resolveOnce(ctx context.Context, q *resolving, e *entry) (budget.Posting, error) {
 	if q.record != nil {
-		var err error
+		unlock, err := s.changeLock.lock(ctx)
+		if err != nil {
+			return budget.Posting{}, err
+		}
+		defer unlock()
 		if q.change, err = s.readChange(ctx, q.step, *q.record); err != nil {
 			return budget.Posting{}, err
 		}
