@@ -1,6 +1,7 @@
 package dynamostore
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"math"
@@ -31,8 +32,10 @@ const (
 	attrMax        = "om" // of an override
 	attrMaxUntil   = "ou"
 	attrSharesOf   = "cm" // the Max that all shards together keep, each one its share of it
+	attrArchivedTo = "pt" // sums of buckets up to this start are in the archive
 	pendingPrefix  = "+"
 	settledPrefix  = "="
+	forgotPrefix   = "~"
 )
 
 // noWindow is the attribute since of an item in which nothing was booked yet. No window begins there, so that the first reservation is not
@@ -53,7 +56,7 @@ type accountItem struct {
 	sharesOf          int64 // the Max of which each shard keeps its share; valid if hasSharesOf
 	hasSharesOf       bool
 	gap               int64    // at most farAway
-	buckets           []bucket // ascending by start; with an account that forgets, none before since
+	buckets           []bucket // ascending by start; none up to archivedTo
 }
 
 // shape is what all shards of an account have in common.
@@ -62,9 +65,36 @@ type shape struct {
 	override     *budget.Override
 	latchedUntil int64
 	fired        []int64 // by threshold: when it may be reported again
+	// archivedTo is the start of the newest bucket that is kept in the archive, or that nothing can be booked in; noWindow if there is none.
+	archivedTo int64
 }
 
-type bucket struct{ start, settled, pending int64 }
+// bucket holds the sums of a part of time. Forgotten is what entries that are not remembered have posted of what is settled.
+type bucket struct{ start, settled, pending, forgotten int64 }
+
+// add changes the sum that an attribute's prefix stands for.
+func (b *bucket) add(prefix string, n int64) {
+	switch prefix {
+	case pendingPrefix:
+		b.pending += n
+	case settledPrefix:
+		b.settled += n
+	default:
+		b.forgotten += n
+	}
+}
+
+// sums calls a function with the sums that are not zero, and the attributes that hold them.
+func (b *bucket) sums(each func(attribute string, n int64)) {
+	for _, sum := range [...]struct {
+		prefix string
+		n      int64
+	}{{settledPrefix, b.settled}, {pendingPrefix, b.pending}, {forgotPrefix, b.forgotten}} {
+		if sum.n != 0 {
+			each(bucketAttribute(sum.prefix, b.start), sum.n)
+		}
+	}
+}
 
 // bucketAttribute names the sum of a bucket. Starts in whole seconds, which nearly all are, take few bytes: an account of
 // a rolling window has up to 122 of them, and each KB is paid for.
@@ -82,6 +112,8 @@ func parseBucket(attribute string) (prefix string, start int64, ok bool) {
 		prefix = pendingPrefix
 	case strings.HasPrefix(attribute, settledPrefix):
 		prefix = settledPrefix
+	case strings.HasPrefix(attribute, forgotPrefix):
+		prefix = forgotPrefix
 	default:
 		return "", 0, false
 	}
@@ -119,7 +151,18 @@ func decodeAccount(key budget.Key, shard int, raw item) (*accountItem, error) {
 	for chunk := range slices.Chunk(fired, 8) {
 		a.fired = append(a.fired, readInt64(chunk))
 	}
-	for attribute := range raw {
+	a.buckets = r.buckets()
+	if to, found := r.number(attrArchivedTo); found {
+		a.archivedTo = to
+	} else { // an earlier library wrote it, which dropped what had passed
+		a.archivedTo = a.firstKept(a.since)
+	}
+	return a, r.err
+}
+
+// buckets reads the sums of an item.
+func (r *reader) buckets() (all []bucket) {
+	for attribute := range r.item {
 		prefix, start, ok := parseBucket(attribute)
 		if !ok {
 			continue
@@ -128,13 +171,17 @@ func decodeAccount(key budget.Key, shard int, raw item) (*accountItem, error) {
 		if n < 0 {
 			r.fail(attribute)
 		}
-		if b := a.bucket(start); prefix == pendingPrefix {
-			b.pending = n
-		} else {
-			b.settled = n
-		}
+		bucketOf(&all, start).add(prefix, n)
 	}
-	return a, r.err
+	return all
+}
+
+// firstKept returns the archivedTo of an item that holds all sums since a moment, and older ones that are in it.
+func (a *accountItem) firstKept(since int64) int64 {
+	if len(a.buckets) > 0 {
+		since = min(since, a.buckets[0].start)
+	}
+	return less(since, 1)
 }
 
 const (
@@ -149,29 +196,20 @@ func newVersion() []byte {
 }
 
 // bucket returns the bucket of a start, made if need be. The pointer holds until the next call.
-func (a *accountItem) bucket(start int64) *bucket {
-	i, found := slices.BinarySearchFunc(a.buckets, start, func(b bucket, start int64) int {
-		switch {
-		case b.start < start:
-			return -1
-		case b.start > start:
-			return 1
-		}
-		return 0
-	})
+func (a *accountItem) bucket(start int64) *bucket { return bucketOf(&a.buckets, start) }
+
+// bucketOf finds a bucket among those of an item, which are ascending by start. It is made if need be.
+func bucketOf(all *[]bucket, start int64) *bucket {
+	i, found := slices.BinarySearchFunc(*all, start, func(b bucket, start int64) int { return cmp.Compare(b.start, start) })
 	if !found {
-		a.buckets = slices.Insert(a.buckets, i, bucket{start: start})
+		*all = slices.Insert(*all, i, bucket{start: start})
 	}
-	return &a.buckets[i]
+	return &(*all)[i]
 }
 
-// roll moves the account to a span. Unless the past is kept, buckets before the span are dropped: the account's time never goes
-// back, so that they are not needed again.
-func (a *accountItem) roll(span budget.Span, keepPast bool) {
+// roll moves the account to a span. Buckets before it stay until they are moved to the archive: see archive.
+func (a *accountItem) roll(span budget.Span) {
 	a.since, a.start, a.end = span.Since, span.Start, span.End
-	if !keepPast {
-		a.buckets = slices.DeleteFunc(a.buckets, func(b bucket) bool { return b.start < span.Since })
-	}
 }
 
 // used adds up what counts since a moment. It is at most math.MaxInt64.
@@ -197,16 +235,11 @@ type notice struct {
 func (a *accountItem) encode(n notice, retention time.Duration) item {
 	out := accountKey(a.key, a.shard).with(item{
 		attrVersion: blob(a.version), attrChanges: number(a.changes + 1), attrSince: number(a.since), attrStart: number(a.start),
-		attrEnd: number(a.end), attrGap: number(n.gap), attrQuiet: number(n.quiet),
+		attrEnd: number(a.end), attrGap: number(n.gap), attrQuiet: number(n.quiet), attrArchivedTo: number(a.archivedTo),
 	})
 	var used, settled big.Int
 	for _, b := range a.buckets {
-		if b.settled != 0 {
-			out[bucketAttribute(settledPrefix, b.start)] = number(b.settled)
-		}
-		if b.pending != 0 {
-			out[bucketAttribute(pendingPrefix, b.start)] = number(b.pending)
-		}
+		b.sums(func(attribute string, n int64) { out[attribute] = number(n) })
 		if b.start >= a.since {
 			settled.Add(&settled, big.NewInt(b.settled))
 			used.Add(&used, big.NewInt(b.pending))
@@ -240,7 +273,23 @@ func (a *accountItem) encode(n notice, retention time.Duration) item {
 
 // ttl returns the second after which DynamoDB may delete the item.
 func (a *accountItem) ttl(retention time.Duration) (second int64, ends bool) {
-	return expiry(a.last(), max(retention, DefaultRetention))
+	return expiry(a.last(), a.keeps(retention))
+}
+
+// forgetMargin is how long after their retention entries may still be there.
+const forgetMargin = 3 * 24 * time.Hour
+
+// keeps returns how long sums of windows that have passed are kept: as long as entries, and those of calendar windows of a day or longer for
+// as long as usage.
+func (a *accountItem) keeps(retention time.Duration) time.Duration {
+	keep := max(retention, DefaultRetention)
+	if calendar := a.start == a.since; calendar && a.start >= 0 && a.end >= 0 && a.end-a.start > int64(2*time.Hour) {
+		keep = max(keep, budget.UsageRetention)
+	}
+	if keep > math.MaxInt64-forgetMargin {
+		return keep
+	}
+	return keep + forgetMargin
 }
 
 // last returns until when the account has an effect: the end of its window, its latch, its override and its reported thresholds.

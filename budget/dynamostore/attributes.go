@@ -123,9 +123,9 @@ func (r *reader) text(name string) string {
 // expression is the condition and the update of one action, with its values under names of its own: no value and no name
 // is ever part of the text.
 type expression struct {
-	conditions, sets, adds []string
-	values                 item
-	names                  map[string]string
+	conditions, sets, adds, removes []string
+	values                          item
+	names                           map[string]string
 }
 
 // value returns the placeholder of a value.
@@ -163,6 +163,11 @@ func (x *expression) requireNone(attribute string) {
 	x.conditions = append(x.conditions, "attribute_not_exists("+x.name(attribute)+")")
 }
 
+// requireSome adds a condition: the attribute is there.
+func (x *expression) requireSome(attribute string) {
+	x.conditions = append(x.conditions, "attribute_exists("+x.name(attribute)+")")
+}
+
 // requireUnless adds a condition: the attribute is not there, or compares.
 func (x *expression) requireUnless(attribute, comparison string, v types.AttributeValue) {
 	name := x.name(attribute)
@@ -178,17 +183,18 @@ func (x *expression) add(attribute string, n int64) {
 	x.adds = append(x.adds, x.name(attribute)+" "+x.value(number(n)))
 }
 
+func (x *expression) remove(attribute string) { x.removes = append(x.removes, x.name(attribute)) }
+
 func (x *expression) condition() *string { return joined("", " AND ", x.conditions) }
 
 func (x *expression) update() *string {
-	all := joined("SET ", ", ", x.sets)
-	if adds := joined("ADD ", ", ", x.adds); adds != nil {
-		if all != nil {
-			*adds = *all + " " + *adds
+	var clauses []string
+	for _, clause := range [...]*string{joined("SET ", ", ", x.sets), joined("ADD ", ", ", x.adds), joined("REMOVE ", ", ", x.removes)} {
+		if clause != nil {
+			clauses = append(clauses, *clause)
 		}
-		return adds
 	}
-	return all
+	return joined("", " ", clauses)
 }
 
 func joined(before, between string, parts []string) *string {

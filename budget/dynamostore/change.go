@@ -262,6 +262,11 @@ func (s *Store) reshape(ctx context.Context, op string, records []budget.Record,
 		accounts[i] = records[i].Account
 	}
 	return s.do(ctx, op, func(ctx context.Context, t *step) error {
+		unlock, err := s.changeLock.lock(ctx)
+		if err != nil {
+			return err
+		}
+		defer unlock()
 		c, err := s.readChange(ctx, t, records...) // first: what changes after this is refused by the revision
 		if err != nil {
 			return err

@@ -16,7 +16,7 @@
 // SDK, a network or this package, after any time and in any order, changes nothing. Neither the ten minutes of a
 // ClientRequestToken nor the client's own retries matter.
 //
-// Expire charges each reservation in a step of its own. Entries reads page by page. Balances and Unlatch of more than 94
+// Expire charges each reservation in a step of its own. Entries and Periods read page by page. Balances and Unlatch of more than 94
 // items are several steps.
 //
 // # What it rests on
@@ -40,7 +40,8 @@
 // policy holds 64.
 //
 // An item takes about 1,000 write units a second, 2 for each transaction, and transactions that meet in one item are in
-// conflict and try again: an account that all calls share carries on the order of 100 calls a second, at most 250.
+// conflict and try again: an account that all calls share carries on the order of 100 calls a second, at most 250. Steps of one process
+// that have met in an item queue at it, so that 64 callers of one account get done what one does, and none starves.
 // Options.Shards spreads each account over S items that hold a share of the limit each. A reservation goes to the shard
 // that its id picks, in every attempt; when that has no room it spills over the others, in parts if need be, and only when
 // all together have no room it is denied, on a read of all of them. So no shard strands anything, and all together never
@@ -54,8 +55,13 @@
 // Settlements add to a row of usage of the day and of whose the call is, in as many items as accounts have shards. The first one of a day
 // in each process reads whether the row is there, and makes it. A row of usage is as hot as the calls of one scope are many.
 //
-// Resolved reservations, rows of usage, and accounts whose last window passed a retention ago, are deleted by the table's time to live on
-// the attribute "ttl". No decision rests on that; without it the table grows.
+// Sums of windows that have passed move from the account's item to an archive, 32 at a time, in a transaction of their own. Expire lets a
+// goroutine go through all reservations once a day, and forget those that were resolved on the day that is past the retention: in
+// transactions of up to 90 items, which also add what they had posted to the forgotten sums of their buckets. It costs 2 write units a
+// reservation, and a read unit a day for 8 reservations that are kept.
+//
+// Rows of usage, and sums and accounts whose windows passed long ago, are deleted by the table's time to live on the attribute "ttl". No
+// decision rests on that; without it the table grows.
 //
 // # Permissions
 //

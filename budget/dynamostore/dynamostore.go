@@ -30,8 +30,8 @@ type Options struct {
 	// Clock is the store's time, for tests only. Nil is the service's own time, told by its responses. With a Clock,
 	// accounts also keep the sums of windows that have passed, because such a clock may be set back.
 	Clock func() time.Time
-	// Retention is how long resolved reservations are remembered, for replays and corrections. Zero is DefaultRetention. What is
-	// past it is deleted by the table's time to live, a few days later, at no cost.
+	// Retention is how long resolved reservations are remembered, for replays and corrections. Zero is DefaultRetention. What was resolved
+	// on a day that is past it is deleted by the processes that use the ledger, on the next day. Open all stores of a ledger with the same.
 	Retention time.Duration
 	// UsageRows is how many rows of usage are kept of one day; what would need more is added to one row. Zero or less is
 	// budget.DefaultUsageRows.
@@ -47,12 +47,15 @@ type Options struct {
 	Adopt bool
 }
 
-// Store is a budget.Store in a DynamoDB table. It is safe for concurrent use and owns no goroutine. Make one with Open.
+// Store is a budget.Store in a DynamoDB table. It is safe for concurrent use. From time to time a goroutine of its own deletes what is past the
+// retention, until Close at the latest. Make one with Open.
 type Store struct {
 	opts          Options
 	client        *dynamodb.Client
 	table         string
 	keepPast      bool
+	pastKept      time.Duration // see archive
+	archiveFrom   int
 	clock         *serverClock
 	ledger        atomic.Pointer[known]
 	shards        int
@@ -62,6 +65,9 @@ type Store struct {
 	blindFailures blindFailures
 	places        placeMemory
 	locks         accountLocks
+	changeLock    stepLock // all changes require the revision that they have read: two at once would be one that is repeated
+	hot           hotItems
+	forgetting    forgetting
 	closed        atomic.Bool
 }
 
@@ -76,7 +82,11 @@ func Open(ctx context.Context, client *dynamodb.Client, table string, o Options)
 	if err := o.complete(client, table); err != nil {
 		return nil, err
 	}
-	s := &Store{opts: o, client: client, table: table, keepPast: o.Clock != nil, clock: &serverClock{fake: o.Clock}, locks: newAccountLocks()}
+	s := &Store{opts: o, client: client, table: table, keepPast: o.Clock != nil, clock: &serverClock{fake: o.Clock}, locks: newAccountLocks(), changeLock: make(stepLock, 1)}
+	s.archiveFrom = archiveFrom
+	if s.keepPast {
+		s.pastKept = pastKept
+	}
 	s.identity.every = verifyEvery
 	s.identity.passed()
 	err := s.do(ctx, "open", func(ctx context.Context, _ *step) error {
@@ -136,5 +146,6 @@ func (o *Options) complete(client *dynamodb.Client, table string) error {
 // Close ends the store's use of the client. Steps under way finish; later ones are an error.
 func (s *Store) Close() error {
 	s.closed.Store(true)
+	s.forgetting.stop()
 	return nil
 }

@@ -46,6 +46,7 @@ type entry struct {
 	mark             stepMark
 	whose, reference []byte // see account.EncodeCall
 	uses             []use
+	mortal           bool // an earlier library gave it a time to live
 }
 
 // booking says where a part of one line is booked, and how much it holds there: pending, or posted once it is resolved.
@@ -112,6 +113,7 @@ func decodeEntry(id budget.ID, raw item) (*entry, error) {
 		return nil, err
 	}
 	e.uses = uses
+	_, e.mortal = raw[ttlAttribute]
 	state := r.required(attrState)
 	var errs [2]error
 	var ok bool
@@ -130,7 +132,7 @@ func decodeEntry(id budget.ID, raw item) (*entry, error) {
 	return e, r.err
 }
 
-func (e *entry) encode(retention time.Duration) item {
+func (e *entry) encode() item {
 	flag := func(set bool) types.AttributeValue {
 		if set {
 			return number(1)
@@ -156,10 +158,7 @@ func (e *entry) encode(retention time.Duration) item {
 	if e.state == budget.Pending {
 		return out
 	}
-	out[attrResolvedAt] = number(e.resolvedAt)
-	if ttl, ends := expiry(e.resolvedAt, retention); ends {
-		out[ttlAttribute] = number(ttl)
-	}
+	out[attrResolvedAt] = number(e.resolvedAt) // and no time to live: see forget
 	return out
 }
 

@@ -41,9 +41,12 @@ type transientError struct{ cause error }
 func (e *transientError) Error() string { return e.cause.Error() }
 func (e *transientError) Unwrap() error { return e.cause }
 
+// conflictReason says that a transaction met another one in an item.
+const conflictReason = "TransactionConflict"
+
 // The reasons for which DynamoDB cancels a transaction that may go through later.
 var transientReasons = map[string]bool{
-	"TransactionConflict": true, "ProvisionedThroughputExceeded": true, "ThrottlingError": true, "RequestLimitExceeded": true, "InternalServerError": true,
+	conflictReason: true, "ProvisionedThroughputExceeded": true, "ThrottlingError": true, "RequestLimitExceeded": true, "InternalServerError": true,
 }
 
 // The error codes of the same kind, beside those that the SDK would retry by itself.

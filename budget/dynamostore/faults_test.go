@@ -509,3 +509,25 @@ func TestASilentConnectionIsGivenUp(t *testing.T) {
 	unanswered(t, err)
 	require.ErrorIs(t, err, context.Canceled)
 }
+
+// An account that is gone is a loss to the settlement of what was reserved in it, too, however long ago its window began: it used to be
+// made anew, with nothing in it but that settlement.
+func TestASettlementDoesNotMakeALostAccountAnew(t *testing.T) {
+	for _, w := range []budget.Window{budget.Lifetime, budget.Yearly} {
+		t.Run(w.String(), func(t *testing.T) {
+			clock := storetest.NewClock(time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC))
+			s := newStore(t, func(o *Options) { o.Clock, o.Retention = clock.Now, time.Hour })
+			l := line(1, w, 10)
+			spent, pending := hold(9, l), hold(1, l)
+			admitted(t, s, spent)
+			settled(t, s, spent, 9)
+			admitted(t, s, pending)
+			_, err := s.client.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{TableName: &s.table, Key: accountKey(l.Account, 0).attributes()})
+			require.NoError(t, err)
+			_, err = s.Settle(t.Context(), settlement(pending, 1))
+			require.ErrorIs(t, err, budget.ErrLost)
+			_, err = s.Reserve(t.Context(), hold(1, l))
+			require.ErrorIs(t, err, budget.ErrLost)
+		})
+	}
+}

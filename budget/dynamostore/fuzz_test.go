@@ -58,11 +58,11 @@ func jsonOf(tb testing.TB, in item) []byte {
 func FuzzDecode(f *testing.F) {
 	span := budget.Rolling(time.Hour).At(time.Unix(1_800_000_000, 5))
 	a := &accountItem{key: budget.Key{1}, shape: shape{version: newVersion(), fired: []int64{1, 2}, override: &budget.Override{Max: 3, Until: time.Unix(4, 5)}}, hasSharesOf: true, sharesOf: 9}
-	a.roll(span, false)
+	a.roll(span)
 	a.bucket(span.Start).pending, a.bucket(span.Start+1).settled = 7, 8
 	f.Add(jsonOf(f, a.encode(notice{gap: 5, quiet: 6, hash: hashThresholds(&budget.Line{Notify: []float64{1}}, 1)}, time.Hour)))
 	e := &entry{id: budget.NewID(), state: budget.Settled, reserved: usd(5), actual: usd(4), bookings: []booking{{unit: budget.UnitUSD, amount: 4}}}
-	f.Add(jsonOf(f, e.encode(time.Hour)))
+	f.Add(jsonOf(f, e.encode()))
 	f.Add(jsonOf(f, newGate("t", 2).encode(3)))
 	flag := kill{Kill: budget.Kill{Scope: budget.Scope{Principal: "\xff", Tags: map[string]string{"a": ""}}, Reason: "r", At: time.Unix(1, 2)}, dims: []budget.Key{{1}}}
 	raw, err := flag.encode()
@@ -90,7 +90,7 @@ func FuzzDecode(f *testing.F) {
 			g.report(g.due(&l, 0, at, now), at, now)
 		}
 		if e, err := decodeEntry(budget.ID{}, in); err == nil {
-			again, err := decodeEntry(budget.ID{}, e.encode(time.Hour))
+			again, err := decodeEntry(budget.ID{}, e.encode())
 			require.NoError(t, err)
 			if e.state == budget.Pending {
 				again.resolvedAt = e.resolvedAt

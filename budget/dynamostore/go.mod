@@ -9,6 +9,7 @@ require (
 	github.com/bedrockguard/bedrockguard-go v0.0.0
 	github.com/stretchr/testify v1.12.1
 	go.uber.org/goleak v1.3.0
+	golang.org/x/sync v0.24.0
 )
 
 require (

@@ -16,16 +16,20 @@ type group struct {
 	buckets []budget.Bucket // settled and pending of all shards together, by start, ascending
 	settled map[int64]int64 // settled of all shards together, by the bucket's start
 	created bool            // the account did not exist, and this step writes it
-	listed  item            // the account's item in the list of accounts, as it was before this step; for an account that did not exist
+	// rewritten says that this step writes all shards, as they are here.
+	rewritten bool
+	listed    item // the account's item in the list of accounts, as it was before this step; for an account that did not exist
 }
 
 // newGroup puts the shards of one account together.
 func newGroup(shards []*accountItem) *group {
-	g := &group{shards: shards, settled: make(map[int64]int64)}
+	g := &group{shape: shape{archivedTo: noWindow}, shards: shards, settled: make(map[int64]int64)}
 	used := make(map[int64]int64)
 	for _, a := range shards {
 		if a.found && g.version == nil {
 			g.shape = a.shape
+		} else if a.found {
+			g.archivedTo = min(g.archivedTo, a.archivedTo)
 		}
 		for _, b := range a.buckets {
 			g.settled[b.start], _ = plus(g.settled[b.start], b.settled)

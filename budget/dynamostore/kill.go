@@ -208,6 +208,11 @@ func (s *Store) changeFlags(ctx context.Context, op string, r budget.Record, fla
 	}
 	attempts := 0
 	return s.do(ctx, op, func(ctx context.Context, t *step) error {
+		unlock, err := s.changeLock.lock(ctx)
+		if err != nil {
+			return err
+		}
+		defer unlock()
 		c, err := s.readChange(ctx, t, r) // first: what changes after this is refused by the revision
 		if err != nil {
 			return err

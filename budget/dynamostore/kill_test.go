@@ -2,12 +2,17 @@ package dynamostore
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -82,4 +87,45 @@ func TestNoTextOfAUserIsPartOfAKey(t *testing.T) {
 			require.NotContains(t, string(jsonOf(t, whole)), canary)
 		}
 	}
+}
+
+// Changes of one process don't fail on each other: each requires the revision that it has read, so that of many at once all but one would be
+// made anew, again and again.
+func TestChangesOfOneProcessWaitForEachOther(t *testing.T) {
+	w, s := wired(t)
+	l := line(1, budget.Lifetime, 100)
+	r := hold(1, l)
+	admitted(t, s, r)
+	settled(t, s, r, 1)
+	w.follow(nil)
+	const each = 12
+	var all sync.WaitGroup
+	for n := range each {
+		scope := budget.Scope{Workflow: fmt.Sprint(n)}
+		for _, change := range []func() error{
+			func() error {
+				return s.Kill(context.Background(), budget.Kill{Scope: scope, Reason: "stop"}, storetest.NewChange())
+			},
+			func() error {
+				return s.Override(context.Background(), l.Account, &budget.Override{Max: int64(n), Until: time.Now().Add(time.Hour)}, storetest.NewChange())
+			},
+			func() error {
+				_, err := s.Correct(context.Background(), budget.Correction{ID: r.ID, Actual: usd(int64(n)), Change: storetest.NewChange()})
+				return err
+			},
+		} {
+			all.Go(func() { assert.NoError(t, change()) })
+		}
+	}
+	all.Wait()
+	writes := 0
+	for _, op := range w.calls() {
+		if op == "TransactWriteItems" {
+			writes++
+		}
+	}
+	require.Equal(t, 3*each, writes)
+	revision, err := s.Revision(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, int64(3*each), revision)
 }

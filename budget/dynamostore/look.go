@@ -41,6 +41,11 @@ func (s *Store) resolveLooking(ctx context.Context, q *resolving, e *entry) (bud
 		return p, err
 	}
 	from := v.entry
+	if from != nil {
+		if err := s.requireBooked(ctx, v, from); err != nil {
+			return budget.Posting{}, err
+		}
+	}
 	if from == nil || next.orphan {
 		now := v.now.UnixNano()
 		from = &entry{id: q.id, owner: q.owner, state: budget.Voided, tombstone: next.tombstone, reservedAt: now}
@@ -59,7 +64,7 @@ func (s *Store) resolveLooking(ctx context.Context, q *resolving, e *entry) (bud
 			return budget.Posting{}, errMoved // the record was booked anew since
 		}
 	}
-	works, err := s.works(q, v, from, shifts)
+	works, err := s.works(ctx, q, v, from, shifts)
 	if err != nil {
 		return budget.Posting{}, err
 	}
@@ -81,6 +86,7 @@ func (s *Store) resolveLooking(ctx context.Context, q *resolving, e *entry) (bud
 	if err == nil {
 		for _, w := range works {
 			s.recordCreated(ctx, w.group)
+			s.archive(ctx, w.group)
 		}
 	}
 	return p, err
@@ -106,6 +112,8 @@ type work struct {
 	now    time.Time
 	span   budget.Span
 	whole  bool // all shards are rewritten
+	// archived holds the shifts' bucket in the archive, if that is where it is and there is something to do.
+	archived *archived
 }
 
 type workList []*work
@@ -120,7 +128,7 @@ func (l workList) of(account budget.Key) *work {
 }
 
 // works sorts the shifts by account, in their order, and applies them to what was read.
-func (s *Store) works(q *resolving, v *view, from *entry, shifts []shift) (all workList, err error) {
+func (s *Store) works(ctx context.Context, q *resolving, v *view, from *entry, shifts []shift) (all workList, err error) {
 	add := func(account budget.Key) *work {
 		w := &work{group: v.groups[account], line: lineOf(q.lines, account)}
 		if w.line != nil {
@@ -135,7 +143,7 @@ func (s *Store) works(q *resolving, v *view, from *entry, shifts []shift) (all w
 		for ; i < len(shifts) && shifts[i].account == account; i++ {
 			w.shifts = append(w.shifts, shifts[i])
 		}
-		if err := s.apply(w, v, from); err != nil {
+		if err := s.apply(ctx, w, from); err != nil {
 			return nil, err
 		}
 	}
@@ -148,16 +156,12 @@ func (s *Store) works(q *resolving, v *view, from *entry, shifts []shift) (all w
 }
 
 // apply changes the sums of a group as its shifts say. All shifts of a group are in one bucket.
-func (s *Store) apply(w *work, v *view, from *entry) error {
+func (s *Store) apply(ctx context.Context, w *work, from *entry) error {
 	start, g := w.shifts[0].start, w.group
 	if from.bookings != nil && !from.isSubstitute() && g.version == nil {
-		ttl, ends := expiry(start, s.opts.Retention)
-		if accepted := len(s.acceptance()) > 0; !accepted && (!ends || v.now.Unix() < ttl) {
-			return errAccount
-		}
-	}
-	if from.bookings != nil && !from.isSubstitute() && g.version == nil {
 		w.dropWithdrawals()
+	} else if start <= g.archivedTo {
+		return s.applyArchived(ctx, w)
 	}
 	var grows int64
 	for i := range w.shifts {
@@ -168,15 +172,12 @@ func (s *Store) apply(w *work, v *view, from *entry) error {
 			return budget.ErrOverflow
 		}
 	}
-	if w.shifts[0].extra > 0 && s.shards > 1 && !g.forgot(start, s.keepPast) {
+	if w.shifts[0].extra > 0 && s.shards > 1 {
 		s.spread(w)
 	}
 	for i := range w.shifts {
 		sh := w.shifts[i]
 		a := g.shards[sh.shard]
-		if a.forgot(start, s.keepPast) {
-			continue // the account no longer keeps that window
-		}
 		b := a.bucket(start)
 		if b.pending+sh.pending < 0 || b.settled+sh.settled < 0 {
 			return errAccount
@@ -191,6 +192,25 @@ func (s *Store) apply(w *work, v *view, from *entry) error {
 	return nil
 }
 
+// requireBooked returns errAccount if an account that an entry is booked in is gone before its time: the list tells until when it must be
+// there, and for an account that the list does not vouch for, the age of the booking does. Once a loss was accepted, what is there counts.
+func (s *Store) requireBooked(ctx context.Context, v *view, e *entry) error {
+	gone := make(map[budget.Key]*group)
+	for _, b := range e.bookings {
+		g := v.groups[b.account]
+		if g == nil || g.version != nil {
+			continue
+		}
+		gone[b.account] = g
+		const lifetime = 0 // such a window begins in 1970, and never ends
+		ttl, ends := expiry(b.start, min(s.opts.Retention, DefaultRetention))
+		if recent := !ends || v.now.Unix() < ttl; len(s.acceptance()) == 0 && (recent || b.start == lifetime) {
+			return errAccount
+		}
+	}
+	return s.requirePresent(ctx, gone, v.now)
+}
+
 // dropWithdrawals leaves only what the shifts add to the account: it was lost, so that nothing can be taken out of it. The loss was accepted, or
 // the account is past its retention.
 func (w *work) dropWithdrawals() {
@@ -202,20 +222,6 @@ func (w *work) dropWithdrawals() {
 
 // isSubstitute reports whether resolveLooking has made this entry itself, for a step whose reservation does not exist.
 func (e *entry) isSubstitute() bool { return e.state == budget.Voided && e.resolvedAt == 0 }
-
-// forgot reports whether a bucket is one that the account no longer holds.
-func (a *accountItem) forgot(start int64, keepPast bool) bool {
-	return !keepPast && a.found && start < a.since
-}
-
-func (g *group) forgot(start int64, keepPast bool) bool {
-	for _, a := range g.shards {
-		if a.found && !a.forgot(start, keepPast) {
-			return false
-		}
-	}
-	return g.version != nil
-}
 
 // spread distributes what exceeds the reservation over the shards that have room in their share. When there is not enough room, a shard
 // goes beyond its share, and each reservation reads all shards until every shard is within its share again.
@@ -285,29 +291,28 @@ func (s *Store) carryOut(w *work) (actions []types.TransactWriteItem) {
 	g := w.group
 	switch {
 	case w.whole && w.line != nil:
-		return s.rewrite(g, w.line, w.span, w.now, newVersion())
+		actions = s.rewrite(g, w.line, w.span, w.now, newVersion())
 	case w.whole:
-		return s.rewriteAsIs(g)
+		actions = s.rewriteAsIs(g)
+	}
+	if w.archived != nil {
+		actions = append(actions, s.postArchived(w.archived))
+	}
+	if w.whole {
+		return actions
 	}
 	for i := range w.sums {
 		sh, x := &w.sums[i], &expression{}
 		if a := g.shards[sh.shard]; sh.start < a.since {
-			actions = append(actions, s.postPast(a, sh))
+			x.require(attrVersion, "=", blob(a.version)) // else the bucket may have been moved
+			x.shift(sh, s.shards)
+			x.add(attrChanges, 1)
+			actions = append(actions, s.update(accountKey(sh.account, sh.shard), x))
 			continue
 		}
 		actions = append(actions, s.post(x, sh))
 	}
 	return actions
-}
-
-// postPast changes a bucket of a past window, which is kept.
-func (s *Store) postPast(a *accountItem, sh *shift) types.TransactWriteItem {
-	x := &expression{}
-	a.unchanged(x)
-	x.add(bucketAttribute(pendingPrefix, sh.start), sh.pending)
-	x.add(bucketAttribute(settledPrefix, sh.start), sh.settled)
-	x.add(attrChanges, 1)
-	return s.update(accountKey(sh.account, sh.shard), x)
 }
 
 // rewriteAsIs returns the actions that rewrite all shards of a group in their present window, for a step that does not know the account's line.
@@ -326,7 +331,7 @@ func (s *Store) rewriteAsIs(g *group) []types.TransactWriteItem {
 		x := &expression{}
 		a.unchanged(x)
 		if !a.found {
-			a.roll(span, s.keepPast)
+			a.roll(span)
 		}
 		a.shape, a.version = g.shape, version
 		actions = append(actions, s.put(a.encode(n, s.opts.Retention), x))

@@ -87,10 +87,17 @@ func newAccountLocks() (locks accountLocks) {
 
 // lock waits for the account's lock. The caller has to call unlock.
 func (l *accountLocks) lock(ctx context.Context, account budget.Key) (unlock func(), err error) {
-	one := l[int(account[0])%len(l)]
+	return stepLock(l[int(account[0])%len(l)]).lock(ctx)
+}
+
+// stepLock is had by one step at a time, in the order in which they came. It has room for one value.
+type stepLock chan struct{}
+
+// lock waits for the lock. The caller has to call unlock.
+func (l stepLock) lock(ctx context.Context) (unlock func(), err error) {
 	select {
-	case one <- struct{}{}:
-		return func() { <-one }, nil
+	case l <- struct{}{}:
+		return func() { <-l }, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

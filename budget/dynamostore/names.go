@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"math"
 	"slices"
 	"time"
 
@@ -106,7 +105,7 @@ func (s *Store) checkLost(ctx context.Context, account itemKey, listed item, now
 	if r.err != nil || !vouched || !bytes.Equal(since, s.acceptance()) {
 		return r.err
 	}
-	if second, ends := expiry(until, max(s.opts.Retention, DefaultRetention)); ends && now.Unix() >= second {
+	if second, ends := expiry(until, DefaultRetention); ends && now.Unix() >= second {
 		return nil
 	}
 	if found, err := s.get(ctx, account); err != nil {
@@ -236,39 +235,4 @@ func (s *Store) fillTerms(ctx context.Context, accounts []budget.Account, now ti
 		}
 		return nil
 	})
-}
-
-// Periods implements budget.Store. The sums of windows that have passed are not kept, but with Options.Clock, and what entries had
-// posted that DynamoDB has deleted is not told apart. A limit out of range is moved into it.
-func (s *Store) Periods(ctx context.Context, key budget.Key, after time.Time, limit int) (all []budget.Period, err error) {
-	since := int64(math.MinInt64)
-	if !after.IsZero() {
-		since = account.Nanos(after)
-	}
-	err = s.do(ctx, "periods", func(ctx context.Context, _ *step) error {
-		all = []budget.Period{}
-		groups, err := s.readGroups(ctx, []budget.Key{key})
-		if err != nil {
-			return err
-		}
-		for _, a := range groups[key].shards {
-			for _, b := range a.buckets {
-				if b.start <= since {
-					continue
-				}
-				start := time.Unix(0, b.start)
-				i, found := slices.BinarySearchFunc(all, start, func(p budget.Period, at time.Time) int { return p.Start.Compare(at) })
-				if !found {
-					all = slices.Insert(all, i, budget.Period{Start: start})
-				}
-				all[i].Settled, all[i].Pending = all[i].Settled+b.settled, all[i].Pending+b.pending
-			}
-		}
-		all = all[:min(len(all), max(1, min(limit, maxEntries)))]
-		return nil
-	})
-	if err == nil {
-		_, err = s.present(ctx, "periods")
-	}
-	return all, err
 }

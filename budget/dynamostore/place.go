@@ -107,12 +107,18 @@ func (ruled *ruling) bookings(parts []int64, home int) (all []booking) {
 // rewrite returns the actions that move all shards of a group to a span and write them completely.
 func (s *Store) rewrite(g *group, line *budget.Line, span budget.Span, now time.Time, version []byte) []types.TransactWriteItem {
 	n := g.notice(line, span, now)
-	g.created = g.version == nil
+	g.created, g.rewritten = g.version == nil, true
+	if first := g.shards[0]; !s.keepPast && (g.created || first.since == noWindow) {
+		g.archivedTo = math.MaxInt64
+		for _, a := range g.shards {
+			g.archivedTo = min(g.archivedTo, a.firstKept(span.Since)) // nothing was booked before
+		}
+	}
 	actions := make([]types.TransactWriteItem, 0, len(g.shards))
 	for _, a := range g.shards {
 		x := &expression{}
 		a.unchanged(x)
-		a.roll(span, s.keepPast)
+		a.roll(span)
 		a.shape = g.shape
 		a.version = version
 		actions = append(actions, s.put(a.encode(n, s.opts.Retention), x))

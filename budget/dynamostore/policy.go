@@ -24,6 +24,11 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change)
 	}
 	r := budget.Record{Change: c, Kind: budget.ChangePolicy, Policy: budget.DocumentSum(document)}
 	return s.do(ctx, "set policy", func(ctx context.Context, t *step) error {
+		unlock, err := s.changeLock.lock(ctx)
+		if err != nil {
+			return err
+		}
+		defer unlock()
 		change, err := s.readChange(ctx, t, r)
 		if err != nil {
 			return err

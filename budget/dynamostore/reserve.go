@@ -132,7 +132,7 @@ func (s *Store) head(e *entry, flags token, now time.Time) []types.TransactWrite
 	x := &expression{}
 	x.requireNone(partitionKey)
 	return []types.TransactWriteItem{
-		s.put(e.encode(s.opts.Retention), x),
+		s.put(e.encode(), x),
 		s.put(dueKey(e.id, e.expiresAt).with(item{}), &expression{}),
 		s.checkGate(e.id, flags, now),
 	}
@@ -261,6 +261,7 @@ func (s *Store) admitSeen(ctx context.Context, q *reserving, v *view, rulings []
 	d, err := s.admit(ctx, q, e, d, append(s.head(e, v.gate.token, v.now), accounts...))
 	if err == nil {
 		s.recordCreated(ctx, groupsOf(rulings)...)
+		s.archive(ctx, groupsOf(rulings)...)
 	}
 	return d, err
 }

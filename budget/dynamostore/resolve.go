@@ -59,7 +59,11 @@ func (s *Store) resolve(ctx context.Context, op string, q *resolving) (p budget.
 
 func (s *Store) resolveOnce(ctx context.Context, q *resolving, e *entry) (budget.Posting, error) {
 	if q.record != nil {
-		var err error
+		unlock, err := s.changeLock.lock(ctx)
+		if err != nil {
+			return budget.Posting{}, err
+		}
+		defer unlock()
 		if q.change, err = s.readChange(ctx, q.step, *q.record); err != nil {
 			return budget.Posting{}, err
 		}
@@ -138,7 +142,7 @@ func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, 
 	} else {
 		x.require(attrMark, "=", blob(before.mark[:]))
 	}
-	actions := []types.TransactWriteItem{s.put(after.encode(s.opts.Retention), x)}
+	actions := []types.TransactWriteItem{s.put(after.encode(), x)}
 	if before == nil {
 		actions = append(actions, s.checkEpoch(q.id)) // the record itself proves nothing
 	} else if before.state == budget.Pending {

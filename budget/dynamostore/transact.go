@@ -129,10 +129,17 @@ func (s *Store) once(ctx context.Context, t *step, run func(context.Context, *st
 
 // write sends a transaction.
 func (s *Store) write(ctx context.Context, actions []types.TransactWriteItem) error {
+	keys := keysOf(actions)
+	leave, err := s.hot.queue(ctx, keys, hotReaders)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	began := s.clock.began()
 	out, err := s.client.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: actions})
 	if err != nil {
 		s.clock.sawError(err, began)
+		s.noteConflicts(err, keys)
 		return classify(ctx, err, len(actions))
 	}
 	s.clock.saw(out.ResultMetadata, began)
@@ -145,10 +152,16 @@ func (s *Store) snapshot(ctx context.Context, keys []itemKey) ([]item, error) {
 	for i, k := range keys {
 		gets[i].Get = &types.Get{TableName: &s.table, Key: k.attributes()}
 	}
+	leave, err := s.hot.queue(ctx, keys, 1)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	began := s.clock.began()
 	out, err := s.client.TransactGetItems(ctx, &dynamodb.TransactGetItemsInput{TransactItems: gets})
 	if err != nil {
 		s.clock.sawError(err, began)
+		s.noteConflicts(err, keys)
 		return nil, classify(ctx, err, len(keys))
 	}
 	s.clock.saw(out.ResultMetadata, began)

@@ -33,8 +33,9 @@ type due struct {
 }
 
 // Expire implements budget.Store. Each reservation is charged in a step of its own. One whose charge would overflow its
-// account stays pending, where it counts as much. What is past the retention is deleted by the table's time to live.
+// account stays pending, where it counts as much. What is past the retention is forgotten in the background.
 func (s *Store) Expire(ctx context.Context, limit int) (charged int, err error) {
+	s.forgetting.start(s)
 	after := make([]string, dueShards)
 	for charged < limit {
 		var found []due

@@ -273,3 +273,32 @@ func TestAWishEndsByItself(t *testing.T) {
 		}))
 	})
 }
+
+// A wish is about the window whose room denied the call: the next one has room of its own, and holders draw leases in it as if nobody had
+// waited.
+func TestAWishEndsWithItsWindow(t *testing.T) {
+	for name, before := range map[string]time.Duration{"ten seconds before": 10 * time.Second, "half a second before": 500 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				limit := budget.Limit{Name: "l", Max: budget.Quantity{N: 1000, Unit: budget.UnitUSD}, Window: budget.Daily}
+				store := memstore.New(memstore.Options{})
+				direct := open(t, store, limit)
+				time.Sleep(24*time.Hour - before - lease.DefaultLength/2)
+				holder, dear := begin(t, store, limit), begin(t, store, limit)
+				_, err := reserve(direct, anyone, 500)
+				require.NoError(t, err)
+				time.Sleep(lease.DefaultLength / 2)
+				dear.refused(anyone, 600)
+				time.Sleep(before + time.Second) // leases keep clear of the edge itself
+				for _, p := range []*process{holder, dear} {
+					p.call(anyone, 10, 0)
+					require.Zero(t, p.cost(func() {
+						for range 10 {
+							p.call(anyone, 10, 0)
+						}
+					}), "calls of the new day are admitted from leases")
+				}
+			})
+		})
+	}
+}

@@ -3,6 +3,7 @@ package lease
 import (
 	"bytes"
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -39,9 +40,25 @@ const dearShare = 64
 // wantedKey returns the key of the account for wishes for room on the given account.
 func wantedKey(account budget.Key) budget.Key { return key.Of("wanted", string(account[:])) }
 
+// rollingBuckets is how many buckets of time a rolling window has.
+const rollingBuckets = 60
+
+// shortestWish is the shortest life of a wish, for which a limit may have a rolling window. A call whose window ends sooner leaves none.
+const shortestWish = time.Second
+
+// wishLifeOn returns how long a wish lasts that is for room on a line that denied a call: no longer than a calendar window, because the next one
+// has room of its own. It is a whole number of a rolling window's buckets, so that it is not rounded up beyond that.
+func wishLifeOn(l *budget.Line, denied budget.Denial, length time.Duration) time.Duration {
+	life := wishLife(length)
+	if l.Window.Length() == 0 && l.Window.At(time.Unix(0, 0)).End != math.MaxInt64 && denied.ResetAfter < life {
+		life = denied.ResetAfter
+	}
+	return life - life%rollingBuckets
+}
+
 // wishFor returns the line by which a wish for room on line l is recorded. The latch lasts as long as the line's window.
-func wishFor(l *budget.Line, length time.Duration) budget.Line {
-	return budget.Line{Account: wantedKey(l.Account), Limit: wishName, Unit: l.Unit, Window: budget.Rolling(wishLife(length)), Latch: true}
+func wishFor(l *budget.Line, life time.Duration) budget.Line {
+	return budget.Line{Account: wantedKey(l.Account), Limit: wishName, Unit: l.Unit, Window: budget.Rolling(life), Latch: true}
 }
 
 // lookFor returns the line by which a holder of leases sees wishes for room on line l. The latch can be seen with any window; a calendar month makes few
@@ -161,16 +178,16 @@ func (s *Store) wish(ctx context.Context, g *group, r *budget.Reservation, denie
 	if err != nil {
 		return
 	}
-	lines := s.linesToWishFor(g, r, denied, asked)
+	lines, lives := s.linesToWishFor(g, r, denied, asked)
 	s.mu.Unlock()
 	if len(lines) == 0 {
 		return
 	}
 	w := budget.Reservation{ID: budget.NewID(), Owner: s.owner, TTL: s.length}
-	of := make(map[budget.Key]budget.Key, len(lines))
+	of := make(map[budget.Key]wish, len(lines))
 	for i := range lines {
-		l := wishFor(&lines[i], s.length)
-		w.Lines, w.Charge[l.Unit], of[l.Account] = append(w.Lines, l), 1, lines[i].Account
+		l := wishFor(&lines[i], lives[i])
+		w.Lines, w.Charge[l.Unit], of[l.Account] = append(w.Lines, l), 1, wish{lines[i].Account, asked.Add(lives[i])}
 	}
 	slices.SortFunc(w.Lines, byAccount)
 	d, err := s.inner.Reserve(ctx, w)
@@ -182,46 +199,46 @@ func (s *Store) wish(ctx context.Context, g *group, r *budget.Reservation, denie
 		if refusal.Line < 0 || refusal.Line >= len(w.Lines) {
 			continue
 		}
-		lives := wishLife(s.length)
-		if refusal.Latched { // another process was first, and its wish may end sooner
-			lives = s.length / 2
+		one := of[w.Lines[refusal.Line].Account]
+		if soon := asked.Add(s.length / 2); refusal.Latched && soon.Before(one.until) { // another process was first, and its wish may end sooner
+			one.until = soon
 		}
-		recorded = append(recorded, wish{of[w.Lines[refusal.Line].Account], asked.Add(lives)})
+		recorded = append(recorded, one)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.yieldToWishes(recorded, s.now())
 }
 
-// linesToWishFor returns the lines on which to record a wish for a denied call: those that denied it and have none yet. It returns none if the call
+// linesToWishFor returns the lines on which to record a wish for a denied call, and for how long: those that denied it and have none yet. It returns none if the call
 // would not fit even without leases. For a call that is not dear it returns none until calls have been denied for half the length of a
 // lease. Requires mu held.
-func (s *Store) linesToWishFor(g *group, r *budget.Reservation, denied []budget.Denial, now time.Time) (lines []budget.Line) {
+func (s *Store) linesToWishFor(g *group, r *budget.Reservation, denied []budget.Denial, now time.Time) (lines []budget.Line, lives []time.Duration) {
 	if g == nil {
-		return nil
+		return nil, nil
 	}
 	dear := false
 	for _, d := range denied {
 		if d.Line < 0 || d.Line >= len(r.Lines) {
-			return nil
+			return nil, nil
 		}
 		line := &r.Lines[d.Line]
 		need, unspent := r.Charge[line.Unit], d.Max-d.Settled
 		if d.Latched || line.Latch || line.Observe || d.Max < 0 || need > unspent {
-			return nil
+			return nil, nil
 		}
 		dear = dear || need/2 > g.callSize[line.Unit] || need >= unspent/dearShare
-		if !now.Before(s.wanted[line.Account]) {
-			lines = append(lines, *line)
+		if life := wishLifeOn(line, d, s.length); life >= shortestWish && !now.Before(s.wanted[line.Account]) {
+			lines, lives = append(lines, *line), append(lives, life)
 		}
 	}
 	if g.deniedSince.IsZero() || now.Before(g.deniedSince) {
 		g.deniedSince = now
 	}
 	if !dear && now.Sub(g.deniedSince) < s.length/2 {
-		return nil
+		return nil, nil
 	}
-	return lines
+	return lines, lives
 }
 
 // idleAndWanted reports whether a closed lease holds unused amounts of a limit on which another process wishes for room. Requires mu held.

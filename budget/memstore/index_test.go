@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -54,4 +55,33 @@ func TestIndexIsAMap(t *testing.T) {
 			require.Empty(t, want, "all yields every entry once")
 		})
 	}
+}
+
+// A reservation looks at the flags that have a value of its own in their rarest dimension, and not at all others, whatever was set and taken
+// back before.
+func TestUnrelatedFlagsAreNotLookedAt(t *testing.T) {
+	var f flags
+	set := func(k budget.Kill) {
+		f.add(&kill{Kill: k, dims: k.Scope.Dims(), object: k.Flag().Object()})
+	}
+	own := budget.Scope{Principal: "ci", Workflow: "nightly"}
+	for n := range 1000 {
+		set(budget.Kill{Scope: budget.Scope{Principal: "ci", Workflow: fmt.Sprint(n)}})
+		set(budget.Kill{Scope: budget.Scope{Principal: fmt.Sprint(n), Workflow: "nightly"}})
+	}
+	looked := 0
+	for _, d := range own.Dims() {
+		looked += len(f.filed[d])
+	}
+	require.Less(t, looked, 4)
+	r := budget.Reservation{Dims: own.Dims()}
+	require.Nil(t, f.killed(&r, 0))
+	set(budget.Kill{Scope: own, Reason: "own"})
+	set(budget.Kill{Reason: "all"})
+	require.Equal(t, "own", f.killed(&r, 0).Reason)
+	f.remove(budget.Flag{Scope: own}.Object())
+	require.Equal(t, "all", f.killed(&r, 0).Reason)
+	f.removeAll(func(*kill) bool { return true })
+	require.Nil(t, f.killed(&r, 0))
+	require.Empty(t, f.filed)
 }

@@ -12,18 +12,93 @@ import (
 
 type kill struct {
 	budget.Kill
-	dims []budget.Key
+	dims   []budget.Key
+	object budget.Key
+	under  budget.Key // the dimension that it is filed under
+	nth    int64      // in the order in which they were set
+}
+
+// flags are the kill flags. Each flag of values is filed under that of its dimensions which fewest flags are filed under, so that a reservation
+// looks at flags that have a value of its own, and not at all that there are. The zero value is empty.
+type flags struct {
+	all      map[budget.Key]*kill   // by object
+	filed    map[budget.Key][]*kill // without patterns; those of everything under the zero key
+	patterns []*kill
+	set      int64 // how many were set so far
+}
+
+// add sets a flag, in the place of the one with the same object.
+func (f *flags) add(k *kill) {
+	f.remove(k.object)
+	if f.all == nil {
+		f.all, f.filed = make(map[budget.Key]*kill), make(map[budget.Key][]*kill)
+	}
+	f.set++
+	k.nth = f.set
+	f.all[k.object] = k
+	if k.Patterns {
+		f.patterns = append(f.patterns, k)
+		return
+	}
+	var under budget.Key
+	for i, d := range k.dims {
+		if i == 0 || len(f.filed[d]) < len(f.filed[under]) {
+			under = d
+		}
+	}
+	k.under = under
+	f.filed[under] = append(f.filed[under], k)
+}
+
+// remove takes a flag back, if there is one.
+func (f *flags) remove(object budget.Key) {
+	k := f.all[object]
+	if k == nil {
+		return
+	}
+	delete(f.all, object)
+	is := func(other *kill) bool { return other == k }
+	if k.Patterns {
+		f.patterns = slices.DeleteFunc(f.patterns, is)
+		return
+	}
+	if f.filed[k.under] = slices.DeleteFunc(f.filed[k.under], is); len(f.filed[k.under]) == 0 {
+		delete(f.filed, k.under)
+	}
+}
+
+// removeAll takes back what a function says.
+func (f *flags) removeAll(drop func(*kill) bool) {
+	for object, k := range f.all {
+		if drop(k) {
+			f.remove(object)
+		}
+	}
 }
 
 // killed returns a copy of the first flag that holds for a reservation, or nil.
-func (s *Store) killed(r *budget.Reservation, now int64) *budget.Kill {
-	for i := range s.kills {
-		if k := &s.kills[i]; !k.ended(now) && k.holds(r) {
-			own := k.copy()
-			return &own
+func (f *flags) killed(r *budget.Reservation, now int64) *budget.Kill {
+	if len(f.all) == 0 {
+		return nil
+	}
+	var first *kill
+	look := func(some []*kill) {
+		for _, k := range some {
+			if !k.ended(now) && (first == nil || k.nth < first.nth) && k.holds(r) {
+				first = k
+			}
 		}
 	}
-	return nil
+	look(f.filed[budget.Key{}])
+	for _, d := range r.Dims {
+		look(f.filed[d])
+	}
+	look(f.patterns)
+	if first == nil {
+		return nil
+	}
+	own := first.copy()
+	return &own
 }
 
 func (k *kill) ended(now int64) bool { return !k.Until.IsZero() && !time.Unix(0, now).Before(k.Until) }
@@ -68,30 +143,33 @@ func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error 
 	s.changes.note(record, now)
 	k.At, k.EffectiveBy = time.Unix(0, now), time.Time{}
 	k.Scope.Tags = maps.Clone(k.Scope.Tags)
-	s.revive(k.Flag())
-	s.kills = append(s.kills, kill{Kill: k, dims: k.Scope.Dims()})
+	s.kills.add(&kill{Kill: k, dims: k.Scope.Dims(), object: k.Flag().Object()})
 	return nil
 }
 
+// endedEvery is how many flags are set between two looks for those that ended long ago.
+const endedEvery = 64
+
 // makeRoom forgets flags that ended long ago; and if there are too many with patterns for another one, all of those that have ended.
 func (s *Store) makeRoom(next *budget.Kill, now int64) error {
-	s.kills = slices.DeleteFunc(s.kills, func(k kill) bool { return k.ended(now - int64(budget.FlagRetention)) })
-	if !next.Patterns || s.patterns(next.Flag()) < budget.MaxPatterns {
+	if s.kills.set%endedEvery == 0 {
+		s.kills.removeAll(func(k *kill) bool { return k.ended(now - int64(budget.FlagRetention)) })
+	}
+	if !next.Patterns || s.kills.patternsBeside(next) < budget.MaxPatterns {
 		return nil
 	}
-	s.kills = slices.DeleteFunc(s.kills, func(k kill) bool { return k.Patterns && k.ended(now) })
-	if s.patterns(next.Flag()) >= budget.MaxPatterns {
+	s.kills.removeAll(func(k *kill) bool { return k.Patterns && k.ended(now) })
+	if s.kills.patternsBeside(next) >= budget.MaxPatterns {
 		return budget.ErrTooManyFlags
 	}
 	return nil
 }
 
-// patterns counts the flags with patterns beside one.
-func (s *Store) patterns(beside budget.Flag) (n int) {
-	for i := range s.kills {
-		if s.kills[i].Patterns && s.kills[i].Flag().Object() != beside.Object() {
-			n++
-		}
+// patternsBeside counts the flags with patterns beside one.
+func (f *flags) patternsBeside(one *budget.Kill) int {
+	n := len(f.patterns)
+	if f.all[one.Flag().Object()] != nil {
+		n--
 	}
 	return n
 }
@@ -109,14 +187,8 @@ func (s *Store) Revive(ctx context.Context, f budget.Flag, c budget.Change) erro
 	if fresh, err := s.changes.make(budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns}, now); !fresh {
 		return err
 	}
-	s.revive(f)
+	s.kills.remove(f.Object())
 	return nil
-}
-
-// revive removes exactly this flag.
-func (s *Store) revive(f budget.Flag) {
-	object := f.Object()
-	s.kills = slices.DeleteFunc(s.kills, func(k kill) bool { return k.Flag().Object() == object })
 }
 
 // Kills implements budget.Store.
@@ -126,10 +198,10 @@ func (s *Store) Kills(ctx context.Context) ([]budget.Kill, error) {
 		return nil, err
 	}
 	defer s.mu.Unlock()
-	all := make([]budget.Kill, 0, len(s.kills))
-	for i := range s.kills {
-		if !s.kills[i].ended(now) {
-			all = append(all, s.kills[i].copy())
+	all := make([]budget.Kill, 0, len(s.kills.all))
+	for _, k := range slices.SortedFunc(maps.Values(s.kills.all), func(a, b *kill) int { return cmp.Compare(a.nth, b.nth) }) {
+		if !k.ended(now) {
+			all = append(all, k.copy())
 		}
 	}
 	return all, nil

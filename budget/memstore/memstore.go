@@ -40,7 +40,7 @@ type Store struct {
 	recent   [16]named // of accounts, by the first bits of the key: calls of one scope ask for the same few
 	entries  index
 	spare    []entry // not in use yet
-	kills    []kill
+	kills    flags
 	changes  changes
 	expiries deadlines // the pending entries
 	resolved history   // the others
@@ -81,7 +81,7 @@ func (s *Store) Close() error {
 	defer s.mu.Unlock()
 	s.closed = true
 	s.accounts, s.recent, s.entries, s.spare, s.kills, s.changes, s.expiries, s.resolved, s.usage, s.policy =
-		nil, [16]named{}, index{}, nil, nil, changes{}, nil, history{}, usage{}, budget.PolicyDocument{}
+		nil, [16]named{}, index{}, nil, flags{}, changes{}, nil, history{}, usage{}, budget.PolicyDocument{}
 	return nil
 }
 

@@ -63,10 +63,8 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Dec
 			return d, err
 		}
 	}
-	if len(s.kills) > 0 {
-		if d.Killed = s.killed(&r, now); d.Killed != nil {
-			return d, nil
-		}
+	if d.Killed = s.kills.killed(&r, now); d.Killed != nil {
+		return d, nil
 	}
 	if e != nil {
 		return budget.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, e.expiresAt)}, nil

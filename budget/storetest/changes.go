@@ -89,6 +89,14 @@ func (s *subject) records(after int64, limit int) []budget.Record {
 	return all
 }
 
+// changeOthers makes changes of things that no kind of change is about.
+func (s *subject) changeOthers() {
+	s.t.Helper()
+	other := line("another", budget.Lifetime, 10)
+	s.override(other, 20, time.Hour)
+	require.NoError(s.t, s.store.Unlatch(s.ctx, []budget.Key{other.Account}, NewChange()))
+}
+
 // forEachKind makes a rule for each kind of change.
 func forEachKind(name, why string, run func(*subject, kindOfChange)) (rules []rule) {
 	for _, k := range kindsOfChange {
@@ -134,7 +142,42 @@ var changeRules = slices.Concat(
 		require.Equal(s.t, stands, state())
 		require.Equal(s.t, revision, s.revision())
 	}),
+	forEachKind("ARepeatIsToldAsMade", "a change that its author repeats after it was made is told as made, from any handle, and whatever else was changed since", func(s *subject, k kindOfChange) {
+		first, _, state := k.begin(s)
+		c := s.inspect()
+		require.NoError(s.t, first(c))
+		s.clock.Advance(time.Minute)
+		s.changeOthers()
+		stands, revision := state(), s.revision()
+		require.NoError(s.t, first(c))
+		if seesIt := k.name != "Correct" || s.h.Merged == ""; s.h.Reopen != nil && seesIt {
+			author := s.store
+			s.store = s.reopen()
+			require.NoError(s.t, first(c), "another handle")
+			s.store = author
+		}
+		require.Equal(s.t, stands, state())
+		require.Equal(s.t, revision, s.revision(), "it is no second row")
+	}),
 	[]rule{
+		{"ARepeatIsToldAsMadeUnlatch", "an Unlatch that its author repeats is told as made, and opens nothing that was latched since", func(s *subject) {
+			l, c := s.latch("a", budget.Lifetime), s.inspect()
+			require.NoError(s.t, s.store.Unlatch(s.ctx, []budget.Key{l.Account}, c))
+			s.refuse(6, l)
+			s.changeOthers()
+			revision := s.revision()
+			require.NoError(s.t, s.store.Unlatch(s.ctx, []budget.Key{l.Account}, c))
+			require.True(s.t, s.balance(l).Latched)
+			require.Equal(s.t, revision, s.revision())
+		}},
+		{"ARepeatIsToldAsMadeAcceptLoss", "an accepted loss that its author accepts again is told as accepted, and is no second row", func(s *subject) {
+			c := s.inspect()
+			require.NoError(s.t, s.store.AcceptLoss(s.ctx, c))
+			s.changeOthers()
+			revision := s.revision()
+			require.NoError(s.t, s.store.AcceptLoss(s.ctx, c))
+			require.Equal(s.t, revision, s.revision())
+		}},
 		{"ALateUnlatchIsTold", "an Unlatch that arrives after a newer one opens nothing that was latched since", func(s *subject) {
 			l, late := s.latch("a", budget.Lifetime), s.inspect()
 			require.NoError(s.t, s.store.Unlatch(s.ctx, []budget.Key{l.Account}, s.inspect()))

@@ -421,6 +421,31 @@ var mutants = map[string]struct {
 			return b.Store.Override(ctx, k, o, c)
 		}
 	}},
+	"tells an author's repeat as late": {[]string{"ARepeatIsToldAsMadeKill", "ARepeatIsToldAsMadeRevive", "ARepeatIsToldAsMadeOverride", "ARepeatIsToldAsMadeUnlatch"}, func(b *broken, _ *storetest.Clock) {
+		var made sync.Map // by id: the ledger's revision after it
+		once := func(ctx context.Context, c budget.Change, change func() error) error {
+			now, _ := b.Store.Revision(ctx)
+			if after, repeated := made.Load(c.ID); repeated && now > after.(int64) {
+				return budget.ErrSuperseded
+			}
+			err := change()
+			after, _ := b.Store.Revision(ctx)
+			made.LoadOrStore(c.ID, after)
+			return err
+		}
+		b.kill = func(ctx context.Context, k budget.Kill, c budget.Change) error {
+			return once(ctx, c, func() error { return b.Store.Kill(ctx, k, c) })
+		}
+		b.revive = func(ctx context.Context, f budget.Flag, c budget.Change) error {
+			return once(ctx, c, func() error { return b.Store.Revive(ctx, f, c) })
+		}
+		b.override = func(ctx context.Context, k budget.Key, o *budget.Override, c budget.Change) error {
+			return once(ctx, c, func() error { return b.Store.Override(ctx, k, o, c) })
+		}
+		b.unlatch = func(ctx context.Context, keys []budget.Key, c budget.Change) error {
+			return once(ctx, c, func() error { return b.Store.Unlatch(ctx, keys, c) })
+		}
+	}},
 	"judges changes by all others": {[]string{"ChangesOfOtherThingsSupersedeNothing"}, func(b *broken, _ *storetest.Clock) {
 		b.override = func(ctx context.Context, k budget.Key, o *budget.Override, c budget.Change) error {
 			if n, err := b.Store.Revision(ctx); err == nil && c.Seen < n {

@@ -36,10 +36,6 @@ type Options struct {
 	// made in between looks like a difference; only a difference that every reading shows is reported. Zero or less is DefaultTries; 1 is
 	// enough for a ledger that nobody uses.
 	Tries int
-	// DeletesAfter is how long after they were resolved the store's server deletes entries without telling what they had posted, as DynamoDB's
-	// time to live does. What is settled in periods and days of which entries may be gone may then be more than the entries that are
-	// there. Zero is a store that tells what was forgotten, as all others do.
-	DeletesAfter time.Duration
 	// Clock is the time against which ages are measured. Nil is time.Now.
 	Clock func() time.Time
 	// Progress is called after every 1000 entries with the number read so far in this reading of the ledger. It must be quick. May be nil.
@@ -122,11 +118,8 @@ type sums struct {
 	usage    map[time.Time]*budget.Charge // by UTC day of the reservation
 	first    time.Time                    // when the first of the entries was resolved
 	expired  map[budget.ID]bool           // entries that expired and were not charged with their worst case
-	// Periods that begin before wholeFrom may lack entries, because the store has deleted them, unless nothingBefore is set.
-	wholeFrom     time.Time
-	nothingBefore bool
-	entries       int
-	bad           []Difference
+	entries  int
+	bad      []Difference
 }
 
 func (s *sums) of(account budget.Key, e *budget.Entry) *bookings {
@@ -170,7 +163,6 @@ func (l *ledger) look(ctx context.Context) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.whole(usage, &l.opts)
 	known, forgotten, err := l.compareAccounts(ctx, s, told)
 	if err != nil {
 		return nil, err
@@ -296,8 +288,7 @@ func (l *ledger) compareAccount(ctx context.Context, s *sums, told *Report, a *b
 			oldest = p.Start
 		}
 		forgotten = forgotten || p.Forgotten != 0
-		lacks := l.opts.DeletesAfter > 0 && s.mayLack(p.Start)
-		if sum := b.settled[start] + p.Forgotten; p.Settled < sum || p.Settled > sum && !lacks {
+		if sum := b.settled[start] + p.Forgotten; p.Settled != sum {
 			note(Settled, p.Start, p.Settled, sum, "")
 		}
 		if sum := b.pending[start]; p.Pending != sum {
@@ -363,28 +354,13 @@ func (l *ledger) readUsage(ctx context.Context, told *Report) (map[time.Time]bud
 	return usage, nil
 }
 
-// deletesEarly is how much sooner than it should an entry may be deleted, because clocks differ.
-const deletesEarly = 24 * time.Hour
-
-// whole sets from when on the entries are complete. Most stores forget entries in the order in which they were resolved, so that days after the
-// one on which the oldest entry was resolved are complete. If the server deletes entries by their age, periods are complete that are too young
-// for that. If usage has no earlier day, nothing was forgotten.
-func (s *sums) whole(usage map[time.Time]budget.Charge, o *Options) {
-	oldest := budget.UsageDay(s.first)
-	if s.wholeFrom = oldest.AddDate(0, 0, 1); o.DeletesAfter > 0 {
-		s.wholeFrom = o.Clock().Add(deletesEarly - o.DeletesAfter)
-		oldest = s.wholeFrom
-	}
-	s.nothingBefore = true
-	for day := range usage {
-		s.nothingBefore = s.nothingBefore && !day.Before(oldest)
-	}
+// mayLack reports whether entries of a UTC day may be forgotten, if the store has forgotten any: stores forget entries in the order of the days
+// on which they were resolved, so that days after the one on which the oldest entry was resolved are complete.
+func (s *sums) mayLack(day time.Time) bool {
+	return s.first.IsZero() || day.Before(budget.UsageDay(s.first).AddDate(0, 0, 1))
 }
 
-// mayLack reports whether the store may have deleted entries of the period that begins at start.
-func (s *sums) mayLack(start time.Time) bool { return !s.nothingBefore && start.Before(s.wholeFrom) }
-
-// compareUsage compares the usage of each day with what entries have posted. For a day of which entries may have been deleted, usage has to be
+// compareUsage compares the usage of each day with what entries have posted. For a day of which entries may be forgotten, usage has to be
 // at least as much.
 func (s *sums) compareUsage(usage map[time.Time]budget.Charge, told *Report, forgotten bool) {
 	days := make(map[time.Time]bool)
@@ -399,7 +375,7 @@ func (s *sums) compareUsage(usage map[time.Time]budget.Charge, told *Report, for
 		if sum == nil {
 			sum = new(budget.Charge)
 		}
-		exact := !s.mayLack(day) && (!forgotten || !day.Before(s.wholeFrom))
+		exact := !forgotten || !s.mayLack(day)
 		for unit := range is {
 			if is[unit] < sum[unit] || exact && is[unit] != sum[unit] {
 				told.Differences = append(told.Differences, Difference{

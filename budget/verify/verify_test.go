@@ -200,53 +200,25 @@ func TestEveryChangeIsFound(t *testing.T) {
 	}
 }
 
-// deleting is a store whose server has deleted entries that were resolved before a moment, but for some, and tells nothing of what they had
-// posted.
-type deleting struct {
-	budget.Store
-	before time.Time
-	late   map[budget.ID]bool
-	draw   func() bool // whether an entry is still there
-}
-
-func (s *deleting) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, error) {
-	all, err := s.Store.Entries(ctx, q)
-	var left []budget.Entry
-	for _, e := range all {
-		if _, drawn := s.late[e.ID]; !drawn {
-			s.late[e.ID] = s.draw()
-		}
-		if e.ResolvedAt.IsZero() || !e.ResolvedAt.Before(s.before) || s.late[e.ID] {
-			left = append(left, e)
-		}
+// A ledger of which all entries are forgotten tells more than its entries, which are none, and that is no difference.
+func TestALedgerWhoseEntriesAreAllForgotten(t *testing.T) {
+	ctx, c := t.Context(), &clock{time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)}
+	store := memstore.New(memstore.Options{Clock: c.now, Retention: time.Hour})
+	ledger, err := budget.Open(ctx, store, budget.Policy{Limits: []budget.Limit{{Name: "all", Max: budget.USD(10), Window: budget.Lifetime}}})
+	require.NoError(t, err)
+	r, err := ledger.Reserve(ctx, budget.Request{Worst: budget.Charge{budget.UnitUSD: 4}})
+	require.NoError(t, err)
+	_, err = ledger.Settle(ctx, r, budget.Charge{budget.UnitUSD: 3}, false)
+	require.NoError(t, err)
+	for range 48 {
+		c.at = c.at.Add(time.Hour)
+		_, err = store.Expire(ctx, 10)
+		require.NoError(t, err)
 	}
-	if len(left) == 0 && len(all) > 0 {
-		return s.Entries(ctx, budget.Query{After: all[len(all)-1].ID, Max: q.Max})
-	}
-	return left, err
-}
-
-// What a server deletes without a word is no difference, and what it can't have deleted is one all the same.
-func TestEntriesThatAreDeletedUntold(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		store := grow(t.Context(), t, false)
-		now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC).Add(time.Duration(rapid.IntRange(0, 60*24).Draw(t, "hours")) * time.Hour)
-		after := time.Duration(rapid.IntRange(1, 40).Draw(t, "retention")) * 24 * time.Hour
-		check := func(store budget.Store, after time.Duration) []verify.Difference {
-			report, err := verify.Ledger(t.Context(), store, verify.Options{Tries: 1, DeletesAfter: after, Clock: func() time.Time { return now }})
-			require.NoError(t, err)
-			return report.Differences
-		}
-		s := &deleting{Store: store, before: now.Add(-after), late: make(map[budget.ID]bool), draw: func() bool { return rapid.Bool().Draw(t, "late") }}
-		require.Empty(t, check(s, after))
-		const never = 1000 * 24 * time.Hour
-		for _, by := range []int64{-1, 1} {
-			pending := func(p *budget.Period) bool { p.Pending += by; return true }
-			require.NotEmpty(t, check(&changed{Store: s, period: pending}, after), "what is pending was not deleted")
-			settled := func(p *budget.Period) bool { p.Settled += by; return true }
-			require.NotEmpty(t, check(&changed{Store: store, period: settled}, never), "nothing was old enough to be deleted")
-		}
-	})
+	report, err := verify.Ledger(ctx, store, once)
+	require.NoError(t, err)
+	require.Zero(t, report.Entries)
+	require.Empty(t, report.Differences)
 }
 
 // A store that does not answer is an error, and no ledger without differences.

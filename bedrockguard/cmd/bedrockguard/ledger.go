@@ -23,8 +23,6 @@ type desk struct {
 	store     budget.Store
 	who       string                                   // in whose name changes are made
 	storeTime func(context.Context) (time.Time, error) // the time that the store goes by; DynamoDB tells it to the second
-	// deletesAfter is how long after they were resolved the server deletes entries without telling what they had posted; zero for never.
-	deletesAfter time.Duration
 }
 
 // withLedger runs a command's work on the ledger that the command line names, in the name of who runs it, and bounds its time.
@@ -64,7 +62,7 @@ func openDesk(ctx context.Context, c *cli.Command) (*desk, func() error, error) 
 	if err != nil {
 		return nil, nil, errors.Join(err, o.close())
 	}
-	return &desk{operator, o.store, operatorName(c), o.clock, o.deletesAfter}, o.close, nil
+	return &desk{operator, o.store, operatorName(c), o.clock}, o.close, nil
 }
 
 // operatorName is who makes a change, as the audit trail shows it.

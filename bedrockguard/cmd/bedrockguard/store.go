@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,8 +68,6 @@ type openedStore struct {
 	store budget.Store
 	close func() error                             // closes the store and its client
 	clock func(context.Context) (time.Time, error) // returns the store's time
-	// deletesAfter is how long after it was resolved the server deletes an entry by itself, without keeping its amount; zero is never.
-	deletesAfter time.Duration
 }
 
 // openToSteer opens a ledger for reading or changing it. Nothing is deleted, whatever retention the processes that enforce the limits have.
@@ -79,9 +76,7 @@ func openToSteer(ctx context.Context, at string) (*openedStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	if u.kind != "dynamodb" { // DynamoDB deletes by itself, and the retention decides when entries that are written now are deleted
-		u.retention = forever
-	}
+	u.retention = forever
 	return u.open(ctx)
 }
 
@@ -270,7 +265,7 @@ func (u *storeURL) openDynamoDB(ctx context.Context) (*openedStore, error) {
 		}
 		return at, nil
 	}
-	return &openedStore{store: s, close: s.Close, clock: clock, deletesAfter: cmp.Or(u.retention, dynamostore.DefaultRetention)}, nil
+	return &openedStore{store: s, close: s.Close, clock: clock}, nil
 }
 
 // noTable reports whether DynamoDB said that there is no such table.

@@ -49,7 +49,7 @@ func verify(ctx context.Context, c *cli.Command, d *desk) error {
 	}
 	bar := progress(c, "entries")
 	r, err := verifier.Ledger(ctx, d.store, verifier.Options{
-		Tries: c.Int("tries"), DeletesAfter: d.deletesAfter, Progress: func(entries int) { _ = bar.Set(entries) },
+		Tries: c.Int("tries"), Progress: func(entries int) { _ = bar.Set(entries) },
 	})
 	_ = bar.Finish()
 	if err != nil {

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/jackc/pgx/v5"
 	"github.com/redis/go-redis/v9"
 
@@ -169,6 +171,37 @@ func page(b *testing.B, read func() (int, error)) float64 {
 	return float64(best.Microseconds()) / 1000
 }
 
+// itemOverhead is what DynamoDB charges for each item beside its attributes when it adds up what a table stores.
+const itemOverhead = 100
+
+// dynamoBytes adds up what DynamoDB would charge a table's storage by: names and values of attributes, of numbers a byte for two digits and one more.
+func dynamoBytes(address string) (n int64, err error) {
+	client, name, closeClient := dynamoClient(address)
+	defer closeClient()
+	pages := dynamodb.NewScanPaginator(client, &dynamodb.ScanInput{TableName: &name})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(context.Background())
+		if err != nil {
+			return 0, err
+		}
+		for _, whole := range page.Items {
+			n += itemOverhead
+			for attribute, v := range whole {
+				n += int64(len(attribute))
+				switch v := v.(type) {
+				case *types.AttributeValueMemberS:
+					n += int64(len(v.Value))
+				case *types.AttributeValueMemberB:
+					n += int64(len(v.Value))
+				case *types.AttributeValueMemberN:
+					n += int64((len(strings.TrimRight(v.Value, "0"))+1)/2 + 1)
+				}
+			}
+		}
+	}
+	return n, nil
+}
+
 // bytesOf tells what a ledger takes where it is kept; 0 where nobody can tell.
 func bytesOf(b *testing.B, s Server, address string) (n int64) {
 	b.Helper()
@@ -196,6 +229,8 @@ func bytesOf(b *testing.B, s Server, address string) (n int64) {
 			defer conn.Close(context.Background())
 			err = conn.QueryRow(context.Background(), "SELECT pg_database_size(current_database())").Scan(&n)
 		}
+	case *dynamoServer:
+		n, err = dynamoBytes(address)
 	case memoryServer:
 		runtime.GC()
 		var stats runtime.MemStats

@@ -1,14 +1,19 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/jackc/pgx/v5"
 	"github.com/redis/go-redis/v9"
 )
@@ -23,7 +28,7 @@ type Loser interface {
 
 // Loses wants stores whose servers are Losers.
 func Loses(b Backend) bool {
-	return b.Name == sqlite.Name || b.Name == redisBackend.Name || b.Name == postgres.Name
+	return b.Name == sqlite.Name || b.Name == redisBackend.Name || b.Name == postgres.Name || b.Name == dynamo.Name
 }
 
 // table is a table of a ledger, and what its rows are picked by.
@@ -119,4 +124,40 @@ func (s *redisServer) Lose(ctx context.Context, address string, random *rand.Ran
 		member := members[random.IntN(len(members))]
 		return fmt.Sprintf("member %q of %s", member, key), rdb.ZRem(ctx, key, member).Err()
 	}
+}
+
+// Lose removes an item. One time in four it is drawn from the gates, of which there are many that are alike, else from all others.
+func (s *dynamoServer) Lose(ctx context.Context, address string, random *rand.Rand) (string, error) {
+	client, name, closeClient := dynamoClient(address)
+	defer closeClient()
+	var gates, others []map[string]types.AttributeValue
+	pages := dynamodb.NewScanPaginator(client, &dynamodb.ScanInput{TableName: &name, ConsistentRead: aws.Bool(true), ProjectionExpression: aws.String("pk, sk")})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return "", err
+		}
+		for _, key := range page.Items {
+			if strings.HasPrefix(textOf(key["pk"]), "gate#") {
+				gates = append(gates, key)
+			} else {
+				others = append(others, key)
+			}
+		}
+	}
+	from := others
+	if random.IntN(4) == 0 {
+		from = gates
+	}
+	slices.SortFunc(from, func(a, b map[string]types.AttributeValue) int {
+		return cmp.Or(strings.Compare(textOf(a["pk"]), textOf(b["pk"])), strings.Compare(textOf(a["sk"]), textOf(b["sk"])))
+	})
+	key := from[random.IntN(len(from))]
+	_, err := client.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: &name, Key: key})
+	return textOf(key["pk"]) + " " + textOf(key["sk"]), err
+}
+
+func textOf(v types.AttributeValue) string {
+	s, _ := v.(*types.AttributeValueMemberS)
+	return s.Value
 }

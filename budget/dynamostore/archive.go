@@ -1,0 +1,252 @@
+package dynamostore
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
+)
+
+// An account's item is written by each call, and each KB of it is paid for. So the sums of windows that have passed don't stay in it: when so
+// many have come together, one transaction moves them to an item of the account's archive, all shards together. Each item of the archive holds
+// the buckets from its sort key on, up to that of the next one. An account's archivedTo says up to which start its buckets are there, so that
+// a settlement or a correction that comes late finds its bucket, and changes it where it is.
+
+const (
+	// archiveFrom is how many buckets come together before they are moved.
+	archiveFrom = 32
+	// archiveMost is how many are moved at once, which an expression has room for.
+	archiveMost = 40
+	// pastKept is how long a bucket stays in the account's item at least if there is a Clock: as good as always, because it may be set back.
+	pastKept = 100 * 366 * 24 * time.Hour
+)
+
+func archivePartition(of budget.Key) string { return "past#" + hex.EncodeToString(of[:]) }
+
+// archived is a bucket in the archive, or where it would be.
+type archived struct {
+	key itemKey
+	bucket
+	found bool  // the bucket is there
+	shift shift // what a step adds to it
+}
+
+// archive moves buckets of groups that were just rewritten. Its errors are ignored: the next rewrite tries again.
+func (s *Store) archive(ctx context.Context, groups ...*group) {
+	for _, g := range groups {
+		if !g.rewritten || g.shards[0].since == noWindow {
+			continue
+		}
+		if passed := g.passed(s.pastKept); len(passed) >= s.archiveFrom {
+			_ = s.write(ctx, s.moveToArchive(g, passed[:min(len(passed), archiveMost)]))
+		}
+	}
+}
+
+// passed returns the starts of the buckets that have passed and are in the account's items.
+func (g *group) passed(kept time.Duration) (starts []int64) {
+	before := less(g.shards[0].since, int64(kept))
+	for _, b := range g.buckets {
+		if b.Start < before && b.Start > g.archivedTo && b.Start >= 0 {
+			starts = append(starts, b.Start)
+		}
+	}
+	return starts
+}
+
+// moveToArchive requires these buckets to be as they are in the group, and nothing else.
+func (s *Store) moveToArchive(g *group, starts []int64) []types.TransactWriteItem {
+	version, to := newVersion(), starts[len(starts)-1]
+	sums := &expression{}
+	var total []bucket
+	actions := []types.TransactWriteItem{s.checkEpoch(budget.ID(g.shards[0].key))}
+	for _, a := range g.shards {
+		x := &expression{}
+		x.require(attrVersion, "=", blob(g.version))
+		for _, start := range starts {
+			b := *bucketOf(&a.buckets, start)
+			for _, prefix := range [...]string{settledPrefix, pendingPrefix, forgotPrefix} {
+				attribute, n := bucketAttribute(prefix, start), b.sum(prefix)
+				if n == 0 {
+					x.requireUnless(attribute, "=", number(0))
+				} else {
+					x.require(attribute, "=", number(n))
+				}
+				x.remove(attribute)
+				bucketOf(&total, start).add(prefix, n)
+			}
+		}
+		x.set(attrVersion, blob(version))
+		x.set(attrArchivedTo, number(to))
+		x.add(attrChanges, 1)
+		actions = append(actions, s.update(accountKey(a.key, a.shard), x))
+	}
+	for i := range total {
+		total[i].sums(sums.add)
+	}
+	if ttl, ends := expiry(g.shards[0].since, g.shards[0].keeps(s.opts.Retention)); ends {
+		sums.set(ttlAttribute, number(ttl))
+	}
+	if sums.update() == nil { // nothing was left in any of them
+		return actions
+	}
+	return append(actions, s.update(itemKey{archivePartition(g.shards[0].key), dueSort(starts[0])}, sums))
+}
+
+// sum is the sum that an attribute's prefix stands for.
+func (b *bucket) sum(prefix string) int64 {
+	switch prefix {
+	case pendingPrefix:
+		return b.pending
+	case settledPrefix:
+		return b.settled
+	}
+	return b.forgotten
+}
+
+// findArchived looks for the item of the archive that a bucket is or would be in; nil if the archive does not go back so far.
+func (s *Store) findArchived(ctx context.Context, key budget.Key, start int64) (found *archived, err error) {
+	in := dynamodb.QueryInput{
+		KeyConditionExpression: aws.String("pk = :p AND sk <= :start"), Limit: aws.Int32(1), ScanIndexForward: aws.Bool(false),
+		ExpressionAttributeValues: item{":p": text(archivePartition(key)), ":start": text(dueSort(start))},
+	}
+	err = s.query(ctx, in, func(raw item) (bool, error) {
+		r := reader{item: raw}
+		found = &archived{key: itemKey{r.text(partitionKey), r.text(sortKey)}, bucket: bucket{start: start}}
+		for _, b := range r.buckets() {
+			if b.start == start {
+				found.bucket, found.found = b, true
+			}
+		}
+		return false, r.err
+	})
+	return found, err
+}
+
+// applyArchived changes the sums of a group whose bucket is in the archive. Of one that is not kept any more nobody asks.
+func (s *Store) applyArchived(ctx context.Context, w *work) error {
+	first := w.shifts[0]
+	sum := shift{booking: first.booking}
+	for i := range w.shifts {
+		sum.pending, sum.settled = sum.pending+w.shifts[i].pending, sum.settled+w.shifts[i].settled
+	}
+	if sum.pending == 0 && sum.settled == 0 {
+		return nil
+	}
+	found, err := s.findArchived(ctx, first.account, first.start)
+	if err != nil || found == nil || found.pending+sum.pending < 0 || found.settled+sum.settled < 0 {
+		return err
+	}
+	if _, overflow := plus(found.settled, max(sum.settled, 0)); overflow {
+		return budget.ErrOverflow
+	}
+	found.shift, w.archived = sum, found
+	return nil
+}
+
+// postArchived changes the sums of a bucket in the archive.
+func (s *Store) postArchived(at *archived) types.TransactWriteItem {
+	x := &expression{}
+	x.requireSome(partitionKey)
+	x.shift(&at.shift, 1)
+	return s.update(at.key, x)
+}
+
+// shift changes the sums of a bucket, and requires them to stay in range.
+func (x *expression) shift(sh *shift, shards int) {
+	pending, settled := bucketAttribute(pendingPrefix, sh.start), bucketAttribute(settledPrefix, sh.start)
+	if sh.pending < 0 {
+		x.require(pending, ">=", number(-sh.pending))
+	}
+	if sh.pending != 0 {
+		x.add(pending, sh.pending)
+	}
+	switch {
+	case sh.settled < 0:
+		x.require(settled, ">=", number(-sh.settled))
+	case sh.settled > 0:
+		x.requireUnless(settled, "<=", number(ceiling(shards)-sh.settled))
+	}
+	if sh.settled != 0 {
+		x.add(settled, sh.settled)
+	}
+}
+
+// Periods implements budget.Store. What has passed is read from the archive, page by page: a period that changes meanwhile is as it was or as
+// it is. A limit out of range is moved into it.
+func (s *Store) Periods(ctx context.Context, key budget.Key, after time.Time, limit int) (all []budget.Period, err error) {
+	since := int64(math.MinInt64)
+	if !after.IsZero() {
+		since = account.Nanos(after)
+	}
+	limit = max(1, min(limit, maxEntries))
+	err = s.do(ctx, "periods", func(ctx context.Context, _ *step) error {
+		groups, err := s.readGroups(ctx, []budget.Key{key})
+		if err != nil {
+			return err
+		}
+		g := groups[key] // read first: what is moved from now on is behind archivedTo, and counts here
+		to := g.archivedTo
+		if g.version == nil {
+			to = math.MaxInt64
+		}
+		buckets, err := s.archivedSince(ctx, key, since, to, limit)
+		if err != nil {
+			return err
+		}
+		for _, a := range g.shards {
+			for _, b := range a.buckets {
+				if b.start > since {
+					sum := bucketOf(&buckets, b.start)
+					sum.settled, sum.pending, sum.forgotten = sum.settled+b.settled, sum.pending+b.pending, sum.forgotten+b.forgotten
+				}
+			}
+		}
+		all = make([]budget.Period, min(len(buckets), limit))
+		for i := range all {
+			b := &buckets[i]
+			all[i] = budget.Period{Start: time.Unix(0, b.start), Settled: b.settled, Pending: b.pending, Forgotten: b.forgotten}
+		}
+		return nil
+	})
+	if err == nil {
+		_, err = s.present(ctx, "periods")
+	}
+	return all, err
+}
+
+// archivedSince reads the buckets of an archive that begin after one moment and up to another, at least limit of them if there are so many.
+func (s *Store) archivedSince(ctx context.Context, key budget.Key, since, to int64, limit int) (all []bucket, err error) {
+	from := dueSort(0)
+	if since > 0 {
+		if found, err := s.findArchived(ctx, key, since); err != nil {
+			return nil, err
+		} else if found != nil {
+			from = found.key.sort
+		}
+	}
+	in := dynamodb.QueryInput{
+		KeyConditionExpression:    aws.String("pk = :p AND sk >= :from"),
+		ExpressionAttributeValues: item{":p": text(archivePartition(key)), ":from": text(from)},
+	}
+	err = s.query(ctx, in, func(raw item) (bool, error) {
+		r := reader{item: raw}
+		for _, b := range r.buckets() {
+			if b.start > since && b.start <= to {
+				all = append(all, b)
+			}
+		}
+		return len(all) < limit, r.err
+	})
+	slices.SortFunc(all, func(a, b bucket) int { return cmp.Compare(a.start, b.start) })
+	return all, err
+}

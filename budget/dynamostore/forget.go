@@ -1,0 +1,376 @@
+package dynamostore
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
+)
+
+// Resolved reservations are forgotten by the UTC day on which they were resolved, once that is past the retention: one transaction deletes
+// some and adds what they had posted to the forgotten sums of their buckets. The table's time to live could not do that. They are in the order
+// of their ids, which are random, so that all are looked through for each day, page by page; where that has got to stands in the table, for
+// whichever process goes on. That costs calls nothing, and reading 8 reservations a read unit once a day. No day is forgotten before the one
+// before it is, and each Expire begins one at most: a clock that is ahead for a moment forgets a day early, and no sum.
+
+// The attributes of the item that says how far the ledger is forgotten.
+const (
+	attrForgetDay  = "fd" // reservations that were resolved before this day are being forgotten, or are forgotten
+	attrForgetPart = "fp" // the partition that is next, entryShards when all are done
+	attrForgetFrom = "fa" // what has been looked through in it
+)
+
+func forgetKey() itemKey { return itemKey{"forget", "walk"} }
+
+const (
+	// forgetPage is how many reservations are read at once.
+	forgetPage = 500
+	// forgetActions is how many items one transaction of forgetting changes at most, unless it forgets one reservation alone.
+	forgetActions = 90
+	// forgetTime is for how long one Expire lets the store forget.
+	forgetTime = 20 * time.Second
+	// movedTries is how often a page is begun again because something in it has changed.
+	movedTries = 5
+)
+
+// forgetting runs forget in the background, once at a time. Its zero value is ready to use.
+type forgetting struct {
+	mu     sync.Mutex
+	cancel context.CancelFunc // of the run under way
+	ended  chan struct{}
+	closed bool
+	done   atomic.Int64 // as far as this process knows, what was resolved before this day is forgotten
+}
+
+// start begins a run, unless there is one or nothing to do.
+func (f *forgetting) start(s *Store) {
+	now, err := s.clock.now()
+	if err != nil || f.done.Load() >= s.forgetBefore(now) {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed || f.cancel != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), forgetTime)
+	ended := make(chan struct{})
+	f.cancel, f.ended = cancel, ended
+	go func() {
+		defer close(ended)
+		_ = s.forget(ctx) // the next Expire goes on
+		cancel()
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.cancel = nil
+	}()
+}
+
+// stop ends the run under way, and lets no other begin.
+func (f *forgetting) stop() {
+	f.mu.Lock()
+	f.closed = true
+	cancel, ended := f.cancel, f.ended
+	f.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+	if ended != nil {
+		<-ended
+	}
+}
+
+// forgetBefore returns the day before which what was resolved is past the retention, 0 if the retention is longer than that.
+func (s *Store) forgetBefore(now time.Time) int64 {
+	at := now.Add(-s.opts.Retention)
+	if at.After(now) || at.Unix() < 0 {
+		return 0
+	}
+	return account.UsageDay(at)
+}
+
+// walk is how far the ledger is forgotten.
+type walk struct {
+	day       int64
+	partition int
+	from      string
+}
+
+func (w *walk) done() bool { return w.partition >= entryShards }
+
+// forget forgets the next day, or goes on with it, until it is done, the context ends or another process goes on.
+func (s *Store) forget(ctx context.Context) error {
+	var w, read *walk
+	var today int64
+	err := s.do(ctx, "forget", func(ctx context.Context, _ *step) (err error) {
+		if _, err = s.readGate(ctx); err != nil {
+			return err
+		}
+		now, err := s.clock.now()
+		if err != nil {
+			return err
+		}
+		today = s.forgetBefore(now)
+		read, err = s.readWalk(ctx)
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case read == nil:
+		w = &walk{day: today}
+	case read.done() && read.day >= today:
+		s.forgetting.done.Store(read.day)
+		return nil
+	case read.done():
+		w = &walk{day: read.day + 1}
+	default:
+		w = read
+	}
+	for !w.done() {
+		next, err := s.forgetPage(ctx, *w)
+		if err == nil {
+			err = s.write(ctx, []types.TransactWriteItem{s.putWalk(read, next), s.checkEpoch(budget.ID{})})
+		}
+		if err != nil {
+			return err
+		}
+		read, w = next, next
+	}
+	if w.day >= today {
+		s.forgetting.done.Store(w.day)
+	}
+	return nil
+}
+
+func (s *Store) readWalk(ctx context.Context) (*walk, error) {
+	raw, err := s.get(ctx, forgetKey())
+	if err != nil || len(raw) == 0 {
+		return nil, err
+	}
+	r := reader{item: raw}
+	return &walk{day: r.required(attrForgetDay), partition: int(r.required(attrForgetPart)), from: r.text(attrForgetFrom)}, r.err
+}
+
+// putWalk writes how far the ledger is forgotten, unless another process has done so since it was read.
+func (s *Store) putWalk(read, next *walk) types.TransactWriteItem {
+	x := &expression{}
+	if read == nil {
+		x.requireNone(partitionKey)
+	} else {
+		x.require(attrForgetDay, "=", number(read.day))
+		x.require(attrForgetPart, "=", number(int64(read.partition)))
+		x.require(attrForgetFrom, "=", text(read.from))
+	}
+	return s.put(forgetKey().with(item{attrForgetDay: number(next.day), attrForgetPart: number(int64(next.partition)), attrForgetFrom: text(next.from)}), x)
+}
+
+// forgetPage forgets what a page of reservations has for that, and returns where the next one begins.
+func (s *Store) forgetPage(ctx context.Context, w walk) (next *walk, err error) {
+	before := account.DayStart(w.day).UnixNano()
+	for tries := 1; ; tries++ {
+		err = s.do(ctx, "forget", func(ctx context.Context, _ *step) error {
+			var old, mortal []*entry
+			next = &walk{day: w.day, partition: w.partition + 1}
+			in := dynamodb.QueryInput{
+				KeyConditionExpression: aws.String("pk = :p AND sk > :from"), Limit: aws.Int32(forgetPage),
+				ExpressionAttributeValues: item{":p": text(entryPartition(w.partition)), ":from": text(w.from + "\x00")},
+			}
+			read := 0
+			err := s.query(ctx, in, func(raw item) (bool, error) {
+				r := reader{item: raw}
+				id, err := budget.ParseID(r.text(sortKey))
+				if err != nil {
+					return false, errEncoding
+				}
+				e, err := decodeEntry(id, raw)
+				if err != nil {
+					return false, err
+				}
+				switch {
+				case e.state != budget.Pending && e.resolvedAt < before:
+					old = append(old, e)
+				case e.mortal:
+					mortal = append(mortal, e)
+				}
+				if read++; read == forgetPage {
+					next.partition, next.from = w.partition, r.text(sortKey)
+				}
+				return read < forgetPage, nil
+			})
+			if err != nil {
+				return err
+			}
+			if err := s.forgetAll(ctx, old); err != nil {
+				return err
+			}
+			return s.makeImmortal(ctx, mortal)
+		})
+		if !errors.Is(err, errMoved) || tries == movedTries || ctx.Err() != nil {
+			return next, err
+		}
+	}
+}
+
+// makeImmortal takes the time to live off reservations that an earlier library has given one, so that the table does not delete them untold.
+func (s *Store) makeImmortal(ctx context.Context, entries []*entry) error {
+	for some := range slices.Chunk(entries, forgetActions) {
+		actions := []types.TransactWriteItem{s.checkEpoch(some[0].id)}
+		for _, e := range some {
+			x := &expression{}
+			x.require(attrMark, "=", blob(e.mark[:]))
+			x.remove(ttlAttribute)
+			actions = append(actions, s.update(entryKey(e.id), x))
+		}
+		if err := s.write(ctx, actions); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sumPlace is where a sum of an account is kept.
+type sumPlace struct {
+	account budget.Key
+	shard   int
+	start   int64
+}
+
+// posted returns what an entry has posted where.
+func (e *entry) posted() map[sumPlace]int64 {
+	sums := make(map[sumPlace]int64, len(e.bookings))
+	for _, b := range e.bookings {
+		if b.amount > 0 {
+			sums[sumPlace{b.account, b.shard, b.start}] += b.amount
+		}
+	}
+	return sums
+}
+
+// forgetAll forgets entries, as many at a time as a transaction has room for.
+func (s *Store) forgetAll(ctx context.Context, entries []*entry) error {
+	for len(entries) > 0 {
+		places := make(map[sumPlace]bool)
+		n := 0
+		for ; n < len(entries); n++ {
+			for at := range entries[n].posted() {
+				places[at] = true
+			}
+			if n > 0 && n+1+len(places) > forgetActions {
+				break
+			}
+		}
+		if err := s.forgetSome(ctx, entries[:n]); err != nil {
+			return err
+		}
+		entries = entries[n:]
+	}
+	return nil
+}
+
+// forgetSome deletes entries, and adds what they had posted to what is forgotten of their buckets.
+func (s *Store) forgetSome(ctx context.Context, entries []*entry) error {
+	sums := make(map[sumPlace]int64)
+	actions := []types.TransactWriteItem{s.checkEpoch(entries[0].id)}
+	for _, e := range entries {
+		for at, n := range e.posted() {
+			sums[at], _ = plus(sums[at], n)
+		}
+		x := &expression{}
+		x.require(attrMark, "=", blob(e.mark[:]))
+		actions = append(actions, s.remove(entryKey(e.id), x))
+	}
+	changes, err := s.forgottenSums(ctx, sums)
+	if err != nil {
+		return err
+	}
+	for key, x := range changes {
+		actions = append(actions, s.update(key, x))
+	}
+	return s.write(ctx, actions)
+}
+
+// forgottenSums returns what is added to the items that hold these sums. Sums that are not kept any more are left out.
+func (s *Store) forgottenSums(ctx context.Context, sums map[sumPlace]int64) (map[itemKey]*expression, error) {
+	groups, err := s.groupsAt(ctx, sums)
+	if err != nil {
+		return nil, err
+	}
+	changes := make(map[itemKey]*expression)
+	change := func(key itemKey) (x *expression, added bool) {
+		if x = changes[key]; x == nil {
+			x, added = &expression{}, true
+			changes[key] = x
+		}
+		return x, added
+	}
+	old := make(map[sumPlace]int64) // in the archive, where shards are added up
+	for at, n := range sums {
+		g := groups[at.account]
+		if g.version == nil || at.start <= g.archivedTo {
+			at.shard = 0
+			old[at], _ = plus(old[at], n)
+			continue
+		}
+		a := g.shards[at.shard]
+		if !a.holds(at.start) {
+			continue
+		}
+		x, added := change(accountKey(at.account, at.shard))
+		if added {
+			x.require(attrVersion, "=", blob(a.version)) // else the bucket may have been moved
+			x.add(attrChanges, 1)
+		}
+		x.add(bucketAttribute(forgotPrefix, at.start), n)
+	}
+	for at, n := range old {
+		found, err := s.findArchived(ctx, at.account, at.start)
+		if err != nil {
+			return nil, err
+		}
+		if found == nil || !found.found {
+			continue
+		}
+		x, added := change(found.key)
+		if added {
+			x.requireSome(partitionKey)
+		}
+		x.add(bucketAttribute(forgotPrefix, at.start), n)
+	}
+	return changes, nil
+}
+
+// holds reports whether an item has a bucket.
+func (a *accountItem) holds(start int64) bool {
+	return slices.ContainsFunc(a.buckets, func(b bucket) bool { return b.start == start })
+}
+
+// groupsAt reads the accounts of some sums.
+func (s *Store) groupsAt(ctx context.Context, sums map[sumPlace]int64) (map[budget.Key]*group, error) {
+	all := make(map[budget.Key]*group)
+	var keys []budget.Key
+	for at := range sums {
+		if _, known := all[at.account]; !known {
+			all[at.account], keys = nil, append(keys, at.account)
+		}
+	}
+	for some := range slices.Chunk(keys, (maxActions-1)/s.shards) {
+		groups, err := s.readGroups(ctx, some)
+		if err != nil {
+			return nil, err
+		}
+		for key, g := range groups {
+			all[key] = g
+		}
+	}
+	return all, nil
+}
