@@ -12,28 +12,29 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
-// The price is that of the model, the tier and the mode that an answer names. Where they differ from what was asked for, later calls of that
-// id reserve at the higher of the two prices.
+// An answer is priced by the model, the tier and the mode that it names. If these differ from what was asked for, later calls of the same
+// model id reserve at the higher of the two prices.
 
-// answers remembers how answers differed from what was asked for. It is safe for concurrent use.
+// answers remembers, by model id and region, how answers differed from what was asked for. It is safe for concurrent use.
 type answers struct {
 	known atomic.Bool // whether there is anything to remember
 	mu    sync.RWMutex
 	byID  map[askedKey]*difference
 }
 
-// askedKey is what a caller asks for: an id, as it stands in the request, and the region that it is asked in.
+// askedKey is what a caller asks for: a model id, as written in the request, and the region to which it is sent.
 type askedKey struct{ modelID, region string }
 
-// difference is how the answers to one id differed. It never changes; a new one takes its place.
+// difference is how the answers to calls of one model id have differed from what the calls asked for. It is never changed, so that it can be
+// read without a lock: learn puts a changed copy in its place.
 type difference struct {
 	models    []*catalog.Resolved // other models that have answered
-	factor    price.Tier          // of the dearest service tier that was served unasked
-	optimized bool                // served in the latency-optimised mode unasked
-	unknown   string              // a model that was named and is not known
+	factor    price.Tier          // the highest factor of a service tier that was served without being asked for
+	optimized bool                // the latency-optimised mode was served without being asked for
+	unknown   string              // the last name of a model in an answer that the catalog does not know
 }
 
-// maxAnswers bounds the ids that are remembered, and maxAnswering the models of each.
+// maxAnswers bounds how many keys are remembered, and maxAnswering how many models for each.
 const (
 	maxAnswers   = 1024
 	maxAnswering = 16
@@ -48,7 +49,7 @@ func (a *answers) find(key askedKey) *difference {
 	return a.byID[key]
 }
 
-// learn calls change on what is remembered of an id, and reports whether that was new.
+// learn lets change edit what is remembered of a key, and returns whether the difference is to be reported.
 func (a *answers) learn(key askedKey, change func(*difference) bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -59,7 +60,7 @@ func (a *answers) learn(key askedKey, change func(*difference) bool) bool {
 	if old := a.byID[key]; old != nil {
 		next = *old
 	} else if len(a.byID) >= maxAnswers {
-		return true // there is no room to remember it, so that it is reported each time
+		return true // no room to remember it, so that it is reported every time
 	}
 	if !change(&next) {
 		return false
@@ -69,7 +70,7 @@ func (a *answers) learn(key askedKey, change func(*difference) bool) bool {
 	return true
 }
 
-// served returns the quote at which an answer is paid. It emits EventAnswerDiffers for each new way in which the answer differs from what was
+// served returns the quote that prices an answer. It emits EventAnswerDiffers for each new way in which the answer differs from what was
 // asked for.
 func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) quote {
 	c := a.call
@@ -114,12 +115,12 @@ func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) quote 
 	return q
 }
 
-// globalProfile is the geography of profiles that bear no premium.
+// globalProfile is the geography of profiles that cost no geo premium.
 const globalProfile = "global"
 
-// isOther reports whether the model that an answer names is not the one that was asked for. A name under another geography is another
-// price, and so is the id that a prompt router invoked without one, where the global profile was asked for; a name in the model's own answer
-// says nothing of it.
+// isOther reports whether an answer comes from another model than the one that was asked for, or from the same one at the price of another
+// geography. A prompt router names its choice without a geography if it used no profile, which is another price than the global profile's.
+// In a model's own answer a name without a geography says nothing.
 func (g *Guard) isOther(asked *catalog.Resolved, r *wire.Reported, region string) bool {
 	name := r.Model
 	if !g.catalog.SameModel(asked, name) {
@@ -133,7 +134,7 @@ func (g *Guard) isOther(asked *catalog.Resolved, r *wire.Reported, region string
 	return ok && tellsProfile && named.Profile != asked.Profile
 }
 
-// profiled returns a model's id under its geography.
+// profiled returns a model's id with the prefix of its geography.
 func profiled(r *catalog.Resolved) string {
 	if r.Profile == "" {
 		return r.ModelID
@@ -141,8 +142,8 @@ func profiled(r *catalog.Resolved) string {
 	return r.Profile + "." + r.ModelID
 }
 
-// anyQuote prices a model that has answered although another one was asked for. If it has no price for the tier or the mode that was asked for,
-// these are left out, because it can't have been served in them.
+// anyQuote prices a model that has answered although another one was asked for. If it has no price for the tier or the mode that was asked
+// for, it was not served in them, so they are left out.
 func (a *demand) anyQuote(r *catalog.Resolved, optimized bool) quote {
 	q, err := a.quoteFor(r, "", optimized)
 	if err == nil {
@@ -180,7 +181,7 @@ func (d *difference) addModel(r *catalog.Resolved) bool {
 	return true
 }
 
-// others adds to the call the prices of all that has answered calls of this id before.
+// others adds to the call the prices of all models that have answered calls of this id before.
 func (g *Guard) others(c *call) {
 	d := g.answers.find(askedKey{c.demand.modelID, c.region})
 	if d == nil {
@@ -214,8 +215,7 @@ func (g *Guard) actual(ctx context.Context, a *attempt, r *wire.Reported) (budge
 	return budget.ChargeOf(r.Usage, cost), nil
 }
 
-// guardrailsOf prices the guardrails of an answer: by the units that it tells, and those that it does not show at the most that they
-// can cost.
+// guardrailsOf prices the guardrails of an answer: by the units that it reports, and others at the most that they can cost.
 func (g *Guard) guardrailsOf(ctx context.Context, a *attempt, r *wire.Reported) (price.Amount, error) {
 	c := a.call
 	if len(r.Guardrails) > 0 {

@@ -23,13 +23,13 @@ type attempt struct {
 	call    *call
 	number  int
 	bound   int64 // input tokens that the reservation covers at most
-	tight   bool  // the reservation was made from the tight bound, which counts the text; the wide one goes by its length
+	tight   bool  // the tight bound was reserved, which is computed from the text; the wide one is computed from the body's length
 	receipt *budget.Receipt
 	debit   *rateDebit
-	began   time.Time // when it was first judged; zero if there is no listener for events
+	began   time.Time // when the attempt was made; zero if there is no listener for events
 
 	header      http.Header  // of the answer; written before body and before the answer's bytes are read
-	body        []byte       // of an answer that is no stream; nil when it did not arrive completely
+	body        []byte       // of an answer that is not a stream; nil if it did not arrive completely
 	status      atomic.Int32 // HTTP status of the answer; 0 without one
 	handedOver  atomic.Bool  // the request was given to the transport
 	watched     atomic.Bool  // the transport is net/http's own: a body that it has not read proves that the request was not sent
@@ -183,8 +183,8 @@ func (g *Guard) conclude(ctx context.Context, s *sending, got result) {
 	}
 }
 
-// abandon resolves the attempt when an inner handler has panicked or ended its goroutine: by what has arrived of the answer, or else as
-// sent, because nothing proves the opposite.
+// abandon resolves the attempt if an inner handler has panicked or ended its goroutine. It uses what has arrived of the answer; if nothing
+// has, the attempt counts as sent, because nothing proves otherwise.
 func (g *Guard) abandon(ctx context.Context, s *sending) {
 	switch m, a := s.stream.Load(), s.current(); {
 	case s.handedOff.Load():
@@ -211,8 +211,8 @@ func (g *Guard) nameReservation(req *smithyhttp.Request, a *attempt) {
 	req.Header.Set(g.opts.ReservationHeader, a.receipt.Reservation.ID.String())
 }
 
-// admit makes the call's next attempt: it applies the brakes, waits for the rate and reserves. It returns the refusal, a typed error, if
-// one of these refuses.
+// admit makes the call's next attempt: it applies the brakes, waits for the rate limit and reserves. If one of these refuses, it returns a
+// typed error.
 func (g *Guard) admit(ctx context.Context, c *call) (*attempt, error) {
 	a := c.next()
 	if g.listened() {

@@ -14,9 +14,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// Brakes stop agents that run in circles before they have spent their budget. Each field is the number of consecutive repeats that are
-// allowed, counted per principal, workflow and set of tags in this process; any other request resets the count. The zero value brakes
-// nothing. For calls or dollars per minute use a limit of the budget, with budget.Rolling(time.Minute).
+// Brakes stop agents that repeat themselves before they have spent their budget. Each field is the number of consecutive repeats that are
+// allowed, counted for each principal, workflow and set of tags in this process; any other request resets the count. The zero value stops
+// nothing. For calls or dollars per minute use a limit of the budget with budget.Rolling(time.Minute).
 type Brakes struct {
 	// Identical is how many consecutive requests may be the same, byte for byte. Calls that repeat one on purpose, such as several samples
 	// of one prompt, count too.
@@ -31,15 +31,15 @@ type Brakes struct {
 	Report bool
 }
 
-// ErrLooping says that a workflow runs in circles. The error is a *LoopError.
+// ErrLooping says that a workflow repeats itself. The error is a *LoopError.
 var ErrLooping = errors.New("bedrockguard: looping")
 
-// LoopError tells which of Brakes refused a call. It unwraps to ErrLooping.
+// LoopError says which field of Brakes refused a call. It unwraps to ErrLooping.
 type LoopError struct {
 	Scope budget.Scope // principal, workflow and tags
-	What  string       // what came again, as "identical requests"
-	Count int          // how often in a row, this call included
-	Most  int          // how often it may
+	What  string       // what was repeated, such as "identical requests"
+	Count int          // how often in a row, including this call
+	Most  int          // the allowed number
 }
 
 // Error prints the numbers and what to do.
@@ -234,8 +234,8 @@ func decoded(raw json.RawMessage) (v any) {
 	return v
 }
 
-// essence returns a message without the parts that differ between turns that repeat each other: ids, reasoning, cache points, and the text beside the
-// use of a tool.
+// essence returns a message without the parts that differ between otherwise equal turns: ids, reasoning, cache points, and the text beside
+// the use of a tool.
 func essence(raw json.RawMessage) any { return stripped(decoded(raw)) }
 
 // accidental names the keys of these parts.

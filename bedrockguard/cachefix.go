@@ -12,10 +12,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
-// withPoints returns the input of a call with a prompt's cache points edited; points that its form can't take are left out.
-// The prompt has to be what readPrompt made of this input. Nothing that the caller can reach is written to: what
-// changes is copied first, lists and all, and what does not is shared. Except for cache points the result serialises to the
-// same bytes.
+// withPoints returns the input of a call with edited cache points; points that the input's type can't hold are left out. The prompt has to
+// be the result of readPrompt for this input. The caller's values are not changed: lists that change are copied, the rest is shared. Except
+// for cache points the result serialises to the same bytes.
 func withPoints(input any, p *cache.Prompt, edits []cache.Edit) any {
 	if len(edits) == 0 {
 		return input
@@ -57,7 +56,7 @@ func bodyWithPoints(body []byte, p *cache.Prompt, edits []cache.Edit) []byte {
 	return edited
 }
 
-// pointChange is one change to one list: an element to leave out, or a point to add behind one.
+// pointChange is one change to one list: an element to leave out, or a point to add after one.
 type pointChange struct {
 	cache.Where
 	add   bool
@@ -84,7 +83,7 @@ func changesOf(p *cache.Prompt, edits []cache.Edit) pointChanges {
 	return changes
 }
 
-// list tells the lists of a section apart.
+// list numbers the lists of a section.
 func (c *pointChange) list() int {
 	if c.Section == cache.Messages {
 		return c.Message
@@ -92,7 +91,7 @@ func (c *pointChange) list() int {
 	return 0
 }
 
-// next cuts off the changes to the first list.
+// next splits off the changes to the first list.
 func (c pointChanges) next() (first, rest pointChanges) {
 	n := 1
 	for n < len(c) && c[n].Section == c[0].Section && c[n].list() == c[0].list() {
@@ -149,8 +148,8 @@ func edited[T any](changes pointChanges, list []T, point func(types.CachePointBl
 	return out
 }
 
-// pointBlock makes a cache point. Five minutes are what a point without a lifetime asks for: they are spelt only where the
-// caller did so, because a model that knows no other lifetime need not know the field.
+// pointBlock makes a cache point. Five minutes are the default lifetime: it is only written out if the caller did so, because a model
+// without other lifetimes may not know the field.
 func pointBlock(ttl time.Duration, spelt bool) types.CachePointBlock {
 	b := types.CachePointBlock{Type: types.CachePointTypeDefault}
 	switch {

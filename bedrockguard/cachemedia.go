@@ -7,8 +7,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
-// What media are likely to count, for deciding what is worth caching and never for money: those bounds are in package
-// tokens. The figures are middling ones of what makers publish of their models (2026-11).
+// How many tokens media probably have, for deciding what is worth caching. These figures never bound a cost: the bounds are in package
+// tokens. They are typical values of what the makers of models publish (2026-11).
 const (
 	pixelsPerToken        = 750
 	maxImageTokens        = 1600 // larger images are scaled down
@@ -16,7 +16,7 @@ const (
 	redactedBytesPerToken = 4
 )
 
-// imageTokens is what an image is likely to count.
+// imageTokens returns how many tokens an image probably has.
 func imageTokens(data []byte) int64 {
 	w, h, ok := tokens.Pixels(data)
 	if !ok || w > maxImageTokens*pixelsPerToken/h {
@@ -25,7 +25,7 @@ func imageTokens(data []byte) int64 {
 	return int64(max(w*h/pixelsPerToken, 1))
 }
 
-// documentTokens is what a document is likely to count.
+// documentTokens returns how many tokens a document probably has.
 func documentTokens(format types.DocumentFormat, data []byte) int64 {
 	return cache.DocumentTokens(string(format), data)
 }

@@ -16,8 +16,8 @@ func ModelFacts(modelID, region string) (price.Price, cache.Model, error) {
 	return r.Price, cacheModel(r), nil
 }
 
-// cacheModel translates what the catalog knows. Where a longer prefix than the documented one was needed in practice, that
-// counts.
+// cacheModel converts what the catalog knows. If observation has shown that a longer prefix is needed than documented, the observed length
+// is used.
 func cacheModel(r *catalog.Resolved) cache.Model {
 	rules := r.Model.Cache
 	m := cache.Model{

@@ -10,8 +10,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
-// settleConverse settles an answer of a plain Converse request as the SDK has decoded it: reading its bytes once more would cost as much as all else
-// that the guard does. A test holds it to the same figures as wire.ParseUsage.
+// settleConverse settles an answer to Converse from the SDK's decoded output: parsing its bytes again would cost as much as the rest of the
+// guard's work. A test compares it with wire.ParseUsage.
 func (g *Guard) settleConverse(ctx context.Context, a *attempt, out *bedrockruntime.ConverseOutput) {
 	reported, ok := decodedUsage(a.call, out)
 	if !ok {
@@ -53,7 +53,7 @@ func decodedUsage(c *call, out *bedrockruntime.ConverseOutput) (wire.Reported, b
 	return reported, true
 }
 
-// decodedTrace takes in the choice of a prompt router, and what guardrails have evaluated.
+// decodedTrace adds what a trace shows: the model that a prompt router chose, and what guardrails have evaluated.
 func decodedTrace(r *wire.Reported, trace *types.ConverseTrace) {
 	if trace.PromptRouter != nil && trace.PromptRouter.InvokedModelId != nil {
 		r.Model, r.Routed = wire.Name(*trace.PromptRouter.InvokedModelId), true

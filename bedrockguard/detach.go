@@ -16,7 +16,7 @@ import (
 // The transport runs under a context of its own, so that the usage is still read when the caller cancels: Bedrock bills the answer in any
 // case. A request whose caller cancels before the transport has read the first byte of its body is not sent at all.
 
-// errNotSent is what a transport gets when it reads the body of a request that its caller has canceled.
+// errNotSent is the error of a body's Read if its caller has canceled before the transport read from it.
 var errNotSent = errors.New("bedrockguard: the caller left before the request was sent")
 
 // gate is a request's body that can be withdrawn until the transport begins to read it. The lock makes sure that the caller and the
@@ -26,7 +26,7 @@ type gate struct {
 
 	mu     sync.Mutex
 	read   bool // the transport has read from it
-	begun  bool // it was read, or an answer came although it was not
+	begun  bool // it was read, or an answer came without that
 	closed bool // it was withdrawn
 }
 
@@ -42,7 +42,7 @@ func (b *gate) Read(p []byte) (int, error) {
 	return b.body.Read(p)
 }
 
-// callOff withdraws the body, and reports whether it was in time: the transport has read nothing, and will get errNotSent.
+// callOff withdraws the body. It returns true if the transport has not read from it; the transport will then get errNotSent.
 func (b *gate) callOff() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -50,7 +50,7 @@ func (b *gate) callOff() bool {
 	return b.closed
 }
 
-// answered notes that an answer came, and reports whether it counts: it does not after callOff, which has resolved the call.
+// answered records that an answer came, and returns whether it counts: after callOff it does not, because the attempt is resolved already.
 func (b *gate) answered() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -78,19 +78,19 @@ type dispatch struct {
 	guard   *Guard
 	sending *sending
 	body    *bytes.Reader // in memory; nil for a request without one
-	gate    *gate         // around body if the caller can cancel; else nil
+	gate    *gate         // around body if the caller can cancel, else nil
 	direct  bool          // the HTTP client is net/http's own
 	next    middleware.DeserializeHandler
 	in      middleware.DeserializeInput
 	cancel  context.CancelFunc // of the transport's own context
 }
 
-// detaches reports whether the transport gets a context of its own: the caller can cancel, and answers are read on after that.
+// detaches reports whether the transport gets a context of its own: if the caller can cancel, and answers may be read on after that.
 func (g *Guard) detaches(ctx context.Context) bool {
 	return g.opts.DrainTimeout > 0 && ctx.Done() != nil
 }
 
-// run calls the transport and reads what it answers. It takes a goroutine only if the caller can cancel.
+// run calls the transport and reads its answer. It starts a goroutine only if the caller can cancel.
 func (d *dispatch) run(ctx, own context.Context) answered {
 	if !d.guard.detaches(ctx) {
 		var a answered
@@ -105,7 +105,7 @@ func (d *dispatch) run(ctx, own context.Context) answered {
 		defer close(done)
 		defer func() {
 			if !a.returned {
-				a.panicked = recover() // raised again where the caller is; nil stands for runtime.Goexit
+				a.panicked = recover() // arrived panics again in the caller's goroutine; nil means runtime.Goexit
 			}
 		}()
 		a.out, a.md, a.err = d.handOver(own)
@@ -148,7 +148,7 @@ func (d *dispatch) returnEarly(ctx context.Context, done chan struct{}, a *answe
 		return gone
 	}
 	one := drains.begin(d.cancel)
-	if one == nil { // as many answers are being read on as may be: this one is cut, and charged at its worst case
+	if one == nil { // as many answers as allowed are being read on: this one is cut, and charged with its worst case
 		d.cancel()
 		one = drains.own(d.cancel)
 	}
@@ -181,7 +181,7 @@ func (d *dispatch) conclude(ctx context.Context, a *answered) {
 	g.settleAnswer(ctx, at, a.err)
 }
 
-// discard closes an answer that nobody wants.
+// discard closes an answer that nobody reads.
 func discard(a *answered) {
 	if resp, ok := a.out.RawResponse.(*smithyhttp.Response); ok && resp.Response != nil && resp.Body != nil {
 		resp.Body.Close()
@@ -196,7 +196,7 @@ func (d *dispatch) handOver(own context.Context) (middleware.DeserializeOutput, 
 		unread = d.body.Len()
 	}
 	out, md, err := d.next.HandleDeserialize(own, d.in)
-	// The SDK has closed the request's body by now, so that nobody reads on.
+	// The SDK has closed the request's body by now, so that nothing reads from it any more.
 	wasRead := d.gate != nil && d.gate.wasRead()
 	if tellsByLength {
 		wasRead = d.body.Len() != unread

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// detachedContext survives its parent's cancel and ends at its deadline, which counts from the moment at which somebody
-// first asks. Its timer starts only when somebody waits on it, because a store in memory never does.
+// detachedContext does not end with its parent, but at its deadline, which counts from the first use of its methods. Its timer starts only
+// if somebody waits for Done, because a store in memory never does.
 type detachedContext struct {
 	parent  context.Context // for its values
 	timeout time.Duration
 
 	mu    sync.Mutex
-	began time.Time // when somebody asked first; zero until then
+	began time.Time // when it was first used; zero until then
 	done  chan struct{}
 	timer *time.Timer
 	ended bool
@@ -27,7 +27,7 @@ func (d *detachedContext) Deadline() (time.Time, bool) {
 	return d.began.Add(d.timeout), true
 }
 
-// begin reports whether nobody has asked before. Requires mu held.
+// begin starts the time at the first use, and returns whether this was the first. Requires mu held.
 func (d *detachedContext) begin() bool {
 	if !d.began.IsZero() {
 		return false
@@ -78,7 +78,7 @@ func (d *detachedContext) cancel() {
 	d.mu.Unlock()
 }
 
-// lasted is how long the context has been in use.
+// lasted returns how long the context has been in use.
 func (d *detachedContext) lasted() time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -88,19 +88,19 @@ func (d *detachedContext) lasted() time.Duration {
 	return time.Since(d.began)
 }
 
-// boundedContext is a context with a timeout that counts from the moment at which somebody first asks. Its timer starts only when
-// somebody waits on it, because a store in memory never does.
+// boundedContext is a context with a timeout that counts from the first use of its methods. Its timer starts only if somebody waits for
+// Done, because a store in memory never does.
 type boundedContext struct {
 	context.Context
 	timeout time.Duration
 
 	mu     sync.Mutex
-	began  time.Time       // when somebody asked first; zero until then
-	timed  context.Context // with a timer; nil until somebody waits
+	began  time.Time       // when it was first used; zero until then
+	timed  context.Context // a context with a timer; nil until somebody waits for Done
 	cancel context.CancelFunc
 }
 
-// end returns when the time is over. Requires mu held.
+// end returns when the timeout is over. Requires mu held.
 func (b *boundedContext) end() time.Time {
 	if b.began.IsZero() {
 		b.began = time.Now()
@@ -154,7 +154,7 @@ func (b *boundedContext) release() {
 	}
 }
 
-// lasted is how long the context has been in use.
+// lasted returns how long the context has been in use.
 func (b *boundedContext) lasted() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()

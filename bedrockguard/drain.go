@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// drains keeps the goroutines that read answers to their end after the callers have canceled. It is safe for concurrent use.
+// drains keeps track of the goroutines that read an answer to its end after its caller has canceled. It is safe for concurrent use.
 type drains struct {
-	limit int // of answers that are read on at the same time
+	limit int // how many answers may be read on at the same time
 
 	mu      sync.Mutex
 	reading int                 // how many of running count against the limit
 	running map[*drain]struct{} // all goroutines that close has to wait for
-	idle    chan struct{}       // closed when the last one ends; nil while nobody waits for that
+	idle    chan struct{}       // closed when the last one ends; nil if nobody waits for that
 	closed  bool
 }
 
 // drain is one of these goroutines.
 type drain struct {
 	cut     func() // ends it early, by canceling its transport
-	reading bool   // it reads an answer on, and counts against the limit
+	reading bool   // it reads an answer, and counts against the limit
 }
 
 // begin registers an answer that is read on from now. It returns nil when the limit is reached or the guard is closed.
@@ -51,7 +51,7 @@ func (d *drains) add(one *drain) *drain {
 	return one
 }
 
-// end removes a drain. Nil, which begin returns for none, is ignored.
+// end removes a drain. Nil does nothing.
 func (d *drains) end(one *drain) {
 	if one == nil {
 		return
@@ -68,8 +68,8 @@ func (d *drains) end(one *drain) {
 	}
 }
 
-// close lets no further drain begin and waits for those that run. When the context ends first, they are cut, which charges their calls
-// at the worst case, and close waits until that is done.
+// close prevents new drains and waits for the running ones. If the context ends first, they are cut, which charges their calls with the
+// worst case, and close waits for that.
 func (d *drains) close(ctx context.Context) error {
 	idle, all := d.shut()
 	select {
@@ -95,7 +95,7 @@ func (d *drains) close(ctx context.Context) error {
 	return fmt.Errorf("bedrockguard: %d answers that were still being read on were cut short and charged at the worst case: %w", len(all), ctx.Err())
 }
 
-// cutTimeout bounds how long an HTTP client may take to end after its context has, and a settlement after that.
+// cutTimeout bounds how long close waits after it has cut the drains: for HTTP clients to return, and for settlements.
 const cutTimeout = 10 * time.Second
 
 func (d *drains) countRunning() int {
@@ -104,7 +104,7 @@ func (d *drains) countRunning() int {
 	return len(d.running)
 }
 
-// shut lets no further drain begin. It returns a channel that is closed once nothing runs any more, and what runs now.
+// shut prevents new drains. It returns a channel that is closed once none runs any more, and the running ones.
 func (d *drains) shut() (idle chan struct{}, all []*drain) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -17,15 +17,16 @@ var (
 	ErrBudgetExceeded = budget.ErrExceeded
 	// ErrRateLimited says that the scope's rate of uncached input tokens is used up. The error is a *RateLimitedError.
 	ErrRateLimited = errors.New("bedrockguard: rate limited")
-	// ErrUnpriced says that the call can't be priced, and so is never counted as free. The error is an *UnpricedError.
+	// ErrUnpriced says that the call can't be priced. Such a call is refused, because it must not count as free. The error is an
+	// *UnpricedError.
 	ErrUnpriced = catalog.ErrUnpriced
 	// ErrUnsupportedOperation says that the operation spends money in a way that the guard can't meter.
 	ErrUnsupportedOperation = errors.New("bedrockguard: unsupported operation")
-	// ErrMalformedRequest says that the request can't be understood, and so not bounded. The error is a *MalformedError.
+	// ErrMalformedRequest says that the request can't be parsed, so that its cost has no bound. The error is a *MalformedError.
 	ErrMalformedRequest = wire.ErrMalformed
 	// ErrIdentity says that Options.Identity could not name the caller.
 	ErrIdentity = errors.New("bedrockguard: caller's identity unknown")
-	// ErrUnauthenticated says that a proxy does not know who asks. Nothing is reserved or sent.
+	// ErrUnauthenticated says that a proxy does not know the caller. Nothing is reserved or sent.
 	ErrUnauthenticated = errors.New("bedrockguard: unauthenticated")
 	// ErrUnreachable says that a proxy could not sign a request or hand it on, or got no answer.
 	ErrUnreachable = errors.New("bedrockguard: Bedrock can't be reached")
@@ -38,10 +39,10 @@ var (
 // UnpricedError names the model or the feature that has no price, and what to do about it. It unwraps to ErrUnpriced.
 type UnpricedError = catalog.UnpricedError
 
-// MalformedError tells where a request can't be understood, without quoting it. It unwraps to ErrMalformedRequest.
+// MalformedError says where a request can't be parsed, without quoting it. It unwraps to ErrMalformedRequest.
 type MalformedError = wire.MalformedError
 
-// RateLimitedError tells how long the scope's token bucket needs. It unwraps to ErrRateLimited.
+// RateLimitedError says how long the scope's token bucket needs to refill. It unwraps to ErrRateLimited.
 type RateLimitedError struct {
 	Scope      budget.Scope
 	Requested  budget.Quantity // uncached input tokens that the call is expected to need
@@ -68,7 +69,7 @@ func (e *RateLimitedError) Unwrap() error { return ErrRateLimited }
 // RetryableError reports false, so that the SDK does not retry inside its own loop: the guard has waited already.
 func (e *RateLimitedError) RetryableError() bool { return false }
 
-// refusedError keeps the SDK's retryer away from refusals whose text or cause could look like a broken connection.
+// refusedError keeps the SDK from retrying refusals whose text or cause looks like a broken connection.
 type refusedError struct{ error }
 
 func (e refusedError) Unwrap() error { return e.error }

@@ -9,8 +9,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
-// wideInput bounds the request's input tokens by its length and what normalisation can add to it. A request that goes beyond the
-// model's context window is refused by the service before inference, so the window bounds what can be billed.
+// wideInput bounds the request's input tokens by its length and by what Unicode normalisation can add. The service refuses a request that is
+// longer than the model's context window before inference, so the window is a bound too.
 func (c *call) wideInput() (int64, error) {
 	if c.flatOperation {
 		return 0, nil
@@ -20,7 +20,7 @@ func (c *call) wideInput() (int64, error) {
 	n, bounded = n+min(text, math.MaxInt64-n), bounded && c.demand.body != unknownLength
 	switch {
 	case !bounded && c.flatModel:
-		return text, nil // it is not billed by tokens
+		return text, nil // the model is not billed by tokens
 	case !bounded && c.perText > 0:
 		window, ok := mul(c.perText, max(c.demand.texts, 1))
 		if !ok {
@@ -38,11 +38,11 @@ func (c *call) wideInput() (int64, error) {
 	}
 }
 
-// widening is by how much a bound that did not hold is widened, for its model and as long as the process lives. Nothing is known to make
-// more tokens than there are bytes once a text is normalised; a family that normalises in another way would triple it at most.
+// widening is the factor by which a bound that turned out too low is raised, for its model and until the process ends. No known tokenizer
+// makes more tokens than a text has bytes after normalisation, and normalisation makes a text at most three times as long.
 const widening = 3
 
-// wide is wideInput, widened for a model whose bound did not hold once.
+// wide is wideInput, raised for a model whose bound was too low before.
 func (g *Guard) wide(c *call) (int64, error) {
 	n, err := c.wideInput()
 	if err != nil || g.ratios.Violations(c.scope.Model).Wide == 0 {
@@ -55,11 +55,11 @@ func (g *Guard) wide(c *call) (int64, error) {
 	return n, nil
 }
 
-// tightInput bounds the input tokens by what the text of the request is made of, at the speed of memory. It returns 0 when there is
-// no tighter bound, and the context's error when that ended first.
+// tightInput bounds the input tokens by the kinds of text in the request, about as fast as it can be read from memory. It returns 0 if there
+// is no tighter bound, and the context's error if the context ended first.
 func (g *Guard) tightInput(ctx context.Context, c *call) (int64, error) {
 	if g.ratios.Violations(c.scope.Model).Tight > 0 {
-		return 0, nil // it did not hold for this model once
+		return 0, nil // the bound was too low for this model before
 	}
 	if c.tightDone {
 		return c.tight, nil
@@ -75,8 +75,8 @@ func (g *Guard) tightInput(ctx context.Context, c *call) (int64, error) {
 	return c.tight, nil
 }
 
-// tight bounds the prompt of the serialised body. One without media is bounded as it lies; from any other the media have to be told
-// apart first.
+// tight bounds the prompt of the serialised body. A body without media is scanned as a whole; from others the media have to be separated
+// first.
 func (a *demand) tight(ctx context.Context, modelID string, l *tokens.Limits) (int64, bool, error) {
 	if a.embedded == 0 {
 		return tokens.BodyBound(ctx, a.raw, &a.prompt, l)

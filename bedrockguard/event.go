@@ -15,27 +15,27 @@ type EventKind string
 // The kinds of event. Each attempt that is sent gives one EventReserved and one of EventSettled, EventVoided or
 // EventUnsettled.
 const (
-	EventReserved         EventKind = "reserved"          // Worst is set aside
+	EventReserved         EventKind = "reserved"          // Worst is reserved
 	EventSettled          EventKind = "settled"           // Actual is posted; Estimated says that it is the worst case
 	EventVoided           EventKind = "voided"            // the reservation was given back
-	EventUnsettled        EventKind = "unsettled"         // the store did not take the settlement: expiry will charge Worst
+	EventUnsettled        EventKind = "unsettled"         // the store did not take the settlement: Worst is charged when the reservation expires
 	EventDenied           EventKind = "denied"            // a limit, the rate, the cache policy or the store refused: Err
 	EventObserved         EventKind = "observed"          // an observe-only limit would have refused: Err
 	EventThresholdCrossed EventKind = "threshold crossed" // Crossed
 	EventKilled           EventKind = "killed"            // the scope is killed: a call was refused or a stream ended: Err
 	EventCacheFinding     EventKind = "cache finding"     // Finding: why a prompt will not cache, or did not
 	EventEstimateViolated EventKind = "estimate violated" // Actual exceeded Worst: the bound of this model is wrong
-	EventAnswerDiffers    EventKind = "answer differs"    // Answered is not what was Asked for: the next calls of this id reserve at the dearer
-	EventPriceAssumed     EventKind = "price assumed"     // no price is known for Asked, a model in a region: the dearest factor known stands in
-	EventCatalogOld       EventKind = "catalog old"       // the table of prices is older than 120 days; Asked is its date
+	EventAnswerDiffers    EventKind = "answer differs"    // Answered is not what was Asked for: later calls of this id reserve at the higher price
+	EventPriceAssumed     EventKind = "price assumed"     // no price is known for Asked, a model in a region: the highest known factor is used instead
+	EventCatalogOld       EventKind = "catalog old"       // the table of prices is more than 120 days old; Asked is its date
 	EventOutputLimited    EventKind = "output limited"    // the request is sent with an output limit of OutputTo tokens; see Options.Output
-	EventSubstituted      EventKind = "substituted"       // Answered stands in for the model that was Asked for; Err says why it may not, and both are the same then
+	EventSubstituted      EventKind = "substituted"       // Answered replaces the model that was Asked for; with Err it was not allowed to, and both are the same
 	EventLooping          EventKind = "looping"           // Options.Brakes would have refused: Err
-	EventInShadow         EventKind = "in shadow"         // told by New: this guard refuses nothing but what was killed
-	EventListenerFailed   EventKind = "listener failed"   // another listener panicked: Err. The rest is the event that it was told of
+	EventInShadow         EventKind = "in shadow"         // emitted by New: this guard only refuses calls that were killed
+	EventListenerFailed   EventKind = "listener failed"   // another listener panicked: Err. The other fields are those of the event that it was called with
 )
 
-// Event tells a listener what became of one attempt. It never holds prompt text. Fields that do not apply are zero.
+// Event reports what happened to one attempt. It never contains prompt text. Fields that do not apply are zero.
 type Event struct {
 	Kind        EventKind
 	Time        time.Time
@@ -43,27 +43,27 @@ type Event struct {
 	Operation   string
 	Model       string // the resolved foundation-model id
 	Region      string // where the client sends to
-	RequestID   string // by which AWS knows the attempt; empty without an answer
+	RequestID   string // AWS's id of the attempt; empty without an answer
 	Scope       budget.Scope
-	Attempt     int           // 1 for the first; the SDK's retries count on
+	Attempt     int           // 1 for the first; the SDK's retries count up
 	Reservation budget.ID     // zero when nothing was reserved
-	Worst       budget.Charge // what was set aside, the most in each unit: the same tokens can be in several
+	Worst       budget.Charge // the reserved charge, the most in each unit: the same tokens can count in several units
 	Actual      budget.Charge // what was posted
-	Usage       price.Usage   // what was posted, in tokens, each counted once. Where it is Estimated, all input is uncached
-	Shadow      bool          // the guard is in shadow: what was denied was let through
-	Estimated   bool          // the worst case was posted, because the truth is unknown
+	Usage       price.Usage   // what was posted, in tokens, each counted once. If it is Estimated, all input is uncached
+	Shadow      bool          // the guard is in shadow mode: denied calls were let through
+	Estimated   bool          // the worst case was posted, because the actual cost is not known
 	Outcome     Outcome       // how the attempt ended
-	Asked       string        // what was asked for, where the answer was given by something else
-	Answered    string        // what answered
-	OutputFrom  int64         // the output limit that a request had, in tokens; zero when it set none
-	OutputTo    int64         // the one that it is sent with
+	Asked       string        // what was asked for, if something else answered
+	Answered    string        // what answered instead
+	OutputFrom  int64         // the request's output limit, in tokens; zero if it had none
+	OutputTo    int64         // the output limit with which it is sent
 	Crossed     budget.Crossed
 	Finding     cache.Finding
 	Err         error
-	Dropped     int64 // events that this listener was not told before this one, because it was too slow
+	Dropped     int64 // how many events this listener has missed before this one, because it was too slow
 }
 
-// listened reports whether there is a listener. Callers ask it before they make events, which is work that a call without a listener is spared.
+// listened reports whether there is a listener. Callers check it before they build an event, to save the work if there is none.
 func (g *Guard) listened() bool { return g.direct != nil || g.queued != nil }
 
 // emitKind emits an event of a kind, with an error if it has one. An Event is large, and is made here, so that the stack frames of callers, which
@@ -90,5 +90,5 @@ func (g *Guard) emit(ctx context.Context, c *call, a *attempt, e Event) {
 	g.tellAll(ctx, &e, nil)
 }
 
-// requestIDHeader is the header in which AWS names the request that it answers.
+// requestIDHeader is the header with AWS's id of the request.
 const requestIDHeader = "X-Amzn-Requestid"

@@ -10,8 +10,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
-// eventText is an event as people and log processors read it: amounts in dollars as exact decimals, tokens by class, what does not
-// apply left out.
+// eventText is an event in the form for people and log processors: amounts as exact decimals in USD, tokens by class, without fields that do
+// not apply.
 type eventText struct {
 	Time        string            `json:"time,omitempty"`
 	Kind        EventKind         `json:"kind"`
@@ -100,7 +100,7 @@ func (e *Event) text() eventText {
 	return t
 }
 
-// dollars prints the money of a charge, "" for a charge of nothing at all.
+// dollars prints the money of a charge, and "" for a charge without any amount.
 func dollars(c *budget.Charge) string {
 	if *c == (budget.Charge{}) {
 		return ""
@@ -108,11 +108,11 @@ func dollars(c *budget.Charge) string {
 	return strings.TrimSuffix(price.Amount(c[budget.UnitUSD]).String(), " USD")
 }
 
-// MarshalJSON writes the event for people and log processors: amounts in USD as exact decimals, tokens by class, each once, durations
-// as in "1.25s", and nothing of what does not apply. It can't be read back.
+// MarshalJSON writes the event for people and log processors: amounts in USD as exact decimals, tokens by class, each counted once,
+// durations such as "1.25s", and no fields that do not apply. It can't be parsed back.
 func (e Event) MarshalJSON() ([]byte, error) { return json.Marshal(e.text()) }
 
-// LogValue implements slog.LogValuer: a group of what MarshalJSON writes, under the same names.
+// LogValue implements slog.LogValuer: a group with the fields of MarshalJSON.
 func (e Event) LogValue() slog.Value {
 	t := e.text()
 	var attrs []slog.Attr

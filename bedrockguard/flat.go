@@ -18,8 +18,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
-// The features that FlatPrices can price. Those that are not the guardrail run at the provider and put what they find into the
-// prompt, so that only the context window bounds it.
+// The features that FlatPrices can price. All but the guardrail run at the provider and put what they find into the prompt, so that only the
+// context window bounds it.
 const (
 	featureGuardrail  = "guardrail"
 	featureSystemTool = "system_tool"
@@ -51,7 +51,7 @@ func flatOperations() []string {
 	return []string{"ApplyGuardrail", "InvokeGuardrailChecks", "StartAsyncInvoke"}
 }
 
-// flatPrices are Options.FlatPrices by what they price.
+// flatPrices are Options.FlatPrices, separated by what they price.
 type flatPrices struct {
 	operations map[string]price.Amount
 	features   map[string]price.Amount
@@ -63,7 +63,7 @@ type flatModel struct {
 	price price.Amount
 }
 
-// newFlatPrices reads Options.FlatPrices, or returns every reason why it can't, joined.
+// newFlatPrices parses Options.FlatPrices, or returns all errors, joined.
 func newFlatPrices(prices map[string]price.Amount) (f flatPrices, err error) {
 	var problems []error
 	f.operations, f.features = map[string]price.Amount{}, map[string]price.Amount{}
@@ -86,7 +86,7 @@ func newFlatPrices(prices map[string]price.Amount) (f flatPrices, err error) {
 	return f, errors.Join(problems...)
 }
 
-// model returns the dearest price of the globs that match a foundation-model id.
+// model returns the highest price of the globs that match a foundation-model id.
 func (f *flatPrices) model(id string) (amount price.Amount, ok bool) {
 	for _, m := range f.models {
 		if (budget.Match{Model: m.glob}).Selects(budget.Scope{Model: id}) {
@@ -96,7 +96,8 @@ func (f *flatPrices) model(id string) (amount price.Amount, ok bool) {
 	return amount, ok
 }
 
-// priceFeatures puts flat prices on what has no token price, and returns the first feature that has none either.
+// priceFeatures applies flat prices to the features of a call that have no token price, and returns the first one that has no flat price
+// either.
 func (c *call) priceFeatures(f *flatPrices) (unpriced string, err error) {
 	for _, name := range c.demand.unpriced {
 		key := flatFeature(name)
@@ -131,8 +132,7 @@ func (g *Guard) identifyFlat(ctx context.Context, c *call, input any, amount pri
 	return nil
 }
 
-// describeFlat bounds what the request that is sent can cost: by its flat price, or by the text units of its body where those come to
-// more.
+// describeFlat bounds the cost of the request that is sent: its flat price, or the price of its body's text units if that is more.
 func (c *call) describeFlat(req *smithyhttp.Request, body []byte) error {
 	var unit price.Amount
 	switch c.operation {
@@ -151,7 +151,7 @@ func (c *call) describeFlat(req *smithyhttp.Request, body []byte) error {
 	return nil
 }
 
-// settleFlat settles an operation that has a flat price: by the units that its answer tells, else at that price.
+// settleFlat settles an operation that has a flat price: by the units that its answer reports, else at the flat price.
 func (g *Guard) settleFlat(ctx context.Context, a *attempt, body []byte) {
 	usage, told, err := wire.ParseGuardrailUsage(body)
 	if err != nil || !told {

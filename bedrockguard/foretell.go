@@ -16,25 +16,26 @@ import (
 // Estimate is what a call would cost, and whether it would be let through.
 type Estimate struct {
 	Model  string        // the resolved foundation-model id
-	Scope  budget.Scope  // on whose account the call would be
-	Worst  budget.Charge // what would be set aside, the most in each unit
-	Likely budget.Charge // what the workflow's own calls say that it will be, from the first Estimate on; without any, what the model's have taught. Nothing is taken to be cached
-	// Refusal is what the call would be refused with now: a *budget.ExceededError, a *budget.KilledError, an error of the store. Nil lets it
-	// through, as far as can be told beforehand: what others do meanwhile, the rate and the cache policy are not looked at. Its ResetAfter
-	// is when the whole window has passed.
+	Scope  budget.Scope  // the scope to which the call would count
+	Worst  budget.Charge // what would be reserved, the most in each unit
+	Likely budget.Charge // the expected cost, by what is learned of the model's prompts and, from the first Estimate on, of the workflow's answers. All input counts as uncached
+	// Refusal is the error that the call would get now: a *budget.ExceededError, a *budget.KilledError, or an error of the store. Nil means
+	// that it would be admitted, as far as can be known: other calls may come first, and the rate and the cache policy are not checked. Its
+	// ResetAfter is the end of the whole window.
 	Refusal error
 }
 
-// EstimateOptions are where an estimated call would be made.
+// EstimateOptions say where an estimated call would be sent.
 type EstimateOptions struct {
-	// Region is the client's. Empty takes the dearest price that is known where the model's id does not tell.
+	// Region is the client's. If it is empty and the model's id does not name a geography, the highest known price is used.
 	Region string
 }
 
 // Estimate works out what a call with this input would cost: a *bedrockruntime.ConverseInput, ConverseStreamInput, InvokeModelInput or
-// InvokeModelWithResponseStreamInput. Nothing is reserved, nothing is sent, and no event is told. It takes one look at the balances and
-// one at the kill flags, once more for each lower output limit that is tried, and one at the balances for Options.Substitute. What it tells is
-// of the substitute, and of the output limit that Options.Output would set. A request that can't be priced or understood is the error that the call would get.
+// InvokeModelWithResponseStreamInput. Nothing is reserved or sent, and no event is emitted. It reads the balances and the kill flags once,
+// again for each lower output limit that it tries, and the balances once for Options.Substitute. The estimate is for the substitute, and
+// with the output limit that Options.Output would set. For a request that can't be priced or parsed it returns the error that the call would
+// get.
 func (g *Guard) Estimate(ctx context.Context, input any, optFns ...func(*EstimateOptions)) (Estimate, error) {
 	var o EstimateOptions
 	for _, fn := range optFns {
@@ -66,7 +67,7 @@ func (g *Guard) Estimate(ctx context.Context, input any, optFns ...func(*Estimat
 	}
 }
 
-// clampForetold returns the input with the lower output limit that a call would be given that is refused like this.
+// clampForetold returns the input with the lower output limit that a call with this refusal would get.
 func (g *Guard) clampForetold(c *call, input any, refused error) (any, bool) {
 	var e *budget.ExceededError
 	if !g.opts.Output.Clamp || !errors.As(refused, &e) {
@@ -79,7 +80,7 @@ func (g *Guard) clampForetold(c *call, input any, refused error) (any, bool) {
 	return limited, to > 0
 }
 
-// foretell works out what a call with just this input would cost.
+// foretell estimates a call with exactly this input.
 func (g *Guard) foretell(ctx context.Context, c *call, input any) (Estimate, error) {
 	req, err := serialised(ctx, input)
 	if err != nil {
@@ -103,7 +104,7 @@ func (g *Guard) foretell(ctx context.Context, c *call, input any) (Estimate, err
 	return e, nil
 }
 
-// likely is what a call is expected to cost.
+// likely returns the expected cost of a call.
 func (g *Guard) likely(c *call, wide int64) (budget.Charge, error) {
 	input := min(g.ratios.Guess(c.scope.Model, wide), wide)
 	output := c.demand.maxOutput
@@ -119,7 +120,7 @@ func (g *Guard) likely(c *call, wide int64) (budget.Charge, error) {
 	return likely, err
 }
 
-// refusal is what a call would be refused with, which takes the tighter bound where the first one does not fit.
+// refusal returns the error with which a call would be refused. Like a call, it tries the tight bound if the wide one does not fit.
 func (g *Guard) refusal(ctx context.Context, c *call, e *Estimate, wide int64) error {
 	asking, cancel := context.WithTimeout(ctx, g.opts.StoreTimeout)
 	defer cancel()
@@ -159,7 +160,7 @@ func (g *Guard) refusal(ctx context.Context, c *call, e *Estimate, wide int64) e
 	return refused
 }
 
-// exceeded is the refusal of the balance without room that has room last; nil if all have.
+// exceeded returns a refusal for the balance that gets room last, of those without room; nil if all have room.
 func exceeded(balances []budget.AccountBalance, worst *budget.Charge) *budget.ExceededError {
 	var last *budget.ExceededError
 	waiting := true
@@ -187,7 +188,7 @@ func exceeded(balances []budget.AccountBalance, worst *budget.Charge) *budget.Ex
 	return last
 }
 
-// serialised is the request that the SDK would make of an input.
+// serialised returns the request that the SDK would make of an input.
 func serialised(ctx context.Context, input any) (*smithyhttp.Request, error) {
 	var caught *smithyhttp.Request
 	client := bedrockruntime.New(bedrockruntime.Options{Region: "us-east-1", Credentials: aws.AnonymousCredentials{}, APIOptions: []func(*middleware.Stack) error{
@@ -217,13 +218,13 @@ func serialised(ctx context.Context, input any) (*smithyhttp.Request, error) {
 
 var errCaught = errors.New("bedrockguard: caught before it was sent")
 
-// outputs remembers how many tokens the answers of a workflow had, by model. It is safe for concurrent use; its zero value is empty.
+// outputs remembers how many output tokens the answers of a workflow had, by model. It is safe for concurrent use; its zero value is empty.
 type outputs struct {
 	mu    sync.Mutex
 	means map[[3]string]float64
 }
 
-// maxOutputs bounds the workflows that are remembered, and outputWeight is what the latest answer counts.
+// maxOutputs bounds how many workflows are remembered, and outputWeight is the weight of the latest answer in their mean.
 const (
 	maxOutputs   = 4096
 	outputWeight = 0.25
@@ -240,7 +241,7 @@ func (o *outputs) learn(s *budget.Scope, tokens int64) {
 	key := outputKey(s)
 	mean, known := o.means[key]
 	if !known && len(o.means) >= maxOutputs {
-		for any := range o.means { // some other is forgotten: it is learned again with its next answer
+		for any := range o.means { // any other one is dropped: it is learned again with its next answer
 			delete(o.means, any)
 			break
 		}

@@ -13,8 +13,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
-// Guard puts a ledger in front of Bedrock clients. It is immutable after New and safe for concurrent use; one Guard can
-// serve any number of clients.
+// Guard enforces a ledger's limits for Bedrock clients. It is immutable after New and safe for concurrent use; one Guard can serve any
+// number of clients.
 type Guard struct {
 	ledger   *budget.Ledger
 	shadow   shadowBook
@@ -22,22 +22,22 @@ type Guard struct {
 	catalog  *catalog.Catalog
 	ratios   *tokens.Ratio
 	rate     *rateLimits
-	loops    *loops // nil when nothing is braked
+	loops    *loops // nil without Brakes
 	watch    *watch
 	identity identity
-	cache    *cacheLink // nil when the policy switches the check off
+	cache    *cacheLink // nil if the policy switches the cache check off
 	drains   drains
 	answers  answers
 	enforced *enforced
 	flat     flatPrices
-	assumed  sync.Map // of askedKey: models and regions whose assumed price was told
+	assumed  sync.Map // keys are askedKey: models and regions for which EventPriceAssumed was emitted
 	steps    steps
 	outputs  outputs
-	foretold atomic.Bool // somebody has asked for an Estimate, so that what prompts really count is worth learning
-	direct   *listener   // OnEvent; nil without
+	foretold atomic.Bool // Estimate was called, so that the real token counts of prompts are worth learning
+	direct   *listener   // OnEvent; nil if there is none
 	queued   []*listener // Listeners
 
-	defaultScope bool // opts.Scope, which names no model, sets anything
+	defaultScope bool // opts.Scope has any value besides its Model
 }
 
 // New returns a guard over a ledger, or every reason why the options can't be enforced (ErrInvalidOptions).
@@ -66,7 +66,7 @@ func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
 	g.direct, g.queued = newListeners(&opts)
 	g.enforced = newEnforced(opts.EnforcedGuardrails)
 	g.flat, _ = newFlatPrices(opts.FlatPrices) // validated before
-	g.opts.Scope.Model = ""                    // it is the library's to fill in
+	g.opts.Scope.Model = ""                    // only the library sets it
 	g.defaultScope = len(g.opts.Scope.Dims()) > 0
 	g.steps = steps{describeMiddleware{g}, attemptMiddleware{g}, observeMiddleware{g}}
 	g.emitOldCatalog()
@@ -74,10 +74,10 @@ func New(ledger *budget.Ledger, opts Options) (*Guard, error) {
 	return g, nil
 }
 
-// Close waits until no answer is read on any longer whose caller has left, or until the context ends: then those that remain
-// are cut short and charged at their worst case, and Close says how many. None is left when it returns, but of an
-// HTTP client that does not end with its context. It then waits until the listeners were told everything, as long as they get on
-// with it. Clients of the guard may be used on afterwards; what their callers leave is charged at the worst case from then on.
+// Close waits until no answer is read on any longer whose caller has left, or until the context ends: then the rest are cut and charged with
+// their worst case, and Close says how many there were. None is left when it returns, except if an HTTP client does not return when its
+// context ends. Close then waits until the listeners have had all events, as long as they make progress. Clients of the guard may still be
+// used; if their callers leave from then on, the worst case is charged.
 func (g *Guard) Close(ctx context.Context) error {
 	err := g.drains.close(ctx)
 	busy := 0
@@ -95,14 +95,14 @@ func (g *Guard) Close(ctx context.Context) error {
 	return err
 }
 
-// Draining returns how many answers are read on now whose callers have left, for metrics. It is safe for concurrent use.
+// Draining returns how many answers of callers who have left are being read, for metrics. It is safe for concurrent use.
 func (g *Guard) Draining() int {
 	g.drains.mu.Lock()
 	defer g.drains.mu.Unlock()
 	return g.drains.reading
 }
 
-// catalogAge is how old the built-in table of prices may grow before New says so.
+// catalogAge is the age of the built-in table of prices from which New emits EventCatalogOld.
 const catalogAge = 120 * 24 * time.Hour
 
 // emitInShadow emits EventInShadow if the guard is in shadow mode.
@@ -135,8 +135,8 @@ func newCatalog(opts Options) (*catalog.Catalog, error) {
 	return models, err
 }
 
-// reachable reports limits whose Match.Model selects no model that can be priced: they could never apply, which is a
-// mistake in the pattern and must not pass for protection.
+// reachable reports limits whose Match.Model selects no model with a price. They could never apply: the pattern is wrong, and the caller
+// must not believe that it protects anything.
 func reachable(policy budget.Policy, models *catalog.Catalog) error {
 	var errs []error
 	for _, l := range policy.Limits {

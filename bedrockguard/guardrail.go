@@ -13,13 +13,13 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
-// Guardrail is an Amazon Bedrock guardrail that evaluates calls without being named by them, because the account or the
-// organisation enforces it. Its text units are not in a request, so that Options.EnforcedGuardrails has to declare them.
+// Guardrail is an Amazon Bedrock guardrail that evaluates calls although they do not name it, because the account or the organisation
+// enforces it. A request does not show that, so Options.EnforcedGuardrails has to declare it.
 type Guardrail struct {
 	// ID is the guardrail's id or ARN, as answers name it. Required.
 	ID string
-	// TextUnit is what one text unit of up to 1,000 characters costs under all of its policies together. Zero is the list price of
-	// all policies that there are.
+	// TextUnit is the price of one text unit of up to 1,000 characters under all policies of the guardrail together. Zero is the list price
+	// of all existing policies.
 	TextUnit price.Amount
 	// Image is what one image costs. Zero is the list price.
 	Image price.Amount
@@ -35,10 +35,10 @@ func (g Guardrail) validate() error {
 	return nil
 }
 
-// charactersPerToken bounds how much text a model writes with one token, on the average of an answer. English has about four.
+// charactersPerToken bounds how many characters a model writes with one token, on the average of an answer. English has about four.
 const charactersPerToken = 16
 
-// textUnit and image are the prices that count for the guardrail.
+// textUnit and image return the guardrail's prices, with the list price for zero.
 func (g *Guardrail) textUnit() price.Amount {
 	if g.TextUnit > 0 {
 		return g.TextUnit
@@ -53,8 +53,8 @@ func (g *Guardrail) image() price.Amount {
 	return catalog.Guardrails().ContentImage
 }
 
-// worst bounds what evaluating a request and its answer costs: the request's characters are at most its bytes, and each text begins a
-// unit of its own.
+// worst bounds the cost of evaluating a request and its answer: the request has at most as many characters as bytes, and each text begins a
+// new unit.
 func (g *Guardrail) worst(bodyBytes, texts, images, outputTokens int64) (price.Amount, error) {
 	characters, _ := mul(outputTokens, charactersPerToken)
 	units := addSat(addSat(max(bodyBytes, 0)/catalog.TextUnitCharacters, texts+2), characters/catalog.TextUnitCharacters)
@@ -116,14 +116,14 @@ func policyPrice(unit wire.GuardrailUnit) price.Amount {
 	}
 }
 
-// enforced knows the guardrails that evaluate calls unasked: those that were declared, and those that an answer has shown since.
-// It is safe for concurrent use.
+// enforced knows the guardrails that evaluate calls without being named: those that were declared, and those that an answer has shown. It is
+// safe for concurrent use.
 type enforced struct {
 	now atomic.Pointer[[]Guardrail] // never changed in place
 	mu  sync.Mutex                  // held while now is replaced
 }
 
-// maxEnforced bounds what is learned: no account enforces more.
+// maxEnforced bounds how many are learned: no account enforces more.
 const maxEnforced = 32
 
 func newEnforced(declared []Guardrail) *enforced {
@@ -135,8 +135,8 @@ func newEnforced(declared []Guardrail) *enforced {
 
 func (e *enforced) all() []Guardrail { return *e.now.Load() }
 
-// learn takes in the guardrails that an answer shows, and returns the ids of those that nobody had declared. named is the one that
-// the request asked for itself.
+// learn adds the guardrails that an answer shows, and returns the ids of new ones. named is the one that the request named, which is not
+// added.
 func (e *enforced) learn(shown []wire.GuardrailUsage, named string) []string {
 	var found []string
 	for i := range shown {
@@ -147,7 +147,7 @@ func (e *enforced) learn(shown []wire.GuardrailUsage, named string) []string {
 	return found
 }
 
-// add reports whether the id was new.
+// add adds an id, and returns whether it was new.
 func (e *enforced) add(id string) bool {
 	if e.knows(id) {
 		return false

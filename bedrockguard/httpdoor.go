@@ -20,33 +20,33 @@ import (
 
 // TransportOptions configures Guard.Transport. The zero value is the strict default.
 type TransportOptions struct {
-	// Hosts names further hosts that serve Bedrock, such as a gateway or a test server, with the region whose prices apply. A host is
-	// spelled as in a URL, with its port if it has one. An empty region says that the host is none of Bedrock's, though its paths look
-	// like it: its requests pass untouched. AWS's own names of bedrock-runtime and bedrock-mantle need no entry: regional, FIPS,
-	// dual-stack, VPC endpoints, every partition.
+	// Hosts lists further hosts that serve Bedrock, such as a gateway or a test server, with the region whose prices apply. A host is
+	// written as in a URL, with its port if it has one. An empty region says that the host is not Bedrock although its paths look like it:
+	// its requests pass unchanged. AWS's own names of bedrock-runtime and bedrock-mantle need no entry: regional, FIPS, dual-stack, VPC
+	// endpoints, every partition.
 	Hosts map[string]string
 
-	// Sign signs a request that was admitted, behind all changes to its body, and before it is handed to base. Nil signs nothing.
+	// Sign signs a request that was admitted, after all changes to its body, and before it is handed to base. Nil signs nothing.
 	Sign func(req *http.Request, body []byte) error
 
-	// Errors has RoundTrip return a refusal as an error, for a plain http.Client. By default a refusal is a response in the dialect of the
-	// route, because the clients of Anthropic and OpenAI send again whatever RoundTrip returns as an error; Refusal gives the error
-	// back. It also decides how a stream ends that is killed: by an error of its Read, instead of an event of its dialect.
+	// Errors makes RoundTrip return a refusal as an error, for a plain http.Client. By default a refusal is a response in the dialect of the
+	// route, because the clients of Anthropic and OpenAI retry whatever RoundTrip returns as an error; Refusal returns the error of such a
+	// response. Errors also decides how a killed stream ends: with an error of its Read, instead of an event of its dialect.
 	Errors bool
 }
 
 // Transport guards what an HTTP client sends to Bedrock: Converse, InvokeModel, OpenAI's chat completions and responses, and Anthropic's
-// messages, on the hosts of bedrock-runtime and bedrock-mantle. Base sends what is admitted; nil is http.DefaultTransport. The transport
-// is safe for concurrent use, and serves any number of clients.
+// messages, on the hosts of bedrock-runtime and bedrock-mantle. Base sends what is admitted; nil is http.DefaultTransport. The transport is
+// safe for concurrent use, and serves any number of clients.
 //
-// Each request is reserved for, sent and settled on its own, by its context's scope (budget.WithScope). A route that costs nothing
-// passes; one that spends in a way that can't be metered is refused, and so is any that is not known on such a host. A request to another
-// host passes untouched, unless its path is one of Bedrock's: then it is refused, and TransportOptions.Hosts says what the host is. What
-// an SDK client with a guard has admitted passes, and is counted once.
+// Each request is reserved for, sent and settled separately, with the scope of its context (budget.WithScope). A route that costs nothing
+// passes. A route whose cost can't be metered is refused, and so is an unknown route on a Bedrock host. A request to another host passes
+// unchanged, unless its path is one of Bedrock's: then it is refused, until TransportOptions.Hosts says what the host is. A request that an
+// SDK client with a guard has admitted passes, and is counted once.
 //
-// It has to be the last thing that sees a request before it is sent: whatever stands behind it may change or repeat what was judged. A
-// body that is signed already, by AWS Signature Version 4, is not changed: cache points and output limits stay as they are, and
-// are reported. Sign with TransportOptions.Sign to have them changed.
+// It has to be the last RoundTripper before the network: whatever comes after it could change or repeat the request. A body that is signed
+// already, by AWS Signature Version 4, is not changed: cache points and output limits stay as they are, and are only reported. To have them
+// changed, sign with TransportOptions.Sign.
 func (g *Guard) Transport(base http.RoundTripper, o TransportOptions) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
@@ -59,7 +59,7 @@ func (g *Guard) Transport(base http.RoundTripper, o TransportOptions) http.Round
 	return &transport{guard: g, base: base, hosts: hosts, sign: o.Sign, errors: o.Errors, direct: direct}
 }
 
-// CloseIdleConnections has base close what it keeps open: net/http asks a client's transport for that.
+// CloseIdleConnections makes base close its idle connections: net/http asks a client's transport for that.
 func (t *transport) CloseIdleConnections() {
 	if base, ok := t.base.(interface{ CloseIdleConnections() }); ok {
 		base.CloseIdleConnections()
@@ -96,16 +96,16 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// owner says whose host a request goes to.
+// owner says to whom a request's host belongs.
 type owner uint8
 
 const (
 	bedrocks      owner = iota
-	somebodyElses       // its requests pass untouched
-	nobodySays          // its path is one of Bedrock's, and the host is not known
+	somebodyElses       // not Bedrock: its requests pass unchanged
+	nobodySays          // the path is one of Bedrock's, but the host is unknown
 )
 
-// place returns whose host a request goes to and, if it is Bedrock's, in which region it is.
+// place returns to whom a request's host belongs and, if it is Bedrock, its region.
 func (t *transport) place(req *http.Request) (region string, whose owner) {
 	for _, host := range [...]string{req.URL.Host, req.Host} {
 		if host == "" {
@@ -123,7 +123,7 @@ func (t *transport) place(req *http.Request) (region string, whose owner) {
 			return region, bedrocks
 		}
 		if !isASCII(host) && strings.HasPrefix(req.URL.Path, "/v1/") {
-			return "", nobodySays // net/http maps other letters to those of AWS's names
+			return "", nobodySays // net/http maps some letters outside of ASCII to those of AWS's names
 		}
 	}
 	if looksLikeBedrock(req.URL) {
@@ -132,7 +132,7 @@ func (t *transport) place(req *http.Request) (region string, whose owner) {
 	return "", somebodyElses
 }
 
-// spellings returns the ways in which one host can be written: with the default port of its scheme, and without it.
+// spellings returns the ways in which a host can be written: with the default port of its scheme, and without it.
 func spellings(scheme, host string) []string {
 	host = strings.ToLower(host)
 	port := map[string]string{"http": ":80", "https": ":443"}[scheme]
@@ -150,13 +150,13 @@ func isASCII(s string) bool {
 	return strings.IndexFunc(s, func(r rune) bool { return r > '~' }) < 0
 }
 
-// hostname is a host without its port.
+// hostname returns a host without its port.
 func hostname(host string) string {
 	name, _, _ := strings.Cut(host, ":")
 	return name
 }
 
-// covers reports whether this very request is one that a guard has admitted and handed over.
+// covers reports whether this is the same request that a guard has admitted and handed over.
 func (s *sending) covers(req *http.Request) bool {
 	a := s.current()
 	if a == nil || !a.handedOver.Load() {
@@ -166,16 +166,16 @@ func (s *sending) covers(req *http.Request) bool {
 	return a.call.unmetered || seen.path != "" && strings.HasSuffix(req.URL.Path, seen.path)
 }
 
-// httpCall is one request on its way through the chain.
+// httpCall is one request that goes through the guard.
 type httpCall struct {
 	transport *transport
 	asked     *http.Request // as the client made it
 	route     route
 	call      *call
 	response  *http.Response
-	asksUsage bool // the stream tells usage though its client did not ask for it
+	asksUsage bool // the request asks for usage in the stream although its client did not
 
-	unknownHost bool // neither AWS's names nor TransportOptions.Hosts say what the host is
+	unknownHost bool // neither AWS's names nor TransportOptions.Hosts include the host
 }
 
 // run judges the request and sends it. A refusal is a refusedError; any other error is the client's own, or the transport's.
@@ -197,7 +197,7 @@ func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
 	}
 	if g.cache != nil {
 		defer func() {
-			if !c.streaming.Load() { // panics and runtime.Goexit included
+			if !c.streaming.Load() { // also on a panic or runtime.Goexit
 				g.cacheLost(ctx, c, err)
 			}
 		}()
@@ -222,7 +222,7 @@ func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
 		err = g.limited(ctx, c, input, func(input any) error { return d.send(ctx, input) })
 	}
 	if d.response != nil {
-		d.response.Request = d.asked // not the one that was admitted, which passes unmetered if somebody sends it again
+		d.response.Request = d.asked // not the admitted request, which would pass without being metered if somebody sent it again
 	}
 	return d.response, err
 }
@@ -246,7 +246,7 @@ func (d *httpCall) denied(ctx context.Context, err error) error {
 	return refusedError{err}
 }
 
-// identify fills in who pays and what is asked, and has the request's cache points looked at.
+// identify fills in the scope and the operation of the call, and runs the cache check on the request.
 func (d *httpCall) identify(ctx context.Context, body []byte) (any, error) {
 	g, c := d.transport.guard, d.call
 	if err := g.scope(ctx, &c.scope); err != nil {
@@ -277,7 +277,7 @@ func (d *httpCall) identify(ctx context.Context, body []byte) (any, error) {
 	}
 	input := d.input(modelID, body)
 	if g.cache == nil {
-		return input, nil // the model is found when the body is read
+		return input, nil // the model's name is only known once the body has been read
 	}
 	resolved, err := g.resolve(ctx, c, &modelID)
 	if err != nil || resolved.HidesText {
@@ -286,7 +286,7 @@ func (d *httpCall) identify(ctx context.Context, body []byte) (any, error) {
 	return g.checkCache(ctx, c, input, resolved)
 }
 
-// startedAsync is what the SDK would have been asked for, as far as it names a model; nil for any other operation.
+// startedAsync returns the SDK input that a StartAsyncInvoke request stands for, with its model; nil for other operations.
 func startedAsync(operation string, body []byte) any {
 	if operation != "StartAsyncInvoke" {
 		return nil
@@ -295,30 +295,30 @@ func startedAsync(operation string, body []byte) any {
 		ModelID *string `json:"modelId"`
 	}
 	if json.Unmarshal(body, &in) != nil {
-		return nil // which the service refuses
+		return nil // the service refuses it
 	}
 	return &bedrockruntime.StartAsyncInvokeInput{ModelId: in.ModelID}
 }
 
-// input is the request in a form that the cache check and the output limit can change.
+// input returns the request in a form that the cache check and the output limit can change.
 func (d *httpCall) input(modelID string, body []byte) *httpInput {
 	return &httpInput{model: modelID, body: body, form: d.route.form, signed: signed(d.asked)}
 }
 
-// httpInput is the body of a request that came over HTTP. What is changed is a copy.
+// httpInput is the body of a request that came over HTTP. Changes are made to a copy.
 type httpInput struct {
 	model  string
 	body   []byte
 	form   form
-	signed bool // so that it can't be changed
+	signed bool // it must not be changed
 }
 
-// signed reports whether the bytes of a request are vouched for by a signature.
+// signed reports whether a request has a signature over its body.
 func signed(req *http.Request) bool {
 	return strings.HasPrefix(req.Header.Get("Authorization"), "AWS4-") || req.URL.Query().Has("X-Amz-Signature")
 }
 
-// send takes one sending of the request through the chain.
+// send sends the request once, through the rest of the guard.
 func (d *httpCall) send(ctx context.Context, input any) error {
 	g, c := d.transport.guard, d.call
 	in := input.(*httpInput)
@@ -353,7 +353,7 @@ func (d *httpCall) send(ctx context.Context, input any) error {
 	return d.transmit(middleware.WithStackValue(ctx, sendingKey{}, s), s, req, in.body)
 }
 
-// pass sends a request that nothing is reserved for.
+// pass sends a request for which nothing is reserved.
 func (d *httpCall) pass(ctx context.Context, body []byte) (*http.Response, error) {
 	req, err := d.outgoing(body)
 	if err == nil {
@@ -369,7 +369,7 @@ func (d *httpCall) pass(ctx context.Context, body []byte) (*http.Response, error
 	return resp, err
 }
 
-// hand hands a request to base. An answer that switches protocols is an error, because nothing on its connection after that would be metered.
+// hand hands a request to base. An answer that switches protocols is an error, because later data on that connection would not be metered.
 func (t *transport) hand(req *http.Request) (*http.Response, error) {
 	resp, err := t.base.RoundTrip(req)
 	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols {
@@ -381,7 +381,7 @@ func (t *transport) hand(req *http.Request) (*http.Response, error) {
 
 var errSwitched = errors.New("bedrockguard: the answer switches protocols, which no request has asked for")
 
-// hasHeader reports whether a header has a value, in whatever spelling of its name: net/http sends that, too.
+// hasHeader reports whether a header has a value, whatever the case of its name: net/http sends all of them.
 func hasHeader(h http.Header, name string) bool {
 	for key, values := range h {
 		if strings.EqualFold(key, name) && strings.Join(values, "") != "" {
@@ -409,13 +409,13 @@ func (d *httpCall) describe(ctx context.Context, req *smithyhttp.Request, body [
 	}
 	if d.route.form == formConverse {
 		c.demand.converse = true
-		c.demand.prompt.Blocks = slices.DeleteFunc(c.demand.prompt.Blocks, func(b tokens.Block) bool { return b.Kind == tokens.Text || b.Kind == tokens.JSON }) // the length of the body bounds them
+		c.demand.prompt.Blocks = slices.DeleteFunc(c.demand.prompt.Blocks, func(b tokens.Block) bool { return b.Kind == tokens.Text || b.Kind == tokens.JSON }) // they are bounded by the body's length
 	}
 	c.seen.note(req, body)
 	return nil
 }
 
-// transmit hands the request to the transport, and resolves what was reserved for it.
+// transmit hands the request to the transport, and resolves its reservation.
 func (d *httpCall) transmit(ctx context.Context, s *sending, req *smithyhttp.Request, body []byte) error {
 	g := d.transport.guard
 	returned := false
@@ -443,7 +443,7 @@ func (d *httpCall) transmit(ctx context.Context, s *sending, req *smithyhttp.Req
 	return nil
 }
 
-// roundTrip is the end of the chain.
+// roundTrip is the last step of the chain: it sends the request.
 func (d *httpCall) roundTrip(ctx context.Context, in middleware.DeserializeInput) (out middleware.DeserializeOutput, md middleware.Metadata, err error) {
 	req, ok := in.Request.(*smithyhttp.Request)
 	if !ok {
@@ -461,14 +461,14 @@ func (d *httpCall) roundTrip(ctx context.Context, in middleware.DeserializeInput
 func (d *httpCall) outgoing(body []byte) (*smithyhttp.Request, error) {
 	clone := d.asked.Clone(context.Background())
 	clone.Body, clone.GetBody, clone.ContentLength, clone.TransferEncoding = nil, nil, int64(len(body)), nil
-	for name, values := range d.asked.Header { // in one spelling, so that what is judged is all that is sent
+	for name, values := range d.asked.Header { // with canonical names, so that everything that is sent was checked
 		if one := http.CanonicalHeaderKey(name); one != name {
 			delete(clone.Header, name)
 			clone.Header[one] = append(clone.Header[one], values...)
 		}
 	}
 	if !signed(d.asked) {
-		// An answer that is compressed can't be read as it passes; and the length is that of the body as it is now.
+		// A compressed answer can't be read as it passes, and the body's length may have changed.
 		clone.Header.Set("Accept-Encoding", "identity")
 		clone.Header.Del("Content-Length")
 	}
@@ -479,7 +479,7 @@ func (d *httpCall) outgoing(body []byte) (*smithyhttp.Request, error) {
 	return req.SetStream(bytes.NewReader(body))
 }
 
-// isSigned reports whether a request can't be changed any more.
+// isSigned reports whether a request must not be changed.
 func isSigned(input any) bool {
 	in, ok := input.(*httpInput)
 	return ok && in.signed

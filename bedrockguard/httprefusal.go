@@ -19,7 +19,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
-// UnknownHostError names a host to which a request of Bedrock's form was made, and that nobody has said to be Bedrock's. It unwraps to
+// UnknownHostError is the refusal of a request that has a path of Bedrock's and a host that is not known to be Bedrock. It unwraps to
 // ErrUnsupportedOperation.
 type UnknownHostError struct{ Host string }
 
@@ -31,20 +31,20 @@ func (e *UnknownHostError) Error() string {
 // Unwrap returns ErrUnsupportedOperation.
 func (e *UnknownHostError) Unwrap() error { return ErrUnsupportedOperation }
 
-// The headers of a refusal over HTTP. Clients hand headers to their callers where they drop what they do not know in a body.
+// The headers of a refusal over HTTP. Many clients give headers to their callers although they drop unknown fields of the body.
 const (
 	headerRefusal   = "X-Bedrockguard-Refusal"     // why, in one word: budget, killed, rate, price, operation, request, cache, identity, store
 	headerLimit     = "X-Bedrockguard-Limit"       // the name of the limit without room
-	headerMax       = "X-Bedrockguard-Max"         // as 5 USD or 1000 input tokens
+	headerMax       = "X-Bedrockguard-Max"         // such as "5 USD" or "1000 input tokens"
 	headerSettled   = "X-Bedrockguard-Settled"     // spent in the window
-	headerPending   = "X-Bedrockguard-Pending"     // set aside by calls in flight
+	headerPending   = "X-Bedrockguard-Pending"     // reserved for calls in flight
 	headerRequested = "X-Bedrockguard-Requested"   // the worst case of the refused call
-	headerReset     = "X-Bedrockguard-Reset-After" // seconds until the call could fit; absent when time alone never helps
+	headerReset     = "X-Bedrockguard-Reset-After" // seconds until the call could fit; absent if waiting never helps
 	headerWaiting   = "X-Bedrockguard-Waiting"     // true when the call fits once pending calls are settled
 )
 
-// refusalClass is how a refusal is told over HTTP. A status of 402 is the one that no client sends again by itself (measured with
-// seventeen clients, 2026-11); 429 and 503 are for what passes by itself.
+// refusalClass is how a refusal is reported over HTTP. The status 402 is the one that no client retries by itself (measured with seventeen
+// clients, 2026-11); 429 and 503 are for refusals that pass with time.
 type refusalClass struct {
 	name   string
 	status int
@@ -79,7 +79,7 @@ func classOf(err error) refusalClass {
 	return refusalClass{"guard", http.StatusServiceUnavailable, "ServiceUnavailableException", "api_error"}
 }
 
-// body is a refusal in the words of a form.
+// refusal returns the body of a refusal in the dialect of a form.
 func (f form) refusal(c refusalClass, message string) []byte {
 	var body any
 	switch f {
@@ -96,13 +96,13 @@ func (f form) refusal(c refusalClass, message string) []byte {
 
 type refusalKey struct{}
 
-// Refuse is how a guard's Transport answers a request that it refuses: in the dialect of the request's route, with the figures in headers.
-// It is exported for handlers that refuse for reasons of their own, before the transport is asked.
+// Refuse returns the response with which a guard's Transport refuses a request: in the dialect of the request's route, with the figures in
+// headers. It is exported for handlers that refuse for reasons of their own, before they use the transport.
 func Refuse(req *http.Request, err error) *http.Response {
 	f := routeOf(req.Method, req.URL).form
 	c := classOf(err)
 	if rate, ok := errors.AsType[*RateLimitedError](err); ok && rate.RetryAfter == 0 {
-		c.status = http.StatusPaymentRequired // it never fits
+		c.status = http.StatusPaymentRequired // the call can never fit
 	}
 	if e, ok := errors.AsType[*budget.ExceededError](err); ok && e.Paced && e.Waiting {
 		c = classOf(ErrRateLimited)
@@ -129,15 +129,16 @@ func Refuse(req *http.Request, err error) *http.Response {
 	}
 }
 
-// figure is an amount with a fraction; looksLikeStatus are the digits that make a client of a text read it as a passing failure: opencode 1.18
-// sends a call again, five times within a minute, if 429, 500, 502, 503, 504 or 524 stand anywhere in the text of its refusal (measured, 2026-11).
+// figure matches an amount with decimals. looksLikeStatus matches digits that a client may take for the status of a temporary failure:
+// opencode 1.18 retries a call, five times within a minute, if 429, 500, 502, 503, 504 or 524 is anywhere in the text of the refusal
+// (measured, 2026-11).
 var (
 	figure          = regexp.MustCompile(`(need )?(\d+)\.(\d+)`)
 	looksLikeStatus = regexp.MustCompile(`429|50[0234]|524`)
 )
 
-// withoutStatusCodes tells amounts in fewer digits where the fraction could be taken for the status of a failure that passes by itself: what
-// is needed rounded up, anything else down. The headers tell them exactly. Digits before the point stay: a limit of 500 USD is one.
+// withoutStatusCodes prints amounts with fewer decimals if these could be taken for the status of a temporary failure: the needed amount
+// rounded up, all others rounded down. The headers have the exact amounts. Digits before the point are kept: a limit of 500 USD stays one.
 func withoutStatusCodes(message string) string {
 	return figure.ReplaceAllStringFunc(message, func(told string) string {
 		parts := figure.FindStringSubmatch(told)
@@ -173,14 +174,14 @@ func describeRefusal(h http.Header, c refusalClass, err error) {
 	}
 }
 
-// setSeconds tells a time in whole seconds, rounded up; none is not told.
+// setSeconds sets a header to a time in whole seconds, rounded up, unless it is zero.
 func setSeconds(h http.Header, name string, d time.Duration) {
 	if d > 0 {
 		h.Set(name, strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10))
 	}
 }
 
-// headerSafe is a name as a header may hold it.
+// headerSafe returns a name in a form that a header may have.
 func headerSafe(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
@@ -190,8 +191,8 @@ func headerSafe(s string) string {
 	}, s)
 }
 
-// Refusal returns the error for which a guard's Transport has answered a request itself, or nil for any other response. Clients keep the
-// response that an error of theirs is about: anthropic.Error and openai.Error in their field Response.
+// Refusal returns the error for which a guard's Transport has refused a request, or nil for any other response. Clients keep the response in
+// their errors: anthropic.Error and openai.Error in the field Response.
 func Refusal(r *http.Response) error {
 	if r == nil || r.Request == nil {
 		return nil
@@ -200,8 +201,8 @@ func Refusal(r *http.Response) error {
 	return err
 }
 
-// killed is the last event of a stream that was killed. Its form is one that clients take for a failure, and tell the text of: for AWS's
-// event streams an exception that the service model knows, because of unknown ones the text is lost (measured, 2026-11).
+// killed returns the last event of a killed stream, in a form that clients report as a failure with its text: in AWS's event streams an
+// exception of the service model, because the text of unknown ones is lost (measured, 2026-11).
 func (f form) killed(as framing, err *budget.KilledError) []byte {
 	c := classOf(err)
 	if as == eventStream {

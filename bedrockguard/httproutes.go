@@ -8,7 +8,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
-// form is the JSON dialect in which a route is asked, answers and refuses.
+// form is the JSON dialect of a route's requests, answers and refusals.
 type form uint8
 
 const (
@@ -44,7 +44,7 @@ var (
 	}
 )
 
-// endpointOf tells what a host of AWS's serves, and in which region.
+// endpointOf returns what a host of AWS's serves, and in which region.
 func endpointOf(host string) (endpoint, string) {
 	labels := strings.Split(strings.ToLower(strings.TrimSuffix(host, ".")), ".")
 	for i, label := range labels {
@@ -61,15 +61,15 @@ func endpointOf(host string) (endpoint, string) {
 	return elsewhere, ""
 }
 
-// route is what a request asks of Bedrock, as far as its method and path tell.
+// route is what a request asks of Bedrock, as far as its method and path show it.
 type route struct {
 	treatment treatment
 	operation string
 	form      form
-	model     string // in the path; empty where it stands in the body
+	model     string // from the path; empty if it is in the body
 }
 
-// looksLikeBedrock reports whether a path is one that models are asked under, on a host that nobody knows.
+// looksLikeBedrock reports whether a path is one of Bedrock's, for hosts that are not known.
 func looksLikeBedrock(u *url.URL) bool {
 	if u.Opaque != "" {
 		sent := url.URL{Path: u.Opaque}
@@ -85,14 +85,14 @@ func looksLikeBedrock(u *url.URL) bool {
 	return strings.HasPrefix(path, "/openai/v1/") || strings.HasPrefix(path, "/anthropic/v1/")
 }
 
-// compatiblePrefixes stand in front of OpenAI's and Anthropic's routes; the last is bedrock-mantle's alone.
+// compatiblePrefixes precede OpenAI's and Anthropic's routes; only bedrock-mantle has the last one.
 var compatiblePrefixes = [...]string{"/openai/v1/", "/anthropic/v1/", "/v1/"}
 
-// routeOf reads a method and a path as they are sent. The path is compared as it stands: what is not spelled as the clients of Bedrock
-// spell it is no route, and so is refused.
+// routeOf parses a method and a path as they are sent. The path is not normalised first: if it is not written as Bedrock's clients write it,
+// it is no known route, and is refused.
 func routeOf(method string, u *url.URL) route {
 	if u.Opaque != "" {
-		return route{refused, "unknown", formNative, ""} // net/http sends that, and not the path
+		return route{refused, "unknown", formNative, ""} // net/http sends Opaque instead of the path
 	}
 	path := u.EscapedPath()
 	for _, prefix := range compatiblePrefixes {
@@ -110,7 +110,7 @@ func routeOf(method string, u *url.URL) route {
 		return route{refused, "InvokeGuardrailChecks", formNative, ""}
 	case parts[0] == "async-invoke":
 		return route{freeIf(method == http.MethodGet), "StartAsyncInvoke", formNative, ""}
-	case parts[0] == "inference-profiles", parts[0] == "foundation-models": // which clients ask for on the same base URL
+	case parts[0] == "inference-profiles", parts[0] == "foundation-models": // some clients ask for these on the same base URL
 		return route{freeIf(method == http.MethodGet), "ControlPlane", formNative, ""}
 	default:
 		return route{refused, "unknown", formNative, ""}
@@ -149,8 +149,7 @@ func modelRoute(method, escapedID, verb string) route {
 	return route{guarded, operation, f, id}
 }
 
-// plainID reports whether an id in a path stays one when somebody on the way decodes it once more: nothing in it ends a path, or leads
-// out of it.
+// plainID reports whether an id in a path is still one part of the path if a server decodes it once more.
 func plainID(escaped string) bool {
 	id, err := url.PathUnescape(escaped)
 	if err != nil || id == "" || strings.Contains(id, "..") || id == "." {
@@ -165,7 +164,7 @@ func plainID(escaped string) bool {
 	return true
 }
 
-// compatibleRoute reads what stands behind the prefix of a dialect that is not Bedrock's own.
+// compatibleRoute parses the rest of a path after the prefix of OpenAI's or Anthropic's dialect.
 func compatibleRoute(method, rest string, anthropic bool) route {
 	name, behind, deeper := strings.Cut(rest, "/")
 	post, get := method == http.MethodPost, method == http.MethodGet
@@ -182,7 +181,7 @@ func compatibleRoute(method, rest string, anthropic bool) route {
 		return route{guardedIf(post), "ChatCompletions", formChat, ""}
 	case rest == "responses":
 		return route{guardedIf(post), "Responses", formResponses, ""}
-	case name == "responses" && deeper: // a stored one is read, deleted or called off
+	case name == "responses" && deeper: // a stored one is read, deleted or canceled
 		id, verb, _ := strings.Cut(behind, "/")
 		callsOff := post && verb == "cancel"
 		return route{freeIf(plainID(id) && (get || method == http.MethodDelete || callsOff)), "StoredResponse", formResponses, ""}
@@ -198,7 +197,7 @@ func guardedIf(metered bool) treatment {
 	return refused
 }
 
-// limitPlace is where a form has its output limit; the zero value where the model's maker decides.
+// limitPlace is where a form has its output limit; the zero value if that depends on the model's provider.
 func (f form) limitPlace() wire.LimitPlace {
 	switch f {
 	case formConverse:

@@ -17,10 +17,10 @@ type framing uint8
 
 const (
 	eventStream      framing = iota + 1 // AWS's event streams
-	serverSentEvents                    // the web's
+	serverSentEvents                    // server-sent events, as browsers read them
 )
 
-// streamsAs tells from the header of an answer how it streams; 0 for one that comes whole.
+// streamsAs returns the framing of a streamed answer by its header; 0 for an answer that is not streamed.
 func streamsAs(h http.Header) framing {
 	kind, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
 	switch kind {
@@ -33,7 +33,7 @@ func streamsAs(h http.Header) framing {
 	}
 }
 
-// streamed is the body of a stream as the client reads it.
+// streamed returns the body of a stream for the client.
 func (d *httpCall) streamed(m *meteredBody) io.ReadCloser {
 	w := &wholeEvents{body: m, form: d.route.form, framing: streamsAs(d.response.Header), errors: d.transport.errors, dropsUsage: d.asksUsage}
 	if w.errors && !w.dropsUsage {
@@ -42,24 +42,24 @@ func (d *httpCall) streamed(m *meteredBody) io.ReadCloser {
 	return w
 }
 
-// maxHeldBytes bounds what is held back of an event that has not come whole. What is longer is handed on as it comes; a stream that is killed
-// within it ends by an error.
+// maxHeldBytes bounds how much of an incomplete event is held back. A longer event is passed on in parts; if a stream is killed inside of
+// one, it ends with an error.
 const maxHeldBytes = 4 << 20
 
-// wholeEvents hands on a stream event by event, so that one that is killed can end by an event of its dialect that its client takes for
-// a failure: a stream that is cut, or ends, passes for a success with most of them. Read is called by one goroutine.
+// wholeEvents passes a stream on event by event, so that a killed stream can end with an event of its dialect that the client takes for a
+// failure. Most clients take a stream that just ends for a success. Read is called by one goroutine.
 type wholeEvents struct {
 	body    io.ReadCloser
 	form    form
 	framing framing
-	errors  bool // one that is killed ends by an error of Read
+	errors  bool // a killed stream ends with an error of Read
 
-	dropsUsage bool // the event that tells usage is left out, because the client did not ask for it
+	dropsUsage bool // the usage event is left out, because the client did not ask for it
 
 	held  bytes.Buffer
-	ready int   // of held, the bytes that may be handed on
-	torn  bool  // an event was handed on in part
-	ended error // how the body ended
+	ready int   // how many bytes of held may be passed on
+	torn  bool  // an event was passed on in part
+	ended error // the error or io.EOF with which the body ended
 	buf   []byte
 }
 
@@ -76,7 +76,7 @@ func (w *wholeEvents) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fill reads once, and works out how much may be handed on.
+// fill reads once, and works out how much may be passed on.
 func (w *wholeEvents) fill() {
 	if w.buf == nil {
 		w.buf = make([]byte, pumpBytes)
@@ -103,7 +103,7 @@ func (w *wholeEvents) fill() {
 	w.ready, w.ended = w.held.Len(), io.EOF
 }
 
-// whole is the length of the whole events at the front of what is held.
+// whole returns the length of the complete events at the beginning of what is held.
 func (w *wholeEvents) whole() int {
 	b := w.held.Bytes()
 	if w.framing == serverSentEvents {
@@ -113,7 +113,7 @@ func (w *wholeEvents) whole() int {
 	for len(b)-n >= 4 {
 		size := int(binary.BigEndian.Uint32(b[n:]))
 		if size < 16 || size > len(b)-n {
-			if size < 16 || size > maxHeldBytes { // no frame: nothing more can be told apart
+			if size < 16 || size > maxHeldBytes { // not a frame: the rest can't be split into events
 				w.torn = true
 				return len(b)
 			}
@@ -124,7 +124,7 @@ func (w *wholeEvents) whole() int {
 	return n
 }
 
-// leaveOutUsage takes the event that tells usage, and nothing else, out of those that are ready.
+// leaveOutUsage removes the event that has only usage from the complete ones.
 func (w *wholeEvents) leaveOutUsage() {
 	ready := w.held.Bytes()[:w.ready]
 	if !bytes.Contains(ready, []byte(`"usage"`)) {
@@ -145,7 +145,7 @@ func (w *wholeEvents) leaveOutUsage() {
 	w.ready = len(kept)
 }
 
-// tellsUsageAlone reports whether an event of chat completions holds usage and no choice.
+// tellsUsageAlone reports whether an event of chat completions has usage and no choice.
 func tellsUsageAlone(event []byte) bool {
 	_, data, ok := bytes.Cut(event, []byte("data:"))
 	if !ok {
@@ -158,7 +158,7 @@ func tellsUsageAlone(event []byte) bool {
 	return json.Unmarshal(bytes.TrimSpace(data), &chunk) == nil && len(chunk.Choices) == 0 && len(chunk.Usage) > 0 && string(chunk.Usage) != "null"
 }
 
-// firstSSE is the length of the first event of b, which holds a whole one.
+// firstSSE returns the length of the first event of b, which must be complete.
 func firstSSE(b []byte) int {
 	n := len(b)
 	for _, end := range sseEnds {
@@ -169,10 +169,10 @@ func firstSSE(b []byte) int {
 	return n
 }
 
-// sseEnds are the ways in which an event of server-sent events ends: with an empty line.
+// sseEnds are the ways in which a server-sent event can end: with an empty line.
 var sseEnds = [...]string{"\n\n", "\r\n\r\n", "\r\r"}
 
-// wholeSSE is the length of the events at the front of b that have come whole: each ends with an empty line.
+// wholeSSE returns the length of the complete events at the beginning of b: each ends with an empty line.
 func wholeSSE(b []byte) int {
 	n := 0
 	for _, end := range sseEnds {

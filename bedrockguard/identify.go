@@ -19,8 +19,8 @@ import (
 
 const identifyID = "bedrockguard.Identify"
 
-// identifyMiddleware is the front door of SDK calls: it turns the operation's input into a call, or refuses it before
-// anything was reserved or sent.
+// identifyMiddleware begins the handling of an SDK call: it turns the operation's input into a call, or refuses it before anything was
+// reserved or sent.
 type identifyMiddleware struct {
 	guard *Guard
 	stack *middleware.Stack // of this call
@@ -41,7 +41,7 @@ func (m *identifyMiddleware) HandleInitialize(ctx context.Context, in middleware
 	}
 	if m.guard.cache != nil {
 		defer func() {
-			if !c.streaming.Load() { // panics and runtime.Goexit included
+			if !c.streaming.Load() { // also on a panic or runtime.Goexit
 				m.guard.cacheLost(ctx, c, err)
 			}
 		}()
@@ -64,16 +64,17 @@ func (m *identifyMiddleware) HandleInitialize(ctx context.Context, in middleware
 	return m.next(ctx, c, in, next)
 }
 
-// observeLast moves the last look behind whatever was added to the stack after the guard: nobody changes or repeats a request
-// behind it but the HTTP client. The step is put together anew for each attempt, so that its order can still be changed here.
+// observeLast moves the last look after all middlewares that were added to the stack after the guard, so that only the HTTP client can
+// change or repeat a request after it. The SDK builds this step's handlers anew for each attempt, so that the order can still be changed
+// here.
 func (m *identifyMiddleware) observeLast() {
 	steps := m.stack.Deserialize
 	if _, err := steps.Remove(observeID); err == nil {
-		_ = steps.Add(&m.guard.steps.observe, middleware.After) // which can't fail: its id was just removed
+		_ = steps.Add(&m.guard.steps.observe, middleware.After) // can't fail: its id was just removed
 	}
 }
 
-// unmetered passes on what costs nothing and what is another service's, and refuses what spends unmetered.
+// unmetered passes operations that cost nothing and those of other services, and refuses operations whose cost can't be metered.
 func (m *identifyMiddleware) unmetered(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
 	operation := awsmiddleware.GetOperationName(ctx)
 	if foreign(ctx) || treatmentOf(operation) == free {
@@ -91,7 +92,7 @@ func (m *identifyMiddleware) unmetered(ctx context.Context, in middleware.Initia
 	return next.HandleInitialize(withCall(ctx, c), in)
 }
 
-// unsupported refuses an operation that spends unmetered, or lets it through in shadow.
+// unsupported refuses an operation whose cost can't be metered; in shadow mode it only reports it.
 func (m *identifyMiddleware) unsupported(ctx context.Context, c *call, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
 	var err error = &UnsupportedOperationError{Operation: c.operation}
 	if m.guard.shadows(err) {
@@ -112,12 +113,12 @@ func (m *identifyMiddleware) refuse(ctx context.Context, c *call, err error) (mi
 	return middleware.InitializeOutput{}, middleware.Metadata{}, err
 }
 
-// identify fills in who pays, and has the request's cache points looked at, which takes its model. It returns the request as it is
-// to be serialised.
+// identify fills in the call's scope and model, and runs the cache check, which needs the model. It returns the input that is to be
+// serialised.
 func (g *Guard) identify(ctx context.Context, c *call, input any, modelID *string) (any, error) {
 	err := g.scope(ctx, &c.scope)
 	if err != nil || g.cache == nil {
-		return input, err // the model is found when the input is read, behind the serializer
+		return input, err // the model is only known once the serialised input has been read
 	}
 	resolved, err := g.resolve(ctx, c, modelID)
 	if err != nil {
@@ -129,7 +130,7 @@ func (g *Guard) identify(ctx context.Context, c *call, input any, modelID *strin
 	return input, nil
 }
 
-// resolve finds the model and its price, and puts the call on the model's account.
+// resolve finds the model and its price, and puts the model into the call's scope.
 func (g *Guard) resolve(ctx context.Context, c *call, modelID *string) (*catalog.Resolved, error) {
 	if modelID == nil || *modelID == "" {
 		return nil, malformed("modelId", "is missing")
@@ -148,8 +149,8 @@ func (g *Guard) resolve(ctx context.Context, c *call, modelID *string) (*catalog
 	return resolved, nil
 }
 
-// profile is the inference profile that a model id names, as its caller wrote it; empty for the id of a model. What is too long for a
-// scope is cut from the front, because its end tells it from others.
+// profile returns the inference profile that a model id names, as the caller wrote it; empty for the id of a model. If it is too long for a
+// scope its beginning is cut off, because profiles differ at the end.
 func profile(modelID string) string {
 	if !catalog.IsProfile(modelID) {
 		return ""
@@ -157,7 +158,7 @@ func profile(modelID string) string {
 	return modelID[max(0, len(modelID)-budget.MaxScopeValue):]
 }
 
-// emitAssumed emits an event, once for each model and region, that no price is known there.
+// emitAssumed emits EventPriceAssumed, once for each model and region.
 func (g *Guard) emitAssumed(ctx context.Context, c *call) {
 	key := askedKey{c.scope.Model, c.region}
 	if _, told := g.assumed.Load(key); told {
@@ -168,7 +169,7 @@ func (g *Guard) emitAssumed(ctx context.Context, c *call) {
 	}
 }
 
-// flatModel stands in for a model that has no price of its own but a flat one, or returns nil.
+// flatModel returns a stand-in for a model that has a flat price and no other, or nil.
 func (g *Guard) flatModel(c *call, modelID string) *catalog.Resolved {
 	id := g.catalog.FoundationID(modelID)
 	flat, ok := g.flat.model(id)
@@ -180,7 +181,7 @@ func (g *Guard) flatModel(c *call, modelID string) *catalog.Resolved {
 	return &catalog.Resolved{ModelID: id, Model: &catalog.Model{ID: id, Provider: provider}}
 }
 
-// complete works out what the request that was read can cost.
+// complete works out what the request can cost.
 func (g *Guard) complete(c *call, resolved *catalog.Resolved) error {
 	c.guardrails = g.enforced.all()
 	if named := c.demand.guardrail; named != "" && !g.enforced.knows(named) {
@@ -203,13 +204,13 @@ func (g *Guard) complete(c *call, resolved *catalog.Resolved) error {
 	return g.priced(c, resolved)
 }
 
-// scope works out on whose account the call is: the caller's identity stands above the context, and the guard's default
-// fills in what both leave open.
+// scope works out to which scope the call counts: first the caller's identity, then the context's scope, and the guard's default for what
+// both leave empty.
 func (g *Guard) scope(ctx context.Context, scope *budget.Scope) (err error) {
 	if *scope, err = budget.ScopeFrom(ctx); err != nil {
 		return err
 	}
-	// The model is the library's to fill in: a caller must not be able to move its spend to another model's account.
+	// Only the library sets the model: a caller must not be able to move its spend to another model's account.
 	scope.Model = ""
 	if g.identity.ask == nil && !g.defaultScope {
 		return nil

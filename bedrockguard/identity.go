@@ -21,11 +21,11 @@ type identity struct {
 
 // identityQuestion is one use of ask.
 type identityQuestion struct {
-	answered chan struct{} // closed when name or err is there
+	answered chan struct{} // closed once name or err is set
 	name     string
 	err      error
 	waiting  int             // callers, guarded by identity.mu
-	ctx      context.Context // that ask got; ask may ignore that it ends
+	ctx      context.Context // the context that ask was called with; ask may ignore its end
 	cancel   context.CancelFunc
 }
 
@@ -63,7 +63,7 @@ func (i *identity) principal(ctx context.Context) (string, error) {
 	return name, nil
 }
 
-// begin asks in a goroutine that ends with its answer, with its time, or with the last caller who waits for it. Requires mu held.
+// begin calls ask in a goroutine that ends with the answer, with the timeout, or with the last caller who waits for it. Requires mu held.
 func (i *identity) begin(ctx context.Context) *identityQuestion {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), identityTimeout)
 	q := &identityQuestion{answered: make(chan struct{}), ctx: ctx, cancel: cancel, err: errors.New("the function that was to tell ended its goroutine")}
@@ -98,8 +98,8 @@ func (i *identity) end(q *identityQuestion) {
 	close(q.answered)
 }
 
-// stopWaiting takes one caller off a question. It cancels a question that nobody waits for any more; after that, and once a question has used up
-// its time, the next caller asks anew.
+// stopWaiting removes one caller from a question. It cancels the question if nobody else waits for it; after that, and once a question has
+// run out of time, the next caller asks again.
 func (i *identity) stopWaiting(q *identityQuestion) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -121,7 +121,7 @@ func (q *identityQuestion) wait(ctx context.Context) (name string, err error) {
 		err = q.ctx.Err()
 	}
 	select {
-	case <-q.answered: // at the same time: the answer counts
+	case <-q.answered: // both happened at the same time: the answer counts
 		return q.name, q.err
 	default:
 		return "", err

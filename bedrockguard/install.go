@@ -11,16 +11,16 @@ import (
 	"github.com/aws/smithy-go/middleware"
 )
 
-// Install guards the client that is built with these options: bedrockruntime.New(opts, guard.Install). Everything else
-// in this file is sugar over it.
+// Install guards the client that is built with these options: bedrockruntime.New(opts, guard.Install). The other functions in this file are
+// shorthands for it.
 //
-// It sits first after validation in the Initialize step; directly behind the serializer, where it reads what the request asks
-// for; directly inside the SDK's Retry in the Finalize step, so that each attempt that the SDK makes is reserved and settled on
-// its own; and next to the transport in the Deserialize step, behind whatever a caller adds later, where it looks at the request
-// once more: what was changed on the way is reserved anew, and what is sent twice is reserved twice. A per-call option that
-// clears APIOptions removes the guard; so does talking to Bedrock without this client.
+// It adds middlewares at four places. In the Initialize step, after validation. In the Serialize step, directly after the serializer, where
+// it reads what the request asks for. In the Finalize step, directly inside the SDK's Retry, so that each attempt that the SDK makes is
+// reserved and settled separately. In the Deserialize step, next to the transport and after whatever a caller adds later, where it looks at
+// the request once more: if it was changed on the way, a new reservation is made, and if it is sent twice, two are. A per-call option that
+// clears APIOptions removes the guard; calls that do not use this client are not guarded either.
 //
-// The client's streams may run at once, which those of a bare client may not (aws/smithy-go#714).
+// The client's streams may run at the same time, which those of an unguarded client may not (aws/smithy-go#714).
 func (g *Guard) Install(o *bedrockruntime.Options) {
 	keepStreamsApart(o)
 	o.APIOptions = append(o.APIOptions, g.attach)
@@ -31,26 +31,25 @@ func (g *Guard) NewFromConfig(cfg aws.Config, optFns ...func(*bedrockruntime.Opt
 	return bedrockruntime.NewFromConfig(cfg, append(optFns[:len(optFns):len(optFns)], g.Install)...)
 }
 
-// Wrap returns a guarded client with the options of an existing one, which stays as it was: whoever still holds it
-// spends unguarded.
+// Wrap returns a guarded client with the options of an existing one, which stays as it was: calls of the existing client are not guarded.
 func (g *Guard) Wrap(client *bedrockruntime.Client) *bedrockruntime.Client {
 	return bedrockruntime.New(client.Options(), g.Install)
 }
 
-// InstallConfig guards the Bedrock runtime clients that others build from this config. It sits in the stacks of other services'
-// clients too, because a config does not tell them apart, and lets their calls pass untouched. Unlike with Install, two streams at once
-// on one such client share the SDK's decoder.
+// InstallConfig guards the Bedrock runtime clients that are built from this config. The guard is also added to clients of other services,
+// because a config is for all of them, and lets their calls pass unchanged. Unlike with Install, two streams at once on one such client
+// share the SDK's decoder.
 func (g *Guard) InstallConfig(cfg *aws.Config) {
 	cfg.APIOptions = append(cfg.APIOptions[:len(cfg.APIOptions):len(cfg.APIOptions)], g.attach)
 }
 
-// foreign reports whether the call is made by another service's client.
+// foreign reports whether the call is made by another service's client: InstallConfig puts the guard into these too, and they pass.
 func foreign(ctx context.Context) bool {
 	id := awsmiddleware.GetServiceID(ctx)
 	return id != "" && id != bedrockruntime.ServiceID
 }
 
-// steps are the middlewares that keep nothing of a call, so that all stacks share them.
+// steps are the middlewares without any state of a call, so that all stacks share them.
 type steps struct {
 	describe describeMiddleware
 	attempt  attemptMiddleware
@@ -81,11 +80,11 @@ func (g *Guard) attach(stack *middleware.Stack) error {
 	return stack.Deserialize.Add(&g.steps.observe, middleware.After)
 }
 
-// bidirectionalStream is the one operation whose caller the SDK leaves waiting forever when a middleware refuses it: the
-// call returns only what the Deserialize step hands over.
+// bidirectionalStream is the one operation that the guard can't refuse with a middleware: the SDK would leave the caller waiting for ever,
+// because the call only returns what the Deserialize step hands over.
 const bidirectionalStream = "InvokeModelWithBidirectionalStream"
 
-// refuseUnanswered refuses an operation while its stack is being built, which the SDK reports at once.
+// refuseUnanswered refuses an operation while its stack is being built; the SDK reports that error at once.
 func (g *Guard) refuseUnanswered(operation string) error {
 	ctx, c := context.Background(), &call{operation: operation, scope: g.opts.Scope}
 	var err error = &UnsupportedOperationError{Operation: operation}

@@ -9,8 +9,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
-// readInvoke reads a request body in the dialect of its model's provider. A body that can't be understood is refused: it
-// could not be bounded.
+// readInvoke reads a request body in the dialect of its model's provider. A body that can't be parsed is refused, because its cost has no
+// bound.
 func (a *demand) readInvoke(modelID string, body []byte, guardrail string, tier types.ServiceTierType, latency types.PerformanceConfigLatency) error {
 	r, err := wire.ParseRequest(modelID, body)
 	if err != nil {
@@ -18,7 +18,7 @@ func (a *demand) readInvoke(modelID string, body []byte, guardrail string, tier 
 	}
 	a.prompt, a.embedded, a.maxOutput, a.thinking, a.choices, a.writes = r.Prompt, r.Embedded, r.MaxTokens, r.Thinking, r.Choices, r.CacheWrites
 	if r.NoOutput && r.MaxTokens == 0 && strings.HasPrefix(modelID, "anthropic.") {
-		a.maxOutput = 1 // it writes nothing: the prompt is read into the cache alone
+		a.maxOutput = 1 // it generates no text: the prompt is only read into the cache
 	}
 	a.videos, a.audios, a.documentImages = r.Videos, r.Audios, r.DocumentImages
 	a.queries, a.images, a.texts, a.compacts = r.Queries, r.Images, r.Texts, r.Compacts
@@ -36,5 +36,5 @@ func (a *demand) readInvoke(modelID string, body []byte, guardrail string, tier 
 	return nil
 }
 
-// malformed reports a field of a typed input. The reason must not quote what the field holds.
+// malformed returns the error for a field of a typed input. The reason must not quote the field's value.
 func malformed(field, reason string) error { return &MalformedError{Field: field, Reason: reason} }

@@ -6,9 +6,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// Kill is the ledger's KillAs for those who know a model by the id that calls name: the id of an inference profile, or an ARN, in the
-// scope's Model stands for the model that it leads to. A value with patterns is left as it is. An id that leads to no model of the
-// catalog's is taken for that of a model.
+// Kill is the ledger's KillAs, except that the scope's Model may be any id that calls use, such as the id of an inference profile or an ARN:
+// it is resolved to the foundation model. A value with patterns is left as it is, and so is an id that leads to no model of the catalog.
 func (g *Guard) Kill(ctx context.Context, k budget.Kill) (accounts int, err error) {
 	if k.Scope.Model != "" && !k.Patterns {
 		k.Scope.Model = g.catalog.FoundationID(k.Scope.Model)

@@ -9,30 +9,31 @@ import (
 	"github.com/aws/smithy-go/middleware"
 )
 
-// A listener is the caller's code, which may do anything: panic, end its goroutine, block, close the stream that it hears of, make
-// guarded calls. It therefore runs in a goroutine of its own, which ends when there is nothing to tell.
+// A listener is the caller's code, which may do anything: panic, end its goroutine, block, close the stream that its event is about, make
+// guarded calls. It therefore runs in a goroutine of its own, which ends when there are no more events.
 
 const (
 	// listenerPatience is how long a call waits for OnEvent.
 	listenerPatience = time.Second
-	// closePatience is how long Close waits for a listener that gets nowhere.
+	// closePatience is how long Close waits for a listener that makes no progress.
 	closePatience = 5 * time.Second
 	// defaultListenerQueue is how many events wait for one of Options.Listeners.
 	defaultListenerQueue = 1024
-	// maxOnEvents is how many uses of OnEvent run at once, those that were left behind included.
+	// maxOnEvents is how many calls of OnEvent may run at once, including those that no call waits for any more.
 	maxOnEvents = 256
 )
 
-// listener is one function that is told of events. It is safe for concurrent use.
+// listener is one function that is called with events: Options.OnEvent through now, each of Options.Listeners through enqueue. It is safe
+// for concurrent use.
 type listener struct {
 	tell  func(context.Context, Event)
-	limit int // of the queue, or of what runs at once
+	limit int // for OnEvent how many calls of it may run at once, for others the length of the queue
 
 	mu      sync.Mutex
 	queue   []told
-	running int           // goroutines
-	dropped int64         // events that were not told since the last one that was
-	ended   chan struct{} // closed when the next event was told; nil while nobody waits for that
+	running int           // how many goroutines run
+	dropped int64         // how many events were dropped since the last one that was delivered
+	ended   chan struct{} // closed when the next event has been delivered; nil if nobody waits for that
 }
 
 type told struct {
@@ -40,7 +41,7 @@ type told struct {
 	event *Event
 }
 
-// listenerKey marks the contexts that a listener gets: what is called with them is not told to it again.
+// listenerKey marks the contexts that a listener gets: events of calls that are made with them are not delivered to the same listener.
 type listenerKey struct{ *listener }
 
 // newListeners returns OnEvent, nil if there is none, and the others.
@@ -56,7 +57,7 @@ func newListeners(o *Options) (direct *listener, queued []*listener) {
 
 // tellAll queues an event for all listeners except one: the listener whose own failure the event reports, or nil.
 func (g *Guard) tellAll(ctx context.Context, e *Event, except *listener) {
-	ctx = middleware.ClearStackValues(context.WithoutCancel(ctx)) // the caller's values, and no state of the call
+	ctx = middleware.ClearStackValues(context.WithoutCancel(ctx)) // keeps the caller's values, without the SDK's state of the call
 	for _, l := range g.queued {
 		if l != except && ctx.Value(listenerKey{l}) == nil {
 			l.enqueue(g, ctx, *e)
@@ -67,7 +68,7 @@ func (g *Guard) tellAll(ctx context.Context, e *Event, except *listener) {
 	}
 }
 
-// now tells the listener and waits for it, up to a bound.
+// now calls the listener and waits for it, up to a bound.
 func (l *listener) now(g *Guard, ctx context.Context, e Event) {
 	if !l.start(&e) {
 		return
@@ -86,7 +87,7 @@ func (l *listener) now(g *Guard, ctx context.Context, e Event) {
 	}
 }
 
-// start takes a place for one more goroutine, or counts the event as dropped.
+// start reserves a place for one more goroutine, or counts the event as dropped.
 func (l *listener) start(e *Event) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -130,7 +131,7 @@ func (l *listener) enqueue(g *Guard, ctx context.Context, e Event) {
 	}
 }
 
-// work tells what is queued, in order, and ends when there is nothing left. Where the listener ends the goroutine, another one goes on.
+// work delivers the queued events, in order, and ends when there are none left. If the listener ends the goroutine, another one continues.
 func (l *listener) work(g *Guard) {
 	idle := false
 	defer func() {
@@ -154,7 +155,7 @@ func (l *listener) work(g *Guard) {
 	}
 }
 
-// fenced tells one event. A panic ends here, and the other listeners hear of it.
+// fenced delivers one event. A panic of the listener ends here, and is reported to the other listeners.
 func (l *listener) fenced(g *Guard, ctx context.Context, e *Event) {
 	defer func() {
 		if panicked := recover(); panicked != nil {
@@ -169,7 +170,8 @@ func (l *listener) fenced(g *Guard, ctx context.Context, e *Event) {
 	l.tell(context.WithValue(ctx, listenerKey{l}, true), *e)
 }
 
-// wait returns once everything was told, or when the context ends, or after a while without progress; it reports whether all was told.
+// wait returns once everything was delivered, or when the context ends, or after a while without progress; it reports whether everything was
+// delivered.
 func (l *listener) wait(ctx context.Context) bool {
 	if ctx.Value(listenerKey{l}) != nil {
 		return true // it is the listener itself that waits

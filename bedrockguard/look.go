@@ -16,9 +16,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
-// What is reserved is read from what is sent. The input of a call is read directly after it was serialised, so that whatever
-// changed it before is in the reading; the serialised request is compared with that before each reservation and once more
-// next to the transport, which costs a few comparisons, and is read anew where it differs.
+// The amount to reserve is computed from what is sent. The input is read directly after it was serialised, so that earlier changes are
+// included. Before each reservation, and once more next to the transport, the serialised request is compared with what was read, which costs
+// a few comparisons; if it differs, it is read again.
 
 const describeID = "bedrockguard.Describe"
 
@@ -47,7 +47,7 @@ func (m *describeMiddleware) HandleSerialize(ctx context.Context, in middleware.
 	return next.HandleSerialize(ctx, in)
 }
 
-// describe reads the operation's input and notes what the serialised request looks like.
+// describe reads the operation's input and records what the serialised request looks like.
 func (g *Guard) describe(ctx context.Context, c *call, input any, req *smithyhttp.Request) error {
 	if c.flatOperation {
 		if req == nil {
@@ -78,12 +78,12 @@ func (g *Guard) describe(ctx context.Context, c *call, input any, req *smithyhtt
 	return g.complete(c, resolved)
 }
 
-// sight is what a look at a serialised request saw, as far as its cost depends on it. Texts are compared by where they lie.
+// sight is what was seen of a serialised request, as far as its cost depends on it. Texts are compared by their address in memory.
 type sight struct {
 	first                    *byte // of the body; nil when it is empty
 	length                   int
 	path                     string
-	tier, latency, guardrail string // of the headers that InvokeModel has in place of fields
+	tier, latency, guardrail string // the headers that InvokeModel has in place of fields
 }
 
 // The headers of InvokeModel that stand for fields of Converse, in the form in which net/http keeps them.
@@ -100,7 +100,7 @@ func (s *sight) note(req *smithyhttp.Request, body []byte) {
 	}
 }
 
-// header returns the only value of a header, or all of them, which no single value equals.
+// header returns the only value of a header; if there are several, it returns all of them, which differs from any single value.
 func header(req *smithyhttp.Request, name string) string {
 	switch values := req.Header[name]; len(values) {
 	case 0:
@@ -112,16 +112,15 @@ func header(req *smithyhttp.Request, name string) string {
 	}
 }
 
-// shows reports whether the request is still the one that was seen. An endpoint may have put a path of its own in front.
+// shows reports whether the request is still the same. Its path may have a prefix now, which an endpoint can add.
 func (s *sight) shows(req *smithyhttp.Request, body []byte) bool {
 	sameBody := len(body) == s.length && (len(body) == 0 || &body[0] == s.first)
 	return sameBody && strings.HasSuffix(req.URL.Path, s.path) &&
 		header(req, tierHeader) == s.tier && header(req, latencyHeader) == s.latency && header(req, guardrailHeader) == s.guardrail
 }
 
-// lookAgain compares the request with the one by which the call was judged, and reads it again if something has changed it since.
-// It reports whether it did. The request that it returns is the one to go on with: a body that can be read only once was
-// replaced by a copy in memory.
+// lookAgain compares the request with the one that was read before, reads it again if it has changed, and reports whether it did. The caller
+// has to go on with the returned request: a body that can be read only once was replaced with a copy in memory.
 func (g *Guard) lookAgain(ctx context.Context, c *call, req *smithyhttp.Request) (*smithyhttp.Request, bool, error) {
 	if req == nil {
 		return nil, false, nil
@@ -149,7 +148,7 @@ func (g *Guard) lookAgain(ctx context.Context, c *call, req *smithyhttp.Request)
 	return req, true, nil
 }
 
-// describeHTTP reads a request of any guarded operation as it is about to be sent.
+// describeHTTP reads a request of any guarded operation that is about to be sent.
 func (g *Guard) describeHTTP(ctx context.Context, c *call, req *smithyhttp.Request, body []byte) error {
 	modelID, ok := c.modelInBody, c.modelInBody != ""
 	if !ok {
@@ -192,8 +191,8 @@ func modelInPath(u *url.URL) (string, bool) {
 	return id, err == nil
 }
 
-// bodyOf returns the bytes of a request's body where they lie in memory, and reports false when they do not. It does not
-// copy them, and leaves the body where it was.
+// bodyOf returns the bytes of a request's body without copying them, and false if they are not in memory. The body's read position stays as
+// it was.
 func (c *call) bodyOf(req *smithyhttp.Request) ([]byte, bool) {
 	switch stream := req.GetStream().(type) {
 	case nil:
@@ -203,7 +202,7 @@ func (c *call) bodyOf(req *smithyhttp.Request) ([]byte, bool) {
 		if err != nil {
 			return nil, false
 		}
-		_, _ = stream.WriteTo(&c.looking) // it never fails: the window takes everything
+		_, _ = stream.WriteTo(&c.looking) // can't fail: the window accepts everything
 		_, err = stream.Seek(at, io.SeekStart)
 		return c.looking.bytes, err == nil
 	default:
@@ -211,7 +210,7 @@ func (c *call) bodyOf(req *smithyhttp.Request) ([]byte, bool) {
 	}
 }
 
-// memoryWindow keeps sight of what is written to it, which for a bytes.Reader is the memory that it reads from.
+// memoryWindow keeps a reference to what is written to it. A bytes.Reader writes the memory that it reads from.
 type memoryWindow struct{ bytes []byte }
 
 func (w *memoryWindow) Write(p []byte) (int, error) {

@@ -23,7 +23,7 @@ const (
 	ModeRealtime           Mode = "realtime"            // text and speech tokens over one open connection: Price and Media
 )
 
-// Lifecycle says how long a model will still answer. It never changes a price: what answers is billed.
+// Lifecycle says how long a model will be available. It never changes a price: every answer is billed.
 type Lifecycle string
 
 // The lifecycle states of a model. The empty Lifecycle stands for LifecycleActive.
@@ -35,13 +35,12 @@ const (
 	LifecycleEndOfLife  Lifecycle = "end-of-life" // the service refuses new calls
 )
 
-// Model is what the guard knows of one foundation model: prices, limits and cache rules. By hand, ID, Price and
-// MaxOutputTokens are enough for a chat model; each other field says what its zero value means. The zero Model is refused.
-// Options.Models lays models over the built-in table, each in place of the one with the same ID: start from what Models
-// yields to change a part. New refuses models that contradict themselves.
+// Model is what the guard knows of one foundation model: prices, limits and cache rules. To write one by hand, ID, Price and MaxOutputTokens
+// are enough for a chat model; each other field says what its zero value means. The zero Model is refused. Options.Models adds models to the
+// built-in table, or replaces those with the same ID: to change a part of one, start from what Models yields. New refuses models that
+// contradict themselves.
 //
-// Rates are pico-USD per token, which are millionths of a USD per million tokens; fees are nano-USD; factors are
-// thousandths.
+// Rates are pico-USD per token, which are millionths of a USD per million tokens; fees are nano-USD; factors are thousandths.
 type Model struct {
 	// ID is the foundation-model id, without a geography: "anthropic.claude-opus-4-6-v1". Required. It may be any id that
 	// ModelId takes, so that a custom or imported model's ARN can have a price of its own.
@@ -61,10 +60,10 @@ type Model struct {
 	// or not; only "global" matters: without it, a global id is billed with the geo premium.
 	Profiles []string
 
-	// Unpriced says that no price is published: the model is known, and every call to it is refused. It goes with no price.
+	// Unpriced says that no price is published: the model is known, and every call to it is refused. It excludes any price.
 	Unpriced bool
-	// Free says that calls cost nothing by themselves, as with provisioned throughput and custom models that are paid for
-	// by the hour. It goes with no price at all. The zero value, false, makes a missing price an error.
+	// Free says that calls cost nothing by themselves, as with provisioned throughput and custom models that are paid for by the hour. It
+	// excludes any price. If it is false, a missing price is an error.
 	Free bool
 	// Price is the lowest list price, in pico-USD per token: that of the global profile where there is one, else that of
 	// us-east-1. Input and Output are required for chat, Input for an embedding model without Fees. A zero cache rate is
@@ -77,48 +76,46 @@ type Model struct {
 	Media MediaRates
 	// LatencyOptimized are the base rates under latency-optimized inference. Nil says that the model does not offer it.
 	LatencyOptimized *price.Rates
-	// Tiers are the factors of service tiers on every rate, in thousandths, by the service's name of the tier: "flex",
-	// "priority", "ultrafast", "batch". Each is the dearest ratio that is published for the model. A tier that is missing
-	// has the dearest factor of any model in the catalog.
+	// Tiers are the factors of service tiers on every rate, in thousandths, by the service's name of the tier: "flex", "priority",
+	// "ultrafast", "batch". Each is the highest ratio that is published for the model. A missing tier has the highest factor of any model in
+	// the catalog.
 	Tiers map[string]price.Tier
-	// TierOverrides are factors like those of Tiers by region, where rounded prices make them dearer there. The lower of
-	// two that apply is not used. In a region whose price is assumed, the dearest of all applies.
+	// TierOverrides are factors like those of Tiers by region, where rounding of prices makes them higher. If two apply, the higher one is
+	// used. In a region whose price is assumed, the highest of all applies.
 	TierOverrides map[string]map[string]price.Tier
 
 	// GeoPremium is the factor, in thousandths, on every rate and fee of an id that is not global: 1100 is ten percent
 	// more. Zero stands for 1000.
 	GeoPremium int64
-	// GovFactor is the factor, in thousandths, on every rate and fee of Price in GovCloud, and the least one in any other
-	// partition that is not the commercial one. It holds where RegionOverrides has no entry. Zero stands for 1200, or for
-	// GeoPremium if that is more.
+	// GovFactor is the factor, in thousandths, on every rate and fee of Price in GovCloud, and the lowest possible one in other partitions
+	// than the commercial one. It applies if RegionOverrides has no entry. Zero means 1200, or GeoPremium if that is more.
 	GovFactor int64
-	// UnlistedRegion is the factor, in thousandths, on Price times GeoPremium in a commercial region without an entry of
-	// its own, us-east-1, us-east-2 and us-west-2 excepted. 1000 says that one price holds in every region. More than that
-	// is a stand-in for prices that are not known: the dearest commercial entry of RegionOverrides is charged if that is
-	// more, and an event tells. Zero stands for 1700 on a model with GeoOverrides or RegionOverrides, and for 1000
-	// on one without.
+	// UnlistedRegion is the factor, in thousandths, on Price times GeoPremium in a commercial region without an entry of its own, except
+	// us-east-1, us-east-2 and us-west-2. 1000 says that one price applies in every region. More than that replaces prices that are not
+	// known: the highest commercial entry of RegionOverrides is used if that is more, and EventPriceAssumed is emitted. Zero means 1700 for
+	// a model with GeoOverrides or RegionOverrides, and 1000 for one without.
 	UnlistedRegion int64
 	// GeoOverrides are final rates by geography ("eu"). They replace the product of Price and GeoPremium, for profiles of
 	// that geography and for calls from its regions. Long-context and latency-optimized rates change in proportion.
 	GeoOverrides map[string]price.Rates
-	// RegionOverrides are final rates by region ("eu-west-3"), for calls without a profile and for every profile but
-	// global that is called from there. Of a region's and a geography's, the dearer applies. A cache rate that is zero is
-	// in proportion to the input rate, and at least the input rate.
+	// RegionOverrides are final rates by region ("eu-west-3"), for calls without a profile and for every profile but global that is called
+	// from there. If there are rates for both the region and its geography, the higher ones apply. A cache rate of zero is in proportion to
+	// the input rate, and at least the input rate.
 	RegionOverrides map[string]price.Rates
-	// GlobalOverrides are final rates of the global profile by the region that it is called from. Where the table is not
-	// empty, a region that it does not list is billed at its dearest entry, us-east-1, us-east-2 and us-west-2 excepted.
-	// An empty table says that Price holds wherever the global profile is called from.
+	// GlobalOverrides are final rates of the global profile by the region from which it is called. If the table is not empty, a region that
+	// it does not list is billed at its highest entry, except us-east-1, us-east-2 and us-west-2. An empty table says that Price applies
+	// wherever the global profile is called from.
 	GlobalOverrides map[string]price.Rates
-	// FeeOverrides are final fees by region. A fee that is zero in an entry follows the rule for regions without one.
+	// FeeOverrides are final fees by region. A fee of zero follows the rule for regions without an entry.
 	FeeOverrides map[string]Fees
 
 	// MaxInputTokens is the context window. Zero is unknown.
 	MaxInputTokens int64
 	// MaxOutputTokens is what a response can hold when the request names no limit. Required for chat.
 	MaxOutputTokens int64
-	// ToolPromptTokens is what the service adds to a prompt that offers tools, in tokens. Zero is unknown.
+	// ToolPromptTokens is how many tokens the service adds to a prompt that offers tools. Zero is unknown.
 	ToolPromptTokens int64
-	// CountTokens says that CountTokens of the Bedrock runtime takes the bare id.
+	// CountTokens says that the operation CountTokens accepts the model's id without a profile.
 	CountTokens bool
 	// Embedding bounds what one call of an embedding model takes. The zero value is unknown.
 	Embedding EmbeddingLimits
@@ -131,16 +128,16 @@ type Model struct {
 	Source string
 }
 
-// Fees are prices in nano-USD for what is not counted in tokens. Zero is not billed.
+// Fees are prices in nano-USD for what is not counted in tokens. Zero means that it is not billed.
 type Fees struct {
 	Query             price.Amount // a rerank query: one search unit, see RerankLimits
-	Request           price.Amount // a call, whatever it holds
+	Request           price.Amount // a call, whatever it contains
 	Image             price.Amount // an input image
 	DocumentImage     price.Amount // an input image that is read as the page of a document
 	VideoSecond       price.Amount // a second of input video
 	AudioSecond       price.Amount // a second of input audio
-	OutputImage       price.Amount // an image that is made, of the dearest size and quality
-	OutputVideoSecond price.Amount // a second of video that is made
+	OutputImage       price.Amount // a generated image, of the most expensive size and quality
+	OutputVideoSecond price.Amount // a second of generated video
 	WebSearch         price.Amount // a web search that the service makes during a call
 	FileSearch        price.Amount // a file search that the service makes during a call
 	Grounding         price.Amount // a request of the system tool nova_grounding
@@ -177,11 +174,12 @@ type RerankLimits struct {
 type CacheRules struct {
 	// Explicit says that requests may carry cache points. Without it the service refuses a request that has one.
 	Explicit bool
-	// Implicit says that the model caches unasked, so that cache reads and writes can be billed without a cache point.
+	// Implicit says that the model caches by itself, so that cache reads and writes can be billed without a cache point.
 	Implicit bool
 	// MinTokens is the shortest prefix that is cached, as documented. Zero is unknown.
 	MinTokens int64
-	// ObservedMinTokens is the shortest prefix that was seen to be cached, where that is more. Zero is no such finding.
+	// ObservedMinTokens is the shortest prefix that was seen to be cached, if that is longer than MinTokens. Zero means that no such
+	// observation was made.
 	ObservedMinTokens int64
 	// MaxPoints is how many cache points a request may carry. Required with Explicit.
 	MaxPoints int
@@ -191,12 +189,11 @@ type CacheRules struct {
 	TTLs []time.Duration
 	// Fields are the parts of a request that take cache points: "system", "messages", "tools". Empty is unknown.
 	Fields []string
-	// MaxCacheableTokens is the longest prefix that is cached. Zero is no such bound.
+	// MaxCacheableTokens is the longest prefix that is cached. Zero means no bound.
 	MaxCacheableTokens int64
 }
 
-// Models returns the models of the built-in table, ordered by id. Each is a copy: changing it changes no price but that of a
-// guard that gets it in Options.Models.
+// Models returns the models of the built-in table, ordered by id. Each is a copy: to use a changed one, pass it in Options.Models.
 func Models() iter.Seq[Model] {
 	return func(yield func(Model) bool) {
 		for m := range catalog.Default().Models() {
@@ -207,9 +204,9 @@ func Models() iter.Seq[Model] {
 	}
 }
 
-// CatalogDate is the day up to which the facts of the built-in table hold, in UTC.
+// CatalogDate is the day, in UTC, at which the facts of the built-in table were last checked.
 func CatalogDate() time.Time {
-	date, _ := time.Parse(time.DateOnly, catalog.Default().Date()) // a test holds the table to the form
+	date, _ := time.Parse(time.DateOnly, catalog.Default().Date()) // a test makes sure that the date can be parsed
 	return date
 }
 
@@ -257,7 +254,7 @@ func ReadModels(r io.Reader) ([]Model, error) {
 	return models, nil
 }
 
-// toCatalog translates models for the catalog, which copies what they refer to.
+// toCatalog converts models for the catalog, which copies what they refer to.
 func toCatalog(models []Model) []catalog.Model {
 	translated := make([]catalog.Model, len(models))
 	for i := range models {
@@ -336,7 +333,7 @@ func fromCatalog(m catalog.Model) Model {
 	}
 }
 
-// feesBy translates a table of fees, whose two types have the same fields.
+// feesBy converts a table of fees between two types with the same fields.
 func feesBy[To, From interface{ Fees | catalog.Fees }](table map[string]From) map[string]To {
 	if table == nil {
 		return nil

@@ -10,13 +10,13 @@ import (
 type treatment uint8
 
 const (
-	refused treatment = iota // spends in a way that has no price here; also any operation that is not in the table
+	refused treatment = iota // its cost can't be metered; also any operation that is not in the table
 	free                     // costs nothing
 	guarded                  // metered and limited
 )
 
-// treatmentOf is the guard's whole knowledge of the client's operations. A test compares it with the SDK's client, so that
-// an operation that AWS adds is decided on by a person; until then it is refused.
+// treatmentOf lists every operation of the client. A test compares it with the SDK's client, so that a person decides about an operation
+// that AWS adds; until then it is refused.
 func treatmentOf(operation string) treatment {
 	switch operation {
 	case "Converse", "ConverseStream", "InvokeModel", "InvokeModelWithResponseStream":
@@ -24,14 +24,14 @@ func treatmentOf(operation string) treatment {
 	case "CountTokens", "GetAsyncInvoke", "ListAsyncInvokes":
 		return free
 	default:
-		// ApplyGuardrail and InvokeGuardrailChecks bill text units, StartAsyncInvoke and the bidirectional stream bill
-		// seconds of video and speech: none has a token price, but Options.FlatPrices can price all but the last.
+		// ApplyGuardrail and InvokeGuardrailChecks are billed by text units, StartAsyncInvoke and the bidirectional stream by seconds of
+		// video and speech: none has a token price, but Options.FlatPrices can price all but the last.
 		return refused
 	}
 }
 
-// operationOf returns the guarded operation that an input belongs to and the model that it names, and no operation for any
-// other input. The type tells what the context does, and faster.
+// operationOf returns the guarded operation that an input belongs to and the model that it names; for any other input it returns no
+// operation. It goes by the input's type, which is faster than the context.
 func operationOf(input any) (operation string, modelID *string, streams bool) {
 	switch in := input.(type) {
 	case *bedrockruntime.ConverseInput:

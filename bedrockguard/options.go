@@ -15,12 +15,12 @@ import (
 
 // Options configures a Guard. The zero value is the strict default.
 type Options struct {
-	// Cache is the prompt-cache policy. The zero value does not look. Findings arrive as events; a refused call returns a
+	// Cache is the prompt-cache policy. The zero value switches the check off. Findings are reported as events; a refused call returns a
 	// *cache.RefusedError before anything is reserved.
 	Cache cache.Policy
 
-	// Scope fills in what a call's context leaves open: it is how code that passes context.Background() gets an account.
-	// Its Model field is ignored.
+	// Scope fills in what a call's context leaves empty, so that code that passes context.Background() has an account too. Its Model field
+	// is ignored.
 	Scope budget.Scope
 
 	// Identity names the principal of every call, asked for once and remembered; package stsidentity asks AWS STS. A call
@@ -31,111 +31,110 @@ type Options struct {
 	// Models adds models to the built-in catalog, or replaces them; ReadModels reads them from JSON.
 	Models []Model
 
-	// Discounts are negotiated, in thousandths off the list price, by glob of foundation-model ids: 75 is 7.5 percent, and 1 to 999
-	// are allowed. They apply to every rate and fee of a model. Of several globs that match, the smallest discount counts. Nil is the
-	// list price.
+	// Discounts are negotiated discounts, in thousandths off the list price, by glob of foundation-model ids: 75 is 7.5 percent, and 1 to
+	// 999 are allowed. They apply to every rate and fee of a model. If several globs match, the smallest discount counts. Nil is the list
+	// price.
 	Discounts map[string]int64
 
 	// ModelFor maps ids that hide their model, such as ARNs of application inference profiles, provisioned throughput,
 	// custom models and prompts, to the foundation-model or profile id whose prices apply.
 	ModelFor map[string]string
 
-	// FlatPrices are the most that one call can cost in nano-USD where nothing else is known, by what it uses:
-	// "operation:ApplyGuardrail", "operation:InvokeGuardrailChecks" and "operation:StartAsyncInvoke"; "feature:guardrail" for
-	// requests that name a guardrail, "feature:web_search" and other tools that run at the provider; "model:" and a glob of
-	// foundation-model ids for models that are not billed by tokens, such as image models. Each is added to what the call's tokens
-	// can cost. What an answer tells is posted instead; what it does not tell is posted at the flat price. Without an entry such a
-	// call is refused. New refuses an unknown key and a price that is not positive.
+	// FlatPrices are the most that one call can cost in nano-USD for things without a price in the catalog: "operation:ApplyGuardrail",
+	// "operation:InvokeGuardrailChecks" and "operation:StartAsyncInvoke"; "feature:guardrail" for requests that name a guardrail,
+	// "feature:web_search" and other tools that run at the provider; "model:" and a glob of foundation-model ids for models that are not
+	// billed by tokens, such as image models. Each is added to what the call's tokens can cost. The answer's units are posted if it reports
+	// them, else the flat price. Without an entry such a call is refused. New refuses an unknown key and a price that is not positive.
 	FlatPrices map[string]price.Amount
 
-	// EnforcedGuardrails are the guardrails that the account or the organisation enforces on calls that do not name them. An answer
-	// that shows one which is not declared is an event, and from then on it is reserved for.
+	// EnforcedGuardrails are the guardrails that the account or the organisation enforces on calls that do not name them. If an answer shows
+	// another one, that is an event, and later calls reserve for it.
 	EnforcedGuardrails []Guardrail
 
 	// Rate limits uncached input tokens per minute. The zero value does not limit.
 	Rate Rate
 
-	// Outcomes overrides rows of the table of what is charged for an attempt that told no usage.
+	// Outcomes overrides rows of the table of what is charged for an attempt without reported usage.
 	Outcomes map[Outcome]Action
 
-	// StrictBound always reserves the byte-length bound. By default, when that bound is refused, a tighter one is
-	// tried: a token count of the prompt times a safety factor that is learned per model.
+	// StrictBound always reserves the byte-length bound. By default, if that bound is refused, a tighter one is tried, which is computed
+	// from the kinds of text in the prompt.
 	StrictBound bool
 
-	// Shadow refuses nothing for want of room, rate, a price or a store, and tells what enforcing would have refused: by EventDenied, with
-	// Event.Shadow set as in all of its events, and by Guard.ShadowReport. What is let through counts against no limit, so that what is
-	// foretold is what enforcing does, call by call. A kill is a person's act, and is carried out.
+	// Shadow refuses nothing for lack of room, rate, a price or a store, and only reports what would have been refused: with EventDenied,
+	// with Event.Shadow set as in all of its events, and in Guard.ShadowReport. A call that is only let through by Shadow counts against no
+	// limit, so that later calls are judged as if it had been refused. A kill is always enforced.
 	Shadow bool
 
-	// Output sets the output limit of requests that have none, and lowers it into what is left instead of refusing.
+	// Output sets the output limit of requests that have none, and lowers it to what the budget has left instead of refusing.
 	Output Output
 
-	// Substitute is asked before each Converse and ConverseStream of the SDK which model is to answer it instead, by what is left, with one
-	// look at the balances; false keeps the one that was asked for. The caller's request stays as it is. The call is priced and limited
-	// as the substitute's, which is not taken where it can cost more in any class: EventSubstituted tells of both. It may be called at the same
-	// time from many calls.
+	// Substitute is asked before each Converse and ConverseStream of the SDK which model should answer it instead, given how full its limits
+	// are, which are read once for this; false keeps the model. The caller's request is not changed. The call is priced and limited as one
+	// of the substitute, which is not used if it can cost more in any class. EventSubstituted reports both cases. It may be called
+	// concurrently.
 	Substitute func(context.Context, Pressure) (modelID string, ok bool)
 
-	// Brakes stop agents that run in circles.
+	// Brakes stop agents that repeat themselves.
 	Brakes Brakes
 
 	// ReservationTTL is how long an attempt may take before its worst case is charged; its late settlement corrects that.
 	// Zero is budget.DefaultTTL.
 	ReservationTTL time.Duration
 
-	// StoreTimeout bounds the time that a call waits for the store before it is sent, all in all; a store that does not answer by
-	// then refuses it with budget.ErrStore. Zero is two seconds.
+	// StoreTimeout bounds the total time that a call waits for the store before it is sent; if the store does not answer by then, the call
+	// is refused with budget.ErrStore. Zero is two seconds.
 	StoreTimeout time.Duration
 
-	// MaxWait is how long a call may wait for room that others hold, at most five minutes: where its limits have room but for what is
-	// pending, it is served in its turn instead of being refused; see budget.Ledger.Wait. With Output.Clamp it is clamped after that. Zero
-	// waits for nobody.
+	// MaxWait is how long a call may wait for room that other calls have reserved, at most five minutes. If its limits lack room only
+	// because of pending calls, it waits for its turn instead of being refused; see budget.Ledger.Wait. With Output.Clamp it is clamped
+	// after that. Zero does not wait.
 	MaxWait time.Duration
 
-	// SettleTimeout bounds the time that a finished call waits for the store, detached from the caller's context: an attempt that
-	// can't be settled by then is charged its worst case when it expires. Zero is two seconds. A call that lost time to a store that
-	// did not answer loses no more than the longer of both, however often it is sent.
+	// SettleTimeout bounds the time that a finished call waits for the store, independent of the caller's context: an attempt that can't be
+	// settled by then is charged its worst case when it expires. Zero is two seconds. If the store does not answer, a call waits in total
+	// for at most the longer of StoreTimeout and SettleTimeout, however often it is sent.
 	SettleTimeout time.Duration
 
-	// DrainTimeout is how long an answer is read on in the background when its caller cancels, times out or closes the stream, to
-	// learn the truth instead of charging the worst case: Bedrock bills it either way. The transport runs under a context of its
-	// own for that. Zero is one minute; a negative value switches it off. Close waits for answers that are read on.
+	// DrainTimeout is how long an answer is read on in the background if its caller cancels, times out or closes the stream, to learn its
+	// usage instead of charging the worst case: Bedrock bills it in any case. The transport runs under a context of its own for that. Zero
+	// is one minute; a negative value switches it off. Close waits for answers that are read on.
 	DrainTimeout time.Duration
 
-	// MaxDrains is how many answers are read on at once, at most; a call whose caller leaves beyond that is charged its worst
-	// case. Zero is 256.
+	// MaxDrains is how many answers are read on at once, at most; if more callers leave, their calls are charged with the worst case. Zero
+	// is 256.
 	MaxDrains int
 
 	// KillPoll is how often running streams ask the store whether they were killed. Zero is 250 milliseconds.
 	KillPoll time.Duration
 
-	// ReservationHeader, if set, is the name of an HTTP header that carries each attempt's reservation id, for proxies and
-	// simulators that keep a bill of their own. Empty sends nothing.
+	// ReservationHeader, if set, is the name of an HTTP header with each attempt's reservation id, for proxies and simulators that keep
+	// their own bill. Empty sends none.
 	ReservationHeader string
 
-	// Clock is the time by which the prompt-cache check measures pauses, for tests and replays. Nil is time.Now.
+	// Clock is the clock by which the prompt-cache check measures pauses between calls, for tests and replays. Nil is time.Now.
 	Clock func() time.Time
 
-	// OnEvent is told what becomes of every attempt, while the call waits for it, or the stream, or the answer that is read on, for up
-	// to a second; then it is left behind. It must be safe for concurrent use. With 256 of it running, further events are dropped and
-	// counted in Event.Dropped. Its context holds the values of the caller's and does not end with the call.
+	// OnEvent is called with each event. The call, the stream, or the goroutine that reads an answer on waits for it up to a second, and
+	// then goes on without it. It must be safe for concurrent use. While 256 calls of it run, further events are dropped and counted in
+	// Event.Dropped. Its context has the caller's values and does not end with the call.
 	OnEvent func(context.Context, Event)
 
-	// Listeners are told the same, each in a goroutine of its own, one event after the other, in the order in which each call gives
-	// them; no call waits for them. An event that finds a listener's queue full is dropped and counted in Event.Dropped. Close waits
-	// for what is queued.
+	// Listeners get the same events, each in a goroutine of its own, one event after the other; events of one call keep their order. No call
+	// waits for them. An event that finds a listener's queue full is dropped and counted in Event.Dropped. Close waits until the queues are
+	// empty.
 	//
-	// OnEvent and Listeners may do anything: panic, which is told to the others as EventListenerFailed, end their goroutine, close
-	// the stream, or make guarded calls. Calls that are made with the context that a listener got are not told to that listener.
+	// OnEvent and Listeners may do anything: panic, which the others get as EventListenerFailed, end their goroutine, close the stream, or
+	// make guarded calls. Events of calls that are made with a listener's context are not delivered to that listener.
 	Listeners []func(context.Context, Event)
 
-	// ListenerQueue is how many events wait for each of Listeners at most. Zero is 1,024.
+	// ListenerQueue is how many events may be queued for each of Listeners. Zero is 1,024.
 	ListenerQueue int
 }
 
 // Rate is a token bucket of uncached input tokens for each scope, in this process. The zero value does not limit.
 type Rate struct {
-	// UncachedInputTokensPerMinute is what flows into the bucket. Zero switches the limit off.
+	// UncachedInputTokensPerMinute is how fast the bucket refills. Zero switches the limit off.
 	UncachedInputTokensPerMinute int64
 	// Burst is the bucket's size in tokens. Zero is one minute's worth.
 	Burst int64
@@ -151,10 +150,10 @@ const (
 	defaultKillPoll      = 250 * time.Millisecond
 	defaultDrainTimeout  = time.Minute
 	defaultMaxDrains     = 256
-	maxRateWait          = 5 * time.Minute // of the age at which a signed request expires
+	maxRateWait          = 5 * time.Minute // a signed request expires at this age
 )
 
-// fillDefaults puts the defaults in the place of zeros.
+// fillDefaults replaces zeros with the defaults.
 func (o *Options) fillDefaults() {
 	o.StoreTimeout = cmp.Or(o.StoreTimeout, defaultStoreTimeout)
 	o.SettleTimeout = cmp.Or(o.SettleTimeout, defaultSettleTimeout)

@@ -16,16 +16,16 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
-// Output says what becomes of the output limit of a request: the tokens that its answer may have at most, which are set aside in
-// full. The caller's own values stay as they are; EventOutputLimited says what is sent instead. The zero value changes nothing.
+// Output says what happens to the output limit of a request: the most tokens that its answer may have, which are reserved in full. The
+// caller's own values are not changed; EventOutputLimited says what is sent instead. The zero value changes nothing.
 type Output struct {
-	// Default is the limit of a request that sets none, in tokens; a model that writes fewer keeps its own. Zero sets none: then all that
-	// the model can write is set aside.
+	// Default is the limit, in tokens, for a request that sets none; a model with a lower limit keeps that. Zero sets none: then all that
+	// the model can write is reserved.
 	Default int32
-	// Clamp lowers the limit of a request into what the budget has left, where it would be refused for want of room.
+	// Clamp lowers the limit of a request to what the budget has left, if it would be refused for lack of room.
 	Clamp bool
-	// Floor is the least to which Clamp lowers a limit, in tokens; a request that does not fit with it is refused. It is never lowered
-	// to a thinking budget or below. Zero is 256.
+	// Floor is the lowest limit that Clamp sets, in tokens; a request that does not fit even so is refused. The limit always stays above a
+	// thinking budget. Zero is 256.
 	Floor int32
 }
 
@@ -37,11 +37,11 @@ func (o *Output) validate(add func(bad bool, format string, args ...any)) {
 	add(o.Floor > 0 && !o.Clamp, "Output.Floor %d is of no use without Output.Clamp", o.Floor)
 }
 
-// limiting is what is known of the output limit of one call.
+// limiting is the state of the output limit of one call.
 type limiting struct {
-	// may says that a refusal for want of room is not the last word: the limit may be lowered, or the request made once more as it is.
+	// may says that after a refusal for lack of room the call is tried again: with a lower limit, or as it is.
 	may bool
-	// input is the bound of input tokens by which a reservation was refused last.
+	// input is the bound of input tokens with which the last reservation was refused.
 	input int64
 }
 
@@ -58,7 +58,7 @@ func (m *identifyMiddleware) next(ctx context.Context, c *call, in middleware.In
 	return out, md, err
 }
 
-// limited runs the rest of the chain on a request whose output limit is set, and lowered as often as that lets it fit.
+// limited runs the rest of the chain on a request with an output limit, and lowers the limit as long as that may help.
 func (g *Guard) limited(ctx context.Context, c *call, input any, run func(input any) error) error {
 	if limited, n := g.defaultOutput(c, input); n > 0 {
 		input = limited
@@ -75,7 +75,7 @@ func (g *Guard) limited(ctx context.Context, c *call, input any, run func(input 
 			return err
 		}
 		limited, from, to := g.clamp(c, input, err)
-		if c.limiting.may = to > 0 && c.attempts.Load() == attempts+1; c.limiting.may { // else something was sent, or nothing helps
+		if c.limiting.may = to > 0 && c.attempts.Load() == attempts+1; c.limiting.may { // otherwise something was sent, or a lower limit does not help
 			input = limited
 			g.emitLimited(ctx, c, from, to)
 		}
@@ -84,22 +84,22 @@ func (g *Guard) limited(ctx context.Context, c *call, input any, run func(input 
 	return run(input)
 }
 
-// maxClamps is how often a limit is lowered for one call: each time another limit, or what others have set aside meanwhile, may want it
-// lower.
+// maxClamps is how often a limit is lowered for one call: after each time another budget limit, or new reservations of others, may require a
+// lower one.
 const maxClamps = 4
 
 func (g *Guard) emitLimited(ctx context.Context, c *call, from, to int64) {
 	g.emit(ctx, c, nil, Event{Kind: EventOutputLimited, OutputFrom: from, OutputTo: to})
 }
 
-// defaultOutput sets the default limit where a request has none, and returns it; 0 when nothing was changed.
+// defaultOutput sets the default limit if a request has none, and returns it; 0 if nothing was changed.
 func (g *Guard) defaultOutput(c *call, input any) (any, int64) {
 	if g.opts.Output.Default == 0 {
 		return input, 0
 	}
 	resolved, err := g.catalog.Resolve(aws.ToString(modelOf(input)), c.region)
 	if err != nil {
-		return input, 0 // which is refused where it is read
+		return input, 0 // it is refused when it is read
 	}
 	n := int64(g.opts.Output.Default)
 	if most := resolved.Model.MaxOutputTokens; most > 0 {
@@ -115,7 +115,7 @@ func (g *Guard) defaultOutput(c *call, input any) (any, int64) {
 	return limited, n
 }
 
-// hasOutputLimit reports whether a request sets a limit, or is one that can't be told.
+// hasOutputLimit reports whether a request sets a limit. If that can't be found out, it reports true.
 func hasOutputLimit(modelID string, input any) bool {
 	var parts converseParts
 	if parts.of(input) {
@@ -152,14 +152,14 @@ func (g *Guard) clamp(c *call, input any, refused error) (limited any, from, to 
 	return limited, c.demand.maxOutput, n
 }
 
-// thinking is the largest output limit among the fields that a request has beside the one that is lowered.
+// thinking returns the largest output limit among the request's fields other than the one that is lowered.
 func (c *call) thinking() int64 { return max(c.demand.extraOutput, c.demand.thinking) }
 
 // fitting returns the highest output limit below the request's, and not below floor, whose worst case has room in the account that refused.
 func (c *call) fitting(e *budget.ExceededError, floor int64) (n int64, ok bool) {
 	asked := c.demand.maxOutput
 	defer func() { c.demand.maxOutput = asked }()
-	left := e.Max.N - e.Settled.N // neither is negative, and settled may be more
+	left := e.Max.N - e.Settled.N // neither is negative, and settled may be the larger one
 	if left -= e.Pending.N; left <= 0 {
 		return 0, false
 	}
@@ -172,7 +172,7 @@ func (c *call) fitting(e *budget.ExceededError, floor int64) (n int64, ok bool) 
 	if low >= high || !fits(low) {
 		return 0, false
 	}
-	for high-low > 1 { // low fits
+	for high-low > 1 { // low always fits
 		if middle := low + (high-low)/2; fits(middle) {
 			low = middle
 		} else {
@@ -182,7 +182,7 @@ func (c *call) fitting(e *budget.ExceededError, floor int64) (n int64, ok bool) 
 	return low, true
 }
 
-// withOutputLimit returns a copy of a request with another limit. It reports false for what can't carry it.
+// withOutputLimit returns a copy of a request with another limit, and false if the request can't have one.
 func withOutputLimit(modelID string, input any, n int64) (any, bool) {
 	var parts converseParts
 	if parts.of(input) && mustNotLimit(parts.Additional) {
@@ -236,7 +236,7 @@ func limitBody(modelID string, body []byte, n int64) ([]byte, bool) {
 	return wire.SetOutputLimit(modelID, body, n)
 }
 
-// mustNotLimit reports whether Converse's additional fields ask for what must go without a limit.
+// mustNotLimit reports whether Converse's additional fields ask for something that the service refuses together with a limit.
 func mustNotLimit(fields document.Interface) bool {
 	if fields == nil {
 		return false
@@ -245,8 +245,8 @@ func mustNotLimit(fields document.Interface) bool {
 	return err != nil || effortForbids(raw)
 }
 
-// effortForbids reports whether a request thinks at high effort as Nova 2 does: the service refuses one that also sets a limit, which is
-// documented (Amazon Nova user guide, extended thinking, 2026-11).
+// effortForbids reports whether a request asks for Nova 2's thinking at high effort: the service refuses that together with a limit (Amazon
+// Nova user guide, extended thinking, 2026-11).
 func effortForbids(raw []byte) bool {
 	var fields struct {
 		Additional json.RawMessage `json:"additionalModelRequestFields"`
@@ -260,7 +260,7 @@ func effortForbids(raw []byte) bool {
 		} `json:"inferenceConfig"`
 	}
 	if json.Unmarshal(raw, &fields) != nil {
-		return false // what is no JSON is refused where it is read
+		return false // invalid JSON is refused when it is read
 	}
 	if len(fields.Additional) > 0 && effortForbids(fields.Additional) {
 		return true

@@ -12,12 +12,12 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
-// quote is what one model costs for what a call asks of it.
+// quote is what one model charges for what a call asks.
 type quote struct {
 	resolved *catalog.Resolved
-	latency  *price.Rates // of the latency-optimised mode, when the call can be served in it
-	tier     price.Tier   // the dearest that the call can be served at
-	fees     price.Amount // billed apart from tokens, whatever is consumed
+	latency  *price.Rates // of the latency-optimised mode, if the call can be served in it
+	tier     price.Tier   // the highest factor that the call can be served at
+	fees     price.Amount // fees that do not depend on the tokens
 }
 
 const (
@@ -25,7 +25,7 @@ const (
 	longContextWindow = 1_000_000
 )
 
-// quoteFor prices a model for what is asked. extraTier is one more service tier that the call can be served at.
+// quoteFor prices a model for what is asked. extraTier is another service tier in which the call can be served.
 func (a *demand) quoteFor(r *catalog.Resolved, extraTier string, optimized bool) (quote, error) {
 	q := quote{resolved: a.withMedia(r), tier: price.TierStandard}
 	for _, name := range [...]string{a.tiers[0], a.tiers[1], a.tiers[2], extraTier} {
@@ -33,7 +33,7 @@ func (a *demand) quoteFor(r *catalog.Resolved, extraTier string, optimized bool)
 		if err != nil {
 			return q, err
 		}
-		q.tier = max(q.tier, factor) // whichever of them the service goes by
+		q.tier = max(q.tier, factor) // the service may use either of them
 	}
 	if a.latency == latencyOptimized && r.LatencyOptimized == nil {
 		return q, &UnpricedError{ModelID: a.modelID, Reason: "its latency-optimised mode has no price in the catalog: leave the mode out, or add its price by Options.Models"}
@@ -46,8 +46,8 @@ func (a *demand) quoteFor(r *catalog.Resolved, extraTier string, optimized bool)
 	return q, err
 }
 
-// withMedia raises the input rates of a model that bills the tokens of pictures or sound at rates of their own, for a request that has
-// any: an answer does not tell them apart.
+// withMedia raises the input rates of a model to the rates of images or sound if a request has any: an answer does not report these tokens
+// separately.
 func (a *demand) withMedia(r *catalog.Resolved) *catalog.Resolved {
 	rate := price.PicoUSD(0)
 	if a.images > 0 {
@@ -82,13 +82,13 @@ func (q *quote) worst(inputTokens, outputTokens int64, writes price.CacheWrites)
 	return cost.Add(q.fees)
 }
 
-// countsTwice reports whether the model may be billed cached tokens twice, as fresh input and as cached: see wire.Reported.
+// countsTwice reports whether the model may bill cached tokens twice, as uncached input and as cached: see wire.Reported.
 func (q *quote) countsTwice() bool {
 	return q.resolved.Model.Provider == "openai" && q.resolved.Model.Cache.Implicit
 }
 
-// promptsPerChoice reports whether the prompt is billed once for each completion that is asked for, as Cohere's Command was recorded
-// doing (2024).
+// promptsPerChoice reports whether the prompt is billed once for each requested completion, as recorded answers of Cohere's Command show
+// (2024).
 func (q *quote) promptsPerChoice() bool {
 	return q.resolved.Model.Provider == "cohere"
 }
@@ -98,7 +98,7 @@ func (q *quote) optimized() *price.Price {
 	return &price.Price{Rates: *q.latency, LongContext: q.resolved.Price.LongContext}
 }
 
-// cost prices what a response reports. Where it does not say how it was served, the dearest that was asked for counts.
+// cost prices what a response reports. If it does not say how the call was served, the most expensive way that was asked for counts.
 func (q *quote) cost(r *wire.Reported) (price.Amount, error) {
 	list, factor := &q.resolved.Price, q.tier
 	if r.ServiceTier != "" {
@@ -119,7 +119,7 @@ func (q *quote) cost(r *wire.Reported) (price.Amount, error) {
 // compactionTrigger is the shortest history, in tokens, that the service can be asked to compact (Anthropic, 2026-09).
 const compactionTrigger = 50_000
 
-// passes bounds how often the service compacts the history on the way: each time is an inference of its own.
+// passes bounds how often the service compacts the history during a call: each compaction is an inference of its own.
 func (c *call) passes(inputTokens, outputTokens int64) int64 {
 	if !c.demand.compacts {
 		return 0
@@ -127,7 +127,7 @@ func (c *call) passes(inputTokens, outputTokens int64) int64 {
 	return max(1, addSat(inputTokens, outputTokens)/compactionTrigger)
 }
 
-// worst fills in the charge to set aside for an attempt whose prompt has at most the given input tokens.
+// worst fills in the charge to reserve for an attempt whose prompt has at most the given number of input tokens.
 func (c *call) worst(w *budget.Charge, inputTokens int64) error {
 	output, ok := mul(c.demand.maxOutput, max(c.demand.choices, 1))
 	if c.demand.choices > 1 && c.quote.promptsPerChoice() {
@@ -135,7 +135,8 @@ func (c *call) worst(w *budget.Charge, inputTokens int64) error {
 		inputTokens, ok = repeated, ok && fits
 	}
 	if passes := c.passes(inputTokens, output); ok && passes > 0 {
-		// Each pass reads at most the prompt and what was generated since, and writes a summary that only the model bounds.
+		// Each pass reads at most the prompt and what was generated since, and writes a summary that is only bounded by the model's output
+		// limit.
 		var summaries, read int64
 		summaries, ok = mul(passes, c.modelOutput)
 		read, _ = mul(passes+1, addSat(addSat(inputTokens, output), c.modelOutput))
@@ -166,13 +167,13 @@ func (c *call) worst(w *budget.Charge, inputTokens int64) error {
 	w[budget.UnitInputTokens] = inputTokens
 	w[budget.UnitOutputTokens] = output
 	w[budget.UnitCalls] = 1
-	// Reads and writes can happen unasked: what a model caches by itself is not the request's to say.
+	// Reads and writes can happen without a cache point: the request can't control what a model caches by itself.
 	w[budget.UnitCacheReadInputTokens] = inputTokens
 	w[budget.UnitCacheWriteInputTokens] = inputTokens
 	return nil
 }
 
-// extra is the most that is billed apart from the model: flat prices and guardrails.
+// extra returns the most that is billed besides the model: flat prices and guardrails.
 func (c *call) extra(outputTokens int64) (price.Amount, error) {
 	guardrails, err := c.guardrailsWorst(outputTokens, nil)
 	if err != nil {
@@ -181,9 +182,9 @@ func (c *call) extra(outputTokens int64) (price.Amount, error) {
 	return guardrails.Add(c.flat)
 }
 
-// guardrailsWorst is the most that the guardrails of a call cost, but for those whose units an answer has told: those that evaluate it
-// unasked by its characters, and the one that it names by its flat price, or by the characters of the request where those alone come
-// to more.
+// guardrailsWorst returns the most that the guardrails of a call cost, except those whose units an answer has reported. Enforced guardrails
+// cost by the number of characters; the one that the call names costs its flat price, or the price of the request's characters if that is
+// more.
 func (c *call) guardrailsWorst(outputTokens int64, told []wire.GuardrailUsage) (price.Amount, error) {
 	if c.flatGuardrail == 0 && len(c.guardrails) == 0 {
 		return 0, nil
@@ -212,8 +213,8 @@ func (c *call) guardrailsWorst(outputTokens int64, told []wire.GuardrailUsage) (
 	return total, nil
 }
 
-// toldNamed reports whether an answer tells the units of the guardrail that the request names. One whose id is not known is taken for
-// any that is not enforced.
+// toldNamed reports whether an answer has the units of the guardrail that the request names. If that one's id is not known, any guardrail
+// that is not enforced counts as it.
 func (c *call) toldNamed(told []wire.GuardrailUsage) bool {
 	if c.demand.guardrail != unnamedGuardrail {
 		return shows(told, c.demand.guardrail)
@@ -230,8 +231,8 @@ func shows(told []wire.GuardrailUsage, id string) bool {
 	return slices.ContainsFunc(told, func(u wire.GuardrailUsage) bool { return sameGuardrail(u.ID, id) })
 }
 
-// textCount bounds how many texts a guardrail finds in the body, each of which begins a unit of its own. Converse has a key of one of two
-// names for each; in any other dialect a text may stand under any name.
+// textCount bounds how many texts a guardrail finds in the body, each of which begins a new unit. Converse has a key of one of two names for
+// each; in other dialects a text may have any name.
 func (a *demand) textCount() int64 {
 	if a.converse {
 		return int64(bytes.Count(a.raw, []byte(`"text"`)) + bytes.Count(a.raw, []byte(`"json"`)))
@@ -239,8 +240,8 @@ func (a *demand) textCount() int64 {
 	return int64(bytes.Count(a.raw, []byte(`"`))/4) + 1
 }
 
-// fees prices what a model bills apart from tokens, at most: media of unknown length last as long as the model takes. An answer tells
-// none of it, so that it is posted as it stands.
+// fees returns the most that a model bills besides tokens: media of unknown length count as long as the model accepts. An answer reports
+// none of it, so that this amount is posted unchanged.
 func (a *demand) fees(r *catalog.Resolved) (price.Amount, error) {
 	image := r.Fees.Image
 	if a.documentImages {
@@ -281,7 +282,7 @@ func (a *demand) fees(r *catalog.Resolved) (price.Amount, error) {
 	return total, nil
 }
 
-// mul returns a*b of non-negative numbers, and false with the largest number there is when that does not fit.
+// mul returns a*b of non-negative numbers, and math.MaxInt64 and false if that does not fit.
 func mul(a, b int64) (int64, bool) {
 	hi, lo := bits.Mul64(uint64(max(a, 0)), uint64(max(b, 0)))
 	if hi != 0 || lo > math.MaxInt64 {

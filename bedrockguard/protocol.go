@@ -10,17 +10,17 @@ import (
 	"github.com/aws/smithy-go/transport/http/protocol/restjson1"
 )
 
-// apartStreams decodes each event of a stream with a codec that nobody else uses at the same time. The SDK's protocol has one codec
-// for all streams of a client, and that keeps state between the steps of decoding one event (aws/smithy-go#714, seen in v1.28.9).
+// apartStreams decodes each event of a stream with a codec that nobody else uses at the same time. The SDK's protocol has one codec for all
+// streams of a client, which keeps state between the steps of decoding one event (aws/smithy-go#714, seen in v1.28.9).
 type apartStreams struct {
 	smithyhttp.ClientProtocol
 	codecs *sync.Pool // of *restjson1.Protocol
 }
 
-// keepStreamsApart gives a client with the SDK's own protocol one whose streams may run at once.
+// keepStreamsApart replaces the SDK's own protocol of a client with one whose streams may run at the same time.
 func keepStreamsApart(o *bedrockruntime.Options) {
 	if own, ok := o.Protocol.(*restjson1.Protocol); ok {
-		o.Protocol = apartStreams{own, &sync.Pool{New: func() any { return restjson1.New(nil) }}} // New makes no use of its schema
+		o.Protocol = apartStreams{own, &sync.Pool{New: func() any { return restjson1.New(nil) }}} // New does not use its schema
 	}
 }
 

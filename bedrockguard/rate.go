@@ -12,12 +12,12 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
-// maxBuckets bounds the scopes whose buckets are remembered. A scope that is forgotten starts with a full bucket, so
-// the bucket that was used longest ago is dropped: it is the likeliest to have filled up again.
+// maxBuckets bounds how many scopes have a bucket. A scope without one starts with a full bucket, so the bucket that was used longest ago is
+// dropped, because it is the most likely to be full again.
 const maxBuckets = 4096
 
-// rateLimits keeps a token bucket of uncached input tokens for each scope. A call takes what it is expected to need,
-// and the difference is settled when its usage is known: debts delay the calls that follow.
+// rateLimits keeps a token bucket of uncached input tokens for each scope. A call takes what it is expected to need, and the difference is
+// settled when its usage is known: if it needed more, the next calls wait longer.
 type rateLimits struct {
 	rule Rate
 
@@ -29,7 +29,7 @@ type rateBucket struct {
 	limiter *rate.Limiter
 	mu      sync.Mutex
 	used    time.Time
-	cached  int64 // input tokens of the last answer that were read from or written to the cache
+	cached  int64 // how many input tokens of the last answer were read from or written to the cache
 }
 
 // newRateLimits returns the limiter of a rule. Burst defaults to the tokens of one minute, as far as they fit into the int that rate.Limiter
@@ -41,7 +41,7 @@ func newRateLimits(rule Rate) *rateLimits {
 	return &rateLimits{rule: rule, buckets: make(map[[3]string]*rateBucket)}
 }
 
-// rateDebit is the number of tokens that one attempt took from its bucket. Nil stands for none.
+// rateDebit is the number of tokens that one attempt took from its bucket. Nil means none.
 type rateDebit struct {
 	bucket *rateBucket
 	tokens int64
@@ -92,7 +92,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// splitBy returns the values of a scope that a rate is split by.
+// splitBy returns the values of a scope by which a rate is split.
 func splitBy(per budget.Per, s budget.Scope) budget.Scope {
 	var split budget.Scope
 	if per&budget.PerPrincipal != 0 {
@@ -122,7 +122,7 @@ func (r *rateLimits) bucket(key [3]string) *rateBucket {
 	return b
 }
 
-// dropOldest forgets the bucket that was used longest ago. Requires mu held.
+// dropOldest drops the bucket that was used longest ago. Requires mu held.
 func (r *rateLimits) dropOldest() {
 	var oldest [3]string
 	var at time.Time

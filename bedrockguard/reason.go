@@ -91,7 +91,7 @@ func (c *call) inputReason(a *attempt) string {
 	}
 }
 
-// grouped prints a number with commas between its thousands.
+// grouped prints a number with commas as thousands separators.
 func grouped(n int64) string {
 	s := strconv.FormatInt(n, 10)
 	for i := len(s) - 3; i > 0; i -= 3 {

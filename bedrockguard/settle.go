@@ -9,7 +9,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
-// settleBody settles an answer that came whole.
+// settleBody settles an answer that has arrived completely.
 func (g *Guard) settleBody(ctx context.Context, a *attempt, body []byte) {
 	if a.call.flatOperation {
 		g.settleFlat(ctx, a, body)
@@ -51,8 +51,8 @@ func (g *Guard) settleUsage(ctx context.Context, a *attempt, r *wire.Reported) {
 	}
 }
 
-// learn records the ratio of a bound to the input tokens that were counted. It is needed only where the tight bound was used, where the rate or
-// Estimate guesses, and where a bound was too low.
+// learn records the ratio of the bound to the counted input tokens. It is needed only if the tight bound was used, if the rate or Estimate
+// uses expected tokens, or if a bound was too low.
 func (g *Guard) learn(a *attempt, inputTokens int64) {
 	seen := tokens.Observation{WideBound: a.bound, Actual: inputTokens}
 	if a.tight {
@@ -61,7 +61,7 @@ func (g *Guard) learn(a *attempt, inputTokens int64) {
 	g.ratios.Learn(a.call.scope.Model, seen)
 }
 
-// finish resolves an attempt that told no usage, by the table of outcomes.
+// finish resolves an attempt without reported usage, by the table of outcomes.
 func (g *Guard) finish(ctx context.Context, a *attempt, outcome Outcome) {
 	if !a.claim() {
 		return
@@ -94,10 +94,10 @@ func (g *Guard) post(ctx context.Context, a *attempt, charge *budget.Charge, out
 	return result, err
 }
 
-// reference is AWS's id of the attempt's request, so that its entry can be found by what a log says; empty if there was no answer.
+// reference returns AWS's id of the attempt's request, by which logs and the entry can be matched; empty if there was no answer.
 func reference(a *attempt) string {
 	id := a.header.Get(requestIDHeader)
-	if len(id) > budget.MaxScopeValue { // nothing that AWS sends
+	if len(id) > budget.MaxScopeValue { // AWS never sends so many bytes
 		return ""
 	}
 	return id

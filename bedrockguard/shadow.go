@@ -56,19 +56,18 @@ func (g *Guard) passUnmetered(ctx context.Context, c *call, refused error) error
 	g.reportShadowed(ctx, c, nil, refused)
 	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.opts.StoreTimeout)
 	defer cancel()
-	_ = g.ledger.Void(detached, r) // nothing was reserved, so that a failure loses nothing
+	_ = g.ledger.Void(detached, r) // nothing was reserved, so that a failure does no harm
 	return nil
 }
 
-// unlimited makes a reservation that no limit refuses, or returns that the call's scope was killed. It asks the ledger for a bounded time.
+// unlimited makes a reservation that no limit refuses, within a bounded time. It returns an error if the call's scope was killed.
 func (g *Guard) unlimited(ctx context.Context, c *call, req budget.Request) (*budget.Receipt, error) {
 	asking, cancel := context.WithTimeout(ctx, c.remaining(g.opts.StoreTimeout))
 	defer cancel()
 	return g.ledger.Unlimited(asking, req)
 }
 
-// reportShadowed counts a refusal that is not carried out, and emits EventDenied for it although the call goes on. Nothing in the event
-// says so: a listener knows that Options.Shadow is set.
+// reportShadowed counts a refusal that is not enforced, and emits EventDenied for it although the call goes on.
 func (g *Guard) reportShadowed(ctx context.Context, c *call, a *attempt, refused error) {
 	g.shadow.note(refused)
 	g.emitKind(ctx, c, a, EventDenied, refused)
@@ -77,7 +76,7 @@ func (g *Guard) reportShadowed(ctx context.Context, c *call, a *attempt, refused
 // ShadowLine is how often a guard that enforces would have refused calls for one reason.
 type ShadowLine struct {
 	Limit string       // the limit's name; empty for another reason
-	Scope budget.Scope // the account's values
+	Scope budget.Scope // the scope of the account
 	Cause string       // "limit", "rate", "price", "operation", "cache" or "store"
 	Calls int64
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
-// meteredBody is the body of a streaming answer. A goroutine of its own takes the bytes from the network, lets the meter see
-// them, and hands them to the reader unchanged, no faster than they are read; it resolves the reservation when the stream ends,
-// however it ends. After the reader has closed it, the goroutine goes on reading. Read is called by one goroutine, Close by any.
+// meteredBody is the body of a streaming answer. Its goroutine reads from the network, passes the bytes through the meter, and hands them to
+// the reader unchanged, no faster than they are read. When the stream ends, in whatever way, it resolves the reservation. After the reader
+// has closed the body, the goroutine may read on. Read is called by one goroutine, Close by any.
 type meteredBody struct {
 	guard   *Guard
 	attempt *attempt
@@ -70,7 +70,7 @@ func (m *meteredBody) follow(ctx context.Context) {
 	}
 }
 
-// followNoMore removes what follow has registered with the caller's context, for a stream that has ended or was given up.
+// followNoMore undoes follow, for a stream that has ended or was given up.
 func (m *meteredBody) followNoMore() {
 	if stop := m.unfollow.Load(); stop != nil {
 		(*stop)()
@@ -79,8 +79,8 @@ func (m *meteredBody) followNoMore() {
 
 const pumpBytes = 16 << 10
 
-// pump is the goroutine of the stream. The reservation is resolved before the end of the stream is reported, so that whoever
-// has seen the end finds the spend in the ledger.
+// pump is the goroutine of the stream. It resolves the reservation before it reports the end of the stream, so that the ledger has the spend
+// once a reader has seen the end.
 func (m *meteredBody) pump() {
 	defer m.followNoMore()
 	defer close(m.done)
@@ -88,7 +88,7 @@ func (m *meteredBody) pump() {
 	for {
 		n, err := m.body.Read(buf)
 		if n > 0 {
-			m.meter.Write(buf[:n]) //nolint:errcheck // it never fails: what it can't read is no usage
+			m.meter.Write(buf[:n]) //nolint:errcheck // can't fail: what it can't parse has no usage
 			if !m.readerGone.Load() {
 				_, _ = m.to.Write(buf[:n]) // fails once the reader is gone, while the meter goes on
 			}
@@ -132,8 +132,8 @@ func (m *meteredBody) Close() error {
 	return nil
 }
 
-// giveUp ends the caller's reading, once: a Read that is under way returns cause. If the answer may be read to its end without a caller, the
-// goroutine does that; otherwise the reservation is resolved before giveUp returns.
+// giveUp ends the caller's reading, once; a blocked Read returns cause. If the answer may be read on, the goroutine does that; otherwise the
+// reservation is resolved before giveUp returns.
 func (m *meteredBody) giveUp(cause error) {
 	m.givingUp.Do(func() {
 		m.followNoMore()
@@ -152,8 +152,8 @@ func (m *meteredBody) giveUp(cause error) {
 	})
 }
 
-// readOn lets the goroutine read the answer to its end without a caller, for Options.DrainTimeout. It reports false if that is not
-// allowed, or as many answers are being read on as may be.
+// readOn lets the goroutine read the rest of the answer without a caller, for Options.DrainTimeout. It returns false if that is switched
+// off, or if too many answers are being read on.
 func (m *meteredBody) readOn() bool {
 	g := m.guard
 	if g.opts.DrainTimeout <= 0 {
@@ -172,7 +172,7 @@ func (m *meteredBody) readOn() bool {
 	return true
 }
 
-// finish waits until the answer was read to its end. The caller of finish has registered it with Guard.drains.
+// finish waits until the answer has been read to its end. Its caller has registered it with Guard.drains.
 func (m *meteredBody) finish(cause error) {
 	m.givingUp.Do(func() {
 		m.readerGone.Store(true)
@@ -207,8 +207,8 @@ func (m *meteredBody) emitKilled() {
 	}
 }
 
-// end resolves the reservation: with the usage if it has been read, by the status of the service's refusal if that is all that came,
-// else by the outcome that it is given.
+// end resolves the reservation: with the usage if it was read; by the status of the service's refusal if nothing else came; otherwise with
+// the given outcome.
 func (m *meteredBody) end(without Outcome) {
 	m.unwatch()
 	m.emitKilled()

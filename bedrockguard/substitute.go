@@ -9,15 +9,15 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// Pressure is what Options.Substitute is asked about: a call, and how full its limits are.
+// Pressure is what Options.Substitute is called with: a call, and how full its limits are.
 type Pressure struct {
-	ModelID  string                  // as the caller named it
-	Scope    budget.Scope            // on whose account the call is, with the resolved model
-	Balances []budget.AccountBalance // of each limit that the call falls under, in the policy's order
+	ModelID  string                  // as the caller wrote it
+	Scope    budget.Scope            // the call's scope, with the resolved model
+	Balances []budget.AccountBalance // of each limit that the call counts in, in the policy's order
 }
 
-// Used is how full the fullest limit is, settled and pending together: from 0 to 1, and more where the truth was dearer than the limit. Limits that
-// are only observed do not count, and one that admits nothing is full.
+// Used is how full the fullest limit is, settled and pending together: 1 is full, and more is possible because actual costs may exceed a
+// limit. Observe-only limits do not count, and a limit with a Max of zero is full.
 func (p *Pressure) Used() float64 {
 	fullest := 0.0
 	for i := range p.Balances {
@@ -33,8 +33,8 @@ func (p *Pressure) Used() float64 {
 	return fullest
 }
 
-// substitute asks for a cheaper model, and returns the request as it is to be sent: a copy, where there is one. Whatever can't be told here
-// leaves the request as it is: it is refused where it is read, or where its budget is asked for.
+// substitute asks for a cheaper model, and returns the input to send: a copy with the other model, if there is one. A request that can't be
+// judged here stays as it is: the error shows when it is read or reserved.
 func (g *Guard) substitute(ctx context.Context, c *call, input any, modelID *string) (any, *string) {
 	var scope budget.Scope
 	if modelID == nil || g.scope(ctx, &scope) != nil {
@@ -55,7 +55,7 @@ func (g *Guard) substitute(ctx context.Context, c *call, input any, modelID *str
 	if !ok || name == *modelID {
 		return input, modelID
 	}
-	c.scope = scope // for the events
+	c.scope = scope // the scope for the events
 	told := Event{Kind: EventSubstituted, Asked: *modelID, Answered: name}
 	instead, err := g.catalog.Resolve(name, c.region)
 	if err == nil {
@@ -82,7 +82,7 @@ func (g *Guard) substitute(ctx context.Context, c *call, input any, modelID *str
 	return input, modelID
 }
 
-// substitutes reports whether another model may answer an input of this operation: only Converse says the same to all.
+// substitutes reports whether another model may answer this operation: only Converse has the same format for all models.
 func (g *Guard) substitutes(input any) bool {
 	if g.opts.Substitute == nil {
 		return false

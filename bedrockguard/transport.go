@@ -19,8 +19,8 @@ import (
 
 const observeID = "bedrockguard.Observe"
 
-// observeMiddleware stands next to the transport. It takes the last look at the request, notes whether anything was sent and
-// what came back, and lets the transport run under a context of its own.
+// observeMiddleware is the last middleware before the transport. It looks at the request for the last time, records whether anything was
+// sent and what came back, and runs the transport under a context of its own.
 type observeMiddleware struct{ guard *Guard }
 
 // ID implements middleware.DeserializeMiddleware.
@@ -81,8 +81,8 @@ func (g *Guard) transmit(ctx context.Context, s *sending, in middleware.Deserial
 	return answer.out, answer.md, answer.err
 }
 
-// ownContext is the parent of the transport's context: it has the caller's values, and the caller's end only if nothing is
-// read on without a caller.
+// ownContext returns the parent of the transport's context: it has the caller's values, and it ends with the caller's context only if
+// nothing is read on without a caller.
 func ownContext(ctx context.Context, detached bool) context.Context {
 	if detached {
 		return context.WithoutCancel(ctx)
@@ -90,8 +90,8 @@ func ownContext(ctx context.Context, detached bool) context.Context {
 	return ctx
 }
 
-// lastLook reads the request as it goes to the transport, and makes a new reservation if it was changed since it was admitted. If it was handed
-// over to the transport before, this is a repeated sending, which is reserved for.
+// lastLook reads the request as it goes to the transport, and makes a new reservation if it was changed since it was admitted. If it was
+// handed to the transport before, this is a repeated sending, which gets a reservation of its own.
 func (g *Guard) lastLook(ctx context.Context, s *sending, req *smithyhttp.Request) (*smithyhttp.Request, error) {
 	if s.current().handedOver.Load() {
 		if err := g.again(ctx, s); err != nil {
@@ -104,7 +104,7 @@ func (g *Guard) lastLook(ctx context.Context, s *sending, req *smithyhttp.Reques
 		return req, g.replace(ctx, s)
 	}
 	if err != nil && g.shadows(err) {
-		g.reportShadowed(ctx, c, s.current(), err) // what the answer tells is posted on what was set aside before the change
+		g.reportShadowed(ctx, c, s.current(), err) // the usage of the answer is posted to the reservation from before the change
 		return req, nil
 	}
 	if err != nil {
@@ -113,8 +113,8 @@ func (g *Guard) lastLook(ctx context.Context, s *sending, req *smithyhttp.Reques
 	return req, err
 }
 
-// gated returns the request with its body behind a gate. It shares all else with the request: SetStream would copy that, at a tenth
-// of what a guarded call costs.
+// gated returns the request with its body behind a gate. It shares everything else with the request: SetStream would copy it, which takes a
+// tenth of the time of a guarded call.
 func gated(req *smithyhttp.Request, body *bytes.Reader) (*smithyhttp.Request, *gate, error) {
 	b := &gate{body: body}
 	empty := smithyhttp.Request{Request: new(http.Request)}
@@ -126,10 +126,10 @@ func gated(req *smithyhttp.Request, body *bytes.Reader) (*smithyhttp.Request, *g
 	return behind, b, nil
 }
 
-// transportHandler is the type of the handler behind the last middleware of a stack. The type is not exported, so it is read off a stack
-// of one middleware, once. Stack.Deserialize.List would tell by names whether something stands behind the guard, but it makes a
-// slice and its copy for each call (0.2 µs and 2 allocations for six names; comparing types takes 0.07 µs and none), and
-// sendsByNetHTTP has to look into the handler in any case, to see whose transport the client has.
+// transportHandler is the type of the SDK's handler after the last middleware of a stack: if the next handler has it, the guard is last. The
+// type is not exported, so it is taken once from a stack with one middleware. Stack.Deserialize.List would show the same by names, but it
+// makes a slice and its copy for each call (0.2 µs and 2 allocations for six names; comparing types takes 0.07 µs and none), and
+// sendsByNetHTTP needs the handler in any case.
 var transportHandler = func() (t reflect.Type) {
 	step := middleware.NewDeserializeStep()
 	last := middleware.DeserializeMiddlewareFunc("last", func(_ context.Context, _ middleware.DeserializeInput, next middleware.DeserializeHandler) (out middleware.DeserializeOutput, md middleware.Metadata, err error) {
@@ -137,19 +137,19 @@ var transportHandler = func() (t reflect.Type) {
 		return out, md, nil
 	})
 	if step.Add(last, middleware.After) == nil {
-		_, _, _ = step.HandleMiddleware(context.Background(), nil, nil) // which never gets to the missing handler
+		_, _, _ = step.HandleMiddleware(context.Background(), nil, nil) // it never gets to the missing handler
 	}
 	return t
 }()
 
-// wireTrace is what a trace tells of one use of a client that is not known to send once: each time that this very request is
-// written to a connection is a sending, and every one beyond the first is reserved or stopped.
+// wireTrace traces one use of a client that may send a request several times: each time that the request is written to a connection is a
+// sending, and every one after the first is reserved or stopped.
 type wireTrace struct {
 	guard   *Guard
 	sending *sending
 	ctx     context.Context
 	cancel  context.CancelFunc
-	id      string // of the SDK's call, in a header of the request; empty when it has none
+	id      string // the SDK's id of the call, in a header of the request; empty if it has none
 	sent    atomic.Int32
 	conn    atomic.Pointer[net.Conn]
 }
@@ -163,8 +163,8 @@ func invocationID(req *smithyhttp.Request) string {
 	return req.Header.Get(invocationHeader)
 }
 
-// traced returns a context with a trace that counts how often the request is written to a connection. Other requests that are made with this context
-// are recognised by their call's id, and not counted.
+// traced returns a context with a trace that counts how often the request is written to a connection. Other requests that are made with this
+// context have another id, and are not counted.
 func traced(ctx context.Context, w *wireTrace) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) { w.sending.current().dialing.Store(true) },
@@ -183,8 +183,8 @@ func traced(ctx context.Context, w *wireTrace) context.Context {
 	})
 }
 
-// written counts one sending. One that the ledger has no room for is stopped before its body leaves: its context ends, and over
-// HTTP/1 its connection, too.
+// written counts one sending. If the ledger has no room for it, it is stopped before its body is sent: its context ends, and over HTTP/1 its
+// connection is closed too.
 func (w *wireTrace) written() {
 	if w.sent.Add(1) == 1 {
 		return
@@ -205,7 +205,7 @@ func speaksHTTP2(conn net.Conn) bool {
 	return ok && secure.ConnectionState().NegotiatedProtocol == "h2"
 }
 
-// clientField is where a handler of this version of smithy keeps its client; nil when it keeps none that is known.
+// clientField is where the handler of this version of smithy has its client; nil if it has none that is known.
 var clientField = func() []int {
 	f, ok := reflect.TypeFor[smithyhttp.ClientHandler]().FieldByName("client")
 	if !ok || f.Type.Kind() != reflect.Interface {
@@ -214,15 +214,15 @@ var clientField = func() []int {
 	return f.Index
 }()
 
-// transportField is where an http.Client keeps its transport.
+// transportField is where an http.Client has its transport.
 var transportField = func() []int {
 	f, _ := reflect.TypeFor[http.Client]().FieldByName("Transport")
 	return f.Index
 }()
 
-// sendsByNetHTTP reports whether the next handler hands the request to net/http's own transport and to nobody else, who could send
-// it twice. A call can have a client of its own, so that the one that the guard was installed on proves nothing; whatever can't be
-// seen from here counts as somebody else.
+// sendsByNetHTTP reports whether the next handler hands the request to net/http's own transport and to nothing else, which could send it
+// twice. A call can have another client than the one that the guard was installed on, so each call is checked; what can't be inspected
+// counts as something else.
 func sendsByNetHTTP(next middleware.DeserializeHandler) bool {
 	if reflect.TypeOf(next) != transportHandler || clientField == nil {
 		return false
@@ -261,7 +261,7 @@ func indirect(v reflect.Value) reflect.Value {
 	return v
 }
 
-// hasStream reports whether a decoded answer holds a stream.
+// hasStream reports whether a decoded answer has a stream.
 func hasStream(result any) bool {
 	switch result.(type) {
 	case *bedrockruntime.ConverseStreamOutput, *bedrockruntime.InvokeModelWithResponseStreamOutput:

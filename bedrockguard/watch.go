@@ -8,15 +8,15 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// watch asks the store, while streams run, whether their scopes were killed. One question serves all streams; it is asked at intervals, and
-// at once when the store signals a new flag. The goroutines of watch start with the first stream and end with the last.
+// watch asks the store, while streams run, whether their scopes were killed. One request serves all streams; it is made at intervals, and at
+// once if the store signals a new flag. The goroutines of watch start with the first stream and end with the last.
 type watch struct {
 	ledger *budget.Ledger
 	every  time.Duration
 
 	mu      sync.Mutex
 	streams map[*watched]struct{}
-	stop    context.CancelFunc // of the running goroutine; nil without one
+	stop    context.CancelFunc // ends the running goroutine; nil if none runs
 }
 
 type watched struct {
@@ -60,7 +60,7 @@ func (w *watch) run(ctx context.Context) {
 		_ = w.ledger.Signal(ctx, func() { // without signals, polling remains
 			select {
 			case told <- struct{}{}:
-			default: // a question is due anyway
+			default: // a request is due anyway
 			}
 		})
 	})
@@ -77,8 +77,8 @@ func (w *watch) run(ctx context.Context) {
 	}
 }
 
-// poll ends the streams whose scopes a kill flag holds for. If the store does not answer, they go on: their cost is reserved already, and new
-// calls are refused.
+// poll ends the streams that a kill flag covers. If the store does not answer, they go on: their cost is reserved already, and new calls are
+// refused.
 func (w *watch) poll(ctx context.Context) {
 	kills, err := w.ledger.Kills(ctx)
 	if err != nil || len(kills) == 0 {

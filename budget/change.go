@@ -9,26 +9,26 @@ import (
 	"time"
 )
 
-// ErrSuperseded says that a change was not made, because another one of the same thing was made after its caller had looked.
+// ErrSuperseded says that a change was not made, because somebody else has changed the same thing since the caller looked at it.
 var ErrSuperseded = errors.New("budget: superseded by a newer change")
 
-// ErrInvalidChange says that a change has no id, or that its words are too long.
+// ErrInvalidChange says that a change has no id, or that its operator or reason is too long.
 var ErrInvalidChange = errors.New("budget: invalid change")
 
-// Change says which change of a flag, an override, a latch or a posted amount this is, and who makes it. It is the same in
-// every repeat, so that a store can tell a repeat that arrives late from a change that is new.
+// Change identifies one change of a flag, an override, a latch or a posted amount, and says who makes it and why. It is the same in every
+// repeat, so that a store can tell a late repeat from a new change.
 type Change struct {
 	// ID names the change; each one has its own. Required.
 	ID ID
-	// Seen is the revision of the ledger that the caller had seen before it decided: see Store.Revision. What somebody has
-	// changed since then stands, and the caller is told ErrSuperseded. A number beyond the ledger's revision has seen all.
+	// Seen is the revision of the ledger that the caller knew when it decided: see Store.Revision. If somebody has changed the same thing
+	// since, that change stays and the caller gets ErrSuperseded. A number beyond the ledger's revision never conflicts.
 	Seen int64
-	// Operator is who makes the change, and Reason why: at most MaxScopeValue bytes each, kept as values. May be empty.
+	// Operator is who makes the change, and Reason why: at most MaxScopeValue bytes each. They are stored as values, never as keys. May be
+	// empty.
 	Operator, Reason string
 }
 
-// Validate reports a change without an id, a negative revision and words that are too long, as ErrInvalidChange. A store calls
-// it first.
+// Validate reports a change without an id, a negative revision, and texts that are too long, as ErrInvalidChange. A store calls it first.
 func (c *Change) Validate() error {
 	switch {
 	case c.ID == ID{}:
@@ -41,7 +41,7 @@ func (c *Change) Validate() error {
 	return nil
 }
 
-// ChangeKind is what a change does.
+// ChangeKind says what was changed, and how.
 type ChangeKind uint8
 
 // The kinds of changes that the audit trail holds.
@@ -68,7 +68,7 @@ func (k ChangeKind) String() string {
 // Record is one row of the audit trail: a change that was made. Rows are never changed.
 type Record struct {
 	Change
-	Revision int64     // of the ledger once it was made; the first change made it 1
+	Revision int64     // of the ledger after the change; the first change made it 1
 	At       time.Time // by the store's clock
 	Kind     ChangeKind
 
@@ -76,15 +76,15 @@ type Record struct {
 	Patterns bool      // likewise: see Flag
 	Until    time.Time // of a kill; zero for one without an end
 	Account  Key       // of an override or an unlatch
-	Override *Override // of an override; nil took it back
-	// Reservation is whose posted amount a correction replaced, From by To.
+	Override *Override // of an override; nil if it was removed
+	// Reservation is the id of the reservation whose posted amount a correction replaced, From by To.
 	Reservation ID
 	From, To    Charge
-	// Policy is the SHA-256 of the document that was set; zero when it was taken back.
+	// Policy is the SHA-256 of the document that was set; zero if it was removed.
 	Policy [32]byte
 }
 
-// Object names what a record changes. Two changes of one object are ordered: the later one stands.
+// Object names what a record changes. Changes of the same object are ordered: the later one counts.
 func (r *Record) Object() Key {
 	switch r.Kind {
 	case ChangeKill, ChangeRevive:
@@ -98,7 +98,7 @@ func (r *Record) Object() Key {
 	}
 }
 
-// Object names the flag as what changes of it are changes of.
+// Object names the flag as the object of changes.
 func (f Flag) Object() Key {
 	dims := f.Scope.Dims()
 	text := binary.AppendUvarint(nil, uint64(len(dims)))
@@ -111,13 +111,13 @@ func (f Flag) Object() Key {
 	return keyOf("object", "flag", string(text))
 }
 
-// EntryObject names what was posted for a reservation.
+// EntryObject names the posted amount of a reservation as the object of corrections.
 func EntryObject(id ID) Key { return keyOf("object", "entry", string(id[:])) }
 
 type operatorKey struct{}
 
-// WithOperator returns a context under which changes are made in the name of an operator: a person or a program that steers
-// budgets. The audit trail shows it.
+// WithOperator returns a context for changes that are made in the name of an operator: a person or a program that manages budgets. The audit
+// trail shows it.
 func WithOperator(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, operatorKey{}, name)
 }
@@ -129,8 +129,8 @@ func operatorOf(ctx context.Context) string {
 
 type reasonKey struct{}
 
-// WithReason returns a context under which changes that are given no reason of their own, such as Revive, Override and Correct, are made for
-// this one. The audit trail shows it.
+// WithReason returns a context for changes that have no reason parameter, such as Revive, Override and Correct. The audit trail shows the
+// reason.
 func WithReason(ctx context.Context, reason string) context.Context {
 	return context.WithValue(ctx, reasonKey{}, reason)
 }
@@ -140,7 +140,7 @@ func reasonOf(ctx context.Context) string {
 	return reason
 }
 
-// newChange begins a change: what the ledger has seen by now can't be undone by it, whenever it arrives.
+// newChange begins a change. It reads the revision first, so that the change undoes nothing that was changed later, even if it arrives late.
 func newChange(ctx context.Context, store Store, reason string) (Change, error) {
 	c := Change{ID: NewID(), Operator: operatorOf(ctx), Reason: cmp.Or(reason, reasonOf(ctx))}
 	if err := c.Validate(); err != nil {
@@ -153,7 +153,7 @@ func newChange(ctx context.Context, store Store, reason string) (Change, error) 
 	return c, err
 }
 
-// change makes a change by a step that is repeated, as one change, while the store does not answer.
+// change makes a change by a step, which is repeated under the same id while the store does not answer.
 func change(ctx context.Context, store Store, op, reason string, step func(Change) error) error {
 	c, err := newChange(ctx, store, reason)
 	if err != nil {

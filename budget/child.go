@@ -11,21 +11,22 @@ import (
 	"sync/atomic"
 )
 
-// Child is the budget of a sub-agent: a limit on what is called under a context, beside all limits that hold there already.
+// Child is the budget of a sub-agent: a limit on the calls that are made under a context, in addition to all limits that apply there
+// already.
 type Child struct {
-	// Name tells the children of one parent apart, without a slash. Required. The path of names, as in "research/summarize", together with
-	// the scope of the context names the account, which never resets: a child of the same path goes on where the earlier one stopped, in
-	// another process and after a crash, too.
+	// Name tells the children of one parent apart. It has no slash. Required. The path of names, as in "research/summarize", together with
+	// the scope of the context, names the account, which never resets: a child with the same path continues where the earlier one stopped,
+	// even in another process and after a crash.
 	Name string
 	// Max is the most that the child and its own children may spend together. It is lowered to what the parent has left. The zero Quantity
-	// stands for just that, in USD.
+	// means all of that, in USD.
 	Max Quantity
 }
 
 // childPrefix begins the names of children's limits, which no policy may use.
 const childPrefix = "child:"
 
-// branch is a child, and by its parents the way to it from the root. All but its flag is immutable.
+// branch is an open child with its parents, up to the root of the tree. Only its ended flag ever changes.
 type branch struct {
 	parent *branch
 	path   string // of names, joined with slashes
@@ -34,13 +35,14 @@ type branch struct {
 	ended  atomic.Bool
 }
 
-// Child returns a context whose calls also count against a limit of their own, and what ends the child: calls under the context are refused
-// with ErrInvalidScope from then on, while those in flight are settled as ever. end may be called again, from anywhere. Children nest.
+// Child returns a context whose calls also count against a limit of their own, and a function that ends the child. From then on, calls under
+// the context are refused with ErrInvalidScope, while calls in flight are settled as usual. end may be called several times and
+// concurrently. Children nest.
 //
-// Nothing is set aside: what the child does not spend stays the parent's, and nothing is lost where a process dies without end. Because
+// A child reserves nothing: what it does not spend stays with the parent, and nothing is lost if a process dies without end. Because
 // siblings spend from the same parent, a call may be refused by a parent's limit before the child's is full; the *ExceededError names the
-// limit, which is "child:" and the path of names for a child's. A parent that has nothing left is an *ExceededError, too, and so is, as
-// ErrExceeded, a tree that is deeper or wider than Limit.MaxDepth and Limit.MaxChildren allow.
+// limit, which for a child is "child:" and the path of names. If the parent has nothing left, Child returns an *ExceededError, and if the
+// tree would be deeper or wider than Limit.MaxDepth and Limit.MaxChildren allow, an error that is ErrExceeded.
 func (l *Ledger) Child(ctx context.Context, c Child) (child context.Context, end func(), err error) {
 	s, err := ScopeFrom(ctx)
 	if err != nil {
@@ -87,8 +89,7 @@ func (s *Scope) branch(c *Child) (*branch, error) {
 	return b, nil
 }
 
-// allowance returns what the child's Max has to be, so that it is at most what its parent has left now on top of what the child has used
-// before.
+// allowance returns the Max for a child: what it has used before, and at most what its parent has left now.
 func (l *Ledger) allowance(ctx context.Context, s Scope, b *branch, most Quantity) (Quantity, error) {
 	wanted := most
 	if wanted.Unit == 0 {
@@ -131,7 +132,7 @@ func (l *Ledger) allowance(ctx context.Context, s Scope, b *branch, most Quantit
 	return wanted, nil
 }
 
-// alive reports a child of the way to the root that has ended.
+// alive reports the first child on the way to the root that has ended.
 func (b *branch) alive() error {
 	for ; b != nil; b = b.parent {
 		if b.ended.Load() {
@@ -141,7 +142,7 @@ func (b *branch) alive() error {
 	return nil
 }
 
-// limits returns a policy's limits and those of the children on the way to the root.
+// limits returns a policy's limits, followed by those of the children on the way to the root.
 func (b *branch) limits(policy []Limit) []Limit {
 	if b == nil {
 		return policy
@@ -153,7 +154,7 @@ func (b *branch) limits(policy []Limit) []Limit {
 	return all
 }
 
-// under reports whether b is other, or a child of it at any depth. Everything is under no child at all.
+// under reports whether b is the child other, or a child of it at any depth. With nil for the root, every branch is under it.
 func (b *branch) under(other *branch) bool {
 	for at := b; at != nil; at = at.parent {
 		if at == other {
@@ -163,13 +164,13 @@ func (b *branch) under(other *branch) bool {
 	return other == nil
 }
 
-// siblings counts the children that are open in this process, by their parent. Its zero value is ready to use.
+// siblings counts the open children of each parent in this process. Its zero value is ready to use.
 type siblings struct {
 	mu   sync.Mutex
 	open map[Key]int
 }
 
-// join counts a child in, or reports which limit of the policy has no room for it. What it returns counts it out again.
+// join counts a child, or reports the limit whose MaxDepth or MaxChildren it would exceed. leave ends the count.
 func (f *siblings) join(policy []Limit, s Scope, b *branch) (leave func(), err error) {
 	parent := b.parent.key(s)
 	f.mu.Lock()
@@ -204,7 +205,7 @@ func (f *siblings) join(policy []Limit, s Scope, b *branch) (leave func(), err e
 	}, nil
 }
 
-// key stands for a parent: the child, or the scope where there is none.
+// key names a parent: a child, or the scope if the parent is the root.
 func (b *branch) key(s Scope) Key {
 	name := ""
 	if b != nil {

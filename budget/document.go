@@ -12,10 +12,10 @@ import (
 // MaxPolicyDocument is how long a policy document may be, in bytes.
 const MaxPolicyDocument = 128 << 10
 
-// PolicyDocument is a policy as a store keeps it, for all processes that follow it. A store does not read it.
+// PolicyDocument is a policy as a store keeps it, for all processes that follow it. The store does not parse it.
 type PolicyDocument struct {
-	Text     []byte // empty when none was set, or when it was taken back
-	Version  int64  // the revision of the ledger that set it; zero when none was
+	Text     []byte // empty if none was ever set, or if it was removed
+	Version  int64  // the revision of the ledger that set it; zero if none was set
 	At       time.Time
 	Operator string
 	Reason   string
@@ -29,7 +29,7 @@ func ValidateDocument(document []byte) error {
 	return nil
 }
 
-// DocumentSum is what a Record keeps of a policy document: its SHA-256, or zero of an empty one.
+// DocumentSum returns what a Record keeps of a policy document: its SHA-256, or zeros for an empty one.
 func DocumentSum(document []byte) (sum [sha256.Size]byte) {
 	if len(document) > 0 {
 		sum = sha256.Sum256(document)
@@ -43,8 +43,8 @@ func (o *Operator) PolicyDocument(ctx context.Context) (PolicyDocument, error) {
 	return d, storeError("policy", err)
 }
 
-// SetPolicyDocument keeps a policy document in the store if the one there has still the version that the caller read, zero for none;
-// else it returns ErrSuperseded, and that one stands. An empty document takes it back.
+// SetPolicyDocument stores a policy document if the present one still has the version that the caller has read, zero for none. Else it
+// changes nothing and returns ErrSuperseded. An empty document removes the present one.
 func (o *Operator) SetPolicyDocument(ctx context.Context, document []byte, version int64, reason string) error {
 	if err := ValidateDocument(document); err != nil {
 		return err
@@ -56,9 +56,9 @@ func (o *Operator) SetPolicyDocument(ctx context.Context, document []byte, versi
 	return persist(ctx, func() error { return storeError("set policy", o.store.SetPolicy(ctx, document, c)) })
 }
 
-// SetPolicy has the ledger enforce another policy from its return on, or returns every reason why it can't be enforced (ErrInvalidPolicy),
-// and changes nothing. Accounts go on where they stand: a limit is the same one if its name, unit, window and split are. Calls that were
-// admitted are settled in the accounts in which they were reserved.
+// SetPolicy makes the ledger enforce another policy once it returns. If that can't be enforced, it returns every reason (ErrInvalidPolicy)
+// and changes nothing. Accounts keep what was spent: a limit is the same one if its name, unit, window and split are. Calls that were
+// admitted before are settled in the accounts in which they were reserved.
 func (l *Ledger) SetPolicy(p Policy) error {
 	if err := p.Validate(); err != nil {
 		return err
@@ -67,7 +67,8 @@ func (l *Ledger) SetPolicy(p Policy) error {
 	return nil
 }
 
-// agreed returns the policy that a ledger is to enforce: the one that it is opened with, if that is the store's or the store holds none.
+// agreed returns the policy that a ledger enforces: the store's if it holds one. Then the policy that the ledger is opened with must be the
+// same, or empty, unless own is set.
 func (l *Ledger) agreed(ctx context.Context, p Policy, own bool) (Policy, error) {
 	if own {
 		return p, nil
@@ -90,18 +91,18 @@ func (l *Ledger) agreed(ctx context.Context, p Policy, own bool) (Policy, error)
 	return p, fmt.Errorf("%w: the store holds another policy, version %d: open with that one by giving none, or set OpenOptions.OwnPolicy", ErrInvalidPolicy, d.Version)
 }
 
-// same reports whether two policies are written alike.
+// same reports whether two policies are written in the same way.
 func same(p, q Policy) bool {
 	var a, b bytes.Buffer
 	return WritePolicy(&a, p) == nil && WritePolicy(&b, q) == nil && bytes.Equal(a.Bytes(), b.Bytes())
 }
 
-// followEvery is how often FollowPolicy asks a store that can't tell.
+// followEvery is how often FollowPolicy asks a store that can't signal changes.
 const followEvery = time.Second
 
-// FollowPolicy has the ledger enforce what the store holds, within two seconds of each change, until ctx ends. Then it returns nil. It
-// returns sooner if a policy is set that can't be read, or can't be enforced: the one before stays in force. A policy that is taken back
-// changes nothing. A store that does not answer is asked again. It owns one goroutine, which ends with it.
+// FollowPolicy makes the ledger enforce the policy document in the store, within two seconds of each change, until ctx ends. Then it returns
+// nil. It returns an error if a policy is set that can't be read or enforced: the one before stays in force. If the document is removed, the
+// policy stays. If the store does not answer, it asks again. It runs one goroutine, which ends when it returns.
 func (l *Ledger) FollowPolicy(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	told := make(chan struct{}, 1)
@@ -109,7 +110,7 @@ func (l *Ledger) FollowPolicy(ctx context.Context) error {
 	defer listening.Wait()
 	defer cancel()
 	listening.Go(func() {
-		_ = l.Signal(ctx, func() { // without signals, asking remains
+		_ = l.Signal(ctx, func() { // if the store can't signal, asking at intervals is enough
 			select {
 			case told <- struct{}{}:
 			default:

@@ -15,16 +15,16 @@ var (
 	ErrExceeded = errors.New("budget: limit exceeded")
 	// ErrKilled says that the call's scope was killed. The error is a *KilledError.
 	ErrKilled = errors.New("budget: killed")
-	// ErrStore says that the store could not be asked, or lost its memory. Nothing is known about the budget, so the call
-	// is refused. The error is a *StoreError.
+	// ErrStore says that the store could not be asked, or has lost data. Nothing is known about the budget, so the call is refused. The
+	// error is a *StoreError.
 	ErrStore = errors.New("budget: store unavailable")
-	// ErrLost says that the ledger, or a part of it, was deleted, replaced or set back under the store, so that its sums can't be
-	// trusted. It stands inside of an ErrStore, and every step is refused until Operator.AcceptLoss.
+	// ErrLost says that the ledger, or a part of it, was deleted, replaced or restored to an older state while the store was open, so that
+	// its sums can't be trusted. It is wrapped in an ErrStore, and every step is refused until Operator.AcceptLoss.
 	ErrLost = errors.New("budget: the ledger lost a part of what it knew")
-	// ErrNoLedger says that there is no ledger where a store was to be opened, and that its Options do not say Create: it was
-	// never made, or what was spent is forgotten.
+	// ErrNoLedger says that a store was opened where there is no ledger, and its Options do not set Create: either none was ever made, or it
+	// was deleted with all that is known of the spend.
 	ErrNoLedger = errors.New("budget: there is no ledger")
-	// ErrOverflow says that an amount would leave the range of int64.
+	// ErrOverflow says that an amount does not fit in an int64.
 	ErrOverflow = price.ErrOverflow
 	// ErrInvalidCharge says that a charge holds a negative amount.
 	ErrInvalidCharge = errors.New("budget: invalid charge")
@@ -36,7 +36,7 @@ var (
 	ErrIDConflict = errors.New("budget: reservation id conflict")
 	// ErrResolved says that a reservation is settled, voided or expired already.
 	ErrResolved = errors.New("budget: reservation already resolved")
-	// ErrInvalidQuery says that a question can't be answered as it was asked.
+	// ErrInvalidQuery says that a query's arguments are out of range or contradict each other.
 	ErrInvalidQuery = errors.New("budget: invalid query")
 	// ErrTooManyFlags says that MaxPatterns flags with patterns are set, and that one has to be revived first.
 	ErrTooManyFlags = errors.New("budget: too many kill flags with patterns")
@@ -44,19 +44,19 @@ var (
 	ErrNotFound = errors.New("budget: no such reservation")
 )
 
-// ExceededError tells which limit refused a call and by how much. It unwraps to ErrExceeded.
+// ExceededError says which limit refused a call and by how much. It unwraps to ErrExceeded.
 type ExceededError struct {
 	Limit      string        // the limit's name
 	Scope      Scope         // the values whose account is full; empty for a limit that is not split
 	Max        Quantity      // the limit in force, an override included
 	Settled    Quantity      // spent in the current window
-	Pending    Quantity      // set aside by calls in flight
+	Pending    Quantity      // reserved for calls in flight
 	Requested  Quantity      // the worst case of the refused call
-	ResetAfter time.Duration // how long until the call could fit, by the last of all limits without room; 0 when time alone never helps
-	Latched    bool          // refused because an earlier refusal latched the limit, whether it fits or not
-	Waiting    bool          // the call fits once the pending calls of all limits without room are settled for nothing, or time has passed where they are Paced
+	ResetAfter time.Duration // how long until the call could fit in all limits without room; 0 if waiting never helps
+	Latched    bool          // refused because an earlier refusal closed the limit's latch, even if this call would fit
+	Waiting    bool          // every limit without room gets it if its pending calls cost nothing, or, where it is Paced, as time passes
 	Paced      bool          // the limit is a rate, whose room comes with time
-	// Reason says which figure of the call made Requested as large as it is, and what lowers it; empty when nobody has said.
+	// Reason says which figure of the call made Requested so large, and how to lower it; may be empty.
 	Reason string
 }
 
@@ -76,7 +76,7 @@ func (e *ExceededError) Error() string {
 	return b.String()
 }
 
-// nextStep says what helps.
+// nextStep says what the caller can do.
 func (e *ExceededError) nextStep() string {
 	switch {
 	case e.Latched && e.ResetAfter > 0:
@@ -100,7 +100,7 @@ func (e *ExceededError) nextStep() string {
 	}
 }
 
-// more says how the limit gets more room: a child's is not one of the policy's.
+// more says how the limit gets more room. A child's limit has its own advice, because it is not in the policy.
 func (e *ExceededError) more() string {
 	if strings.HasPrefix(e.Limit, childPrefix) {
 		return "give the child a larger Max"
@@ -108,7 +108,7 @@ func (e *ExceededError) more() string {
 	return "raise the limit"
 }
 
-// smaller says what makes a call need less of the limit's unit.
+// smaller says how a call can need less of the limit's unit.
 func (e *ExceededError) smaller() string {
 	switch e.Max.Unit {
 	case UnitOutputTokens:
@@ -126,16 +126,16 @@ func (e *ExceededError) Unwrap() error { return ErrExceeded }
 // RetryableError reports false: asking again at once gives the same answer.
 func (e *ExceededError) RetryableError() bool { return false }
 
-// KilledError tells who was killed and why. It unwraps to ErrKilled.
+// KilledError says which scope was killed and why. It unwraps to ErrKilled.
 type KilledError struct {
 	Scope    Scope     // the scope that was killed
 	Patterns bool      // its values are globs
-	Reason   string    // the operator's words
-	At       time.Time // the store's time of the kill
-	Until    time.Time // when it ends by itself; zero for never
+	Reason   string    // the operator's text
+	At       time.Time // when it was killed, by the store's clock
+	Until    time.Time // when the flag ends by itself; zero for never
 }
 
-// Error prints the scope, the reason and the way back.
+// Error prints the scope, the reason and how to revive it.
 func (e *KilledError) Error() string {
 	who := e.Scope.String()
 	if who == "" {
@@ -154,7 +154,7 @@ func (e *KilledError) Error() string {
 // Unwrap returns ErrKilled.
 func (e *KilledError) Unwrap() error { return ErrKilled }
 
-// RetryableError reports false: only Revive helps, or the end of the flag.
+// RetryableError reports false: the call stays refused until Revive, or until the flag ends.
 func (e *KilledError) RetryableError() bool { return false }
 
 // StoreError says which operation of the store failed. It unwraps to ErrStore and to the cause. Its text names no

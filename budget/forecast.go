@@ -6,18 +6,19 @@ import (
 	"time"
 )
 
-// Forecast is how fast an account fills, and when it will be full if that goes on.
+// Forecast says how fast an account fills, and when it is full if that goes on.
 type Forecast struct {
-	// PerHour is the faster of what this Ledger settled in the last hour, and the average of all processes since the window began.
+	// PerHour is the larger of two figures: what this Ledger settled in the last hour, and the hourly average of all processes since the
+	// window began.
 	PerHour Quantity
-	// FullIn is how long it takes until the limit is reached at that pace; 0 where that is not before the window ends, or nothing is known.
+	// FullIn is how long it takes until the limit is reached at that rate; 0 if the window ends before, or nothing is known.
 	FullIn time.Duration
 }
 
 const (
 	paceBuckets  = 60 // minutes
 	maxPaced     = 4096
-	leastElapsed = time.Minute // an average over less says nothing
+	leastElapsed = time.Minute // an average over a shorter time means little
 )
 
 // paces remembers what was settled in the last hour, by account. Its zero value is ready to use.
@@ -32,7 +33,7 @@ type pace struct {
 	sums   [paceBuckets]int64
 }
 
-// note adds what a settlement posted to the accounts whose thresholds are told.
+// note adds what a settlement posted to those accounts that have thresholds.
 func (p *paces) note(lines []Line, actual *Charge) {
 	for i := range lines {
 		l := &lines[i]
@@ -47,7 +48,7 @@ func (p *paces) add(account Key, n, minute int64) {
 	defer p.mu.Unlock()
 	at := p.all[account]
 	if at == nil {
-		if p.all == nil || len(p.all) >= maxPaced { // begin again: a forecast that is too slow for an hour is better than no bound
+		if p.all == nil || len(p.all) >= maxPaced { // start again: for an hour forecasts are too low, but the memory stays bounded
 			p.all = make(map[Key]*pace)
 		}
 		at = &pace{minute: minute}
@@ -58,7 +59,7 @@ func (p *paces) add(account Key, n, minute int64) {
 	*sum += min(n, math.MaxInt64-*sum)
 }
 
-// move forgets what is older than an hour.
+// move drops the minutes that are older than an hour.
 func (p *pace) move(minute int64) {
 	for range min(max(minute-p.minute, 0), paceBuckets) {
 		p.minute++
@@ -67,7 +68,7 @@ func (p *pace) move(minute int64) {
 	p.minute = max(p.minute, minute)
 }
 
-// lastHour is what the ledger settled in an account.
+// lastHour returns what this ledger settled in an account in the last hour.
 func (p *paces) lastHour(account Key, now time.Time) (sum int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -82,7 +83,7 @@ func (p *paces) lastHour(account Key, now time.Time) (sum int64) {
 	return sum
 }
 
-// forecast is what is told with a threshold.
+// forecast returns the forecast that is reported with a threshold.
 func (p *paces) forecast(l *Line, settled, max int64, now time.Time) Forecast {
 	perHour := float64(p.lastHour(l.Account, now))
 	span := l.Window.At(now)

@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// MaxPatterns is how many flags with patterns may be set at a time: each one is looked at in every Reserve, while flags without are found
-// by what they hold for.
+// MaxPatterns is how many flags with patterns may be set at a time: each of them is matched in every Reserve, while a flag without patterns
+// is looked up by its keys.
 const MaxPatterns = 64
 
-// FlagRetention is how long a flag is kept at least once it has ended, because a clock may go back. One with patterns is forgotten sooner
-// where there is no room for another one.
+// FlagRetention is how long a flag is kept at least after it has ended, because a clock may go back. One with patterns is removed earlier if
+// another one needs its place.
 const FlagRetention = 7 * 24 * time.Hour
 
-// Flag says for which calls a kill flag holds: those whose scope has all the values that Scope sets; so an empty one holds for every
-// call. With Patterns the values are globs, in which * stands for any text and ? for one character, and what a call leaves empty
-// has none.
+// Flag selects the calls that a kill flag refuses: those whose scope has all the values that Scope sets. An empty Scope selects every call.
+// With Patterns the values are globs, in which * stands for any text and ? for one character; no pattern matches a value that a call leaves
+// empty.
 type Flag struct {
 	Scope    Scope
 	Patterns bool
@@ -37,32 +37,33 @@ func (f Flag) Holds(s Scope) bool {
 	return true
 }
 
-// Kill is a flag that refuses every Reserve that it holds for: of one without Patterns, those whose Dims hold all of its scope's. Scope and
-// Reason are kept as values, never as keys.
+// Kill is a flag that refuses every Reserve of the calls that it selects. Without Patterns these are found by their Dims, which include all
+// of the flag's. Scope and Reason are stored as values, never as keys.
 type Kill struct {
 	Scope    Scope
 	Patterns bool // see Flag
 	Reason   string
 	Until    time.Time // when it ends by itself, by the store's clock; zero for never
 	At       time.Time // by the store's clock; set by the store
-	// EffectiveBy is by when, on the store's clock, the flag holds in every process. Kills of a lease.Store tells it: until
-	// then others may admit calls from leases that they drew before, if their Length is no longer than this process's and their
-	// clocks run. Zero stands for At.
+	// EffectiveBy is when, at the latest, the flag holds in every process, by the store's clock. A lease.Store reports it in Kills: until
+	// then other processes may admit calls from leases that they drew before, provided that their Length is no longer than this process's
+	// and that their clocks run. Zero means At.
 	EffectiveBy time.Time
 }
 
-// Flag returns what the kill holds for.
+// Flag returns which calls the kill refuses.
 func (k Kill) Flag() Flag { return Flag{k.Scope, k.Patterns} }
 
-// Holds reports whether the flag refuses calls of the given scope, for as long as it has not ended.
+// Holds reports whether the flag refuses calls of the given scope while it is in force.
 func (k Kill) Holds(s Scope) bool { return k.Flag().Holds(s) }
 
-// Err returns what those who are refused are told.
+// Err returns the error that refused callers get.
 func (k Kill) Err() *KilledError {
 	return &KilledError{Scope: k.Scope, Patterns: k.Patterns, Reason: k.Reason, At: k.At, Until: k.Until}
 }
 
-// Validate reports a scope that is too large, a reason that is too long, and patterns of nothing, as ErrInvalidScope. A store calls it first.
+// Validate reports a scope that is too large, a reason that is too long, and Patterns without any value, as ErrInvalidScope. A store calls
+// it first.
 func (k Kill) Validate() error {
 	switch {
 	case len(k.Reason) > MaxScopeValue:
@@ -83,8 +84,8 @@ func contains(whole, part []Key) bool {
 	return true
 }
 
-// killMemory is how long a flag that the store reported is believed without asking again. It only ever refuses: a call
-// that passes it still meets the flag inside Reserve.
+// killMemory is how long a flag that the store reported is remembered, and refuses calls without asking the store. A call that no remembered
+// flag refuses is still checked inside Reserve.
 const killMemory = time.Second
 
 // knownKills remembers flags that refused a call, so that a killed loop costs no I/O. Its zero value is empty.
@@ -117,7 +118,8 @@ func (k *knownKills) search(dims []Key, s *Scope) error {
 	return nil
 }
 
-// holds reports whether the flag refuses calls of a scope. dims are the scope's: by them a flag without patterns is found at less cost.
+// holds reports whether the flag refuses calls of a scope, whose keys are dims. For a flag without patterns it compares the keys, which is
+// faster.
 func (k *knownKill) holds(dims []Key, s *Scope) bool {
 	if k.flag.Patterns {
 		return k.flag.Holds(*s)
@@ -133,7 +135,7 @@ func (k *knownKills) all() []knownKill {
 	return nil
 }
 
-// remember believes a flag for killMemory. One with an end is not remembered: when it has ended is for the store to say.
+// remember keeps a flag for killMemory. A flag that has an end is not kept: only the store knows when it has ended.
 func (k *knownKills) remember(err *KilledError) {
 	if !err.Until.IsZero() {
 		return

@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// DefaultTTL is how long a reservation stays pending when its Request names no TTL. Too short costs precision, never
-// safety: an expired reservation is charged, and corrected by its late Settle.
+// DefaultTTL is how long a reservation stays pending if its Request has no TTL. A TTL that is too short never lets a call go uncounted: an
+// expired reservation is charged with its worst case, and a late Settle corrects that.
 const DefaultTTL = 15 * time.Minute
 
-// Ledger enforces a policy over a store, and is an Operator of it. It is safe for concurrent use; SetPolicy alone changes it. All processes that open ledgers of
-// the same policy over the same store share its accounts.
+// Ledger enforces a policy over a store. It is also an Operator of that store. It is safe for concurrent use; only SetPolicy changes it. All
+// processes that open ledgers with the same policy over the same store share its accounts.
 type Ledger struct {
 	Operator
 	rules    atomic.Pointer[rules]
@@ -28,21 +28,21 @@ type Ledger struct {
 	children siblings
 	paces    paces
 	opened   time.Time
-	sweptAt  atomic.Int64 // nanoseconds after opened
-	// sweepGap is how long to wait for the next sweep, in nanoseconds; zero until the first one.
+	sweptAt  atomic.Int64 // when the last sweep began, in nanoseconds since opened
+	// sweepGap is how long the next sweep waits, in nanoseconds; zero until the first one.
 	sweepGap atomic.Int64
 }
 
 // OpenOptions configures Open. The zero value is ready to use.
 type OpenOptions struct {
-	// OwnPolicy lets a ledger enforce another policy than the store holds. Without it that is refused, because the store's is the one
-	// that counts for all processes.
+	// OwnPolicy lets a ledger enforce another policy than the one in the store. Without it that is refused, because the stored policy is
+	// meant for all processes.
 	OwnPolicy bool
 }
 
-// Open returns a ledger, or every reason why the policy can't be enforced (ErrInvalidPolicy), or ErrStore. It charges
-// reservations that expired while nobody looked. A policy without limits stands for the one that the store holds; any other has to be that one,
-// if there is one: see OpenOptions. The store stays the caller's to close.
+// Open returns a ledger, or every reason why the policy can't be enforced (ErrInvalidPolicy), or ErrStore. It charges reservations that have
+// expired. A policy without limits means the one in the store; if there is one in the store, any other policy must be equal to it, unless
+// OwnPolicy is set. The caller has to close the store.
 func Open(ctx context.Context, store Store, policy Policy, optFns ...func(*OpenOptions)) (*Ledger, error) {
 	var o OpenOptions
 	for _, fn := range optFns {
@@ -51,7 +51,7 @@ func Open(ctx context.Context, store Store, policy Policy, optFns ...func(*OpenO
 	if store == nil {
 		return nil, fmt.Errorf("%w: no store", ErrInvalidPolicy)
 	}
-	if len(policy.Limits) > 0 { // else it may be the store's
+	if len(policy.Limits) > 0 { // an empty one is taken from the store
 		if err := policy.Validate(); err != nil {
 			return nil, err
 		}
@@ -76,30 +76,30 @@ func (l *Ledger) Policy() Policy {
 	return Policy{Limits: append([]Limit(nil), l.rules.Load().policy.Limits...)}
 }
 
-// defaultTakeBack stands for a Request's TakeBack of zero.
+// defaultTakeBack is used if a Request's TakeBack is zero.
 const defaultTakeBack = 500 * time.Millisecond
 
 // Request asks for room for one attempt.
 type Request struct {
 	Scope     Scope
-	Operation string        // the provider's name of it; kept with the entry
+	Operation string        // the provider's name for it, such as Converse; stored with the entry
 	Worst     Charge        // an upper bound in every unit
-	TTL       time.Duration // zero stands for DefaultTTL
-	// TakeBack bounds how long a reservation whose answer did not arrive is tried to be taken back, after the context has ended, too.
-	// What can't be taken back expires. Zero stands for half a second.
+	TTL       time.Duration // zero is DefaultTTL
+	// TakeBack bounds how long Reserve tries to void a reservation whose answer did not arrive, even after the context has ended. If it
+	// can't be voided it expires. Zero is half a second.
 	TakeBack time.Duration
-	// StepTimeout bounds each question of Wait to the store. Zero leaves it to the context.
+	// StepTimeout bounds each request that Wait makes to the store. With zero only the context bounds it.
 	StepTimeout time.Duration
-	// MaxWait bounds how long Wait waits for room. Zero leaves it to the context.
+	// MaxWait bounds how long Wait waits for room. With zero only the context bounds it.
 	MaxWait time.Duration
-	// NoLatch says that a refusal is not the caller's last word, so that it must not latch anything: it may ask again for less.
+	// NoLatch says that the caller may ask again for less, so that a refusal must not close any latch.
 	NoLatch bool
-	// Tentative says that the caller will ask again with a tighter bound if this one is refused, so that the refusal
-	// must not latch anything, and that observe-only limits refuse as well: they have to be asked with the tighter bound, too.
+	// Tentative says that the caller will ask again with a tighter bound if this one is refused. So a refusal must not close any latch, and
+	// observe-only limits refuse too: what they report must come from the tighter bound.
 	Tentative bool
 }
 
-// validate reports every reason why the request makes no sense, after what is wrong with its scope.
+// validate reports every reason why the request is invalid, beginning with the error of its scope, if any.
 func (r *Request) validate(scope error) error {
 	charge := r.Worst.Validate()
 	if scope != nil || charge != nil {
@@ -114,29 +114,29 @@ func (r *Request) validate(scope error) error {
 	return nil
 }
 
-// Receipt is an admitted reservation. It must be handed to Settle or Void exactly once; if the process dies first, the
-// worst case is charged after ExpiresAt. A Receipt is immutable.
+// Receipt is an admitted reservation. It must be handed to Settle or Void exactly once; if the process dies first, the worst case is charged
+// after ExpiresAt. A Receipt is immutable.
 type Receipt struct {
 	Reservation Reservation
 	Scope       Scope
 	ExpiresAt   time.Time
-	// Observed holds what observe-only limits would have refused.
+	// Observed holds the refusals that observe-only limits would have given.
 	Observed []*ExceededError
 
 	plan *plan
 }
 
-// Reserve sets the worst case aside in every limit that matches the scope, all or nothing, in one atomic step of the
-// store. The errors are *ExceededError, *KilledError, *StoreError, and ErrInvalidScope, ErrInvalidCharge or ErrOverflow
-// for requests that make no sense. After an error nothing is set aside, and the call must not be made.
+// Reserve reserves the worst case in every limit that matches the scope, or in none, in one atomic step of the store. The errors are
+// *ExceededError, *KilledError, *StoreError, and, for invalid requests, ErrInvalidScope, ErrInvalidCharge or ErrOverflow. After an error
+// nothing is reserved, and the call must not be made.
 func (l *Ledger) Reserve(ctx context.Context, req Request) (*Receipt, error) {
 	r, _, err := l.reserve(ctx, req)
 	return r, err
 }
 
-// Unlimited records a call that counts in no limit: it has an entry, and what is settled with its receipt is usage. Only kill flags
-// refuse it, with a *KilledError, and requests that make no sense are errors as in Reserve. A store that does not answer refuses
-// nothing here: it learns of the call when it is settled. It is for rehearsing a policy.
+// Unlimited records a call that counts in no limit. It has an entry, and what is settled with its receipt counts as usage. Only kill flags
+// refuse it, with a *KilledError; an invalid request is an error as in Reserve. A store that does not answer does not refuse it: it learns
+// of the call when that is settled. It is meant for trying out a policy.
 func (l *Ledger) Unlimited(ctx context.Context, req Request) (*Receipt, error) {
 	p, err := l.prepare(&req)
 	if err != nil {
@@ -156,7 +156,7 @@ func (l *Ledger) Unlimited(ctx context.Context, req Request) (*Receipt, error) {
 	return r, nil
 }
 
-// prepare fills in a request's defaults, and returns the plan of its scope, or what refuses it before the store is asked.
+// prepare fills in a request's defaults and returns the plan of its scope. An error refuses the request before the store is asked.
 func (l *Ledger) prepare(req *Request) (*plan, error) {
 	p, err := l.rules.Load().of(&req.Scope)
 	if err = req.validate(err); err != nil {
@@ -166,7 +166,7 @@ func (l *Ledger) prepare(req *Request) (*plan, error) {
 	return p, l.killed.check(p.dims, &req.Scope)
 }
 
-// reserve is Reserve. It also returns the account that refused.
+// reserve is Reserve. It also returns the account that refused the call.
 func (l *Ledger) reserve(ctx context.Context, req Request) (*Receipt, Key, error) {
 	p, err := l.prepare(&req)
 	if err != nil {
@@ -192,8 +192,8 @@ func (l *Ledger) reserve(ctx context.Context, req Request) (*Receipt, Key, error
 	return r, Key{}, nil
 }
 
-// unanswered returns the caller's error for a store's, and takes back what the store may have set aside. It is not inlined,
-// so that calls that are answered do not pay for its frame.
+// unanswered voids what the store may have reserved although its answer did not arrive, and returns the caller's error. It is not inlined,
+// so that answered calls do not pay for its stack frame.
 //
 //go:noinline
 func (l *Ledger) unanswered(ctx context.Context, req *Request, id ID, err error) error {
@@ -204,15 +204,15 @@ func (l *Ledger) unanswered(ctx context.Context, req *Request, id ID, err error)
 	return err
 }
 
-// abandon voids a reservation that may or may not have been made. If that fails too, it expires, which charges it:
-// spend is overstated until somebody corrects it, never understated.
+// abandon voids a reservation that may or may not have been made. If that fails too, the reservation expires and is charged: the ledger then
+// shows too much spend until somebody corrects it, never too little.
 func (l *Ledger) abandon(ctx context.Context, id ID, timeout time.Duration) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	_ = l.store.Void(ctx, id, l.owner)
 }
 
-// refusal turns a store's decision into the caller's error. It is not inlined, as unanswered is not.
+// refusal turns a store's decision into the caller's error. It is not inlined, for the same reason as unanswered.
 //
 //go:noinline
 func (l *Ledger) refusal(p *plan, r *Reservation, d *Decision) (account Key, err error) {
@@ -231,8 +231,8 @@ func (l *Ledger) refusal(p *plan, r *Reservation, d *Decision) (account Key, err
 	}
 }
 
-// lastToFit returns which of the lines without room is the last one to have it, and whether all of them wait for nothing but
-// pending calls, or time if they are paced. Such lines do not count beside others, for which nobody waits.
+// lastToFit returns which of the lines without room gets room last, and whether all of them only wait for pending calls, or, if they are
+// paced, for time. Lines that only wait do not count if there are others, because waiting does not help there.
 func (p *plan) lastToFit(r *Reservation, denied []Denial) (last int, waiting bool) {
 	wait := func(i int) (pending bool, d time.Duration) {
 		if d = denied[i].ResetAfter; d <= 0 {
@@ -252,7 +252,7 @@ func (p *plan) lastToFit(r *Reservation, denied []Denial) (last int, waiting boo
 	return last, waiting
 }
 
-// waiting reports whether the line would have room if no call were pending, or will have it in time if it is paced.
+// waiting reports whether the line would have room if no call were pending, or, if it is paced, gets room as time passes.
 func (p *plan) waiting(r *Reservation, d *Denial) bool {
 	amount := r.Charge[r.Lines[d.Line].Unit]
 	if d.Latched || amount > d.Max {
@@ -261,12 +261,12 @@ func (p *plan) waiting(r *Reservation, d *Denial) bool {
 	return d.Settled <= d.Max-amount || p.under[p.limits[d.Line]].Paced && d.ResetAfter > 0
 }
 
-// Outcome tells what a settlement did.
+// Outcome says what a settlement did.
 type Outcome struct {
 	Replayed bool
-	From     State     // what the reservation was before; zero when the store had lost it and posted an orphan
-	Crossed  []Crossed // thresholds reached for the first time in their window
-	Violated Unit      // the first unit in which the truth exceeded the worst case; zero when none did
+	From     State     // the reservation's state before; zero if the store did not know it and posted an orphan
+	Crossed  []Crossed // the thresholds that were reached for the first time in their window
+	Violated Unit      // the first unit in which the actual amount exceeded the worst case; zero if none did
 }
 
 // Crossed is a Notify threshold that settled spend reached.
@@ -279,14 +279,14 @@ type Crossed struct {
 	Forecast Forecast
 }
 
-// Settle posts what the attempt really cost, even beyond a limit: the truth is never clamped. With estimated set, the
-// amount is a worst case that Correct may replace. A store that fails is asked again within the context's time; if it
-// stays away the error is ErrStore and expiry will charge the worst case.
+// Settle posts what the attempt really cost, even beyond a limit: the amount is never reduced. With estimated set, it is a worst case that
+// Correct may replace. If the store fails it is asked again until the context ends; then the error is ErrStore, and the worst case is
+// charged when the reservation expires.
 func (l *Ledger) Settle(ctx context.Context, r *Receipt, actual Charge, estimated bool) (Outcome, error) {
 	return l.SettleAs(ctx, r, actual, estimated, "")
 }
 
-// SettleAs is Settle of a request that the provider knows by an id, so that its entry can be found by what an invoice or a log says.
+// SettleAs is Settle with the provider's id of the request, by which an invoice or a log can find the entry later.
 func (l *Ledger) SettleAs(ctx context.Context, r *Receipt, actual Charge, estimated bool, reference string) (Outcome, error) {
 	if err := actual.Validate(); err != nil {
 		return Outcome{}, err
@@ -312,7 +312,7 @@ func (l *Ledger) SettleAs(ctx context.Context, r *Receipt, actual Charge, estima
 	return out, nil
 }
 
-// settleAgain goes on where a first step has failed.
+// settleAgain repeats a settlement whose first try failed.
 func (l *Ledger) settleAgain(ctx context.Context, s Settlement, failed error) (posting Posting, err error) {
 	err = again(ctx, storeError("settle", failed), func() (err error) {
 		posting, err = l.store.Settle(ctx, s)
@@ -337,12 +337,12 @@ type AccountBalance struct {
 	Max        Quantity
 	Settled    Quantity
 	Pending    Quantity
-	ResetAfter time.Duration // until all that is used now has left the window; 0 for a lifetime limit
+	ResetAfter time.Duration // until everything that is used now has left the window; 0 for a lifetime limit
 	Latched    bool
 	Observe    bool
 }
 
-// Left is what may still be set aside: nothing when the account is latched, or stands beyond its Max.
+// Left is what may still be reserved: nothing if the account is latched or beyond its Max.
 func (b *AccountBalance) Left() Quantity {
 	if b.Latched {
 		return Quantity{0, b.Max.Unit}
@@ -351,8 +351,8 @@ func (b *AccountBalance) Left() Quantity {
 	return Quantity{left - min(b.Pending.N, left), b.Max.Unit}
 }
 
-// Balances returns one balance for each limit that calls of this scope can fall under, in the policy's order. A field
-// that the scope leaves empty is not held against a limit's Match, and selects the account of the empty value.
+// Balances returns one balance for each limit that calls of this scope can fall under, in the policy's order. A field that the scope leaves
+// empty satisfies every Match, and selects the account of the empty value.
 func (l *Ledger) Balances(ctx context.Context, s Scope) ([]AccountBalance, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
@@ -368,9 +368,9 @@ func (l *Ledger) Balances(ctx context.Context, s Scope) ([]AccountBalance, error
 	return p.balances(raw)
 }
 
-// Override gives one account another Max until a moment of the store's clock, in every process. A Max of the limit's
-// own unit is needed; a moment that has passed takes the override back. It returns how many known accounts it touches: none can mean
-// that the scope is misspelled, or that nobody has called under it yet.
+// Override gives one account another Max until a moment of the store's clock, in every process. The Max must have the limit's unit; a moment
+// in the past removes the override. It returns how many known accounts it affects: none may mean that the scope is misspelled, or that
+// nobody has made calls under it yet.
 func (l *Ledger) Override(ctx context.Context, limit string, s Scope, max Quantity, until time.Time) (accounts int, err error) {
 	if err := s.Validate(); err != nil {
 		return 0, err
@@ -396,14 +396,14 @@ func (l *Ledger) Override(ctx context.Context, limit string, s Scope, max Quanti
 	return 0, fmt.Errorf("%w: no limit is named %q", ErrInvalidPolicy, limit)
 }
 
-// Revive takes back the Kill of exactly this scope and opens the latches of its accounts. Other processes may go on
-// refusing from memory for up to a second. A Kill that is made at the same time may win: ErrSuperseded says so.
+// Revive removes the Kill of exactly this scope and opens the latches of its accounts. Other processes may refuse calls from memory for up
+// to another second. If somebody kills the scope at the same time, that may win: then the error is ErrSuperseded.
 func (l *Ledger) Revive(ctx context.Context, s Scope) error {
 	return l.ReviveFlag(ctx, Flag{Scope: s})
 }
 
-// ReviveFlag is Revive of a flag that may have patterns: exactly these, as Kills tells them. Latches of accounts that patterns hold for
-// stay closed.
+// ReviveFlag is Revive for a flag that may have patterns. They have to be exactly those that Kills returns. It does not open the latches of
+// accounts that only patterns select.
 func (l *Ledger) ReviveFlag(ctx context.Context, f Flag) error {
 	if err := l.Operator.ReviveFlag(ctx, f); err != nil {
 		return err
@@ -425,15 +425,15 @@ func (l *Ledger) ReviveFlag(ctx context.Context, f Flag) error {
 	return change(ctx, l.store, "unlatch", "", func(c Change) error { return l.store.Unlatch(ctx, latched, c) })
 }
 
-// sweepEvery is how often a Reserve also charges what has expired, and sweepRarely how often at least while there is nothing
-// to charge, so that a large fleet does not keep its store busy with that. It keeps balances in order; admission does not
-// need it, and Balances charges first.
+// A Reserve also charges what has expired: sweepEvery after the last time, and less and less often, down to sweepRarely, while there is
+// nothing to charge, so that many processes do not keep their store busy. It only keeps balances up to date: admission does not depend on
+// it, and Balances charges first.
 const (
 	sweepEvery  = time.Minute
 	sweepRarely = 16 * time.Minute
 )
 
-// sweepBatch bounds the expiries of one step, so that no caller pays for a long backlog.
+// sweepBatch bounds how many expired reservations one call charges, so that a long backlog does not slow it down.
 const sweepBatch = 256
 
 func (l *Ledger) sweep(ctx context.Context) {
@@ -448,7 +448,7 @@ func (l *Ledger) sweep(ctx context.Context) {
 	l.sweepGap.Store(min(2*gap, int64(sweepRarely)))
 }
 
-// expireAll charges everything whose time is up.
+// expireAll charges every reservation that has expired.
 func (l *Ledger) expireAll(ctx context.Context) error {
 	l.sweptAt.Store(int64(time.Since(l.opened)))
 	for {
@@ -462,11 +462,11 @@ func (l *Ledger) expireAll(ctx context.Context) error {
 	}
 }
 
-// persist repeats a step that the store could not answer: every step is idempotent, and a settlement that is given up
-// leaves the ledger at the worst case.
+// persist repeats a step until the store answers or the context ends. It may, because every step is idempotent; a settlement that never
+// succeeds leaves the worst case in the ledger.
 func persist(ctx context.Context, step func() error) error { return again(ctx, step(), step) }
 
-// again is persist for a step that was taken once, with the given error.
+// again is persist after a first try that returned err.
 func again(ctx context.Context, err error, step func() error) error {
 	for _, pause := range [...]time.Duration{20 * time.Millisecond, 100 * time.Millisecond, 400 * time.Millisecond} {
 		if !errors.Is(err, ErrStore) || errors.Is(err, ErrLost) || ctx.Err() != nil {
@@ -484,7 +484,7 @@ func again(ctx context.Context, err error, step func() error) error {
 	return err
 }
 
-// storeError marks what is none of the contract's own errors as ErrStore.
+// storeError wraps every error in ErrStore that is not one of the contract's own.
 func storeError(op string, err error) error {
 	if err == nil {
 		return nil

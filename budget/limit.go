@@ -13,12 +13,12 @@ import (
 
 // Limit is one rule: at most Max in every Window, for each value of Per, over the calls that Match selects.
 type Limit struct {
-	// Name identifies the limit in errors and in the store: renaming it starts a new account. Required, at most 512 bytes.
+	// Name identifies the limit in errors and in the store: a renamed limit starts with a new account. Required, at most 512 bytes.
 	Name string
-	// Max is the most that may be settled and pending together. A Max of zero denies every call; there is no word for
-	// "unlimited": leave the limit out.
+	// Max is the most that may be settled and pending together. A Max of zero denies every call. "Unlimited" can't be written: leave the
+	// limit out.
 	Max Quantity
-	// Window is when the count starts again. Required.
+	// Window is the time over which the limit counts. Required.
 	Window Window
 	// Per splits the limit into an account for each value. The zero value is one account for all calls.
 	Per Per
@@ -26,25 +26,25 @@ type Limit struct {
 	PerTags []string
 	// Match selects the calls that the limit counts. The zero value selects all.
 	Match Match
-	// MaxFor gives some accounts another Max: that of the first one that matches, or Max where none does. It may match by nothing but
-	// what the limit is split by, so that all calls of an account agree.
+	// MaxFor gives some accounts another Max: that of the first element that matches the account. Its Match may only use what the limit is
+	// split by, so that all calls of an account have the same Max.
 	MaxFor []MaxFor
-	// Latch keeps an account closed once it refused a call, even for calls that would fit: until the window that
-	// refused it has passed, or Revive. It stops agents whose framework swallows errors.
+	// Latch keeps an account closed once it has refused a call, even for calls that would fit, until the window of that refusal has passed,
+	// or until Revive. It stops agents whose framework swallows errors.
 	Latch bool
-	// Notify lists fractions of the Max in force, an override included, each in (0, 1]: the Ledger reports each one once a
-	// window when settled spend reaches it. At most 62.
+	// Notify lists fractions of the Max in force, overrides included, each in (0, 1]. The Ledger reports each one once a window, when
+	// settled spend reaches it. At most 62.
 	Notify []float64
-	// Observe makes the limit count and report but never refuse: a rehearsal before it is enforced. Up to the first call that it
-	// reports, it foretells what enforcing would do; the calls after that would have met a smaller sum. With Latch it foretells
-	// that the account would stay closed.
+	// Observe makes the limit count and report but never refuse, to try it out before it is enforced. Up to the first call that it reports,
+	// its sums are those of an enforced limit; after that they are larger, because an enforced limit would have refused that call. With
+	// Latch it reports that the account would stay closed.
 	Observe bool
-	// Paced makes the limit a rate that all processes share: a call without room is one that time lets through, so that Wait (and the guard's
-	// MaxWait) waits for that, in the order of arrival, and the refusal of one that may not wait so long says when to come back. Needs a
-	// window that moves on, as Rolling(time.Minute).
+	// Paced makes the limit a rate that all processes share. A call without room gets room as time passes, so Wait (and the guard's MaxWait)
+	// waits for that, in the order of arrival; if it would take too long, the refusal says when to try again. Needs a rolling window, such
+	// as Rolling(time.Minute).
 	Paced bool
-	// MaxDepth is how deep trees of children (Ledger.Child) may be under the limit's calls, and MaxChildren how many children of one parent
-	// may be open at a time, as this process counts them. Zero sets no bound.
+	// MaxDepth is how deep trees of children (Ledger.Child) may be whose calls the limit selects, and MaxChildren how many children of one
+	// parent may be open at a time in this process. Zero sets no bound.
 	MaxDepth    int
 	MaxChildren int
 }
@@ -55,10 +55,10 @@ type MaxFor struct {
 	Max   Quantity
 }
 
-// maxMaxFor is how many MaxFor a limit may have: each one is looked at for each new scope.
+// maxMaxFor is how many MaxFor a limit may have: all of them are matched for each new scope.
 const maxMaxFor = 1024
 
-// maxFor returns the Max of the account of these values.
+// maxFor returns the Max of the account with these values.
 func (l *Limit) maxFor(of Scope) int64 {
 	for i := range l.MaxFor {
 		if l.MaxFor[i].Match.Selects(of) {
@@ -68,7 +68,7 @@ func (l *Limit) maxFor(of Scope) int64 {
 	return l.Max.N
 }
 
-// beyond returns a dimension that a match goes by and the limit is not split by; empty for none.
+// beyond returns a dimension that a match uses although the limit is not split by it; empty if there is none.
 func (l *Limit) beyond(m Match) string {
 	for i, pattern := range m.fields() {
 		if pattern != "" && l.Per&(1<<i) == 0 {
@@ -111,12 +111,12 @@ const (
 type Match struct {
 	Principal string
 	Workflow  string
-	Model     string // over the resolved foundation-model id, never over a profile id or an ARN
+	Model     string // compared with the resolved foundation-model id, never with a profile id or an ARN
 	Region    string
 	Profile   string
 	Project   string
 	Tags      map[string]string // every tag listed must match
-	Not       []Match           // calls that one of these selects are not selected; at most 16, without a Not of their own
+	Not       []Match           // calls that one of these selects are left out; at most 16, which have no Not themselves
 }
 
 // maxNot is how many Not a Match may have.
@@ -127,7 +127,7 @@ func (m Match) Selects(s Scope) bool {
 	return m.every(&s, glob) && !slices.ContainsFunc(m.Not, func(not Match) bool { return not.Selects(s) })
 }
 
-// mayApply is Selects for a question about balances, in which fields left empty are not asked about.
+// mayApply is Selects for a query about balances: a field that the scope leaves empty satisfies every pattern.
 func (m Match) mayApply(s Scope) bool {
 	open := func(pattern, value string) bool { return value == "" || glob(pattern, value) }
 	known := func(pattern, value string) bool { return pattern == "" || value != "" && glob(pattern, value) }
@@ -150,7 +150,7 @@ func (m *Match) every(s *Scope, matches func(pattern, value string) bool) bool {
 	return true
 }
 
-// problems returns why the match makes no sense, each with the place in it.
+// problems returns why the match is invalid, each with its place in the match.
 func (m *Match) problems() (problems []string) {
 	patterns := make(map[string]string)
 	for i, pattern := range m.fields() {
@@ -184,15 +184,15 @@ func (m *Match) problems() (problems []string) {
 	return problems
 }
 
-// everything reports whether the match is sure to select every call.
+// everything reports whether the match certainly selects every call.
 func (m *Match) everything() bool {
 	return m.every(new(Scope), func(pattern, _ string) bool { return strings.Trim(pattern, "*") == "" })
 }
 
-// maxAlternatives is how many patterns one with braces may stand for.
+// maxAlternatives is how many patterns one with braces may expand to.
 const maxAlternatives = 256
 
-// alternatives returns the patterns that one with {a,b} stands for, or what is wrong with it.
+// alternatives expands a pattern with {a,b} to patterns without, or returns what is wrong with it.
 func alternatives(pattern string) (all []string, problem string) {
 	all = []string{""}
 	for {
@@ -225,7 +225,8 @@ func alternatives(pattern string) (all []string, problem string) {
 	}
 }
 
-// glob matches a pattern, one of its alternatives at least. Braces that stand for nothing are text. An empty pattern matches everything.
+// glob reports whether a pattern, or one of its alternatives, matches. Braces that can't be expanded are plain text. An empty pattern
+// matches everything.
 func glob(pattern, s string) bool {
 	if strings.ContainsAny(pattern, "{}") {
 		if all, problem := alternatives(pattern); problem == "" {
@@ -235,13 +236,13 @@ func glob(pattern, s string) bool {
 	return wildcard(pattern, s)
 }
 
-// wildcard matches * and ? in time proportional to len(pattern)*len(s) at worst. An empty pattern matches everything.
+// wildcard matches a pattern with * and ? in time proportional to len(pattern)*len(s) at worst. An empty pattern matches everything.
 func wildcard(pattern, s string) bool {
 	if pattern == "" {
 		return true
 	}
 	p, i := 0, 0
-	star, from := -1, 0 // the last * of the pattern, and from where in s the text behind it is tried
+	star, from := -1, 0 // the last * of the pattern, and from where in s the rest of the pattern is tried
 	for i < len(s) {
 		switch {
 		case p < len(pattern) && pattern[p] == '*':
@@ -260,12 +261,12 @@ func wildcard(pattern, s string) bool {
 	return strings.Trim(pattern[p:], "*") == ""
 }
 
-// Policy is what Open enforces. A policy without limits is refused: it would look like protection and be none.
+// Policy is what Open enforces. A policy without limits is refused, because it would protect nothing.
 type Policy struct {
 	Limits []Limit
 }
 
-// MaxLimits is how many limits a policy may hold: every matching one is checked in each Reserve.
+// MaxLimits is how many limits a policy may have: every matching one is checked in each Reserve.
 const MaxLimits = 64
 
 // Validate returns every reason why the policy can't be enforced, joined, each wrapping ErrInvalidPolicy.
@@ -331,9 +332,9 @@ func (l Limit) problems() (problems []string) {
 	return problems
 }
 
-// accounts returns the scope whose values split the limit, and the keys of its accounts. Max is no part of a key: a changed limit
-// keeps what was spent. There are two where the window's zone is spelled in another way than usual: what was spent under that
-// spelling counts, too.
+// accounts returns the scope whose values split the limit, and the keys of its accounts. Max is not part of a key, so that a limit with a
+// changed Max keeps what was spent. There are two keys if the window's zone has a canonical name that differs from the one as written: an
+// older version used the latter, and what was spent there still counts.
 func (l Limit) accounts(s Scope) (of Scope, keys []Key) {
 	of = l.split(s)
 	canonical, asWritten := l.Window.spellings()
@@ -373,14 +374,14 @@ func (l Limit) split(s Scope) (of Scope) {
 	return of
 }
 
-// key returns the key of the account of these values, in a window of that spelling.
+// key returns the key of the account with these values, for a window that is written in this way.
 func (l Limit) key(of Scope, window string) Key {
 	var stack [16]string
 	parts := append(stack[:0], "account", l.Name, l.Max.Unit.String(), window, of.Principal, of.Workflow, of.Model)
 	for _, k := range l.PerTags {
 		parts = append(parts, k, of.Tags[k])
 	}
-	// What was not always a dimension has a name that no tag can have, so that keys that do not use it stay as they were.
+	// Dimensions that were added later have names that no tag can have, so that the keys of limits without them have not changed.
 	for _, more := range [...]struct {
 		per         Per
 		name, value string

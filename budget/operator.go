@@ -13,8 +13,8 @@ import (
 )
 
 // Operator reads and changes a ledger without knowing the policy, so that it can be used in another process than the one that enforces the
-// limits. What needs a limit of the policy, such as Override, is a method of Ledger. It is immutable and safe for concurrent use. Make one with
-// Operate.
+// limits. What needs a limit of the policy, such as Override, is a method of Ledger. It is immutable and safe for concurrent use. Make one
+// with Operate.
 type Operator struct{ store Store }
 
 // Operate returns an operator over a store, or ErrStore if the store does not answer. The caller has to close the store. If the store has lost
@@ -33,16 +33,16 @@ func Operate(ctx context.Context, store Store) (*Operator, error) {
 	return &Operator{store}, nil
 }
 
-// Kill refuses, from its return on and in every process, each call whose scope has all the values that s sets; streams in
-// flight end within about a second. An empty scope is refused: see KillAll. The reason is shown to those who are refused. Over a
-// lease.Store it refuses at once in this process, and in the others by the EffectiveBy that Kills tells. It returns how many known
-// accounts carry these values; none can mean that the scope is misspelled, or that no limit is split by it. They are counted once the
-// flag holds, so the count may be lacking where the error says so.
+// Kill refuses each call whose scope has all the values that s sets, in every process, once it has returned; streams in flight end within
+// about a second. An empty scope is an error: see KillAll. Refused callers are shown the reason. Over a lease.Store, Kill holds at once in
+// this process, and in others by the EffectiveBy that Kills returns. It returns how many known accounts have these values: none may mean
+// that the scope is misspelled, or that no limit is split by it. They are counted after the flag has been set, so with an error the count
+// may be missing although the flag holds.
 func (o *Operator) Kill(ctx context.Context, s Scope, reason string) (accounts int, err error) {
 	return o.KillAs(ctx, Kill{Scope: s, Reason: reason})
 }
 
-// KillAll refuses every call there is, as Kill does those of a scope. Revive of the empty scope takes it back.
+// KillAll refuses every call, as Kill does those of a scope. Revive of the empty scope removes it.
 func (o *Operator) KillAll(ctx context.Context, reason string) (accounts int, err error) {
 	return o.kill(ctx, Kill{Reason: reason})
 }
@@ -91,8 +91,8 @@ func (o *Operator) countAccounts(ctx context.Context, touches func(*Account) boo
 	return n, nil
 }
 
-// Revive takes back the Kill of exactly this scope. Other processes may go on refusing from memory for up to a second. Latches
-// stay closed: a Ledger's Revive opens those of its policy. A Kill that is made at the same time may win: ErrSuperseded says so.
+// Revive removes the Kill of exactly this scope. Other processes may refuse calls from memory for up to another second. Latches stay closed:
+// a Ledger's Revive opens those of its policy. If somebody kills the scope at the same time, that may win: then the error is ErrSuperseded.
 func (o *Operator) Revive(ctx context.Context, s Scope) error {
 	return o.ReviveFlag(ctx, Flag{Scope: s})
 }
@@ -179,8 +179,7 @@ func pages[T any](op string, page func(last *T) ([]T, error)) iter.Seq2[T, error
 	}
 }
 
-// Entries yields what the store remembers of the reservations that q selects, in the order of their ids, or one error. A Max of zero
-// stands for all.
+// Entries yields the entries that q selects, in the order of their ids, or one error. A Max of zero means all.
 func (o *Operator) Entries(ctx context.Context, q Query) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		rest := q.Max
@@ -209,8 +208,8 @@ func (o *Operator) Entries(ctx context.Context, q Query) iter.Seq2[Entry, error]
 // AccountQuery selects accounts. The zero value selects all.
 type AccountQuery struct {
 	Limit string // the limit's name; empty selects any
-	Scope Scope  // what it sets, the account's scope must have
-	After Key    // those behind this one, in the order of keys
+	Scope Scope  // the account's scope has to have all the values that this sets
+	After Key    // only accounts with larger keys
 }
 
 // Accounts yields the accounts that q selects, in the order of their keys, or one error.
@@ -249,7 +248,7 @@ func (o *Operator) Overrides(ctx context.Context) iter.Seq2[Account, error] {
 	}
 }
 
-// Periods yields the periods of an account that begin after a moment, oldest first, or one error.
+// Periods yields the periods of an account that begin after the given moment, oldest first, or one error.
 func (o *Operator) Periods(ctx context.Context, account Key, after time.Time) iter.Seq2[Period, error] {
 	return pages("periods", func(last *Period) ([]Period, error) {
 		if last != nil {

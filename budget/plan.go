@@ -10,25 +10,25 @@ import (
 	"time"
 )
 
-// plan is a scope worked out against a policy: the lines of its reservations, and what they stand for. It is immutable
-// and shared between calls; stores copy what they keep.
+// plan is what a policy means for one scope: the lines of its reservations, and the limits and scopes of these lines. It is immutable and
+// shared between calls; stores copy what they keep.
 type plan struct {
-	of     [6]string // what the scope sets but for its tags
-	under  []Limit   // the policy's, and those of children
+	of     [6]string // the scope's values without its tags
+	under  []Limit   // the policy's limits, and those of children
 	lines  []Line
-	limits []int   // lines[i] is the policy's limit number limits[i]; two lines in a row of accounts can be of one limit
-	scopes []Scope // the account's values
+	limits []int   // lines[i] belongs to under[limits[i]]; a limit can have two lines
+	scopes []Scope // by line: the scope of the account
 	dims   []Key
-	call   atomic.Pointer[Call] // the last one; calls of one scope mostly share their operation, too
+	call   atomic.Pointer[Call] // the last call's; calls of one scope mostly have the same operation
 }
 
-// callOf returns what entries of a scope's calls are told with. It is shared, because every remembered call holds it.
+// callOf returns the Call that entries of these calls are stored with. It is shared, because every remembered call refers to it.
 func (p *plan) callOf(r *Request) *Call {
 	if c := p.call.Load(); c != nil && c.Operation == r.Operation {
 		return c
 	}
 	c := &Call{Scope: r.Scope, Operation: r.Operation}
-	c.Scope.Tags = maps.Clone(r.Scope.Tags) // the caller's own may change
+	c.Scope.Tags = maps.Clone(r.Scope.Tags) // the caller may change its map later
 	c.Scope.tree = nil                      // a remembered call must not keep its tree in memory
 	c.usage = usageKey(c.UsageScope())
 	p.call.Store(c)
@@ -61,7 +61,7 @@ func newPlan(limits []Limit, s Scope, applies func(Match, Scope) bool) *plan {
 			rows = append(rows, row{line, i, of})
 		}
 	}
-	// One order everywhere: stores that lock rows lock them in this one.
+	// All reservations have their lines in one order, so that stores that lock rows can't deadlock.
 	slices.SortFunc(rows, func(a, b row) int { return bytes.Compare(a.line.Account[:], b.line.Account[:]) })
 	for _, r := range rows {
 		p.lines = append(p.lines, r.line)
@@ -90,7 +90,7 @@ func (p *plan) observed(r *Reservation, denials []Denial) []*ExceededError {
 		err := p.exceeded(r, d)
 		err.Waiting = p.waiting(r, d)
 		if !slices.ContainsFunc(errs, func(e *ExceededError) bool { return e.Limit == err.Limit }) {
-			errs = append(errs, err) // two accounts of one limit can be full
+			errs = append(errs, err) // both accounts of one limit can be full
 		}
 	}
 	return errs
@@ -111,7 +111,7 @@ func (p *plan) crossed(posting Posting, paces *paces, now time.Time) []Crossed {
 	return all
 }
 
-// balances puts a store's answer back into the policy's order.
+// balances converts a store's answer into the policy's order.
 func (p *plan) balances(raw []Balance) ([]AccountBalance, error) {
 	if len(raw) != len(p.lines) {
 		return nil, &StoreError{Op: "balances", Cause: fmt.Errorf("%d answers to %d questions", len(raw), len(p.lines))}
@@ -142,10 +142,10 @@ func (p *plan) fullest(limit int, raw []Balance) int {
 	return at
 }
 
-// maxPlans bounds the memory of scopes seen; when it is full it starts again, which costs a few hashes.
+// maxPlans bounds how many plans are remembered; when there are too many, all are dropped, which costs a few hashes.
 const maxPlans = 4096
 
-// rules are a policy that a ledger enforces, with what it has worked out of it.
+// rules are the policy that a ledger enforces, with its plans.
 type rules struct {
 	policy Policy
 	plans  planCache
@@ -155,7 +155,7 @@ func (r *rules) of(s *Scope) (*plan, error) { return r.plans.of(r.policy.Limits,
 
 // planCache remembers the plans of scopes without tags. It is safe for concurrent use; its zero value is empty.
 type planCache struct {
-	last  atomic.Pointer[plan] // the one used last, which is mostly the next one, too
+	last  atomic.Pointer[plan] // the plan that was used last, because the next call mostly needs the same
 	mu    sync.RWMutex
 	plans map[[6]string]*plan
 }
@@ -180,7 +180,7 @@ func (c *planCache) of(limits []Limit, s *Scope) (*plan, error) {
 	return p, nil
 }
 
-// find returns the plan of a scope without tags from the map, made if need be.
+// find returns the plan of a scope without tags from the map, or makes it.
 func (c *planCache) find(limits []Limit, s Scope) *plan {
 	key := s.fields()
 	c.mu.RLock()

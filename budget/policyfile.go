@@ -22,7 +22,7 @@ var PolicySchema string
 
 // PolicyFileError is one thing that is wrong in a policy file. It unwraps to ErrInvalidPolicy.
 type PolicyFileError struct {
-	Line, Column int    // from 1 on; 0 for the file as a whole
+	Line, Column int    // counted from 1; 0 for the file as a whole
 	Problem      string // what is wrong, and what would be right
 }
 
@@ -37,13 +37,13 @@ func (e *PolicyFileError) Error() string {
 // Unwrap returns ErrInvalidPolicy.
 func (e *PolicyFileError) Unwrap() error { return ErrInvalidPolicy }
 
-// The sizes of a policy file that are accepted, beside MaxPolicyDocument.
+// Bounds on the size of a policy file, besides MaxPolicyDocument.
 const (
 	maxFileDepth = 16
-	maxFileNodes = 100_000 // what aliases stand for counts each time
+	maxFileNodes = 100_000 // nodes behind an alias count each time that it is used
 )
 
-// ReadPolicy reads a policy from a file in YAML, of which JSON is a part:
+// ReadPolicy reads a policy from a file in YAML or JSON:
 //
 //	limits:
 //	  - name: team-month
@@ -54,9 +54,9 @@ const (
 //	    match: {model: "anthropic.*", tags: {env: prod}}
 //	    notify: [50%, 80%]
 //
-// with latch, observe and paced, which are true or false, and max_depth and max_children, which are whole numbers. It returns everything that is wrong, joined, in the order of the file, each as a
-// *PolicyFileError with its place: unknown and repeated keys, values that are not understood, limits that Open would refuse, and
-// such as can never match.
+// Further keys are latch, observe and paced, which are true or false, and max_depth and max_children, which are whole numbers. It returns
+// everything that is wrong, joined, in the order of the file, each as a *PolicyFileError with its place: unknown and repeated keys, values
+// that can't be parsed, limits that Open would refuse, and limits that can never match.
 func ReadPolicy(r io.Reader) (Policy, error) {
 	raw, err := io.ReadAll(io.LimitReader(r, MaxPolicyDocument+1))
 	if err != nil {
@@ -80,7 +80,7 @@ func ReadPolicy(r io.Reader) (Policy, error) {
 	if err := f.err(); err != nil {
 		return Policy{}, err
 	}
-	if err := p.Validate(); err != nil { // what is no single limit's fault
+	if err := p.Validate(); err != nil { // problems of the policy as a whole
 		for _, line := range strings.Split(err.Error(), "\n") {
 			f.add(root, "%s", strings.TrimPrefix(line, ErrInvalidPolicy.Error()+": "))
 		}
@@ -114,7 +114,7 @@ func (f *policyFile) err() error {
 	return errors.Join(all...)
 }
 
-// syntax notes a file that is no YAML. The parser's text may quote the file, so that only its places are told.
+// syntax records that a file is not YAML. Only the places from the parser's error are kept, because its text may quote the file.
 func (f *policyFile) syntax(raw []byte, err error) {
 	e := &PolicyFileError{Problem: "not YAML, or more than one document"}
 	if len(bytes.TrimSpace(raw)) == 0 {
@@ -132,7 +132,8 @@ func (f *policyFile) syntax(raw []byte, err error) {
 	f.errs = append(f.errs, e)
 }
 
-// resolve follows aliases. It returns nil, and notes it once, when the file is larger than it looks, or too deep.
+// resolve follows aliases. It returns nil, and records one problem, if the file has too many nodes with aliases followed, or is nested too
+// deep.
 func (f *policyFile) resolve(n *yaml.Node, depth int) *yaml.Node {
 	for n != nil && n.Kind == yaml.AliasNode && depth <= maxFileDepth {
 		n, depth = n.Alias, depth+1
@@ -147,7 +148,7 @@ func (f *policyFile) resolve(n *yaml.Node, depth int) *yaml.Node {
 	return n
 }
 
-// mapping reads a mapping, field by field. A field that keys does not name is noted.
+// mapping reads a mapping, field by field, and records a problem for each field that keys does not have.
 func (f *policyFile) mapping(n *yaml.Node, depth int, what string, keys []string, field func(key string, at, value *yaml.Node)) {
 	if n = f.resolve(n, depth); n == nil {
 		return
@@ -203,7 +204,7 @@ func (f *policyFile) flag(n *yaml.Node, what string) bool {
 	return n.Value == "true"
 }
 
-// count reads a whole number from 1 on.
+// count reads a whole number of at least 1.
 func (f *policyFile) count(n *yaml.Node, what string) int {
 	text, ok := f.text(n, what)
 	number, err := strconv.ParseInt(text, 10, 32)
@@ -317,7 +318,7 @@ func (f *policyFile) per(n *yaml.Node, l *Limit) {
 // matchKeys are the keys of a match.
 var matchKeys = append(perNames[:], "tags", "not")
 
-// match reads a match, with the keys that are known where it stands.
+// match reads a match, with the keys that are allowed there.
 func (f *policyFile) match(n *yaml.Node, keys []string) (m Match) {
 	fields := map[string]*string{
 		"principal": &m.Principal, "workflow": &m.Workflow, "model": &m.Model, "region": &m.Region, "profile": &m.Profile, "project": &m.Project,
@@ -350,7 +351,7 @@ func (f *policyFile) match(n *yaml.Node, keys []string) (m Match) {
 	return m
 }
 
-// not reads a match that takes calls out of another.
+// not reads a match under the key not, which excludes calls.
 func (f *policyFile) not(n *yaml.Node) Match {
 	before := len(f.errs)
 	m := f.match(n, matchKeys[:len(matchKeys)-1])
@@ -360,7 +361,7 @@ func (f *policyFile) not(n *yaml.Node) Match {
 	return m
 }
 
-// pattern reads a glob that some value can match.
+// pattern reads a glob and records a problem if no value can match it.
 func (f *policyFile) pattern(n *yaml.Node, what string) string {
 	text, ok := f.text(n, what)
 	if ok && text == "" {
@@ -396,7 +397,7 @@ func (f *policyFile) fraction(n *yaml.Node) float64 {
 	return x
 }
 
-// WritePolicy writes a policy that Open would take, as a file that ReadPolicy reads back to the same.
+// WritePolicy writes a policy that Open would accept, as a file from which ReadPolicy reads the same policy.
 func WritePolicy(w io.Writer, p Policy) error {
 	if err := p.Validate(); err != nil {
 		return err
@@ -417,7 +418,7 @@ func WritePolicy(w io.Writer, p Policy) error {
 	return nil
 }
 
-// limitText is a limit as a file holds it.
+// limitText is a limit in the form in which a file has it.
 type limitText struct {
 	Name    string         `yaml:"name"`
 	Max     string         `yaml:"max"`

@@ -44,8 +44,8 @@ type Quantity struct {
 	Unit Unit
 }
 
-// USD returns an amount of money, rounded to the nearest nano-USD. It is meant for configuration: no float is used once
-// it returned. NaN, infinities and anything beyond int64 nano-USD give a negative Quantity, which Open refuses.
+// USD returns an amount of money, rounded to the nearest nano-USD. It is meant for configuration; later arithmetic uses no floats. NaN,
+// infinities and anything beyond int64 nano-USD give a negative Quantity, which Open refuses.
 func USD(dollars float64) Quantity {
 	n := math.Round(dollars * float64(price.Dollar))
 	if math.IsNaN(n) || n >= math.MaxInt64 || n <= math.MinInt64 {

@@ -10,22 +10,21 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/key"
 )
 
-// Scope says on whose account a call is made. Every field is optional; calls that leave a field empty share the account
-// of the empty value, so leaving it out never escapes a limit. The library fills in Model itself: the resolved
-// foundation-model id.
+// Scope says to which accounts a call counts. Every field is optional; calls that leave a field empty share the account of the empty value,
+// so leaving it out never escapes a limit. The library fills in Model itself.
 type Scope struct {
 	Principal string            // who pays: an IAM role, a user, a team
 	Workflow  string            // what runs: an agent, a job
 	Model     string            // the resolved foundation-model id
 	Region    string            // where the call is sent to
-	Profile   string            // the inference profile that the caller named, if any
-	Project   string            // a project of the provider's, if the caller names one
+	Profile   string            // the inference profile that the caller named; empty if none
+	Project   string            // the provider's project that the caller named; empty if none
 	Tags      map[string]string // anything else that a limit is split or matched by
 
-	tree *branch // the child that the calls are of, by Ledger.Child; nil at the root
+	tree *branch // the child (see Ledger.Child) that the calls belong to; nil at the root
 }
 
-// The sizes of a scope that are accepted.
+// Bounds on the size of a scope.
 const (
 	MaxScopeValue = 512 // bytes in a field, a tag's name or a tag's value
 	MaxScopeTags  = 16
@@ -58,7 +57,7 @@ func (s Scope) String() string {
 	return strings.Join(parts, " ")
 }
 
-// printable quotes a value that could be mistaken for something else in a line of text.
+// printable quotes a value that could be misread in a line of text.
 func printable(v string) string {
 	if strings.IndexFunc(v, func(r rune) bool { return r <= ' ' || r == '"' || r == '=' || r >= 0x7f }) >= 0 {
 		return fmt.Sprintf("%q", v)
@@ -85,7 +84,7 @@ func (s Scope) values() func(func(string, string) bool) {
 	}
 }
 
-// value returns what the scope sets under a name that values yields; empty for nothing.
+// value returns the value of a field or tag, by the name that values yields; empty if it is not set.
 func (s Scope) value(name string) string {
 	for n, v := range s.values() {
 		if n == name {
@@ -95,8 +94,8 @@ func (s Scope) value(name string) string {
 	return ""
 }
 
-// Dims returns one opaque key per field that is set. A kill flag holds for a call when the flag's keys are all among
-// the call's keys; so an empty scope's flag holds for every call.
+// Dims returns one opaque key for each field that is set. A kill flag holds for a call if all of the flag's keys are among the call's. So an
+// empty scope's flag holds for every call.
 func (s Scope) Dims() []Key {
 	dims := make([]Key, 0, 6+len(s.Tags))
 	for name, value := range s.values() {
@@ -105,7 +104,7 @@ func (s Scope) Dims() []Key {
 	return dims
 }
 
-// Fill returns s with its empty fields taken from rest.
+// Fill returns s with its empty fields filled from rest.
 func (s Scope) Fill(rest Scope) Scope {
 	if rest.Principal == "" && rest.Workflow == "" && rest.Model == "" && rest.Region == "" && rest.Profile == "" && rest.Project == "" && len(rest.Tags) == 0 && rest.tree == nil {
 		return s
@@ -114,7 +113,7 @@ func (s Scope) Fill(rest Scope) Scope {
 	return merged
 }
 
-// add returns s with everything of inner that s leaves open, and the name of the first field that both set differently.
+// add returns s with everything of inner that s leaves empty, and the name of the first field that both set differently.
 func (s Scope) add(inner Scope) (Scope, string) {
 	conflict := ""
 	merge := func(name string, outer *string, value string) {
@@ -149,9 +148,8 @@ func (s Scope) add(inner Scope) (Scope, string) {
 	return s, conflict
 }
 
-// Under returns the scope of a call that carries s inside the outer scope: what outer sets stays, what it leaves open
-// comes from s. It returns ErrInvalidScope when the two set a field differently, because a caller must not be able to
-// move its spend to another account.
+// Under returns the scope of a call that has the scope s inside the outer scope: what outer sets stays, what it leaves empty comes from s.
+// It returns ErrInvalidScope if the two set a field differently, because a caller must not be able to move its spend to another account.
 func (s Scope) Under(outer Scope) (Scope, error) {
 	merged, conflict := outer.add(s)
 	if conflict != "" {
@@ -167,9 +165,8 @@ type scopeValue struct {
 	err   error
 }
 
-// WithScope returns a context whose calls are made on the given scope's account. Scopes only add up: an inner WithScope
-// fills in what an outer one left open. Where the two disagree the outer value stays and every call under the context is
-// refused with ErrInvalidScope.
+// WithScope returns a context whose calls count to the given scope's accounts. Scopes only add up: an inner WithScope fills in what an outer
+// one left empty. If both set a field differently, the outer value stays and every call under the context is refused with ErrInvalidScope.
 func WithScope(ctx context.Context, s Scope) context.Context {
 	outer, err := ScopeFrom(ctx)
 	merged, conflict := s.Under(outer)

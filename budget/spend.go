@@ -12,18 +12,19 @@ import (
 	"time"
 )
 
-// UsageRetention is how long rows of usage are kept, by their day: a month can be held against the same one of the year before.
+// UsageRetention is how long rows of usage are kept, counted from their day: long enough to compare a month with the same month of the year
+// before.
 const UsageRetention = 400 * 24 * time.Hour
 
-// DefaultUsageRows is how many rows of usage a store keeps of one day when it is not told otherwise. What would need more is added to
-// the row of OtherUsage.
+// DefaultUsageRows is how many rows of usage a store keeps for one day by default. Usage that would need more rows is added to the row
+// OtherUsage.
 const DefaultUsageRows = 100_000
 
-// OtherUsage is the key of the row that holds what did not get a row of its own on a day that had too many.
+// OtherUsage is the key of the row for all usage of a day that found no room for a row of its own.
 var OtherUsage = keyOf("usage", "other")
 
-// UsageRow is what the calls of one UTC day were charged that agree in principal, workflow, model, region and tags. Every amount that is
-// settled, expired or corrected is in one, whatever the limits are, on the day of its reservation.
+// UsageRow is the sum of one UTC day over the calls with the same principal, workflow, model, region and tags. Every amount that is settled,
+// expired or corrected is in one row, of the day of its reservation, whatever the limits are.
 type UsageRow struct {
 	Day    time.Time // its beginning, in UTC
 	Key    Key       // names the row within its day
@@ -31,16 +32,16 @@ type UsageRow struct {
 	Charge Charge
 }
 
-// Share is what one call took of an amount that stands for several.
+// Share is the part of one call in an amount that was settled for several calls.
 type Share struct {
-	Call   *Call // nil when nobody said
+	Call   *Call // nil if its scope is not known
 	Amount Charge
 }
 
-// MaxShares is how many shares an amount may have.
+// MaxShares is how many shares a settlement may have.
 const MaxShares = 24
 
-// validateShares reports shares that are not sorted by the UsageKey of their calls, have the same one twice, or do not add up.
+// validateShares reports shares that are not sorted by the UsageKey of their calls, have the same key twice, or do not add up to the amount.
 func validateShares(actual *Charge, shares []Share) error {
 	if len(shares) == 0 {
 		return nil
@@ -73,7 +74,7 @@ func validateShares(actual *Charge, shares []Share) error {
 	return nil
 }
 
-// UsageScope returns the values that a row of usage is kept for. A nil call has none.
+// UsageScope returns the values by which a call is assigned to a row of usage. A nil call has none.
 func (c *Call) UsageScope() Scope {
 	if c == nil {
 		return Scope{}
@@ -83,7 +84,7 @@ func (c *Call) UsageScope() Scope {
 	return s
 }
 
-// UsageKey names the row of usage that the call's amounts are added to, within a day.
+// UsageKey names the row of usage, within a day, to which the call's amounts are added.
 func (c *Call) UsageKey() Key {
 	if c == nil {
 		return nobodysUsage
@@ -107,27 +108,27 @@ var nobodysUsage = usageKey(Scope{})
 // UsageDay returns the beginning of the UTC day that a moment is in.
 func UsageDay(at time.Time) time.Time { return at.UTC().Truncate(24 * time.Hour) }
 
-// Calendar is how finely Usage tells times apart.
+// Calendar says over which periods Usage adds up.
 type Calendar uint8
 
-// The ways in which Usage adds days up, all of them in UTC.
+// The periods over which Usage adds up, all of them in UTC.
 const (
-	Throughout Calendar = iota // all days together
+	Throughout Calendar = iota // the whole time in one sum
 	ByDay
 	ByMonth
 )
 
 // UsageQuery asks who spent what.
 type UsageQuery struct {
-	// Since and Until select whole UTC days, those that begin at Since or later and before Until. The zero Since goes back as far as rows
-	// are kept, and the zero Until to today.
+	// Since and Until select whole UTC days: those that begin at Since or later, and before Until. The zero Since starts with the oldest
+	// row, and the zero Until ends with today.
 	Since, Until time.Time
 	// Where selects rows. The zero value selects all.
 	Where Match
-	// By and ByTags are what is told apart; the rest is added up. PerProfile and PerProject are not kept. The zero value is one sum.
+	// By and ByTags say for which values there are separate sums. PerProfile and PerProject are not stored. The zero value gives one sum.
 	By     Per
 	ByTags []string
-	// Every says how days are added up.
+	// Every says over which periods the days are added up.
 	Every Calendar
 }
 
@@ -143,9 +144,9 @@ func (q *UsageQuery) validate() error {
 	return nil
 }
 
-// Usage yields what was spent, oldest first and then by the values that are told apart, or one error. A row's Day is the beginning of
-// its day or month, zero Throughout; a row of OtherUsage is one that could not be told apart, and stands last. Calls that are pending
-// are not in it. A day that has 100,000 rows takes the time and the memory of that many.
+// Usage yields what was spent, oldest first and then by the values of By and ByTags, or one error. A row's Day is the beginning of its day
+// or month, and zero for Throughout. Usage from the rows OtherUsage, which can't be split by value, comes last in a row of its own. Pending
+// calls are not included. A day with 100,000 rows takes the time and the memory for that many.
 func (o *Operator) Usage(ctx context.Context, q UsageQuery) iter.Seq2[UsageRow, error] {
 	return func(yield func(UsageRow, error) bool) {
 		rows, err := o.usage(ctx, q)
@@ -191,7 +192,7 @@ func (o *Operator) usage(ctx context.Context, q UsageQuery) ([]UsageRow, error) 
 	}
 }
 
-// UsageMark is where a page of usage begins: behind a key of a day, and then with the days after it.
+// UsageMark is where a page of usage begins: after a key of a day, and then with the following days.
 type UsageMark struct {
 	Day   time.Time // its beginning, in UTC; the zero time is before all days
 	After Key       // the zero Key is before all keys
@@ -229,7 +230,7 @@ func (q *UsageQuery) add(sums map[usageSum]*UsageRow, row UsageRow) error {
 	return nil
 }
 
-// sorted lists each row's values once, and not in each comparison: a day may have 100,000 rows.
+// sorted builds the list of values once for each row, and not in each comparison: a day may have 100,000 rows.
 func sorted(sums map[usageSum]*UsageRow) []UsageRow {
 	type listed struct {
 		row    *UsageRow

@@ -6,18 +6,18 @@ import (
 	"slices"
 )
 
-// Standing is where one account stands that the store knows.
+// Standing is the balance of one account that the store knows.
 type Standing struct {
 	Account Account
 	Balance AccountBalance
 }
 
-// standingBatch is how many accounts are asked about in one step.
+// standingBatch is how many accounts are read in one step.
 const standingBatch = 500
 
-// Standing yields where each known account of a policy's limits stands that q selects, in the order of their keys, or one error. Accounts
-// of limits that the policy does not have, or has with another unit, window or split, are not in it. It changes nothing: what has expired is
-// pending until a Ledger charges it.
+// Standing yields the balance of each known account of a policy's limits that q selects, in the order of the accounts' keys, or one error.
+// It leaves out accounts of limits that the policy does not have, or has with another unit, window or split. It changes nothing: an expired
+// reservation counts as pending until a Ledger charges it.
 func (o *Operator) Standing(ctx context.Context, p Policy, q AccountQuery) iter.Seq2[Standing, error] {
 	return func(yield func(Standing, error) bool) {
 		var accounts []Account
@@ -64,7 +64,7 @@ func standing(a Account, line *Line, b *Balance) Standing {
 	}}
 }
 
-// lineOf returns the line in which the policy books calls of an account, if it has one.
+// lineOf returns the line that the policy has for calls of an account, if any.
 func (p *Policy) lineOf(a *Account) (Line, bool) {
 	for i := range p.Limits {
 		l := &p.Limits[i]

@@ -13,13 +13,13 @@ func (q Quantity) MarshalText() ([]byte, error) {
 		return nil, fmt.Errorf("%w: %d of %s", ErrInvalidPolicy, q.N, q.Unit)
 	}
 	if q.N == 1 && q.Unit != UnitUSD {
-		return []byte("1 " + q.Unit.String()), nil // the one form that every release reads
+		return []byte("1 " + q.Unit.String()), nil // the only form that every release can read
 	}
 	return []byte(q.String()), nil
 }
 
-// UnmarshalText reads a number and a unit: "50 USD", "0.25 USD", "2000000 input tokens", "100 calls", "1 call". Thousands may be set apart by
-// underscores. USD has at most nine decimals, everything else none.
+// UnmarshalText reads a number and a unit: "50 USD", "0.25 USD", "2000000 input tokens", "100 calls", "1 call". Underscores may separate
+// thousands. USD has at most nine decimals, everything else none.
 func (q *Quantity) UnmarshalText(text []byte) error {
 	number, name, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
 	name = strings.TrimSpace(name)
@@ -40,7 +40,7 @@ func (q *Quantity) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// parseDecimal reads a number in thousand-millionths, if it is money, or in whole ones; or it says what is wrong with it.
+// parseDecimal reads money in billionths, and everything else in whole units; or it returns what is wrong.
 func parseDecimal(text string, money bool) (n int64, problem string) {
 	whole, fraction, decimal := strings.Cut(strings.ReplaceAll(text, "_", ""), ".")
 	digits := 0
@@ -62,7 +62,7 @@ func parseDecimal(text string, money bool) (n int64, problem string) {
 	return n, ""
 }
 
-// clip cuts a text that is quoted in an error.
+// clip shortens a text that is quoted in an error.
 func clip(text string) string {
 	const most = 60
 	if len(text) > most {

@@ -8,18 +8,19 @@ import (
 	"time"
 )
 
-// How long a waiting call lets pass before it asks again unasked: room may also come from other processes, which nobody tells of.
+// How long a waiting call waits before it asks the store again by itself: other processes may also free room, without this process hearing
+// of it.
 const (
 	firstWait = 20 * time.Millisecond
 	maxWait   = 500 * time.Millisecond
 )
 
-// Wait is Reserve for a call that can wait: where its limits have room but for what is pending, it waits until there is room, req.MaxWait
-// is over or ctx ends, and returns the last refusal then. What time alone does not make fit by the end of pending calls is refused at once.
-// Calls that wait for the same account are served in the order in which they came, as far as they wait in the same Ledger; one that comes
-// while others wait stands behind them. Other processes are not asked who came first, but leave room to one whose calls have waited for more
-// than a second. Each question to the store is bounded by req.StepTimeout, and not by req.MaxWait: a store that
-// takes longer to answer than a call may wait is no store that is away.
+// Wait is Reserve for a call that can wait. If its limits have no room only because of pending calls, it waits until there is room,
+// req.MaxWait is over or ctx ends; then it returns the last refusal. A call that would not fit even without pending calls is refused at
+// once. Calls that wait for the same account in the same Ledger are served in the order in which they came, and new calls queue behind them.
+// Other processes' calls are not in that order, but each process leaves room for a call that has waited for more than a second elsewhere.
+// Each request to the store is bounded by req.StepTimeout, not by req.MaxWait: a store that takes longer to answer than a call may wait is
+// not an unavailable store.
 func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
 	p, err := l.rules.Load().of(&req.Scope)
 	if err = req.validate(err); err != nil {
@@ -44,7 +45,7 @@ func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
 			receipt, account, err := l.reserveStep(ctx, req)
 			var e *ExceededError
 			if !errors.As(err, &e) || !e.Waiting {
-				if t != nil && ctx.Err() != nil && errors.Is(err, ErrStore) { // the end of the wait has cut the question short
+				if t != nil && ctx.Err() != nil && errors.Is(err, ErrStore) { // the request failed only because the context ended
 					err = cmp.Or(t.lastRefusal(&req), err)
 				}
 				return receipt, err
@@ -52,7 +53,7 @@ func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
 			t = l.waiting.join(account, t)
 			t.refused(e)
 			next := pause
-			if e.Paced && e.Pending.N == 0 { // only time makes room, and it is known when
+			if e.Paced && e.Pending.N == 0 { // only time makes room, and the refusal says when
 				next = e.ResetAfter
 			} else if l.starving(waiting, p.lines, t) {
 				next = min(next, starvedAsks)
@@ -62,13 +63,13 @@ func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
 			}
 			continue
 		}
-		if !t.wait(waiting, maxWait) { // those before it have their turn first
+		if !t.wait(waiting, maxWait) { // those before it in the queue ask first
 			return nil, t.refusal(&req)
 		}
 	}
 }
 
-// letOthers leaves room open for calls of other processes that have waited for too long. It reports false if ctx ended meanwhile.
+// letOthers leaves room for calls of other processes that have waited too long. It returns false if ctx has ended.
 func (l *Ledger) letOthers(ctx context.Context, lines []Line, t *ticket) bool {
 	line, shared := l.sharedLine(lines, t.account)
 	if !shared || !l.yields(ctx, &line) {
@@ -82,7 +83,7 @@ func (l *Ledger) letOthers(ctx context.Context, lines []Line, t *ticket) bool {
 	}
 }
 
-// starving reports whether a ticket has been the first one for too long, and says so to other processes.
+// starving reports whether a ticket has been first in its queue for too long, and tells other processes so.
 func (l *Ledger) starving(ctx context.Context, lines []Line, t *ticket) bool {
 	if t.firstSince.IsZero() {
 		t.firstSince = time.Now()
@@ -95,7 +96,7 @@ func (l *Ledger) starving(ctx context.Context, lines []Line, t *ticket) bool {
 	return true
 }
 
-// reserveStep is Reserve within the time of a step. It also returns the account that refused.
+// reserveStep is Reserve with req.StepTimeout. It also returns the account that refused the call.
 func (l *Ledger) reserveStep(ctx context.Context, req Request) (r *Receipt, account Key, err error) {
 	if req.StepTimeout > 0 {
 		var cancel context.CancelFunc
@@ -105,25 +106,25 @@ func (l *Ledger) reserveStep(ctx context.Context, req Request) (r *Receipt, acco
 	return l.reserve(ctx, req)
 }
 
-// waitingRoom is where calls wait, by the account that refused them. Its zero value is empty.
+// waitingRoom holds the calls that wait, in one queue for each account that refused them. Its zero value is empty.
 type waitingRoom struct {
 	mu     sync.Mutex
 	queues map[Key][]*ticket
-	last   map[Key]*ExceededError // by what the first one of a queue was refused last
+	last   map[Key]*ExceededError // by account: the last refusal of the first call in its queue
 	next   uint64
 }
 
-// ticket is a place in a queue.
+// ticket is a call's place in a queue.
 type ticket struct {
 	room    *waitingRoom
 	account Key
-	number  uint64        // of its arrival
-	called  chan struct{} // holds a token when it is worth asking again
+	number  uint64        // its rank by arrival
+	called  chan struct{} // holds a token if the call should ask the store again
 
-	firstSince time.Time // when it was refused first as the first one of its queue; zero before
+	firstSince time.Time // when it was first refused while at the head of its queue; zero before
 }
 
-// busy returns an account of some lines for which others wait.
+// busy returns one of the lines' accounts for which other calls wait.
 func (w *waitingRoom) busy(lines []Line) (Key, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -137,7 +138,7 @@ func (w *waitingRoom) busy(lines []Line) (Key, bool) {
 	return Key{}, false
 }
 
-// join takes a place in the queue of an account. Who waited for another one before keeps its rank.
+// join puts a ticket into the queue of an account. A ticket that waited for another account before keeps its rank.
 func (w *waitingRoom) join(account Key, t *ticket) *ticket {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -166,7 +167,7 @@ func (w *waitingRoom) join(account Key, t *ticket) *ticket {
 	return t
 }
 
-// leave gives a place up, and calls the next one: there may be room for it, too.
+// leave removes a ticket from its queue and wakes the next one, for which there may be room too.
 func (w *waitingRoom) leave(t *ticket) {
 	if t == nil {
 		return
@@ -192,17 +193,17 @@ func (w *waitingRoom) remove(t *ticket) {
 	}
 }
 
-// call has the first one in an account's queue ask again. Requires mu held.
+// call makes the first ticket in an account's queue ask the store again. Requires mu held.
 func (w *waitingRoom) call(account Key) {
 	if queue := w.queues[account]; len(queue) > 0 {
 		select {
 		case queue[0].called <- struct{}{}:
-		default: // it will ask anyway
+		default: // it has a token already
 		}
 	}
 }
 
-// freed tells those who wait that something was settled or voided on these lines.
+// freed wakes the queues of these lines after something was settled or voided.
 func (w *waitingRoom) freed(lines []Line) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -214,7 +215,7 @@ func (w *waitingRoom) freed(lines []Line) {
 	}
 }
 
-// refused notes what the first one in a queue was refused by. It keeps a copy: the error itself is the caller's, who may add to it.
+// refused records the refusal of the first ticket in a queue. It keeps a copy, because the caller owns the error and may change it.
 func (t *ticket) refused(e *ExceededError) {
 	t.room.mu.Lock()
 	defer t.room.mu.Unlock()
@@ -222,12 +223,13 @@ func (t *ticket) refused(e *ExceededError) {
 	t.room.last[t.account] = &last
 }
 
-// refusal is what one is told who never had its turn: what the first one in its queue was, for its own amount.
+// refusal returns the error for a ticket that never came to the head of its queue: the refusal of the ticket that was there, with this
+// call's amount.
 func (t *ticket) refusal(req *Request) error {
 	return cmp.Or(t.lastRefusal(req), context.DeadlineExceeded)
 }
 
-// lastRefusal is what the first one in the ticket's queue was told last, for the ticket's own amount; nil for nothing yet.
+// lastRefusal returns the last refusal of the first ticket in this ticket's queue, with this call's amount; nil if there was none yet.
 func (t *ticket) lastRefusal(req *Request) error {
 	t.room.mu.Lock()
 	defer t.room.mu.Unlock()
@@ -240,14 +242,14 @@ func (t *ticket) lastRefusal(req *Request) error {
 	return &own
 }
 
-// first reports whether it is the ticket's turn.
+// first reports whether the ticket is at the head of its queue.
 func (t *ticket) first() bool {
 	t.room.mu.Lock()
 	defer t.room.mu.Unlock()
 	return t.room.queues[t.account][0] == t
 }
 
-// wait returns when the ticket was called, or after a while. It reports false if ctx ended first.
+// wait returns when the ticket is woken, or after a while. It returns false if ctx ended first.
 func (t *ticket) wait(ctx context.Context, while time.Duration) bool {
 	timer := time.NewTimer(while)
 	defer timer.Stop()

@@ -12,24 +12,25 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/key"
 )
 
-// Room that a call leaves is taken by the next one of the same process, which is told of it at once; another process, which has to ask, would
-// never find any while that goes on. So whoever was first in its process for long without getting room leaves a wish in the store, as leases do: a
-// refusal by a latch of nothing, of which nothing remains but the latch, which opens by itself. Processes in which calls wait look for
-// wishes of others now and then. While there is one, they leave room open for as long as it takes the other one to ask.
+// A call that ends in a process wakes the next one that waits there, which takes the room at once. Another process has to ask the store, and
+// would never find room while that goes on. So a call that has been first in its process for too long without getting room leaves a wish in
+// the store, as leases do: a reservation of zero that a latch refuses, which leaves only the latch, and that opens by itself. Processes in
+// which calls wait look for wishes of other processes now and then. While there is one, they leave the room free for as long as it takes the
+// other process to ask.
 //
 // A wish admits nothing and refuses nothing: it only changes who asks first.
 const (
-	starveAfter = time.Second            // as the first one of a process
-	starvedAsks = 200 * time.Millisecond // between two questions of one that has left a wish
-	yieldFor    = 300 * time.Millisecond // how long room is left open for it
+	starveAfter = time.Second            // at the head of a process's queue
+	starvedAsks = 200 * time.Millisecond // between two tries of a call that has left a wish
+	yieldFor    = 300 * time.Millisecond // how long this process leaves room free for another one
 	lookEvery   = 500 * time.Millisecond
-	wishStands  = time.Second            // how long a wish stands
-	wishTTL     = 400 * time.Millisecond // of the reservation that leaves it, which is always refused
-	wishTimeout = 250 * time.Millisecond // for a look, and for leaving a wish: a store that is slower is not asked for long
-	wishSlots   = 8                      // accounts of wishes, of which each one is left in another, so that a process knows others' from its own
+	wishStands  = time.Second            // how long a wish lasts
+	wishTTL     = 400 * time.Millisecond // of the reservation that leaves a wish, and is always refused
+	wishTimeout = 250 * time.Millisecond // for reading wishes, and for leaving one: a slower store is not used for this
+	wishSlots   = 8                      // a process leaves each wish in the next of so many accounts, so that it can tell its own wishes from those of others
 )
 
-// sharing is what a process knows of others that wait for an account. Its zero value is ready to use.
+// sharing is what a process knows about other processes that wait for the same accounts. Its zero value is ready to use.
 type sharing struct {
 	mu sync.Mutex
 	of map[Key]*shared
@@ -37,19 +38,19 @@ type sharing struct {
 
 type shared struct {
 	looked, wished time.Time
-	slot           int // where this process has left its last wish
+	slot           int // the slot of this process's last wish
 	yields         bool
 }
 
-// starvedName is the limit's name of the accounts of wishes.
+// starvedName is the limit name of the accounts of wishes.
 const starvedName = key.Own + "starved"
 
-// starvedKey is the account of wishes of a slot for room on another one.
+// starvedKey returns the account of wishes, of one slot, for room on the given account.
 func starvedKey(account Key, slot int) Key {
 	return keyOf("starved", string(account[:]), strconv.Itoa(slot))
 }
 
-// at returns what is known of an account, and forgets accounts of which nobody has asked for a while. Requires mu held.
+// at returns what is known of an account, and drops accounts that nobody has asked about for a while. Requires mu held.
 func (s *sharing) at(account Key, now time.Time) *shared {
 	known := s.of[account]
 	if known == nil {
@@ -67,8 +68,8 @@ func (s *sharing) at(account Key, now time.Time) *shared {
 	return known
 }
 
-// sharedLine returns the line of an account for which calls of other processes may wait, too. Leases have wishes of their own, and a rate
-// gives room to whoever asks when it is due.
+// sharedLine returns the line of an account if calls of other processes may wait for it too. It returns none for leases, which have wishes
+// of their own, and for paced limits, where the order of asking does not matter.
 func (l *Ledger) sharedLine(lines []Line, account Key) (Line, bool) {
 	if _, wishes := l.store.(interface{ LeavesWishes() }); wishes {
 		return Line{}, false
@@ -80,8 +81,8 @@ func (l *Ledger) sharedLine(lines []Line, account Key) (Line, bool) {
 	return lines[at], true
 }
 
-// yields reports whether a call of another process has waited for long, and is to find room before the next one of this. A store that does
-// not answer is none to yield to.
+// yields reports whether a call of another process has waited so long that it should get room before the next call of this process. If the
+// store does not answer, it reports false.
 func (l *Ledger) yields(ctx context.Context, line *Line) bool {
 	now := time.Now()
 	l.sharing.mu.Lock()
@@ -101,7 +102,7 @@ func (l *Ledger) yields(ctx context.Context, line *Line) bool {
 	var looks []Line
 	for slot := range wishSlots {
 		if slot != own {
-			// A latch is seen with any window; a calendar month makes few buckets.
+			// A latch can be seen with any window; a calendar month makes few buckets.
 			looks = append(looks, Line{Account: starvedKey(line.Account, slot), Limit: starvedName, Unit: line.Unit, Window: Monthly, Observe: true})
 		}
 	}
@@ -116,7 +117,7 @@ func (l *Ledger) yields(ctx context.Context, line *Line) bool {
 	return yields
 }
 
-// starve leaves a wish, unless one was left just now. If it can't be left, the call waits as before.
+// starve leaves a wish, unless this process has just left one. If that fails the call waits as before.
 func (l *Ledger) starve(ctx context.Context, line *Line) {
 	now := time.Now()
 	l.sharing.mu.Lock()

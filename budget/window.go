@@ -25,17 +25,16 @@ var windowNames = [...]string{"", "hourly", "daily", "weekly", "monthly", "quart
 // calendar reports whether the window begins and ends with hours, days or months of a time zone.
 func (k windowKind) calendar() bool { return k >= hourly && k <= yearly }
 
-// Window is the stretch of time in which a limit counts. It is a value, made by the names below; the zero value is
-// refused by Open.
+// Window is the time over which a limit counts. It is a value, made by the names below; Open refuses the zero value.
 type Window struct {
 	kind   windowKind
 	length time.Duration  // of a rolling window
 	loc    *time.Location // of a calendar window; nil is UTC
-	first  uint8          // of a weekly window: on which day weeks begin, in days after Monday
+	first  uint8          // of a weekly window: the first day of the week, in days after Monday
 }
 
-// The calendar windows, whose edges lie in UTC unless In moves them, and the one that never ends. Weeks begin on Monday unless From moves
-// that; quarters begin with January, April, July and October.
+// The calendar windows, which begin and end in UTC unless In changes that, and the window that never ends. Weeks begin on Monday unless From
+// changes that; quarters begin in January, April, July and October.
 var (
 	Hourly    = Window{kind: hourly}
 	Daily     = Window{kind: daily}
@@ -46,20 +45,20 @@ var (
 	Lifetime  = Window{kind: lifetime}
 )
 
-// rollingSteps is how many steps a rolling window moves in: spend leaves it at most one step late, never early.
+// rollingSteps is in how many steps a rolling window moves: spend leaves it up to one step late, never early.
 const rollingSteps = 60
 
-// Rolling returns a window that ends now: no interval of the given length ever holds more than the limit. Spend counts
-// from the moment of its Reserve and leaves up to length/60 late, so that a store keeps at most 61 sums per account.
-// The length must be between a second and 366 days.
+// Rolling returns a window that ends now: no interval of the given length ever holds more than the limit. Spend counts from the moment of
+// its Reserve and leaves the window up to length/60 late, so that a store keeps at most 61 sums for each account. The length must be between
+// a second and 366 days.
 func Rolling(length time.Duration) Window { return Window{kind: rolling, length: length} }
 
-// Length is that of a rolling window, and 0 for all others.
+// Length returns the length of a rolling window, and 0 for all others.
 func (w Window) Length() time.Duration { return w.length }
 
-// In returns a calendar window whose edges lie in the given time zone: one of the IANA database by its name, as from
-// time.LoadLocation. Open refuses time.Local and fixed offsets, because processes on other hosts would count in other days.
-// Rolling and lifetime windows have no edges and are returned as they are; nil stands for UTC.
+// In returns a calendar window that begins and ends in the given time zone: one of the IANA database by its name, as from time.LoadLocation.
+// Open refuses time.Local and fixed offsets, because processes on other hosts would count other days. Rolling and lifetime windows are
+// returned unchanged; nil means UTC.
 func (w Window) In(loc *time.Location) Window {
 	if w.kind.calendar() {
 		w.loc = loc
@@ -67,7 +66,7 @@ func (w Window) In(loc *time.Location) Window {
 	return w
 }
 
-// From returns a weekly window whose weeks begin on another day than Monday. Other windows have no weeks and are returned as they are.
+// From returns a weekly window whose weeks begin on another day than Monday. Other windows are returned unchanged.
 func (w Window) From(day time.Weekday) Window {
 	if w.kind == weekly {
 		w.first = uint8((day - time.Monday + 7) % 7)
@@ -95,7 +94,7 @@ func (w Window) name() string {
 	return windowNames[w.kind] + " from " + time.Weekday((int(w.first)+int(time.Monday))%7).String()
 }
 
-// Validate reports a zero window, a rolling one of a length out of range, and one in a zone that has no name of its own.
+// Validate reports a zero window, a rolling window whose length is out of range, and a zone that is not one of the IANA database.
 func (w Window) Validate() error {
 	switch {
 	case w.kind == noWindow || w.kind > lifetime:
@@ -106,8 +105,8 @@ func (w Window) Validate() error {
 	return checkZone(w.loc)
 }
 
-// spellings returns the names that stand for the window in accounts: the one that every spelling of its zone has in common, and the
-// one as written where that differs, under which an account may have been kept before.
+// spellings returns the window's names in the keys of accounts: the canonical one, and the one as written if its zone has another spelling;
+// an older version kept accounts under that name.
 func (w Window) spellings() (canonical, asWritten string) {
 	asWritten = w.String()
 	if w.loc == nil || !w.kind.calendar() {
@@ -120,9 +119,9 @@ func (w Window) spellings() (canonical, asWritten string) {
 	return canonical, asWritten
 }
 
-// Span is the place of a moment in a window, in nanoseconds since 1970 UTC. A store books what is reserved at that
-// moment in the bucket that begins at Start, and checks the limit against all buckets that begin at Since or later:
-// for calendar windows that is the same bucket, for rolling ones up to 61, later ones (of a clock that went back) too.
+// Span is where a moment lies in a window, in nanoseconds since 1970 UTC. A store books what is reserved at that moment in the bucket that
+// begins at Start, and checks the limit against all buckets that begin at Since or later. For calendar windows that is the same bucket; for
+// rolling ones up to 61, and later buckets too, if the clock has gone back.
 type Span struct {
 	Start int64
 	Since int64
@@ -150,7 +149,7 @@ func (w Window) rollingAt(now int64) Span {
 	return Span{Start: start, Since: start - steps*step, Next: start + step, End: start + (steps+1)*step}
 }
 
-// step is the width of a rolling window's bucket.
+// step returns the width of a rolling window's bucket.
 func (w Window) step() int64 { return (int64(w.length) + rollingSteps - 1) / rollingSteps }
 
 func (w Window) calendarAt(now time.Time) (start, end time.Time) {
@@ -166,7 +165,7 @@ func (w Window) calendarAt(now time.Time) (start, end time.Time) {
 	}
 	y, m, d := t.Date()
 	start, end = w.edges(y, m, d, loc)
-	// Where clocks go back over midnight, an hour bears the date of a day that has ended.
+	// If clocks go back over midnight, one hour has the date of a day that has already ended.
 	for !t.Before(end) {
 		y, m, d = end.Date()
 		start, end = w.edges(y, m, d, loc)
@@ -174,7 +173,7 @@ func (w Window) calendarAt(now time.Time) (start, end time.Time) {
 	return start, end
 }
 
-// edges returns the first moments of the day, week, month, quarter or year that holds a date, and of the next one.
+// edges returns the first moment of the day, week, month, quarter or year that contains a date, and that of the next one.
 func (w Window) edges(y int, m time.Month, d int, loc *time.Location) (start, end time.Time) {
 	switch w.kind {
 	case daily:
@@ -192,15 +191,14 @@ func (w Window) edges(y int, m time.Month, d int, loc *time.Location) (start, en
 	}
 }
 
-// dayStart returns the first moment of a day: the first one whose local date is that of the day, or a later one. That is no midnight
-// where clocks go forward over it: in Havana, Santiago and on the Azores such a day begins at one o'clock, and time.Date returns an
-// hour of the day before.
+// dayStart returns the first moment whose local date is the given day, or a later one. That is not midnight where clocks go forward over
+// midnight: in Havana, Santiago and on the Azores such a day begins at one o'clock, and time.Date returns an hour of the day before.
 func dayStart(y int, m time.Month, d int, loc *time.Location) time.Time {
 	start := time.Date(y, m, d, 0, 0, 0, 0, loc)
 	if loc == time.UTC {
 		return start
 	}
-	const around = 36 * time.Hour // zones lie within 14 hours of UTC, and none was ever set by more than 24
+	const around = 36 * time.Hour // zones are within 14 hours of UTC, and no zone was ever moved by more than 24
 	change, next := start.ZoneBounds()
 	if (change.IsZero() || start.Sub(change) > around) && (next.IsZero() || next.Sub(start) > around) {
 		return start
@@ -219,7 +217,7 @@ func dayStart(y int, m time.Month, d int, loc *time.Location) time.Time {
 	}
 }
 
-// Bucket is the sum of one bucket of an account, for ResetAfter.
+// Bucket is the sum of one bucket of an account, as an argument of ResetAfter.
 type Bucket struct {
 	Start int64
 	Used  int64 // settled + pending

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// zoneAliases lists other spellings of time zones behind the one that the IANA time zone database goes by (its release 2025b,
-// the links of the files backward and etcetera). Two spellings of one zone are one window.
+// zoneAliases lists other spellings of time zones, after the canonical name of the IANA time zone database (its release 2025b, the links of
+// the files backward and etcetera). Two spellings of one zone are one window.
 const zoneAliases = `
 Africa/Abidjan: Africa/Timbuktu Iceland
 Africa/Cairo: Egypt
@@ -108,7 +108,7 @@ Pacific/Port_Moresby: Pacific/Truk Pacific/Yap
 UTC: Etc/GMT Etc/GMT+0 Etc/GMT-0 Etc/GMT0 Etc/Greenwich Etc/UCT Etc/UTC Etc/Universal Etc/Zulu GMT GMT+0 GMT-0 GMT0 Greenwich UCT Universal Zulu
 `
 
-// canonicalZones maps each other spelling of a zone to the usual one.
+// canonicalZones maps each other spelling of a zone to the canonical one.
 var canonicalZones = sync.OnceValue(func() map[string]string {
 	canonical := make(map[string]string)
 	for row := range strings.Lines(strings.TrimSpace(zoneAliases)) {
@@ -120,7 +120,7 @@ var canonicalZones = sync.OnceValue(func() map[string]string {
 	return canonical
 })
 
-// canonicalZone returns the usual spelling of a zone's name; "" for UTC.
+// canonicalZone returns the canonical name of a zone; "" for UTC.
 func canonicalZone(name string) string {
 	if usual, other := canonicalZones()[name]; other {
 		name = usual
@@ -131,8 +131,8 @@ func canonicalZone(name string) string {
 	return name
 }
 
-// checkZone reports a location that is not the zone which its name stands for everywhere: Local, whose meaning differs from host to
-// host, and fixed offsets, which leave daylight saving time out and whose names say nothing.
+// checkZone reports a location that is not a named zone: Local, which differs from host to host, and fixed offsets, which have no daylight
+// saving time and no meaningful name.
 func checkZone(loc *time.Location) error {
 	if loc == nil || loc == time.UTC {
 		return nil

@@ -29,38 +29,37 @@ func (m Mode) String() string {
 	return fmt.Sprintf("mode(%d)", uint8(m))
 }
 
-// Policy configures the check. The zero value switches it off. It is a value; its maps must not be changed once it is in
-// use.
+// Policy configures the check. The zero value switches it off. It is a value; its maps must not be changed while it is in use.
 type Policy struct {
-	// Mode holds for every rule and workflow that the maps do not name. In Refuse mode it refuses requests that can be
-	// mended (RuleInfo.Mendable), that the service would reject, and those of workflows that tripped.
+	// Mode applies to every rule and workflow that the maps do not name. Refuse refuses requests with a mistake that the caller can correct
+	// (RuleInfo.Mendable), requests that the service would reject, and requests of workflows that tripped (see Floor).
 	Mode Mode
 
-	// Rules sets the mode of single rules. Refuse makes any rule refuse, Off silences it; Fix has the points of a request that
-	// shows the rule placed, all of them, where they pay.
+	// Rules sets the mode of single rules. With Refuse any rule refuses; Off ignores it. Fix makes a request that breaks the rule get new
+	// cache points, wherever these pay.
 	Rules map[Rule]Mode
 
-	// Workflows sets the mode of workflows by name; a name that ends in * stands for all that begin so. The longest match
-	// counts. It stands above Mode and below Rules.
+	// Workflows sets the mode of workflows by name; a name that ends in * applies to all that begin so. The longest match counts. It
+	// overrides Mode, and Rules overrides it.
 	Workflows map[string]Mode
 
-	// Floor is the least share of the tokens that could have been read from the cache that has to be read, from 0 to 1,
-	// over the last calls of a workflow. Below it the workflow trips: its next call is refused in Refuse mode, and
-	// reported in any other. Zero stands for 0.5; a negative one switches the floor off.
+	// Floor is a share from 0 to 1: of the tokens that the last calls of a workflow could have read from the cache, so many have to be read.
+	// Below it the workflow trips: its next call is refused in Refuse mode, and reported in any other. Zero means 0.5; a negative value
+	// switches the floor off.
 	Floor float64
 
-	// MinPoints is how many cache points the caller means to send with each request of a model that takes them. A request
-	// that arrives with fewer has lost some on its way. Zero expects none.
+	// MinPoints is how many cache points the caller means to send with each request, if the model accepts them. A request with fewer has
+	// lost some, for example in a proxy or a library. Zero expects none.
 	MinPoints int
 
-	// HoldFanOut is how long a request whose prefix is being written by another one that runs at the same time may wait
-	// until that one's response begins. Zero does not wait: the fan-out is reported.
+	// HoldFanOut is how long a request may be held back while another one that runs at the same time writes its prefix to the cache: at most
+	// until that one's response begins. Zero does not wait, and reports the fan-out.
 	HoldFanOut time.Duration
 }
 
 const (
 	defaultFloor = 0.5
-	maxHold      = 5 * time.Minute // the age at which a signed request expires
+	maxHold      = 5 * time.Minute // a signed request expires at this age
 )
 
 // Validate returns every reason why the policy can't be enforced, joined.
@@ -87,7 +86,7 @@ func (p Policy) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Enabled reports whether there is anything to do at all.
+// Enabled reports whether the policy does anything at all.
 func (p Policy) Enabled() bool {
 	if p.Mode != Off {
 		return true
@@ -105,7 +104,7 @@ func (p Policy) Enabled() bool {
 	return false
 }
 
-// ModeOf returns the mode for a workflow, rules left aside.
+// ModeOf returns the mode for a workflow, without regard to Rules.
 func (p Policy) ModeOf(workflow string) Mode {
 	mode, longest := p.Mode, -1
 	for pattern, m := range p.Workflows {
@@ -121,7 +120,7 @@ func (p Policy) ModeOf(workflow string) Mode {
 	return mode
 }
 
-// Action returns what to do about a finding in a workflow: Off, Report or Refuse. Fixing has been done by then.
+// Action returns what to do about a finding in a workflow: Off, Report or Refuse. Fix comes before this, so it is never returned.
 func (p Policy) Action(f Finding, workflow string) Mode {
 	if m, named := p.Rules[f.Rule]; named {
 		if m == Fix {
@@ -152,12 +151,12 @@ func (p Policy) floor() float64 {
 // ErrRefused says that the policy refused a call. The error is a *RefusedError.
 var ErrRefused = errors.New("cache: call refused")
 
-// RefusedError carries the findings for which a call was refused. It unwraps to ErrRefused.
+// RefusedError has the findings for which a call was refused. It unwraps to ErrRefused.
 type RefusedError struct {
 	Findings []Finding
 }
 
-// Error names the first finding and how many there are.
+// Error prints the first finding and how many there are.
 func (e *RefusedError) Error() string {
 	if len(e.Findings) == 0 {
 		return "cache: call refused"

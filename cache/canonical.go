@@ -2,8 +2,8 @@ package cache
 
 import "strings"
 
-// canonicalHash hashes a JSON text so that the order of the keys of any object does not count, nor white space between
-// tokens. A text that is no JSON gets the hash of its bytes.
+// canonicalHash hashes a JSON text so that the order of keys in objects and white space between tokens make no difference. A text that is
+// not JSON gets the hash of its bytes.
 func canonicalHash(s string) uint64 {
 	c := canonicalizer{s: s}
 	h := c.value(0)
@@ -14,7 +14,7 @@ func canonicalHash(s string) uint64 {
 	return h
 }
 
-// canonicalizer walks one JSON text. It accepts more than JSON does: all it has to do is to give equal values equal hashes.
+// canonicalizer walks through one JSON text. It accepts more than valid JSON: equal values only have to have equal hashes.
 type canonicalizer struct {
 	s   string
 	pos int
@@ -60,7 +60,7 @@ func (c *canonicalizer) value(depth int) uint64 {
 	}
 }
 
-// members reads an object or array from its opening bracket on, and folds the hashes of its members.
+// members reads an object or array from its opening bracket on, and combines the hashes of its members.
 func (c *canonicalizer) members(closing byte, member func() uint64, fold func(sum, member uint64) uint64) uint64 {
 	h := uint64(closing)
 	c.pos++

@@ -1,14 +1,14 @@
-// Package cache knows how prompt caching on Amazon Bedrock works and fails: which requests will not cache, which caches
-// silently stopped working, and what either costs. It is pure: no I/O, no clock, no AWS types, no budgets. Time is an
-// argument. Texts of a prompt never leave it: a Finding tells places, sizes and prices.
+// Package cache knows how prompt caching on Amazon Bedrock works and fails: which requests will not be cached, which caches have
+// stopped working unnoticed, and what either costs. It is pure: no I/O, no clock, no AWS types, no budgets. Time is an
+// argument. The text of a prompt never leaves it: a Finding has only places, sizes and prices.
 //
-// A request becomes a Prompt, an ordered list of blocks with the cache points between them. ParseBody reads one from the JSON
-// of a request, and EditBody changes the cache points in there and nothing else. What looks at a Prompt:
+// A request becomes a Prompt, an ordered list of blocks with the cache points between them. ParseBody makes one from the JSON
+// of a request, and EditBody changes the cache points in that JSON and nothing else. A Prompt is used by:
 //
-//   - Lint judges a single request, the first one included.
-//   - A Tracker compares a request with what its workflow sent before, and the response's Usage with what it should have
-//     been. A workflow whose cache stopped working trips.
-//   - Place says where cache points should stand, and Tracker.Fix where they pay, by what the workflow sent before.
+//   - Lint, which checks a single request, even the first one;
+//   - a Tracker, which compares a request with what its workflow sent before, and the response's Usage with what was expected.
+//     A workflow whose cache has stopped working trips: see Policy.Floor;
+//   - Place, which says where cache points should be, and Tracker.Fix, which says where they pay, given what the workflow sent before.
 //
-// A Policy says what is to be done about findings. The guard's chain asks all of them; nothing here acts by itself.
+// A Policy says what to do about findings. The guard uses all of them; this package itself refuses and changes nothing.
 package cache

@@ -5,16 +5,16 @@ import (
 	"slices"
 )
 
-// predecessor is the earlier request that a request most likely continues. Without one its conversation is nil.
+// predecessor is the earlier request that a request most likely continues. Its conversation is nil if there is none.
 type predecessor struct {
 	conversation   *conversation
 	shared         int // blocks that are the same from the start
 	sharedMessages int // blocks of messages that are the same from the first one on
-	forks          int // consecutive requests, including this one, that changed the last message of the one before
+	forks          int // how many requests in a row, up to this one, have changed the last message of the request before
 }
 
-// findPredecessor returns the request with which this one shares the longest beginning. If the tools or the system prompt differ from that one's,
-// it is the request with which this one shares most messages.
+// findPredecessor returns the request with which this one has the longest common beginning. If the tools or the system prompt differ from
+// that one's, it returns the request with which this one has the most messages in common.
 func (s *session) findPredecessor(p *Prompt) predecessor {
 	var best predecessor
 	if len(p.records) == 0 {
@@ -53,9 +53,9 @@ func (p *Prompt) messageRecords() []blockRecord {
 	return p.records[tools+system:]
 }
 
-// continues reports whether a request's messages continue the predecessor's conversation, even if tools or system prompt have changed: one of
-// the shared messages is the assistant's, or all of the predecessor's messages are kept and an assistant's message follows. If only
-// user messages are shared, the same question may have been put to another agent.
+// continues reports whether a request's messages continue the predecessor's conversation, even if tools or system prompt have changed. They
+// do if one of the common messages is the assistant's, or if all of the predecessor's messages are kept and an assistant's message follows.
+// If only user messages are common, another agent may have got the same question.
 func (prev *predecessor) continues(now []blockRecord) bool {
 	if prev.sharedMessages == 0 {
 		return false
@@ -69,7 +69,7 @@ func (prev *predecessor) continues(now []blockRecord) bool {
 	return keepsAll && len(now) > prev.sharedMessages && !now[prev.sharedMessages].user
 }
 
-// counted returns the token count that a response has reported for a beginning that the request shares with the predecessor.
+// counted returns the token count that a response has reported for a beginning that the request has in common with the predecessor.
 func (prev *predecessor) counted() countedTokens {
 	if prev.conversation == nil || prev.shared < prev.conversation.counted.blocks {
 		return countedTokens{}
@@ -118,7 +118,7 @@ func (t *Turn) compare() {
 	t.locationChanged()
 }
 
-// stake prices what has to be sent again because of a change.
+// stake adds the price of what has to be sent again because of a change to a finding.
 func (t *Turn) stake(f Finding, amount size) Finding {
 	f.Tokens = t.session.scale.mid(amount)
 	if t.points > 0 {
@@ -133,7 +133,7 @@ func (t *Turn) stake(f Finding, amount size) Finding {
 func (t *Turn) headChanged(tools, system int) {
 	conv, p := t.past.conversation, t.prompt
 	oldTools, newTools := conv.blocks[:conv.tools], p.records[:tools]
-	lost := conv.total().minus(conv.upTo(t.past.shared)) // what was cached and has to be written again
+	lost := conv.total().minus(conv.upTo(t.past.shared)) // it was cached and has to be written again
 	if conv.total() == (size{}) {
 		return
 	}
@@ -141,7 +141,7 @@ func (t *Turn) headChanged(tools, system int) {
 		t.toolsChanged(oldTools, newTools, lost)
 	}
 	if !t.past.continues(t.prompt.records[tools+system:]) {
-		return // another conversation, with a system prompt of its own
+		return // another conversation, with another system prompt
 	}
 	t.avoidable = conv.upTo(min(conv.sent, conv.begun))
 	old, now := conv.blocks[conv.tools:min(conv.tools+conv.system, len(conv.blocks))], p.records[tools:tools+system]
@@ -180,7 +180,7 @@ func (t *Turn) toolsChanged(old, now []blockRecord, lost size) {
 	}
 }
 
-// toolDiff is how two lists of tools differ.
+// toolDiff says how two lists of tools differ.
 type toolDiff struct {
 	sameSet                 bool // the same tools, in another order
 	sameContent             bool // the same tools in the same order; only keys of their definitions have another order
@@ -221,7 +221,7 @@ func diffTools(old, now []blockRecord) toolDiff {
 	return d
 }
 
-// longBlock is the size in bytes from which two equal blocks are unlikely to be equal by chance.
+// longBlock is the size in bytes from which two blocks are unlikely to be equal by chance.
 const longBlock = 64
 
 // messagesChanged adds a finding if the history was rewritten, and none if the request is a branch of the conversation. Requires that
@@ -257,8 +257,8 @@ func (t *Turn) messagesChanged() {
 	}
 }
 
-// dropped adds a finding if the history has lost uses of tools and their results, and reports whether it did. A branch looks the same, except that
-// the request before the two differing answers was sent twice.
+// dropped adds a finding if the history has lost uses of tools and their results, and returns whether it has. A branch of the conversation
+// looks the same, except that in a branch the same request was sent twice and got two answers.
 func (t *Turn) dropped(old, now []blockRecord) bool {
 	s, p := t.session, t.prompt
 	if old[0].user || !now[len(now)-1].user || t.call.Compacted {
@@ -271,7 +271,7 @@ func (t *Turn) dropped(old, now []blockRecord) bool {
 			gone++
 		}
 	}
-	base := t.past.shared - 1 // becomes the last block of the request that the dropped turns have answered
+	base := t.past.shared - 1 // the last block of the request that the dropped turns have answered
 	for base >= 0 && p.records[base].section == Messages && !p.records[base].user {
 		base--
 	}
@@ -288,10 +288,10 @@ func (t *Turn) dropped(old, now []blockRecord) bool {
 	return true
 }
 
-// manyDrops is how often a conversation has to lose tool turns before that is more than a suspicion.
+// manyDrops is how often a conversation has to lose tool turns before the finding is certain.
 const manyDrops = 2
 
-// manyForks is how many consecutive requests have to change the last message of the one before until they no longer pass for branches.
+// manyForks is how many consecutive requests have to change the last message of the one before until they no longer count as branches.
 const manyForks = 3
 
 // reappear reports whether the new history still has what followed the changed block in the old one: most of the long blocks at the same places,
@@ -313,7 +313,7 @@ func reappear(old, now []blockRecord) bool {
 		}
 	}
 	if asked && answered && 2*same >= long {
-		return true // both are required, because a question alone may be the same in all conversations, and so may an answer
+		return true // both are required, because different conversations may have the same question, or the same answer
 	}
 	next := make(map[[2]uint64]bool, len(old))
 	for k := 1; k+1 < len(old); k++ {
@@ -330,18 +330,19 @@ func reappear(old, now []blockRecord) bool {
 	return false
 }
 
-// answer reports whether the block is one of the assistant's that is unlikely to be equal to another one by chance.
+// answer reports whether the block is the assistant's and unlikely to be equal to another one by chance.
 func (r *blockRecord) answer(bytes int64) bool {
 	return !r.user && r.section == Messages && (bytes >= longBlock || r.kind == ToolUse)
 }
 
-// settingsChanged adds a finding if a change of settings invalidates what was cached of the request before, from the first section that it affects.
+// settingsChanged adds a finding if a change of settings invalidates what was cached of the request before. The finding names the first
+// section that it affects.
 func (t *Turn) settingsChanged() {
 	conv, p, provider := t.past.conversation, t.prompt, t.call.Model.Provider
 	from := -1
 	for s, start := range [...]int{Tools: 0, System: conv.tools, Messages: conv.tools + conv.system} {
 		if s == int(Messages) && conv.settings == p.settings {
-			break // only images can have changed the level, and they are no setting
+			break // only images can have changed the level, and they are not a setting
 		}
 		if conv.levels[s] != p.levelOf(Section(s), provider) {
 			from = start

@@ -2,14 +2,14 @@ package cache
 
 import "math/bits"
 
-// scale turns the sizes of a prompt into tokens. Nobody publishes these tokenizers, so an estimate is a band: a token of
-// English or code is two to six bytes, three and a half in the middle. Once a response of the workflow has told its count, the
-// middle is scaled by it and the band narrows. The zero value has learned nothing.
+// scale converts the sizes of a prompt into tokens. These tokenizers are not published, so an estimate is a range: a token of English or
+// code is two to six bytes long, and three and a half on average. Once a response of the workflow has reported its count, the average is
+// corrected by it and the range gets smaller. The zero value has learned nothing.
 type scale struct {
-	factor int64 // actual tokens per thousand of the middle estimate; 0 before the first response
+	factor int64 // actual tokens for 1000 tokens of the average estimate; 0 before the first response
 }
 
-// size is what a stretch of a prompt measures.
+// size is the size of a part of a prompt.
 type size struct {
 	bytes int64
 	media int64 // tokens of images and documents
@@ -20,7 +20,7 @@ func (s size) minus(o size) size { return size{s.bytes - o.bytes, s.media - o.me
 
 func (b *Block) size() size { return size{int64(b.Bytes), b.MediaTokens} }
 
-// text is the likeliest number of tokens of the text.
+// text returns the most likely number of tokens of the text.
 func (s scale) text(amount size) int64 {
 	n := amount.bytes * 2 / 7
 	if s.factor > 0 {
@@ -29,11 +29,11 @@ func (s scale) text(amount size) int64 {
 	return n
 }
 
-// mid is the likeliest number of tokens.
+// mid returns the most likely number of tokens.
 func (s scale) mid(amount size) int64 { return s.text(amount) + amount.media }
 
-// low is what the tokens can hardly be fewer than. Media count nothing: a page of a PDF has been seen to count 60 tokens and
-// 6,000, by what stands on it and by how the service reads it, and an image may be scaled down.
+// low returns a number of tokens that the actual one is very unlikely to be below. Media count as zero: a page of a PDF has been seen to
+// have from 60 to 6,000 tokens, depending on its content and on how the service reads it, and an image may be scaled down.
 func (s scale) low(amount size) int64 {
 	if s.factor > 0 {
 		return s.text(amount) * 85 / 100
@@ -41,7 +41,7 @@ func (s scale) low(amount size) int64 {
 	return amount.bytes / 6
 }
 
-// high is what the tokens can hardly exceed.
+// high returns a number of tokens that the actual one is very unlikely to exceed.
 func (s scale) high(amount size) int64 {
 	if s.factor > 0 {
 		return s.text(amount)*115/100 + 4*amount.media
@@ -49,12 +49,12 @@ func (s scale) high(amount size) int64 {
 	return amount.bytes/2 + 4*amount.media
 }
 
-// learn takes in what a response counted. Each new count moves the factor by a quarter of the difference. Prompts of which
-// media are likely to be a fifth or more teach nothing about text.
+// learn corrects the scale by the count of a response. Each new count moves the factor by a quarter of the difference. Prompts in which
+// media are probably a fifth or more are ignored, because they say little about text.
 func (s *scale) learn(amount size, actual int64) {
 	n := amount.bytes * 2 / 7
 	if n < 200 || actual <= 0 || amount.media > n/4 {
-		return // too small: framing outweighs the text
+		return // too small: the format's own tokens outweigh the text
 	}
 	factor := min(max(mulDiv(actual, 1000, n+amount.media), 200), 5000)
 	if s.factor == 0 {
@@ -64,13 +64,13 @@ func (s *scale) learn(amount size, actual int64) {
 	s.factor += (factor - s.factor) / 4
 }
 
-// countedTokens is what a response has counted of the beginning of a prompt. The zero value is nothing.
+// countedTokens is the token count that a response has reported for the beginning of a prompt. The zero value means that there is none.
 type countedTokens struct {
 	blocks int
 	tokens int64
 }
 
-// bounded returns an estimate of a prompt up to a block, corrected by what a response has told.
+// bounded returns an estimate of a prompt up to a block, corrected by what a response has reported.
 func (k countedTokens) bounded(p *Prompt, block int, estimate func(size) int64) int64 {
 	amount := p.upTo(block)
 	switch {
@@ -83,8 +83,8 @@ func (k countedTokens) bounded(p *Prompt, block int, estimate func(size) int64) 
 	}
 }
 
-// countsAtLeast reports whether the blocks from the first up to the last have at least so many tokens, whatever their text is. It
-// looks at no more text than it takes.
+// countsAtLeast reports whether the blocks from first to last certainly have the given number of tokens, by counting pieces of text. It
+// reads no more text than necessary.
 func (p *Prompt) countsAtLeast(first, last int, tokens int64) bool {
 	for i := max(first, 0); i <= last && tokens > 0; i++ {
 		for _, l := range p.leavesOf(i) {
@@ -103,9 +103,9 @@ func (p *Prompt) countsAtLeast(first, last int, tokens int64) bool {
 	return tokens <= 0
 }
 
-// piecesIn counts what tokenizers cut a text into before they look for tokens, up to so many: runs of letters, three digits, runs
-// of signs, and 24 bytes that are not ASCII. White space goes with what follows it. A token never reaches over two pieces
-// in the public vocabularies that cut at all.
+// piecesIn counts, up to enough, the pieces into which tokenizers split a text before they look for tokens: runs of letters, three digits,
+// runs of signs, and 24 bytes that are not ASCII. White space belongs to the piece after it. In the public vocabularies that split text, no
+// token is longer than a piece, so there are at least as many tokens.
 func piecesIn(s string, enough int64) int64 {
 	const space, letter, digit, sign, other = 0, 1, 2, 3, 4
 	pieces, run, before := int64(0), 0, space

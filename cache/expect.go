@@ -2,7 +2,7 @@ package cache
 
 import "fmt"
 
-// expect works out what the request should read, and why not more. Requires s.mu held.
+// expect works out what the request should read from the cache, and if that is less than possible, why. Requires s.mu held.
 func (t *Turn) expect() {
 	p, s := t.prompt, t.session
 	location := locationHash(t.call.Model.ID, t.call.Place)
@@ -31,7 +31,7 @@ func (t *Turn) expect() {
 	t.frozen()
 }
 
-// beingWritten returns the longest prefix of the request that a running one is about to write, or nil.
+// beingWritten returns the longest prefix of the request that a running request is writing, or nil.
 func (t *Turn) beingWritten(location uint64) *cachedPrefix {
 	var best *cachedPrefix
 	for _, r := range t.session.running {
@@ -50,7 +50,7 @@ func (t *Turn) beingWritten(location uint64) *cachedPrefix {
 	return best
 }
 
-// obstacle is why an entry can't be read by a request.
+// obstacle is why a request can't read an entry of the cache.
 type obstacle uint8
 
 const (
@@ -86,7 +86,7 @@ func (t *Turn) obstacle(prefix *cachedPrefix, location uint64) obstacle {
 	return reason
 }
 
-// explain turns an entry that can't be read into a finding, priced before the request is sent.
+// explain makes a finding of an entry that can't be read, with its price, before the request is sent.
 func (t *Turn) explain(prefix cachedPrefix, why obstacle, lost int64) {
 	m := &t.call.Model
 	f := Finding{Tokens: lost, NanoUSD: m.writtenAgain(lost)}
@@ -105,17 +105,17 @@ func (t *Turn) explain(prefix cachedPrefix, why obstacle, lost int64) {
 		f.Detail = fmt.Sprintf("the next cache point stands more than %d blocks behind what the request before wrote", m.lookback())
 	case unmarked:
 		if t.points == 0 {
-			return // no-cache-point says so
+			return // the rule no-cache-point reports that
 		}
 		f.Rule = ruleJumping
 		f.Detail = fmt.Sprintf("the cache points have moved away from what was written before: about %d tokens can't be read", lost)
 	case otherSettings:
 		if conv := t.past.conversation; conv == nil || conv.kinds == t.prompt.levels {
-			return // the first image, or none any more: that is how a conversation goes on
+			return // the first image was added, or the last one removed, which is normal in a conversation
 		}
 		f = t.settingsFinding(f)
 	default:
-		return // a change of location has a finding of its own
+		return // a change of location has its own finding
 	}
 	t.add(f)
 }
@@ -134,7 +134,7 @@ func (t *Turn) writing(prefix cachedPrefix) int {
 	return n
 }
 
-// frozen finds a last point that stays in the messages where it was while the conversation grows.
+// frozen finds a last cache point that stays at the same message while the conversation grows.
 func (t *Turn) frozen() {
 	conv, p := t.past.conversation, t.prompt
 	if conv == nil || len(conv.points) == 0 || t.points == 0 || t.past.shared < conv.sent {

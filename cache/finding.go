@@ -6,21 +6,21 @@ import (
 	"time"
 )
 
-// Finding is one reason why a prompt will not cache, or did not. It never holds prompt text.
+// Finding is one reason why a prompt will not cache, or did not. It never contains prompt text.
 type Finding struct {
 	Rule   Rule
-	Where  string // the place in the request: "system[0]", "messages[3].content[1]"; empty for the whole of it
+	Where  string // the place in the request: "system[0]", "messages[3].content[1]"; empty for the whole request
 	Detail string // what is wrong there, with the numbers
-	// Tokens are the input tokens at stake in each call.
+	// Tokens are the input tokens that each call pays too much for.
 	Tokens int64
-	// NanoUSD is what they cost more than they had to, per call. Zero without a price.
+	// NanoUSD is the avoidable cost of each call. Zero without a price.
 	NanoUSD int64
-	// NanoUSDPerDay is that at the workflow's present rate of calls. Zero when the rate is not known yet.
+	// NanoUSDPerDay is the avoidable cost at the workflow's present rate of calls. Zero if the rate is not known yet.
 	NanoUSDPerDay int64
-	// Suspected says that the request alone does not prove it. Such a finding never refuses a call, unless the policy names
-	// its rule.
+	// Suspected says that the request alone does not prove the finding. Such a finding never refuses a call, unless the policy names its
+	// rule.
 	Suspected bool
-	// Repeated is how many calls of the workflow in a row had this finding, this one included; 1 from Lint.
+	// Repeated is how many calls of the workflow in a row, including this one, had this finding; always 1 from Lint.
 	Repeated int
 }
 
@@ -57,7 +57,7 @@ func (f Finding) money() string {
 	return s
 }
 
-// dollars prints nano-USD with the digits that matter.
+// dollars prints nano-USD with the significant digits.
 func dollars(nano int64) string {
 	usd := float64(nano) / 1e9
 	switch {
@@ -74,8 +74,8 @@ func dollars(nano int64) string {
 	}
 }
 
-// Render prints the finding for a terminal of the given width in columns: what, where, why, what it costs and what to
-// change, a paragraph each. Less than 40 columns count as 40.
+// Render prints the finding for a terminal of the given width in columns: what, where, why, what it costs and what to change, in a paragraph
+// each. The width is at least 40.
 func (f Finding) Render(width int) string {
 	info, _ := f.Rule.Info()
 	head := string(f.Rule)
@@ -118,7 +118,7 @@ func wrap(b *strings.Builder, label, text string, width int) {
 	b.WriteByte('\n')
 }
 
-// ttlName prints a lifetime as requests spell it.
+// ttlName prints a lifetime as requests have it.
 func ttlName(d time.Duration) string {
 	switch {
 	case d <= 0:

@@ -8,8 +8,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
 )
 
-// seed makes the hashes of a process unlike those of any other. They tell blocks apart within a process and are never stored
-// or shown.
+// seed makes the hashes of each process different. They compare blocks within a process and are never stored or shown.
 var seed = maphash.MakeSeed()
 
 func hashString(s string) uint64 { return maphash.String(seed, s) }
@@ -22,10 +21,10 @@ func mix(a, b uint64) uint64 {
 	return x ^ x>>32
 }
 
-// text returns the leaf's bytes as a string that lives as long as the request.
+// text returns the leaf's bytes as a string, which must not be used after the request has ended.
 func (l *leaf) text() string { return unsafe.String((*byte)(l.at), l.n) }
 
-// resolved returns the text without the escapes of JSON.
+// resolved returns the text with JSON escapes decoded.
 func (l *leaf) resolved() string {
 	if l.quoted {
 		return jsonscan.Unescape(l.text())
@@ -33,8 +32,8 @@ func (l *leaf) resolved() string {
 	return l.text()
 }
 
-// hash returns the hash of the leaf's content as it stands and, where it is asked for and the content is JSON, the one that
-// the order of its keys does not change.
+// hash returns the hash of the leaf's content and, if asked for and if the content is JSON, a second hash that does not depend on the order
+// of keys.
 func (l *leaf) hash(canonical bool) (plain, canon uint64) {
 	text := ""
 	switch {
@@ -57,10 +56,10 @@ func (l *leaf) hash(canonical bool) (plain, canon uint64) {
 	return plain, canonicalHash(text)
 }
 
-// sampledWords is how many words of a []byte are looked at when it lies where it lay before.
+// sampledWords is how many words of a []byte are hashed to find out whether a buffer at the same address has new content.
 const sampledWords = 64
 
-// sample hashes some of the bytes: enough to notice that a buffer was filled with something else.
+// sample hashes a part of the bytes: enough to notice that a buffer was filled with something else.
 func (l *leaf) sample() uint64 {
 	text := l.text()
 	if len(text) <= 8*sampledWords {
@@ -74,10 +73,9 @@ func (l *leaf) sample() uint64 {
 	return h
 }
 
-// dataOf returns the address of what an interface holds: the second of the two words of which Go makes an interface that has methods. The
-// first one is about the type. For a pointer, as the SDK's documents are, that word is the pointer; a value of any other type lies in
-// memory of its own, and the word is where.
+// dataOf returns the address of an interface's data. An interface with methods is two words: the first is about the type; the second is the
+// pointer itself if the value is a pointer, as the SDK's documents are, and otherwise the address of the value.
 //
-// While a leafRecord keeps such an address, as an unsafe.Pointer, the collector moves and reuses nothing there, so that another document
-// never has it. TestTheAddressOfADocumentIsItsPointer fails if a version of Go lays interfaces out in another way.
+// While a leafRecord keeps such an address as an unsafe.Pointer, the garbage collector does not reuse that memory, so that no other document
+// has the same address. TestTheAddressOfADocumentIsItsPointer fails if a version of Go changes the layout of interfaces.
 func dataOf(d Marshaler) unsafe.Pointer { return (*[2]unsafe.Pointer)(unsafe.Pointer(&d))[1] }

@@ -2,7 +2,7 @@ package cache
 
 import "time"
 
-// settle notes whether a request reads the newest turn that the one before it wrote. Requires s.mu held.
+// settle records whether a request reads the newest turn that the request before it wrote. Requires s.mu held.
 func (s *session) settle(f *follows, conv *conversation) {
 	if !f.on || conv.habit.wrote == 0 {
 		return
@@ -15,10 +15,10 @@ func (s *session) settle(f *follows, conv *conversation) {
 	conv.habit.wrote = 0
 }
 
-// maxUnread bounds how many writes count against new ones.
+// maxUnread bounds how many writes that nobody has read count against new ones.
 const maxUnread = 8
 
-// learn notes what a request that goes out shows of its workflow. Requires s.mu held.
+// learn records what a request that is sent shows about its workflow. Requires s.mu held.
 func (t *Turn) learn() {
 	s, f, conv := t.session, &t.follows, t.conversation
 	if conv == nil {
@@ -39,7 +39,7 @@ func (t *Turn) learn() {
 		tracker.steps.goOn(f.habit.step, at, f.met[0] || f.met[1])
 	}
 	number := tracker.steps.add(step{session: s.number, at: at, depth: depth})
-	if s.calls.n <= 3 { // this one included
+	if s.calls.n <= 3 { // including this one
 		if s.calls.n > 1 {
 			tracker.steps.goOn(s.step, at, true)
 		}
@@ -63,7 +63,7 @@ func (t *Turn) learn() {
 	}
 }
 
-// readable returns how many tokens a request could read, had the one before it written all that it could for a lifetime.
+// readable returns how many tokens a request could read, if the one before it had written its whole prefix with the given lifetime.
 func (t *Turn) readable(ttl time.Duration) int64 {
 	conv := t.past.conversation
 	if conv == nil || t.gap >= ttl || !t.sameLocation {
@@ -81,10 +81,10 @@ func (t *Turn) readable(ttl time.Duration) int64 {
 	return t.session.scale.mid(conv.upTo(best))
 }
 
-// fewLosses bounds how long a workflow waits after responses that read nothing.
+// fewLosses bounds how often the pause after responses that read nothing is doubled.
 const fewLosses = 6
 
-// lost notes that a response read nothing of what the cache should have held. Nothing is written for a while then: for one
+// lost records that a response read nothing although the cache should have held its prefix. For a while nothing is written then: for one
 // request if the workflow has read anything before, else for sixteen, and twice as many each time.
 func (s *session) lost() {
 	s.pause = 1 << s.losses
@@ -94,7 +94,7 @@ func (s *session) lost() {
 	s.losses = min(s.losses+1, fewLosses)
 }
 
-// account notes whether the response read what the cache should have held.
+// account records whether the response read what the cache should have held.
 func (t *Turn) account(u Usage, missed bool) {
 	s := t.session
 	if u.CacheReadTokens > 0 {

@@ -2,9 +2,9 @@ package cache
 
 import "fmt"
 
-// Lint returns what a single request shows about its caching, what the service would reject first. It is pure; the
-// prompt's documents are serialised if that was not done yet. A finding that the service's answer could still refute is a
-// warning: RuleInfo.Rejected tells.
+// Lint returns what a single request shows about its caching; what the service would reject comes first. It is pure, but serialises the
+// prompt's documents if that has not been done. A finding that the service's answer could still refute is only a warning: see
+// RuleInfo.Rejected.
 func Lint(p *Prompt, m Model) []Finding {
 	p.record(nil)
 	l := linter{p: p, m: &m}
@@ -12,12 +12,12 @@ func Lint(p *Prompt, m Model) []Finding {
 	return l.found
 }
 
-// linter looks at one request.
+// linter checks one request.
 type linter struct {
 	p       *Prompt
 	m       *Model
 	scale   scale
-	known   int // blocks that stand in the request before, so that what is in them did not change
+	known   int // blocks that the request before had too, so that their content did not change
 	counted countedTokens
 	found   []Finding
 }
@@ -65,7 +65,7 @@ func flawDetail(r Rule) string {
 	}
 }
 
-// paidAgain is what tokens cost when they are sent at the full price though they could be read from the cache.
+// paidAgain returns what tokens cost too much when they are sent at full price although they could be read from the cache.
 func (m *Model) paidAgain(tokens int64) int64 {
 	if m.CacheReadPrice <= 0 {
 		return 0
@@ -73,7 +73,7 @@ func (m *Model) paidAgain(tokens int64) int64 {
 	return nanoUSD(tokens, m.InputPrice-m.CacheReadPrice)
 }
 
-// writtenAgain is what tokens cost when they are written again though they could be read.
+// writtenAgain returns what tokens cost too much when they are written again although they could be read.
 func (m *Model) writtenAgain(tokens int64) int64 {
 	if m.CacheReadPrice <= 0 {
 		return 0
@@ -81,8 +81,8 @@ func (m *Model) writtenAgain(tokens int64) int64 {
 	return nanoUSD(tokens, m.CacheWrite5mPrice-m.CacheReadPrice)
 }
 
-// newest returns the index of the first block of the last user message, and of the last block before the assistant message
-// that precedes it: where the previous request ended. previous is -1 in a first turn.
+// newest returns the index of the first block of the last user message, and of the last block before the assistant message that precedes it,
+// which is where the previous request ended. previous is -1 in a first turn.
 func (p *Prompt) newest() (first, previous int) {
 	i := len(p.Blocks) - 1
 	for i >= 0 && p.Blocks[i].Section == Messages && p.Blocks[i].User {
@@ -98,8 +98,8 @@ func (p *Prompt) newest() (first, previous int) {
 	return first, i
 }
 
-// turnEnds returns how many blocks there are up to the end of the newest user turn, and up to the end of the one before it. 0
-// stands for no such turn.
+// turnEnds returns how many blocks there are up to the end of the newest user turn, and up to the end of the one before it; 0 if there is no
+// such turn.
 func (p *Prompt) turnEnds() (newest, before int) {
 	i := len(p.records) - 1
 	back := func(user bool) {
@@ -120,7 +120,7 @@ func (p *Prompt) turnEnds() (newest, before int) {
 	return newest, i + 1
 }
 
-// noPoint finds a prefix that is the same in the next request, long enough, and not marked.
+// noPoint finds a prefix that the next request will have too and that is long enough, but has no cache point.
 func (l *linter) noPoint() {
 	first, _ := l.p.newest()
 	if l.m.MinTokens <= 0 || l.counted.bounded(l.p, first-1, l.scale.low) < l.m.MinTokens || !l.certain(-1, first-1, l.m.MinTokens) {
@@ -133,8 +133,7 @@ func (l *linter) noPoint() {
 	})
 }
 
-// certain reports whether what stands behind one block and up to another is long enough whatever its text is, apart from what a
-// response has told.
+// certain reports whether the blocks after one block and up to another certainly have enough tokens, without the help of a response's count.
 func (l *linter) certain(behind, block int, enough int64) bool {
 	from := behind + 1
 	if k := l.counted; behind < 0 && k.blocks > 0 && k.blocks <= block+1 {
@@ -143,7 +142,7 @@ func (l *linter) certain(behind, block int, enough int64) bool {
 	return enough <= 0 || l.p.countsAtLeast(from, block, enough)
 }
 
-// tail finds a conversation of which only the beginning is marked: the rest is paid for in full with every turn.
+// tail finds a conversation in which only the beginning has cache points: the rest is paid in full with every turn.
 func (l *linter) tail() {
 	last := l.lastPoint()
 	if last == nil || len(l.p.Blocks) == 0 {
@@ -156,11 +155,11 @@ func (l *linter) tail() {
 	}
 	switch {
 	case last.Section == Messages && final.Message-last.Message < 2:
-		return // the newest turn alone
+		return // only the newest turn
 	case last.Section != Messages && final.Message == 0 && l.p.Blocks[0].Section != Tools:
-		return // a question to a model without tools: nobody says that a turn follows
+		return // a question to a model without tools: no turn may follow
 	case l.m.MaxTokens > 0 && l.scale.high(l.p.upTo(last.Block)) >= l.m.MaxTokens*3/4:
-		return // the model caches no more
+		return // the model does not cache more
 	}
 	if !l.certain(last.Block, len(l.p.Blocks)-1, max(l.m.MinTokens, 1024)) {
 		return
@@ -172,7 +171,7 @@ func (l *linter) tail() {
 	})
 }
 
-// lastPoint returns the last point that closes a block, or nil.
+// lastPoint returns the last point that comes after a block, or nil.
 func (l *linter) lastPoint() *Point {
 	var last *Point
 	for i := range l.p.Points {
@@ -183,7 +182,7 @@ func (l *linter) lastPoint() *Point {
 	return last
 }
 
-// turn finds a newest turn of so many blocks that its point can't find what the previous request wrote at its end.
+// turn finds a newest turn with so many blocks that the lookback of its point does not reach what the previous request wrote at its end.
 func (l *linter) turn() {
 	last := l.lastPoint()
 	_, previous := l.p.newest()
@@ -202,7 +201,7 @@ func (l *linter) turn() {
 	})
 }
 
-// volatileText finds, in what precedes the last point, text that is likely to differ in the next request.
+// volatileText finds, before the last point, text that is likely to differ in the next request.
 func (l *linter) volatileText() {
 	last := l.lastPoint()
 	if last == nil {
@@ -219,14 +218,14 @@ func (l *linter) volatileText() {
 		}
 		tokens := l.scale.mid(l.p.upTo(last.Block).minus(l.p.upTo(i - 1)))
 		l.add(Finding{
-			Rule: ruleVolatileText, Where: b.Where.String(), Tokens: tokens, NanoUSD: l.m.writtenAgain(tokens), Suspected: true, // a second request proves it
+			Rule: ruleVolatileText, Where: b.Where.String(), Tokens: tokens, NanoUSD: l.m.writtenAgain(tokens), Suspected: true, // only a second request proves it
 			Detail: fmt.Sprintf("%s stands before a cache point: if it changes, about %d tokens are written again with each request and never read", v, tokens),
 		})
-		return // what follows is lost with it
+		return // everything after it has to be written again too
 	}
 }
 
-// volatileIn looks at the fresh texts of a block, and remembers the find.
+// volatileIn searches the new texts of a block, and remembers the result.
 func (p *Prompt) volatileIn(i int) volatile {
 	offset := 0
 	leaves := p.leavesOf(i)

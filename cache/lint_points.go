@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// points checks each cache point by itself, their number and their order: what the service certainly rejects.
+// points checks each cache point, their number and their order, for what the service certainly rejects.
 func (l *linter) points() {
 	shortest := time.Duration(1<<63 - 1)
 	var shortestAt Where
@@ -33,7 +33,7 @@ func (l *linter) points() {
 	}
 }
 
-// position checks where a point stands.
+// position checks the place of a point.
 func (l *linter) position(pt *Point, index int) {
 	illegal := func(what string) {
 		l.add(Finding{Rule: rulePosition, Where: pt.String(), Detail: "a cache point stands " + what})
@@ -58,7 +58,7 @@ func (l *linter) position(pt *Point, index int) {
 	case l.p.bare(pt.Block):
 		illegal("behind an empty text")
 	case l.p.dialect == anthropicBody && l.p.empty(pt.Block):
-		// Converse has been seen to take white space as text (2026-11). For Claude's bodies users report a refusal.
+		// Converse has been seen to accept white space as text (2026-11). For Claude's own body format users report a rejection.
 		l.add(Finding{Rule: rulePosition, Where: pt.String(), Suspected: true, Detail: "a cache point stands behind white space, which the service refuses in some requests"})
 	case l.m.Provider == nova && pt.Section == Messages && b.Kind != Text:
 		illegal("behind a " + b.Kind.String() + ", and this model takes it behind text alone")
@@ -73,7 +73,7 @@ func (l *linter) position(pt *Point, index int) {
 // nova is the provider in the ids of Amazon's own models.
 const nova = "amazon"
 
-// sizes checks what the points enclose against the model's bounds.
+// sizes compares the lengths of the prefixes before the points with the model's bounds.
 func (l *linter) sizes() {
 	last := l.lastPoint()
 	if last == nil {

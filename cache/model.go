@@ -12,33 +12,33 @@ const (
 	OneHour     = time.Hour
 )
 
-// Model is what one model does about caching, and at which prices. The zero value is a model that does not cache.
+// Model has one model's rules of caching and its prices. The zero value is a model that does not cache.
 type Model struct {
 	// ID is the foundation-model id. Informational.
 	ID string
-	// Provider is the model's maker, in lower case as in model ids. The rules of position differ by it.
+	// Provider is the model's maker, in lower case as in model ids. The rules about the place of points depend on it.
 	Provider string
 	// Explicit says that requests may carry cache points. Without it the service refuses a request that has one.
 	Explicit bool
-	// Implicit says that the model may cache unasked.
+	// Implicit says that the model may cache by itself.
 	Implicit bool
 	// MinTokens is the shortest prefix that is cached, counted from the start of the prompt. Zero is unknown.
 	MinTokens int64
-	// MaxTokens is the longest prefix that is cached. Zero is no such bound.
+	// MaxTokens is the longest prefix that is cached. Zero means no bound.
 	MaxTokens int64
 	// MaxPoints is how many cache points a request may carry. Zero is unknown.
 	MaxPoints int
-	// TTLs are the lifetimes on offer. Empty stands for five minutes.
+	// TTLs are the lifetimes that the model offers. Empty means five minutes.
 	TTLs []time.Duration
-	// Tools, System and Messages say which sections take cache points. None set stands for all three.
+	// Tools, System and Messages say which sections may have cache points. If none is set, all three may.
 	Tools, System, Messages bool
-	// Lookback is how many blocks before a cache point are searched for an earlier write, the point's own included. Zero
-	// stands for 20; negative for no bound.
+	// Lookback is how many blocks, counted backwards from a cache point and including the one before it, are searched for an earlier write.
+	// Zero means 20; a negative value means no bound.
 	Lookback int
-	// The prices, in pico-USD per token. Zero is unknown: findings then name no money.
+	// The prices, in pico-USD per token. Zero is unknown: findings then have no amounts.
 	InputPrice, CacheReadPrice, CacheWrite5mPrice, CacheWrite1hPrice int64
 
-	doubtful bool // that it takes no points was learned from one refusal
+	doubtful bool // that it takes no points was only learned from one rejection
 }
 
 // defaultLookback is what the Bedrock user guide says of Claude (2026-11): about 20 blocks are searched.
@@ -55,7 +55,7 @@ func (m *Model) lookback() int {
 	}
 }
 
-// takes reports whether points may stand in a section.
+// takes reports whether a section may have points.
 func (m *Model) takes(s Section) bool {
 	switch {
 	case !m.Tools && !m.System && !m.Messages:

@@ -2,41 +2,41 @@ package cache
 
 import "time"
 
-// step is one request as far as it tells whether others like it are followed by another one.
+// step is one request, with what shows whether others like it are followed by another one.
 type step struct {
-	session uint64 // whose it was, by number: a forgotten workflow is not kept alive
+	session uint64 // the number of its workflow; a pointer would keep a forgotten workflow in memory
 	at      time.Time
-	depth   int  // which request of its conversation it was, or of its workflow
-	went    bool // another one followed
-	met     bool // and had all of it
+	depth   int  // its rank in its conversation, or in its workflow plus workflowDepth
+	went    bool // another request followed
+	met     bool // the request that followed could read all of this one from the cache
 }
 
-// The depths of requests whose place in a conversation is not known, and of a workflow's requests.
+// Depths of requests with an unknown place in their conversation, and of a workflow's first requests.
 const (
 	unknownDepth  = 0
-	workflowDepth = 1000 // and more: the first, the second, ...
+	workflowDepth = 1000 // plus the number of the request in its workflow, counted from 1
 )
 
-// steps are the last requests of all workflows. The zero value has seen none.
+// steps are the last requests of all workflows. The zero value is empty.
 type steps struct {
 	last [maxSteps]step
 	n    int
-	gap  time.Duration // between two requests of a conversation, on average
+	gap  time.Duration // the average pause between two requests of a conversation
 }
 
 const maxSteps = 256
 
-// add notes a request and returns its number.
+// add records a request and returns its number.
 func (k *steps) add(s step) int {
 	k.last[k.n%maxSteps] = s
 	k.n++
 	return k.n - 1
 }
 
-// goOn notes that another request has followed one.
+// goOn records that another request has followed one.
 func (k *steps) goOn(number int, at time.Time, met bool) {
 	if number < 0 || number < k.n-maxSteps {
-		return // forgotten
+		return // forgotten already
 	}
 	s := &k.last[number%maxSteps]
 	if gap := at.Sub(s.at); gap > 0 {
@@ -48,11 +48,11 @@ func (k *steps) goOn(number int, at time.Time, met bool) {
 	s.went, s.met = true, s.met || met
 }
 
-// quietGaps is how many usual pauses a conversation may be silent before it counts as over.
+// quietGaps is after how many average pauses a silent conversation counts as over.
 const quietGaps = 4
 
-// count tells of the requests at a depth, of one workflow or, for 0, of all, how many were followed by another one that had
-// all of them, how many were not, and how many may still be.
+// count returns, of the requests at a depth, how many were followed by one that could read all of them, how many were not, and how many
+// still may be. It counts those of one workflow or, for 0, of all.
 func (k *steps) count(of uint64, depth int, now time.Time) (met, over, open int) {
 	for i := range min(k.n, maxSteps) {
 		s := &k.last[i]
@@ -70,13 +70,13 @@ func (k *steps) count(of uint64, depth int, now time.Time) (met, over, open int)
 }
 
 const (
-	fewSteps = 2 // have to be known before they speak against one more write
-	fewOpen  = 1 // second request may wait for the third before any has had one
+	fewSteps = 2 // so many have to be known before they prevent another write
+	fewOpen  = 1 // so many second requests may be written before any of them was followed by a third
 )
 
-// rarelyGoesOn reports whether less than a third of the requests at a depth were followed by one that could read them: of the
-// workflow's, or of all if it has few. Of second requests, the first to write all of a conversation, some have to be followed
-// before others write.
+// rarelyGoesOn reports whether less than a third of the requests at a depth were followed by one that could read them: of the workflow's
+// requests, or of all if it has few. Second requests are the first that write a whole conversation: after a few of them, some have to be
+// followed before more are written.
 func (t *Tracker) rarelyGoesOn(s *session, depth int, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -91,19 +91,19 @@ func (t *Tracker) rarelyGoesOn(s *session, depth int, now time.Time) bool {
 	return met+over >= fewSteps && 2*met < over
 }
 
-// lifetimeCosts are what a workflow's requests would have cost without cache points, and with a point at the end of each that asks for
-// five minutes or for an hour. In pico-USD, of the last requests.
+// lifetimeCosts are three sums over a workflow's last requests, in pico-USD: what they would have cost without cache points, and with a
+// point at the end of each for five minutes or for an hour.
 type lifetimeCosts struct {
 	none, five, hour int64
 	n                int
-	long             bool // an hour is what is asked for
+	long             bool // points ask for an hour now
 }
 
-// fewCosts is how many requests have to be known before an hour is asked for.
+// fewCosts is how many requests have to be known before points ask for an hour.
 const fewCosts = 4
 
-// hourPays reports whether to ask for an hour: once that would have been the cheapest by as much as it costs to write the prompt
-// now, and until it would have been dearer than no cache points.
+// hourPays reports whether points should ask for an hour. They begin to when an hour would have been the cheapest by at least the cost of
+// writing the prompt now, and stop when it would have cost more than no cache points.
 func (b *lifetimeCosts) hourPays(m *Model, tokens int64) bool {
 	premium := mulDiv(tokens, max(m.CacheWrite1hPrice-m.InputPrice, 0), 1)
 	switch {
@@ -115,7 +115,7 @@ func (b *lifetimeCosts) hourPays(m *Model, tokens int64) bool {
 	return b.long
 }
 
-// add takes in a request of so many tokens, of which some were there to be read with either lifetime.
+// add adds a request with its number of tokens, and how many of these could have been read with either lifetime.
 func (b *lifetimeCosts) add(m *Model, tokens, inFive, inHour int64) {
 	price := func(read, write int64) int64 {
 		return mulDiv(read, m.CacheReadPrice, 1) + mulDiv(tokens-read, write, 1)

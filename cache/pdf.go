@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// How many tokens documents are likely to count. The figures are in the middle of what makers publish about their models (2026-11): for the text
-// of a page, and its picture for the models that look at it.
+// How many tokens documents probably have. The figures are typical values of what makers publish about their models (2026-11): for the text
+// of a page, and for its image with models that read it.
 const (
 	pageTokens   = 2000
-	bytesPerPage = 50_000 // of a PDF that does not show its pages
+	bytesPerPage = 50_000 // of a PDF whose pages can't be counted
 )
 
-// DocumentTokens returns how many tokens a document is likely to count. It is exact enough to estimate what findings cost, and not to decide that a
-// prefix is long enough to be cached. format is one of Converse's, such as "pdf"; data is the document itself. A PDF is estimated by its visible
-// pages or, without any, by its size, text by its size, and an office file by its compressed size. It decompresses nothing.
+// DocumentTokens estimates how many tokens a document has. The estimate is good enough to price findings, and too rough to decide whether a
+// prefix is long enough to be cached. format is one of Converse's, such as "pdf"; data is the document itself. A PDF is estimated by its
+// visible pages or, if there are none, by its size; text by its size, and an office file by its compressed size. Nothing is decompressed.
 func DocumentTokens(format string, data []byte) int64 {
 	return documentTokens(format, int64(len(data)), func() int64 { return pdfPages(bytes.NewReader(data)) })
 }
@@ -31,7 +31,7 @@ func documentTokens(format string, n int64, pages func() int64) int64 {
 		return count * pageTokens
 	case "doc", "docx", "xls", "xlsx":
 		return min(n/12, 10*pageTokens)
-	default: // text as it stands
+	default: // plain text
 		return n * 2 / 7
 	}
 }
@@ -50,7 +50,7 @@ func formatOf(format, mediaType string) string {
 	}
 }
 
-// maxPages bounds the number of pages that is believed.
+// maxPages is the largest page count that is used.
 const maxPages = 10_000
 
 // overlap is how many bytes of a part are searched again at the beginning of the next one, so that a page object on the boundary is found. It is
@@ -68,7 +68,7 @@ func pdfPages(r io.Reader) int64 {
 		last := err != nil
 		end := len(part)
 		if !last {
-			end -= overlap // what begins after that is counted in the next part
+			end -= overlap // what begins after that is counted with the next part
 		}
 		pages += pagesIn(part, end)
 		if last {
@@ -95,7 +95,7 @@ func pagesIn(part []byte, end int) int64 {
 	}
 }
 
-// isName reports whether a byte continues a name, such as the s of /Pages, so that the name is a longer one.
+// isName reports whether a byte continues a name, so that the name is a longer one, such as /Pages.
 func isName(c byte) bool {
 	return isDigit(c) || c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_' || c == '#' || c == '-' || c == '.'
 }

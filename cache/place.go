@@ -5,48 +5,48 @@ import (
 	"time"
 )
 
-// PlaceOptions is what is known of a request's workflow. The zero value knows nothing, as before a first response.
+// PlaceOptions is what is known of a request's workflow. In the zero value nothing is known, as before the first response.
 type PlaceOptions struct {
-	// Factor is how many tokens the workflow's responses counted for a thousand of the middle estimate. Zero is unknown: then
-	// a prefix has to be long by the lowest estimate before it gets a point.
+	// Factor is how many tokens the workflow's responses counted for 1000 tokens of the average estimate. Zero is unknown: then a prefix
+	// gets a point only if the lowest estimate is long enough.
 	Factor int64
 	// Gaps decide whether new points ask for an hour instead of five minutes.
 	Gaps Gaps
-	// Before bounds where new points may stand: behind the first so many blocks only. It is for a prompt whose next block is
-	// known to differ in each request, so that points behind it would only cost. Zero is no bound.
+	// Before restricts new points to the gaps after the first so many blocks. It is for a prompt whose next block is known to differ in each
+	// request, so that later points would only cost money. Zero means no bound.
 	Before int
 }
 
-// usualPoints is how many points a request gets when nobody knows how many the model accepts: every model known accepts four.
+// usualPoints is how many points a request gets if the model's maximum is not known: every known model accepts four.
 const usualPoints = 4
 
-// Place returns what to change about a prompt's cache points so that the service accepts them, and so that the next request
-// of the conversation finds in the cache what this one wrote. A prompt that is fine gets no edits, and neither does one whose
-// edits were applied. It is pure; documents are serialised as far as it takes to tell whether the prefix is long enough.
+// Place returns the edits to a prompt's cache points after which the service accepts them, and the next request of the conversation can read
+// from the cache what this one wrote. A prompt that is fine gets no edits, nor does one to which the edits were applied. It is pure; it
+// serialises documents only until it is clear whether the prefix is long enough.
 //
-// Points are wanted, the most valuable first, behind
+// Points are wanted at these places, the most valuable first:
 //
-//  1. the newest user turn, unless no other is likely to follow: after a Final request, and after a first question to a
-//     model without tools;
-//  2. the turn before it, which is where the previous request had its newest: what that wrote is met exactly;
-//  3. a block between the two, if they are as far apart as the model's lookback or farther: the last one from which what was
-//     written at the earlier turn is in reach;
-//  4. the system prompt;
-//  5. the tools;
+//   - after the newest user turn, unless no other turn is likely to follow: after a Final request, and after a first question to a model
+//     without tools;
+//   - after the turn before it, where the previous request had its newest turn: so what that request wrote is found exactly;
+//   - between the two, if they are at least as far apart as the model's lookback: after the last block from which the lookback reaches the
+//     earlier turn;
+//   - after the system prompt;
+//   - after the tools.
 //
-// each behind the last block that takes one; in a turn without any, the assistant's message that it answers is tried. That
-// place depends on the turn alone and so is the same in each request. No new point stands before the model's minimum by the
-// lowest estimate, beyond its maximum by the highest, or directly behind a document or content of unknown kind.
+// Each of them comes after the last block of its part that may be followed by a point; if a turn has no such block, the assistant's message
+// before it is tried. That place depends on the turn alone, so it is the same in each request. No new point is placed before the model's
+// minimum by the lowest estimate, beyond its maximum by the highest, or directly after a document or content of unknown kind.
 //
-// The caller's points come first: each that the service accepts stays where it is and counts. One that it does not accept
-// moves to the nearest block before it in its section that takes one, if there is room behind all of the above, or goes. Of
-// too many, the last of the tools, the last of the system prompt and the newest two of the messages stay. One that can't have
-// an effect, since its prefix is too short or too long by any estimate, gives way to a wanted one.
+// The caller's points come first: each that the service accepts stays where it is and counts. One that it does not accept is moved to the
+// nearest earlier place in its section, if there is room after all of the above, or is removed. If there are too many, the last of the
+// tools, the last of the system prompt and the newest two of the messages stay. A point that has no effect, because its prefix is too short
+// or too long by any estimate, is replaced with a wanted one.
 //
-// Where a lifetime follows a shorter one, the shorter one is raised: the longer was asked for in so many words, and it costs
-// nothing, since all tokens before a longer-lived point are billed as written for the longer life. New points, and those of
-// the caller that leave it open or ask for what is not on offer, ask for five minutes or an hour, as Gaps says, within what
-// the caller's other points before and behind them ask for.
+// If a shorter lifetime precedes a longer one, the shorter one is raised: the caller has asked for the longer one, and it costs nothing,
+// because all tokens before a point with a longer lifetime are billed as written for that one. New points, and the caller's points that have
+// no lifetime or one that is not offered, ask for five minutes or an hour, as Gaps says, within the bounds of the caller's other points
+// before and after them.
 func Place(p *Prompt, m Model, o PlaceOptions) []Edit {
 	return place(p, &m, o, nil)
 }
@@ -72,7 +72,7 @@ func place(p *Prompt, m *Model, o PlaceOptions, judge func(*placer)) []Edit {
 	return pl.edits()
 }
 
-// withoutPoints takes every point away.
+// withoutPoints returns the edits that remove every point.
 func withoutPoints(p *Prompt) []Edit {
 	var edits []Edit
 	for i := range p.Points {
@@ -85,28 +85,28 @@ func withoutPoints(p *Prompt) []Edit {
 type placer struct {
 	site
 	room   int           // how many points the model accepts
-	fresh  time.Duration // the lifetime of new points, and of the caller's that leave it open
+	fresh  time.Duration // the lifetime of new points, and of the caller's points without one
 	spots  []spot        // the points of the result, in the order of their blocks
 	strays []stray       // points of the caller that can't stay where they are
 
 	judged bool // it was decided whether the newest turn gets a point
-	drop   int  // points of the caller behind this block or a later one are removed
+	drop   int  // the caller's points after this block or a later one are removed
 }
 
-// spot is a block behind which a point will stand.
+// spot is a block that will be followed by a point.
 type spot struct {
 	block int
-	point int // the caller's, or -1 for a new one
+	point int // index of the caller's point, or -1 for a new one
 	ttl   time.Duration
 	open  bool // the caller has not asked for this lifetime
-	moved bool // the caller's point stood behind another block
+	moved bool // the caller's point was after another block
 	dead  bool // the point has no effect: see futile
 }
 
 // stray is a point of the caller that can't stay where it is.
 type stray struct {
 	point int
-	block int // behind which it can be moved; -1 if it has to be removed
+	block int // after which it can be moved; -1 if it has to be removed
 	ttl   time.Duration
 	open  bool
 	taken bool // it was moved there
@@ -180,7 +180,7 @@ func (pl *placer) fill() {
 	}
 }
 
-// want puts a point behind a block, if there is none yet and there is room.
+// want puts a point after a block, if there is none yet and there is room.
 func (pl *placer) want(block int) {
 	if block < 0 {
 		return
@@ -232,7 +232,7 @@ func (pl *placer) lifetimes() {
 	for i := len(pl.spots) - 1; i >= 0; i-- {
 		s := &pl.spots[i]
 		if s.open {
-			s.ttl = longest // at least what the caller's next one asks for
+			s.ttl = longest // at least the lifetime of the caller's next point
 			continue
 		}
 		longest = max(longest, s.ttl)
@@ -242,14 +242,14 @@ func (pl *placer) lifetimes() {
 	for i := range pl.spots {
 		s := &pl.spots[i]
 		if s.open {
-			s.ttl = max(s.ttl, min(pl.fresh, before)) // at most what the caller's last one does
+			s.ttl = max(s.ttl, min(pl.fresh, before)) // at most the lifetime of the caller's last point
 		} else {
 			before = s.ttl
 		}
 	}
 }
 
-// edits returns the changes that lead from the prompt's points to the spots.
+// edits returns the changes that turn the prompt's points into the spots.
 func (pl *placer) edits() []Edit {
 	var edits []Edit
 	for _, s := range pl.strays {

@@ -7,8 +7,8 @@ import (
 	"unsafe"
 )
 
-// Section is a part of a prompt. The service reads a prompt in this order, so a change in one section invalidates those
-// behind it.
+// Section is a part of a prompt. The service reads the sections in this order, so that a change in one invalidates what is cached of the
+// later ones.
 type Section uint8
 
 // The sections.
@@ -28,7 +28,7 @@ func (s Section) String() string {
 	return "section(" + strconv.Itoa(int(s)) + ")"
 }
 
-// Kind says what a block holds, as far as caching goes by it.
+// Kind says what a block contains, as far as caching depends on it.
 type Kind uint8
 
 // The kinds of block.
@@ -40,7 +40,7 @@ const (
 	Image
 	Document
 	Reasoning
-	Other // content that this package does not know: it is counted and passed through
+	Other // content that this package does not know: it is counted and otherwise left alone
 )
 
 var kindNames = [...]string{"text", "tool definition", "tool use", "tool result", "image", "document", "reasoning", "other content"}
@@ -56,11 +56,11 @@ func (k Kind) String() string {
 // Where is a place in a request.
 type Where struct {
 	Section Section
-	Message int // index of the message; meaningless outside of Messages
+	Message int // index of the message; only used in the section Messages
 	Index   int // index in the section's or the message's list; negative for content that is a plain string
 }
 
-// String prints the place as it is addressed in a request: "tools[2]", "system[0]", "messages[3].content[1]".
+// String prints the place in a request: "tools[2]", "system[0]", "messages[3].content[1]".
 func (w Where) String() string {
 	s := w.Section.String()
 	if w.Section == Messages {
@@ -72,26 +72,26 @@ func (w Where) String() string {
 	return s + "[" + strconv.Itoa(w.Index) + "]"
 }
 
-// Block is one position of a prompt's prefix.
+// Block is one part of a prompt, such as a text, an image or a tool definition.
 type Block struct {
 	Where
 	Kind Kind
 	// User says that the block belongs to a message of the user.
 	User bool
-	// NoPoint says that no cache point may follow the block, for a reason that its kind does not tell: a document in a
-	// format behind which the service refuses one, a tool whose loading is deferred.
+	// NoPoint says that the service accepts no cache point after the block although its kind would allow one: after a document in some
+	// formats, or a tool that is loaded later.
 	NoPoint bool
-	// Bytes is the size of its text. Media count by MediaTokens instead.
+	// Bytes is the size of its text. Media are counted in MediaTokens instead.
 	Bytes int
-	// MediaTokens are the tokens of images and documents in it, as far as they can be told from outside.
+	// MediaTokens are the estimated tokens of its images and documents.
 	MediaTokens int64
-	// Span is where the block stands in the body that it was read from, for InvokeModel. Zero elsewhere.
+	// Span is the block's range in the body that it was parsed from, for InvokeModel, else zero.
 	Span Span
 
-	leafEnd int  // index behind its last leaf
+	leafEnd int  // index after its last leaf
 	blank   bool // text of a body without any character but white space
-	room    bool // it stands in a body and holds something besides cache points, so that one can be spliced in
-	plain   Span // of the string that stands in a body in the place of a list of blocks
+	room    bool // it was parsed from a body and contains something besides cache points, so that one can be inserted into it
+	plain   Span // the range of a string that the body has in the place of a list of blocks
 }
 
 // Span is a range of bytes in a request body.
@@ -100,46 +100,46 @@ type Span struct{ Start, End int }
 // Point is a cache point of a request.
 type Point struct {
 	Where
-	// Block is the index of the block that it closes, or -1 when nothing of its own section and message stands before it.
+	// Block is the index of the block before it in its section and message, or -1 if there is none.
 	Block int
-	// TTL is the lifetime that it asks for; a point that names none asks for five minutes. Zero is one that nobody knows.
+	// TTL is the lifetime that it asks for, five minutes if it names none. Zero is a lifetime that this package does not know.
 	TTL time.Duration
-	// Open says that it names no lifetime, so that a longer one does not go against the caller's word.
+	// Open says that it names no lifetime, so that it may get a longer one.
 	Open bool
-	// Nested says that it stands inside of a block, where the service takes none.
+	// Nested says that it is inside of a block, where the service accepts none.
 	Nested bool
-	// Span is the marker's range in the body that it was read from, with the comma that goes with it. Zero elsewhere.
+	// Span is the marker's range in the body that it was parsed from, including its comma. Zero if there is no body.
 	Span Span
 }
 
-// Prompt is what a request asks a model to read, block by block, with its cache points. It borrows the request's texts and
-// must not outlive the call. A Prompt is built by one goroutine; the zero value is empty and ready to be built.
+// Prompt is what a model reads of a request, block by block, with its cache points. It refers to the request's memory and must not be used
+// after the call. A Prompt is built by one goroutine; the zero value is empty and can be used.
 type Prompt struct {
 	Blocks []Block
 	Points []Point
-	// Flaws are signs of trouble that are no block and no point.
+	// Flaws are mistakes in the request that concern no block and no point.
 	Flaws []Flaw
-	// Final says that the request asks for one answer and no turn is to follow: its tool choice names a single tool.
+	// Final says that the request asks for one answer and no turn follows: its tool choice names a single tool.
 	Final bool
-	// Unknown counts blocks whose kind this package does not know. They are passed through untouched.
+	// Unknown counts blocks whose kind this package does not know. They are left alone.
 	Unknown int
 
 	leaves     []leaf
-	records    []blockRecord // one a block, once recorded
-	leafHashes []leafHash    // one a leaf, once recorded
+	records    []blockRecord // one for each block, once record has run
+	leafHashes []leafHash    // one for each leaf, once record has run
 
-	settings uint64              // hash of what changes the messages' level without being in it
-	levels   [numSettings]uint64 // the same, by the kind of setting
+	settings uint64              // hash of the settings on which the cache of the messages depends
+	levels   [numSettings]uint64 // the same, separated by kind of setting
 	images   bool
-	dialect  dialect // of the body that it was read from
+	dialect  dialect // of the body that it was parsed from
 	bodyLen  int
 	section  Section // of the next block
 	message  int
 	user     bool
-	open     bool // Blocks' last one takes leaves
+	open     bool // the last of Blocks still gets leaves
 }
 
-// Flaw is a sign of trouble in a request's form, found while it was read.
+// Flaw is a mistake in a request's form, found while it was parsed.
 type Flaw struct {
 	Rule  Rule
 	Where string
@@ -148,16 +148,16 @@ type Flaw struct {
 // Marshaler is content that serialises itself, such as the SDK's documents.
 type Marshaler interface{ MarshalSmithyDocument() ([]byte, error) }
 
-// leaf is one piece of content. It is recognised by where it lies before its content is looked at.
+// leaf is one piece of content. If a piece with the same address is remembered, it is not hashed again.
 type leaf struct {
-	id     unsafe.Pointer // where the content lies, or the value that serialises to it; nil if that tells nothing
-	at     unsafe.Pointer // where the text lies; nil for a document that was not serialised
+	id     unsafe.Pointer // the address of the content, or of the value that serialises to it; nil if that can't be used
+	at     unsafe.Pointer // the address of the text; nil for a document that was not serialised
 	n      int
 	binary bool // from a []byte, whose content may change under the same address
-	json   bool // canonical form counts, for tool definitions
-	fresh  bool // seen for the first time
-	sized  bool // a document whose size is in its block
-	quoted bool // the inside of a JSON string, its escapes not resolved
+	json   bool // the order of keys is to be ignored, for tool definitions
+	fresh  bool // it was not in a remembered request
+	sized  bool // a document whose size is counted in its block
+	quoted bool // the inside of a JSON string, with its escapes
 	doc    Marshaler
 }
 
@@ -173,12 +173,12 @@ func (p *Prompt) Reset() {
 // Enter begins a section.
 func (p *Prompt) Enter(s Section) { p.section, p.open = s, false }
 
-// Message begins the message with an index, in the section Messages.
+// Message begins the message with the given index, in the section Messages.
 func (p *Prompt) Message(index int, user bool) {
 	p.section, p.message, p.user, p.open = Messages, index, user, false
 }
 
-// Block begins a block at an index of its list; Text, JSON, Binary and Media fill it.
+// Block begins the block with the given index in its list; Text, JSON, Binary and Media add content to it.
 func (p *Prompt) Block(k Kind, index int) {
 	p.Blocks = append(p.Blocks, Block{
 		Where: Where{p.section, p.message, index}, Kind: k, User: p.section == Messages && p.user, leafEnd: len(p.leaves),
@@ -189,7 +189,7 @@ func (p *Prompt) Block(k Kind, index int) {
 	}
 }
 
-// last returns the block that is being filled, and begins one of unknown kind if there is none.
+// last returns the block to which content is added. If there is none, it begins one of unknown kind.
 func (p *Prompt) last() *Block {
 	if !p.open {
 		p.Block(Other, 0)
@@ -212,53 +212,52 @@ func textLeaf(s string) leaf {
 	return leaf{id: at, at: at, n: len(s)}
 }
 
-// JSON adds serialised JSON to the block. In a tool definition the order of its keys is told apart from its content.
+// JSON adds serialised JSON to the block. For a tool definition a change in the order of keys can be told from a change of content.
 func (p *Prompt) JSON(s string) {
 	l := textLeaf(s)
 	l.json = true
 	p.add(l)
 }
 
-// Binary adds bytes to the block that are no text, such as an image's; they do not count in Bytes. A caller that changes
-// them in place between two calls may go unnoticed.
+// Binary adds bytes that are not text to the block, such as an image's; they do not count in Bytes. If a caller changes them in place
+// between two calls, that may go unnoticed.
 func (p *Prompt) Binary(b []byte) {
 	at := unsafe.Pointer(unsafe.SliceData(b))
 	p.add(leaf{id: at, at: at, n: len(b), binary: true})
 	p.last().Bytes -= len(b)
 }
 
-// Document adds content that serialises itself. It is serialised when it is first seen, and recognised by its address
-// afterwards.
+// Document adds content that serialises itself. It is serialised when it is first seen, and recognised by its address later.
 func (p *Prompt) Document(d Marshaler) {
 	if d != nil {
 		p.add(leaf{id: dataOf(d), doc: d, json: true})
 	}
 }
 
-// Media notes the tokens of an image or a document in the block.
+// Media adds the tokens of an image or a document to the block.
 func (p *Prompt) Media(k Kind, tokens int64) {
 	p.last().MediaTokens += tokens
 	p.images = p.images || k == Image
 }
 
-// Point adds a cache point at an index of the list that is being read.
+// Point adds a cache point at an index of the list that is being parsed.
 func (p *Prompt) Point(index int, ttl time.Duration) {
 	p.Points = append(p.Points, Point{Where: Where{p.section, p.message, index}, Block: p.closed(), TTL: ttl})
 }
 
-// OpenPoint adds a cache point that names no lifetime at an index of the list that is being read.
+// OpenPoint adds a cache point without a lifetime at an index of the list that is being parsed.
 func (p *Prompt) OpenPoint(index int) {
 	p.Point(index, FiveMinutes)
 	p.Points[len(p.Points)-1].Open = true
 }
 
-// NestedPoint adds a cache point that stands inside of the block being read.
+// NestedPoint adds a cache point inside of the block that is being parsed.
 func (p *Prompt) NestedPoint(ttl time.Duration) {
 	w := p.last().Where
 	p.Points = append(p.Points, Point{Where: w, Block: p.closed(), TTL: ttl, Nested: true})
 }
 
-// closed returns the block that a point would close now.
+// closed returns the block that a point at the present place would follow.
 func (p *Prompt) closed() int {
 	i := len(p.Blocks) - 1
 	if i < 0 || p.Blocks[i].Section != p.section || p.section == Messages && p.Blocks[i].Message != p.message {
@@ -267,11 +266,11 @@ func (p *Prompt) closed() int {
 	return i
 }
 
-// Flaw notes a sign of trouble.
+// Flaw adds a flaw.
 func (p *Prompt) Flaw(r Rule, where string) { p.Flaws = append(p.Flaws, Flaw{r, where}) }
 
-// empty reports whether a block is text without any character but white space, which gets no new cache point. It is asked of the
-// few blocks that have one or may get one: of all others the text need not be touched.
+// empty reports whether a block is text that is only white space, and so gets no new cache point. It is only called for the few blocks that
+// have a point or may get one, so that the text of others need not be read.
 func (p *Prompt) empty(i int) bool {
 	b := &p.Blocks[i]
 	if b.Kind != Text || b.blank {

@@ -5,23 +5,23 @@ import (
 	"unsafe"
 )
 
-// blockRecord is what is remembered of a block, without its text.
+// blockRecord is what is remembered of a block, without its text. Each hash is 0 if there is nothing to hash.
 type blockRecord struct {
 	hash          uint64 // of its content
-	canon         uint64 // of its content whatever the order of keys
-	name          uint64 // of its first part: a tool's name
-	chain         uint64 // of everything up to it
-	messagesChain uint64 // of the messages up to it, whatever precedes them; 0 outside of Messages
-	upTo          size   // of everything up to it
+	canon         uint64 // of its content, without regard to the order of keys
+	name          uint64 // of its first leaf: the name of a tool
+	chain         uint64 // of all blocks up to it
+	messagesChain uint64 // of the message blocks up to it, without tools and system prompt; 0 outside of Messages
+	upTo          size   // the size of all blocks up to it
 
-	volatile volatile // what lint found in it
+	volatile volatile // what volatileIn has found in it
 	message  int32
 	section  Section
 	kind     Kind
 	user     bool
 }
 
-// leafHash is what was found of a leaf when it was read.
+// leafHash is what was computed of a leaf.
 type leafHash struct {
 	n      int
 	plain  uint64
@@ -29,18 +29,18 @@ type leafHash struct {
 	sample uint64 // of a []byte
 }
 
-// leafRecord is what a conversation remembers of a leaf. It keeps a long leaf's memory alive as long as it is remembered, so that no
-// other text can come to lie at its address: lying there again is being the same.
+// leafRecord is what a conversation remembers of a leaf. It keeps a long leaf's memory alive, so that no other text can get the same
+// address: equal addresses then mean equal content.
 type leafRecord struct {
 	at unsafe.Pointer // nil for short leaves, which are hashed each time
 	leafHash
 }
 
-// shortLeaf is the length in bytes below which hashing a text is as fast as recognising it.
+// shortLeaf is the length in bytes below which hashing a text is as fast as comparing its address with remembered ones.
 const shortLeaf = 256
 
-// record fills in the records of the prompt. known are earlier requests' leaves, the likeliest first: a leaf that lies where
-// it lay then is not looked at again.
+// record fills in the records of the prompt. known are earlier requests' leaves, the most likely first: a leaf with the address of one of
+// them is not read again.
 func (p *Prompt) record(known [][]leafRecord) {
 	p.records = slices.Grow(p.records[:0], len(p.Blocks))[:len(p.Blocks)]
 	p.leafHashes = slices.Grow(p.leafHashes[:0], len(p.leaves))[:len(p.leaves)]
@@ -71,8 +71,8 @@ func (p *Prompt) record(known [][]leafRecord) {
 	}
 }
 
-// recognise returns the hashes of a leaf, from memory if it can. canonical asks for the hash that the order of keys does
-// not change.
+// recognise returns the hashes of a leaf, from a remembered leaf if possible. canonical asks for the hash that does not depend on the order
+// of keys.
 func (p *Prompt) recognise(i int, canonical bool, known [][]leafRecord) *leafHash {
 	l, h := &p.leaves[i], &p.leafHashes[i]
 	if l.lasts() {
@@ -93,10 +93,10 @@ func (p *Prompt) recognise(i int, canonical bool, known [][]leafRecord) *leafHas
 	return h
 }
 
-// lasts reports whether the leaf can be recognised by where it lies.
+// lasts reports whether the leaf can be recognised by its address.
 func (l *leaf) lasts() bool { return l.id != nil && (l.doc != nil || l.n >= shortLeaf) }
 
-// equals reports whether the leaf is the remembered one.
+// equals reports whether the leaf is the same as a remembered one.
 func (l *leaf) equals(r *leafRecord) bool {
 	if r.at == nil || l.id != r.at {
 		return false
@@ -107,7 +107,7 @@ func (l *leaf) equals(r *leafRecord) bool {
 	return l.n == r.n && (!l.binary || l.sample() == r.sample)
 }
 
-// count returns how many blocks belong to the sections before Messages.
+// count returns how many blocks tools and system prompt have.
 func (p *Prompt) count() (tools, system int) {
 	for i := range p.Blocks {
 		switch p.Blocks[i].Section {
@@ -122,7 +122,7 @@ func (p *Prompt) count() (tools, system int) {
 	return tools, system
 }
 
-// upTo returns the size of everything up to a block; -1 is nothing.
+// upTo returns the size of all blocks up to and including one; for -1 it is zero.
 func (p *Prompt) upTo(block int) size {
 	if block < 0 || block >= len(p.records) {
 		return size{}

@@ -1,6 +1,6 @@
 package cache
 
-// Rule names one thing that keeps a prompt from being cached, or that costs money while it is.
+// Rule names one mistake that keeps a prompt from being cached, or makes its caching more expensive.
 type Rule string
 
 // RuleInfo describes a rule.
@@ -10,10 +10,10 @@ type RuleInfo struct {
 	Cause string
 	// Rejected says that the service certainly refuses such a request.
 	Rejected bool
-	// Mendable says that the request itself is at fault and can be changed. In Refuse mode only such rules, rejected
-	// requests and tripped workflows refuse; the others report, unless the policy names them.
+	// Mendable says that the request itself has the mistake and can be corrected. In Refuse mode only such rules, rejected requests and
+	// tripped workflows refuse; other findings are reported, unless the policy names their rule.
 	Mendable bool
-	// Advice is what to change.
+	// Advice says what to change.
 	Advice string
 }
 
@@ -62,7 +62,7 @@ const (
 	ruleTripped        Rule = "hit-ratio-below-floor"
 )
 
-// ruleTable is everything there is to know about the rules besides how they are found.
+// ruleTable has the descriptions of all rules.
 var ruleTable = [...]RuleInfo{
 	{Rule: ruleNoPoint, Cause: "G1", Mendable: true, Advice: "put a cache point behind the system prompt and behind the last user turn"},
 	{Rule: ruleIdle, Cause: "G1", Advice: "put cache points into the request, or find out which layer drops them"},

@@ -13,38 +13,39 @@ type session struct {
 	number   uint64    // from 1
 	memory   memoryUse // guarded by the tracker's lock
 
-	mu            sync.Mutex      // guards what follows, and the turns of the session
-	conversations []*conversation // the last used first
-	cached        []cachedPrefix  // what the cache should hold, the newest last
-	running       []*Turn         // sent, their responses not begun
+	mu            sync.Mutex      // guards the following fields, and the turns of the session
+	conversations []*conversation // the most recently used first
+	cached        []cachedPrefix  // prefixes that the cache should hold, the newest last
+	running       []*Turn         // requests that were sent and whose responses have not begun
 	scale         scale
 	calls         callTimes
 	gaps          Gaps
 	ratio         hitRatio
 	streak        streaks
 	tripped       []Finding
-	asks          [maxAsks]uint64 // the ends of the last requests
+	asks          [maxAsks]uint64 // the chain hashes of the last requests
 	asksN         int
-	doubled       bool // a response told twice what it wrote
+	doubled       bool // a response reported its writes twice
 
-	// What decides whether writing to the cache pays.
+	// The following fields decide whether writing to the cache pays.
 	prefixes  []knownPrefix
-	unread    int // writes that were not read: prefixes seen before, and newest turns
+	unread    int // how many writes were not read: of prefixes that were seen before, and of newest turns
 	costs     lifetimeCosts
-	step      int // the number of the workflow's last request among the tracker's steps, of its first three
-	trials    int // newest turns that were written before anything was known of them, and not read
-	trialsWon int // and read
-	losses    int // how often in a row nothing was read of what should have been cached
-	pause     int // for how many requests nothing is to be written
+	step      int // the number of the workflow's last request in Tracker.steps; only its first three have one
+	trials    int // how many newest turns were written as a trial and not read
+	trialsWon int // how many were, and read
+	losses    int // how many responses in a row read nothing of what should have been cached
+	pause     int // for how many requests nothing is written
 	everRead  bool
 }
 
-// conversation is one conversation of a workflow, or one branch of it: the longest request that was seen of it. Requests only ever extend it.
+// conversation is one conversation of a workflow, or one branch of it: the longest request that was seen of it. Later requests only extend
+// it.
 type conversation struct {
 	blocks   []blockRecord
 	leaves   []leafRecord
-	tools    int // blocks
-	system   int // blocks
+	tools    int // how many blocks the tools have
+	system   int // how many blocks the system prompt has
 	location string
 	model    string
 	settings uint64
@@ -52,35 +53,35 @@ type conversation struct {
 	lastAt   time.Time
 	points   []conversationPoint
 	sent     int           // how many blocks the last request had
-	begun    int           // how many blocks had a request whose response has begun
-	forks    int           // requests in a row that left it at its last message
-	counted  countedTokens // what the last response counted of it
-	level    uint64        // of the messages
+	begun    int           // how many blocks the last request had whose response has begun
+	forks    int           // how many requests in a row have replaced its last message
+	counted  countedTokens // the token count of the last response, for its blocks
+	level    uint64        // Prompt.level of the last request
 	levels   [len(sectionNames)]uint64
 	kinds    [numSettings]uint64
 	userEnd  int // how many blocks the last request had up to the end of its newest user turn
-	before   int // and up to the end of the user turn before that; 0 for none
+	before   int // the same for the user turn before that; 0 if there was none
 	habit    habit
 }
 
-// conversationPoint is a point of a conversation's last request.
+// conversationPoint is a cache point of a conversation's last request.
 type conversationPoint struct {
 	block int
 	ttl   time.Duration
 }
 
-// cachedPrefix is a prefix that the cache should hold, or will once a running request is answered.
+// cachedPrefix is a prefix that the cache should hold, or will hold when a running request gets its answer.
 type cachedPrefix struct {
 	chain    uint64
 	block    int // the last block of the prefix
 	location uint64
-	settings uint64 // of the level of its last section
+	settings uint64 // levelOf its last section
 	tokens   int64
 	ttl      time.Duration
 	expires  time.Time
 	size     size
-	exact    bool  // tokens were told by a response
-	wrote    int64 // how many of them it said that it wrote
+	exact    bool  // tokens is a count from a response
+	wrote    int64 // how many tokens that response said that it wrote
 	message  bool  // the prefix ends in the messages
 }
 
@@ -89,7 +90,7 @@ const (
 	maxAsks   = 256
 )
 
-// asked returns how many of the last requests ended with a block.
+// asked returns how many of the last requests ended with the same blocks.
 func (s *session) asked(chain uint64) int {
 	n := 0
 	for _, c := range s.asks[:min(s.asksN, maxAsks)] {
@@ -100,12 +101,12 @@ func (s *session) asked(chain uint64) int {
 	return n
 }
 
-// Gaps are the pauses between a workflow's requests, as far as they decide which lifetime pays.
+// Gaps are the pauses between a workflow's requests, counted by length. They decide which lifetime pays.
 type Gaps struct {
 	Short  int // up to five minutes
 	Medium int // up to an hour
 	Long   int
-	// PrefixTokens and NewTokens are what a request finds of the one before it, and adds to it, on average.
+	// PrefixTokens and NewTokens are, on average, how many tokens a request has in common with the one before it, and how many it adds.
 	PrefixTokens, NewTokens int64
 }
 
@@ -139,7 +140,7 @@ func (c *callTimes) add(t time.Time) {
 	c.n++
 }
 
-// perDay returns how many calls a day the present rate makes, or 0 while it is not known.
+// perDay returns how many calls a day are made at the present rate, or 0 if that is not known.
 func (c *callTimes) perDay() float64 {
 	k := min(c.n, len(c.at))
 	if k < 3 {
@@ -153,19 +154,18 @@ func (c *callTimes) perDay() float64 {
 	return float64(k-1) * float64(24*time.Hour) / float64(span)
 }
 
-// streaks count what happened in so many calls in a row.
+// streaks count for how many calls in a row something has happened.
 type streaks struct {
-	same      int // equal requests
+	same      int // the request was the same
 	lastChain uint64
-	idle      int // nothing read, nothing written
+	idle      int // nothing was read and nothing written
 	idleTotal int64
-	written   int // something written, nothing read
-	missed    int // less read than expected, without a reason
+	written   int // something was written and nothing read
+	missed    int // less was read than expected, for no known reason
 	rules     map[Rule]int
 }
 
-// repeated says of each finding how many calls in a row have had it, and returns the counts as they are once this call is
-// sent.
+// repeated returns, for each finding's rule, how many calls in a row have had it, including this one.
 func (streak *streaks) repeated(found []Finding) map[Rule]int {
 	if len(found) == 0 {
 		return nil
@@ -180,7 +180,7 @@ func (streak *streaks) repeated(found []Finding) map[Rule]int {
 
 func locationHash(model, place string) uint64 { return mix(hashString(model), hashString(place)) }
 
-// knownLeaves returns the leaves of the remembered requests, the last used first.
+// knownLeaves returns the leaves of the remembered requests, the most recently used first.
 func (s *session) knownLeaves(buf [][]leafRecord) [][]leafRecord {
 	for _, p := range s.conversations {
 		buf = append(buf, p.leaves)
@@ -188,7 +188,7 @@ func (s *session) knownLeaves(buf [][]leafRecord) [][]leafRecord {
 	return buf
 }
 
-// keep remembers a request: it extends a conversation, or is a part of one, or begins one.
+// keep remembers a request: it extends a conversation, or is a part of one, or begins a new one.
 func (s *session) keep(c *Call, p *Prompt) *conversation {
 	n := min(len(p.records), maxConversationBlocks)
 	if n == 0 {
@@ -228,9 +228,9 @@ func (s *session) keep(c *Call, p *Prompt) *conversation {
 	return conv
 }
 
-// newConversation returns an empty conversation. Where there are enough, the one used longest ago is forgotten. Its slices are used for
-// the new one, which saves an allocation for each conversation; a Turn that still points at the old one then finds it empty, and
-// an empty one is no history to compare with.
+// newConversation returns an empty conversation. If there are enough, the one that was used longest ago is forgotten. Its slices are used
+// for the new one, which saves an allocation for each conversation; a Turn that still points at the old one then finds it empty, and
+// compares nothing.
 func (s *session) newConversation() *conversation {
 	if len(s.conversations) < maxConversations {
 		return new(conversation)
@@ -244,15 +244,14 @@ func (s *session) newConversation() *conversation {
 	return conv
 }
 
-// extend appends to a conversation what the request has more. Leaves that lie elsewhere than they did, because the request was built
-// anew, are replaced. Leaves that did not change are not written again: while the garbage collector runs, each write of a pointer has to
-// be told to it.
+// extend appends to a conversation what the request has more. Leaves with a new address, because the request was built again, are replaced.
+// Leaves that did not change are not written again: while the garbage collector runs, it tracks each write of a pointer.
 func (s *session) extend(conv *conversation, p *Prompt, n int) {
 	records := n - len(conv.blocks) - len(conv.leaves)
 	conv.blocks = append(conv.blocks, p.records[len(conv.blocks):n]...)
 	leaves := p.leaves[:p.Blocks[n-1].leafEnd]
 	if len(leaves) > maxConversationLeaves || !slices.ContainsFunc(leaves, func(l leaf) bool { return l.lasts() }) {
-		leaves = nil // there are too many to remember, or none of them could be recognised
+		leaves = nil // too many to remember, or none of them could be recognised
 	}
 	retained := -retainedBy(conv.leaves[min(len(leaves), len(conv.leaves)):])
 	clear(conv.leaves[min(len(leaves), len(conv.leaves)):])
@@ -276,7 +275,7 @@ func (s *session) extend(conv *conversation, p *Prompt, n int) {
 	s.tracker.grown(s, records+len(conv.leaves), retained)
 }
 
-// retains returns how many bytes the record keeps alive.
+// retains returns how many bytes of text the record keeps in memory.
 func (r *leafRecord) retains() int64 {
 	if r.at == nil {
 		return 0
@@ -305,7 +304,7 @@ func commonChain(a, b []blockRecord) int {
 	return low
 }
 
-// commonTalk returns how many blocks of messages two requests have in common from the first message on.
+// commonMessages returns how many blocks of messages two requests have in common from the first message on.
 func commonMessages(a, b []blockRecord) int {
 	low, high := 0, min(len(a), len(b))
 	for low < high {

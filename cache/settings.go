@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// settingKind is a kind of setting. Caches differ in what a change of each kind invalidates.
+// settingKind is a kind of setting. Which part of the cache a change invalidates depends on it.
 type settingKind uint8
 
 const (
@@ -38,15 +38,15 @@ func kindOfSetting(name string) settingKind {
 	}
 }
 
-// Setting notes a setting that changes a level of the cache without being part of the prompt, such as the tool choice. What it
-// invalidates goes by its name and the model's maker.
+// Setting records a setting on which the cache depends without being part of the prompt, such as the tool choice. What a change of it
+// invalidates depends on its name and the model's maker.
 func (p *Prompt) Setting(name, value string) {
 	p.settings = mix(mix(p.settings, hashString(name)), hashString(value))
 	l := &p.levels[kindOfSetting(name)]
 	*l = mix(mix(*l, hashString(name)), hashString(value))
 }
 
-// level returns the hash of everything outside of the prompt that changes which cached messages are found.
+// level returns the hash of all settings on which cached messages depend.
 func (p *Prompt) level() uint64 {
 	if p.images {
 		return mix(p.settings, 1) | 1
@@ -54,10 +54,10 @@ func (p *Prompt) level() uint64 {
 	return p.settings | 1
 }
 
-// levelOf returns the hash of what changes a section's level of the cache without being in it; 0 for a section that no setting
-// of the request changes. Anthropic's documentation (2026-11) has speed and citations invalidate the system prompt, and
-// the tool choice, thinking and images the messages alone. On Nova a changed tool choice was seen to have all of the
-// prefix written again (2026-11).
+// levelOf returns the hash of the settings on which the cache of a section depends; 0 for a section that depends on none of the request's
+// settings. According to Anthropic's documentation (2026-11) a change of speed and citations invalidates the system prompt and what follows,
+// and one of the tool choice, thinking and images only the messages. On Nova a changed tool choice was seen to make the whole prefix be
+// written again (2026-11).
 func (p *Prompt) levelOf(s Section, provider string) uint64 {
 	switch {
 	case s == Messages:
@@ -71,18 +71,17 @@ func (p *Prompt) levelOf(s Section, provider string) uint64 {
 	}
 }
 
-// sectionLevels returns the levels of all sections.
+// sectionLevels returns levelOf for all sections.
 func (p *Prompt) sectionLevels(provider string) [len(sectionNames)]uint64 {
 	return [...]uint64{Tools: p.levelOf(Tools, provider), System: p.levelOf(System, provider), Messages: p.levelOf(Messages, provider)}
 }
 
-// forgetful are the Claude models that drop their earlier thinking when the user asks anew, by parts of their ids: those before
-// Opus 4.5 and Sonnet 4.6, and every Haiku (Anthropic's documentation, 2026-11). What is cached behind the first of it
-// is dropped with it.
+// forgetful has parts of the ids of those Claude models that drop earlier thinking at the next user turn: those before Opus 4.5 and Sonnet
+// 4.6, and every Haiku (Anthropic's documentation, 2026-11). What is cached after the first dropped thinking can't be read then.
 var forgetful = [...]string{"haiku", "claude-3-", "claude-opus-4-1", "claude-opus-4-2025", "claude-sonnet-4-2025", "claude-sonnet-4-5"}
 
-// forgets reports whether a model drops thinking that a request shares with the one before it: its newest user turn holds more
-// than the results of tools.
+// forgets reports whether a model drops thinking that a request has in common with the one before it. It does if the newest user turn has
+// more than results of tools.
 func (p *Prompt) forgets(m *Model, shared int) bool {
 	if m.Provider != anthropic || !slices.ContainsFunc(forgetful[:], func(part string) bool { return strings.Contains(m.ID, part) }) {
 		return false
@@ -103,7 +102,7 @@ func (p *Prompt) forgets(m *Model, shared int) bool {
 	return false
 }
 
-// changedSettings names the kinds of settings that differ between two requests.
+// changedSettings returns the names of the kinds of settings that differ between two requests.
 func changedSettings(a, b *[numSettings]uint64) string {
 	var names []string
 	for i := range a {

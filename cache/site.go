@@ -8,18 +8,18 @@ import (
 // anthropic is the provider in the ids of Claude models.
 const anthropic = "anthropic"
 
-// site decides where in a prompt cache points may stand.
+// site decides where in a prompt cache points may be.
 type site struct {
 	p      *Prompt
 	m      *Model
 	scale  scale
-	end    int           // new points are put only behind blocks before this one
-	bound  int           // the same for points of the caller that have to be moved
+	end    int           // new points are only put after blocks before this one
+	bound  int           // the same for the caller's points that have to be moved
 	starts [3]int        // index of each section's first block
 	upTo   []size        // size of the prompt up to and including each block
 	told   countedTokens // how many tokens a response has reported for a beginning of the prompt
 
-	// holdsReasoning keeps its last answer here, because it has to read all blocks of the message.
+	// holdsReasoning keeps its last answer in these fields, because it has to read all blocks of a message.
 	looked  bool // the next two are set
 	message int
 	reasons bool
@@ -37,8 +37,8 @@ func newSite(p *Prompt, m *Model, o PlaceOptions) site {
 	return s
 }
 
-// weigh sums up the sizes of the blocks. Unlike record it reads no text. It serialises documents only while their size matters: if the model has
-// no maximum, that is until the model's minimum is reached.
+// weigh sums up the sizes of the blocks. Unlike record it reads no text. It serialises documents only while their size matters: if the model
+// has no maximum, that is until its minimum is reached.
 func (s *site) weigh() {
 	s.upTo = make([]size, len(s.p.Blocks))
 	var sum size
@@ -58,8 +58,8 @@ func (s *site) weigh() {
 	}
 }
 
-// accepts reports whether the service accepts a point behind a block, as far as is known. Where accepts returns false the service is known to
-// reject the point, with one exception: in a message of Claude that holds reasoning anywhere, it rejects points only sometimes.
+// accepts reports whether the service accepts a point after a block, as far as is known. If it returns false, the service is known to reject
+// the point, with one exception: a Claude message that has reasoning anywhere is only sometimes rejected.
 func (s *site) accepts(block int) bool {
 	b := &s.p.Blocks[block]
 	switch {
@@ -93,7 +93,7 @@ func (s *site) holdsReasoning(block int) bool {
 	return s.reasons
 }
 
-// suits reports whether a new point may stand behind a block.
+// suits reports whether a new point may follow a block.
 func (s *site) suits(block int) bool {
 	kind := s.p.Blocks[block].Kind
 	return kind != Document && kind != Other && s.accepts(block) && !s.beyond(block)
@@ -113,16 +113,16 @@ func (s *site) beyond(block int) bool {
 	return s.m.MaxTokens > 0 && s.scale.high(s.upTo[block]) > s.m.MaxTokens
 }
 
-// futile reports whether a point behind a block certainly has no effect, because its prefix is too short or too long to be cached.
+// futile reports whether a point after a block certainly has no effect, because its prefix is too short or too long to be cached.
 func (s *site) futile(block int) bool {
 	prefix := s.upTo[block]
 	return s.scale.high(prefix) < s.m.MinTokens || s.m.MaxTokens > 0 && s.scale.low(prefix) > s.m.MaxTokens
 }
 
-// last returns the last block of a range behind which a new point may stand, or -1.
+// last returns the last block of a range that a new point may follow, or -1.
 func (s *site) last(from, to int) int { return s.lastBefore(from, to, s.end) }
 
-// lastBefore is like last, with a bound of its own: the block has to come before end.
+// lastBefore is like last, but the block also has to come before end.
 func (s *site) lastBefore(from, to, end int) int {
 	for i := min(to, end-1); i >= from && !s.short(i); i-- {
 		if s.suits(i) {
@@ -132,8 +132,8 @@ func (s *site) lastBefore(from, to, end int) int {
 	return -1
 }
 
-// turns returns the blocks behind which a point can stand at the end of the newest user turn and of the one before it, or -1. A turn is a run of
-// user messages together with the assistant's messages before it. Turns in which no point can stand are skipped.
+// turns returns the blocks that a point can follow at the end of the newest user turn and of the one before it, or -1. A turn is a run of
+// user messages together with the assistant's messages before it. Turns without such a block are skipped.
 func (s *site) turns() (newest, before int) {
 	newest, before = -1, -1
 	i := len(s.p.Blocks) - 1
@@ -153,12 +153,12 @@ func (s *site) turns() (newest, before int) {
 }
 
 // single reports whether the request is likely to be the only one of its conversation. Then writing its newest turn to the cache costs a
-// quarter more than plain input and saves nothing. If a conversation follows all the same, its second request writes that turn.
+// quarter more than plain input and saves nothing. If another request follows after all, that one writes the turn.
 func (s *site) single() bool {
 	return s.p.Final || s.starts[System] == 0 && s.skip(s.skip(len(s.p.Blocks)-1, false), true) < s.starts[Messages]
 }
 
-// skip goes back from block i over the messages of the user, or over all others if user is false, and returns the block before them.
+// skip goes back from block i over user messages, or over all others if user is false, and returns the block before them.
 func (s *site) skip(i int, user bool) int {
 	for i >= s.starts[Messages] && s.p.Blocks[i].User == user {
 		i--
@@ -166,19 +166,19 @@ func (s *site) skip(i int, user bool) int {
 	return i
 }
 
-// moveTarget returns the block behind which a misplaced point of the caller can be moved: the last one at or before the point, in its section, behind
-// which a point may stand, or -1. A point without a block before it in its list (Block < 0) is located by its Where.
+// moveTarget returns the block after which a misplaced point of the caller can be moved: the last one in its section that is not after the
+// point and that a point may follow, or -1. For a point with Block -1 its Where is used.
 func (s *site) moveTarget(pt *Point) int {
 	block := pt.Block
 	if block < 0 {
 		next, _ := slices.BinarySearchFunc(s.p.Blocks, pt.Where, func(b Block, w Where) int { return b.Where.compare(w) })
 		block = next - 1
 	}
-	section := min(pt.Section, Messages) // a caller's Point may hold a section that does not exist
+	section := min(pt.Section, Messages) // a caller's Point may have a section that does not exist
 	return s.lastBefore(s.starts[section], block, s.bound)
 }
 
-// compare orders locations in a prompt as the service reads them.
+// compare compares two places by the order in which the service reads them.
 func (w Where) compare(o Where) int {
 	if c := cmp.Compare(w.Section, o.Section); c != 0 || w.Section != Messages {
 		return cmp.Or(c, cmp.Compare(w.Index, o.Index))

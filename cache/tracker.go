@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// The bounds of a Tracker's memory. What is forgotten is the workflow that was silent longest.
+// The bounds of a Tracker's memory. If they are exceeded, the workflow that was silent longest is forgotten.
 const (
 	maxSessions           = 1024
-	maxConversations      = 8       // conversations and branches remembered of a workflow
-	maxConversationBlocks = 8192    // of one conversation; what lies behind is not compared
-	maxConversationLeaves = 1 << 15 // texts of one conversation; more are read again each time
+	maxConversations      = 8       // conversations and branches that are remembered of a workflow
+	maxConversationBlocks = 8192    // of one conversation; blocks after that are not compared
+	maxConversationLeaves = 1 << 15 // texts of one conversation; others are hashed again each time
 	maxAllRecords         = 1 << 19 // of blocks and texts, of all workflows
 	maxAllRetained        = 256 << 20
 )
 
-// Call is what a Tracker is told of a request besides its prompt.
+// Call is what a Tracker needs to know about a request besides its prompt.
 type Call struct {
-	// Workflow names who is speaking. Requests of one workflow are compared with each other, and with no others.
+	// Workflow names the agent or job. Requests of one workflow are only compared with each other.
 	Workflow string
 	Model    Model
-	// Place names where the cache lies besides the model: region, profile, account. A cache is never shared between places.
+	// Place names the cache besides the model: region, profile, account. Different places never share a cache.
 	Place string
 	// At is the time of the request.
 	At time.Time
@@ -30,7 +30,7 @@ type Call struct {
 	Compacted bool
 }
 
-// Usage is what a response tells of its input. The classes exclude each other.
+// Usage is what a response reports about its input. Each token is in one class only.
 type Usage struct {
 	InputTokens        int64 // neither read nor written
 	CacheReadTokens    int64
@@ -38,14 +38,14 @@ type Usage struct {
 	CacheWrite1hTokens int64
 	// Contradicts says that the response's counters contradict each other.
 	Contradicts bool
-	// Billed is how many earlier attempts of the same call were charged without an answer.
+	// Billed is how many earlier attempts of the same call were charged although no answer came.
 	Billed int
 }
 
 func (u Usage) written() int64 { return sum(u.CacheWrite5mTokens, u.CacheWrite1hTokens) }
 func (u Usage) total() int64   { return sum(u.InputTokens, u.CacheReadTokens, u.written()) }
 
-// sum adds counts that are not negative. It saturates.
+// sum adds counts that are not negative. It returns math.MaxInt64 instead of overflowing.
 func sum(counts ...int64) int64 {
 	var n int64
 	for _, c := range counts {
@@ -57,34 +57,34 @@ func sum(counts ...int64) int64 {
 	return n
 }
 
-// Tracker remembers what each workflow sent, and compares. It holds hashes and sizes, and keeps the memory of long texts of
-// a workflow's recent requests alive, up to 256 MB of text in all, so as to recognise them without reading them again; a text
-// that was cut out of a larger one keeps all of that. It is safe for concurrent use. Make one with NewTracker.
+// Tracker remembers what each workflow sent, and compares it with new requests. It keeps hashes and sizes. It also keeps the memory of long
+// texts of recent requests alive, up to 256 MB in all, to recognise them without reading them again; for a text that was cut out of a larger
+// string, that is the whole string. It is safe for concurrent use. Make one with NewTracker.
 type Tracker struct {
 	policy Policy
 
 	mu       sync.Mutex
 	sessions map[string]*list.Element // of *session
-	order    *list.List               // the last used first
+	order    *list.List               // the most recently used first
 	memory   memoryUse
-	rejects  map[uint64]time.Time // until when models count as refusing cache points at a location
+	rejects  map[uint64]time.Time // by model and location: until when cache points count as rejected there
 	steps    steps
-	begun    uint64 // how many sessions there have been
+	begun    uint64 // how many sessions have been made
 }
 
-// memoryUse is what is remembered: records of blocks and texts, and the bytes of texts that are kept alive by them.
+// memoryUse is the memory of a session, or of all: records of blocks and texts, and the bytes of texts that they keep alive.
 type memoryUse struct {
 	records   int
 	retained  int64
-	forgotten bool // the session was forgotten: nothing of it is accounted any more
+	forgotten bool // the session was forgotten: it is no longer counted
 }
 
-// NewTracker returns a tracker that has seen nothing.
+// NewTracker returns an empty tracker.
 func NewTracker(p Policy) *Tracker {
 	return &Tracker{policy: p, sessions: make(map[string]*list.Element), order: list.New(), rejects: make(map[uint64]time.Time)}
 }
 
-// session returns a workflow's memory.
+// session returns the session of a workflow, and makes one if there is none.
 func (t *Tracker) session(workflow string) *session {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -99,8 +99,8 @@ func (t *Tracker) session(workflow string) *session {
 	return s
 }
 
-// grown accounts for what a session remembers more, or less. The caller holds the session's lock, so a session that has to be
-// forgotten is only unlinked: who still uses it keeps it.
+// grown adds what a session remembers more, or less, to the sums. The caller has locked its session, so a session that has to be forgotten
+// is only unlinked: goroutines that still use it keep it.
 func (t *Tracker) grown(s *session, records int, retained int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -114,7 +114,7 @@ func (t *Tracker) grown(s *session, records int, retained int64) {
 	t.forget()
 }
 
-// forget unlinks the sessions that were silent longest until the bounds hold. Requires t.mu held.
+// forget unlinks the sessions that were silent longest until the memory is within its bounds. Requires t.mu held.
 func (t *Tracker) forget() {
 	for t.order.Len() > 1 && (t.memory.records > maxAllRecords || t.memory.retained > maxAllRetained || t.order.Len() > maxSessions) {
 		t.unlink(t.order.Back())
@@ -130,8 +130,7 @@ func (t *Tracker) unlink(e *list.Element) {
 	s.memory = memoryUse{forgotten: true}
 }
 
-// Revive lets workflows that tripped go on: those whose name the function selects. What is known of them is forgotten. It
-// returns how many there were.
+// Revive resets the tripped workflows that selects returns true for: all that is known of them is forgotten. It returns how many there were.
 func (t *Tracker) Revive(selects func(workflow string) bool) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -145,10 +144,10 @@ func (t *Tracker) Revive(selects func(workflow string) bool) int {
 	return n
 }
 
-// rejectionAge is how long a refusal of cache points is believed.
+// rejectionAge is how long a rejection of cache points is remembered.
 const rejectionAge = time.Hour
 
-// Rejected notes that a model refused a request at a location for its cache points: for an hour they count as unsupported there.
+// Rejected records that a model rejected a request at a location because of its cache points: for an hour points count as unsupported there.
 func (t *Tracker) Rejected(c Call) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -158,7 +157,7 @@ func (t *Tracker) Rejected(c Call) {
 	t.rejects[locationHash(c.Model.ID, c.Place)] = c.At.Add(rejectionAge)
 }
 
-// Knows returns the model's rules with what was learned of them at the call's location.
+// Knows returns the model's rules, corrected by what was learned at the call's location.
 func (t *Tracker) Knows(c Call) Model {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -169,9 +168,9 @@ func (t *Tracker) Knows(c Call) Model {
 	return m
 }
 
-// Check compares a request with what its workflow sent before. The Turn holds the findings; it has to be told what becomes
-// of the request: Send, then Begin, and in any case one of End and Fail. A Turn that fails unsent leaves no trace. The prompt
-// may be reset once Send or Fail has returned.
+// Check compares a request with what its workflow sent before. The Turn has the findings. Its methods have to be called as the request goes
+// on: Send, then Begin, and in any case one of End and Fail. If the first call is Fail, the request is not remembered. The prompt may be
+// reset once Send or Fail has returned.
 func (t *Tracker) Check(c Call, p *Prompt) *Turn {
 	s := t.session(c.Workflow)
 	s.mu.Lock()

@@ -2,11 +2,11 @@ package cache
 
 import "time"
 
-// ttlClasses are the lifetimes that outcomes are kept apart for: what an entry of five minutes would have missed, one of an hour
-// may have met.
+// ttlClasses are the lifetimes for which outcomes are counted separately: an entry of an hour may still be there when one of five minutes
+// has expired.
 var ttlClasses = [...]time.Duration{FiveMinutes, OneHour}
 
-// ttlClass returns which of the ttlClasses a lifetime counts as.
+// ttlClass returns the index in ttlClasses for a lifetime.
 func ttlClass(ttl time.Duration) int {
 	if ttl > FiveMinutes {
 		return 1
@@ -14,16 +14,16 @@ func ttlClass(ttl time.Duration) int {
 	return 0
 }
 
-// trend tells from what became of a conversation's earlier prefixes whether the next one is likely to be read again. An
-// outcome is noted for each request, whether or not it had a cache point there. What followed a prefix that was met again and
-// what followed one that was not are counted apart, so that a change now and then is told from one in each request. The zero
+// trend predicts whether the next prefix of a conversation will be read again, from what happened to the earlier ones. An outcome is
+// recorded for each request, even if it had no cache point there: whether a later request had the same prefix in time. What followed a good
+// outcome and what followed a bad one are counted separately, so that occasional changes can be told from a change in each request. The zero
 // value knows nothing.
 type trend struct {
-	last   uint8       // 0 nothing is known, 1 the last prefix was not met again, 2 it was
+	last   uint8       // 0 if nothing is known, 1 if the last outcome was bad, 2 if it was good
 	counts [2][2]uint8 // by the outcome before and the outcome after it
 }
 
-// maxOutcomes is how many outcomes are counted before older ones lose half of their weight.
+// maxOutcomes is how many outcomes are counted before the counts are halved, so that newer ones weigh more.
 const maxOutcomes = 16
 
 func (t *trend) add(met bool) {
@@ -41,8 +41,8 @@ func (t *trend) add(met bool) {
 	t.last = now
 }
 
-// likely reports whether more than half of the outcomes that followed one like the last were good. One good outcome is taken
-// as granted after a good one, and one bad outcome after a bad one.
+// likely reports whether more than half of the outcomes after one like the last were good. To begin with, one good outcome counts as
+// following a good one, and one bad outcome as following a bad one.
 func (t *trend) likely() bool {
 	switch t.last {
 	case 1:
@@ -54,34 +54,34 @@ func (t *trend) likely() bool {
 	}
 }
 
-// habit is what is known of how a conversation goes on.
+// habit is what is known of how a conversation continues.
 type habit struct {
-	tail   [len(ttlClasses)]trend // of the prefix up to the newest user turn
-	before [len(ttlClasses)]trend // of the prefix up to the user turn before it
-	turns  int                    // requests seen, this one included
-	misses int                    // responses in a row that read less than the conversation should have had in the cache
-	trial  bool                   // its last request wrote its newest turn before anything was known of it
-	step   int                    // the number of its last request among the tracker's steps
+	tail   [len(ttlClasses)]trend // for the prefix up to the newest user turn
+	before [len(ttlClasses)]trend // for the prefix up to the user turn before it
+	turns  int                    // requests, including this one
+	misses int                    // responses in a row that read less than they should have
+	trial  bool                   // its last request wrote its newest turn before anything was known of the conversation
+	step   int                    // the number of its last request in Tracker.steps
 	drops  int                    // requests that had lost tool turns
-	wrote  time.Duration          // the lifetime for which its last request wrote its newest turn; 0 if it did not
+	wrote  time.Duration          // the lifetime with which its last request wrote its newest turn; 0 if it did not
 }
 
-// knownPrefix is the end of tools or system prompt, or the place behind which a request began to differ from the one before
-// it, as it was seen in earlier requests of the workflow.
+// knownPrefix is a prefix of earlier requests of the workflow: tools, tools with the system prompt, or what two requests in a row had in
+// common.
 type knownPrefix struct {
 	chain, place uint64
 	at           time.Time // last seen
 	seen         [len(ttlClasses)]int
-	ttl          time.Duration // that it was written for; 0 if it was not
-	read         bool          // a later request met what was written
-	answered     bool          // a request that had it is answered or over
+	ttl          time.Duration // the lifetime with which it was written; 0 if it was not
+	read         bool          // a later request read what was written
+	answered     bool          // a request that had it has its answer, or has ended
 }
 
-// maxPrefixes bounds how many are remembered of a workflow; the one seen longest ago goes first.
+// maxPrefixes bounds how many are remembered of a workflow; the one that was seen longest ago is dropped first.
 const maxPrefixes = 64
 
-// sight notes that a request has a prefix, and returns how often requests had it before, each within the lifetime of the one
-// before it. first is what a prefix counts that was not noted yet.
+// sight records that a request has a prefix, and returns, for each lifetime, how often requests had it before, each within that lifetime of
+// the one before it. first is the result for a prefix that is not known.
 func (s *session) sight(chain, location uint64, at time.Time, first [len(ttlClasses)]int) [len(ttlClasses)]int {
 	oldest := -1
 	for i := range s.prefixes {
@@ -94,7 +94,7 @@ func (s *session) sight(chain, location uint64, at time.Time, first [len(ttlClas
 		}
 		gap := at.Sub(k.at)
 		if !k.answered && s.tracker.policy.HoldFanOut <= 0 {
-			return [len(ttlClasses)]int{} // those that had it run at the same time, and can't read what this one writes
+			return [len(ttlClasses)]int{} // the requests that had it still run, and can't read what this one writes
 		}
 		for n, life := range ttlClasses {
 			if gap < life {
@@ -105,7 +105,7 @@ func (s *session) sight(chain, location uint64, at time.Time, first [len(ttlClas
 		}
 		switch {
 		case k.ttl > 0 && gap >= k.ttl:
-			k.ttl, k.read = 0, false // it has lapsed
+			k.ttl, k.read = 0, false // it has expired
 		case k.ttl > 0 && !k.read:
 			k.read = true
 			s.unread = max(s.unread-1, 0)
@@ -122,7 +122,7 @@ func (s *session) sight(chain, location uint64, at time.Time, first [len(ttlClas
 	return k.seen
 }
 
-// wrote notes that a prefix is written on the strength of having been seen before.
+// wrote records that a prefix is written because it was seen before.
 func (s *session) wrote(w knownPrefix) {
 	for i := range s.prefixes {
 		if k := &s.prefixes[i]; k.chain == w.chain && k.place == w.place {
@@ -133,7 +133,7 @@ func (s *session) wrote(w knownPrefix) {
 	}
 }
 
-// answered notes that a request that had a prefix is answered or over, so that later ones do not run at the same time.
+// answered records that a request that had a prefix has its answer or has ended, so that later ones can read what it wrote.
 func (s *session) answered(k knownPrefix) {
 	for i := range s.prefixes {
 		if o := &s.prefixes[i]; o.chain == k.chain && o.place == k.place {

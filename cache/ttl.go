@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// fewGaps is how many pauses have to be known before they count.
+// fewGaps is how many pauses have to be known before they are used.
 const fewGaps = 3
 
-// lifetime returns the lifetime for new cache points: an hour where that is cheaper than five minutes over the pauses
-// known, and the nearest to five minutes that the model offers in any other case, unknown prices included.
+// lifetime returns the lifetime for new cache points: an hour if that is cheaper than five minutes for the known pauses, else (also if
+// prices are not known) the lifetime on offer that is nearest to five minutes.
 //
 // A request that repeats P tokens and adds N costs, at the prices r of reading and w5 and w1 of writing,
 //
@@ -18,11 +18,11 @@ const fewGaps = 3
 //	of up to an hour         (P+N) * w5           P*r + N*w1
 //	longer                   (P+N) * w5           (P+N) * w1
 //
-// Summed over the pauses S, M and L of each kind, an hour is cheaper if
+// Summed over S short, M medium and L long pauses, an hour is cheaper if
 //
 //	M * P * (w5-r)  >  (w1-w5) * (N*(S+M+L) + P*L)
 //
-// so at 0.1, 1.25 and 2 times the input price, and turns that add a fiftieth of the prefix, one medium pause in 76 is enough.
+// For example, with 0.1, 1.25 and 2 times the input price, and turns that add a fiftieth of the prefix, one medium pause in 76 is enough.
 func (m *Model) lifetime(g Gaps) time.Duration {
 	if m.offers(OneHour) && m.hourPays(g) {
 		return OneHour
@@ -46,8 +46,8 @@ func (m *Model) hourPays(g Gaps) bool {
 	return savedHi > moreHi || savedHi == moreHi && savedLo > moreLo
 }
 
-// nearest returns the longest lifetime on offer that is not longer than the one asked for, or the shortest if there is none.
-// A lifetime that nobody knows counts as five minutes.
+// nearest returns the longest lifetime on offer that is not longer than the one that was asked for, or the shortest one if all are longer.
+// An unknown lifetime counts as five minutes.
 func (m *Model) nearest(asked time.Duration) time.Duration {
 	if len(m.TTLs) == 0 {
 		return FiveMinutes
@@ -68,5 +68,5 @@ func (m *Model) nearest(asked time.Duration) time.Duration {
 	return shortest
 }
 
-// count bounds a number of pauses, so that sums can't wrap.
+// count limits a number of pauses, so that sums can't overflow.
 func count(n int) int64 { return min(max(int64(n), 0), 1<<40) }

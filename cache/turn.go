@@ -6,43 +6,43 @@ import (
 	"time"
 )
 
-// Turn is one request of a workflow. It has to be ended by End or Fail in any case. Its methods are safe for concurrent use.
+// Turn is one request of a workflow. End or Fail has to be called in any case. Its methods are safe for concurrent use.
 type Turn struct {
 	// Findings are the findings about the request. Those that the service would reject come first. They do not change after Check.
 	Findings []Finding
-	// Begun is set if another request is writing the same prefix at the moment. It is closed once that one's response begins.
+	// Begun is set if another request is writing the same prefix now. It is closed when that request's response begins.
 	Begun <-chan struct{}
 
 	session *session
 	call    Call
-	prompt  *Prompt // until Send
+	prompt  *Prompt // nil after Send
 	past    predecessor
 	found   []Finding
 
 	conversation  *conversation
-	writes        []cachedPrefix // what the request writes
+	writes        []cachedPrefix // the prefixes that the request writes
 	expected      cachedPrefix   // what it should read
-	avoidable     size           // what it could read, were all as it should be
-	countedBefore countedTokens  // what the response to the request before has told of that
-	// avoidableTokens is that as it was estimated before the response; it does not change after Check.
+	avoidable     size           // what it could read if nothing were wrong
+	countedBefore countedTokens  // the count that the response to the previous request has reported
+	// avoidableTokens is the estimate of avoidable from before the response; it does not change after Check.
 	avoidableTokens int64
-	sent            int           // blocks
-	rules           map[Rule]int  // how often in a row each rule was found, this request included
+	sent            int           // how many blocks the request has
+	rules           map[Rule]int  // for how many requests in a row, including this one, each rule was found
 	begun           chan struct{} // closed when the response begins
 	state           turnState
 	size            size
 	points          int
 	all1h           bool
-	unproven        bool // Fix gave the request before no point
-	forgets         bool // the model drops thinking that stands in its history
+	unproven        bool // Fix gave the previous request no point, because writing was not known to pay
+	forgets         bool // the model drops thinking from its history
 	placed          bool // Fix has placed its points
 	follows         follows
-	gap             time.Duration // since the past request, and where that one's turns ended
+	gap             time.Duration // the pause since the previous request, and where that one's turns ended
 	userEnd, before int
 	sameLocation    bool
-	sameLevel       bool        // of the messages
+	sameLevel       bool        // of the messages, as in the previous request
 	trial           bool        // it writes its newest turn before anything is known of the conversation
-	wrote           knownPrefix // it writes because that was seen before
+	wrote           knownPrefix // the prefix that it writes because it was seen before
 	saw             []knownPrefix
 }
 
@@ -55,15 +55,14 @@ const (
 	ended
 )
 
-// check builds a turn. Requires s.mu held.
+// check returns the turn of a prompt without records. Requires s.mu held.
 func (s *session) check(c Call, p *Prompt) *Turn {
 	var buf [maxConversations][]leafRecord
 	p.record(s.knownLeaves(buf[:0]))
 	return s.checkRecorded(c, p, s.findPredecessor(p), false)
 }
 
-// checkRecorded builds the turn of a prompt whose records are filled in. placed says that its points stand where they pay.
-// Requires s.mu held.
+// checkRecorded returns the turn of a prompt whose records are filled in. placed says that Fix has placed its points. Requires s.mu held.
 func (s *session) checkRecorded(c Call, p *Prompt, prev predecessor, placed bool) *Turn {
 	t := &Turn{session: s, call: c, prompt: p, size: p.total(), points: len(p.Points), past: prev, placed: placed}
 	t.follows = s.follow(&t.call, p, &t.past)
@@ -94,7 +93,7 @@ func (s *session) checkRecorded(c Call, p *Prompt, prev predecessor, placed bool
 	t.rules = s.streak.repeated(t.found)
 	s.priceByDay(t.found)
 	t.Findings, t.avoidableTokens = t.found, s.scale.mid(t.avoidable)
-	// From here on requests that run at the same time see what this one is about to write.
+	// From here on, requests that run at the same time know what this one writes.
 	t.begun = make(chan struct{})
 	t.plan()
 	s.running = append(s.running, t)
@@ -114,7 +113,7 @@ func (t *Turn) wasWritten() bool {
 	return false
 }
 
-// rank is the order of findings: those that the service rejects come first, those that are only suspected last.
+// rank returns the place of a finding in the order: those that the service rejects come first, suspected ones last.
 func rank(f Finding) int {
 	info, _ := f.Rule.Info()
 	switch {
@@ -129,10 +128,10 @@ func rank(f Finding) int {
 	}
 }
 
-// add notes a finding, one of each rule: the first, unless a later one is sure of what that only suspects.
+// add adds a finding, one for each rule: the first, unless it is only suspected and a later one is certain.
 func (t *Turn) add(f Finding) {
 	if t.placed && missesPoints(f.Rule) {
-		return // there are as many as pay
+		return // there are already as many points as pay
 	}
 	for i := range t.found {
 		if t.found[i].Rule == f.Rule {
@@ -164,7 +163,7 @@ func (s *session) priceByDay(found []Finding) {
 	}
 }
 
-// manySame is how many equal requests in a row look like a loop.
+// manySame is how many equal requests in a row count as a loop.
 const manySame = 5
 
 // count looks for loops that send the same request again and again.
@@ -188,12 +187,12 @@ func (t *Turn) count() {
 	}
 }
 
-// Avoidable returns about how many input tokens the request could have read from the cache, if the one that it goes on from
-// had written all of its prefix and nothing of that had changed. It is 0 for the first request of a conversation, after a pause
-// in which everything expired, and for a model that does not cache. Check settles it.
+// Avoidable returns about how many input tokens the request could have read from the cache, if the previous request had written its whole
+// prefix and nothing of that had changed. It is 0 for the first request of a conversation, after a pause in which everything has expired,
+// and for a model that does not cache. It is computed in Check.
 func (t *Turn) Avoidable() int64 { return t.avoidableTokens }
 
-// Send notes that the request goes out.
+// Send records that the request is sent.
 func (t *Turn) Send() {
 	s := t.session
 	s.mu.Lock()
@@ -229,7 +228,7 @@ func (t *Turn) Send() {
 	t.prompt = nil
 }
 
-// plan notes what the request writes, once it is answered. Requires s.mu held.
+// plan adds what the request writes to what the cache will hold. Requires s.mu held.
 func (t *Turn) plan() {
 	p, m := t.prompt, &t.call.Model
 	t.all1h = len(p.Points) > 0
@@ -265,7 +264,7 @@ func (s *session) find(prefix *cachedPrefix) *cachedPrefix {
 	return nil
 }
 
-// Begin notes that the response begins: what the request wrote is readable from now on.
+// Begin records that the response begins: from now on others can read what the request wrote.
 func (t *Turn) Begin() {
 	s := t.session
 	s.mu.Lock()
@@ -288,7 +287,7 @@ func (t *Turn) begin() {
 		case !t.call.At.Before(known.expires):
 			*known = prefix
 		case prefix.expires.After(known.expires):
-			known.expires, known.ttl = prefix.expires, prefix.ttl // a hit refreshes it
+			known.expires, known.ttl = prefix.expires, prefix.ttl // reading an entry renews its lifetime
 		}
 	}
 	if over := len(s.cached) - maxCached; over > 0 {
@@ -312,8 +311,8 @@ func (t *Turn) stopRunning() {
 	}
 }
 
-// Fail notes that the request ended without telling its usage: it was not sent, was refused, or lost its end. It does nothing
-// to a turn that has ended.
+// Fail records that the request ended without reporting its usage: it was not sent, was refused, or its response is incomplete. It does
+// nothing if the turn has ended.
 func (t *Turn) Fail() []Finding {
 	s := t.session
 	s.mu.Lock()
@@ -330,7 +329,7 @@ func (t *Turn) Fail() []Finding {
 	return nil
 }
 
-// Known returns what is known of a workflow that bears on where its cache points should stand.
+// Known returns what is known of a workflow about the placing of cache points.
 func (t *Tracker) Known(workflow string) PlaceOptions {
 	s := t.session(workflow)
 	s.mu.Lock()
@@ -338,7 +337,7 @@ func (t *Tracker) Known(workflow string) PlaceOptions {
 	return PlaceOptions{Factor: s.scale.factor, Gaps: s.gaps}
 }
 
-// alive returns how many blocks of the conversation's last request the cache can still hold after a pause.
+// alive returns how many blocks of the conversation's last request can still be in the cache after a pause.
 func (conv *conversation) alive(pause time.Duration) int {
 	if pause < FiveMinutes {
 		return len(conv.blocks)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// hitRatio is the share of what could have been read that was read, over the last calls.
+// hitRatio is the share of readable tokens that were read, over the last calls.
 type hitRatio struct {
 	read, avoidable [8]int64
 	n               int
@@ -18,7 +18,7 @@ func (h *hitRatio) add(read, avoidable int64) {
 	h.n++
 }
 
-// share returns the ratio, and false while there is too little to judge by.
+// share returns the ratio, and false if there are too few calls for one.
 func (h *hitRatio) share() (float64, bool) {
 	k := min(h.n, len(h.read))
 	var read, avoidable int64
@@ -38,7 +38,7 @@ const (
 	manyMissed  = 3 // misses without a reason
 )
 
-// End notes what the response told, and returns what it shows: misses, their causes, and whether the workflow trips.
+// End records the response's usage, and returns what it shows: misses, their causes, and whether the workflow trips.
 func (t *Turn) End(u Usage, at time.Time) []Finding {
 	s := t.session
 	s.mu.Lock()
@@ -73,7 +73,7 @@ func (t *Turn) End(u Usage, at time.Time) []Finding {
 	return t.found
 }
 
-// confirm corrects what the cache should hold by what the response says that it holds.
+// confirm corrects what the cache should hold by what the response says.
 func (t *Turn) confirm(u Usage) {
 	s := t.session
 	held := sum(u.CacheReadTokens, u.written())
@@ -122,8 +122,8 @@ func (t *Turn) judge(u Usage) {
 	t.judgeWrites(u)
 }
 
-// missing returns how many tokens fewer were read than expected, and whether that is a miss: more than estimates may be wrong by, or
-// nothing was read at all.
+// missing returns how many tokens less were read than expected, and whether that is a miss: more than the error of the estimates, or nothing
+// was read at all.
 func (t *Turn) missing(u Usage) (tokens int64, missed bool) {
 	tokens = t.expected.tokens - u.CacheReadTokens
 	tooFew := t.expected.exact && tokens > max(t.expected.tokens/5, 256)
@@ -131,7 +131,7 @@ func (t *Turn) missing(u Usage) (tokens int64, missed bool) {
 	return tokens, tooFew || nothing
 }
 
-// judgeMiss tells why less was read than expected, as far as that is known.
+// judgeMiss adds a finding that says why less was read than expected, if that is known.
 func (t *Turn) judgeMiss(u Usage, missing int64, missed bool) {
 	streak := &t.session.streak
 	if !missed {
@@ -155,7 +155,7 @@ func (t *Turn) judgeMiss(u Usage, missing int64, missed bool) {
 	t.add(f)
 }
 
-// judgeLifetime finds a response that wrote for five minutes what was to be written for an hour.
+// judgeLifetime finds a response that wrote for five minutes although an hour was asked for.
 func (t *Turn) judgeLifetime(u Usage) {
 	downgraded := t.all1h && u.CacheWrite5mTokens > 0 && u.CacheWrite1hTokens == 0
 	if !downgraded {
@@ -175,7 +175,7 @@ func (t *Turn) judgeLifetime(u Usage) {
 	}
 }
 
-// judgeWrites finds a workflow that writes to the cache again and again and reads nothing.
+// judgeWrites finds a workflow that writes to the cache again and again and never reads.
 func (t *Turn) judgeWrites(u Usage) {
 	streak, m := &t.session.streak, &t.call.Model
 	switch {
@@ -192,9 +192,8 @@ func (t *Turn) judgeWrites(u Usage) {
 	}
 }
 
-// doubled finds an earlier response that told twice what it wrote: this one reads what was read then and half of what was
-// written. A response of a stream with thinking was seen to do that (2026-11). The counters of the workflow are taken for
-// estimates from then on.
+// doubled finds an earlier response that reported its writes twice: this one reads what was read then and half of what was written. A
+// streamed response with thinking was seen to do that (2026-11). From then on the workflow's counters are used as estimates only.
 func (t *Turn) doubled(u Usage) bool {
 	s, e := t.session, &t.expected
 	half := e.wrote / 2
@@ -219,17 +218,17 @@ func (t *Turn) doubled(u Usage) bool {
 	return true
 }
 
-// minDoubled is how many tokens too many a response has to tell before that is more than noise.
+// minDoubled is by how many tokens a report has to be too large to count as doubled.
 const minDoubled = 128
 
-// idle finds calls in which nothing is cached at all.
+// idle finds calls in which nothing is cached.
 func (t *Turn) idle(u Usage) {
 	nothing := u.CacheReadTokens == 0 && u.written() == 0
 	m, streak := &t.call.Model, &t.session.streak
 	switch {
 	case !nothing || u.total() < m.MinTokens:
 		streak.idle, streak.idleTotal = 0, 0
-		if nothing && len(t.writes) > 0 && !t.writes[len(t.writes)-1].message { // a conversation may grow to be long enough
+		if nothing && len(t.writes) > 0 && !t.writes[len(t.writes)-1].message { // a conversation may grow long enough
 			t.add(Finding{Rule: ruleBelowMinimum, Tokens: u.total(), Detail: fmt.Sprintf("nothing was cached: the whole request has %d tokens, and nothing shorter than %d is cached", u.total(), m.MinTokens)})
 		}
 		return
@@ -255,14 +254,14 @@ func (t *Turn) idle(u Usage) {
 	}
 }
 
-// trip judges the workflow by its share of hits.
+// trip decides, by its share of hits, whether the workflow trips.
 func (t *Turn) trip(u Usage) {
 	s := t.session
 	if s.scale.low(t.avoidable) < max(t.call.Model.MinTokens, 1) || !t.call.Model.Explicit {
-		return // perhaps too little, or not in the caller's hands
+		return // there may be too little, or the caller can't change it
 	}
 	if t.unproven && len(t.Findings) == 0 {
-		return // nobody meant it to be read, and nothing is wrong with it
+		return // it was not meant to be read, and nothing is wrong with it
 	}
 	avoidable := s.scale.mid(t.avoidable)
 	if k := t.countedBefore; k.blocks > 0 {
@@ -288,5 +287,5 @@ func (t *Turn) trip(u Usage) {
 	}
 }
 
-// maxCauses bounds the findings that a refusal names besides the trip itself.
+// maxCauses bounds how many findings a refusal lists besides the trip itself.
 const maxCauses = 4

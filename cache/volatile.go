@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// volatileKind is a sort of text that is likely to differ in the next request.
+// volatileKind is a kind of text that is likely to differ in the next request.
 type volatileKind uint8
 
 const (
@@ -20,30 +20,30 @@ const (
 
 var volatileNames = [...]string{"", "a time of day", "a unique id", "a nonce", "the state of a git checkout", "a working directory"}
 
-// volatile is what stands first of its sort in a text. It holds no text.
+// volatile is the first such text in a block, by its place. It does not contain the text.
 type volatile struct {
 	kind     volatileKind
-	labelled bool  // its label says that it is of this moment, or of this request
+	labelled bool  // a word before it says that it belongs to this moment, or to this request
 	offset   int32 // in bytes
-	line     int32 // from 1
-	count    int32 // how many of any sort there are
+	line     int32 // counted from 1
+	count    int32 // how many there are, of any kind
 }
 
 func (v volatile) String() string {
 	return fmt.Sprintf("%s at byte %d (line %d)", volatileNames[v.kind], v.offset, v.line)
 }
 
-// Text that holds many times and ids is a document about them, and likely to stay as it is.
+// A text with many times and ids is a document about them, and probably does not change.
 const fewVolatiles = 3
 
-// suspicious reports whether the find is worth a word before a second request has proved it.
+// suspicious reports whether the text is worth a finding before a second request has proved it.
 func (v volatile) suspicious() bool {
 	return v.kind != volatileNone && (v.labelled || v.count <= fewVolatiles)
 }
 
-// findVolatile looks for text that is likely to differ in the next request: times of day, ids, nonces, the state of a
-// checkout, working directories. A labelled find counts before an earlier one without a label. It reads a text once, and
-// looks closer only around hyphens and colons.
+// findVolatile looks for text that is likely to differ in the next request: times of day, ids, random numbers, the state of a checkout,
+// working directories. A text with a label counts before an earlier one without. It reads a text once, and looks closer only around hyphens
+// and colons.
 func findVolatile(s string) volatile {
 	var best volatile
 	count := int32(0)
@@ -88,7 +88,7 @@ func findVolatile(s string) volatile {
 	return best
 }
 
-// The words by which a text says that what follows is of this moment or of this request.
+// Words that say that the text after them belongs to this moment or to this request.
 var (
 	timeLabels  = []string{"current time", "current date", "time now", "date and time", "datetime", "local time", "time is", "now is", "now:", "as of", "timestamp", "generated at", "generated on", "today", "time:"}
 	idLabels    = []string{"session", "request", "trace", "nonce", "conversation", "run id", "run_id", "message id", "correlation", "invocation"}
@@ -99,7 +99,7 @@ var (
 // labelBytes is how far before a value its label may begin.
 const labelBytes = 40
 
-// labelledBy reports whether one of the words stands shortly before a place, on its line.
+// labelledBy reports whether one of the words comes shortly before a place, in the same line.
 func labelledBy(s string, at int, words []string) bool {
 	from := max(at-labelBytes, 0)
 	if nl := strings.LastIndexByte(s[from:at], '\n'); nl >= 0 {
@@ -114,7 +114,7 @@ func labelledBy(s string, at int, words []string) bool {
 	return false
 }
 
-// uuidAround returns 36 when the first hyphen of a UUID stands at i, else 0.
+// uuidAround returns 36 if i is the first hyphen of a UUID, else 0.
 func uuidAround(s string, i int) int {
 	start := i - 8
 	if start < 0 || start+36 > len(s) || start > 0 && isHex(s[start-1]) {
@@ -133,8 +133,7 @@ func uuidAround(s string, i int) int {
 	return 36
 }
 
-// timeAround returns where a time of day stands whose first colon is at i: hours, minutes and seconds, or hours and minutes
-// behind a date.
+// timeAround returns the range of a time of day whose first colon is at i: hours, minutes and seconds, or hours and minutes after a date.
 func timeAround(s string, i int) (start, end int) {
 	if i < 2 || i+3 > len(s) || !isDigit(s[i-1]) || !isDigit(s[i-2]) || !isDigit(s[i+1]) || !isDigit(s[i+2]) {
 		return 0, 0
@@ -157,7 +156,7 @@ func timeAround(s string, i int) (start, end int) {
 	return start, end
 }
 
-// valueBehind returns where the value behind a colon begins, past spaces and quotes, or 0.
+// valueBehind returns where the value after a colon begins, past spaces and quotes, or 0.
 func valueBehind(s string, i int) int {
 	for i++; i < len(s); i++ {
 		if s[i] != ' ' && s[i] != '"' {

@@ -2,22 +2,21 @@ package cache
 
 import "time"
 
-// Fix is Check for a request whose cache points the policy lets the tracker place. It calls apply with the changes to be made,
-// if there are any; apply makes them and returns the prompt of the changed request, or nil if it could not. Apart from
-// cache points that prompt must be the same, and apply must not call the tracker. The turn is that of the changed request.
+// Fix is Check for a request whose cache points the policy lets the tracker place. If there are changes to make, it calls apply with them;
+// apply makes them and returns the prompt of the changed request, or nil if it could not. Apart from cache points that prompt must be the
+// same, and apply must not call the tracker. The turn is that of the changed request.
 //
-// Fix never costs more than it saves, as far as the workflow's own record tells. A new point is placed where
+// As far as the workflow's own history shows, Fix never costs more than it saves. A new point is placed if
 //
-//   - the cache holds the prefix already, or writing costs no more than sending (Nova);
-//   - tools, system prompt or the common beginning of two requests were seen before, within the lifetime of an entry;
-//   - the newest turn ends, if the conversation's earlier turns were met again by its next request, unless the last was not:
-//     after a change in what precedes it, a pause or a rewritten history nothing is written until it is likely to be read;
-//   - the newest turn ends in a first request that shows a history, or in the first turn of a workflow whose conversations go
-//     on, as long as trials like it succeed.
+//   - the cache has the prefix already, or writing costs no more than sending (Nova);
+//   - it is after tools, a system prompt or a common beginning of two requests that was seen before, within the lifetime of an entry;
+//   - it is after the newest turn of a conversation whose earlier turns were read by the next request, unless the last was not: after a
+//     change in an earlier block, a pause or a rewritten history nothing is written until it is likely to be read;
+//   - it is after the newest turn of a first request that has a history, or of the first turn of a workflow whose conversations usually
+//     continue, as long as such trials succeed.
 //
-// So a workflow's first request gets no point unless it has a history, and of writes that turn out not to be read there is one
-// for each cause. The caller's own points stay, until two requests in a row could not read what they wrote, or one could not
-// because a time or an id before them had changed.
+// So a workflow's first request gets no point unless it has a history, and for each cause at most one write is not read. The caller's own
+// points stay, until two requests in a row could not read what they wrote, or one could not because a time or an id before them had changed.
 func (t *Tracker) Fix(c Call, p *Prompt, apply func([]Edit) *Prompt) *Turn {
 	s := t.session(c.Workflow)
 	s.mu.Lock()
@@ -63,9 +62,9 @@ func (p *Prompt) adopt(old *Prompt, known [][]leafRecord) {
 	}
 }
 
-// follows says whether a request continues a conversation, and with what effect on the cache.
+// follows says whether a request continues a conversation, and what it could read from the cache.
 type follows struct {
-	on     bool // it continues one, whose habit follows
+	on     bool // it continues one, and habit is set
 	habit  habit
 	met    [len(ttlClasses)]bool // by lifetime: it could read the prefix up to the predecessor's newest user turn, if that was written
 	lapsed bool                  // at least five minutes have passed since the predecessor
@@ -100,7 +99,7 @@ func (s *session) follow(c *Call, p *Prompt, prev *predecessor) follows {
 	return f
 }
 
-// verdict decides where new points of one request save more than they cost.
+// verdict decides where the new points of one request save more than they cost.
 type verdict struct {
 	session *session
 	call    *Call
@@ -108,8 +107,8 @@ type verdict struct {
 	past    *predecessor
 	follows follows
 
-	trial bool        // the newest turn is written before anything is known of it
-	wrote knownPrefix // what is written because it was seen before
+	trial bool        // the newest turn is written before anything is known of the conversation
+	wrote knownPrefix // the prefix that is written because it was seen before
 	saw   []knownPrefix
 }
 
@@ -121,7 +120,7 @@ func (v *verdict) decide(pl *placer) {
 		pl.fresh = pl.m.nearest(FiveMinutes)
 	}
 	if m := pl.m; m.CacheWrite5mPrice > 0 && m.CacheWrite5mPrice <= m.InputPrice && pl.fresh <= FiveMinutes {
-		return // writing costs nothing more
+		return // writing costs no more than sending
 	}
 	all := len(pl.p.Blocks)
 	newest, before := pl.turns()
@@ -152,7 +151,7 @@ func (v *verdict) decide(pl *placer) {
 	}
 }
 
-// held returns the length, in blocks, of the longest prefix that the cache holds. A point at its end only reads it, and so costs nothing.
+// held returns the length, in blocks, of the longest prefix that the cache holds. A point at its end only reads, and so costs nothing.
 func (v *verdict) held(pl *placer) int {
 	location := locationHash(v.call.Model.ID, v.call.Place)
 	longest := -1
@@ -169,13 +168,13 @@ func (v *verdict) held(pl *placer) int {
 	return longest + 1
 }
 
-// placeOf returns the hash of what an entry for the prefix up to a block depends on besides the blocks.
+// placeOf returns the hash of what a cache entry for the prefix up to a block depends on besides the blocks.
 func (v *verdict) placeOf(block int) uint64 {
 	return mix(locationHash(v.call.Model.ID, v.call.Place), v.p.levelOf(v.p.records[block].section, v.call.Model.Provider))
 }
 
-// seenBefore returns the last block of the longest prefix that earlier requests had often enough, or -1: once, and twice more
-// for each write of the workflow that was not read yet.
+// seenBefore returns the last block of the longest prefix that earlier requests had often enough, or -1. Once is enough, plus twice for each
+// write of the workflow that was not read yet.
 func (v *verdict) seenBefore(pl *placer) int {
 	tools, system := pl.last(0, pl.starts[System]-1), pl.last(pl.starts[System], pl.starts[Messages]-1)
 	common, first := v.common(pl)
@@ -205,8 +204,8 @@ func (v *verdict) seenBefore(pl *placer) int {
 	return longest
 }
 
-// common returns the last block that a request shares with the one before it and that takes a point, or -1, and what it counts
-// when it is first noted.
+// common returns the last block that a request has in common with the previous one and that a point may follow, or -1, and the count with
+// which it is recorded the first time.
 func (v *verdict) common(pl *placer) (block int, first [len(ttlClasses)]int) {
 	conv := v.past.conversation
 	if conv == nil || conv.location != v.call.Place || conv.model != v.call.Model.ID || conv.level != v.p.levelOf(Messages, v.call.Model.Provider) {
@@ -214,13 +213,13 @@ func (v *verdict) common(pl *placer) (block int, first [len(ttlClasses)]int) {
 	}
 	for n, life := range ttlClasses {
 		if v.call.At.Sub(conv.lastAt) < life {
-			first[n] = 1 // the request before had it
+			first[n] = 1 // the previous request had it
 		}
 	}
 	return pl.last(0, v.past.shared-1), first
 }
 
-// writes reports whether a running request is writing a prefix, unless the policy has this one wait for it.
+// writes reports whether a running request is writing a prefix, unless the policy makes this one wait for it.
 func (s *session) writes(chain uint64) bool {
 	if s.tracker.policy.HoldFanOut > 0 {
 		return false
@@ -235,7 +234,7 @@ func (s *session) writes(chain uint64) bool {
 	return false
 }
 
-// fewMisses is how many responses in a row may read less than they should before the newest turn is written no more.
+// fewMisses is after how many responses in a row that read too little the newest turn is no longer written.
 const fewMisses = 2
 
 // newestPays reports whether the prefix up to the newest user turn is likely to be read by the next request.
@@ -254,11 +253,10 @@ func (v *verdict) newestPays(i int) bool {
 	return v.trial
 }
 
-// mayTry reports whether one more newest turn may be written of which nothing is known: one at a time, and more where most
-// have turned out well.
+// mayTry reports whether another newest turn may be written as a trial: one at a time, and more if most have been read.
 func (v *verdict) mayTry() bool { return 4*v.session.trials <= v.session.trialsWon }
 
-// hasHistory reports whether the messages hold one that is not the user's.
+// hasHistory reports whether there is a message that is not the user's.
 func (p *Prompt) hasHistory() bool {
 	for i := len(p.Blocks) - 1; i >= 0 && p.Blocks[i].Section == Messages; i-- {
 		if !p.Blocks[i].User {
@@ -268,8 +266,8 @@ func (p *Prompt) hasHistory() bool {
 	return false
 }
 
-// conversationsGoOn reports whether more than half of the conversations that the workflow began had a second request that could
-// read the first.
+// conversationsGoOn reports whether more than half of the conversations that the workflow began had a second request that could read the
+// first.
 func (s *session) conversationsGoOn(now time.Time) bool {
 	s.tracker.mu.Lock()
 	defer s.tracker.mu.Unlock()
@@ -277,7 +275,7 @@ func (s *session) conversationsGoOn(now time.Time) bool {
 	return met > over+open
 }
 
-// refuted reports whether points behind the blocks that the request shares with its predecessor have only cost: what they wrote was not read twice in
+// refuted reports whether the points after blocks in common with the predecessor have only cost money: what they wrote was not read twice in
 // a row, or once because a time or an id in tools or system prompt had changed.
 func (v *verdict) refuted() bool {
 	h := &v.follows.habit
@@ -291,7 +289,7 @@ func (v *verdict) refuted() bool {
 	return t.counts[0][0] > 0 || v.volatileHead()
 }
 
-// volatileHead reports whether the first block of tools or system prompt that has changed holds a time or an id.
+// volatileHead reports whether the first changed block of tools or system prompt contains a time or an id.
 func (v *verdict) volatileHead() bool {
 	at := v.past.shared
 	return at < len(v.p.Blocks) && v.p.Blocks[at].Section != Messages && v.p.volatileIn(at).suspicious()

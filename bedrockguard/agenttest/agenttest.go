@@ -33,8 +33,8 @@ import (
 type Goal struct {
 	// MinHitShare is the smallest share of all input tokens that has to be read from the cache, from 0 to 1.
 	MinHitShare float64
-	// MaxCost is the most that the run may cost, in USD at list price: as the simulator bills it, and as a hard limit of the
-	// guard, which refuses a call whose worst case would go beyond. Any other unit is an error; zero sets no price.
+	// MaxCost is the most that the run may cost, in USD at list price. It is compared with the simulator's bill, and is a limit of the
+	// guard, which refuses a call whose worst case would exceed it. Any other unit is an error; zero sets no limit.
 	MaxCost budget.Quantity
 	// NoFindings says that any finding fails the test, even when share and cost are met.
 	NoFindings bool
@@ -44,15 +44,15 @@ type Goal struct {
 	Guard bedrockguard.Options
 }
 
-// Result is how a run went.
+// Result is the result of a run.
 type Result struct {
 	Bill     bedrocktest.Bill
-	Findings []cache.Finding    // one of each rule, the first that was seen
+	Findings []cache.Finding    // one for each rule, the first that was seen
 	Calls    map[cache.Rule]int // how many findings of each rule were reported
 }
 
-// Check runs an agent, and fails the test if the goal is missed. The client talks to the simulated service through a
-// guard. The result can be looked at further.
+// Check runs an agent, and fails the test if it does not reach the goal. The client talks to the simulated service through a guard. The
+// caller can check the result further.
 func Check(tb testing.TB, goal Goal, agent func(ctx context.Context, client *bedrockruntime.Client) error) Result {
 	tb.Helper()
 	result, err := run(tb, goal, agent)
@@ -102,7 +102,7 @@ func run(tb testing.TB, goal Goal, agent func(context.Context, *bedrockruntime.C
 	return Result{Bill: server.Bill(), Findings: found, Calls: calls}, err
 }
 
-// missed returns a text for each part of the goal that the run did not reach. The last one ends with the findings.
+// missed returns a text for each part of the goal that the run did not reach. The findings follow after the last one.
 func (g Goal) missed(r Result, err error) []string {
 	var missed []string
 	if err != nil {
@@ -123,7 +123,7 @@ func (g Goal) missed(r Result, err error) []string {
 	return missed
 }
 
-// terminalWidth is how many columns findings are printed in.
+// terminalWidth is the width, in columns, at which findings are printed.
 const terminalWidth = 100
 
 // String renders the findings for a terminal. The line with the number of events continues the list of labels that Finding.Render prints.

@@ -11,7 +11,7 @@ func (s *Server) parseAnthropic(n *node, in *inference) *refusal {
 		"anthropic_version", "anthropic_beta", "max_tokens", "messages", "system", "temperature", "top_p",
 		"top_k", "tools", "tool_choice", "stop_sequences", "thinking", "metadata", "output_config", "output_format", "context_management", "compaction",
 	}
-	if in.form != "" { // Anthropic's own route tells the version in a header
+	if in.form != "" { // Anthropic's own route has the version in a header
 		known = append(known[2:], "model", "stream", "service_tier", "container", "inference_geo", "speed", "cache_control")
 	}
 	err := n.only("the request", known...)
@@ -25,7 +25,7 @@ func (s *Server) parseAnthropic(n *node, in *inference) *refusal {
 	if !ok || limit < 0 {
 		return invalid("max_tokens: an integer of at least 0 is required")
 	}
-	in.maxTokens, in.noOutput = limit, limit == 0 // which reads the prompt into the cache, and writes nothing
+	in.maxTokens, in.noOutput = limit, limit == 0 // a limit of zero only reads the prompt into the cache
 	if budget, ok := n.get("thinking").get("budget_tokens").number(); ok && budget >= limit {
 		return invalid("max_tokens must be greater than thinking.budget_tokens")
 	}
@@ -191,8 +191,8 @@ func (s *Server) anthropicResultImages(content *node, in *inference) (tokens int
 	return tokens, ok
 }
 
-// withoutMarker returns a block's content without its cache_control, in the same form whether it has one or not: the
-// marker is no part of the prefix, and a point that moves on must still find what it wrote.
+// withoutMarker returns a block's content without its cache_control, and in the same form for a block that has none. The marker is not part
+// of the prefix: if it moves to a later block, what was written before must still be found.
 func withoutMarker(b *node) string {
 	if b.kind() != '{' {
 		return rawOf(b)
@@ -206,7 +206,7 @@ func withoutMarker(b *node) string {
 	return "{" + strings.TrimPrefix(out.String(), ",") + "}"
 }
 
-// anthropicDocument counts a document by its media type; a plain text, or blocks of it, stand in the request as they are.
+// anthropicDocument counts a document by its media type. Plain text, and blocks of it, are in the request as text.
 func (s *Server) anthropicDocument(b *node, in *inference) {
 	source := b.get("source")
 	format := documentFormat(source.get("media_type").text())
@@ -225,7 +225,7 @@ func (s *Server) anthropicDocument(b *node, in *inference) {
 
 func anthropicUsage(in *inference, sv served, output int) map[string]any {
 	usage := in.model.splitJSON(sv, output)
-	if in.model.takesInsertedSystem() && output > 0 { // the generation of 2026 tells these, too
+	if in.model.takesInsertedSystem() && output > 0 { // only the models of 2026 report these
 		tier := in.by.tier
 		if tier == "" || tier == "default" {
 			tier = "standard"
@@ -238,7 +238,7 @@ func anthropicUsage(in *inference, sv served, output int) map[string]any {
 	return usage
 }
 
-// splitJSON is how an input was split into the classes that are billed apart, in Anthropic's words.
+// splitJSON reports how an input was split into the classes that are billed separately, with Anthropic's field names.
 func splitJSON(sv served, output int) map[string]any {
 	return map[string]any{
 		"input_tokens": sv.input, "output_tokens": output, "cache_read_input_tokens": sv.read,

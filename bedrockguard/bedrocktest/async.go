@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// job is an asynchronous invocation. It is done when its latency is over, and writes nothing to S3.
+// job is an asynchronous invocation. It is done when its latency has passed, and writes nothing to S3.
 type job struct {
 	arn, model, token, bucket string
 	submitted, done           time.Time
@@ -35,8 +35,8 @@ func (j *jobs) byToken(token string) *job {
 // reelSecond is the list price of a second of Nova Reel's video in nano-USD: 0.08 USD (Amazon Bedrock's pricing page, read 2026-11).
 const reelSecond = 80_000_000
 
-// startAsync serves StartAsyncInvoke: the script answers its operation "start-async-invoke", of which the latency is how long the job
-// takes, and ModelError is a job that fails. A job is billed when it is started.
+// startAsync serves StartAsyncInvoke. Options.Reply is asked with the operation "start-async-invoke"; its latency is how long the job takes,
+// and ModelError makes the job fail. A job is billed when it is started.
 func (s *Server) startAsync(w http.ResponseWriter, r *http.Request, seq int, body []byte) *refusal {
 	n, refused := parseJSON(body)
 	if refused == nil {
@@ -87,14 +87,14 @@ func (s *Server) startAsync(w http.ResponseWriter, r *http.Request, seq int, bod
 	return answer(w, map[string]any{"invocationArn": j.arn})
 }
 
-// defaultFilm is how long a video of Nova Reel is that names no length, in seconds; longestFilm is the longest.
+// defaultFilm is the length, in seconds, of a Nova Reel video for which none is asked; longestFilm is the longest.
 const (
 	defaultFilm = 6
 	longestFilm = 120
 )
 
-// jobUnits is what a job costs: the seconds of a video that is made, or of media that is embedded, which are taken to be of the length
-// that a job can hold (Nova's guide, 2026-11: two hours).
+// jobUnits returns the price of a job: the seconds of a generated video, or of media to embed, which count with the greatest length that a
+// job accepts (Nova's guide, 2026-11: two hours).
 func (s *Server) jobUnits(id string, input *node) int64 {
 	if strings.Contains(id, "nova-reel") {
 		seconds := defaultFilm

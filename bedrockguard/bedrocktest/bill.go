@@ -13,8 +13,7 @@ type ClassLine struct {
 	NanoUSD int64
 }
 
-// Bill is what the simulator would charge, in nano-USD at gross list price. Each class of each inference is rounded up to
-// a nano-USD by itself.
+// Bill is what the service would charge, in nano-USD at gross list price. Each class of each inference is rounded up to a nano-USD.
 type Bill struct {
 	NanoUSD    int64
 	Inferences int
@@ -22,7 +21,7 @@ type Bill struct {
 	CacheRead  ClassLine
 	CacheWrite ClassLine // of either TTL
 	Output     ClassLine
-	Units      int64            // nano-USD of what is billed by the unit: images, seconds, queries
+	Units      int64            // nano-USD for images, seconds and queries
 	Guardrails int64            // nano-USD of text units and images that guardrails evaluated
 	ByModel    map[string]int64 // nano-USD by foundation-model id
 }
@@ -41,37 +40,37 @@ func (b Bill) CacheHitShare() float64 {
 
 // Inference is one billed request.
 type Inference struct {
-	Seq          int // of the request, from 1; requests that were refused count on
+	Seq          int // number of the request, counted from 1; refused requests are counted too
 	Time         time.Time
 	Operation    string // "converse", "converse-stream", "invoke", "invoke-with-response-stream", "apply-guardrail"
-	ModelID      string // the foundation model that answered; of ApplyGuardrail the guardrail
-	AskedModelID string // the foundation model that was asked
-	Profile      string // "us", "global", or empty for an id without one
+	ModelID      string // the foundation model that answered; for ApplyGuardrail the guardrail
+	AskedModelID string // the foundation model that was asked for
+	Profile      string // "us", "global", or empty for a model id without one
 	RequestID    string // x-amzn-requestid of the answer
 	InvocationID string // the SDK's amz-sdk-invocation-id: one for all attempts of a call
 	Reservation  string // the header named by Options.ReservationHeader
-	Tier         string // that served; empty when nobody asked for one
-	Latency      string // the mode that served; empty when nobody asked for one
+	Tier         string // the tier that served; empty if the request named none
+	Latency      string // the mode that served; empty if the request named none
 
-	InputTokens        int64 // neither read nor written
+	InputTokens        int64 // neither read from the cache nor written to it
 	CacheReadTokens    int64
 	CacheWrite5mTokens int64
 	CacheWrite1hTokens int64
 	OutputTokens       int64
-	UnitsNanoUSD       int64 // billed by the unit
+	UnitsNanoUSD       int64 // nano-USD for images, seconds and queries
 	GuardrailNanoUSD   int64
 	NanoUSD            int64
-	Fault              FaultKind // what was done to the answer; empty when it was delivered
+	Fault              FaultKind // the fault of the answer; empty if it was delivered
 }
 
-// book is the bill in the making. It is safe for concurrent use.
+// book is where the bill is added up. It is safe for concurrent use.
 type book struct {
 	mu         sync.Mutex
 	bill       Bill
 	inferences []Inference
 }
 
-// charge prices an inference at its rates, with a tier's factor, and enters it.
+// charge prices an inference at its rates, with a tier's factor, and adds it.
 func (b *book) charge(i Inference, r rates, tier uint64) Inference {
 	cost := func(tokens int64, class int) int64 { return nano(tokens, r[class], tier) }
 	input, read := cost(i.InputTokens, classInput), cost(i.CacheReadTokens, classRead)
@@ -99,8 +98,8 @@ func (b *book) charge(i Inference, r rates, tier uint64) Inference {
 
 func (l *ClassLine) add(tokens, nano int64) { l.Tokens, l.NanoUSD = l.Tokens+tokens, l.NanoUSD+nano }
 
-// nano prices tokens at a rate in pico-USD and a tier in thousandths, rounded up. The largest product of a request that
-// the simulator accepts, ten million tokens at the dearest rate and tier, fits 64 bits.
+// nano prices tokens at a rate in pico-USD and a tier in thousandths, rounded up. The largest possible product, ten million tokens at the
+// highest rate and tier, fits in 64 bits.
 func nano(tokens int64, pico, tier uint64) int64 {
 	return int64((uint64(tokens)*pico*tier + 999_999) / 1_000_000)
 }

@@ -7,72 +7,73 @@ import (
 	"slices"
 )
 
-// Block is one block of an answer: exactly one of its fields is set, but for Citations, which stand beside a text or alone.
+// Block is one block of an answer. Exactly one of its fields is set, except that Citations may be beside a Text.
 type Block struct {
 	Text      string
 	Tool      *ToolUse
 	Reasoning *Reasoning
 	Result    *ServerResult
 	Citations []Citation
-	// Raw is a block in the dialect's own JSON, for what has no field here. A stream has it in one event, which Converse calls its start.
+	// Raw is a block in the JSON of the dialect, for blocks without a field here. A stream has it in one event; in Converse that is the
+	// block's start event.
 	Raw string
 }
 
 // ToolUse asks for a tool.
 type ToolUse struct {
 	Name   string
-	Input  string // JSON object; empty stands for {}
-	ID     string // empty is one that no other answer of the server has
+	Input  string // a JSON object; empty means {}
+	ID     string // empty means an id that no other answer of the server has
 	Server bool   // the service runs the tool, and a ServerResult follows
 
 	bare bool // streamed without any input, as Nova does where there is none
 }
 
-// Reasoning is what a model tells of its thoughts.
+// Reasoning is a model's reasoning.
 type Reasoning struct {
 	Text      string
-	Signature string // empty where the family has none
-	Redacted  []byte // in the place of both
+	Signature string // empty if the family has none
+	Redacted  []byte // replaces both
 }
 
-// ServerResult is what a tool that the service ran has answered.
+// ServerResult is the result of a tool that the service ran.
 type ServerResult struct {
-	ID      string // of the use; empty is that of the use before it
-	Type    string // empty is the tool's name with _result behind it
-	Content string // JSON list of contents; empty is none
+	ID      string // id of the tool use; empty means that of the use before it
+	Type    string // empty means the tool's name followed by _result
+	Content string // a JSON list of contents; empty means none
 	Failed  bool
 }
 
-// Citation says where a text is from.
+// Citation says where a text comes from.
 type Citation struct {
 	Title, Source string
-	Quote         string // the cited words; empty tells none
-	Location      string // JSON object, as {"documentChar":{...}} or {"web":{...}}; empty is the beginning of the first document
+	Quote         string // the cited words; empty means that they are not given
+	Location      string // a JSON object, such as {"documentChar":{...}} or {"web":{...}}; empty means the beginning of the first document
 }
 
-// Says is a text block.
+// Says returns a text block.
 func Says(text string) Block { return Block{Text: text} }
 
-// Uses is a block that asks for a tool with a JSON object; empty stands for {}.
+// Uses returns a block that asks for a tool with a JSON object; empty means {}.
 func Uses(name, input string) Block { return Block{Tool: &ToolUse{Name: name, Input: input}} }
 
-// Thinks is a block of reasoning.
+// Thinks returns a block of reasoning.
 func Thinks(text, signature string) Block {
 	return Block{Reasoning: &Reasoning{Text: text, Signature: signature}}
 }
 
-// Cites is a text with its sources.
+// Cites returns a text with its sources.
 func Cites(text string, sources ...Citation) Block { return Block{Text: text, Citations: sources} }
 
-// Runs is the use of a tool that the service runs, and Returns, behind it, what that tool has answered: a JSON list of contents.
+// Runs returns the use of a tool that the service runs; Returns has to follow it.
 func Runs(name, input string) Block {
 	return Block{Tool: &ToolUse{Name: name, Input: input, Server: true}}
 }
 
-// Returns is what the tool of the Runs before it has answered.
+// Returns returns the result of the tool in the Runs before it: a JSON list of contents.
 func Returns(content string) Block { return Block{Result: &ServerResult{Content: content}} }
 
-// named fills in what uses of tools and their results leave open.
+// named fills in the empty fields of tool uses and their results.
 func (r Reply) named(amazon bool) []Block {
 	if !slices.ContainsFunc(r.Blocks, func(b Block) bool { return b.Tool != nil || b.Result != nil }) {
 		return r.Blocks
@@ -107,7 +108,7 @@ func (r Reply) named(amazon bool) []Block {
 	return all
 }
 
-// counted is the text by which a block is billed.
+// counted returns the text that is counted to bill a block.
 func (b Block) counted() string {
 	switch {
 	case b.Tool != nil:
@@ -121,7 +122,7 @@ func (b Block) counted() string {
 	}
 }
 
-// json is a citation in Converse's words.
+// json returns a citation in Converse's form.
 func (c Citation) json() map[string]any {
 	told := map[string]any{}
 	location := c.Location
@@ -141,7 +142,7 @@ func (c Citation) json() map[string]any {
 	return told
 }
 
-// converse is a block in Converse's words.
+// converse returns a block in Converse's form.
 func (b Block) converse() any {
 	switch {
 	case b.Raw != "":
@@ -187,7 +188,7 @@ func (r *Reasoning) converse() map[string]any {
 	return map[string]any{"reasoningText": text}
 }
 
-// converseStart is a result without its content.
+// converseStart returns a result without its content.
 func (r *ServerResult) converseStart() map[string]any {
 	status := "success"
 	if r.Failed {
@@ -196,7 +197,7 @@ func (r *ServerResult) converseStart() map[string]any {
 	return map[string]any{"toolUseId": r.ID, "type": r.Type, "status": status}
 }
 
-// converseContent is the answer in Converse's blocks.
+// converseContent returns the answer's blocks in Converse's form.
 func converseContent(r Reply) []any {
 	content := []any{}
 	for _, b := range r.Blocks {
@@ -205,7 +206,7 @@ func converseContent(r Reply) []any {
 	return content
 }
 
-// blockEvents are the events of one block of an answer. Only uses of tools and their results have a start.
+// blockEvents returns the events of one block of an answer. Only tool uses and their results have a start.
 func blockEvents(i int, b Block) (events []event) {
 	start := func(d map[string]any) {
 		events = append(events, event{"contentBlockStart", map[string]any{"contentBlockIndex": i, "start": d}})
@@ -250,12 +251,12 @@ func blockEvents(i int, b Block) (events []event) {
 	return append(events, event{"contentBlockStop", map[string]any{"contentBlockIndex": i}})
 }
 
-// anthropic is a block in Anthropic's words.
+// anthropic returns a block in Anthropic's form.
 func (b Block) anthropic() map[string]any {
 	switch {
 	case b.Raw != "":
 		told := map[string]any{}
-		_ = json.Unmarshal([]byte(b.Raw), &told) // what is no object is told as an empty one
+		_ = json.Unmarshal([]byte(b.Raw), &told) // if it is not an object it is reported as an empty one
 		return told
 	case b.Tool != nil:
 		kind := "tool_use"
@@ -280,13 +281,13 @@ func (b Block) anthropic() map[string]any {
 	}
 }
 
-// anthropic is a citation in Anthropic's words, which are those of characters of a document.
+// anthropic returns a citation in Anthropic's form, always as characters of a document.
 func (c Citation) anthropic() map[string]any {
 	at := struct {
 		DocumentChar struct{ DocumentIndex, Start, End int }
 		Web          struct{ URL string }
 	}{}
-	_ = json.Unmarshal([]byte(c.Location), &at) // another location is told as the beginning
+	_ = json.Unmarshal([]byte(c.Location), &at) // another kind of location is reported as the beginning
 	if at.Web.URL != "" {
 		return map[string]any{"type": "web_search_result_location", "url": at.Web.URL, "title": c.Title, "cited_text": c.Quote, "encrypted_index": "-"}
 	}
@@ -300,12 +301,12 @@ func (c Citation) anthropic() map[string]any {
 	}
 }
 
-// anthropicBlock are the events of one block of an answer.
+// anthropicBlock returns the events of one block of an answer.
 func anthropicBlock(i int, b Block) []event {
 	first := b.anthropic()
 	var deltas []map[string]any
 	switch {
-	case b.Raw != "", b.Result != nil, b.Reasoning != nil && b.Reasoning.Redacted != nil: // they come whole
+	case b.Raw != "", b.Result != nil, b.Reasoning != nil && b.Reasoning.Redacted != nil: // these are sent in one piece
 	case b.Tool != nil:
 		first["input"] = map[string]any{}
 		deltas = append(deltas, map[string]any{"type": "input_json_delta", "partial_json": b.Tool.Input})

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// lookback is how many positions before a cache point are searched for an earlier write, the point's own included.
+// lookback is how many positions, counted backwards from a cache point and including its own, are searched for an earlier write.
 const lookback = 20
 
-// maxEntries bounds the cache; when it is full, what has lapsed goes first and then everything.
+// maxEntries bounds the cache; if it is full, expired entries are removed, and then all.
 const maxEntries = 1 << 16
 
 // promptCache remembers prefixes by a hash over model, profile and content. It is safe for concurrent use.
@@ -21,16 +21,16 @@ type promptCache struct {
 type cached struct {
 	ttl     time.Duration
 	expires time.Time
-	ready   bool // the response that wrote it has begun
+	ready   bool // the response of the request that wrote it has begun
 }
 
-// served is how a request's input splits into the classes that are billed apart.
+// served says how a request's input is split into the classes that are billed separately.
 type served struct {
 	input, read, write5m, write1h int
-	pending                       []*cached // written by this request, readable once its response begins
+	pending                       []*cached // written by this request, and readable once its response begins
 }
 
-// serve looks a prompt up, refreshes what it finds and writes what it does not.
+// serve looks a prompt up in the cache, renews what it finds and writes the rest.
 func (c *promptCache) serve(in *inference, now time.Time) served {
 	prefixes, sums := in.prefixes()
 	total := in.request.InputTokens
@@ -62,7 +62,7 @@ func (c *promptCache) serve(in *inference, now time.Time) served {
 			c.entries[prefixes[i]] = entry
 		}
 		if !entry.ready {
-			entry.ttl = max(entry.ttl, lifetime(ttl)) // an earlier request that failed may have asked for less
+			entry.ttl = max(entry.ttl, lifetime(ttl)) // an earlier request that failed may have asked for a shorter lifetime
 			s.pending = append(s.pending, entry)
 		}
 		entry.expires = later(entry.expires, now.Add(entry.ttl))
@@ -99,7 +99,7 @@ func lifetime(ttl string) time.Duration {
 	return 5 * time.Minute
 }
 
-// cacheable reports whether a prefix of so many tokens can be cached.
+// cacheable reports whether a prefix with this number of tokens can be cached.
 func (in *inference) cacheable(tokens int) bool {
 	rule := in.model.Cache
 	return tokens >= rule.Min && (rule.Max == 0 || tokens <= rule.Max)
@@ -136,7 +136,7 @@ func (in *inference) prefixes() ([][32]byte, []int) {
 	return hashes, sums
 }
 
-// begun makes what a request wrote readable: its response has begun.
+// begun makes what a request wrote readable, because its response has begun.
 func (c *promptCache) begun(s served) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -11,8 +11,7 @@ import (
 // list, read 2026-08-09).
 var checkPrices = map[string]int64{"contentFilter": 70_000, "promptAttack": 80_000, "sensitiveInformation": 100_000}
 
-// checks serves InvokeGuardrailChecks. What it finds is what Options.Assess finds: the results of its checks as JSON, in the place of
-// policies.
+// checks serves InvokeGuardrailChecks. Options.Assess makes the findings: its Policies are the results of the checks as a JSON object.
 func (s *Server) checks(w http.ResponseWriter, r *http.Request, seq int, body []byte) *refusal {
 	n, refused := parseJSON(body)
 	if refused == nil {
@@ -32,7 +31,7 @@ func (s *Server) checks(w http.ResponseWriter, r *http.Request, seq int, body []
 	}
 	found := map[string]any{}
 	if s.opts.Assess != nil {
-		_ = json.Unmarshal([]byte(s.opts.Assess("CHECKS", strings.Join(texts, "\n")).Policies), &found) // nothing was found where there is no object
+		_ = json.Unmarshal([]byte(s.opts.Assess("CHECKS", strings.Join(texts, "\n")).Policies), &found) // if it is not an object, nothing was found
 	}
 	results, usage, cost := map[string]any{}, map[string]any{}, int64(0)
 	for name, price := range checkPrices {
@@ -53,7 +52,7 @@ func (s *Server) checks(w http.ResponseWriter, r *http.Request, seq int, body []
 	return answer(w, map[string]any{"results": results, "usage": usage})
 }
 
-// unfound are the results of a check that found nothing.
+// unfound returns the results of a check that found nothing.
 func unfound(name string, check *node) map[string]any {
 	if name == "sensitiveInformation" {
 		return map[string]any{"results": []any{}, "truncated": false}

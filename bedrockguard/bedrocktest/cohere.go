@@ -6,7 +6,7 @@ import "encoding/json"
 // fields. Measured on the public template of Command R (2026-11): 2,000 documents of 32 bytes each are rendered to some 40,000 tokens.
 const documentFrame = 20
 
-// parseCohereChat reads the bodies of Command R: a message, the history before it, and documents to answer from.
+// parseCohereChat parses the bodies of Command R: a message, the history before it, and documents on which to base the answer.
 func (s *Server) parseCohereChat(n *node, in *inference) *refusal {
 	err := n.only("the request", "message", "chat_history", "documents", "preamble", "max_tokens", "temperature", "p", "k", "tools", "tool_results",
 		"stop_sequences", "seed", "search_queries_only", "prompt_truncation", "citation_quality", "return_prompt", "raw_prompting")
@@ -50,7 +50,7 @@ func (r Reply) cohereFinish() string {
 	return r.chosen(cohereWords)
 }
 
-// cohereChatAnswer holds no token counts: the response headers are the only source. Uses of tools have their own member.
+// cohereChatAnswer returns an answer, which has no token counts: only the response headers have them. Tool uses are in a field of their own.
 func cohereChatAnswer(in *inference, _ served, r Reply) any {
 	id := "cohere-" + itoa(r.seq)
 	history := append(in.history[:len(in.history):len(in.history)],
@@ -87,7 +87,7 @@ func cohereChatEvents(in *inference, sv served, r Reply) []event {
 	}, r)))
 }
 
-// parseCohereText reads the bodies of Command. Its prompt is billed once for each generation (as recorded, 2024).
+// parseCohereText parses the bodies of Command. Its prompt is billed once for each generation (as recorded, 2024).
 func (s *Server) parseCohereText(n *node, in *inference) *refusal {
 	members := []string{"prompt", "max_tokens", "temperature", "p", "k", "stop_sequences", "return_likelihoods", "stream", "num_generations", "truncate"}
 	if err := plain(members, "max_tokens")(s, n, in); err != nil {

@@ -2,22 +2,22 @@ package bedrocktest
 
 import "strings"
 
-// Compaction, in tokens. A request that allows it is taken to be compacted at least once, and once more for each 50,000 tokens of its
-// prompt, the shortest history that Anthropic lets a request name (2026-09).
+// Compaction, in tokens. A request that allows it is billed as if it were compacted at least once, and once more for each 50,000 tokens of
+// its prompt, the shortest history that Anthropic lets a request name (2026-09).
 const (
 	compactionTrigger = 50_000
 	leastSummary      = 500
 	mostSummary       = 5000
 )
 
-// iteration is one of the inferences of which an answer is made. Each is billed.
+// iteration is one of the inferences that make up an answer. Each is billed.
 type iteration struct {
 	kind   string // "compaction" or "message"
 	split  served
 	output int
 }
 
-// compaction notes that the service may shorten the history: an edit of that kind, or the field of 2026-09-04.
+// compaction sets whether the service may shorten the history: by an edit of that kind, or by the field of 2026-09-04.
 func (in *inference) compaction(n *node) {
 	if in.model.Provider != "anthropic" {
 		return
@@ -34,9 +34,9 @@ func (in *inference) compaction(n *node) {
 	}
 }
 
-// iterations returns what a request is billed as: nothing for one inference, else each pass over the history and the message behind
-// them. A pass reads the prompt and writes a summary that the request's maximum does not bound; the message reads the prompt and the
-// last summary. Both follow from the request alone, through the hash of its prompt.
+// iterations returns the inferences that a request is billed for, or nothing if there is only one: each compaction of the history, and then
+// the message. A compaction reads the prompt and writes a summary that the request's maximum does not bound; the message reads the prompt
+// and the last summary. Their sizes depend only on the request, through the hash of its prompt.
 func (in *inference) iterations(split served, output int) []iteration {
 	if !in.hidden.compacts {
 		return nil
@@ -58,7 +58,7 @@ func (in *inference) iterations(split served, output int) []iteration {
 	return append(all, iteration{kind: "message", split: served{input: total + summary, pending: all[0].split.pending}, output: output})
 }
 
-// iterationsJSON is how the usage of an answer lists them.
+// iterationsJSON lists them as the usage of an answer does.
 func iterationsJSON(all []iteration) []any {
 	var list []any
 	for _, i := range all {

@@ -34,7 +34,7 @@ func compatibleRoute(path string) (prefix, route, rest string) {
 
 func onMantle(r *http.Request) bool { return strings.HasPrefix(r.Host, "bedrock-mantle") }
 
-// compatible serves the routes, and reports false where a path is none of them.
+// compatible serves these routes, and returns false for any other path.
 func (s *Server) compatible(w http.ResponseWriter, r *http.Request, seq int, body []byte) bool {
 	prefix, route, rest := compatibleRoute(r.URL.EscapedPath())
 	if route == "" {
@@ -76,7 +76,7 @@ func listModels(w http.ResponseWriter) *refusal {
 	return answer(w, map[string]any{"object": "list", "data": data})
 }
 
-// compatibleDialect is how a route is asked and answers.
+// compatibleDialect returns the dialect of a route.
 func compatibleDialect(route string) dialect {
 	switch route {
 	case messagesRoute:
@@ -88,7 +88,7 @@ func compatibleDialect(route string) dialect {
 	}
 }
 
-// chats reports whether a model speaks OpenAI's dialects.
+// chats reports whether a model accepts OpenAI's dialects.
 func (m *model) chats() bool {
 	return m.Mode == "" && !contains([]string{"anthropic", "amazon", "meta", "cohere", "ai21"}, m.Provider)
 }
@@ -147,14 +147,14 @@ func (s *Server) compatibleModel(w http.ResponseWriter, r *http.Request, seq int
 	return s.infer(w, r, in, d, n.get("stream").is("true"))
 }
 
-// writeAs answers a refusal in the words of a route.
+// writeAs answers with a refusal in the form of a route.
 func (r *refusal) writeAs(route string, w http.ResponseWriter) {
 	w.Header().Set("content-type", "application/json")
 	w.WriteHeader(r.status)
 	_ = json.NewEncoder(w).Encode(r.told(route))
 }
 
-// told is an error as a route tells it.
+// told returns an error in the form of a route.
 func (r *refusal) told(route string) map[string]any {
 	kinds := map[int][2]string{ // of OpenAI and of Anthropic
 		400: {"invalid_request_error", "invalid_request_error"}, 401: {"authentication_error", "authentication_error"}, 403: {"permission_error", "permission_error"},
@@ -170,7 +170,7 @@ func (r *refusal) told(route string) map[string]any {
 	return map[string]any{"error": map[string]any{"type": kind[0], "message": r.message, "code": nil, "param": nil}}
 }
 
-// sse encodes an event of a stream as one of the web's.
+// sse encodes an event of a stream as a server-sent event.
 func (e event) sse(route string, fault FaultKind) []byte {
 	body := e.body
 	if e.kind == usageChunkEvent && fault == MissingUsage {
@@ -200,7 +200,7 @@ func (e event) sse(route string, fault FaultKind) []byte {
 // doneEvent ends a stream of chat completions.
 const doneEvent = "done"
 
-// chatStream are the chunks of a chat completion on its own route, where usage is told if it is asked for.
+// chatStream returns the chunks of a chat completion on its own route, where usage is only reported on request.
 func chatStream(in *inference, sv served, r Reply) []event {
 	head := func(delta map[string]any, finish any) map[string]any {
 		return map[string]any{

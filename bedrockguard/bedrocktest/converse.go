@@ -138,7 +138,7 @@ func (s *Server) converseMessages(n *node, in *inference) *refusal {
 	if len(list) == 0 {
 		return invalid("A conversation must start with a user message. Try again with a conversation that starts with a user message.")
 	}
-	var open []string // tool uses that wait for their results
+	var open []string // tool uses without a result yet
 	want := "user"
 	if list[0].get("role").text() == "assistant" && in.model.Provider == "anthropic" { // as recorded
 		want, in.hidden.leading = "assistant", true
@@ -183,7 +183,7 @@ func (s *Server) converseMessages(n *node, in *inference) *refusal {
 	return nil
 }
 
-// outOfTurn refuses the role of a message, in the service's words.
+// outOfTurn refuses a message with the wrong role, in the service's words.
 func outOfTurn(message int) *refusal {
 	if message == 0 {
 		return invalid("A conversation must start with a user message. Try again with a conversation that starts with a user message.")
@@ -191,12 +191,12 @@ func outOfTurn(message int) *refusal {
 	return invalid("A conversation must alternate between user and assistant roles. Make sure the conversation alternates between user and assistant roles and try again.")
 }
 
-// blank refuses a text without anything in it.
+// blank refuses an empty text.
 func (in *inference) blank() *refusal {
 	return invalid("The text field in the ContentBlock object at messages.%d.content.%d is blank. Add text to the text field, and try again.", in.message, in.block)
 }
 
-// paired checks that exactly the tools used in one message are answered in the next, each of them once.
+// paired checks that the next message has exactly one result for each tool that is used in a message.
 func paired(message int, used, answered []string) *refusal {
 	for i, id := range answered {
 		switch {
@@ -214,7 +214,7 @@ func paired(message int, used, answered []string) *refusal {
 	return nil
 }
 
-// spoken checks that tools are used by the assistant and answered by the user, under ids that are given and differ.
+// spoken checks that tools are used by the assistant and answered by the user, with ids that are set and differ.
 func spoken(role string, message int, used, answered []string) *refusal {
 	if role == "user" && len(used) > 0 {
 		return invalid("The toolUse blocks at messages.%d.content belong to the assistant: a user message can't hold them.", message)
@@ -274,14 +274,14 @@ func (s *Server) converseBlock(b *node, in *inference, used, answered *[]string)
 	return nil
 }
 
-// serverToolUse is the type of a use of a tool that the service runs.
+// serverToolUse is the type of the use of a tool that the service runs.
 const serverToolUse = "server_tool_use"
 
 func (s *Server) converseToolResult(b, v *node, in *inference, answered *[]string) *refusal {
 	if err := v.only("toolResult", "toolUseId", "content", "status", "type"); err != nil {
 		return err
 	}
-	if v.get("type") == nil { // results of tools that the service runs stand in the assistant's own message
+	if v.get("type") == nil { // results of tools that the service runs are in the assistant's own message
 		*answered = append(*answered, v.get("toolUseId").text())
 	}
 	media := 0
@@ -335,7 +335,7 @@ func (in *inference) image(s *Server, raw string, data *node) {
 	in.add(s, messages, raw, imageTokens(in.model, data.text()))
 }
 
-// seeImages notes that there are images: adding the first or removing the last one changes the whole message level.
+// seeImages records that there are images: adding the first or removing the last one changes the whole message level.
 func (in *inference) seeImages() {
 	if !in.hasImages {
 		in.hasImages = true

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// converseUsage is the usage of Converse and its stream.
+// converseUsage returns the usage of an answer or a stream of Converse.
 type converseUsage struct {
 	InputTokens     int      `json:"inputTokens"`
 	OutputTokens    int      `json:"outputTokens"`
@@ -21,8 +21,8 @@ type converseUsage struct {
 
 func usageJSON(in *inference, sv served, output int) *converseUsage {
 	usage := &converseUsage{InputTokens: sv.input, OutputTokens: output, TotalTokens: sv.input + output + sv.read + sv.write5m + sv.write1h}
-	// The counters are left out where there is no cache, by streams and by Nova for requests without a point, and by Sonnet 5 where
-	// nothing was written (as recorded to 2026-08).
+	// The counters are missing if there is no cache, in streams and from Nova for requests without a point, and from Sonnet 5 if nothing was
+	// written (as recorded up to 2026-08).
 	written := sv.write5m + sv.write1h
 	nova := in.model.Provider == "amazon"
 	asked := in.marked || sv.read+written > 0
@@ -32,7 +32,7 @@ func usageJSON(in *inference, sv served, output int) *converseUsage {
 			usage.Write, usage.WriteCount = &written, &written
 		}
 	}
-	if !nova { // which was recorded without details
+	if !nova { // it was recorded without details
 		if sv.write1h > 0 {
 			usage.Details = append(usage.Details, map[string]any{"ttl": "1h", "inputTokens": sv.write1h})
 		}
@@ -66,12 +66,12 @@ func converseEvents(in *inference, sv served, r Reply) []event {
 	return append(events, event{"messageStop", stop}, event{metadataEvent, in.servedAs(metadata, r)})
 }
 
-// addFields tells the fields that the model answers beside Converse's own.
+// addFields adds the fields that the model answers besides Converse's own.
 func (r Reply) addFields(told map[string]any) {
 	if r.Fields != "" {
 		told["additionalModelResponseFields"] = json.RawMessage(r.Fields)
 	}
 }
 
-// latencyMs is what the answer tells of its duration.
+// latencyMs returns the duration that the answer reports.
 func (r Reply) latencyMs() int64 { return max(r.Latency.Milliseconds(), 1) }

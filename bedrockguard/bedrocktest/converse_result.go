@@ -2,11 +2,11 @@ package bedrocktest
 
 import "strings"
 
-// notedDocument is what stands in the place of a document that a model is not given, in tokens (recorded on Pixtral: some 20).
+// notedDocument is how many tokens a short note has, which replaces a document that a model does not get (recorded on Pixtral: some 20).
 const notedDocument = 24
 
-// unread is the text of a result of a tool with documents in it for a family that is not given them; empty for any other result.
-// Recorded: documents in results of tools do not reach Llama and Pixtral.
+// unread returns the text of a tool result with documents, for a family that does not get these; empty for any other result. Recorded:
+// documents in tool results do not reach Llama and Pixtral.
 func (in *inference) unread(result *node) string {
 	if in.model.Provider == "anthropic" || in.model.Provider == "amazon" {
 		return ""

@@ -1,7 +1,7 @@
 package bedrocktest
 
-// insertedSystem reads what the system says between the messages, and which tools it adds and removes there. It speaks without a turn of
-// its own: who follows is who would have followed.
+// insertedSystem parses a system message between the other messages, and the tools that it adds and removes. It is not a turn: the message
+// after it must be the one that would have followed without it.
 func (s *Server) insertedSystem(m *node, in *inference) *refusal {
 	content := m.get("content").list()
 	if len(content) == 0 {

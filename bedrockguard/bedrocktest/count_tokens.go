@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// countTokens serves CountTokens, which is free. It takes bare ids of those Anthropic models alone that the runtime counts for.
+// countTokens serves CountTokens, which is free. It only accepts model ids without a profile, of those Anthropic models for which the
+// runtime counts.
 func (s *Server) countTokens(w http.ResponseWriter, n *node, in *inference, profile string) *refusal {
 	if profile != "" || !countable(in.model) {
 		return invalid("The provided model doesn't support counting tokens.")
@@ -28,7 +29,7 @@ func (s *Server) countTokens(w http.ResponseWriter, n *node, in *inference, prof
 	return answer(w, map[string]any{"inputTokens": in.request.InputTokens})
 }
 
-// countInput parses either form in which a prompt is handed over.
+// countInput parses either of the two forms of a prompt.
 func (s *Server) countInput(input *node, in *inference) *refusal {
 	converse, invoke := input.get("converse"), input.get("invokeModel")
 	switch {
@@ -59,7 +60,7 @@ func (s *Server) countInput(input *node, in *inference) *refusal {
 	return s.parseAnthropic(parsed, in)
 }
 
-// runsAtProvider reports whether a tool of Claude is run by its maker.
+// runsAtProvider reports whether a tool of Claude is run by Anthropic.
 func runsAtProvider(kind string) bool {
 	for _, prefix := range []string{"web_search_", "web_fetch_", "code_execution_", "advisor_"} {
 		if strings.HasPrefix(kind, prefix) {
@@ -69,8 +70,8 @@ func runsAtProvider(kind string) bool {
 	return false
 }
 
-// countable reports whether the runtime counts for a model: generations 3.5 to 4.6 of Claude, as observed up to November
-// 2026. Later ones are counted by another endpoint.
+// countable reports whether the runtime counts for a model: generations 3.5 to 4.6 of Claude, as observed up to November 2026. Another
+// endpoint counts for later ones.
 func countable(m *model) bool {
 	for _, family := range []string{
 		"claude-3-5-", "claude-3-7-", "claude-opus-4-2025", "claude-opus-4-1-", "claude-opus-4-5-", "claude-opus-4-6-",

@@ -2,7 +2,7 @@ package bedrocktest
 
 import "strings"
 
-// dialect is how a family of models is asked and answers through InvokeModel.
+// dialect is the form of a model family's requests and answers in InvokeModel.
 type dialect struct {
 	parse  func(*Server, *node, *inference) *refusal
 	answer func(*inference, served, Reply) any
@@ -160,7 +160,7 @@ func (s *Server) novaBlock(b *node, in *inference) *refusal {
 	return nil
 }
 
-// novaText reads a block that may carry its cache point inside, as Nova's own bodies do.
+// novaText parses a block that may contain its cache point, as Nova's own bodies do.
 func (s *Server) novaText(section string, b *node, in *inference) *refusal {
 	text := b.get("text")
 	if text.text() == "" {
@@ -198,7 +198,7 @@ func novaEvents(in *inference, sv served, r Reply) []event {
 	events := []event{chunk(map[string]any{"messageStart": map[string]any{"role": "assistant"}})}
 	for i, b := range r.Blocks {
 		for _, e := range blockEvents(i, b) {
-			if events = append(events, chunk(map[string]any{e.kind: e.body})); e.kind == "contentBlockDelta" { // each is followed by a stop
+			if events = append(events, chunk(map[string]any{e.kind: e.body})); e.kind == "contentBlockDelta" { // each is followed by a stop event
 				events = append(events, chunk(map[string]any{"contentBlockStop": map[string]any{"contentBlockIndex": i}}))
 			}
 		}
@@ -247,7 +247,7 @@ func llamaEvents(in *inference, sv served, r Reply) []event {
 	}, r)))
 }
 
-// mistralAnswer holds no token counts: the response headers are the only source.
+// mistralAnswer returns an answer, which has no token counts: only the response headers have them.
 func mistralAnswer(_ *inference, _ served, r Reply) any {
 	return map[string]any{"outputs": []any{map[string]any{"text": r.Text, "stop_reason": r.chosen(promptWords)}}}
 }
@@ -357,7 +357,7 @@ func chatAnswer(in *inference, sv served, r Reply) any {
 	}
 }
 
-// chatMessage is the answer as one message: text, uses of tools, and reasoning beside them.
+// chatMessage returns the answer as one message: text, tool uses, and reasoning beside them.
 func chatMessage(r Reply) map[string]any {
 	message := map[string]any{"role": "assistant", "content": nil}
 	if r.Text != "" {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// documentFormat returns the name that Converse has for a media type; empty for one that is no document.
+// documentFormat returns Converse's name for a media type; empty if it is not a document.
 func documentFormat(mediaType string) string {
 	switch mediaType {
 	case "application/pdf":
@@ -24,9 +24,9 @@ func documentFormat(mediaType string) string {
 	}
 }
 
-// documentTokens counts a document given in base64 by what a model is shown of it: the text of a plain file as it stands, the text of
-// an office file unpacked, each page of a PDF as its text and as a picture. A file that can't be opened is counted by its size, three
-// bytes a token. marks are what the service puts into the text of a PDF that is cited.
+// documentTokens counts a document in base64 by what a model gets of it: the text of a plain file; the unpacked text of an office file; the
+// text and an image of each page of a PDF. A file that can't be opened counts one token for three bytes. marks are the tokens that the
+// service adds to the text of a PDF with citations.
 func (s *Server) documentTokens(m *model, format, data string) (n, marks int) {
 	raw, err := base64.StdEncoding.DecodeString(data)
 	if err != nil {
@@ -46,7 +46,7 @@ func (s *Server) documentTokens(m *model, format, data string) (n, marks int) {
 	case "docx":
 		if text, pictures, ok := readDocx(raw); ok {
 			n := s.count(m, text) + officeFrame
-			if m.Provider == "amazon" { // Claude is given the text alone; Nova reads the pictures, too (Nova's guide, 2026-11)
+			if m.Provider == "amazon" { // Claude only gets the text; Nova reads the images too (Nova's guide, 2026-11)
 				for _, p := range pictures {
 					n += imageTokens(m, p)
 				}
@@ -63,9 +63,8 @@ func (s *Server) documentTokens(m *model, format, data string) (n, marks int) {
 	return len(raw)/3 + 1, 0
 }
 
-// officeFrame is what stands around the text of an office file, in tokens. Recorded on Claude Sonnet 4.5: 42 around a document of Word, 80
-// around a sheet.
+// officeFrame is how many tokens surround the text of an office file. Recorded on Claude Sonnet 4.5: 42 for a Word document, 80 for a sheet.
 const officeFrame = 90
 
-// pageTokens is the picture of one page of a PDF, in tokens: the family's largest image.
+// pageTokens is the tokens of the image of a PDF page: those of the family's largest image.
 func pageTokens(m *model) int { return imageTokens(m, "") }

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// oneText reads a text to embed, which has the model's window to itself. One that is longer is refused, unless the request has it cut.
+// oneText parses a text to embed, which may fill the model's window. A longer one is refused, unless the request asks for it to be cut.
 func (s *Server) oneText(in *inference, text *node, cut bool) *refusal {
 	b := in.addText(s, messages, text, text)
 	if b.tokens <= in.model.Window {
@@ -19,8 +19,8 @@ func (s *Server) oneText(in *inference, text *node, cut bool) *refusal {
 	return nil
 }
 
-// mediaLimit is the longest video or sound that is embedded at once, in seconds (Nova's guide, 2026-11). The simulator does not open
-// media: each is taken to be that long.
+// mediaLimit is the length, in seconds, of the longest video or audio that is embedded at once (Nova's guide, 2026-11). The simulator does
+// not open media: all count with this length.
 const mediaLimit = 30
 
 func (s *Server) parseTitanEmbed(n *node, in *inference) *refusal {
@@ -47,7 +47,7 @@ func (s *Server) parseTitanEmbed(n *node, in *inference) *refusal {
 	return s.oneText(in, text, false)
 }
 
-// titanEmbedAnswer tells the second generation's vectors by their type, too (as recorded).
+// titanEmbedAnswer returns an answer; the second generation also lists the vectors by their type (as recorded).
 func titanEmbedAnswer(in *inference, sv served, _ Reply) any {
 	v := in.vectors[0]
 	told := map[string]any{"embedding": v.floats(), "inputTextTokenCount": sv.input}
@@ -167,8 +167,8 @@ func cohereDimensions(m *model) int {
 	return 1024
 }
 
-// cohereEmbedAnswer tells no tokens: the header is the only source. Vectors stand by their type where a type is asked for, and in the
-// fourth generation always.
+// cohereEmbedAnswer returns an answer, which has no token counts: only the header has them. Vectors are listed by type if the request asks
+// for types, and always in the fourth generation.
 func cohereEmbedAnswer(in *inference, _ served, _ Reply) any {
 	told := map[string]any{"id": "embed-" + itoa(in.request.Seq), "response_type": "embeddings_floats"}
 	texts, plain, byType := []any{}, []any{}, map[string]any{}
@@ -195,8 +195,8 @@ func cohereEmbedAnswer(in *inference, _ served, _ Reply) any {
 	return told
 }
 
-// A search unit of a rerank request is one query with up to 100 chunks of documents. A document of more than 512 tokens, the query's
-// included, is several chunks; a query takes at most half of one (Amazon Bedrock's pricing page and Cohere's guide, 2026-11).
+// A search unit of a rerank request is one query with up to 100 chunks of documents. A document with more than 512 tokens, including the
+// query's, is several chunks; a query takes at most half of a chunk (Amazon Bedrock's pricing page and Cohere's guide, 2026-11).
 const (
 	chunksPerQuery = 100
 	chunkTokens    = 512
@@ -235,7 +235,7 @@ func (s *Server) parseRerank(n *node, in *inference) *refusal {
 	return nil
 }
 
-// ranked notes how many results are asked for.
+// ranked sets how many results are returned.
 func (in *inference) ranked(n *node, documents int) *refusal {
 	in.topN = documents
 	if top := n.get("top_n"); top != nil {
@@ -248,7 +248,7 @@ func (in *inference) ranked(n *node, documents int) *refusal {
 	return nil
 }
 
-// rerankAnswer ranks documents by how many words of the query they hold, so that a test can tell the first from the last.
+// rerankAnswer ranks documents by how many words of the query they contain, so that a test can predict the order.
 func rerankAnswer(in *inference, _ served, _ Reply) any {
 	words := strings.Fields(strings.ToLower(in.request.LastText))
 	results := make([]map[string]any, in.request.Messages)

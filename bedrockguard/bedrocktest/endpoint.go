@@ -5,8 +5,8 @@ import "strings"
 // isEndpoint reports whether an id is that of a SageMaker endpoint, which Bedrock calls for models of its marketplace.
 func isEndpoint(id string) bool { return strings.HasPrefix(id, "arn:aws:sagemaker:") }
 
-// endpointDialect is that of the servers that such endpoints run: a prompt or messages beside settings that are the server's own, and a
-// completion of text (as recorded, 2025). There is no price by token; the bill has that of the model that Options.Models names.
+// endpointDialect is the dialect of the servers on such endpoints: a prompt or messages with the server's own settings, and a text
+// completion (as recorded, 2025). There is no price by token; the bill uses that of the model in Options.Models.
 func endpointDialect() dialect {
 	return dialect{(*Server).parseEndpoint, endpointAnswer, endpointEvents}
 }

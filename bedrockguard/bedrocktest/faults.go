@@ -8,11 +8,11 @@ import (
 // FaultKind is something that goes wrong with a request.
 type FaultKind string
 
-// The faults. Those of the first group answer before the model runs and are not billed; all others are.
+// The faults. Those of the first group end a request before the model runs and are not billed; all others are billed.
 const (
 	Throttle    FaultKind = "throttle"    // 429 ThrottlingException
 	Unavailable FaultKind = "unavailable" // 503 ServiceUnavailableException
-	NotReady    FaultKind = "not-ready"   // 429 ModelNotReadyException, which imported models begin with
+	NotReady    FaultKind = "not-ready"   // 429 ModelNotReadyException, which imported models return at first
 	OverQuota   FaultKind = "over-quota"  // 400 ServiceQuotaExceededException
 	Expired     FaultKind = "expired"     // 403 ExpiredTokenException
 	Denied      FaultKind = "denied"      // 403 AccessDeniedException
@@ -21,14 +21,14 @@ const (
 	ModelTimeout FaultKind = "model-timeout" // 408 ModelTimeoutException
 	ModelError   FaultKind = "model-error"   // 424 ModelErrorException
 	Reset        FaultKind = "reset"         // the connection is reset before the answer begins
-	Stall        FaultKind = "stall"         // no answer until the client gives up, Options.StallLimit at most; then a reset
-	Truncate     FaultKind = "truncate"      // the answer is cut in its middle
-	MissingUsage FaultKind = "missing-usage" // a complete answer that tells no usage
+	Stall        FaultKind = "stall"         // no answer until the client gives up, or for Options.StallLimit; then a reset
+	Truncate     FaultKind = "truncate"      // the answer is cut in the middle
+	MissingUsage FaultKind = "missing-usage" // a complete answer without usage
 )
 
-// The faults of streams. An exception as the very first frame, behind HTTP 200, comes before the model runs and is not billed. One in
-// the middle of a stream comes after content, and all of the answer is billed. An operation without a stream answers with the HTTP
-// status of the exception, and is billed by that.
+// The faults of streams. An exception as the very first frame, after HTTP 200, comes before the model runs and is not billed. One in the
+// middle of a stream comes after content, and the whole answer is billed. An operation without a stream answers with the HTTP status of the
+// exception, and is billed accordingly.
 const (
 	ThrottledAtFirst     FaultKind = "throttled-at-first"     // throttlingException, 429
 	UnavailableAtFirst   FaultKind = "unavailable-at-first"   // serviceUnavailableException, 503
@@ -40,11 +40,11 @@ const (
 	TimeoutMidStream     FaultKind = "timeout-mid-stream"     // modelTimeoutException in mid-stream of InvokeModel, 408
 )
 
-// Faults decides what goes wrong with the request of the given number, from 1; empty lets it pass. It is called once for each
-// valid request and must be safe for concurrent use.
+// Faults returns the fault of the request with the given number, counted from 1, or empty for none. It is called once for each valid request
+// and must be safe for concurrent use.
 type Faults func(seq int) FaultKind
 
-// Script gives the first requests these faults, in order. An empty kind is a request that passes.
+// Script gives the first requests these faults, in order. An empty kind is no fault.
 func Script(kinds ...FaultKind) Faults {
 	return func(seq int) FaultKind {
 		if seq > len(kinds) {
@@ -54,8 +54,7 @@ func Script(kinds ...FaultKind) Faults {
 	}
 }
 
-// When gives the requests that match, by their model, operation or content, these faults, in order, and lets all others pass. It is for
-// Options.FaultFor.
+// When gives the first requests for which match returns true these faults, in order, and all others none. It is for Options.FaultFor.
 func When(match func(Request) bool, kinds ...FaultKind) func(Request) FaultKind {
 	var matched atomic.Int64
 	return func(r Request) FaultKind {
@@ -69,8 +68,7 @@ func When(match func(Request) bool, kinds ...FaultKind) func(Request) FaultKind 
 	}
 }
 
-// RandomFaults gives the part rate of all requests, from 0 to 1, a fault of any kind. A request's fault depends on the seed and its
-// number alone.
+// RandomFaults gives the share rate of all requests, from 0 to 1, a random fault. A request's fault depends only on the seed and its number.
 func RandomFaults(seed uint64, rate float64) Faults { return random(seed, rate, unaryFaults()) }
 
 // RandomStreamFaults is RandomFaults with the faults of streams among the kinds.
@@ -92,7 +90,7 @@ func random(seed uint64, rate float64, kinds []FaultKind) Faults {
 	}
 }
 
-// status returns the answer of a fault that has one.
+// status returns the answer to a request with this fault, or nil if the fault has none.
 func (k FaultKind) status() *refusal {
 	switch k {
 	case Throttle, ThrottledAtFirst, ThrottledMidStream:
@@ -152,7 +150,7 @@ func (k FaultKind) exception() string {
 	}
 }
 
-// exceptionBody is the event that a stream with this fault ends with.
+// exceptionBody returns the event with which a stream with this fault ends.
 func (k FaultKind) exceptionBody() map[string]any {
 	body := map[string]any{"type": k.exception(), "message": k.status().message}
 	if k == StreamError {

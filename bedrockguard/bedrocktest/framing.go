@@ -2,25 +2,25 @@ package bedrocktest
 
 import "strings"
 
-// framing is what a family's template, and its tokenizer, add to the plain count of a request. The figures are readings of recorded
-// usage from 15 public repositories, 2024-01 to 2026-08 (`make recordings`), each a little above the most that was seen, so that a
-// test's bill is not below AWS's; those of Anthropic's tools are beside what Anthropic publishes for each model (tool use overview,
-// read 2026-11). A family of which nothing is known has the largest figures of its maker.
+// framing is what a family's template and tokenizer add to the plain count of a request. The figures come from recorded usage in 15 public
+// repositories, 2024-01 to 2026-08 (`make recordings`), each a little above the largest that was seen, so that a test's bill is not below
+// AWS's. Those for Anthropic's tools are in addition to what Anthropic publishes for each model (tool use overview, read 2026-11). A family
+// without recordings has the largest figures of its maker.
 type framing struct {
-	scale    int // what its tokenizer makes of a text, in thousandths of the plain count
-	request  int // once, behind everything: never read from the cache
-	message  int // once for each
-	tools    int // once where tools are offered
-	forced   int // in the place of tools where one has to be used
-	thinking int // once where extended thinking has a budget
-	page     int // once for each page of a PDF
-	leading  int // once where the conversation begins with the assistant
+	scale    int // the tokens that its tokenizer makes of a text, in thousandths of the plain count
+	request  int // once, after everything else: never read from the cache
+	message  int // for each message
+	tools    int // once if tools are offered
+	forced   int // instead of tools if one has to be used
+	thinking int // once if extended thinking has a budget
+	page     int // for each page of a PDF
+	leading  int // once if the conversation begins with the assistant
 }
 
 // toolsOfClaude is the most that was recorded of tools on Claude 4.5 and 4.6.
 const toolsOfClaude = 500
 
-// framings are by the beginning of the model's id; the longest one counts.
+// framings are indexed by the beginning of the model's id; the longest one that fits applies.
 var framings = map[string]framing{
 	"":                           {scale: 1100, request: 7, message: 4},
 	"anthropic.":                 {scale: 1150, request: 6, message: 4, tools: toolsOfClaude, forced: 600, thinking: 40, page: 180, leading: 14},
@@ -32,8 +32,8 @@ var framings = map[string]framing{
 	"anthropic.claude-sonnet-4":  {scale: 1150, request: 6, message: 4, tools: toolsOfClaude, forced: 600, thinking: 40, page: 180, leading: 14},
 	"anthropic.claude-haiku-4-5": {scale: 1150, request: 6, message: 4, tools: toolsOfClaude, forced: 600, thinking: 40, page: 180, leading: 14},
 	"anthropic.claude-opus-4":    {scale: 1150, request: 6, message: 4, tools: toolsOfClaude, forced: 600, thinking: 40, page: 180, leading: 14},
-	// Since Opus 4.7 another tokenizer makes up to a third more of a text (Anthropic, 2026). The plain count is dense enough for it:
-	// Sonnet 5 was recorded at 0.95 to 1.04 of what it comes to.
+	// Since Opus 4.7 another tokenizer makes up to a third more tokens of a text (Anthropic, 2026). The plain count is high enough for it:
+	// Sonnet 5 was recorded with 0.95 to 1.04 times the plain count.
 	"anthropic.claude-opus-4-7": {scale: 1150, request: 6, message: 4, tools: toolsOfClaude, forced: 600, thinking: 40, page: 180, leading: 14},
 	"anthropic.claude-opus-4-8": {scale: 1150, request: 6, message: 4, tools: toolsOfClaude, forced: 600, thinking: 40, page: 180, leading: 14},
 	"anthropic.claude-sonnet-5": {scale: 1150, request: 6, message: 4, tools: 380, forced: 600, thinking: 40, page: 180, leading: 14},
@@ -49,7 +49,7 @@ var framings = map[string]framing{
 	"meta.":                          {scale: 1100, message: 4, tools: 60, forced: 60},
 }
 
-// framingOf is the framing of a model.
+// framingOf returns the framing of a model.
 func framingOf(m *model) framing {
 	m.frame.Do(func() {
 		longest := ""
@@ -63,8 +63,8 @@ func framingOf(m *model) framing {
 	return m.framed
 }
 
-// frameOf is the framing of a request. Where a test counts by itself, its texts are as long as it says, and four tokens frame a message,
-// so that a bill can be worked out by hand; tools and what else is hidden cost what they do.
+// frameOf returns the framing of a request. If a test has its own CountTokens, texts have the length that it returns, and a message adds
+// four tokens, so that the bill can be calculated by hand; tools and hidden text cost as usual.
 func (s *Server) frameOf(m *model) framing {
 	f := framingOf(m)
 	if s.opts.CountTokens != nil {
@@ -73,8 +73,7 @@ func (s *Server) frameOf(m *model) framing {
 	return f
 }
 
-// scaled is a plain count of the tokens of so many bytes as the model's tokenizer has it. No tokenizer makes more tokens of a text than
-// it has bytes.
+// scaled converts a plain count into the tokens of the model's tokenizer, at most one for each byte.
 func (s *Server) scaled(m *model, plain, length int) int {
 	return max(plain, min((plain*s.frameOf(m).scale+999)/1000, length))
 }

@@ -9,14 +9,14 @@ import (
 // textUnitCharacters is how many characters one text unit of a guardrail covers (Amazon Bedrock's pricing page, 2026-11).
 const textUnitCharacters = 1000
 
-// policy is one policy of a guardrail: the counter that tells its units, and the list price of one unit in nano-USD.
+// policy is one policy of a guardrail: the field that counts its units, and the list price of one unit in nano-USD.
 type policy struct {
 	counter string
 	price   int64
 }
 
-// policies are those of a guardrail that has them all, at the list prices read on 2026-11-20: 0.15 USD per 1,000 text units for content
-// and for topics, 0.10 for sensitive information and for grounding, 0.17 for automated reasoning; words are free.
+// policies returns the policies of a guardrail that has all, at the list prices read on 2026-11-20: 0.15 USD per 1,000 text units for
+// content and for topics, 0.10 for sensitive information and for grounding, 0.17 for automated reasoning; words are free.
 func policies() []policy {
 	return []policy{
 		{"contentPolicyUnits", 150_000},
@@ -32,10 +32,10 @@ func policies() []policy {
 // guardrailImage is the list price of one image in nano-USD: 0.75 USD per 1,000, read on 2026-11-20.
 const guardrailImage = 750_000
 
-// evaluation is what one guardrail evaluated of one side of an answer.
+// evaluation is how much one guardrail evaluated, of either the input or the output.
 type evaluation struct{ units, images int64 }
 
-// nanoUSD is the price of all policies together.
+// nanoUSD returns the price of all policies together.
 func (e evaluation) nanoUSD() (total int64) {
 	for _, p := range policies() {
 		total += e.units * p.price
@@ -43,7 +43,7 @@ func (e evaluation) nanoUSD() (total int64) {
 	return total + e.images*guardrailImage
 }
 
-// usage is how the service tells it.
+// usage returns it as the service reports it.
 func (e evaluation) usage() map[string]any {
 	told := map[string]any{"contentPolicyImageUnits": e.images, "automatedReasoningPolicies": 0}
 	for _, p := range policies() {
@@ -52,7 +52,7 @@ func (e evaluation) usage() map[string]any {
 	return told
 }
 
-// textUnits returns the units of one text. A text of no characters makes none.
+// textUnits returns the units of one text. An empty text has none.
 func textUnits(characters int) int64 {
 	return int64((characters + textUnitCharacters - 1) / textUnitCharacters)
 }
@@ -68,8 +68,8 @@ func (in *inference) guarded(section, text string) {
 	in.guardedTexts[len(in.guardedTexts)-1] += utf8.RuneCountInString(text)
 }
 
-// askGuardrails notes which guardrails evaluate a request: those that are enforced, and the one that it names. Models that embed or rank
-// have none.
+// askGuardrails sets which guardrails evaluate a request: those that are enforced, and the one that it names. Models that embed or rank have
+// none.
 func (s *Server) askGuardrails(in *inference, named, version string, traced bool) *refusal {
 	if named != "" && s.opts.Guardrails != nil && !contains(s.opts.Guardrails, named) && !contains(s.opts.EnforcedGuardrails, named) {
 		return invalid("The guardrail identifier or version provided in the request does not exist.")
@@ -88,7 +88,7 @@ func (s *Server) askGuardrails(in *inference, named, version string, traced bool
 	return nil
 }
 
-// evaluations returns what each guardrail evaluates of the request and of the reply.
+// evaluations returns how much each guardrail evaluates of the request and of the reply.
 func (in *inference) evaluations(r Reply) (input, output evaluation) {
 	for _, characters := range in.guardedTexts {
 		input.units += textUnits(characters)
@@ -98,14 +98,14 @@ func (in *inference) evaluations(r Reply) (input, output evaluation) {
 	return input, output
 }
 
-// guardrailsNanoUSD is what all guardrails of an inference cost together.
+// guardrailsNanoUSD returns the price of all guardrails of an inference.
 func (in *inference) guardrailsNanoUSD(r Reply) int64 {
 	input, output := in.evaluations(r)
 	return int64(len(in.guardrails)) * (input.nanoUSD() + output.nanoUSD())
 }
 
-// guardrailTrace is what an answer tells of its guardrails; nil when it tells nothing. Converse and InvokeModel name the two sides
-// differently.
+// guardrailTrace returns what an answer reports of its guardrails, or nil. Converse and InvokeModel have different names for input and
+// output.
 func (in *inference) guardrailTrace(r Reply, inputKey, outputKey string) map[string]any {
 	if in.traced == 0 {
 		return nil
@@ -119,7 +119,7 @@ func (in *inference) guardrailTrace(r Reply, inputKey, outputKey string) map[str
 		list = append(list, map[string]any{id: assessed})
 	}
 	told := map[string]any{inputKey: before, outputKey: after}
-	if outputKey == "outputs" { // InvokeModel lists what Converse keeps by id
+	if outputKey == "outputs" { // InvokeModel has a list where Converse has a map by id
 		told[outputKey] = list
 	}
 	withheld := []any{}
@@ -148,19 +148,19 @@ func (in *inference) guardedCharacters() (n int) {
 	return n
 }
 
-// assessment is what one guardrail tells of one side.
+// assessment returns what one guardrail reports of the input or the output.
 func (in *inference) assessment(id string, e evaluation, characters int, found string) map[string]any {
 	return assessment(id, in.guardrailVersion, e, characters, found)
 }
 
-// assessment is what a guardrail tells of a text: what it found, as a JSON object, what it looked at, and who owns it.
+// assessment returns what a guardrail reports of a text: its findings, as a JSON object, how much it evaluated, and who owns it.
 func assessment(id, version string, e evaluation, characters int, found string) map[string]any {
 	if version == "" {
 		version = "DRAFT"
 	}
 	name := id[strings.LastIndexByte(id, '/')+1:]
 	told := map[string]any{}
-	_ = json.Unmarshal([]byte(found), &told) // nothing was found where there is no object
+	_ = json.Unmarshal([]byte(found), &told) // if it is not an object, nothing was found
 	told["invocationMetrics"] = map[string]any{
 		"guardrailProcessingLatency": 1, "usage": e.usage(),
 		"guardrailCoverage": map[string]any{"textCharacters": map[string]any{"guarded": characters, "total": characters}},
@@ -172,7 +172,7 @@ func assessment(id, version string, e evaluation, characters int, found string) 
 	return told
 }
 
-// applyGuardrail serves ApplyGuardrail: each text is evaluated and billed by itself.
+// applyGuardrail serves ApplyGuardrail: each text is evaluated and billed separately.
 func (s *Server) applyGuardrail(id string, n *node) (evaluation, string, *refusal) {
 	var e evaluation
 	var texts []string
@@ -197,7 +197,7 @@ func (s *Server) applyGuardrail(id string, n *node) (evaluation, string, *refusa
 	return e, strings.Join(texts, "\n"), nil
 }
 
-// applied is the answer of ApplyGuardrail about a text.
+// applied returns the answer of ApplyGuardrail about a text.
 func (s *Server) applied(n *node, id, version string, e evaluation, text string) map[string]any {
 	var found Finding
 	if s.opts.Assess != nil {
@@ -217,8 +217,8 @@ func (s *Server) applied(n *node, id, version string, e evaluation, text string)
 	return told
 }
 
-// Finding is what a guardrail finds in a text. The zero value is nothing.
+// Finding is what a guardrail finds in a text. In the zero value it finds nothing.
 type Finding struct {
 	Policies string // JSON object: {"wordPolicy":{"customWords":[{"match":"x","action":"BLOCKED"}]}}
-	Output   string // what is answered in the place of the text
+	Output   string // replaces the text in the answer
 }

@@ -5,32 +5,31 @@ import (
 	"strings"
 )
 
-// Text that the service adds to a prompt, in tokens. None of it is in the request. The figures are the largest that were recorded or
-// published until 2026-11-28; a model of which nothing is known gets none.
+// Text that the service adds to a prompt and that is not in the request, in tokens. The figures are the largest that were recorded or
+// published until 2026-11-28; a model without any gets zero.
 const (
-	// firstCitation is billed once where citations of a document or a search result are asked for, furtherCitation for each one more.
-	// Recorded on Claude Sonnet 5 with ConverseStream: a text document whose own text and framing is 98 tokens was billed at 887, a
-	// request of two with 128 tokens of its own at 1,606. Two cost less than twice one, so that 689 for each one more is an upper
-	// reading.
+	// firstCitation is billed once if citations of a document or a search result are enabled, furtherCitation for each one more. Recorded on
+	// Claude Sonnet 5 with ConverseStream: a text document with 98 tokens of text and framing was billed 887, a request with two and 128
+	// tokens of its own 1,606. Two cost less than twice as much as one, so 689 for each further one is an upper bound.
 	firstCitation   = 789
 	furtherCitation = 689
-	// schemaPrompt is billed on Claude for each schema of a structured output, besides the schema. Recorded with Sonnet 4.5 and 4.6 and
-	// Haiku 4.5: 174 to 317 tokens for requests whose own text is 10 to 20 and whose schemas count 98 to 246. Gemma, Qwen, Mistral,
-	// MiniMax, Nemotron and GLM were billed nothing for theirs. A strict tool is billed its schema once more at most: one of 197 bytes
-	// was recorded at 560 tokens, one of 130 bytes that is not strict at 558.
+	// schemaPrompt is billed on Claude for each schema of a structured output, in addition to the schema. Recorded with Sonnet 4.5 and 4.6
+	// and Haiku 4.5: 174 to 317 tokens for requests with 10 to 20 tokens of text and schemas of 98 to 246. Gemma, Qwen, Mistral, MiniMax,
+	// Nemotron and GLM were billed nothing for theirs. For a strict tool the schema is billed at most once more: one of 197 bytes was
+	// recorded with 560 tokens, one of 130 bytes that is not strict with 558.
 	schemaPrompt = 80
-	// citedText is billed for each token of text in a PDF whose citations are asked for, in thousandths: the marks in it. Recorded on
-	// Haiku 4.5: 4,248 tokens for a page of some 800 tokens that costs 2,690 without. The text has at most one mark for each byte.
+	// citedText is by how much, in thousandths, the text of a PDF with citations gets longer by the marks in it. Recorded on Haiku 4.5:
+	// 4,248 tokens for a page of some 800 tokens that costs 2,690 without citations. The text has at most one mark for each byte.
 	citedText = 1400
-	// firstBuiltin is billed for the first tool whose definition the provider supplies, furtherBuiltin for each one more. Published by
-	// Anthropic for computer use with its system text and two companions: 2,146 tokens in all. The split is this package's own.
+	// firstBuiltin is billed for the first tool that the provider defines, furtherBuiltin for each one more. Published by Anthropic for
+	// computer use with its system text and two further tools: 2,146 tokens together; how they divide is an assumption.
 	firstBuiltin   = 2146
 	furtherBuiltin = 700
 )
 
-// familyPrompt is the text that a family of models begins each prompt with, in tokens: gpt-oss names its channels and the date, Llama
-// two dates, Nova 2 an instruction. Recorded as the difference between billed and own tokens of short prompts, until 2026-08. A prompt
-// that is handed over as one string has no template around it.
+// familyPrompt is how many tokens the text has with which a family of models begins each prompt: gpt-oss names its channels and the date,
+// Llama two dates, Nova 2 an instruction. Recorded as the difference between the billed tokens and those of short prompts, until 2026-08. A
+// prompt that is passed as one string has no template around it.
 func familyPrompt(m *model, templated bool) int {
 	switch id := m.ID; {
 	case m.Mode != "" || !templated:
@@ -46,18 +45,18 @@ func familyPrompt(m *model, templated bool) int {
 	}
 }
 
-// hidden holds the properties of a request for which the service adds text to the prompt. The zero value adds none but the family's.
+// hidden has the properties of a request for which the service adds text to the prompt. With the zero value only the family's text is added.
 type hidden struct {
-	citations    int // documents and search results whose citations are asked for
+	citations    int // documents and search results with citations enabled
 	schemas      int // structured outputs and strict tools
 	schemaTokens int // of those schemas
 	builtins     int // tools that the provider defines
 	tools        int // tools of any kind
 	compacts     bool
-	forced       bool // the request demands that a tool is used
-	thinking     bool // the request asks for thinking with a budget
-	leading      bool // the assistant begins
-	marks        int  // tokens of the marks in the text of PDFs whose citations are asked for
+	forced       bool // a tool has to be used
+	thinking     bool // thinking is enabled with a budget
+	leading      bool // the conversation begins with the assistant
+	marks        int  // tokens of the marks in PDFs with citations
 	raw          bool // the prompt is one string, without a template
 }
 
@@ -75,8 +74,8 @@ func (h *hidden) tokens(m *model) int {
 	return n
 }
 
-// atMessages returns how many tokens are added where the messages begin. They are not at the beginning of the prompt, because changing these
-// settings does not invalidate a cached prefix of tools and system prompts.
+// atMessages returns how many tokens are added where the messages begin. They are not at the beginning of the prompt, because a change of
+// these settings does not invalidate a cached prefix of tools and system prompts.
 func (h *hidden) atMessages(m *model) (n int) {
 	f := framingOf(m)
 	if h.tools > 0 && h.forced {
@@ -91,7 +90,7 @@ func (h *hidden) atMessages(m *model) (n int) {
 	return n
 }
 
-// series returns the cost of n things of which the first one costs first, and each of the others further.
+// series returns the cost of n things if the first one costs first, and each other one further.
 func series(n, first, further int) int {
 	if n == 0 {
 		return 0
@@ -99,8 +98,8 @@ func series(n, first, further int) int {
 	return first + (n-1)*further
 }
 
-// hide adds the hidden text at the beginning of the prompt, so that it is cached together with the blocks that follow. The end of the template
-// comes after the last block, so that a few uncached tokens are billed after the last cache point, too (as recorded).
+// hide adds the hidden text at the beginning of the prompt, so that it is cached together with the blocks that follow. The end of the
+// template comes after the last block, so that a few uncached tokens are billed after the last cache point too (as recorded).
 func (in *inference) hide() {
 	n := in.hidden.tokens(in.model)
 	if !in.hidden.raw {
@@ -117,7 +116,7 @@ func (in *inference) hide() {
 	}
 }
 
-// cited notes a document or search result that may be cited, and the marks in its text if it is a PDF.
+// cited counts a document or search result with citations, and the marks in its text if it is a PDF.
 func (in *inference) cited(b *node, marks int) {
 	if b.get("citations").get("enabled").is("true") {
 		in.hidden.citations++
@@ -125,7 +124,7 @@ func (in *inference) cited(b *node, marks int) {
 	}
 }
 
-// outputSchema notes the schema of a structured output, wherever a dialect has it, where the model reads it as text.
+// outputSchema counts the schema of a structured output, whatever its place in a dialect, if the model reads it as text.
 func (in *inference) outputSchema(s *Server, settings ...*node) {
 	for _, n := range settings {
 		reads := in.model.Provider == "anthropic" || in.model.Provider == "openai"
@@ -137,7 +136,7 @@ func (in *inference) outputSchema(s *Server, settings ...*node) {
 	}
 }
 
-// tool notes a tool definition in any dialect.
+// tool counts a tool definition in any dialect.
 func (in *inference) tool(s *Server, t *node) {
 	in.hidden.tools++
 	if builtin(t.get("type").text()) {
@@ -161,7 +160,7 @@ func builtin(kind string) bool {
 	return false
 }
 
-// additional reads the fields of a Converse request that are handed on to the model as they are.
+// additional parses the fields of a Converse request that are passed to the model unchanged.
 func (s *Server) additional(n *node, in *inference) *refusal {
 	for _, t := range n.get("tools").list() {
 		in.addJSON(s, tools, withoutMarker(t))

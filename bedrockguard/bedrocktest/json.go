@@ -15,7 +15,7 @@ type node struct {
 	items []*node  // of an object or an array
 }
 
-// refusal is an answer in AWS's shape that ends a request.
+// refusal is an answer in AWS's form that ends a request.
 type refusal struct {
 	status  int
 	errType string

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// Tokens of media whose price is in tokens. Recorded on Nova 2 Lite: videos of 1.3, 10 and 13.3 seconds at some 1,790, 1,560 and 3,070;
-// on Nova Pro 1.3 seconds at some 1,100. What lies in S3 is not opened here: a short video and a page of a document were recorded at
-// 1,781 and 2,404, and are counted as somewhat more.
+// Tokens of media that are billed by tokens. Recorded on Nova 2 Lite: videos of 1.3, 10 and 13.3 seconds with some 1,790, 1,560 and 3,070;
+// on Nova Pro 1.3 seconds with some 1,100. Objects in S3 are not opened: a short video and a page of a document were recorded with 1,781 and
+// 2,404, and count somewhat more here.
 const (
 	minVideoTokens      = 1900
 	videoSecondTokens   = 240
@@ -20,7 +20,7 @@ const (
 	longestVideoSeconds = 3600
 )
 
-// takesVideo and takesAudio are the models that do, in the content of a message (AWS's pages of the models, 2026-11).
+// takesVideo reports whether a model accepts video in messages (AWS's pages of the models, 2026-11).
 func (m *model) takesVideo() bool {
 	return strings.HasPrefix(m.ID, "amazon.nova") && !strings.Contains(m.ID, "micro") || strings.Contains(m.ID, "twelvelabs") || strings.Contains(m.ID, "palmyra-vision")
 }
@@ -29,7 +29,7 @@ func (m *model) takesAudio() bool {
 	return strings.Contains(m.ID, "voxtral") || strings.HasPrefix(m.ID, "amazon.nova-2") || strings.HasPrefix(m.ID, "amazon.nova-premier")
 }
 
-// film counts a video by its length, where its file tells one.
+// film counts a video by its length, if its file has one.
 func film(v *node) int {
 	data := v.get("source").get("bytes")
 	if data == nil {
@@ -39,7 +39,7 @@ func film(v *node) int {
 	return max(minVideoTokens, movieSeconds(raw)*videoSecondTokens)
 }
 
-// movieSeconds is the length of an MPEG-4 or QuickTime movie, rounded up; zero where its header is not found.
+// movieSeconds returns the length of an MPEG-4 or QuickTime movie, rounded up; zero if its header is not found.
 func movieSeconds(raw []byte) int {
 	at := bytes.Index(raw, []byte("mvhd"))
 	if at < 0 || len(raw) < at+36 {

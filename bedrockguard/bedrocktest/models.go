@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// Model is what a test says of a model, or of one that it adds.
+// Model changes what the simulator knows of a model, or adds one.
 type Model struct {
-	// ID is a foundation model's, without a profile, or the id or ARN of one that is added: a custom or an imported model, an endpoint, a
-	// model that is newer than the table.
+	// ID is the id of a foundation model without a profile, or for an added one any id or ARN: of a custom or an imported model, an
+	// endpoint, or a model that is newer than the table.
 	ID string
-	// Like is the id of the model whose dialect, rules and prices an added one has. Empty for a model that is known.
+	// Like is the id of a known model with the same dialect, rules and prices, for an added model. Empty for a known model.
 	Like string
-	// Ends is when the model is gone. Zero is what the table says.
+	// Ends is when the model is retired. Zero uses the table.
 	Ends time.Time
-	// Regions are those in which it can be called. Nil is all of them.
+	// Regions are those in which it can be called. Nil means all.
 	Regions []string
 	// Denied says that the account has no access to it.
 	Denied bool
-	// NotReady is how many of its first requests find it not loaded yet, as those to imported models may.
+	// NotReady is how many of its first requests are refused because it is not loaded yet, as happens with imported models.
 	NotReady int
 }
 
@@ -46,7 +46,7 @@ func (o *Options) models() (map[string]*knownModel, error) {
 	return all, nil
 }
 
-// lookup resolves the modelId of a path, as the function of that name does, with the models and the names that a test adds.
+// lookup resolves the modelId of a path, like the function of that name, but with the models and names that a test adds.
 func (s *Server) lookup(id string) (m *model, profile, region string, ok bool) {
 	if plain, err := url.PathUnescape(id); err == nil {
 		if known := s.models[plain]; known != nil && known.Like != "" {
@@ -56,7 +56,7 @@ func (s *Server) lookup(id string) (m *model, profile, region string, ok bool) {
 	return lookup(id, s.opts.Names)
 }
 
-// available says why a model can't be called; nil where it can.
+// available says why a model can't be called; nil if it can.
 func (s *Server) available(id string, m *model) *refusal {
 	known := s.models[id]
 	if known == nil {

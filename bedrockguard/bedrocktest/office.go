@@ -36,7 +36,7 @@ func parts(raw []byte) (map[string][]byte, bool) {
 	return all, true
 }
 
-// elements walks over XML and calls visit for each start of an element, each text and each end.
+// elements goes through XML and calls visit for each start of an element, each text and each end.
 func elements(data []byte, visit func(xml.Token)) {
 	d := xml.NewDecoder(bytes.NewReader(data))
 	d.Strict = false
@@ -93,7 +93,7 @@ func readDocx(raw []byte) (text string, pictures []string, ok bool) {
 	return out.String(), pictures, true
 }
 
-// readXlsx returns the cells of a workbook, sheet by sheet, separated by tabs. A cell that refers to a shared string shows it whole.
+// readXlsx returns the cells of a workbook, sheet by sheet, separated by tabs. A cell that refers to a shared string has the whole string.
 func readXlsx(raw []byte) (string, bool) {
 	all, ok := parts(raw)
 	if !ok {

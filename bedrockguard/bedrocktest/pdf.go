@@ -9,14 +9,14 @@ import (
 	"strings"
 )
 
-// pdfFile is a PDF as far as its text needs it: objects by number, each with its dictionary or value and its unpacked stream.
+// pdfFile has the parts of a PDF that its text needs: objects by number, each with its dictionary or value and its unpacked stream.
 type pdfFile struct {
 	objects map[int]*pdfObject
 }
 
 type pdfObject struct {
-	value  []byte // what stands between obj and endobj, without the stream
-	stream []byte // unpacked; nil when there is none, or it can't be unpacked
+	value  []byte // the bytes between obj and endobj, without the stream
+	stream []byte // unpacked; nil if there is none, or if it can't be unpacked
 }
 
 var (
@@ -29,7 +29,8 @@ var (
 )
 
 // readPDF returns the text of each page, in the order of the page tree. It reads plain and deflated streams, objects in object streams,
-// content that pages share, and text in forms that a page draws; nothing that is encrypted. It returns nothing for a file that is none.
+// content that pages share, and text in forms that a page draws, but nothing that is encrypted. It returns nothing for a file of another
+// kind.
 func readPDF(raw []byte) []string {
 	f := &pdfFile{objects: make(map[int]*pdfObject)}
 	f.read(raw)
@@ -43,7 +44,7 @@ func readPDF(raw []byte) []string {
 			})
 		}
 	}
-	for number, o := range f.objects { // pages that no tree holds
+	for number, o := range f.objects { // pages that are not in any tree
 		if !seen[number] && pdfPage.Match(o.value) {
 			pages = append(pages, f.pageText(o, nil))
 		}
@@ -76,7 +77,7 @@ func (f *pdfFile) read(raw []byte) {
 	}
 }
 
-// unpacked inflates a stream whose dictionary says so. One that is packed in another way has no text.
+// unpacked inflates a stream if its dictionary says that it is deflated. For other compressions it returns no text.
 func unpacked(dict, data []byte) []byte {
 	if !bytes.Contains(dict, []byte("/Filter")) {
 		return data
@@ -90,7 +91,7 @@ func unpacked(dict, data []byte) []byte {
 	return plain
 }
 
-// unpackObjects reads an object stream: pairs of a number and an offset, and behind them the objects.
+// unpackObjects reads an object stream: pairs of a number and an offset, followed by the objects.
 func (f *pdfFile) unpackObjects(o *pdfObject) {
 	count, first := entryInt(o.value, "/N"), entryInt(o.value, "/First")
 	if first <= 0 || first > len(o.stream) {
@@ -115,7 +116,7 @@ func (f *pdfFile) unpackObjects(o *pdfObject) {
 // maxTree bounds how deep a page tree, and forms inside of forms, are followed.
 const maxTree = 16
 
-// walk visits each page below a node of the page tree, once for each time that the tree names it.
+// walk visits each page below a node of the page tree, once for each time that it is in the tree.
 func (f *pdfFile) walk(o *pdfObject, inherited []byte, depth int, visit func(int, *pdfObject, []byte)) {
 	if r := entry(o.value, "/Resources"); r != nil {
 		inherited = r
@@ -131,7 +132,7 @@ func (f *pdfFile) walk(o *pdfObject, inherited []byte, depth int, visit func(int
 	}
 }
 
-// pageText is what the content of a page shows.
+// pageText returns the text that a page shows.
 func (f *pdfFile) pageText(page *pdfObject, inherited []byte) string {
 	resources := entry(page.value, "/Resources")
 	if resources == nil {
@@ -140,7 +141,7 @@ func (f *pdfFile) pageText(page *pdfObject, inherited []byte) string {
 	contents := entry(page.value, "/Contents")
 	numbers := f.references(contents)
 	if len(numbers) == 1 && f.objects[numbers[0]] != nil && f.objects[numbers[0]].stream == nil {
-		numbers = f.references(f.objects[numbers[0]].value) // an array in an object of its own
+		numbers = f.references(f.objects[numbers[0]].value) // an array that is an object of its own
 	}
 	var content []byte
 	for _, number := range numbers {
@@ -181,7 +182,7 @@ func (f *pdfFile) references(value []byte) (numbers []int) {
 	return numbers
 }
 
-// entry returns the value of a dictionary's entry: an array, a dictionary, or what stands before the next name.
+// entry returns the value of a dictionary's entry: an array, a dictionary, or the bytes before the next name.
 func entry(dict []byte, key string) []byte {
 	for at := 0; ; {
 		i := bytes.Index(dict[at:], []byte(key))
@@ -191,7 +192,7 @@ func entry(dict []byte, key string) []byte {
 		rest := dict[at+i+len(key):]
 		at += i + len(key)
 		if len(rest) == 0 || bytes.IndexByte([]byte(" \t\r\n[</("), rest[0]) < 0 {
-			continue // the key is a part of a longer one
+			continue // the key is only a part of a longer one
 		}
 		rest = bytes.TrimLeft(rest, " \t\r\n")
 		switch {
@@ -211,7 +212,7 @@ func entry(dict []byte, key string) []byte {
 	}
 }
 
-// balanced returns the length of the dictionary that b begins with.
+// balanced returns the length of the dictionary at the beginning of b.
 func balanced(b []byte) int {
 	depth := 0
 	for i := 0; i+1 < len(b); i++ {
@@ -235,7 +236,7 @@ func entryInt(dict []byte, key string) int {
 	return n
 }
 
-// writeStrings writes the strings of a content stream, each operator's on a line of its own. Bytes are read as Latin-1.
+// writeStrings writes the strings of a content stream, each operator's in a line of its own. Bytes are read as Latin-1.
 func writeStrings(out *strings.Builder, content []byte) {
 	for i := 0; i < len(content); {
 		switch c := content[i]; {

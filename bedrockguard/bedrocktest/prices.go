@@ -25,25 +25,25 @@ const (
 // rates are prices in pico-USD per token.
 type rates [classes]uint64
 
-// model is one row of the price table. Factors are thousandths. Rates by region are final, of the region that a call is made from.
+// model is one row of the price table. Factors are in thousandths. Rates by region are final, for calls that are made from that region.
 type model struct {
 	ID          string                       `json:"id"`
 	Provider    string                       `json:"provider"`
 	Mode        string                       `json:"mode"`     // empty for a chat model; embedding, rerank
-	Rates       rates                        `json:"rates"`    // of the global profile, else of us-east-1
-	Premium     uint64                       `json:"premium"`  // on every id that is not global; 0 stands for 1000
-	Gov         uint64                       `json:"gov"`      // outside of the commercial partition; 0 stands for 1000
-	Unlisted    uint64                       `json:"unlisted"` // in a region without a price of its own; 0 stands for 1000
+	Rates       rates                        `json:"rates"`    // of the global profile, or of us-east-1 if there is none
+	Premium     uint64                       `json:"premium"`  // on every id that is not global; 0 means 1000
+	Gov         uint64                       `json:"gov"`      // outside of the commercial partition; 0 means 1000
+	Unlisted    uint64                       `json:"unlisted"` // in a region without a price of its own; 0 means 1000
 	Global      bool                         `json:"global"`   // there is a global profile
-	Regions     map[string]rates             `json:"regions"`  // under every id that is not global
-	Globals     map[string]rates             `json:"globals"`  // under the global profile
+	Regions     map[string]rates             `json:"regions"`  // for every id that is not global
+	Globals     map[string]rates             `json:"globals"`  // for the global profile
 	Long        longContext                  `json:"long"`
 	Optimized   rates                        `json:"optimized"` // in the latency-optimised mode; zero without one
 	Tiers       map[string]uint64            `json:"tiers"`
-	RegionTiers map[string]map[string]uint64 `json:"regionTiers"` // where the published prices come to more than Tiers
+	RegionTiers map[string]map[string]uint64 `json:"regionTiers"` // where the published prices give a higher factor than Tiers
 	Fees        fees                         `json:"fees"`
 	RegionFees  map[string]fees              `json:"regionFees"`
-	Window      int                          `json:"window"` // of each text, for an embedding model
+	Window      int                          `json:"window"` // for an embedding model: of each text
 	Output      int                          `json:"output"`
 	Cache       *cacheRule                   `json:"cache"`
 	Aliases     []string                     `json:"aliases"`
@@ -52,20 +52,20 @@ type model struct {
 	framed framing
 }
 
-// longContext is the base price of a request with more input tokens than Above; there is none when Above is 0.
+// longContext is the base price of a request with more input tokens than Above; there is none if Above is 0.
 type longContext struct {
 	Above int   `json:"above"`
 	Rates rates `json:"rates"`
 }
 
-// fees are prices of what is billed by the unit, in nano-USD, and of tokens that are no text, in pico-USD.
+// fees are prices, in nano-USD for images, seconds and queries, and in pico-USD for tokens that are not text.
 type fees struct {
 	Query         int64  `json:"query"`         // a search unit of a rerank request
 	Image         int64  `json:"image"`         // an image to embed
 	DocumentImage int64  `json:"documentImage"` // an image to embed as a page of a document
 	VideoSecond   int64  `json:"videoSecond"`
 	AudioSecond   int64  `json:"audioSecond"`
-	ImageToken    uint64 `json:"imageToken"` // 0 when the tokens of an image cost what text does
+	ImageToken    uint64 `json:"imageToken"` // 0 if the tokens of an image cost as much as text
 }
 
 func (m *model) embeds() bool { return m.Mode == "embedding" }
@@ -78,10 +78,10 @@ type cacheRule struct {
 	Max    int      `json:"max"`
 }
 
-// priceTable is the table by id and alias, and what holds for models that say nothing.
+// priceTable has the models by id and alias, and the defaults for models without a figure of their own.
 type priceTable struct {
 	byID  map[string]*model
-	tiers map[string]uint64 // the dearest factor of any model
+	tiers map[string]uint64 // the highest factor of any model
 }
 
 var table = sync.OnceValue(func() priceTable {
@@ -91,7 +91,7 @@ var table = sync.OnceValue(func() priceTable {
 	}
 	t := priceTable{byID: make(map[string]*model)}
 	if err := json.Unmarshal(pricesJSON, &file); err != nil {
-		return t // every model is unknown then, which tests notice at once
+		return t // then every model is unknown, which tests notice at once
 	}
 	t.tiers = file.Tiers
 	for _, m := range file.Models {
@@ -104,8 +104,8 @@ var table = sync.OnceValue(func() priceTable {
 
 var profiles = []string{"us", "eu", "apac", "jp", "au", "ca", "in", "us-gov", "global"}
 
-// lookup resolves the modelId of a path: a bare id, a profile, an ARN of either, or one of the user's own names. region is that of an
-// ARN; empty otherwise.
+// lookup resolves the modelId of a path: a model id, a profile, an ARN of either, or one of the user's own names. region is that of an ARN,
+// else empty.
 func lookup(id string, names map[string]string) (m *model, profile, region string, ok bool) {
 	id, err := url.PathUnescape(id)
 	if err != nil {
@@ -135,7 +135,7 @@ func lookup(id string, names map[string]string) (m *model, profile, region strin
 	return nil, "", "", false
 }
 
-// ratesFor returns what a request of so many input tokens is billed at under a profile that is called from a region.
+// ratesFor returns the rates for a request with this number of input tokens, with a profile that is called from a region.
 func (m *model) ratesFor(profile, region string, input int, optimized bool) rates {
 	at := m.ratesAt(profile, region)
 	r := at
@@ -146,14 +146,14 @@ func (m *model) ratesFor(profile, region string, input int, optimized bool) rate
 		r = m.Optimized.inProportion(at, m.Rates)
 	}
 	for class := classRead; class < classes; class++ {
-		if r[class] == 0 { // no price was published: cached input is never free
+		if r[class] == 0 { // no price is published, and cached input is never free
 			r[class] = r[classInput]
 		}
 	}
 	return r
 }
 
-// ratesAt returns the rates under a profile that is called from a region, long contexts and modes left out.
+// ratesAt returns the rates with a profile that is called from a region, without long contexts and modes.
 func (m *model) ratesAt(profile, region string) rates {
 	partition := commercial(region)
 	if profile == "global" && m.Global && partition {
@@ -163,10 +163,10 @@ func (m *model) ratesAt(profile, region string) rates {
 			}
 			return m.Rates
 		}
-		return dearest(m.Globals, m.Rates)
+		return highest(m.Globals, m.Rates)
 	}
-	if profile == "us-gov" && partition { // which does not exist: the dearer of what the id and the region say
-		return m.ratesAt("", region).dearer(m.ratesAt("", "us-gov-west-1")).dearer(m.ratesAt("", "us-gov-east-1"))
+	if profile == "us-gov" && partition { // such a profile does not exist: the higher of what the id and the region say
+		return m.ratesAt("", region).higher(m.ratesAt("", "us-gov-west-1")).higher(m.ratesAt("", "us-gov-east-1"))
 	}
 	if r, ok := m.Regions[region]; ok {
 		return r
@@ -178,31 +178,31 @@ func (m *model) ratesAt(profile, region string) rates {
 	case home(region) || m.Unlisted <= 1000:
 		return m.Rates.by(premium)
 	default:
-		return dearest(m.Regions, m.Rates.by(premium*m.Unlisted/1000))
+		return highest(m.Regions, m.Rates.by(premium*m.Unlisted/1000))
 	}
 }
 
-// home reports a region whose prices are the base price times the premium.
+// home reports whether a region's prices are the base price times the premium.
 func home(region string) bool {
 	return region == "us-east-1" || region == "us-east-2" || region == "us-west-2"
 }
 
-// commercial reports a region of the partition that the table of regions is about.
+// commercial reports whether a region is in the commercial partition.
 func commercial(region string) bool {
 	return !strings.HasPrefix(region, "us-gov-") && !strings.HasPrefix(region, "cn-") && !strings.HasPrefix(region, "us-iso") && !strings.HasPrefix(region, "eusc-")
 }
 
-// dearest is the highest rate of each class among the commercial regions of a table and r.
-func dearest(byRegion map[string]rates, r rates) rates {
+// highest returns the highest rate of each class among the commercial regions of a table and r.
+func highest(byRegion map[string]rates, r rates) rates {
 	for region, other := range byRegion {
 		if commercial(region) {
-			r = r.dearer(other)
+			r = r.higher(other)
 		}
 	}
 	return r
 }
 
-func (r rates) dearer(other rates) rates {
+func (r rates) higher(other rates) rates {
 	for i := range r {
 		r[i] = max(r[i], other[i])
 	}
@@ -227,8 +227,8 @@ func (r rates) inProportion(final, base rates) rates {
 	return r
 }
 
-// tierFactor is a service tier's factor in thousandths: the dearest published ratio of the model in the region, else anywhere, else
-// the dearest of any model.
+// tierFactor returns a service tier's factor in thousandths: the highest published ratio of the model in the region, else in any region,
+// else of any model.
 func (m *model) tierFactor(tier, region string) uint64 {
 	switch tier {
 	case "", "default", "reserved":
@@ -241,7 +241,7 @@ func (m *model) tierFactor(tier, region string) uint64 {
 	return max(factor, 1)
 }
 
-// feesAt are the model's fees in a region. Those of a model with fees by region are the dearest of them where none is listed.
+// feesAt returns the model's fees in a region. If the model has fees by region, a region without an entry has the highest of them.
 func (m *model) feesAt(region string) fees {
 	f := m.Fees
 	if listed, ok := m.RegionFees[region]; ok {

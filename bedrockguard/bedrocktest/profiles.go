@@ -31,7 +31,7 @@ func geographyOf(region string) string {
 	return "us"
 }
 
-// inferenceProfiles serves GetInferenceProfile and ListInferenceProfiles of the control plane, and reports false where a path is neither.
+// inferenceProfiles serves GetInferenceProfile and ListInferenceProfiles of the control plane, and returns false for any other path.
 func (s *Server) inferenceProfiles(w http.ResponseWriter, r *http.Request, path []string) (refused *refusal, served bool) {
 	if path[0] != "inference-profiles" || r.Method != http.MethodGet {
 		return nil, false

@@ -13,85 +13,85 @@ const (
 	messages = "messages"
 )
 
-// block is one position of the prompt's prefix.
+// block is one block of the prompt.
 type block struct {
 	section   string
 	hash      [32]byte
-	tokens    int    // its framing included
+	tokens    int    // including its framing
 	role      string // of the message that begins with this block; empty inside of a message
-	point     string // TTL of the cache point behind it: "5m", "1h"; empty without one
+	point     string // TTL of the cache point after it: "5m", "1h"; empty if there is none
 	reasoning bool
 }
 
-// inference is a validated request, in the terms that all dialects share.
+// inference is a validated request, in a form that is common to all dialects.
 type inference struct {
 	model   *model
 	profile string
 	region  string // of the ARN that was called; empty for an id
 	blocks  []block
-	// variant is what changes the message level without being in it: tool choice, thinking, whether there are images.
+	// variant has the settings on which the cache of the messages depends: tool choice, thinking, whether there are images.
 	variant string
-	// wholeVariant is what changes all levels: the tool choice on Nova (as recorded, 2026).
+	// wholeVariant has the settings on which the whole cache depends: the tool choice on Nova (as recorded, 2026).
 	wholeVariant string
 	frame        framing
-	framing      int    // tokens that the next block brings along: a message's frame, the preamble of tools
-	role         string // of a message whose first block is still to come
+	framing      int    // tokens that are added to the next block: a message's frame, the preamble of tools
+	role         string // of a message that has no block yet
 	maxTokens    int
 	tier         string
 	latency      string
-	// extraTokens is an output limit among the fields that are handed on to the model as they are. The larger one counts.
+	// extraTokens is an output limit in the fields that are passed to the model unchanged. The larger one counts.
 	extraTokens int
-	choices     int // answers asked for; 0 stands for 1
-	repeats     int // how often the prompt is billed; 0 stands for 1
+	choices     int // how many answers are asked for; 0 means 1
+	repeats     int // how often the prompt is billed; 0 means 1
 	request     Request
-	noOutput    bool // embeddings
+	noOutput    bool // for embeddings
 	marked      bool // there is a cache point
 	hasImages   bool
 	images      int   // how many there are
-	imageTokens int   // of those, in a model that bills them at a rate of their own
-	units       int64 // nano-USD that are billed by the unit
+	imageTokens int   // tokens of the images, if the model bills them at another rate
+	units       int64 // nano-USD for images, seconds and queries
 	hidden      hidden
-	guardrails  []string // that evaluate the request
-	// guardrailVersion is that of the one that the request names.
+	guardrails  []string // ids of the guardrails that evaluate the request
+	// guardrailVersion is the version of the guardrail that the request names.
 	guardrailVersion string
-	traced           int    // of those, how many the answer tells; they come first
+	traced           int    // how many of the guardrails the answer reports; they come first
 	guardedTexts     []int  // characters of each text that guardrails evaluate
-	guardedIn        string // the section of the last one
+	guardedIn        string // the section of the last of these texts
 	by               answering
 	steps            []iteration
-	form             string  // the route, of OpenAI's and Anthropic's own; empty for Bedrock's
-	usageAsked       bool    // by a stream of chat completions
-	store            *Server // that keeps the response; nil when it is not kept
+	form             string  // the route, for OpenAI's and Anthropic's own; empty for Bedrock's
+	usageAsked       bool    // a stream of chat completions asks for usage
+	store            *Server // where the response is stored; nil if it is not
 	storedItems      []*node
-	sent             *node    // the body of a request for a response
-	speaking         bool     // the item before was of the assistant
-	message          int      // that is read
-	block            int      // of that message
-	history          []any    // of Cohere, which answers it again
-	vectors          []vector // to answer
-	documents        []string // to rank
-	topN             int      // of those, how many to answer
-	// lastIsText says that the last message block is text: Nova takes cache points behind nothing else.
+	sent             *node    // the body of a Responses request
+	speaking         bool     // the previous item was the assistant's
+	message          int      // number of the message that is being parsed
+	block            int      // number of the block in that message
+	history          []any    // for Cohere, which repeats it in the answer
+	vectors          []vector // for the answer
+	documents        []string // the documents to rank
+	topN             int      // how many of these to return
+	// lastIsText says that the last message block is text: Nova accepts cache points only after text.
 	lastIsText bool
 }
 
-// Request is what a Reply function is told of a request.
+// Request is what a Reply function gets of a request.
 type Request struct {
-	Seq         int // from 1
+	Seq         int // counted from 1
 	Operation   string
 	ModelID     string // the foundation model
 	AskedID     string // the id or ARN that the request names
-	Turn        int    // how often the assistant spoke before it, a prefill left out
+	Turn        int    // how many turns the assistant had before it, not counting a prefill
 	Header      http.Header
-	MaxTokens   int // the model's maximum when the request names none
-	InputTokens int // cached ones included
+	MaxTokens   int // the model's maximum if the request has none
+	InputTokens int // including cached ones
 	Messages    int
 	LastText    string // the last text block of the last message that has one
 	System      string
-	Tools       []string     // the names of those that are offered
-	ToolResults []ToolResult // in the last message; a loop of tools goes by these
+	Tools       []string     // names of the offered tools
+	ToolResults []ToolResult // of the last message; a tool loop can use these
 	Body        []byte       // as it was sent
-	Refused     string       // why it was refused, as Received tells; empty for one that was answered
+	Refused     string       // why it was refused, for Received; empty if it was answered
 }
 
 // add appends a block to the prompt.
@@ -101,7 +101,7 @@ func (in *inference) add(s *Server, section, raw string, tokens int) *block {
 	return &in.blocks[len(in.blocks)-1]
 }
 
-// addText appends a block of text, counted from memory when it was seen before.
+// addText adds a block of text. Its count is remembered from an earlier request if possible.
 func (in *inference) addText(s *Server, section string, raw, text *node) *block {
 	in.guarded(section, text.text())
 	b := in.add(s, section, raw.raw, 0)
@@ -125,7 +125,7 @@ func (in *inference) open(role string) {
 	in.role = role
 }
 
-// point puts a cache point behind the last block.
+// point puts a cache point after the last block.
 func (in *inference) point(section, ttl string) *refusal {
 	rule := in.model.Cache
 	if rule == nil {
@@ -155,7 +155,7 @@ func (in *inference) point(section, ttl string) *refusal {
 	return in.checkPoints()
 }
 
-// checkPoints enforces how many points there are and the order of their lifetimes.
+// checkPoints checks the number of points and the order of their lifetimes.
 func (in *inference) checkPoints() *refusal {
 	n, short := 0, false
 	for _, b := range in.blocks {
@@ -174,7 +174,7 @@ func (in *inference) checkPoints() *refusal {
 	return nil
 }
 
-// finish checks what needs the whole prompt.
+// finish makes the checks that need the whole prompt.
 func (in *inference) finish() *refusal {
 	in.hide()
 	in.request.InputTokens = in.framing
@@ -208,16 +208,16 @@ func (in *inference) finish() *refusal {
 	return nil
 }
 
-// longWindow is the window of models that have a price for prompts beyond their own: Sonnet 4 and 4.5 with the long-context beta
-// (Anthropic, 2026).
+// longWindow is the window of models that have a price for longer prompts than their usual window: Sonnet 4 and 4.5 with the long-context
+// beta (Anthropic, 2026).
 const longWindow = 1_000_000
 
-// tooLong reports whether a prompt exceeds the model's window. A long-context price from the window's end on stands for a
-// larger one.
+// tooLong reports whether a prompt exceeds the model's window. The window is larger than the table says if there is a long-context price
+// from its end on.
 func (in *inference) tooLong() bool {
 	m := in.model
 	if m.embeds() {
-		return false // each text has a window of its own, which is kept where it is read
+		return false // each text has a window of its own, which is checked when it is parsed
 	}
 	window := m.Window
 	if m.Long.Above >= window && window > 0 {
@@ -226,7 +226,7 @@ func (in *inference) tooLong() bool {
 	return window > 0 && in.request.InputTokens > window
 }
 
-// maxInput bounds every request, so that no bill can leave the range of its integers.
+// maxInput bounds every request, so that no bill can overflow.
 const maxInput = 10_000_000
 
 func contains(list []string, s string) bool {
@@ -238,7 +238,7 @@ func contains(list []string, s string) bool {
 	return false
 }
 
-// counts remembers the tokens of blocks, so that a growing conversation costs what is new. It is safe for concurrent use.
+// counts remembers the tokens of blocks, so that in a growing conversation only new blocks are counted. It is safe for concurrent use.
 type counts struct {
 	mu   sync.Mutex
 	seen map[[32]byte]int

@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// Quota is what an account can ask of a model in a minute. A request holds its input and its maximum of output until it is answered, and
-// what it used afterwards: the input that was not read from the cache, and its output times the burndown rate of the model (Amazon
+// Quota is how much an account can ask of a model in a minute. Until a request is answered it uses its input and its maximum output, and
+// afterwards what it consumed: the input that was not read from the cache, and its output times the burndown rate of the model (Amazon
 // Bedrock user guide, token burndown, read 2026-11). Retries count.
 type Quota struct {
-	Model             string // a foundation model's id, or a part of it; empty is every model, each by itself
-	RequestsPerMinute int    // 0 is no limit
-	TokensPerMinute   int    // 0 is no limit
+	Model             string // a foundation model's id, or a part of it; empty means every model, each with its own quota
+	RequestsPerMinute int    // 0 means no limit
+	TokensPerMinute   int    // 0 means no limit
 }
 
-// quotas keep what was asked of each model. They are safe for concurrent use.
+// quotas remember what was asked of each model. They are safe for concurrent use.
 type quotas struct {
 	limits []Quota
 	mu     sync.Mutex
@@ -29,7 +29,7 @@ type use struct {
 	tokens int
 }
 
-// take enters a request, or throttles it. Nothing is kept where there is no limit.
+// take adds a request, or throttles it. Without a limit nothing is remembered.
 func (q *quotas) take(in *inference, now time.Time) (*use, *refusal) {
 	if len(q.limits) == 0 {
 		return nil, nil
@@ -63,7 +63,7 @@ func (q *quotas) take(in *inference, now time.Time) (*use, *refusal) {
 	return held, nil
 }
 
-// settle says what a request came to.
+// settle sets what a request consumed.
 func (u *use) settle(tokens int) {
 	if u == nil {
 		return
@@ -73,7 +73,7 @@ func (u *use) settle(tokens int) {
 	u.tokens = tokens
 }
 
-// burndown is how many tokens of a quota a token of output takes (Amazon Bedrock user guide, read 2026-11).
+// burndown is how many tokens of a quota one token of output uses (Amazon Bedrock user guide, read 2026-11).
 func (m *model) burndown() int {
 	has := func(families ...string) bool {
 		for _, f := range families {

@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// ToolResult is the result of a tool, as the last message of a request holds it.
+// ToolResult is the result of a tool in the last message of a request.
 type ToolResult struct {
-	ID      string // of the use of the tool
+	ID      string // the id of the tool use
 	Content string // its texts, and its JSON unchanged
 	Failed  bool
 }
 
-// describe fills in what a script can ask of a request, in any dialect.
+// describe fills in the fields of a Request, for any dialect.
 func (r *Request) describe(n *node, body []byte) {
 	r.Body = body
 	r.System = textsOf(n.get("system")) + n.get("instructions").text() + n.get("preamble").text()
@@ -54,7 +54,7 @@ func trailing(messages []*node) bool {
 	return true
 }
 
-// results notes the results of tools in one message.
+// results adds the tool results of one message.
 func (r *Request) results(m *node) {
 	if m.get("role").text() == "tool" {
 		r.ToolResults = append(r.ToolResults, ToolResult{ID: m.get("tool_call_id").text(), Content: textsOf(m.get("content"))})
@@ -104,7 +104,7 @@ func (s *Server) record(r Request) {
 	s.received = append(s.received, r)
 }
 
-// recordRefused notes why a request was refused, whether it was understood before or not.
+// recordRefused records why a request was refused, even if it could not be parsed.
 func (s *Server) recordRefused(seq int, r *http.Request, body []byte, refused *refusal) {
 	if !s.opts.Record {
 		return

@@ -9,73 +9,73 @@ import (
 // Reply is what the model answers. The zero value answers a short text.
 type Reply struct {
 	Text         string
-	OutputTokens int    // what is billed; zero counts what is answered. More than the request's maximum is cut to it
-	ToolName     string // also asks for this tool
-	ToolInput    string // JSON object; empty stands for {}
-	StopReason   string // in Converse's words, which each family has its own for; empty is worked out
-	StopSequence string // that ended the answer; StopReason is stop_sequence then
-	// Blocks are the answer block by block, in the place of Text and ToolName: several texts, several uses of tools, with or without text,
-	// reasoning, citations. Families that have no such blocks answer the texts alone.
+	OutputTokens int    // billed output tokens; zero counts the content. At most the request's maximum
+	ToolName     string // if set, the answer also asks for this tool
+	ToolInput    string // a JSON object; empty means {}
+	StopReason   string // in Converse's words, which are translated for each family; empty means that it follows from the answer
+	StopSequence string // the sequence that ended the answer; then StopReason is stop_sequence
+	// Blocks are the blocks of the answer, instead of Text and ToolName: several texts, several tool uses, with or without text, reasoning,
+	// citations. Families without such blocks only answer the texts.
 	Blocks []Block
-	Fields string // JSON of Converse's additionalModelResponseFields; empty is none
+	Fields string // JSON of Converse's additionalModelResponseFields; empty means none
 
-	// FoundInRequest and FoundInAnswer are what guardrails found, as JSON objects of their policies: {"wordPolicy":{...}}. Answers tell it
-	// where a trace is asked for. An answer that a guardrail put in the place of the model's has the stop reason guardrail_intervened.
+	// FoundInRequest and FoundInAnswer are what guardrails found, as JSON objects with their policies: {"wordPolicy":{...}}. An answer has
+	// them if the request asks for a trace. If a guardrail replaced the model's answer, the stop reason is guardrail_intervened.
 	FoundInRequest, FoundInAnswer string
-	Withheld                      []string // what the model had said before guardrails changed it
-	Trace                         string   // JSON of the whole trace, which the answer tells in the place of one of its own; empty is its own
+	Withheld                      []string // the model's texts before guardrails changed them
+	Trace                         string   // JSON of the whole trace, instead of the simulator's own; empty uses that
 
-	Latency    time.Duration // until the answer begins, beside Options.FirstByteDelay
-	EventDelay time.Duration // between the events of a stream; zero is Options.EventDelay
-	StallAfter int           // the events of a stream behind which it pauses for Stall
+	Latency    time.Duration // until the answer begins, in addition to Options.FirstByteDelay
+	EventDelay time.Duration // between the events of a stream; zero means Options.EventDelay
+	StallAfter int           // after how many events a stream pauses for Stall
 	Stall      time.Duration
-	Fault      FaultKind // what goes wrong with this answer, where Options has nothing go wrong
-	FaultAfter int       // the events behind which an exception ends a stream; zero is half of them
+	Fault      FaultKind // the fault of this answer, if Options gives the request none
+	FaultAfter int       // after how many events an exception ends a stream; zero means half of them
 
 	seq int  // of the request
-	cut bool // by the request's maximum
+	cut bool // the answer was cut to the request's maximum
 }
 
-// Answer is a reply of these blocks. Its methods add to it.
+// Answer returns a reply with these blocks. The methods of Reply add to it.
 func Answer(blocks ...Block) Reply { return Reply{Blocks: append([]Block{}, blocks...)} }
 
-// Stopping gives the answer a stop reason in Converse's words.
+// Stopping sets the stop reason, in Converse's words.
 func (r Reply) Stopping(reason string) Reply {
 	r.StopReason = reason
 	return r
 }
 
-// After lets the answer wait before it begins.
+// After sets how long the answer waits before it begins.
 func (r Reply) After(latency time.Duration) Reply {
 	r.Latency = latency
 	return r
 }
 
-// Stalling pauses a stream behind so many events.
+// Stalling makes a stream pause after this number of events.
 func (r Reply) Stalling(events int, pause time.Duration) Reply {
 	r.StallAfter, r.Stall = events, pause
 	return r
 }
 
-// Failing has something go wrong with the answer. An exception ends a stream behind so many events; none is half of them.
+// Failing gives the answer a fault. An exception ends a stream after this number of events; zero means half of them.
 func (r Reply) Failing(kind FaultKind, events int) Reply {
 	r.Fault, r.FaultAfter = kind, events
 	return r
 }
 
-// Blocked says that a guardrail put the answer in the place of the model's, for what it found in the request: policies as a JSON object.
+// Blocked says that a guardrail replaced the model's answer because of what it found in the request: policies as a JSON object.
 func (r Reply) Blocked(policies string) Reply {
 	r.FoundInRequest, r.StopReason = policies, intervened
 	return r
 }
 
-// Masked says that a guardrail changed the answer, for what it found in it. withheld is what the model had said.
+// Masked says that a guardrail changed the answer because of what it found there. withheld are the model's own texts.
 func (r Reply) Masked(policies string, withheld ...string) Reply {
 	r.FoundInAnswer, r.Withheld, r.StopReason = policies, withheld, intervened
 	return r
 }
 
-// Tracing gives the answer a trace, as JSON, in the place of one of its own.
+// Tracing sets the JSON of the whole trace.
 func (r Reply) Tracing(trace string) Reply {
 	r.Trace = trace
 	return r
@@ -84,9 +84,8 @@ func (r Reply) Tracing(trace string) Reply {
 // intervened is the stop reason of answers that a guardrail changed.
 const intervened = "guardrail_intervened"
 
-// Turns answers each conversation turn by turn: its first request with the first reply, and the request that follows so many messages of
-// the assistant with the reply behind as many others. A request that is sent again is answered alike, and the last reply stands for all
-// further turns.
+// Turns scripts a conversation. A request gets the reply whose index is the number of assistant messages before it: the first request of a
+// conversation gets the first reply. A repeated request gets the same reply again, and further turns get the last reply.
 func Turns(replies ...Reply) func(Request) Reply {
 	return func(r Request) Reply {
 		if len(replies) == 0 {
@@ -98,7 +97,7 @@ func Turns(replies ...Reply) func(Request) Reply {
 
 const defaultText = "Understood. The change looks right, and the next step follows from it."
 
-// complete fills in what the user left open, within the request's maximum.
+// complete fills in what the user left empty, within the request's maximum.
 func (r Reply) complete(s *Server, in *inference) Reply {
 	r.seq = in.request.Seq
 	if r.Blocks == nil {
@@ -147,10 +146,10 @@ func (r Reply) uses() bool {
 	return slices.ContainsFunc(r.Blocks, func(b Block) bool { return b.Tool != nil && !b.Tool.Server })
 }
 
-// words are a family's stop reasons: of a whole answer, of one that was cut, of one that asks for a tool, and of one that was filtered.
+// words are a family's stop reasons: for a complete answer, one that was cut, one that asks for a tool, and one that was filtered.
 type words struct{ whole, cut, uses, filtered string }
 
-// chosen returns the stop reason in a family's words. One that Converse has no word for stands as it was scripted.
+// chosen returns the stop reason in a family's words. One that is not Converse's is returned unchanged.
 func (r Reply) chosen(w words) string {
 	switch reason := r.stop(); reason {
 	case "end_turn", "stop_sequence":
@@ -166,7 +165,7 @@ func (r Reply) chosen(w words) string {
 	}
 }
 
-// stopSequence is what ended the answer, as Anthropic tells it.
+// stopSequence returns the sequence that ended the answer, in Anthropic's form.
 func (r Reply) stopSequence() any {
 	if r.StopSequence == "" {
 		return nil
@@ -188,7 +187,7 @@ func (r Reply) texts() string {
 // maxPieces bounds the deltas of a stream.
 const maxPieces = 64
 
-// pieces cuts the text into the deltas of a stream.
+// pieces splits the text into the deltas of a stream.
 func (r Reply) pieces() []string { return pieces(r.Text) }
 
 func pieces(text string) []string {

@@ -8,8 +8,7 @@ import (
 	"sync"
 )
 
-// stored are the conversations of responses that are kept, by id: what they began with, and what was answered. They are safe for
-// concurrent use.
+// stored has the conversations of stored responses, by id: their input and their output. It is safe for concurrent use.
 type stored struct {
 	mu     sync.Mutex
 	items  map[string][]*node
@@ -55,8 +54,8 @@ func (s *Server) storedResponse(w http.ResponseWriter, r *http.Request, id strin
 	}
 }
 
-// parseResponses reads a request of OpenAI's Responses. It is stateful unless it says otherwise: what a previous response held is input
-// again, and is billed again.
+// parseResponses parses a request of OpenAI's Responses API. It is stateful unless it says otherwise: the content of a previous response is
+// input again, and is billed again.
 func (s *Server) parseResponses(n *node, in *inference) *refusal {
 	if n.get("background").is("true") {
 		return invalid("background: only synchronous responses are served")
@@ -107,7 +106,7 @@ func (s *Server) responseItem(item *node, in *inference) {
 	if kind == "" || kind == "message" {
 		speaks = item.get("role").text() == assistant
 	}
-	if speaks && !in.speaking { // several items are one turn
+	if speaks && !in.speaking { // several items in a row are one turn
 		in.request.Turn++
 	}
 	in.speaking = speaks
@@ -127,7 +126,7 @@ func (s *Server) responseItem(item *node, in *inference) {
 		in.add(s, messages, item.raw, n+len(item.get("encrypted_content").text())/bytesOfHiddenToken)
 		return
 	case "", "message":
-	default: // references, calls of tools that the service runs
+	default: // references, and uses of tools that the service runs
 		in.open(assistant)
 		in.addJSON(s, messages, item.raw)
 		return
@@ -151,15 +150,15 @@ func (s *Server) responseItem(item *node, in *inference) {
 
 const (
 	assistant = "assistant"
-	// callTokens are what stands around the use of a tool beside a message of its own (recorded on GPT-5.5: 27 for a use and its result).
+	// the tokens around a tool use, besides those of its message (recorded on GPT-5.5: 27 for a use and its result)
 	callTokens = 4
 )
 
-// bytesOfHiddenToken is how many bytes of an encrypted thought stand for a token: 700 to 800 bytes were recorded for 10 to 14 tokens on
+// bytesOfHiddenToken is how many bytes of encrypted reasoning count as one token: 700 to 800 bytes were recorded for 10 to 14 tokens on
 // GPT-5.5 and 5.6 (2026-08).
 const bytesOfHiddenToken = 16
 
-// responseItems are the items of an answer.
+// responseItems returns the items of an answer.
 func responseItems(r Reply) []map[string]any {
 	var items []map[string]any
 	id := func(kind string, i int) string { return kind + "_" + itoa(r.seq) + "_" + itoa(i) }
@@ -168,7 +167,7 @@ func responseItems(r Reply) []map[string]any {
 		switch {
 		case b.Raw != "":
 			item = map[string]any{}
-			_ = json.Unmarshal([]byte(b.Raw), &item) // what is no object is an empty one
+			_ = json.Unmarshal([]byte(b.Raw), &item) // if it is not an object it is an empty one
 		case b.Tool != nil:
 			item["type"], item["id"], item["call_id"] = "function_call", id("fc", i), b.Tool.ID
 			item["name"], item["arguments"] = b.Tool.Name, b.Tool.Input
@@ -190,7 +189,7 @@ func responseItems(r Reply) []map[string]any {
 	return items
 }
 
-// responsesUsage tells cached tokens inside of the input, as OpenAI does.
+// responsesUsage returns the usage. Cached tokens are a part of the input tokens, as in OpenAI's API.
 func responsesUsage(in *inference, sv served, r Reply) map[string]any {
 	input := sv.input + sv.read + sv.write5m + sv.write1h
 	thought := 0
@@ -200,7 +199,7 @@ func responsesUsage(in *inference, sv served, r Reply) map[string]any {
 		}
 	}
 	details := map[string]any{"cached_tokens": sv.read}
-	if !strings.Contains(in.model.ID, "gpt-oss") { // which was recorded without
+	if !strings.Contains(in.model.ID, "gpt-oss") { // it was recorded without them
 		details["cache_write_tokens"] = sv.write5m + sv.write1h
 	}
 	return map[string]any{
@@ -209,7 +208,7 @@ func responsesUsage(in *inference, sv served, r Reply) map[string]any {
 	}
 }
 
-// echoed are the settings of a request that its response repeats, and what stands for those that it leaves open (as recorded, 2026-08).
+// echoed returns the settings of a request that its response repeats, with the defaults for missing ones (as recorded, 2026-08).
 func (in *inference) echoed() map[string]any {
 	settings := map[string]any{
 		"instructions": nil, "metadata": map[string]any{}, "parallel_tool_calls": true, "temperature": 1.0, "top_p": 1.0, "tool_choice": "auto", "tools": []any{},
@@ -261,7 +260,7 @@ func responsesAnswer(in *inference, sv served, r Reply) any {
 	return body
 }
 
-// responsesEvents are the events of a streamed response, in the order of the recordings (2026-08).
+// responsesEvents returns the events of a streamed response, in the order of the recordings (2026-08).
 func responsesEvents(in *inference, sv served, r Reply) []event {
 	whole := responsesAnswer(in, sv, r).(map[string]any)
 	begun := maps.Clone(whole)
@@ -288,7 +287,7 @@ func responsesEvents(in *inference, sv served, r Reply) []event {
 	return events
 }
 
-// responseItemEvents are the events of one item.
+// responseItemEvents returns the events of one item.
 func responseItemEvents(i int, item map[string]any, b Block, add func(string, map[string]any)) {
 	at := func(more map[string]any) map[string]any {
 		more["output_index"] = i

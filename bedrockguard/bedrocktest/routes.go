@@ -21,7 +21,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.running.Done()
 	seq := int(s.seq.Add(1))
-	// The whole request first: a client that is answered while it writes loses its connection.
+	// The whole request is read first: a client that gets its answer while it still writes loses its connection.
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		panic(http.ErrAbortHandler)
@@ -44,7 +44,7 @@ func requestID() string {
 	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }
 
-// errorNamespace stands behind the type of each error that Bedrock itself answers with (as recorded, 2024 to 2026).
+// errorNamespace follows the type of each error that Bedrock itself answers with (as recorded, 2024 to 2026).
 const errorNamespace = ":http://internal.amazon.com/coral/com.amazon.bedrock/"
 
 func (r *refusal) write(w http.ResponseWriter) {
@@ -85,7 +85,7 @@ func answer(w http.ResponseWriter, body any) *refusal {
 	return nil
 }
 
-// authorized checks the form of the credentials; there is nothing behind them.
+// authorized checks the form of the credentials; their content does not matter.
 func authorized(r *http.Request) bool {
 	auth := r.Header.Get("Authorization")
 	if token, ok := strings.CutPrefix(auth, "Bearer "); ok {
@@ -114,7 +114,7 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 	if refused == nil {
 		refused = conforms(r, map[string]string{"modelId": id}, n, shape)
 	}
-	if refused != nil && (ok || !strings.HasPrefix(operation, "invoke")) { // which hands the body on to the model unread
+	if refused != nil && (ok || !strings.HasPrefix(operation, "invoke")) { // InvokeModel passes the body to the model without parsing it
 		return refused
 	}
 	if !ok {
@@ -166,7 +166,7 @@ func (s *Server) model(w http.ResponseWriter, r *http.Request, seq int, modelID,
 	return s.infer(w, r, in, d, streams)
 }
 
-// infer charges a valid request and answers it, or does to it what the faults say.
+// infer bills a valid request and answers it, with its fault if it has one.
 func (s *Server) infer(w http.ResponseWriter, r *http.Request, in *inference, d dialect, streams bool) *refusal {
 	held, refused := s.quotas.take(in, s.opts.Clock())
 	if refused != nil {
@@ -229,7 +229,7 @@ func (s *Server) faultOf(r Request) (fault FaultKind) {
 	return fault
 }
 
-// bill charges an inference, with all of its iterations, and returns how the answer tells its input.
+// bill bills an inference, with all of its iterations, and returns how the answer reports its input.
 func (s *Server) bill(w http.ResponseWriter, r *http.Request, in *inference, reply *Reply, fault FaultKind) served {
 	now := s.opts.Clock()
 	sv := s.cache.serve(in, now)
@@ -254,7 +254,7 @@ func (s *Server) bill(w http.ResponseWriter, r *http.Request, in *inference, rep
 	}
 	rates, tier := in.by.price(int(i.InputTokens + i.CacheReadTokens + i.CacheWrite5mTokens + i.CacheWrite1hTokens))
 	if rate := in.model.feesAt(s.opts.Region).ImageToken; rate > rates[classInput] {
-		i.UnitsNanoUSD += nano(int64(in.imageTokens), rate-rates[classInput], tier) // beside what they cost as text
+		i.UnitsNanoUSD += nano(int64(in.imageTokens), rate-rates[classInput], tier) // in addition to their price as text
 	}
 	s.book.charge(i, rates, tier)
 	return steps[len(steps)-1].split
@@ -289,7 +289,7 @@ func (s *Server) reservation(r *http.Request) string {
 	return r.Header.Get(s.opts.ReservationHeader)
 }
 
-// unary writes an answer in one piece, InvokeModel's with the counts in its headers.
+// unary writes an answer that is not streamed; for InvokeModel the counts are in its headers.
 func (s *Server) unary(w http.ResponseWriter, in *inference, sv served, r Reply, body any, fault FaultKind) {
 	invoke := in.request.Operation == "invoke"
 	if fault == MissingUsage {
@@ -323,7 +323,7 @@ func (s *Server) unary(w http.ResponseWriter, in *inference, sv served, r Reply,
 	_, _ = w.Write(raw)
 }
 
-// withoutUsage drops what tells tokens, in any dialect, from an answer or a chunk that was made for one request.
+// withoutUsage removes the token counts, in any dialect, from an answer or a chunk that was made for one request.
 func withoutUsage(body map[string]any) map[string]any {
 	for _, key := range []string{
 		"usage", "prompt_token_count", "generation_token_count", "inputTextTokenCount", "results", "totalOutputTextTokenCount", "amazon-bedrock-invocationMetrics",

@@ -7,24 +7,24 @@ import (
 	"time"
 )
 
-// Rule names a rule that the service has for some models alone. Options.Without switches some off.
+// Rule names a rule that the service only has for some models. Options.Without switches rules off.
 type Rule string
 
-// The rules. Those of the first group are in AWS's or the models' makers' documentation, or were recorded; the others were reported by
-// users, one place each, and may have changed.
+// The rules. Those of the first group are in the documentation of AWS or the models' makers, or were recorded. The others come from one user
+// report each, and may have changed.
 const (
 	RuleProfileOnly       Rule = "profile-only"        // no on-demand throughput under the bare id: Claude since 3.7, Nova Premier, Llama since 3.1 (2025)
-	RuleEndOfLife         Rule = "end-of-life"         // models that are past their end
-	RuleRegionOfProfile   Rule = "region-of-profile"   // a geographic profile is called from its own geography
-	RuleDocumentName      Rule = "document-name"       // letters, digits, hyphens, brackets and single blanks; each name once; text beside it
+	RuleEndOfLife         Rule = "end-of-life"         // models after their end of life
+	RuleRegionOfProfile   Rule = "region-of-profile"   // a geographic profile is only called from its own geography
+	RuleDocumentName      Rule = "document-name"       // letters, digits, hyphens, brackets and single spaces; each name once; with a text in the message
 	RuleThinkingBudget    Rule = "thinking-budget"     // at least 1,024 tokens and below maxTokens
 	RuleThinkingSampling  Rule = "thinking-sampling"   // no temperature but 1 with thinking
 	RuleThinkingTools     Rule = "thinking-tools"      // no forced tool with thinking
-	RuleTrailingBlank     Rule = "trailing-blank"      // a prefill does not end in whitespace
+	RuleTrailingBlank     Rule = "trailing-blank"      // a prefill does not end with white space
 	RuleMediaOfModel      Rule = "media-of-model"      // images, video and S3 locations for models that take them
 	RuleSystemOfModel     Rule = "system-of-model"     // a system prompt for models that take one
-	RuleServerToolCounted Rule = "server-tool-counted" // CountTokens knows no tools that run at the provider
-	RuleImageBytes        Rule = "image-bytes"         // an image begins as one of its format does
+	RuleServerToolCounted Rule = "server-tool-counted" // CountTokens accepts no tools that run at the provider
+	RuleImageBytes        Rule = "image-bytes"         // an image begins with the signature of a format
 	RuleToolSchema        Rule = "tool-schema"         // a tool of Claude has an input_schema
 
 	RuleToolsWithoutConfig Rule = "tools-without-config" // blocks of tools need a toolConfig (reported, 2024 to 2026)
@@ -36,23 +36,23 @@ const (
 	RuleToolsOfModel       Rule = "tools-of-model"       // no tools on DeepSeek R1, no forced ones on Llama (reported, 2025)
 	RuleStopOfModel        Rule = "stop-of-model"        // no stop sequences on Qwen and gpt-oss (reported, 2025)
 	RuleAdditionalFields   Rule = "additional-fields"    // Claude takes only its own fields (reported, 2025)
-	RulePointBehindText    Rule = "point-behind-text"    // no cache point right behind a document of text on Claude (reported, 2026)
-	RuleToolUseIDs         Rule = "tool-use-ids"         // each use of a tool has an id of its own in the whole history (reported, 2026)
+	RulePointBehindText    Rule = "point-behind-text"    // no cache point directly after a text document on Claude (reported, 2026)
+	RuleToolUseIDs         Rule = "tool-use-ids"         // all tool uses in the history have different ids (reported, 2026)
 )
 
-// asked is what rules look at, in either form of a request.
+// asked is the part of a request that rules check, from either form of a request.
 type asked struct {
-	model    *model
-	profile  string
-	region   string // where the request arrived
-	now      time.Time
-	ended    bool // a test says itself when the model ends
-	added    bool // a test added the id, which needs no profile
-	converse bool
-	request  *node
+	model      *model
+	profile    string
+	region     string // where the request was sent
+	now        time.Time
+	endsByTest bool // a test has set when the model ends, so that endOfLife does not apply
+	added      bool // the test has added the id, so that no profile is needed
+	converse   bool
+	request    *node
 
 	temperature, topP, stop *node
-	thinking                *node // the settings, if thinking is on
+	thinking                *node // the thinking settings, if thinking is on
 	maxTokens               int
 	forced                  bool // a tool has to be used
 	messages                []*node
@@ -62,11 +62,11 @@ type asked struct {
 func (s *Server) asked(n *node, in *inference, converse bool) *asked {
 	a := &asked{model: in.model, profile: in.profile, region: s.opts.Region, now: s.opts.Clock(), converse: converse, request: n, messages: n.get("messages").list()}
 	if known := s.models[in.request.AskedID]; known != nil {
-		a.ended, a.added = !known.Ends.IsZero(), known.Like != ""
+		a.endsByTest, a.added = !known.Ends.IsZero(), known.Like != ""
 	} else if known := s.models[in.model.ID]; known != nil {
-		a.ended = !known.Ends.IsZero()
+		a.endsByTest = !known.Ends.IsZero()
 	}
-	a.added = a.added || in.form != "" // where bare ids are called
+	a.added = a.added || in.form != "" // these routes accept model ids without a profile
 	if converse {
 		config := n.get("inferenceConfig")
 		a.temperature, a.topP, a.stop = config.get("temperature"), config.get("topP"), config.get("stopSequences")
@@ -91,12 +91,12 @@ func (s *Server) asked(n *node, in *inference, converse bool) *asked {
 
 func (a *asked) claude() bool { return a.model.Provider == "anthropic" }
 
-// named reports whether the model is of one of these families.
+// named reports whether the model belongs to one of these families.
 func (a *asked) named(families ...string) bool {
 	return slices.ContainsFunc(families, func(f string) bool { return strings.Contains(a.model.ID, f) })
 }
 
-// last returns the last message if the assistant wrote it.
+// prefill returns the last message if the assistant wrote it.
 func (a *asked) prefill() *node {
 	if len(a.messages) == 0 {
 		return nil
@@ -125,7 +125,7 @@ type modelRule struct {
 	broken func(*asked) *refusal
 }
 
-// modelRules are in the order in which the service seems to judge.
+// modelRules returns the rules in the order in which the service seems to check them.
 func modelRules() []modelRule {
 	return []modelRule{
 		{RuleEndOfLife, endOfLife},
@@ -154,7 +154,7 @@ func modelRules() []modelRule {
 	}
 }
 
-// obeys holds a request against the rules of its model.
+// obeys checks a request against the rules of its model.
 func (s *Server) obeys(n *node, in *inference, converse bool) *refusal {
 	a := s.asked(n, in, converse)
 	for _, r := range s.rules {
@@ -165,7 +165,7 @@ func (s *Server) obeys(n *node, in *inference, converse bool) *refusal {
 	return nil
 }
 
-// modelError is how the service passes on what a model's maker refuses.
+// modelError returns the service's error for a request that the model's maker refuses.
 func modelError(text string) *refusal {
 	return invalid("The model returned the following errors: %s", text)
 }
@@ -177,9 +177,10 @@ var ends = map[string]string{
 	"anthropic.claude-3-haiku-20240307-v1:0": "2026-09-10",
 }
 
+// endOfLife refuses a model after the end in the table. If a test sets the end itself, available checks that instead.
 func endOfLife(a *asked) *refusal {
 	end, known := ends[a.model.ID]
-	if !known || a.ended {
+	if !known || a.endsByTest {
 		return nil
 	}
 	if at, err := time.Parse(time.DateOnly, end); err != nil || a.now.Before(at) {
@@ -192,7 +193,7 @@ func atEnd() *refusal {
 	return &refusal{404, "ResourceNotFoundException", "This model version has reached the end of its life. Please refer to the AWS documentation for more details."}
 }
 
-// geographies are the prefixes of the regions from which a profile can be called.
+// geographies are the prefixes of the regions from which a geography's profiles can be called.
 var geographies = map[string][]string{
 	"us": {"us-", "ca-"}, "eu": {"eu-", "il-"}, "apac": {"ap-", "me-"}, "jp": {"ap-northeast-"}, "au": {"ap-southeast-"}, "ca": {"ca-", "us-"}, "in": {"ap-south-"},
 	"us-gov": {"us-gov-"},
@@ -206,7 +207,7 @@ func regionOfProfile(a *asked) *refusal {
 	return invalid("The provided model identifier is invalid.")
 }
 
-// takesInsertedSystem reports whether the system may speak between the messages (Claude since Opus 4.8, 2026).
+// takesInsertedSystem reports whether system messages may stand between the other messages (Claude since Opus 4.8, 2026).
 func (m *model) takesInsertedSystem() bool {
 	for _, family := range []string{"opus-4-8", "opus-5", "sonnet-5", "fable", "haiku-5-5"} {
 		if strings.Contains(m.ID, family) {
@@ -216,7 +217,7 @@ func (m *model) takesInsertedSystem() bool {
 	return false
 }
 
-// profileFamilies are those that are called through profiles alone.
+// profileFamilies are the models that can only be called with a profile.
 var profileFamilies = []string{
 	"claude-3-7", "claude-sonnet", "claude-opus", "claude-haiku-4", "claude-haiku-5", "claude-fable", "nova-premier", "nova-2", "llama3-1", "llama3-2-3b", "llama3-2-11b", "llama3-2-90b", "llama3-3", "llama4", "deepseek.r1", "pixtral-large", "palmyra",
 }
@@ -232,7 +233,7 @@ func profileOnly(a *asked) *refusal {
 	return invalid("Invocation of model ID %s with on-demand throughput isn't supported. Retry your request with the ID or ARN of an inference profile that contains this model.", a.model.ID)
 }
 
-// documentNames takes underscores, too, which the API reference does not name: recorded on Sonnet 4.5 and 5 (2026).
+// documentNames also allows underscores, which are not in the API reference: recorded on Sonnet 4.5 and 5 (2026).
 var documentNames = regexp.MustCompile(`^[A-Za-z0-9_()\[\]-]+( [A-Za-z0-9_()\[\]-]+)*$`)
 
 func documentName(a *asked) (refused *refusal) {
@@ -334,7 +335,7 @@ func stopOfModel(a *asked) *refusal {
 	return nil
 }
 
-// claudeFields are those that Claude takes beside Converse's own (the Messages API, 2026-11).
+// claudeFields are the fields that Claude accepts in additionalModelRequestFields, besides Converse's own (the Messages API, 2026-11).
 var claudeFields = []string{
 	"thinking", "anthropic_beta", "anthropic_version", "tools", "tool_choice", "top_k", "output_config", "output_format", "context_management", "compaction",
 	"metadata", "max_tokens", "service_tier", "reasoning_config", "speed", "temperature", "top_p", "stop_sequences",
@@ -484,8 +485,7 @@ func Rules() []Rule {
 	return all
 }
 
-// ReportedRules returns those that no documentation and no recording shows: users reported them, one place each. A test that wants none
-// of them gives them to Options.Without.
+// ReportedRules returns the rules that only come from user reports. A test that does not want them passes them to Options.Without.
 func ReportedRules() []Rule {
 	return []Rule{
 		RuleToolsWithoutConfig, RulePropertyKeys, RuleEmptyResult, RuleSampling, RuleThinkingFirst, RulePrefill, RuleToolsOfModel, RuleStopOfModel,

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// signatures are how files of the image formats begin.
+// signatures are the first bytes of files in the image formats.
 var signatures = []string{"\x89PNG\r\n\x1a\n", "\xff\xd8\xff", "GIF87a", "GIF89a", "RIFF"}
 
 func imageBytes(a *asked) (refused *refusal) {
@@ -36,10 +36,10 @@ func imageBytes(a *asked) (refused *refusal) {
 	return refused
 }
 
-// firstBytes is as much base64 as the beginning of a file needs.
+// firstBytes returns as much base64 as the beginning of a file needs.
 func firstBytes(data string) string { return data[:min(len(data)/4*4, 16)] }
 
-// textFormats are the formats of documents that Claude is given as text.
+// textFormats are the document formats that Claude gets as text.
 var textFormats = []string{"txt", "md", "csv", "html", "doc", "docx", "xls", "xlsx"}
 
 func pointBehindText(a *asked) (refused *refusal) {
@@ -79,8 +79,9 @@ func mediaOfModel(a *asked) *refusal {
 	return nil
 }
 
-// media holds one block, of a message and at a place in it, against the media of the model (as recorded, 2026). Claude takes no S3 locations, but for documents in results
-// of tools, which it does not read; Nova takes images alone from S3 in results of tools.
+// media checks one block of a message for media that the model does not accept (as recorded, 2026). at is the number of the message and of
+// the block. Claude accepts no S3 locations, except for documents in tool results, which it does not read; in tool results Nova accepts only
+// images from S3.
 func (a *asked) media(b *node, at [2]int, textOnly, result bool) *refusal {
 	image, video, audio, document := b.get("image"), b.get("video"), b.get("audio"), b.get("document")
 	s3 := func(n *node) bool { return n.get("source").get("s3Location") != nil }

@@ -6,29 +6,29 @@ import (
 	"strings"
 )
 
-// Served is how the service answers a request otherwise than it was asked. The zero value is as asked.
+// Served says how the service answers a request in another way than it was asked. In the zero value nothing differs.
 type Served struct {
-	// Model is the id, or the ARN, of the model that answers. Empty, or a model that is unknown here, is the one that was asked. An
-	// Anthropic or OpenAI body names it as its model, Converse as the model that a prompt router invoked; other dialects tell nothing,
-	// and answer as asked.
+	// Model is the id, or the ARN, of the model that answers. If it is empty or unknown here, the requested model answers. An Anthropic or
+	// OpenAI body has it as its model, Converse as the model that a prompt router invoked; other dialects can't report it, and the requested
+	// model answers.
 	Model string
-	// Tier is the service tier that serves. Empty is the one that was asked for.
+	// Tier is the service tier that serves. Empty is the requested one.
 	Tier string
-	// Latency is "optimized" or "standard". Empty is "standard": optimised capacity is never to be had unasked.
+	// Latency is "optimized" or "standard". Empty is "standard": optimised capacity is never available without asking.
 	Latency string
 }
 
-// answering is who answers a request, and at which price.
+// answering is the model that answers a request, and at which price.
 type answering struct {
 	model   *model
 	profile string
-	regions []string // that can price it: the one that is called from, and that of an ARN
-	name    string   // as the answer names the model; empty when that is as asked
-	tier    string   // as the answer tells it; empty when nobody asked
+	regions []string // the regions whose prices may apply: the one from which the call is made, and that of an ARN
+	name    string   // the model's name in the answer; empty if it is the requested one
+	tier    string   // the tier in the answer; empty if the request has none
 	latency string
 }
 
-// answeredBy decides who answers.
+// answeredBy decides which model answers.
 func (s *Server) answeredBy(in *inference) answering {
 	by := answering{model: in.model, profile: in.profile, regions: []string{s.opts.Region}, tier: in.tier, latency: in.latency}
 	if in.region != "" {
@@ -41,7 +41,7 @@ func (s *Server) answeredBy(in *inference) answering {
 		return by
 	}
 	sv := s.opts.Serve(in.request)
-	// A body has no room for a profile: the asked model under another one is the asked one there.
+	// A body does not show the profile, so the requested model with another profile counts as itself.
 	same := func(m *model) bool { return m == in.model && !strings.HasPrefix(in.request.Operation, "converse") }
 	if m, profile, region, ok := s.lookup(sv.Model); ok && in.namesModel() && !same(m) {
 		by.model, by.profile, by.name = m, profile, sv.Model
@@ -66,16 +66,16 @@ func (in *inference) namesModel() bool {
 	return in.model.Mode == "" && (in.model.Provider == "anthropic" || in.model.Provider == "openai")
 }
 
-// price returns the rates and the tier's factor of a request with so many input tokens: the dearest of the regions that count.
+// price returns the rates and the tier's factor of a request with this number of input tokens: the highest of the regions.
 func (by *answering) price(input int) (r rates, tier uint64) {
 	for _, region := range by.regions {
-		r = r.dearer(by.model.ratesFor(by.profile, region, input, by.latency == "optimized"))
+		r = r.higher(by.model.ratesFor(by.profile, region, input, by.latency == "optimized"))
 		tier = max(tier, by.model.tierFactor(by.tier, region))
 	}
 	return r, tier
 }
 
-// bodyName is the model's name in a body: Anthropic's own name of it without the provider and the version, another's as it is.
+// bodyName returns the model's name in a body: for Anthropic's models without the provider and the version.
 func (in *inference) bodyName() string {
 	if in.by.name == "" {
 		return in.model.ID
@@ -87,7 +87,7 @@ func (in *inference) bodyName() string {
 	return id
 }
 
-// askTier notes a tier that is asked for. Where a request names two, the dearer one counts.
+// askTier sets a requested tier. If a request has two, the more expensive one counts.
 func (in *inference) askTier(tier string) {
 	if tier == "" {
 		return
@@ -97,7 +97,7 @@ func (in *inference) askTier(tier string) {
 	}
 }
 
-// servedAs adds to an answer of Converse, or to its stream's last event, how the request was served.
+// servedAs adds how the request was served to an answer of Converse, or to its stream's last event.
 func (in *inference) servedAs(answer map[string]any, r Reply) map[string]any {
 	if in.by.tier != "" {
 		answer["serviceTier"] = map[string]any{"type": in.by.tier}
@@ -121,7 +121,7 @@ func (in *inference) servedAs(answer map[string]any, r Reply) map[string]any {
 	return answer
 }
 
-// traced adds to an answer of InvokeModel, or to its stream's last chunk, what its guardrails did.
+// tracedAs adds what the guardrails did to an answer of InvokeModel, or to its stream's last chunk.
 func (in *inference) tracedAs(body map[string]any, r Reply) map[string]any {
 	if told := in.guardrailTrace(r, "input", "outputs"); told != nil {
 		body["amazon-bedrock-trace"] = map[string]any{"guardrail": told}
@@ -136,7 +136,7 @@ func (in *inference) tracedAs(body map[string]any, r Reply) map[string]any {
 	return body
 }
 
-// header tells in the header of an InvokeModel answer how it was served.
+// header adds how an InvokeModel request was served to the header of its answer.
 func (by *answering) header(h http.Header) {
 	if by.tier != "" {
 		h.Set("X-Amzn-Bedrock-Service-Tier", by.tier)
@@ -146,7 +146,7 @@ func (by *answering) header(h http.Header) {
 	}
 }
 
-// tierName is the tier that served, as a chat body names it.
+// tierName returns the tier that served, in the form of a chat body.
 func (by *answering) tierName() string {
 	if by.tier == "" {
 		return "default"

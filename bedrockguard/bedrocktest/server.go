@@ -17,44 +17,46 @@ import (
 
 // Options configures a Server. The zero value is a service without faults.
 type Options struct {
-	// Clock is the service's time, by which cache entries lapse. Nil is time.Now.
+	// Clock is the service's clock, by which cache entries expire. Nil is time.Now.
 	Clock func() time.Time
-	// Region is what Config names, and the region whose prices count. Empty is us-east-1.
+	// Region is the region of Config, whose prices apply. Empty is us-east-1.
 	Region string
 	// Reply makes the model's answers; it must be safe for concurrent use. Nil answers a short text.
 	Reply func(Request) Reply
-	// CountTokens replaces the tokenizer; it must be safe for concurrent use. Nil counts densely.
+	// CountTokens replaces the tokenizer; it must be safe for concurrent use. Nil uses a count that is rather too high than too low.
 	CountTokens func(text string) int
-	// Faults decides what goes wrong. Nil lets everything pass.
+	// Faults gives requests a fault by their number. Nil gives none.
 	Faults Faults
-	// FaultFor decides it by the request, where Faults has nothing go wrong; When makes one. It must be safe for concurrent use.
+	// FaultFor gives requests a fault by their content, if Faults gives none; When makes such a function. It must be safe for concurrent
+	// use.
 	FaultFor func(Request) FaultKind
-	// Quotas throttle what comes to more in a minute. Nil throttles nothing.
+	// Quotas throttle requests that exceed them within a minute. Nil throttles nothing.
 	Quotas []Quota
-	// Models change what is known of models, or add some: custom and imported ones, and ones that are newer than the table.
+	// Models change what is known of models, or add models: custom and imported ones, and ones that are newer than the table.
 	Models []Model
-	// Assess is what guardrails find in the texts that ApplyGuardrail asks about; source is INPUT or OUTPUT, and CHECKS for
-	// InvokeGuardrailChecks, whose results stand in the place of policies. Nil finds nothing. What they
-	// find in an answer of a model stands in its Reply.
+	// Assess returns what guardrails find in the texts of ApplyGuardrail; source is INPUT or OUTPUT. For InvokeGuardrailChecks source is
+	// CHECKS, and the Policies are the results of the checks. Nil finds nothing. What guardrails find in a model's answer is set in its
+	// Reply.
 	Assess func(source, text string) Finding
-	// Names maps opaque ids, such as ARNs of application inference profiles, to the model or profile behind them.
+	// Names maps opaque ids, such as ARNs of application inference profiles, to their model or profile.
 	Names map[string]string
 	// Record keeps the requests for Server.Received, with their bodies. False keeps none, because tests may send gigabytes.
 	Record bool
-	// Without switches rules off that the service has for some models alone. Nil keeps them all.
+	// Without switches off rules that the service only has for some models. Nil keeps all.
 	Without []Rule
-	// EnforcedGuardrails are ids of guardrails that evaluate each request without being named in it. Their text units are added to the
-	// bill at list price, and each answer tells them. Nil is none.
+	// EnforcedGuardrails are the ids of guardrails that evaluate each request without being named in it. Their text units are billed at list
+	// price, and each answer reports them.
 	EnforcedGuardrails []string
-	// Guardrails are the ids of those that exist, besides the enforced ones; a request that names another one is refused. Nil knows every
-	// id, because a test that is not about guardrails makes none.
+	// Guardrails are the ids of other guardrails that exist; a request that names an unknown one is refused. With nil every id exists,
+	// because tests about other things create none.
 	Guardrails []string
-	// Serve decides how a request is answered otherwise than it was asked; it must be safe for concurrent use. Nil is always as asked.
+	// Serve decides how a request is answered in another way than it was asked; it must be safe for concurrent use. With nil nothing
+	// differs.
 	Serve func(Request) Served
-	// ReservationHeader names a request header that is entered into the bill with each inference.
+	// ReservationHeader is a request header whose value is stored in the bill with each inference.
 	ReservationHeader string
-	// FirstByteDelay is how long an answer waits after the whole request was read: a client that is answered while
-	// it still writes loses the connection. Zero is two milliseconds; negative is none.
+	// FirstByteDelay is how long an answer waits after the whole request was read: a client that gets its answer while it still writes loses
+	// the connection. Zero is two milliseconds; a negative value is none.
 	FirstByteDelay time.Duration
 	// EventDelay is the pause between the events of a stream. Zero is none.
 	EventDelay time.Duration
@@ -81,7 +83,7 @@ type Server struct {
 	quotas    quotas
 	stored    stored
 	jobs      jobs
-	rules     []modelRule // that are not switched off
+	rules     []modelRule // those that are not switched off
 	counts    counts
 	seq       atomic.Int64
 	faultSeq  atomic.Int64
@@ -92,7 +94,7 @@ type Server struct {
 	received  []Request // guarded by mu
 }
 
-// New starts a server that the test closes.
+// New starts a server that is closed when the test ends.
 func New(tb testing.TB, o Options) *Server {
 	tb.Helper()
 	s, err := Start(o)
@@ -140,7 +142,7 @@ func Start(o Options) (*Server, error) {
 	return s, nil
 }
 
-// Close ends the server and everything that it does.
+// Close ends the server and waits for all of its requests.
 func (s *Server) Close() {
 	s.mu.Lock()
 	if !s.closed {
@@ -153,7 +155,7 @@ func (s *Server) Close() {
 	s.running.Wait()
 }
 
-// enter counts a request in, unless the server is closed.
+// enter counts a running request, unless the server is closed.
 func (s *Server) enter() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,8 +168,8 @@ func (s *Server) enter() bool {
 // URL returns the endpoint.
 func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
 
-// Config returns a config whose clients talk to the server, with credentials that open nothing and a connection pool that
-// ends with the server.
+// Config returns a config for clients of the server, with credentials that are valid nowhere else and a connection pool that ends with the
+// server.
 func (s *Server) Config() aws.Config {
 	return aws.Config{
 		Region:       s.opts.Region,
@@ -188,10 +190,10 @@ func (s *Server) Inferences() []Inference { return s.book.all() }
 // Requests returns how many requests arrived, refused ones included.
 func (s *Server) Requests() int { return int(s.seq.Load()) }
 
-// Reset forgets the bill. The cache stays.
+// Reset clears the bill. The cache stays.
 func (s *Server) Reset() { s.book.reset() }
 
-// wait pauses, and reports false when the client or the server is gone first.
+// wait pauses, and returns false if the client or the server ends first.
 func (s *Server) wait(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return true

@@ -15,7 +15,7 @@ import (
 	"unicode/utf8"
 )
 
-// shapesJSON is what AWS's service model says of requests, with its source and date: `make service-model` writes it.
+// shapesJSON is the part of AWS's service model about requests, with its source and date; `make service-model` writes it.
 //
 //go:embed shapes.json
 var shapesJSON []byte
@@ -25,21 +25,21 @@ type shape struct {
 	Type     string                 `json:"type"`
 	Members  map[string]shapeMember `json:"members"`
 	Required []string               `json:"required"`
-	Member   string                 `json:"member"` // of a list
-	Key      string                 `json:"key"`    // of a map
+	Member   string                 `json:"member"` // for a list
+	Key      string                 `json:"key"`    // for a map
 	Value    string                 `json:"value"`
-	Min      *float64               `json:"min"` // of a number, or the length of anything else
+	Min      *float64               `json:"min"` // of a number, or for other types of the length
 	Max      *float64               `json:"max"`
 	Pattern  string                 `json:"pattern"`
 	Enum     []string               `json:"enum"`
 	Union    bool                   `json:"union"`
-	Document bool                   `json:"document"` // any JSON
-	Payload  string                 `json:"payload"`  // the member that is the whole body
+	Document bool                   `json:"document"` // any JSON value
+	Payload  string                 `json:"payload"`  // the field that is the whole body
 
-	names   []string // of the members that stand in the body, sorted
-	outside []string // of the members that stand in the path or in a header, sorted
+	names   []string // of the fields in the body, sorted
+	outside []string // of the fields in the path or in a header, sorted
 	pattern *regexp.Regexp
-	known   sync.Map // texts that the pattern was held against before, short and few: ids and names come again and again
+	known   sync.Map // results of earlier matches with short texts: ids and names are repeated often
 	count   atomic.Int32
 	whole   bool // numbers are integers
 
@@ -58,7 +58,7 @@ func (s *shape) matches(text string) bool {
 	return ok
 }
 
-// maxKnown and maxKnownLength bound what a pattern remembers.
+// maxKnown and maxKnownLength bound how many results are remembered, and of how long texts.
 const (
 	maxKnown       = 256
 	maxKnownLength = 128
@@ -66,8 +66,8 @@ const (
 
 type shapeMember struct {
 	Shape    string `json:"shape"`
-	Location string `json:"location"` // empty in the body
-	// LocationName is the header, where it is one.
+	Location string `json:"location"` // empty means the body
+	// LocationName is the header's name, if it is in a header.
 	LocationName string `json:"locationName"`
 
 	shape *shape
@@ -79,7 +79,7 @@ var serviceShapes = sync.OnceValue(func() map[string]*shape {
 		Shapes map[string]*shape `json:"shapes"`
 	}
 	if err := json.Unmarshal(shapesJSON, &table); err != nil {
-		panic("bedrocktest: the table of the service model: " + err.Error()) // a test reads it
+		panic("bedrocktest: the table of the service model: " + err.Error()) // a test reads the table
 	}
 	for _, s := range table.Shapes {
 		s.member, s.key, s.value = table.Shapes[s.Member], table.Shapes[s.Key], table.Shapes[s.Value]
@@ -102,23 +102,23 @@ var serviceShapes = sync.OnceValue(func() map[string]*shape {
 	return table.Shapes
 })
 
-// checker holds a request against the service model, as the service does before any model sees it.
+// checker checks a request against the service model, as the service does before it calls a model.
 type checker struct {
-	at         []step // where it looks
+	at         []step // the path to the checked value
 	violations []string
 }
 
-// step is a part of a path: a member, or the number of an item.
+// step is a part of a path: a field, or the number of an item.
 type step struct {
 	key  string
-	item int // from 1; 0 is a member
+	item int // counted from 1; 0 means a field
 }
 
-// maxViolations is how many the service tells at once.
+// maxViolations is how many violated constraints the service lists in one error.
 const maxViolations = 10
 
-// conforms checks a request against a type of the service model: its headers, what stands in its path, by the names of the members,
-// and its body. A type whose body is not JSON has none to check.
+// conforms checks a request against a type of the service model: its headers, the parts of its path by field name, and its body. If the body
+// of the type is not JSON, the body is not checked.
 func conforms(r *http.Request, path map[string]string, n *node, name string) *refusal {
 	var c checker
 	s := serviceShapes()[name]
@@ -154,7 +154,7 @@ func (c *checker) refusal() *refusal {
 	return invalid("%d validation %s detected: %s", len(c.violations), word, strings.Join(told, "; "))
 }
 
-// where is the path of what is looked at.
+// where returns the path to the checked value.
 func (c *checker) where() string {
 	var out strings.Builder
 	for i, s := range c.at {
@@ -171,7 +171,7 @@ func (c *checker) where() string {
 	return out.String()
 }
 
-// violates notes that a value breaks a constraint; it is nil for what has no text.
+// violates adds a violated constraint. value is nil if the value has no text.
 func (c *checker) violates(value *string, constraint string) {
 	told := ""
 	if value != nil {
@@ -180,12 +180,12 @@ func (c *checker) violates(value *string, constraint string) {
 	c.violations = append(c.violations, fmt.Sprintf("Value %sat '%s' failed to satisfy constraint: Member must %s", told, c.where(), constraint))
 }
 
-// serialization is the service's answer to a value of another type than the model's.
+// serialization returns the service's answer to a value of the wrong type.
 func serialization(format string, args ...any) *refusal {
 	return &refusal{400, "SerializationException", fmt.Sprintf(format, args...)}
 }
 
-// kinds name JSON values as the service does.
+// kinds are the service's names of JSON types.
 var kinds = map[byte]string{'"': "STRING_VALUE", 't': "TRUE_VALUE", 'f': "FALSE_VALUE", '[': "START_ARRAY", '{': "START_OBJECT"}
 
 func kindName(n *node) string {
@@ -195,7 +195,7 @@ func kindName(n *node) string {
 	return "NUMBER_VALUE"
 }
 
-// inside checks a value one step further in.
+// inside checks a value that is one step deeper.
 func (c *checker) inside(to step, s *shape, n *node) *refusal {
 	c.at = append(c.at, to)
 	refused := c.value(s, n)
@@ -221,7 +221,7 @@ func (c *checker) value(s *shape, n *node) *refusal {
 		return c.number(s, n)
 	case s.Type == "blob":
 		return c.blob(s, n)
-	default: // a string, or a time, which is one here
+	default: // a string, or a time, which is written as a string
 		if n.kind() != '"' {
 			return serialization("%s can not be converted to a String", kindName(n))
 		}

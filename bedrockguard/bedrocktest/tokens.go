@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// countTokens counts text the way a dense byte-pair tokenizer would: it lies between 0.95 and 1.5 times cl100k_base on
-// prose, source code and JSON, and never above the number of bytes.
+// countTokens counts text with more tokens than usual tokenizers: between 0.95 and 1.5 times cl100k_base on prose, source code and JSON, and
+// never more than there are bytes.
 func countTokens(text string) int {
 	n := 0
 	for i := 0; i < len(text); {
@@ -27,7 +27,7 @@ func countTokens(text string) int {
 				j++
 			}
 			per := 5
-			if capitals > 2 { // words in capitals are in no vocabulary
+			if capitals > 2 { // vocabularies have few words in capitals
 				per = 3
 			}
 			n += (j - i + per - 1) / per
@@ -40,7 +40,7 @@ func countTokens(text string) int {
 			for j < len(text) && (text[j] == ' ' || text[j] == '\n' || text[j] == '\t' || text[j] == '\r') {
 				j++
 			}
-			if j-i > 1 || c != ' ' { // a single space belongs to the word behind it
+			if j-i > 1 || c != ' ' { // a single space belongs to the word after it
 				n++
 			}
 		case c < utf8.RuneSelf:
@@ -65,20 +65,20 @@ func punctuation(c byte) bool {
 	return c > ' ' && c < utf8.RuneSelf && !letter(c) && (c < '0' || c > '9')
 }
 
-// The tokens of one image. Anthropic publishes at most 1,600 for models up to Opus 4.6 and Sonnet 4.6, which scale larger images down,
-// and 4,784 for those behind them (2026-11). Nova scales images up and down to tiles: 540x360 and 3008x2000 were both recorded at
-// 1,819, and its guide names 2,600 for the largest. Nova 2 was recorded at 152 for 400x301 and at 427 for 597x566. Llama 4 and
-// Pixtral were recorded at a token for some 250 pixels, and are counted by 220; what is known of no family is counted so, and 1,000 at least.
+// The tokens of one image. Anthropic publishes at most 1,600 for models up to Opus 4.6 and Sonnet 4.6, which scale larger images down, and
+// 4,784 for later ones (2026-11). Nova scales images up and down to tiles: 540x360 and 3008x2000 were both recorded with 1,819, and its
+// guide names 2,600 for the largest. Nova 2 was recorded with 152 for 400x301 and with 427 for 597x566. Llama 4 and Pixtral were recorded
+// with one token for some 250 pixels; here it is one for 220, also for unknown families, which have at least 1,000.
 const (
 	maxImageTokens      = 1600
 	maxLargeImageTokens = 4784
 	maxOtherImageTokens = 3200
 	minOtherImageTokens = 1000
-	minImageTokens      = 8 // a single pixel was recorded at 6 or so
+	minImageTokens      = 8 // a single pixel was recorded with about 6
 	minNovaImageTokens  = 1850
 )
 
-// imagePatch is the edge in pixels of the patches that Claude cuts an image into: one token each.
+// imagePatch is the edge, in pixels, of the patches into which Claude divides an image: one token each.
 const imagePatch = 28
 
 // imageTokens counts an image given in base64 by its pixels.
@@ -108,7 +108,7 @@ func imageTokens(m *model, data string) int {
 	return min(max(width*height/750, patches, minImageTokens), most)
 }
 
-// largeImages reports a Claude model behind the generation that scales images down to 1,600 tokens.
+// largeImages reports whether a Claude model is newer than those that scale images down to 1,600 tokens.
 func largeImages(id string) bool {
 	for _, family := range []string{"claude-opus-4-7", "claude-opus-4-8", "claude-opus-5", "claude-sonnet-5", "claude-haiku-5", "claude-fable", "claude-mythos"} {
 		if strings.HasPrefix(id, "anthropic."+family) {
@@ -118,7 +118,7 @@ func largeImages(id string) bool {
 	return false
 }
 
-// imageSize returns the pixels of an image given in base64, and zeros when its header does not tell.
+// imageSize returns the size in pixels of an image given in base64, and zeros if its header does not have it.
 func imageSize(data string) (width, height int) {
 	config, _, err := image.DecodeConfig(base64.NewDecoder(base64.StdEncoding, bytes.NewReader([]byte(data))))
 	if err != nil || config.Width <= 0 || config.Height <= 0 {

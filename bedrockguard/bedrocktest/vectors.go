@@ -6,18 +6,18 @@ import (
 	"math/rand/v2"
 )
 
-// vector is what stands for a text, an image or a film: always the same for the same content, and of length 1.
+// vector is the embedding of a text, an image or a video: always the same for the same content, with a norm of 1.
 type vector struct {
 	of         string
 	kind       string // as the answer names it
 	dimensions int
-	asked      []string // the types in which it is asked for
+	asked      []string // the requested types
 }
 
 // maxDimensions bounds the vectors that are made.
 const maxDimensions = 4096
 
-// vector notes a vector to answer; its dimensions are those that are asked for in one of the places, else the model's own.
+// vector adds a vector to the answer; its dimensions are those that one of the request's fields asks for, else the model's own.
 func (in *inference) vector(n *node, kind, of string, dimensions int, asked ...*node) *refusal {
 	for _, a := range asked {
 		if a == nil {
@@ -42,7 +42,7 @@ func (in *inference) vector(n *node, kind, of string, dimensions int, asked ...*
 	return nil
 }
 
-// kinds are the types that are asked for; otherwise is what stands for none.
+// kinds returns the requested types, or otherwise if there are none.
 func (v vector) kinds(otherwise string) []string {
 	if len(v.asked) == 0 && otherwise != "" {
 		return []string{otherwise}
@@ -65,7 +65,7 @@ func (v vector) floats() []float64 {
 	return out
 }
 
-// as is the vector in one of the types: bytes, or bits of which eight make a byte.
+// as returns the vector in one of the types: floats, bytes, or bits of which eight make a byte.
 func (v vector) as(kind string) any {
 	floats := v.floats()
 	if kind == "float" {

@@ -27,42 +27,42 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
-// Options says when a thing is another one. The zero value is ready to use.
+// Options say when two events are the same thing. The zero value is ready to use.
 type Options struct {
-	// Policy tells the windows of limits: a budget.Ledger's Policy. Nil knows none: what a refusal says of its reset, or Quiet, stands in.
+	// Policy returns the limits, for their windows: a budget.Ledger's Policy. If it is nil, the reset time of a refusal is used, or Quiet.
 	Policy func() budget.Policy
 
-	// Quiet is how long what has no window is not told again. Zero is an hour.
+	// Quiet is how long something without a window is not reported again. Zero is an hour.
 	Quiet time.Duration
 
-	// MaxRemembered is how many things are remembered as told at most. While as many are, nothing new is told; the next
-	// notice that is says how many were not. Zero is 4,096.
+	// MaxRemembered bounds how many reported things are remembered. While there are so many, nothing new is reported; the next notice then
+	// has the number in Untold. Zero is 4,096.
 	MaxRemembered int
 }
 
 const (
 	defaultQuiet         = time.Hour
 	defaultMaxRemembered = 4096
-	// longestText is how many bytes of a text that others wrote are told.
+	// longestText is how many bytes of a text from elsewhere are reported.
 	longestText = 1000
 )
 
-// Notice is one thing that somebody should hear of.
+// Notice is one thing that somebody should know.
 type Notice struct {
 	Kind      bedrockguard.EventKind
 	Time      time.Time
-	Text      string // what happened, in one line; text that callers chose is in it
+	Text      string // what happened, in one line; it may contain text that callers chose
 	Scope     budget.Scope
-	Limit     string          // empty where no limit is concerned
+	Limit     string          // empty if it is not about a limit
 	Fraction  float64         // of a threshold
 	Settled   budget.Quantity // of a threshold, or of the limit that refused
 	Max       budget.Quantity
-	Shadow    bool  // nothing was refused: the guard is in shadow, or the limit observes only
-	Untold    int64 // notices before this one that were not told, because there were too many at once
-	Forgotten int64 // events that the guard dropped before this one, because they came too fast
+	Shadow    bool  // nothing was refused: the guard is in shadow mode, or the limit is observe-only
+	Untold    int64 // how many notices before this one were left out because there were too many at once
+	Forgotten int64 // how many events before this one the guard dropped because there were too many at once
 }
 
-// noticeText is a notice as it is written.
+// noticeText is a notice in JSON.
 type noticeText struct {
 	Kind      bedrockguard.EventKind `json:"kind"`
 	Time      string                 `json:"time,omitempty"`
@@ -80,7 +80,7 @@ type noticeText struct {
 	Forgotten int64                  `json:"dropped_events,omitempty"`
 }
 
-// MarshalJSON writes the notice for people and programs; what does not apply is left out. It can't be read back.
+// MarshalJSON writes the notice for people and programs, without fields that do not apply. It can't be parsed back.
 func (n Notice) MarshalJSON() ([]byte, error) {
 	t := noticeText{
 		Kind: n.Kind, Text: n.Text, Principal: n.Scope.Principal, Workflow: n.Scope.Workflow, Model: n.Scope.Model, Tags: n.Scope.Tags, Limit: n.Limit,
@@ -95,7 +95,7 @@ func (n Notice) MarshalJSON() ([]byte, error) {
 	return json.Marshal(t)
 }
 
-// Log returns a listener that writes notices into a log, refusals and warnings at level Warn, thresholds at Info.
+// Log returns a listener that logs notices: refusals and warnings at level Warn, thresholds at Info.
 func Log(log *slog.Logger, o Options) func(context.Context, bedrockguard.Event) {
 	once := newOnce(o)
 	return func(ctx context.Context, e bedrockguard.Event) {
@@ -111,12 +111,12 @@ func Log(log *slog.Logger, o Options) func(context.Context, bedrockguard.Event) 
 	}
 }
 
-// once lets each thing through once. It is safe for concurrent use.
+// once selects the events that report something new. It is safe for concurrent use.
 type once struct {
 	opts Options
 
 	mu     sync.Mutex
-	told   map[string]time.Time // until when, by what it is
+	told   map[string]time.Time // by key: until when it is not reported again
 	untold int64
 	missed int64
 }
@@ -126,7 +126,7 @@ func newOnce(o Options) *once {
 	return &once{opts: o, told: make(map[string]time.Time)}
 }
 
-// notice returns what is to be told of an event, if anything is.
+// notice returns the notice for an event, if there is one to send.
 func (o *once) notice(e *bedrockguard.Event) (Notice, bool) {
 	n, key, until := o.about(e)
 	o.mu.Lock()
@@ -135,7 +135,7 @@ func (o *once) notice(e *bedrockguard.Event) (Notice, bool) {
 	if key == "" || e.Time.Before(o.told[key]) {
 		return Notice{}, false
 	}
-	delete(o.told, key) // its time is over
+	delete(o.told, key) // it may be reported again
 	if len(o.told) >= o.opts.MaxRemembered {
 		o.forget(e.Time)
 	}
@@ -149,7 +149,7 @@ func (o *once) notice(e *bedrockguard.Event) (Notice, bool) {
 	return n, true
 }
 
-// forget forgets what may be told again. Requires mu held.
+// forget drops keys that may be reported again. Requires mu held.
 func (o *once) forget(now time.Time) {
 	for key, until := range o.told {
 		if !now.Before(until) {
@@ -158,7 +158,8 @@ func (o *once) forget(now time.Time) {
 	}
 }
 
-// about returns a notice, what it is about, and until when that is the same thing; an empty key for what nobody has to hear of.
+// about returns a notice, the key of what it is about, and until when that is not reported again. The key is empty for an event that nobody
+// has to know.
 func (o *once) about(e *bedrockguard.Event) (n Notice, key string, until time.Time) {
 	n = Notice{Kind: e.Kind, Time: e.Time, Scope: e.Scope, Shadow: e.Shadow}
 	until = e.Time.Add(o.opts.Quiet)
@@ -212,7 +213,8 @@ func (o *once) aboutRefusal(n Notice, e *bedrockguard.Event, until time.Time) (N
 	return n, keyOf("refusal", reasonOf(e.Err), strconv.FormatBool(n.Shadow), callerOf(e)), until
 }
 
-// callerOf tells callers apart. A tag may be another one for each call, and a store that is down is so for all.
+// callerOf returns the key of the caller. Tags are not in it, because they may differ in each call; and if a store does not answer, all
+// callers have the same key.
 func callerOf(e *bedrockguard.Event) string {
 	if errors.Is(e.Err, budget.ErrStore) {
 		return ""
@@ -220,7 +222,7 @@ func callerOf(e *bedrockguard.Event) string {
 	return budget.Scope{Principal: e.Scope.Principal, Workflow: e.Scope.Workflow, Model: e.Scope.Model}.String()
 }
 
-// reasonOf tells refusals apart that name no limit. Their texts differ from call to call.
+// reasonOf returns the key of a refusal that names no limit. The text can't be used, because it differs from call to call.
 func reasonOf(err error) string {
 	for _, known := range []error{
 		budget.ErrStore, bedrockguard.ErrRateLimited, bedrockguard.ErrLooping, cache.ErrRefused, bedrockguard.ErrUnpriced, bedrockguard.ErrUnsupportedOperation, bedrockguard.ErrMalformedRequest,
@@ -233,7 +235,7 @@ func reasonOf(err error) string {
 	return "other"
 }
 
-// windowEnd is when the limit's window ends that an event fell into; otherwise without a policy that has the limit.
+// windowEnd returns the end of the limit's window that contains the event; if the policy does not have the limit, it returns otherwise.
 func (o *once) windowEnd(limit string, at, otherwise time.Time) time.Time {
 	if o.opts.Policy == nil {
 		return otherwise
@@ -246,7 +248,7 @@ func (o *once) windowEnd(limit string, at, otherwise time.Time) time.Time {
 	return otherwise
 }
 
-// keyOf joins what makes a thing, so that no two lists of parts make the same.
+// keyOf joins the parts of a key, so that different lists of parts have different keys.
 func keyOf(parts ...string) string {
 	var b strings.Builder
 	for _, p := range parts {

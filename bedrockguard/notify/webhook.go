@@ -22,37 +22,37 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 )
 
-// Format is what a webhook is sent.
+// Format is the format of what a webhook gets.
 type Format string
 
 // The formats.
 const (
 	JSON  Format = "json"  // the notice as an object, with its text in "text"
-	Slack Format = "slack" // a message for Slack's incoming webhooks, and those that take the same
+	Slack Format = "slack" // a message for Slack's incoming webhooks, and compatible ones
 )
 
 // WebhookOptions configures NewWebhook.
 type WebhookOptions struct {
 	Options
 
-	// URL is where notices are posted. It is a secret, as Slack's are: no error and no log entry holds any of it but its scheme. Required; for
-	// Slack it has to be https, or loopback.
+	// URL is where notices are posted. It is a secret, as Slack's are: errors and log entries only have its scheme. Required; for Slack it
+	// has to be https, or loopback.
 	URL string
 
-	// Format is what is sent. Empty is JSON.
+	// Format is the format of the messages. Empty is JSON.
 	Format Format
 
-	// Queue is how many notices wait at most. What finds it full is not told, and counted in the next one. Zero is 256.
+	// Queue is how many notices may wait. If it is full, notices are dropped, and counted in the next one. Zero is 256.
 	Queue int
 
-	// Attempts is how often a notice is sent at most, with a pause of a second that doubles each time, or what the answer's Retry-After
-	// asks for, a minute at most. Zero is 5.
+	// Attempts is how often a notice is sent at most. The pause between attempts is one second at first and doubles each time, or is what
+	// the answer's Retry-After asks for; it is at most a minute. Zero is 5.
 	Attempts int
 
-	// Log is told of notices that could not be delivered. Nil tells nobody.
+	// Log gets notices that could not be delivered. Nil logs nothing.
 	Log *slog.Logger
 
-	// Transport sends. Nil is one of the webhook's own, which goes by the environment's proxy settings.
+	// Transport sends the requests. Nil uses one of the webhook's own, which follows the environment's proxy settings.
 	Transport http.RoundTripper
 }
 
@@ -74,15 +74,15 @@ type Webhook struct {
 	once   *once
 	opts   WebhookOptions
 	client *http.Client
-	own    *http.Transport // nil when the transport is the caller's
+	own    *http.Transport // nil if the transport is the caller's
 	queue  chan Notice
-	quit   chan struct{} // closed: tell what is queued, and end
+	quit   chan struct{} // closed by Close: deliver what is queued, and end
 	abort  context.CancelFunc
 	done   chan struct{} // closed when the sender has ended
 
 	mu     sync.Mutex
 	closed bool
-	untold int64 // notices that found the queue full, or were not delivered: the next one says how many
+	untold int64 // notices that were dropped because the queue was full, or that could not be delivered: the next one has their number
 }
 
 // NewWebhook starts the sender. Close it after the guard.
@@ -99,7 +99,7 @@ func NewWebhook(o WebhookOptions) (*Webhook, error) {
 		w.own = &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConns: 1, IdleConnTimeout: time.Minute}
 		o.Transport = w.own
 	}
-	// A redirect would carry the notice to somebody else.
+	// A redirect could send the notice to somebody else.
 	w.client = &http.Client{Transport: o.Transport, Timeout: sendTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	ctx, abort := context.WithCancel(context.Background())
 	w.abort = abort
@@ -115,7 +115,7 @@ func (o *WebhookOptions) validate() error {
 	switch {
 	case o.URL == "":
 		return invalid("no URL")
-	case err != nil || u.Host == "": // url.Parse quotes what it can't parse
+	case err != nil || u.Host == "": // url.Parse quotes the URL in its error
 		return invalid("the webhook's URL can't be parsed: want https://host/path")
 	case u.Scheme != "https" && u.Scheme != "http":
 		return invalid("the webhook's URL is neither https nor http")
@@ -134,7 +134,7 @@ func loopback(host string) bool {
 	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
 }
 
-// Listen queues a notice of an event that is worth one: put it into bedrockguard.Options.Listeners. It never waits.
+// Listen queues a notice if the event needs one: put it into bedrockguard.Options.Listeners. It never waits.
 func (w *Webhook) Listen(_ context.Context, e bedrockguard.Event) {
 	n, ok := w.once.notice(&e)
 	if !ok {
@@ -154,13 +154,13 @@ func (w *Webhook) Listen(_ context.Context, e bedrockguard.Event) {
 	}
 }
 
-// Close sends what is queued, as long as the context lasts, and ends the sender. It returns an error if there are notices that
-// were not delivered, and of which no later one told. What is told afterwards is dropped.
+// Close sends what is queued until the context ends, and then ends the sender. It returns an error if notices were not delivered and no
+// later notice has counted them. Later events are dropped.
 func (w *Webhook) Close(ctx context.Context) error {
 	w.mu.Lock()
 	if !w.closed {
 		w.closed = true
-		close(w.quit) // what was queued before is sent; nothing is queued any longer
+		close(w.quit) // what was queued before is sent; nothing more is queued
 	}
 	w.mu.Unlock()
 	select {
@@ -201,7 +201,7 @@ func (w *Webhook) work(ctx context.Context) {
 	}
 }
 
-// deliver sends one notice, again and again if it has to.
+// deliver sends one notice, several times if necessary.
 func (w *Webhook) deliver(ctx context.Context, n *Notice) {
 	body, err := w.opts.Format.message(n)
 	pause := firstPause
@@ -236,7 +236,7 @@ func rest(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// post sends a message once. again says that it may help to do so again, after wait at least. Its error holds nothing of the URL.
+// post sends a message once. again says whether another attempt may help, after wait at the earliest. Its error has nothing of the URL.
 func (w *Webhook) post(ctx context.Context, body []byte) (again bool, wait time.Duration, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.opts.URL, bytes.NewReader(body))
 	if err != nil {
@@ -260,7 +260,7 @@ func (w *Webhook) post(ctx context.Context, body []byte) (again bool, wait time.
 	return again, wait, fmt.Errorf("the webhook answered %d", resp.StatusCode)
 }
 
-// failure says why nothing came back, without the texts of net/http, which quote URLs.
+// failure says why there was no answer, without the texts of net/http, which quote URLs.
 func failure(err error) string {
 	var name *net.DNSError
 	var op *net.OpError
@@ -279,7 +279,7 @@ func failure(err error) string {
 	}
 }
 
-// message is what is posted.
+// message returns the body that is posted.
 func (f Format) message(n *Notice) ([]byte, error) {
 	if f == JSON {
 		return json.Marshal(n)
@@ -294,14 +294,15 @@ func (f Format) message(n *Notice) ([]byte, error) {
 	})
 }
 
-// slackEscapes are the characters by which Slack knows mentions, channels and links (its documentation on formatting, 2026-11). Backquotes would
-// end the quotation that what others wrote is put into.
+// slackEscapes escapes the characters with which Slack marks mentions, channels and links (its documentation on formatting, 2026-11), and
+// backquotes, which would end the quotation around texts from elsewhere.
 var slackEscapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "`", "'", "\n", " ", "\r", " ")
 
-// longestSlackText is how many bytes of a notice Slack is sent: escaped, five times as many are less than the 3,000 characters of a section.
+// longestSlackText is how many bytes of a notice Slack gets: escaped they can become five times as long, which is less than the 3,000
+// characters of a section.
 const longestSlackText = 500
 
-// slackText is a notice in Slack's markup: everything that callers chose is quoted, so that none of it is markup.
+// slackText returns a notice in Slack's markup. Everything that callers chose is quoted, so that it can't be markup.
 func slackText(n *Notice) string {
 	told := n.Text
 	if len(told) > longestSlackText {

@@ -19,15 +19,15 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// changeTimeout bounds a change. It is made to its end, whether the browser waits for it or not.
+// changeTimeout bounds a change. The change is completed even if the browser does not wait.
 const changeTimeout = 20 * time.Second
 
-// form is a page that asks before it changes something.
+// form is a page with a form that asks before it changes something.
 type form struct {
 	title string
-	// fill says what the change is about: by what a link or the form itself names.
+	// fill sets what the change is about, from the values in a link or in the form itself.
 	fill func(p *Page, ctx context.Context, r *http.Request, v *formView) error
-	// apply makes the change, and returns what the page says of it.
+	// apply makes the change, and returns the text that the page shows.
 	apply func(p *Page, ctx context.Context, r *http.Request, v *formView) (done url.Values, err error)
 }
 
@@ -37,21 +37,21 @@ var (
 	overrideForm = form{"Override", (*Page).fillOverride, (*Page).applyOverride}
 )
 
-// formView is what a form shows.
+// formView has the values that a form shows.
 type formView struct {
 	frame
 	Action  string
 	Problem string
-	Target  string // a target, for the form to send back; empty where the values are typed
-	What    string // the target, for people
-	All     bool   // it is every call
+	Target  string // a token that the form sends back; empty if the values are typed
+	What    string // the target as text
+	All     bool   // it is about every call
 	Fields  []field
 	Reason  string
 	Flag    string
 	Limits  []choice
 	Max     string
 	Until   []choice
-	Raised  bool // there is an override to take back
+	Raised  bool // there is an override that can be removed
 
 	target target
 	kill   budget.Kill
@@ -64,13 +64,13 @@ type choice struct {
 	Selected     bool
 }
 
-// target names what a change is about, byte by byte: a browser would alter what is no text.
+// target is what a change is about. It is sent as encoded bytes, because a browser would alter values that are not valid text.
 type target struct {
 	Limit string
 	Scope budget.Scope
 }
 
-// token is the target as a form sends it.
+// token returns the target in the form in which a form sends it.
 func (t *target) token() string {
 	s := &t.Scope
 	parts := [][]byte{[]byte(t.Limit), []byte(s.Principal), []byte(s.Workflow), []byte(s.Model), []byte(s.Region), []byte(s.Profile), []byte(s.Project)}
@@ -86,7 +86,7 @@ func (t *target) token() string {
 
 var errTarget = errors.New("the form names nothing that can be read: go back to the page")
 
-// parseTarget reads what token returned.
+// parseTarget parses the result of token.
 func parseTarget(token string) (t target, err error) {
 	var parts [][]byte
 	text, err := base64.RawURLEncoding.DecodeString(token)
@@ -111,7 +111,7 @@ func parseTarget(token string) (t target, err error) {
 	return t, s.Validate()
 }
 
-// typedScope reads the fields of a scope that somebody typed.
+// typedScope parses the fields of a scope that somebody typed.
 func typedScope(r *http.Request) (s budget.Scope, fields []field, err error) {
 	for _, f := range []struct {
 		name, label string
@@ -156,7 +156,7 @@ func (p *Page) newForm(r *http.Request, who string, f *form) *formView {
 	}
 }
 
-// change makes the change that a form asks for.
+// change makes the change of a submitted form.
 func (p *Page) change(w http.ResponseWriter, r *http.Request, who string, f *form) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), changeTimeout)
 	defer cancel()
@@ -183,7 +183,7 @@ func (p *Page) change(w http.ResponseWriter, r *http.Request, who string, f *for
 	redirect(w, "./?"+done.Encode())
 }
 
-// sentence makes the text of an error one.
+// sentence turns the text of an error into a sentence.
 func sentence(err error) string {
 	text := clip(strings.TrimPrefix(err.Error(), "budget: "), longText)
 	if text != "" {
@@ -192,7 +192,7 @@ func sentence(err error) string {
 	return text + "."
 }
 
-// fillKill finds what is to be killed: an account, the workflow of a call, every call, or what is typed.
+// fillKill finds what is to be killed: an account, the workflow of a call, every call, or a typed scope.
 func (p *Page) fillKill(ctx context.Context, r *http.Request, v *formView) (err error) {
 	switch {
 	case r.FormValue("all") != "":
@@ -264,13 +264,13 @@ func (p *Page) fillRevive(ctx context.Context, r *http.Request, v *formView) err
 }
 
 func (p *Page) applyRevive(ctx context.Context, _ *http.Request, v *formView) (url.Values, error) {
-	if p.ledger != nil { // opens latches, too
+	if p.ledger != nil { // the ledger's Revive also opens latches
 		return url.Values{"done": {"revive"}}, p.ledger.ReviveFlag(ctx, v.kill.Flag())
 	}
 	return url.Values{"done": {"revive"}}, p.operator.ReviveFlag(ctx, v.kill.Flag())
 }
 
-// fillOverride finds the account that is to get another maximum.
+// fillOverride finds the account that gets another maximum.
 func (p *Page) fillOverride(ctx context.Context, r *http.Request, v *formView) (err error) {
 	if p.ledger == nil {
 		return errors.New("overrides need the policy, and this page was started without one: bedrockguard override --help")
@@ -340,7 +340,7 @@ func (p *Page) applyOverride(ctx context.Context, r *http.Request, v *formView) 
 	return counted("override", accounts), err
 }
 
-// accountTarget is what an account of the last look is about.
+// accountTarget returns the target for an account of the last snapshot.
 func (p *Page) accountTarget(ctx context.Context, key string) (target, error) {
 	s, err := p.snapshot(ctx)
 	if err != nil {
@@ -357,7 +357,7 @@ func (p *Page) accountTarget(ctx context.Context, key string) (target, error) {
 	return target{s.accounts[i].balance.Limit, s.accounts[i].balance.Scope}, nil
 }
 
-// callTarget is the workflow of a call in flight, or whoever pays for it.
+// callTarget returns the target for a call in flight: its workflow, or else its principal.
 func (p *Page) callTarget(ctx context.Context, key string) (target, error) {
 	s, err := p.snapshot(ctx)
 	if err != nil {
@@ -375,12 +375,12 @@ func (p *Page) callTarget(ctx context.Context, key string) (target, error) {
 	return target{Scope: scope}, nil
 }
 
-// The spans for which a change can hold. The first one of kills is without an end.
+// The durations of a change. The first one for kills has no end.
 var spanTexts = []choice{
 	{"", "until it is taken back", false}, {"1h", "for 1 hour", false}, {"4h", "for 4 hours", false}, {"24h", "for 24 hours", false}, {"168h", "for 7 days", false},
 }
 
-// spans returns the choices, with the one that was made.
+// spans returns the durations, with the chosen one marked.
 func spans(chosen string) []choice {
 	all := slices.Clone(spanTexts)
 	for i := range all {
@@ -389,7 +389,7 @@ func spans(chosen string) []choice {
 	return all
 }
 
-// spanOf reads for how long a change is to hold; zero is without an end.
+// spanOf parses the chosen duration; zero means no end.
 func spanOf(r *http.Request) (time.Duration, error) {
 	text := cmp.Or(r.PostFormValue("until"), "0s")
 	span, err := time.ParseDuration(text)

@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// A chart is drawn in units of its own, and stretched to the place that it gets: its words stand beside it, in HTML, so that they keep
-// their size.
+// A chart has its own units and is stretched to the available space. Its labels are in the HTML beside it, so that they keep their size.
 const (
 	chartHeight  = 1000
 	columnWidth  = 10
@@ -30,7 +29,7 @@ type chart struct {
 	Unit, Period string
 }
 
-// chartColumn is one column: its parts from below.
+// chartColumn is one column, with its parts from the bottom up.
 type chartColumn struct {
 	Title string
 	Parts []chartPart
@@ -52,7 +51,7 @@ type chartRow struct {
 	Cells []figure
 }
 
-// chartOf draws a breakdown. moments is the form in which its columns are named.
+// chartOf draws a breakdown. moments is the time layout for the names of columns.
 func chartOf(id, title, moments string, b breakdown) chart {
 	c := chart{ID: id, Title: title, Width: len(b.Columns) * columnWidth, Unit: "USD", Total: b.figure(b.Total), Empty: len(b.Series) == 0, Period: "day"}
 	if b.Unit == 0 {
@@ -108,7 +107,7 @@ func (b *breakdown) figure(n int64) figure {
 	return usd(n)
 }
 
-// colour is the class of a series: that of a class of token is always the same.
+// colour returns the CSS class of a series; a class of token always has the same.
 func colour(name string, i int) string {
 	for j, class := range classes {
 		if class.name == name {
@@ -121,7 +120,7 @@ func colour(name string, i int) string {
 	return fmt.Sprintf("s%d", i)
 }
 
-// niceTop is a round number that is not below n.
+// niceTop returns a round number that is at least n.
 func niceTop(n int64) int64 {
 	scale := math.Pow(10, math.Floor(math.Log10(float64(max(n, 1)))))
 	for _, step := range []float64{1, 2, 4, 5, 8, 10} {
@@ -132,19 +131,19 @@ func niceTop(n int64) int64 {
 	return math.MaxInt64
 }
 
-// The forms in which columns are named.
+// The time layouts for the names of columns.
 const (
 	dayForm    = "Jan 2"
 	minuteForm = "15:04"
 )
 
-// spark is a small line of columns without an axis.
+// spark is a small row of columns without an axis.
 type spark struct {
 	Width int
 	Parts []chartPart
 }
 
-// sparkOf draws shares of what they are a share of.
+// sparkOf draws the ratios of parts to wholes.
 func sparkOf(parts, wholes []int64) spark {
 	s := spark{Width: len(parts) * columnWidth}
 	for i := range parts {
@@ -157,7 +156,7 @@ func sparkOf(parts, wholes []int64) spark {
 	return s
 }
 
-// bar is how full an account is, of a hundred.
+// bar shows how full an account is, in percent.
 type bar struct {
 	Settled, Pending int
 	Class            string
@@ -181,5 +180,5 @@ func barOf(a *account) bar {
 	return b
 }
 
-// dayOf names the columns of a table by day.
+// dayOf returns the name of a column by day.
 func dayOf(t time.Time) string { return t.Format(dayForm) }

@@ -13,32 +13,32 @@ import (
 )
 
 const (
-	// minutes is how much of the past is told by the minute.
+	// minutes is how many minutes of the past are shown one by one.
 	minutes = 60
-	// maxKeys is how many workflows and models a minute tells apart.
+	// maxKeys is how many workflows and models have separate sums in a minute.
 	maxKeys = 200
-	// maxFindings is how many findings are remembered; the one that was not seen for longest goes first.
+	// maxFindings is how many findings are remembered; the one that was not seen for the longest time is dropped first.
 	maxFindings = 500
 	// maxNotices is how many refusals and warnings are remembered.
 	maxNotices = 100
 )
 
-// events is what a guard told. The zero value was told nothing. It is safe for concurrent use.
+// events is what was learned from a guard's events. The zero value is empty. It is safe for concurrent use.
 type events struct {
 	mu       sync.Mutex
 	told     bool
-	minutes  [minutes]minute // by the minute since 1970, modulo their number
+	minutes  [minutes]minute // indexed by the minute since 1970, modulo their number
 	findings map[findingKey]*finding
 	notices  []notice // oldest first
 	dropped  int64
 }
 
 type minute struct {
-	number int64 // since 1970
+	number int64 // minutes since 1970
 	sums   map[spentKey]*budget.Charge
 }
 
-// spentKey is a spent without its column and charge.
+// spentKey is the key of a spent: all but its column and charge.
 type spentKey struct {
 	workflow, model, region string
 	other                   bool
@@ -50,16 +50,16 @@ type findingKey struct {
 	where    string
 }
 
-// finding is one finding of a workflow, over all calls that had it.
+// finding is one finding of a workflow, for all calls that had it.
 type finding struct {
 	key   findingKey
 	last  cache.Finding
 	at    time.Time
 	calls int64
-	nano  int64 // of all those calls
+	nano  int64 // sum over those calls
 }
 
-// notice is an event that somebody may want to read.
+// notice is an event that is shown.
 type notice struct {
 	at   time.Time
 	kind bedrockguard.EventKind
@@ -67,8 +67,8 @@ type notice struct {
 	text string
 }
 
-// Listen takes in an event of a guard: put it into bedrockguard.Options.Listeners. It holds on to no prompt text, and to a bounded amount
-// of anything else.
+// Listen records an event of a guard: put it into bedrockguard.Options.Listeners. It keeps no prompt text, and a bounded amount of
+// everything else.
 func (p *Page) Listen(_ context.Context, e bedrockguard.Event) {
 	x := &p.events
 	x.mu.Lock()
@@ -163,7 +163,7 @@ func (x *events) notice(e *bedrockguard.Event) {
 	x.notices = append(x.notices, notice{e.Time, e.Kind, scopeText(e.Scope, "(none)"), clip(text, longText)})
 }
 
-// hour returns the columns of the last hour, and what was settled in them; nil columns when no guard has told anything.
+// hour returns the columns of the last hour, and what was settled in them; columns is nil if there was no event.
 func (x *events) hour(now time.Time) (columns []time.Time, all []spent) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -186,7 +186,7 @@ func (x *events) hour(now time.Time) (columns []time.Time, all []spent) {
 	return columns, all
 }
 
-// seen returns the findings, those that cost most first, and the notices, newest first.
+// seen returns the findings, the most expensive first, and the notices, the newest first.
 func (x *events) seen() (findings []finding, notices []notice, dropped int64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// hitView is the cache's share of the input, by workflow.
+// hitView shows which share of the input was read from the cache, by workflow.
 type hitView struct {
 	Rows  []hitRow
 	More  int
@@ -24,7 +24,7 @@ type hitRow struct {
 	Spark                   spark
 }
 
-// hits are the input tokens of one workflow, and those of them that were read from the cache, by column.
+// hits are the input tokens of one workflow, and how many of them were read from the cache, by column.
 type hits struct {
 	name                string
 	read, input         []int64
@@ -32,7 +32,7 @@ type hits struct {
 	total, totalRead    int64
 }
 
-// hitsOf tells how much of each workflow's input was read from the cache.
+// hitsOf computes which share of each workflow's input was read from the cache.
 func hitsOf(columns []time.Time, daily, hourly []spent, most int) hitView {
 	all := make(map[string]*hits)
 	of := func(s *spent) *hits {
@@ -83,7 +83,7 @@ func (h *hits) row() hitRow {
 	}
 }
 
-// byDay fills in the table by day, of the largest workflows.
+// byDay fills in the table by day, for the largest workflows.
 func (v *hitView) byDay(columns []time.Time, largest []*hits) {
 	for _, h := range largest {
 		v.Heads = append(v.Heads, label(h.name))
@@ -101,5 +101,5 @@ func (v *hitView) byDay(columns []time.Time, largest []*hits) {
 	}
 }
 
-// tokens is a number that has no unit of its own on the page.
+// tokens is a quantity that is shown without a unit.
 func tokens(n int64) budget.Quantity { return budget.Quantity{N: n} }

@@ -7,16 +7,16 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// paceSpan is how old what a pace is measured from is, between once and twice.
+// paceSpan is the least age of the reading from which a pace is measured; it is at most twice as old.
 const paceSpan = 5 * time.Minute
 
 // pace is how fast an account is spent, and when it will be full.
 type pace struct {
-	perHour float64       // in the unit of the account, money in nano-USD
-	over    time.Duration // in which that was spent; zero when no pace is known
-	recent  bool          // over the last minutes, while somebody looked; else over the window so far
-	full    time.Duration // until the limit is reached; zero when it is not
-	resets  bool          // the window ends before
+	perHour float64       // in the account's unit, money in nano-USD
+	over    time.Duration // the time in which that was spent; zero if no pace is known
+	recent  bool          // measured over the last minutes, while the page was viewed; otherwise over the window so far
+	full    time.Duration // until the limit is reached; zero if it is not reached
+	resets  bool          // the window ends before the limit is reached
 }
 
 // reading is what was settled at a moment.
@@ -25,21 +25,21 @@ type reading struct {
 	settled int64
 }
 
-// track is the readings from which an account's pace is measured.
+// track has the readings from which an account's pace is measured.
 type track struct {
-	first, second reading // second is at least paceSpan after first, and takes its place
+	first, second reading // second is at least paceSpan after first, and replaces it later
 	last          time.Time
 }
 
-// paces remembers what accounts had spent at earlier looks. The zero value is empty. Not safe for concurrent use: it belongs to who has
-// the turn.
+// paces remembers what accounts had spent before. The zero value is empty. It is not safe for concurrent use: only the holder of
+// snapshots.turn may use it.
 type paces struct{ tracks map[budget.Key]*track }
 
-// of adds a look at an account, and returns its pace.
+// of adds a reading of an account, and returns its pace.
 func (p *paces) of(a *account, window budget.Window, now time.Time) pace {
 	settled := a.balance.Settled.N
 	t := p.tracks[a.key]
-	if t == nil || settled < t.first.settled { // a new window, or a correction
+	if t == nil || settled < t.first.settled { // a new window began, or the amount was corrected
 		t = &track{first: reading{now, settled}, second: reading{now, settled}}
 		if p.tracks == nil {
 			p.tracks = make(map[budget.Key]*track)
@@ -62,7 +62,7 @@ func (p *paces) of(a *account, window budget.Window, now time.Time) pace {
 	return measured.foretell(a, window)
 }
 
-// elapsed is how much of a window has passed; zero for one without a beginning.
+// elapsed returns how much of a window has passed; zero for one without a beginning.
 func elapsed(w budget.Window, now time.Time) time.Duration {
 	span := w.At(now)
 	if span.End == math.MaxInt64 {
@@ -87,7 +87,7 @@ func (p pace) foretell(a *account, window budget.Window) pace {
 	return p
 }
 
-// forget drops accounts that are gone.
+// forget drops accounts that do not exist any more.
 func (p *paces) forget(now time.Time) {
 	for key, t := range p.tracks {
 		if t.last.Before(now) {

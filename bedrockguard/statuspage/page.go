@@ -37,34 +37,34 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// DefaultMaxRows is how many rows a table has at most when Options.MaxRows is zero.
+// DefaultMaxRows is how many rows a table has at most if Options.MaxRows is zero.
 const DefaultMaxRows = 300
 
-// minSecret is how long a secret has to be, in bytes, so that guessing it is hopeless.
+// minSecret is the least length of a secret, in bytes, that can't be guessed.
 const minSecret = 16
 
 // Options configures a Page. One of Ledger and Operator is required.
 type Options struct {
-	// Ledger is what the page shows: with its policy, and with everything that can be changed.
+	// Ledger is the ledger that the page shows, with its policy. With it everything can be changed.
 	Ledger *budget.Ledger
-	// Operator stands for a Ledger where there is none. What may be spent is then read from the policy document that the store holds;
-	// without one the page shows what was booked, and no limits. Overrides need a Ledger.
+	// Operator is used instead of a Ledger. The limits are then read from the policy document in the store; without one the page shows what
+	// was booked, and no limits. Overrides need a Ledger.
 	Operator *budget.Operator
 	// Secret lets those who know it make changes. At least 16 bytes; empty makes the page read-only.
 	Secret string
 	// LoginToRead asks for the secret before anything is shown. It needs a Secret.
 	LoginToRead bool
-	// Hosts are the names under which the page may be asked for, without ports. Nil stands for localhost and the addresses of loopback.
+	// Hosts are the host names of the page, without ports. Nil means localhost and the loopback addresses.
 	Hosts []string
-	// MaxRows is how many rows of each table are shown; the rest is counted. Zero stands for DefaultMaxRows.
+	// MaxRows is how many rows of each table are shown; further ones are only counted. Zero means DefaultMaxRows.
 	MaxRows int
 }
 
-// Page is an http.Handler that shows a ledger. It answers below the path at which it is mounted, which has to end with a slash; strip
-// what stands before that. It is safe for concurrent use, and owns no goroutine.
+// Page is an http.Handler that shows a ledger. It has to be mounted below a path that ends with a slash, with that path stripped. It is safe
+// for concurrent use, and owns no goroutine.
 type Page struct {
 	operator  *budget.Operator
-	ledger    *budget.Ledger // nil when the page works over a store alone
+	ledger    *budget.Ledger // nil if the page was made with an Operator
 	secret    [sha256.Size]byte
 	writable  bool
 	private   bool
@@ -81,7 +81,7 @@ var assets embed.FS
 
 var templates = template.Must(template.New("").Funcs(functions).ParseFS(assets, "assets/*.html"))
 
-// New returns a page, or every reason why the options make no sense.
+// New returns a page, or all errors in the options.
 func New(o Options) (*Page, error) {
 	var errs []error
 	if (o.Ledger == nil) == (o.Operator == nil) {
@@ -114,7 +114,7 @@ func New(o Options) (*Page, error) {
 	return p, nil
 }
 
-// routes returns what answers, without what holds for every request.
+// routes returns the handler, without the checks that apply to every request.
 func (p *Page) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", p.reader(p.show))
@@ -144,17 +144,18 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.handler.ServeHTTP(w, r)
 }
 
-// maxForm is how long the body of a request may be: all fields of a scope, written as %XX.
+// maxForm is the largest body of a request: all fields of a scope, written as %XX.
 const maxForm = 64 << 10
 
-// headers are those of every answer. The referrer is kept within the page, because browsers tell no origin where they tell no referrer.
+// headers are those of every answer. The referrer is only sent within the page; without any referrer browsers would not send the origin
+// either.
 var headers = map[string]string{
 	"Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
 	"X-Frame-Options":         "DENY", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Referrer-Policy": "same-origin",
 	"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
 }
 
-// knows reports whether the page answers to a host.
+// knows reports whether a host is one of the page's.
 func (p *Page) knows(host string) bool {
 	name := hostname(host)
 	if p.hosts == nil {
@@ -163,7 +164,7 @@ func (p *Page) knows(host string) bool {
 	return slices.ContainsFunc(p.hosts, func(h string) bool { return strings.EqualFold(hostname(h), name) })
 }
 
-// hostname is a host without its port, brackets and the dot at its end.
+// hostname returns a host without its port, its brackets and a dot at its end.
 func hostname(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -176,7 +177,7 @@ func isLoopback(name string) bool {
 	return strings.EqualFold(name, "localhost") || err == nil && addr.IsLoopback()
 }
 
-// asset answers with one of the page's own files.
+// asset serves one of the page's own files.
 func asset(name, kind string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		text, err := assets.ReadFile("assets/" + name)

@@ -15,17 +15,17 @@ import (
 )
 
 const (
-	// sessionCookie begins the name of the cookie that holds the key of a session.
+	// sessionCookie is the beginning of the name of the cookie with a session's key.
 	sessionCookie = "bedrockguard_page"
-	// sessionLength is how long a login lasts: a night on call.
+	// sessionLength is how long a login lasts: a night shift.
 	sessionLength = 12 * time.Hour
-	// maxSessions is how many logins are remembered; the oldest one ends for a new one.
+	// maxSessions is how many logins are remembered; if there are more, the oldest one ends.
 	maxSessions = 1000
-	// nobody is the name of an operator who gave none.
+	// nobody is the operator's name if none was given.
 	nobody = "status page"
 )
 
-// sessions are the logins, by the hash of their key. The zero value has none. It is safe for concurrent use.
+// sessions are the logins, by the hash of their key. The zero value is empty. It is safe for concurrent use.
 type sessions struct {
 	mu  sync.Mutex
 	all map[[sha256.Size]byte]session
@@ -36,7 +36,8 @@ type session struct {
 	until time.Time
 }
 
-// cookieName has the port in it: browsers share cookies among the ports of a host, and two pages on one machine are two logins.
+// cookieName returns the cookie's name, which has the port in it: browsers share cookies among the ports of a host, and two pages on one
+// machine need two logins.
 func cookieName(r *http.Request) string {
 	_, port, err := net.SplitHostPort(r.Host)
 	if err != nil || strings.Trim(port, "0123456789") != "" {
@@ -69,7 +70,7 @@ func (s *sessions) begin(name string) string {
 	return key
 }
 
-// of returns the name of the operator whose request it is, and whether there is one.
+// of returns the name of the operator who made the request, and whether somebody is logged in.
 func (s *sessions) of(r *http.Request) (name string, ok bool) {
 	cookie, err := r.Cookie(cookieName(r))
 	if err != nil {
@@ -89,7 +90,7 @@ func (s *sessions) end(r *http.Request) {
 	}
 }
 
-// reader lets in who may look.
+// reader admits requests that may read the page.
 func (p *Page) reader(show func(w http.ResponseWriter, r *http.Request, who string)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		who, ok := p.sessions.of(r)
@@ -101,7 +102,7 @@ func (p *Page) reader(show func(w http.ResponseWriter, r *http.Request, who stri
 	}
 }
 
-// writer lets in who may make changes.
+// writer admits requests that may make changes.
 func (p *Page) writer(change func(w http.ResponseWriter, r *http.Request, who string)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		who, ok := p.sessions.of(r)
@@ -118,7 +119,7 @@ func (p *Page) writer(change func(w http.ResponseWriter, r *http.Request, who st
 	}
 }
 
-// loginView is what the login shows.
+// loginView has the values that the login form shows.
 type loginView struct {
 	frame
 	Problem string

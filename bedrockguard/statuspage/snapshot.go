@@ -12,49 +12,50 @@ import (
 )
 
 const (
-	// freshFor is how long a look at the ledger stands for all viewers, at least.
+	// freshFor is how long a snapshot is used for all viewers, at least.
 	freshFor = time.Second
-	// restFactor is how many times as long as it took a look stands: so a slow store is busy with the page a tenth of the time.
+	// restFactor is for how many times the time that it took to read a snapshot is used: so a slow store spends at most a tenth of its time
+	// on the page.
 	restFactor = 9
-	// readTimeout bounds a look.
+	// readTimeout bounds the reading of a snapshot.
 	readTimeout = 20 * time.Second
-	// historyDays is how many days of usage are shown, today included.
+	// historyDays is how many days of usage are shown, including today.
 	historyDays = 31
 	// maxTrail is how many rows of the audit trail are kept in memory.
 	maxTrail = 500
-	// maxPeriods is of how many accounts the newest period is asked for, where no policy says what an account may spend: it is a step each.
+	// maxPeriods bounds for how many accounts the newest period is read if there is no policy: each takes a step.
 	maxPeriods = 100
 )
 
-// snapshot is one look at the ledger. It is not changed once it is made.
+// snapshot is what was read from the ledger at one moment. It is immutable.
 type snapshot struct {
 	at       time.Time
 	policy   bool // there is one
 	limits   map[string]budget.Limit
 	accounts []*account  // the fullest first
-	unknown  int         // accounts of which nothing more than their names is known
+	unknown  int         // how many accounts have unknown values
 	days     []time.Time // the columns of daily
 	daily    []spent
 	pending  []budget.Entry // oldest first
 	more     bool           // there are more of them
 	kills    []budget.Kill
 	trail    []budget.Record // newest first
-	view     *pageView       // what is shown of it, made once for all viewers
+	view     *pageView       // the rendered values, computed once for all viewers
 }
 
-// account is where one account stands.
+// account is the balance of one account.
 type account struct {
 	key      budget.Key
 	balance  budget.AccountBalance
 	window   string
 	override *budget.Override
 	latched  time.Time
-	since    time.Time // where no policy says the window: the beginning of its newest period
-	known    bool      // a policy says what it may spend
+	since    time.Time // if there is no policy: the beginning of its newest period
+	known    bool      // the policy has its limit
 	pace     pace
 }
 
-// part is how full the account is.
+// part returns how full the account is.
 func (a *account) part() float64 {
 	used := float64(a.balance.Settled.N) + float64(a.balance.Pending.N)
 	if a.balance.Max.N <= 0 {
@@ -87,7 +88,7 @@ func (p *Page) snapshot(ctx context.Context) (*snapshot, error) {
 	if time.Now().Before(s.until) {
 		return s.last, s.err
 	}
-	// A viewer that leaves takes nothing with it: the look is for the next one.
+	// The context does not end with the viewer's: the next viewer uses the snapshot too.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
 	defer cancel()
 	began := time.Now()
@@ -145,7 +146,7 @@ func (p *Page) look(ctx context.Context) (*snapshot, error) {
 	return s, nil
 }
 
-// policy is what is enforced, or what the store holds. It may have no limits.
+// policy returns the ledger's policy, or the one in the store. It may have no limits.
 func (p *Page) policy(ctx context.Context) (budget.Policy, error) {
 	if p.ledger != nil {
 		return p.ledger.Policy(), nil
@@ -218,7 +219,7 @@ func (p *Page) lookAtUsage(ctx context.Context, s *snapshot) error {
 	return nil
 }
 
-// lookWithoutPolicy tells of accounts by their newest period.
+// lookWithoutPolicy adds accounts by their newest period.
 func (p *Page) lookWithoutPolicy(ctx context.Context, s *snapshot) error {
 	for known, err := range p.operator.Accounts(ctx, budget.AccountQuery{}) {
 		if err != nil {
@@ -241,7 +242,7 @@ func (p *Page) lookWithoutPolicy(ctx context.Context, s *snapshot) error {
 	return nil
 }
 
-// lookAtTrail reads the changes since the last look, and returns the newest of all, newest first. It requires the turn.
+// lookAtTrail reads the changes since the last snapshot, and returns the newest of all, newest first. It requires the turn.
 func (p *Page) lookAtTrail(ctx context.Context) ([]budget.Record, error) {
 	s := &p.snapshots
 	for change, err := range p.operator.Changes(ctx, s.seen) {

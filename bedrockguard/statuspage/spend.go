@@ -12,7 +12,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
-// The classes in which tokens are billed apart, in the order in which they are shown.
+// The classes by which tokens are billed, in the order in which they are shown.
 var classes = []struct {
 	name string
 	unit budget.Unit
@@ -23,41 +23,41 @@ var classes = []struct {
 	{"output", budget.UnitOutputTokens},
 }
 
-// noClass is the money of what has no list price by token, or no tokens.
+// noClass is for money that is not billed by tokens.
 const noClass = "other charges"
 
-// maxSeries is how many values a chart tells apart; what is left is added up.
+// maxSeries is how many series a chart has; all others are added up.
 const maxSeries = 7
 
-// spent is what was charged in one column of a chart.
+// spent is what was charged in one column of a chart, for one workflow and model.
 type spent struct {
 	column                  int
 	workflow, model, region string
-	other                   bool // the ledger could not tell it apart
+	other                   bool // the row of usage for all that the ledger does not split further
 	charge                  budget.Charge
 }
 
-// series is one value of what a chart tells apart.
+// series is one colour of a chart, for example one model: its value in each column.
 type series struct {
 	Name   string
 	Values []int64
 	Total  int64
 }
 
-// breakdown is spend over time, told apart by something.
+// breakdown is spend over time, split by workflow, model or class of token.
 type breakdown struct {
 	Columns []time.Time
-	Series  []series // the largest first; what is left of the others last
-	Totals  []int64  // of each column
+	Series  []series // the largest first; the sum of all others last
+	Totals  []int64  // by column
 	Total   int64
 	Unit    budget.Unit
 }
 
-// workflowOf and modelOf return what a charge is told apart by.
+// workflowOf and modelOf return the names by which a charge is split.
 func workflowOf(s *spent) string { return nameOf(s, s.workflow) }
 func modelOf(s *spent) string    { return nameOf(s, s.model) }
 
-// untold stands for what the ledger could not tell apart: no text of a caller is as long.
+// untold is the name for what the ledger does not split: longer than any name that a caller can choose.
 var untold = strings.Repeat("?", budget.MaxScopeValue+1)
 
 func nameOf(s *spent, value string) string {
@@ -67,7 +67,7 @@ func nameOf(s *spent, value string) string {
 	return value
 }
 
-// label shows what nameOf returns.
+// label returns the text for a name of nameOf.
 func label(name string) string {
 	if name == untold {
 		return "(not told apart)"
@@ -75,7 +75,7 @@ func label(name string) string {
 	return named(name)
 }
 
-// breakdownBy tells money apart by a name.
+// breakdownBy splits money by a name.
 func breakdownBy(columns []time.Time, all []spent, name func(*spent) string) breakdown {
 	b := newBuilder(columns)
 	for i := range all {
@@ -84,7 +84,7 @@ func breakdownBy(columns []time.Time, all []spent, name func(*spent) string) bre
 	return b.build()
 }
 
-// breakdownByClass tells money apart by the class of token, as list prices divide it.
+// breakdownByClass splits money by class of token, in proportion to list prices.
 func breakdownByClass(columns []time.Time, all []spent, prices *prices) breakdown {
 	b := newBuilder(columns)
 	for i := range all {
@@ -95,7 +95,7 @@ func breakdownByClass(columns []time.Time, all []spent, prices *prices) breakdow
 	return b.build()
 }
 
-// breakdownOfTokens counts tokens by their class.
+// breakdownOfTokens splits tokens by class.
 func breakdownOfTokens(columns []time.Time, all []spent) breakdown {
 	b := newBuilder(columns)
 	for i := range all {
@@ -129,7 +129,7 @@ func (b *builder) add(column int, name string, n int64) {
 	values[column] = sum(values[column], n)
 }
 
-// build returns the breakdown, in which all but the largest series are one.
+// build returns the breakdown, with one series for all but the largest.
 func (b *builder) build() breakdown {
 	out := breakdown{Columns: b.columns, Totals: make([]int64, len(b.columns)), Unit: budget.UnitUSD}
 	for name, values := range b.series {
@@ -165,10 +165,10 @@ func (b *builder) build() breakdown {
 	return out
 }
 
-// prices remembers list prices while a page is made. The zero value is empty.
+// prices remembers list prices while a page is rendered. The zero value is empty.
 type prices struct{ known map[[2]string]*price.Price }
 
-// of returns the list price of a model in a region; nil for none.
+// of returns the list price of a model in a region, or nil.
 func (p *prices) of(model, region string) *price.Price {
 	key := [2]string{model, region}
 	list, ok := p.known[key]
@@ -185,8 +185,8 @@ func (p *prices) of(model, region string) *price.Price {
 	return list
 }
 
-// split divides the money of a charge among the classes of its tokens, in proportion to their list prices. The parts add up to the charge
-// exactly, whatever discounts and tiers were in it.
+// split splits the money of a charge by class of token, in proportion to the list prices. The parts add up to the charge exactly, even if it
+// had discounts and tiers.
 func (p *prices) split(s *spent) map[string]int64 {
 	money := s.charge[budget.UnitUSD]
 	list := p.of(s.model, s.region)

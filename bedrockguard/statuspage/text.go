@@ -13,17 +13,17 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// How long text that a caller chose is shown, in characters.
+// How many characters of a text from elsewhere are shown.
 const (
 	shortText = 60
 	longText  = 300
 )
 
-// functions are what templates may call.
+// functions are the functions for templates.
 var functions = template.FuncMap{"when": when, "clock": clock, "lasting": lasting}
 
-// clip makes text that somebody else chose fit to be shown: what has no shape, or would reorder its neighbours, is shown as what it is, and
-// what is too long is cut. Templates escape it as any other text.
+// clip makes text from elsewhere safe to show: invisible characters, and those that would reorder the text around them, are shown as
+// escapes, and text that is too long is cut. Templates escape it like any other text.
 func clip(s string, most int) string {
 	var b strings.Builder
 	n := 0
@@ -41,7 +41,7 @@ func clip(s string, most int) string {
 	return b.String()
 }
 
-// named is clip of a value of a scope, which may be empty.
+// named is clip for a value of a scope, which may be empty.
 func named(s string) string {
 	if s == "" {
 		return "(none)"
@@ -49,7 +49,7 @@ func named(s string) string {
 	return clip(s, shortText)
 }
 
-// scopeText shows a scope; empty stands for one that sets nothing.
+// scopeText shows a scope, and the text empty for one without values.
 func scopeText(s budget.Scope, empty string) string {
 	if len(s.Dims()) == 0 {
 		return empty
@@ -57,7 +57,7 @@ func scopeText(s budget.Scope, empty string) string {
 	return clip(s.String(), 2*shortText)
 }
 
-// figure is a number for people, and exactly.
+// figure is a number, rounded for reading and exact.
 type figure struct{ Text, Exact string }
 
 func figureOf(q budget.Quantity) figure {
@@ -73,7 +73,7 @@ func figureOf(q budget.Quantity) figure {
 
 func usd(n int64) figure { return figureOf(budget.Quantity{N: n, Unit: budget.UnitUSD}) }
 
-// dollars shows nano-USD with the digits that matter.
+// dollars shows nano-USD with the significant digits.
 func dollars(n int64) string {
 	value := math.Abs(float64(n) / 1e9)
 	sign := ""
@@ -95,7 +95,7 @@ func dollars(n int64) string {
 	return sign + "$" + grouped(whole) + "." + decimals
 }
 
-// grouped sets the thousands of a decimal number apart.
+// grouped adds thousands separators to a decimal number.
 func grouped(digits string) string {
 	sign := ""
 	if strings.HasPrefix(digits, "-") {
@@ -107,7 +107,7 @@ func grouped(digits string) string {
 	return sign + digits
 }
 
-// rounded shows a number of the axis of a chart, shortly.
+// rounded shows a number of a chart's axis in a short form.
 func rounded(n int64, unit budget.Unit) string {
 	value, prefix := float64(n), ""
 	if unit == budget.UnitUSD {
@@ -123,7 +123,7 @@ func rounded(n int64, unit budget.Unit) string {
 	return prefix + strconv.FormatFloat(value, 'g', 4, 64) + suffix
 }
 
-// percent shows a share; empty when there is nothing that it could be a share of.
+// percent shows a share; empty if the whole is zero.
 func percent(part, whole int64) string {
 	if whole <= 0 {
 		return ""
@@ -131,7 +131,7 @@ func percent(part, whole int64) string {
 	return strconv.FormatFloat(100*float64(part)/float64(whole), 'f', 1, 64) + " %"
 }
 
-// when shows a moment; nothing for the zero one.
+// when shows a moment, and nothing for the zero one.
 func when(t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -141,7 +141,7 @@ func when(t time.Time) string {
 
 func clock(t time.Time) string { return t.UTC().Format("15:04:05 UTC") }
 
-// lasting shows a duration by the two units that matter; nothing for none.
+// lasting shows a duration with its two largest units, and nothing for zero.
 func lasting(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
@@ -160,7 +160,7 @@ func lasting(d time.Duration) string {
 	}
 }
 
-// sum adds without wrapping.
+// sum adds without overflow.
 func sum(a, b int64) int64 {
 	if c := a + b; (c > a) == (b > 0) {
 		return c

@@ -9,102 +9,105 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/checked"
 )
 
-// group is one distinct set of accounts. Calls that count in the same accounts are served from the same leases, so that a
-// lease is all or nothing as each of its calls would be.
+// group is one distinct set of accounts. Calls that count in the same accounts are served from the same leases, so that a lease can be
+// admitted or refused by all of its limits at once, like a single call.
 type group struct {
 	lines    []budget.Line
-	units    []budget.Unit // those that a line counts in
+	units    []budget.Unit // the units that any line counts in
 	leasable bool
-	ttl      time.Duration // the longest of any call
+	ttl      time.Duration // the longest TTL of any call so far
 	used     time.Time
 
 	wishLines
 	grantSize
-	reportedUntil [][]time.Time // by line and threshold: until then it is known to have been reported
+	reportedUntil [][]time.Time // by line and threshold: no report is expected before then, because the threshold is known to have been reported
 
 	drawMu     contextMutex // held while a lease is being drawn
-	open       []*lease     // those that admit calls, oldest first
-	drawn      time.Time    // when the last grant was
-	draws      uint64       // how many were tried
-	failure    error        // of the last one
-	unanswered *lease       // whose first grant got no answer: no other is drawn before it is voided
+	open       []*lease     // the leases that still admit calls, oldest first
+	drawn      time.Time    // when the last grant was drawn
+	draws      uint64       // how many draws were tried
+	failure    error        // the error of the last draw, or nil
+	unanswered *lease       // a lease whose first grant got no answer; it is voided before another one is drawn
 
 	refusal     refusal
-	deniedSince time.Time // since when all calls have been denied; zero when the last one was not
+	deniedSince time.Time // since when every call has been denied; zero if the last call was admitted
 }
 
-// wishLines are the lines by which a group sees other processes' wishes for room: see lease_wish.go.
+// wishLines are the lines by which a group sees that other processes wait for room: see wish.go.
 type wishLines struct {
 	looks  []budget.Line // the group's lines, followed by the lines of wishes for room on those that refuse
 	wishes []int         // for each line of a wish, the index of the group's line that it is for
-	alert  []budget.Line // the same as looks in the order of a reservation, so that the answer to a grant shows wishes; nil if it can't
+	alert  []budget.Line // the lines of looks, in the order that a reservation requires, so that the answer to a grant shows wishes; nil if the group has too many lines
 	alerts []int         // for each line of alert, the index of the group's line that it is, or that its wish is for
 }
 
 // grantSize decides how much a grant asks for.
 type grantSize struct {
-	wantedCalls  int64         // how many usual calls the next grant is to hold
+	wantedCalls  int64         // the next grant is sized for this many calls of the usual size
 	callSize     budget.Charge // the usual worst case of a call
 	usualPending budget.Charge // what the group usually holds pending in the store inside
 	quota        budget.Charge // the group's part of what the lines had left, less what was drawn since
 	quotaAt      time.Time     // when the quota was worked out
 	cutDown      bool          // the last grant was less than was wanted
-	looksToSkip  int           // for how many more grants the remaining room is not read
+	looksToSkip  int           // the next grants, this many, do not read how much room is left
 	observedFull bool          // an observe-only line had no room when the room was last read
 }
 
-// The first grant asks for so many usual worst cases, and none for more.
+// A group's first grant is sized for firstShare calls of the usual size, and no grant for more than largestShare.
 const (
 	firstShare   = 8
 	largestShare = 1024
 )
 
-// lease is a share of a group's limits, drawn in one or more grants, and the calls that it serves. All grants are booked in
-// the same bucket of each line, so that it does not matter from which of them a call was served: what the calls need is booked in the grants
-// in the order in which they were drawn.
+// lease is a share of a group's limits and the calls that it serves. The share is drawn in one or more grants, which are reservations in the
+// store inside. On each line all grants of a lease are booked in the same bucket, so that it does not matter which grant pays for which
+// call: what the calls need fills the grants in the order in which they were drawn.
 type lease struct {
 	group      *group
 	lines      []budget.Line
 	grants     []*grant
 	unanswered []*grant      // grants whose Reserve got no answer: they are voided before any other step
-	granted    budget.Charge // by all grants
-	dims       []budget.Key  // of the call that the last one was drawn for: no flag held for these then
-	base       []int64       // by line: what others had settled when the last one was drawn; nil if no line has thresholds
-	maxes      []int64       // by line: the Max in force then; nil as base is
+	granted    budget.Charge // the sum of all grants
+	dims       []budget.Key  // the Dims of the call that the last grant was drawn for: no kill flag held for these at that time
+	base       []int64       // by line: what others had settled when the last grant was drawn; nil if no line has thresholds
+	maxes      []int64       // by line: the Max in force at that time; nil if base is nil
 	calls      []*call
-	uses       []*leaseUse // whose its calls are, at most MaxShares
+	uses       []*leaseUse // the calls' amounts by scope, for the rows of usage; at most MaxShares
 
-	// By this process's clock: before the first Reserve was sent, before the last one, when the last call is admitted, and
-	// the earliest moment at which the store inside may charge a grant.
+	// Four moments by this process's clock:
+	// sent: just before the first grant's Reserve was sent
+	// drawn: just before the last grant's Reserve was sent
+	// until: the lease admits no call from then on
+	// lapses: the store inside may expire a grant from then on, which charges it in full
 	sent, drawn, until, lapses time.Time
-	at                         time.Time // of the first Reserve, by the store's clock; zero before its answer
+	at                         time.Time // of the first grant's Reserve, by the store's clock; zero while there is no answer
 
-	settled   budget.Charge // by its calls
-	pending   budget.Charge // by its calls
+	settled   budget.Charge // the sum of the calls that have ended
+	pending   budget.Charge // the worst cases of the calls in flight
 	inFlight  int
-	estimates int // calls that were settled with their worst case
+	estimates int // how many calls were settled with their worst case because nobody knows what they cost
 
-	closed       bool // admits no more calls
+	closed       bool // the lease admits no more calls
 	closedAt     time.Time
-	touched      time.Time    // when it was last given back
-	queued       bool         // to be forgotten
-	known        int          // how many calls it had by then
-	storeMu      contextMutex // held during the store's steps for this lease
-	thresholdIDs []budget.ID  // settlements of nothing, by which thresholds were asked for
+	givenBackAt  time.Time    // when it was last given back to the store inside
+	queued       bool         // it waits in Store.spent or Store.late to be forgotten
+	known        int          // how many calls it had when it was queued
+	storeMu      contextMutex // held during steps in the store inside that concern this lease
+	thresholdIDs []budget.ID  // ids of the empty settlements by which askThresholds asks for thresholds
 }
 
 // grant is one reservation in the store inside.
 type grant struct {
 	id           budget.ID
-	amount       budget.Charge      // set aside; zero in units that no line counts
-	lines        []budget.Line      // of its reservation
-	at           time.Time          // of its Reserve, by the store's clock
-	tried        *budget.Settlement // may have been posted; repeated unchanged until that is known
-	posted       bool               // settled in the store inside:
-	settledAs    budget.Charge      // with this amount
-	shares       []budget.Share     // divided among these calls
-	estimated    bool               // as an estimate
-	correcting   bool               // a Correct from settledAs to correctingTo got no answer: either may stand
+	amount       budget.Charge      // the amount that is reserved; zero in units that no line counts
+	lines        []budget.Line      // the lines of its reservation
+	at           time.Time          // when it was reserved, by the store's clock
+	tried        *budget.Settlement // a settlement that may have been posted; it is repeated unchanged until its result is known
+	posted       bool               // the grant is settled in the store inside; the next three fields say how
+	settledAs    budget.Charge      // the amount
+	shares       []budget.Share     // how the amount divides among the calls
+	estimated    bool               // whether it is marked as an estimate
+	correcting   bool               // a Correct from settledAs to correctingTo got no answer: either amount may be posted
 	correctingTo budget.Charge
 }
 
@@ -114,7 +117,8 @@ func newGroup(lines []budget.Line, length time.Duration) *group {
 		l := &g.lines[i]
 		l.Notify = slices.Clone(l.Notify)
 		g.reportedUntil[i] = make([]time.Time, len(l.Notify))
-		// An early denial would stick to a latch, and in a short window leases would not outlive a few calls.
+		// Calls on a latching line are not leased, because a denial that comes too early would close the latch. In a window shorter than
+		// half a lease, a lease would be closed after a few calls.
 		span := l.Window.At(time.Unix(0, 0))
 		if l.Latch || span.Next-span.Start < int64(length/2) {
 			g.leasable = false
@@ -138,8 +142,8 @@ func sameRule(a, b *budget.Line) bool {
 		(a.Window == b.Window || a.Window.String() == b.Window.String())
 }
 
-// groupOf returns the group of a call's lines, made if need be. A group whose rules have changed is replaced, and its
-// leases admit no more. Requires mu held.
+// groupOf returns the group of a call's lines and makes it if there is none. If the rules of the lines have changed, a new group replaces
+// the old one, whose leases admit no more calls. Requires mu held.
 func (s *Store) groupOf(lines []budget.Line, now time.Time) *group {
 	var stack [8 * len(budget.Key{})]byte
 	key := stack[:0]
@@ -166,7 +170,7 @@ func (s *Store) groupOf(lines []budget.Line, now time.Time) *group {
 	return g
 }
 
-// closeLease ends a lease's admissions. giveBack gives its unused amounts back. Requires mu held.
+// closeLease stops a lease from admitting calls. Its unused amounts stay reserved until giveBack. Requires mu held.
 func (s *Store) closeLease(l *lease, now time.Time) {
 	if l.closed {
 		return
@@ -188,7 +192,7 @@ func (l *lease) halfUnused() bool {
 	return true
 }
 
-// fits reports whether a worst case fits in what is left of a lease, and its sums in int64.
+// fits reports whether the unused part of a lease has room for a worst case, without an overflow of int64.
 func (l *lease) fits(c budget.Charge) bool {
 	sum, ok := l.settled.Plus(l.pending)
 	if !ok {
@@ -210,14 +214,14 @@ func (g *group) within(c, bound budget.Charge) bool {
 	return true
 }
 
-// needed returns what the lease needs of its grants: what its calls have spent, and the worst cases of those in flight.
+// needed returns the part of the grants that the lease needs: what its calls have spent, and the worst cases of those in flight.
 func (l *lease) needed() budget.Charge {
 	sum, _ := l.settled.Plus(l.pending) // can't overflow: fits and book have checked it
 	return sum
 }
 
-// targets returns what each grant has to be settled with, so that together they make the total: each is filled in its
-// order, and the last one takes the rest, however much that is.
+// targets returns the amount with which each grant has to be settled, so that together they come to the total. Grants are filled in the
+// order in which they were drawn; the last one takes the rest, even if that is more than it reserved.
 func (l *lease) targets(total budget.Charge) []budget.Charge {
 	all := make([]budget.Charge, len(l.grants))
 	for i, g := range l.grants {
@@ -232,7 +236,7 @@ func (l *lease) targets(total budget.Charge) []budget.Charge {
 	return all
 }
 
-// cover is what the store inside has set aside or posted for a lease.
+// cover returns what the store inside has reserved or posted for a lease.
 func (l *lease) cover() (sum budget.Charge) {
 	for _, g := range l.grants {
 		part := g.amount
@@ -249,18 +253,18 @@ func (l *lease) cover() (sum budget.Charge) {
 	return sum
 }
 
-// uncovered reports whether the lease needs more than that.
+// uncovered reports whether the lease needs more than its cover.
 func (l *lease) uncovered() bool {
-	if !l.closed { // what was settled of it by now was settled in full
+	if !l.closed { // an open lease needs at least its grants, and those settled early were settled in full
 		return !l.group.within(l.needed(), l.granted)
 	}
 	return !l.group.within(l.needed(), l.cover())
 }
 
-// allSettled reports whether all that was granted has been settled in the store inside.
+// allSettled reports whether every grant has been settled in the store inside.
 func (l *lease) allSettled() bool { return len(l.grants) > 0 && l.grants[len(l.grants)-1].posted }
 
-// idle reports whether it may be more than the lease needs.
+// idle reports whether the lease's cover may be more than it needs.
 func (l *lease) idle() bool {
 	if len(l.unanswered) > 0 || slices.ContainsFunc(l.grants, func(g *grant) bool { return g.tried != nil }) {
 		return true
@@ -268,7 +272,7 @@ func (l *lease) idle() bool {
 	return !l.group.within(l.cover(), l.needed())
 }
 
-// exact reports whether the store inside holds exactly what the lease needs, and that will not change by itself.
+// exact reports whether the store inside has posted exactly what the lease needs, and nothing is in flight that could change that.
 func (l *lease) exact() bool {
 	if l.inFlight > 0 || len(l.unanswered) > 0 {
 		return false
@@ -284,14 +288,14 @@ func (l *lease) exact() bool {
 	return true
 }
 
-// touches reports whether a lease counts in one of these lines' accounts.
+// touches reports whether a lease is drawn from any of these lines' accounts.
 func (l *lease) touches(lines []budget.Line) bool {
 	return slices.ContainsFunc(l.lines, func(own budget.Line) bool {
 		return slices.ContainsFunc(lines, func(o budget.Line) bool { return o.Account == own.Account })
 	})
 }
 
-// storeTime is a moment since a lease was drawn first in the store's time.
+// storeTime converts a time since the lease was first drawn into a moment of the store's clock.
 func (l *lease) storeTime(since time.Duration) time.Time { return l.at.Add(since) }
 
 // smaller returns the smaller of a and b in every unit.

@@ -9,8 +9,8 @@ import (
 // stepTimeout bounds each round of the background work's I/O.
 const stepTimeout = 5 * time.Second
 
-// background gives leases back that are over, so that an idle process keeps nothing, tries again what
-// failed, and forgets. It ends with Close.
+// background runs until Close. It gives back leases that have ended, so that an idle process keeps no room, tries failed steps again, and
+// forgets old calls.
 func (s *Store) background() {
 	every := s.length / 8
 	timer := time.NewTimer(every)
@@ -28,7 +28,7 @@ func (s *Store) background() {
 	}
 }
 
-// wakeBackground asks for a round of background work soon.
+// wakeBackground starts a round of background work soon, without waiting for the next tick.
 func (s *Store) wakeBackground() {
 	select {
 	case s.wake <- struct{}{}:
@@ -36,7 +36,7 @@ func (s *Store) wakeBackground() {
 	}
 }
 
-// catchUp is one round. What fails is left for the next one.
+// catchUp does one round of background work. What fails is left for the next round.
 func (s *Store) catchUp() {
 	ctx, cancel := context.WithTimeout(s.ctx, stepTimeout)
 	defer cancel()
@@ -52,9 +52,9 @@ func (s *Store) catchUp() {
 	if stale {
 		_, _ = s.Kills(ctx)
 	}
-	_ = s.giveBackOver(ctx, now, math.MaxInt)
+	_ = s.giveBackEnded(ctx, now, math.MaxInt)
 	for _, l := range s.liveLeases(func(l *lease) bool { return len(l.unanswered) > 0 }) {
-		if l.storeMu.tryLock() { // else it is being drawn for
+		if l.storeMu.tryLock() { // if it is locked, a grant is being drawn for it
 			_ = s.settleSpentGrants(ctx, l)
 			l.storeMu.unlock()
 		}

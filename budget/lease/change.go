@@ -8,11 +8,11 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// innerBits is how many bits of a leased store's revision are the revision of the store inside. Above them stands how many calls
-// this process has corrected inside its leases, which the store inside does not count.
+// innerBits divides a revision in two: the lower 40 bits are the revision of the store inside; the bits above count the calls that this
+// process has corrected inside its leases, which the store inside does not count.
 const innerBits = 40
 
-// innerChange returns the change as the store inside is asked for it.
+// innerChange returns the change as it is passed to the store inside.
 func innerChange(c budget.Change) budget.Change {
 	c.Seen &= 1<<innerBits - 1
 	return c
@@ -29,8 +29,8 @@ func (s *Store) Revision(ctx context.Context) (int64, error) {
 	return revision | corrected<<innerBits, err
 }
 
-// Changes implements Store. A correction of a call inside a lease is a row once the lease's own entry is corrected with it, and
-// names that one.
+// Changes implements Store. A correction of a call inside a lease has no row of its own: it shows as a correction of the lease's entry, once
+// that has been made.
 func (s *Store) Changes(ctx context.Context, after int64, max int) ([]budget.Record, error) {
 	if err := s.checkOpen(ctx); err != nil {
 		return nil, err
@@ -46,7 +46,8 @@ func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
 	return s.inner.AcceptLoss(ctx, innerChange(c))
 }
 
-// judge reports whether a correction of a call inside a lease is still to be made, or ErrSuperseded. Requires mu held.
+// judge reports whether a correction of a call inside a lease is new. It is not if it was made before; ErrSuperseded says that a later one
+// was. Requires mu held.
 func (s *Store) judge(c *call, change budget.Change) (fresh bool, err error) {
 	if c.changes == nil {
 		return true, nil

@@ -8,11 +8,11 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// lifetimes is for how many lengths a lease may be drawn for again.
+// lifetimes limits how old a lease may become: once this many lengths have passed since its first grant, a new lease is drawn.
 const lifetimes = 4
 
-// draw asks the store inside for a grant and admits the call that needs it. If there is too little left for one, it says
-// so, and the call goes direct.
+// draw reserves a grant in the store inside and admits the call that needs it. If too little is left for a grant, the returned route sends
+// the call to the store inside by itself.
 func (s *Store) draw(ctx context.Context, g *group, r *budget.Reservation) (budget.Decision, route, error) {
 	s.mu.Lock()
 	draws := g.draws
@@ -21,7 +21,7 @@ func (s *Store) draw(ctx context.Context, g *group, r *budget.Reservation) (budg
 		return budget.Decision{}, answered, err
 	}
 	defer g.drawMu.unlock()
-	// While we waited, somebody may have drawn a lease with room for us; or found that the store does not answer.
+	// While this call waited for drawMu, another may have drawn a lease that has room for it, or found that the store does not answer.
 	d, _, way, err := s.local(ctx, r)
 	if way != drawLease {
 		return d, way, err
@@ -44,7 +44,7 @@ func (s *Store) draw(ctx context.Context, g *group, r *budget.Reservation) (budg
 	return d, way, err
 }
 
-// drawNow draws, one at a time in each group: one more grant for a lease that is open, or the first one of a new lease.
+// drawNow draws a grant: another one for an open lease, or the first one of a new lease. Each group draws one at a time.
 func (s *Store) drawNow(ctx context.Context, g *group, r *budget.Reservation) (budget.Decision, route, error) {
 	if err := s.voidUnanswered(ctx, g); err != nil {
 		return budget.Decision{}, answered, err
@@ -63,7 +63,7 @@ func (s *Store) drawNow(ctx context.Context, g *group, r *budget.Reservation) (b
 	return d, way, err
 }
 
-// lockLease returns a lease to draw for, with its storeMu held, so that it is not given back before the draw is answered.
+// lockLease returns the lease to draw for, with its storeMu held, so that it can't be given back before the draw is answered.
 func (s *Store) lockLease(ctx context.Context, g *group, r *budget.Reservation) (*lease, error) {
 	for {
 		l := s.leaseFor(g, r)
@@ -73,12 +73,12 @@ func (s *Store) lockLease(ctx context.Context, g *group, r *budget.Reservation) 
 		if !s.isClosed(l) {
 			return l, nil
 		}
-		l.storeMu.unlock() // it was given back while we waited for it
+		l.storeMu.unlock() // it was given back while this call waited for it
 	}
 }
 
-// voidUnanswered voids the first grant of a lease that got no answer, so that an outage leaves one behind and not one for each call.
-// Requires the group's drawMu held.
+// voidUnanswered voids the first grant of a lease whose Reserve got no answer. Without that, an outage would leave one such grant behind for
+// each call. Requires the group's drawMu held.
 func (s *Store) voidUnanswered(ctx context.Context, g *group) error {
 	s.mu.Lock()
 	l := g.unanswered
@@ -106,14 +106,14 @@ func (s *Store) isClosed(l *lease) bool {
 	return l.closed
 }
 
-// leaseFor returns the newest open lease if the call may be served from another grant of it, or a lease without grants.
+// leaseFor returns the newest open lease if another grant of it could serve the call, and else a new lease without grants.
 func (s *Store) leaseFor(g *group, r *budget.Reservation) *lease {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	s.forget(now) // so that a busy process does not grow between two rounds of the background work
+	s.forget(now) // a busy process would otherwise grow between two rounds of the background work
 	if !g.drawn.IsZero() && !g.cutDown && now.Sub(g.drawn) < s.length/2 {
-		g.wantedCalls = min(2*g.wantedCalls, largestShare) // what was wanted did not last for half of its length
+		g.wantedCalls = min(2*g.wantedCalls, largestShare) // the last grant did not last for half a length
 	}
 	if n := len(g.open); n > 0 {
 		l := g.open[n-1]
@@ -124,7 +124,8 @@ func (s *Store) leaseFor(g *group, r *budget.Reservation) *lease {
 	return &lease{group: g, lines: g.lines, storeMu: newContextMutex()}
 }
 
-// extend asks for one more grant for a lease. It returns the lease that the grant belongs to. Requires the lease's storeMu held.
+// extend reserves one more grant for a lease. It returns the lease that the grant went to, which may be a new one. Requires the lease's
+// storeMu held.
 func (s *Store) extend(ctx context.Context, l *lease, r *budget.Reservation) (of *lease, d budget.Decision, way route, err error) {
 	if err := s.settleSpentGrants(ctx, l); err != nil {
 		return l, d, answered, err
@@ -151,11 +152,11 @@ func (s *Store) extend(ctx context.Context, l *lease, r *budget.Reservation) (of
 	return l, budget.Decision{}, askStore, nil
 }
 
-// reserveGrant reserves a grant in the store inside. Its TTL is longer than any call of its lease can last, so that it lapses only
-// if this process is gone. A refusal must latch nothing.
+// reserveGrant reserves a grant in the store inside. The grant's TTL is longer than any call of its lease can last, so that it expires only
+// if this process has died. A refusal must close no latch.
 func (s *Store) reserveGrant(ctx context.Context, l *lease, r *budget.Reservation, amount budget.Charge, balances []budget.Balance) (of *lease, d budget.Decision, err error) {
 	s.mu.Lock()
-	if s.closed { // Close has its list of the leases to give back
+	if s.closed { // Close has already listed the leases to give back
 		s.mu.Unlock()
 		return l, d, errLeaseClosed
 	}
@@ -173,7 +174,7 @@ func (s *Store) reserveGrant(ctx context.Context, l *lease, r *budget.Reservatio
 	s.mu.Unlock()
 	dims := slices.Clone(r.Dims)
 	s.changingLeases(func() {
-		sent := s.now() // before it is sent: the store can't have begun to count earlier
+		sent := s.now() // taken before sending: the store's clock can't have started the TTL earlier
 		d, err = s.inner.Reserve(ctx, budget.Reservation{ID: g.id, Owner: s.owner, Charge: amount, Lines: g.lines, Dims: dims, Call: r.Call, TTL: ttl, Tentative: true})
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -202,7 +203,7 @@ func (s *Store) reserveGrant(ctx context.Context, l *lease, r *budget.Reservatio
 	return of, d, err
 }
 
-// granted adds a grant to its lease; or to a new one, if the calls of the old one are booked in another bucket. Requires mu
+// granted adds a grant to its lease. If the calls of that lease are booked in another bucket, the grant begins a new lease. Requires mu
 // held.
 func (s *Store) granted(l *lease, g *grant, sent, at time.Time, ttl time.Duration) *lease {
 	if len(l.grants) > 0 && !sameBuckets(l.lines, l.at, at) {
@@ -215,7 +216,7 @@ func (s *Store) granted(l *lease, g *grant, sent, at time.Time, ttl time.Duratio
 	}
 	g.at = at
 	l.grants = append(l.grants, g)
-	l.granted, _ = l.granted.Plus(g.amount) // the store has found that it fits
+	l.granted, _ = l.granted.Plus(g.amount) // can't overflow: the store inside has added it up before
 	l.drawn, l.until = sent, sent.Add(s.usable(l.lines, at))
 	s.offset, s.timed = at.Sub(sent), true
 	l.group.drawn = sent
@@ -223,13 +224,13 @@ func (s *Store) granted(l *lease, g *grant, sent, at time.Time, ttl time.Duratio
 	return l
 }
 
-// use opens a lease that was granted and admits the call that it was drawn for.
+// use opens a lease that has got a grant and admits the call that the grant was drawn for.
 func (s *Store) use(ctx context.Context, l *lease, r *budget.Reservation, d budget.Decision) (budget.Decision, route, error) {
 	s.mu.Lock()
 	now := s.now()
 	if now.Before(l.until) && !l.fits(r.Charge) && slices.Contains(l.group.open, l) {
 		s.mu.Unlock()
-		return budget.Decision{}, drawLease, nil // others of this process were faster to use what was drawn for this call
+		return budget.Decision{}, drawLease, nil // other calls of this process have used up the grant
 	}
 	barred := s.closed || l.closed || len(d.Observed) > 0 || s.beingDenied(l.lines) || s.wantedOn(l.lines, now) || s.flags.holding(r, now.Add(s.offset)) != nil
 	if barred || !l.carries(r.Call) || now.Before(l.drawn) || !now.Before(l.until) || now.Add(r.TTL).After(l.lapses) || !l.fits(r.Charge) {
@@ -246,7 +247,7 @@ func (s *Store) use(ctx context.Context, l *lease, r *budget.Reservation, d budg
 		d = s.admit(l, r, now)
 	}
 	s.mu.Unlock()
-	if c != nil { // somebody reserved the same id meanwhile
+	if c != nil { // the same id was reserved meanwhile
 		return budget.Decision{}, drawLease, nil
 	}
 	return d, answered, nil

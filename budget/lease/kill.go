@@ -11,22 +11,22 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// knownFlags are the kill flags that the store inside held when it was last asked. They keep calls from being served from a
-// lease; only the store inside refuses for a flag, because this memory may be old.
+// knownFlags are the kill flags that the store inside held when it was last asked. A call that one of them covers is not served from a
+// lease, but sent to the store inside, which alone refuses it: the flag may have been revived meanwhile.
 type knownFlags struct {
 	all     []budget.Kill
 	dims    [][]budget.Key
-	asOf    time.Time // by this process's clock, before the question was sent
-	changes uint64    // how often this process has changed them
-	stale   bool      // the store inside has told that they may have changed
+	asOf    time.Time // by this process's clock, before the flags were asked for
+	changes uint64    // how often this process itself has set or revived a flag
+	stale   bool      // the store inside has signalled that they may have changed
 }
 
-// fresh reports whether a flag that is not known can be no older than the given length.
+// fresh reports whether the flags were read less than one length ago, so that a flag that is missing here was set within that time.
 func (f *knownFlags) fresh(now time.Time, length time.Duration) bool {
 	return !f.asOf.IsZero() && !now.Before(f.asOf) && now.Before(f.asOf.Add(length))
 }
 
-// holding returns the first flag that holds for a call at a moment of the store's time, or nil.
+// holding returns the first flag that covers a call at a moment of the store's clock, or nil.
 func (f *knownFlags) holding(r *budget.Reservation, now time.Time) *budget.Kill {
 	for i := range f.all {
 		k := &f.all[i]
@@ -47,7 +47,7 @@ func (f *knownFlags) holding(r *budget.Reservation, now time.Time) *budget.Kill 
 	return nil
 }
 
-// add sets a flag, in the place of the same one.
+// add adds a flag, and replaces an older version of the same flag.
 func (f *knownFlags) add(k budget.Kill) {
 	f.remove(k.Flag())
 	k.Scope.Tags = maps.Clone(k.Scope.Tags)
@@ -62,8 +62,8 @@ func (f *knownFlags) remove(flag budget.Flag) {
 	}
 }
 
-// Kill implements Store. From its return on this process admits no call that the flag holds for. Other processes may admit
-// some from leases that they drew before: until the EffectiveBy that Kills tells.
+// Kill implements Store. Once it has returned, this process admits no call that the flag covers. Other processes may still admit calls from
+// leases that they have drawn, until the EffectiveBy that Kills reports.
 func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
 	if err := cmp.Or(c.Validate(), k.Validate(), s.checkOpen(ctx)); err != nil {
 		return err
@@ -76,7 +76,7 @@ func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error 
 	k.At = s.now().Add(s.offset)
 	s.flags.add(k)
 	s.mu.Unlock()
-	_, _ = s.Kills(ctx) // for the store's own time; the flag is set whether this succeeds or not
+	_, _ = s.Kills(ctx) // reads the store's own EffectiveBy; the flag is set even if this fails
 	return nil
 }
 
@@ -97,7 +97,7 @@ func (s *Store) Revive(ctx context.Context, f budget.Flag, c budget.Change) erro
 	defer s.mu.Unlock()
 	if s.flags.changes == changes && s.flags.asOf.Equal(asOf) {
 		s.flags.remove(f)
-	} else { // what is known is newer than our question: perhaps this flag was set anew, here or elsewhere
+	} else { // the known flags are newer than our request: the same flag may have been set again, here or in another process
 		s.flags.stale = true
 		s.wakeBackground()
 	}
@@ -105,10 +105,10 @@ func (s *Store) Revive(ctx context.Context, f budget.Flag, c budget.Change) erro
 	return nil
 }
 
-// killMargin is how long before it holds a store inside may stamp a flag: as long as its Kill may take by default.
+// killMargin is how long a flag's At may lie before the moment from which the flag holds: as long as a Kill may take by default.
 const killMargin = 15 * time.Second
 
-// Kills implements Store, and tells by when each flag holds in every process.
+// Kills implements Store. EffectiveBy is the moment from which a flag holds in every process with leases.
 func (s *Store) Kills(ctx context.Context) ([]budget.Kill, error) {
 	asked, err := s.lock(ctx)
 	if err != nil {
@@ -130,7 +130,7 @@ func (s *Store) Kills(ctx context.Context) ([]budget.Kill, error) {
 		}
 	}
 	switch {
-	case changes != s.flags.changes: // our own change is newer than this answer may be
+	case changes != s.flags.changes: // this process has changed flags since it asked, so that the answer may be out of date
 		s.flags.stale = true
 		s.wakeBackground()
 	case !asked.Before(s.flags.asOf):
@@ -160,7 +160,7 @@ func (s *Store) Policy(ctx context.Context) (budget.PolicyDocument, error) {
 	return s.inner.Policy(ctx)
 }
 
-// flagsMayHaveChanged has the flags read again, by the background work.
+// flagsMayHaveChanged makes the background work read the flags again.
 func (s *Store) flagsMayHaveChanged() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -27,8 +27,8 @@ type Options struct {
 	// Retention is how long calls that were resolved inside a lease are remembered by this process, for replays, Correct
 	// and Entries. Zero is DefaultRetention.
 	Retention time.Duration
-	// MaxRemembered is how many resolved calls are remembered at most: where more are made within the Retention, the oldest are
-	// forgotten before it is over, those that have expired last. A call costs about 200 bytes. Zero is DefaultRemembered.
+	// MaxRemembered bounds how many resolved calls are remembered. If more are made within the Retention, the oldest are forgotten early,
+	// expired ones last. A call takes about 200 bytes. Zero is DefaultRemembered.
 	MaxRemembered int
 }
 
@@ -43,10 +43,10 @@ type Store struct {
 	length        time.Duration
 	retention     time.Duration
 	maxRemembered int        // how many calls are remembered
-	owner         budget.Key // of the leases
+	owner         budget.Key // the owner of the grants in the store inside
 	now           func() time.Time
 
-	ctx    context.Context // of the background work
+	ctx    context.Context // the context of the background work
 	cancel context.CancelFunc
 	wake   chan struct{}
 	work   sync.WaitGroup
@@ -55,19 +55,19 @@ type Store struct {
 	closed        bool
 	groups        map[string]*group
 	calls         map[budget.ID]*call
-	leases        map[budget.ID]*lease // those whose calls are remembered
-	live          map[*lease]struct{}  // leases whose grants are not settled finally in the store inside
-	spent         []*lease             // all others, in the order in which they may be forgotten
-	late          []*lease             // those of them that have expired calls, which are remembered for longer
-	known         int                  // how many calls these two have
+	leases        map[budget.ID]*lease // leases by the ids of their entries, as long as their calls are remembered
+	live          map[*lease]struct{}  // leases with grants whose final amount is not yet settled in the store inside
+	spent         []*lease             // all other leases, in the order in which they may be forgotten
+	late          []*lease             // leases from spent with expired calls, which are remembered for longer
+	known         int                  // how many calls the leases in spent and late have
 	notes         []note
-	denying       map[budget.Key]int       // how many calls are about to be denied on an account: no lease is drawn on it
-	wanted        map[budget.Key]time.Time // until when calls of other processes, or our own, wait for room on these accounts, as far as we know
-	roomMade      uint64                   // how often this process has made room
+	denying       map[budget.Key]int       // by account: how many calls are about to be denied; no lease is drawn on the account meanwhile
+	wanted        map[budget.Key]time.Time // by account: until when calls, of this process or of others, are known to wait for room on it
+	roomMade      uint64                   // how often this process has freed room; a remembered denial is valid only while it stays the same
 	flags         knownFlags
-	offset        time.Duration // the store's clock less ours, of the last lease
-	timed         bool          // the offset is known
-	stepsUnderWay int           // steps that run now and change leases in the store inside
+	offset        time.Duration // how far the store's clock is ahead of this process's, measured with the last lease
+	timed         bool          // the offset has been measured
+	stepsUnderWay int           // how many steps that change leases in the store inside run now
 	stepsEnded    uint64        // how many such steps have ended
 
 	corrected int64 // how many calls were corrected inside a lease
@@ -140,8 +140,8 @@ func (s *Store) checkOpen(ctx context.Context) error {
 	return err
 }
 
-// changingLeases runs a step that changes leases in the store inside, and counts it: an answer of Balances that was read while one ran
-// is not used.
+// changingLeases runs a step that changes leases in the store inside, and counts it. Balances read while such a step runs are read again,
+// because they may show a lease before or after it.
 func (s *Store) changingLeases(step func()) {
 	s.mu.Lock()
 	s.stepsUnderWay++
@@ -174,7 +174,7 @@ func (s *Store) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	kept, last := 0, error(nil)
-	for seen := make(map[*lease]bool); ; { // a draw that is under way may leave a new one behind, though none begins any more
+	for seen := make(map[*lease]bool); ; { // a draw that is under way may still add a lease; no new draw begins
 		rest := s.liveLeases(func(l *lease) bool { return !seen[l] })
 		if len(rest) == 0 {
 			break
@@ -192,7 +192,7 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// liveLeases returns the leases that have yet to be settled with the store inside and that are wanted.
+// liveLeases returns the leases that wanted selects among those with grants to settle.
 func (s *Store) liveLeases(wanted func(*lease) bool) (all []*lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

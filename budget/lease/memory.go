@@ -12,42 +12,42 @@ import (
 // DefaultRemembered is how many resolved calls are remembered at most when Options.Remembered is zero.
 const DefaultRemembered = 500_000
 
-// call is a reservation that was made through this process. One without a lease is the store's own. A process remembers many, so it
-// is small: what is resolved needs no deadline, what is not no moment, and amounts are packed.
+// call is a reservation that was made through this process. One with a lease was admitted from it; one without was sent to the store inside.
+// A process remembers many calls, so the struct is small: one field holds the deadline or the moment of resolution, and amounts are packed.
 type call struct {
 	id        budget.ID
 	owner     budget.Key
 	lease     *lease
-	packed    string        // reserved, actual, and then the provider's id of the request
-	at        time.Duration // by this process's clock, since its lease was drawn first
-	moment    time.Duration // likewise: when it expires; of a resolved one, when it was resolved
-	changes   *corrections  // nil for most
-	whose     *budget.Call  // nil when nobody said
-	users     int32         // of a call without a lease: who is asking the store about it
+	packed    string        // reserved and actual amounts, then the provider's request id
+	at        time.Duration // when it was reserved, since its lease was first drawn, by this process's clock
+	moment    time.Duration // likewise: when it expires, or, once it is resolved, when that happened
+	changes   *corrections  // nil for calls without corrections, which are most
+	whose     *budget.Call  // the scope, model and operation; nil if none was given
+	users     int32         // for a call without a lease: how many goroutines are asking the store inside about it
 	state     budget.State
 	estimated bool
-	kept      bool // of a call without a lease: the store knows it
+	kept      bool // for a call without a lease: the store inside knows it
 }
 
-// corrections are those of a call inside a lease.
+// corrections are the corrections of one call inside a lease.
 type corrections struct {
-	ids  []budget.ID // in order
-	last int64       // how many this process had made by the last of them
+	ids  []budget.ID // ids of the corrections, in the order in which they were made
+	last int64       // Store.corrected after the last of them
 }
 
-// reserved is the worst case that was set aside.
+// reserved returns the worst case that was reserved.
 func (c *call) reserved() budget.Charge {
 	reserved, _, _ := unpack(c.packed)
 	return reserved
 }
 
-// actual is what is posted; zero as long as nothing is.
+// actual returns what is posted, and zero before anything is.
 func (c *call) actual() budget.Charge {
 	_, actual, _ := unpack(c.packed)
 	return actual
 }
 
-// later is a moment a reservation's TTL after another one; of a negative TTL, that one.
+// later returns the moment at which a TTL ends that starts at the moment at. A negative TTL ends at once.
 func later(at, ttl time.Duration) time.Duration {
 	if sum := at + max(ttl, 0); sum >= at {
 		return sum
@@ -55,7 +55,7 @@ func later(at, ttl time.Duration) time.Duration {
 	return math.MaxInt64
 }
 
-// pack writes two charges, neither of which may be negative: which amounts there are, and these.
+// pack encodes two charges, neither of which may be negative, as a mask of the units that are not zero, followed by their amounts.
 func pack(reserved, actual budget.Charge) string {
 	var stack [2*binary.MaxVarintLen64 + 2*budget.NumUnits*binary.MaxVarintLen64]byte
 	buf := stack[:0]
@@ -76,7 +76,7 @@ func pack(reserved, actual budget.Charge) string {
 	return string(buf)
 }
 
-// unpack reads what pack wrote, and what was put behind it.
+// unpack decodes what pack has encoded. rest is what was appended to it.
 func unpack(packed string) (reserved, actual budget.Charge, rest string) {
 	next := func() (n uint64) {
 		for shift := 0; len(packed) > 0; shift += 7 {
@@ -99,12 +99,12 @@ func unpack(packed string) (reserved, actual budget.Charge, rest string) {
 	return reserved, actual, packed
 }
 
-// lateness is how long a call that expired in a lease is remembered at least, as stores do: settled any later, it would be
-// charged on top of its worst case.
+// lateness is how long a call that expired in a lease is remembered at least. A Settle that comes within that time replaces its worst case,
+// as every store promises; a later one is charged in addition.
 const lateness = 24 * time.Hour
 
-// forget drops calls that were resolved a retention ago, and sooner if there are too many: those of a lease all together, because the entries of its grants
-// stand for them from then on. Requires mu held.
+// forget drops calls that were resolved more than a retention ago, and older ones early if there are too many. The calls of a lease are
+// dropped together, because from then on the entries of its grants stand for them. Requires mu held.
 func (s *Store) forget(now time.Time) {
 	s.forgetOver(&s.spent, now, s.retention, s.forgetOrKeep)
 	s.forgetOver(&s.late, now, max(s.retention, lateness), s.forgetLease)
@@ -114,7 +114,8 @@ func (s *Store) forget(now time.Time) {
 	s.forgetOldest(now)
 }
 
-// forgetNote drops the oldest note, and the call with it unless somebody is asking the store about it. Requires mu held.
+// forgetNote drops the oldest note and its call. A call that a lease serves by now is kept with the lease; one that the store inside is
+// being asked about gets a new note. Requires mu held.
 func (s *Store) forgetNote(now time.Time) {
 	n := s.notes[0]
 	s.notes = s.notes[1:]
@@ -127,14 +128,14 @@ func (s *Store) forgetNote(now time.Time) {
 	}
 }
 
-// forgetOldest drops the calls that were resolved first while there are more than are remembered; last of all those that expired, which
-// may be settled yet. Requires mu held.
+// forgetOldest drops the calls that were resolved first, until no more than MaxRemembered are left. Expired calls are dropped last, because
+// they may still be settled. Requires mu held.
 func (s *Store) forgetOldest(now time.Time) {
 	for range len(s.spent) + len(s.notes) + len(s.late) {
 		switch {
 		case s.known+len(s.notes) <= s.maxRemembered:
 			return
-		case len(s.notes) > 0 && (len(s.spent) == 0 || s.notes[0].at.Before(s.spent[0].touched)):
+		case len(s.notes) > 0 && (len(s.spent) == 0 || s.notes[0].at.Before(s.spent[0].givenBackAt)):
 			s.forgetNote(now)
 		case len(s.spent) > 0:
 			s.forgetFirst(&s.spent, s.forgetOrKeep)
@@ -144,7 +145,8 @@ func (s *Store) forgetOldest(now time.Time) {
 	}
 }
 
-// forgetFirst hands on the lease at the head of a queue. One that is live comes again once it was given back. Requires mu held.
+// forgetFirst passes the first lease of a queue to over, unless it is live: then it is queued again when it has been given back. Requires mu
+// held.
 func (s *Store) forgetFirst(queue *[]*lease, over func(*lease)) {
 	l := s.dequeue(queue)
 	if _, live := s.live[l]; !live {
@@ -152,14 +154,14 @@ func (s *Store) forgetFirst(queue *[]*lease, over func(*lease)) {
 	}
 }
 
-// enqueue adds a lease to those that are to be forgotten. Requires mu held.
+// enqueue appends a lease to a queue of leases to forget. Requires mu held.
 func (s *Store) enqueue(queue *[]*lease, l *lease) {
 	l.queued, l.known = true, len(l.calls)
 	s.known += l.known
 	*queue = append(*queue, l)
 }
 
-// dequeue takes the first lease out of such a queue. Requires mu held.
+// dequeue removes the first lease of a queue of leases to forget. Requires mu held.
 func (s *Store) dequeue(queue *[]*lease) *lease {
 	l := (*queue)[0]
 	*queue = (*queue)[1:]
@@ -168,7 +170,7 @@ func (s *Store) dequeue(queue *[]*lease) *lease {
 	return l
 }
 
-// forgetOrKeep drops the calls of a lease, unless one of them has expired. Requires mu held.
+// forgetOrKeep drops the calls of a lease; if one of them has expired, it moves the lease to the queue late. Requires mu held.
 func (s *Store) forgetOrKeep(l *lease) {
 	if slices.ContainsFunc(l.calls, func(c *call) bool { return c.state == budget.Expired }) {
 		s.enqueue(&s.late, l)
@@ -177,13 +179,13 @@ func (s *Store) forgetOrKeep(l *lease) {
 	s.forgetLease(l)
 }
 
-// forgetOver hands on the leases at the head of a queue that were given back so long ago. One that is live again goes to its
-// end. Requires mu held.
+// forgetOver passes to over those leases at the head of a queue that were given back at least keep ago. A lease that is live again moves to
+// the end. Requires mu held.
 func (s *Store) forgetOver(queue *[]*lease, now time.Time, keep time.Duration, over func(*lease)) {
 	for len(*queue) > 0 {
 		l := (*queue)[0]
 		_, live := s.live[l]
-		if !live && now.Sub(l.touched) < keep {
+		if !live && now.Sub(l.givenBackAt) < keep {
 			break
 		}
 		if s.dequeue(queue); live {
@@ -194,7 +196,7 @@ func (s *Store) forgetOver(queue *[]*lease, now time.Time, keep time.Duration, o
 	}
 }
 
-// forgetGroups drops those that are not used any more. Requires mu held.
+// forgetGroups drops groups that no call uses any more. Requires mu held.
 func (s *Store) forgetGroups(now time.Time) {
 	for key, g := range s.groups {
 		if len(g.open) == 0 && !g.drawMu.locked() && now.Sub(g.used) >= max(s.retention, quotaLives*s.length) {

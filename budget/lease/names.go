@@ -15,8 +15,8 @@ func (s *Store) Accounts(ctx context.Context, after budget.Key, max int) ([]budg
 	return s.inner.Accounts(ctx, after, max)
 }
 
-// Periods implements Store. As in Balances, what this process spent in leases that are out counts as settled, and other processes'
-// leases count as pending.
+// Periods implements Store. As in Balances, what this process spent in its open leases counts as settled, and the leases of other processes
+// count as pending.
 func (s *Store) Periods(ctx context.Context, account budget.Key, after time.Time, max int) ([]budget.Period, error) {
 	if err := s.checkOpen(ctx); err != nil {
 		return nil, err
@@ -37,7 +37,8 @@ func (s *Store) Periods(ctx context.Context, account budget.Key, after time.Time
 	return all, nil
 }
 
-// correctPeriod replaces, in the lease's period, what the store inside holds for the lease by what the lease's calls have spent and reserved. Requires mu held.
+// correctPeriod replaces what the store inside holds for a lease in its period by what the lease's calls have spent and reserved. Requires
+// mu held.
 func (l *lease) correctPeriod(all []budget.Period, line *budget.Line) {
 	start := time.Unix(0, line.Window.At(l.at).Start)
 	for i := range all {
@@ -56,7 +57,7 @@ func (l *lease) correctPeriod(all []budget.Period, line *budget.Line) {
 	}
 }
 
-// entry is what a call inside a lease looks like to those who ask. Requires mu held.
+// entry returns a call inside a lease as Entries shows it. Requires mu held.
 func (c *call) entry() budget.Entry {
 	e := budget.Entry{ID: c.id, State: c.state, Estimated: c.estimated, ReservedAt: c.lease.storeTime(c.at)}
 	e.Reserved, e.Actual, e.Reference = unpack(c.packed)

@@ -9,26 +9,27 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// route says who answers a Reserve.
+// route says who decides about a Reserve.
 type route uint8
 
 const (
-	answered  route = iota // this process did
-	askStore               // the store inside must, for this call alone
-	drawLease              // a lease must be drawn first
-	denied                 // the store inside has no room for this call
-	readFlags              // nobody knows whether a flag holds for this call
+	answered  route = iota // this process has answered it
+	askStore               // the store inside is asked for this call alone
+	drawLease              // a lease is drawn first
+	denied                 // the store inside was asked while drawing, and has no room for this call
+	readFlags              // the kill flags are read first, because those that are known are too old
 )
 
-// maxRoutes bounds how often one Reserve may be overtaken by others before it goes direct.
+// maxRoutes bounds how often one Reserve starts again because other calls used up what it had drawn. After that it asks the store inside for
+// the call alone.
 const maxRoutes = 8
 
-// errOvertaken says that the same reservation was made in a lease while this one was under way.
+// errOvertaken says that another goroutine made the same reservation in a lease meanwhile.
 var errOvertaken = errors.New("budget: the same reservation was made again and again meanwhile")
 
-// Reserve implements Store. It answers from a lease with room, without I/O; draws a lease if the limits have plenty; and
-// else asks the store inside for this call alone. It denies only what the store inside denies once this process has given
-// back everything that it does not need, or denied less than a second ago.
+// Reserve implements Store. A lease that has room answers without I/O. If the limits have plenty of room, a lease is drawn; else the store
+// inside is asked for this call alone. A call is denied only if the store inside has denied it after this process gave back everything that
+// it does not need, or if it did so less than a second ago.
 func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
 	if err := r.Validate(); err != nil {
 		return budget.Decision{}, err
@@ -66,7 +67,7 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decis
 	return s.direct(ctx, g, r, nil)
 }
 
-// local answers from what this process knows, or says who can. It does no I/O.
+// local answers from what this process knows, or says who can answer. It does no I/O.
 func (s *Store) local(ctx context.Context, r *budget.Reservation) (budget.Decision, *group, route, error) {
 	now, err := s.lock(ctx)
 	if err != nil {
@@ -77,7 +78,7 @@ func (s *Store) local(ctx context.Context, r *budget.Reservation) (budget.Decisi
 		return budget.Decision{}, nil, askStore, nil
 	} else if c != nil {
 		l := c.lease
-		coveredByDraw := containsAll(l.dims, r.Dims) && !now.Before(l.drawn) && now.Before(l.until) // when it was drawn, no flag held for these
+		coveredByDraw := containsAll(l.dims, r.Dims) && !now.Before(l.drawn) && now.Before(l.until) // no flag held for these Dims when the lease was drawn
 		if c.state == budget.Pending && !coveredByDraw && !s.flags.fresh(now, s.length) {
 			return budget.Decision{}, nil, readFlags, nil
 		}
@@ -104,7 +105,7 @@ func (s *Store) local(ctx context.Context, r *budget.Reservation) (budget.Decisi
 	return budget.Decision{}, g, drawLease, nil
 }
 
-// replay answers a reservation whose id is that of a call in a lease, by the flags as they are known.
+// replay answers a repeated reservation of a call in a lease by the kill flags that are known.
 func (s *Store) replay(r *budget.Reservation) (d budget.Decision, known bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -116,7 +117,7 @@ func (s *Store) replay(r *budget.Reservation) (d budget.Decision, known bool, er
 	return d, true, err
 }
 
-// again answers a reservation whose id is that of a call in a lease. Requires mu held.
+// again answers a repeated reservation of a call in a lease, by the kill flags that are known. Requires mu held.
 func (s *Store) again(c *call, r *budget.Reservation) (budget.Decision, error) {
 	sameLine := func(a, b budget.Line) bool { return a.Account == b.Account && a.Unit == b.Unit }
 	switch {
@@ -131,8 +132,8 @@ func (s *Store) again(c *call, r *budget.Reservation) (budget.Decision, error) {
 	return budget.Decision{Admitted: true, Replayed: true, ExpiresAt: c.lease.storeTime(c.moment)}, nil
 }
 
-// room returns the oldest lease with room for a call; or none, and whether that is for want of fresh flags alone. Requires
-// mu held.
+// room returns the oldest lease with room for a call. If it returns none, it reports whether one would do if the kill flags were read again.
+// Requires mu held.
 func (s *Store) room(g *group, r *budget.Reservation, now time.Time) (roomy *lease, stale bool) {
 	var over []*lease
 	for _, l := range g.open {
@@ -167,13 +168,13 @@ func (s *Store) admit(l *lease, r *budget.Reservation, now time.Time) budget.Dec
 	return budget.Decision{Admitted: true, ExpiresAt: l.storeTime(c.moment)}
 }
 
-// maxReturns bounds how often one Reserve gives leases back that others of this process draw meanwhile.
+// maxReturns bounds how often one Reserve gives leases back and asks again, while other calls of this process draw new ones.
 const maxReturns = 3
 
-// direct asks the store inside for one call, or goes on from its first answer to a grant that was no larger. What is denied
-// for want of room is denied only after this process has given back all that it does not need in the account that denied
-// it, so that no call is denied for its own process's idle shares. The first denials latch nothing that the last one would
-// not: lines that latch are never leased, and so have no idle shares.
+// direct asks the store inside for one call; a draw that was as large as the call has already done so, and its answer is used. A call that
+// lacks room is denied only after this process has given back all that it does not need in the accounts that denied it: a process's own
+// unused shares must not deny its calls. Asking several times closes no latch too early, because latching lines are never leased and so have
+// no unused shares.
 func (s *Store) direct(ctx context.Context, g *group, r budget.Reservation, first *budget.Decision) (d budget.Decision, err error) {
 	if _, err := s.lock(ctx); err != nil {
 		return budget.Decision{}, err
@@ -214,8 +215,8 @@ func (s *Store) direct(ctx context.Context, g *group, r budget.Reservation, firs
 	}
 }
 
-// asFirstTold puts what the first answer said of lines with Latch in the place of what later ones do, which find them latched by the
-// first. It returns what is known of such lines.
+// asFirstTold puts what the first answer said of latching lines in the place of what later answers say of them: the first denial closes the
+// latch, so that later ones name the latch and not the amount. It returns what is known of such lines.
 func asFirstTold(lines []budget.Line, denied, known []budget.Denial) []budget.Denial {
 	for i, d := range denied {
 		if d.Line < 0 || d.Line >= len(lines) || !lines[d.Line].Latch {
@@ -230,7 +231,7 @@ func asFirstTold(lines []budget.Line, denied, known []budget.Denial) []budget.De
 	return known
 }
 
-// idleOn returns this process's leases with an unused rest in the accounts that denied a call. The others are not in its way.
+// idleOn returns this process's leases with unused amounts in the accounts that denied a call.
 func (s *Store) idleOn(lines []budget.Line, denied []budget.Denial) []*lease {
 	var full []budget.Line
 	for _, d := range denied {
@@ -244,7 +245,7 @@ func (s *Store) idleOn(lines []budget.Line, denied []budget.Denial) []*lease {
 	return s.liveLeases(func(l *lease) bool { return l.idle() && l.touches(full) })
 }
 
-// holdOffLeases keeps leases from being drawn on these accounts until the function that it returns is called.
+// holdOffLeases keeps this process from drawing leases on these accounts until end is called.
 func (s *Store) holdOffLeases(lines []budget.Line) (end func()) {
 	add := func(n int) {
 		s.mu.Lock()
@@ -260,8 +261,8 @@ func (s *Store) holdOffLeases(lines []budget.Line) (end func()) {
 	return func() { add(-1) }
 }
 
-// learn records what a decision tells of kill flags, and leaves out of it the observe-only lines that have room once our
-// own idle shares are left out.
+// learn records the kill flags that a decision shows. It removes observe-only denials from the decision that are caused by this process's
+// own unused shares.
 func (s *Store) learn(g *group, r *budget.Reservation, d *budget.Decision, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -273,16 +274,16 @@ func (s *Store) learn(g *group, r *budget.Reservation, d *budget.Decision, err e
 	}
 	switch {
 	case d.Killed != nil:
-		s.flags.add(*d.Killed) // so that leases drawn for other calls stop as well
-	case d.Admitted && s.flags.holding(r, s.now().Add(s.offset)) != nil: // somebody has revived the scope
+		s.flags.add(*d.Killed) // leases must not serve other calls that it covers
+	case d.Admitted && s.flags.holding(r, s.now().Add(s.offset)) != nil: // the flag is gone: it was revived elsewhere
 		s.flags.stale = true
 		s.wakeBackground()
 	}
 	d.Observed = s.withoutOwnIdle(r, d.Observed)
 }
 
-// withoutOwnIdle drops those observe-only denials that would fit if this process had given back what lies idle in its leases. Requires
-// mu held.
+// withoutOwnIdle drops those observe-only denials that would not be there if this process had given back its unused shares. Requires mu
+// held.
 func (s *Store) withoutOwnIdle(r *budget.Reservation, observed []budget.Denial) (all []budget.Denial) {
 	for _, d := range observed {
 		if d.Line < 0 || d.Line >= len(r.Lines) {
@@ -297,20 +298,20 @@ func (s *Store) withoutOwnIdle(r *budget.Reservation, observed []budget.Denial) 
 	return all
 }
 
-// denialMemory is how long a denial is repeated without asking again, for calls at least as large; an eighth of a length, if that is
-// shorter.
+// denialMemory is how long, at most, a denial is repeated from memory for calls that are at least as large. An eighth of a length is the
+// limit where that is shorter.
 const denialMemory = time.Second
 
-// refusal is the last denial by the store inside in a group: its lines, in order.
+// refusal is the last denial by the store inside in a group, with the lines in their order.
 type refusal struct {
 	charge    budget.Charge
 	denied    []budget.Denial
 	at, until time.Time
-	roomMade  uint64 // how often this process had made room when it was asked
+	roomMade  uint64 // Store.roomMade when the store inside was asked
 }
 
-// remember puts a denial's numbers right and keeps it for a while, unless the call's next refusal might latch. The group
-// is nil for a call that gets none.
+// remember removes this process's unused shares from a denial's numbers, and keeps the denial for remembered, unless the next one might
+// close a latch. The group is nil for a call that is not leased.
 func (s *Store) remember(g *group, r budget.Reservation, denied []budget.Denial, asked time.Time) {
 	if len(denied) == 0 || slices.ContainsFunc(denied, func(d budget.Denial) bool { return d.Line < 0 || d.Line >= len(r.Lines) }) {
 		return
@@ -336,8 +337,8 @@ func (s *Store) remember(g *group, r budget.Reservation, denied []budget.Denial,
 	}
 }
 
-// remembered repeats the last denial for a call that would meet the same one: at the same lines, for as much or more, and
-// with no more in the other lines, which had room. Requires mu held.
+// remembered repeats the last denial for a call that would certainly get the same one: it needs at least as much on the lines that denied,
+// and no more on the others. Requires mu held.
 func (s *Store) remembered(g *group, r *budget.Reservation, now time.Time) []budget.Denial {
 	f := &g.refusal
 	if f.roomMade != s.roomMade || now.Before(f.at) || !now.Before(f.until) {
@@ -349,14 +350,14 @@ func (s *Store) remembered(g *group, r *budget.Reservation, now time.Time) []bud
 		larger := r.Charge[line.Unit] - f.charge[line.Unit]
 		if next == len(f.denied) || f.denied[next].Line != i {
 			if larger > 0 {
-				return nil // this line might have no room for it
+				return nil // the last denial does not show whether this line has room for it
 			}
 			continue
 		}
 		d := f.denied[next]
 		next++
 		if larger < 0 || larger > 0 && (line.Window.Length() > 0 || r.Charge[line.Unit] > d.Max) {
-			return nil // it might fit; or has longer to wait, for ever if it is larger than the limit
+			return nil // it might fit, or it might never fit, which is another denial
 		}
 		if d.ResetAfter > 0 {
 			d.ResetAfter = max(d.ResetAfter-now.Sub(f.at), 1)
@@ -366,14 +367,15 @@ func (s *Store) remembered(g *group, r *budget.Reservation, now time.Time) []bud
 	return again
 }
 
-// note is a call that the store inside was asked about, to be forgotten some day.
+// note says since when a call is known that was sent to the store inside, so that it can be forgotten.
 type note struct {
 	id budget.ID
 	at time.Time
 }
 
-// noted routes whatever happens to an id to the store inside from now on. The function that it returns takes that back if
-// the store turned out to know nothing of it. Requires mu held, and that it is no call in a lease; the function does not.
+// noted remembers that an id belongs to the store inside, so that all later steps with this id are sent there. The function that it returns
+// forgets the id again if the store inside does not know it. Requires mu held, and that no lease has the id; the returned function must be
+// called without mu.
 func (s *Store) noted(id budget.ID) func(*budget.Decision) {
 	c := s.calls[id]
 	if c == nil {
@@ -393,7 +395,7 @@ func (s *Store) noted(id budget.ID) func(*budget.Decision) {
 	}
 }
 
-// refused reports whether an error says that the store can't hold an amount, rather than that it could not be asked.
+// refused reports whether an error means that the store inside can't hold an amount, and not that it could not be reached.
 func refused(err error) bool {
 	return errors.Is(err, budget.ErrOverflow) || errors.Is(err, budget.ErrInvalidCharge) || errors.Is(err, budget.ErrSuperseded)
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// Settle implements Store. The truth about a call in a lease is booked in the lease, without I/O; the store inside learns
-// it when the lease is given back. It is told at once, and the settlement fails if it can't be, when the truth is more than
-// the store inside has set aside.
+// Settle implements Store. What a call in a lease cost is booked in the lease, without I/O; the store inside learns it when the lease is
+// given back. If the cost exceeds what the store inside has reserved for the lease, the store inside is told at once, and if that fails, so
+// does the settlement.
 func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Posting, error) {
 	if err := st.Validate(); err != nil {
 		return budget.Posting{}, err
@@ -51,7 +51,7 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 	return p, nil
 }
 
-// errShares says that what a call inside of a lease took can't be divided among others: shares are how a lease itself is told.
+// errShares says that a settlement of a call inside a lease must not name Shares: only leases themselves are settled with them.
 var errShares = fmt.Errorf("%w: a call inside of a lease has no shares", budget.ErrInvalidCharge)
 
 // settleLocal books a settlement in its lease. Requires mu held.
@@ -68,14 +68,13 @@ func (s *Store) settleLocal(c *call, st budget.Settlement, now time.Time) (budge
 	}
 	p := budget.Posting{From: c.state}
 	err := s.book(c, budget.Settled, st.Actual, st.Estimated, now)
-	if err == nil && st.Reference != "" { // a call is settled once, so that nothing stands there yet
+	if err == nil && st.Reference != "" { // a call is settled once, so that there is no reference yet
 		c.packed += st.Reference
 	}
 	return p, err
 }
 
-// book resolves a call: what it had pending or settled is taken out of its lease, and actual stands in its place. Requires
-// mu held.
+// book resolves a call: it takes the call's pending or settled amount out of its lease and adds the actual one. Requires mu held.
 func (s *Store) book(c *call, state budget.State, actual budget.Charge, estimated bool, now time.Time) error {
 	l := c.lease
 	reserved, before, reference := unpack(c.packed)
@@ -109,8 +108,8 @@ func (s *Store) book(c *call, state budget.State, actual budget.Charge, estimate
 	return nil
 }
 
-// unbook takes a booking back that the store inside refused as too large, so that nothing has changed; after any other
-// error it stands, and is told again.
+// unbook undoes a booking that the store inside refused as too large. After any other error the booking stays, and the store inside is told
+// again later.
 func (s *Store) unbook(c *call, before, booked call, err error) {
 	if !refused(err) {
 		return
@@ -118,7 +117,7 @@ func (s *Store) unbook(c *call, before, booked call, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.state != booked.state || c.packed != booked.packed {
-		return // somebody else has booked something since
+		return // the call has been booked again since
 	}
 	l := c.lease
 	l.settled, _ = minus(l.settled, c.actual()).Plus(before.actual())
@@ -138,14 +137,14 @@ func (s *Store) unbook(c *call, before, booked call, err error) {
 	c.state, c.packed, c.estimated, c.moment = before.state, before.packed, before.estimated, before.moment
 }
 
-// giveBackIfDue gives a lease back if it is over, or if the settlement of a call in it has to be posted in the store inside now.
-// An error is returned only if the store inside holds less than the lease needs; otherwise the background tries again.
+// giveBackIfDue gives a lease back if it has ended, or if the store inside has to know of a settlement at once. It returns an error only if
+// the store inside has less reserved than the lease needs; after other errors the background work tries again.
 func (s *Store) giveBackIfDue(ctx context.Context, l *lease, report bool) ([]budget.Crossing, error) {
 	s.mu.Lock()
 	uncovered := l.uncovered()
 	due := report && l.thresholdDue(s.now())
 	if due {
-		s.closeLease(l, s.now()) // else calls that overlap would keep it open
+		s.closeLease(l, s.now()) // calls that overlap would keep it open for ever
 	}
 	if uncovered {
 		s.shutOn(l.lines)
@@ -165,22 +164,21 @@ func (s *Store) giveBackIfDue(ctx context.Context, l *lease, report bool) ([]bud
 	return crossed, err
 }
 
-// settleDirect settles what is the store's own: a call that went direct, or one that nobody knows. Requires that it is noted.
+// settleDirect settles a call that was sent to the store inside, or one that nobody knows. Requires that the id is noted.
 func (s *Store) settleDirect(ctx context.Context, st budget.Settlement) (budget.Posting, error) {
 	p, err := s.inner.Settle(ctx, st)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.roomMade++
 	reserved := s.calls[st.ID].reserved()
-	if _, beyond := st.Actual.Exceeds(&reserved); beyond { // or an orphan, which was never reserved
+	if _, beyond := st.Actual.Exceeds(&reserved); beyond { // more than was reserved, or an orphan, for which nothing was
 		s.shutOn(st.Lines)
 	}
 	return p, err
 }
 
-// shutOn ends the admissions of this process's leases on the accounts of these lines, because more was posted than had been
-// set aside: the account may stand beyond its Max, and then nothing may be admitted, not even what is leased. No lines stand
-// for all accounts. Requires mu held.
+// shutOn closes this process's leases on the accounts of these lines, because more was posted there than had been reserved: the account may
+// be beyond its Max, and then not even a leased amount may be spent. Without lines it closes all leases. Requires mu held.
 func (s *Store) shutOn(lines []budget.Line) {
 	for l := range s.live {
 		if !l.at.IsZero() && (lines == nil || l.touches(lines)) {
@@ -189,7 +187,7 @@ func (s *Store) shutOn(lines []budget.Line) {
 	}
 }
 
-// settleVoided posts what a call consumed that was voided in its lease, as an orphan, in the windows of now.
+// settleVoided posts the cost of a call that was voided in its lease as an orphan, in the windows of the present time.
 func (s *Store) settleVoided(ctx context.Context, c *call, st budget.Settlement) (budget.Posting, error) {
 	p, err := s.inner.Settle(ctx, st)
 	if err != nil {
@@ -209,7 +207,7 @@ func (s *Store) settleVoided(ctx context.Context, c *call, st budget.Settlement)
 	return p, nil
 }
 
-// freed notes that there may be room again.
+// freed records that there may be room again, so that remembered denials are no longer repeated.
 func (s *Store) freed() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -246,8 +244,8 @@ func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error 
 	return err
 }
 
-// Correct implements Store. A call that was resolved inside a lease is found for Options.Retention, and in the process
-// that made it; after that the lease's own entry stands for all of its calls together, and ErrNotFound says so.
+// Correct implements Store. A call that was resolved inside a lease can be corrected for Options.Retention, in the process that made it.
+// After that only the lease's own entry is left, which stands for all of its calls, and Correct returns ErrNotFound.
 func (s *Store) Correct(ctx context.Context, to budget.Correction) (budget.Posting, error) {
 	if err := to.Validate(); err != nil {
 		return budget.Posting{}, err
@@ -310,8 +308,8 @@ func (s *Store) Correct(ctx context.Context, to budget.Correction) (budget.Posti
 	return p, nil
 }
 
-// Expire implements Store. It charges calls in leases as the store inside charges its own, and gives leases back that are
-// over, so that none of this process's lapses.
+// Expire implements Store. It charges expired calls in leases as the store inside does with its own, and gives back leases that have ended,
+// so that none of them expires.
 func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	now, err := s.lock(ctx)
 	if err != nil {
@@ -319,7 +317,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	}
 	charged := s.expireCalls(now, limit)
 	s.mu.Unlock()
-	failed := s.giveBackOver(ctx, now, limit) // one that can't be keeps no other from being charged
+	failed := s.giveBackEnded(ctx, now, limit) // a lease that can't be given back must not keep others from being charged
 	if charged >= limit {
 		return charged, failed
 	}
@@ -330,7 +328,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	return charged + n, errors.Join(failed, err)
 }
 
-// expireCalls charges up to limit calls whose time is up. Requires mu held.
+// expireCalls charges up to limit calls that have expired. Requires mu held.
 func (s *Store) expireCalls(now time.Time, limit int) (charged int) {
 	for l := range s.live {
 		if l.inFlight == 0 {
@@ -345,17 +343,16 @@ func (s *Store) expireCalls(now time.Time, limit int) (charged int) {
 	return charged
 }
 
-// giveBackOver gives back up to most leases that admit no more calls, by now: at once those with nothing in flight; the
-// others once they are overdue.
-func (s *Store) giveBackOver(ctx context.Context, now time.Time, most int) error {
+// giveBackEnded gives back up to limit leases that have ended: those without calls in flight at once, the others when they are overdue.
+func (s *Store) giveBackEnded(ctx context.Context, now time.Time, limit int) error {
 	over := s.liveLeases(func(l *lease) bool {
-		if !l.at.IsZero() && !now.Before(l.until) { // else it is being drawn
+		if !l.at.IsZero() && !now.Before(l.until) { // a lease without a time is still being drawn
 			s.closeLease(l, now)
 		}
 		return l.closed && (l.inFlight == 0 || s.overdue(l, now))
 	})
-	if len(over) > most {
-		over = over[:max(most, 0)]
+	if len(over) > limit {
+		over = over[:max(limit, 0)]
 		s.wakeBackground() // for the rest
 	}
 	_, err := s.giveBackAll(ctx, over)

@@ -8,11 +8,12 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// giveBack closes a lease and settles its grants in the store inside: with what its calls have spent and the worst cases of those in flight,
-// which are corrected when these end. So unused amounts are free again, and everything that may yet be billed stays covered at any
-// moment. Each step is repeated unchanged until its result is known; one that fails is tried again in the background.
+// giveBack closes a lease and settles its grants in the store inside, with what its calls have spent and the worst cases of those in flight;
+// these are corrected when the calls end. So unused amounts are free again, and everything that may still be billed is reserved or posted at
+// any moment. Each step is repeated unchanged until its result is known; the background work repeats those that fail.
 //
-// With report set, the thresholds that are reached are reported, which happens once: the caller must be able to pass them on.
+// With report set, the store inside reports the thresholds that are reached. It reports each only once, so the caller must be able to pass
+// them on.
 func (s *Store) giveBack(ctx context.Context, l *lease, report bool) (crossed []budget.Crossing, err error) {
 	if err := l.storeMu.lock(ctx); err != nil {
 		return nil, err
@@ -33,11 +34,11 @@ func (s *Store) giveBack(ctx context.Context, l *lease, report bool) (crossed []
 	}
 }
 
-// maxReturning is how many leases are given back at the same time. One after the other, with a round trip each, a process
-// whose calls fall under many sets of accounts would fall behind for good.
+// maxReturning is how many leases are given back at the same time. One by one, with a round trip each, a process whose calls use many sets
+// of accounts would never catch up.
 const maxReturning = 32
 
-// giveBackAll gives leases back. It returns how many could not be, and the last error.
+// giveBackAll gives leases back. It returns how many it could not give back, and the last error.
 func (s *Store) giveBackAll(ctx context.Context, leases []*lease) (kept int, last error) {
 	var mu sync.Mutex
 	var all sync.WaitGroup
@@ -61,7 +62,7 @@ func (s *Store) giveBackAll(ctx context.Context, leases []*lease) (kept int, las
 	return kept, last
 }
 
-// nextStep returns what the store inside has to be told next about a lease, or nil. Requires mu held; the step does not.
+// nextStep returns the next step that a lease needs in the store inside, or nil. Requires mu held; the step itself must run without it.
 func (s *Store) nextStep(ctx context.Context, l *lease, report bool, crossed *[]budget.Crossing) func() error {
 	if len(l.unanswered) > 0 {
 		return func() error { return s.voidUnansweredGrant(ctx, l) }
@@ -93,8 +94,8 @@ func (s *Store) nextStep(ctx context.Context, l *lease, report bool, crossed *[]
 	return nil
 }
 
-// settleSpentGrants voids grants of which nobody knows whether they were reserved, and settles those that are spent to the last unit; if
-// that fails they stay pending, which counts as much. Requires the lease's storeMu held.
+// settleSpentGrants voids grants that got no answer, and settles those that are used up. One that can't be settled stays pending, which
+// counts for the same amount. Requires the lease's storeMu held.
 func (s *Store) settleSpentGrants(ctx context.Context, l *lease) (err error) {
 	for len(l.unanswered) > 0 && err == nil {
 		s.changingLeases(func() { err = s.voidUnansweredGrant(ctx, l) })
@@ -106,7 +107,7 @@ func (s *Store) settleSpentGrants(ctx context.Context, l *lease) (err error) {
 		if g == nil {
 			return nil
 		}
-		var none []budget.Crossing // its lines report no thresholds
+		var none []budget.Crossing // these lines have no thresholds to report
 		var failed error
 		if s.changingLeases(func() { failed = s.settleGrant(ctx, l, g, &none) }); failed != nil {
 			return nil
@@ -115,8 +116,8 @@ func (s *Store) settleSpentGrants(ctx context.Context, l *lease) (err error) {
 	return err
 }
 
-// usedUp returns a grant of which nothing is left, ready to be settled, or nil. It is never the last one, which takes what
-// comes. Requires mu held.
+// usedUp returns a grant that has nothing left and can be settled, or nil. It is never the last grant, which takes whatever more the calls
+// cost. Requires mu held.
 func (s *Store) usedUp(l *lease) *grant {
 	if len(l.grants) < 2 {
 		return nil
@@ -127,7 +128,7 @@ func (s *Store) usedUp(l *lease) *grant {
 			continue
 		}
 		if g.tried == nil {
-			// What is in flight is no part of it: all of the grant was spent by calls that were settled.
+			// Calls in flight have no part of it: all of this grant was spent by settled calls.
 			shares := l.divide(settled, func(u *leaseUse) budget.Charge { return u.settled })
 			g.tried = &budget.Settlement{ID: g.id, Owner: s.owner, Actual: g.amount, Estimated: l.estimates > 0, Lines: withoutThresholds(g.lines), Shares: shares[i]}
 		}
@@ -136,7 +137,7 @@ func (s *Store) usedUp(l *lease) *grant {
 	return nil
 }
 
-// voidUnansweredGrant voids a grant of which nobody knows whether it was reserved.
+// voidUnansweredGrant voids a grant whose Reserve got no answer, so that nobody knows whether it was reserved.
 func (s *Store) voidUnansweredGrant(ctx context.Context, l *lease) error {
 	g := l.unanswered[0]
 	err := s.inner.Void(ctx, g.id, s.owner)
@@ -146,7 +147,7 @@ func (s *Store) voidUnansweredGrant(ctx context.Context, l *lease) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l.unanswered = l.unanswered[1:]
-	if err != nil { // it was reserved, and has lapsed since: it has to be settled with what is true
+	if err != nil { // it had been reserved and has expired: it must be settled with its true amount
 		l.grants = append(l.grants, g)
 	} else {
 		delete(s.leases, g.id)
@@ -166,7 +167,7 @@ func (s *Store) settleGrant(ctx context.Context, l *lease, g *grant, crossed *[]
 		return err
 	}
 	g.tried, g.posted, g.settledAs, g.shares, g.estimated = nil, true, st.Actual, st.Shares, st.Estimated
-	if err != nil { // somebody put it right by hand after it lapsed: theirs stands
+	if err != nil { // somebody has corrected it by hand after it expired: their amount stands
 		g.estimated = false
 		return nil
 	}
@@ -192,9 +193,9 @@ func (s *Store) correctGrant(ctx context.Context, g *grant, target budget.Charge
 	_, err = s.inner.Correct(ctx, budget.Correction{ID: g.id, Actual: target, Shares: shares, Change: change})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err != nil && !errors.Is(err, budget.ErrNotFound) { // one that the store has forgotten can't be put right any more
+	if err != nil && !errors.Is(err, budget.ErrNotFound) { // an entry that the store has forgotten can't be corrected any more
 		if refused(err) {
-			g.correcting = before // this one certainly was not posted
+			g.correcting = before // this correction was certainly not posted
 		}
 		return err
 	}
@@ -202,10 +203,11 @@ func (s *Store) correctGrant(ctx context.Context, g *grant, target budget.Charge
 	return nil
 }
 
-// dropSettled stops tracking a lease that is settled exactly in the store inside. Its calls stay known until forget drops them. Requires mu held.
+// dropSettled stops tracking a lease whose final amount is settled in the store inside. Its calls are remembered until forget drops them.
+// Requires mu held.
 func (s *Store) dropSettled(l *lease) {
 	delete(s.live, l)
-	l.touched = s.now()
+	l.givenBackAt = s.now()
 	if !l.queued {
 		s.enqueue(&s.spent, l)
 	}

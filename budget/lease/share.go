@@ -11,13 +11,13 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// quotaLives is for how many lengths of a lease a holder may go on drawing from the quota that it has worked out.
+// quotaLives is for how many lengths a process may draw from a quota before it reads the room again.
 const quotaLives = 4
 
-// skipLooks is for how many grants nobody looks at what is left after it turned out to be too little for more than one call.
+// skipLooks is for how many grants the room is not read after it turned out to be too little for more than one call.
 const skipLooks = 8
 
-// counted is a charge in the units that a group's lines count, and nothing in others.
+// counted returns a charge with zeros in the units that no line of the group counts.
 func (g *group) counted(c budget.Charge) (of budget.Charge) {
 	for _, u := range g.units {
 		of[u] = c[u]
@@ -25,32 +25,32 @@ func (g *group) counted(c budget.Charge) (of budget.Charge) {
 	return of
 }
 
-// wanted is what a grant asks for before anybody has looked at what is left: as many usual calls as the process is used to
-// make in a length. Dear is a call that is larger than that.
-func (g *group) wanted(r *budget.Reservation) (ask budget.Charge, dear bool) {
+// wanted returns what a grant asks for before the room has been read: enough for the calls that the process usually makes in one length.
+// oversized is true for a single call that is larger than that.
+func (g *group) wanted(r *budget.Reservation) (ask budget.Charge, oversized bool) {
 	for _, u := range g.units {
 		need := r.Charge[u]
 		if ask[u] = times(max(g.callSize[u], 0), g.wantedCalls); g.callSize == (budget.Charge{}) {
 			ask[u] = times(need, g.wantedCalls)
 		}
-		dear = dear || need > ask[u]
+		oversized = oversized || need > ask[u]
 	}
-	return ask, dear
+	return ask, oversized
 }
 
-// amount works out how much to draw for a call that finds no room, and what the accounts stood at if it looked. What is
-// wanted is drawn as long as it is within the group's quota of what is left, and else the quota. Once the quota is less than
-// the call needs, the grant is as large as the call, so that what the call leaves serves the next ones. A call that is
-// larger than the share would be goes direct, and so does one at twice the usual size once the quota is less than it needs:
-// they would leave too much lying idle.
+// amount works out how much to draw for a call that finds no room in the leases, and returns the balances if it read them. As long as the
+// wanted amount is within the group's quota, it draws that, and else the quota. If the quota is less than the call needs, the grant is as
+// large as the call, and what the call leaves of it serves the next ones. Two kinds of calls are sent to the store inside alone, because too
+// much of a grant for them would lie unused: one that is larger than a wanted grant, and one of more than twice the usual size that needs
+// more than the quota.
 func (s *Store) amount(ctx context.Context, g *group, r *budget.Reservation) (amount budget.Charge, balances []budget.Balance, way route, err error) {
 	s.mu.Lock()
 	now := s.now()
-	amount, dear := g.wanted(r)
+	amount, oversized := g.wanted(r)
 	look := g.alert == nil
 	way = drawLease
 	switch {
-	case dear || s.beingDenied(g.lines) || s.wantedOn(g.lines, now) || s.nearEdge(g, now):
+	case oversized || s.beingDenied(g.lines) || s.wantedOn(g.lines, now) || s.nearEdge(g, now):
 		way = askStore
 	case len(g.lines) == 0 || !look && g.entitled(amount, now, quotaLives*s.length):
 		g.cutDown = false
@@ -80,19 +80,19 @@ func (s *Store) amount(ctx context.Context, g *group, r *budget.Reservation) (am
 	return amount, balances, way, err
 }
 
-// entitled reports whether the quota that was worked out last has enough for a grant.
+// entitled reports whether the last quota is recent and large enough for a grant.
 func (g *group) entitled(amount budget.Charge, now time.Time, lives time.Duration) bool {
 	return !now.Before(g.quotaAt) && now.Sub(g.quotaAt) < lives && g.within(amount, g.quota)
 }
 
-// takeFromQuota takes a grant out of the group's quota.
+// takeFromQuota subtracts a grant from the group's quota.
 func (g *group) takeFromQuota(amount budget.Charge) {
 	for _, u := range g.units {
 		g.quota[u] = max(g.quota[u]-amount[u], 0)
 	}
 }
 
-// cutToQuota cuts what is wanted down to the group's quota; or to what the call needs, if that is more.
+// cutToQuota reduces a wanted grant to the group's quota, or to what the call needs if that is more.
 func (g *group) cutToQuota(amount budget.Charge, r *budget.Reservation) (budget.Charge, route) {
 	g.cutDown = false
 	for _, u := range g.units {
@@ -106,8 +106,8 @@ func (g *group) cutToQuota(amount budget.Charge, r *budget.Reservation) (budget.
 	return amount, drawLease
 }
 
-// leastGrant is what a call needs, and whether that is worth a lease. It is not if an observe-only line is full: only the store
-// knows by how much, and whether it still is.
+// leastGrant returns a grant that is just large enough for a call, and the route askStore if that is not worth a lease: for a call of more
+// than twice the usual size, and if an observe-only line is full, because only the store inside knows by how much and whether it still is.
 func (g *group) leastGrant(r *budget.Reservation) (budget.Charge, route) {
 	for _, u := range g.units {
 		if g.observedFull || r.Charge[u]/2 > g.callSize[u] {
@@ -117,8 +117,8 @@ func (g *group) leastGrant(r *budget.Reservation) (budget.Charge, route) {
 	return g.counted(r.Charge), drawLease
 }
 
-// tighten reacts to a grant that was denied: what was known is out of date; or, if somebody has just looked, there is a
-// rush. Requires that mu is not held.
+// tighten reacts to a denied grant. The quota is out of date, so the room is read again; if it had just been read, many processes draw at
+// the same time, and the next grants ask only for what their call needs. Requires that mu is not held.
 func (s *Store) tighten(g *group, looked bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,13 +128,12 @@ func (s *Store) tighten(g *group, looked bool) {
 	}
 }
 
-// errAnswers says that the store inside is broken.
+// errAnswers says that the store inside broke its contract.
 var errAnswers = errors.New("budget: the store inside did not answer for each line")
 
-// divide works out a group's quota of what each line has left: one in holders + 1, so that one holder leaves half to those
-// who have yet to come, and ten thousand leave as good as nothing lying idle. How many holders there are is read from what
-// is pending: as many as would hold it, if each held what this process usually does. That takes no registry and no clock. Requires mu
-// held.
+// divide works out a group's quota: of what each line has left, one part in holders + 1. One holder so leaves half to processes that come
+// later, and ten thousand holders leave almost nothing unused. The number of holders is estimated: as many as would hold what is pending, if
+// each held what this process usually does. That takes no registry and no clock. Requires mu held.
 func (s *Store) divide(g *group, ask budget.Charge, balances []budget.Balance, now time.Time) {
 	g.quotaAt = now
 	for _, u := range g.units {
@@ -151,7 +150,7 @@ func (s *Store) divide(g *group, ask budget.Charge, balances []budget.Balance, n
 	}
 }
 
-// observePending records what a group holds pending after a grant, from which its quota is worked out. Requires mu held.
+// observePending records how much a group has pending after a grant, for its next quota. Requires mu held.
 func (s *Store) observePending(g *group) {
 	for _, u := range g.units {
 		own := s.ownPending(g, u)
@@ -162,7 +161,7 @@ func (s *Store) observePending(g *group) {
 	}
 }
 
-// observeCall records what a call needs, from which the usual size of a call is worked out. Requires mu held.
+// observeCall records what a call needs, for the usual size of a call. Requires mu held.
 func (g *group) observeCall(c budget.Charge) {
 	if g.callSize == (budget.Charge{}) {
 		g.callSize = g.counted(c)
@@ -181,7 +180,7 @@ func (s *Store) observeCall(g *group, c budget.Charge) {
 	g.observeCall(c)
 }
 
-// ownPending is what a group's own leases hold pending in a unit. Requires mu held.
+// ownPending returns how much of a unit this process's leases of a group have pending in the store inside. Requires mu held.
 func (s *Store) ownPending(g *group, u budget.Unit) (sum int64) {
 	for l := range s.live {
 		if l.group != g {
@@ -201,18 +200,18 @@ func (s *Store) beingDenied(lines []budget.Line) bool {
 	return len(s.denying) > 0 && slices.ContainsFunc(lines, func(l budget.Line) bool { return s.denying[l.Account] > 0 })
 }
 
-// nearEdge reports whether a lease drawn now would be over too soon to be worth it, as far as the store's clock is known.
+// nearEdge reports whether a lease drawn now would end too soon to be worth it, because a window ends, as far as the store's clock is known.
 // Requires mu held.
 func (s *Store) nearEdge(g *group, now time.Time) bool {
 	return s.timed && s.usable(g.lines, now.Add(s.offset)) < s.length/16
 }
 
-// clockGrain is how much a store may round the moment that it tells.
+// clockGrain is the coarsest unit to which a store may round its moments.
 const clockGrain = time.Millisecond
 
-// usable is how long a grant that was reserved at a moment of the store's clock may admit calls: not beyond the bucket in
-// which any of its lines is booked, because its calls count there. That keeps every window's limit, rolling ones included:
-// the store counts a bucket in full until one length after its end, and so for one length after the last of these calls.
+// usable returns how long a grant that was reserved at a moment of the store's clock may admit calls. It ends with the bucket of any of its
+// lines, because its calls count in that bucket. That keeps the limit of every window, rolling ones included: the store counts a bucket in
+// full until one window after the bucket's end, and so for one window after the last of these calls.
 func (s *Store) usable(lines []budget.Line, at time.Time) time.Duration {
 	usable := s.length
 	for i := range lines {
@@ -223,7 +222,7 @@ func (s *Store) usable(lines []budget.Line, at time.Time) time.Duration {
 	return usable
 }
 
-// sameBuckets reports whether two moments are certainly in the same bucket of every line, however the store rounds them.
+// sameBuckets reports whether two moments are certainly in the same bucket of every line, even if the store rounds them.
 func sameBuckets(lines []budget.Line, a, b time.Time) bool {
 	for i := range lines {
 		w := lines[i].Window

@@ -9,7 +9,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// withoutThresholds returns lines that report no thresholds.
+// withoutThresholds returns the lines without their thresholds.
 func withoutThresholds(lines []budget.Line) []budget.Line {
 	own := slices.Clone(lines)
 	for i := range own {
@@ -18,7 +18,7 @@ func withoutThresholds(lines []budget.Line) []budget.Line {
 	return own
 }
 
-// observe notes what others had settled when a lease was drawn for.
+// observe records what others had settled when a grant was drawn for the lease.
 func (l *lease) observe(balances []budget.Balance) {
 	if !l.group.hasThresholds() {
 		return
@@ -34,7 +34,7 @@ func (l *lease) observe(balances []budget.Balance) {
 	}
 }
 
-// thresholdDue reports whether what is known of a lease's accounts has reached a threshold that may not have been reported yet.
+// thresholdDue reports whether a lease's accounts have, as far as this process knows, reached a threshold that may not have been reported.
 // Requires mu held.
 func (l *lease) thresholdDue(now time.Time) bool {
 	for i := range l.base {
@@ -48,11 +48,12 @@ func (l *lease) thresholdDue(now time.Time) bool {
 	return false
 }
 
-// askThresholds settles nothing, to learn which thresholds the lines have reached: a correction reports none.
+// askThresholds posts an empty settlement, whose answer reports the thresholds that the lines have reached. It is used after a Correct,
+// which reports none.
 func (s *Store) askThresholds(ctx context.Context, l *lease, crossed *[]budget.Crossing) error {
 	st := budget.Settlement{ID: budget.NewID(), Owner: s.owner, Lines: l.lines}
 	s.mu.Lock()
-	s.leases[st.ID] = l // it is no call's entry
+	s.leases[st.ID] = l // the id belongs to the lease and to no call
 	l.thresholdIDs = append(l.thresholdIDs, st.ID)
 	s.mu.Unlock()
 	p, err := s.inner.Settle(ctx, st)
@@ -66,7 +67,7 @@ func (s *Store) askThresholds(ctx context.Context, l *lease, crossed *[]budget.C
 	return nil
 }
 
-// noteReported notes which thresholds a settlement has reported, or has found reported. Requires mu held.
+// noteReported records the thresholds that a settlement has reported, and those that turned out to be reported already. Requires mu held.
 func (s *Store) noteReported(l *lease, st budget.Settlement, crossed []budget.Crossing, now time.Time) {
 	for i := range l.base {
 		line := &st.Lines[i]
@@ -75,7 +76,7 @@ func (s *Store) noteReported(l *lease, st budget.Settlement, crossed []budget.Cr
 			if total < line.Threshold(m, l.maxes[i]) {
 				continue
 			}
-			quiet := s.length // somebody else has reported it, nobody knows when
+			quiet := s.length // another process has reported it, at an unknown time
 			if slices.ContainsFunc(crossed, func(c budget.Crossing) bool { return c.Line == i && c.Mark == m }) {
 				quiet = quietAfter(line.Window, now.Add(s.offset))
 			}
@@ -84,7 +85,7 @@ func (s *Store) noteReported(l *lease, st budget.Settlement, crossed []budget.Cr
 	}
 }
 
-// quietAfter returns how long a threshold that is reported at a moment is not reported again.
+// quietAfter returns how long a threshold is not reported again after a report at the given moment.
 func quietAfter(w budget.Window, at time.Time) time.Duration {
 	switch span := w.At(at); {
 	case span.End == math.MaxInt64:

@@ -10,10 +10,11 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// leaseUse is what the calls of one row of usage have of a lease.
+// leaseUse is the part of a lease that belongs to one row of usage: the amounts of all of its calls with the same scope, model and
+// operation.
 type leaseUse struct {
 	key              budget.Key
-	call             *budget.Call // one of them
+	call             *budget.Call // one of these calls
 	settled, pending budget.Charge
 }
 
@@ -26,12 +27,12 @@ func (l *lease) use(key budget.Key) *leaseUse {
 	return nil
 }
 
-// carries reports whether a call's amounts can be told apart in what the store inside is told of the lease.
+// carries reports whether a lease can keep a call's amounts apart from those of others. It can't once it has MaxShares different rows.
 func (l *lease) carries(c *budget.Call) bool {
 	return len(l.uses) < budget.MaxShares || l.use(c.UsageKey()) != nil
 }
 
-// useOf returns what a call's amounts are added to.
+// useOf returns the leaseUse to which a call's amounts are added.
 func (l *lease) useOf(c *budget.Call) *leaseUse {
 	key := c.UsageKey()
 	u := l.use(key)
@@ -42,7 +43,7 @@ func (l *lease) useOf(c *budget.Call) *leaseUse {
 	return u
 }
 
-// shares returns how what each grant has to be settled with divides among the lease's calls, worst cases in flight included.
+// shares returns, for each grant's target, how it divides among the lease's calls, worst cases in flight included.
 func (l *lease) shares(targets []budget.Charge) [][]budget.Share {
 	return l.divide(targets, func(u *leaseUse) budget.Charge {
 		sum, _ := u.settled.Plus(u.pending)
@@ -50,8 +51,8 @@ func (l *lease) shares(targets []budget.Charge) [][]budget.Share {
 	})
 }
 
-// divide returns how targets, which add up to what all uses have, divide among them. A grant of which the store inside knows its target
-// keeps the shares that it has, so that no correction is due for them alone, unless others could not be right then.
+// divide returns how targets, which add up to the amounts of all uses, divide among these. A grant that is settled with its target keeps its
+// shares, so that no correction is needed for the shares alone, unless the rest would then be wrong.
 func (l *lease) divide(targets []budget.Charge, of func(*leaseUse) budget.Charge) [][]budget.Share {
 	rest := make([]budget.Charge, len(l.uses))
 	fresh := func() {
@@ -85,7 +86,7 @@ func (l *lease) divide(targets []budget.Charge, of func(*leaseUse) budget.Charge
 	return all
 }
 
-// fill takes a target out of what is left of each use, and returns who had what of it.
+// fill takes a target out of the rest of each use, in order, and returns how much each of them gave.
 func (l *lease) fill(target budget.Charge, rest []budget.Charge) (shares []budget.Share) {
 	for k, u := range l.uses {
 		part := smaller(target, rest[k])
@@ -102,7 +103,7 @@ func (l *lease) fill(target budget.Charge, rest []budget.Charge) (shares []budge
 	return shares
 }
 
-// knows reports whether the store inside has certainly been told this of a grant.
+// knows reports whether the store inside has certainly settled a grant with this target and these shares.
 func (g *grant) knows(target budget.Charge, shares []budget.Share) bool {
 	return !g.correcting && g.settledAs == target && slices.EqualFunc(g.shares, shares, func(a, b budget.Share) bool {
 		return a.Amount == b.Amount && a.Call.UsageKey() == b.Call.UsageKey()
@@ -112,17 +113,17 @@ func (g *grant) knows(target budget.Charge, shares []budget.Share) bool {
 // usagePage is how many rows are asked of the store inside at a time.
 const usagePage = 10_000
 
-// ownSum names a row: a day, and whose it is.
+// ownSum is the key of a row of usage: a day, and a scope, model and operation.
 type ownSum struct {
 	day int64
 	key budget.Key
 }
 
-// Usage implements Store. What this process spent in its leases is in it; what others did is once they have given theirs back, and the
-// worst cases of what was then in flight are in it until it ends.
+// Usage implements Store. It includes what this process spent in its leases. What other processes spent is included once they have given
+// back their leases, with worst cases for the calls that were in flight then.
 func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) (page []budget.UsageRow, err error) {
 	limit = max(1, min(limit, usagePage))
-	for full := true; full && len(page) < limit; { // a row of which nothing is left is none
+	for full := true; full && len(page) < limit; { // a page may become empty when its rows are corrected to zero
 		var part []budget.UsageRow
 		next := from
 		err := s.undisturbed(ctx, func() (func(), error) {
@@ -140,7 +141,7 @@ func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) (pa
 	return page[:min(len(page), limit)], nil
 }
 
-// ownUsage corrects a page of usage of the store inside by what the calls of this process's leases have spent and is not posted there yet. Requires mu held.
+// ownUsage adds to a page of usage what the calls of this process's leases have spent and is not posted there yet. Requires mu held.
 func (s *Store) ownUsage(from budget.UsageMark, limit int, page []budget.UsageRow) []budget.UsageRow {
 	own := make(map[ownSum]*budget.UsageRow)
 	add := func(day time.Time, u *leaseUse, c budget.Charge, sign int64) {
@@ -191,7 +192,7 @@ func (s *Store) ownUsage(from budget.UsageMark, limit int, page []budget.UsageRo
 	return page
 }
 
-// compareRows orders rows as stores tell them.
+// compareRows orders rows as stores return them.
 func compareRows(a, b *budget.UsageRow) int {
 	return cmp.Or(a.Day.Compare(b.Day), bytes.Compare(a.Key[:], b.Key[:]))
 }

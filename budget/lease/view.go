@@ -11,8 +11,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/checked"
 )
 
-// Balances implements Store. What this process spent in leases counts as settled, and what it has in flight as pending; the
-// unused rest of its own leases counts not at all, that of other processes' as pending.
+// Balances implements Store. What this process spent in leases counts as settled, and its calls in flight as pending. The unused part of its
+// own leases does not count; that of other processes' leases counts as pending.
 func (s *Store) Balances(ctx context.Context, lines []budget.Line) (all []budget.Balance, err error) {
 	err = s.undisturbed(ctx, func() (func(), error) {
 		if all, err = s.inner.Balances(ctx, lines); err != nil || len(all) != len(lines) {
@@ -27,9 +27,9 @@ func (s *Store) Balances(ctx context.Context, lines []budget.Line) (all []budget
 	return all, err
 }
 
-// undisturbed asks the store inside a question until no lease was changed there meanwhile, and then calls what it returned, with mu held,
-// to put this process's leases into the answer. A process that never rests gets the numbers of the store inside: they are true, but
-// count its idle shares.
+// undisturbed asks the store inside until no lease was changed there during the question. Then it calls the returned function, with mu held,
+// to put this process's leases into the answer. If leases change all the time, it gives up and returns the numbers of the store inside:
+// these are true, but count the process's own unused shares as pending.
 func (s *Store) undisturbed(ctx context.Context, ask func() (adjust func(), err error)) error {
 	const tries = 6
 	for try, pause := 1, time.Millisecond; ; try, pause = try+1, 2*pause {
@@ -52,13 +52,13 @@ func (s *Store) undisturbed(ctx context.Context, ask func() (adjust func(), err 
 		if still || try == tries {
 			return nil
 		}
-		if err := rest(ctx, pause); err != nil { // so that what is on its way to the store gets there
+		if err := rest(ctx, pause); err != nil { // so that the steps under way can finish
 			return err
 		}
 	}
 }
 
-// rest waits a while, or until the context ends.
+// rest waits for a duration, or until the context ends.
 func rest(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -70,8 +70,8 @@ func rest(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// adjust replaces what the store inside holds for this process's leases by what their calls have spent and reserved. Requires mu
-// held.
+// adjust replaces what the store inside holds for this process's leases in a balance by what their calls have spent and reserved. Requires
+// mu held.
 func (s *Store) adjust(b *budget.Balance, line *budget.Line) {
 	since := line.Window.At(s.now().Add(s.offset)).Since
 	settled, pending := b.Settled, b.Pending
@@ -89,7 +89,8 @@ func (s *Store) adjust(b *budget.Balance, line *budget.Line) {
 		}
 		settled, pending = addUp(settled, l.settled[line.Unit]), addUp(pending, l.pending[line.Unit])
 	}
-	// At the very edge of a window the two clocks may disagree about what counts.
+	// At the very end of a window the clocks of the process and the store may disagree about what counts, so that a difference can be
+	// negative.
 	b.Settled, b.Pending = max(settled, 0), max(pending, 0)
 	if b.Settled == 0 && b.Pending == 0 && !b.Latched {
 		b.ResetAfter = 0
@@ -104,7 +105,7 @@ func addUp(a, b int64) int64 {
 	return a
 }
 
-// Override implements Store. In this process it holds from its return on; other processes may spend what they have leased.
+// Override implements Store. In this process it holds once it has returned; other processes may still spend what they have leased.
 func (s *Store) Override(ctx context.Context, account budget.Key, o *budget.Override, c budget.Change) error {
 	if err := cmp.Or(c.Validate(), s.checkOpen(ctx)); err != nil {
 		return err
@@ -124,7 +125,7 @@ func (s *Store) giveBackOn(ctx context.Context, account budget.Key) error {
 		if l.closed || !l.touches(on) {
 			return false
 		}
-		s.closeLease(l, now) // at once, even if a step of the store is under way for it
+		s.closeLease(l, now) // at once, even if a step in the store inside is under way for it
 		return true
 	})
 	_, err := s.giveBackAll(ctx, leases)
@@ -140,9 +141,9 @@ func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Cha
 	return s.inner.Unlatch(ctx, accounts, innerChange(c))
 }
 
-// Entries implements Store. Calls in this process's leases come as entries of their own, with this process's account of the
-// store's time, in the place of the leases. Leases of other processes, and those whose calls are forgotten, come as what
-// they are: one reservation for many calls.
+// Entries implements Store. The calls in this process's leases are entries of their own, in the place of the leases; their moments are this
+// process's estimate of the store's clock. Leases of other processes, and leases whose calls are forgotten, are shown as they are stored:
+// one reservation for many calls.
 func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, error) {
 	q.Max = max(1, min(q.Max, 10_000))
 	if err := s.checkOpen(ctx); err != nil {
@@ -181,14 +182,14 @@ func (s *Store) localEntries(q budget.Query) (all []budget.Entry) {
 	return all
 }
 
-// foreign leaves our own leases out, as long as their calls stand for them.
+// foreign drops this process's leases from a page of entries, as long as their calls are listed instead.
 func (s *Store) foreign(part []budget.Entry) []budget.Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.DeleteFunc(part, func(e budget.Entry) bool { return s.leases[e.ID] != nil })
 }
 
-// covered counts the entries up to an id: those of which nothing between them is missing.
+// covered counts the entries up to an id. No entry of either source is missing among these.
 func covered(all []budget.Entry, to budget.ID) (n int) {
 	for i := range all {
 		if bytes.Compare(all[i].ID[:], to[:]) <= 0 {
@@ -198,7 +199,7 @@ func covered(all []budget.Entry, to budget.ID) (n int) {
 	return n
 }
 
-// firstOf returns the first entries in the order of their ids, of those that are covered.
+// firstOf returns the first n entries by id, of those that are covered.
 func firstOf(all []budget.Entry, n int, complete bool, to budget.ID) []budget.Entry {
 	if !complete {
 		all = slices.DeleteFunc(all, func(e budget.Entry) bool { return bytes.Compare(e.ID[:], to[:]) > 0 })

@@ -22,20 +22,21 @@ import (
 // LeavesWishes tells a Ledger that calls which wait for room leave wishes here, so that it leaves none itself.
 func (s *Store) LeavesWishes() {}
 
-// wish says that another process waits for room on an account.
+// wish is the knowledge that another process waits for room on an account.
 type wish struct {
 	account budget.Key // of the limit
 	until   time.Time  // by this process's clock
 }
 
-// wishName is the limit's name of the accounts of wishes.
+// wishName is the limit name of the accounts that hold wishes.
 const wishName = key.Own + "wanted"
 
 // wishLife returns how long a wish lasts, if leases have this length. It is longer than each holder takes to draw once more and to give back.
 func wishLife(length time.Duration) time.Duration { return 2*length + length/2 }
 
-// dearShare decides which calls are dear, and record a wish at once: those that need at least 1/dearShare of what a limit has not spent yet.
-const dearShare = 64
+// bigCallShare decides which calls are large enough to record a wish at once: those that need at least 1/bigCallShare of what a limit has not
+// spent yet.
+const bigCallShare = 64
 
 // wantedKey returns the key of the account for wishes for room on the given account.
 func wantedKey(account budget.Key) budget.Key { return key.Of("wanted", string(account[:])) }
@@ -67,7 +68,7 @@ func lookFor(l *budget.Line, unit budget.Unit) budget.Line {
 	return budget.Line{Account: wantedKey(l.Account), Limit: wishName, Unit: unit, Window: budget.Monthly, Observe: true}
 }
 
-// mostAlert is up to how many lines a group may have whose grants also ask for wishes. Each line adds an account to the grant.
+// mostAlert is the largest number of lines of a group whose grants also ask for wishes. Each line adds an account to the grant.
 const mostAlert = 16
 
 // prepareWishLines makes the lines by which a group sees wishes. In a grant these have a unit of which the grant reserves nothing.
@@ -98,7 +99,7 @@ func (g *group) prepareWishLines() {
 
 func byAccount(a, b budget.Line) int { return bytes.Compare(a.Account[:], b.Account[:]) }
 
-// wishesIn returns the wishes that balances show, which were read for all of g.looks.
+// wishesIn returns the wishes that show in the balances of g.looks.
 func (g *group) wishesIn(balances []budget.Balance, now time.Time) (all []wish) {
 	for i, b := range balances[len(g.lines):] {
 		if b.Latched {
@@ -139,8 +140,8 @@ func (s *Store) wantedOn(lines []budget.Line, now time.Time) bool {
 	return len(s.wanted) > 0 && slices.ContainsFunc(lines, func(l budget.Line) bool { return now.Before(s.wanted[l.Account]) })
 }
 
-// yieldToWishes ends this process's admissions from leases where somebody wishes for room, and has what lies idle in them given back. Requires mu
-// held.
+// yieldToWishes closes this process's leases on accounts for which others wait, and makes the background work give their unused amounts
+// back. Requires mu held.
 func (s *Store) yieldToWishes(wishes []wish, now time.Time) {
 	for _, w := range wishes {
 		if until := now.Add(wishLife(s.length)); w.until.After(until) {
@@ -162,7 +163,7 @@ func (s *Store) yieldToWishes(wishes []wish, now time.Time) {
 	}
 }
 
-// forgetWishes forgets wishes that have ended. Requires mu held.
+// forgetWishes removes wishes that have ended. Requires mu held.
 func (s *Store) forgetWishes(now time.Time) {
 	for account, until := range s.wanted {
 		if !now.Before(until) {
@@ -211,13 +212,13 @@ func (s *Store) wish(ctx context.Context, g *group, r *budget.Reservation, denie
 }
 
 // linesToWishFor returns the lines on which to record a wish for a denied call, and for how long: those that denied it and have none yet. It returns none if the call
-// would not fit even without leases. For a call that is not dear it returns none until calls have been denied for half the length of a
+// would not fit even without leases. For a call that is not big it returns none until calls have been denied for half the length of a
 // lease. Requires mu held.
 func (s *Store) linesToWishFor(g *group, r *budget.Reservation, denied []budget.Denial, now time.Time) (lines []budget.Line, lives []time.Duration) {
 	if g == nil {
 		return nil, nil
 	}
-	dear := false
+	big := false
 	for _, d := range denied {
 		if d.Line < 0 || d.Line >= len(r.Lines) {
 			return nil, nil
@@ -227,7 +228,7 @@ func (s *Store) linesToWishFor(g *group, r *budget.Reservation, denied []budget.
 		if d.Latched || line.Latch || line.Observe || d.Max < 0 || need > unspent {
 			return nil, nil
 		}
-		dear = dear || need/2 > g.callSize[line.Unit] || need >= unspent/dearShare
+		big = big || need/2 > g.callSize[line.Unit] || need >= unspent/bigCallShare
 		if life := wishLifeOn(line, d, s.length); life >= shortestWish && !now.Before(s.wanted[line.Account]) {
 			lines, lives = append(lines, *line), append(lives, life)
 		}
@@ -235,7 +236,7 @@ func (s *Store) linesToWishFor(g *group, r *budget.Reservation, denied []budget.
 	if g.deniedSince.IsZero() || now.Before(g.deniedSince) {
 		g.deniedSince = now
 	}
-	if !dear && now.Sub(g.deniedSince) < s.length/2 {
+	if !big && now.Sub(g.deniedSince) < s.length/2 {
 		return nil, nil
 	}
 	return lines, lives

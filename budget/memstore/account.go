@@ -15,18 +15,18 @@ import (
 // account is one limit for one value of its scope.
 type account struct {
 	key          budget.Key
-	limit        string // empty when nobody said
+	limit        string // empty if no line had a name
 	scope        budget.Scope
 	buckets      []bucket // ascending by start
 	override     *budget.Override
 	latchedUntil int64   // 0 when open
-	fired        []int64 // by threshold: when it may be reported again
+	fired        []int64 // by threshold: until when it is not reported again
 
-	window budget.Window // that span is of
-	span   budget.Span   // the latest answer of at
+	window budget.Window // the window of span
+	span   budget.Span   // the last result of at
 }
 
-// bucket holds what is settled and pending in a part of time, and how much of the former was posted by entries that are forgotten.
+// bucket has the sums of a part of time: what is settled and pending, and which part of settled was posted by entries that are forgotten.
 type bucket struct{ start, end, settled, pending, forgotten int64 }
 
 // booking says where one line of a reservation is booked.
@@ -36,7 +36,7 @@ type booking struct {
 	unit    budget.Unit
 }
 
-// accountSpan is where a line that is reserved now would be booked. The account is nil as long as there is none.
+// accountSpan is where a line would be booked now. The account is nil if there is none yet.
 type accountSpan struct {
 	account *account
 	span    budget.Span
@@ -53,7 +53,7 @@ type named struct {
 	account *account
 }
 
-// find returns the account of a key, or nil if there is none.
+// find returns the account with a key, or nil if there is none.
 func (s *Store) find(key *budget.Key) *account {
 	n := &s.recent[key[0]%byte(len(s.recent))]
 	if n.account == nil || n.key != *key {
@@ -66,21 +66,21 @@ func (s *Store) find(key *budget.Key) *account {
 	return n.account
 }
 
-// at returns the span of a moment in a window. An account is asked about one window, and time and again within one
-// bucket, so the latest answer is kept: the edges of a calendar window take longer to work out than the rest of a step.
+// at returns the span of a moment in a window. The last result is kept, because an account mostly has one window, and many calls fall into
+// the same bucket: the edges of a calendar window take longer to compute than the rest of a step.
 func (a *account) at(w budget.Window, now int64) budget.Span {
 	if a == nil {
 		return w.At(time.Unix(0, now))
 	}
-	bucketEnd := a.span.End - (a.span.Start - a.span.Since) // of a rolling window End is one length after the bucket's end
+	bucketEnd := a.span.End - (a.span.Start - a.span.Since) // the End of a rolling window is one length after the bucket's end
 	if a.window != w || now < a.span.Start || now >= bucketEnd {
 		a.window, a.span = w, w.At(time.Unix(0, now))
 	}
 	return a.span
 }
 
-// passed is when a window that refused, or reported, at the given moment is over: the end of a calendar window, one
-// length later for a rolling one.
+// passed returns when a window ends in which a line refused, or reported, at the given moment: the end of a calendar window, one length
+// later for a rolling one.
 func passed(span budget.Span, now int64) int64 {
 	if span.Start == span.Since {
 		return span.End
@@ -88,7 +88,7 @@ func passed(span budget.Span, now int64) int64 {
 	return now + span.Start - span.Since
 }
 
-// open returns the account of a key, made if need be.
+// open returns the account with a key, and makes it if there is none.
 func (s *Store) open(key budget.Key) *account {
 	a := s.find(&key)
 	if a == nil {
@@ -107,7 +107,7 @@ func (a *account) from(since int64) []bucket {
 	return a.buckets[i:]
 }
 
-// bucket returns the bucket of a span, made if need be. The pointer holds until the next call.
+// bucket returns the bucket of a span, and makes it if there is none. The pointer is valid until the next call.
 func (a *account) bucket(span *budget.Span, retention int64) *bucket {
 	i := len(a.buckets) - len(a.from(span.Start))
 	if i == len(a.buckets) || a.buckets[i].start != span.Start {
@@ -124,7 +124,7 @@ func (b *booking) find() *bucket {
 	return nil
 }
 
-// balance sums an account up, which may be nil, and says whether the sum with amount leaves the range of int64.
+// balance returns the sums of an account, which may be nil, and whether a sum with amount would leave the range of int64.
 func (a *account) balance(line *budget.Line, span *budget.Span, now, amount int64) (b budget.Balance, overflow bool) {
 	b.Max = line.Max
 	if a == nil {
@@ -145,7 +145,7 @@ func (a *account) balance(line *budget.Line, span *budget.Span, now, amount int6
 	return b, overflow || cut || cut2
 }
 
-// wait returns how long it takes until excess has left the window and the latch is open; 0 when time alone never helps.
+// wait returns how long it takes until excess has left the window and the latch is open; 0 if waiting never helps.
 func (a *account) wait(w budget.Window, span *budget.Span, now, excess int64) time.Duration {
 	var d time.Duration
 	if excess > 0 {
@@ -169,7 +169,7 @@ func (a *account) wait(w budget.Window, span *budget.Span, now, excess int64) ti
 	return max(d, time.Duration(a.latchedUntil-now))
 }
 
-// report returns the thresholds that settled spend stands at or above and that were not reported in this window yet.
+// report returns the thresholds that settled spend has reached and that were not reported in this window yet.
 func (a *account) report(line *budget.Line, i int, now int64) (all []budget.Crossing) {
 	span := a.at(line.Window, now)
 	b, _ := a.balance(line, &span, now, 0)
@@ -186,7 +186,7 @@ func (a *account) report(line *budget.Line, i int, now int64) (all []budget.Cros
 	return all
 }
 
-// idle reports whether an account holds nothing that a new one would not have held since a moment.
+// idle reports whether an account has been like a new one since a moment, so that it can be dropped.
 func (a *account) idle(since int64) bool {
 	live := func(until int64) bool { return until > since }
 	return len(a.buckets) == 0 && (a.override == nil || !time.Unix(0, since).Before(a.override.Until)) && !live(a.latchedUntil) && !slices.ContainsFunc(a.fired, live)

@@ -9,14 +9,14 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// changes is the audit trail, and what was changed last of each object.
+// changes has the audit trail, and the last change of each object.
 type changes struct {
 	records []budget.Record // by revision, from 1 on
 	last    map[budget.Key]int64
 }
 
-// judge reports whether a change is still to be made: not one that was made before, nor, as ErrSuperseded, one whose object
-// somebody has changed since its caller looked.
+// judge reports whether a change has to be made. It need not if it was made before; ErrSuperseded says that somebody has changed its object
+// since its caller looked.
 func (c *changes) judge(r *budget.Record) (fresh bool, err error) {
 	last := c.last[r.Object()]
 	if last == 0 {
@@ -31,7 +31,7 @@ func (c *changes) judge(r *budget.Record) (fresh bool, err error) {
 	return true, nil
 }
 
-// note writes a change that was made into the audit trail.
+// note appends a change to the audit trail.
 func (c *changes) note(r budget.Record, now int64) {
 	if c.last == nil {
 		c.last = make(map[budget.Key]int64)
@@ -41,7 +41,7 @@ func (c *changes) note(r budget.Record, now int64) {
 	c.records = append(c.records, clone(r))
 }
 
-// make judges a change that nothing else can refuse, and notes it if it is to be made.
+// make judges a change that nothing else can refuse, and appends it if it has to be made.
 func (c *changes) make(r budget.Record, now int64) (fresh bool, err error) {
 	if fresh, err = c.judge(&r); fresh {
 		c.note(r, now)
@@ -49,7 +49,7 @@ func (c *changes) make(r budget.Record, now int64) (fresh bool, err error) {
 	return fresh, err
 }
 
-// clone shares nothing with the caller.
+// clone copies a record, so that it shares no memory with the caller.
 func clone(r budget.Record) budget.Record {
 	r.Scope.Tags = maps.Clone(r.Scope.Tags)
 	if r.Override != nil {
@@ -68,7 +68,7 @@ func (s *Store) Revision(ctx context.Context) (int64, error) {
 	return int64(len(s.changes.records)), nil
 }
 
-// Changes implements budget.Store. A limit out of range is moved into it.
+// Changes implements budget.Store. A limit out of range is replaced with the nearest valid one.
 func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]budget.Record, error) {
 	if _, err := s.lock(ctx); err != nil {
 		return nil, err
@@ -83,7 +83,7 @@ func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]budget.R
 	return all, nil
 }
 
-// AcceptLoss implements budget.Store. Memory is lost as a whole, and its Store with it, so there is nothing to accept.
+// AcceptLoss implements budget.Store. If the memory is lost, so is the Store, so there is nothing to accept.
 func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
 	if err := c.Validate(); err != nil {
 		return err

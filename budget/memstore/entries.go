@@ -10,11 +10,11 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// maxEntries is the most that one page of Entries holds.
+// maxEntries is the size of the largest page of Entries.
 const maxEntries = 10_000
 
-// Entries implements budget.Store. It looks through all entries: it is for reconciliation, not for the hot path. A Max
-// out of range is moved into it.
+// Entries implements budget.Store. It reads all entries: it is for reconciliation, not for the hot path. A Max out of range is set to the
+// nearest one.
 func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, error) {
 	if _, err := s.lock(ctx); err != nil {
 		return nil, err

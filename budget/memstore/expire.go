@@ -9,18 +9,18 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// What is past the retention is forgotten by one time, judged: it follows the clock, but a minute moves it on by no more than a part of
-// the retention, so that a clock that jumps ahead and back forgets nothing that still counts.
+// What is older than the retention is forgotten by a time of its own, judged. It follows the clock, but within a minute it advances by at
+// most a part of the retention. So if the clock jumps ahead and back, nothing is forgotten that still counts.
 const (
-	// sweepEvery is how often all accounts are looked through for windows that have passed.
+	// sweepEvery is how often all accounts are searched for windows that have passed.
 	sweepEvery = int64(time.Minute)
-	// judgeEvery is how often the time is moved on by which is forgotten.
+	// judgeEvery is how often judged is advanced.
 	judgeEvery = int64(time.Minute)
 	// forgetBatch bounds how many entries one Expire forgets.
 	forgetBatch = 10_000
 )
 
-// since returns how long ago a moment was. One that is yet to come, because the clock went back, was long ago.
+// since returns how long ago a moment was. A moment in the future, because the clock went back, counts as long ago.
 func since(moment, now int64) int64 {
 	if now < moment {
 		return math.MaxInt64
@@ -28,7 +28,7 @@ func since(moment, now int64) int64 {
 	return now - moment
 }
 
-// judge returns the moment up to which may be forgotten.
+// judge advances judged, and returns the moment up to which everything may be forgotten.
 func (s *Store) judge(now int64) (old int64) {
 	if since(s.judgedAt, now) >= judgeEvery {
 		s.judgedAt = now
@@ -37,8 +37,8 @@ func (s *Store) judge(now int64) (old int64) {
 	return min(now, s.judged) - s.retention
 }
 
-// Expire implements budget.Store. It charges those that have been due longest first. A reservation whose charge would
-// overflow its account stays pending, where it counts as much.
+// Expire implements budget.Store. It charges those reservations first that expired first. If a charge would overflow its account, the
+// reservation stays pending, where it counts for the same amount.
 func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	now, err := s.lock(ctx)
 	if err != nil {
@@ -64,10 +64,10 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	return charged, nil
 }
 
-// forget drops up to limit entries that are past the retention.
+// forget drops up to limit entries that are older than the retention.
 func (s *Store) forget(now int64, limit int) {
 	old := s.judge(now)
-	if s.resolved.since > old { // asked first, because the oldest entry is far away in memory
+	if s.resolved.since > old { // checked first, because reading the oldest entry is slow: it is not in the processor's cache
 		return
 	}
 	for e := s.resolved.oldest; e != nil && e.resolvedAt <= old && limit > 0; limit-- {
@@ -83,8 +83,8 @@ func (s *Store) forget(now int64, limit int) {
 	}
 }
 
-// sweep drops the buckets of windows that passed a retention ago, those with something pending apart, and the accounts
-// that are left with nothing to say.
+// sweep drops the buckets of windows that passed more than a retention ago, unless something is pending in them, and accounts that have
+// nothing left.
 func (s *Store) sweep(now int64) {
 	if since(s.sweptAt, now) < sweepEvery {
 		return
@@ -107,5 +107,5 @@ func (s *Store) sweep(now int64) {
 		s.reached = max(s.reached, old)
 	}
 	s.usage.forget(s.judged)
-	clear(s.recent[:]) // nobody may find what was deleted
+	clear(s.recent[:]) // it must not return accounts that were deleted
 }

@@ -9,22 +9,22 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// index finds entries by their id. A store holds a day of calls, so each look-up goes to memory that nobody has touched for
-// long: here that is one place, where a map would read several. The index is cut into parts that grow one at a time, so
-// that no call waits until a million entries have moved.
+// index finds entries by their id. A store remembers the calls of a whole day, so a look-up mostly misses the processor's cache: it reads
+// one place in memory, where a map would read several. The index is divided into parts that grow one at a time, so that no call waits until
+// a million entries are moved.
 type index struct {
 	seed   [2]uint64
 	parts  [16]part
 	length int
 }
 
-// part is a hash table with linear probing. Its slots are a power of two, of which at least a quarter is empty.
+// part is a hash table with linear probing. The number of its slots is a power of two, and at least a quarter are empty.
 type part struct {
 	slots []slot
 	used  int
 }
 
-// slot is empty without an entry.
+// slot is empty if its entry is nil.
 type slot struct {
 	hash  uint64
 	entry *entry
@@ -34,7 +34,7 @@ const minSlots = 8
 
 func newIndex() index { return index{seed: [2]uint64{rand.Uint64(), rand.Uint64()}} }
 
-// hash spreads ids that are not random, too.
+// hash spreads ids even if they are not random.
 func (x *index) hash(id *budget.ID) uint64 {
 	hi, lo := bits.Mul64(binary.LittleEndian.Uint64(id[:8])^x.seed[0], binary.LittleEndian.Uint64(id[8:])^x.seed[1])
 	return hi ^ lo
@@ -66,7 +66,7 @@ func (p *part) at(hash uint64, id *budget.ID) (uint64, bool) {
 	return 0, false
 }
 
-// put adds an entry, in the place of one with its id if there is one.
+// put adds an entry, and replaces one with the same id.
 func (x *index) put(e *entry) {
 	hash := x.hash(&e.id)
 	p := x.part(hash)
@@ -82,7 +82,7 @@ func (x *index) put(e *entry) {
 	x.length++
 }
 
-// add puts what is not there yet into the first free slot.
+// add puts an entry that is not in the part into the first free slot.
 func (p *part) add(s slot) {
 	mask := uint64(len(p.slots) - 1)
 	i := s.hash & mask
@@ -102,7 +102,7 @@ func (p *part) grow() {
 	}
 }
 
-// remove takes out the entry of an id, if there is one, and moves those behind it that it kept from their places.
+// remove removes the entry of an id, if there is one, and moves later entries that could not be in their own slots because of it.
 func (x *index) remove(id *budget.ID) {
 	hash := x.hash(id)
 	p := x.part(hash)
@@ -112,7 +112,7 @@ func (x *index) remove(id *budget.ID) {
 	}
 	mask := uint64(len(p.slots) - 1)
 	for i := (free + 1) & mask; p.slots[i].entry != nil; i = (i + 1) & mask {
-		if home := p.slots[i].hash & mask; (i-home)&mask >= (i-free)&mask { // so that it is found from free, too
+		if home := p.slots[i].hash & mask; (i-home)&mask >= (i-free)&mask { // it must be moved, because a look-up would stop at free before it reaches i
 			p.slots[free] = p.slots[i]
 			free = i
 		}

@@ -1,5 +1,5 @@
-// Package memstore keeps a ledger's accounts in the memory of one process. It is not crash-safe: what it holds ends with
-// the process, so it caps one run of one program. It is also the reference that other stores are compared with.
+// Package memstore keeps a ledger's accounts in the memory of one process. The ledger ends with the process, so it limits one run of one
+// program. It is also the reference with which other stores are compared.
 package memstore
 
 import (
@@ -18,13 +18,12 @@ const DefaultRetention = 24 * time.Hour
 
 // Options configures a Store. The zero value is ready to use.
 type Options struct {
-	// Clock is the store's time. Nil is time.Now. It is called with the store locked and must not call the store.
+	// Clock is the store's clock. Nil is time.Now. It is called with the store locked and must not call the store.
 	Clock func() time.Time
-	// Retention is how long resolved reservations are remembered, for replays and corrections, and how long windows
-	// that have passed are kept. A clock that goes back by more is budget.ErrLost until it has come forward again. Zero or less
-	// is DefaultRetention.
+	// Retention is how long resolved reservations are remembered, for replays and corrections, and how long windows that have passed are
+	// kept. While the clock is behind by more than that, steps return budget.ErrLost. Zero or less is DefaultRetention.
 	Retention time.Duration
-	// UsageRows is how many rows of usage are kept of one day; what would need more is added to one row. Zero or less is
+	// UsageRows is how many rows of usage are kept for one day; usage that would need more is added to budget.OtherUsage. Zero or less is
 	// budget.DefaultUsageRows.
 	UsageRows int
 }
@@ -37,19 +36,19 @@ type Store struct {
 	mu       sync.Mutex
 	closed   bool
 	accounts map[budget.Key]*account
-	recent   [16]named // of accounts, by the first bits of the key: calls of one scope ask for the same few
+	recent   [16]named // the last used accounts, by the first bits of their keys: calls of one scope need the same few
 	entries  index
-	spare    []entry // not in use yet
+	spare    []entry // allocated entries that are not in use yet
 	kills    flags
 	changes  changes
-	expiries deadlines // the pending entries
-	resolved history   // the others
+	expiries deadlines // the pending entries, by when they expire
+	resolved history   // the resolved entries, by when they were resolved
 	usage    usage
 	policy   budget.PolicyDocument
-	sweptAt  int64 // when accounts were looked through last
-	judged   int64 // the time by which is forgotten: see judge
-	judgedAt int64 // when it was moved on last
-	reached  int64 // sums of windows that ended before it may have been forgotten
+	sweptAt  int64 // when sweep last ran
+	judged   int64 // the time by which entries and windows are forgotten: see judge
+	judgedAt int64 // when judged was last advanced
+	reached  int64 // sums of windows that ended before this may have been forgotten
 }
 
 var _ budget.Store = (*Store)(nil)
@@ -98,7 +97,8 @@ func (s *Store) lock(ctx context.Context) (now int64, err error) {
 	return s.clock().UnixNano(), nil
 }
 
-// lockSums is lock for a step that adds accounts up. It refuses a clock that went back behind what was forgotten.
+// lockSums is lock for a step that needs the sums of accounts. It refuses if the clock has gone back to windows whose sums may have been
+// forgotten.
 func (s *Store) lockSums(ctx context.Context) (now int64, err error) {
 	if now, err = s.lock(ctx); err == nil && now < s.reached {
 		err = fmt.Errorf("memstore: %w: it is %s by the clock, and sums until %s were forgotten", budget.ErrLost,
@@ -108,7 +108,7 @@ func (s *Store) lockSums(ctx context.Context) (now int64, err error) {
 	return now, err
 }
 
-// plus returns a+b, at most math.MaxInt64, and whether it had to be cut. Neither may be negative.
+// plus returns a+b, at most math.MaxInt64, and whether it was limited to that. Neither may be negative.
 func plus(a, b int64) (int64, bool) {
 	if a > math.MaxInt64-b {
 		return math.MaxInt64, true

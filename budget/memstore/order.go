@@ -1,7 +1,7 @@
 package memstore
 
-// deadlines is a heap of pending entries, the earliest to expire on top. Each entry knows its place in it, so that what is
-// resolved leaves at once and the heap is as large as what is in flight.
+// deadlines is a heap of pending entries, with the earliest to expire at its top. Each entry knows its index, so that a resolved one can be
+// removed at once and the heap has only what is in flight.
 type deadlines []*entry
 
 func (h deadlines) due(now int64) bool { return len(h) > 0 && h[0].expiresAt <= now }
@@ -11,14 +11,14 @@ func (h *deadlines) push(e *entry) {
 	h.up(len(*h) - 1)
 }
 
-// pop takes the earliest out of a heap that is not empty.
+// pop removes the earliest entry of a heap that is not empty.
 func (h *deadlines) pop() *entry {
 	top := (*h)[0]
 	h.remove(top)
 	return top
 }
 
-// remove takes an entry out, if it is there.
+// remove removes an entry, if it is in the heap.
 func (h *deadlines) remove(e *entry) {
 	q, i, last := *h, e.heapIndex, len(*h)-1
 	if i > last || q[i] != e {
@@ -70,11 +70,11 @@ func (h deadlines) down(i int) {
 	h[i], e.heapIndex = e, i
 }
 
-// history is a list of resolved entries, in the order in which they were last resolved. That is the order in which they
-// are forgotten, but for a clock that goes back, which delays some.
+// history is a list of resolved entries, in the order in which they were last resolved. They are forgotten in that order; if the clock goes
+// back, some are forgotten later.
 type history struct {
 	oldest, newest *entry
-	since          int64 // when the oldest was resolved; 0 without one
+	since          int64 // when the oldest was resolved; 0 if the list is empty
 	length         int
 }
 
@@ -89,7 +89,7 @@ func (l *history) append(e *entry) {
 	l.length++
 }
 
-// remove takes an entry out, if it is there.
+// remove removes an entry, if it is in the list.
 func (l *history) remove(e *entry) {
 	if e.older == nil && l.oldest != e {
 		return

@@ -9,7 +9,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// entry is one reservation. It needs no memory beside its own, because every call leaves one behind for the retention.
+// entry is one reservation. All of it is in one allocation, because every call leaves one behind for the retention.
 type entry struct {
 	id         budget.ID
 	owner      budget.Key
@@ -18,26 +18,26 @@ type entry struct {
 	orphan     bool
 	call       *budget.Call
 	reference  string
-	tombstone  bool // voided before it was made, so that nobody knows where it would have been booked
+	tombstone  bool // voided before it was made, so that its accounts are not known
 	reserved   budget.Charge
 	actual     budget.Charge
 	lines      []booking
-	few        [3]booking // holds lines, as far as it is long enough
+	few        [3]booking // memory for lines, if these are few
 	uses       []use      // what it has added to rows of usage
-	shared     bool       // they are shares, not the call's
-	oneUse     [1]use     // holds uses, as far as it is long enough
+	shared     bool       // uses come from shares, not from the call
+	oneUse     [1]use     // memory for uses, if there is one
 	reservedAt int64
 	resolvedAt int64
 	expiresAt  int64
 
-	heapIndex   int    // in Store.expiries, while pending
-	older, next *entry // in Store.resolved, once it is not
+	heapIndex   int    // index in Store.expiries, while pending
+	older, next *entry // neighbours in Store.resolved, once it is resolved
 }
 
-// entriesAtOnce is how many entries are allocated together. They are made and forgotten in about the same order.
+// entriesAtOnce is how many entries are allocated together. They are used and forgotten in about the same order.
 const entriesAtOnce = 32
 
-// entry returns an empty entry.
+// entry returns an unused entry.
 func (s *Store) entry() *entry {
 	if len(s.spare) == 0 {
 		s.spare = make([]entry, entriesAtOnce)
@@ -77,7 +77,7 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Dec
 	return d, err
 }
 
-// conflict reports why an id that is known can't be reserved again.
+// conflict reports why a known id can't be reserved again.
 func (s *Store) conflict(e *entry, r *budget.Reservation) error {
 	if e.state != budget.Pending {
 		return budget.ErrResolved
@@ -89,8 +89,8 @@ func (s *Store) conflict(e *entry, r *budget.Reservation) error {
 	return nil
 }
 
-// check finds the lines without room and notes them in d, those that refuse and those that are observe-only apart. It changes
-// nothing else but latches. It appends to places where the lines would be booked.
+// check finds the lines without room and adds them to d: those that refuse, and separately the observe-only ones. Besides that it only
+// closes latches. It appends to spans where the lines would be booked.
 func (s *Store) check(d *budget.Decision, r *budget.Reservation, spans []accountSpan, now int64) ([]accountSpan, error) {
 	for i := range r.Lines {
 		line, amount := &r.Lines[i], r.Charge[r.Lines[i].Unit]
@@ -111,10 +111,10 @@ func (s *Store) check(d *budget.Decision, r *budget.Reservation, spans []account
 	return spans, nil
 }
 
-// full notes in d that a line, whose account stands at b, has no room.
+// full adds a line without room, whose account has the balance b, to d.
 func (s *Store) full(d *budget.Decision, r *budget.Reservation, i int, b budget.Balance, span *budget.Span, now int64) {
 	line, amount := &r.Lines[i], r.Charge[r.Lines[i].Unit]
-	if amount <= b.Max { // so Max is not negative, and the difference does not wrap
+	if amount <= b.Max { // then Max is not negative, and the difference can't overflow
 		b.ResetAfter = s.find(&line.Account).wait(line.Window, span, now, b.Settled+b.Pending+amount-b.Max)
 	}
 	if line.Observe && !r.RefuseObserved {
@@ -124,7 +124,7 @@ func (s *Store) full(d *budget.Decision, r *budget.Reservation, i int, b budget.
 	d.Denied = append(d.Denied, budget.Denial{Line: i, Balance: b})
 }
 
-// latch closes the accounts of the lines without room that ask for it, and leaves out of a refusal what is only observed.
+// latch closes the latches of the lines without room, and removes observe-only lines from a refusal.
 func (s *Store) latch(d *budget.Decision, r *budget.Reservation, spans []accountSpan, now int64) {
 	full := d.Denied
 	if len(full) == 0 {
@@ -152,7 +152,7 @@ func (s *Store) admit(r *budget.Reservation, spans []accountSpan, now int64) tim
 	return time.Unix(0, e.expiresAt)
 }
 
-// book notes where an entry is booked, makes what is missing of that, and adds what the entry holds pending.
+// book stores where an entry is booked, makes missing accounts and buckets, and adds the reserved amounts to pending.
 func (s *Store) book(e *entry, lines []budget.Line, spans []accountSpan) {
 	e.lines = e.few[:0]
 	for i := range lines {

@@ -40,7 +40,7 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 	return budget.Posting{From: from, Crossed: s.crossed(st.Lines, now)}, nil
 }
 
-// postOrphan posts spend that was never set aside, or whose reservation was voided, in the windows of now.
+// postOrphan posts spend that was never reserved, or whose reservation was voided, in the present windows.
 func (s *Store) postOrphan(st budget.Settlement, from budget.State, now int64) (budget.Posting, error) {
 	e := s.entry()
 	e.id, e.owner, e.state, e.reservedAt = st.ID, st.Owner, budget.Voided, now
@@ -61,7 +61,7 @@ func (s *Store) postOrphan(st budget.Settlement, from budget.State, now int64) (
 	return budget.Posting{From: from, Crossed: s.crossed(st.Lines, now)}, nil
 }
 
-// refer notes what a settlement says of an entry.
+// refer stores the call and the reference of a settlement in an entry.
 func (e *entry) refer(st *budget.Settlement) {
 	if st.Call != nil {
 		e.call = st.Call
@@ -71,8 +71,8 @@ func (e *entry) refer(st *budget.Settlement) {
 	}
 }
 
-// post resolves an entry: what it holds pending is taken out, and actual stands in the place of what it had posted. All
-// lines change and the rows of usage, or none.
+// post resolves an entry: it takes what the entry has pending out of pending, and replaces what it had posted with actual. Either all lines
+// and rows of usage change, or none.
 func (s *Store) post(e *entry, actual *budget.Charge, shares []budget.Share, state budget.State, now int64) error {
 	var one [1]use
 	uses := s.uses(e, actual, shares, one[:0])
@@ -106,7 +106,7 @@ func (s *Store) post(e *entry, actual *budget.Charge, shares []budget.Share, sta
 	return nil
 }
 
-// resolve marks an entry, and forgets a few that are past the retention, so that a busy store does not grow.
+// resolve sets the state of an entry, and forgets a few old ones, so that a busy store does not grow.
 func (s *Store) resolve(e *entry, state budget.State, now int64) {
 	if e.state == budget.Pending {
 		s.expiries.remove(e)
@@ -118,7 +118,7 @@ func (s *Store) resolve(e *entry, state budget.State, now int64) {
 	s.forget(now, 2)
 }
 
-// crossed reports the thresholds that settled spend has reached for the first time in the windows of now.
+// crossed returns the thresholds that settled spend has reached for the first time in the present windows.
 func (s *Store) crossed(lines []budget.Line, now int64) (all []budget.Crossing) {
 	for i := range lines {
 		if len(lines[i].Notify) > 0 {
@@ -151,7 +151,7 @@ func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error 
 	return s.post(e, new(budget.Charge), nil, budget.Voided, now)
 }
 
-// Correct implements budget.Store. A tombstone is not found: nobody knows which accounts it would have touched.
+// Correct implements budget.Store. A tombstone is not found, because its accounts are not known.
 func (s *Store) Correct(ctx context.Context, c budget.Correction) (budget.Posting, error) {
 	if err := c.Validate(); err != nil {
 		return budget.Posting{}, err

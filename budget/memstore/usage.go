@@ -10,16 +10,16 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// usage is what was charged, by day and by whose it was. The zero value is ready to use.
+// usage has the rows of usage by day. The zero value is ready to use.
 type usage struct {
-	most  int // rows of a day
+	most  int // how many rows a day may have
 	days  map[int64]map[budget.Key]*budget.UsageRow
-	day   int64 // of recent
+	day   int64 // the day of recent
 	last  *budget.Call
-	found *budget.UsageRow // of last: calls of one scope share their Call
+	found *budget.UsageRow // the row of last: calls of one scope share their Call
 }
 
-// use is what an entry has added to a row.
+// use is an amount that an entry has added to a row.
 type use struct {
 	row    *budget.UsageRow
 	amount budget.Charge
@@ -35,7 +35,7 @@ func dayOf(at int64) int64 {
 	return day
 }
 
-// row returns where a call's amounts of a day are added, made if need be.
+// row returns the row of usage for a call on a day, and makes it if there is none.
 func (u *usage) row(day int64, c *budget.Call) *budget.UsageRow {
 	if c != nil && c == u.last && day == u.day {
 		return u.found
@@ -65,7 +65,7 @@ func (u *usage) row(day int64, c *budget.Call) *budget.UsageRow {
 	return row
 }
 
-// fits reports whether an entry may have these uses in the place of those that it has, without any row leaving its range.
+// fits reports whether an entry's uses can be replaced with next without an overflow in any row.
 func (e *entry) fits(next []use) bool {
 	for i := range next {
 		sum := next[i].row.Charge
@@ -76,7 +76,7 @@ func (e *entry) fits(next []use) bool {
 				}
 			}
 		}
-		for j := range next[:i+1] { // several shares may be in the row of OtherUsage
+		for j := range next[:i+1] { // several shares may be in the row OtherUsage
 			if next[j].row != next[i].row {
 				continue
 			}
@@ -91,7 +91,7 @@ func (e *entry) fits(next []use) bool {
 	return true
 }
 
-// charge puts uses in the place of those that an entry has.
+// charge replaces an entry's uses with next.
 func (e *entry) charge(next []use, shared bool) {
 	for i := range e.uses {
 		for unit, n := range e.uses[i].amount {
@@ -107,8 +107,8 @@ func (e *entry) charge(next []use, shared bool) {
 	e.shared = shared
 }
 
-// uses returns how an amount that is posted for an entry divides. Without shares it is the call's that the entry names; what had shares
-// before is all of the first one's.
+// uses returns how an amount that is posted for an entry divides. Without shares all of it belongs to the entry's call, or, if there were
+// shares before, to the first of them.
 func (s *Store) uses(e *entry, actual *budget.Charge, shares []budget.Share, room []use) []use {
 	if *actual == (budget.Charge{}) {
 		return nil
@@ -127,12 +127,12 @@ func (s *Store) uses(e *entry, actual *budget.Charge, shares []budget.Share, roo
 	}
 }
 
-// sameShares reports whether an entry has these shares already. None stand for those that it has.
+// sameShares reports whether an entry has these shares already. Without any, its present ones stay.
 func (e *entry) sameShares(next []use, given bool) bool {
 	return !given || slices.Equal(e.uses, next)
 }
 
-// forget drops the rows of days that are past.
+// forget drops the rows of days that are older than the retention of usage.
 func (u *usage) forget(now int64) {
 	old := dayOf(now - int64(budget.UsageRetention))
 	for day := range u.days {

@@ -22,8 +22,8 @@ func newAccountSlots() *accountSlots {
 	return &slots
 }
 
-// acquire takes a slot of each account. The order is the same for all steps, so that no two of them wait for each other. The caller has to
-// call release when its transaction has ended.
+// acquire takes a slot of each account, in the same order for all steps, so that they can't deadlock. The caller has to call release when
+// its transaction has ended.
 func (a *accountSlots) acquire(accounts []pgtype.UUID) (release func()) {
 	firstBytes := make([]byte, 0, len(accounts))
 	for _, account := range accounts {

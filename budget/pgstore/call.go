@@ -13,7 +13,7 @@ import (
 // transaction id greater than those of all writes that were acknowledged before it began, so that smaller numbers in the database prove a loss.
 type memory struct {
 	epoch    [16]byte
-	accepted string // identifies the last loss that an operator has accepted
+	accepted string // the last loss that an operator has accepted
 	oid      int64  // of the table that holds the epoch
 	step     int64
 	xid      int64
@@ -24,24 +24,24 @@ type memory struct {
 // call is one call of a function of the schema.
 type call struct {
 	function string
-	lines    []budget.Line // those whose windows the function needs
-	moments  bool          // it takes the clock, if it is replaced
-	makes    bool          // it takes whether to make accounts
+	lines    []budget.Line // the lines whose windows the function needs
+	moments  bool          // it takes the clock as an argument, if that is replaced
+	makes    bool          // it takes an argument that says whether to make accounts
 	settles  *budget.ID    // see statement
-	lone     bool          // it shares its transaction with no other
+	lone     bool          // it must not share its transaction with other steps
 	args     func(at *placement) []any
 }
 
-// The pauses between tries. A pause is drawn at random up to twice the one before.
+// The pauses between tries. Each is random, up to twice the one before.
 const (
 	firstPause = 2 * time.Millisecond
 	maxPause   = 200 * time.Millisecond
-	// maxLost is how often in a row a step finds its connection broken before it gives up: a server that is down refuses at once,
-	// and callers should learn it soon.
+	// maxLost is how often in a row a step may find its connection broken before it fails: a server that is down refuses at once, and
+	// callers should know soon.
 	maxLost = 6
 )
 
-// do runs a step until it is answered, refused for good, or out of time.
+// do repeats a step until it has an answer, is refused for good, or runs out of time.
 func (s *Store) do(ctx context.Context, c call) (answer, error) {
 	if err := ctx.Err(); err != nil {
 		return answer{}, failed(c.function, err)
@@ -56,17 +56,17 @@ func (s *Store) do(ctx context.Context, c call) (answer, error) {
 		known := s.recalled()
 		a, alone, err := s.try(ctx, &c, known, how)
 		switch {
-		case err == nil && a.status == "stale": // somebody has set or revived a flag with patterns since
+		case err == nil && a.status == "stale": // a flag with patterns was set or revived meanwhile
 			if err := s.learnPatterns(&a); err != nil {
 				return answer{}, failed(c.function, err)
 			}
-		case err == nil && a.status == "moved": // a window's edge passed between the guess and the server's clock
+		case err == nil && a.status == "moved": // a window ended between the guessed time and the server's
 			how.now = a.clock
 		case err == nil:
 			return a, nil
 		case isCode(err, codeMissing) && !how.makes:
 			how.makes = true
-		case alone && !how.alone: // one of the steps that shared a transaction failed it: perhaps not this one
+		case alone && !how.alone: // a step that shared the transaction failed it, perhaps not this one
 			how.alone = true
 		default:
 			kind := retry(err)
@@ -84,11 +84,11 @@ func (s *Store) do(ctx context.Context, c call) (answer, error) {
 	}
 }
 
-// manner is how a step is tried.
+// manner says how a step is tried.
 type manner struct {
 	now   int64 // a guess of the server's clock
 	makes bool  // accounts that don't exist are made
-	alone bool  // it shares its transaction with no other
+	alone bool  // it gets a transaction of its own
 }
 
 // sleep waits, and reports whether there is time left.
@@ -103,7 +103,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// try calls the function once, in a transaction that it shares with other steps on the same accounts if that is allowed.
+// try calls the function once. If allowed it shares a transaction with other steps on the same accounts.
 func (s *Store) try(ctx context.Context, c *call, known memory, how manner) (a answer, alone bool, err error) {
 	var at placement
 	st, err := s.statement(c, known, how, &at)
@@ -120,8 +120,8 @@ func (s *Store) try(ctx context.Context, c *call, known memory, how manner) (a a
 	return answers[0], false, nil
 }
 
-// remember takes the server's clock and the newest numbers from an answer. The numbers count only if the step has written: those that it only
-// read may belong to a write of another step that is not durable yet.
+// remember takes the server's clock and the newest numbers from an answer. The numbers count only if the step has written: a step that only
+// reads may see those of another step that is not durable yet.
 func (s *Store) remember(a answer) {
 	if a.clock != 0 && s.opts.Clock == nil {
 		s.skew.Store(a.clock - time.Now().UnixNano())

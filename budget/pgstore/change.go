@@ -9,8 +9,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// change calls a function that makes a change, with what the change and its row of the audit trail are behind its own arguments, and
-// then those that earlier libraries leave out.
+// change calls a function that makes a change. After the function's own arguments come the change, its row of the audit trail, and arguments
+// that earlier libraries leave out.
 func (s *Store) change(ctx context.Context, function string, r budget.Record, behind []any, own ...any) (answer, error) {
 	if err := r.Change.Validate(); err != nil {
 		return answer{}, err
@@ -56,8 +56,8 @@ func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Cha
 	return err
 }
 
-// Kill implements budget.Store. It returns once the steps have ended that were under way when the flag was set. An error says
-// that one of them may still admit, and that the flag may be set or not: set it again.
+// Kill implements budget.Store. It returns once the steps that were running when the flag was set have ended. After an error one of them may
+// still admit calls, and the flag may be set or not: set it again.
 func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
 	if err := errors.Join(c.Validate(), k.Validate()); err != nil {
 		return err
@@ -85,7 +85,7 @@ func (s *Store) Revive(ctx context.Context, f budget.Flag, c budget.Change) erro
 	return err
 }
 
-// Correct implements budget.Store. A tombstone is not found: nobody knows which accounts it would have touched.
+// Correct implements budget.Store. A tombstone is not found, because its accounts are not known.
 func (s *Store) Correct(ctx context.Context, c budget.Correction) (budget.Posting, error) {
 	if err := c.Validate(); err != nil {
 		return budget.Posting{}, err
@@ -105,10 +105,10 @@ func (s *Store) Revision(ctx context.Context) (int64, error) {
 	return a.value, err
 }
 
-// maxRecords is the most that one page of Changes holds.
+// maxRecords is the size of the largest page of Changes.
 const maxRecords = 10_000
 
-// Changes implements budget.Store. A limit out of range is moved into it.
+// Changes implements budget.Store. A limit out of range is replaced with the nearest valid one.
 func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]budget.Record, error) {
 	a, err := s.step(ctx, call{function: "changes", args: func(*placement) []any {
 		return []any{after, int64(max(1, min(limit, maxRecords)))}
@@ -131,7 +131,7 @@ func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]budget.R
 	return all, nil
 }
 
-// record is a row of the audit trail as the server tells it.
+// record is a row of the audit trail in the server's answer.
 type record struct {
 	Revision, At int64
 	Before       []int64

@@ -10,17 +10,17 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// answer is what a function of the schema said.
+// answer is the result of a function of the schema.
 type answer struct {
 	status string
 	step   int64
-	xid    int64 // of its transaction; 0 if nothing that counts was written
-	clock  int64 // the server's; 0 if it was not asked
+	xid    int64 // of its transaction; 0 if nothing important was written
+	clock  int64 // the server's clock; 0 if it was not read
 	value  int64
 	detail detail
 }
 
-// detail is the part of an answer that most answers do without.
+// detail is the part of an answer that most answers do not have.
 type detail struct {
 	Killed   *flag
 	Denied   []standing
@@ -39,7 +39,7 @@ type detail struct {
 	Patterns []pattern
 }
 
-// standing is where a line's account stands.
+// standing is the balance of a line's account.
 type standing struct {
 	Line                  int
 	Amount                int64
@@ -66,7 +66,7 @@ type entry struct {
 	Starts                 []int64
 }
 
-// decodeAnswer reads an answer. Whatever is not as it should be is errAnswer: nothing is made up in its place.
+// decodeAnswer decodes an answer. If anything is unexpected the error is errAnswer: missing values are never replaced.
 func decodeAnswer(row [][]byte) (a answer, err error) {
 	if len(row) != 6 || len(row[0]) == 0 {
 		return answer{}, errAnswer
@@ -88,8 +88,7 @@ func decodeAnswer(row [][]byte) (a answer, err error) {
 	return a, nil
 }
 
-// balance returns where the account stands at a moment, and how long it takes until excess has left its window and its
-// latch is open.
+// balance returns the account's balance at a moment, and how long it takes until excess has left its window and its latch is open.
 func (s *standing) balance(lines []budget.Line, now, excess int64) (budget.Balance, error) {
 	if s.Line < 0 || s.Line >= len(lines) {
 		return budget.Balance{}, errAnswer
@@ -99,7 +98,7 @@ func (s *standing) balance(lines []budget.Line, now, excess int64) (budget.Balan
 	return b, nil
 }
 
-// wait returns 0 when time alone never helps.
+// wait returns 0 if waiting never helps.
 func (s *standing) wait(w budget.Window, now, excess int64) time.Duration {
 	var d time.Duration
 	if excess > 0 {
@@ -121,10 +120,10 @@ func (s *standing) wait(w budget.Window, now, excess int64) time.Duration {
 	}
 }
 
-// denial is the refusal of a line. An amount larger than the whole limit never fits, however long one waits.
+// denial returns the refusal of a line. An amount larger than the whole limit never fits.
 func (s *standing) denial(lines []budget.Line, now int64) (budget.Denial, error) {
 	excess := int64(0)
-	if s.Amount <= s.Max { // so Max is not negative, and the difference does not wrap
+	if s.Amount <= s.Max { // then Max is not negative, and the difference can't overflow
 		excess = s.Settled + s.Pending + s.Amount - s.Max
 	}
 	b, err := s.balance(lines, now, excess)

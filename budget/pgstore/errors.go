@@ -19,16 +19,16 @@ var (
 	errNone      = fmt.Errorf("%w in the schema: on its first start, set Options.Create; if it was there before, what was spent is forgotten", budget.ErrNoLedger)
 )
 
-// loss is a budget.ErrLost. Its text holds nothing of a user's.
+// loss is a budget.ErrLost. Its text has no user data.
 type loss string
 
-// Error says what was found.
+// Error says what was lost.
 func (l loss) Error() string { return budget.ErrLost.Error() + ": " + string(l) }
 
 // Unwrap returns budget.ErrLost.
 func (l loss) Unwrap() error { return budget.ErrLost }
 
-// problem is what this package itself finds wrong. Its text holds nothing of a user's.
+// problem is an error that this package finds itself. Its text has no user data.
 type problem string
 
 // Error says what is wrong and what to do.
@@ -45,22 +45,22 @@ const (
 	errTwice    = problem("two lines name one account")
 )
 
-// The SQLSTATEs of the schema's functions that the store acts upon.
+// SQLSTATEs of the schema's functions to which the store reacts.
 const (
-	codeMemory  = "BG001" // the ledger is not the one, or not as new, as the caller knows
+	codeMemory  = "BG001" // the ledger is another one, or older, than the caller knows
 	codeMissing = "BG004" // accounts have to be made, or more of them locked
 )
 
-// ownCodes are the SQLSTATEs that the schema's functions raise, and 25006, by which a read-only server refuses to write.
+// ownCodes are the SQLSTATEs that the schema's functions raise, and 25006, with which a read-only server refuses to write.
 var ownCodes = map[string]error{codeMemory: errMemory, "BG002": errStandby, "BG003": errVolatile, "BG005": errForgotten, "25006": errStandby}
 
-// stepError is a step that failed. Its text holds no connection parameters, which those of the driver do.
+// stepError is a failed step. Its text has no connection parameters, which the driver's errors do.
 type stepError struct {
 	step  string
 	cause error
 }
 
-// failed wraps what a step failed with, once.
+// failed wraps the error of a step, once.
 func failed(step string, err error) error {
 	if err == nil {
 		return nil
@@ -71,7 +71,7 @@ func failed(step string, err error) error {
 // Error names the step and what went wrong.
 func (e *stepError) Error() string { return "pgstore: " + e.step + ": " + plain(e.cause) }
 
-// Unwrap returns what the driver or the context said, and the loss that a refusal of the server stands for.
+// Unwrap returns the error of the driver or the context, and the loss that the server's refusal means.
 func (e *stepError) Unwrap() []error {
 	var refused *pgconn.PgError
 	if errors.As(e.cause, &refused) && errors.Is(ownCodes[refused.Code], budget.ErrLost) {
@@ -80,7 +80,7 @@ func (e *stepError) Unwrap() []error {
 	return []error{e.cause}
 }
 
-// plain says what went wrong without hosts, users and databases.
+// plain returns an error's text without hosts, users and databases.
 func plain(err error) string {
 	var own problem
 	var refused *pgconn.PgError
@@ -116,7 +116,7 @@ func plain(err error) string {
 	}
 }
 
-// advice says what to do about refusals that have a common cause.
+// advice says what to do about refusals with a common cause.
 var advice = map[string]string{
 	"42501": ": grant the role USAGE on the schema, or let a role with CREATE on the database open the ledger first",
 	"55P03": ": another transaction holds an account: look for long ones in pg_stat_activity",
@@ -135,23 +135,23 @@ func isConnect(err error) bool {
 	return errors.As(err, &connect)
 }
 
-// again says how an error may be met by trying again.
+// again says how often a failed step is tried again.
 type again int
 
 const (
 	never   again = iota
-	crowded       // others were in the way: as long as there is time
-	lost          // the connection broke or could not be had: a few times
+	crowded       // others held locks: as long as there is time
+	lost          // the connection broke or could not be made: a few times
 )
 
-// retry classifies an error. Repeating is safe in each case, because steps are idempotent; it is worth while in these.
+// retry classifies an error. Repeating is always safe, because steps are idempotent, but only useful for some errors.
 func retry(err error) again {
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) {
 		switch refused.Code {
 		case "40P01", "40001", "55P03", codeMissing: // deadlock, serialization failure, lock timeout, an account forgotten while it was made
 			return crowded
-		case "57P01", "57P02", "57P03": // the session or the server is being ended, or the server is starting
+		case "57P01", "57P02", "57P03": // the session or the server is shutting down, or the server is starting
 			return lost
 		}
 		if len(refused.Code) == 5 && refused.Code[:2] == "08" {

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// channelOf names the channel on which a ledger's kill flags are announced: its text is ours, whatever the schema's is.
+// channelOf returns the name of the channel for a ledger's changes: a hash, so that no text of the schema's name is in it.
 func channelOf(schema string) string {
 	sum := sha256.Sum256([]byte(schema))
 	return "bedrockguard_kill_" + hex.EncodeToString(sum[:8])
@@ -21,7 +21,7 @@ const (
 	// connectTimeout bounds each try to connect, and listenPause the time between tries.
 	connectTimeout = 10 * time.Second
 	listenPause    = time.Second
-	// askAfter is how long a connection may be silent before it is asked whether it still lives.
+	// askAfter is how long a connection may be silent before it is checked.
 	askAfter = 15 * time.Second
 )
 
@@ -36,13 +36,13 @@ func (s *Store) Signal(ctx context.Context, changed func()) error {
 	stop := context.AfterFunc(s.life, func() { cancel(failed("listen", errClosed)) })
 	defer stop()
 	for ctx.Err() == nil {
-		_ = s.listen(ctx, changed) // whatever ended the connection, the next one tells what was missed
+		_ = s.listen(ctx, changed) // whatever ended the connection, the next one reports what was missed
 		sleep(ctx, listenPause/2+rand.N(listenPause/2))
 	}
 	return context.Cause(ctx)
 }
 
-// listen holds one connection until it breaks.
+// listen uses one connection until it breaks.
 func (s *Store) listen(ctx context.Context, changed func()) error {
 	conn, err := s.listener(ctx)
 	if err != nil {
@@ -74,7 +74,7 @@ func (s *Store) listener(ctx context.Context) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// heard returns when a flag has changed, or with the error that ended the connection.
+// heard returns when a notification has come, or with the error that ended the connection.
 func heard(ctx context.Context, conn *pgx.Conn) error {
 	for {
 		wait, cancel := context.WithTimeout(ctx, askAfter)

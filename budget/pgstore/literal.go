@@ -8,14 +8,14 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// nullUUID is an argument that is a null uuid.
+// nullUUID is a null argument of type uuid.
 type nullUUID struct{}
 
-// appendLiteral writes an argument as SQL, with its type. Text and bytes go as hexadecimal digits, so that nothing in them can end
+// appendLiteral writes an argument as SQL, with its type. Text and bytes are written as hexadecimal digits, so that nothing in them can end
 // a literal, whatever the session's settings are. A nil is a null bigint.
 //
-// Arguments stand in the statement, and not beside it, because only then is a whole step one message of the protocol: of a step
-// whose last bytes never arrive, because its host was cut off, the server has begun nothing and holds no lock.
+// Arguments are in the statement and not sent separately, because only then is a whole step one message of the protocol: if a host is cut
+// off while it sends, the server has begun nothing and holds no lock.
 func appendLiteral(b []byte, arg any) ([]byte, error) {
 	switch v := arg.(type) {
 	case nil:
@@ -71,7 +71,7 @@ func appendHex(b, v []byte) []byte {
 	return append(hex.AppendEncode(append(b, "decode('"...), v), "', 'hex')"...)
 }
 
-// appendArray writes an array of what has no character that means something in an array. A nil one is null.
+// appendArray writes an array of elements without special characters. A nil one is null.
 func appendArray[T any](b []byte, all []T, kind string, one func([]byte, T) []byte) []byte {
 	if all == nil {
 		return append(append(b, "NULL::"...), kind+"[]"...)

@@ -32,7 +32,7 @@ func (s *Store) suspect(known memory, err error) {
 	}
 }
 
-// lookEvery is how often a process that has found a loss asks at most whether it was accepted.
+// lookEvery bounds how often a process that has found a loss checks whether it was accepted.
 const lookEvery = 100 * time.Millisecond
 
 // usable returns an error if no step can be done, because the store is closed or a loss was found. It asks from time to time whether an operator

@@ -22,10 +22,9 @@ import (
 //go:embed sql/*.sql
 var sqlFiles embed.FS
 
-// migrations lead from one version of the schema to the next: number i makes version i+1 of version i.
-// A file may be run again by a later migration, whose columns its functions name.
-// Functions that a later version calls in another way keep their name and take other arguments, so that processes of the version
-// before go on calling their own.
+// migrations lead from one version of the schema to the next: number i turns version i into version i+1. A file may be run again by a later
+// migration, if its functions use new columns. If a function gets new arguments, the old one with the same name is kept, so that processes
+// of the version before can still call it.
 var migrations = []migration{
 	{"1_tables.sql", "2_look.sql", "3_resolve.sql", "4_upkeep.sql"},
 	{"5_reserve.sql", "6_settle.sql"},
@@ -39,7 +38,7 @@ type migration []string
 
 const serverClock = "(extract(epoch FROM clock_timestamp()) * 1000000)::int8 * 1000"
 
-// shared holds what the functions have in common, by its name in the files. A part may name others.
+// shared has SQL that several functions have in common, by its placeholder in the files. A part may contain other placeholders.
 var shared = []string{
 	"{memory}", "p_epoch uuid, p_oid int8, p_step int8, p_xid int8, p_volatile bool",
 	"{remember}", "p_epoch, p_oid, p_step, p_xid, p_volatile",
@@ -47,7 +46,7 @@ var shared = []string{
 	"{clock}", serverClock,
 	// The id of the running transaction, 0 if it has written nothing.
 	"{writer}", "coalesce(pg_current_xact_id_if_assigned()::text::int8, 0)",
-	// What witness checks: what can be told without a query, and of meta's row m whether it is the ledger's own.
+	// What the function witness checks: conditions that need no query, and whether row m of meta is the ledger's own.
 	"{sound}", "NOT pg_is_in_recovery() AND {newer}" +
 		" AND (p_volatile OR current_setting('fsync') <> 'off' AND current_setting('synchronous_commit') <> 'off')",
 	"{newer}", "pg_snapshot_xmax(pg_current_snapshot())::text::int8 > p_xid",
@@ -58,15 +57,15 @@ var shared = []string{
 	"{other}", budget.ID(budget.OtherUsage).String(),
 	"{kept}", strconv.FormatInt(int64(budget.UsageRetention), 10),
 	"{rows}", strconv.Itoa(budget.DefaultUsageRows),
-	// Plans are made once a session, when the tables may be small: without these settings they would stay scans of whole
-	// tables as the tables grow, and compiling them would take longer than running them.
+	// Query plans are made once for each session, when the tables may be small: without these settings they would still scan whole tables
+	// when the tables have grown, and JIT compilation would take longer than the queries.
 	"{rights}", "SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan",
 }
 
-// quoted is the schema as SQL names it. Its text was validated.
+// quoted returns the schema's name for SQL. It was validated.
 func (o *Options) quoted() string { return `"` + o.Schema + `"` }
 
-// scripts returns the statements that lead from a version to the newest.
+// scripts returns the statements that migrate a version to the newest.
 func (o *Options) scripts(from int) (all []string, err error) {
 	fill := strings.NewReplacer(append(shared, "{schema}", o.quoted())...)
 	for _, m := range migrations[from:] {
@@ -81,7 +80,7 @@ func (o *Options) scripts(from int) (all []string, err error) {
 	return all, nil
 }
 
-// open checks the server, migrates the schema if need be, and learns what there is to remember.
+// open checks the server, migrates the schema if necessary, and reads the state of the ledger.
 func (s *Store) open(ctx context.Context) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
@@ -125,14 +124,14 @@ func (s *Store) suits(ctx context.Context, conn *pgxpool.Conn) error {
 	return nil
 }
 
-// oldestServer is the oldest PostgreSQL whose functions, SQL and timeouts are those that the files rely on.
+// oldestServer is the oldest supported version of PostgreSQL, for the functions, SQL and timeouts in the files.
 const oldestServer = 14
 
 // version returns the schema's version, 0 if there is none.
 func (s *Store) version(ctx context.Context, conn *pgxpool.Conn) (int, error) {
 	row, err := queryRow(ctx, conn, "SELECT coalesce((SELECT version FROM "+s.opts.quoted()+".about()), "+strconv.Itoa(len(migrations))+")")
 	var refused *pgconn.PgError
-	if errors.As(err, &refused) && (refused.Code == "3F000" || refused.Code == "42883") { // no schema, no function
+	if errors.As(err, &refused) && (refused.Code == "3F000" || refused.Code == "42883") { // there is no schema or no function
 		return 0, nil
 	}
 	if err != nil {
@@ -141,10 +140,10 @@ func (s *Store) version(ctx context.Context, conn *pgxpool.Conn) (int, error) {
 	return strconv.Atoi(row[0])
 }
 
-// migrate brings the schema to the newest version in one transaction, one process at a time: whoever waited for the
-// transaction's lock finds the work done. A lock of the session would be lost behind a pooler.
+// migrate migrates the schema to the newest version in one transaction, one process at a time: a process that waited for the transaction's
+// lock finds the work done. A session lock would be lost behind a pooler.
 func (s *Store) migrate(ctx context.Context, conn *pgxpool.Conn) (version int, err error) {
-	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}) // to see what those did that it waits for
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}) // so that it sees what the process before it did
 	if err != nil {
 		return 0, err
 	}
@@ -152,11 +151,11 @@ func (s *Store) migrate(ctx context.Context, conn *pgxpool.Conn) (version int, e
 		if err != nil {
 			undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 			defer cancel()
-			_ = tx.Rollback(undo) // a connection that can't even roll back is closed by the pool
+			_ = tx.Rollback(undo) // if even the rollback fails, the pool closes the connection
 		}
 	}()
 	lock := sha256.Sum256([]byte("bedrockguard pgstore " + s.opts.Schema))
-	run := func(sql string) { // statements without arguments go by the simple protocol, which may hold many
+	run := func(sql string) { // statements without arguments use the simple protocol, which allows several in one message
 		if err == nil {
 			_, err = tx.Exec(ctx, sql)
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// Entries implements budget.Store. A Max out of range is moved into it.
+// Entries implements budget.Store. A Max out of range is replaced with the nearest valid one.
 func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, error) {
 	limit := max(1, min(q.Max, maxEntries))
 	since, until := int64(math.MinInt64), int64(math.MaxInt64)
@@ -46,7 +46,7 @@ func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, er
 	return all, nil
 }
 
-// charge puts stored amounts into a charge. One that counts more units than this library knows was written by a newer one.
+// charge converts stored amounts. If there are more units than this library knows, a newer library has written them.
 func charge(raw []int64) (c budget.Charge, err error) {
 	if len(raw) > len(c) {
 		return c, problem(fmt.Sprintf("a stored charge counts %d units, this library knows %d: use a newer library", len(raw)-1, len(c)-1))
@@ -103,7 +103,7 @@ func parseKey(text string) (key [16]byte, err error) {
 	return id.Bytes, nil
 }
 
-// named is an account as the server tells it.
+// named is an account in the server's answer.
 type named struct {
 	Key                        string
 	Name                       []byte
@@ -111,10 +111,10 @@ type named struct {
 	LatchedUntil               int64
 }
 
-// period is a bucket as the server tells it.
+// period is a bucket in the server's answer.
 type period struct{ Start, Settled, Pending, Forgotten int64 }
 
-// Accounts implements budget.Store. A limit out of range is moved into it.
+// Accounts implements budget.Store. A limit out of range is replaced with the nearest valid one.
 func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) ([]budget.Account, error) {
 	a, err := s.step(ctx, call{function: "list_accounts", args: func(*placement) []any {
 		return []any{[16]byte(after), int64(max(1, min(limit, maxEntries)))}
@@ -146,7 +146,7 @@ func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) ([]bu
 	return all, nil
 }
 
-// Periods implements budget.Store. A limit out of range is moved into it.
+// Periods implements budget.Store. A limit out of range is replaced with the nearest valid one.
 func (s *Store) Periods(ctx context.Context, key budget.Key, after time.Time, limit int) ([]budget.Period, error) {
 	since := int64(math.MinInt64)
 	if !after.IsZero() {

@@ -2,25 +2,27 @@
 //
 // # How a step runs
 //
-// Each step is one call of one database function, in one message and one transaction under READ COMMITTED, which it shares
-// only with steps of its own process that wait for the same accounts. A host that is cut off in the middle of a message leaves no lock
-// behind, and one that is cut off after it holds its locks until the step's own timeout at most. The function locks the rows of the accounts that it touches in sorted order, reads the server's clock once it has them,
-// decides, and writes; what it adds to usage comes last, in sorted order, too. An answer counts when the commit was acknowledged, not before. Steps that met a deadlock, a lock
-// timeout or a broken connection are repeated within their time, which is safe because every step is idempotent by the id
-// of its reservation; only the marks that a settlement reached go unreported if its first answer was lost. What can't be done in that time is an error, and never an admission. Kill sets its flag, and then waits
-// for the transactions that had looked at the flags before.
+// Each step is one call of one database function, in one message and one transaction under READ COMMITTED. It shares the transaction
+// only with steps of its own process that wait for the same accounts. The function locks the rows of the step's accounts in sorted order,
+// reads the server's clock after that, decides, and writes; it writes usage last, in sorted order too. An answer only counts once the
+// commit was acknowledged.
 //
-// PostgreSQL 14 or newer is needed, and its primary: a standby is refused. A pooler such as PgBouncer may stand between in
+// If a host is cut off in the middle of a message, no lock is left; if it is cut off while it holds locks, these end with the step's
+// timeout. Steps that met a deadlock, a lock timeout or a broken connection are repeated within their time. That is safe, because every step
+// is idempotent by the id of its reservation; only the thresholds that a settlement has reached are not reported if its first answer was
+// lost. If a step can't be done in its time, the result is an error, and never an admission. Kill sets its flag, and then waits
+// for the transactions that had read the flags before.
+//
+// The store needs PostgreSQL 14 or newer, and its primary: a standby is refused. A pooler such as PgBouncer may be used in
 // transaction mode: a step needs no state of the session, prepares nothing by name, and sets its lock and statement
 // timeouts for its own transaction alone. Only Options.Listen needs a direct connection.
 //
-// On Linux a connection whose messages the server's host does not acknowledge for two seconds counts as broken, so that a step which
-// met a cut in the network is repeated on another one. Give the pool a ConnectTimeout of as long: it bounds its attempts to connect.
+// On Linux a connection counts as broken if the server's host does not acknowledge its messages for two seconds, so that a step is
+// repeated on another connection after the network was cut. Give the pool a ConnectTimeout of two seconds too.
 //
-// Rows of usage are added to last, in one order everywhere: by steps that share a transaction once, at its end.
-//
-// Processes of the library before this one go on with a ledger that this one has opened, and what they charge is usage like all other; but where
-// kill flags with patterns are set, which they can't judge, their reservations are refused. Those of earlier ones are refused.
+// Processes with the previous version of the library can still use a ledger that this version has opened, and what they charge is
+// included in usage. While kill flags with patterns are set, which they can't match, their reservations are refused. Those of older
+// versions are always refused.
 //
 // # What is lost when something dies
 //
@@ -35,9 +37,9 @@
 // is posted as an orphan, so it counts again. The same holds for a synchronous_commit of local, and of remote_write if the
 // standby's host dies too.
 //
-// A ledger that lost its memory is budget.ErrLost in every store that was open on it: tables that were dropped, emptied or made again,
-// another database, and one that was set back, by a restore or a failover, behind what this process was told. Rows that
-// something else has deleted are a loss for processes that begin later, too. An operator can accept what is there. (A failover that lost as few as the last 32 steps and whose transaction numbers
+// If a ledger has lost data, every open store returns budget.ErrLost: if tables were dropped, emptied or made again, if it is another
+// database, and if a restore or a failover has put it back to a state from before what this process was told. Rows that
+// another program has deleted are a loss for processes that start later, too. An operator can accept what is left. (A failover that lost as few as the last 32 steps and whose transaction numbers
 // have been passed again by others can escape notice; the bound above holds for it.)
 //
 // # Rights
@@ -68,7 +70,7 @@ import (
 // The defaults of Options.
 const (
 	DefaultSchema      = "bedrockguard"
-	DefaultRetention   = 35 * 24 * time.Hour // past the invoice of a month
+	DefaultRetention   = 35 * 24 * time.Hour // until the invoice of the month has come
 	DefaultTimeout     = 10 * time.Second
 	DefaultLockTimeout = 2 * time.Second
 )
@@ -85,7 +87,7 @@ type Options struct {
 	// Retention is how long resolved reservations are remembered, for replays and corrections. Zero or less is
 	// DefaultRetention.
 	Retention time.Duration
-	// UsageRows is how many rows of usage are kept of one day; what would need more is told as budget.OtherUsage. Zero or less is
+	// UsageRows is how many rows of usage are kept for one day; usage that would need more is added to budget.OtherUsage. Zero or less is
 	// budget.DefaultUsageRows.
 	UsageRows int
 	// Timeout bounds a step with all its repetitions, unless its context ends first. Zero or less is DefaultTimeout.
@@ -93,34 +95,34 @@ type Options struct {
 	// LockTimeout bounds how long one try waits for another transaction; then it is repeated. Zero or less is
 	// DefaultLockTimeout.
 	LockTimeout time.Duration
-	// AllowVolatile accepts a server that may forget what it acknowledged: fsync or synchronous_commit is off. A crash
-	// can then admit spend twice.
+	// AllowVolatile accepts a server that may lose acknowledged writes, because fsync or synchronous_commit is off. After a crash, calls can
+	// then be admitted for money that is already spent.
 	AllowVolatile bool
-	// Listen is where Signal connects to hear of kill flags and of the policy. It must reach the server itself, past any pooler; a pool that
-	// is direct can lend its own: pool.Config().ConnConfig. Nil leaves them to be polled.
+	// Listen says where Signal connects for changes of kill flags and the policy. It must reach the server itself, not a pooler; the
+	// configuration of a pool with direct connections will do: pool.Config().ConnConfig. With nil, changes are only found by polling.
 	Listen *pgx.ConnConfig
 	// Clock replaces the server's clock. It is for tests: processes with clocks of their own don't share windows.
 	Clock func() time.Time
 }
 
-// Store is a budget.Store in a PostgreSQL database. It is safe for concurrent use. Each of its goroutines runs steps and ends with
-// them. Make one with Open.
+// Store is a budget.Store in a PostgreSQL database. It is safe for concurrent use. It starts goroutines for steps that share a transaction
+// and for deletions; none outlives Close. Make one with Open.
 type Store struct {
 	opts    Options
 	pool    *pgxpool.Pool
-	channel string                   // of NOTIFY, by which sessions learn of kill flags and policies
-	slots   *accountSlots            // how many transactions of this process are at an account
-	queue   queue                    // of steps that share a transaction because they are on the same accounts
+	channel string                   // the channel of NOTIFY for kill flags and policies
+	slots   *accountSlots            // bounds how many transactions of this process work on an account
+	queue   queue                    // steps that share a transaction because they are on the same accounts
 	skew    atomic.Int64             // the server's clock minus this process's, in nanoseconds
-	pruneAt atomic.Int64             // when entries past the retention are deleted next, in nanoseconds since 1970
+	pruneAt atomic.Int64             // when old entries are deleted next, in nanoseconds since 1970
 	flags   atomic.Pointer[patterns] // the kill flags with patterns
 	pruning sync.WaitGroup           // the deletion that Expire starts in the background, at most one at a time
 
 	life context.Context // ends with Close
 	end  context.CancelFunc
 
-	mu     sync.Mutex // guards memory, and the start of a deletion against Close
-	memory memory     // what this process knows of the ledger, to find out if it lost a part
+	mu     sync.Mutex // guards memory, and that no deletion starts after Close
+	memory memory     // what this process knows of the ledger, to find out if it has lost a part
 }
 
 var (
@@ -159,9 +161,8 @@ func (o *Options) complete() error {
 // openTimeout bounds Open unless its context ends first: a migration may have to wait for another one.
 const openTimeout = time.Minute
 
-// Open opens the ledger in a database, and creates it (with Options.Create) or migrates it if that is necessary. It takes a context because the
-// server may be slow to answer; it takes a minute at most. The caller has to close the pool, which needs about as many connections as
-// callers reserve at a time.
+// Open opens the ledger in a database, and creates it (with Options.Create) or migrates it if necessary. It takes at most a minute. The
+// caller has to close the pool, which needs about as many connections as callers reserve at the same time.
 func Open(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 	if pool == nil {
 		return nil, errors.New("pgstore: no pool")
@@ -180,10 +181,11 @@ func Open(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 	return s, nil
 }
 
-// Close ends Signal. Steps under way finish; later ones return an error. Closing again does nothing.
+// Close ends what Signal runs, and the deletion of old entries, and waits for running steps. Later steps return an error. Closing again does
+// nothing.
 func (s *Store) Close() error {
 	s.mu.Lock()
-	s.end() // under the lock, so that no deletion begins after it
+	s.end() // under the lock, so that no deletion starts after it
 	s.mu.Unlock()
 	s.queue.close()
 	s.pruning.Wait()

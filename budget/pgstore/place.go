@@ -12,25 +12,24 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// placement is where lines are booked, worked out for a moment before the server has told its own. Calendar windows know
-// time zones and months, so they are worked out here, with the stretch of time in which the result holds; a function
-// that finds its clock outside of it changes nothing and asks for another. Rolling windows are arithmetic, which the
-// function does itself at its own moment.
+// placement says where lines are booked at a guessed time of the server. Calendar windows depend on time zones and months, so they are
+// computed here, together with the range of time in which the result is valid; if the server's clock is outside of that range, the function
+// changes nothing and the step is repeated. Rolling windows are arithmetic, which the function does with its own clock.
 type placement struct {
 	accounts              []pgtype.UUID
 	units                 []int32
 	starts, widths, ends  []int64
-	steps                 []int64 // of rolling windows; 0 for others
-	extra                 []int64 // how much longer than until its end a bucket is kept
+	steps                 []int64 // of rolling windows, their bucket's width; 0 for others
+	extra                 []int64 // for how much longer than until its end a bucket is kept
 	maxes                 []int64
 	observe, latch        []bool
-	from, until           int64 // the moments at which all this holds
+	from, until           int64 // the range of time in which all this is valid
 	markLines, markNumber []int32
 	marks                 []float64
 	names                 [][]byte
 }
 
-// place fills p in. Lines may come in any order.
+// place fills in the fields. Lines may be in any order.
 func (p *placement) place(lines []budget.Line, now int64, retention time.Duration) error {
 	p.from, p.until = math.MinInt64, math.MaxInt64
 	n := len(lines)
@@ -38,7 +37,7 @@ func (p *placement) place(lines []budget.Line, now int64, retention time.Duratio
 	p.starts, p.widths, p.ends, p.steps = make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 	p.extra = make([]int64, n)
 	p.maxes, p.observe, p.latch = make([]int64, n), make([]bool, n), make([]bool, n)
-	p.markLines, p.markNumber, p.marks = []int32{}, []int32{}, []float64{} // a nil would be a null
+	p.markLines, p.markNumber, p.marks = []int32{}, []int32{}, []float64{} // a nil slice would become a null
 	p.names = make([][]byte, n)
 	for i := range lines {
 		line := &lines[i]
@@ -65,11 +64,11 @@ func (p *placement) place(lines []budget.Line, now int64, retention time.Duratio
 	return nil
 }
 
-// longestFold is longer than any clock was ever set back or forth at once.
+// longestFold is longer than any change of clocks in a time zone.
 const longestFold = 3 * time.Hour
 
-// holds returns the stretch around now, which may be cut short, in which a calendar window's span stays the same. That is
-// the span itself, but where a time zone leaves an hour out or repeats it.
+// holds returns the range of time around now, or a part of it, in which a calendar window's span stays the same. That is the span itself,
+// except where a time zone skips or repeats an hour.
 func holds(w budget.Window, now int64, span budget.Span) (from, until int64) {
 	same := func(at int64) bool { return w.At(time.Unix(0, at)) == span }
 	from, until = span.Start, span.End
@@ -92,7 +91,7 @@ func uuids[K ~[16]byte](keys []K) []pgtype.UUID {
 	return all
 }
 
-// nanos is a moment in nanoseconds since 1970 UTC, at the edge of int64 if it lies beyond.
+// nanos returns a moment in nanoseconds since 1970 UTC, limited to the range of int64.
 func nanos(t time.Time) int64 {
 	switch s := t.Unix(); {
 	case s >= math.MaxInt64/int64(time.Second):

@@ -110,7 +110,7 @@ func (q *queue) take(key string, l *list) (together []*waiter) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(l.waiting) > 0 && len(together) < maxShared {
-		if w := l.waiting[0]; w.ctx.Err() == nil { // else its caller no longer waits, and nothing was sent
+		if w := l.waiting[0]; w.ctx.Err() == nil { // otherwise its caller does not wait any more, and nothing was sent
 			together = append(together, w)
 		}
 		l.waiting = l.waiting[1:]
@@ -174,19 +174,19 @@ type statement struct {
 	settles *budget.ID
 }
 
-// sqlIsolation comes before anything that takes a snapshot: under REPEATABLE READ, which a role or a database can have for its
-// default, a step that waited for a lock would decide by what was there before it. It ends with the transaction.
+// sqlIsolation comes before anything that takes a snapshot: under REPEATABLE READ, which can be the default of a role or a database, a step
+// that waited for a lock would decide by the state before it. It ends with the transaction.
 const sqlIsolation = "SET transaction_isolation = 'read committed'; "
 
-// sqlLimits sets the timeouts of the transaction, in milliseconds. It has to be a statement of its own: the timeout of a statement
-// counts from where the statement begins, and a function can't set that of the one that it runs in.
+// sqlLimits sets the timeouts of the transaction, in milliseconds. It has to be a statement of its own: the timeout of a statement counts
+// from its beginning, and a function can't change that of the statement that calls it.
 const sqlLimits = "SELECT pg_catalog.set_config('statement_timeout', '%s', true), pg_catalog.set_config('lock_timeout', '%s', true)"
 
-// transaction runs statements in one message, which the server takes for one transaction, and whose answers it sends behind the
-// commit; they are read to the end, because a row that was sent before it proves nothing.
+// transaction runs statements in one message, which the server runs as one transaction. Answers are read to the end, because only the end
+// shows that the transaction was committed.
 func (s *Store) transaction(ctx context.Context, statements []statement) ([]answer, error) {
 	deadline, _ := ctx.Deadline()
-	left := max(time.Until(deadline)*9/10, time.Millisecond) // so that the server's word comes first, and the connection lives
+	left := max(time.Until(deadline)*9/10, time.Millisecond) // so that the server's timeout comes first, and the connection stays usable
 	var message strings.Builder
 	message.WriteString(sqlIsolation)
 	fmt.Fprintf(&message, sqlLimits, milliseconds(left), milliseconds(min(left, s.opts.LockTimeout)))

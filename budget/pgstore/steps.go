@@ -8,7 +8,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// outcome turns the statuses that are the contract's errors into them.
+// outcome converts a status that is one of the contract's errors.
 func (a *answer) outcome(step string) error {
 	switch a.status {
 	case "resolved":
@@ -64,7 +64,7 @@ func (s *Store) reserveCall(r budget.Reservation) call {
 	}}
 }
 
-// encodeCall writes whose a reservation is; nothing when nobody says.
+// encodeCall encodes the call of a reservation; nil if there is none.
 func encodeCall(c *budget.Call) []byte {
 	if c == nil {
 		return nil
@@ -72,7 +72,7 @@ func encodeCall(c *budget.Call) []byte {
 	return account.EncodeCall(c, "")
 }
 
-// decision reads the answer to a Reserve. What it can't read admits nothing.
+// decision decodes the answer to a Reserve. If it can't be decoded nothing is admitted.
 func (a *answer) decision(lines []budget.Line) (d budget.Decision, err error) {
 	switch a.status {
 	case "killed":
@@ -98,7 +98,7 @@ func (a *answer) decision(lines []budget.Line) (d budget.Decision, err error) {
 	}
 }
 
-// denials says where lines without room stand.
+// denials returns the refusals of lines without room.
 func denials(standings []standing, lines []budget.Line, now int64) (all []budget.Denial, err error) {
 	for i := range standings {
 		denial, err := standings[i].denial(lines, now)
@@ -110,7 +110,7 @@ func denials(standings []standing, lines []budget.Line, now int64) (all []budget
 	return all, nil
 }
 
-// some makes lines that a step looks at, even if there are none.
+// some returns lines that are not nil, because nil would mean that a step has none.
 func some(lines []budget.Line) []budget.Line {
 	if lines == nil {
 		return []budget.Line{}
@@ -144,7 +144,7 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 	return p, nil
 }
 
-// posting tells a sum that left the server's bigint, which its arithmetic refuses, by the contract's name.
+// posting converts the server's error for an overflow of bigint into the contract's.
 func posting(err error) error {
 	if isCode(err, "22003") {
 		return budget.ErrOverflow

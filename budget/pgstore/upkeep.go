@@ -9,17 +9,17 @@ import (
 )
 
 const (
-	// maxEntries is the most that one page of Entries holds, and that one Expire charges.
+	// maxEntries is the size of the largest page of Entries, and of the largest Expire.
 	maxEntries = 10_000
-	// pruneEvery is how often Expire also forgets what is past the retention.
+	// pruneEvery is how often Expire also deletes old entries.
 	pruneEvery = time.Minute
-	// pruneBatch bounds the rows that one transaction forgets, because it holds up who books in their accounts, and pruneFor how
-	// long it goes on with the next.
+	// pruneBatch bounds the rows that one transaction deletes, because it blocks steps on their accounts, and pruneFor for how long such
+	// transactions follow one another.
 	pruneBatch = 200
 	pruneFor   = 30 * time.Second
 )
 
-// Expire implements budget.Store. It charges those that have been due longest first, up to 10,000 at a time.
+// Expire implements budget.Store. It charges those reservations first that expired first, up to 10,000 at a time.
 func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	a, err := s.step(ctx, call{function: "expire", moments: true, args: func(*placement) []any {
 		return []any{int64(max(0, min(limit, maxEntries))), int64(s.opts.UsageRows)}
@@ -49,7 +49,7 @@ func (s *Store) forget() {
 				return []any{int64(s.opts.Retention), int64(pruneBatch)}
 			}})
 			if err != nil || a.value < pruneBatch {
-				return // the next deletion, in a minute, takes the rest
+				return // the next deletion, in a minute, does the rest
 			}
 		}
 	})
@@ -83,7 +83,7 @@ func (s *Store) Balances(ctx context.Context, lines []budget.Line) ([]budget.Bal
 	return all, nil
 }
 
-// awaitUnaware returns when the transactions have ended that may not have seen what was just set.
+// awaitUnaware returns when the transactions have ended that may not have seen a flag that was just set.
 func (s *Store) awaitUnaware(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()

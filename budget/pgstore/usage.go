@@ -12,7 +12,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// usageOf names the row of usage of a call; a null when nobody says whose it is, which leaves it as the reservation said.
+// usageOf returns the row of usage of a call; a null without a call, which keeps the one of the reservation.
 func usageOf(c *budget.Call) any {
 	if c == nil {
 		return nullUUID{}
@@ -20,7 +20,7 @@ func usageOf(c *budget.Call) any {
 	return [16]byte(c.UsageKey())
 }
 
-// encodeShares writes how an amount divides, as sql/11_usage.sql describes it.
+// encodeShares encodes how an amount divides, as sql/11_usage.sql describes it.
 func encodeShares(shares []budget.Share) string {
 	var b []byte
 	for i := range shares {
@@ -41,7 +41,7 @@ func encodeShares(shares []budget.Share) string {
 	return string(b)
 }
 
-// usageRow is a row of usage as the server tells it.
+// usageRow is a row of usage in the server's answer.
 type usageRow struct {
 	Day    int64
 	Key    string
@@ -63,7 +63,7 @@ func (r *usageRow) public() (out budget.UsageRow, err error) {
 	return out, err
 }
 
-// Usage implements budget.Store. A limit out of range is moved into it.
+// Usage implements budget.Store. A limit out of range is replaced with the nearest valid one.
 func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) ([]budget.UsageRow, error) {
 	a, err := s.step(ctx, call{function: "list_usage", moments: true, args: func(*placement) []any {
 		return []any{account.UsageDay(from.Day), [16]byte(from.After), int64(max(1, min(limit, maxEntries)))}
@@ -80,7 +80,7 @@ func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) ([]
 	return all, nil
 }
 
-// policy is the document as the server tells it.
+// policy is the policy document in the server's answer.
 type policy struct {
 	Document, Operator, Reason []byte
 	Version, At                int64
@@ -108,8 +108,8 @@ func (s *Store) Policy(ctx context.Context) (budget.PolicyDocument, error) {
 	}, nil
 }
 
-// patterns are the kill flags with patterns, as this process was told of them last. It is immutable; nil is none. A step is told which list
-// they were, and answers with another one if that is not the ledger's any more.
+// patterns are the kill flags with patterns that this process knows. It is immutable; nil means none. A step sends the id of the list, and
+// if the ledger has another list by then, the answer contains that.
 type patterns struct {
 	list [16]byte
 	all  []knownPattern
@@ -120,13 +120,13 @@ type knownPattern struct {
 	flag   budget.Flag
 }
 
-// pattern is one of them as the server tells it.
+// pattern is one of these flags in the server's answer.
 type pattern struct {
 	Object string
 	Scope  []byte
 }
 
-// id names the list; zero while none is known.
+// id identifies the list; zero if none is known.
 func (p *patterns) id() [16]byte {
 	if p == nil {
 		return [16]byte{}
@@ -134,7 +134,7 @@ func (p *patterns) id() [16]byte {
 	return p.list
 }
 
-// matches returns those that hold for a call: whether they have ended is for the server to say.
+// matches returns the flags that cover a call. The server decides whether they have ended.
 func (p *patterns) matches(c *budget.Call) []pgtype.UUID {
 	found := []pgtype.UUID{}
 	if p == nil || c == nil {
@@ -148,7 +148,7 @@ func (p *patterns) matches(c *budget.Call) []pgtype.UUID {
 	return found
 }
 
-// learnPatterns takes the list of an answer.
+// learnPatterns stores the list in an answer.
 func (s *Store) learnPatterns(a *answer) (err error) {
 	p := &patterns{all: make([]knownPattern, len(a.detail.Patterns))}
 	if p.list, err = parseKey(a.detail.List); err != nil {

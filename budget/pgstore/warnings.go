@@ -8,17 +8,17 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// thresholds are from where on Warnings has something to say.
+// thresholds are the values from which Warnings reports something.
 type thresholds struct {
-	snapshot time.Duration // for how long one is held
+	snapshot time.Duration // how long a snapshot is held
 	log      int64         // bytes of the server's log that are kept
-	dead     int64         // rows of a table
+	dead     int64         // dead rows of a table
 	entries  int64
 }
 
 var defaultThresholds = thresholds{snapshot: 10 * time.Minute, log: 1 << 30, dead: 100_000, entries: 1_000_000}
 
-// warningQueries each return one text for each thing that they find. $1 is the ledger's schema, $2 their threshold.
+// warningQueries return one text for each problem. $1 is the ledger's schema, $2 the threshold.
 var warningQueries = []struct {
 	text      string
 	threshold func(*thresholds) int64
@@ -35,9 +35,9 @@ var warningQueries = []struct {
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = 'reservation' AND c.reltuples > $2::bigint`, func(t *thresholds) int64 { return t.entries }},
 }
 
-// Warnings tells what makes the ledger slow or large, before it is a fault: snapshots that are held, so that dead rows pile up, a log that grows
-// for a slot that nobody reads, and more remembered reservations than most want to pay for. It sees what its role may see. None of it makes a
-// limit softer.
+// Warnings reports what makes the ledger slow or large before it causes failures: snapshots that are held for long, so that dead rows cannot
+// be removed; a log that grows because a replication slot is not read; and very many remembered reservations. It sees what its role may see.
+// Limits hold in any case.
 func (s *Store) Warnings(ctx context.Context) ([]string, error) {
 	return s.warnings(ctx, &defaultThresholds)
 }

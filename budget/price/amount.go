@@ -8,7 +8,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/checked"
 )
 
-// Amount is money in nano-USD. Its range is about 9.2 billion USD either way; arithmetic that would leave it is an error.
+// Amount is money in nano-USD. Its range is about 9.2 billion USD in both directions; arithmetic beyond that is an error.
 type Amount int64
 
 // Dollar is one US dollar.

@@ -3,7 +3,7 @@ package price
 import "errors"
 
 var (
-	// ErrOverflow says that an amount would leave the range of int64.
+	// ErrOverflow says that an amount does not fit in an int64.
 	ErrOverflow = errors.New("budget: amount overflows")
 	// ErrInvalidUsage says that token counts are negative or contradict each other.
 	ErrInvalidUsage = errors.New("budget: invalid usage")

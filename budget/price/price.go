@@ -1,5 +1,5 @@
-// Package price holds money, the prices of tokens and what a usage costs at them. Money is integer nano-USD, a price is integer pico-USD per
-// token, each class of tokens is rounded up, and arithmetic that would wrap is ErrOverflow.
+// Package price has amounts of money, the prices of tokens, and what a usage costs at them. Money is integer nano-USD, a price is integer
+// pico-USD per token, each class of tokens is rounded up, and an overflow is ErrOverflow.
 package price
 
 import (
@@ -17,8 +17,8 @@ type PicoUSD int64
 // picoPerNano relates a price per token to an Amount.
 const picoPerNano = 1000
 
-// Rates are the prices of one token in each class that is billed apart. A zero rate is free, so fill every class that the
-// model can be billed in: for a model without a prompt cache, leave the three cache rates zero.
+// Rates are the prices of one token in each class that is billed separately. A zero rate is free, so set every class that the model can be
+// billed in: for a model without a prompt cache, leave the three cache rates zero.
 type Rates struct {
 	Input        PicoUSD
 	Output       PicoUSD
@@ -27,8 +27,8 @@ type Rates struct {
 	CacheWrite1h PicoUSD
 }
 
-// LongContext replaces the rates of a whole request once its input, cached tokens included, exceeds Threshold tokens.
-// The zero value is no such rule.
+// LongContext replaces the rates of a whole request if its input, cached tokens included, exceeds Threshold tokens. In the zero value there
+// is no such rule.
 type LongContext struct {
 	Threshold int64
 	Rates     Rates
@@ -64,7 +64,7 @@ func (p *Price) Cost(u Usage, tier Tier) (Amount, error) {
 	return s.total()
 }
 
-// CacheWrites says which cache writes a request can cause. They decide the dearest class its input can be billed at.
+// CacheWrites says which cache writes a request can cause. The highest rate of its input depends on them.
 type CacheWrites uint8
 
 // The cache writes that a request can cause.
@@ -74,9 +74,8 @@ const (
 	CacheWrites1h                    // at least one one-hour point
 )
 
-// WorstCase prices a request whose input is at most inputTokens and whose output is at most outputTokens: every input
-// token at the dearest class that it can be billed at, under the dearer of the two context prices when both are possible.
-// It returns ErrInvalidUsage or ErrOverflow.
+// WorstCase prices a request with at most inputTokens of input and outputTokens of output: every input token at the highest rate that it can
+// be billed at, and with the higher of the two context prices if both are possible. It returns ErrInvalidUsage or ErrOverflow.
 func (p *Price) WorstCase(inputTokens, outputTokens int64, writes CacheWrites, tier Tier) (Amount, error) {
 	if inputTokens < 0 || outputTokens < 0 {
 		return 0, fmt.Errorf("%w: %d input and %d output tokens", ErrInvalidUsage, inputTokens, outputTokens)
@@ -97,14 +96,14 @@ func (r *Rates) worst(in, out int64, writes CacheWrites, tier Tier) (Amount, err
 	if writes >= CacheWrites1h {
 		rate = max(rate, r.CacheWrite1h)
 	}
-	// Split into classes, the same tokens may round up once per class: four more classes, one nano-USD each at most.
+	// If the tokens are divided into classes, each class is rounded up: four more classes, with up to one nano-USD each.
 	s := sum{tier: tier, amount: 4}
 	s.add(in, rate)
 	s.add(out, r.Output)
 	return s.total()
 }
 
-// sum adds up what tokens cost at one tier. Its amount means nothing once it has an error.
+// sum adds up the cost of tokens at one tier. After an error its amount is invalid.
 type sum struct {
 	tier   Tier
 	amount Amount
@@ -136,8 +135,8 @@ func (s *sum) total() (Amount, error) {
 	return s.amount, nil
 }
 
-// PerMTok converts the way prices are published, USD per million tokens as decimal text, to a price per token. Digits
-// finer than a pico-USD round up. It refuses anything but a plain non-negative decimal.
+// PerMTok converts a price as it is published, USD per million tokens as decimal text, to a price per token. Digits finer than a pico-USD
+// round up. It refuses anything but a plain non-negative decimal.
 func PerMTok(usd string) (PicoUSD, error) {
 	f, err := strconv.ParseFloat(usd, 64)
 	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) || f < 0 || f > 1e9 {

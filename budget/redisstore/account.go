@@ -21,7 +21,7 @@ func (s *Store) Balances(ctx context.Context, lines []budget.Line) ([]budget.Bal
 	return balances(answer, lines)
 }
 
-// balances reads the answer to Balances.
+// balances decodes the answer to Balances.
 func balances(answer reply, lines []budget.Line) ([]budget.Balance, error) {
 	in, all := answer.rest, make([]budget.Balance, len(lines))
 	for i := range lines {

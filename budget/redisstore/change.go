@@ -10,14 +10,14 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// changed is a change as lua/change.lua describes it, and its row of the audit trail.
+// changed encodes a change as lua/change.lua describes it, and its row of the audit trail.
 func changed(r *budget.Record) (change, row []byte, err error) {
 	object := r.Object()
 	row, err = account.EncodeRecord(r)
 	return newHead(object[:], r.ID[:]).numbers(r.Seen), row, err
 }
 
-// made turns the answer to a change into an error: a repeat has nothing to do.
+// made converts the answer to a change into an error. A repeat is no error.
 func made(answer reply, err error) error {
 	if err == nil && answer.code != codeDone && answer.code != codeReplayed {
 		return errReply
@@ -42,7 +42,7 @@ func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Cha
 	return s.change(ctx, 'u', 0, 0, budget.Record{Change: c, Kind: budget.ChangeUnlatch}, accounts...)
 }
 
-// change gives accounts an override, or opens their latches.
+// change sets an override of accounts, or opens their latches.
 func (s *Store) change(ctx context.Context, action byte, until, limit int64, r budget.Record, accounts ...budget.Key) error {
 	if err := r.Change.Validate(); err != nil {
 		return err
@@ -63,7 +63,7 @@ func (s *Store) change(ctx context.Context, action byte, until, limit int64, r b
 	}))
 }
 
-// Kill implements budget.Store. It works on a server that is full, too.
+// Kill implements budget.Store. It also works if the server's memory is full.
 func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
 	if err := errors.Join(c.Validate(), k.Validate()); err != nil {
 		return err
@@ -81,7 +81,7 @@ func (s *Store) Revive(ctx context.Context, f budget.Flag, c budget.Change) erro
 	return s.flag(ctx, 'r', time.Time{}, nil, budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns})
 }
 
-// flag sets or removes a flag, and tells those who listen.
+// flag sets or removes a flag, and publishes that.
 func (s *Store) flag(ctx context.Context, action byte, until time.Time, payload []byte, r budget.Record) error {
 	if err := r.Change.Validate(); err != nil {
 		return err
@@ -97,7 +97,7 @@ func (s *Store) flag(ctx context.Context, action byte, until time.Time, payload 
 	if !until.IsZero() {
 		ends = max(moment(until), 1)
 	}
-	if ends > never-micros(budget.FlagRetention) { // which no clock reaches
+	if ends > never-micros(budget.FlagRetention) { // no clock reaches that
 		ends = 0
 	}
 	return made(s.ask(ctx, scriptKill, nil, func(_, clock int64) ([]any, error) {
@@ -106,7 +106,7 @@ func (s *Store) flag(ctx context.Context, action byte, until time.Time, payload 
 	}))
 }
 
-// Correct implements budget.Store. A tombstone is not found: nobody knows which accounts it would have touched.
+// Correct implements budget.Store. A tombstone is not found, because its accounts are not known.
 func (s *Store) Correct(ctx context.Context, c budget.Correction) (budget.Posting, error) {
 	if err := c.Validate(); err != nil {
 		return budget.Posting{}, err
@@ -138,10 +138,10 @@ func (s *Store) Revision(ctx context.Context) (int64, error) {
 	return revision, err
 }
 
-// maxRecords is the most that one page of Changes holds.
+// maxRecords is the size of the largest page of Changes.
 const maxRecords = 10_000
 
-// Changes implements budget.Store. A limit out of range is moved into it.
+// Changes implements budget.Store. A limit out of range is replaced with the nearest valid one.
 func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]budget.Record, error) {
 	_, all, err := s.changes(ctx, max(after, 0), max(1, min(limit, maxRecords)))
 	return all, err
@@ -159,7 +159,7 @@ func (s *Store) changes(ctx context.Context, after int64, limit int) (int64, []b
 		return 0, nil, err
 	}
 	parts, ok := value.([]any)
-	if !ok { // an answer without rows
+	if !ok { // the answer has no rows
 		parts = []any{value}
 	}
 	answer, err := parseReply(parts[0])
@@ -186,7 +186,7 @@ func (s *Store) changes(ctx context.Context, after int64, limit int) (int64, []b
 	return revision, all, nil
 }
 
-// parseRecord reads a row as lua/change.lua describes it.
+// parseRecord decodes a row as lua/change.lua describes it.
 func parseRecord(text string, revision int64) (budget.Record, error) {
 	in := reader{text: text}
 	at := in.count()

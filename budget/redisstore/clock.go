@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// estimate guesses the server's time, so that windows, whose edges depend on time zones, can be worked out before a script
-// is sent. The script holds the guess against its own time and turns down one that books in another window. The zero value
-// knows nothing. It is safe for concurrent use.
+// estimate guesses the server's time, because windows depend on time zones and have to be computed before a script is sent. The script
+// compares the guess with its own time, and refuses if that is in another window. The zero value knows nothing. It is safe for concurrent
+// use.
 type estimate struct{ point atomic.Pointer[timePoint] }
 
 // timePoint pairs a time of the server with one of this process, whose clock is monotonic.
@@ -23,7 +23,7 @@ func (e *estimate) now() int64 {
 	return p.server + time.Since(p.local).Microseconds()
 }
 
-// guess returns the time to work windows out for, and the clock to tell the script: 0 for the server's own.
+// guess returns the time for which windows are computed, and the clock for the script: 0 for the server's own.
 func (s *Store) guess() (now, clock int64) {
 	if s.opts.Clock != nil {
 		now = s.opts.Clock().UnixMicro()
@@ -32,13 +32,13 @@ func (s *Store) guess() (now, clock int64) {
 	return s.time.now(), 0
 }
 
-// fromMicro turns a time of the server into one of Go.
+// fromMicro converts a time of the server.
 func fromMicro(n int64) time.Time { return time.Unix(0, n*1000) }
 
-// never is later than any time that a script can count with.
+// never is later than any time that a script can calculate with.
 const never = 9_000_000_000_000_000
 
-// micros rounds a duration up to what scripts count in.
+// micros rounds a duration up to microseconds, the unit of the scripts.
 func micros(d time.Duration) int64 {
 	if d <= 0 {
 		return 0
@@ -55,7 +55,7 @@ func ceilMicro(nanos int64) int64 {
 	return n
 }
 
-// moment returns a time in what scripts count in: rounded up, and within their range.
+// moment returns a time in microseconds, rounded up, and within the range of scripts.
 func moment(t time.Time) int64 {
 	n := t.UnixMicro()
 	if t.Nanosecond()%1000 != 0 {

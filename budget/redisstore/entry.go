@@ -9,10 +9,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// states are the letters of an entry's state.
+// states are the letters for an entry's state.
 var states = map[byte]budget.State{'p': budget.Pending, 's': budget.Settled, 'v': budget.Voided, 'x': budget.Expired}
 
-// stateLetter is the letter of a state, or - for any.
+// stateLetter returns the letter for a state, or - for any.
 func stateLetter(s budget.State) byte {
 	for letter, state := range states {
 		if state == s {
@@ -22,7 +22,7 @@ func stateLetter(s budget.State) byte {
 	return '-'
 }
 
-// parseEntry reads an entry as lua/entry.lua describes it. The steps are those of rolling windows, by account.
+// parseEntry decodes an entry as lua/entry.lua describes it. steps are the widths of the buckets of rolling windows, by account.
 func parseEntry(id, value string, steps map[budget.Key]int64) (e budget.Entry, err error) {
 	in := reader{text: value}
 	in.bytes(16) // the owner
@@ -75,7 +75,7 @@ func parseEntry(id, value string, steps map[budget.Key]int64) (e budget.Entry, e
 	return e, nil
 }
 
-// names takes whose an entry is, and the provider's id of the request, from behind its bookings.
+// names reads the call of an entry and the provider's id of the request, which follow its bookings.
 func (in *reader) names(e *budget.Entry) error {
 	if len(in.text) < 4 {
 		return errReply
@@ -95,8 +95,8 @@ func (in *reader) names(e *budget.Entry) error {
 	return nil
 }
 
-// startOf is when a bucket begins. Of a rolling window only its number is kept, so that without the window's step, which the first
-// booking since this library keeps names tells, it is not known.
+// startOf returns when a bucket begins. For a rolling window only the bucket's number is stored, so that its start is not known without the
+// width, which is stored with the first booking by a library that stores names.
 func startOf(start int64, rolling bool, step int64) time.Time {
 	switch {
 	case !rolling:

@@ -6,18 +6,17 @@ import (
 	"fmt"
 )
 
-// shards is how many hashes the entries are spread over, by the first byte of their ids, so that they can be read in the
-// order of their ids, a part at a time.
+// shards is the number of hashes among which entries are divided, by the first byte of their ids, so that they can be read in the order of
+// their ids in parts.
 const shards = 256
 
-// keySpace holds the names of all keys of one ledger. They share one hash tag, and so one slot of a cluster; nothing in them
-// is user text.
+// keySpace has the names of all keys of one ledger. They have one hash tag, and so are in one slot of a cluster; no user text is in them.
 type keySpace struct {
 	ledger, due, buckets, kills, changes string
 	entries                              [shards]string
-	channel                              string // told when a kill flag changes
+	channel                              string // for notices that a kill flag has changed
 
-	head  [5]any // the keys that every script is handed, as arguments
+	head  [5]any // the keys that every script gets, as arguments
 	shard [shards]any
 }
 

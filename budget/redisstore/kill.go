@@ -46,7 +46,7 @@ func decodeFlag(raw string) (k budget.Kill, err error) {
 	return k, nil
 }
 
-// parseFlag reads a flag that was set at a given time.
+// parseFlag decodes a flag that was set at a given time.
 func parseFlag(at int64, payload string) (budget.Kill, error) {
 	k, err := decodeFlag(payload)
 	if at > never {
@@ -56,7 +56,7 @@ func parseFlag(at int64, payload string) (budget.Kill, error) {
 	return k, err
 }
 
-// parseFlags reads flags one after the other, as lua/killed.lua describes them, but for those that have ended.
+// parseFlags decodes several flags, as lua/killed.lua describes them, without those that have ended.
 func parseFlags(in reader, now int64) (all []budget.Kill, err error) {
 	for !in.failed && in.text != "" {
 		in.bytes(16 * int(in.number(1))) // its dimensions

@@ -18,21 +18,21 @@ var (
 // known is what this process knows of the ledger. It is immutable.
 type known struct {
 	epoch    string
-	accepted string       // the loss that was accepted last
-	lost     bool         // it was found out that the ledger is another one, or older, or in part: for good, because its numbers grow again
-	lookedAt atomic.Int64 // when somebody last looked whether the loss was accepted
+	accepted string       // the last loss that an operator has accepted
+	lost     bool         // the ledger was found to be another one, older, or incomplete. That stays so until the loss is accepted, because the ledger's numbers grow again and would hide it
+	lookedAt atomic.Int64 // when somebody last checked whether the loss was accepted
 }
 
 func (s *Store) epoch() []byte { return []byte(s.known.Load().epoch) }
 
-// adopt takes what was found for the ledger that this process knows.
+// adopt makes what was found the ledger that this process knows.
 func (s *Store) adopt(f *found) {
 	s.seen.Store(f.sequence)
 	s.time.set(f.now)
 	s.known.Store(&known{epoch: f.epoch, accepted: f.accepted})
 }
 
-// sound returns what a step may rest on, or why there is nothing.
+// sound returns what is known of the ledger for a step, or why no step can be done.
 func (s *Store) sound(ctx context.Context) (*known, error) {
 	k := s.known.Load()
 	if !k.lost {
@@ -42,7 +42,7 @@ func (s *Store) sound(ctx context.Context) (*known, error) {
 	return s.known.Load(), err
 }
 
-// outcome returns the error that an answer to a step stands for, and keeps in mind that what the step rested on is lost.
+// outcome returns the error in an answer to a step, and records a loss.
 func (s *Store) outcome(k *known, r *reply) error {
 	err := r.outcome()
 	if errors.Is(err, errMemory) {
@@ -51,10 +51,10 @@ func (s *Store) outcome(k *known, r *reply) error {
 	return err
 }
 
-// lookEvery is how often a process that found a loss out looks whether somebody has accepted it.
+// lookEvery bounds how often a process that has found a loss checks whether it was accepted.
 const lookEvery = 100 * time.Millisecond
 
-// recover refuses as long as nobody has accepted a loss that this process found out.
+// recover returns an error until an operator has accepted a loss that this process has found.
 func (s *Store) recover(ctx context.Context) error {
 	k, now := s.known.Load(), time.Now().UnixNano()
 	last := k.lookedAt.Load()
@@ -72,7 +72,7 @@ func (s *Store) recover(ctx context.Context) error {
 	return nil
 }
 
-// AcceptLoss implements budget.Store. It counts what is there, which takes as long as reading the whole ledger does.
+// AcceptLoss implements budget.Store. It counts what the ledger has, which takes as long as reading all of it.
 func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
 	if err := c.Validate(); err != nil {
 		return err
@@ -102,7 +102,7 @@ func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
 	return nil
 }
 
-// orOutcome returns an error that there is, or the one that an answer stands for.
+// orOutcome returns err if there is one, or else the error in an answer.
 func orOutcome(r *reply, err error) error {
 	if err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// encodeCall writes whose a reservation is; nothing when nobody says.
+// encodeCall encodes the call of a reservation; nil if there is none.
 func encodeCall(c *budget.Call) []byte {
 	if c == nil {
 		return []byte{}
@@ -17,7 +17,7 @@ func encodeCall(c *budget.Call) []byte {
 	return account.EncodeCall(c, "")
 }
 
-// encodeNames writes what the accounts of lines are called, as lua/name.lua describes it.
+// encodeNames encodes the names of the lines' accounts, as lua/name.lua describes it.
 func encodeNames(lines []budget.Line) []byte {
 	out := []byte{}
 	for i := range lines {
@@ -32,7 +32,7 @@ func encodeNames(lines []budget.Line) []byte {
 	return out
 }
 
-// list runs a script that lists things, and returns what stands behind the head.
+// list runs a script that returns a list, and returns the part after the head.
 func (s *Store) list(ctx context.Context, sc *script, first []byte, numbers ...int64) (now int64, all []string, err error) {
 	k, err := s.sound(ctx)
 	if err != nil {
@@ -66,7 +66,7 @@ func (s *Store) list(ctx context.Context, sc *script, first []byte, numbers ...i
 	return answer.now, all, nil
 }
 
-// Accounts implements budget.Store. A limit out of range is moved into it.
+// Accounts implements budget.Store. A limit out of range is replaced with the nearest valid one.
 func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) ([]budget.Account, error) {
 	now, found, err := s.list(ctx, scriptAccounts, after[:], int64(max(1, min(limit, maxEntries))))
 	if err != nil {
@@ -98,8 +98,8 @@ func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) ([]bu
 	return all, nil
 }
 
-// Periods implements budget.Store. A limit out of range is moved into it. Of a rolling window they begin at the zero time until
-// something was booked there with a library that keeps names.
+// Periods implements budget.Store. A limit out of range is replaced with the nearest valid one. Periods of a rolling window begin at the zero time until
+// something was booked there by a library that stores names.
 func (s *Store) Periods(ctx context.Context, key budget.Key, after time.Time, limit int) ([]budget.Period, error) {
 	limit = max(1, min(limit, maxEntries))
 	all := []budget.Period{}

@@ -11,21 +11,21 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// layout is the version of what the scripts keep.
+// layout is the version of the format of the scripts' data.
 const layout = "3"
 
-// found is what a server tells of itself and of the ledger.
+// found is what a server reports about itself and the ledger.
 type found struct {
 	epoch    string // empty if there is no ledger
 	sequence int64
 	now      int64
 	layout   string
-	accepted string            // the loss that was accepted last
-	remains  bool              // keys of the ledger exist, its head or others
-	info     map[string]string // empty if the server does not tell
+	accepted string            // the last loss that an operator has accepted
+	remains  bool              // some keys of the ledger exist
+	info     map[string]string // empty if the server does not report it
 }
 
-// open checks the server, finds the ledger or makes it, and learns the server's time.
+// open checks the server, opens or makes the ledger, and reads the server's time.
 func (s *Store) open(ctx context.Context) error {
 	f, err := s.look(ctx, scriptInspect, "i")
 	if err != nil {
@@ -48,7 +48,7 @@ func (s *Store) open(ctx context.Context) error {
 		}
 	}
 	switch {
-	case f.epoch == "" && f.remains: // it opens so that an operator can accept the loss
+	case f.epoch == "" && f.remains: // it is opened so that an operator can accept the loss
 		s.time.set(f.now)
 		s.known.Store(&known{lost: true})
 		return nil
@@ -61,11 +61,11 @@ func (s *Store) open(ctx context.Context) error {
 	return nil
 }
 
-// look runs the script that opens a ledger. An epoch is offered, in case it is made.
+// look runs the script that opens a ledger, with a new epoch in case it makes one.
 func (s *Store) look(ctx context.Context, sc *script, action string) (*found, error) {
 	var epoch [16]byte
 	rand.Read(epoch[:])
-	clock := int64(0) // the server's own
+	clock := int64(0) // 0 means the server's own
 	if s.opts.Clock != nil {
 		clock = max(moment(s.opts.Clock()), 1)
 	}
@@ -107,8 +107,8 @@ func parseFound(value any) (*found, error) {
 	return f, nil
 }
 
-// serverProblems returns every reason why the server can't be trusted with a ledger. It asks INFO rather than CONFIG, which
-// managed services forbid.
+// serverProblems returns all reasons why the server is not safe for a ledger. It uses INFO rather than CONFIG, which managed services
+// forbid.
 func (f *found) serverProblems(o *Options) error {
 	var problems []error
 	role, told := f.info["role"]

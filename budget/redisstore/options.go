@@ -10,7 +10,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// DefaultRetention is how long resolved reservations are remembered: past the invoice of their month.
+// DefaultRetention is how long resolved reservations are remembered: until the invoice of their month has come.
 const DefaultRetention = 35 * 24 * time.Hour
 
 // DefaultTimeout bounds each step whose context ends later.
@@ -21,19 +21,18 @@ const maxRetention = 100 * 366 * 24 * time.Hour
 
 // Options configures a Store. The zero value opens the unnamed ledger of a server that keeps what it acknowledges.
 type Options struct {
-	// Ledger names the ledger, so that one server can hold several. It is a value: keys hold a hash of it. The empty name
-	// is a name like any other.
+	// Ledger names the ledger, so that one server can have several. Keys only contain a hash of the name. The empty name is valid.
 	Ledger string
-	// Create makes the ledger if there is none. Without it New refuses a server that knows no such ledger, because a
-	// server that lost its data looks just like one that never had any. Set it for the first start, or in a step of the
-	// deployment that runs once; a fleet that always sets it spends its limits a second time after a lost data set.
+	// Create makes the ledger if there is none. Without it New refuses a server without the ledger, because a server that has lost its data
+	// looks like a new one. Set it for the first start, or in a step of the deployment that runs once: processes that always set it spend
+	// their limits a second time after data was lost.
 	Create bool
 	// Retention is how long resolved reservations and the sums of past windows are remembered, for replays and
 	// corrections; the sums of a rolling window for 100 of its lengths at most. A reservation takes about 600 bytes of the
 	// server's memory with its names, and 30 more for each limit. Zero or less is DefaultRetention; more than 100 years is 100 years.
 	Retention time.Duration
-	// UsageRows is how many rows of usage are kept of one day; what would need more is told as budget.OtherUsage. A row takes about 300
-	// bytes of the server's memory. Zero or less is budget.DefaultUsageRows.
+	// UsageRows is how many rows of usage are kept for one day; usage that would need more is added to budget.OtherUsage. A row takes about
+	// 300 bytes of the server's memory. Zero or less is budget.DefaultUsageRows.
 	UsageRows int
 	// Timeout bounds each step, waiting for a connection included, unless its context's deadline is earlier. Zero or less is
 	// DefaultTimeout. A step whose context is cancelled while the server works on it may go on until then. Expire and
@@ -43,11 +42,11 @@ type Options struct {
 	// reservation that they did not receive within half the Timeout is voided, and Reserve fails; a flag stays, and Kill
 	// fails. It needs a *redis.Client or a *redis.ClusterClient. Zero waits for none; the package says what that can lose.
 	MinReplicas int
-	// AllowEviction opens a server whose maxmemory-policy is not noeviction, or that does not tell. Such a server may
-	// throw away sums when its memory is full.
+	// AllowEviction accepts a server whose maxmemory-policy is not noeviction, or not known. Such a server may delete sums if its memory is
+	// full.
 	AllowEviction bool
-	// AllowNoAppendOnly opens a server whose appendonly is off, or that does not tell. Such a server forgets what it
-	// acknowledged when it restarts, unless it is durable by other means, as some managed services are.
+	// AllowNoAppendOnly accepts a server whose appendonly is off, or not known. Such a server loses acknowledged writes when it restarts,
+	// unless it is durable by other means, as some managed services are.
 	AllowNoAppendOnly bool
 	// Clock replaces the server's time, which all processes share. It is meant for tests. Nil is the server's time.
 	Clock func() time.Time
@@ -73,15 +72,15 @@ func (o *Options) complete(rdb redis.UniversalClient) error {
 	return nil
 }
 
-// adopt returns the client to use, and whether it keeps to the deadlines of contexts. A *redis.Client is made to, in a copy
-// that shares its connections and its hooks. A client that neither does nor ever gives up waiting is refused: a step that
-// is given up would leave its goroutine behind for good.
+// adopt returns the client to use, and whether it obeys the deadlines of contexts. For a *redis.Client it makes a copy that does, and shares
+// its connections and its hooks. A client that neither obeys them nor has a read timeout is refused: a step that nobody waits for would
+// leave its goroutine behind for ever.
 func (o *Options) adopt(rdb redis.UniversalClient) (_ redis.UniversalClient, punctual bool, err error) {
 	readTimeout := time.Duration(1)
 	switch c := rdb.(type) {
 	case *redis.Client:
 		own := c.WithTimeout(o.Timeout)
-		own.Options().ContextTimeoutEnabled = true // these options are the copy's own
+		own.Options().ContextTimeoutEnabled = true // only the copy has these options
 		return own, true, nil
 	case *redis.ClusterClient:
 		punctual, readTimeout = c.Options().ContextTimeoutEnabled, c.Options().ReadTimeout

@@ -52,11 +52,11 @@ import (
 type Store struct {
 	opts Options
 	rdb  redis.UniversalClient
-	// punctual says that rdb keeps to the deadlines of contexts; else each step needs a goroutine of its own.
+	// punctual says that rdb obeys the deadlines of contexts; otherwise each step needs a goroutine of its own.
 	punctual bool
 	keys     *keySpace
 	known    atomic.Pointer[known]
-	seen     atomic.Int64 // the highest sequence that an answer carried
+	seen     atomic.Int64 // the highest sequence in any answer
 	time     estimate
 	flags    atomic.Pointer[patterns]
 
@@ -64,7 +64,7 @@ type Store struct {
 
 	mu     sync.Mutex
 	closed bool
-	steps  sync.WaitGroup // scripts under way, those that nobody waits for any more included
+	steps  sync.WaitGroup // running scripts, including those that nobody waits for
 	ctx    context.Context
 	end    context.CancelFunc
 }
@@ -76,9 +76,8 @@ var (
 
 var errClosed = errors.New("redisstore: closed: open a new store")
 
-// Open opens the ledger that the server keeps under Options.Ledger; see Options.Create for its first start. The client stays
-// the caller's to close, after the Store. Any client will do, as long as its reads end: its retries are not used, and it
-// need not watch contexts.
+// Open opens the ledger with the name Options.Ledger; see Options.Create for its first start. The caller has to close the client, after the
+// Store. Any client can be used, as long as its reads end: its retries are not used, and it need not obey contexts.
 func Open(ctx context.Context, rdb redis.UniversalClient, o Options) (*Store, error) {
 	if err := o.complete(rdb); err != nil {
 		return nil, err
@@ -96,7 +95,7 @@ func Open(ctx context.Context, rdb redis.UniversalClient, o Options) (*Store, er
 	return s, nil
 }
 
-// enter counts a step in, or refuses it.
+// enter counts a running step, or refuses it.
 func (s *Store) enter() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,8 +106,7 @@ func (s *Store) enter() error {
 	return nil
 }
 
-// Close ends Signal and waits for steps under way. Later calls return an error; closing again does not. The client
-// stays open.
+// Close ends Signal and waits for running steps. Later calls return an error; closing again does not. The client stays open.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	s.closed = true

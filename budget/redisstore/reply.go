@@ -8,10 +8,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// errReply says that the server gave an answer that no script of this package gives.
+// errReply says that the server's answer is not one of this package's scripts.
 var errReply = errors.New("redisstore: the server's answer can't be understood")
 
-// reply is what a script answers: a letter, the ledger's sequence, the time, and what depends on the script.
+// reply is the answer of a script: a letter, the ledger's sequence, the time, and what depends on the script.
 type reply struct {
 	code     byte
 	sequence int64
@@ -19,15 +19,15 @@ type reply struct {
 	rest     reader
 }
 
-// The letters of answers. The rest are errors: see outcome.
+// The letters of answers. Others are errors: see outcome.
 const (
 	codeDone     = 'A' // done; admitted
-	codeReplayed = 'R' // done before
+	codeReplayed = 'R' // it was done before
 	codeDenied   = 'D'
 	codeKilled   = 'K'
-	codeUnknown  = 'U' // the id is unknown or was voided, and what to do about it was not sent
-	codeTime     = 'T' // the time was guessed wrongly
-	codePatterns = 'P' // the flags with patterns are others by now
+	codeUnknown  = 'U' // the id is unknown or was voided, and the request did not say where to post it
+	codeTime     = 'T' // the guessed time was wrong
+	codePatterns = 'P' // the flags with patterns have changed
 )
 
 func parseReply(value any) (reply, error) {
@@ -41,7 +41,7 @@ func parseReply(value any) (reply, error) {
 	return r, nil
 }
 
-// outcome returns the error that an answer stands for.
+// outcome returns the error in an answer.
 func (r *reply) outcome() error {
 	switch r.code {
 	case codeDone, codeReplayed, codeDenied, codeKilled, codeUnknown, codeTime, codePatterns:
@@ -67,13 +67,13 @@ func (r *reply) outcome() error {
 	}
 }
 
-// reader takes an answer apart. Once something is missing or out of range it has failed, and gives zeros.
+// reader decodes an answer. If something is missing or out of range it has failed, and returns zeros from then on.
 type reader struct {
 	text   string
 	failed bool
 }
 
-// bytes takes the next n bytes, or none.
+// bytes reads the next n bytes, or none.
 func (r *reader) bytes(n int) string {
 	if n < 0 || n > len(r.text) {
 		r.failed, r.text = true, ""
@@ -84,7 +84,7 @@ func (r *reader) bytes(n int) string {
 	return out
 }
 
-// number takes an integer of so many bytes, the first byte first.
+// number reads a big-endian integer of width bytes.
 func (r *reader) number(width int) int64 {
 	if width > len(r.text) {
 		r.failed, r.text = true, ""
@@ -96,7 +96,7 @@ func (r *reader) number(width int) int64 {
 	return int64(binary.BigEndian.Uint64(full[:]))
 }
 
-// count takes an integer of 8 bytes that must not be negative.
+// count reads an integer of 8 bytes that must not be negative.
 func (r *reader) count() int64 {
 	n := r.number(8)
 	if n < 0 {
@@ -106,7 +106,7 @@ func (r *reader) count() int64 {
 	return n
 }
 
-// charge takes what a charge holds in each of so many units, which may be fewer than are known.
+// charge reads a charge with n units, which may be fewer than this library knows.
 func (r *reader) charge(n int64) (c budget.Charge) {
 	for u := range n {
 		c[u+1] = r.count()
@@ -117,7 +117,7 @@ func (r *reader) charge(n int64) (c budget.Charge) {
 // units is how many units this library knows.
 const units = budget.NumUnits - 1
 
-// knows refuses what counts more units than this library knows: a newer one wrote it.
+// knows refuses a number of units that is larger than this library's: a newer library has written them.
 func knows(n int64) error {
 	if n > units {
 		return fmt.Errorf("redisstore: the ledger counts %d units, this library knows %d: use a newer library", n, units)
@@ -125,5 +125,5 @@ func knows(n int64) error {
 	return nil
 }
 
-// done reports whether all was read, and could be.
+// done reports whether everything was read, without a failure.
 func (r *reader) done() bool { return !r.failed && r.text == "" }

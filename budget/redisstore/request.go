@@ -14,7 +14,7 @@ import (
 // maxSum is the largest sum that a script can keep exactly, in the doubles that Lua counts with.
 const maxSum = 1<<53 - 1
 
-// fits refuses amounts that no sum can hold.
+// fits refuses amounts that are too large for any sum.
 func fits(c *budget.Charge) error {
 	for u, n := range c {
 		if n > maxSum {
@@ -24,13 +24,13 @@ func fits(c *budget.Charge) error {
 	return nil
 }
 
-// errBefore1970 says that a clock for tests was set to where windows can't be counted.
+// errBefore1970 says that a test's clock is too early for windows.
 var errBefore1970 = errors.New("redisstore: windows before 1970 are not kept")
 
-// head begins what every script is handed: bytes and numbers of fixed widths, so that a script finds its way by place.
+// head is the beginning of every script's arguments: bytes and numbers with fixed widths, so that a script finds each by its offset.
 type head []byte
 
-// newHead joins parts of fixed widths.
+// newHead joins parts with fixed widths.
 func newHead(parts ...[]byte) head {
 	h := make(head, 0, 176)
 	for _, p := range parts {
@@ -58,7 +58,7 @@ func (h head) flags(all ...bool) head {
 // byte appends one byte.
 func (h head) byte(b byte) head { return append(h, b) }
 
-// charge appends what a charge holds in each unit.
+// charge appends the amount of each unit.
 func (h head) charge(c *budget.Charge) head { return h.numbers(c[budget.UnitUSD:]...) }
 
 func bit(b bool) byte {
@@ -68,16 +68,16 @@ func bit(b bool) byte {
 	return 0
 }
 
-// hold is the stretch of time, in microseconds, in which lines are booked as they were worked out.
+// hold is the range of time, in microseconds, for which placed lines are valid.
 type hold struct{ from, until int64 }
 
-// narrow leaves what it has in common with a stretch in nanoseconds.
+// narrow reduces it to the part in common with a range in nanoseconds.
 func (h *hold) narrow(from, until int64) {
 	h.from = max(h.from, ceilMicro(from))
 	h.until = min(h.until, ceilMicro(until))
 }
 
-// placed are lines as the scripts read them (lua/place.lua), worked out for a time that was guessed.
+// placed are lines in the encoding for scripts (lua/place.lua), computed for a guessed time.
 type placed struct {
 	retention            time.Duration
 	booked, terms, marks head
@@ -89,7 +89,7 @@ const (
 	termsWidth  = 33
 )
 
-// place works lines out. Marks are written if they are asked for.
+// place computes where lines are booked. Thresholds are only encoded if they are asked for.
 func (s *Store) place(lines []budget.Line, charge *budget.Charge, now int64, marks bool) (*placed, error) {
 	width := (bookedWidth + termsWidth) * len(lines)
 	buf := make(head, width)
@@ -130,10 +130,10 @@ func (p *placed) add(l *budget.Line, amount int64, now time.Time) error {
 	return nil
 }
 
-// rollingStep is the width of the buckets of a rolling window.
+// rollingStep returns the width of the buckets of a rolling window.
 func rollingStep(span budget.Span) int64 { return span.End - span.Start - (span.Start - span.Since) }
 
-// distinct refuses lines that name an account twice: the contract rules it out, and a script would book only one of them.
+// distinct refuses lines with the same account: the contract forbids them, and a script would book only one.
 func distinct(lines []budget.Line) error {
 	sorted := true
 	for i := 1; i < len(lines) && sorted; i++ {

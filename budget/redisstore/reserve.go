@@ -7,13 +7,13 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// maxGuesses bounds how often a script is sent again because the time was guessed wrongly: once at the edge of a window, or
-// after a pause; or because the flags with patterns are others by now.
+// maxGuesses bounds how often a script is sent again because the guessed time was wrong, which happens once at the end of a window or after
+// a pause, or because the flags with patterns have changed.
 const maxGuesses = 10
 
 var errGuesses = errors.New("redisstore: the server can't be followed: its clock jumps, answers take longer than the windows last, or flags with patterns are set all the time")
 
-// ask runs a script whose request depends on the time, and returns an answer that is no error.
+// ask runs a script whose request depends on the time, and returns its answer or an error.
 func (s *Store) ask(ctx context.Context, sc *script, shard []any, request func(now, clock int64) ([]any, error)) (reply, error) {
 	for range maxGuesses {
 		k, err := s.sound(ctx)
@@ -40,7 +40,7 @@ func (s *Store) ask(ctx context.Context, sc *script, shard []any, request func(n
 		switch r.code {
 		case codeTime:
 			s.time.set(r.now)
-		case codePatterns: // somebody has set or revived a flag with patterns since
+		case codePatterns: // a flag with patterns was set or revived meanwhile
 			if err := s.learnPatterns(&r); err != nil {
 				return reply{}, err
 			}
@@ -51,7 +51,7 @@ func (s *Store) ask(ctx context.Context, sc *script, shard []any, request func(n
 	return reply{}, errGuesses
 }
 
-// notice remembers the highest sequence that an answer carried.
+// notice remembers the highest sequence in any answer.
 func (s *Store) notice(sequence int64) {
 	for {
 		seen := s.seen.Load()
@@ -61,7 +61,7 @@ func (s *Store) notice(sequence int64) {
 	}
 }
 
-// shard is the key of the hash that holds an id's entry.
+// shard returns the key of the hash with an id's entry.
 func (s *Store) shard(id budget.ID) []any { return s.keys.shard[id[0] : int(id[0])+1 : int(id[0])+1] }
 
 // Reserve implements budget.Store. An id that is known is judged first, then kill flags, then room.
@@ -84,16 +84,16 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decis
 		return []any{[]byte(h), dims, []byte(p.booked), []byte(p.terms), whose, called, s.flags.Load().matches(r.Call)}, nil
 	})
 	refused := answer.code == codeDenied || answer.code == codeKilled
-	if err != nil && !(refused && errors.Is(err, errReplicas)) { // a refusal sets nothing aside that a replica could lack
+	if err != nil && !(refused && errors.Is(err, errReplicas)) { // a refusal reserves nothing that a replica could lack
 		if answer.code != 0 {
-			_ = s.Void(context.WithoutCancel(ctx), r.ID, r.Owner) // what can't be voided expires, which charges it
+			_ = s.Void(context.WithoutCancel(ctx), r.ID, r.Owner) // if it can't be voided it expires, which charges it
 		}
 		return budget.Decision{}, err
 	}
 	return decision(answer, &r)
 }
 
-// decision reads the answer to a Reserve.
+// decision decodes the answer to a Reserve.
 func decision(answer reply, r *budget.Reservation) (d budget.Decision, err error) {
 	in := answer.rest
 	switch answer.code {
@@ -120,7 +120,7 @@ func decision(answer reply, r *budget.Reservation) (d budget.Decision, err error
 	return d, nil
 }
 
-// denial takes where a line without room stands.
+// denial reads the balance of a line without room.
 func (in *reader) denial(r *budget.Reservation, now int64) budget.Denial {
 	s := in.standing(len(r.Lines))
 	if in.failed {
@@ -128,7 +128,7 @@ func (in *reader) denial(r *budget.Reservation, now int64) budget.Denial {
 	}
 	line := &r.Lines[s.line]
 	d, amount := budget.Denial{Line: s.line, Balance: s.balance(line, now)}, r.Charge[line.Unit]
-	if amount <= d.Max { // else it never fits
+	if amount <= d.Max { // otherwise it never fits
 		d.ResetAfter = s.wait(line.Window, now, d.Settled+d.Pending+amount-d.Max)
 	}
 	return d

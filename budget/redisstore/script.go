@@ -2,7 +2,7 @@ package redisstore
 
 import (
 	"context"
-	"crypto/sha1" //nolint:gosec // the name that the server gives to a script
+	"crypto/sha1" //nolint:gosec // the server names scripts by their SHA-1
 	"embed"
 	"encoding/hex"
 	"errors"
@@ -16,28 +16,28 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// script is one step. Scripts are called by their hash, and sent whole to a server that does not know them: a function
-// library would have to be loaded into each node of a cluster, outlive its versions there, and need rights that a user of
-// the store has no other use for; a script repairs itself after a restart, a failover or a move of its slot, and two
-// versions of this library never meet.
+// script is one step. Scripts are called by their hash, and sent completely to a server that does not know them. A function library would
+// have to be loaded into each node of a cluster, would have to be versioned there, and would need rights that the store does not need
+// otherwise. Scripts work again by themselves after a restart, a failover or a move of their slot, and two versions of this library do not
+// interfere.
 type script struct{ op, source, sha string }
 
 //go:embed lua
 var sources embed.FS
 
-// newScript puts a script together. A script that is allowed out of memory runs on a server that is full: what resolves
-// reservations or stops spending must not wait for room, what adds to memory must.
+// newScript builds a script. With the flag allow-oom it also runs if the server's memory is full: resolving reservations and stopping spend
+// must be possible then, adding to memory must not.
 func newScript(file, flags string) *script {
 	source := "#!lua"
 	if flags != "" {
 		source += " flags=" + flags
 	}
 	source += "\n" + expand(file)
-	sum := sha1.Sum([]byte(source)) //nolint:gosec // the name that the server gives to a script
+	sum := sha1.Sum([]byte(source)) //nolint:gosec // the server names scripts by their SHA-1
 	return &script{op: file, source: source, sha: hex.EncodeToString(sum[:])}
 }
 
-// constants stand in the scripts in the place of their names.
+// constants replaces the names of constants in the scripts.
 var constants = strings.NewReplacer(
 	"@UNITS@", strconv.Itoa(units),
 	"@SUMS@", strings.Repeat("I8", units),
@@ -50,7 +50,7 @@ var constants = strings.NewReplacer(
 	"@FLAGS@", strconv.FormatInt(micros(budget.FlagRetention), 10),
 )
 
-// each writes something for each unit: tables would take a script longer than what it does with them.
+// each repeats a text for each unit: loops over tables would take a script longer than the work itself.
 func each(form, between string) string {
 	all := make([]string, units)
 	for u := range all {
@@ -59,7 +59,7 @@ func each(form, between string) string {
 	return strings.Join(all, between)
 }
 
-// luaBytes writes a key as a script's text.
+// luaBytes writes a key as a Lua string.
 func luaBytes(k budget.Key) (text string) {
 	for _, b := range k {
 		text += fmt.Sprintf(`\%03d`, b)
@@ -67,11 +67,11 @@ func luaBytes(k budget.Key) (text string) {
 	return text
 }
 
-// expand returns a file with the files that it includes.
+// expand returns a file, with the files that it includes.
 func expand(file string) string {
 	text, err := sources.ReadFile("lua/" + file + ".lua")
 	if err != nil {
-		panic(err) // it is part of the program
+		panic(err) // the files are embedded
 	}
 	var out strings.Builder
 	for line := range strings.Lines(string(text)) {
@@ -107,19 +107,18 @@ var (
 	scriptPolicy   = newScript("policy", whenFull)
 )
 
-// once is a command that the client does not send again by itself, however it is configured. Every script could bear it,
-// because each is idempotent; but a second Revive that overtakes a Kill, or a second Reserve that meets a flag after the
-// first was admitted, would be an answer that no single step gives. Redirections of a cluster are followed: a node that
-// redirects has done nothing.
+// once is a command that the client does not retry, however it is configured. Each script is idempotent, but two tries of one can give
+// answers that no single step gives: a second Revive that overtakes a Kill, or a second Reserve that meets a flag after the first was
+// admitted. Redirections of a cluster are followed: a node that redirects has done nothing.
 type once struct{ *redis.Cmd }
 
-// NoRetry tells the client.
+// NoRetry tells the client not to retry.
 func (once) NoRetry() bool { return true }
 
-// Clone keeps a copy as it is.
+// Clone keeps the type of a copy.
 func (c once) Clone() redis.Cmder { return once{c.Cmd.Clone().(*redis.Cmd)} }
 
-// run runs a script as one step, within the time that a step may take.
+// run runs a script as one step, within the step's timeout.
 func (s *Store) run(ctx context.Context, sc *script, shard []any, args ...any) (any, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -143,8 +142,8 @@ type result struct {
 	err   error
 }
 
-// detach runs a script on a goroutine of its own, for a client that does not watch contexts. One that is left behind ends
-// with the client's own timeouts, and Close waits for it.
+// detach runs a script in a goroutine of its own, for a client that does not obey contexts. If nobody waits for it any more, it ends with
+// the client's own timeouts, and Close waits for it.
 func (s *Store) detach(ctx context.Context, cancel func(), sc *script, shard, args []any) (any, error) {
 	done := make(chan result, 1)
 	go func() {
@@ -158,7 +157,7 @@ func (s *Store) detach(ctx context.Context, cancel func(), sc *script, shard, ar
 		return r.value, wrap(sc.op, r.err)
 	case <-ctx.Done():
 		select {
-		case r := <-done: // it may have been both
+		case r := <-done: // both may have happened
 			return r.value, wrap(sc.op, r.err)
 		default:
 			return nil, fmt.Errorf("redisstore: %s: the server did not answer in time: %w", sc.op, ctx.Err())
@@ -173,7 +172,7 @@ func wrap(op string, err error) error {
 	return fmt.Errorf("redisstore: %s: %w", op, err)
 }
 
-// send calls a script by its hash, and by its text if the server does not know it.
+// send calls a script by its hash, and sends its text if the server does not know it.
 func (s *Store) send(ctx context.Context, sc *script, shard, args []any) (any, error) {
 	value, err := s.call(ctx, sc, "evalsha", sc.sha, shard, args)
 	if redis.HasErrorPrefix(err, "NOSCRIPT") {
@@ -198,11 +197,11 @@ func (s *Store) call(ctx context.Context, sc *script, name, script string, shard
 	return cmd.Val(), nil
 }
 
-// errReplicas says that a step was done, and that too few replicas have it.
+// errReplicas says that a step was done, but that too few replicas have received it.
 var errReplicas = errors.New("too few replicas received it in time (Options.MinReplicas)")
 
-// callReplicated sends a command and, on the same connection, a WAIT for all that the server had written when it was done: for
-// a replay, what the first one wrote. With errReplicas the reply is given too.
+// callReplicated sends a command, and on the same connection a WAIT for all that the server has written by then, also for a replay. With
+// errReplicas it also returns the reply.
 func (s *Store) callReplicated(ctx context.Context, cmd once) (any, error) {
 	node, err := s.node(ctx)
 	if err != nil {
@@ -222,7 +221,7 @@ func (s *Store) callReplicated(ctx context.Context, cmd once) (any, error) {
 	return cmd.Val(), nil
 }
 
-// node is the server that holds the ledger.
+// node returns the server that has the ledger.
 func (s *Store) node(ctx context.Context) (*redis.Client, error) {
 	switch c := s.rdb.(type) {
 	case *redis.Client:

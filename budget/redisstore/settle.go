@@ -15,8 +15,8 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 	if err := errors.Join(fits(&st.Actual), distinct(st.Lines)); err != nil {
 		return budget.Posting{}, err
 	}
-	// Where a reservation is booked stands in its entry. Lines are sent only to look at their marks, or when the script
-	// says that there is nothing pending, and spend has to be posted in the windows of now.
+	// The entry has the bookings of a reservation. Lines are only sent for their thresholds, and if the script says that nothing is pending,
+	// so that spend has to be posted in the present windows.
 	whole := len(st.Lines) == 0
 	for i := range st.Lines {
 		whole = whole || len(st.Lines[i].Notify) > 0
@@ -33,7 +33,7 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 
 func (s *Store) settle(ctx context.Context, st *budget.Settlement, whole bool) (reply, error) {
 	usage, shares := budget.Key{}, []byte(encodeShares(st.Shares))
-	if st.Call != nil { // else it is what the reservation said
+	if st.Call != nil { // otherwise the reservation's is used
 		usage = st.Call.UsageKey()
 	}
 	return s.ask(ctx, scriptSettle, s.shard(st.ID), func(now, clock int64) ([]any, error) {
@@ -50,7 +50,7 @@ func (s *Store) settle(ctx context.Context, st *budget.Settlement, whole bool) (
 	})
 }
 
-// posting reads the answer to a Settle.
+// posting decodes the answer to a Settle.
 func posting(answer reply, lines []budget.Line) (p budget.Posting, err error) {
 	if answer.code == codeReplayed {
 		return budget.Posting{Replayed: true, From: budget.Settled}, nil
@@ -76,7 +76,7 @@ func posting(answer reply, lines []budget.Line) (p budget.Posting, err error) {
 	return p, nil
 }
 
-// before takes the state that a reservation was in: n stands for none.
+// before reads the state of a reservation before the step; n means none.
 func (in *reader) before() (budget.State, error) {
 	letter := byte(in.number(1))
 	if letter == 'n' {
@@ -88,7 +88,7 @@ func (in *reader) before() (budget.State, error) {
 	return states[letter], nil
 }
 
-// Void implements budget.Store. On a server that is full, reservations can be voided, and tombstones can't be written.
+// Void implements budget.Store. If the server's memory is full, reservations can be voided, but tombstones can't be written.
 func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error {
 	answer, err := s.void(ctx, scriptVoid, id, owner, false)
 	if err == nil && answer.code == codeUnknown {

@@ -10,15 +10,15 @@ import (
 )
 
 const (
-	// quietTime is how long a subscription may be silent before the server is asked whether it is still there.
+	// quietTime is how long a subscription may be silent before the server is checked.
 	quietTime = 2 * time.Second
 	// maxPause is the longest pause before a subscription is tried again.
 	maxPause = time.Second
 )
 
-// Signal implements budget.Signaler. It subscribes to a channel that Kill and Revive of every process publish on,
-// on a connection of its own. A connection that falls silent is found out within 4 seconds and made anew. A user of the server who
-// may not subscribe hears nothing; changed is then never called, and flags have to be polled.
+// Signal implements budget.Signaler. It subscribes to the channel on which Kill and Revive of every process publish, on a connection of its
+// own. A connection that is dead is detected within 4 seconds and replaced. If the server's user may not subscribe, changed is never called,
+// and flags have to be polled.
 func (s *Store) Signal(ctx context.Context, changed func()) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -44,11 +44,11 @@ func (s *Store) Signal(ctx context.Context, changed func()) error {
 	return ctx.Err()
 }
 
-// listen makes one subscription and reports what it hears until it breaks. It returns whether it was made at all.
+// listen makes one subscription and calls changed until it breaks. It returns whether the subscription was made.
 func (s *Store) listen(ctx context.Context, changed func()) (made bool) {
 	sub := s.rdb.Subscribe(ctx) // without a channel it does not connect yet
 	defer sub.Close()
-	defer context.AfterFunc(ctx, func() { _ = sub.Close() })() // Receive does not watch contexts
+	defer context.AfterFunc(ctx, func() { _ = sub.Close() })() // Receive does not obey contexts
 	if err := sub.Subscribe(ctx, s.keys.channel); err != nil {
 		return false
 	}
@@ -67,7 +67,7 @@ func (s *Store) listen(ctx context.Context, changed func()) (made bool) {
 			continue
 		}
 		switch message.(type) {
-		case *redis.Subscription: // flags may have changed while nobody listened
+		case *redis.Subscription: // flags may have changed while there was no subscription
 			made = true
 			changed()
 		case *redis.Message:

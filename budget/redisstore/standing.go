@@ -7,20 +7,20 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// standing is where a line's account stands, as a script tells it.
+// standing is the balance of a line's account in a script's answer.
 type standing struct {
 	line             int
 	settled, pending int64
-	latched          int64 // until when
+	latched          int64 // until when it is latched
 	override         int64
 	overridden       bool
 	buckets          []bucket // of a rolling window
 }
 
-// bucket is a bucket's number, and what is settled and pending in it.
+// bucket has a bucket's number, and its sum of settled and pending.
 type bucket struct{ start, used int64 }
 
-// standing takes where one of so many lines stands.
+// standing reads the balance of one of the lines.
 func (r *reader) standing(lines int) (s standing) {
 	s.line = int(r.number(2))
 	s.overridden = r.number(1) == 1
@@ -36,7 +36,7 @@ func (r *reader) standing(lines int) (s standing) {
 	return s
 }
 
-// balance puts it into the terms of the domain, but for ResetAfter.
+// balance converts it, without ResetAfter.
 func (s *standing) balance(line *budget.Line, now int64) budget.Balance {
 	b := budget.Balance{Max: line.Max, Settled: s.settled, Pending: s.pending, Latched: s.latched > now}
 	if s.overridden {
@@ -45,7 +45,7 @@ func (s *standing) balance(line *budget.Line, now int64) budget.Balance {
 	return b
 }
 
-// wait returns how long it takes until excess has left the window and the latch is open; 0 when time alone never helps.
+// wait returns how long it takes until excess has left the window and the latch is open; 0 if waiting never helps.
 func (s *standing) wait(w budget.Window, now, excess int64) time.Duration {
 	var d time.Duration
 	if excess > 0 {

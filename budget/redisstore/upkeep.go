@@ -12,13 +12,13 @@ import (
 const (
 	chargeBatch = 500    // reservations that one step charges at most
 	forgetBatch = 1000   // entries and buckets that one step forgets at most
-	forgetSteps = 64     // steps that one Expire takes to forget at most: a process that expires once a minute keeps up with 1,000 entries a second
-	lookBatch   = 20_000 // entries that one step looks at, and the rest of the last shard
+	forgetSteps = 64     // steps that one Expire uses to forget at most: a process that calls it once a minute keeps up with 1,000 entries a second
+	lookBatch   = 20_000 // entries that one step reads, plus the rest of the last shard
 	maxEntries  = 10_000 // of a page
 )
 
-// Expire implements budget.Store. It charges those that have been due longest first. A reservation whose charge would
-// overflow its account stays pending, where it counts as much, and is tried again a minute later.
+// Expire implements budget.Store. It charges those reservations first that expired first. If a charge would overflow its account, the
+// reservation stays pending, where it counts for the same amount, and is tried again a minute later.
 func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	charged := 0
 	for steps := 1; ; steps++ {
@@ -43,14 +43,14 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	}
 }
 
-// Entries implements budget.Store. A Max out of range is moved into it.
+// Entries implements budget.Store. A Max out of range is replaced with the nearest valid one.
 func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, error) {
 	limit := max(1, min(q.Max, maxEntries))
 	all := []budget.Entry{}
 	for from := int(q.After[0]); from < shards && len(all) < limit; {
 		wanted := limit - len(all)
 		if !q.Plain() {
-			wanted = maxEntries // most are looked at and not selected
+			wanted = maxEntries // most entries are read and not selected
 		}
 		page, looked, err := s.page(ctx, q, from, wanted)
 		if err != nil {
@@ -66,7 +66,7 @@ func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, er
 	return all[:min(len(all), limit)], nil
 }
 
-// page reads entries of the shards from a given one on, in the order of their ids, and returns how many shards it read.
+// page reads entries of the shards from a given one on, in the order of their ids, and returns how many shards it has read.
 func (s *Store) page(ctx context.Context, q budget.Query, from, limit int) ([]budget.Entry, int, error) {
 	k, err := s.sound(ctx)
 	if err != nil {
@@ -94,10 +94,10 @@ func (s *Store) page(ctx context.Context, q budget.Query, from, limit int) ([]bu
 	return entries, int(looked), nil
 }
 
-// parsePage reads the answer to a request for entries, and sorts them.
+// parsePage decodes an answer with entries, and sorts them.
 func parsePage(value any) (reply, []budget.Entry, error) {
 	parts, ok := value.([]any)
-	if !ok { // an answer without entries
+	if !ok { // the answer has no entries
 		r, err := parseReply(value)
 		return r, nil, err
 	}
@@ -109,7 +109,7 @@ func parsePage(value any) (reply, []budget.Entry, error) {
 		return r, nil, err
 	}
 	entries := make([]budget.Entry, 0, len(parts)/2)
-	steps := make(map[budget.Key]int64) // of rolling windows
+	steps := make(map[budget.Key]int64) // widths of the buckets of rolling windows
 	for i := len(parts) - 2; i > 0; i -= 2 {
 		id, isText := parts[i].(string)
 		text, isTextToo := parts[i+1].(string)

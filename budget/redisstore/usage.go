@@ -9,7 +9,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// encodeShares writes how an amount divides, as lua/usage.lua describes it.
+// encodeShares encodes how an amount divides, as lua/usage.lua describes it.
 func encodeShares(shares []budget.Share) head {
 	h := head{}
 	for i := range shares {

@@ -15,7 +15,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// queue lets the steps that wait in one process share a transaction and its commit. One of their goroutines, the runner, runs all of them.
+// queue lets waiting steps of one process share a transaction and its commit. The goroutine of one of them, the runner, runs all.
 type queue struct {
 	runner chan struct{} // a mutex: it holds one value while a goroutine is the runner
 
@@ -24,11 +24,11 @@ type queue struct {
 	closed  bool
 }
 
-// step is one operation of the store. It must find out everything that can refuse it before it writes, so that its
-// error, if it is one of the contract's, leaves nothing behind in a transaction that it shares.
+// step is one operation of the store. It must find every reason for a refusal before it writes, so that a refusal leaves nothing behind in a
+// transaction that it shares.
 type step struct {
 	ctx   context.Context
-	until time.Time // how long it may wait for other processes
+	until time.Time // until when it may wait for other processes
 	run   func(*tx) error
 	write bool
 	err   error
@@ -62,7 +62,7 @@ func (s *Store) do(ctx context.Context, write bool, run func(*tx) error) error {
 		if s.queue.withdraw(st) {
 			return ctx.Err()
 		}
-		<-st.done // it is being run, and its outcome matters
+		<-st.done // it is running, and its result is needed
 	}
 	return st.err
 }
@@ -85,7 +85,7 @@ func (q *queue) take() []*step {
 	return batch
 }
 
-// putBack returns steps that were taken to the head of the queue.
+// putBack puts steps back at the head of the queue.
 func (q *queue) putBack(steps []*step) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -117,7 +117,7 @@ func (q *queue) isClosed() bool {
 	return q.closed
 }
 
-// close refuses new steps and waits for the batch under way. It reports whether it was the first to close.
+// close refuses new steps and waits for the running batch. It returns whether this was the first call.
 func (q *queue) close() bool {
 	q.mu.Lock()
 	first := !q.closed
@@ -136,9 +136,9 @@ func (q *queue) close() bool {
 	return true
 }
 
-// runBatch runs steps in one transaction. If another process holds the file for longer than one of them may wait, that one
-// ends and the others go back to the queue, because the runner may be the one. If the transaction itself fails,
-// each step is tried on its own, so that one that can't be done takes no other with it. The caller is the runner.
+// runBatch runs steps in one transaction. If another process locks the file for longer than one of them may wait, that step ends and the
+// others go back to the queue, because that step may be the runner's. If the transaction fails, each step is tried in a transaction of its
+// own, so that one can't fail the others. The caller is the runner.
 func (s *Store) runBatch(batch []*step) {
 	if len(batch) == 0 {
 		return
@@ -162,14 +162,13 @@ func (s *Store) runBatch(batch []*step) {
 	}
 }
 
-// busyError says that a transaction did not begin, because another process held the file for longer than one of its steps
-// may wait.
+// busyError says that a transaction did not begin, because another process locked the file for longer than one of its steps may wait.
 type busyError struct{ cause error }
 
 func (e *busyError) Error() string { return e.cause.Error() }
 func (e *busyError) Unwrap() error { return e.cause }
 
-// stillWaiting ends the steps that may wait no longer and returns the others.
+// stillWaiting ends the steps whose waiting time is over and returns the others.
 func stillWaiting(batch []*step, err error) (others []*step) {
 	for _, st := range batch {
 		gone := st.gone()
@@ -183,7 +182,7 @@ func stillWaiting(batch []*step, err error) (others []*step) {
 	return others
 }
 
-// gone returns why a step may wait no longer, or nil.
+// gone returns why a step must not wait any longer, or nil.
 func (st *step) gone() error {
 	if err := st.ctx.Err(); err != nil {
 		return err
@@ -194,7 +193,7 @@ func (st *step) gone() error {
 	return nil
 }
 
-// runTogether returns the error of the transaction; errors of the contract stand in the steps.
+// runTogether returns the error of the transaction; errors of the contract are stored in the steps.
 func (s *Store) runTogether(batch []*step) error {
 	begin, write := "BEGIN", false
 	for _, st := range batch {
@@ -232,13 +231,13 @@ func (s *Store) runTogether(batch []*step) error {
 			s.lost, s.lookedAt = true, time.Now()
 		}
 		for _, st := range batch {
-			st.err = nil // none of them happened
+			st.err = nil // none of them was done
 		}
 	}
 	return err
 }
 
-// contractual reports whether an error is an answer rather than a failure.
+// contractual reports whether an error is one of the contract's answers and not a failure.
 func contractual(err error) bool {
 	for _, own := range [...]error{budget.ErrIDConflict, budget.ErrResolved, budget.ErrNotFound, budget.ErrOverflow, budget.ErrSuperseded, budget.ErrTooManyFlags} {
 		if errors.Is(err, own) {
@@ -248,8 +247,8 @@ func contractual(err error) bool {
 	return false
 }
 
-// transaction runs fn between begin and COMMIT, or rolls back. Begin waits for other processes until giveUp returns an
-// error, which makes it a busyError.
+// transaction runs fn between begin and COMMIT, or rolls back. While other processes lock the file it waits, until giveUp returns an error,
+// which becomes a busyError.
 func transaction(conn *sql.Conn, giveUp func() error, begin string, fn func() error) error {
 	background := context.Background()
 	err := whileBusy(giveUp, func() error {
@@ -268,7 +267,7 @@ func transaction(conn *sql.Conn, giveUp func() error, begin string, fn func() er
 	return err
 }
 
-// whileBusy repeats fn while another process holds the file, with short pauses, until giveUp returns an error.
+// whileBusy repeats fn while another process locks the file, with short pauses, until giveUp returns an error.
 func whileBusy(giveUp, fn func() error) error {
 	pause := 100 * time.Microsecond
 	for {
@@ -288,13 +287,13 @@ func whileBusy(giveUp, fn func() error) error {
 	}
 }
 
-// tx is a transaction under way.
+// tx is a running transaction.
 type tx struct {
 	store           *Store
 	now             time.Time
 	judged, reached int64                    // see meta
-	usage           map[usagePlace]*usageRow // what was read of it, and what is to be written
-	rows            map[int64]int            // how many there are of a day, as far as anybody asked
+	usage           map[usagePlace]*usageRow // rows of usage that were read, and are to be written
+	rows            map[int64]int            // by day: how many rows there are, if that was needed
 }
 
 func (t *tx) stmt(q string) *sql.Stmt { return t.store.stmts[q] }

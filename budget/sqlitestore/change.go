@@ -11,8 +11,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// judge reports whether a change is still to be made: not one that was made before, nor, as ErrSuperseded, one whose object
-// somebody has changed since its caller looked.
+// judge reports whether a change has to be made. It need not if it was made before; ErrSuperseded says that somebody has changed its object
+// since its caller looked.
 func (t *tx) judge(r *budget.Record) (fresh bool, err error) {
 	object := r.Object()
 	var revision int64
@@ -31,7 +31,7 @@ func (t *tx) judge(r *budget.Record) (fresh bool, err error) {
 	return true, nil
 }
 
-// note writes a change that was made into the audit trail.
+// note writes a change into the audit trail.
 func (t *tx) note(r *budget.Record) error {
 	raw, err := account.EncodeRecord(r)
 	if err != nil {
@@ -41,7 +41,7 @@ func (t *tx) note(r *budget.Record) error {
 	return t.exec(sqlNoteChange, object[:], r.ID[:], t.now.UnixNano(), raw)
 }
 
-// change makes a change by statements that nothing refuses, unless it was made before.
+// change makes a change with statements that can't be refused, unless it was made before.
 func (s *Store) change(ctx context.Context, r budget.Record, make func(*tx) error) error {
 	if err := r.Change.Validate(); err != nil {
 		return err
@@ -66,10 +66,10 @@ func (s *Store) Revision(ctx context.Context) (n int64, err error) {
 	return n, err
 }
 
-// maxRecords is the most that one page of Changes holds.
+// maxRecords is the size of the largest page of Changes.
 const maxRecords = 10_000
 
-// Changes implements budget.Store. A limit out of range is moved into it.
+// Changes implements budget.Store. A limit out of range is replaced with the nearest valid one.
 func (s *Store) Changes(ctx context.Context, after int64, limit int) (all []budget.Record, err error) {
 	err = s.do(ctx, false, func(t *tx) error {
 		all = []budget.Record{}
@@ -121,7 +121,7 @@ func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Cha
 				return t.exec(sqlLatch, key[:], 0)
 			})
 			if errors.Is(err, budget.ErrSuperseded) {
-				superseded = err // the others are opened
+				superseded = err // the other latches are opened
 			} else if err != nil {
 				return err
 			}
@@ -174,7 +174,7 @@ func (s *Store) Revive(ctx context.Context, f budget.Flag, c budget.Change) erro
 	})
 }
 
-// Correct implements budget.Store. A tombstone is not found: nobody knows which accounts it would have touched.
+// Correct implements budget.Store. A tombstone is not found, because its accounts are not known.
 func (s *Store) Correct(ctx context.Context, c budget.Correction) (p budget.Posting, err error) {
 	if err := c.Validate(); err != nil {
 		return p, err

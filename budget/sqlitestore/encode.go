@@ -87,7 +87,7 @@ func decodeKeys(raw []byte) ([]budget.Key, error) {
 	return keys, nil
 }
 
-// encodeTimes keeps until when each threshold of an account has been reported.
+// encodeTimes encodes until when each threshold of an account is not reported again.
 func encodeTimes(times []int64) []byte {
 	out := make([]byte, 0, len(times)*8)
 	for _, n := range times {

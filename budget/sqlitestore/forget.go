@@ -9,20 +9,20 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// What is past the retention is forgotten by the steps that resolve reservations, a few rows each, so that a busy file does not
-// grow, and by Expire. All of it goes by one time that is kept in the file, judged: it follows the clock, but a single Expire moves
-// it on by no more than a part of the retention. A clock that jumps ahead and back therefore forgets nothing that still counts, or,
-// if it is wrong for long, leaves a time behind that tells what may be missing.
+// What is older than the retention is forgotten by the steps that resolve reservations, a few rows each, so that a busy file does not grow,
+// and by Expire. All of it goes by a time in the file, judged, which follows the clock, but advances by at most a part of the retention in
+// one Expire. So if the clock jumps ahead and back, nothing is forgotten that still counts; and if it is wrong for long, the time in the
+// file shows what may be missing.
 const (
-	forgetAlong = 2   // rows that a step forgets beside its own work
+	forgetAlong = 2   // rows that a step forgets besides its own work
 	forgetBatch = 200 // rows that an Expire forgets
 	judgeEvery  = time.Minute
 )
 
-// maxAdvance is how far one Expire moves the time on by which is forgotten.
+// maxAdvance is by how much one Expire advances judged.
 func (o *Options) maxAdvance() int64 { return max(int64(o.Retention)/8, int64(time.Hour)) }
 
-// advance moves the time on by which is forgotten.
+// advance advances judged.
 func (t *tx) advance() error {
 	s := t.store
 	if t.now.Before(s.pruneAt) && s.pruneAt.Sub(t.now) <= judgeEvery {
@@ -37,8 +37,7 @@ func (t *tx) advance() error {
 	return t.exec(sqlJudged, next)
 }
 
-// forget drops up to limit reservations and as many sums that are past the retention. What a reservation had posted stays told by
-// its buckets, as forgotten.
+// forget drops up to limit old reservations and as many old sums. What a reservation had posted stays in its buckets, as forgotten.
 func (t *tx) forget(limit int) error {
 	by := min(t.judged, t.now.UnixNano())
 	old := by - int64(t.store.opts.Retention)
@@ -72,7 +71,7 @@ func (t *tx) forget(limit int) error {
 	})
 }
 
-// forgetUsage drops up to limit rows of usage of days that are past, and flags that ended long ago.
+// forgetUsage drops up to limit rows of usage of old days, and flags that ended long ago.
 func (t *tx) forgetUsage(by int64, limit int) error {
 	if limit < forgetBatch {
 		return nil // Expire does
@@ -93,7 +92,7 @@ func (t *tx) forgetUsage(by int64, limit int) error {
 	})
 }
 
-// removing lets rows be removed without that being a loss, by the time that is told to have been reached.
+// removing removes rows without that counting as a loss, and stores the time up to which rows may be gone.
 func (t *tx) removing(reached int64, remove func() error) error {
 	if err := t.exec(sqlForgetting); err != nil {
 		return err
@@ -104,8 +103,7 @@ func (t *tx) removing(reached int64, remove func() error) error {
 	return t.exec(sqlForgot, reached)
 }
 
-// counts refuses a window of which sums may have been forgotten, because the clock went back behind the time by which is forgotten
-// by more than the retention.
+// counts refuses a window whose sums may have been forgotten, because the clock is behind judged by more than the retention.
 func (t *tx) counts(lines []budget.Line) error {
 	reached := t.reached - int64(t.store.opts.Retention)
 	if t.now.UnixNano() >= reached {

@@ -10,16 +10,16 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// A flag is filed under one of its dimensions, or under none if it has none: under the one that holds the fewest, so that a call
-// reads few flags that do not hold for it, however many there are.
+// A flag is stored under one of its dimensions (or under none if it has none): the one that has the fewest flags, so that a call reads few
+// flags that do not cover it, however many there are.
 
-// joinKilled reads the flags that are filed under any of so many dimensions, or under none.
+// joinKilled reads the flags that are stored under any of these dimensions, or under none.
 var joinKilled = joined{1, "SELECT dims, scope, reason, at, until, patterns FROM flag WHERE file IN (x'', x'2a', ", "?%[2]d", ", ", ")"}
 
-// underPatterns is where flags with patterns are filed: all of them together, which is why there may be only so many.
+// underPatterns is where flags with patterns are stored. All calls read them, which is why their number is bounded.
 var underPatterns = []byte("*")
 
-// flagKey names a flag by what it looks for, so that one with patterns is another one.
+// flagKey returns the key of a flag. One with patterns has another key than one without.
 func flagKey(f budget.Flag) []byte {
 	dims := encodeKeys(f.Scope.Dims())
 	if f.Patterns {
@@ -28,7 +28,7 @@ func flagKey(f budget.Flag) []byte {
 	return dims
 }
 
-// makeRoom forgets flags with patterns that have ended if there are too many for another one.
+// makeRoom drops ended flags with patterns if there is no room for another one.
 func (t *tx) makeRoom(key []byte) error {
 	var n int
 	if err := t.stmt(sqlPatterns).QueryRow(key).Scan(&n); err != nil || n < budget.MaxPatterns {
@@ -43,7 +43,7 @@ func (t *tx) makeRoom(key []byte) error {
 	return budget.ErrTooManyFlags
 }
 
-// dropEnded forgets flags that had ended by then; with patterns only those with them.
+// dropEnded drops flags that had ended by then; with patterns set only those with patterns.
 func (t *tx) dropEnded(by int64, patterns bool) error {
 	var ended bool
 	if err := t.stmt(sqlEnded).QueryRow(by, patterns).Scan(&ended); err != nil || !ended {
@@ -52,7 +52,7 @@ func (t *tx) dropEnded(by int64, patterns bool) error {
 	return t.removing(0, func() error { return t.exec(sqlDropEnded, by, patterns) })
 }
 
-// rarest returns the dimension under which the fewest flags are filed.
+// rarest returns the dimension under which the fewest flags are stored.
 func (t *tx) rarest(dims []budget.Key) (file []byte, err error) {
 	file = []byte{}
 	least := -1
@@ -68,7 +68,7 @@ func (t *tx) rarest(dims []budget.Key) (file []byte, err error) {
 	return file, nil
 }
 
-// killed returns the first flag that holds for a reservation.
+// killed returns the first flag that covers a reservation.
 func (t *tx) killed(r *budget.Reservation) (found *budget.Kill, err error) {
 	look := r.Dims
 	holds := func(k *budget.Kill, of []budget.Key) bool {
@@ -81,7 +81,7 @@ func (t *tx) killed(r *budget.Reservation) (found *budget.Kill, err error) {
 		return !slices.ContainsFunc(of, func(d budget.Key) bool { return !slices.Contains(r.Dims, d) })
 	}
 	if len(look) == 0 {
-		look = []budget.Key{{}} // no flag is filed there
+		look = []budget.Key{{}} // no flag is stored there
 	}
 	err = together(look, func(_ int, part []budget.Key) error {
 		if found != nil {
@@ -108,7 +108,7 @@ func (t *tx) killed(r *budget.Reservation) (found *budget.Kill, err error) {
 	return found, err
 }
 
-// eachKill calls each for every kill flag of the rows, with the keys of the dimensions that it holds for, and closes the rows.
+// eachKill calls each for every kill flag of the rows, with the keys of its dimensions, and closes the rows.
 func eachKill(rows *sql.Rows, each func(budget.Kill, []budget.Key)) error {
 	defer rows.Close()
 	for rows.Next() {

@@ -15,40 +15,41 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// The lines of a step are read and booked together, because a statement costs about as much as what it does. The statements
-// depend on how many lines there are, so they are prepared when they are needed first.
+// The lines of a step are read and booked with one statement, because the overhead of a statement is as large as its work. The statements
+// depend on the number of lines, so they are prepared on first use.
 
 // maxTogether bounds the lines of one statement; more take several.
 const maxTogether = 16
 
-// joined is a statement made of one term per line, whose %[1]d is the line's number and whose others number its parameters.
+// joined is a statement with one term for each line, in which %[1]d is the line's number and the other verbs number its parameters.
 type joined struct {
-	params                       int // of one line
+	params                       int // for each line
 	before, term, between, after string
 }
 
 var (
-	// joinStates reads, for (key, since), what is known of an account and then its buckets.
+	// joinStates reads, for (key, since), the row of an account and then its buckets.
 	joinStates = joined{2, "", `SELECT %[1]d, 0, coalesce(override_max, -1), coalesce(override_until, 0), latched_until, fired, name IS NOT NULL FROM account WHERE key = ?%[2]d` +
 		` UNION ALL SELECT %[1]d, 1, start, settled, pending, NULL, 0 FROM bucket WHERE account = ?%[2]d AND start >= ?%[3]d`, " UNION ALL ", ""}
-	// joinLook is joinStates with one parameter more, an id, and tells besides whether there is a reservation of it, and any kill flag.
+	// joinLook is joinStates with another parameter, an id. It also returns whether there is a reservation with it, and whether there is any
+	// kill flag.
 	joinLook = joined{2, "", joinStates.term, " UNION ALL ", " UNION ALL SELECT -1, EXISTS (SELECT 1 FROM reservation WHERE id = ?), EXISTS (SELECT 1 FROM flag), 0, 0, NULL, 0"}
-	// joinSettled reads, for (key, start), what is settled in a bucket.
+	// joinSettled reads, for (key, start), the settled sum of a bucket.
 	joinSettled = joined{2, "", "SELECT %[1]d, settled FROM bucket WHERE account = ?%[2]d AND start = ?%[3]d", " UNION ALL ", ""}
-	// joinBook adds, for (key, start, end, settled, pending), to buckets, which it makes if need be.
+	// joinBook adds, for (key, start, end, settled, pending), to buckets, and makes missing ones.
 	joinBook = joined{
 		5, `INSERT INTO bucket (account, start, "end", settled, pending) VALUES `, "(?%[2]d, ?%[3]d, ?%[4]d, ?%[5]d, ?%[6]d)", ", ",
 		" ON CONFLICT DO UPDATE SET settled = settled + excluded.settled, pending = pending + excluded.pending",
 	}
-	// joinUnbook adds to settled and takes from pending, for (key, start, settled, pending), in buckets that there are. An
-	// upsert would not do: SQLite checks the row that it would insert.
+	// joinUnbook adds to settled and subtracts from pending, for (key, start, settled, pending), in existing buckets. An upsert would not
+	// work: SQLite checks the row that it would insert.
 	joinUnbook = joined{
 		4, "WITH line(account, start, settled, pending) AS (VALUES ", "(?%[2]d, ?%[3]d, ?%[4]d, ?%[5]d)", ", ",
 		") UPDATE bucket SET settled = bucket.settled + line.settled, pending = bucket.pending - line.pending FROM line WHERE bucket.account = line.account AND bucket.start = line.start",
 	}
 )
 
-// text is the statement for n lines.
+// text returns the statement for n lines.
 func (j *joined) text(n int) string {
 	terms := make([]string, n)
 	for i := range terms {
@@ -61,7 +62,7 @@ func (j *joined) text(n int) string {
 	return j.before + strings.Join(terms, j.between) + j.after
 }
 
-// joined returns the statement for n lines, prepared the first time.
+// joined returns the statement for n lines, and prepares it on first use.
 func (t *tx) joined(j *joined, n int) (*sql.Stmt, error) {
 	key := joinedKey{j, n}
 	if s := t.store.joined[key]; s != nil {
@@ -79,7 +80,7 @@ type joinedKey struct {
 	lines     int
 }
 
-// together calls fn with the lines in parts that one statement can take, and the number of each part's first line.
+// together calls fn with the lines in parts that fit into one statement, and the number of each part's first line.
 func together[T any](lines []T, fn func(first int, part []T) error) error {
 	for first := 0; first < len(lines); first += maxTogether {
 		if err := fn(first, lines[first:min(first+maxTogether, len(lines))]); err != nil {
@@ -89,26 +90,26 @@ func together[T any](lines []T, fn func(first int, part []T) error) error {
 	return nil
 }
 
-// state is where an account stands, and what is needed to say when that changes.
+// state is the balance of an account, and what is needed to say when it changes.
 type state struct {
 	budget.Balance
 	buckets      []budget.Bucket
-	overflow     bool // the sums themselves leave the range of int64
+	overflow     bool // the sums leave the range of int64
 	latchedUntil int64
-	fired        []int64 // until when each threshold has been reported
-	named        bool    // the account is known by its name
+	fired        []int64 // until when each threshold is not reported again
+	named        bool    // the account has a name
 }
 
-// states reads where the accounts of these lines stand now.
+// states reads the present balances of the lines' accounts.
 func (t *tx) states(lines []budget.Line) ([]state, error) {
 	all, _, err := t.look(lines, nil)
 	return all, err
 }
 
-// sight is what else there is when a reservation is looked at.
+// sight says whether there are further rows to read for a reservation.
 type sight struct{ entry, kill bool }
 
-// look reads where the accounts of these lines stand now and, with an id, whether there is a reservation of it and a kill flag.
+// look reads the present balances of the lines' accounts and, with an id, whether there is a reservation with it and any kill flag.
 func (t *tx) look(lines []budget.Line, id *budget.ID) ([]state, sight, error) {
 	all := make([]state, len(lines))
 	var seen sight
@@ -155,14 +156,14 @@ func (t *tx) scanStates(rows *sql.Rows, all []state, seen *sight) error {
 			continue
 		}
 		s := &all[line]
-		if isBucket != 0 { // start, settled, pending
+		if isBucket != 0 { // columns: start, settled, pending
 			s.Settled, s.overflow = add(s.Settled, b, s.overflow)
 			s.Pending, s.overflow = add(s.Pending, c, s.overflow)
 			s.buckets = append(s.buckets, budget.Bucket{Start: a, Used: b + c})
 			continue
 		}
 		s.named = named
-		now := t.now.UnixNano() // of an override its Max and its end, and the latch
+		now := t.now.UnixNano() // columns: an override's Max and its end, and the latch
 		if a >= 0 && now < b {
 			s.Max = a
 		}
@@ -174,7 +175,7 @@ func (t *tx) scanStates(rows *sql.Rows, all []state, seen *sight) error {
 	return rows.Err()
 }
 
-// wait returns how long it takes until excess has left the window and the latch is open; 0 when time alone never helps.
+// wait returns how long it takes until excess has left the window and the latch is open; 0 if waiting never helps.
 func (s *state) wait(w budget.Window, now time.Time, excess int64) time.Duration {
 	var d time.Duration
 	if excess > 0 {
@@ -192,7 +193,7 @@ func (s *state) wait(w budget.Window, now time.Time, excess int64) time.Duration
 	}
 }
 
-// bookings places lines at the present moment.
+// bookings returns where lines are booked at the present moment.
 func (t *tx) bookings(lines []budget.Line) []booking {
 	bookings := make([]booking, len(lines))
 	for i := range lines {
@@ -202,7 +203,7 @@ func (t *tx) bookings(lines []budget.Line) []booking {
 	return bookings
 }
 
-// write executes a statement for the values of each booking, and returns how many rows it has written.
+// write executes a statement with the values of each booking, and returns how many rows it has written.
 func (t *tx) write(j *joined, bookings []booking, values func(*booking) []any) (written int64, err error) {
 	err = together(bookings, func(_ int, part []booking) error {
 		stmt, err := t.joined(j, len(part))
@@ -224,7 +225,7 @@ func (t *tx) write(j *joined, bookings []booking, values func(*booking) []any) (
 	return written, err
 }
 
-// book adds to the sums of buckets, and makes those that there are not.
+// book adds to the sums of buckets, and makes missing ones.
 func (t *tx) book(bookings []booking, settled, pending *budget.Charge) error {
 	_, err := t.write(&joinBook, bookings, func(b *booking) []any {
 		return []any{b.account[:], b.start, b.end, settled[b.unit], pending[b.unit]}
@@ -232,8 +233,8 @@ func (t *tx) book(bookings []booking, settled, pending *budget.Charge) error {
 	return err
 }
 
-// post adds actual - before to settled and takes pending out, and puts actual in the place of what the entry has added to rows of usage.
-// It finds out first whether a sum would overflow.
+// post adds actual - before to settled, subtracts pending from pending, and replaces what the entry has added to rows of usage with actual.
+// It checks first whether a sum would overflow.
 func (t *tx) post(e *entry, actual, before, pending budget.Charge, shares []budget.Share, correction bool) error {
 	bookings := e.bookings
 	var more budget.Charge
@@ -246,7 +247,7 @@ func (t *tx) post(e *entry, actual, before, pending budget.Charge, shares []budg
 	}
 	if next, values, err := e.divide(actual, shares, correction); err != nil {
 		return err
-	} else if err := t.charge(e, next, values); err != nil { // from here on nothing refuses
+	} else if err := t.charge(e, next, values); err != nil { // from here on nothing can be refused
 		return err
 	}
 	var known, unknown []booking
@@ -255,8 +256,8 @@ func (t *tx) post(e *entry, actual, before, pending budget.Charge, shares []budg
 		case there[i]:
 			known = append(known, b)
 		case more[b.unit] > 0:
-			unknown = append(unknown, b) // an orphan
-		default: // a refund to a bucket that is past the retention: nobody counts it any more
+			unknown = append(unknown, b) // an orphan needs a new bucket
+		default: // the bucket of a refund is gone: it was older than the retention and counts no more
 		}
 	}
 	if err := t.unbook(known, &more, &pending); err != nil {
@@ -265,7 +266,7 @@ func (t *tx) post(e *entry, actual, before, pending budget.Charge, shares []budg
 	return t.book(unknown, &more, new(budget.Charge))
 }
 
-// there tells which buckets there are, or budget.ErrOverflow if one can't take more on what is settled.
+// there returns which buckets exist, or budget.ErrOverflow if the settled sum of one would overflow.
 func (t *tx) there(bookings []booking, more *budget.Charge) ([]bool, error) {
 	there := make([]bool, len(bookings))
 	err := together(bookings, func(first int, part []booking) error {
@@ -298,7 +299,7 @@ func (t *tx) there(bookings []booking, more *budget.Charge) ([]bool, error) {
 	return there, err
 }
 
-// unbook takes from pending and adds to settled in buckets that there are.
+// unbook subtracts from pending and adds to settled in existing buckets.
 func (t *tx) unbook(bookings []booking, settled, pending *budget.Charge) error {
 	n, err := t.write(&joinUnbook, bookings, func(b *booking) []any {
 		return []any{b.account[:], b.start, settled[b.unit], pending[b.unit]}
@@ -309,7 +310,7 @@ func (t *tx) unbook(bookings []booking, settled, pending *budget.Charge) error {
 	return err
 }
 
-// add sums, and remembers whether a sum left the range of int64.
+// add adds, and keeps track of whether a sum has left the range of int64.
 func add(a, b int64, overflowed bool) (int64, bool) {
 	c := a + b
 	return c, overflowed || b != 0 && (c > a) != (b > 0)

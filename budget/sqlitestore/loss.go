@@ -13,7 +13,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// meta is the only row of its table.
+// meta is the only row of the table meta.
 type meta struct {
 	epoch    []byte
 	sequence int64
@@ -23,18 +23,18 @@ type meta struct {
 	reached  int64
 }
 
-// scan reads the row by one of the statements that return it.
+// scan reads the row from a statement that returns it.
 func (m *meta) scan(stmt *sql.Stmt) error {
 	return stmt.QueryRow().Scan(&m.epoch, &m.sequence, &m.accepted, &m.lost, &m.judged, &m.reached)
 }
 
-// adopt takes what is in the file for the ledger that this process knows.
+// adopt makes what is in the file the ledger that this process knows.
 func (s *Store) adopt(file os.FileInfo, m *meta) {
 	s.file, s.epoch, s.sequence, s.accepted, s.lost = file, m.epoch, m.sequence, m.accepted, false
 }
 
-// remember compares the file with what this process knows of it: the same file, the same epoch, and a sequence that
-// never goes back. Anything else is a ledger that lost its memory.
+// remember compares the file with what this process knows of it: it must be the same file with the same epoch, and its sequence must not
+// have gone back. Otherwise the ledger has lost data.
 func (t *tx) remember(write bool) error {
 	s := t.store
 	if now, err := os.Stat(s.path); err != nil || !os.SameFile(now, s.file) {
@@ -60,10 +60,10 @@ func (t *tx) remember(write bool) error {
 	return nil
 }
 
-// lookEvery is how often a process that found a loss out looks whether somebody has accepted it.
+// lookEvery bounds how often a process that has found a loss checks whether it was accepted.
 const lookEvery = 100 * time.Millisecond
 
-// recover refuses as long as nobody has accepted a loss that this process found out. The caller is the runner.
+// recover returns an error until an operator has accepted a loss that this process has found. The caller is the runner.
 func (s *Store) recover() error {
 	if !s.lost {
 		return nil
@@ -80,15 +80,15 @@ func (s *Store) recover() error {
 	return errMemory
 }
 
-// reopen connects to the file that is there now. The caller is the runner.
+// reopen connects to the file that exists now. The caller is the runner.
 func (s *Store) reopen() error {
 	create := s.opts.Create
-	s.opts.Create = false // a ledger that is gone is not made again by a process that knew it
+	s.opts.Create = false // a process that has known a ledger must not make a new one if that is gone
 	defer func() { s.opts.Create = create }()
 	return s.open(context.Background())
 }
 
-// AcceptLoss implements budget.Store. It goes on with the file that is there now.
+// AcceptLoss implements budget.Store. It continues with the file that exists now.
 func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
 	if err := c.Validate(); err != nil {
 		return err

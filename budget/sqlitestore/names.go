@@ -9,10 +9,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// maxPage is the most that one page of entries, accounts or periods holds.
+// maxPage is the size of the largest page of entries, accounts or periods.
 const maxPage = 10_000
 
-// name makes the accounts of lines known by their names, unless they are. States may be nil.
+// name stores the names of the lines' accounts if they have none. States may be nil.
 func (t *tx) name(lines []budget.Line, states []state) error {
 	for i := range lines {
 		if states != nil && states[i].named {
@@ -25,7 +25,7 @@ func (t *tx) name(lines []budget.Line, states []state) error {
 	return nil
 }
 
-// Entries implements budget.Store. A Max out of range is moved into it.
+// Entries implements budget.Store. A Max out of range is replaced with the nearest valid one.
 func (s *Store) Entries(ctx context.Context, q budget.Query) (all []budget.Entry, err error) {
 	limit := max(1, min(q.Max, maxPage))
 	err = s.do(ctx, false, func(t *tx) error {
@@ -53,7 +53,7 @@ func (s *Store) Entries(ctx context.Context, q budget.Query) (all []budget.Entry
 	return all, err
 }
 
-// candidates reads entries after an id among which are all that a query selects.
+// candidates reads entries after an id, among which are all that a query selects.
 func (t *tx) candidates(q *budget.Query, after budget.ID, limit int) ([]*entry, error) {
 	if q.Reference != "" {
 		return t.entries(sqlReferred, []byte(q.Reference), after[:], limit)
@@ -68,7 +68,7 @@ func (t *tx) candidates(q *budget.Query, after budget.ID, limit int) ([]*entry, 
 	return t.entries(sqlEntries, after[:], q.State, q.Estimated, limit, since, until)
 }
 
-// public is an entry as it is told.
+// public returns the entry for callers of Entries.
 func (e *entry) public() (budget.Entry, error) {
 	c, _, err := account.DecodeCall(e.whose)
 	if err != nil {
@@ -91,7 +91,7 @@ func (e *entry) public() (budget.Entry, error) {
 	return out, nil
 }
 
-// Accounts implements budget.Store. A limit out of range is moved into it.
+// Accounts implements budget.Store. A limit out of range is replaced with the nearest valid one.
 func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) (all []budget.Account, err error) {
 	err = s.do(ctx, false, func(t *tx) error {
 		all = []budget.Account{}
@@ -127,7 +127,7 @@ func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) (all 
 	return all, err
 }
 
-// Periods implements budget.Store. A limit out of range is moved into it.
+// Periods implements budget.Store. A limit out of range is replaced with the nearest valid one.
 func (s *Store) Periods(ctx context.Context, key budget.Key, after time.Time, limit int) (all []budget.Period, err error) {
 	since := int64(math.MinInt64)
 	if !after.IsZero() {

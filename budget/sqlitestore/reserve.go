@@ -26,7 +26,7 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Dec
 }
 
 func (t *tx) reserve(r budget.Reservation) (budget.Decision, error) {
-	seen := sight{true, true} // without lines, both are looked for
+	seen := sight{true, true} // without lines nothing was read, so both may exist
 	var states []state
 	var err error
 	if len(r.Lines) > 0 {
@@ -77,7 +77,7 @@ func (t *tx) reserve(r budget.Reservation) (budget.Decision, error) {
 	return d, nil
 }
 
-// conflict reports why an id that is known can't be reserved again.
+// conflict reports why a known id can't be reserved again.
 func (e *entry) conflict(r budget.Reservation) error {
 	if e.state != budget.Pending {
 		return budget.ErrResolved
@@ -89,7 +89,7 @@ func (e *entry) conflict(r budget.Reservation) error {
 	return nil
 }
 
-// check finds the lines without room, those that refuse and those that are observe-only apart. It writes nothing but latches.
+// check finds the lines without room: those that refuse, and separately the observe-only ones. It writes nothing but latches.
 func (t *tx) check(r budget.Reservation, states []state) (d budget.Decision, err error) {
 	for i := range r.Lines {
 		line, state := &r.Lines[i], &states[i]
@@ -113,7 +113,7 @@ func (t *tx) check(r budget.Reservation, states []state) (d budget.Decision, err
 	return d, t.latch(&d, &r)
 }
 
-// latch closes the accounts of the lines without room that ask for it, and leaves out of a refusal what is only observed.
+// latch closes the latches of the lines without room, and removes observe-only lines from a refusal.
 func (t *tx) latch(d *budget.Decision, r *budget.Reservation) error {
 	full := d.Denied
 	if len(full) == 0 {
@@ -133,8 +133,8 @@ func (t *tx) latch(d *budget.Decision, r *budget.Reservation) error {
 	return nil
 }
 
-// passed is when a window that refused, or reported, at the given moment is over: the end of a calendar window, one
-// length later for a rolling one.
+// passed returns when a window ends in which a line refused, or reported, at the given moment: the end of a calendar window, one length
+// later for a rolling one.
 func passed(span budget.Span, now int64) int64 {
 	if span.Start == span.Since {
 		return span.End

@@ -8,10 +8,11 @@ import (
 	"fmt"
 )
 
-// schemaVersion is kept in PRAGMA user_version.
+// schemaVersion is stored in PRAGMA user_version.
 const schemaVersion = 4
 
-// schemas[i] leads from version i of the schema to the next. It is all STRICT: SQLite would otherwise turn an integer that overflows into a float. Sums are guarded by CHECK.
+// schemas[i] turns version i of the schema into the next one. All tables are STRICT: otherwise SQLite would turn an integer that overflows
+// into a float. Sums have a CHECK.
 var schemas = [schemaVersion]string{`
 CREATE TABLE meta (
 	one      INTEGER PRIMARY KEY CHECK (one = 1),
@@ -120,7 +121,7 @@ func guarded(tables ...string) (sql string) {
 	return sql
 }
 
-// migrate makes the tables, if that may be, or brings them up to date, unless another process has.
+// migrate makes the tables, if that is allowed, or migrates them, unless another process has done so.
 func migrate(ctx context.Context, conn *sql.Conn, create bool, now int64) error {
 	var version int
 	if err := conn.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
@@ -159,7 +160,7 @@ func migrate(ctx context.Context, conn *sql.Conn, create bool, now int64) error 
 	return err
 }
 
-// vacant refuses a file that holds tables of something else.
+// vacant refuses a file with tables of another program.
 func vacant(ctx context.Context, conn *sql.Conn) error {
 	var tables int
 	if err := conn.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_master").Scan(&tables); err != nil {
@@ -171,7 +172,7 @@ func vacant(ctx context.Context, conn *sql.Conn) error {
 	return nil
 }
 
-// The statements of the steps, prepared once.
+// The statements of the steps, each prepared once.
 const (
 	sqlSequence    = `UPDATE meta SET sequence = sequence + 1 WHERE one = 1 RETURNING epoch, sequence, accepted, lost, judged, reached`
 	sqlSequenceNow = `SELECT epoch, sequence, accepted, lost, judged, reached FROM meta WHERE one = 1`

@@ -11,7 +11,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// entry is one reservation. A tombstone has no bookings and no time to expire.
+// entry is one reservation. A tombstone has no bookings and no expiry.
 type entry struct {
 	id                                budget.ID
 	owner                             budget.Key
@@ -27,7 +27,7 @@ type entry struct {
 // reservedTime is when it was reserved.
 func (e *entry) reservedTime() time.Time { return time.Unix(0, e.reservedAt) }
 
-// tombstone reports whether the entry was voided before it was made, so that nobody knows where it would have been booked.
+// tombstone reports whether the entry was voided before it was made, so that its accounts are not known.
 func (e *entry) tombstone() bool { return e.state == budget.Voided && e.expiresAt == 0 }
 
 // entry reads a reservation; nil if there is none.
@@ -61,7 +61,7 @@ func scanEntry(scan func(...any) error, first ...any) (*entry, error) {
 	return e, errors.Join(errs[:]...)
 }
 
-// refer notes what a settlement says of an entry.
+// refer stores the call and the reference of a settlement in an entry.
 func (e *entry) refer(st *budget.Settlement) {
 	if st.Call != nil {
 		e.whose = account.EncodeCall(st.Call, "")
@@ -71,7 +71,7 @@ func (e *entry) refer(st *budget.Settlement) {
 	}
 }
 
-// blob is bytes that are never null.
+// blob returns bytes that are not nil, because nil would become null.
 func blob(raw []byte) []byte {
 	if raw == nil {
 		return []byte{}
@@ -84,7 +84,7 @@ func (t *tx) insert(e *entry) error {
 		encodeBookings(e.bookings), e.reservedAt, e.resolvedAt, e.expiresAt, blob(e.whose), blob(e.reference), account.EncodeUses(e.uses))
 }
 
-// resolve gives an entry its new state.
+// resolve writes an entry's new state.
 func (t *tx) resolve(e *entry, state budget.State, actual budget.Charge, estimated bool) error {
 	e.state, e.actual, e.estimated, e.resolvedAt = state, actual, estimated, t.now.UnixNano()
 	if err := t.exec(sqlUpdate, e.state, e.estimated, e.orphan, encodeCharge(e.actual), encodeBookings(e.bookings), e.resolvedAt, blob(e.whose), blob(e.reference), account.EncodeUses(e.uses), e.id[:]); err != nil {
@@ -137,7 +137,7 @@ func (t *tx) settle(st budget.Settlement) (budget.Posting, error) {
 	return p, err
 }
 
-// postOrphan posts spend that was never set aside, or whose reservation was voided.
+// postOrphan posts spend that was never reserved, or whose reservation was voided.
 func (t *tx) postOrphan(e *entry, st budget.Settlement) (p budget.Posting, err error) {
 	bookings := t.bookings(st.Lines)
 	if e != nil {

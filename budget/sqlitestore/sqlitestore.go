@@ -15,12 +15,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver: pure Go, so that nothing but Go is needed to build
+	_ "modernc.org/sqlite" // the driver is pure Go, so that building needs no C compiler
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// Synchronous is how hard a commit is pushed to the disk.
+// Synchronous says how safely a commit is written to the disk.
 type Synchronous string
 
 // The levels that keep the file consistent.
@@ -29,7 +29,7 @@ const (
 	Normal Synchronous = "NORMAL" // acknowledged steps survive a killed process; a power loss can take the last ones
 )
 
-// DefaultRetention is how long resolved reservations are remembered: past the invoice of their month.
+// DefaultRetention is how long resolved reservations are remembered: until the invoice of their month has come.
 const DefaultRetention = 35 * 24 * time.Hour
 
 // DefaultBusyTimeout is how long a step waits for the processes that share the file, unless its context ends first.
@@ -41,14 +41,14 @@ type Options struct {
 	// file that was deleted looks just like one that never was. Set it for the first start: a program that always sets it spends its
 	// limits a second time when the file is gone.
 	Create bool
-	// Clock is the store's time. All processes that share the file need the same clock. Nil is time.Now.
+	// Clock is the store's clock. All processes that share the file need the same one. Nil is time.Now.
 	Clock func() time.Time
 	// Synchronous is Full unless set.
 	Synchronous Synchronous
 	// Retention is how long resolved reservations are remembered, for replays and corrections, and how long windows that have
 	// passed are kept. Zero or less is DefaultRetention.
 	Retention time.Duration
-	// UsageRows is how many rows of usage are kept of one day; what would need more is added to one row. Zero or less is
+	// UsageRows is how many rows of usage are kept for one day; usage that would need more is added to budget.OtherUsage. Zero or less is
 	// budget.DefaultUsageRows.
 	UsageRows int
 	// BusyTimeout bounds the wait for other processes. Zero is DefaultBusyTimeout.
@@ -59,12 +59,12 @@ type Options struct {
 type Store struct {
 	opts  Options
 	path  string
-	file  os.FileInfo // of the file that was opened: another one under the same path is another ledger
+	file  os.FileInfo // of the opened file: another file at the same path is another ledger
 	db    *sql.DB
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt
 	queue queue
-	more  atomic.Bool // the last Expire charged as many as it might, so that the next one need not look first
+	more  atomic.Bool // the last Expire charged as many as it was allowed, so that there are probably more
 
 	// Owned by the queue's runner.
 	epoch    []byte

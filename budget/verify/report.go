@@ -8,20 +8,20 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// Kind is what of a ledger differs.
+// Kind says which figure of a ledger is wrong.
 type Kind string
 
 // The kinds of differences.
 const (
-	Settled Kind = "settled" // what is settled in a period of an account
-	Pending Kind = "pending" // what is pending there
-	Missing Kind = "missing" // a period in which entries are booked is not there
-	Account Kind = "account" // an entry is booked in an account that is not known, or not its own
-	State   Kind = "state"   // an entry's state is not what its amounts and times say
-	Usage   Kind = "usage"   // what usage tells of a UTC day
+	Settled Kind = "settled" // the settled sum of an account's period
+	Pending Kind = "pending" // the pending sum of an account's period
+	Missing Kind = "missing" // a period does not exist although entries are booked in it
+	Account Kind = "account" // an entry is booked in an account that is unknown, or not its own
+	State   Kind = "state"   // an entry's state contradicts its amounts and times
+	Usage   Kind = "usage"   // the usage of a UTC day
 )
 
-// Difference is a figure that is not what it has to be.
+// Difference is a figure that is not what it should be.
 type Difference struct {
 	Kind    Kind
 	Limit   string

@@ -2,10 +2,10 @@ package catalog
 
 import "strings"
 
-// Answered returns the model that an answer names, in the spelling of the service or of the model's maker, and its price
-// from a region: "us.amazon.nova-pro-v1:0", "claude-sonnet-4-5-20250929", "gpt-oss-120b". A provider, a version, a date
-// and a geography may be left out or added. A name that several models fit has the dearest rate of them in each class. It
-// returns false for a name that no model fits, and for models that Resolve refuses.
+// Answered returns the model that an answer names, as the service or the model's maker writes it, and its price from a region:
+// "us.amazon.nova-pro-v1:0", "claude-sonnet-4-5-20250929", "gpt-oss-120b". A provider, a version, a date and a geography may be missing or
+// added. If a name fits several models, it has the highest of their rates in each class. It returns false for a name that fits no model, and
+// for models that Resolve refuses.
 //
 // It is safe for concurrent use, and does not allocate for a name and region that it found before.
 func (c *Catalog) Answered(name, region string) (*Resolved, bool) {
@@ -13,7 +13,7 @@ func (c *Catalog) Answered(name, region string) (*Resolved, bool) {
 		return r, true
 	}
 	profile, models := c.means(name)
-	var dearest *Resolved
+	var highest *Resolved
 	for _, f := range models {
 		if f.model.Unpriced || !f.model.metered() {
 			continue
@@ -21,17 +21,17 @@ func (c *Catalog) Answered(name, region string) (*Resolved, bool) {
 		if f.profile == "" {
 			f.profile = profile
 		}
-		dearest = dearerOf(dearest, c.priced(f, region))
+		highest = higherOf(highest, c.priced(f, region))
 	}
-	if dearest == nil {
+	if highest == nil {
 		return nil, false
 	}
-	c.told.put(name, region, dearest)
-	return dearest, true
+	c.told.put(name, region, highest)
+	return highest, true
 }
 
-// SameModel reports whether a name, in any spelling that Answered knows, can mean the model that was asked for. Another
-// model that the name fits more exactly rules it out. It does not allocate for a name that it found to be the same before.
+// SameModel reports whether a name, in any form that Answered knows, can mean the model that was asked for. It can't if the name fits
+// another model more exactly. It does not allocate for a name for which it has returned true before.
 func (c *Catalog) SameModel(asked *Resolved, name string) bool {
 	if name == asked.ModelID || c.same.get(name, asked.ModelID) != nil {
 		return true
@@ -59,9 +59,9 @@ func (c *Catalog) sameModel(asked *Resolved, name string) bool {
 	return false
 }
 
-// FoundationID returns the foundation-model id of any form that ModelId takes, for models without a price, too. For an
-// unknown model it is the id without its geography, and for an ARN that hides its model the ARN itself: what globs over
-// model ids are compared with. An id that cannot be one is returned as it is.
+// FoundationID returns the foundation-model id of any form that ModelId takes, also for models without a price; globs over model ids are
+// compared with it. For an unknown model it is the id without its geography, and for an ARN that does not show its model the ARN itself. An
+// invalid id is returned unchanged.
 func (c *Catalog) FoundationID(modelID string) string {
 	if f, reason := c.find(modelID, true); reason == "" {
 		return f.model.ID
@@ -83,7 +83,7 @@ func (c *Catalog) FoundationID(modelID string) string {
 	return id
 }
 
-// means returns what a name can mean, and the geography that it is spelled with.
+// means returns the models that a name can mean, and the geography in the name.
 func (c *Catalog) means(name string) (profile string, models []found) {
 	if f, reason := c.find(name, true); reason == "" {
 		return f.profile, []found{f}
@@ -98,7 +98,7 @@ func (c *Catalog) means(name string) (profile string, models []found) {
 	return profile, models
 }
 
-// spelled splits a name in no exact form into its geography and the rest. It returns false for what cannot name a model.
+// spelled splits a name that is no exact id into its geography and the rest. It returns false for a text that can't name a model.
 func spelled(name string) (profile, rest string, ok bool) {
 	id, problem := normalID(name)
 	if problem != "" {
@@ -117,8 +117,8 @@ func spelled(name string) (profile, rest string, ok bool) {
 	return "", id, true
 }
 
-// dearerOf returns the dearer of two, with the higher rate of each in every class.
-func dearerOf(a, b *Resolved) *Resolved {
+// higherOf combines two models with the higher rate of each class.
+func higherOf(a, b *Resolved) *Resolved {
 	if a == nil {
 		return b
 	}
@@ -127,7 +127,7 @@ func dearerOf(a, b *Resolved) *Resolved {
 		a, b = b, a
 	}
 	merged := *a
-	q := a.quote().dearer(b.quote())
+	q := a.quote().higher(b.quote())
 	merged.Price, merged.LatencyOptimized, merged.Fees, merged.Media, merged.tiers = q.price, q.latency, q.fees, q.media, q.tiers
 	merged.Assumed = q.assumed
 	return &merged

@@ -10,40 +10,39 @@ import (
 	"sync"
 )
 
-// embedded is the table of models that the library ships with. The file is the source of truth: edit it, its date and its
-// list of sources, and run `make prices`, which checks it and puts it in its order.
+// embedded is the table of models that is compiled into the library. It is edited by hand, with its date and its list of sources; then `make
+// prices` checks it and sorts it.
 //
 //go:embed models.json
 var embedded string
 
 // parseEmbedded reads the embedded table once.
 var parseEmbedded = sync.OnceValues(func() (*Catalog, error) {
-	file, err := decodeFile([]byte(embedded)) // a test holds it against what readFile checks besides
+	file, err := decodeFile([]byte(embedded)) // a test checks the rest of what readFile checks
 	if err != nil {
 		return nil, err
 	}
 	return build(parts{date: file.date}, file.models)
 })
 
-// Catalog is a set of models, and of ids that stand for them. It is immutable and safe for concurrent use. The zero value
-// knows no model.
+// Catalog is a set of models, and of ids that are mapped to them. It is immutable and safe for concurrent use. The zero value has no models.
 type Catalog struct {
 	date   string
 	models []*Model          // by ID
 	byID   map[string]*Model // by ID and alias
 	mapped map[string]string // opaque id to the id of a model or profile
 	off    map[string]int64  // glob over model ids to thousandths off the list price
-	tiers  tierTable         // the dearest factors of any model
-	recent recent            // what Resolve found
-	told   recent            // what Answered found
-	same   recent            // what SameModel found to be the same, by name and by model id in place of a region
+	tiers  tierTable         // the highest factors of any model
+	recent recent            // results of Resolve
+	told   recent            // results of Answered
+	same   recent            // positive results of SameModel, by name and by model id in place of a region
 
 	spell sync.Once
 	named spellings // by the ways to write a model's name; guarded by spell
 }
 
-// Default returns the models that the library ships with. The same catalog is returned every time. Should the embedded
-// table be broken, which the tests rule out, it knows no model, and so every call is refused.
+// Default returns the models that are compiled into the library, in the same catalog every time. If the embedded table were invalid, which
+// tests rule out, it would have no models, and every call would be refused.
 func Default() *Catalog {
 	c, err := parseEmbedded()
 	if err != nil {
@@ -52,10 +51,10 @@ func Default() *Catalog {
 	return c
 }
 
-// Date returns the day up to which the facts of the embedded table hold, as "2006-01-02". Empty for an empty catalog.
+// Date returns the day, as "2006-01-02", at which the facts of the embedded table were last checked. Empty for an empty catalog.
 func (c *Catalog) Date() string { return c.date }
 
-// Models returns every model, ordered by id. Each is a copy: changing it changes no catalog.
+// Models returns every model, ordered by id. Each is a copy.
 func (c *Catalog) Models() iter.Seq[Model] {
 	return func(yield func(Model) bool) {
 		for _, m := range c.models {
@@ -66,8 +65,8 @@ func (c *Catalog) Models() iter.Seq[Model] {
 	}
 }
 
-// Model returns a copy of the model with the given id or alias, without a geography: what With takes to change a price and
-// keep the rest.
+// Model returns a copy of the model with the given id or alias, without a geography. Change it and pass it to With to change a part of a
+// model.
 func (c *Catalog) Model(id string) (Model, bool) {
 	m, ok := c.byID[id]
 	if !ok {
@@ -76,10 +75,9 @@ func (c *Catalog) Model(id string) (Model, bool) {
 	return m.clone(), true
 }
 
-// With returns a catalog in which models are added, each in place of the one with the same ID if there is one: nothing of
-// the old one is kept, aliases and cache rules included; start from Model to change a part. It refuses
-// invalid models, two models with one id, and a catalog whose mappings would lose their model; the errors are joined, and
-// each is a *ModelError. The receiver is unchanged, and the models are copied.
+// With returns a catalog with added models. A model with the ID of an existing one replaces it completely, aliases and cache rules included;
+// start from Model to change a part. It refuses invalid models, two models with one id, and a catalog whose mappings would lose their model;
+// the errors are joined, and each is a *ModelError. The receiver is unchanged, and the models are copied.
 func (c *Catalog) With(models ...Model) (*Catalog, error) {
 	if err := duplicates(models); err != nil {
 		return nil, err
@@ -97,12 +95,12 @@ func (c *Catalog) With(models ...Model) (*Catalog, error) {
 	return build(parts{date: c.date, models: kept, mapped: c.mapped, off: c.off}, models)
 }
 
-// Map returns a catalog in which ids that hide their model stand for one that is known: the ARNs of application inference
-// profiles, of provisioned, custom and imported models, of prompts and of marketplace endpoints. The key is the id as it is
-// passed in ModelId; that of a prompt without a version covers all its versions. The value is a model id or an inference
-// profile, such as "global.anthropic.claude-opus-4-6-v1", and it decides the price: an id that is not global carries the
-// geo premium. Added to earlier mappings, a new one wins. It refuses keys that are priced without it and values that are
-// not; the errors are joined, and each is a *ModelError. The receiver is unchanged.
+// Map returns a catalog in which ids that do not show their model are mapped to known ones: the ARNs of application inference profiles, of
+// provisioned, custom and imported models, of prompts and of marketplace endpoints. The key is the id as it is passed in ModelId; that of a
+// prompt without a version covers all its versions. The value is the id of a model or an inference profile, such as
+// "global.anthropic.claude-opus-4-6-v1", and decides the price: an id that is not global costs the geo premium. The mappings are added to
+// earlier ones, and replace those with the same key. It refuses keys that have a price of their own and values that have none; the errors
+// are joined, and each is a *ModelError. The receiver is unchanged.
 func (c *Catalog) Map(ids map[string]string) (*Catalog, error) {
 	mapped := maps.Clone(c.mapped)
 	if mapped == nil {
@@ -123,7 +121,7 @@ func (c *Catalog) Map(ids map[string]string) (*Catalog, error) {
 	return build(parts{date: c.date, models: c.models, mapped: mapped, off: c.off}, nil)
 }
 
-// parts are what a catalog is built from: models that another one checked, and shares, mappings and discounts.
+// parts are what a catalog is built from: models that were checked for another catalog and are shared with it, mappings and discounts.
 type parts struct {
 	date   string
 	models []*Model
@@ -154,11 +152,11 @@ func build(from parts, added []Model) (*Catalog, error) {
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}
-	c.tiers = dearestTiers(c.models)
+	c.tiers = highestTiers(c.models)
 	return c, nil
 }
 
-// index makes m known under its id and its aliases.
+// index adds m under its id and its aliases.
 func (c *Catalog) index(m *Model) (problems []error) {
 	for _, id := range append([]string{m.ID}, m.Aliases...) {
 		if other, taken := c.byID[id]; taken {
@@ -171,7 +169,7 @@ func (c *Catalog) index(m *Model) (problems []error) {
 	return problems
 }
 
-// checkMapped refuses mappings that would change the price of an id that has one, and mappings to nothing.
+// checkMapped refuses mappings that would change the price of an id, and mappings to unknown models.
 func (c *Catalog) checkMapped() (problems []error) {
 	for _, id := range slices.Sorted(maps.Keys(c.mapped)) {
 		if _, reason := c.find(id, false); reason == "" {

@@ -4,9 +4,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
-// DearerIn names a class in which a call of r can cost more than the same call of other, as "cache reads"; empty for none. What r does not
-// cache is read at its price of input, tiers that a model does not name count as the standard one, and of a model with a price for long
-// contexts both count.
+// DearerIn returns a class in which a call of r can cost more than the same call of other, such as "cache reads"; empty if there is none. If
+// r does not cache, its input rate is used for cached tokens. A tier that a model does not have counts as the standard one. If a model has a
+// price for long contexts, both its prices count.
 func (r *Resolved) DearerIn(other *Resolved) string {
 	mine, theirs := r.quote(), other.quote()
 	tiers := func(t tierTable) [4]int64 {
@@ -21,21 +21,21 @@ func (r *Resolved) DearerIn(other *Resolved) string {
 	myTiers, theirTiers := tiers(mine.tiers), tiers(theirs.tiers)
 	for _, rates := range pairs(&mine.price, &theirs.price) {
 		for i := range myTiers {
-			if class := dearerClass(effective(rates[0]), effective(rates[1]), myTiers[i], theirTiers[i]); class != "" {
+			if class := higherClass(effective(rates[0]), effective(rates[1]), myTiers[i], theirTiers[i]); class != "" {
 				return class
 			}
 		}
 	}
 	if mine.latency != nil && theirs.latency != nil {
 		standard := int64(price.TierStandard)
-		if class := dearerClass(effective(*mine.latency), effective(*theirs.latency), standard, standard); class != "" {
+		if class := higherClass(effective(*mine.latency), effective(*theirs.latency), standard, standard); class != "" {
 			return class + " at optimized latency"
 		}
 	}
-	return dearerExtra(r, other)
+	return higherExtra(r, other)
 }
 
-// pairs are the rates of two prices that can apply to one request at the same time.
+// pairs returns the rates of two prices that can apply to one request at the same time.
 func pairs(mine, theirs *price.Price) [][2]price.Rates {
 	all := [][2]price.Rates{{mine.Rates, theirs.Rates}}
 	if mine.LongContext.Threshold > 0 {
@@ -48,7 +48,7 @@ func pairs(mine, theirs *price.Price) [][2]price.Rates {
 	return all
 }
 
-// effective fills in what a model without a prompt cache bills for input that another one would cache.
+// effective fills in the cache rates of a model without a prompt cache: it bills the tokens as input.
 func effective(r price.Rates) price.Rates {
 	for _, rate := range []*price.PicoUSD{&r.CacheRead, &r.CacheWrite5m, &r.CacheWrite1h} {
 		if *rate == 0 {
@@ -58,7 +58,7 @@ func effective(r price.Rates) price.Rates {
 	return r
 }
 
-func dearerClass(mine, theirs price.Rates, myTier, theirTier int64) string {
+func higherClass(mine, theirs price.Rates, myTier, theirTier int64) string {
 	for _, class := range []struct {
 		name         string
 		mine, theirs price.PicoUSD
@@ -76,8 +76,8 @@ func dearerClass(mine, theirs price.Rates, myTier, theirTier int64) string {
 	return ""
 }
 
-// dearerExtra compares what is billed beside text.
-func dearerExtra(r, other *Resolved) string {
+// higherExtra compares what is billed besides text.
+func higherExtra(r, other *Resolved) string {
 	mine, theirs := r.Fees.list(), other.Fees.list()
 	for i := range mine {
 		if mine[i] > theirs[i] {

@@ -14,8 +14,8 @@ const (
 // maxDecimalDigits bounds the whole digits of a price, so that scaling it cannot overflow.
 const maxDecimalDigits = 8
 
-// parseDecimal reads a plain decimal ("5", "0.00875") as an integer number of 10^-scale, rounding what is finer up.
-// Signs, exponents and surrounding space are refused: a price is written the way it is published.
+// parseDecimal parses a plain decimal ("5", "0.00875") as an integer number of 10^-scale, rounded up. Signs, exponents and white space are
+// refused.
 func parseDecimal(s string, scale int) (int64, error) {
 	whole, frac, point := strings.Cut(s, ".")
 	if whole == "" || point && frac == "" || len(whole) > maxDecimalDigits || len(frac) > 32 || !digits(whole) || !digits(frac) {

@@ -8,13 +8,12 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// Discounted returns a catalog in which models cost less than their list price. The key is a glob over foundation-model
-// ids, as in budget.Match.Model; the value is what is taken off every rate and fee, in thousandths: 150 is fifteen percent
-// off. Where several globs match a model, the smallest value counts. Discounted prices round up. Added to earlier
-// discounts, a new value for the same glob wins.
+// Discounted returns a catalog with discounts off the list price. The key is a glob over foundation-model ids, as in budget.Match.Model; the
+// value is the discount on every rate and fee, in thousandths: 150 is fifteen percent. If several globs match a model, the smallest discount
+// counts. Discounted prices are rounded up. The discounts are added to earlier ones, and replace those for the same glob.
 //
-// It refuses values outside of 1 to 999, an empty glob, and a glob that matches no model; the errors are joined, and each is a
-// *ModelError. The receiver is unchanged.
+// It refuses values outside of 1 to 999, an empty glob, and a glob that matches no model; the errors are joined, and each is a *ModelError.
+// The receiver is unchanged.
 func (c *Catalog) Discounted(thousandthsOff map[string]int64) (*Catalog, error) {
 	var problems []error
 	for _, glob := range slices.Sorted(maps.Keys(thousandthsOff)) {
@@ -38,7 +37,7 @@ func (c *Catalog) Discounted(thousandthsOff map[string]int64) (*Catalog, error) 
 	return build(parts{date: c.date, models: c.models, mapped: c.mapped, off: off}, nil)
 }
 
-// discountOf returns what is taken off the price of a model, in thousandths: zero without a discount.
+// discountOf returns the discount on a model, in thousandths: zero if there is none.
 func (c *Catalog) discountOf(id string) int64 {
 	least := int64(0)
 	for glob, off := range c.off {

@@ -18,7 +18,7 @@ var (
 	ErrFileTooLarge = fmt.Errorf("%w: too large", ErrInvalidFile)
 )
 
-// UnpricedError is a call that cannot be priced, and so must not be sent. It unwraps to ErrUnpriced.
+// UnpricedError says that a call has no known price, and so must not be sent. It unwraps to ErrUnpriced.
 type UnpricedError struct {
 	// ModelID is what the caller asked for, cut to 128 bytes; anything but visible ASCII is replaced by '?'.
 	ModelID string
@@ -45,7 +45,7 @@ func unpriced(modelID, region, reason string) *UnpricedError {
 	return &UnpricedError{ModelID: printable(modelID, 128), Region: printable(region, 32), Reason: reason}
 }
 
-// ModelError is one thing wrong with one model or mapping. It unwraps to ErrInvalidModel.
+// ModelError is one problem of one model or mapping. It unwraps to ErrInvalidModel.
 type ModelError struct {
 	// ModelID is the model, or the mapped id, cut and cleaned like that of an UnpricedError. It is empty when the id is.
 	ModelID string
@@ -65,11 +65,11 @@ func modelProblem(modelID, format string, args ...any) *ModelError {
 	return &ModelError{ModelID: printable(modelID, 128), Problem: fmt.Sprintf(format, args...)}
 }
 
-// FileError is a model file that cannot be read. It unwraps to ErrInvalidFile and to its cause, if it has one.
+// FileError says that a model file can't be read. It unwraps to ErrInvalidFile and to its cause, if it has one.
 type FileError struct {
 	// Problem says what is wrong, and where.
 	Problem string
-	// Err is the cause; nil when Problem says it all.
+	// the cause; nil if there is none besides Problem
 	Err error
 }
 

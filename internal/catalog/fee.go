@@ -7,13 +7,13 @@ import (
 // Fees are prices in nano-USD for what is not counted in tokens. Zero is not billed.
 type Fees struct {
 	Query             price.Amount // a rerank query: one search unit, see RerankLimits
-	Request           price.Amount // a call, whatever it holds
+	Request           price.Amount // a call, whatever it contains
 	Image             price.Amount // an input image
 	DocumentImage     price.Amount // an input image that is read as the page of a document
 	VideoSecond       price.Amount // a second of input video
 	AudioSecond       price.Amount // a second of input audio
-	OutputImage       price.Amount // an image that is made, of the dearest size and quality
-	OutputVideoSecond price.Amount // a second of video that is made
+	OutputImage       price.Amount // a generated image, of the most expensive size and quality
+	OutputVideoSecond price.Amount // a second of generated video
 	WebSearch         price.Amount // a web search that the service makes during a call
 	FileSearch        price.Amount // a file search that the service makes during a call
 	Grounding         price.Amount // a request of the system tool nova_grounding
@@ -27,10 +27,11 @@ type MediaRates struct {
 	AudioOutput price.PicoUSD // speech included
 }
 
-// feeList are the fields of Fees in their order, so that one loop treats them all.
+// feeList has the fields of Fees in their order, so that a loop can handle them.
 type feeList [11]price.Amount
 
-// firstServiceFee is the index of the first fee of what the service does beside the model: it bears no geo premium.
+// firstServiceFee is the index of the first fee for something that the service does besides running the model: the geo premium does not
+// apply to these fees.
 const firstServiceFee = 8
 
 func (f Fees) list() feeList {
@@ -47,8 +48,8 @@ func (l feeList) fees() Fees {
 	}
 }
 
-// dearer takes the higher of each of two fees.
-func (l feeList) dearer(k feeList) feeList {
+// higher returns the higher of each of two fees.
+func (l feeList) higher(k feeList) feeList {
 	for i := range l {
 		l[i] = max(l[i], k[i])
 	}
@@ -63,7 +64,7 @@ func (l feeList) by(thousandths int64) feeList {
 	return l
 }
 
-// list are the fields of MediaRates in their order.
+// list returns the fields of MediaRates in their order.
 func (r MediaRates) list() [4]price.PicoUSD {
 	return [...]price.PicoUSD{r.ImageInput, r.ImageOutput, r.AudioInput, r.AudioOutput}
 }
@@ -76,26 +77,26 @@ func (r MediaRates) by(thousandths int64) MediaRates {
 	}
 }
 
-// dearer takes the higher of each of two rates.
-func (r MediaRates) dearer(s MediaRates) MediaRates {
+// higher returns the higher of each of two rates.
+func (r MediaRates) higher(s MediaRates) MediaRates {
 	return MediaRates{
 		ImageInput: max(r.ImageInput, s.ImageInput), ImageOutput: max(r.ImageOutput, s.ImageOutput),
 		AudioInput: max(r.AudioInput, s.AudioInput), AudioOutput: max(r.AudioOutput, s.AudioOutput),
 	}
 }
 
-// feesAt returns the final fees of a model in a region where its rates bear the given factor, in thousandths. A fee that
-// FeeOverrides states for other regions alone is taken at its dearest there, or at the factor if that is more.
+// feesAt returns the final fees of a model in a region whose rates have the given factor, in thousandths. A fee that FeeOverrides only has
+// for other regions is the highest of those, or the base fee times the factor if that is more.
 func (m *Model) feesAt(region string, factor int64) Fees {
 	listed := m.FeeOverrides[region].list()
-	var dearest feeList
+	var highest feeList
 	if !homeRegion(region) {
 		for _, fees := range m.FeeOverrides {
-			dearest = dearest.dearer(fees.list())
+			highest = highest.higher(fees.list())
 		}
 	}
 	base := m.Fees.list()
-	final := base.by(factor).dearer(dearest)
+	final := base.by(factor).higher(highest)
 	service := base.by(serviceFactor(region))
 	copy(final[firstServiceFee:], service[firstServiceFee:])
 	for i, fee := range listed {

@@ -79,7 +79,7 @@ func TestFeeListsHoldEveryField(t *testing.T) {
 		m.Field(i).SetInt(int64(i + 1))
 	}
 	assert.Equal(t, media, media.by(1000))
-	assert.Equal(t, media, media.dearer(MediaRates{}))
+	assert.Equal(t, media, media.higher(MediaRates{}))
 	assert.Equal(t, MediaRates{2, 4, 6, 8}, media.by(2000))
 }
 

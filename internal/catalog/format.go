@@ -1,14 +1,14 @@
 package catalog
 
-// fileJSON is a model file. Every field but date and id may be left out; Model says what that stands for. The order of the
-// fields is that in which FormatModels writes them.
+// fileJSON is a model file. Every field but date and id is optional; Model has the meaning of a missing one. FormatModels writes the fields
+// in the order that they have here.
 type fileJSON struct {
 	Date    string                `json:"date"`
 	Sources map[string]sourceJSON `json:"sources,omitempty"`
 	Models  []modelJSON           `json:"models"`
 }
 
-// sourceJSON is a source that models name by its key. Informational.
+// sourceJSON is a source that models refer to by its key. Informational.
 type sourceJSON struct {
 	Name string `json:"name"`
 	Date string `json:"date"`
@@ -49,7 +49,7 @@ type modelJSON struct {
 	Source           string         `json:"source,omitempty"`
 }
 
-// ratesJSON holds decimal text in USD per million tokens.
+// ratesJSON has rates as decimal text in USD per million tokens.
 type ratesJSON struct {
 	Input        string `json:"input,omitempty"`
 	Output       string `json:"output,omitempty"`
@@ -63,7 +63,7 @@ type longContextJSON struct {
 	Price ratesJSON `json:"usd_per_mtok"`
 }
 
-// mediaJSON holds decimal text in USD per million tokens.
+// mediaJSON has rates as decimal text in USD per million tokens.
 type mediaJSON struct {
 	ImageInput  string `json:"image_input,omitempty"`
 	ImageOutput string `json:"image_output,omitempty"`
@@ -71,7 +71,7 @@ type mediaJSON struct {
 	AudioOutput string `json:"audio_output,omitempty"`
 }
 
-// feesJSON holds decimal text in USD.
+// feesJSON has fees as decimal text in USD.
 type feesJSON struct {
 	PerQuery             string `json:"usd_per_query,omitempty"`
 	PerRequest           string `json:"usd_per_request,omitempty"`

@@ -2,26 +2,25 @@ package catalog
 
 import "strings"
 
-// Prefixes that the price rules name.
+// Prefixes of profiles that have price rules of their own.
 const (
-	profileGlobal = "global" // may run anywhere, and is billed without the geo premium
+	profileGlobal = "global" // may run anywhere, without the geo premium
 	profileGov    = "us-gov"
 )
 
-// Factors in thousandths where a model states none.
+// Factors, in thousandths, for models that have none.
 const (
-	// govFactor is that of GovCloud. Source: the published prices of Claude, Nova, gpt-oss, Gemma 4 and Nemotron there,
-	// read 2026-11-28.
+	// govFactor is for GovCloud. Source: the published prices of Claude, Nova, gpt-oss, Gemma 4 and Nemotron there, read 2026-11-28.
 	govFactor = 1200
-	// unlistedFactor is that of a region whose prices are not known. Source: the dearest regional price of a chat model
-	// against us-east-1, Mistral 7B in sa-east-1, read 2026-11-28.
+	// unlistedFactor is for regions without a known price. Source: the highest regional price of a chat model compared with us-east-1,
+	// Mistral 7B in sa-east-1, read 2026-11-28.
 	unlistedFactor = 1700
 )
 
-// unlistedRegion is a commercial region that no table lists.
+// unlistedRegion stands for a commercial region that no table lists.
 const unlistedRegion = "xx-unlisted-1"
 
-// geography is a group of source regions that share an inference-profile prefix.
+// geography is a group of source regions with a common prefix of inference profiles.
 type geography struct {
 	prefix  string   // as in "eu.amazon.nova-pro-v1:0", without the dot
 	regions []string // what the names of its regions start with
@@ -51,7 +50,7 @@ func (g geography) contains(region string) bool {
 	return false
 }
 
-// IsProfile reports whether a model id is that of an inference profile: by its prefix, or an ARN of one.
+// IsProfile reports whether a model id is that of an inference profile: it has a profile's prefix, or is the ARN of one.
 func IsProfile(modelID string) bool {
 	if strings.HasPrefix(modelID, "arn:") {
 		return strings.Contains(modelID, "inference-profile/")
@@ -70,7 +69,7 @@ func knownGeography(prefix string) (geography, bool) {
 	return geography{}, false
 }
 
-// cutGeography splits "us.amazon.nova-pro-v1:0" at its first dot, known geography or not.
+// cutGeography splits "us.amazon.nova-pro-v1:0" at its first dot, even if the geography is unknown.
 func cutGeography(id string) (prefix, rest string, known bool) {
 	prefix, rest, found := strings.Cut(id, ".")
 	if !found {
@@ -80,19 +79,19 @@ func cutGeography(id string) (prefix, rest string, known bool) {
 	return prefix, rest, known
 }
 
-// homeRegion reports a region whose prices are the base price times the geo premium. us-west-1 is none: it has prices of
-// its own.
+// homeRegion reports whether a region's prices are the base price times the geo premium. us-west-1 is not one of them: it has prices of its
+// own.
 func homeRegion(region string) bool {
 	return region == "us-east-1" || region == "us-east-2" || region == "us-west-2"
 }
 
-// partition is a group of regions that share accounts and price lists.
+// partition is a group of regions with common accounts and price lists.
 type partition uint8
 
 const (
 	partitionCommercial partition = iota
 	partitionGov
-	partitionOther // China, the sovereign and the secret clouds: no price is known there
+	partitionOther // China, the sovereign and the secret clouds, without any known price
 )
 
 func partitionOf(region string) partition {
@@ -107,12 +106,12 @@ func partitionOf(region string) partition {
 	return partitionCommercial
 }
 
-// isolated reports a region outside the commercial partition.
+// isolated reports whether a region is outside of the commercial partition.
 func isolated(region string) bool { return partitionOf(region) != partitionCommercial }
 
-// serviceFactor is the factor, in thousandths, on what the service does beside the model, such as a web search: the
-// published ratio of GovCloud, where it applies or may apply, and the one for unknown prices in other partitions. Source:
-// web search on the OpenAI-compatible endpoint, 14.40 against 12 USD per 1,000, read 2026-11-28.
+// serviceFactor is the factor, in thousandths, on fees for what the service does besides running the model, such as a web search: the
+// published ratio of GovCloud if the region is or may be there, and the factor for unknown prices in other partitions. Source: web search on
+// the OpenAI-compatible endpoint, 14.40 against 12 USD per 1,000, read 2026-11-28.
 func serviceFactor(region string) int64 {
 	switch {
 	case partitionOf(region) == partitionOther:

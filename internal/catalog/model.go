@@ -27,7 +27,7 @@ func modes() []Mode {
 	return []Mode{ModeChat, ModeEmbedding, ModeRerank, ModeImage, ModeVideo, ModeVideoUnderstanding, ModeRealtime}
 }
 
-// Lifecycle says how long a model will still answer. It never changes a price: what answers is billed.
+// Lifecycle says how long a model will be available. It never changes a price: every answer is billed.
 type Lifecycle string
 
 // The lifecycle states of a model. The empty Lifecycle stands for LifecycleActive.
@@ -42,10 +42,10 @@ const (
 // EndpointMantle is the Endpoint of models that the Bedrock runtime client cannot call.
 const EndpointMantle = "bedrock-mantle"
 
-// Model is what the library knows of one foundation model. By hand, ID, Price and MaxOutputTokens are enough for a chat
-// model; each other field says what its zero value means. Validate checks one, and With lays it over a catalog.
+// Model is what the library knows of one foundation model. To write one by hand, ID, Price and MaxOutputTokens are enough for a chat model;
+// each other field says what its zero value means. Validate checks one, and With adds it to a catalog.
 //
-// A Model is a value, but it holds slices and maps: do not change those of a model that a catalog returned.
+// A Model is a value, but it has slices and maps: do not change those of a model that a catalog returned.
 type Model struct {
 	// ID is the foundation-model id, without a geography: "anthropic.claude-opus-4-6-v1". Required. It may be any id that
 	// ModelId takes, so that a custom or imported model's ARN can have a price of its own.
@@ -65,10 +65,10 @@ type Model struct {
 	// or not; only "global" matters: without it, a global id is billed with the geo premium.
 	Profiles []string
 
-	// Unpriced says that no price is published: the model is known, and every call to it is refused. It goes with no price.
+	// Unpriced says that no price is published: the model is known, and every call to it is refused. It excludes any price.
 	Unpriced bool
-	// Free says that calls cost nothing by themselves, as with provisioned throughput and custom models that are paid for
-	// by the hour. It goes with no price at all. The zero value, false, makes a missing price an error.
+	// Free says that calls cost nothing by themselves, as with provisioned throughput and custom models that are paid for by the hour. It
+	// excludes any price. If it is false, a missing price is an error.
 	Free bool
 	// Price is the lowest list price, in pico-USD per token: that of the global profile where there is one, else that of
 	// us-east-1. Input and Output are required for chat, Input for an embedding model without Fees. A zero cache rate is
@@ -81,48 +81,46 @@ type Model struct {
 	Media MediaRates
 	// LatencyOptimized are the base rates under latency-optimized inference. Nil says that the model does not offer it.
 	LatencyOptimized *price.Rates
-	// Tiers are the factors of service tiers on every rate, in thousandths, by the service's name of the tier: "flex",
-	// "priority", "ultrafast", "batch". Each is the dearest ratio that is published for the model. A tier that is missing
-	// has the dearest factor of any model in the catalog.
+	// Tiers are the factors of service tiers on every rate, in thousandths, by the service's name of the tier: "flex", "priority",
+	// "ultrafast", "batch". Each is the highest ratio that is published for the model. A missing tier has the highest factor of any model in
+	// the catalog.
 	Tiers map[string]price.Tier
-	// TierOverrides are factors like those of Tiers by region, where rounded prices make them dearer there. The lower of
-	// two that apply is not used. In a region whose price is assumed, the dearest of all applies.
+	// TierOverrides are factors like those of Tiers by region, where rounding of prices makes them higher. If two apply, the higher one is
+	// used. In a region whose price is assumed, the highest of all applies.
 	TierOverrides map[string]map[string]price.Tier
 
 	// GeoPremium is the factor, in thousandths, on every rate and fee of an id that is not global: 1100 is ten percent
 	// more. Zero stands for 1000.
 	GeoPremium int64
-	// GovFactor is the factor, in thousandths, on every rate and fee of Price in GovCloud, and the least one in any other
-	// partition that is not the commercial one. It holds where RegionOverrides has no entry. Zero stands for 1200, or for
-	// GeoPremium if that is more.
+	// GovFactor is the factor, in thousandths, on every rate and fee of Price in GovCloud, and the lowest possible one in other partitions
+	// than the commercial one. It applies if RegionOverrides has no entry. Zero means 1200, or GeoPremium if that is more.
 	GovFactor int64
-	// UnlistedRegion is the factor, in thousandths, on Price times GeoPremium in a commercial region without an entry of
-	// its own, us-east-1, us-east-2 and us-west-2 excepted. 1000 says that one price holds in every region. More than that
-	// is a stand-in for prices that are not known: the dearest commercial entry of RegionOverrides is charged if that is
-	// more, and Resolved.Assumed tells. Zero stands for 1700 on a model with GeoOverrides or RegionOverrides, and for 1000
-	// on one without.
+	// UnlistedRegion is the factor, in thousandths, on Price times GeoPremium in a commercial region without an entry of its own, except
+	// us-east-1, us-east-2 and us-west-2. 1000 says that one price applies in every region. More than that replaces prices that are not
+	// known: the highest commercial entry of RegionOverrides is used if that is more, and Resolved.Assumed is set. Zero means 1700 for a
+	// model with GeoOverrides or RegionOverrides, and 1000 for one without.
 	UnlistedRegion int64
 	// GeoOverrides are final rates by geography ("eu"). They replace the product of Price and GeoPremium, for profiles of
 	// that geography and for calls from its regions. Long-context and latency-optimized rates change in proportion.
 	GeoOverrides map[string]price.Rates
-	// RegionOverrides are final rates by region ("eu-west-3"), for calls without a profile and for every profile but
-	// global that is called from there. Of a region's and a geography's, the dearer applies. A cache rate that is zero is
-	// in proportion to the input rate, and at least the input rate.
+	// RegionOverrides are final rates by region ("eu-west-3"), for calls without a profile and for every profile but global that is called
+	// from there. If there are rates for both the region and its geography, the higher ones apply. A cache rate of zero is in proportion to
+	// the input rate, and at least the input rate.
 	RegionOverrides map[string]price.Rates
-	// GlobalOverrides are final rates of the global profile by the region that it is called from. Where the table is not
-	// empty, a region that it does not list is billed at its dearest entry, us-east-1, us-east-2 and us-west-2 excepted.
-	// An empty table says that Price holds wherever the global profile is called from.
+	// GlobalOverrides are final rates of the global profile by the region from which it is called. If the table is not empty, a region that
+	// it does not list is billed at its highest entry, except us-east-1, us-east-2 and us-west-2. An empty table says that Price applies
+	// wherever the global profile is called from.
 	GlobalOverrides map[string]price.Rates
-	// FeeOverrides are final fees by region. A fee that is zero in an entry follows the rule for regions without one.
+	// FeeOverrides are final fees by region. A fee of zero follows the rule for regions without an entry.
 	FeeOverrides map[string]Fees
 
 	// MaxInputTokens is the context window. Zero is unknown.
 	MaxInputTokens int64
 	// MaxOutputTokens is what a response can hold when the request names no limit. Required for chat.
 	MaxOutputTokens int64
-	// ToolPromptTokens is what the service adds to a prompt that offers tools, in tokens. Zero is unknown.
+	// ToolPromptTokens is how many tokens the service adds to a prompt that offers tools. Zero is unknown.
 	ToolPromptTokens int64
-	// CountTokens says that CountTokens of the Bedrock runtime takes the bare id.
+	// CountTokens says that the operation CountTokens accepts the model's id without a profile.
 	CountTokens bool
 	// Embedding bounds what one call of an embedding model takes. The zero value is unknown.
 	Embedding EmbeddingLimits
@@ -158,11 +156,12 @@ type RerankLimits struct {
 type CacheRules struct {
 	// Explicit says that requests may carry cache points. Without it the service refuses a request that has one.
 	Explicit bool
-	// Implicit says that the model caches unasked, so that cache reads and writes can be billed without a cache point.
+	// Implicit says that the model caches by itself, so that cache reads and writes can be billed without a cache point.
 	Implicit bool
 	// MinTokens is the shortest prefix that is cached, as documented. Zero is unknown.
 	MinTokens int64
-	// ObservedMinTokens is the shortest prefix that was seen to be cached, where that is more. Zero is no such finding.
+	// ObservedMinTokens is the shortest prefix that was seen to be cached, if that is longer than MinTokens. Zero means that no such
+	// observation was made.
 	ObservedMinTokens int64
 	// MaxPoints is how many cache points a request may carry. Required with Explicit.
 	MaxPoints int
@@ -172,7 +171,7 @@ type CacheRules struct {
 	TTLs []time.Duration
 	// Fields are the parts of a request that take cache points: "system", "messages", "tools". Empty is unknown.
 	Fields []string
-	// MaxCacheableTokens is the longest prefix that is cached. Zero is no such bound.
+	// MaxCacheableTokens is the longest prefix that is cached. Zero means no bound.
 	MaxCacheableTokens int64
 }
 
@@ -198,7 +197,7 @@ func (m Model) clone() Model {
 	return m
 }
 
-// mode is the Mode, with the empty one spelled out.
+// mode returns the Mode, and ModeChat for the empty one.
 func (m *Model) mode() Mode {
 	if m.Mode == "" {
 		return ModeChat
@@ -206,8 +205,8 @@ func (m *Model) mode() Mode {
 	return m.Mode
 }
 
-// metered reports whether the price of a call follows from text tokens, and from queries on a reranker. It does not for
-// models that make or read images, speech or video and bill them apart.
+// metered reports whether the price of a call follows from its text tokens, or from its queries on a reranker. It does not for models that
+// bill generated or input images, speech or video separately.
 func (m *Model) metered() bool {
 	switch m.mode() {
 	case ModeChat, ModeEmbedding:

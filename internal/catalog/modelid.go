@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// normalID undoes the percent-escaping that an id carries in a URL, once, and refuses what cannot be an id. The second
-// result says what is wrong; it is empty when nothing is.
+// normalID removes the percent-escapes that an id has in a URL, once, and refuses what can't be an id. The second result says what is wrong;
+// it is empty if nothing is.
 func normalID(id string) (normal, problem string) {
 	if id == "" {
 		return "", "the model id is empty: set ModelId"
@@ -27,11 +27,11 @@ func normalID(id string) (normal, problem string) {
 	return id, ""
 }
 
-// arn is an ARN, as far as prices need it.
+// arn has the parts of an ARN that prices depend on.
 type arn struct {
 	region   string
 	kind     string // resource type, such as "inference-profile"
-	resource string // what follows the type
+	resource string // the rest, after the type
 }
 
 // parseARN splits an ARN of Bedrock or of a marketplace endpoint, in any partition.
@@ -60,7 +60,7 @@ func partitionName(s string) bool {
 	return s == "aws" || strings.HasPrefix(s, "aws-")
 }
 
-// withoutVersion cuts the version off a prompt ARN, so that one mapping covers every version of a prompt.
+// withoutVersion removes the version from a prompt's ARN, so that one mapping covers all versions.
 func withoutVersion(id string, a arn) string {
 	if a.kind != "prompt" {
 		return id

@@ -6,20 +6,20 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
-// quote is the final price of a model for calls under one profile from one region.
+// quote is the final price of a model for calls with one profile from one region.
 type quote struct {
 	price   price.Price
 	latency *price.Rates
 	fees    Fees
 	media   MediaRates
-	tiers   tierTable // zero where the model has none
-	assumed bool      // no price is known for the region, and a factor or another region's price stands in
+	tiers   tierTable // zero if the model has none
+	assumed bool      // no price is known for the region, and a factor or another region's price is used instead
 }
 
-// quoteAt prices a call under a profile ("" for none) from a region ("" for unknown).
+// quoteAt prices a call with a profile ("" for none) from a region ("" for unknown).
 func (m *Model) quoteAt(profile, region string) quote {
 	if profile == profileGlobal && (isolated(region) || !slices.Contains(m.Profiles, profileGlobal)) {
-		profile = "" // billed like a regional call, which is never cheaper
+		profile = "" // billed like a regional call, which never costs less
 	}
 	base := classesOf(m.Price.Rates).complete(m.Cache)
 	at := m.rule(base, profile, region)
@@ -39,18 +39,18 @@ func (m *Model) quoteAt(profile, region string) quote {
 	return q
 }
 
-// regional is what the rules of this file make of a model's base rates.
+// regional is the result of this file's rules for a model's base rates in one region.
 type regional struct {
 	rates   classes
 	factor  int64 // of the fees and of the media rates, in thousandths
 	assumed bool
 }
 
-func (r regional) dearer(s regional) regional {
-	return regional{r.rates.dearer(s.rates), max(r.factor, s.factor), r.assumed || s.assumed}
+func (r regional) higher(s regional) regional {
+	return regional{r.rates.higher(s.rates), max(r.factor, s.factor), r.assumed || s.assumed}
 }
 
-// rule chooses the rule that prices a call: global profiles, known regions, and calls from a region that nobody told.
+// rule applies the rule for a call: there is one for global profiles, one for known regions, and one for an unknown region.
 func (m *Model) rule(base classes, profile, region string) regional {
 	switch {
 	case profile == profileGlobal:
@@ -58,13 +58,13 @@ func (m *Model) rule(base classes, profile, region string) regional {
 	case region == "":
 		return m.anywhere(base, profile)
 	case profile == profileGov && partitionOf(region) != partitionGov:
-		return m.regionAt(base, profile, region).dearer(m.anywhere(base, profile))
+		return m.regionAt(base, profile, region).higher(m.anywhere(base, profile))
 	}
 	return m.regionAt(base, profile, region)
 }
 
-// globalAt prices the global profile by the region that it is called from: its own entry, else the base price for a model
-// that has one global price, and the dearest entry for a model whose table does not list the region.
+// globalAt prices the global profile by the region from which it is called: the region's own entry; without a table the base price; and if
+// the table does not list the region, the highest entry.
 func (m *Model) globalAt(base classes, region string) regional {
 	if rates, ok := m.GlobalOverrides[region]; ok {
 		return listed(classesOf(rates).completeLike(base), base)
@@ -77,13 +77,13 @@ func (m *Model) globalAt(base classes, region string) regional {
 		return at
 	}
 	for _, rates := range m.GlobalOverrides {
-		at = at.dearer(listed(classesOf(rates).completeLike(base), base))
+		at = at.higher(listed(classesOf(rates).completeLike(base), base))
 	}
 	at.assumed = true
 	return at
 }
 
-// regionAt prices a call from a known region, without a profile or under any but the global one.
+// regionAt prices a call from a known region, without a profile or with any but the global one.
 func (m *Model) regionAt(base classes, profile, region string) regional {
 	var at regional
 	if rates, ok := m.RegionOverrides[region]; ok {
@@ -92,7 +92,7 @@ func (m *Model) regionAt(base classes, profile, region string) regional {
 	for geo, rates := range m.GeoOverrides {
 		g, _ := knownGeography(geo)
 		if geo != profileGlobal && (geo == profile || g.contains(region)) {
-			at = at.dearer(listed(classesOf(rates).completeLike(base), base))
+			at = at.higher(listed(classesOf(rates).completeLike(base), base))
 		}
 	}
 	if at.factor > 0 {
@@ -109,7 +109,7 @@ func (m *Model) unlistedAt(base classes, region string) regional {
 		return by(base, m.govFactor(), true)
 	case partitionOther:
 		factor := max(m.govFactor(), combined(premium, max(m.unlistedFactor(), unlistedFactor)))
-		return by(base, factor, true).dearer(m.dearestEntry(base))
+		return by(base, factor, true).higher(m.highestEntry(base))
 	}
 	if homeRegion(region) {
 		return by(base, premium, false)
@@ -118,51 +118,51 @@ func (m *Model) unlistedAt(base classes, region string) regional {
 	if unlisted == 1000 {
 		return by(base, premium, false)
 	}
-	return by(base, combined(premium, unlisted), true).dearer(m.dearestEntry(base))
+	return by(base, combined(premium, unlisted), true).higher(m.highestEntry(base))
 }
 
-// anywhere is the dearest that a call can cost whose region is unknown: in any region of the profile's geography, and
-// without a profile in any region of the commercial partition and of GovCloud.
+// anywhere returns the highest rates that a call from an unknown region can have: of all regions in the profile's geography, and without a
+// profile of all regions in the commercial partition and in GovCloud.
 func (m *Model) anywhere(base classes, profile string) regional {
 	gov := by(base, m.govFactor(), true)
 	at := gov
 	if profile != profileGov {
-		at = by(base, max(m.GeoPremium, 1000), false).dearer(m.unlistedAt(base, unlistedRegion))
+		at = by(base, max(m.GeoPremium, 1000), false).higher(m.unlistedAt(base, unlistedRegion))
 		if profile == "" {
-			at = at.dearer(gov)
+			at = at.higher(gov)
 		}
 	}
 	g, _ := knownGeography(profile)
 	for region, rates := range m.RegionOverrides {
 		if profile == "" || g.contains(region) {
-			at = at.dearer(listed(classesOf(rates).completeLike(base), base))
+			at = at.higher(listed(classesOf(rates).completeLike(base), base))
 		}
 	}
 	for geo, rates := range m.GeoOverrides {
 		if geo == profile || profile == "" && geo != profileGlobal {
-			at = at.dearer(listed(classesOf(rates).completeLike(base), base))
+			at = at.higher(listed(classesOf(rates).completeLike(base), base))
 		}
 	}
 	return at
 }
 
-// dearestEntry is the dearest commercial entry of the model's own tables by region and by geography.
-func (m *Model) dearestEntry(base classes) regional {
+// highestEntry returns the highest commercial entry of the model's own tables by region and by geography.
+func (m *Model) highestEntry(base classes) regional {
 	var at regional
 	for region, rates := range m.RegionOverrides {
 		if !isolated(region) {
-			at = at.dearer(listed(classesOf(rates).completeLike(base), base))
+			at = at.higher(listed(classesOf(rates).completeLike(base), base))
 		}
 	}
 	for geo, rates := range m.GeoOverrides {
 		if geo != profileGov && geo != profileGlobal {
-			at = at.dearer(listed(classesOf(rates).completeLike(base), base))
+			at = at.higher(listed(classesOf(rates).completeLike(base), base))
 		}
 	}
 	return at
 }
 
-// govFactor is GovFactor with its zero value resolved.
+// govFactor returns GovFactor, with the default for zero.
 func (m *Model) govFactor() int64 {
 	if m.GovFactor == 0 {
 		return max(govFactor, m.GeoPremium)
@@ -170,7 +170,7 @@ func (m *Model) govFactor() int64 {
 	return m.GovFactor
 }
 
-// unlistedFactor is UnlistedRegion with its zero value resolved.
+// unlistedFactor returns UnlistedRegion, with the default for zero.
 func (m *Model) unlistedFactor() int64 {
 	if m.UnlistedRegion != 0 {
 		return m.UnlistedRegion
@@ -188,8 +188,8 @@ func (m *Model) unlistedFactor() int64 {
 	return 1000
 }
 
-// listed is a price that a table states. What is billed apart from text changes like the rates: by the larger of the ratios
-// of input and output, and never below the base.
+// listed is a price from a table. Fees and media rates change with the larger of the ratios of input and output, and are never below the
+// base.
 func listed(final, base classes) regional {
 	factor := int64(1000)
 	for _, class := range [...]int{classInput, classOutput} {
@@ -208,16 +208,16 @@ func by(base classes, factor int64, assumed bool) regional {
 // combined multiplies two factors in thousandths, rounding up.
 func combined(a, b int64) int64 { return int64(scale(price.PicoUSD(a), b, 1000)) }
 
-// dearer takes the higher of each of two quotes for the same model.
-func (q quote) dearer(p quote) quote {
-	q.price.Rates = classesOf(q.price.Rates).dearer(classesOf(p.price.Rates)).rates()
-	q.price.LongContext.Rates = classesOf(q.price.LongContext.Rates).dearer(classesOf(p.price.LongContext.Rates)).rates()
+// higher returns the higher of each value of two quotes for the same model.
+func (q quote) higher(p quote) quote {
+	q.price.Rates = classesOf(q.price.Rates).higher(classesOf(p.price.Rates)).rates()
+	q.price.LongContext.Rates = classesOf(q.price.LongContext.Rates).higher(classesOf(p.price.LongContext.Rates)).rates()
 	if q.latency != nil && p.latency != nil {
-		rates := classesOf(*q.latency).dearer(classesOf(*p.latency)).rates()
+		rates := classesOf(*q.latency).higher(classesOf(*p.latency)).rates()
 		q.latency = &rates
 	}
-	q.fees = q.fees.list().dearer(p.fees.list()).fees()
-	q.media = q.media.dearer(p.media)
+	q.fees = q.fees.list().higher(p.fees.list()).fees()
+	q.media = q.media.higher(p.media)
 	q.tiers = tierTable{max(q.tiers.flex, p.tiers.flex), max(q.tiers.priority, p.tiers.priority), max(q.tiers.ultrafast, p.tiers.ultrafast)}
 	q.assumed = q.assumed || p.assumed
 	return q

@@ -7,7 +7,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
-// classes are the rates of price.Rates in the order of its fields, so that one loop treats them all.
+// classes has the rates of price.Rates in the order of its fields, so that a loop can handle them.
 type classes [5]price.PicoUSD
 
 // Indexes of classes.
@@ -34,9 +34,9 @@ func (c classes) rates() price.Rates {
 	}
 }
 
-// complete fills in the cache rates that are not published, because a zero rate would bill cached tokens as free. Cache reads and five-minute
-// writes are taken to cost what uncached input costs. A one-hour write is taken to cost what a five-minute one costs and, for models with
-// explicit cache points, at least twice the input rate, which is the price of one-hour writes wherever one is published.
+// complete fills in the cache rates that are not published, because a zero rate would bill cached tokens as free. Cache reads and
+// five-minute writes get the rate of uncached input. One-hour writes get the rate of five-minute ones and, for models with explicit cache
+// points, at least twice the input rate, which is the published price wherever there is one.
 func (c classes) complete(rules CacheRules) classes {
 	if c[classCacheRead] == 0 {
 		c[classCacheRead] = c[classInput]
@@ -85,16 +85,16 @@ func (c classes) inProportion(final, base classes) classes {
 	return c
 }
 
-// dearer takes the higher rate of each class.
-func (c classes) dearer(d classes) classes {
+// higher returns the higher rate of each class.
+func (c classes) higher(d classes) classes {
 	for i := range c {
 		c[i] = max(c[i], d[i])
 	}
 	return c
 }
 
-// scale returns n*mul/div for non-negative numbers, rounded up. A result that does not fit, and a division by zero, becomes the largest rate
-// there is. No reservation can afford that, so that the call is refused instead of being priced too low.
+// scale returns n*mul/div for non-negative numbers, rounded up. A result that does not fit, and a division by zero, becomes the largest
+// possible rate. No limit has room for that, so the call is refused instead of being priced too low.
 func scale(n price.PicoUSD, mul, div int64) price.PicoUSD {
 	hi, lo := bits.Mul64(uint64(n), uint64(mul))
 	if hi >= uint64(div) {

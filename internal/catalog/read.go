@@ -76,7 +76,7 @@ func decodeFile(data []byte) (modelFile, error) {
 	return raw.modelFile()
 }
 
-// checkKeys refuses what encoding/json lets pass: a field given twice, one spelled in capitals, text after the end.
+// checkKeys refuses what encoding/json accepts: a field that occurs twice, one in capitals, text after the end.
 func checkKeys(data []byte) error {
 	type level struct {
 		keys map[string]bool // nil in an array
@@ -123,7 +123,7 @@ func checkKeys(data []byte) error {
 	}
 }
 
-// modelFile converts the file, and reports every price that cannot be read.
+// modelFile converts the file, and reports every price that can't be parsed.
 func (f fileJSON) modelFile() (modelFile, error) {
 	file := modelFile{date: f.Date, models: make([]Model, len(f.Models))}
 	var problems []error
@@ -137,7 +137,7 @@ func (f fileJSON) modelFile() (modelFile, error) {
 	return file, errors.Join(problems...)
 }
 
-// converter turns the text of a file into numbers, and collects what cannot be.
+// converter parses the numbers of a file, and collects the errors.
 type converter struct{ problems []error }
 
 func (c *converter) model(raw modelJSON) Model {
@@ -203,7 +203,7 @@ func tiers(raw map[string]int64) map[string]price.Tier {
 	return factors
 }
 
-// spelledFree reports a price of zero that is written out: "input" and, for models that have output, "output".
+// spelledFree reports whether a price of zero is written out: "input" and, for models that have output, "output".
 func spelledFree(raw ratesJSON, m Model) bool {
 	hasOutput := m.Mode != ModeEmbedding && m.Mode != ModeRerank
 	outputIsSpelled := raw.Output != "" || !hasOutput
@@ -261,7 +261,7 @@ func (c *converter) fee(text string) price.Amount {
 	return price.Amount(c.decimal(text, scaleNano))
 }
 
-// decimal reads a price; one that is absent is zero, which is for Validate to judge.
+// decimal parses a price. A missing one is zero, about which Validate decides.
 func (c *converter) decimal(text string, scale int) int64 {
 	if text == "" {
 		return 0

@@ -6,23 +6,23 @@ import (
 	"sync/atomic"
 )
 
-// maxKeyBytes bounds what is kept of a caller's region.
+// maxKeyBytes bounds the length of a remembered region.
 const maxKeyBytes = 128
 
 // maxRecent bounds how many resolutions a catalog remembers: a few hundred bytes each.
 const maxRecent = 1024
 
-// recent remembers resolutions. The zero value is ready; it is safe for concurrent use. Only successes are remembered, so
-// that unknown ids cost no memory.
+// recent remembers resolutions. The zero value is ready to use; it is safe for concurrent use. Only successes are remembered, so that
+// unknown ids cost no memory.
 type recent struct {
-	last atomic.Pointer[resolution] // the one asked for last, which is mostly the next one, too
+	last atomic.Pointer[resolution] // the one that was used last, because the next call mostly needs the same
 	mu   sync.RWMutex
 	seen map[callKey]*resolution // guarded by mu
 }
 
 type callKey struct{ modelID, region string }
 
-// resolution is what a call resolved to. It never changes.
+// resolution is the result for one id and region. It never changes.
 type resolution struct {
 	of callKey
 	to *Resolved
@@ -45,11 +45,11 @@ func (r *recent) get(modelID, region string) *Resolved {
 	return found.to
 }
 
-// put remembers a resolution. When full it starts over, which costs little: what is in use comes back with its next call.
+// put remembers a resolution. If there are too many, all are dropped, which costs little: those in use come back with their next call.
 func (r *recent) put(modelID, region string, resolved *Resolved) {
 	key := callKey{strings.Clone(modelID), strings.Clone(printable(region, maxKeyBytes))}
 	if key.region != region {
-		return // neither a region nor a model: a caller's garbage must not be kept
+		return // neither a region nor a model: invalid input must not be kept in memory
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

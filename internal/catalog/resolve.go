@@ -6,43 +6,42 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
-// Resolved is a model id with its model and its final price. It is shared by every caller and must not be changed, nor what
-// it points to.
+// Resolved is a model id with its model and its final price. It is shared by all callers: do not change it, or anything that it points to.
 type Resolved struct {
-	// ModelID is the foundation-model id: what limits match, and what reports group by.
+	// ModelID is the foundation-model id, with which limits are matched and by which reports group.
 	ModelID string
 	// Profile is the geography of the inference profile: "us", "global". Empty for a call in its own region.
 	Profile string
-	// Price is final, in pico-USD per token: premium, overrides and discounts are in it, for long contexts too. Tiers are
-	// not. Where a chat model makes images, which an answer does not count apart, Output is the rate of image tokens.
+	// Price is final, in pico-USD per token: it includes premium, overrides and discounts, for long contexts too, but not the service tier.
+	// If a chat model makes images, which an answer does not count separately, Output is the rate of image tokens.
 	Price price.Price
-	// LatencyOptimized are the final rates under latency-optimized inference. Nil when the model does not offer it.
+	// LatencyOptimized are the final rates under latency-optimized inference. Nil if the model does not offer it.
 	LatencyOptimized *price.Rates
-	// Fees are final, in nano-USD: what is billed apart from tokens. Rerankers are billed by Fees.Query alone.
+	// Fees are final, in nano-USD: what is billed besides tokens. Rerankers are billed by Fees.Query alone.
 	Fees Fees
 	// Media are the final rates of tokens that are not text, in pico-USD per token. Zero is billed like text.
 	Media MediaRates
-	// Assumed says that no price of the model is known for the region, so that the dearest factor known, or the dearest
-	// entry of the model's own table, stands in.
+	// Assumed says that no price of the model is known for the region, and that the highest known factor, or the highest entry of the
+	// model's own table, is used instead.
 	Assumed bool
 	// HidesText says that the id is that of a managed prompt, whose text the service adds to the request.
 	HidesText bool
-	// Model holds the limits and the cache rules. Its own prices are the base, not what a call costs.
+	// Model has the limits and the cache rules. Its own prices are the base, not what a call costs.
 	Model *Model
 
 	tiers       tierTable  // final
-	dearestTier price.Tier // of the catalog
+	highestTier price.Tier // of the catalog
 }
 
-// What an UnpricedError tells its reader to do.
+// Advice for the texts of an UnpricedError.
 const (
 	adviceAdd = "add the model with its price, or map the id to a model that has one"
 	adviceMap = "map it by Options.ModelFor to the foundation model or inference profile behind it"
 )
 
-// Resolve returns the model and the price of a call to modelID, in any form that ModelId takes, made from region. With an
-// unknown region, "", the dearest region counts. An id without a price is an *UnpricedError, and so is a model whose calls
-// are not priced by text tokens or queries, but by images, speech or video: Lookup returns those.
+// Resolve returns the model and the price of a call to modelID, in any form that ModelId takes, made from region. For an unknown region, "",
+// the rates of the most expensive region apply. An id without a price is an *UnpricedError, and so is a model whose calls are not priced by
+// text tokens or queries, but by images, speech or video: Lookup returns those.
 //
 // It is safe for concurrent use, and does not allocate for an id and region that it resolved before.
 func (c *Catalog) Resolve(modelID, region string) (*Resolved, error) {
@@ -69,8 +68,8 @@ func (c *Catalog) resolve(modelID, region string) (*Resolved, error) {
 	return r, nil
 }
 
-// Lookup is Resolve for models of every mode. Where the rates are zero, Fees and Media tell what a call costs: whoever
-// prices a call by tokens alone would take it for free. It remembers nothing.
+// Lookup is Resolve for models of every mode. If the rates are zero, Fees and Media have the price: do not price such a call by tokens
+// alone. It remembers nothing.
 func (c *Catalog) Lookup(modelID, region string) (*Resolved, error) {
 	f, reason := c.find(modelID, true)
 	if reason != "" {
@@ -84,7 +83,7 @@ func (c *Catalog) Lookup(modelID, region string) (*Resolved, error) {
 	return r, nil
 }
 
-// priced returns the final price of what was found.
+// priced returns the final price of a found model.
 func (c *Catalog) priced(f found, region string) *Resolved {
 	if !regionName(region) {
 		region = ""
@@ -94,7 +93,7 @@ func (c *Catalog) priced(f found, region string) *Resolved {
 	}
 	q := f.model.quoteAt(f.profile, region)
 	if f.region != "" && f.region != region {
-		q = q.dearer(f.model.quoteAt(f.profile, f.region))
+		q = q.higher(f.model.quoteAt(f.profile, f.region))
 	}
 	if f.model.mode() == ModeChat {
 		q.price.Rates.Output = max(q.price.Rates.Output, q.media.ImageOutput)
@@ -108,11 +107,11 @@ func (c *Catalog) priced(f found, region string) *Resolved {
 	return &Resolved{
 		ModelID: f.model.ID, Profile: f.profile, Price: q.price, LatencyOptimized: q.latency, Fees: q.fees, Media: q.media,
 		Assumed: q.assumed, Model: f.model, tiers: q.tiers.or(c.tiers),
-		dearestTier: max(price.TierStandard, c.tiers.flex, c.tiers.priority, c.tiers.ultrafast),
+		highestTier: max(price.TierStandard, c.tiers.flex, c.tiers.priority, c.tiers.ultrafast),
 	}
 }
 
-// hidesText reports whether an id is that of a managed prompt, however it is escaped.
+// hidesText reports whether an id is that of a managed prompt, with or without escapes.
 func hidesText(modelID string) bool {
 	id, _ := normalID(modelID)
 	return strings.HasPrefix(id, "arn:") && strings.Contains(id, "prompt/")
@@ -125,8 +124,8 @@ type found struct {
 	region  string // from an ARN; empty otherwise
 }
 
-// find reads an id in any form. The second result says why there is no model; it is empty when there is one. Mapped ids
-// are followed once, so that no chain of mappings can hide where a price comes from.
+// find parses an id in any form. The second result says why there is no model; it is empty if there is one. A mapped id is followed once,
+// not through chains of mappings, so that it stays clear where a price comes from.
 func (c *Catalog) find(id string, follow bool) (found, string) {
 	id, problem := normalID(id)
 	if problem != "" {
@@ -182,7 +181,7 @@ func (c *Catalog) findARN(id string) (found, string) {
 	return f, reason
 }
 
-// findProfile reads a bare id, or one under a geography.
+// findProfile parses an id that is no ARN, with or without a geography.
 func (c *Catalog) findProfile(id string) (found, string) {
 	if m, ok := c.byID[id]; ok {
 		return found{model: m}, ""

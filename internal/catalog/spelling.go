@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// spellingLevels is how many ways of writing a name are told apart, the most exact one first: the whole name; without what
-// follows a colon; without its version; without its date.
+// spellingLevels is how many forms of a name are compared, the most exact one first: the whole name; without the part after a colon; without
+// its version; without its date.
 const spellingLevels = 4
 
-// spellings are the models by their names, folded, at each level.
+// spellings are the models by their folded names, at each level.
 type spellings [spellingLevels]map[string][]*Model
 
-// spellings returns the index of names, which the first use builds: a guard that sees no other name never needs it.
+// spellings returns the index of names, which is built on first use: a guard that sees only exact names never needs it.
 func (c *Catalog) spellings() *spellings {
 	c.spell.Do(func() { c.named = spellingsOf(c.models) })
 	return &c.named
@@ -41,8 +41,8 @@ func (s *spellings) add(level int, name string, m *Model) {
 	}
 }
 
-// find returns the models that a name can mean: by the most exact level of their names, and of its own, that fits. The result must not be changed. It
-// does not allocate for names of ordinary length.
+// find returns the models that a name can mean. It compares all forms of the name with all forms of the models' names, and uses the most
+// exact ones that are equal. The result must not be changed. It does not allocate for names of ordinary length.
 func (s *spellings) find(name string) []*Model {
 	if len(name) > maxIDBytes || !visible(name) {
 		return nil
@@ -62,7 +62,7 @@ func (s *spellings) find(name string) []*Model {
 	return nil
 }
 
-// levelsOf cuts a name down, level by level.
+// levelsOf returns the forms of a name, one for each level.
 func levelsOf(name string) [spellingLevels]string {
 	bare, _, colon := strings.Cut(name, ":")
 	unversioned := bare
@@ -76,7 +76,7 @@ func levelsOf(name string) [spellingLevels]string {
 	return [...]string{name, bare, unversioned, withoutDate(unversioned)}
 }
 
-// withoutProvider cuts "anthropic." or "meta-llama/" off.
+// withoutProvider removes "anthropic." or "meta-llama/".
 func withoutProvider(name string) string {
 	if at := strings.LastIndexByte(name, '/'); at >= 0 {
 		return name[at+1:]
@@ -88,7 +88,7 @@ func withoutProvider(name string) string {
 	return rest
 }
 
-// withoutDate cuts off "-20250929", "-2025-09-29", "-2407" (year and month) and "-latest".
+// withoutDate removes "-20250929", "-2025-09-29", "-2407" (year and month) and "-latest".
 func withoutDate(name string) string {
 	if rest, found := strings.CutSuffix(name, "-latest"); found {
 		return rest
@@ -102,7 +102,7 @@ func withoutDate(name string) string {
 	return name
 }
 
-// dated reports whether s has the shape of layout, in which 0 is any digit, and starts like a year of this age.
+// dated reports whether s has the form of layout, in which 0 is any digit, and begins like a year of this century.
 func dated(s, layout string) bool {
 	for i := range len(layout) {
 		if layout[i] == '0' && (s[i] < '0' || s[i] > '9') || layout[i] != '0' && s[i] != layout[i] {

@@ -4,41 +4,41 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
-// tierTable are the factors of the service tiers that a request can ask for beside the standard one, in thousandths. A
-// factor is that on every rate.
+// tierTable has the factors, in thousandths, of the service tiers that a request can ask for besides the standard one. A factor applies to
+// every rate.
 type tierTable struct{ flex, priority, ultrafast price.Tier }
 
-// leastTiers is the least that a catalog takes for a model without an entry: the dearest ratios between published prices of
-// a tier and of the standard one, over all models, classes and regions. Source: the price tables listed in models.json,
-// 2026-11-28: flex of Voxtral Mini in ap-northeast-1, priority of GPT-5.6 in us-gov-west-1, ultrafast of GPT-6 Astra.
+// leastTiers are the lowest factors that a catalog uses for a model without an entry: the highest ratios between published prices of a tier
+// and of the standard one, over all models, classes and regions. Source: the price tables listed in models.json, 2026-11-28: flex of Voxtral
+// Mini in ap-northeast-1, priority of GPT-5.6 in us-gov-west-1, ultrafast of GPT-6 Astra.
 func leastTiers() tierTable { return tierTable{flex: 600, priority: 2000, ultrafast: 6000} }
 
-// dearer takes the higher factor of each tier, of t and of a table by name.
-func (t tierTable) dearer(named map[string]price.Tier) tierTable {
+// higher returns the higher factor of each tier, of t and of a table by name.
+func (t tierTable) higher(named map[string]price.Tier) tierTable {
 	return tierTable{
 		flex: max(t.flex, named["flex"]), priority: max(t.priority, named["priority"]), ultrafast: max(t.ultrafast, named["ultrafast"]),
 	}
 }
 
-// dearestTiers returns the dearest factors of any model.
-func dearestTiers(models []*Model) tierTable {
+// highestTiers returns the highest factors of any model.
+func highestTiers(models []*Model) tierTable {
 	t := leastTiers()
 	for _, m := range models {
-		t = t.dearer(m.Tiers)
+		t = t.higher(m.Tiers)
 		for _, tiers := range m.TierOverrides {
-			t = t.dearer(tiers)
+			t = t.higher(tiers)
 		}
 	}
 	return t
 }
 
-// tiersAt returns the model's own factors in a region; zero where it has none. Where a price is assumed, so are they: the
-// dearest of any region.
+// tiersAt returns the model's own factors in a region; zero if it has none. If the region's price is assumed, the factors are the highest of
+// any region.
 func (m *Model) tiersAt(region string, assumed bool) tierTable {
-	t := tierTable{}.dearer(m.Tiers).dearer(m.TierOverrides[region])
+	t := tierTable{}.higher(m.Tiers).higher(m.TierOverrides[region])
 	if assumed {
 		for _, tiers := range m.TierOverrides {
-			t = t.dearer(tiers)
+			t = t.higher(tiers)
 		}
 	}
 	return t
@@ -58,9 +58,8 @@ func (t tierTable) or(u tierTable) tierTable {
 	return t
 }
 
-// tier returns the factor of a tier by the service's name of it. Reserved capacity is paid for by the month; what overflows
-// it is billed at the standard rate, and nothing in a response tells the two apart, so that all of it counts. Batch is none
-// that a call can be served at.
+// tier returns the factor of a tier by the service's name of it. Reserved capacity is paid by the month; what exceeds it is billed at the
+// standard rate, and a response does not show which was used, so all of it counts at that rate. No call is served in the batch tier.
 func (r *Resolved) tier(name string) (factor price.Tier, known bool) {
 	switch name {
 	case "", "default", "standard", "reserved":
@@ -75,9 +74,9 @@ func (r *Resolved) tier(name string) (factor price.Tier, known bool) {
 	return 0, false
 }
 
-// WorstTier returns the dearest factor, in thousandths, that a request for a tier can be billed at: the dearest one
-// published for the model in its region, or for any model where it has none, and never below standard, because a flex
-// request may be served as a default one. Empty is the default tier. An unknown tier is an *UnpricedError.
+// WorstTier returns the highest factor, in thousandths, at which a request for a tier can be billed: the highest one published for the model
+// in its region, or for any model if it has none. It is never below standard, because a flex request may be served as a default one. Empty
+// is the default tier. An unknown tier is an *UnpricedError.
 func (r *Resolved) WorstTier(requested string) (price.Tier, error) {
 	factor, known := r.tier(requested)
 	if !known {
@@ -86,12 +85,12 @@ func (r *Resolved) WorstTier(requested string) (price.Tier, error) {
 	return max(factor, price.TierStandard), nil
 }
 
-// ServedTier returns the factor, in thousandths, of the tier that a response reports. Empty is standard: when a response
-// reports none, bill what was requested, by WorstTier. A tier that is unknown is billed as the dearest of the catalog.
+// ServedTier returns the factor, in thousandths, of the tier that a response reports. Empty is standard: if a response reports no tier, use
+// WorstTier of the one that was requested. An unknown tier is billed at the highest factor in the catalog.
 func (r *Resolved) ServedTier(reported string) price.Tier {
 	factor, known := r.tier(reported)
 	if !known {
-		return r.dearestTier
+		return r.highestTier
 	}
 	return factor
 }

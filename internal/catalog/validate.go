@@ -13,11 +13,10 @@ import (
 // maxIDBytes bounds model ids and ARNs: the service's own bound.
 const maxIDBytes = 2048
 
-// maxRate bounds a rate, in pico-USD per token, so that premiums and proportions stay far from overflow: 100 million USD
-// per million tokens.
+// maxRate bounds a rate, in pico-USD per token, so that premiums and proportions can't overflow: 100 million USD per million tokens.
 const maxRate price.PicoUSD = 1e14
 
-// maxTokens bounds token limits. No model comes near it.
+// maxTokens bounds token limits, far above those of any model.
 const maxTokens = 1e12
 
 // Validate reports everything that keeps m from being used, joined; each is a *ModelError.
@@ -94,7 +93,7 @@ func (c *checker) prices() {
 	c.require(m.Mode != ModeVideo || m.Fees.OutputVideoSecond > 0, "a video model needs a fee per second of output video")
 }
 
-// factors checks what multiplies a price.
+// factors checks the factors on prices.
 func (c *checker) factors() {
 	m := c.model
 	for _, f := range [...]struct {
@@ -124,10 +123,10 @@ func (c *checker) fees(what string, fees Fees) {
 	}
 }
 
-// rates checks that every class is in range and that the classes which the model is always billed in have a price.
+// rates checks that every class is in range, and that there is a price for the classes that the model always bills.
 func (c *checker) rates(what string, r price.Rates) {
 	for i, rate := range classesOf(r) {
-		if rate < 0 || rate > maxRate { // most are not, and formatting what is right costs most of reading a table
+		if rate < 0 || rate > maxRate { // checked first, because formatting the names of valid rates took most of the time of reading a table
 			c.require(false, "%s: %s rate of %d pico-USD per token is negative or above %d", what, classNames()[i], rate, maxRate)
 		}
 	}
@@ -136,7 +135,7 @@ func (c *checker) rates(what string, r price.Rates) {
 	case ModeChat, ModeRealtime:
 		needsInput, needsOutput = true, true
 	case ModeEmbedding:
-		needsInput = c.model.Fees == (Fees{}) // some are billed by the request, the image and the second alone
+		needsInput = c.model.Fees == (Fees{}) // some are only billed by the request, the image or the second
 	case ModeVideoUnderstanding:
 		needsOutput = true
 	}

@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// maxLine is how long a field may be, in bytes, that FormatModels keeps on one line.
+// maxLine is the length, in bytes, up to which FormatModels keeps a field on one line.
 const maxLine = 140
 
-// FormatModels copies a model file in its one order: models by id, the entries of a table by region, fields in the order of
-// Model, a line for each field and for each entry of a long table. It refuses what ReadModels refuses.
+// FormatModels copies a model file in a fixed order: models by id, the entries of a table by region, fields in the order of Model, and a
+// line for each field and for each entry of a long table. It refuses what ReadModels refuses.
 func FormatModels(w io.Writer, r io.Reader) error {
 	data, err := io.ReadAll(io.LimitReader(r, MaxFileBytes+1))
 	if err != nil {
@@ -52,7 +52,7 @@ func marshal(v any) (json.RawMessage, error) {
 	return bytes.TrimSpace(b.Bytes()), err
 }
 
-// layout writes a JSON value. Objects and arrays of the outermost levels, and what would be too long, take a line for each
+// layout writes a JSON value. Objects and arrays of the outermost levels, and those that are too long for a line, get a line for each
 // element.
 func layout(out *bytes.Buffer, value json.RawMessage, indent string, levels int) {
 	line := oneLine(value)
@@ -62,7 +62,7 @@ func layout(out *bytes.Buffer, value json.RawMessage, indent string, levels int)
 		return
 	}
 	dec := json.NewDecoder(bytes.NewReader(value))
-	_, _ = dec.Token() // the value was marshaled a moment ago: it has no errors
+	_, _ = dec.Token() // can't fail: the value was just marshaled
 	out.WriteByte(value[0])
 	for first := true; dec.More(); first = false {
 		if !first {
@@ -77,7 +77,7 @@ func layout(out *bytes.Buffer, value json.RawMessage, indent string, levels int)
 		}
 		var element json.RawMessage
 		_ = dec.Decode(&element)
-		// The third level holds the models, whose fields take a line each; everything below is broken by its length.
+		// The third level has the models, with a line for each field; deeper levels are only broken if they are too long.
 		isModel := levels == 1 && value[0] == '[' && element[0] == '{'
 		next := max(levels-1, 0)
 		if isModel {
@@ -89,7 +89,7 @@ func layout(out *bytes.Buffer, value json.RawMessage, indent string, levels int)
 	out.WriteByte(value[len(value)-1])
 }
 
-// oneLine spaces a value that is marshaled without spaces.
+// oneLine adds spaces to a value that is marshaled without any.
 func oneLine(value json.RawMessage) string {
 	var b strings.Builder
 	quoted, escaped := false, false

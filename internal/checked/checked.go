@@ -1,4 +1,4 @@
-// Package checked computes with integers and says when a result does not fit.
+// Package checked computes with integers and reports when a result does not fit.
 package checked
 
 import (

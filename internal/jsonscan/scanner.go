@@ -10,22 +10,22 @@ import (
 
 const (
 	maxDepth   = 200
-	linearKeys = 16 // objects with more keys than this get a set to find duplicates
+	linearKeys = 16 // objects with more keys than this use a set to find duplicates
 )
 
-// Scanner reads one JSON text. What it returns are parts of the text, strings with their escapes. The zero value has an
-// empty text. It is for one goroutine.
+// Scanner parses one JSON text. It returns parts of the text; strings keep their escapes. The zero value has an empty text. It must be used
+// by one goroutine.
 type Scanner struct {
 	s     string
 	pos   int
 	depth int
-	comma int      // before the member last begun; -1 when it is the first
-	start int      // of the key of the member last begun
+	comma int      // offset of the comma before the current member; -1 if it is the first
+	start int      // offset of the current member's key
 	keys  []string // keys of the open objects, innermost last
-	loose int      // values taken verbatim that are open
+	loose int      // how many of the open values were begun by Verbatim
 }
 
-// Error tells why a text is not understood. It never holds any of it.
+// Error says why a text can't be parsed. It never quotes the text.
 type Error struct {
 	Offset int // in bytes
 	Reason string
@@ -39,8 +39,7 @@ func (e *Error) Error() string {
 // New returns a scanner at the beginning of a text.
 func New(text string) Scanner { return Scanner{s: text} }
 
-// Document reads a text that has to be one JSON object, and calls field at every value of it. What the scanner read before
-// is forgotten.
+// Document parses a text that has to be one JSON object, and calls field for each of its members. It resets the scanner.
 func (p *Scanner) Document(text string, field func(key string) error) error {
 	*p = Scanner{s: text, keys: p.keys[:0]}
 	if p.Peek() != '{' {
@@ -55,17 +54,17 @@ func (p *Scanner) Document(text string, field func(key string) error) error {
 	return nil
 }
 
-// Fail returns an *Error for the place that the scanner has come to. The reason must not quote the text.
+// Fail returns an *Error for the scanner's present offset. The reason must not quote the text.
 func (p *Scanner) Fail(reason string) error { return &Error{Offset: p.pos, Reason: reason} }
 
-// Pos returns how many bytes were read. A call of Peek before it skips white space.
+// Pos returns how many bytes were read. Call Peek first to skip white space.
 func (p *Scanner) Pos() int { return p.pos }
 
-// From returns the text from an offset to where the scanner has come.
+// From returns the text from an offset to the scanner's present one.
 func (p *Scanner) From(start int) string { return p.s[start:p.pos] }
 
-// Member returns where the member begins whose value the scanner is at: the offset of its key, and that of the comma before
-// it, or -1 when it is the first of its object. It holds until the value is read.
+// Member returns the place of the member whose value comes next, so that a caller can cut it out: the offset of its key, and that of the
+// comma before it, or -1 if it is the first of its object. It must be called before the value is read.
 func (p *Scanner) Member() (comma, key int) { return p.comma, p.start }
 
 // Peek skips white space and returns the next byte, or 0 at the end.
@@ -81,7 +80,7 @@ func (p *Scanner) Peek() byte {
 	return 0
 }
 
-// Object reads an object. field finds the scanner at a value, and has to read it.
+// Object reads an object. It calls field for each member when the member's value comes next, and field has to read that value.
 func (p *Scanner) Object(field func(key string) error) error {
 	if err := p.open('{', "expected an object"); err != nil {
 		return err
@@ -111,11 +110,11 @@ func (p *Scanner) Object(field func(key string) error) error {
 			return err
 		}
 		p.Peek()
-		comma = p.pos // unless the object ends or is cut here
+		comma = p.pos // the comma, if another member follows; otherwise it is not used
 	}
 }
 
-// Array reads an array. element finds the scanner at a value, and has to read it.
+// Array reads an array. It calls element when an element comes next, and element has to read it.
 func (p *Scanner) Array(element func() error) error {
 	if err := p.open('[', "expected an array"); err != nil {
 		return err
@@ -142,7 +141,7 @@ func (p *Scanner) open(bracket byte, reason string) error {
 	return nil
 }
 
-// next moves to the next member, and reports false when it closed the object or array instead.
+// next moves to the next member. It returns false if the object or array has ended instead.
 func (p *Scanner) next(closing byte, first bool) (bool, error) {
 	switch c := p.Peek(); {
 	case c == closing:
@@ -173,7 +172,7 @@ func (p *Scanner) key() (string, error) {
 	return k.String(), nil
 }
 
-// unique notes a key of the innermost object, whose keys start at base.
+// unique adds a key of the innermost object, whose keys begin at base, and fails if it is there already.
 func (p *Scanner) unique(base int, key string, set map[string]struct{}) (map[string]struct{}, error) {
 	open := p.keys[base:]
 	p.keys = append(p.keys, key)
@@ -198,7 +197,7 @@ func (p *Scanner) unique(base int, key string, set map[string]struct{}) (map[str
 	return set, nil
 }
 
-// Value checks one value of any kind and returns it as it stands in the text.
+// Value checks one value of any kind and returns its text.
 func (p *Scanner) Value() (string, error) {
 	c := p.Peek()
 	start := p.pos
@@ -216,7 +215,7 @@ func (p *Scanner) Value() (string, error) {
 	return p.s[start:p.pos], err
 }
 
-// Verbatim is Value for what nobody takes apart, such as text that happens to be JSON: keys may come twice in it.
+// Verbatim is Value for text that is only passed on, such as text that happens to be JSON: objects in it may have a key twice.
 func (p *Scanner) Verbatim() (string, error) {
 	p.loose++
 	defer func() { p.loose-- }()
@@ -248,7 +247,7 @@ func (p *Scanner) literal() error {
 	return nil
 }
 
-// numberLen returns the length of the number that s begins with, or 0 when there is none or it is cut.
+// numberLen returns the length of the number at the beginning of s, or 0 if there is none or it is incomplete.
 func numberLen(s string) int {
 	i := 0
 	if i < len(s) && s[i] == '-' {

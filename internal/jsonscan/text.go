@@ -7,16 +7,16 @@ import (
 	"unicode/utf8"
 )
 
-// Text is the inside of a string literal.
+// Text is the content of a string literal.
 type Text struct {
 	Raw string // with its escapes
-	Len int    // the bytes that it has once they are resolved
+	Len int    // its length in bytes once escapes are decoded
 }
 
-// Escaped reports whether Raw holds escapes. Each is longer than what it stands for.
+// Escaped reports whether Raw has escapes. An escape is always longer than its character.
 func (t Text) Escaped() bool { return t.Len != len(t.Raw) }
 
-// String resolves the escapes.
+// String returns the text with escapes decoded.
 func (t Text) String() string {
 	if !t.Escaped() {
 		return t.Raw
@@ -24,7 +24,7 @@ func (t Text) String() string {
 	return Unescape(t.Raw)
 }
 
-// Unescape resolves the escapes in the inside of a string that a scanner has read.
+// Unescape decodes the escapes in the content of a string that a scanner has read.
 func Unescape(raw string) string {
 	var b strings.Builder
 	b.Grow(len(raw))
@@ -46,7 +46,7 @@ func Unescape(raw string) string {
 	}
 }
 
-// meaning returns what the character behind a backslash stands for.
+// meaning returns the character for the letter of an escape.
 func meaning(c byte) byte {
 	switch c {
 	case 'b':
@@ -64,27 +64,27 @@ func meaning(c byte) byte {
 	}
 }
 
-// Eight bytes are looked at together.
+// Eight bytes are checked at once.
 const (
 	ones = 0x0101010101010101
 	tops = 0x8080808080808080
 )
 
-// special marks the first byte of a word that a string can't hold as it is: a quote, a backslash or a control character. A
-// subtraction from such a byte, the first two made zero, borrows into its highest bit, which ASCII leaves clear. The borrow
-// goes on upwards, so that bytes behind the first may be marked falsely.
+// special returns a word in which the highest bit of each byte is set that a string can't contain as it is: a quote, a backslash or a
+// control character. The first two are made zero by an exclusive or; a subtraction from a byte below 0x20 borrows into its highest bit,
+// which is clear in ASCII. The borrow can continue upwards, so that only the first marked byte is reliable.
 func special(w uint64) uint64 {
 	return (((w ^ ones*'"') - ones) | ((w ^ ones*'\\') - ones) | (w - ones*' ')) &^ w & tops
 }
 
-// word returns the first eight bytes of s, the first of them lowest.
+// word returns the first eight bytes of s as a little-endian number.
 func word(s string) uint64 {
 	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
 		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
-// plainLen returns how many bytes s has before one that is special. high collects the highest bits of those bytes, and
-// perhaps of some behind them: it tells whether all are ASCII.
+// plainLen returns how many bytes s has before the first special one. high has the highest bits of those bytes, and perhaps of some after
+// them: if it is zero all are ASCII.
 func plainLen(s string) (n int, high uint64) {
 	rest := s
 	for len(rest) >= 16 {
@@ -146,7 +146,7 @@ func (p *Scanner) Text() (Text, error) {
 	}
 }
 
-// endText returns the string from start to its closing quote. ASCII needs no further check.
+// endText returns the string from start to its closing quote. Without check it is known to be ASCII, and so valid UTF-8.
 func (p *Scanner) endText(start, end, saved int, check bool) (Text, error) {
 	raw := p.s[start:end]
 	if check && !utf8.ValidString(raw) {
@@ -156,11 +156,11 @@ func (p *Scanner) endText(start, end, saved int, check bool) (Text, error) {
 	return Text{raw, len(raw) - saved}, nil
 }
 
-// simple holds the characters that make an escape with a backslash alone.
+// simple has the characters that form an escape of two bytes with a backslash.
 var simple = [256]bool{'"': true, '\\': true, '/': true, 'b': true, 'f': true, 'n': true, 'r': true, 't': true}
 
-// unicodeEscape returns the character of the \u escape that s begins with, or of the pair of them, and their length. A
-// surrogate that stands alone is read as encoding/json reads it. The length is 0 when there is no escape.
+// unicodeEscape returns the character of the \u escape (or pair of surrogates) at the beginning of s, and its length. A surrogate without
+// its other half is read as encoding/json reads it. The length is 0 if there is no escape.
 func unicodeEscape(s string) (r rune, n int) {
 	r, ok := hex4(s)
 	if !ok {
@@ -177,7 +177,7 @@ func unicodeEscape(s string) (r rune, n int) {
 	return utf8.RuneError, 6
 }
 
-// hex4 reads the escape of four hexadecimal digits that s begins with.
+// hex4 parses the four hexadecimal digits of the escape at the beginning of s.
 func hex4(s string) (rune, bool) {
 	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
 		return 0, false
@@ -186,7 +186,7 @@ func hex4(s string) (rune, bool) {
 	return rune(a-1)<<12 | rune(b-1)<<8 | rune(c-1)<<4 | rune(d-1), a != 0 && b != 0 && c != 0 && d != 0
 }
 
-// digit holds the values of hexadecimal digits plus one, and zero for anything else.
+// digit has the values of hexadecimal digits plus one, and zero for other bytes.
 var digit = func() (table [256]uint8) {
 	for i, c := range []byte("0123456789abcdef") {
 		table[c] = uint8(i + 1)

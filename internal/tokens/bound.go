@@ -6,20 +6,21 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens/textcost"
 )
 
-// WideText returns a number of tokens that a text can't exceed: its bytes, because a tokenizer that falls back to bytes never makes more
-// tokens of a text than it has, and those by which Unicode's normalisation form C can lengthen it, which some apply first. 800 KB of
-// ASCII take about 30 microseconds, of French, Russian and Chinese ten to twenty times that, of Hindi fifty times.
+// WideText returns a number of tokens that a text can't exceed. It is its length in bytes, because a tokenizer that falls back to bytes
+// never makes more tokens than there are bytes, plus the bytes by which Unicode's normalisation form C can lengthen the text, which some
+// tokenizers apply first. 800 KB of ASCII take about 30 microseconds, of French, Russian and Chinese ten to twenty times that, of Hindi
+// fifty times.
 func WideText(s string) int64 { return textcost.Bytes(s) }
 
-// Lengthening returns by how many bytes normalisation can lengthen a text, at most: what WideText adds to the length.
+// Lengthening returns by how many bytes, at most, normalisation can lengthen a text: what WideText adds to the length.
 func Lengthening(body []byte) int64 { return textcost.Lengthening(body) }
 
-// UpperBound returns a number of input tokens that the prompt can't exceed, and whether there is one. It reports false
-// when a block is Opaque or of unknown size: the model's context window is the bound then. Text is bounded by WideText.
-// Sums saturate at math.MaxInt64.
+// UpperBound returns a number of input tokens that the prompt can't exceed, and whether there is one. It returns false if a block is Opaque
+// or of unknown size: then only the model's context window bounds the prompt. Text is bounded by WideText. Sums that would overflow are
+// math.MaxInt64.
 //
-// Two things are taken on trust: that a tokenizer's Unicode normalisation is none or form C, and that a PDF page holds no more
-// text than a page of print.
+// It assumes two things: that a tokenizer uses no Unicode normalisation but form C, and that a PDF page has no more text than a printed
+// page.
 func UpperBound(p *Prompt, l *Limits) (int64, bool) {
 	n := framing(p, l)
 	if p.Hidden.Unknown {
@@ -35,8 +36,8 @@ func UpperBound(p *Prompt, l *Limits) (int64, bool) {
 	return n, true
 }
 
-// MediaBound is UpperBound without the texts of the prompt and its OtherBytes, for who bounds those by the length of the body that
-// they stand in.
+// MediaBound is UpperBound without the texts of the prompt and its OtherBytes, for callers that bound those by the length of the request
+// body.
 func MediaBound(p *Prompt, l *Limits) (int64, bool) {
 	n := framing(p, l)
 	n -= min(n, max(p.OtherBytes, 0))
@@ -56,7 +57,7 @@ func MediaBound(p *Prompt, l *Limits) (int64, bool) {
 	return n, true
 }
 
-// framing returns what a prompt costs besides its blocks. A prompt without messages still has a beginning.
+// framing returns the tokens of a prompt besides its blocks. A prompt without messages still has a beginning.
 func framing(p *Prompt, l *Limits) int64 {
 	n := mulSat(addSat(int64(max(p.Messages, 0)), 1), l.MessageTokens)
 	n = addSat(n, mulSat(int64(len(p.Blocks)), l.BlockTokens))
@@ -87,8 +88,8 @@ func (l ImageLimits) tokens(width, height int64) int64 {
 	return min(max(addSat(n, 2), l.MinTokens), l.MaxTokens)
 }
 
-// documentBound bounds a document by its pages, or by the text that it unpacks to and the pictures in it. One that can be cited
-// counts twice, for the marks that the service puts between its sentences.
+// documentBound bounds a document by its pages, or by its unpacked text and its images. One that can be cited counts twice, because the
+// service adds marks between its sentences.
 func documentBound(b *Block, l *Limits) (int64, bool) {
 	picture := max(l.Image.MaxTokens, 0)
 	n, known := b.Bytes, b.Bytes > 0 && unpackedFormat(b.Format)

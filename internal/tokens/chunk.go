@@ -6,12 +6,12 @@ import (
 )
 
 const (
-	chunkBytes = 8 << 10 // what is counted and remembered at once
+	chunkBytes = 8 << 10 // the size of the pieces whose counts are remembered
 	runBytes   = 256     // tiktoken's merge loop is quadratic in the length of a word
 )
 
-// nextChunk returns the length of the first chunk of s. Chunks are cut behind the last space in the second half of chunkBytes, if there is one, so
-// that a text to which more is appended has the same chunks at its beginning, whose counts are remembered. Cutting can only add tokens.
+// nextChunk returns the length of the first chunk of s. A chunk ends after the last space in the second half of chunkBytes, if there is one.
+// So if text is appended, the first chunks stay the same, and their counts are remembered. Splitting a text can only raise its count.
 func nextChunk(s string, escaped bool) int {
 	if len(s) <= chunkBytes {
 		return len(s)
@@ -28,7 +28,7 @@ func nextChunk(s string, escaped bool) int {
 	return runeStart(s, chunkBytes)
 }
 
-// lastEscape returns where the last \uXXXX of s begins, or -1. It is for texts without spaces, of escapes alone.
+// lastEscape returns the offset of the last \uXXXX of s, or -1. It is for texts without spaces that consist of escapes.
 func lastEscape(s string) int {
 	for i := strings.LastIndex(s, `\u`); i > 0; i = strings.LastIndex(s[:i], `\u`) {
 		if s[i-1] != '\\' {
@@ -38,8 +38,8 @@ func lastEscape(s string) int {
 	return -1
 }
 
-// runeStart returns the last index from i-3 to i at which a rune may begin, or i if there is none, which only happens in invalid UTF-8. i has to be
-// below len(s).
+// runeStart returns the last index from i-3 to i at which a rune may begin, or i if there is none, which only happens in invalid UTF-8. i
+// has to be less than len(s).
 func runeStart(s string, i int) int {
 	for at := i; at > 0 && at > i-utf8.UTFMax; at-- {
 		if utf8.RuneStart(s[at]) {
@@ -49,8 +49,8 @@ func runeStart(s string, i int) int {
 	return i
 }
 
-// nextRun returns the length of the longest beginning of s in which no run of one class is longer than runBytes. Bytes beyond ASCII count as part
-// of the run before them.
+// nextRun returns the length of the longest beginning of s in which no run of characters of one class is longer than runBytes. Bytes beyond
+// ASCII belong to the run before them.
 func nextRun(s string) int {
 	class, run := byteClass(0), 0
 	for i := range len(s) {

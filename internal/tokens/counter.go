@@ -33,19 +33,18 @@ var patterns = map[string]string{
 		`|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`,
 }
 
-// Counter counts prompts with a public vocabulary, which is embedded: nothing is fetched. The count is exact for models that
-// use that vocabulary, and a likely figure for others; it bounds nothing, TightBound does. It remembers the count of what it
-// has seen by a seeded 128-bit hash, never the text, so a conversation that grows costs only what is new. A Counter is safe
-// for concurrent use. Make one with NewCounter.
+// Counter counts prompts with a public vocabulary, which is embedded, so that nothing is downloaded. The count is exact for models that use
+// that vocabulary, and an estimate for others; use TightBound for a bound. It remembers counts by a seeded 128-bit hash of the text, never
+// the text, so that in a growing conversation only new text is counted. A Counter is safe for concurrent use. Make one with NewCounter.
 type Counter struct {
 	seeds    [2]maphash.Seed
 	counts   *lru
 	encoding func() (*tiktoken.Tiktoken, error)
 }
 
-// NewCounter returns a counter with the vocabulary of a name, CL100K or O200K, that remembers up to entries chunks; zero or
-// less stands for DefaultCounterEntries. The vocabulary is loaded on first use, which takes some 70 ms and 11 MB for CL100K
-// and twice that for O200K; an unknown name is ErrVocabulary then.
+// NewCounter returns a counter with the vocabulary CL100K or O200K that remembers up to entries chunks; zero or less means
+// DefaultCounterEntries. The vocabulary is loaded on first use, which takes some 70 ms and 11 MB for CL100K and twice that for O200K; for an
+// unknown name Count returns ErrVocabulary.
 func NewCounter(vocabulary string, entries int) *Counter {
 	return newCounter(entries, func() (*tiktoken.Tiktoken, error) { return loadVocabulary(vocabulary) })
 }
@@ -61,7 +60,7 @@ func newCounter(entries int, load func() (*tiktoken.Tiktoken, error)) *Counter {
 	}
 }
 
-// loadVocabulary builds the encoding by hand, because the package's own way goes through a loader that is global to the process.
+// loadVocabulary builds the encoding itself, because the package's own function uses a loader that is global to the process.
 func loadVocabulary(name string) (*tiktoken.Tiktoken, error) {
 	pattern, ok := patterns[name]
 	if !ok {
@@ -78,9 +77,8 @@ func loadVocabulary(name string) (*tiktoken.Tiktoken, error) {
 	return tiktoken.NewTiktoken(bpe, &tiktoken.Encoding{Name: name}, map[string]any{}), nil
 }
 
-// Count returns the tokens of a prompt by the counter's vocabulary, with framing, images and documents as in UpperBound, and
-// whether the prompt can be counted at all. It never exceeds UpperBound. It looks at ctx before each chunk of 8 KB, and
-// returns its error, or ErrVocabulary.
+// Count returns the tokens of a prompt by the counter's vocabulary, with framing, images and documents as in UpperBound, and whether the
+// prompt can be counted. It never exceeds UpperBound. It checks ctx before each chunk of 8 KB, and returns its error, or ErrVocabulary.
 func (c *Counter) Count(ctx context.Context, p *Prompt, l *Limits) (int64, bool, error) {
 	n := framing(p, l)
 	for i := range p.Blocks {
@@ -141,7 +139,7 @@ func (c *Counter) chunk(s string, escaped bool) (int64, error) {
 	return n, nil
 }
 
-// unescape resolves JSON escapes. A chunk that is cut inside of an escape stays as it is, which counts more.
+// unescape decodes JSON escapes. If a chunk ends inside of an escape it stays as it is, which gives a higher count.
 func unescape(s string) string {
 	var out string
 	if json.Unmarshal([]byte(`"`+s+`"`), &out) != nil {

@@ -7,9 +7,9 @@ import (
 
 const formatPDF = "pdf"
 
-// DocumentBlock returns a block for a document, measured as far as its format allows: pages and text of a PDF, the unpacked text
-// and the pictures of an office file, else the bytes and what normalisation can add to them. format is the lower-case name that Bedrock uses: "pdf", "docx",
-// "txt".
+// DocumentBlock returns a block for a document, measured as far as its format allows: pages and text of a PDF; the unpacked text and the
+// images of an office file; for others the bytes, plus what normalisation can add. format is the lower-case name that Bedrock uses: "pdf",
+// "docx", "txt".
 func DocumentBlock(format string, data []byte) Block {
 	b := Block{Kind: Document, Format: format, Bytes: int64(len(data))}
 	switch format {
@@ -22,7 +22,7 @@ func DocumentBlock(format string, data []byte) Block {
 	case "txt", "md", "csv", "html":
 		b.Bytes += Lengthening(data)
 	case "doc", "xls":
-		// One byte of a legacy code page becomes up to three bytes of UTF-8, as the euro sign does.
+		// One byte of an old code page can become three bytes of UTF-8, for example the euro sign.
 		b.Bytes = mulSat(b.Bytes, 3)
 	}
 	return b
@@ -38,8 +38,8 @@ func unpackedFormat(format string) bool {
 	}
 }
 
-// PDFPages returns how many pages a PDF has: the page objects, or the largest page count that a page tree tells when that is more.
-// It reports false when encryption or an unknown way of packing can hide pages, and when it finds none.
+// PDFPages returns how many pages a PDF has: the number of page objects, or the largest page count in a page tree if that is more. It
+// returns false if there may be hidden pages, because of encryption or an unknown compression, and if there are no pages.
 func PDFPages(data []byte) (int, bool) {
 	size, ok := measurePDF(data)
 	return size.pages, ok

@@ -1,15 +1,16 @@
 package tokens
 
-// Hidden counts what makes the service add text of its own to a prompt, besides tools. The zero value is a plain prompt.
+// Hidden counts the parts of a request, besides tools, for which the service adds text of its own to the prompt. The zero value is a plain
+// prompt.
 type Hidden struct {
-	Citations   int   // documents and search results whose citations are asked for
-	CitedBytes  int64 // of their text, where it is text; of a Document block see Block.Cited
-	Schemas     int   // structured outputs and strict tools: the service writes a grammar of each into the prompt
-	SchemaBytes int64 // of those schemas
-	Unknown     bool  // text of unknown length, such as what a search finds: only the context window bounds it
+	Citations   int   // documents and search results with citations enabled
+	CitedBytes  int64 // bytes of their text; for a Document block zero, because Block.Cited makes that count twice
+	Schemas     int   // structured outputs and strict tools: the service writes a grammar for each into the prompt
+	SchemaBytes int64 // bytes of those schemas
+	Unknown     bool  // text of unknown length is added, such as search results: only the context window bounds it
 }
 
-// Add takes in what another part of the same request makes the service add.
+// Add adds the counts of another part of the same request.
 func (h *Hidden) Add(o Hidden) {
 	h.Citations += o.Citations
 	h.CitedBytes = addSat(max(h.CitedBytes, 0), max(o.CitedBytes, 0))
@@ -18,14 +19,14 @@ func (h *Hidden) Add(o Hidden) {
 	h.Unknown = h.Unknown || o.Unknown
 }
 
-// HiddenLimits are what the text that a service adds is bounded by, in tokens. They are data, explained at LimitsFor.
+// HiddenLimits bound the text that the service adds, in tokens. The figures are explained at LimitsFor.
 type HiddenLimits struct {
-	Family        int64 // the family's own text, in every prompt
-	Tools         int64 // once, when there is a tool at all
-	BuiltinTool   int64 // a tool whose definition the provider supplies
-	Citations     int64 // once, when citations are asked for
-	CitedDocument int64 // a document or search result that can be cited, besides its text once more for the marks in it
-	Schema        int64 // a schema, besides its bytes once more
+	Family        int64 // the text that the model family puts into every prompt
+	Tools         int64 // once, if there is any tool
+	BuiltinTool   int64 // a tool that the provider defines
+	Citations     int64 // once, if citations are enabled
+	CitedDocument int64 // a document or search result that can be cited; its text counts once more in addition, for the marks in it
+	Schema        int64 // a schema; its bytes count once more in addition
 }
 
 // tokens bounds the text that the service adds to a prompt.

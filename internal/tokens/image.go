@@ -10,11 +10,11 @@ import (
 	"io"
 )
 
-// imageHeaderBytes is how far ImageBlock looks for the size: a JPEG may carry colour profiles and previews first.
+// imageHeaderBytes is how far ImageBlock searches for the size: a JPEG may have colour profiles and previews first.
 const imageHeaderBytes = 1 << 20
 
-// ImageBlock returns a block for an image of size bytes. It reads only the header of data; when that does not tell the
-// dimensions, the block has none and is counted at the family's maximum.
+// ImageBlock returns a block for an image of size bytes. It reads only the header of data. If that has no dimensions, neither has the block,
+// which then counts with the family's maximum.
 func ImageBlock(format string, data io.Reader, size int64) Block {
 	b := Block{Kind: Image, Format: format, Bytes: size}
 	if w, h, ok := readImageSize(data); ok {
@@ -23,8 +23,8 @@ func ImageBlock(format string, data io.Reader, size int64) Block {
 	return b
 }
 
-// ImageSize returns the dimensions in pixels that the header of a PNG, JPEG, GIF or WebP image tells. It reports false for
-// anything else, and for a header that is cut or tells no positive size.
+// ImageSize returns the dimensions, in pixels, in the header of a PNG, JPEG, GIF or WebP image. It returns false for anything else, and for
+// a header that is incomplete or has no positive size.
 func ImageSize(data []byte) (width, height int, ok bool) {
 	return readImageSize(bytes.NewReader(data))
 }
@@ -60,7 +60,7 @@ func decoderFor(magic []byte) func(io.Reader) (image.Config, error) {
 	}
 }
 
-// webPHeaderBytes is how much of a WebP file tells its size.
+// webPHeaderBytes is how many bytes of a WebP file are needed for its size.
 const webPHeaderBytes = 30
 
 func decodeWebP(r io.Reader) (image.Config, error) {
@@ -75,8 +75,8 @@ func decodeWebP(r io.Reader) (image.Config, error) {
 	return image.Config{Width: w, Height: height}, nil
 }
 
-// webPSize reads the first chunk of a WebP file: VP8X holds the canvas (RFC 9649, section 2.7), VP8L a packed size after
-// its signature byte (section 3.4), VP8 the size after the start code of a key frame (RFC 6386, section 9.1).
+// webPSize reads the first chunk of a WebP file: VP8X has the canvas size (RFC 9649, section 2.7), VP8L a packed size after its signature
+// byte (section 3.4), VP8 the size after the start code of a key frame (RFC 6386, section 9.1).
 func webPSize(h []byte) (width, height int) {
 	body := h[20:]
 	switch string(h[12:16]) {

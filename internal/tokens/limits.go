@@ -1,14 +1,14 @@
 package tokens
 
-// Limits are the constants of UpperBound for one family of models. They are data, explained at LimitsFor.
+// Limits are the constants of UpperBound for one family of models. The figures are explained at LimitsFor.
 type Limits struct {
 	MessageTokens     int64 // role markers and separators around one message
 	BlockTokens       int64 // separators around one block
 	ToolTokens        int64 // wrapping of one tool definition, on top of its JSON
 	Hidden            HiddenLimits
-	PDFPageTextTokens int64 // the text of one PDF page; its picture counts as an image of unknown size
-	DocumentPictures  bool  // the family reads the pictures inside of office files
-	TextThousandths   int64 // a factor on TextBound, see textThousandths in textfactor.go; zero stands for 1000
+	PDFPageTextTokens int64 // the text of one PDF page; its image counts as one of unknown size
+	DocumentPictures  bool  // the family reads the images inside of office files
+	TextThousandths   int64 // a factor on TextBound, see textfactor.go; zero means 1000
 	Image             ImageLimits
 }
 
@@ -17,29 +17,29 @@ type Limits struct {
 type ImageLimits struct {
 	PixelsPerToken int64
 	PatchPixels    int64 // the edge of one patch
-	MinTokens      int64 // families that scale small images up
-	MaxTokens      int64 // families scale large images down to this
+	MinTokens      int64 // for families that scale small images up
+	MaxTokens      int64 // families scale larger images down to this
 }
 
-// LimitsFor returns the limits of a provider as it is spelled in model ids ("anthropic"). Any other name, also the empty
-// one, gets limits that are meant to hold for every family known. The figures are allowances chosen in 2026-11, above what was
-// published or recorded until then; they were not checked against a live service, so a violated bound is reported and learned:
+// LimitsFor returns the limits of a provider as it is written in model ids ("anthropic"). Any other name, and the empty one, gets limits
+// that should hold for every known family. The figures were chosen in 2026-11, above what had been published or recorded; they were not
+// compared with the live service, so a bound that turns out too low is reported and raised:
 //
-//   - framing: no provider publishes it; a few tokens a message are usual, 16 and 8 leave room;
-//   - a family's own text: gpt-oss begins each prompt with its channels and the date, Llama with two dates, Cohere with a preamble;
-//     Nova 2 was recorded with some 500 tokens beyond its tools; 512 for all, 1,024 for Cohere;
-//   - tools: a preamble of 264 to 530 tokens is published for Claude, others are longer; 1,500. A tool that the provider
-//     defines: computer use, its system text and two companions are documented with 2,146 tokens in all; 2,500 each;
-//   - citations: recorded requests held 790 and 1,480 tokens that are not theirs; 2,500, and the text of each document once more,
-//     because it is cut into numbered sentences;
-//   - a schema of structured output or of a strict tool: 300 tokens beyond a schema of a few were recorded; 1,000, and the schema
+//   - framing: no provider publishes it; a few tokens for each message are usual, so 16 and 8 leave room;
+//   - a family's own text: gpt-oss begins each prompt with its channels and the date, Llama with two dates, Cohere with a preamble; Nova 2
+//     was recorded with some 500 tokens besides its tools; 512 for all, 1,024 for Cohere;
+//   - tools: a preamble of 264 to 530 tokens is published for Claude, others are longer; 1,500. A tool that the provider defines: computer
+//     use, its system text and two further tools are documented with 2,146 tokens together; 2,500 each;
+//   - citations: recorded requests had 790 and 1,480 more tokens than their own text; 2,500, and the text of each document once more,
+//     because it is split into numbered sentences;
+//   - a schema of structured output or of a strict tool: 300 tokens were recorded in addition to a schema of a few; 1,000, and the schema
 //     once more;
-//   - PDF text: 6,000 tokens a page of print, or the text of its content where that is more, besides the page's picture;
-//   - pictures inside of office files: Nova reads them, Claude is given the text alone; all but Claude count them;
+//   - PDF text: 6,000 tokens for a printed page, or the text of its content if that is more, in addition to the page's image;
+//   - images inside of office files: Nova reads them, Claude only gets the text; they count for all but Claude;
 //   - Claude images: pixels / 750 in patches of 28 pixels, 5,000 at most;
-//   - other images: the fewest pixels a token and the largest maximum of the families that tile their images. Nova scales small
-//     images up: 540x360 was recorded at 1,819 tokens (2025), its guide goes up to 2,600;
-//   - text, in the tight bound alone: half as much again for families whose vocabulary is not public.
+//   - other images: the fewest pixels per token and the largest maximum of the families that split images into tiles. Nova scales small
+//     images up: 540x360 was recorded with 1,819 tokens (2025), its guide goes up to 2,600;
+//   - text, only in the tight bound: half as much again for families whose vocabulary is not public.
 //
 // The limits are shared and must not be changed.
 func LimitsFor(provider string) *Limits {

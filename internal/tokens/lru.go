@@ -7,11 +7,11 @@ import (
 
 type chunkKey [2]uint64
 
-// lru remembers the counts of the chunks used last. It is safe for concurrent use.
+// lru remembers the counts of the most recently used chunks. It is safe for concurrent use.
 type lru struct {
 	mu      sync.Mutex
 	limit   int
-	order   *list.List // of *lruEntry, the last used first
+	order   *list.List // of *lruEntry, the most recently used first
 	entries map[chunkKey]*list.Element
 }
 

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// officeSize is what an office file unpacks to.
+// officeSize is the unpacked size of an office file.
 type officeSize struct {
-	text     int64 // bytes of its XML, each shared string as often as a cell shows it
-	pictures int   // files, or their uses when those are more
+	text     int64 // bytes of its XML; each shared string counts for every cell that shows it
+	pictures int   // image files, or their uses if those are more
 }
 
-// measureOffice unpacks a docx or an xlsx file and bounds its text. It reports false for a file that is none, is damaged, or unpacks
+// measureOffice unpacks a docx or an xlsx file and bounds its text. It returns false if the file is of another kind, is damaged, or unpacks
 // to more than maxUnpackedBytes.
 func measureOffice(data []byte) (officeSize, bool) {
 	z, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
@@ -62,13 +62,13 @@ func unpackPart(f *zip.File, left int64) ([]byte, bool) {
 	return part, err == nil && int64(len(part)) <= left
 }
 
-// sharedStrings are the lengths of the strings that the cells of a workbook refer to by number.
+// sharedStrings has the lengths of the strings to which the cells of a workbook refer by number.
 type sharedStrings struct {
 	lengths []int64
 	longest int64
 }
 
-// add reads the table of strings: one item each, in order, whatever its tags are called.
+// add reads the table of strings: one for each item, in order, whatever the tags are called.
 func (s *sharedStrings) add(part []byte) {
 	for {
 		begin := tagOf(part, "si")
@@ -86,10 +86,10 @@ func (s *sharedStrings) add(part []byte) {
 	}
 }
 
-// maxTagName is longer than any name of an element with its prefix.
+// maxTagName is longer than any element name with its prefix.
 const maxTagName = 64
 
-// tagOf returns where an opening tag begins, with or without a prefix of a name space, or -1. A closing tag does not match, because of its slash.
+// tagOf returns the offset of an opening tag, with or without a namespace prefix, or -1. A closing tag does not match, because of its slash.
 func tagOf(part []byte, name string) int {
 	for at := 0; ; {
 		i := bytes.IndexByte(part[at:], '<')
@@ -111,7 +111,7 @@ func tagOf(part []byte, name string) int {
 	}
 }
 
-// shown sums the strings that the cells of a sheet show. A cell that can't be read shows the longest.
+// shown adds up the strings that the cells of a sheet show. A cell that can't be read counts as the longest string.
 func (s *sharedStrings) shown(sheet []byte) (n int64) {
 	for rest := sheet; ; {
 		i := bytes.Index(rest, []byte("t="))
@@ -126,7 +126,7 @@ func (s *sharedStrings) shown(sheet []byte) (n int64) {
 	}
 }
 
-// length returns the length of the string of the cell whose opening tag goes on with rest.
+// length returns the length of a cell's string. rest is what follows the name in the cell's opening tag.
 func (s *sharedStrings) length(rest []byte) int64 {
 	rest = rest[:min(len(rest), 256)]
 	v := tagOf(rest, "v")

@@ -8,22 +8,21 @@ import (
 	"math"
 )
 
-// maxUnpackedBytes bounds what of one file is unpacked to measure it. A file that unpacks to more has an unknown size.
+// maxUnpackedBytes bounds how much of one file is unpacked to measure it. A file that unpacks to more has an unknown size.
 const maxUnpackedBytes = 64 << 20
 
-// pdfSize is what a PDF tells of itself.
+// pdfSize is what measurePDF finds.
 type pdfSize struct {
 	pages int
-	text  int64 // tokens that the text of all pages has at most
+	text  int64 // the most tokens that the text of all pages can have
 }
 
-// measurePDF counts the pages of a PDF and bounds their text. It reports false when encryption hides them, when a stream is packed
-// in a way that it does not know, when the file unpacks to too much, and when it finds no page. It does not parse the file: it takes
-// one pass over the bytes and one over what each stream unpacks to.
+// measurePDF counts the pages of a PDF and bounds their text. It returns false if encryption hides them, if a stream uses an unknown
+// compression, if the file unpacks to too much, and if it finds no page. It does not parse the file: it reads its bytes once, and the
+// unpacked bytes of each stream.
 //
-// The text is what stands in the strings of content streams: two tokens a byte, because a byte may stand for a letter of several,
-// and one for the gap behind each string. Streams that several pages share, and forms that are drawn repeatedly, count as often as
-// they are used at most.
+// The text is in the strings of content streams. They count two tokens for each byte, because a byte may stand for several letters, and one
+// for the gap after each string. Streams that several pages share, and forms that are drawn repeatedly, count as often as they can be used.
 func measurePDF(data []byte) (pdfSize, bool) {
 	if !bytes.Contains(data[:min(len(data), 1024)], []byte("%PDF-")) || bytes.Contains(data, []byte("/Encrypt")) {
 		return pdfSize{}, false
@@ -44,39 +43,39 @@ func measurePDF(data []byte) (pdfSize, bool) {
 	if m.objects == 0 || bytes.Count(data, []byte("/ObjStm")) > m.packed {
 		return pdfSize{}, false
 	}
-	// An outline has a /Count as well, which can only raise the number. No file has more pages than bytes, unless the number is a lie.
+	// An outline has a /Count as well, which can only raise the number. No file has more pages than bytes, unless the count is wrong.
 	return pdfSize{pages: max(m.objects, min(m.told, len(data))), text: m.total()}, true
 }
 
-// pdfMeter adds up what the parts of one PDF tell.
+// pdfMeter adds up what is found in the parts of one PDF.
 type pdfMeter struct {
-	left     int64       // bytes that may still be unpacked
+	left     int64       // how many bytes may still be unpacked
 	objects  int         // page objects
 	packed   int         // object streams that were unpacked
-	told     int         // the largest page count of a page tree
-	contents map[int]int // how often each object is the content of a page
-	listed   int         // how often one object stands in one array, at most
-	kids     int         // how often the tree names one page, at most
+	told     int         // the largest page count in a page tree
+	contents map[int]int // by object: how often it is the content of a page
+	listed   int         // the largest number of times that one object is in one array
+	kids     int         // the largest number of times that the tree refers to one page
 	text     int64       // of content streams
 	forms    int64       // of forms
 	draws    int64       // uses of forms and pictures in pages
-	nested   int64       // the same in forms
+	nested   int64       // the same in other forms
 }
 
-// total is the bound on the text of all pages.
+// total returns the bound on the text of all pages.
 func (m *pdfMeter) total() int64 {
 	shared := 1
 	for _, n := range m.contents {
 		shared = max(shared, n)
 	}
-	// A page that its tree names more than once, and pages that are told and not found, show their content once more each.
+	// A page to which its tree refers several times, and counted pages that were not found, show their content once more each.
 	again := max(m.kids, (min(m.told, maxPDFPages)+m.objects-1)/max(m.objects, 1), 1)
 	uses := mulSat(mulSat(int64(shared), int64(max(m.listed, 1))), int64(again))
 	drawn := mulSat(m.forms, addSat(mulSat(max(m.draws, 1), uses), m.nested))
 	return addSat(mulSat(m.text, uses), mulSat(drawn, m.nested+1))
 }
 
-// structure looks for pages, page counts and what the pages show in objects that are not packed.
+// structure searches for pages, page counts and the pages' contents in objects that are not packed.
 func (m *pdfMeter) structure(data []byte) {
 	for rest := data; ; {
 		i := bytes.IndexByte(rest, '/')
@@ -97,7 +96,7 @@ func (m *pdfMeter) structure(data []byte) {
 			m.shows(pdfSpace(rest[len("Contents"):]))
 		}
 	}
-	for rest := data; ; { // arrays that stand alone, of which pages can be the owner
+	for rest := data; ; { // arrays that are objects of their own, to which pages can refer
 		i := bytes.Index(rest, []byte("obj"))
 		if i < 0 {
 			return
@@ -109,7 +108,7 @@ func (m *pdfMeter) structure(data []byte) {
 	}
 }
 
-// arrays looks at every array of an object stream: there nothing says where an object begins.
+// arrays checks every array of an object stream, where the beginnings of objects are not marked.
 func (m *pdfMeter) arrays(data []byte) {
 	for rest := data; ; {
 		i := bytes.IndexByte(rest, '[')
@@ -122,10 +121,10 @@ func (m *pdfMeter) arrays(data []byte) {
 	}
 }
 
-// maxPDFPages bounds how many pages a tree is believed to have: more than any file that the service takes.
+// maxPDFPages is the largest page count of a tree that is used: more than in any file that the service accepts.
 const maxPDFPages = 100_000
 
-// shows takes in the content of a page: a reference, or an array of them.
+// shows adds the content of a page: a reference, or an array of them.
 func (m *pdfMeter) shows(value []byte) {
 	if len(value) > 0 && value[0] == '[' {
 		m.listed = max(m.listed, mostRepeated(value))
@@ -137,7 +136,7 @@ func (m *pdfMeter) shows(value []byte) {
 	m.contents[pdfInt(value)]++
 }
 
-// mostRepeated returns how often an array refers to one object, at most.
+// mostRepeated returns the largest number of times that an array refers to one object.
 func mostRepeated(array []byte) (most int) {
 	for _, n := range references(array) {
 		most = max(most, n)
@@ -145,7 +144,7 @@ func mostRepeated(array []byte) (most int) {
 	return most
 }
 
-// references counts the object numbers in the first words of an array of references such as [7 0 R 8 0 R].
+// references counts object numbers in an array of references such as [7 0 R 8 0 R].
 func references(array []byte) map[int]int {
 	array = array[:min(len(array), maxArrayBytes)]
 	if end := bytes.IndexByte(array, ']'); end >= 0 {
@@ -161,10 +160,10 @@ func references(array []byte) map[int]int {
 	return found
 }
 
-// maxArrayBytes bounds how far the end of an array is looked for: some five thousand references.
+// maxArrayBytes bounds how far the end of an array is searched: some five thousand references.
 const maxArrayBytes = 1 << 16
 
-// pdfStream returns the dictionary and the packed bytes of the stream whose keyword stands at start.
+// pdfStream returns the dictionary and the packed bytes of the stream whose keyword is at start.
 func pdfStream(data []byte, start int) (dict, body []byte, ok bool) {
 	before := bytes.TrimRight(data[:start], "\x00\t\n\f\r ")
 	if !bytes.HasSuffix(before, []byte(">>")) {
@@ -183,12 +182,12 @@ func pdfStream(data []byte, start int) (dict, body []byte, ok bool) {
 	return dict, body, true
 }
 
-// stream takes in one stream, and reports false when it can't be measured.
+// stream adds one stream, and returns false if it can't be measured.
 func (m *pdfMeter) stream(dict, body []byte) bool {
 	switch {
 	case hasName(dict, "/Subtype", "/Image"), hasName(dict, "/Type", "/XRef"), bytes.Contains(dict, []byte("/Length1")), hasName(dict, "/Type", "/Metadata"),
 		bytes.Contains(dict, []byte("/FontFile")), hasName(dict, "/Subtype", "/Type1C"), hasName(dict, "/Subtype", "/CIDFontType0C"), hasName(dict, "/Subtype", "/OpenType"):
-		return true // pictures count with their page, fonts and tables hold no text of the page
+		return true // images count with their page; fonts and tables have no text of the page
 	}
 	plain, ok := m.unpack(dict, body)
 	if !ok {
@@ -209,7 +208,7 @@ func (m *pdfMeter) stream(dict, body []byte) bool {
 	return true
 }
 
-// unpack returns the plain bytes of a stream.
+// unpack returns the uncompressed bytes of a stream.
 func (m *pdfMeter) unpack(dict, body []byte) ([]byte, bool) {
 	if !bytes.Contains(dict, []byte("/Filter")) {
 		m.left -= int64(len(body))
@@ -228,7 +227,7 @@ func (m *pdfMeter) unpack(dict, body []byte) ([]byte, bool) {
 	return plain, (err == nil || errors.Is(err, io.ErrUnexpectedEOF)) && m.left >= 0
 }
 
-// hasName reports whether a dictionary has an entry of this name, such as /Type /Page.
+// hasName reports whether a dictionary has an entry with a name as its value, such as /Type /Page.
 func hasName(dict []byte, key, name string) bool {
 	for rest := dict; ; {
 		i := bytes.Index(rest, []byte(key))
@@ -244,7 +243,7 @@ func hasName(dict []byte, key, name string) bool {
 
 var pdfDelimiters = []byte("\x00\t\n\f\r ()<>[]{}/%")
 
-// contentText bounds the tokens of what a content stream writes, and counts what it draws.
+// contentText bounds the tokens of the text that a content stream shows, and counts its uses of forms and images.
 func contentText(s []byte) (text, draws int64) {
 	draws = int64(bytes.Count(s, []byte(" Do")))
 	if !bytes.Contains(s, []byte("Tj")) && !bytes.Contains(s, []byte("TJ")) && !bytes.Contains(s, []byte("'")) && !bytes.Contains(s, []byte(`"`)) {
@@ -271,7 +270,7 @@ func contentText(s []byte) (text, draws int64) {
 	return min(addSat(2*inside, strings), math.MaxInt64), draws
 }
 
-// literalString returns the length of the string that s begins with, its parentheses included.
+// literalString returns the length of the string at the beginning of s, including its parentheses.
 func literalString(s []byte) int {
 	depth := 0
 	for i := 0; i < len(s); i++ {

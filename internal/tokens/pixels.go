@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 )
 
-// Pixels tells the same as ImageSize without allocating, for who looks at every image of every request. It checks less: of
-// a damaged file it may tell a size where ImageSize does not.
+// Pixels is ImageSize without allocations, for callers that check every image of every request. It checks less: for a damaged file it may
+// return a size although ImageSize does not.
 func Pixels(data []byte) (width, height int, ok bool) {
 	data = data[:min(len(data), imageHeaderBytes)]
 	switch {
@@ -25,8 +25,8 @@ func Pixels(data []byte) (width, height int, ok bool) {
 	return width, height, true
 }
 
-// jpegSize walks from segment to segment up to the frame header (ITU T.81, section B.2.2). Like other readers it skips bytes
-// that belong to none.
+// jpegSize goes from segment to segment up to the frame header (ITU T.81, section B.2.2). Like other readers it skips bytes between
+// segments.
 func jpegSize(data []byte) (width, height int) {
 	for i := 2; i+9 <= len(data); {
 		marker := data[i+1]
@@ -35,7 +35,7 @@ func jpegSize(data []byte) (width, height int) {
 			i++
 		case marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc:
 			return int(binary.BigEndian.Uint16(data[i+7:])), int(binary.BigEndian.Uint16(data[i+5:]))
-		case marker >= 0xd0 && marker <= 0xd8 || marker <= 0x01: // stand-alone
+		case marker >= 0xd0 && marker <= 0xd8 || marker <= 0x01: // markers without a length
 			i += 2
 		default:
 			i += 2 + int(binary.BigEndian.Uint16(data[i+2:]))

@@ -1,7 +1,7 @@
 // Package tokens bounds and estimates how many input tokens a prompt will be billed.
 package tokens
 
-// Kind says what a block holds, and so how its tokens are counted.
+// Kind says what a block contains, and so how its tokens are counted.
 type Kind uint8
 
 // The kinds of block.
@@ -10,29 +10,29 @@ const (
 	JSON                 // serialised JSON: tool schemas, tool inputs, tool results that are JSON
 	Image                // counted by its size in pixels
 	Document             // counted by its pages
-	Opaque               // content whose size in tokens can't be known from here: video, audio, anything held in S3
+	Opaque               // content whose tokens can't be counted here: video, audio, anything stored in S3
 )
 
-// Block is one piece of a prompt, in the order in which the model reads it. It borrows its strings from the request.
+// Block is one piece of a prompt, in the order in which the model reads it. It refers to the request's strings.
 type Block struct {
 	Kind    Kind
-	Escaped bool   // Text is the inside of a JSON string literal, its escapes not yet resolved
+	Escaped bool   // Text is the content of a JSON string literal, with its escapes
 	Text    string // the text of Text and JSON blocks
 	Format  string // "png", "pdf", ... for Image and Document
 	Bytes   int64  // the size of Image data, and of the text that a Document other than a PDF unpacks to
-	Width   int    // pixels; 0 when unknown
-	Height  int    // pixels; 0 when unknown
-	Pages   int    // 0 when unknown
-	Images  int    // pictures inside a Document other than a PDF
-	Cited   bool   // citations of the Document are asked for, so that its text is marked up
+	Width   int    // in pixels; 0 if unknown
+	Height  int    // in pixels; 0 if unknown
+	Pages   int    // 0 if unknown
+	Images  int    // images inside of a Document other than a PDF
+	Cited   bool   // citations are enabled for the Document, so that the service adds marks to its text
 }
 
 // Prompt is everything that a request asks the model to read.
 type Prompt struct {
 	Blocks       []Block
 	Messages     int // conversation turns; each adds a few tokens of framing
-	Tools        int // tool definitions; the first adds a preamble of the provider's own
-	BuiltinTools int // those of Tools that the request only names and the provider defines, such as a text editor
+	Tools        int // tool definitions; with the first one the provider adds a preamble
+	BuiltinTools int // how many of Tools the request only names, such as a text editor, because the provider defines them
 	Hidden       Hidden
-	OtherBytes   int64 // bytes of names, ids and settings too short for a block of their own; a token each at most
+	OtherBytes   int64 // bytes of names, ids and settings that are too short for a block; at most one token for each byte
 }

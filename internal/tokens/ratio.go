@@ -12,31 +12,31 @@ const (
 	maxRatioModels = 1024
 )
 
-// Observation is what one response taught. Zero fields are not learned from.
+// Observation is what one response shows. Nothing is learned from zero fields.
 type Observation struct {
-	WideBound  int64 // what UpperBound returned for the prompt, or the model's context window
-	TightBound int64 // what TightBound returned for it, when it was asked
-	Actual     int64 // input tokens that the response reports, cached ones included
+	WideBound  int64 // UpperBound of the prompt, or the model's context window
+	TightBound int64 // TightBound of the prompt, if it was computed
+	Actual     int64 // input tokens that the response reports, including cached ones
 }
 
-// Violation says which bound a response was billed more tokens than.
+// Violation says which bound was lower than the tokens that a response was billed.
 type Violation uint8
 
-// The violations. Where both bounds were violated it is WideViolated; Violations counts both.
+// The violations. If both bounds were too low it is WideViolated; Violations counts both.
 const (
 	NotViolated Violation = iota
 	TightViolated
 	WideViolated
 )
 
-// Violations are how many responses of a model were billed more tokens than each of their bounds.
+// Violations count the responses of a model that were billed more tokens than a bound.
 type Violations struct {
-	Tight int64 // after the first one the tight bound of the model is not to be used any more
+	Tight int64 // from the first one on the tight bound of the model must not be used
 	Wide  int64
 }
 
-// Ratio learns, for each model, how many tokens are billed for one of the wide bound, and whether the bounds hold. It keeps
-// 1,024 models; all others share one record. A Ratio is safe for concurrent use. Make one with NewRatio.
+// Ratio learns, for each model, how many tokens are billed for one token of the wide bound, and whether the bounds hold. It keeps 1,024
+// models; all others share one record. A Ratio is safe for concurrent use. Make one with NewRatio.
 type Ratio struct {
 	mu     sync.RWMutex
 	models map[string]*modelRatio
@@ -45,17 +45,17 @@ type Ratio struct {
 
 type modelRatio struct {
 	mu         sync.Mutex
-	guess      int64 // millionths
+	guess      int64 // in millionths
 	violations Violations
 }
 
-// NewRatio returns a Ratio that knows no model yet.
+// NewRatio returns a Ratio without any observations.
 func NewRatio() *Ratio {
 	return &Ratio{models: make(map[string]*modelRatio), others: modelRatio{guess: priorGuess}}
 }
 
-// Guess returns the likeliest number of billed tokens for a prompt of the given wide bound, for rate limiting and never for
-// money. It is a third of the bound until the model was observed, and never more than the bound or less than one token.
+// Guess returns the most likely number of billed tokens for a prompt with the given wide bound, for rate limiting and never for a budget. It
+// is a third of the bound until the model was observed, never more than the bound, and at least one token.
 func (r *Ratio) Guess(model string, wideBound int64) int64 {
 	m := r.find(model)
 	m.mu.Lock()
@@ -64,7 +64,7 @@ func (r *Ratio) Guess(model string, wideBound int64) int64 {
 	return max(min(scale(wideBound, guess, 1_000_000), wideBound), 1)
 }
 
-// Violations returns how often the bounds of a model did not hold.
+// Violations returns how often the bounds of a model were too low.
 func (r *Ratio) Violations(model string) Violations {
 	m := r.find(model)
 	m.mu.Lock()
@@ -72,7 +72,7 @@ func (r *Ratio) Violations(model string) Violations {
 	return m.violations
 }
 
-// Learn takes in one response and reports which bound it violated.
+// Learn records one response and returns which bound was too low.
 func (r *Ratio) Learn(model string, o Observation) Violation {
 	if o.Actual <= 0 || o.WideBound <= 0 && o.TightBound <= 0 {
 		return NotViolated
@@ -96,8 +96,7 @@ func (r *Ratio) Learn(model string, o Observation) Violation {
 	return violated
 }
 
-// find returns the record of a model that was observed, else the one that models beyond the limit share. It is as a new
-// record until there are such models.
+// find returns the record of a model that was observed, or else the record that all models beyond the 1,024 share.
 func (r *Ratio) find(model string) *modelRatio {
 	r.mu.RLock()
 	defer r.mu.RUnlock()

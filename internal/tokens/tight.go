@@ -7,19 +7,18 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens/textcost"
 )
 
-// pieceBytes is how much text is scanned between two looks at the context.
+// pieceBytes is how much text is scanned between two checks of the context.
 const pieceBytes = 256 << 10
 
-// TextBound returns a number of tokens that a text does not exceed: at least 0 and at most its WideText. With escaped, s is the
-// inside of a JSON string literal whose escapes are not resolved. It is one pass without a vocabulary, and allocates
-// nothing.
+// TextBound returns a number of tokens that a text does not exceed: at least 0 and at most its WideText. With escaped, s is the content of a
+// JSON string literal with its escapes. It reads the text once, without a vocabulary, and allocates nothing.
 //
-// The bound holds for every tokenizer that it was measured with (see package textcost); Limits.TextThousandths leaves room
-// for families whose tokenizer is not public. UpperBound rests on bytes alone.
+// The bound holds for every tokenizer with which it was measured (see package textcost); Limits.TextThousandths leaves room for families
+// whose tokenizer is not public. UpperBound depends on the bytes alone.
 func TextBound(s string, escaped bool) int64 { return textcost.Bound(s, escaped) }
 
-// TightBound is UpperBound with the text of Text and JSON blocks bounded by TextBound times l.TextThousandths, rounded up,
-// and never above its WideText. It looks at ctx at least every 256 KB of text, and returns its error.
+// TightBound is UpperBound with the text of Text and JSON blocks bounded by TextBound times l.TextThousandths, rounded up, and never above
+// its WideText. It checks ctx at least every 256 KB of text, and returns its error.
 func TightBound(ctx context.Context, p *Prompt, l *Limits) (n int64, ok bool, err error) {
 	n = framing(p, l)
 	if p.Hidden.Unknown {
@@ -44,14 +43,14 @@ func TightBound(ctx context.Context, p *Prompt, l *Limits) (n int64, ok bool, er
 	return n, true, nil
 }
 
-// BodyBound is TightBound of a prompt whose text stands in a JSON body, all of which is bounded as it lies, names and punctuation
-// included: so it neither reads the body twice nor allocates. What the prompt has of text blocks is not looked at. A body with media
-// in it is not for BodyBound: their bytes would count as text.
+// BodyBound is TightBound for a prompt whose text is in a JSON body. It bounds the whole body, names and punctuation included, so that it
+// neither reads the body twice nor allocates. The prompt's text blocks are not used. It must not be used for a body with media, whose bytes
+// would count as text.
 func BodyBound(ctx context.Context, body []byte, p *Prompt, l *Limits) (n int64, ok bool, err error) {
 	if n, ok = MediaBound(p, l); !ok {
 		return 0, false, nil
 	}
-	// The bytes are not changed while they are scanned: they are the request that is about to be sent.
+	// The bytes do not change while they are scanned: they are the request that is about to be sent.
 	text := unsafe.String(unsafe.SliceData(body), len(body))
 	t, err := textBound(ctx, text, true, l.textThousandths())
 	if err != nil {

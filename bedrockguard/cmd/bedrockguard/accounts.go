@@ -112,7 +112,7 @@ type periodJSON struct {
 	Start     time.Time `json:"start"`
 	Settled   int64     `json:"settled"`
 	Pending   int64     `json:"pending"`
-	Forgotten int64     `json:"forgotten,omitempty"` // how much of what is settled was posted by entries that are not remembered
+	Forgotten int64     `json:"forgotten,omitempty"` // the part of Settled whose entries are not remembered any more
 }
 
 func accounts(ctx context.Context, c *cli.Command, d *desk) error {

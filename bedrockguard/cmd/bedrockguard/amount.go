@@ -8,7 +8,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// parseQuantity reads an amount as people write it: "300 USD", "$300", "2000000 input tokens", "100 calls".
+// parseQuantity parses an amount as people write it: "300 USD", "$300", "2000000 input tokens", "100 calls".
 func parseQuantity(text string) (q budget.Quantity, err error) {
 	if dollars, ok := strings.CutPrefix(text, "$"); ok {
 		text = dollars + " USD"
@@ -19,10 +19,10 @@ func parseQuantity(text string) (q budget.Quantity, err error) {
 	return q, nil
 }
 
-// moments are the forms in which a moment may be written.
+// moments are the accepted forms of a moment.
 var moments = [...]string{time.RFC3339, "2006-01-02 15:04:05Z", "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02"}
 
-// parseMoment reads a moment, in UTC unless it says otherwise, or how long ago it was, such as 24h or 7d.
+// parseMoment parses a moment, in UTC unless it has a zone, or how long ago it was, such as 24h or 7d.
 func parseMoment(flag, text string, now time.Time) (time.Time, error) {
 	for _, form := range moments {
 		if at, err := time.Parse(form, text); err == nil {
@@ -35,7 +35,7 @@ func parseMoment(flag, text string, now time.Time) (time.Time, error) {
 	return time.Time{}, usageError("--%s %q: want a day such as 2026-11-01, a moment such as 2026-11-01T15:04:05Z, or how long ago, such as 24h or 7d", flag, text)
 }
 
-// parseSpan reads a duration, which may be in days.
+// parseSpan parses a duration, which may be in days.
 func parseSpan(text string) (time.Duration, error) {
 	var days int
 	if n, err := fmt.Sscanf(text, "%dd", &days); n == 1 && err == nil && text == fmt.Sprintf("%dd", days) && days < 10_000 {
@@ -44,7 +44,7 @@ func parseSpan(text string) (time.Duration, error) {
 	return time.ParseDuration(text)
 }
 
-// unitsTold are the units of a charge, in the order in which they are shown.
+// unitsTold are the units of a charge, in the order in which they are printed.
 var unitsTold = [...]struct {
 	unit budget.Unit
 	name string

@@ -8,8 +8,8 @@ import (
 	"github.com/aws/smithy-go/logging"
 )
 
-// loadAWSConfig finds AWS's configuration as every SDK does. What the SDK would log while it looks for credentials is left out: where none are found,
-// the error says so.
+// loadAWSConfig finds AWS's configuration as every SDK does. It suppresses what the SDK logs while it looks for credentials: if there are
+// none, the error says so.
 func loadAWSConfig(ctx context.Context, with ...func(*awsconfig.LoadOptions) error) (aws.Config, error) {
 	return awsconfig.LoadDefaultConfig(ctx, append(with, awsconfig.WithLogger(logging.Nop{}))...)
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 )
 
-// brakeFlags stop programs that run in circles.
+// brakeFlags are the flags that stop programs which repeat themselves.
 func brakeFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.IntFlag{Name: "brake-identical", Usage: "refuse the same request after it was sent so often in a row; any number unless set", HideDefault: true},

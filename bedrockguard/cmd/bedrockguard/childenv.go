@@ -8,9 +8,10 @@ import (
 	"strings"
 )
 
-// Where AWS's SDKs find credentials besides the variables that are set anew (their guides on credentials and settings, 2026-11). All
-// are taken away, so that a child that looks everywhere finds nothing that Bedrock takes.
-var awsCredentialSources = []string{
+// removedVariables are the variables that childEnvironment removes: AWS's SDKs and other clients find credentials, endpoints and settings in them, besides the
+// variables that it sets itself (their guides on credentials and settings, 2026-11). Without them the child can only reach Bedrock through
+// this proxy.
+var removedVariables = []string{
 	"AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_CREDENTIAL_EXPIRATION", "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_BEARER_TOKEN_BEDROCK", "AWS_BEARER_TOKEN",
 	"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
 	"AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", "AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
@@ -18,15 +19,15 @@ var awsCredentialSources = []string{
 	"AWS_USE_DUALSTACK_ENDPOINT", "AWS_SDK_LOAD_CONFIG", "CLAUDE_CODE_SKIP_BEDROCK_AUTH", "ANTHROPIC_AUTH_TOKEN",
 }
 
-// childEnvironment is the environment of a child whose Bedrock is at base. scratch is an empty folder of its own. keepAWS leaves the
-// credentials that are there.
+// childEnvironment returns the environment of a child whose calls to Bedrock go to base. scratch is an empty folder for it. With keepAWS its
+// AWS credentials are kept.
 func childEnvironment(environ []string, base, region, scratch string, keys virtualKeys, keepAWS bool) ([]string, error) {
 	set := map[string]string{
 		"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": base,                // AWS's SDKs, strands, langchain-aws, pydantic-ai, the Vercel AI SDK
-		"AWS_ENDPOINT_URL_BEDROCK":         base,                // lists of models and profiles
+		"AWS_ENDPOINT_URL_BEDROCK":         base,                // for lists of models and profiles
 		"AWS_BEDROCK_RUNTIME_ENDPOINT":     base,                // LiteLLM
 		"ANTHROPIC_BEDROCK_BASE_URL":       base,                // Anthropic's SDKs for Bedrock, Claude Code
-		"CLAUDE_CODE_USE_BEDROCK":          "1",                 // which takes the one above, and signs
+		"CLAUDE_CODE_USE_BEDROCK":          "1",                 // which uses the one above, and signs
 		"ANTHROPIC_BASE_URL":               base + "/anthropic", // Anthropic's SDKs
 		"OPENAI_BASE_URL":                  base + "/openai/v1", // OpenAI's SDKs
 		"OPENAI_API_BASE":                  base + "/openai/v1", // LiteLLM's openai/ models
@@ -46,13 +47,13 @@ func childEnvironment(environ []string, base, region, scratch string, keys virtu
 		if err := os.WriteFile(empty, nil, 0o600); err != nil {
 			return nil, err
 		}
-		unset = awsCredentialSources
+		unset = removedVariables
 		set["AWS_ACCESS_KEY_ID"], set["AWS_SECRET_ACCESS_KEY"] = keys.accessKeyID, keys.secret
 		set["AWS_CONFIG_FILE"], set["AWS_SHARED_CREDENTIALS_FILE"], set["BOTO_CONFIG"] = empty, empty, empty
 		set["AWS_EC2_METADATA_DISABLED"] = "true"
 	}
 	out := make([]string, 0, len(environ)+len(set))
-	direct := "127.0.0.1,localhost" // a proxy of the network's own must not stand between the child and this one
+	direct := "127.0.0.1,localhost" // a proxy of the network must not come between the child and this one
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
 		_, replaced := set[name]
@@ -74,7 +75,7 @@ func childEnvironment(environ []string, base, region, scratch string, keys virtu
 	return out, nil
 }
 
-// openCodeConfig writes a configuration for opencode, which reads no variable for its endpoint.
+// openCodeConfig writes a configuration for opencode, which has no variable for its endpoint.
 func openCodeConfig(scratch, base string) (string, error) {
 	type object = map[string]any
 	raw, err := json.Marshal(object{

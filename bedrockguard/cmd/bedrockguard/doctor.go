@@ -33,7 +33,7 @@ const (
 	verdictProblem = "problem"
 )
 
-// check is one thing that doctor looked at.
+// check is one thing that doctor has checked.
 type check struct {
 	Name    string `json:"check"`
 	Verdict string `json:"verdict"`
@@ -47,7 +47,7 @@ func (e *examination) note(name, verdict, format string, args ...any) {
 	e.checks = append(e.checks, check{name, verdict, fmt.Sprintf(format, args...)})
 }
 
-// maxSkew is how far the clocks of store and host may be apart, and maxCatalogAge how old prices may be, before it is a problem.
+// maxSkew is how far the clocks of store and host may differ, and maxCatalogAge how old prices may be; more is a problem.
 const (
 	maxSkew       = 5 * time.Second
 	maxCatalogAge = 60 * 24 * time.Hour
@@ -86,7 +86,7 @@ func doctor(ctx context.Context, c *cli.Command) error {
 	return err
 }
 
-// store looks at what the ledger lies in. A command line that makes no sense is an error; anything else that is wrong is a problem.
+// store checks the store of the ledger. An invalid command line is an error; anything else that is wrong is a problem in the report.
 func (e *examination) store(ctx context.Context, c *cli.Command) error {
 	o, err := openToSteer(ctx, c.String("store"))
 	if err != nil {
@@ -97,7 +97,7 @@ func (e *examination) store(ctx context.Context, c *cli.Command) error {
 		e.note("store", verdictProblem, "%v", err)
 		return nil
 	}
-	defer func() { _ = o.close() }() // all that was asked is answered
+	defer func() { _ = o.close() }() // nothing more is asked of it
 	begun := time.Now()
 	revision, err := o.store.Revision(ctx)
 	if err != nil {
@@ -117,7 +117,7 @@ func (e *examination) store(ctx context.Context, c *cli.Command) error {
 	return nil
 }
 
-// warnings tells what the store says that will make it slow or large. Some stores have nothing to say.
+// warnings reports what makes the store slow or large, if the store can say.
 func (e *examination) warnings(ctx context.Context, store budget.Store) {
 	s, speaks := store.(interface {
 		Warnings(context.Context) ([]string, error)
@@ -183,7 +183,7 @@ func (e *examination) policy(ctx context.Context, c *cli.Command, d *desk) (poli
 	return policy
 }
 
-// accounts looks for limits that counted nothing yet, for accounts that are shut, and for flags.
+// accounts looks for limits that have counted nothing, accounts that are latched, and flags.
 func (e *examination) accounts(ctx context.Context, d *desk, policy budget.Policy) {
 	counted := make(map[string]bool)
 	latched, total := 0, 0
@@ -227,11 +227,11 @@ func (e *examination) catalog(now time.Time) {
 	e.note("catalog", verdict, "list prices of %s, %d days old", newest.Format(time.DateOnly), max(0, int(age.Hours()/24)))
 }
 
-// credentialsTimeout bounds the search for credentials, which may ask a service on the host.
+// credentialsTimeout bounds the search for credentials, which may ask a metadata service on the host.
 const credentialsTimeout = 3 * time.Second
 
-// credentials says whether AWS credentials are found, and never what they are. They are needed by calls, and by a store in DynamoDB.
-// With them it looks which guardrails the account enforces.
+// credentials reports whether AWS credentials are found, but never prints them. Calls need them, and so does a store in DynamoDB. With them
+// it also checks which guardrails the account enforces.
 func (e *examination) credentials(asking context.Context) {
 	ctx, cancel := context.WithTimeout(asking, credentialsTimeout)
 	defer cancel()

@@ -11,14 +11,14 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// What a look at guardrails may take, and how many pages of them are read.
+// How long the check of guardrails may take, and how many pages of them are read.
 const (
 	guardrailsTimeout = 5 * time.Second
 	guardrailsPages   = 20
 )
 
-// guardrails says which guardrails the account enforces. They check every call, and are billed with it, whether or not it names them. It
-// reads alone; without permission it says so, because calls need none of it.
+// guardrails reports which guardrails the account enforces. They evaluate every call, even if it does not name them, and are billed with it.
+// The check only reads; a missing permission is only reported, because calls do not need it.
 func (e *examination) guardrails(ctx context.Context, config aws.Config) {
 	const name = "guardrails"
 	ctx, cancel := context.WithTimeout(ctx, guardrailsTimeout)
@@ -54,7 +54,7 @@ func (e *examination) guardrails(ctx context.Context, config aws.Config) {
 	e.note(name, verdictNote, "the account enforces %s in %s: each call is checked by it, and billed; Options.EnforcedGuardrails declares it", strings.Join(enforced, ", "), config.Region)
 }
 
-// guardrailsTrouble says why there was no look, and what to do.
+// guardrailsTrouble says why guardrails could not be checked, and what to do.
 func guardrailsTrouble(err error) string {
 	var refused smithy.APIError
 	switch {

@@ -115,7 +115,7 @@ func entryQuery(c *cli.Command) (q budget.Query, err error) {
 	return q, nil
 }
 
-// newestEntries returns the newest entries that a query selects, newest last, and how many older ones it left out. The store tells them by
+// newestEntries returns the newest entries that a query selects, newest last, and how many older ones it left out. The store returns them by
 // their ids, which are random, so that all have to be read.
 func (d *desk) newestEntries(ctx context.Context, q budget.Query, most int) (all []budget.Entry, hidden int, err error) {
 	byTime := func(a, b budget.Entry) int { return a.ReservedAt.Compare(b.ReservedAt) }
@@ -201,7 +201,7 @@ func (d *desk) entry(ctx context.Context, name string) (budget.Entry, error) {
 	return budget.Entry{}, fmt.Errorf("no entry with the id or request id %q is remembered", strings.ToValidUTF8(name, "?"))
 }
 
-// before returns the id that comes right before another one.
+// before returns the largest id that is smaller than another one.
 func before(id budget.ID) budget.ID {
 	for i := len(id) - 1; i >= 0; i-- {
 		if id[i]--; id[i] != 0xff {

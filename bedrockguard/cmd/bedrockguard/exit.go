@@ -30,15 +30,15 @@ func (e *usage) Error() string { return e.text }
 
 func usageError(format string, args ...any) error { return &usage{fmt.Sprintf(format, args...)} }
 
-// misused turns what the parser of the command line finds into a usage error.
+// misused turns an error of the command line's parser into a usage error.
 func misused(_ context.Context, _ *cli.Command, err error, _ bool) error { return &usage{err.Error()} }
 
-// found says that a command did its work, and found something that scripts should notice. What it found is printed already.
+// found says that a command succeeded, but found something that scripts should notice. It is printed already.
 type found struct{ what string }
 
 func (e *found) Error() string { return e.what }
 
-// report prints an error, and returns the exit code that tells its kind.
+// report prints an error, and returns the exit code for its kind.
 func report(w io.Writer, err error) int {
 	var misuse *usage
 	var noticed *found
@@ -62,7 +62,7 @@ func report(w io.Writer, err error) int {
 	return exitFailure
 }
 
-// adviceFor says what to do about an error whose text can't know this command.
+// adviceFor returns what to do about an error whose text does not know this command.
 func adviceFor(err error) string {
 	switch {
 	case errors.Is(err, budget.ErrLost):

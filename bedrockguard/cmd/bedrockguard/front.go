@@ -21,15 +21,15 @@ type front struct {
 	served   chan error
 }
 
-// The times that a front gives its clients. An answer has none: a model may think for long.
+// The time limits for clients. There is none for an answer, because a model may think for long.
 const (
 	headerTimeout   = 10 * time.Second
 	idleTimeout     = 2 * time.Minute
 	shutdownTimeout = time.Minute
 )
 
-// openFront serves Bedrock's API on a listener, in front of an upstream. HTTP/2 is served in the clear, too: aws-sdk-js speaks nothing else
-// there. wrap may put other pages in front of the proxy; nil puts none.
+// openFront serves Bedrock's API on a listener, and passes it to an upstream. HTTP/2 without TLS is served too, because aws-sdk-js uses
+// nothing else there. wrap may add other pages to the proxy; nil adds none.
 func openFront(l net.Listener, up *upstream, guard *bedrockguard.Guard, who proxy.Callers, wrap func(http.Handler) http.Handler) (*front, error) {
 	base := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 1024, IdleConnTimeout: 90 * time.Second, DisableCompression: true}
 	handler, err := proxy.New(proxy.Options{Guard: guard, Region: up.region, Upstream: up.url, Sign: up.sign, Callers: who, Base: base})
@@ -51,7 +51,7 @@ func openFront(l net.Listener, up *upstream, guard *bedrockguard.Guard, who prox
 	return f, nil
 }
 
-// start serves until close. certificate and key are files; empty serves in the clear.
+// start serves until close. certificate and key are files; if they are empty it serves without TLS.
 func (f *front) start(certificate, key string) {
 	go func() {
 		if certificate != "" {
@@ -62,7 +62,7 @@ func (f *front) start(certificate, key string) {
 	}()
 }
 
-// close lets requests and answers that are under way end, for a bounded time, and settles what is left.
+// close waits for running requests and answers, for a bounded time, and settles what is left.
 func (f *front) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()

@@ -12,7 +12,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/proxy/keys"
 )
 
-// keyFileFlag names the book of keys, and masterFlag the master key's file.
+// keyFlags are the flags for the file with the keys, and for the file with the master key.
 func keyFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "keys", Sources: cli.EnvVars("BEDROCKGUARD_KEYS"), TakesFile: true, Usage: "the file that the keys are kept in", HideDefault: true},
@@ -46,7 +46,7 @@ func keysCommand() *cli.Command {
 	}
 }
 
-// openKeys opens the book of keys.
+// openKeys opens the file with the keys.
 func openKeys(c *cli.Command, create bool) (*keys.File, error) {
 	at := c.String("keys")
 	if at == "" {
@@ -55,7 +55,7 @@ func openKeys(c *cli.Command, create bool) (*keys.File, error) {
 	return keys.OpenFile(at, keys.FileOptions{Create: create})
 }
 
-// masterKey reads the master key; none is named, and there is none.
+// masterKey reads the master key. Without the flag there is none.
 func masterKey(c *cli.Command) (keys.Master, error) {
 	at := c.String("master-key")
 	if at == "" {
@@ -68,7 +68,7 @@ func masterKey(c *cli.Command) (keys.Master, error) {
 	return keys.ParseMaster(text)
 }
 
-// newKeyJSON is a key as it is shown once.
+// newKeyJSON is a new key, which is only shown once.
 type newKeyJSON struct {
 	keys.Key
 	BearerKey string `json:"bearer"`
@@ -91,7 +91,7 @@ func createKey(ctx context.Context, c *cli.Command) error {
 		made.Expires = made.Created.Add(d)
 	}
 	made.BearerKey, made.Bearer = keys.NewBearer()
-	made.Secret, _ = master.Secret(made.ID) // none without a master key
+	made.Secret, _ = master.Secret(made.ID) // empty without a master key
 	if err := book.Put(ctx, made.Key); err != nil {
 		return err
 	}

@@ -72,11 +72,11 @@ func kill(ctx context.Context, c *cli.Command, d *desk) error {
 	return killed(c, &k, accounts, known)
 }
 
-// seenFor is how far back calls are looked for that a kill holds for.
+// seenFor is how far back hasSpent looks for calls.
 const seenFor = 31 * 24 * time.Hour
 
-// hasSpent reports whether a call that the kill holds for was made lately, or is under way, though no account bears its name: limits that are not
-// split have none. What can't be found out counts as not seen.
+// hasSpent reports whether a call that the kill covers was made lately, or is in flight. It is asked if no account has the kill's values,
+// which is normal for limits that are not split. Errors count as no such call.
 func (d *desk) hasSpent(ctx context.Context, k *budget.Kill) bool {
 	query := budget.UsageQuery{
 		Since: budget.UsageDay(time.Now().Add(-seenFor)), By: budget.PerPrincipal | budget.PerWorkflow | budget.PerModel | budget.PerRegion,
@@ -95,7 +95,7 @@ func (d *desk) hasSpent(ctx context.Context, k *budget.Kill) bool {
 	return false
 }
 
-// killed tells what a kill did. known says that somebody has made calls that it holds for.
+// killed prints what a kill did. known says that somebody has made calls that it covers.
 func killed(c *cli.Command, k *budget.Kill, accounts int, known bool) error {
 	if c.Bool("json") {
 		if err := printJSON(c, struct {
@@ -117,7 +117,7 @@ func killed(c *cli.Command, k *budget.Kill, accounts int, known bool) error {
 	return nil
 }
 
-// reasonOf is the reason for a change: the arguments, or --reason.
+// reasonOf returns the reason for a change: the arguments, or --reason.
 func reasonOf(c *cli.Command) string {
 	if reason := c.String("reason"); reason != "" {
 		return reason
@@ -125,7 +125,7 @@ func reasonOf(c *cli.Command) string {
 	return strings.Join(c.Args().Slice(), " ")
 }
 
-// confirm asks a question, and reports whether the answer was yes.
+// confirm asks a question, and returns whether the answer was yes.
 func confirm(c *cli.Command, question string) bool {
 	fmt.Fprintf(c.Root().ErrWriter, "%s [yes/no] ", question)
 	answer, _ := bufio.NewReader(c.Root().Reader).ReadString('\n')

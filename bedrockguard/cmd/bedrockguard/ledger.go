@@ -14,18 +14,18 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// defaultTimeout bounds the whole of a command that looks or steers: long enough for a ledger of a million entries.
+// defaultTimeout bounds the whole of a command that reads or changes a ledger: long enough for a ledger of a million entries.
 const defaultTimeout = 2 * time.Minute
 
-// desk is what a command works at: an operator of the ledger that the command line names.
+// desk has what a command works with: an operator of the ledger that the command line names.
 type desk struct {
 	*budget.Operator
 	store     budget.Store
-	who       string                                   // in whose name changes are made
-	storeTime func(context.Context) (time.Time, error) // the time that the store goes by; DynamoDB tells it to the second
+	who       string                                   // the name of who makes changes
+	storeTime func(context.Context) (time.Time, error) // the store's clock; DynamoDB's has a resolution of a second
 }
 
-// withLedger runs a command's work on the ledger that the command line names, in the name of who runs it, and bounds its time.
+// withLedger runs a command's work on the ledger that the command line names, with a time limit.
 func withLedger(work func(ctx context.Context, c *cli.Command, d *desk) error) cli.ActionFunc {
 	return func(ctx context.Context, c *cli.Command) (err error) {
 		ctx, cancel, err := withTimeout(ctx, c)
@@ -42,7 +42,7 @@ func withLedger(work func(ctx context.Context, c *cli.Command, d *desk) error) c
 	}
 }
 
-// withTimeout bounds a context as the command line says.
+// withTimeout bounds a context by the command line's timeout.
 func withTimeout(ctx context.Context, c *cli.Command) (context.Context, context.CancelFunc, error) {
 	timeout := c.Duration("timeout")
 	if timeout <= 0 {
@@ -65,7 +65,7 @@ func openDesk(ctx context.Context, c *cli.Command) (*desk, func() error, error) 
 	return &desk{operator, o.store, operatorName(c), o.clock}, o.close, nil
 }
 
-// operatorName is who makes a change, as the audit trail shows it.
+// operatorName returns who makes a change, for the audit trail.
 func operatorName(c *cli.Command) string {
 	if name := c.String("as"); name != "" {
 		return name
@@ -76,7 +76,7 @@ func operatorName(c *cli.Command) string {
 	return "unknown"
 }
 
-// policyFlag names a file with the policy, for those whose processes hold it in code.
+// policyFlag names a file with the policy, for users whose processes have it in code.
 func policyFlag() cli.Flag {
 	return &cli.StringFlag{
 		Name: "policy", Sources: cli.EnvVars("BEDROCKGUARD_POLICY"), TakesFile: true, HideDefault: true,
@@ -84,7 +84,7 @@ func policyFlag() cli.Flag {
 	}
 }
 
-// policy returns the policy of the command line, or else the one that the store holds. There may be none, which is a policy without limits.
+// policy returns the policy of the command line, or else the one in the store. If there is none it returns a policy without limits.
 func (d *desk) policy(ctx context.Context, c *cli.Command) (budget.Policy, error) {
 	if file := c.String("policy"); file != "" {
 		return readPolicyFile(file)

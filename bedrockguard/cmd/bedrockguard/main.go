@@ -1,10 +1,10 @@
-// Command bedrockguard shows who spends on Amazon Bedrock, and steers and proves it, over any store that the library keeps its ledger in.
+// Command bedrockguard shows who spends on Amazon Bedrock, changes what may be spent, and checks it, with any of the library's stores.
 //
 //	export BEDROCKGUARD_STORE=sqlite:spend.db    # or redis://…, postgres://…, dynamodb://TABLE
 //	bedrockguard status
 //	bedrockguard kill --workflow nightly "runaway loop"
 //
-// It needs no policy to look or to kill. docs/command.md shows each task.
+// It needs no policy to read a ledger or to kill. docs/command.md shows each task.
 package main
 
 import (
@@ -18,7 +18,7 @@ import (
 	"github.com/urfave/cli/v3"
 )
 
-// verbs returns the commands, in the order of the help. A new one is a file of its own and a line here.
+// verbs returns the commands, in the order of the help. To add one, write a file for it and add a line here.
 func verbs() []*cli.Command {
 	return []*cli.Command{
 		statusCommand(), topCommand(), serveCommand(), reportCommand(), killsCommand(), overridesCommand(), limitsCommand(), accountsCommand(), entriesCommand(),
@@ -39,7 +39,7 @@ func main() {
 
 // run runs the command line in args, the program's name first, and returns the exit code.
 func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
-	redis.SetLogger(silence{}) // what the client would say on its own, errors say, too
+	redis.SetLogger(silence{}) // the client's own messages repeat what errors say
 	root := &cli.Command{
 		Name: "bedrockguard", Usage: "see who spends on Amazon Bedrock, stop it, and prove it",
 		Description: exitCodes,
@@ -59,7 +59,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	return report(errOut, err)
 }
 
-// silence is a logger that says nothing.
+// silence is a logger that drops everything.
 type silence struct{}
 
 func (silence) Printf(context.Context, string, ...any) {}
@@ -72,7 +72,7 @@ func everyCommand(c *cli.Command, f func(*cli.Command)) {
 	}
 }
 
-// noVerb is what happens when no command is named, or one that there is not.
+// noVerb runs if no command is named, or an unknown one.
 func noVerb(_ context.Context, c *cli.Command) error {
 	if c.Args().Present() {
 		return usageError("there is no command %q: bedrockguard --help lists them", c.Args().First())

@@ -20,7 +20,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// metricsFlags are the flags of those that serve metrics beside something else.
+// metricsFlags are the flags of commands that can serve metrics in addition.
 func metricsFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "metrics", Usage: "serve metrics for Prometheus at this address, such as 127.0.0.1:9464, under /metrics", HideDefault: true},
@@ -29,7 +29,7 @@ func metricsFlags() []cli.Flag {
 	}
 }
 
-// metricsServer is what Prometheus asks. A nil one serves nothing.
+// metricsServer serves metrics to Prometheus. A nil one serves nothing.
 type metricsServer struct {
 	telemetry *otelguard.Telemetry
 	provider  *sdkmetric.MeterProvider
@@ -38,7 +38,7 @@ type metricsServer struct {
 	served    chan error
 }
 
-// openMetrics serves the metrics that the flags of metricsFlags ask for; nil if they ask for none.
+// openMetrics serves the metrics that the flags of metricsFlags ask for; it returns nil if they ask for none.
 func openMetrics(c *cli.Command, ledger *budget.Ledger) (*metricsServer, error) {
 	if c.String("metrics") == "" {
 		if c.Bool("metrics-open") || len(c.StringSlice("metrics-tag")) > 0 {
@@ -87,7 +87,8 @@ func startMetrics(listener net.Listener, open bool, o otelguard.Options) (*metri
 	return m, nil
 }
 
-// localHosts answers to the names of loopback alone, so that a website can't read what is served there under a name of its own.
+// localHosts only answers requests for the names of the loopback interface, so that a website can't read the metrics under a name of its own
+// (DNS rebinding).
 func localHosts(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host := r.Host
@@ -103,7 +104,7 @@ func localHosts(next http.Handler) http.Handler {
 	})
 }
 
-// listeners are those of the metrics, for a guard.
+// listeners returns the listeners that a guard needs for the metrics.
 func (m *metricsServer) listeners() []func(context.Context, bedrockguard.Event) {
 	if m == nil {
 		return nil
@@ -117,7 +118,7 @@ func (m *metricsServer) watch(guard *bedrockguard.Guard) {
 	}
 }
 
-// close lets requests under way end, for a few seconds.
+// close waits a few seconds for running requests.
 func (m *metricsServer) close() error {
 	if m == nil {
 		return nil

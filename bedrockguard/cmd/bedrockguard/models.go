@@ -78,7 +78,7 @@ func models(_ context.Context, c *cli.Command) error {
 	return t.end(c.Root().Writer)
 }
 
-// count prints a number; nothing for zero, which is unknown.
+// count prints a number, and nothing for zero, which means unknown.
 func count(n int64) string {
 	if n == 0 {
 		return ""
@@ -95,7 +95,7 @@ func pricesCommand() *cli.Command {
 	}
 }
 
-// priceRow is what a model costs, in USD per million tokens, as decimal text.
+// priceRow has the prices of a model, in USD per million tokens, as decimal text.
 type priceRow struct {
 	ID           string     `json:"id"`
 	Region       string     `json:"region"`
@@ -157,7 +157,7 @@ func prices(_ context.Context, c *cli.Command) error {
 	return err
 }
 
-// perMTok prints a price as it is published: USD per million tokens.
+// perMTok prints a price in USD per million tokens.
 func perMTok(p price.PicoUSD) string {
 	text := fmt.Sprintf("%d.%06d", p/1_000_000, p%1_000_000)
 	return strings.TrimSuffix(strings.TrimRight(text, "0"), ".")

@@ -52,7 +52,7 @@ func outerPlanCommand() *cli.Command {
 	}
 }
 
-// documentKinds are the kinds of documents by the names that flags know.
+// documentKinds are the kinds of documents, by their names on the command line.
 var documentKinds = map[string]iam.Kind{"scp": iam.ServiceControl, "boundary": iam.Boundary, "policy": iam.Identity}
 
 func outerPlan(_ context.Context, c *cli.Command) error {
@@ -104,7 +104,7 @@ func outerPlan(_ context.Context, c *cli.Command) error {
 	return err
 }
 
-// parseMomentToCome reads a moment, or how long from now.
+// parseMomentToCome parses a future moment, or how far it is from now.
 func parseMomentToCome(flag, text string, now time.Time) (time.Time, error) {
 	if span, err := parseSpan(text); err == nil && span > 0 {
 		return now.Add(span).UTC(), nil

@@ -38,7 +38,7 @@ func outerCheckCommand() *cli.Command {
 	}
 }
 
-// askedJSON says who asked what of which documents.
+// askedJSON says which documents were checked, and for which principal.
 type askedJSON struct {
 	At         time.Time           `json:"at"`
 	Principals []string            `json:"principals"`
@@ -112,7 +112,7 @@ func printAnswers(c *cli.Command, q outer.Question, answers []outer.Answer) erro
 	return t.end(w)
 }
 
-// readDocuments reads the files that are named.
+// readDocuments reads the files on the command line.
 func readDocuments(c *cli.Command) (outer.Documents, error) {
 	documents := outer.Documents{NoFullAccess: c.Bool("no-full-access")}
 	for _, group := range [...]struct {
@@ -141,10 +141,10 @@ func readDocuments(c *cli.Command) (outer.Documents, error) {
 	return documents, nil
 }
 
-// maxIAMFile bounds what is read of a file.
+// maxIAMFile bounds how much of a file is read.
 const maxIAMFile = 2 << 20
 
-// readIAM reads the documents in a file. All that is wrong is told, as FILE:LINE:COLUMN.
+// readIAM reads the documents in a file. Errors have the form FILE:LINE:COLUMN.
 func readIAM(c *cli.Command, file string, kind iam.Kind) ([]*iam.Policy, error) {
 	in, name := c.Root().Reader, "standard input"
 	if file != "-" {
@@ -170,7 +170,7 @@ func readIAM(c *cli.Command, file string, kind iam.Kind) ([]*iam.Policy, error) 
 	return nil, errors.Join(problems...)
 }
 
-// flattened takes joined errors apart.
+// flattened splits joined errors.
 func flattened(err error) []error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return joined.Unwrap()
@@ -178,7 +178,7 @@ func flattened(err error) []error {
 	return []error{err}
 }
 
-// readQuestion reads who asks, and what is known.
+// readQuestion reads from the command line which principal asks, and which context keys are known.
 func readQuestion(c *cli.Command, documents outer.Documents) (outer.Question, error) {
 	q := outer.Question{At: time.Now().UTC().Truncate(time.Second), Absent: c.StringSlice("absent")}
 	if text := c.String("at"); text != "" {

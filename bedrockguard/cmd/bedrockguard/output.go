@@ -18,8 +18,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// printable makes text that somebody else chose fit for one line of a terminal: what would move its cursor, change its colours or
-// reorder its letters is shown as what it is.
+// printable makes text from elsewhere safe for one line of a terminal: characters that would move the cursor, change colours or reorder
+// letters are printed as escapes.
 func printable(s string) string {
 	if strings.IndexFunc(s, unprintable) < 0 {
 		return s
@@ -53,16 +53,16 @@ func printJSON(c *cli.Command, v any) error {
 	return e.Encode(v)
 }
 
-// table prints rows in columns. What is not the command's own text goes through printable.
+// table prints rows in columns. Text from elsewhere goes through printable.
 type table struct {
 	text    bytes.Buffer
 	w       *tabwriter.Writer
 	empty   string
 	rows    int
-	colours map[int]string // of rows, by number
+	colours map[int]string // by number of the row
 }
 
-// newTable begins a table. Without rows it is the text in empty.
+// newTable begins a table. If it gets no rows, the text empty is printed instead.
 func newTable(empty string, heads ...string) *table {
 	t := &table{empty: empty, colours: make(map[int]string)}
 	t.w = tabwriter.NewWriter(&t.text, 0, 0, 2, ' ', 0)
@@ -70,7 +70,7 @@ func newTable(empty string, heads ...string) *table {
 	return t
 }
 
-// maxCell is how much of a value is shown, but in the last column: --json tells all of it.
+// maxCell is how many characters of a value are shown, except in the last column: --json has all of it.
 const maxCell = 72
 
 func (t *table) row(cells ...string) {
@@ -87,7 +87,7 @@ func (t *table) row(cells ...string) {
 	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
 }
 
-// The colours of rows, as a terminal knows them.
+// The colours of rows, as escape sequences.
 const (
 	red    = "\x1b[31m"
 	yellow = "\x1b[33m"
@@ -95,15 +95,15 @@ const (
 	plain  = "\x1b[0m"
 )
 
-// colour has the row that was added last printed in a colour, where there are colours.
+// colour prints the last row in a colour, if colours are used.
 func (t *table) colour(c string) { t.colours[t.rows] = c }
 
-// lines returns the table, a line each, the heads first.
+// lines returns the lines of the table, the heads first.
 func (t *table) lines() []string {
 	if t.rows == 0 {
 		return []string{t.empty}
 	}
-	_ = t.w.Flush() // into memory
+	_ = t.w.Flush() // can't fail: it writes into memory
 	return strings.Split(strings.TrimSuffix(t.text.String(), "\n"), "\n")
 }
 
@@ -122,7 +122,7 @@ func (t *table) end(w io.Writer) error {
 	return nil
 }
 
-// when prints a moment, in UTC and to the second; nothing for the zero one.
+// when prints a moment in UTC with seconds, and nothing for the zero one.
 func when(t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -130,7 +130,7 @@ func when(t time.Time) string {
 	return t.UTC().Format("2006-01-02 15:04:05Z")
 }
 
-// moment is when for JSON: nil for the zero one.
+// moment is a moment for JSON: nil for the zero one.
 func moment(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
@@ -139,7 +139,7 @@ func moment(t time.Time) *time.Time {
 	return &t
 }
 
-// lasting prints a duration with the two units that matter.
+// lasting prints a duration with its two largest units.
 func lasting(d time.Duration) string {
 	switch {
 	case d <= 0:
@@ -153,7 +153,7 @@ func lasting(d time.Duration) string {
 	}
 }
 
-// money prints an amount of a unit: dollars to the digits that matter, anything else whole.
+// money prints an amount of a unit: dollars with the significant digits, others as whole numbers.
 func money(q budget.Quantity) string {
 	if q.Unit != budget.UnitUSD {
 		return fmt.Sprintf("%d", q.N)
@@ -171,7 +171,7 @@ func money(q budget.Quantity) string {
 	}
 }
 
-// colours says whether output may be coloured: it goes to a terminal, and nobody objects.
+// colours reports whether output may have colours: it goes to a terminal, and no setting forbids them.
 func colours(w io.Writer) bool {
 	return isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
@@ -181,7 +181,7 @@ func isTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// scopeJSON is a scope for JSON: what it sets, tags beside the rest.
+// scopeJSON is a scope for JSON, without empty fields.
 type scopeJSON struct {
 	Principal string            `json:"principal,omitempty"`
 	Workflow  string            `json:"workflow,omitempty"`
@@ -192,7 +192,7 @@ type scopeJSON struct {
 	Tags      map[string]string `json:"tags,omitempty"`
 }
 
-// quantityJSON is a quantity for JSON, exact: USD count in nano-USD.
+// quantityJSON is an exact quantity for JSON: USD are in nano-USD.
 type quantityJSON struct {
 	N    int64  `json:"n"`
 	Unit string `json:"unit"`
@@ -207,7 +207,7 @@ func jsonOf(q budget.Quantity) quantityJSON {
 	return quantityJSON{q.N, unit, q.String()}
 }
 
-// progress shows on a terminal how far something has come of which nobody knows the end.
+// progress shows progress on a terminal for work of unknown length.
 func progress(c *cli.Command, of string) *progressbar.ProgressBar {
 	w := io.Discard
 	if isTerminal(c.Root().ErrWriter) {
@@ -215,13 +215,13 @@ func progress(c *cli.Command, of string) *progressbar.ProgressBar {
 	}
 	return progressbar.NewOptions(-1, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(of), progressbar.OptionShowCount(),
 		progressbar.OptionThrottle(250*time.Millisecond), progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish(),
-		progressbar.OptionSetSpinnerChangeInterval(0)) // its spinner turns in a goroutine that races with the end
+		progressbar.OptionSetSpinnerChangeInterval(0)) // its spinner runs in a goroutine that races with the end
 }
 
-// defaultColumns is the width of what is no terminal.
+// defaultColumns is the width if the output is not a terminal.
 const defaultColumns = 100
 
-// columns returns the width of the terminal, or the default where there is none.
+// columns returns the width of the terminal, or the default if there is none.
 func columns(stream any) int {
 	if f, ok := stream.(*os.File); ok {
 		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {

@@ -31,7 +31,7 @@ func reasonFlag() cli.Flag {
 	return &cli.StringFlag{Name: "reason", Usage: "why, for the audit trail", HideDefault: true}
 }
 
-// overriding is an override that is to be made.
+// overriding is an override to be made.
 type overriding struct {
 	limit string
 	scope budget.Scope
@@ -40,7 +40,7 @@ type overriding struct {
 	clear bool
 }
 
-// maxOverride is how long an override may hold. Stores count time in nanoseconds since 1970, and end in the year 2262.
+// maxOverride is how long an override may last. Stores count time in nanoseconds since 1970, which ends in the year 2262.
 const maxOverride = 100 * 366 * 24 * time.Hour
 
 func override(ctx context.Context, c *cli.Command, d *desk) error {
@@ -54,7 +54,7 @@ func override(ctx context.Context, c *cli.Command, d *desk) error {
 	}
 	ctx = budget.WithReason(ctx, c.String("reason"))
 	var accounts int
-	if len(policy.Limits) > 0 && !o.clear { // an override that there is has an account that is known
+	if len(policy.Limits) > 0 && !o.clear { // to remove an override no policy is needed: its account is known
 		accounts, err = d.overrideByPolicy(ctx, policy, o)
 	} else {
 		accounts, err = d.overrideKnown(ctx, c.String("reason"), o)
@@ -71,7 +71,7 @@ func override(ctx context.Context, c *cli.Command, d *desk) error {
 	return nil
 }
 
-// overridden tells what an override did.
+// overridden prints what an override did.
 func overridden(c *cli.Command, o *overriding, accounts int) (err error) {
 	w := c.Root().Writer
 	switch {
@@ -97,7 +97,7 @@ func overridden(c *cli.Command, o *overriding, accounts int) (err error) {
 	return err
 }
 
-// overridingOf reads the command line.
+// overridingOf parses the command line.
 func overridingOf(ctx context.Context, c *cli.Command, d *desk) (o overriding, err error) {
 	o.clear = c.Bool("clear")
 	args := c.Args().Slice()
@@ -154,7 +154,7 @@ func (d *desk) overrideByPolicy(ctx context.Context, policy budget.Policy, o ove
 	return ledger.Override(ctx, o.limit, o.scope, o.most, o.until)
 }
 
-// unsplit returns what the scope lacks, or has too much, to name an account of the limit; empty for nothing.
+// unsplit says which values the scope lacks, or has too many, to name an account of the limit; empty if none.
 func unsplit(l *budget.Limit, s budget.Scope) string {
 	for i, value := range []string{s.Principal, s.Workflow, s.Model, s.Region, s.Profile, s.Project} {
 		if splits := l.Per&(1<<i) != 0; splits != (value != "") {
@@ -172,7 +172,7 @@ func unsplit(l *budget.Limit, s budget.Scope) string {
 	return ""
 }
 
-// splitText says what a limit is split by.
+// splitText says by what a limit is split.
 func splitText(l *budget.Limit) string {
 	var by []string
 	if l.Per != 0 {
@@ -187,7 +187,7 @@ func splitText(l *budget.Limit) string {
 	return strings.Join(by, ", ")
 }
 
-// overrideKnown sets an override where no policy tells what the limit counts: its entries do.
+// overrideKnown sets an override if there is no policy that has the limit's unit: then it takes the unit from entries.
 func (d *desk) overrideKnown(ctx context.Context, reason string, o overriding) (accounts int, err error) {
 	for a, err := range d.Accounts(ctx, budget.AccountQuery{Limit: o.limit, Scope: o.scope}) {
 		if err != nil {
@@ -223,7 +223,7 @@ func unitName(u budget.Unit) string {
 	return u.String()
 }
 
-// unitOf returns what an account counts, by an entry that was booked there; zero if there is none.
+// unitOf returns the unit of an account, from an entry that was booked there; zero if there is none.
 func (d *desk) unitOf(ctx context.Context, a budget.Account) (budget.Unit, error) {
 	for e, err := range d.Entries(ctx, budget.Query{Scope: a.Scope}) {
 		if err != nil {

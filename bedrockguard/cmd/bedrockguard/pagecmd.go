@@ -35,7 +35,7 @@ func serveCommand() *cli.Command {
 	}
 }
 
-// pageFlags are the flags of those that serve the page beside something else.
+// pageFlags are the flags of commands that can serve the page in addition.
 func pageFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "page", Usage: "serve the status page at this address, such as 127.0.0.1:8788", HideDefault: true},
@@ -52,7 +52,7 @@ type pageServer struct {
 	served chan error
 }
 
-// openPage serves the page that the flags of pageFlags ask for; nil if they ask for none.
+// openPage serves the page that the flags of pageFlags ask for; it returns nil if they ask for none.
 func openPage(c *cli.Command, ledger *budget.Ledger) (*pageServer, error) {
 	if c.String("page") == "" {
 		if c.String("page-secret-file") != "" || len(c.StringSlice("page-host")) > 0 {
@@ -63,7 +63,7 @@ func openPage(c *cli.Command, ledger *budget.Ledger) (*pageServer, error) {
 	return startPage(c.String("page"), c.String("page-secret-file"), c.StringSlice("page-host"), c.Bool("behind-tls"), statuspage.Options{Ledger: ledger})
 }
 
-// startPage serves the page at an address, once it is sure that this is safe.
+// startPage serves the page at an address, if that is safe.
 func startPage(address, secretFile string, hosts []string, behindTLS bool, o statuspage.Options) (*pageServer, error) {
 	if secretFile != "" {
 		secret, err := os.ReadFile(secretFile)
@@ -101,7 +101,7 @@ func startPage(address, secretFile string, hosts []string, behindTLS bool, o sta
 	return p, nil
 }
 
-// mayServePage refuses an address at which strangers could read the page, or the secret on its way.
+// mayServePage refuses an address at which strangers could read the page, or the secret on its way there.
 func mayServePage(at net.Addr, o *statuspage.Options, behindTLS bool) error {
 	switch {
 	case !behindTLS:
@@ -114,7 +114,7 @@ func mayServePage(at net.Addr, o *statuspage.Options, behindTLS bool) error {
 	return nil
 }
 
-// listeners are the page's, for a guard.
+// listeners returns the listeners that a guard needs for the page.
 func (p *pageServer) listeners() []func(context.Context, bedrockguard.Event) {
 	if p == nil {
 		return nil
@@ -122,7 +122,7 @@ func (p *pageServer) listeners() []func(context.Context, bedrockguard.Event) {
 	return []func(context.Context, bedrockguard.Event){p.page.Listen}
 }
 
-// close lets requests under way end, for a few seconds.
+// close waits a few seconds for running requests.
 func (p *pageServer) close() error {
 	if p == nil {
 		return nil

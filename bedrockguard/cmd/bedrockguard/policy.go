@@ -59,7 +59,7 @@ func policyCommand() *cli.Command {
 	}
 }
 
-// problemJSON is something that is wrong in a policy file.
+// problemJSON is a mistake in a policy file.
 type problemJSON struct {
 	Line    int    `json:"line,omitempty"`
 	Column  int    `json:"column,omitempty"`
@@ -81,7 +81,7 @@ func policyProblems(err error) (all []problemJSON) {
 	return []problemJSON{{Problem: err.Error()}}
 }
 
-// readArgument reads the file that the one argument names, - for standard input.
+// readArgument reads the file in the only argument; - is standard input.
 func readArgument(c *cli.Command) (name string, raw []byte, err error) {
 	if c.Args().Len() != 1 {
 		return "", nil, usageError("want one file, or - for standard input")
@@ -157,7 +157,7 @@ func matchesNothing(policy budget.Policy) (all []string) {
 	return all
 }
 
-// policyOf reads the policy file that the command line names. It returns an error if anything in it is wrong.
+// policyOf reads the policy file on the command line. It returns an error if anything in it is wrong.
 func policyOf(c *cli.Command) (policy budget.Policy, raw []byte, err error) {
 	name, raw, err := readArgument(c)
 	if err != nil {
@@ -172,7 +172,7 @@ func policyOf(c *cli.Command) (policy budget.Policy, raw []byte, err error) {
 	return policy, raw, nil
 }
 
-// difference is what a policy changes about a limit.
+// difference is what a policy changes in a limit.
 type difference struct {
 	Limit  string `json:"limit"`
 	Change string `json:"change"` // added, removed or changed
@@ -180,7 +180,7 @@ type difference struct {
 	Anew   bool   `json:"begins_at_zero,omitempty"` // the limit gets new accounts
 }
 
-// overJSON is an account that a policy would leave without room.
+// overJSON is an account that would have no room left under a policy.
 type overJSON struct {
 	Limit   string       `json:"limit"`
 	Scope   scopeJSON    `json:"scope"`
@@ -253,7 +253,7 @@ func printDifferences(w io.Writer, all []difference) {
 	fmt.Fprintln(w)
 }
 
-// differences returns what next changes about the limits of now: those that are removed, then those that are added or changed.
+// differences returns what next changes in the limits of now: first removed limits, then added and changed ones.
 func differences(now, next budget.Policy) []difference {
 	all := []difference{}
 	find := func(p budget.Policy, name string) *budget.Limit {
@@ -292,7 +292,7 @@ func getsNewAccounts(before, after *budget.Limit) bool {
 	return split || before.Max.Unit != after.Max.Unit || before.Window.String() != after.Window.String()
 }
 
-// written returns the text of a limit in a policy file, which is compared to find changes.
+// written returns a limit as the text of a policy file, which is compared to find changes.
 func written(l *budget.Limit) string {
 	var b strings.Builder
 	_ = budget.WritePolicy(&b, budget.Policy{Limits: []budget.Limit{*l}})

@@ -112,7 +112,7 @@ func serveProxy(ctx context.Context, c *cli.Command) (err error) {
 	return errors.Join(err, <-followed)
 }
 
-// openWithPolicy opens the ledger with the policy of a file, or with the one that the store holds.
+// openWithPolicy opens the ledger with the policy of a file, or with the one in the store.
 func openWithPolicy(ctx context.Context, c *cli.Command, store budget.Store) (*budget.Ledger, error) {
 	var policy budget.Policy
 	if at := c.String("policy"); at != "" {
@@ -124,7 +124,7 @@ func openWithPolicy(ctx context.Context, c *cli.Command, store budget.Store) (*b
 	return budget.Open(ctx, store, policy)
 }
 
-// follow takes over what the store holds, unless the policy is a file's.
+// follow enforces changes of the store's policy, unless the policy is from a file.
 func follow(ctx context.Context, c *cli.Command, ledger *budget.Ledger) error {
 	if c.String("policy") != "" {
 		return nil
@@ -150,7 +150,7 @@ func proxyCallers(c *cli.Command) (proxy.Callers, error) {
 	return proxy.Keys(&keys.Ring{Book: book, Master: master}), nil
 }
 
-// mayServe refuses an address at which keys would travel in the clear.
+// mayServe refuses an address at which keys would be sent unencrypted.
 func mayServe(c *cli.Command, at net.Addr) error {
 	addr, err := netip.ParseAddrPort(at.String())
 	loopback := err == nil && addr.Addr().Unmap().IsLoopback()
@@ -163,7 +163,7 @@ func mayServe(c *cli.Command, at net.Addr) error {
 	return nil
 }
 
-// health answers those who ask whether the process and its store are there.
+// health answers health checks: whether the process and its store work.
 func health(ledger *budget.Ledger) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		mux := http.NewServeMux()
@@ -182,12 +182,12 @@ func health(ledger *budget.Ledger) func(http.Handler) http.Handler {
 				mux.ServeHTTP(w, r)
 				return
 			}
-			next.ServeHTTP(w, r) // a ServeMux would clean the paths of models
+			next.ServeHTTP(w, r) // a ServeMux would clean the paths, which contain model ids
 		})
 	}
 }
 
-// logged writes what an operator wants to read into the log: what was refused, killed, crossed or found, and no call that went well.
+// logged logs what an operator wants to know: refusals, kills, thresholds and findings, but no successful calls.
 func logged(log *slog.Logger) func(context.Context, bedrockguard.Event) {
 	return func(ctx context.Context, e bedrockguard.Event) {
 		switch e.Kind {

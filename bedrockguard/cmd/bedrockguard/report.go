@@ -34,7 +34,7 @@ func reportCommand() *cli.Command {
 	}
 }
 
-// spending is what report tells.
+// spending is the result of report.
 type spending struct {
 	Since time.Time     `json:"since"`
 	Until time.Time     `json:"until"`
@@ -44,7 +44,7 @@ type spending struct {
 	Total budgetCharges `json:"total"`
 }
 
-// budgetCharges are the sums of a row, exact: money in nano-USD.
+// budgetCharges are the exact sums of a row: money in nano-USD.
 type budgetCharges struct {
 	NanoUSD          int64 `json:"nano_usd"`
 	Calls            int64 `json:"calls"`
@@ -55,8 +55,8 @@ type budgetCharges struct {
 }
 
 type spendRow struct {
-	Day    *time.Time `json:"day,omitempty"` // the beginning of the day or month, where rows are told by it
-	Values []string   `json:"values"`        // in the order of By; empty for calls that name none
+	Day    *time.Time `json:"day,omitempty"` // the beginning of the day or month, if rows are by day or month
+	Values []string   `json:"values"`        // in the order of By; empty for calls without a value
 	Other  bool       `json:"other,omitempty"`
 	budgetCharges
 }
@@ -115,7 +115,7 @@ func spendReport(ctx context.Context, c *cli.Command, d *desk) error {
 // expireBatch is how many reservations are charged in one step.
 const expireBatch = 256
 
-// chargeExpired charges what has expired while nobody looked, so that usage has it.
+// chargeExpired charges expired reservations, so that usage includes them.
 func (d *desk) chargeExpired(ctx context.Context) error {
 	for {
 		n, err := d.store.Expire(ctx, expireBatch)
@@ -125,7 +125,7 @@ func (d *desk) chargeExpired(ctx context.Context) error {
 	}
 }
 
-// usageQuery reads the command line, and returns what rows are told apart by, too.
+// usageQuery parses the command line. It also returns by which dimensions rows are split.
 func usageQuery(c *cli.Command, now time.Time) (q budget.UsageQuery, by []string, err error) {
 	scope, err := scopeOf(c)
 	if err != nil {
@@ -159,7 +159,7 @@ func usageQuery(c *cli.Command, now time.Time) (q budget.UsageQuery, by []string
 	return q, by, err
 }
 
-// reportSpan returns the days that the command line names: this month unless it says otherwise.
+// reportSpan returns the first and last day of the report: of this month by default.
 func reportSpan(c *cli.Command, now time.Time) (since, until time.Time, err error) {
 	if month := c.String("month"); month != "" {
 		if c.String("since") != "" || c.String("until") != "" {
@@ -218,7 +218,7 @@ func (d *desk) spending(ctx context.Context, q budget.UsageQuery, by []string) (
 	return s, nil
 }
 
-// valueOf returns what a scope has under the name of a dimension or a tag.
+// valueOf returns the value of a scope's dimension or tag.
 func valueOf(s budget.Scope, name string) string {
 	switch name {
 	case "principal":
@@ -233,7 +233,7 @@ func valueOf(s budget.Scope, name string) string {
 	return s.Tags[name]
 }
 
-// day names the day or month of a row.
+// day returns the day or month of a row as text.
 func (s *spending) day(r *spendRow) string {
 	if s.Every == "month" {
 		return r.Day.Format("2006-01")
@@ -241,7 +241,7 @@ func (s *spending) day(r *spendRow) string {
 	return r.Day.Format(time.DateOnly)
 }
 
-// name is what a row is called where its values stand in one place.
+// name returns the row's values in one text.
 func (r *spendRow) name() string {
 	if r.Other {
 		return "(not told apart)"
@@ -300,7 +300,7 @@ func (s *spending) writeTable(w io.Writer) error {
 	return err
 }
 
-// dollars prints nano-USD as dollars, exact and without trailing zeros.
+// dollars prints nano-USD exactly as dollars, without trailing zeros.
 func dollars(nano int64) string { return strings.TrimSuffix(price.Amount(nano).String(), " USD") }
 
 func (s *spending) writeCSV(w io.Writer) error {
@@ -333,7 +333,7 @@ func (s *spending) writeCSV(w io.Writer) error {
 	return out.Error()
 }
 
-// cell makes a value fit for a spreadsheet, which would take one that begins like a formula for one, and for a terminal.
+// cell makes a value safe for a spreadsheet, which would run one that begins like a formula, and for a terminal.
 func cell(v string) string {
 	v = printable(v)
 	if v != "" && strings.ContainsRune("=+-@", rune(v[0])) {

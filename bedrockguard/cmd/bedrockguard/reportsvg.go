@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// The sizes of a picture, in pixels. Letters are taken for wider than they are, so that texts never meet.
+// The sizes of a picture, in pixels. The estimate of a letter's width is too large rather than too small, so that texts never overlap.
 const (
 	pictureWidth  = 960
 	letterWidth   = 8.2
@@ -19,14 +19,14 @@ const (
 	headHeight    = 64
 	plotHeight    = 280
 	maxNameRunes  = 52
-	maxListRunes  = 80 // of a name that has a line of its own
-	maxPictured   = 12 // what is drawn apart; the rest is added up
+	maxListRunes  = 80 // of a name in a line of its own
+	maxPictured   = 12 // how many series are drawn; the rest is added up
 	gapOfColumns  = 2
 	roomForLabels = 60
 )
 
-// pictureStyle makes the picture readable on light and dark ground. The colours of the series are told apart by people who see no red or green,
-// too, and each series is named in words besides.
+// pictureStyle makes the picture readable on a light and a dark background. People who can't tell red from green can tell the colours apart,
+// and each series is also named in words.
 const pictureStyle = `svg{background:#fff;font:14px ui-sans-serif,system-ui,sans-serif}text{fill:#1f2328}.quiet{fill:#57606a}.axis{stroke:#d0d7de}` +
 	`.s0{fill:#0072b2}.s1{fill:#e69f00}.s2{fill:#009e73}.s3{fill:#cc79a7}.s4{fill:#56b4e9}.s5{fill:#d55e00}.s6{fill:#8a7d00}.s7{fill:#7b61c4}.s8{fill:#3f8f8f}` +
 	`.s9{fill:#a65628}.s10{fill:#6b7f99}.s11{fill:#b0639b}.s12{fill:#8c959f}` +
@@ -34,7 +34,7 @@ const pictureStyle = `svg{background:#fff;font:14px ui-sans-serif,system-ui,sans
 	`.s0{fill:#4aa8e0}.s1{fill:#f0b429}.s2{fill:#2fc796}.s3{fill:#e3a1c6}.s4{fill:#8ccdf2}.s5{fill:#f0834d}.s6{fill:#c9bc3f}.s7{fill:#a693e6}.s8{fill:#6fbdbd}` +
 	`.s9{fill:#cf8a60}.s10{fill:#93a7bf}.s11{fill:#d394c2}.s12{fill:#8c959f}}`
 
-// picture is an SVG that is being drawn.
+// picture is an SVG document that is being written.
 type picture struct{ bytes.Buffer }
 
 // text draws a text; class may be empty.
@@ -48,7 +48,7 @@ func (p *picture) text(x, y float64, anchor, class, text string) {
 	p.WriteString("</text>\n")
 }
 
-// bar draws a rectangle that tells its text where a pointer rests on it, and to a screen reader.
+// bar draws a rectangle whose text shows when the pointer is over it, and is read by screen readers.
 func (p *picture) bar(x, y, width, height float64, series int, text string) {
 	fmt.Fprintf(p, `<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" class="s%d"><title>`, x, y, width, height, series)
 	_ = xml.EscapeText(p, []byte(printable(text)))
@@ -66,7 +66,7 @@ func (p *picture) end(w io.Writer, height float64, title string) error {
 	return err
 }
 
-// clipped shortens a name to what a picture has room for.
+// clipped shortens a name to the given number of characters.
 func clipped(s string, runes int) string {
 	if utf8.RuneCountInString(s) <= runes {
 		return s
@@ -77,14 +77,14 @@ func clipped(s string, runes int) string {
 
 func widthOf(s string) float64 { return letterWidth * float64(utf8.RuneCountInString(s)) }
 
-// series is what is drawn in one colour.
+// series has what is drawn in one colour.
 type series struct {
 	name  string
 	total int64
-	at    map[time.Time]int64 // by day or month; the zero time where rows are not told by it
+	at    map[time.Time]int64 // by day or month; the zero time if rows are not by day or month
 }
 
-// series adds up what is drawn apart, the dearest first, and the rest as one.
+// series returns the series of the picture, the most expensive first, and the sum of the rest as the last one.
 func (s *spending) series() []*series {
 	byName := make(map[string]*series)
 	var all []*series
@@ -119,7 +119,7 @@ func dayOf(r *spendRow) time.Time {
 	return *r.Day
 }
 
-// writeSVG draws a bar for each row; or where rows are told by day or month, a column for each of these and what it is made of.
+// writeSVG draws a bar for each row; or, if rows are by day or month, a stacked column for each of these.
 func (s *spending) writeSVG(w io.Writer) error {
 	p, all := &picture{}, s.series()
 	title := fmt.Sprintf("Spent on Amazon Bedrock from %s to %s: %s USD", s.Since.Format(time.DateOnly), s.Until.AddDate(0, 0, -1).Format(time.DateOnly), dollars(s.Total.NanoUSD))
@@ -137,7 +137,7 @@ func (s *spending) writeSVG(w io.Writer) error {
 	return p.end(w, height, title)
 }
 
-// bars draws one bar a row: name, bar and amount stand side by side, so that no label meets another.
+// bars draws one bar for each row: name, bar and amount are beside each other, so that no labels overlap.
 func (s *spending) bars(p *picture, all []*series) float64 {
 	nameWidth, amountWidth, most := 0.0, 0.0, int64(1)
 	for _, one := range all {
@@ -161,7 +161,7 @@ func (s *spending) bars(p *picture, all []*series) float64 {
 
 func seriesColour(i int) int { return min(i, maxPictured) }
 
-// columns draws a column for each day or month, and beneath them a list of what their parts are, a line each.
+// columns draws a column for each day or month, and below them a list of the series.
 func (s *spending) columns(p *picture, all []*series) float64 {
 	days := s.days()
 	sums, most := make(map[time.Time]int64), int64(1)
@@ -180,7 +180,7 @@ func (s *spending) columns(p *picture, all []*series) float64 {
 		fmt.Fprintf(p, `<line x1="%.1f" y1="%.1f" x2="%d" y2="%.1f" class="axis"/>`+"\n", left, y, pictureWidth-24, y)
 		p.text(left-8, y+5, "end", "quiet", amountText(most/4*part))
 	}
-	free := left // from where on the axis has room for a label
+	free := left // the position after the last label on the axis
 	for i, day := range days {
 		x, y := left+width*float64(i), bottom
 		for k, one := range all {
@@ -205,7 +205,7 @@ func (s *spending) columns(p *picture, all []*series) float64 {
 	return y + 8
 }
 
-// days returns the days or months that are told, those without spend between two with it included.
+// days returns the days or months of the report, including those without spend in between.
 func (s *spending) days() []time.Time {
 	var all []time.Time
 	first, last := *s.Rows[0].Day, *s.Rows[len(s.Rows)-1].Day

@@ -24,7 +24,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 )
 
-// exitStopped is the exit code of run when the program failed after a call of its was refused for want of budget, or killed.
+// exitStopped is the exit code of run if the program failed after one of its calls was refused by the budget or killed.
 const exitStopped = 4
 
 func runCommand() *cli.Command {
@@ -121,7 +121,8 @@ func runProgram(ctx context.Context, c *cli.Command) error {
 	return closed
 }
 
-// callersOf says who may ask: the program, by its keys. One that keeps its own credentials signs with those, which nobody here can verify.
+// callersOf returns who may call the proxy: the program, by its keys. A program that keeps its own credentials signs with those, which can't
+// be verified here, so anyone may.
 func callersOf(c *cli.Command, keys virtualKeys, scope budget.Scope) proxy.Callers {
 	if c.Bool("keep-aws") {
 		return proxy.Loopback(scope)
@@ -129,12 +130,12 @@ func callersOf(c *cli.Command, keys virtualKeys, scope budget.Scope) proxy.Calle
 	return keys.callers(scope)
 }
 
-// childExit carries the exit code of a program that ran, about which there is nothing to say.
+// childExit has the exit code of the program. No message is printed for it.
 type childExit struct{ code int }
 
 func (e *childExit) Error() string { return fmt.Sprintf("exit status %d", e.code) }
 
-// noCalls is what to look at when a program's calls did not come.
+// noCalls is printed if no call of the program reached the proxy.
 const noCalls = `bedrockguard: no call came through. Most clients read their endpoint from the environment; a few want it in their code or configuration:
   aws-sdk-go-v2   config.LoadDefaultConfig reads AWS_ENDPOINT_URL_BEDROCK_RUNTIME; BaseEndpoint in code stands above it
   anthropic-go    option.WithBaseURL(os.Getenv("ANTHROPIC_BEDROCK_BASE_URL")) behind bedrock.WithConfig
@@ -142,19 +143,19 @@ const noCalls = `bedrockguard: no call came through. Most clients read their end
   langchaingo     give its bedrockruntime client a config from the environment
 `
 
-// withSpace sets a number apart from its unit: 5USD is how people write it on a command line.
+// withSpace matches a number and a unit without a space between them: people write 5USD on a command line.
 var withSpace = regexp.MustCompile(`^([0-9._]+)([A-Za-z])`)
 
-// interpreters run what their first argument names.
+// interpreters run the program in their first argument.
 var interpreters = regexp.MustCompile(`^(python|pypy|node|deno|bun|ruby|perl|php|bash|sh|zsh|java|dotnet)[0-9.]*$`)
 
-// runAccount is on whose account the program is.
+// runAccount returns the scope of the program's calls.
 func runAccount(c *cli.Command, args []string) (budget.Scope, error) {
 	s, err := scopeOf(c)
 	if err != nil {
 		return s, err
 	}
-	s.Model, s.Region = "", "" // flags of the limit and of the endpoint
+	s.Model, s.Region = "", "" // these flags are for the limit and the endpoint
 	if s.Workflow == "" {
 		s.Workflow = filepath.Base(args[0])
 		if interpreters.MatchString(s.Workflow) && len(args) > 1 && !strings.HasPrefix(args[1], "-") {
@@ -177,7 +178,7 @@ func runLimit(c *cli.Command) (budget.Limit, error) {
 	return l, nil
 }
 
-// runStore is the ledger of a run: one of its own, in memory, unless a store is named, in which the limit is shared with all who name it.
+// runStore opens the ledger of a run: one in memory, or the store on the command line, whose limits are shared with all who use it.
 func runStore(ctx context.Context, c *cli.Command) (budget.Store, func() error, error) {
 	if at := c.String("store"); at != "" {
 		return openStore(ctx, at, true)
@@ -185,7 +186,7 @@ func runStore(ctx context.Context, c *cli.Command) (budget.Store, func() error, 
 	return memstore.New(memstore.Options{}), func() error { return nil }, nil
 }
 
-// runChild runs the program to its end, and returns its exit code. It passes on the signals that it gets.
+// runChild runs the program and returns its exit code. It passes on signals.
 func runChild(c *cli.Command, args []string, base, region string, keys virtualKeys) (int, error) {
 	scratch, err := os.MkdirTemp("", "bedrockguard-run-")
 	if err != nil {
@@ -213,19 +214,19 @@ func runChild(c *cli.Command, args []string, base, region string, keys virtualKe
 		select {
 		case s := <-signals:
 			if s == os.Interrupt && term.IsTerminal(int(os.Stdin.Fd())) {
-				continue // a terminal tells both
+				continue // a terminal sends it to both
 			}
-			_ = child.Process.Signal(s) // one that has ended needs none
+			_ = child.Process.Signal(s) // fails if the program has ended
 		case err := <-ended:
 			return exitCodeOf(err)
 		}
 	}
 }
 
-// passedOn are the signals that ask a program to end or to read its configuration.
+// passedOn are the signals that ask a program to end or to reload its configuration.
 var passedOn = []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT}
 
-// exitCodeOf is a program's exit code, as a shell tells it: 128 and the signal's number where a signal ended it.
+// exitCodeOf returns a program's exit code as shells do: 128 plus the signal's number if a signal ended it.
 func exitCodeOf(err error) (int, error) {
 	exit, ok := errors.AsType[*exec.ExitError](err)
 	if !ok {

@@ -12,7 +12,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// scopeFlags are the flags that name a scope.
+// scopeFlags are the flags for the values of a scope.
 func scopeFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "principal", Usage: "who pays", HideDefault: true},
@@ -25,7 +25,7 @@ func scopeFlags() []cli.Flag {
 	}
 }
 
-// scopeOf reads the scope that the flags name. A flag that was given without a value is an error: it is mostly a variable that is not set.
+// scopeOf returns the scope of the flags. A flag with an empty value is an error, because that is usually an unset variable.
 func scopeOf(c *cli.Command) (s budget.Scope, err error) {
 	for name, field := range map[string]*string{
 		"principal": &s.Principal, "workflow": &s.Workflow, "model": &s.Model, "region": &s.Region, "profile": &s.Profile, "project": &s.Project,
@@ -48,7 +48,7 @@ func scopeOf(c *cli.Command) (s budget.Scope, err error) {
 	return s, s.Validate()
 }
 
-// resolveModel turns the id of an inference profile, or an ARN, into that of the foundation model behind it, which is what scopes hold.
+// resolveModel replaces the id of an inference profile, or an ARN, with the id of its foundation model, which scopes have.
 func resolveModel(c *cli.Command, s *budget.Scope) {
 	_, facts, err := bedrockguard.ModelFacts(s.Model, "us-east-1")
 	if s.Model == "" || err != nil || facts.ID == "" || facts.ID == s.Model {
@@ -60,7 +60,7 @@ func resolveModel(c *cli.Command, s *budget.Scope) {
 
 func isEmpty(s budget.Scope) bool { return len(s.Dims()) == 0 }
 
-// hasGlob reports whether a value of the scope is a pattern.
+// hasGlob reports whether any value of the scope is a pattern.
 func hasGlob(s budget.Scope) bool {
 	values := append(slices.Collect(maps.Values(s.Tags)), s.Principal, s.Workflow, s.Model, s.Region, s.Profile, s.Project)
 	return slices.ContainsFunc(values, func(v string) bool { return strings.ContainsAny(v, "*?") })

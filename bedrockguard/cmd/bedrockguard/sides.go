@@ -12,7 +12,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// sides are what proxy and run have beside the guard, as their flags ask: the page, the metrics and the webhook.
+// sides are what proxy and run serve in addition, if their flags ask for it: the page, the metrics and the webhook.
 type sides struct {
 	page    *pageServer
 	metrics *metricsServer
@@ -23,7 +23,7 @@ func sideFlags() []cli.Flag {
 	return slices.Concat(pageFlags(), metricsFlags(), webhookFlags())
 }
 
-// openSides opens all that is asked for, or nothing. log is told of notices that could not be delivered.
+// openSides opens all that the flags ask for, or, after an error, nothing. log gets notices that could not be delivered.
 func openSides(c *cli.Command, ledger *budget.Ledger, log *slog.Logger) (s sides, err error) {
 	defer func() {
 		if err != nil {
@@ -40,12 +40,12 @@ func openSides(c *cli.Command, ledger *budget.Ledger, log *slog.Logger) (s sides
 	return s, err
 }
 
-// listeners are all of theirs, for a guard.
+// listeners returns all listeners that a guard needs for them.
 func (s *sides) listeners() []func(context.Context, bedrockguard.Event) {
 	return slices.Concat(s.page.listeners(), s.metrics.listeners(), s.hook.listeners())
 }
 
-// close ends them. The guard has to be closed before.
+// close closes them. The guard has to be closed first.
 func (s *sides) close() error {
 	return errors.Join(s.hook.close(), s.metrics.close(), s.page.close())
 }

@@ -24,7 +24,7 @@ func statusCommand() *cli.Command {
 	}
 }
 
-// standing is where an account stands, with a policy or without.
+// standing is the balance of an account, with a policy or without.
 type standing struct {
 	Limit    string        `json:"limit"`
 	Scope    scopeJSON     `json:"scope"`
@@ -34,7 +34,7 @@ type standing struct {
 	Max      *quantityJSON `json:"max,omitempty"`
 	Left     *quantityJSON `json:"left,omitempty"`
 	Window   string        `json:"window,omitempty"`
-	Since    *time.Time    `json:"since,omitempty"` // where no policy says the window
+	Since    *time.Time    `json:"since,omitempty"` // if no policy has the window
 	ResetIn  float64       `json:"reset_in_seconds,omitempty"`
 	Override *overrideJSON `json:"override,omitempty"`
 	Latched  *time.Time    `json:"latched_until,omitempty"`
@@ -42,7 +42,7 @@ type standing struct {
 
 	scope   budget.Scope
 	balance budget.AccountBalance
-	known   bool // a policy knows the limit
+	known   bool // the policy has the limit
 }
 
 type overrideJSON struct {
@@ -50,7 +50,7 @@ type overrideJSON struct {
 	Until time.Time `json:"until"`
 }
 
-// part is how full the account is, for the order in which accounts are shown.
+// part returns how full the account is, to sort accounts.
 func (s *standing) part() float64 {
 	if s.balance.Max.N <= 0 {
 		return float64(min(s.balance.Settled.N+s.balance.Pending.N, 1))
@@ -58,7 +58,7 @@ func (s *standing) part() float64 {
 	return float64(s.balance.Settled.N+s.balance.Pending.N) / float64(s.balance.Max.N)
 }
 
-// statusJSON is all that status tells.
+// statusJSON is the result of status.
 type statusJSON struct {
 	Accounts []*standing `json:"accounts"`
 	Kills    []killJSON  `json:"kills"`
@@ -97,8 +97,8 @@ func status(ctx context.Context, c *cli.Command, d *desk) error {
 	return printStatus(c, all, kills, hidden, len(policy.Limits) > 0)
 }
 
-// standings returns where the accounts stand that q selects. Those of limits that the policy does not know, all of them without one, are
-// told by their newest period.
+// standings returns the balances of the accounts that q selects. For limits that are not in the policy, or if there is no policy, they come
+// from the account's newest period.
 func (d *desk) standings(ctx context.Context, policy budget.Policy, q budget.AccountQuery) ([]*standing, error) {
 	windows := make(map[string]string)
 	for _, l := range policy.Limits {
@@ -136,10 +136,10 @@ func (d *desk) standings(ctx context.Context, policy budget.Policy, q budget.Acc
 	return all, nil
 }
 
-// maxUnits is how many entries are read for what accounts count.
+// maxUnits is how many entries are read to find the units of accounts.
 const maxUnits = 20_000
 
-// units returns what accounts count, as far as entries tell: no policy is at hand that would.
+// units returns the units of accounts, as far as entries show them. It is used if no policy has the limits.
 func (d *desk) units(ctx context.Context) (map[budget.Key]budget.Unit, error) {
 	units := make(map[budget.Key]budget.Unit)
 	for e, err := range d.Entries(ctx, budget.Query{Max: maxUnits}) {
@@ -169,7 +169,7 @@ func standingOf(s *budget.Standing, window string) *standing {
 	return out
 }
 
-// untouched tells of a limit of which nothing was booked yet.
+// untouched returns a row for a limit without any bookings.
 func untouched(l *budget.Limit, q budget.AccountQuery, all []*standing) []*standing {
 	if q.Limit != "" && q.Limit != l.Name || !isEmpty(q.Scope) || slices.ContainsFunc(all, func(s *standing) bool { return s.Limit == l.Name }) {
 		return nil
@@ -182,7 +182,7 @@ func untouched(l *budget.Limit, q budget.AccountQuery, all []*standing) []*stand
 	}}
 }
 
-// newestPeriod tells what is known of an account whose limit is not: what was booked in the last of its periods.
+// newestPeriod returns the balance of an account whose limit is not known: what was booked in its newest period.
 func (d *desk) newestPeriod(ctx context.Context, a budget.Account, unit budget.Unit) (*standing, error) {
 	s := &standing{Limit: a.Limit, Scope: jsonScope(a.Scope), Account: fmt.Sprintf("%x", a.Key), Latched: moment(a.Latched), scope: a.Scope}
 	if a.Override != nil {
@@ -229,7 +229,7 @@ func printStatus(c *cli.Command, all []*standing, kills []budget.Kill, hidden in
 	return printKills(c, kills)
 }
 
-// colour warns of accounts that are full, or nearly so.
+// colour returns the colour for accounts that are full, or almost full.
 func (s *standing) colour() string {
 	switch part := s.part(); {
 	case s.Latched != nil || part >= 0.9:
@@ -263,7 +263,7 @@ func (s *standing) notes() string {
 	return notes
 }
 
-// accountText names an account by the values that split its limit.
+// accountText prints the values of an account.
 func accountText(s budget.Scope) string {
 	if isEmpty(s) {
 		return "all"

@@ -12,14 +12,14 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
-// tally adds up what a run did, by the guard's events. It is safe for concurrent use.
+// tally adds up what a run did, from the guard's events. It is safe for concurrent use.
 type tally struct {
 	mu       sync.Mutex
 	calls    int64
 	refused  int64
-	stopped  bool         // the budget, a kill or a brake refused a call
-	spent    price.Amount // of what was posted
-	saved    price.Amount // by reading from the cache, less what writing to it cost
+	stopped  bool         // a call was refused by the budget, a kill or a brake
+	spent    price.Amount // sum of the posted amounts
+	saved    price.Amount // by reading from the cache, minus the extra cost of writing to it
 	lastText string       // of the last refusal
 }
 
@@ -46,7 +46,7 @@ func (t *tally) listen(_ context.Context, e bedrockguard.Event) {
 	}
 }
 
-// saved is by how much a call was cheaper than without a cache; less than nothing where a write was never read.
+// saved returns how much less a call cost than without a cache; it is negative for a write that is never read.
 func saved(e bedrockguard.Event) price.Amount {
 	list, _, err := bedrockguard.ModelFacts(e.Model, e.Region)
 	if err != nil {
@@ -64,7 +64,7 @@ func saved(e bedrockguard.Event) price.Amount {
 	return without - with
 }
 
-// print tells what was spent, saved and refused.
+// print prints what was spent, saved and refused.
 func (t *tally) print(w io.Writer, limit budget.Quantity) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -30,18 +30,18 @@ func topCommand() *cli.Command {
 	}
 }
 
-// reading is what one look tells.
+// reading is the result of reading the ledger once.
 type reading struct {
 	at        time.Time
 	standings []*standing
 	policy    bool
 	total     int64
-	workflows map[string]int64 // today's nano-USD
+	workflows map[string]int64 // today's spend in nano-USD
 	models    map[string]int64
 	kills     []budget.Kill
 }
 
-// read looks once.
+// read reads the ledger once.
 func (d *desk) read(ctx context.Context, policy budget.Policy) (*reading, error) {
 	r := &reading{policy: len(policy.Limits) > 0, workflows: make(map[string]int64), models: make(map[string]int64)}
 	var err error
@@ -73,17 +73,17 @@ type rated struct {
 	PerHour float64 `json:"nano_usd_per_hour"`
 }
 
-// ratedStanding is an account with its rate, and when it will be full if it goes on like that.
+// ratedStanding is an account with its rate of spend, and when it will be full at that rate.
 type ratedStanding struct {
 	*standing
 	PerHour float64 `json:"per_hour"`
 	FullIn  float64 `json:"full_in_seconds,omitempty"`
 }
 
-// view is what top shows: a reading, and how it differs from an earlier one.
+// view is what top shows: a reading, and the differences to an earlier one.
 type view struct {
 	At        time.Time        `json:"at"`
-	Seconds   float64          `json:"seconds"` // what rates are measured over
+	Seconds   float64          `json:"seconds"` // the time over which rates are measured
 	Today     rated            `json:"today"`
 	Limits    []*ratedStanding `json:"limits"`
 	Workflows []*rated         `json:"workflows"`
@@ -93,7 +93,8 @@ type view struct {
 	policy bool
 }
 
-// rateOf returns how much a figure grows by the hour. It is 0 for one that shrank, because a new window began or it was corrected.
+// rateOf returns by how much a figure grows in an hour. It is 0 if the figure has become smaller, because a new window began or it was
+// corrected.
 func rateOf(before, now int64, seconds float64) float64 {
 	if seconds <= 0 || now <= before {
 		return 0
@@ -101,7 +102,7 @@ func rateOf(before, now int64, seconds float64) float64 {
 	return float64(now-before) / seconds * 3600
 }
 
-// compare returns what changed from one reading to another.
+// compare returns the changes between two readings.
 func compare(before, now *reading) *view {
 	v := &view{At: now.at.UTC(), Seconds: now.at.Sub(before.at).Seconds(), Limits: []*ratedStanding{}, policy: now.policy}
 	v.Today = rated{"today", now.total, rateOf(before.total, now.total, v.Seconds)}
@@ -187,7 +188,7 @@ func topOnce(ctx context.Context, c *cli.Command, d *desk) error {
 	return nil
 }
 
-// topLine is a line of the screen. One that stands for calls can be selected, to kill them.
+// topLine is a line of the screen. A line about calls can be selected, to kill them.
 type topLine struct {
 	text   string
 	colour string
@@ -201,7 +202,7 @@ func (l *topLine) show(coloured bool) string {
 	return l.text
 }
 
-// lines returns the screen, with so many rows of each kind.
+// lines returns the lines of the screen, with this many rows of each kind.
 func (v *view) lines(rows int) (all []topLine) {
 	head := fmt.Sprintf("%s  today %s, %s an hour", when(v.At), money(usdOf(v.Today.NanoUSD)), money(usdOf(int64(v.Today.PerHour))))
 	all = append(all, topLine{text: head, colour: bold})
@@ -286,18 +287,18 @@ func meter(part float64) string {
 	return strings.Repeat("█", full) + strings.Repeat("░", cells-full) + fmt.Sprintf(" %3.0f%%", min(part, 9.99)*100)
 }
 
-// paced asks a store once in an interval at most, and remembers what changes rarely. It is for those who look again and again.
+// paced reads a store at most once in each interval, and remembers what rarely changes. It is for programs that read again and again.
 type paced struct {
 	budget.Store
 	every time.Duration
 
 	mu       sync.Mutex
-	next     time.Time // when the next question may be asked
+	next     time.Time // when the store may be read again
 	readAt   time.Time // when accounts and flags were read
 	accounts []budget.Account
 	kills    []budget.Kill
 
-	lastUsage budget.UsageMark // where usage ended
+	lastUsage budget.UsageMark // the mark after the last row of usage
 }
 
 // rarely is how long accounts and flags are remembered.
@@ -315,10 +316,10 @@ func (p *paced) wait(ctx context.Context) error {
 	return pause(ctx, at.Sub(now))
 }
 
-// Accounts returns the accounts that were read last, all in one page, and reads them anew now and then.
+// Accounts returns the accounts that were read last, in one page, and reads them again if they are too old.
 func (p *paced) Accounts(ctx context.Context, after budget.Key, _ int) ([]budget.Account, error) {
 	if after != (budget.Key{}) {
-		return nil, nil // all of them were in the first page
+		return nil, nil // the first page had all of them
 	}
 	if time.Since(p.readAt) < rarely {
 		return p.accounts, nil

@@ -14,27 +14,27 @@ import (
 )
 
 const (
-	pace       = time.Second      // between two questions to the store
-	rateSpan   = time.Minute      // what rates are measured over
-	retryAfter = 3 * time.Second  // a store that did not answer is asked again
+	pace       = time.Second      // between two requests to the store
+	rateSpan   = time.Minute      // the time over which rates are measured
+	retryAfter = 3 * time.Second  // after which a store that did not answer is asked again
 	killWithin = 15 * time.Second // how long a kill may take
 	readWithin = time.Minute
 )
 
-// screen is the state of top on a terminal. Its fields are changed by Update alone.
+// screen is the state of top on a terminal. Only Update changes its fields.
 type screen struct {
 	ctx      context.Context
-	desk     *desk // for kills, which do not wait
-	watch    *desk // for looks, which are paced
+	desk     *desk // for kills, which are not paced
+	watch    *desk // for readings, which are paced
 	source   *paced
 	policy   budget.Policy
 	coloured bool
 
-	readings []*reading // those of the last minute, oldest first
+	readings []*reading // the readings of the last minute, oldest first
 	view     *view
 	lines    []topLine
-	cursor   int           // among the lines that can be selected
-	asking   *budget.Scope // what a question is about
+	cursor   int           // index among the lines that can be selected
+	asking   *budget.Scope // the scope that a question is about; nil if none is open
 	message  string
 	width    int
 	height   int
@@ -63,7 +63,7 @@ func topLive(ctx context.Context, c *cli.Command, d *desk) error {
 	}
 	_, err = tea.NewProgram(s, tea.WithContext(ctx), tea.WithInput(c.Root().Reader), tea.WithOutput(c.Root().Writer)).Run()
 	if errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil || errors.Is(err, tea.ErrInterrupted) {
-		return nil // by a signal, which is how it ends, too
+		return nil // ended by a signal, which is a normal end
 	}
 	return err
 }
@@ -83,7 +83,7 @@ func newScreen(ctx context.Context, d *desk, policy budget.Policy, coloured bool
 // Init implements tea.Model.
 func (s *screen) Init() tea.Cmd { return s.look }
 
-// look reads once, as slowly as it is paced.
+// look reads once, at the pace that watch allows.
 func (s *screen) look() tea.Msg {
 	ctx, cancel := context.WithTimeout(s.ctx, readWithin)
 	defer cancel()
@@ -132,7 +132,7 @@ func (s *screen) take(r *reading) {
 	s.lay()
 }
 
-// lay works the lines out anew.
+// lay computes the lines again.
 func (s *screen) lay() {
 	if s.view == nil {
 		return
@@ -153,7 +153,7 @@ func (s *screen) selectable() (at []int) {
 	return at
 }
 
-// key does what a key is for.
+// key handles a key.
 func (s *screen) key(key string) tea.Cmd {
 	if s.asking != nil {
 		scope := *s.asking
@@ -180,7 +180,7 @@ func (s *screen) key(key string) tea.Cmd {
 	return nil
 }
 
-// kill sets a flag, without waiting for its turn to ask.
+// kill sets a flag, without waiting for the pace.
 func (s *screen) kill(scope budget.Scope) tea.Msg {
 	ctx, cancel := context.WithTimeout(s.ctx, killWithin)
 	defer cancel()

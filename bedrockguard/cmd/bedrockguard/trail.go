@@ -81,7 +81,7 @@ func auditTrail(ctx context.Context, c *cli.Command, d *desk) error {
 	return t.end(c.Root().Writer)
 }
 
-// jsonRecord tells a change. The unit is what its account counts, or zero where nobody says.
+// jsonRecord converts a change for JSON. The unit is that of its account, or zero if it is not known.
 func jsonRecord(r *budget.Record, names map[budget.Key]budget.Account, unit budget.Unit) recordJSON {
 	out := recordJSON{Revision: r.Revision, At: r.At.UTC(), Operator: r.Operator, Kind: r.Kind.String(), Reason: r.Reason}
 	account := func() string {

@@ -17,7 +17,7 @@ import (
 	"github.com/urfave/cli/v3"
 )
 
-// upstreamFlags say where requests go, and with whose credentials.
+// upstreamFlags are the flags that say where requests are sent, and with which credentials.
 func upstreamFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "region", Sources: cli.EnvVars("AWS_REGION", "AWS_DEFAULT_REGION"), Usage: "where Bedrock is asked, and whose prices apply; that of the AWS configuration unless set", HideDefault: true},
@@ -25,18 +25,18 @@ func upstreamFlags() []cli.Flag {
 	}
 }
 
-// upstream is Bedrock as a proxy reaches it.
+// upstream is the Bedrock to which a proxy sends requests.
 type upstream struct {
 	region string
-	url    *url.URL // nil is AWS's own endpoints
-	bearer string   // a Bedrock API key; empty where requests are signed
+	url    *url.URL // nil means AWS's own endpoints
+	bearer string   // a Bedrock API key; empty if requests are signed
 	aws    aws.CredentialsProvider
 }
 
-// upstreamTimeout bounds how long a start waits for credentials: the metadata of a machine that has none can hang.
+// upstreamTimeout bounds how long a start waits for credentials: on a machine without any, the metadata service can hang.
 const upstreamTimeout = 10 * time.Second
 
-// openUpstream finds the region and the credentials, and fails where there are none: nothing could be sent.
+// openUpstream finds the region and the credentials, and fails if there are none.
 func openUpstream(ctx context.Context, c *cli.Command) (*upstream, error) {
 	u := &upstream{region: c.String("region"), bearer: os.Getenv("AWS_BEARER_TOKEN_BEDROCK")}
 	if at := c.String("upstream"); at != "" {

@@ -21,7 +21,7 @@ func verifyCommand() *cli.Command {
 	}
 }
 
-// differenceJSON is a figure that differs, for JSON.
+// differenceJSON is a sum that is not what its entries add up to, for JSON.
 type differenceJSON struct {
 	Kind    string     `json:"kind"`
 	Limit   string     `json:"limit,omitempty"`
@@ -34,7 +34,7 @@ type differenceJSON struct {
 	Detail  string     `json:"detail,omitempty"`
 }
 
-// verifiedJSON is what verify looked at, for JSON.
+// verifiedJSON is what verify has checked, for JSON.
 type verifiedJSON struct {
 	Entries     int              `json:"entries"`
 	Accounts    int              `json:"accounts"`

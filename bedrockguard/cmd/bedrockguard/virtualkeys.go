@@ -15,7 +15,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// virtualKeys are the credentials that a child gets, which are worth nothing anywhere but at its proxy.
+// virtualKeys are the credentials that a child gets. They are valid only at its proxy.
 type virtualKeys struct {
 	accessKeyID, secret string // for AWS Signature Version 4
 	bearer              string
@@ -23,15 +23,15 @@ type virtualKeys struct {
 
 func newVirtualKeys() virtualKeys {
 	random := make([]byte, 60)
-	_, _ = rand.Read(random) // it never fails
+	_, _ = rand.Read(random) // never fails
 	return virtualKeys{accessKeyID: "BGRUN" + hex.EncodeToString(random[:8]), secret: hex.EncodeToString(random[8:28]), bearer: "bg-" + hex.EncodeToString(random[28:])}
 }
 
-// sameAtOnce is how many equal requests of one second are served. A program may well send some: clients that sign nothing but the date,
-// the host and the body give all of them one signature.
+// sameAtOnce is how many equal requests are served in one second. A program may send some: clients that sign only the date, the host and the
+// body give all of them the same signature.
 const sameAtOnce = 1 << 16
 
-// callers lets in whoever has one of the keys, and nobody else.
+// callers admits requests with one of the keys, and no others.
 func (k virtualKeys) callers(scope budget.Scope) proxy.Callers {
 	verifier := sigv4.New(sigv4.Options{
 		Secrets: func(_ context.Context, id string) ([][]byte, error) {
@@ -56,7 +56,7 @@ func (k virtualKeys) callers(scope budget.Scope) proxy.Callers {
 	})
 }
 
-// sameSecret compares in a time that tells nothing of either.
+// sameSecret compares two texts in constant time.
 func sameSecret(a, b string) bool {
 	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1

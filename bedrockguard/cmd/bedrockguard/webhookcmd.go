@@ -12,10 +12,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// webhookPatience is how long the end of a command waits for notices that are still to be delivered.
+// webhookPatience is how long the end of a command waits until notices are delivered.
 const webhookPatience = 10 * time.Second
 
-// webhookFlags are the flags of those that tell a webhook.
+// webhookFlags are the flags of commands that can send notices to a webhook.
 func webhookFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "webhook", Sources: cli.EnvVars("BEDROCKGUARD_WEBHOOK"), Usage: "a URL that is told of thresholds, refusals and kills, each once; it is a secret, so rather put it into the variable", HideDefault: true},
@@ -23,10 +23,10 @@ func webhookFlags() []cli.Flag {
 	}
 }
 
-// webhook is what tells a webhook. A nil one tells nobody.
+// webhook sends notices. A nil one sends none.
 type webhook struct{ *notify.Webhook }
 
-// openWebhook starts what the flags of webhookFlags ask for; nil if they ask for nothing.
+// openWebhook starts the webhook that the flags of webhookFlags ask for; it returns nil if they ask for none.
 func openWebhook(c *cli.Command, ledger *budget.Ledger, log *slog.Logger) (*webhook, error) {
 	if c.String("webhook") == "" {
 		if c.IsSet("webhook-format") {
@@ -43,7 +43,7 @@ func openWebhook(c *cli.Command, ledger *budget.Ledger, log *slog.Logger) (*webh
 	return &webhook{hook}, nil
 }
 
-// listeners are the webhook's, for a guard.
+// listeners returns the listeners that a guard needs for the webhook.
 func (w *webhook) listeners() []func(context.Context, bedrockguard.Event) {
 	if w == nil {
 		return nil
@@ -51,7 +51,7 @@ func (w *webhook) listeners() []func(context.Context, bedrockguard.Event) {
 	return []func(context.Context, bedrockguard.Event){w.Listen}
 }
 
-// close delivers what is queued, for a while.
+// close delivers what is queued, within webhookPatience.
 func (w *webhook) close() error {
 	if w == nil {
 		return nil

@@ -8,15 +8,15 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// What names an account or an entry is kept as texts, each behind its length: few bytes, because every entry has one.
+// The name of an account, and the call of an entry, are stored as texts with their lengths: in few bytes, because every entry has one.
 
 // names is the version of the form.
 const names = 1
 
-// EncodeName writes the name of an account: the limit's, and the values that split it.
+// EncodeName encodes the name of an account: the limit's name, and the values that split it.
 func EncodeName(l *budget.Line) []byte { return appendTexts([]byte{names}, &l.Scope, l.Limit) }
 
-// DecodeName reads what EncodeName wrote, or returns ErrEncoding. Nothing is an account without a name.
+// DecodeName decodes what EncodeName wrote, or returns ErrEncoding. No bytes mean an account without a name.
 func DecodeName(raw []byte) (limit string, s budget.Scope, err error) {
 	texts, s, err := decode(raw, 1)
 	if err != nil || len(raw) == 0 {
@@ -25,7 +25,7 @@ func DecodeName(raw []byte) (limit string, s budget.Scope, err error) {
 	return texts[0], s, nil
 }
 
-// EncodeCall writes whose an entry is, with the provider's id of the request.
+// EncodeCall encodes the scope and operation of an entry, with the provider's id of the request.
 func EncodeCall(c *budget.Call, reference string) []byte {
 	if c == nil {
 		c = new(budget.Call)
@@ -33,7 +33,7 @@ func EncodeCall(c *budget.Call, reference string) []byte {
 	return appendTexts([]byte{names}, &c.Scope, c.Operation, reference)
 }
 
-// DecodeCall reads what EncodeCall wrote, or returns ErrEncoding. Nothing is an entry of nobody.
+// DecodeCall decodes what EncodeCall wrote, or returns ErrEncoding. No bytes mean an entry without a call.
 func DecodeCall(raw []byte) (c budget.Call, reference string, err error) {
 	texts, s, err := decode(raw, 2)
 	if err != nil || len(raw) == 0 {

@@ -1,4 +1,4 @@
-// Package account holds what the stores share: the forms in which they keep what is not a number of their own.
+// Package account has the encodings that all stores use for names, scopes, usage and rows of the audit trail.
 package account
 
 import (
@@ -51,7 +51,7 @@ func DecodeScope(raw []byte) (budget.Scope, error) {
 	return in.scope(), nil
 }
 
-// recordJSON is a row of the audit trail but for its revision and its time, which are the store's.
+// recordJSON is a row of the audit trail without its revision and its time, for which stores have columns of their own.
 type recordJSON struct {
 	ID               []byte
 	Seen             int64             `json:",omitempty"`
@@ -69,7 +69,7 @@ type recordJSON struct {
 
 type overrideJSON struct{ Max, Until int64 }
 
-// EncodeRecord writes a row of the audit trail but for its revision and its time.
+// EncodeRecord encodes a row of the audit trail without its revision and its time.
 func EncodeRecord(r *budget.Record) ([]byte, error) {
 	out := recordJSON{ID: r.ID[:], Seen: r.Seen, Operator: []byte(r.Operator), Reason: []byte(r.Reason), Kind: r.Kind}
 	switch r.Kind {
@@ -123,7 +123,7 @@ func DecodeRecord(raw []byte, revision, at int64) (r budget.Record, err error) {
 	return r, nil
 }
 
-// End is the end of a flag in nanoseconds since 1970 UTC; 0 for one without an end.
+// End encodes the end of a flag in nanoseconds since 1970 UTC; 0 means that it has none.
 func End(until time.Time) int64 {
 	if until.IsZero() {
 		return 0
@@ -131,7 +131,7 @@ func End(until time.Time) int64 {
 	return max(Nanos(until), 1)
 }
 
-// Ended reads what End wrote.
+// Ended decodes what End returned.
 func Ended(end int64) time.Time {
 	if end == 0 {
 		return time.Time{}
@@ -139,7 +139,7 @@ func Ended(end int64) time.Time {
 	return time.Unix(0, end)
 }
 
-// Nanos is a moment in nanoseconds since 1970 UTC, at the edge of int64 if it lies beyond.
+// Nanos returns a moment in nanoseconds since 1970 UTC, limited to the range of int64.
 func Nanos(t time.Time) int64 {
 	const most = int64(1<<63-1) / int64(time.Second)
 	switch s := t.Unix(); {

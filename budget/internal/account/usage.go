@@ -8,14 +8,14 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// Use is what an amount adds to a row of usage.
+// Use is an amount that is added to one row of usage.
 type Use struct {
 	Key    budget.Key
 	Amount budget.Charge
 }
 
-// Uses returns what a posted amount adds to rows of usage: all of it to its call's, or to those of its shares. An amount of nothing
-// adds to none.
+// Uses returns what a posted amount adds to rows of usage: all of it to the row of its call, or a part to the row of each share. An amount
+// of zero adds nothing.
 func Uses(call *budget.Call, actual budget.Charge, shares []budget.Share) []Use {
 	if actual == (budget.Charge{}) {
 		return nil
@@ -30,30 +30,30 @@ func Uses(call *budget.Call, actual budget.Charge, shares []budget.Share) []Use 
 	return uses
 }
 
-// UsageValue writes the values that a row of usage is kept for, as a value.
+// UsageValue encodes the scope of a call's row of usage.
 func UsageValue(call *budget.Call) []byte {
 	return EncodeCall(&budget.Call{Scope: call.UsageScope()}, "")
 }
 
-// UsageScope reads what UsageValue wrote, or returns ErrEncoding.
+// UsageScope decodes what UsageValue wrote, or returns ErrEncoding.
 func UsageScope(raw []byte) (budget.Scope, error) {
 	c, _, err := DecodeCall(raw)
 	return c.Scope, err
 }
 
-// UsageDay is the number of the UTC day of a moment, counted from 1970; 0 for any before.
+// UsageDay returns the UTC day of a moment as a number, counted from 1970; 0 for any before.
 func UsageDay(at time.Time) int64 {
 	const day = int64(24 * time.Hour / time.Second)
 	return max(0, at.Unix()) / day
 }
 
-// DayStart is the beginning of the day that UsageDay counted.
+// DayStart returns the beginning of a day of UsageDay.
 func DayStart(day int64) time.Time { return time.Unix(day*int64(24*time.Hour/time.Second), 0).UTC() }
 
-// uses is the version of what EncodeUses writes.
+// uses is the version of the encoding of EncodeUses.
 const uses = 1
 
-// EncodeUses writes uses as a value: their keys, and as many amounts as there are units.
+// EncodeUses encodes uses: their keys, and as many amounts as there are units.
 func EncodeUses(all []Use) []byte {
 	if len(all) == 0 {
 		return []byte{}
@@ -68,7 +68,7 @@ func EncodeUses(all []Use) []byte {
 	return out
 }
 
-// DecodeUses reads what EncodeUses wrote, or returns ErrEncoding.
+// DecodeUses decodes what EncodeUses wrote, or returns ErrEncoding.
 func DecodeUses(raw []byte) (all []Use, err error) {
 	if len(raw) == 0 {
 		return nil, nil
@@ -98,10 +98,11 @@ func DecodeUses(raw []byte) (all []Use, err error) {
 	return all, nil
 }
 
-// KeptEnd is the end of a bucket as forgetting goes by it: sums of calendar windows of a day or longer are kept as long as usage is, if
-// the store's retention is shorter, so that what was spent in the same month of the year before is known.
+// KeptEnd returns the end of a bucket by which stores decide when to forget it. For calendar windows of a day or longer it is so much later
+// that their sums are kept as long as usage, if the store's retention is shorter: long enough to compare a month with the same month of the
+// year before.
 func KeptEnd(s budget.Span, retention time.Duration) int64 {
-	const nearlyADay = int64(22 * time.Hour) // one on which the clocks go forward, by as much as they ever did
+	const nearlyADay = int64(22 * time.Hour) // a day may be shorter than 24 hours if clocks go forward
 	longer := int64(budget.UsageRetention) - int64(retention)
 	if s.Since != s.Start || s.End-s.Start < nearlyADay || longer <= 0 || s.End > 1<<63-1-longer {
 		return s.End

@@ -1,5 +1,5 @@
-// Package earlier says what is in the ledgers that the stores' folders testdata hold: each was filled in the same steps, by the
-// library of commit bbcb960, with the layout of its time. A store of today must open it and refuse what that one refused.
+// Package earlier describes the ledgers in the stores' testdata folders. The library of commit bbcb960 made them all with the same steps, in
+// its own format. Today's stores must be able to open them, and must still refuse what that library refused.
 package earlier
 
 import (
@@ -12,15 +12,15 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
-// Now is a moment soon after the last step that the ledgers hold.
+// Now is a moment soon after the last step in these ledgers.
 var Now = time.Date(2026, 3, 10, 12, 55, 15, 0, time.UTC)
 
 var owner = budget.Key{9}
 
-// account is a limit of the ledgers, where it stands, and the smallest amount that it refuses.
+// account is a limit of these ledgers, with its balance and the smallest amount that it refuses.
 type account struct {
 	line             budget.Line
-	max              int64 // in force
+	max              int64 // the Max in force
 	settled, pending int64
 	latched          bool
 	tooMuch          int64
@@ -40,16 +40,16 @@ func accounts() []account {
 		{line: line(7, budget.Monthly, 3), max: 3, settled: 3, tooMuch: 1},
 		{line: line(8, budget.Daily, 10), max: 10, settled: 7, tooMuch: 4}, // of an orphan and a correction
 	}
-	all[0].line.Notify = []float64{0.5} // was told
+	all[0].line.Notify = []float64{0.5} // it has been reported
 	all[3].line.Latch = true
 	all[6].line.Unit = budget.UnitCalls
 	return all
 }
 
-// Check holds a store that was opened on such a ledger to what it must still know. It ends by going on with it.
+// Check checks what a store still knows of such a ledger. Then it continues to use the ledger.
 func Check(t *testing.T, clock *storetest.Clock, open func() budget.Store) {
 	t.Helper()
-	for range 2 { // the second opening finds the ledger brought up to date
+	for range 2 { // the second time the ledger is in the present format
 		s := open()
 		stands(t, s)
 		refuses(t, s)
@@ -170,7 +170,7 @@ func goesOn(t *testing.T, s budget.Store, clock *storetest.Clock) {
 	revived.Dims = budget.Scope{Workflow: "stopped"}.Dims()
 	admit(revived)
 	clock.Advance(49 * time.Hour)
-	admit(hold(budget.NewID(), 85, all[2].line)) // the override is over
+	admit(hold(budget.NewID(), 85, all[2].line)) // the override has ended
 	_, err = s.Expire(ctx, 10)
 	require.NoError(t, err)
 }

@@ -1,4 +1,4 @@
-// Package key names what a ledger keeps: by hashes, so that no user text reaches a store's keys.
+// Package key makes the keys of what a ledger stores: hashes, so that no user text is in a store's keys.
 package key
 
 import (
@@ -10,7 +10,7 @@ import (
 // shown these accounts, because no spend is booked there.
 const Own = "\x00"
 
-// Of returns the first half of a SHA-256 over the parts, each behind its length: no two lists of parts have the same one.
+// Of returns the first half of a SHA-256 over the parts, each after its length, so that different lists of parts have different keys.
 func Of(parts ...string) [16]byte {
 	var stack [256]byte
 	text := stack[:0]

@@ -37,7 +37,7 @@ func main() {
 	}
 }
 
-// rewrite replaces the file by its ordered form, and says whether that changed it.
+// rewrite replaces the file with its sorted form, and prints whether that has changed it.
 func rewrite(path string) error {
 	before, err := os.ReadFile(path)
 	if err != nil {
@@ -55,7 +55,7 @@ func rewrite(path string) error {
 	return os.WriteFile(path, after.Bytes(), 0o644)
 }
 
-// answer is what -quote prints of one id in one region. An unknown id has a Problem alone.
+// answer is what -quote prints for one id in one region. For an unknown id only Problem is set.
 type answer struct {
 	Model   string                `json:"model,omitempty"`
 	Assumed bool                  `json:"assumed"`

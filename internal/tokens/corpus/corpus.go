@@ -1,5 +1,5 @@
-// Package corpus generates texts of many kinds, to measure tokenizers and bounds with. A kind, a seed and a size always
-// give the same text, so a recorded token count names its text by these three.
+// Package corpus generates texts of many kinds, such as prose, source code or random bytes, to measure tokenizers and bounds. A kind, a seed
+// and a size always give the same text, so that a recorded token count can refer to its text by these three.
 package corpus
 
 import (
@@ -13,18 +13,18 @@ import (
 //go:embed seeds/*.txt
 var seeds embed.FS
 
-// Splices is the kind that puts pieces of all other kinds together at random places.
+// Splices is the kind that joins pieces of all other kinds at random places.
 const Splices = "splices"
 
-// source is what a generator draws from.
+// source has the random numbers and the seed texts of a generator.
 type source struct {
 	*rand.Rand
 }
 
-// generator appends a piece of text, from a word to some lines. It is called until the text is long enough.
+// generator appends a piece of text, from a word to a few lines. It is called until the text is long enough.
 type generator func(r source, b *strings.Builder)
 
-// Kinds returns the names of all kinds, sorted.
+// Kinds returns the names of the kinds of text that Generate can make, sorted.
 func Kinds() []string {
 	names := []string{Splices}
 	for name := range generators() {
@@ -34,7 +34,7 @@ func Kinds() []string {
 	return names
 }
 
-// Generate returns a text of a kind of exactly size bytes. The end may cut a character. It panics on an unknown kind.
+// Generate returns a text of a kind with exactly size bytes. Its end may be in the middle of a character. It panics on an unknown kind.
 func Generate(kind string, seed uint64, size int) string {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(kind))
@@ -72,7 +72,7 @@ func splice(r source, b *strings.Builder, size int) {
 	}
 }
 
-// seed returns a seed text.
+// seed returns one of the embedded texts, from which generators take pieces.
 func seed(name string) string {
 	text, err := seeds.ReadFile("seeds/" + name + ".txt")
 	if err != nil {
@@ -81,7 +81,7 @@ func seed(name string) string {
 	return string(text)
 }
 
-// languages returns the prose of prose.txt by language.
+// languages returns the texts of prose.txt by language.
 func languages() map[string]string {
 	texts := make(map[string]string)
 	for line := range strings.Lines(seed("prose")) {
@@ -95,7 +95,7 @@ func (r source) pick(of string) byte { return of[r.IntN(len(of))] }
 
 func (r source) from(of []string) string { return of[r.IntN(len(of))] }
 
-// chars appends between low and high characters of an ASCII alphabet.
+// chars appends between low and high random characters of an ASCII alphabet.
 func (r source) chars(b *strings.Builder, of string, low, high int) {
 	for range low + r.IntN(high-low+1) {
 		b.WriteByte(r.pick(of))

@@ -92,7 +92,7 @@ func shuffled(r source, b *strings.Builder, word string) {
 	b.WriteByte(' ')
 }
 
-// syllables writes words that could be some language's and are none's.
+// syllables writes words that could be of some language, but are not.
 func syllables(r source, b *strings.Builder) {
 	onsets := strings.Fields("b c d f g h k l m n p r s t v w z br dr fl gr kn pl sch sh spr st th tr qu x zh")
 	rhymes := strings.Fields("a e i o u ai ea ie oo ou an en in on un ar er or al el is us ent ing ath olm ugh")

@@ -97,7 +97,7 @@ func jsonObject(r source, b *strings.Builder, words []string, compact bool) {
 	b.WriteString(end)
 }
 
-// minified writes the kind of JavaScript that a bundler leaves.
+// minified writes JavaScript as a bundler does.
 func minified(r source, b *strings.Builder) {
 	name := func() string {
 		return string(r.pick(lower+upper+"_$")) + strings.Repeat(string(r.pick(lower)), r.IntN(2))
@@ -114,7 +114,7 @@ func minified(r source, b *strings.Builder) {
 	fmt.Fprintf(b, shape, args...)
 }
 
-// codeBlock writes a few consecutive lines, so that indentation stays plausible.
+// codeBlock writes a few consecutive lines, so that the indentation is realistic.
 func codeBlock(r source, b *strings.Builder, lines []string) {
 	from := r.IntN(len(lines))
 	for _, line := range lines[from:min(from+1+r.IntN(12), len(lines))] {

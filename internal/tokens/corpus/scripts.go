@@ -17,7 +17,7 @@ func emoji(r source, b *strings.Builder) {
 		b.WriteRune(0x1f1e6 + r.Int32N(26))
 	case 1: // a skin tone
 		b.WriteRune(0x1f3fb + r.Int32N(5))
-	case 2: // joined into one picture
+	case 2: // several emoji joined into one
 		b.WriteString("\u200d")
 		one()
 		b.WriteString("\ufe0f")
@@ -36,7 +36,7 @@ func combining(r source, b *strings.Builder) {
 	}
 }
 
-// rareScript writes a word of one of the scripts that Unicode knows, each as likely as the other.
+// rareScript writes a word in one of the scripts of Unicode, each with the same probability.
 func rareScript(r source, b *strings.Builder) {
 	scripts := []*unicode.RangeTable{
 		unicode.Tibetan, unicode.Myanmar, unicode.Sinhala, unicode.Lao, unicode.Mongolian, unicode.Cherokee, unicode.Ogham, unicode.Runic,
@@ -61,7 +61,7 @@ func member(r source, table *unicode.RangeTable) rune {
 	return rune(in.Lo) + r.Int32N(int32(in.Hi-in.Lo)/int32(in.Stride)+1)*rune(in.Stride)
 }
 
-// anyPlane writes characters from anywhere, assigned or not, with some ASCII between them.
+// anyPlane writes characters from all of Unicode, assigned or not, with some ASCII between them.
 func anyPlane(r source, b *strings.Builder) {
 	switch r.IntN(4) {
 	case 0:
@@ -77,7 +77,7 @@ func anyPlane(r source, b *strings.Builder) {
 	}
 }
 
-// mixedScript puts letters of several scripts into one word, as spoofed names do.
+// mixedScript writes words with letters of several scripts, as in spoofed names.
 func mixedScript(r source, b *strings.Builder) {
 	tables := []*unicode.RangeTable{unicode.Latin, unicode.Cyrillic, unicode.Greek, unicode.Arabic, unicode.Hangul, unicode.Han, unicode.Hiragana, unicode.Devanagari}
 	for range 1 + r.IntN(8) {

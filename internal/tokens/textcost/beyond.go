@@ -6,16 +6,16 @@ import (
 	"unicode/utf8"
 )
 
-// lead is what the first byte of a character tells about it. The characters are taken as numbers of four bytes.
+// lead is what the first byte of a character says about it. The character's four bytes are read as one number.
 type lead struct {
-	fixed, pattern uint32 // bits that must be as in the pattern
-	offset         uint32 // what the fixed bits of the number make
-	least          uint32 // the least character of this length
-	shift          uint8  // for the bytes behind it
+	fixed, pattern uint32 // the bits that are fixed in well-formed characters, and their values
+	offset         uint32 // what the fixed bits add to the number
+	least          uint32 // the lowest code point of this length
+	shift          uint8  // removes the bytes after the character
 	size           uint8
 }
 
-// leads holds the leads of well-formed characters. Nothing fits the pattern of all others.
+// leads is indexed by the first byte of a well-formed character. For other bytes no number fits the pattern.
 var leads = func() (leads [256]lead) {
 	for b := range leads {
 		switch {
@@ -31,16 +31,15 @@ var leads = func() (leads [256]lead) {
 			leads[b] = lead{pattern: 1, size: 1}
 		}
 	}
-	leads[0xed].fixed |= 0x20 << 16 // no surrogates
-	leads[0xf4].fixed |= 0x30 << 16 // nothing behind U+10FFFF
+	leads[0xed].fixed |= 0x20 << 16 // excludes surrogates
+	leads[0xf4].fixed |= 0x30 << 16 // excludes everything above U+10FFFF
 	return leads
 }()
 
-// characters adds what the characters beyond ASCII cost that begin in a block, but for what read has added, and returns where
-// the last one ends.
+// characters adds the cost of the characters beyond ASCII that begin in a block, except what read has added already, and returns where the
+// last one ends.
 //
-// No branch but those that are nearly never taken depends on the text: where Latin letters with and without marks
-// alternate, that is twice as fast.
+// Except for very rare ones, no branch depends on the text: that is twice as fast where Latin letters with and without accents alternate.
 func (s *Scanner) characters(text *window, beyond uint64) (end int) {
 	heads := beyond &^ continuations(text)
 	end, formed := s.block.decode(text, heads, bits.OnesCount64(beyond))
@@ -52,8 +51,8 @@ func (s *Scanner) characters(text *window, beyond uint64) (end int) {
 	return end
 }
 
-// decode notes the characters that begin at heads. It returns where the last one ends, and whether they are well-formed and make
-// up all the bytes beyond ASCII of a block.
+// decode stores the characters that begin at heads. It returns where the last one ends, and whether they are well-formed and include all
+// bytes beyond ASCII of the block.
 func (b *block) decode(text *window, heads uint64, bytes int) (end int, formed bool) {
 	wrong, size, i := uint32(0), 0, 0
 	for ; heads != 0; heads &= heads - 1 {
@@ -72,7 +71,7 @@ func (b *block) decode(text *window, heads uint64, bytes int) (end int, formed b
 	return end, wrong == 0 && bytes+max(end-blockBytes, 0) == 0
 }
 
-// decodeBroken does so for a block in which some bytes are broken. These count as U+FFFD: that costs one token, too.
+// decodeBroken is decode for a block with malformed bytes. Each of them counts as U+FFFD, because it costs one token too.
 func (b *block) decodeBroken(text *window, beyond uint64) (heads uint64, end int) {
 	for i := 0; beyond != 0; i++ {
 		at := bits.TrailingZeros64(beyond) & (blockBytes - 1)
@@ -85,7 +84,7 @@ func (b *block) decodeBroken(text *window, beyond uint64) (heads uint64, end int
 	return heads, end
 }
 
-// add adds what the characters that begin at heads cost.
+// add adds the cost of the characters that begin at heads.
 func (s *Scanner) add(heads uint64) {
 	b, t, last, all, i := &s.block, s.table, uint32(s.script), uint32(0), 0
 	units, added, long := uint32(0), uint32(0), uint32(0)
@@ -123,7 +122,8 @@ func (s *Scanner) add(heads uint64) {
 	s.script, s.letter = uint16(last), 0
 }
 
-// addLong adds what characters beyond the basic plane are lengthened by. It is apart, because the loop of add needs all registers.
+// addLong adds the bytes by which normalisation can lengthen characters beyond the basic plane. It is a function of its own, because the
+// loop of add needs all registers.
 func (s *Scanner) addLong(heads uint64) {
 	for i := range bits.OnesCount64(heads) {
 		if r := s.block.characters[i]; r > 0xffff {
@@ -133,20 +133,20 @@ func (s *Scanner) addLong(heads uint64) {
 	}
 }
 
-// inPlane returns a character of the basic plane as it is, and 1<<16 for all others, without a branch.
+// inPlane returns a character of the basic plane unchanged, and 1<<16 for all others, without a branch.
 func inPlane(r uint32) uint32 {
 	behind := uint32(int32(0xffff-r) >> 31)
 	return r&^behind | behind&(1<<16)
 }
 
-// addRussian adds what small Russian letters among the characters cost. They may follow other Cyrillic ones, which add has
-// taken for a change.
+// addRussian adds the cost of small Russian letters. If one follows another Cyrillic letter, add has counted a change of script, which is
+// taken back.
 func (s *Scanner) addRussian(heads uint64) {
 	b, t, last, letter, units, i := &s.block, s.table, uint32(s.script), uint32(s.letter), int64(0), 0
 	for ; heads != 0; heads &= heads - 1 {
 		at := bits.TrailingZeros64(heads) & (blockBytes - 1)
 		behind := t.behind[uint16(b.states[at])>>7]
-		begins := uint32(int32(behind) >> 31) // all ones behind ASCII
+		begins := uint32(int32(behind) >> 31) // all ones if the character before is ASCII
 		r := b.characters[i&(blockBytes-1)]
 		i++
 		script := uint32(scripts[inPlane(r)>>4])

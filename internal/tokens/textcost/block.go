@@ -4,28 +4,28 @@ const (
 	blockBytes = 64
 	lanes      = 4
 	laneBytes  = blockBytes / lanes
-	windowSize = blockBytes + 16 // what stands behind a block is looked at, too
+	windowSize = blockBytes + 16 // the bytes after a block are needed too
 )
 
 type window = [windowSize]byte
 
-// A state is a row and, above it, units.
+// A state has a row in its low bits and units of cost above.
 const (
 	unitsShift = 16
 	rowOfState = 1<<unitsShift - 1
 )
 
-// block is what was read of up to 64 bytes.
+// block is the result of reading up to 64 bytes.
 type block struct {
-	states [blockBytes + 1]uint32 // before each byte: the row, and the units of the bytes before it in its lane
-	lanes  [lanes + 1]int64       // the units of the lanes before each
+	states [blockBytes + 1]uint32 // before each byte: the row, and the units of the earlier bytes in its lane
+	lanes  [lanes + 1]int64       // the units of all lanes before each
 
-	characters [blockBytes]uint32 // those beyond ASCII
+	characters [blockBytes]uint32 // by position: the characters beyond ASCII
 
-	text [blockBytes + windowSize]byte // a window where the text has escapes, or ends
+	text [blockBytes + windowSize]byte // the window, if the text has escapes or is too short for one
 }
 
-// window returns the text from i on.
+// window returns the text from i on, padded with zeros if it is shorter than a window.
 func (b *block) window(text []byte, i int) *window {
 	if text = text[i:]; len(text) >= windowSize {
 		return (*window)(text)
@@ -34,9 +34,9 @@ func (b *block) window(text []byte, i int) *window {
 	return (*window)(b.text[:])
 }
 
-// read follows the rows through the bytes of a block from row on, and notes what they cost without regard to words and to which
-// characters those beyond ASCII are. It reads four parts at once, because each look-up of a row waits for the one before it: any
-// row leads to the same one in three characters.
+// read goes through the bytes of a block, beginning with a row, and stores the row and the cost at each of them. It ignores words, and does
+// not know which characters beyond ASCII there are. It reads four lanes at once, because each look-up of a row has to wait for the one
+// before it: after three characters the row no longer depends on the first one, so each lane can begin by itself.
 func (b *block) read(t *table, text *window, row uint16) {
 	state0, state1, state2, state3 := uint32(row), uint32(0), uint32(0), uint32(0)
 	for i := laneBytes - 3; i < laneBytes; i++ {
@@ -60,7 +60,7 @@ func (b *block) read(t *table, text *window, row uint16) {
 	b.lanes[4] = b.lanes[3] + int64(state3>>unitsShift)
 }
 
-// until returns what the bytes before i cost.
+// until returns the cost of the bytes before i.
 func (b *block) until(i int) int64 {
 	return int64(b.states[i]>>unitsShift) + b.lanes[i/laneBytes]
 }

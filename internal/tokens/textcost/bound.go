@@ -5,9 +5,8 @@ import (
 	"unsafe"
 )
 
-// Bound returns a number of tokens that a text does not exceed: at least 0, at most its bytes and Lengthening. With escaped,
-// the text is the inside of a JSON string literal whose escapes are not resolved: an escape counts as the character it stands
-// for, one that is malformed as it is spelled.
+// Bound returns a number of tokens that a text does not exceed: at least 0, and at most its bytes plus Lengthening. With escaped, the text
+// is the content of a JSON string literal with its escapes: an escape counts as its character, and a malformed one as its bytes.
 func Bound(text string, escaped bool) int64 {
 	s := NewScanner()
 	s.Scan(text, 0, len(text), escaped)

@@ -2,15 +2,15 @@ package textcost
 
 import "unicode/utf8"
 
-// blocksBetween is how many blocks are scanned as such before text is tried as dense again.
+// blocksBetween is how many blocks are scanned with next before the text is tried with dense again.
 const blocksBetween = 32
 
 // mostSigns is how many signs in a row are scanned one by one.
 const mostSigns = 16
 
-// dense scans the text from i on as long as it is of characters beyond ASCII and signs, one after another, and returns how many
-// bytes it was. Branches are predicted well in text of one script: it is twice as fast as blocks there. It gives up where the
-// script changes often.
+// dense scans the text from i on as long as it only has characters beyond ASCII and signs, one after another, and returns how many bytes
+// that were. In text of one script the processor predicts branches well, so that this is twice as fast as scanning blocks. It stops where
+// the script changes often.
 func (s *Scanner) dense(text []byte, i, end int, escaped bool) int {
 	from := i
 	for i < end && s.blocks == 0 {
@@ -23,7 +23,7 @@ func (s *Scanner) dense(text []byte, i, end int, escaped bool) int {
 			break
 		}
 		if i == signs+mostSigns {
-			s.blocks = 1 // blocks are faster where signs alone follow each other
+			s.blocks = 1 // blocks are faster for long runs of signs
 		}
 	}
 	return i - from
@@ -50,14 +50,14 @@ func (s *Scanner) signs(text []byte, i, end int, escaped bool) int {
 	return i
 }
 
-// beyond scans text from i, where a character beyond ASCII or a broken byte stands, to end or to the next ASCII character,
-// and returns where it stopped.
+// beyond scans text from i, where a character beyond ASCII or a malformed byte is, to end or to the next ASCII character, and returns where
+// it stopped.
 func (s *Scanner) beyond(text []byte, i, end int) int {
 	t, units, script, letter, from := s.table, s.units, s.script, s.letter, i
 	behind := t.behind[s.row>>7]
 	first, changes := int64(behind&0xff), 0
 	if s.row != t.beyond {
-		units -= scriptChange // the loop adds it, because no script is scriptNone
+		units -= scriptChange // the loop adds it for the first character, because no script is scriptNone
 		script, letter = scriptNone, uint16(behind>>8&63)
 	}
 	for text = text[:end]; uint(i) < uint(len(text)) && text[i] >= beyond; {
@@ -88,11 +88,11 @@ func (s *Scanner) beyond(text []byte, i, end int) int {
 		s.inexact = s.inexact || r == utf8.RuneError && size == 1
 	}
 	s.units, s.script, s.letter, s.row = units, script, letter, t.beyond
-	s.run = run{open: true, start: unlisted} // a word that follows goes on
+	s.run = run{open: true, start: unlisted} // a word that follows continues this run
 	return i
 }
 
-// decode returns the first character of text and its length. A broken byte counts as U+FFFD: that costs one token, too.
+// decode returns the first character of text and its length. A malformed byte counts as U+FFFD, because it costs one token too.
 func decode(text []byte) (uint32, int) {
 	switch b := text[0]; {
 	case b&0xe0 == 0xc0 && len(text) > 1:

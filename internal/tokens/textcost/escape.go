@@ -6,18 +6,17 @@ import (
 	"unicode/utf8"
 )
 
-// escapes holds the characters that escapes of two bytes stand for, by their second byte; 0 if there is no such escape.
+// escapes has the characters of escapes of two bytes, by their second byte; 0 if there is no such escape.
 var escapes = [256]uint8{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
-// unescape writes what about limit bytes of the text from i on stand for into the window, and returns how many bytes that are and
-// how many it has taken. A bit of backslashes is set for each one. It stops before an escape that stands for an ASCII
-// letter.
+// unescape decodes about limit bytes of the text from i on into the window. It returns how many bytes it has written and how many it has
+// read. backslashes has a bit for each backslash. It stops before an escape that stands for an ASCII letter.
 func (s *Scanner) unescape(text []byte, i, limit int, backslashes uint64) (n, taken int) {
 	if limit == blockBytes {
 		limit = wholeCharacters(text[i:], limit)
 	}
 	backslashes &= below(limit)
-	var short, long uint64 // where escapes of two bytes begin, and all others
+	var short, long uint64 // where escapes of two bytes begin, and where all others do
 	for left := backslashes; left != 0; {
 		at := bits.TrailingZeros64(left)
 		second := byte(0)
@@ -48,7 +47,7 @@ func (s *Scanner) unescape(text []byte, i, limit int, backslashes uint64) (n, ta
 			n++
 		} else {
 			n += utf8.EncodeRune(b.text[n:], r)
-			s.added -= addedTo(uint32(r)) // which is in the text's spelling only where it is spelled so
+			s.added -= addedTo(uint32(r)) // an escaped character is not in the text's bytes, so it can't be lengthened there
 		}
 		taken += size
 	}
@@ -56,7 +55,7 @@ func (s *Scanner) unescape(text []byte, i, limit int, backslashes uint64) (n, ta
 	return n, taken
 }
 
-// wholeCharacters returns the last place up to limit that is not inside of a character.
+// wholeCharacters returns the last offset up to limit that is not inside of a character.
 func wholeCharacters(text []byte, limit int) int {
 	for back := limit; back < len(text) && back > limit-utf8.UTFMax; back-- {
 		if utf8.RuneStart(text[back]) {
@@ -66,8 +65,8 @@ func wholeCharacters(text []byte, limit int) int {
 	return limit
 }
 
-// copy writes what the bytes of text from one to another stand for into the window at n, and returns where it stopped. It copies
-// all the rest behind each escape, because that is a few instructions: no branch depends on where the escapes are.
+// copy decodes the bytes of text between two offsets into the window at n, and returns where it stopped. It copies the whole rest after each
+// escape, which takes a few instructions: no branch depends on where the escapes are.
 func (b *block) copy(text []byte, n, from, to int, short uint64) int {
 	short = short >> from << from & below(to)
 	if len(text) < blockBytes+windowSize {
@@ -90,7 +89,7 @@ func (b *block) copy(text []byte, n, from, to int, short uint64) int {
 	return n + to
 }
 
-// escape returns what the escape at the beginning of a text stands for, and its length. One that is malformed is a backslash alone.
+// escape returns the character of the escape at the beginning of a text, and its length. A malformed escape is a single backslash.
 func escape(text []byte) (rune, int) {
 	if len(text) > 1 && escapes[text[1]] != 0 {
 		return rune(escapes[text[1]]), 2
@@ -101,8 +100,8 @@ func escape(text []byte) (rune, int) {
 	return '\\', 1
 }
 
-// unicodeEscape reads \uXXXX, or two of them that are a surrogate pair. A lone surrogate is U+FFFD, as for encoding/json.
-// The size is 0 when the escape is malformed.
+// unicodeEscape decodes \uXXXX, or two of them that are a surrogate pair. A lone surrogate is U+FFFD, as in encoding/json. The size is 0 if
+// the escape is malformed.
 func unicodeEscape(text []byte) (rune, int) {
 	const size = len(`\u0000`)
 	r, ok := hexadecimal(text)
@@ -128,7 +127,7 @@ func hexadecimal(text []byte) (rune, bool) {
 	return rune(digits), digits <= 0xffff
 }
 
-// digit holds the values of hexadecimal digits, for all other bytes one that makes any number too large.
+// digit has the values of hexadecimal digits, and for all other bytes a value that makes any number too large.
 var digit = func() (values [256]uint32) {
 	for c := range values {
 		switch {

@@ -6,10 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// Some tokenizers bring text into Unicode's normalisation form C first. That shortens nearly all text, but it spells a few
-// characters out: those that no sequence may be composed to, such as U+0958, and those that a mark behind them takes apart,
-// because it stands closer to the letter than theirs, as U+0323 does behind U+00E9. The table holds the former and those marks. It is
-// of Unicode 15.1; internal/tools/tokenizers/lengthened.py makes it from Python's unicodedata.
+// Some tokenizers convert text to Unicode's normalisation form C first. That shortens nearly all text, but lengthens a few characters: those
+// that are excluded from composition, such as U+0958, and those that a following mark decomposes because it comes before theirs in the
+// canonical order, as U+0323 after U+00E9. The table has the former, and those marks. It is of Unicode 15.1;
+// internal/tools/tokenizers/lengthened.py makes it with Python's unicodedata.
 var lengthening = [...][2]rune{
 	{0x31b, 0x31b},
 	{0x323, 0x328},
@@ -56,19 +56,19 @@ var lengthening = [...][2]rune{
 	{0x1d1bb, 0x1d1c0},
 }
 
-// What a character of the table adds at most, in bytes: those beyond the basic plane are followed by two others of four bytes.
+// The most bytes that a character of the table adds: those beyond the basic plane become three characters of four bytes.
 const (
 	addedInPlane = 3
 	addedBeyond  = 8
 )
 
-// Where the characters of the table that are beyond the basic plane begin, and up to how many there could be.
+// The code points of the table beyond the basic plane begin with the first of these; the second is a bound on their number.
 const (
 	addedFirst = 0x1d15e
 	addedSpan  = 0x1d1c0 - addedFirst + 1
 )
 
-// lengthens has a bit for each character of the basic plane that is in the table.
+// lengthens has a bit for each code point of the basic plane that is in the table.
 var lengthens = func() (set [1 << 16 / 64]uint64) {
 	for _, r := range lengthening {
 		for c := r[0]; c <= r[1] && c <= 0xffff; c++ {
@@ -78,7 +78,7 @@ var lengthens = func() (set [1 << 16 / 64]uint64) {
 	return set
 }()
 
-// addedTo returns by how many bytes normalisation may lengthen a text because a character stands in it.
+// addedTo returns by how many bytes normalisation may lengthen a text because of a character in it.
 func addedTo(r uint32) int64 {
 	switch {
 	case r <= 0xffff:
@@ -90,11 +90,11 @@ func addedTo(r uint32) int64 {
 	}
 }
 
-// Bytes returns the bytes of a text, and those by which normalisation can lengthen it: a tokenizer that falls back to bytes never
-// makes more tokens of it.
+// Bytes returns the length of a text plus the bytes by which normalisation can lengthen it: a tokenizer that falls back to bytes never makes
+// more tokens.
 func Bytes(text string) int64 { return int64(len(text)) + Lengthening(bytesOf(text)) }
 
-// AtMostBytes returns the lesser of tokens and Bytes of a text, which is looked at only if that may matter.
+// AtMostBytes returns the smaller of tokens and Bytes of a text, which is only computed if needed.
 func AtMostBytes(tokens int64, text string) int64 {
 	if tokens <= int64(len(text)) {
 		return tokens
@@ -102,8 +102,8 @@ func AtMostBytes(tokens int64, text string) int64 {
 	return min(tokens, Bytes(text))
 }
 
-// Lengthening returns by how many bytes Unicode's normalisation form C can lengthen a text, at most: 0 for all ASCII, at the
-// speed of memory. Malformed text is not lengthened.
+// Lengthening returns by how many bytes, at most, Unicode's normalisation form C can lengthen a text. For ASCII that is 0, which takes as
+// long as reading it from memory. Malformed text is not lengthened.
 func Lengthening(text []byte) (added int64) {
 	for ; len(text) >= windowSize; text = text[blockBytes:] {
 		t := (*window)(text)
@@ -121,12 +121,12 @@ func Lengthening(text []byte) (added int64) {
 	return added
 }
 
-// lengthening64 returns by how many bytes normalisation can lengthen the characters that begin in a block. No branch depends on
-// what the characters are, but for those of four bytes.
+// lengthening64 returns by how many bytes normalisation can lengthen the characters that begin in a block. Only characters of four bytes
+// cause a branch.
 func lengthening64(text *window) (added int64) {
 	var first, found uint64
 	for i := 0; i < blockBytes; i += 8 {
-		// The bytes that the characters of the table begin with: 0xcc and 0xcd, 0xe0 and 0xe2, those from 0xef on.
+		// The first bytes of the table's characters: 0xcc and 0xcd, 0xe0 and 0xe2, and those from 0xef on.
 		x := word(text[:], i)
 		first |= gather(zeros((x^0xcc*each)&(0xfe*each))|zeros((x^0xe0*each)&(0xfd*each))|x&(x&^highest+0x11*each)&highest) << i
 	}
@@ -148,7 +148,7 @@ func lengthening64(text *window) (added int64) {
 	return added + int64(found)*addedInPlane
 }
 
-// addedAt returns addedTo of the character at the beginning of text, 0 inside of one.
+// addedAt returns addedTo of the character at the beginning of text, and 0 inside of a character.
 func addedAt(text []byte) int64 {
 	switch b := text[0]; {
 	case b < 0xcc:

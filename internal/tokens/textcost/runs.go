@@ -2,10 +2,10 @@ package textcost
 
 import "encoding/binary"
 
-// classes holds a bit for each byte of a block.
+// classes has bit masks over the bytes of a block.
 type classes struct {
 	letters  uint64 // ASCII letters
-	capitals uint64 // those that are capitals
+	capitals uint64 // ASCII capitals
 	beyond   uint64 // bytes of characters beyond ASCII, and 0x7f
 }
 
@@ -28,7 +28,7 @@ func classify(text *window) (c classes) {
 	return c
 }
 
-// within keeps the classes of the first n bytes alone.
+// within clears the classes of all but the first n bytes.
 func (c *classes) within(n int) {
 	mask := below(n)
 	c.letters, c.capitals, c.beyond = c.letters&mask, c.capitals&mask, c.beyond&mask
@@ -51,10 +51,10 @@ func continuations(text *window) (at uint64) {
 	return at
 }
 
-// gather returns the highest bits of eight bytes.
+// gather collects the highest bits of eight bytes into one byte.
 func gather(x uint64) uint64 { return x >> 7 * 0x0102040810204080 >> 56 }
 
-// below returns the bits of the first n bytes of a block.
+// below returns a mask of the first n bytes of a block.
 func below(n int) uint64 {
 	if n >= blockBytes {
 		return 1<<blockBytes - 1
@@ -64,10 +64,10 @@ func below(n int) uint64 {
 
 func word(text []byte, i int) uint64 { return binary.LittleEndian.Uint64(text[i : i+8]) }
 
-// zeros returns the highest bit of each byte of x that is 0.
+// zeros sets the highest bit of each byte of x that is 0.
 func zeros(x uint64) uint64 { return ^(x | (x&^highest + 0x7f*each)) & highest }
 
-// eightBytes returns the bytes of text from i on, the first one lowest, zeros behind its end.
+// eightBytes returns the bytes of text from i on as a little-endian number, with zeros after the end of the text.
 func eightBytes(text []byte, i int) (x uint64) {
 	if i+8 <= len(text) {
 		return word(text, i)

@@ -4,49 +4,50 @@ import "math/bits"
 
 // Scanner adds up the cost of one text. It allocates nothing. Make one with NewScanner.
 //
-// What a character costs depends on a few before it alone, so an automaton reads the bytes: one look-up for each tells what
-// it costs and in which row to look next. A mispredicted branch would cost as much as three bytes, so that no branch depends on
-// where words, characters beyond ASCII or escapes are: a block of text is read without regard to words, then all characters
-// beyond ASCII in it are looked up, then all words.
+// The cost of a character depends on a few characters before it, so an automaton reads the bytes: one look-up for each gives its cost and
+// the row for the next look-up. A mispredicted branch would take as long as three bytes, so no branch depends on where words, characters
+// beyond ASCII or escapes are: first a block of text is read as if it had no words, then all its characters beyond ASCII are looked up, then
+// all its words.
 type Scanner struct {
 	table *table
 	units int64
-	row   uint16 // what the last characters were: see table
+	row   uint16 // the present row of table, which stands for the last characters
 	run   run
 
 	script uint16 // of the last character, if that is beyond ASCII
-	letter uint16 // the last character as a small Russian letter, counted from 1, or 0, if it is beyond ASCII
+	letter uint16 // if the last character is a small Russian letter, its number from 1 on; else 0
 
-	added   int64 // the bytes by which normalisation can lengthen what was scanned
-	inexact bool  // added is not what the text's bytes say, because some are broken
+	added   int64 // by how many bytes normalisation can lengthen what was scanned
+	inexact bool  // added is not Lengthening of the text, because some bytes are malformed
 
-	blocks int // to scan as such before text is tried as dense: see dense
+	blocks int // how many blocks to scan before dense is tried again
 	block  block
 }
 
-// run is the run of ASCII letters and characters beyond ASCII that the last character belongs to, if any.
+// run is the run of letters and characters beyond ASCII to which the last character belongs, if any.
 type run struct {
 	open  bool
-	start int    // where in the text it begins, unlisted if it is no listed word
-	units int64  // it costs
-	row   uint16 // before it
+	start int    // its offset in the text; unlisted if it can't be a listed word
+	units int64  // its cost so far
+	row   uint16 // the row before it
 }
 
-// unlisted is so far before any text that the run is longer than a word may be.
+// unlisted is an offset so far before the text that the run is longer than any listed word.
 const unlisted = -1 << 30
 
-// NewScanner returns a scanner at the beginning of a text. That costs one token, because some tokenizers put a space there.
+// NewScanner returns a scanner at the beginning of a text. It begins with the cost of one token, because some tokenizers put a space before
+// a text.
 func NewScanner() Scanner {
 	t := fitted()
 	return Scanner{table: t, units: Unit, row: t.begin}
 }
 
-// Tokens returns the bound of what was scanned of a text up to the byte at, rounded up.
+// Tokens returns the bound for the first at bytes of a text, which were scanned, rounded up.
 func (s *Scanner) Tokens(text string, at int) int64 {
 	return (s.units - s.saved(bytesOf(text), at) + Unit - 1) / Unit
 }
 
-// AtMostBytes returns the lesser of tokens and the Bytes of a text, all of which was scanned.
+// AtMostBytes returns the smaller of tokens and the Bytes of a text that was scanned completely.
 func (s *Scanner) AtMostBytes(tokens int64, text string) int64 {
 	if s.inexact {
 		return AtMostBytes(tokens, text)
@@ -54,8 +55,8 @@ func (s *Scanner) AtMostBytes(tokens int64, text string) int64 {
 	return min(tokens, int64(len(text))+s.added)
 }
 
-// Scan reads a text from the byte at from up to about to, and returns where it stopped: at the end of the character or
-// escape that lies across to. A text can so be scanned in pieces; each begins where the last one stopped.
+// Scan scans a text from the byte at from to about to, and returns where it stopped: it does not stop inside of a character or an escape. So
+// a text can be scanned in pieces; each begins where the last one stopped.
 func (s *Scanner) Scan(text string, from, to int, escaped bool) int {
 	i, end := from, characterEnd(text, to)
 	for i < end {
@@ -72,7 +73,7 @@ func (s *Scanner) next(text []byte, i, end int, escaped bool) int {
 		}
 	}
 	b := &s.block
-	n := min(end-i, blockBytes) // characters of the block
+	n := min(end-i, blockBytes) // number of characters of the block
 	taken, full := n, n == blockBytes
 	window := b.window(text, i)
 	if escaped {
@@ -85,7 +86,7 @@ func (s *Scanner) next(text []byte, i, end int, escaped bool) int {
 	}
 	c := classify(window)
 	if full && n <= blockBytes {
-		// A word that goes on behind the block is left to the next one, if anything stands before it.
+		// A word that continues after the block is left to the next block, unless it is the whole block.
 		if cut := bits.LeadingZeros64(^(c.letters << (blockBytes - n))); cut < n {
 			n, taken = n-cut, taken-cut
 		}
@@ -97,7 +98,7 @@ func (s *Scanner) next(text []byte, i, end int, escaped bool) int {
 		s.blocks = max(s.blocks, 1)
 	}
 	if c.beyond != 0 {
-		behind := s.characters(window, c.beyond) // the last character may lie across the end of the block
+		behind := s.characters(window, c.beyond) // the last character may continue after the end of the block
 		if n == blockBytes && behind > n {
 			n, taken = behind, taken+behind-n
 		}
@@ -107,8 +108,8 @@ func (s *Scanner) next(text []byte, i, end int, escaped bool) int {
 	return taken
 }
 
-// saves returns how much cheaper the runs of letters are as words that end in the block, and notes the run that stays open. The
-// block begins at i and has n characters, of taken bytes.
+// saves returns how much less the words that end in the block cost than the sum of their letters, and remembers the run that is still open.
+// The block begins at i and has n characters, from taken bytes.
 func (s *Scanner) saves(text []byte, window *window, i, n, taken int, c classes) (saved int64) {
 	b, runs, continues := &s.block, c.letters|c.beyond, uint64(0)
 	if s.run.open {
@@ -117,9 +118,9 @@ func (s *Scanner) saves(text []byte, window *window, i, n, taken int, c classes)
 	before := runs<<1 | continues
 	begins, ends := runs&^before, before&^runs&below(n)
 	single := begins << 1 & ends
-	spoiled := runs + (c.capitals&before | c.beyond) // the carry comes to the end of the run
+	spoiled := runs + (c.capitals&before | c.beyond) // the carry of the addition goes to the end of the run
 	if s.run.open {
-		first := bits.TrailingZeros64(ends) // 64 if it stays open
+		first := bits.TrailingZeros64(ends) // 64 if it is still open
 		if c.beyond&below(first) != 0 {
 			s.run.start = unlisted
 		}
@@ -140,8 +141,8 @@ func (s *Scanner) saves(text []byte, window *window, i, n, taken int, c classes)
 	return saved + s.words(window, begins, ends&^single&^spoiled)
 }
 
-// words returns how much cheaper the runs of letters are as words that end in the block. It does what table.saved does, but
-// without calls: that makes prose a third faster. No branch depends on whether a word is listed.
+// words returns how much less the words that end in the block cost than the sum of their letters. It does the same as table.saved, but
+// without calls, which makes prose a third faster. No branch depends on whether a word is listed.
 func (s *Scanner) words(text *window, begins, ends uint64) (saved int64) {
 	b, space, w := &s.block, uint32(s.table.space), s.table.words
 	for ; ends != 0; ends &= ends - 1 {
@@ -149,19 +150,19 @@ func (s *Scanner) words(text *window, begins, ends uint64) (saved int64) {
 		start := (bits.Len64(begins&(ends&-ends-1)) - 1) & (blockBytes - 1)
 		mask := &masks[(end-start)&(blockBytes-1)]
 		first := word(text[:], start)
-		other := b.states[start]&rowOfState ^ space // 0 behind a space
+		other := b.states[start]&rowOfState ^ space // 0 after a space
 		position := tokensShift + ^first>>3&capital + uint64(-other>>31*afterOther)
 		first = first&mask.first | 0x20
 		last := word(text[:], start+8) & mask.last
 		slot := &w.slots[w.slot(hash(first, last))]
 		differs := slot.first ^ first | (slot.last^last)&lettersOfLast
-		tokens := slot.last >> (position & 63) & ((differs|-differs)>>63 - 1) // 0 if it differs
+		tokens := slot.last >> (position & 63) & ((differs|-differs)>>63 - 1) // 0 if the word differs
 		saved += max(b.until(end)-b.until(start)-wordCosts[tokens&3], 0)
 	}
 	return saved
 }
 
-// saved returns how much cheaper the open run is if it ends before the byte at.
+// saved returns how much less the open run costs if it ends before the byte at.
 func (s *Scanner) saved(text []byte, at int) int64 {
 	if !s.run.open {
 		return 0
@@ -169,8 +170,8 @@ func (s *Scanner) saved(text []byte, at int) int64 {
 	return s.table.saved(text, s.run.start, at-s.run.start, s.run.row, s.run.units)
 }
 
-// escapedLetter scans the escape at i, which stands for an ASCII letter, and returns its length. A run in which one is is no
-// listed word.
+// escapedLetter scans the escape at i, which stands for an ASCII letter, and returns its length. A run with such an escape is not a listed
+// word.
 func (s *Scanner) escapedLetter(text []byte, i int) int {
 	r, size := unicodeEscape(text[i:])
 	state := s.table.states[s.row|uint16(s.table.columns[byte(r)])]

@@ -1,8 +1,8 @@
-// Package textcost bounds how many tokens a text becomes, from what it is made of, in one pass and without a vocabulary.
+// Package textcost bounds how many tokens a text has by its characters and words, in one pass and without a vocabulary.
 //
-// A character costs what the one or two characters before it make of it, by a table that was fitted to real tokenizers;
-// a common word costs the most tokens that one of them makes of it. Units of cost are 1/120 token. The table and the words
-// were made by internal/tools/tokenizers, from vocabularies as of 2026-11-28.
+// The cost of a character depends on the one or two characters before it, by a table that was fitted to real tokenizers; a common word costs
+// the most tokens that any of them makes of it. A unit of cost is 1/120 token. The table and the list of words were made by
+// internal/tools/tokenizers, from vocabularies of 2026-11-28.
 package textcost
 
 import (
@@ -12,43 +12,42 @@ import (
 	"unicode/utf8"
 )
 
-// Unit is how many units of cost make one token.
+// Unit is how many units of cost one token has.
 const Unit = 120
 
-// table is costs.bin and words.txt in the form that the scanner looks up. A row stands for what the characters before may
-// be: rows are multiples of 128, and a row plus the column of a character is a place in states.
+// table is costs.bin and words.txt in the form in which the scanner uses them. A row stands for the possible characters before the present
+// one. Rows are multiples of 128: the sum of a row and the column of a character is an index of states.
 type table struct {
 	columns [256]uint8      // of ASCII characters; columnBeyond for other bytes
-	states  [1 << 16]uint32 // the row behind the character and what it costs; in columnBeyond, what the one before adds to one beyond ASCII
-	behind  [1 << 9]uint32  // for each row, what it means to a character beyond ASCII: see behindASCII
+	states  [1 << 16]uint32 // the cost of the character, and the row after it; in columnBeyond, the cost that depends on the last character before one beyond ASCII
+	behind  [1 << 9]uint32  // by row: what it means for a following character beyond ASCII, see behindASCII
 
-	begin, space, beyond uint16 // the rows at the beginning of a text, behind a single space and behind one beyond ASCII
+	begin, space, beyond uint16 // the rows at the beginning of a text, after a single space, and after a character beyond ASCII
 
 	cyrillic [64 * 64]uint8 // [letter before][letter]: units
-	// plane holds, for each character of the basic plane, its tokens and those that normalisation adds. Small Russian letters
-	// have none there. The last one stands for all characters beyond.
+	// plane has, for each character of the basic plane, its tokens, and how many bytes normalisation adds. The tokens of small Russian
+	// letters are in cyrillic instead. The last entry is for all characters beyond the plane.
 	plane [1<<16 + 1]uint8
 
 	words *words
 }
 
-// Columns. Those of letters, digits and the signs of base64 come first, so that such text needs few lines of the cache.
+// Columns. Those of letters, digits and the signs of base64 come first, so that such text needs few cache lines.
 const (
 	usualFirst    = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/"
 	letterColumns = 2 * 26
 	columnBeyond  = 127
 )
 
-// Small letters of the Russian alphabet count from 1 at U+0430. Before the first one stands 0, or cyrillicSpace behind a
-// single space.
+// Small Russian letters are numbered from 1 at U+0430. Before the first one the number is 0, or cyrillicSpace after a single space.
 const (
 	cyrillicFirst   = 0x430
 	cyrillicLetters = 32
 	cyrillicSpace   = 63
 )
 
-// behindASCII marks the rows of ASCII characters in table.behind. Above what the last character adds to one beyond ASCII stands
-// what a small Russian letter counts as that before it.
+// behindASCII marks the rows of ASCII characters in table.behind. The bits below it have the cost that the last character adds to one beyond
+// ASCII, and the number that stands for it before a small Russian letter.
 const behindASCII = 1 << 31
 
 // beyond stands for any character beyond ASCII.
@@ -57,8 +56,8 @@ const beyond = 0x7f
 // stored is costs.bin.
 type stored struct {
 	letters  [groups * 32 * 32]uint8 // [group of the character two before][class of the one before][small letter]
-	pairs    [128 * 128]uint8        // [character before][any other ASCII character, or beyond]
-	repeats  [128]uint8              // [ASCII character] that stands for the third time or more in a row
+	pairs    [128 * 128]uint8        // [character before][any ASCII character but a small letter, or beyond]
+	repeats  [128]uint8              // [ASCII character] that comes for at least the third time in a row
 	cyrillic [64 * 64]uint8
 	plane    [1 << 16 / 4]uint8
 }
@@ -66,22 +65,22 @@ type stored struct {
 //go:embed costs.bin
 var costs string
 
-// Groups of characters two before a small letter.
+// Groups of the character two before a small letter.
 const (
-	groupLetter = iota // a small letter, or a capital that does not follow another
+	groupLetter = iota // a small letter, or a capital that does not follow a capital
 	groupSpace         // one space
 	groupOther
-	groupUpper // a capital behind a capital
-	groupBegin // anything, if the character between is a capital that does not follow another
+	groupUpper // a capital after a capital
+	groupBegin // anything, if the character between is a capital that does not follow a capital
 	groups
 )
 
-// Classes of the character before a small letter; 1 to 26 are small letters, and capitals that do not follow another.
+// Classes of the character before a small letter; 1 to 26 are letters, except capitals that follow a capital.
 const (
 	classSpace  = 0 // one space
 	classOther  = 27
 	classDigit  = 28
-	classUpper  = 29 // a capital behind a capital
+	classUpper  = 29 // a capital after a capital
 	classBeyond = 30
 )
 
@@ -93,7 +92,7 @@ func newStored() *stored {
 	return s
 }
 
-// fitted returns the table. Making it takes some milliseconds, once.
+// fitted returns the table. It is made once, which takes some milliseconds.
 var fitted = sync.OnceValue(func() *table {
 	s := newStored()
 	t := &table{columns: columns(), cyrillic: s.cyrillic, words: newWords(wordList)}
@@ -116,7 +115,7 @@ func (t *table) fillPlane(s *stored) {
 		added := uint8(addedTo(r))
 		t.plane[r] = s.plane[r>>2]>>(r&3*2)&3 + added
 		if r < 0x344 {
-			t.plane[r] -= added // these marks add none: they have a cost
+			t.plane[r] -= added // these marks have a cost of their own, which includes the added bytes
 		}
 		if added > 0 {
 			t.plane[r] |= lengthened
@@ -144,22 +143,22 @@ func columns() (columns [256]uint8) {
 	return columns
 }
 
-// place is what the cost of a character depends on: what stands before it.
+// place is what the cost of a character depends on: the characters before it.
 type place struct {
-	last   byte // the character before, beyond for all that are not ASCII
+	last   byte // the character before; beyond stands for all that are not ASCII
 	group  int  // of the character before last, if last is a small letter
-	humped bool // last is a capital that follows another
-	again  bool // last is no small letter, and equals the character before it
+	humped bool // last is a capital that follows a capital
+	again  bool // last is not a small letter, and equals the character before it
 }
 
-// rows numbers the places that a text can come to.
+// rows numbers the places that can occur in a text.
 type rows struct {
 	table   *table
 	stored  *stored
 	numbers map[place]uint16
 }
 
-// number returns the row of a place. A new one is filled, with those that follow it.
+// number returns the row of a place. For a new place it fills the row, and those of the places that can follow.
 func (r *rows) number(p place) uint16 {
 	row, ok := r.numbers[p]
 	if ok {
@@ -176,7 +175,7 @@ func (r *rows) number(p place) uint16 {
 	return row
 }
 
-// then returns the place behind c.
+// then returns the place after the character c.
 func (p place) then(c byte) place {
 	switch {
 	case isLower(c):
@@ -190,7 +189,7 @@ func (p place) then(c byte) place {
 	}
 }
 
-// asGroup returns the group of the last character for a small letter two behind it.
+// asGroup returns the group of the last character, for a small letter two characters later.
 func (p place) asGroup() int {
 	switch {
 	case isLower(p.last) || isUpper(p.last) && !p.humped:
@@ -204,7 +203,7 @@ func (p place) asGroup() int {
 	}
 }
 
-// class returns the class of the last character for a small letter behind it, and the group of the one before.
+// class returns the class of the last character, for a small letter after it, and the group of the character before that.
 func (p place) class() (class, group int) {
 	switch c := p.last; {
 	case isLower(c):
@@ -243,25 +242,24 @@ func isLetter(c byte) bool { return isLower(c) || isUpper(c) }
 
 func isUpper(c byte) bool { return c >= 'A' && c <= 'Z' }
 
-// Scripts are numbered by the block of a character, 256 code points each, except that blocks of East Asia are one, and so
-// are those of Latin letters, of symbols, and of all characters beyond the basic plane.
+// Scripts are numbered by blocks of 256 code points, except that all blocks of East Asia are one script, and so are those of Latin letters,
+// of symbols, and all characters beyond the basic plane.
 const (
 	scriptLatin    = 0
-	scriptCyrillic = 0x4 // but for small Russian letters
+	scriptCyrillic = 0x4 // except small Russian letters
 	scriptSymbols  = 0x20
 	scriptEastAsia = 0x4e
-	scriptBeyond   = 0x100 // the basic plane
+	scriptBeyond   = 0x100 // beyond the basic plane
 	scriptNone     = 0x101
 	russianBit     = 0x8000
 	scriptRussian  = scriptCyrillic | russianBit // small Russian letters
 )
 
-// scriptChange is what a change between scripts beyond ASCII costs, or one from small Russian letters to others. Byte-level
-// tokenizers merge the last bytes of one character with the first of the next where that pair is common in some text, and
-// are left with odd bytes then.
+// scriptChange is the cost of a change between scripts beyond ASCII, or between small Russian letters and others. Byte-level tokenizers
+// merge the last bytes of one character with the first of the next if that pair is common in some text, and are then left with single bytes.
 const scriptChange = Unit * 3 / 4
 
-// scripts holds the script of each sixteen characters of the basic plane, and then scriptBeyond.
+// scripts has the script of each sixteen characters of the basic plane, and then scriptBeyond.
 var scripts = func() (s [1<<16/16 + 1]uint16) {
 	for i := range s {
 		switch block := i / 16; {

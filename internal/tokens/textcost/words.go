@@ -9,28 +9,28 @@ import (
 	"strings"
 )
 
-// wordCost is the cost of a common word for each of its tokens. The additional 5 % are a margin for what was not measured.
+// wordCost is the cost of a common word for each of its tokens. The additional 5 % are a margin for tokenizers that were not measured.
 const wordCost = Unit + Unit/20
 
-// wordCosts holds the cost of a listed word by its number of tokens. Index 0 stands for a word that is not listed: its cost is so high that the
+// wordCosts has the cost of a listed word by its number of tokens. Index 0 is for a word that is not listed: its cost is so high that the
 // cost of its letters is always lower.
 var wordCosts = [4]int64{math.MaxInt64, wordCost, 2 * wordCost, 3 * wordCost}
 
 const (
 	positionDigits = 2
-	wordLetters    = 15 // the longest word that may be listed
+	wordLetters    = 15 // the length of the longest listed word
 	slotBits       = 15
 	bucketBits     = 12
 )
 
-// The positions in which a word may stand. Each value is by how many bits the word's number of tokens in that position is shifted in listed.
+// The positions of a word in a text. Each value is by how many bits the word's number of tokens in that position is shifted in listed.
 const (
-	afterSpace = 0 // behind a single space, which the token includes
-	afterOther = 2 // behind anything that is neither a letter nor a single space
+	afterSpace = 0 // after a single space, which the token includes
+	afterOther = 2 // after anything that is neither a letter nor a single space
 	capital    = 4 // with a capital, in addition to one of these
 )
 
-// wordList holds a line for each word: two hexadecimal digits, which are its tokens in each position, and the word.
+// wordList has a line for each word: two hexadecimal digits with its tokens in each position, and the word.
 //
 //go:embed words.txt
 var wordList string
@@ -42,10 +42,10 @@ type words struct {
 	slots       [1 << slotBits]listed
 }
 
-// listed is a word of up to 15 small letters. The highest byte of last holds the word's number of tokens in each position, two bits each; 0 says that
-// it is not listed for the position.
+// listed is a word of the list, which has up to 15 small letters. The highest byte of last has the word's number of tokens in each position,
+// two bits each; 0 says that it is not listed for the position.
 type listed struct {
-	first, last uint64 // the first eight letters, the first one in the lowest byte, and the others
+	first, last uint64 // the first eight letters, the first one in the lowest byte, and the rest
 }
 
 const (
@@ -65,11 +65,11 @@ func (w *words) slot(wordHash uint64) uint64 {
 	return (wordHash * multiplier) >> (64 - slotBits)
 }
 
-// bucketOf returns the index of a word's bucket.
+// bucketOf returns the index of the bucket for a word's hash.
 func bucketOf(wordHash uint64) uint64 { return wordHash >> (64 - bucketBits) }
 
-// saved returns how much less a run of letters costs if it is a listed word than by its letters, which cost units; 0 if it is not listed. row stands
-// for what precedes it. No branch depends on the word, because it could not be predicted.
+// saved returns how much less a run of letters costs if it is a listed word than the cost of its letters, which is units; 0 if it is not
+// listed. row stands for what precedes it. No branch depends on the word, because the processor could not predict it.
 func (t *table) saved(text []byte, start, length int, row uint16, units int64) int64 {
 	if length > wordLetters {
 		return 0
@@ -87,7 +87,7 @@ func (t *table) saved(text []byte, start, length int, row uint16, units int64) i
 	return max(units-wordCosts[tokens&3], 0)
 }
 
-// newWords reads a list of words, and finds a multiplier for each bucket. It begins with the largest buckets, for which that is hardest.
+// newWords parses a list of words, and finds a multiplier for each bucket. It begins with the largest buckets, for which that is hardest.
 func newWords(list string) *words {
 	w := new(words)
 	var buckets [1 << bucketBits][]listed
@@ -126,7 +126,7 @@ func newListed(line string) listed {
 
 func (l listed) hash() uint64 { return hash(l.first, l.last&lettersOfLast) }
 
-// place gives each word of a bucket its slot, and reports false when two would share one.
+// place gives each word of a bucket its slot, and returns false if two would have the same.
 func (w *words) place(bucket []listed) bool {
 	for i, item := range bucket {
 		slot := w.slot(item.hash())
@@ -141,7 +141,8 @@ func (w *words) place(bucket []listed) bool {
 	return true
 }
 
-// masks holds, for each length, which bytes of first and last are letters of a word. It is zero for words that are too long to be listed.
+// masks has, for each length, which bytes of first and last are letters of a word. It is zero for lengths of words that are too long to be
+// listed.
 var masks = func() (m [blockBytes]struct{ first, last uint64 }) {
 	for length := range wordLetters + 1 {
 		m[length].first, m[length].last = 1<<(8*min(length, 8))-1, 1<<(8*max(length-8, 0))-1

@@ -12,13 +12,13 @@ import (
 
 type object = map[string]any
 
-// answer is one answer, recorded or simulated, in the terms that are compared.
+// answer is one answer, recorded or simulated, in the form that is compared.
 type answer struct {
 	status  int
 	errType string
-	body    object   // of an answer in one piece
-	chunks  []object // of a stream, what each event holds
-	events  []string // of a stream, the kind of each event
+	body    object   // of an answer that is not streamed
+	chunks  []object // the content of each event of a stream
+	events  []string // the kind of each event of a stream
 	headers map[string]string
 }
 
@@ -36,7 +36,7 @@ func parse(status int, headers map[string]string, raw []byte) answer {
 	return a
 }
 
-// web reads a stream of the web's own events.
+// web parses a stream of server-sent events.
 func (a *answer) web(raw []byte) {
 	for line := range strings.Lines(string(raw)) {
 		data, ok := strings.CutPrefix(strings.TrimSpace(line), "data: ")
@@ -77,7 +77,7 @@ func (a *answer) frames(raw []byte) {
 	}
 }
 
-// chunkKind names a chunk of InvokeModel's stream.
+// chunkKind returns the kind of a chunk of InvokeModel's stream.
 func chunkKind(held object) string {
 	if t, ok := held["type"].(string); ok {
 		return t
@@ -96,7 +96,7 @@ func chunkKind(held object) string {
 	return "chunk"
 }
 
-// order is the order of the events: how often a delta, or a delta with the end of its block, comes in a row is up to the service.
+// order returns the order of the events. Repeated deltas count as one, because their number is up to the service.
 func (a *answer) order() string {
 	var out []string
 	for _, e := range a.events {
@@ -123,7 +123,7 @@ func at(v any, path ...string) any {
 	return v
 }
 
-// usage is where an answer tells its tokens.
+// usage returns the part of an answer that has its tokens.
 func (a *answer) usage() object {
 	out := object{}
 	merge := func(v any, prefix string) {
@@ -147,7 +147,7 @@ func (a *answer) usage() object {
 	return out
 }
 
-// input is the whole input, what is read from the cache and written to it included; 0 where nothing tells.
+// input returns all input tokens, including those read from and written to the cache; 0 if the answer has none.
 func (a *answer) input() float64 {
 	u := a.usage()
 	number := func(key string) float64 { v, _ := u[key].(float64); return v }
@@ -161,7 +161,7 @@ func (a *answer) input() float64 {
 	}
 	read := cached("cacheReadInputTokens", "cacheReadInputTokenCount", "cache_read_input_tokens", "metrics.cacheReadInputTokenCount")
 	write := cached("cacheWriteInputTokens", "cacheWriteInputTokenCount", "cache_creation_input_tokens", "metrics.cacheWriteInputTokenCount")
-	if v := number("prompt_tokens"); v > 0 { // cached ones included
+	if v := number("prompt_tokens"); v > 0 { // including cached ones
 		return v
 	}
 	if v := cached("inputTokens", "input_tokens", "metrics.inputTokenCount", "prompt_token_count", "inputTextTokenCount"); v > 0 {
@@ -185,7 +185,7 @@ func (a *answer) output() int {
 	return v
 }
 
-// fieldsOf are the names of the fields that tell tokens.
+// fields returns the names of the fields with token counts.
 func (a *answer) fields() []string {
 	var names []string
 	for k := range a.usage() {

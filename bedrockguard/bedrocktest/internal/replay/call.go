@@ -25,7 +25,7 @@ type call struct {
 
 func (c *call) bedrock() bool { return strings.Contains(c.Host, "bedrock") }
 
-// model is the id that the call names, in its path or in its body.
+// model returns the id in the call's path or body.
 func (c *call) model() string {
 	if rest, ok := strings.CutPrefix(c.Path, "/model/"); ok {
 		id, _, _ := strings.Cut(rest, "/")
@@ -39,7 +39,7 @@ func (c *call) model() string {
 
 func (c *call) operation() string { return c.Path[strings.LastIndex(c.Path, "/")+1:] }
 
-// method is that of the path: a recording need not tell it.
+// method returns the HTTP method, which follows from the path if the recording has none.
 func (c *call) method() string {
 	if strings.HasSuffix(c.Path, "/models") {
 		return http.MethodGet
@@ -47,7 +47,7 @@ func (c *call) method() string {
 	return http.MethodPost
 }
 
-// region is where the call was sent; us-east-1 where the recording does not tell.
+// region returns where the call was sent; us-east-1 if the recording does not say.
 func (c *call) region() string {
 	parts := strings.Split(c.Host, ".")
 	if len(parts) > 1 && strings.Count(parts[1], "-") == 2 {
@@ -56,7 +56,7 @@ func (c *call) region() string {
 	return "us-east-1"
 }
 
-// date is when the call was recorded; zero when the recording does not tell.
+// date returns when the call was recorded; zero if the recording does not say.
 func (c *call) date() time.Time {
 	at, err := http.ParseTime(c.AnswerHeaders["date"])
 	if err != nil {
@@ -65,7 +65,7 @@ func (c *call) date() time.Time {
 	return at
 }
 
-// retired are the families that nobody can call any more, with what they were (AWS's model lifecycle page, read 2026-11).
+// retired are the families that can't be called any more, with their kind (AWS's model lifecycle page, read 2026-11).
 var retired = []string{
 	"ai21.j2", "amazon.titan-text", "amazon.titan-tg1", "anthropic.claude-v2", "anthropic.claude-instant", "anthropic.claude-3-", "cohere.command-text",
 	"cohere.command-light", "cohere.command-r", "meta.llama2", "meta.llama3-8b", "meta.llama3-70b", "mistral.mistral-large-2402",
@@ -81,9 +81,9 @@ func (c *call) living() bool {
 	return true
 }
 
-// notComparable says why a call can't be held against the simulator; empty when it can.
+// notComparable says why a call can't be compared with the simulator; empty if it can.
 func (c *call) notComparable() string {
-	edited := map[string]string{ // names of files whose answer a person wrote
+	edited := map[string]string{ // names of files with answers that a person wrote
 		"test_bedrock_prompt_caching_metrics": "prompt shortened by hand", // 17 tokens that were billed as 18,118
 		"test_video_url_input":                "request edited by hand",   // an image as a video of the format video/mp4
 		"missing-token-counts":                "answer edited by hand", "empty-minimal": "answer edited by hand",
@@ -105,7 +105,7 @@ func (c *call) notComparable() string {
 	return ""
 }
 
-// family and kind are what counts are told by.
+// family returns the name under which calls are counted.
 func (c *call) family() string {
 	id := c.model()
 	switch {

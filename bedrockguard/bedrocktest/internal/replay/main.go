@@ -1,8 +1,8 @@
-// Replay holds the simulator up against recorded calls of the real service and prints in how many of them the two agree. It reads JSON
-// lines, as internal/tools/recordings/calls.py writes them; `make recordings` does both.
+// Replay compares the simulator with recorded calls of the real service, and prints for how many of them the two agree. It reads JSON lines,
+// as internal/tools/recordings/calls.py writes them; `make recordings` does both.
 //
-// Each call is sent to a simulator that is given the recorded answer to script, at the time and in the region of the recording. It prints
-// figures and the names of files, and nothing of what stands in them.
+// Each call is sent to a simulator with the recorded answer as its script, at the time and in the region of the recording. The output has
+// figures and names of files, and nothing of their content.
 package main
 
 import (
@@ -65,7 +65,7 @@ func (t *tally) String() string {
 	return fmt.Sprintf("%d of %d (%.1f %%)", t.held, t.of, 100*float64(t.held)/float64(t.of))
 }
 
-// report is what is printed in the end.
+// report is what is printed at the end.
 type report struct {
 	out                               io.Writer
 	differences                       bool
@@ -74,8 +74,8 @@ type report struct {
 	shapes, others, headers           tally
 	byFamily                          map[string]*tally
 	ratios                            map[string][]float64
-	seen                              map[string]bool // requests whose tokens were counted already
-	fields                            map[string]int  // usage fields that one side alone has
+	seen                              map[string]bool // requests whose tokens are counted already
+	fields                            map[string]int  // usage fields that only one of the two has
 }
 
 func (r *report) differs(c *call, format string, args ...any) {
@@ -98,7 +98,7 @@ func run(calls []*call, differences bool, out io.Writer) error {
 	return nil
 }
 
-// byFile cuts the calls into those of one recording each, which share a prompt cache.
+// byFile splits the calls by recording. The calls of one recording have a common prompt cache.
 func byFile(calls []*call) (files [][]*call) {
 	for i, c := range calls {
 		if i == 0 || c.File != calls[i-1].File || c.Repository != calls[i-1].Repository {

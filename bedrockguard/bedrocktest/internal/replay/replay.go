@@ -48,14 +48,14 @@ func (r *report) replay(calls []*call) error {
 	return nil
 }
 
-// names are the models behind the application profiles of the recordings, which their ids do not tell.
+// names are the models of application profiles in the recordings, whose ids do not show them.
 var names = map[string]string{
 	"arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/1arbu5hu2sjr": "us.anthropic.claude-haiku-4-5-20251001-v1:0",
 	"arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/mi1dadi0g15f": "us.amazon.nova-micro-v1:0",
 	"arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/otnfa2ysixqd": "amazon.titan-embed-text-v2:0",
 }
 
-// endpoints are the models of the recordings that are no one else's.
+// endpoints are the models in the recordings that only their owners have.
 var endpoints = []bedrocktest.Model{{ID: "arn:aws:sagemaker:us-east-1:767398002385:endpoint/endpoint-quick-start-idr7y", Like: "meta.llama3-8b-instruct-v1:0"}}
 
 func send(server *bedrocktest.Server, c *call) (answer, error) {
@@ -90,7 +90,7 @@ func send(server *bedrocktest.Server, c *call) (answer, error) {
 	return a, nil
 }
 
-// compare holds one answer against the recorded one.
+// compare compares an answer with the recorded one.
 func (r *report) compare(c *call, recorded, got answer) {
 	same := recorded.status == got.status
 	r.all.add(same)
@@ -134,7 +134,7 @@ func (r *report) compare(c *call, recorded, got answer) {
 	r.compareFields(c, recorded, got)
 }
 
-// compareHeaders holds the names of the service's own headers against each other.
+// compareHeaders compares the names of the service's own headers.
 func (r *report) compareHeaders(c *call, recorded, got answer) {
 	own := func(a answer) (names []string) {
 		for name := range a.headers {
@@ -146,7 +146,7 @@ func (r *report) compareHeaders(c *call, recorded, got answer) {
 		return names
 	}
 	want, have := own(recorded), own(got)
-	if recorded.headers["x-amzn-requestid"] == "" { // which were taken out of the recording
+	if recorded.headers["x-amzn-requestid"] == "" { // they were removed from the recording
 		return
 	}
 	r.headers.add(slices.Equal(want, have))
@@ -178,7 +178,7 @@ func (r *report) compareFields(c *call, recorded, got answer) {
 	r.usage.add(held)
 }
 
-// since is when a field was first recorded. Calls from before that day, or of no known day, are not held against the simulator for it.
+// since says when a field was first recorded. Calls from before that day, or of an unknown day, need not have it.
 var since = map[string]string{
 	"serverToolUsage": "2025-10-01",
 	"cacheDetails":    "2026-01-26", "cache_creation": "2025-10-01",

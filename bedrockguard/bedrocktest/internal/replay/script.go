@@ -9,7 +9,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 )
 
-// script is the recorded answer as a Reply, as far as one can say it.
+// script converts the recorded answer into a Reply, as far as a Reply can express it.
 func script(a answer) bedrocktest.Reply {
 	r := bedrocktest.Reply{OutputTokens: max(a.output(), 1)}
 	if a.body != nil {
@@ -40,7 +40,7 @@ func script(a answer) bedrocktest.Reply {
 	return r
 }
 
-// rawOf is a value as JSON; empty for none.
+// rawOf returns a value as JSON; empty for nil.
 func rawOf(v any) string {
 	if v == nil {
 		return ""
@@ -49,7 +49,7 @@ func rawOf(v any) string {
 	return string(b)
 }
 
-// found reads what the trace of a guardrail tells beside its measures.
+// found reads the findings in the trace of a guardrail.
 func found(r *bedrocktest.Reply, trace any) {
 	policies := func(side any) string {
 		if all := list(side); len(all) > 0 {
@@ -97,7 +97,7 @@ func stopOf(held object) string {
 	return ""
 }
 
-// blocksOf reads the blocks of an answer in one piece.
+// blocksOf reads the blocks of an answer that is not streamed.
 func blocksOf(body object) (blocks []bedrocktest.Block) {
 	if items, ok := body["output"].([]any); ok {
 		return itemsOf(items)
@@ -224,7 +224,7 @@ func streamed(chunks []object) (blocks []bedrocktest.Block) {
 	return blocks
 }
 
-// piece is what one event adds to a block; nil for one that adds nothing.
+// piece returns what one event adds to a block; nil if it adds nothing.
 func piece(held object) *bedrocktest.Block {
 	start, delta := at(held, "start"), at(held, "delta")
 	switch {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// shape is what an answer of Converse is made of: where its values stand, without the values, and without usage and other measures.
-// What a model makes up by itself, such as the input of a tool, is one value.
+// shape lists the fields of an answer of Converse without their values, and without usage and other measures. A JSON value that the model
+// makes up, such as the input of a tool, is one field.
 func (a *answer) shape() []string {
 	paths := map[string]bool{}
 	var walk func(v any, path string)
@@ -53,7 +53,7 @@ func (a *answer) shape() []string {
 // shapeSince are parts of an answer that older recordings do not have.
 var shapeSince = []string{"appliedGuardrailDetails", "actionReason", "guardrailCoverage", "modelOutput"}
 
-// scripted reports whether two answers have one shape, and the first part that one of them alone has.
+// scripted reports whether two answers have the same shape, and the first field that only one of them has.
 func scripted(recorded, got answer) (string, bool) {
 	want, have := recorded.shape(), got.shape()
 	for _, p := range want {

@@ -13,7 +13,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
-// audit goes through calls in the order of the logs. It remembers sums, hashes and sizes, and no text.
+// audit reads calls in the order of the logs. It keeps sums, hashes and sizes, but no text.
 type audit struct {
 	by      string
 	bodies  bodies
@@ -32,14 +32,14 @@ type facts struct {
 	priced bool
 }
 
-// groupKey is what the figures are split by.
+// groupKey is by what the figures are split.
 type groupKey struct{ who, model string }
 
 // group is the sum of the calls of one workflow or principal to one model.
 type group struct {
 	groupKey
 	calls, failed int
-	unread        int // calls whose body is not at hand, or in no dialect that is known
+	unread        int // calls whose body is not available, or in an unknown dialect
 	usage         price.Usage
 	spent         price.Amount
 	unpriced      bool
@@ -47,7 +47,7 @@ type group struct {
 	findings      map[cache.Rule]*found
 }
 
-// found is one finding of a group, in however many of its calls.
+// found is a kind of finding in a group, with all calls that had it.
 type found struct {
 	times   int
 	nanoUSD int64
@@ -55,17 +55,17 @@ type found struct {
 	call    int // the number of the last call that had it
 }
 
-// maxGroups bounds the memory: logs may name a workflow a call.
+// maxGroups bounds the memory: logs may have a new workflow for each call.
 const maxGroups = 10_000
 
 func newAudit(by string, b bodies) *audit {
 	return &audit{
-		by: by, bodies: b, tracker: cache.NewTracker(cache.Policy{Mode: cache.Report, Floor: -1}), // there is nothing to trip any more
+		by: by, bodies: b, tracker: cache.NewTracker(cache.Policy{Mode: cache.Report, Floor: -1}), // a workflow in a log can't be stopped, so there is no floor
 		facts: make(map[[2]string]facts), groups: make(map[groupKey]*group),
 	}
 }
 
-// file reads one log. It is an error if the log holds no record and was named itself.
+// file reads one log. If the log has no record, and the user has named this file, it returns errNoRecord.
 func (a *audit) file(path string, in io.Reader, named bool, progress io.Writer) error {
 	before := a.records
 	if path != standardInput {
@@ -87,10 +87,10 @@ func (a *audit) file(path string, in io.Reader, named bool, progress io.Writer) 
 	return nil
 }
 
-// errNoRecord says that a file is something else than was meant.
+// errNoRecord says that a file which the user has named is not such a log.
 var errNoRecord = errors.New("no record of Bedrock's model invocation log in it")
 
-// read takes in a log. One that is cut off counts up to there.
+// read reads a log. If it is cut off, the part before that counts.
 func (a *audit) read(in io.Reader) {
 	log, err := uncompressed(in)
 	if err != nil {
@@ -120,7 +120,7 @@ func (a *audit) read(in io.Reader) {
 	}
 }
 
-// add takes in one call.
+// add adds one call.
 func (a *audit) add(r *record) {
 	a.records++
 	f := a.factsOf(r)
@@ -186,7 +186,7 @@ func (a *audit) group(r *record, f facts) *group {
 	return g
 }
 
-// printable makes a name from a log fit for a terminal.
+// printable makes a name from a log safe for a terminal.
 func printable(s string) string {
 	if r := []rune(s); len(r) > 48 {
 		s = string(r[:47]) + "…"
@@ -199,7 +199,7 @@ func printable(s string) string {
 	}, s)
 }
 
-// asksHour reports whether every cache point asks for an hour.
+// asksHour reports whether every cache point asks for a lifetime of an hour.
 func asksHour(p *cache.Prompt) bool {
 	for _, pt := range p.Points {
 		if pt.TTL != cache.OneHour {
@@ -209,7 +209,7 @@ func asksHour(p *cache.Prompt) bool {
 	return len(p.Points) > 0
 }
 
-// note takes in findings of the group's last call. Of those of one rule the dearest counts.
+// note adds the findings of the group's last call. For each rule it keeps the one with the highest cost.
 func (g *group) note(list []cache.Finding) {
 	for _, f := range list {
 		s := g.findings[f.Rule]
@@ -231,7 +231,7 @@ func (g *group) note(list []cache.Finding) {
 	}
 }
 
-// charge adds what a call used and cost.
+// charge adds a call's usage and cost.
 func (g *group) charge(f facts, u cache.Usage, output, avoidable int64) {
 	used := price.Usage{
 		InputTokens:          u.InputTokens + u.CacheReadTokens + u.CacheWrite5mTokens + u.CacheWrite1hTokens,

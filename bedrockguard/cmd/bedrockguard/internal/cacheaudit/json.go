@@ -20,7 +20,7 @@ type (
 		CutFiles   int         `json:"cut_files,omitempty"`
 	}
 	groupJSON struct {
-		Workflow     string       `json:"workflow"` // or the principal
+		Workflow     string       `json:"workflow"` // or principal
 		Model        string       `json:"model"`
 		Calls        int          `json:"calls"`
 		Failed       int          `json:"failed,omitempty"`
@@ -42,7 +42,7 @@ type (
 	}
 )
 
-// json prints the report as JSON, all of it.
+// json prints the whole report as JSON.
 func (a *audit) json(w io.Writer, _ Options) error {
 	told := reportJSON{Groups: []groupJSON{}, BadLines: a.badLines, LongLines: a.longLines, EmptyFiles: a.emptyFiles, CutFiles: a.cutFiles}
 	for _, g := range a.sorted() {

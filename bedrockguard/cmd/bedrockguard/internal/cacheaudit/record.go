@@ -13,7 +13,7 @@ import (
 // record is one call as Bedrock logs it.
 type record struct {
 	SchemaType      string          `json:"schemaType"`
-	Timestamp       json.RawMessage `json:"timestamp"` // a number in what CloudWatch puts around records
+	Timestamp       json.RawMessage `json:"timestamp"` // a number in CloudWatch's envelopes
 	AccountID       string          `json:"accountId"`
 	Region          string          `json:"region"`
 	ModelID         string          `json:"modelId"`
@@ -36,15 +36,15 @@ type record struct {
 	at time.Time
 }
 
-// envelope is what may be around records: CloudWatch puts each into a string, deliveries from there hold several, and queries tell
-// fields apart.
+// envelope is what other tools put around records: CloudWatch puts each into a string, its deliveries have several, and its queries split
+// them into columns.
 type envelope struct {
 	message
 	AtMessage loose    `json:"@message"`
-	Log       loose    `json:"log"`     // of Fluent Bit
-	Source    loose    `json:"_source"` // of OpenSearch
-	Data      packed   `json:"data"`    // of Firehose
-	AWSLogs   struct { // of a Lambda function
+	Log       loose    `json:"log"`     // from Fluent Bit
+	Source    loose    `json:"_source"` // from OpenSearch
+	Data      packed   `json:"data"`    // from Firehose
+	AWSLogs   struct { // from a Lambda function
 		Data packed `json:"data"`
 	} `json:"awslogs"`
 	LogEvents []message  `json:"logEvents"`
@@ -61,7 +61,7 @@ type message struct {
 	Message loose `json:"message"`
 }
 
-// loose is JSON in a string, or as it is.
+// loose is JSON, either as it is or in a string.
 type loose string
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -75,10 +75,10 @@ func (l *loose) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// packed is what was gzipped and written in base64.
+// packed is data that was compressed with gzip and encoded in base64.
 type packed string
 
-// UnmarshalJSON implements json.Unmarshaler. What is no such text is nothing.
+// UnmarshalJSON implements json.Unmarshaler. Other text becomes empty.
 func (p *packed) UnmarshalJSON(raw []byte) error {
 	var zipped []byte
 	if json.Unmarshal(raw, &zipped) != nil {
@@ -95,7 +95,7 @@ func (p *packed) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// column is one field of a row that CloudWatch Logs Insights found.
+// column is one field of a row in a result of CloudWatch Logs Insights.
 type column struct {
 	Field string `json:"field"`
 	Value string `json:"value"`
@@ -103,7 +103,7 @@ type column struct {
 
 const schemaType = "ModelInvocationLog"
 
-// parseObject calls f with each record in an object, and reports whether the object was understood.
+// parseObject calls f with each record in an object, and reports whether it has found any.
 func parseObject(object []byte, f func(*record)) bool { return parseNested(object, 0, f) }
 
 func parseNested(object []byte, depth int, f func(*record)) bool {
@@ -128,10 +128,10 @@ func parseNested(object []byte, depth int, f func(*record)) bool {
 	return ok
 }
 
-// maxEnvelopes is how many envelopes may be inside of each other.
+// maxEnvelopes is how many envelopes may be nested.
 const maxEnvelopes = 4
 
-// inner returns what an envelope holds, as texts of JSON.
+// inner returns the contents of an envelope, as JSON.
 func (e *envelope) inner() (all []string) {
 	add := func(texts ...string) {
 		for _, t := range texts {
@@ -159,7 +159,7 @@ func (e *envelope) inner() (all []string) {
 	return all
 }
 
-// deliver calls f with the record, unless it is none.
+// deliver calls f with the record, if it is one.
 func (r *record) deliver(f func(*record)) bool {
 	if r.SchemaType != schemaType || r.ModelID == "" || json.Unmarshal(r.Timestamp, &r.at) != nil {
 		return false
@@ -175,7 +175,7 @@ func (r *record) deliver(f func(*record)) bool {
 	return true
 }
 
-// unquoted returns the JSON in a string that holds some, as logs have it that went through a tool which knows no nested objects.
+// unquoted returns the JSON in a string that has some: some tools turn nested objects into strings.
 func unquoted(body json.RawMessage) json.RawMessage {
 	var text string
 	if len(body) == 0 || body[0] != '"' || json.Unmarshal(body, &text) != nil || !json.Valid([]byte(text)) {
@@ -184,11 +184,11 @@ func unquoted(body json.RawMessage) json.RawMessage {
 	return json.RawMessage(text)
 }
 
-// maxTokens is what no call can use.
+// maxTokens is more than any call can use.
 const maxTokens = 1 << 40
 
-// usage returns what the call consumed of input. A response that was logged says how long the written tokens live; else it
-// is what the request asked for.
+// usage returns the call's usage of input. If the response was logged it shows the lifetime of written tokens; else the lifetime is the one
+// that the request asked for.
 func (r *record) usage(asksHour bool) cache.Usage {
 	u := cache.Usage{InputTokens: r.Input.Tokens, CacheReadTokens: r.Input.CacheReadTokens}
 	hour, told := hourWrites(r.Output.Body)
@@ -200,7 +200,7 @@ func (r *record) usage(asksHour bool) cache.Usage {
 	return u
 }
 
-// writeDetails is the breakdown of cache writes in a response of Converse, of Claude, or in the events of a stream.
+// writeDetails is the breakdown of cache writes by lifetime, in a response of Converse or Claude, or in the events of a stream.
 type writeDetails struct {
 	Usage struct {
 		CacheDetails []struct {
@@ -214,7 +214,7 @@ type writeDetails struct {
 	Message *writeDetails `json:"message"`
 }
 
-// hourWrites returns how many tokens a response says were written for an hour, and whether it says anything.
+// hourWrites returns how many tokens a response has written for an hour, and whether it reports that.
 func hourWrites(body json.RawMessage) (hour int64, told bool) {
 	if !bytes.Contains(body, []byte(`"cacheDetails"`)) && !bytes.Contains(body, []byte(`"cache_creation"`)) {
 		return 0, false
@@ -243,7 +243,7 @@ func hourWrites(body json.RawMessage) (hour int64, told bool) {
 	return hour, told
 }
 
-// principal names who called, without the session, which differs from one process to the next.
+// principal returns who made the call, without the session, which differs between processes.
 func (r *record) principal() string {
 	_, name, ok := strings.Cut(r.Identity.ARN, ":assumed-role/")
 	if ok {

@@ -11,7 +11,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
-// sorted returns the groups, the dearest first.
+// sorted returns the groups, the most expensive first.
 func (a *audit) sorted() []*group {
 	return slices.SortedFunc(maps.Values(a.groups), func(x, y *group) int {
 		return cmp.Or(cmp.Compare(y.spent, x.spent), cmp.Compare(x.who, y.who), cmp.Compare(x.model, y.model))
@@ -54,7 +54,7 @@ func (g *group) print(w io.Writer) {
 	fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\t\n", g.who, g.model, g.calls, g.failed, g.usage.InputTokens, share, spent, saves)
 }
 
-// dollars prints an amount with the digits that matter.
+// dollars prints an amount with the significant digits.
 func dollars(a price.Amount) string {
 	usd := float64(a) / 1e9
 	switch {
@@ -76,7 +76,7 @@ func (g *group) merge(o *group) {
 	g.unpriced = g.unpriced || o.unpriced
 }
 
-// printGaps says what the figures leave out.
+// printGaps prints which calls the figures do not include.
 func (a *audit) printGaps(w io.Writer, total group) {
 	for _, gap := range [...]struct {
 		n    int
@@ -97,7 +97,7 @@ func (a *audit) printGaps(w io.Writer, total group) {
 	}
 }
 
-// printFindings prints the dearest findings in full.
+// printFindings prints the most expensive findings in full.
 func (a *audit) printFindings(w io.Writer, groups []*group, o Options) error {
 	type line struct {
 		g *group

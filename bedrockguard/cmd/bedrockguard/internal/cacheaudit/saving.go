@@ -33,5 +33,5 @@ func (s *saving) add(rates price.Rates, m cache.Model, u price.Usage, avoidable 
 	s.readable = avoidable
 }
 
-// amount is what could have been saved, and nothing if the calls were no dearer than the estimate.
+// amount returns what could have been saved, and zero if the calls cost no more than the estimate.
 func (s *saving) amount() price.Amount { return price.Amount(max(s.pico, 0) / 1000) }

@@ -14,11 +14,10 @@ import (
 	"strings"
 )
 
-// sources are the files to read. Those of a folder come in the order of their names, which in Bedrock's layout is that of
-// time.
+// sources are the files to read. The files of a folder are sorted by name, which in Bedrock's layout is the order of time.
 type sources struct {
 	logs   []string
-	named  map[string]bool // those that were named, and not found in a folder
+	named  map[string]bool // files that the user has named, as opposed to those found in a folder
 	bodies bodies
 	size   int64 // of the logs, in bytes; -1 when standard input is among them
 }
@@ -45,7 +44,7 @@ func findSources(paths []string) (sources, error) {
 	return s, nil
 }
 
-// add takes a file for what its name says that it is. A file that was named itself is a log in any case.
+// add sorts a file by its name: a log or a body. A file that the user has named is a log in any case.
 func (s *sources) add(name string, d fs.DirEntry, named bool) error {
 	base := filepath.Base(name)
 	switch {
@@ -80,7 +79,7 @@ func isLogName(base string) bool {
 // bodies finds the request bodies that Bedrock stored as objects of their own, by the last part of their S3 path.
 type bodies map[string]string
 
-// load returns a body, or nothing if it is not at hand.
+// load returns a body, or nothing if it is not available.
 func (b bodies) load(s3Path string) []byte {
 	name, ok := b[path.Base(s3Path)]
 	if !ok {
@@ -102,7 +101,7 @@ func (b bodies) load(s3Path string) []byte {
 	return body
 }
 
-// uncompressed reads through gzip if the data is gzipped, whatever its file is called.
+// uncompressed decompresses the data if it is gzipped, whatever the name of its file.
 func uncompressed(r io.Reader) (io.Reader, error) {
 	buffered := bufio.NewReaderSize(r, 64<<10)
 	if magic, _ := buffered.Peek(2); !bytes.Equal(magic, []byte{0x1f, 0x8b}) {
@@ -112,19 +111,19 @@ func uncompressed(r io.Reader) (io.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	again := bufio.NewReaderSize(inner, 64<<10) // what was gzipped twice, as by a tool that gets gzipped objects
+	again := bufio.NewReaderSize(inner, 64<<10) // some data is gzipped twice, by tools that compress gzipped objects
 	if magic, _ := again.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
 		return gzip.NewReader(again)
 	}
 	return again, nil
 }
 
-// maxLine bounds the memory that a line takes. Bedrock accepts requests of 25 MB at most, and a line holds no body of more
-// than 100 KB unless the log was assembled by somebody else.
+// maxLine bounds the memory for a line. Bedrock accepts requests of 25 MB at most, and a line has no body of more than 100 KB unless
+// somebody else has written the log.
 const maxLine = 32 << 20
 
-// eachLine calls f with each line that is not empty, and returns how many were too long and left out. The bytes are valid
-// during the call. An error of the reader, such as that of a file that is cut off, comes after the last whole line.
+// eachLine calls f with each line that is not empty, and returns how many were too long and left out. The bytes are valid during the call.
+// An error of the reader, for example at the end of a file that was cut off, is returned after the last complete line.
 func eachLine(r io.Reader, limit int, f func(line []byte)) (tooLong int, err error) {
 	in := bufio.NewReaderSize(r, 64<<10)
 	var line []byte

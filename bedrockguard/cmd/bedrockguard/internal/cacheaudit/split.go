@@ -5,33 +5,33 @@ import (
 	"regexp"
 )
 
-// splitter takes JSON objects out of a log, whatever stands around and between them: one a line, spread over lines, in an array, in
-// what the AWS CLI prints around events. It holds one object at a time, up to a bound.
+// splitter finds the JSON objects in a log, whatever is around and between them: one in each line, spread over lines, in an array, or in the
+// output of the AWS CLI. It keeps one object in memory, up to a bound.
 type splitter struct {
-	found func(object []byte) bool // reports whether the object was understood; the bytes are valid during the call
+	found func(object []byte) bool // returns whether the object is a record; the bytes are valid during the call
 	limit int
 
-	object  []byte // what has begun and not ended
+	object  []byte // the beginning of an object that has not ended
 	depth   int
 	quoted  bool // inside of a string
-	escaped bool // behind a backslash in it
-	member  bool // the object is a field of what is around the events, and need not be a record
-	wrapped bool // inside of an array, or of an object around events: what stands between objects there is no line that can't be read
+	escaped bool // after a backslash in a string
+	member  bool // the object is a field of the object around the events, and need not be a record
+	wrapped bool // inside of an array, or of an object around events: other text there does not count as a line that can't be read
 
-	bad     int // lines and objects that are no record
-	tooLong int // objects beyond the bound
+	bad     int // lines and objects that are not records
+	tooLong int // objects that are too long
 }
 
-// around matches the beginning of an object around events, up to the first of them.
+// around matches the beginning of an object that has events in a list, up to the first event.
 var around = regexp.MustCompile(`^\{(?:\s*"\w+"\s*:\s*(?:"[^"\\]*"|[\w.+-]+|\[\s*\])\s*,)*\s*"(?:events|logEvents|results|Records|records|Items)"\s*:\s*\[`)
 
 // maxAround is how long such a beginning can be.
 const maxAround = 1 << 10
 
-// line takes in the next line, without its end.
+// line processes the next line, without its end.
 func (s *splitter) line(text []byte) {
 	if len(s.object) > 0 && (s.quoted || len(text) > 0 && text[0] == '{') {
-		s.drop() // it was cut off: no string goes over lines, and no object inside of another begins one
+		s.drop() // it was cut off: strings do not continue in the next line, and an object inside of another one does not begin a line
 	}
 	began := len(s.object) > 0
 	for len(text) > 0 {
@@ -54,7 +54,7 @@ func (s *splitter) line(text []byte) {
 	}
 }
 
-// next returns where an object begins, or -1. What is around objects may hold strings, which are none.
+// next returns where an object begins, or -1. Strings around the objects are skipped.
 func (s *splitter) next(text []byte) int {
 	if !s.wrapped {
 		return bytes.IndexByte(text, '{')
@@ -71,14 +71,14 @@ func (s *splitter) next(text []byte) int {
 	return -1
 }
 
-// between reports whether a text may stand between objects, and notes an array that begins.
+// between reports whether a text is valid between objects, and records that an array begins.
 func (s *splitter) between(text []byte) bool {
 	text = bytes.TrimSpace(text)
 	s.wrapped = s.wrapped || len(text) > 0 && text[0] == '['
 	return s.wrapped || len(bytes.Trim(text, "[]{},: \t")) == 0
 }
 
-// take goes on with the object that text begins or continues, and returns what is behind it.
+// take processes the object that text begins or continues, and returns the text after it.
 func (s *splitter) take(text []byte) (rest []byte) {
 	end, ended := s.walk(text)
 	if len(s.object)+end > s.limit {
@@ -89,7 +89,7 @@ func (s *splitter) take(text []byte) (rest []byte) {
 	s.object = append(s.object, text[:end]...)
 	if !s.wrapped && len(s.object) <= maxAround+len(text) {
 		head := s.object[:min(len(s.object), maxAround)]
-		if m := around.FindIndex(head); m != nil { // its elements come one by one
+		if m := around.FindIndex(head); m != nil { // its elements are processed one by one
 			rest := append(bytes.Clone(s.object[m[1]:]), text[end:]...)
 			s.reset()
 			s.wrapped = true
@@ -127,7 +127,7 @@ func (s *splitter) walk(text []byte) (end int, ended bool) {
 	return len(text), false
 }
 
-// drop gives up an object that was cut off.
+// drop discards an object that was cut off.
 func (s *splitter) drop() {
 	s.bad++
 	s.reset()
@@ -137,7 +137,7 @@ func (s *splitter) reset() {
 	s.object, s.depth, s.quoted, s.escaped = s.object[:0], 0, false, false
 }
 
-// end says that the log is over.
+// end says that the log has ended.
 func (s *splitter) end() {
 	if len(s.object) > 0 {
 		s.drop()

@@ -5,10 +5,10 @@ import (
 	"encoding/csv"
 )
 
-// table is an export of CloudWatch Logs Insights as comma-separated values: one of its columns holds the records.
+// table is an export of CloudWatch Logs Insights as comma-separated values: one of its columns has the records.
 type table struct{ column int }
 
-// newTable reads the first line of a log, and returns nil if that is no head of such a table.
+// newTable parses the first line of a log, and returns nil if it is not the head of such a table.
 func newTable(head []byte) *table {
 	names := cells(head)
 	for i, name := range names {
@@ -19,7 +19,7 @@ func newTable(head []byte) *table {
 	return nil
 }
 
-// message returns the record in a line, or the line as it is if there is none.
+// message returns the record in a line, or the line itself if there is none.
 func (t *table) message(line []byte) []byte {
 	if row := cells(line); t.column < len(row) {
 		return []byte(row[t.column])
@@ -27,7 +27,7 @@ func (t *table) message(line []byte) []byte {
 	return line
 }
 
-// cells returns the values of one line, none if it is no row.
+// cells returns the values of one line, and none if it is not a row.
 func cells(line []byte) []string {
 	if len(line) > 0 && (line[0] == '{' || line[0] == '[') {
 		return nil

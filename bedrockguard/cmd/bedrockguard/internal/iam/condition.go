@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// conditions reads the Condition of a statement.
+// conditions parses the Condition of a statement.
 func (p *parser) conditions(n *node) (all []Condition) {
 	if n.kind != '{' {
 		p.wrong(n.at, "Condition: want an object, and this is %s", n.what())
@@ -93,7 +93,7 @@ func (c *Condition) holds(r *Request, version string) tri {
 	return c.compare(r, given, version)
 }
 
-// absent says whether a condition holds where its key is missing.
+// absent reports whether a condition holds if its key is missing.
 func (c *Condition) absent() bool {
 	switch {
 	case c.op.ifExists || c.op.set == forAll:
@@ -104,13 +104,13 @@ func (c *Condition) absent() bool {
 	return c.op.negated
 }
 
-// unknown is the answer for a key that may be there or not, and may have any value.
+// unknown returns whether a condition holds for a key that may be missing or have any value.
 func (c *Condition) unknown(r *Request) tri {
 	r.ask(c.Key)
 	return maybe
 }
 
-// severalValues are keys that hold a list, even if of one value.
+// severalValues are keys that always have a list, even with one value.
 var severalValues = []string{"aws:tagkeys", "aws:calledvia", "aws:principalorgpaths", "aws:resourceorgpaths", "aws:sourceorgpaths", "aws:principalservicenameslist", "bedrock-mantle:files"}
 
 // compare compares the values of the request with those of the document.
@@ -132,7 +132,7 @@ func (c *Condition) compare(r *Request, given []string, version string) tri {
 	return verdict
 }
 
-// one says whether one value of the request matches any of the document's, or none of them where the operator is negated.
+// one returns whether one value of the request matches any of the document's, or none of them if the operator is negated.
 func (c *Condition) one(r *Request, given, version string) tri {
 	comparing := comparisons[c.op.base]
 	verdict := no

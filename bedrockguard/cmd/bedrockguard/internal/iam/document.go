@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// Kind says what a document is attached as. What IAM accepts in it, and how large it may be, goes by that.
+// Kind says how a document is attached. What IAM accepts in it, and its largest size, depend on that.
 type Kind int
 
 // The kinds of documents.
 const (
-	ServiceControl Kind = iota // of AWS Organizations, on an account or above it
+	ServiceControl Kind = iota // of AWS Organizations, attached to an account or above it
 	Boundary                   // the permissions boundary of a role or a user
 	Identity                   // attached to a role, a user or a group
 )
@@ -21,13 +21,13 @@ func (k Kind) String() string {
 	return [...]string{"service control policy", "permissions boundary", "identity policy"}[k]
 }
 
-// The versions of the policy language. Variables are known to the newer one alone; a document that names none is of the older one.
+// The versions of the policy language. Only the newer one has variables; a document without a version has the older one.
 const (
 	Version2012 = "2012-10-17"
 	version2008 = "2008-10-17"
 )
 
-// Policy is a document. It is not changed once it is read.
+// Policy is a document. It is not changed after it was parsed.
 type Policy struct {
 	Version    string
 	ID         string
@@ -40,7 +40,7 @@ const (
 	Deny  = "Deny"
 )
 
-// Statement is one of a document's statements. Of Actions and NotActions one is set, and of Resources and NotResources.
+// Statement is one of a document's statements. Either Actions or NotActions is set, and either Resources or NotResources.
 type Statement struct {
 	Sid          string
 	Effect       string
@@ -52,15 +52,15 @@ type Statement struct {
 	At           Position
 }
 
-// Condition is one key under one operator.
+// Condition is one key with one operator.
 type Condition struct {
-	Operator string // as it is written
+	Operator string // as written in the document
 	Key      string
 	Values   []string
 	op       operator
 }
 
-// Parse reads the document of a text. All that is wrong is in the error, each as a *SyntaxError.
+// Parse parses a document. The error has all mistakes, each as a *SyntaxError.
 func Parse(raw []byte, kind Kind) (*Policy, error) {
 	all, err := ParseAll(raw, kind)
 	if err != nil {
@@ -72,7 +72,7 @@ func Parse(raw []byte, kind Kind) (*Policy, error) {
 	return all[0], nil
 }
 
-// ParseAll reads the documents of a text, one after another.
+// ParseAll parses a text with several documents, one after another.
 func ParseAll(raw []byte, kind Kind) ([]*Policy, error) {
 	nodes, err := readNodes(raw)
 	if err != nil {
@@ -91,7 +91,7 @@ func ParseAll(raw []byte, kind Kind) ([]*Policy, error) {
 	return all, errors.Join(problems...)
 }
 
-// parser turns nodes into a policy, and collects what is wrong.
+// parser turns nodes into a policy, and collects mistakes.
 type parser struct {
 	kind     Kind
 	version  string
@@ -153,7 +153,7 @@ func (p *parser) distinctSids(all []Statement) {
 	}
 }
 
-// unknown complains about a member that there is not, and finds what was meant.
+// unknown reports a member that does not exist, and suggests a similar one.
 func (p *parser) unknown(f field, of string, names ...string) {
 	for _, name := range names {
 		if strings.EqualFold(name, f.name) {
@@ -210,7 +210,7 @@ func (p *parser) statement(n *node) Statement {
 	return s
 }
 
-// text reads a string.
+// text parses a string.
 func (p *parser) text(n *node, name string) string {
 	if n.kind != 's' {
 		p.wrong(n.at, "%s: want a string, and this is %s", name, n.what())
@@ -220,7 +220,7 @@ func (p *parser) text(n *node, name string) string {
 	return n.text
 }
 
-// characters refuses what IAM does not take: it knows Latin-1 without its control characters.
+// characters refuses characters that IAM does not accept: it accepts Latin-1 without control characters.
 func (p *parser) characters(n *node) {
 	for _, c := range n.text {
 		if c > 0xFF || c < ' ' && !strings.ContainsRune("\t\n\r", c) {
@@ -242,7 +242,7 @@ func (p *parser) sid(n *node) string {
 	return sid
 }
 
-// list reads a string, or a list of strings, each of which is checked.
+// list parses a string, or a list of strings, and calls check for each.
 func (p *parser) list(f field, check func(*node)) []string {
 	items := f.value.items
 	if f.value.kind != '[' {
@@ -293,7 +293,7 @@ func (p *parser) resource(n *node) {
 	}
 }
 
-// variables refuses a variable that does not end.
+// variables refuses a variable without an end.
 func (p *parser) variables(n *node) {
 	if p.version == version2008 {
 		return

@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// Request is what is asked of IAM. It remembers which unknown keys were looked at, so that it is for one goroutine.
+// Request is a request that IAM has to decide on. It remembers which unknown keys were used, so it must be used by one goroutine.
 type Request struct {
 	// Action is SERVICE:ACTION.
 	Action string
-	// Resource is an ARN; with asterisks it stands for all that it matches. "*" is an action on no particular resource.
+	// Resource is an ARN; with asterisks it means all ARNs that it matches. "*" is for an action without a particular resource.
 	Resource string
-	// Context holds the keys that are known. Their names do not depend on upper and lower case.
+	// Context has the known keys. Their names are not case-sensitive.
 	Context map[string][]string
-	// Absent says which of the keys that Context does not hold are known to be missing, by their names in lower case; nil is all of them.
+	// Absent reports which of the keys that are not in Context are known to be missing, by their names in lower case; nil means all of them.
 	Absent func(key string) bool
 
 	folded map[string][]string
@@ -39,7 +39,7 @@ func (r *Request) lookup(key string) ([]string, tri) {
 	return nil, maybe
 }
 
-// ask remembers that an unknown key was looked at.
+// ask remembers that an unknown key was used.
 func (r *Request) ask(key string) {
 	if r.asked == nil {
 		r.asked = make(map[string]string)
@@ -47,37 +47,37 @@ func (r *Request) ask(key string) {
 	r.asked[strings.ToLower(key)] = key
 }
 
-// Outcome is what becomes of a request.
+// Outcome is the decision on a request.
 type Outcome int
 
 // The outcomes.
 const (
-	Denied  Outcome = iota // whatever the unknown keys are
-	Depends                // on unknown keys, or on what AWS documents no result for
-	Allowed                // whatever the unknown keys are
+	Denied  Outcome = iota // whatever the values of the unknown keys are
+	Depends                // it depends on unknown keys, or AWS documents no result
+	Allowed                // whatever the values of the unknown keys are
 )
 
 func (o Outcome) String() string { return [...]string{"denied", "depends", "allowed"}[o] }
 
-// Layer is documents of one kind, of which one has to allow and none may deny.
+// Layer has all documents of one kind: one of them has to allow a request, and none may deny it.
 type Layer struct {
 	Name     string
 	Kind     Kind
 	Policies []*Policy
 }
 
-// Verdict says what becomes of a request, and why.
+// Verdict is the decision on a request, with its reason.
 type Verdict struct {
 	Outcome Outcome
-	// Explicit says that a Deny decided, and not that nothing allows.
+	// Explicit says that a Deny decided; otherwise nothing allows the request.
 	Explicit bool
-	// By names what decided: the layer, and the statement's Sid where it has one.
+	// By names what decided: the layer, and the statement's Sid if it has one.
 	By string
-	// Unknown are the keys that it depends on.
+	// Unknown are the keys on which the outcome depends.
 	Unknown []string
 }
 
-// Evaluate says what becomes of a request under all layers. An explicit Deny in any of them wins; then each has to allow.
+// Evaluate decides on a request under all layers. An explicit Deny in any of them wins; otherwise each has to allow.
 func Evaluate(layers []Layer, r *Request) Verdict {
 	r.asked = nil
 	verdict := Verdict{Outcome: Allowed, By: "every layer allows it"}
@@ -122,7 +122,7 @@ func named(layer Layer, s *Statement) string {
 	return layer.Name + ": " + s.Sid
 }
 
-// allows says whether a statement of a layer allows a request.
+// allows returns whether a statement of a layer allows a request.
 func (l *Layer) allows(r *Request) tri {
 	verdict := no
 	for _, policy := range l.Policies {
@@ -135,7 +135,8 @@ func (l *Layer) allows(r *Request) tri {
 	return verdict
 }
 
-// applies says whether a statement is about a request. What it asks for is looked at in order, so that a key is not asked about for nothing.
+// applies returns whether a statement is about a request. It checks the parts in order and stops at the first that does not hold, so that no
+// key is reported as needed that is not.
 func (s *Statement) applies(r *Request, version string) tri {
 	verdict := s.aboutAction(r.Action)
 	if verdict == no {
@@ -147,7 +148,7 @@ func (s *Statement) applies(r *Request, version string) tri {
 	asked := maps.Clone(r.asked)
 	for i := range s.Conditions {
 		if verdict = verdict.both(s.Conditions[i].holds(r, version)); verdict == no {
-			r.asked = asked // it does not hold whatever they are
+			r.asked = asked // it does not hold whatever their values are
 			return no
 		}
 	}
@@ -183,8 +184,8 @@ func (s *Statement) aboutResource(r *Request, version string) tri {
 	return among(s.Resources, no)
 }
 
-// matchesResource says whether a document's resource is the request's. Of a variable without a value, an ARN that lacks parts, and a request
-// on no resource, AWS documents what a Resource does not match, and nothing for a NotResource.
+// matchesResource returns whether a document's resource matches the request's. For a variable without a value, an ARN that lacks parts, and
+// a request without a resource, AWS documents that a Resource does not match, and nothing for a NotResource.
 func (r *Request) matchesResource(text, version string, undocumented tri) tri {
 	if text == "*" {
 		return yes

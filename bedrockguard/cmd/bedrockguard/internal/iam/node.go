@@ -10,16 +10,16 @@ import (
 	"unicode/utf8"
 )
 
-// A document may be this large, and nest this deep, before it is refused: ten times what IAM keeps of any kind.
+// The largest size and depth of a document that is parsed: ten times what IAM stores of any kind.
 const (
 	maxBytes = 1 << 20
 	maxDepth = 16
 )
 
-// Position is a place in a document, from 1.
+// Position is a place in a document, counted from 1.
 type Position struct{ Line, Column int }
 
-// SyntaxError says what is wrong in a document, and where.
+// SyntaxError is a mistake in a document, with its place.
 type SyntaxError struct {
 	Position
 	Problem string
@@ -43,7 +43,7 @@ type field struct {
 	value *node
 }
 
-// what names the kind of a node.
+// what returns the name of the node's kind.
 func (n *node) what() string {
 	switch n.kind {
 	case '{':
@@ -60,13 +60,13 @@ func (n *node) what() string {
 	return "null"
 }
 
-// reader reads JSON into nodes. encoding/json decides what is JSON.
+// reader parses JSON into nodes. encoding/json decides what is valid.
 type reader struct {
 	raw     []byte
 	decoder *json.Decoder
 }
 
-// readNodes reads all values of a text.
+// readNodes parses all values of a text.
 func readNodes(raw []byte) ([]*node, error) {
 	r := &reader{raw: raw, decoder: json.NewDecoder(bytes.NewReader(raw))}
 	r.decoder.UseNumber()
@@ -89,7 +89,7 @@ func readNodes(raw []byte) ([]*node, error) {
 	}
 }
 
-// characters refuses what is no UTF-8, because decoders replace it.
+// characters refuses invalid UTF-8, because decoders would replace it.
 func (r *reader) characters() error {
 	for at := 0; at < len(r.raw); {
 		c, size := utf8.DecodeRune(r.raw[at:])
@@ -130,7 +130,7 @@ func (r *reader) next() (json.Token, int, error) {
 	return nil, at, r.problem(at, "no JSON: %v", err)
 }
 
-// value reads a value; io.EOF where there is none.
+// value parses a value; io.EOF if there is none.
 func (r *reader) value(depth int) (*node, error) {
 	token, at, err := r.next()
 	if err != nil {
@@ -159,7 +159,7 @@ func (r *reader) value(depth int) (*node, error) {
 	return n, err
 }
 
-// within makes an end of the text inside of a value an error.
+// within turns an end of the text inside of a value into an error.
 func (r *reader) within(err error, depth int) error {
 	if depth > 0 && errors.Is(err, io.EOF) {
 		return r.problem(len(r.raw), "no JSON: it ends in the middle")
@@ -202,7 +202,7 @@ func (r *reader) list(n *node, depth int) error {
 	return r.end(depth)
 }
 
-// end reads the bracket that closes an object or a list.
+// end parses the bracket that closes an object or a list.
 func (r *reader) end(depth int) error {
 	_, _, err := r.next()
 	return r.within(err, depth+1)

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// operator is what a condition's operator is made of.
+// operator is a condition operator, split into its parts.
 type operator struct {
-	base     string // in lower case, without the Not of its name
+	base     string // in lower case, without Not
 	negated  bool
 	ifExists bool
 	set      string // forAny, forAll, or nothing
@@ -23,14 +23,14 @@ const (
 	forAll = "forallvalues"
 )
 
-// comparison looks whether a value of the request matches one of a document.
+// comparison compares a value of the request with one of the document.
 type comparison struct {
 	wild, variables bool
 	compare         func(want pattern, given string) tri
-	check           func(want string) error // what a value of a document has to be
+	check           func(want string) error // whether a document may have this value
 }
 
-// comparisons by the names of operators, in lower case. A negated one is the opposite of the one without its Not.
+// comparisons are indexed by the names of operators, in lower case. A negated operator is the opposite of the one without Not.
 var comparisons = map[string]comparison{
 	"stringequals":             {variables: true, compare: matches},
 	"stringequalsignorecase":   {variables: true, compare: matchesFolded},
@@ -53,7 +53,7 @@ var comparisons = map[string]comparison{
 	null:                       {check: checkBool},
 }
 
-// null is the operator that looks whether a key is absent.
+// null is the operator that checks whether a key is absent.
 const null = "null"
 
 var negations = map[string]string{
@@ -61,7 +61,7 @@ var negations = map[string]string{
 	"arnnotlike": "arnlike", "notipaddress": "ipaddress", "numericnotequals": "numericequals", "datenotequals": "dateequals",
 }
 
-// parseOperator reads the name of an operator.
+// parseOperator parses the name of an operator.
 func parseOperator(name string) (operator, error) {
 	var o operator
 	rest := strings.ToLower(name)
@@ -126,8 +126,8 @@ func parseNetwork(text string) (netip.Prefix, error) {
 	return network.Masked(), err
 }
 
-// ordered compares two values of an order: the request's to the document's has to be one of results. A value of the request that can't be
-// read has no documented result.
+// ordered compares two ordered values: the comparison of the request's with the document's has to have one of these results. If a value of
+// the request can't be parsed, there is no documented result.
 func ordered(read func(string) (*big.Rat, error), results ...int) func(pattern, string) tri {
 	return func(want pattern, given string) tri {
 		wanted, err := read(want.String())
@@ -157,10 +157,10 @@ func number(text string) (*big.Rat, error) {
 	return nil, fmt.Errorf("%q is no number", text)
 }
 
-// dateForms are the forms of ISO 8601 that W3C's note lists.
+// dateForms are the forms of ISO 8601 in W3C's note.
 var dateForms = [...]string{time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02T15:04:05", "2006-01-02", "2006-01"}
 
-// date reads a moment: in one of the forms, or in seconds since 1970.
+// date parses a moment: in one of the forms, or in seconds since 1970.
 func date(text string) (*big.Rat, error) {
 	for _, form := range dateForms {
 		if at, err := time.Parse(form, text); err == nil {

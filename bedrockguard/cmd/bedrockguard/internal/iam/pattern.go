@@ -2,7 +2,7 @@ package iam
 
 import "strings"
 
-// symbol is what a piece of a pattern stands for.
+// symbol is one element of a pattern.
 type symbol struct {
 	kind byte // 'c' one character, '?' any one character, '*' any number of characters
 	char rune
@@ -11,7 +11,7 @@ type symbol struct {
 // pattern is a text with wildcards.
 type pattern []symbol
 
-// glob reads * and ? as wildcards.
+// glob parses * and ? as wildcards.
 func glob(text string) pattern {
 	p := make(pattern, 0, len(text))
 	for _, c := range text {
@@ -25,7 +25,7 @@ func glob(text string) pattern {
 	return p
 }
 
-// literal reads every character as itself.
+// literal makes a pattern in which every character stands for itself.
 func literal(text string) pattern {
 	p := make(pattern, 0, len(text))
 	for _, c := range text {
@@ -34,7 +34,7 @@ func literal(text string) pattern {
 	return p
 }
 
-// lower returns the pattern of lower-case letters.
+// lower returns the pattern in lower case.
 func (p pattern) lower() pattern {
 	lowered := make(pattern, len(p))
 	for i, s := range p {
@@ -46,7 +46,7 @@ func (p pattern) lower() pattern {
 	return lowered
 }
 
-// split cuts a pattern at colons, into n parts at most.
+// split splits a pattern at colons, into at most n parts.
 func (p pattern) split(n int) []pattern {
 	var parts []pattern
 	begin := 0
@@ -59,7 +59,7 @@ func (p pattern) split(n int) []pattern {
 	return append(parts, p[begin:])
 }
 
-// everything says whether a pattern is nothing but asterisks.
+// everything reports whether a pattern is only asterisks.
 func (p pattern) everything() bool {
 	for _, s := range p {
 		if s.kind != '*' {
@@ -69,11 +69,12 @@ func (p pattern) everything() bool {
 	return len(p) > 0
 }
 
-// hole is a character that no document has: what a wildcard of a request stands for, in a look whether a pattern matches all of it.
+// hole is a character that no document can have. It replaces the wildcards of a request to check whether a pattern matches all that they
+// stand for.
 const hole = -1
 
-// covers says whether a pattern matches everything that the other one does. The other one's asterisks are filled with nothing, with one and
-// with many characters that no pattern names, so that nothing but an asterisk can match all three.
+// covers reports whether a pattern matches everything that the other one matches. The other one's asterisks are replaced with no, one and
+// many holes, which only an asterisk can all match.
 func (p pattern) covers(of pattern) bool {
 	for _, length := range [...]int{0, 1, 1 + len(p) + len(of)} {
 		filled := make(pattern, 0, len(of))
@@ -99,7 +100,7 @@ func (p pattern) covers(of pattern) bool {
 	return true
 }
 
-// wild says whether a pattern has wildcards.
+// wild reports whether a pattern has wildcards.
 func (p pattern) wild() bool {
 	for _, s := range p {
 		if s.kind != 'c' {
@@ -109,16 +110,16 @@ func (p pattern) wild() bool {
 	return false
 }
 
-// overlaps reports whether there is a text that both patterns match. For a text without wildcards that is whether the pattern matches it. It
-// takes the product of the lengths, whatever they hold.
+// overlaps reports whether there is a text that both patterns match. For a text without wildcards that is whether the pattern matches it.
+// Its time is proportional to the product of the lengths.
 func (p pattern) overlaps(other pattern) bool {
-	for len(p) > 0 && len(other) > 0 && p[0].kind == 'c' && other[0].kind == 'c' { // most patterns differ at once, or are the same for long
+	for len(p) > 0 && len(other) > 0 && p[0].kind == 'c' && other[0].kind == 'c' { // most patterns differ at once, or have a long common beginning
 		if p[0].char != other[0].char {
 			return false
 		}
 		p, other = p[1:], other[1:]
 	}
-	reach := make([]bool, len(other)+1) // whether the rest of p from i, and of other from j, meet
+	reach := make([]bool, len(other)+1) // by j: whether the rests of p from i and of other from j overlap
 	for i := len(p); i >= 0; i-- {
 		next := reach
 		reach = make([]bool, len(other)+1)
@@ -129,7 +130,7 @@ func (p pattern) overlaps(other pattern) bool {
 	return reach[0]
 }
 
-// meetsAt is one step: next holds the answers for i+1, and row those for i and what is behind j.
+// meetsAt computes reach for one i and j: next has the results for i+1, and row those for i and larger j.
 func (p pattern) meetsAt(other pattern, i, j int, next, row []bool) bool {
 	ended, otherEnded := i == len(p), j == len(other)
 	switch {
@@ -147,11 +148,11 @@ func (p pattern) meetsAt(other pattern, i, j int, next, row []bool) bool {
 	return next[j+1]
 }
 
-// arnParts is the number of an ARN's parts. The last one may hold colons.
+// arnParts is the number of parts of an ARN. The last one may contain colons.
 const arnParts = 6
 
-// compareARN says whether a pattern of an ARN matches a request's, part by part, so that a wildcard never reaches over a colon. What the
-// pattern has no part for is matched by anything, if complete is set: IAM completes resources, and not the values of conditions.
+// compareARN returns whether a pattern of an ARN matches a request's, part by part, so that a wildcard never matches beyond a colon. With
+// complete, parts that the pattern lacks match anything: IAM completes resources, but not the values of conditions.
 func compareARN(want, given pattern, complete bool) tri {
 	if want.everything() {
 		if complete {

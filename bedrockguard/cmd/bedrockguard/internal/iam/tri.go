@@ -1,6 +1,6 @@
 package iam
 
-// tri is an answer where not everything is known.
+// tri is an answer of three: yes, no, or maybe if not everything is known.
 type tri int8
 
 const (
@@ -16,9 +16,9 @@ func triOf(b bool) tri {
 	return no
 }
 
-// not turns an answer round; what is not known stays so.
+// not inverts an answer; maybe stays maybe.
 func (t tri) not() tri { return yes - t }
 
-// both is the answer to two questions that have to hold, and either to two of which one has to.
+// both returns whether two conditions hold together, and either whether at least one of them does.
 func (t tri) both(other tri) tri   { return min(t, other) }
 func (t tri) either(other tri) tri { return max(t, other) }

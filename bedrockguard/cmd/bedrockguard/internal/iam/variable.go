@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// piece is a part of a text: characters as they are written, or a variable.
+// piece is a part of a text: literal characters, or a variable.
 type piece struct {
 	text     string
 	variable bool
@@ -13,7 +13,7 @@ type piece struct {
 
 var errOpenVariable = errors.New("a variable that does not end")
 
-// splitVariables takes a text apart at its variables.
+// splitVariables splits a text into literal parts and variables.
 func splitVariables(text string) ([]piece, error) {
 	var all []piece
 	for {
@@ -33,8 +33,8 @@ func splitVariables(text string) ([]piece, error) {
 	}
 }
 
-// expand turns a value of a document into a pattern, in which asterisks and question marks are wildcards if wild is set. The answer is no
-// where a variable has no value, so that the value matches nothing, and maybe where that is not known.
+// expand turns a value of a document into a pattern, in which asterisks and question marks are wildcards if wild is set. It returns no if a
+// variable has no value, so that the value matches nothing, and maybe if that is not known.
 func (r *Request) expand(text, version string, wild bool) (pattern, tri) {
 	read := literal
 	if wild {
@@ -59,12 +59,12 @@ func (r *Request) expand(text, version string, wild bool) (pattern, tri) {
 			return nil, no
 		}
 		known = known.both(ok)
-		p = append(p, literal(value)...) // a wildcard in the value of a key is a character like any other
+		p = append(p, literal(value)...) // a wildcard in the value of a key is an ordinary character
 	}
 	return p, known
 }
 
-// variable returns the value of a variable, as NAME or NAME, 'default'.
+// variable returns the value of a variable, which is written as NAME or NAME, 'default'.
 func (r *Request) variable(text string) (string, tri) {
 	if text == "*" || text == "?" || text == "$" {
 		return text, yes
@@ -78,7 +78,7 @@ func (r *Request) variable(text string) (string, tri) {
 	case known == yes && len(values) == 1:
 		return values[0], yes
 	case known == yes:
-		return "", maybe // of several values, or none: AWS documents no result
+		return "", maybe // the key has several values, or none: AWS documents no result
 	case hasFallback:
 		quoted := strings.TrimSpace(fallback)
 		if len(quoted) >= 2 && quoted[0] == '\'' && quoted[len(quoted)-1] == '\'' {

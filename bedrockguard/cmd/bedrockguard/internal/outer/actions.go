@@ -1,7 +1,7 @@
-// Package outer writes IAM documents by which only the principals that you name may spend on Bedrock, and looks what a set of documents
-// leaves open: the rail around the guard, which sees nothing but what goes through it.
+// Package outer writes IAM documents that only let the principals that you name spend on Bedrock, and checks what a set of documents leaves
+// open. The guard itself only sees the calls that go through it; these documents deny the others.
 //
-// It calls nothing at AWS. What spends is a table, actions.json, with its date and source.
+// It does not call AWS. The actions that cost money are in a table, actions.json, with its date and source.
 package outer
 
 import (
@@ -17,27 +17,27 @@ import (
 //go:embed actions.json
 var actionsJSON []byte
 
-// Table is what spends on Bedrock, by the door that it goes through.
+// Table lists the actions that cost money on Bedrock, by door.
 type Table struct {
 	AsOf   string `json:"as_of"`
 	Source string `json:"source"`
 	Doors  []Door `json:"doors"`
 }
 
-// Door is a way to spend that goes round a guard in front of another one.
+// Door is a group of actions with which one can spend without going through a guard, such as the runtime's own.
 type Door struct {
 	Name    string   `json:"name"`
 	What    string   `json:"what"`
 	Actions []Action `json:"actions"`
 }
 
-// Action is an action of IAM that spends.
+// Action is an IAM action that costs money.
 type Action struct {
 	Name   string `json:"action"`
 	Spends string `json:"spends"`
-	// Keys are the keys of conditions that it supports beside those that every action has; an asterisk stands for the name of a tag.
+	// Keys are the condition keys that it supports besides the global ones; an asterisk stands for the name of a tag.
 	Keys []string `json:"keys"`
-	// Resources are the forms of what it is authorized on. None is an action that is on no particular resource.
+	// Resources are the forms of its resources. Without any, the action has no particular resource.
 	Resources []string `json:"resources"`
 }
 
@@ -61,7 +61,7 @@ func (t *Table) names() []string {
 	return names
 }
 
-// chosen returns the actions of all doors but those that are left open.
+// chosen returns the actions of all doors except those that stay open.
 func (t *Table) chosen(leave []string) ([]string, error) {
 	for _, name := range leave {
 		if !slices.Contains(t.names(), name) {
@@ -82,8 +82,8 @@ func (t *Table) chosen(leave []string) ([]string, error) {
 	return t.invocations(all), nil
 }
 
-// invocations puts SERVICE:Invoke* in the place of a service's actions of that form, if all of them are chosen, so that one which is new
-// tomorrow is denied, too. Not AgentCore's: it runs the code of customers by actions of that form.
+// invocations replaces a service's actions with SERVICE:Invoke*, if all that match are chosen, so that new ones are denied too. It leaves
+// AgentCore alone, whose actions of that form run the code of customers.
 func (t *Table) invocations(chosen []string) []string {
 	for _, service := range [...]string{"bedrock", "bedrock-websearch"} {
 		prefix := service + ":Invoke"

@@ -11,23 +11,24 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/iam"
 )
 
-// Documents are what is attached: above an account, and to the principal that asks.
+// Documents are the attached documents: above an account, and to the principal that asks.
 type Documents struct {
 	ServiceControl []*iam.Policy
 	Boundary       []*iam.Policy
 	Identity       []*iam.Policy
-	// NoFullAccess says that FullAWSAccess, which AWS attaches beside service control policies, is not attached.
+	// NoFullAccess says that FullAWSAccess, which AWS attaches in addition to service control policies, is not attached.
 	NoFullAccess bool
 }
 
-// Question says who asks, and what is known.
+// Question says which principals ask, and what is known.
 type Question struct {
-	// Principals are who asks; none is somebody whom no document names, in each account that they name.
+	// Principals are who asks. If there are none, they are principals that no document names, in each account that the documents name.
 	Principals []string
-	// Context holds more keys that are known, and Absent those that are missing. What is neither is unknown.
+	// Context has further known keys, and Absent those that are missing. Other keys are unknown.
 	Context map[string][]string
 	Absent  []string
-	// At is when. Fixed says that the answer is wanted for that moment alone; otherwise a door that only a date closes is told apart.
+	// At is the time of the request. With Fixed the answer is only for that moment; otherwise a door that is only closed until a date has a
+	// state of its own.
 	At    time.Time
 	Fixed bool
 }
@@ -38,14 +39,14 @@ type State string
 // The states, the worst last.
 const (
 	Closed       State = "closed"
-	ClosedForNow State = "closed for now" // a date will open it
-	Depends      State = "depends"        // on keys that are not known
+	ClosedForNow State = "closed for now" // it opens at a date
+	Depends      State = "depends"        // it depends on unknown keys
 	Open         State = "open"
 )
 
 var states = []State{Closed, ClosedForNow, Depends, Open}
 
-// Answer is what documents make of an action, at its worst over all who ask and all that it can be asked on.
+// Answer is the result for an action: the worst for all principals and resources.
 type Answer struct {
 	Door      string   `json:"door"`
 	Action    string   `json:"action"`
@@ -56,7 +57,7 @@ type Answer struct {
 	Unknown   []string `json:"unknown,omitempty"`
 }
 
-// Check says which doors documents leave open.
+// Check returns which doors the documents leave open.
 func Check(documents Documents, q Question) []Answer {
 	layers := documents.layers()
 	var all []Answer
@@ -81,7 +82,7 @@ func Check(documents Documents, q Question) []Answer {
 
 func worse(a, b State) bool { return slices.Index(states, a) > slices.Index(states, b) }
 
-// on returns the resources that an action is asked on, in the principal's partition.
+// on returns the resources of an action, in the principal's partition.
 func (a *Action) on(principal string) []string {
 	if len(a.Resources) == 0 {
 		return []string{"*"}
@@ -97,7 +98,7 @@ func (a *Action) on(principal string) []string {
 // everything is a document that allows everything, such as FullAWSAccess and AdministratorAccess.
 var everything = &iam.Policy{Version: iam.Version2012, Statements: []iam.Statement{{Effect: iam.Allow, Actions: []string{"*"}, Resources: []string{"*"}}}}
 
-// layers puts documents in layers. A principal whose identity policies are not given is taken for one that may do everything.
+// layers sorts the documents into layers. If a principal's identity policies are not given, it is assumed to be allowed everything by them.
 func (d *Documents) layers() []iam.Layer {
 	control := iam.Layer{Name: iam.ServiceControl.String(), Kind: iam.ServiceControl, Policies: slices.Clone(d.ServiceControl)}
 	if !d.NoFullAccess {
@@ -111,7 +112,7 @@ func (d *Documents) layers() []iam.Layer {
 	if len(d.Identity) == 0 {
 		identity.Policies = []*iam.Policy{everything}
 	} else if !allows(d.Identity) {
-		identity.Policies = append(slices.Clone(d.Identity), everything) // Deny alone stands beside policies that grant something
+		identity.Policies = append(slices.Clone(d.Identity), everything) // documents that only deny are attached in addition to policies that allow something
 	}
 	return append(layers, identity)
 }
@@ -122,7 +123,7 @@ func allows(all []*iam.Policy) bool {
 	})
 }
 
-// ask asks for one action of one principal on one resource.
+// ask evaluates one action of one principal on one resource.
 func (q *Question) ask(layers []iam.Layer, action *Action, principal, resource string) Answer {
 	r := q.request(action, principal, resource)
 	v := iam.Evaluate(layers, r)
@@ -141,10 +142,10 @@ func (q *Question) ask(layers []iam.Layer, action *Action, principal, resource s
 	return answer
 }
 
-// clockKeys are the keys that change by themselves.
+// clockKeys are the keys that change with time.
 var clockKeys = []string{"aws:currenttime", "aws:epochtime"}
 
-// timeless is a request of which it is not known when it is made.
+// timeless returns a request whose time is unknown.
 func (q *Question) timeless(r *iam.Request) *iam.Request {
 	other := &iam.Request{Action: r.Action, Resource: r.Resource, Context: maps.Clone(r.Context)}
 	maps.DeleteFunc(other.Context, func(key string, _ []string) bool { return slices.Contains(clockKeys, strings.ToLower(key)) })
@@ -152,7 +153,7 @@ func (q *Question) timeless(r *iam.Request) *iam.Request {
 	return other
 }
 
-// request is what IAM is asked. What says who asks follows from the principal.
+// request returns the request for IAM. The keys about the caller follow from the principal.
 func (q *Question) request(action *Action, principal, resource string) *iam.Request {
 	context := map[string][]string{
 		"aws:principalarn": {principal}, "aws:principalisawsservice": {"false"}, "aws:securetransport": {"true"},
@@ -184,7 +185,8 @@ func (q *Question) request(action *Action, principal, resource string) *iam.Requ
 	}}
 }
 
-// supports says whether an action may have a key. Those that begin with aws: hold for all, but for what is asked of tags.
+// supports reports whether an action may have a key. Global keys, which begin with aws:, apply to all actions, except those about tags in a
+// request.
 func (a *Action) supports(key string) bool {
 	service, _, _ := strings.Cut(key, ":")
 	if service == "aws" {
@@ -195,14 +197,14 @@ func (a *Action) supports(key string) bool {
 
 var accountForm = regexp.MustCompile(`^\d{12}$`)
 
-// unnamed is a name that no document has a reason to hold.
+// unnamed is a name that no document should have.
 const unnamed = "bedrockguard-check-somebody-else"
 
-// placeholderAccount is the account of somebody whose account no document names. It has the form of one.
+// placeholderAccount is an account number for accounts that no document names.
 const placeholderAccount = "000000000000"
 
-// Others returns principals that documents do not mean: a role, a user and the root user of each account that they name, and of one that they
-// don't.
+// Others returns principals that the documents do not name: a role, a user and the root user of each account that they name, and of one that
+// they don't.
 func Others(d Documents) []string {
 	accounts, partitions := map[string]bool{placeholderAccount: true}, map[string]bool{}
 	for _, p := range slices.Concat(d.ServiceControl, d.Boundary, d.Identity) {
@@ -238,7 +240,7 @@ func Others(d Documents) []string {
 	return all
 }
 
-// Principal checks who is said to ask, and returns what aws:PrincipalArn is for it.
+// Principal checks the ARN of a principal, and returns its aws:PrincipalArn.
 func Principal(arn string) (string, error) {
 	arn = principalOf(arn)
 	parts := principalForm.FindStringSubmatch(arn)

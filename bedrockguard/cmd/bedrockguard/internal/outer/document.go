@@ -8,16 +8,16 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/iam"
 )
 
-// Document is a policy to attach, and what has to be known of it.
+// Document is a policy to attach, with explanations.
 type Document struct {
 	Name       string
-	What       string // in a sentence
+	What       string // what it does, in a sentence
 	Kind       iam.Kind
 	Statements []Statement
 	Notes      []string // what it does not do
 }
 
-// Statement is a statement, and why it is there.
+// Statement is a statement with its explanation.
 type Statement struct {
 	Sid       string
 	Effect    string
@@ -49,21 +49,21 @@ func (d *Document) policy() policyJSON {
 	return p
 }
 
-// encode writes JSON as it is kept: without the escapes that are meant for pages.
+// encode writes JSON without the escapes for HTML.
 func encode(v any, indent string) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", indent)
-	_ = e.Encode(v) // of texts, into memory
+	_ = e.Encode(v) // can't fail: texts, written into memory
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
-// Size is the number of characters that count, of Limit.
+// Size is the number of characters that count towards Limit.
 func (d *Document) Size() int { return utf8.RuneCount(encode(d.policy(), "")) }
 
-// Limit is the number of characters that a document of a kind may have. Organizations counts all of them, and IAM all but white space.
-// (AWS Organizations User Guide, quotas; IAM User Guide, quotas; read 2026-11-28.)
+// Limit is the largest number of characters in a document of a kind. Organizations counts all characters, and IAM all but white space. (AWS
+// Organizations User Guide, quotas; IAM User Guide, quotas; read 2026-11-28.)
 func Limit(kind iam.Kind) int {
 	if kind == iam.ServiceControl {
 		return 5_120
@@ -71,8 +71,8 @@ func Limit(kind iam.Kind) int {
 	return 6_144
 }
 
-// attachable is how many documents of a kind can be attached side by side: of five service control policies one is FullAWSAccess, or what
-// stands in its place, of ten managed policies each, and of boundaries one. (The same pages.)
+// attachable is how many of these documents can be attached together: of five service control policies one is FullAWSAccess or its
+// replacement; there may be ten managed policies and one boundary. (The same pages.)
 func attachable(kind iam.Kind) int {
 	switch kind {
 	case iam.ServiceControl:
@@ -83,8 +83,8 @@ func attachable(kind iam.Kind) int {
 	return 1
 }
 
-// JSON returns the document, ready to be attached. It is indented where it is small enough for that: white space in a service control policy
-// counts.
+// JSON returns the document, ready to be attached. It is indented unless that would make it too long: white space in a service control
+// policy counts.
 func (d *Document) JSON() []byte {
 	if text := encode(d.policy(), "  "); d.Kind != iam.ServiceControl || utf8.RuneCount(text) <= Limit(d.Kind) {
 		return text

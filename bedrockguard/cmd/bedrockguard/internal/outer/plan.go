@@ -10,33 +10,34 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/iam"
 )
 
-// Keys says which Bedrock API keys stay of use.
+// Keys says which Bedrock API keys can still be used.
 type Keys string
 
 // The choices.
 const (
-	KeysUnsaid    Keys = ""           // nothing is said of them
+	KeysUnsaid    Keys = ""           // the documents say nothing about them
 	NoKeys        Keys = "none"       // none at all
-	ShortTermKeys Keys = "short-term" // those that end with the credentials that made them, after 12 hours at most
-	AgedKeys      Keys = "aged"       // long-term ones, too, if they are made with an end
+	ShortTermKeys Keys = "short-term" // those that end with the credentials with which they were made, after 12 hours at most
+	AgedKeys      Keys = "aged"       // also long-term ones, if they are made with an end
 )
 
-// Options say which documents are wanted.
+// Options say which documents to write.
 type Options struct {
-	// Kind is what they are attached as.
+	// Kind is how they are attached.
 	Kind iam.Kind
-	// Allow names who may spend; nobody else may. With none there is no such document.
+	// Allow names who may spend; nobody else may. If it is empty there is no such document.
 	Allow []string
-	// Leave names doors that are left open to all.
+	// Leave names doors that stay open to all.
 	Leave []string
-	// KillUntil is when a kill ends. With the zero time there is none.
+	// KillUntil is when a kill ends. The zero time means no kill.
 	KillUntil time.Time
-	// Kill names whom a kill is for, in a service control policy or a boundary. None is everybody that the document is attached to.
+	// Kill names the principals that a kill in a service control policy or a boundary is for. If it is empty, it is for all to whom the
+	// document is attached.
 	Kill []string
-	// Keys says which API keys stay of use, and KeyDays for how many days a long-term one may be made.
+	// Keys says which API keys can still be used, and KeyDays for how many days a long-term one may be made.
 	Keys    Keys
 	KeyDays int
-	// Now is when KillUntil has to come after.
+	// Now is the present time; KillUntil has to be later.
 	Now time.Time
 }
 
@@ -73,11 +74,11 @@ func (o *Options) validate() error {
 	return errors.Join(problems...)
 }
 
-// maxKeyDays is the longest time for which IAM makes a key that ends. (IAM API Reference, CreateServiceSpecificCredential, 2026-11.)
+// maxKeyDays is the longest lifetime of a key that IAM can make with an end. (IAM API Reference, CreateServiceSpecificCredential, 2026-11.)
 const maxKeyDays = 36_600
 
-// Plan writes the documents. Parts that are attached and taken off by themselves are documents of their own; of boundaries a principal has
-// one, so that all parts are in one.
+// Plan writes the documents. Parts that are attached and removed separately are separate documents, except in a boundary: a principal has
+// only one, so that all parts are in it.
 func Plan(o Options) ([]Document, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
@@ -118,7 +119,7 @@ func Plan(o Options) ([]Document, error) {
 	return all, nil
 }
 
-// notes are what every document leaves.
+// notes returns what none of the documents does.
 func (o *Options) notes() (all []string) {
 	for _, name := range o.Leave {
 		i := slices.IndexFunc(Spending().Doors, func(d Door) bool { return d.Name == name })
@@ -135,7 +136,7 @@ func (o *Options) notes() (all []string) {
 	return all
 }
 
-// part is what one document says, or several if it has to be split.
+// part is the content of one document, or of several if it has to be split.
 type part struct {
 	name, what string
 	fixed      []Statement
@@ -143,7 +144,7 @@ type part struct {
 	notes      []string
 }
 
-// boundary makes one document of all parts. The Allow is what a boundary lets through; without it nothing at all would be allowed.
+// boundary makes one document of all parts, with an Allow for everything that they do not deny: without it a boundary would allow nothing.
 func boundary(parts []part) Document {
 	d := Document{Name: "bedrockguard-boundary", Kind: iam.Boundary, What: "A boundary for every principal that the guard is not"}
 	d.Statements = []Statement{
@@ -168,8 +169,8 @@ func (p *part) statements() []Statement {
 	return append(slices.Clone(p.fixed), *p.divided)
 }
 
-// split makes documents of a part, as few as fit. What is divided are actions, never principals: a statement that denies all but some of the
-// named ones would deny the others.
+// split splits a part into as few documents as possible. Actions can be divided, but not principals: a statement that denies all except some
+// of the named ones would deny the others.
 func (p *part) split(kind iam.Kind) ([]Document, error) {
 	whole := Document{Name: p.name, What: p.what, Kind: kind, Statements: p.statements(), Notes: p.notes}
 	if whole.Size() <= Limit(kind) {
@@ -191,7 +192,7 @@ func (p *part) split(kind iam.Kind) ([]Document, error) {
 		p.name, whole.Size(), kind, Limit(kind), attachable(kind), largest)
 }
 
-// nth returns one of n documents: an even share of the actions, and in the first what is not divided.
+// nth returns one of n documents: an even share of the actions, and in the first one also everything that is not divided.
 func (p *part) nth(kind iam.Kind, i, n int) Document {
 	actions := p.divided.Actions
 	s := *p.divided

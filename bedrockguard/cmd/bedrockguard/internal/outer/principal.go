@@ -11,7 +11,7 @@ var (
 	assumedRoleForm = regexp.MustCompile(`^arn:(aws[a-z-]*):sts::(\d{12}):assumed-role/([\w+=,.@-]+)/.*$`)
 )
 
-// checkPrincipal says why an ARN can't be what a condition compares aws:PrincipalArn with, or what has to be known of one that can.
+// checkPrincipal returns why aws:PrincipalArn can never have this value, or a note about one that it can have.
 func checkPrincipal(arn string) (note string, err error) {
 	if role := assumedRoleForm.FindStringSubmatch(arn); role != nil {
 		return "", fmt.Errorf("outer: %q is a session: aws:PrincipalArn is the ARN of its role, so that nothing would match: want arn:%s:iam::%s:role/%s, with the role's path if it has one",
@@ -43,7 +43,7 @@ func checkPrincipal(arn string) (note string, err error) {
 	return "", nil
 }
 
-// principalOf returns what aws:PrincipalArn is for a caller. The path of a session's role is not in the session's ARN.
+// principalOf returns the aws:PrincipalArn of a caller. It lacks the path of a session's role, which is not in the session's ARN.
 func principalOf(arn string) string {
 	if role := assumedRoleForm.FindStringSubmatch(arn); role != nil {
 		return fmt.Sprintf("arn:%s:iam::%s:role/%s", role[1], role[2], role[3])

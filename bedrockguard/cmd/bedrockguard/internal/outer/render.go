@@ -20,7 +20,7 @@ const (
 	CloudFormation Format = "cloudformation"
 )
 
-// Render writes documents. JSON has no place for explanations: Explain has them.
+// Render writes documents. JSON has no explanations: use Explain.
 func Render(format Format, all []Document) (string, error) {
 	switch format {
 	case JSON:
@@ -38,7 +38,7 @@ func Render(format Format, all []Document) (string, error) {
 	return "", fmt.Errorf("outer: there is no format %q: want %s, %s or %s", format, JSON, Terraform, CloudFormation)
 }
 
-// Explain says what each statement does, and what the documents leave.
+// Explain says what each statement does, and what the documents do not do.
 func Explain(all []Document) string {
 	var b strings.Builder
 	for i := range all {
@@ -54,10 +54,10 @@ func Explain(all []Document) string {
 	return b.String()
 }
 
-// textWidth is where explanations are wrapped.
+// textWidth is the column at which explanations are wrapped.
 const textWidth = 120
 
-// wrapped breaks a text into lines, the first of which begins with first and the others with rest.
+// wrapped breaks a text into lines. The first one begins with first, and the others with rest.
 func wrapped(first, rest, text string) string {
 	var b strings.Builder
 	line := first
@@ -77,7 +77,7 @@ func wrapped(first, rest, text string) string {
 	return b.String()
 }
 
-// comments are the explanations of a document as comments, by the sign that begins one.
+// comments returns the explanations of a document as comments.
 func (d *Document) comments(indent string) string {
 	var b strings.Builder
 	b.WriteString(wrapped(indent+"# ", indent+"# ", d.What+"."))
@@ -87,7 +87,7 @@ func (d *Document) comments(indent string) string {
 	return b.String()
 }
 
-// terraform writes a resource for each document, of the provider hashicorp/aws.
+// terraform writes a resource of the provider hashicorp/aws for each document.
 func terraform(all []Document) string {
 	var b strings.Builder
 	for i := range all {
@@ -136,12 +136,12 @@ func (s *Statement) terraform(b *strings.Builder) {
 	b.WriteString("      },\n")
 }
 
-// hcl quotes a text for Terraform, to which ${ and %{ begin an expression.
+// hcl quotes a text for Terraform, in which ${ and %{ begin an expression.
 func hcl(text string) string {
 	return strings.NewReplacer("${", "$${", "%{", "%%{").Replace(quoted(text))
 }
 
-// quoted is a text as JSON writes it, which HCL and YAML read as well.
+// quoted returns a text as a JSON string, which is also valid in HCL and YAML.
 func quoted(text string) string { return string(encode(text, "")) }
 
 // cloudFormation writes a template in YAML.
@@ -190,7 +190,7 @@ func (s *Statement) cloudFormation(b *strings.Builder) {
 	}
 }
 
-// logicalName makes the name of a resource of a template: letters and digits.
+// logicalName makes the name of a template's resource, which may have letters and digits.
 func logicalName(name string) string {
 	var b strings.Builder
 	for _, word := range strings.Split(name, "-") {
@@ -199,7 +199,7 @@ func logicalName(name string) string {
 	return b.String()
 }
 
-// MarshalJSON tells a document with its sizes and explanations.
+// MarshalJSON writes a document with its sizes and explanations.
 func (d Document) MarshalJSON() ([]byte, error) {
 	type why struct {
 		Sid string `json:"sid"`

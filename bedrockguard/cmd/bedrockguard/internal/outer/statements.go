@@ -8,7 +8,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/cmd/bedrockguard/internal/iam"
 )
 
-// principals checks the ARNs of principals, and returns each once, with what has to be known of them.
+// principals checks the ARNs of principals, and returns each once, with notes about them.
 func principals(all []string) (list, notes []string, err error) {
 	for _, arn := range all {
 		note, err := checkPrincipal(arn)
@@ -26,9 +26,9 @@ func principals(all []string) (list, notes []string, err error) {
 	return list, notes, nil
 }
 
-// onlyNamed denies what spends to all but the named principals. aws:PrincipalArn is the ARN of the role, not of the session, and a request
-// without it is denied, because a negated operator holds for a key that is missing. A Null condition beside it would narrow the Deny to
-// requests that have the key, or to those that lack it.
+// onlyNamed denies actions that cost money to all but the named principals. aws:PrincipalArn is the ARN of the role, not of the session. A
+// request without it is denied, because a negated operator holds for a missing key. An additional Null condition would restrict the Deny to
+// requests with the key, or to those without.
 func onlyNamed(o *Options, actions []string) (part, bool, error) {
 	list, notes, err := principals(o.Allow)
 	if err != nil || len(list) == 0 {
@@ -47,7 +47,7 @@ func onlyNamed(o *Options, actions []string) (part, bool, error) {
 	}, true, nil
 }
 
-// kill denies what spends until a moment, and ends by itself.
+// kill denies actions that cost money until a moment; then it has no effect any more.
 func kill(o *Options, actions []string) (part, bool, error) {
 	if o.KillUntil.IsZero() {
 		return part{}, false, nil
@@ -74,11 +74,11 @@ func kill(o *Options, actions []string) (part, bool, error) {
 	}, true, nil
 }
 
-// bedrockCredentials is the name by which IAM makes long-term keys of Bedrock.
+// bedrockCredentials is IAM's name of the service for which long-term Bedrock keys are made.
 const bedrockCredentials = "bedrock.amazonaws.com"
 
-// apiKeys denies Bedrock's API keys, or those of a kind. Each of the two services has an action and a key of its own, and a statement for both
-// of them with a condition on one key would deny the other service outright.
+// apiKeys denies the use of Bedrock's API keys, or of one kind of them. Each of the two services has an action and a condition key of its
+// own: a statement for both with a condition on one key would deny the other service completely.
 func apiKeys(o *Options, _ []string) (part, bool, error) {
 	p := part{name: "bedrockguard-api-keys", notes: []string{
 		"A short-term key is a signature that a client computes: nobody can deny that it is made, and CloudTrail does not tell of it. What can be denied is its use.",

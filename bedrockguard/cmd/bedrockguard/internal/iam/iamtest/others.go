@@ -1,5 +1,5 @@
-// Package iamtest asks an evaluator of IAM policies that others wrote, for tests. Nothing of it is part of bedrockguard: .ci/install-clients
-// installs it, by the versions in simulate/package-lock.json, into the user's cache folder.
+// Package iamtest uses an IAM policy evaluator of another project in tests. It is not part of bedrockguard: .ci/install-clients installs it,
+// by the versions in simulate/package-lock.json, into the user's cache folder.
 package iamtest
 
 import (
@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Ask puts cases to the other evaluator, as simulate/simulate.mjs describes them, and reads its answers. Where it is not installed the test is
-// skipped with a line that says so; in CI it fails.
+// Ask passes cases to the other evaluator, as simulate/simulate.mjs describes them, and reads its answers. If it is not installed the test
+// is skipped with a message; in CI the test fails.
 func Ask(t *testing.T, cases, answers any) {
 	t.Helper()
 	cache, _ := os.UserCacheDir()
