@@ -129,8 +129,8 @@ func readPrompt(p *cache.Prompt, provider string, input any) bool {
 	case *bedrockruntime.InvokeModelWithResponseStreamInput:
 		return cache.ParseBody(p, provider, in.Body) == nil
 	case *httpInput:
-		if in.form == formConverse {
-			provider = "" // a maker's own dialect may look the same, but this route takes Converse alone
+		if in.form == formConverse { // a maker's own dialect may look the same, but this route takes Converse alone
+			return cache.ParseConverse(p, in.body) == nil
 		}
 		return cache.ParseBody(p, provider, in.body) == nil
 	default:

@@ -1,13 +1,15 @@
 package bedrockguard
 
 import (
-	"encoding/json"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/document"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 
 	"github.com/bedrockguard/bedrockguard-go/cache"
+	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
 
 // fillPrompt describes a typed request to the prompt-cache check, in the order in which the cache reads it. It takes the
@@ -43,32 +45,41 @@ func (w promptWalk) settings(c *converseParts) {
 		switch choice := c.Tools.ToolChoice.(type) {
 		case nil:
 		case *types.ToolChoiceMemberAuto:
-			w.Setting("toolChoice", "auto")
+			w.Setting("toolChoice", `{"auto":{}}`)
 		case *types.ToolChoiceMemberAny:
-			w.Setting("toolChoice", "any")
+			w.Setting("toolChoice", `{"any":{}}`)
 		case *types.ToolChoiceMemberTool:
-			w.Setting("toolChoice", "tool")
-			if choice.Value.Name != nil {
-				w.Setting("toolChoice.name", *choice.Value.Name)
-			}
-			w.Final = true
+			w.Setting("toolChoice", `{"tool":{}}`)
+			w.optionalSetting("toolChoice.name", choice.Value.Name)
 		default:
 			w.Setting("toolChoice", "other")
 		}
 	}
-	if c.Output != nil && c.Output.TextFormat != nil {
-		// The schema of a structured answer becomes part of what the model reads.
-		if s, ok := c.Output.TextFormat.Structure.(*types.OutputFormatStructureMemberJsonSchema); ok && s.Value.Schema != nil {
-			w.Setting("outputConfig", *s.Value.Schema)
-		}
-	}
+	w.output(c.Output)
 	w.additional(c.Additional)
 }
 
-// promptFields are the additional fields that change the prompt or what is cached of it, as far as is known (2026-11): how a
-// model thinks, and how fast.
-var promptFields = [...]string{
-	"thinking", "reasoning", "reasoning_config", "reasoningConfig", "reasoning_effort", "reasoningEffort", "effort", "output_config", "speed",
+// output adds the form of the answer, which becomes part of what the model reads.
+func (w promptWalk) output(o *types.OutputConfig) {
+	if o == nil {
+		return
+	}
+	w.Setting("outputConfig", "")
+	if o.TextFormat == nil {
+		return
+	}
+	w.Setting("outputConfig.type", string(o.TextFormat.Type))
+	if s, ok := o.TextFormat.Structure.(*types.OutputFormatStructureMemberJsonSchema); ok {
+		w.optionalSetting("outputConfig.schema", s.Value.Schema)
+		w.optionalSetting("outputConfig.name", s.Value.Name)
+		w.optionalSetting("outputConfig.description", s.Value.Description)
+	}
+}
+
+func (w promptWalk) optionalSetting(name string, value *string) {
+	if value != nil {
+		w.Setting(name, *value)
+	}
 }
 
 func (w promptWalk) additional(d document.Interface) {
@@ -76,20 +87,20 @@ func (w promptWalk) additional(d document.Interface) {
 		return
 	}
 	raw, err := d.MarshalSmithyDocument()
-	var fields map[string]json.RawMessage
-	if err != nil || json.Unmarshal(raw, &fields) != nil {
+	if err != nil {
 		return // the SDK reports the error when it serialises the request
 	}
-	for _, name := range promptFields {
-		if value, ok := fields[name]; ok {
-			w.Setting(name, string(value))
+	fields := jsonscan.New(string(raw))
+	_ = fields.Object(func(key string) error { // what can't be read is for others to judge
+		value, err := fields.Value()
+		if request.IsMarker(key) {
+			w.Flaw(cache.Rule("wrong-dialect"), "additionalModelRequestFields."+key)
 		}
-	}
-	for _, marker := range [...]string{"cache_control", "cacheControl"} {
-		if _, ok := fields[marker]; ok {
-			w.Flaw(cache.Rule("wrong-dialect"), "additionalModelRequestFields."+marker)
+		if request.SettingOf(key) >= 0 && value != "null" {
+			w.Setting(key, value)
 		}
-	}
+		return err
+	})
 }
 
 func (w promptWalk) tool(i int, t types.Tool) {
@@ -100,8 +111,8 @@ func (w promptWalk) tool(i int, t types.Tool) {
 		if schema, ok := t.Value.InputSchema.(*types.ToolInputSchemaMemberJson); ok {
 			w.Document(schema.Value)
 		}
-		if t.Value.Strict != nil && *t.Value.Strict {
-			w.Text("strict")
+		if aws.ToBool(t.Value.Strict) {
+			w.Flag("strict")
 		}
 	case *types.ToolMemberCachePoint:
 		w.point(i, t.Value)
@@ -181,11 +192,12 @@ func (w promptWalk) rare(b types.ContentBlock) {
 		w.video(b.Value)
 	case *types.ContentBlockMemberAudio:
 		w.nonEmptyText(string(b.Value.Format))
+		w.failed(b.Value.Error)
 		switch s := b.Value.Source.(type) {
 		case *types.AudioSourceMemberBytes:
 			w.Binary(s.Value)
 		case *types.AudioSourceMemberS3Location:
-			w.optionalTexts(s.Value.Uri)
+			w.stored(s.Value)
 		}
 	case *types.UnknownUnionMember:
 		w.Text(b.Tag)
@@ -219,7 +231,7 @@ func (w promptWalk) reasoning(b types.ReasoningContentBlock) {
 		w.optionalTexts(b.Value.Text, b.Value.Signature)
 	case *types.ReasoningContentBlockMemberRedactedContent:
 		w.Binary(b.Value)
-		w.Media(cache.Reasoning, int64(len(b.Value)/redactedBytesPerToken))
+		w.Media(cache.Reasoning, request.RedactedTokens(int64(len(b.Value))))
 	case *types.UnknownUnionMember:
 		w.Binary(b.Value)
 	}
@@ -228,28 +240,44 @@ func (w promptWalk) reasoning(b types.ReasoningContentBlock) {
 func (w promptWalk) guarded(b types.GuardrailConverseContentBlock) {
 	switch b := b.(type) {
 	case *types.GuardrailConverseContentBlockMemberText:
-		w.optionalTexts(b.Value.Text)
 		for _, q := range b.Value.Qualifiers {
 			w.Text(string(q))
 		}
+		w.optionalTexts(b.Value.Text)
 	case *types.GuardrailConverseContentBlockMemberImage:
 		w.nonEmptyText(string(b.Value.Format))
 		if data, ok := b.Value.Source.(*types.GuardrailConverseImageSourceMemberBytes); ok {
-			w.Binary(data.Value)
-			w.Media(cache.Image, imageTokens(data.Value))
+			w.picture(data.Value)
 		}
 	}
 }
 
 func (w promptWalk) image(b types.ImageBlock) {
 	w.nonEmptyText(string(b.Format))
+	w.failed(b.Error)
 	switch s := b.Source.(type) {
 	case *types.ImageSourceMemberBytes:
-		w.Binary(s.Value)
-		w.Media(cache.Image, imageTokens(s.Value))
+		w.picture(s.Value)
 	case *types.ImageSourceMemberS3Location:
-		w.optionalTexts(s.Value.Uri)
-		w.Media(cache.Image, maxImageTokens)
+		w.stored(s.Value)
+		w.Media(cache.Image, request.MaxImageTokens)
+	}
+}
+
+func (w promptWalk) picture(data []byte) {
+	if len(data) > 0 {
+		w.Binary(data)
+		w.Media(cache.Image, request.ImageTokens(data))
+	}
+}
+
+// stored adds where content is kept.
+func (w promptWalk) stored(at types.S3Location) { w.optionalTexts(at.BucketOwner, at.Uri) }
+
+// failed adds what the service has said of media that it could not read.
+func (w promptWalk) failed(e *types.ErrorBlock) {
+	if e != nil {
+		w.optionalTexts(e.Message)
 	}
 }
 
@@ -259,20 +287,20 @@ func (w promptWalk) video(b types.VideoBlock) {
 	case *types.VideoSourceMemberBytes:
 		w.Binary(s.Value)
 	case *types.VideoSourceMemberS3Location:
-		w.optionalTexts(s.Value.Uri)
+		w.stored(s.Value)
 	}
 }
 
 func (w promptWalk) file(d types.DocumentBlock) {
 	w.optionalTexts(d.Name, d.Context)
 	w.nonEmptyText(string(d.Format))
-	if d.Citations != nil && d.Citations.Enabled != nil && *d.Citations.Enabled {
-		w.Text("citations")
-	}
+	w.cited(d.Citations)
 	switch s := d.Source.(type) {
 	case *types.DocumentSourceMemberBytes:
-		w.Binary(s.Value)
-		w.Media(cache.Document, documentTokens(d.Format, s.Value))
+		if len(s.Value) > 0 {
+			w.Binary(s.Value)
+			w.Media(cache.Document, request.DocumentTokens(string(d.Format), s.Value))
+		}
 	case *types.DocumentSourceMemberText:
 		w.Text(s.Value)
 	case *types.DocumentSourceMemberContent:
@@ -282,8 +310,16 @@ func (w promptWalk) file(d types.DocumentBlock) {
 			}
 		}
 	case *types.DocumentSourceMemberS3Location:
-		w.optionalTexts(s.Value.Uri)
-		w.Media(cache.Document, pageTokens)
+		w.stored(s.Value)
+		w.Media(cache.Document, request.PageTokens)
+	}
+}
+
+// cited notes that citations are asked for, which changes what is cached of the whole request.
+func (w promptWalk) cited(c *types.CitationsConfig) {
+	if c != nil && aws.ToBool(c.Enabled) {
+		w.Flag("citations")
+		w.Cited()
 	}
 }
 
@@ -292,6 +328,7 @@ func (w promptWalk) search(s types.SearchResultBlock) {
 	for _, c := range s.Content {
 		w.optionalTexts(c.Text)
 	}
+	w.cited(s.Citations)
 }
 
 func (w promptWalk) citations(c types.CitationsContentBlock) {
@@ -302,6 +339,9 @@ func (w promptWalk) citations(c types.CitationsContentBlock) {
 	}
 	for _, cite := range c.Citations {
 		w.optionalTexts(cite.Source, cite.Title)
+		if at, ok := cite.Location.(*types.CitationLocationMemberWeb); ok {
+			w.optionalTexts(at.Value.Domain, at.Value.Url)
+		}
 		for _, s := range cite.SourceContent {
 			if t, ok := s.(*types.CitationSourceContentMemberText); ok {
 				w.Text(t.Value)
@@ -312,7 +352,7 @@ func (w promptWalk) citations(c types.CitationsContentBlock) {
 
 // toolReference fills a block that adds or removes a tool in the middle of a conversation.
 func (w promptWalk) toolReference(change string, t *types.ToolReference) {
-	w.Text(change)
+	w.Flag(change)
 	if t != nil {
 		w.optionalTexts(t.Name, t.ServerName, t.Type)
 	}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 	"unsafe"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
 )
 
 // Section is a part of a prompt. The service reads a prompt in this order, so a change in one section invalidates those
@@ -155,7 +157,7 @@ type leaf struct {
 	n      int
 	binary bool // from a []byte, whose content may change under the same address
 	json   bool // canonical form counts, for tool definitions
-	fresh  bool // seen for the first time
+	fresh  bool // it was read, and not recognised
 	sized  bool // a document whose size is in its block
 	quoted bool // the inside of a JSON string, its escapes not resolved
 	doc    Marshaler
@@ -171,7 +173,7 @@ func (p *Prompt) Reset() {
 }
 
 // Enter begins a section.
-func (p *Prompt) Enter(s Section) { p.section, p.open = s, false }
+func (p *Prompt) Enter(s Section) { p.section, p.message, p.open = s, 0, false }
 
 // Message begins the message with an index, in the section Messages.
 func (p *Prompt) Message(index int, user bool) {
@@ -213,10 +215,22 @@ func textLeaf(s string) leaf {
 }
 
 // JSON adds serialised JSON to the block. In a tool definition the order of its keys is told apart from its content.
-func (p *Prompt) JSON(s string) {
+func (p *Prompt) JSON(s string) { p.sizedJSON(s, jsonscan.Len(s)) }
+
+// sizedJSON adds serialised JSON that is so long whatever its spelling.
+func (p *Prompt) sizedJSON(s string, length int) {
 	l := textLeaf(s)
 	l.json = true
 	p.add(l)
+	p.last().Bytes -= len(s) - length
+}
+
+// Flag adds to the block that something is on which is no text of it, such as citations; it does not count in Bytes.
+func (p *Prompt) Flag(name string) {
+	l := textLeaf(name)
+	l.binary = true
+	p.add(l)
+	p.last().Bytes -= len(name)
 }
 
 // Binary adds bytes to the block that are no text, such as an image's; they do not count in Bytes. A caller that changes
@@ -239,6 +253,13 @@ func (p *Prompt) Document(d Marshaler) {
 func (p *Prompt) Media(k Kind, tokens int64) {
 	p.last().MediaTokens += tokens
 	p.images = p.images || k == Image
+}
+
+// Cited notes that citations are asked for of something in the request.
+func (p *Prompt) Cited() {
+	if p.levels[citations] == 0 {
+		p.Setting("citations", "enabled")
+	}
 }
 
 // Point adds a cache point at an index of the list that is being read.

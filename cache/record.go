@@ -3,6 +3,8 @@ package cache
 import (
 	"slices"
 	"unsafe"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
 )
 
 // blockRecord is what is remembered of a block, without its text.
@@ -23,7 +25,7 @@ type blockRecord struct {
 
 // leafHash is what was found of a leaf when it was read.
 type leafHash struct {
-	n      int
+	n      int // bytes; of a document whatever its spelling
 	plain  uint64
 	canon  uint64
 	sample uint64 // of a []byte
@@ -86,12 +88,18 @@ func (p *Prompt) recognise(i int, canonical bool, known [][]leafRecord) *leafHas
 	*h = leafHash{}
 	h.plain, h.canon = l.hash(canonical)
 	h.n = l.n
+	if l.doc != nil {
+		h.n = l.documentLen()
+	}
 	if l.binary {
 		h.sample = l.sample()
 	}
 	l.fresh = true
 	return h
 }
+
+// documentLen is how long a document is, however it is spelled.
+func (l *leaf) documentLen() int { return jsonscan.Len(l.text()) }
 
 // lasts reports whether the leaf can be recognised by where it lies.
 func (l *leaf) lasts() bool { return l.id != nil && (l.doc != nil || l.n >= shortLeaf) }

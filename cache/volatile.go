@@ -24,7 +24,7 @@ var volatileNames = [...]string{"", "a time of day", "a unique id", "a nonce", "
 type volatile struct {
 	kind     volatileKind
 	labelled bool  // its label says that it is of this moment, or of this request
-	offset   int32 // in bytes
+	offset   int32 // in bytes, of the text that it stands in
 	line     int32 // from 1
 	count    int32 // how many of any sort there are
 }

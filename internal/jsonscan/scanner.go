@@ -23,6 +23,7 @@ type Scanner struct {
 	start int      // of the key of the member last begun
 	keys  []string // keys of the open objects, innermost last
 	loose int      // values taken verbatim that are open
+	spare int      // bytes that were read and that only this spelling needs
 }
 
 // Error tells why a text is not understood. It never holds any of it.
@@ -64,6 +65,48 @@ func (p *Scanner) Pos() int { return p.pos }
 // From returns the text from an offset to where the scanner has come.
 func (p *Scanner) From(start int) string { return p.s[start:p.pos] }
 
+// Spare returns how many of the bytes that were read only this spelling needs: white space between tokens, and what escapes are longer than
+// what they stand for. A value is as long as its text without those, whoever has written it.
+func (p *Scanner) Spare() int { return p.spare }
+
+// Len returns how long a JSON text is without what only its spelling needs, or its length as it stands if it can't be read.
+func Len(text string) int {
+	p := New(text)
+	if _, err := p.Verbatim(); err != nil {
+		return len(text)
+	}
+	if p.Peek(); p.pos != len(text) {
+		return len(text)
+	}
+	return len(text) - p.spare
+}
+
+// Plain returns a JSON text without what only its spelling needs: no white space between tokens, and no escapes, so that it need not be JSON any
+// more. It has Len bytes.
+func Plain(text string) string {
+	n := Len(text)
+	if n == len(text) {
+		return text
+	}
+	var b strings.Builder
+	b.Grow(n)
+	for rest := text; rest != ""; {
+		switch c := rest[0]; c {
+		case ' ', '\t', '\n', '\r':
+			rest = rest[1:]
+		case '"':
+			p := New(rest)
+			t, _ := p.Text() // Len has read it
+			b.WriteString(`"` + t.String() + `"`)
+			rest = rest[p.pos:]
+		default:
+			b.WriteByte(c)
+			rest = rest[1:]
+		}
+	}
+	return b.String()
+}
+
 // Member returns where the member begins whose value the scanner is at: the offset of its key, and that of the comma before
 // it, or -1 when it is the first of its object. It holds until the value is read.
 func (p *Scanner) Member() (comma, key int) { return p.comma, p.start }
@@ -74,6 +117,7 @@ func (p *Scanner) Peek() byte {
 		switch c := p.s[p.pos]; c {
 		case ' ', '\t', '\n', '\r':
 			p.pos++
+			p.spare++
 		default:
 			return c
 		}

@@ -1,0 +1,24 @@
+package request
+
+import "slices"
+
+// settings are the fields that are not part of the prompt and yet change which cached messages are found, as far as is known (2026-11), in
+// the order in which they are compared: which tool is to be used, how the model thinks, what it answers and how fast.
+var settings = [...]string{
+	"tool_choice", "toolChoice", "thinking", "reasoning", "reasoning_config", "reasoningConfig", "reasoning_effort",
+	"reasoningEffort", "effort", "output_config", "outputConfig", "speed",
+}
+
+// NumSettings is how many settings there are.
+const NumSettings = len(settings)
+
+// SettingOf returns the number of the setting that a field is, in whatever dialect, or -1.
+func SettingOf(field string) int { return slices.Index(settings[:], field) }
+
+// SettingName returns the field of a setting.
+func SettingName(number int) string { return settings[number] }
+
+// IsMarker reports whether a field is a cache point in any dialect. Among settings it has no effect, though its writer meant one.
+func IsMarker(field string) bool {
+	return field == "cache_control" || field == "cacheControl" || field == "cachePoint"
+}
