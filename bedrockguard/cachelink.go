@@ -12,6 +12,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/cache"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
 )
 
 // cacheLink is the prompt-cache check, between identification and the reservation: it sees each request once, before it is
@@ -118,8 +119,8 @@ func (l *cacheLink) fix(input any, c *call) any {
 
 // readPrompt describes a request, and reports false when it does not understand it.
 func readPrompt(p *cache.Prompt, provider string, input any) bool {
-	var parts converseParts
-	if parts.of(input) {
+	var parts converse.Request
+	if parts.Of(input) {
 		fillPrompt(p, &parts)
 		return true
 	}

@@ -10,11 +10,13 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 	"github.com/aws/smithy-go/middleware"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden snapshots of the middleware stacks")
@@ -90,9 +92,11 @@ func TestMiddlewareStacks(t *testing.T) {
 
 // A converse walk that meets a member that this version does not know counts it as unbounded.
 func TestUnknownMembersAreUnbounded(t *testing.T) {
-	w := converseWalk{}
-	w.content(nil)
-	w.system(nil)
-	w.toolResult(nil)
-	require.Len(t, w.prompt.Blocks, 3)
+	m := meter{demand: new(demand)}
+	result := types.ToolResultBlock{Content: []types.ToolResultContentBlock{nil}}
+	converse.WalkBeyondText(&converse.Request{
+		System:   []types.SystemContentBlock{nil},
+		Messages: []types.Message{{Content: []types.ContentBlock{nil, &types.ContentBlockMemberToolResult{Value: result}}}},
+	}, &m)
+	require.Len(t, m.prompt.Blocks, 3)
 }

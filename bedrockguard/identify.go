@@ -13,6 +13,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
@@ -232,8 +233,8 @@ func (g *Guard) completeScope(ctx context.Context, scope *budget.Scope) error {
 
 // read fills in what the request asks for.
 func (a *demand) read(input any, modelID string) error {
-	var parts converseParts
-	if parts.of(input) {
+	var parts converse.Request
+	if parts.Of(input) {
 		return a.readConverse(&parts)
 	}
 	switch in := input.(type) {

@@ -346,11 +346,10 @@ func pastComma[T string | []byte](body T, end int) int {
 
 // ttlOf reads a lifetime in a body. It is zero if it can't be read.
 func ttlOf(raw string) time.Duration {
-	d, err := time.ParseDuration(strings.Trim(raw, `"`))
-	if err != nil || d < 0 || raw[0] != '"' {
+	if len(raw) < 2 || raw[0] != '"' { // a body that ends here
 		return 0
 	}
-	return d
+	return request.Lifetime(raw[1 : len(raw)-1])
 }
 
 // blank reports whether the inside of a JSON string is white space throughout.

