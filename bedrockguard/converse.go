@@ -3,6 +3,7 @@ package bedrockguard
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/bedrockguard/bedrockguard-go/cache"
 	"github.com/bedrockguard/bedrockguard-go/internal/request"
@@ -48,7 +49,7 @@ func (a *demand) addFields(fields request.Marshaler) error {
 	if err != nil {
 		return err
 	}
-	a.extraOutput = extra.MaxTokens
+	a.extraOutput, a.thinking = extra.MaxTokens, extra.Thinking
 	a.choices = max(a.choices, extra.Choices)
 	a.writes = max(a.writes, extra.CacheWrites)
 	a.tiers[1] = extra.ServiceTier
@@ -66,8 +67,24 @@ func (a *demand) addFields(fields request.Marshaler) error {
 	if extra.Guardrail {
 		a.guardrail = cmp.Or(a.guardrail, unnamedGuardrail)
 	}
-	a.feature(extra.Unpriced)
+	a.features(&extra)
 	return nil
+}
+
+// asConverse takes a reading of a body, which may be in any dialect, for that of a Converse request: the length of the body bounds its texts, a
+// picture in S3 is at most the family's largest, whatever else is in S3 is bounded by the context window, and a cache point is no tool.
+func (a *demand) asConverse() {
+	a.converse = true
+	a.prompt.Tools -= a.toolPoints
+	for _, i := range a.storedPictures {
+		a.prompt.Blocks[i].Kind = tokens.Image
+		a.images++
+	}
+	if a.unseen == wire.StoredElsewhere {
+		a.unseen = ""
+	}
+	a.toolPoints, a.storedPictures = 0, nil
+	a.prompt.Blocks = slices.DeleteFunc(a.prompt.Blocks, func(b tokens.Block) bool { return b.Kind == tokens.Text || b.Kind == tokens.JSON })
 }
 
 // fillPrompt describes a typed request to the prompt-cache check. The prompt has to be empty.

@@ -200,6 +200,8 @@ func (d *drawing) systemBlock() types.SystemContentBlock {
 
 func (d *drawing) fields() document.Interface {
 	return pick(d, nil, nil, document.NewLazyDocument(map[string]any{"top_k": 5}), document.NewLazyDocument(map[string]any{"thinking": map[string]any{"type": "enabled", "budget_tokens": d.number(1024, 1026)}}),
+		document.NewLazyDocument(map[string]any{"tools": []any{map[string]any{"type": "bash_20250124", "name": "bash"}, map[string]any{"type": "web_search_20250305"}}, "mcp_servers": []any{"x"}}),
+		document.NewLazyDocument(map[string]any{"service_tier": "priority", "n": 3, "max_tokens": 5000, "context_management": map[string]any{"edits": []any{map[string]any{"type": "compact_20260112"}}}}),
 		document.NewLazyDocument(map[string]any{"speed": "fast", "tool_choice": map[string]any{"type": "tool", "name": "x"}}), document.NewLazyDocument(map[string]any{"cache_control": map[string]any{"type": "ephemeral"}, "effort": nil}))
 }
 
@@ -216,6 +218,7 @@ func (d *drawing) toolChoice() types.ToolChoice {
 // request draws the first request of a conversation.
 func (d *drawing) request() *bedrockruntime.ConverseInput {
 	in := &bedrockruntime.ConverseInput{ModelId: aws.String("m"), AdditionalModelRequestFields: d.fields(), OutputConfig: d.output()}
+	d.settings(in)
 	if d.chance(50) {
 		in.ToolConfig = &types.ToolConfiguration{ToolChoice: d.toolChoice(), Tools: []types.Tool{}}
 		for i := range d.number(0, 4) {
@@ -229,6 +232,22 @@ func (d *drawing) request() *bedrockruntime.ConverseInput {
 		in.Messages = append(in.Messages, d.turn(i%2 == 0))
 	}
 	return in
+}
+
+// settings draws what decides the price of a request, and how long its answer can be.
+func (d *drawing) settings(in *bedrockruntime.ConverseInput) {
+	if d.chance(20) {
+		in.InferenceConfig = &types.InferenceConfiguration{MaxTokens: aws.Int32(int32(d.number(1, 9000)))}
+	}
+	if d.chance(20) {
+		in.ServiceTier = &types.ServiceTier{Type: pick(d, types.ServiceTierTypeFlex, types.ServiceTierTypeDefault)}
+	}
+	if d.chance(20) {
+		in.PerformanceConfig = &types.PerformanceConfiguration{Latency: types.PerformanceConfigLatencyOptimized}
+	}
+	if d.chance(20) {
+		in.GuardrailConfig = &types.GuardrailConfiguration{GuardrailIdentifier: aws.String("gr-own"), GuardrailVersion: aws.String("1")}
+	}
 }
 
 // next draws a request that goes on from another one, or nearly does.

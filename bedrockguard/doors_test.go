@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/bedrockguard/bedrockguard-go/cache"
+	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
 var errTaken = errors.New("the request was taken and not sent")
@@ -241,3 +243,52 @@ func (d *door) answered(u cache.Usage, at time.Time) []cache.Finding {
 }
 
 func clipped(body []byte) string { return string(body[:min(len(body), 3000)]) }
+
+// bound is what a reading tells of the cost of a request.
+type bound struct {
+	media    map[string]int64 // by family: what is not in the length of the body; absent for what has no bound
+	text     int64            // bytes of the body that are no media
+	demanded demand           // all else
+}
+
+func boundOf(d demand, body []byte) bound {
+	b := bound{media: map[string]int64{}, text: int64(len(body)) - d.embedded}
+	for _, family := range []string{"anthropic", "amazon", "meta"} {
+		if n, ok := tokens.MediaBound(&d.prompt, tokens.LimitsFor(family)); ok {
+			b.media[family] = n
+		}
+	}
+	slices.Sort(d.unpriced)
+	slices.Sort(d.tiers[:]) // the dearest counts, wherever it stands
+	if d.maxOutput > 0 {
+		d.maxOutput = max(d.maxOutput, d.extraOutput) // as it is taken for pricing
+	}
+	if d.guardrail != "" {
+		d.guardrail = unnamedGuardrail // a body does not tell its name
+	}
+	d.prompt, d.embedded, d.decodable = tokens.Prompt{}, 0, false // the rest of what the SDK's types hold is nobody's over HTTP
+	b.demanded = d
+	return b
+}
+
+// The same request has the same bound as a value of the SDK's and as JSON.
+func TestARequestIsBoundedAlikeThroughBothDoors(t *testing.T) {
+	w, media, compared := newTaker(), drawnMedia(), 0
+	rapid.Check(t, func(rt *rapid.T) {
+		d := &drawing{t: rt, media: media}
+		for range 30 {
+			in := d.request()
+			body, sent := w.serialised(in)
+			if !sent {
+				continue
+			}
+			compared++
+			var typed, read demand
+			require.NoError(rt, typed.readConverse(partsOf(in)))
+			require.NoError(rt, read.readInvoke("anthropic.claude-sonnet-5", body, "", "", ""))
+			read.asConverse()
+			require.Equal(rt, boundOf(typed, body), boundOf(read, body), clipped(body))
+		}
+	})
+	require.Greater(t, compared, 2000)
+}

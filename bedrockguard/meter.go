@@ -67,7 +67,10 @@ func (m *meter) Media(b request.Media) {
 	case b.Kind == request.Audio:
 		m.audios++
 		m.opaque()
-	default: // held elsewhere, video, and whatever the SDK adds
+	case b.Kind == request.Video:
+		m.videos++
+		m.opaque()
+	default: // held elsewhere, and whatever the SDK adds
 		m.opaque()
 	}
 }

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bytes"
 	"encoding/base64"
 	"strings"
 
@@ -84,21 +83,32 @@ func (w *walker) addMedia(kind, format string, data text) {
 		size := int64(base64.StdEncoding.DecodedLen(len(s)))
 		w.add(tokens.ImageBlock(format, base64.NewDecoder(base64.StdEncoding, strings.NewReader(s)), size))
 	case "document":
-		decoded, err := base64.StdEncoding.DecodeString(s)
-		if err != nil {
-			w.addText(data)
-			return
-		}
-		if format == "" && bytes.HasPrefix(decoded, []byte("%PDF-")) {
+		if format == "" && isPDF(s) {
 			format = "pdf"
 		}
-		w.req.Embedded += int64(len(data.Raw))
-		w.add(tokens.DocumentBlock(format, decoded))
+		w.addDocument(format, data)
 	case "video", "audio":
 		w.addTimed(kind)
 	default:
 		w.addText(data)
 	}
+}
+
+// isPDF reports whether base64 data begins as a PDF does.
+func isPDF(s string) bool {
+	head, err := base64.StdEncoding.DecodeString(s[:min(len(s), 8)])
+	return err == nil && strings.HasPrefix(string(head), "%PDF-")
+}
+
+// addDocument counts base64 data of a document in a format.
+func (w *walker) addDocument(format string, data text) {
+	decoded, err := base64.StdEncoding.DecodeString(data.String())
+	if err != nil {
+		w.addText(data)
+		return
+	}
+	w.req.Embedded += int64(len(data.Raw))
+	w.add(tokens.DocumentBlock(format, decoded))
 }
 
 // isBase64 reports whether the beginning of a string decodes: what does not is read as text.
