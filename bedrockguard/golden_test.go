@@ -10,13 +10,11 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
-	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 	"github.com/aws/smithy-go/middleware"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
-	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden snapshots of the middleware stacks")
@@ -88,15 +86,4 @@ func TestMiddlewareStacks(t *testing.T) {
 			require.Equal(t, string(want), got)
 		})
 	}
-}
-
-// A converse walk that meets a member that this version does not know counts it as unbounded.
-func TestUnknownMembersAreUnbounded(t *testing.T) {
-	m := meter{demand: new(demand)}
-	result := types.ToolResultBlock{Content: []types.ToolResultContentBlock{nil}}
-	converse.WalkBeyondText(&converse.Request{
-		System:   []types.SystemContentBlock{nil},
-		Messages: []types.Message{{Content: []types.ContentBlock{nil, &types.ContentBlockMemberToolResult{Value: result}}}},
-	}, &m)
-	require.Len(t, m.prompt.Blocks, 3)
 }

@@ -102,12 +102,13 @@ func (s *source) documentTokens(format string) int64 {
 
 // formatOf returns the format of a document: that of its own field or, if that is empty, of its media type.
 func formatOf(format, mediaType string) string {
-	switch {
-	case format != "":
+	if format != "" {
 		return format
-	case mediaType == "application/pdf":
-		return "pdf"
-	case strings.HasPrefix(mediaType, "text/"), mediaType == "":
+	}
+	switch kind, told := request.MediaType(mediaType); kind {
+	case "document":
+		return told
+	case "", "text":
 		return "txt"
 	default:
 		return "docx"

@@ -2,6 +2,7 @@ package request
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
 )
@@ -45,4 +46,27 @@ func ReadFields(d Marshaler, s Sink, misplaced func(field string)) {
 		}
 		return err
 	})
+}
+
+// MediaType splits a media type into the kind of content, "image", "document", "audio" or "video", and Bedrock's name of the format. Both are
+// empty when it tells nothing; of a type that is not known the kind is what stands before the slash.
+func MediaType(mediaType string) (kind, format string) {
+	switch mediaType {
+	case "":
+		return "", ""
+	case "application/pdf":
+		return "document", "pdf"
+	case "text/plain":
+		return "document", "txt"
+	case "text/csv", "text/html":
+		return "document", mediaType[len("text/"):]
+	case "text/markdown":
+		return "document", "md"
+	case "application/vnd.openxmlformats-officedocument.wordprocessingml.document":
+		return "document", "docx"
+	case "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet":
+		return "document", "xlsx"
+	}
+	kind, format, _ = strings.Cut(mediaType, "/")
+	return kind, format
 }

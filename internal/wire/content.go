@@ -5,6 +5,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
@@ -188,7 +189,7 @@ func (w *walker) mediaSource(s *mediaSource) error {
 // addSource counts a source, now that the block around it is known.
 func (w *walker) addSource(f *blockFrame) {
 	s := f.source
-	kind, format := mediaKind(s.mediaType)
+	kind, format := request.MediaType(s.mediaType)
 	if kind == "" {
 		kind, format = f.kind, f.format
 	}

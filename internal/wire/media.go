@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"strings"
 
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
@@ -25,7 +26,7 @@ func (w *walker) addDataURL(key string, t text) bool {
 	}
 	if len(s) >= len("data:") && strings.EqualFold(s[:len("data:")], "data:") {
 		mediaType, data, ok := strings.Cut(s[len("data:"):], ";base64,")
-		kind, format := mediaKind(mediaType)
+		kind, format := request.MediaType(mediaType)
 		if ok && kind != "" && isBase64(plain(data)) {
 			w.addMedia(kind, format, plain(data))
 			return true
@@ -50,28 +51,6 @@ func (w *walker) addBareFile(t text) {
 	w.addText(t)
 	w.addMedia("document", "", t)
 	w.req.Embedded = embedded
-}
-
-// mediaKind splits a media type into the kind of block and Bedrock's name of the format. Both are empty when it tells nothing.
-func mediaKind(mediaType string) (kind, format string) {
-	switch mediaType {
-	case "":
-		return "", ""
-	case "application/pdf":
-		return "document", "pdf"
-	case "text/plain":
-		return "document", "txt"
-	case "text/csv", "text/html":
-		return "document", mediaType[len("text/"):]
-	case "text/markdown":
-		return "document", "md"
-	case "application/vnd.openxmlformats-officedocument.wordprocessingml.document":
-		return "document", "docx"
-	case "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet":
-		return "document", "xlsx"
-	}
-	kind, format, _ = strings.Cut(mediaType, "/")
-	return kind, format
 }
 
 // addMedia counts base64 data. Of an image it decodes no more than the header.
