@@ -73,7 +73,7 @@ var rooms = []room{
 	{"internal/request/converse", []string{"internal/request"}, []string{awsSDK}, "the same from the SDK's types"},
 	{"internal/catalog", []string{"budget", "budget/price", "internal/catalog", "internal/checked"}, nil, "prices and limits are data"},
 	{"internal/tokens", []string{"internal/tokens/...", "internal/checked"}, []string{"github.com/pkoukk/tiktoken-go"}, "bounds on what a text counts"},
-	{"internal/wire", []string{"budget", "budget/price", "internal/jsonscan", "internal/tokens", "internal/checked"}, []string{"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"}, "of AWS the decoder of frames alone"},
+	{"internal/wire", []string{"budget", "budget/price", "internal/jsonscan", "internal/request", "internal/tokens", "internal/checked"}, []string{"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"}, "of AWS the decoder of frames alone"},
 	{"internal/servers", nil, nil, "starts servers for tests"},
 	{"internal/browser", nil, nil, "looks at the page in a real browser, for tests"},
 	{"internal/clients", nil, nil, "starts clients that others wrote, for tests"},

@@ -20,9 +20,9 @@
 //   - bedrockguard/agenttest: what a user's test asserts of an agent's prompt caching.
 //   - cache: prompt-cache knowledge: lint, tracker, usage check, placing of cache points.
 //   - internal/catalog: prices and limits of the models; internal/tokens: bounds on a prompt's tokens; internal/wire: the
-//     JSON dialects and event streams of Bedrock; internal/jsonscan: a strict JSON scanner; internal/checked: arithmetic
-//     that says when it does not fit; internal/servers: real servers for
-//     tests; internal/clients: clients that others wrote, internal/browser: the page in a browser (modules of their own).
+//     JSON dialects and event streams of Bedrock; internal/jsonscan: a strict JSON scanner; internal/request: what a reading of a request
+//     tells, whatever its dialect; internal/request/converse: the reading of the SDK's values; internal/checked: arithmetic
+//     that says when it does not fit; internal/servers: real servers for tests; internal/clients: clients that others wrote, internal/browser: the page in a browser (modules of their own).
 //   - internal/robustness: the hard-cap test over processes, faults and kills (a module of its own).
 //   - internal/tools: what releases, formats, lints and measures the house (modules of their own).
 //   - examples: one task a folder (a module of its own).

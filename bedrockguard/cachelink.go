@@ -13,6 +13,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/cache"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
 )
 
 // cacheLink is the prompt-cache check, between identification and the reservation: it sees each request once, before it is
@@ -119,8 +120,8 @@ func (l *cacheLink) fix(input any, c *call) any {
 
 // readPrompt describes a request, and reports false when it does not understand it.
 func readPrompt(p *cache.Prompt, provider string, input any) bool {
-	var parts converseParts
-	if parts.of(input) {
+	var parts converse.Request
+	if parts.Of(input) {
 		fillPrompt(p, &parts)
 		return true
 	}
@@ -130,8 +131,8 @@ func readPrompt(p *cache.Prompt, provider string, input any) bool {
 	case *bedrockruntime.InvokeModelWithResponseStreamInput:
 		return cache.ParseBody(p, provider, in.Body) == nil
 	case *httpInput:
-		if in.form == formConverse {
-			provider = "" // a maker's own dialect may look the same, but this route takes Converse alone
+		if in.form == formConverse { // a maker's own dialect may look the same, but this route takes Converse alone
+			return cache.ParseConverse(p, in.body) == nil
 		}
 		return cache.ParseBody(p, provider, in.body) == nil
 	default:

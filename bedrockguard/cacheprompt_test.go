@@ -214,7 +214,7 @@ func TestPromptNotesWhatIsNoBlock(t *testing.T) {
 
 	flawed := promptOf(t, fields(map[string]any{"cache_control": map[string]any{"type": "ephemeral"}, "cacheControl": 1, "thinking": map[string]any{}}))
 	require.Equal(t, []cache.Flaw{
-		{Rule: "wrong-dialect", Where: "additionalModelRequestFields.cache_control"}, {Rule: "wrong-dialect", Where: "additionalModelRequestFields.cacheControl"},
+		{Rule: "wrong-dialect", Where: "additionalModelRequestFields.cacheControl"}, {Rule: "wrong-dialect", Where: "additionalModelRequestFields.cache_control"},
 	}, flawed.Flaws)
 	require.Empty(t, promptOf(t, fields(map[string]any{"top_k": 5, "note": `"cache_control"`})).Flaws)
 	require.Empty(t, promptOf(t, fields([]int{1})).Flaws, "what is no object is for others to judge")

@@ -13,6 +13,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
+	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
 // call is what the chain knows of one call of the client. The front door fills it in, and again when the request turns out
@@ -96,7 +97,17 @@ type demand struct {
 	queries        int64    // rerank queries, billed one by one
 	images         int64    // input images, where the model bills them one by one
 	unseen         string   // a field by which the service reads what is not in the request; empty for none
+	toolPoints     int      // of a body: tools that are none in Converse, but a cache point
+	storedPictures []int    // of a body: indexes of opaque blocks of the prompt that are pictures in S3
 	hidden         bool     // the service adds text that is not in the request, so that counting it bounds nothing
+}
+
+// features notes those that a body has.
+func (a *demand) features(r *wire.Request) {
+	a.feature(r.Unpriced)
+	for _, name := range r.AlsoUnpriced {
+		a.feature(name)
+	}
 }
 
 // feature notes a feature that has no token price. The empty name is none.

@@ -87,12 +87,3 @@ func TestMiddlewareStacks(t *testing.T) {
 		})
 	}
 }
-
-// A converse walk that meets a member that this version does not know counts it as unbounded.
-func TestUnknownMembersAreUnbounded(t *testing.T) {
-	w := converseWalk{}
-	w.content(nil)
-	w.system(nil)
-	w.toolResult(nil)
-	require.Len(t, w.prompt.Blocks, 3)
-}

@@ -7,14 +7,12 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
-	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
@@ -408,8 +406,7 @@ func (d *httpCall) describe(ctx context.Context, req *smithyhttp.Request, body [
 		return err
 	}
 	if d.route.form == formConverse {
-		c.demand.converse = true
-		c.demand.prompt.Blocks = slices.DeleteFunc(c.demand.prompt.Blocks, func(b tokens.Block) bool { return b.Kind == tokens.Text || b.Kind == tokens.JSON }) // they are bounded by the body's length
+		c.demand.asConverse()
 	}
 	c.seen.note(req, body)
 	return nil

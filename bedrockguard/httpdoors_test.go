@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
+
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
@@ -16,10 +18,10 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
-	"github.com/bedrockguard/bedrockguard-go/budget/price"
+	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
-// The same request costs the same through either door: what is set aside, and what is settled.
+// The same request costs the same through either door: what is set aside, and what is settled. The cache check finds the same in it.
 func TestBothDoorsReserveAndSettleAlike(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		d := newDraws(rt)
@@ -30,7 +32,7 @@ func TestBothDoorsReserveAndSettleAlike(t *testing.T) {
 		mk := func(config func(*aws.Config)) *rig {
 			return newRig(tb, settings{
 				server: bedrocktest.Options{Region: region, Without: bedrocktest.Rules()},
-				guard:  bedrockguard.Options{StrictBound: strict, FlatPrices: map[string]price.Amount{"feature:guardrail": 20 * cent}},
+				guard:  bedrockguard.Options{StrictBound: strict, FlatPrices: map[string]price.Amount{"feature:guardrail": 20 * cent}, Cache: cache.Policy{Mode: cache.Report}},
 				config: config,
 			})
 		}
@@ -89,8 +91,17 @@ func TestBothDoorsReserveAndSettleAlike(t *testing.T) {
 		for unit := range a[0].Worst {
 			require.Equal(rt, a[0].Worst[unit], b[0].Worst[unit], "%v %s %s", d.features, sent.URL, clip(string(body), 3000))
 		}
+		require.Equal(rt, findings(sdk), findings(web), "%v %s %s", d.features, sent.URL, clip(string(body), 3000))
 		require.Equal(rt, sdk.balance(tb, total).Settled.N, web.balance(tb, total).Settled.N, "%v %s %s\n%s", d.features, sent.URL, clip(string(body), 3000), answer)
 	})
+}
+
+// findings are what the cache check has told of a request and its answer.
+func findings(r *rig) (all []cache.Finding) {
+	for _, e := range r.events.of(bedrockguard.EventCacheFinding) {
+		all = append(all, e.Finding)
+	}
+	return all
 }
 
 // tbOf runs cleanups at the end of one draw.

@@ -14,6 +14,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
@@ -234,8 +235,8 @@ func (g *Guard) completeScope(ctx context.Context, scope *budget.Scope) error {
 
 // read fills in what the request asks for.
 func (a *demand) read(input any, modelID string) error {
-	var parts converseParts
-	if parts.of(input) {
+	var parts converse.Request
+	if parts.Of(input) {
 		return a.readConverse(&parts)
 	}
 	switch in := input.(type) {

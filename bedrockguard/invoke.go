@@ -31,8 +31,8 @@ func (a *demand) readInvoke(modelID string, body []byte, guardrail string, tier 
 	if a.guardrail = guardrail; r.Guardrail {
 		a.guardrail = cmp.Or(a.guardrail, unnamedGuardrail)
 	}
-	a.unseen = r.Unseen
-	a.feature(r.Unpriced)
+	a.unseen, a.toolPoints, a.storedPictures = r.Unseen, r.ToolPoints, r.StoredPictures
+	a.features(&r)
 	return nil
 }
 

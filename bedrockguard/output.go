@@ -13,6 +13,7 @@ import (
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
@@ -117,10 +118,10 @@ func (g *Guard) defaultOutput(c *call, input any) (any, int64) {
 
 // hasOutputLimit reports whether a request sets a limit. If that can't be found out, it reports true.
 func hasOutputLimit(modelID string, input any) bool {
-	var parts converseParts
-	if parts.of(input) {
+	var parts converse.Request
+	if parts.Of(input) {
 		var a demand
-		return parts.Inference != nil && parts.Inference.MaxTokens != nil || parts.Additional != nil && (a.addAdditional(parts.Additional) != nil || a.extraOutput > 0)
+		return parts.Inference != nil && parts.Inference.MaxTokens != nil || parts.Additional != nil && (a.addFields(parts.Additional) != nil || a.extraOutput > 0)
 	}
 	body, ok := bodyOf(input)
 	if !ok {
@@ -184,8 +185,8 @@ func (c *call) fitting(e *budget.ExceededError, floor int64) (n int64, ok bool) 
 
 // withOutputLimit returns a copy of a request with another limit, and false if the request can't have one.
 func withOutputLimit(modelID string, input any, n int64) (any, bool) {
-	var parts converseParts
-	if parts.of(input) && mustNotLimit(parts.Additional) {
+	var parts converse.Request
+	if parts.Of(input) && mustNotLimit(parts.Additional) {
 		return input, false
 	}
 	limit := func(c *types.InferenceConfiguration) *types.InferenceConfiguration {

@@ -19,18 +19,19 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
 )
 
 // partsOf returns the parts of a Converse request, or nil for any other.
-func partsOf(input any) *converseParts {
-	p := new(converseParts)
-	if !p.of(input) {
+func partsOf(input any) *converse.Request {
+	p := new(converse.Request)
+	if !p.Of(input) {
 		return nil
 	}
 	return p
 }
 
-func askOfConverse(p *converseParts) (a demand, err error) {
+func askOfConverse(p *converse.Request) (a demand, err error) {
 	err = a.readConverse(p)
 	return a, err
 }

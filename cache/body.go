@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
 
 // ErrDialect says that a request body is in none of the dialects that ParseBody reads, or not in one that EditBody can edit.
@@ -37,12 +38,21 @@ func (e *BodyError) Error() string {
 // nesting beyond 200 levels) or whose fields have the wrong types, and ErrDialect for any other dialect. The prompt is empty
 // then.
 func ParseBody(p *Prompt, provider string, body []byte) error {
+	return parseBody(p, body, func(s signs) dialect { return s.dialect(provider) })
+}
+
+// ParseConverse is ParseBody for a body that is known to be a Converse request, whatever it looks like.
+func ParseConverse(p *Prompt, body []byte) error {
+	return parseBody(p, body, func(signs) dialect { return converseBody })
+}
+
+func parseBody(p *Prompt, body []byte, tell func(signs) dialect) error {
 	p.Reset()
 	r := bodyReader{p: p, body: unsafe.String(unsafe.SliceData(body), len(body))}
 	r.points = r.pointBuffer[:0]
 	err := r.Document(r.body, r.topField)
 	if err == nil {
-		if p.dialect = r.signs.dialect(provider); p.dialect == noDialect {
+		if p.dialect = tell(r.signs); p.dialect == noDialect {
 			err = ErrDialect
 		}
 	}
@@ -73,7 +83,7 @@ type bodyReader struct {
 	points      []bodyPoint
 	pointBuffer [8]bodyPoint
 
-	settings  [len(settingNames)]string
+	settings  [request.NumSettings]string
 	citations bool // they are enabled for a document
 	filled    bool // the block being read has text that is not white space
 }
@@ -104,25 +114,17 @@ type bodyPoint struct {
 	part     int
 }
 
-// settingNames are the fields that are not part of the prompt and yet change which cached messages are found, as far as is known
-// (2026-11), in the order in which they are compared: which tool is to be used, how the model thinks, what it answers and how fast.
-var settingNames = [...]string{
-	"tool_choice", "toolChoice", "thinking", "reasoning", "reasoning_config", "reasoningConfig", "reasoning_effort",
-	"reasoningEffort", "effort", "output_config", "outputConfig", "speed",
-}
-
 // setting reads a field if it is a setting, and reports whether it is one.
 func (r *bodyReader) setting(key string) (bool, error) {
-	for i, name := range settingNames {
-		if name == key {
-			raw, err := r.Value()
-			if raw != "null" {
-				r.settings[i] = raw
-			}
-			return true, err
-		}
+	i := request.SettingOf(key)
+	if i < 0 {
+		return false, nil
 	}
-	return false, nil
+	raw, err := r.Value()
+	if raw != "null" {
+		r.settings[i] += raw // in one more place
+	}
+	return true, err
 }
 
 func (r *bodyReader) topField(key string) error {
@@ -183,8 +185,7 @@ func (r *bodyReader) toolConfig(key string) error {
 
 // extraField reads a field of an object that may hold settings.
 func (r *bodyReader) extraField(object, key string) error {
-	switch key {
-	case "cache_control", "cacheControl", "cachePoint":
+	if request.IsMarker(key) {
 		r.p.Flaw(ruleDialect, object+"."+key)
 	}
 	if isSetting, err := r.setting(key); isSetting {
@@ -228,20 +229,6 @@ func (r *bodyReader) message(index int) error {
 	return err
 }
 
-// namesTool reports whether a tool choice demands one particular tool, in Converse's form or in Anthropic's.
-func namesTool(choice string) bool {
-	s, names := jsonscan.New(choice), false
-	if s.Peek() != '{' {
-		return false
-	}
-	_ = s.Object(func(key string) error { // it was checked already
-		raw, err := s.Value()
-		names = names || key == "tool" || key == "type" && raw == `"tool"`
-		return err
-	})
-	return names
-}
-
 // sortPoints turns the cache points that were found into points of the dialect, and what is left over into flaws.
 func (r *bodyReader) sortPoints() {
 	p := r.p
@@ -249,11 +236,10 @@ func (r *bodyReader) sortPoints() {
 		if value == "" {
 			continue
 		}
-		p.Setting(settingNames[i], value)
-		p.Final = p.Final || i < 2 && namesTool(value)
+		p.Setting(request.SettingName(i), value)
 	}
 	if r.citations {
-		p.Setting("citations", "enabled")
+		p.Cited()
 	}
 	if r.signs&topMarker != 0 {
 		rule := ruleTopLevel

@@ -84,8 +84,8 @@ func TestParseBody_Outline(t *testing.T) {
 				"tools[0] tool definition 30", "tools[1] tool definition 30",
 				"system[0] text 7",
 				"messages[0].content[0] text 2 user", "messages[0].content[1] text 5 user",
-				"messages[1].content[0] reasoning 17", "messages[1].content[1] tool use 49",
-				"messages[2].content[0] tool result 35 user",
+				"messages[1].content[0] reasoning 3", "messages[1].content[1] tool use 33",
+				"messages[2].content[0] tool result 10 user",
 				"point tools[1] closes 1 for 1h0m0s", "point system[0] closes 2 for 1h0m0s",
 				"point messages[0].content[1] closes 4 for 5m0s open", "point messages[2].content[0] closes 7 for 5m0s",
 			},
@@ -96,14 +96,14 @@ func TestParseBody_Outline(t *testing.T) {
 		},
 		"anthropic, unknown and empty": {
 			"anthropic", `{"messages":[{"role":"user","content":[{"type":"hologram","beam":[1,{"x":"y"}],"cache_control":null},{"type":"text","text":""},{}]}]}`, anthropicBody,
-			[]string{"messages[0].content[0] other content 16 user nopoint", "messages[0].content[1] text 0 user empty", "messages[0].content[2] other content 0 user nopoint", "unknown 2"},
+			[]string{"messages[0].content[0] other content 10 user nopoint", "messages[0].content[1] text 0 user empty", "messages[0].content[2] other content 0 user nopoint", "unknown 2"},
 		},
 		"anthropic, nested": {
 			"anthropic",
 			`{"messages":[{"role":"user","content":[{"type":"tool_result","cache_control":{},"content":[{"type":"text","text":"a","cache_control":{"type":"ephemeral"}},{"type":"text","text":"b"}]},` +
 				`{"type":"text","text":"c","citations":[{"cited_text":"d","cache_control":{"ttl":"1h"}}]}]}]}`, anthropicBody,
 			[]string{
-				"messages[0].content[0] tool result 28 user", "messages[0].content[1] text 17 user",
+				"messages[0].content[0] tool result 10 user", "messages[0].content[1] text 2 user",
 				"point messages[0].content[0] closes 0 for 5m0s nested open", "point messages[0].content[0] closes 0 for 5m0s open",
 				"point messages[0].content[1] closes 1 for 1h0m0s nested",
 			},
@@ -133,7 +133,7 @@ func TestParseBody_Outline(t *testing.T) {
 			`{"schemaVersion":"messages-v1","messages":[{"role":"user","content":[{"text":"hi","cachePoint":{"type":"default"}}]}],"inferenceConfig":{"maxTokens":5},` +
 				`"toolConfig":{"tools":[{"toolSpec":{"name":"f"}}]},"system":[{"cachePoint":{"type":"default"},"text":"a\nb"}]}`, novaBody,
 			[]string{
-				"tools[0] tool definition 25", "system[0] text 3", "messages[0].content[0] text 2 user",
+				"tools[0] tool definition 1", "system[0] text 3", "messages[0].content[0] text 2 user",
 				"point system[0] closes 1 for 5m0s open", "point messages[0].content[0] closes 2 for 5m0s open",
 			},
 		},
@@ -142,7 +142,7 @@ func TestParseBody_Outline(t *testing.T) {
 			`{"schemaVersion":"messages-v1","cache_control":{},"additionalModelRequestFields":{"cacheControl":{}},"toolConfig":{"tools":[{"toolSpec":{"name":"f","cache_control":{}}},{"cachePoint":{"type":"default"}}]},` +
 				`"messages":[{"role":"user","content":[{"text":"hi"},{"cachePoint":{"type":"default"}},{"text":"hi","cache_control":{"type":"ephemeral"}}]}]}`, novaBody,
 			[]string{
-				"tools[0] tool definition 25", "messages[0].content[0] text 2 user", "messages[0].content[2] text 2 user",
+				"tools[0] tool definition 1", "messages[0].content[0] text 2 user", "messages[0].content[2] text 2 user",
 				"flaw wrong-dialect additionalModelRequestFields.cacheControl", "flaw wrong-dialect", "flaw wrong-dialect tools[0]", "flaw wrong-dialect tools[1]",
 				"flaw wrong-dialect messages[0].content[1]", "flaw wrong-dialect messages[0].content[2]",
 			},
@@ -156,9 +156,9 @@ func TestParseBody_Outline(t *testing.T) {
 			 "toolConfig":{"tools":[{"toolSpec":{"name":"f","inputSchema":{"json":{}}}},{"cachePoint":{"type":"default","ttl":"1h"}}],"toolChoice":{"auto":{}}},
 			 "inferenceConfig":{"maxTokens":7}}`, converseBody,
 			[]string{
-				"tools[0] tool definition 51", "system[1] text 4", "system[2] other content 15",
-				"messages[0].content[0] text 2 user", "messages[1].content[0] reasoning 17", "messages[1].content[1] tool use 32",
-				"messages[2].content[0] tool result 42 user", "messages[2].content[1] other content 14 user",
+				"tools[0] tool definition 3", "system[1] text 4", "system[2] other content 13",
+				"messages[0].content[0] text 2 user", "messages[1].content[0] reasoning 3", "messages[1].content[1] tool use 9",
+				"messages[2].content[0] tool result 17 user", "messages[2].content[1] other content 3 user",
 				"point tools[1] closes 0 for 1h0m0s", "point system[0] closes -1 for 5m0s open", "point system[3] closes 2 for 1h0m0s",
 				"point messages[0].content[1] closes 3 for 5m0s open", "point messages[2].content[0] closes 6 for 5m0s nested open", "unknown 2",
 			},

@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
 
 // frame collects what the fields of one JSON object say about it, because they may come in any order.
@@ -175,7 +176,7 @@ func (r *bodyReader) nestedField(f *frame, key string) error {
 	if key == "enabled" && f.key == "citations" {
 		raw, err := r.Value()
 		r.citations = r.citations || raw == "true"
-		r.leaf(r.From(start), leaf{})
+		r.flag(start)
 		return err
 	}
 	return r.value(f, key, start)
@@ -185,12 +186,10 @@ func (r *bodyReader) nestedField(f *frame, key string) error {
 func (r *bodyReader) value(f *frame, key string, start int) error {
 	c := r.Peek()
 	switch {
+	case isData(key):
+		return r.data()
 	case c == '"':
-		return r.stringValue(f, key, start)
-	case (c == '{' || c == '[') && isData(key):
-		raw, err := r.Value()
-		r.leaf(raw, leaf{json: true})
-		return err
+		return r.stringValue(f, key)
 	case c == '{' && key == "source":
 		return r.readSource(f)
 	case c == '{':
@@ -206,15 +205,35 @@ func (r *bodyReader) value(f *frame, key string, start int) error {
 		r.keep(&inner, r.last().Index, true)
 		return nil
 	case c == '[':
-		return r.Array(func() error {
-			r.Peek()
-			return r.value(f, key, r.Pos())
-		})
+		return r.Array(func() error { return r.element(f, key) })
 	}
 	_, err := r.Value()
-	r.leaf(r.From(start), leaf{})
+	r.flag(start)
 	return err
 }
+
+// element reads an element of a list. A list of numbers may be content of a kind that nobody knows, so that they count.
+func (r *bodyReader) element(f *frame, key string) error {
+	switch r.Peek() {
+	case '"', '{', '[':
+		return r.value(f, key, r.Pos())
+	}
+	raw, err := r.Value()
+	r.leaf(raw, leaf{})
+	return err
+}
+
+// data reads JSON of the caller's own. It is as long as it would be in any spelling.
+func (r *bodyReader) data() error {
+	r.Peek()
+	spare := r.Spare()
+	raw, err := r.Value()
+	r.p.sizedJSON(raw, len(raw)-(r.Spare()-spare))
+	return err
+}
+
+// flag adds a member that is no text to the block, from an offset on: whether something is on, or where something else stands.
+func (r *bodyReader) flag(start int) { r.p.Flag(r.From(start)) }
 
 // isData reports whether a value under a key is JSON of the caller's own, where a cache point has no meaning.
 func isData(key string) bool {
@@ -226,7 +245,7 @@ func isData(key string) bool {
 	}
 }
 
-func (r *bodyReader) stringValue(f *frame, key string, start int) error {
+func (r *bodyReader) stringValue(f *frame, key string) error {
 	t, err := r.Text()
 	if err != nil {
 		return err
@@ -235,20 +254,35 @@ func (r *bodyReader) stringValue(f *frame, key string, start int) error {
 	case "text", "content", "thinking":
 		r.text(t)
 		return nil
+	case "redactedContent": // Anthropic's bodies name the same by a type
+		r.redacted(t)
+		return nil
 	case "format":
 		f.format = t.String()
 	case "type":
 		f.name = t.String()
 	}
-	r.leaf(r.From(start), leaf{})
+	r.string(t)
 	return nil
 }
 
-// text adds the inside of a string to the block.
+// text adds the inside of a string to the block that the model reads as text.
 func (r *bodyReader) text(t jsonscan.Text) {
 	r.filled = r.filled || !blank(t.Raw)
+	r.string(t)
+}
+
+// string adds the inside of a string to the block.
+func (r *bodyReader) string(t jsonscan.Text) {
 	r.leaf(t.Raw, leaf{quoted: t.Escaped()})
 	r.last().Bytes -= len(t.Raw) - t.Len
+}
+
+// redacted adds encrypted reasoning.
+func (r *bodyReader) redacted(t jsonscan.Text) {
+	r.leaf(t.Raw, leaf{binary: true})
+	r.last().Bytes -= len(t.Raw)
+	r.p.Media(Reasoning, request.RedactedTokens(request.Base64{Text: t}.Bytes()))
 }
 
 // leaf adds a piece of the body to the block.
@@ -312,11 +346,10 @@ func pastComma[T string | []byte](body T, end int) int {
 
 // ttlOf reads a lifetime in a body. It is zero if it can't be read.
 func ttlOf(raw string) time.Duration {
-	d, err := time.ParseDuration(strings.Trim(raw, `"`))
-	if err != nil || d < 0 || raw[0] != '"' {
+	if len(raw) < 2 || raw[0] != '"' { // a body that ends here
 		return 0
 	}
-	return d
+	return request.Lifetime(raw[1 : len(raw)-1])
 }
 
 // blank reports whether the inside of a JSON string is white space throughout.

@@ -71,7 +71,7 @@ type splice struct {
 // add notes the addition of a point, and reports false if it can't be made.
 func (e *bodyEdit) add(edit Edit) bool {
 	b := &e.p.Blocks[edit.After]
-	text := e.p.dialect.pointText(edit.TTL)
+	text := e.p.dialect.pointText(edit.TTL, e.p.spelt(edit))
 	switch {
 	case text == "":
 		return false
@@ -130,18 +130,28 @@ func (e *bodyEdit) apply(body []byte) []byte {
 	return append(out, body[from:]...)
 }
 
-// pointText returns a cache point as one more member of a block that has others, or nothing if the dialect has none with
-// that lifetime.
-func (d dialect) pointText(ttl time.Duration) string {
+// spelt reports whether an edit moves a point whose lifetime its writer has spelt.
+func (p *Prompt) spelt(e Edit) bool {
+	return e.Remove >= 0 && p.Points[e.Remove].TTL == e.TTL && !p.Points[e.Remove].Open
+}
+
+// pointText returns a cache point as one more member of a block that has others, or nothing if the dialect has none with that lifetime. Five
+// minutes are what a point without a lifetime asks for: they are spelt only where the caller did so, because a model that knows no other
+// lifetime need not know the field.
+func (d dialect) pointText(ttl time.Duration, spelt bool) string {
 	switch hour := ttl == OneHour; {
 	case !hour && ttl != 0 && ttl != FiveMinutes:
 		return ""
 	case d == anthropicBody && hour:
 		return `,"cache_control":{"type":"ephemeral","ttl":"1h"}`
+	case d == anthropicBody && spelt:
+		return `,"cache_control":{"type":"ephemeral","ttl":"5m"}`
 	case d == anthropicBody:
 		return `,"cache_control":{"type":"ephemeral"}`
 	case d == converseBody && hour:
 		return `,{"cachePoint":{"type":"default","ttl":"1h"}}`
+	case d == converseBody && spelt:
+		return `,{"cachePoint":{"type":"default","ttl":"5m"}}`
 	case d == converseBody:
 		return `,{"cachePoint":{"type":"default"}}`
 	case d == novaBody && !hour:

@@ -15,6 +15,7 @@ func FuzzParseBody_Anthropic(f *testing.F) {
 		`{"tools":[{"cache_control":{"ttl":"1h"},"cachePoint":{},"name":"f","defer_loading":true}],"system":"s","messages":[{"content":"x"}],"cache_control":{}}`,
 		`{"messages":[{"content":[{"type":"tool_result","content":[{"type":"image","source":{"data":"iVBORw0KGgo=","media_type":"image/png"},"cache_control":{}}]}]}],"system":[{}]}`,
 		`{"messages":[{"content":[{"type":"document","source":{"type":"text","data":"x"},"citations":{"enabled":true},"cache_control":null}]}],"thinking":{}}`,
+		`{"tools":[{"cache_control":{"ttl":`, `{"tools":[{"cache_control":{"ttl":"`,
 	} {
 		f.Add([]byte(s), uint64(len(s)))
 	}

@@ -1,13 +1,10 @@
 package cache
 
 import (
-	"encoding/base64"
-	"encoding/binary"
-	"image/jpeg"
-	"io"
 	"strings"
 
 	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
 
 // source is where the data of an image or document comes from.
@@ -34,14 +31,13 @@ func (r *bodyReader) readSource(f *frame) error {
 		case key == "url" || key == "file_id" || key == "s3Location":
 			s.remote = true
 		case isString && (key == "type" || key == "media_type"):
-			_, start := r.Member()
 			t, err := r.Text()
 			if key == "type" {
 				s.kind = t.String()
 			} else {
 				s.mediaType = t.String()
 			}
-			r.leaf(r.From(start), leaf{})
+			r.string(t)
 			return err
 		}
 		return r.nestedField(&g, key)
@@ -88,82 +84,37 @@ func (s *source) holds(f *frame, what string) bool {
 	}
 }
 
-// What images are likely to count. The figures are middling ones of what makers publish of their models (2026-11); what is
-// not known, because the service fetches it or its header tells no size, counts as a large image.
-const (
-	pixelsPerToken = 750
-	maxEdge        = 1 << 16 // of an image; a header may tell anything
-	maxImageTokens = 1600    // larger images are scaled down
-)
-
+// imageTokens is what an image is likely to count.
 func (s *source) imageTokens() int64 {
-	w, h, ok := imageSize(s.data)
-	if !ok {
-		return maxImageTokens
+	if s.data.Raw == "" {
+		return request.MaxImageTokens
 	}
-	return min(max(min(w, maxEdge)*min(h, maxEdge)/pixelsPerToken, 1), maxImageTokens)
+	return request.Base64{Text: s.data}.ImageTokens()
 }
 
 // documentTokens is what a document is likely to count.
 func (s *source) documentTokens(format string) int64 {
 	if s.data.Raw == "" {
-		return pageTokens
+		return request.PageTokens
 	}
-	return documentTokens(formatOf(format, s.mediaType), s.bytes(), func() int64 {
-		raw := s.data.Raw
-		if s.data.Escaped() {
-			raw = unescapeBase64.Replace(raw)
-		}
-		return pdfPages(base64.NewDecoder(base64.StdEncoding, strings.NewReader(raw)))
-	})
+	return request.Base64{Text: s.data}.DocumentTokens(formatOf(format, s.mediaType))
 }
 
-// unescapeBase64 resolves the escapes that JSON may have in base64, and drops line ends.
-var unescapeBase64 = strings.NewReplacer(`\/`, `/`, `\n`, ``, `\r`, ``)
-
-// bytes returns about how many bytes the base64 data holds.
-func (s *source) bytes() int64 { return int64(s.data.Len) / 4 * 3 }
-
-// imageHeader is how much base64 is looked at for the size of a JPEG, which may carry a preview and a colour profile first.
-const imageHeader = 96 << 10
-
-// imageSize reads the dimensions in pixels from the header of base64 data: PNG, GIF, WebP or JPEG.
-func imageSize(data jsonscan.Text) (width, height int64, ok bool) {
-	raw := data.Raw[:min(len(data.Raw), imageHeader)]
-	if data.Escaped() {
-		raw = unescapeBase64.Replace(raw)
+// formatOf returns the format of a document: that of its own field or, if that is empty, of its media type.
+func formatOf(format, mediaType string) string {
+	if format != "" {
+		return format
 	}
-	decoder := base64.NewDecoder(base64.StdEncoding, strings.NewReader(raw))
-	var h [30]byte
-	n, _ := io.ReadFull(decoder, h[:])
-	switch head := string(h[:n]); {
-	case n >= 24 && strings.HasPrefix(head, "\x89PNG"):
-		return int64(binary.BigEndian.Uint32(h[16:])), int64(binary.BigEndian.Uint32(h[20:])), true
-	case n >= 10 && strings.HasPrefix(head, "GIF8"):
-		return int64(binary.LittleEndian.Uint16(h[6:])), int64(binary.LittleEndian.Uint16(h[8:])), true
-	case n == 30 && strings.HasPrefix(head, "RIFF") && head[8:12] == "WEBP":
-		return webPSize(h[12:])
-	case n >= 2 && head[:2] == "\xff\xd8":
-		c, err := jpeg.DecodeConfig(io.MultiReader(strings.NewReader(head), decoder))
-		return int64(c.Width), int64(c.Height), err == nil
+	switch kind, told := request.MediaType(mediaType); kind {
+	case "document":
+		return told
+	case "", "text":
+		return "txt"
+	default:
+		return "docx"
 	}
-	return 0, 0, false
 }
 
-// webPSize reads the first chunk of a WebP file: its canvas (RFC 9649, section 2.7), the packed size of a lossless image
-// (section 3.4) or that of a key frame (RFC 6386, section 9.1).
-func webPSize(chunk []byte) (width, height int64, ok bool) {
-	body := chunk[8:]
-	switch string(chunk[:4]) {
-	case "VP8X":
-		w := binary.LittleEndian.Uint32(body[4:]) & 0xffffff
-		h := binary.LittleEndian.Uint32(body[6:]) >> 8
-		return int64(w) + 1, int64(h) + 1, true
-	case "VP8L":
-		b := binary.LittleEndian.Uint32(body[1:])
-		return int64(b&0x3fff) + 1, int64(b>>14&0x3fff) + 1, true
-	case "VP8 ":
-		return int64(binary.LittleEndian.Uint16(body[6:]) & 0x3fff), int64(binary.LittleEndian.Uint16(body[8:]) & 0x3fff), true
-	}
-	return 0, 0, false
-}
+// DocumentTokens returns how many tokens a document is likely to count. It is exact enough to estimate what findings cost, and not to decide that a
+// prefix is long enough to be cached. format is one of Converse's, such as "pdf"; data is the document itself.
+func DocumentTokens(format string, data []byte) int64 { return request.DocumentTokens(format, data) }

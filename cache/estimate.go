@@ -1,6 +1,12 @@
 package cache
 
-import "math/bits"
+import (
+	"math/bits"
+	"strconv"
+	"unicode/utf16"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
+)
 
 // scale converts the sizes of a prompt into tokens. These tokenizers are not published, so an estimate is a range: a token of English or
 // code is two to six bytes long, and three and a half on average. Once a response of the workflow has reported its count, the average is
@@ -89,11 +95,11 @@ func (p *Prompt) countsAtLeast(first, last int, tokens int64) bool {
 	for i := max(first, 0); i <= last && tokens > 0; i++ {
 		for _, l := range p.leavesOf(i) {
 			switch {
-			case l.binary || l.n == 0:
-			case l.at == nil:
-				tokens -= int64(l.n) / 6
+			case l.binary:
+			case l.json:
+				tokens -= piecesIn(l.resolved(), false, tokens)
 			default:
-				tokens -= piecesIn(l.text(), tokens)
+				tokens -= piecesIn(l.text(), l.quoted, tokens)
 			}
 			if tokens <= 0 {
 				break
@@ -103,15 +109,20 @@ func (p *Prompt) countsAtLeast(first, last int, tokens int64) bool {
 	return tokens <= 0
 }
 
-// piecesIn counts, up to enough, the pieces into which tokenizers split a text before they look for tokens: runs of letters, three digits,
-// runs of signs, and 24 bytes that are not ASCII. White space belongs to the piece after it. In the public vocabularies that split text, no
-// token is longer than a piece, so there are at least as many tokens.
-func piecesIn(s string, enough int64) int64 {
+// piecesIn counts what tokenizers cut a text into before they look for tokens, up to so many: runs of letters, three digits, runs
+// of signs, and 24 bytes that are not ASCII. White space goes with what follows it. A token never reaches over two pieces
+// in the public vocabularies that cut at all. Of the inside of a JSON string it counts what that stands for.
+func piecesIn(s string, quoted bool, enough int64) int64 {
 	const space, letter, digit, sign, other = 0, 1, 2, 3, 4
 	pieces, run, before := int64(0), 0, space
-	for i := 0; i < len(s) && pieces < enough; i++ {
+	for i := 0; i < len(s) && pieces < enough; {
+		c, n, times := s[i], 1, 1
+		if quoted && c == '\\' {
+			c, n, times = escapedByte(s[i:])
+		}
+		i += n
 		kind := sign
-		switch c := s[i]; {
+		switch {
 		case c <= ' ':
 			kind = space
 		case isDigit(c):
@@ -131,13 +142,31 @@ func piecesIn(s string, enough int64) int64 {
 		case other:
 			longest = 24
 		}
-		if kind != space && run%longest == 0 {
-			pieces++
+		for range times {
+			if kind != space && run%longest == 0 {
+				pieces++
+			}
+			run++
 		}
-		run++
 		before = kind
 	}
 	return pieces
+}
+
+// escapedByte returns the first byte of what an escape stands for, the length of the escape, and how many bytes like that one there are.
+func escapedByte(s string) (c byte, n, times int) {
+	const many = 0x80 // stands for any character that is not ASCII
+	if len(s) < 6 || s[1] != 'u' {
+		return jsonscan.Unescape(s[:2])[0], 2, 1
+	}
+	switch r, _ := strconv.ParseUint(s[2:6], 16, 16); {
+	case r < 0x80:
+		return byte(r), 6, 1
+	case r < 0x800, utf16.IsSurrogate(rune(r)): // two halves of four bytes
+		return many, 6, 2
+	default:
+		return many, 6, 3
+	}
 }
 
 // mulDiv returns a*b/c of non-negative numbers without overflow of the product.

@@ -21,33 +21,37 @@ func mix(a, b uint64) uint64 {
 	return x ^ x>>32
 }
 
-// text returns the leaf's bytes as a string, which must not be used after the request has ended.
-func (l *leaf) text() string { return unsafe.String((*byte)(l.at), l.n) }
-
-// resolved returns the text with JSON escapes decoded.
-func (l *leaf) resolved() string {
-	if l.quoted {
-		return jsonscan.Unescape(l.text())
+// text returns the leaf's bytes as a string that lives as long as the request. A document that was recognised by its address is serialised
+// now; one that can't be serialised has none.
+func (l *leaf) text() string {
+	if l.doc != nil && l.at == nil {
+		raw, err := l.doc.MarshalSmithyDocument()
+		if err != nil {
+			return ""
+		}
+		l.at, l.n = unsafe.Pointer(unsafe.SliceData(raw)), len(raw)
 	}
-	return l.text()
+	return unsafe.String((*byte)(l.at), l.n)
+}
+
+// resolved returns the text without the escapes of JSON and, of JSON itself, without white space between tokens.
+func (l *leaf) resolved() string {
+	switch text := l.text(); {
+	case l.quoted:
+		return jsonscan.Unescape(text)
+	case l.json:
+		return jsonscan.Plain(text)
+	default:
+		return text
+	}
 }
 
 // hash returns the hash of the leaf's content and, if asked for and if the content is JSON, a second hash that does not depend on the order
 // of keys.
 func (l *leaf) hash(canonical bool) (plain, canon uint64) {
-	text := ""
-	switch {
-	case l.doc != nil:
-		raw, err := l.doc.MarshalSmithyDocument()
-		if err != nil {
-			return 0, 0
-		}
-		l.at, l.n = unsafe.Pointer(unsafe.SliceData(raw)), len(raw)
-		text = l.text()
-	case l.n == 0:
+	text := l.text()
+	if text == "" {
 		return 0, 0
-	default:
-		text = l.text()
 	}
 	plain = hashString(text)
 	if !l.json || !canonical {

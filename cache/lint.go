@@ -17,7 +17,8 @@ type linter struct {
 	p       *Prompt
 	m       *Model
 	scale   scale
-	known   int // blocks that the request before had too, so that their content did not change
+	known   int // blocks that stand in the request before, so that what is in them did not change
+	earlier []*conversation
 	counted countedTokens
 	found   []Finding
 }
@@ -212,6 +213,9 @@ func (l *linter) volatileText() {
 		if b.Section == Messages {
 			return
 		}
+		if l.stood(i) {
+			continue
+		}
 		v := l.p.volatileIn(i)
 		if !v.suspicious() {
 			continue
@@ -225,19 +229,29 @@ func (l *linter) volatileText() {
 	}
 }
 
-// volatileIn searches the new texts of a block, and remembers the result.
+// stood reports whether an earlier request had the same block at the same place, whatever stood before it: then what is in the block did
+// not change, and what was found in it is taken over.
+func (l *linter) stood(i int) bool {
+	r := &l.p.records[i]
+	for _, conv := range l.earlier {
+		if i < len(conv.blocks) && conv.blocks[i].hash == r.hash {
+			r.volatile = conv.blocks[i].volatile
+			return true
+		}
+	}
+	return false
+}
+
+// volatileIn looks at the texts of a block, and remembers the find.
 func (p *Prompt) volatileIn(i int) volatile {
-	offset := 0
 	leaves := p.leavesOf(i)
 	for k := range leaves {
-		if l := &leaves[k]; l.fresh && !l.binary && l.at != nil {
+		if l := &leaves[k]; !l.binary {
 			if v := findVolatile(l.resolved()); v.kind != volatileNone {
-				v.offset += int32(min(offset, 1<<30))
 				p.records[i].volatile = v
 				return v
 			}
 		}
-		offset += leaves[k].n
 	}
 	return volatile{}
 }

@@ -60,8 +60,8 @@ func drawTTL(t *rapid.T) time.Duration {
 }
 
 // drawRequest draws a request of any shape.
-func drawRequest(t *rapid.T, points bool) *request {
-	r := &request{final: rapid.IntRange(0, 9).Draw(t, "final") == 0}
+func drawRequest(t *rapid.T, points bool) *lists {
+	r := &lists{final: rapid.IntRange(0, 9).Draw(t, "final") == 0}
 	r.tools = drawItems(t, []Kind{ToolDefinition, ToolDefinition, Other}, 4, points)
 	r.system = drawItems(t, []Kind{Text}, 4, points)
 	for range rapid.IntRange(0, 6).Draw(t, "turns") {
@@ -89,7 +89,7 @@ type standing struct {
 }
 
 // standings returns a request's points in order, judged from the rules alone.
-func (r *request) standings(m Model) []standing {
+func (r *lists) standings(m Model) []standing {
 	var all []standing
 	for k, list := range r.lists() {
 		section := min(Section(k), Messages)

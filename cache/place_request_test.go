@@ -27,8 +27,8 @@ type turn struct {
 	items []item
 }
 
-// request is what a Prompt is built from and edits are applied to, the way that front doors do it.
-type request struct {
+// lists is what a Prompt is built from and edits are applied to, the way that front doors do it.
+type lists struct {
 	tools, system []item
 	messages      []turn
 	final         bool
@@ -43,7 +43,7 @@ func user(items ...item) turn      { return turn{true, items} }
 func assistant(items ...item) turn { return turn{false, items} }
 
 // number gives each block an id.
-func (r *request) number() {
+func (r *lists) number() {
 	n := 0
 	for _, list := range r.lists() {
 		for i := range list {
@@ -56,7 +56,7 @@ func (r *request) number() {
 }
 
 // lists returns the request's lists in order.
-func (r *request) lists() [][]item {
+func (r *lists) lists() [][]item {
 	lists := [][]item{r.tools, r.system}
 	for _, m := range r.messages {
 		lists = append(lists, m.items)
@@ -67,7 +67,7 @@ func (r *request) lists() [][]item {
 var filler = strings.Repeat("the quick brown fox jumps over the lazy dog; ", 1<<14)
 
 // prompt builds the request's prompt.
-func (r *request) prompt() *Prompt {
+func (r *lists) prompt() *Prompt {
 	p := new(Prompt)
 	p.Final = r.final
 	p.Enter(Tools)
@@ -102,8 +102,8 @@ func fill(p *Prompt, items []item) {
 }
 
 // apply returns the request with the edits applied.
-func (r *request) apply(p *Prompt, edits []Edit) *request {
-	out := &request{tools: slices.Clone(r.tools), system: slices.Clone(r.system), final: r.final}
+func (r *lists) apply(p *Prompt, edits []Edit) *lists {
+	out := &lists{tools: slices.Clone(r.tools), system: slices.Clone(r.system), final: r.final}
 	for _, m := range r.messages {
 		out.messages = append(out.messages, turn{m.user, slices.Clone(m.items)})
 	}
@@ -166,7 +166,7 @@ func (r *request) apply(p *Prompt, edits []Edit) *request {
 }
 
 // stands describes where the points stand: the section or message, the number of the block in it, and the lifetime.
-func (r *request) stands() string {
+func (r *lists) stands() string {
 	var out []string
 	describe := func(name string, items []item) {
 		n := 0
@@ -186,7 +186,7 @@ func (r *request) stands() string {
 	return strings.Join(out, ", ")
 }
 
-func placed(r *request, m Model, o PlaceOptions) string {
+func placed(r *lists, m Model, o PlaceOptions) string {
 	p := r.prompt()
 	return r.apply(p, Place(p, m, o)).stands()
 }

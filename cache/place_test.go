@@ -34,221 +34,221 @@ func TestPlace(t *testing.T) {
 	talk := []turn{user(text(100)), assistant(text(100)), user(text(100)), assistant(text(100)), user(text(100))}
 	long := []turn{user(text(100)), assistant(repeat(of(ToolUse, 10), 25)...), user(repeat(of(ToolResult, 10), 25)...)}
 	for name, tc := range map[string]struct {
-		request request
+		request lists
 		model   func(*Model)
 		options PlaceOptions
 		want    string
 	}{
 		"all four places": {
-			request{tools: []item{tool}, system: []item{text(3000)}, messages: talk},
+			lists{tools: []item{tool}, system: []item{text(3000)}, messages: talk},
 			nil,
 			PlaceOptions{},
 			"tools/1 5m, system/1 5m, 2/1 5m, 4/1 5m",
 		},
-		"no tools, no system prompt": {request{messages: []turn{user(text(5000)), assistant(text(1)), user(text(1))}}, nil, PlaceOptions{}, "0/1 5m, 2/1 5m"},
-		"nothing is long enough":     {request{tools: []item{of(ToolDefinition, 100)}, system: []item{text(100)}, messages: talk}, nil, PlaceOptions{}, ""},
+		"no tools, no system prompt": {lists{messages: []turn{user(text(5000)), assistant(text(1)), user(text(1))}}, nil, PlaceOptions{}, "0/1 5m, 2/1 5m"},
+		"nothing is long enough":     {lists{tools: []item{of(ToolDefinition, 100)}, system: []item{text(100)}, messages: talk}, nil, PlaceOptions{}, ""},
 		"enough by the factor learned": {
-			request{system: []item{text(1000)}, messages: talk[:1]}, nil, PlaceOptions{Factor: 1300}, "system/1 5m",
+			lists{system: []item{text(1000)}, messages: talk[:1]}, nil, PlaceOptions{Factor: 1300}, "system/1 5m",
 		},
 		"the minimum counts from the start": {
-			request{tools: []item{of(ToolDefinition, 1200)}, system: []item{text(1000)}, messages: talk[:1]},
+			lists{tools: []item{of(ToolDefinition, 1200)}, system: []item{text(1000)}, messages: talk[:1]},
 			nil,
 			PlaceOptions{},
 			"system/1 5m, 0/1 5m",
 		},
 		"a turn as long as the lookback gets a point between, and the tools yield": {
-			request{tools: []item{tool}, system: []item{text(3000)}, messages: long},
+			lists{tools: []item{tool}, system: []item{text(3000)}, messages: long},
 			nil,
 			PlaceOptions{},
 			"system/1 5m, 0/1 5m, 1/19 5m, 2/25 5m",
 		},
 		"a turn of one block less gets none": {
-			request{system: []item{text(3000)}, messages: []turn{user(text(100)), assistant(text(1)), user(repeat(of(ToolResult, 10), 18)...)}},
+			lists{system: []item{text(3000)}, messages: []turn{user(text(100)), assistant(text(1)), user(repeat(of(ToolResult, 10), 18)...)}},
 			nil,
 			PlaceOptions{},
 			"system/1 5m, 0/1 5m, 2/18 5m",
 		},
 		"a turn of exactly the lookback gets one": {
-			request{system: []item{text(3000)}, messages: []turn{user(text(100)), assistant(text(1)), user(repeat(of(ToolResult, 10), 19)...)}},
+			lists{system: []item{text(3000)}, messages: []turn{user(text(100)), assistant(text(1)), user(repeat(of(ToolResult, 10), 19)...)}},
 			nil,
 			PlaceOptions{},
 			"system/1 5m, 0/1 5m, 2/18 5m, 2/19 5m",
 		},
 		"the caller's own lagging point will do": {
-			request{tools: []item{tool}, messages: []turn{user(text(3000)), assistant(slices.Concat(repeat(of(ToolUse, 10), 5), []item{five}, repeat(of(ToolUse, 10), 20))...), user(repeat(of(ToolResult, 10), 25)...)}},
+			lists{tools: []item{tool}, messages: []turn{user(text(3000)), assistant(slices.Concat(repeat(of(ToolUse, 10), 5), []item{five}, repeat(of(ToolUse, 10), 20))...), user(repeat(of(ToolResult, 10), 25)...)}},
 			nil,
 			PlaceOptions{},
 			"tools/1 5m, 0/1 5m, 1/5 5m, 2/25 5m",
 		},
 		"a model without a bound needs none": {
-			request{tools: []item{tool}, system: []item{text(3000)}, messages: long},
+			lists{tools: []item{tool}, system: []item{text(3000)}, messages: long},
 			func(m *Model) { m.Lookback = -1 },
 			PlaceOptions{},
 			"tools/1 5m, system/1 5m, 0/1 5m, 2/25 5m",
 		},
 		"two points go to the turns": {
-			request{tools: []item{tool}, system: []item{text(3000)}, messages: talk}, func(m *Model) { m.MaxPoints = 2 }, PlaceOptions{}, "2/1 5m, 4/1 5m",
+			lists{tools: []item{tool}, system: []item{text(3000)}, messages: talk}, func(m *Model) { m.MaxPoints = 2 }, PlaceOptions{}, "2/1 5m, 4/1 5m",
 		},
 		"an unknown number is taken for four": {
-			request{tools: []item{tool}, system: []item{text(3000)}, messages: long},
+			lists{tools: []item{tool}, system: []item{text(3000)}, messages: long},
 			func(m *Model) { m.MaxPoints = 0 },
 			PlaceOptions{},
 			"system/1 5m, 0/1 5m, 1/19 5m, 2/25 5m",
 		},
 		"a model that takes none": {
-			request{tools: []item{tool, five}, system: []item{text(3000), hour}, messages: []turn{user(text(1), five)}}, func(m *Model) { m.Explicit = false }, PlaceOptions{}, "",
+			lists{tools: []item{tool, five}, system: []item{text(3000), hour}, messages: []turn{user(text(1), five)}}, func(m *Model) { m.Explicit = false }, PlaceOptions{}, "",
 		},
 		"a section that takes none": {
-			request{tools: []item{tool, hour}, system: []item{text(3000)}, messages: talk[:1]}, func(m *Model) { m.Tools = false }, PlaceOptions{}, "system/1 5m, 0/1 5m",
+			lists{tools: []item{tool, hour}, system: []item{text(3000)}, messages: talk[:1]}, func(m *Model) { m.Tools = false }, PlaceOptions{}, "system/1 5m, 0/1 5m",
 		},
 		"the beginning of an answer is no turn": {
-			request{system: []item{text(3000)}, messages: append(slices.Clone(talk), assistant(text(1)))}, nil, PlaceOptions{}, "system/1 5m, 2/1 5m, 4/1 5m",
+			lists{system: []item{text(3000)}, messages: append(slices.Clone(talk), assistant(text(1)))}, nil, PlaceOptions{}, "system/1 5m, 2/1 5m, 4/1 5m",
 		},
 		"a question to a model without tools is most likely the only one": {
-			request{system: []item{text(3000)}, messages: []turn{user(text(9000))}}, nil, PlaceOptions{}, "system/1 5m",
+			lists{system: []item{text(3000)}, messages: []turn{user(text(9000))}}, nil, PlaceOptions{}, "system/1 5m",
 		},
 		"and so is one with the beginning of its answer": {
-			request{system: []item{text(3000)}, messages: []turn{user(text(9000)), assistant(text(1))}}, nil, PlaceOptions{}, "system/1 5m",
+			lists{system: []item{text(3000)}, messages: []turn{user(text(9000)), assistant(text(1))}}, nil, PlaceOptions{}, "system/1 5m",
 		},
 		"of which the caller may think otherwise": {
-			request{system: []item{text(3000)}, messages: []turn{user(text(9000), open)}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m",
+			lists{system: []item{text(3000)}, messages: []turn{user(text(9000), open)}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m",
 		},
 		"user messages in a row are one turn": {
-			request{system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(text(1)), user(text(1)), user(text(1))}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m, 3/1 5m",
+			lists{system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(text(1)), user(text(1)), user(text(1))}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m, 3/1 5m",
 		},
 		"a final request writes no turn, and reads the one before": {
-			request{system: []item{text(3000)}, messages: talk, final: true}, nil, PlaceOptions{}, "system/1 5m, 2/1 5m",
+			lists{system: []item{text(3000)}, messages: talk, final: true}, nil, PlaceOptions{}, "system/1 5m, 2/1 5m",
 		},
 		"nothing stands behind what changes": {
-			request{tools: []item{tool}, system: []item{text(3000), text(10)}, messages: talk}, nil, PlaceOptions{Before: 2}, "tools/1 5m, system/1 5m",
+			lists{tools: []item{tool}, system: []item{text(3000), text(10)}, messages: talk}, nil, PlaceOptions{Before: 2}, "tools/1 5m, system/1 5m",
 		},
 
 		"behind reasoning, so behind the turn before": {
-			request{system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(of(Reasoning, 50), five), user(text(1))}},
+			lists{system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(of(Reasoning, 50), five), user(text(1))}},
 			nil,
 			PlaceOptions{},
 			"system/1 5m, 0/1 5m, 2/1 5m",
 		},
 		"beside reasoning": {
-			request{system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(of(Reasoning, 50), text(9), hour), user(text(1))}},
+			lists{system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(of(Reasoning, 50), text(9), hour), user(text(1))}},
 			nil,
 			PlaceOptions{},
 			"system/1 1h, 0/1 1h, 2/1 5m",
 		},
 		"beside reasoning, in another maker's model": {
-			request{system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(of(Reasoning, 50), text(9), five), user(text(1))}},
+			lists{system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(of(Reasoning, 50), text(9), five), user(text(1))}},
 			func(m *Model) { m.Provider = "other" },
 			PlaceOptions{},
 			"system/1 5m, 0/1 5m, 1/2 5m, 2/1 5m",
 		},
 		"behind an empty text": {
-			request{system: []item{text(3000), {block: true, empty: true}, hour}, messages: talk[:1]}, nil, PlaceOptions{}, "system/1 1h",
+			lists{system: []item{text(3000), {block: true, empty: true}, hour}, messages: talk[:1]}, nil, PlaceOptions{}, "system/1 1h",
 		},
 		"first in its message": {
-			request{system: []item{text(3000)}, messages: []turn{user(five, text(1)), assistant(text(1)), user(five, text(1))}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m, 1/1 5m, 2/1 5m",
+			lists{system: []item{text(3000)}, messages: []turn{user(five, text(1)), assistant(text(1)), user(five, text(1))}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m, 1/1 5m, 2/1 5m",
 		},
 		"nested": {
-			request{system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(of(ToolUse, 5)), user(item{block: true, kind: ToolResult, tokens: 9, nested: []time.Duration{OneHour, FiveMinutes}}, text(1))}},
+			lists{system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(of(ToolUse, 5)), user(item{block: true, kind: ToolResult, tokens: 9, nested: []time.Duration{OneHour, FiveMinutes}}, text(1))}},
 			nil,
 			PlaceOptions{},
 			"system/1 1h, 0/1 1h, 2/1 1h, 2/2 5m",
 		},
 		"two behind one block": {
-			request{system: []item{text(3000), five, hour}, messages: talk[:1]}, nil, PlaceOptions{}, "system/1 5m",
+			lists{system: []item{text(3000), five, hour}, messages: talk[:1]}, nil, PlaceOptions{}, "system/1 5m",
 		},
 		"a block that says so": {
-			request{system: []item{text(3000)}, messages: []turn{user(text(7), item{block: true, kind: Document, tokens: 9, noPoint: true}, five)}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m",
+			lists{system: []item{text(3000)}, messages: []turn{user(text(7), item{block: true, kind: Document, tokens: 9, noPoint: true}, five)}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m",
 		},
 		"the caller's behind a document stays, a new one does not go there": {
-			request{system: []item{text(3000)}, messages: []turn{user(text(7), of(Document, 9), five), assistant(text(1)), user(text(7), of(Document, 9))}},
+			lists{system: []item{text(3000)}, messages: []turn{user(text(7), of(Document, 9), five), assistant(text(1)), user(text(7), of(Document, 9))}},
 			nil,
 			PlaceOptions{},
 			"system/1 5m, 0/1 5m, 0/2 5m, 2/1 5m",
 		},
 		"a turn of unknown content hands over to the answer before it": {
-			request{system: []item{text(3000)}, messages: []turn{user(text(7)), assistant(text(1)), user(of(Other, 9))}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m, 1/1 5m",
+			lists{system: []item{text(3000)}, messages: []turn{user(text(7)), assistant(text(1)), user(of(Other, 9))}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m, 1/1 5m",
 		},
 		"no room for what has to move": {
-			request{tools: []item{tool}, system: []item{text(3000)}, messages: append([]turn{user(text(5)), assistant(of(Reasoning, 5), five)}, talk...)},
+			lists{tools: []item{tool}, system: []item{text(3000)}, messages: append([]turn{user(text(5)), assistant(of(Reasoning, 5), five)}, talk...)},
 			nil,
 			PlaceOptions{},
 			"tools/1 5m, system/1 5m, 4/1 5m, 6/1 5m",
 		},
 
 		"too many": {
-			request{
+			lists{
 				tools: []item{tool, five, tool, five}, system: []item{text(3000), five, text(9), five},
 				messages: []turn{user(text(1), five), assistant(text(1)), user(text(1), five), assistant(text(1), five), user(text(1))},
 			}, nil, PlaceOptions{}, "tools/2 5m, system/2 5m, 2/1 5m, 3/1 5m",
 		},
 		"too many in one place": {
-			request{system: []item{text(3000)}, messages: append([]turn{user(text(1), five, text(1), five, text(1), five, text(1), five, text(1), five), assistant(text(1))}, talk...)},
+			lists{system: []item{text(3000)}, messages: append([]turn{user(text(1), five, text(1), five, text(1), five, text(1), five, text(1), five), assistant(text(1))}, talk...)},
 			nil,
 			PlaceOptions{},
 			"0/4 5m, 0/5 5m, 4/1 5m, 6/1 5m",
 		},
 		"four that the service accepts stay, wherever they stand": {
-			request{tools: []item{tool, five}, system: []item{text(3000), five}, messages: append([]turn{user(text(1), five), assistant(text(1), five)}, talk...)},
+			lists{tools: []item{tool, five}, system: []item{text(3000), five}, messages: append([]turn{user(text(1), five), assistant(text(1), five)}, talk...)},
 			nil,
 			PlaceOptions{},
 			"tools/1 5m, system/1 5m, 0/1 5m, 1/1 5m",
 		},
 		"those without effect yield to others": {
-			request{tools: []item{of(ToolDefinition, 10), five, of(ToolDefinition, 10), five}, system: []item{text(10), five, text(10), five}, messages: []turn{user(text(5000)), assistant(text(1)), user(text(1))}},
+			lists{tools: []item{of(ToolDefinition, 10), five, of(ToolDefinition, 10), five}, system: []item{text(10), five, text(10), five}, messages: []turn{user(text(5000)), assistant(text(1)), user(text(1))}},
 			nil,
 			PlaceOptions{},
 			"system/1 5m, system/2 5m, 0/1 5m, 2/1 5m",
 		},
 		"those without effect stay where there is room": {
-			request{system: []item{text(10), five}, messages: []turn{user(text(5000)), assistant(text(1)), user(text(1))}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m, 2/1 5m",
+			lists{system: []item{text(10), five}, messages: []turn{user(text(5000)), assistant(text(1)), user(text(1))}}, nil, PlaceOptions{}, "system/1 5m, 0/1 5m, 2/1 5m",
 		},
 
 		"lifetimes: an hour behind five minutes raises these": {
-			request{tools: []item{tool, five}, system: []item{text(3000), hour}, messages: talk},
+			lists{tools: []item{tool, five}, system: []item{text(3000), hour}, messages: talk},
 			nil,
 			PlaceOptions{},
 			"tools/1 1h, system/1 1h, 2/1 5m, 4/1 5m",
 		},
 		"lifetimes: new points in front of an hour ask for one": {
-			request{tools: []item{tool}, system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(text(1)), user(text(1), hour)}},
+			lists{tools: []item{tool}, system: []item{text(3000)}, messages: []turn{user(text(1)), assistant(text(1)), user(text(1), hour)}},
 			nil,
 			PlaceOptions{},
 			"tools/1 1h, system/1 1h, 0/1 1h, 2/1 1h",
 		},
-		"lifetimes: unknown": {request{system: []item{text(3000), point(0)}, messages: talk[:1]}, nil, PlaceOptions{}, "system/1 5m"},
+		"lifetimes: unknown": {lists{system: []item{text(3000), point(0)}, messages: talk[:1]}, nil, PlaceOptions{}, "system/1 5m"},
 		"lifetimes: not on offer": {
-			request{system: []item{text(3000), hour}, messages: talk[:1]}, func(m *Model) { m.TTLs = nil }, PlaceOptions{}, "system/1 5m",
+			lists{system: []item{text(3000), hour}, messages: talk[:1]}, func(m *Model) { m.TTLs = nil }, PlaceOptions{}, "system/1 5m",
 		},
 		"lifetimes: between two that are": {
-			request{system: []item{text(3000), point(30 * time.Minute)}, messages: talk[:1]}, nil, PlaceOptions{}, "system/1 5m",
+			lists{system: []item{text(3000), point(30 * time.Minute)}, messages: talk[:1]}, nil, PlaceOptions{}, "system/1 5m",
 		},
 		"lifetimes: a model with another one alone": {
-			request{system: []item{text(3000), five}, messages: talk[:1]}, func(m *Model) { m.TTLs = []time.Duration{30 * time.Minute} }, PlaceOptions{}, "system/1 30m",
+			lists{system: []item{text(3000), five}, messages: talk[:1]}, func(m *Model) { m.TTLs = []time.Duration{30 * time.Minute} }, PlaceOptions{}, "system/1 30m",
 		},
 		"lifetimes: an hour that pays": {
-			request{tools: []item{tool}, system: []item{text(3000)}, messages: talk},
+			lists{tools: []item{tool}, system: []item{text(3000)}, messages: talk},
 			nil,
 			PlaceOptions{Gaps: Gaps{Medium: 5, PrefixTokens: 9000, NewTokens: 200}},
 			"tools/1 1h, system/1 1h, 2/1 1h, 4/1 1h",
 		},
 		"lifetimes: an hour that pays yields to the caller's five minutes": {
-			request{tools: []item{tool}, system: []item{text(3000), five}, messages: talk},
+			lists{tools: []item{tool}, system: []item{text(3000), five}, messages: talk},
 			nil,
 			PlaceOptions{Gaps: Gaps{Medium: 5, PrefixTokens: 9000, NewTokens: 200}},
 			"tools/1 1h, system/1 5m, 2/1 5m, 4/1 5m",
 		},
 		"lifetimes: an hour that pays, where the caller leaves it open": {
-			request{tools: []item{tool, open}, system: []item{text(3000), open}, messages: talk},
+			lists{tools: []item{tool, open}, system: []item{text(3000), open}, messages: talk},
 			nil, hourly,
 			"tools/1 1h, system/1 1h, 2/1 1h, 4/1 1h",
 		},
 		"lifetimes: what is left open never goes against what is not": {
-			request{tools: []item{tool, open}, system: []item{text(3000), five}, messages: []turn{user(text(1), open), assistant(text(1)), user(text(1), open)}},
+			lists{tools: []item{tool, open}, system: []item{text(3000), five}, messages: []turn{user(text(1), open), assistant(text(1)), user(text(1), open)}},
 			nil, hourly,
 			"tools/1 1h, system/1 5m, 0/1 5m, 2/1 5m",
 		},
 		"lifetimes: an hour behind what is left open": {
-			request{tools: []item{tool, open}, system: []item{text(3000), hour}, messages: []turn{user(text(1), open)}},
+			lists{tools: []item{tool, open}, system: []item{text(3000), hour}, messages: []turn{user(text(1), open)}},
 			nil,
 			PlaceOptions{},
 			"tools/1 1h, system/1 1h, 0/1 5m",
@@ -268,29 +268,29 @@ func TestPlace_Nova(t *testing.T) {
 	five := point(FiveMinutes)
 	used, result := of(ToolUse, 50), of(ToolResult, 50)
 	for name, tc := range map[string]struct {
-		request request
+		request lists
 		want    string
 	}{
 		"behind text alone, and not in tools": {
-			request{
+			lists{
 				tools: []item{of(ToolDefinition, 3000), five}, system: []item{text(3000)},
 				messages: []turn{user(text(9)), assistant(text(1), used), user(result, five, text(1), of(Image, 10))},
 			}, "system/1 5m, 0/1 5m, 1/1 5m, 2/2 5m",
 		},
 		"a tool loop is marked in the answers": {
-			request{system: []item{text(3000)}, messages: []turn{user(text(9)), assistant(text(1), used), user(result), assistant(text(1), used), user(result, five)}},
+			lists{system: []item{text(3000)}, messages: []turn{user(text(9)), assistant(text(1), used), user(result), assistant(text(1), used), user(result, five)}},
 			"system/1 5m, 1/1 5m, 3/1 5m",
 		},
 		"a tool loop without a word has no place": {
-			request{system: []item{text(3000)}, messages: []turn{user(text(9)), assistant(used), user(result), assistant(used), user(result)}}, "system/1 5m, 0/1 5m",
+			lists{system: []item{text(3000)}, messages: []turn{user(text(9)), assistant(used), user(result), assistant(used), user(result)}}, "system/1 5m, 0/1 5m",
 		},
 		"beyond the maximum the newest within it count": {
-			request{system: []item{text(3000)}, messages: []turn{
+			lists{system: []item{text(3000)}, messages: []turn{
 				user(text(1000)), assistant(text(1000)), user(text(1000)), assistant(text(1000)), user(text(3000)), assistant(text(1000)), user(text(9000)), assistant(text(1000)), user(text(10)),
 			}}, "system/1 5m, 4/1 5m, 5/1 5m",
 		},
 		"beyond the maximum the caller's give way": {
-			request{system: []item{text(90_000), five, text(1), five}, messages: []turn{user(text(1), five), assistant(text(1)), user(text(1), five)}}, "system/1 5m, system/2 5m, 0/1 5m, 2/1 5m",
+			lists{system: []item{text(90_000), five, text(1), five}, messages: []turn{user(text(1), five), assistant(text(1)), user(text(1), five)}}, "system/1 5m, system/2 5m, 0/1 5m, 2/1 5m",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -301,7 +301,7 @@ func TestPlace_Nova(t *testing.T) {
 
 // A point that is fine is not touched, so that nothing of the request has to be copied.
 func TestPlace_LeavesGoodRequestsAlone(t *testing.T) {
-	r := request{
+	r := lists{
 		tools: []item{of(ToolDefinition, 3000), point(OneHour)}, system: []item{text(3000), point(OneHour)},
 		messages: []turn{user(text(9), point(FiveMinutes)), assistant(text(1)), user(text(9), point(FiveMinutes))},
 	}
@@ -362,7 +362,7 @@ func TestPlace_SerialisesWhatCanMatter(t *testing.T) {
 func BenchmarkPlace(b *testing.B) {
 	for _, messages := range []int{10, 100, 1000} {
 		b.Run(fmt.Sprint(messages), func(b *testing.B) {
-			r := request{tools: repeat(of(ToolDefinition, 200), 20), system: []item{text(3000)}}
+			r := lists{tools: repeat(of(ToolDefinition, 200), 20), system: []item{text(3000)}}
 			for i := range messages {
 				r.messages = append(r.messages, []turn{user(text(100), of(ToolResult, 200)), assistant(text(50), of(ToolUse, 20))}[i%2])
 			}

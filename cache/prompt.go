@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 	"unsafe"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
 )
 
 // Section is a part of a prompt. The service reads the sections in this order, so that a change in one invalidates what is cached of the
@@ -154,10 +156,10 @@ type leaf struct {
 	at     unsafe.Pointer // the address of the text; nil for a document that was not serialised
 	n      int
 	binary bool // from a []byte, whose content may change under the same address
-	json   bool // the order of keys is to be ignored, for tool definitions
-	fresh  bool // it was not in a remembered request
-	sized  bool // a document whose size is counted in its block
-	quoted bool // the inside of a JSON string, with its escapes
+	json   bool // canonical form counts, for tool definitions
+	fresh  bool // it was read, and not recognised
+	sized  bool // a document whose size is in its block
+	quoted bool // the inside of a JSON string, its escapes not resolved
 	doc    Marshaler
 }
 
@@ -171,7 +173,7 @@ func (p *Prompt) Reset() {
 }
 
 // Enter begins a section.
-func (p *Prompt) Enter(s Section) { p.section, p.open = s, false }
+func (p *Prompt) Enter(s Section) { p.section, p.message, p.open = s, 0, false }
 
 // Message begins the message with the given index, in the section Messages.
 func (p *Prompt) Message(index int, user bool) {
@@ -205,18 +207,56 @@ func (p *Prompt) add(l leaf) {
 }
 
 // Text adds text to the block.
-func (p *Prompt) Text(s string) { p.add(textLeaf(s)) }
+func (p *Prompt) Text(s string) {
+	if !p.open {
+		p.Block(Other, 0)
+	}
+	p.text(&p.Blocks[len(p.Blocks)-1], s)
+}
+
+// text adds text to the last block. It fills its leaf in place: those behind the last one are empty, which saves a third of the time.
+func (p *Prompt) text(b *Block, s string) {
+	n := len(p.leaves)
+	if n < cap(p.leaves) {
+		p.leaves = p.leaves[:n+1]
+	} else {
+		p.leaves = append(p.leaves, leaf{})
+	}
+	l := &p.leaves[n]
+	l.at = unsafe.Pointer(unsafe.StringData(s))
+	l.id, l.n = l.at, len(s)
+	b.leafEnd = n + 1
+	b.Bytes += len(s)
+}
+
+// textBlock begins a block of text at an index of its list, and fills it.
+func (p *Prompt) textBlock(index int, s string) {
+	p.Block(Text, index)
+	p.text(&p.Blocks[len(p.Blocks)-1], s)
+}
 
 func textLeaf(s string) leaf {
 	at := unsafe.Pointer(unsafe.StringData(s))
 	return leaf{id: at, at: at, n: len(s)}
 }
 
-// JSON adds serialised JSON to the block. For a tool definition a change in the order of keys can be told from a change of content.
-func (p *Prompt) JSON(s string) {
+// JSON adds serialised JSON to the block. In a tool definition the order of its keys is told apart from its content.
+func (p *Prompt) JSON(s string) { p.sizedJSON(s, jsonscan.Len(s)) }
+
+// sizedJSON adds serialised JSON that is so long whatever its spelling.
+func (p *Prompt) sizedJSON(s string, length int) {
 	l := textLeaf(s)
 	l.json = true
 	p.add(l)
+	p.last().Bytes -= len(s) - length
+}
+
+// Flag adds to the block that something is on which is no text of it, such as citations; it does not count in Bytes.
+func (p *Prompt) Flag(name string) {
+	l := textLeaf(name)
+	l.binary = true
+	p.add(l)
+	p.last().Bytes -= len(name)
 }
 
 // Binary adds bytes that are not text to the block, such as an image's; they do not count in Bytes. If a caller changes them in place
@@ -240,7 +280,14 @@ func (p *Prompt) Media(k Kind, tokens int64) {
 	p.images = p.images || k == Image
 }
 
-// Point adds a cache point at an index of the list that is being parsed.
+// Cited notes that citations are asked for of something in the request.
+func (p *Prompt) Cited() {
+	if p.levels[citations] == 0 {
+		p.Setting("citations", "enabled")
+	}
+}
+
+// Point adds a cache point at an index of the list that is being read.
 func (p *Prompt) Point(index int, ttl time.Duration) {
 	p.Points = append(p.Points, Point{Where: Where{p.section, p.message, index}, Block: p.closed(), TTL: ttl})
 }

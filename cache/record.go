@@ -3,6 +3,8 @@ package cache
 import (
 	"slices"
 	"unsafe"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
 )
 
 // blockRecord is what is remembered of a block, without its text. Each hash is 0 if there is nothing to hash.
@@ -23,7 +25,7 @@ type blockRecord struct {
 
 // leafHash is what was computed of a leaf.
 type leafHash struct {
-	n      int
+	n      int // bytes; of a document whatever its spelling
 	plain  uint64
 	canon  uint64
 	sample uint64 // of a []byte
@@ -86,6 +88,9 @@ func (p *Prompt) recognise(i int, canonical bool, known [][]leafRecord) *leafHas
 	*h = leafHash{}
 	h.plain, h.canon = l.hash(canonical)
 	h.n = l.n
+	if l.doc != nil {
+		h.n = l.documentLen()
+	}
 	if l.binary {
 		h.sample = l.sample()
 	}
@@ -93,7 +98,10 @@ func (p *Prompt) recognise(i int, canonical bool, known [][]leafRecord) *leafHas
 	return h
 }
 
-// lasts reports whether the leaf can be recognised by its address.
+// documentLen is how long a document is, however it is spelled.
+func (l *leaf) documentLen() int { return jsonscan.Len(l.text()) }
+
+// lasts reports whether the leaf can be recognised by where it lies.
 func (l *leaf) lasts() bool { return l.id != nil && (l.doc != nil || l.n >= shortLeaf) }
 
 // equals reports whether the leaf is the same as a remembered one.

@@ -3,6 +3,8 @@ package cache
 import (
 	"slices"
 	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
 )
 
 // settingKind is a kind of setting. Which part of the cache a change invalidates depends on it.
@@ -42,8 +44,24 @@ func kindOfSetting(name string) settingKind {
 // invalidates depends on its name and the model's maker.
 func (p *Prompt) Setting(name, value string) {
 	p.settings = mix(mix(p.settings, hashString(name)), hashString(value))
-	l := &p.levels[kindOfSetting(name)]
+	kind := kindOfSetting(name)
+	l := &p.levels[kind]
 	*l = mix(mix(*l, hashString(name)), hashString(value))
+	p.Final = p.Final || kind == toolChoice && namesTool(value)
+}
+
+// namesTool reports whether a tool choice demands one particular tool, in Converse's form or in Anthropic's.
+func namesTool(choice string) bool {
+	s, names := jsonscan.New(choice), false
+	if s.Peek() != '{' {
+		return false
+	}
+	_ = s.Object(func(key string) error { // what can't be read names none
+		raw, err := s.Value()
+		names = names || key == "tool" || key == "type" && raw == `"tool"`
+		return err
+	})
+	return names
 }
 
 // level returns the hash of all settings on which cached messages depend.

@@ -48,8 +48,7 @@ func (s *site) weigh() {
 		for ; next < b.leafEnd; next++ {
 			l := &s.p.leaves[next]
 			if l.doc != nil && !l.sized && (s.m.MaxTokens > 0 || s.scale.low(sum) < s.m.MinTokens) {
-				raw, _ := l.doc.MarshalSmithyDocument() // the SDK reports the error when it sends the request
-				b.Bytes += len(raw)
+				b.Bytes += l.documentLen() // if it can't be serialised, the SDK reports it when it sends the request
 				l.sized = true
 			}
 		}

@@ -74,7 +74,7 @@ func (s *session) checkRecorded(c Call, p *Prompt, prev predecessor, placed bool
 	if want := s.tracker.policy.MinPoints; len(p.Points) < want && c.Model.Explicit && !placed {
 		t.add(Finding{Rule: rulePointsLost, Detail: fmt.Sprintf("the request has %d cache points, %d were meant to be there", len(p.Points), want)})
 	}
-	l := linter{p: p, m: &t.call.Model, scale: s.scale, known: t.past.shared, counted: t.past.counted()}
+	l := linter{p: p, m: &t.call.Model, scale: s.scale, known: t.past.shared, earlier: s.conversations, counted: t.past.counted()}
 	l.all()
 	for _, f := range l.found {
 		if f.Rule != ruleBelowMinimum || !t.wasWritten() {

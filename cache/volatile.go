@@ -23,10 +23,10 @@ var volatileNames = [...]string{"", "a time of day", "a unique id", "a nonce", "
 // volatile is the first such text in a block, by its place. It does not contain the text.
 type volatile struct {
 	kind     volatileKind
-	labelled bool  // a word before it says that it belongs to this moment, or to this request
-	offset   int32 // in bytes
-	line     int32 // counted from 1
-	count    int32 // how many there are, of any kind
+	labelled bool  // its label says that it is of this moment, or of this request
+	offset   int32 // in bytes, of the text that it stands in
+	line     int32 // from 1
+	count    int32 // how many of any sort there are
 }
 
 func (v volatile) String() string {

@@ -55,7 +55,7 @@ func (p *Prompt) adopt(old *Prompt, known [][]leafRecord) {
 	}
 	for i := range p.leaves {
 		l, o := &p.leaves[i], &old.leaves[i]
-		l.fresh, l.sized = o.fresh, o.sized
+		l.sized = o.sized
 		if l.doc != nil {
 			l.at, l.n = o.at, o.n
 		}

@@ -22,7 +22,8 @@ type Scanner struct {
 	comma int      // offset of the comma before the current member; -1 if it is the first
 	start int      // offset of the current member's key
 	keys  []string // keys of the open objects, innermost last
-	loose int      // how many of the open values were begun by Verbatim
+	loose int      // values taken verbatim that are open
+	spare int      // bytes that were read and that only this spelling needs
 }
 
 // Error says why a text can't be parsed. It never quotes the text.
@@ -63,8 +64,50 @@ func (p *Scanner) Pos() int { return p.pos }
 // From returns the text from an offset to the scanner's present one.
 func (p *Scanner) From(start int) string { return p.s[start:p.pos] }
 
-// Member returns the place of the member whose value comes next, so that a caller can cut it out: the offset of its key, and that of the
-// comma before it, or -1 if it is the first of its object. It must be called before the value is read.
+// Spare returns how many of the bytes that were read only this spelling needs: white space between tokens, and what escapes are longer than
+// what they stand for. A value is as long as its text without those, whoever has written it.
+func (p *Scanner) Spare() int { return p.spare }
+
+// Len returns how long a JSON text is without what only its spelling needs, or its length as it stands if it can't be read.
+func Len(text string) int {
+	p := New(text)
+	if _, err := p.Verbatim(); err != nil {
+		return len(text)
+	}
+	if p.Peek(); p.pos != len(text) {
+		return len(text)
+	}
+	return len(text) - p.spare
+}
+
+// Plain returns a JSON text without what only its spelling needs: no white space between tokens, and no escapes, so that it need not be JSON any
+// more. It has Len bytes.
+func Plain(text string) string {
+	n := Len(text)
+	if n == len(text) {
+		return text
+	}
+	var b strings.Builder
+	b.Grow(n)
+	for rest := text; rest != ""; {
+		switch c := rest[0]; c {
+		case ' ', '\t', '\n', '\r':
+			rest = rest[1:]
+		case '"':
+			p := New(rest)
+			t, _ := p.Text() // Len has read it
+			b.WriteString(`"` + t.String() + `"`)
+			rest = rest[p.pos:]
+		default:
+			b.WriteByte(c)
+			rest = rest[1:]
+		}
+	}
+	return b.String()
+}
+
+// Member returns where the member begins whose value the scanner is at: the offset of its key, and that of the comma before
+// it, or -1 when it is the first of its object. It holds until the value is read.
 func (p *Scanner) Member() (comma, key int) { return p.comma, p.start }
 
 // Peek skips white space and returns the next byte, or 0 at the end.
@@ -73,6 +116,7 @@ func (p *Scanner) Peek() byte {
 		switch c := p.s[p.pos]; c {
 		case ' ', '\t', '\n', '\r':
 			p.pos++
+			p.spare++
 		default:
 			return c
 		}

@@ -164,6 +164,10 @@ func FuzzDocument(f *testing.F) {
 		require.Len(t, values, len(want))
 		for key, raw := range values {
 			require.Equal(t, string(want[key]), raw)
+			var compact bytes.Buffer
+			require.NoError(t, json.Compact(&compact, []byte(raw)))
+			require.Equal(t, Len(compact.String()), Len(raw))
+			require.Len(t, Plain(raw), Len(raw))
 			if raw[0] != '"' {
 				continue
 			}
@@ -176,6 +180,26 @@ func FuzzDocument(f *testing.F) {
 			require.Len(t, s, text.Len)
 		}
 	})
+}
+
+// A value is as long, and reads the same, whoever has written it.
+func TestASpellingChangesNoLength(t *testing.T) {
+	for _, same := range [][]string{
+		{`{"a":[1,true,null],"b":"x y"}`, " {\n\t\"a\" : [ 1 , true , null ] ,\r\n\"b\" : \"x y\" } "},
+		{`{"é":"/\n"}`, `{"\u00e9":"\/\n"}`, `{"\u00E9":"\u002f\u000a"}`, `{ "é" : "\/\u000A" }`},
+		{`"😀"`, `"\ud83d\ude00"`},
+		{`{"a":1,"a":2}`, `{"a": 1, "a": 2}`},
+	} {
+		for _, text := range same {
+			require.Equal(t, Plain(same[0]), Plain(text))
+			require.Equal(t, Len(same[0]), Len(text), text)
+			require.Len(t, Plain(text), Len(text))
+		}
+	}
+	for _, broken := range []string{"", "{", `{"a":}`, `{} x`, `"\x"`} {
+		require.Equal(t, len(broken), Len(broken))
+		require.Equal(t, broken, Plain(broken))
+	}
 }
 
 // stricter reports whether a refusal is one of those that encoding/json does not share.

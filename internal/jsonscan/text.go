@@ -153,6 +153,7 @@ func (p *Scanner) endText(start, end, saved int, check bool) (Text, error) {
 		return Text{}, p.Fail("invalid UTF-8")
 	}
 	p.pos = end + 1
+	p.spare += saved
 	return Text{raw, len(raw) - saved}, nil
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
@@ -140,13 +141,21 @@ type mediaSource struct {
 	kind      string // "base64", "text", "url", ...
 	mediaType string
 	data      text
+	told      bool // there is data, though it may be empty
+	bedrocks  bool // it has Bedrock's name, bytes: then the format is told apart from the data
 	opaque    bool
+	stored    bool // the service fetches it from S3
 }
 
 func (w *walker) mediaSource(s *mediaSource) error {
 	return w.Object(func(key string) error {
 		if key == "s3Location" || key == "s3_location" {
-			return w.opaque(key)
+			raw, err := w.Value()
+			if raw != "null" && raw != `""` {
+				s.stored = true
+				w.unseen(StoredElsewhere)
+			}
+			return err
 		}
 		if w.Peek() != '"' {
 			return w.field(key, inContent)
@@ -166,7 +175,7 @@ func (w *walker) mediaSource(s *mediaSource) error {
 			if s.data.Raw != "" { // both at once: whichever is not the data is text
 				w.addText(s.data)
 			}
-			s.data = t
+			s.data, s.told, s.bedrocks = t, true, key == "bytes"
 			return err
 		default:
 			s.opaque = true
@@ -180,25 +189,49 @@ func (w *walker) mediaSource(s *mediaSource) error {
 // addSource counts a source, now that the block around it is known.
 func (w *walker) addSource(f *blockFrame) {
 	s := f.source
+	kind, format := request.MediaType(s.mediaType)
+	if kind == "" {
+		kind, format = f.kind, f.format
+	}
 	if s.opaque {
 		w.add(tokens.Block{Kind: tokens.Opaque})
 	}
-	if s.data.Raw == "" {
-		return
+	if s.stored {
+		if kind == "image" {
+			w.req.StoredPictures = append(w.req.StoredPictures, len(w.req.Prompt.Blocks))
+		}
+		w.add(tokens.Block{Kind: tokens.Opaque})
 	}
-	kind, format := mediaKind(s.mediaType)
-	if kind == "" {
-		kind, format = f.kind, f.format
+	if s.data.Raw == "" {
+		if s.told && s.kind != "text" {
+			w.addEmpty(kind, format)
+		}
+		return
 	}
 	if s.kind == "text" || !isBase64(s.data) {
 		w.addText(s.data)
 		return
 	}
+	if s.bedrocks && kind == "document" {
+		w.addDocument(format, s.data)
+		return
+	}
 	w.addMedia(kind, format, s.data)
 }
 
-// cachePoint reads a cache point in any dialect. A TTL that is not known counts as the longest.
-func (w *walker) cachePoint() error {
+// addEmpty counts an image or a document without data as the SDK's door does: nobody knows what the service makes of it.
+func (w *walker) addEmpty(kind, format string) {
+	switch kind {
+	case "image":
+		w.add(tokens.Block{Kind: tokens.Image, Format: format})
+	case "document":
+		w.add(tokens.DocumentBlock(format, nil))
+	}
+}
+
+// cachePoint reads a cache point in any dialect. A TTL that is not known counts as the longest; 30 minutes are OpenAI's, which cost no more
+// than five.
+func (w *walker) cachePoint(form string) error {
 	if w.Peek() != '{' {
 		raw, err := w.Value()
 		w.other += int64(len(raw))
@@ -208,7 +241,8 @@ func (w *walker) cachePoint() error {
 	err := w.Object(func(key string) error {
 		raw, err := w.Value()
 		w.other += int64(len(raw))
-		if key == "ttl" && raw != `"5m"` && raw != `"30m"` && raw != "null" {
+		usual := raw == `"5m"` || raw == "null" || raw == `"30m"` && form == "prompt_cache_breakpoint"
+		if key == "ttl" && !usual {
 			writes = price.CacheWrites1h
 		}
 		return err

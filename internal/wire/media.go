@@ -1,10 +1,10 @@
 package wire
 
 import (
-	"bytes"
 	"encoding/base64"
 	"strings"
 
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
@@ -26,7 +26,7 @@ func (w *walker) addDataURL(key string, t text) bool {
 	}
 	if len(s) >= len("data:") && strings.EqualFold(s[:len("data:")], "data:") {
 		mediaType, data, ok := strings.Cut(s[len("data:"):], ";base64,")
-		kind, format := mediaKind(mediaType)
+		kind, format := request.MediaType(mediaType)
 		if ok && kind != "" && isBase64(plain(data)) {
 			w.addMedia(kind, format, plain(data))
 			return true
@@ -53,28 +53,6 @@ func (w *walker) addBareFile(t text) {
 	w.req.Embedded = embedded
 }
 
-// mediaKind splits a media type into the kind of block and Bedrock's name of the format. Both are empty when it tells nothing.
-func mediaKind(mediaType string) (kind, format string) {
-	switch mediaType {
-	case "":
-		return "", ""
-	case "application/pdf":
-		return "document", "pdf"
-	case "text/plain":
-		return "document", "txt"
-	case "text/csv", "text/html":
-		return "document", mediaType[len("text/"):]
-	case "text/markdown":
-		return "document", "md"
-	case "application/vnd.openxmlformats-officedocument.wordprocessingml.document":
-		return "document", "docx"
-	case "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet":
-		return "document", "xlsx"
-	}
-	kind, format, _ = strings.Cut(mediaType, "/")
-	return kind, format
-}
-
 // addMedia counts base64 data. Of an image it decodes no more than the header.
 func (w *walker) addMedia(kind, format string, data text) {
 	s := data.String()
@@ -84,21 +62,32 @@ func (w *walker) addMedia(kind, format string, data text) {
 		size := int64(base64.StdEncoding.DecodedLen(len(s)))
 		w.add(tokens.ImageBlock(format, base64.NewDecoder(base64.StdEncoding, strings.NewReader(s)), size))
 	case "document":
-		decoded, err := base64.StdEncoding.DecodeString(s)
-		if err != nil {
-			w.addText(data)
-			return
-		}
-		if format == "" && bytes.HasPrefix(decoded, []byte("%PDF-")) {
+		if format == "" && isPDF(s) {
 			format = "pdf"
 		}
-		w.req.Embedded += int64(len(data.Raw))
-		w.add(tokens.DocumentBlock(format, decoded))
+		w.addDocument(format, data)
 	case "video", "audio":
 		w.addTimed(kind)
 	default:
 		w.addText(data)
 	}
+}
+
+// isPDF reports whether base64 data begins as a PDF does.
+func isPDF(s string) bool {
+	head, err := base64.StdEncoding.DecodeString(s[:min(len(s), 8)])
+	return err == nil && strings.HasPrefix(string(head), "%PDF-")
+}
+
+// addDocument counts base64 data of a document in a format.
+func (w *walker) addDocument(format string, data text) {
+	decoded, err := base64.StdEncoding.DecodeString(data.String())
+	if err != nil {
+		w.addText(data)
+		return
+	}
+	w.req.Embedded += int64(len(data.Raw))
+	w.add(tokens.DocumentBlock(format, decoded))
 }
 
 // isBase64 reports whether the beginning of a string decodes: what does not is read as text.

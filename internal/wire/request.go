@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
@@ -16,22 +17,25 @@ type Request struct {
 	NoOutput       bool  // max_tokens is 0, by which some models read a prompt into the cache and write nothing
 	Choices        int64 // answers asked for, each up to MaxTokens; at least 1
 	CacheWrites    price.CacheWrites
-	Embedded       int64  // bytes of the body that are media of a measured size, so that their length says nothing about tokens
-	Images         int64  // image blocks, for models that bill them apart
-	Videos         int64  // videos, for models that bill them by the second
-	Audios         int64  // the same for sound
-	DocumentImages bool   // images may be read as pages of documents
-	Queries        int64  // search units that a rerank request can be billed; 0 for other models
-	Texts          int64  // texts and other inputs to embed, one by one
-	ServiceTier    string // the tier asked for in the body, in lower case; empty when none or not one known
-	OtherTier      string // another tier that the body asks for in another place, so that either may count; empty when there is none
-	Latency        string // the mode asked for in a performanceConfig, in lower case; empty when none
-	Guardrail      bool   // the body names a guardrail
-	Compacts       bool   // the service may shorten the history in inferences of their own
-	Unpriced       string // a feature in use that has no price per token, such as "web_search"; empty when there is none
-	Unseen         string // a field that makes the service read what is not in the body, or keep the answer; empty when there is none
-	Model          string // the body's own "model", of visible ASCII and at most 2,048 bytes; empty for none, and for any other
-	Stream         bool   // the body asks for a stream
+	Embedded       int64    // bytes of the body that are media of a measured size, so that their length says nothing about tokens
+	Images         int64    // image blocks, for models that bill them apart
+	Videos         int64    // videos, for models that bill them by the second
+	Audios         int64    // the same for sound
+	DocumentImages bool     // images may be read as pages of documents
+	Queries        int64    // search units that a rerank request can be billed; 0 for other models
+	Texts          int64    // texts and other inputs to embed, one by one
+	ServiceTier    string   // the tier asked for in the body, in lower case; empty when none or not one known
+	OtherTier      string   // another tier that the body asks for in another place, so that either may count; empty when there is none
+	Latency        string   // the mode asked for in a performanceConfig, in lower case; empty when none
+	Guardrail      bool     // the body names a guardrail
+	Compacts       bool     // the service may shorten the history in inferences of their own
+	Unpriced       string   // a feature in use that has no price per token, such as "web_search"; empty when there is none
+	AlsoUnpriced   []string // further ones
+	Unseen         string   // a field that makes the service read what is not in the body, or keep the answer; empty when there is none
+	Model          string   // the body's own "model", of visible ASCII and at most 2,048 bytes; empty for none, and for any other
+	Stream         bool     // the body asks for a stream
+	ToolPoints     int      // elements of lists of tools that are a cache point and nothing else, as Converse has them; Prompt.Tools counts them
+	StoredPictures []int    // indexes of those Opaque blocks of Prompt that are pictures which the service fetches
 }
 
 // ParseRequest reads the body of an InvokeModel request in any dialect. modelID tells rerank models apart. It returns
@@ -165,7 +169,7 @@ func (w *walker) field(key string, in surroundings) error {
 	w.other += keyBytes(key)
 	switch key {
 	case "cache_control", "cachePoint", "cache_point", "prompt_cache_breakpoint":
-		return w.cachePoint()
+		return w.cachePoint(key)
 	}
 	if in != inContent {
 		return w.setting(key, in)
@@ -323,10 +327,22 @@ func (w *walker) addUnseen(key string) {
 }
 
 func (w *walker) unseen(key string) {
-	if w.req.Unseen == "" {
+	if w.req.Unseen == "" || w.req.Unseen == StoredElsewhere {
 		w.req.Unseen = key
 	}
 }
+
+// unpriced notes a feature that has no price per token. Each may have a flat one, so that none may hide another.
+func (w *walker) unpriced(feature string) {
+	r := &w.req
+	if r.Unpriced != "" && r.Unpriced != feature && !slices.Contains(r.AlsoUnpriced, r.Unpriced) {
+		r.AlsoUnpriced = append(r.AlsoUnpriced, r.Unpriced)
+	}
+	r.Unpriced = feature
+}
+
+// StoredElsewhere is the Unseen of a body of which nothing else is unseen but content in S3.
+const StoredElsewhere = "s3Location"
 
 func (w *walker) rerankDocument() error {
 	w.Peek()

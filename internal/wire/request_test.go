@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"image"
 	"image/png"
+	"slices"
 	"strings"
 	"testing"
 
@@ -422,4 +423,34 @@ func TestParseRequest_KeysMayComeTwiceInWhatIsText(t *testing.T) {
 		_, err := ParseRequest("", []byte(body))
 		require.NoError(t, err, name)
 	}
+}
+
+// One feature without a price per token must not hide another: each may have a flat price.
+func TestParseRequest_AllUnpricedFeatures(t *testing.T) {
+	r, err := ParseRequest("anthropic.claude-sonnet-5", []byte(`{"speed":"fast","tools":[{"type":"web_search_20250305"},{"type":"web_search_20250305"},{"type":"code_execution_20250522"}],"mcp_servers":[{}],"messages":[]}`))
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{"speed", "web_search", "code_execution", "mcp_servers"}, append(r.AlsoUnpriced, r.Unpriced))
+}
+
+// An image or a document without data is not nothing, and what a tool list holds besides tools is told.
+func TestParseRequest_WhatConverseJudgesForItself(t *testing.T) {
+	r, err := ParseRequest("m", []byte(`{"toolConfig":{"tools":[{"cachePoint":{"type":"default","ttl":"30m"}},{"toolSpec":{"name":"f"}},{"toolSpec":{"name":"g"},"cachePoint":{"type":"default"}}]},
+		"messages":[{"role":"user","content":[{"image":{"format":"png","source":{"bytes":""}}},{"image":{"format":"png","source":{"s3Location":{"uri":"s3://b/k"}}}},
+		{"document":{"format":"pdf","source":{"s3Location":{"uri":"s3://b/k"}}}},{"document":{"source":{"bytes":"JVBERi0xLjQK"}}}]}]}`))
+	require.NoError(t, err)
+	require.Equal(t, 3, r.Prompt.Tools)
+	require.Equal(t, 1, r.ToolPoints)
+	require.Equal(t, price.CacheWrites1h, r.CacheWrites, "30 minutes are no lifetime of Bedrock's own")
+	require.Equal(t, StoredElsewhere, r.Unseen)
+	var media []tokens.Block
+	for i, b := range r.Prompt.Blocks {
+		if slices.Contains(r.StoredPictures, i) {
+			require.Equal(t, tokens.Opaque, b.Kind)
+		}
+		if b.Kind != tokens.Text && b.Kind != tokens.JSON {
+			media = append(media, b)
+		}
+	}
+	require.Len(t, r.StoredPictures, 1)
+	require.Equal(t, []tokens.Block{{Kind: tokens.Image, Format: "png"}, {Kind: tokens.Opaque}, {Kind: tokens.Opaque}, {Kind: tokens.Document, Bytes: 9}}, media)
 }

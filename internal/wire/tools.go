@@ -37,7 +37,9 @@ func (w *walker) tool() error {
 	start := w.Pos()
 	kind, strict := "", false
 	spec, hasSpec := "", false // the schema of a toolSpec
+	fields, points := 0, 0
 	err := w.Object(func(key string) error {
+		fields++
 		switch c := w.Peek(); {
 		case key == "type" && c == '"':
 			t, err := w.Text()
@@ -54,7 +56,10 @@ func (w *walker) tool() error {
 				return w.schemaField()
 			})
 		case key == "cache_control" || key == "cachePoint":
-			return w.cachePoint()
+			if key == "cachePoint" && c == '{' {
+				points++
+			}
+			return w.cachePoint(key)
 		case key == "systemTool":
 			return w.unpricedField("system_tool")
 		}
@@ -64,6 +69,9 @@ func (w *walker) tool() error {
 		return err
 	}
 	w.req.Prompt.Tools++
+	if points == 1 && fields == 1 {
+		w.req.ToolPoints++
+	}
 	switch {
 	case strict && !hasSpec:
 		w.schema(int64(w.Pos() - start))
@@ -73,7 +81,7 @@ func (w *walker) tool() error {
 	if feature, builtin := toolFeature(kind); builtin {
 		w.req.Prompt.BuiltinTools++
 	} else if feature != "" {
-		w.req.Unpriced = feature
+		w.unpriced(feature)
 	}
 	w.add(tokens.Block{Kind: tokens.JSON, Text: w.From(start)})
 	return nil
@@ -232,7 +240,7 @@ func (w *walker) unpricedField(feature string) error {
 	switch raw {
 	case "null", "false", "[]", `""`:
 	default:
-		w.req.Unpriced = feature
+		w.unpriced(feature)
 	}
 	return err
 }
@@ -293,7 +301,7 @@ func (w *walker) speed() error {
 	raw, err := w.Value()
 	w.other += int64(len(raw))
 	if raw != "null" && raw != `"standard"` {
-		w.req.Unpriced = "speed"
+		w.unpriced("speed")
 	}
 	return err
 }

@@ -1,0 +1,260 @@
+package converse
+
+import (
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
+)
+
+func (w walk) content(i int, b types.ContentBlock) {
+	switch b := b.(type) {
+	case *types.ContentBlockMemberText:
+		w.textBlock(i, b.Value)
+	case *types.ContentBlockMemberCachePoint:
+		w.point(i, b.Value)
+	case *types.ContentBlockMemberToolUse:
+		w.toolUse(i, &b.Value)
+	case *types.ContentBlockMemberToolResult:
+		w.toolResult(i, &b.Value)
+	case *types.ContentBlockMemberReasoningContent:
+		w.block(request.Reasoning, i)
+		w.reasoning(b.Value)
+	case *types.ContentBlockMemberImage:
+		w.block(request.Image, i)
+		w.image(&b.Value)
+	case *types.ContentBlockMemberDocument:
+		w.block(request.Document, i)
+		w.document(&b.Value)
+		if b.Value.Format != types.DocumentFormatPdf {
+			w.flag(request.Closed) // users report a 400 for a point directly behind a document of any format but PDF (2026-03)
+		}
+	default:
+		w.block(request.Other, i)
+		w.rare(b)
+	}
+}
+
+// rare fills a block of a kind of which only is known that the model reads it.
+func (w walk) rare(b types.ContentBlock) {
+	switch b := b.(type) {
+	case *types.ContentBlockMemberGuardContent:
+		w.guarded(b.Value)
+	case *types.ContentBlockMemberSearchResult:
+		w.search(&b.Value)
+	case *types.ContentBlockMemberCitationsContent:
+		w.citations(&b.Value)
+	case *types.ContentBlockMemberToolAddition:
+		w.toolReference(request.Added, b.Value.Tool)
+	case *types.ContentBlockMemberToolRemoval:
+		w.toolReference(request.Removed, b.Value.Tool)
+	case *types.ContentBlockMemberVideo:
+		w.video(&b.Value)
+	case *types.ContentBlockMemberAudio:
+		w.audio(&b.Value)
+	default:
+		w.unknown(b)
+	}
+}
+
+func (w walk) toolUse(i int, b *types.ToolUseBlock) {
+	w.block(request.ToolUse, i)
+	w.optionalTexts(b.Name, b.ToolUseId)
+	w.json(b.Input)
+	w.nonEmptyText(string(b.Type))
+}
+
+func (w walk) toolResult(i int, b *types.ToolResultBlock) {
+	w.block(request.ToolResult, i)
+	w.optionalTexts(b.ToolUseId, b.Type)
+	w.nonEmptyText(string(b.Status))
+	w.results(b.Content)
+}
+
+func (w walk) results(content []types.ToolResultContentBlock) {
+	for _, r := range content {
+		switch r := r.(type) {
+		case *types.ToolResultContentBlockMemberText:
+			w.text(r.Value)
+		case *types.ToolResultContentBlockMemberJson:
+			w.json(r.Value)
+		case *types.ToolResultContentBlockMemberImage:
+			w.image(&r.Value)
+		case *types.ToolResultContentBlockMemberDocument:
+			w.document(&r.Value)
+		case *types.ToolResultContentBlockMemberSearchResult:
+			w.search(&r.Value)
+		case *types.ToolResultContentBlockMemberVideo:
+			w.video(&r.Value)
+		default:
+			w.unknown(r)
+		}
+	}
+}
+
+func (w walk) reasoning(b types.ReasoningContentBlock) {
+	switch b := b.(type) {
+	case *types.ReasoningContentBlockMemberReasoningText:
+		w.optionalTexts(b.Value.Text, b.Value.Signature)
+	case *types.ReasoningContentBlockMemberRedactedContent:
+		w.sink.Media(request.Media{Kind: request.Sealed, From: request.Inline, Data: b.Value})
+	default:
+		w.unknown(b)
+	}
+}
+
+func (w walk) guarded(b types.GuardrailConverseContentBlock) {
+	switch b := b.(type) {
+	case *types.GuardrailConverseContentBlockMemberText:
+		for _, q := range b.Value.Qualifiers {
+			w.text(string(q))
+		}
+		w.optionalTexts(b.Value.Text)
+	case *types.GuardrailConverseContentBlockMemberImage:
+		w.nonEmptyText(string(b.Value.Format))
+		data, ok := b.Value.Source.(*types.GuardrailConverseImageSourceMemberBytes)
+		if !ok {
+			w.opaque()
+			return
+		}
+		w.sink.Media(request.Media{Kind: request.Picture, From: request.Inline, Format: string(b.Value.Format), Data: data.Value})
+	default:
+		w.unknown(b)
+	}
+}
+
+func (w walk) image(b *types.ImageBlock) {
+	w.nonEmptyText(string(b.Format))
+	w.failed(b.Error)
+	m := request.Media{Kind: request.Picture, Format: string(b.Format)}
+	switch s := b.Source.(type) {
+	case *types.ImageSourceMemberBytes:
+		m.From, m.Data = request.Inline, s.Value
+	case *types.ImageSourceMemberS3Location:
+		m.From = request.Stored
+		w.stored(&s.Value)
+	}
+	w.sink.Media(m)
+}
+
+func (w walk) video(b *types.VideoBlock) {
+	w.nonEmptyText(string(b.Format))
+	m := request.Media{Kind: request.Video, Format: string(b.Format)}
+	switch s := b.Source.(type) {
+	case *types.VideoSourceMemberBytes:
+		m.From, m.Data = request.Inline, s.Value
+	case *types.VideoSourceMemberS3Location:
+		m.From = request.Stored
+		w.stored(&s.Value)
+	}
+	w.sink.Media(m)
+}
+
+func (w walk) audio(b *types.AudioBlock) {
+	w.nonEmptyText(string(b.Format))
+	w.failed(b.Error)
+	m := request.Media{Kind: request.Audio, Format: string(b.Format)}
+	switch s := b.Source.(type) {
+	case *types.AudioSourceMemberBytes:
+		m.From, m.Data = request.Inline, s.Value
+	case *types.AudioSourceMemberS3Location:
+		m.From = request.Stored
+		w.stored(&s.Value)
+	}
+	w.sink.Media(m)
+}
+
+// stored tells where content is kept.
+func (w walk) stored(at *types.S3Location) { w.optionalTexts(at.BucketOwner, at.Uri) }
+
+// failed tells what the service has said of media that it could not read.
+func (w walk) failed(e *types.ErrorBlock) {
+	if e != nil {
+		w.optionalTexts(e.Message)
+	}
+}
+
+func (w walk) document(d *types.DocumentBlock) {
+	w.optionalTexts(d.Name, d.Context)
+	w.nonEmptyText(string(d.Format))
+	m := request.Media{Kind: request.File, Format: string(d.Format), Cited: w.cites(d.Citations)}
+	switch s := d.Source.(type) {
+	case *types.DocumentSourceMemberBytes:
+		m.From, m.Data = request.Inline, s.Value
+	case *types.DocumentSourceMemberText:
+		w.citable(m.Cited, s.Value)
+		return
+	case *types.DocumentSourceMemberContent:
+		for _, part := range s.Value {
+			if t, ok := part.(*types.DocumentContentBlockMemberText); ok {
+				w.citable(m.Cited, t.Value)
+			} else {
+				w.opaque()
+			}
+		}
+		return
+	case *types.DocumentSourceMemberS3Location:
+		m.From = request.Stored
+		w.stored(&s.Value)
+	}
+	w.sink.Media(m)
+}
+
+// cites tells that citations are asked for, and reports whether they are.
+func (w walk) cites(c *types.CitationsConfig) bool {
+	on := c != nil && aws.ToBool(c.Enabled)
+	if on {
+		w.sink.Flag(request.Cited)
+	}
+	return on
+}
+
+// citable tells of text that may be cited if citations are asked for.
+func (w walk) citable(cited bool, s string) {
+	if cited {
+		w.sink.CitedText(s)
+	} else {
+		w.text(s)
+	}
+}
+
+func (w walk) search(s *types.SearchResultBlock) {
+	w.optionalTexts(s.Source, s.Title)
+	cited := w.cites(s.Citations)
+	for _, c := range s.Content {
+		if c.Text != nil {
+			w.citable(cited, *c.Text)
+		}
+	}
+}
+
+func (w walk) citations(c *types.CitationsContentBlock) {
+	for _, g := range c.Content {
+		if t, ok := g.(*types.CitationGeneratedContentMemberText); ok {
+			w.text(t.Value)
+		} else {
+			w.opaque()
+		}
+	}
+	for _, cite := range c.Citations {
+		w.optionalTexts(cite.Source, cite.Title)
+		if at, ok := cite.Location.(*types.CitationLocationMemberWeb); ok {
+			w.optionalTexts(at.Value.Domain, at.Value.Url)
+		}
+		for _, s := range cite.SourceContent {
+			if t, ok := s.(*types.CitationSourceContentMemberText); ok {
+				w.text(t.Value)
+			} else {
+				w.opaque()
+			}
+		}
+	}
+}
+
+// toolReference tells of a tool that is added or removed in the middle of a conversation.
+func (w walk) toolReference(change request.Flag, t *types.ToolReference) {
+	w.flag(change)
+	if t != nil {
+		w.optionalTexts(t.Name, t.ServerName, t.Type)
+	}
+}

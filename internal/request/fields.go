@@ -1,0 +1,72 @@
+package request
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
+)
+
+// settings are the fields that are not part of the prompt and yet change which cached messages are found, as far as is known (2026-11), in
+// the order in which they are compared: which tool is to be used, how the model thinks, what it answers and how fast.
+var settings = [...]string{
+	"tool_choice", "toolChoice", "thinking", "reasoning", "reasoning_config", "reasoningConfig", "reasoning_effort",
+	"reasoningEffort", "effort", "output_config", "outputConfig", "speed",
+}
+
+// NumSettings is how many settings there are.
+const NumSettings = len(settings)
+
+// SettingOf returns the number of the setting that a field is, in whatever dialect, or -1.
+func SettingOf(field string) int { return slices.Index(settings[:], field) }
+
+// SettingName returns the field of a setting.
+func SettingName(number int) string { return settings[number] }
+
+// IsMarker reports whether a field is a cache point in any dialect. Among settings it has no effect, though its writer meant one.
+func IsMarker(field string) bool {
+	return field == "cache_control" || field == "cacheControl" || field == "cachePoint"
+}
+
+// ReadFields tells a sink which settings stand in an object that goes to the model unchanged, and a function where a cache point does. What
+// can't be read is for others to judge: the SDK reports it when it serialises the request.
+func ReadFields(d Marshaler, s Sink, misplaced func(field string)) {
+	raw, err := d.MarshalSmithyDocument()
+	if err != nil {
+		return
+	}
+	fields := jsonscan.New(string(raw))
+	_ = fields.Object(func(key string) error {
+		value, err := fields.Value()
+		if err == nil && IsMarker(key) {
+			misplaced(key)
+		}
+		if err == nil && SettingOf(key) >= 0 && value != "null" {
+			s.Setting(key, value)
+		}
+		return err
+	})
+}
+
+// MediaType splits a media type into the kind of content, "image", "document", "audio" or "video", and Bedrock's name of the format. Both are
+// empty when it tells nothing; of a type that is not known the kind is what stands before the slash.
+func MediaType(mediaType string) (kind, format string) {
+	switch mediaType {
+	case "":
+		return "", ""
+	case "application/pdf":
+		return "document", "pdf"
+	case "text/plain":
+		return "document", "txt"
+	case "text/csv", "text/html":
+		return "document", mediaType[len("text/"):]
+	case "text/markdown":
+		return "document", "md"
+	case "application/vnd.openxmlformats-officedocument.wordprocessingml.document":
+		return "document", "docx"
+	case "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet":
+		return "document", "xlsx"
+	}
+	kind, format, _ = strings.Cut(mediaType, "/")
+	return kind, format
+}

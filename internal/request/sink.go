@@ -1,0 +1,117 @@
+package request
+
+import "time"
+
+// Sink takes a request part by part, in the order in which the cache reads it: tools, system prompt and messages, settings before or behind them. A reading
+// tells facts; what follows from them is the sink's to judge. The meter that bounds the cost has to bound what it does not understand, and the
+// cache check has to decline it.
+type Sink interface {
+	// Enter begins a section, and Message a message of the section Messages.
+	Enter(s Section)
+	Message(index int, user bool)
+	// Block begins a block at an index of its section's or message's list. What follows belongs to it, up to the next one.
+	Block(k Kind, index int)
+	// Point tells of a cache point in the place of a block. open says that it names no lifetime; zero is a lifetime that nobody knows.
+	Point(index int, ttl time.Duration, open bool)
+
+	// TextBlock is Block and Text of a block that is nothing else: a long conversation has thousands of them.
+	TextBlock(index int, s string)
+	Text(s string)
+	CitedText(s string) // text of which parts are to be cited
+	JSON(d Marshaler)
+	Media(m Media)
+	Flag(f Flag)
+
+	// Setting tells of a field that changes what is cached without being in the prompt, and Fields of an object that goes to the model
+	// unchanged, of which some may be settings.
+	Setting(name, value string)
+	Fields(d Marshaler)
+	// Grammar tells of a schema that the service writes into the prompt once more, as a grammar.
+	Grammar(schema Marshaler)
+	// Unpriced tells of a feature that has no price per token.
+	Unpriced(feature string)
+}
+
+// Marshaler is content that serialises itself, such as the SDK's documents.
+type Marshaler interface{ MarshalSmithyDocument() ([]byte, error) }
+
+// Section is a part of a prompt.
+type Section uint8
+
+// The sections, in the order in which the cache reads them.
+const (
+	Tools Section = iota
+	System
+	Messages
+)
+
+// Kind says what a block holds.
+type Kind uint8
+
+// The kinds of block.
+const (
+	Text Kind = iota
+	ToolDefinition
+	ToolUse
+	ToolResult
+	Image
+	Document
+	Reasoning
+	Other
+	SystemTool // a tool that runs at the service
+)
+
+// Flag is something that is on in a block, or known of it, and is no text.
+type Flag string
+
+// The flags.
+const (
+	Cited   Flag = "citations" // of what has been told last, a document or a search result
+	Strict  Flag = "strict"    // a tool's input has to fit its schema
+	Added   Flag = "added"     // a tool, in the middle of a conversation
+	Removed Flag = "removed"
+	Closed  Flag = "closed" // no cache point may follow the block
+)
+
+// Media are an image, a document or other content that is not text.
+type Media struct {
+	Kind   MediaKind
+	Format string
+	Data   []byte
+	From   Origin
+	Cited  bool // citations of the document are asked for
+}
+
+// MediaKind says what media are.
+type MediaKind uint8
+
+// The kinds of media. Opaque is content of which nothing is known.
+const (
+	Opaque MediaKind = iota
+	Picture
+	File
+	Video
+	Audio
+	Sealed // reasoning that is encrypted
+)
+
+// Origin says where media come from.
+type Origin uint8
+
+// The origins.
+const (
+	Nowhere Origin = iota // the request does not tell, in a form that is known
+	Inline
+	Stored // the service fetches them
+)
+
+// Lifetime returns the lifetime that a cache point names: zero for one that nobody knows, in whatever spelling it is but the service's own.
+func Lifetime(name string) time.Duration {
+	d, err := time.ParseDuration(name)
+	if err != nil || d < 0 || d == fiveMinutes && name != "5m" {
+		return 0
+	}
+	return d
+}
+
+const fiveMinutes = 5 * time.Minute
