@@ -50,7 +50,7 @@ var rooms = []room{
 	{"budget/sqlitestore", storeMayImport, []string{"modernc.org/sqlite"}, "stores know the domain alone"},
 	{"budget/redisstore", storeMayImport, []string{"github.com/redis/go-redis"}, "stores know the domain alone"},
 	{"budget/pgstore", storeMayImport, []string{"github.com/jackc/pgx"}, "stores know the domain alone"},
-	{"budget/dynamostore", storeMayImport, []string{awsSDK, "golang.org/x/sync/"}, "stores know the domain alone"},
+	{"budget/dynamostore", storeMayImport, []string{awsSDK, "golang.org/x/sync/semaphore"}, "stores know the domain alone"},
 
 	{"cache", []string{"internal/jsonscan", "internal/request", "internal/checked", "budget/price"}, nil, "cache is pure, and does not know the domain"},
 

@@ -2,7 +2,6 @@ package dynamostore
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -38,8 +37,6 @@ const (
 	forgetActions = 90
 	// forgetTime is for how long one Expire lets the store forget.
 	forgetTime = 20 * time.Second
-	// movedTries is how often a page is begun again because something in it has changed.
-	movedTries = 5
 )
 
 // forgetting runs forget in the background, once at a time. Its zero value is ready to use.
@@ -177,48 +174,51 @@ func (s *Store) putWalk(read, next *walk) types.TransactWriteItem {
 // forgetPage forgets what a page of reservations has for that, and returns where the next one begins.
 func (s *Store) forgetPage(ctx context.Context, w walk) (next *walk, err error) {
 	before := account.DayStart(w.day).UnixNano()
-	for tries := 1; ; tries++ {
-		err = s.do(ctx, "forget", func(ctx context.Context, _ *step) error {
-			var old, mortal []*entry
-			next = &walk{day: w.day, partition: w.partition + 1}
-			in := dynamodb.QueryInput{
-				KeyConditionExpression: aws.String("pk = :p AND sk > :from"), Limit: aws.Int32(forgetPage),
-				ExpressionAttributeValues: item{":p": text(entryPartition(w.partition)), ":from": text(w.from + "\x00")},
-			}
-			read := 0
-			err := s.query(ctx, in, func(raw item) (bool, error) {
-				r := reader{item: raw}
-				id, err := budget.ParseID(r.text(sortKey))
-				if err != nil {
-					return false, errEncoding
-				}
-				e, err := decodeEntry(id, raw)
-				if err != nil {
-					return false, err
-				}
-				switch {
-				case e.state != budget.Pending && e.resolvedAt < before:
-					old = append(old, e)
-				case e.mortal:
-					mortal = append(mortal, e)
-				}
-				if read++; read == forgetPage {
-					next.partition, next.from = w.partition, r.text(sortKey)
-				}
-				return read < forgetPage, nil
-			})
-			if err != nil {
-				return err
-			}
-			if err := s.forgetAll(ctx, old); err != nil {
-				return err
-			}
-			return s.makeImmortal(ctx, mortal)
-		})
-		if !errors.Is(err, errMoved) || tries == movedTries || ctx.Err() != nil {
-			return next, err
+	err = s.do(ctx, "forget", func(ctx context.Context, _ *step) error {
+		var page []*entry
+		if page, next, err = s.readPage(ctx, w); err != nil {
+			return err
 		}
+		var old, mortal []*entry
+		for _, e := range page {
+			switch {
+			case e.state != budget.Pending && e.resolvedAt < before:
+				old = append(old, e)
+			case e.mortal:
+				mortal = append(mortal, e)
+			}
+		}
+		if err := s.forgetAll(ctx, old); err != nil {
+			return err
+		}
+		return s.makeImmortal(ctx, mortal)
+	})
+	return next, err
+}
+
+// readPage reads the reservations that are looked through next, and returns what comes after them.
+func (s *Store) readPage(ctx context.Context, w walk) (page []*entry, next *walk, err error) {
+	next = &walk{day: w.day, partition: w.partition + 1}
+	in := dynamodb.QueryInput{
+		KeyConditionExpression: aws.String("pk = :p AND sk > :from"), Limit: aws.Int32(forgetPage),
+		ExpressionAttributeValues: item{":p": text(entryPartition(w.partition)), ":from": text(w.from + "\x00")},
 	}
+	err = s.query(ctx, in, func(raw item) (bool, error) {
+		r := reader{item: raw}
+		id, err := budget.ParseID(r.text(sortKey))
+		if err != nil {
+			return false, errEncoding
+		}
+		e, err := decodeEntry(id, raw)
+		if err != nil {
+			return false, err
+		}
+		if page = append(page, e); len(page) == forgetPage {
+			next.partition, next.from = w.partition, r.text(sortKey)
+		}
+		return len(page) < forgetPage, nil
+	})
+	return page, next, err
 }
 
 // makeImmortal takes the time to live off reservations that an earlier library has given one, so that the table does not delete them untold.

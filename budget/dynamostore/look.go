@@ -40,23 +40,9 @@ func (s *Store) resolveLooking(ctx context.Context, q *resolving, e *entry) (bud
 	if err != nil || next.state == 0 {
 		return p, err
 	}
-	from := v.entry
-	if from != nil {
-		if err := s.requireBooked(ctx, v, from); err != nil {
-			return budget.Posting{}, err
-		}
-	}
-	if from == nil || next.orphan {
-		now := v.now.UnixNano()
-		from = &entry{id: q.id, owner: q.owner, state: budget.Voided, tombstone: next.tombstone, reservedAt: now}
-		if next.orphan {
-			from.expiresAt, from.bookings = now, s.bookOrphan(q, v)
-			for i := range q.lines {
-				if err := s.list(ctx, v.groups[q.lines[i].Account], &q.lines[i], v.now); err != nil {
-					return budget.Posting{}, err
-				}
-			}
-		}
+	from, err := s.resolvedFrom(ctx, q, v, next)
+	if err != nil {
+		return budget.Posting{}, err
 	}
 	shifts := from.shifts(next.actual)
 	for i := range shifts {
@@ -90,6 +76,29 @@ func (s *Store) resolveLooking(ctx context.Context, q *resolving, e *entry) (bud
 		}
 	}
 	return p, err
+}
+
+// resolvedFrom returns the reservation that is resolved; or what stands in its place, for a step whose reservation does not exist.
+func (s *Store) resolvedFrom(ctx context.Context, q *resolving, v *view, next outcome) (from *entry, err error) {
+	if from = v.entry; from != nil {
+		if err := s.requireBooked(ctx, v, from); err != nil {
+			return nil, err
+		}
+	}
+	if from != nil && !next.orphan {
+		return from, nil
+	}
+	now := v.now.UnixNano()
+	from = &entry{id: q.id, owner: q.owner, state: budget.Voided, tombstone: next.tombstone, reservedAt: now}
+	if next.orphan {
+		from.expiresAt, from.bookings = now, s.bookOrphan(q, v)
+		for i := range q.lines {
+			if err := s.list(ctx, v.groups[q.lines[i].Account], &q.lines[i], v.now); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return from, nil
 }
 
 // bookOrphan returns the bookings of a settlement whose reservation does not exist: in the present windows of its lines.
