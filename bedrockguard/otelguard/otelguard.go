@@ -1,4 +1,4 @@
-// Package otelguard tells OpenTelemetry what a guard does: metrics by [Telemetry.Listen], attributes of spans by [Annotate].
+// Package otelguard reports to OpenTelemetry what a guard does: metrics with [Telemetry.Listen], attributes of spans with [Annotate].
 //
 //	telemetry, err := otelguard.New(otelguard.Options{Ledger: ledger})
 //	guard, err := bedrockguard.New(ledger, bedrockguard.Options{
@@ -6,9 +6,9 @@
 //		OnEvent:   otelguard.Annotate,
 //	})
 //
-// Names are those of OpenTelemetry's conventions for generative AI where there are any, and begin with "bedrockguard." elsewhere; docs/metrics.md
-// has the table. No metric and no attribute holds text of a prompt or an answer, and the number of series is bounded whatever callers
-// put into their scopes: see Options.MaxValues and Options.MaxSeries.
+// Names are those of OpenTelemetry's conventions for generative AI where these have one, and otherwise begin with "bedrockguard.";
+// docs/metrics.md has the table. No metric and no attribute has text of a prompt or an answer, and the number of series is bounded whatever
+// callers put into their scopes: see Options.MaxValues and Options.MaxSeries.
 package otelguard
 
 import (

@@ -15,7 +15,7 @@ type kill struct {
 	dims []budget.Key
 }
 
-// killed returns a copy of the first flag that holds for a reservation, or nil.
+// killed returns a copy of the first flag that covers a reservation, or nil.
 func (s *Store) killed(r *budget.Reservation, now int64) *budget.Kill {
 	for i := range s.kills {
 		if k := &s.kills[i]; !k.ended(now) && k.holds(r) {
@@ -40,7 +40,7 @@ func (k *kill) holds(r *budget.Reservation) bool {
 	return true
 }
 
-// copy shares nothing with the store.
+// copy returns a copy that shares no memory with the store.
 func (k *kill) copy() budget.Kill {
 	own := k.Kill
 	own.Scope.Tags = maps.Clone(own.Scope.Tags)
@@ -73,7 +73,7 @@ func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error 
 	return nil
 }
 
-// makeRoom forgets flags that ended long ago; and if there are too many with patterns for another one, all of those that have ended.
+// makeRoom drops flags that ended long ago; and if there is no room for another one with patterns, all ended flags with patterns.
 func (s *Store) makeRoom(next *budget.Kill, now int64) error {
 	s.kills = slices.DeleteFunc(s.kills, func(k kill) bool { return k.ended(now - int64(budget.FlagRetention)) })
 	if !next.Patterns || s.patterns(next.Flag()) < budget.MaxPatterns {
@@ -86,7 +86,7 @@ func (s *Store) makeRoom(next *budget.Kill, now int64) error {
 	return nil
 }
 
-// patterns counts the flags with patterns beside one.
+// patterns counts the flags with patterns, except the given one.
 func (s *Store) patterns(beside budget.Flag) (n int) {
 	for i := range s.kills {
 		if s.kills[i].Patterns && s.kills[i].Flag().Object() != beside.Object() {
