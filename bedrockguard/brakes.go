@@ -21,7 +21,7 @@ type Brakes struct {
 	// Identical is how many consecutive requests may be the same, byte for byte. Calls that repeat one on purpose, such as several samples
 	// of one prompt, count too.
 	Identical int
-	// ToolErrors is how many consecutive turns may bring the same error of a tool. Errors are told from results by Converse's status and by
+	// ToolErrors is how many consecutive turns may have the same error of a tool. Errors are recognised by Converse's status and by
 	// Anthropic's is_error; other dialects have no such field.
 	ToolErrors int
 	// Stalled is how many consecutive turns may repeat one of the workflow's last 64 turns: the same use of a tool, or the same text, with the
@@ -184,7 +184,7 @@ func (at *loop) note(request uint64, t turn) {
 	at.turns = append(at.turns, t.said)
 }
 
-// turn holds hashes of the end of a request. Zero stands for nothing to compare.
+// turn has hashes of the end of a request. Zero means that there is nothing to compare.
 type turn struct {
 	said    uint64 // the newest answer and what follows it, such as the results of its tools
 	failure uint64 // the errors of tools in the newest message
@@ -253,7 +253,7 @@ func stripped(v any) any {
 			delete(v, key)
 		}
 		if slices.ContainsFunc(usesTool, func(key string) bool { return v[key] != nil }) {
-			delete(v, "content") // of OpenAI's messages, in which it stands beside the calls
+			delete(v, "content") // in OpenAI's messages the text is beside the calls
 		}
 		for key := range v {
 			v[key] = stripped(v[key])

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// detachedContext does not end with its parent, but at its deadline, which counts from the first use of its methods. Its timer starts only
-// if somebody waits for Done, because a store in memory never does.
+// detachedContext is for store steps that must go on after a caller has canceled, such as a settlement. It does not end with its parent, but
+// at its deadline, which counts from the first use of its methods. Its timer starts only if somebody waits for Done, because a store in
+// memory never does.
 type detachedContext struct {
 	parent  context.Context // for its values
 	timeout time.Duration

@@ -29,8 +29,8 @@ const (
 	mantleEndpoint
 )
 
-// Labels of host names, and what stands behind the region: AWS's partitions, their dual-stack names and the names of VPC endpoints
-// (AWS's endpoint rules of bedrock-runtime and its page on bedrock-mantle, 2026-11).
+// Labels of host names, and the suffixes after the region: AWS's partitions, their dual-stack names and the names of VPC endpoints (AWS's
+// endpoint rules of bedrock-runtime and its page on bedrock-mantle, 2026-11).
 var (
 	endpointLabels = map[string]endpoint{
 		"bedrock-runtime": runtimeEndpoint, "bedrock-runtime-fips": runtimeEndpoint,

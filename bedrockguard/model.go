@@ -12,7 +12,7 @@ import (
 // Mode is what a model does, and so what it is billed for.
 type Mode string
 
-// The modes of a model. The empty Mode stands for ModeChat.
+// The modes of a model. The empty Mode means ModeChat.
 const (
 	ModeChat               Mode = "chat"                // input and output tokens
 	ModeEmbedding          Mode = "embedding"           // input tokens, and images, audio and video where Fees say so
@@ -26,7 +26,7 @@ const (
 // Lifecycle says how long a model will be available. It never changes a price: every answer is billed.
 type Lifecycle string
 
-// The lifecycle states of a model. The empty Lifecycle stands for LifecycleActive.
+// The lifecycle states of a model. The empty Lifecycle means LifecycleActive.
 const (
 	LifecycleActive     Lifecycle = "active"
 	LifecycleGated      Lifecycle = "gated" // open to some accounts
@@ -50,11 +50,11 @@ type Model struct {
 	Aliases []string
 	// Provider is the company that made the model, lower case. Informational.
 	Provider string
-	// Mode is what the model does. Empty stands for ModeChat.
+	// Mode is what the model does. Empty means ModeChat.
 	Mode Mode
-	// Endpoint is "bedrock-mantle" for a model that the Bedrock runtime does not serve. Empty stands for the runtime.
+	// Endpoint is "bedrock-mantle" for a model that the Bedrock runtime does not serve. Empty means the runtime.
 	Endpoint string
-	// Lifecycle is informational. Empty stands for LifecycleActive.
+	// Lifecycle is informational. Empty means LifecycleActive.
 	Lifecycle Lifecycle
 	// Profiles are the geographies under which the model has an inference profile. Any known geography resolves, listed
 	// or not; only "global" matters: without it, a global id is billed with the geo premium.
@@ -85,7 +85,7 @@ type Model struct {
 	TierOverrides map[string]map[string]price.Tier
 
 	// GeoPremium is the factor, in thousandths, on every rate and fee of an id that is not global: 1100 is ten percent
-	// more. Zero stands for 1000.
+	// more. Zero means 1000.
 	GeoPremium int64
 	// GovFactor is the factor, in thousandths, on every rate and fee of Price in GovCloud, and the lowest possible one in other partitions
 	// than the commercial one. It applies if RegionOverrides has no entry. Zero means 1200, or GeoPremium if that is more.

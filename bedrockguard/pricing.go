@@ -59,9 +59,9 @@ func (a *demand) withMedia(r *catalog.Resolved) *catalog.Resolved {
 	if rate <= r.Price.Rates.Input {
 		return r
 	}
-	dearer := *r
-	dearer.Price.Rates.Input = rate
-	return &dearer
+	raised := *r
+	raised.Price.Rates.Input = rate
+	return &raised
 }
 
 // worst prices the most that an attempt can consume.

@@ -31,7 +31,8 @@ func (t *Turn) expect() {
 	t.frozen()
 }
 
-// beingWritten returns the longest prefix of the request that a running request is writing, or nil.
+// beingWritten returns the longest prefix of the request that a running request is writing, or nil. It sets t.Begun to that request's, so
+// that this one can wait for it.
 func (t *Turn) beingWritten(location uint64) *cachedPrefix {
 	var best *cachedPrefix
 	for _, r := range t.session.running {

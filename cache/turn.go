@@ -17,7 +17,7 @@ type Turn struct {
 	call    Call
 	prompt  *Prompt // nil after Send
 	past    predecessor
-	found   []Finding
+	found   []Finding // so far; Findings has them in order
 
 	conversation  *conversation
 	writes        []cachedPrefix // the prefixes that the request writes
@@ -37,13 +37,13 @@ type Turn struct {
 	forgets         bool // the model drops thinking from its history
 	placed          bool // Fix has placed its points
 	follows         follows
-	gap             time.Duration // the pause since the previous request, and where that one's turns ended
-	userEnd, before int
+	gap             time.Duration // the pause since the previous request; 0 if there is none
+	userEnd, before int           // of the previous request: see conversation
 	sameLocation    bool
-	sameLevel       bool        // of the messages, as in the previous request
-	trial           bool        // it writes its newest turn before anything is known of the conversation
-	wrote           knownPrefix // the prefix that it writes because it was seen before
-	saw             []knownPrefix
+	sameLevel       bool          // of the messages, as in the previous request
+	trial           bool          // it writes its newest turn before anything is known of the conversation
+	wrote           knownPrefix   // the prefix that it writes because it was seen before
+	saw             []knownPrefix // the prefixes that seenBefore has recorded
 }
 
 type turnState uint8

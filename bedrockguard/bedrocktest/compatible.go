@@ -9,14 +9,14 @@ import (
 )
 
 // The OpenAI and Anthropic routes of bedrock-runtime and of bedrock-mantle (AWS's pages of the APIs, read 2026-11). The server is both: a
-// request whose Host begins with bedrock-mantle is held to mantle's prefixes.
+// request whose Host begins with bedrock-mantle has to use mantle's prefixes.
 const (
 	chatRoute      = "chat/completions"
 	responsesRoute = "responses"
 	messagesRoute  = "messages"
 )
 
-// compatibleRoute splits a path into its prefix, its route and what is behind it: an id, or count_tokens.
+// compatibleRoute splits a path into its prefix, its route and the rest: an id, or count_tokens.
 func compatibleRoute(path string) (prefix, route, rest string) {
 	for _, prefix := range []string{"openai/v1/", "anthropic/v1/", "v1/"} {
 		tail, ok := strings.CutPrefix(strings.TrimPrefix(path, "/"), prefix)

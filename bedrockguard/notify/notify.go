@@ -1,14 +1,15 @@
-// Package notify tells people what they should hear of from a guard: thresholds that were reached, calls that were refused, kills, and warnings. Each
-// thing is told once, not once for each call of an agent that goes on asking:
+// Package notify tells people about thresholds that were reached, calls that were refused, kills, and warnings of a guard. Each thing is
+// reported once, not once for each call of an agent that keeps trying:
 //
 //	hook, err := notify.NewWebhook(notify.WebhookOptions{URL: url, Format: notify.Slack, Options: notify.Options{Policy: ledger.Policy}})
 //	guard, err := bedrockguard.New(ledger, bedrockguard.Options{
 //		Listeners: []func(context.Context, bedrockguard.Event){hook.Listen, notify.Log(logger, notify.Options{Policy: ledger.Policy})},
 //	})
 //
-// A threshold is one thing for its limit, account, maximum and window, and so is a refusal by a limit, whoever asks. A kill is one thing. What is
-// refused for another reason is one for its principal, workflow and model, and is told again after an hour. Each process tells for itself: thresholds are reached once in a ledger, refusals are met by each process.
-// No notice holds text of a prompt or an answer.
+// A threshold is reported once for its limit, account, maximum and window, and so is a refusal by a limit, whoever is refused. A kill is
+// reported once. A refusal for another reason is reported once for its principal, workflow and model, and again after an hour. Each process
+// reports what it sees: a threshold is reached once in a ledger, so one process reports it, while refusals are reported by each process. No
+// notice has text of a prompt or an answer.
 package notify
 
 import (

@@ -9,13 +9,13 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 )
 
-// other stands for the values of an attribute that came after the first Options.MaxValues.
+// other is the value of an attribute for all values after the first Options.MaxValues.
 const other = "other"
 
-// longestValue is how many bytes of a value are told.
+// longestValue is the length, in bytes, to which values are cut.
 const longestValue = 128
 
-// clean returns a value that every backend takes: UTF-8, and not too long.
+// clean returns a value that every backend accepts: valid UTF-8, and not too long.
 func clean(value string) string {
 	value = strings.ToValidUTF8(value, "\uFFFD")
 	if len(value) <= longestValue {
@@ -28,14 +28,14 @@ func clean(value string) string {
 	return value[:cut] + "…"
 }
 
-// cardinality bounds how many values an attribute has, and how many sets of attributes a metric has. What came first keeps its name. It is
-// safe for concurrent use.
+// cardinality bounds how many values an attribute has, and how many sets of attributes a metric has. The first values keep their names. It
+// is safe for concurrent use.
 type cardinality struct {
 	maxValues, maxSeries int
 
 	mu      sync.Mutex
 	values  map[string]map[string]struct{}      // by key
-	series  map[string]map[string]attribute.Set // by metric, and by what appendKey makes of its lists
+	series  map[string]map[string]attribute.Set // by metric, and by appendKey of the lists of attributes
 	scratch []byte
 }
 
@@ -62,8 +62,8 @@ func (c *cardinality) value(key, value string) attribute.KeyValue {
 	return attribute.String(key, value)
 }
 
-// set returns the attributes of a metric: what is fixed has few values by its nature, what says who called is left at other once the metric
-// has enough sets. Sets are made once: that halves what an event costs.
+// set returns the attributes of a metric. The fixed ones have few values by their nature; once the metric has too many sets, the caller's
+// attributes become other. Sets are made once, which halves the time of an event.
 func (c *cardinality) set(metric string, fixed, caller []attribute.KeyValue) attribute.Set {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -91,7 +91,7 @@ func (c *cardinality) set(metric string, fixed, caller []attribute.KeyValue) att
 	return set
 }
 
-// appendKey appends what tells lists of attributes apart.
+// appendKey appends a key that differs for different lists of attributes.
 func appendKey(key []byte, attrs []attribute.KeyValue) []byte {
 	for _, a := range attrs {
 		value := a.Value.String()

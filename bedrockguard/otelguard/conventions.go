@@ -1,14 +1,14 @@
 package otelguard
 
-// The keys of OpenTelemetry's conventions for generative AI, as far as they are set here, by their repository
+// The keys of OpenTelemetry's conventions for generative AI that are used here, by their repository
 // github.com/open-telemetry/semantic-conventions-genai as of 2026-11-28. They are copied because no Go package has them: the last one that
-// did, semconv/v1.41.0, spells cache writes otherwise. Amounts of money have no key there yet.
+// did, semconv/v1.41.0, has other names for cache writes. There are no keys for amounts of money yet.
 const (
 	keyOperation        = "gen_ai.operation.name"
 	keyProvider         = "gen_ai.provider.name"
 	keyRequestModel     = "gen_ai.request.model"
 	keyTokenType        = "gen_ai.token.type"
-	keyInputTokens      = "gen_ai.usage.input_tokens" // what was read from the cache and written to it included
+	keyInputTokens      = "gen_ai.usage.input_tokens" // including tokens read from and written to the cache
 	keyOutputTokens     = "gen_ai.usage.output_tokens"
 	keyCacheReadTokens  = "gen_ai.usage.cache_read.input_tokens"
 	keyCacheWriteTokens = "gen_ai.usage.cache_write.input_tokens"
@@ -18,7 +18,7 @@ const (
 	metricDuration   = "gen_ai.client.operation.duration"
 )
 
-// The values that the same conventions name.
+// The values that these conventions define.
 const (
 	provider        = "aws.bedrock"
 	operationChat   = "chat"
@@ -35,7 +35,7 @@ const (
 	keyRequestID = "aws.request_id"
 )
 
-// The keys of the guard's own. A tag of a scope is keyTag and its name.
+// The guard's own keys. A tag of a scope has the key keyTag followed by its name.
 const (
 	keyWorkflow    = "bedrockguard.workflow"
 	keyPrincipal   = "bedrockguard.principal"
@@ -57,7 +57,7 @@ const (
 	keyReservation = "bedrockguard.reservation"
 )
 
-// The bounds of the histograms, as the conventions advise.
+// The bounds of the histograms, as the conventions recommend.
 var (
 	tokenBounds    = []float64{1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864}
 	durationBounds = []float64{0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92}

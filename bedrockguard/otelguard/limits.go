@@ -13,16 +13,16 @@ import (
 )
 
 const (
-	// lookTimeout bounds a look at the ledger.
+	// lookTimeout bounds the reading of the ledger.
 	lookTimeout = 5 * time.Second
-	// restFactor is how many times as long as it took a look stands.
+	// restFactor is for how many times the time that it took to read the ledger the result is used.
 	restFactor = 9
 )
 
 // looks caches what was read from the ledger. The first collection that finds it too old reads again, while others wait for that.
 type looks struct {
 	turn  chan struct{} // a mutex: it holds one value while somebody uses the fields below
-	last  []standing    // nil when the last reading failed
+	last  []standing    // nil if the last reading failed
 	until time.Time     // when it is too old
 }
 
@@ -32,7 +32,7 @@ type standing struct {
 	spent, pending, left, max float64
 }
 
-// observe reports the balances at a collection. What could not be read is left out, because a missing figure is noticed and a wrong one is
+// observe reports the balances at a collection. What could not be read is left out: a missing figure is noticed, while a wrong one would be
 // believed.
 func (t *Telemetry) observe(ctx context.Context, o metric.Observer) error {
 	if d := t.drainer.Load(); d != nil {
@@ -51,7 +51,7 @@ func (t *Telemetry) observe(ctx context.Context, o metric.Observer) error {
 	return nil
 }
 
-// standings returns a look that is fresh, nil when it failed.
+// standings returns recent balances, or nil if they can't be read.
 func (t *Telemetry) standings(ctx context.Context) []standing {
 	select {
 	case t.looks.turn <- struct{}{}:
@@ -63,7 +63,7 @@ func (t *Telemetry) standings(ctx context.Context) []standing {
 	if began.Before(t.looks.until) {
 		return t.looks.last
 	}
-	// A collector that leaves takes nothing with it: the look is for the next one.
+	// The context does not end with the collector's: the next one uses the result too.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
 	defer cancel()
 	balances, err := t.balances(ctx)
@@ -77,7 +77,7 @@ func (t *Telemetry) standings(ctx context.Context) []standing {
 	return t.looks.last
 }
 
-// balances reads where each account stands. A limit that is not split has one, whether anything was booked there or not.
+// balances reads the balance of each account. A limit that is not split has one, even if nothing was booked there.
 func (t *Telemetry) balances(ctx context.Context) ([]budget.AccountBalance, error) {
 	policy := t.opts.Ledger.Policy()
 	booked := make(map[string]bool)
@@ -98,7 +98,7 @@ func (t *Telemetry) balances(ctx context.Context) ([]budget.AccountBalance, erro
 	return all, nil
 }
 
-// tell names the fullest accounts of each limit, and adds the others up.
+// tell reports the fullest accounts of each limit by name, and the sum of the others.
 func (t *Telemetry) tell(balances []budget.AccountBalance) []standing {
 	slices.SortFunc(balances, func(a, b budget.AccountBalance) int {
 		return cmp.Or(cmp.Compare(fullness(&b), fullness(&a)), cmp.Compare(a.Limit, b.Limit), cmp.Compare(a.Scope.String(), b.Scope.String()))
@@ -144,12 +144,12 @@ func (t *Telemetry) account(b *budget.AccountBalance, byName bool) attribute.Set
 	return attribute.NewSet(attrs...)
 }
 
-// fullness is what part of an account is spent or set aside.
+// fullness returns which part of an account is spent or reserved.
 func fullness(b *budget.AccountBalance) float64 {
 	return (float64(b.Settled.N) + float64(b.Pending.N)) / max(float64(b.Max.N), 1)
 }
 
-// amount is a quantity in dollars, tokens or calls.
+// amount returns a quantity in dollars, tokens or calls.
 func amount(q budget.Quantity) float64 {
 	if q.Unit == budget.UnitUSD {
 		return float64(q.N) / 1e9

@@ -49,7 +49,7 @@ func (t *Telemetry) count(ctx context.Context, c metric.Int64Counter, name strin
 	c.Add(ctx, 1, metric.WithAttributeSet(t.cardinality.set(name, fixed, caller)))
 }
 
-// caller says whose call it was; what the scope leaves open is left out.
+// caller returns the attributes for the scope of the call, without empty values.
 func (t *Telemetry) caller(e *bedrockguard.Event) []attribute.KeyValue {
 	var attrs []attribute.KeyValue
 	add := func(key, value string) {
@@ -65,7 +65,8 @@ func (t *Telemetry) caller(e *bedrockguard.Event) []attribute.KeyValue {
 	return attrs
 }
 
-// settled counts what was posted. Of a worst case that stands for a truth that nobody knows, the money is known and the tokens are not.
+// settled adds what was posted to the metrics. If a worst case was posted because the actual cost is not known, only its money is added: its
+// tokens are an upper bound, and would make the counts of tokens wrong.
 func (t *Telemetry) settled(ctx context.Context, e *bedrockguard.Event) {
 	t.timed(ctx, e)
 	caller := append(t.caller(e), t.model(e))
@@ -100,7 +101,7 @@ func (t *Telemetry) timed(ctx context.Context, e *bedrockguard.Event) {
 	t.made.duration.Record(ctx, e.Duration.Seconds(), metric.WithAttributeSet(t.cardinality.set(metricDuration, call, nil)))
 }
 
-// operation says what was called, in the terms of the conventions.
+// operation returns the attributes for the operation, as the conventions define them.
 func (t *Telemetry) operation(e *bedrockguard.Event) []attribute.KeyValue {
 	return []attribute.KeyValue{attribute.String(keyOperation, operationOf(e.Model)), attribute.String(keyProvider, provider), t.model(e)}
 }
@@ -109,7 +110,7 @@ func (t *Telemetry) model(e *bedrockguard.Event) attribute.KeyValue {
 	return t.cardinality.value(keyRequestModel, e.Model)
 }
 
-// modes are what the models of the built-in table do that do anything but chat.
+// modes has the modes of the models in the built-in table that are not for chat.
 var modes = sync.OnceValue(func() map[string]string {
 	known := make(map[string]string)
 	for m := range bedrockguard.Models() {
@@ -131,7 +132,7 @@ func operationOf(model string) string {
 	return operationChat
 }
 
-// refused counts a refusal, or one that an observe-only limit or the shadow has let through.
+// refused counts a refusal, or a call that only an observe-only limit or shadow mode has let through.
 func (t *Telemetry) refused(ctx context.Context, e *bedrockguard.Event) {
 	enforced := e.Kind == bedrockguard.EventDenied && !e.Shadow
 	fixed := []attribute.KeyValue{attribute.String(keyReason, reasonOf(e.Err)), attribute.Bool(keyEnforced, enforced)}
@@ -142,7 +143,7 @@ func (t *Telemetry) refused(ctx context.Context, e *bedrockguard.Event) {
 	t.count(ctx, t.made.refusals, metricRefusals, fixed, caller)
 }
 
-// reasons are what a call can be refused for.
+// reasons are the reasons for which a call can be refused.
 var reasons = []struct {
 	err  error
 	name string

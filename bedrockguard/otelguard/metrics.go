@@ -6,10 +6,10 @@ import (
 	"go.opentelemetry.io/otel/metric"
 )
 
-// description is one metric as docs/metrics.md tells it.
+// description describes one metric as docs/metrics.md does.
 type description struct {
 	name, kind, unit string
-	keys             []string // of its attributes; those in optional only where they apply
+	keys             []string // of its attributes; those in optional are only set if they apply
 	text             string
 }
 
@@ -41,7 +41,7 @@ var (
 	accountKeys = []string{keyLimit, keyAccount, keyUnit, keyEnforced, keyWorkflow, keyPrincipal}
 )
 
-// descriptions are all metrics there are. A test holds them to docs/metrics.md, and what is measured to them.
+// descriptions has all metrics. A test compares it with docs/metrics.md, and with what is measured.
 var descriptions = []description{
 	{metricTokenUsage, histogram, "{token}", []string{keyOperation, keyProvider, keyRequestModel, keyTokenType}, "tokens of each call, in and out; the input includes what was read from the cache and written to it"},
 	{metricDuration, histogram, "s", []string{keyOperation, keyProvider, keyRequestModel, keyErrorType}, "from an attempt's reservation to its settlement"},
@@ -70,7 +70,7 @@ func describe(name string) description {
 	return description{}
 }
 
-// instruments are the metrics that are written to. Those of limits are asked for.
+// instruments are the metrics that events change. Those of limits are read at each collection.
 type instruments struct {
 	tokenUsage                            metric.Int64Histogram
 	duration                              metric.Float64Histogram

@@ -1,4 +1,4 @@
-// Package otelguard tells OpenTelemetry what a guard does: metrics by [Telemetry.Listen], attributes of spans by [Annotate].
+// Package otelguard reports to OpenTelemetry what a guard does: metrics with [Telemetry.Listen], attributes of spans with [Annotate].
 //
 //	telemetry, err := otelguard.New(otelguard.Options{Ledger: ledger})
 //	guard, err := bedrockguard.New(ledger, bedrockguard.Options{
@@ -6,9 +6,9 @@
 //		OnEvent:   otelguard.Annotate,
 //	})
 //
-// Names are those of OpenTelemetry's conventions for generative AI where there are any, and begin with "bedrockguard." elsewhere; docs/metrics.md
-// has the table. No metric and no attribute holds text of a prompt or an answer, and the number of series is bounded whatever callers
-// put into their scopes: see Options.MaxValues and Options.MaxSeries.
+// Names are those of OpenTelemetry's conventions for generative AI where these have one, and otherwise begin with "bedrockguard.";
+// docs/metrics.md has the table. No metric and no attribute has text of a prompt or an answer, and the number of series is bounded whatever
+// callers put into their scopes: see Options.MaxValues and Options.MaxSeries.
 package otelguard
 
 import (
@@ -28,26 +28,27 @@ import (
 // Name is the name of the meter.
 const Name = "github.com/bedrockguard/bedrockguard-go/bedrockguard/otelguard"
 
-// Options configures New. The zero value is ready to use, and tells nothing of limits.
+// Options configures New. The zero value is ready to use, and reports no limits.
 type Options struct {
 	// MeterProvider makes the instruments. Nil is the global one.
 	MeterProvider metric.MeterProvider
 
-	// Ledger is whose limits are told. Nil tells of none.
+	// Ledger is the ledger whose limits are reported. Nil reports none.
 	Ledger *budget.Ledger
 
-	// Every is how long a look at the ledger stands, at least: collections that come sooner are told the same. One that took long
-	// stands for nine times as long, so that the store is busy with it a tenth of the time at most. Zero is 10 seconds.
+	// Every is how long the balances that were read from the ledger are used, at least, for further collections. If reading them took long,
+	// they are used for nine times as long, so that the store spends at most a tenth of its time on this. Zero is 10 seconds.
 	Every time.Duration
 
 	// Tags are the tags of scopes that become attributes, as "bedrockguard.tag." and the name. None by default.
 	Tags []string
 
-	// MaxValues is how many values an attribute such as the workflow has at most: the first ones that come keep their names, all later
-	// ones are "other". Of each limit, as many accounts are told by name, the fullest; the others are added up. Zero is 100.
+	// MaxValues is how many values an attribute such as the workflow has at most: the first ones keep their names, all later ones become
+	// "other". It is also how many accounts of each limit are reported by name, the fullest; the others are added up. Zero is 100.
 	MaxValues int
 
-	// MaxSeries is how many sets of attributes a metric has at most; in what comes later, whoever called is "other". Zero is 1,000.
+	// MaxSeries is how many sets of attributes a metric has at most; in later ones the attributes of the caller become "other". Zero is
+	// 1,000.
 	MaxSeries int
 }
 
@@ -57,7 +58,7 @@ const (
 	defaultMaxSeries = 1000
 )
 
-// ErrInvalidOptions says that New can't work as asked.
+// ErrInvalidOptions says that New can't use the options.
 var ErrInvalidOptions = errors.New("otelguard: invalid options")
 
 // Telemetry turns events into metrics. It is safe for concurrent use, and for several guards of one ledger.
@@ -71,10 +72,10 @@ type Telemetry struct {
 	registered  metric.Registration
 }
 
-// drainer is a *bedrockguard.Guard, as far as it is asked.
+// drainer is the part of a *bedrockguard.Guard that is used.
 type drainer struct{ draining func() int }
 
-// New makes the instruments, and registers what is asked at each collection; Close takes that back.
+// New makes the instruments, and registers what is read at each collection, until Close.
 func New(o Options) (*Telemetry, error) {
 	if o.Every < 0 || o.MaxValues < 0 || o.MaxSeries < 0 {
 		return nil, fmt.Errorf("%w: Every %s, MaxValues %d and MaxSeries %d must not be negative", ErrInvalidOptions, o.Every, o.MaxValues, o.MaxSeries)
@@ -91,7 +92,7 @@ func New(o Options) (*Telemetry, error) {
 		return nil, fmt.Errorf("otelguard: %w", err)
 	}
 	for _, c := range []metric.Int64Counter{t.made.dropped, t.made.failures} {
-		c.Add(context.Background(), 0) // so that a rate is there before the first one
+		c.Add(context.Background(), 0) // so that the series exists before the first event
 	}
 	m := t.made
 	if t.registered, err = t.meter.RegisterCallback(t.observe, m.spent, m.pending, m.left, m.max, m.drains); err != nil {
@@ -100,13 +101,13 @@ func New(o Options) (*Telemetry, error) {
 	return t, nil
 }
 
-// Watch has the answers counted that a guard reads on: a *bedrockguard.Guard, which is made after the Telemetry that it tells. The last
-// one that was given counts.
+// Watch makes Telemetry count the answers that a guard reads on: a *bedrockguard.Guard, which can only be made after its Telemetry. The last
+// guard replaces earlier ones.
 func (t *Telemetry) Watch(guard interface{ Draining() int }) {
 	t.drainer.Store(&drainer{guard.Draining})
 }
 
-// Close ends the looks at the ledger. It leaves the MeterProvider, and what was counted, alone.
+// Close ends the reading of the ledger. It does not close the MeterProvider.
 func (t *Telemetry) Close() error {
 	if err := t.registered.Unregister(); err != nil {
 		return fmt.Errorf("otelguard: %w", err)

@@ -10,9 +10,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// Annotate sets attributes on the span of the call's context: what an event tells of tokens, money and refusals. It makes no span. Put it into
-// bedrockguard.Options.OnEvent, for which the call waits: a span that has ended takes nothing in, so that one of Options.Listeners would
-// mostly be too late. Each attempt overwrites what the one before it set; give each call a span of its own, as the AWS SDK's and
+// Annotate sets attributes on the span of the call's context: the tokens, money and refusals of an event. It makes no span. Put it into
+// bedrockguard.Options.OnEvent, for which the call waits: a span that has ended can't be changed, so that in Options.Listeners it would
+// mostly be too late. Each attempt overwrites the attributes of the one before; give each call a span of its own, as the AWS SDK's and
 // Anthropic's instrumentation do.
 func Annotate(ctx context.Context, e bedrockguard.Event) {
 	span := trace.SpanFromContext(ctx)

@@ -6,21 +6,21 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
-// classes are those in which tokens are billed apart, in the order of classesOf.
+// classes are the classes by which tokens are billed, in the order of classesOf.
 var classes = [...]string{"uncached_input", "cache_read", "cache_write_5m", "cache_write_1h", "output"}
 
-// The money that no class of tokens explains.
+// The classes of money that is not billed by a class of tokens.
 const (
-	classEstimated = "estimated" // a worst case that stands for a truth that nobody knows
-	classOther     = "other"     // fees, and models that have no list price by token
+	classEstimated = "estimated" // a worst case, posted because the actual cost is not known
+	classOther     = "other"     // fees, and models without a list price by token
 )
 
 func classesOf(u *price.Usage) [len(classes)]int64 {
 	return [...]int64{u.UncachedInputTokens(), u.CacheReadInputTokens, u.CacheWrite5mInputTokens, u.CacheWrite1hInputTokens, u.OutputTokens}
 }
 
-// split divides the nano-USD of an event among the classes of its tokens, in proportion to their list prices. The parts add up to the
-// charge exactly, whatever discounts and tiers were in it.
+// split divides the nano-USD of an event among the classes of its tokens, in proportion to their list prices. The parts add up to the charge
+// exactly, even if it had discounts and tiers.
 func split(e *bedrockguard.Event) map[string]int64 {
 	money := e.Actual[budget.UnitUSD]
 	if e.Estimated {

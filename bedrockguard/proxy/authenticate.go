@@ -12,19 +12,19 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// sameAtOnce is how many equal requests that were signed in one second are served. Clients that sign nothing but the date, the host and the
-// body give all of them one signature, and agents do send several at once.
+// sameAtOnce is how many equal requests that were signed in the same second are served. Clients that sign only the date, the host and the
+// body give all of them the same signature, and agents do send several at once.
 const sameAtOnce = 256
 
-// Callers says who may ask. It is safe for concurrent use. An error that wraps bedrockguard.ErrUnauthenticated is answered with 401.
+// Callers decides who may call. It is safe for concurrent use. An error that wraps bedrockguard.ErrUnauthenticated is answered with 401.
 type Callers interface {
-	// Screen turns strangers away before their bodies are read. It vouches for nobody.
+	// Screen refuses unknown callers before their bodies are read. A request that it accepts is not authenticated yet.
 	Screen(r *http.Request) error
-	// Authenticate says on whose account a request is. body is the whole body.
+	// Authenticate returns the scope to which a request counts. body is the whole body.
 	Authenticate(r *http.Request, body []byte) (budget.Scope, error)
 }
 
-// Checks makes Callers of a function that authenticates. Nobody is turned away before the body is read.
+// Checks makes Callers from a function that authenticates. Every body is read.
 type Checks func(r *http.Request, body []byte) (budget.Scope, error)
 
 // Screen implements Callers.
@@ -33,9 +33,9 @@ func (Checks) Screen(*http.Request) error { return nil }
 // Authenticate implements Callers.
 func (c Checks) Authenticate(r *http.Request, body []byte) (budget.Scope, error) { return c(r, body) }
 
-// Keys lets callers in by the virtual keys of a ring: by an AWS signature, made with the secret of a key, or by a bearer key in
-// Authorization or X-Api-Key. The key says who pays; a caller is told the same whether there is no such key, or no longer. What was
-// signed before the function was called is refused, because nobody knows whether it was served.
+// Keys admits callers with virtual keys from a ring: with an AWS signature that was made with the secret of a key, or with a bearer key in
+// Authorization or X-Api-Key. The key decides who pays. The answer is the same for an unknown key and for one that is no longer valid.
+// Requests that were signed before Keys was called are refused, because they may have been served already.
 func Keys(ring *keys.Ring) Callers {
 	now := ring.Now
 	if now == nil {
@@ -81,7 +81,7 @@ func (k *keyHolders) bearer(r *http.Request) (budget.Scope, error) {
 	return scopeOf(k.ring.Bearer(r.Context(), shown))
 }
 
-// scopeOf is the account of a key.
+// scopeOf returns the scope of a key.
 func scopeOf(key keys.Key, err error) (budget.Scope, error) {
 	if err != nil {
 		return budget.Scope{}, fmt.Errorf("%w: there is no such key, or no longer, or the keys can't be read", bedrockguard.ErrUnauthenticated)
@@ -89,7 +89,7 @@ func scopeOf(key keys.Key, err error) (budget.Scope, error) {
 	return budget.Scope{Principal: key.Principal, Workflow: key.Workflow, Tags: key.Tags}, nil
 }
 
-// Bearer is the key that a request shows in plain text: Anthropic's clients have a header of their own for it.
+// Bearer returns the key that a request has in plain text: in Authorization, or in the header of Anthropic's clients.
 func Bearer(r *http.Request) string {
 	if key := r.Header.Get("X-Api-Key"); key != "" {
 		return key

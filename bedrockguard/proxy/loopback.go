@@ -11,9 +11,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// Loopback lets every request in on one account, for a listener that only this machine can reach. It refuses a request that came from
-// elsewhere, one whose Host is not a name of the loopback interface, and one that a browser made for a page, because any page could
-// otherwise spend here.
+// Loopback admits every request, all with one scope, for a listener that only this machine can reach. It refuses a request from another
+// machine, one whose Host is not a name of the loopback interface, and one that a browser made for a page, because otherwise any website
+// could spend money here.
 func Loopback(scope budget.Scope) Callers {
 	return Checks(func(r *http.Request, _ []byte) (budget.Scope, error) {
 		from, err := netip.ParseAddrPort(r.RemoteAddr)

@@ -1,10 +1,10 @@
-// Package proxy is an HTTP server's handler in front of Amazon Bedrock: any client that can be told an endpoint is capped by a guard,
-// whatever language it is written in.
+// Package proxy is an HTTP handler in front of Amazon Bedrock: with it a guard limits every client whose endpoint can be set, in any
+// language.
 //
-// A request is authenticated, put on the account of its caller, judged and settled by the guard's Transport, signed with the proxy's own
-// credentials and sent to Bedrock; the answer passes through as it comes. Requests keep their dialect: Converse, InvokeModel,
-// OpenAI's chat completions and responses, Anthropic's messages. A refusal is answered in the same dialect, with status 402,
-// which clients do not send again by themselves; headers X-Bedrockguard-* hold its figures.
+// A request is authenticated, gets the scope of its caller, is checked and settled by the guard's Transport, signed with the proxy's own
+// credentials and sent to Bedrock; the answer is passed on as it arrives. Requests keep their dialect: Converse, InvokeModel, OpenAI's chat
+// completions and responses, Anthropic's messages. A refusal is answered in the same dialect, with status 402, which clients do not retry by
+// themselves; its figures are in headers X-Bedrockguard-*.
 package proxy
 
 import (
@@ -24,32 +24,32 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// ErrInvalidOptions says that New can't build a proxy as asked. New returns all reasons, joined.
+// ErrInvalidOptions says that New can't use the options. New returns all errors, joined.
 var ErrInvalidOptions = errors.New("proxy: invalid options")
 
 // Options configures a Handler.
 type Options struct {
-	// Guard judges every request. It is required; the caller closes it.
+	// Guard checks every request. It is required; the caller closes it.
 	Guard *bedrockguard.Guard
 
-	// Region is where Bedrock is asked, and whose prices apply, such as "us-east-1". It is required.
+	// Region is the region of Bedrock, whose prices apply, such as "us-east-1". It is required.
 	Region string
 
-	// Upstream is where requests go. Nil is Bedrock's endpoints in the region: bedrock-runtime, for routes that only it has
-	// bedrock-mantle, and for lists of models and profiles Bedrock's control plane.
+	// Upstream is where requests are sent. Nil means Bedrock's endpoints in the region: bedrock-mantle for routes that only it has,
+	// Bedrock's control plane for lists of models and profiles, and bedrock-runtime for all others.
 	Upstream *url.URL
 
-	// Sign signs a request for Bedrock, behind all changes: with the proxy's own credentials. It is required; body is the request's.
+	// Sign signs a request for Bedrock with the proxy's own credentials, after all changes. It is required; body is the request's.
 	Sign func(req *http.Request, body []byte) error
 
-	// Callers says who may ask, and on whose account. It is required: Keys is for virtual keys, Loopback lets in whoever can reach a loopback
-	// listener, and Checks makes one of a function.
+	// Callers decides who may call, and with which scope. It is required: Keys is for virtual keys, Loopback admits everyone who can reach a
+	// loopback listener, and Checks uses a function.
 	Callers Callers
 
-	// Base sends what is signed. Nil is a transport of the handler's own with net/http's defaults.
+	// Base sends signed requests. Nil uses a transport of the handler's own with net/http's defaults.
 	Base http.RoundTripper
 
-	// MaxBody is the largest request that is read, in bytes; a larger one is refused. Zero is 32 MiB, more than Bedrock takes.
+	// MaxBody is the largest accepted request, in bytes. Zero is 32 MiB, more than Bedrock accepts.
 	MaxBody int64
 
 	// BodyTimeout is how long a request's body may take to arrive. Zero is one minute.
@@ -67,7 +67,7 @@ type Handler struct {
 	reverse *httputil.ReverseProxy
 }
 
-// New returns a proxy, or every reason why it can't be as asked (ErrInvalidOptions). It contacts nobody.
+// New returns a proxy, or all errors in its options (ErrInvalidOptions). It makes no connections.
 func New(o Options) (*Handler, error) {
 	var errs []error
 	missing := func(is bool, what string) {
@@ -99,14 +99,14 @@ func New(o Options) (*Handler, error) {
 	if o.Upstream != nil {
 		hosts[o.Upstream.Host] = o.Region
 	} else {
-		hosts[endpointFor(http.MethodGet, "/inference-profiles", o.Region)] = o.Region // signed and judged as the others are
+		hosts[endpointFor(http.MethodGet, "/inference-profiles", o.Region)] = o.Region // signed and checked like the others
 	}
 	h.reverse = &httputil.ReverseProxy{
 		Rewrite:       h.rewrite,
 		Transport:     o.Guard.Transport(o.Base, bedrockguard.TransportOptions{Hosts: hosts, Sign: o.Sign}),
-		FlushInterval: -1, // events go on as they come
+		FlushInterval: -1, // events are passed on at once
 		ErrorHandler:  h.failed,
-		ErrorLog:      log.New(io.Discard, "", 0), // of answers that broke off, which the guard's events tell
+		ErrorLog:      log.New(io.Discard, "", 0), // for answers that were cut off, which the guard's events report
 	}
 	return h, nil
 }
@@ -118,7 +118,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := h.opts.Callers.Screen(r); err != nil {
-		w.Header().Set("Connection", "close") // its body stays unread
+		w.Header().Set("Connection", "close") // its body is not read
 		refuse(w, r, err)
 		return
 	}
@@ -141,10 +141,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 type bodyKey struct{}
 
-// body reads the whole request. Reading it first keeps a client that sends slowly from holding a reservation.
+// body reads the whole request. Because that happens first, a client that sends slowly holds no reservation meanwhile.
 func (h *Handler) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(h.opts.BodyTimeout)) // where the server has none, its own timeouts remain
+	_ = control.SetReadDeadline(time.Now().Add(h.opts.BodyTimeout)) // if the server does not support it, its own timeouts apply
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.opts.MaxBody))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return nil, &bedrockguard.MalformedError{Field: "body", Reason: fmt.Sprintf("is larger than %d bytes", h.opts.MaxBody)}
@@ -156,14 +156,14 @@ func (h *Handler) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// The headers of a request that are for the proxy alone.
+// The headers of a request that are only for the proxy.
 const (
 	ownHeaders     = "X-Bedrockguard-"
 	workflowHeader = ownHeaders + "Workflow"
 )
 
-// chosen is the account of a request whose caller may name the workflow. What the caller's key says stands: one that names another workflow is
-// refused, because it would move its spend to another account.
+// chosen returns the scope of a request that may name a workflow. If the caller's key has another workflow, the request is refused, because
+// it would move its spend to another account.
 func chosen(scope budget.Scope, h http.Header) (budget.Scope, error) {
 	workflow := h.Get(workflowHeader)
 	if workflow == "" {
@@ -176,7 +176,7 @@ func chosen(scope budget.Scope, h http.Header) (budget.Scope, error) {
 	return own.Under(scope)
 }
 
-// rewrite makes the request that goes to Bedrock of the one that came in.
+// rewrite turns the incoming request into the one for Bedrock.
 func (h *Handler) rewrite(r *httputil.ProxyRequest) {
 	to := h.opts.Upstream
 	if to == nil {
@@ -188,7 +188,7 @@ func (h *Handler) rewrite(r *httputil.ProxyRequest) {
 	if len(body) > 0 {
 		r.Out.Body = io.NopCloser(bytes.NewReader(body))
 	}
-	if query := r.Out.URL.Query(); query.Has("X-Amz-Signature") || query.Has("X-Amz-Credential") { // the caller's, and not checked
+	if query := r.Out.URL.Query(); query.Has("X-Amz-Signature") || query.Has("X-Amz-Credential") { // they are the caller's, and were not verified
 		for name := range query {
 			if strings.HasPrefix(name, "X-Amz-") {
 				query.Del(name)
@@ -203,7 +203,7 @@ func (h *Handler) rewrite(r *httputil.ProxyRequest) {
 	}
 }
 
-// travels reports whether a header of a request goes on to Bedrock. What vouches for the caller does not.
+// travels reports whether a header is passed on to Bedrock. The caller's credentials are not.
 func travels(name string) bool {
 	switch name {
 	case "Authorization", "X-Api-Key", "Cookie", "X-Amz-Date", "X-Amz-Security-Token", "X-Amz-Content-Sha256", "X-Amz-User-Agent", "Forwarded", "Expect", "Upgrade", "Connection", "Origin", "Referer":
@@ -213,8 +213,8 @@ func travels(name string) bool {
 	}
 }
 
-// endpointFor is the host that serves a path, of AWS's (pages of the endpoints, 2026-11): the routes that only bedrock-mantle has, what
-// clients ask of the control plane on the same base URL, and bedrock-runtime for all else.
+// endpointFor returns the AWS host that serves a path (pages of the endpoints, 2026-11): bedrock-mantle for the routes that only it has, the
+// control plane for what clients ask of it on the same base URL, and bedrock-runtime for all others.
 func endpointFor(method, path, region string) string {
 	domain := "amazonaws.com"
 	if strings.HasPrefix(region, "cn-") {
@@ -234,15 +234,15 @@ func isOrBelow(path, folder string) bool {
 	return path == folder || strings.HasPrefix(path, folder+"/")
 }
 
-// failed answers where Bedrock did not.
+// failed answers a request if Bedrock gave no answer.
 func (h *Handler) failed(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil {
-		panic(http.ErrAbortHandler) // nobody waits for an answer
+		panic(http.ErrAbortHandler) // the caller does not wait any more
 	}
 	refuse(w, r, fmt.Errorf("%w: what the request may have cost is in the ledger", bedrockguard.ErrUnreachable))
 }
 
-// refuse answers in the words of the request's route.
+// refuse answers with an error in the dialect of the request's route.
 func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	resp := bedrockguard.Refuse(r, err)
 	defer resp.Body.Close()

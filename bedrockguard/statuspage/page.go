@@ -1,25 +1,25 @@
-// Package statuspage is a page over a ledger, for the one who is called at three in the morning: what was spent, on what, how fast, what is
+// Package statuspage is a web page about a ledger, for whoever is called at three in the morning: what was spent, on what, how fast, what is
 // left, and buttons that stop it.
 //
 //	page, err := statuspage.New(statuspage.Options{Ledger: ledger})
 //	go http.Serve(listener, page) // on loopback
 //
-// It needs nothing but the ledger. Given to a guard as one of bedrockguard.Options.Listeners, Page.Listen adds what no ledger keeps: the
+// It only needs the ledger. With Page.Listen as one of bedrockguard.Options.Listeners it also shows what is not in a ledger: the
 // last hour by the minute, findings of the cache check with their price, and refusals.
 //
 // # Who may do what
 //
-// Without Options.Secret the page changes nothing, whoever asks. With it, whoever logs in with the secret may kill, revive and override; each
+// Without Options.Secret nobody can change anything. With it, whoever logs in with the secret may kill, revive and override; each
 // change is made in the name that was given at the login, and is a row of the audit trail, which the page shows. Requests for another host
 // name than those of Options.Hosts are refused, so that a website can't reach the page under a name of its own; changes are POST requests of
-// the page's own origin; nothing may frame it; nothing is loaded from elsewhere, and no text that a caller chose becomes markup.
+// the page's own origin; no other page may frame it; it loads nothing from elsewhere, and no text that a caller chose becomes markup.
 //
-// The page speaks HTTP as it is. Serve it on loopback, or behind something that ends TLS, and set Options.LoginToRead there.
+// The page is plain HTTP. Serve it on loopback, or behind a proxy with TLS, and set Options.LoginToRead there.
 //
 // # What it costs
 //
-// A look at the ledger is shared by all viewers: at most one a second, and none that takes more than a tenth of the time. Nothing runs while
-// nobody looks.
+// All viewers share what is read from the ledger: it is read at most once a second, and for at most a tenth of the time. Nothing runs while
+// nobody views the page.
 package statuspage
 
 import (

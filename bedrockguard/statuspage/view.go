@@ -13,27 +13,27 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// frame is what every page shows.
+// frame has the values that every page shows.
 type frame struct {
 	Title    string
-	Who      string // who is logged in, as the audit trail will name them
-	Writable bool   // somebody may log in
+	Who      string // the name of who is logged in, which the audit trail gets
+	Writable bool   // there is a secret with which one can log in
 	LoggedIn bool
-	Script   bool // the page is refreshed
+	Script   bool // the page refreshes itself
 }
 
-// pageView is what the page shows.
+// pageView has the values that the main page shows.
 type pageView struct {
 	frame
-	Done      string // what a change did that was made just now
-	Problem   string // why what is shown is old, or why nothing is
+	Done      string // what a change that was just made has done
+	Problem   string // why the figures are old, or missing
 	At        time.Time
-	Steer     bool // links to changes are shown
+	Steer     bool // show links to the forms for changes
 	Overrides bool // overrides can be made
 	Policy    bool
 	Tiles     []tile
 	Accounts  []accountRow
-	Hidden    int // accounts that have no row
+	Hidden    int // how many accounts are not shown
 	Unknown   int
 	Charts    []chart
 	Hour      []chart
@@ -60,7 +60,7 @@ type accountRow struct {
 	N                    int
 	Key                  string
 	Limit, Scope         string
-	Everything           bool // the account is all calls': stopping it is stopping everything
+	Everything           bool // the account is for all calls, so that stopping it stops everything
 	Known                bool
 	Settled, Pending     figure
 	Left, Max            figure
@@ -109,7 +109,7 @@ type trailRow struct {
 	Operator, Kind, What, Why string
 }
 
-// show answers with the page.
+// show renders the main page.
 func (p *Page) show(w http.ResponseWriter, r *http.Request, who string) {
 	s, err := p.snapshot(r.Context())
 	v := new(pageView)
@@ -127,7 +127,7 @@ func (p *Page) show(w http.ResponseWriter, r *http.Request, who string) {
 	render(w, status, "page.html", v)
 }
 
-// problemText says why the ledger could not be read. The text of an error may name hosts and accounts, which are for operators.
+// problemText says why the ledger could not be read. An error may contain names of hosts and accounts, which only operators may see.
 func problemText(err error, operator bool) string {
 	text := "The store does not answer, so that nobody knows what is spent now. Guarded calls are refused meanwhile."
 	switch {
@@ -142,7 +142,7 @@ func problemText(err error, operator bool) string {
 	return text
 }
 
-// view makes what the page shows of a look, and of what guards told by then.
+// view returns what the page shows of a snapshot and of the guards' events.
 func (p *Page) view(s *snapshot) *pageView {
 	v := &pageView{At: s.at, Policy: s.policy, Unknown: s.unknown}
 	var known prices
@@ -170,7 +170,7 @@ func (p *Page) view(s *snapshot) *pageView {
 	return v
 }
 
-// tiles are the figures that somebody in a hurry reads.
+// tiles are the most important figures, at the top of the page.
 func tiles(v *pageView, s *snapshot, byDay breakdown) []tile {
 	today := byDay.Totals[len(byDay.Totals)-1]
 	all := []tile{{"Spent today", usd(today), "UTC, from midnight"}, {fmt.Sprintf("Spent in %d days", historyDays), usd(byDay.Total), "today included"}}
@@ -230,7 +230,7 @@ func rowOf(i int, a *account, now time.Time) accountRow {
 	return row
 }
 
-// paceTexts tell how fast an account is spent, and when it will be full.
+// paceTexts returns texts that say how fast an account is spent, over which time that was measured, and when it will be full.
 func paceTexts(a *account) (perHour, over, reaches string) {
 	pace := &a.pace
 	switch left := a.balance.Left().N; {
@@ -304,7 +304,7 @@ func (p *Page) viewFlags(v *pageView, s *snapshot) {
 	}
 }
 
-// flagKey names a flag in a link.
+// flagKey returns the key of a flag for links.
 func flagKey(k *budget.Kill) string {
 	object := k.Flag().Object()
 	return hex.EncodeToString(object[:])
@@ -343,7 +343,7 @@ func trailOf(r *budget.Record, accounts map[budget.Key]*account) trailRow {
 	return row
 }
 
-// doneText says what a change did, by what its redirect says. Nothing of it is text of the request.
+// doneText says what a change has done, by the parameters of its redirect. It contains no text of the request.
 func doneText(r *http.Request) string {
 	q := r.URL.Query()
 	n, err := strconv.Atoi(q.Get("accounts"))
@@ -364,7 +364,7 @@ var doneTexts = map[string]string{
 	"override": "The override is set.", "restore": "The override is taken back.",
 }
 
-// render answers with a template.
+// render answers with a page from a template.
 func render(w http.ResponseWriter, status int, name string, view any) {
 	var text bytes.Buffer
 	if err := templates.ExecuteTemplate(&text, name, view); err != nil {
@@ -376,7 +376,7 @@ func render(w http.ResponseWriter, status int, name string, view any) {
 	_, _ = text.WriteTo(w)
 }
 
-// refuse answers with a sentence.
+// refuse answers with an error in a sentence.
 func (p *Page) refuse(w http.ResponseWriter, status int, problem string) {
 	render(w, status, "problem.html", struct {
 		frame

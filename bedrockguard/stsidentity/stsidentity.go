@@ -1,4 +1,4 @@
-// Package stsidentity names the caller of a guarded client by AWS STS, for bedrockguard.Options.Identity.
+// Package stsidentity finds out the caller of a guarded client with AWS STS, for bedrockguard.Options.Identity.
 package stsidentity
 
 import (
@@ -11,12 +11,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
-// API is the one operation that is needed; *sts.Client has it.
+// API is the operation of STS that is needed; *sts.Client has it.
 type API interface {
 	GetCallerIdentity(ctx context.Context, in *sts.GetCallerIdentityInput, optFns ...func(*sts.Options)) (*sts.GetCallerIdentityOutput, error)
 }
 
-// ErrNoPrincipal says that STS answered with an ARN that names no principal.
+// ErrNoPrincipal says that STS answered with an ARN without a principal.
 var ErrNoPrincipal = errors.New("stsidentity: no principal in the caller's ARN")
 
 // FromConfig returns a function for bedrockguard.Options.Identity that asks STS with the config's credentials and region.
@@ -25,7 +25,7 @@ func FromConfig(cfg aws.Config) func(context.Context) (string, error) {
 	return From(sts.NewFromConfig(cfg))
 }
 
-// From is FromConfig with a client of your own.
+// From is FromConfig with another client.
 func From(client API) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) {
 		out, err := client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
@@ -36,9 +36,8 @@ func From(client API) func(context.Context) (string, error) {
 	}
 }
 
-// Principal returns the IAM principal behind a caller's ARN. A session of an assumed role is the role: if each session
-// had a budget of its own, assuming the role again would be a way around it. The role's path is not part of a session's
-// ARN, and so not of the result.
+// Principal returns the IAM principal for a caller's ARN. For a session of an assumed role that is the role: if each session had a budget of
+// its own, assuming the role again would be a way around it. The role's path is not in a session's ARN, so it is not in the result.
 //
 //	arn:aws:sts::111122223333:assumed-role/ci/run-7  ->  arn:aws:iam::111122223333:role/ci
 //	arn:aws:iam::111122223333:user/ann               ->  the same

@@ -76,7 +76,7 @@ func (f *flags) removeAll(drop func(*kill) bool) {
 	}
 }
 
-// killed returns a copy of the first flag that holds for a reservation, or nil.
+// killed returns a copy of the first flag that covers a reservation, or nil.
 func (f *flags) killed(r *budget.Reservation, now int64) *budget.Kill {
 	if len(f.all) == 0 {
 		return nil
@@ -115,7 +115,7 @@ func (k *kill) holds(r *budget.Reservation) bool {
 	return true
 }
 
-// copy shares nothing with the store.
+// copy returns a copy that shares no memory with the store.
 func (k *kill) copy() budget.Kill {
 	own := k.Kill
 	own.Scope.Tags = maps.Clone(own.Scope.Tags)
@@ -150,7 +150,7 @@ func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error 
 // endedEvery is how many flags are set between two looks for those that ended long ago.
 const endedEvery = 64
 
-// makeRoom forgets flags that ended long ago; and if there are too many with patterns for another one, all of those that have ended.
+// makeRoom drops flags that ended long ago; and if there is no room for another one with patterns, all ended flags with patterns.
 func (s *Store) makeRoom(next *budget.Kill, now int64) error {
 	if s.kills.set%endedEvery == 0 {
 		s.kills.removeAll(func(k *kill) bool { return k.ended(now - int64(budget.FlagRetention)) })

@@ -39,13 +39,14 @@
 //
 // If a ledger has lost data, every open store returns budget.ErrLost: if tables were dropped, emptied or made again, if it is another
 // database, and if a restore or a failover has put it back to a state from before what this process was told. Rows that
-// another program has deleted are a loss for processes that start later, too. An operator can accept what is left. (A failover that lost as few as the last 32 steps and whose transaction numbers
-// have been passed again by others can escape notice; the bound above holds for it.)
+// another program has deleted are a loss for processes that start later, too. An operator can accept what is left. (If a failover
+// loses no more than the last 32 steps, and other transactions have since reached higher numbers, the loss may not be noticed; the bound
+// above holds for it.)
 //
 // # Rights
 //
-// The first Open, with Options.Create, makes the tables and functions in a schema of their own, and later ones bring them up to date; processes
-// may do that at the same time. It needs CREATE on the database, or ownership of an empty schema. The functions run with the rights of their
+// The first Open, with Options.Create, makes the tables and functions in a schema of their own, and later ones migrate them; several
+// processes may do that at the same time. It needs CREATE on the database, or ownership of an empty schema. The functions run with the rights of their
 // owner, so a role that only uses the store needs one right, USAGE on the schema, and can't touch the tables:
 //
 //	GRANT USAGE ON SCHEMA bedrockguard TO app;

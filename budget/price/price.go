@@ -34,7 +34,7 @@ type LongContext struct {
 	Rates     Rates
 }
 
-// Tier is a service tier's factor on every rate, in thousandths: flex is 500, priority 1750. Zero stands for 1000.
+// Tier is a service tier's factor on every rate, in thousandths: flex is 500, priority 1750. Zero means 1000.
 type Tier int64
 
 // TierStandard is the factor of the default tier.

@@ -20,13 +20,13 @@
 // Options.MinReplicas narrows this to the loss of more replicas than that at once, at the price of a round trip between
 // servers; it does not make Redis strongly consistent. min-replicas-to-write on the server stops a primary that was cut off.
 //
-// A process that finds the ledger gone, replaced, or set back behind what it has seen refuses from then on with budget.ErrLost,
-// until an operator accepts the loss. Writes of other processes can bring the sequence of a ledger that was set back
-// past what this process has seen before it looks; then it can't tell, and a process that starts after that can't either. A key or
-// a field that is gone, because it was evicted or deleted, is found out by every process: each step leaves behind how many there
+// If a process finds that the ledger is gone, was replaced, or is older than what it has seen, it returns budget.ErrLost from then on,
+// until an operator accepts the loss. If other processes write to a ledger that was restored to an older state, its sequence may pass
+// what this process has seen before it looks; then neither this process nor one that starts later can notice. If a key or
+// a field is gone, because it was evicted or deleted, every process notices, because each step stores how many there
 // are. Without Options.Create a process refuses a ledger that is gone.
 //
-// Once a process has opened a ledger of an earlier library, processes of that library refuse it.
+// Once a process has opened a ledger of an earlier version of the library, processes with that version refuse it.
 //
 // # Limits
 //

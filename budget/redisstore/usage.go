@@ -25,7 +25,7 @@ func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) ([]
 	limit = max(1, min(limit, maxEntries))
 	all := []budget.UsageRow{}
 	mark := append(binary.BigEndian.AppendUint32(nil, uint32(account.UsageDay(from.Day))), from.After[:]...)
-	for len(all) < limit { // rows of nothing are not told
+	for len(all) < limit { // empty rows are left out
 		_, found, err := s.list(ctx, scriptRows, mark, int64(limit))
 		if err != nil {
 			return nil, err
@@ -108,8 +108,8 @@ func (s *Store) Policy(ctx context.Context) (budget.PolicyDocument, error) {
 	return d, nil
 }
 
-// patterns are the kill flags with patterns, as this process was told of them last. It is immutable; nil is none. A step is told which list
-// they were, and answers with another one if that is not the ledger's any more.
+// patterns are the kill flags with patterns that this process knows. It is immutable; nil means none. A step sends the id of the list, and
+// if the ledger has another list by then, the answer contains that.
 type patterns struct {
 	list budget.Key
 	all  []knownPattern
@@ -120,10 +120,10 @@ type knownPattern struct {
 	flag   budget.Flag
 }
 
-// none is what a process tells that knows of no list.
+// none is sent by a process that knows no list.
 var none = make([]byte, 16)
 
-// matches returns the list, and the names of those that hold for a call: whether they have ended is for the server to say.
+// matches returns the list's id, and the names of the flags that cover a call. The server decides whether they have ended.
 func (p *patterns) matches(c *budget.Call) []byte {
 	if p == nil {
 		return none
@@ -140,7 +140,7 @@ func (p *patterns) matches(c *budget.Call) []byte {
 	return found
 }
 
-// learnPatterns takes the list of an answer, which is as lua/killed.lua describes it.
+// learnPatterns stores the list in an answer, which lua/killed.lua describes.
 func (s *Store) learnPatterns(r *reply) error {
 	in := r.rest
 	list := in.bytes(16)
@@ -151,7 +151,7 @@ func (s *Store) learnPatterns(r *reply) error {
 	for !in.failed && in.text != "" {
 		in.number(1)
 		object := in.bytes(16)
-		in.bytes(16) // its times
+		in.bytes(16) // its times are not needed
 		k, err := decodeFlag(in.bytes(int(in.number(4))))
 		if err != nil || in.failed {
 			return errReply

@@ -6,11 +6,11 @@ import (
 	"strconv"
 )
 
-// nearlyFull is from which part of its memory on Warnings speaks of a server, in percent.
+// nearlyFull is the percentage of used memory from which Warnings reports it.
 const nearlyFull = 80
 
-// Warnings tells what makes the server refuse or lose writes soon, as far as it tells: memory that is nearly used up, and an append-only file
-// that could not be written. None of it makes a limit softer: a server that is full refuses calls.
+// Warnings reports what will soon make the server refuse or lose writes, as far as it is known: memory that is nearly used up, and an
+// append-only file that could not be written. Limits hold in any case: a server that is full refuses calls.
 func (s *Store) Warnings(ctx context.Context) (all []string, err error) {
 	f, err := s.look(ctx, scriptInspect, "i")
 	if err != nil {

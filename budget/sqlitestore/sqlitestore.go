@@ -128,7 +128,7 @@ func (o *Options) complete(path string) error {
 func (s *Store) open(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.BusyTimeout)
 	defer cancel()
-	if _, err := os.Stat(s.path); errors.Is(err, os.ErrNotExist) && !s.opts.Create { // opening would make the file
+	if _, err := os.Stat(s.path); errors.Is(err, os.ErrNotExist) && !s.opts.Create { // sqlite would make the file
 		return errNone
 	}
 	db, err := sql.Open("sqlite", s.path)
@@ -145,7 +145,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	// Waiting is done in begin: SQLite's own handler sleeps up to 100 ms at a time and starves whoever came late.
+	// begin waits for other processes: SQLite's own busy handler sleeps up to 100 ms at a time, and favours those who have waited least.
 	for _, pragma := range []string{"busy_timeout = 0", "journal_mode = WAL", "synchronous = " + string(s.opts.Synchronous), "temp_store = MEMORY"} {
 		err := whileBusy(ctx.Err, func() error {
 			_, err := conn.ExecContext(ctx, "PRAGMA "+pragma)
@@ -182,7 +182,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// statements are what open prepares.
+// statements are the texts that open prepares.
 var statements = []string{
 	sqlSequence, sqlSequenceNow, sqlAccept, sqlForgetting, sqlForgot, sqlJudged, sqlEntry, sqlInsert, sqlUpdate, sqlLatch, sqlMark,
 	sqlOverride, sqlKills, sqlKill, sqlFiled, sqlRevive, sqlExpired, sqlDue, sqlEntries, sqlReferred, sqlName, sqlAccounts, sqlPeriods, sqlOld, sqlOldSums, sqlForget, sqlForgetSum, sqlForgetSums,
@@ -190,7 +190,7 @@ var statements = []string{
 	sqlPutUsageRows, sqlUsage, sqlOldUsage, sqlForgetUsage, sqlForgetDays, sqlSetPolicy, sqlPolicy,
 }
 
-// Close ends the connection. Steps under way finish first.
+// Close closes the connection. Running steps finish first.
 func (s *Store) Close() error {
 	if !s.queue.close() {
 		return nil

@@ -24,7 +24,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 		for _, e := range due {
 			err := t.post(e, e.reserved, budget.Charge{}, e.reserved, nil, false)
 			if errors.Is(err, budget.ErrOverflow) {
-				continue // it stays pending, which counts as much, and holds up nobody else
+				continue // it stays pending, where it counts for the same amount, and does not block others
 			}
 			if err != nil {
 				return err
@@ -43,7 +43,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 	return n, err
 }
 
-// idle reports whether there is nothing to expire and no time to prune, so that looking costs no commit.
+// idle reports whether nothing has expired and it is not yet time to prune, so that this costs no commit.
 func (s *Store) idle(ctx context.Context) (idle bool, err error) {
 	err = s.do(ctx, false, func(t *tx) error {
 		var due bool

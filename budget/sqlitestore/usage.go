@@ -11,11 +11,12 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// usageRow is a row of usage as the transaction leaves it. Steps that share one add to the same rows, which are written once.
+// usageRow is a row of usage with all changes of the running transaction. The steps in a transaction add to the same usageRow, which is
+// written once, at the end.
 type usageRow struct {
 	scope   []byte
 	amounts budget.Charge
-	there   bool // in the file
+	there   bool // the row is in the file
 	changed bool
 }
 
@@ -24,8 +25,8 @@ type usagePlace struct {
 	key budget.Key
 }
 
-// divide returns how an amount that is posted for an entry divides. Without shares it is its call's, or of a correction the first one's of
-// those that it had.
+// divide returns how an amount that is posted for an entry divides. Without shares all of it belongs to the entry's call, or, in a
+// correction of an entry with shares, to the first of these.
 func (e *entry) divide(actual budget.Charge, shares []budget.Share, correction bool) (next []account.Use, values map[budget.Key][]byte, err error) {
 	call, _, err := account.DecodeCall(e.whose)
 	if err != nil {
@@ -33,7 +34,7 @@ func (e *entry) divide(actual budget.Charge, shares []budget.Share, correction b
 	}
 	of := account.UsageValue
 	if correction && len(shares) == 0 && len(e.uses) > 0 && actual != (budget.Charge{}) {
-		return []account.Use{{Key: e.uses[0].Key, Amount: actual}}, nil, nil // its row is there
+		return []account.Use{{Key: e.uses[0].Key, Amount: actual}}, nil, nil // the row exists already
 	}
 	next = account.Uses(&call, actual, shares)
 	values = make(map[budget.Key][]byte, len(next))
@@ -47,7 +48,7 @@ func (e *entry) divide(actual budget.Charge, shares []budget.Share, correction b
 	return next, values, nil
 }
 
-// charge puts next in the place of what an entry has added to rows of usage, or returns budget.ErrOverflow and changes nothing.
+// charge replaces what an entry has added to rows of usage with next, or returns budget.ErrOverflow and changes nothing.
 func (t *tx) charge(e *entry, next []account.Use, values map[budget.Key][]byte) error {
 	day := account.UsageDay(e.reservedTime())
 	sums := make(map[usagePlace]budget.Charge, 2)
@@ -71,7 +72,7 @@ func (t *tx) charge(e *entry, next []account.Use, values map[budget.Key][]byte) 
 		for unit, n := range u.Amount {
 			switch {
 			case sign < 0:
-				sum[unit] = max(0, sum[unit]-n) // a process with an older library may have posted it, which counts no usage
+				sum[unit] = max(0, sum[unit]-n) // it may have been posted by a process with an older library, which counts no usage
 			case sum[unit] > math.MaxInt64-n:
 				return budget.ErrOverflow
 			default:
@@ -103,7 +104,7 @@ func (t *tx) charge(e *entry, next []account.Use, values map[budget.Key][]byte) 
 	return nil
 }
 
-// usagePlace returns where a key's amounts of a day are added: in its own row, or in that of others if it would be one too many.
+// usagePlace returns the row to which a key's amounts of a day are added: its own, or OtherUsage if the day has too many rows.
 func (t *tx) usagePlace(day int64, key budget.Key, more int) (usagePlace, error) {
 	own := usagePlace{day, key}
 	row, err := t.usageRow(own)
@@ -132,7 +133,7 @@ func (t *tx) usagePlace(day int64, key budget.Key, more int) (usagePlace, error)
 	return own, nil
 }
 
-// usageRow returns a row as this transaction leaves it; an empty one if there is none.
+// usageRow returns a row with the changes of this transaction; an empty one if there is none.
 func (t *tx) usageRow(at usagePlace) (*usageRow, error) {
 	if row := t.usage[at]; row != nil {
 		return row, nil
@@ -200,7 +201,7 @@ func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) (al
 	return all, err
 }
 
-// usagePage reads up to limit rows behind a key of a day, and returns how many it has read and the last one. Rows of nothing are left out.
+// usagePage reads up to limit rows after a key of a day, and returns how many it has read and the last one. Empty rows are left out.
 func (t *tx) usagePage(day int64, after budget.Key, limit int, all *[]budget.UsageRow) (n int, last usagePlace, err error) {
 	rows, err := t.stmt(sqlUsage).Query(day, after[:], limit)
 	if err != nil {

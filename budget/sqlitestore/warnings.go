@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// From here on Warnings has something to say.
+// The values from which Warnings reports something.
 const (
-	largeLog     = 64 << 20 // bytes; SQLite writes the log back at 4 MiB, unless a reader holds a snapshot
-	mostlyFree   = 2        // one part in so many of the file is free pages
+	largeLog     = 64 << 20 // in bytes; SQLite writes the log back at 4 MiB, unless a reader holds a snapshot
+	mostlyFree   = 2        // more than this part of the file is free pages: a half
 	largeFile    = 256 << 20
 	manyEntries  = 1_000_000
 	bytesInAMega = 1 << 20
 )
 
-// Warnings tells what makes the ledger slow or large, before it is a fault: a write-ahead log that grows because somebody holds a snapshot, a
-// file that is mostly free, and more remembered reservations than most want to pay for. None of it makes a limit softer.
+// Warnings reports what makes the ledger slow or large before it causes failures: a write-ahead log that grows because a reader holds a
+// snapshot, a file that is mostly free, and very many remembered reservations. Limits hold in any case.
 func (s *Store) Warnings(ctx context.Context) ([]string, error) {
 	var u upkeep
 	if log, err := os.Stat(s.path + "-wal"); err == nil {
@@ -39,10 +39,10 @@ func (s *Store) Warnings(ctx context.Context) ([]string, error) {
 	return u.warnings(s.opts.Retention), nil
 }
 
-// upkeep is what a file has grown to.
+// upkeep has the sizes of a file.
 type upkeep struct {
-	log               int64 // bytes
-	page, pages, free int64 // bytes of a page, and how many there are
+	log               int64 // in bytes
+	page, pages, free int64 // bytes of a page, the number of pages, and how many of them are free
 	entries           int64
 }
 

@@ -59,12 +59,12 @@ func (d *Difference) String() string {
 	return fmt.Sprintf("%s: the store tells %d, and it has to be %d", text, d.Told, d.Sum)
 }
 
-// again reports whether another look found the same.
+// again reports whether another reading found the same difference.
 func (d *Difference) again(o *Difference) bool {
 	return d.Kind == o.Kind && d.Account == o.Account && d.Period.Equal(o.Period) && d.Entry == o.Entry && d.Detail == o.Detail && d.Told-d.Sum == o.Told-o.Sum
 }
 
-// Report is what was looked at, and what differs.
+// Report says what was compared, and what differs.
 type Report struct {
 	Entries, Accounts, Periods, UsageDays int
 	Differences                           []Difference

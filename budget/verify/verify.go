@@ -1,17 +1,17 @@
-// Package verify proves a ledger from its own entries: it recomputes every balance and names those that differ. It changes nothing and knows no
-// policy.
+// Package verify checks a ledger with its own entries: it recomputes every balance and reports those that differ. It changes nothing and
+// needs no policy.
 //
-// What holds in every ledger, and is checked:
+// The following is true of every correct ledger, and is checked:
 //
-//   - what is settled in each period of each account is what its entries have posted there, and what those had that were forgotten; what is
-//     pending is what unresolved entries hold;
-//   - an entry is booked in accounts that are known, and whose values are those of its call;
-//   - a period in which entries are booked is there, unless it is so old that it may be forgotten;
-//   - an entry's state agrees with what it has posted and when it was resolved; one that expired was charged its worst case, or corrected;
-//   - usage holds, for each UTC day, what entries have posted that were reserved on it; more for days of which entries are forgotten.
+//   - what is settled in each period of each account is what its entries have posted there, including entries that were forgotten; what is
+//     pending is what unresolved entries have reserved;
+//   - an entry is booked in accounts that exist and whose values are those of its call;
+//   - a period in which entries are booked exists, unless it is so old that it may be forgotten;
+//   - an entry's state agrees with what it has posted and when it was resolved; an expired one was charged its worst case, or corrected;
+//   - the usage of each UTC day is what the entries of that day have posted, or more if some of them are forgotten.
 //
-// What it can't find: a change that keeps all of these, such as an amount that was changed in an entry, its accounts and its usage alike.
-// Anybody who may write to the store can do that; compare with the audit trail and the bill to find it.
+// It can't find a change that keeps all of these true, for example of an amount in an entry, its accounts and its usage together. Anybody
+// who may write to the store can make such a change; compare with the audit trail and the bill to find it.
 package verify
 
 import (
@@ -30,11 +30,11 @@ import (
 // DefaultTries is how often a ledger is read before a difference is reported, when Options.Tries is zero.
 const DefaultTries = 4
 
-// Options configures Ledger. The zero value is ready to use.
+// Options configures the function Ledger. The zero value is ready to use.
 type Options struct {
-	// Tries is how often the ledger is read at most, a fifth of a second apart and then longer. The ledger is read in many steps, so that a call
-	// made in between looks like a difference; only a difference that every reading shows is reported. Zero or less is DefaultTries; 1 is
-	// enough for a ledger that nobody uses.
+	// Tries is how often the ledger is read at most, first a fifth of a second apart and then longer. The ledger is read in many steps, so a
+	// call that is made in between looks like a difference; only a difference that every reading has is reported. Zero or less is
+	// DefaultTries; 1 is enough for a ledger that nobody uses.
 	Tries int
 	// Clock is the time against which ages are measured. Nil is time.Now.
 	Clock func() time.Time
@@ -48,8 +48,8 @@ const progressEvery = 1000
 // pauseBefore is how long to wait before the second reading; before the third it is twice as long, and so on.
 const pauseBefore = 200 * time.Millisecond
 
-// Ledger recomputes the balances of the ledger in a store. It reads all entries, and keeps only their sums in memory. The error is the store's;
-// differences are no error, but in the report.
+// Ledger recomputes the balances of the ledger in a store. It reads all entries, and only keeps sums in memory. The error is the store's;
+// differences are not an error, but in the report.
 func Ledger(ctx context.Context, store budget.Store, o Options) (*Report, error) {
 	if o.Tries <= 0 {
 		o.Tries = DefaultTries
@@ -73,7 +73,7 @@ func Ledger(ctx context.Context, store budget.Store, o Options) (*Report, error)
 		if err != nil {
 			return nil, err
 		}
-		if report != nil { // keep only what differs in each reading, and by the same amount: the rest were calls in between
+		if report != nil { // only differences that every reading has, with the same amount, are kept: others were calls in between
 			now.Differences = slices.DeleteFunc(now.Differences, func(one Difference) bool {
 				return !slices.ContainsFunc(report.Differences, func(before Difference) bool { return one.again(&before) })
 			})
@@ -85,7 +85,7 @@ func Ledger(ctx context.Context, store budget.Store, o Options) (*Report, error)
 	return report, nil
 }
 
-// ledger is the ledger that is verified.
+// ledger is the ledger that is checked.
 type ledger struct {
 	*budget.Operator
 	store budget.Store
@@ -179,7 +179,7 @@ func (l *ledger) look(ctx context.Context) (*Report, error) {
 	return told, nil
 }
 
-// compareExpired looks for entries that are expired and neither charged with the worst case nor corrected.
+// compareExpired reports entries that have expired and were neither charged their worst case nor corrected.
 func (l *ledger) compareExpired(ctx context.Context, s *sums) error {
 	if len(s.expired) == 0 {
 		return nil
@@ -235,12 +235,12 @@ func (s *sums) add(e *budget.Entry) {
 	}
 }
 
-// compareAccounts compares the balances of accounts with the sums of entries. It returns the accounts that are known, and whether the store
-// has forgotten entries.
+// compareAccounts compares the balances of accounts with the sums of entries. It returns the known accounts, and whether the store has
+// forgotten entries.
 func (l *ledger) compareAccounts(ctx context.Context, s *sums, told *Report) (known map[budget.Key]bool, forgotten bool, err error) {
 	known = make(map[budget.Key]bool)
 	for after, more := (budget.Key{}), true; more; {
-		page, err := l.store.Accounts(ctx, after, accountPage) // with those that leases keep for themselves
+		page, err := l.store.Accounts(ctx, after, accountPage) // including accounts that leases use for themselves
 		if err != nil {
 			return nil, false, err
 		}
@@ -303,7 +303,7 @@ func (l *ledger) compareAccount(ctx context.Context, s *sums, told *Report, a *b
 	return forgotten, nil
 }
 
-// keptFor is how long each store keeps the sum of a calendar window at least, unless it was configured to forget sooner.
+// keptFor is how long every store keeps the sum of a calendar window at least, unless it is configured with a shorter time.
 const keptFor = 30 * 24 * time.Hour
 
 // kept reports whether a period in which something was booked has to exist. oldest is the account's oldest period that exists, zero if none
@@ -317,8 +317,8 @@ func (b *bookings) kept(start int64, oldest, now time.Time) bool {
 	return b.calendar && start == b.newest && recent
 }
 
-// carries reports whether a call's scope has all the values of an account's. An entry of a lease stands for several calls, which agree in these
-// values.
+// carries reports whether a call's scope has all the values of an account's. The entry of a lease is for several calls, which have these
+// values in common.
 func carries(call, account budget.Scope) bool {
 	same := func(want, value string) bool { return want == "" || want == value }
 	if !same(account.Principal, call.Principal) || !same(account.Workflow, call.Workflow) || !same(account.Model, call.Model) ||

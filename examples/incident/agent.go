@@ -13,10 +13,10 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// The shape of the agent's work. Caching is "on": one cache point stands at the end of the system prompt, and is never
-// moved. So the tools and instructions hit the cache, while the conversation behind them, which is what grows, is paid for
-// in full with every turn. A session has several stints; between them a long build runs or somebody reviews, and the five
-// minutes of the cache entry are over, so each stint writes the prefix again.
+// How the agent works. Caching is "on": there is one cache point at the end of the system prompt, which never moves. So the tools and
+// instructions are read from the cache, while the conversation after them, which grows, is paid in full with every turn. A session has
+// several stints; between them a long build runs or somebody reviews, and the cache entry expires after five minutes, so each stint writes
+// the prefix again.
 const (
 	modelID      = "us.anthropic.claude-opus-4-6-v1"
 	systemBytes  = 66_000 // instructions and project notes
@@ -30,8 +30,7 @@ const (
 	pause        = 28 * time.Hour
 )
 
-// agent is a coding agent as they are commonly written. It knows nothing of budgets: it holds a client and gives up a
-// session when a call fails.
+// agent is a coding agent as many are written. It knows nothing of budgets: it has a client, and ends a session when a call fails.
 type agent struct {
 	client *bedrockruntime.Client
 	files  *corpus

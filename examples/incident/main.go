@@ -71,7 +71,7 @@ func replay(ctx context.Context, svg string) error {
 	return judge(runs)
 }
 
-// judge holds the replays against what the guard promises of them.
+// judge checks the replays against what the guard promises.
 func judge(runs []*run) error {
 	unguarded, capped, refused, fixed := runs[0], runs[1], runs[3], runs[4]
 	if capped.bill.NanoUSD > budget.USD(200).N {

@@ -10,7 +10,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
-// The incident, as the invoice had it.
+// The incident, as on the invoice.
 const (
 	days          = 9
 	incidentInput = 6_470_000_000 // uncached input tokens
@@ -24,8 +24,7 @@ type mixLine struct {
 	replay  bedrocktest.ClassLine
 }
 
-// printMix holds the replay without the guard, scaled up, against the invoice. It returns an error if a line is missed by
-// more than a tenth.
+// printMix compares the replay without the guard, scaled up, with the invoice. It returns an error if a line differs by more than a tenth.
 func printMix(w io.Writer, bill bedrocktest.Bill) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "the mix of the bill\tinvoice\treplayed x %d\tdifference\ttokens replayed\t\n", scale)
@@ -64,7 +63,7 @@ func printRuns(w io.Writer, runs []*run) {
 	fmt.Fprintln(w)
 }
 
-// printCause shows why the first request was refused for the sake of caching.
+// printCause shows why the first request was refused by the cache check.
 func printCause(w io.Writer, r *run) error {
 	if r.cause == nil {
 		return fmt.Errorf("%s: no request was refused", r.name)

@@ -18,7 +18,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
-// run is one replay and what came of it.
+// run is one replay with its results.
 type run struct {
 	name   string
 	limits []budget.Limit // of money and tokens; may be empty
@@ -28,7 +28,7 @@ type run struct {
 	bill    bedrocktest.Bill // as the simulator kept it
 	ledger  budget.Quantity  // what the ledger holds; zero without the guard
 	refused int
-	cause   *cache.RefusedError // the first refusal for the sake of caching
+	cause   *cache.RefusedError // the first refusal by the cache check
 	err     error               // of a call, other than a refusal
 	spend   []point             // the bill over the replay's time
 }
@@ -113,7 +113,7 @@ func (r *run) client(ctx context.Context, server *bedrocktest.Server, clock *clo
 		return nil, nil, nil, err
 	}
 	closeLedger := func() { store.Close(); remove() }
-	// The money is counted in any case, by a limit that is never reached.
+	// A limit that is never reached counts the money in any case.
 	limits := append([]budget.Limit{{Name: "spent", Max: budget.USD(1e6), Window: budget.Lifetime}}, r.limits...)
 	ledger, err := budget.Open(ctx, store, budget.Policy{Limits: limits})
 	if err == nil {

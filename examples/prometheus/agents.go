@@ -28,11 +28,11 @@ func openLedger(ctx context.Context) (*budget.Ledger, error) {
 	}})
 }
 
-// agents are who spends. Each asks for its turn again and again.
+// agents are the agents that spend. Each makes calls in turn.
 var agents = []struct {
 	scope  budget.Scope
 	model  string
-	stamps bool // puts the time in front of its prompt, so that nothing of it is ever read from the cache
+	stamps bool // begins its prompt with the time, so that nothing of it is ever read from the cache
 	leaves bool // does not wait for the end of its answers
 }{
 	{budget.Scope{Principal: "ci", Workflow: "nightly", Tags: map[string]string{"team": "build"}}, "us.anthropic.claude-haiku-4-5-20251001-v1:0", false, false},
@@ -42,7 +42,7 @@ var agents = []struct {
 	{budget.Scope{Principal: "bot", Workflow: "runaway", Tags: map[string]string{"team": "lab"}}, "us.anthropic.claude-haiku-4-5-20251001-v1:0", false, false},
 }
 
-// spend has the agents take turns until the context ends, and kills one of them on the way.
+// spend lets the agents make calls until the context ends, and kills one of them on the way.
 func spend(ctx context.Context, ledger *budget.Ledger, telemetry *otelguard.Telemetry, out io.Writer) error {
 	bedrock, err := bedrocktest.Start(bedrocktest.Options{EventDelay: 5 * time.Millisecond, Faults: func(seq int) bedrocktest.FaultKind {
 		if seq%20 == 19 {
@@ -93,7 +93,7 @@ func spend(ctx context.Context, ledger *budget.Ledger, telemetry *otelguard.Tele
 // manual is what the agents read before each question.
 var manual = strings.Repeat("Read all of the manual before you answer. ", 1200)
 
-// ask is one question of an agent, as a stream.
+// ask makes one call of an agent, as a stream.
 func ask(ctx context.Context, client *bedrockruntime.Client, agent int) error {
 	a := &agents[agent]
 	text := manual

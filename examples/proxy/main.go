@@ -1,4 +1,4 @@
-// Command proxy embeds the guarding proxy: a server of your own that caps whoever speaks to it, here one request and a refused one.
+// Command proxy embeds the guarding proxy in a server of its own, and makes two requests to it: one is answered and one is refused.
 //
 //	go run ./examples/proxy
 package main
@@ -75,7 +75,7 @@ func run(ctx context.Context, out io.Writer) error {
 	return guard.Close(ctx)
 }
 
-// ask is any client, in any language.
+// ask is a client; it could be in any language.
 func ask(server *httptest.Server, out io.Writer) error {
 	req, err := http.NewRequest(http.MethodPost, server.URL+"/anthropic/v1/messages", strings.NewReader(
 		`{"model":"us.anthropic.claude-haiku-4-5-20251001-v1:0","max_tokens":100,"messages":[{"role":"user","content":"What is a budget for?"}]}`))

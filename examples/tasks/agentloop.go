@@ -15,8 +15,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 )
 
-// agentLoop is an agent that has 5 USD a day, and so much for this run. Its requests set no maxTokens, and its conversation grows with each
-// answer. Where that is too long for what is left, it goes on with its last question alone. It works until its money is used up, and says so as a person would.
+// agentLoop is an agent that may spend 5 USD a day, and the given amount in this run. Its requests set no maxTokens, and its conversation
+// grows with each answer. If the conversation becomes too long for what is left, it continues with only its last question. It works until
+// its money is spent, and then says so in plain words.
 func agentLoop(ctx context.Context, cfg aws.Config, dollars float64) (answers int, said string, err error) {
 	ledger, err := budget.Open(ctx, memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{
 		{Name: "day", Max: budget.USD(5), Window: budget.Daily},

@@ -12,7 +12,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// degrade asks whether each call would fit, waits for room that others hold, and has a cheaper model answer once 80 % are used.
+// degrade estimates whether each call would fit, waits for room that other calls have reserved, and uses a cheaper model once 80 % are used.
 func degrade(ctx context.Context, cfg aws.Config, ledger *budget.Ledger, requests []*bedrockruntime.ConverseInput) (answered int, err error) {
 	cheaper := func(_ context.Context, p bedrockguard.Pressure) (string, bool) { return haiku, p.Used() > 0.8 }
 	guard, err := bedrockguard.New(ledger, bedrockguard.Options{MaxWait: time.Minute, Substitute: cheaper})

@@ -1,5 +1,5 @@
-// Command tasks does what a new user sets out to do, one short file for each task, on a simulated Bedrock. docs/tasks.md lists them all, also
-// those that are Examples of a package.
+// Command tasks shows common tasks of a new user, each in a short file, on a simulated Bedrock. docs/tasks.md lists them all, also those
+// that are Examples of a package.
 //
 //	go run ./examples/tasks
 package main
@@ -79,12 +79,12 @@ func run(ctx context.Context, out io.Writer) error {
 	return guard.Close(ctx)
 }
 
-// limited is a ledger in memory with one limit.
+// limited returns a ledger in memory with one limit.
 func limited(ctx context.Context, dollars float64) (*budget.Ledger, error) {
 	return budget.Open(ctx, memstore.New(memstore.Options{}), budget.Policy{Limits: []budget.Limit{{Name: "total", Max: budget.USD(dollars), Window: budget.Lifetime}}})
 }
 
-// questions are as many requests, each another one.
+// questions returns n different requests.
 func questions(n int) []*bedrockruntime.ConverseInput {
 	all := make([]*bedrockruntime.ConverseInput, n)
 	for i := range all {
@@ -100,7 +100,7 @@ func says(role types.ConversationRole, text string) types.Message {
 	return types.Message{Role: role, Content: []types.ContentBlock{&types.ContentBlockMemberText{Value: text}}}
 }
 
-// patient is a guard whose calls wait for each other.
+// patient returns a guard whose calls wait for each other.
 func patient(ledger *budget.Ledger) (*bedrockguard.Guard, error) {
 	return bedrockguard.New(ledger, bedrockguard.Options{MaxWait: time.Minute})
 }

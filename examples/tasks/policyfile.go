@@ -8,7 +8,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// publish puts a policy file into the store, unless something is wrong with it. Every process that follows the store enforces it within two seconds.
+// publish stores a policy file in the store, unless there is a mistake in it. Every process that follows the store enforces it within two
+// seconds.
 func publish(ctx context.Context, store budget.Store, file, reason string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -28,7 +29,7 @@ func publish(ctx context.Context, store budget.Store, file, reason string) error
 	return operator.SetPolicyDocument(ctx, text, before.Version, reason)
 }
 
-// follow opens a ledger that enforces what the store holds, from now on until ctx ends. Then, or when a policy can't be enforced, it tells why.
+// follow opens a ledger that enforces the policy in the store until ctx ends. Then, or if a policy can't be enforced, it prints why.
 func follow(ctx context.Context, store budget.Store) (*budget.Ledger, <-chan error, error) {
 	ledger, err := budget.Open(ctx, store, budget.Policy{})
 	if err != nil {

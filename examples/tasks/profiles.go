@@ -10,8 +10,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// forProfiles returns a client that may name application inference profiles, provisioned throughput or fine-tuned models by their ARN, at a price that
-// was negotiated. Each profile has a limit of its own.
+// forProfiles returns a client that may use application inference profiles, provisioned throughput or fine-tuned models by their ARN, at
+// negotiated prices. Each profile has a limit of its own.
 func forProfiles(ctx context.Context, cfg aws.Config, store budget.Store, models map[string]string) (*bedrockruntime.Client, error) {
 	ledger, err := budget.Open(ctx, store, budget.Policy{Limits: []budget.Limit{
 		{Name: "profile-day", Max: budget.USD(5), Window: budget.Daily, Per: budget.PerProfile},
@@ -20,7 +20,7 @@ func forProfiles(ctx context.Context, cfg aws.Config, store budget.Store, models
 		return nil, err
 	}
 	guard, err := bedrockguard.New(ledger, bedrockguard.Options{
-		ModelFor:  models,                              // ARN to the model, or the profile, whose price it has
+		ModelFor:  models,                              // from the ARN to the model or profile with the same price
 		Discounts: map[string]int64{"anthropic.*": 75}, // 7.5 percent
 	})
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// rehearse refuses nothing, and returns which of the calls enforcing the ledger's limits would have refused, by their number.
+// rehearse refuses nothing, and returns the numbers of the calls that the ledger's limits would have refused.
 func rehearse(ctx context.Context, cfg aws.Config, ledger *budget.Ledger, requests []*bedrockruntime.ConverseInput) (refused []int, err error) {
 	guard, err := bedrockguard.New(ledger, bedrockguard.Options{Shadow: true})
 	if err != nil {
@@ -22,7 +22,7 @@ func rehearse(ctx context.Context, cfg aws.Config, ledger *budget.Ledger, reques
 			return refused, err
 		}
 		reported := int64(0)
-		for _, line := range guard.ShadowReport() { // by limit and account; events tell it as it happens
+		for _, line := range guard.ShadowReport() { // by limit and account; events report each refusal when it happens
 			reported += line.Calls
 		}
 		if reported > int64(len(refused)) {

@@ -9,7 +9,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// research is a sub-agent that may spend 50 cents of what its parent has. It asks all its questions at once, and its calls wait for each other.
+// research is a sub-agent that may spend 50 cents of its parent's money. It asks all its questions at once, and its calls wait for each
+// other.
 func research(ctx context.Context, ledger *budget.Ledger, client *bedrockruntime.Client, questions []*bedrockruntime.ConverseInput) error {
 	child, end, err := ledger.Child(ctx, budget.Child{Name: "research", Max: budget.USD(0.50)})
 	if err != nil {

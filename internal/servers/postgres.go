@@ -126,7 +126,7 @@ func (p *Postgres) Pause() error {
 	return errors.Join(err, signalAll(sessions, syscall.SIGSTOP))
 }
 
-// Resume lets a paused server go on.
+// Resume continues a paused server.
 func (p *Postgres) Resume() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -54,7 +54,7 @@ func startPrometheus(path, dir, target string) (*Prometheus, error) {
 	return p, process.await(p.answers)
 }
 
-// answers asks whether it is ready.
+// answers checks whether it is ready.
 func (p *Prometheus) answers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()

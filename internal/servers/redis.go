@@ -120,8 +120,8 @@ func (r *Redis) Stop() error { return r.running().Stop() }
 // Kill ends the server with SIGKILL, as a crash would.
 func (r *Redis) Kill() error { return r.running().Kill() }
 
-// Pause stops the server in its tracks; it holds its connections and answers nothing until Resume.
+// Pause stops the server's process; it keeps its connections and answers nothing until Resume.
 func (r *Redis) Pause() error { return r.running().Pause() }
 
-// Resume lets a paused server go on.
+// Resume continues a paused server.
 func (r *Redis) Resume() error { return r.running().Resume() }

@@ -1,5 +1,5 @@
-// Package servers starts real servers for tests, databases and Prometheus, on free ports of loopback and in temporary folders, and stops
-// them again. One file a server; this one holds what they share.
+// Package servers starts real servers for tests, databases and Prometheus, on free ports of the loopback interface and in temporary folders,
+// and stops them again. Each server has a file; this one has what they share.
 package servers
 
 import (
@@ -100,10 +100,10 @@ func (p *Process) end(how syscall.Signal) error {
 	return err
 }
 
-// Pause stops the server in its tracks; it holds its connections and answers nothing until Resume.
+// Pause stops the server's process; it keeps its connections and answers nothing until Resume.
 func (p *Process) Pause() error { return p.signal(syscall.SIGSTOP) }
 
-// Resume lets a paused server go on.
+// Resume continues a paused server.
 func (p *Process) Resume() error { return p.signal(syscall.SIGCONT) }
 
 func (p *Process) signal(s syscall.Signal) error {
@@ -118,7 +118,7 @@ func (p *Process) signal(s syscall.Signal) error {
 	return nil
 }
 
-// await asks until the server answers, and returns the end of its log when it does not.
+// await asks until the server answers; if it does not, it returns an error with the end of its log.
 func (p *Process) await(answers func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
@@ -147,8 +147,8 @@ func (p *Process) tail() string {
 	return string(text[max(len(text)-most, 0):])
 }
 
-// freePort returns a port of loopback that nobody listens on. Somebody else may take it before the server does, so a
-// server that ends at once is worth a second try.
+// freePort returns a port of the loopback interface on which nobody listens. Another program may take it before the server does, so if a
+// server ends at once, a second try may help.
 func freePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

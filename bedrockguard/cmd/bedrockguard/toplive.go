@@ -68,6 +68,7 @@ func topLive(ctx context.Context, c *cli.Command, d *desk) error {
 	return err
 }
 
+// newScreen returns the state of top. It reads the store through paced, so that top does not keep it busy, and kills without it.
 func newScreen(ctx context.Context, d *desk, policy budget.Policy, coloured bool) (*screen, error) {
 	source := &paced{Store: d.store, every: pace}
 	watch, err := budget.Operate(ctx, source)

@@ -7,32 +7,32 @@ import (
 	"time"
 )
 
-// Book holds keys. A book that can't be read returns an error that is none of ErrNotFound, ErrExpired and ErrRevoked, so that nobody takes
-// "could not find out" for "there is none". It is safe for concurrent use.
+// Book stores keys. If it can't be read it returns an error that is not one of ErrNotFound, ErrExpired and ErrRevoked, because then it is
+// not known whether the key exists. It is safe for concurrent use.
 type Book interface {
-	// Find returns a key by its id, ErrNotFound if there is none. What it returns may have expired or been revoked: see Ring.
+	// Find returns a key by its id, and ErrNotFound if there is none. The key may have expired or been revoked: see Ring.
 	Find(ctx context.Context, id string) (Key, error)
 	// FindBearer is Find by the hash of a bearer key. A zero hash finds nothing.
 	FindBearer(ctx context.Context, hash Hash) (Key, error)
-	// List returns all keys, the oldest first, revoked and expired ones, too.
+	// List returns all keys, including revoked and expired ones, the oldest first.
 	List(ctx context.Context) ([]Key, error)
-	// Put adds a key. A key is never changed by it: ErrExists if its id or its bearer hash is there.
+	// Put adds a key. It never changes one: if its id or its bearer hash exists, the error is ErrExists.
 	Put(ctx context.Context, key Key) error
-	// Revoke makes a key void, everywhere within two seconds. Once revoked, a key stays so, since its first time. ErrNotFound if there is
-	// none.
+	// Revoke makes a key invalid, in every process within two seconds. A repeat keeps the time of the first one. If there is no such key,
+	// the error is ErrNotFound.
 	Revoke(ctx context.Context, id string, at time.Time) (Key, error)
 }
 
-// Ring checks what callers present, by a book and a master key.
+// Ring checks the keys of callers with a book and a master key.
 type Ring struct {
 	Book   Book
-	Master Master           // none, if no AWS key pairs are to be good
+	Master Master           // the zero value if AWS key pairs are not accepted
 	Now    func() time.Time // nil is time.Now
 }
 
 var errNoMaster = errors.New("keys: no master key is set, so no AWS key pair can be checked: set one, or use a bearer key")
 
-// Bearer returns the key of a caller who presents a bearer key: ErrNotFound, ErrExpired or ErrRevoked if it is not good.
+// Bearer returns the key of a caller with a bearer key; ErrNotFound, ErrExpired or ErrRevoked if it is not valid.
 func (r *Ring) Bearer(ctx context.Context, bearer string) (Key, error) {
 	hash, ok := HashBearer(bearer)
 	if !ok {
@@ -48,8 +48,8 @@ func (r *Ring) Bearer(ctx context.Context, bearer string) (Key, error) {
 	return r.valid(key)
 }
 
-// Secrets returns the secrets that may have signed for an access key id, as a verifier of signatures asks for them: ErrNotFound,
-// ErrExpired or ErrRevoked if the key is not good.
+// Secrets returns the secrets with which requests of an access key id may be signed; ErrNotFound, ErrExpired or ErrRevoked if the key is not
+// valid.
 func (r *Ring) Secrets(ctx context.Context, accessKeyID string) ([][]byte, error) {
 	if _, err := r.Key(ctx, accessKeyID); err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func (r *Ring) Secrets(ctx context.Context, accessKeyID string) ([][]byte, error
 	return r.Master.Secrets(accessKeyID), nil
 }
 
-// Key returns a key by its id, with which a signature was verified: ErrNotFound, ErrExpired or ErrRevoked if it is not good.
+// Key returns the key with an id whose signature was verified; ErrNotFound, ErrExpired or ErrRevoked if it is not valid.
 func (r *Ring) Key(ctx context.Context, id string) (Key, error) {
 	if !IsID(id) {
 		return Key{}, ErrNotFound

@@ -1,10 +1,10 @@
-// Package keys holds the virtual keys by which callers of the proxy are known: who pays, under which tags, and until when.
+// Package keys has the virtual keys of the proxy's callers. A key says who pays, with which tags, and until when it is valid.
 //
-// No secret is stored. A bearer key is 256 random bits, of which the book holds the SHA-256. The secret of an AWS key pair is derived from
-// the access key id by a master key, which stands in a file or a variable of the proxy alone; two may be valid at once, so that it can be
-// replaced while clients go on with what they have.
+// No secret is stored. A bearer key is 256 random bits, of which the book has the SHA-256. The secret of an AWS key pair is derived from the
+// access key id with a master key, which is only in a file or a variable of the proxy. Two master keys may be valid at the same time, so
+// that one can be replaced while clients keep their secrets:
 //
-//	master key A          every pair is made by A
-//	master keys B, A      new pairs are made by B; those of A still work: hand out the new ones
-//	master key B          the pairs of A are void
+//	master key A          every pair is made with A
+//	master keys B, A      new pairs are made with B; those of A still work: distribute the new ones
+//	master key B          the pairs of A are invalid
 package keys

@@ -21,19 +21,20 @@ import (
 const (
 	fileVersion = 1
 	lookEvery   = time.Second
-	settled     = 2 * time.Second // a file that was changed more lately can change once more and keep its time and size
+	settled     = 2 * time.Second // a file that was changed less long ago can be changed again without a new time and size
 	maxFile     = 64 << 20
 )
 
-// FileOptions of a File.
+// FileOptions configures a File.
 type FileOptions struct {
-	Create bool             // make a file if there is none; without it that is an error, because a lost one looks just the same
+	Create bool             // make a file if there is none; without it a missing file is an error, because it may have been lost
 	Now    func() time.Time // nil is time.Now
 }
 
-// File is a Book in a JSON file that its owner alone may write. It is read anew when it has changed, for which a look is taken once a second
-// at most; it is replaced as a whole, so that nobody reads half of it. Processes that change it wait for each other on Linux, macOS and the
-// BSDs; elsewhere change it from one at a time. A file that is gone, damaged or may be written by others fails every call until it is mended.
+// File is a Book in a JSON file that only its owner may write. It is read again after a change, for which it is checked at most once a
+// second. It is replaced as a whole, so that nobody reads an incomplete one. Processes that change it wait for each other on Linux, macOS
+// and the BSDs; elsewhere only one at a time may change it. If the file is missing, damaged or writable for others, every call fails until
+// that is corrected.
 type File struct {
 	path string
 	now  func() time.Time
@@ -49,7 +50,7 @@ type File struct {
 
 var _ Book = (*File)(nil)
 
-// document is the file.
+// document is the content of the file.
 type document struct {
 	Version int   `json:"version"`
 	Keys    []Key `json:"keys"`
@@ -176,7 +177,7 @@ func (f *File) Revoke(_ context.Context, id string, at time.Time) (Key, error) {
 	return revoked, err
 }
 
-// change reads the file, and replaces it by what edit makes of its keys.
+// change reads the file, and replaces it with the keys that edit returns.
 func (f *File) change(edit func([]Key) ([]Key, error)) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -195,7 +196,7 @@ func (f *File) change(edit func([]Key) ([]Key, error)) error {
 	})
 }
 
-// look reads the file if it has changed, or if it could not be read, once a second at most. Requires mu held.
+// look reads the file again if it has changed or could not be read, at most once a second. Requires mu held.
 func (f *File) look() error {
 	now := f.now()
 	if now.Sub(f.looked).Abs() < lookEvery {
@@ -217,7 +218,7 @@ func (f *File) look() error {
 func (f *File) read() error {
 	f.looked = f.now()
 	byID, byBearer, state, err := load(f.path)
-	f.byID, f.byBearer, f.state, f.readAt, f.err = byID, byBearer, state, time.Now(), err // the clock of files is the system's
+	f.byID, f.byBearer, f.state, f.readAt, f.err = byID, byBearer, state, time.Now(), err // times of files are the system's, so Options.Now is not used
 	return err
 }
 
@@ -258,7 +259,7 @@ func load(path string) (byID map[string]Key, byBearer map[Hash]string, state fs.
 	return byID, byBearer, state, nil
 }
 
-// decode reads a file that it understands in full: what it doesn't know could be what makes a key void.
+// decode parses a file, and refuses one with unknown fields: they might make a key invalid.
 func decode(text []byte) (doc document, err error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
@@ -290,11 +291,11 @@ func (f *File) write(doc document) error {
 		target = linked
 	}
 	folder := filepath.Dir(target)
-	file, err := os.CreateTemp(folder, ".keys-*") // with the rights 0600
+	file, err := os.CreateTemp(folder, ".keys-*") // with the permissions 0600
 	if err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
-	defer os.Remove(file.Name()) // in vain once it was renamed
+	defer os.Remove(file.Name()) // fails after the rename, which is fine
 	_, err = file.Write(append(text, '\n'))
 	err = errors.Join(err, file.Sync())
 	if err = errors.Join(err, file.Close()); err != nil {
@@ -303,7 +304,7 @@ func (f *File) write(doc document) error {
 	if err := os.Rename(file.Name(), target); err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
-	if d, err := os.Open(folder); err == nil { // not everywhere can a folder be synced
+	if d, err := os.Open(folder); err == nil { // not every system can sync a folder
 		_ = d.Sync()
 		_ = d.Close()
 	}

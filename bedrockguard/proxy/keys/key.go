@@ -15,7 +15,7 @@ import (
 	"unicode/utf8"
 )
 
-// What a book or a key says no by. A caller should be told the same for the first three, so that it can't find out which keys there are.
+// Why a key is refused. A caller should get the same answer for the first three, so that it can't find out which keys exist.
 var (
 	ErrNotFound = errors.New("keys: no such key")
 	ErrExpired  = errors.New("keys: the key has expired")
@@ -24,19 +24,19 @@ var (
 	ErrInvalid  = errors.New("keys: invalid key")
 )
 
-// Key is one virtual key. It holds no secret.
+// Key is one virtual key. It has no secret.
 type Key struct {
 	ID        string            `json:"id"`                     // also the access key id of its AWS key pair; see NewID
-	Bearer    Hash              `json:"bearer_sha256,omitzero"` // of its bearer key; zero for a key that has none
+	Bearer    Hash              `json:"bearer_sha256,omitzero"` // of its bearer key; zero if it has none
 	Principal string            `json:"principal"`              // who pays
-	Workflow  string            `json:"workflow,omitempty"`     // of all of its calls; empty lets callers name one
-	Tags      map[string]string `json:"tags,omitempty"`         // of all of its calls
+	Workflow  string            `json:"workflow,omitempty"`     // for all of its calls; if empty, callers may name one
+	Tags      map[string]string `json:"tags,omitempty"`         // for all of its calls
 	Created   time.Time         `json:"created"`                //
-	Expires   time.Time         `json:"expires,omitzero"`       // zero is never
-	Revoked   time.Time         `json:"revoked,omitzero"`       // zero is not
+	Expires   time.Time         `json:"expires,omitzero"`       // zero means never
+	Revoked   time.Time         `json:"revoked,omitzero"`       // zero means that it is not revoked
 }
 
-// Check returns ErrRevoked or ErrExpired for a key that is not valid at a time.
+// Check returns ErrRevoked or ErrExpired for a key that is not valid at the given time.
 func (k *Key) Check(now time.Time) error {
 	switch {
 	case !k.Revoked.IsZero():
@@ -53,7 +53,7 @@ const (
 	maxTags      = 50
 )
 
-// Validate returns an error that is ErrInvalid for a key that no book takes.
+// Validate returns ErrInvalid for a key that no book may store.
 func (k *Key) Validate() error {
 	switch {
 	case !IsID(k.ID):
@@ -88,20 +88,20 @@ func printable(s string) bool {
 }
 
 const (
-	idPrefix     = "BGAK" // unlike AWS's own, so that nobody takes one for the other
+	idPrefix     = "BGAK" // differs from AWS's own, so that they can't be confused
 	idRandom     = 10     // bytes
 	bearerPrefix = "bg-"
 	bearerRandom = 32 // bytes
 )
 
-// NewID returns a new key id: "BGAK" and 16 random letters and digits. It is no secret, and nothing can be told from it.
+// NewID returns a new key id: "BGAK" and 16 random letters and digits. It is not secret.
 func NewID() string {
 	var b [idRandom]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return idPrefix + base32.StdEncoding.EncodeToString(b[:])
 }
 
-// IsID reports whether an access key id has the form of this package's.
+// IsID reports whether an access key id has the form of NewID.
 func IsID(id string) bool {
 	rest, ok := strings.CutPrefix(id, idPrefix)
 	if !ok || len(rest) != base32.StdEncoding.EncodedLen(idRandom) {
@@ -115,10 +115,10 @@ func IsID(id string) bool {
 	return true
 }
 
-// Hash is the SHA-256 of a bearer key. It is written in hexadecimal.
+// Hash is the SHA-256 of a bearer key. Its text is hexadecimal.
 type Hash [sha256.Size]byte
 
-// NewBearer returns a new bearer key, which is nowhere else, and its hash.
+// NewBearer returns a new bearer key, which is not stored anywhere, and its hash.
 func NewBearer() (bearer string, hash Hash) {
 	var b [bearerRandom]byte
 	_, _ = rand.Read(b[:]) // never fails
@@ -126,7 +126,7 @@ func NewBearer() (bearer string, hash Hash) {
 	return bearer, sha256.Sum256([]byte(bearer))
 }
 
-// HashBearer returns the hash of a bearer key as a caller presents it, and false for what has not the form of one.
+// HashBearer returns the hash of a caller's bearer key, and false if the text does not have the form of one.
 func HashBearer(bearer string) (Hash, bool) {
 	rest, ok := strings.CutPrefix(bearer, bearerPrefix)
 	if !ok || len(rest) != base64.RawURLEncoding.EncodedLen(bearerRandom) {
@@ -138,7 +138,7 @@ func HashBearer(bearer string) (Hash, bool) {
 	return sha256.Sum256([]byte(bearer)), true
 }
 
-// Equal compares in a time that does not depend on where the hashes differ.
+// Equal compares in constant time.
 func (h Hash) Equal(o Hash) bool { return subtle.ConstantTimeCompare(h[:], o[:]) == 1 }
 
 // IsZero reports whether there is no hash.

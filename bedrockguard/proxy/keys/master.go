@@ -16,7 +16,7 @@ const (
 	sigV4Purpose   = "bedrockguard sigv4\x00"
 )
 
-// Master makes the secrets of AWS key pairs. It is printed without what it holds. The zero value makes none; get one from ParseMaster.
+// Master makes the secrets of AWS key pairs. Printing it does not show its keys. The zero value makes none; get one from ParseMaster.
 type Master struct{ keys [][]byte }
 
 // NewMaster returns the text of a new master key: 256 random bits.
@@ -26,8 +26,8 @@ func NewMaster() string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// ParseMaster reads one or two master keys, one a line, as NewMaster makes them or any others of at least 32 bytes that nobody can guess.
-// New secrets are made by the first; those of the second are still good. White space around a line and empty lines do not count. The
+// ParseMaster parses one or two master keys, one in each line: those of NewMaster, or any others of at least 32 bytes that nobody can guess.
+// New secrets are made with the first; those of the second are still valid. White space around a line and empty lines are ignored. The
 // result does not share memory with text.
 func ParseMaster(text []byte) (Master, error) {
 	var m Master
@@ -51,8 +51,8 @@ func ParseMaster(text []byte) (Master, error) {
 	return m, nil
 }
 
-// Secret returns the secret of the AWS key pair of an access key id, by the first master key. It returns false without a master key, and
-// for an id that is not of this package's form.
+// Secret returns the secret of the AWS key pair with an access key id, made with the first master key. It returns false without a master
+// key, and for an id that does not have the form of NewID.
 func (m Master) Secret(accessKeyID string) (string, bool) {
 	if len(m.keys) == 0 || !IsID(accessKeyID) {
 		return "", false
@@ -60,7 +60,7 @@ func (m Master) Secret(accessKeyID string) (string, bool) {
 	return secretOf(m.keys[0], accessKeyID), true
 }
 
-// Secrets returns the secrets that are good for an access key id: one for each master key.
+// Secrets returns the valid secrets for an access key id: one for each master key.
 func (m Master) Secrets(accessKeyID string) [][]byte {
 	if !IsID(accessKeyID) {
 		return nil
@@ -81,7 +81,7 @@ func secretOf(master []byte, accessKeyID string) string {
 // IsZero reports whether there is no master key.
 func (m Master) IsZero() bool { return len(m.keys) == 0 }
 
-// Format writes how many master keys there are, whatever the verb.
+// Format prints the number of master keys, whatever the verb.
 func (m Master) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "keys.Master(%d)", len(m.keys)) }
 
 // LogValue returns the same.

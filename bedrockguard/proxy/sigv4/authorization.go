@@ -9,24 +9,24 @@ import (
 
 const (
 	algorithm = "AWS4-HMAC-SHA256"
-	ending    = "aws4_request" // of every credential scope
+	ending    = "aws4_request" // the end of every credential scope
 	amzTime   = "20060102T150405Z"
 
 	maxAuthorizationBytes = 8 << 10
 	maxAccessKeyIDBytes   = 128
 )
 
-// authorization is what the Authorization header of a signed request tells.
+// authorization is the parsed Authorization header of a signed request.
 type authorization struct {
 	accessKeyID string
-	day         string // 20261129
+	day         string // such as 20261129
 	region      string
 	service     string
 	signed      []string // names of headers, in lower case and in their order
 	signature   [32]byte
 }
 
-// Signed reports whether a request claims to have an AWS signature of any kind in its Authorization header.
+// Signed reports whether the Authorization header of a request claims to have an AWS signature of any kind.
 func Signed(r *http.Request) bool {
 	for _, v := range r.Header["Authorization"] {
 		if len(v) >= len("AWS4-") && strings.EqualFold(v[:len("AWS4-")], "AWS4-") {
@@ -36,7 +36,7 @@ func Signed(r *http.Request) bool {
 	return false
 }
 
-// readAuthorization reads the one Authorization header that a signed request has.
+// readAuthorization parses the Authorization header of a signed request, which must have only one.
 func readAuthorization(h http.Header) (a authorization, err error) {
 	values := h["Authorization"]
 	if len(values) == 0 {
@@ -84,7 +84,7 @@ func parseAuthorization(text string) (a authorization, err error) {
 	return a, nil
 }
 
-// credential reads accessKeyID/day/region/service/aws4_request.
+// credential parses accessKeyID/day/region/service/aws4_request.
 func (a *authorization) credential(text string) bool {
 	parts := strings.Split(text, "/")
 	if len(parts) != 5 || parts[4] != ending {
@@ -99,7 +99,7 @@ func (a *authorization) credential(text string) bool {
 	return true
 }
 
-// plainName reports whether a name is made of letters, digits and a few signs.
+// plainName reports whether a name only has letters, digits and a few signs.
 func plainName(s string) bool {
 	for _, c := range []byte(s) {
 		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
@@ -110,7 +110,7 @@ func plainName(s string) bool {
 	return true
 }
 
-// signedHeaders reads the names of the headers that are signed: in lower case, each once and in order, as AWS asks for.
+// signedHeaders parses the names of the signed headers: in lower case, each once and sorted, as AWS requires.
 func (a *authorization) signedHeaders(text string) bool {
 	a.signed = strings.Split(text, ";")
 	for i, name := range a.signed {
@@ -138,12 +138,12 @@ func (a *authorization) signs(name string) bool {
 	return false
 }
 
-// scope is what the signing key is bound to.
+// scope returns the credential scope, to which the signing key is bound.
 func (a *authorization) scope() string {
 	return a.day + "/" + a.region + "/" + a.service + "/" + ending
 }
 
-// signedAt returns when the request says that it was signed.
+// signedAt returns when the request was signed, according to its headers.
 func (a *authorization) signedAt(h http.Header) (time.Time, error) {
 	values := h["X-Amz-Date"]
 	if len(values) != 1 {

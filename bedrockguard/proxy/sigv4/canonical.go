@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// canonicalRequest returns the text that the client has signed, if it signed what has arrived.
+// canonicalRequest returns the text that the client must have signed.
 func canonicalRequest(r *http.Request, a *authorization, payloadHash string) (string, error) {
 	path, query, _ := strings.Cut(r.RequestURI, "?")
 	if !strings.HasPrefix(path, "/") {
@@ -47,7 +47,7 @@ func canonicalRequest(r *http.Request, a *authorization, payloadHash string) (st
 	return b.String(), nil
 }
 
-// headerValues returns a header by its lower-case name. net/http keeps some of them elsewhere.
+// headerValues returns a header by its lower-case name. net/http keeps some of them in other fields.
 func headerValues(r *http.Request, name string) ([]string, bool) {
 	switch name {
 	case "host", ":authority": // aws-sdk-js signs the latter over HTTP/2
@@ -62,7 +62,7 @@ func headerValues(r *http.Request, name string) ([]string, bool) {
 	return values, len(values) > 0
 }
 
-// singleSpaced trims a value, and makes one space of several.
+// singleSpaced trims a value, and replaces several spaces with one.
 func singleSpaced(v string) string {
 	v = strings.TrimSpace(v)
 	if !strings.Contains(v, "  ") {
@@ -70,14 +70,14 @@ func singleSpaced(v string) string {
 	}
 	var b strings.Builder
 	for i := range len(v) {
-		if v[i] != ' ' || v[i-1] != ' ' { // the first one is no space
+		if v[i] != ' ' || v[i-1] != ' ' { // the first byte is not a space
 			b.WriteByte(v[i])
 		}
 	}
 	return b.String()
 }
 
-// queryOf returns a query in canonical form: what is encoded is read and encoded anew, and the parameters are in order.
+// queryOf returns a query in canonical form: decoded and encoded again, and with sorted parameters.
 func queryOf(query string) (string, bool) {
 	if query == "" {
 		return "", true
@@ -114,7 +114,7 @@ func queryOf(query string) (string, bool) {
 	return b.String(), true
 }
 
-// recoded decodes what is percent-encoded, and encodes all that has to be. A plus is a plus.
+// recoded decodes percent-encoding, and encodes all that has to be encoded. A plus stays a plus.
 func recoded(s string) (string, bool) {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -132,7 +132,7 @@ func recoded(s string) (string, bool) {
 	return b.String(), true
 }
 
-// writeEncoded percent-encodes a text, slashes left out if they are those of a path.
+// writeEncoded percent-encodes a text; slashes of a path stay.
 func writeEncoded(b *strings.Builder, s string, path bool) {
 	for i := range len(s) {
 		if path && s[i] == '/' {
@@ -143,7 +143,7 @@ func writeEncoded(b *strings.Builder, s string, path bool) {
 	}
 }
 
-// writeByte writes one byte, percent-encoded unless RFC 3986 has it unreserved.
+// writeByte writes one byte, percent-encoded unless it is unreserved in RFC 3986.
 func writeByte(b *strings.Builder, c byte) {
 	letter := c|0x20 >= 'a' && c|0x20 <= 'z'
 	if letter || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' || c == '~' {

@@ -1,10 +1,10 @@
-// Package sigv4 verifies AWS Signature Version 4 on incoming requests, for a server that stands where a client expects Amazon Bedrock and
-// that gave the client its key pair.
+// Package sigv4 verifies AWS Signature Version 4 on incoming requests, for a server that clients use in the place of Amazon Bedrock, with
+// key pairs that the server gave them.
 //
-// It looks at what came over the wire: the raw request target, Host with its port, the headers as received and the bytes of the body. That
-// is what the signatures of the clients that were measured agree on (2026-11: boto3, the AWS SDKs for JavaScript and Go, Anthropic's
-// SDKs, the Vercel AI SDK, LiteLLM, opencode, Claude Code): the canonical path is each byte of the path as sent, percent-encoded once more
-// but for slashes. Whatever stands before the server must therefore leave path, Host and signed headers alone.
+// It verifies what was received: the raw request target, Host with its port, the headers and the bytes of the body. The signatures of all
+// measured clients agree with that (2026-11: boto3, the AWS SDKs for JavaScript and Go, Anthropic's SDKs, the Vercel AI SDK, LiteLLM,
+// opencode, Claude Code): the canonical path is each byte of the path as sent, percent-encoded once more except for slashes. So a proxy in
+// front of the server must not change path, Host and signed headers.
 //
-// A signature is served once. What was seen is remembered by each process for itself, for as long as its date is within the skew.
+// A signature is served once. Each process remembers by itself which signatures it has seen, for as long as their dates are within the skew.
 package sigv4

@@ -2,8 +2,8 @@ package sigv4
 
 import "errors"
 
-// What Verify finds wrong. Each is the sentinel of an *Error that tells more. A caller should be told the same for ErrUnknownKey and
-// ErrMismatch, so that it can't find out which keys there are.
+// Why Verify refuses a request. Each is the sentinel of an *Error with details. A caller should get the same answer for ErrUnknownKey and
+// ErrMismatch, so that it can't find out which keys exist.
 var (
 	ErrUnsigned   = errors.New("the request has no AWS signature")
 	ErrMalformed  = errors.New("the signature can't be read")
@@ -14,11 +14,11 @@ var (
 	ErrReplayed   = errors.New("the request was served before")
 )
 
-// Error tells why a request was not verified. It holds no secret, no signature and no content.
+// Error says why a request was not verified. It has no secret, no signature and no content.
 type Error struct {
 	Err         error  // one of the sentinels, or what Options.Secrets returned
-	AccessKeyID string // that the request names, which nothing vouches for; empty when it could not be read
-	Detail      string // what is wrong, and what helps
+	AccessKeyID string // the id in the request, which is not verified; empty if it could not be parsed
+	Detail      string // what is wrong, and what to do
 }
 
 // Error returns the reason and the detail.

@@ -9,25 +9,25 @@ import (
 
 const (
 	repeatWindow = 2 * time.Second
-	maxAttempts  = 64 // requests of one signature that differ in their invocation id
+	maxAttempts  = 64 // requests with the same signature and different invocation ids
 )
 
-// memory knows which signatures were served, second by second of their dates.
+// memory has the signatures that were served, by the second of their date.
 type memory struct {
 	opts    *Options
 	mu      sync.Mutex
 	seconds map[int64]map[[32]byte]*served
-	oldest  int64 // of the seconds
-	floor   int64 // a request dated then or before is refused: what was served of that time is not known any more
-	n       int   // requests remembered
+	oldest  int64 // the oldest second in it
+	floor   int64 // a request with this date or an earlier one is refused, because it may have been served and forgotten
+	n       int   // number of requests that are remembered
 }
 
-// served is what is known of one signature.
+// served is what is remembered of one signature.
 type served struct {
 	first    time.Time
-	attempts []uint64 // of those that told one
-	again    int      // times that it was served again without a new one
-	count    int      // times that it was served
+	attempts []uint64 // invocation ids of the requests that had one
+	again    int      // how often it was served again without a new invocation id
+	count    int      // how often it was served
 }
 
 func newMemory(o *Options) *memory {
@@ -38,7 +38,7 @@ func newMemory(o *Options) *memory {
 	return m
 }
 
-// take notes a request whose signature is good, or returns an error that is ErrReplayed.
+// take records a request with a valid signature, or returns ErrReplayed.
 func (m *memory) take(now time.Time, second int64, signature [32]byte, attempt uint64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -71,7 +71,7 @@ func (m *memory) take(now time.Time, second int64, signature [32]byte, attempt u
 	return nil
 }
 
-// again decides on a signature that was served. Requires mu held.
+// again decides whether a signature is served again. Requires mu held.
 func (m *memory) again(s *served, now time.Time, attempt uint64) error {
 	soon := now.Sub(s.first).Abs() <= repeatWindow && m.n < m.opts.MaxSeen
 	another := attempt != 0 && len(s.attempts) > 0 && !slices.Contains(s.attempts, attempt)
@@ -88,7 +88,7 @@ func (m *memory) again(s *served, now time.Time, attempt uint64) error {
 	return nil
 }
 
-// forgetOldest drops the oldest second, and all that is dated in it or before. Requires mu held.
+// forgetOldest drops the oldest second; requests with that date or an earlier one are refused from then on. Requires mu held.
 func (m *memory) forgetOldest() {
 	for _, s := range m.seconds[m.oldest] {
 		m.n -= s.count

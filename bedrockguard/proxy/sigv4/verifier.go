@@ -14,29 +14,29 @@ import (
 	"time"
 )
 
-// Options of a Verifier.
+// Options configures a Verifier.
 type Options struct {
-	// Secrets returns the secrets that an access key id may sign with: one, or two while a master key rotates. It returns ErrUnknownKey, or
-	// none, for an id that there is not. Any other error is told as it is, and refuses the request. Required.
+	// Secrets returns the secrets that may belong to an access key id: one, or two while a master key is replaced. For an unknown id it
+	// returns ErrUnknownKey, or none. Any other error is returned as it is, and refuses the request. Required.
 	Secrets func(ctx context.Context, accessKeyID string) ([][]byte, error)
-	// Services that a credential may name. None stands for "bedrock" and "bedrock-mantle".
+	// Services are the services that a credential may name. Without any, these are "bedrock" and "bedrock-mantle".
 	Services []string
 	// Now is the clock. Nil is time.Now.
 	Now func() time.Time
-	// Skew is how far the date of a request may be from the clock, before it or behind. Zero is five minutes, as at AWS.
+	// Skew is how far the date of a request may differ from the clock in either direction. Zero is five minutes, as at AWS.
 	Skew time.Duration
-	// Since refuses what was signed before: a process that has just begun knows nothing of what the one before it has served. The zero
-	// value refuses nothing.
+	// Since refuses requests that were signed before it: a process that has just started does not know what the process before it has
+	// served. The zero value refuses none.
 	Since time.Time
-	// MaxSeen bounds how many requests are remembered, at about 150 bytes each. Zero is 262,144. What is more pushes out the oldest
-	// second, and whatever is dated in it or before is refused from then on.
+	// MaxSeen bounds how many requests are remembered, at about 150 bytes each. Zero is 262,144. If there are more, the oldest second is
+	// forgotten, and requests with that date or an earlier one are refused.
 	MaxSeen int
-	// Duplicates is how often one signature is served again within two seconds. Clients that sign nothing but date, host and body (LiteLLM,
-	// the Vercel AI SDK) send the same signature with each of several equal requests in one second, and nothing tells these from replays.
-	// Zero serves none of them again.
+	// Duplicates is how often one signature is served again within two seconds. Clients that sign only date, host and body (LiteLLM, the
+	// Vercel AI SDK) send the same signature with several equal requests in one second, and these can't be told from replays. Zero serves
+	// none of them again.
 	//
-	// boto3 doesn't sign its invocation id and its attempt either, but sends them: a request that differs in them is no replay, up to 64
-	// times within two seconds.
+	// boto3 doesn't sign its invocation id and its attempt number either, but sends them: a request with other ones is not a replay, up to
+	// 64 times within two seconds.
 	Duplicates int
 }
 
@@ -69,9 +69,8 @@ func New(o Options) *Verifier {
 	return v
 }
 
-// Verify checks the signature of a request as a server has it, before anything has changed it: RequestURI, Host and the headers as
-// received, and all of its body. It returns the access key id that has signed it, or an *Error. A request that it returns no error for
-// counts as served.
+// Verify checks the signature of a request as the server has received it, before anything has changed it: RequestURI, Host, the headers, and
+// the whole body. It returns the access key id of the signature, or an *Error. If it returns no error, the request counts as served.
 func (v *Verifier) Verify(r *http.Request, body []byte) (accessKeyID string, err error) {
 	a, err := readAuthorization(r.Header)
 	if err != nil {
@@ -86,8 +85,8 @@ func (v *Verifier) Verify(r *http.Request, body []byte) (accessKeyID string, err
 	return a.accessKeyID, nil
 }
 
-// Screen checks what needs no body: that a request is signed, by a key that there is, for this service and at this time. It vouches for
-// nothing; it is there so that a server need not take in the bodies of strangers before it verifies them.
+// Screen checks what needs no body: that a request is signed, with a known key, for this service and at this time. It does not verify the
+// signature; it only saves a server from reading the bodies of strangers.
 func (v *Verifier) Screen(r *http.Request) error {
 	a, err := readAuthorization(r.Header)
 	if err != nil {
@@ -125,7 +124,7 @@ func (v *Verifier) verify(r *http.Request, a *authorization, body []byte) error 
 	return v.seen.take(now, at.Unix(), a.signature, v.attempt(r.Header))
 }
 
-// check looks at what needs no secret.
+// check checks what needs no secret.
 func (v *Verifier) check(r *http.Request, a *authorization, now time.Time) (at time.Time, err error) {
 	if at, err = a.signedAt(r.Header); err != nil {
 		return at, err
@@ -151,7 +150,7 @@ func (v *Verifier) check(r *http.Request, a *authorization, now time.Time) (at t
 	return at, nil
 }
 
-// checkPayload compares the hash that the request tells, if it tells one, with the body's.
+// checkPayload compares the hash in the request, if there is one, with the body's.
 func checkPayload(h http.Header, payloadHash string) error {
 	values := h["X-Amz-Content-Sha256"]
 	switch {
@@ -167,20 +166,20 @@ func checkPayload(h http.Header, payloadHash string) error {
 	return nil
 }
 
-// secrets returns those that a key may sign with: one at least.
+// secrets returns the secrets that may belong to a key: at least one.
 func (v *Verifier) secrets(ctx context.Context, a *authorization) ([][]byte, error) {
 	all, err := v.opts.Secrets(ctx, a.accessKeyID)
 	if err != nil {
 		return nil, &Error{Err: err}
 	}
-	all = slices.DeleteFunc(slices.Clone(all), func(secret []byte) bool { return len(secret) == 0 }) // everybody knows that one
+	all = slices.DeleteFunc(slices.Clone(all), func(secret []byte) bool { return len(secret) == 0 }) // an empty secret would be known to everybody
 	if len(all) == 0 {
 		return nil, &Error{Err: ErrUnknownKey}
 	}
 	return all, nil
 }
 
-// compare signs anew with each secret that the key may have.
+// compare computes the signature with each secret that the key may have.
 func (v *Verifier) compare(ctx context.Context, a *authorization, toSign string) error {
 	secrets, err := v.secrets(ctx, a)
 	if err != nil {
@@ -206,7 +205,7 @@ func mac(key []byte, text string) []byte {
 	return h.Sum(nil)
 }
 
-// attempt tells the attempts of one call apart where the signature doesn't. It is 0 for a request that tells nothing.
+// attempt returns a number for the attempt of a call, from headers that are not signed. It is 0 if the request has none.
 func (v *Verifier) attempt(h http.Header) uint64 {
 	id, request := h.Get("Amz-Sdk-Invocation-Id"), h.Get("Amz-Sdk-Request")
 	if id == "" {

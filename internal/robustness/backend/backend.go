@@ -1,5 +1,5 @@
-// Package backend gives the robustness tests one way to every store: how to start what it runs on, how a process opens a
-// ledger there by its address, and what can go wrong with it. One file a store; this one holds what they share.
+// Package backend lets the robustness tests use every store in the same way: how to start its server, how a process opens a ledger there by
+// its address, and what can go wrong. Each store has a file; this one has what they share.
 package backend
 
 import (
@@ -20,12 +20,12 @@ type Backend struct {
 	Name string
 	// Shared says that several processes can open one ledger, and that it survives the death of each of them.
 	Shared bool
-	// Remote says that its servers are Networked, Replicates that they are Replicated.
+	// Remote says that its servers are Networked, and Replicates that they are Replicated.
 	Remote, Replicates bool
-	// Start starts what the store runs on and stops it when the test ends. What is missing skips the test, or fails it
-	// under CI=true.
+	// Start starts the server of the store and stops it when the test ends. If it is not installed, the test is skipped, or fails with
+	// CI=true.
 	Start func(tb testing.TB) Server
-	// StartAt does the same with a server that also listens on another address of this machine. Nil says that there is none.
+	// StartAt does the same with a server that also listens on another address of this machine. Nil if the store can't.
 	StartAt func(tb testing.TB, host string) Server
 
 	open func(ctx context.Context, place string, o Options) (budget.Store, error)
@@ -33,55 +33,55 @@ type Backend struct {
 
 // Server is what a store runs on.
 type Server interface {
-	// NewLedger returns the address of a new and empty ledger, made by the Options' clock.
+	// NewLedger makes an empty ledger, with the clock of the options, and returns its address.
 	NewLedger(tb testing.TB, optFns ...func(*Options)) (address string)
-	// Faults returns what can be done to the server. Each fault is begun and ended by turns.
+	// Faults returns what can be done to the server. Each fault is begun and ended in turn.
 	Faults() []Fault
 }
 
-// Networked is a Server that is reached over TCP, so that a proxy can stand in between.
+// Networked is a Server that is reached over TCP, so that a proxy can be put in front of it.
 type Networked interface {
 	Server
-	// HostPort is where the server listens, for a proxy to forward to.
+	// HostPort is the server's address, for a proxy.
 	HostPort() string
 }
 
-// Replicated is a Server that can have a replica which lags behind.
+// Replicated is a Server that can have a replica which falls behind.
 type Replicated interface {
 	Networked
-	// NewReplica starts a replica, and returns where it listens once it knows all that the server knows. From detach on
-	// it takes in nothing any more, and can be asked in the server's place.
+	// NewReplica starts a replica, waits until it has all that the server has, and returns its address. From detach on it receives nothing
+	// more, and can be used instead of the server.
 	NewReplica(tb testing.TB) (hostPort string, detach func() error)
 }
 
 // Fault is something that happens to a server.
 type Fault struct {
 	Name string
-	// Begin does it to the server, or to the ledger at an address alone. End mends it; nil says that there is nothing to do.
+	// Begin starts the fault, on the server or only on the ledger at an address. End ends it; nil says that there is nothing to end.
 	Begin, End func(address string) error
-	// Forgets says that acknowledged steps may be gone afterwards, so that handles that were open must refuse for good.
+	// Forgets says that acknowledged steps may be lost, so that open handles must refuse from then on.
 	Forgets bool
 }
 
-// Options says how a handle is opened. Its zero value is a handle as a user has it.
+// Options says how a handle is opened. The zero value opens it as a user does.
 type Options struct {
-	// Clock is the store's time. Nil is the store's own.
+	// Clock is the store's clock. Nil is the store's own.
 	Clock func() time.Time
-	// Via is the host and port of a proxy in front of the server. Empty is the server itself.
+	// Via is the host and port of a proxy in front of the server. Empty means no proxy.
 	Via string
-	// Timeout is how long one step waits for a server that does not answer, where the store leaves that to its client.
-	// Zero is the client's default.
+	// Timeout is how long one step waits for a server that does not answer, if the store leaves that to its client. Zero is the client's
+	// default.
 	Timeout time.Duration
-	// Relaxed lets a store skip what only a loss of power would need, where it leaves the choice.
+	// Relaxed lets a store omit what is only needed against a loss of power, if it has such an option.
 	Relaxed bool
-	// Retention is how long resolved reservations are remembered. Zero is longer than any clock of these tests runs, and
-	// DefaultRetention the store's own.
+	// Retention is how long resolved reservations are remembered. Zero is longer than any clock of these tests runs, and DefaultRetention is
+	// the store's default.
 	Retention time.Duration
 
-	create bool // the ledger is made
+	create bool // make the ledger
 }
 
-// DefaultRetention stands for a store's own retention.
+// DefaultRetention is the value of Options.Retention that uses the store's default.
 const DefaultRetention time.Duration = -1
 
 // retention is longer than any clock of these tests runs.
@@ -89,7 +89,7 @@ const retention = 50 * 366 * 24 * time.Hour
 
 func (o *Options) retention() time.Duration { return cmp.Or(o.Retention, retention) }
 
-// options collects what functions say.
+// options applies functions to Options.
 func options(optFns []func(*Options)) (o Options) {
 	for _, fn := range optFns {
 		fn(&o)
@@ -97,11 +97,10 @@ func options(optFns []func(*Options)) (o Options) {
 	return o
 }
 
-// all returns every store there is.
+// all returns every store.
 func all() []Backend { return []Backend{memory, sqlite, redisBackend, postgres, dynamo} }
 
-// Selected returns the stores that tests are asked to try: those that ROBUSTNESS_STORES names, with commas in between, or
-// all of them.
+// Selected returns the stores that are tested: those in ROBUSTNESS_STORES, separated by commas, or all.
 func Selected() []Backend {
 	names := os.Getenv("ROBUSTNESS_STORES")
 	if names == "" {
@@ -110,7 +109,7 @@ func Selected() []Backend {
 	return slices.DeleteFunc(all(), func(b Backend) bool { return !slices.Contains(strings.Split(names, ","), b.Name) })
 }
 
-// Each runs a test for every store that is wanted, on a server of its own. A nil wanted wants all.
+// Each runs a test for every store that wanted selects, each with a server of its own. A nil wanted selects all.
 func Each(t *testing.T, wanted func(Backend) bool, test func(t *testing.T, b Backend, s Server)) {
 	for _, b := range Selected() {
 		if wanted == nil || wanted(b) {
@@ -119,16 +118,16 @@ func Each(t *testing.T, wanted func(Backend) bool, test func(t *testing.T, b Bac
 	}
 }
 
-// Named wants one store.
+// Named selects one store.
 func Named(name string) func(Backend) bool { return func(b Backend) bool { return b.Name == name } }
 
-// Remote wants stores whose servers are Networked.
+// Remote selects stores whose servers are Networked.
 func Remote(b Backend) bool { return b.Remote }
 
-// Replicates wants stores whose servers are Replicated.
+// Replicates selects stores whose servers are Replicated.
 func Replicates(b Backend) bool { return b.Replicates }
 
-// Open opens one more handle on the ledger at an address, as any process may. Closing the store closes all of it.
+// Open opens another handle on the ledger at an address, as any process may. Closing the store also closes its client.
 func Open(ctx context.Context, address string, optFns ...func(*Options)) (budget.Store, error) {
 	o := options(optFns)
 	name, place, _ := strings.Cut(address, ":")
@@ -140,10 +139,10 @@ func Open(ctx context.Context, address string, optFns ...func(*Options)) (budget
 	return nil, fmt.Errorf("backend: no store is named %q", name)
 }
 
-// Patient lets a handle wait for as long as a slow machine may need, so that an error is never one of the machine's.
+// Patient gives a handle a long timeout, so that errors never come from a slow machine.
 func Patient(o *Options) { o.Timeout = time.Minute }
 
-// MustOpen opens a handle that is Patient, unless it is told otherwise, and closed when the test ends.
+// MustOpen opens a handle that is Patient, unless the options say otherwise, and closes it when the test ends.
 func MustOpen(tb testing.TB, address string, optFns ...func(*Options)) budget.Store {
 	tb.Helper()
 	s, err := Open(context.Background(), address, append([]func(*Options){Patient}, optFns...)...)

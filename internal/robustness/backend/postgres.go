@@ -43,7 +43,7 @@ func startPostgresAt(tb testing.TB, host string) Server {
 }
 
 func startPostgresWith(tb testing.TB, settings ...string) *postgresServer {
-	dir, err := os.MkdirTemp("", "postgres") // whose parents let the server's user in, unlike those of tb.TempDir
+	dir, err := os.MkdirTemp("", "postgres") // the server's user can enter its parents, unlike those of tb.TempDir
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func (s *postgresServer) NewLedger(tb testing.TB, optFns ...func(*Options)) stri
 	return address
 }
 
-// makePostgres makes an empty ledger under an address.
+// makePostgres makes an empty ledger at an address.
 func makePostgres(address string, optFns ...func(*Options)) error {
 	o := options(optFns)
 	o.create = true
@@ -111,7 +111,7 @@ func (s *postgresServer) exec(statements ...string) error {
 	return err
 }
 
-// lock lets a session of somebody else hold every account.
+// lock makes another session lock every account.
 func (s *postgresServer) lock(address string) (err error) {
 	ctx := context.Background()
 	if s.locker, err = pgx.Connect(ctx, s.DSN()); err != nil {
@@ -141,7 +141,7 @@ func (s *postgresServer) Deadlocks() (n int64, err error) {
 	return n, err
 }
 
-// schemaOf returns the schema of an address as it stands in a statement.
+// schemaOf returns the schema of an address in the form for SQL.
 func schemaOf(address string) string {
 	_, schema, _ := strings.Cut(address, "/")
 	return pgx.Identifier{schema}.Sanitize()
@@ -151,10 +151,10 @@ func schemaOf(address string) string {
 type postgresStore struct {
 	*pgstore.Store
 	pool  *pgxpool.Pool
-	wrote string // the statement that tells whether the ledger's upkeep wrote; empty unless Expire is to wait for it
+	wrote string // a query that returns whether the ledger's upkeep has written; empty unless Expire is to wait for it
 }
 
-// Expire also waits until what is past the retention was forgotten, which the store does on the side: closing it would cut that short.
+// Expire also waits until old entries were deleted, which the store does in the background: closing the store would end that early.
 func (s postgresStore) Expire(ctx context.Context, limit int) (int, error) {
 	if s.wrote == "" {
 		return s.Store.Expire(ctx, limit)

@@ -28,13 +28,13 @@ type redisServer struct {
 	busy sync.WaitGroup
 }
 
-// quiet drops what the client would write to the terminal for each connection that a fault costs it.
+// quiet drops the messages that the client would print for each connection that a fault breaks.
 type quiet struct{}
 
 func (quiet) Printf(context.Context, string, ...any) {}
 
-// durable is how a server is set up that loses nothing it acknowledged when it is killed. With appendfsync everysec it can:
-// while a flush to the disk is under way, Redis answers what it has not written to its file yet, for up to two seconds.
+// durable configures a server that loses nothing that it has acknowledged when it is killed. With appendfsync everysec it could: during a
+// flush to the disk, Redis acknowledges for up to two seconds what is not in its file yet.
 var durable = []string{"appendonly yes", "appendfsync always", "repl-diskless-sync-delay 0"}
 
 func startRedis(tb testing.TB) Server { return startRedisWith(tb, durable) }
@@ -62,7 +62,7 @@ func (s *redisServer) NewLedger(tb testing.TB, optFns ...func(*Options)) string 
 	return address
 }
 
-// makeRedis makes an empty ledger under an address.
+// makeRedis makes an empty ledger at an address.
 func makeRedis(address string, optFns ...func(*Options)) error {
 	place := strings.TrimPrefix(address, redisBackend.Name+":")
 	store, err := newRedis(context.Background(), place, options(optFns), true)
@@ -110,7 +110,7 @@ func waitForReplica(addr string) (int64, error) {
 	return rdb.Wait(context.Background(), 1, 100*time.Millisecond).Result()
 }
 
-// command returns a fault that is one command to the server.
+// command returns a fault that sends one command to the server.
 func (s *redisServer) command(args ...any) func(string) error {
 	return func(string) error { return s.do(args...) }
 }

@@ -21,7 +21,7 @@ var sqlite = Backend{Name: "sqlite", Shared: true, Start: startSQLite, open: ope
 // sqliteServer is a folder: SQLite has no server.
 type sqliteServer struct {
 	dir   string
-	db    *sql.DB // that locks the file
+	db    *sql.DB // a connection that locks the file
 	files syscall.Rlimit
 }
 
@@ -39,7 +39,7 @@ func (s *sqliteServer) NewLedger(tb testing.TB, optFns ...func(*Options)) string
 	return address
 }
 
-// makeSQLite makes an empty ledger under an address.
+// makeSQLite makes an empty ledger at an address.
 func makeSQLite(address string, optFns ...func(*Options)) error {
 	o := options(optFns)
 	store, err := sqlitestore.Open(context.Background(), sqlitePath(address), sqlitestore.Options{Create: true, Clock: o.Clock})
@@ -58,14 +58,14 @@ func (s *sqliteServer) Faults() []Fault {
 	}
 }
 
-// lock holds the file as a process does that was stopped in the middle of a step.
+// lock locks the file, as a process does that was stopped in the middle of a step.
 func (s *sqliteServer) lock(address string) (err error) {
 	ctx := context.Background()
 	if s.db, err = sql.Open("sqlite", sqlitePath(address)); err != nil {
 		return err
 	}
 	s.db.SetMaxOpenConns(1)
-	for { // others may hold it for a moment
+	for { // others may lock it for a moment
 		if _, err = s.db.ExecContext(ctx, "BEGIN IMMEDIATE"); err == nil || !strings.Contains(err.Error(), "locked") {
 			return err
 		}
@@ -77,9 +77,9 @@ func (s *sqliteServer) unlock(string) error {
 	return errors.Join(err, s.db.Close())
 }
 
-// limit lets this process write nothing to files any more but to their beginnings, as a quota or a full disk would.
+// limit prevents this process from writing beyond the beginning of a file, as a quota or a full disk would.
 func (s *sqliteServer) limit(string) error {
-	signal.Ignore(syscall.SIGXFSZ) // which would end the process
+	signal.Ignore(syscall.SIGXFSZ) // it would end the process
 	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &s.files); err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func (s *sqliteServer) unlimit(string) error {
 
 func sqlitePath(address string) string { return address[len(sqlite.Name)+1:] }
 
-// deleteSQLite loses the ledger under those who have it open.
+// deleteSQLite deletes the ledger while processes have it open.
 func deleteSQLite(address string) error {
 	for _, suffix := range []string{"", "-wal", "-shm"} {
 		if err := os.Remove(sqlitePath(address) + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -1,5 +1,5 @@
-// Package faults spoils what lies between a store and its server, and holds every store against every fault: whatever
-// breaks, no call is admitted that could not be verified, and service resumes when the fault ends.
+// Package faults breaks the network between a store and its server, and tests every store with every fault: whatever breaks, no call is
+// admitted that could not be checked, and the store works again when the fault ends.
 package faults
 
 import (
@@ -10,11 +10,11 @@ import (
 	"testing"
 )
 
-// Cut is a way in which one message gets lost. Everything before and after it passes, so that a client that asks again by
-// itself gets through: a fault that also hits the second attempt would hide that it was made.
+// Cut is a way in which one message gets lost. Everything before and after it passes, so that a client that retries by itself succeeds: a
+// fault that also hits the retry would hide that there was one.
 type Cut struct {
 	Name string
-	// Request spoils what the client sends; otherwise it is the server's answer, to a request that was carried out.
+	// Request cuts what the client sends; otherwise the server's answer is cut, to a request that was executed.
 	Request bool
 	// Half lets the first half of the message through.
 	Half bool
@@ -37,19 +37,19 @@ var Cuts = []Cut{
 // Silent reports whether the client can only notice by waiting.
 func (c Cut) Silent() bool { return c.end == nil }
 
-// finish ends both connections in good order, reset does not.
+// finish closes both connections normally, reset does not.
 func finish(client, server *net.TCPConn) {
 	client.Close()
 	server.Close()
 }
 
 func reset(client, server *net.TCPConn) {
-	client.SetLinger(0) //nolint:errcheck // a connection that is gone is what is wanted
+	client.SetLinger(0) //nolint:errcheck // the connection may be gone already
 	server.SetLinger(0) //nolint:errcheck // as above
 	finish(client, server)
 }
 
-// Proxy forwards TCP connections faithfully, but for one message whenever it is armed. It is safe for concurrent use.
+// Proxy forwards TCP connections unchanged, except for one message each time that it is armed. It is safe for concurrent use.
 type Proxy struct {
 	listener net.Listener
 	all      sync.WaitGroup
@@ -60,7 +60,7 @@ type Proxy struct {
 	skip     int // messages that pass before the armed cut
 	hits     int
 	open     map[*net.TCPConn]bool
-	holes    []*net.TCPConn // that swallow what they are sent
+	holes    []*net.TCPConn // connections on which nothing is forwarded any more
 	closed   bool
 }
 
@@ -79,14 +79,14 @@ func NewProxy(tb testing.TB, upstream string) *Proxy {
 // Addr is where the proxy listens.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// Arm lets a message in the cut's direction, on whatever connection, get lost: the next one, after skip that pass.
+// Arm cuts a message in the cut's direction, on any connection: the next one, after skip others.
 func (p *Proxy) Arm(c Cut, skip int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.armed, p.skip = &c, skip
 }
 
-// Disarm takes an Arm back that has not met a message, and closes black holes.
+// Disarm undoes an Arm that has not hit a message, and closes black holes.
 func (p *Proxy) Disarm() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -104,7 +104,7 @@ func (p *Proxy) Hits() int {
 	return p.hits
 }
 
-// Redirect sends new connections to another server and breaks those there are, as a failover does.
+// Redirect sends new connections to another server and breaks the present ones, as a failover does.
 func (p *Proxy) Redirect(upstream string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -191,7 +191,7 @@ func (p *Proxy) pump(client, server *net.TCPConn, request bool) {
 			}
 			if cut.Silent() {
 				p.dig(client, server)
-				_, _ = io.Copy(io.Discard, from) // until somebody has waited long enough
+				_, _ = io.Copy(io.Discard, from) // until the other side has waited long enough
 				return
 			}
 			cut.end(client, server)
@@ -211,7 +211,7 @@ func (p *Proxy) pump(client, server *net.TCPConn, request bool) {
 	}
 }
 
-// dig remembers the ends of a black hole.
+// dig remembers the connections of a black hole.
 func (p *Proxy) dig(conns ...*net.TCPConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -10,14 +10,14 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Toxic spoils a network for as long as it lasts. Unlike a Cut it meets new connections too.
+// Toxic disturbs a network while it lasts. Unlike a Cut it also affects new connections.
 type Toxic struct {
 	Name string
 	kind string // of toxiproxy; empty for a proxy that is down
 	how  string // its attributes in JSON
 }
 
-// Toxics are the ways in which toxiproxy spoils a network.
+// Toxics are the ways in which toxiproxy disturbs a network.
 var Toxics = []Toxic{
 	{Name: "slow", kind: "latency", how: `{"latency":40,"jitter":20}`},
 	{Name: "silent", kind: "timeout", how: `{"timeout":0}`},
@@ -50,17 +50,17 @@ func NewToxicProxy(tb testing.TB, upstream string) *ToxicProxy {
 // Addr is where the proxy listens.
 func (p *ToxicProxy) Addr() string { return p.proxy.Listen }
 
-// Add poisons one direction of all connections, those to come included.
+// Add adds a toxic to one direction of all connections, including new ones.
 func (p *ToxicProxy) Add(t Toxic, stream string) error {
 	_, err := p.proxy.Toxics.AddToxicJson(strings.NewReader(fmt.Sprintf(
 		`{"name":"one","type":%q,"stream":%q,"toxicity":1,"attributes":%s}`, t.kind, stream, t.how)))
 	return err
 }
 
-// Heal takes the toxic out again.
+// Heal removes the toxic.
 func (p *ToxicProxy) Heal() error { return p.proxy.Toxics.RemoveToxic(context.Background(), "one") }
 
-// Down closes every connection and takes no new ones, until Up.
+// Down closes every connection and accepts no new ones, until Up.
 func (p *ToxicProxy) Down() { p.proxy.Stop() }
 
 // Up listens again, on the same port.

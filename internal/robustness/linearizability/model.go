@@ -48,8 +48,8 @@ type model struct {
 	seed maphash.Seed
 }
 
-// porcupine returns the model in the checker's form. An answer that got lost may stand for a step that happened and for
-// one that did not: both states go on, and because such a step never returns it may come at any later time as well.
+// porcupine returns the model in the checker's form. If an answer was lost, the step may have happened or not: the checker follows both
+// states. Because such a step never returns, it may also happen at any later time.
 func (m *model) porcupine() porcupine.Model {
 	return (&porcupine.NondeterministicModel{
 		Init: func() []any { return []any{state{holds: string(make([]byte, len(m.plan.holds)))}} },
@@ -192,10 +192,10 @@ func (m *model) correct(s state, o op) (state, result) {
 	}
 }
 
-// errImpossible is told by no store: the audit trail and the answers contradict each other.
+// errImpossible is returned by no store: the audit trail and the answers contradict each other.
 var errImpossible = errors.New("a change that the audit trail does not know, or knows at another place")
 
-// judge reports whether a change is still to be made, and why not if it is refused.
+// judge reports whether a change has to be made, and the error if it is refused.
 func (l lastChange) judge(s state, o op) (fresh bool, err error) {
 	switch {
 	case l.change == o.change:
@@ -236,7 +236,7 @@ func (s state) correctedBy(o op) state {
 	return s
 }
 
-// release takes what a pending reservation holds out of its accounts.
+// release subtracts a pending reservation's amounts from its accounts.
 func (m *model) release(s state, i int) state {
 	h := m.plan.holds[i]
 	for _, a := range h.accounts {

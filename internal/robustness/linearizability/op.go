@@ -1,6 +1,6 @@
-// Package linearizability records what many clients asked of a store at once and what they were told, and holds that
-// history against a model of the ledger: there must be one order of the steps, compatible with when each began and ended,
-// in which every answer is the right one.
+// Package linearizability records what many clients ask of a store at the same time and what they are answered, and compares that history
+// with a model of the ledger: there must be one order of the steps, compatible with when each began and ended, in which every answer is
+// right.
 package linearizability
 
 import (
@@ -28,7 +28,7 @@ type loss uint8
 const (
 	delivered    loss = iota
 	neverSent         // the step does not happen
-	replyLost         // the step happens, and nobody is told
+	replyLost         // the step happens, and its client gets no answer
 	sentLate          // the step happens at some time after its client gave up
 	repeatedLate      // the step happens, its client is told, and it arrives once more at some time after that
 )
@@ -52,24 +52,23 @@ type op struct {
 // isChange reports whether an operation is a change, which has a revision.
 func (o op) isChange() bool { return o.kind == correct || o.kind == killFlag || o.kind == reviveFlag }
 
-// The accounts that every history fights for. A reservation touches some of them, so that a history can't be checked
-// account by account.
+// The accounts that every history uses. A reservation touches several of them, so that a history can't be checked account by account.
 const (
 	numAccounts = 3
 	numFlags    = 2
 )
 
-// hold is one reservation of a plan: fixed amounts under one id, as the contract has it.
+// hold is one reservation of a plan: fixed amounts with one id, as the contract requires.
 type hold struct {
 	amount, otherAmount int64
 	accounts            []int // ascending
 	flag                int
 }
 
-// stand is what an account holds.
+// stand has the sums of an account.
 type stand struct{ settled, pending int64 }
 
-// result is what a client was told.
+// result is the answer to a client.
 type result struct {
 	unknown bool  // no answer: the step may have happened, may still happen, or never will
 	err     error // one of the contract's own errors

@@ -113,6 +113,7 @@ func newWords(list string) *words {
 	return w
 }
 
+// newListed parses one line of wordList.
 func newListed(line string) listed {
 	item := listed{}
 	item.first, item.last = wordAt([]byte(line[positionDigits:]), 0, len(line)-positionDigits)

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// A release is two commits. The first gives every module of the repository the version, drops replace and takes the hashes of the
-// zips into go.sum, and carries the tags. The second goes back to replace, so that modules are developed together again.
+// A release is two commits. The first has the tags: it gives every module of the repository the version, drops replace and writes the hashes
+// of the zips into go.sum. The second restores replace, so that the modules are developed together again.
 
 // cutForReal rehearses a release, then makes its commits and tags in the repository. It pushes nothing.
 func cutForReal(ctx context.Context, root, version string) (err error) {
@@ -69,8 +69,7 @@ func refuseUnready(ctx context.Context, w *workshop, root string, modules []*mod
 	return nil
 }
 
-// cut makes the two commits and the tags in a repository without uncommitted changes, and returns the modules as they lie in the
-// workshop's proxy.
+// cut makes the two commits and the tags in a repository without uncommitted changes, and returns the modules in the workshop's proxy.
 func cut(ctx context.Context, w *workshop, root, version string) (_ []published, err error) {
 	modules, err := loadModules(root)
 	if err != nil {
@@ -129,7 +128,7 @@ func writeVersions(ctx context.Context, w *workshop, modules []*module, version 
 	return zips, nil
 }
 
-// backToDevelopment commits the module files as they were before the release, but for the version that they ask for.
+// backToDevelopment restores the module files from before the release, except for the versions that they require.
 func backToDevelopment(ctx context.Context, w *workshop, root string, modules []*module, version string) error {
 	for _, m := range modules {
 		if len(m.own) == 0 {
@@ -150,7 +149,7 @@ func backToDevelopment(ctx context.Context, w *workshop, root string, modules []
 	return err
 }
 
-// dateChangelog puts what is unreleased under a heading of the version.
+// dateChangelog moves the unreleased entries under a heading with the version and date.
 func dateChangelog(file, version string, now time.Time) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -164,7 +163,7 @@ func dateChangelog(file, version string, now time.Time) error {
 	return os.WriteFile(file, bytes.Replace(text, []byte(unreleased), []byte(heading), 1), 0o644)
 }
 
-// modulePathOf is the path of the core, under which all others lie.
+// modulePathOf returns the path of the core module, which is the prefix of all others.
 func modulePathOf(modules []*module) string {
 	for _, m := range modules {
 		if m.Dir == "." {

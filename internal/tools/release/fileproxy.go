@@ -20,15 +20,15 @@ type fileProxy struct {
 	dir string
 }
 
-// published is a module as it lies in a proxy.
+// published is a module in a proxy.
 type published struct {
 	Module *module
-	Hash   string // as go.sum has it
+	Hash   string // as in go.sum
 	Bytes  int64
 	Files  int
 }
 
-// publish zips a module as it lies in its folder. Every tracked file goes in and nothing else, so the folder must hold nothing else.
+// publish zips a module from its folder. The zip has exactly the tracked files, so the folder must have no others.
 func (p fileProxy) publish(m *module, version string) (published, error) {
 	escaped, err := gomodule.EscapePath(m.Path)
 	if err != nil {
@@ -67,7 +67,7 @@ func zipModule(name string, m *module, version string) (published, error) {
 		return published{}, err
 	}
 	if err := zip.Create(out, gomodule.Version{Path: m.Path, Version: version}, files); err != nil {
-		_ = out.Close() // what zip.Create says matters more
+		_ = out.Close() // the error of zip.Create is returned
 		return published{}, fmt.Errorf("zip %s: %w", m.Path, err)
 	}
 	if err := out.Close(); err != nil {
@@ -84,7 +84,8 @@ func zipModule(name string, m *module, version string) (published, error) {
 	return published{Module: m, Hash: hash, Bytes: stat.Size(), Files: len(files)}, nil
 }
 
-// filesOf lists what Go packs of a module: its folder without the modules below, and the root's LICENSE where it has none of its own.
+// filesOf lists the files that Go packs for a module: its folder without the modules below, and the root's LICENSE if it has none of its
+// own.
 func filesOf(m *module) ([]zip.File, error) {
 	base := filepath.Join(m.root, filepath.FromSlash(m.Dir))
 	checked, err := zip.CheckDir(base)
@@ -107,7 +108,7 @@ func filesOf(m *module) ([]zip.File, error) {
 	return files, nil
 }
 
-// diskFile is a zip.File that may lie elsewhere than its path says.
+// diskFile is a zip.File that may have another path on disk.
 type diskFile struct {
 	path, on string
 }
@@ -116,7 +117,7 @@ func (f diskFile) Path() string                 { return f.path }
 func (f diskFile) Lstat() (fs.FileInfo, error)  { return os.Lstat(f.on) }
 func (f diskFile) Open() (io.ReadCloser, error) { return os.Open(f.on) }
 
-// shortHash is enough of a hash to tell two apart in a log.
+// shortHash returns enough of a hash to distinguish two in a log.
 func (p published) shortHash() string {
 	return strings.TrimPrefix(p.Hash, "h1:")[:12]
 }

@@ -12,14 +12,14 @@ import (
 	"strings"
 )
 
-// workshop runs go and git in a scratch folder, with a module cache and a file proxy of its own, so that nothing of a rehearsal is
-// left in the caches of the person who runs it. Modules of others come from their module cache first, then as their Go is set up.
+// workshop runs go and git in a scratch folder, with a module cache and a file proxy of its own, so that a rehearsal leaves nothing in the
+// user's caches. Modules of others come from the user's module cache first, then from where the user's Go gets them.
 type workshop struct {
 	dir      string // the scratch folder
 	proxy    fileProxy
 	goEnv    []string
 	gitEnv   []string
-	scrubber *strings.Replacer // leaves names of hosts out of what is printed
+	scrubber *strings.Replacer // removes names of hosts from what is printed
 }
 
 // newWorkshop makes a workshop in a new folder. ownPath is the path under which all modules of the repository lie.
@@ -60,10 +60,10 @@ func (w *workshop) goTool(ctx context.Context, dir string, args ...string) (stri
 	return w.command(ctx, dir, w.environment(), "go", args...)
 }
 
-// environment is the workshop's, for any command.
+// environment returns the environment for any command in the workshop.
 func (w *workshop) environment() []string { return slices.Concat(cleanEnv(), w.goEnv, w.gitEnv) }
 
-// git runs git with the settings of its user, unless isolateGit said otherwise.
+// git runs git with the user's settings, or without them after isolateGit.
 func (w *workshop) git(ctx context.Context, dir string, args ...string) (string, error) {
 	return w.command(ctx, dir, w.environment(), "git", args...)
 }
@@ -80,7 +80,7 @@ func (w *workshop) command(ctx context.Context, dir string, env []string, name s
 	return w.scrubber.Replace(stdout.String()), nil
 }
 
-// cleanEnv is the environment without what would change the meaning of a rehearsal.
+// cleanEnv returns the environment without variables that would influence a rehearsal.
 func cleanEnv() []string {
 	var kept []string
 	for _, pair := range os.Environ() {
@@ -106,7 +106,7 @@ func fileURL(dir string) string {
 	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(dir)}).String()
 }
 
-// withoutHosts replaces the hosts of a GOPROXY list: a log is for everybody, and where somebody's modules come from is not.
+// withoutHosts replaces the hosts of a GOPROXY list: a log may be public, and the user's proxies may not be.
 func withoutHosts(proxies string) *strings.Replacer {
 	var pairs []string
 	for _, entry := range strings.FieldsFunc(proxies, func(r rune) bool { return r == ',' || r == '|' }) {

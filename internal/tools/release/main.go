@@ -49,7 +49,7 @@ func run(ctx context.Context, args []string) error {
 	return fmt.Errorf("%q is neither rehearse nor cut", args[0])
 }
 
-// checkVersion refuses what Go would not take for a version of these module paths: from v2 on a path ends in /v2.
+// checkVersion refuses a version that Go would not accept for these module paths: from v2 on a path ends in /v2.
 func checkVersion(version string) error {
 	if !semver.IsValid(version) || semver.Canonical(version) != version {
 		return fmt.Errorf("%q is no version: write it as v0.3.1", version)

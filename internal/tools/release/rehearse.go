@@ -21,8 +21,8 @@ type rehearsal struct {
 	zips    []published
 }
 
-// rehearse cuts a release in a copy of the working tree, then installs, builds and runs each module of it in an empty module, and
-// each command. It changes nothing outside of a scratch folder, which it removes.
+// rehearse makes a release in a copy of the working tree, then installs, builds and runs each of its modules in an empty module, and each
+// command. It changes nothing outside of a scratch folder, which it removes.
 func rehearse(ctx context.Context, tree, version string, keep bool) (err error) {
 	began := time.Now()
 	modules, err := loadModules(tree)
@@ -56,7 +56,7 @@ func rehearse(ctx context.Context, tree, version string, keep bool) (err error) 
 	return nil
 }
 
-// isolateGit makes git act without its user's settings, and find the module's repository in the copy.
+// isolateGit makes git ignore the user's settings, and find the module's repository in the copy.
 func (w *workshop) isolateGit(modulePath string) {
 	for key, value := range map[string]string{
 		"GIT_CONFIG_GLOBAL": os.DevNull, "GIT_CONFIG_SYSTEM": os.DevNull, "GIT_CONFIG_COUNT": "1",
@@ -68,7 +68,7 @@ func (w *workshop) isolateGit(modulePath string) {
 	}
 }
 
-// copyTree copies what git tracks or would track, as it lies in the working tree, into a repository of its own.
+// copyTree copies the files of the working tree that git tracks or would track into a new repository.
 func (r *rehearsal) copyTree(ctx context.Context, tree string) error {
 	listed, err := r.git(ctx, tree, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
 	if err != nil {
@@ -78,7 +78,7 @@ func (r *rehearsal) copyTree(ctx context.Context, tree string) error {
 		from, to := filepath.Join(tree, name), filepath.Join(r.root, name)
 		data, err := os.ReadFile(from)
 		if errors.Is(err, os.ErrNotExist) {
-			continue // removed and not yet committed
+			continue // removed, but not yet committed
 		}
 		if err != nil {
 			return err
@@ -105,8 +105,8 @@ func (r *rehearsal) showZips(context.Context) error {
 	return nil
 }
 
-// checkTags has Go fetch each module from the copy's own tags, without a proxy. The hashes must be those of the zips: they stand in
-// the go.sum files of the release.
+// checkTags lets Go fetch each module from the copy's tags, without a proxy. The hashes must equal those of the zips, which are in the
+// go.sum files of the release.
 func (r *rehearsal) checkTags(ctx context.Context) error {
 	fmt.Println("== Tags, as Go reads them from git")
 	env := append(r.environment(), "GOPROXY=direct", "GOVCS=*:git", "GIT_ALLOW_PROTOCOL=file", "GOMODCACHE="+filepath.Join(r.dir, "vcs"))
@@ -132,7 +132,7 @@ var consumerText string
 
 var consumer = template.Must(template.New("consumer").Parse(consumerText))
 
-// installModules puts each module into an empty one of its own, which imports every package that it may, builds and runs.
+// installModules adds each module to an empty one, which imports all of its importable packages, builds and runs.
 func (r *rehearsal) installModules(ctx context.Context) error {
 	fmt.Println("== Each module into an empty module: go get, go vet, go build, run")
 	for _, zip := range r.zips {
@@ -141,7 +141,7 @@ func (r *rehearsal) installModules(ctx context.Context) error {
 			return err
 		}
 		if len(packages) == 0 {
-			continue // commands alone
+			continue // it has only commands
 		}
 		dir, err := r.emptyModule(ctx)
 		if err != nil {
@@ -163,7 +163,7 @@ func (r *rehearsal) installModules(ctx context.Context) error {
 	return nil
 }
 
-// emptyModule makes a module with nothing in it, outside of the repository.
+// emptyModule makes a module without files, outside of the repository.
 func (r *rehearsal) emptyModule(ctx context.Context) (string, error) {
 	dir, err := os.MkdirTemp(r.dir, "empty-")
 	if err != nil {
@@ -203,7 +203,7 @@ func (r *rehearsal) packages(ctx context.Context, m *module, commands bool) ([]s
 	return paths, nil
 }
 
-// installCommands installs each command by its path and version, as from nowhere.
+// installCommands installs each command by its path and version, outside of any module.
 func (r *rehearsal) installCommands(ctx context.Context) error {
 	fmt.Println("== Each command: go install")
 	for _, zip := range r.zips {
@@ -224,7 +224,7 @@ func (r *rehearsal) installCommands(ctx context.Context) error {
 // programFolder is the example that the rehearsal runs as a user's own program: a guarded call through the simulator on a ledger in a file.
 const programFolder = "examples/ledgerfile"
 
-// runProgram copies the program into an empty module and runs it twice: the second run must meet what the first one spent.
+// runProgram copies the program into an empty module and runs it twice: the second run must see what the first one has spent.
 func (r *rehearsal) runProgram(ctx context.Context) error {
 	fmt.Println("== A program of a user's own: guarded calls of the simulator, a ledger in a file, run twice")
 	dir, err := r.emptyModule(ctx)

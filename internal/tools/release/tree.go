@@ -72,7 +72,7 @@ func readModule(root, dir string) (*module, error) {
 	return m, nil
 }
 
-// ordered sorts the modules so that each comes after those that it requires, and leaves what is not of the repository out of own.
+// ordered sorts the modules so that each comes after those that it requires, and removes modules of others from own.
 func ordered(modules []*module) ([]*module, error) {
 	byPath := make(map[string]*module, len(modules))
 	for _, m := range modules {
@@ -115,12 +115,12 @@ func (m *module) file(name string) string {
 	return filepath.Join(m.root, filepath.FromSlash(m.Dir), name)
 }
 
-// public reports whether others can install anything of the module. Nothing under internal is released.
+// public reports whether anything of the module can be installed. Modules under internal are not released.
 func (m *module) public() bool {
 	return !slices.Contains(strings.Split(m.Path, "/"), "internal")
 }
 
-// tag is the git tag by which Go finds the module at a version.
+// tag returns the git tag with which Go finds a version of the module.
 func (m *module) tag(version string) string {
 	if m.Dir == "." {
 		return version
@@ -128,7 +128,7 @@ func (m *module) tag(version string) string {
 	return path.Join(m.Dir, version)
 }
 
-// released is the module's go.mod with a version for each module of the repository, and no replace of one.
+// released returns the module's go.mod for a release: it requires the version of each module of the repository, and replaces none.
 func (m *module) released(version string) ([]byte, error) {
 	return m.edit(func(f *modfile.File) error {
 		for _, r := range slices.Clone(f.Replace) {
@@ -143,7 +143,8 @@ func (m *module) released(version string) ([]byte, error) {
 	})
 }
 
-// developed is the module's go.mod after a release: it asks for that version, and still replaces it by the folder beside it.
+// developed returns the module's go.mod after a release: it requires the released version, and still replaces it with the folder in the
+// repository.
 func (m *module) developed(version string) ([]byte, error) {
 	return m.edit(func(f *modfile.File) error { return m.require(f, version) })
 }

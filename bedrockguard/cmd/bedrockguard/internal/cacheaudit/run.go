@@ -14,7 +14,7 @@ import (
 
 // Options say what to print.
 type Options struct {
-	// By is the key of requestMetadata that names a workflow; calls without it go by their principal.
+	// By is the key of requestMetadata with the name of the workflow; calls without it are grouped by principal.
 	By string
 	// Top is how many findings are printed in full, and Width the columns of the terminal. JSON prints all of them, as JSON.
 	Top, Width int
@@ -22,10 +22,10 @@ type Options struct {
 }
 
 // Run audits the logs in all paths, prints what it found, and returns how many findings there are. Paths are files, folders, or - for
-// what in holds: the JSON lines that Bedrock writes to S3, gzipped or plain, the same records spread over lines or in an array, exports from
-// CloudWatch, and what "aws logs filter-log-events" and "aws logs get-query-results" print. Request bodies that Bedrock stored as
-// objects of their own are found if they lie in one of the folders. A file that holds no record is an error; files in a folder may hold none as
-// long as others do.
+// standard input. Logs are the JSON lines that Bedrock writes to S3, gzipped or plain; the same records spread over lines or in an array;
+// exports from CloudWatch; and the output of "aws logs filter-log-events" and "aws logs get-query-results". Request bodies that Bedrock
+// stored in objects of their own are found if they are in one of the folders. A named file without records is an error; in a folder, some
+// files may have none.
 func Run(in io.Reader, out, progress io.Writer, paths []string, o Options) (findings int, err error) {
 	src, err := findSources(paths)
 	if err != nil {
@@ -34,7 +34,7 @@ func Run(in io.Reader, out, progress io.Writer, paths []string, o Options) (find
 	bar := progressbar.NewOptions64(src.size, progressbar.OptionSetWriter(progress), progressbar.OptionShowBytes(true),
 		progressbar.OptionSetDescription(fmt.Sprintf("%d files", len(src.logs))), progressbar.OptionThrottle(250*time.Millisecond),
 		progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish(),
-		progressbar.OptionSetSpinnerChangeInterval(0)) // its spinner turns in a goroutine that races with the end
+		progressbar.OptionSetSpinnerChangeInterval(0)) // its spinner runs in a goroutine that races with the end
 	a := newAudit(o.By, src.bodies)
 	var missing []error
 	for _, path := range src.logs {

@@ -5,12 +5,12 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
-// saving estimates what the same calls would have cost less with the cache at its best: each request reads all that the one
-// before it could have left there, and what is read later was written once, for five minutes, at the premium that this
-// costs. The premium is counted when something is first read, so that requests nobody goes on from are charged none.
+// saving estimates how much less the same calls would have cost with ideal caching: each request reads all that the one before it could have
+// left in the cache, and what is read was written once, for five minutes, at the additional price of that. The additional price is counted
+// with the first read, so that requests without a successor do not pay it.
 type saving struct {
 	pico     float64 // may be negative
-	readable int64   // of the last request of the conversation
+	readable int64   // for the last request of the conversation
 }
 
 func (s *saving) add(rates price.Rates, m cache.Model, u price.Usage, avoidable int64) {

@@ -17,7 +17,7 @@ import (
 //go:embed actions.json
 var actionsJSON []byte
 
-// Table lists the actions that cost money on Bedrock, by door.
+// Table lists the actions that cost money on Bedrock. They are grouped by door, which is a way to reach Bedrock without a guard.
 type Table struct {
 	AsOf   string `json:"as_of"`
 	Source string `json:"source"`
