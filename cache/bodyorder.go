@@ -2,14 +2,15 @@ package cache
 
 import "slices"
 
-// arrange puts the parts of the body into the order of their sections.
+// arrange sorts the parts, which a body may have in any order, into the order in which the cache reads them, together with their blocks and
+// leaves.
 func (r *bodyReader) arrange() {
 	parts := r.parts[:r.opened]
 	if slices.IsSortedFunc(parts, func(a, b part) int { return int(a.section) - int(b.section) }) {
 		return
 	}
 	blocks := r.p.Blocks
-	for i := len(blocks) - 1; i > 0; i-- { // how many leaves each has, for a while
+	for i := len(blocks) - 1; i > 0; i-- { // until the last loop, leafEnd is the number of leaves of the block, because ends change when blocks move
 		blocks[i].leafEnd -= blocks[i-1].leafEnd
 	}
 	// order holds indexes of parts, since the cache points know theirs.

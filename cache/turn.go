@@ -55,14 +55,15 @@ const (
 	ended
 )
 
-// check returns the turn of a prompt without records. Requires s.mu held.
+// check fills in the prompt's records, checks it against what the session knows, and returns its turn with the findings. From then on the turn
+// counts as running. Requires s.mu held.
 func (s *session) check(c Call, p *Prompt) *Turn {
 	var buf [maxConversations][]leafRecord
 	p.record(s.knownLeaves(buf[:0]))
 	return s.checkRecorded(c, p, s.findPredecessor(p), false)
 }
 
-// checkRecorded returns the turn of a prompt whose records are filled in. placed says that Fix has placed its points. Requires s.mu held.
+// checkRecorded is check for a prompt whose records are filled in already. placed says that Fix has placed its points. Requires s.mu held.
 func (s *session) checkRecorded(c Call, p *Prompt, prev predecessor, placed bool) *Turn {
 	t := &Turn{session: s, call: c, prompt: p, size: p.total(), points: len(p.Points), past: prev, placed: placed}
 	t.follows = s.follow(&t.call, p, &t.past)

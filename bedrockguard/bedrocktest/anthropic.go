@@ -284,7 +284,7 @@ func anthropicEvents(in *inference, sv served, r Reply) []event {
 		usageChunk(in.tracedAs(map[string]any{"type": "message_stop", "amazon-bedrock-invocationMetrics": in.model.metrics(sv, r.OutputTokens)}, r)))
 }
 
-// splitJSON is the split without the classes that a model without a cache does not have.
+// splitJSON is the function splitJSON without the fields of the cache, if the model has none.
 func (m *model) splitJSON(sv served, output int) map[string]any {
 	usage := splitJSON(sv, output)
 	if m.Cache == nil {

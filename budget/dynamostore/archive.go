@@ -63,7 +63,9 @@ func (g *group) passed(kept time.Duration) (starts []int64) {
 	return starts
 }
 
-// moveToArchive requires these buckets to be as they are in the group, and nothing else.
+// moveToArchive returns the actions of one transaction that takes the buckets with these starts out of every shard of the account, and adds
+// their totals to an item of the archive. It fails if the epoch, the group's version or a sum of these buckets has changed since the group was
+// read; other buckets may have changed.
 func (s *Store) moveToArchive(g *group, starts []int64) []types.TransactWriteItem {
 	version, to := newVersion(), starts[len(starts)-1]
 	sums := &expression{}

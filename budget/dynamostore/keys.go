@@ -63,6 +63,7 @@ func killKey(f budget.Flag) itemKey {
 	return itemKey{killPartition, kind + hex.EncodeToString(encodeKeys(f.Scope.Dims()))}
 }
 
+// A due item says when a pending reservation expires. They are sorted by time, so that expiry reads only those that are due.
 func duePartition(n int) string { return "due#" + strconv.Itoa(n) }
 
 // dueKey sorts by time, then by id.
@@ -72,7 +73,7 @@ func dueKey(id budget.ID, at int64) itemKey {
 
 func dueSort(at int64) string { return fmt.Sprintf("%016x", max(at, 0)) }
 
-// parseDue reads the sort key of a due item.
+// parseDue is the inverse of the sort of dueKey: the reservation's id, and the time at which it is due.
 func parseDue(sort string) (id budget.ID, at int64, err error) {
 	if len(sort) != 16+1+32 || sort[16] != '#' {
 		return id, 0, errEncoding

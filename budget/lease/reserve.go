@@ -132,8 +132,9 @@ func (s *Store) again(c *call, r *budget.Reservation) (budget.Decision, error) {
 	return budget.Decision{Admitted: true, Replayed: true, ExpiresAt: c.lease.storeTime(c.moment)}, nil
 }
 
-// room returns the oldest lease with room for a call. If it returns none, it reports whether one would do if the kill flags were read again.
-// Requires mu held.
+// room returns the oldest lease in which a call fits, and closes the leases whose time is over. When a lease was drawn, the store checked the
+// kill flags for the lease's Dims only: a call with other Dims may use it only while the known flags are fresh. stale reports that there is no lease
+// now, but that one would do if the flags were read again. Requires mu held.
 func (s *Store) room(g *group, r *budget.Reservation, now time.Time) (roomy *lease, stale bool) {
 	var over []*lease
 	for _, l := range g.open {

@@ -47,8 +47,8 @@ func (s *Store) spanOf(line *budget.Line, now int64) accountSpan {
 	return accountSpan{a, a.at(line.Window, now)}
 }
 
-// named is an account with its key, which is a hash.
-type named struct {
+// recentAccount is a slot of Store.recent: the account that find returned last for keys that fall on it.
+type recentAccount struct {
 	key     budget.Key
 	account *account
 }
@@ -61,7 +61,7 @@ func (s *Store) find(key *budget.Key) *account {
 		if a == nil {
 			return nil
 		}
-		*n = named{*key, a}
+		*n = recentAccount{*key, a}
 	}
 	return n.account
 }

@@ -10,10 +10,11 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
+// kill is a flag that is set, with the keys by which flags finds it.
 type kill struct {
 	budget.Kill
 	dims   []budget.Key
-	object budget.Key
+	object budget.Key // Flag.Object: a new flag with the same one replaces it
 	under  budget.Key // the dimension that it is filed under
 	nth    int64      // in the order in which they were set
 }

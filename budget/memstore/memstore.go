@@ -36,7 +36,7 @@ type Store struct {
 	mu       sync.Mutex
 	closed   bool
 	accounts map[budget.Key]*account
-	recent   [16]named // the last used accounts, by the first bits of their keys: calls of one scope need the same few
+	recent   [16]recentAccount // the last used accounts, by the first bits of their keys: calls of one scope need the same few
 	entries  index
 	spare    []entry // allocated entries that are not in use yet
 	kills    flags
@@ -80,7 +80,7 @@ func (s *Store) Close() error {
 	defer s.mu.Unlock()
 	s.closed = true
 	s.accounts, s.recent, s.entries, s.spare, s.kills, s.changes, s.expiries, s.resolved, s.usage, s.policy =
-		nil, [16]named{}, index{}, nil, flags{}, changes{}, nil, history{}, usage{}, budget.PolicyDocument{}
+		nil, [16]recentAccount{}, index{}, nil, flags{}, changes{}, nil, history{}, usage{}, budget.PolicyDocument{}
 	return nil
 }
 

@@ -10,13 +10,14 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// usage has the rows of usage by day. The zero value is ready to use.
+// usage has the rows of usage, by day and Call.UsageKey, and remembers the row that was asked for last. Apart from most, the zero value is ready
+// to use.
 type usage struct {
-	most  int // how many rows a day may have
+	most  int // how many rows a day may have; further scopes share the row OtherUsage
 	days  map[int64]map[budget.Key]*budget.UsageRow
-	day   int64 // the day of recent
-	last  *budget.Call
-	found *budget.UsageRow // the row of last: calls of one scope share their Call
+	day   int64            // the day of found
+	last  *budget.Call     // the call of found, compared by address: calls of one scope share their Call
+	found *budget.UsageRow // what row returned last
 }
 
 // use is an amount that an entry has added to a row.

@@ -85,7 +85,8 @@ func (q *queue) take() []*step {
 	return batch
 }
 
-// putBack puts steps back at the head of the queue.
+// putBack puts steps that could not run, because another process locked the file, back at the head of the queue. If the queue was closed
+// meanwhile, they end with errClosed.
 func (q *queue) putBack(steps []*step) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -21,8 +22,7 @@ var mutants = map[string]struct {
 	spoil func(*broken, *storetest.Clock)
 }{
 	"checks first and spends later": {[]string{"ConcurrentReservesStayWithinTheLimit"}, func(b *broken, _ *storetest.Clock) {
-		looked := make(chan struct{})
-		var reserving atomic.Int32
+		var looked atomic.Int64
 		b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
 			all, err := b.Store.Balances(ctx, r.Lines)
 			if err != nil {
@@ -33,15 +33,12 @@ var mutants = map[string]struct {
 					return budget.Decision{Denied: []budget.Denial{{Line: i, Balance: all[i]}}}, nil
 				}
 			}
-			patience := time.Millisecond
-			if reserving.Add(1) > 1 {
-				patience = 100 * time.Millisecond
-			}
-			defer reserving.Add(-1)
-			select { // two that have looked go on together, however busy the machine is; one that is alone goes on soon
-			case looked <- struct{}{}:
-			case <-looked:
-			case <-time.After(patience):
+			// Every other caller that has looked waits for the next one, so that two spend what both have seen: by turns of the scheduler and
+			// not by time, so that a busy machine makes no difference.
+			if n := looked.Add(1); n%2 == 1 {
+				for turns := 0; turns < 5000 && looked.Load() == n; turns++ {
+					runtime.Gosched()
+				}
 			}
 			return b.Store.Reserve(ctx, unlimited(r))
 		}

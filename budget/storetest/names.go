@@ -32,7 +32,7 @@ func (s *subject) periods(l budget.Line, after time.Time, limit int) []budget.Pe
 	return all
 }
 
-// sameTime puts times into one form.
+// sameTimes puts times into one form.
 func sameTimes(all []budget.Booking) []budget.Booking {
 	for i := range all {
 		all[i].Start = time.Unix(0, all[i].Start.UnixNano())

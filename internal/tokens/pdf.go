@@ -208,12 +208,14 @@ func (m *pdfMeter) stream(dict, body []byte) bool {
 	return true
 }
 
-// unpack returns the uncompressed bytes of a stream.
+// unpack returns the uncompressed bytes of a stream, and takes them off m.left. It returns false for any filter but one FlateDecode, for damaged
+// data, and if more than m.left was unpacked. A stream that is cut short counts as far as it goes.
 func (m *pdfMeter) unpack(dict, body []byte) ([]byte, bool) {
 	if !bytes.Contains(dict, []byte("/Filter")) {
 		m.left -= int64(len(body))
 		return body, m.left >= 0
 	}
+	// One "Decode" is the filter's own, and each /DecodeParms holds one: more means a second filter.
 	if !bytes.Contains(dict, []byte("/FlateDecode")) && !bytes.Contains(dict, []byte("/Fl ")) || bytes.Count(dict, []byte("Decode")) > 1+bytes.Count(dict, []byte("/DecodeParms")) {
 		return nil, false
 	}

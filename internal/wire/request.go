@@ -225,7 +225,8 @@ func (w *walker) output() *int64 {
 	return &w.req.MaxTokens
 }
 
-// limit takes in one more candidate of a limit: the largest counts.
+// limit reads a field that limits the answer: its tokens, its thinking or its choices. A body can name a limit in several places, and the highest is
+// safe whichever of them the service obeys. In an object of unknown purpose, a value that is no plain count is taken for a part of the prompt.
 func (w *walker) limit(key string, in surroundings, highest *int64) error {
 	if in == inUnknown {
 		raw, err := w.Value()

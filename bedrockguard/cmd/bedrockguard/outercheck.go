@@ -141,7 +141,7 @@ func readDocuments(c *cli.Command) (outer.Documents, error) {
 	return documents, nil
 }
 
-// maxIAMFile bounds how much of a file is read.
+// maxIAMFile is how large a file may be.
 const maxIAMFile = 2 << 20
 
 // readIAM reads the documents in a file. Errors have the form FILE:LINE:COLUMN.
@@ -155,9 +155,12 @@ func readIAM(c *cli.Command, file string, kind iam.Kind) ([]*iam.Policy, error) 
 		defer f.Close()
 		in, name = f, file
 	}
-	raw, err := io.ReadAll(io.LimitReader(in, maxIAMFile))
+	raw, err := io.ReadAll(io.LimitReader(in, maxIAMFile+1))
 	if err != nil {
 		return nil, err
+	}
+	if len(raw) > maxIAMFile {
+		return nil, fmt.Errorf("%s is larger than %d MB, which is more than documents of IAM can be", name, maxIAMFile>>20)
 	}
 	all, err := iam.ParseAll(raw, kind)
 	if err == nil {

@@ -203,8 +203,9 @@ func (p place) asGroup() int {
 	}
 }
 
-// class returns the class of the last character, for a small letter after it, and the group of the character before that.
-func (p place) class() (class, group int) {
+// letterIndex returns where stored.letters has the cost of a small letter that comes next: the class of the character before it, and the group of
+// the one before that (see the constants).
+func (p place) letterIndex() (class, group int) {
 	switch c := p.last; {
 	case isLower(c):
 		return int(c & 31), p.group
@@ -227,7 +228,7 @@ func (p place) class() (class, group int) {
 func (s *stored) cost(p place, c byte) uint8 {
 	switch {
 	case isLower(c):
-		class, group := p.class()
+		class, group := p.letterIndex()
 		return s.letters[group<<10|class<<5|int(c&31)]
 	case p.again && c == p.last:
 		return s.repeats[c]
