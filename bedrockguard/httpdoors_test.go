@@ -8,8 +8,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/bedrockguard/bedrockguard-go/budget/price"
-
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
@@ -18,6 +16,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
-
 	"github.com/bedrockguard/bedrockguard-go/internal/request"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )

@@ -3,12 +3,11 @@ package bedrockguard
 import (
 	"testing"
 
-	"github.com/bedrockguard/bedrockguard-go/budget/price"
-
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
