@@ -172,10 +172,12 @@ bench-base:
 vulncheck:
 	@set -e; for m in $(MODULES); do echo "== $$m"; (cd $$m && GOWORK=off go tool -modfile=$(CURDIR)/internal/tools/go.mod govulncheck ./...); done
 
-## fuzz: a minute for each parser
+## fuzz: a minute for each parser; FUZZTIME=10m is longer, FUZZ='^FuzzHTTP' chooses among the targets
+FUZZTIME ?= 60s
+FUZZ ?= ^Fuzz
 fuzz:
 	@set -e; for m in $(MODULES); do (cd $$m && for pkg in $$(go list ./...); do \
-		for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do echo "== $$pkg $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime 60s $$pkg; done; done); done
+		for f in $$(go test -list '$(FUZZ)' $$pkg | grep '^Fuzz' || true); do echo "== $$pkg $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; done; done); done
 
 ## prices: check internal/catalog/models.json and put it in its order
 prices:
