@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -121,7 +122,12 @@ func occasions() map[bedrockguard.EventKind]occasion {
 		bedrockguard.EventObserved:         {settings: limited(budget.Limit{Name: "none", Max: budget.Calls(0), Window: budget.Daily, Observe: true}), call: usual},
 		bedrockguard.EventThresholdCrossed: {settings: limited(budget.Limit{Name: "few", Max: budget.Calls(100), Window: budget.Daily, Notify: []float64{0.01}}), call: usual},
 		bedrockguard.EventKilled: {
-			settings: settings{server: bedrocktest.Options{EventDelay: 300 * time.Millisecond}, guard: bedrockguard.Options{KillPoll: 5 * time.Millisecond}},
+			settings: settings{
+				server: bedrocktest.Options{EventDelay: 300 * time.Millisecond, Reply: func(bedrocktest.Request) bedrocktest.Reply {
+					return bedrocktest.Reply{Text: strings.Repeat("word ", 20), OutputTokens: 20} // so long that it is killed before it ends, however busy the machine is
+				}},
+				guard: bedrockguard.Options{KillPoll: 5 * time.Millisecond},
+			},
 			call: func(t *testing.T, b *bench) {
 				ctx := budget.WithScope(context.Background(), budget.Scope{Workflow: "loop"})
 				out, err := b.rig.client.ConverseStream(ctx, streamInput("hello"))
