@@ -239,6 +239,13 @@ func (k *conflicts) lock(keys []string, reads bool) (place int) {
 	return -1
 }
 
+// conflicts returns how often a transaction has met another one.
+func (k *conflicts) conflicts() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.met
+}
+
 func (k *conflicts) unlock(keys []string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
