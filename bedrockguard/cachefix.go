@@ -48,6 +48,20 @@ func withPoints(input any, p *cache.Prompt, edits []cache.Edit) any {
 	}
 }
 
+// withoutPoints returns the input of a call without any cache point, and false if it has none, or any that can't be removed.
+func withoutPoints(provider string, input any) (any, bool) {
+	var before, after cache.Prompt
+	if !readPrompt(&before, provider, input) || len(before.Points) == 0 {
+		return input, false
+	}
+	edits := make([]cache.Edit, len(before.Points))
+	for i := range edits {
+		edits[i] = cache.Edit{Remove: i, After: -1}
+	}
+	edited := withPoints(input, &before, edits)
+	return edited, readPrompt(&after, provider, edited) && len(after.Points) == 0
+}
+
 func bodyWithPoints(body []byte, p *cache.Prompt, edits []cache.Edit) []byte {
 	edited, _, err := cache.FixBody(body, p, edits)
 	if err != nil {

@@ -221,6 +221,18 @@ func (g *Guard) cacheSent(c *call) {
 	c.cache.prompt = nil
 }
 
+// cacheUnchecked ends the check of a call that is sent without the cache points that were checked.
+func (g *Guard) cacheUnchecked(c *call) {
+	if c.cache.turn == nil {
+		return
+	}
+	c.cache.turn.Fail() // it has no findings yet: nothing was sent
+	if c.cache.prompt != nil {
+		g.cache.release(c.cache.prompt)
+	}
+	c.cache = cacheCall{}
+}
+
 // cacheBegun tells the tracker that the response begins.
 func (c *call) cacheBegun() {
 	if c.cache.turn != nil {

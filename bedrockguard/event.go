@@ -29,6 +29,7 @@ const (
 	EventPriceAssumed     EventKind = "price assumed"     // no price is known for Asked, a model in a region: the highest known factor is used instead
 	EventCatalogOld       EventKind = "catalog old"       // the table of prices is more than 120 days old; Asked is its date
 	EventOutputLimited    EventKind = "output limited"    // the request is sent with an output limit of OutputTo tokens; see Options.Output
+	EventPointsRemoved    EventKind = "points removed"    // the request is sent without its cache points, for which the budget has no room; see Options.Output
 	EventSubstituted      EventKind = "substituted"       // Answered replaces the model that was Asked for; with Err it was not allowed to, and both are the same
 	EventLooping          EventKind = "looping"           // Options.Brakes would have refused: Err
 	EventInShadow         EventKind = "in shadow"         // emitted by New: this guard only refuses calls that were killed

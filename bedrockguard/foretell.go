@@ -76,8 +76,8 @@ func (g *Guard) clampForetold(c *call, input any, refused error) (any, bool) {
 	if waits := e.Waiting && g.opts.MaxWait > 0; waits {
 		return input, false // and is shortened when that was in vain
 	}
-	limited, _, to := g.clamp(c, input, e)
-	return limited, to > 0
+	smaller, found := g.clamp(c, input, e)
+	return smaller.input, found
 }
 
 // foretell estimates a call with exactly this input.

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
@@ -23,7 +24,9 @@ type Output struct {
 	// Default is the limit, in tokens, for a request that sets none; a model with a lower limit keeps that. Zero sets none: then all that
 	// the model can write is reserved.
 	Default int32
-	// Clamp lowers the limit of a request to what the budget has left, if it would be refused for lack of room.
+	// Clamp lowers the limit of a request to what the budget has left, if it would be refused for lack of room. If even Floor does not fit, but
+	// would without cache points, because what is written to the cache costs more than other input, it also leaves those out:
+	// EventPointsRemoved.
 	Clamp bool
 	// Floor is the lowest limit that Clamp sets, in tokens; a request that does not fit even so is refused. The limit always stays above a
 	// thinking budget. Zero is 256.
@@ -75,10 +78,10 @@ func (g *Guard) limited(ctx context.Context, c *call, input any, run func(input 
 		if !errors.Is(err, budget.ErrExceeded) {
 			return err
 		}
-		limited, from, to := g.clamp(c, input, err)
-		if c.limiting.may = to > 0 && c.attempts.Load() == attempts+1; c.limiting.may { // otherwise something was sent, or a lower limit does not help
-			input = limited
-			g.emitLimited(ctx, c, from, to)
+		smaller, found := g.clamp(c, input, err)
+		if c.limiting.may = found && c.attempts.Load() == attempts+1; c.limiting.may { // otherwise something was sent, or nothing helps
+			input = smaller.input
+			g.emitClamped(ctx, c, &smaller)
 		}
 	}
 	c.limiting.may = false
@@ -91,6 +94,16 @@ const maxClamps = 4
 
 func (g *Guard) emitLimited(ctx context.Context, c *call, from, to int64) {
 	g.emit(ctx, c, nil, Event{Kind: EventOutputLimited, OutputFrom: from, OutputTo: to})
+}
+
+func (g *Guard) emitClamped(ctx context.Context, c *call, smaller *clamped) {
+	if smaller.pointless {
+		g.cacheUnchecked(c)
+		g.emit(ctx, c, nil, Event{Kind: EventPointsRemoved})
+	}
+	if smaller.to > 0 {
+		g.emitLimited(ctx, c, smaller.from, smaller.to)
+	}
 }
 
 // defaultOutput sets the default limit if a request has none, and returns it; 0 if nothing was changed.
@@ -131,33 +144,70 @@ func hasOutputLimit(modelID string, input any) bool {
 	return err != nil || r.MaxTokens > 0 || r.NoOutput
 }
 
-// clamp returns a request with a lower limit that leaves room in the account that refused, and both limits; a limit of 0 is none.
-func (g *Guard) clamp(c *call, input any, refused error) (limited any, from, to int64) {
+// clamped is a request that was made smaller.
+type clamped struct {
+	input     any
+	from, to  int64 // its output limit before and now; to is 0 if that stays as it was
+	pointless bool  // its cache points are left out
+}
+
+// clamp returns a request that has room in the account that refused: with a lower output limit, or else without cache points. It returns false
+// if there is none.
+func (g *Guard) clamp(c *call, input any, refused error) (smaller clamped, found bool) {
 	var e *budget.ExceededError
 	if !errors.As(refused, &e) || e.Latched || c.flatOperation {
-		return input, 0, 0
+		return clamped{}, false
 	}
+	if to, ok := c.fitting(e, g.floor(c), c.demand.maxOutput-1); ok {
+		return c.lowered(input, to)
+	}
+	return g.withoutWrites(c, input, e)
+}
+
+// lowered returns a request with a lower output limit.
+func (c *call) lowered(input any, to int64) (smaller clamped, ok bool) {
+	smaller = clamped{from: c.demand.maxOutput, to: to}
+	smaller.input, ok = withOutputLimit(c.scope.Model, input, to)
+	return smaller, ok
+}
+
+// withoutWrites returns a request whose cache points are left out, so that no input of it is billed as written to the cache, with a lower output
+// limit if it needs one.
+func (g *Guard) withoutWrites(c *call, input any, e *budget.ExceededError) (smaller clamped, found bool) {
+	asked := c.demand.writes
+	if asked == price.NoCacheWrites {
+		return clamped{}, false
+	}
+	c.demand.writes = price.NoCacheWrites
+	defer func() { c.demand.writes = asked }()
+	to, ok := c.fitting(e, min(g.floor(c), c.demand.maxOutput), c.demand.maxOutput)
+	if !ok {
+		return clamped{}, false
+	}
+	if input, ok = withoutPoints(c.provider, input); !ok {
+		return clamped{}, false
+	}
+	if smaller.input = input; to < c.demand.maxOutput {
+		smaller, ok = c.lowered(input, to)
+	}
+	smaller.pointless = true
+	return smaller, ok
+}
+
+// floor is the lowest output limit that the call may get.
+func (g *Guard) floor(c *call) int64 {
 	floor := max(int64(g.opts.Output.Floor), 1)
 	if g.opts.Output.Floor == 0 {
 		floor = defaultFloor
 	}
-	floor = max(floor, c.thinking()+1)
-	n, ok := c.fitting(e, floor)
-	if !ok {
-		return input, 0, 0
-	}
-	limited, ok = withOutputLimit(c.scope.Model, input, n)
-	if !ok {
-		return input, 0, 0
-	}
-	return limited, c.demand.maxOutput, n
+	return max(floor, c.thinking()+1)
 }
 
 // thinking returns the largest output limit among the request's fields other than the one that is lowered.
 func (c *call) thinking() int64 { return max(c.demand.extraOutput, c.demand.thinking) }
 
-// fitting returns the highest output limit below the request's, and not below floor, whose worst case has room in the account that refused.
-func (c *call) fitting(e *budget.ExceededError, floor int64) (n int64, ok bool) {
+// fitting returns the highest output limit from floor to most whose worst case has room in the account that refused.
+func (c *call) fitting(e *budget.ExceededError, floor, most int64) (n int64, ok bool) {
 	asked := c.demand.maxOutput
 	defer func() { c.demand.maxOutput = asked }()
 	left := e.Max.N - e.Settled.N // neither is negative, and settled may be the larger one
@@ -169,7 +219,7 @@ func (c *call) fitting(e *budget.ExceededError, floor int64) (n int64, ok bool) 
 		c.demand.maxOutput = output
 		return c.worst(&worst, c.limiting.input) == nil && worst[e.Requested.Unit] <= left
 	}
-	low, high := floor, min(asked, math.MaxInt32)
+	low, high := floor, min(most, math.MaxInt32)+1
 	if low >= high || !fits(low) {
 		return 0, false
 	}

@@ -32,7 +32,7 @@ func everyEvent() []bedrockguard.Event {
 	var all []bedrockguard.Event
 	for _, kind := range []bedrockguard.EventKind{
 		bedrockguard.EventReserved, bedrockguard.EventUnsettled, bedrockguard.EventEstimateViolated, bedrockguard.EventAnswerDiffers, bedrockguard.EventPriceAssumed,
-		bedrockguard.EventCatalogOld, bedrockguard.EventOutputLimited, bedrockguard.EventInShadow, bedrockguard.EventListenerFailed, bedrockguard.EventKilled,
+		bedrockguard.EventCatalogOld, bedrockguard.EventOutputLimited, bedrockguard.EventPointsRemoved, bedrockguard.EventInShadow, bedrockguard.EventListenerFailed, bedrockguard.EventKilled,
 	} {
 		all = append(all, call(kind))
 	}

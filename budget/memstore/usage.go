@@ -150,21 +150,22 @@ func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) ([]
 		return nil, err
 	}
 	defer s.mu.Unlock()
-	var all []budget.UsageRow
+	found := page[*budget.UsageRow]{size: pageSize(limit), compare: func(a, b *budget.UsageRow) int {
+		return cmp.Or(a.Day.Compare(b.Day), bytes.Compare(a.Key[:], b.Key[:]))
+	}}
 	for _, rows := range s.usage.days {
 		for _, row := range rows {
 			order := cmp.Or(row.Day.Compare(from.Day), bytes.Compare(row.Key[:], from.After[:]))
-			if order > 0 && row.Charge != (budget.Charge{}) {
-				all = append(all, *row)
+			if order > 0 && row.Charge != (budget.Charge{}) && !found.excludes(row) {
+				found.add(row)
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b budget.UsageRow) int {
-		return cmp.Or(a.Day.Compare(b.Day), bytes.Compare(a.Key[:], b.Key[:]))
-	})
-	all = all[:min(len(all), max(1, min(limit, maxEntries)))]
-	for i := range all {
-		all[i].Scope = clone(budget.Record{Scope: all[i].Scope}).Scope
+	var all []budget.UsageRow
+	for _, row := range found.sorted() {
+		out := *row
+		out.Scope = clone(budget.Record{Scope: row.Scope}).Scope
+		all = append(all, out)
 	}
 	return all, nil
 }

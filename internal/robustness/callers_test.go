@@ -55,9 +55,9 @@ type callersRow struct {
 	least     float64 // of the budget, in the bill
 }
 
-// What stays in the end is less than what the smallest call can cost. A prompt of 24 KB that is written to the cache for an hour costs seven
-// and a half cents on Opus whatever is answered, and eleven and a half with an answer of 256 tokens at worst: up to so much of the dollar stays. Where faults take
-// answers away, the ledger holds their worst cases, of which the simulator bills a part.
+// What stays in the end is less than what the smallest call can cost. A prompt of 24 KB that is written to the cache for an hour can cost more
+// than twelve cents on Opus; without its cache point and with an answer of 256 tokens, seven: up to so much of the dollar stays. Where faults
+// take answers away, the ledger holds their worst cases, of which the simulator bills a part.
 
 var callersRows = []callersRow{
 	{name: "plain", load: callers{PromptBytes: 4 << 10, MaxTokens: 2000}, least: 0.95},
@@ -65,7 +65,7 @@ var callersRows = []callersRow{
 	{name: "streams cut half way", load: callers{PromptBytes: 4 << 10, MaxTokens: 2000, CutAfter: 32}, least: 0.95},
 	{name: "streams cut at the second event", load: callers{PromptBytes: 4 << 10, MaxTokens: 2000, CutAfter: 2}, least: 0.95},
 	{name: "no maxTokens", load: callers{PromptBytes: 4 << 10}, least: 0.95},
-	{name: "cache points of an hour, 24 KB", load: callers{PromptBytes: 24 << 10, MaxTokens: 2000, Point: true}, least: 0.88},
+	{name: "cache points of an hour, 24 KB", load: callers{PromptBytes: 24 << 10, MaxTokens: 2000, Point: true}, least: 0.925},
 	{name: "the same, a cheaper model at the end", load: callers{PromptBytes: 24 << 10, MaxTokens: 2000, Point: true, Cheaper: true}, least: 0.95},
 	{name: "40 % faults, retried", load: callers{PromptBytes: 4 << 10, MaxTokens: 2000}, faults: 0.4},
 	{name: "two processes, one SQLite file", load: callers{PromptBytes: 4 << 10, MaxTokens: 2000}, processes: 2, least: 0.95},
@@ -122,7 +122,7 @@ func (row callersRow) run(t *testing.T, ledger string, seed uint64, delay time.D
 	require.GreaterOrEqual(t, tally.Settled, bill.NanoUSD, "spend vanished")
 	require.Zero(t, tally.Pending)
 	assert.GreaterOrEqual(t, float64(bill.NanoUSD), row.least*callersLimit, "what the budget was used for")
-	assert.GreaterOrEqual(t, float64(tally.Settled), max(row.least, 0.88)*callersLimit, "what the ledger holds")
+	assert.GreaterOrEqual(t, float64(tally.Settled), max(row.least, 0.92)*callersLimit, "what the ledger holds")
 }
 
 func percent(nanoUSD int64) float64 { return float64(nanoUSD) / (callersLimit / 100) }
