@@ -58,12 +58,13 @@ func (o *Operator) SetPolicyDocument(ctx context.Context, document []byte, versi
 
 // SetPolicy makes the ledger enforce another policy once it returns. If that can't be enforced, it returns every reason (ErrInvalidPolicy)
 // and changes nothing. Accounts keep what was spent: a limit is the same one if its name, unit, window and split are. Calls that were
-// admitted before are settled in the accounts in which they were reserved.
+// admitted before are settled in the accounts in which they were reserved. The limits of OpenOptions.Beside stay in force.
 func (l *Ledger) SetPolicy(p Policy) error {
+	p = l.with(p)
 	if err := p.Validate(); err != nil {
 		return err
 	}
-	l.rules.Store(&rules{policy: Policy{Limits: append([]Limit(nil), p.Limits...)}})
+	l.rules.Store(&rules{policy: p})
 	return nil
 }
 

@@ -21,6 +21,7 @@ const DefaultTTL = 15 * time.Minute
 type Ledger struct {
 	Operator
 	rules    atomic.Pointer[rules]
+	beside   []Limit // of OpenOptions; never changes
 	owner    Key
 	killed   knownKills
 	waiting  waitingRoom
@@ -38,6 +39,9 @@ type OpenOptions struct {
 	// OwnPolicy lets a ledger enforce another policy than the one in the store. Without it that is refused, because the stored policy is
 	// meant for all processes.
 	OwnPolicy bool
+	// Beside are limits that this ledger enforces beside those of the policy, and beside each policy that SetPolicy and FollowPolicy set later:
+	// what one process adds to a policy that it shares with others. No limit of a policy may have one of their names.
+	Beside []Limit
 }
 
 // Open returns a ledger, or every reason why the policy can't be enforced (ErrInvalidPolicy), or ErrStore. It charges reservations that have
@@ -51,12 +55,12 @@ func Open(ctx context.Context, store Store, policy Policy, optFns ...func(*OpenO
 	if store == nil {
 		return nil, fmt.Errorf("%w: no store", ErrInvalidPolicy)
 	}
+	l := &Ledger{Operator: Operator{store}, opened: time.Now(), beside: slices.Clone(o.Beside)}
 	if len(policy.Limits) > 0 { // an empty one is taken from the store
-		if err := policy.Validate(); err != nil {
+		if err := l.with(policy).Validate(); err != nil {
 			return nil, err
 		}
 	}
-	l := &Ledger{Operator: Operator{store}, opened: time.Now()}
 	rand.Read(l.owner[:])
 	policy, err := l.agreed(ctx, policy, o.OwnPolicy)
 	if err != nil {
@@ -70,6 +74,9 @@ func Open(ctx context.Context, store Store, policy Policy, optFns ...func(*OpenO
 	}
 	return l, nil
 }
+
+// with returns a policy together with the limits of OpenOptions.Beside.
+func (l *Ledger) with(p Policy) Policy { return Policy{Limits: slices.Concat(p.Limits, l.beside)} }
 
 // Policy returns the limits that the ledger enforces.
 func (l *Ledger) Policy() Policy {

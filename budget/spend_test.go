@@ -260,3 +260,41 @@ func TestTheStoresPolicyCounts(t *testing.T) {
 	_, err = budget.Open(t.Context(), store, budget.Policy{})
 	require.ErrorContains(t, err, "can't be read")
 }
+
+// A process may add limits of its own to the policy that it shares with others: they stand beside each policy that is followed.
+func TestLimitsBesideThePolicyOfTheStore(t *testing.T) {
+	store := memstore.New(memstore.Options{})
+	operator, err := budget.Operate(t.Context(), store)
+	require.NoError(t, err)
+	beside := func(name string) func(*budget.OpenOptions) {
+		return func(o *budget.OpenOptions) {
+			o.Beside = []budget.Limit{{Name: name, Max: budget.USD(1), Window: budget.Lifetime}}
+		}
+	}
+	names := func(l *budget.Ledger) (names []string) {
+		for _, limit := range l.Policy().Limits {
+			names = append(names, limit.Name)
+		}
+		return names
+	}
+	alone, err := budget.Open(t.Context(), store, budget.Policy{}, beside("own"))
+	require.NoError(t, err)
+	require.Equal(t, []string{"own"}, names(alone))
+
+	require.NoError(t, operator.SetPolicyDocument(t.Context(), []byte("limits: [{name: team, max: 3 USD, window: lifetime}]"), 0, ""))
+	ledger, err := budget.Open(t.Context(), store, budget.Policy{}, beside("own"))
+	require.NoError(t, err)
+	require.Equal(t, []string{"team", "own"}, names(ledger))
+	_, err = ledger.Reserve(t.Context(), budget.Request{Worst: budget.Charge{budget.UnitUSD: budget.USD(2).N}})
+	var e *budget.ExceededError
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, "own", e.Limit)
+
+	require.NoError(t, ledger.SetPolicy(budget.Policy{Limits: []budget.Limit{{Name: "other", Max: budget.USD(2), Window: budget.Daily}}}))
+	require.Equal(t, []string{"other", "own"}, names(ledger))
+	err = ledger.SetPolicy(budget.Policy{Limits: []budget.Limit{{Name: "own", Max: budget.USD(2), Window: budget.Daily}}})
+	require.ErrorIs(t, err, budget.ErrInvalidPolicy)
+	require.Equal(t, []string{"other", "own"}, names(ledger))
+	_, err = budget.Open(t.Context(), store, budget.Policy{}, beside("team"))
+	require.ErrorIs(t, err, budget.ErrInvalidPolicy)
+}

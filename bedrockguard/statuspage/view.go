@@ -324,7 +324,7 @@ func trailOf(r *budget.Record, accounts map[budget.Key]*account) trailRow {
 	case budget.ChangeOverride, budget.ChangeUnlatch:
 		row.What = "account " + hex.EncodeToString(r.Account[:])
 		var unit budget.Unit
-		if a := accounts[r.Account]; a != nil {
+		if a := accounts[r.Account]; a != nil && a.balance.Limit != "" { // one in which no call counts yet has no name
 			row.What, unit = clip(a.balance.Limit, shortText)+", "+scopeText(a.balance.Scope, "all calls"), a.balance.Max.Unit
 		}
 		if o := r.Override; o != nil {

@@ -109,7 +109,7 @@ func killed(c *cli.Command, k *budget.Kill, accounts int, known bool) error {
 		if !k.Until.IsZero() {
 			until = " until " + when(k.Until)
 		}
-		fmt.Fprintf(c.Root().Writer, "killed: %s%s (%d known accounts)\n", printable(scopeText(k.Scope)), until, accounts)
+		fmt.Fprintf(c.Root().Writer, "killed: %s%s (%s)\n", printable(scopeText(k.Scope)), until, plural(accounts, "known account", "known accounts"))
 	}
 	if !known {
 		return &found{"no known account carries these values, and no call with them was made in 31 days: is a name misspelled? bedrockguard accounts and report --by workflow list them. The flag is set all the same"}

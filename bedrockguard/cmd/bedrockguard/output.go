@@ -230,3 +230,11 @@ func columns(stream any) int {
 	}
 	return defaultColumns
 }
+
+// plural tells how many of a thing there are: "1 limit", "2 limits".
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

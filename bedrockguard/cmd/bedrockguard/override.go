@@ -90,9 +90,9 @@ func overridden(c *cli.Command, o *overriding, accounts int) (err error) {
 		}
 		return printJSON(c, told)
 	case o.clear:
-		_, err = fmt.Fprintf(w, "override taken back: %s, %s (%d known accounts)\n", printable(o.limit), printable(accountText(o.scope)), accounts)
+		_, err = fmt.Fprintf(w, "override taken back: %s, %s (%s)\n", printable(o.limit), printable(accountText(o.scope)), plural(accounts, "known account", "known accounts"))
 	default:
-		_, err = fmt.Fprintf(w, "override: %s, %s: %s until %s (%d known accounts)\n", printable(o.limit), printable(accountText(o.scope)), o.most, when(o.until), accounts)
+		_, err = fmt.Fprintf(w, "override: %s, %s: %s until %s (%s)\n", printable(o.limit), printable(accountText(o.scope)), o.most, when(o.until), plural(accounts, "known account", "known accounts"))
 	}
 	return err
 }

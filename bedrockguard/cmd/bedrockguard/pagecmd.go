@@ -150,20 +150,16 @@ func servePage(ctx context.Context, c *cli.Command) (err error) {
 		return err
 	}
 	options := statuspage.Options{Operator: d.Operator}
-	following, stop := context.WithCancel(ctx)
-	followed := make(chan error, 1)
-	defer func() { err = errors.Join(err, <-followed) }()
-	defer stop()
-	if len(policy.Limits) == 0 {
-		followed <- nil
-	} else {
+	if len(policy.Limits) > 0 {
 		ledger, err := budget.Open(ctx, d.store, policy, func(o *budget.OpenOptions) { o.OwnPolicy = true })
 		if err != nil {
-			followed <- nil
 			return err
 		}
 		options = statuspage.Options{Ledger: ledger}
-		go func() { followed <- follow(following, c, ledger) }()
+		if c.String("policy") == "" {
+			stopFollowing := follow(ctx, ledger, slog.New(slog.NewTextHandler(c.Root().ErrWriter, nil)))
+			defer stopFollowing()
+		}
 	}
 	p, err := startPage(c.String("listen"), c.String("secret-file"), c.StringSlice("host"), c.Bool("behind-tls"), options)
 	if err != nil {

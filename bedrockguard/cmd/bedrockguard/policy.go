@@ -121,7 +121,7 @@ func policyCheck(_ context.Context, c *cli.Command) error {
 		return &found{fmt.Sprintf("%d problems in %s", len(problems), name)}
 	}
 	if !c.Bool("json") {
-		_, err = fmt.Fprintf(c.Root().Writer, "%s: %d limits, nothing is wrong\n", printable(name), len(policy.Limits))
+		_, err = fmt.Fprintf(c.Root().Writer, "%s: %s, nothing is wrong\n", printable(name), plural(len(policy.Limits), "limit", "limits"))
 	}
 	return err
 }
@@ -336,7 +336,7 @@ func policyPush(ctx context.Context, c *cli.Command, d *desk) error {
 	if c.Bool("json") {
 		return printJSON(c, map[string]int64{"version": document.Version})
 	}
-	_, err = fmt.Fprintf(c.Root().Writer, "The store holds version %d of the policy: %d limits. Processes that follow it take it within two seconds.\n", document.Version, len(next.Limits))
+	_, err = fmt.Fprintf(c.Root().Writer, "The store holds version %d of the policy: %s. Processes that follow it take it within two seconds.\n", document.Version, plural(len(next.Limits), "limit", "limits"))
 	return err
 }
 

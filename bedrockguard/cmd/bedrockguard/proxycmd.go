@@ -90,10 +90,10 @@ func serveProxy(ctx context.Context, c *cli.Command) (err error) {
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	followed := make(chan error, 1)
-	following, stop := context.WithCancel(ctx)
-	defer stop()
-	go func() { followed <- follow(following, c, ledger) }()
+	if c.String("policy") == "" {
+		stopFollowing := follow(ctx, ledger, log)
+		defer stopFollowing()
+	}
 	f.start(c.String("tls-cert"), c.String("tls-key"))
 	if beside.page != nil {
 		log.Info("page", "url", beside.page.url)
@@ -107,9 +107,7 @@ func serveProxy(ctx context.Context, c *cli.Command) (err error) {
 	case err = <-f.served:
 		f.served <- err
 	}
-	stop()
-	err = f.close()
-	return errors.Join(err, <-followed)
+	return f.close()
 }
 
 // openWithPolicy opens the ledger with the policy of a file, or with the one in the store.
@@ -122,14 +120,6 @@ func openWithPolicy(ctx context.Context, c *cli.Command, store budget.Store) (*b
 		}
 	}
 	return budget.Open(ctx, store, policy)
-}
-
-// follow enforces changes of the store's policy, unless the policy is from a file.
-func follow(ctx context.Context, c *cli.Command, ledger *budget.Ledger) error {
-	if c.String("policy") != "" {
-		return nil
-	}
-	return ledger.FollowPolicy(ctx)
 }
 
 func proxyCallers(c *cli.Command) (proxy.Callers, error) {

@@ -41,7 +41,7 @@ func runCommand() *cli.Command {
 			&cli.StringFlag{Name: "principal", Usage: "who pays", HideDefault: true},
 			&cli.StringSliceFlag{Name: "tag", Usage: "a tag of all calls, as team=search; may be repeated", HideDefault: true},
 			&cli.IntFlag{Name: "max-tokens", Usage: "the output limit of calls that set none; what the model can write unless set", HideDefault: true},
-			&cli.BoolFlag{Name: "strict", Usage: "refuse a call that does not fit as it is, instead of lowering its output limit into what is left"},
+			&cli.BoolFlag{Name: "strict", Usage: "refuse a call that does not fit as it is, instead of lowering its output limit into what is left, or leaving out cache points"},
 			&cli.BoolFlag{Name: "keep-aws", Usage: "leave the AWS credentials that are there: the limit can be gone round"},
 		),
 		Action: runProgram,
@@ -70,11 +70,13 @@ func runProgram(ctx context.Context, c *cli.Command) error {
 		return err
 	}
 	defer func() { _ = closeStore() }()
-	ledger, err := budget.Open(ctx, store, budget.Policy{Limits: []budget.Limit{limit}})
+	// The policy of the store is enforced, too, if it holds one.
+	ledger, err := budget.Open(ctx, store, budget.Policy{}, func(o *budget.OpenOptions) { o.Beside = []budget.Limit{limit} })
 	if err != nil {
 		return err
 	}
-	beside, err := openSides(c, ledger, slog.New(slog.NewTextHandler(c.Root().ErrWriter, nil)))
+	log := slog.New(slog.NewTextHandler(c.Root().ErrWriter, nil))
+	beside, err := openSides(c, ledger, log)
 	if err != nil {
 		return err
 	}
@@ -104,6 +106,8 @@ func runProgram(ctx context.Context, c *cli.Command) error {
 		return errors.Join(err, listener.Close())
 	}
 	f.start("", "")
+	stopFollowing := follow(ctx, ledger, log)
+	defer stopFollowing()
 	code, err := runChild(c, args, "http://"+listener.Addr().String(), up.region, keys)
 	closed := f.close()
 	sums.print(c.Root().ErrWriter, limit.Max)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
@@ -238,4 +239,42 @@ func TestRunRefusesACommandLineThatMakesNoSense(t *testing.T) {
 	var errOut bytes.Buffer
 	require.Equal(t, exitUsage, run(t.Context(), []string{"bedrockguard", "run", "--max", "5USD"}, strings.NewReader(""), &errOut, &errOut))
 	require.Equal(t, exitUsage, run(t.Context(), []string{"bedrockguard", "run", "--max", "5USD", "--region", "us-east-1", "--", "/no/such/program"}, strings.NewReader(""), &errOut, &errOut), errOut.String())
+}
+
+// The limit of a run stands beside the policy that the store holds, which is meant for all processes: the lower one stops the program, and a
+// change of the policy reaches a run that is under way.
+func TestRunHeedsThePolicyOfTheStore(t *testing.T) {
+	address := "sqlite:" + filepath.Join(t.TempDir(), "spend.db")
+	store, closeStore, err := openStore(t.Context(), address, true)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, closeStore()) }()
+	operator, err := budget.Operate(t.Context(), store)
+	require.NoError(t, err)
+	push := func(text string) {
+		d, err := operator.PolicyDocument(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, operator.SetPolicyDocument(t.Context(), []byte(text), d.Version, ""))
+	}
+	push("limits: [{name: workflow-day, max: 0.10 USD, window: daily, per: [workflow]}]")
+	for flag, want := range map[string]string{"0.05USD": `limit "run" exceeded`, "5USD": `limit "workflow-day" exceeded`} {
+		server := bedrocktest.New(t, replies(1000))
+		code, _, text := runs(t, "chat", server, "--store", address, "--max", flag, "--per", "daily", "--workflow", "of "+flag)
+		require.Equal(t, exitStopped, code, text)
+		require.Contains(t, text, want)
+	}
+
+	push("limits: [{name: workflow-day, max: 50 USD, window: daily, per: [workflow]}]")
+	options := replies(1000)
+	answer := options.Reply
+	options.Reply = func(r bedrocktest.Request) bedrocktest.Reply {
+		if r.Seq == 3 {
+			push("limits: [{name: workflow-day, max: 0 USD, window: daily, per: [workflow]}]")
+		}
+		return answer(r)
+	}
+	options.FirstByteDelay = 50 * time.Millisecond // the program asks 200 times, for ten seconds in all
+	code, _, text := runs(t, "chat", bedrocktest.New(t, options), "--store", address, "--max", "500USD", "--workflow", "changed")
+	require.Equal(t, exitStopped, code, text)
+	require.Contains(t, text, `limit "workflow-day" exceeded`)
+	require.Contains(t, text, "of 0 USD left")
 }

@@ -54,6 +54,6 @@ func TestTheCommandEndsAStreamInAnotherProcess(t *testing.T) {
 	t.Logf("the command took %s, and the stream ended %s after it began", returned.Round(time.Millisecond), time.Since(begun).Round(time.Millisecond))
 	require.ErrorIs(t, stream.Err(), budget.ErrKilled)
 	require.ErrorContains(t, stream.Err(), "runaway loop")
-	require.Contains(t, string(told), "killed: workflow=nightly (1 known accounts)")
+	require.Contains(t, string(told), "killed: workflow=nightly (1 known account)")
 	require.NoError(t, ctx.Err(), "it ended by the flag, and not by the deadline")
 }

@@ -68,11 +68,11 @@ func saved(e bedrockguard.Event) price.Amount {
 func (t *tally) print(w io.Writer, limit budget.Quantity) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	fmt.Fprintf(w, "bedrockguard: spent %s of %s in %d calls", t.spent, limit, t.calls)
+	fmt.Fprintf(w, "bedrockguard: spent %s of %s in %s", t.spent, limit, budget.Calls(t.calls))
 	if t.saved > 0 {
 		fmt.Fprintf(w, "; the prompt cache saved %s", t.saved)
 	}
-	fmt.Fprintf(w, "; %d calls refused\n", t.refused)
+	fmt.Fprintf(w, "; %s refused\n", budget.Calls(t.refused))
 	if t.refused > 0 {
 		fmt.Fprintf(w, "bedrockguard: the last refusal: %s\n", printable(t.lastText))
 	}

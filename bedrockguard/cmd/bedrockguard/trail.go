@@ -87,7 +87,7 @@ func jsonRecord(r *budget.Record, names map[budget.Key]budget.Account, unit budg
 	account := func() string {
 		out.Account = hex.EncodeToString(r.Account[:])
 		a, known := names[r.Account]
-		if !known {
+		if !known || a.Limit == "" { // an account in which no call counts yet has no name in the store
 			return "account " + out.Account
 		}
 		scope := jsonScope(a.Scope)

@@ -63,10 +63,10 @@ func verify(ctx context.Context, c *cli.Command, d *desk) error {
 		for i := range r.Differences {
 			fmt.Fprintln(c.Root().Writer, printable(r.Differences[i].String()))
 		}
-		fmt.Fprintf(c.Root().Writer, "%d entries, %d accounts, %d periods and %d days of usage: %d differences\n", r.Entries, r.Accounts, r.Periods, r.UsageDays, len(r.Differences))
+		fmt.Fprintf(c.Root().Writer, "%s, %s, %s and %s of usage: %s\n", plural(r.Entries, "entry", "entries"), plural(r.Accounts, "account", "accounts"), plural(r.Periods, "period", "periods"), plural(r.UsageDays, "day", "days"), plural(len(r.Differences), "difference", "differences"))
 	}
 	if n := len(r.Differences); n > 0 {
-		return &found{fmt.Sprintf("%d figures differ from what the entries add up to", n)}
+		return &found{plural(n, "figure differs", "figures differ") + " from what the entries add up to"}
 	}
 	return nil
 }
