@@ -160,14 +160,14 @@ func printAccounts(c *cli.Command, all []accountJSON) error {
 		t := newTable(none, "LIMIT", "ACCOUNT", "KEY", "NOTES")
 		for i := range all {
 			s := standing{Latched: all[i].Latched, Override: all[i].Override, known: true}
-			t.row(all[i].Limit, accountText(all[i].scope()), all[i].Account, s.notes())
+			t.row(all[i].Limit, nameOf(all[i].Limit, all[i].scope(), all[i].Account), all[i].Account, s.notes())
 		}
 		return t.end(w)
 	}
 	t := newTable(none, "LIMIT", "ACCOUNT", "PERIOD FROM", "SETTLED", "PENDING", "OF THAT FORGOTTEN")
 	for i := range all {
 		for _, p := range all[i].Periods {
-			t.row(all[i].Limit, accountText(all[i].scope()), when(p.Start), fmt.Sprint(p.Settled), fmt.Sprint(p.Pending), fmt.Sprint(p.Forgotten))
+			t.row(all[i].Limit, nameOf(all[i].Limit, all[i].scope(), all[i].Account), when(p.Start), fmt.Sprint(p.Settled), fmt.Sprint(p.Pending), fmt.Sprint(p.Forgotten))
 		}
 	}
 	return t.end(w)

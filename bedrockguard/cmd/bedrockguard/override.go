@@ -280,7 +280,7 @@ func overrides(ctx context.Context, c *cli.Command, d *desk) error {
 		if ended {
 			note = "ended"
 		}
-		t.row(a.Limit, accountText(a.Scope), most, when(a.Override.Until), note)
+		t.row(a.Limit, nameOf(a.Limit, a.Scope, fmt.Sprintf("%x", a.Key)), most, when(a.Override.Until), note)
 	}
 	if c.Bool("json") {
 		return printJSON(c, told)

@@ -271,8 +271,18 @@ func accountText(s budget.Scope) string {
 	return s.String()
 }
 
+// nameOf prints the values of an account of the store, or its key: before the first call counts in an account, such as after an override for a
+// workflow that is still to come, the store does not know its name.
+func nameOf(limit string, s budget.Scope, key string) string {
+	if limit == "" {
+		return key + ", no call yet"
+	}
+	return accountText(s)
+}
+
+// unitText prints a unit behind an amount: nothing for dollars, which have their sign, and for a unit that is not known.
 func unitText(u budget.Unit) string {
-	if u == budget.UnitUSD {
+	if u == budget.UnitUSD || !u.Valid() {
 		return ""
 	}
 	return " " + u.String()
