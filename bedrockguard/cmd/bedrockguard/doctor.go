@@ -81,7 +81,7 @@ func doctor(ctx context.Context, c *cli.Command) error {
 		err = t.end(c.Root().Writer)
 	}
 	if err == nil && problems > 0 {
-		err = &found{fmt.Sprintf("%d problems", problems)}
+		err = &found{plural(problems, "problem", "problems")}
 	}
 	return err
 }
@@ -104,7 +104,7 @@ func (e *examination) store(ctx context.Context, c *cli.Command) error {
 		e.note("store", verdictProblem, "%v", err)
 		return nil
 	}
-	e.note("store", verdictOK, "it opens, keeps what it acknowledges as far as it tells, and answers in %s; %d changes were made", time.Since(begun).Round(10*time.Microsecond), revision)
+	e.note("store", verdictOK, "it opens, keeps what it acknowledges as far as it tells, and answers in %s; %s made in it so far", time.Since(begun).Round(10*time.Microsecond), plural(int(revision), "change was", "changes were"))
 	e.warnings(ctx, o.store)
 	operator, err := budget.Operate(ctx, o.store)
 	if err != nil {
@@ -176,7 +176,7 @@ func (e *examination) policy(ctx context.Context, c *cli.Command, d *desk) (poli
 		e.note("policy", verdictProblem, "%s: %s", from, strings.ReplaceAll(err.Error(), "\n", "; "))
 		return budget.Policy{}
 	}
-	e.note("policy", verdictOK, "%s: %d limits", from, len(policy.Limits))
+	e.note("policy", verdictOK, "%s: %s", from, plural(len(policy.Limits), "limit", "limits"))
 	for _, problem := range matchesNothing(policy) {
 		e.note("policy", verdictProblem, "%s", problem)
 	}
@@ -224,7 +224,7 @@ func (e *examination) catalog(now time.Time) {
 	if age > maxCatalogAge {
 		verdict = verdictProblem
 	}
-	e.note("catalog", verdict, "list prices of %s, %d days old", newest.Format(time.DateOnly), max(0, int(age.Hours()/24)))
+	e.note("catalog", verdict, "list prices of %s, %s old", newest.Format(time.DateOnly), plural(max(0, int(age.Hours()/24)), "day", "days"))
 }
 
 // credentialsTimeout bounds the search for credentials, which may ask a metadata service on the host.

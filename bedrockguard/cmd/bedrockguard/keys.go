@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/proxy/keys"
+	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
 // keyFlags are the flags for the file with the keys, and for the file with the master key.
@@ -119,16 +120,17 @@ func listKeys(ctx context.Context, c *cli.Command) error {
 	if c.Bool("json") {
 		return printJSON(c, all)
 	}
+	t := newTable("There is no key.", "KEY", "FOR", "CREATED", "EXPIRES", "STATE")
 	for _, k := range all {
 		state := "good"
 		if err := k.Check(time.Now()); errors.Is(err, keys.ErrRevoked) {
-			state = "revoked " + k.Revoked.Format(time.DateTime)
+			state = "revoked " + when(k.Revoked)
 		} else if err != nil {
-			state = "expired " + k.Expires.Format(time.DateTime)
+			state = "expired"
 		}
-		fmt.Fprintf(c.Root().Writer, "%s  %s  %s\n", k.ID, printable(k.Principal), state)
+		t.row(k.ID, scopeText(budget.Scope{Principal: k.Principal, Workflow: k.Workflow, Tags: k.Tags}), when(k.Created), when(k.Expires), state)
 	}
-	return nil
+	return t.end(c.Root().Writer)
 }
 
 func revokeKey(ctx context.Context, c *cli.Command) error {

@@ -231,7 +231,7 @@ func policyDiff(ctx context.Context, c *cli.Command, d *desk) error {
 		}
 	}
 	if n := len(over); n > 0 {
-		return &found{fmt.Sprintf("%d accounts would have no room under this policy", n)}
+		return &found{plural(n, "account", "accounts") + " would have no room under this policy"}
 	}
 	return nil
 }
