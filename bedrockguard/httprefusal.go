@@ -137,9 +137,11 @@ var (
 	looksLikeStatus = regexp.MustCompile(`429|50[0234]|524`)
 )
 
-// withoutStatusCodes prints amounts with fewer decimals if these could be taken for the status of a temporary failure: the needed amount
-// rounded up, all others rounded down. The headers have the exact amounts. Digits before the point are kept: a limit of 500 USD stays one.
-func withoutStatusCodes(message string) string {
+// withoutStatusCodes prints amounts in another way if they could be taken for the status of a temporary failure: with fewer decimals, the needed
+// amount rounded up, all others rounded down; and 500 USD as 5 hundred USD. The headers have the exact amounts.
+func withoutStatusCodes(message string) string { return spelledOut(withFewerDecimals(message)) }
+
+func withFewerDecimals(message string) string {
 	return figure.ReplaceAllStringFunc(message, func(told string) string {
 		parts := figure.FindStringSubmatch(told)
 		fraction := []byte(parts[3])
@@ -151,6 +153,45 @@ func withoutStatusCodes(message string) string {
 		}
 		return parts[1] + parts[2] + "." + string(fraction)
 	})
+}
+
+// number matches a number, with commas between its thousands or without.
+var number = regexp.MustCompile(`\d+(,\d{3})*(\.\d+)?`)
+
+// spelledOut prints numbers that hold the digits of a status in hundreds, thousands or millions: 500 is "5 hundred". It leaves parts of names, of
+// times and of ids as they are: what it changes stands between spaces, commas and parentheses.
+func spelledOut(message string) string {
+	var out strings.Builder
+	from := 0
+	for _, at := range number.FindAllStringIndex(message, -1) {
+		start, end := at[0], at[1]
+		alone := (start == 0 || strings.IndexByte(" (", message[start-1]) >= 0) && (end == len(message) || strings.IndexByte(" ),;:", message[end]) >= 0)
+		if !alone || !looksLikeStatus.MatchString(message[start:end]) {
+			continue
+		}
+		out.WriteString(message[from:start])
+		out.WriteString(inLargerUnits(strings.ReplaceAll(message[start:end], ",", "")))
+		from = end
+	}
+	out.WriteString(message[from:])
+	return out.String()
+}
+
+// inLargerUnits prints a decimal number by the first word with which no status is left in its digits; as it is if each leaves one.
+func inLargerUnits(decimal string) string {
+	whole, fraction, _ := strings.Cut(decimal, ".")
+	for _, unit := range []struct {
+		zeros int
+		name  string
+	}{{2, "hundred"}, {3, "thousand"}, {6, "million"}, {4, "times 10,000"}} {
+		digits := strings.Repeat("0", max(0, unit.zeros+1-len(whole))) + whole
+		point := len(digits) - unit.zeros
+		told := strings.TrimRight(digits[:point]+"."+digits[point:]+fraction, "0")
+		if told = strings.TrimSuffix(told, "."); !looksLikeStatus.MatchString(told) {
+			return told + " " + unit.name
+		}
+	}
+	return decimal
 }
 
 // describeRefusal puts the figures of a refusal into headers.
