@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -145,4 +146,39 @@ func TestMigrationsMeetAtAnyIsolation(t *testing.T) {
 		}
 		all.Wait()
 	}
+}
+
+// Kills and revivals take the table of flags before the row of the revision, all of them: two that take them in turns would wait for each other
+// until the server ends one, a second later, and every reservation with them.
+func TestKillsAtOnceDoNotDeadlock(t *testing.T) {
+	server := ownServer(t)
+	pool := newPool(t, server.DSN(), func(c *pgxpool.Config) { c.MaxConns = 32 })
+	s := open(t, pool, newSchema(), func(o *Options) { o.Timeout, o.LockTimeout = time.Minute, time.Minute }) // for a machine that has much else to do
+	var all sync.WaitGroup
+	for n := range 32 {
+		all.Go(func() {
+			scope := budget.Scope{Workflow: fmt.Sprint("agent-", n)}
+			for range 5 {
+				if err := s.Kill(context.Background(), budget.Kill{Scope: scope, Reason: "stop"}, storetest.NewChange()); err != nil {
+					t.Error("kill:", err)
+				}
+				if err := s.Revive(context.Background(), budget.Flag{Scope: scope}, storetest.NewChange()); err != nil {
+					t.Error("revive:", err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	pool.Close() // the server counts what a session met once that has ended
+	conn, err := pgx.Connect(t.Context(), server.DSN())
+	require.NoError(t, err)
+	defer conn.Close(context.Background())
+	require.Eventually(t, func() bool {
+		var sessions int
+		require.NoError(t, conn.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()").Scan(&sessions))
+		return sessions == 0
+	}, time.Minute, 10*time.Millisecond)
+	var deadlocks int
+	require.NoError(t, conn.QueryRow(t.Context(), "SELECT sum(deadlocks) FROM pg_stat_database").Scan(&deadlocks))
+	require.Zero(t, deadlocks)
 }

@@ -15,6 +15,13 @@ EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
 	NULL;
 END $$;
 
+-- Locks the table of flags as writing to it does. Whoever changes flags does so before judge locks the row of the revision: one that held that row
+-- while it waited for await_steps of another one, which waits for that row, would stop both, and all steps, until the server ends one of them.
+CREATE FUNCTION {schema}.lock_flags() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	LOCK TABLE {schema}.kill IN ROW EXCLUSIVE MODE;
+END $$;
+
 -- p_scope, p_reason: see kill. One with patterns may find no room: then those that ended make some.
 CREATE FUNCTION {schema}.set_flag({memory}, p_now int8, p_dims uuid[], p_scope bytea, p_reason bytea, p_channel text, p_object uuid, p_change uuid, p_seen int8, p_record bytea,
 	p_until int8 DEFAULT NULL, p_patterns bool DEFAULT false, p_most int8 DEFAULT 0, p_kept int8 DEFAULT NULL, {answer})
@@ -25,6 +32,7 @@ BEGIN
 	-- Asked before the lock, which takes a transaction id: one taken from a server that was set back hides that from the others.
 	PERFORM {schema}.witness({remember}, false);
 	PERFORM {schema}.await_steps();
+	PERFORM {schema}.lock_flags();
 	o_step := {schema}.witness({remember}, true);
 	o_clock := coalesce(p_now, {clock});
 	o_status := {schema}.judge(p_object, p_change, p_seen);
@@ -67,6 +75,8 @@ $$;
 CREATE FUNCTION {schema}.remove_flag({memory}, p_now int8, p_dims uuid[], p_channel text, p_object uuid, p_change uuid, p_seen int8, p_record bytea, p_patterns bool DEFAULT false, {answer})
 LANGUAGE plpgsql {rights} AS $$
 BEGIN
+	PERFORM {schema}.witness({remember}, false); -- before the lock, as in set_flag
+	PERFORM {schema}.lock_flags();
 	o_step := {schema}.witness({remember}, true);
 	o_clock := coalesce(p_now, {clock});
 	o_status := {schema}.judge(p_object, p_change, p_seen);
