@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -148,23 +149,43 @@ func TestMigrationsMeetAtAnyIsolation(t *testing.T) {
 	}
 }
 
-// Kills and revivals take the table of flags before the row of the revision, all of them: two that take them in turns would wait for each other
-// until the server ends one, a second later, and every reservation with them.
-func TestKillsAtOnceDoNotDeadlock(t *testing.T) {
+// Whatever steps meet, none waits for another one that waits for it: the server would end one of them a second later, and until then every step
+// behind them stands still. Kills and revivals used to take the table of flags and the row of the revision in either order.
+func TestStepsAtOnceDoNotDeadlock(t *testing.T) {
 	server := ownServer(t)
 	pool := newPool(t, server.DSN(), func(c *pgxpool.Config) { c.MaxConns = 32 })
 	s := open(t, pool, newSchema(), func(o *Options) { o.Timeout, o.LockTimeout = time.Minute, time.Minute }) // for a machine that has much else to do
+	ctx := context.Background()
+	failed := func(step string, err error) {
+		if err != nil && !errors.Is(err, budget.ErrSuperseded) {
+			t.Errorf("%s: %v", step, err)
+		}
+	}
+	booked := func(n int) budget.Reservation {
+		lines := []budget.Line{line(byte(n%3), budget.Monthly, 1<<40), line(byte(3+n%2), budget.Rolling(time.Hour), 1<<40), line(6, budget.Lifetime, 1<<40)}
+		r := hold(2, lines...)
+		_, err := s.Reserve(ctx, r)
+		failed("reserve", err)
+		_, err = s.Settle(ctx, settlement(r, 1))
+		failed("settle", err)
+		return r
+	}
 	var all sync.WaitGroup
 	for n := range 32 {
 		all.Go(func() {
 			scope := budget.Scope{Workflow: fmt.Sprint("agent-", n)}
 			for range 5 {
-				if err := s.Kill(context.Background(), budget.Kill{Scope: scope, Reason: "stop"}, storetest.NewChange()); err != nil {
-					t.Error("kill:", err)
-				}
-				if err := s.Revive(context.Background(), budget.Flag{Scope: scope}, storetest.NewChange()); err != nil {
-					t.Error("revive:", err)
-				}
+				r := booked(n)
+				keys := []budget.Key{r.Lines[2].Account, r.Lines[0].Account}
+				failed("kill", s.Kill(ctx, budget.Kill{Scope: scope, Reason: "stop"}, storetest.NewChange()))
+				failed("override", s.Override(ctx, keys[n%2], &budget.Override{Max: 1 << 41, Until: time.Now().Add(time.Hour)}, storetest.NewChange()))
+				_, err := s.Correct(ctx, budget.Correction{ID: r.ID, Actual: usd(2), Change: storetest.NewChange()})
+				failed("correct", err)
+				failed("unlatch", s.Unlatch(ctx, keys, storetest.NewChange()))
+				failed("policy", s.SetPolicy(ctx, []byte("limits: []"), storetest.NewChange()))
+				failed("revive", s.Revive(ctx, budget.Flag{Scope: scope}, storetest.NewChange()))
+				_, err = s.Expire(ctx, 100)
+				failed("expire", err)
 			}
 		})
 	}
