@@ -195,6 +195,24 @@ func BenchmarkTextBound_Russian(b *testing.B) { benchmarkTextBound(b, "prose rus
 func BenchmarkTextBound_Chinese(b *testing.B) { benchmarkTextBound(b, "prose chinese", false) }
 func BenchmarkTextBound_Splices(b *testing.B) { benchmarkTextBound(b, "splices", false) }
 
+// BenchmarkTextBound_Kinds has a line for every kind of text, as it is and as the inside of a JSON string.
+func BenchmarkTextBound_Kinds(b *testing.B) {
+	for _, kind := range corpus.Kinds() {
+		text := corpus.Generate(kind, 8, 1<<20)
+		quoted, err := json.Marshal(text)
+		require.NoError(b, err)
+		for name, text := range map[string]string{kind: text, kind + ", quoted": string(quoted[1 : len(quoted)-1])} {
+			b.Run(name, func(b *testing.B) {
+				b.SetBytes(int64(len(text)))
+				b.ReportAllocs()
+				for b.Loop() {
+					TextBound(text, strings.HasSuffix(name, ", quoted"))
+				}
+			})
+		}
+	}
+}
+
 // BenchmarkTextBound_Slowest is every kind of text, as it is and as the inside of a JSON string, each at its best of all rounds.
 // Run it with -benchtime=100x.
 func BenchmarkTextBound_Slowest(b *testing.B) {

@@ -9,8 +9,8 @@ import (
 // lead is what the first byte of a character says about it. The character's four bytes are read as one number.
 type lead struct {
 	fixed, pattern uint32 // the bits that are fixed in well-formed characters, and their values
-	offset         uint32 // what the fixed bits add to the number
-	least          uint32 // the lowest code point of this length
+	content        uint32 // the bits of the code point
+	below          uint16 // the code point before the lowest of this length
 	shift          uint8  // removes the bytes after the character
 	size           uint8
 }
@@ -20,13 +20,13 @@ var leads = func() (leads [256]lead) {
 	for b := range leads {
 		switch {
 		case b == beyond:
-			leads[b] = lead{offset: 0, least: beyond, shift: 18, size: 1}
+			leads[b] = lead{content: 0x7f << 24, below: beyond - 1, shift: 18, size: 1}
 		case b >= 0xc2 && b <= 0xdf:
-			leads[b] = lead{fixed: 0xc0 << 16, pattern: 0x80 << 16, offset: 0xc0 << 6, least: 0x80, shift: 12, size: 2}
+			leads[b] = lead{fixed: 0xc0 << 16, pattern: 0x80 << 16, content: 0x1f3f << 16, below: 0x7f, shift: 12, size: 2}
 		case b&0xf0 == 0xe0:
-			leads[b] = lead{fixed: 0xc0c0 << 8, pattern: 0x8080 << 8, offset: 0xe0 << 12, least: 0x800, shift: 6, size: 3}
+			leads[b] = lead{fixed: 0xc0c0 << 8, pattern: 0x8080 << 8, content: 0xf3f3f << 8, below: 0x7ff, shift: 6, size: 3}
 		case b >= 0xf0 && b <= 0xf4:
-			leads[b] = lead{fixed: 0xc0c0c0, pattern: 0x808080, offset: 0xf0 << 18, least: 1 << 16, size: 4}
+			leads[b] = lead{fixed: 0xc0c0c0, pattern: 0x808080, content: 0x73f3f3f, below: 0xffff, size: 4}
 		default:
 			leads[b] = lead{pattern: 1, size: 1}
 		}
@@ -37,38 +37,113 @@ var leads = func() (leads [256]lead) {
 }()
 
 // characters adds the cost of the characters beyond ASCII that begin in a block, except what read has added already, and returns where the
-// last one ends.
+// last one ends. follows has a bit for each of them that comes directly after another one.
 //
 // Except for very rare ones, no branch depends on the text: that is twice as fast where Latin letters with and without accents alternate.
-func (s *Scanner) characters(text *window, beyond uint64) (end int) {
-	heads := beyond &^ continuations(text)
+func (s *Scanner) characters(text *window, beyond, follows uint64) (end int) {
+	continued, long := continuations(text)
+	heads := beyond &^ continued
+	last := bits.Len64(heads)
+	switch followers := beyond &^ heads; {
+	case !long && followers == heads<<1 && s.pairs(text, heads, follows):
+		return last + 1
+	case long && followers == heads<<1|heads<<2 && s.triples(text, heads, follows):
+		return last + 2
+	}
 	end, formed := s.block.decode(text, heads, bits.OnesCount64(beyond))
 	if !formed {
 		heads, end = s.block.decodeBroken(text, beyond)
 		s.inexact = true
 	}
-	s.add(heads)
+	s.add(heads, follows)
 	return end
+}
+
+// pairs adds the cost of the characters that begin at heads, as add does, if each has two bytes; else it does nothing and returns false. It
+// relies on each of them being followed by one byte inside of a character, within the block. This takes a third of the instructions
+// of decode and add: letters under piled-up marks went from 173 to 222 MB/s.
+func (s *Scanner) pairs(text *window, heads, follows uint64) bool {
+	b, t, last, all, i := &s.block, s.table, uint32(s.script), uint32(0), 0
+	sum, changes, wrong := uint32(0), uint32(0), uint32(0)
+	for left := heads; left != 0; left &= left - 1 {
+		at := bits.TrailingZeros64(left) & (blockBytes - 1)
+		r := uint32(text[at])<<6 + uint32(text[at+1]) - (0xc0<<6 + 0x80)
+		wrong |= (r - 0x80) | (0x7ff - r)
+		b.characters[i&(blockBytes-1)] = r
+		i++
+		in := uint32(t.plane[r&0x7ff])
+		change := (last ^ in) & planeScript
+		if left&-left&follows == 0 {
+			change = 0
+		}
+		changes += (change + 0xffff) >> 16 // 1 if it is not 0
+		sum += in & (planeTokens | lengthened)
+		all |= in
+		last = in
+	}
+	if wrong>>31 != 0 || text[bits.Len64(heads)]&0xc0 != 0x80 { // the last character may end behind the block
+		return false
+	}
+	s.finish(heads, sum, changes, all, last)
+	return true
+}
+
+// triples is pairs for characters of three bytes. It takes half of the instructions of decode and add.
+func (s *Scanner) triples(text *window, heads, follows uint64) bool {
+	t, last := s.table, uint32(s.script)
+	sum, changes, wrong := uint32(0), uint32(0), uint32(0)
+	for left := heads; left != 0; left &= left - 1 {
+		at := bits.TrailingZeros64(left) & (blockBytes - 1)
+		r := uint32(text[at])<<12 + uint32(text[at+1])<<6 + uint32(text[at+2]) - (0xe0<<12 + 0x80<<6 + 0x80)
+		wrong |= (r - 0x800) | (0xffff - r) | (r ^ 0xd800 - 0x800) // neither below U+0800 nor above U+FFFF nor a surrogate
+		in := uint32(t.plane[r&0xffff])
+		change := (last ^ in) & planeScript
+		if left&-left&follows == 0 {
+			change = 0
+		}
+		changes += (change + 0xffff) >> 16 // 1 if it is not 0
+		sum += in & (planeTokens | lengthened)
+		last = in
+	}
+	if behind := bits.Len64(heads); wrong>>31 != 0 || text[behind]&0xc0 != 0x80 || text[behind+1]&0xc0 != 0x80 {
+		return false
+	}
+	s.finish(heads, sum, changes, 0, last)
+	return true
+}
+
+// finish adds what the loops over the characters that begin at heads have counted: the sum of plane's tokens and lengthened, the changes of
+// script, the bits of any character, and the last one in plane.
+func (s *Scanner) finish(heads uint64, sum, changes, all, last uint32) {
+	s.units += int64(sum&(lengthened-1)*Unit + changes*scriptChange)
+	s.added += int64(sum/lengthened) * addedInPlane
+	if all&russianBit != 0 {
+		s.addRussian(heads)
+		return
+	}
+	s.script, s.letter = uint16(last&planeScript), 0
 }
 
 // decode stores the characters that begin at heads. It returns where the last one ends, and whether they are well-formed and include all
 // bytes beyond ASCII of the block.
 func (b *block) decode(text *window, heads uint64, bytes int) (end int, formed bool) {
-	wrong, size, i := uint32(0), 0, 0
+	wrong, above, size, i := uint32(0), ^uint32(0), 0, 0
 	for ; heads != 0; heads &= heads - 1 {
-		at := bits.TrailingZeros64(heads) & (blockBytes - 1)
-		x := binary.BigEndian.Uint32(text[at : at+4])
+		end = bits.TrailingZeros64(heads) & (blockBytes - 1)
+		x := binary.BigEndian.Uint32(text[end : end+4])
 		lead := &leads[x>>24]
-		r := (x>>6&(0xff<<18)|x>>4&(0x3f<<12)|x>>2&(0x3f<<6)|x&0x3f)>>(lead.shift&31) - lead.offset
-		wrong |= x&lead.fixed ^ lead.pattern | (r-lead.least)>>31
+		y := x & lead.content
+		y = y&0x003f003f | y>>2&0x1fc01fc0
+		r := (y>>4&0x1fff000 | y&0xfff) >> (lead.shift & 31)
 		b.characters[i&(blockBytes-1)] = r
 		i++
-		bytes -= int(lead.size)
-		end = at
+		wrong |= x&lead.fixed ^ lead.pattern
+		above &= uint32(lead.below) - r
 		size = int(lead.size)
+		bytes -= size
 	}
 	end += size
-	return end, wrong == 0 && bytes+max(end-blockBytes, 0) == 0
+	return end, wrong == 0 && (above>>31 == 1 || i == 0) && bytes+max(end-blockBytes, 0) == 0
 }
 
 // decodeBroken is decode for a block with malformed bytes. Each of them counts as U+FFFD, because it costs one token too.
@@ -84,53 +159,29 @@ func (b *block) decodeBroken(text *window, beyond uint64) (heads uint64, end int
 	return heads, end
 }
 
-// add adds the cost of the characters that begin at heads.
-func (s *Scanner) add(heads uint64) {
+// add adds the cost of the characters that begin at heads. follows has a bit for each of them that comes directly after another one.
+func (s *Scanner) add(heads, follows uint64) {
 	b, t, last, all, i := &s.block, s.table, uint32(s.script), uint32(0), 0
-	units, added, long := uint32(0), uint32(0), uint32(0)
+	sum, changes, long := uint32(0), uint32(0), uint32(0)
 	for left := heads; left != 0; left &= left - 1 {
-		at := bits.TrailingZeros64(left) & (blockBytes - 1)
 		r := b.characters[i&(blockBytes-1)]
 		i++
-		in := inPlane(r)
-		script := uint32(scripts[in>>4])
-		change := last ^ script
-		if b.states[at]&rowOfState != uint32(t.beyond) {
+		in := uint32(t.plane[inPlane(r)])
+		change := (last ^ in) & planeScript
+		if left&-left&follows == 0 {
 			change = 0
 		}
-		last = script
-		all |= script
-		tokens := uint32(t.plane[in])
-		added += tokens & lengthened
-		cost := tokens &^ lengthened * Unit
-		if change != 0 {
-			cost += scriptChange
-		}
-		units += cost
+		changes += (change + 0xffff) >> 16 // 1 if it is not 0
+		sum += in & (planeTokens | lengthened)
+		all |= in
+		last = in
 		first := r - addedFirst
 		long |= (first - addedSpan) &^ first // the highest bit, if it is within the span
 	}
 	if long>>31 != 0 {
-		s.addLong(heads)
+		s.addLong(i)
 	}
-	s.units += int64(units)
-	s.added += int64(added/lengthened) * addedInPlane
-	if all&russianBit != 0 {
-		s.addRussian(heads)
-		return
-	}
-	s.script, s.letter = uint16(last), 0
-}
-
-// addLong adds the bytes by which normalisation can lengthen characters beyond the basic plane. It is a function of its own, because the
-// loop of add needs all registers.
-func (s *Scanner) addLong(heads uint64) {
-	for i := range bits.OnesCount64(heads) {
-		if r := s.block.characters[i]; r > 0xffff {
-			s.added += addedTo(r)
-			s.units += addedTo(r) * Unit
-		}
-	}
+	s.finish(heads, sum, changes, all, last)
 }
 
 // inPlane returns a character of the basic plane unchanged, and 1<<16 for all others, without a branch.
@@ -139,22 +190,33 @@ func inPlane(r uint32) uint32 {
 	return r&^behind | behind&(1<<16)
 }
 
-// addRussian adds the cost of small Russian letters. If one follows another Cyrillic letter, add has counted a change of script, which is
-// taken back.
+// addLong adds the bytes by which normalisation can lengthen the block's first n characters, if they are beyond the basic plane. It is a
+// function of its own, because the loop of add needs all registers.
+func (s *Scanner) addLong(n int) {
+	for _, r := range s.block.characters[:n] {
+		if r > 0xffff {
+			s.added += addedTo(r)
+			s.units += addedTo(r) * Unit
+		}
+	}
+}
+
+// addRussian adds the cost of small Russian letters. If one follows another Cyrillic letter, add has counted a change of script,
+// which is taken back.
 func (s *Scanner) addRussian(heads uint64) {
 	b, t, last, letter, units, i := &s.block, s.table, uint32(s.script), uint32(s.letter), int64(0), 0
 	for ; heads != 0; heads &= heads - 1 {
 		at := bits.TrailingZeros64(heads) & (blockBytes - 1)
-		behind := t.behind[uint16(b.states[at])>>7]
+		behind := t.behind[uint16(b.states[at])/rowUnit]
 		begins := uint32(int32(behind) >> 31) // all ones if the character before is ASCII
 		r := b.characters[i&(blockBytes-1)]
 		i++
-		script := uint32(scripts[inPlane(r)>>4])
+		script := uint32(t.plane[inPlane(r)] & planeScript)
 		russian := uint32(int32(script<<16) >> 31)
 		before := letter&^begins | behind>>8&63
 		letter = (r - cyrillicFirst + 1) & russian
 		cost := (uint32(t.cyrillic[(before<<6|letter)&(1<<12-1)]) - behind&0xff) & russian
-		if script == scriptRussian && last|begins == scriptCyrillic {
+		if script == russianInPlane && last|begins == cyrillicInPlane {
 			cost -= scriptChange
 		}
 		last = script
@@ -163,3 +225,9 @@ func (s *Scanner) addRussian(heads uint64) {
 	s.units += units
 	s.script, s.letter = uint16(last), uint16(letter)
 }
+
+// The scripts of Cyrillic letters as they are in plane.
+const (
+	russianInPlane  = scriptCyrillic<<scriptShift | russianBit
+	cyrillicInPlane = scriptCyrillic << scriptShift
+)

@@ -1,5 +1,7 @@
 package textcost
 
+import "math/bits"
+
 const (
 	blockBytes = 64
 	lanes      = 4
@@ -20,9 +22,10 @@ type block struct {
 	states [blockBytes + 1]uint32 // before each byte: the row, and the units of the earlier bytes in its lane
 	lanes  [lanes + 1]int64       // the units of all lanes before each
 
+	columns    [blockBytes]uint8  // the column of each byte: itself, columnBeyond or columnSkipped
 	characters [blockBytes]uint32 // by position: the characters beyond ASCII
 
-	text [blockBytes + windowSize]byte // the window, if the text has escapes or is too short for one
+	text window // a copy of the text, if that is too short for a window or has escapes of characters beyond ASCII
 }
 
 // window returns the text from i on, padded with zeros if it is shorter than a window.
@@ -30,34 +33,63 @@ func (b *block) window(text []byte, i int) *window {
 	if text = text[i:]; len(text) >= windowSize {
 		return (*window)(text)
 	}
-	clear(b.text[copy(b.text[:], text):windowSize])
-	return (*window)(b.text[:])
+	clear(b.text[copy(b.text[:], text):])
+	return &b.text
 }
 
-// read goes through the bytes of a block, beginning with a row, and stores the row and the cost at each of them. It ignores words, and does
-// not know which characters beyond ASCII there are. It reads four lanes at once, because each look-up of a row has to wait for the one
-// before it: after three characters the row no longer depends on the first one, so each lane can begin by itself.
-func (b *block) read(t *table, text *window, row uint16) {
+// determining is how many characters tell the row after them, whatever the row before them.
+const determining = 3
+
+// read goes through the columns of a block, beginning with a row, and stores the row and the cost at each of them. It ignores words, and
+// does not know which characters beyond ASCII there are. skipped has a bit for each columnSkipped. It reads four lanes at once, because each
+// look-up of a row has to wait for the one before it. Each lane but the first begins by itself, with the three characters before it.
+func (b *block) read(t *table, row uint16, skipped uint64) {
+	columns := &b.columns
 	state0, state1, state2, state3 := uint32(row), uint32(0), uint32(0), uint32(0)
-	for i := laneBytes - 3; i < laneBytes; i++ {
-		state1 = t.states[uint16(state1)|uint16(t.columns[text[i]])]
-		state2 = t.states[uint16(state2)|uint16(t.columns[text[i+laneBytes]])]
-		state3 = t.states[uint16(state3)|uint16(t.columns[text[i+2*laneBytes]])]
+	if skipped&(skipped<<1) == 0 {
+		from := laneBytes - determining
+		if skipped != 0 {
+			from -= determining // every other byte may be skipped
+		}
+		for i := from; i < laneBytes; i++ {
+			state1 = t.states[uint16(state1)+uint16(columns[i])]
+			state2 = t.states[uint16(state2)+uint16(columns[i+laneBytes])]
+			state3 = t.states[uint16(state3)+uint16(columns[i+2*laneBytes])]
+		}
+		state1, state2, state3 = state1&rowOfState, state2&rowOfState, state3&rowOfState
+	} else {
+		state1 = b.rowAt(t, row, ^skipped&below(laneBytes))
+		state2 = b.rowAt(t, row, ^skipped&below(2*laneBytes))
+		state3 = b.rowAt(t, row, ^skipped&below(3*laneBytes))
 	}
-	state1, state2, state3 = state1&rowOfState, state2&rowOfState, state3&rowOfState
 	for i := range laneBytes {
 		b.states[i], b.states[i+laneBytes] = state0, state1
 		b.states[i+2*laneBytes], b.states[i+3*laneBytes] = state2, state3
-		state0 = state0&^rowOfState + t.states[uint16(state0)|uint16(t.columns[text[i]])]
-		state1 = state1&^rowOfState + t.states[uint16(state1)|uint16(t.columns[text[i+laneBytes]])]
-		state2 = state2&^rowOfState + t.states[uint16(state2)|uint16(t.columns[text[i+2*laneBytes]])]
-		state3 = state3&^rowOfState + t.states[uint16(state3)|uint16(t.columns[text[i+3*laneBytes]])]
+		state0 = state0&^rowOfState + t.states[uint16(state0)+uint16(columns[i])]
+		state1 = state1&^rowOfState + t.states[uint16(state1)+uint16(columns[i+laneBytes])]
+		state2 = state2&^rowOfState + t.states[uint16(state2)+uint16(columns[i+2*laneBytes])]
+		state3 = state3&^rowOfState + t.states[uint16(state3)+uint16(columns[i+3*laneBytes])]
 	}
 	b.states[blockBytes] = state3 & rowOfState
 	b.lanes[1] = int64(state0 >> unitsShift)
 	b.lanes[2] = b.lanes[1] + int64(state1>>unitsShift)
 	b.lanes[3] = b.lanes[2] + int64(state2>>unitsShift)
 	b.lanes[4] = b.lanes[3] + int64(state3>>unitsShift)
+}
+
+// rowAt returns the row after the columns of a block that have a bit in read, if the block begins with a row. It looks at no more of them
+// than determine the row.
+func (b *block) rowAt(t *table, row uint16, read uint64) uint32 {
+	last := uint64(0)
+	for i := 0; i < determining && read != 0; i++ {
+		highest := uint64(1) << (bits.Len64(read) - 1)
+		last, read = last|highest, read^highest
+	}
+	state := uint32(row)
+	for ; last != 0; last &= last - 1 {
+		state = t.states[uint16(state)+uint16(b.columns[bits.TrailingZeros64(last)&(blockBytes-1)])]
+	}
+	return state & rowOfState
 }
 
 // until returns the cost of the bytes before i.

@@ -1,6 +1,7 @@
 package textcost
 
 import (
+	"encoding/binary"
 	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -9,84 +10,60 @@ import (
 // escapes has the characters of escapes of two bytes, by their second byte; 0 if there is no such escape.
 var escapes = [256]uint8{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
-// unescape decodes about limit bytes of the text from i on into the window. It returns how many bytes it has written and how many it has
-// read. backslashes has a bit for each backslash. It stops before an escape that stands for an ASCII letter.
-func (s *Scanner) unescape(text []byte, i, limit int, backslashes uint64) (n, taken int) {
-	if limit == blockBytes {
-		limit = wholeCharacters(text[i:], limit)
-	}
-	backslashes &= below(limit)
-	var short, long uint64 // where escapes of two bytes begin, and where all others do
+// unescape adapts a block of n bytes to its escapes: their bytes are no letters, and their columns are those of what they stand for.
+// backslashes has a bit for each backslash. It returns the block's window, how many bytes remain in the block, which ends before an escape
+// that does not fit into it or stands for an ASCII letter, and which columns are columnSkipped.
+//
+// The bytes of the block stay where they are, so that nothing is copied: with that, JSON inside of a JSON string went from 196 to 253 MB/s,
+// and Go code from 213 to 243.
+func (s *Scanner) unescape(text []byte, i, n int, w *window, c *classes, backslashes uint64) (of *window, remain int, skipped uint64) {
+	columns, escaped := &s.block.columns, uint64(0)
 	for left := backslashes; left != 0; {
-		at := bits.TrailingZeros64(left)
-		second := byte(0)
-		if i+at+1 < len(text) {
-			second = text[i+at+1]
-		}
-		if escapes[second] != 0 && at+1 < limit {
-			short |= 1 << at
-		} else {
-			long |= 1 << at
-		}
-		left &^= 3 << at
-	}
-	b := &s.block
-	for taken < limit {
-		if long>>taken&1 == 0 {
-			stop := min(taken+bits.TrailingZeros64(long>>taken), limit)
-			n = b.copy(text[i:], n, taken, stop, short)
-			taken = stop
+		at := bits.TrailingZeros64(left) & (blockBytes - 1)
+		if short := escapes[w[at+1]]; short != 0 {
+			if at+1 == blockBytes {
+				n = at
+				break
+			}
+			columns[at], columns[(at+1)&(blockBytes-1)] = columnSkipped, short
+			skipped |= 1 << at
+			escaped |= 3 << at
+			left &^= 3 << at
+			n = max(n, at+2)
 			continue
 		}
-		r, size := escape(text[i+taken:])
-		if r < beyond && isLetter(byte(r)) {
+		character, size := escape(text[i+at:])
+		if size == 1 {
+			left &= left - 1 // malformed: a backslash is just that
+			continue
+		}
+		if at+size > blockBytes || character < beyond && isLetter(byte(character)) {
+			n = at
 			break
 		}
-		if r < utf8.RuneSelf {
-			b.text[n] = byte(r)
-			n++
-		} else {
-			n += utf8.EncodeRune(b.text[n:], r)
-			s.added -= addedTo(uint32(r)) // an escaped character is not in the text's bytes, so it can't be lengthened there
+		n = max(n, at+size)
+		bytes := uint64(1<<size-1) << at
+		escaped |= bytes
+		left &^= bytes
+		if character < beyond {
+			binary.LittleEndian.PutUint32(columns[at:], columnSkipped*0x01010101)
+			binary.LittleEndian.PutUint16(columns[at+4:], columnSkipped|uint16(character)<<8)
+			skipped |= 31 << at
+			continue
 		}
-		taken += size
-	}
-	clear(b.text[n : n+utf8.UTFMax])
-	return n, taken
-}
-
-// wholeCharacters returns the last offset up to limit that is not inside of a character.
-func wholeCharacters(text []byte, limit int) int {
-	for back := limit; back < len(text) && back > limit-utf8.UTFMax; back-- {
-		if utf8.RuneStart(text[back]) {
-			return back
+		if w != &s.block.text {
+			s.block.text, w = *w, &s.block.text
 		}
-	}
-	return limit
-}
-
-// copy decodes the bytes of text between two offsets into the window at n, and returns where it stopped. It copies the whole rest after each
-// escape, which takes a few instructions: no branch depends on where the escapes are.
-func (b *block) copy(text []byte, n, from, to int, short uint64) int {
-	short = short >> from << from & below(to)
-	if len(text) < blockBytes+windowSize {
-		for i := from; i < to; i, n = i+1, n+1 {
-			if b.text[n] = text[i]; short>>i&1 == 1 {
-				i++
-				b.text[n] = escapes[text[i]]
-			}
+		length := utf8.EncodeRune(w[at:], character)
+		for j := range size {
+			columns[at+j] = columnBeyond
 		}
-		return n
+		c.beyond |= bytes
+		c.skipped |= bytes &^ ((1<<length - 1) << at)
+		s.added -= addedTo(uint32(character)) // an escaped character is not in the text's bytes, so it can't be lengthened there
 	}
-	*(*[blockBytes]byte)(b.text[n:]) = [blockBytes]byte(text[from:])
-	n -= from
-	for ; short != 0; short &= short - 1 {
-		at := bits.TrailingZeros64(short) & (blockBytes - 1)
-		b.text[n+at] = escapes[text[at+1]]
-		*(*[blockBytes]byte)(b.text[n+at+1:]) = [blockBytes]byte(text[at+2:])
-		n--
-	}
-	return n + to
+	c.letters, c.capitals = c.letters&^escaped, c.capitals&^escaped
+	return w, n, skipped
 }
 
 // escape returns the character of the escape at the beginning of a text, and its length. A malformed escape is a single backslash.

@@ -6,7 +6,8 @@ import "encoding/binary"
 type classes struct {
 	letters  uint64 // ASCII letters
 	capitals uint64 // ASCII capitals
-	beyond   uint64 // bytes of characters beyond ASCII, and 0x7f
+	beyond   uint64 // bytes of characters beyond ASCII, and 0x7f; and all bytes of their escapes
+	skipped  uint64 // those of beyond that are in an escape, but not of its character
 }
 
 const (
@@ -14,16 +15,18 @@ const (
 	highest = 0x80 * each
 )
 
-// classify returns the classes of the bytes of a block.
-func classify(text *window) (c classes) {
+// classify returns the classes of the bytes of a block, and stores their columns.
+func classify(text *window, columns *[blockBytes]uint8) (c classes) {
 	for i := 0; i < blockBytes; i += 8 {
 		x := word(text[:], i)
-		beyond := (x | (x&^highest + each)) & highest
-		small := x&^highest | 0x20*each
-		letters := (small + (0x80-'a')*each) &^ (small + (0x7f-'z')*each) & highest &^ x
-		c.beyond |= gather(beyond) << i
+		high := x & highest
+		low := x ^ high
+		small := low | 0x20*each
+		letters := (small + (0x80-'a')*each) &^ (small + (0x7f-'z')*each) & (high ^ highest)
+		c.beyond |= gather((low+each)&highest|high) << i
 		c.letters |= gather(letters) << i
 		c.capitals |= gather(letters&^(x<<2)) << i
+		binary.LittleEndian.PutUint64(columns[i:i+8], low|(high-high>>7))
 	}
 	return c
 }
@@ -42,13 +45,16 @@ func backslashes(text *window) (at uint64) {
 	return at
 }
 
-// continuations returns a bit for each byte of a block that is not the first one of a character.
-func continuations(text *window) (at uint64) {
+// continuations returns a bit for each byte of a block that is not the first one of a character, and whether there are characters of more than
+// two bytes.
+func continuations(text *window) (at uint64, long bool) {
+	three := uint64(0)
 	for i := 0; i < blockBytes; i += 8 {
 		x := word(text[:], i)
 		at |= gather(x&^(x<<1)&highest) << i
+		three |= x & (x << 1) & (x << 2)
 	}
-	return at
+	return at, three&highest != 0
 }
 
 // gather collects the highest bits of eight bytes into one byte.

@@ -14,7 +14,7 @@ type Scanner struct {
 	row   uint16 // the present row of table, which stands for the last characters
 	run   run
 
-	script uint16 // of the last character, if that is beyond ASCII
+	script uint16 // of the last character, as it is in table.plane, if that is beyond ASCII
 	letter uint16 // if the last character is a small Russian letter, its number from 1 on; else 0
 
 	added   int64 // by how many bytes normalisation can lengthen what was scanned
@@ -73,44 +73,47 @@ func (s *Scanner) next(text []byte, i, end int, escaped bool) int {
 		}
 	}
 	b := &s.block
-	n := min(end-i, blockBytes) // number of characters of the block
-	taken, full := n, n == blockBytes
-	window := b.window(text, i)
+	n := min(end-i, blockBytes)
+	full := n == blockBytes
+	window, skipped := b.window(text, i), uint64(0)
+	c := classify(window, &b.columns)
 	if escaped {
 		if at := backslashes(window) & below(n); at != 0 {
-			if n, taken = s.unescape(text, i, n, at); taken == 0 {
+			if window, n, skipped = s.unescape(text, i, n, window, &c, at); n == 0 {
 				return s.escapedLetter(text, i)
 			}
-			window = (*[windowSize]byte)(b.text[:])
 		}
 	}
-	c := classify(window)
-	if full && n <= blockBytes {
+	if full && n == blockBytes {
 		// A word that continues after the block is left to the next block, unless it is the whole block.
-		if cut := bits.LeadingZeros64(^(c.letters << (blockBytes - n))); cut < n {
-			n, taken = n-cut, taken-cut
+		if cut := bits.LeadingZeros64(^c.letters); cut < n {
+			n -= cut
 		}
 	}
 	c.within(n)
-	b.read(s.table, window, s.row)
+	b.read(s.table, s.row, skipped)
 	s.blocks = max(s.blocks-1, 0)
 	if many := bits.OnesCount64(c.beyond); 2*many < n {
-		s.blocks = max(s.blocks, 1)
+		s.blocks = max(s.blocks, 2)
 	}
 	if c.beyond != 0 {
-		behind := s.characters(window, c.beyond) // the last character may continue after the end of the block
-		if n == blockBytes && behind > n {
-			n, taken = behind, taken+behind-n
+		follows := c.beyond << 1
+		if s.row == s.table.beyond {
+			follows |= 1
+		}
+		behind := s.characters(window, c.beyond&^c.skipped, follows) // the last character may continue after the end of the block
+		if n == blockBytes {
+			n = max(n, behind)
 		}
 	}
-	s.units += b.until(min(n, blockBytes)) - s.saves(text, window, i, n, taken, c)
+	s.units += b.until(min(n, blockBytes)) - s.saves(text, window, i, n, c)
 	s.row = uint16(b.states[min(n, blockBytes)])
-	return taken
+	return n
 }
 
 // saves returns how much less the words that end in the block cost than the sum of their letters, and remembers the run that is still open.
-// The block begins at i and has n characters, from taken bytes.
-func (s *Scanner) saves(text []byte, window *window, i, n, taken int, c classes) (saved int64) {
+// The block begins at i and has n bytes.
+func (s *Scanner) saves(text []byte, window *window, i, n int, c classes) (saved int64) {
 	b, runs, continues := &s.block, c.letters|c.beyond, uint64(0)
 	if s.run.open {
 		continues = 1
@@ -118,7 +121,7 @@ func (s *Scanner) saves(text []byte, window *window, i, n, taken int, c classes)
 	before := runs<<1 | continues
 	begins, ends := runs&^before, before&^runs&below(n)
 	single := begins << 1 & ends
-	spoiled := runs + (c.capitals&before | c.beyond) // the carry of the addition goes to the end of the run
+	spoils := c.capitals&before | c.beyond // a run with one of these is no listed word
 	if s.run.open {
 		first := bits.TrailingZeros64(ends) // 64 if it is still open
 		if c.beyond&below(first) != 0 {
@@ -133,21 +136,28 @@ func (s *Scanner) saves(text []byte, window *window, i, n, taken int, c classes)
 	s.run.open = false
 	if last := min(n, blockBytes); runs>>(last-1)&1 == 1 {
 		start := bits.Len64(begins) - 1
-		s.run = run{open: true, start: i + taken - n + start, units: b.until(last) - b.until(start), row: uint16(b.states[start])}
+		s.run = run{open: true, start: i + start, units: b.until(last) - b.until(start), row: uint16(b.states[start])}
 		if c.beyond>>start != 0 {
 			s.run.start = unlisted
 		}
 	}
-	return saved + s.words(window, begins, ends&^single&^spoiled)
+	begins, ends = begins&^(single>>1), ends&^single
+	if spoils != 0 {
+		// The carry of an addition goes to the end of a run. With the order of the bits reversed, it goes to the byte before the run.
+		ends &^= runs + spoils
+		reversed, first := bits.Add64(bits.Reverse64(runs), bits.Reverse64(spoils), 0)
+		begins &^= bits.Reverse64(reversed)&^runs<<1 | first
+	}
+	return saved + s.words(window, begins, ends)
 }
 
-// words returns how much less the words that end in the block cost than the sum of their letters. It does the same as table.saved, but
-// without calls, which makes prose a third faster. No branch depends on whether a word is listed.
+// words returns how much less words of a block cost than the sum of their letters. begins and ends have a bit for each of them. It does the
+// same as table.saved, but without calls, which makes prose a third faster. No branch depends on whether a word is listed.
 func (s *Scanner) words(text *window, begins, ends uint64) (saved int64) {
 	b, space, w := &s.block, uint32(s.table.space), s.table.words
-	for ; ends != 0; ends &= ends - 1 {
+	for ; ends != 0; ends, begins = ends&(ends-1), begins&(begins-1) {
 		end := bits.TrailingZeros64(ends) & (blockBytes - 1)
-		start := (bits.Len64(begins&(ends&-ends-1)) - 1) & (blockBytes - 1)
+		start := bits.TrailingZeros64(begins) & (blockBytes - 1)
 		mask := &masks[(end-start)&(blockBytes-1)]
 		first := word(text[:], start)
 		other := b.states[start]&rowOfState ^ space // 0 after a space
@@ -174,7 +184,7 @@ func (s *Scanner) saved(text []byte, at int) int64 {
 // word.
 func (s *Scanner) escapedLetter(text []byte, i int) int {
 	r, size := unicodeEscape(text[i:])
-	state := s.table.states[s.row|uint16(s.table.columns[byte(r)])]
+	state := s.table.states[s.row+uint16(r)]
 	s.units += int64(state >> unitsShift)
 	s.row, s.run = uint16(state), run{open: true, start: unlisted}
 	return size

@@ -7,7 +7,6 @@ package textcost
 
 import (
 	_ "embed"
-	"strings"
 	"sync"
 	"unicode/utf8"
 )
@@ -16,27 +15,28 @@ import (
 const Unit = 120
 
 // table is costs.bin and words.txt in the form in which the scanner uses them. A row stands for the possible characters before the present
-// one. Rows are multiples of 128: the sum of a row and the column of a character is an index of states.
+// one. Rows are multiples of rowWidth: the sum of a row and the column of a character is an index of states.
 type table struct {
-	columns [256]uint8      // of ASCII characters; columnBeyond for other bytes
-	states  [1 << 16]uint32 // the cost of the character, and the row after it; in columnBeyond, the cost that depends on the last character before one beyond ASCII
-	behind  [1 << 9]uint32  // by row: what it means for a following character beyond ASCII, see behindASCII
+	states [1 << 16]uint32           // the cost of the character, and the row after it; in columnBeyond, the cost that depends on the last character before one beyond ASCII
+	behind [1 << 16 / rowUnit]uint32 // by row/rowUnit: what it means for a following character beyond ASCII, see behindASCII
 
 	begin, space, beyond uint16 // the rows at the beginning of a text, after a single space, and after a character beyond ASCII
 
 	cyrillic [64 * 64]uint8 // [letter before][letter]: units
-	// plane has, for each character of the basic plane, its tokens, and how many bytes normalisation adds. The tokens of small Russian
-	// letters are in cyrillic instead. The last entry is for all characters beyond the plane.
-	plane [1<<16 + 1]uint8
+	// plane has, for each character of the basic plane, its script, its tokens, and whether normalisation can lengthen it (see planeTokens).
+	// The tokens of small Russian letters are in cyrillic instead. The last entry is for all characters beyond the plane.
+	plane [1<<16 + 1]uint16
 
 	words *words
 }
 
-// Columns. Those of letters, digits and the signs of base64 come first, so that such text needs few cache lines.
+// Columns: each ASCII character is its own. A row is nine cache lines wide: were that number even, the same column of many rows would be
+// in a few sets of the processor's first cache, and would not fit there.
 const (
-	usualFirst    = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/"
-	letterColumns = 2 * 26
-	columnBeyond  = 127
+	columnBeyond  = beyond
+	columnSkipped = 0x80 // a byte that costs nothing and changes no row, such as the backslash of an escape
+	rowWidth      = 144
+	rowUnit       = 16 // divides rowWidth
 )
 
 // Small Russian letters are numbered from 1 at U+0430. Before the first one the number is 0, or cyrillicSpace after a single space.
@@ -95,52 +95,47 @@ func newStored() *stored {
 // fitted returns the table. It is made once, which takes some milliseconds.
 var fitted = sync.OnceValue(func() *table {
 	s := newStored()
-	t := &table{columns: columns(), cyrillic: s.cyrillic, words: newWords(wordList)}
+	t := &table{cyrillic: s.cyrillic, words: newWords(wordList)}
 	rows := rows{table: t, stored: s, numbers: make(map[place]uint16)}
 	t.begin, t.space, t.beyond = rows.number(place{last: '\n'}), rows.number(place{last: ' '}), rows.number(place{last: beyond})
 	for _, row := range rows.numbers {
-		t.states[row|columnBeyond] |= uint32(t.beyond)
+		t.states[row+columnBeyond] |= uint32(t.beyond)
 	}
-	t.behind[t.space>>7] |= cyrillicSpace << 8
-	t.behind[t.beyond>>7] &^= behindASCII
+	t.behind[t.space/rowUnit] |= cyrillicSpace << 8
+	t.behind[t.beyond/rowUnit] &^= behindASCII
 	t.fillPlane(s)
 	return t
 })
 
-// lengthened marks characters of the plane that normalisation can lengthen.
-const lengthened = 8
+// The parts of an entry of plane. The lower two can be added up for all characters of a block at once.
+const (
+	planeTokens = 7
+	lengthened  = 1 << 12 // normalisation can lengthen the character
+	planeScript = 0x8ff8
+	scriptShift = 3
+)
+
+// planeScriptOf returns a script as it is in plane.
+func planeScriptOf(script uint16) uint16 {
+	return script&^russianBit<<scriptShift | script&russianBit
+}
 
 func (t *table) fillPlane(s *stored) {
 	for r := range uint32(1 << 16) {
-		added := uint8(addedTo(r))
-		t.plane[r] = s.plane[r>>2]>>(r&3*2)&3 + added
-		if r < 0x344 {
-			t.plane[r] -= added // these marks have a cost of their own, which includes the added bytes
+		added := uint16(addedTo(r))
+		tokens := uint16(s.plane[r>>2] >> (r & 3 * 2) & 3)
+		if r >= 0x344 { // the marks before it have a cost of their own, which includes the added bytes
+			tokens += added
 		}
 		if added > 0 {
-			t.plane[r] |= lengthened
+			tokens |= lengthened
 		}
 		if r-cyrillicFirst < cyrillicLetters {
-			t.plane[r] = 0
+			tokens = 0
 		}
+		t.plane[r] = tokens | planeScriptOf(scriptOf(r))
 	}
-	t.plane[1<<16] = utf8.UTFMax
-}
-
-func columns() (columns [256]uint8) {
-	next := uint8(len(usualFirst))
-	for c := range columns {
-		switch at := strings.IndexByte(usualFirst, byte(c)); {
-		case c >= beyond:
-			columns[c] = columnBeyond
-		case at >= 0:
-			columns[c] = uint8(at)
-		default:
-			columns[c] = next
-			next++
-		}
-	}
-	return columns
+	t.plane[1<<16] = utf8.UTFMax | planeScriptOf(scriptBeyond)
 }
 
 // place is what the cost of a character depends on: the characters before it.
@@ -164,14 +159,14 @@ func (r *rows) number(p place) uint16 {
 	if ok {
 		return row
 	}
-	row = uint16(len(r.numbers)) << 7
+	row = uint16(len(r.numbers)) * rowWidth
 	r.numbers[p] = row
 	for c := range byte(beyond) {
-		at := row | uint16(r.table.columns[c])
-		r.table.states[at] = uint32(r.stored.cost(p, c))<<unitsShift | uint32(r.number(p.then(c)))
+		r.table.states[row+uint16(c)] = uint32(r.stored.cost(p, c))<<unitsShift | uint32(r.number(p.then(c)))
 	}
 	first := r.stored.pairs[int(p.last)<<7|beyond]
-	r.table.behind[row>>7], r.table.states[row|columnBeyond] = behindASCII|uint32(first), uint32(first)<<unitsShift
+	r.table.behind[row/rowUnit], r.table.states[row+columnBeyond] = behindASCII|uint32(first), uint32(first)<<unitsShift
+	r.table.states[row+columnSkipped] = uint32(row)
 	return row
 }
 
@@ -260,23 +255,18 @@ const (
 // merge the last bytes of one character with the first of the next if that pair is common in some text, and are then left with single bytes.
 const scriptChange = Unit * 3 / 4
 
-// scripts has the script of each sixteen characters of the basic plane, and then scriptBeyond.
-var scripts = func() (s [1<<16/16 + 1]uint16) {
-	for i := range s {
-		switch block := i / 16; {
-		case block == scriptBeyond:
-			s[i] = scriptBeyond
-		case i == cyrillicFirst/16 || i == cyrillicFirst/16+1:
-			s[i] = scriptRussian
-		case block <= 2:
-			s[i] = scriptLatin
-		case block >= 0x20 && block <= 0x2b:
-			s[i] = scriptSymbols
-		case block >= 0x2e && block <= 0x9f || block >= 0xac && block <= 0xd7 || block == 0xff:
-			s[i] = scriptEastAsia
-		default:
-			s[i] = uint16(block)
-		}
+// scriptOf returns the script of a character of the basic plane.
+func scriptOf(r uint32) uint16 {
+	switch block := r >> 8; {
+	case r-cyrillicFirst < cyrillicLetters:
+		return scriptRussian
+	case block <= 2:
+		return scriptLatin
+	case block >= 0x20 && block <= 0x2b:
+		return scriptSymbols
+	case block >= 0x2e && block <= 0x9f || block >= 0xac && block <= 0xd7 || block == 0xff:
+		return scriptEastAsia
+	default:
+		return uint16(block)
 	}
-	return s
-}()
+}

@@ -38,9 +38,19 @@ var wordList string
 // words is a hash table without collisions. A word's hash selects a bucket, and the bucket's multiplier, together with the hash, a slot.
 // newWords chooses the multipliers so that each word has a slot of its own.
 type words struct {
-	multipliers [1 << bucketBits]uint16
-	slots       [1 << slotBits]listed
+	buckets [1 << bucketBits]bucket
+	slots   [1 << slotBits]listed
 }
+
+// bucket has a multiplier in its lowest bits. From filterShift on it has a bit for each of 32 kinds of hashes, which says whether the bucket
+// has a word of that kind. Most words that are not listed have none, and are looked for in the first slot, because the slots are too many for
+// the processor's caches: kinds spliced at random are 6 % faster for it, English 3 % slower.
+type bucket uint64
+
+const (
+	filterShift    = 32
+	mostMultiplier = 1<<16 - 1
+)
 
 // listed is a word of the list, which has up to 15 small letters. The highest byte of last has the word's number of tokens in each position,
 // two bits each; 0 says that it is not listed for the position.
@@ -59,14 +69,18 @@ func hash(first, last uint64) uint64 {
 	return (first ^ bits.RotateLeft64(last, 29)) * 0x9e3779b97f4a7c15
 }
 
-// slot returns a word's index in slots: the top bits of its hash choose the bucket, and the product with the bucket's multiplier the slot.
-func (w *words) slot(wordHash uint64) uint64 {
-	multiplier := uint64(w.multipliers[bucketOf(wordHash)])
-	return (wordHash * multiplier) >> (64 - slotBits)
+// slot returns a word's index in slots: the top bits of its hash choose the bucket, and the product of 32 others with the bucket's
+// multiplier the slot.
+func (w *words) slot(wordHash uint64) uint32 {
+	b := w.buckets[bucketOf(wordHash)]
+	return (uint32(wordHash>>(32-bucketBits)) * uint32(b)) >> (32 - slotBits) & -uint32(b>>filterBit(wordHash)&1)
 }
 
 // bucketOf returns the index of the bucket for a word's hash.
 func bucketOf(wordHash uint64) uint64 { return wordHash >> (64 - bucketBits) }
+
+// filterBit returns which bit of its bucket a word's hash sets.
+func filterBit(wordHash uint64) uint64 { return filterShift | wordHash>>(59-bucketBits)&31 }
 
 // saved returns how much less a run of letters costs if it is a listed word than the cost of its letters, which is units; 0 if it is not
 // listed. row stands for what precedes it. No branch depends on the word, because the processor could not predict it.
@@ -96,6 +110,7 @@ func newWords(list string) *words {
 			item := newListed(line)
 			b := bucketOf(item.hash())
 			buckets[b] = append(buckets[b], item)
+			w.buckets[b] |= 1 << filterBit(item.hash())
 		}
 	}
 	order := make([]int, len(buckets))
@@ -104,8 +119,8 @@ func newWords(list string) *words {
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return len(buckets[b]) - len(buckets[a]) })
 	for _, i := range order {
-		for w.multipliers[i] = 1; !w.place(buckets[i]); {
-			if w.multipliers[i] += 2; w.multipliers[i] == 1 {
+		for w.buckets[i]++; !w.place(buckets[i]); w.buckets[i] += 2 {
+			if w.buckets[i]&mostMultiplier == mostMultiplier {
 				panic("textcost: words.txt does not fit into its table")
 			}
 		}
