@@ -118,18 +118,20 @@ func (g *Guard) served(ctx context.Context, a *attempt, r *wire.Reported) quote 
 // globalProfile is the geography of profiles that cost no geo premium.
 const globalProfile = "global"
 
-// isOther reports whether an answer comes from another model than the one that was asked for, or from the same one at the price of another
-// geography. A prompt router names its choice without a geography if it used no profile, which is another price than the global profile's.
-// In a model's own answer a name without a geography says nothing.
+// isOther reports whether the name of the model in an answer stands for another price than the one that was asked for: it is another model, or
+// the same one in an inference profile of another geography, such as "us" or "global". Where the name does not tell the geography, the answer
+// has the price that was asked for.
 func (g *Guard) isOther(asked *catalog.Resolved, r *wire.Reported, region string) bool {
 	name := r.Model
 	if !g.catalog.SameModel(asked, name) {
 		return true
 	}
-	if !strings.Contains(name, ".") {
+	if !strings.Contains(name, ".") { // a name that the model's maker gave it, without Bedrock's prefixes: it tells no geography
 		return false
 	}
 	named, ok := g.catalog.Answered(name, region)
+	// A geography in front of the name tells the profile. A name without one tells something only if a prompt router chose the model: the router
+	// used no profile then, which costs more than the global profile, the only one without the geo premium.
 	tellsProfile := named.Profile != "" || r.Routed && asked.Profile == globalProfile
 	return ok && tellsProfile && named.Profile != asked.Profile
 }

@@ -104,21 +104,23 @@ func Refuse(req *http.Request, err error) *http.Response {
 	if rate, ok := errors.AsType[*RateLimitedError](err); ok && rate.RetryAfter == 0 {
 		c.status = http.StatusPaymentRequired // the call can never fit
 	}
+	// A paced limit has room again as time passes, like a rate limit. Waiting says that the call fits then.
 	if e, ok := errors.AsType[*budget.ExceededError](err); ok && e.Paced && e.Waiting {
 		c = classOf(ErrRateLimited)
 	}
+	passes := c.status >= http.StatusInternalServerError || c.status == http.StatusTooManyRequests // the refusal passes with time
 	message := err.Error()
-	if c.status < 500 && c.status != http.StatusTooManyRequests {
+	if !passes { // or else clients that look for a status in the text would take it for one that does, and try again
 		message = withoutStatusCodes(message)
 	}
 	body := f.refusal(c, message)
 	h := http.Header{
 		"Content-Type":     {"application/json"},
-		"X-Should-Retry":   {strconv.FormatBool(c.status > 500 || c.status == http.StatusTooManyRequests)},
+		"X-Should-Retry":   {strconv.FormatBool(passes)},
 		"X-Amzn-Requestid": {budget.NewID().String()},
 	}
 	h.Set("Request-Id", h.Get("X-Amzn-Requestid"))
-	if f <= formInvoke || f == formNative {
+	if f.isAWS() {
 		h.Set("X-Amzn-Errortype", c.code)
 	}
 	describeRefusal(h, c, err)

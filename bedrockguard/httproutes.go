@@ -20,6 +20,9 @@ const (
 	formNative                    // other operations of bedrock-runtime
 )
 
+// isAWS reports whether a form's errors are those of AWS's services, and not those of OpenAI or Anthropic. It does for no form at all, too.
+func (f form) isAWS() bool { return f != formMessages && f != formChat && f != formResponses }
+
 // endpoint is a kind of host that serves models.
 type endpoint uint8
 

@@ -53,12 +53,14 @@ func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
 			t = l.waiting.join(account, t)
 			t.refused(e)
 			next := pause
-			if e.Paced && e.Pending.N == 0 { // only time makes room, and the refusal says when
+			if e.Paced && e.Pending.N == 0 { // the limit is a rate: only time makes room, and the refusal says when
 				next = e.ResetAfter
 			} else if l.starving(waiting, p.lines, t) {
 				next = min(next, starvedAsks)
 			}
-			if ends, bounded := waiting.Deadline(); bounded && e.Paced && next > time.Until(ends) || !t.wait(waiting, next) {
+			ends, bounded := waiting.Deadline()
+			comesTooLate := bounded && e.Paced && next > time.Until(ends)
+			if comesTooLate || !t.wait(waiting, next) {
 				return nil, err
 			}
 			continue

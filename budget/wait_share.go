@@ -36,10 +36,12 @@ type sharing struct {
 	of map[Key]*shared
 }
 
+// shared is what a process knows of one account.
 type shared struct {
-	looked, wished time.Time
-	slot           int // the slot of this process's last wish
-	yields         bool
+	looked time.Time // when it last looked for wishes of other processes
+	wished time.Time // when it last left a wish of its own
+	slot   int       // the slot of that wish
+	yields bool      // whether it found a wish when it last looked
 }
 
 // starvedName is the limit name of the accounts of wishes.
@@ -81,8 +83,10 @@ func (l *Ledger) sharedLine(lines []Line, account Key) (Line, bool) {
 	return lines[at], true
 }
 
-// yields reports whether a call of another process has waited so long that it should get room before the next call of this process. If the
-// store does not answer, it reports false.
+// yields reports whether a call of another process has waited so long for room on line's account that it should get room before the next call
+// of this process. It looks in the store for wishes for that account: those of other processes, because it leaves out the slot in which this
+// process has left its own. There is a wish if the latch of a slot's account is closed. It looks at most once per lookEvery, and repeats its
+// last answer in between. If the store does not answer, it reports false.
 func (l *Ledger) yields(ctx context.Context, line *Line) bool {
 	now := time.Now()
 	l.sharing.mu.Lock()
@@ -92,7 +96,7 @@ func (l *Ledger) yields(ctx context.Context, line *Line) bool {
 		known.looked = now
 	}
 	yields, own := known.yields, -1
-	if now.Sub(known.wished) < 2*wishStands {
+	if now.Sub(known.wished) < 2*wishStands { // twice, because the store may have got this process's own wish late
 		own = known.slot
 	}
 	l.sharing.mu.Unlock()
@@ -102,7 +106,7 @@ func (l *Ledger) yields(ctx context.Context, line *Line) bool {
 	var looks []Line
 	for slot := range wishSlots {
 		if slot != own {
-			// A latch can be seen with any window; a calendar month makes few buckets.
+			// Whatever window a line has, its balance shows the latch. With a long window a store has few sums to keep for the line.
 			looks = append(looks, Line{Account: starvedKey(line.Account, slot), Limit: starvedName, Unit: line.Unit, Window: Monthly, Observe: true})
 		}
 	}

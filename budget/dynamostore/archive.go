@@ -221,7 +221,7 @@ func (s *Store) Periods(ctx context.Context, key budget.Key, after time.Time, li
 		return nil
 	})
 	if err == nil {
-		_, err = s.present(ctx, "periods")
+		_, err = s.checkTable(ctx, "periods")
 	}
 	return all, err
 }

@@ -32,6 +32,7 @@ func (s *Store) Balances(ctx context.Context, lines []budget.Line) (all []budget
 	return all, nil
 }
 
+// balancesOf returns the balances of as many lines as one transaction can read.
 func (s *Store) balancesOf(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
 	groups, err := s.readGroups(ctx, accountsOf(lines))
 	if err != nil {

@@ -39,17 +39,18 @@ func objectKey(object budget.Key) itemKey {
 
 func changeKey(revision int64) itemKey { return itemKey{changePartition, dueSort(revision)} }
 
-// changing is the state of the audit trail that a change is based on: the ledger's revision, and which of the change's records are still to be made.
+// changing is the state of the audit trail on which a change is based: the ledger's revision, and which of the change's records have still to be
+// made. An object is what a record changes: an account, a flag, a reservation, the policy. The head is the item with the revision.
 type changing struct {
 	revision int64
 	began    bool // there is a head
 	records  []budget.Record
-	fresh    []bool
-	known    []bool  // its object was changed before
-	refused  []error // ErrSuperseded
+	fresh    []bool  // by record: it has to be made
+	known    []bool  // by record: its object was changed before
+	refused  []error // by record: ErrSuperseded if somebody else has changed its object since its caller looked
 }
 
-// readChange reads that state atomically, for one attempt at a change.
+// readChange reads that state in one atomic read, for one attempt at a change.
 func (s *Store) readChange(ctx context.Context, t *step, records ...budget.Record) (*changing, error) {
 	keys := []itemKey{changeHeadKey()}
 	for i := range records {
@@ -201,7 +202,7 @@ func (s *Store) recordChange(c *changing, now time.Time) ([]types.TransactWriteI
 	return append(actions, s.put(changeHeadKey().with(item{attrRevision: number(revision)}), x)), nil
 }
 
-// Override implements budget.Store.
+// Override implements budget.Store. It rewrites what all shards of the account have in common, and no sum: see reshape.
 func (s *Store) Override(ctx context.Context, key budget.Key, o *budget.Override, c budget.Change) error {
 	if o != nil && o.Max < 0 {
 		return fmt.Errorf("%w: an override to %d", budget.ErrInvalidCharge, o.Max)
@@ -248,7 +249,7 @@ func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Cha
 		}
 	}
 	if superseded == nil {
-		_, err := s.present(ctx, "unlatch")
+		_, err := s.checkTable(ctx, "unlatch")
 		return err
 	}
 	return superseded
@@ -330,7 +331,8 @@ func (s *Store) Correct(ctx context.Context, c budget.Correction) (budget.Postin
 	return s.resolve(ctx, "correct", q)
 }
 
-// Revision implements budget.Store.
+// Revision implements budget.Store. If the item with the revision is missing although there are rows of the audit trail, the ledger has lost
+// a part.
 func (s *Store) Revision(ctx context.Context) (revision int64, err error) {
 	err = s.do(ctx, "revision", func(ctx context.Context, _ *step) error {
 		items, err := s.snapshot(ctx, []itemKey{gateKey(0), changeHeadKey()})
@@ -356,7 +358,7 @@ func (s *Store) Revision(ctx context.Context) (revision int64, err error) {
 // maxRecords is the most that one page of Changes holds.
 const maxRecords = 10_000
 
-// Changes implements budget.Store. A limit out of range is moved into it.
+// Changes implements budget.Store. A limit out of range is replaced with the nearest valid one.
 func (s *Store) Changes(ctx context.Context, after int64, limit int) (all []budget.Record, err error) {
 	limit = max(1, min(limit, maxRecords))
 	err = s.do(ctx, "changes", func(ctx context.Context, _ *step) error {
@@ -374,7 +376,7 @@ func (s *Store) Changes(ctx context.Context, after int64, limit int) (all []budg
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.present(ctx, "changes")
+	_, err = s.checkTable(ctx, "changes")
 	return all, err
 }
 

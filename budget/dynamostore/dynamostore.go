@@ -124,6 +124,7 @@ func (s *Store) learnTime(ctx context.Context) error {
 	return err
 }
 
+// complete checks the options, and puts the defaults in the place of zeros.
 func (o *Options) complete(client *dynamodb.Client, table string) error {
 	if client == nil || table == "" {
 		return errors.New("dynamostore: a client and the name of a table are needed")

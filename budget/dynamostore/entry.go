@@ -30,23 +30,25 @@ const (
 	attrReference  = "rf" // the provider's id of the request
 )
 
-// entry is one reservation.
+// entry is one reservation. Its times are in nanoseconds since 1970 UTC.
 type entry struct {
-	id               budget.ID
-	owner            budget.Key
-	state            budget.State
-	estimated        bool
-	orphan           bool
-	tombstone        bool // voided before it was made, so that nobody knows where it would have been booked
-	reserved, actual budget.Charge
-	bookings         []booking
-	reservedAt       int64
-	resolvedAt       int64
-	expiresAt        int64
-	mark             stepMark
-	whose, reference []byte // see account.EncodeCall
-	uses             []use
-	mortal           bool // an earlier library gave it a time to live
+	id         budget.ID
+	owner      budget.Key
+	state      budget.State
+	estimated  bool // settled with its worst case, because nobody knows what it cost
+	orphan     bool // posted although there was no pending reservation: it was never made, or had been voided
+	tombstone  bool // voided before it was made, so that nobody knows where it would have been booked
+	reserved   budget.Charge
+	actual     budget.Charge // what is posted
+	bookings   []booking     // where it is booked
+	reservedAt int64
+	resolvedAt int64 // 0 while it is pending
+	expiresAt  int64
+	mark       stepMark // which step wrote it last
+	whose      []byte   // the call's scope and operation: see account.EncodeCall
+	reference  []byte   // the provider's id of the request
+	uses       []use    // what it has added to rows of usage
+	hasTTL     bool     // an earlier library gave it a time to live: see removeTTL
 }
 
 // booking says where a part of one line is booked, and how much it holds there: pending, or posted once it is resolved.
@@ -113,7 +115,7 @@ func decodeEntry(id budget.ID, raw item) (*entry, error) {
 		return nil, err
 	}
 	e.uses = uses
-	_, e.mortal = raw[ttlAttribute]
+	_, e.hasTTL = raw[ttlAttribute]
 	state := r.required(attrState)
 	var errs [2]error
 	var ok bool
@@ -132,6 +134,7 @@ func decodeEntry(id budget.ID, raw item) (*entry, error) {
 	return e, r.err
 }
 
+// encode returns the reservation's item.
 func (e *entry) encode() item {
 	flag := func(set bool) types.AttributeValue {
 		if set {
@@ -162,6 +165,7 @@ func (e *entry) encode() item {
 	return out
 }
 
+// public returns the reservation as Entries shows it. A line that is booked in several shards is one booking there, with their sum.
 func (e *entry) public() (budget.Entry, error) {
 	c, _, err := account.DecodeCall(e.whose)
 	if err != nil {

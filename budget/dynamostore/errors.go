@@ -27,9 +27,9 @@ var (
 	errDrained = errors.New("dynamostore: a kill flag is being set")
 )
 
-// movedError is errMoved with what stood there instead.
+// movedError is errMoved with the items that did not meet their conditions.
 type movedError struct {
-	old map[int]item // by action; without those that do not exist
+	old map[int]item // by the action's index in the transaction; an item that does not exist is missing
 }
 
 func (e *movedError) Error() string        { return errMoved.Error() }
@@ -86,12 +86,14 @@ func classify(ctx context.Context, err error, actions int) error {
 	return err
 }
 
+// cancellation converts the reasons for which a transaction of so many actions was cancelled, one for each action. It returns a movedError if
+// only conditions failed, a transientError if there is any reason that passes with time, and another error for anything else.
 func cancellation(cancelled *types.TransactionCanceledException, actions int) error {
 	if len(cancelled.CancellationReasons) != actions {
 		return &transientError{fmt.Errorf("%d reasons for %d actions: %w", len(cancelled.CancellationReasons), actions, cancelled)}
 	}
 	moved := &movedError{old: make(map[int]item)}
-	failed, passing := false, false
+	failed, passing := false, false // a condition failed; there is a reason that passes with time
 	for i, reason := range cancelled.CancellationReasons {
 		switch code := aws.ToString(reason.Code); {
 		case code == "None" || code == "":

@@ -179,19 +179,19 @@ func (s *Store) forgetPage(ctx context.Context, w walk) (next *walk, err error) 
 		if page, next, err = s.readPage(ctx, w); err != nil {
 			return err
 		}
-		var old, mortal []*entry
+		var old, withTTL []*entry
 		for _, e := range page {
 			switch {
 			case e.state != budget.Pending && e.resolvedAt < before:
 				old = append(old, e)
-			case e.mortal:
-				mortal = append(mortal, e)
+			case e.hasTTL:
+				withTTL = append(withTTL, e)
 			}
 		}
 		if err := s.forgetAll(ctx, old); err != nil {
 			return err
 		}
-		return s.makeImmortal(ctx, mortal)
+		return s.removeTTL(ctx, withTTL)
 	})
 	return next, err
 }
@@ -221,8 +221,9 @@ func (s *Store) readPage(ctx context.Context, w walk) (page []*entry, next *walk
 	return page, next, err
 }
 
-// makeImmortal takes the time to live off reservations that an earlier library has given one, so that the table does not delete them untold.
-func (s *Store) makeImmortal(ctx context.Context, entries []*entry) error {
+// removeTTL removes the time to live from reservations that an earlier library has given one, because the table would delete them without what
+// they had posted being added to the forgotten sums.
+func (s *Store) removeTTL(ctx context.Context, entries []*entry) error {
 	for some := range slices.Chunk(entries, forgetActions) {
 		actions := []types.TransactWriteItem{s.checkEpoch(some[0].id)}
 		for _, e := range some {

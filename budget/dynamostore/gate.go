@@ -27,14 +27,16 @@ const (
 // schemaVersion is kept in the gates.
 const schemaVersion = 1
 
+// gate is an item that each transaction checks, so that it fails if the table is another one, or if the kill flags are not those that the process
+// knows. The epoch is a random name of the ledger, made once.
 type gate struct {
 	epoch  [16]byte
 	token  token // new with each change of flags
 	salt   token // the token, but for the nonces of the flags
 	table  string
 	shards int
-	drain  int64 // reservations wait until then
-	accept []byte
+	drain  int64  // reservations wait until then, so that a kill flag can be set
+	accept []byte // the last loss that an operator has accepted
 }
 
 func newGate(table string, shards int) gate {

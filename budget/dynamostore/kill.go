@@ -142,6 +142,7 @@ func (s *Store) readFlags(ctx context.Context) (found flags, err error) {
 	return found, err
 }
 
+// decodeKill decodes a flag's item. A flag with patterns or an end has its scope in another attribute: see encode.
 func decodeKill(raw item) (kill, error) {
 	r := reader{item: raw}
 	k := kill{nonce: r.bytes16(attrNonce), Kill: budget.Kill{Reason: string(r.blob(attrReason, -1)), At: time.Unix(0, r.required(attrKilled))}}
@@ -160,6 +161,8 @@ func decodeKill(raw item) (kill, error) {
 	return k, r.err
 }
 
+// encode returns a flag's item. An earlier library knows neither patterns nor ends, and must not take such a flag for a plain one: so the scope
+// of such a flag is in attrNewScope, where that library does not find it, which is an error there.
 func (k *kill) encode() (item, error) {
 	scope, err := account.EncodeScope(k.Scope)
 	if err != nil {
@@ -180,7 +183,7 @@ func (k *kill) encode() (item, error) {
 	return out, nil
 }
 
-// Kill implements budget.Store.
+// Kill implements budget.Store. Once it has returned, no process admits a call that the flag covers: see changeFlags.
 func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
 	if err := cmp.Or(c.Validate(), k.Validate()); err != nil {
 		return err
@@ -406,7 +409,7 @@ func (s *Store) drainGate(ctx context.Context, g gate, n int, until types.Attrib
 	return s.insist(ctx, []types.TransactWriteItem{s.update(gateKey(n), x)})
 }
 
-// Kills implements budget.Store.
+// Kills implements budget.Store. It reads the flags only if the token in a gate shows that they have changed.
 func (s *Store) Kills(ctx context.Context) (all []budget.Kill, err error) {
 	err = s.do(ctx, "kills", func(ctx context.Context, _ *step) error {
 		g, err := s.readGate(ctx)

@@ -17,8 +17,8 @@ var errAccount = fmt.Errorf("%w: the account of a reservation is gone before its
 // ceiling returns the most that one bucket of one shard may hold, so that the sum of all shards fits into an int64.
 func ceiling(shards int) int64 { return math.MaxInt64 / int64(shards) }
 
-// resolveLooking resolves on an atomic read. e is the record as it was last seen: it tells which accounts to read.
-func (s *Store) resolveLooking(ctx context.Context, q *resolving, e *entry) (budget.Posting, error) {
+// resolveAfterReading resolves on an atomic read. e is the record as it was last seen: it tells which accounts to read.
+func (s *Store) resolveAfterReading(ctx context.Context, q *resolving, e *entry) (budget.Posting, error) {
 	accounts := accountsOf(q.lines)
 	if e != nil {
 		for _, b := range e.bookings {
@@ -229,7 +229,7 @@ func (w *work) dropWithdrawals() {
 	}
 }
 
-// isSubstitute reports whether resolveLooking has made this entry itself, for a step whose reservation does not exist.
+// isSubstitute reports whether resolveAfterReading has made this entry itself, for a step whose reservation does not exist.
 func (e *entry) isSubstitute() bool { return e.state == budget.Voided && e.resolvedAt == 0 }
 
 // spread distributes what exceeds the reservation over the shards that have room in their share. When there is not enough room, a shard

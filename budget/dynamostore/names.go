@@ -169,11 +169,12 @@ func (s *Store) requirePresent(ctx context.Context, groups map[budget.Key]*group
 	return nil
 }
 
-// Accounts implements budget.Store. It reads page by page: an account that changes meanwhile is as it was or as it is. A limit out
-// of range is moved into it.
+// Accounts implements budget.Store. It reads the list of accounts page by page, and then the accounts' overrides and latches. An account that
+// changes while it reads is returned in its old or in its new state. A limit that is out of range is replaced with the nearest valid one,
+// from 1 to maxEntries.
 func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) (all []budget.Account, err error) {
 	limit = max(1, min(limit, maxEntries))
-	now, err := s.present(ctx, "accounts")
+	now, err := s.checkTable(ctx, "accounts")
 	if err != nil {
 		return nil, err
 	}
@@ -202,15 +203,16 @@ func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) (all 
 		return nil, err
 	}
 	for chunk := range slices.Chunk(all, maxActions) {
-		if err := s.fillTerms(ctx, chunk, now); err != nil {
+		if err := s.fillOverridesAndLatches(ctx, chunk, now); err != nil {
 			return nil, err
 		}
 	}
 	return all, nil
 }
 
-// fillTerms fills in the overrides and latches of accounts.
-func (s *Store) fillTerms(ctx context.Context, accounts []budget.Account, now time.Time) error {
+// fillOverridesAndLatches reads the items of up to maxActions accounts, and sets the fields Override and Latched of each: an override that
+// was taken back, and a latch that is open again by now, are left out.
+func (s *Store) fillOverridesAndLatches(ctx context.Context, accounts []budget.Account, now time.Time) error {
 	return s.do(ctx, "accounts", func(ctx context.Context, _ *step) error {
 		keys := make([]itemKey, len(accounts))
 		for i := range accounts {

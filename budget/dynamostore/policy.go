@@ -17,7 +17,7 @@ const (
 
 func policyKey() itemKey { return itemKey{"policy", "policy"} }
 
-// SetPolicy implements budget.Store.
+// SetPolicy implements budget.Store. The policy's version is the revision of the change.
 func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change) error {
 	if err := cmp.Or(budget.ValidateDocument(document), c.Validate()); err != nil {
 		return err
@@ -53,7 +53,7 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change)
 	})
 }
 
-// Policy implements budget.Store.
+// Policy implements budget.Store. Without a policy it returns the zero value.
 func (s *Store) Policy(ctx context.Context) (d budget.PolicyDocument, err error) {
 	err = s.do(ctx, "policy", func(ctx context.Context, _ *step) error {
 		d = budget.PolicyDocument{}

@@ -25,6 +25,7 @@ type reserving struct {
 	latched      int             // the first line that it latched
 }
 
+// attempted is what an attempt at a Reserve has sent: the answer, and the reservation.
 type attempted struct {
 	decision budget.Decision
 	entry    *entry
@@ -53,6 +54,8 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Dec
 	return d, nil
 }
 
+// reserve is one attempt at Reserve. It first tries to admit without reading anything, if that is likely to succeed. If it fails, it decides on
+// an atomic read. If that needs the lock of an account, it takes the lock and reads again.
 func (s *Store) reserve(ctx context.Context, q *reserving) (budget.Decision, error) {
 	now, err := s.clock.now()
 	if err != nil {
@@ -65,7 +68,7 @@ func (s *Store) reserve(ctx context.Context, q *reserving) (budget.Decision, err
 		}
 		var moved *movedError
 		errors.As(err, &moved)
-		if e, err := decodeEntry(q.r.ID, moved.old[0]); err != nil {
+		if e, err := decodeEntry(q.r.ID, moved.old[entryAction]); err != nil {
 			return budget.Decision{}, err
 		} else if e != nil {
 			if d, answered, err := s.known(q, e); answered {
@@ -73,7 +76,7 @@ func (s *Store) reserve(ctx context.Context, q *reserving) (budget.Decision, err
 			}
 		}
 	}
-	d, account, err := s.reserveLooking(ctx, q, false)
+	d, account, err := s.reserveAfterReading(ctx, q, false)
 	if account == nil {
 		return d, err
 	}
@@ -82,7 +85,7 @@ func (s *Store) reserve(ctx context.Context, q *reserving) (budget.Decision, err
 		return budget.Decision{}, err
 	}
 	defer unlock()
-	d, _, err = s.reserveLooking(ctx, q, true)
+	d, _, err = s.reserveAfterReading(ctx, q, true)
 	return d, err
 }
 
@@ -127,7 +130,7 @@ func (q *reserving) newEntry(now time.Time) *entry {
 	return e
 }
 
-// head returns the first actions of each transaction that admits.
+// head returns the first actions of each transaction that admits. The one at entryAction writes the reservation.
 func (s *Store) head(e *entry, flags token, now time.Time) []types.TransactWriteItem {
 	x := &expression{}
 	x.requireNone(partitionKey)
@@ -181,9 +184,9 @@ func (s *Store) addPending(x *expression, b booking, span budget.Span, now time.
 	return s.update(accountKey(b.account, b.shard), x)
 }
 
-// reserveLooking decides on an atomic read. A write that requires an account to be as it was read needs the account's lock: without it, it writes
-// nothing and returns the account to lock.
-func (s *Store) reserveLooking(ctx context.Context, q *reserving, turn bool) (d budget.Decision, wait *budget.Key, err error) {
+// reserveAfterReading decides on an atomic read. A write that requires an account to be as it was read needs the account's lock, in this process:
+// if locked is false, it writes nothing then and returns the account to lock, wait.
+func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bool) (d budget.Decision, wait *budget.Key, err error) {
 	v, err := s.look(ctx, q.r.ID, accountsOf(q.r.Lines))
 	if err != nil {
 		return d, nil, err
@@ -236,7 +239,7 @@ func (s *Store) reserveLooking(ctx context.Context, q *reserving, turn bool) (d 
 	}
 	home := pick(q.r.ID, s.shards)
 	for i := range rulings {
-		if !turn && (rulings[i].latches || !rulings[i].incrementsHomeOnly(home)) {
+		if !locked && (rulings[i].latches || !rulings[i].incrementsHomeOnly(home)) {
 			return d, &q.r.Lines[i].Account, nil
 		}
 	}

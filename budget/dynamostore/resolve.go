@@ -32,8 +32,8 @@ type resolving struct {
 	lines []budget.Line // of a settlement: those whose thresholds are checked
 	// decide says what becomes of a reservation, which may be nil, and what the step answers. It knows nothing but its arguments.
 	decide           func(e *entry, now time.Time) (outcome, budget.Posting, error)
-	whose, reference []byte // what a settlement says of the entry, if anything
-	tries            map[uint32]budget.Posting
+	whose, reference []byte                    // what a settlement says of the entry, if anything
+	tries            map[uint32]budget.Posting // by attempt: the answer to give if its transaction turns out to have been written
 	// record is what a correction writes into the audit trail, and change what it has read there.
 	record *budget.Record
 	change *changing
@@ -57,6 +57,14 @@ func (s *Store) resolve(ctx context.Context, op string, q *resolving) (p budget.
 	return p, nil
 }
 
+// resolveOnce is one attempt at resolve. e is the reservation as this process remembers it, or nil: then it is read first. It sends the
+// transaction without having read the accounts, under the assumption that they and the reservation are as expected. It leaves the attempt to
+// resolveAfterReading, which reads the reservation and its accounts at one moment, where
+//
+//   - there is no reservation, or an orphan has to be booked;
+//   - the remembered reservation allows no change, because the stored one may be another by now;
+//   - blindPosts can't tell without the accounts what to write;
+//   - the transaction fails, because something was not as assumed.
 func (s *Store) resolveOnce(ctx context.Context, q *resolving, e *entry) (budget.Posting, error) {
 	if q.record != nil {
 		unlock, err := s.changeLock.lock(ctx)
@@ -79,39 +87,41 @@ func (s *Store) resolveOnce(ctx context.Context, q *resolving, e *entry) (budget
 		}
 	}
 	if e == nil {
-		return s.resolveLooking(ctx, q, nil)
+		return s.resolveAfterReading(ctx, q, nil)
 	}
 	now, err := s.clock.now()
 	if err != nil {
 		return budget.Posting{}, err
 	}
 	next, p, err := q.judge(e, now)
+	changesNothing := err != nil || next.state == 0
 	switch {
-	case remembered && (err != nil || next.state == 0): // the record may have moved on
-		return s.resolveLooking(ctx, q, e)
-	case err != nil || next.state == 0:
+	case remembered && changesNothing: // the stored one may be another by now
+		return s.resolveAfterReading(ctx, q, e)
+	case changesNothing:
 		return p, err
 	case next.orphan:
-		return s.resolveLooking(ctx, q, e)
+		return s.resolveAfterReading(ctx, q, e)
 	}
 	actions, ok := s.blindPosts(q, e, next, now)
 	if !ok {
-		return s.resolveLooking(ctx, q, e)
+		return s.resolveAfterReading(ctx, q, e)
 	}
 	p, err = s.finish(ctx, q, e, e.resolved(next, e.shifts(next.actual), now), p, actions, next, false)
 	var moved *movedError
 	if !errors.As(err, &moved) {
 		return p, err
 	}
-	if old := moved.old[0]; old != nil { // otherwise it was an account that moved
+	if old := moved.old[entryAction]; old != nil { // the stored reservation is another one; or else it was an account
 		if e, err = decodeEntry(q.id, old); err != nil {
 			return budget.Posting{}, err
 		}
 	}
-	return s.resolveLooking(ctx, q, e)
+	return s.resolveAfterReading(ctx, q, e)
 }
 
-// judge recognises what an earlier attempt of this step did, and decides otherwise.
+// judge returns how the step changes the reservation, and what it answers. If an earlier attempt of this step has changed it already, and only
+// the reply was lost, it returns that attempt's answer and no change.
 func (q *resolving) judge(e *entry, now time.Time) (outcome, budget.Posting, error) {
 	if e != nil && e.mark.of(q.name) {
 		return outcome{}, q.tries[attemptOf(e.mark)], nil
@@ -119,7 +129,12 @@ func (q *resolving) judge(e *entry, now time.Time) (outcome, budget.Posting, err
 	return q.decide(e, now)
 }
 
-// finish sends the transaction that resolves: the record as it was, its due date, and the accounts.
+// entryAction is the index of the action that writes the reservation, in each transaction that makes or resolves one.
+const entryAction = 0
+
+// finish sends the transaction that resolves a reservation. It writes the reservation, provided that it is still as it was before, removes its
+// due date, and has the given actions for the accounts, and those for usage and the audit trail. before is nil if there was no reservation.
+// looking says that usage must be read first, because an attempt without that has failed.
 func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, p budget.Posting, accounts []types.TransactWriteItem, next outcome, looking bool) (budget.Posting, error) {
 	after.mark = q.mark()
 	if len(q.whose) > 0 {
@@ -162,7 +177,7 @@ func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, 
 	return p, nil
 }
 
-// resolved is the record after a step.
+// resolved returns the reservation as it is after a step: with the new state and amount, and with the bookings of the shifts.
 func (e *entry) resolved(next outcome, shifts []shift, now time.Time) *entry {
 	after := *e
 	after.state, after.actual, after.estimated, after.orphan = next.state, next.actual, next.estimated, next.orphan || e.orphan
@@ -174,10 +189,10 @@ func (e *entry) resolved(next outcome, shifts []shift, now time.Time) *entry {
 	return &after
 }
 
-// shift is how the sums of one booking change. Its amount is what the booking holds afterwards.
+// shift is how the sums of one booking change. The booking's amount is what it holds afterwards.
 type shift struct {
 	booking
-	pending, settled int64
+	pending, settled int64 // what is added to each of the two sums; may be negative
 	extra            int64 // the part of settled that exceeds the reservation
 }
 

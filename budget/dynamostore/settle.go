@@ -8,7 +8,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// Settle implements budget.Store.
+// Settle implements budget.Store. If there is no reservation, or it was voided, the amount is posted as an orphan, in the present windows.
 func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Posting, error) {
 	if err := st.Validate(); err != nil {
 		return budget.Posting{}, err
@@ -40,7 +40,7 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 	return s.resolve(ctx, "settle", q)
 }
 
-// Void implements budget.Store.
+// Void implements budget.Store. If there is no reservation, it writes a tombstone, so that a Reserve of the same id that comes late is refused.
 func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error {
 	_, err := s.resolve(ctx, "void", &resolving{id: id, owner: owner, decide: func(e *entry, _ time.Time) (outcome, budget.Posting, error) {
 		switch {

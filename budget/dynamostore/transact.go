@@ -100,6 +100,8 @@ func pause(ctx context.Context, bound time.Duration, tries int) bool {
 	}
 }
 
+// once makes one attempt at a step. It has a part of the step's time, so that a connection which does not answer does not take all of it. It also
+// finds out whether the table is gone; a loss that an operator has accepted makes the step start again.
 func (s *Store) once(ctx context.Context, t *step, run func(context.Context, *step) error) error {
 	if s.closed.Load() {
 		return errClosed

@@ -52,13 +52,13 @@ func (s *Store) Expire(ctx context.Context, limit int) (charged int, err error) 
 		}
 	}
 	if limit <= 0 {
-		_, err = s.present(ctx, "expire")
+		_, err = s.checkTable(ctx, "expire")
 	}
 	return charged, err
 }
 
-// present makes sure that the table is the one that was opened, and returns its time.
-func (s *Store) present(ctx context.Context, op string) (now time.Time, err error) {
+// checkTable makes sure that the table is still the one that was opened, and returns the time by the table's clock.
+func (s *Store) checkTable(ctx context.Context, op string) (now time.Time, err error) {
 	err = s.do(ctx, op, func(ctx context.Context, _ *step) error {
 		if _, err := s.readGate(ctx); err != nil {
 			return err
@@ -72,7 +72,7 @@ func (s *Store) present(ctx context.Context, op string) (now time.Time, err erro
 // overdue returns up to limit reservations whose time is up, those that have been due longest first, in each partition
 // after a place.
 func (s *Store) overdue(ctx context.Context, after []string, limit int) ([]due, error) {
-	now, err := s.present(ctx, "expire")
+	now, err := s.checkTable(ctx, "expire")
 	if err != nil {
 		return nil, err
 	}
@@ -96,6 +96,7 @@ func (s *Store) overdue(ctx context.Context, after []string, limit int) ([]due, 
 	return all[:min(len(all), limit)], nil
 }
 
+// overdueIn is overdue for one partition: after is the sort key of the last reservation that was found there before, or empty.
 func (s *Store) overdueIn(ctx context.Context, partition int, after string, now time.Time, limit int) (all []due, err error) {
 	in := dynamodb.QueryInput{
 		KeyConditionExpression: aws.String("pk = :p AND sk BETWEEN :after AND :until"), Limit: aws.Int32(int32(min(limit, expirePage)) + 1),
@@ -150,6 +151,8 @@ func (s *Store) charge(ctx context.Context, found []due) (charged int, err error
 	return charged, err
 }
 
+// expire charges one reservation if it is still pending and its time is up, and returns 1 if it did. One whose charge would overflow a sum stays
+// pending.
 func (s *Store) expire(ctx context.Context, id budget.ID) (int, error) {
 	p, err := s.resolve(ctx, "expire", &resolving{id: id, decide: func(e *entry, now time.Time) (outcome, budget.Posting, error) {
 		if e == nil || e.state != budget.Pending || e.expiresAt > now.UnixNano() {
@@ -166,8 +169,8 @@ func (s *Store) expire(ctx context.Context, id budget.ID) (int, error) {
 	return 1, nil
 }
 
-// Entries implements budget.Store. It reads page by page: an entry that changes meanwhile is as it was or as it is. A Max
-// out of range is moved into it.
+// Entries implements budget.Store. It reads page by page: an entry that changes while it reads is returned in its old or in its new state. A Max
+// that is out of range is replaced with the nearest valid one.
 func (s *Store) Entries(ctx context.Context, q budget.Query) (all []budget.Entry, err error) {
 	limit := max(1, min(q.Max, maxEntries))
 	all = make([]budget.Entry, 0, min(limit, 1000))
@@ -182,7 +185,7 @@ func (s *Store) Entries(ctx context.Context, q budget.Query) (all []budget.Entry
 		}
 		all = append(all, some...)
 	}
-	if _, err := s.present(ctx, "entries"); err != nil {
+	if _, err := s.checkTable(ctx, "entries"); err != nil {
 		return nil, err
 	}
 	return all, nil
@@ -212,6 +215,8 @@ func (s *Store) entriesIn(ctx context.Context, partition int, q budget.Query, li
 	return all, err
 }
 
+// selecting returns the request for the entries of a partition that a query selects. The service filters by state, estimate and reference; the
+// caller has to check the rest.
 func selecting(partition int, q budget.Query, limit int) dynamodb.QueryInput {
 	x := &expression{}
 	if q.State != 0 {

@@ -334,7 +334,7 @@ func addSums(sum *budget.Charge, raw item) error {
 // moved into it.
 func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) (all []budget.UsageRow, err error) {
 	limit = max(1, min(limit, maxEntries))
-	now, err := s.present(ctx, "usage")
+	now, err := s.checkTable(ctx, "usage")
 	if err != nil {
 		return nil, err
 	}

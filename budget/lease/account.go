@@ -111,6 +111,7 @@ type grant struct {
 	correctingTo budget.Charge
 }
 
+// newGroup returns a group of these lines, without leases. It is not leasable if its calls have to be sent to the store inside one by one.
 func newGroup(lines []budget.Line, length time.Duration) *group {
 	g := &group{leasable: true, drawMu: newContextMutex(), grantSize: grantSize{wantedCalls: firstShare}, lines: slices.Clone(lines), reportedUntil: make([][]time.Time, len(lines))}
 	for i := range g.lines {

@@ -38,7 +38,7 @@ func (s *Store) Changes(ctx context.Context, after int64, max int) ([]budget.Rec
 	return s.inner.Changes(ctx, after&(1<<innerBits-1), max)
 }
 
-// AcceptLoss implements Store.
+// AcceptLoss implements Store. The store inside alone knows of losses; nothing changes in this process's leases.
 func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
 	if err := cmp.Or(c.Validate(), s.checkOpen(ctx)); err != nil {
 		return err
@@ -46,9 +46,9 @@ func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
 	return s.inner.AcceptLoss(ctx, innerChange(c))
 }
 
-// judge reports whether a correction of a call inside a lease is new. It is not if it was made before; ErrSuperseded says that a later one
-// was. Requires mu held.
-func (s *Store) judge(c *call, change budget.Change) (fresh bool, err error) {
+// judge reports whether a correction of a call inside a lease is new, so that it has to be made. It is not if it was made before.
+// ErrSuperseded says that the call was corrected after the caller of this change had looked at it. Requires mu held.
+func (s *Store) judge(c *call, change budget.Change) (isNew bool, err error) {
 	if c.changes == nil {
 		return true, nil
 	}

@@ -124,8 +124,8 @@ func (s *Store) leaseFor(g *group, r *budget.Reservation) *lease {
 	return &lease{group: g, lines: g.lines, storeMu: newContextMutex()}
 }
 
-// extend reserves one more grant for a lease. It returns the lease that the grant went to, which may be a new one. Requires the lease's
-// storeMu held.
+// extend reserves one more grant for a lease, and tries again with a smaller one if the store inside denies it for lack of room. It returns the
+// lease that the grant went to, which may be a new one. Requires the lease's storeMu held.
 func (s *Store) extend(ctx context.Context, l *lease, r *budget.Reservation) (of *lease, d budget.Decision, way route, err error) {
 	if err := s.settleSpentGrants(ctx, l); err != nil {
 		return l, d, answered, err
@@ -232,8 +232,10 @@ func (s *Store) use(ctx context.Context, l *lease, r *budget.Reservation, d budg
 		s.mu.Unlock()
 		return budget.Decision{}, drawLease, nil // other calls of this process have used up the grant
 	}
+	// The store inside has to decide about the call alone, or the call must not use this lease any more.
 	barred := s.closed || l.closed || len(d.Observed) > 0 || s.beingDenied(l.lines) || s.wantedOn(l.lines, now) || s.flags.holding(r, now.Add(s.offset)) != nil
-	if barred || !l.carries(r.Call) || now.Before(l.drawn) || !now.Before(l.until) || now.Add(r.TTL).After(l.lapses) || !l.fits(r.Charge) {
+	ended := now.Before(l.drawn) || !now.Before(l.until) || now.Add(r.TTL).After(l.lapses) // or this process's clock was set back
+	if barred || ended || !l.carries(r.Call) || !l.fits(r.Charge) {
 		s.closeLease(l, now)
 		s.mu.Unlock()
 		_, err := s.giveBack(ctx, l, false)

@@ -15,10 +15,10 @@ import (
 // lease, but sent to the store inside, which alone refuses it: the flag may have been revived meanwhile.
 type knownFlags struct {
 	all     []budget.Kill
-	dims    [][]budget.Key
-	asOf    time.Time // by this process's clock, before the flags were asked for
-	changes uint64    // how often this process itself has set or revived a flag
-	stale   bool      // the store inside has signalled that they may have changed
+	dims    [][]budget.Key // for each of all, the keys of its scope: a flag without patterns covers the calls that have all of them in Dims
+	asOf    time.Time      // by this process's clock, before the flags were asked for
+	changes uint64         // how often this process itself has set or revived a flag
+	stale   bool           // the store inside has signalled that they may have changed
 }
 
 // fresh reports whether the flags were read less than one length ago, so that a flag that is missing here was set within that time.
@@ -26,7 +26,7 @@ func (f *knownFlags) fresh(now time.Time, length time.Duration) bool {
 	return !f.asOf.IsZero() && !now.Before(f.asOf) && now.Before(f.asOf.Add(length))
 }
 
-// holding returns the first flag that covers a call at a moment of the store's clock, or nil.
+// holding returns a copy of the first flag that covers a call and has not ended, or nil. now is by the store's clock.
 func (f *knownFlags) holding(r *budget.Reservation, now time.Time) *budget.Kill {
 	for i := range f.all {
 		k := &f.all[i]
@@ -80,7 +80,9 @@ func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error 
 	return nil
 }
 
-// Revive implements Store.
+// Revive implements Store. The flag is removed in the store inside, and then from the flags that this process knows. If those have changed since
+// this request was sent, the same flag may have been set again, here or in another process: then it is not removed, and the background work
+// reads all flags again.
 func (s *Store) Revive(ctx context.Context, f budget.Flag, c budget.Change) error {
 	if err := c.Validate(); err != nil {
 		return err
@@ -97,7 +99,7 @@ func (s *Store) Revive(ctx context.Context, f budget.Flag, c budget.Change) erro
 	defer s.mu.Unlock()
 	if s.flags.changes == changes && s.flags.asOf.Equal(asOf) {
 		s.flags.remove(f)
-	} else { // the known flags are newer than our request: the same flag may have been set again, here or in another process
+	} else {
 		s.flags.stale = true
 		s.wakeBackground()
 	}
@@ -144,7 +146,7 @@ func (s *Store) Kills(ctx context.Context) ([]budget.Kill, error) {
 	return all, nil
 }
 
-// SetPolicy implements Store.
+// SetPolicy implements Store. The store inside holds the policy; leases do not depend on it.
 func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change) error {
 	if err := cmp.Or(budget.ValidateDocument(document), c.Validate(), s.checkOpen(ctx)); err != nil {
 		return err
@@ -152,7 +154,7 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change)
 	return s.inner.SetPolicy(ctx, document, innerChange(c))
 }
 
-// Policy implements Store.
+// Policy implements Store. It returns the policy of the store inside.
 func (s *Store) Policy(ctx context.Context) (budget.PolicyDocument, error) {
 	if err := s.checkOpen(ctx); err != nil {
 		return budget.PolicyDocument{}, err

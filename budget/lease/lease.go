@@ -20,15 +20,16 @@ const DefaultRetention = 15 * time.Minute
 
 // Options configures New. The zero value is ready to use.
 type Options struct {
-	// Length is how long calls are admitted from what was drawn. It is also how long a kill flag or an override may go
-	// unnoticed in other processes, and an outage of the store in this one, so all processes that share a store should share
-	// it. Zero is DefaultLength; otherwise 1 second to 10 minutes.
+	// Length is how long a lease admits calls: a lease is a share of a limit that this process has drawn (reserved) from the store inside.
+	// It is also for how long a kill flag or an override that another process sets may go unnoticed here, and for how long calls go on
+	// here while the store does not answer. So all processes that share a store should have the same Length. Zero is DefaultLength, 30
+	// seconds; otherwise it must be from 1 second to 10 minutes.
 	Length time.Duration
-	// Retention is how long calls that were resolved inside a lease are remembered by this process, for replays, Correct
-	// and Entries. Zero is DefaultRetention.
+	// Retention is how long this process remembers calls that were settled or voided inside a lease: until then they can be repeated,
+	// corrected with Correct, and found with Entries. Zero is DefaultRetention, 15 minutes.
 	Retention time.Duration
-	// MaxRemembered bounds how many resolved calls are remembered. If more are made within the Retention, the oldest are forgotten early,
-	// expired ones last. A call takes about 200 bytes. Zero is DefaultRemembered.
+	// MaxRemembered bounds how many such calls are remembered. If more are made within the Retention, the oldest are forgotten early, and
+	// those that expired last. A call takes about 200 bytes. Zero is DefaultRemembered, 500,000.
 	MaxRemembered int
 }
 
@@ -86,6 +87,7 @@ func New(store budget.Store, o Options) (*Store, error) {
 	return newStore(store, o, time.Now)
 }
 
+// newStore is New with a clock, which tests replace.
 func newStore(store budget.Store, o Options, now func() time.Time) (*Store, error) {
 	if store == nil {
 		return nil, fmt.Errorf("%w: no store to lease from", budget.ErrInvalidPolicy)

@@ -9,7 +9,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// DefaultRemembered is how many resolved calls are remembered at most when Options.Remembered is zero.
+// DefaultRemembered is how many resolved calls are remembered at most when Options.MaxRemembered is zero.
 const DefaultRemembered = 500_000
 
 // call is a reservation that was made through this process. One with a lease was admitted from it; one without was sent to the store inside.

@@ -7,7 +7,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// Accounts implements Store.
+// Accounts implements Store. It returns the accounts of the store inside, as they are there.
 func (s *Store) Accounts(ctx context.Context, after budget.Key, max int) ([]budget.Account, error) {
 	if err := s.checkOpen(ctx); err != nil {
 		return nil, err

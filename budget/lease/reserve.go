@@ -184,9 +184,9 @@ func (s *Store) direct(ctx context.Context, g *group, r budget.Reservation, firs
 		s.mu.Unlock()
 		return budget.Decision{}, errOvertaken
 	}
-	done := s.noted(r.ID)
+	end := s.beginDirect(r.ID)
 	s.mu.Unlock()
-	defer done(&d)
+	defer end(&d)
 	s.observeCall(g, r.Charge)
 	var latched []budget.Denial
 	for round := 0; ; round++ {
@@ -374,10 +374,11 @@ type note struct {
 	at time.Time
 }
 
-// noted remembers that an id belongs to the store inside, so that all later steps with this id are sent there. The function that it returns
-// forgets the id again if the store inside does not know it. Requires mu held, and that no lease has the id; the returned function must be
-// called without mu.
-func (s *Store) noted(id budget.ID) func(*budget.Decision) {
+// beginDirect begins a step, for a call that no lease serves, in the store inside. It remembers the call's id, so that all later steps with this
+// id are sent there, too. The returned function ends the step: it is given the store's decision if the step was a Reserve, and nil after any
+// other step, and it forgets the id again if the store inside has refused the call and no other step is under way. Requires mu held; the
+// returned function must be called without mu.
+func (s *Store) beginDirect(id budget.ID) (end func(*budget.Decision)) {
 	c := s.calls[id]
 	if c == nil {
 		c = &call{id: id}

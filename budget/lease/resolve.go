@@ -21,10 +21,11 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 		return budget.Posting{}, err
 	}
 	c := s.calls[st.ID]
-	if c == nil || c.lease == nil {
-		done := s.noted(st.ID)
+	servedFromLease := c != nil && c.lease != nil
+	if !servedFromLease {
+		end := s.beginDirect(st.ID)
 		s.mu.Unlock()
-		defer done(nil)
+		defer end(nil)
 		return s.settleDirect(ctx, st)
 	}
 	if len(st.Shares) > 0 {
@@ -164,7 +165,7 @@ func (s *Store) giveBackIfDue(ctx context.Context, l *lease, report bool) ([]bud
 	return crossed, err
 }
 
-// settleDirect settles a call that was sent to the store inside, or one that nobody knows. Requires that the id is noted.
+// settleDirect settles a call that was sent to the store inside, or one that nobody knows. Requires that beginDirect was called for its id.
 func (s *Store) settleDirect(ctx context.Context, st budget.Settlement) (budget.Posting, error) {
 	p, err := s.inner.Settle(ctx, st)
 	s.mu.Lock()
@@ -214,17 +215,19 @@ func (s *Store) freed() {
 	s.roomMade++
 }
 
-// Void implements Store.
+// Void implements Store. A call that was served from a lease is voided in memory, and its lease is given back if that is due now. Any other
+// call is voided in the store inside.
 func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error {
 	now, err := s.lock(ctx)
 	if err != nil {
 		return err
 	}
 	c := s.calls[id]
-	if c == nil || c.lease == nil {
-		done := s.noted(id)
+	servedFromLease := c != nil && c.lease != nil
+	if !servedFromLease {
+		end := s.beginDirect(id)
 		s.mu.Unlock()
-		defer done(nil)
+		defer end(nil)
 		defer s.freed()
 		return s.inner.Void(ctx, id, owner)
 	}
@@ -265,7 +268,7 @@ func (s *Store) Correct(ctx context.Context, to budget.Correction) (budget.Posti
 		s.roomMade++
 		s.shutOn(nil)
 		s.mu.Unlock()
-		if errors.Is(err, budget.ErrNotFound) && !known {
+		if errors.Is(err, budget.ErrNotFound) && !known { // it may be inside a lease of which this process knows nothing
 			err = fmt.Errorf("%w: if it was resolved inside a lease, by another process or more than %s ago, correct the lease's entry by the difference", budget.ErrNotFound, s.retention)
 		}
 		return p, err
@@ -274,19 +277,20 @@ func (s *Store) Correct(ctx context.Context, to budget.Correction) (budget.Posti
 		s.mu.Unlock()
 		return budget.Posting{}, errShares
 	}
-	p, before := budget.Posting{From: c.state}, *c
-	fresh, superseded := s.judge(c, change)
+	p, before := budget.Posting{From: c.state}, *c // before: to undo the correction if the store inside refuses it
+	isNew, superseded := s.judge(c, change)
+	alreadySo := c.actual() == actual && !c.estimated
 	switch {
 	case c.state == budget.Pending:
-		p, err, fresh = budget.Posting{}, budget.ErrNotFound, false
+		p, err, isNew = budget.Posting{}, budget.ErrNotFound, false
 	case superseded != nil:
 		p, err = budget.Posting{}, superseded
-	case !fresh || c.actual() == actual && !c.estimated:
+	case !isNew || alreadySo:
 		p.Replayed = true
 	default:
 		err = s.book(c, budget.Settled, actual, false, now)
 	}
-	if fresh && err == nil {
+	if isNew && err == nil {
 		s.noteChange(c, change)
 	}
 	l, booked := c.lease, *c

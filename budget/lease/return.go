@@ -62,12 +62,14 @@ func (s *Store) giveBackAll(ctx context.Context, leases []*lease) (kept int, las
 	return kept, last
 }
 
-// nextStep returns the next step that a lease needs in the store inside, or nil. Requires mu held; the step itself must run without it.
+// nextStep returns the next step that a lease needs in the store inside until what is posted there is what its calls have cost; nil if none is
+// left. The order is: void grants that got no answer, settle each grant with its part of the lease's amount, correct those that were settled
+// with another amount, and ask for thresholds. Requires mu held; the step itself must run without it.
 func (s *Store) nextStep(ctx context.Context, l *lease, report bool, crossed *[]budget.Crossing) func() error {
 	if len(l.unanswered) > 0 {
 		return func() error { return s.voidUnansweredGrant(ctx, l) }
 	}
-	targets, settled := l.targets(l.needed()), l.targets(l.settled)
+	targets, settled := l.targets(l.needed()), l.targets(l.settled) // with the worst cases of calls in flight, and without
 	shares := l.shares(targets)
 	for i, g := range l.grants {
 		estimated := l.estimates > 0 || targets[i] != settled[i]
@@ -155,6 +157,15 @@ func (s *Store) voidUnansweredGrant(ctx context.Context, l *lease) error {
 	return nil
 }
 
+// settleGrant settles a grant in the store inside with g.tried, the settlement that nextStep or usedUp has prepared, and records in the grant
+// how it is settled now. It adds the thresholds that the store inside reports to crossed.
+//
+//   - If the store did not answer, g.tried stays, so that the next attempt sends exactly the same: it may have been posted.
+//   - If the store refused the amount, g.tried is dropped, and the next step prepares a new settlement.
+//   - ErrResolved says that the grant is settled with another amount: an operator corrected it after it expired. That amount stands, and
+//     the grant counts as settled.
+//
+// Requires the lease's storeMu held.
 func (s *Store) settleGrant(ctx context.Context, l *lease, g *grant, crossed *[]budget.Crossing) error {
 	st := *g.tried
 	p, err := s.inner.Settle(ctx, st)
@@ -167,7 +178,7 @@ func (s *Store) settleGrant(ctx context.Context, l *lease, g *grant, crossed *[]
 		return err
 	}
 	g.tried, g.posted, g.settledAs, g.shares, g.estimated = nil, true, st.Actual, st.Shares, st.Estimated
-	if err != nil { // somebody has corrected it by hand after it expired: their amount stands
+	if err != nil {
 		g.estimated = false
 		return nil
 	}
@@ -177,6 +188,9 @@ func (s *Store) settleGrant(ctx context.Context, l *lease, g *grant, crossed *[]
 	return nil
 }
 
+// correctGrant changes the amount of a grant that is settled in the store inside to target, and how it divides among calls to shares. While
+// the answer is missing, either the old or the new amount may be posted: correcting and correctingTo record that, and cover counts the
+// smaller of the two. Requires the lease's storeMu held.
 func (s *Store) correctGrant(ctx context.Context, g *grant, target budget.Charge, shares []budget.Share) error {
 	change := budget.Change{ID: budget.NewID(), Reason: "what the calls of a lease really cost"}
 	var err error

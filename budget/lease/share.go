@@ -92,7 +92,12 @@ func (g *group) takeFromQuota(amount budget.Charge) {
 	}
 }
 
-// cutToQuota reduces a wanted grant to the group's quota, or to what the call needs if that is more.
+// cutToQuota reduces amount, a wanted grant, to what is left of the group's quota, and subtracts it from the quota. It records in cutDown
+// whether the grant is smaller than was wanted: then it is no sign of a busy process if the grant is soon used up.
+//
+// If the quota is less than the call needs, in any unit, the quota is left as it is, and leastGrant decides: it returns a grant just large
+// enough for the call, or the route askStore, which sends the call to the store inside without a grant. The next skipLooks grants then do
+// not read the room again.
 func (g *group) cutToQuota(amount budget.Charge, r *budget.Reservation) (budget.Charge, route) {
 	g.cutDown = false
 	for _, u := range g.units {

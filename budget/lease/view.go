@@ -132,7 +132,7 @@ func (s *Store) giveBackOn(ctx context.Context, account budget.Key) error {
 	return err
 }
 
-// Unlatch implements Store.
+// Unlatch implements Store. No lease has to be given back for it, because calls on lines with a latch are never served from leases.
 func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Change) error {
 	if err := cmp.Or(c.Validate(), s.checkOpen(ctx)); err != nil {
 		return err

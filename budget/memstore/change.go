@@ -15,9 +15,9 @@ type changes struct {
 	last    map[budget.Key]int64
 }
 
-// judge reports whether a change has to be made. It need not if it was made before; ErrSuperseded says that somebody has changed its object
+// judge reports whether a change is new, so that it has to be made. It is not if it was made before; ErrSuperseded says that somebody has changed its object
 // since its caller looked.
-func (c *changes) judge(r *budget.Record) (fresh bool, err error) {
+func (c *changes) judge(r *budget.Record) (isNew bool, err error) {
 	last := c.last[r.Object()]
 	if last == 0 {
 		return true, nil

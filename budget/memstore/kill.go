@@ -123,7 +123,8 @@ func (k *kill) copy() budget.Kill {
 	return own
 }
 
-// Kill implements budget.Store.
+// Kill implements budget.Store. A change that was made before does nothing, and one whose object somebody else has changed since its caller looked
+// is refused. A new one is put into the audit trail only once there is room for the flag, because a change that fails must leave no trace.
 func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
 	if err := cmp.Or(c.Validate(), k.Validate()); err != nil {
 		return err
@@ -134,8 +135,8 @@ func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error 
 	}
 	defer s.mu.Unlock()
 	record := budget.Record{Change: c, Kind: budget.ChangeKill, Scope: k.Scope, Patterns: k.Patterns, Until: k.Until}
-	fresh, err := s.changes.judge(&record)
-	if err != nil || !fresh {
+	isNew, err := s.changes.judge(&record)
+	if err != nil || !isNew {
 		return err
 	}
 	if err := s.makeRoom(&k, now); err != nil {

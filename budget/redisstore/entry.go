@@ -9,10 +9,23 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
+// An entry is stored as text of a fixed layout, which lua/entry.lua describes. These are the bits of its flags.
+const (
+	flagEstimated = 1
+	flagOrphan    = 2
+	flagTombstone = 4  // nothing here depends on it
+	flagNames     = 8  // the call's scope and operation and the provider's id of the request follow the bookings
+	flagUnits     = 16 // the number of units and the row of usage are there; an entry without them counts unitsAtFirst units
+	flagShares    = 32 // at the end it is stored how the amount divides among calls
+	allFlags      = flagEstimated | flagOrphan | flagTombstone | flagNames | flagUnits | flagShares
+
+	unitsAtFirst = 7
+)
+
 // states are the letters for an entry's state.
 var states = map[byte]budget.State{'p': budget.Pending, 's': budget.Settled, 'v': budget.Voided, 'x': budget.Expired}
 
-// stateLetter returns the letter for a state, or - for any.
+// stateLetter returns the letter that stands for a state. For zero, which in a budget.Query selects entries in every state, it returns '-'.
 func stateLetter(s budget.State) byte {
 	for letter, state := range states {
 		if state == s {
@@ -29,16 +42,16 @@ func parseEntry(id, value string, steps map[budget.Key]int64) (e budget.Entry, e
 	state, flags := states[byte(in.number(1))], in.number(1)
 	reserved, resolved := in.count(), in.count()
 	in.count() // when it expires
-	n := int64(7)
-	if flags&16 != 0 {
-		n = in.number(1)
+	units := int64(unitsAtFirst)
+	if flags&flagUnits != 0 {
+		units = in.number(1)
 		in.bytes(16) // its row of usage
 	}
-	if err := knows(n); err != nil {
+	if err := knows(units); err != nil {
 		return budget.Entry{}, err
 	}
-	e = budget.Entry{State: state, Estimated: flags&1 != 0, Orphan: flags&2 != 0, Reserved: in.charge(n), Actual: in.charge(n)}
-	if in.failed || e.State == 0 || flags > 63 || len(id) != len(e.ID) || reserved > never || resolved > never {
+	e = budget.Entry{State: state, Estimated: flags&flagEstimated != 0, Orphan: flags&flagOrphan != 0, Reserved: in.charge(units), Actual: in.charge(units)}
+	if in.failed || e.State == 0 || flags > allFlags || len(id) != len(e.ID) || reserved > never || resolved > never {
 		return budget.Entry{}, errReply
 	}
 	e.ID, e.ReservedAt = budget.ID([]byte(id)), fromMicro(reserved)
@@ -48,20 +61,20 @@ func parseEntry(id, value string, steps map[budget.Key]int64) (e budget.Entry, e
 	} else {
 		e.ResolvedAt = fromMicro(resolved)
 	}
-	if flags&32 != 0 {
+	if flags&flagShares != 0 { // cut them off, to read what stands before them
 		shares := reader{text: in.text[max(0, len(in.text)-2):]}
 		if in.text = in.text[:max(0, len(in.text)-2-int(shares.number(2)))]; shares.failed {
 			return budget.Entry{}, errReply
 		}
 	}
-	if flags&8 != 0 {
+	if flags&flagNames != 0 {
 		if err := in.names(&e); err != nil {
 			return budget.Entry{}, err
 		}
 	}
 	for !in.failed && in.text != "" {
 		b := budget.Booking{Account: budget.Key([]byte(in.bytes(16) + strings.Repeat("\x00", 16))[:16])}
-		start, unit, kind := in.count(), budget.Unit(in.number(1)), in.number(1)
+		start, unit, kind := in.count(), budget.Unit(in.number(1)), in.number(1) // kind is r for a rolling window
 		in.count()
 		if in.failed || !unit.Valid() {
 			return budget.Entry{}, errReply

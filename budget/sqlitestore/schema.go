@@ -13,6 +13,10 @@ const schemaVersion = 4
 
 // schemas[i] turns version i of the schema into the next one. All tables are STRICT: otherwise SQLite would turn an integer that overflows
 // into a float. Sums have a CHECK.
+//
+// All times are in nanoseconds since 1970 UTC. Of account, fired holds until when each threshold is not reported again. Of reservation, state 1
+// is pending; whose is the call's scope and operation, reference the provider's id of the request, and uses what the reservation has added
+// to rows of usage. Of kill and flag, file says under which key calls find the flag: see kill.go.
 var schemas = [schemaVersion]string{`
 CREATE TABLE meta (
 	one      INTEGER PRIMARY KEY CHECK (one = 1),
@@ -108,11 +112,12 @@ ALTER TABLE flag ADD COLUMN until INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE flag ADD COLUMN patterns INTEGER NOT NULL DEFAULT 0;
 ` + guarded("usage", "policy")}
 
-// guarded returns triggers that note a row that is gone, unless the store itself is forgetting it. Of meta:
+// guarded returns triggers, one for each table, that record in meta that a row is gone if it is deleted by anything but the store itself. In meta
 //
-//   - lost says that rows are gone, and accepted which acceptance of a loss was the last one;
-//   - judged is the time that forgetting goes by, and reached what it was when something was forgotten last: see forget.go;
-//   - forgetting is 1 inside of transactions that remove rows.
+//   - lost is 1 once rows are gone, and accepted is the id of the last change in which an operator accepted a loss;
+//   - judged is the time by which it is decided what is old enough to be forgotten. It follows the clock, but makes no large jump ahead;
+//   - reached is the highest such time at which anything was forgotten;
+//   - forgetting is 1 inside of transactions in which the store removes rows.
 func guarded(tables ...string) (sql string) {
 	for _, table := range tables {
 		sql += "CREATE TRIGGER " + table + "_gone AFTER DELETE ON " + table +
@@ -172,8 +177,10 @@ func vacant(ctx context.Context, conn *sql.Conn) error {
 	return nil
 }
 
-// The statements of the steps, each prepared once.
+// The statements of the steps, each prepared once. All times are in nanoseconds since 1970 UTC, and days are counted from there.
 const (
+	// The one row of meta: see guarded for its columns.
+
 	sqlSequence    = `UPDATE meta SET sequence = sequence + 1 WHERE one = 1 RETURNING epoch, sequence, accepted, lost, judged, reached`
 	sqlSequenceNow = `SELECT epoch, sequence, accepted, lost, judged, reached FROM meta WHERE one = 1`
 	sqlAccept      = `INSERT INTO meta (one, epoch, sequence, accepted, judged) VALUES (1, ?1, 1, ?2, ?3)
@@ -181,49 +188,74 @@ const (
 	sqlForgetting = `UPDATE meta SET forgetting = 1`
 	sqlForgot     = `UPDATE meta SET forgetting = 0, reached = max(reached, ?)`
 	sqlJudged     = `UPDATE meta SET judged = ?`
-	sqlEntry      = `SELECT owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses FROM reservation WHERE id = ?`
-	sqlInsert     = `INSERT INTO reservation (id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses)
+
+	// Reservations. State 1 is pending, all others are resolved.
+
+	sqlEntry  = `SELECT owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses FROM reservation WHERE id = ?`
+	sqlInsert = `INSERT INTO reservation (id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses)
 		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT DO UPDATE SET state = ?3, estimated = ?4, orphan = ?5, reserved = ?6,
 		actual = ?7, bookings = ?8, reserved_at = ?9, resolved_at = ?10, expires_at = ?11, whose = ?12, reference = ?13, uses = ?14`
-	sqlUpdate   = `UPDATE reservation SET state = ?, estimated = ?, orphan = ?, actual = ?, bookings = ?, resolved_at = ?, whose = ?, reference = ?, uses = ? WHERE id = ?`
+	sqlUpdate  = `UPDATE reservation SET state = ?, estimated = ?, orphan = ?, actual = ?, bookings = ?, resolved_at = ?, whose = ?, reference = ?, uses = ? WHERE id = ?`
+	sqlExpired = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses FROM reservation WHERE state = 1 AND expires_at <= ? ORDER BY expires_at LIMIT ?`
+	sqlDue     = `SELECT EXISTS (SELECT 1 FROM reservation WHERE state = 1 AND expires_at <= ?)`
+
+	// Lists of reservations, in pages: a filter that is 0 selects all of them.
+
+	sqlEntries = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses FROM reservation
+		WHERE id > ?1 AND (?2 = 0 OR state = ?2) AND (?3 = 0 OR estimated = 1) AND reserved_at >= ?5 AND reserved_at < ?6 ORDER BY id LIMIT ?4`
+	sqlReferred = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses FROM reservation
+		WHERE reference = ?1 AND reference <> x'' AND id > ?2 ORDER BY id LIMIT ?3`
+
+	// Accounts, and the sums of their windows.
+
 	sqlLatch    = `INSERT INTO account (key, latched_until) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET latched_until = ?2`
 	sqlMark     = `INSERT INTO account (key, fired) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET fired = ?2`
 	sqlOverride = `INSERT INTO account (key, override_max, override_until) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET override_max = ?2, override_until = ?3`
-	sqlKills    = `SELECT dims, scope, reason, at, until, patterns FROM flag WHERE until = 0 OR until > ?`
-	sqlKill     = `INSERT INTO flag (key, dims, scope, reason, at, file, until, patterns) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+	sqlName     = `INSERT INTO account (key, name) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET name = coalesce(name, ?2)`
+	sqlAccounts = `SELECT key, name, override_max, override_until, latched_until FROM account WHERE key > ? ORDER BY key LIMIT ?`
+	sqlPeriods  = `SELECT start, settled, pending, forgotten FROM bucket WHERE account = ? AND start > ? ORDER BY start LIMIT ?`
+
+	// Kill flags. A flag without patterns has in file one of its dimensions, one with patterns has '*', which is x'2a', and one that covers every call
+	// has x''. A flag without an end has 0 in until. Where ?2 is 0, ended flags of all kinds are meant, else only those with patterns.
+
+	sqlKills = `SELECT dims, scope, reason, at, until, patterns FROM flag WHERE until = 0 OR until > ?`
+	sqlKill  = `INSERT INTO flag (key, dims, scope, reason, at, file, until, patterns) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
 		ON CONFLICT DO UPDATE SET reason = ?4, at = ?5, until = ?7`
-	sqlPatterns   = `SELECT count(*) FROM flag WHERE file = x'2a' AND key <> ?`
-	sqlEnded      = `SELECT EXISTS (SELECT 1 FROM flag WHERE until <> 0 AND until <= ?1 AND (?2 = 0 OR patterns = 1))`
-	sqlDropEnded  = `DELETE FROM flag WHERE until <> 0 AND until <= ?1 AND (?2 = 0 OR patterns = 1)`
-	sqlFiled      = `SELECT count(*) FROM flag WHERE file = ?`
-	sqlRevive     = `DELETE FROM flag WHERE key = ?`
+	sqlPatterns  = `SELECT count(*) FROM flag WHERE file = x'2a' AND key <> ?`
+	sqlEnded     = `SELECT EXISTS (SELECT 1 FROM flag WHERE until <> 0 AND until <= ?1 AND (?2 = 0 OR patterns = 1))`
+	sqlDropEnded = `DELETE FROM flag WHERE until <> 0 AND until <= ?1 AND (?2 = 0 OR patterns = 1)`
+	sqlFiled     = `SELECT count(*) FROM flag WHERE file = ?`
+	sqlRevive    = `DELETE FROM flag WHERE key = ?`
+
+	// The audit trail.
+
 	sqlLastChange = `SELECT revision, id FROM change WHERE object = ? ORDER BY revision DESC LIMIT 1`
 	sqlNoteChange = `INSERT INTO change (object, id, at, record) VALUES (?, ?, ?, ?)`
 	sqlRevision   = `SELECT coalesce(max(revision), 0) FROM change`
 	sqlChanges    = `SELECT revision, at, record FROM change WHERE revision > ? ORDER BY revision LIMIT ?`
-	sqlExpired    = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses FROM reservation WHERE state = 1 AND expires_at <= ? ORDER BY expires_at LIMIT ?`
-	sqlDue        = `SELECT EXISTS (SELECT 1 FROM reservation WHERE state = 1 AND expires_at <= ?)`
-	sqlEntries    = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses FROM reservation
-		WHERE id > ?1 AND (?2 = 0 OR state = ?2) AND (?3 = 0 OR estimated = 1) AND reserved_at >= ?5 AND reserved_at < ?6 ORDER BY id LIMIT ?4`
-	sqlReferred = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses FROM reservation
-		WHERE reference = ?1 AND reference <> x'' AND id > ?2 ORDER BY id LIMIT ?3`
-	sqlName         = `INSERT INTO account (key, name) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET name = coalesce(name, ?2)`
-	sqlAccounts     = `SELECT key, name, override_max, override_until, latched_until FROM account WHERE key > ? ORDER BY key LIMIT ?`
-	sqlPeriods      = `SELECT start, settled, pending, forgotten FROM bucket WHERE account = ? AND start > ? ORDER BY start LIMIT ?`
+
+	// Rows of usage, and how many of them a day has.
+
 	sqlUsageRow     = `SELECT amounts FROM usage WHERE day = ? AND key = ?`
 	sqlUsageRows    = `SELECT rows FROM usage_day WHERE day = ?`
 	sqlPutUsage     = `INSERT INTO usage (day, key, scope, amounts) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET amounts = ?4`
 	sqlPutUsageRows = `INSERT INTO usage_day (day, rows) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET rows = ?2`
 	sqlUsage        = `SELECT day, key, scope, amounts FROM usage WHERE (day, key) > (?1, ?2) ORDER BY day, key LIMIT ?3`
-	sqlOldUsage     = `SELECT EXISTS (SELECT 1 FROM usage_day WHERE day < ?)`
-	sqlForgetUsage  = `DELETE FROM usage WHERE (day, key) IN (SELECT day, key FROM usage WHERE day < ?1 ORDER BY day, key LIMIT ?2)`
-	sqlForgetDays   = `DELETE FROM usage_day WHERE day < ?1 AND day < (SELECT coalesce(min(day), ?1) FROM usage)`
-	sqlSetPolicy    = `INSERT INTO policy (one, document, version, at, operator, reason) VALUES (1, ?1, ?2, ?3, ?4, ?5)
+
+	// The policy.
+
+	sqlSetPolicy = `INSERT INTO policy (one, document, version, at, operator, reason) VALUES (1, ?1, ?2, ?3, ?4, ?5)
 		ON CONFLICT DO UPDATE SET document = ?1, version = ?2, at = ?3, operator = ?4, reason = ?5`
-	sqlPolicy     = `SELECT document, version, at, operator, reason FROM policy`
-	sqlOld        = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses FROM reservation WHERE state <> 1 AND resolved_at < ? ORDER BY resolved_at LIMIT ?`
-	sqlOldSums    = `SELECT EXISTS (SELECT 1 FROM bucket WHERE "end" < ? AND pending = 0)`
-	sqlForget     = `DELETE FROM reservation WHERE id = ?`
-	sqlForgetSum  = `UPDATE bucket SET forgotten = forgotten + ?3 WHERE account = ?1 AND start = ?2`
-	sqlForgetSums = `DELETE FROM bucket WHERE (account, start) IN (SELECT account, start FROM bucket WHERE "end" < ?1 AND pending = 0 ORDER BY "end" LIMIT ?2)`
+	sqlPolicy = `SELECT document, version, at, operator, reason FROM policy`
+
+	// What is older than its retention, and how it is forgotten.
+
+	sqlOld         = `SELECT id, owner, state, estimated, orphan, reserved, actual, bookings, reserved_at, resolved_at, expires_at, whose, reference, uses FROM reservation WHERE state <> 1 AND resolved_at < ? ORDER BY resolved_at LIMIT ?`
+	sqlOldSums     = `SELECT EXISTS (SELECT 1 FROM bucket WHERE "end" < ? AND pending = 0)`
+	sqlForget      = `DELETE FROM reservation WHERE id = ?`
+	sqlForgetSum   = `UPDATE bucket SET forgotten = forgotten + ?3 WHERE account = ?1 AND start = ?2`
+	sqlForgetSums  = `DELETE FROM bucket WHERE (account, start) IN (SELECT account, start FROM bucket WHERE "end" < ?1 AND pending = 0 ORDER BY "end" LIMIT ?2)`
+	sqlOldUsage    = `SELECT EXISTS (SELECT 1 FROM usage_day WHERE day < ?)`
+	sqlForgetUsage = `DELETE FROM usage WHERE (day, key) IN (SELECT day, key FROM usage WHERE day < ?1 ORDER BY day, key LIMIT ?2)`
+	sqlForgetDays  = `DELETE FROM usage_day WHERE day < ?1 AND day < (SELECT coalesce(min(day), ?1) FROM usage)`
 )

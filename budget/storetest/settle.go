@@ -8,6 +8,11 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
+// The rules of Settle. In all rules of the suite, s.reserve makes a reservation, which must be admitted; s.hold returns one that is not sent to
+// the store, so that a settlement of it is one of an unknown id. Amounts are in nano-USD. s.stands asserts what an account has settled and
+// pending in its present window.
+//
+// An orphan is an entry whose spend was posted without a pending reservation; a tombstone is that of a Void which came before its Reserve.
 var settleRules = []rule{
 	{"SettlePostsTheTruth", "pending goes out in full and the actual amount comes in, in every line", func(s *subject) {
 		a, b := line("a", budget.Daily, 100), line("b", budget.Lifetime, 100)
@@ -77,8 +82,6 @@ var settleRules = []rule{
 		s.stands(l, 4, 0)
 		e, _ := s.entry(r.ID)
 		require.True(s.t, e.Orphan)
-		s.clock.Advance(-24 * time.Hour)
-		s.clock.Advance(24 * time.Hour)
 		require.True(s.t, s.settle(r, 4).Replayed)
 		s.stands(l, 4, 0)
 	}},
@@ -113,7 +116,7 @@ var settleRules = []rule{
 		s.reserve(1, l)
 		s.settle(r, 60)
 		s.stands(l, 0, 1)
-		s.clock.Advance(-24 * time.Hour)
+		s.clock.Advance(-24 * time.Hour) // to look at the window of the reservation
 		require.Equal(s.t, int64(60), s.balance(l).Settled)
 		s.clock.Advance(24 * time.Hour)
 		s.reserve(99, l)
@@ -161,6 +164,7 @@ func (s *subject) expired(n int64, lines ...budget.Line) budget.Reservation {
 	return r
 }
 
+// conflictingSettle settles a reservation as another owner would, which must be refused.
 func (s *subject) conflictingSettle(r budget.Reservation) {
 	s.t.Helper()
 	st := s.settlement(r, 0)

@@ -95,17 +95,19 @@ func shares(amounts map[string]int64) (all []budget.Share) {
 
 const today = "2026-03-10 "
 
+// The rules of Usage: the sums of what was spent, by UTC day and by the scope of the call. s.charge settles a call of a scope, s.spent returns
+// all rows by "day scope". whole is a scope with a value for everything, call one with a few, start the moment at which the clock begins.
 var usageRules = []rule{
 	{"UsageIsAddedUpByDayAndScope", "what is settled is added to the row of its UTC day and its call's principal, workflow, model, region and tags, in every unit, whatever the limits are", func(s *subject) {
 		l := line("a", budget.Lifetime, 1000)
 		r := s.holdFor(7, whole, l)
 		s.admit(r)
 		st := s.settlementOf(r, 0)
-		for u := range budget.UnitCalls {
-			st.Actual[u+1] = int64(u) + 1
+		for unit := budget.UnitUSD; unit <= budget.UnitCalls; unit++ { // another amount in each unit: 1 nano-USD, 2 of the next, and so on
+			st.Actual[unit] = int64(unit)
 		}
 		s.post(st)
-		s.charge(20, whole)
+		s.charge(20, whole) // the row has 1 + 20 = 21 nano-USD
 		other := whole
 		other.Workflow = "another"
 		s.charge(30, other, l)
@@ -324,13 +326,13 @@ var usageRules = []rule{
 	{"UsageIsSharedByAllHandles", "what one process has settled another one tells", func(s *subject) {
 		other := s.reopen()
 		s.charge(5, budget.Scope{Workflow: "w"}, line("a", budget.Lifetime, 100))
-		if s.h.Merged != "" {
+		if s.h.Merged != "" { // what this handle has settled may be with it until it closes
 			require.NoError(s.t, s.store.Close())
 		}
 		rows, err := other.Usage(s.ctx, budget.UsageMark{}, 10)
 		require.NoError(s.t, err)
 		require.Len(s.t, rows, 1)
 		require.Equal(s.t, usd(5), rows[0].Charge)
-		s.unverified = true
+		s.unverified = true // the accounts can't be added up after the rule, because the handle may be closed
 	}},
 }

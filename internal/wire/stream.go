@@ -32,8 +32,10 @@ type StreamMeter struct {
 	refused   string // the exception that was the first frame
 }
 
-// NewStreamMeter returns a meter for one response. provider, writes and header are those of ParseUsage; of the header only
-// the service tier and the latency are used.
+// NewStreamMeter returns a meter for one response. provider is the maker's name in the model id, such as "anthropic": it decides how the counts
+// in the answer are to be read. writes is the longest lifetime for which the request may write to the prompt cache: the tokens written count
+// for it where the answer does not say for how long they were. header is that of the response; of it only the service tier and the latency
+// are used.
 func NewStreamMeter(provider string, writes price.CacheWrites, header http.Header) *StreamMeter {
 	return &StreamMeter{sum: newStreamSum(provider, writes, header), decoder: eventstream.NewDecoder()}
 }

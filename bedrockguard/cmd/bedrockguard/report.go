@@ -159,7 +159,8 @@ func usageQuery(c *cli.Command, now time.Time) (q budget.UsageQuery, by []string
 	return q, by, err
 }
 
-// reportSpan returns the first and last day of the report: of this month by default.
+// reportSpan reads from the command line which days the report is about. It returns the first one, since, and the day after the last one,
+// until, both as the beginning of a UTC day. By default the report is about this month up to today.
 func reportSpan(c *cli.Command, now time.Time) (since, until time.Time, err error) {
 	if month := c.String("month"); month != "" {
 		if c.String("since") != "" || c.String("until") != "" {

@@ -221,7 +221,8 @@ func (s state) lastOf(hold int) lastChange {
 	return lastChange{}
 }
 
-// correctedBy returns the state in which a correction was the last one of its reservation.
+// correctedBy returns the state after the correction o, which is now the latest one of its reservation. It inserts a record of correctedWidth
+// bytes into s.corrected, which is sorted by reservation, or replaces the reservation's record if there is one.
 func (s state) correctedBy(o op) state {
 	own := binary.BigEndian.AppendUint64([]byte{byte(o.hold >> 8), byte(o.hold), byte(o.change >> 8), byte(o.change)}, uint64(o.revision))
 	at := 0

@@ -16,8 +16,8 @@ func script(a answer) bedrocktest.Reply {
 		r.Blocks = blocksOf(a.body)
 		r.StopReason = stopOf(a.body)
 		r.Fields = rawOf(a.body["additionalModelResponseFields"])
-		found(&r, at(a.body, "trace", "guardrail"))
-		found(&r, at(a.body, "amazon-bedrock-trace", "guardrail"))
+		readGuardrail(&r, at(a.body, "trace", "guardrail"))
+		readGuardrail(&r, at(a.body, "amazon-bedrock-trace", "guardrail"))
 	} else {
 		r.Blocks = streamed(a.chunks)
 		for _, held := range a.chunks {
@@ -29,9 +29,9 @@ func script(a answer) bedrocktest.Reply {
 			if stop := stopOf(held); stop != "" {
 				r.StopReason = stop
 			}
-			found(&r, at(held, "metadata", "trace", "guardrail"))
-			found(&r, at(held, "trace", "guardrail"))
-			found(&r, at(held, "amazon-bedrock-trace", "guardrail"))
+			readGuardrail(&r, at(held, "metadata", "trace", "guardrail"))
+			readGuardrail(&r, at(held, "trace", "guardrail"))
+			readGuardrail(&r, at(held, "amazon-bedrock-trace", "guardrail"))
 		}
 	}
 	if r.Blocks == nil {
@@ -49,34 +49,19 @@ func rawOf(v any) string {
 	return string(b)
 }
 
-// found reads the findings in the trace of a guardrail.
-func found(r *bedrocktest.Reply, trace any) {
-	policies := func(side any) string {
-		if all := list(side); len(all) > 0 {
-			side = all[0]
-		}
-		held, _ := side.(object)
-		for _, v := range held {
-			if list, ok := v.([]any); ok && len(list) > 0 {
-				v = list[0]
-			}
-			assessed, _ := v.(object)
-			out := object{}
-			for k, x := range assessed {
-				if strings.HasSuffix(k, "Policy") {
-					out[k] = x
-				}
-			}
-			if len(out) > 0 {
-				return rawOf(out)
-			}
-		}
-		return ""
-	}
+// readGuardrail copies into a Reply what the trace of a guardrail says: what it found in the request and in the answer, and the texts of the
+// model that it withheld. Converse and InvokeModel have different names and shapes for the findings; a trace has those of one of the two:
+//
+//	Converse:    {"inputAssessment": {id: findings}, "outputAssessments": {id: [findings]}, "modelOutput": [text]}
+//	InvokeModel: {"input":           {id: findings}, "outputs":          [{id: findings}]}
+//
+// id is that of the guardrail, and findings is an object with the fields contentPolicy, topicPolicy and so on, and others.
+func readGuardrail(r *bedrocktest.Reply, trace any) {
 	if trace == nil {
 		return
 	}
-	r.FoundInRequest, r.FoundInAnswer = policies(at(trace, "inputAssessment"))+policies(at(trace, "input")), policies(at(trace, "outputAssessments"))+policies(at(trace, "outputs"))
+	r.FoundInRequest = policies(at(trace, "inputAssessment")) + policies(at(trace, "input")) // only one of the two is there
+	r.FoundInAnswer = policies(at(trace, "outputAssessments")) + policies(at(trace, "outputs"))
 	if r.FoundInRequest+r.FoundInAnswer != "" && r.StopReason == "" {
 		r.StopReason = "guardrail_intervened"
 	}
@@ -84,6 +69,31 @@ func found(r *bedrocktest.Reply, trace any) {
 	for _, w := range withheld {
 		r.Withheld = append(r.Withheld, text(w))
 	}
+}
+
+// policies returns the findings of one guardrail as JSON, without the fields that are not named for a policy, or "" if there are none. byID is
+// an object of findings by the guardrail's id, in any of the shapes that readGuardrail describes.
+func policies(byID any) string {
+	if all := list(byID); len(all) > 0 {
+		byID = all[0]
+	}
+	held, _ := byID.(object)
+	for _, v := range held {
+		if all := list(v); len(all) > 0 {
+			v = all[0]
+		}
+		findings, _ := v.(object)
+		out := object{}
+		for name, finding := range findings {
+			if strings.HasSuffix(name, "Policy") {
+				out[name] = finding
+			}
+		}
+		if len(out) > 0 {
+			return rawOf(out)
+		}
+	}
+	return ""
 }
 
 func text(v any) string { s, _ := v.(string); return s }

@@ -15,18 +15,19 @@ type splitter struct {
 	depth   int
 	quoted  bool // inside of a string
 	escaped bool // after a backslash in a string
-	member  bool // the object is a field of the object around the events, and need not be a record
-	wrapped bool // inside of an array, or of an object around events: other text there does not count as a line that can't be read
+	isField bool // the object is a field of the envelope, and need not be a record
+	inside  bool // an array or an envelope has begun: other text in it does not count as a line that can't be read
 
 	bad     int // lines and objects that are not records
 	tooLong int // objects that are too long
 }
 
-// around matches the beginning of an object that has events in a list, up to the first event.
-var around = regexp.MustCompile(`^\{(?:\s*"\w+"\s*:\s*(?:"[^"\\]*"|[\w.+-]+|\[\s*\])\s*,)*\s*"(?:events|logEvents|results|Records|records|Items)"\s*:\s*\[`)
+// envelopeStart matches the beginning of an envelope: an object that has the records in a list, with other fields before that. The match ends
+// with the list's bracket.
+var envelopeStart = regexp.MustCompile(`^\{(?:\s*"\w+"\s*:\s*(?:"[^"\\]*"|[\w.+-]+|\[\s*\])\s*,)*\s*"(?:events|logEvents|results|Records|records|Items)"\s*:\s*\[`)
 
-// maxAround is how long such a beginning can be.
-const maxAround = 1 << 10
+// maxEnvelopeStart is how long such a beginning can be, in bytes.
+const maxEnvelopeStart = 1 << 10
 
 // line processes the next line, without its end.
 func (s *splitter) line(text []byte) {
@@ -44,7 +45,7 @@ func (s *splitter) line(text []byte) {
 				break
 			}
 			s.between(text[:at])
-			s.member = s.wrapped && bytes.HasSuffix(bytes.TrimSpace(text[:at]), []byte{':'})
+			s.isField = s.inside && bytes.HasSuffix(bytes.TrimSpace(text[:at]), []byte{':'})
 			text, began = text[at:], true
 		}
 		text = s.take(text)
@@ -56,7 +57,7 @@ func (s *splitter) line(text []byte) {
 
 // next returns where an object begins, or -1. Strings around the objects are skipped.
 func (s *splitter) next(text []byte) int {
-	if !s.wrapped {
+	if !s.inside {
 		return bytes.IndexByte(text, '{')
 	}
 	quoted := false
@@ -74,11 +75,13 @@ func (s *splitter) next(text []byte) int {
 // between reports whether a text is valid between objects, and records that an array begins.
 func (s *splitter) between(text []byte) bool {
 	text = bytes.TrimSpace(text)
-	s.wrapped = s.wrapped || len(text) > 0 && text[0] == '['
-	return s.wrapped || len(bytes.Trim(text, "[]{},: \t")) == 0
+	s.inside = s.inside || len(text) > 0 && text[0] == '['
+	return s.inside || len(bytes.Trim(text, "[]{},: \t")) == 0
 }
 
-// take processes the object that text begins or continues, and returns the text after it.
+// take processes the object that text begins or continues, and returns the text after it. If the object turns out to be an envelope around a
+// list of records, it is no record itself: take forgets it and returns the text after the list's bracket, so that the records of the list are
+// processed one by one.
 func (s *splitter) take(text []byte) (rest []byte) {
 	end, ended := s.walk(text)
 	if len(s.object)+end > s.limit {
@@ -86,18 +89,19 @@ func (s *splitter) take(text []byte) (rest []byte) {
 		s.reset()
 		return nil
 	}
+	searched := len(s.object) >= maxEnvelopeStart // an earlier call has seen all of what can be the beginning of an envelope
 	s.object = append(s.object, text[:end]...)
-	if !s.wrapped && len(s.object) <= maxAround+len(text) {
-		head := s.object[:min(len(s.object), maxAround)]
-		if m := around.FindIndex(head); m != nil { // its elements are processed one by one
+	if !s.inside && !searched {
+		head := s.object[:min(len(s.object), maxEnvelopeStart)]
+		if m := envelopeStart.FindIndex(head); m != nil {
 			rest := append(bytes.Clone(s.object[m[1]:]), text[end:]...)
 			s.reset()
-			s.wrapped = true
+			s.inside = true
 			return rest
 		}
 	}
 	if ended {
-		if !s.found(s.object) && !s.member {
+		if !s.found(s.object) && !s.isField {
 			s.bad++
 		}
 		s.reset()
