@@ -9,8 +9,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// change calls a function that makes a change. After the function's own arguments come the change, its row of the audit trail, and arguments
-// that earlier libraries leave out.
+// change calls a function that makes a change. The function's arguments are its own first; then the change and its row of the audit trail; and then
+// those in behind, which the function did not have at first, so that earlier libraries leave them out.
 func (s *Store) change(ctx context.Context, function string, r budget.Record, behind []any, own ...any) (answer, error) {
 	if err := r.Change.Validate(); err != nil {
 		return answer{}, err
@@ -23,7 +23,7 @@ func (s *Store) change(ctx context.Context, function string, r budget.Record, be
 	return s.step(ctx, call{function: function, moments: true, args: func(*placement) []any { return own }})
 }
 
-// Override implements budget.Store.
+// Override implements budget.Store. The function is sent nulls to take an override back.
 func (s *Store) Override(ctx context.Context, key budget.Key, o *budget.Override, c budget.Change) error {
 	own := []any{[16]byte(key), nil, nil}
 	if o != nil {
@@ -36,7 +36,7 @@ func (s *Store) Override(ctx context.Context, key budget.Key, o *budget.Override
 	return err
 }
 
-// Unlatch implements budget.Store.
+// Unlatch implements budget.Store. All accounts are one step: the function is sent the object and the audit row of each.
 func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Change) error {
 	if err := c.Validate(); err != nil {
 		return err
@@ -78,7 +78,7 @@ func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error 
 	return s.awaitUnaware(ctx)
 }
 
-// Revive implements budget.Store.
+// Revive implements budget.Store. Calls that the flag covered are admitted from the next step on, in all processes.
 func (s *Store) Revive(ctx context.Context, f budget.Flag, c budget.Change) error {
 	r := budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns}
 	_, err := s.change(ctx, "remove_flag", r, []any{f.Patterns}, uuids(f.Scope.Dims()), s.channel)

@@ -88,6 +88,8 @@ func (s *Store) learn(ctx context.Context, conn *pgxpool.Conn) error {
 	return nil
 }
 
+// ask reads the state of the ledger from the server, on a connection. Without Options.Clock it also measures how far the server's clock is ahead
+// of this process's.
 func (s *Store) ask(ctx context.Context, conn *pgxpool.Conn) (memory, error) {
 	// If the only row of the table meta is missing, the query returns no row: the ledger is lost.
 	rows, err := conn.Conn().PgConn().Exec(ctx, fmt.Sprintf("SELECT epoch, oid, step, xid, clock, lost, accepted FROM %[1]s.about(), %[1]s.losses() WHERE epoch IS NOT NULL", s.opts.quoted())).ReadAll()
@@ -117,7 +119,7 @@ func (s *Store) ask(ctx context.Context, conn *pgxpool.Conn) (memory, error) {
 	return memory{epoch: id.Bytes, oid: numbers[0], step: numbers[1], xid: numbers[2], lost: string(row[5]) == "t", accepted: string(row[6])}, nil
 }
 
-// AcceptLoss implements budget.Store.
+// AcceptLoss implements budget.Store. It is no ordinary step, because these are refused until the loss is accepted.
 func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
 	if err := c.Validate(); err != nil {
 		return err
@@ -130,6 +132,7 @@ func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
 	return failed("accept loss", s.acceptLoss(ctx, budget.Record{Change: c, Kind: budget.ChangeAcceptLoss}))
 }
 
+// acceptLoss accepts the loss in the database, with the record's row of the audit trail, and learns the state of the ledger from then on.
 func (s *Store) acceptLoss(ctx context.Context, r budget.Record) error {
 	raw, err := account.EncodeRecord(&r)
 	if err != nil {

@@ -60,6 +60,7 @@ func charge(raw []int64) (c budget.Charge, err error) {
 	return c, nil
 }
 
+// public converts an entry of the server's answer, and refuses one whose parts do not fit together.
 func (e *entry) public() (out budget.Entry, err error) {
 	id, err := parseKey(e.ID)
 	if err != nil || len(e.Reserved) == 0 || len(e.Actual) == 0 || len(e.Accounts) != len(e.Units) || len(e.Accounts) != len(e.Starts) {

@@ -62,6 +62,8 @@ func (s *Store) share(ctx context.Context, accounts []pgtype.UUID, st statement)
 	}
 }
 
+// enqueue adds a waiter to the list of its accounts, and starts a runner for the list if it has fewer than maxRunners. It returns false if the store
+// is closed.
 func (s *Store) enqueue(accounts []pgtype.UUID, w *waiter) bool {
 	key := make([]byte, 0, 16*len(accounts))
 	for _, a := range accounts {

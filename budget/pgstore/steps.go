@@ -52,6 +52,8 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decis
 	return d, failed("reserve", err)
 }
 
+// reserveCall returns the call of the function reserve. Its arguments are made anew for each try, because they depend on the present windows and on
+// the flags with patterns that this process knows.
 func (s *Store) reserveCall(r budget.Reservation) call {
 	whose, usage := encodeCall(r.Call), r.Call.UsageKey()
 	return call{function: "reserve", moments: true, lines: some(r.Lines), makes: true, args: func(at *placement) []any {
@@ -118,7 +120,7 @@ func some(lines []budget.Line) []budget.Line {
 	return lines
 }
 
-// Settle implements budget.Store.
+// Settle implements budget.Store. With shares it gets a transaction of its own.
 func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Posting, error) {
 	if err := st.Validate(); err != nil {
 		return budget.Posting{}, err
@@ -152,7 +154,8 @@ func posting(err error) error {
 	return err
 }
 
-// Void implements budget.Store.
+// Void implements budget.Store. If there is no reservation, the function writes a tombstone, so that a Reserve of the same id that comes late is
+// refused.
 func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error {
 	_, err := s.step(ctx, call{function: "void", moments: true, args: func(*placement) []any {
 		return []any{[16]byte(id), [16]byte(owner)}

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
@@ -55,7 +56,7 @@ func (s *Store) forget() {
 	})
 }
 
-// Balances implements budget.Store.
+// Balances implements budget.Store. ResetAfter is how long it takes until nothing of what is used now counts any more.
 func (s *Store) Balances(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
 	a, err := s.step(ctx, call{function: "balances", moments: true, lines: some(lines), args: func(at *placement) []any {
 		return []any{at.accounts, at.starts, at.widths, at.steps, at.maxes}
@@ -73,8 +74,8 @@ func (s *Store) Balances(ctx context.Context, lines []budget.Line) ([]budget.Bal
 			return nil, failed("balances", errAnswer)
 		}
 		used := b.Settled + b.Pending
-		if used < 0 {
-			used = 1<<63 - 1
+		if used < 0 { // the sum is larger than an int64
+			used = math.MaxInt64
 		}
 		if all[i], err = b.balance(lines, a.clock, used); err != nil {
 			return nil, failed("balances", err)
@@ -87,7 +88,7 @@ func (s *Store) Balances(ctx context.Context, lines []budget.Line) ([]budget.Bal
 func (s *Store) awaitUnaware(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
-	var among []string // of all
+	var among []string // the transactions that are still to be waited for; nil asks which ones there are
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		a, err := s.step(ctx, call{function: "unaware", args: func(*placement) []any { return []any{among} }})
 		if err != nil || len(a.detail.Unaware) == 0 {
@@ -100,7 +101,7 @@ func (s *Store) awaitUnaware(ctx context.Context) error {
 	}
 }
 
-// Kills implements budget.Store.
+// Kills implements budget.Store. The function leaves out flags that have ended.
 func (s *Store) Kills(ctx context.Context) ([]budget.Kill, error) {
 	a, err := s.step(ctx, call{function: "flags", moments: true, args: func(*placement) []any { return []any{true} }})
 	if err != nil {

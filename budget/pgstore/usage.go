@@ -86,7 +86,7 @@ type policy struct {
 	Version, At                int64
 }
 
-// SetPolicy implements budget.Store.
+// SetPolicy implements budget.Store. The function also publishes the change on the ledger's channel.
 func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change) error {
 	if err := budget.ValidateDocument(document); err != nil {
 		return err
@@ -96,7 +96,7 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change)
 	return err
 }
 
-// Policy implements budget.Store.
+// Policy implements budget.Store. Without a policy it returns the zero value.
 func (s *Store) Policy(ctx context.Context) (budget.PolicyDocument, error) {
 	a, err := s.step(ctx, call{function: "read_policy"})
 	if err != nil || a.detail.Policy == nil {

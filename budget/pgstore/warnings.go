@@ -42,6 +42,7 @@ func (s *Store) Warnings(ctx context.Context) ([]string, error) {
 	return s.warnings(ctx, &defaultThresholds)
 }
 
+// warnings is Warnings with thresholds, which tests make smaller.
 func (s *Store) warnings(ctx context.Context, from *thresholds) (all []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()

@@ -6,7 +6,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// Balances implements budget.Store.
+// Balances implements budget.Store. One script reads all lines, for the windows of a guessed time.
 func (s *Store) Balances(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
 	answer, err := s.ask(ctx, scriptBalances, nil, func(now, clock int64) ([]any, error) {
 		p, err := s.place(lines, &budget.Charge{}, now, false)

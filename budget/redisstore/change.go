@@ -25,7 +25,7 @@ func made(answer reply, err error) error {
 	return err
 }
 
-// Override implements budget.Store.
+// Override implements budget.Store. A nil override takes one back: the script is sent an end of 0.
 func (s *Store) Override(ctx context.Context, key budget.Key, o *budget.Override, c budget.Change) error {
 	r := budget.Record{Change: c, Kind: budget.ChangeOverride, Account: key, Override: o}
 	if o == nil {
@@ -42,7 +42,8 @@ func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Cha
 	return s.change(ctx, 'u', 0, 0, budget.Record{Change: c, Kind: budget.ChangeUnlatch}, accounts...)
 }
 
-// change sets an override of accounts, or opens their latches.
+// change sets an override of accounts, with action 'o', or opens their latches, with action 'u'. r is the change's record, to which the key of
+// each account is added.
 func (s *Store) change(ctx context.Context, action byte, until, limit int64, r budget.Record, accounts ...budget.Key) error {
 	if err := r.Change.Validate(); err != nil {
 		return err
@@ -81,7 +82,8 @@ func (s *Store) Revive(ctx context.Context, f budget.Flag, c budget.Change) erro
 	return s.flag(ctx, 'r', time.Time{}, nil, budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns})
 }
 
-// flag sets or removes a flag, and publishes that.
+// flag sets a flag, with action 'k', or removes it, with action 'r', and publishes that on the ledger's channel. For a flag with patterns, the
+// script is sent the capital letter, and the flag's own key in the place of its dimensions.
 func (s *Store) flag(ctx context.Context, action byte, until time.Time, payload []byte, r budget.Record) error {
 	if err := r.Change.Validate(); err != nil {
 		return err
@@ -92,7 +94,7 @@ func (s *Store) flag(ctx context.Context, action byte, until time.Time, payload 
 	}
 	dims, ends := appendKeys(nil, r.Scope.Dims()), int64(0)
 	if r.Patterns {
-		dims, action = appendKeys(nil, []budget.Key{r.Object()}), action-'a'+'A'
+		dims, action = appendKeys(nil, []budget.Key{r.Object()}), action-'a'+'A' // the capital letter
 	}
 	if !until.IsZero() {
 		ends = max(moment(until), 1)
@@ -186,7 +188,7 @@ func (s *Store) changes(ctx context.Context, after int64, limit int) (int64, []b
 	return revision, all, nil
 }
 
-// parseRecord decodes a row as lua/change.lua describes it.
+// parseRecord decodes a row of the audit trail as lua/change.lua describes it. Of a correction, it holds the amount before.
 func parseRecord(text string, revision int64) (budget.Record, error) {
 	in := reader{text: text}
 	at := in.count()

@@ -17,6 +17,7 @@ type flagJSON struct {
 	Until                              int64 `json:",omitempty"`
 }
 
+// encodeFlag returns the payload of a flag.
 func encodeFlag(k budget.Kill) ([]byte, error) {
 	s := k.Scope
 	out := flagJSON{Principal: []byte(s.Principal), Workflow: []byte(s.Workflow), Model: []byte(s.Model), Reason: []byte(k.Reason), Patterns: k.Patterns, Until: account.End(k.Until)}
@@ -27,6 +28,7 @@ func encodeFlag(k budget.Kill) ([]byte, error) {
 	return json.Marshal(out)
 }
 
+// decodeFlag decodes what encodeFlag returned. It leaves out when the flag was set, which is stored beside the payload.
 func decodeFlag(raw string) (k budget.Kill, err error) {
 	var in flagJSON
 	if err := json.Unmarshal([]byte(raw), &in); err != nil {
@@ -79,7 +81,7 @@ func parseFlags(in reader, now int64) (all []budget.Kill, err error) {
 	return all, nil
 }
 
-// Kills implements budget.Store.
+// Kills implements budget.Store. The script returns flags that have ended, too; they are left out here, by the server's time.
 func (s *Store) Kills(ctx context.Context) ([]budget.Kill, error) {
 	answer, err := s.ask(ctx, scriptKills, nil, func(_, clock int64) ([]any, error) {
 		return []any{[]byte(newHead(s.epoch()).numbers(s.seen.Load(), clock))}, nil

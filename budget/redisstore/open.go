@@ -47,8 +47,9 @@ func (s *Store) open(ctx context.Context) error {
 			return err
 		}
 	}
+	lost := f.epoch == "" && f.remains
 	switch {
-	case f.epoch == "" && f.remains: // it is opened so that an operator can accept the loss
+	case lost: // it is opened so that an operator can accept the loss
 		s.time.set(f.now)
 		s.known.Store(&known{lost: true})
 		return nil
@@ -76,6 +77,8 @@ func (s *Store) look(ctx context.Context, sc *script, action string) (*found, er
 	return parseFound(value)
 }
 
+// parseFound decodes the answer of lua/open.lua, which has six texts: the epoch and the sequence, the time in microseconds, the layout, whether
+// keys of the ledger exist, the server's INFO, and the last loss that was accepted.
 func parseFound(value any) (*found, error) {
 	parts, ok := value.([]any)
 	if !ok || len(parts) != 6 {

@@ -52,6 +52,7 @@ type Options struct {
 	Clock func() time.Time
 }
 
+// complete checks the options, and puts the defaults in the place of zeros.
 func (o *Options) complete(rdb redis.UniversalClient) error {
 	if o.Retention <= 0 {
 		o.Retention = DefaultRetention

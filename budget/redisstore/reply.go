@@ -30,6 +30,7 @@ const (
 	codePatterns = 'P' // the flags with patterns have changed
 )
 
+// parseReply decodes the part that all answers have in common, and leaves the rest in reply.rest.
 func parseReply(value any) (reply, error) {
 	text, _ := value.(string)
 	in := reader{text: text}

@@ -77,11 +77,13 @@ func (h *hold) narrow(from, until int64) {
 	h.until = min(h.until, ceilMicro(until))
 }
 
-// placed are lines in the encoding for scripts (lua/place.lua), computed for a guessed time.
+// placed are lines in the encoding for scripts, which lua/place.lua describes. They are computed for a guessed time.
 type placed struct {
-	retention            time.Duration
-	booked, terms, marks head
-	hold                 hold
+	retention time.Duration
+	booked    head // of each line: the account, the bucket and the amount
+	terms     head // of each line: Max, flags and window
+	marks     head // of each line: its thresholds
+	hold      hold // when they are valid
 }
 
 const (
@@ -109,6 +111,8 @@ func (s *Store) place(lines []budget.Line, charge *budget.Charge, now int64, mar
 	return p, nil
 }
 
+// add appends a line's booking and terms. A calendar window has one bucket, named by its start in microseconds. A rolling one has many of the
+// same width, each named by its number: the start divided by the width.
 func (p *placed) add(l *budget.Line, amount int64, now time.Time) error {
 	span := l.Window.At(now)
 	if span.Start < 0 {
@@ -117,7 +121,8 @@ func (p *placed) add(l *budget.Line, amount int64, now time.Time) error {
 	flags := bit(l.Latch) | bit(l.Observe)<<1
 	p.booked = append(p.booked, l.Account[:]...)
 	p.terms = append(p.terms, flags).numbers(l.Max)
-	if span.Start == span.Since {
+	isCalendar := span.Start == span.Since
+	if isCalendar {
 		p.hold.narrow(span.Start, span.End)
 		p.booked = append(p.booked.numbers(span.Start/1000), byte(l.Unit), 'c').numbers(amount)
 		p.terms = p.terms.numbers(min(ceilMicro(span.End), never), micros(time.Duration(account.KeptEnd(span, p.retention)-span.End)), 0)

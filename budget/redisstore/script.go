@@ -83,6 +83,7 @@ func expand(file string) string {
 	return constants.Replace(out.String())
 }
 
+// whenFull is the flag of a script that also runs if the server's memory is full.
 const whenFull = "allow-oom"
 
 var (
@@ -181,6 +182,8 @@ func (s *Store) send(ctx context.Context, sc *script, shard, args []any) (any, e
 	return value, err
 }
 
+// call sends one command, EVALSHA or EVAL, with the keys of the ledger and of the shard, and the script's arguments. A Reserve and a Kill wait for
+// replicas, if Options.MinReplicas asks for that.
 func (s *Store) call(ctx context.Context, sc *script, name, script string, shard, args []any) (any, error) {
 	all := make([]any, 0, 3+len(s.keys.head)+len(shard)+len(args))
 	all = append(all, name, script, len(s.keys.head)+len(shard))

@@ -7,7 +7,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// Settle implements budget.Store.
+// Settle implements budget.Store. It is sent without its lines where these are not needed, which is the usual case, and with them if the answer
+// is that nothing is pending.
 func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Posting, error) {
 	if err := st.Validate(); err != nil {
 		return budget.Posting{}, err
@@ -31,6 +32,7 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 	return posting(answer, st.Lines)
 }
 
+// settle sends a settlement. whole says whether to send the lines, with their windows, thresholds and names.
 func (s *Store) settle(ctx context.Context, st *budget.Settlement, whole bool) (reply, error) {
 	usage, shares := budget.Key{}, []byte(encodeShares(st.Shares))
 	if st.Call != nil { // otherwise the reservation's is used
@@ -100,6 +102,7 @@ func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error 
 	return err
 }
 
+// void runs a script that voids a reservation. tombstone says what to do about an unknown id: to write a tombstone, or to answer codeUnknown.
 func (s *Store) void(ctx context.Context, sc *script, id budget.ID, owner budget.Key, tombstone bool) (reply, error) {
 	return s.ask(ctx, sc, s.shard(id), func(_, clock int64) ([]any, error) {
 		return []any{[]byte(newHead(s.epoch(), id[:], owner[:]).numbers(s.seen.Load(), clock, s.retention).flags(tombstone))}, nil

@@ -20,7 +20,7 @@ func encodeShares(shares []budget.Share) head {
 	return h
 }
 
-// Usage implements budget.Store. A limit out of range is moved into it.
+// Usage implements budget.Store. A limit out of range is replaced with the nearest valid one.
 func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) ([]budget.UsageRow, error) {
 	limit = max(1, min(limit, maxEntries))
 	all := []budget.UsageRow{}
@@ -50,6 +50,7 @@ func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) ([]
 	return all, nil
 }
 
+// parseUsage decodes a row: its day, its key, how many units it counts and their amounts, and the encoded call that it belongs to.
 func parseUsage(text string) (row budget.UsageRow, err error) {
 	in := reader{text: text}
 	row.Day = account.DayStart(in.number(4))
@@ -67,7 +68,7 @@ func parseUsage(text string) (row budget.UsageRow, err error) {
 	return row, err
 }
 
-// SetPolicy implements budget.Store.
+// SetPolicy implements budget.Store. The script is sent the operator, the reason and the document in one argument, and publishes the change.
 func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change) error {
 	if err := budget.ValidateDocument(document); err != nil {
 		return err
@@ -89,7 +90,7 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change)
 	}))
 }
 
-// Policy implements budget.Store.
+// Policy implements budget.Store. Without a policy the answer is empty.
 func (s *Store) Policy(ctx context.Context) (budget.PolicyDocument, error) {
 	answer, err := s.ask(ctx, scriptPolicy, nil, func(_, clock int64) ([]any, error) {
 		return []any{[]byte(newHead(s.epoch()).numbers(s.seen.Load(), clock))}, nil

@@ -38,7 +38,8 @@ type step struct {
 // maxBatch bounds how many steps share a commit.
 const maxBatch = 128
 
-// do runs a step in a transaction.
+// do runs a step in a transaction, which it may share with other steps of this process, and returns the step's error. write says whether the step
+// may write. A step that waits for its turn when ctx ends is taken out of the queue; one that runs is waited for.
 func (s *Store) do(ctx context.Context, write bool, run func(*tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -11,9 +11,9 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// judge reports whether a change has to be made. It need not if it was made before; ErrSuperseded says that somebody has changed its object
+// judge reports whether a change is new, so that it has to be made. It is not if it was made before; ErrSuperseded says that somebody has changed its object
 // since its caller looked.
-func (t *tx) judge(r *budget.Record) (fresh bool, err error) {
+func (t *tx) judge(r *budget.Record) (isNew bool, err error) {
 	object := r.Object()
 	var revision int64
 	var id []byte
@@ -50,8 +50,8 @@ func (s *Store) change(ctx context.Context, r budget.Record, make func(*tx) erro
 }
 
 func (t *tx) change(r *budget.Record, make func(*tx) error) error {
-	fresh, err := t.judge(r)
-	if err != nil || !fresh {
+	isNew, err := t.judge(r)
+	if err != nil || !isNew {
 		return err
 	}
 	if err := t.note(r); err != nil {
@@ -95,7 +95,7 @@ func (s *Store) Changes(ctx context.Context, after int64, limit int) (all []budg
 	return all, err
 }
 
-// Override implements budget.Store.
+// Override implements budget.Store. A nil override sets both of its columns to null.
 func (s *Store) Override(ctx context.Context, key budget.Key, o *budget.Override, c budget.Change) error {
 	if o != nil && o.Max < 0 {
 		return fmt.Errorf("%w: an override to %d", budget.ErrInvalidCharge, o.Max)
@@ -108,7 +108,8 @@ func (s *Store) Override(ctx context.Context, key budget.Key, o *budget.Override
 	})
 }
 
-// Unlatch implements budget.Store.
+// Unlatch implements budget.Store. All accounts are one transaction. If somebody else has changed one since the caller looked, the others are
+// opened all the same, and the error is ErrSuperseded.
 func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Change) error {
 	if err := c.Validate(); err != nil {
 		return err
@@ -134,7 +135,8 @@ func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Cha
 	return err
 }
 
-// Kill implements budget.Store.
+// Kill implements budget.Store. A change that was made before does nothing. A new one is put into the audit trail only once it is known that there
+// is room for the flag, because a step that fails must have written nothing.
 func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
 	if err := errors.Join(c.Validate(), k.Validate()); err != nil {
 		return err
@@ -146,8 +148,8 @@ func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error 
 	dims, key := encodeKeys(k.Scope.Dims()), flagKey(k.Flag())
 	r := budget.Record{Change: c, Kind: budget.ChangeKill, Scope: k.Scope, Patterns: k.Patterns, Until: k.Until}
 	return s.do(ctx, true, func(t *tx) error {
-		fresh, err := t.judge(&r)
-		if err != nil || !fresh {
+		isNew, err := t.judge(&r)
+		if err != nil || !isNew {
 			return err
 		}
 		file := underPatterns
@@ -166,7 +168,7 @@ func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error 
 	})
 }
 
-// Revive implements budget.Store.
+// Revive implements budget.Store. The row of the flag is deleted as one that the store itself removes, and not as a loss.
 func (s *Store) Revive(ctx context.Context, f budget.Flag, c budget.Change) error {
 	key := flagKey(f)
 	return s.change(ctx, budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns}, func(t *tx) error {
@@ -186,6 +188,8 @@ func (s *Store) Correct(ctx context.Context, c budget.Correction) (p budget.Post
 	return p, err
 }
 
+// correct changes what a resolved reservation has posted. A change that was made before, and an amount that is posted already, post nothing; the
+// latter is still a change with a row in the audit trail.
 func (t *tx) correct(c *budget.Correction) (p budget.Posting, err error) {
 	e, err := t.entry(c.ID)
 	if err != nil {
@@ -195,12 +199,13 @@ func (t *tx) correct(c *budget.Correction) (p budget.Posting, err error) {
 		return p, budget.ErrNotFound
 	}
 	r := budget.Record{Change: c.Change, Kind: budget.ChangeCorrect, Reservation: c.ID, From: e.actual, To: c.Actual}
-	fresh, err := t.judge(&r)
+	isNew, err := t.judge(&r)
 	if err != nil {
 		return p, err
 	}
-	same := e.actual == c.Actual && !e.estimated && (len(c.Shares) == 0 || slices.Equal(e.uses, account.Uses(nil, c.Actual, c.Shares)))
-	p = budget.Posting{From: e.state, Replayed: !fresh || same}
+	sameShares := len(c.Shares) == 0 || slices.Equal(e.uses, account.Uses(nil, c.Actual, c.Shares))
+	same := e.actual == c.Actual && !e.estimated && sameShares
+	p = budget.Posting{From: e.state, Replayed: !isNew || same}
 	if !p.Replayed {
 		if err := t.post(e, c.Actual, e.actual, budget.Charge{}, c.Shares, true); err != nil {
 			return budget.Posting{}, err
@@ -209,7 +214,7 @@ func (t *tx) correct(c *budget.Correction) (p budget.Posting, err error) {
 			return budget.Posting{}, err
 		}
 	}
-	if fresh {
+	if isNew {
 		err = t.note(&r)
 	}
 	return p, err

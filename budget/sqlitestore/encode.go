@@ -20,6 +20,7 @@ type booking struct {
 
 const bookingBytes = 16 + 1 + 8 + 8
 
+// encodeBookings encodes bookings one after another, in bookingBytes each: account, unit, start and end.
 func encodeBookings(bookings []booking) []byte {
 	out := make([]byte, 0, len(bookings)*bookingBytes)
 	for _, b := range bookings {
@@ -31,6 +32,7 @@ func encodeBookings(bookings []booking) []byte {
 	return out
 }
 
+// decodeBookings decodes what encodeBookings returned.
 func decodeBookings(raw []byte) ([]booking, error) {
 	if len(raw)%bookingBytes != 0 {
 		return nil, errEncoding
@@ -47,6 +49,7 @@ func decodeBookings(raw []byte) ([]booking, error) {
 	return bookings, nil
 }
 
+// encodeCharge encodes a charge as eight bytes for each unit. An earlier library knew fewer units, and has written shorter ones.
 func encodeCharge(c budget.Charge) []byte {
 	out := make([]byte, 0, len(c)*8)
 	for _, n := range c {

@@ -132,7 +132,7 @@ func eachKill(rows *sql.Rows, each func(budget.Kill, []budget.Key)) error {
 	return rows.Err()
 }
 
-// Kills implements budget.Store.
+// Kills implements budget.Store. Flags that have ended stay in the file for a while; the statement leaves them out.
 func (s *Store) Kills(ctx context.Context) (all []budget.Kill, err error) {
 	err = s.do(ctx, false, func(t *tx) error {
 		all = []budget.Kill{}

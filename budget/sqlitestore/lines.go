@@ -21,9 +21,10 @@ import (
 // maxTogether bounds the lines of one statement; more take several.
 const maxTogether = 16
 
-// joined is a statement with one term for each line, in which %[1]d is the line's number and the other verbs number its parameters.
+// joined is a statement with one term for each line. In the term, %[1]d is the line's number, and the other verbs are the numbers of the line's
+// parameters.
 type joined struct {
-	params                       int // for each line
+	params                       int // how many parameters a line has
 	before, term, between, after string
 }
 
@@ -140,6 +141,8 @@ func (t *tx) look(lines []budget.Line, id *budget.ID) ([]state, sight, error) {
 	return all, seen, err
 }
 
+// scanStates reads the rows of joinStates or joinLook into all, and closes them. A row is about the line of its first column: about the account if
+// the second column is 0, about one of its buckets if that is 1. The line -1 stands for the row of joinLook with what there is besides.
 func (t *tx) scanStates(rows *sql.Rows, all []state, seen *sight) error {
 	defer rows.Close()
 	for rows.Next() {

@@ -10,7 +10,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// SetPolicy implements budget.Store.
+// SetPolicy implements budget.Store. The policy's version is the revision of the change, which has just been put into the audit trail.
 func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change) error {
 	if err := cmp.Or(budget.ValidateDocument(document), c.Validate()); err != nil {
 		return err
@@ -25,7 +25,7 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change)
 	})
 }
 
-// Policy implements budget.Store.
+// Policy implements budget.Store. Without a policy it returns the zero value.
 func (s *Store) Policy(ctx context.Context) (d budget.PolicyDocument, err error) {
 	err = s.do(ctx, false, func(t *tx) error {
 		d = budget.PolicyDocument{}

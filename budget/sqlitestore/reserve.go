@@ -25,6 +25,8 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Dec
 	return d, err
 }
 
+// reserve decides about a reservation: first by the reservation that has the same id, if there is one, then by the kill flags, then by the room in
+// each line. If it is admitted, it adds the worst case to the pending sums, and writes the reservation and the names of its accounts.
 func (t *tx) reserve(r budget.Reservation) (budget.Decision, error) {
 	seen := sight{true, true} // without lines nothing was read, so both may exist
 	var states []state

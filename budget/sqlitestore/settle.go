@@ -42,6 +42,7 @@ func (t *tx) entry(id budget.ID) (*entry, error) {
 	return e, err
 }
 
+// scanEntry reads one row with the columns of a reservation. first are the columns in front of these.
 func scanEntry(scan func(...any) error, first ...any) (*entry, error) {
 	e := &entry{}
 	var owner, reserved, actual, bookings, uses []byte
@@ -93,7 +94,7 @@ func (t *tx) resolve(e *entry, state budget.State, actual budget.Charge, estimat
 	return t.forget(forgetAlong)
 }
 
-// Settle implements budget.Store.
+// Settle implements budget.Store. If there is no reservation, or it was voided, the amount is posted as an orphan, in the present windows.
 func (s *Store) Settle(ctx context.Context, st budget.Settlement) (p budget.Posting, err error) {
 	if err := st.Validate(); err != nil {
 		return p, err
@@ -105,6 +106,7 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (p budget.Post
 	return p, err
 }
 
+// settle posts what a call has cost. A pending reservation gives up its worst case for it; what was posted for an expired one is replaced.
 func (t *tx) settle(st budget.Settlement) (budget.Posting, error) {
 	e, err := t.entry(st.ID)
 	switch {
@@ -195,7 +197,7 @@ func (t *tx) crossed(lines []budget.Line) (all []budget.Crossing, err error) {
 	return all, nil
 }
 
-// Void implements budget.Store.
+// Void implements budget.Store. If there is no reservation, it writes a tombstone, so that a Reserve of the same id that comes late is refused.
 func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error {
 	return s.do(ctx, true, func(t *tx) error {
 		e, err := t.entry(id)

@@ -99,6 +99,8 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	return s, nil
 }
 
+// complete checks the path and the options, and puts the defaults in the place of zeros. A path that SQLite would take for a URI or for a database
+// in memory is refused.
 func (o *Options) complete(path string) error {
 	if path == "" || strings.Contains(path, ":memory:") || strings.HasPrefix(path, "file:") || strings.Contains(path, "?") {
 		return errors.New("sqlitestore: a plain path of a file is needed; for a ledger in memory use memstore")

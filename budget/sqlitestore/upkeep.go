@@ -7,7 +7,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 )
 
-// Expire implements budget.Store.
+// Expire implements budget.Store. It charges up to limit reservations whose time is up, with their worst case, and forgets what is older than the
+// retention. If there is nothing to do, it writes nothing.
 func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 	limit = max(limit, 0)
 	if !s.more.Load() {
@@ -54,6 +55,7 @@ func (s *Store) idle(ctx context.Context) (idle bool, err error) {
 	return idle, err
 }
 
+// entries returns the reservations that a statement finds, which returns their id and then their other columns.
 func (t *tx) entries(q string, args ...any) ([]*entry, error) {
 	rows, err := t.stmt(q).Query(args...)
 	if err != nil {
@@ -76,7 +78,7 @@ func (t *tx) entries(q string, args ...any) ([]*entry, error) {
 	return all, rows.Err()
 }
 
-// Balances implements budget.Store.
+// Balances implements budget.Store. ResetAfter is how long it takes until nothing of what is used now counts any more.
 func (s *Store) Balances(ctx context.Context, lines []budget.Line) (all []budget.Balance, err error) {
 	err = s.do(ctx, false, func(t *tx) error {
 		all = make([]budget.Balance, len(lines))

@@ -181,7 +181,8 @@ func (t *tx) writeUsage() error {
 	return nil
 }
 
-// Usage implements budget.Store.
+// Usage implements budget.Store. A limit out of range is replaced with the nearest valid one. It reads page by page, because rows that have become
+// empty are left out. What other steps of the same transaction have added is written first.
 func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) (all []budget.UsageRow, err error) {
 	limit = max(1, min(limit, maxRecords))
 	err = s.do(ctx, false, func(t *tx) error {

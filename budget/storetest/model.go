@@ -42,11 +42,12 @@ type modelAccount struct {
 	since   func(time.Time) int64     // the first bucket that counts at a moment
 	passed  func(time.Time) time.Time // when the window of a moment is over
 	max     int64                     // of the override
-	maxTill time.Time
-	latched time.Time
-	fired   []time.Time
+	maxTill time.Time                 // until when the override holds
+	latched time.Time                 // until when the latch is closed
+	fired   []time.Time               // until when each threshold is not reported again
 }
 
+// modelEntry is one reservation. An orphan was posted without a pending reservation, and a tombstone was voided before it was made.
 type modelEntry struct {
 	id               budget.ID
 	owner            budget.Key
@@ -151,6 +152,8 @@ type verdict struct {
 	replayed bool
 }
 
+// reserve returns how a store has to answer a Reserve, and adds the reservation if it is admitted. The order is: the reservation of the same id, the
+// kill flags, the room in each line. A refusal closes the latches of the lines that refused. lines are the accounts of r.Lines, by index.
 func (m *model) reserve(r budget.Reservation, lines []int, scope budget.Scope, now time.Time) verdict {
 	var v verdict
 	e := m.byID[r.ID]
@@ -214,6 +217,8 @@ func (m *model) add(e *modelEntry) {
 	m.entries = append(m.entries, e)
 }
 
+// settle returns how a store has to answer a Settle, and posts it. The reservation's amount is replaced; an unknown or voided id becomes an orphan.
+// Thresholds that are reached are reported once in each window.
 func (m *model) settle(st budget.Settlement, lines []int, scope budget.Scope, shares map[string]int64, now time.Time) (budget.Posting, error) {
 	e := m.byID[st.ID]
 	var p budget.Posting
@@ -277,6 +282,7 @@ func (m *model) void(id budget.ID, owner budget.Key, now time.Time) error {
 	return nil
 }
 
+// correct returns how a store has to answer a Correct, and makes it. It is repeated if the amount and its shares are posted already.
 func (m *model) correct(id budget.ID, actual budget.Charge, shares map[string]int64) (budget.Posting, error) {
 	e := m.byID[id]
 	if e == nil || e.state == budget.Pending || e.tombstone {
@@ -284,7 +290,7 @@ func (m *model) correct(id budget.ID, actual budget.Charge, shares map[string]in
 	}
 	p := budget.Posting{From: e.state, Replayed: e.actual == actual && !e.estimated && (shares == nil || maps.Equal(shares, e.shares))}
 	if !p.Replayed {
-		if shares == nil && e.shares != nil { // they were the first one's; the walk has none without
+		if shares == nil && e.shares != nil { // the whole amount goes to the workflow that had the first share
 			e.shares = map[string]int64{firstOf(e.shares): actual[budget.UnitUSD]}
 		} else {
 			e.shares = shares

@@ -51,8 +51,8 @@ type walk struct {
 	clock  *Clock
 	model  *model
 	random Random
-	past   []made
-	ids    uint64
+	past   []made // what was tried so far
+	ids    uint64 // how many ids were made
 }
 
 func newWalk(t require.TestingT, h Harness, store budget.Store, clock *Clock, random Random) *walk {
@@ -73,6 +73,7 @@ type made struct {
 	scope budget.Scope
 }
 
+// step does the step n of the walk: one of the operations, chosen by chance, and then compares the balances, and now and then all entries.
 func (w *walk) step(n int) {
 	switch p := w.random.IntN(100); {
 	case p < 30:
@@ -177,6 +178,8 @@ func (w *walk) reserveAgain() {
 	w.tryReserve(m)
 }
 
+// tryReserve makes a reservation in the model and in the store, and compares the answers. A store that may be loose, such as leases, may report fewer
+// lines than the model.
 func (w *walk) tryReserve(m made) {
 	want := w.model.reserve(m.r, m.lines, m.scope, w.clock.Now())
 	d, err := w.store.Reserve(w.ctx, m.r)
@@ -220,6 +223,8 @@ func indexes(denials []budget.Denial) (lines, latched []int) {
 	return lines, latched
 }
 
+// settleOne settles something that was tried before, or something unknown: at times as another owner, with the amount that is posted already, with
+// more than was reserved, or with shares.
 func (w *walk) settleOne() {
 	m := w.recall()
 	st := budget.Settlement{ID: m.r.ID, Owner: m.r.Owner, Actual: w.charge(), Estimated: w.random.IntN(4) == 0, Lines: m.r.Lines, Call: m.r.Call}
@@ -287,6 +292,7 @@ func sharesOf(c budget.Charge, divided map[string]int64) []budget.Share {
 	return all
 }
 
+// sameUsage compares all rows of usage with the model's sums.
 func (w *walk) sameUsage() {
 	got := make(map[string][2]int64)
 	for from := (budget.UsageMark{}); ; {
@@ -320,6 +326,7 @@ func (w *walk) voidOne() {
 	w.sameOutcome(want, w.store.Void(w.ctx, m.r.ID, m.r.Owner))
 }
 
+// correctOne corrects something that was tried before, at times to the amount that is posted already, or with shares.
 func (w *walk) correctOne() {
 	m := w.recall()
 	actual := w.charge()
@@ -367,6 +374,7 @@ func (w *walk) unlatchOne() {
 	require.NoError(w.t, w.store.Unlatch(w.ctx, []budget.Key{a.Account}, NewChange()))
 }
 
+// killOrRevive sets or removes a flag for a workflow, or for all whose name begins with the same letter, and compares how many flags hold.
 func (w *walk) killOrRevive() {
 	scope := w.scope()
 	flag := modelFlag{scope: scope, prefix: w.random.IntN(3) == 0}
@@ -409,6 +417,7 @@ func (w *walk) moveClock() {
 	}
 }
 
+// sameBalances compares the balance, the Max and the latch of every account with the model.
 func (w *walk) sameBalances(step int) {
 	var lines []budget.Line
 	for _, a := range w.model.accounts {
@@ -425,6 +434,7 @@ func (w *walk) sameBalances(step int) {
 	}
 }
 
+// sameEntries compares every entry, and all rows of usage, with the model.
 func (w *walk) sameEntries() {
 	w.sameUsage()
 	want := slices.Clone(w.model.entries)

@@ -30,8 +30,8 @@ type subject struct {
 	ctx   context.Context
 
 	mu         sync.Mutex
-	booked     map[budget.ID][]budget.Line
-	unverified bool // the subtest destroyed what verify would look at
+	booked     map[budget.ID][]budget.Line // the lines of each reservation, for verify
+	unverified bool                        // the subtest destroyed what verify would look at
 }
 
 func newSubject(t *testing.T, h Harness) *subject {
@@ -41,7 +41,7 @@ func newSubject(t *testing.T, h Harness) *subject {
 	return s
 }
 
-// reopen returns another handle, or skips the subtest.
+// reopen returns another handle on the ledger, as another process would have it. If the store can't have one, it skips the subtest.
 func (s *subject) reopen() budget.Store {
 	if s.h.Reopen == nil {
 		s.t.Skip("the store lives in one process")
@@ -113,6 +113,7 @@ func (s *subject) reserve(n int64, lines ...budget.Line) budget.Reservation {
 	return r
 }
 
+// admit makes a reservation, which must be admitted.
 func (s *subject) admit(r budget.Reservation) budget.Decision {
 	s.t.Helper()
 	d, err := s.ask(r)
@@ -145,6 +146,7 @@ func (s *subject) denied(r budget.Reservation) []budget.Denial {
 	return d.Denied
 }
 
+// settlement returns a settlement of a reservation with n nano-USD.
 func (s *subject) settlement(r budget.Reservation, n int64) budget.Settlement {
 	return budget.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(n), Lines: r.Lines}
 }
@@ -154,6 +156,7 @@ func (s *subject) settle(r budget.Reservation, n int64) budget.Posting {
 	return s.post(s.settlement(r, n))
 }
 
+// post makes a settlement, which must succeed.
 func (s *subject) post(st budget.Settlement) budget.Posting {
 	s.t.Helper()
 	p, err := s.store.Settle(s.ctx, st)
@@ -174,6 +177,7 @@ func (s *subject) correct(r budget.Reservation, n int64) budget.Posting {
 	return p
 }
 
+// expire charges all reservations whose time is up, of which there must be so many.
 func (s *subject) expire(want int) {
 	s.t.Helper()
 	n, err := s.store.Expire(s.ctx, 1000)

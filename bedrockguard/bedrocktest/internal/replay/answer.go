@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
 )
 
+// object is a JSON object.
 type object = map[string]any
 
 // answer is one answer, recorded or simulated, in the form that is compared.
@@ -22,6 +23,7 @@ type answer struct {
 	headers map[string]string
 }
 
+// parse reads an answer: a JSON object, a stream of server-sent events, or an event stream of AWS. The names of headers are in small letters.
 func parse(status int, headers map[string]string, raw []byte) answer {
 	a := answer{status: status, headers: headers}
 	a.errType, _, _ = strings.Cut(headers["x-amzn-errortype"], ":")
@@ -49,6 +51,8 @@ func (a *answer) web(raw []byte) {
 	}
 }
 
+// frames parses an event stream of AWS. An event of the kind chunk is InvokeModel's: it holds the model's own event, encoded in base64, which is
+// taken out.
 func (a *answer) frames(raw []byte) {
 	decoder := eventstream.NewDecoder()
 	reader := bytes.NewReader(raw)
@@ -96,7 +100,8 @@ func chunkKind(held object) string {
 	return "chunk"
 }
 
-// order returns the order of the events. Repeated deltas count as one, because their number is up to the service.
+// order returns the kinds of the events in their order. How often the service repeats some of them is its own affair, so events that repeat the one
+// before, and deltas that go on after a stop of another block, are left out.
 func (a *answer) order() string {
 	var out []string
 	for _, e := range a.events {
@@ -112,6 +117,7 @@ func (a *answer) order() string {
 	return strings.Join(out, " ")
 }
 
+// at returns the value at a path of keys in a JSON value, or nil if there is none.
 func at(v any, path ...string) any {
 	for _, key := range path {
 		m, ok := v.(object)
@@ -123,7 +129,8 @@ func at(v any, path ...string) any {
 	return v
 }
 
-// usage returns the part of an answer that has its tokens.
+// usage returns all counts of tokens in an answer, by the names that the service or the model's maker gave them. Those that Bedrock adds to the last
+// event of a stream have the prefix "metrics.".
 func (a *answer) usage() object {
 	out := object{}
 	merge := func(v any, prefix string) {
@@ -174,6 +181,7 @@ func (a *answer) input() float64 {
 	return read + write
 }
 
+// output returns the output tokens; 0 if the answer has no count of them.
 func (a *answer) output() int {
 	u := a.usage()
 	for _, k := range []string{"outputTokens", "output_tokens", "completion_tokens", "metrics.outputTokenCount", "generation_token_count", "totalOutputTextTokenCount"} {

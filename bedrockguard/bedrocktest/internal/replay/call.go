@@ -23,6 +23,7 @@ type call struct {
 	index int // in its file
 }
 
+// bedrock reports whether the call went to Bedrock: a recording may have calls of other services.
 func (c *call) bedrock() bool { return strings.Contains(c.Host, "bedrock") }
 
 // model returns the id in the call's path or body.
@@ -120,6 +121,7 @@ func (c *call) family() string {
 	}
 }
 
+// kind returns the name under which the ratio of counted to billed tokens is listed: the family, and what of the request is hardest to count.
 func (c *call) kind() string {
 	family := c.family()
 	if family == "embeddings" {

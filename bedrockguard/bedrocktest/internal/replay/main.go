@@ -32,6 +32,7 @@ func main() {
 // maxLine is the longest line that is read: requests with media in them.
 const maxLine = 64 << 20
 
+// read reads the calls to Bedrock, one JSON object a line.
 func read(r io.Reader) ([]*call, error) {
 	var all []*call
 	lines := bufio.NewScanner(r)
@@ -70,20 +71,22 @@ type report struct {
 	out                               io.Writer
 	differences                       bool
 	excluded                          map[string]int
-	all, living, events, usage, types tally
+	all, living, events, usage, types tally // the status of all calls, and of those to models that can still be called; and of answers, see print
 	shapes, others, headers           tally
-	byFamily                          map[string]*tally
-	ratios                            map[string][]float64
-	seen                              map[string]bool // requests whose tokens are counted already
-	fields                            map[string]int  // usage fields that only one of the two has
+	byFamily                          map[string]*tally    // the status, by family
+	ratios                            map[string][]float64 // counted to recorded input tokens, by kind
+	seen                              map[string]bool      // requests whose tokens are counted already
+	fields                            map[string]int       // usage fields that only one of the two has
 }
 
+// differs prints a difference between the simulator and a recorded call, if that is asked for.
 func (r *report) differs(c *call, format string, args ...any) {
 	if r.differences {
 		fmt.Fprintf(r.out, "%s %s #%d %s: %s\n", c.Repository, c.File, c.index, c.model(), fmt.Sprintf(format, args...))
 	}
 }
 
+// run replays all calls, and prints the report.
 func run(calls []*call, differences bool, out io.Writer) error {
 	r := &report{
 		out: out, differences: differences, excluded: map[string]int{}, byFamily: map[string]*tally{}, ratios: map[string][]float64{},
@@ -111,6 +114,8 @@ func byFile(calls []*call) (files [][]*call) {
 	return files
 }
 
+// print prints how often the simulator agreed with the recordings, in each respect, and how its counts of input tokens compare with those that
+// the service billed: how many are too small, and the distribution of the ratio.
 func (r *report) print(calls int) {
 	p := func(format string, args ...any) { fmt.Fprintf(r.out, format+"\n", args...) }
 	p("%d calls", calls)

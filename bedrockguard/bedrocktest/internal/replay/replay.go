@@ -58,6 +58,7 @@ var names = map[string]string{
 // endpoints are the models in the recordings that only their owners have.
 var endpoints = []bedrocktest.Model{{ID: "arn:aws:sagemaker:us-east-1:767398002385:endpoint/endpoint-quick-start-idr7y", Like: "meta.llama3-8b-instruct-v1:0"}}
 
+// send sends a recorded call to the simulator, and returns its answer. Of the recorded headers it sends Bedrock's own.
 func send(server *bedrocktest.Server, c *call) (answer, error) {
 	request, err := http.NewRequest(c.method(), server.URL()+c.Path, bytes.NewReader(c.Body))
 	if err != nil {
@@ -90,7 +91,8 @@ func send(server *bedrocktest.Server, c *call) (answer, error) {
 	return a, nil
 }
 
-// compare compares an answer with the recorded one.
+// compare compares an answer with the recorded one: the status; of errors, the type and the wording; of other answers, the shape, the headers, the
+// order of the events and the fields with token counts. Each respect has a tally of its own.
 func (r *report) compare(c *call, recorded, got answer) {
 	same := recorded.status == got.status
 	r.all.add(same)
@@ -155,6 +157,8 @@ func (r *report) compareHeaders(c *call, recorded, got answer) {
 	}
 }
 
+// compareFields compares which counts of tokens the two answers have, by name. A count that the service added after the call was recorded may be
+// missing in the recording.
 func (r *report) compareFields(c *call, recorded, got answer) {
 	want, have := recorded.fields(), got.fields()
 	if len(want) == 0 {

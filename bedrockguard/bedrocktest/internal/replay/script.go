@@ -9,7 +9,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 )
 
-// script converts the recorded answer into a Reply, as far as a Reply can express it.
+// script converts the recorded answer into a Reply, with which the simulator then answers, as far as a Reply can express it. In the names here,
+// held is the JSON object that is read.
 func script(a answer) bedrocktest.Reply {
 	r := bedrocktest.Reply{OutputTokens: max(a.output(), 1)}
 	if a.body != nil {
@@ -98,6 +99,7 @@ func policies(byID any) string {
 
 func text(v any) string { s, _ := v.(string); return s }
 
+// stopOf returns why the model has stopped, as any of the dialects says it, or "" if the object does not say it.
 func stopOf(held object) string {
 	for _, path := range [][]string{{"stopReason"}, {"stop_reason"}, {"delta", "stop_reason"}, {"messageStop", "stopReason"}} {
 		if s := text(at(held, path...)); s != "" {
@@ -158,6 +160,7 @@ func itemsOf(items []any) (blocks []bedrocktest.Block) {
 	return blocks
 }
 
+// block converts one block of content, as Converse or Claude writes it. held is the block's JSON object.
 func block(held object) bedrocktest.Block {
 	switch {
 	case at(held, "toolUse", "type") != nil:
@@ -268,6 +271,7 @@ func piece(held object) *bedrocktest.Block {
 	return nil
 }
 
+// join adds to a block what piece has read from one more event.
 func join(b *bedrocktest.Block, part *bedrocktest.Block) {
 	b.Text += part.Text
 	b.Citations = append(b.Citations, part.Citations...)

@@ -15,11 +15,11 @@ import (
 
 // audit reads calls in the order of the logs. It keeps sums, hashes and sizes, but no text.
 type audit struct {
-	by      string
+	by      string // the key of requestMetadata that names the workflow
 	bodies  bodies
 	tracker *cache.Tracker
 	prompt  cache.Prompt
-	facts   map[[2]string]facts
+	facts   map[[2]string]facts // by model id and region
 	groups  map[groupKey]*group
 
 	records, badLines, longLines, cutFiles, emptyFiles int
@@ -141,7 +141,7 @@ func (a *audit) add(r *record) {
 		return
 	}
 	call := cache.Call{Workflow: r.AccountID + "/" + g.who, Model: f.model, Place: r.Region + "/" + r.ModelID, At: r.at}
-	turn := a.tracker.Check(call, p)
+	turn := a.tracker.Check(call, p) // what a guard would have seen before the call, and then after it
 	u := r.usage(asksHour(p))
 	turn.Send()
 	turn.Begin()
@@ -150,6 +150,7 @@ func (a *audit) add(r *record) {
 	g.charge(f, u, r.Output.Tokens, turn.Avoidable())
 }
 
+// factsOf returns what the catalog knows of a record's model in its region, and remembers that for the next record.
 func (a *audit) factsOf(r *record) facts {
 	key := [2]string{r.ModelID, r.Region}
 	f, ok := a.facts[key]
@@ -166,6 +167,7 @@ func (a *audit) factsOf(r *record) facts {
 	return f
 }
 
+// group returns the group of a record, and makes it if it is new. Once there are maxGroups, all others are one group.
 func (a *audit) group(r *record, f facts) *group {
 	who, _ := r.RequestMetadata[a.by].(string)
 	if who == "" {

@@ -106,6 +106,8 @@ const schemaType = "ModelInvocationLog"
 // parseObject calls f with each record in an object, and reports whether it has found any.
 func parseObject(object []byte, f func(*record)) bool { return parseNested(object, 0, f) }
 
+// parseNested is parseObject for an object in so many envelopes. An envelope in an envelope is opened, up to maxEnvelopes of them. It returns true
+// if everything in the object was a record, or an envelope of some, or a part of a query's result that has none.
 func parseNested(object []byte, depth int, f func(*record)) bool {
 	var r record
 	if json.Unmarshal(object, &r) != nil {

@@ -37,6 +37,8 @@ func (a *audit) report(w io.Writer, o Options) error {
 	return a.printFindings(w, groups, o)
 }
 
+// print prints one row of the table. A sum is unknown if none of the calls has a price, and a lower bound if some have none. What could be saved is
+// unknown if no body could be read.
 func (g *group) print(w io.Writer) {
 	spent, saves := dollars(g.spent), dollars(g.saving.amount())
 	if g.unpriced && g.spent == 0 {
@@ -44,7 +46,8 @@ func (g *group) print(w io.Writer) {
 	} else if g.unpriced {
 		spent = "> " + spent
 	}
-	if g.unread > 0 && g.unread == g.calls-g.failed {
+	noneRead := g.unread > 0 && g.unread == g.calls-g.failed
+	if noneRead {
 		saves = "unknown"
 	}
 	share := "-"
@@ -67,6 +70,7 @@ func dollars(a price.Amount) string {
 	}
 }
 
+// merge adds another group to a total.
 func (g *group) merge(o *group) {
 	g.calls, g.failed, g.unread = g.calls+o.calls, g.failed+o.failed, g.unread+o.unread
 	g.usage.InputTokens += o.usage.InputTokens

@@ -9,10 +9,12 @@ import (
 // left in the cache, and what is read was written once, for five minutes, at the additional price of that. The additional price is counted
 // with the first read, so that requests without a successor do not pay it.
 type saving struct {
-	pico     float64 // may be negative
-	readable int64   // for the last request of the conversation
+	pico     float64 // paid so far, less what ideal caching would have cost, in pico-USD; may be negative
+	readable int64   // how many tokens the last call could have read: only those beyond have to be written for the next one
 }
 
+// add adds one call: what it has paid for its input, less what that would have cost. u is what was billed, and avoidable how many of its input
+// tokens could have been read from the cache.
 func (s *saving) add(rates price.Rates, m cache.Model, u price.Usage, avoidable int64) {
 	if avoidable < max(m.MinTokens, 1) {
 		avoidable = 0 // too short to be cached

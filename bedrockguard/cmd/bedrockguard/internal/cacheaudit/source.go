@@ -24,6 +24,7 @@ type sources struct {
 
 const standardInput = "-"
 
+// findSources returns the files to read for paths: the files themselves, all logs and bodies in folders, and standard input for "-".
 func findSources(paths []string) (sources, error) {
 	s := sources{bodies: bodies{}, named: make(map[string]bool)}
 	for _, p := range paths {
