@@ -83,18 +83,20 @@ func bucketOf(wordHash uint64) uint64 { return wordHash >> (64 - bucketBits) }
 func filterBit(wordHash uint64) uint64 { return filterShift | wordHash>>(59-bucketBits)&31 }
 
 // saved returns how much less a run of letters costs if it is a listed word than the cost of its letters, which is units; 0 if it is not
-// listed. row stands for what precedes it. No branch depends on the word, because the processor could not predict it.
+// listed. units are 1/120 token each. row stands for the character before the run: t.space is the one for a single space. No branch depends on
+// the word, because the processor could not predict it.
 func (t *table) saved(text []byte, start, length int, row uint16, units int64) int64 {
 	if length > wordLetters {
 		return 0
 	}
 	first, last := wordAt(text, start, length)
+	// A capital letter lacks the bit 0x20 that its small one has. Inverted and shifted by 3, that bit is the constant capital.
 	position := tokensShift + ^uint64(text[start])>>3&capital
 	if row != t.space {
 		position += afterOther
 	}
 	slot := &t.words.slots[t.words.slot(hash(first, last))]
-	tokens := slot.last >> (position & 63)
+	tokens := slot.last >> (position & 63) // position is less than 64; the mask saves a check
 	if slot.first^first|(slot.last^last)&lettersOfLast != 0 {
 		tokens = 0
 	}
