@@ -20,7 +20,8 @@ const (
 	formNative                    // other operations of bedrock-runtime
 )
 
-// isAWS reports whether a form's errors are those of AWS's services, and not those of OpenAI or Anthropic. It does for no form at all, too.
+// isAWS reports whether a form's errors are those of AWS's services, and not those of OpenAI or Anthropic. A request without a form, the zero
+// value, is answered as AWS would.
 func (f form) isAWS() bool { return f != formMessages && f != formChat && f != formResponses }
 
 // endpoint is a kind of host that serves models.
