@@ -19,9 +19,10 @@
 //   - bedrockguard/bedrocktest: a simulated Bedrock that keeps its own bill, for tests.
 //   - bedrockguard/agenttest: what a user's test asserts of an agent's prompt caching.
 //   - cache: prompt-cache knowledge: lint, tracker, usage check, placing of cache points.
-//   - internal/catalog: prices and limits of the models; internal/tokens: bounds on a prompt's tokens; internal/wire: the
-//     JSON dialects and event streams of Bedrock; internal/jsonscan: a strict JSON scanner; internal/request: what a reading of a request
-//     tells, whatever its dialect; internal/request/converse: the reading of the SDK's values; internal/checked: arithmetic
+//   - internal/catalog: prices and limits of the models; internal/tokens: bounds on a prompt's tokens; internal/pixels: the
+//     sizes of images; internal/wire: what Bedrock answers, as JSON and as event streams; internal/jsonscan: a strict JSON scanner;
+//     internal/request: what a reading of a request tells, whatever its dialect; internal/request/converse: the reading of the SDK's values;
+//     internal/request/jsonbody: the reading of JSON in any dialect; internal/request/cost: what a body can cost; internal/checked: arithmetic
 //     that says when it does not fit; internal/servers: real servers for tests; internal/clients: clients that others wrote, internal/browser: the page in a browser (modules of their own).
 //   - internal/robustness: the hard-cap test over processes, faults and kills (a module of its own).
 //   - internal/tools: what releases, formats, lints and measures the house (modules of their own).

@@ -12,8 +12,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
-	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
 // call is what the chain knows of one call of the client. The front door fills it in, and again when the request turns out
@@ -103,7 +103,7 @@ type demand struct {
 }
 
 // features notes those that a body has.
-func (a *demand) features(r *wire.Request) {
+func (a *demand) features(r *cost.Request) {
 	a.feature(r.Unpriced)
 	for _, name := range r.AlsoUnpriced {
 		a.feature(name)

@@ -8,8 +8,8 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/cache"
 	"github.com/bedrockguard/bedrockguard-go/internal/request"
 	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
-	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
 // readConverse reads a typed request without looking into its text: the serialised body tells its length later, which
@@ -45,7 +45,7 @@ func (a *demand) addFields(fields request.Marshaler) error {
 	if err != nil {
 		return malformed("additionalModelRequestFields", "can't be marshaled")
 	}
-	extra, err := wire.ParseExtra(raw)
+	extra, err := cost.ParseExtra(raw)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (a *demand) asConverse() {
 		a.prompt.Blocks[i].Kind = tokens.Image
 		a.images++
 	}
-	if a.unseen == wire.StoredElsewhere {
+	if a.unseen == cost.StoredElsewhere {
 		a.unseen = ""
 	}
 	a.toolPoints, a.storedPictures = 0, nil

@@ -7,7 +7,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
-	"github.com/bedrockguard/bedrockguard-go/internal/wire"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
 
 // The outcomes that a caller branches on, besides budget.ErrKilled, budget.ErrStore and cache.ErrRefused. All survive
@@ -23,7 +23,7 @@ var (
 	// ErrUnsupportedOperation says that the operation spends money in a way that the guard can't meter.
 	ErrUnsupportedOperation = errors.New("bedrockguard: unsupported operation")
 	// ErrMalformedRequest says that the request can't be parsed, so that its cost has no bound. The error is a *MalformedError.
-	ErrMalformedRequest = wire.ErrMalformed
+	ErrMalformedRequest = request.ErrMalformed
 	// ErrIdentity says that Options.Identity could not name the caller.
 	ErrIdentity = errors.New("bedrockguard: caller's identity unknown")
 	// ErrUnauthenticated says that a proxy does not know the caller. Nothing is reserved or sent.
@@ -40,7 +40,7 @@ var (
 type UnpricedError = catalog.UnpricedError
 
 // MalformedError says where a request can't be parsed, without quoting it. It unwraps to ErrMalformedRequest.
-type MalformedError = wire.MalformedError
+type MalformedError = request.MalformedError
 
 // RateLimitedError says how long the scope's token bucket needs to refill. It unwraps to ErrRateLimited.
 type RateLimitedError struct {

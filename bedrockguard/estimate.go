@@ -5,8 +5,8 @@ import (
 	"math"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
-	"github.com/bedrockguard/bedrockguard-go/internal/wire"
 )
 
 // wideInput bounds the request's input tokens by its length and by what Unicode normalisation can add. The service refuses a request that is
@@ -81,7 +81,7 @@ func (a *demand) tight(ctx context.Context, modelID string, l *tokens.Limits) (i
 	if a.embedded == 0 {
 		return tokens.BodyBound(ctx, a.raw, &a.prompt, l)
 	}
-	r, err := wire.ParseRequest(modelID, a.raw)
+	r, err := cost.ParseRequest(modelID, a.raw)
 	if err != nil {
 		return 0, false, err
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
-	"github.com/bedrockguard/bedrockguard-go/internal/wire"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
 )
 
 // TransportOptions configures Guard.Transport. The zero value is the strict default.
@@ -191,7 +191,7 @@ func (d *httpCall) run(ctx context.Context) (resp *http.Response, err error) {
 		return d.pass(ctx, body)
 	}
 	if d.route.form == formChat && !signed(d.asked) {
-		body, d.asksUsage = wire.AskForUsage(body)
+		body, d.asksUsage = cost.AskForUsage(body)
 	}
 	if g.cache != nil {
 		defer func() {
@@ -265,7 +265,7 @@ func (d *httpCall) identify(ctx context.Context, body []byte) (any, error) {
 	modelID := d.route.model
 	if modelID == "" {
 		var err error
-		if modelID, err = wire.ModelOf(body); err != nil {
+		if modelID, err = cost.ModelOf(body); err != nil {
 			return nil, err
 		}
 		if modelID == "" {

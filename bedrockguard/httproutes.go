@@ -5,7 +5,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/bedrockguard/bedrockguard-go/internal/wire"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
 )
 
 // form is the JSON dialect of a route's requests, answers and refusals.
@@ -202,17 +202,17 @@ func guardedIf(metered bool) treatment {
 }
 
 // limitPlace is where a form has its output limit; the zero value if that depends on the model's provider.
-func (f form) limitPlace() wire.LimitPlace {
+func (f form) limitPlace() cost.LimitPlace {
 	switch f {
 	case formConverse:
-		return wire.LimitPlace{Config: "inferenceConfig", Key: "maxTokens"}
+		return cost.LimitPlace{Config: "inferenceConfig", Key: "maxTokens"}
 	case formMessages:
-		return wire.LimitPlace{Key: "max_tokens"}
+		return cost.LimitPlace{Key: "max_tokens"}
 	case formChat:
-		return wire.LimitPlace{Key: "max_completion_tokens"}
+		return cost.LimitPlace{Key: "max_completion_tokens"}
 	case formResponses:
-		return wire.LimitPlace{Key: "max_output_tokens"}
+		return cost.LimitPlace{Key: "max_output_tokens"}
 	default:
-		return wire.LimitPlace{}
+		return cost.LimitPlace{}
 	}
 }

@@ -6,13 +6,13 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/bedrockruntime/types"
 
-	"github.com/bedrockguard/bedrockguard-go/internal/wire"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
 )
 
 // readInvoke reads a request body in the dialect of its model's provider. A body that can't be parsed is refused, because its cost has no
 // bound.
 func (a *demand) readInvoke(modelID string, body []byte, guardrail string, tier types.ServiceTierType, latency types.PerformanceConfigLatency) error {
-	r, err := wire.ParseRequest(modelID, body)
+	r, err := cost.ParseRequest(modelID, body)
 	if err != nil {
 		return err
 	}

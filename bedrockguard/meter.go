@@ -40,7 +40,7 @@ func (m *meter) Block(k request.Kind, _ int) {
 // Point takes any lifetime but five minutes for the dearest, also one that nobody knows.
 func (m *meter) Point(_ int, ttl time.Duration, open bool) {
 	writes := price.CacheWrites1h
-	if open || ttl == 5*time.Minute {
+	if open || ttl == request.FiveMinutes {
 		writes = price.CacheWrites5m
 	}
 	m.writes = max(m.writes, writes)

@@ -15,7 +15,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/budget"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
-	"github.com/bedrockguard/bedrockguard-go/internal/wire"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
 )
 
 // Output says what happens to the output limit of a request: the most tokens that its answer may have, which are reserved in full. The
@@ -140,7 +140,7 @@ func hasOutputLimit(modelID string, input any) bool {
 	if !ok {
 		return true
 	}
-	r, err := wire.ParseRequest(modelID, body)
+	r, err := cost.ParseRequest(modelID, body)
 	return err != nil || r.MaxTokens > 0 || r.NoOutput
 }
 
@@ -268,10 +268,10 @@ func withOutputLimit(modelID string, input any, n int64) (any, bool) {
 		}
 	case *httpInput:
 		own, ok := *in, false
-		if place := in.form.limitPlace(); place == (wire.LimitPlace{}) {
+		if place := in.form.limitPlace(); place == (cost.LimitPlace{}) {
 			own.body, ok = limitBody(modelID, in.body, n)
 		} else if !effortForbids(in.body) {
-			own.body, ok = wire.SetOutputLimitAt(place, in.body, n)
+			own.body, ok = cost.SetOutputLimitAt(place, in.body, n)
 		}
 		if ok {
 			return &own, true
@@ -284,7 +284,7 @@ func limitBody(modelID string, body []byte, n int64) ([]byte, bool) {
 	if effortForbids(body) {
 		return body, false
 	}
-	return wire.SetOutputLimit(modelID, body, n)
+	return cost.SetOutputLimit(modelID, body, n)
 }
 
 // mustNotLimit reports whether Converse's additional fields ask for something that the service refuses together with a limit.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
 	"github.com/bedrockguard/bedrockguard-go/internal/request"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/jsonbody"
 )
 
 // ErrDialect says that a request body is in none of the dialects that ParseBody reads, or not in one that EditBody can edit.
@@ -48,11 +49,14 @@ func ParseConverse(p *Prompt, body []byte) error {
 
 func parseBody(p *Prompt, body []byte, tell func(signs) dialect) error {
 	p.Reset()
-	r := bodyReader{p: p, body: unsafe.String(unsafe.SliceData(body), len(body))}
-	r.points = r.pointBuffer[:0]
-	err := r.Document(r.body, r.topField)
+	s := bodySink{p: p, body: unsafe.String(unsafe.SliceData(body), len(body))}
+	s.points = s.pointBuffer[:0]
+	err := jsonbody.WalkPrompt(s.body, &s)
+	if s.err != nil {
+		err = s.err // it came first
+	}
 	if err == nil {
-		if p.dialect = tell(r.signs); p.dialect == noDialect {
+		if p.dialect = tell(s.signs); p.dialect == noDialect {
 			err = ErrDialect
 		}
 	}
@@ -64,21 +68,22 @@ func parseBody(p *Prompt, body []byte, tell func(signs) dialect) error {
 		return err
 	}
 	p.bodyLen = len(body)
-	r.arrange()
-	r.sortPoints()
+	s.arrange()
+	s.finish()
 	return nil
 }
 
-// bodyReader reads one body. Which dialect it is in is known only at its end, so cache points in the forms of all dialects are recorded, and
-// those of other dialects become flaws then.
-type bodyReader struct {
-	jsonscan.Scanner
+// bodySink is a Prompt that takes a reading of one body. Which dialect the body is in is known only at its end, so cache points in the forms of all
+// dialects are recorded, and those of other dialects become flaws then.
+type bodySink struct {
 	p     *Prompt
 	body  string
 	signs signs
+	err   error // of a value that is not of the form that it has in every dialect: the first one
 
 	parts  [4]part // what was read at the top level, in the order of the body
 	opened int     // how many of them
+	first  int     // index of the first block of a message
 
 	points      []bodyPoint
 	pointBuffer [8]bodyPoint
@@ -86,6 +91,7 @@ type bodyReader struct {
 	settings  [request.NumSettings]string
 	citations bool // they are enabled for a document
 	filled    bool // the block being read has text that is not white space
+	closes    bool // no cache point may follow the block being read
 }
 
 // part is what one member of the body holds: a section, or a piece of one.
@@ -95,172 +101,103 @@ type part struct {
 	start          int // index of its first block
 }
 
-// markForm is the form of a cache point in a body. Each dialect has one of its own.
-type markForm uint8
-
-const (
-	control   markForm = iota // cache_control, a property of a block
-	property                  // cachePoint, a property of a block
-	element                   // cachePoint, in the place of a block
-	misplaced                 // cache_control beside an element: no dialect has that
-)
-
 // bodyPoint is a cache point in any form. Its Block counts from the first block of its part.
 type bodyPoint struct {
 	Point
-	form     markForm
+	form     request.Marker
 	deferred bool // it stands on a tool that is loaded when it is needed
-	listed   bool // it is an element of a list of blocks or tools
 	part     int
 }
 
-// setting reads a field if it is a setting, and reports whether it is one.
-func (r *bodyReader) setting(key string) (bool, error) {
-	i := request.SettingOf(key)
-	if i < 0 {
-		return false, nil
-	}
-	raw, err := r.Value()
-	if raw != "null" {
-		r.settings[i] += raw // in one more place
-	}
-	return true, err
-}
-
-func (r *bodyReader) topField(key string) error {
-	c := r.Peek()
-	switch key {
-	case "tools":
-		return r.inPart(Tools, r.tools)
-	case "system":
-		return r.inPart(System, r.content)
-	case "messages":
-		r.signs |= hasMessages
-		return r.inPart(Messages, r.messages)
-	case "toolConfig":
-		r.signs |= bedrockShape
-		if c == '{' {
-			return r.Object(r.toolConfig)
+// Field takes what the fields around the prompt tell: which dialect the body is in, the settings, and cache points that have no effect.
+func (s *bodySink) Field(object, key, raw string) {
+	switch object {
+	case "":
+		s.signs |= signOfField(key)
+		if key == "cache_control" && raw != "null" {
+			s.signs |= topMarker
 		}
 	case "inferenceConfig", "additionalModelRequestFields":
-		r.signs |= signOfField(key)
-		if c == '{' {
-			return r.Object(func(k string) error { return r.extraField(key, k) })
-		}
-	case "cache_control":
-		if c != 'n' {
-			r.signs |= topMarker
-		}
-	default:
-		r.signs |= signOfField(key)
-		if isSetting, err := r.setting(key); isSetting {
-			return err
+		if request.IsMarker(key) {
+			s.p.Flaw(ruleDialect, object+"."+key)
 		}
 	}
-	return r.Skip()
-}
-
-// inPart reads a member of the body that holds a section, or a piece of one.
-func (r *bodyReader) inPart(s Section, read func() error) error {
-	p := r.p
-	p.Enter(s)
-	r.parts[r.opened] = part{section: s, start: len(p.Blocks)}
-	leaves := len(p.leaves)
-	err := read()
-	now := &r.parts[r.opened]
-	now.blocks, now.leaves = len(p.Blocks)-now.start, len(p.leaves)-leaves
-	r.opened++
-	return err
-}
-
-func (r *bodyReader) toolConfig(key string) error {
-	if key == "tools" {
-		return r.inPart(Tools, r.tools)
+	if i := request.SettingOf(key); i >= 0 && raw != "null" {
+		s.settings[i] += raw // in one more place
 	}
-	if isSetting, err := r.setting(key); isSetting {
-		return err
-	}
-	return r.Skip()
 }
 
-// extraField reads a field of an object that may hold settings.
-func (r *bodyReader) extraField(object, key string) error {
-	if request.IsMarker(key) {
-		r.p.Flaw(ruleDialect, object+"."+key)
+// Misshapen declines the body.
+func (s *bodySink) Misshapen(offset int, reason string) {
+	if s.err == nil {
+		s.err = &BodyError{offset, reason}
 	}
-	if isSetting, err := r.setting(key); isSetting {
-		return err
-	}
-	return r.Skip()
 }
 
-func (r *bodyReader) messages() error {
-	index := 0
-	return r.Array(func() error {
-		err := r.message(index)
-		index++
-		return err
-	})
+// Enter begins a member of the body that holds a section, or a piece of one.
+func (s *bodySink) Enter(section request.Section) {
+	s.p.Enter(Section(section))
+	s.parts[s.opened] = part{section: Section(section), start: len(s.p.Blocks), leaves: len(s.p.leaves)}
 }
 
-// message reads a message. Its role may come last.
-func (r *bodyReader) message(index int) error {
-	p := r.p
-	p.Message(index, false)
-	first, role := len(p.Blocks), ""
-	err := r.Object(func(key string) error {
-		switch {
-		case key == "content":
-			return r.content()
-		case key == "role" && r.Peek() == '"':
-			t, err := r.Text()
-			role = t.String()
-			return err
-		}
-		r.signs |= signOfMessageField(key)
-		return r.Skip()
-	})
-	r.signs |= signOfRole(role)
+// Leave ends it.
+func (s *bodySink) Leave() {
+	now := &s.parts[s.opened]
+	now.blocks, now.leaves = len(s.p.Blocks)-now.start, len(s.p.leaves)-now.leaves
+	s.opened++
+}
+
+// Message begins a message. Its role may come last.
+func (s *bodySink) Message(index int) {
+	s.p.Message(index, false)
+	s.first = len(s.p.Blocks)
+}
+
+// MessageField takes the sign that a field of a message is.
+func (s *bodySink) MessageField(key string) { s.signs |= signOfMessageField(key) }
+
+// EndMessage ends a message.
+func (s *bodySink) EndMessage(role string) {
+	s.signs |= signOfRole(role)
 	if role == "user" {
-		for i := first; i < len(p.Blocks); i++ {
-			p.Blocks[i].User = true
+		for i := s.first; i < len(s.p.Blocks); i++ {
+			s.p.Blocks[i].User = true
 		}
 	}
-	return err
 }
 
-// sortPoints turns the cache points that were found into points of the dialect, and what is left over into flaws.
-func (r *bodyReader) sortPoints() {
-	p := r.p
-	for i, value := range r.settings {
+// finish turns the cache points that were found into points of the dialect, and what is left over into flaws.
+func (s *bodySink) finish() {
+	p := s.p
+	for i, value := range s.settings {
 		if value == "" {
 			continue
 		}
 		p.Setting(request.SettingName(i), value)
 	}
-	if r.citations {
+	if s.citations {
 		p.Cited()
 	}
-	if r.signs&topMarker != 0 {
+	if s.signs&topMarker != 0 {
 		rule := ruleTopLevel
 		if p.dialect != anthropicBody {
 			rule = ruleDialect
 		}
 		p.Flaw(rule, "")
 	}
-	for i := range r.points {
-		point := &r.points[i]
+	for i := range s.points {
+		point := &s.points[i]
 		if point.form != p.dialect.form() {
 			p.Flaw(ruleDialect, point.Where.String())
 			continue
 		}
 		if point.Block >= 0 {
-			point.Block += r.parts[point.part].start
+			point.Block += s.parts[point.part].start
 		}
 		if point.deferred {
 			p.Flaw(ruleDeferred, point.Where.String())
 		}
-		if p.dialect == converseBody && !point.listed {
+		if p.dialect == converseBody && point.Nested {
 			point.Span = Span{} // its removal would leave an empty block
 		}
 		p.Points = append(p.Points, point.Point)

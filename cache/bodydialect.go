@@ -1,6 +1,6 @@
 package cache
 
-import "strings"
+import "github.com/bedrockguard/bedrockguard-go/internal/request"
 
 // dialect is a form of request body.
 type dialect uint8
@@ -13,14 +13,14 @@ const (
 )
 
 // form returns the form of cache point that a dialect has.
-func (d dialect) form() markForm {
+func (d dialect) form() request.Marker {
 	switch d {
 	case anthropicBody:
-		return control
+		return request.Control
 	case novaBody:
-		return property
+		return request.Property
 	default:
-		return element
+		return request.Element
 	}
 }
 
@@ -85,11 +85,13 @@ func (s signs) bedrockDialect(provider string) dialect {
 // signOfField tells what a field at the top level is a sign of.
 func signOfField(key string) signs {
 	switch key {
+	case "messages":
+		return hasMessages
 	case "anthropic_version":
 		return anthropicField
 	case "schemaVersion":
 		return novaField
-	case "inferenceConfig":
+	case "inferenceConfig", "toolConfig":
 		return bedrockShape
 	case "modelId", "additionalModelRequestFields", "additionalModelResponseFieldPaths", "guardrailConfig", "performanceConfig",
 		"promptVariables", "requestMetadata":
@@ -129,50 +131,5 @@ func signOfType(name string) signs {
 		return typedBlock | openAIShape
 	default:
 		return typedBlock
-	}
-}
-
-// kindOfType returns the kind of a block of Claude's bodies. Types that run at the provider have names that end like those of
-// the caller's own.
-func kindOfType(name string) (Kind, bool) {
-	switch name {
-	case "text", "search_result":
-		return Text, true
-	case "image":
-		return Image, true
-	case "document":
-		return Document, true
-	case "thinking", "redacted_thinking":
-		return Reasoning, true
-	}
-	switch {
-	case strings.HasSuffix(name, "tool_use"):
-		return ToolUse, true
-	case strings.HasSuffix(name, "tool_result"):
-		return ToolResult, true
-	default:
-		return Other, false
-	}
-}
-
-// kindOfKey returns the kind of a block that holds a field, in Converse and in Nova's bodies.
-func kindOfKey(key string) (Kind, bool) {
-	switch key {
-	case "text":
-		return Text, true
-	case "image":
-		return Image, true
-	case "document":
-		return Document, true
-	case "toolUse":
-		return ToolUse, true
-	case "toolResult":
-		return ToolResult, true
-	case "reasoningContent":
-		return Reasoning, true
-	case "guardContent", "citationsContent", "searchResult", "video", "audio":
-		return Other, true
-	default:
-		return Other, false
 	}
 }

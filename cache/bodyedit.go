@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/request/jsonbody"
 )
 
 // EditBody returns a copy of a body with cache points taken away and added; body and p, which was read from it, stay as they
@@ -122,7 +124,7 @@ func (e *bodyEdit) apply(body []byte) []byte {
 	out, from := make([]byte, 0, size), 0
 	for _, s := range e.splices {
 		if s.Start < from { // the comma before it went with a first element: take the one behind it
-			s.Start, s.End = from, pastComma(body, s.End)
+			s.Start, s.End = from, jsonbody.PastComma(body, s.End)
 		}
 		out = append(append(out, body[from:s.Start]...), s.text...)
 		from = s.End

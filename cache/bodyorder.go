@@ -4,20 +4,20 @@ import "slices"
 
 // arrange sorts the parts, which a body may have in any order, into the order in which the cache reads them, together with their blocks and
 // leaves.
-func (r *bodyReader) arrange() {
-	parts := r.parts[:r.opened]
+func (s *bodySink) arrange() {
+	parts := s.parts[:s.opened]
 	if slices.IsSortedFunc(parts, func(a, b part) int { return int(a.section) - int(b.section) }) {
 		return
 	}
-	blocks := r.p.Blocks
+	blocks := s.p.Blocks
 	for i := len(blocks) - 1; i > 0; i-- { // until the last loop, leafEnd is the number of leaves of the block, because ends change when blocks move
 		blocks[i].leafEnd -= blocks[i-1].leafEnd
 	}
 	// order holds indexes of parts, since the cache points know theirs.
-	order := [len(r.parts)]int{0, 1, 2, 3}
+	order := [len(s.parts)]int{0, 1, 2, 3}
 	for i := 1; i < len(parts); i++ {
 		for j := i; j > 0 && parts[order[j-1]].section > parts[order[j]].section; j-- {
-			r.swap(order[:], j)
+			s.swap(order[:], j)
 		}
 	}
 	start, leafEnd := 0, 0
@@ -32,15 +32,15 @@ func (r *bodyReader) arrange() {
 }
 
 // swap exchanges the parts at j-1 and j of the order, with their blocks and leaves.
-func (r *bodyReader) swap(order []int, j int) {
+func (s *bodySink) swap(order []int, j int) {
 	blocks, leaves := 0, 0
 	for _, i := range order[:j-1] {
-		blocks += r.parts[i].blocks
-		leaves += r.parts[i].leaves
+		blocks += s.parts[i].blocks
+		leaves += s.parts[i].leaves
 	}
-	a, b := r.parts[order[j-1]], r.parts[order[j]]
-	rotate(r.p.Blocks[blocks:blocks+a.blocks+b.blocks], a.blocks)
-	rotate(r.p.leaves[leaves:leaves+a.leaves+b.leaves], a.leaves)
+	a, b := s.parts[order[j-1]], s.parts[order[j]]
+	rotate(s.p.Blocks[blocks:blocks+a.blocks+b.blocks], a.blocks)
+	rotate(s.p.leaves[leaves:leaves+a.leaves+b.leaves], a.leaves)
 	order[j-1], order[j] = order[j], order[j-1]
 }
 

@@ -25,7 +25,7 @@ func SettingName(number int) string { return settings[number] }
 
 // IsMarker reports whether a field is a cache point in any dialect. Among settings it has no effect, though its writer meant one.
 func IsMarker(field string) bool {
-	return field == "cache_control" || field == "cacheControl" || field == "cachePoint"
+	return MarkerOf(field).CanBePlaced() || field == "cacheControl"
 }
 
 // ReadFields tells a sink which settings stand in an object that goes to the model unchanged, and a function where a cache point does. What

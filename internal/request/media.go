@@ -3,11 +3,11 @@ package request
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/binary"
 	"io"
 	"strings"
 
 	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
+	"github.com/bedrockguard/bedrockguard-go/internal/pixels"
 )
 
 // What media are likely to count, for deciding what is worth caching and never for money: those bounds are in package tokens. The
@@ -26,7 +26,7 @@ const (
 
 // ImageTokens is what an image is likely to count.
 func ImageTokens(data []byte) int64 {
-	return pixelTokens(pixels(data[:min(len(data), imageHeader)]))
+	return pixelTokens(pixels.Of(data))
 }
 
 // DocumentTokens returns how many tokens a document is likely to count. It is exact enough to estimate what findings cost, and not to
@@ -48,10 +48,10 @@ func (b Base64) ImageTokens() int64 {
 	// Most headers tell their size at once; a JPEG may carry a preview and a colour profile first.
 	var head [4 << 10]byte
 	n, err := io.ReadFull(b.decoder(), head[:])
-	w, h, ok := pixels(head[:n])
-	if !ok && err == nil && isJPEG(head[:n]) {
-		all, _ := io.ReadAll(io.LimitReader(b.decoder(), imageHeader))
-		w, h, ok = pixels(all)
+	w, h, ok := pixels.Of(head[:n])
+	if !ok && err == nil && pixels.IsJPEG(head[:n]) {
+		all, _ := io.ReadAll(io.LimitReader(b.decoder(), pixels.MaxHeader))
+		w, h, ok = pixels.Of(all)
 	}
 	return pixelTokens(w, h, ok)
 }
@@ -96,65 +96,6 @@ func pixelTokens(width, height int, ok bool) int64 {
 		return MaxImageTokens
 	}
 	return min(max(int64(min(width, maxEdge))*int64(min(height, maxEdge))/pixelsPerToken, 1), MaxImageTokens)
-}
-
-// imageHeader is how much of an image is looked at for its size.
-const imageHeader = 1 << 20
-
-// pixels reads the dimensions of an image from its header: PNG, GIF, WebP or JPEG.
-func pixels(data []byte) (width, height int, ok bool) {
-	switch {
-	case len(data) >= 24 && bytes.HasPrefix(data, []byte("\x89PNG")):
-		width, height = int(binary.BigEndian.Uint32(data[16:])), int(binary.BigEndian.Uint32(data[20:]))
-	case isJPEG(data):
-		width, height = jpegSize(data)
-	case len(data) >= 10 && bytes.HasPrefix(data, []byte("GIF8")):
-		width, height = int(binary.LittleEndian.Uint16(data[6:])), int(binary.LittleEndian.Uint16(data[8:]))
-	case len(data) >= webPHeader && string(data[:4]) == "RIFF" && string(data[8:12]) == "WEBP":
-		width, height = webPSize(data[12:])
-	}
-	return width, height, width > 0 && height > 0
-}
-
-func isJPEG(data []byte) bool { return bytes.HasPrefix(data, []byte("\xff\xd8")) }
-
-// jpegSize walks from segment to segment up to the frame header (ITU T.81, section B.2.2). Like other readers it skips bytes
-// that belong to none.
-func jpegSize(data []byte) (width, height int) {
-	for i := 2; i+9 <= len(data); {
-		marker := data[i+1]
-		frame := marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc
-		alone := marker >= 0xd0 && marker <= 0xd8 || marker <= 0x01
-		switch {
-		case data[i] != 0xff || marker == 0xff:
-			i++
-		case frame:
-			return int(binary.BigEndian.Uint16(data[i+7:])), int(binary.BigEndian.Uint16(data[i+5:]))
-		case alone:
-			i += 2
-		default:
-			i += 2 + int(binary.BigEndian.Uint16(data[i+2:]))
-		}
-	}
-	return 0, 0
-}
-
-const webPHeader = 30
-
-// webPSize reads the first chunk of a WebP file: its canvas (RFC 9649, section 2.7), the packed size of a lossless image
-// (section 3.4) or that of a key frame (RFC 6386, section 9.1).
-func webPSize(chunk []byte) (width, height int) {
-	body := chunk[8:]
-	switch string(chunk[:4]) {
-	case "VP8X":
-		return int(binary.LittleEndian.Uint32(body[4:])&0xffffff) + 1, int(binary.LittleEndian.Uint32(body[6:])>>8) + 1
-	case "VP8L":
-		b := binary.LittleEndian.Uint32(body[1:])
-		return int(b&0x3fff) + 1, int(b>>14&0x3fff) + 1
-	case "VP8 ":
-		return int(binary.LittleEndian.Uint16(body[6:]) & 0x3fff), int(binary.LittleEndian.Uint16(body[8:]) & 0x3fff)
-	}
-	return 0, 0
 }
 
 // Tokens is what media are likely to count.

@@ -70,8 +70,8 @@ func TestMediaCountAlikeAsBytesAndInJSON(t *testing.T) {
 
 func TestLifetimes(t *testing.T) {
 	for name, want := range map[string]time.Duration{
-		"5m": fiveMinutes, "1h": time.Hour, "30m": 30 * time.Minute, "24h": 24 * time.Hour,
-		"300s": 0, "5m0s": 0, "-5m": 0, "soon": 0, "": 0, "5": 0,
+		"5m": FiveMinutes, "1h": time.Hour, "30m": 30 * time.Minute, "24h": 24 * time.Hour,
+		"300s": 0, "30m0s": 0, "0.5h": 0, "5m0s": 0, "-5m": 0, "soon": 0, "": 0, "5": 0,
 	} {
 		require.Equal(t, want, Lifetime(name), name)
 	}

@@ -108,10 +108,15 @@ const (
 // Lifetime returns the lifetime that a cache point names: zero for one that nobody knows, in whatever spelling it is but the service's own.
 func Lifetime(name string) time.Duration {
 	d, err := time.ParseDuration(name)
-	if err != nil || d < 0 || d == fiveMinutes && name != "5m" {
+	misspelt := d == FiveMinutes && name != "5m" || d == HalfHour && name != "30m"
+	if err != nil || d < 0 || misspelt {
 		return 0
 	}
 	return d
 }
 
-const fiveMinutes = 5 * time.Minute
+// The lifetimes that cost no more than a cache point without one: five minutes, and OpenAI's half hour.
+const (
+	FiveMinutes = 5 * time.Minute
+	HalfHour    = 30 * time.Minute
+)

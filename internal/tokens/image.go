@@ -2,16 +2,14 @@ package tokens
 
 import (
 	"bytes"
-	"encoding/binary"
 	"image"
 	"image/gif"
 	"image/jpeg"
 	"image/png"
 	"io"
-)
 
-// imageHeaderBytes is how far ImageBlock searches for the size: a JPEG may have colour profiles and previews first.
-const imageHeaderBytes = 1 << 20
+	"github.com/bedrockguard/bedrockguard-go/internal/pixels"
+)
 
 // ImageBlock returns a block for an image of size bytes. It reads only the header of data. If that has no dimensions, neither has the block,
 // which then counts with the family's maximum.
@@ -31,7 +29,7 @@ func ImageSize(data []byte) (width, height int, ok bool) {
 
 func readImageSize(r io.Reader) (width, height int, ok bool) {
 	var magic [12]byte
-	r = io.LimitReader(r, imageHeaderBytes)
+	r = io.LimitReader(r, pixels.MaxHeader)
 	n, _ := io.ReadFull(r, magic[:])
 	whole := io.MultiReader(bytes.NewReader(magic[:n]), r)
 	decode := decoderFor(magic[:n])
@@ -60,40 +58,14 @@ func decoderFor(magic []byte) func(io.Reader) (image.Config, error) {
 	}
 }
 
-// webPHeaderBytes is how many bytes of a WebP file are needed for its size.
-const webPHeaderBytes = 30
-
 func decodeWebP(r io.Reader) (image.Config, error) {
-	var h [webPHeaderBytes]byte
+	var h [pixels.WebPHeader]byte
 	if _, err := io.ReadFull(r, h[:]); err != nil {
 		return image.Config{}, err
 	}
-	w, height := webPSize(h[:])
-	if w == 0 {
+	w, height, ok := pixels.Of(h[:])
+	if !ok {
 		return image.Config{}, image.ErrFormat
 	}
 	return image.Config{Width: w, Height: height}, nil
 }
-
-// webPSize reads the first chunk of a WebP file: VP8X has the canvas size (RFC 9649, section 2.7), VP8L a packed size after its signature
-// byte (section 3.4), VP8 the size after the start code of a key frame (RFC 6386, section 9.1).
-func webPSize(h []byte) (width, height int) {
-	body := h[20:]
-	switch string(h[12:16]) {
-	case "VP8X":
-		return 1 + uint24(body[4:]), 1 + uint24(body[7:])
-	case "VP8L":
-		if body[0] == 0x2f {
-			bits := binary.LittleEndian.Uint32(body[1:])
-			return 1 + int(bits&0x3fff), 1 + int(bits>>14&0x3fff)
-		}
-	case "VP8 ":
-		if bytes.Equal(body[3:6], []byte{0x9d, 0x01, 0x2a}) {
-			w, h := binary.LittleEndian.Uint16(body[6:]), binary.LittleEndian.Uint16(body[8:])
-			return int(w & 0x3fff), int(h & 0x3fff)
-		}
-	}
-	return 0, 0
-}
-
-func uint24(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }

@@ -38,15 +38,9 @@ func TestImageSize(t *testing.T) {
 			w, h, ok := ImageSize(data)
 			assert.True(t, ok)
 			assert.Equal(t, [2]int{37, 23}, [2]int{w, h})
-			w, h, ok = Pixels(data)
-			assert.True(t, ok)
-			assert.Equal(t, [2]int{37, 23}, [2]int{w, h})
-			assert.Zero(t, testing.AllocsPerRun(10, func() { Pixels(data) }))
 			b := ImageBlock(name, bytes.NewReader(data), int64(len(data)))
 			assert.Equal(t, Block{Kind: Image, Format: name, Bytes: int64(len(data)), Width: 37, Height: 23}, b)
 			_, _, ok = ImageSize(data[:11])
-			assert.False(t, ok, "cut")
-			_, _, ok = Pixels(data[:9])
 			assert.False(t, ok, "cut")
 		})
 	}
@@ -103,11 +97,6 @@ func FuzzImageSize(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		w, h, ok := ImageSize(data)
 		require.Equal(t, ok, w > 0 && h > 0)
-		pw, ph, pok := Pixels(data)
-		require.Equal(t, pok, pw > 0 && ph > 0)
-		if ok {
-			require.Equal(t, [2]int{w, h}, [2]int{pw, ph})
-		}
 	})
 }
 

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
 
 // Reported is the usage that a response reports.
@@ -230,7 +231,7 @@ type ConverseUsage struct {
 }
 
 // FromConverse reads the usage of a Converse answer that the SDK has decoded, which takes a third of the time of parsing its bytes again.
-// provider is the family in the model id ("openai"); writes are the TTLs of the request's cache points. It returns ErrMalformed for counts that are
+// provider is the family in the model id ("openai"); writes are the TTLs of the request's cache points. It returns request.ErrMalformed for counts that are
 // negative or above maxCount.
 func FromConverse(provider string, writes price.CacheWrites, in *ConverseUsage) (r Reported, err error) {
 	var c counts
@@ -239,7 +240,7 @@ func FromConverse(provider string, writes price.CacheWrites, in *ConverseUsage) 
 	c.n[countWrite5m], c.n[countWrite1h] = in.CacheWrite5mTokens, in.CacheWrite1hTokens
 	for f, n := range &c.n {
 		if uint64(n) > maxCount { // negative ones, too
-			return r, &MalformedError{Field: "usage", Reason: "token count out of range"}
+			return r, &request.MalformedError{Field: "usage", Reason: "token count out of range"}
 		}
 		c.has[f] = n > 0
 	}
@@ -248,4 +249,4 @@ func FromConverse(provider string, writes price.CacheWrites, in *ConverseUsage) 
 }
 
 // Name returns a name from an answer if it can be printed safely, and else nothing.
-func Name(s string) string { return printable(s) }
+func Name(s string) string { return request.Printable(s) }

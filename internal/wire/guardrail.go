@@ -1,5 +1,7 @@
 package wire
 
+import "github.com/bedrockguard/bedrockguard-go/internal/request"
+
 // maxGuardrails bounds how many guardrails of one answer are told apart. A request has one, and the account and the organisation
 // can enforce some; what is beyond counts as the last one's.
 const maxGuardrails = 8
@@ -109,7 +111,7 @@ func (r *usageReader) guardrailUnits(id string) error {
 
 // AddGuardrail takes in one assessment of a guardrail: its units add up over input and output.
 func (r *Reported) AddGuardrail(id string, units [NumGuardrailUnits]int64) {
-	u := r.guardrail(printable(id))
+	u := r.guardrail(request.Printable(id))
 	for i, n := range units {
 		u.Units[i] = min(u.Units[i]+min(max(n, 0), maxCount), maxCount)
 	}
@@ -131,23 +133,7 @@ func (r *Reported) guardrail(id string) *GuardrailUsage {
 func (r *usageReader) model() error {
 	t, err := r.Text()
 	if err == nil {
-		r.served.Model = printable(t.String())
+		r.served.Model = request.Printable(t.String())
 	}
 	return err
-}
-
-// maxNameBytes bounds ids and names that an answer tells.
-const maxNameBytes = 2048
-
-// printable returns a name of visible ASCII, and nothing for any other text.
-func printable(name string) string {
-	if len(name) > maxNameBytes {
-		return ""
-	}
-	for i := range len(name) {
-		if name[i] <= ' ' || name[i] > '~' {
-			return ""
-		}
-	}
-	return name
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
 
 const (
@@ -210,7 +211,7 @@ func (e *sseEvent) field(key string) error {
 		return err
 	case key == "code" && c == '"':
 		t, err := e.Text()
-		e.code = label(t.String())
+		e.code = request.Label(t.String())
 		return err
 	case key == "response" && c == '{':
 		return e.Object(func(k string) error {
@@ -247,9 +248,9 @@ func (e *sseEvent) errorField() error {
 		}
 		t, err := e.Text()
 		if key == "code" {
-			e.reason = label(t.String())
+			e.reason = request.Label(t.String())
 		} else {
-			kind = label(t.String())
+			kind = request.Label(t.String())
 		}
 		return err
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
 
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
 
 const (
@@ -135,7 +136,7 @@ func headerText(msg eventstream.Message, name string) string {
 
 // exceptionName returns the type of an exception, in lower case, or "unknown" when it does not look like one.
 func exceptionName(s string) string {
-	if s = label(s); s == "" {
+	if s = request.Label(s); s == "" {
 		return "unknown"
 	}
 	return s

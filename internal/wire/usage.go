@@ -5,12 +5,14 @@ import (
 	"strings"
 
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
+	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
 
 // ParseUsage reads the usage of a unary response: Bedrock's count headers, and the body in any dialect, including Converse's. provider is the family
 // in the model id; writes are the TTLs of the request's cache points. It reports false when the response has no input count, or no output count
 // although it is no embedding: charge the reservation then. Where headers and body differ, the larger count of each class is taken. It
-// returns ErrMalformed for counts that are not plain non-negative integers, and for a body that is not one JSON object.
+// returns request.ErrMalformed for counts that are not plain non-negative integers, and for a body that is not one JSON object.
 func ParseUsage(provider string, writes price.CacheWrites, header http.Header, body []byte) (Reported, bool, error) {
 	bedrock, err := headerCounts(header)
 	if err != nil {
@@ -48,9 +50,9 @@ func headerCounts(h http.Header) (counts, error) {
 		{"X-Amzn-Bedrock-Cache-Write-Input-Token-Count", countWrite},
 	} {
 		for _, s := range h.Values(v.name) {
-			n, err := digitCount(s)
+			n, err := jsonscan.Digits(s)
 			if err != nil || n > maxCount {
-				return counts{}, &MalformedError{Field: v.name, Reason: "not a plain non-negative integer"}
+				return counts{}, &request.MalformedError{Field: v.name, Reason: "not a plain non-negative integer"}
 			}
 			c.set(v.field, n)
 		}
@@ -61,24 +63,11 @@ func headerCounts(h http.Header) (counts, error) {
 // headerServed fills in service tier and latency from the headers where the body did not have them.
 func headerServed(h http.Header, r *Reported) {
 	if r.ServiceTier == "" {
-		r.ServiceTier = label(h.Get("X-Amzn-Bedrock-Service-Tier"))
+		r.ServiceTier = request.Label(h.Get("X-Amzn-Bedrock-Service-Tier"))
 	}
 	if r.Latency == "" {
-		r.Latency = label(h.Get("X-Amzn-Bedrock-PerformanceConfig-Latency"))
+		r.Latency = request.Label(h.Get("X-Amzn-Bedrock-PerformanceConfig-Latency"))
 	}
-}
-
-// label returns s in lower case when it looks like a name, else nothing.
-func label(s string) string {
-	if len(s) > 40 {
-		return ""
-	}
-	for _, c := range []byte(s) {
-		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
-			return ""
-		}
-	}
-	return strings.ToLower(s)
 }
 
 // usageReader finds usage in a response body, or in one event of a stream.
@@ -214,7 +203,7 @@ func (r *usageReader) titanResults() error {
 func (r *usageReader) tier() error {
 	raw, err := r.Value()
 	if err == nil {
-		r.served.ServiceTier = label(tierName(raw))
+		r.served.ServiceTier = request.Label(request.TierName(raw))
 	}
 	return err
 }
@@ -225,7 +214,7 @@ func (r *usageReader) latency() error {
 			return r.Skip()
 		}
 		t, err := r.Text()
-		r.served.Latency = label(t.String())
+		r.served.Latency = request.Label(t.String())
 		return err
 	})
 }
@@ -301,7 +290,7 @@ func nestsCounters(key string) bool {
 func (r *usageReader) tokenCount(field string) (int64, bool, error) {
 	n, told, err := r.count(field)
 	if err == nil && n > maxCount {
-		return 0, false, &MalformedError{Field: field, Offset: r.Pos(), Reason: "token count out of range"}
+		return 0, false, &request.MalformedError{Field: field, Offset: r.Pos(), Reason: "token count out of range"}
 	}
 	return n, told, err
 }

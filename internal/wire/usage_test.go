@@ -8,6 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
+	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
 )
 
 func header(kv ...string) http.Header {
@@ -182,7 +184,7 @@ func TestParseUsage_Malformed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, ok, err := ParseUsage("anthropic", price.NoCacheWrites, tc.header, []byte(tc.body))
-			assert.ErrorIs(t, err, ErrMalformed)
+			assert.ErrorIs(t, err, request.ErrMalformed)
 			assert.False(t, ok)
 		})
 	}
@@ -217,12 +219,12 @@ func FuzzParseUsage(f *testing.F) {
 		}
 		r, ok, err := ParseUsage(provider, price.CacheWrites1h, h, []byte(body))
 		if err != nil {
-			require.ErrorIs(t, err, ErrMalformed)
+			require.ErrorIs(t, err, request.ErrMalformed)
 			require.False(t, ok)
 			return
 		}
 		require.NoError(t, r.Usage.Validate())
-		if n, e := digitCount(out); ok && e == nil {
+		if n, e := jsonscan.Digits(out); ok && e == nil {
 			require.GreaterOrEqual(t, r.Usage.OutputTokens, n)
 		}
 	})

@@ -1,4 +1,4 @@
-package wire_test
+package cost_test
 
 import (
 	"testing"
@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"github.com/bedrockguard/bedrockguard-go/internal/wire"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/cost"
 )
 
 func TestSetOutputLimit(t *testing.T) {
@@ -28,7 +28,7 @@ func TestSetOutputLimit(t *testing.T) {
 		"null is none":                    {claude, `{"max_tokens":null}`, `{"max_tokens":100}`},
 		"a thinking budget is left to be": {claude, `{"max_tokens":4096,"thinking":{"type":"enabled","budget_tokens":50}}`, `{"max_tokens":100,"thinking":{"type":"enabled","budget_tokens":50}}`},
 	} {
-		got, ok := wire.SetOutputLimit(tt.model, []byte(tt.body), 100)
+		got, ok := cost.SetOutputLimit(tt.model, []byte(tt.body), 100)
 		require.True(t, ok, name)
 		require.Equal(t, tt.want, string(got), name)
 	}
@@ -40,7 +40,7 @@ func TestSetOutputLimit(t *testing.T) {
 		"a limit where none is changed": {claude, `{"max_tokens":50,"generation":{"max_tokens":900}}`},
 		"a thinking budget beyond it":   {claude, `{"max_tokens":4096,"thinking":{"type":"enabled","budget_tokens":2048}}`},
 	} {
-		got, ok := wire.SetOutputLimit(tt.model, []byte(tt.body), 100)
+		got, ok := cost.SetOutputLimit(tt.model, []byte(tt.body), 100)
 		require.False(t, ok, "%s: %s", name, got)
 		require.Equal(t, tt.body, string(got))
 	}
@@ -63,14 +63,14 @@ func TestSetOutputLimitBounds(t *testing.T) {
 			body = append(body, `"`+key+`" : `+value...)
 		}
 		body = append(body, '}')
-		before, err := wire.ParseRequest(model, body)
+		before, err := cost.ParseRequest(model, body)
 		require.NoError(t, err)
-		got, ok := wire.SetOutputLimit(model, body, n)
+		got, ok := cost.SetOutputLimit(model, body, n)
 		if !ok {
 			require.Equal(t, body, got)
 			return
 		}
-		after, err := wire.ParseRequest(model, got)
+		after, err := cost.ParseRequest(model, got)
 		require.NoError(t, err)
 		require.LessOrEqual(t, after.MaxTokens, n)
 		require.Equal(t, [2]int64{before.Choices, before.Thinking}, [2]int64{after.Choices, after.Thinking})

@@ -1,4 +1,4 @@
-package wire
+package cost
 
 import (
 	"strings"
@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
@@ -164,7 +165,7 @@ func TestParseRequest_ModelAndStream(t *testing.T) {
 		assert.Equal(t, want.Stream, r.Stream, body)
 	}
 	_, err := ParseRequest("", []byte(`{"model":"dear","model":"cheap"}`))
-	assert.ErrorIs(t, err, ErrMalformed, "readers disagree about which one counts")
+	assert.ErrorIs(t, err, request.ErrMalformed, "readers disagree about which one counts")
 }
 
 func TestSetOutputLimit_Responses(t *testing.T) {
@@ -251,7 +252,7 @@ func FuzzModelOf(f *testing.F) {
 			require.Equal(t, whole.Model, model)
 		}
 		if light != nil {
-			require.ErrorIs(t, light, ErrMalformed)
+			require.ErrorIs(t, light, request.ErrMalformed)
 			require.Error(t, err)
 		}
 	})

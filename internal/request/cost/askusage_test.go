@@ -1,4 +1,4 @@
-package wire
+package cost
 
 import (
 	"encoding/json"

@@ -1,10 +1,12 @@
-package wire
+package cost
 
 import (
 	"encoding/base64"
 	"strings"
 
+	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
 	"github.com/bedrockguard/bedrockguard-go/internal/request"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/jsonbody"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
@@ -19,7 +21,7 @@ func isMediaKey(key string) bool {
 }
 
 // addDataURL counts a string that is a data URL, or an address that the provider would fetch, and reports whether it was.
-func (w *walker) addDataURL(key string, t text) bool {
+func (m *meter) addDataURL(key string, t jsonscan.Text) bool {
 	s := strings.TrimSpace(t.String())
 	if s == "" {
 		return false
@@ -27,49 +29,49 @@ func (w *walker) addDataURL(key string, t text) bool {
 	if len(s) >= len("data:") && strings.EqualFold(s[:len("data:")], "data:") {
 		mediaType, data, ok := strings.Cut(s[len("data:"):], ";base64,")
 		kind, format := request.MediaType(mediaType)
-		if ok && kind != "" && isBase64(plain(data)) {
-			w.addMedia(kind, format, plain(data))
+		if ok && kind != "" && isBase64(jsonscan.Text{Raw: data, Len: len(data)}) {
+			m.addMedia(kind, format, jsonscan.Text{Raw: data, Len: len(data)})
 			return true
 		}
 		if key == "image_url" { // an image that is packed in an unknown way
-			w.add(tokens.Block{Kind: tokens.Opaque})
+			m.add(tokens.Block{Kind: tokens.Opaque})
 		}
 		return false
 	}
 	scheme, _, ok := strings.Cut(s, "://")
 	switch scheme = strings.ToLower(scheme); {
 	case ok && (scheme == "https" || scheme == "http" || scheme == "s3"), key == "image_url":
-		w.addUnseen(key)
+		m.Unseen(key)
 		return true
 	}
 	return false
 }
 
 // addBareFile counts base64 that no media type introduces. It may be read as a file or as the text that it is: it counts as both.
-func (w *walker) addBareFile(t text) {
-	embedded := w.req.Embedded
-	w.addText(t)
-	w.addMedia("document", "", t)
-	w.req.Embedded = embedded
+func (m *meter) addBareFile(t jsonscan.Text) {
+	embedded := m.req.Embedded
+	m.addText(t)
+	m.addMedia("document", "", t)
+	m.req.Embedded = embedded
 }
 
 // addMedia counts base64 data. Of an image it decodes no more than the header.
-func (w *walker) addMedia(kind, format string, data text) {
+func (m *meter) addMedia(kind, format string, data jsonscan.Text) {
 	s := data.String()
 	switch kind {
 	case "image":
-		w.req.Embedded += int64(len(data.Raw))
+		m.req.Embedded += int64(len(data.Raw))
 		size := int64(base64.StdEncoding.DecodedLen(len(s)))
-		w.add(tokens.ImageBlock(format, base64.NewDecoder(base64.StdEncoding, strings.NewReader(s)), size))
+		m.add(tokens.ImageBlock(format, base64.NewDecoder(base64.StdEncoding, strings.NewReader(s)), size))
 	case "document":
 		if format == "" && isPDF(s) {
 			format = "pdf"
 		}
-		w.addDocument(format, data)
+		m.addDocument(format, data)
 	case "video", "audio":
-		w.addTimed(kind)
+		m.addTimed(kind)
 	default:
-		w.addText(data)
+		m.addText(data)
 	}
 }
 
@@ -80,18 +82,18 @@ func isPDF(s string) bool {
 }
 
 // addDocument counts base64 data of a document in a format.
-func (w *walker) addDocument(format string, data text) {
+func (m *meter) addDocument(format string, data jsonscan.Text) {
 	decoded, err := base64.StdEncoding.DecodeString(data.String())
 	if err != nil {
-		w.addText(data)
+		m.addText(data)
 		return
 	}
-	w.req.Embedded += int64(len(data.Raw))
-	w.add(tokens.DocumentBlock(format, decoded))
+	m.req.Embedded += int64(len(data.Raw))
+	m.add(tokens.DocumentBlock(format, decoded))
 }
 
 // isBase64 reports whether the beginning of a string decodes: what does not is read as text.
-func isBase64(t text) bool {
+func isBase64(t jsonscan.Text) bool {
 	s := t.Raw
 	if t.Escaped() {
 		s = t.String()
@@ -103,4 +105,44 @@ func isBase64(t text) bool {
 	var head [48]byte
 	_, err := base64.StdEncoding.Decode(head[:], []byte(s))
 	return err == nil
+}
+
+// addSource counts the source of an object.
+func (m *meter) addSource(o *jsonbody.Object) {
+	s := &o.Source
+	kind, format := o.Media()
+	m.addText(s.First)
+	if s.Remote != "" {
+		m.unseen(s.Remote)
+		m.add(tokens.Block{Kind: tokens.Opaque})
+	}
+	if s.Stored {
+		m.unseen(StoredElsewhere)
+		if kind == "image" {
+			m.req.StoredPictures = append(m.req.StoredPictures, len(m.req.Prompt.Blocks))
+		}
+		m.add(tokens.Block{Kind: tokens.Opaque})
+	}
+	switch {
+	case s.Data.Raw == "":
+		if s.Told && s.Type != "text" {
+			m.addEmpty(kind, format)
+		}
+	case s.Type == "text" || !isBase64(s.Data):
+		m.addText(s.Data)
+	case s.Bedrocks && kind == "document":
+		m.addDocument(format, s.Data)
+	default:
+		m.addMedia(kind, format, s.Data)
+	}
+}
+
+// addEmpty counts an image or a document without data as the SDK's door does: nobody knows what the service makes of it.
+func (m *meter) addEmpty(kind, format string) {
+	switch kind {
+	case "image":
+		m.add(tokens.Block{Kind: tokens.Image, Format: format})
+	case "document":
+		m.add(tokens.DocumentBlock(format, nil))
+	}
 }

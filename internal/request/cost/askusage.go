@@ -1,6 +1,10 @@
-package wire
+package cost
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
+)
 
 // AskForUsage returns a copy of the body of a streamed chat completion that has the stream tell its usage, which it otherwise does not.
 // It reports false, and returns the body, where that is not needed or can't be done: the body is no stream, asks for usage already, or is
@@ -37,7 +41,7 @@ func splice(text string, from, to int, replacement string) []byte {
 
 // usageEdit finds what has to change in a body so that its stream tells usage. Places are byte offsets; -1 stands for none.
 type usageEdit struct {
-	scanner
+	jsonscan.Scanner
 	streams       bool
 	options       int // behind the brace of stream_options
 	empty         bool

@@ -1,15 +1,12 @@
-package wire
+package cost
 
 import (
 	"strconv"
 	"strings"
-)
 
-// outputKeys are the fields in which the dialects set an output limit, at the top of a body or in one of outputConfigs.
-var outputKeys = map[string]bool{
-	"max_tokens": true, "maxTokens": true, "max_new_tokens": true, "maxNewTokens": true, "max_completion_tokens": true, "maxCompletionTokens": true,
-	"max_tokens_to_sample": true, "maxTokenCount": true, "max_gen_len": true, "max_output_tokens": true, "maxOutputTokens": true,
-}
+	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
+)
 
 var outputConfigs = map[string]bool{"inferenceConfig": true, "textGenerationConfig": true}
 
@@ -79,7 +76,7 @@ func setOutputLimit(modelID string, place LimitPlace, known bool, body []byte, n
 
 // limitEdit finds what has to change in a body.
 type limitEdit struct {
-	scanner
+	jsonscan.Scanner
 	n      string
 	place  LimitPlace
 	config int // behind the brace of place's object; 0 when there is none
@@ -105,14 +102,14 @@ func (e *limitEdit) field(key string) error {
 	e.responses = e.responses || key == "input"
 	e.conversation = e.conversation || key == "messages" || key == "prompt" && e.Peek() == '"'
 	switch {
-	case outputKeys[key]:
+	case request.LimitOf(key) == request.Output:
 		return e.limit()
 	case outputConfigs[key] && e.Peek() == '{':
 		if key == e.place.Config {
 			e.config, e.empty = e.Pos()+1, true
 		}
 		return e.Object(func(inner string) error {
-			if e.empty = e.empty && key != e.place.Config; outputKeys[inner] {
+			if e.empty = e.empty && key != e.place.Config; request.LimitOf(inner) == request.Output {
 				return e.limit()
 			}
 			return e.Skip()
@@ -134,7 +131,7 @@ func (e *limitEdit) limit() error {
 		e.edits = append(e.edits, limitChange{from, e.Pos(), e.n})
 		return nil
 	}
-	n, err := plainCount(raw)
+	n, err := jsonscan.Count(raw)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package wire
+package cost
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 )
 
@@ -116,8 +117,8 @@ func TestParseRequest_Malformed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := ParseRequest("", []byte(body))
-			require.ErrorIs(t, err, ErrMalformed)
-			var m *MalformedError
+			require.ErrorIs(t, err, request.ErrMalformed)
+			var m *request.MalformedError
 			require.ErrorAs(t, err, &m)
 		})
 	}
@@ -134,7 +135,7 @@ func TestParseRequest_ManyKeys(t *testing.T) {
 	_ = json.Unmarshal([]byte(`{`+keys+`}`), &want)
 	assert.Equal(t, len(want) == 5000, err == nil)
 	_, err = ParseRequest("", []byte(`{"x":{`+keys+`,"a":1,"a":2}}`))
-	assert.ErrorIs(t, err, ErrMalformed)
+	assert.ErrorIs(t, err, request.ErrMalformed)
 }
 
 func TestParseRequest_ErrorsHoldNoContent(t *testing.T) {
@@ -287,7 +288,7 @@ func TestParseExtra(t *testing.T) {
 	assert.Equal(t, price.CacheWrites1h, r.CacheWrites)
 	assert.Equal(t, "web_search", r.Unpriced)
 	_, err = ParseExtra([]byte(`7`))
-	assert.ErrorIs(t, err, ErrMalformed)
+	assert.ErrorIs(t, err, request.ErrMalformed)
 }
 
 func TestParseRequest_DoesNotShareTheBody(t *testing.T) {
@@ -334,7 +335,7 @@ func FuzzParseRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r, err := ParseRequest("x.rerank", body)
 		if err != nil {
-			require.ErrorIs(t, err, ErrMalformed)
+			require.ErrorIs(t, err, request.ErrMalformed)
 			return
 		}
 		var v map[string]any

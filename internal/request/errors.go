@@ -1,8 +1,10 @@
-package wire
+package request
 
 import (
 	"errors"
 	"fmt"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
 )
 
 // ErrMalformed is the sentinel of every MalformedError.
@@ -10,7 +12,7 @@ var ErrMalformed = errors.New("bedrockguard: malformed request")
 
 // MalformedError tells why a body, a header or a frame was not understood. It never holds content.
 type MalformedError struct {
-	Field  string // the field or header at fault, one of those this package knows; empty for the JSON itself
+	Field  string // the field or header at fault, one of those this module knows; empty for the JSON itself
 	Offset int    // byte offset in the body; 0 for a header
 	Reason string
 }
@@ -25,3 +27,11 @@ func (e *MalformedError) Error() string {
 
 // Unwrap returns ErrMalformed.
 func (e *MalformedError) Unwrap() error { return ErrMalformed }
+
+// Malformed returns the *MalformedError for a scanner's error, and any other error as it is.
+func Malformed(err error) error {
+	if e := (*jsonscan.Error)(nil); errors.As(err, &e) {
+		return &MalformedError{Offset: e.Offset, Reason: e.Reason}
+	}
+	return err
+}

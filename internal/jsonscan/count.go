@@ -1,0 +1,52 @@
+package jsonscan
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+)
+
+// Count accepts an integer in any spelling that JSON has for one, such as 4096, 4096.0 and 4.096e3: no sign and no quotes.
+func Count(s string) (int64, error) {
+	n, err := Digits(s)
+	if err != nil && len(s) <= maxNumber && strings.ContainsAny(s, ".eE") {
+		return decimalCount(s)
+	}
+	return n, err
+}
+
+// Digits accepts digits only.
+func Digits(s string) (int64, error) {
+	n, err := strconv.ParseUint(s, 10, 63)
+	return int64(n), err
+}
+
+// maxNumber bounds the spelling of a number, so that its exponent stays small.
+const maxNumber = 24
+
+var errNoCount = errors.New("not a non-negative integer")
+
+// decimalCount reads a number with a fraction or an exponent that is an integer all the same.
+func decimalCount(s string) (int64, error) {
+	digits, exponent, _ := strings.Cut(strings.ToLower(s), "e")
+	shift := 0
+	if exponent != "" {
+		var err error
+		if shift, err = strconv.Atoi(exponent); err != nil || shift < -maxNumber || shift > maxNumber {
+			return 0, errNoCount
+		}
+	}
+	whole, fraction, _ := strings.Cut(digits, ".")
+	shift -= len(fraction)
+	all := whole + fraction
+	if shift >= 0 {
+		all += strings.Repeat("0", shift)
+	} else {
+		cut := max(len(all)+shift, 0)
+		if strings.Trim(all[cut:], "0") != "" {
+			return 0, errNoCount
+		}
+		all = "0" + all[:cut]
+	}
+	return Digits(all)
+}

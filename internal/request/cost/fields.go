@@ -1,0 +1,202 @@
+package cost
+
+import (
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
+	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/jsonbody"
+	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
+)
+
+// Field reads those fields, of the body or beside Converse's own, that decide by what the request is billed.
+func (m *meter) Field(object, key, raw string) {
+	if object != "" && object != "additionalModelRequestFields" {
+		return
+	}
+	r := &m.req
+	switch key {
+	case "guardrailConfig", "guardrail_config", "amazon-bedrock-guardrailConfig":
+		r.Guardrail = r.Guardrail || raw != "null"
+	case "performanceConfig":
+		m.performance(raw)
+	case "context_management", "contextManagement", "compaction":
+		m.compaction(key, raw)
+	case "web_search_options", "search_parameters", "mcp_servers", "container", "plugins":
+		m.unpricedField(key, raw)
+	case "service_tier", "serviceTier":
+		m.tier(raw)
+	case "speed":
+		if raw != "null" && raw != `"standard"` {
+			m.unpriced(key) // the fast mode of Claude is billed at a multiple
+		}
+	case "prompt_cache_retention", "prompt_cache_options":
+		m.retention(raw)
+	case "background":
+		if raw[0] != 'f' && raw[0] != 'n' {
+			m.unseen(key) // the answer is kept, and does not come with its usage
+		}
+	case "model", "stream":
+		if object == "" {
+			m.routing(key, raw)
+		}
+	}
+}
+
+// routing reads what a body says of its model and of how the answer comes, as OpenAI's and Anthropic's routes have it.
+func (m *meter) routing(key, raw string) {
+	if key == "stream" {
+		m.req.Stream = raw == "true"
+	} else if raw[0] == '"' {
+		m.req.Model = request.Printable(unquoted(raw))
+	}
+}
+
+// unquoted returns what a JSON string stands for. It was read before.
+func unquoted(raw string) string {
+	s := jsonscan.New(raw)
+	t, _ := s.Text()
+	return t.String()
+}
+
+// performance reads {"latency": "optimized"}.
+func (m *meter) performance(raw string) {
+	s := jsonscan.New(raw)
+	if s.Peek() != '{' {
+		return
+	}
+	_ = s.Object(func(key string) error { // it was read before
+		value, err := s.Value()
+		if key == "latency" && len(value) > 2 && m.req.Latency != "optimized" {
+			m.req.Latency = request.Label(value[1 : len(value)-1])
+		}
+		return err
+	})
+}
+
+// compaction notes that the service may shorten the history. Each time it does is an inference of its own.
+func (m *meter) compaction(key, raw string) {
+	switch raw {
+	case "null", "false", "{}", "[]":
+		return
+	}
+	m.req.Compacts = m.req.Compacts || key == "compaction" || strings.Contains(raw, "compact") || strings.Contains(raw, `\u`)
+}
+
+// unpricedField notes a feature unless its value switches it off.
+func (m *meter) unpricedField(feature, raw string) {
+	switch raw {
+	case "null", "false", "[]", `""`:
+	default:
+		m.unpriced(feature)
+	}
+}
+
+// tier reads a service tier. One without a known factor has no price.
+func (m *meter) tier(raw string) {
+	r := &m.req
+	tier := request.Label(request.TierName(raw))
+	switch tier {
+	case "":
+		return
+	case "auto", "standard_only":
+		tier = "default"
+	}
+	switch {
+	case r.ServiceTier == "" || r.ServiceTier == tier:
+		r.ServiceTier = tier
+	case r.OtherTier == "" || r.OtherTier == tier:
+		r.OtherTier = tier
+	default:
+		r.ServiceTier = "unknown" // three of them
+	}
+}
+
+// retention reads how long OpenAI's models shall keep what they cache by themselves. Any lifetime but the usual one has no price of
+// its own, and counts as the dearest.
+func (m *meter) retention(raw string) {
+	writes := price.CacheWrites1h
+	switch raw {
+	case "null", "{}", `"in_memory"`, `"in-memory"`:
+		writes = price.CacheWrites5m
+	}
+	m.req.CacheWrites = max(m.req.CacheWrites, writes)
+}
+
+// Limit takes in a field that limits the answer. A body can name a limit in several places, and the highest is safe whichever of them the service
+// obeys. Where a field can stand for something else, a value that is no plain count is taken for a part of the prompt.
+func (m *meter) Limit(l request.Limit, v jsonbody.Value, sure, within bool) {
+	n, err := jsonscan.Count(v.Raw)
+	none := sure && v.Raw == "null"
+	switch {
+	case err == nil:
+	case none:
+		n = 0
+	case !sure:
+		n = 0
+		m.Other(len(v.Raw))
+	default:
+		m.fail(&request.MalformedError{Field: v.Key, Offset: v.Offset, Reason: "not a non-negative integer"})
+		return
+	}
+	r := &m.req
+	output := &r.MaxTokens
+	if within {
+		output = &r.ExtraTokens
+	}
+	switch l {
+	case request.Choices:
+		r.Choices = max(r.Choices, n)
+	case request.Thinking:
+		r.Thinking = max(r.Thinking, n)
+		*output = max(*output, r.Thinking)
+	default:
+		*output = max(*output, n)
+	}
+	r.NoOutput = r.NoOutput || sure && !none && n == 0 && v.Key == "max_tokens"
+}
+
+func (m *meter) fail(err error) {
+	if m.err == nil {
+		m.err = err
+	}
+}
+
+// Form counts what the answer has to look like. Settings without a schema, such as an effort, add nothing.
+func (m *meter) Form(raw string) {
+	if raw == "null" {
+		return
+	}
+	m.add(tokens.Block{Kind: tokens.JSON, Text: raw})
+	if schema, ok := converseSchema(raw); ok {
+		m.schema(tokens.WideText(schema))
+	} else if strings.Contains(raw, "schema") || strings.Contains(raw, `\u`) {
+		m.schema(int64(len(raw)))
+	}
+}
+
+// converseSchema returns the schema in Converse's outputConfig, which holds it as a text.
+func converseSchema(config string) (schema string, ok bool) {
+	p := jsonscan.New(config)
+	path := []string{"textFormat", "structure", "jsonSchema", "schema"}
+	var inside func(depth int) func(string) error
+	inside = func(depth int) func(string) error {
+		return func(key string) error {
+			switch c := p.Peek(); {
+			case key != path[depth]:
+			case depth == len(path)-1 && c == '"':
+				t, err := p.Text()
+				schema, ok = t.String(), err == nil
+				return err
+			case depth < len(path)-1 && c == '{':
+				return p.Object(inside(depth + 1))
+			}
+			return p.Skip()
+		}
+	}
+	if p.Peek() != '{' || p.Object(inside(0)) != nil {
+		return "", false
+	}
+	return schema, ok
+}

@@ -1,0 +1,176 @@
+// Package cost reads what a request body tells about its cost, and changes bodies so that they cost less or their answers tell more of it. What is
+// not known is counted as text that the model reads, so that a dialect that is not known yet is bounded all the same. What could be read in two
+// ways is read in the dearer one.
+package cost
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/budget/price"
+	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/jsonbody"
+	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
+)
+
+// Request is what a request body tells about its cost.
+type Request struct {
+	Prompt         tokens.Prompt
+	MaxTokens      int64 // the largest output limit found in any field, thinking budgets included; 0 when there is none
+	ExtraTokens    int64 // the largest one among additionalModelRequestFields, which alone does not keep Converse's own from being the model's maximum
+	Thinking       int64 // the largest thinking budget; 0 when there is none
+	NoOutput       bool  // max_tokens is 0, by which some models read a prompt into the cache and write nothing
+	Choices        int64 // answers asked for, each up to MaxTokens; at least 1
+	CacheWrites    price.CacheWrites
+	Embedded       int64    // bytes of the body that are media of a measured size, so that their length says nothing about tokens
+	Images         int64    // image blocks, for models that bill them apart
+	Videos         int64    // videos, for models that bill them by the second
+	Audios         int64    // the same for sound
+	DocumentImages bool     // images may be read as pages of documents
+	Queries        int64    // search units that a rerank request can be billed; 0 for other models
+	Texts          int64    // texts and other inputs to embed, one by one
+	ServiceTier    string   // the tier asked for in the body, in lower case; empty when none or not one known
+	OtherTier      string   // another tier that the body asks for in another place, so that either may count; empty when there is none
+	Latency        string   // the mode asked for in a performanceConfig, in lower case; empty when none
+	Guardrail      bool     // the body names a guardrail
+	Compacts       bool     // the service may shorten the history in inferences of their own
+	Unpriced       string   // a feature in use that has no price per token, such as "web_search"; empty when there is none
+	AlsoUnpriced   []string // further ones
+	Unseen         string   // a field that makes the service read what is not in the body, or keep the answer; empty when there is none
+	Model          string   // the body's own "model", of visible ASCII and at most 2,048 bytes; empty for none, and for any other
+	Stream         bool     // the body asks for a stream
+	ToolPoints     int      // elements of lists of tools that are a cache point and nothing else, as Converse has them; Prompt.Tools counts them
+	StoredPictures []int    // indexes of those Opaque blocks of Prompt that are pictures which the service fetches
+}
+
+// ParseRequest reads the body of an InvokeModel request in any dialect. modelID tells rerank models apart. It returns
+// request.ErrMalformed for anything that readers may disagree about: duplicate keys, invalid UTF-8, output limits that are not
+// non-negative integers, nesting beyond 200 levels. The Prompt does not share memory with body.
+func ParseRequest(modelID string, body []byte) (Request, error) {
+	m := meter{req: Request{Choices: 1}, rerank: strings.Contains(modelID, "rerank")}
+	err := jsonbody.Walk(string(body), &m)
+	if m.err != nil {
+		err = m.err // it came first
+	}
+	if err != nil {
+		return Request{}, request.Malformed(err)
+	}
+	m.req.Prompt.OtherBytes = m.other
+	if m.req.MaxTokens > 0 {
+		m.req.MaxTokens = max(m.req.MaxTokens, m.req.ExtraTokens)
+	}
+	if m.rerank {
+		m.req.Queries = max((m.chunks+rerankChunksPerQuery-1)/rerankChunksPerQuery, 1)
+	}
+	return m.req, nil
+}
+
+// ParseExtra reads Converse's additional model request fields, a JSON object or nothing, by the same rules.
+func ParseExtra(fields []byte) (Request, error) {
+	if len(fields) == 0 || string(fields) == "null" {
+		return Request{Choices: 1}, nil
+	}
+	return ParseRequest("", fields)
+}
+
+// Amazon Bedrock's pricing page (2026-11): a rerank query covers up to 100 document chunks, and a document of more than 512
+// tokens, the query's included, is several. A token has at least one byte, and a long query takes half of the chunk.
+const (
+	rerankChunksPerQuery = 100
+	rerankChunkBytes     = 256
+)
+
+// meter is the sink that bounds what a body can cost. What it does not understand it counts as text, or as content of unknown size.
+type meter struct {
+	req    Request
+	other  int64
+	chunks int64 // of the documents to rerank
+	rerank bool
+	err    error // the first one
+}
+
+// What does not matter to the cost is where things stand.
+func (m *meter) Enter(request.Section) {}
+func (m *meter) Leave()                {}
+func (m *meter) MessageField(string)   {}
+func (m *meter) EndMessage(string)     {}
+func (m *meter) Block(int)             {}
+func (m *meter) Cited()                {}
+func (m *meter) Misshapen(int, string) {}
+
+func (m *meter) Message(int)     { m.req.Prompt.Messages++ }
+func (m *meter) Input()          { m.req.Texts++ }
+func (m *meter) Detail()         { m.req.DocumentImages = true }
+func (m *meter) Other(bytes int) { m.other += int64(bytes) }
+func (m *meter) Blocks() int     { return len(m.req.Prompt.Blocks) }
+
+// Document counts a document as a turn, because each is rendered with a frame of its own, or as what a rerank model is billed by.
+func (m *meter) Document(bytes int) {
+	if m.rerank {
+		m.chunks += max((int64(bytes)+rerankChunkBytes-1)/rerankChunkBytes, 1)
+	} else {
+		m.req.Prompt.Messages++
+	}
+}
+
+// Point takes any lifetime but the usual ones for the dearest, also one that nobody knows. Half an hour is OpenAI's, which costs no more than
+// five minutes.
+func (m *meter) Point(p jsonbody.Point) {
+	writes := price.CacheWrites1h
+	if p.TTL == request.FiveMinutes || p.Form == request.Breakpoint && p.TTL == request.HalfHour {
+		writes = price.CacheWrites5m
+	}
+	m.req.CacheWrites = max(m.req.CacheWrites, writes)
+}
+
+func (m *meter) add(b tokens.Block) {
+	m.req.Prompt.Blocks = append(m.req.Prompt.Blocks, b)
+	if b.Kind == tokens.Image {
+		m.req.Images++
+	}
+}
+
+// unpriced notes a feature that has no price per token. Each may have a flat one, so that none may hide another.
+func (m *meter) unpriced(feature string) {
+	r := &m.req
+	if r.Unpriced != "" && r.Unpriced != feature && !slices.Contains(r.AlsoUnpriced, r.Unpriced) {
+		r.AlsoUnpriced = append(r.AlsoUnpriced, r.Unpriced)
+	}
+	r.Unpriced = feature
+}
+
+// StoredElsewhere is the Unseen of a body of which nothing else is unseen but content in S3.
+const StoredElsewhere = "s3Location"
+
+// unseen notes a field by which the service reads what is not in the body. Content in S3 has a size of its own, and hides no other.
+func (m *meter) unseen(name string) {
+	if m.req.Unseen == "" || m.req.Unseen == StoredElsewhere {
+		m.req.Unseen = name
+	}
+}
+
+// Unseen counts content that is not in the body: its size can't be told from here.
+func (m *meter) Unseen(name string) {
+	m.add(tokens.Block{Kind: tokens.Opaque})
+	m.unseen(name)
+}
+
+func (m *meter) Kept(key, raw string) {
+	if raw != "null" && raw != `""` {
+		m.Unseen(key)
+	}
+}
+
+// ModelOf is what ParseRequest tells as Model, at a fraction of its cost: nothing else is looked into.
+func ModelOf(body []byte) (model string, err error) {
+	var s jsonscan.Scanner
+	err = s.Document(string(body), func(key string) error {
+		raw, err := s.Value()
+		if err == nil && key == "model" && raw[0] == '"' {
+			model = request.Printable(unquoted(raw))
+		}
+		return err
+	})
+	return model, request.Malformed(err)
+}

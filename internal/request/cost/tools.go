@@ -1,0 +1,65 @@
+package cost
+
+import (
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
+	"github.com/bedrockguard/bedrockguard-go/internal/request/jsonbody"
+	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
+)
+
+// Tool counts a definition of a tool as it stands.
+func (m *meter) Tool(t jsonbody.Tool) {
+	r := &m.req
+	r.Prompt.Tools++
+	if t.Points.Alone && t.Points.Control.Form == request.NoMarker && !t.Points.Null {
+		r.ToolPoints++
+	}
+	switch {
+	case !t.HasSpec && t.Strict:
+		m.schema(int64(len(t.Raw)))
+	case t.HasSpec && (t.Strict || t.Spec.Strict) && t.Spec.Schema != "":
+		m.schema(tokens.WideText(t.Spec.Schema))
+	}
+	if t.System != "" {
+		m.Other(len(t.System))
+		m.unpricedField("system_tool", t.System)
+	}
+	if feature, builtin := toolFeature(t.Type); builtin {
+		r.Prompt.BuiltinTools++
+	} else if feature != "" {
+		m.unpriced(feature)
+	}
+	m.add(tokens.Block{Kind: tokens.JSON, Text: t.Raw})
+}
+
+// toolFeature sorts tools by their type: those that the caller defines cost tokens only, and so do those that the provider
+// defines and the caller runs. Any other runs at the provider and is billed by its own meter.
+func toolFeature(kind string) (feature string, builtin bool) {
+	switch kind {
+	case "", "function", "custom":
+		return "", false
+	}
+	if strings.HasPrefix(kind, "computer_use") {
+		return "computer_use", false // OpenAI's, which comes with text of its own that nobody has published
+	}
+	for _, prefix := range [...]string{"bash_", "text_editor_", "computer_", "memory_", "tool_search_tool_"} {
+		if strings.HasPrefix(kind, prefix) {
+			return "", true
+		}
+	}
+	for _, name := range [...]string{
+		"web_search", "web_fetch", "code_execution", "code_interpreter", "file_search",
+		"image_generation", "mcp", "advisor",
+	} {
+		if strings.HasPrefix(kind, name) {
+			return name, false
+		}
+	}
+	return "unknown tool type", false
+}
+
+// schema notes a schema that the service writes into the prompt as a grammar.
+func (m *meter) schema(bytes int64) {
+	m.req.Prompt.Hidden.Add(tokens.Hidden{Schemas: 1, SchemaBytes: bytes})
+}

@@ -1,0 +1,242 @@
+package jsonbody
+
+import (
+	"strings"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
+)
+
+// content reads a list of blocks, or the plain string that some dialects allow in its stead.
+func (w *walk) content(key string) error {
+	switch w.Peek() {
+	case '"':
+		start := w.Pos()
+		t, err := w.Text()
+		if err == nil {
+			w.sink.Block(-1)
+			w.sink.String("content", t)
+			w.sink.End(Object{Key: key, Plain: true, Span: Span{start, w.Pos()}})
+		}
+		return err
+	case 'n':
+		raw, err := w.Value()
+		w.bytes(len(raw))
+		return err
+	case '[':
+		index := 0
+		return w.Array(func() error {
+			if w.Peek() != '{' {
+				return w.misplaced(key, "expected an object")
+			}
+			w.sink.Block(index)
+			index++
+			return w.nested(key)
+		})
+	}
+	return w.misplaced(key, "expected an array")
+}
+
+// nested reads an object of content: a block, or anything in one.
+func (w *walk) nested(key string) error {
+	o := Object{Key: key}
+	return w.object(&o, func(k string) error { return w.member(&o, k) })
+}
+
+// object reads the members of an object of content, and tells of it when it ends.
+func (w *walk) object(o *Object, member func(key string) error) error {
+	w.Peek()
+	start := w.Pos()
+	o.Depth = w.depth
+	w.depth++
+	if err := w.Object(member); err != nil {
+		return err
+	}
+	w.depth--
+	w.end(o, start)
+	return nil
+}
+
+// end tells of an object, now that all of its members were read.
+func (w *walk) end(o *Object, start int) {
+	o.Span, o.Raw = Span{start, w.Pos()}, w.From(start)
+	w.alone(&o.Points, o.Fields, start, o.Depth)
+	w.sink.End(*o)
+}
+
+// member reads a member of an object of content, one of those that tell what the object is or anything else.
+func (w *walk) member(o *Object, key string) error {
+	switch c := w.Peek(); {
+	case key == "citations" && c == '{':
+		o.Fields++
+		return w.citations(o, key)
+	case key == "source" && c == '{':
+		o.Fields++
+		return w.sourceOf(o)
+	case w.meter != nil && key == "format" && c == '{': // of the output, inside of the "text" of Responses
+		return w.form()
+	case w.meter != nil && key == "id" && o.Name() == "prompt": // one that the service keeps, with values for its gaps
+		return w.kept("prompt")
+	case (key == "type" || key == "format" || key == "media_type") && c == '"':
+		o.Fields++
+		return w.word(o, key)
+	}
+	return w.plainMember(o, key)
+}
+
+// word reads one of the words that say what an object is.
+func (w *walk) word(o *Object, key string) error {
+	t, err := w.Text()
+	if err != nil {
+		return err
+	}
+	switch key {
+	case "type":
+		o.Type, o.Typed = t.String(), true
+		if o.Depth == 0 || w.meter != nil {
+			w.sink.Type(t)
+			return nil
+		}
+	case "format":
+		o.Format = t.String()
+	default:
+		o.MediaType = t.String()
+	}
+	w.sink.Word(t)
+	return nil
+}
+
+// plainMember reads a member that does not tell what its object is.
+func (w *walk) plainMember(o *Object, key string) error {
+	w.bytes(keyBytes(key))
+	if form := request.MarkerOf(key); form.CanBePlaced() || w.meter != nil && form != request.NoMarker {
+		return w.marker(&o.Points, form, key)
+	}
+	o.Fields++
+	if o.Depth == 0 && !o.Keyed && w.meter == nil {
+		o.Kind, o.Keyed = request.KindOfKey(key)
+	}
+	return w.part(key)
+}
+
+// part reads a member of content.
+func (w *walk) part(key string) error {
+	c := w.Peek()
+	switch key {
+	case "input", "json", "input_schema", "inputSchema":
+		if w.meter == nil || c == '{' || c == '[' && key != "input" {
+			return w.own()
+		}
+	case "image_url":
+		if c == '{' {
+			o := Object{Key: key}
+			return w.object(&o, func(k string) error {
+				if k == "url" {
+					o.Fields++
+					return w.memberValue(key)
+				}
+				return w.plainMember(&o, k)
+			})
+		}
+	}
+	if w.meter != nil {
+		if whole, err := w.whole(key, c); whole {
+			return err
+		}
+	}
+	return w.memberValue(key)
+}
+
+// whole reads a member that a meter takes as one piece, and reports whether it is one.
+func (w *walk) whole(key string, c byte) (bool, error) {
+	switch key {
+	case "arguments", "parameters":
+		if c == '{' || c == '[' {
+			return true, w.own()
+		}
+	case "video", "audio", "input_audio", "video_url", "audio_url":
+		if c == '{' || c == '"' && strings.HasSuffix(key, "_url") {
+			raw, err := w.Value()
+			w.meter.Lasting(key, raw)
+			return true, err
+		}
+	case "detailLevel":
+		w.meter.Detail()
+	case "file_id", "file_url", "s3Location", "s3Uri", "fileUri":
+		return true, w.kept(key)
+	}
+	return false, nil
+}
+
+func (w *walk) kept(key string) error {
+	raw, err := w.Value()
+	w.meter.Kept(key, raw)
+	return err
+}
+
+// form reads how the answer has to look.
+func (w *walk) form() error {
+	raw, err := w.Value()
+	if err == nil {
+		w.meter.Form(raw)
+	}
+	return err
+}
+
+// own reads JSON of the caller's own, in which a cache point has no meaning. The model wrote some of it, and need not have kept to unique keys.
+func (w *walk) own() error {
+	w.Peek()
+	spare := w.Spare()
+	raw, err := w.passed()
+	if err == nil {
+		w.sink.JSON(raw, len(raw)-(w.Spare()-spare))
+	}
+	return err
+}
+
+// memberValue reads the value of a member of content.
+func (w *walk) memberValue(key string) error {
+	_, start := w.Member()
+	switch w.Peek() {
+	case '{', '[', '"':
+		return w.value(key)
+	}
+	raw, err := w.Value()
+	if err == nil {
+		w.sink.Literal(w.From(start), raw)
+	}
+	return err
+}
+
+// value reads content of any kind. key is where it stands.
+func (w *walk) value(key string) error {
+	switch w.Peek() {
+	case '{':
+		return w.nested(key)
+	case '[':
+		return w.Array(func() error { return w.value(key) })
+	case '"':
+		t, err := w.Text()
+		if err == nil {
+			w.sink.String(key, t)
+		}
+		return err
+	}
+	raw, err := w.Value()
+	if err == nil {
+		w.sink.Literal("", raw)
+	}
+	return err
+}
+
+// citations reads whether citations are asked for of what an object holds.
+func (w *walk) citations(o *Object, key string) error {
+	w.bytes(keyBytes(key))
+	inner := Object{Key: key}
+	return w.object(&inner, func(k string) error {
+		if k == "enabled" && w.Peek() == 't' {
+			o.Cited = true
+			w.sink.Cited()
+		}
+		return w.plainMember(&inner, k)
+	})
+}

@@ -1,0 +1,215 @@
+package jsonbody
+
+import "github.com/bedrockguard/bedrockguard-go/internal/request"
+
+// metered reads a field of the body, or of the fields for the model inside of Converse's, that is not part of a prompt with cache points.
+func (w *walk) metered(key string) error {
+	c := w.Peek()
+	switch key {
+	case "input":
+		return w.input(key)
+	case "chat_history":
+		return w.history(key)
+	case "functions":
+		return w.tools(key)
+	case "tool_config":
+		return w.toolConfig(key)
+	case "documents", "search_results":
+		return w.documents(key)
+	case "texts", "inputs", "inputText", "inputImage", "singleEmbeddingParams", "images":
+		return w.embedded(key)
+	case "previous_response_id", "conversation":
+		return w.kept(key) // history that the service keeps, and bills again
+	case "guardrailConfig", "guardrail_config", "amazon-bedrock-guardrailConfig", "context_management", "contextManagement", "compaction",
+		"web_search_options", "search_parameters", "mcp_servers", "container", "plugins", "service_tier", "serviceTier", "speed",
+		"prompt_cache_retention", "prompt_cache_options":
+		return w.simple()
+	case "performanceConfig":
+		if c == '{' {
+			return w.simple()
+		}
+		return w.beside(key)
+	}
+	return w.setting(key, true)
+}
+
+// simple reads a field of which Field tells all there is.
+func (w *walk) simple() error {
+	raw, err := w.Value()
+	w.bytes(len(raw))
+	return err
+}
+
+// setting reads a field outside of the prompt. In an object of unknown purpose, it is less sure that a field is a limit.
+func (w *walk) setting(key string, sure bool) error {
+	if request.MarkerOf(key) != request.NoMarker {
+		return w.beside(key)
+	}
+	w.bytes(keyBytes(key))
+	if l := request.LimitOf(key); l != request.NoLimit {
+		return w.limit(l, key, sure)
+	}
+	c := w.Peek()
+	switch key {
+	case "response_format", "responseFormat", "output_format", "outputFormat", "output_config", "outputConfig", "json_schema":
+		return w.form()
+	case additional:
+		if sure && c == '{' {
+			outer := w.within
+			w.within = true // the model's own dialect, inside of Converse's
+			err := w.Object(func(k string) error { return w.fieldOf(key, k, w.top) })
+			w.within = outer
+			return err
+		}
+	}
+	if c != '{' || isContent(key) {
+		return w.part(key)
+	}
+	sure = sure && hasSettings(key)
+	return w.Object(func(k string) error { return w.setting(k, sure) })
+}
+
+func (w *walk) limit(l request.Limit, key string, sure bool) error {
+	w.Peek()
+	at := w.Pos()
+	raw, err := w.Value()
+	if err == nil {
+		w.meter.Limit(l, Value{key, raw, at}, sure, w.within)
+	}
+	return err
+}
+
+// hasSettings reports whether an object under this key holds settings.
+func hasSettings(key string) bool {
+	switch key {
+	case "inferenceConfig", "inference_config", "textGenerationConfig", "generationConfig", "generation_config", "thinking",
+		"reasoning", "reasoningConfig", "reasoning_config", "parameters", additional:
+		return true
+	default:
+		return false
+	}
+}
+
+// isContent reports whether an object under this key is read by the model, wherever it stands.
+func isContent(key string) bool {
+	switch key {
+	case "system", "message", "content", "prompt", "input", "metadata", "tool_choice", "text", "image", "document", "video", "audio",
+		"image_url", "video_url", "audio_url", "input_audio":
+		return true
+	default:
+		return false
+	}
+}
+
+// history reads a conversation in a form of its own, or the plain text in its stead.
+func (w *walk) history(key string) error {
+	if w.Peek() != '[' {
+		return w.beside(key)
+	}
+	return w.Array(func() error {
+		w.sink.Message(0)
+		return w.value("")
+	})
+}
+
+func (w *walk) documents(key string) error {
+	if w.Peek() != '[' {
+		return w.beside(key)
+	}
+	return w.Array(func() error {
+		w.Peek()
+		start := w.Pos()
+		err := w.value(key)
+		w.meter.Document(w.Pos() - start)
+		return err
+	})
+}
+
+// embedded reads what an embedding model is given.
+func (w *walk) embedded(key string) error {
+	if w.Peek() != '[' {
+		w.meter.Input()
+		return w.setting(key, true)
+	}
+	w.bytes(keyBytes(key))
+	return w.Array(func() error {
+		w.meter.Input()
+		return w.value(key)
+	})
+}
+
+// input reads the input of Responses: a text, or a list of items.
+func (w *walk) input(key string) error {
+	if w.Peek() != '[' {
+		w.sink.Message(0)
+		return w.beside(key)
+	}
+	return w.Array(func() error {
+		w.sink.Message(0)
+		if w.Peek() != '{' {
+			return w.value("")
+		}
+		return w.item()
+	})
+}
+
+// item reads an item of the input. One that only names what the service keeps is told of.
+func (w *walk) item() error {
+	var o Object
+	var i item
+	err := w.object(&o, func(key string) error {
+		c, before := w.Peek(), w.meter.Blocks()
+		kept := key == "id" && o.Name() == "prompt"
+		err := w.member(&o, key)
+		switch key {
+		case "id":
+			i.id = i.id || c == '"' && !kept
+		case "role":
+			i.role = c == '"'
+		case "content", "encrypted_content":
+			i.told = i.told || w.meter.Blocks() > before
+		}
+		return err
+	})
+	if name := i.kept(o.Type); err == nil && name != "" {
+		w.meter.Unseen(name)
+	}
+	return err
+}
+
+// ItemReference is the type of an item that stands for one that the service keeps.
+const ItemReference = "item_reference"
+
+// item is what an item of the input tells of itself, whatever its type.
+type item struct {
+	id   bool
+	role bool
+	told bool // it brings what it stands for, in words or sealed
+}
+
+// kept names an item that stands for something that the service keeps under its id: one that has nothing else, reasoning that comes neither
+// sealed nor in words, and what tools of the service did. It returns nothing for an item that is whole.
+func (i *item) kept(kind string) string {
+	whole := false
+	switch kind {
+	case "":
+		whole = i.role
+	case "reasoning":
+		if i.id && !i.told {
+			return kind
+		}
+		return ""
+	case "compaction":
+		whole = i.told
+	case "message", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output", "computer_call", "computer_call_output",
+		"local_shell_call", "local_shell_call_output", "shell_call", "shell_call_output", "apply_patch_call", "apply_patch_call_output",
+		"mcp_list_tools", "mcp_approval_request", "mcp_approval_response", "input_text", "input_image", "input_file":
+		whole = true
+	case ItemReference:
+		whole = true // noted where its type was read
+	}
+	if whole || !i.id {
+		return ""
+	}
+	return ItemReference
+}

@@ -1,0 +1,99 @@
+package jsonbody
+
+import (
+	"strings"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
+)
+
+// marker reads a cache point.
+func (w *walk) marker(points *Points, form request.Marker, key string) error {
+	comma, start := w.Member()
+	c := w.Peek()
+	if c != '{' {
+		if c != 'n' {
+			w.sink.Misshapen(w.Pos(), "expected an object")
+		}
+		points.Null = true
+		raw, err := w.Value()
+		w.bytes(len(raw))
+		return err
+	}
+	p := Point{Form: form, TTL: request.FiveMinutes, Open: true}
+	err := w.Object(func(k string) error {
+		raw, err := w.Value()
+		w.bytes(len(raw))
+		if k == "ttl" && raw != "null" {
+			p.TTL, p.Open = lifetime(raw), false
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	w.sink.Point(p)
+	p.Cut = w.cut(comma, start)
+	switch form {
+	case request.Control:
+		points.Control = p
+	case request.Property:
+		points.Property = p
+	}
+	return nil
+}
+
+// alone recognises an object that holds nothing but a cachePoint. To remove one that is an element of a list is to cut it with its comma.
+func (w *walk) alone(points *Points, fields, start, depth int) {
+	p := &points.Property
+	if points.Alone = p.Form != request.NoMarker && fields == 0; !points.Alone {
+		return
+	}
+	p.Form = request.Element
+	if points.Control.Form != request.NoMarker {
+		points.Control.Form = request.Misplaced
+	}
+	if depth > 0 {
+		return
+	}
+	if before := strings.TrimRight(w.body[:start], whiteSpace); strings.HasSuffix(before, ",") {
+		p.Cut = Span{len(before) - 1, w.Pos()}
+	} else {
+		p.Cut = Span{start, PastComma(w.body, w.Pos())}
+	}
+}
+
+// lifetime reads a lifetime. It is zero if it can't be read.
+func lifetime(raw string) time.Duration {
+	if len(raw) < 2 || raw[0] != '"' { // a body that ends here
+		return 0
+	}
+	return request.Lifetime(raw[1 : len(raw)-1])
+}
+
+// cut returns the range to cut in order to remove the member that was just read. It includes the comma before the member or, if the member is the
+// first one, the comma after it and the white space up to the next key.
+func (w *walk) cut(comma, start int) Span {
+	if comma >= 0 {
+		return Span{comma, w.Pos()}
+	}
+	return Span{start, PastComma(w.body, w.Pos())}
+}
+
+const whiteSpace = " \t\r\n"
+
+// PastComma returns the offset of what follows the comma behind an offset, or the offset itself if there is no comma.
+func PastComma[T string | []byte](body T, end int) int {
+	at := pastSpace(body, end)
+	if at == len(body) || body[at] != ',' {
+		return end
+	}
+	return pastSpace(body, at+1)
+}
+
+func pastSpace[T string | []byte](body T, at int) int {
+	for at < len(body) && strings.IndexByte(whiteSpace, body[at]) >= 0 {
+		at++
+	}
+	return at
+}

@@ -1,0 +1,173 @@
+package jsonbody
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
+)
+
+// Sink takes what the model reads of a body, and the fields around it, in the order of the body. Strings are told with their escapes. Spans are
+// byte offsets in the body.
+type Sink interface {
+	// Field tells of a member that was read of the body itself (object is empty), or of one of the objects in which dialects have their settings.
+	Field(object, key, raw string)
+
+	// Enter begins a list of the request's own tools, its system prompt or its messages, and Leave ends it. A body can have two lists of tools.
+	Enter(s request.Section)
+	Leave()
+	// Message begins a turn of any conversation, MessageField tells of a member that has no place in one, and EndMessage ends it.
+	Message(index int)
+	MessageField(key string)
+	EndMessage(role string)
+	// Block begins a block of a list, or the plain string in its stead, which has the index -1. End ends it, and every object in one.
+	Block(index int)
+	End(o Object)
+	Tool(t Tool)
+
+	// String tells of a string under a key, Word of a word of the dialect's, such as a format, and Type of the word that says what a block is. A
+	// meter is told of the type of every object in this way.
+	String(key string, t jsonscan.Text)
+	Word(t jsonscan.Text)
+	Type(t jsonscan.Text)
+	// Literal tells of a number, true, false or null: by its whole member, which is empty for an element of a list, and by itself.
+	Literal(member, raw string)
+	// JSON tells of a value of the caller's own as it stands, and of its length whatever its spelling.
+	JSON(raw string, length int)
+	// Cited says that citations are asked for of what the object around it holds.
+	Cited()
+	// Point tells of a cache point where one stands, whether the service takes it there or not. Object and Tool have its place.
+	Point(p Point)
+
+	// Misshapen says that a value is not of the form that every dialect has in its place. It is told of all the same.
+	Misshapen(offset int, reason string)
+}
+
+// Meter is a Sink that is also told what makes a request cost more than the text that it holds.
+type Meter interface {
+	Sink
+	// Limit tells of a field that limits the answer. sure says that it can stand there for nothing else, and within that it is one of those
+	// fields that go to the model unchanged beside Converse's own.
+	Limit(l request.Limit, v Value, sure, within bool)
+	// Form tells how the answer has to look, and Lasting of a video or a sound under a key.
+	Form(raw string)
+	Lasting(key, raw string)
+	// Kept tells of a field that names what is kept elsewhere, and Unseen of an object that stands for something kept.
+	Kept(key, raw string)
+	Unseen(name string)
+	// Detail says that pictures may be read as pages of documents.
+	Detail()
+	// Input tells of one more text or other input to embed, and Document of a document beside the conversation, of so many bytes.
+	Input()
+	Document(bytes int)
+	// Other tells of bytes that are in no string or literal that was told of.
+	Other(bytes int)
+	// Blocks is how many pieces of content the meter has counted.
+	Blocks() int
+}
+
+// Value is the value of a field, as it stands.
+type Value struct {
+	Key    string
+	Raw    string
+	Offset int
+}
+
+// Span is a range of bytes in a body.
+type Span struct{ Start, End int }
+
+// Point is a cache point. One without a form is none.
+type Point struct {
+	Form request.Marker
+	TTL  time.Duration // zero is a lifetime that nobody knows
+	Open bool          // it names no lifetime
+	Cut  Span          // what to cut in order to remove it, with its comma
+}
+
+// Points are the cache points among the members of an object, by the key that they are written with.
+type Points struct {
+	Control, Property Point
+	Alone             bool // the object holds nothing else, so that a cachePoint stands in its place
+	Null              bool // there is one without a value, which is none and yet takes its place
+}
+
+// Object is an object of content, when it ends: a message or a block, or anything in one.
+type Object struct {
+	Key    string // it stands under, or the list that it is an element of
+	Depth  int    // in how many other objects of the same block it stands
+	Span   Span
+	Raw    string // as it stands
+	Plain  bool   // it is a plain string in the place of a list of blocks
+	Typed  bool   // it has a field type that is a string
+	Type   string
+	Keyed  bool // one of a block's members has a key that tells its kind
+	Kind   request.Kind
+	Fields int // how many there are besides cache points
+	Format string
+	Cited  bool // citations are asked for of what it holds
+	Points Points
+
+	MediaType string // of its own, beside a source
+	HasSource bool
+	Source    Source // of its data
+}
+
+// Name is the kind of content that an object says it is: its type, else the key that it stands under.
+func (o *Object) Name() string {
+	if o.Typed {
+		return o.Type
+	}
+	return o.Key
+}
+
+// Source is where media come from.
+type Source struct {
+	Type      string // "base64", "text", "url", …
+	MediaType string
+	Data      jsonscan.Text
+	First     jsonscan.Text // those under its other name, if it has both: whichever are not the data are text
+	Told      bool          // there is data, though it may be empty
+	Bedrocks  bool          // the data have Bedrock's name, bytes: then their format is told apart from them
+	Remote    string        // the field with an address that stands for it; empty for none
+	Stored    bool          // it is in S3
+}
+
+// Media returns the kind of content that the source of an object holds, "image", "document", "audio" or "video", and Bedrock's name of its format:
+// by its media type, else by what the object is.
+func (o *Object) Media() (kind, format string) {
+	if kind, format = request.MediaType(o.Source.MediaType); kind != "" {
+		return kind, format
+	}
+	return o.Name(), cmp.Or(o.Format, o.MediaType)
+}
+
+// Tool is a definition of a tool, or what stands in the place of one.
+type Tool struct {
+	Index int
+	Span  Span
+	Raw   string // as it stands
+	Len   int    // of it, whatever its spelling
+
+	Name     string
+	Type     string
+	Strict   bool // its input has to fit its schema, or a grammar
+	Deferred bool // it is loaded when it is needed
+	Function bool // it has OpenAI's form
+	Fields   int  // how many there are besides cache points
+	Points   Points
+
+	HasSpec bool
+	Spec    Spec   // of a definition in Converse's form, which Nova shares
+	System  string // the value of a systemTool, as it stands
+}
+
+// Spec is what a tool's definition holds in Converse's form.
+type Spec struct {
+	Name, Description jsonscan.Text
+	Schema            string
+	SchemaLen         int      // whatever its spelling
+	Strict            bool     // its input has to fit its schema
+	Others            []string // members that are not known
+	Points            Points
+}

@@ -1,0 +1,160 @@
+package jsonbody
+
+import "github.com/bedrockguard/bedrockguard-go/internal/request"
+
+// toolConfig reads Converse's way to wrap the tools, which Nova shares.
+func (w *walk) toolConfig(key string) error {
+	if w.Peek() != '{' {
+		return w.beside(key)
+	}
+	return w.Object(func(k string) error {
+		switch {
+		case k == "tools" && key == "toolConfig":
+			return w.section(request.Tools, k, w.tools)
+		case k == "tools":
+			return w.tools(k)
+		}
+		return w.fieldOf(key, k, w.beside)
+	})
+}
+
+// beside reads content that is in no object of the prompt's.
+func (w *walk) beside(key string) error {
+	if w.meter == nil {
+		return w.Skip()
+	}
+	var o Object
+	return w.plainMember(&o, key)
+}
+
+// tools reads a list of tool definitions.
+func (w *walk) tools(string) error {
+	switch w.Peek() {
+	case '[':
+	case 'n':
+		_, err := w.Value()
+		return err
+	default:
+		w.sink.Misshapen(w.Pos(), "expected an array")
+		return w.own()
+	}
+	index := 0
+	return w.Array(func() error {
+		if w.Peek() != '{' {
+			w.sink.Misshapen(w.Pos(), "expected an object")
+			return w.own()
+		}
+		err := w.definition(index)
+		index++
+		return err
+	})
+}
+
+// definition reads a tool, or what stands in the place of one.
+func (w *walk) definition(index int) error {
+	t := &w.tool
+	*t = Tool{Index: index, Spec: Spec{Others: t.Spec.Others[:0]}}
+	start, spare := w.Pos(), w.Spare()
+	if err := w.Object(w.toolField); err != nil {
+		return err
+	}
+	t.Span, t.Raw = Span{start, w.Pos()}, w.From(start)
+	t.Len = len(t.Raw) - (w.Spare() - spare)
+	w.alone(&t.Points, t.Fields, start, 0)
+	w.sink.Tool(*t)
+	return nil
+}
+
+func (w *walk) toolField(key string) error {
+	t := &w.tool
+	if form := request.MarkerOf(key); form.CanBePlaced() {
+		return w.marker(&t.Points, form, key)
+	}
+	t.Fields++
+	switch c := w.Peek(); {
+	case key == "type" && c == '"':
+		text, err := w.Text()
+		t.Type = text.String()
+		return err
+	case key == "name" && c == '"':
+		text, err := w.Text()
+		t.Name = text.Raw
+		return err
+	case key == "strict":
+		t.Strict = t.Strict || c == 't'
+	case key == "format" && c == '{': // a custom tool's is a grammar
+		t.Strict = true
+	case key == "defer_loading":
+		t.Deferred = c == 't'
+	case key == "toolSpec" && c == '{':
+		t.HasSpec = true
+		return w.Object(w.specField)
+	case key == "systemTool":
+		return w.systemTool(t, c)
+	case key == "function":
+		t.Function = true
+		if c == '{' {
+			return w.Object(func(k string) error {
+				t.Strict = t.Strict || k == "strict" && w.Peek() == 't'
+				_, err := w.passed()
+				return err
+			})
+		}
+	}
+	_, err := w.passed()
+	return err
+}
+
+// systemTool reads a tool that runs at the service.
+func (w *walk) systemTool(t *Tool, c byte) (err error) {
+	start := w.Pos()
+	if w.meter == nil && c == '{' {
+		t.HasSpec = true
+		err = w.Object(w.specField)
+	} else {
+		err = w.Skip()
+	}
+	t.System = w.From(start)
+	return err
+}
+
+// specField reads a field of a toolSpec or a systemTool.
+func (w *walk) specField(key string) (err error) {
+	s := &w.tool.Spec
+	_, start := w.Member()
+	if form := request.MarkerOf(key); w.meter == nil && form.CanBePlaced() {
+		return w.marker(&s.Points, form, key)
+	}
+	switch c := w.Peek(); {
+	case key == "name" && c == '"':
+		s.Name, err = w.Text()
+		return err
+	case key == "description" && c == '"':
+		s.Description, err = w.Text()
+		return err
+	case key == "strict":
+		s.Strict = c == 't'
+		return w.Skip()
+	case key == "inputSchema" && c == '{':
+		return w.Object(w.schemaField)
+	}
+	if _, err = w.passed(); err == nil && w.meter == nil {
+		s.Others = append(s.Others, w.From(start))
+	}
+	return err
+}
+
+// schemaField reads a field of an inputSchema. Schemas are text to whoever sends them on.
+func (w *walk) schemaField(key string) (err error) {
+	s := &w.tool.Spec
+	w.Peek()
+	spare := w.Spare()
+	raw, err := w.passed()
+	switch {
+	case key == "json":
+		s.Schema, s.SchemaLen = raw, len(raw)-(w.Spare()-spare)
+	case w.meter == nil:
+		s.Others = append(s.Others, raw)
+	}
+	return err
+}

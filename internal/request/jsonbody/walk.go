@@ -1,0 +1,168 @@
+// Package jsonbody reads request bodies in any dialect: Converse as JSON, Anthropic's, Nova's, OpenAI's two, and those of models that embed, rank
+// or only complete text. It tells what there is and where; what follows is each sink's own to judge.
+package jsonbody
+
+import (
+	"github.com/bedrockguard/bedrockguard-go/internal/jsonscan"
+	"github.com/bedrockguard/bedrockguard-go/internal/request"
+)
+
+// Walk tells a meter of all that a body holds. It borrows the text, and returns a *jsonscan.Error for what readers may disagree about: malformed
+// JSON, duplicate keys, invalid UTF-8, nesting beyond 200 levels. In what is only passed on, such as a tool's schema, keys may come twice.
+func Walk(text string, m Meter) error {
+	w := walk{body: text, sink: m, meter: m}
+	return w.Document(text, w.field)
+}
+
+// WalkPrompt tells of the tools, the system prompt and the messages alone, and of the names of the fields around them. It goes into every part of
+// a block, because a cache point may stand in it, and keys may come twice nowhere.
+func WalkPrompt(text string, s Sink) error {
+	w := walk{body: text, sink: s}
+	return w.Document(text, w.field)
+}
+
+// walk reads one body. Without a meter it tells of the prompt alone.
+type walk struct {
+	jsonscan.Scanner
+	body  string
+	sink  Sink
+	meter Meter
+
+	within bool // it reads the model's own fields inside of Converse's
+	depth  int  // of objects that are open in a block
+	tool   Tool
+}
+
+// passed reads what is only passed on.
+func (w *walk) passed() (string, error) {
+	if w.meter == nil {
+		return w.Value()
+	}
+	return w.Verbatim()
+}
+
+// field reads a member of the body itself.
+func (w *walk) field(key string) error { return w.fieldOf("", key, w.top) }
+
+// fieldOf reads a member of the body or of one of its objects, and tells of it.
+func (w *walk) fieldOf(object, key string, read func(key string) error) error {
+	w.Peek()
+	start := w.Pos()
+	err := read(key)
+	if err == nil {
+		w.sink.Field(object, key, w.From(start))
+	}
+	return err
+}
+
+func (w *walk) top(key string) error {
+	switch key {
+	case "tools":
+		return w.section(request.Tools, key, w.tools)
+	case "system":
+		return w.section(request.System, key, w.content)
+	case "messages":
+		return w.section(request.Messages, key, w.messages)
+	case "toolConfig":
+		return w.toolConfig(key)
+	}
+	if w.meter == nil {
+		return w.promptField(key)
+	}
+	return w.metered(key)
+}
+
+// promptField passes over a field that is not part of the prompt. Those objects in which settings stand are told of by their members.
+func (w *walk) promptField(key string) error {
+	if (key == "inferenceConfig" || key == additional) && w.Peek() == '{' {
+		return w.Object(func(k string) error { return w.fieldOf(key, k, w.skipField) })
+	}
+	return w.Skip()
+}
+
+const additional = "additionalModelRequestFields"
+
+func (w *walk) skipField(string) error { return w.Skip() }
+
+// section reads one of the request's own lists. What stands under the same name in the fields for the model is none of them.
+func (w *walk) section(s request.Section, key string, read func(key string) error) error {
+	w.bytes(keyBytes(key))
+	if w.within {
+		return read(key)
+	}
+	w.sink.Enter(s)
+	err := read(key)
+	w.sink.Leave()
+	return err
+}
+
+// bytes tells a meter of bytes that are in nothing else.
+func (w *walk) bytes(n int) {
+	if w.meter != nil && n > 0 {
+		w.meter.Other(n)
+	}
+}
+
+// keyBytes is what a key costs. The words of the request schemas themselves are covered by the framing of messages and blocks.
+func keyBytes(key string) int {
+	switch key {
+	case "messages", "role", "content", "type", "text", "system", "source", "data", "bytes", "media_type", "format":
+		return 0
+	default:
+		return len(key)
+	}
+}
+
+// messages reads a conversation, or the plain text that some dialects allow in its stead.
+func (w *walk) messages(key string) error {
+	if w.Peek() != '[' {
+		return w.misplaced(key, "expected an array")
+	}
+	index := 0
+	return w.Array(func() error {
+		w.sink.Message(index)
+		index++
+		if w.Peek() != '{' {
+			return w.misplaced("", "expected an object")
+		}
+		return w.message()
+	})
+}
+
+// misplaced reads a value that is not of the form that dialects with cache points have in its place.
+func (w *walk) misplaced(key, reason string) error {
+	w.Peek()
+	w.sink.Misshapen(w.Pos(), reason)
+	return w.value(key)
+}
+
+// message reads a message. Its role may come last.
+func (w *walk) message() error {
+	var o Object
+	role := ""
+	w.Peek()
+	start := w.Pos()
+	err := w.Object(func(key string) error {
+		switch {
+		case key == "content":
+			o.Fields++
+			return w.content(key)
+		case key == "role" && w.Peek() == '"':
+			t, err := w.Text()
+			if err == nil && w.meter != nil {
+				w.sink.String(key, t)
+			}
+			role = t.String()
+			return err
+		case w.meter == nil:
+			w.sink.MessageField(key)
+			return w.Skip()
+		}
+		return w.member(&o, key)
+	})
+	if err == nil && w.meter != nil {
+		w.end(&o, start)
+	}
+	w.sink.EndMessage(role)
+	return err
+}
