@@ -41,21 +41,20 @@ var leads = func() (leads [256]lead) {
 //
 // Except for very rare ones, no branch depends on the text: that is twice as fast where Latin letters with and without accents alternate.
 func (s *Scanner) characters(text *window, beyond, follows uint64) (end int) {
-	continued, long := continuations(text)
-	heads := beyond &^ continued
+	heads := beyond &^ continuations(text)
 	last := bits.Len64(heads)
 	switch followers := beyond &^ heads; {
-	case !long && followers == heads<<1 && s.pairs(text, heads, follows):
+	case followers == heads<<1 && s.pairs(text, heads, follows):
 		return last + 1
-	case long && followers == heads<<1|heads<<2 && s.triples(text, heads, follows):
+	case followers == heads<<1|heads<<2 && s.triples(text, heads, follows):
 		return last + 2
 	}
-	end, formed := s.block.decode(text, heads, bits.OnesCount64(beyond))
+	end, formed := s.block.decode(text, heads, follows, bits.OnesCount64(beyond))
 	if !formed {
-		heads, end = s.block.decodeBroken(text, beyond)
+		heads, end = s.block.decodeBroken(text, beyond, follows)
 		s.inexact = true
 	}
-	s.add(heads, follows)
+	s.add(heads)
 	return end
 }
 
@@ -73,7 +72,7 @@ func (s *Scanner) pairs(text *window, heads, follows uint64) bool {
 		i++
 		in := uint32(t.plane[r&0x7ff])
 		change := (last ^ in) & planeScript
-		if left&-left&follows == 0 {
+		if follows>>at&1 == 0 {
 			change = 0
 		}
 		changes += (change + 0xffff) >> 16 // 1 if it is not 0
@@ -98,7 +97,7 @@ func (s *Scanner) triples(text *window, heads, follows uint64) bool {
 		wrong |= (r - 0x800) | (0xffff - r) | (r ^ 0xd800 - 0x800) // neither below U+0800 nor above U+FFFF nor a surrogate
 		in := uint32(t.plane[r&0xffff])
 		change := (last ^ in) & planeScript
-		if left&-left&follows == 0 {
+		if follows>>at&1 == 0 {
 			change = 0
 		}
 		changes += (change + 0xffff) >> 16 // 1 if it is not 0
@@ -124,9 +123,9 @@ func (s *Scanner) finish(heads uint64, sum, changes, all, last uint32) {
 	s.script, s.letter = uint16(last&planeScript), 0
 }
 
-// decode stores the characters that begin at heads. It returns where the last one ends, and whether they are well-formed and include all
-// bytes beyond ASCII of the block.
-func (b *block) decode(text *window, heads uint64, bytes int) (end int, formed bool) {
+// decode stores the characters that begin at heads, and which of them have a bit in follows. It returns where the last one ends, and
+// whether they are well-formed and include all bytes beyond ASCII of the block.
+func (b *block) decode(text *window, heads, follows uint64, bytes int) (end int, formed bool) {
 	wrong, above, size, i := uint32(0), ^uint32(0), 0, 0
 	for ; heads != 0; heads &= heads - 1 {
 		end = bits.TrailingZeros64(heads) & (blockBytes - 1)
@@ -135,7 +134,7 @@ func (b *block) decode(text *window, heads uint64, bytes int) (end int, formed b
 		y := x & lead.content
 		y = y&0x003f003f | y>>2&0x1fc01fc0
 		r := (y>>4&0x1fff000 | y&0xfff) >> (lead.shift & 31)
-		b.characters[i&(blockBytes-1)] = r
+		b.characters[i&(blockBytes-1)], b.follows[i&(blockBytes-1)] = r, follows>>end&1 != 0
 		i++
 		wrong |= x&lead.fixed ^ lead.pattern
 		above &= uint32(lead.below) - r
@@ -147,11 +146,11 @@ func (b *block) decode(text *window, heads uint64, bytes int) (end int, formed b
 }
 
 // decodeBroken is decode for a block with malformed bytes. Each of them counts as U+FFFD, because it costs one token too.
-func (b *block) decodeBroken(text *window, beyond uint64) (heads uint64, end int) {
+func (b *block) decodeBroken(text *window, beyond, follows uint64) (heads uint64, end int) {
 	for i := 0; beyond != 0; i++ {
 		at := bits.TrailingZeros64(beyond) & (blockBytes - 1)
 		r, size := utf8.DecodeRune(text[at : at+utf8.UTFMax])
-		b.characters[i&(blockBytes-1)] = uint32(r)
+		b.characters[i&(blockBytes-1)], b.follows[i&(blockBytes-1)] = uint32(r), follows>>at&1 != 0
 		heads |= 1 << at
 		end = at + size
 		beyond &^= (1<<size - 1) << at
@@ -159,39 +158,34 @@ func (b *block) decodeBroken(text *window, beyond uint64) (heads uint64, end int
 	return heads, end
 }
 
-// add adds the cost of the characters that begin at heads. follows has a bit for each of them that comes directly after another one.
-func (s *Scanner) add(heads, follows uint64) {
-	b, t, last, all, i := &s.block, s.table, uint32(s.script), uint32(0), 0
-	sum, changes, long := uint32(0), uint32(0), uint32(0)
-	for left := heads; left != 0; left &= left - 1 {
-		r := b.characters[i&(blockBytes-1)]
-		i++
-		in := uint32(t.plane[inPlane(r)])
+// add adds the cost of the characters that decode has stored, which begin at heads.
+func (s *Scanner) add(heads uint64) {
+	b, plane, last, all := &s.block, &s.table.plane, uint32(s.script), uint32(0)
+	sum, changes, n := uint32(0), uint32(0), bits.OnesCount64(heads)
+	for i := range n {
+		in := uint32(plane[inPlane(b.characters[i&(blockBytes-1)])])
 		change := (last ^ in) & planeScript
-		if left&-left&follows == 0 {
+		if !b.follows[i&(blockBytes-1)] {
 			change = 0
 		}
 		changes += (change + 0xffff) >> 16 // 1 if it is not 0
 		sum += in & (planeTokens | lengthened)
 		all |= in
 		last = in
-		first := r - addedFirst
-		long |= (first - addedSpan) &^ first // the highest bit, if it is within the span
 	}
-	if long>>31 != 0 {
-		s.addLong(i)
+	if all&lengthenedBeyond != 0 {
+		s.addLong(n)
 	}
 	s.finish(heads, sum, changes, all, last)
 }
 
-// inPlane returns a character of the basic plane unchanged, and 1<<16 for all others, without a branch.
+// inPlane returns where table.plane has a character, without a branch.
 func inPlane(r uint32) uint32 {
-	behind := uint32(int32(0xffff-r) >> 31)
-	return r&^behind | behind&(1<<16)
+	over := r - planeEnd
+	return (planeEnd + over&uint32(int32(over)>>31)) & (planeSize - 1)
 }
 
-// addLong adds the bytes by which normalisation can lengthen the block's first n characters, if they are beyond the basic plane. It is a
-// function of its own, because the loop of add needs all registers.
+// addLong adds the bytes by which normalisation can lengthen the block's first n characters, if they are beyond the basic plane.
 func (s *Scanner) addLong(n int) {
 	for _, r := range s.block.characters[:n] {
 		if r > 0xffff {

@@ -11,7 +11,7 @@ const (
 
 type window = [windowSize]byte
 
-// A state has a row in its low bits and units of cost above.
+// A state has a row in its low bits and units of cost above, which add up to less than 1<<16 in a lane.
 const (
 	unitsShift = 16
 	rowOfState = 1<<unitsShift - 1
@@ -23,7 +23,8 @@ type block struct {
 	lanes  [lanes + 1]int64       // the units of all lanes before each
 
 	columns    [blockBytes]uint8  // the column of each byte: itself, columnBeyond or columnSkipped
-	characters [blockBytes]uint32 // by position: the characters beyond ASCII
+	characters [blockBytes]uint32 // the characters beyond ASCII, one after another
+	follows    [blockBytes]bool   // whether each of them comes directly after another one
 
 	text window // a copy of the text, if that is too short for a window or has escapes of characters beyond ASCII
 }
@@ -44,17 +45,13 @@ const determining = 3
 // does not know which characters beyond ASCII there are. skipped has a bit for each columnSkipped. It reads four lanes at once, because each
 // look-up of a row has to wait for the one before it. Each lane but the first begins by itself, with the three characters before it.
 func (b *block) read(t *table, row uint16, skipped uint64) {
-	columns := &b.columns
+	columns, states := &b.columns, &t.states
 	state0, state1, state2, state3 := uint32(row), uint32(0), uint32(0), uint32(0)
-	if skipped&(skipped<<1) == 0 {
-		from := laneBytes - determining
-		if skipped != 0 {
-			from -= determining // every other byte may be skipped
-		}
-		for i := from; i < laneBytes; i++ {
-			state1 = t.states[uint16(state1)+uint16(columns[i])]
-			state2 = t.states[uint16(state2)+uint16(columns[i+laneBytes])]
-			state3 = t.states[uint16(state3)+uint16(columns[i+2*laneBytes])]
+	if ahead := readAhead(skipped); ahead > 0 {
+		for i := laneBytes - ahead; i < laneBytes; i++ {
+			state1 += states[uint16(state1)+uint16(columns[i])]
+			state2 += states[uint16(state2)+uint16(columns[i+laneBytes])]
+			state3 += states[uint16(state3)+uint16(columns[i+2*laneBytes])]
 		}
 		state1, state2, state3 = state1&rowOfState, state2&rowOfState, state3&rowOfState
 	} else {
@@ -65,16 +62,35 @@ func (b *block) read(t *table, row uint16, skipped uint64) {
 	for i := range laneBytes {
 		b.states[i], b.states[i+laneBytes] = state0, state1
 		b.states[i+2*laneBytes], b.states[i+3*laneBytes] = state2, state3
-		state0 = state0&^rowOfState + t.states[uint16(state0)+uint16(columns[i])]
-		state1 = state1&^rowOfState + t.states[uint16(state1)+uint16(columns[i+laneBytes])]
-		state2 = state2&^rowOfState + t.states[uint16(state2)+uint16(columns[i+2*laneBytes])]
-		state3 = state3&^rowOfState + t.states[uint16(state3)+uint16(columns[i+3*laneBytes])]
+		state0 += states[uint16(state0)+uint16(columns[i])]
+		state1 += states[uint16(state1)+uint16(columns[i+laneBytes])]
+		state2 += states[uint16(state2)+uint16(columns[i+2*laneBytes])]
+		state3 += states[uint16(state3)+uint16(columns[i+3*laneBytes])]
 	}
 	b.states[blockBytes] = state3 & rowOfState
 	b.lanes[1] = int64(state0 >> unitsShift)
 	b.lanes[2] = b.lanes[1] + int64(state1>>unitsShift)
 	b.lanes[3] = b.lanes[2] + int64(state2>>unitsShift)
 	b.lanes[4] = b.lanes[3] + int64(state3>>unitsShift)
+}
+
+// readAhead returns how many of the bytes before each lane include enough characters to determine its row; 0 if those are too many.
+func readAhead(skipped uint64) int {
+	const most = determining + 7 // an escape of six bytes, and two of two bytes
+	switch {
+	case skipped == 0:
+		return determining
+	case skipped&(skipped<<1) == 0:
+		return 2 * determining // every other byte may be skipped
+	}
+	before := skipped >> (laneBytes - most)
+	for range lanes - 1 {
+		if bits.OnesCount64(before&(1<<most-1)) > most-determining {
+			return 0
+		}
+		before >>= laneBytes
+	}
+	return most
 }
 
 // rowAt returns the row after the columns of a block that have a bit in read, if the block begins with a row. It looks at no more of them
@@ -87,7 +103,7 @@ func (b *block) rowAt(t *table, row uint16, read uint64) uint32 {
 	}
 	state := uint32(row)
 	for ; last != 0; last &= last - 1 {
-		state = t.states[uint16(state)+uint16(b.columns[bits.TrailingZeros64(last)&(blockBytes-1)])]
+		state += t.states[uint16(state)+uint16(b.columns[bits.TrailingZeros64(last)&(blockBytes-1)])]
 	}
 	return state & rowOfState
 }

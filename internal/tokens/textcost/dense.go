@@ -5,7 +5,7 @@ import "unicode/utf8"
 // blocksBetween is how many blocks are scanned with next before the text is tried with dense again.
 const blocksBetween = 32
 
-// blocksAfterShort is the same after dense has scanned less than a block.
+// blocksAfterShort is the same after dense has scanned less than a block. It doubles each time that this happens again, up to blocksBetween.
 const blocksAfterShort = 4
 
 // mostSigns is how many signs in a row are scanned one by one.
@@ -30,27 +30,31 @@ func (s *Scanner) dense(text []byte, i, end int, escaped bool) int {
 		}
 	}
 	if i-from < blockBytes { // blocks are faster where it stops so soon: by 5 % for letters under piled-up marks
-		s.blocks = max(s.blocks, blocksAfterShort)
+		s.pause = min(max(2*s.pause, blocksAfterShort), blocksBetween)
+		s.blocks = max(s.blocks, s.pause)
+	} else {
+		s.pause = 0
 	}
 	return i - from
 }
 
-// signs scans the characters from i to end that are neither letters nor beyond ASCII nor an escape, and returns where it stopped.
+// signs scans the characters from i to end, mostSigns at most, that are neither letters nor beyond ASCII nor an escape, and returns where it
+// stopped.
 func (s *Scanner) signs(text []byte, i, end int, escaped bool) int {
-	t, state, units, from := s.table, uint32(s.row), s.units, i
+	t, state, from := s.table, uint32(s.row), i
 	for ; i < end; i++ {
 		c := text[i]
 		if c >= beyond || isLetter(c) || escaped && c == '\\' {
 			break
 		}
-		state = t.states[uint16(state)+uint16(c)]
-		units += int64(state >> unitsShift)
+		state += t.states[uint16(state)+uint16(c)]
 	}
 	if i > from {
 		if s.run.open && s.run.start != unlisted {
-			units -= s.saved(text, from)
+			s.units -= s.saved(text, from)
 		}
-		s.row, s.units, s.run.open = uint16(state), units, false
+		s.row, s.run.open = uint16(state), false
+		s.units += int64(state >> unitsShift)
 	}
 	return i
 }
@@ -76,7 +80,7 @@ func (s *Scanner) beyond(text []byte, i, end int) int {
 			script, letter, first = russianInPlane, uint16(l+1), 0
 			continue
 		}
-		last, in := script, t.plane[min(r, 1<<16)]
+		last, in := script, t.plane[min(r, planeEnd)]
 		if script = in & planeScript; script != last {
 			units += scriptChange
 			if changes++; changes > 4+(i-from)/16 {
@@ -85,7 +89,7 @@ func (s *Scanner) beyond(text []byte, i, end int) int {
 			}
 		}
 		units += int64(in&planeTokens)*Unit + first
-		if letter, first = 0, 0; in&lengthened != 0 || r > 0xffff {
+		if letter, first = 0, 0; in&(lengthened|lengthenedBeyond) != 0 {
 			s.added += addedTo(r)
 			units += addedTo(r) & addedBeyond * Unit
 		}

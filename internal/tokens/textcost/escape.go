@@ -1,14 +1,33 @@
 package textcost
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
 )
 
+// backslashSearch is how many bytes ahead a text is searched for a backslash at once.
+const backslashSearch = 4096
+
 // escapes has the characters of escapes of two bytes, by their second byte; 0 if there is no such escape.
 var escapes = [256]uint8{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
+
+// backslashes returns a bit for each of the n bytes of the block at i that is a backslash. If there is none, it looks for the next one, so that
+// the blocks before that need no look.
+func (s *Scanner) backslashes(text []byte, i, n int, w *window) uint64 {
+	at := backslashes(w) & below(n)
+	if at == 0 {
+		i += n
+		next := bytes.IndexByte(text[i:min(i+backslashSearch, len(text))], '\\')
+		if next < 0 {
+			next = backslashSearch
+		}
+		s.backslash = i + next
+	}
+	return at
+}
 
 // unescape adapts a block of n bytes to its escapes: their bytes are no letters, and their columns are those of what they stand for.
 // backslashes has a bit for each backslash. It returns the block's window, how many bytes remain in the block, which ends before an escape
@@ -42,9 +61,9 @@ func (s *Scanner) unescape(text []byte, i, n int, w *window, c *classes, backsla
 			break
 		}
 		n = max(n, at+size)
-		bytes := uint64(1<<size-1) << at
-		escaped |= bytes
-		left &^= bytes
+		covered := uint64(1<<size-1) << at
+		escaped |= covered
+		left &^= covered
 		if character < beyond {
 			binary.LittleEndian.PutUint32(columns[at:], columnSkipped*0x01010101)
 			binary.LittleEndian.PutUint16(columns[at+4:], columnSkipped|uint16(character)<<8)
@@ -58,8 +77,8 @@ func (s *Scanner) unescape(text []byte, i, n int, w *window, c *classes, backsla
 		for j := range size {
 			columns[at+j] = columnBeyond
 		}
-		c.beyond |= bytes
-		c.skipped |= bytes &^ ((1<<length - 1) << at)
+		c.beyond |= covered
+		c.skipped |= covered &^ ((1<<length - 1) << at)
 		s.added -= addedTo(uint32(character)) // an escaped character is not in the text's bytes, so it can't be lengthened there
 	}
 	c.letters, c.capitals = c.letters&^escaped, c.capitals&^escaped

@@ -45,16 +45,13 @@ func backslashes(text *window) (at uint64) {
 	return at
 }
 
-// continuations returns a bit for each byte of a block that is not the first one of a character, and whether there are characters of more than
-// two bytes.
-func continuations(text *window) (at uint64, long bool) {
-	three := uint64(0)
+// continuations returns a bit for each byte of a block that is not the first one of a character.
+func continuations(text *window) (at uint64) {
 	for i := 0; i < blockBytes; i += 8 {
 		x := word(text[:], i)
 		at |= gather(x&^(x<<1)&highest) << i
-		three |= x & (x << 1) & (x << 2)
 	}
-	return at, three&highest != 0
+	return at
 }
 
 // gather collects the highest bits of eight bytes into one byte.

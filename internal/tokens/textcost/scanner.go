@@ -20,7 +20,10 @@ type Scanner struct {
 	added   int64 // by how many bytes normalisation can lengthen what was scanned
 	inexact bool  // added is not Lengthening of the text, because some bytes are malformed
 
+	backslash int // no backslash is between the present block and this offset
+
 	blocks int // how many blocks to scan before dense is tried again
+	pause  int // what blocks was last set to because dense had scanned less than a block
 	block  block
 }
 
@@ -59,6 +62,7 @@ func (s *Scanner) AtMostBytes(tokens int64, text string) int64 {
 // a text can be scanned in pieces; each begins where the last one stopped.
 func (s *Scanner) Scan(text string, from, to int, escaped bool) int {
 	i, end := from, characterEnd(text, to)
+	s.backslash = i
 	for i < end {
 		i += s.next(bytesOf(text), i, end, escaped)
 	}
@@ -77,8 +81,8 @@ func (s *Scanner) next(text []byte, i, end int, escaped bool) int {
 	full := n == blockBytes
 	window, skipped := b.window(text, i), uint64(0)
 	c := classify(window, &b.columns)
-	if escaped {
-		if at := backslashes(window) & below(n); at != 0 {
+	if escaped && i+n > s.backslash {
+		if at := s.backslashes(text, i, n, window); at != 0 {
 			if window, n, skipped = s.unescape(text, i, n, window, &c, at); n == 0 {
 				return s.escapedLetter(text, i)
 			}
@@ -184,7 +188,7 @@ func (s *Scanner) saved(text []byte, at int) int64 {
 // word.
 func (s *Scanner) escapedLetter(text []byte, i int) int {
 	r, size := unicodeEscape(text[i:])
-	state := s.table.states[s.row+uint16(r)]
+	state := uint32(s.row) + s.table.states[s.row+uint16(r)]
 	s.units += int64(state >> unitsShift)
 	s.row, s.run = uint16(state), run{open: true, start: unlisted}
 	return size

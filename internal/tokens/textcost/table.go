@@ -17,15 +17,17 @@ const Unit = 120
 // table is costs.bin and words.txt in the form in which the scanner uses them. A row stands for the possible characters before the present
 // one. Rows are multiples of rowWidth: the sum of a row and the column of a character is an index of states.
 type table struct {
-	states [1 << 16]uint32           // the cost of the character, and the row after it; in columnBeyond, the cost that depends on the last character before one beyond ASCII
+	// states has what a character adds to a state, which makes the row of the state the one after the character: the cost of the character, and the
+	// difference between the two rows. In columnBeyond it has the cost that depends on the last character before one beyond ASCII.
+	states [1 << 16]uint32
 	behind [1 << 16 / rowUnit]uint32 // by row/rowUnit: what it means for a following character beyond ASCII, see behindASCII
 
 	begin, space, beyond uint16 // the rows at the beginning of a text, after a single space, and after a character beyond ASCII
 
 	cyrillic [64 * 64]uint8 // [letter before][letter]: units
-	// plane has, for each character of the basic plane, its script, its tokens, and whether normalisation can lengthen it (see planeTokens).
-	// The tokens of small Russian letters are in cyrillic instead. The last entry is for all characters beyond the plane.
-	plane [1<<16 + 1]uint16
+	// plane has, for each character of the basic plane and some beyond it, its script, its tokens, and whether normalisation can lengthen it
+	// (see planeTokens). The tokens of small Russian letters are in cyrillic instead. The entry planeEnd is for all other characters.
+	plane [planeSize]uint16
 
 	words *words
 }
@@ -99,7 +101,7 @@ var fitted = sync.OnceValue(func() *table {
 	rows := rows{table: t, stored: s, numbers: make(map[place]uint16)}
 	t.begin, t.space, t.beyond = rows.number(place{last: '\n'}), rows.number(place{last: ' '}), rows.number(place{last: beyond})
 	for _, row := range rows.numbers {
-		t.states[row+columnBeyond] |= uint32(t.beyond)
+		t.states[row+columnBeyond] += uint32(t.beyond) - uint32(row)
 	}
 	t.behind[t.space/rowUnit] |= cyrillicSpace << 8
 	t.behind[t.beyond/rowUnit] &^= behindASCII
@@ -109,10 +111,17 @@ var fitted = sync.OnceValue(func() *table {
 
 // The parts of an entry of plane. The lower two can be added up for all characters of a block at once.
 const (
-	planeTokens = 7
-	lengthened  = 1 << 12 // normalisation can lengthen the character
-	planeScript = 0x8ff8
-	scriptShift = 3
+	planeTokens      = 7
+	lengthened       = 1 << 12 // normalisation can lengthen the character, which is of the basic plane
+	lengthenedBeyond = 1 << 13 // the same for one beyond it
+	planeScript      = 0x8ff8
+	scriptShift      = 3
+)
+
+// planeEnd is behind the last character that normalisation can lengthen.
+const (
+	planeEnd  = addedFirst + addedSpan
+	planeSize = 1 << 17
 )
 
 // planeScriptOf returns a script as it is in plane.
@@ -135,7 +144,12 @@ func (t *table) fillPlane(s *stored) {
 		}
 		t.plane[r] = tokens | planeScriptOf(scriptOf(r))
 	}
-	t.plane[1<<16] = utf8.UTFMax | planeScriptOf(scriptBeyond)
+	for r := uint32(1 << 16); r <= planeEnd; r++ {
+		t.plane[r] = utf8.UTFMax | planeScriptOf(scriptBeyond)
+		if addedTo(r) > 0 {
+			t.plane[r] |= lengthenedBeyond
+		}
+	}
 }
 
 // place is what the cost of a character depends on: the characters before it.
@@ -162,11 +176,10 @@ func (r *rows) number(p place) uint16 {
 	row = uint16(len(r.numbers)) * rowWidth
 	r.numbers[p] = row
 	for c := range byte(beyond) {
-		r.table.states[row+uint16(c)] = uint32(r.stored.cost(p, c))<<unitsShift | uint32(r.number(p.then(c)))
+		r.table.states[row+uint16(c)] = uint32(r.stored.cost(p, c))<<unitsShift + uint32(r.number(p.then(c))) - uint32(row)
 	}
 	first := r.stored.pairs[int(p.last)<<7|beyond]
 	r.table.behind[row/rowUnit], r.table.states[row+columnBeyond] = behindASCII|uint32(first), uint32(first)<<unitsShift
-	r.table.states[row+columnSkipped] = uint32(row)
 	return row
 }
 

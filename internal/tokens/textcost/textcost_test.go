@@ -49,7 +49,7 @@ func TestTable_IsWhole(t *testing.T) {
 
 // follow returns the row behind c and what it costs.
 func (t *table) follow(row uint16, c byte) (next uint16, units uint32) {
-	state := t.states[row+uint16(min(c, columnBeyond))]
+	state := uint32(row) + t.states[row+uint16(min(c, columnBeyond))]
 	return uint16(state), state >> unitsShift
 }
 
