@@ -55,7 +55,7 @@ func TestCodingAgentsAreCapped(t *testing.T) {
 			require.NotContains(t, out, answer)
 			require.LessOrEqual(t, server.Bill().NanoUSD-bill.NanoUSD, int64(50_000_000))
 			require.Contains(t, out+errOut, `limit "run" exceeded`, "the user does not read why")
-			require.Regexp(t, `; [12] calls refused`, errOut, "the refused call was sent again")
+			require.Regexp(t, `; (1 call|2 calls) refused`, errOut, "the refused call was sent again")
 		})
 	}
 }

@@ -242,7 +242,7 @@ func TestClientsStopAtTheLimit(t *testing.T) {
 			require.Equal(t, server.Bill().Inferences, server.Requests(), "what was refused got through")
 			program, _, _ := strings.Cut(errOut, "bedrockguard: spent")
 			require.Regexp(t, `limit \\*"run\\*" exceeded`, program, "the user does not read why")
-			require.Contains(t, errOut, "; 1 calls refused")
+			require.Contains(t, errOut, "; 1 call refused")
 		})
 	}
 }
@@ -280,7 +280,7 @@ func TestClientsAreKilledInMidStream(t *testing.T) {
 			program, _, _ := strings.Cut(errOut, "bedrockguard: spent")
 			require.Contains(t, program, "too dear", "the user does not read why")
 			require.Equal(t, 1, server.Bill().Inferences)
-			require.Contains(t, errOut, "; 1 calls refused", "the client asked again")
+			require.Contains(t, errOut, "; 1 call refused", "the client asked again")
 		})
 	}
 }
