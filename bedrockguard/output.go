@@ -97,7 +97,7 @@ func (g *Guard) emitLimited(ctx context.Context, c *call, from, to int64) {
 }
 
 func (g *Guard) emitClamped(ctx context.Context, c *call, smaller *clamped) {
-	if smaller.pointless {
+	if smaller.withoutPoints {
 		g.cacheUnchecked(c)
 		g.emit(ctx, c, nil, Event{Kind: EventPointsRemoved})
 	}
@@ -146,9 +146,9 @@ func hasOutputLimit(modelID string, input any) bool {
 
 // clamped is a request that was made smaller.
 type clamped struct {
-	input     any
-	from, to  int64 // its output limit before and now; to is 0 if that stays as it was
-	pointless bool  // its cache points are left out
+	input         any
+	from, to      int64 // its output limit before and now; to is 0 if that stays as it was
+	withoutPoints bool  // its cache points are left out
 }
 
 // clamp returns a request that has room in the account that refused: with a lower output limit, or else without cache points. It returns false
@@ -190,7 +190,7 @@ func (g *Guard) withoutWrites(c *call, input any, e *budget.ExceededError) (smal
 	if smaller.input = input; to < c.demand.maxOutput {
 		smaller, ok = c.lowered(input, to)
 	}
-	smaller.pointless = true
+	smaller.withoutPoints = true
 	return smaller, ok
 }
 

@@ -78,7 +78,7 @@ func Open(ctx context.Context, store Store, policy Policy, optFns ...func(*OpenO
 // with returns a policy together with the limits of OpenOptions.Beside.
 func (l *Ledger) with(p Policy) Policy { return Policy{Limits: slices.Concat(p.Limits, l.beside)} }
 
-// Policy returns the limits that the ledger enforces.
+// Policy returns the limits that the ledger enforces, those of OpenOptions.Beside behind the others: SetPolicy does not take these again.
 func (l *Ledger) Policy() Policy {
 	return Policy{Limits: append([]Limit(nil), l.rules.Load().policy.Limits...)}
 }
