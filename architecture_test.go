@@ -30,35 +30,38 @@ const (
 	anything = ""
 )
 
-var domain = []string{"budget", "budget/price"}
+var domain = []string{"budget", "budget/driver", "budget/price"}
 
-// Arrows run one way: examples, commands -> bedrockguard -> {budget, cache, internal}; stores -> budget. Rows of folders that are
-// planned bind nobody until the folder is there.
+// Arrows run one way: examples, commands -> bedrockguard -> {budget, cache, internal}; budget -> budget/driver <- stores. Rows of folders
+// that are planned bind nobody until the folder is there.
 var rooms = []room{
 	{".", nil, nil, "the map of the house holds no code"},
 
-	{"budget", []string{"budget/price", "budget/internal/key", "internal/checked"}, []string{"go.yaml.in/yaml/"}, "the domain knows no AWS, no HTTP and no cache; policy files are YAML"},
+	{"budget", []string{"budget/driver", "budget/price", "budget/internal/glob", "budget/internal/key", "budget/internal/quote"}, []string{"go.yaml.in/yaml/"}, "the domain knows no AWS, no HTTP and no cache; policy files are YAML"},
+	{"budget/driver", []string{"budget/price", "budget/internal/glob", "budget/internal/key", "budget/internal/quote", "internal/checked"}, nil, "what a ledger asks of a store knows neither"},
 	{"budget/price", []string{"internal/checked"}, nil, "prices are known to budget and cache and know nobody"},
+	{"budget/internal/glob", nil, nil, "patterns"},
 	{"budget/internal/key", nil, nil, "hashes of texts"},
-	{"budget/lease", []string{"budget", "budget/price", "budget/internal/key", "internal/checked"}, nil, "leases stand in front of any store and know none"},
+	{"budget/internal/quote", nil, nil, "texts in messages"},
+	{"budget/lease", []string{"budget/driver", "budget/price", "budget/internal/key", "internal/checked"}, nil, "leases stand in front of any store and know none"},
 	{"budget/reconcile", domain, nil, "pure"},
 	{"budget/verify", domain, nil, "a ledger is proved by its own entries"},
-	{"budget/internal/account", domain, nil, "what stores share is the domain's"},
-	{"budget/internal/earlier", []string{"budget", "budget/storetest"}, []string{"github.com/stretchr/testify"}, "ledgers of earlier versions, for tests"},
+	{"budget/internal/account", []string{"budget/driver", "budget/price"}, nil, "what stores share is the domain's"},
+	{"budget/internal/earlier", []string{"budget/driver", "budget/storetest"}, []string{"github.com/stretchr/testify"}, "ledgers of earlier versions, for tests"},
 	{"budget/storetest", domain, []string{"github.com/stretchr/testify"}, "the suite is its own oracle"},
-	{"budget/memstore", storeMayImport, nil, "stores know the domain alone"},
-	{"budget/sqlitestore", storeMayImport, []string{"modernc.org/sqlite"}, "stores know the domain alone"},
-	{"budget/redisstore", storeMayImport, []string{"github.com/redis/go-redis"}, "stores know the domain alone"},
-	{"budget/pgstore", storeMayImport, []string{"github.com/jackc/pgx"}, "stores know the domain alone"},
-	{"budget/dynamostore", storeMayImport, []string{awsSDK, "golang.org/x/sync/semaphore"}, "stores know the domain alone"},
+	{"budget/memstore", storeMayImport, nil, "stores know what a ledger asks of them, and not the ledger"},
+	{"budget/sqlitestore", storeMayImport, []string{"modernc.org/sqlite"}, "stores know what a ledger asks of them, and not the ledger"},
+	{"budget/redisstore", storeMayImport, []string{"github.com/redis/go-redis"}, "stores know what a ledger asks of them, and not the ledger"},
+	{"budget/pgstore", storeMayImport, []string{"github.com/jackc/pgx"}, "stores know what a ledger asks of them, and not the ledger"},
+	{"budget/dynamostore", storeMayImport, []string{awsSDK, "golang.org/x/sync/semaphore"}, "stores know what a ledger asks of them, and not the ledger"},
 
 	{"cache", []string{"internal/jsonscan", "internal/request", "internal/request/jsonbody", "internal/checked", "budget/price"}, nil, "cache is pure, and does not know the domain"},
 
-	{"bedrockguard", []string{"budget", "budget/price", "cache", "internal/..."}, []string{awsSDK, "golang.org/x/time"}, "the guard knows no store and none of its own tools"},
+	{"bedrockguard", []string{"budget", "budget/driver", "budget/price", "cache", "internal/..."}, []string{awsSDK, "golang.org/x/time"}, "the guard knows no store and none of its own tools"},
 	{"bedrockguard/proxy", []string{"bedrockguard", "bedrockguard/proxy/...", "budget", "budget/price", "cache", "internal/..."}, nil, "the standard library and this module alone"},
 	{"bedrockguard/proxy/sigv4", nil, nil, "the standard library alone"},
 	{"bedrockguard/proxy/keys", nil, nil, "the standard library alone"},
-	{"bedrockguard/statuspage", []string{"bedrockguard", "budget", "budget/price", "cache"}, nil, "the standard library and this module alone"},
+	{"bedrockguard/statuspage", []string{"bedrockguard", "budget", "budget/driver", "budget/price", "cache"}, nil, "the standard library and this module alone"},
 	{"bedrockguard/notify", []string{"bedrockguard", "budget", "cache"}, nil, "the standard library and this module alone"},
 	{"bedrockguard/bedrocktest", nil, []string{awsSDK}, "the simulator's bill is an oracle: it shares neither prices nor parsers with the guard"},
 	{"bedrockguard/bedrocktest/internal", []string{"bedrockguard/bedrocktest"}, []string{awsSDK}, "replays recordings against the simulator"},
@@ -86,7 +89,7 @@ var rooms = []room{
 	{"examples", []string{"bedrockguard/...", "budget/...", "cache"}, []string{anything}, "an example uses what users may"},
 }
 
-var storeMayImport = []string{"budget", "budget/price", "budget/internal/account"}
+var storeMayImport = []string{"budget/driver", "budget/price", "budget/internal/account"}
 
 // Every folder with Go code has a row, and its files keep to it, tests left out. There is no other list of these rules.
 func TestImportDirections(t *testing.T) {
@@ -116,6 +119,8 @@ func TestTheMapNamesEveryRoom(t *testing.T) {
 func TestImportDirectionsRefuseWhatTheyNameAsWrong(t *testing.T) {
 	for folder, path := range map[string]string{
 		"budget":                   modulePath + "cache",
+		"budget/driver":            modulePath + "budget",
+		"budget/pgstore":           modulePath + "budget",
 		"budget/memstore":          "github.com/aws/aws-sdk-go-v2/aws",
 		"budget/sqlitestore/inner": modulePath + "bedrockguard",
 		"cache":                    modulePath + "internal/wire",

@@ -1,6 +1,7 @@
 // Package bedrockguardgo is the map of the house; it holds no code.
 //
-//   - budget: the domain. Quantities, limits, windows, scopes, the Ledger and the contract of a Store.
+//   - budget: the domain. Limits, policies, windows, scopes, and the Ledger that enforces them.
+//   - budget/driver: what a Ledger asks of a Store, the contract included, and the values that pass between them.
 //   - budget/price: amounts of money, prices of tokens, and what a usage costs.
 //   - budget/lease: escrow leases in front of any store, so that most calls cost no round trip.
 //   - budget/memstore: a store in memory, for one process.

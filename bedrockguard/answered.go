@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
@@ -214,7 +215,7 @@ func (g *Guard) actual(ctx context.Context, a *attempt, r *wire.Reported) (budge
 	if err != nil {
 		return budget.Charge{}, err
 	}
-	return budget.ChargeOf(r.Usage, cost), nil
+	return driver.ChargeOf(r.Usage, cost), nil
 }
 
 // guardrailsOf prices the guardrails of an answer: by the units that it reports, and others at the most that they can cost.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 )
 
@@ -82,12 +83,12 @@ type capturingStore struct {
 	handed []string
 }
 
-func (s *capturingStore) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+func (s *capturingStore) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	s.handed = append(s.handed, fmt.Sprintf("%+v", r))
 	return s.Store.Reserve(ctx, r)
 }
 
-func (s *capturingStore) Settle(ctx context.Context, p budget.Settlement) (budget.Posting, error) {
+func (s *capturingStore) Settle(ctx context.Context, p driver.Settlement) (driver.Posting, error) {
 	s.handed = append(s.handed, fmt.Sprintf("%+v", p))
 	return s.Store.Settle(ctx, p)
 }

@@ -13,6 +13,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
@@ -166,6 +167,6 @@ func (g *Guard) settleFlat(ctx context.Context, a *attempt, body []byte) {
 	if !a.claim() {
 		return
 	}
-	charge := budget.ChargeOf(price.Usage{}, cost)
+	charge := driver.ChargeOf(price.Usage{}, cost)
 	g.postClaimed(ctx, a, &charge, new(price.Usage), OutcomeUsage)
 }

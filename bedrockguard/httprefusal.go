@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
 
@@ -117,7 +118,7 @@ func Refuse(req *http.Request, err error) *http.Response {
 	h := http.Header{
 		"Content-Type":     {"application/json"},
 		"X-Should-Retry":   {strconv.FormatBool(passes)},
-		"X-Amzn-Requestid": {budget.NewID().String()},
+		"X-Amzn-Requestid": {driver.NewID().String()},
 	}
 	h.Set("Request-Id", h.Get("X-Amzn-Requestid"))
 	if f.isAWS() {

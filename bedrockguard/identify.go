@@ -12,6 +12,7 @@ import (
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/catalog"
 	"github.com/bedrockguard/bedrockguard-go/internal/request/converse"
@@ -156,7 +157,7 @@ func profile(modelID string) string {
 	if !catalog.IsProfile(modelID) {
 		return ""
 	}
-	return modelID[max(0, len(modelID)-budget.MaxScopeValue):]
+	return modelID[max(0, len(modelID)-driver.MaxScopeValue):]
 }
 
 // emitAssumed emits EventPriceAssumed, once for each model and region.

@@ -19,6 +19,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
@@ -162,18 +163,18 @@ type hungStore struct {
 	reserve, settle bool
 }
 
-func (s *hungStore) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+func (s *hungStore) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	if s.reserve {
 		<-ctx.Done()
-		return budget.Decision{}, ctx.Err()
+		return driver.Decision{}, ctx.Err()
 	}
 	return s.Store.Reserve(ctx, r)
 }
 
-func (s *hungStore) Settle(ctx context.Context, p budget.Settlement) (budget.Posting, error) {
+func (s *hungStore) Settle(ctx context.Context, p driver.Settlement) (driver.Posting, error) {
 	if s.settle {
 		<-ctx.Done()
-		return budget.Posting{}, ctx.Err()
+		return driver.Posting{}, ctx.Err()
 	}
 	return s.Store.Settle(ctx, p)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/tokens"
 	"github.com/bedrockguard/bedrockguard-go/internal/wire"
@@ -97,7 +98,7 @@ func (g *Guard) post(ctx context.Context, a *attempt, charge *budget.Charge, out
 // reference returns AWS's id of the attempt's request, by which logs and the entry can be matched; empty if there was no answer.
 func reference(a *attempt) string {
 	id := a.header.Get(requestIDHeader)
-	if len(id) > budget.MaxScopeValue { // AWS never sends so many bytes
+	if len(id) > driver.MaxScopeValue { // AWS never sends so many bytes
 		return ""
 	}
 	return id

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // failingStore fails the steps that it has an error for.
@@ -12,21 +13,21 @@ type failingStore struct {
 	reserve, settle, balances error
 }
 
-func (s *failingStore) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+func (s *failingStore) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	if s.reserve != nil {
-		return budget.Decision{}, s.reserve
+		return driver.Decision{}, s.reserve
 	}
 	return s.Store.Reserve(ctx, r)
 }
 
-func (s *failingStore) Settle(ctx context.Context, p budget.Settlement) (budget.Posting, error) {
+func (s *failingStore) Settle(ctx context.Context, p driver.Settlement) (driver.Posting, error) {
 	if s.settle != nil {
-		return budget.Posting{}, s.settle
+		return driver.Posting{}, s.settle
 	}
 	return s.Store.Settle(ctx, p)
 }
 
-func (s *failingStore) Balances(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
+func (s *failingStore) Balances(ctx context.Context, lines []driver.Line) ([]driver.Balance, error) {
 	if s.balances != nil {
 		return nil, s.balances
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
@@ -105,7 +106,7 @@ func (s tellingStore) Signal(ctx context.Context, changed func()) error {
 	}
 }
 
-func (s tellingStore) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
+func (s tellingStore) Kill(ctx context.Context, k budget.Kill, c driver.Change) error {
 	err := s.Store.Kill(ctx, k, c)
 	s.changed <- struct{}{}
 	return err

@@ -9,6 +9,9 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/quote"
 )
 
 // Child is the budget of a sub-agent: a limit on the calls that are made under a context, in addition to all limits that apply there
@@ -28,6 +31,7 @@ const childPrefix = "child:"
 
 // branch is an open child with its parents, up to the root of the tree. Only its ended flag ever changes.
 type branch struct {
+	node   *driver.Branch // by which a scope carries it
 	parent *branch
 	path   string // of names, joined with slashes
 	depth  int    // 1 for a child of the root
@@ -48,11 +52,12 @@ func (l *Ledger) Child(ctx context.Context, c Child) (child context.Context, end
 	if err != nil {
 		return nil, nil, err
 	}
-	next, err := s.branch(&c)
+	parent := branchOf(&s)
+	next, err := parent.grow(&s, &c)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := s.tree.alive(); err != nil {
+	if err := parent.alive(); err != nil {
 		return nil, nil, err
 	}
 	if next.limit.Max, err = l.allowance(ctx, s, next, c.Max); err != nil {
@@ -62,7 +67,7 @@ func (l *Ledger) Child(ctx context.Context, c Child) (child context.Context, end
 	if err != nil {
 		return nil, nil, err
 	}
-	s.tree = next
+	s = driver.WithBranch(s, next.node)
 	end = sync.OnceFunc(func() {
 		next.ended.Store(true)
 		leave()
@@ -70,23 +75,32 @@ func (l *Ledger) Child(ctx context.Context, c Child) (child context.Context, end
 	return context.WithValue(ctx, scopeKey{}, scopeValue{scope: s}), end, nil
 }
 
-// branch returns a new child of the scope, without its Max.
-func (s *Scope) branch(c *Child) (*branch, error) {
+// branchOf returns the child that the calls of a scope belong to; nil at the root.
+func branchOf(s *Scope) *branch {
+	if node := driver.BranchOf(s); node != nil {
+		return node.Child.(*branch)
+	}
+	return nil
+}
+
+// grow returns a new child of b, or of the root, for calls of a scope, without its Max.
+func (b *branch) grow(s *Scope, c *Child) (*branch, error) {
 	if c.Name == "" || strings.Contains(c.Name, "/") {
 		return nil, fmt.Errorf("%w: a child needs a name without a slash: set Child.Name", ErrInvalidScope)
 	}
 	if c.Max != (Quantity{}) && (!c.Max.Unit.Valid() || c.Max.N < 0) {
-		return nil, fmt.Errorf("%w: child %q: Max is negative, or has no unit", ErrInvalidPolicy, clip(c.Name))
+		return nil, fmt.Errorf("%w: child %q: Max is negative, or has no unit", ErrInvalidPolicy, quote.Clip(c.Name))
 	}
-	b := &branch{parent: s.tree, path: c.Name, depth: 1}
-	if s.tree != nil {
-		b.path, b.depth = s.tree.path+"/"+c.Name, s.tree.depth+1
+	next := &branch{parent: b, path: c.Name, depth: 1}
+	next.node = &driver.Branch{Child: next}
+	if b != nil {
+		next.node.Parent, next.path, next.depth = b.node, b.path+"/"+c.Name, b.depth+1
 	}
-	b.limit = Limit{Name: childPrefix + b.path, Window: Lifetime, Per: PerPrincipal | PerWorkflow, PerTags: slices.Sorted(maps.Keys(s.Tags))}
-	if len(b.limit.Name) > MaxScopeValue {
-		return nil, fmt.Errorf("%w: the path of a child's names has %d bytes, at most %d", ErrInvalidScope, len(b.path), MaxScopeValue-len(childPrefix))
+	next.limit = Limit{Name: childPrefix + next.path, Window: Lifetime, Per: PerPrincipal | PerWorkflow, PerTags: slices.Sorted(maps.Keys(s.Tags))}
+	if len(next.limit.Name) > driver.MaxScopeValue {
+		return nil, fmt.Errorf("%w: the path of a child's names has %d bytes, at most %d", ErrInvalidScope, len(next.path), driver.MaxScopeValue-len(childPrefix))
 	}
-	return b, nil
+	return next, nil
 }
 
 // allowance returns the Max for a child: what it has used before, and at most what its parent has left now.
@@ -95,10 +109,8 @@ func (l *Ledger) allowance(ctx context.Context, s Scope, b *branch, most Quantit
 	if wanted.Unit == 0 {
 		wanted.Unit = UnitUSD
 	}
-	b.limit.Max = Quantity{0, wanted.Unit}
-	under := s
-	under.tree = b
-	balances, err := l.Balances(ctx, under)
+	b.limit.Max = Quantity{N: 0, Unit: wanted.Unit}
+	balances, err := l.Balances(ctx, driver.WithBranch(s, b.node))
 	if err != nil {
 		return Quantity{}, err
 	}
@@ -114,7 +126,7 @@ func (l *Ledger) allowance(ctx context.Context, s Scope, b *branch, most Quantit
 	}
 	switch {
 	case tightest == nil && most.Unit == 0:
-		return Quantity{}, fmt.Errorf("%w: child %q has no Max, and its parent has no limit in USD to take it from", ErrInvalidPolicy, clip(b.path))
+		return Quantity{}, fmt.Errorf("%w: child %q has no Max, and its parent has no limit in USD to take it from", ErrInvalidPolicy, quote.Clip(b.path))
 	case tightest == nil:
 		return most, nil
 	}
@@ -136,7 +148,7 @@ func (l *Ledger) allowance(ctx context.Context, s Scope, b *branch, most Quantit
 func (b *branch) alive() error {
 	for ; b != nil; b = b.parent {
 		if b.ended.Load() {
-			return fmt.Errorf("%w: the child %s has ended: make its calls before, or another child with Ledger.Child", ErrInvalidScope, printable(b.path))
+			return fmt.Errorf("%w: the child %s has ended: make its calls before, or another child with Ledger.Child", ErrInvalidScope, quote.Value(b.path))
 		}
 	}
 	return nil
@@ -152,16 +164,6 @@ func (b *branch) limits(policy []Limit) []Limit {
 		all = append(all, b.limit)
 	}
 	return all
-}
-
-// under reports whether b is the child other, or a child of it at any depth. With nil for the root, every branch is under it.
-func (b *branch) under(other *branch) bool {
-	for at := b; at != nil; at = at.parent {
-		if at == other {
-			return true
-		}
-	}
-	return other == nil
 }
 
 // siblings counts the open children of each parent in this process. Its zero value is ready to use.
@@ -184,13 +186,13 @@ func (f *siblings) join(policy []Limit, s Scope, b *branch) (leave func(), err e
 		lines += len(keys)
 		switch {
 		case l.MaxDepth > 0 && b.depth > l.MaxDepth:
-			return nil, fmt.Errorf("%w: limit %q lets children be %d deep, and %s would be %d deep: make its calls as its parent, or raise MaxDepth", ErrExceeded, l.Name, l.MaxDepth, printable(b.path), b.depth)
+			return nil, fmt.Errorf("%w: limit %q lets children be %d deep, and %s would be %d deep: make its calls as its parent, or raise MaxDepth", ErrExceeded, l.Name, l.MaxDepth, quote.Value(b.path), b.depth)
 		case l.MaxChildren > 0 && f.open[parent] >= l.MaxChildren:
-			return nil, fmt.Errorf("%w: limit %q lets at most %d children of one parent be open, and %s would be one more: end one of them first, or raise MaxChildren", ErrExceeded, l.Name, l.MaxChildren, printable(b.path))
+			return nil, fmt.Errorf("%w: limit %q lets at most %d children of one parent be open, and %s would be one more: end one of them first, or raise MaxChildren", ErrExceeded, l.Name, l.MaxChildren, quote.Value(b.path))
 		}
 	}
 	if lines > MaxLimits {
-		return nil, fmt.Errorf("%w: %d limits would hold for the calls of %s, its parents' included, at most %d", ErrInvalidScope, lines, printable(b.path), MaxLimits)
+		return nil, fmt.Errorf("%w: %d limits would hold for the calls of %s, its parents' included, at most %d", ErrInvalidScope, lines, quote.Value(b.path), MaxLimits)
 	}
 	if f.open == nil {
 		f.open = make(map[Key]int)

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
@@ -270,7 +271,7 @@ func ExampleLedger_Child() {
 	defer end()
 	// Calls that the guard's clients make under research count against its 50 cents, and against the day's $5.
 	scope, _ := budget.ScopeFrom(research)
-	_, err = ledger.Reserve(research, budget.Request{Scope: scope, Worst: budget.ChargeOf(price.Usage{OutputTokens: 1}, price.Amount(600_000_000))})
+	_, err = ledger.Reserve(research, budget.Request{Scope: scope, Worst: driver.ChargeOf(price.Usage{OutputTokens: 1}, price.Amount(600_000_000))})
 	fmt.Println(err)
 	// Output: budget: limit "child:research" exceeded: need 0.6 USD, 0.5 USD of 0.5 USD left (0 USD settled, 0 USD pending), larger than the whole limit: lower maxTokens, shorten the prompt or give the child a larger Max
 }

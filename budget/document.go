@@ -3,42 +3,15 @@ package budget
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// MaxPolicyDocument is how long a policy document may be, in bytes.
-const MaxPolicyDocument = 128 << 10
-
-// PolicyDocument is a policy as a store keeps it, for all processes that follow it. The store does not parse it.
-type PolicyDocument struct {
-	Text     []byte // empty if none was ever set, or if it was removed
-	Version  int64  // the revision of the ledger that set it; zero if none was set
-	At       time.Time
-	Operator string
-	Reason   string
-}
-
-// ValidateDocument reports a document that is too long, as ErrInvalidPolicy. A store calls it first.
-func ValidateDocument(document []byte) error {
-	if len(document) > MaxPolicyDocument {
-		return fmt.Errorf("%w: a document of %d bytes, at most %d", ErrInvalidPolicy, len(document), MaxPolicyDocument)
-	}
-	return nil
-}
-
-// DocumentSum returns what a Record keeps of a policy document: its SHA-256, or zeros for an empty one.
-func DocumentSum(document []byte) (sum [sha256.Size]byte) {
-	if len(document) > 0 {
-		sum = sha256.Sum256(document)
-	}
-	return sum
-}
-
 // PolicyDocument returns the policy document that the store keeps. Its Version is zero if there was never one.
-func (o *Operator) PolicyDocument(ctx context.Context) (PolicyDocument, error) {
+func (o *Operator) PolicyDocument(ctx context.Context) (driver.PolicyDocument, error) {
 	d, err := o.store.Policy(ctx)
 	return d, storeError("policy", err)
 }
@@ -46,10 +19,10 @@ func (o *Operator) PolicyDocument(ctx context.Context) (PolicyDocument, error) {
 // SetPolicyDocument stores a policy document if the present one still has the version that the caller has read, zero for none. Else it
 // changes nothing and returns ErrSuperseded. An empty document removes the present one.
 func (o *Operator) SetPolicyDocument(ctx context.Context, document []byte, version int64, reason string) error {
-	if err := ValidateDocument(document); err != nil {
+	if err := driver.ValidateDocument(document); err != nil {
 		return err
 	}
-	c := Change{ID: NewID(), Seen: version, Operator: operatorOf(ctx), Reason: reason}
+	c := driver.Change{ID: driver.NewID(), Seen: version, Operator: operatorOf(ctx), Reason: reason}
 	if err := c.Validate(); err != nil {
 		return err
 	}
@@ -74,7 +47,7 @@ func (l *Ledger) agreed(ctx context.Context, p Policy, own bool) (Policy, error)
 	if own {
 		return p, nil
 	}
-	var d PolicyDocument
+	var d driver.PolicyDocument
 	err := persist(ctx, func() (err error) {
 		d, err = l.PolicyDocument(ctx)
 		return err

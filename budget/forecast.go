@@ -4,6 +4,8 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // Forecast says how fast an account fills, and when it is full if that goes on.
@@ -34,7 +36,7 @@ type pace struct {
 }
 
 // note adds what a settlement posted to those accounts that have thresholds.
-func (p *paces) note(lines []Line, actual *Charge) {
+func (p *paces) note(lines []driver.Line, actual *Charge) {
 	for i := range lines {
 		l := &lines[i]
 		if n := actual[l.Unit]; len(l.Notify) > 0 && n > 0 {
@@ -84,19 +86,19 @@ func (p *paces) lastHour(account Key, now time.Time) (sum int64) {
 }
 
 // forecast returns the forecast that is reported with a threshold.
-func (p *paces) forecast(l *Line, settled, max int64, now time.Time) Forecast {
+func (p *paces) forecast(l *driver.Line, settled, max int64, now time.Time) Forecast {
 	perHour := float64(p.lastHour(l.Account, now))
 	span := l.Window.At(now)
-	if elapsed := time.Duration(now.UnixNano() - span.Since); l.Window.kind != lifetime && elapsed >= leastElapsed {
+	if elapsed := time.Duration(now.UnixNano() - span.Since); l.Window != Lifetime && elapsed >= leastElapsed {
 		perHour = math.Max(perHour, float64(settled)/elapsed.Hours())
 	}
-	f := Forecast{PerHour: Quantity{int64(math.Min(perHour, math.MaxInt64/2)), l.Unit}}
+	f := Forecast{PerHour: Quantity{N: int64(math.Min(perHour, math.MaxInt64/2)), Unit: l.Unit}}
 	if perHour <= 0 || settled >= max {
 		return f
 	}
 	full := float64(max-settled) / perHour * float64(time.Hour)
 	left := float64(math.MaxInt64)
-	if l.Window.kind.calendar() {
+	if calendar := l.Window != Lifetime && l.Window.Length() == 0; calendar {
 		left = float64(span.End - now.UnixNano())
 	}
 	if full < left {

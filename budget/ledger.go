@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // DefaultTTL is how long a reservation stays pending if its Request has no TTL. A TTL that is too short never lets a call go uncounted: an
@@ -113,10 +115,10 @@ func (r *Request) validate(scope error) error {
 		return errors.Join(scope, charge)
 	}
 	if r.TTL < 0 {
-		return fmt.Errorf("%w: a TTL of %s", ErrInvalidCharge, r.TTL)
+		return fmt.Errorf("%w: a TTL of %s", driver.ErrInvalidCharge, r.TTL)
 	}
 	if r.TakeBack < 0 {
-		return fmt.Errorf("%w: a TakeBack of %s", ErrInvalidCharge, r.TakeBack)
+		return fmt.Errorf("%w: a TakeBack of %s", driver.ErrInvalidCharge, r.TakeBack)
 	}
 	return nil
 }
@@ -124,7 +126,7 @@ func (r *Request) validate(scope error) error {
 // Receipt is an admitted reservation. It must be handed to Settle or Void exactly once; if the process dies first, the worst case is charged
 // after ExpiresAt. A Receipt is immutable.
 type Receipt struct {
-	Reservation Reservation
+	Reservation driver.Reservation
 	Scope       Scope
 	ExpiresAt   time.Time
 	// Observed holds the refusals that observe-only limits would have given.
@@ -151,7 +153,7 @@ func (l *Ledger) Unlimited(ctx context.Context, req Request) (*Receipt, error) {
 	}
 	unlimited := &plan{of: p.of, dims: p.dims}
 	r := &Receipt{
-		Reservation: Reservation{ID: NewID(), Owner: l.owner, Charge: req.Worst, Dims: p.dims, Call: p.callOf(&req), TTL: req.TTL},
+		Reservation: driver.Reservation{ID: driver.NewID(), Owner: l.owner, Charge: req.Worst, Dims: p.dims, Call: p.callOf(&req), TTL: req.TTL},
 		Scope:       req.Scope, plan: unlimited,
 	}
 	if d, err := l.store.Reserve(ctx, r.Reservation); err == nil && !d.Admitted {
@@ -181,7 +183,7 @@ func (l *Ledger) reserve(ctx context.Context, req Request) (*Receipt, Key, error
 	}
 	l.sweep(ctx)
 	r := &Receipt{
-		Reservation: Reservation{ID: NewID(), Owner: l.owner, Charge: req.Worst, Lines: p.lines, Dims: p.dims, Call: p.callOf(&req), TTL: req.TTL, Tentative: req.Tentative || req.NoLatch, RefuseObserved: req.Tentative},
+		Reservation: driver.Reservation{ID: driver.NewID(), Owner: l.owner, Charge: req.Worst, Lines: p.lines, Dims: p.dims, Call: p.callOf(&req), TTL: req.TTL, Tentative: req.Tentative || req.NoLatch, RefuseObserved: req.Tentative},
 		Scope:       req.Scope, plan: p,
 	}
 	d, err := l.store.Reserve(ctx, r.Reservation)
@@ -222,13 +224,13 @@ func (l *Ledger) abandon(ctx context.Context, id ID, timeout time.Duration) {
 // refusal turns a store's decision into the caller's error. It is not inlined, for the same reason as unanswered.
 //
 //go:noinline
-func (l *Ledger) refusal(p *plan, r *Reservation, d *Decision) (account Key, err error) {
+func (l *Ledger) refusal(p *plan, r *driver.Reservation, d *driver.Decision) (account Key, err error) {
 	switch {
 	case d.Killed != nil:
 		err := d.Killed.Err()
 		l.killed.remember(err)
 		return Key{}, err
-	case len(d.Denied) > 0 && !slices.ContainsFunc(d.Denied, func(d Denial) bool { return d.Line < 0 || d.Line >= len(p.lines) }):
+	case len(d.Denied) > 0 && !slices.ContainsFunc(d.Denied, func(d driver.Denial) bool { return d.Line < 0 || d.Line >= len(p.lines) }):
 		last, waiting := p.lastToFit(r, d.Denied)
 		err := p.exceeded(r, &d.Denied[last])
 		err.Waiting = waiting
@@ -240,7 +242,7 @@ func (l *Ledger) refusal(p *plan, r *Reservation, d *Decision) (account Key, err
 
 // lastToFit returns which of the lines without room gets room last, and whether all of them only wait for pending calls, or, if they are
 // paced, for time. Lines that only wait do not count if there are others, because waiting does not help there.
-func (p *plan) lastToFit(r *Reservation, denied []Denial) (last int, waiting bool) {
+func (p *plan) lastToFit(r *driver.Reservation, denied []driver.Denial) (last int, waiting bool) {
 	wait := func(i int) (pending bool, d time.Duration) {
 		if d = denied[i].ResetAfter; d <= 0 {
 			d = math.MaxInt64
@@ -260,7 +262,7 @@ func (p *plan) lastToFit(r *Reservation, denied []Denial) (last int, waiting boo
 }
 
 // waiting reports whether the line would have room if no call were pending, or, if it is paced, gets room as time passes.
-func (p *plan) waiting(r *Reservation, d *Denial) bool {
+func (p *plan) waiting(r *driver.Reservation, d *driver.Denial) bool {
 	amount := r.Charge[r.Lines[d.Line].Unit]
 	if d.Latched || amount > d.Max {
 		return false
@@ -271,9 +273,9 @@ func (p *plan) waiting(r *Reservation, d *Denial) bool {
 // Outcome says what a settlement did.
 type Outcome struct {
 	Replayed bool
-	From     State     // the reservation's state before; zero if the store did not know it and posted an orphan
-	Crossed  []Crossed // the thresholds that were reached for the first time in their window
-	Violated Unit      // the first unit in which the actual amount exceeded the worst case; zero if none did
+	From     driver.State // the reservation's state before; zero if the store did not know it and posted an orphan
+	Crossed  []Crossed    // the thresholds that were reached for the first time in their window
+	Violated Unit         // the first unit in which the actual amount exceeded the worst case; zero if none did
 }
 
 // Crossed is a Notify threshold that settled spend reached.
@@ -298,7 +300,7 @@ func (l *Ledger) SettleAs(ctx context.Context, r *Receipt, actual Charge, estima
 	if err := actual.Validate(); err != nil {
 		return Outcome{}, err
 	}
-	s := Settlement{ID: r.Reservation.ID, Owner: l.owner, Actual: actual, Estimated: estimated, Lines: r.Reservation.Lines, Call: r.Reservation.Call, Reference: reference}
+	s := driver.Settlement{ID: r.Reservation.ID, Owner: l.owner, Actual: actual, Estimated: estimated, Lines: r.Reservation.Lines, Call: r.Reservation.Call, Reference: reference}
 	posting, err := l.store.Settle(ctx, s)
 	if err != nil {
 		if posting, err = l.settleAgain(ctx, s, err); err != nil {
@@ -320,7 +322,7 @@ func (l *Ledger) SettleAs(ctx context.Context, r *Receipt, actual Charge, estima
 }
 
 // settleAgain repeats a settlement whose first try failed.
-func (l *Ledger) settleAgain(ctx context.Context, s Settlement, failed error) (posting Posting, err error) {
+func (l *Ledger) settleAgain(ctx context.Context, s driver.Settlement, failed error) (posting driver.Posting, err error) {
 	err = again(ctx, storeError("settle", failed), func() (err error) {
 		posting, err = l.store.Settle(ctx, s)
 		return storeError("settle", err)
@@ -352,10 +354,10 @@ type AccountBalance struct {
 // Left is what may still be reserved: nothing if the account is latched or beyond its Max.
 func (b *AccountBalance) Left() Quantity {
 	if b.Latched {
-		return Quantity{0, b.Max.Unit}
+		return Quantity{N: 0, Unit: b.Max.Unit}
 	}
 	left := b.Max.N - min(b.Settled.N, b.Max.N)
-	return Quantity{left - min(b.Pending.N, left), b.Max.Unit}
+	return Quantity{N: left - min(b.Pending.N, left), Unit: b.Max.Unit}
 }
 
 // Balances returns one balance for each limit that calls of this scope can fall under, in the policy's order. A field that the scope leaves
@@ -382,7 +384,7 @@ func (l *Ledger) Override(ctx context.Context, limit string, s Scope, max Quanti
 	if err := s.Validate(); err != nil {
 		return 0, err
 	}
-	for _, lim := range s.tree.limits(l.rules.Load().policy.Limits) {
+	for _, lim := range branchOf(&s).limits(l.rules.Load().policy.Limits) {
 		if lim.Name != limit {
 			continue
 		}
@@ -391,7 +393,7 @@ func (l *Ledger) Override(ctx context.Context, limit string, s Scope, max Quanti
 		}
 		_, keys := lim.accounts(s)
 		for _, account := range keys {
-			err := change(ctx, l.store, "override", "", func(c Change) error {
+			err := change(ctx, l.store, "override", "", func(c driver.Change) error {
 				return l.store.Override(ctx, account, &Override{Max: max.N, Until: until}, c)
 			})
 			if err != nil {
@@ -429,7 +431,7 @@ func (l *Ledger) ReviveFlag(ctx context.Context, f Flag) error {
 	if len(latched) == 0 {
 		return nil
 	}
-	return change(ctx, l.store, "unlatch", "", func(c Change) error { return l.store.Unlatch(ctx, latched, c) })
+	return change(ctx, l.store, "unlatch", "", func(c driver.Change) error { return l.store.Unlatch(ctx, latched, c) })
 }
 
 // A Reserve also charges what has expired: sweepEvery after the last time, and less and less often, down to sweepRarely, while there is
@@ -496,7 +498,7 @@ func storeError(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	for _, own := range [...]error{ErrIDConflict, ErrResolved, ErrNotFound, ErrOverflow, ErrInvalidCharge, ErrSuperseded, ErrInvalidChange, ErrTooManyFlags, ErrInvalidPolicy, ErrStore} {
+	for _, own := range [...]error{driver.ErrIDConflict, driver.ErrResolved, ErrNotFound, ErrOverflow, driver.ErrInvalidCharge, ErrSuperseded, driver.ErrInvalidChange, driver.ErrTooManyFlags, ErrInvalidPolicy, ErrStore} {
 		if errors.Is(err, own) {
 			return fmt.Errorf("%s: %w", op, err)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
@@ -42,13 +43,13 @@ type countedStore struct {
 	steps atomic.Int64 // in all
 }
 
-func (s *countedStore) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+func (s *countedStore) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	s.asked.Add(1)
 	s.steps.Add(1)
 	return s.Store.Reserve(ctx, r)
 }
 
-func (s *countedStore) Settle(ctx context.Context, st budget.Settlement) (budget.Posting, error) {
+func (s *countedStore) Settle(ctx context.Context, st driver.Settlement) (driver.Posting, error) {
 	s.steps.Add(1)
 	return s.Store.Settle(ctx, st)
 }
@@ -58,7 +59,7 @@ func (s *countedStore) Void(ctx context.Context, id budget.ID, owner budget.Key)
 	return s.Store.Void(ctx, id, owner)
 }
 
-func (s *countedStore) Balances(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
+func (s *countedStore) Balances(ctx context.Context, lines []driver.Line) ([]driver.Balance, error) {
 	s.steps.Add(1)
 	return s.Store.Balances(ctx, lines)
 }
@@ -112,7 +113,7 @@ func TestSettleVoidAndCorrect(t *testing.T) {
 	stands(0, 80)
 	out, err := ledger.Settle(t.Context(), r, usd(50), true)
 	require.NoError(t, err)
-	require.Equal(t, budget.Pending, out.From)
+	require.Equal(t, driver.Pending, out.From)
 	require.Len(t, out.Crossed, 1)
 	require.Equal(t, 0.5, out.Crossed[0].Fraction)
 	out, err = ledger.Settle(t.Context(), r, usd(50), true)
@@ -120,10 +121,10 @@ func TestSettleVoidAndCorrect(t *testing.T) {
 	require.True(t, out.Replayed)
 	stands(50, 0)
 	_, err = ledger.Settle(t.Context(), r, usd(51), false)
-	require.ErrorIs(t, err, budget.ErrResolved)
+	require.ErrorIs(t, err, driver.ErrResolved)
 	require.NoError(t, ledger.Correct(t.Context(), r.Reservation.ID, usd(20)))
 	stands(20, 0)
-	require.ErrorIs(t, ledger.Correct(t.Context(), budget.NewID(), usd(20)), budget.ErrNotFound)
+	require.ErrorIs(t, ledger.Correct(t.Context(), driver.NewID(), usd(20)), budget.ErrNotFound)
 
 	given, err := reserve(ledger, budget.Scope{}, 80)
 	require.NoError(t, err)
@@ -138,7 +139,7 @@ func TestSettleVoidAndCorrect(t *testing.T) {
 	stands(320, 0)
 	_, err = reserve(ledger, budget.Scope{}, 1)
 	require.ErrorIs(t, err, budget.ErrExceeded)
-	entries, err := storetest.Collect(ledger.Entries(t.Context(), budget.Query{Max: 10, State: budget.Settled}))
+	entries, err := storetest.Collect(ledger.Entries(t.Context(), budget.Query{Max: 10, State: driver.Settled}))
 	require.NoError(t, err)
 	require.Len(t, entries, 2)
 }
@@ -236,9 +237,9 @@ type brokenStore struct {
 
 var errBroken = errors.New("connection reset by peer")
 
-func (s *brokenStore) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+func (s *brokenStore) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	if s.failing {
-		return budget.Decision{}, errBroken
+		return driver.Decision{}, errBroken
 	}
 	return s.Store.Reserve(ctx, r)
 }
@@ -248,9 +249,9 @@ func (s *brokenStore) Void(ctx context.Context, id budget.ID, owner budget.Key) 
 	return s.Store.Void(ctx, id, owner)
 }
 
-func (s *brokenStore) Settle(ctx context.Context, st budget.Settlement) (budget.Posting, error) {
+func (s *brokenStore) Settle(ctx context.Context, st driver.Settlement) (driver.Posting, error) {
 	if s.settles++; s.failing && s.settles < 3 {
-		return budget.Posting{}, errBroken
+		return driver.Posting{}, errBroken
 	}
 	return s.Store.Settle(ctx, st)
 }
@@ -276,9 +277,9 @@ func TestAStoreThatFailsIsNotADenial(t *testing.T) {
 func TestRequestsThatMakeNoSense(t *testing.T) {
 	ledger := open(t, memstore.New(memstore.Options{}), budget.Limit{Name: "l", Max: budget.USD(1), Window: budget.Lifetime})
 	_, err := reserve(ledger, budget.Scope{}, -1)
-	require.ErrorIs(t, err, budget.ErrInvalidCharge)
+	require.ErrorIs(t, err, driver.ErrInvalidCharge)
 	_, err = ledger.Reserve(t.Context(), budget.Request{TTL: -1})
-	require.ErrorIs(t, err, budget.ErrInvalidCharge)
+	require.ErrorIs(t, err, driver.ErrInvalidCharge)
 	_, err = reserve(ledger, budget.Scope{Tags: map[string]string{"": "x"}}, 1)
 	require.ErrorIs(t, err, budget.ErrInvalidScope)
 	_, err = budget.Open(t.Context(), nil, budget.Policy{})
@@ -300,7 +301,7 @@ func TestExpiredReservationsAreCharged(t *testing.T) {
 	require.Zero(t, balances[0].Pending.N)
 	out, err := ledger.Settle(t.Context(), r, usd(9), false)
 	require.NoError(t, err)
-	require.Equal(t, budget.Expired, out.From, "the truth is taken late, too")
+	require.Equal(t, driver.Expired, out.From, "the truth is taken late, too")
 }
 
 // What is left never leaves its range, however far an account stands beyond its Max.
@@ -337,14 +338,14 @@ func ExampleLedger_Reserve() {
 	worst, _ := model.WorstCase(1_000, 400, price.NoCacheWrites, price.TierStandard)
 	scope := budget.Scope{Principal: "team-a"}
 
-	receipt, err := ledger.Reserve(ctx, budget.Request{Scope: scope, Worst: budget.ChargeOf(price.Usage{InputTokens: 1_000, OutputTokens: 400}, worst)})
+	receipt, err := ledger.Reserve(ctx, budget.Request{Scope: scope, Worst: driver.ChargeOf(price.Usage{InputTokens: 1_000, OutputTokens: 400}, worst)})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	used := price.Usage{InputTokens: 1_000, OutputTokens: 100} // what the call turned out to consume
 	cost, _ := model.Cost(used, price.TierStandard)
-	if _, err := ledger.Settle(ctx, receipt, budget.ChargeOf(used, cost), false); err != nil {
+	if _, err := ledger.Settle(ctx, receipt, driver.ChargeOf(used, cost), false); err != nil {
 		fmt.Println(err)
 		return
 	}
@@ -361,7 +362,7 @@ func BenchmarkLedger_ReserveSettle(b *testing.B) {
 		budget.Limit{Name: "calls", Max: budget.Calls(1 << 60), Window: budget.Daily},
 		budget.Limit{Name: "fresh-input", Max: budget.UncachedInputTokens(1 << 60), Window: budget.Rolling(time.Hour), Per: budget.PerWorkflow})
 	ctx := context.Background()
-	request := budget.Request{Scope: budget.Scope{Principal: "ci", Workflow: "w", Model: "m"}, Worst: budget.ChargeOf(price.Usage{InputTokens: 100}, 1000)}
+	request := budget.Request{Scope: budget.Scope{Principal: "ci", Workflow: "w", Model: "m"}, Worst: driver.ChargeOf(price.Usage{InputTokens: 100}, 1000)}
 	b.ReportAllocs()
 	for b.Loop() {
 		r, err := ledger.Reserve(ctx, request)

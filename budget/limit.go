@@ -6,9 +6,11 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/glob"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/key"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/quote"
 )
 
 // Limit is one rule: at most Max in every Window, for each value of Per, over the calls that Match selects.
@@ -124,19 +126,19 @@ const maxNot = 16
 
 // Selects reports whether a call of the given scope is selected.
 func (m Match) Selects(s Scope) bool {
-	return m.every(&s, glob) && !slices.ContainsFunc(m.Not, func(not Match) bool { return not.Selects(s) })
+	return m.every(&s, glob.Match) && !slices.ContainsFunc(m.Not, func(not Match) bool { return not.Selects(s) })
 }
 
 // mayApply is Selects for a query about balances: a field that the scope leaves empty satisfies every pattern.
 func (m Match) mayApply(s Scope) bool {
-	open := func(pattern, value string) bool { return value == "" || glob(pattern, value) }
-	known := func(pattern, value string) bool { return pattern == "" || value != "" && glob(pattern, value) }
+	open := func(pattern, value string) bool { return value == "" || glob.Match(pattern, value) }
+	known := func(pattern, value string) bool { return pattern == "" || value != "" && glob.Match(pattern, value) }
 	return m.every(&s, open) && !slices.ContainsFunc(m.Not, func(not Match) bool { return not.every(&s, known) })
 }
 
 // every reports whether the pattern of every field and tag matches the scope's value.
 func (m *Match) every(s *Scope, matches func(pattern, value string) bool) bool {
-	values := s.fields()
+	values := fieldsOf(s)
 	for i, pattern := range m.fields() {
 		if !matches(pattern, values[i]) {
 			return false
@@ -157,10 +159,10 @@ func (m *Match) problems() (problems []string) {
 		patterns[perNames[i]] = pattern
 	}
 	for tag, pattern := range m.Tags {
-		patterns["tag "+clip(tag)] = pattern
+		patterns["tag "+quote.Clip(tag)] = pattern
 	}
 	for _, where := range slices.Sorted(maps.Keys(patterns)) {
-		if _, err := alternatives(patterns[where]); err != "" {
+		if _, err := glob.Alternatives(patterns[where]); err != "" {
 			problems = append(problems, where+": "+err)
 		}
 	}
@@ -187,78 +189,6 @@ func (m *Match) problems() (problems []string) {
 // everything reports whether the match certainly selects every call.
 func (m *Match) everything() bool {
 	return m.every(new(Scope), func(pattern, _ string) bool { return strings.Trim(pattern, "*") == "" })
-}
-
-// maxAlternatives is how many patterns one with braces may expand to.
-const maxAlternatives = 256
-
-// alternatives expands a pattern with {a,b} to patterns without, or returns what is wrong with it.
-func alternatives(pattern string) (all []string, problem string) {
-	all = []string{""}
-	for {
-		before, rest, opens := strings.Cut(pattern, "{")
-		inside, after, closes := strings.Cut(rest, "}")
-		switch {
-		case strings.Contains(before, "}") || opens && !closes:
-			return nil, "a brace without its other half: {a,b} stands for one of these texts, and ? for a brace itself"
-		case strings.Contains(inside, "{"):
-			return nil, "braces inside of braces"
-		}
-		choices := []string{""}
-		if opens {
-			choices = strings.Split(inside, ",")
-		}
-		if len(all)*len(choices) > maxAlternatives {
-			return nil, fmt.Sprintf("its braces stand for more than %d patterns", maxAlternatives)
-		}
-		next := make([]string, 0, len(all)*len(choices))
-		for _, start := range all {
-			for _, choice := range choices {
-				next = append(next, start+before+choice)
-			}
-		}
-		all = next
-		if !opens {
-			return all, ""
-		}
-		pattern = after
-	}
-}
-
-// glob reports whether a pattern, or one of its alternatives, matches. Braces that can't be expanded are plain text. An empty pattern
-// matches everything.
-func glob(pattern, s string) bool {
-	if strings.ContainsAny(pattern, "{}") {
-		if all, problem := alternatives(pattern); problem == "" {
-			return slices.ContainsFunc(all, func(one string) bool { return one == "" && s == "" || one != "" && wildcard(one, s) })
-		}
-	}
-	return wildcard(pattern, s)
-}
-
-// wildcard matches a pattern with * and ? in time proportional to len(pattern)*len(s) at worst. An empty pattern matches everything.
-func wildcard(pattern, s string) bool {
-	if pattern == "" {
-		return true
-	}
-	p, i := 0, 0
-	star, from := -1, 0 // the last * of the pattern, and from where in s the rest of the pattern is tried
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, from = p, i
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]):
-			p++
-			i++
-		case star >= 0:
-			from++
-			p, i = star+1, from
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
 }
 
 // Policy is what Open enforces. A policy without limits is refused, because it would protect nothing.
@@ -300,11 +230,11 @@ func (l Limit) problems() (problems []string) {
 			problems = append(problems, fmt.Sprintf(format, args...))
 		}
 	}
-	add(l.Name == "" || len(l.Name) > MaxScopeValue, "a name of 1 to %d bytes is needed", MaxScopeValue)
+	add(l.Name == "" || len(l.Name) > driver.MaxScopeValue, "a name of 1 to %d bytes is needed", driver.MaxScopeValue)
 	add(strings.HasPrefix(l.Name, key.Own), "names that begin with a zero byte are this library's own")
 	add(strings.HasPrefix(l.Name, childPrefix), "names that begin with %q are those of children", childPrefix)
 	add(!l.Max.Unit.Valid(), "Max has no unit")
-	add(l.Paced && l.Window.kind == lifetime, "Paced needs a window that moves on: a lifetime limit never has room again")
+	add(l.Paced && l.Window == Lifetime, "Paced needs a window that moves on: a lifetime limit never has room again")
 	add(l.Paced && l.Latch, "Paced and Latch contradict each other: one waits for room, and the other stays closed")
 	add(l.MaxDepth < 0 || l.MaxChildren < 0, "MaxDepth or MaxChildren is negative")
 	add(l.Max.N < 0, "Max is negative or beyond the range of int64")
@@ -324,7 +254,7 @@ func (l Limit) problems() (problems []string) {
 		problems = append(problems, strings.TrimPrefix(err.Error(), ErrInvalidPolicy.Error()+": "))
 	}
 	add(l.Per&^perAll != 0, "Per holds unknown bits")
-	add(len(l.PerTags) > MaxScopeTags, "%d PerTags, at most %d", len(l.PerTags), MaxScopeTags)
+	add(len(l.PerTags) > driver.MaxScopeTags, "%d PerTags, at most %d", len(l.PerTags), driver.MaxScopeTags)
 	add(len(l.Notify) > 62, "%d Notify fractions, at most 62", len(l.Notify))
 	for _, f := range l.Notify {
 		add(!(f > 0 && f <= 1), "Notify %v is not in (0, 1]", f)
@@ -337,7 +267,7 @@ func (l Limit) problems() (problems []string) {
 // older version used the latter, and what was spent there still counts.
 func (l Limit) accounts(s Scope) (of Scope, keys []Key) {
 	of = l.split(s)
-	canonical, asWritten := l.Window.spellings()
+	canonical, asWritten := l.Window.Spellings()
 	keys = []Key{l.key(of, canonical)}
 	if asWritten != canonical {
 		keys = append(keys, l.key(of, asWritten))
@@ -390,11 +320,5 @@ func (l Limit) key(of Scope, window string) Key {
 			parts = append(parts, "", more.name, more.value)
 		}
 	}
-	return keyOf(parts...)
-}
-
-// Override replaces a limit's Max for one account until a moment of the store's clock.
-type Override struct {
-	Max   int64
-	Until time.Time
+	return key.Of(parts...)
 }

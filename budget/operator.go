@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/key"
 )
 
@@ -64,7 +65,7 @@ func (o *Operator) kill(ctx context.Context, k Kill) (accounts int, err error) {
 		return 0, err
 	}
 	for range maxKills {
-		err = change(ctx, o.store, "kill", k.Reason, func(c Change) error { return o.store.Kill(ctx, k, c) })
+		err = change(ctx, o.store, "kill", k.Reason, func(c driver.Change) error { return o.store.Kill(ctx, k, c) })
 		if !errors.Is(err, ErrSuperseded) { // else the flag was changed in between, and the caller wants it set in any case
 			break
 		}
@@ -72,11 +73,8 @@ func (o *Operator) kill(ctx context.Context, k Kill) (accounts int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return o.countAccounts(ctx, k.Flag().touches)
+	return o.countAccounts(ctx, func(a *Account) bool { return k.Holds(a.Scope) }) // judged by the values that the limit is split by
 }
-
-// touches reports whether the flag holds for an account's calls, judged by the values that the limit is split by.
-func (f Flag) touches(a *Account) bool { return f.Holds(a.Scope) }
 
 // countAccounts returns how many of the known accounts a change touches.
 func (o *Operator) countAccounts(ctx context.Context, touches func(*Account) bool) (n int, err error) {
@@ -102,7 +100,7 @@ func (o *Operator) ReviveFlag(ctx context.Context, f Flag) error {
 	if err := f.Scope.Validate(); err != nil {
 		return err
 	}
-	return change(ctx, o.store, "revive", "", func(c Change) error { return o.store.Revive(ctx, f, c) })
+	return change(ctx, o.store, "revive", "", func(c driver.Change) error { return o.store.Revive(ctx, f, c) })
 }
 
 // Correct replaces what was posted for a settled, expired or voided reservation with a figure from an invoice or an
@@ -112,8 +110,8 @@ func (o *Operator) Correct(ctx context.Context, id ID, actual Charge) error {
 	if err := actual.Validate(); err != nil {
 		return err
 	}
-	return change(ctx, o.store, "correct", "", func(c Change) error {
-		_, err := o.store.Correct(ctx, Correction{ID: id, Actual: actual, Change: c})
+	return change(ctx, o.store, "correct", "", func(c driver.Change) error {
+		_, err := o.store.Correct(ctx, driver.Correction{ID: id, Actual: actual, Change: c})
 		return err
 	})
 }
@@ -121,7 +119,7 @@ func (o *Operator) Correct(ctx context.Context, id ID, actual Charge) error {
 // AcceptLoss declares what remains of a ledger to be complete: steps that were refused with ErrLost are possible again, in every process.
 // Spend that was lost from the ledger can be spent once more, so check first what is missing. The reason is kept in the audit trail.
 func (o *Operator) AcceptLoss(ctx context.Context, reason string) error {
-	c := Change{ID: NewID(), Seen: math.MaxInt64, Operator: operatorOf(ctx), Reason: reason} // a ledger that lost a part returns no revision to compare with
+	c := driver.Change{ID: driver.NewID(), Seen: math.MaxInt64, Operator: operatorOf(ctx), Reason: reason} // a ledger that lost a part returns no revision to compare with
 	if err := c.Validate(); err != nil {
 		return err
 	}
@@ -129,8 +127,8 @@ func (o *Operator) AcceptLoss(ctx context.Context, reason string) error {
 }
 
 // Changes yields the changes of the audit trail that come after a revision of the ledger, oldest first, or one error. After 0 come all.
-func (o *Operator) Changes(ctx context.Context, after int64) iter.Seq2[Record, error] {
-	return pages("changes", func(last *Record) ([]Record, error) {
+func (o *Operator) Changes(ctx context.Context, after int64) iter.Seq2[driver.Record, error] {
+	return pages("changes", func(last *driver.Record) ([]driver.Record, error) {
 		if last != nil {
 			after = last.Revision
 		}
@@ -147,7 +145,7 @@ func (o *Operator) Kills(ctx context.Context) ([]Kill, error) {
 // Signal calls changed soon after a kill flag or the policy document was changed in any process, until ctx ends. With a store that is no
 // Signaler it returns at once: ask at intervals then.
 func (o *Operator) Signal(ctx context.Context, changed func()) error {
-	if s, ok := o.store.(Signaler); ok {
+	if s, ok := o.store.(driver.Signaler); ok {
 		return s.Signal(ctx, changed)
 	}
 	return nil
@@ -227,7 +225,7 @@ func (o *Operator) Accounts(ctx context.Context, q AccountQuery) iter.Seq2[Accou
 				yield(a, err)
 				return
 			}
-			if strings.HasPrefix(a.Limit, key.Own) || q.Limit != "" && a.Limit != q.Limit || !within(q.Scope, a.Scope) {
+			if strings.HasPrefix(a.Limit, key.Own) || q.Limit != "" && a.Limit != q.Limit || !a.Scope.Has(q.Scope) {
 				continue
 			}
 			if !yield(a, nil) {
@@ -249,8 +247,8 @@ func (o *Operator) Overrides(ctx context.Context) iter.Seq2[Account, error] {
 }
 
 // Periods yields the periods of an account that begin after the given moment, oldest first, or one error.
-func (o *Operator) Periods(ctx context.Context, account Key, after time.Time) iter.Seq2[Period, error] {
-	return pages("periods", func(last *Period) ([]Period, error) {
+func (o *Operator) Periods(ctx context.Context, account Key, after time.Time) iter.Seq2[driver.Period, error] {
+	return pages("periods", func(last *driver.Period) ([]driver.Period, error) {
 		if last != nil {
 			after = last.Start
 		}

@@ -3,11 +3,12 @@ package budget
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // plan is what a policy means for one scope: the lines of its reservations, and the limits and scopes of these lines. It is immutable and
@@ -15,35 +16,33 @@ import (
 type plan struct {
 	of     [6]string // the scope's values without its tags
 	under  []Limit   // the policy's limits, and those of children
-	lines  []Line
+	lines  []driver.Line
 	limits []int   // lines[i] belongs to under[limits[i]]; a limit can have two lines
 	scopes []Scope // by line: the scope of the account
 	dims   []Key
-	call   atomic.Pointer[Call] // the last call's; calls of one scope mostly have the same operation
+	call   atomic.Pointer[driver.Call] // the last call's; calls of one scope mostly have the same operation
 }
 
 // callOf returns the Call that entries of these calls are stored with. It is shared, because every remembered call refers to it.
-func (p *plan) callOf(r *Request) *Call {
+func (p *plan) callOf(r *Request) *driver.Call {
 	if c := p.call.Load(); c != nil && c.Operation == r.Operation {
 		return c
 	}
-	c := &Call{Scope: r.Scope, Operation: r.Operation}
-	c.Scope.Tags = maps.Clone(r.Scope.Tags) // the caller may change its map later
-	c.Scope.tree = nil                      // a remembered call must not keep its tree in memory
-	c.usage = usageKey(c.UsageScope())
+	c := driver.NewCall(r.Scope, r.Operation)
 	p.call.Store(c)
 	return c
 }
 
-func (s *Scope) fields() [6]string {
+// fieldsOf returns the values of a scope without its tags, in the order of perNames.
+func fieldsOf(s *Scope) [6]string {
 	return [6]string{s.Principal, s.Workflow, s.Model, s.Region, s.Profile, s.Project}
 }
 
 func newPlan(limits []Limit, s Scope, applies func(Match, Scope) bool) *plan {
-	limits = s.tree.limits(limits)
-	p := &plan{of: s.fields(), under: limits, dims: s.Dims()}
+	limits = branchOf(&s).limits(limits)
+	p := &plan{of: fieldsOf(&s), under: limits, dims: s.Dims()}
 	type row struct {
-		line  Line
+		line  driver.Line
 		limit int
 		scope Scope
 	}
@@ -54,7 +53,7 @@ func newPlan(limits []Limit, s Scope, applies func(Match, Scope) bool) *plan {
 		}
 		of, accounts := l.accounts(s)
 		for n, account := range accounts {
-			line := Line{Account: account, Limit: l.Name, Scope: of, Unit: l.Max.Unit, Window: l.Window, Max: l.maxFor(of), Latch: l.Latch, Observe: l.Observe}
+			line := driver.Line{Account: account, Limit: l.Name, Scope: of, Unit: l.Max.Unit, Window: l.Window, Max: l.maxFor(of), Latch: l.Latch, Observe: l.Observe}
 			if n == 0 {
 				line.Notify = l.Notify
 			}
@@ -71,16 +70,16 @@ func newPlan(limits []Limit, s Scope, applies func(Match, Scope) bool) *plan {
 	return p
 }
 
-func (p *plan) exceeded(r *Reservation, d *Denial) *ExceededError {
+func (p *plan) exceeded(r *driver.Reservation, d *driver.Denial) *ExceededError {
 	unit, limit := p.lines[d.Line].Unit, &p.under[p.limits[d.Line]]
 	return &ExceededError{
 		Limit: limit.Name, Scope: p.scopes[d.Line], Paced: limit.Paced,
-		Max: Quantity{d.Max, unit}, Settled: Quantity{d.Settled, unit}, Pending: Quantity{d.Pending, unit},
+		Max: Quantity{N: d.Max, Unit: unit}, Settled: Quantity{N: d.Settled, Unit: unit}, Pending: Quantity{N: d.Pending, Unit: unit},
 		Requested: r.Charge.In(unit), ResetAfter: d.ResetAfter, Latched: d.Latched,
 	}
 }
 
-func (p *plan) observed(r *Reservation, denials []Denial) []*ExceededError {
+func (p *plan) observed(r *driver.Reservation, denials []driver.Denial) []*ExceededError {
 	var errs []*ExceededError
 	for i := range denials {
 		d := &denials[i]
@@ -96,7 +95,7 @@ func (p *plan) observed(r *Reservation, denials []Denial) []*ExceededError {
 	return errs
 }
 
-func (p *plan) crossed(posting Posting, paces *paces, now time.Time) []Crossed {
+func (p *plan) crossed(posting driver.Posting, paces *paces, now time.Time) []Crossed {
 	var all []Crossed
 	for _, c := range posting.Crossed {
 		if c.Line < 0 || c.Line >= len(p.lines) {
@@ -106,13 +105,13 @@ func (p *plan) crossed(posting Posting, paces *paces, now time.Time) []Crossed {
 		if c.Mark < 0 || c.Mark >= len(l.Notify) {
 			continue
 		}
-		all = append(all, Crossed{Limit: l.Name, Scope: p.scopes[c.Line], Fraction: l.Notify[c.Mark], Settled: Quantity{c.Settled, l.Max.Unit}, Max: Quantity{c.Max, l.Max.Unit}, Forecast: paces.forecast(&p.lines[c.Line], c.Settled, c.Max, now)})
+		all = append(all, Crossed{Limit: l.Name, Scope: p.scopes[c.Line], Fraction: l.Notify[c.Mark], Settled: Quantity{N: c.Settled, Unit: l.Max.Unit}, Max: Quantity{N: c.Max, Unit: l.Max.Unit}, Forecast: paces.forecast(&p.lines[c.Line], c.Settled, c.Max, now)})
 	}
 	return all
 }
 
 // balances converts a store's answer into the policy's order.
-func (p *plan) balances(raw []Balance) ([]AccountBalance, error) {
+func (p *plan) balances(raw []driver.Balance) ([]AccountBalance, error) {
 	if len(raw) != len(p.lines) {
 		return nil, &StoreError{Op: "balances", Cause: fmt.Errorf("%d answers to %d questions", len(raw), len(p.lines))}
 	}
@@ -124,15 +123,15 @@ func (p *plan) balances(raw []Balance) ([]AccountBalance, error) {
 		}
 		b, unit := raw[at], p.lines[at].Unit
 		all = append(all, AccountBalance{
-			Limit: p.under[i].Name, Scope: p.scopes[at], Max: Quantity{b.Max, unit}, Settled: Quantity{b.Settled, unit},
-			Pending: Quantity{b.Pending, unit}, ResetAfter: b.ResetAfter, Latched: b.Latched, Observe: p.lines[at].Observe,
+			Limit: p.under[i].Name, Scope: p.scopes[at], Max: Quantity{N: b.Max, Unit: unit}, Settled: Quantity{N: b.Settled, Unit: unit},
+			Pending: Quantity{N: b.Pending, Unit: unit}, ResetAfter: b.ResetAfter, Latched: b.Latched, Observe: p.lines[at].Observe,
 		})
 	}
 	return all, nil
 }
 
 // fullest returns which of a limit's lines has the least left, or -1 if it has none.
-func (p *plan) fullest(limit int, raw []Balance) int {
+func (p *plan) fullest(limit int, raw []driver.Balance) int {
 	at := -1
 	for i := range p.lines {
 		if p.limits[i] == limit && (at < 0 || raw[i].Left() < raw[at].Left()) {
@@ -163,16 +162,16 @@ type planCache struct {
 // of returns the plan of a scope, or ErrInvalidScope.
 func (c *planCache) of(limits []Limit, s *Scope) (*plan, error) {
 	p := c.last.Load()
-	if len(s.Tags) == 0 && s.tree == nil && p != nil && p.of == s.fields() {
+	if len(s.Tags) == 0 && driver.BranchOf(s) == nil && p != nil && p.of == fieldsOf(s) {
 		return p, nil
 	}
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	if err := s.tree.alive(); err != nil {
+	if err := branchOf(s).alive(); err != nil {
 		return nil, err
 	}
-	if len(s.Tags) > 0 || s.tree != nil {
+	if len(s.Tags) > 0 || driver.BranchOf(s) != nil {
 		return newPlan(limits, *s, Match.Selects), nil
 	}
 	p = c.find(limits, *s)
@@ -182,7 +181,7 @@ func (c *planCache) of(limits []Limit, s *Scope) (*plan, error) {
 
 // find returns the plan of a scope without tags from the map, or makes it.
 func (c *planCache) find(limits []Limit, s Scope) *plan {
-	key := s.fields()
+	key := fieldsOf(&s)
 	c.mu.RLock()
 	p := c.plans[key]
 	c.mu.RUnlock()

@@ -12,6 +12,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/glob"
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/quote"
 	"go.yaml.in/yaml/v4"
 )
 
@@ -58,13 +61,13 @@ const (
 // everything that is wrong, joined, in the order of the file, each as a *PolicyFileError with its place: unknown and repeated keys, values
 // that can't be parsed, limits that Open would refuse, and limits that can never match.
 func ReadPolicy(r io.Reader) (Policy, error) {
-	raw, err := io.ReadAll(io.LimitReader(r, MaxPolicyDocument+1))
+	raw, err := io.ReadAll(io.LimitReader(r, driver.MaxPolicyDocument+1))
 	if err != nil {
 		return Policy{}, fmt.Errorf("budget: policy file: %w", err)
 	}
 	f := policyFile{}
-	if len(raw) > MaxPolicyDocument {
-		f.add(nil, "more than %d bytes", MaxPolicyDocument)
+	if len(raw) > driver.MaxPolicyDocument {
+		f.add(nil, "more than %d bytes", driver.MaxPolicyDocument)
 		return Policy{}, f.err()
 	}
 	var doc yaml.Node
@@ -165,9 +168,9 @@ func (f *policyFile) mapping(n *yaml.Node, depth int, what string, keys []string
 		case at.Kind != yaml.ScalarNode:
 			f.add(at, "%s has a key that is no text", what)
 		case seen[key]:
-			f.add(at, "%q stands twice in %s", clip(key), what)
+			f.add(at, "%q stands twice in %s", quote.Clip(key), what)
 		case keys != nil && !slices.Contains(keys, key):
-			f.add(at, "%s has no %q: want %s", what, clip(key), strings.Join(keys, ", "))
+			f.add(at, "%s has no %q: want %s", what, quote.Clip(key), strings.Join(keys, ", "))
 		default:
 			field(key, at, value)
 		}
@@ -209,7 +212,7 @@ func (f *policyFile) count(n *yaml.Node, what string) int {
 	text, ok := f.text(n, what)
 	number, err := strconv.ParseInt(text, 10, 32)
 	if ok && (err != nil || number < 1) {
-		f.add(n, "%s: %q is no whole number from 1 on: leave it out to set no bound", what, clip(text))
+		f.add(n, "%s: %q is no whole number from 1 on: leave it out to set no bound", what, quote.Clip(text))
 	}
 	return int(number)
 }
@@ -225,7 +228,7 @@ func (f *policyFile) policy(n *yaml.Node) (p Policy) {
 		f.list(value, 1, func(one *yaml.Node) {
 			l := f.limit(one)
 			if names[l.Name] && l.Name != "" {
-				f.add(one, "two limits are named %q", clip(l.Name))
+				f.add(one, "two limits are named %q", quote.Clip(l.Name))
 			}
 			names[l.Name] = true
 			p.Limits = append(p.Limits, l)
@@ -274,7 +277,7 @@ func (f *policyFile) limit(n *yaml.Node) (l Limit) {
 	})
 	if len(f.errs) == before {
 		for _, problem := range l.problems() {
-			f.add(n, "limit %q: %s", clip(l.Name), problem)
+			f.add(n, "limit %q: %s", quote.Clip(l.Name), problem)
 		}
 	}
 	return l
@@ -311,7 +314,7 @@ func (f *policyFile) per(n *yaml.Node, l *Limit) {
 	} else if one, known := perOf(text); known {
 		l.Per |= one
 	} else {
-		f.add(n, "per: %q is no dimension: want %s, or tag: and the name of a tag", clip(text), strings.Join(perNames[:], ", "))
+		f.add(n, "per: %q is no dimension: want %s, or tag: and the name of a tag", quote.Clip(text), strings.Join(perNames[:], ", "))
 	}
 }
 
@@ -336,16 +339,16 @@ func (f *policyFile) match(n *yaml.Node, keys []string) (m Match) {
 			return
 		}
 		f.mapping(value, 4, "tags", nil, func(name string, at, pattern *yaml.Node) {
-			if name == "" || len(name) > MaxScopeValue {
-				f.add(at, "the name of a tag has 1 to %d bytes", MaxScopeValue)
+			if name == "" || len(name) > driver.MaxScopeValue {
+				f.add(at, "the name of a tag has 1 to %d bytes", driver.MaxScopeValue)
 			}
 			if m.Tags == nil {
 				m.Tags = make(map[string]string)
 			}
-			m.Tags[name] = f.pattern(pattern, "tag "+clip(name))
+			m.Tags[name] = f.pattern(pattern, "tag "+quote.Clip(name))
 		})
-		if len(m.Tags) > MaxScopeTags {
-			f.add(value, "%d tags: no call has more than %d, so that the limit can never match", len(m.Tags), MaxScopeTags)
+		if len(m.Tags) > driver.MaxScopeTags {
+			f.add(value, "%d tags: no call has more than %d, so that the limit can never match", len(m.Tags), driver.MaxScopeTags)
 		}
 	})
 	return m
@@ -367,7 +370,7 @@ func (f *policyFile) pattern(n *yaml.Node, what string) string {
 	if ok && text == "" {
 		f.add(n, "%s: an empty pattern selects everything: leave it out, or write \"*\"", what)
 	}
-	all, problem := alternatives(text)
+	all, problem := glob.Alternatives(text)
 	if problem != "" {
 		f.add(n, "%s: %s", what, problem)
 		return text
@@ -376,8 +379,8 @@ func (f *policyFile) pattern(n *yaml.Node, what string) string {
 	for _, one := range all {
 		least = min(least, len(strings.ReplaceAll(one, "*", "")))
 	}
-	if least > MaxScopeValue {
-		f.add(n, "%s: the pattern needs %d bytes at least, and no value has more than %d, so that the limit can never match", what, least, MaxScopeValue)
+	if least > driver.MaxScopeValue {
+		f.add(n, "%s: the pattern needs %d bytes at least, and no value has more than %d, so that the limit can never match", what, least, driver.MaxScopeValue)
 	}
 	return text
 }
@@ -391,7 +394,7 @@ func (f *policyFile) fraction(n *yaml.Node) float64 {
 		x /= 100
 	}
 	if err != nil || !(x > 0 && x <= 1) {
-		f.add(n, "notify: %q is no part of the limit: want more than 0 and at most 1, or a percentage", clip(text))
+		f.add(n, "notify: %q is no part of the limit: want more than 0 and at most 1, or a percentage", quote.Clip(text))
 		return 1
 	}
 	return x

@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 const teams = `
@@ -128,7 +129,7 @@ func TestBrokenPolicyFiles(t *testing.T) {
 		{"more than it looks", bomb, nil},
 		{"deeper than it looks", deep, []string{"line 2, column 10: match is no mapping"}},
 		{"itself", "limits: &a [*a]", nil},
-		{"larger than a store keeps", strings.Repeat("#", budget.MaxPolicyDocument+1), []string{"more than 131072 bytes"}},
+		{"larger than a store keeps", strings.Repeat("#", driver.MaxPolicyDocument+1), []string{"more than 131072 bytes"}},
 	} {
 		_, err := budget.ReadPolicy(strings.NewReader(tt.file))
 		require.ErrorIs(t, err, budget.ErrInvalidPolicy, tt.name)

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
@@ -140,12 +141,12 @@ func TestTwoSpellingsOfAZoneCountTogether(t *testing.T) {
 
 // spendBefore spends under a limit in the account that is named by the window as it is written.
 func spendBefore(t *testing.T, store budget.Store, l budget.Limit, n int64) {
-	line := budget.Line{Account: budget.KeyAsWritten(l, budget.Scope{}), Unit: l.Max.Unit, Window: l.Window, Max: l.Max.N}
-	r := budget.Reservation{ID: budget.NewID(), Charge: usd(n), Lines: []budget.Line{line}, TTL: time.Hour}
+	line := driver.Line{Account: budget.KeyAsWritten(l, budget.Scope{}), Unit: l.Max.Unit, Window: l.Window, Max: l.Max.N}
+	r := driver.Reservation{ID: driver.NewID(), Charge: usd(n), Lines: []driver.Line{line}, TTL: time.Hour}
 	d, err := store.Reserve(t.Context(), r)
 	require.NoError(t, err)
 	require.True(t, d.Admitted)
-	_, err = store.Settle(t.Context(), budget.Settlement{ID: r.ID, Actual: r.Charge, Lines: r.Lines})
+	_, err = store.Settle(t.Context(), driver.Settlement{ID: r.ID, Actual: r.Charge, Lines: r.Lines})
 	require.NoError(t, err)
 }
 

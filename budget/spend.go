@@ -4,109 +4,14 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
-
-// UsageRetention is how long rows of usage are kept, counted from their day: long enough to compare a month with the same month of the year
-// before.
-const UsageRetention = 400 * 24 * time.Hour
-
-// DefaultUsageRows is how many rows of usage a store keeps for one day by default. Usage that would need more rows is added to the row
-// OtherUsage.
-const DefaultUsageRows = 100_000
-
-// OtherUsage is the key of the row for all usage of a day that found no room for a row of its own.
-var OtherUsage = keyOf("usage", "other")
-
-// UsageRow is the sum of one UTC day over the calls with the same principal, workflow, model, region and tags. Every amount that is settled,
-// expired or corrected is in one row, of the day of its reservation, whatever the limits are.
-type UsageRow struct {
-	Day    time.Time // its beginning, in UTC
-	Key    Key       // names the row within its day
-	Scope  Scope     // without Profile and Project; empty for OtherUsage
-	Charge Charge
-}
-
-// Share is the part of one call in an amount that was settled for several calls.
-type Share struct {
-	Call   *Call // nil if its scope is not known
-	Amount Charge
-}
-
-// MaxShares is how many shares a settlement may have.
-const MaxShares = 24
-
-// validateShares reports shares that are not sorted by the UsageKey of their calls, have the same key twice, or do not add up to the amount.
-func validateShares(actual *Charge, shares []Share) error {
-	if len(shares) == 0 {
-		return nil
-	}
-	if len(shares) > MaxShares {
-		return fmt.Errorf("%w: %d shares, at most %d", ErrInvalidCharge, len(shares), MaxShares)
-	}
-	var sum Charge
-	var before Key
-	for i := range shares {
-		if err := errors.Join(shares[i].Amount.Validate(), shares[i].Call.validate()); err != nil {
-			return err
-		}
-		if shares[i].Amount == (Charge{}) {
-			return fmt.Errorf("%w: share %d is of nothing", ErrInvalidCharge, i)
-		}
-		key := shares[i].Call.UsageKey()
-		if i > 0 && bytes.Compare(before[:], key[:]) >= 0 {
-			return fmt.Errorf("%w: share %d is not in the order of usage keys", ErrInvalidCharge, i)
-		}
-		var fits bool
-		if sum, fits = sum.Plus(shares[i].Amount); !fits {
-			return ErrOverflow
-		}
-		before = key
-	}
-	if sum != *actual {
-		return fmt.Errorf("%w: the shares add up to %v of %v", ErrInvalidCharge, sum, *actual)
-	}
-	return nil
-}
-
-// UsageScope returns the values by which a call is assigned to a row of usage. A nil call has none.
-func (c *Call) UsageScope() Scope {
-	if c == nil {
-		return Scope{}
-	}
-	s := c.Scope
-	s.Profile, s.Project = "", ""
-	return s
-}
-
-// UsageKey names the row of usage, within a day, to which the call's amounts are added.
-func (c *Call) UsageKey() Key {
-	if c == nil {
-		return nobodysUsage
-	}
-	if c.usage != (Key{}) {
-		return c.usage
-	}
-	return usageKey(c.UsageScope())
-}
-
-func usageKey(s Scope) Key {
-	parts := []string{"usage", "of"}
-	for name, value := range s.values() {
-		parts = append(parts, name, value)
-	}
-	return keyOf(parts...)
-}
-
-var nobodysUsage = usageKey(Scope{})
-
-// UsageDay returns the beginning of the UTC day that a moment is in.
-func UsageDay(at time.Time) time.Time { return at.UTC().Truncate(24 * time.Hour) }
 
 // Calendar says over which periods Usage adds up.
 type Calendar uint8
@@ -135,11 +40,11 @@ type UsageQuery struct {
 func (q *UsageQuery) validate() error {
 	switch {
 	case q.By&^(PerPrincipal|PerWorkflow|PerModel|PerRegion) != 0:
-		return fmt.Errorf("%w: usage is told by principal, workflow, model, region and tags", ErrInvalidQuery)
+		return fmt.Errorf("%w: usage is told by principal, workflow, model, region and tags", driver.ErrInvalidQuery)
 	case q.Where.Profile != "" || q.Where.Project != "":
-		return fmt.Errorf("%w: usage is not kept by profile or project", ErrInvalidQuery)
+		return fmt.Errorf("%w: usage is not kept by profile or project", driver.ErrInvalidQuery)
 	case q.Every > ByMonth:
-		return fmt.Errorf("%w: usage is told throughout, by day or by month", ErrInvalidQuery)
+		return fmt.Errorf("%w: usage is told throughout, by day or by month", driver.ErrInvalidQuery)
 	}
 	return nil
 }
@@ -167,7 +72,7 @@ func (o *Operator) usage(ctx context.Context, q UsageQuery) ([]UsageRow, error) 
 		return nil, err
 	}
 	sums := make(map[usageSum]*UsageRow)
-	from := UsageMark{Day: UsageDay(q.Since)}
+	from := driver.UsageMark{Day: driver.UsageDay(q.Since)}
 	if q.Since.After(from.Day) {
 		from.Day = from.Day.AddDate(0, 0, 1)
 	}
@@ -188,14 +93,8 @@ func (o *Operator) usage(ctx context.Context, q UsageQuery) ([]UsageRow, error) 
 			return sorted(sums), nil
 		}
 		last := page[len(page)-1]
-		from = UsageMark{Day: last.Day, After: last.Key}
+		from = driver.UsageMark{Day: last.Day, After: last.Key}
 	}
-}
-
-// UsageMark is where a page of usage begins: after a key of a day, and then with the following days.
-type UsageMark struct {
-	Day   time.Time // its beginning, in UTC; the zero time is before all days
-	After Key       // the zero Key is before all keys
 }
 
 type usageSum struct {
@@ -204,12 +103,12 @@ type usageSum struct {
 }
 
 func (q *UsageQuery) add(sums map[usageSum]*UsageRow, row UsageRow) error {
-	if row.Key != OtherUsage {
+	if row.Key != driver.OtherUsage {
 		if !q.Where.Selects(row.Scope) {
 			return nil
 		}
 		row.Scope = Limit{Per: q.By, PerTags: q.ByTags}.split(row.Scope)
-		row.Key = usageKey(row.Scope)
+		row.Key = (&driver.Call{Scope: row.Scope}).UsageKey()
 	}
 	switch q.Every {
 	case Throughout:
@@ -238,10 +137,10 @@ func sorted(sums map[usageSum]*UsageRow) []UsageRow {
 	}
 	all := make([]listed, 0, len(sums))
 	for row := range maps.Values(sums) {
-		all = append(all, listed{row, row.Scope.list()})
+		all = append(all, listed{row, valuesOf(&row.Scope)})
 	}
 	last := func(r *UsageRow) int {
-		if r.Key == OtherUsage {
+		if r.Key == driver.OtherUsage {
 			return 1
 		}
 		return 0
@@ -259,9 +158,9 @@ func sorted(sums map[usageSum]*UsageRow) []UsageRow {
 	return rows
 }
 
-// list returns the scope's values in a fixed order, tags with their names.
-func (s *Scope) list() []string {
-	all := s.fields()
+// valuesOf returns a scope's values in a fixed order, tags with their names.
+func valuesOf(s *Scope) []string {
+	all := fieldsOf(s)
 	out := all[:]
 	for _, k := range slices.Sorted(maps.Keys(s.Tags)) {
 		out = append(out, k, s.Tags[k])

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
@@ -20,7 +21,7 @@ func TestUsageIsToldAsItIsAsked(t *testing.T) {
 	operator, err := budget.Operate(t.Context(), store)
 	require.NoError(t, err)
 	spend := func(n int64, s budget.Scope) {
-		_, err := store.Settle(t.Context(), budget.Settlement{ID: budget.NewID(), Actual: usd(n), Call: &budget.Call{Scope: s}})
+		_, err := store.Settle(t.Context(), driver.Settlement{ID: driver.NewID(), Actual: usd(n), Call: &driver.Call{Scope: s}})
 		require.NoError(t, err)
 	}
 	for n := range int64(3) { // the 30th and the 31st of October, and the 1st of November
@@ -35,7 +36,7 @@ func TestUsageIsToldAsItIsAsked(t *testing.T) {
 		require.NoError(t, err)
 		for _, r := range rows {
 			who := r.Scope.String()
-			if r.Key == budget.OtherUsage {
+			if r.Key == driver.OtherUsage {
 				who = "other"
 			}
 			day := "ever"
@@ -66,7 +67,7 @@ func TestUsageIsToldAsItIsAsked(t *testing.T) {
 	}
 	for _, bad := range []budget.UsageQuery{{By: budget.PerProfile}, {By: budget.PerProject}, {Where: budget.Match{Project: "x"}}, {Every: 9}} {
 		_, err := storetest.Collect(operator.Usage(t.Context(), bad))
-		require.ErrorIs(t, err, budget.ErrInvalidQuery)
+		require.ErrorIs(t, err, driver.ErrInvalidQuery)
 	}
 	first := 0
 	for range operator.Usage(t.Context(), budget.UsageQuery{By: budget.PerWorkflow}) {
@@ -90,11 +91,11 @@ func TestAPolicyDocumentIsComparedAndSet(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, [3]string{"limits: []", "ada", "first"}, [3]string{string(first.Text), first.Operator, first.Reason})
 	require.NoError(t, operator.SetPolicyDocument(ada, nil, first.Version, "taken back"))
-	require.ErrorIs(t, operator.SetPolicyDocument(ada, make([]byte, budget.MaxPolicyDocument+1), 9, ""), budget.ErrInvalidPolicy)
+	require.ErrorIs(t, operator.SetPolicyDocument(ada, make([]byte, driver.MaxPolicyDocument+1), 9, ""), budget.ErrInvalidPolicy)
 	records, err := storetest.Collect(operator.Changes(t.Context(), 0))
 	require.NoError(t, err)
 	require.Len(t, records, 2)
-	require.Equal(t, budget.DocumentSum([]byte("limits: []")), records[0].Policy)
+	require.Equal(t, driver.DocumentSum([]byte("limits: []")), records[0].Policy)
 }
 
 // A change tells how many known accounts it touches, so that a misspelled scope is noticed.

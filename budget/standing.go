@@ -4,6 +4,8 @@ import (
 	"context"
 	"iter"
 	"slices"
+
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // Standing is the balance of one account that the store knows.
@@ -21,7 +23,7 @@ const standingBatch = 500
 func (o *Operator) Standing(ctx context.Context, p Policy, q AccountQuery) iter.Seq2[Standing, error] {
 	return func(yield func(Standing, error) bool) {
 		var accounts []Account
-		var lines []Line
+		var lines []driver.Line
 		ask := func() bool {
 			balances, err := o.store.Balances(ctx, lines)
 			if err != nil {
@@ -56,8 +58,8 @@ func (o *Operator) Standing(ctx context.Context, p Policy, q AccountQuery) iter.
 	}
 }
 
-func standing(a Account, line *Line, b *Balance) Standing {
-	in := func(n int64) Quantity { return Quantity{n, line.Unit} }
+func standing(a Account, line *driver.Line, b *driver.Balance) Standing {
+	in := func(n int64) Quantity { return Quantity{N: n, Unit: line.Unit} }
 	return Standing{a, AccountBalance{
 		Limit: a.Limit, Scope: a.Scope, Max: in(b.Max), Settled: in(b.Settled), Pending: in(b.Pending), ResetAfter: b.ResetAfter,
 		Latched: b.Latched, Observe: line.Observe,
@@ -65,7 +67,7 @@ func standing(a Account, line *Line, b *Balance) Standing {
 }
 
 // lineOf returns the line that the policy has for calls of an account, if any.
-func (p *Policy) lineOf(a *Account) (Line, bool) {
+func (p *Policy) lineOf(a *Account) (driver.Line, bool) {
 	for i := range p.Limits {
 		l := &p.Limits[i]
 		if l.Name != a.Limit {
@@ -73,9 +75,9 @@ func (p *Policy) lineOf(a *Account) (Line, bool) {
 		}
 		of, keys := l.accounts(a.Scope)
 		if !slices.Contains(keys, a.Key) {
-			return Line{}, false
+			return driver.Line{}, false
 		}
-		return Line{Account: a.Key, Limit: l.Name, Scope: of, Unit: l.Max.Unit, Window: l.Window, Max: l.maxFor(of), Latch: l.Latch, Observe: l.Observe}, true
+		return driver.Line{Account: a.Key, Limit: l.Name, Scope: of, Unit: l.Max.Unit, Window: l.Window, Max: l.maxFor(of), Latch: l.Latch, Observe: l.Observe}, true
 	}
-	return Line{}, false
+	return driver.Line{}, false
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
@@ -59,7 +60,7 @@ func TestStandingIsWhatBalancesTell(t *testing.T) {
 // balancesFail is a store that knows its accounts and can't add them up.
 type balancesFail struct{ budget.Store }
 
-func (balancesFail) Balances(context.Context, []budget.Line) ([]budget.Balance, error) {
+func (balancesFail) Balances(context.Context, []driver.Line) ([]driver.Balance, error) {
 	return nil, errors.New("no answer")
 }
 

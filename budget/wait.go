@@ -6,6 +6,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // How long a waiting call waits before it asks the store again by itself: other processes may also free room, without this process hearing
@@ -72,7 +74,7 @@ func (l *Ledger) Wait(ctx context.Context, req Request) (*Receipt, error) {
 }
 
 // letOthers leaves room for calls of other processes that have waited too long. It returns false if ctx has ended.
-func (l *Ledger) letOthers(ctx context.Context, lines []Line, t *ticket) bool {
+func (l *Ledger) letOthers(ctx context.Context, lines []driver.Line, t *ticket) bool {
 	line, shared := l.sharedLine(lines, t.account)
 	if !shared || !l.yields(ctx, &line) {
 		return true
@@ -86,7 +88,7 @@ func (l *Ledger) letOthers(ctx context.Context, lines []Line, t *ticket) bool {
 }
 
 // starving reports whether a ticket has been first in its queue for too long, and tells other processes so.
-func (l *Ledger) starving(ctx context.Context, lines []Line, t *ticket) bool {
+func (l *Ledger) starving(ctx context.Context, lines []driver.Line, t *ticket) bool {
 	if t.firstSince.IsZero() {
 		t.firstSince = time.Now()
 	}
@@ -127,7 +129,7 @@ type ticket struct {
 }
 
 // busy returns one of the lines' accounts for which other calls wait.
-func (w *waitingRoom) busy(lines []Line) (Key, bool) {
+func (w *waitingRoom) busy(lines []driver.Line) (Key, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.queues) > 0 {
@@ -206,7 +208,7 @@ func (w *waitingRoom) call(account Key) {
 }
 
 // freed wakes the queues of these lines after something was settled or voided.
-func (w *waitingRoom) freed(lines []Line) {
+func (w *waitingRoom) freed(lines []driver.Line) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.queues) == 0 {

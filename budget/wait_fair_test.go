@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 )
 
@@ -96,13 +97,13 @@ func TestFiftyCallersShareWaitingFairly(t *testing.T) {
 // sluggishStore takes four milliseconds for a step, as one behind a network.
 type sluggishStore struct{ budget.Store }
 
-func (s *sluggishStore) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+func (s *sluggishStore) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	time.Sleep(2 * time.Millisecond)
 	defer time.Sleep(2 * time.Millisecond)
 	return s.Store.Reserve(ctx, r)
 }
 
-func (s *sluggishStore) Settle(ctx context.Context, p budget.Settlement) (budget.Posting, error) {
+func (s *sluggishStore) Settle(ctx context.Context, p driver.Settlement) (driver.Posting, error) {
 	time.Sleep(2 * time.Millisecond)
 	defer time.Sleep(2 * time.Millisecond)
 	return s.Store.Settle(ctx, p)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/key"
 )
 
@@ -49,7 +50,7 @@ const starvedName = key.Own + "starved"
 
 // starvedKey returns the account of wishes, of one slot, for room on the given account.
 func starvedKey(account Key, slot int) Key {
-	return keyOf("starved", string(account[:]), strconv.Itoa(slot))
+	return key.Of("starved", string(account[:]), strconv.Itoa(slot))
 }
 
 // at returns what is known of an account, and drops accounts that nobody has asked about for a while. Requires mu held.
@@ -72,13 +73,13 @@ func (s *sharing) at(account Key, now time.Time) *shared {
 
 // sharedLine returns the line of an account if calls of other processes may wait for it too. It returns none for leases, which have wishes
 // of their own, and for paced limits, where the order of asking does not matter.
-func (l *Ledger) sharedLine(lines []Line, account Key) (Line, bool) {
+func (l *Ledger) sharedLine(lines []driver.Line, account Key) (driver.Line, bool) {
 	if _, wishes := l.store.(interface{ LeavesWishes() }); wishes {
-		return Line{}, false
+		return driver.Line{}, false
 	}
-	at := slices.IndexFunc(lines, func(l Line) bool { return l.Account == account })
+	at := slices.IndexFunc(lines, func(l driver.Line) bool { return l.Account == account })
 	if at < 0 || lines[at].Latch || lines[at].Observe {
-		return Line{}, false
+		return driver.Line{}, false
 	}
 	return lines[at], true
 }
@@ -87,7 +88,7 @@ func (l *Ledger) sharedLine(lines []Line, account Key) (Line, bool) {
 // of this process. It looks in the store for wishes for that account: those of other processes, because it leaves out the slot in which this
 // process has left its own. There is a wish if the latch of a slot's account is closed. It looks at most once per lookEvery, and repeats its
 // last answer in between. If the store does not answer, it reports false.
-func (l *Ledger) yields(ctx context.Context, line *Line) bool {
+func (l *Ledger) yields(ctx context.Context, line *driver.Line) bool {
 	now := time.Now()
 	l.sharing.mu.Lock()
 	known := l.sharing.at(line.Account, now)
@@ -103,18 +104,18 @@ func (l *Ledger) yields(ctx context.Context, line *Line) bool {
 	if !due {
 		return yields
 	}
-	var looks []Line
+	var looks []driver.Line
 	for slot := range wishSlots {
 		if slot != own {
 			// Whatever window a line has, its balance shows the latch. With a long window a store has few sums to keep for the line.
-			looks = append(looks, Line{Account: starvedKey(line.Account, slot), Limit: starvedName, Unit: line.Unit, Window: Monthly, Observe: true})
+			looks = append(looks, driver.Line{Account: starvedKey(line.Account, slot), Limit: starvedName, Unit: line.Unit, Window: Monthly, Observe: true})
 		}
 	}
-	slices.SortFunc(looks, func(a, b Line) int { return bytes.Compare(a.Account[:], b.Account[:]) })
+	slices.SortFunc(looks, func(a, b driver.Line) int { return bytes.Compare(a.Account[:], b.Account[:]) })
 	ctx, cancel := context.WithTimeout(ctx, wishTimeout)
 	defer cancel()
 	balances, err := l.store.Balances(ctx, looks)
-	yields = err == nil && slices.ContainsFunc(balances, func(b Balance) bool { return b.Latched })
+	yields = err == nil && slices.ContainsFunc(balances, func(b driver.Balance) bool { return b.Latched })
 	l.sharing.mu.Lock()
 	defer l.sharing.mu.Unlock()
 	known.yields = yields
@@ -122,7 +123,7 @@ func (l *Ledger) yields(ctx context.Context, line *Line) bool {
 }
 
 // starve leaves a wish, unless this process has just left one. If that fails the call waits as before.
-func (l *Ledger) starve(ctx context.Context, line *Line) {
+func (l *Ledger) starve(ctx context.Context, line *driver.Line) {
 	now := time.Now()
 	l.sharing.mu.Lock()
 	known := l.sharing.at(line.Account, now)
@@ -135,8 +136,8 @@ func (l *Ledger) starve(ctx context.Context, line *Line) {
 	if !due {
 		return
 	}
-	wish := Line{Account: starvedKey(line.Account, slot), Limit: starvedName, Unit: line.Unit, Window: Rolling(wishStands), Latch: true}
-	r := Reservation{ID: NewID(), Owner: l.owner, TTL: wishTTL, Lines: []Line{wish}}
+	wish := driver.Line{Account: starvedKey(line.Account, slot), Limit: starvedName, Unit: line.Unit, Window: Rolling(wishStands), Latch: true}
+	r := driver.Reservation{ID: driver.NewID(), Owner: l.owner, TTL: wishTTL, Lines: []driver.Line{wish}}
 	r.Charge[wish.Unit] = 1
 	ctx, cancel := context.WithTimeout(ctx, wishTimeout)
 	defer cancel()

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/lease"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 )
@@ -84,7 +85,7 @@ func TestWaitRefusesAtOnceWhatNeverFits(t *testing.T) {
 		require.ErrorIs(t, waited(t.Context(), ledger, 1, 0, 0), budget.ErrKilled)
 		require.Zero(t, time.Since(begun))
 		_, err = ledger.Wait(t.Context(), budget.Request{Worst: budget.Charge{budget.UnitUSD: -1}})
-		require.ErrorIs(t, err, budget.ErrInvalidCharge)
+		require.ErrorIs(t, err, driver.ErrInvalidCharge)
 	})
 }
 
@@ -195,12 +196,12 @@ type laggingStore struct {
 	takes time.Duration
 }
 
-func (s *laggingStore) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+func (s *laggingStore) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	select {
 	case <-time.After(s.takes):
 		return s.Store.Reserve(ctx, r)
 	case <-ctx.Done():
-		return budget.Decision{}, ctx.Err()
+		return driver.Decision{}, ctx.Err()
 	}
 }
 

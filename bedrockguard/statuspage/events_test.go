@@ -12,6 +12,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/statuspage"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/cache"
 )
@@ -21,7 +22,7 @@ func settledEvent(workflow string, at time.Time) bedrockguard.Event {
 	usage := price.Usage{InputTokens: 1000, CacheReadInputTokens: 800, OutputTokens: 10}
 	return bedrockguard.Event{
 		Kind: bedrockguard.EventSettled, Time: at, Scope: budget.Scope{Workflow: workflow}, Model: "anthropic.claude-sonnet-4-6", Region: "us-east-1",
-		Usage: usage, Actual: budget.ChargeOf(usage, 3_333_333),
+		Usage: usage, Actual: driver.ChargeOf(usage, 3_333_333),
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/statuspage"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
@@ -146,7 +147,7 @@ func TestTenThousandAccountsAreBounded(t *testing.T) {
 func TestAccountsOfTheLongestNamesAreBounded(t *testing.T) {
 	h := newHouse(t, policy, writable)
 	for i := range 1000 {
-		name := fmt.Sprintf("%04d", i) + strings.Repeat("\x01", budget.MaxScopeValue-4)
+		name := fmt.Sprintf("%04d", i) + strings.Repeat("\x01", driver.MaxScopeValue-4)
 		h.settle(t, budget.Scope{Workflow: name, Model: name}, price.Usage{InputTokens: 1000}, 1)
 		h.pending(t, budget.Scope{Workflow: name, Model: name}, 1)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/statuspage"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
@@ -128,8 +129,8 @@ func TestOptionsThatMakeNoSense(t *testing.T) {
 // What callers call themselves never becomes markup, and what has no shape is shown by its number.
 func TestOddNamesAreHarmless(t *testing.T) {
 	h := newHouse(t, policy, writable)
-	odd := make([]byte, 0, budget.MaxScopeValue)
-	for i := range budget.MaxScopeValue {
+	odd := make([]byte, 0, driver.MaxScopeValue)
+	for i := range driver.MaxScopeValue {
 		odd = append(odd, byte(i))
 	}
 	names := []string{"<script>alert(1)</script>", `"><img src=x onerror=alert(1)>`, "a\u202eb\x1b[2Jc", string(odd), "'; background: url(//x)"}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/statuspage"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
@@ -111,7 +112,7 @@ func (h *house) login(t testing.TB, name string) {
 // settle books a call that cost an amount.
 func (h *house) settle(t testing.TB, s budget.Scope, usage price.Usage, cost price.Amount) {
 	t.Helper()
-	charge := budget.ChargeOf(usage, cost)
+	charge := driver.ChargeOf(usage, cost)
 	receipt, err := h.ledger.Reserve(context.Background(), budget.Request{Scope: s, Operation: "Converse", Worst: charge})
 	require.NoError(t, err)
 	_, err = h.ledger.Settle(context.Background(), receipt, charge, false)
@@ -121,7 +122,7 @@ func (h *house) settle(t testing.TB, s budget.Scope, usage price.Usage, cost pri
 // pending books a call that has not ended.
 func (h *house) pending(t testing.TB, s budget.Scope, worst price.Amount) *budget.Receipt {
 	t.Helper()
-	receipt, err := h.ledger.Reserve(context.Background(), budget.Request{Scope: s, Operation: "ConverseStream", Worst: budget.ChargeOf(price.Usage{InputTokens: 10, OutputTokens: 10}, worst)})
+	receipt, err := h.ledger.Reserve(context.Background(), budget.Request{Scope: s, Operation: "ConverseStream", Worst: driver.ChargeOf(price.Usage{InputTokens: 10, OutputTokens: 10}, worst)})
 	require.NoError(t, err)
 	return receipt
 }

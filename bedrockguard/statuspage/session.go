@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 const (
@@ -145,7 +145,7 @@ func (p *Page) login(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case subtle.ConstantTimeCompare(given[:], p.secret[:]) != 1:
 		problem = "That is not the secret."
-	case len(name) > budget.MaxScopeValue:
+	case len(name) > driver.MaxScopeValue:
 		problem = "That name is too long."
 	}
 	if problem != "" {

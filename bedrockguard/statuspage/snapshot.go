@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 const (
@@ -39,7 +40,7 @@ type snapshot struct {
 	pending  []budget.Entry // oldest first
 	more     bool           // there are more of them
 	kills    []budget.Kill
-	trail    []budget.Record // newest first
+	trail    []driver.Record // newest first
 	view     *pageView       // the rendered values, computed once for all viewers
 }
 
@@ -72,7 +73,7 @@ type snapshots struct {
 	err   error         // of the last reading
 	until time.Time     // when the last reading is too old
 	paces paces
-	trail []budget.Record // oldest first
+	trail []driver.Record // oldest first
 	seen  int64           // the revision of the last change in trail
 }
 
@@ -126,7 +127,7 @@ func (p *Page) look(ctx context.Context) (*snapshot, error) {
 	if err := p.lookAtUsage(ctx, s); err != nil {
 		return nil, err
 	}
-	if s.pending, err = collect(p.operator.Entries(ctx, budget.Query{State: budget.Pending, Max: p.maxRows + 1})); err != nil {
+	if s.pending, err = collect(p.operator.Entries(ctx, budget.Query{State: driver.Pending, Max: p.maxRows + 1})); err != nil {
 		return nil, err
 	}
 	if s.more = len(s.pending) > p.maxRows; s.more {
@@ -202,7 +203,7 @@ func (p *Page) lookAtAccounts(ctx context.Context, s *snapshot, policy budget.Po
 }
 
 func (p *Page) lookAtUsage(ctx context.Context, s *snapshot) error {
-	first := budget.UsageDay(s.at).AddDate(0, 0, 1-historyDays)
+	first := driver.UsageDay(s.at).AddDate(0, 0, 1-historyDays)
 	for i := range historyDays {
 		s.days = append(s.days, first.AddDate(0, 0, i))
 	}
@@ -212,7 +213,7 @@ func (p *Page) lookAtUsage(ctx context.Context, s *snapshot) error {
 			return err
 		}
 		s.daily = append(s.daily, spent{
-			column: int(row.Day.Sub(first) / (24 * time.Hour)), charge: row.Charge, other: row.Key == budget.OtherUsage,
+			column: int(row.Day.Sub(first) / (24 * time.Hour)), charge: row.Charge, other: row.Key == driver.OtherUsage,
 			workflow: row.Scope.Workflow, model: row.Scope.Model, region: row.Scope.Region,
 		})
 	}
@@ -243,7 +244,7 @@ func (p *Page) lookWithoutPolicy(ctx context.Context, s *snapshot) error {
 }
 
 // lookAtTrail reads the changes since the last snapshot, and returns the newest of all, newest first. It requires the turn.
-func (p *Page) lookAtTrail(ctx context.Context) ([]budget.Record, error) {
+func (p *Page) lookAtTrail(ctx context.Context) ([]driver.Record, error) {
 	s := &p.snapshots
 	for change, err := range p.operator.Changes(ctx, s.seen) {
 		if err != nil {

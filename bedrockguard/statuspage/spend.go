@@ -9,6 +9,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
@@ -58,7 +59,7 @@ func workflowOf(s *spent) string { return nameOf(s, s.workflow) }
 func modelOf(s *spent) string    { return nameOf(s, s.model) }
 
 // untold is the name for what the ledger does not split: longer than any name that a caller can choose.
-var untold = strings.Repeat("?", budget.MaxScopeValue+1)
+var untold = strings.Repeat("?", driver.MaxScopeValue+1)
 
 func nameOf(s *spent, value string) string {
 	if s.other {

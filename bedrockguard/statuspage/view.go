@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // frame has the values that every page shows.
@@ -310,10 +311,10 @@ func flagKey(k *budget.Kill) string {
 	return hex.EncodeToString(object[:])
 }
 
-func trailOf(r *budget.Record, accounts map[budget.Key]*account) trailRow {
+func trailOf(r *driver.Record, accounts map[budget.Key]*account) trailRow {
 	row := trailRow{At: r.At, Operator: named(r.Operator), Kind: r.Kind.String(), Why: clip(r.Reason, longText)}
 	switch r.Kind {
-	case budget.ChangeKill, budget.ChangeRevive:
+	case driver.ChangeKill, driver.ChangeRevive:
 		row.What = scopeText(r.Scope, "every call")
 		if r.Patterns {
 			row.What += " (patterns)"
@@ -321,7 +322,7 @@ func trailOf(r *budget.Record, accounts map[budget.Key]*account) trailRow {
 		if !r.Until.IsZero() {
 			row.What += " until " + when(r.Until)
 		}
-	case budget.ChangeOverride, budget.ChangeUnlatch:
+	case driver.ChangeOverride, driver.ChangeUnlatch:
 		row.What = "account " + hex.EncodeToString(r.Account[:])
 		var unit budget.Unit
 		if a := accounts[r.Account]; a != nil && a.balance.Limit != "" { // one in which no call counts yet has no name
@@ -329,12 +330,12 @@ func trailOf(r *budget.Record, accounts map[budget.Key]*account) trailRow {
 		}
 		if o := r.Override; o != nil {
 			row.What += ": " + figureOf(budget.Quantity{N: o.Max, Unit: unit}).Exact + " until " + when(o.Until)
-		} else if r.Kind == budget.ChangeOverride {
+		} else if r.Kind == driver.ChangeOverride {
 			row.What += ": taken back"
 		}
-	case budget.ChangeCorrect:
+	case driver.ChangeCorrect:
 		row.What = "call " + r.Reservation.String() + ": " + r.From.In(budget.UnitUSD).String() + " to " + r.To.In(budget.UnitUSD).String()
-	case budget.ChangePolicy:
+	case driver.ChangePolicy:
 		row.What = "none"
 		if r.Policy != [32]byte{} {
 			row.What = "SHA-256 " + hex.EncodeToString(r.Policy[:8]) + "…"

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // The attributes of an account's item. Sums change by arithmetic under conditions; everything else changes together with
@@ -47,7 +47,7 @@ const farAway = math.MaxInt64
 
 // accountItem is one item: a limit for one value of its scope, or one shard of it.
 type accountItem struct {
-	key   budget.Key
+	key   driver.Key
 	shard int
 	found bool // there is an item
 	shape
@@ -62,7 +62,7 @@ type accountItem struct {
 // shape is what all shards of an account have in common.
 type shape struct {
 	version      []byte
-	override     *budget.Override
+	override     *driver.Override
 	latchedUntil int64
 	fired        []int64 // by threshold: when it may be reported again
 	// archivedTo is the start of the newest bucket that is kept in the archive, or that nothing can be booked in; noWindow if there is none.
@@ -129,7 +129,7 @@ func parseBucket(attribute string) (prefix string, start int64, ok bool) {
 }
 
 // decodeAccount reads an item; one that is not there is an account without anything.
-func decodeAccount(key budget.Key, shard int, raw item) (*accountItem, error) {
+func decodeAccount(key driver.Key, shard int, raw item) (*accountItem, error) {
 	a := &accountItem{key: key, shard: shard}
 	if len(raw) == 0 {
 		return a, nil
@@ -141,7 +141,7 @@ func decodeAccount(key budget.Key, shard int, raw item) (*accountItem, error) {
 	a.gap = r.clamped(attrGap)
 	a.sharesOf, a.hasSharesOf = r.number(attrSharesOf)
 	if n, found := r.number(attrMax); found {
-		a.override = &budget.Override{Max: n, Until: time.Unix(0, r.required(attrMaxUntil))}
+		a.override = &driver.Override{Max: n, Until: time.Unix(0, r.required(attrMaxUntil))}
 	}
 	fired := r.blob(attrFired, -1)
 	if a.version == nil || len(fired)%8 != 0 || len(fired) > maxFired*8 {
@@ -208,7 +208,7 @@ func bucketOf(all *[]bucket, start int64) *bucket {
 }
 
 // roll moves the account to a span. Buckets before it stay until they are moved to the archive: see archive.
-func (a *accountItem) roll(span budget.Span) {
+func (a *accountItem) roll(span driver.Span) {
 	a.since, a.start, a.end = span.Since, span.Start, span.End
 }
 
@@ -284,7 +284,7 @@ const forgetMargin = 3 * 24 * time.Hour
 func (a *accountItem) keeps(retention time.Duration) time.Duration {
 	keep := max(retention, DefaultRetention)
 	if calendar := a.start == a.since; calendar && a.start >= 0 && a.end >= 0 && a.end-a.start > int64(2*time.Hour) {
-		keep = max(keep, budget.UsageRetention)
+		keep = max(keep, driver.UsageRetention)
 	}
 	if keep > math.MaxInt64-forgetMargin {
 		return keep
@@ -323,7 +323,7 @@ func (a *accountItem) unchanged(x *expression) {
 }
 
 // hashThresholds returns a hash of the amounts at which a line's thresholds are, with max in force.
-func hashThresholds(line *budget.Line, max int64) []byte {
+func hashThresholds(line *driver.Line, max int64) []byte {
 	var raw []byte
 	for m := range line.Notify {
 		raw = appendInt64(raw, line.Threshold(m, max))

@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
@@ -30,7 +30,7 @@ const (
 	pastKept = 100 * 366 * 24 * time.Hour
 )
 
-func archivePartition(of budget.Key) string { return "past#" + hex.EncodeToString(of[:]) }
+func archivePartition(of driver.Key) string { return "past#" + hex.EncodeToString(of[:]) }
 
 // archived is a bucket in the archive, or where it would be.
 type archived struct {
@@ -70,7 +70,7 @@ func (s *Store) moveToArchive(g *group, starts []int64) []types.TransactWriteIte
 	version, to := newVersion(), starts[len(starts)-1]
 	sums := &expression{}
 	var total []bucket
-	actions := []types.TransactWriteItem{s.checkEpoch(budget.ID(g.shards[0].key))}
+	actions := []types.TransactWriteItem{s.checkEpoch(driver.ID(g.shards[0].key))}
 	for _, a := range g.shards {
 		x := &expression{}
 		x.require(attrVersion, "=", blob(g.version))
@@ -116,7 +116,7 @@ func (b *bucket) sum(prefix string) int64 {
 }
 
 // findArchived looks for the item of the archive that a bucket is or would be in; nil if the archive does not go back so far.
-func (s *Store) findArchived(ctx context.Context, key budget.Key, start int64) (found *archived, err error) {
+func (s *Store) findArchived(ctx context.Context, key driver.Key, start int64) (found *archived, err error) {
 	in := dynamodb.QueryInput{
 		KeyConditionExpression: aws.String("pk = :p AND sk <= :start"), Limit: aws.Int32(1), ScanIndexForward: aws.Bool(false),
 		ExpressionAttributeValues: item{":p": text(archivePartition(key)), ":start": text(dueSort(start))},
@@ -149,7 +149,7 @@ func (s *Store) applyArchived(ctx context.Context, w *work) error {
 		return err
 	}
 	if _, overflow := plus(found.settled, max(sum.settled, 0)); overflow {
-		return budget.ErrOverflow
+		return driver.ErrOverflow
 	}
 	found.shift, w.archived = sum, found
 	return nil
@@ -183,16 +183,16 @@ func (x *expression) shift(sh *shift, shards int) {
 	}
 }
 
-// Periods implements budget.Store. What has passed is read from the archive, page by page: a period that changes meanwhile is as it was or as
+// Periods implements driver.Store. What has passed is read from the archive, page by page: a period that changes meanwhile is as it was or as
 // it is. A limit out of range is moved into it.
-func (s *Store) Periods(ctx context.Context, key budget.Key, after time.Time, limit int) (all []budget.Period, err error) {
+func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, limit int) (all []driver.Period, err error) {
 	since := int64(math.MinInt64)
 	if !after.IsZero() {
 		since = account.Nanos(after)
 	}
 	limit = max(1, min(limit, maxEntries))
 	err = s.do(ctx, "periods", func(ctx context.Context, _ *step) error {
-		groups, err := s.readGroups(ctx, []budget.Key{key})
+		groups, err := s.readGroups(ctx, []driver.Key{key})
 		if err != nil {
 			return err
 		}
@@ -213,10 +213,10 @@ func (s *Store) Periods(ctx context.Context, key budget.Key, after time.Time, li
 				}
 			}
 		}
-		all = make([]budget.Period, min(len(buckets), limit))
+		all = make([]driver.Period, min(len(buckets), limit))
 		for i := range all {
 			b := &buckets[i]
-			all[i] = budget.Period{Start: time.Unix(0, b.start), Settled: b.settled, Pending: b.pending, Forgotten: b.forgotten}
+			all[i] = driver.Period{Start: time.Unix(0, b.start), Settled: b.settled, Pending: b.pending, Forgotten: b.forgotten}
 		}
 		return nil
 	})
@@ -227,7 +227,7 @@ func (s *Store) Periods(ctx context.Context, key budget.Key, after time.Time, li
 }
 
 // archivedSince reads the buckets of an archive that begin after one moment and up to another, at least limit of them if there are so many.
-func (s *Store) archivedSince(ctx context.Context, key budget.Key, since, to int64, limit int) (all []bucket, err error) {
+func (s *Store) archivedSince(ctx context.Context, key driver.Key, since, to int64, limit int) (all []bucket, err error) {
 	from := dueSort(0)
 	if since > 0 {
 		if found, err := s.findArchived(ctx, key, since); err != nil {

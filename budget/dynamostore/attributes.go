@@ -9,7 +9,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // item is what DynamoDB stores under one key.
@@ -208,7 +208,7 @@ func joined(before, between string, parts []string) *string {
 	return &all
 }
 
-func encodeCharge(c budget.Charge) []byte {
+func encodeCharge(c driver.Charge) []byte {
 	out := make([]byte, 0, len(c)*8)
 	for _, n := range c {
 		out = appendInt64(out, n)
@@ -217,7 +217,7 @@ func encodeCharge(c budget.Charge) []byte {
 }
 
 // decodeCharge reads what encodeCharge wrote; of a library that counted fewer units the others are zero.
-func decodeCharge(raw []byte) (c budget.Charge, err error) {
+func decodeCharge(raw []byte) (c driver.Charge, err error) {
 	if len(raw) == 0 || len(raw)%8 != 0 {
 		return c, fmt.Errorf("%w: a charge of %d bytes", errEncoding, len(raw))
 	}
@@ -233,7 +233,7 @@ func decodeCharge(raw []byte) (c budget.Charge, err error) {
 	return c, nil
 }
 
-func encodeKeys(keys []budget.Key) []byte {
+func encodeKeys(keys []driver.Key) []byte {
 	out := make([]byte, 0, len(keys)*16)
 	for _, k := range keys {
 		out = append(out, k[:]...)
@@ -241,13 +241,13 @@ func encodeKeys(keys []budget.Key) []byte {
 	return out
 }
 
-func decodeKeys(raw []byte) ([]budget.Key, bool) {
+func decodeKeys(raw []byte) ([]driver.Key, bool) {
 	if len(raw)%16 != 0 {
 		return nil, false
 	}
-	keys := make([]budget.Key, 0, len(raw)/16)
+	keys := make([]driver.Key, 0, len(raw)/16)
 	for chunk := range slices.Chunk(raw, 16) {
-		keys = append(keys, budget.Key(chunk))
+		keys = append(keys, driver.Key(chunk))
 	}
 	return keys, true
 }

@@ -7,13 +7,13 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// Balances implements budget.Store. It is one atomic read for up to 99 items; beyond that, one for each 99.
-func (s *Store) Balances(ctx context.Context, lines []budget.Line) (all []budget.Balance, err error) {
+// Balances implements driver.Store. It is one atomic read for up to 99 items; beyond that, one for each 99.
+func (s *Store) Balances(ctx context.Context, lines []driver.Line) (all []driver.Balance, err error) {
 	err = s.do(ctx, "balances", func(ctx context.Context, _ *step) error {
-		all = make([]budget.Balance, 0, len(lines))
+		all = make([]driver.Balance, 0, len(lines))
 		for {
 			some := lines[len(all):]
 			some = some[:min(len(some), (maxActions-1)/s.shards)]
@@ -33,7 +33,7 @@ func (s *Store) Balances(ctx context.Context, lines []budget.Line) (all []budget
 }
 
 // balancesOf returns the balances of as many lines as one transaction can read.
-func (s *Store) balancesOf(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
+func (s *Store) balancesOf(ctx context.Context, lines []driver.Line) ([]driver.Balance, error) {
 	groups, err := s.readGroups(ctx, accountsOf(lines))
 	if err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ func (s *Store) balancesOf(ctx context.Context, lines []budget.Line) ([]budget.B
 	if err := s.requirePresent(ctx, groups, at); err != nil {
 		return nil, err
 	}
-	all := make([]budget.Balance, len(lines))
+	all := make([]driver.Balance, len(lines))
 	for i := range lines {
 		line, g := &lines[i], groups[lines[i].Account]
 		now, span := g.moment(line.Window, at, s.keepPast)
@@ -58,10 +58,10 @@ func (s *Store) balancesOf(ctx context.Context, lines []budget.Line) ([]budget.B
 }
 
 // readGroups reads accounts in one atomic read, with a gate that must be of the table that was opened.
-func (s *Store) readGroups(ctx context.Context, accounts []budget.Key) (map[budget.Key]*group, error) {
+func (s *Store) readGroups(ctx context.Context, accounts []driver.Key) (map[driver.Key]*group, error) {
 	keys := []itemKey{gateKey(0)}
-	groups := make(map[budget.Key]*group, len(accounts))
-	var unique []budget.Key
+	groups := make(map[driver.Key]*group, len(accounts))
+	var unique []driver.Key
 	for _, account := range accounts {
 		if _, known := groups[account]; known {
 			continue
@@ -100,7 +100,7 @@ func (s *Store) reshapeItems(g *group) []types.TransactWriteItem {
 		a.shape = g.shape
 		x.set(attrVersion, blob(version))
 		x.set(attrLatched, number(a.latchedUntil))
-		o := budget.Override{Until: time.Unix(0, 0)} // one that has passed is none
+		o := driver.Override{Until: time.Unix(0, 0)} // one that has passed is none
 		if a.override != nil {
 			o = *a.override
 		}

@@ -12,15 +12,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-func benchLines(worker int) []budget.Line {
-	account := func(n byte) budget.Key { return budget.Key{n, byte(worker)} }
-	return []budget.Line{
-		{Account: account(1), Unit: budget.UnitUSD, Window: budget.Monthly, Max: 1 << 60},
-		{Account: account(2), Unit: budget.UnitCalls, Window: budget.Daily, Max: 1 << 60},
-		{Account: account(3), Unit: budget.UnitUncachedInputTokens, Window: budget.Rolling(time.Hour), Max: 1 << 60},
+func benchLines(worker int) []driver.Line {
+	account := func(n byte) driver.Key { return driver.Key{n, byte(worker)} }
+	return []driver.Line{
+		{Account: account(1), Unit: driver.UnitUSD, Window: driver.Monthly, Max: 1 << 60},
+		{Account: account(2), Unit: driver.UnitCalls, Window: driver.Daily, Max: 1 << 60},
+		{Account: account(3), Unit: driver.UnitUncachedInputTokens, Window: driver.Rolling(time.Hour), Max: 1 << 60},
 	}
 }
 
@@ -28,20 +28,20 @@ func benchLines(worker int) []budget.Line {
 // and five: a record, a due date, a gate and three accounts; a record, a due date and three accounts.
 func storeSteps(s *Store, worker int) func() error {
 	ctx, lines := context.Background(), benchLines(worker)
-	var charge budget.Charge
-	for u := budget.UnitUSD; u <= budget.UnitCalls; u++ {
+	var charge driver.Charge
+	for u := driver.UnitUSD; u <= driver.UnitCalls; u++ {
 		charge[u] = 1
 	}
 	n := 0
-	var id budget.ID
+	var id driver.ID
 	return func() error {
 		n++
 		if n%2 == 1 {
-			id = budget.NewID()
-			_, err := s.Reserve(ctx, budget.Reservation{ID: id, Charge: charge, Lines: lines, TTL: time.Hour})
+			id = driver.NewID()
+			_, err := s.Reserve(ctx, driver.Reservation{ID: id, Charge: charge, Lines: lines, TTL: time.Hour})
 			return err
 		}
-		_, err := s.Settle(ctx, budget.Settlement{ID: id, Actual: charge, Lines: lines})
+		_, err := s.Settle(ctx, driver.Settlement{ID: id, Actual: charge, Lines: lines})
 		return err
 	}
 }
@@ -54,7 +54,7 @@ func bareSteps(client *dynamodb.Client, table string, worker int) func() error {
 	n := 0
 	return func() error {
 		n++
-		id := budget.NewID().String()
+		id := driver.NewID().String()
 		actions := []types.TransactWriteItem{
 			{Put: &types.Put{TableName: &table, Item: item{partitionKey: text("a#" + id[:1]), sortKey: text(id), "payload": payload}}},
 			{Put: &types.Put{TableName: &table, Item: item{partitionKey: text("b#" + id[:1]), sortKey: text(id)}}},
@@ -152,7 +152,7 @@ func BenchmarkStore_ReserveDenied(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		d, err := s.Reserve(context.Background(), budget.Reservation{ID: budget.NewID(), Charge: usd(1), Lines: lines, TTL: time.Hour})
+		d, err := s.Reserve(context.Background(), driver.Reservation{ID: driver.NewID(), Charge: usd(1), Lines: lines, TTL: time.Hour})
 		require.NoError(b, err)
 		require.False(b, d.Admitted)
 	}

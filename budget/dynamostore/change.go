@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
@@ -33,7 +33,7 @@ const changeTrail = 400 * 24 * time.Hour
 
 func changeHeadKey() itemKey { return itemKey{"change", "head"} }
 
-func objectKey(object budget.Key) itemKey {
+func objectKey(object driver.Key) itemKey {
 	return itemKey{"object#" + hex.EncodeToString(object[:]), "object"}
 }
 
@@ -44,14 +44,14 @@ func changeKey(revision int64) itemKey { return itemKey{changePartition, dueSort
 type changing struct {
 	revision int64
 	began    bool // there is a head
-	records  []budget.Record
+	records  []driver.Record
 	fresh    []bool  // by record: it has to be made
 	known    []bool  // by record: its object was changed before
 	refused  []error // by record: ErrSuperseded if somebody else has changed its object since its caller looked
 }
 
 // readChange reads that state in one atomic read, for one attempt at a change.
-func (s *Store) readChange(ctx context.Context, t *step, records ...budget.Record) (*changing, error) {
+func (s *Store) readChange(ctx context.Context, t *step, records ...driver.Record) (*changing, error) {
 	keys := []itemKey{changeHeadKey()}
 	for i := range records {
 		keys = append(keys, objectKey(records[i].Object()))
@@ -68,7 +68,7 @@ func (s *Store) readChange(ctx context.Context, t *step, records ...budget.Recor
 		}
 	} else if c.revision, err = s.lastRevision(ctx); err != nil {
 		return nil, err
-	} else if c.revision > 0 && records[0].Kind != budget.ChangeAcceptLoss {
+	} else if c.revision > 0 && records[0].Kind != driver.ChangeAcceptLoss {
 		return nil, s.headless(ctx)
 	}
 	for i := range records {
@@ -83,7 +83,7 @@ func (s *Store) readChange(ctx context.Context, t *step, records ...budget.Recor
 			return nil, r.err
 		case id == [16]byte(records[i].ID):
 		case revision > records[i].Seen:
-			c.refused[i] = budget.ErrSuperseded
+			c.refused[i] = driver.ErrSuperseded
 		default:
 			c.fresh[i] = true
 		}
@@ -105,7 +105,7 @@ func (s *Store) readChange(ctx context.Context, t *step, records ...budget.Recor
 
 // carriedOut reports whether an earlier attempt of this step made the change, and its answer was lost: others may have changed the same
 // object since, so that the object does not tell. It comes after the revision was read: what arrives later finds another one.
-func (s *Store) carriedOut(ctx context.Context, t *step, id budget.ID) (done bool, err error) {
+func (s *Store) carriedOut(ctx context.Context, t *step, id driver.ID) (done bool, err error) {
 	var open []int64
 	for some := range slices.Chunk(t.revisions, maxActions) {
 		keys := make([]itemKey, len(some))
@@ -133,7 +133,7 @@ func (s *Store) carriedOut(ctx context.Context, t *step, id budget.ID) (done boo
 }
 
 // errHead says that the revision of a ledger that has had changes is gone.
-var errHead = fmt.Errorf("%w: what it says of its changes is gone", budget.ErrLost)
+var errHead = fmt.Errorf("%w: what it says of its changes is gone", driver.ErrLost)
 
 // headless returns errHead, or errMoved if the first change of all was made since its head was looked for.
 func (s *Store) headless(ctx context.Context) error {
@@ -182,7 +182,7 @@ func (s *Store) recordChange(c *changing, now time.Time) ([]types.TransactWriteI
 		row := item{
 			attrRevision: number(revision), attrMadeAt: number(now.UnixNano()), attrRecord: blob(raw), ttlAttribute: number(ttl),
 		}
-		if r.Kind == budget.ChangeCorrect {
+		if r.Kind == driver.ChangeCorrect {
 			row[attrBefore] = blob(encodeCharge(r.From))
 		}
 		none := &expression{}
@@ -202,16 +202,16 @@ func (s *Store) recordChange(c *changing, now time.Time) ([]types.TransactWriteI
 	return append(actions, s.put(changeHeadKey().with(item{attrRevision: number(revision)}), x)), nil
 }
 
-// Override implements budget.Store. It rewrites what all shards of the account have in common, and no sum: see reshape.
-func (s *Store) Override(ctx context.Context, key budget.Key, o *budget.Override, c budget.Change) error {
+// Override implements driver.Store. It rewrites what all shards of the account have in common, and no sum: see reshape.
+func (s *Store) Override(ctx context.Context, key driver.Key, o *driver.Override, c driver.Change) error {
 	if o != nil && o.Max < 0 {
-		return fmt.Errorf("%w: an override to %d", budget.ErrInvalidCharge, o.Max)
+		return fmt.Errorf("%w: an override to %d", driver.ErrInvalidCharge, o.Max)
 	}
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	r := budget.Record{Change: c, Kind: budget.ChangeOverride, Account: key, Override: o}
-	return s.reshape(ctx, "override", []budget.Record{r}, func(g *group) bool {
+	r := driver.Record{Change: c, Kind: driver.ChangeOverride, Account: key, Override: o}
+	return s.reshape(ctx, "override", []driver.Record{r}, func(g *group) bool {
 		if o == nil {
 			had := g.override != nil
 			g.override = nil
@@ -223,9 +223,9 @@ func (s *Store) Override(ctx context.Context, key budget.Key, o *budget.Override
 	})
 }
 
-// Unlatch implements budget.Store. It is one step for as many accounts as one transaction holds, and one for each so many beyond
+// Unlatch implements driver.Store. It is one step for as many accounts as one transaction holds, and one for each so many beyond
 // that.
-func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Change) error {
+func (s *Store) Unlatch(ctx context.Context, accounts []driver.Key, c driver.Change) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
@@ -233,16 +233,16 @@ func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Cha
 	for len(accounts) > 0 {
 		some := accounts[:min(len(accounts), (maxActions-2)/(s.shards+2))]
 		accounts = accounts[len(some):]
-		records := make([]budget.Record, len(some))
+		records := make([]driver.Record, len(some))
 		for i, key := range some {
-			records[i] = budget.Record{Change: c, Kind: budget.ChangeUnlatch, Account: key}
+			records[i] = driver.Record{Change: c, Kind: driver.ChangeUnlatch, Account: key}
 		}
 		err := s.reshape(ctx, "unlatch", records, func(g *group) bool {
 			had := g.latchedUntil != 0
 			g.latchedUntil = 0
 			return had
 		})
-		if errors.Is(err, budget.ErrSuperseded) {
+		if errors.Is(err, driver.ErrSuperseded) {
 			superseded = err // the others are opened
 		} else if err != nil {
 			return err
@@ -257,8 +257,8 @@ func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Cha
 
 // reshape changes what all shards of the records' accounts have in common, and touches no sum: it requires their version alone, so
 // that reservations may go on at the same time. change reports whether there is something to write.
-func (s *Store) reshape(ctx context.Context, op string, records []budget.Record, change func(*group) bool) error {
-	accounts := make([]budget.Key, len(records))
+func (s *Store) reshape(ctx context.Context, op string, records []driver.Record, change func(*group) bool) error {
+	accounts := make([]driver.Key, len(records))
 	for i := range records {
 		accounts[i] = records[i].Account
 	}
@@ -284,7 +284,7 @@ func (s *Store) reshape(ctx context.Context, op string, records []budget.Record,
 		if err != nil || len(noted) == 0 {
 			return errors.Join(err, c.superseded())
 		}
-		actions := append([]types.TransactWriteItem{s.checkEpoch(budget.ID{})}, noted...)
+		actions := append([]types.TransactWriteItem{s.checkEpoch(driver.ID{})}, noted...)
 		for i, key := range accounts {
 			g := groups[key]
 			switch {
@@ -308,30 +308,30 @@ func (s *Store) reshape(ctx context.Context, op string, records []budget.Record,
 	})
 }
 
-// Correct implements budget.Store. A tombstone is not found: nobody knows which accounts it would have touched.
-func (s *Store) Correct(ctx context.Context, c budget.Correction) (budget.Posting, error) {
+// Correct implements driver.Store. A tombstone is not found: nobody knows which accounts it would have touched.
+func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Posting, error) {
 	if err := c.Validate(); err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	actual := c.Actual
-	q := &resolving{id: c.ID, record: &budget.Record{Change: c.Change, Kind: budget.ChangeCorrect, Reservation: c.ID, To: actual}}
-	q.decide = func(e *entry, _ time.Time) (outcome, budget.Posting, error) {
+	q := &resolving{id: c.ID, record: &driver.Record{Change: c.Change, Kind: driver.ChangeCorrect, Reservation: c.ID, To: actual}}
+	q.decide = func(e *entry, _ time.Time) (outcome, driver.Posting, error) {
 		switch {
-		case e == nil || e.state == budget.Pending || e.tombstone:
-			return outcome{}, budget.Posting{}, budget.ErrNotFound
+		case e == nil || e.state == driver.Pending || e.tombstone:
+			return outcome{}, driver.Posting{}, driver.ErrNotFound
 		case q.change.refused[0] != nil:
-			return outcome{}, budget.Posting{}, budget.ErrSuperseded
+			return outcome{}, driver.Posting{}, driver.ErrSuperseded
 		case !q.change.fresh[0]:
-			return outcome{}, budget.Posting{Replayed: true, From: e.state}, nil
+			return outcome{}, driver.Posting{Replayed: true, From: e.state}, nil
 		case e.actual == actual && !e.estimated && e.divided(&c): // it is a change all the same: it is newer than those that come late
-			return outcome{state: e.state, actual: actual, unchanged: true}, budget.Posting{Replayed: true, From: e.state}, nil
+			return outcome{state: e.state, actual: actual, unchanged: true}, driver.Posting{Replayed: true, From: e.state}, nil
 		}
-		return outcome{state: budget.Settled, actual: actual, shares: c.Shares, correction: true}, budget.Posting{From: e.state}, nil
+		return outcome{state: driver.Settled, actual: actual, shares: c.Shares, correction: true}, driver.Posting{From: e.state}, nil
 	}
 	return s.resolve(ctx, "correct", q)
 }
 
-// Revision implements budget.Store. If the item with the revision is missing although there are rows of the audit trail, the ledger has lost
+// Revision implements driver.Store. If the item with the revision is missing although there are rows of the audit trail, the ledger has lost
 // a part.
 func (s *Store) Revision(ctx context.Context) (revision int64, err error) {
 	err = s.do(ctx, "revision", func(ctx context.Context, _ *step) error {
@@ -358,11 +358,11 @@ func (s *Store) Revision(ctx context.Context) (revision int64, err error) {
 // maxRecords is the most that one page of Changes holds.
 const maxRecords = 10_000
 
-// Changes implements budget.Store. A limit out of range is replaced with the nearest valid one.
-func (s *Store) Changes(ctx context.Context, after int64, limit int) (all []budget.Record, err error) {
+// Changes implements driver.Store. A limit out of range is replaced with the nearest valid one.
+func (s *Store) Changes(ctx context.Context, after int64, limit int) (all []driver.Record, err error) {
 	limit = max(1, min(limit, maxRecords))
 	err = s.do(ctx, "changes", func(ctx context.Context, _ *step) error {
-		all = []budget.Record{}
+		all = []driver.Record{}
 		in := dynamodb.QueryInput{
 			KeyConditionExpression: aws.String("pk = :p AND sk > :after"), Limit: aws.Int32(int32(limit)),
 			ExpressionAttributeValues: item{":p": text(changePartition), ":after": text(dueSort(after))},
@@ -380,11 +380,11 @@ func (s *Store) Changes(ctx context.Context, after int64, limit int) (all []budg
 	return all, err
 }
 
-func decodeChange(raw item) (budget.Record, error) {
+func decodeChange(raw item) (driver.Record, error) {
 	r := reader{item: raw}
 	revision, at, before := r.required(attrRevision), r.required(attrMadeAt), r.blob(attrBefore, -1)
 	if r.err != nil {
-		return budget.Record{}, r.err
+		return driver.Record{}, r.err
 	}
 	record, err := account.DecodeRecord(r.blob(attrRecord, -1), revision, at)
 	if err == nil && before != nil {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
@@ -88,9 +88,9 @@ func openDated(t *testing.T, table string, at time.Time) (*dated, *Store) {
 func TestWindowsFollowTheServicesTime(t *testing.T) {
 	table := newTable(t, newClient(t, endpoint(t)))
 	d, s := openDated(t, table, time.Date(2031, 5, 6, 12, 20, 0, 0, time.UTC))
-	l := line(1, budget.Hourly, 10)
+	l := line(1, driver.Hourly, 10)
 	admitted(t, s, hold(10, l))
-	b, err := s.Balances(t.Context(), []budget.Line{l})
+	b, err := s.Balances(t.Context(), []driver.Line{l})
 	require.NoError(t, err)
 	require.InDelta(t, (40 * time.Minute).Seconds(), b[0].ResetAfter.Seconds(), 60)
 	d.tell(t, s, time.Date(2031, 5, 6, 13, 0, 1, 0, time.UTC))
@@ -109,7 +109,7 @@ func TestWindowsFollowTheServicesTime(t *testing.T) {
 func TestAClockThatRunsBehindFreesNothing(t *testing.T) {
 	table := newTable(t, newClient(t, endpoint(t)))
 	d, s := openDated(t, table, time.Date(2031, 5, 6, 12, 20, 0, 0, time.UTC))
-	hour, rolling := line(1, budget.Hourly, 10), line(2, budget.Rolling(time.Minute), 10)
+	hour, rolling := line(1, driver.Hourly, 10), line(2, driver.Rolling(time.Minute), 10)
 	held := hold(10, hour, rolling)
 	admitted(t, s, held)
 	d.tell(t, s, time.Date(2031, 5, 6, 13, 20, 0, 0, time.UTC))
@@ -131,7 +131,7 @@ func TestAClockThatRunsBehindFreesNothing(t *testing.T) {
 	require.Equal(t, [2]int64{0, 7}, stands(t, s, rolling))
 	settled(t, s, held, 400) // of a window that has passed: it counts in no limit any more
 	require.Equal(t, [2]int64{0, 7}, stands(t, s, hour))
-	entries, err := s.Entries(t.Context(), budget.Query{State: budget.Settled, Max: 10})
+	entries, err := s.Entries(t.Context(), driver.Query{State: driver.Settled, Max: 10})
 	require.NoError(t, err)
 	require.Equal(t, usd(400), entries[0].Actual)
 	sums(t, s)
@@ -142,9 +142,9 @@ func TestWhatMayBeDeletedAndWhatNot(t *testing.T) {
 	table := newTable(t, newClient(t, endpoint(t)))
 	start := time.Date(2031, 5, 6, 12, 20, 0, 0, time.UTC)
 	_, s := openDated(t, table, start)
-	hour, forever := line(1, budget.Hourly, 10), line(2, budget.Lifetime, 10)
-	require.NoError(t, s.Override(t.Context(), forever.Account, &budget.Override{Max: 20, Until: start.Add(time.Hour)}, storetest.NewChange()))
-	require.NoError(t, s.Override(t.Context(), budget.Key{3}, &budget.Override{Max: 20, Until: start.Add(400 * 24 * time.Hour)}, storetest.NewChange()))
+	hour, forever := line(1, driver.Hourly, 10), line(2, driver.Lifetime, 10)
+	require.NoError(t, s.Override(t.Context(), forever.Account, &driver.Override{Max: 20, Until: start.Add(time.Hour)}, storetest.NewChange()))
+	require.NoError(t, s.Override(t.Context(), driver.Key{3}, &driver.Override{Max: 20, Until: start.Add(400 * 24 * time.Hour)}, storetest.NewChange()))
 	pending, done := hold(1, hour, forever), hold(1, hour, forever)
 	admitted(t, s, pending)
 	admitted(t, s, done)
@@ -165,7 +165,7 @@ func TestWhatMayBeDeletedAndWhatNot(t *testing.T) {
 	require.WithinDuration(t, time.Date(2031, 5, 6, 13, 0, 0, 0, time.UTC).Add(DefaultRetention+forgetMargin), at, time.Minute)
 	_, found = ttl(accountKey(forever.Account, 0))
 	require.False(t, found, "a lifetime is never over")
-	at, found = ttl(accountKey(budget.Key{3}, 0))
+	at, found = ttl(accountKey(driver.Key{3}, 0))
 	require.True(t, found)
 	require.True(t, at.After(start.Add(400*24*time.Hour)))
 	_, found = ttl(gateKey(0))
@@ -179,7 +179,7 @@ func TestAWrongDateIsNotBelieved(t *testing.T) {
 		t.Run(wrong.String(), func(t *testing.T) {
 			table := newTable(t, newClient(t, endpoint(t)))
 			d, s := openDated(t, table, time.Now())
-			l := line(1, budget.Hourly, 10)
+			l := line(1, driver.Hourly, 10)
 			admitted(t, s, hold(10, l))
 			begun := time.Now().Hour()
 			for range 12 { // all of a step's answers, and more

@@ -9,7 +9,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // DefaultRetention is how long resolved reservations are remembered: past the invoice of their month.
@@ -23,7 +23,7 @@ const MaxShards = 32
 
 // Options configures a Store. The zero value is right for most.
 type Options struct {
-	// Create makes the ledger if the table is empty. Without it Open refuses with budget.ErrNoLedger, because a table that was made
+	// Create makes the ledger if the table is empty. Without it Open refuses with driver.ErrNoLedger, because a table that was made
 	// anew looks just like one that never held a ledger. Set it for the first start, or in a step of the deployment that runs once: a
 	// fleet that always sets it spends its limits a second time when the table is gone.
 	Create bool
@@ -34,7 +34,7 @@ type Options struct {
 	// on a day that is past it is deleted by the processes that use the ledger, on the next day. Open all stores of a ledger with the same.
 	Retention time.Duration
 	// UsageRows is how many rows of usage are kept of one day; what would need more is added to one row. Zero or less is
-	// budget.DefaultUsageRows.
+	// driver.DefaultUsageRows.
 	UsageRows int
 	// Timeout bounds a step with all of its repetitions; then it is an error, and the call is refused. Zero is DefaultTimeout.
 	Timeout time.Duration
@@ -47,7 +47,7 @@ type Options struct {
 	Adopt bool
 }
 
-// Store is a budget.Store in a DynamoDB table. It is safe for concurrent use. From time to time a goroutine of its own deletes what is past the
+// Store is a driver.Store in a DynamoDB table. It is safe for concurrent use. From time to time a goroutine of its own deletes what is past the
 // retention, until Close at the latest. Make one with Open.
 type Store struct {
 	opts          Options
@@ -71,7 +71,7 @@ type Store struct {
 	closed        atomic.Bool
 }
 
-var _ budget.Store = (*Store)(nil)
+var _ driver.Store = (*Store)(nil)
 
 // Open opens the ledger in a table; see Options.Create for its first start. CreateTable makes the table. It takes a context
 // because it asks the service: which table this is, of which epoch, and what time it is there. Without
@@ -133,7 +133,7 @@ func (o *Options) complete(client *dynamodb.Client, table string) error {
 		o.Retention = DefaultRetention
 	}
 	if o.UsageRows <= 0 {
-		o.UsageRows = budget.DefaultUsageRows
+		o.UsageRows = driver.DefaultUsageRows
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout

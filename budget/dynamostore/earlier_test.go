@@ -10,7 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/earlier"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
@@ -50,7 +50,7 @@ func earlierTable(t *testing.T, client *dynamodb.Client) string {
 func TestATableOfAnEarlierLibraryGoesOn(t *testing.T) {
 	client, clock := newClient(t, endpoint(t)), storetest.NewClock(earlier.Now)
 	table := earlierTable(t, client)
-	earlier.Check(t, clock, func() budget.Store {
+	earlier.Check(t, clock, func() driver.Store {
 		return open(t, client, table, func(o *Options) { o.Clock, o.Adopt = clock.Now, true })
 	})
 }
@@ -59,15 +59,15 @@ func TestATableOfAnEarlierLibraryGoesOn(t *testing.T) {
 func TestATableWithALaterUnitIsRefusedByName(t *testing.T) {
 	client, clock := newClient(t, endpoint(t)), storetest.NewClock(earlier.Now)
 	s := open(t, client, earlierTable(t, client), func(o *Options) { o.Clock, o.Adopt = clock.Now, true })
-	key := entryKey(budget.ID{5})
+	key := entryKey(driver.ID{5})
 	whole, err := s.get(t.Context(), key)
 	require.NoError(t, err)
 	reserved := whole[attrReserved].(*types.AttributeValueMemberB).Value
 	whole[attrReserved] = blob(appendInt64(append([]byte{}, reserved...), 7))
 	_, err = client.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: &s.table, Item: whole})
 	require.NoError(t, err)
-	_, err = s.Entries(t.Context(), budget.Query{Max: 100})
+	_, err = s.Entries(t.Context(), driver.Query{Max: 100})
 	require.ErrorContains(t, err, "counts 8 units, this library knows 7: use a newer one")
-	_, err = s.Settle(t.Context(), budget.Settlement{ID: budget.ID{5}, Owner: budget.Key{9}})
+	_, err = s.Settle(t.Context(), driver.Settlement{ID: driver.ID{5}, Owner: driver.Key{9}})
 	require.ErrorContains(t, err, "use a newer one")
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
@@ -32,14 +32,14 @@ const (
 
 // entry is one reservation. Its times are in nanoseconds since 1970 UTC.
 type entry struct {
-	id         budget.ID
-	owner      budget.Key
-	state      budget.State
+	id         driver.ID
+	owner      driver.Key
+	state      driver.State
 	estimated  bool // settled with its worst case, because nobody knows what it cost
 	orphan     bool // posted although there was no pending reservation: it was never made, or had been voided
 	tombstone  bool // voided before it was made, so that nobody knows where it would have been booked
-	reserved   budget.Charge
-	actual     budget.Charge // what is posted
+	reserved   driver.Charge
+	actual     driver.Charge // what is posted
 	bookings   []booking     // where it is booked
 	reservedAt int64
 	resolvedAt int64 // 0 while it is pending
@@ -53,9 +53,9 @@ type entry struct {
 
 // booking says where a part of one line is booked, and how much it holds there: pending, or posted once it is resolved.
 type booking struct {
-	account budget.Key
+	account driver.Key
 	shard   int
-	unit    budget.Unit
+	unit    driver.Unit
 	start   int64
 	amount  int64
 }
@@ -89,7 +89,7 @@ func decodeBookings(raw []byte) ([]booking, bool) {
 	}
 	bookings := make([]booking, 0, len(raw)/bookingBytes)
 	for r := range slices.Chunk(raw, bookingBytes) {
-		b := booking{account: budget.Key(r[:16]), shard: int(r[16]), unit: budget.Unit(r[17]), start: readInt64(r[18:]), amount: readInt64(r[26:])}
+		b := booking{account: driver.Key(r[:16]), shard: int(r[16]), unit: driver.Unit(r[17]), start: readInt64(r[18:]), amount: readInt64(r[26:])}
 		if !b.unit.Valid() || b.shard >= MaxShards || b.amount < 0 {
 			return nil, false
 		}
@@ -99,7 +99,7 @@ func decodeBookings(raw []byte) ([]booking, bool) {
 }
 
 // decodeEntry reads an item; nil if there is none.
-func decodeEntry(id budget.ID, raw item) (*entry, error) {
+func decodeEntry(id driver.ID, raw item) (*entry, error) {
 	if len(raw) == 0 {
 		return nil, nil
 	}
@@ -126,11 +126,11 @@ func decodeEntry(id budget.ID, raw item) (*entry, error) {
 	}
 	e.bookings, ok = decodeBookings(r.blob(attrBookings, -1))
 	mark := r.blob(attrMark, markBytes)
-	if mark == nil || !ok || state < int64(budget.Pending) || state > int64(budget.Expired) {
+	if mark == nil || !ok || state < int64(driver.Pending) || state > int64(driver.Expired) {
 		r.fail(attrState)
 		return nil, r.err
 	}
-	e.state, e.mark = budget.State(state), stepMark(mark)
+	e.state, e.mark = driver.State(state), stepMark(mark)
 	return e, r.err
 }
 
@@ -158,7 +158,7 @@ func (e *entry) encode() item {
 		uses, other := encodeUses(e.uses)
 		out[attrUses], out[attrUsesOther] = blob(uses), blob(other)
 	}
-	if e.state == budget.Pending {
+	if e.state == driver.Pending {
 		return out
 	}
 	out[attrResolvedAt] = number(e.resolvedAt) // and no time to live: see forget
@@ -166,16 +166,16 @@ func (e *entry) encode() item {
 }
 
 // public returns the reservation as Entries shows it. A line that is booked in several shards is one booking there, with their sum.
-func (e *entry) public() (budget.Entry, error) {
+func (e *entry) public() (driver.Entry, error) {
 	c, _, err := account.DecodeCall(e.whose)
 	if err != nil {
-		return budget.Entry{}, err
+		return driver.Entry{}, err
 	}
-	out := budget.Entry{
+	out := driver.Entry{
 		ID: e.id, State: e.state, Estimated: e.estimated, Orphan: e.orphan, Reserved: e.reserved, Actual: e.actual,
 		ReservedAt: time.Unix(0, e.reservedAt), Scope: c.Scope, Operation: c.Operation, Reference: string(e.reference),
 	}
-	if e.state != budget.Pending {
+	if e.state != driver.Pending {
 		out.ResolvedAt = time.Unix(0, e.resolvedAt)
 	}
 	for _, b := range e.bookings { // those of one account stand together
@@ -183,24 +183,24 @@ func (e *entry) public() (budget.Entry, error) {
 			out.Lines[n-1].Amount += b.amount
 			continue
 		}
-		out.Lines = append(out.Lines, budget.Booking{Account: b.account, Unit: b.unit, Start: time.Unix(0, b.start), Amount: b.amount})
+		out.Lines = append(out.Lines, driver.Booking{Account: b.account, Unit: b.unit, Start: time.Unix(0, b.start), Amount: b.amount})
 	}
 	return out, nil
 }
 
 // conflict reports why an id that is known can't be reserved again.
-func (e *entry) conflict(r budget.Reservation) error {
-	if e.state != budget.Pending {
-		return budget.ErrResolved
+func (e *entry) conflict(r driver.Reservation) error {
+	if e.state != driver.Pending {
+		return driver.ErrResolved
 	}
 	if e.owner != r.Owner || e.reserved != r.Charge {
-		return budget.ErrIDConflict
+		return driver.ErrIDConflict
 	}
 	// A line may be booked in several shards; the order is that of the lines.
 	places := slices.CompactFunc(slices.Clone(e.bookings), func(a, b booking) bool { return a.account == b.account && a.unit == b.unit })
-	same := func(b booking, l budget.Line) bool { return b.account == l.Account && b.unit == l.Unit }
+	same := func(b booking, l driver.Line) bool { return b.account == l.Account && b.unit == l.Unit }
 	if !slices.EqualFunc(places, r.Lines, same) {
-		return budget.ErrIDConflict
+		return driver.ErrIDConflict
 	}
 	return nil
 }

@@ -12,13 +12,13 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 var (
 	errClosed = errors.New("dynamostore: closed: open a new store")
-	errMemory = fmt.Errorf("%w: the table was deleted, recreated or restored since it was opened, or items of it are gone", budget.ErrLost)
-	errNone   = fmt.Errorf("%w in the table: on its first start, set Options.Create; if it was there before, what was spent is forgotten", budget.ErrNoLedger)
+	errMemory = fmt.Errorf("%w: the table was deleted, recreated or restored since it was opened, or items of it are gone", driver.ErrLost)
+	errNone   = fmt.Errorf("%w in the table: on its first start, set Options.Create; if it was there before, what was spent is forgotten", driver.ErrNoLedger)
 	// errRestored is what Open finds of a copy.
 	errRestored = errors.New("dynamostore: the table is a copy or was restored from a backup: what was spent since is not in it: open it with Adopt to accept that")
 	// errMoved says that a condition of a transaction did not hold: somebody was faster, and the step is decided anew.

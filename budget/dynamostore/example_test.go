@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/dynamostore"
 )
 
@@ -27,7 +28,7 @@ func Example() {
 	}
 	defer store.Close()
 	ledger, err := budget.Open(ctx, store, budget.Policy{Limits: []budget.Limit{
-		{Name: "principal-month", Max: budget.USD(200), Window: budget.Monthly, Per: budget.PerPrincipal},
+		{Name: "principal-month", Max: budget.USD(200), Window: driver.Monthly, Per: budget.PerPrincipal},
 	}})
 	if err != nil {
 		fmt.Println(err)

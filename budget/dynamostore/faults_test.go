@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
@@ -28,7 +29,7 @@ func wired(tb testing.TB, optFns ...func(*Options)) (*wire, *Store) {
 	return w, open(tb, client, table, optFns...)
 }
 
-func admitted(tb testing.TB, s *Store, r budget.Reservation) budget.Decision {
+func admitted(tb testing.TB, s *Store, r driver.Reservation) driver.Decision {
 	tb.Helper()
 	d, err := s.Reserve(context.Background(), r)
 	require.NoError(tb, err)
@@ -36,7 +37,7 @@ func admitted(tb testing.TB, s *Store, r budget.Reservation) budget.Decision {
 	return d
 }
 
-func settled(tb testing.TB, s *Store, r budget.Reservation, n int64) budget.Posting {
+func settled(tb testing.TB, s *Store, r driver.Reservation, n int64) driver.Posting {
 	tb.Helper()
 	p, err := s.Settle(context.Background(), settlement(r, n))
 	require.NoError(tb, err)
@@ -45,7 +46,7 @@ func settled(tb testing.TB, s *Store, r budget.Reservation, n int64) budget.Post
 
 // contract are answers about the budget; a store that can't answer must return none of them.
 var contract = []error{
-	budget.ErrExceeded, budget.ErrKilled, budget.ErrOverflow, budget.ErrInvalidCharge, budget.ErrIDConflict, budget.ErrResolved, budget.ErrNotFound,
+	budget.ErrExceeded, driver.ErrKilled, driver.ErrOverflow, driver.ErrInvalidCharge, driver.ErrIDConflict, driver.ErrResolved, driver.ErrNotFound,
 }
 
 func unanswered(tb testing.TB, err error) {
@@ -58,7 +59,7 @@ func unanswered(tb testing.TB, err error) {
 
 // A reason that may pass is waited out, wherever in the list it stands, and is never a denial.
 func TestReasonsThatMayPassAreWaitedOut(t *testing.T) {
-	l := line(1, budget.Daily, 1000)
+	l := line(1, driver.Daily, 1000)
 	w, s := wired(t)
 	admitted(t, s, hold(1, l))
 	want := int64(1)
@@ -79,7 +80,7 @@ func TestReasonsThatMayPassAreWaitedOut(t *testing.T) {
 
 // A reason that does not pass, or that nobody knows, is an error at once, and none that could be taken for an answer.
 func TestReasonsThatStayAreErrors(t *testing.T) {
-	l := line(1, budget.Daily, 1000)
+	l := line(1, driver.Daily, 1000)
 	w, s := wired(t)
 	r := hold(1, l)
 	admitted(t, s, r)
@@ -93,7 +94,7 @@ func TestReasonsThatStayAreErrors(t *testing.T) {
 		d, err := s.Reserve(t.Context(), hold(1, l))
 		unanswered(t, err)
 		require.ErrorContains(t, err, code)
-		require.Equal(t, budget.Decision{}, d)
+		require.Equal(t, driver.Decision{}, d)
 		_, err = s.Settle(t.Context(), settlement(r, 1))
 		unanswered(t, err)
 		require.Equal(t, [2]int64{0, 1}, stands(t, s, l))
@@ -102,7 +103,7 @@ func TestReasonsThatStayAreErrors(t *testing.T) {
 
 // A list of reasons that does not fit the transaction says nothing; nor does one without any reason.
 func TestReasonsThatDoNotFitAreNoAnswer(t *testing.T) {
-	l := line(1, budget.Daily, 1000)
+	l := line(1, driver.Daily, 1000)
 	w, s := wired(t)
 	for _, answer := range []func() (*http.Response, error){
 		func() (*http.Response, error) { return cancelled(2, 1, "ConditionalCheckFailed") },
@@ -121,7 +122,7 @@ func TestReasonsThatDoNotFitAreNoAnswer(t *testing.T) {
 
 // A failed condition denies nothing by itself: an account that says so wrongly is looked at, and the call admitted.
 func TestAFailedConditionIsNoDenialWithoutALook(t *testing.T) {
-	l := line(1, budget.Daily, 1000)
+	l := line(1, driver.Daily, 1000)
 	w, s := wired(t)
 	admitted(t, s, hold(1, l))
 	for place := range 4 {
@@ -137,7 +138,7 @@ func TestAFailedConditionIsNoDenialWithoutALook(t *testing.T) {
 }
 
 func TestErrorsOfTheServiceThatMayPass(t *testing.T) {
-	l := line(1, budget.Daily, 1000)
+	l := line(1, driver.Daily, 1000)
 	w, s := wired(t)
 	want := int64(0)
 	for kind, status := range map[string]int{
@@ -157,7 +158,7 @@ func TestErrorsOfTheServiceThatMayPass(t *testing.T) {
 }
 
 func TestErrorsOfTheServiceThatStay(t *testing.T) {
-	l := line(1, budget.Daily, 1000)
+	l := line(1, driver.Daily, 1000)
 	w, s := wired(t)
 	for _, kind := range []string{"AccessDeniedException", "ExpiredTokenException", "UnrecognizedClientException", "ValidationException"} {
 		w.follow(func(*call) (*http.Response, error) { return failure(http.StatusBadRequest, kind, nil) })
@@ -169,7 +170,7 @@ func TestErrorsOfTheServiceThatStay(t *testing.T) {
 
 // Endless throttling ends with the caller's time, in an error, and changes nothing.
 func TestEndlessThrottlingEndsWithTheDeadline(t *testing.T) {
-	l := line(1, budget.Daily, 1000)
+	l := line(1, driver.Daily, 1000)
 	w, s := wired(t)
 	r := hold(1, l)
 	admitted(t, s, r)
@@ -177,8 +178,8 @@ func TestEndlessThrottlingEndsWithTheDeadline(t *testing.T) {
 		func(ctx context.Context) error { _, err := s.Reserve(ctx, hold(1, l)); return err },
 		func(ctx context.Context) error { _, err := s.Settle(ctx, settlement(r, 1)); return err },
 		func(ctx context.Context) error { return s.Void(ctx, r.ID, r.Owner) },
-		func(ctx context.Context) error { return s.Kill(ctx, budget.Kill{}, storetest.NewChange()) },
-		func(ctx context.Context) error { _, err := s.Balances(ctx, []budget.Line{l}); return err },
+		func(ctx context.Context) error { return s.Kill(ctx, driver.Kill{}, storetest.NewChange()) },
+		func(ctx context.Context) error { _, err := s.Balances(ctx, []driver.Line{l}); return err },
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
 		w.follow(func(*call) (*http.Response, error) {
@@ -214,7 +215,7 @@ func TestLostRepliesChangeNothingTwice(t *testing.T) {
 			}
 		})
 		s := open(t, client, newTable(t, client))
-		l := line(1, budget.Daily, 1000)
+		l := line(1, driver.Daily, 1000)
 		l.Notify = []float64{0.005}
 		for n, fault := range []func(*call) (*http.Response, error){(*call).lost, (*call).cut, (*call).twice, (*call).lost} {
 			first := func(c *call) (*http.Response, error) {
@@ -233,12 +234,12 @@ func TestLostRepliesChangeNothingTwice(t *testing.T) {
 			require.Equal(t, [2]int64{before[0], 10}, stands(t, s, l))
 			w.follow(first)
 			p := settled(t, s, r, 7)
-			require.Equal(t, budget.Pending, p.From)
+			require.Equal(t, driver.Pending, p.From)
 			require.Equal(t, n == 0, len(p.Crossed) == 1, "a mark is reported once, and not forgotten")
 			require.False(t, p.Replayed)
 			require.Equal(t, [2]int64{before[0] + 7, 0}, stands(t, s, l))
 			w.follow(first)
-			p, err := s.Correct(t.Context(), budget.Correction{ID: r.ID, Actual: usd(6), Change: storetest.NewChange()})
+			p, err := s.Correct(t.Context(), driver.Correction{ID: r.ID, Actual: usd(6), Change: storetest.NewChange()})
 			require.NoError(t, err)
 			require.False(t, p.Replayed)
 			w.follow(first)
@@ -248,9 +249,9 @@ func TestLostRepliesChangeNothingTwice(t *testing.T) {
 			require.NoError(t, s.Void(t.Context(), v.ID, v.Owner))
 			require.Equal(t, [2]int64{before[0] + 6, 0}, stands(t, s, l))
 			w.follow(first)
-			require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "w"}}, storetest.NewChange()))
+			require.NoError(t, s.Kill(t.Context(), driver.Kill{Scope: driver.Scope{Workflow: "w"}}, storetest.NewChange()))
 			w.follow(first)
-			require.NoError(t, s.Revive(t.Context(), budget.Flag{Scope: budget.Scope{Workflow: "w"}}, storetest.NewChange()))
+			require.NoError(t, s.Revive(t.Context(), driver.Flag{Scope: driver.Scope{Workflow: "w"}}, storetest.NewChange()))
 			w.follow(nil)
 		}
 	}
@@ -270,11 +271,11 @@ func TestDelayedDuplicatesChangeNothing(t *testing.T) {
 		}
 		return c.pass()
 	})
-	lines := []budget.Line{line(1, budget.Daily, 100), line(2, budget.Rolling(time.Hour), 30)}
+	lines := []driver.Line{line(1, driver.Daily, 100), line(2, driver.Rolling(time.Hour), 30)}
 	lines[0].Notify, lines[1].Latch = []float64{0.05, 0.5}, true
 	for range 6 {
 		a, b, c := hold(4, lines...), hold(3, lines...), hold(2, lines...)
-		for _, r := range []budget.Reservation{a, b, c} {
+		for _, r := range []driver.Reservation{a, b, c} {
 			if _, err := s.Reserve(t.Context(), r); err != nil {
 				require.NoError(t, err)
 			}
@@ -282,13 +283,13 @@ func TestDelayedDuplicatesChangeNothing(t *testing.T) {
 		settled(t, s, a, 5)
 		_ = s.Void(t.Context(), b.ID, b.Owner)
 		settled(t, s, hold(1, lines...), 1)
-		_, err := s.Correct(t.Context(), budget.Correction{ID: a.ID, Actual: usd(4), Change: storetest.NewChange()})
+		_, err := s.Correct(t.Context(), driver.Correction{ID: a.ID, Actual: usd(4), Change: storetest.NewChange()})
 		require.NoError(t, err)
-		require.NoError(t, s.Void(t.Context(), budget.NewID(), budget.Key{}))
-		require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "w"}, Reason: "r"}, storetest.NewChange()))
-		require.NoError(t, s.Override(t.Context(), lines[0].Account, &budget.Override{Max: 90, Until: time.Now().Add(time.Hour)}, storetest.NewChange()))
-		require.NoError(t, s.Unlatch(t.Context(), []budget.Key{lines[1].Account}, storetest.NewChange()))
-		require.NoError(t, s.Revive(t.Context(), budget.Flag{Scope: budget.Scope{Workflow: "w"}}, storetest.NewChange()))
+		require.NoError(t, s.Void(t.Context(), driver.NewID(), driver.Key{}))
+		require.NoError(t, s.Kill(t.Context(), driver.Kill{Scope: driver.Scope{Workflow: "w"}, Reason: "r"}, storetest.NewChange()))
+		require.NoError(t, s.Override(t.Context(), lines[0].Account, &driver.Override{Max: 90, Until: time.Now().Add(time.Hour)}, storetest.NewChange()))
+		require.NoError(t, s.Unlatch(t.Context(), []driver.Key{lines[1].Account}, storetest.NewChange()))
+		require.NoError(t, s.Revive(t.Context(), driver.Flag{Scope: driver.Scope{Workflow: "w"}}, storetest.NewChange()))
 		require.NoError(t, s.Override(t.Context(), lines[0].Account, nil, storetest.NewChange()))
 	}
 	before := dump(t, s)
@@ -325,9 +326,9 @@ func dump(tb testing.TB, s *Store) map[string]item {
 // was killed, costs one read a call.
 func TestTheHappyPathIsOneTransaction(t *testing.T) {
 	w, s := wired(t)
-	lines := []budget.Line{line(1, budget.Monthly, 100), line(2, budget.Lifetime, 100), line(3, budget.Daily, 100)}
+	lines := []driver.Line{line(1, driver.Monthly, 100), line(2, driver.Lifetime, 100), line(3, driver.Daily, 100)}
 	lines[0].Notify = []float64{0.9}
-	settled(t, s, func() budget.Reservation { r := hold(1, lines...); admitted(t, s, r); return r }(), 1)
+	settled(t, s, func() driver.Reservation { r := hold(1, lines...); admitted(t, s, r); return r }(), 1)
 	w.follow(nil)
 	for range 3 {
 		r := hold(3, lines...)
@@ -346,7 +347,7 @@ func TestTheHappyPathIsOneTransaction(t *testing.T) {
 	require.True(t, denied())
 	require.Equal(t, []string{"TransactGetItems"}, w.calls())
 
-	require.NoError(t, s.Kill(t.Context(), budget.Kill{}, storetest.NewChange()))
+	require.NoError(t, s.Kill(t.Context(), driver.Kill{}, storetest.NewChange()))
 	_, err := s.Reserve(t.Context(), hold(1))
 	require.NoError(t, err)
 	w.follow(nil)
@@ -359,9 +360,9 @@ func TestTheHappyPathIsOneTransaction(t *testing.T) {
 // A policy of as many limits as there may be fits into one transaction; more is an error and never a part of it.
 func TestAsManyLimitsAsAPolicyMayHold(t *testing.T) {
 	s := newStore(t)
-	lines := make([]budget.Line, budget.MaxLimits)
+	lines := make([]driver.Line, budget.MaxLimits)
 	for i := range lines {
-		lines[i] = line(byte(i+1), budget.Rolling(time.Hour), 100)
+		lines[i] = line(byte(i+1), driver.Rolling(time.Hour), 100)
 		lines[i].Latch = true
 	}
 	for range 2 {
@@ -373,9 +374,9 @@ func TestAsManyLimitsAsAPolicyMayHold(t *testing.T) {
 	d, err := s.Reserve(t.Context(), hold(99, lines...))
 	require.NoError(t, err)
 	require.NotNil(t, d.Denied)
-	keys := make([]budget.Key, 200)
+	keys := make([]driver.Key, 200)
 	for i := range keys {
-		keys[i] = budget.Key{1: byte(i)}
+		keys[i] = driver.Key{1: byte(i)}
 	}
 	require.NoError(t, s.Unlatch(t.Context(), append(keys, lines[0].Account), storetest.NewChange()))
 	require.False(t, func() bool {
@@ -385,7 +386,7 @@ func TestAsManyLimitsAsAPolicyMayHold(t *testing.T) {
 	}())
 
 	for i := range 40 {
-		lines = append(lines, line(byte(100+i), budget.Daily, 100))
+		lines = append(lines, line(byte(100+i), driver.Daily, 100))
 	}
 	_, err = s.Reserve(t.Context(), hold(1, lines...))
 	unanswered(t, err)
@@ -409,7 +410,7 @@ func TestConcurrentReservesAreExactAtTheLimit(t *testing.T) {
 			stores = append(stores, open(t, client, table, func(o *Options) { o.Shards = shards }))
 			w.follow(k.plan)
 		}
-		lines := []budget.Line{line(1, budget.Daily, 100), line(2, budget.Lifetime, 1<<40)}
+		lines := []driver.Line{line(1, driver.Daily, 100), line(2, driver.Lifetime, 1<<40)}
 		var got, refused atomic.Int64
 		var workers sync.WaitGroup
 		for n := range 16 {
@@ -440,7 +441,7 @@ func TestKillComesThroughUnderLoad(t *testing.T) {
 	k := &conflicts{latency: 3 * time.Millisecond}
 	w, s := wired(t)
 	w.follow(k.plan)
-	lines := []budget.Line{line(1, budget.Lifetime, 1<<40)}
+	lines := []driver.Line{line(1, driver.Lifetime, 1<<40)}
 	var killed atomic.Bool
 	var late, done atomic.Int64
 	var workers sync.WaitGroup
@@ -448,7 +449,7 @@ func TestKillComesThroughUnderLoad(t *testing.T) {
 		workers.Go(func() {
 			own := lines
 			if n > 0 { // accounts of their own: all that they share is the gates
-				own = []budget.Line{line(byte(n+1), budget.Lifetime, 1<<40)}
+				own = []driver.Line{line(byte(n+1), driver.Lifetime, 1<<40)}
 			}
 			for after := 0; after < 3; done.Add(1) {
 				was := killed.Load()
@@ -469,11 +470,11 @@ func TestKillComesThroughUnderLoad(t *testing.T) {
 	for done.Load() < 50 && !t.Failed() {
 		runtime.Gosched()
 	}
-	err := s.Kill(t.Context(), budget.Kill{Reason: "stop"}, storetest.NewChange())
+	err := s.Kill(t.Context(), driver.Kill{Reason: "stop"}, storetest.NewChange())
 	killed.Store(true)
 	if err != nil { // let them end
 		w.follow(nil)
-		_ = s.Kill(t.Context(), budget.Kill{}, storetest.NewChange())
+		_ = s.Kill(t.Context(), driver.Kill{}, storetest.NewChange())
 	}
 	workers.Wait()
 	require.NoError(t, err)
@@ -482,7 +483,7 @@ func TestKillComesThroughUnderLoad(t *testing.T) {
 
 // A connection that went silent holds up one attempt and not the step; a caller that gives up is answered at once.
 func TestASilentConnectionIsGivenUp(t *testing.T) {
-	l := line(1, budget.Daily, 1000)
+	l := line(1, driver.Daily, 1000)
 	w, s := wired(t)
 	s.opts.Timeout = 9 * time.Second
 	silent := func(calls int) func(*call) (*http.Response, error) {
@@ -513,7 +514,7 @@ func TestASilentConnectionIsGivenUp(t *testing.T) {
 // An account that is gone is a loss to the settlement of what was reserved in it, too, however long ago its window began: it used to be
 // made anew, with nothing in it but that settlement.
 func TestASettlementDoesNotMakeALostAccountAnew(t *testing.T) {
-	for _, w := range []budget.Window{budget.Lifetime, budget.Yearly} {
+	for _, w := range []driver.Window{driver.Lifetime, driver.Yearly} {
 		t.Run(w.String(), func(t *testing.T) {
 			clock := storetest.NewClock(time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC))
 			s := newStore(t, func(o *Options) { o.Clock, o.Retention = clock.Now, time.Hour })
@@ -525,9 +526,9 @@ func TestASettlementDoesNotMakeALostAccountAnew(t *testing.T) {
 			_, err := s.client.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{TableName: &s.table, Key: accountKey(l.Account, 0).attributes()})
 			require.NoError(t, err)
 			_, err = s.Settle(t.Context(), settlement(pending, 1))
-			require.ErrorIs(t, err, budget.ErrLost)
+			require.ErrorIs(t, err, driver.ErrLost)
 			_, err = s.Reserve(t.Context(), hold(1, l))
-			require.ErrorIs(t, err, budget.ErrLost)
+			require.ErrorIs(t, err, driver.ErrLost)
 		})
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
@@ -136,7 +136,7 @@ func (s *Store) forget(ctx context.Context) error {
 	for !w.done() {
 		next, err := s.forgetPage(ctx, *w)
 		if err == nil {
-			err = s.write(ctx, []types.TransactWriteItem{s.putWalk(read, next), s.checkEpoch(budget.ID{})})
+			err = s.write(ctx, []types.TransactWriteItem{s.putWalk(read, next), s.checkEpoch(driver.ID{})})
 		}
 		if err != nil {
 			return err
@@ -182,7 +182,7 @@ func (s *Store) forgetPage(ctx context.Context, w walk) (next *walk, err error) 
 		var old, withTTL []*entry
 		for _, e := range page {
 			switch {
-			case e.state != budget.Pending && e.resolvedAt < before:
+			case e.state != driver.Pending && e.resolvedAt < before:
 				old = append(old, e)
 			case e.hasTTL:
 				withTTL = append(withTTL, e)
@@ -205,7 +205,7 @@ func (s *Store) readPage(ctx context.Context, w walk) (page []*entry, next *walk
 	}
 	err = s.query(ctx, in, func(raw item) (bool, error) {
 		r := reader{item: raw}
-		id, err := budget.ParseID(r.text(sortKey))
+		id, err := driver.ParseID(r.text(sortKey))
 		if err != nil {
 			return false, errEncoding
 		}
@@ -241,7 +241,7 @@ func (s *Store) removeTTL(ctx context.Context, entries []*entry) error {
 
 // sumPlace is where a sum of an account is kept.
 type sumPlace struct {
-	account budget.Key
+	account driver.Key
 	shard   int
 	start   int64
 }
@@ -356,9 +356,9 @@ func (a *accountItem) holds(start int64) bool {
 }
 
 // groupsAt reads the accounts of some sums.
-func (s *Store) groupsAt(ctx context.Context, sums map[sumPlace]int64) (map[budget.Key]*group, error) {
-	all := make(map[budget.Key]*group)
-	var keys []budget.Key
+func (s *Store) groupsAt(ctx context.Context, sums map[sumPlace]int64) (map[driver.Key]*group, error) {
+	all := make(map[driver.Key]*group)
+	var keys []driver.Key
 	for at := range sums {
 		if _, known := all[at.account]; !known {
 			all[at.account], keys = nil, append(keys, at.account)

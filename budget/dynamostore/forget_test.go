@@ -11,7 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/budget/verify"
 )
@@ -38,7 +38,7 @@ func forgetNow(t *testing.T, s *Store) {
 	}
 }
 
-func periods(t *testing.T, s *Store, l budget.Line) []budget.Period {
+func periods(t *testing.T, s *Store, l driver.Line) []driver.Period {
 	all, err := s.Periods(t.Context(), l.Account, time.Time{}, maxEntries)
 	require.NoError(t, err)
 	return all
@@ -54,10 +54,10 @@ func TestSettledIsForgottenAndEntries(t *testing.T) {
 			clock := storetest.NewClock(time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC))
 			s := ticking(t, clock, func(o *Options) { o.Retention, o.Shards = 6*day, shards })
 			s.archiveFrom = 2
-			lines := []budget.Line{
-				line(1, budget.Daily, 1000), line(2, budget.Lifetime, 100_000), line(3, budget.Rolling(48*time.Hour), 1000), line(4, budget.Weekly, 10_000),
+			lines := []driver.Line{
+				line(1, driver.Daily, 1000), line(2, driver.Lifetime, 100_000), line(3, driver.Rolling(48*time.Hour), 1000), line(4, driver.Weekly, 10_000),
 			}
-			var open, done []budget.Reservation
+			var open, done []driver.Reservation
 			for n := range 60 {
 				for range 6 {
 					clock.Advance(time.Duration(random.Int64N(int64(4 * time.Hour))))
@@ -74,9 +74,9 @@ func TestSettledIsForgottenAndEntries(t *testing.T) {
 						open = append(open[:i], open[i+1:]...)
 					}
 					if len(done) > 0 && random.IntN(3) == 0 {
-						_, err := s.Correct(t.Context(), budget.Correction{ID: done[random.IntN(len(done))].ID, Actual: usd(random.Int64N(30)), Change: storetest.NewChange()})
+						_, err := s.Correct(t.Context(), driver.Correction{ID: done[random.IntN(len(done))].ID, Actual: usd(random.Int64N(30)), Change: storetest.NewChange()})
 						if err != nil {
-							require.ErrorIs(t, err, budget.ErrNotFound)
+							require.ErrorIs(t, err, driver.ErrNotFound)
 						}
 					}
 				}
@@ -104,10 +104,10 @@ func TestSettledIsForgottenAndEntries(t *testing.T) {
 }
 
 // lateStep resolves a reservation, which may have expired.
-func lateStep(t *testing.T, s *Store, r budget.Reservation, random *rand.Rand) {
+func lateStep(t *testing.T, s *Store, r driver.Reservation, random *rand.Rand) {
 	if random.IntN(4) == 0 {
 		if err := s.Void(t.Context(), r.ID, r.Owner); err != nil {
-			require.ErrorIs(t, err, budget.ErrResolved)
+			require.ErrorIs(t, err, driver.ErrResolved)
 		}
 		return
 	}
@@ -128,7 +128,7 @@ func itemsOf(t *testing.T, s *Store, partition string) (all []item) {
 func TestPastWindowsAreKept(t *testing.T) {
 	clock := storetest.NewClock(time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC))
 	s := ticking(t, clock, func(o *Options) { o.Retention = time.Hour })
-	months, days := line(1, budget.Monthly, 100), line(2, budget.Daily, 100)
+	months, days := line(1, driver.Monthly, 100), line(2, driver.Daily, 100)
 	for range 400 {
 		r := hold(3, days, months)
 		admitted(t, s, r)
@@ -142,7 +142,7 @@ func TestPastWindowsAreKept(t *testing.T) {
 		require.Equal(t, int64(3), p.Settled)
 	}
 	require.Len(t, periods(t, s, months), 14)
-	var paged []budget.Period
+	var paged []driver.Period
 	for after := (time.Time{}); ; after = paged[len(paged)-1].Start {
 		page, err := s.Periods(t.Context(), days.Account, after, 7)
 		require.NoError(t, err)
@@ -160,7 +160,7 @@ func TestPastWindowsAreKept(t *testing.T) {
 	for _, of := range itemsOf(t, s, archivePartition(days.Account)) {
 		r := reader{item: of}
 		last := r.buckets()[len(r.buckets())-1]
-		require.GreaterOrEqual(t, r.required(ttlAttribute), last.start/int64(time.Second)+int64(budget.UsageRetention/time.Second), "it is kept for thirteen months")
+		require.GreaterOrEqual(t, r.required(ttlAttribute), last.start/int64(time.Second)+int64(driver.UsageRetention/time.Second), "it is kept for thirteen months")
 	}
 }
 
@@ -168,9 +168,9 @@ func TestPastWindowsAreKept(t *testing.T) {
 func TestReservationsHaveNoTimeToLive(t *testing.T) {
 	clock := storetest.NewClock(time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC))
 	s := ticking(t, clock)
-	l := line(1, budget.Lifetime, 100)
+	l := line(1, driver.Lifetime, 100)
 	now, earlier := hold(5, l), hold(6, l)
-	for _, r := range []budget.Reservation{now, earlier} {
+	for _, r := range []driver.Reservation{now, earlier} {
 		admitted(t, s, r)
 		settled(t, s, r, 4)
 	}
@@ -180,7 +180,7 @@ func TestReservationsHaveNoTimeToLive(t *testing.T) {
 	})
 	require.NoError(t, err)
 	forgetNow(t, s)
-	for _, r := range []budget.Reservation{now, earlier} {
+	for _, r := range []driver.Reservation{now, earlier} {
 		raw, err := s.get(t.Context(), entryKey(r.ID))
 		require.NoError(t, err)
 		require.NotEmpty(t, raw)
@@ -192,7 +192,7 @@ func TestReservationsHaveNoTimeToLive(t *testing.T) {
 func TestAClockThatJumpsForgetsOneDayAtMost(t *testing.T) {
 	clock := storetest.NewClock(time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC))
 	s := ticking(t, clock, func(o *Options) { o.Retention = 10 * day })
-	l := line(1, budget.Lifetime, 1000)
+	l := line(1, driver.Lifetime, 1000)
 	for range 11 {
 		r := hold(5, l)
 		admitted(t, s, r)
@@ -209,8 +209,8 @@ func TestAClockThatJumpsForgetsOneDayAtMost(t *testing.T) {
 	storetest.AddUp(t.Context(), t, s)
 }
 
-func entries(t *testing.T, s *Store) []budget.Entry {
-	all, err := s.Entries(t.Context(), budget.Query{Max: maxEntries})
+func entries(t *testing.T, s *Store) []driver.Entry {
+	all, err := s.Entries(t.Context(), driver.Query{Max: maxEntries})
 	require.NoError(t, err)
 	return all
 }
@@ -220,7 +220,7 @@ func TestManyForgetAtOnce(t *testing.T) {
 	clock := storetest.NewClock(time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC))
 	retention := func(o *Options) { o.Retention = day }
 	s := ticking(t, clock, retention)
-	l := line(1, budget.Yearly, 10_000)
+	l := line(1, driver.Yearly, 10_000)
 	for range 120 {
 		r := hold(5, l)
 		admitted(t, s, r)

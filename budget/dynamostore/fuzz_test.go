@@ -9,7 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // itemOf makes an item of fuzzed JSON: {"attribute": {"N": "1"}}, with B as base64.
@@ -56,15 +56,15 @@ func jsonOf(tb testing.TB, in item) []byte {
 // Whatever stands in the table, reading it gives an error or something that is written as it was read: no panic, no
 // negative sum, and no amount out of nothing.
 func FuzzDecode(f *testing.F) {
-	span := budget.Rolling(time.Hour).At(time.Unix(1_800_000_000, 5))
-	a := &accountItem{key: budget.Key{1}, shape: shape{version: newVersion(), fired: []int64{1, 2}, override: &budget.Override{Max: 3, Until: time.Unix(4, 5)}}, hasSharesOf: true, sharesOf: 9}
+	span := driver.Rolling(time.Hour).At(time.Unix(1_800_000_000, 5))
+	a := &accountItem{key: driver.Key{1}, shape: shape{version: newVersion(), fired: []int64{1, 2}, override: &driver.Override{Max: 3, Until: time.Unix(4, 5)}}, hasSharesOf: true, sharesOf: 9}
 	a.roll(span)
 	a.bucket(span.Start).pending, a.bucket(span.Start+1).settled = 7, 8
-	f.Add(jsonOf(f, a.encode(notice{gap: 5, quiet: 6, hash: hashThresholds(&budget.Line{Notify: []float64{1}}, 1)}, time.Hour)))
-	e := &entry{id: budget.NewID(), state: budget.Settled, reserved: usd(5), actual: usd(4), bookings: []booking{{unit: budget.UnitUSD, amount: 4}}}
+	f.Add(jsonOf(f, a.encode(notice{gap: 5, quiet: 6, hash: hashThresholds(&driver.Line{Notify: []float64{1}}, 1)}, time.Hour)))
+	e := &entry{id: driver.NewID(), state: driver.Settled, reserved: usd(5), actual: usd(4), bookings: []booking{{unit: driver.UnitUSD, amount: 4}}}
 	f.Add(jsonOf(f, e.encode()))
 	f.Add(jsonOf(f, newGate("t", 2).encode(3)))
-	flag := kill{Kill: budget.Kill{Scope: budget.Scope{Principal: "\xff", Tags: map[string]string{"a": ""}}, Reason: "r", At: time.Unix(1, 2)}, dims: []budget.Key{{1}}}
+	flag := kill{Kill: driver.Kill{Scope: driver.Scope{Principal: "\xff", Tags: map[string]string{"a": ""}}, Reason: "r", At: time.Unix(1, 2)}, dims: []driver.Key{{1}}}
 	raw, err := flag.encode()
 	require.NoError(f, err)
 	f.Add(jsonOf(f, raw))
@@ -74,25 +74,25 @@ func FuzzDecode(f *testing.F) {
 		if !ok || len(in) == 0 {
 			return
 		}
-		if a, err := decodeAccount(budget.Key{1}, 0, in); err == nil {
-			b, err := decodeAccount(budget.Key{1}, 0, a.encode(notice{}, time.Hour))
+		if a, err := decodeAccount(driver.Key{1}, 0, in); err == nil {
+			b, err := decodeAccount(driver.Key{1}, 0, a.encode(notice{}, time.Hour))
 			require.NoError(t, err)
 			require.Equal(t, live(a.buckets), b.buckets)
 			for _, bucket := range a.buckets {
 				require.False(t, bucket.settled < 0 || bucket.pending < 0)
 			}
 			g := newGroup([]*accountItem{a})
-			l := budget.Line{Unit: budget.UnitUSD, Window: budget.Rolling(time.Hour), Max: 1, Notify: []float64{1}}
+			l := driver.Line{Unit: driver.UnitUSD, Window: driver.Rolling(time.Hour), Max: 1, Notify: []float64{1}}
 			now, at := g.moment(l.Window, time.Unix(1_800_000_000, 0), false)
 			balance, _ := g.balance(&l, at, now, 1)
 			require.False(t, balance.Settled < 0 || balance.Pending < 0)
 			g.wait(l.Window, at, now, 1)
 			g.report(g.due(&l, 0, at, now), at, now)
 		}
-		if e, err := decodeEntry(budget.ID{}, in); err == nil {
-			again, err := decodeEntry(budget.ID{}, e.encode())
+		if e, err := decodeEntry(driver.ID{}, in); err == nil {
+			again, err := decodeEntry(driver.ID{}, e.encode())
 			require.NoError(t, err)
-			if e.state == budget.Pending {
+			if e.state == driver.Pending {
 				again.resolvedAt = e.resolvedAt
 			}
 			require.Equal(t, e, again)
@@ -134,7 +134,7 @@ func TestDueKeysSortByTime(t *testing.T) {
 	times := []int64{-5, 0, 1, 15, 16, 255, 1 << 40, 1_800_000_000_000_000_000, 1<<63 - 1}
 	var keys []string
 	for _, at := range times {
-		id := budget.NewID()
+		id := driver.NewID()
 		key := dueKey(id, at).sort
 		keys = append(keys, key)
 		gotID, got, err := parseDue(key)

@@ -8,7 +8,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // The attributes of a gate. All gates of a table are the same: there are many so that reservations, which check one each,
@@ -96,7 +96,7 @@ func (s *Store) readGate(ctx context.Context) (gate, error) {
 }
 
 // checkEpoch lets a transaction pass only in the table that was opened.
-func (s *Store) checkEpoch(id budget.ID) types.TransactWriteItem {
+func (s *Store) checkEpoch(id driver.ID) types.TransactWriteItem {
 	epoch := s.epoch()
 	x := &expression{}
 	x.require(attrEpoch, "=", blob(epoch[:]))
@@ -105,7 +105,7 @@ func (s *Store) checkEpoch(id budget.ID) types.TransactWriteItem {
 
 // checkGate lets a transaction pass only in the table that was opened, and only while the kill flags are those that the
 // token stands for.
-func (s *Store) checkGate(id budget.ID, flags token, now time.Time) types.TransactWriteItem {
+func (s *Store) checkGate(id driver.ID, flags token, now time.Time) types.TransactWriteItem {
 	epoch := s.epoch()
 	x := &expression{}
 	x.require(attrEpoch, "=", blob(epoch[:]))

@@ -6,14 +6,14 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // group is one account: all of its shards, as one atomic read returned them. Without sharding an account is one shard.
 type group struct {
 	shape
 	shards  []*accountItem
-	buckets []budget.Bucket // settled and pending of all shards together, by start, ascending
+	buckets []driver.Bucket // settled and pending of all shards together, by start, ascending
 	settled map[int64]int64 // settled of all shards together, by the bucket's start
 	created bool            // the account did not exist, and this step writes it
 	// rewritten says that this step writes all shards, as they are here.
@@ -38,15 +38,15 @@ func newGroup(shards []*accountItem) *group {
 		}
 	}
 	for start, n := range used {
-		g.buckets = append(g.buckets, budget.Bucket{Start: start, Used: n})
+		g.buckets = append(g.buckets, driver.Bucket{Start: start, Used: n})
 	}
-	slices.SortFunc(g.buckets, func(a, b budget.Bucket) int { return cmp.Compare(a.Start, b.Start) })
+	slices.SortFunc(g.buckets, func(a, b driver.Bucket) int { return cmp.Compare(a.Start, b.Start) })
 	return g
 }
 
 // moment returns the time and the span at which a line is judged. An account that does not keep past windows is never judged at a time
 // before its newest window, so that a clock that runs behind, in this process or on the server, frees nothing.
-func (g *group) moment(w budget.Window, now time.Time, keepPast bool) (time.Time, budget.Span) {
+func (g *group) moment(w driver.Window, now time.Time, keepPast bool) (time.Time, driver.Span) {
 	span := w.At(now)
 	if keepPast {
 		return now, span
@@ -62,7 +62,7 @@ func (g *group) moment(w budget.Window, now time.Time, keepPast bool) (time.Time
 
 // passed returns when the window is over in which a line refused or was reported at the given moment: the end of a calendar window, and
 // for a rolling one the moment plus its length.
-func passed(span budget.Span, now int64) int64 {
+func passed(span driver.Span, now int64) int64 {
 	if span.Start == span.Since {
 		return span.End
 	}
@@ -70,7 +70,7 @@ func passed(span budget.Span, now int64) int64 {
 }
 
 // max is the limit in force.
-func (g *group) max(line *budget.Line, now time.Time) int64 {
+func (g *group) max(line *driver.Line, now time.Time) int64 {
 	if g.override != nil && now.Before(g.override.Until) {
 		return g.override.Max
 	}
@@ -78,7 +78,7 @@ func (g *group) max(line *budget.Line, now time.Time) int64 {
 }
 
 // balance adds up the shards, and reports whether the sum with amount does not fit into an int64.
-func (g *group) balance(line *budget.Line, span budget.Span, now time.Time, amount int64) (b budget.Balance, overflow bool) {
+func (g *group) balance(line *driver.Line, span driver.Span, now time.Time, amount int64) (b driver.Balance, overflow bool) {
 	b.Max, b.Latched = g.max(line, now), g.latchedUntil > now.UnixNano()
 	for _, a := range g.shards {
 		for _, k := range a.buckets {
@@ -97,11 +97,11 @@ func (g *group) balance(line *budget.Line, span budget.Span, now time.Time, amou
 }
 
 // wait returns how long it takes until excess has left the window and the latch is open; 0 when time alone never helps.
-func (g *group) wait(w budget.Window, span budget.Span, now time.Time, excess int64) time.Duration {
+func (g *group) wait(w driver.Window, span driver.Span, now time.Time, excess int64) time.Duration {
 	var d time.Duration
 	if excess > 0 {
-		from := slices.IndexFunc(g.buckets, func(b budget.Bucket) bool { return b.Start >= span.Since })
-		var live []budget.Bucket
+		from := slices.IndexFunc(g.buckets, func(b driver.Bucket) bool { return b.Start >= span.Since })
+		var live []driver.Bucket
 		if from >= 0 {
 			live = g.buckets[from:]
 		}
@@ -119,19 +119,19 @@ func (g *group) wait(w budget.Window, span budget.Span, now time.Time, excess in
 }
 
 // due returns the thresholds that settled spend has reached and that were not reported in this window yet.
-func (g *group) due(line *budget.Line, at int, span budget.Span, now time.Time) (all []budget.Crossing) {
+func (g *group) due(line *driver.Line, at int, span driver.Span, now time.Time) (all []driver.Crossing) {
 	b, _ := g.balance(line, span, now, 0)
 	for m := range line.Notify {
 		if b.Settled < line.Threshold(m, b.Max) || m < len(g.fired) && now.UnixNano() < g.fired[m] {
 			continue
 		}
-		all = append(all, budget.Crossing{Line: at, Mark: m, Settled: b.Settled, Max: b.Max})
+		all = append(all, driver.Crossing{Line: at, Mark: m, Settled: b.Settled, Max: b.Max})
 	}
 	return all
 }
 
 // report records that thresholds were reported.
-func (g *group) report(crossed []budget.Crossing, span budget.Span, now time.Time) {
+func (g *group) report(crossed []driver.Crossing, span driver.Span, now time.Time) {
 	g.fired = slices.Clone(g.fired)
 	for _, c := range crossed {
 		if missing := c.Mark + 1 - len(g.fired); missing > 0 {
@@ -143,7 +143,7 @@ func (g *group) report(crossed []budget.Crossing, span budget.Span, now time.Tim
 
 // notice computes how far the settled spend of a line may grow before a settlement has to read all shards, because a threshold may be reached.
 // Each shard gets a part of that, so that no threshold is reached unnoticed when all shards use up their part.
-func (g *group) notice(line *budget.Line, span budget.Span, now time.Time) notice {
+func (g *group) notice(line *driver.Line, span driver.Span, now time.Time) notice {
 	if line == nil {
 		return notice{gap: farAway, quiet: math.MaxInt64}
 	}
@@ -176,7 +176,7 @@ func share(limit int64, shard, shards int) int64 {
 }
 
 // keepsShares reports whether each shard uses no more than its share of a limit.
-func (g *group) keepsShares(limit int64, span budget.Span) bool {
+func (g *group) keepsShares(limit int64, span driver.Span) bool {
 	for i, a := range g.shards {
 		if a.used(span.Since) > share(limit, i, len(g.shards)) {
 			return false

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // hotTime is how long each number of callers goes on.
@@ -23,7 +23,7 @@ type hotLoad struct {
 }
 
 // callHot has so many callers call for some time, each with the patience that a guard has.
-func callHot(stores []*Store, callers int, lines []budget.Line) hotLoad {
+func callHot(stores []*Store, callers int, lines []driver.Line) hotLoad {
 	const patience = 10 * time.Second
 	load := hotLoad{callers: callers}
 	var each []time.Duration
@@ -37,7 +37,7 @@ func callHot(stores []*Store, callers int, lines []budget.Line) hotLoad {
 				began := time.Now()
 				ctx, cancel := context.WithTimeout(context.Background(), patience)
 				r := hold(2, lines...)
-				r.Call = &budget.Call{Scope: budget.Scope{Workflow: "w"}}
+				r.Call = &driver.Call{Scope: driver.Scope{Workflow: "w"}}
 				d, err := s.Reserve(ctx, r)
 				if err == nil && d.Admitted {
 					st := settlement(r, 1)
@@ -73,7 +73,7 @@ func TestManyCallersShareAHotAccount(t *testing.T) {
 		w, client := newWire(t)
 		wires, stores = append(wires, w), append(stores, open(t, client, table))
 	}
-	lines := []budget.Line{line(1, budget.Daily, 1<<40), line(2, budget.Lifetime, 1<<40)}
+	lines := []driver.Line{line(1, driver.Daily, 1<<40), line(2, driver.Lifetime, 1<<40)}
 	admitted(t, stores[0], hold(1, lines...))
 	for _, w := range wires {
 		w.follow(k.plan)

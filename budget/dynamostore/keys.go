@@ -7,7 +7,7 @@ import (
 	"hash/fnv"
 	"strconv"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // The table's key, and the attribute by which DynamoDB deletes what is past the retention.
@@ -44,18 +44,18 @@ func gateKey(n int) itemKey { return itemKey{"gate#" + strconv.Itoa(n), "gate"} 
 
 func entryPartition(n int) string { return "entry#" + strconv.FormatInt(int64(n), 16) }
 
-func entryKey(id budget.ID) itemKey {
+func entryKey(id driver.ID) itemKey {
 	name := id.String()
 	return itemKey{"entry#" + name[:1], name}
 }
 
-func accountKey(account budget.Key, shard int) itemKey {
+func accountKey(account driver.Key, shard int) itemKey {
 	return itemKey{"account#" + hex.EncodeToString(account[:]) + "#" + strconv.Itoa(shard), "account"} // each shard is in a partition of its own
 }
 
 // killKey returns the key of a kill flag. It encodes all dimensions of the flag's scope without hashing them, so that two scopes can't have
 // the same key.
-func killKey(f budget.Flag) itemKey {
+func killKey(f driver.Flag) itemKey {
 	kind := "scope#"
 	if f.Patterns {
 		kind = "match#"
@@ -67,14 +67,14 @@ func killKey(f budget.Flag) itemKey {
 func duePartition(n int) string { return "due#" + strconv.Itoa(n) }
 
 // dueKey sorts by time, then by id.
-func dueKey(id budget.ID, at int64) itemKey {
+func dueKey(id driver.ID, at int64) itemKey {
 	return itemKey{duePartition(pick(id, dueShards)), dueSort(at) + "#" + id.String()}
 }
 
 func dueSort(at int64) string { return fmt.Sprintf("%016x", max(at, 0)) }
 
 // parseDue is the inverse of the sort of dueKey: the reservation's id, and the time at which it is due.
-func parseDue(sort string) (id budget.ID, at int64, err error) {
+func parseDue(sort string) (id driver.ID, at int64, err error) {
 	if len(sort) != 16+1+32 || sort[16] != '#' {
 		return id, 0, errEncoding
 	}
@@ -82,14 +82,14 @@ func parseDue(sort string) (id budget.ID, at int64, err error) {
 	if err != nil {
 		return id, 0, errEncoding
 	}
-	if id, err = budget.ParseID(sort[17:]); err != nil {
+	if id, err = driver.ParseID(sort[17:]); err != nil {
 		return id, 0, errEncoding
 	}
 	return id, n, nil
 }
 
 // pick chooses one of n by the id alone, so that a step that is repeated chooses the same one.
-func pick(id budget.ID, n int) int {
+func pick(id driver.ID, n int) int {
 	h := fnv.New32a()
 	h.Write(id[:])
 	return int(h.Sum32() % uint32(n))

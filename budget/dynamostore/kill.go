@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
@@ -44,14 +44,14 @@ func (t token) toggled(nonce token) token {
 
 // kill is a flag with the keys that it looks for.
 type kill struct {
-	budget.Kill
-	dims  []budget.Key
+	driver.Kill
+	dims  []driver.Key
 	nonce token
 	made  int64 // the revision that set it; 0 if that was before there were any
 }
 
 // holds reports whether the flag refuses a reservation at a moment, or at any moment if that is zero.
-func (k *kill) holds(r *budget.Reservation, now time.Time) bool {
+func (k *kill) holds(r *driver.Reservation, now time.Time) bool {
 	if !now.IsZero() && k.ended(now) {
 		return false
 	}
@@ -59,7 +59,7 @@ func (k *kill) holds(r *budget.Reservation, now time.Time) bool {
 		return r.Call != nil && k.Holds(r.Call.Scope)
 	}
 	dims := r.Dims
-	return !slices.ContainsFunc(k.dims, func(d budget.Key) bool { return !slices.Contains(dims, d) })
+	return !slices.ContainsFunc(k.dims, func(d driver.Key) bool { return !slices.Contains(dims, d) })
 }
 
 func (k *kill) ended(now time.Time) bool { return !k.Until.IsZero() && !now.Before(k.Until) }
@@ -71,7 +71,7 @@ type flags struct {
 }
 
 // killed returns a copy of the first flag that holds at a moment, or at any if that is zero; or nil.
-func (f flags) killed(r *budget.Reservation, now time.Time) *budget.Kill {
+func (f flags) killed(r *driver.Reservation, now time.Time) *driver.Kill {
 	for i := range f.all {
 		if f.all[i].holds(r, now) {
 			k := f.all[i].copy()
@@ -82,7 +82,7 @@ func (f flags) killed(r *budget.Reservation, now time.Time) *budget.Kill {
 }
 
 // copy shares nothing with what is remembered.
-func (k *kill) copy() budget.Kill {
+func (k *kill) copy() driver.Kill {
 	own := k.Kill
 	if own.Scope.Tags != nil {
 		tags := make(map[string]string, len(own.Scope.Tags))
@@ -145,7 +145,7 @@ func (s *Store) readFlags(ctx context.Context) (found flags, err error) {
 // decodeKill decodes a flag's item. A flag with patterns or an end has its scope in another attribute: see encode.
 func decodeKill(raw item) (kill, error) {
 	r := reader{item: raw}
-	k := kill{nonce: r.bytes16(attrNonce), Kill: budget.Kill{Reason: string(r.blob(attrReason, -1)), At: time.Unix(0, r.required(attrKilled))}}
+	k := kill{nonce: r.bytes16(attrNonce), Kill: driver.Kill{Reason: string(r.blob(attrReason, -1)), At: time.Unix(0, r.required(attrKilled))}}
 	var ok bool
 	var err error
 	k.dims, ok = decodeKeys(r.blob(attrDims, -1))
@@ -183,19 +183,19 @@ func (k *kill) encode() (item, error) {
 	return out, nil
 }
 
-// Kill implements budget.Store. Once it has returned, no process admits a call that the flag covers: see changeFlags.
-func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
+// Kill implements driver.Store. Once it has returned, no process admits a call that the flag covers: see changeFlags.
+func (s *Store) Kill(ctx context.Context, k driver.Kill, c driver.Change) error {
 	if err := cmp.Or(c.Validate(), k.Validate()); err != nil {
 		return err
 	}
 	flag := kill{Kill: k, dims: k.Scope.Dims(), nonce: random16()}
-	r := budget.Record{Change: c, Kind: budget.ChangeKill, Scope: k.Scope, Patterns: k.Patterns, Until: k.Until}
+	r := driver.Record{Change: c, Kind: driver.ChangeKill, Scope: k.Scope, Patterns: k.Patterns, Until: k.Until}
 	return s.changeFlags(ctx, "kill", r, &flag)
 }
 
-// Revive implements budget.Store.
-func (s *Store) Revive(ctx context.Context, f budget.Flag, c budget.Change) error {
-	r := budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns}
+// Revive implements driver.Store.
+func (s *Store) Revive(ctx context.Context, f driver.Flag, c driver.Change) error {
+	r := driver.Record{Change: c, Kind: driver.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns}
 	return s.changeFlags(ctx, "revive", r, nil)
 }
 
@@ -205,7 +205,7 @@ const drainAfter = 2
 
 // changeFlags puts a flag in the place of another one, or of none, and changes the token in all gates with it. A nil flag
 // removes.
-func (s *Store) changeFlags(ctx context.Context, op string, r budget.Record, flag *kill) error {
+func (s *Store) changeFlags(ctx context.Context, op string, r driver.Record, flag *kill) error {
 	if err := r.Change.Validate(); err != nil {
 		return err
 	}
@@ -224,7 +224,7 @@ func (s *Store) changeFlags(ctx context.Context, op string, r budget.Record, fla
 			_, err := s.readGate(ctx)
 			return errors.Join(err, c.superseded())
 		}
-		of := budget.Flag{Scope: r.Scope, Patterns: r.Patterns}
+		of := driver.Flag{Scope: r.Scope, Patterns: r.Patterns}
 		items, err := s.snapshot(ctx, []itemKey{gateKey(0), killKey(of)})
 		if err != nil {
 			return err
@@ -244,7 +244,7 @@ func (s *Store) changeFlags(ctx context.Context, op string, r budget.Record, fla
 		if flag == nil && len(items[1]) == 0 {
 			x := &expression{}
 			x.requireNone(partitionKey)
-			return s.write(ctx, append(actions, s.checkEpoch(budget.ID{}), s.check(killKey(of), x)))
+			return s.write(ctx, append(actions, s.checkEpoch(driver.ID{}), s.check(killKey(of), x)))
 		}
 		replaced, nonces, err := s.replaceFlag(c, g, items[1], of, flag, now)
 		if err != nil {
@@ -285,7 +285,7 @@ func (s *Store) makeRoom(ctx context.Context, g gate, flag *kill, now time.Time,
 		switch {
 		case k.Flag().Object() == flag.Flag().Object():
 			continue
-		case k.ended(now.Add(-budget.FlagRetention)):
+		case k.ended(now.Add(-driver.FlagRetention)):
 			old = append(old, k)
 			continue
 		case k.Patterns && k.ended(now):
@@ -295,9 +295,9 @@ func (s *Store) makeRoom(ctx context.Context, g gate, flag *kill, now time.Time,
 			patterns++
 		}
 	}
-	if flag.Patterns && patterns >= budget.MaxPatterns {
+	if flag.Patterns && patterns >= driver.MaxPatterns {
 		if len(ended) == 0 {
-			return nil, budget.ErrTooManyFlags
+			return nil, driver.ErrTooManyFlags
 		}
 		old = append(ended, old...)
 	}
@@ -311,7 +311,7 @@ func (s *Store) makeRoom(ctx context.Context, g gate, flag *kill, now time.Time,
 }
 
 // replaceFlag puts a flag in the place of what was read, and returns the nonces of all flags that there are then.
-func (s *Store) replaceFlag(c *changing, g gate, there item, of budget.Flag, flag *kill, now time.Time) (action types.TransactWriteItem, nonces token, err error) {
+func (s *Store) replaceFlag(c *changing, g gate, there item, of driver.Flag, flag *kill, now time.Time) (action types.TransactWriteItem, nonces token, err error) {
 	nonces, x := g.token.toggled(g.salt), &expression{}
 	if len(there) == 0 {
 		x.requireNone(partitionKey)
@@ -409,8 +409,8 @@ func (s *Store) drainGate(ctx context.Context, g gate, n int, until types.Attrib
 	return s.insist(ctx, []types.TransactWriteItem{s.update(gateKey(n), x)})
 }
 
-// Kills implements budget.Store. It reads the flags only if the token in a gate shows that they have changed.
-func (s *Store) Kills(ctx context.Context) (all []budget.Kill, err error) {
+// Kills implements driver.Store. It reads the flags only if the token in a gate shows that they have changed.
+func (s *Store) Kills(ctx context.Context) (all []driver.Kill, err error) {
 	err = s.do(ctx, "kills", func(ctx context.Context, _ *step) error {
 		g, err := s.readGate(ctx)
 		if err != nil {
@@ -424,7 +424,7 @@ func (s *Store) Kills(ctx context.Context) (all []budget.Kill, err error) {
 		if err != nil {
 			return err
 		}
-		all = make([]budget.Kill, 0, len(f.all))
+		all = make([]driver.Kill, 0, len(f.all))
 		for i := range f.all {
 			if !f.all[i].ended(now) {
 				all = append(all, f.all[i].copy())

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
@@ -23,10 +24,10 @@ import (
 // finds must add up to the token, or is not believed.
 func TestFlagsOfHalfATransactionAreNotBelieved(t *testing.T) {
 	w, s := wired(t)
-	l := line(1, budget.Daily, 10)
+	l := line(1, driver.Daily, 10)
 	admitted(t, s, hold(1, l))
-	scope := budget.Scope{Workflow: "w"}
-	require.NoError(t, open(t, newClient(t, endpoint(t)), s.table).Kill(t.Context(), budget.Kill{Scope: scope, Reason: "stop"}, storetest.NewChange()))
+	scope := driver.Scope{Workflow: "w"}
+	require.NoError(t, open(t, newClient(t, endpoint(t)), s.table).Kill(t.Context(), driver.Kill{Scope: scope, Reason: "stop"}, storetest.NewChange()))
 	w.follow(func(c *call) (*http.Response, error) {
 		resp, err := c.pass()
 		if c.op != "Query" || c.nth > 2 || err != nil {
@@ -49,7 +50,7 @@ func TestFlagsOfHalfATransactionAreNotBelieved(t *testing.T) {
 // A process that dies between asking reservations to wait and setting its flag holds them up for a while, and no longer.
 func TestADeadKillersDrainPasses(t *testing.T) {
 	s := newStore(t)
-	l := line(1, budget.Daily, 10)
+	l := line(1, driver.Daily, 10)
 	admitted(t, s, hold(1, l))
 	g, err := s.readGate(t.Context())
 	require.NoError(t, err)
@@ -58,7 +59,7 @@ func TestADeadKillersDrainPasses(t *testing.T) {
 	require.NoError(t, s.drain(t.Context(), g, now.Add(-drainTime+drainTime/20)))
 	admitted(t, s, hold(1, l)) // after half a second
 	require.NoError(t, s.drain(t.Context(), g, now))
-	require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "w"}}, storetest.NewChange()))
+	require.NoError(t, s.Kill(t.Context(), driver.Kill{Scope: driver.Scope{Workflow: "w"}}, storetest.NewChange()))
 	admitted(t, s, hold(1, l)) // at once: the next flag ends the wait
 }
 
@@ -67,17 +68,17 @@ func TestNoTextOfAUserIsPartOfAKey(t *testing.T) {
 	const canary = "canary-7f3a"
 	s := newStore(t)
 	ledger, err := budget.Open(t.Context(), s, budget.Policy{Limits: []budget.Limit{
-		{Name: canary, Max: budget.USD(1), Window: budget.Daily, Per: budget.PerPrincipal | budget.PerWorkflow, PerTags: []string{canary}},
+		{Name: canary, Max: budget.USD(1), Window: driver.Daily, Per: budget.PerPrincipal | budget.PerWorkflow, PerTags: []string{canary}},
 	}})
 	require.NoError(t, err)
-	scope := budget.Scope{Principal: canary + "\x00'; #", Workflow: canary + "{}", Model: canary, Tags: map[string]string{canary: canary}}
+	scope := driver.Scope{Principal: canary + "\x00'; #", Workflow: canary + "{}", Model: canary, Tags: map[string]string{canary: canary}}
 	receipt, err := ledger.Reserve(t.Context(), budget.Request{Scope: scope, Worst: usd(5)})
 	require.NoError(t, err)
 	_, err = ledger.Settle(t.Context(), receipt, usd(5), false)
 	require.NoError(t, err)
 	require.NoError(t, storetest.Done(ledger.Kill(t.Context(), scope, canary)))
 	_, err = ledger.Reserve(t.Context(), budget.Request{Scope: scope, Worst: usd(5)})
-	require.ErrorIs(t, err, budget.ErrKilled)
+	require.ErrorIs(t, err, driver.ErrKilled)
 	for key, whole := range dump(t, s) {
 		require.NotContains(t, key, canary)
 		for attribute := range whole {
@@ -93,7 +94,7 @@ func TestNoTextOfAUserIsPartOfAKey(t *testing.T) {
 // made anew, again and again.
 func TestChangesOfOneProcessWaitForEachOther(t *testing.T) {
 	w, s := wired(t)
-	l := line(1, budget.Lifetime, 100)
+	l := line(1, driver.Lifetime, 100)
 	r := hold(1, l)
 	admitted(t, s, r)
 	settled(t, s, r, 1)
@@ -101,16 +102,16 @@ func TestChangesOfOneProcessWaitForEachOther(t *testing.T) {
 	const each = 12
 	var all sync.WaitGroup
 	for n := range each {
-		scope := budget.Scope{Workflow: fmt.Sprint(n)}
+		scope := driver.Scope{Workflow: fmt.Sprint(n)}
 		for _, change := range []func() error{
 			func() error {
-				return s.Kill(context.Background(), budget.Kill{Scope: scope, Reason: "stop"}, storetest.NewChange())
+				return s.Kill(context.Background(), driver.Kill{Scope: scope, Reason: "stop"}, storetest.NewChange())
 			},
 			func() error {
-				return s.Override(context.Background(), l.Account, &budget.Override{Max: int64(n), Until: time.Now().Add(time.Hour)}, storetest.NewChange())
+				return s.Override(context.Background(), l.Account, &driver.Override{Max: int64(n), Until: time.Now().Add(time.Hour)}, storetest.NewChange())
 			},
 			func() error {
-				_, err := s.Correct(context.Background(), budget.Correction{ID: r.ID, Actual: usd(int64(n)), Change: storetest.NewChange()})
+				_, err := s.Correct(context.Background(), driver.Correction{ID: r.ID, Actual: usd(int64(n)), Change: storetest.NewChange()})
 				return err
 			},
 		} {

@@ -8,17 +8,17 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // errAccount says that an account that must be there is not.
-var errAccount = fmt.Errorf("%w: the account of a reservation is gone before its time", budget.ErrLost)
+var errAccount = fmt.Errorf("%w: the account of a reservation is gone before its time", driver.ErrLost)
 
 // ceiling returns the most that one bucket of one shard may hold, so that the sum of all shards fits into an int64.
 func ceiling(shards int) int64 { return math.MaxInt64 / int64(shards) }
 
 // resolveAfterReading resolves on an atomic read. e is the record as it was last seen: it tells which accounts to read.
-func (s *Store) resolveAfterReading(ctx context.Context, q *resolving, e *entry) (budget.Posting, error) {
+func (s *Store) resolveAfterReading(ctx context.Context, q *resolving, e *entry) (driver.Posting, error) {
 	accounts := accountsOf(q.lines)
 	if e != nil {
 		for _, b := range e.bookings {
@@ -28,13 +28,13 @@ func (s *Store) resolveAfterReading(ctx context.Context, q *resolving, e *entry)
 	if len(accounts) > 0 {
 		unlock, err := s.locks.lock(ctx, accounts[0])
 		if err != nil {
-			return budget.Posting{}, err
+			return driver.Posting{}, err
 		}
 		defer unlock()
 	}
 	v, err := s.look(ctx, q.id, accounts)
 	if err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	next, p, err := q.judge(v.entry, v.now)
 	if err != nil || next.state == 0 {
@@ -42,17 +42,17 @@ func (s *Store) resolveAfterReading(ctx context.Context, q *resolving, e *entry)
 	}
 	from, err := s.resolvedFrom(ctx, q, v, next)
 	if err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	shifts := from.shifts(next.actual)
 	for i := range shifts {
 		if v.groups[shifts[i].account] == nil {
-			return budget.Posting{}, errMoved // the record was booked anew since
+			return driver.Posting{}, errMoved // the record was booked anew since
 		}
 	}
 	works, err := s.works(ctx, q, v, from, shifts)
 	if err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	shifts = shifts[:0:0]
 	for _, w := range works {
@@ -89,7 +89,7 @@ func (s *Store) resolvedFrom(ctx context.Context, q *resolving, v *view, next ou
 		return from, nil
 	}
 	now := v.now.UnixNano()
-	from = &entry{id: q.id, owner: q.owner, state: budget.Voided, tombstone: next.tombstone, reservedAt: now}
+	from = &entry{id: q.id, owner: q.owner, state: driver.Voided, tombstone: next.tombstone, reservedAt: now}
 	if next.orphan {
 		from.expiresAt, from.bookings = now, s.bookOrphan(q, v)
 		for i := range q.lines {
@@ -117,9 +117,9 @@ type work struct {
 	group  *group
 	shifts []shift // of this account, as they are booked in the end
 	sums   []shift // those of them that change a sum, which an increment can do
-	line   *budget.Line
+	line   *driver.Line
 	now    time.Time
-	span   budget.Span
+	span   driver.Span
 	whole  bool // all shards are rewritten
 	// archived holds the shifts' bucket in the archive, if that is where it is and there is something to do.
 	archived *archived
@@ -127,7 +127,7 @@ type work struct {
 
 type workList []*work
 
-func (l workList) of(account budget.Key) *work {
+func (l workList) of(account driver.Key) *work {
 	for _, w := range l {
 		if w.line != nil && w.line.Account == account {
 			return w
@@ -138,7 +138,7 @@ func (l workList) of(account budget.Key) *work {
 
 // works sorts the shifts by account, in their order, and applies them to what was read.
 func (s *Store) works(ctx context.Context, q *resolving, v *view, from *entry, shifts []shift) (all workList, err error) {
-	add := func(account budget.Key) *work {
+	add := func(account driver.Key) *work {
 		w := &work{group: v.groups[account], line: lineOf(q.lines, account)}
 		if w.line != nil {
 			w.now, w.span = w.group.moment(w.line.Window, v.now, s.keepPast)
@@ -178,7 +178,7 @@ func (s *Store) apply(ctx context.Context, w *work, from *entry) error {
 	}
 	if grows > 0 {
 		if _, overflow := plus(g.settled[start], grows); overflow {
-			return budget.ErrOverflow
+			return driver.ErrOverflow
 		}
 	}
 	if w.shifts[0].extra > 0 && s.shards > 1 {
@@ -204,7 +204,7 @@ func (s *Store) apply(ctx context.Context, w *work, from *entry) error {
 // requireBooked returns errAccount if an account that an entry is booked in is gone before its time: the list tells until when it must be
 // there, and for an account that the list does not vouch for, the age of the booking does. Once a loss was accepted, what is there counts.
 func (s *Store) requireBooked(ctx context.Context, v *view, e *entry) error {
-	gone := make(map[budget.Key]*group)
+	gone := make(map[driver.Key]*group)
 	for _, b := range e.bookings {
 		g := v.groups[b.account]
 		if g == nil || g.version != nil {
@@ -230,7 +230,7 @@ func (w *work) dropWithdrawals() {
 }
 
 // isSubstitute reports whether resolveAfterReading has made this entry itself, for a step whose reservation does not exist.
-func (e *entry) isSubstitute() bool { return e.state == budget.Voided && e.resolvedAt == 0 }
+func (e *entry) isSubstitute() bool { return e.state == driver.Voided && e.resolvedAt == 0 }
 
 // spread distributes what exceeds the reservation over the shards that have room in their share. When there is not enough room, a shard
 // goes beyond its share, and each reservation reads all shards until every shard is within its share again.
@@ -288,7 +288,7 @@ func (w *work) grow(shard int, n int64) {
 }
 
 // reportThresholds returns the thresholds that the posted amount has reached, and records in the account that they were reported.
-func (w *work) reportThresholds(at int) []budget.Crossing {
+func (w *work) reportThresholds(at int) []driver.Crossing {
 	crossed := w.group.due(w.line, at, w.span, w.now)
 	w.group.report(crossed, w.span, w.now)
 	w.whole = true
@@ -327,10 +327,10 @@ func (s *Store) carryOut(w *work) (actions []types.TransactWriteItem) {
 // rewriteAsIs returns the actions that rewrite all shards of a group in their present window, for a step that does not know the account's line.
 // The gap to the next threshold is not known after it.
 func (s *Store) rewriteAsIs(g *group) []types.TransactWriteItem {
-	span := budget.Span{Since: noWindow, Start: noWindow, End: noWindow}
+	span := driver.Span{Since: noWindow, Start: noWindow, End: noWindow}
 	for _, a := range g.shards {
 		if a.found {
-			span = budget.Span{Since: a.since, Start: a.start, End: a.end}
+			span = driver.Span{Since: a.since, Start: a.start, End: a.end}
 		}
 	}
 	n, version := g.notice(nil, span, time.Time{}), newVersion()

@@ -9,7 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // known is what this process knows of the ledger. It is immutable.
@@ -30,7 +30,7 @@ func (s *Store) know(ctx context.Context, g gate) error {
 	if g.shards != s.shards {
 		return errMemory
 	}
-	if _, err := s.flagsOf(ctx, g); err != nil && !errors.Is(err, budget.ErrLost) {
+	if _, err := s.flagsOf(ctx, g); err != nil && !errors.Is(err, driver.ErrLost) {
 		return err // with flags that are gone it opens, so that an operator can accept the loss
 	}
 	s.identity.adopt(g.table)
@@ -104,12 +104,12 @@ func (s *Store) gone(ctx context.Context, g gate, found flags) error {
 	return errMemory
 }
 
-// AcceptLoss implements budget.Store. It goes on with the table that is there now.
-func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
+// AcceptLoss implements driver.Store. It goes on with the table that is there now.
+func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	r := budget.Record{Change: c, Kind: budget.ChangeAcceptLoss}
+	r := driver.Record{Change: c, Kind: driver.ChangeAcceptLoss}
 	if s.closed.Load() {
 		return errClosed
 	}
@@ -149,7 +149,7 @@ func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
 }
 
 // newGates returns the gates of what is there, with a new epoch if that is another table than the gates name.
-func (s *Store) newGates(ctx context.Context, table string, accepted budget.ID) (g gate, actions []types.TransactWriteItem, err error) {
+func (s *Store) newGates(ctx context.Context, table string, accepted driver.ID) (g gate, actions []types.TransactWriteItem, err error) {
 	raws := make([]item, gateCount)
 	for n := range raws {
 		if raws[n], err = s.get(ctx, gateKey(n)); err != nil {

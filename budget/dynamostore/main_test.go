@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/internal/servers"
 )
 
@@ -125,27 +125,27 @@ func newStore(tb testing.TB, optFns ...func(*Options)) *Store {
 	return open(tb, client, newTable(tb, client), optFns...)
 }
 
-func usd(n int64) (c budget.Charge) {
-	c[budget.UnitUSD] = n
+func usd(n int64) (c driver.Charge) {
+	c[driver.UnitUSD] = n
 	return c
 }
 
-func line(account byte, w budget.Window, limit int64) budget.Line {
-	return budget.Line{Account: budget.Key{account}, Unit: budget.UnitUSD, Window: w, Max: limit}
+func line(account byte, w driver.Window, limit int64) driver.Line {
+	return driver.Line{Account: driver.Key{account}, Unit: driver.UnitUSD, Window: w, Max: limit}
 }
 
-func hold(n int64, lines ...budget.Line) budget.Reservation {
-	return budget.Reservation{ID: budget.NewID(), Charge: usd(n), Lines: lines, TTL: time.Hour}
+func hold(n int64, lines ...driver.Line) driver.Reservation {
+	return driver.Reservation{ID: driver.NewID(), Charge: usd(n), Lines: lines, TTL: time.Hour}
 }
 
-func settlement(r budget.Reservation, n int64) budget.Settlement {
-	return budget.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(n), Lines: r.Lines}
+func settlement(r driver.Reservation, n int64) driver.Settlement {
+	return driver.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(n), Lines: r.Lines}
 }
 
 // stands returns where an account stands.
-func stands(tb testing.TB, s *Store, l budget.Line) [2]int64 {
+func stands(tb testing.TB, s *Store, l driver.Line) [2]int64 {
 	tb.Helper()
-	all, err := s.Balances(context.Background(), []budget.Line{l})
+	all, err := s.Balances(context.Background(), []driver.Line{l})
 	require.NoError(tb, err)
 	return [2]int64{all[0].Settled, all[0].Pending}
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"sync"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // maxRemembered bounds what a store keeps in memory. None of it is needed: it saves reads.
@@ -14,14 +14,14 @@ const maxRemembered = 8192
 // pending reservation changes only when it is resolved, and each transaction requires it to be as remembered. The zero value is empty.
 type entryMemory struct {
 	mu    sync.Mutex
-	known map[budget.ID]*entry
+	known map[driver.ID]*entry
 }
 
 func (m *entryMemory) put(e *entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.known == nil {
-		m.known = make(map[budget.ID]*entry)
+		m.known = make(map[driver.ID]*entry)
 	}
 	if len(m.known) >= maxRemembered {
 		for id := range m.known {
@@ -33,7 +33,7 @@ func (m *entryMemory) put(e *entry) {
 }
 
 // take returns the entry of an id, or nil, and forgets it, because the caller is about to resolve it.
-func (m *entryMemory) take(id budget.ID) *entry {
+func (m *entryMemory) take(id driver.ID) *entry {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e := m.known[id]
@@ -46,10 +46,10 @@ func (m *entryMemory) take(id budget.ID) *entry {
 // zero value is empty.
 type blindFailures struct {
 	mu       sync.Mutex
-	accounts map[budget.Key]bool
+	accounts map[driver.Key]bool
 }
 
-func (w *blindFailures) any(lines []budget.Line) bool {
+func (w *blindFailures) any(lines []driver.Line) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i := range lines {
@@ -60,7 +60,7 @@ func (w *blindFailures) any(lines []budget.Line) bool {
 	return false
 }
 
-func (w *blindFailures) set(account budget.Key, fails bool) {
+func (w *blindFailures) set(account driver.Key, fails bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !fails {
@@ -68,7 +68,7 @@ func (w *blindFailures) set(account budget.Key, fails bool) {
 		return
 	}
 	if w.accounts == nil || len(w.accounts) >= maxRemembered {
-		w.accounts = make(map[budget.Key]bool)
+		w.accounts = make(map[driver.Key]bool)
 	}
 	w.accounts[account] = true
 }
@@ -86,7 +86,7 @@ func newAccountLocks() (locks accountLocks) {
 }
 
 // lock waits for the account's lock. The caller has to call unlock.
-func (l *accountLocks) lock(ctx context.Context, account budget.Key) (unlock func(), err error) {
+func (l *accountLocks) lock(ctx context.Context, account driver.Key) (unlock func(), err error) {
 	return stepLock(l[int(account[0])%len(l)]).lock(ctx)
 }
 

@@ -16,13 +16,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/internal/servers"
 )
 
 // steps are all methods, on a reservation that exists.
-func steps(s *Store, r budget.Reservation) map[string]func(context.Context) error {
+func steps(s *Store, r driver.Reservation) map[string]func(context.Context) error {
 	fresh := hold(1, r.Lines...)
 	return map[string]func(context.Context) error{
 		"Reserve": func(ctx context.Context) error { _, err := s.Reserve(ctx, fresh); return err },
@@ -30,27 +30,27 @@ func steps(s *Store, r budget.Reservation) map[string]func(context.Context) erro
 		"Orphan":  func(ctx context.Context) error { _, err := s.Settle(ctx, settlement(fresh, 1)); return err },
 		"Void":    func(ctx context.Context) error { return s.Void(ctx, r.ID, r.Owner) },
 		"Correct": func(ctx context.Context) error {
-			_, err := s.Correct(ctx, budget.Correction{ID: r.ID, Actual: usd(1), Change: storetest.NewChange()})
+			_, err := s.Correct(ctx, driver.Correction{ID: r.ID, Actual: usd(1), Change: storetest.NewChange()})
 			return err
 		},
 		"Expire":   func(ctx context.Context) error { _, err := s.Expire(ctx, 10); return err },
 		"Balances": func(ctx context.Context) error { _, err := s.Balances(ctx, r.Lines); return err },
 		"Override": func(ctx context.Context) error {
-			return s.Override(ctx, r.Lines[0].Account, &budget.Override{Max: 9}, storetest.NewChange())
+			return s.Override(ctx, r.Lines[0].Account, &driver.Override{Max: 9}, storetest.NewChange())
 		},
 		"Unlatch": func(ctx context.Context) error {
-			return s.Unlatch(ctx, []budget.Key{r.Lines[0].Account}, storetest.NewChange())
+			return s.Unlatch(ctx, []driver.Key{r.Lines[0].Account}, storetest.NewChange())
 		},
-		"Kill": func(ctx context.Context) error { return s.Kill(ctx, budget.Kill{Reason: "x"}, storetest.NewChange()) },
+		"Kill": func(ctx context.Context) error { return s.Kill(ctx, driver.Kill{Reason: "x"}, storetest.NewChange()) },
 		"Revive": func(ctx context.Context) error {
-			return s.Revive(ctx, budget.Flag{Scope: budget.Scope{Workflow: "w"}}, storetest.NewChange())
+			return s.Revive(ctx, driver.Flag{Scope: driver.Scope{Workflow: "w"}}, storetest.NewChange())
 		},
 		"Kills":   func(ctx context.Context) error { _, err := s.Kills(ctx); return err },
-		"Entries": func(ctx context.Context) error { _, err := s.Entries(ctx, budget.Query{Max: 10}); return err },
+		"Entries": func(ctx context.Context) error { _, err := s.Entries(ctx, driver.Query{Max: 10}); return err },
 	}
 }
 
-func allFail(t *testing.T, s *Store, r budget.Reservation) {
+func allFail(t *testing.T, s *Store, r driver.Reservation) {
 	t.Helper()
 	for name, step := range steps(s, r) {
 		err := step(t.Context())
@@ -62,7 +62,7 @@ func allFail(t *testing.T, s *Store, r budget.Reservation) {
 // A table that is deleted, or made again, under an open store is an error in every step; never a zero balance.
 func TestADeletedOrRecreatedTableIsAnError(t *testing.T) {
 	s := newStore(t)
-	r := hold(5, line(1, budget.Daily, 10))
+	r := hold(5, line(1, driver.Daily, 10))
 	admitted(t, s, r)
 	dropTable(t, s.client, s.table)
 	allFail(t, s, r)
@@ -94,7 +94,7 @@ func restore(t *testing.T, s *Store, backup map[string]item) {
 // A backup that is restored holds the same epoch; the table's id gives it away, and only Adopt accepts it.
 func TestARestoredTableIsAnErrorUntilItIsAdopted(t *testing.T) {
 	s := newStore(t)
-	l := line(1, budget.Lifetime, 10)
+	l := line(1, driver.Lifetime, 10)
 	r := hold(2, l)
 	admitted(t, s, r)
 	backup := dump(t, s)
@@ -122,7 +122,7 @@ func TestARestoredTableIsAnErrorUntilItIsAdopted(t *testing.T) {
 
 // A table that goes away for a moment, as the service's control plane may say, and is the same one afterwards, goes on.
 func TestATableThatComesBackGoesOn(t *testing.T) {
-	l := line(1, budget.Daily, 10)
+	l := line(1, driver.Daily, 10)
 	w, s := wired(t)
 	w.follow(func(c *call) (*http.Response, error) {
 		if c.op == "TransactWriteItems" {
@@ -169,10 +169,10 @@ func TestAGlobalTableIsRefused(t *testing.T) {
 	_, err := Open(t.Context(), s.client, s.table, Options{})
 	require.ErrorContains(t, err, "global table")
 	aMinuteLater(s)
-	_, err = s.Reserve(t.Context(), hold(1, line(1, budget.Daily, 10)))
+	_, err = s.Reserve(t.Context(), hold(1, line(1, driver.Daily, 10)))
 	require.ErrorContains(t, err, "global table")
 	w.follow(nil)
-	admitted(t, s, hold(1, line(1, budget.Daily, 10)))
+	admitted(t, s, hold(1, line(1, driver.Daily, 10)))
 }
 
 // The look-up of the id may fail for a while: it is control plane, and the data path goes on. Not for ever.
@@ -185,7 +185,7 @@ func TestTheIdentityMayBeUnknownForAWhile(t *testing.T) {
 		}
 		return c.pass()
 	})
-	l := line(1, budget.Daily, 10)
+	l := line(1, driver.Daily, 10)
 	admitted(t, s, hold(1, l))
 	s.identity.verified = time.Now().Add(-2 * verifyGrace)
 	s.opts.Timeout = 100 * time.Millisecond
@@ -223,14 +223,14 @@ func TestOpenRefusesWhatIsNoLedger(t *testing.T) {
 
 	// A ledger that lost its gates is not an empty one.
 	s := newStore(t)
-	admitted(t, s, hold(1, line(1, budget.Daily, 10)))
+	admitted(t, s, hold(1, line(1, driver.Daily, 10)))
 	for n := range gateCount {
 		_, err := client.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{TableName: &s.table, Key: gateKey(n).attributes()})
 		require.NoError(t, err)
 	}
 	_, err = Open(t.Context(), client, s.table, Options{})
 	require.ErrorContains(t, err, "lost its epoch")
-	allFail(t, s, hold(1, line(1, budget.Daily, 10)))
+	allFail(t, s, hold(1, line(1, driver.Daily, 10)))
 
 	newer := newStore(t)
 	_, err = client.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
@@ -274,7 +274,7 @@ func TestAServerThatDiesHangsAndComesBack(t *testing.T) {
 	client := newClient(t, server.Endpoint())
 	table := newTable(t, client)
 	s := open(t, client, table)
-	l := line(1, budget.Daily, 1000)
+	l := line(1, driver.Daily, 1000)
 	for range 10 {
 		admitted(t, s, hold(1, l))
 	}

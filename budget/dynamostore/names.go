@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
@@ -30,12 +30,12 @@ const (
 
 const listPartition = "accounts"
 
-func listKey(account budget.Key) itemKey {
+func listKey(account driver.Key) itemKey {
 	return itemKey{listPartition, hex.EncodeToString(account[:])}
 }
 
 // listIfNew puts the account of a line into the list if the account is about to be rewritten: created, or moved to a new window.
-func (s *Store) listIfNew(ctx context.Context, ruled *ruling, id budget.ID) error {
+func (s *Store) listIfNew(ctx context.Context, ruled *ruling, id driver.ID) error {
 	if _, sharesKept := ruled.parts(pick(id, s.shards)); ruled.canIncrement(sharesKept) {
 		return nil
 	}
@@ -44,7 +44,7 @@ func (s *Store) listIfNew(ctx context.Context, ruled *ruling, id budget.ID) erro
 
 // list puts an account into the list. The list keeps the name of the first line that it is given; line may be nil. It returns
 // errAccount if the account was not found although it must exist.
-func (s *Store) list(ctx context.Context, g *group, line *budget.Line, now time.Time) error {
+func (s *Store) list(ctx context.Context, g *group, line *driver.Line, now time.Time) error {
 	key, x := g.shards[0].key, &expression{}
 	end := now.UnixNano()
 	if line != nil {
@@ -144,8 +144,8 @@ func (s *Store) recordCreated(ctx context.Context, groups ...*group) {
 }
 
 // requirePresent returns errAccount if one of these accounts was not found although it must exist.
-func (s *Store) requirePresent(ctx context.Context, groups map[budget.Key]*group, now time.Time) error {
-	var accounts []budget.Key
+func (s *Store) requirePresent(ctx context.Context, groups map[driver.Key]*group, now time.Time) error {
+	var accounts []driver.Key
 	for key, g := range groups {
 		if g.version == nil {
 			accounts = append(accounts, key)
@@ -169,17 +169,17 @@ func (s *Store) requirePresent(ctx context.Context, groups map[budget.Key]*group
 	return nil
 }
 
-// Accounts implements budget.Store. It reads the list of accounts page by page, and then the accounts' overrides and latches. An account that
+// Accounts implements driver.Store. It reads the list of accounts page by page, and then the accounts' overrides and latches. An account that
 // changes while it reads is returned in its old or in its new state. A limit that is out of range is replaced with the nearest valid one,
 // from 1 to maxEntries.
-func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) (all []budget.Account, err error) {
+func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) (all []driver.Account, err error) {
 	limit = max(1, min(limit, maxEntries))
 	now, err := s.checkTable(ctx, "accounts")
 	if err != nil {
 		return nil, err
 	}
 	err = s.do(ctx, "accounts", func(ctx context.Context, _ *step) error {
-		all = []budget.Account{}
+		all = []driver.Account{}
 		in := dynamodb.QueryInput{
 			KeyConditionExpression:    aws.String("pk = :list AND sk > :after"),
 			ExpressionAttributeValues: item{":list": text(listPartition), ":after": text(hex.EncodeToString(after[:]))},
@@ -188,10 +188,10 @@ func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) (all 
 		return s.query(ctx, in, func(raw item) (bool, error) {
 			r := reader{item: raw}
 			key, err := hex.DecodeString(r.text(sortKey))
-			if err != nil || len(key) != len(budget.Key{}) {
+			if err != nil || len(key) != len(driver.Key{}) {
 				return false, errEncoding
 			}
-			a := budget.Account{Key: budget.Key(key)}
+			a := driver.Account{Key: driver.Key(key)}
 			if a.Limit, a.Scope, err = account.DecodeName(r.blob(attrName, -1)); err != nil {
 				return false, err
 			}
@@ -212,7 +212,7 @@ func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) (all 
 
 // fillOverridesAndLatches reads the items of up to maxActions accounts, and sets the fields Override and Latched of each: an override that
 // was taken back, and a latch that is open again by now, are left out.
-func (s *Store) fillOverridesAndLatches(ctx context.Context, accounts []budget.Account, now time.Time) error {
+func (s *Store) fillOverridesAndLatches(ctx context.Context, accounts []driver.Account, now time.Time) error {
 	return s.do(ctx, "accounts", func(ctx context.Context, _ *step) error {
 		keys := make([]itemKey, len(accounts))
 		for i := range accounts {

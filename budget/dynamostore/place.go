@@ -6,7 +6,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // place returns the actions that book an admitted amount. If possible they are conditional increments, which steps of other processes
@@ -105,7 +105,7 @@ func (ruled *ruling) bookings(parts []int64, home int) (all []booking) {
 }
 
 // rewrite returns the actions that move all shards of a group to a span and write them completely.
-func (s *Store) rewrite(g *group, line *budget.Line, span budget.Span, now time.Time, version []byte) []types.TransactWriteItem {
+func (s *Store) rewrite(g *group, line *driver.Line, span driver.Span, now time.Time, version []byte) []types.TransactWriteItem {
 	n := g.notice(line, span, now)
 	g.created, g.rewritten = g.version == nil, true
 	if first := g.shards[0]; !s.keepPast && (g.created || first.since == noWindow) {

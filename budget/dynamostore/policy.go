@@ -6,7 +6,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // The attributes of the policy document's item.
@@ -17,12 +17,12 @@ const (
 
 func policyKey() itemKey { return itemKey{"policy", "policy"} }
 
-// SetPolicy implements budget.Store. The policy's version is the revision of the change.
-func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change) error {
-	if err := cmp.Or(budget.ValidateDocument(document), c.Validate()); err != nil {
+// SetPolicy implements driver.Store. The policy's version is the revision of the change.
+func (s *Store) SetPolicy(ctx context.Context, document []byte, c driver.Change) error {
+	if err := cmp.Or(driver.ValidateDocument(document), c.Validate()); err != nil {
 		return err
 	}
-	r := budget.Record{Change: c, Kind: budget.ChangePolicy, Policy: budget.DocumentSum(document)}
+	r := driver.Record{Change: c, Kind: driver.ChangePolicy, Policy: driver.DocumentSum(document)}
 	return s.do(ctx, "set policy", func(ctx context.Context, t *step) error {
 		unlock, err := s.changeLock.lock(ctx)
 		if err != nil {
@@ -49,14 +49,14 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change)
 			attrRevision: number(change.revision + 1), attrMadeAt: number(now.UnixNano()), attrDocument: blob(append([]byte{}, document...)),
 			attrOperator: blob([]byte(c.Operator)), attrReason: blob([]byte(c.Reason)),
 		})
-		return s.write(ctx, append(actions, s.checkEpoch(budget.ID{}), s.put(whole, &expression{})))
+		return s.write(ctx, append(actions, s.checkEpoch(driver.ID{}), s.put(whole, &expression{})))
 	})
 }
 
-// Policy implements budget.Store. Without a policy it returns the zero value.
-func (s *Store) Policy(ctx context.Context) (d budget.PolicyDocument, err error) {
+// Policy implements driver.Store. Without a policy it returns the zero value.
+func (s *Store) Policy(ctx context.Context) (d driver.PolicyDocument, err error) {
 	err = s.do(ctx, "policy", func(ctx context.Context, _ *step) error {
-		d = budget.PolicyDocument{}
+		d = driver.PolicyDocument{}
 		items, err := s.snapshot(ctx, []itemKey{gateKey(0), policyKey()})
 		if err != nil {
 			return err
@@ -65,7 +65,7 @@ func (s *Store) Policy(ctx context.Context) (d budget.PolicyDocument, err error)
 			return err
 		}
 		r := reader{item: items[1]}
-		d = budget.PolicyDocument{
+		d = driver.PolicyDocument{
 			Text: r.blob(attrDocument, -1), Version: r.required(attrRevision), At: time.Unix(0, r.required(attrMadeAt)),
 			Operator: string(r.blob(attrOperator, -1)), Reason: string(r.blob(attrReason, -1)),
 		}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
@@ -38,11 +38,11 @@ func TestNothingRestsOnWhatWasReadBefore(t *testing.T) {
 	s.forgetting.stop() // its transactions are not the ones that are waited for
 	ctx := context.Background()
 	n := byte(0)
-	fresh := func(limit int64) budget.Line {
+	fresh := func(limit int64) driver.Line {
 		n++
-		return line(n, budget.Daily, limit)
+		return line(n, driver.Daily, limit)
 	}
-	reserve := func(r budget.Reservation, meanwhile func()) budget.Decision {
+	reserve := func(r driver.Reservation, meanwhile func()) driver.Decision {
 		s.blindFailures.set(r.Lines[0].Account, true) // it looks first
 		w.follow(between(meanwhile))
 		d, err := s.Reserve(ctx, r)
@@ -75,7 +75,7 @@ func TestNothingRestsOnWhatWasReadBefore(t *testing.T) {
 	t.Run("an override that was taken back admits nothing", func(t *testing.T) {
 		l := fresh(10)
 		admitted(t, other, hold(1, l))
-		require.NoError(t, other.Override(ctx, l.Account, &budget.Override{Max: 100, Until: time.Now().Add(time.Hour)}, storetest.NewChange()))
+		require.NoError(t, other.Override(ctx, l.Account, &driver.Override{Max: 100, Until: time.Now().Add(time.Hour)}, storetest.NewChange()))
 		d := reserve(hold(50, l), func() { require.NoError(t, other.Override(ctx, l.Account, nil, storetest.NewChange())) })
 		require.NotNil(t, d.Denied)
 		require.Equal(t, int64(10), d.Denied[0].Max)
@@ -84,7 +84,7 @@ func TestNothingRestsOnWhatWasReadBefore(t *testing.T) {
 		l := fresh(10)
 		admitted(t, other, hold(1, l))
 		d := reserve(hold(5, l), func() {
-			require.NoError(t, other.Override(ctx, l.Account, &budget.Override{Max: 2, Until: time.Now().Add(time.Hour)}, storetest.NewChange()))
+			require.NoError(t, other.Override(ctx, l.Account, &driver.Override{Max: 2, Until: time.Now().Add(time.Hour)}, storetest.NewChange()))
 		})
 		require.NotNil(t, d.Denied)
 	})
@@ -110,10 +110,10 @@ func TestNothingRestsOnWhatWasReadBefore(t *testing.T) {
 		admitted(t, other, hold(1, l))
 	})
 	t.Run("a flag that was set refuses", func(t *testing.T) {
-		l, scope := fresh(10), budget.Scope{Workflow: "w"}
+		l, scope := fresh(10), driver.Scope{Workflow: "w"}
 		r := hold(1, l)
 		r.Dims = scope.Dims()
-		d := reserve(r, func() { require.NoError(t, other.Kill(ctx, budget.Kill{Scope: scope}, storetest.NewChange())) })
+		d := reserve(r, func() { require.NoError(t, other.Kill(ctx, driver.Kill{Scope: scope}, storetest.NewChange())) })
 		require.NotNil(t, d.Killed)
 		require.Equal(t, [2]int64{0, 0}, stands(t, s, l))
 	})
@@ -122,7 +122,7 @@ func TestNothingRestsOnWhatWasReadBefore(t *testing.T) {
 		s.blindFailures.set(r.Lines[0].Account, true)
 		w.follow(between(func() { require.NoError(t, other.Void(ctx, r.ID, r.Owner)) }))
 		_, err := s.Reserve(ctx, r)
-		require.ErrorIs(t, err, budget.ErrResolved)
+		require.ErrorIs(t, err, driver.ErrResolved)
 	})
 	t.Run("a reservation settled elsewhere is not expired", func(t *testing.T) {
 		r := hold(5, fresh(10))
@@ -144,7 +144,7 @@ func TestNothingRestsOnWhatWasReadBefore(t *testing.T) {
 	t.Run("an orphan that became a tombstone's is posted once", func(t *testing.T) {
 		r := hold(5, fresh(10))
 		w.follow(between(func() { require.NoError(t, other.Void(ctx, r.ID, r.Owner)) }))
-		require.Equal(t, budget.Voided, settled(t, s, r, 4).From)
+		require.Equal(t, driver.Voided, settled(t, s, r, 4).From)
 		require.Equal(t, [2]int64{4, 0}, stands(t, other, r.Lines[0]))
 	})
 	t.Run("a mark that another settlement reached is reported by that one", func(t *testing.T) {
@@ -192,16 +192,16 @@ func TestNothingRestsOnWhatWasReadBefore(t *testing.T) {
 
 // The changes of a ledger are read in more than one step. What another process changes in between is not taken for what a loss left.
 func TestAChangeThatIsBeingMadeIsNoLoss(t *testing.T) {
-	theirs, mine := budget.Scope{Workflow: "theirs"}, budget.Scope{Workflow: "mine"}
+	theirs, mine := driver.Scope{Workflow: "theirs"}, driver.Scope{Workflow: "mine"}
 	for name, tt := range map[string]struct {
 		before string // which request of the step theirs comes before, the first read having been answered
 		step   func(ctx context.Context, s *Store) error
 	}{
 		"the first change of all": {"Query", func(ctx context.Context, s *Store) error {
-			return s.Kill(ctx, budget.Kill{Scope: mine}, storetest.NewChange())
+			return s.Kill(ctx, driver.Kill{Scope: mine}, storetest.NewChange())
 		}},
 		"the same flag": {"TransactGetItems", func(ctx context.Context, s *Store) error {
-			return s.Kill(ctx, budget.Kill{Scope: theirs, Reason: "mine"}, storetest.NewChange())
+			return s.Kill(ctx, driver.Kill{Scope: theirs, Reason: "mine"}, storetest.NewChange())
 		}},
 		"the revision": {"Query", func(ctx context.Context, s *Store) error {
 			revision, err := s.Revision(ctx)
@@ -220,7 +220,7 @@ func TestAChangeThatIsBeingMadeIsNoLoss(t *testing.T) {
 			w.follow(func(c *call) (*http.Response, error) {
 				if looked && c.op == tt.before {
 					once.Do(func() {
-						require.NoError(t, other.Kill(context.Background(), budget.Kill{Scope: theirs, Reason: "theirs"}, storetest.NewChange()))
+						require.NoError(t, other.Kill(context.Background(), driver.Kill{Scope: theirs, Reason: "theirs"}, storetest.NewChange()))
 					})
 				}
 				looked = looked || c.op == "TransactGetItems"
@@ -228,7 +228,7 @@ func TestAChangeThatIsBeingMadeIsNoLoss(t *testing.T) {
 			})
 			err := tt.step(t.Context(), s)
 			w.follow(nil)
-			if name == "the same flag" && errors.Is(err, budget.ErrSuperseded) {
+			if name == "the same flag" && errors.Is(err, driver.ErrSuperseded) {
 				err = nil // theirs came first, and it was not seen
 			}
 			require.NoError(t, err)
@@ -242,61 +242,61 @@ func TestAChangeThatIsBeingMadeIsNoLoss(t *testing.T) {
 // A change whose answer was lost is not made again after another process has changed the same thing since.
 func TestAChangeWhoseAnswerWasLostIsMadeOnce(t *testing.T) {
 	ctx := context.Background()
-	l, of := line(1, budget.Daily, 100), budget.Scope{Workflow: "w"}
+	l, of := line(1, driver.Daily, 100), driver.Scope{Workflow: "w"}
 	until := time.Now().Add(time.Hour)
 	for name, tt := range map[string]struct {
-		mine, theirs func(s *Store, r budget.Reservation) error
-		check        func(t *testing.T, s *Store, r budget.Reservation)
+		mine, theirs func(s *Store, r driver.Reservation) error
+		check        func(t *testing.T, s *Store, r driver.Reservation)
 	}{
 		"an override": {
-			func(s *Store, _ budget.Reservation) error {
-				return s.Override(ctx, l.Account, &budget.Override{Max: 90, Until: until}, storetest.NewChange())
+			func(s *Store, _ driver.Reservation) error {
+				return s.Override(ctx, l.Account, &driver.Override{Max: 90, Until: until}, storetest.NewChange())
 			},
-			func(s *Store, _ budget.Reservation) error {
-				return s.Override(ctx, l.Account, &budget.Override{Max: 10, Until: until}, storetest.NewChange())
+			func(s *Store, _ driver.Reservation) error {
+				return s.Override(ctx, l.Account, &driver.Override{Max: 10, Until: until}, storetest.NewChange())
 			},
-			func(t *testing.T, s *Store, _ budget.Reservation) {
-				balances, err := s.Balances(ctx, []budget.Line{l})
+			func(t *testing.T, s *Store, _ driver.Reservation) {
+				balances, err := s.Balances(ctx, []driver.Line{l})
 				require.NoError(t, err)
 				require.Equal(t, int64(10), balances[0].Max)
 			},
 		},
 		"a revival": {
-			func(s *Store, _ budget.Reservation) error {
-				return s.Revive(ctx, budget.Flag{Scope: of}, storetest.NewChange())
+			func(s *Store, _ driver.Reservation) error {
+				return s.Revive(ctx, driver.Flag{Scope: of}, storetest.NewChange())
 			},
-			func(s *Store, _ budget.Reservation) error {
-				return s.Kill(ctx, budget.Kill{Scope: of, Reason: "theirs"}, storetest.NewChange())
+			func(s *Store, _ driver.Reservation) error {
+				return s.Kill(ctx, driver.Kill{Scope: of, Reason: "theirs"}, storetest.NewChange())
 			},
-			func(t *testing.T, s *Store, _ budget.Reservation) {
+			func(t *testing.T, s *Store, _ driver.Reservation) {
 				kills, err := s.Kills(ctx)
 				require.NoError(t, err)
 				require.Len(t, kills, 1)
 			},
 		},
 		"a policy": {
-			func(s *Store, _ budget.Reservation) error {
+			func(s *Store, _ driver.Reservation) error {
 				return s.SetPolicy(ctx, []byte("mine"), storetest.NewChange())
 			},
-			func(s *Store, _ budget.Reservation) error {
+			func(s *Store, _ driver.Reservation) error {
 				return s.SetPolicy(ctx, []byte("theirs"), storetest.NewChange())
 			},
-			func(t *testing.T, s *Store, _ budget.Reservation) {
+			func(t *testing.T, s *Store, _ driver.Reservation) {
 				d, err := s.Policy(ctx)
 				require.NoError(t, err)
 				require.Equal(t, "theirs", string(d.Text))
 			},
 		},
 		"a correction": {
-			func(s *Store, r budget.Reservation) error {
-				_, err := s.Correct(ctx, budget.Correction{ID: r.ID, Actual: usd(3), Change: storetest.NewChange()})
+			func(s *Store, r driver.Reservation) error {
+				_, err := s.Correct(ctx, driver.Correction{ID: r.ID, Actual: usd(3), Change: storetest.NewChange()})
 				return err
 			},
-			func(s *Store, r budget.Reservation) error {
-				_, err := s.Correct(ctx, budget.Correction{ID: r.ID, Actual: usd(7), Change: storetest.NewChange()})
+			func(s *Store, r driver.Reservation) error {
+				_, err := s.Correct(ctx, driver.Correction{ID: r.ID, Actual: usd(7), Change: storetest.NewChange()})
 				return err
 			},
-			func(t *testing.T, s *Store, _ budget.Reservation) {
+			func(t *testing.T, s *Store, _ driver.Reservation) {
 				require.Equal(t, [2]int64{7, 0}, stands(t, s, l))
 			},
 		},

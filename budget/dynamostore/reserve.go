@@ -10,32 +10,32 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 // reserving is the state of one Reserve over its attempts.
 type reserving struct {
 	*step
-	r     budget.Reservation
+	r     driver.Reservation
 	tries map[uint32]attempted // by attempt, the answer to give if its reply was lost and its transaction turns out to have been written
 	waits bool                 // a kill flag is being set: until that is done, read and do not write
 
-	latchRefusal budget.Decision // the same for an attempt that refused and wrote latches
+	latchRefusal driver.Decision // the same for an attempt that refused and wrote latches
 	latched      int             // the first line that it latched
 }
 
 // attempted is what an attempt at a Reserve has sent: the answer, and the reservation.
 type attempted struct {
-	decision budget.Decision
+	decision driver.Decision
 	entry    *entry
 }
 
-// Reserve implements budget.Store. It first sends, without reading anything, the transaction that admits: the new
+// Reserve implements driver.Store. It first sends, without reading anything, the transaction that admits: the new
 // reservation, its due date, a gate with the epoch and the kill flags, and each account with room for the amount. Only when
 // a condition of that fails, it looks at everything in one atomic read, decides on that, and admits in a transaction that
 // requires what it saw. A refusal rests on the atomic read alone.
-func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Decision, err error) {
+func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (d driver.Decision, err error) {
 	if err := r.Validate(); err != nil {
 		return d, err
 	}
@@ -49,17 +49,17 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Dec
 		return err
 	})
 	if err != nil {
-		return budget.Decision{}, err
+		return driver.Decision{}, err
 	}
 	return d, nil
 }
 
 // reserve is one attempt at Reserve. It first tries to admit without reading anything, if that is likely to succeed. If it fails, it decides on
 // an atomic read. If that needs the lock of an account, it takes the lock and reads again.
-func (s *Store) reserve(ctx context.Context, q *reserving) (budget.Decision, error) {
+func (s *Store) reserve(ctx context.Context, q *reserving) (driver.Decision, error) {
 	now, err := s.clock.now()
 	if err != nil {
-		return budget.Decision{}, err
+		return driver.Decision{}, err
 	}
 	if known := s.flags.get(); !q.waits && s.mayAdmitBlind(q.r, known) {
 		d, err := s.reserveBlind(ctx, q, known.token, now)
@@ -69,7 +69,7 @@ func (s *Store) reserve(ctx context.Context, q *reserving) (budget.Decision, err
 		var moved *movedError
 		errors.As(err, &moved)
 		if e, err := decodeEntry(q.r.ID, moved.old[entryAction]); err != nil {
-			return budget.Decision{}, err
+			return driver.Decision{}, err
 		} else if e != nil {
 			if d, answered, err := s.known(q, e); answered {
 				return d, err
@@ -82,7 +82,7 @@ func (s *Store) reserve(ctx context.Context, q *reserving) (budget.Decision, err
 	}
 	unlock, err := s.locks.lock(ctx, *account)
 	if err != nil {
-		return budget.Decision{}, err
+		return driver.Decision{}, err
 	}
 	defer unlock()
 	d, _, err = s.reserveAfterReading(ctx, q, true)
@@ -90,7 +90,7 @@ func (s *Store) reserve(ctx context.Context, q *reserving) (budget.Decision, err
 }
 
 // mayAdmitBlind reports whether a reservation is likely to be admitted without reading anything first. A wrong guess costs a round trip.
-func (s *Store) mayAdmitBlind(r budget.Reservation, known flags) bool {
+func (s *Store) mayAdmitBlind(r driver.Reservation, known flags) bool {
 	if s.blindFailures.any(r.Lines) || known.killed(&r, time.Time{}) != nil {
 		return false
 	}
@@ -105,8 +105,8 @@ func (s *Store) mayAdmitBlind(r budget.Reservation, known flags) bool {
 
 // known answers a reservation whose id exists: an earlier attempt of this step made it, or the id is resolved or belongs to another reservation.
 // It reports false for a reservation that was made before and is the same.
-func (s *Store) known(q *reserving, e *entry) (d budget.Decision, answered bool, err error) {
-	if e.mark.of(q.name) && e.state == budget.Pending {
+func (s *Store) known(q *reserving, e *entry) (d driver.Decision, answered bool, err error) {
+	if e.mark.of(q.name) && e.state == driver.Pending {
 		won := q.tries[attemptOf(e.mark)]
 		if won.entry != nil {
 			s.entries.put(won.entry)
@@ -114,13 +114,13 @@ func (s *Store) known(q *reserving, e *entry) (d budget.Decision, answered bool,
 		return won.decision, true, nil
 	}
 	err = e.conflict(q.r)
-	return budget.Decision{}, err != nil, err
+	return driver.Decision{}, err != nil, err
 }
 
 // newEntry returns the reservation as it will be stored, without bookings.
 func (q *reserving) newEntry(now time.Time) *entry {
 	at := now.UnixNano()
-	e := &entry{id: q.r.ID, owner: q.r.Owner, state: budget.Pending, reserved: q.r.Charge, reservedAt: at, expiresAt: at + int64(max(q.r.TTL, 0)), mark: q.mark()}
+	e := &entry{id: q.r.ID, owner: q.r.Owner, state: driver.Pending, reserved: q.r.Charge, reservedAt: at, expiresAt: at + int64(max(q.r.TTL, 0)), mark: q.mark()}
 	if e.expiresAt < at {
 		e.expiresAt = math.MaxInt64
 	}
@@ -142,18 +142,18 @@ func (s *Store) head(e *entry, flags token, now time.Time) []types.TransactWrite
 }
 
 // admit sends a transaction that admits.
-func (s *Store) admit(ctx context.Context, q *reserving, e *entry, d budget.Decision, actions []types.TransactWriteItem) (budget.Decision, error) {
+func (s *Store) admit(ctx context.Context, q *reserving, e *entry, d driver.Decision, actions []types.TransactWriteItem) (driver.Decision, error) {
 	d.Admitted, d.ExpiresAt = true, time.Unix(0, e.expiresAt)
 	q.tries[q.attempt] = attempted{d, e}
 	if err := s.write(ctx, actions); err != nil {
-		return budget.Decision{}, err
+		return driver.Decision{}, err
 	}
 	s.entries.put(e)
 	return d, nil
 }
 
 // reserveBlind admits without having read anything, or fails.
-func (s *Store) reserveBlind(ctx context.Context, q *reserving, flags token, now time.Time) (budget.Decision, error) {
+func (s *Store) reserveBlind(ctx context.Context, q *reserving, flags token, now time.Time) (driver.Decision, error) {
 	e := q.newEntry(now)
 	home := pick(e.id, s.shards)
 	var accounts []types.TransactWriteItem
@@ -170,12 +170,12 @@ func (s *Store) reserveBlind(ctx context.Context, q *reserving, flags token, now
 		accounts = append(accounts, s.addPending(x, b, span, now))
 		e.bookings = append(e.bookings, b)
 	}
-	return s.admit(ctx, q, e, budget.Decision{}, append(s.head(e, flags, now), accounts...))
+	return s.admit(ctx, q, e, driver.Decision{}, append(s.head(e, flags, now), accounts...))
 }
 
 // addPending books an amount in an item whose window is that of the span and whose latch is open; x holds what else is
 // required.
-func (s *Store) addPending(x *expression, b booking, span budget.Span, now time.Time) types.TransactWriteItem {
+func (s *Store) addPending(x *expression, b booking, span driver.Span, now time.Time) types.TransactWriteItem {
 	x.require(attrSince, "=", number(span.Since))
 	x.requireUnless(attrLatched, "<=", number(now.UnixNano()))
 	x.add(attrUsed, b.amount)
@@ -186,7 +186,7 @@ func (s *Store) addPending(x *expression, b booking, span budget.Span, now time.
 
 // reserveAfterReading decides on an atomic read. A write that requires an account to be as it was read needs the account's lock, in this process:
 // if locked is false, it writes nothing then and returns the account to lock, wait.
-func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bool) (d budget.Decision, wait *budget.Key, err error) {
+func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bool) (d driver.Decision, wait *driver.Key, err error) {
 	v, err := s.look(ctx, q.r.ID, accountsOf(q.r.Lines))
 	if err != nil {
 		return d, nil, err
@@ -201,32 +201,32 @@ func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bo
 		return d, nil, err
 	}
 	if k := flags.killed(&q.r, v.now); k != nil {
-		return budget.Decision{Killed: k}, nil, nil
+		return driver.Decision{Killed: k}, nil, nil
 	}
 	if v.entry != nil {
-		return budget.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, v.entry.expiresAt)}, nil, nil
+		return driver.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, v.entry.expiresAt)}, nil, nil
 	}
 	if len(q.latchRefusal.Denied) > 0 && bytes.Equal(latchedVersion(v, q), q.name[:versionBytes]) {
 		return q.latchRefusal, nil, nil // an earlier attempt latched, and its reply was lost
 	}
 	rulings, d, err := s.judge(v, q.r)
 	if err != nil {
-		return budget.Decision{}, nil, err
+		return driver.Decision{}, nil, err
 	}
 	for i := range rulings {
 		s.blindFailures.set(q.r.Lines[i].Account, rulings[i].failsBlind())
 	}
-	latches := len(d.Denied) > 0 && slices.ContainsFunc(d.Denied, func(of budget.Denial) bool { return rulings[of.Line].latches })
+	latches := len(d.Denied) > 0 && slices.ContainsFunc(d.Denied, func(of driver.Denial) bool { return rulings[of.Line].latches })
 	if len(d.Denied) > 0 && !latches {
 		return d, nil, nil
 	}
 	if q.waits = v.gate.drain > v.now.UnixNano(); q.waits {
-		return budget.Decision{}, nil, errDrained
+		return driver.Decision{}, nil, errDrained
 	}
 	for i := range rulings {
 		if latches && rulings[i].latches {
 			if err := s.list(ctx, rulings[i].group, rulings[i].line, v.now); err != nil {
-				return budget.Decision{}, nil, err
+				return driver.Decision{}, nil, err
 			}
 		}
 	}
@@ -248,7 +248,7 @@ func (s *Store) reserveAfterReading(ctx context.Context, q *reserving, locked bo
 }
 
 // admitSeen admits after an atomic read has shown that there is room.
-func (s *Store) admitSeen(ctx context.Context, q *reserving, v *view, rulings []ruling, d budget.Decision) (budget.Decision, error) {
+func (s *Store) admitSeen(ctx context.Context, q *reserving, v *view, rulings []ruling, d driver.Decision) (driver.Decision, error) {
 	e := q.newEntry(v.now)
 	var accounts []types.TransactWriteItem
 	for i := range rulings {
@@ -256,7 +256,7 @@ func (s *Store) admitSeen(ctx context.Context, q *reserving, v *view, rulings []
 			ruled.group.latchedUntil = passed(ruled.span, ruled.now.UnixNano())
 		}
 		if err := s.listIfNew(ctx, &rulings[i], e.id); err != nil {
-			return budget.Decision{}, err
+			return driver.Decision{}, err
 		}
 		actions, bookings := s.place(&rulings[i], pick(e.id, s.shards))
 		accounts, e.bookings = append(accounts, actions...), append(e.bookings, bookings...)
@@ -279,11 +279,11 @@ func groupsOf(rulings []ruling) []*group {
 
 // ruling is how one line judges the reservation, by an atomic read.
 type ruling struct {
-	line    *budget.Line
+	line    *driver.Line
 	amount  int64
 	group   *group
 	now     time.Time // at which the line is judged
-	span    budget.Span
+	span    driver.Span
 	max     int64 // in force
 	full    bool  // the amount has no room; an observe-only line takes it all the same
 	refuses bool
@@ -301,14 +301,14 @@ func (ruled *ruling) failsBlind() bool {
 }
 
 // judge returns a ruling for each line. The decision lists the lines without room: those that refuse, or else the observe-only ones.
-func (s *Store) judge(v *view, r budget.Reservation) (rulings []ruling, d budget.Decision, err error) {
+func (s *Store) judge(v *view, r driver.Reservation) (rulings []ruling, d driver.Decision, err error) {
 	for i := range r.Lines {
 		line := &r.Lines[i]
 		ruled := ruling{line: line, amount: r.Charge[line.Unit], group: v.groups[line.Account]}
 		ruled.now, ruled.span = ruled.group.moment(line.Window, v.now, s.keepPast)
 		b, overflow := ruled.group.balance(line, ruled.span, ruled.now, ruled.amount)
 		if overflow {
-			return nil, budget.Decision{}, budget.ErrOverflow
+			return nil, driver.Decision{}, driver.ErrOverflow
 		}
 		ruled.max = b.Max
 		need := b.Settled + b.Pending + ruled.amount
@@ -322,9 +322,9 @@ func (s *Store) judge(v *view, r budget.Reservation) (rulings []ruling, d budget
 		ruled.latches, ruled.refuses = line.Latch && !r.Tentative && !b.Latched, !line.Observe || r.RefuseObserved
 		rulings = append(rulings, ruled)
 		if ruled.refuses {
-			d.Denied = append(d.Denied, budget.Denial{Line: i, Balance: b})
+			d.Denied = append(d.Denied, driver.Denial{Line: i, Balance: b})
 		} else {
-			d.Observed = append(d.Observed, budget.Denial{Line: i, Balance: b})
+			d.Observed = append(d.Observed, driver.Denial{Line: i, Balance: b})
 		}
 	}
 	if len(d.Denied) > 0 {

@@ -8,18 +8,18 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // outcome is how a step changes a reservation. The zero value changes nothing.
 type outcome struct {
-	state     budget.State
-	actual    budget.Charge
+	state     driver.State
+	actual    driver.Charge
 	estimated bool
 	orphan    bool // there is no reservation: it is booked in the present windows of its lines
 	tombstone bool
 	// How the amount is divided over calls, if it is not one call's alone, and whether this is a correction, which divides it by another rule.
-	shares     []budget.Share
+	shares     []driver.Share
 	correction bool
 	unchanged  bool // nothing is posted that was not before
 }
@@ -27,23 +27,23 @@ type outcome struct {
 // resolving is the state of one Settle, Void, Correct or expiry over its attempts.
 type resolving struct {
 	*step
-	id    budget.ID
-	owner budget.Key
-	lines []budget.Line // of a settlement: those whose thresholds are checked
+	id    driver.ID
+	owner driver.Key
+	lines []driver.Line // of a settlement: those whose thresholds are checked
 	// decide says what becomes of a reservation, which may be nil, and what the step answers. It knows nothing but its arguments.
-	decide           func(e *entry, now time.Time) (outcome, budget.Posting, error)
+	decide           func(e *entry, now time.Time) (outcome, driver.Posting, error)
 	whose, reference []byte                    // what a settlement says of the entry, if anything
-	tries            map[uint32]budget.Posting // by attempt: the answer to give if its transaction turns out to have been written
+	tries            map[uint32]driver.Posting // by attempt: the answer to give if its transaction turns out to have been written
 	// record is what a correction writes into the audit trail, and change what it has read there.
-	record *budget.Record
+	record *driver.Record
 	change *changing
 }
 
 // resolve takes a reservation to its next state, and the sums of its accounts with it. It sends the transaction without
 // reading when this process made the reservation: the transaction requires the record to be as it was written.
-func (s *Store) resolve(ctx context.Context, op string, q *resolving) (p budget.Posting, err error) {
+func (s *Store) resolve(ctx context.Context, op string, q *resolving) (p driver.Posting, err error) {
 	known := s.entries.take(q.id)
-	q.tries = make(map[uint32]budget.Posting)
+	q.tries = make(map[uint32]driver.Posting)
 	err = s.do(ctx, op, func(ctx context.Context, t *step) error {
 		q.step = t
 		from := known
@@ -52,7 +52,7 @@ func (s *Store) resolve(ctx context.Context, op string, q *resolving) (p budget.
 		return err
 	})
 	if err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	return p, nil
 }
@@ -65,25 +65,25 @@ func (s *Store) resolve(ctx context.Context, op string, q *resolving) (p budget.
 //   - the remembered reservation allows no change, because the stored one may be another by now;
 //   - blindPosts can't tell without the accounts what to write;
 //   - the transaction fails, because something was not as assumed.
-func (s *Store) resolveOnce(ctx context.Context, q *resolving, e *entry) (budget.Posting, error) {
+func (s *Store) resolveOnce(ctx context.Context, q *resolving, e *entry) (driver.Posting, error) {
 	if q.record != nil {
 		unlock, err := s.changeLock.lock(ctx)
 		if err != nil {
-			return budget.Posting{}, err
+			return driver.Posting{}, err
 		}
 		defer unlock()
 		if q.change, err = s.readChange(ctx, q.step, *q.record); err != nil {
-			return budget.Posting{}, err
+			return driver.Posting{}, err
 		}
 	}
 	remembered := e != nil
 	if !remembered {
 		raw, err := s.get(ctx, entryKey(q.id))
 		if err != nil {
-			return budget.Posting{}, err
+			return driver.Posting{}, err
 		}
 		if e, err = decodeEntry(q.id, raw); err != nil {
-			return budget.Posting{}, err
+			return driver.Posting{}, err
 		}
 	}
 	if e == nil {
@@ -91,7 +91,7 @@ func (s *Store) resolveOnce(ctx context.Context, q *resolving, e *entry) (budget
 	}
 	now, err := s.clock.now()
 	if err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	next, p, err := q.judge(e, now)
 	changesNothing := err != nil || next.state == 0
@@ -114,7 +114,7 @@ func (s *Store) resolveOnce(ctx context.Context, q *resolving, e *entry) (budget
 	}
 	if old := moved.old[entryAction]; old != nil { // the stored reservation is another one; or else it was an account
 		if e, err = decodeEntry(q.id, old); err != nil {
-			return budget.Posting{}, err
+			return driver.Posting{}, err
 		}
 	}
 	return s.resolveAfterReading(ctx, q, e)
@@ -122,7 +122,7 @@ func (s *Store) resolveOnce(ctx context.Context, q *resolving, e *entry) (budget
 
 // judge returns how the step changes the reservation, and what it answers. If an earlier attempt of this step has changed it already, and only
 // the reply was lost, it returns that attempt's answer and no change.
-func (q *resolving) judge(e *entry, now time.Time) (outcome, budget.Posting, error) {
+func (q *resolving) judge(e *entry, now time.Time) (outcome, driver.Posting, error) {
 	if e != nil && e.mark.of(q.name) {
 		return outcome{}, q.tries[attemptOf(e.mark)], nil
 	}
@@ -135,7 +135,7 @@ const entryAction = 0
 // finish sends the transaction that resolves a reservation. It writes the reservation, provided that it is still as it was before, removes its
 // due date, and has the given actions for the accounts, and those for usage and the audit trail. before is nil if there was no reservation.
 // looking says that usage must be read first, because an attempt without that has failed.
-func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, p budget.Posting, accounts []types.TransactWriteItem, next outcome, looking bool) (budget.Posting, error) {
+func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, p driver.Posting, accounts []types.TransactWriteItem, next outcome, looking bool) (driver.Posting, error) {
 	after.mark = q.mark()
 	if len(q.whose) > 0 {
 		after.whose = q.whose
@@ -147,7 +147,7 @@ func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, 
 	if !next.unchanged {
 		charged, err := s.chargeUsage(ctx, after, next, looking)
 		if err != nil {
-			return budget.Posting{}, err
+			return driver.Posting{}, err
 		}
 		accounts = append(accounts, charged...)
 	}
@@ -160,19 +160,19 @@ func (s *Store) finish(ctx context.Context, q *resolving, before, after *entry, 
 	actions := []types.TransactWriteItem{s.put(after.encode(), x)}
 	if before == nil {
 		actions = append(actions, s.checkEpoch(q.id)) // the record itself proves nothing
-	} else if before.state == budget.Pending {
+	} else if before.state == driver.Pending {
 		actions = append(actions, s.remove(dueKey(q.id, before.expiresAt), &expression{}))
 	}
 	if q.change != nil {
 		q.change.records[0].From = before.actual
 		noted, err := s.recordChange(q.change, time.Unix(0, after.resolvedAt))
 		if err != nil {
-			return budget.Posting{}, err
+			return driver.Posting{}, err
 		}
 		accounts = append(accounts, noted...)
 	}
 	if err := s.write(ctx, append(actions, accounts...)); err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	return p, nil
 }
@@ -198,7 +198,7 @@ type shift struct {
 
 // shifts spreads an amount over a record's bookings: each takes what it held already, in order, and the first one of an
 // account takes what is left.
-func (e *entry) shifts(actual budget.Charge) []shift {
+func (e *entry) shifts(actual driver.Charge) []shift {
 	all := make([]shift, len(e.bookings))
 	for from := 0; from < len(e.bookings); {
 		to := from + 1
@@ -211,7 +211,7 @@ func (e *entry) shifts(actual budget.Charge) []shift {
 			take := min(left, b.amount)
 			left -= take
 			all[i] = shift{booking: b, settled: take - b.amount}
-			if e.state == budget.Pending {
+			if e.state == driver.Pending {
 				all[i].pending, all[i].settled = -b.amount, take
 			}
 			all[i].amount = take
@@ -288,7 +288,7 @@ func (s *Store) post(x *expression, sh *shift) types.TransactWriteItem {
 }
 
 // lineOf returns the line of an account, or nil.
-func lineOf(lines []budget.Line, account budget.Key) *budget.Line {
+func lineOf(lines []driver.Line, account driver.Key) *driver.Line {
 	for i := range lines {
 		if lines[i].Account == account {
 			return &lines[i]

@@ -4,56 +4,56 @@ import (
 	"context"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// Settle implements budget.Store. If there is no reservation, or it was voided, the amount is posted as an orphan, in the present windows.
-func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Posting, error) {
+// Settle implements driver.Store. If there is no reservation, or it was voided, the amount is posted as an orphan, in the present windows.
+func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Posting, error) {
 	if err := st.Validate(); err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	if err := s.fits(len(st.Lines), len(st.Shares)); err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	q := &resolving{id: st.ID, owner: st.Owner, lines: st.Lines, reference: []byte(st.Reference)}
 	if st.Call != nil {
 		q.whose = account.EncodeCall(st.Call, "")
 	}
-	q.decide = func(e *entry, _ time.Time) (outcome, budget.Posting, error) {
-		next := outcome{state: budget.Settled, actual: st.Actual, estimated: st.Estimated, shares: st.Shares}
+	q.decide = func(e *entry, _ time.Time) (outcome, driver.Posting, error) {
+		next := outcome{state: driver.Settled, actual: st.Actual, estimated: st.Estimated, shares: st.Shares}
 		switch {
 		case e == nil:
 			next.orphan = true
-			return next, budget.Posting{}, nil
+			return next, driver.Posting{}, nil
 		case e.owner != st.Owner:
-			return outcome{}, budget.Posting{}, budget.ErrIDConflict
-		case e.state == budget.Settled && e.actual == st.Actual:
-			return outcome{}, budget.Posting{Replayed: true, From: budget.Settled}, nil
-		case e.state == budget.Settled:
-			return outcome{}, budget.Posting{}, budget.ErrResolved
-		case e.state == budget.Voided:
+			return outcome{}, driver.Posting{}, driver.ErrIDConflict
+		case e.state == driver.Settled && e.actual == st.Actual:
+			return outcome{}, driver.Posting{Replayed: true, From: driver.Settled}, nil
+		case e.state == driver.Settled:
+			return outcome{}, driver.Posting{}, driver.ErrResolved
+		case e.state == driver.Voided:
 			next.orphan = true
 		}
-		return next, budget.Posting{From: e.state}, nil
+		return next, driver.Posting{From: e.state}, nil
 	}
 	return s.resolve(ctx, "settle", q)
 }
 
-// Void implements budget.Store. If there is no reservation, it writes a tombstone, so that a Reserve of the same id that comes late is refused.
-func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error {
-	_, err := s.resolve(ctx, "void", &resolving{id: id, owner: owner, decide: func(e *entry, _ time.Time) (outcome, budget.Posting, error) {
+// Void implements driver.Store. If there is no reservation, it writes a tombstone, so that a Reserve of the same id that comes late is refused.
+func (s *Store) Void(ctx context.Context, id driver.ID, owner driver.Key) error {
+	_, err := s.resolve(ctx, "void", &resolving{id: id, owner: owner, decide: func(e *entry, _ time.Time) (outcome, driver.Posting, error) {
 		switch {
 		case e == nil:
-			return outcome{state: budget.Voided, tombstone: true}, budget.Posting{}, nil
+			return outcome{state: driver.Voided, tombstone: true}, driver.Posting{}, nil
 		case e.owner != owner:
-			return outcome{}, budget.Posting{}, budget.ErrIDConflict
-		case e.state == budget.Voided:
-			return outcome{}, budget.Posting{}, nil
-		case e.state != budget.Pending:
-			return outcome{}, budget.Posting{}, budget.ErrResolved
+			return outcome{}, driver.Posting{}, driver.ErrIDConflict
+		case e.state == driver.Voided:
+			return outcome{}, driver.Posting{}, nil
+		case e.state != driver.Pending:
+			return outcome{}, driver.Posting{}, driver.ErrResolved
 		}
-		return outcome{state: budget.Voided}, budget.Posting{}, nil
+		return outcome{state: driver.Voided}, driver.Posting{}, nil
 	}})
 	return err
 }

@@ -11,16 +11,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 func sharded(n int) func(*Options) { return func(o *Options) { o.Shards = n } }
 
 // used returns what each shard of an account holds.
-func used(t *testing.T, s *Store, l budget.Line) (all []int64) {
+func used(t *testing.T, s *Store, l driver.Line) (all []int64) {
 	t.Helper()
-	groups, err := s.readGroups(t.Context(), []budget.Key{l.Account})
+	groups, err := s.readGroups(t.Context(), []driver.Key{l.Account})
 	require.NoError(t, err)
 	for _, a := range groups[l.Account].shards {
 		all = append(all, a.used(noWindow))
@@ -29,7 +29,7 @@ func used(t *testing.T, s *Store, l budget.Line) (all []int64) {
 }
 
 // at returns a reservation whose home is a given shard.
-func at(s *Store, shard int, n int64, lines ...budget.Line) budget.Reservation {
+func at(s *Store, shard int, n int64, lines ...driver.Line) driver.Reservation {
 	for {
 		if r := hold(n, lines...); pick(r.ID, s.shards) == shard {
 			return r
@@ -56,7 +56,7 @@ func TestSharesAddUpToTheLimit(t *testing.T) {
 // only when, all of them together have none.
 func TestShardsSpillBeforeTheyDeny(t *testing.T) {
 	s := newStore(t, sharded(4))
-	l := line(1, budget.Daily, 40)
+	l := line(1, driver.Daily, 40)
 	for range 3 {
 		admitted(t, s, at(s, 2, 3, l))
 	}
@@ -82,7 +82,7 @@ func TestShardsAreChosenByTheID(t *testing.T) {
 	w, client := newWire(t)
 	s, other := open(t, client, table, sharded(8)), open(t, newClient(t, endpoint(t)), table)
 	require.Equal(t, 8, other.shards, "the ledger's number of shards is that of all stores")
-	l := line(1, budget.Daily, 800)
+	l := line(1, driver.Daily, 800)
 	admitted(t, s, hold(1, l))
 	for range 5 {
 		w.follow(nil)
@@ -103,7 +103,7 @@ func TestShardsAreChosenByTheID(t *testing.T) {
 // anything, though it has room of its own, until enough has gone.
 func TestAnOverdraftOfOneShardClosesAll(t *testing.T) {
 	s := newStore(t, sharded(4))
-	l := line(1, budget.Daily, 40)
+	l := line(1, driver.Daily, 40)
 	held := at(s, 3, 5, l)
 	admitted(t, s, held)
 	r := at(s, 0, 5, l)
@@ -116,7 +116,7 @@ func TestAnOverdraftOfOneShardClosesAll(t *testing.T) {
 		require.NoError(t, err)
 		require.NotNil(t, d.Denied, "38 of 40 are used")
 	}
-	_, err := s.Correct(t.Context(), budget.Correction{ID: r.ID, Actual: usd(50), Change: storetest.NewChange()})
+	_, err := s.Correct(t.Context(), driver.Correction{ID: r.ID, Actual: usd(50), Change: storetest.NewChange()})
 	require.NoError(t, err)
 	require.NoError(t, s.Void(t.Context(), held.ID, held.Owner))
 	for shard := range 4 { // 50 of 40 are used, and shard 3 is empty
@@ -125,7 +125,7 @@ func TestAnOverdraftOfOneShardClosesAll(t *testing.T) {
 		require.NoError(t, err)
 		require.NotNil(t, d.Denied)
 	}
-	_, err = s.Correct(t.Context(), budget.Correction{ID: r.ID, Actual: usd(38), Change: storetest.NewChange()})
+	_, err = s.Correct(t.Context(), driver.Correction{ID: r.ID, Actual: usd(38), Change: storetest.NewChange()})
 	require.NoError(t, err)
 	s.blindFailures = blindFailures{}
 	d, err := s.Reserve(t.Context(), at(s, 3, 3, l))
@@ -138,7 +138,7 @@ func TestAnOverdraftOfOneShardClosesAll(t *testing.T) {
 // A process whose policy has a lower limit never admits beyond it, whatever the shares of others.
 func TestShardsUnderTwoPolicies(t *testing.T) {
 	s := newStore(t, sharded(4))
-	wide, narrow := line(1, budget.Daily, 80), line(1, budget.Daily, 40)
+	wide, narrow := line(1, driver.Daily, 80), line(1, driver.Daily, 40)
 	admitted(t, s, at(s, 0, 20, wide))
 	admitted(t, s, at(s, 1, 18, wide))
 	d, err := s.Reserve(t.Context(), at(s, 2, 3, narrow))
@@ -154,7 +154,7 @@ func TestShardsUnderTwoPolicies(t *testing.T) {
 // Settlements in many shards at once report each mark once.
 func TestMarksOverShardsAreReportedOnce(t *testing.T) {
 	s := newStore(t, sharded(4))
-	l := line(1, budget.Lifetime, 1<<40)
+	l := line(1, driver.Lifetime, 1<<40)
 	l.Notify = []float64{30.0 / (1 << 40), 60.0 / (1 << 40), 90.0 / (1 << 40)}
 	var mu sync.Mutex
 	reported := make(map[int]int)
@@ -195,7 +195,7 @@ func sums(t *testing.T, s *Store) {
 			continue
 		}
 		accounts++
-		a, err := decodeAccount(budget.Key{}, 0, raw)
+		a, err := decodeAccount(driver.Key{}, 0, raw)
 		require.NoError(t, err)
 		var settled, used int64
 		for _, b := range a.buckets {
@@ -215,7 +215,7 @@ func sums(t *testing.T, s *Store) {
 func TestSumsAreThoseOfTheBuckets(t *testing.T) {
 	for _, shards := range []int{1, 3} {
 		s := newStore(t, sharded(shards))
-		lines := []budget.Line{line(1, budget.Daily, 200), line(2, budget.Rolling(3*time.Second), 100), line(3, budget.Lifetime, 150)}
+		lines := []driver.Line{line(1, driver.Daily, 200), line(2, driver.Rolling(3*time.Second), 100), line(3, driver.Lifetime, 150)}
 		lines[0].Notify = []float64{0.2, 0.4}
 		var workers sync.WaitGroup
 		for n := range 6 {
@@ -237,7 +237,7 @@ func TestSumsAreThoseOfTheBuckets(t *testing.T) {
 						err = s.Void(context.Background(), r.ID, r.Owner)
 					case 2:
 						if _, err = s.Settle(context.Background(), settlement(r, 1)); err == nil {
-							_, err = s.Correct(context.Background(), budget.Correction{ID: r.ID, Actual: usd(int64(i % 3)), Change: storetest.NewChange()})
+							_, err = s.Correct(context.Background(), driver.Correction{ID: r.ID, Actual: usd(int64(i % 3)), Change: storetest.NewChange()})
 						}
 					}
 					if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
@@ -26,11 +26,11 @@ func TestConformance(t *testing.T) {
 			}
 			h := storetest.Harness{
 				Seeds: 3, Steps: 400,
-				Open: func(t *testing.T, clock *storetest.Clock) budget.Store { return newStore(t, options(clock)) },
-				Reopen: func(t *testing.T, store budget.Store, clock *storetest.Clock) budget.Store {
+				Open: func(t *testing.T, clock *storetest.Clock) driver.Store { return newStore(t, options(clock)) },
+				Reopen: func(t *testing.T, store driver.Store, clock *storetest.Clock) driver.Store {
 					return open(t, newClient(t, endpoint(t)), store.(*Store).table, options(clock))
 				},
-				Wipe: func(t *testing.T, store budget.Store) {
+				Wipe: func(t *testing.T, store driver.Store) {
 					s := store.(*Store)
 					dropTable(t, s.client, s.table)
 					require.NoError(t, CreateTable(t.Context(), s.client, s.table, unprotected))
@@ -38,7 +38,7 @@ func TestConformance(t *testing.T) {
 				},
 			}
 			if shards > 1 { // a ledger with shards has all kinds of items
-				h.Lose = func(t *testing.T, store budget.Store, n int) string {
+				h.Lose = func(t *testing.T, store driver.Store, n int) string {
 					s := store.(*Store)
 					return loseItem(t, s.client, s.table, n)
 				}
@@ -95,10 +95,10 @@ func TestConformanceOverABadWire(t *testing.T) {
 	}
 	storetest.Run(t, storetest.Harness{
 		Seeds: 2, Steps: 300, Workers: 8,
-		Open: func(t *testing.T, clock *storetest.Clock) budget.Store {
+		Open: func(t *testing.T, clock *storetest.Clock) driver.Store {
 			return open(t, bad(t), newTable(t, newClient(t, endpoint(t))), options(clock))
 		},
-		Reopen: func(t *testing.T, store budget.Store, clock *storetest.Clock) budget.Store {
+		Reopen: func(t *testing.T, store driver.Store, clock *storetest.Clock) driver.Store {
 			return open(t, bad(t), store.(*Store).table, options(clock))
 		},
 	})

@@ -14,7 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 const (
@@ -28,11 +28,11 @@ const (
 
 // due is a reservation whose time is up.
 type due struct {
-	id budget.ID
+	id driver.ID
 	at int64
 }
 
-// Expire implements budget.Store. Each reservation is charged in a step of its own. One whose charge would overflow its
+// Expire implements driver.Store. Each reservation is charged in a step of its own. One whose charge would overflow its
 // account stays pending, where it counts as much. What is past the retention is forgotten in the background.
 func (s *Store) Expire(ctx context.Context, limit int) (charged int, err error) {
 	s.forgetting.start(s)
@@ -153,15 +153,15 @@ func (s *Store) charge(ctx context.Context, found []due) (charged int, err error
 
 // expire charges one reservation if it is still pending and its time is up, and returns 1 if it did. One whose charge would overflow a sum stays
 // pending.
-func (s *Store) expire(ctx context.Context, id budget.ID) (int, error) {
-	p, err := s.resolve(ctx, "expire", &resolving{id: id, decide: func(e *entry, now time.Time) (outcome, budget.Posting, error) {
-		if e == nil || e.state != budget.Pending || e.expiresAt > now.UnixNano() {
-			return outcome{}, budget.Posting{}, nil
+func (s *Store) expire(ctx context.Context, id driver.ID) (int, error) {
+	p, err := s.resolve(ctx, "expire", &resolving{id: id, decide: func(e *entry, now time.Time) (outcome, driver.Posting, error) {
+		if e == nil || e.state != driver.Pending || e.expiresAt > now.UnixNano() {
+			return outcome{}, driver.Posting{}, nil
 		}
-		return outcome{state: budget.Expired, actual: e.reserved, estimated: true}, budget.Posting{From: budget.Pending}, nil
+		return outcome{state: driver.Expired, actual: e.reserved, estimated: true}, driver.Posting{From: driver.Pending}, nil
 	}})
 	switch {
-	case errors.Is(err, budget.ErrOverflow):
+	case errors.Is(err, driver.ErrOverflow):
 		return 0, nil
 	case err != nil || p.From == 0:
 		return 0, err
@@ -169,11 +169,11 @@ func (s *Store) expire(ctx context.Context, id budget.ID) (int, error) {
 	return 1, nil
 }
 
-// Entries implements budget.Store. It reads page by page: an entry that changes while it reads is returned in its old or in its new state. A Max
+// Entries implements driver.Store. It reads page by page: an entry that changes while it reads is returned in its old or in its new state. A Max
 // that is out of range is replaced with the nearest valid one.
-func (s *Store) Entries(ctx context.Context, q budget.Query) (all []budget.Entry, err error) {
+func (s *Store) Entries(ctx context.Context, q driver.Query) (all []driver.Entry, err error) {
 	limit := max(1, min(q.Max, maxEntries))
-	all = make([]budget.Entry, 0, min(limit, 1000))
+	all = make([]driver.Entry, 0, min(limit, 1000))
 	first, err := strconv.ParseInt(q.After.String()[:1], 16, 8)
 	if err != nil {
 		return nil, err
@@ -192,12 +192,12 @@ func (s *Store) Entries(ctx context.Context, q budget.Query) (all []budget.Entry
 }
 
 // entriesIn reads one partition.
-func (s *Store) entriesIn(ctx context.Context, partition int, q budget.Query, limit int) (all []budget.Entry, err error) {
+func (s *Store) entriesIn(ctx context.Context, partition int, q driver.Query, limit int) (all []driver.Entry, err error) {
 	err = s.do(ctx, "entries", func(ctx context.Context, _ *step) error {
 		all = nil
 		return s.query(ctx, selecting(partition, q, limit), func(raw item) (bool, error) {
 			r := reader{item: raw}
-			id, err := budget.ParseID(r.text(sortKey))
+			id, err := driver.ParseID(r.text(sortKey))
 			if err != nil {
 				return false, fmt.Errorf("%w: an entry's id", errEncoding)
 			}
@@ -217,7 +217,7 @@ func (s *Store) entriesIn(ctx context.Context, partition int, q budget.Query, li
 
 // selecting returns the request for the entries of a partition that a query selects. The service filters by state, estimate and reference; the
 // caller has to check the rest.
-func selecting(partition int, q budget.Query, limit int) dynamodb.QueryInput {
+func selecting(partition int, q driver.Query, limit int) dynamodb.QueryInput {
 	x := &expression{}
 	if q.State != 0 {
 		x.require(attrState, "=", number(int64(q.State)))

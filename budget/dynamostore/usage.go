@@ -17,7 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
@@ -45,12 +45,12 @@ func usagePartition(day int64, digit int) string {
 }
 
 // usageRowKey holds whose a row is.
-func usageRowKey(day int64, key budget.Key) itemKey {
+func usageRowKey(day int64, key driver.Key) itemKey {
 	return itemKey{usagePartition(day, int(key[0]>>4)), hex.EncodeToString(key[:])}
 }
 
 // usageSumKey holds the sums of a shard of a row.
-func usageSumKey(day int64, key budget.Key, shard int) itemKey {
+func usageSumKey(day int64, key driver.Key, shard int) itemKey {
 	k := usageRowKey(day, key)
 	k.sort += "#" + strconv.Itoa(shard)
 	return k
@@ -93,9 +93,9 @@ func decodeUses(uses, other []byte) ([]use, error) {
 }
 
 // row returns the key of the row that the use is in.
-func (u *use) row() budget.Key {
+func (u *use) row() driver.Key {
 	if u.other {
-		return budget.OtherUsage
+		return driver.OtherUsage
 	}
 	return u.Key
 }
@@ -108,7 +108,7 @@ type placeMemory struct {
 
 type usagePlace struct {
 	day int64
-	key budget.Key
+	key driver.Key
 }
 
 // maxPlaces bounds what is remembered; what is forgotten is looked up again.
@@ -131,13 +131,13 @@ func (m *placeMemory) set(at usagePlace, other bool) {
 }
 
 // inOther reports whether what is added to a row of a day goes to that of others, and makes the row if it is to have one.
-func (s *Store) inOther(ctx context.Context, day int64, key budget.Key, value []byte) (bool, error) {
+func (s *Store) inOther(ctx context.Context, day int64, key driver.Key, value []byte) (bool, error) {
 	at := usagePlace{day, key}
 	if other, known := s.places.get(at); known {
 		return other, nil
 	}
 	for {
-		items, err := s.snapshot(ctx, []itemKey{usageRowKey(day, key), dayKey(day), usageRowKey(day, budget.OtherUsage), gateKey(0)})
+		items, err := s.snapshot(ctx, []itemKey{usageRowKey(day, key), dayKey(day), usageRowKey(day, driver.OtherUsage), gateKey(0)})
 		if err != nil {
 			return false, err
 		}
@@ -155,7 +155,7 @@ func (s *Store) inOther(ctx context.Context, day int64, key budget.Key, value []
 		}
 		full := len(items[2]) > 0
 		if !full && rows >= int64(s.opts.UsageRows) { // for good, whatever processes with another bound find
-			key, value, full = budget.OtherUsage, []byte{}, true
+			key, value, full = driver.OtherUsage, []byte{}, true
 		} else if full {
 			s.places.set(at, true)
 			return true, nil
@@ -173,7 +173,7 @@ func (s *Store) inOther(ctx context.Context, day int64, key budget.Key, value []
 }
 
 // addRow makes a row, and counts it, if nobody else has made one meanwhile.
-func (s *Store) addRow(ctx context.Context, day int64, key budget.Key, value []byte, rows int64, began bool) error {
+func (s *Store) addRow(ctx context.Context, day int64, key driver.Key, value []byte, rows int64, began bool) error {
 	fresh, counted := &expression{}, &expression{}
 	fresh.requireNone(partitionKey)
 	if began {
@@ -185,19 +185,19 @@ func (s *Store) addRow(ctx context.Context, day int64, key budget.Key, value []b
 	return s.write(ctx, []types.TransactWriteItem{
 		s.put(usageRowKey(day, key).with(item{attrUsageOf: blob(value), ttlAttribute: ttl}), fresh),
 		s.put(dayKey(day).with(item{attrUsageRows: number(rows + 1), ttlAttribute: ttl}), counted),
-		s.checkEpoch(budget.ID(key)),
+		s.checkEpoch(driver.ID(key)),
 	})
 }
 
 // usageTTL is the second after which nobody asks for a day any more.
 func usageTTL(day int64) int64 {
-	return account.DayStart(day + 1).Add(budget.UsageRetention).Unix()
+	return account.DayStart(day + 1).Add(driver.UsageRetention).Unix()
 }
 
 // divide returns how an amount that is posted for an entry divides, and the values of the rows. Without shares it is its call's, or of a
 // correction the first one's of those that it had.
 func (e *entry) divide(next outcome) (uses []account.Use, values [][]byte, err error) {
-	if next.actual == (budget.Charge{}) {
+	if next.actual == (driver.Charge{}) {
 		return nil, nil, nil
 	}
 	call, _, err := account.DecodeCall(e.whose)
@@ -219,7 +219,7 @@ func (e *entry) divide(next outcome) (uses []account.Use, values [][]byte, err e
 }
 
 // divided reports whether an entry has the shares of a correction already. None stand for those that it has.
-func (e *entry) divided(c *budget.Correction) bool {
+func (e *entry) divided(c *driver.Correction) bool {
 	return len(c.Shares) == 0 || slices.EqualFunc(e.uses, account.Uses(nil, c.Actual, c.Shares), func(a use, b account.Use) bool { return a.Use == b })
 }
 
@@ -231,12 +231,12 @@ func (s *Store) chargeUsage(ctx context.Context, e *entry, next outcome, looking
 	if err != nil {
 		return nil, err
 	}
-	changes := make(map[budget.Key]*budget.Charge)
-	var order []budget.Key
+	changes := make(map[driver.Key]*driver.Charge)
+	var order []driver.Key
 	add := func(u *use, sign int64) {
 		key := u.row()
 		if changes[key] == nil {
-			changes[key], order = new(budget.Charge), append(order, key)
+			changes[key], order = new(driver.Charge), append(order, key)
 		}
 		for unit, n := range u.Amount {
 			changes[key][unit] += sign * n
@@ -254,9 +254,9 @@ func (s *Store) chargeUsage(ctx context.Context, e *entry, next outcome, looking
 		e.uses[i] = use{uses[i], other}
 		add(&e.uses[i], 1)
 	}
-	slices.SortFunc(order, func(a, b budget.Key) int { return bytes.Compare(a[:], b[:]) })
+	slices.SortFunc(order, func(a, b driver.Key) int { return bytes.Compare(a[:], b[:]) })
 	for _, key := range order {
-		if *changes[key] == (budget.Charge{}) {
+		if *changes[key] == (driver.Charge{}) {
 			continue
 		}
 		if looking {
@@ -270,7 +270,7 @@ func (s *Store) chargeUsage(ctx context.Context, e *entry, next outcome, looking
 }
 
 // addUsage adds to the sums of a row. Without a look it makes sure that no sum can leave the range of int64, whatever the other shards hold.
-func (s *Store) addUsage(k itemKey, change *budget.Charge, ttl int64, looked bool) types.TransactWriteItem {
+func (s *Store) addUsage(k itemKey, change *driver.Charge, ttl int64, looked bool) types.TransactWriteItem {
 	x := &expression{}
 	x.set(ttlAttribute, number(ttl))
 	most := ceiling(s.shards)
@@ -289,8 +289,8 @@ func (s *Store) addUsage(k itemKey, change *budget.Charge, ttl int64, looked boo
 	return s.update(k, x)
 }
 
-// hasRoom returns budget.ErrOverflow if a change would take a sum of a row out of the range of int64.
-func (s *Store) hasRoom(ctx context.Context, day int64, key budget.Key, change *budget.Charge) error {
+// hasRoom returns driver.ErrOverflow if a change would take a sum of a row out of the range of int64.
+func (s *Store) hasRoom(ctx context.Context, day int64, key driver.Key, change *driver.Charge) error {
 	keys := make([]itemKey, s.shards)
 	for shard := range keys {
 		keys[shard] = usageSumKey(day, key, shard)
@@ -299,7 +299,7 @@ func (s *Store) hasRoom(ctx context.Context, day int64, key budget.Key, change *
 	if err != nil {
 		return err
 	}
-	var sum budget.Charge
+	var sum driver.Charge
 	for _, raw := range items {
 		if err := addSums(&sum, raw); err != nil {
 			return err
@@ -307,14 +307,14 @@ func (s *Store) hasRoom(ctx context.Context, day int64, key budget.Key, change *
 	}
 	for unit, n := range change {
 		if n > 0 && sum[unit] > math.MaxInt64-n {
-			return budget.ErrOverflow
+			return driver.ErrOverflow
 		}
 	}
 	return nil
 }
 
 // addSums adds the sums of an item up, each at most math.MaxInt64.
-func addSums(sum *budget.Charge, raw item) error {
+func addSums(sum *driver.Charge, raw item) error {
 	r := reader{item: raw}
 	for name := range raw {
 		digits, found := strings.CutPrefix(name, unitPrefix)
@@ -330,23 +330,23 @@ func addSums(sum *budget.Charge, raw item) error {
 	return r.err
 }
 
-// Usage implements budget.Store. It reads page by page: a row that changes meanwhile is as it was or as it is. A limit out of range is
+// Usage implements driver.Store. It reads page by page: a row that changes meanwhile is as it was or as it is. A limit out of range is
 // moved into it.
-func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) (all []budget.UsageRow, err error) {
+func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) (all []driver.UsageRow, err error) {
 	limit = max(1, min(limit, maxEntries))
 	now, err := s.checkTable(ctx, "usage")
 	if err != nil {
 		return nil, err
 	}
 	first := account.UsageDay(from.Day)
-	oldest := account.UsageDay(now.Add(-budget.UsageRetention))
+	oldest := account.UsageDay(now.Add(-driver.UsageRetention))
 	days, err := s.usageDays(ctx, max(first, oldest))
 	if err != nil {
 		return nil, err
 	}
-	all = []budget.UsageRow{}
+	all = []driver.UsageRow{}
 	for _, day := range days {
-		after := budget.Key{}
+		after := driver.Key{}
 		if day == first {
 			after = from.After
 		}
@@ -385,9 +385,9 @@ func (s *Store) usageDays(ctx context.Context, from int64) (days []int64, err er
 }
 
 // usageIn reads up to limit rows of a day whose keys begin with a digit and come after one. Rows of nothing are left out.
-func (s *Store) usageIn(ctx context.Context, day int64, digit int, after budget.Key, limit int) (all []budget.UsageRow, err error) {
+func (s *Store) usageIn(ctx context.Context, day int64, digit int, after driver.Key, limit int) (all []driver.UsageRow, err error) {
 	begin := ""
-	if after != (budget.Key{}) && int(after[0]>>4) == digit {
+	if after != (driver.Key{}) && int(after[0]>>4) == digit {
 		begin = hex.EncodeToString(after[:]) + "$" // after any #
 	}
 	err = s.do(ctx, "usage", func(ctx context.Context, _ *step) error {
@@ -396,9 +396,9 @@ func (s *Store) usageIn(ctx context.Context, day int64, digit int, after budget.
 			KeyConditionExpression:    aws.String("pk = :p AND sk > :after"),
 			ExpressionAttributeValues: item{":p": text(usagePartition(day, digit)), ":after": text(begin + "\x00")},
 		}
-		var row budget.UsageRow
+		var row driver.UsageRow
 		put := func() {
-			if row.Charge != (budget.Charge{}) {
+			if row.Charge != (driver.Charge{}) {
 				all = append(all, row)
 			}
 		}
@@ -409,10 +409,10 @@ func (s *Store) usageIn(ctx context.Context, day int64, digit int, after budget.
 			}
 			if key != row.Key {
 				if put(); len(all) >= limit {
-					row = budget.UsageRow{}
+					row = driver.UsageRow{}
 					return false, nil
 				}
-				row = budget.UsageRow{Day: account.DayStart(day), Key: key}
+				row = driver.UsageRow{Day: account.DayStart(day), Key: key}
 			}
 			if !isRow {
 				return true, addSums(&row.Charge, raw)
@@ -428,12 +428,12 @@ func (s *Store) usageIn(ctx context.Context, day int64, digit int, after budget.
 }
 
 // parseUsage tells which row an item is of, and whether it says whose that is.
-func parseUsage(raw item) (key budget.Key, isRow bool, err error) {
+func parseUsage(raw item) (key driver.Key, isRow bool, err error) {
 	r := reader{item: raw}
 	digits, _, isSum := strings.Cut(r.text(sortKey), "#")
 	found, err := hex.DecodeString(digits)
 	if err != nil || len(found) != len(key) {
 		return key, false, errEncoding
 	}
-	return budget.Key(found), !isSum, nil
+	return driver.Key(found), !isSum, nil
 }

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // maxAccountItems is how many items of accounts one transaction may touch, beside those that a correction needs: the reservation, three
@@ -18,13 +18,13 @@ type view struct {
 	now    time.Time
 	gate   gate
 	entry  *entry // nil if there is none
-	groups map[budget.Key]*group
+	groups map[driver.Key]*group
 }
 
 // look reads a reservation, a gate and accounts in one atomic read.
-func (s *Store) look(ctx context.Context, id budget.ID, accounts []budget.Key) (*view, error) {
+func (s *Store) look(ctx context.Context, id driver.ID, accounts []driver.Key) (*view, error) {
 	keys := []itemKey{entryKey(id), gateKey(pick(id, gateCount))}
-	known := make(map[budget.Key]bool, len(accounts))
+	known := make(map[driver.Key]bool, len(accounts))
 	unique := accounts[:0:0]
 	for _, account := range accounts {
 		if !known[account] {
@@ -44,7 +44,7 @@ func (s *Store) look(ctx context.Context, id budget.ID, accounts []budget.Key) (
 	if err != nil {
 		return nil, err
 	}
-	v := &view{groups: make(map[budget.Key]*group, len(unique))}
+	v := &view{groups: make(map[driver.Key]*group, len(unique))}
 	if v.gate, err = s.gate(items[1]); err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func (s *Store) look(ctx context.Context, id budget.ID, accounts []budget.Key) (
 }
 
 // decodeGroup puts an account together. All of its shards are made in one step, so that one alone can't be missing.
-func (s *Store) decodeGroup(account budget.Key, items []item) (*group, error) {
+func (s *Store) decodeGroup(account driver.Key, items []item) (*group, error) {
 	shards := make([]*accountItem, len(items))
 	for i := range items {
 		var err error
@@ -86,8 +86,8 @@ func (s *Store) fits(accounts, shares int) error {
 	return nil
 }
 
-func accountsOf(lines []budget.Line) []budget.Key {
-	keys := make([]budget.Key, len(lines))
+func accountsOf(lines []driver.Line) []driver.Key {
+	keys := make([]driver.Key, len(lines))
 	for i := range lines {
 		keys[i] = lines[i].Account
 	}

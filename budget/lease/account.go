@@ -5,15 +5,15 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/internal/checked"
 )
 
 // group is one distinct set of accounts. Calls that count in the same accounts are served from the same leases, so that a lease can be
 // admitted or refused by all of its limits at once, like a single call.
 type group struct {
-	lines    []budget.Line
-	units    []budget.Unit // the units that any line counts in
+	lines    []driver.Line
+	units    []driver.Unit // the units that any line counts in
 	leasable bool
 	ttl      time.Duration // the longest TTL of any call so far
 	used     time.Time
@@ -35,18 +35,18 @@ type group struct {
 
 // wishLines are the lines by which a group sees that other processes wait for room: see wish.go.
 type wishLines struct {
-	looks  []budget.Line // the group's lines, followed by the lines of wishes for room on those that refuse
+	looks  []driver.Line // the group's lines, followed by the lines of wishes for room on those that refuse
 	wishes []int         // for each line of a wish, the index of the group's line that it is for
-	alert  []budget.Line // the lines of looks, in the order that a reservation requires, so that the answer to a grant shows wishes; nil if the group has too many lines
+	alert  []driver.Line // the lines of looks, in the order that a reservation requires, so that the answer to a grant shows wishes; nil if the group has too many lines
 	alerts []int         // for each line of alert, the index of the group's line that it is, or that its wish is for
 }
 
 // grantSize decides how much a grant asks for.
 type grantSize struct {
 	wantedCalls  int64         // the next grant is sized for this many calls of the usual size
-	callSize     budget.Charge // the usual worst case of a call
-	usualPending budget.Charge // what the group usually holds pending in the store inside
-	quota        budget.Charge // the group's part of what the lines had left, less what was drawn since
+	callSize     driver.Charge // the usual worst case of a call
+	usualPending driver.Charge // what the group usually holds pending in the store inside
+	quota        driver.Charge // the group's part of what the lines had left, less what was drawn since
 	quotaAt      time.Time     // when the quota was worked out
 	cutDown      bool          // the last grant was less than was wanted
 	looksToSkip  int           // the next grants, this many, do not read how much room is left
@@ -64,11 +64,11 @@ const (
 // call: what the calls need fills the grants in the order in which they were drawn.
 type lease struct {
 	group      *group
-	lines      []budget.Line
+	lines      []driver.Line
 	grants     []*grant
 	unanswered []*grant      // grants whose Reserve got no answer: they are voided before any other step
-	granted    budget.Charge // the sum of all grants
-	dims       []budget.Key  // the Dims of the call that the last grant was drawn for: no kill flag held for these at that time
+	granted    driver.Charge // the sum of all grants
+	dims       []driver.Key  // the Dims of the call that the last grant was drawn for: no kill flag held for these at that time
 	base       []int64       // by line: what others had settled when the last grant was drawn; nil if no line has thresholds
 	maxes      []int64       // by line: the Max in force at that time; nil if base is nil
 	calls      []*call
@@ -82,8 +82,8 @@ type lease struct {
 	sent, drawn, until, lapses time.Time
 	at                         time.Time // of the first grant's Reserve, by the store's clock; zero while there is no answer
 
-	settled   budget.Charge // the sum of the calls that have ended
-	pending   budget.Charge // the worst cases of the calls in flight
+	settled   driver.Charge // the sum of the calls that have ended
+	pending   driver.Charge // the worst cases of the calls in flight
 	inFlight  int
 	estimates int // how many calls were settled with their worst case because nobody knows what they cost
 
@@ -93,26 +93,26 @@ type lease struct {
 	queued       bool         // it waits in Store.spent or Store.late to be forgotten
 	known        int          // how many calls it had when it was queued
 	storeMu      contextMutex // held during steps in the store inside that concern this lease
-	thresholdIDs []budget.ID  // ids of the empty settlements by which askThresholds asks for thresholds
+	thresholdIDs []driver.ID  // ids of the empty settlements by which askThresholds asks for thresholds
 }
 
 // grant is one reservation in the store inside.
 type grant struct {
-	id           budget.ID
-	amount       budget.Charge      // the amount that is reserved; zero in units that no line counts
-	lines        []budget.Line      // the lines of its reservation
+	id           driver.ID
+	amount       driver.Charge      // the amount that is reserved; zero in units that no line counts
+	lines        []driver.Line      // the lines of its reservation
 	at           time.Time          // when it was reserved, by the store's clock
-	tried        *budget.Settlement // a settlement that may have been posted; it is repeated unchanged until its result is known
+	tried        *driver.Settlement // a settlement that may have been posted; it is repeated unchanged until its result is known
 	posted       bool               // the grant is settled in the store inside; the next three fields say how
-	settledAs    budget.Charge      // the amount
-	shares       []budget.Share     // how the amount divides among the calls
+	settledAs    driver.Charge      // the amount
+	shares       []driver.Share     // how the amount divides among the calls
 	estimated    bool               // whether it is marked as an estimate
 	correcting   bool               // a Correct from settledAs to correctingTo got no answer: either amount may be posted
-	correctingTo budget.Charge
+	correctingTo driver.Charge
 }
 
 // newGroup returns a group of these lines, without leases. It is not leasable if its calls have to be sent to the store inside one by one.
-func newGroup(lines []budget.Line, length time.Duration) *group {
+func newGroup(lines []driver.Line, length time.Duration) *group {
 	g := &group{leasable: true, drawMu: newContextMutex(), grantSize: grantSize{wantedCalls: firstShare}, lines: slices.Clone(lines), reportedUntil: make([][]time.Time, len(lines))}
 	for i := range g.lines {
 		l := &g.lines[i]
@@ -134,19 +134,19 @@ func newGroup(lines []budget.Line, length time.Duration) *group {
 
 // hasThresholds reports whether any line has thresholds to report.
 func (g *group) hasThresholds() bool {
-	return slices.ContainsFunc(g.lines, func(l budget.Line) bool { return len(l.Notify) > 0 })
+	return slices.ContainsFunc(g.lines, func(l driver.Line) bool { return len(l.Notify) > 0 })
 }
 
 // sameRule reports whether two lines of the same account are the same rule.
-func sameRule(a, b *budget.Line) bool {
+func sameRule(a, b *driver.Line) bool {
 	return a.Unit == b.Unit && a.Max == b.Max && a.Latch == b.Latch && a.Observe == b.Observe && slices.Equal(a.Notify, b.Notify) &&
 		(a.Window == b.Window || a.Window.String() == b.Window.String())
 }
 
 // groupOf returns the group of a call's lines and makes it if there is none. If the rules of the lines have changed, a new group replaces
 // the old one, whose leases admit no more calls. Requires mu held.
-func (s *Store) groupOf(lines []budget.Line, now time.Time) *group {
-	var stack [8 * len(budget.Key{})]byte
+func (s *Store) groupOf(lines []driver.Line, now time.Time) *group {
+	var stack [8 * len(driver.Key{})]byte
 	key := stack[:0]
 	for i := range lines {
 		key = append(key, lines[i].Account[:]...)
@@ -194,7 +194,7 @@ func (l *lease) halfUnused() bool {
 }
 
 // fits reports whether the unused part of a lease has room for a worst case, without an overflow of int64.
-func (l *lease) fits(c budget.Charge) bool {
+func (l *lease) fits(c driver.Charge) bool {
 	sum, ok := l.settled.Plus(l.pending)
 	if !ok {
 		return false
@@ -206,7 +206,7 @@ func (l *lease) fits(c budget.Charge) bool {
 }
 
 // within reports whether a charge is within a bound in every unit that the group's lines count.
-func (g *group) within(c, bound budget.Charge) bool {
+func (g *group) within(c, bound driver.Charge) bool {
 	for _, u := range g.units {
 		if c[u] > bound[u] {
 			return false
@@ -216,15 +216,15 @@ func (g *group) within(c, bound budget.Charge) bool {
 }
 
 // needed returns the part of the grants that the lease needs: what its calls have spent, and the worst cases of those in flight.
-func (l *lease) needed() budget.Charge {
+func (l *lease) needed() driver.Charge {
 	sum, _ := l.settled.Plus(l.pending) // can't overflow: fits and book have checked it
 	return sum
 }
 
 // targets returns the amount with which each grant has to be settled, so that together they come to the total. Grants are filled in the
 // order in which they were drawn; the last one takes the rest, even if that is more than it reserved.
-func (l *lease) targets(total budget.Charge) []budget.Charge {
-	all := make([]budget.Charge, len(l.grants))
+func (l *lease) targets(total driver.Charge) []driver.Charge {
+	all := make([]driver.Charge, len(l.grants))
 	for i, g := range l.grants {
 		all[i] = total
 		for u := range total {
@@ -238,7 +238,7 @@ func (l *lease) targets(total budget.Charge) []budget.Charge {
 }
 
 // cover returns what the store inside has reserved or posted for a lease.
-func (l *lease) cover() (sum budget.Charge) {
+func (l *lease) cover() (sum driver.Charge) {
 	for _, g := range l.grants {
 		part := g.amount
 		if g.posted {
@@ -290,9 +290,9 @@ func (l *lease) exact() bool {
 }
 
 // touches reports whether a lease is drawn from any of these lines' accounts.
-func (l *lease) touches(lines []budget.Line) bool {
-	return slices.ContainsFunc(l.lines, func(own budget.Line) bool {
-		return slices.ContainsFunc(lines, func(o budget.Line) bool { return o.Account == own.Account })
+func (l *lease) touches(lines []driver.Line) bool {
+	return slices.ContainsFunc(l.lines, func(own driver.Line) bool {
+		return slices.ContainsFunc(lines, func(o driver.Line) bool { return o.Account == own.Account })
 	})
 }
 
@@ -300,7 +300,7 @@ func (l *lease) touches(lines []budget.Line) bool {
 func (l *lease) storeTime(since time.Duration) time.Time { return l.at.Add(since) }
 
 // smaller returns the smaller of a and b in every unit.
-func smaller(a, b budget.Charge) budget.Charge {
+func smaller(a, b driver.Charge) driver.Charge {
 	for u := range a {
 		a[u] = min(a[u], b[u])
 	}
@@ -308,7 +308,7 @@ func smaller(a, b budget.Charge) budget.Charge {
 }
 
 // minus returns a - b in every unit. Neither may be negative.
-func minus(a, b budget.Charge) budget.Charge {
+func minus(a, b driver.Charge) driver.Charge {
 	for u := range a {
 		a[u] -= b[u]
 	}

@@ -5,7 +5,7 @@ import (
 	"context"
 	"slices"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // innerBits divides a revision in two: the lower 40 bits are the revision of the store inside; the bits above count the calls that this
@@ -13,7 +13,7 @@ import (
 const innerBits = 40
 
 // innerChange returns the change as it is passed to the store inside.
-func innerChange(c budget.Change) budget.Change {
+func innerChange(c driver.Change) driver.Change {
 	c.Seen &= 1<<innerBits - 1
 	return c
 }
@@ -31,7 +31,7 @@ func (s *Store) Revision(ctx context.Context) (int64, error) {
 
 // Changes implements Store. A correction of a call inside a lease has no row of its own: it shows as a correction of the lease's entry, once
 // that has been made.
-func (s *Store) Changes(ctx context.Context, after int64, max int) ([]budget.Record, error) {
+func (s *Store) Changes(ctx context.Context, after int64, max int) ([]driver.Record, error) {
 	if err := s.checkOpen(ctx); err != nil {
 		return nil, err
 	}
@@ -39,7 +39,7 @@ func (s *Store) Changes(ctx context.Context, after int64, max int) ([]budget.Rec
 }
 
 // AcceptLoss implements Store. The store inside alone knows of losses; nothing changes in this process's leases.
-func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
+func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	if err := cmp.Or(c.Validate(), s.checkOpen(ctx)); err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
 
 // judge reports whether a correction of a call inside a lease is new, so that it has to be made. It is not if it was made before.
 // ErrSuperseded says that the call was corrected after the caller of this change had looked at it. Requires mu held.
-func (s *Store) judge(c *call, change budget.Change) (isNew bool, err error) {
+func (s *Store) judge(c *call, change driver.Change) (isNew bool, err error) {
 	if c.changes == nil {
 		return true, nil
 	}
@@ -56,13 +56,13 @@ func (s *Store) judge(c *call, change budget.Change) (isNew bool, err error) {
 	case ids[len(ids)-1] == change.ID:
 		return false, nil
 	case change.Seen>>innerBits < c.changes.last || slices.Contains(ids, change.ID):
-		return false, budget.ErrSuperseded
+		return false, driver.ErrSuperseded
 	}
 	return true, nil
 }
 
 // noteChange remembers a correction of a call inside a lease. Requires mu held.
-func (s *Store) noteChange(c *call, change budget.Change) {
+func (s *Store) noteChange(c *call, change driver.Change) {
 	if c.changes == nil {
 		c.changes = &corrections{}
 	}

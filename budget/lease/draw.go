@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // lifetimes limits how old a lease may become: once this many lengths have passed since its first grant, a new lease is drawn.
@@ -13,12 +13,12 @@ const lifetimes = 4
 
 // draw reserves a grant in the store inside and admits the call that needs it. If too little is left for a grant, the returned route sends
 // the call to the store inside by itself.
-func (s *Store) draw(ctx context.Context, g *group, r *budget.Reservation) (budget.Decision, route, error) {
+func (s *Store) draw(ctx context.Context, g *group, r *driver.Reservation) (driver.Decision, route, error) {
 	s.mu.Lock()
 	draws := g.draws
 	s.mu.Unlock()
 	if err := g.drawMu.lock(ctx); err != nil {
-		return budget.Decision{}, answered, err
+		return driver.Decision{}, answered, err
 	}
 	defer g.drawMu.unlock()
 	// While this call waited for drawMu, another may have drawn a lease that has room for it, or found that the store does not answer.
@@ -31,7 +31,7 @@ func (s *Store) draw(ctx context.Context, g *group, r *budget.Reservation) (budg
 	waited := g.draws != draws
 	s.mu.Unlock()
 	if waited && failure != nil {
-		return budget.Decision{}, answered, failure
+		return driver.Decision{}, answered, failure
 	}
 	d, way, err = s.drawNow(ctx, g, r)
 	s.mu.Lock()
@@ -45,15 +45,15 @@ func (s *Store) draw(ctx context.Context, g *group, r *budget.Reservation) (budg
 }
 
 // drawNow draws a grant: another one for an open lease, or the first one of a new lease. Each group draws one at a time.
-func (s *Store) drawNow(ctx context.Context, g *group, r *budget.Reservation) (budget.Decision, route, error) {
+func (s *Store) drawNow(ctx context.Context, g *group, r *driver.Reservation) (driver.Decision, route, error) {
 	if err := s.voidUnanswered(ctx, g); err != nil {
-		return budget.Decision{}, answered, err
+		return driver.Decision{}, answered, err
 	}
 	l, err := s.lockLease(ctx, g, r)
 	if err != nil {
-		return budget.Decision{}, answered, err
+		return driver.Decision{}, answered, err
 	}
-	of, d, way, err := func() (*lease, budget.Decision, route, error) {
+	of, d, way, err := func() (*lease, driver.Decision, route, error) {
 		defer l.storeMu.unlock() // use may give the lease back, which needs the mutex
 		return s.extend(ctx, l, r)
 	}()
@@ -64,7 +64,7 @@ func (s *Store) drawNow(ctx context.Context, g *group, r *budget.Reservation) (b
 }
 
 // lockLease returns the lease to draw for, with its storeMu held, so that it can't be given back before the draw is answered.
-func (s *Store) lockLease(ctx context.Context, g *group, r *budget.Reservation) (*lease, error) {
+func (s *Store) lockLease(ctx context.Context, g *group, r *driver.Reservation) (*lease, error) {
 	for {
 		l := s.leaseFor(g, r)
 		if err := l.storeMu.lock(ctx); err != nil {
@@ -107,7 +107,7 @@ func (s *Store) isClosed(l *lease) bool {
 }
 
 // leaseFor returns the newest open lease if another grant of it could serve the call, and else a new lease without grants.
-func (s *Store) leaseFor(g *group, r *budget.Reservation) *lease {
+func (s *Store) leaseFor(g *group, r *driver.Reservation) *lease {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
@@ -126,7 +126,7 @@ func (s *Store) leaseFor(g *group, r *budget.Reservation) *lease {
 
 // extend reserves one more grant for a lease, and tries again with a smaller one if the store inside denies it for lack of room. It returns the
 // lease that the grant went to, which may be a new one. Requires the lease's storeMu held.
-func (s *Store) extend(ctx context.Context, l *lease, r *budget.Reservation) (of *lease, d budget.Decision, way route, err error) {
+func (s *Store) extend(ctx context.Context, l *lease, r *driver.Reservation) (of *lease, d driver.Decision, way route, err error) {
 	if err := s.settleSpentGrants(ctx, l); err != nil {
 		return l, d, answered, err
 	}
@@ -138,7 +138,7 @@ func (s *Store) extend(ctx context.Context, l *lease, r *budget.Reservation) (of
 		of, d, err = s.reserveGrant(ctx, l, r, amount, balances)
 		switch {
 		case refused(err):
-			return l, budget.Decision{}, askStore, nil
+			return l, driver.Decision{}, askStore, nil
 		case err != nil || len(d.Denied) == 0:
 			if d.Killed != nil {
 				s.learn(l.group, r, &d, nil)
@@ -149,12 +149,12 @@ func (s *Store) extend(ctx context.Context, l *lease, r *budget.Reservation) (of
 		}
 		s.tighten(l.group, balances != nil)
 	}
-	return l, budget.Decision{}, askStore, nil
+	return l, driver.Decision{}, askStore, nil
 }
 
 // reserveGrant reserves a grant in the store inside. The grant's TTL is longer than any call of its lease can last, so that it expires only
 // if this process has died. A refusal must close no latch.
-func (s *Store) reserveGrant(ctx context.Context, l *lease, r *budget.Reservation, amount budget.Charge, balances []budget.Balance) (of *lease, d budget.Decision, err error) {
+func (s *Store) reserveGrant(ctx context.Context, l *lease, r *driver.Reservation, amount driver.Charge, balances []driver.Balance) (of *lease, d driver.Decision, err error) {
 	s.mu.Lock()
 	if s.closed { // Close has already listed the leases to give back
 		s.mu.Unlock()
@@ -163,9 +163,9 @@ func (s *Store) reserveGrant(ctx context.Context, l *lease, r *budget.Reservatio
 	ttl := (lifetimes+2)*s.length + max(l.group.ttl, r.TTL)
 	if ttl < 0 {
 		s.mu.Unlock()
-		return l, d, budget.ErrOverflow
+		return l, d, driver.ErrOverflow
 	}
-	g := &grant{id: budget.NewID(), amount: amount, lines: l.lines}
+	g := &grant{id: driver.NewID(), amount: amount, lines: l.lines}
 	if balances == nil && l.group.alert != nil {
 		g.lines = l.group.alert
 	}
@@ -175,7 +175,7 @@ func (s *Store) reserveGrant(ctx context.Context, l *lease, r *budget.Reservatio
 	dims := slices.Clone(r.Dims)
 	s.changingLeases(func() {
 		sent := s.now() // taken before sending: the store's clock can't have started the TTL earlier
-		d, err = s.inner.Reserve(ctx, budget.Reservation{ID: g.id, Owner: s.owner, Charge: amount, Lines: g.lines, Dims: dims, Call: r.Call, TTL: ttl, Tentative: true})
+		d, err = s.inner.Reserve(ctx, driver.Reservation{ID: g.id, Owner: s.owner, Charge: amount, Lines: g.lines, Dims: dims, Call: r.Call, TTL: ttl, Tentative: true})
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if err != nil && !refused(err) {
@@ -225,12 +225,12 @@ func (s *Store) granted(l *lease, g *grant, sent, at time.Time, ttl time.Duratio
 }
 
 // use opens a lease that has got a grant and admits the call that the grant was drawn for.
-func (s *Store) use(ctx context.Context, l *lease, r *budget.Reservation, d budget.Decision) (budget.Decision, route, error) {
+func (s *Store) use(ctx context.Context, l *lease, r *driver.Reservation, d driver.Decision) (driver.Decision, route, error) {
 	s.mu.Lock()
 	now := s.now()
 	if now.Before(l.until) && !l.fits(r.Charge) && slices.Contains(l.group.open, l) {
 		s.mu.Unlock()
-		return budget.Decision{}, drawLease, nil // other calls of this process have used up the grant
+		return driver.Decision{}, drawLease, nil // other calls of this process have used up the grant
 	}
 	// The store inside has to decide about the call alone, or the call must not use this lease any more.
 	barred := s.closed || l.closed || len(d.Observed) > 0 || s.beingDenied(l.lines) || s.wantedOn(l.lines, now) || s.flags.holding(r, now.Add(s.offset)) != nil
@@ -239,7 +239,7 @@ func (s *Store) use(ctx context.Context, l *lease, r *budget.Reservation, d budg
 		s.closeLease(l, now)
 		s.mu.Unlock()
 		_, err := s.giveBack(ctx, l, false)
-		return budget.Decision{}, askStore, err
+		return driver.Decision{}, askStore, err
 	}
 	if !slices.Contains(l.group.open, l) {
 		l.group.open = append(l.group.open, l)
@@ -250,7 +250,7 @@ func (s *Store) use(ctx context.Context, l *lease, r *budget.Reservation, d budg
 	}
 	s.mu.Unlock()
 	if c != nil { // the same id was reserved meanwhile
-		return budget.Decision{}, drawLease, nil
+		return driver.Decision{}, drawLease, nil
 	}
 	return d, answered, nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/lease"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 )
@@ -19,14 +20,14 @@ func Example() {
 		panic(err)
 	}
 	ledger, err := budget.Open(ctx, store, budget.Policy{Limits: []budget.Limit{
-		{Name: "month", Max: budget.USD(500), Window: budget.Monthly},
+		{Name: "month", Max: budget.USD(500), Window: driver.Monthly},
 	}})
 	if err != nil {
 		panic(err)
 	}
 	for range 100 {
-		var cent budget.Charge
-		cent[budget.UnitUSD] = budget.USD(0.01).N
+		var cent driver.Charge
+		cent[driver.UnitUSD] = budget.USD(0.01).N
 		receipt, err := ledger.Reserve(ctx, budget.Request{Worst: cent})
 		if err != nil {
 			panic(err)
@@ -38,7 +39,7 @@ func Example() {
 	fmt.Println(store.Close()) // gives back what is left; then close the store inside
 
 	whole, _ := budget.Open(ctx, inner, ledger.Policy())
-	balances, _ := whole.Balances(ctx, budget.Scope{})
+	balances, _ := whole.Balances(ctx, driver.Scope{})
 	fmt.Println(balances[0].Settled)
 	// Output:
 	// <nil>

@@ -3,11 +3,11 @@ package lease
 import (
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // NewWithClock is New for a process whose clock is now.
-func NewWithClock(store budget.Store, o Options, now func() time.Time) (*Store, error) {
+func NewWithClock(store driver.Store, o Options, now func() time.Time) (*Store, error) {
 	return newStore(store, o, now)
 }
 
@@ -21,7 +21,7 @@ func (s *Store) Die() {
 }
 
 // Inner returns the store that is leased from.
-func (s *Store) Inner() budget.Store { return s.inner }
+func (s *Store) Inner() driver.Store { return s.inner }
 
 // Remembered returns how many leases the store inside has yet to be told about, and how many reservations of leases are known.
 func (s *Store) Remembered() (live, leases int) {
@@ -38,7 +38,7 @@ func (s *Store) RememberedCalls() int {
 }
 
 // Repack packs two charges and unpacks them again.
-func Repack(reserved, actual budget.Charge) (budget.Charge, budget.Charge) {
+func Repack(reserved, actual driver.Charge) (driver.Charge, driver.Charge) {
 	reserved, actual, _ = unpack(pack(reserved, actual))
 	return reserved, actual
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/lease"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
@@ -79,19 +80,19 @@ func TestACallInALeaseExpiresWhenAsked(t *testing.T) {
 		r, err := p.ledger.Reserve(t.Context(), budget.Request{Worst: usd(10), TTL: time.Second})
 		require.NoError(t, err)
 		time.Sleep(time.Hour)
-		state := func() budget.State {
-			entries, err := p.leased.Entries(t.Context(), budget.Query{Max: 10})
+		state := func() driver.State {
+			entries, err := p.leased.Entries(t.Context(), driver.Query{Max: 10})
 			require.NoError(t, err)
 			require.Len(t, entries, 1)
 			require.Equal(t, r.Reservation.ID, entries[0].ID)
 			return entries[0].State
 		}
-		require.Equal(t, budget.Pending, state())
+		require.Equal(t, driver.Pending, state())
 		n, err := p.leased.Expire(t.Context(), 10)
 		require.NoError(t, err)
 		require.Equal(t, 1, n)
-		require.Equal(t, budget.Expired, state())
-		require.Equal(t, budget.Expired, p.settle(r, 3).From)
+		require.Equal(t, driver.Expired, state())
+		require.Equal(t, driver.Expired, p.settle(r, 3).From)
 		require.Equal(t, [2]int64{3, 0}, account(t, p.ledger, anyone))
 	})
 }
@@ -106,7 +107,7 @@ func TestACrashLosesItsLease(t *testing.T) {
 		time.Sleep(time.Hour)
 		ledger := open(t, store, lifetime(1000))
 		require.Equal(t, [2]int64{80, 0}, account(t, ledger, anyone))
-		entries, err := storetest.Collect(ledger.Entries(t.Context(), budget.Query{Max: 10, Estimated: true}))
+		entries, err := storetest.Collect(ledger.Entries(t.Context(), driver.Query{Max: 10, Estimated: true}))
 		require.NoError(t, err)
 		require.Len(t, entries, 1)
 		require.NoError(t, ledger.Correct(t.Context(), entries[0].ID, usd(3)))
@@ -138,9 +139,9 @@ func TestAnOutageOfTheStore(t *testing.T) {
 }
 
 // sluggish is a store whose answers to Reserve take ten seconds.
-type sluggish struct{ budget.Store }
+type sluggish struct{ driver.Store }
 
-func (s sluggish) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+func (s sluggish) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	d, err := s.Store.Reserve(ctx, r)
 	time.Sleep(10 * time.Second)
 	return d, err
@@ -188,7 +189,7 @@ func TestATruthBeyondTheLease(t *testing.T) {
 		direct := open(t, store, lifetime(1000))
 		r := p.reserve(anyone, 10)
 		out := p.settle(r, 500)
-		require.Equal(t, budget.UnitUSD, out.Violated)
+		require.Equal(t, driver.UnitUSD, out.Violated)
 		require.Equal(t, [2]int64{500, 0}, account(t, direct, anyone))
 
 		r = p.reserve(anyone, 10)
@@ -207,10 +208,10 @@ func TestATruthBeyondTheLeaseOfOthers(t *testing.T) {
 		time.Sleep(time.Hour)
 		store := memstore.New(memstore.Options{})
 		all := lifetime(1000)
-		each := budget.Limit{Name: "each", Max: budget.USD(1), Window: budget.Daily, Per: budget.PerWorkflow}
+		each := budget.Limit{Name: "each", Max: budget.USD(1), Window: driver.Daily, Per: budget.PerWorkflow}
 		p := begin(t, store, all, each)
 		direct := open(t, store, all)
-		a, b := budget.Scope{Workflow: "a"}, budget.Scope{Workflow: "b"}
+		a, b := driver.Scope{Workflow: "a"}, driver.Scope{Workflow: "b"}
 		p.call(b, 10, 1)
 		r, other := p.reserve(a, 10), p.reserve(a, 10)
 		p.settle(r, 2000)
@@ -293,7 +294,7 @@ func TestACallSettledLongAfterItExpired(t *testing.T) {
 			time.Sleep(time.Hour)
 			p.call(anyone, 100, 0)
 		}
-		require.Equal(t, budget.Expired, p.settle(r, 40).From)
+		require.Equal(t, driver.Expired, p.settle(r, 40).From)
 		time.Sleep(2 * lease.DefaultLength)
 		require.Equal(t, [2]int64{40, 0}, account(t, p.ledger, anyone))
 		time.Sleep(25 * time.Hour)
@@ -320,7 +321,7 @@ func TestARefusedCorrectionBehindALostOne(t *testing.T) {
 		p.line.down.Store(true)
 		require.ErrorIs(t, p.ledger.Correct(t.Context(), a.Reservation.ID, usd(60)), budget.ErrStore)
 		p.line.down.Store(false)
-		require.ErrorIs(t, p.ledger.Correct(t.Context(), b.Reservation.ID, usd(5000)), budget.ErrOverflow)
+		require.ErrorIs(t, p.ledger.Correct(t.Context(), b.Reservation.ID, usd(5000)), driver.ErrOverflow)
 		time.Sleep(2 * lease.DefaultLength)
 		require.Equal(t, [2]int64{most + 160, 0}, account(t, direct, anyone))
 	})

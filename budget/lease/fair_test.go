@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/lease"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 )
@@ -24,7 +25,7 @@ import (
 // them who has one dear call to make.
 type crowd struct {
 	t        *testing.T
-	store    budget.Store
+	store    driver.Store
 	limit    budget.Limit
 	others   []budget.Limit // beside it, wide enough
 	holders  int
@@ -51,7 +52,7 @@ func (c *crowd) open() (*lease.Store, *budget.Ledger) {
 }
 
 // call makes one call that costs nothing in the end, and reports whether it was admitted.
-func (c *crowd) call(ledger *budget.Ledger, who budget.Scope, worst int64, takes time.Duration) bool {
+func (c *crowd) call(ledger *budget.Ledger, who driver.Scope, worst int64, takes time.Duration) bool {
 	r, err := reserve(ledger, who, worst)
 	if err != nil {
 		assert.ErrorIs(c.t, err, budget.ErrExceeded)
@@ -68,7 +69,7 @@ func (c *crowd) call(ledger *budget.Ledger, who budget.Scope, worst int64, takes
 	return true
 }
 
-func (c *crowd) agent(ledger *budget.Ledger, who budget.Scope, random *rand.Rand) {
+func (c *crowd) agent(ledger *budget.Ledger, who driver.Scope, random *rand.Rand) {
 	var since time.Time // the first denial in a row
 	mean := func(d time.Duration) time.Duration { return time.Duration(random.ExpFloat64() * float64(d)) }
 	for time.Sleep(mean(c.pause)); !c.over.Load(); time.Sleep(mean(c.pause)) {
@@ -98,7 +99,7 @@ func (c *crowd) waits(seed uint64, dear int64) (waited time.Duration) {
 		all, last = append(all, leased), ledger
 		for n := range c.parallel {
 			c.work.Go(func() {
-				c.agent(ledger, budget.Scope{Principal: strconv.Itoa(i)}, rand.New(rand.NewPCG(seed, uint64(i*c.parallel+n))))
+				c.agent(ledger, driver.Scope{Principal: strconv.Itoa(i)}, rand.New(rand.NewPCG(seed, uint64(i*c.parallel+n))))
 			})
 		}
 	}
@@ -108,7 +109,7 @@ func (c *crowd) waits(seed uint64, dear int64) (waited time.Duration) {
 	}
 	time.Sleep(c.warm + time.Duration(random.Int64N(int64(2*lease.DefaultLength))))
 	for since := time.Now(); ; time.Sleep(c.retry) {
-		if waited = time.Since(since); c.call(last, budget.Scope{Principal: "dear"}, dear, time.Second) || waited > 10*time.Minute {
+		if waited = time.Since(since); c.call(last, driver.Scope{Principal: "dear"}, dear, time.Second) || waited > 10*time.Minute {
 			break
 		}
 	}
@@ -142,8 +143,8 @@ func runs(t *testing.T, usual int) uint64 {
 // A call that fits is admitted within two lengths of a lease, however many processes hold leases for cheap calls that go on and on.
 func TestADearCallGetsItsTurn(t *testing.T) {
 	wide := []budget.Limit{
-		{Name: "each", Max: budget.USD(1), Window: budget.Daily, Per: budget.PerPrincipal},
-		{Name: "calls", Max: budget.Calls(1_000_000), Window: budget.Rolling(time.Hour)},
+		{Name: "each", Max: budget.USD(1), Window: driver.Daily, Per: budget.PerPrincipal},
+		{Name: "calls", Max: budget.Calls(1_000_000), Window: driver.Rolling(time.Hour)},
 	}
 	for name, of := range map[string]struct {
 		*crowd
@@ -195,11 +196,11 @@ func TestACrowdInWhichNobodyWaits(t *testing.T) {
 
 // deaf is a store that keeps wishes from being left, or from being heard.
 type deaf struct {
-	budget.Store
+	driver.Store
 	toLooks, toDraws, toWishes bool
 }
 
-func (d deaf) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+func (d deaf) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	if d.toWishes {
 		for i := range r.Lines {
 			r.Lines[i].Latch = false
@@ -212,7 +213,7 @@ func (d deaf) Reserve(ctx context.Context, r budget.Reservation) (budget.Decisio
 	return decision, err
 }
 
-func (d deaf) Balances(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
+func (d deaf) Balances(ctx context.Context, lines []driver.Line) ([]driver.Balance, error) {
 	all, err := d.Store.Balances(ctx, lines)
 	for i := range all {
 		all[i].Latched = all[i].Latched && !d.toLooks
@@ -257,11 +258,11 @@ func TestAWishEndsByItself(t *testing.T) {
 			}
 		}))
 		require.Equal(t, [2]int64{0, 500}, account(t, direct, anyone), "nothing lies idle")
-		entries, err := store.Entries(t.Context(), budget.Query{Max: 100})
+		entries, err := store.Entries(t.Context(), driver.Query{Max: 100})
 		require.NoError(t, err)
 		for _, e := range entries {
-			require.True(t, e.State != budget.Pending || e.ID == held.Reservation.ID)
-			require.Zero(t, e.Actual[budget.UnitUSD])
+			require.True(t, e.State != driver.Pending || e.ID == held.Reservation.ID)
+			require.Zero(t, e.Actual[driver.UnitUSD])
 		}
 
 		time.Sleep(2 * lease.DefaultLength)
@@ -280,7 +281,7 @@ func TestAWishEndsWithItsWindow(t *testing.T) {
 	for name, before := range map[string]time.Duration{"ten seconds before": 10 * time.Second, "half a second before": 500 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				limit := budget.Limit{Name: "l", Max: budget.Quantity{N: 1000, Unit: budget.UnitUSD}, Window: budget.Daily}
+				limit := budget.Limit{Name: "l", Max: driver.Quantity{N: 1000, Unit: driver.UnitUSD}, Window: driver.Daily}
 				store := memstore.New(memstore.Options{})
 				direct := open(t, store, limit)
 				time.Sleep(24*time.Hour - before - lease.DefaultLength/2)

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/lease"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 )
@@ -19,7 +20,7 @@ import (
 // line is a process's connection to a store: it counts the steps that the store is asked for, and fails them while it is
 // down.
 type line struct {
-	budget.Store
+	driver.Store
 	steps *atomic.Int64
 	down  atomic.Bool
 	lost  atomic.Bool  // with down: the store does what it is asked, and its answers are lost
@@ -42,33 +43,33 @@ func across[T any](l *line, step func() (T, error)) (T, error) {
 	return none, errDown
 }
 
-func (l *line) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
-	return across(l, func() (budget.Decision, error) { return l.Store.Reserve(ctx, r) })
+func (l *line) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
+	return across(l, func() (driver.Decision, error) { return l.Store.Reserve(ctx, r) })
 }
 
-func (l *line) Settle(ctx context.Context, st budget.Settlement) (budget.Posting, error) {
-	return across(l, func() (budget.Posting, error) { return l.Store.Settle(ctx, st) })
+func (l *line) Settle(ctx context.Context, st driver.Settlement) (driver.Posting, error) {
+	return across(l, func() (driver.Posting, error) { return l.Store.Settle(ctx, st) })
 }
 
-func (l *line) Void(ctx context.Context, id budget.ID, owner budget.Key) error {
+func (l *line) Void(ctx context.Context, id driver.ID, owner driver.Key) error {
 	_, err := across(l, func() (int, error) { return 0, l.Store.Void(ctx, id, owner) })
 	return err
 }
 
-func (l *line) Correct(ctx context.Context, c budget.Correction) (budget.Posting, error) {
-	return across(l, func() (budget.Posting, error) { return l.Store.Correct(ctx, c) })
+func (l *line) Correct(ctx context.Context, c driver.Correction) (driver.Posting, error) {
+	return across(l, func() (driver.Posting, error) { return l.Store.Correct(ctx, c) })
 }
 
 func (l *line) Expire(ctx context.Context, limit int) (int, error) {
 	return across(l, func() (int, error) { return l.Store.Expire(ctx, limit) })
 }
 
-func (l *line) Balances(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
-	return across(l, func() ([]budget.Balance, error) { return l.Store.Balances(ctx, lines) })
+func (l *line) Balances(ctx context.Context, lines []driver.Line) ([]driver.Balance, error) {
+	return across(l, func() ([]driver.Balance, error) { return l.Store.Balances(ctx, lines) })
 }
 
-func (l *line) Kills(ctx context.Context) ([]budget.Kill, error) {
-	return across(l, func() ([]budget.Kill, error) { return l.Store.Kills(ctx) })
+func (l *line) Kills(ctx context.Context) ([]driver.Kill, error) {
+	return across(l, func() ([]driver.Kill, error) { return l.Store.Kills(ctx) })
 }
 
 // What a call may cost and what it costs on average, as in the traffic of a fleet of small agents.
@@ -80,7 +81,7 @@ const (
 // fleet is many processes with ledgers and leases of their own, over one store and one limit.
 type fleet struct {
 	t     *testing.T
-	store budget.Store
+	store driver.Store
 	limit budget.Limit
 	over  atomic.Bool
 	work  sync.WaitGroup
@@ -110,7 +111,7 @@ type holder struct {
 func newFleet(t *testing.T, limit int64) *fleet {
 	return &fleet{
 		t: t, store: memstore.New(memstore.Options{Retention: time.Hour}),
-		limit: budget.Limit{Name: "fleet", Max: budget.Quantity{N: limit, Unit: budget.UnitUSD}, Window: budget.Lifetime},
+		limit: budget.Limit{Name: "fleet", Max: driver.Quantity{N: limit, Unit: driver.UnitUSD}, Window: driver.Lifetime},
 	}
 }
 
@@ -205,7 +206,7 @@ func (h *holder) settle(r *budget.Receipt, cost int64) {
 // stands returns what the store says once everything has expired that ever will.
 func (f *fleet) stands() budget.AccountBalance {
 	time.Sleep(24 * time.Hour)
-	balances, err := open(f.t, f.store, f.limit).Balances(context.Background(), budget.Scope{})
+	balances, err := open(f.t, f.store, f.limit).Balances(context.Background(), driver.Scope{})
 	require.NoError(f.t, err)
 	require.Zero(f.t, balances[0].Pending.N)
 	return balances[0]

@@ -8,14 +8,14 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // knownFlags are the kill flags that the store inside held when it was last asked. A call that one of them covers is not served from a
 // lease, but sent to the store inside, which alone refuses it: the flag may have been revived meanwhile.
 type knownFlags struct {
-	all     []budget.Kill
-	dims    [][]budget.Key // for each of all, the keys of its scope: a flag without patterns covers the calls that have all of them in Dims
+	all     []driver.Kill
+	dims    [][]driver.Key // for each of all, the keys of its scope: a flag without patterns covers the calls that have all of them in Dims
 	asOf    time.Time      // by this process's clock, before the flags were asked for
 	changes uint64         // how often this process itself has set or revived a flag
 	stale   bool           // the store inside has signalled that they may have changed
@@ -27,7 +27,7 @@ func (f *knownFlags) fresh(now time.Time, length time.Duration) bool {
 }
 
 // holding returns a copy of the first flag that covers a call and has not ended, or nil. now is by the store's clock.
-func (f *knownFlags) holding(r *budget.Reservation, now time.Time) *budget.Kill {
+func (f *knownFlags) holding(r *driver.Reservation, now time.Time) *driver.Kill {
 	for i := range f.all {
 		k := &f.all[i]
 		if !k.Until.IsZero() && !now.Before(k.Until) {
@@ -48,23 +48,23 @@ func (f *knownFlags) holding(r *budget.Reservation, now time.Time) *budget.Kill 
 }
 
 // add adds a flag, and replaces an older version of the same flag.
-func (f *knownFlags) add(k budget.Kill) {
+func (f *knownFlags) add(k driver.Kill) {
 	f.remove(k.Flag())
 	k.Scope.Tags = maps.Clone(k.Scope.Tags)
 	f.all, f.dims = append(f.all, k), append(f.dims, k.Scope.Dims())
 }
 
-func (f *knownFlags) remove(flag budget.Flag) {
+func (f *knownFlags) remove(flag driver.Flag) {
 	f.changes++
 	object := flag.Object()
-	if i := slices.IndexFunc(f.all, func(k budget.Kill) bool { return k.Flag().Object() == object }); i >= 0 {
+	if i := slices.IndexFunc(f.all, func(k driver.Kill) bool { return k.Flag().Object() == object }); i >= 0 {
 		f.all, f.dims = slices.Delete(f.all, i, i+1), slices.Delete(f.dims, i, i+1)
 	}
 }
 
 // Kill implements Store. Once it has returned, this process admits no call that the flag covers. Other processes may still admit calls from
 // leases that they have drawn, until the EffectiveBy that Kills reports.
-func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
+func (s *Store) Kill(ctx context.Context, k driver.Kill, c driver.Change) error {
 	if err := cmp.Or(c.Validate(), k.Validate(), s.checkOpen(ctx)); err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error 
 // Revive implements Store. The flag is removed in the store inside, and then from the flags that this process knows. If those have changed since
 // this request was sent, the same flag may have been set again, here or in another process: then it is not removed, and the background work
 // reads all flags again.
-func (s *Store) Revive(ctx context.Context, f budget.Flag, c budget.Change) error {
+func (s *Store) Revive(ctx context.Context, f driver.Flag, c driver.Change) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (s *Store) Revive(ctx context.Context, f budget.Flag, c budget.Change) erro
 const killMargin = 15 * time.Second
 
 // Kills implements Store. EffectiveBy is the moment from which a flag holds in every process with leases.
-func (s *Store) Kills(ctx context.Context) ([]budget.Kill, error) {
+func (s *Store) Kills(ctx context.Context) ([]driver.Kill, error) {
 	asked, err := s.lock(ctx)
 	if err != nil {
 		return nil, err
@@ -147,17 +147,17 @@ func (s *Store) Kills(ctx context.Context) ([]budget.Kill, error) {
 }
 
 // SetPolicy implements Store. The store inside holds the policy; leases do not depend on it.
-func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change) error {
-	if err := cmp.Or(budget.ValidateDocument(document), c.Validate(), s.checkOpen(ctx)); err != nil {
+func (s *Store) SetPolicy(ctx context.Context, document []byte, c driver.Change) error {
+	if err := cmp.Or(driver.ValidateDocument(document), c.Validate(), s.checkOpen(ctx)); err != nil {
 		return err
 	}
 	return s.inner.SetPolicy(ctx, document, innerChange(c))
 }
 
 // Policy implements Store. It returns the policy of the store inside.
-func (s *Store) Policy(ctx context.Context) (budget.PolicyDocument, error) {
+func (s *Store) Policy(ctx context.Context) (driver.PolicyDocument, error) {
 	if err := s.checkOpen(ctx); err != nil {
-		return budget.PolicyDocument{}, err
+		return driver.PolicyDocument{}, err
 	}
 	return s.inner.Policy(ctx)
 }
@@ -172,7 +172,7 @@ func (s *Store) flagsMayHaveChanged() {
 
 // Signal implements Signaler if the store inside does; else it returns errors.ErrUnsupported at once.
 func (s *Store) Signal(ctx context.Context, changed func()) error {
-	signaler, ok := s.inner.(budget.Signaler)
+	signaler, ok := s.inner.(driver.Signaler)
 	if !ok {
 		return errors.ErrUnsupported
 	}
@@ -186,14 +186,14 @@ func (s *Store) Signal(ctx context.Context, changed func()) error {
 }
 
 // containsAll reports whether all of part is among whole.
-func containsAll(whole, part []budget.Key) bool {
-	return !slices.ContainsFunc(part, func(k budget.Key) bool { return !slices.Contains(whole, k) })
+func containsAll(whole, part []driver.Key) bool {
+	return !slices.ContainsFunc(part, func(k driver.Key) bool { return !slices.Contains(whole, k) })
 }
 
 // scopeOf returns the scope of a reservation's call.
-func scopeOf(r *budget.Reservation) budget.Scope {
+func scopeOf(r *driver.Reservation) driver.Scope {
 	if r.Call == nil {
-		return budget.Scope{}
+		return driver.Scope{}
 	}
 	return r.Call.Scope
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/lease"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
@@ -22,16 +23,16 @@ func TestAKillReachesEveryLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memstore.New(memstore.Options{})
 		here, there := begin(t, store, lifetime(1_000_000)), begin(t, store, lifetime(1_000_000))
-		loop, other := budget.Scope{Workflow: "loop"}, budget.Scope{Workflow: "other"}
+		loop, other := driver.Scope{Workflow: "loop"}, driver.Scope{Workflow: "other"}
 		for _, p := range []*process{here, there} {
 			p.call(loop, 10, 1)
 			p.call(other, 10, 1)
 		}
 		time.Sleep(time.Second)
 		there.call(loop, 10, 1)
-		require.NoError(t, storetest.Done(here.ledger.Kill(t.Context(), budget.Scope{Workflow: "loop"}, "runaway")))
+		require.NoError(t, storetest.Done(here.ledger.Kill(t.Context(), driver.Scope{Workflow: "loop"}, "runaway")))
 		_, err := reserve(here.ledger, loop, 10)
-		require.ErrorIs(t, err, budget.ErrKilled)
+		require.ErrorIs(t, err, driver.ErrKilled)
 		here.call(other, 10, 1)
 
 		kills, err := here.ledger.Kills(t.Context())
@@ -41,10 +42,10 @@ func TestAKillReachesEveryLease(t *testing.T) {
 		time.Sleep(time.Until(kills[0].EffectiveBy))
 		for range 3 {
 			_, err = reserve(there.ledger, loop, 10)
-			require.ErrorIs(t, err, budget.ErrKilled)
+			require.ErrorIs(t, err, driver.ErrKilled)
 			there.call(other, 10, 1)
 		}
-		require.NoError(t, here.ledger.Revive(t.Context(), budget.Scope{Workflow: "loop"}))
+		require.NoError(t, here.ledger.Revive(t.Context(), driver.Scope{Workflow: "loop"}))
 		here.call(loop, 10, 1)
 		time.Sleep(time.Second) // the ledger's own memory
 		there.call(loop, 10, 1)
@@ -56,7 +57,7 @@ func TestAKillReachesLeasesDrawnForOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memstore.New(memstore.Options{})
 		p, direct := begin(t, store, lifetime(1_000_000)), open(t, store, lifetime(1_000_000))
-		loop, other := budget.Scope{Workflow: "loop"}, budget.Scope{Workflow: "other"}
+		loop, other := driver.Scope{Workflow: "loop"}, driver.Scope{Workflow: "other"}
 		for range 200 { // nothing is used up, so that leases are always drawn for the other workflow, when the last one is over
 			p.call(other, 10, 0)
 			p.call(loop, 10, 0)
@@ -82,7 +83,7 @@ func TestAKillDuringADraw(t *testing.T) {
 		var work sync.WaitGroup
 		work.Go(func() {
 			_, err := reserve(p.ledger, anyone, 10)
-			if !errors.Is(err, budget.ErrKilled) {
+			if !errors.Is(err, driver.ErrKilled) {
 				t.Error(err)
 			}
 		})
@@ -96,12 +97,12 @@ func TestAKillDuringADraw(t *testing.T) {
 
 // slowStore keeps its first answer to Reserve back.
 type slowStore struct {
-	budget.Store
+	driver.Store
 	once           sync.Once
 	reserved, goOn chan struct{}
 }
 
-func (s *slowStore) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+func (s *slowStore) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	d, err := s.Store.Reserve(ctx, r)
 	s.once.Do(func() {
 		close(s.reserved)
@@ -112,7 +113,7 @@ func (s *slowStore) Reserve(ctx context.Context, r budget.Reservation) (budget.D
 
 // signalling is a store whose server tells of flags.
 type signalling struct {
-	budget.Store
+	driver.Store
 	mu        sync.Mutex
 	listeners map[*func()]struct{}
 	listening atomic.Int64
@@ -132,7 +133,7 @@ func (s *signalling) Signal(ctx context.Context, changed func()) error {
 	return ctx.Err()
 }
 
-func (s *signalling) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
+func (s *signalling) Kill(ctx context.Context, k driver.Kill, c driver.Change) error {
 	err := s.Store.Kill(ctx, k, c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,7 +167,7 @@ func TestAKillThatIsSignalled(t *testing.T) {
 		require.NoError(t, storetest.Done(here.KillAll(t.Context(), "stop")))
 		synctest.Wait()
 		_, err := reserve(there, anyone, 10)
-		require.ErrorIs(t, err, budget.ErrKilled)
+		require.ErrorIs(t, err, driver.ErrKilled)
 		require.Equal(t, int64(2), heard.Load(), "the signal is passed on")
 		require.NoError(t, b.Close())
 		work.Wait()
@@ -185,11 +186,11 @@ func TestAStoreThatDoesNotTellOfKills(t *testing.T) {
 
 // gated is a store that holds answers about flags back, after it has acted.
 type gated struct {
-	budget.Store
+	driver.Store
 	revived, read chan struct{} // closed to let the next answers go; nil holds nothing back
 }
 
-func (g *gated) Revive(ctx context.Context, f budget.Flag, c budget.Change) error {
+func (g *gated) Revive(ctx context.Context, f driver.Flag, c driver.Change) error {
 	err := g.Store.Revive(ctx, f, c)
 	if g.revived != nil {
 		<-g.revived
@@ -197,7 +198,7 @@ func (g *gated) Revive(ctx context.Context, f budget.Flag, c budget.Change) erro
 	return err
 }
 
-func (g *gated) Kills(ctx context.Context) ([]budget.Kill, error) {
+func (g *gated) Kills(ctx context.Context) ([]driver.Kill, error) {
 	kills, err := g.Store.Kills(ctx)
 	if g.read != nil {
 		<-g.read
@@ -207,10 +208,10 @@ func (g *gated) Kills(ctx context.Context) ([]budget.Kill, error) {
 
 // A flag that is set after a Revive, but before its answer arrives, is in force.
 func TestAKillThatOvertakesARevive(t *testing.T) {
-	for name, kill := range map[string]func(p *process, store budget.Store) error{
-		"in this process": func(p *process, _ budget.Store) error { return storetest.Done(p.ledger.KillAll(t.Context(), "stop")) },
-		"in another": func(p *process, store budget.Store) error {
-			err := store.Kill(t.Context(), budget.Kill{Reason: "stop"}, storetest.NewChange())
+	for name, kill := range map[string]func(p *process, store driver.Store) error{
+		"in this process": func(p *process, _ driver.Store) error { return storetest.Done(p.ledger.KillAll(t.Context(), "stop")) },
+		"in another": func(p *process, store driver.Store) error {
+			err := store.Kill(t.Context(), driver.Kill{Reason: "stop"}, storetest.NewChange())
 			if err == nil {
 				_, err = p.ledger.Kills(t.Context())
 			}
@@ -223,13 +224,13 @@ func TestAKillThatOvertakesARevive(t *testing.T) {
 				p := begin(t, store, lifetime(1_000_000))
 				p.call(anyone, 10, 1)
 				var work sync.WaitGroup
-				work.Go(func() { _ = p.leased.Revive(context.Background(), budget.Flag{Scope: anyone}, storetest.NewChange()) })
+				work.Go(func() { _ = p.leased.Revive(context.Background(), driver.Flag{Scope: anyone}, storetest.NewChange()) })
 				time.Sleep(time.Second)
 				require.NoError(t, kill(p, store.Store))
 				close(store.revived)
 				work.Wait()
 				_, err := reserve(p.ledger, anyone, 10)
-				require.ErrorIs(t, err, budget.ErrKilled)
+				require.ErrorIs(t, err, driver.ErrKilled)
 			})
 		})
 	}
@@ -240,19 +241,19 @@ func TestAReadingOfFlagsThatIsOvertaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &gated{Store: memstore.New(memstore.Options{})}
 		p := begin(t, store, lifetime(1_000_000))
-		loop := budget.Scope{Workflow: "loop"}
+		loop := driver.Scope{Workflow: "loop"}
 		p.call(loop, 10, 1)
-		require.NoError(t, store.Store.Kill(t.Context(), budget.Kill{Scope: loop, Reason: "runaway"}, storetest.NewChange()))
+		require.NoError(t, store.Store.Kill(t.Context(), driver.Kill{Scope: loop, Reason: "runaway"}, storetest.NewChange()))
 		store.read = make(chan struct{})
 		var work sync.WaitGroup
 		work.Go(func() { _, _ = p.leased.Kills(context.Background()) })
 		synctest.Wait()
-		require.NoError(t, p.leased.Revive(t.Context(), budget.Flag{Scope: budget.Scope{Workflow: "other"}}, storetest.NewChange()))
+		require.NoError(t, p.leased.Revive(t.Context(), driver.Flag{Scope: driver.Scope{Workflow: "other"}}, storetest.NewChange()))
 		close(store.read)
 		work.Wait()
 		synctest.Wait()
 		_, err := reserve(p.ledger, loop, 10)
-		require.ErrorIs(t, err, budget.ErrKilled)
+		require.ErrorIs(t, err, driver.ErrKilled)
 	})
 }
 
@@ -261,8 +262,8 @@ func TestAReplayAfterAKillElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memstore.New(memstore.Options{})
 		here, there := begin(t, store, lifetime(1_000_000)), begin(t, store, lifetime(1_000_000))
-		lines := []budget.Line{{Account: budget.Key{1}, Unit: budget.UnitUSD, Window: budget.Lifetime, Max: 1_000_000}}
-		r := budget.Reservation{ID: budget.NewID(), Charge: usd(100), Lines: lines, TTL: time.Hour}
+		lines := []driver.Line{{Account: driver.Key{1}, Unit: driver.UnitUSD, Window: driver.Lifetime, Max: 1_000_000}}
+		r := driver.Reservation{ID: driver.NewID(), Charge: usd(100), Lines: lines, TTL: time.Hour}
 		d, err := here.leased.Reserve(t.Context(), r)
 		require.NoError(t, err)
 		require.True(t, d.Admitted)

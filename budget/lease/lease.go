@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // DefaultLength is how long calls are admitted from one lease when Options.Length is zero.
@@ -40,11 +40,11 @@ type Options struct {
 // It is safe for concurrent use. It owns one goroutine, and one more if the store inside is a Signaler; Close ends
 // them. The store inside stays the caller's to close, after this one.
 type Store struct {
-	inner         budget.Store
+	inner         driver.Store
 	length        time.Duration
 	retention     time.Duration
 	maxRemembered int        // how many calls are remembered
-	owner         budget.Key // the owner of the grants in the store inside
+	owner         driver.Key // the owner of the grants in the store inside
 	now           func() time.Time
 
 	ctx    context.Context // the context of the background work
@@ -55,15 +55,15 @@ type Store struct {
 	mu            sync.Mutex
 	closed        bool
 	groups        map[string]*group
-	calls         map[budget.ID]*call
-	leases        map[budget.ID]*lease // leases by the ids of their entries, as long as their calls are remembered
+	calls         map[driver.ID]*call
+	leases        map[driver.ID]*lease // leases by the ids of their entries, as long as their calls are remembered
 	live          map[*lease]struct{}  // leases with grants whose final amount is not yet settled in the store inside
 	spent         []*lease             // all other leases, in the order in which they may be forgotten
 	late          []*lease             // leases from spent with expired calls, which are remembered for longer
 	known         int                  // how many calls the leases in spent and late have
 	notes         []note
-	denying       map[budget.Key]int       // by account: how many calls are about to be denied; no lease is drawn on the account meanwhile
-	wanted        map[budget.Key]time.Time // by account: until when calls, of this process or of others, are known to wait for room on it
+	denying       map[driver.Key]int       // by account: how many calls are about to be denied; no lease is drawn on the account meanwhile
+	wanted        map[driver.Key]time.Time // by account: until when calls, of this process or of others, are known to wait for room on it
 	roomMade      uint64                   // how often this process has freed room; a remembered denial is valid only while it stays the same
 	flags         knownFlags
 	offset        time.Duration // how far the store's clock is ahead of this process's, measured with the last lease
@@ -75,22 +75,22 @@ type Store struct {
 }
 
 var (
-	_ budget.Store    = (*Store)(nil)
-	_ budget.Signaler = (*Store)(nil)
+	_ driver.Store    = (*Store)(nil)
+	_ driver.Signaler = (*Store)(nil)
 )
 
 var errLeaseClosed = errors.New("budget: the leased store is closed")
 
 // New wraps a store that several processes share, so that most calls cost no round trip to it. It returns
 // ErrInvalidPolicy for options out of range.
-func New(store budget.Store, o Options) (*Store, error) {
+func New(store driver.Store, o Options) (*Store, error) {
 	return newStore(store, o, time.Now)
 }
 
 // newStore is New with a clock, which tests replace.
-func newStore(store budget.Store, o Options, now func() time.Time) (*Store, error) {
+func newStore(store driver.Store, o Options, now func() time.Time) (*Store, error) {
 	if store == nil {
-		return nil, fmt.Errorf("%w: no store to lease from", budget.ErrInvalidPolicy)
+		return nil, fmt.Errorf("%w: no store to lease from", driver.ErrInvalidPolicy)
 	}
 	if o.Length == 0 {
 		o.Length = DefaultLength
@@ -103,17 +103,17 @@ func newStore(store budget.Store, o Options, now func() time.Time) (*Store, erro
 	}
 	if o.Length < time.Second || o.Length > 10*time.Minute || o.Retention < 0 || o.MaxRemembered < 0 {
 		return nil, fmt.Errorf("%w: leases of %s, %d calls remembered for %s, want 1s to 10m, and neither a negative number nor a negative time",
-			budget.ErrInvalidPolicy, o.Length, o.MaxRemembered, o.Retention)
+			driver.ErrInvalidPolicy, o.Length, o.MaxRemembered, o.Retention)
 	}
 	s := &Store{
 		inner: store, length: o.Length, retention: o.Retention, maxRemembered: o.MaxRemembered, now: now, wake: make(chan struct{}, 1),
-		groups: make(map[string]*group), calls: make(map[budget.ID]*call), leases: make(map[budget.ID]*lease), live: make(map[*lease]struct{}),
-		denying: make(map[budget.Key]int), wanted: make(map[budget.Key]time.Time), roomMade: 1,
+		groups: make(map[string]*group), calls: make(map[driver.ID]*call), leases: make(map[driver.ID]*lease), live: make(map[*lease]struct{}),
+		denying: make(map[driver.Key]int), wanted: make(map[driver.Key]time.Time), roomMade: 1,
 	}
 	rand.Read(s.owner[:])
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.work.Go(s.background)
-	if signaler, ok := store.(budget.Signaler); ok {
+	if signaler, ok := store.(driver.Signaler); ok {
 		s.work.Go(func() { _ = signaler.Signal(s.ctx, s.flagsMayHaveChanged) })
 	}
 	return s, nil

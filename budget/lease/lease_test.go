@@ -13,25 +13,26 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/lease"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
-func open(t testing.TB, store budget.Store, limits ...budget.Limit) *budget.Ledger {
+func open(t testing.TB, store driver.Store, limits ...budget.Limit) *budget.Ledger {
 	ledger, err := budget.Open(context.Background(), store, budget.Policy{Limits: limits})
 	require.NoError(t, err)
 	return ledger
 }
 
 // usd charges so many nano-USD and one call.
-func usd(nano int64) budget.Charge {
-	var c budget.Charge
-	c[budget.UnitUSD], c[budget.UnitCalls] = nano, 1
+func usd(nano int64) driver.Charge {
+	var c driver.Charge
+	c[driver.UnitUSD], c[driver.UnitCalls] = nano, 1
 	return c
 }
 
-func reserve(ledger *budget.Ledger, s budget.Scope, nano int64) (*budget.Receipt, error) {
+func reserve(ledger *budget.Ledger, s driver.Scope, nano int64) (*budget.Receipt, error) {
 	return ledger.Reserve(context.Background(), budget.Request{Scope: s, Worst: usd(nano)})
 }
 
@@ -43,7 +44,7 @@ type process struct {
 	ledger *budget.Ledger
 }
 
-func begin(t *testing.T, store budget.Store, limits ...budget.Limit) *process {
+func begin(t *testing.T, store driver.Store, limits ...budget.Limit) *process {
 	p := &process{t: t, line: &line{Store: store, steps: new(atomic.Int64)}}
 	var err error
 	p.leased, err = lease.New(p.line, lease.Options{})
@@ -60,7 +61,7 @@ func (p *process) cost(do func()) int64 {
 	return p.line.steps.Load() - before
 }
 
-func (p *process) reserve(s budget.Scope, nano int64) *budget.Receipt {
+func (p *process) reserve(s driver.Scope, nano int64) *budget.Receipt {
 	p.t.Helper()
 	r, err := reserve(p.ledger, s, nano)
 	require.NoError(p.t, err)
@@ -74,12 +75,12 @@ func (p *process) settle(r *budget.Receipt, nano int64) budget.Outcome {
 	return out
 }
 
-func (p *process) call(s budget.Scope, worst, actual int64) budget.Outcome {
+func (p *process) call(s driver.Scope, worst, actual int64) budget.Outcome {
 	p.t.Helper()
 	return p.settle(p.reserve(s, worst), actual)
 }
 
-func (p *process) refused(s budget.Scope, nano int64) *budget.ExceededError {
+func (p *process) refused(s driver.Scope, nano int64) *budget.ExceededError {
 	p.t.Helper()
 	_, err := reserve(p.ledger, s, nano)
 	var e *budget.ExceededError
@@ -88,7 +89,7 @@ func (p *process) refused(s budget.Scope, nano int64) *budget.ExceededError {
 }
 
 // account is where the only limit of a ledger stands: settled and pending.
-func account(t *testing.T, ledger *budget.Ledger, s budget.Scope) [2]int64 {
+func account(t *testing.T, ledger *budget.Ledger, s driver.Scope) [2]int64 {
 	t.Helper()
 	balances, err := ledger.Balances(t.Context(), s)
 	require.NoError(t, err)
@@ -96,10 +97,10 @@ func account(t *testing.T, ledger *budget.Ledger, s budget.Scope) [2]int64 {
 }
 
 func lifetime(nano int64) budget.Limit {
-	return budget.Limit{Name: "l", Max: budget.Quantity{N: nano, Unit: budget.UnitUSD}, Window: budget.Lifetime}
+	return budget.Limit{Name: "l", Max: driver.Quantity{N: nano, Unit: driver.UnitUSD}, Window: driver.Lifetime}
 }
 
-var anyone budget.Scope
+var anyone driver.Scope
 
 func TestALeaseServesCallsWithoutTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -134,11 +135,11 @@ func TestALeaseGrowsWithWhatIsSpent(t *testing.T) {
 
 // heldBalances is a store that answers Balances once it may.
 type heldBalances struct {
-	budget.Store
+	driver.Store
 	goOn chan struct{} // nil holds nothing back
 }
 
-func (h *heldBalances) Balances(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
+func (h *heldBalances) Balances(ctx context.Context, lines []driver.Line) ([]driver.Balance, error) {
 	if h.goOn != nil {
 		<-h.goOn
 	}
@@ -151,24 +152,24 @@ func TestOneReservationMadeTwiceAtOnce(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			store := &heldBalances{Store: memstore.New(memstore.Options{})}
 			p := begin(t, store, lifetime(limit))
-			lines := []budget.Line{{Account: budget.Key{1}, Unit: budget.UnitUSD, Window: budget.Lifetime, Max: limit}}
-			reserve := func(id budget.ID, nano int64) {
-				d, err := p.leased.Reserve(context.Background(), budget.Reservation{ID: id, Charge: usd(nano), Lines: lines, TTL: time.Minute})
+			lines := []driver.Line{{Account: driver.Key{1}, Unit: driver.UnitUSD, Window: driver.Lifetime, Max: limit}}
+			reserve := func(id driver.ID, nano int64) {
+				d, err := p.leased.Reserve(context.Background(), driver.Reservation{ID: id, Charge: usd(nano), Lines: lines, TTL: time.Minute})
 				if err != nil || !d.Admitted {
 					t.Error(d, err)
 				}
 			}
-			settle := func(id budget.ID, nano int64) budget.Posting {
-				posting, err := p.leased.Settle(t.Context(), budget.Settlement{ID: id, Actual: usd(nano), Lines: lines})
+			settle := func(id driver.ID, nano int64) driver.Posting {
+				posting, err := p.leased.Settle(t.Context(), driver.Settlement{ID: id, Actual: usd(nano), Lines: lines})
 				require.NoError(t, err)
 				return posting
 			}
-			ids := []budget.ID{budget.NewID(), budget.NewID(), budget.NewID(), budget.NewID(), budget.NewID()}
+			ids := []driver.ID{driver.NewID(), driver.NewID(), driver.NewID(), driver.NewID(), driver.NewID()}
 			for _, id := range ids {
 				reserve(id, 10)
 			}
 			store.goOn = make(chan struct{})
-			id := budget.NewID()
+			id := driver.NewID()
 			var work sync.WaitGroup
 			work.Go(func() { reserve(id, 40) }) // there is too little room in the lease, and another one would be too dear
 			synctest.Wait()
@@ -178,7 +179,7 @@ func TestOneReservationMadeTwiceAtOnce(t *testing.T) {
 			reserve(id, 40) // now there is room
 			close(store.goOn)
 			work.Wait()
-			require.Equal(t, budget.Pending, settle(id, 40).From)
+			require.Equal(t, driver.Pending, settle(id, 40).From)
 			require.NoError(t, p.leased.Close())
 			balances, err := store.Store.Balances(t.Context(), lines)
 			require.NoError(t, err)
@@ -204,7 +205,7 @@ func TestWhatIsNotLeased(t *testing.T) {
 	latch := lifetime(1 << 40)
 	latch.Latch = true
 	short := lifetime(1 << 40)
-	short.Window = budget.Rolling(5 * time.Minute)
+	short.Window = driver.Rolling(5 * time.Minute)
 	for name, limit := range map[string]budget.Limit{"a latching limit": latch, "a short rolling window": short} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -224,19 +225,19 @@ func TestADenialIsAsTrueAsADirectOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Hour) // away from the edge of a day
 		all := lifetime(1000)
-		each := budget.Limit{Name: "each", Max: budget.Quantity{N: 900, Unit: budget.UnitUSD}, Window: budget.Daily, Per: budget.PerWorkflow}
+		each := budget.Limit{Name: "each", Max: driver.Quantity{N: 900, Unit: driver.UnitUSD}, Window: driver.Daily, Per: budget.PerWorkflow}
 		store := memstore.New(memstore.Options{})
 		p := begin(t, store, all, each)
 		for _, workflow := range []string{"a", "b", "c"} {
-			p.call(budget.Scope{Workflow: workflow}, 10, 4) // leaves a lease of the shared limit behind
+			p.call(driver.Scope{Workflow: workflow}, 10, 4) // leaves a lease of the shared limit behind
 		}
-		pending := p.reserve(budget.Scope{Workflow: "a"}, 10)
+		pending := p.reserve(driver.Scope{Workflow: "a"}, 10)
 		require.Greater(t, account(t, open(t, store, all), anyone)[1], int64(100), "the leases")
-		big := p.reserve(budget.Scope{Workflow: "d"}, 900)
-		e := p.refused(budget.Scope{Workflow: "e"}, 79)
+		big := p.reserve(driver.Scope{Workflow: "d"}, 900)
+		e := p.refused(driver.Scope{Workflow: "e"}, 79)
 		require.Equal(t, [3]int64{1000, 12, 910}, [3]int64{e.Max.N, e.Settled.N, e.Pending.N}, "to the unit what was spent and what is in flight")
-		last := p.reserve(budget.Scope{Workflow: "e"}, 78)
-		require.Equal(t, [2]int64{12, 988}, account(t, p.ledger, budget.Scope{Workflow: "e"}))
+		last := p.reserve(driver.Scope{Workflow: "e"}, 78)
+		require.Equal(t, [2]int64{12, 988}, account(t, p.ledger, driver.Scope{Workflow: "e"}))
 		p.settle(pending, 5)
 		p.settle(big, 0)
 		p.settle(last, 0)
@@ -276,17 +277,17 @@ func TestCloseGivesEverythingBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Hour)
 		store := memstore.New(memstore.Options{})
-		limit := budget.Limit{Name: "l", Max: budget.USD(1), Window: budget.Daily, Per: budget.PerWorkflow}
+		limit := budget.Limit{Name: "l", Max: budget.USD(1), Window: driver.Daily, Per: budget.PerWorkflow}
 		p := begin(t, store, limit)
 		for _, workflow := range []string{"a", "b", "c"} {
-			p.call(budget.Scope{Workflow: workflow}, 100, 7)
+			p.call(driver.Scope{Workflow: workflow}, 100, 7)
 		}
-		p.reserve(budget.Scope{Workflow: "c"}, 100)
+		p.reserve(driver.Scope{Workflow: "c"}, 100)
 		require.NoError(t, p.leased.Close())
 		require.NoError(t, p.leased.Close())
 		direct := open(t, store, limit)
 		for workflow, want := range map[string][2]int64{"a": {7, 0}, "b": {7, 0}, "c": {107, 0}} {
-			require.Equal(t, want, account(t, direct, budget.Scope{Workflow: workflow}), "the call in flight is charged, as expiry would")
+			require.Equal(t, want, account(t, direct, driver.Scope{Workflow: workflow}), "the call in flight is charged, as expiry would")
 		}
 		_, err := reserve(p.ledger, anyone, 1)
 		require.ErrorIs(t, err, budget.ErrStore)
@@ -301,10 +302,10 @@ func TestCloseGivesEverythingBack(t *testing.T) {
 func TestOptions(t *testing.T) {
 	for _, o := range []lease.Options{{Length: -1}, {Length: time.Millisecond}, {Length: time.Hour}, {Retention: -1}, {MaxRemembered: -1}} {
 		_, err := lease.New(memstore.New(memstore.Options{}), o)
-		require.ErrorIs(t, err, budget.ErrInvalidPolicy, "%+v", o)
+		require.ErrorIs(t, err, driver.ErrInvalidPolicy, "%+v", o)
 	}
 	_, err := lease.New(nil, lease.Options{})
-	require.ErrorIs(t, err, budget.ErrInvalidPolicy)
+	require.ErrorIs(t, err, driver.ErrInvalidPolicy)
 }
 
 // What was resolved in a lease can be corrected for a while; after that the error says what to correct instead.
@@ -320,13 +321,13 @@ func TestCorrectAfterTheCallIsForgotten(t *testing.T) {
 		require.NoError(t, p.ledger.Correct(t.Context(), r.Reservation.ID, usd(41)))
 		time.Sleep(lease.DefaultRetention + 2*lease.DefaultLength)
 		err := p.ledger.Correct(t.Context(), r.Reservation.ID, usd(42))
-		require.ErrorIs(t, err, budget.ErrNotFound)
+		require.ErrorIs(t, err, driver.ErrNotFound)
 		require.ErrorContains(t, err, "inside a lease")
 		require.Equal(t, [2]int64{41, 0}, account(t, open(t, store, lifetime(1_000_000)), anyone))
-		entries, err := storetest.Collect(p.ledger.Entries(t.Context(), budget.Query{Max: 10}))
+		entries, err := storetest.Collect(p.ledger.Entries(t.Context(), driver.Query{Max: 10}))
 		require.NoError(t, err)
 		require.Len(t, entries, 1, "the lease stands for its calls")
-		require.Equal(t, int64(41), entries[0].Actual[budget.UnitUSD])
+		require.Equal(t, int64(41), entries[0].Actual[driver.UnitUSD])
 	})
 }
 
@@ -336,7 +337,7 @@ func TestOverridesReachLeases(t *testing.T) {
 		here, there := begin(t, store, lifetime(1_000_000)), begin(t, store, lifetime(1_000_000))
 		here.call(anyone, 100, 10)
 		there.call(anyone, 100, 10)
-		require.NoError(t, storetest.Done(here.ledger.Override(t.Context(), "l", anyone, budget.Quantity{N: 15, Unit: budget.UnitUSD}, time.Now().Add(time.Hour))))
+		require.NoError(t, storetest.Done(here.ledger.Override(t.Context(), "l", anyone, driver.Quantity{N: 15, Unit: driver.UnitUSD}, time.Now().Add(time.Hour))))
 		here.refused(anyone, 100)
 		there.call(anyone, 100, 10) // from its lease
 		time.Sleep(lease.DefaultLength)
@@ -345,9 +346,9 @@ func TestOverridesReachLeases(t *testing.T) {
 }
 
 // brokenAnswers is a store that answers fewer questions than it was asked.
-type brokenAnswers struct{ budget.Store }
+type brokenAnswers struct{ driver.Store }
 
-func (brokenAnswers) Balances(context.Context, []budget.Line) ([]budget.Balance, error) {
+func (brokenAnswers) Balances(context.Context, []driver.Line) ([]driver.Balance, error) {
 	return nil, nil
 }
 
@@ -369,7 +370,7 @@ func TestLeasesDoNotWrap(t *testing.T) {
 		p.call(anyone, math.MaxInt64/4, math.MaxInt64/4)
 		r := p.reserve(anyone, 1)
 		_, err := p.ledger.Settle(t.Context(), r, usd(math.MaxInt64), false)
-		require.ErrorIs(t, err, budget.ErrOverflow)
+		require.ErrorIs(t, err, driver.ErrOverflow)
 		p.settle(r, 1)
 		require.Equal(t, [2]int64{math.MaxInt64/4*2 + 1, 0}, account(t, p.ledger, anyone))
 		require.False(t, errors.Is(err, budget.ErrStore))

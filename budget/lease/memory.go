@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // DefaultRemembered is how many resolved calls are remembered at most when Options.MaxRemembered is zero.
@@ -15,34 +15,34 @@ const DefaultRemembered = 500_000
 // call is a reservation that was made through this process. One with a lease was admitted from it; one without was sent to the store inside.
 // A process remembers many calls, so the struct is small: one field holds the deadline or the moment of resolution, and amounts are packed.
 type call struct {
-	id        budget.ID
-	owner     budget.Key
+	id        driver.ID
+	owner     driver.Key
 	lease     *lease
 	packed    string        // reserved and actual amounts, then the provider's request id
 	at        time.Duration // when it was reserved, since its lease was first drawn, by this process's clock
 	moment    time.Duration // likewise: when it expires, or, once it is resolved, when that happened
 	changes   *corrections  // nil for calls without corrections, which are most
-	whose     *budget.Call  // the scope, model and operation; nil if none was given
+	whose     *driver.Call  // the scope, model and operation; nil if none was given
 	users     int32         // for a call without a lease: how many goroutines are asking the store inside about it
-	state     budget.State
+	state     driver.State
 	estimated bool
 	kept      bool // for a call without a lease: the store inside knows it
 }
 
 // corrections are the corrections of one call inside a lease.
 type corrections struct {
-	ids  []budget.ID // ids of the corrections, in the order in which they were made
+	ids  []driver.ID // ids of the corrections, in the order in which they were made
 	last int64       // Store.corrected after the last of them
 }
 
 // reserved returns the worst case that was reserved.
-func (c *call) reserved() budget.Charge {
+func (c *call) reserved() driver.Charge {
 	reserved, _, _ := unpack(c.packed)
 	return reserved
 }
 
 // actual returns what is posted, and zero before anything is.
-func (c *call) actual() budget.Charge {
+func (c *call) actual() driver.Charge {
 	_, actual, _ := unpack(c.packed)
 	return actual
 }
@@ -56,10 +56,10 @@ func later(at, ttl time.Duration) time.Duration {
 }
 
 // pack encodes two charges, neither of which may be negative, as a mask of the units that are not zero, followed by their amounts.
-func pack(reserved, actual budget.Charge) string {
-	var stack [2*binary.MaxVarintLen64 + 2*budget.NumUnits*binary.MaxVarintLen64]byte
+func pack(reserved, actual driver.Charge) string {
+	var stack [2*binary.MaxVarintLen64 + 2*driver.NumUnits*binary.MaxVarintLen64]byte
 	buf := stack[:0]
-	for _, c := range [...]*budget.Charge{&reserved, &actual} {
+	for _, c := range [...]*driver.Charge{&reserved, &actual} {
 		var there uint64
 		for u, n := range c {
 			if n != 0 {
@@ -77,7 +77,7 @@ func pack(reserved, actual budget.Charge) string {
 }
 
 // unpack decodes what pack has encoded. rest is what was appended to it.
-func unpack(packed string) (reserved, actual budget.Charge, rest string) {
+func unpack(packed string) (reserved, actual driver.Charge, rest string) {
 	next := func() (n uint64) {
 		for shift := 0; len(packed) > 0; shift += 7 {
 			b := packed[0]
@@ -88,7 +88,7 @@ func unpack(packed string) (reserved, actual budget.Charge, rest string) {
 		}
 		return n
 	}
-	for _, c := range [...]*budget.Charge{&reserved, &actual} {
+	for _, c := range [...]*driver.Charge{&reserved, &actual} {
 		there := next()
 		for u := range c {
 			if there&(1<<u) != 0 {
@@ -172,7 +172,7 @@ func (s *Store) dequeue(queue *[]*lease) *lease {
 
 // forgetOrKeep drops the calls of a lease; if one of them has expired, it moves the lease to the queue late. Requires mu held.
 func (s *Store) forgetOrKeep(l *lease) {
-	if slices.ContainsFunc(l.calls, func(c *call) bool { return c.state == budget.Expired }) {
+	if slices.ContainsFunc(l.calls, func(c *call) bool { return c.state == driver.Expired }) {
 		s.enqueue(&s.late, l)
 		return
 	}

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/lease"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
@@ -21,10 +22,10 @@ import (
 // What is remembered of a call is what was said of it, to the unit.
 func TestAmountsArePackedWithoutLoss(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		amounts := rapid.SliceOfN(rapid.OneOf(rapid.Just(int64(0)), rapid.Int64Range(0, 1<<20), rapid.Int64Range(0, math.MaxInt64)), 2*budget.NumUnits, 2*budget.NumUnits).Draw(t, "amounts")
-		var reserved, actual budget.Charge
+		amounts := rapid.SliceOfN(rapid.OneOf(rapid.Just(int64(0)), rapid.Int64Range(0, 1<<20), rapid.Int64Range(0, math.MaxInt64)), 2*driver.NumUnits, 2*driver.NumUnits).Draw(t, "amounts")
+		var reserved, actual driver.Charge
 		copy(reserved[:], amounts)
-		copy(actual[:], amounts[budget.NumUnits:])
+		copy(actual[:], amounts[driver.NumUnits:])
 		gotReserved, gotActual := lease.Repack(reserved, actual)
 		require.Equal(t, reserved, gotReserved)
 		require.Equal(t, actual, gotActual)
@@ -39,7 +40,7 @@ func TestARememberedCallIsSmall(t *testing.T) {
 	leased, err := lease.NewWithClock(store, lease.Options{}, clock.Now)
 	require.NoError(t, err)
 	defer leased.Close()
-	lines := []budget.Line{{Account: budget.Key{1}, Unit: budget.UnitUSD, Window: budget.Lifetime, Max: math.MaxInt64}}
+	lines := []driver.Line{{Account: driver.Key{1}, Unit: driver.UnitUSD, Window: driver.Lifetime, Max: math.MaxInt64}}
 	heap := func() uint64 {
 		runtime.GC()
 		var m runtime.MemStats
@@ -49,11 +50,11 @@ func TestARememberedCallIsSmall(t *testing.T) {
 	before := heap()
 	for n := range int64(calls) {
 		worst, cost := price.Amount(1_234_567_890+n), price.Amount(345_678_901+n)
-		r := budget.Reservation{ID: budget.NewID(), Charge: budget.ChargeOf(price.Usage{InputTokens: 150_000 + n, OutputTokens: 64_000}, worst), Lines: lines, TTL: time.Hour}
+		r := driver.Reservation{ID: driver.NewID(), Charge: driver.ChargeOf(price.Usage{InputTokens: 150_000 + n, OutputTokens: 64_000}, worst), Lines: lines, TTL: time.Hour}
 		d, err := leased.Reserve(context.Background(), r)
 		require.NoError(t, err)
 		require.True(t, d.Admitted)
-		_, err = leased.Settle(context.Background(), budget.Settlement{ID: r.ID, Actual: budget.ChargeOf(price.Usage{InputTokens: 120_000 + n, OutputTokens: 2000}, cost), Lines: lines})
+		_, err = leased.Settle(context.Background(), driver.Settlement{ID: r.ID, Actual: driver.ChargeOf(price.Usage{InputTokens: 120_000 + n, OutputTokens: 2000}, cost), Lines: lines})
 		require.NoError(t, err)
 	}
 	each := float64(heap()-before) / calls
@@ -97,7 +98,7 @@ func TestRememberedCallsAreBounded(t *testing.T) {
 		time.Sleep(2 * lease.DefaultLength)
 		require.LessOrEqual(t, leased.RememberedCalls(), 1002)
 
-		require.ErrorIs(t, ledger.Correct(t.Context(), first.Reservation.ID, usd(2)), budget.ErrNotFound)
+		require.ErrorIs(t, ledger.Correct(t.Context(), first.Reservation.ID, usd(2)), driver.ErrNotFound)
 		require.NoError(t, ledger.Correct(t.Context(), last.Reservation.ID, usd(3)))
 		settle(last, 3)
 		settle(expires, 5)

@@ -4,11 +4,11 @@ import (
 	"context"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // Accounts implements Store. It returns the accounts of the store inside, as they are there.
-func (s *Store) Accounts(ctx context.Context, after budget.Key, max int) ([]budget.Account, error) {
+func (s *Store) Accounts(ctx context.Context, after driver.Key, max int) ([]driver.Account, error) {
 	if err := s.checkOpen(ctx); err != nil {
 		return nil, err
 	}
@@ -17,7 +17,7 @@ func (s *Store) Accounts(ctx context.Context, after budget.Key, max int) ([]budg
 
 // Periods implements Store. As in Balances, what this process spent in its open leases counts as settled, and the leases of other processes
 // count as pending.
-func (s *Store) Periods(ctx context.Context, account budget.Key, after time.Time, max int) ([]budget.Period, error) {
+func (s *Store) Periods(ctx context.Context, account driver.Key, after time.Time, max int) ([]driver.Period, error) {
 	if err := s.checkOpen(ctx); err != nil {
 		return nil, err
 	}
@@ -39,7 +39,7 @@ func (s *Store) Periods(ctx context.Context, account budget.Key, after time.Time
 
 // correctPeriod replaces what the store inside holds for a lease in its period by what the lease's calls have spent and reserved. Requires
 // mu held.
-func (l *lease) correctPeriod(all []budget.Period, line *budget.Line) {
+func (l *lease) correctPeriod(all []driver.Period, line *driver.Line) {
 	start := time.Unix(0, line.Window.At(l.at).Start)
 	for i := range all {
 		p := &all[i]
@@ -58,14 +58,14 @@ func (l *lease) correctPeriod(all []budget.Period, line *budget.Line) {
 }
 
 // entry returns a call inside a lease as Entries shows it. Requires mu held.
-func (c *call) entry() budget.Entry {
-	e := budget.Entry{ID: c.id, State: c.state, Estimated: c.estimated, ReservedAt: c.lease.storeTime(c.at)}
+func (c *call) entry() driver.Entry {
+	e := driver.Entry{ID: c.id, State: c.state, Estimated: c.estimated, ReservedAt: c.lease.storeTime(c.at)}
 	e.Reserved, e.Actual, e.Reference = unpack(c.packed)
 	if c.whose != nil {
 		e.Scope, e.Operation = c.whose.Scope, c.whose.Operation
 	}
 	amounts := &e.Actual
-	if c.state == budget.Pending {
+	if c.state == driver.Pending {
 		amounts = &e.Reserved
 	} else {
 		e.ResolvedAt = c.lease.storeTime(c.moment)
@@ -73,7 +73,7 @@ func (c *call) entry() budget.Entry {
 	for i := range c.lease.lines {
 		l := &c.lease.lines[i]
 		start := time.Unix(0, l.Window.At(c.lease.at).Start)
-		e.Lines = append(e.Lines, budget.Booking{Account: l.Account, Unit: l.Unit, Start: start, Amount: amounts[l.Unit]})
+		e.Lines = append(e.Lines, driver.Booking{Account: l.Account, Unit: l.Unit, Start: start, Amount: amounts[l.Unit]})
 	}
 	return e
 }

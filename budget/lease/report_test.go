@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/lease"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 )
@@ -80,7 +81,7 @@ func TestAThresholdReachedByAReturnIsNotLost(t *testing.T) {
 // A rehearsed limit refuses nothing, and says what it would have refused.
 func TestObservedLimitsInsideLeases(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		rehearsed := budget.Limit{Name: "rehearsed", Max: budget.Quantity{N: 100, Unit: budget.UnitUSD}, Window: budget.Lifetime, Observe: true}
+		rehearsed := budget.Limit{Name: "rehearsed", Max: driver.Quantity{N: 100, Unit: driver.UnitUSD}, Window: driver.Lifetime, Observe: true}
 		p := begin(t, memstore.New(memstore.Options{}), lifetime(100_000), rehearsed)
 		observed := 0
 		for range 50 {

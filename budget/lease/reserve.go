@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // route says who decides about a Reserve.
@@ -30,13 +30,13 @@ var errOvertaken = errors.New("budget: the same reservation was made again and a
 // Reserve implements Store. A lease that has room answers without I/O. If the limits have plenty of room, a lease is drawn; else the store
 // inside is asked for this call alone. A call is denied only if the store inside has denied it after this process gave back everything that
 // it does not need, or if it did so less than a second ago.
-func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	if err := r.Validate(); err != nil {
-		return budget.Decision{}, err
+		return driver.Decision{}, err
 	}
 	var g *group
 	for range maxRoutes {
-		var d budget.Decision
+		var d driver.Decision
 		var way route
 		var err error
 		d, g, way, err = s.local(ctx, &r)
@@ -68,19 +68,19 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decis
 }
 
 // local answers from what this process knows, or says who can answer. It does no I/O.
-func (s *Store) local(ctx context.Context, r *budget.Reservation) (budget.Decision, *group, route, error) {
+func (s *Store) local(ctx context.Context, r *driver.Reservation) (driver.Decision, *group, route, error) {
 	now, err := s.lock(ctx)
 	if err != nil {
-		return budget.Decision{}, nil, answered, err
+		return driver.Decision{}, nil, answered, err
 	}
 	defer s.mu.Unlock()
 	if c := s.calls[r.ID]; c != nil && c.lease == nil {
-		return budget.Decision{}, nil, askStore, nil
+		return driver.Decision{}, nil, askStore, nil
 	} else if c != nil {
 		l := c.lease
 		coveredByDraw := containsAll(l.dims, r.Dims) && !now.Before(l.drawn) && now.Before(l.until) // no flag held for these Dims when the lease was drawn
-		if c.state == budget.Pending && !coveredByDraw && !s.flags.fresh(now, s.length) {
-			return budget.Decision{}, nil, readFlags, nil
+		if c.state == driver.Pending && !coveredByDraw && !s.flags.fresh(now, s.length) {
+			return driver.Decision{}, nil, readFlags, nil
 		}
 		d, err := s.again(c, r)
 		return d, nil, answered, err
@@ -88,54 +88,54 @@ func (s *Store) local(ctx context.Context, r *budget.Reservation) (budget.Decisi
 	g := s.groupOf(r.Lines, now)
 	g.ttl = max(g.ttl, r.TTL)
 	if !g.leasable || s.flags.holding(r, now.Add(s.offset)) != nil {
-		return budget.Decision{}, g, askStore, nil
+		return driver.Decision{}, g, askStore, nil
 	}
 	switch l, stale := s.room(g, r, now); {
 	case l != nil:
 		return s.admit(l, r, now), g, answered, nil
 	case stale:
-		return budget.Decision{}, g, readFlags, nil
+		return driver.Decision{}, g, readFlags, nil
 	}
 	if denial := s.remembered(g, r, now); denial != nil {
-		return budget.Decision{Denied: denial}, g, answered, nil
+		return driver.Decision{Denied: denial}, g, answered, nil
 	}
 	if s.wantedOn(g.lines, now) {
-		return budget.Decision{}, g, askStore, nil
+		return driver.Decision{}, g, askStore, nil
 	}
-	return budget.Decision{}, g, drawLease, nil
+	return driver.Decision{}, g, drawLease, nil
 }
 
 // replay answers a repeated reservation of a call in a lease by the kill flags that are known.
-func (s *Store) replay(r *budget.Reservation) (d budget.Decision, known bool, err error) {
+func (s *Store) replay(r *driver.Reservation) (d driver.Decision, known bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.calls[r.ID]
 	if c == nil || c.lease == nil {
-		return budget.Decision{}, false, nil
+		return driver.Decision{}, false, nil
 	}
 	d, err = s.again(c, r)
 	return d, true, err
 }
 
 // again answers a repeated reservation of a call in a lease, by the kill flags that are known. Requires mu held.
-func (s *Store) again(c *call, r *budget.Reservation) (budget.Decision, error) {
-	sameLine := func(a, b budget.Line) bool { return a.Account == b.Account && a.Unit == b.Unit }
+func (s *Store) again(c *call, r *driver.Reservation) (driver.Decision, error) {
+	sameLine := func(a, b driver.Line) bool { return a.Account == b.Account && a.Unit == b.Unit }
 	switch {
-	case c.state != budget.Pending:
-		return budget.Decision{}, budget.ErrResolved
+	case c.state != driver.Pending:
+		return driver.Decision{}, driver.ErrResolved
 	case c.owner != r.Owner || c.reserved() != r.Charge || !slices.EqualFunc(c.lease.lines, r.Lines, sameLine):
-		return budget.Decision{}, budget.ErrIDConflict
+		return driver.Decision{}, driver.ErrIDConflict
 	}
 	if k := s.flags.holding(r, s.now().Add(s.offset)); k != nil {
-		return budget.Decision{Killed: k}, nil
+		return driver.Decision{Killed: k}, nil
 	}
-	return budget.Decision{Admitted: true, Replayed: true, ExpiresAt: c.lease.storeTime(c.moment)}, nil
+	return driver.Decision{Admitted: true, Replayed: true, ExpiresAt: c.lease.storeTime(c.moment)}, nil
 }
 
 // room returns the oldest lease in which a call fits, and closes the leases whose time is over. When a lease was drawn, the store checked the
 // kill flags for the lease's Dims only: a call with other Dims may use it only while the known flags are fresh. stale reports that there is no lease
 // now, but that one would do if the flags were read again. Requires mu held.
-func (s *Store) room(g *group, r *budget.Reservation, now time.Time) (roomy *lease, stale bool) {
+func (s *Store) room(g *group, r *driver.Reservation, now time.Time) (roomy *lease, stale bool) {
 	var over []*lease
 	for _, l := range g.open {
 		switch {
@@ -155,9 +155,9 @@ func (s *Store) room(g *group, r *budget.Reservation, now time.Time) (roomy *lea
 }
 
 // admit books a call in a lease that has room for it. Requires mu held.
-func (s *Store) admit(l *lease, r *budget.Reservation, now time.Time) budget.Decision {
+func (s *Store) admit(l *lease, r *driver.Reservation, now time.Time) driver.Decision {
 	at := now.Sub(l.sent)
-	c := &call{id: r.ID, owner: r.Owner, lease: l, state: budget.Pending, packed: pack(r.Charge, budget.Charge{}), at: at, moment: later(at, r.TTL), whose: r.Call}
+	c := &call{id: r.ID, owner: r.Owner, lease: l, state: driver.Pending, packed: pack(r.Charge, driver.Charge{}), at: at, moment: later(at, r.TTL), whose: r.Call}
 	l.pending, _ = l.pending.Plus(r.Charge)
 	u := l.useOf(r.Call)
 	u.pending, _ = u.pending.Plus(r.Charge)
@@ -166,7 +166,7 @@ func (s *Store) admit(l *lease, r *budget.Reservation, now time.Time) budget.Dec
 	l.group.deniedSince = time.Time{}
 	l.calls = append(l.calls, c)
 	s.calls[r.ID] = c
-	return budget.Decision{Admitted: true, ExpiresAt: l.storeTime(c.moment)}
+	return driver.Decision{Admitted: true, ExpiresAt: l.storeTime(c.moment)}
 }
 
 // maxReturns bounds how often one Reserve gives leases back and asks again, while other calls of this process draw new ones.
@@ -176,19 +176,19 @@ const maxReturns = 3
 // lacks room is denied only after this process has given back all that it does not need in the accounts that denied it: a process's own
 // unused shares must not deny its calls. Asking several times closes no latch too early, because latching lines are never leased and so have
 // no unused shares.
-func (s *Store) direct(ctx context.Context, g *group, r budget.Reservation, first *budget.Decision) (d budget.Decision, err error) {
+func (s *Store) direct(ctx context.Context, g *group, r driver.Reservation, first *driver.Decision) (d driver.Decision, err error) {
 	if _, err := s.lock(ctx); err != nil {
-		return budget.Decision{}, err
+		return driver.Decision{}, err
 	}
 	if c := s.calls[r.ID]; c != nil && c.lease != nil {
 		s.mu.Unlock()
-		return budget.Decision{}, errOvertaken
+		return driver.Decision{}, errOvertaken
 	}
 	end := s.beginDirect(r.ID)
 	s.mu.Unlock()
 	defer end(&d)
 	s.observeCall(g, r.Charge)
-	var latched []budget.Denial
+	var latched []driver.Denial
 	for round := 0; ; round++ {
 		asked := s.now()
 		if round == 0 && first != nil {
@@ -211,19 +211,19 @@ func (s *Store) direct(ctx context.Context, g *group, r budget.Reservation, firs
 			return d, nil
 		}
 		if _, err := s.giveBackAll(ctx, idle); err != nil {
-			return budget.Decision{}, err
+			return driver.Decision{}, err
 		}
 	}
 }
 
 // asFirstTold puts what the first answer said of latching lines in the place of what later answers say of them: the first denial closes the
 // latch, so that later ones name the latch and not the amount. It returns what is known of such lines.
-func asFirstTold(lines []budget.Line, denied, known []budget.Denial) []budget.Denial {
+func asFirstTold(lines []driver.Line, denied, known []driver.Denial) []driver.Denial {
 	for i, d := range denied {
 		if d.Line < 0 || d.Line >= len(lines) || !lines[d.Line].Latch {
 			continue
 		}
-		if at := slices.IndexFunc(known, func(k budget.Denial) bool { return k.Line == d.Line }); at >= 0 {
+		if at := slices.IndexFunc(known, func(k driver.Denial) bool { return k.Line == d.Line }); at >= 0 {
 			denied[i] = known[at]
 		} else {
 			known = append(known, d)
@@ -233,8 +233,8 @@ func asFirstTold(lines []budget.Line, denied, known []budget.Denial) []budget.De
 }
 
 // idleOn returns this process's leases with unused amounts in the accounts that denied a call.
-func (s *Store) idleOn(lines []budget.Line, denied []budget.Denial) []*lease {
-	var full []budget.Line
+func (s *Store) idleOn(lines []driver.Line, denied []driver.Denial) []*lease {
+	var full []driver.Line
 	for _, d := range denied {
 		if d.Line >= 0 && d.Line < len(lines) {
 			full = append(full, lines[d.Line])
@@ -247,7 +247,7 @@ func (s *Store) idleOn(lines []budget.Line, denied []budget.Denial) []*lease {
 }
 
 // holdOffLeases keeps this process from drawing leases on these accounts until end is called.
-func (s *Store) holdOffLeases(lines []budget.Line) (end func()) {
+func (s *Store) holdOffLeases(lines []driver.Line) (end func()) {
 	add := func(n int) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -264,14 +264,14 @@ func (s *Store) holdOffLeases(lines []budget.Line) (end func()) {
 
 // learn records the kill flags that a decision shows. It removes observe-only denials from the decision that are caused by this process's
 // own unused shares.
-func (s *Store) learn(g *group, r *budget.Reservation, d *budget.Decision, err error) {
+func (s *Store) learn(g *group, r *driver.Reservation, d *driver.Decision, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if g != nil && err == nil && d.Admitted {
 		g.deniedSince = time.Time{}
 	}
 	if c := s.calls[r.ID]; c != nil && c.lease == nil && err == nil && d.Admitted && !d.Replayed {
-		c.packed = pack(r.Charge, budget.Charge{})
+		c.packed = pack(r.Charge, driver.Charge{})
 	}
 	switch {
 	case d.Killed != nil:
@@ -285,7 +285,7 @@ func (s *Store) learn(g *group, r *budget.Reservation, d *budget.Decision, err e
 
 // withoutOwnIdle drops those observe-only denials that would not be there if this process had given back its unused shares. Requires mu
 // held.
-func (s *Store) withoutOwnIdle(r *budget.Reservation, observed []budget.Denial) (all []budget.Denial) {
+func (s *Store) withoutOwnIdle(r *driver.Reservation, observed []driver.Denial) (all []driver.Denial) {
 	for _, d := range observed {
 		if d.Line < 0 || d.Line >= len(r.Lines) {
 			continue
@@ -305,16 +305,16 @@ const denialMemory = time.Second
 
 // refusal is the last denial by the store inside in a group, with the lines in their order.
 type refusal struct {
-	charge    budget.Charge
-	denied    []budget.Denial
+	charge    driver.Charge
+	denied    []driver.Denial
 	at, until time.Time
 	roomMade  uint64 // Store.roomMade when the store inside was asked
 }
 
 // remember removes this process's unused shares from a denial's numbers, and keeps the denial for remembered, unless the next one might
 // close a latch. The group is nil for a call that is not leased.
-func (s *Store) remember(g *group, r budget.Reservation, denied []budget.Denial, asked time.Time) {
-	if len(denied) == 0 || slices.ContainsFunc(denied, func(d budget.Denial) bool { return d.Line < 0 || d.Line >= len(r.Lines) }) {
+func (s *Store) remember(g *group, r driver.Reservation, denied []driver.Denial, asked time.Time) {
+	if len(denied) == 0 || slices.ContainsFunc(denied, func(d driver.Denial) bool { return d.Line < 0 || d.Line >= len(r.Lines) }) {
 		return
 	}
 	s.mu.Lock()
@@ -340,12 +340,12 @@ func (s *Store) remember(g *group, r budget.Reservation, denied []budget.Denial,
 
 // remembered repeats the last denial for a call that would certainly get the same one: it needs at least as much on the lines that denied,
 // and no more on the others. Requires mu held.
-func (s *Store) remembered(g *group, r *budget.Reservation, now time.Time) []budget.Denial {
+func (s *Store) remembered(g *group, r *driver.Reservation, now time.Time) []driver.Denial {
 	f := &g.refusal
 	if f.roomMade != s.roomMade || now.Before(f.at) || !now.Before(f.until) {
 		return nil
 	}
-	again, next := make([]budget.Denial, 0, len(f.denied)), 0
+	again, next := make([]driver.Denial, 0, len(f.denied)), 0
 	for i := range r.Lines {
 		line := &r.Lines[i]
 		larger := r.Charge[line.Unit] - f.charge[line.Unit]
@@ -370,7 +370,7 @@ func (s *Store) remembered(g *group, r *budget.Reservation, now time.Time) []bud
 
 // note says since when a call is known that was sent to the store inside, so that it can be forgotten.
 type note struct {
-	id budget.ID
+	id driver.ID
 	at time.Time
 }
 
@@ -378,7 +378,7 @@ type note struct {
 // id are sent there, too. The returned function ends the step: it is given the store's decision if the step was a Reserve, and nil after any
 // other step, and it forgets the id again if the store inside has refused the call and no other step is under way. Requires mu held; the
 // returned function must be called without mu.
-func (s *Store) beginDirect(id budget.ID) (end func(*budget.Decision)) {
+func (s *Store) beginDirect(id driver.ID) (end func(*driver.Decision)) {
 	c := s.calls[id]
 	if c == nil {
 		c = &call{id: id}
@@ -386,7 +386,7 @@ func (s *Store) beginDirect(id budget.ID) (end func(*budget.Decision)) {
 		s.notes = append(s.notes, note{id, s.now()})
 	}
 	c.users++
-	return func(d *budget.Decision) {
+	return func(d *driver.Decision) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		c.users--
@@ -399,5 +399,5 @@ func (s *Store) beginDirect(id budget.ID) (end func(*budget.Decision)) {
 
 // refused reports whether an error means that the store inside can't hold an amount, and not that it could not be reached.
 func refused(err error) bool {
-	return errors.Is(err, budget.ErrOverflow) || errors.Is(err, budget.ErrInvalidCharge) || errors.Is(err, budget.ErrSuperseded)
+	return errors.Is(err, driver.ErrOverflow) || errors.Is(err, driver.ErrInvalidCharge) || errors.Is(err, driver.ErrSuperseded)
 }

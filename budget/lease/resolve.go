@@ -6,19 +6,19 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // Settle implements Store. What a call in a lease cost is booked in the lease, without I/O; the store inside learns it when the lease is
 // given back. If the cost exceeds what the store inside has reserved for the lease, the store inside is told at once, and if that fails, so
 // does the settlement.
-func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Posting, error) {
+func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Posting, error) {
 	if err := st.Validate(); err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	now, err := s.lock(ctx)
 	if err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	c := s.calls[st.ID]
 	servedFromLease := c != nil && c.lease != nil
@@ -30,45 +30,45 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 	}
 	if len(st.Shares) > 0 {
 		s.mu.Unlock()
-		return budget.Posting{}, errShares
+		return driver.Posting{}, errShares
 	}
 	before := *c
 	p, err := s.settleLocal(c, st, now)
-	if err == nil && c.state == budget.Voided {
+	if err == nil && c.state == driver.Voided {
 		s.mu.Unlock()
 		return s.settleVoided(ctx, c, st)
 	}
 	booked := *c
 	s.mu.Unlock()
 	if err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	crossed, err := s.giveBackIfDue(ctx, c.lease, true)
 	if err != nil {
 		s.unbook(c, before, booked, err)
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	p.Crossed = append(p.Crossed, crossed...)
 	return p, nil
 }
 
 // errShares says that a settlement of a call inside a lease must not name Shares: only leases themselves are settled with them.
-var errShares = fmt.Errorf("%w: a call inside of a lease has no shares", budget.ErrInvalidCharge)
+var errShares = fmt.Errorf("%w: a call inside of a lease has no shares", driver.ErrInvalidCharge)
 
 // settleLocal books a settlement in its lease. Requires mu held.
-func (s *Store) settleLocal(c *call, st budget.Settlement, now time.Time) (budget.Posting, error) {
+func (s *Store) settleLocal(c *call, st driver.Settlement, now time.Time) (driver.Posting, error) {
 	switch {
 	case c.owner != st.Owner:
-		return budget.Posting{}, budget.ErrIDConflict
-	case c.state == budget.Voided:
-		return budget.Posting{}, nil
-	case c.state == budget.Settled && c.actual() == st.Actual:
-		return budget.Posting{Replayed: true, From: budget.Settled}, nil
-	case c.state == budget.Settled:
-		return budget.Posting{}, budget.ErrResolved
+		return driver.Posting{}, driver.ErrIDConflict
+	case c.state == driver.Voided:
+		return driver.Posting{}, nil
+	case c.state == driver.Settled && c.actual() == st.Actual:
+		return driver.Posting{Replayed: true, From: driver.Settled}, nil
+	case c.state == driver.Settled:
+		return driver.Posting{}, driver.ErrResolved
 	}
-	p := budget.Posting{From: c.state}
-	err := s.book(c, budget.Settled, st.Actual, st.Estimated, now)
+	p := driver.Posting{From: c.state}
+	err := s.book(c, driver.Settled, st.Actual, st.Estimated, now)
 	if err == nil && st.Reference != "" { // a call is settled once, so that there is no reference yet
 		c.packed += st.Reference
 	}
@@ -76,23 +76,23 @@ func (s *Store) settleLocal(c *call, st budget.Settlement, now time.Time) (budge
 }
 
 // book resolves a call: it takes the call's pending or settled amount out of its lease and adds the actual one. Requires mu held.
-func (s *Store) book(c *call, state budget.State, actual budget.Charge, estimated bool, now time.Time) error {
+func (s *Store) book(c *call, state driver.State, actual driver.Charge, estimated bool, now time.Time) error {
 	l := c.lease
 	reserved, before, reference := unpack(c.packed)
 	settled, pending := minus(l.settled, before), l.pending
-	if c.state == budget.Pending {
+	if c.state == driver.Pending {
 		pending = minus(pending, reserved)
 	}
 	u := l.use(c.whose.UsageKey())
 	used, waits := minus(u.settled, before), u.pending
-	if c.state == budget.Pending {
+	if c.state == driver.Pending {
 		waits = minus(waits, reserved)
 	}
 	settled, ok := settled.Plus(actual)
 	if _, fits := settled.Plus(pending); !ok || !fits {
-		return budget.ErrOverflow
+		return driver.ErrOverflow
 	}
-	if c.state == budget.Pending {
+	if c.state == driver.Pending {
 		l.inFlight--
 	}
 	if c.estimated {
@@ -124,7 +124,7 @@ func (s *Store) unbook(c *call, before, booked call, err error) {
 	l.settled, _ = minus(l.settled, c.actual()).Plus(before.actual())
 	u := l.use(c.whose.UsageKey())
 	u.settled, _ = minus(u.settled, c.actual()).Plus(before.actual())
-	if before.state == budget.Pending && c.state != budget.Pending {
+	if before.state == driver.Pending && c.state != driver.Pending {
 		l.pending, _ = l.pending.Plus(c.reserved())
 		u.pending, _ = u.pending.Plus(c.reserved())
 		l.inFlight++
@@ -140,7 +140,7 @@ func (s *Store) unbook(c *call, before, booked call, err error) {
 
 // giveBackIfDue gives a lease back if it has ended, or if the store inside has to know of a settlement at once. It returns an error only if
 // the store inside has less reserved than the lease needs; after other errors the background work tries again.
-func (s *Store) giveBackIfDue(ctx context.Context, l *lease, report bool) ([]budget.Crossing, error) {
+func (s *Store) giveBackIfDue(ctx context.Context, l *lease, report bool) ([]driver.Crossing, error) {
 	s.mu.Lock()
 	uncovered := l.uncovered()
 	due := report && l.thresholdDue(s.now())
@@ -166,7 +166,7 @@ func (s *Store) giveBackIfDue(ctx context.Context, l *lease, report bool) ([]bud
 }
 
 // settleDirect settles a call that was sent to the store inside, or one that nobody knows. Requires that beginDirect was called for its id.
-func (s *Store) settleDirect(ctx context.Context, st budget.Settlement) (budget.Posting, error) {
+func (s *Store) settleDirect(ctx context.Context, st driver.Settlement) (driver.Posting, error) {
 	p, err := s.inner.Settle(ctx, st)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -180,7 +180,7 @@ func (s *Store) settleDirect(ctx context.Context, st budget.Settlement) (budget.
 
 // shutOn closes this process's leases on the accounts of these lines, because more was posted there than had been reserved: the account may
 // be beyond its Max, and then not even a leased amount may be spent. Without lines it closes all leases. Requires mu held.
-func (s *Store) shutOn(lines []budget.Line) {
+func (s *Store) shutOn(lines []driver.Line) {
 	for l := range s.live {
 		if !l.at.IsZero() && (lines == nil || l.touches(lines)) {
 			s.closeLease(l, s.now())
@@ -189,7 +189,7 @@ func (s *Store) shutOn(lines []budget.Line) {
 }
 
 // settleVoided posts the cost of a call that was voided in its lease as an orphan, in the windows of the present time.
-func (s *Store) settleVoided(ctx context.Context, c *call, st budget.Settlement) (budget.Posting, error) {
+func (s *Store) settleVoided(ctx context.Context, c *call, st driver.Settlement) (driver.Posting, error) {
 	p, err := s.inner.Settle(ctx, st)
 	if err != nil {
 		return p, err
@@ -203,7 +203,7 @@ func (s *Store) settleVoided(ctx context.Context, c *call, st budget.Settlement)
 		s.notes = append(s.notes, note{c.id, s.now()})
 	}
 	if !p.Replayed {
-		p.From = budget.Voided
+		p.From = driver.Voided
 	}
 	return p, nil
 }
@@ -217,7 +217,7 @@ func (s *Store) freed() {
 
 // Void implements Store. A call that was served from a lease is voided in memory, and its lease is given back if that is due now. Any other
 // call is voided in the store inside.
-func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error {
+func (s *Store) Void(ctx context.Context, id driver.ID, owner driver.Key) error {
 	now, err := s.lock(ctx)
 	if err != nil {
 		return err
@@ -233,11 +233,11 @@ func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error 
 	}
 	switch {
 	case c.owner != owner:
-		err = budget.ErrIDConflict
-	case c.state == budget.Pending:
-		err = s.book(c, budget.Voided, budget.Charge{}, false, now)
-	case c.state != budget.Voided:
-		err = budget.ErrResolved
+		err = driver.ErrIDConflict
+	case c.state == driver.Pending:
+		err = s.book(c, driver.Voided, driver.Charge{}, false, now)
+	case c.state != driver.Voided:
+		err = driver.ErrResolved
 	}
 	s.mu.Unlock()
 	if err != nil {
@@ -249,14 +249,14 @@ func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error 
 
 // Correct implements Store. A call that was resolved inside a lease can be corrected for Options.Retention, in the process that made it.
 // After that only the lease's own entry is left, which stands for all of its calls, and Correct returns ErrNotFound.
-func (s *Store) Correct(ctx context.Context, to budget.Correction) (budget.Posting, error) {
+func (s *Store) Correct(ctx context.Context, to driver.Correction) (driver.Posting, error) {
 	if err := to.Validate(); err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	id, actual, change := to.ID, to.Actual, to.Change
 	now, err := s.lock(ctx)
 	if err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	c := s.calls[id]
 	if c == nil || c.lease == nil {
@@ -268,27 +268,27 @@ func (s *Store) Correct(ctx context.Context, to budget.Correction) (budget.Posti
 		s.roomMade++
 		s.shutOn(nil)
 		s.mu.Unlock()
-		if errors.Is(err, budget.ErrNotFound) && !known { // it may be inside a lease of which this process knows nothing
-			err = fmt.Errorf("%w: if it was resolved inside a lease, by another process or more than %s ago, correct the lease's entry by the difference", budget.ErrNotFound, s.retention)
+		if errors.Is(err, driver.ErrNotFound) && !known { // it may be inside a lease of which this process knows nothing
+			err = fmt.Errorf("%w: if it was resolved inside a lease, by another process or more than %s ago, correct the lease's entry by the difference", driver.ErrNotFound, s.retention)
 		}
 		return p, err
 	}
 	if len(to.Shares) > 0 {
 		s.mu.Unlock()
-		return budget.Posting{}, errShares
+		return driver.Posting{}, errShares
 	}
-	p, before := budget.Posting{From: c.state}, *c // before: to undo the correction if the store inside refuses it
+	p, before := driver.Posting{From: c.state}, *c // before: to undo the correction if the store inside refuses it
 	isNew, superseded := s.judge(c, change)
 	alreadySo := c.actual() == actual && !c.estimated
 	switch {
-	case c.state == budget.Pending:
-		p, err, isNew = budget.Posting{}, budget.ErrNotFound, false
+	case c.state == driver.Pending:
+		p, err, isNew = driver.Posting{}, driver.ErrNotFound, false
 	case superseded != nil:
-		p, err = budget.Posting{}, superseded
+		p, err = driver.Posting{}, superseded
 	case !isNew || alreadySo:
 		p.Replayed = true
 	default:
-		err = s.book(c, budget.Settled, actual, false, now)
+		err = s.book(c, driver.Settled, actual, false, now)
 	}
 	if isNew && err == nil {
 		s.noteChange(c, change)
@@ -307,7 +307,7 @@ func (s *Store) Correct(ctx context.Context, to budget.Correction) (budget.Posti
 	}
 	if _, err = s.giveBack(ctx, l, false); err != nil {
 		s.unbook(c, before, booked, err)
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	return p, nil
 }
@@ -339,7 +339,7 @@ func (s *Store) expireCalls(now time.Time, limit int) (charged int) {
 			continue
 		}
 		for _, c := range l.calls {
-			if charged < limit && c.state == budget.Pending && now.Sub(l.sent) >= c.moment && s.book(c, budget.Expired, c.reserved(), true, now) == nil {
+			if charged < limit && c.state == driver.Pending && now.Sub(l.sent) >= c.moment && s.book(c, driver.Expired, c.reserved(), true, now) == nil {
 				charged++
 			}
 		}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"sync"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // giveBack closes a lease and settles its grants in the store inside, with what its calls have spent and the worst cases of those in flight;
@@ -14,7 +14,7 @@ import (
 //
 // With report set, the store inside reports the thresholds that are reached. It reports each only once, so the caller must be able to pass
 // them on.
-func (s *Store) giveBack(ctx context.Context, l *lease, report bool) (crossed []budget.Crossing, err error) {
+func (s *Store) giveBack(ctx context.Context, l *lease, report bool) (crossed []driver.Crossing, err error) {
 	if err := l.storeMu.lock(ctx); err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (s *Store) giveBackAll(ctx context.Context, leases []*lease) (kept int, las
 // nextStep returns the next step that a lease needs in the store inside until what is posted there is what its calls have cost; nil if none is
 // left. The order is: void grants that got no answer, settle each grant with its part of the lease's amount, correct those that were settled
 // with another amount, and ask for thresholds. Requires mu held; the step itself must run without it.
-func (s *Store) nextStep(ctx context.Context, l *lease, report bool, crossed *[]budget.Crossing) func() error {
+func (s *Store) nextStep(ctx context.Context, l *lease, report bool, crossed *[]driver.Crossing) func() error {
 	if len(l.unanswered) > 0 {
 		return func() error { return s.voidUnansweredGrant(ctx, l) }
 	}
@@ -76,7 +76,7 @@ func (s *Store) nextStep(ctx context.Context, l *lease, report bool, crossed *[]
 		switch {
 		case !g.posted:
 			if g.tried == nil {
-				g.tried = &budget.Settlement{ID: g.id, Owner: s.owner, Actual: targets[i], Estimated: estimated, Lines: g.lines, Shares: shares[i]}
+				g.tried = &driver.Settlement{ID: g.id, Owner: s.owner, Actual: targets[i], Estimated: estimated, Lines: g.lines, Shares: shares[i]}
 				if !report || l.inFlight > 0 {
 					g.tried.Lines = withoutThresholds(g.lines)
 				}
@@ -109,7 +109,7 @@ func (s *Store) settleSpentGrants(ctx context.Context, l *lease) (err error) {
 		if g == nil {
 			return nil
 		}
-		var none []budget.Crossing // these lines have no thresholds to report
+		var none []driver.Crossing // these lines have no thresholds to report
 		var failed error
 		if s.changingLeases(func() { failed = s.settleGrant(ctx, l, g, &none) }); failed != nil {
 			return nil
@@ -131,8 +131,8 @@ func (s *Store) usedUp(l *lease) *grant {
 		}
 		if g.tried == nil {
 			// Calls in flight have no part of it: all of this grant was spent by settled calls.
-			shares := l.divide(settled, func(u *leaseUse) budget.Charge { return u.settled })
-			g.tried = &budget.Settlement{ID: g.id, Owner: s.owner, Actual: g.amount, Estimated: l.estimates > 0, Lines: withoutThresholds(g.lines), Shares: shares[i]}
+			shares := l.divide(settled, func(u *leaseUse) driver.Charge { return u.settled })
+			g.tried = &driver.Settlement{ID: g.id, Owner: s.owner, Actual: g.amount, Estimated: l.estimates > 0, Lines: withoutThresholds(g.lines), Shares: shares[i]}
 		}
 		return g
 	}
@@ -143,7 +143,7 @@ func (s *Store) usedUp(l *lease) *grant {
 func (s *Store) voidUnansweredGrant(ctx context.Context, l *lease) error {
 	g := l.unanswered[0]
 	err := s.inner.Void(ctx, g.id, s.owner)
-	if err != nil && !errors.Is(err, budget.ErrResolved) {
+	if err != nil && !errors.Is(err, driver.ErrResolved) {
 		return err
 	}
 	s.mu.Lock()
@@ -166,12 +166,12 @@ func (s *Store) voidUnansweredGrant(ctx context.Context, l *lease) error {
 //     the grant counts as settled.
 //
 // Requires the lease's storeMu held.
-func (s *Store) settleGrant(ctx context.Context, l *lease, g *grant, crossed *[]budget.Crossing) error {
+func (s *Store) settleGrant(ctx context.Context, l *lease, g *grant, crossed *[]driver.Crossing) error {
 	st := *g.tried
 	p, err := s.inner.Settle(ctx, st)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err != nil && !errors.Is(err, budget.ErrResolved) {
+	if err != nil && !errors.Is(err, driver.ErrResolved) {
 		if refused(err) {
 			g.tried = nil // it was certainly not posted
 		}
@@ -191,8 +191,8 @@ func (s *Store) settleGrant(ctx context.Context, l *lease, g *grant, crossed *[]
 // correctGrant changes the amount of a grant that is settled in the store inside to target, and how it divides among calls to shares. While
 // the answer is missing, either the old or the new amount may be posted: correcting and correctingTo record that, and cover counts the
 // smaller of the two. Requires the lease's storeMu held.
-func (s *Store) correctGrant(ctx context.Context, g *grant, target budget.Charge, shares []budget.Share) error {
-	change := budget.Change{ID: budget.NewID(), Reason: "what the calls of a lease really cost"}
+func (s *Store) correctGrant(ctx context.Context, g *grant, target driver.Charge, shares []driver.Share) error {
+	change := driver.Change{ID: driver.NewID(), Reason: "what the calls of a lease really cost"}
 	var err error
 	if change.Seen, err = s.inner.Revision(ctx); err != nil {
 		return err
@@ -204,10 +204,10 @@ func (s *Store) correctGrant(ctx context.Context, g *grant, target budget.Charge
 	}
 	g.correcting, g.correctingTo = true, target
 	s.mu.Unlock()
-	_, err = s.inner.Correct(ctx, budget.Correction{ID: g.id, Actual: target, Shares: shares, Change: change})
+	_, err = s.inner.Correct(ctx, driver.Correction{ID: g.id, Actual: target, Shares: shares, Change: change})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err != nil && !errors.Is(err, budget.ErrNotFound) { // an entry that the store has forgotten can't be corrected any more
+	if err != nil && !errors.Is(err, driver.ErrNotFound) { // an entry that the store has forgotten can't be corrected any more
 		if refused(err) {
 			g.correcting = before // this correction was certainly not posted
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/lease"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
@@ -47,7 +48,7 @@ func TestAnOverrideDoesNotWaitForADraw(t *testing.T) {
 		work.Go(func() { _, _ = reserve(p.ledger, anyone, 75) }) // draws, for five are missing
 		synctest.Wait()
 		work.Go(func() {
-			if err := storetest.Done(p.ledger.Override(context.Background(), "l", anyone, budget.Quantity{N: 1, Unit: budget.UnitUSD}, time.Now().Add(time.Hour))); err != nil {
+			if err := storetest.Done(p.ledger.Override(context.Background(), "l", anyone, driver.Quantity{N: 1, Unit: driver.UnitUSD}, time.Now().Add(time.Hour))); err != nil {
 				t.Error(err)
 			}
 		})
@@ -59,10 +60,10 @@ func TestAnOverrideDoesNotWaitForADraw(t *testing.T) {
 }
 
 // settlesNothing is a store in which every settlement fails.
-type settlesNothing struct{ budget.Store }
+type settlesNothing struct{ driver.Store }
 
-func (settlesNothing) Settle(context.Context, budget.Settlement) (budget.Posting, error) {
-	return budget.Posting{}, errDown
+func (settlesNothing) Settle(context.Context, driver.Settlement) (driver.Posting, error) {
+	return driver.Posting{}, errDown
 }
 
 // A lease that can't be given back keeps nothing else from expiring.

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 )
 
@@ -104,21 +105,21 @@ func TestLeasesSurviveDeaths(t *testing.T) {
 
 // spoiled is a store with one promise broken that leases rest on.
 type spoiled struct {
-	budget.Store
+	driver.Store
 	mu  sync.Mutex
-	due map[budget.ID]due
+	due map[driver.ID]due
 
-	reserve func(budget.Reservation) budget.Reservation
-	settle  func(budget.Settlement, budget.Reservation) budget.Settlement
+	reserve func(driver.Reservation) driver.Reservation
+	settle  func(driver.Settlement, driver.Reservation) driver.Settlement
 	release bool // what expires
 }
 
 type due struct {
-	budget.Reservation
+	driver.Reservation
 	at time.Time
 }
 
-func (s *spoiled) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+func (s *spoiled) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	asked := r
 	if s.reserve != nil {
 		r = s.reserve(r)
@@ -132,7 +133,7 @@ func (s *spoiled) Reserve(ctx context.Context, r budget.Reservation) (budget.Dec
 	return d, err
 }
 
-func (s *spoiled) Settle(ctx context.Context, st budget.Settlement) (budget.Posting, error) {
+func (s *spoiled) Settle(ctx context.Context, st driver.Settlement) (driver.Posting, error) {
 	s.mu.Lock()
 	r := s.due[st.ID]
 	delete(s.due, st.ID)
@@ -159,13 +160,13 @@ func (s *spoiled) Expire(ctx context.Context, limit int) (int, error) {
 func TestTheFleetCatchesBrokenLeases(t *testing.T) {
 	for name, broken := range map[string]*spoiled{
 		"releases what lapses": {release: true},
-		"lets a process spend twice its share": {reserve: func(r budget.Reservation) budget.Reservation {
-			r.Charge[budget.UnitUSD] /= 2
+		"lets a process spend twice its share": {reserve: func(r driver.Reservation) driver.Reservation {
+			r.Charge[driver.UnitUSD] /= 2
 			return r
 		}},
-		"takes the rest of a lease back twice": {settle: func(st budget.Settlement, r budget.Reservation) budget.Settlement {
-			rest := r.Charge[budget.UnitUSD] - st.Actual[budget.UnitUSD]
-			st.Actual[budget.UnitUSD] = max(st.Actual[budget.UnitUSD]-rest, 0)
+		"takes the rest of a lease back twice": {settle: func(st driver.Settlement, r driver.Reservation) driver.Settlement {
+			rest := r.Charge[driver.UnitUSD] - st.Actual[driver.UnitUSD]
+			st.Actual[driver.UnitUSD] = max(st.Actual[driver.UnitUSD]-rest, 0)
 			st.Shares = nil
 			return st
 		}},
@@ -173,7 +174,7 @@ func TestTheFleetCatchesBrokenLeases(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := troubled(t, true)
-				broken.Store, broken.due = memstore.New(memstore.Options{}), make(map[budget.ID]due)
+				broken.Store, broken.due = memstore.New(memstore.Options{}), make(map[driver.ID]due)
 				f.store = broken
 				f.run(200)
 				require.Positive(t, f.overshot.Load())
@@ -185,8 +186,8 @@ func TestTheFleetCatchesBrokenLeases(t *testing.T) {
 // perPrincipal is a fleet's policy: one limit for all and one for each.
 func perPrincipal(t *testing.T) *process {
 	p := begin(t, memstore.New(memstore.Options{}),
-		budget.Limit{Name: "all", Max: budget.USD(1000), Window: budget.Daily},
-		budget.Limit{Name: "each", Max: budget.USD(1), Window: budget.Daily, Per: budget.PerPrincipal})
+		budget.Limit{Name: "all", Max: budget.USD(1000), Window: driver.Daily},
+		budget.Limit{Name: "each", Max: budget.USD(1), Window: driver.Daily, Per: budget.PerPrincipal})
 	p.line.delay.Store(int64(10 * time.Millisecond))
 	return p
 }
@@ -205,7 +206,7 @@ func TestLeasesOnManyAccounts(t *testing.T) {
 		for n := range 100 * seconds {
 			calls.Go(func() {
 				since := time.Now()
-				r, err := reserve(p.ledger, budget.Scope{Principal: strconv.Itoa(n)}, 100)
+				r, err := reserve(p.ledger, driver.Scope{Principal: strconv.Itoa(n)}, 100)
 				if !assert.NoError(t, err) {
 					return
 				}
@@ -233,10 +234,10 @@ func TestADenialGivesManyLeasesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := perPrincipal(t)
 		for n := range 320 {
-			p.call(budget.Scope{Principal: strconv.Itoa(n)}, 100, 10)
+			p.call(driver.Scope{Principal: strconv.Itoa(n)}, 100, 10)
 		}
 		since := time.Now()
-		p.refused(budget.Scope{Principal: "0"}, 2e9)
+		p.refused(driver.Scope{Principal: "0"}, 2e9)
 		require.Less(t, time.Since(since), 320*10*time.Millisecond/8)
 	})
 }

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // quotaLives is for how many lengths a process may draw from a quota before it reads the room again.
@@ -18,7 +18,7 @@ const quotaLives = 4
 const skipLooks = 8
 
 // counted returns a charge with zeros in the units that no line of the group counts.
-func (g *group) counted(c budget.Charge) (of budget.Charge) {
+func (g *group) counted(c driver.Charge) (of driver.Charge) {
 	for _, u := range g.units {
 		of[u] = c[u]
 	}
@@ -27,10 +27,10 @@ func (g *group) counted(c budget.Charge) (of budget.Charge) {
 
 // wanted returns what a grant asks for before the room has been read: enough for the calls that the process usually makes in one length.
 // oversized is true for a single call that is larger than that.
-func (g *group) wanted(r *budget.Reservation) (ask budget.Charge, oversized bool) {
+func (g *group) wanted(r *driver.Reservation) (ask driver.Charge, oversized bool) {
 	for _, u := range g.units {
 		need := r.Charge[u]
-		if ask[u] = times(max(g.callSize[u], 0), g.wantedCalls); g.callSize == (budget.Charge{}) {
+		if ask[u] = times(max(g.callSize[u], 0), g.wantedCalls); g.callSize == (driver.Charge{}) {
 			ask[u] = times(need, g.wantedCalls)
 		}
 		oversized = oversized || need > ask[u]
@@ -43,7 +43,7 @@ func (g *group) wanted(r *budget.Reservation) (ask budget.Charge, oversized bool
 // large as the call, and what the call leaves of it serves the next ones. Two kinds of calls are sent to the store inside alone, because too
 // much of a grant for them would lie unused: one that is larger than a wanted grant, and one of more than twice the usual size that needs
 // more than the quota.
-func (s *Store) amount(ctx context.Context, g *group, r *budget.Reservation) (amount budget.Charge, balances []budget.Balance, way route, err error) {
+func (s *Store) amount(ctx context.Context, g *group, r *driver.Reservation) (amount driver.Charge, balances []driver.Balance, way route, err error) {
 	s.mu.Lock()
 	now := s.now()
 	amount, oversized := g.wanted(r)
@@ -81,12 +81,12 @@ func (s *Store) amount(ctx context.Context, g *group, r *budget.Reservation) (am
 }
 
 // entitled reports whether the last quota is recent and large enough for a grant.
-func (g *group) entitled(amount budget.Charge, now time.Time, lives time.Duration) bool {
+func (g *group) entitled(amount driver.Charge, now time.Time, lives time.Duration) bool {
 	return !now.Before(g.quotaAt) && now.Sub(g.quotaAt) < lives && g.within(amount, g.quota)
 }
 
 // takeFromQuota subtracts a grant from the group's quota.
-func (g *group) takeFromQuota(amount budget.Charge) {
+func (g *group) takeFromQuota(amount driver.Charge) {
 	for _, u := range g.units {
 		g.quota[u] = max(g.quota[u]-amount[u], 0)
 	}
@@ -98,7 +98,7 @@ func (g *group) takeFromQuota(amount budget.Charge) {
 // If the quota is less than the call needs, in any unit, the quota is left as it is, and leastGrant decides: it returns a grant just large
 // enough for the call, or the route askStore, which sends the call to the store inside without a grant. The next skipLooks grants then do
 // not read the room again.
-func (g *group) cutToQuota(amount budget.Charge, r *budget.Reservation) (budget.Charge, route) {
+func (g *group) cutToQuota(amount driver.Charge, r *driver.Reservation) (driver.Charge, route) {
 	g.cutDown = false
 	for _, u := range g.units {
 		g.cutDown = g.cutDown || amount[u] > g.quota[u]
@@ -113,10 +113,10 @@ func (g *group) cutToQuota(amount budget.Charge, r *budget.Reservation) (budget.
 
 // leastGrant returns a grant that is just large enough for a call, and the route askStore if that is not worth a lease: for a call of more
 // than twice the usual size, and if an observe-only line is full, because only the store inside knows by how much and whether it still is.
-func (g *group) leastGrant(r *budget.Reservation) (budget.Charge, route) {
+func (g *group) leastGrant(r *driver.Reservation) (driver.Charge, route) {
 	for _, u := range g.units {
 		if g.observedFull || r.Charge[u]/2 > g.callSize[u] {
-			return budget.Charge{}, askStore
+			return driver.Charge{}, askStore
 		}
 	}
 	return g.counted(r.Charge), drawLease
@@ -139,7 +139,7 @@ var errAnswers = errors.New("budget: the store inside did not answer for each li
 // divide works out a group's quota: of what each line has left, one part in holders + 1. One holder so leaves half to processes that come
 // later, and ten thousand holders leave almost nothing unused. The number of holders is estimated: as many as would hold what is pending, if
 // each held what this process usually does. That takes no registry and no clock. Requires mu held.
-func (s *Store) divide(g *group, ask budget.Charge, balances []budget.Balance, now time.Time) {
+func (s *Store) divide(g *group, ask driver.Charge, balances []driver.Balance, now time.Time) {
 	g.quotaAt = now
 	for _, u := range g.units {
 		g.quota[u] = math.MaxInt64
@@ -167,8 +167,8 @@ func (s *Store) observePending(g *group) {
 }
 
 // observeCall records what a call needs, for the usual size of a call. Requires mu held.
-func (g *group) observeCall(c budget.Charge) {
-	if g.callSize == (budget.Charge{}) {
+func (g *group) observeCall(c driver.Charge) {
+	if g.callSize == (driver.Charge{}) {
 		g.callSize = g.counted(c)
 	}
 	for _, u := range g.units {
@@ -176,7 +176,7 @@ func (g *group) observeCall(c budget.Charge) {
 	}
 }
 
-func (s *Store) observeCall(g *group, c budget.Charge) {
+func (s *Store) observeCall(g *group, c driver.Charge) {
 	if g == nil {
 		return
 	}
@@ -186,7 +186,7 @@ func (s *Store) observeCall(g *group, c budget.Charge) {
 }
 
 // ownPending returns how much of a unit this process's leases of a group have pending in the store inside. Requires mu held.
-func (s *Store) ownPending(g *group, u budget.Unit) (sum int64) {
+func (s *Store) ownPending(g *group, u driver.Unit) (sum int64) {
 	for l := range s.live {
 		if l.group != g {
 			continue
@@ -201,8 +201,8 @@ func (s *Store) ownPending(g *group, u budget.Unit) (sum int64) {
 }
 
 // beingDenied reports whether a call is about to be denied on one of these lines' accounts. Requires mu held.
-func (s *Store) beingDenied(lines []budget.Line) bool {
-	return len(s.denying) > 0 && slices.ContainsFunc(lines, func(l budget.Line) bool { return s.denying[l.Account] > 0 })
+func (s *Store) beingDenied(lines []driver.Line) bool {
+	return len(s.denying) > 0 && slices.ContainsFunc(lines, func(l driver.Line) bool { return s.denying[l.Account] > 0 })
 }
 
 // nearEdge reports whether a lease drawn now would end too soon to be worth it, because a window ends, as far as the store's clock is known.
@@ -217,7 +217,7 @@ const clockGrain = time.Millisecond
 // usable returns how long a grant that was reserved at a moment of the store's clock may admit calls. It ends with the bucket of any of its
 // lines, because its calls count in that bucket. That keeps the limit of every window, rolling ones included: the store counts a bucket in
 // full until one window after the bucket's end, and so for one window after the last of these calls.
-func (s *Store) usable(lines []budget.Line, at time.Time) time.Duration {
+func (s *Store) usable(lines []driver.Line, at time.Time) time.Duration {
 	usable := s.length
 	for i := range lines {
 		if end := lines[i].Window.At(at.Add(-clockGrain)).Next; end-at.UnixNano() < int64(usable) {
@@ -228,7 +228,7 @@ func (s *Store) usable(lines []budget.Line, at time.Time) time.Duration {
 }
 
 // sameBuckets reports whether two moments are certainly in the same bucket of every line, even if the store rounds them.
-func sameBuckets(lines []budget.Line, a, b time.Time) bool {
+func sameBuckets(lines []driver.Line, a, b time.Time) bool {
 	for i := range lines {
 		w := lines[i].Window
 		start := w.At(a).Start

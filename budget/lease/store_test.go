@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/lease"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
@@ -17,7 +17,7 @@ const loose = "what leases spend is posted when they are given back, with the wo
 
 // leases is a leased store in one process, as a store of its own. Each rule of the contract holds.
 func leases(scale int64, stride time.Duration) storetest.Harness {
-	lease := func(t *testing.T, inner budget.Store, clock *storetest.Clock) budget.Store {
+	lease := func(t *testing.T, inner driver.Store, clock *storetest.Clock) driver.Store {
 		s, err := lease.NewWithClock(inner, lease.Options{Retention: storetest.Retention}, clock.Now)
 		require.NoError(t, err)
 		return s
@@ -35,7 +35,7 @@ func leases(scale int64, stride time.Duration) storetest.Harness {
 			"UsageOverflowIsRefused": "the rows of calls inside a lease are added up when it is given back",
 			"CorrectionsAreRecorded": "a call inside a lease is corrected in its process, and the store inside is told of the lease's own entry",
 		},
-		Open: func(t *testing.T, clock *storetest.Clock) budget.Store {
+		Open: func(t *testing.T, clock *storetest.Clock) driver.Store {
 			return lease(t, memstore.New(memstore.Options{
 				Clock:     clock.Now,
 				Retention: storetest.Retention,
@@ -60,12 +60,12 @@ func TestLeasedStoreWithRoom(t *testing.T) {
 func TestLeasedStoreOfSeveralProcesses(t *testing.T) {
 	h := leases(1, 0)
 	h.Seeds = 1 // the random run has one handle
-	h.Reopen = func(t *testing.T, store budget.Store, clock *storetest.Clock) budget.Store {
+	h.Reopen = func(t *testing.T, store driver.Store, clock *storetest.Clock) driver.Store {
 		s, err := lease.NewWithClock(store.(*lease.Store).Inner(), lease.Options{Retention: storetest.Retention}, clock.Now)
 		require.NoError(t, err)
 		return s
 	}
-	h.Wipe = func(t *testing.T, store budget.Store) {
+	h.Wipe = func(t *testing.T, store driver.Store) {
 		require.NoError(t, store.(*lease.Store).Inner().Close())
 	}
 	h.Merged = "the leases of other processes come as what they are to the store"

@@ -6,11 +6,11 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // withoutThresholds returns the lines without their thresholds.
-func withoutThresholds(lines []budget.Line) []budget.Line {
+func withoutThresholds(lines []driver.Line) []driver.Line {
 	own := slices.Clone(lines)
 	for i := range own {
 		own[i].Notify = nil
@@ -19,7 +19,7 @@ func withoutThresholds(lines []budget.Line) []budget.Line {
 }
 
 // observe records what others had settled when a grant was drawn for the lease.
-func (l *lease) observe(balances []budget.Balance) {
+func (l *lease) observe(balances []driver.Balance) {
 	if !l.group.hasThresholds() {
 		return
 	}
@@ -50,8 +50,8 @@ func (l *lease) thresholdDue(now time.Time) bool {
 
 // askThresholds posts an empty settlement, whose answer reports the thresholds that the lines have reached. It is used after a Correct,
 // which reports none.
-func (s *Store) askThresholds(ctx context.Context, l *lease, crossed *[]budget.Crossing) error {
-	st := budget.Settlement{ID: budget.NewID(), Owner: s.owner, Lines: l.lines}
+func (s *Store) askThresholds(ctx context.Context, l *lease, crossed *[]driver.Crossing) error {
+	st := driver.Settlement{ID: driver.NewID(), Owner: s.owner, Lines: l.lines}
 	s.mu.Lock()
 	s.leases[st.ID] = l // the id belongs to the lease and to no call
 	l.thresholdIDs = append(l.thresholdIDs, st.ID)
@@ -68,7 +68,7 @@ func (s *Store) askThresholds(ctx context.Context, l *lease, crossed *[]budget.C
 }
 
 // noteReported records the thresholds that a settlement has reported, and those that turned out to be reported already. Requires mu held.
-func (s *Store) noteReported(l *lease, st budget.Settlement, crossed []budget.Crossing, now time.Time) {
+func (s *Store) noteReported(l *lease, st driver.Settlement, crossed []driver.Crossing, now time.Time) {
 	for i := range l.base {
 		line := &st.Lines[i]
 		total := addUp(l.base[i], l.settled[line.Unit])
@@ -77,7 +77,7 @@ func (s *Store) noteReported(l *lease, st budget.Settlement, crossed []budget.Cr
 				continue
 			}
 			quiet := s.length // another process has reported it, at an unknown time
-			if slices.ContainsFunc(crossed, func(c budget.Crossing) bool { return c.Line == i && c.Mark == m }) {
+			if slices.ContainsFunc(crossed, func(c driver.Crossing) bool { return c.Line == i && c.Mark == m }) {
 				quiet = quietAfter(line.Window, now.Add(s.offset))
 			}
 			l.group.reportedUntil[i][m] = now.Add(quiet)
@@ -86,7 +86,7 @@ func (s *Store) noteReported(l *lease, st budget.Settlement, crossed []budget.Cr
 }
 
 // quietAfter returns how long a threshold is not reported again after a report at the given moment.
-func quietAfter(w budget.Window, at time.Time) time.Duration {
+func quietAfter(w driver.Window, at time.Time) time.Duration {
 	switch span := w.At(at); {
 	case span.End == math.MaxInt64:
 		return math.MaxInt64

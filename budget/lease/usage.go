@@ -7,18 +7,18 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // leaseUse is the part of a lease that belongs to one row of usage: the amounts of all of its calls with the same scope, model and
 // operation.
 type leaseUse struct {
-	key              budget.Key
-	call             *budget.Call // one of these calls
-	settled, pending budget.Charge
+	key              driver.Key
+	call             *driver.Call // one of these calls
+	settled, pending driver.Charge
 }
 
-func (l *lease) use(key budget.Key) *leaseUse {
+func (l *lease) use(key driver.Key) *leaseUse {
 	for _, u := range l.uses {
 		if u.key == key {
 			return u
@@ -28,12 +28,12 @@ func (l *lease) use(key budget.Key) *leaseUse {
 }
 
 // carries reports whether a lease can keep a call's amounts apart from those of others. It can't once it has MaxShares different rows.
-func (l *lease) carries(c *budget.Call) bool {
-	return len(l.uses) < budget.MaxShares || l.use(c.UsageKey()) != nil
+func (l *lease) carries(c *driver.Call) bool {
+	return len(l.uses) < driver.MaxShares || l.use(c.UsageKey()) != nil
 }
 
 // useOf returns the leaseUse to which a call's amounts are added.
-func (l *lease) useOf(c *budget.Call) *leaseUse {
+func (l *lease) useOf(c *driver.Call) *leaseUse {
 	key := c.UsageKey()
 	u := l.use(key)
 	if u == nil {
@@ -44,8 +44,8 @@ func (l *lease) useOf(c *budget.Call) *leaseUse {
 }
 
 // shares returns, for each grant's target, how it divides among the lease's calls, worst cases in flight included.
-func (l *lease) shares(targets []budget.Charge) [][]budget.Share {
-	return l.divide(targets, func(u *leaseUse) budget.Charge {
+func (l *lease) shares(targets []driver.Charge) [][]driver.Share {
+	return l.divide(targets, func(u *leaseUse) driver.Charge {
 		sum, _ := u.settled.Plus(u.pending)
 		return sum
 	})
@@ -53,8 +53,8 @@ func (l *lease) shares(targets []budget.Charge) [][]budget.Share {
 
 // divide returns how targets, which add up to the amounts of all uses, divide among these. A grant that is settled with its target keeps its
 // shares, so that no correction is needed for the shares alone, unless the rest would then be wrong.
-func (l *lease) divide(targets []budget.Charge, of func(*leaseUse) budget.Charge) [][]budget.Share {
-	rest := make([]budget.Charge, len(l.uses))
+func (l *lease) divide(targets []driver.Charge, of func(*leaseUse) driver.Charge) [][]driver.Share {
+	rest := make([]driver.Charge, len(l.uses))
 	fresh := func() {
 		for k, u := range l.uses {
 			rest[k] = of(u)
@@ -71,11 +71,11 @@ func (l *lease) divide(targets []budget.Charge, of func(*leaseUse) budget.Charge
 			}
 		}
 	}
-	if slices.ContainsFunc(rest, func(c budget.Charge) bool { return c.Validate() != nil }) {
+	if slices.ContainsFunc(rest, func(c driver.Charge) bool { return c.Validate() != nil }) {
 		clear(kept)
 		fresh()
 	}
-	all := make([][]budget.Share, len(targets))
+	all := make([][]driver.Share, len(targets))
 	for i := range targets {
 		if kept[i] {
 			all[i] = l.grants[i].shares
@@ -87,16 +87,16 @@ func (l *lease) divide(targets []budget.Charge, of func(*leaseUse) budget.Charge
 }
 
 // fill takes a target out of the rest of each use, in order, and returns how much each of them gave.
-func (l *lease) fill(target budget.Charge, rest []budget.Charge) (shares []budget.Share) {
+func (l *lease) fill(target driver.Charge, rest []driver.Charge) (shares []driver.Share) {
 	for k, u := range l.uses {
 		part := smaller(target, rest[k])
-		if part == (budget.Charge{}) {
+		if part == (driver.Charge{}) {
 			continue
 		}
 		target, rest[k] = minus(target, part), minus(rest[k], part)
-		shares = append(shares, budget.Share{Call: u.call, Amount: part})
+		shares = append(shares, driver.Share{Call: u.call, Amount: part})
 	}
-	slices.SortFunc(shares, func(a, b budget.Share) int {
+	slices.SortFunc(shares, func(a, b driver.Share) int {
 		x, y := a.Call.UsageKey(), b.Call.UsageKey()
 		return bytes.Compare(x[:], y[:])
 	})
@@ -104,8 +104,8 @@ func (l *lease) fill(target budget.Charge, rest []budget.Charge) (shares []budge
 }
 
 // knows reports whether the store inside has certainly settled a grant with this target and these shares.
-func (g *grant) knows(target budget.Charge, shares []budget.Share) bool {
-	return !g.correcting && g.settledAs == target && slices.EqualFunc(g.shares, shares, func(a, b budget.Share) bool {
+func (g *grant) knows(target driver.Charge, shares []driver.Share) bool {
+	return !g.correcting && g.settledAs == target && slices.EqualFunc(g.shares, shares, func(a, b driver.Share) bool {
 		return a.Amount == b.Amount && a.Call.UsageKey() == b.Call.UsageKey()
 	})
 }
@@ -116,20 +116,20 @@ const usagePage = 10_000
 // ownSum is the key of a row of usage: a day, and a scope, model and operation.
 type ownSum struct {
 	day int64
-	key budget.Key
+	key driver.Key
 }
 
 // Usage implements Store. It includes what this process spent in its leases. What other processes spent is included once they have given
 // back their leases, with worst cases for the calls that were in flight then.
-func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) (page []budget.UsageRow, err error) {
+func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) (page []driver.UsageRow, err error) {
 	limit = max(1, min(limit, usagePage))
 	for full := true; full && len(page) < limit; { // a page may become empty when its rows are corrected to zero
-		var part []budget.UsageRow
+		var part []driver.UsageRow
 		next := from
 		err := s.undisturbed(ctx, func() (func(), error) {
 			all, err := s.inner.Usage(ctx, from, limit)
 			if part, full = all, len(all) == limit; full {
-				next = budget.UsageMark{Day: all[limit-1].Day, After: all[limit-1].Key}
+				next = driver.UsageMark{Day: all[limit-1].Day, After: all[limit-1].Key}
 			}
 			return func() { part = s.ownUsage(from, limit, all) }, err
 		})
@@ -142,14 +142,14 @@ func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) (pa
 }
 
 // ownUsage adds to a page of usage what the calls of this process's leases have spent and is not posted there yet. Requires mu held.
-func (s *Store) ownUsage(from budget.UsageMark, limit int, page []budget.UsageRow) []budget.UsageRow {
-	own := make(map[ownSum]*budget.UsageRow)
-	add := func(day time.Time, u *leaseUse, c budget.Charge, sign int64) {
-		day = budget.UsageDay(day)
+func (s *Store) ownUsage(from driver.UsageMark, limit int, page []driver.UsageRow) []driver.UsageRow {
+	own := make(map[ownSum]*driver.UsageRow)
+	add := func(day time.Time, u *leaseUse, c driver.Charge, sign int64) {
+		day = driver.UsageDay(day)
 		at := ownSum{day.Unix(), u.key}
 		row := own[at]
 		if row == nil {
-			row = &budget.UsageRow{Day: day, Key: u.key, Scope: u.call.UsageScope()}
+			row = &driver.UsageRow{Day: day, Key: u.key, Scope: u.call.UsageScope()}
 			own[at] = row
 		}
 		for unit := range c {
@@ -180,19 +180,19 @@ func (s *Store) ownUsage(from budget.UsageMark, limit int, page []budget.UsageRo
 		}
 	}
 	for _, row := range own {
-		begin := budget.UsageRow{Day: from.Day, Key: from.After}
+		begin := driver.UsageRow{Day: from.Day, Key: from.After}
 		outside := compareRows(row, &begin) <= 0 || full && compareRows(row, &page[len(page)-1]) > 0
-		if outside || row.Charge == (budget.Charge{}) || row.Charge.Validate() != nil {
+		if outside || row.Charge == (driver.Charge{}) || row.Charge.Validate() != nil {
 			continue
 		}
 		page = append(page, *row)
 	}
-	page = slices.DeleteFunc(page, func(r budget.UsageRow) bool { return r.Charge == budget.Charge{} })
-	slices.SortFunc(page, func(a, b budget.UsageRow) int { return compareRows(&a, &b) })
+	page = slices.DeleteFunc(page, func(r driver.UsageRow) bool { return r.Charge == driver.Charge{} })
+	slices.SortFunc(page, func(a, b driver.UsageRow) int { return compareRows(&a, &b) })
 	return page
 }
 
 // compareRows orders rows as stores return them.
-func compareRows(a, b *budget.UsageRow) int {
+func compareRows(a, b *driver.UsageRow) int {
 	return cmp.Or(a.Day.Compare(b.Day), bytes.Compare(a.Key[:], b.Key[:]))
 }

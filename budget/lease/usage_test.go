@@ -12,12 +12,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 // usageOf tells what each workflow has spent, by the store's own rows.
-func usageOf(ctx context.Context, t *testing.T, store budget.Store) map[string]int64 {
+func usageOf(ctx context.Context, t *testing.T, store driver.Store) map[string]int64 {
 	t.Helper()
 	operator, err := budget.Operate(ctx, store)
 	require.NoError(t, err)
@@ -25,7 +26,7 @@ func usageOf(ctx context.Context, t *testing.T, store budget.Store) map[string]i
 	require.NoError(t, err)
 	sums := make(map[string]int64)
 	for _, r := range rows {
-		sums[r.Scope.Workflow] = r.Charge[budget.UnitUSD]
+		sums[r.Scope.Workflow] = r.Charge[driver.UnitUSD]
 	}
 	return sums
 }
@@ -47,9 +48,9 @@ func TestLeasesTellWhoseTheirUsageIs(t *testing.T) {
 				random := rand.New(rand.NewPCG(1, uint64(n)))
 				p := processes[n%3]
 				for range 60 {
-					workflow := fmt.Sprintf("w%d", random.IntN(2*budget.MaxShares))
+					workflow := fmt.Sprintf("w%d", random.IntN(2*driver.MaxShares))
 					worst := 1 + random.Int64N(50)
-					r, err := reserve(p.ledger, budget.Scope{Workflow: workflow}, worst)
+					r, err := reserve(p.ledger, driver.Scope{Workflow: workflow}, worst)
 					require.NoError(t, err)
 					time.Sleep(time.Duration(random.Int64N(int64(3 * time.Second))))
 					actual := random.Int64N(worst + 1)
@@ -77,7 +78,7 @@ func TestLeasesTellWhoseTheirUsageIs(t *testing.T) {
 		all.Wait()
 		time.Sleep(2 * budget.DefaultTTL)
 		for _, p := range processes {
-			_, err := p.ledger.Balances(t.Context(), budget.Scope{}) // which charges what has expired
+			_, err := p.ledger.Balances(t.Context(), driver.Scope{}) // which charges what has expired
 			require.NoError(t, err)
 		}
 		time.Sleep(time.Minute)
@@ -95,7 +96,7 @@ func TestLeasesTellWhoseTheirUsageIs(t *testing.T) {
 		for _, n := range want {
 			sum += n
 		}
-		require.Equal(t, [2]int64{sum, 0}, account(t, ledger, budget.Scope{}))
+		require.Equal(t, [2]int64{sum, 0}, account(t, ledger, driver.Scope{}))
 	})
 }
 
@@ -104,10 +105,10 @@ func TestUsageInALeaseIsToldAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := begin(t, memstore.New(memstore.Options{}), lifetime(1e9))
 		for n := range int64(5) {
-			p.call(budget.Scope{Workflow: "w"}, 10, 1+n)
-			p.call(budget.Scope{Workflow: "x"}, 10, 2)
+			p.call(driver.Scope{Workflow: "w"}, 10, 1+n)
+			p.call(driver.Scope{Workflow: "x"}, 10, 2)
 		}
-		p.reserve(budget.Scope{Workflow: "y"}, 10)
+		p.reserve(driver.Scope{Workflow: "y"}, 10)
 		require.Equal(t, map[string]int64{"w": 15, "x": 10}, usageOf(t.Context(), t, p.leased))
 	})
 }

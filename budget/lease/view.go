@@ -7,13 +7,13 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/internal/checked"
 )
 
 // Balances implements Store. What this process spent in leases counts as settled, and its calls in flight as pending. The unused part of its
 // own leases does not count; that of other processes' leases counts as pending.
-func (s *Store) Balances(ctx context.Context, lines []budget.Line) (all []budget.Balance, err error) {
+func (s *Store) Balances(ctx context.Context, lines []driver.Line) (all []driver.Balance, err error) {
 	err = s.undisturbed(ctx, func() (func(), error) {
 		if all, err = s.inner.Balances(ctx, lines); err != nil || len(all) != len(lines) {
 			return func() {}, err
@@ -72,11 +72,11 @@ func rest(ctx context.Context, d time.Duration) error {
 
 // adjust replaces what the store inside holds for this process's leases in a balance by what their calls have spent and reserved. Requires
 // mu held.
-func (s *Store) adjust(b *budget.Balance, line *budget.Line) {
+func (s *Store) adjust(b *driver.Balance, line *driver.Line) {
 	since := line.Window.At(s.now().Add(s.offset)).Since
 	settled, pending := b.Settled, b.Pending
 	for l := range s.live {
-		counts := slices.ContainsFunc(l.lines, func(own budget.Line) bool { return own.Account == line.Account })
+		counts := slices.ContainsFunc(l.lines, func(own driver.Line) bool { return own.Account == line.Account })
 		if !counts || len(l.grants) == 0 || line.Window.At(l.at).Start < since {
 			continue
 		}
@@ -106,7 +106,7 @@ func addUp(a, b int64) int64 {
 }
 
 // Override implements Store. In this process it holds once it has returned; other processes may still spend what they have leased.
-func (s *Store) Override(ctx context.Context, account budget.Key, o *budget.Override, c budget.Change) error {
+func (s *Store) Override(ctx context.Context, account driver.Key, o *driver.Override, c driver.Change) error {
 	if err := cmp.Or(c.Validate(), s.checkOpen(ctx)); err != nil {
 		return err
 	}
@@ -118,8 +118,8 @@ func (s *Store) Override(ctx context.Context, account budget.Key, o *budget.Over
 }
 
 // giveBackOn gives back this process's leases on an account.
-func (s *Store) giveBackOn(ctx context.Context, account budget.Key) error {
-	on := []budget.Line{{Account: account}}
+func (s *Store) giveBackOn(ctx context.Context, account driver.Key) error {
+	on := []driver.Line{{Account: account}}
 	now := s.now()
 	leases := s.liveLeases(func(l *lease) bool {
 		if l.closed || !l.touches(on) {
@@ -133,7 +133,7 @@ func (s *Store) giveBackOn(ctx context.Context, account budget.Key) error {
 }
 
 // Unlatch implements Store. No lease has to be given back for it, because calls on lines with a latch are never served from leases.
-func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Change) error {
+func (s *Store) Unlatch(ctx context.Context, accounts []driver.Key, c driver.Change) error {
 	if err := cmp.Or(c.Validate(), s.checkOpen(ctx)); err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Cha
 // Entries implements Store. The calls in this process's leases are entries of their own, in the place of the leases; their moments are this
 // process's estimate of the store's clock. Leases of other processes, and leases whose calls are forgotten, are shown as they are stored:
 // one reservation for many calls.
-func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, error) {
+func (s *Store) Entries(ctx context.Context, q driver.Query) ([]driver.Entry, error) {
 	q.Max = max(1, min(q.Max, 10_000))
 	if err := s.checkOpen(ctx); err != nil {
 		return nil, err
@@ -168,7 +168,7 @@ func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, er
 }
 
 // localEntries returns the calls in leases that a query selects.
-func (s *Store) localEntries(q budget.Query) (all []budget.Entry) {
+func (s *Store) localEntries(q driver.Query) (all []driver.Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, c := range s.calls {
@@ -183,14 +183,14 @@ func (s *Store) localEntries(q budget.Query) (all []budget.Entry) {
 }
 
 // foreign drops this process's leases from a page of entries, as long as their calls are listed instead.
-func (s *Store) foreign(part []budget.Entry) []budget.Entry {
+func (s *Store) foreign(part []driver.Entry) []driver.Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.DeleteFunc(part, func(e budget.Entry) bool { return s.leases[e.ID] != nil })
+	return slices.DeleteFunc(part, func(e driver.Entry) bool { return s.leases[e.ID] != nil })
 }
 
 // covered counts the entries up to an id. No entry of either source is missing among these.
-func covered(all []budget.Entry, to budget.ID) (n int) {
+func covered(all []driver.Entry, to driver.ID) (n int) {
 	for i := range all {
 		if bytes.Compare(all[i].ID[:], to[:]) <= 0 {
 			n++
@@ -200,10 +200,10 @@ func covered(all []budget.Entry, to budget.ID) (n int) {
 }
 
 // firstOf returns the first n entries by id, of those that are covered.
-func firstOf(all []budget.Entry, n int, complete bool, to budget.ID) []budget.Entry {
+func firstOf(all []driver.Entry, n int, complete bool, to driver.ID) []driver.Entry {
 	if !complete {
-		all = slices.DeleteFunc(all, func(e budget.Entry) bool { return bytes.Compare(e.ID[:], to[:]) > 0 })
+		all = slices.DeleteFunc(all, func(e driver.Entry) bool { return bytes.Compare(e.ID[:], to[:]) > 0 })
 	}
-	slices.SortFunc(all, func(a, b budget.Entry) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	slices.SortFunc(all, func(a, b driver.Entry) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	return all[:min(n, len(all))]
 }

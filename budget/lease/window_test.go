@@ -10,13 +10,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 )
 
 // Spend counts in the window in which it is made: a lease does not outlive the day in which it was drawn.
 func TestALeaseEndsWithItsWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		limit := budget.Limit{Name: "l", Max: budget.Quantity{N: 1000, Unit: budget.UnitUSD}, Window: budget.Daily}
+		limit := budget.Limit{Name: "l", Max: driver.Quantity{N: 1000, Unit: driver.UnitUSD}, Window: driver.Daily}
 		store := memstore.New(memstore.Options{})
 		p, direct := begin(t, store, limit), open(t, store, limit)
 		time.Sleep(24*time.Hour - 10*time.Second)
@@ -39,11 +40,11 @@ func TestALeaseEndsWithItsWindow(t *testing.T) {
 
 // late is a store that is reached three seconds late, once it is told to be.
 type late struct {
-	budget.Store
+	driver.Store
 	now bool
 }
 
-func (l *late) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+func (l *late) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	if l.now {
 		time.Sleep(3 * time.Second)
 	}
@@ -53,7 +54,7 @@ func (l *late) Reserve(ctx context.Context, r budget.Reservation) (budget.Decisi
 // A grant that is asked for before midnight and made after it does not pay for the new day from the old one.
 func TestAGrantThatCrossesTheEdge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		limit := budget.Limit{Name: "l", Max: budget.Quantity{N: 1000, Unit: budget.UnitUSD}, Window: budget.Daily}
+		limit := budget.Limit{Name: "l", Max: driver.Quantity{N: 1000, Unit: driver.UnitUSD}, Window: driver.Daily}
 		store := &late{Store: memstore.New(memstore.Options{})}
 		time.Sleep(time.Second) // so that no round of the background work falls on midnight
 		p := begin(t, store, limit)
@@ -71,7 +72,7 @@ func TestAGrantThatCrossesTheEdge(t *testing.T) {
 // The store's clock decides, though the process has another one.
 func TestALeaseKeepsToTheStoresClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		limit := budget.Limit{Name: "l", Max: budget.Quantity{N: 1000, Unit: budget.UnitUSD}, Window: budget.Daily}
+		limit := budget.Limit{Name: "l", Max: driver.Quantity{N: 1000, Unit: driver.UnitUSD}, Window: driver.Daily}
 		ahead := 12*time.Hour - 10*time.Second // it is ten seconds before midnight there, and noon here
 		store := memstore.New(memstore.Options{Clock: func() time.Time { return time.Now().Add(ahead) }})
 		time.Sleep(12 * time.Hour)
@@ -107,7 +108,7 @@ func rolling(t *testing.T, length time.Duration) {
 	var sum int64 // of what was spent within the last length
 	random := rand.New(rand.NewPCG(uint64(length), 1))
 	store := memstore.New(memstore.Options{Retention: 2 * length})
-	rule := budget.Limit{Name: "l", Max: budget.Quantity{N: limit, Unit: budget.UnitUSD}, Window: budget.Rolling(length)}
+	rule := budget.Limit{Name: "l", Max: driver.Quantity{N: limit, Unit: driver.UnitUSD}, Window: driver.Rolling(length)}
 	ps := []*process{begin(t, store, rule), begin(t, store, rule)}
 	denied, steps := 0, ps[0].line.steps.Load()+ps[1].line.steps.Load()
 	for range 6000 { // in bursts
@@ -144,7 +145,7 @@ func TestALeaseEndsWithItsBucket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 1000
 		length, bucket := 20*time.Minute, 20*time.Second
-		rule := budget.Limit{Name: "l", Max: budget.Quantity{N: limit, Unit: budget.UnitUSD}, Window: budget.Rolling(length)}
+		rule := budget.Limit{Name: "l", Max: driver.Quantity{N: limit, Unit: driver.UnitUSD}, Window: driver.Rolling(length)}
 		p := begin(t, memstore.New(memstore.Options{}), rule)
 		spend := func() (n int64) {
 			for {

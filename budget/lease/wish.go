@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/key"
 )
 
@@ -24,7 +24,7 @@ func (s *Store) LeavesWishes() {}
 
 // wish is the knowledge that another process waits for room on an account.
 type wish struct {
-	account budget.Key // of the limit
+	account driver.Key // of the limit
 	until   time.Time  // by this process's clock
 }
 
@@ -39,7 +39,7 @@ func wishLife(length time.Duration) time.Duration { return 2*length + length/2 }
 const bigCallShare = 64
 
 // wantedKey returns the key of the account for wishes for room on the given account.
-func wantedKey(account budget.Key) budget.Key { return key.Of("wanted", string(account[:])) }
+func wantedKey(account driver.Key) driver.Key { return key.Of("wanted", string(account[:])) }
 
 // rollingBuckets is how many buckets of time a rolling window has.
 const rollingBuckets = 60
@@ -49,7 +49,7 @@ const shortestWish = time.Second
 
 // wishLifeOn returns how long a wish lasts that is for room on a line that denied a call: no longer than a calendar window, because the next one
 // has room of its own. It is a whole number of a rolling window's buckets, so that it is not rounded up beyond that.
-func wishLifeOn(l *budget.Line, denied budget.Denial, length time.Duration) time.Duration {
+func wishLifeOn(l *driver.Line, denied driver.Denial, length time.Duration) time.Duration {
 	life := wishLife(length)
 	if l.Window.Length() == 0 && l.Window.At(time.Unix(0, 0)).End != math.MaxInt64 && denied.ResetAfter < life {
 		life = denied.ResetAfter
@@ -58,14 +58,14 @@ func wishLifeOn(l *budget.Line, denied budget.Denial, length time.Duration) time
 }
 
 // wishFor returns the line by which a wish for room on line l is recorded. The latch lasts as long as the line's window.
-func wishFor(l *budget.Line, life time.Duration) budget.Line {
-	return budget.Line{Account: wantedKey(l.Account), Limit: wishName, Unit: l.Unit, Window: budget.Rolling(life), Latch: true}
+func wishFor(l *driver.Line, life time.Duration) driver.Line {
+	return driver.Line{Account: wantedKey(l.Account), Limit: wishName, Unit: l.Unit, Window: driver.Rolling(life), Latch: true}
 }
 
 // lookFor returns the line by which a holder of leases sees wishes for room on line l. The latch can be seen with any window; a calendar month makes few
 // buckets, because each grant creates the bucket of its window if there is none.
-func lookFor(l *budget.Line, unit budget.Unit) budget.Line {
-	return budget.Line{Account: wantedKey(l.Account), Limit: wishName, Unit: unit, Window: budget.Monthly, Observe: true}
+func lookFor(l *driver.Line, unit driver.Unit) driver.Line {
+	return driver.Line{Account: wantedKey(l.Account), Limit: wishName, Unit: unit, Window: driver.Monthly, Observe: true}
 }
 
 // mostAlert is the largest number of lines of a group whose grants also ask for wishes. Each line adds an account to the grant.
@@ -74,7 +74,7 @@ const mostAlert = 16
 // prepareWishLines makes the lines by which a group sees wishes. In a grant these have a unit of which the grant reserves nothing.
 func (g *group) prepareWishLines() {
 	g.looks = slices.Clone(g.lines)
-	spare := budget.UnitUSD
+	spare := driver.UnitUSD
 	for slices.Contains(g.units, spare) {
 		spare++
 	}
@@ -89,7 +89,7 @@ func (g *group) prepareWishLines() {
 	g.alert = slices.Clone(g.looks)
 	slices.SortFunc(g.alert, byAccount)
 	for i := range g.alert {
-		at := slices.IndexFunc(g.looks, func(l budget.Line) bool { return l.Account == g.alert[i].Account })
+		at := slices.IndexFunc(g.looks, func(l driver.Line) bool { return l.Account == g.alert[i].Account })
 		if at >= len(g.lines) {
 			at = g.wishes[at-len(g.lines)]
 		}
@@ -97,10 +97,10 @@ func (g *group) prepareWishLines() {
 	}
 }
 
-func byAccount(a, b budget.Line) int { return bytes.Compare(a.Account[:], b.Account[:]) }
+func byAccount(a, b driver.Line) int { return bytes.Compare(a.Account[:], b.Account[:]) }
 
 // wishesIn returns the wishes that show in the balances of g.looks.
-func (g *group) wishesIn(balances []budget.Balance, now time.Time) (all []wish) {
+func (g *group) wishesIn(balances []driver.Balance, now time.Time) (all []wish) {
 	for i, b := range balances[len(g.lines):] {
 		if b.Latched {
 			all = append(all, wish{g.lines[g.wishes[i]].Account, now.Add(b.ResetAfter)})
@@ -110,12 +110,12 @@ func (g *group) wishesIn(balances []budget.Balance, now time.Time) (all []wish) 
 }
 
 // takeWishes returns the wishes in the answer to a grant, and removes them from it, so that the rest is about the group's lines.
-func (g *group) takeWishes(of *grant, d *budget.Decision, now time.Time) (all []wish) {
+func (g *group) takeWishes(of *grant, d *driver.Decision, now time.Time) (all []wish) {
 	if len(of.lines) == len(g.lines) {
 		return nil
 	}
 	isWish := func(line int) bool { return of.lines[line].Account != g.lines[g.alerts[line]].Account }
-	var observed []budget.Denial
+	var observed []driver.Denial
 	for _, o := range d.Observed {
 		switch {
 		case o.Line < 0 || o.Line >= len(of.lines):
@@ -136,8 +136,8 @@ func (g *group) takeWishes(of *grant, d *budget.Decision, now time.Time) (all []
 }
 
 // wantedOn reports whether a call is known to wait for room on one of these lines' accounts. Requires mu held.
-func (s *Store) wantedOn(lines []budget.Line, now time.Time) bool {
-	return len(s.wanted) > 0 && slices.ContainsFunc(lines, func(l budget.Line) bool { return now.Before(s.wanted[l.Account]) })
+func (s *Store) wantedOn(lines []driver.Line, now time.Time) bool {
+	return len(s.wanted) > 0 && slices.ContainsFunc(lines, func(l driver.Line) bool { return now.Before(s.wanted[l.Account]) })
 }
 
 // yieldToWishes closes this process's leases on accounts for which others wait, and makes the background work give their unused amounts
@@ -151,7 +151,7 @@ func (s *Store) yieldToWishes(wishes []wish, now time.Time) {
 			continue
 		}
 		s.wanted[w.account] = w.until
-		on := []budget.Line{{Account: w.account}}
+		on := []driver.Line{{Account: w.account}}
 		for l := range s.live {
 			if l.at.IsZero() || !l.touches(on) { // a lease that is being drawn is closed by the goroutine that draws it
 				continue
@@ -174,7 +174,7 @@ func (s *Store) forgetWishes(now time.Time) {
 
 // wish records a wish for room on the lines that denied a call, except where one is recorded already or would not help. Its errors are ignored,
 // because the call is denied in any case.
-func (s *Store) wish(ctx context.Context, g *group, r *budget.Reservation, denied []budget.Denial) {
+func (s *Store) wish(ctx context.Context, g *group, r *driver.Reservation, denied []driver.Denial) {
 	asked, err := s.lock(ctx)
 	if err != nil {
 		return
@@ -184,8 +184,8 @@ func (s *Store) wish(ctx context.Context, g *group, r *budget.Reservation, denie
 	if len(lines) == 0 {
 		return
 	}
-	w := budget.Reservation{ID: budget.NewID(), Owner: s.owner, TTL: s.length}
-	of := make(map[budget.Key]wish, len(lines))
+	w := driver.Reservation{ID: driver.NewID(), Owner: s.owner, TTL: s.length}
+	of := make(map[driver.Key]wish, len(lines))
 	for i := range lines {
 		l := wishFor(&lines[i], lives[i])
 		w.Lines, w.Charge[l.Unit], of[l.Account] = append(w.Lines, l), 1, wish{lines[i].Account, asked.Add(lives[i])}
@@ -214,7 +214,7 @@ func (s *Store) wish(ctx context.Context, g *group, r *budget.Reservation, denie
 // linesToWishFor returns the lines on which to record a wish for a denied call, and for how long: those that denied it and have none yet. It returns none if the call
 // would not fit even without leases. For a call that is not big it returns none until calls have been denied for half the length of a
 // lease. Requires mu held.
-func (s *Store) linesToWishFor(g *group, r *budget.Reservation, denied []budget.Denial, now time.Time) (lines []budget.Line, lives []time.Duration) {
+func (s *Store) linesToWishFor(g *group, r *driver.Reservation, denied []driver.Denial, now time.Time) (lines []driver.Line, lives []time.Duration) {
 	if g == nil {
 		return nil, nil
 	}

@@ -8,22 +8,22 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	keep "github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 // account is one limit for one value of its scope.
 type account struct {
-	key          budget.Key
+	key          driver.Key
 	limit        string // empty if no line had a name
-	scope        budget.Scope
+	scope        driver.Scope
 	buckets      []bucket // ascending by start
-	override     *budget.Override
+	override     *driver.Override
 	latchedUntil int64   // 0 when open
 	fired        []int64 // by threshold: until when it is not reported again
 
-	window budget.Window // the window of span
-	span   budget.Span   // the last result of at
+	window driver.Window // the window of span
+	span   driver.Span   // the last result of at
 }
 
 // bucket has the sums of a part of time: what is settled and pending, and which part of settled was posted by entries that are forgotten.
@@ -33,28 +33,28 @@ type bucket struct{ start, end, settled, pending, forgotten int64 }
 type booking struct {
 	account *account
 	start   int64
-	unit    budget.Unit
+	unit    driver.Unit
 }
 
 // accountSpan is where a line would be booked now. The account is nil if there is none yet.
 type accountSpan struct {
 	account *account
-	span    budget.Span
+	span    driver.Span
 }
 
-func (s *Store) spanOf(line *budget.Line, now int64) accountSpan {
+func (s *Store) spanOf(line *driver.Line, now int64) accountSpan {
 	a := s.find(&line.Account)
 	return accountSpan{a, a.at(line.Window, now)}
 }
 
 // recentAccount is a slot of Store.recent: the account that find returned last for keys that fall on it.
 type recentAccount struct {
-	key     budget.Key
+	key     driver.Key
 	account *account
 }
 
 // find returns the account with a key, or nil if there is none.
-func (s *Store) find(key *budget.Key) *account {
+func (s *Store) find(key *driver.Key) *account {
 	n := &s.recent[key[0]%byte(len(s.recent))]
 	if n.account == nil || n.key != *key {
 		a := s.accounts[*key]
@@ -68,7 +68,7 @@ func (s *Store) find(key *budget.Key) *account {
 
 // at returns the span of a moment in a window. The last result is kept, because an account mostly has one window, and many calls fall into
 // the same bucket: the edges of a calendar window take longer to compute than the rest of a step.
-func (a *account) at(w budget.Window, now int64) budget.Span {
+func (a *account) at(w driver.Window, now int64) driver.Span {
 	if a == nil {
 		return w.At(time.Unix(0, now))
 	}
@@ -81,7 +81,7 @@ func (a *account) at(w budget.Window, now int64) budget.Span {
 
 // passed returns when a window ends in which a line refused, or reported, at the given moment: the end of a calendar window, one length
 // later for a rolling one.
-func passed(span budget.Span, now int64) int64 {
+func passed(span driver.Span, now int64) int64 {
 	if span.Start == span.Since {
 		return span.End
 	}
@@ -89,7 +89,7 @@ func passed(span budget.Span, now int64) int64 {
 }
 
 // open returns the account with a key, and makes it if there is none.
-func (s *Store) open(key budget.Key) *account {
+func (s *Store) open(key driver.Key) *account {
 	a := s.find(&key)
 	if a == nil {
 		a = &account{key: key}
@@ -108,7 +108,7 @@ func (a *account) from(since int64) []bucket {
 }
 
 // bucket returns the bucket of a span, and makes it if there is none. The pointer is valid until the next call.
-func (a *account) bucket(span *budget.Span, retention int64) *bucket {
+func (a *account) bucket(span *driver.Span, retention int64) *bucket {
 	i := len(a.buckets) - len(a.from(span.Start))
 	if i == len(a.buckets) || a.buckets[i].start != span.Start {
 		a.buckets = slices.Insert(a.buckets, i, bucket{start: span.Start, end: keep.KeptEnd(*span, time.Duration(retention))})
@@ -125,7 +125,7 @@ func (b *booking) find() *bucket {
 }
 
 // balance returns the sums of an account, which may be nil, and whether a sum with amount would leave the range of int64.
-func (a *account) balance(line *budget.Line, span *budget.Span, now, amount int64) (b budget.Balance, overflow bool) {
+func (a *account) balance(line *driver.Line, span *driver.Span, now, amount int64) (b driver.Balance, overflow bool) {
 	b.Max = line.Max
 	if a == nil {
 		return b, false
@@ -146,14 +146,14 @@ func (a *account) balance(line *budget.Line, span *budget.Span, now, amount int6
 }
 
 // wait returns how long it takes until excess has left the window and the latch is open; 0 if waiting never helps.
-func (a *account) wait(w budget.Window, span *budget.Span, now, excess int64) time.Duration {
+func (a *account) wait(w driver.Window, span *driver.Span, now, excess int64) time.Duration {
 	var d time.Duration
 	if excess > 0 {
-		var sums []budget.Bucket
+		var sums []driver.Bucket
 		if a != nil {
 			for _, k := range a.from(span.Since) {
 				used, _ := plus(k.settled, k.pending)
-				sums = append(sums, budget.Bucket{Start: k.start, Used: used})
+				sums = append(sums, driver.Bucket{Start: k.start, Used: used})
 			}
 		}
 		if d = w.ResetAfter(time.Unix(0, now), sums, excess); d == 0 {
@@ -170,7 +170,7 @@ func (a *account) wait(w budget.Window, span *budget.Span, now, excess int64) ti
 }
 
 // report returns the thresholds that settled spend has reached and that were not reported in this window yet.
-func (a *account) report(line *budget.Line, i int, now int64) (all []budget.Crossing) {
+func (a *account) report(line *driver.Line, i int, now int64) (all []driver.Crossing) {
 	span := a.at(line.Window, now)
 	b, _ := a.balance(line, &span, now, 0)
 	for m := range line.Notify {
@@ -181,7 +181,7 @@ func (a *account) report(line *budget.Line, i int, now int64) (all []budget.Cros
 			a.fired = append(a.fired, make([]int64, len(line.Notify)-len(a.fired))...)
 		}
 		a.fired[m] = passed(span, now)
-		all = append(all, budget.Crossing{Line: i, Mark: m, Settled: b.Settled, Max: b.Max})
+		all = append(all, driver.Crossing{Line: i, Mark: m, Settled: b.Settled, Max: b.Max})
 	}
 	return all
 }
@@ -192,14 +192,14 @@ func (a *account) idle(since int64) bool {
 	return len(a.buckets) == 0 && (a.override == nil || !time.Unix(0, since).Before(a.override.Until)) && !live(a.latchedUntil) && !slices.ContainsFunc(a.fired, live)
 }
 
-// Balances implements budget.Store.
-func (s *Store) Balances(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
+// Balances implements driver.Store.
+func (s *Store) Balances(ctx context.Context, lines []driver.Line) ([]driver.Balance, error) {
 	now, err := s.lockSums(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer s.mu.Unlock()
-	all := make([]budget.Balance, len(lines))
+	all := make([]driver.Balance, len(lines))
 	for i := range lines {
 		line := &lines[i]
 		a, span := s.find(&line.Account), line.Window.At(time.Unix(0, now))
@@ -211,20 +211,20 @@ func (s *Store) Balances(ctx context.Context, lines []budget.Line) ([]budget.Bal
 	return all, nil
 }
 
-// Override implements budget.Store.
-func (s *Store) Override(ctx context.Context, key budget.Key, o *budget.Override, c budget.Change) error {
+// Override implements driver.Store.
+func (s *Store) Override(ctx context.Context, key driver.Key, o *driver.Override, c driver.Change) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
 	if o != nil && o.Max < 0 {
-		return fmt.Errorf("%w: an override to %d", budget.ErrInvalidCharge, o.Max)
+		return fmt.Errorf("%w: an override to %d", driver.ErrInvalidCharge, o.Max)
 	}
 	now, err := s.lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer s.mu.Unlock()
-	if fresh, err := s.changes.make(budget.Record{Change: c, Kind: budget.ChangeOverride, Account: key, Override: o}, now); !fresh {
+	if fresh, err := s.changes.make(driver.Record{Change: c, Kind: driver.ChangeOverride, Account: key, Override: o}, now); !fresh {
 		return err
 	}
 	if o == nil {
@@ -238,8 +238,8 @@ func (s *Store) Override(ctx context.Context, key budget.Key, o *budget.Override
 	return nil
 }
 
-// Unlatch implements budget.Store.
-func (s *Store) Unlatch(ctx context.Context, keys []budget.Key, c budget.Change) error {
+// Unlatch implements driver.Store.
+func (s *Store) Unlatch(ctx context.Context, keys []driver.Key, c driver.Change) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
@@ -250,7 +250,7 @@ func (s *Store) Unlatch(ctx context.Context, keys []budget.Key, c budget.Change)
 	defer s.mu.Unlock()
 	var superseded error
 	for _, k := range keys {
-		fresh, err := s.changes.make(budget.Record{Change: c, Kind: budget.ChangeUnlatch, Account: k}, now)
+		fresh, err := s.changes.make(driver.Record{Change: c, Kind: driver.ChangeUnlatch, Account: k}, now)
 		if !fresh {
 			superseded = cmp.Or(superseded, err)
 			continue

@@ -7,19 +7,19 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
 // threeLines is what a call meets under the policy of the README.
-func threeLines() []budget.Line {
-	windows := []budget.Window{budget.Monthly, budget.Daily, budget.Rolling(time.Hour)}
-	units := []budget.Unit{budget.UnitUSD, budget.UnitCalls, budget.UnitUncachedInputTokens}
-	lines := make([]budget.Line, len(windows))
+func threeLines() []driver.Line {
+	windows := []driver.Window{driver.Monthly, driver.Daily, driver.Rolling(time.Hour)}
+	units := []driver.Unit{driver.UnitUSD, driver.UnitCalls, driver.UnitUncachedInputTokens}
+	lines := make([]driver.Line, len(windows))
 	for i := range lines {
 		sum := sha256.Sum256([]byte(strconv.Itoa(i)))
-		lines[i] = budget.Line{Account: budget.Key(sum[:16]), Unit: units[i], Window: windows[i], Max: 1 << 60}
+		lines[i] = driver.Line{Account: driver.Key(sum[:16]), Unit: units[i], Window: windows[i], Max: 1 << 60}
 	}
 	return lines
 }
@@ -32,15 +32,15 @@ func BenchmarkStore_ReserveSettle(b *testing.B) {
 		Retention: time.Second,
 	})
 	ctx, lines := context.Background(), threeLines()
-	charge := budget.ChargeOf(price.Usage{InputTokens: 1000, OutputTokens: 100}, 12_345)
+	charge := driver.ChargeOf(price.Usage{InputTokens: 1000, OutputTokens: 100}, 12_345)
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		now = now.Add(time.Millisecond)
-		r := budget.Reservation{ID: budget.NewID(), Charge: charge, Lines: lines, TTL: time.Second}
+		r := driver.Reservation{ID: driver.NewID(), Charge: charge, Lines: lines, TTL: time.Second}
 		if d, err := store.Reserve(ctx, r); err != nil || !d.Admitted {
 			b.Fatal(d, err)
 		}
-		if _, err := store.Settle(ctx, budget.Settlement{ID: r.ID, Actual: charge, Lines: lines}); err != nil {
+		if _, err := store.Settle(ctx, driver.Settlement{ID: r.ID, Actual: charge, Lines: lines}); err != nil {
 			b.Fatal(err)
 		}
 		if i%1024 == 0 {
@@ -57,10 +57,10 @@ func BenchmarkStore_ReserveDenied(b *testing.B) {
 	for i := range lines {
 		lines[i].Max = 0
 	}
-	charge := budget.ChargeOf(price.Usage{InputTokens: 1000, OutputTokens: 100}, 12_345)
+	charge := driver.ChargeOf(price.Usage{InputTokens: 1000, OutputTokens: 100}, 12_345)
 	b.ReportAllocs()
 	for b.Loop() {
-		d, err := store.Reserve(ctx, budget.Reservation{ID: budget.NewID(), Charge: charge, Lines: lines, TTL: time.Second})
+		d, err := store.Reserve(ctx, driver.Reservation{ID: driver.NewID(), Charge: charge, Lines: lines, TTL: time.Second})
 		if err != nil || d.Admitted {
 			b.Fatal(d, err)
 		}

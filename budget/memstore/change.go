@@ -6,18 +6,18 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // changes has the audit trail, and the last change of each object.
 type changes struct {
-	records []budget.Record // by revision, from 1 on
-	last    map[budget.Key]int64
+	records []driver.Record // by revision, from 1 on
+	last    map[driver.Key]int64
 }
 
 // judge reports whether a change is new, so that it has to be made. It is not if it was made before; ErrSuperseded says that somebody has changed its object
 // since its caller looked.
-func (c *changes) judge(r *budget.Record) (isNew bool, err error) {
+func (c *changes) judge(r *driver.Record) (isNew bool, err error) {
 	last := c.last[r.Object()]
 	if last == 0 {
 		return true, nil
@@ -26,15 +26,15 @@ func (c *changes) judge(r *budget.Record) (isNew bool, err error) {
 	case before.ID == r.ID:
 		return false, nil
 	case last > r.Seen:
-		return false, budget.ErrSuperseded
+		return false, driver.ErrSuperseded
 	}
 	return true, nil
 }
 
 // note appends a change to the audit trail.
-func (c *changes) note(r budget.Record, now int64) {
+func (c *changes) note(r driver.Record, now int64) {
 	if c.last == nil {
-		c.last = make(map[budget.Key]int64)
+		c.last = make(map[driver.Key]int64)
 	}
 	r.Revision, r.At = int64(len(c.records))+1, time.Unix(0, now)
 	c.last[r.Object()] = r.Revision
@@ -42,7 +42,7 @@ func (c *changes) note(r budget.Record, now int64) {
 }
 
 // make judges a change that nothing else can refuse, and appends it if it has to be made.
-func (c *changes) make(r budget.Record, now int64) (fresh bool, err error) {
+func (c *changes) make(r driver.Record, now int64) (fresh bool, err error) {
 	if fresh, err = c.judge(&r); fresh {
 		c.note(r, now)
 	}
@@ -50,7 +50,7 @@ func (c *changes) make(r budget.Record, now int64) (fresh bool, err error) {
 }
 
 // clone copies a record, so that it shares no memory with the caller.
-func clone(r budget.Record) budget.Record {
+func clone(r driver.Record) driver.Record {
 	r.Scope.Tags = maps.Clone(r.Scope.Tags)
 	if r.Override != nil {
 		own := *r.Override
@@ -59,7 +59,7 @@ func clone(r budget.Record) budget.Record {
 	return r
 }
 
-// Revision implements budget.Store.
+// Revision implements driver.Store.
 func (s *Store) Revision(ctx context.Context) (int64, error) {
 	if _, err := s.lock(ctx); err != nil {
 		return 0, err
@@ -68,8 +68,8 @@ func (s *Store) Revision(ctx context.Context) (int64, error) {
 	return int64(len(s.changes.records)), nil
 }
 
-// Changes implements budget.Store. A limit out of range is replaced with the nearest valid one.
-func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]budget.Record, error) {
+// Changes implements driver.Store. A limit out of range is replaced with the nearest valid one.
+func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]driver.Record, error) {
 	if _, err := s.lock(ctx); err != nil {
 		return nil, err
 	}
@@ -83,8 +83,8 @@ func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]budget.R
 	return all, nil
 }
 
-// AcceptLoss implements budget.Store. If the memory is lost, so is the Store, so there is nothing to accept.
-func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
+// AcceptLoss implements driver.Store. If the memory is lost, so is the Store, so there is nothing to accept.
+func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
@@ -93,6 +93,6 @@ func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
 		return err
 	}
 	defer s.mu.Unlock()
-	_, err = s.changes.make(budget.Record{Change: c, Kind: budget.ChangeAcceptLoss}, now)
+	_, err = s.changes.make(driver.Record{Change: c, Kind: driver.ChangeAcceptLoss}, now)
 	return err
 }

@@ -7,15 +7,15 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // maxEntries is the size of the largest page of Entries.
 const maxEntries = 10_000
 
-// Entries implements budget.Store. It looks at all entries: it is for reconciliation, not for the hot path. A Max out of range is set to the
+// Entries implements driver.Store. It looks at all entries: it is for reconciliation, not for the hot path. A Max out of range is set to the
 // nearest one.
-func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, error) {
+func (s *Store) Entries(ctx context.Context, q driver.Query) ([]driver.Entry, error) {
 	if _, err := s.lock(ctx); err != nil {
 		return nil, err
 	}
@@ -29,7 +29,7 @@ func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, er
 			found.add(e)
 		}
 	}
-	all := []budget.Entry{}
+	all := []driver.Entry{}
 	for _, e := range found.sorted() {
 		all = append(all, e.public())
 	}
@@ -66,26 +66,26 @@ func (p *page[T]) sorted() []T {
 }
 
 // public returns an entry as it is told to callers.
-func (e *entry) public() budget.Entry {
+func (e *entry) public() driver.Entry {
 	out := e.summary()
 	out.Scope.Tags = maps.Clone(out.Scope.Tags)
 	amounts := &e.actual
-	if e.state == budget.Pending {
+	if e.state == driver.Pending {
 		amounts = &e.reserved
 	}
 	for _, b := range e.lines {
-		out.Lines = append(out.Lines, budget.Booking{Account: b.account.key, Unit: b.unit, Start: time.Unix(0, b.start), Amount: amounts[b.unit]})
+		out.Lines = append(out.Lines, driver.Booking{Account: b.account.key, Unit: b.unit, Start: time.Unix(0, b.start), Amount: amounts[b.unit]})
 	}
 	return out
 }
 
 // summary is public without lines, and with the entry's own tags.
-func (e *entry) summary() budget.Entry {
-	out := budget.Entry{
+func (e *entry) summary() driver.Entry {
+	out := driver.Entry{
 		ID: e.id, State: e.state, Estimated: e.estimated, Orphan: e.orphan, Reserved: e.reserved, Actual: e.actual,
 		ReservedAt: time.Unix(0, e.reservedAt),
 	}
-	if e.state != budget.Pending {
+	if e.state != driver.Pending {
 		out.ResolvedAt = time.Unix(0, e.resolvedAt)
 	}
 	if e.call != nil {
@@ -95,16 +95,16 @@ func (e *entry) summary() budget.Entry {
 	return out
 }
 
-// Accounts implements budget.Store.
-func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) ([]budget.Account, error) {
+// Accounts implements driver.Store.
+func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) ([]driver.Account, error) {
 	now, err := s.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer s.mu.Unlock()
-	found := page[budget.Account]{size: pageSize(limit), compare: func(a, b budget.Account) int { return bytes.Compare(a.Key[:], b.Key[:]) }}
+	found := page[driver.Account]{size: pageSize(limit), compare: func(a, b driver.Account) int { return bytes.Compare(a.Key[:], b.Key[:]) }}
 	for key, a := range s.accounts {
-		out := budget.Account{Key: key, Limit: a.limit, Scope: a.scope}
+		out := driver.Account{Key: key, Limit: a.limit, Scope: a.scope}
 		if bytes.Compare(key[:], after[:]) <= 0 || found.excludes(out) {
 			continue
 		}
@@ -117,24 +117,24 @@ func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) ([]bu
 		}
 		found.add(out)
 	}
-	all := append([]budget.Account{}, found.sorted()...)
+	all := append([]driver.Account{}, found.sorted()...)
 	for i := range all {
 		all[i].Scope.Tags = maps.Clone(all[i].Scope.Tags)
 	}
 	return all, nil
 }
 
-// Periods implements budget.Store.
-func (s *Store) Periods(ctx context.Context, key budget.Key, after time.Time, limit int) ([]budget.Period, error) {
+// Periods implements driver.Store.
+func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, limit int) ([]driver.Period, error) {
 	if _, err := s.lock(ctx); err != nil {
 		return nil, err
 	}
 	defer s.mu.Unlock()
-	all := []budget.Period{}
+	all := []driver.Period{}
 	if a := s.find(&key); a != nil {
 		for _, b := range a.buckets {
 			if start := time.Unix(0, b.start); after.IsZero() || start.After(after) {
-				all = append(all, budget.Period{Start: start, Settled: b.settled, Pending: b.pending, Forgotten: b.forgotten})
+				all = append(all, driver.Period{Start: start, Settled: b.settled, Pending: b.pending, Forgotten: b.forgotten})
 			}
 		}
 	}

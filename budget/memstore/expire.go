@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // What is older than the retention is forgotten by a time of its own, judged. It follows the clock, but within a minute it advances by at
@@ -37,7 +37,7 @@ func (s *Store) judge(now int64) (old int64) {
 	return min(now, s.judged) - s.retention
 }
 
-// Expire implements budget.Store. It charges those reservations first that expired first. If a charge would overflow its account, the
+// Expire implements driver.Store. It charges those reservations first that expired first. If a charge would overflow its account, the
 // reservation stays pending, where it counts for the same amount.
 func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	now, err := s.lock(ctx)
@@ -49,7 +49,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	var stuck []*entry
 	for charged < limit && s.expiries.due(now) {
 		e := s.expiries.pop()
-		if s.post(e, &e.reserved, nil, budget.Expired, now) != nil {
+		if s.post(e, &e.reserved, nil, driver.Expired, now) != nil {
 			stuck = append(stuck, e)
 			continue
 		}

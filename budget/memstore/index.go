@@ -6,7 +6,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // index finds entries by their id. A store remembers the calls of a whole day, so a look-up mostly misses the processor's cache: it reads
@@ -35,7 +35,7 @@ const minSlots = 8
 func newIndex() index { return index{seed: [2]uint64{rand.Uint64(), rand.Uint64()}} }
 
 // hash spreads ids even if they are not random.
-func (x *index) hash(id *budget.ID) uint64 {
+func (x *index) hash(id *driver.ID) uint64 {
 	hi, lo := bits.Mul64(binary.LittleEndian.Uint64(id[:8])^x.seed[0], binary.LittleEndian.Uint64(id[8:])^x.seed[1])
 	return hi ^ lo
 }
@@ -43,7 +43,7 @@ func (x *index) hash(id *budget.ID) uint64 {
 func (x *index) part(hash uint64) *part { return &x.parts[hash>>60] }
 
 // find returns the entry of an id, or nil.
-func (x *index) find(id *budget.ID) *entry {
+func (x *index) find(id *driver.ID) *entry {
 	hash := x.hash(id)
 	p := x.part(hash)
 	if i, ok := p.at(hash, id); ok {
@@ -53,7 +53,7 @@ func (x *index) find(id *budget.ID) *entry {
 }
 
 // at returns the number of the slot of an id, and whether there is one.
-func (p *part) at(hash uint64, id *budget.ID) (uint64, bool) {
+func (p *part) at(hash uint64, id *driver.ID) (uint64, bool) {
 	if len(p.slots) == 0 {
 		return 0, false
 	}
@@ -103,7 +103,7 @@ func (p *part) grow() {
 }
 
 // remove removes the entry of an id, if there is one, and moves later entries that could not be in their own slots because of it.
-func (x *index) remove(id *budget.ID) {
+func (x *index) remove(id *driver.ID) {
 	hash := x.hash(id)
 	p := x.part(hash)
 	free, ok := p.at(hash, id)

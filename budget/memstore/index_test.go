@@ -8,15 +8,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // The index holds what a map would hold, with ids that are random, that count up, and that all fall into a few slots.
 func TestIndexIsAMap(t *testing.T) {
-	for name, id := range map[string]func(*rand.Rand) budget.ID{
-		"random":   func(*rand.Rand) budget.ID { return budget.NewID() },
-		"counting": func(r *rand.Rand) (id budget.ID) { id[r.IntN(16)] = byte(r.IntN(256)); return id },
-		"crowded": func(r *rand.Rand) (id budget.ID) { // without a seed these have the hashes 0 to 3 in one part
+	for name, id := range map[string]func(*rand.Rand) driver.ID{
+		"random":   func(*rand.Rand) driver.ID { return driver.NewID() },
+		"counting": func(r *rand.Rand) (id driver.ID) { id[r.IntN(16)] = byte(r.IntN(256)); return id },
+		"crowded": func(r *rand.Rand) (id driver.ID) { // without a seed these have the hashes 0 to 3 in one part
 			binary.LittleEndian.PutUint64(id[:], uint64(r.IntN(4)))
 			binary.LittleEndian.PutUint64(id[8:], 1+uint64(r.IntN(40))<<32)
 			return id
@@ -24,13 +24,13 @@ func TestIndexIsAMap(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(1, 2))
-			x, want := newIndex(), map[budget.ID]*entry{}
+			x, want := newIndex(), map[driver.ID]*entry{}
 			if name == "crowded" {
 				x.seed = [2]uint64{}
 			}
-			var ids []budget.ID
+			var ids []driver.ID
 			for range 50_000 {
-				var next budget.ID
+				var next driver.ID
 				if len(ids) > 0 && random.IntN(2) == 0 {
 					next = ids[random.IntN(len(ids))]
 				} else {
@@ -61,25 +61,25 @@ func TestIndexIsAMap(t *testing.T) {
 // back before.
 func TestUnrelatedFlagsAreNotLookedAt(t *testing.T) {
 	var f flags
-	set := func(k budget.Kill) {
+	set := func(k driver.Kill) {
 		f.add(&kill{Kill: k, dims: k.Scope.Dims(), object: k.Flag().Object()})
 	}
-	own := budget.Scope{Principal: "ci", Workflow: "nightly"}
+	own := driver.Scope{Principal: "ci", Workflow: "nightly"}
 	for n := range 1000 {
-		set(budget.Kill{Scope: budget.Scope{Principal: "ci", Workflow: fmt.Sprint(n)}})
-		set(budget.Kill{Scope: budget.Scope{Principal: fmt.Sprint(n), Workflow: "nightly"}})
+		set(driver.Kill{Scope: driver.Scope{Principal: "ci", Workflow: fmt.Sprint(n)}})
+		set(driver.Kill{Scope: driver.Scope{Principal: fmt.Sprint(n), Workflow: "nightly"}})
 	}
 	looked := 0
 	for _, d := range own.Dims() {
 		looked += len(f.filed[d])
 	}
 	require.Less(t, looked, 4)
-	r := budget.Reservation{Dims: own.Dims()}
+	r := driver.Reservation{Dims: own.Dims()}
 	require.Nil(t, f.killed(&r, 0))
-	set(budget.Kill{Scope: own, Reason: "own"})
-	set(budget.Kill{Reason: "all"})
+	set(driver.Kill{Scope: own, Reason: "own"})
+	set(driver.Kill{Reason: "all"})
 	require.Equal(t, "own", f.killed(&r, 0).Reason)
-	f.remove(budget.Flag{Scope: own}.Object())
+	f.remove(driver.Flag{Scope: own}.Object())
 	require.Equal(t, "all", f.killed(&r, 0).Reason)
 	f.removeAll(func(*kill) bool { return true })
 	require.Nil(t, f.killed(&r, 0))

@@ -7,23 +7,23 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // kill is a flag that is set, with the keys by which flags finds it.
 type kill struct {
-	budget.Kill
-	dims   []budget.Key
-	object budget.Key // Flag.Object: a new flag with the same one replaces it
-	under  budget.Key // the dimension that it is filed under
+	driver.Kill
+	dims   []driver.Key
+	object driver.Key // Flag.Object: a new flag with the same one replaces it
+	under  driver.Key // the dimension that it is filed under
 	nth    int64      // in the order in which they were set
 }
 
 // flags are the kill flags. Each flag of values is filed under that of its dimensions which fewest flags are filed under, so that a reservation
 // looks at flags that have a value of its own, and not at all that there are. The zero value is empty.
 type flags struct {
-	all      map[budget.Key]*kill   // by object
-	filed    map[budget.Key][]*kill // without patterns; those of everything under the zero key
+	all      map[driver.Key]*kill   // by object
+	filed    map[driver.Key][]*kill // without patterns; those of everything under the zero key
 	patterns []*kill
 	set      int64 // how many were set so far
 }
@@ -32,7 +32,7 @@ type flags struct {
 func (f *flags) add(k *kill) {
 	f.remove(k.object)
 	if f.all == nil {
-		f.all, f.filed = make(map[budget.Key]*kill), make(map[budget.Key][]*kill)
+		f.all, f.filed = make(map[driver.Key]*kill), make(map[driver.Key][]*kill)
 	}
 	f.set++
 	k.nth = f.set
@@ -41,7 +41,7 @@ func (f *flags) add(k *kill) {
 		f.patterns = append(f.patterns, k)
 		return
 	}
-	var under budget.Key
+	var under driver.Key
 	for i, d := range k.dims {
 		if i == 0 || len(f.filed[d]) < len(f.filed[under]) {
 			under = d
@@ -52,7 +52,7 @@ func (f *flags) add(k *kill) {
 }
 
 // remove takes a flag back, if there is one.
-func (f *flags) remove(object budget.Key) {
+func (f *flags) remove(object driver.Key) {
 	k := f.all[object]
 	if k == nil {
 		return
@@ -78,7 +78,7 @@ func (f *flags) removeAll(drop func(*kill) bool) {
 }
 
 // killed returns a copy of the first flag that covers a reservation, or nil.
-func (f *flags) killed(r *budget.Reservation, now int64) *budget.Kill {
+func (f *flags) killed(r *driver.Reservation, now int64) *driver.Kill {
 	if len(f.all) == 0 {
 		return nil
 	}
@@ -90,7 +90,7 @@ func (f *flags) killed(r *budget.Reservation, now int64) *budget.Kill {
 			}
 		}
 	}
-	look(f.filed[budget.Key{}])
+	look(f.filed[driver.Key{}])
 	for _, d := range r.Dims {
 		look(f.filed[d])
 	}
@@ -104,7 +104,7 @@ func (f *flags) killed(r *budget.Reservation, now int64) *budget.Kill {
 
 func (k *kill) ended(now int64) bool { return !k.Until.IsZero() && !time.Unix(0, now).Before(k.Until) }
 
-func (k *kill) holds(r *budget.Reservation) bool {
+func (k *kill) holds(r *driver.Reservation) bool {
 	if k.Patterns {
 		return r.Call != nil && k.Holds(r.Call.Scope)
 	}
@@ -117,15 +117,15 @@ func (k *kill) holds(r *budget.Reservation) bool {
 }
 
 // copy returns a copy that shares no memory with the store.
-func (k *kill) copy() budget.Kill {
+func (k *kill) copy() driver.Kill {
 	own := k.Kill
 	own.Scope.Tags = maps.Clone(own.Scope.Tags)
 	return own
 }
 
-// Kill implements budget.Store. A change that was made before does nothing, and one whose object somebody else has changed since its caller looked
+// Kill implements driver.Store. A change that was made before does nothing, and one whose object somebody else has changed since its caller looked
 // is refused. A new one is put into the audit trail only once there is room for the flag, because a change that fails must leave no trace.
-func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
+func (s *Store) Kill(ctx context.Context, k driver.Kill, c driver.Change) error {
 	if err := cmp.Or(c.Validate(), k.Validate()); err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error 
 		return err
 	}
 	defer s.mu.Unlock()
-	record := budget.Record{Change: c, Kind: budget.ChangeKill, Scope: k.Scope, Patterns: k.Patterns, Until: k.Until}
+	record := driver.Record{Change: c, Kind: driver.ChangeKill, Scope: k.Scope, Patterns: k.Patterns, Until: k.Until}
 	isNew, err := s.changes.judge(&record)
 	if err != nil || !isNew {
 		return err
@@ -153,22 +153,22 @@ func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error 
 const endedEvery = 64
 
 // makeRoom drops flags that ended long ago; and if there is no room for another one with patterns, all ended flags with patterns.
-func (s *Store) makeRoom(next *budget.Kill, now int64) error {
+func (s *Store) makeRoom(next *driver.Kill, now int64) error {
 	if s.kills.set%endedEvery == 0 {
-		s.kills.removeAll(func(k *kill) bool { return k.ended(now - int64(budget.FlagRetention)) })
+		s.kills.removeAll(func(k *kill) bool { return k.ended(now - int64(driver.FlagRetention)) })
 	}
-	if !next.Patterns || s.kills.patternsBeside(next) < budget.MaxPatterns {
+	if !next.Patterns || s.kills.patternsBeside(next) < driver.MaxPatterns {
 		return nil
 	}
 	s.kills.removeAll(func(k *kill) bool { return k.Patterns && k.ended(now) })
-	if s.kills.patternsBeside(next) >= budget.MaxPatterns {
-		return budget.ErrTooManyFlags
+	if s.kills.patternsBeside(next) >= driver.MaxPatterns {
+		return driver.ErrTooManyFlags
 	}
 	return nil
 }
 
 // patternsBeside counts the flags with patterns beside one.
-func (f *flags) patternsBeside(one *budget.Kill) int {
+func (f *flags) patternsBeside(one *driver.Kill) int {
 	n := len(f.patterns)
 	if f.all[one.Flag().Object()] != nil {
 		n--
@@ -176,8 +176,8 @@ func (f *flags) patternsBeside(one *budget.Kill) int {
 	return n
 }
 
-// Revive implements budget.Store.
-func (s *Store) Revive(ctx context.Context, f budget.Flag, c budget.Change) error {
+// Revive implements driver.Store.
+func (s *Store) Revive(ctx context.Context, f driver.Flag, c driver.Change) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
@@ -186,21 +186,21 @@ func (s *Store) Revive(ctx context.Context, f budget.Flag, c budget.Change) erro
 		return err
 	}
 	defer s.mu.Unlock()
-	if fresh, err := s.changes.make(budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns}, now); !fresh {
+	if fresh, err := s.changes.make(driver.Record{Change: c, Kind: driver.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns}, now); !fresh {
 		return err
 	}
 	s.kills.remove(f.Object())
 	return nil
 }
 
-// Kills implements budget.Store.
-func (s *Store) Kills(ctx context.Context) ([]budget.Kill, error) {
+// Kills implements driver.Store.
+func (s *Store) Kills(ctx context.Context) ([]driver.Kill, error) {
 	now, err := s.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer s.mu.Unlock()
-	all := make([]budget.Kill, 0, len(s.kills.all))
+	all := make([]driver.Kill, 0, len(s.kills.all))
 	for _, k := range slices.SortedFunc(maps.Values(s.kills.all), func(a, b *kill) int { return cmp.Compare(a.nth, b.nth) }) {
 		if !k.ended(now) {
 			all = append(all, k.copy())

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // DefaultRetention is how long resolved reservations are remembered when Options.Retention is zero.
@@ -21,21 +21,21 @@ type Options struct {
 	// Clock is the store's clock. Nil is time.Now. It is called with the store locked and must not call the store.
 	Clock func() time.Time
 	// Retention is how long resolved reservations are remembered, for replays and corrections, and how long windows that have passed are
-	// kept. While the clock is behind by more than that, steps return budget.ErrLost. Zero or less is DefaultRetention.
+	// kept. While the clock is behind by more than that, steps return driver.ErrLost. Zero or less is DefaultRetention.
 	Retention time.Duration
-	// UsageRows is how many rows of usage are kept for one day; usage that would need more is added to budget.OtherUsage. Zero or less is
-	// budget.DefaultUsageRows.
+	// UsageRows is how many rows of usage are kept for one day; usage that would need more is added to driver.OtherUsage. Zero or less is
+	// driver.DefaultUsageRows.
 	UsageRows int
 }
 
-// Store is a budget.Store in memory. It is safe for concurrent use and starts no goroutines. Make one with New.
+// Store is a driver.Store in memory. It is safe for concurrent use and starts no goroutines. Make one with New.
 type Store struct {
 	clock     func() time.Time
 	retention int64
 
 	mu       sync.Mutex
 	closed   bool
-	accounts map[budget.Key]*account
+	accounts map[driver.Key]*account
 	recent   [16]recentAccount // the last used accounts, by the first bits of their keys: calls of one scope need the same few
 	entries  index
 	spare    []entry // allocated entries that are not in use yet
@@ -44,14 +44,14 @@ type Store struct {
 	expiries deadlines // the pending entries, by when they expire
 	resolved history   // the resolved entries, by when they were resolved
 	usage    usage
-	policy   budget.PolicyDocument
+	policy   driver.PolicyDocument
 	sweptAt  int64 // when sweep last ran
 	judged   int64 // the time by which entries and windows are forgotten: see judge
 	judgedAt int64 // when judged was last advanced
 	reached  int64 // sums of windows that ended before this may have been forgotten
 }
 
-var _ budget.Store = (*Store)(nil)
+var _ driver.Store = (*Store)(nil)
 
 // errClosed is returned by every step after Close.
 var errClosed = errors.New("memstore: closed: open a new store")
@@ -65,12 +65,12 @@ func New(o Options) *Store {
 		o.Retention = DefaultRetention
 	}
 	if o.UsageRows <= 0 {
-		o.UsageRows = budget.DefaultUsageRows
+		o.UsageRows = driver.DefaultUsageRows
 	}
 	return &Store{
 		usage: usage{most: o.UsageRows},
 		clock: o.Clock, retention: int64(o.Retention), judged: o.Clock().UnixNano(), reached: math.MinInt64,
-		accounts: make(map[budget.Key]*account), entries: newIndex(),
+		accounts: make(map[driver.Key]*account), entries: newIndex(),
 	}
 }
 
@@ -80,7 +80,7 @@ func (s *Store) Close() error {
 	defer s.mu.Unlock()
 	s.closed = true
 	s.accounts, s.recent, s.entries, s.spare, s.kills, s.changes, s.expiries, s.resolved, s.usage, s.policy =
-		nil, [16]recentAccount{}, index{}, nil, flags{}, changes{}, nil, history{}, usage{}, budget.PolicyDocument{}
+		nil, [16]recentAccount{}, index{}, nil, flags{}, changes{}, nil, history{}, usage{}, driver.PolicyDocument{}
 	return nil
 }
 
@@ -101,7 +101,7 @@ func (s *Store) lock(ctx context.Context) (now int64, err error) {
 // forgotten.
 func (s *Store) lockSums(ctx context.Context) (now int64, err error) {
 	if now, err = s.lock(ctx); err == nil && now < s.reached {
-		err = fmt.Errorf("memstore: %w: it is %s by the clock, and sums until %s were forgotten", budget.ErrLost,
+		err = fmt.Errorf("memstore: %w: it is %s by the clock, and sums until %s were forgotten", driver.ErrLost,
 			time.Unix(0, now).UTC().Format(time.RFC3339), time.Unix(0, s.reached).UTC().Format(time.RFC3339))
 		s.mu.Unlock()
 	}

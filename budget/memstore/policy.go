@@ -6,12 +6,12 @@ import (
 	"context"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// SetPolicy implements budget.Store.
-func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change) error {
-	if err := cmp.Or(budget.ValidateDocument(document), c.Validate()); err != nil {
+// SetPolicy implements driver.Store.
+func (s *Store) SetPolicy(ctx context.Context, document []byte, c driver.Change) error {
+	if err := cmp.Or(driver.ValidateDocument(document), c.Validate()); err != nil {
 		return err
 	}
 	now, err := s.lock(ctx)
@@ -19,19 +19,19 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change)
 		return err
 	}
 	defer s.mu.Unlock()
-	if fresh, err := s.changes.make(budget.Record{Change: c, Kind: budget.ChangePolicy, Policy: budget.DocumentSum(document)}, now); !fresh {
+	if fresh, err := s.changes.make(driver.Record{Change: c, Kind: driver.ChangePolicy, Policy: driver.DocumentSum(document)}, now); !fresh {
 		return err
 	}
-	s.policy = budget.PolicyDocument{
+	s.policy = driver.PolicyDocument{
 		Text: bytes.Clone(document), Version: int64(len(s.changes.records)), At: time.Unix(0, now), Operator: c.Operator, Reason: c.Reason,
 	}
 	return nil
 }
 
-// Policy implements budget.Store.
-func (s *Store) Policy(ctx context.Context) (budget.PolicyDocument, error) {
+// Policy implements driver.Store.
+func (s *Store) Policy(ctx context.Context) (driver.PolicyDocument, error) {
 	if _, err := s.lock(ctx); err != nil {
-		return budget.PolicyDocument{}, err
+		return driver.PolicyDocument{}, err
 	}
 	defer s.mu.Unlock()
 	own := s.policy

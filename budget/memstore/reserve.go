@@ -6,21 +6,21 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // entry is one reservation. All of it is in one allocation, because every call leaves one behind for the retention.
 type entry struct {
-	id         budget.ID
-	owner      budget.Key
-	state      budget.State
+	id         driver.ID
+	owner      driver.Key
+	state      driver.State
 	estimated  bool
 	orphan     bool
-	call       *budget.Call
+	call       *driver.Call
 	reference  string
 	tombstone  bool // voided before it was made, so that its accounts are not known
-	reserved   budget.Charge
-	actual     budget.Charge
+	reserved   driver.Charge
+	actual     driver.Charge
 	lines      []booking
 	few        [3]booking // memory for lines, if these are few
 	uses       []use      // what it has added to rows of usage
@@ -47,8 +47,8 @@ func (s *Store) entry() *entry {
 	return e
 }
 
-// Reserve implements budget.Store. An id that is known is judged first, then kill flags, then room.
-func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Decision, err error) {
+// Reserve implements driver.Store. An id that is known is judged first, then kill flags, then room.
+func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (d driver.Decision, err error) {
 	if err := r.Validate(); err != nil {
 		return d, err
 	}
@@ -67,7 +67,7 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Dec
 		return d, nil
 	}
 	if e != nil {
-		return budget.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, e.expiresAt)}, nil
+		return driver.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, e.expiresAt)}, nil
 	}
 	var room [4]accountSpan
 	spans, err := s.check(&d, &r, room[:0], now)
@@ -78,20 +78,20 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Dec
 }
 
 // conflict reports why a known id can't be reserved again.
-func (s *Store) conflict(e *entry, r *budget.Reservation) error {
-	if e.state != budget.Pending {
-		return budget.ErrResolved
+func (s *Store) conflict(e *entry, r *driver.Reservation) error {
+	if e.state != driver.Pending {
+		return driver.ErrResolved
 	}
-	same := func(b booking, l budget.Line) bool { return b.account == s.find(&l.Account) && b.unit == l.Unit }
+	same := func(b booking, l driver.Line) bool { return b.account == s.find(&l.Account) && b.unit == l.Unit }
 	if e.owner != r.Owner || e.reserved != r.Charge || !slices.EqualFunc(e.lines, r.Lines, same) {
-		return budget.ErrIDConflict
+		return driver.ErrIDConflict
 	}
 	return nil
 }
 
 // check finds the lines without room and adds them to d: those that refuse, and separately the observe-only ones. Besides that it only
 // closes latches. It appends to spans where the lines would be booked.
-func (s *Store) check(d *budget.Decision, r *budget.Reservation, spans []accountSpan, now int64) ([]accountSpan, error) {
+func (s *Store) check(d *driver.Decision, r *driver.Reservation, spans []accountSpan, now int64) ([]accountSpan, error) {
 	for i := range r.Lines {
 		line, amount := &r.Lines[i], r.Charge[r.Lines[i].Unit]
 		spans = append(spans, s.spanOf(line, now))
@@ -99,7 +99,7 @@ func (s *Store) check(d *budget.Decision, r *budget.Reservation, spans []account
 		b, overflow := a.balance(line, span, now, amount)
 		if overflow {
 			d.Observed = nil
-			return nil, budget.ErrOverflow
+			return nil, driver.ErrOverflow
 		}
 		if b.Settled+b.Pending+amount > b.Max || b.Latched {
 			s.full(d, r, i, b, span, now)
@@ -112,20 +112,20 @@ func (s *Store) check(d *budget.Decision, r *budget.Reservation, spans []account
 }
 
 // full adds a line without room, whose account has the balance b, to d.
-func (s *Store) full(d *budget.Decision, r *budget.Reservation, i int, b budget.Balance, span *budget.Span, now int64) {
+func (s *Store) full(d *driver.Decision, r *driver.Reservation, i int, b driver.Balance, span *driver.Span, now int64) {
 	line, amount := &r.Lines[i], r.Charge[r.Lines[i].Unit]
 	if amount <= b.Max { // then Max is not negative, and the difference can't overflow
 		b.ResetAfter = s.find(&line.Account).wait(line.Window, span, now, b.Settled+b.Pending+amount-b.Max)
 	}
 	if line.Observe && !r.RefuseObserved {
-		d.Observed = append(d.Observed, budget.Denial{Line: i, Balance: b})
+		d.Observed = append(d.Observed, driver.Denial{Line: i, Balance: b})
 		return
 	}
-	d.Denied = append(d.Denied, budget.Denial{Line: i, Balance: b})
+	d.Denied = append(d.Denied, driver.Denial{Line: i, Balance: b})
 }
 
 // latch closes the latches of the lines without room, and removes observe-only lines from a refusal.
-func (s *Store) latch(d *budget.Decision, r *budget.Reservation, spans []accountSpan, now int64) {
+func (s *Store) latch(d *driver.Decision, r *driver.Reservation, spans []accountSpan, now int64) {
 	full := d.Denied
 	if len(full) == 0 {
 		full = d.Observed
@@ -140,9 +140,9 @@ func (s *Store) latch(d *budget.Decision, r *budget.Reservation, spans []account
 }
 
 // admit books a reservation that was checked, and returns when it expires.
-func (s *Store) admit(r *budget.Reservation, spans []accountSpan, now int64) time.Time {
+func (s *Store) admit(r *driver.Reservation, spans []accountSpan, now int64) time.Time {
 	e := s.entry()
-	e.id, e.owner, e.state, e.reserved, e.reservedAt, e.call = r.ID, r.Owner, budget.Pending, r.Charge, now, r.Call
+	e.id, e.owner, e.state, e.reserved, e.reservedAt, e.call = r.ID, r.Owner, driver.Pending, r.Charge, now, r.Call
 	if e.expiresAt = now + int64(max(r.TTL, 0)); e.expiresAt < now {
 		e.expiresAt = math.MaxInt64
 	}
@@ -153,7 +153,7 @@ func (s *Store) admit(r *budget.Reservation, spans []accountSpan, now int64) tim
 }
 
 // book stores where an entry is booked, makes missing accounts and buckets, and adds the reserved amounts to pending.
-func (s *Store) book(e *entry, lines []budget.Line, spans []accountSpan) {
+func (s *Store) book(e *entry, lines []driver.Line, spans []accountSpan) {
 	e.lines = e.few[:0]
 	for i := range lines {
 		a, unit := spans[i].account, lines[i].Unit

@@ -3,17 +3,17 @@ package memstore
 import (
 	"context"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// Settle implements budget.Store.
-func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Posting, error) {
+// Settle implements driver.Store.
+func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Posting, error) {
 	if err := st.Validate(); err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	now, err := s.lock(ctx)
 	if err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	defer s.mu.Unlock()
 	e := s.entries.find(&st.ID)
@@ -21,29 +21,29 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 	case e == nil:
 		return s.postOrphan(st, 0, now)
 	case e.owner != st.Owner:
-		return budget.Posting{}, budget.ErrIDConflict
-	case e.state == budget.Voided:
-		return s.postOrphan(st, budget.Voided, now)
-	case e.state == budget.Settled && e.actual == st.Actual:
-		return budget.Posting{Replayed: true, From: budget.Settled}, nil
-	case e.state == budget.Settled:
-		return budget.Posting{}, budget.ErrResolved
+		return driver.Posting{}, driver.ErrIDConflict
+	case e.state == driver.Voided:
+		return s.postOrphan(st, driver.Voided, now)
+	case e.state == driver.Settled && e.actual == st.Actual:
+		return driver.Posting{Replayed: true, From: driver.Settled}, nil
+	case e.state == driver.Settled:
+		return driver.Posting{}, driver.ErrResolved
 	}
 	from := e.state
 	call := e.call
 	e.refer(&st)
-	if err := s.post(e, &st.Actual, st.Shares, budget.Settled, now); err != nil {
+	if err := s.post(e, &st.Actual, st.Shares, driver.Settled, now); err != nil {
 		e.call = call
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	e.estimated = st.Estimated
-	return budget.Posting{From: from, Crossed: s.crossed(st.Lines, now)}, nil
+	return driver.Posting{From: from, Crossed: s.crossed(st.Lines, now)}, nil
 }
 
 // postOrphan posts spend that was never reserved, or whose reservation was voided, in the present windows.
-func (s *Store) postOrphan(st budget.Settlement, from budget.State, now int64) (budget.Posting, error) {
+func (s *Store) postOrphan(st driver.Settlement, from driver.State, now int64) (driver.Posting, error) {
 	e := s.entry()
-	e.id, e.owner, e.state, e.reservedAt = st.ID, st.Owner, budget.Voided, now
+	e.id, e.owner, e.state, e.reservedAt = st.ID, st.Owner, driver.Voided, now
 	e.estimated, e.orphan = st.Estimated, true
 	e.refer(&st)
 	spans := make([]accountSpan, len(st.Lines))
@@ -51,18 +51,18 @@ func (s *Store) postOrphan(st budget.Settlement, from budget.State, now int64) (
 		spans[i] = s.spanOf(&st.Lines[i], now)
 	}
 	s.book(e, st.Lines, spans)
-	if err := s.post(e, &st.Actual, st.Shares, budget.Settled, now); err != nil {
-		return budget.Posting{}, err
+	if err := s.post(e, &st.Actual, st.Shares, driver.Settled, now); err != nil {
+		return driver.Posting{}, err
 	}
 	if voided := s.entries.find(&st.ID); voided != nil {
 		s.resolved.remove(voided)
 	}
 	s.entries.put(e)
-	return budget.Posting{From: from, Crossed: s.crossed(st.Lines, now)}, nil
+	return driver.Posting{From: from, Crossed: s.crossed(st.Lines, now)}, nil
 }
 
 // refer stores the call and the reference of a settlement in an entry.
-func (e *entry) refer(st *budget.Settlement) {
+func (e *entry) refer(st *driver.Settlement) {
 	if st.Call != nil {
 		e.call = st.Call
 	}
@@ -73,11 +73,11 @@ func (e *entry) refer(st *budget.Settlement) {
 
 // post resolves an entry: it takes what the entry has pending out of pending, and replaces what it had posted with actual. Either all lines
 // and rows of usage change, or none.
-func (s *Store) post(e *entry, actual *budget.Charge, shares []budget.Share, state budget.State, now int64) error {
+func (s *Store) post(e *entry, actual *driver.Charge, shares []driver.Share, state driver.State, now int64) error {
 	var one [1]use
 	uses := s.uses(e, actual, shares, one[:0])
 	if !e.fits(uses) {
-		return budget.ErrOverflow
+		return driver.ErrOverflow
 	}
 	var room [8]*bucket
 	buckets := room[:0]
@@ -87,7 +87,7 @@ func (s *Store) post(e *entry, actual *budget.Charge, shares []budget.Share, sta
 			continue
 		}
 		if _, overflow := plus(k.settled-e.actual[unit], actual[unit]); overflow {
-			return budget.ErrOverflow
+			return driver.ErrOverflow
 		}
 	}
 	for i, k := range buckets {
@@ -96,7 +96,7 @@ func (s *Store) post(e *entry, actual *budget.Charge, shares []budget.Share, sta
 		}
 		unit := e.lines[i].unit
 		k.settled += actual[unit] - e.actual[unit]
-		if e.state == budget.Pending {
+		if e.state == driver.Pending {
 			k.pending -= e.reserved[unit]
 		}
 	}
@@ -107,8 +107,8 @@ func (s *Store) post(e *entry, actual *budget.Charge, shares []budget.Share, sta
 }
 
 // resolve sets the state of an entry, and forgets a few old ones, so that a busy store does not grow.
-func (s *Store) resolve(e *entry, state budget.State, now int64) {
-	if e.state == budget.Pending {
+func (s *Store) resolve(e *entry, state driver.State, now int64) {
+	if e.state == driver.Pending {
 		s.expiries.remove(e)
 	} else {
 		s.resolved.remove(e)
@@ -119,7 +119,7 @@ func (s *Store) resolve(e *entry, state budget.State, now int64) {
 }
 
 // crossed returns the thresholds that settled spend has reached for the first time in the present windows.
-func (s *Store) crossed(lines []budget.Line, now int64) (all []budget.Crossing) {
+func (s *Store) crossed(lines []driver.Line, now int64) (all []driver.Crossing) {
 	for i := range lines {
 		if len(lines[i].Notify) > 0 {
 			all = append(all, s.open(lines[i].Account).report(&lines[i], i, now)...)
@@ -128,8 +128,8 @@ func (s *Store) crossed(lines []budget.Line, now int64) (all []budget.Crossing) 
 	return all
 }
 
-// Void implements budget.Store.
-func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error {
+// Void implements driver.Store.
+func (s *Store) Void(ctx context.Context, id driver.ID, owner driver.Key) error {
 	now, err := s.lock(ctx)
 	if err != nil {
 		return err
@@ -142,39 +142,39 @@ func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error 
 		e.id, e.owner, e.tombstone, e.reservedAt = id, owner, true, now
 		s.entries.put(e)
 	case e.owner != owner:
-		return budget.ErrIDConflict
-	case e.state == budget.Voided:
+		return driver.ErrIDConflict
+	case e.state == driver.Voided:
 		return nil
-	case e.state != budget.Pending:
-		return budget.ErrResolved
+	case e.state != driver.Pending:
+		return driver.ErrResolved
 	}
-	return s.post(e, new(budget.Charge), nil, budget.Voided, now)
+	return s.post(e, new(driver.Charge), nil, driver.Voided, now)
 }
 
-// Correct implements budget.Store. A tombstone is not found, because its accounts are not known.
-func (s *Store) Correct(ctx context.Context, c budget.Correction) (budget.Posting, error) {
+// Correct implements driver.Store. A tombstone is not found, because its accounts are not known.
+func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Posting, error) {
 	if err := c.Validate(); err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	now, err := s.lock(ctx)
 	if err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	defer s.mu.Unlock()
 	e := s.entries.find(&c.ID)
-	if e == nil || e.state == budget.Pending || e.tombstone {
-		return budget.Posting{}, budget.ErrNotFound
+	if e == nil || e.state == driver.Pending || e.tombstone {
+		return driver.Posting{}, driver.ErrNotFound
 	}
-	record := budget.Record{Change: c.Change, Kind: budget.ChangeCorrect, Reservation: c.ID, From: e.actual, To: c.Actual}
+	record := driver.Record{Change: c.Change, Kind: driver.ChangeCorrect, Reservation: c.ID, From: e.actual, To: c.Actual}
 	fresh, err := s.changes.judge(&record)
 	if err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	same := e.actual == c.Actual && !e.estimated && e.sameShares(s.uses(e, &c.Actual, c.Shares, nil), len(c.Shares) > 0)
-	p := budget.Posting{From: e.state, Replayed: !fresh || same}
+	p := driver.Posting{From: e.state, Replayed: !fresh || same}
 	if !p.Replayed {
-		if err := s.post(e, &c.Actual, c.Shares, budget.Settled, now); err != nil {
-			return budget.Posting{}, err
+		if err := s.post(e, &c.Actual, c.Shares, driver.Settled, now); err != nil {
+			return driver.Posting{}, err
 		}
 		e.estimated = false
 	}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
@@ -23,22 +23,22 @@ func aged(t *testing.T) (*Store, func(time.Duration)) {
 	return s, func(d time.Duration) { now = now.Add(d) }
 }
 
-func calls(n int64) (c budget.Charge) {
-	c[budget.UnitCalls] = n
+func calls(n int64) (c driver.Charge) {
+	c[driver.UnitCalls] = n
 	return c
 }
 
-func reserve(t *testing.T, s *Store, w budget.Window, ttl time.Duration) budget.Reservation {
-	line := budget.Line{Account: budget.Key{1}, Unit: budget.UnitCalls, Window: w, Max: 1 << 40}
-	r := budget.Reservation{ID: budget.NewID(), Charge: calls(1), Lines: []budget.Line{line}, TTL: ttl}
+func reserve(t *testing.T, s *Store, w driver.Window, ttl time.Duration) driver.Reservation {
+	line := driver.Line{Account: driver.Key{1}, Unit: driver.UnitCalls, Window: w, Max: 1 << 40}
+	r := driver.Reservation{ID: driver.NewID(), Charge: calls(1), Lines: []driver.Line{line}, TTL: ttl}
 	d, err := s.Reserve(t.Context(), r)
 	require.NoError(t, err)
 	require.True(t, d.Admitted)
 	return r
 }
 
-func settle(t *testing.T, s *Store, r budget.Reservation) {
-	_, err := s.Settle(t.Context(), budget.Settlement{ID: r.ID, Actual: calls(1), Lines: r.Lines})
+func settle(t *testing.T, s *Store, r driver.Reservation) {
+	_, err := s.Settle(t.Context(), driver.Settlement{ID: r.ID, Actual: calls(1), Lines: r.Lines})
 	require.NoError(t, err)
 }
 
@@ -56,7 +56,7 @@ func sweep(t *testing.T, s *Store) {
 func TestForgetsWhatIsPastTheRetention(t *testing.T) {
 	s, advance := aged(t)
 	for range 50 {
-		settle(t, s, reserve(t, s, budget.Hourly, time.Minute))
+		settle(t, s, reserve(t, s, driver.Hourly, time.Minute))
 	}
 	advance(time.Hour - time.Nanosecond)
 	sweep(t, s)
@@ -76,7 +76,7 @@ func TestForgetsWhatIsPastTheRetention(t *testing.T) {
 func TestForgetsWithoutExpire(t *testing.T) {
 	s, advance := aged(t)
 	for range 1000 {
-		settle(t, s, reserve(t, s, budget.Hourly, time.Minute))
+		settle(t, s, reserve(t, s, driver.Hourly, time.Minute))
 		advance(time.Minute)
 	}
 	require.LessOrEqual(t, s.entries.length, 62)
@@ -86,8 +86,8 @@ func TestForgetsWithoutExpire(t *testing.T) {
 // Pending reservations, and spend that a lifetime limit counts, are never forgotten.
 func TestRemembersWhatStillCounts(t *testing.T) {
 	s, advance := aged(t)
-	settle(t, s, reserve(t, s, budget.Lifetime, time.Minute))
-	pending := reserve(t, s, budget.Lifetime, 1000*time.Hour)
+	settle(t, s, reserve(t, s, driver.Lifetime, time.Minute))
+	pending := reserve(t, s, driver.Lifetime, 1000*time.Hour)
 	advance(500 * time.Hour)
 	sweep(t, s)
 	b, err := s.Balances(t.Context(), pending.Lines)
@@ -100,7 +100,7 @@ func TestRemembersWhatStillCounts(t *testing.T) {
 // A bucket with something pending outlives its window by any length of time, and takes the settlement.
 func TestRemembersTheWindowOfALatePending(t *testing.T) {
 	s, advance := aged(t)
-	r := reserve(t, s, budget.Hourly, 1000*time.Hour)
+	r := reserve(t, s, driver.Hourly, 1000*time.Hour)
 	advance(10 * time.Hour)
 	sweep(t, s)
 	settle(t, s, r)
@@ -112,11 +112,11 @@ func TestRemembersTheWindowOfALatePending(t *testing.T) {
 // An entry whose bucket is forgotten can be corrected without bringing the bucket back with a part of its sum.
 func TestCorrectAfterTheWindowIsForgotten(t *testing.T) {
 	s, advance := aged(t)
-	r := reserve(t, s, budget.Hourly, 1000*time.Hour)
+	r := reserve(t, s, driver.Hourly, 1000*time.Hour)
 	advance(10 * time.Hour)
 	settle(t, s, r)
 	sweep(t, s)
-	_, err := s.Correct(t.Context(), budget.Correction{ID: r.ID, Actual: calls(0), Change: storetest.NewChange()})
+	_, err := s.Correct(t.Context(), driver.Correction{ID: r.ID, Actual: calls(0), Change: storetest.NewChange()})
 	require.NoError(t, err)
 	require.Nil(t, s.entries.find(&r.ID).lines[0].find())
 }
@@ -124,7 +124,7 @@ func TestCorrectAfterTheWindowIsForgotten(t *testing.T) {
 // Latches, overrides and reported marks keep an account that has no spend left.
 func TestSweepKeepsAccountsWithSomethingToSay(t *testing.T) {
 	s, advance := aged(t)
-	require.NoError(t, s.Override(t.Context(), budget.Key{2}, &budget.Override{Max: 5, Until: s.clock().Add(3 * time.Hour)}, storetest.NewChange()))
+	require.NoError(t, s.Override(t.Context(), driver.Key{2}, &driver.Override{Max: 5, Until: s.clock().Add(3 * time.Hour)}, storetest.NewChange()))
 	advance(2 * time.Hour)
 	sweep(t, s)
 	require.Len(t, s.accounts, 1)
@@ -158,13 +158,13 @@ func TestPastWindowsAreKept(t *testing.T) {
 	clock := storetest.NewClock(time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC))
 	s := New(Options{Clock: clock.Now, Retention: time.Hour})
 	defer s.Close()
-	lines := []budget.Line{
-		{Account: budget.Key{1}, Unit: budget.UnitUSD, Window: budget.Monthly, Max: 100},
-		{Account: budget.Key{2}, Unit: budget.UnitUSD, Window: budget.Rolling(24 * time.Hour), Max: 100},
+	lines := []driver.Line{
+		{Account: driver.Key{1}, Unit: driver.UnitUSD, Window: driver.Monthly, Max: 100},
+		{Account: driver.Key{2}, Unit: driver.UnitUSD, Window: driver.Rolling(24 * time.Hour), Max: 100},
 	}
-	var charge budget.Charge
-	charge[budget.UnitUSD] = 5
-	_, err := s.Settle(t.Context(), budget.Settlement{ID: budget.NewID(), Actual: charge, Lines: lines})
+	var charge driver.Charge
+	charge[driver.UnitUSD] = 5
+	_, err := s.Settle(t.Context(), driver.Settlement{ID: driver.NewID(), Actual: charge, Lines: lines})
 	require.NoError(t, err)
 	periods := func() (n [2]int) {
 		for i := range lines {

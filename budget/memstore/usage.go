@@ -7,23 +7,23 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // usage has the rows of usage, by day and Call.UsageKey, and remembers the row that was asked for last. Apart from most, the zero value is ready
 // to use.
 type usage struct {
 	most  int // how many rows a day may have; further scopes share the row OtherUsage
-	days  map[int64]map[budget.Key]*budget.UsageRow
+	days  map[int64]map[driver.Key]*driver.UsageRow
 	day   int64            // the day of found
-	last  *budget.Call     // the call of found, compared by address: calls of one scope share their Call
-	found *budget.UsageRow // what row returned last
+	last  *driver.Call     // the call of found, compared by address: calls of one scope share their Call
+	found *driver.UsageRow // what row returned last
 }
 
 // use is an amount that an entry has added to a row.
 type use struct {
-	row    *budget.UsageRow
-	amount budget.Charge
+	row    *driver.UsageRow
+	amount driver.Charge
 }
 
 const dayLength = int64(24 * time.Hour)
@@ -37,7 +37,7 @@ func dayOf(at int64) int64 {
 }
 
 // row returns the row of usage for a call on a day, and makes it if there is none.
-func (u *usage) row(day int64, c *budget.Call) *budget.UsageRow {
+func (u *usage) row(day int64, c *driver.Call) *driver.UsageRow {
 	if c != nil && c == u.last && day == u.day {
 		return u.found
 	}
@@ -45,20 +45,20 @@ func (u *usage) row(day int64, c *budget.Call) *budget.UsageRow {
 	rows := u.days[day]
 	if rows == nil {
 		if u.days == nil {
-			u.days = make(map[int64]map[budget.Key]*budget.UsageRow)
+			u.days = make(map[int64]map[driver.Key]*driver.UsageRow)
 		}
-		rows = make(map[budget.Key]*budget.UsageRow)
+		rows = make(map[driver.Key]*driver.UsageRow)
 		u.days[day] = rows
 	}
 	row := rows[key]
 	if row == nil {
 		scope := c.UsageScope()
 		if len(rows) >= u.most {
-			key, scope = budget.OtherUsage, budget.Scope{}
+			key, scope = driver.OtherUsage, driver.Scope{}
 			row = rows[key]
 		}
 		if row == nil {
-			row = &budget.UsageRow{Day: time.Unix(0, day*dayLength).UTC(), Key: key, Scope: clone(budget.Record{Scope: scope}).Scope}
+			row = &driver.UsageRow{Day: time.Unix(0, day*dayLength).UTC(), Key: key, Scope: clone(driver.Record{Scope: scope}).Scope}
 			rows[key] = row
 		}
 	}
@@ -110,8 +110,8 @@ func (e *entry) charge(next []use, shared bool) {
 
 // uses returns how an amount that is posted for an entry divides. Without shares all of it belongs to the entry's call, or, if there were
 // shares before, to the first of them.
-func (s *Store) uses(e *entry, actual *budget.Charge, shares []budget.Share, room []use) []use {
-	if *actual == (budget.Charge{}) {
+func (s *Store) uses(e *entry, actual *driver.Charge, shares []driver.Share, room []use) []use {
+	if *actual == (driver.Charge{}) {
 		return nil
 	}
 	day := dayOf(e.reservedAt)
@@ -135,7 +135,7 @@ func (e *entry) sameShares(next []use, given bool) bool {
 
 // forget drops the rows of days that are older than the retention of usage.
 func (u *usage) forget(now int64) {
-	old := dayOf(now - int64(budget.UsageRetention))
+	old := dayOf(now - int64(driver.UsageRetention))
 	for day := range u.days {
 		if day < old {
 			delete(u.days, day)
@@ -144,27 +144,27 @@ func (u *usage) forget(now int64) {
 	u.last = nil
 }
 
-// Usage implements budget.Store.
-func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) ([]budget.UsageRow, error) {
+// Usage implements driver.Store.
+func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) ([]driver.UsageRow, error) {
 	if _, err := s.lock(ctx); err != nil {
 		return nil, err
 	}
 	defer s.mu.Unlock()
-	found := page[*budget.UsageRow]{size: pageSize(limit), compare: func(a, b *budget.UsageRow) int {
+	found := page[*driver.UsageRow]{size: pageSize(limit), compare: func(a, b *driver.UsageRow) int {
 		return cmp.Or(a.Day.Compare(b.Day), bytes.Compare(a.Key[:], b.Key[:]))
 	}}
 	for _, rows := range s.usage.days {
 		for _, row := range rows {
 			order := cmp.Or(row.Day.Compare(from.Day), bytes.Compare(row.Key[:], from.After[:]))
-			if order > 0 && row.Charge != (budget.Charge{}) && !found.excludes(row) {
+			if order > 0 && row.Charge != (driver.Charge{}) && !found.excludes(row) {
 				found.add(row)
 			}
 		}
 	}
-	var all []budget.UsageRow
+	var all []driver.UsageRow
 	for _, row := range found.sorted() {
 		out := *row
-		out.Scope = clone(budget.Record{Scope: row.Scope}).Scope
+		out.Scope = clone(driver.Record{Scope: row.Scope}).Scope
 		all = append(all, out)
 	}
 	return all, nil

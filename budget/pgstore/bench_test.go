@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 const (
@@ -102,9 +102,9 @@ func report(b *testing.B, all []*contender) {
 }
 
 func storePair(s *Store, limits int) func(context.Context) error {
-	var lines []budget.Line
+	var lines []driver.Line
 	for i := range limits {
-		lines = append(lines, line(byte(i+1), budget.Monthly, 1<<60))
+		lines = append(lines, line(byte(i+1), driver.Monthly, 1<<60))
 	}
 	return func(ctx context.Context) error {
 		r := hold(3, lines...)

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // memory is what this process knows of the ledger, to find out if the server has lost acknowledged writes. Each write has a step number and a
@@ -24,10 +24,10 @@ type memory struct {
 // call is one call of a function of the schema.
 type call struct {
 	function string
-	lines    []budget.Line // the lines whose windows the function needs
+	lines    []driver.Line // the lines whose windows the function needs
 	moments  bool          // it takes the clock as an argument, if that is replaced
 	makes    bool          // it takes an argument that says whether to make accounts
-	settles  *budget.ID    // see statement
+	settles  *driver.ID    // see statement
 	lone     bool          // it must not share its transaction with other steps
 	args     func(at *placement) []any
 }

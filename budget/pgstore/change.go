@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 // change calls a function that makes a change. The function's arguments are its own first; then the change and its row of the audit trail; and then
 // those in behind, which the function did not have at first, so that earlier libraries leave them out.
-func (s *Store) change(ctx context.Context, function string, r budget.Record, behind []any, own ...any) (answer, error) {
+func (s *Store) change(ctx context.Context, function string, r driver.Record, behind []any, own ...any) (answer, error) {
 	if err := r.Change.Validate(); err != nil {
 		return answer{}, err
 	}
@@ -23,27 +23,27 @@ func (s *Store) change(ctx context.Context, function string, r budget.Record, be
 	return s.step(ctx, call{function: function, moments: true, args: func(*placement) []any { return own }})
 }
 
-// Override implements budget.Store. The function is sent nulls to take an override back.
-func (s *Store) Override(ctx context.Context, key budget.Key, o *budget.Override, c budget.Change) error {
+// Override implements driver.Store. The function is sent nulls to take an override back.
+func (s *Store) Override(ctx context.Context, key driver.Key, o *driver.Override, c driver.Change) error {
 	own := []any{[16]byte(key), nil, nil}
 	if o != nil {
 		if o.Max < 0 {
-			return fmt.Errorf("%w: an override to %d", budget.ErrInvalidCharge, o.Max)
+			return fmt.Errorf("%w: an override to %d", driver.ErrInvalidCharge, o.Max)
 		}
 		own = []any{[16]byte(key), o.Max, account.Nanos(o.Until)}
 	}
-	_, err := s.change(ctx, "override", budget.Record{Change: c, Kind: budget.ChangeOverride, Account: key, Override: o}, nil, own...)
+	_, err := s.change(ctx, "override", driver.Record{Change: c, Kind: driver.ChangeOverride, Account: key, Override: o}, nil, own...)
 	return err
 }
 
-// Unlatch implements budget.Store. All accounts are one step: the function is sent the object and the audit row of each.
-func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Change) error {
+// Unlatch implements driver.Store. All accounts are one step: the function is sent the object and the audit row of each.
+func (s *Store) Unlatch(ctx context.Context, accounts []driver.Key, c driver.Change) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	objects, records := make([]budget.Key, len(accounts)), make([][]byte, len(accounts))
+	objects, records := make([]driver.Key, len(accounts)), make([][]byte, len(accounts))
 	for i, key := range accounts {
-		r := budget.Record{Change: c, Kind: budget.ChangeUnlatch, Account: key}
+		r := driver.Record{Change: c, Kind: driver.ChangeUnlatch, Account: key}
 		var err error
 		if records[i], err = account.EncodeRecord(&r); err != nil {
 			return failed("unlatch", err)
@@ -56,9 +56,9 @@ func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Cha
 	return err
 }
 
-// Kill implements budget.Store. It returns once the steps that were running when the flag was set have ended. After an error one of them may
+// Kill implements driver.Store. It returns once the steps that were running when the flag was set have ended. After an error one of them may
 // still admit calls, and the flag may be set or not: set it again.
-func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
+func (s *Store) Kill(ctx context.Context, k driver.Kill, c driver.Change) error {
 	if err := errors.Join(c.Validate(), k.Validate()); err != nil {
 		return err
 	}
@@ -70,36 +70,36 @@ func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error 
 	if !k.Until.IsZero() {
 		until = account.End(k.Until)
 	}
-	r := budget.Record{Change: c, Kind: budget.ChangeKill, Scope: k.Scope, Patterns: k.Patterns, Until: k.Until}
-	behind := []any{until, k.Patterns, int64(budget.MaxPatterns), int64(budget.FlagRetention)}
+	r := driver.Record{Change: c, Kind: driver.ChangeKill, Scope: k.Scope, Patterns: k.Patterns, Until: k.Until}
+	behind := []any{until, k.Patterns, int64(driver.MaxPatterns), int64(driver.FlagRetention)}
 	if _, err := s.change(ctx, "set_flag", r, behind, uuids(k.Scope.Dims()), scope, []byte(k.Reason), s.channel); err != nil {
 		return err
 	}
 	return s.awaitUnaware(ctx)
 }
 
-// Revive implements budget.Store. Calls that the flag covered are admitted from the next step on, in all processes.
-func (s *Store) Revive(ctx context.Context, f budget.Flag, c budget.Change) error {
-	r := budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns}
+// Revive implements driver.Store. Calls that the flag covered are admitted from the next step on, in all processes.
+func (s *Store) Revive(ctx context.Context, f driver.Flag, c driver.Change) error {
+	r := driver.Record{Change: c, Kind: driver.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns}
 	_, err := s.change(ctx, "remove_flag", r, []any{f.Patterns}, uuids(f.Scope.Dims()), s.channel)
 	return err
 }
 
-// Correct implements budget.Store. A tombstone is not found, because its accounts are not known.
-func (s *Store) Correct(ctx context.Context, c budget.Correction) (budget.Posting, error) {
+// Correct implements driver.Store. A tombstone is not found, because its accounts are not known.
+func (s *Store) Correct(ctx context.Context, c driver.Correction) (driver.Posting, error) {
 	if err := c.Validate(); err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
-	r := budget.Record{Change: c.Change, Kind: budget.ChangeCorrect, Reservation: c.ID, To: c.Actual}
+	r := driver.Record{Change: c.Change, Kind: driver.ChangeCorrect, Reservation: c.ID, To: c.Actual}
 	behind := []any{encodeShares(c.Shares), int64(s.opts.UsageRows)}
 	a, err := s.change(ctx, "correct", r, behind, [16]byte(c.ID), c.Actual[:])
 	if err != nil {
-		return budget.Posting{}, posting(err)
+		return driver.Posting{}, posting(err)
 	}
-	return budget.Posting{Replayed: a.status == "replayed", From: budget.State(a.value)}, nil
+	return driver.Posting{Replayed: a.status == "replayed", From: driver.State(a.value)}, nil
 }
 
-// Revision implements budget.Store.
+// Revision implements driver.Store.
 func (s *Store) Revision(ctx context.Context) (int64, error) {
 	a, err := s.step(ctx, call{function: "changes", args: func(*placement) []any { return []any{int64(0), int64(0)} }})
 	return a.value, err
@@ -108,15 +108,15 @@ func (s *Store) Revision(ctx context.Context) (int64, error) {
 // maxRecords is the size of the largest page of Changes.
 const maxRecords = 10_000
 
-// Changes implements budget.Store. A limit out of range is replaced with the nearest valid one.
-func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]budget.Record, error) {
+// Changes implements driver.Store. A limit out of range is replaced with the nearest valid one.
+func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]driver.Record, error) {
 	a, err := s.step(ctx, call{function: "changes", args: func(*placement) []any {
 		return []any{after, int64(max(1, min(limit, maxRecords)))}
 	}})
 	if err != nil {
 		return nil, err
 	}
-	all := make([]budget.Record, len(a.detail.Changes))
+	all := make([]driver.Record, len(a.detail.Changes))
 	for i, c := range a.detail.Changes {
 		if all[i], err = account.DecodeRecord(c.Record, c.Revision, c.At); err != nil {
 			return nil, failed("changes", err)

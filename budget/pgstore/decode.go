@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
@@ -56,13 +56,13 @@ type flag struct {
 
 type entry struct {
 	ID                     string
-	State                  budget.State
+	State                  driver.State
 	Estimated, Orphan      bool
 	Reserved, Actual       []int64
 	ReservedAt, ResolvedAt int64
 	Whose, Reference       []byte
 	Accounts               []string
-	Units                  []budget.Unit
+	Units                  []driver.Unit
 	Starts                 []int64
 }
 
@@ -89,22 +89,22 @@ func decodeAnswer(row [][]byte) (a answer, err error) {
 }
 
 // balance returns the account's balance at a moment, and how long it takes until excess has left its window and its latch is open.
-func (s *standing) balance(lines []budget.Line, now, excess int64) (budget.Balance, error) {
+func (s *standing) balance(lines []driver.Line, now, excess int64) (driver.Balance, error) {
 	if s.Line < 0 || s.Line >= len(lines) {
-		return budget.Balance{}, errAnswer
+		return driver.Balance{}, errAnswer
 	}
-	b := budget.Balance{Max: s.Max, Settled: s.Settled, Pending: s.Pending, Latched: s.LatchedUntil > now}
+	b := driver.Balance{Max: s.Max, Settled: s.Settled, Pending: s.Pending, Latched: s.LatchedUntil > now}
 	b.ResetAfter = s.wait(lines[s.Line].Window, now, excess)
 	return b, nil
 }
 
 // wait returns 0 if waiting never helps.
-func (s *standing) wait(w budget.Window, now, excess int64) time.Duration {
+func (s *standing) wait(w driver.Window, now, excess int64) time.Duration {
 	var d time.Duration
 	if excess > 0 {
-		buckets := make([]budget.Bucket, len(s.Buckets))
+		buckets := make([]driver.Bucket, len(s.Buckets))
 		for i, b := range s.Buckets {
-			buckets[i] = budget.Bucket{Start: b[0], Used: b[1]}
+			buckets[i] = driver.Bucket{Start: b[0], Used: b[1]}
 		}
 		if d = w.ResetAfter(time.Unix(0, now), buckets, excess); d == 0 {
 			return 0
@@ -121,7 +121,7 @@ func (s *standing) wait(w budget.Window, now, excess int64) time.Duration {
 }
 
 // denial returns the refusal of a line. An amount larger than the whole limit never fits.
-func (s *standing) denial(lines []budget.Line, now int64) (budget.Denial, error) {
+func (s *standing) denial(lines []driver.Line, now int64) (driver.Denial, error) {
 	excess := int64(0)
 	if s.Amount <= s.Max { // then Max is not negative, and the difference can't overflow
 		excess = s.Settled + s.Pending + s.Amount - s.Max
@@ -130,11 +130,11 @@ func (s *standing) denial(lines []budget.Line, now int64) (budget.Denial, error)
 	if s.Amount > s.Max {
 		b.ResetAfter = 0
 	}
-	return budget.Denial{Line: s.Line, Balance: b}, err
+	return driver.Denial{Line: s.Line, Balance: b}, err
 }
 
-func (f *flag) public() (k budget.Kill, err error) {
-	k = budget.Kill{Patterns: f.Patterns, Reason: string(f.Reason), Until: account.Ended(f.Until), At: time.Unix(0, f.At)}
+func (f *flag) public() (k driver.Kill, err error) {
+	k = driver.Kill{Patterns: f.Patterns, Reason: string(f.Reason), Until: account.Ended(f.Until), At: time.Unix(0, f.At)}
 	k.Scope, err = account.DecodeScope(f.Scope)
 	return k, err
 }

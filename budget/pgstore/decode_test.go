@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
@@ -18,7 +18,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add("done", "1", "0", "-1", "9", []byte(`{"Balances":[{"Line":0,"Buckets":[[9223372036854775807,1]]}],"Crossed":[[0,-1,5,9]],"Flags":[{"Scope":"e30=","Reason":"AA=="}]}`))
 	f.Add("done", "1", "0", "0", "0", []byte(`{"Entries":[{"ID":"00000000-0000-0000-0000-000000000001","State":2,"Reserved":[0,1,2,3,4,5,6,7],"Actual":[]}]}`))
 	f.Add("killed", "1", "0", "0", "0", []byte(`{"Killed":{"Scope":"bm8="}}`))
-	lines := []budget.Line{line(1, budget.Rolling(time.Hour), 10)}
+	lines := []driver.Line{line(1, driver.Rolling(time.Hour), 10)}
 	f.Fuzz(func(t *testing.T, status, step, xid, clock, value string, detail []byte) {
 		column := func(s string) []byte {
 			if s == "" {
@@ -53,7 +53,7 @@ func FuzzDecode(f *testing.F) {
 func FuzzScope(f *testing.F) {
 	f.Add("ci", "\xff\x00", "m", "team", "'; DROP SCHEMA public; --")
 	f.Fuzz(func(t *testing.T, principal, workflow, model, name, value string) {
-		s := budget.Scope{Principal: principal, Workflow: workflow, Model: model, Tags: map[string]string{name: value}}
+		s := driver.Scope{Principal: principal, Workflow: workflow, Model: model, Tags: map[string]string{name: value}}
 		raw, err := account.EncodeScope(s)
 		require.NoError(t, err)
 		again, err := account.DecodeScope(raw)

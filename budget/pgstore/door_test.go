@@ -14,14 +14,14 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // However many callers of however many processes meet at a limit, exactly what fits is admitted.
 func TestConcurrentReservesAreExactAtTheLimit(t *testing.T) {
 	schema := newSchema()
 	stores := []*Store{open(t, newPool(t, dsn(t)), schema), open(t, newPool(t, dsn(t)), schema), open(t, newPool(t, dsn(t)), schema)}
-	lines := []budget.Line{line(1, budget.Monthly, 100), line(2, budget.Lifetime, 1<<40)}
+	lines := []driver.Line{line(1, driver.Monthly, 100), line(2, driver.Lifetime, 1<<40)}
 	var fits, full atomic.Int64
 	var all sync.WaitGroup
 	for w := range 60 {
@@ -54,7 +54,7 @@ func TestConcurrentReservesAreExactInANewAccount(t *testing.T) {
 		stores = append(stores, open(t, newPool(t, dsn(t)), schema))
 	}
 	for range 150 {
-		l := budget.Line{Account: budget.Key(budget.NewID()), Unit: budget.UnitUSD, Window: budget.Monthly, Max: 3}
+		l := driver.Line{Account: driver.Key(driver.NewID()), Unit: driver.UnitUSD, Window: driver.Monthly, Max: 3}
 		var fits atomic.Int64
 		var all sync.WaitGroup
 		for w := range 12 {
@@ -84,9 +84,9 @@ func TestLinesInRandomOrderDoNotDeadlock(t *testing.T) {
 		all.Go(func() {
 			random := rand.New(rand.NewPCG(uint64(w), 7))
 			for range 15 {
-				var lines []budget.Line
+				var lines []driver.Line
 				for _, i := range random.Perm(8)[:4] {
-					lines = append(lines, line(byte(i+1), budget.Monthly, 1<<40))
+					lines = append(lines, line(byte(i+1), driver.Monthly, 1<<40))
 				}
 				s, r := stores[w%len(stores)], hold(1, lines...)
 				if d, err := s.Reserve(t.Context(), r); err != nil || !d.Admitted {
@@ -105,7 +105,7 @@ func TestLinesInRandomOrderDoNotDeadlock(t *testing.T) {
 	}
 	all.Wait()
 	for i := range booked {
-		stands(t, stores[0], line(byte(i+1), budget.Monthly, 1<<40), booked[i].Load(), 0)
+		stands(t, stores[0], line(byte(i+1), driver.Monthly, 1<<40), booked[i].Load(), 0)
 	}
 	for i := range stores { // a session tells what it counted when it ends, at the latest
 		require.NoError(t, stores[i].Close())
@@ -131,7 +131,7 @@ func deadlocks(t *testing.T, dsn string) (n int64) {
 // A deadlock with somebody else's transaction is met by trying again.
 func TestADeadlockIsTriedAgain(t *testing.T) {
 	s := fresh(t)
-	a, b := line(1, budget.Monthly, 100), line(2, budget.Monthly, 100)
+	a, b := line(1, driver.Monthly, 100), line(2, driver.Monthly, 100)
 	admitted(t, s, hold(1, a, b))
 	stranger := begin(t, s.pool)
 	lock := "SELECT FROM " + s.opts.quoted() + ".account WHERE key = $1 FOR UPDATE"
@@ -176,7 +176,7 @@ func awaitAllBlocked(t *testing.T, s *Store, want int) {
 // up no other account.
 func TestALockTimeoutFailsClosed(t *testing.T) {
 	s := fresh(t, func(o *Options) { o.LockTimeout, o.Timeout = millis(50), millis(400) })
-	a, b := line(1, budget.Monthly, 100), line(2, budget.Monthly, 100)
+	a, b := line(1, driver.Monthly, 100), line(2, driver.Monthly, 100)
 	admitted(t, s, hold(1, a))
 	admitted(t, s, hold(1, b))
 	stranger := begin(t, s.pool)
@@ -197,7 +197,7 @@ func TestALockTimeoutFailsClosed(t *testing.T) {
 // The constraint refuses what the function should have refused: here the function is broken on purpose.
 func TestTheConstraintIsASecondLock(t *testing.T) {
 	s := fresh(t)
-	l := line(1, budget.Monthly, 10)
+	l := line(1, driver.Monthly, 10)
 	admitted(t, s, hold(8, l))
 	var source string
 	require.NoError(t, s.pool.QueryRow(t.Context(), "SELECT pg_get_functiondef(to_regproc($1))", s.opts.quoted()+".reserve").Scan(&source))
@@ -214,7 +214,7 @@ func TestTheConstraintIsASecondLock(t *testing.T) {
 // Without row locks, many would decide by the same sum: the constraint catches those too.
 func TestTheConstraintHoldsWithoutLocks(t *testing.T) {
 	s := fresh(t)
-	l := line(1, budget.Monthly, 100)
+	l := line(1, driver.Monthly, 100)
 	admitted(t, s, hold(1, l))
 	var source string
 	require.NoError(t, s.pool.QueryRow(t.Context(), "SELECT pg_get_functiondef(to_regproc($1))", s.opts.quoted()+".reserve").Scan(&source))
@@ -240,7 +240,7 @@ func TestTheConstraintHoldsWithoutLocks(t *testing.T) {
 // A row that the server sends before it commits is no admission.
 func TestAnAdmissionCountsOnceItIsCommitted(t *testing.T) {
 	s := fresh(t)
-	l := line(1, budget.Monthly, 10)
+	l := line(1, driver.Monthly, 10)
 	admitted(t, s, hold(1, l))
 	schema := s.opts.quoted()
 	admin(t, dsn(t),
@@ -255,8 +255,8 @@ func TestAnAdmissionCountsOnceItIsCommitted(t *testing.T) {
 // Steps that share a transaction don't share its fate: the one that can't be done fails alone.
 func TestOneStepThatFailsTakesNoOtherWithIt(t *testing.T) {
 	s := fresh(t)
-	l := line(1, budget.Monthly, 1<<62)
-	var good, bad []budget.Reservation
+	l := line(1, driver.Monthly, 1<<62)
+	var good, bad []driver.Reservation
 	for i := range 40 {
 		r := hold(1, l)
 		admitted(t, s, r)
@@ -279,7 +279,7 @@ func TestOneStepThatFailsTakesNoOtherWithIt(t *testing.T) {
 	require.NoError(t, err)
 	for _, r := range bad {
 		all.Go(func() {
-			if _, err := s.Settle(t.Context(), settlement(r, 1<<62)); !errors.Is(err, budget.ErrOverflow) {
+			if _, err := s.Settle(t.Context(), settlement(r, 1<<62)); !errors.Is(err, driver.ErrOverflow) {
 				t.Errorf("want an overflow, got %v", err)
 			}
 		})
@@ -291,9 +291,9 @@ func TestOneStepThatFailsTakesNoOtherWithIt(t *testing.T) {
 // Two lines of one account would be counted once by a set-based update: they are refused before anything is sent.
 func TestTwoLinesOfOneAccountAreRefused(t *testing.T) {
 	s := fresh(t)
-	_, err := s.Reserve(t.Context(), hold(1, line(1, budget.Daily, 10), line(1, budget.Monthly, 10)))
+	_, err := s.Reserve(t.Context(), hold(1, line(1, driver.Daily, 10), line(1, driver.Monthly, 10)))
 	require.ErrorIs(t, err, errTwice)
-	require.NotErrorIs(t, err, budget.ErrInvalidCharge)
+	require.NotErrorIs(t, err, driver.ErrInvalidCharge)
 }
 
 // A connection pool that is smaller than the callers, and limits that they share in part, serve everybody.
@@ -303,7 +303,7 @@ func TestASmallPoolServesEverybody(t *testing.T) {
 	for w := range 24 {
 		all.Go(func() {
 			for range 5 {
-				lines := []budget.Line{line(1, budget.Monthly, 1<<40), line(byte(2+w%5), budget.Rolling(millis(60_000)), 1<<40)}
+				lines := []driver.Line{line(1, driver.Monthly, 1<<40), line(byte(2+w%5), driver.Rolling(millis(60_000)), 1<<40)}
 				r := hold(1, lines...)
 				if d, err := s.Reserve(t.Context(), r); err != nil || !d.Admitted {
 					t.Error(fmt.Errorf("%+v: %w", d, err))
@@ -312,20 +312,20 @@ func TestASmallPoolServesEverybody(t *testing.T) {
 		})
 	}
 	all.Wait()
-	stands(t, s, line(1, budget.Monthly, 1<<40), 0, 120)
+	stands(t, s, line(1, driver.Monthly, 1<<40), 0, 120)
 }
 
 // The moment that counts is the one at which the locks were had: a step that waited belongs to the window in which it was
 // decided.
 func TestTheClockIsReadAfterTheLocks(t *testing.T) {
 	s := fresh(t)
-	l := line(1, budget.Monthly, 100)
+	l := line(1, driver.Monthly, 100)
 	admitted(t, s, hold(1, l))
 	stranger := begin(t, s.pool)
 	_, err := stranger.Exec(t.Context(), "SELECT FROM "+s.opts.quoted()+".account FOR UPDATE")
 	require.NoError(t, err)
 	var all sync.WaitGroup
-	var d budget.Decision
+	var d driver.Decision
 	all.Go(func() { d, err = s.Reserve(t.Context(), hold(1, l)) })
 	awaitBlocked(t, s)
 	released := time.Now()

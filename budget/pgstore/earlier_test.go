@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/earlier"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
@@ -38,19 +38,19 @@ func TestALedgerOfAnEarlierLibraryGoesOn(t *testing.T) {
 	for _, version := range []int{1, 4} {
 		pool, schema := loadEarlier(t, version)
 		clock := storetest.NewClock(earlier.Now)
-		earlier.Check(t, clock, func() budget.Store {
+		earlier.Check(t, clock, func() driver.Store {
 			s, err := Open(t.Context(), pool, Options{Schema: schema, Clock: clock.Now, Timeout: waitFor})
 			require.NoError(t, err)
 			return s
 		})
 		// Of what was posted before nothing is taken out of usage; what is posted since is nobody's.
 		s := open(t, pool, schema, func(o *Options) { o.Clock = clock.Now })
-		rows, err := s.Usage(t.Context(), budget.UsageMark{}, 10)
+		rows, err := s.Usage(t.Context(), driver.UsageMark{}, 10)
 		require.NoError(t, err)
 		require.Len(t, rows, 1)
-		require.Equal(t, (*budget.Call)(nil).UsageKey(), rows[0].Key)
-		require.Equal(t, budget.UsageDay(earlier.Now), rows[0].Day)
-		require.Equal(t, int64(1+6+4+55+2), rows[0].Charge[budget.UnitUSD])
+		require.Equal(t, (*driver.Call)(nil).UsageKey(), rows[0].Key)
+		require.Equal(t, driver.UsageDay(earlier.Now), rows[0].Day)
+		require.Equal(t, int64(1+6+4+55+2), rows[0].Charge[driver.UnitUSD])
 	}
 }
 
@@ -58,17 +58,17 @@ func TestALedgerOfAnEarlierLibraryGoesOn(t *testing.T) {
 // patterns are set, which it can't judge, it is told so. Those with older ones are told at once.
 func TestProcessesOfEarlierLibraries(t *testing.T) {
 	s := fresh(t)
-	l := line(1, budget.Monthly, 100)
-	run := func(function string, lines []budget.Line, args func(r *budget.Reservation, at *placement) []any, r budget.Reservation) (answer, error) {
+	l := line(1, driver.Monthly, 100)
+	run := func(function string, lines []driver.Line, args func(r *driver.Reservation, at *placement) []any, r driver.Reservation) (answer, error) {
 		return s.do(t.Context(), call{function: function, moments: true, lines: lines, makes: lines != nil, args: func(at *placement) []any { return args(&r, at) }})
 	}
-	reserve := func(r *budget.Reservation, at *placement) []any {
+	reserve := func(r *driver.Reservation, at *placement) []any {
 		return []any{
 			[16]byte(r.ID), [16]byte(r.Owner), r.Charge[:], int64(r.TTL), false, false, uuids(r.Dims),
 			at.accounts, at.units, at.starts, at.widths, at.ends, at.steps, at.maxes, at.observe, at.latch, encodeCall(r.Call), at.names,
 		}
 	}
-	settle := func(r *budget.Reservation, at *placement) []any {
+	settle := func(r *driver.Reservation, at *placement) []any {
 		return []any{
 			[16]byte(r.ID), [16]byte(r.Owner), r.Charge[:], false,
 			at.accounts, at.units, at.starts, at.widths, at.ends, at.steps, at.maxes, at.markLines, at.markNumber, at.marks, encodeCall(r.Call),
@@ -76,7 +76,7 @@ func TestProcessesOfEarlierLibraries(t *testing.T) {
 			at.names,
 		}
 	}
-	mine := &budget.Call{Scope: budget.Scope{Workflow: "w"}}
+	mine := &driver.Call{Scope: driver.Scope{Workflow: "w"}}
 	r := hold(3, l)
 	r.Call, r.Dims = mine, mine.Scope.Dims()
 	a, err := run("reserve", r.Lines, reserve, r)
@@ -85,7 +85,7 @@ func TestProcessesOfEarlierLibraries(t *testing.T) {
 	a, err = run("settle", r.Lines, settle, r)
 	require.NoError(t, err)
 	require.Equal(t, "done", a.status)
-	rows, err := s.Usage(t.Context(), budget.UsageMark{}, 10)
+	rows, err := s.Usage(t.Context(), driver.UsageMark{}, 10)
 	require.NoError(t, err)
 	require.Len(t, rows, 1)
 	require.Equal(t, usd(3), rows[0].Charge)
@@ -94,21 +94,21 @@ func TestProcessesOfEarlierLibraries(t *testing.T) {
 		"expire": {nil, int64(10)}, "flags": {}, "set_flag": {nil, uuids(mine.Scope.Dims()), []byte("{}"), []byte("r"), "channel"},
 		"remove_flag": {nil, uuids(mine.Scope.Dims()), "channel"}, "correct": {nil, [16]byte(r.ID), r.Charge[:]},
 	} {
-		if fresh := budget.NewID(); function != "expire" && function != "flags" {
+		if fresh := driver.NewID(); function != "expire" && function != "flags" {
 			own = append(own, [16]byte(fresh), [16]byte(fresh), int64(1<<40), []byte("{}"))
 		}
 		_, err := s.step(t.Context(), call{function: function, args: func(*placement) []any { return own }})
 		require.NoError(t, err, function)
 	}
-	require.NoError(t, s.Revive(t.Context(), budget.Flag{Scope: mine.Scope}, storetest.NewChange()))
-	require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: mine.Scope, Until: time.Unix(1, 0)}, storetest.NewChange()))
-	r.ID = budget.NewID()
+	require.NoError(t, s.Revive(t.Context(), driver.Flag{Scope: mine.Scope}, storetest.NewChange()))
+	require.NoError(t, s.Kill(t.Context(), driver.Kill{Scope: mine.Scope, Until: time.Unix(1, 0)}, storetest.NewChange()))
+	r.ID = driver.NewID()
 	a, err = run("reserve", r.Lines, reserve, r)
 	require.NoError(t, err)
 	require.Equal(t, "admitted", a.status, "the flag has ended")
-	star := budget.Kill{Scope: budget.Scope{Workflow: "x*"}, Patterns: true}
+	star := driver.Kill{Scope: driver.Scope{Workflow: "x*"}, Patterns: true}
 	require.NoError(t, s.Kill(t.Context(), star, storetest.NewChange()))
-	r.ID = budget.NewID()
+	r.ID = driver.NewID()
 	_, err = run("reserve", r.Lines, reserve, r)
 	require.ErrorContains(t, err, "use a newer library")
 	require.NoError(t, s.Revive(t.Context(), star.Flag(), storetest.NewChange()))
@@ -131,17 +131,17 @@ func TestALedgerWithALaterUnitIsRefusedByName(t *testing.T) {
 	pool, schema := loadEarlier(t, 4)
 	clock := storetest.NewClock(earlier.Now)
 	s := open(t, pool, schema, func(o *Options) { o.Clock = clock.Now })
-	ended := budget.Settlement{ID: budget.NewID(), Actual: usd(1)}
+	ended := driver.Settlement{ID: driver.NewID(), Actual: usd(1)}
 	_, err := s.Settle(t.Context(), ended)
 	require.NoError(t, err)
 	admin(t, dsn(t), "UPDATE "+schema+".reservation SET reserved = reserved || 7::int8, actual = actual || 7::int8", "UPDATE "+schema+".usage SET amount = amount || 7::int8")
 	const named = "counts 8 units, this library knows 7: use a newer library"
-	_, err = s.Entries(t.Context(), budget.Query{Max: 10})
+	_, err = s.Entries(t.Context(), driver.Query{Max: 10})
 	require.ErrorContains(t, err, named)
-	_, err = s.Usage(t.Context(), budget.UsageMark{}, 10)
+	_, err = s.Usage(t.Context(), driver.UsageMark{}, 10)
 	require.ErrorContains(t, err, named)
-	_, err = s.Correct(t.Context(), budget.Correction{ID: ended.ID, Actual: usd(2), Change: storetest.NewChange()})
+	_, err = s.Correct(t.Context(), driver.Correction{ID: ended.ID, Actual: usd(2), Change: storetest.NewChange()})
 	require.ErrorContains(t, err, named)
-	_, err = s.Settle(t.Context(), budget.Settlement{ID: budget.ID{5}, Owner: budget.Key{9}, Actual: usd(2)})
+	_, err = s.Settle(t.Context(), driver.Settlement{ID: driver.ID{5}, Owner: driver.Key{9}, Actual: usd(2)})
 	require.ErrorContains(t, err, named)
 }

@@ -9,24 +9,24 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// errMemory and errForgotten are losses: see budget.ErrLost.
+// errMemory and errForgotten are losses: see driver.ErrLost.
 var (
 	errMemory    = loss("it was emptied, replaced or set back since it was opened, or rows of it are gone")
 	errForgotten = loss("the server's clock went back behind the time up to which sums were forgotten")
-	errNone      = fmt.Errorf("%w in the schema: on its first start, set Options.Create; if it was there before, what was spent is forgotten", budget.ErrNoLedger)
+	errNone      = fmt.Errorf("%w in the schema: on its first start, set Options.Create; if it was there before, what was spent is forgotten", driver.ErrNoLedger)
 )
 
-// loss is a budget.ErrLost. Its text has no user data.
+// loss is a driver.ErrLost. Its text has no user data.
 type loss string
 
 // Error says what was lost.
-func (l loss) Error() string { return budget.ErrLost.Error() + ": " + string(l) }
+func (l loss) Error() string { return driver.ErrLost.Error() + ": " + string(l) }
 
-// Unwrap returns budget.ErrLost.
-func (l loss) Unwrap() error { return budget.ErrLost }
+// Unwrap returns driver.ErrLost.
+func (l loss) Unwrap() error { return driver.ErrLost }
 
 // problem is an error that this package finds itself. Its text has no user data.
 type problem string
@@ -74,7 +74,7 @@ func (e *stepError) Error() string { return "pgstore: " + e.step + ": " + plain(
 // Unwrap returns the error of the driver or the context, and the loss that the server's refusal means.
 func (e *stepError) Unwrap() []error {
 	var refused *pgconn.PgError
-	if errors.As(e.cause, &refused) && errors.Is(ownCodes[refused.Code], budget.ErrLost) {
+	if errors.As(e.cause, &refused) && errors.Is(ownCodes[refused.Code], driver.ErrLost) {
 		return []error{e.cause, ownCodes[refused.Code]}
 	}
 	return []error{e.cause}
@@ -93,7 +93,7 @@ func plain(err error) string {
 	if errors.As(err, &lost) {
 		return lost.Error()
 	}
-	if errors.Is(err, budget.ErrNoLedger) {
+	if errors.Is(err, driver.ErrNoLedger) {
 		return err.Error()
 	}
 	if errors.As(err, &refused) {
@@ -160,7 +160,7 @@ func retry(err error) again {
 		return never
 	}
 	var own problem
-	if errors.Is(err, budget.ErrLost) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.As(err, &own) {
+	if errors.Is(err, driver.ErrLost) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.As(err, &own) {
 		return never
 	}
 	return lost

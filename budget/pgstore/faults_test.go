@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/internal/servers"
 )
@@ -30,7 +31,7 @@ func TestLostRepliesCountOnce(t *testing.T) {
 			p := newProxy(t, sharedServer.Addr())
 			pool := newPool(t, fmt.Sprintf("host=127.0.0.1 port=%d user=postgres dbname=postgres sslmode=disable", p.port()))
 			s := open(t, pool, direct.opts.Schema, func(o *Options) { o.Timeout = time.Second })
-			l, rounds := line(1, budget.Monthly, 1000), int64(5)
+			l, rounds := line(1, driver.Monthly, 1000), int64(5)
 			if f == blackHole { // each one takes its time
 				rounds = 2
 			}
@@ -54,7 +55,7 @@ func TestLostRepliesCountOnce(t *testing.T) {
 				spoil(func() error { return s.Void(t.Context(), given.ID, given.Owner) })
 				stands(t, direct, l, 7*(n+1), 0)
 			}
-			entries, err := direct.Entries(t.Context(), budget.Query{Max: 100})
+			entries, err := direct.Entries(t.Context(), driver.Query{Max: 100})
 			require.NoError(t, err)
 			require.Len(t, entries, int(2*rounds))
 		})
@@ -64,7 +65,7 @@ func TestLostRepliesCountOnce(t *testing.T) {
 // A Reserve whose reply is lost and that is given up is voided by its caller, whichever of the two arrives first.
 func TestAnAbandonedReserveHoldsNothing(t *testing.T) {
 	s := fresh(t)
-	l := line(1, budget.Monthly, 1000)
+	l := line(1, driver.Monthly, 1000)
 	admitted(t, s, hold(1, l))
 	var all sync.WaitGroup
 	for range 40 {
@@ -89,7 +90,7 @@ func TestAnAbandonedReserveHoldsNothing(t *testing.T) {
 // Sessions that are ended in the middle of their steps cost repetitions, not correctness.
 func TestKilledSessions(t *testing.T) {
 	s := fresh(t)
-	l := line(1, budget.Monthly, 1<<40)
+	l := line(1, driver.Monthly, 1<<40)
 	admitted(t, s, hold(0, l))
 	killer, stop := newPool(t, dsn(t)), make(chan struct{})
 	var killed atomic.Int64
@@ -137,13 +138,13 @@ func TestKilledSessions(t *testing.T) {
 func TestAKilledServerKeepsWhatItAcknowledged(t *testing.T) {
 	server := ownServer(t)
 	s := open(t, newPool(t, server.DSN()), newSchema(), func(o *Options) { o.Timeout = 2 * time.Second })
-	l := line(1, budget.Monthly, 1<<40)
+	l := line(1, driver.Monthly, 1<<40)
 	for range 3 {
 		acknowledged, tried := crash(t, server, s, l)
 		require.NoError(t, server.Restart())
-		entries, err := s.Entries(t.Context(), budget.Query{Max: 10_000})
+		entries, err := s.Entries(t.Context(), driver.Query{Max: 10_000})
 		require.NoError(t, err)
-		known := make(map[budget.ID]bool, len(entries))
+		known := make(map[driver.ID]bool, len(entries))
 		for _, e := range entries {
 			known[e.ID] = true
 		}
@@ -157,7 +158,7 @@ func TestAKilledServerKeepsWhatItAcknowledged(t *testing.T) {
 }
 
 // crash kills the server while reservations are made, and returns those that were admitted.
-func crash(t *testing.T, server *servers.Postgres, s *Store, l budget.Line) (acknowledged []budget.ID, tried int) {
+func crash(t *testing.T, server *servers.Postgres, s *Store, l driver.Line) (acknowledged []driver.ID, tried int) {
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	enough := make(chan struct{})
@@ -192,7 +193,7 @@ func crash(t *testing.T, server *servers.Postgres, s *Store, l budget.Line) (ack
 func TestAServerThatDoesNotAnswer(t *testing.T) {
 	server := ownServer(t)
 	s := open(t, newPool(t, server.DSN()), newSchema(), func(o *Options) { o.Timeout = time.Second })
-	r := hold(1, line(1, budget.Monthly, 100))
+	r := hold(1, line(1, driver.Monthly, 100))
 	admitted(t, s, r)
 	require.NoError(t, server.Pause())
 	unknown := hold(1, r.Lines...)
@@ -239,7 +240,7 @@ func TestALedgerThatLostItsMemory(t *testing.T) {
 	for name, spoil := range cases {
 		t.Run(name, func(t *testing.T) {
 			s := fresh(t)
-			r := hold(3, line(1, budget.Monthly, 100))
+			r := hold(3, line(1, driver.Monthly, 100))
 			admitted(t, s, r)
 			admitted(t, s, hold(3, r.Lines...))
 			admin(t, dsn(t), spoil(s)...)
@@ -249,7 +250,7 @@ func TestALedgerThatLostItsMemory(t *testing.T) {
 }
 
 // unanswered asserts that every step fails, with nothing that could be taken for an answer.
-func unanswered(t *testing.T, s *Store, r budget.Reservation) {
+func unanswered(t *testing.T, s *Store, r driver.Reservation) {
 	t.Helper()
 	ctx := t.Context()
 	steps := map[string]func() error{
@@ -258,19 +259,19 @@ func unanswered(t *testing.T, s *Store, r budget.Reservation) {
 		"Orphan":  func() error { _, err := s.Settle(ctx, settlement(hold(1, r.Lines...), 1)); return err },
 		"Void":    func() error { return s.Void(ctx, r.ID, r.Owner) },
 		"Correct": func() error {
-			_, err := s.Correct(ctx, budget.Correction{ID: r.ID, Actual: usd(1), Change: storetest.NewChange()})
+			_, err := s.Correct(ctx, driver.Correction{ID: r.ID, Actual: usd(1), Change: storetest.NewChange()})
 			return err
 		},
 		"Expire":   func() error { _, err := s.Expire(ctx, 10); return err },
 		"Balances": func() error { _, err := s.Balances(ctx, r.Lines); return err },
 		"Override": func() error {
-			return s.Override(ctx, r.Lines[0].Account, &budget.Override{Max: 1 << 50, Until: time.Now().Add(time.Hour)}, storetest.NewChange())
+			return s.Override(ctx, r.Lines[0].Account, &driver.Override{Max: 1 << 50, Until: time.Now().Add(time.Hour)}, storetest.NewChange())
 		},
-		"Unlatch": func() error { return s.Unlatch(ctx, []budget.Key{r.Lines[0].Account}, storetest.NewChange()) },
-		"Kill":    func() error { return s.Kill(ctx, budget.Kill{Reason: "x"}, storetest.NewChange()) },
-		"Revive":  func() error { return s.Revive(ctx, budget.Flag{Scope: budget.Scope{}}, storetest.NewChange()) },
+		"Unlatch": func() error { return s.Unlatch(ctx, []driver.Key{r.Lines[0].Account}, storetest.NewChange()) },
+		"Kill":    func() error { return s.Kill(ctx, driver.Kill{Reason: "x"}, storetest.NewChange()) },
+		"Revive":  func() error { return s.Revive(ctx, driver.Flag{Scope: driver.Scope{}}, storetest.NewChange()) },
 		"Kills":   func() error { _, err := s.Kills(ctx); return err },
-		"Entries": func() error { _, err := s.Entries(ctx, budget.Query{Max: 10}); return err },
+		"Entries": func() error { _, err := s.Entries(ctx, driver.Query{Max: 10}); return err },
 	}
 	for name, step := range steps {
 		// Another process knows no more than this one did: a step that was turned away leaves no trace that hides the loss from it.
@@ -280,7 +281,7 @@ func unanswered(t *testing.T, s *Store, r budget.Reservation) {
 			s.mu.Unlock()
 			err := next()
 			require.Error(t, err, name)
-			for _, answer := range []error{budget.ErrOverflow, budget.ErrInvalidCharge, budget.ErrIDConflict, budget.ErrResolved, budget.ErrNotFound} {
+			for _, answer := range []error{driver.ErrOverflow, driver.ErrInvalidCharge, driver.ErrIDConflict, driver.ErrResolved, driver.ErrNotFound} {
 				require.NotErrorIs(t, err, answer, name)
 			}
 		}
@@ -291,7 +292,7 @@ func unanswered(t *testing.T, s *Store, r budget.Reservation) {
 func TestAServerThatWasSetBack(t *testing.T) {
 	server := ownServer(t)
 	s := open(t, newPool(t, server.DSN()), newSchema())
-	r := hold(3, line(1, budget.Monthly, 100))
+	r := hold(3, line(1, driver.Monthly, 100))
 	admitted(t, s, r)
 	backup := filepath.Join(t.TempDir(), "backup")
 	require.NoError(t, server.Pause()) // a snapshot of a disk, on which the count of steps may run ahead
@@ -317,7 +318,7 @@ func copied(t *testing.T, from, to string) {
 func TestAStandbyIsRefused(t *testing.T) {
 	server := ownServer(t)
 	s := open(t, newPool(t, server.DSN()), newSchema())
-	r := hold(3, line(1, budget.Monthly, 100))
+	r := hold(3, line(1, driver.Monthly, 100))
 	admitted(t, s, r)
 	require.NoError(t, server.Stop())
 	signal := filepath.Join(server.Data(), "standby.signal")
@@ -343,7 +344,7 @@ func TestAVolatileServerIsRefused(t *testing.T) {
 	_, err := Open(t.Context(), newPool(t, server.DSN(), off), Options{Schema: schema, Create: true})
 	require.ErrorIs(t, err, errVolatile)
 	told := open(t, newPool(t, server.DSN(), off), schema, func(o *Options) { o.AllowVolatile = true })
-	r := hold(3, line(1, budget.Monthly, 100))
+	r := hold(3, line(1, driver.Monthly, 100))
 	admitted(t, told, r)
 
 	s := open(t, newPool(t, server.DSN()), schema)
@@ -420,7 +421,7 @@ func TestAHostCutOffInTheMiddleOfAStepHoldsNothing(t *testing.T) {
 		c.ConnConfig.Host, c.ConnConfig.Port = "127.0.0.1", uint16(listener.Addr().(*net.TCPAddr).Port)
 		c.ConnConfig.Fallbacks = nil
 	}), schema)
-	l := line(1, budget.Monthly, 1000)
+	l := line(1, driver.Monthly, 1000)
 	admitted(t, host, hold(1, l))
 	cut.Store(true)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -430,6 +431,6 @@ func TestAHostCutOffInTheMiddleOfAStepHoldsNothing(t *testing.T) {
 	<-swallowed
 	others.opts.Timeout = 5 * time.Second
 	admitted(t, others, hold(1, l))
-	require.NoError(t, others.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Principal: "x"}, Reason: "stop"}, storetest.NewChange()))
+	require.NoError(t, others.Kill(t.Context(), driver.Kill{Scope: driver.Scope{Principal: "x"}, Reason: "stop"}, storetest.NewChange()))
 	stands(t, others, l, 0, 2)
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
@@ -41,7 +41,7 @@ func TestAStepSeesWhatItWaitedFor(t *testing.T) {
 	for _, level := range levels {
 		t.Run(level, func(t *testing.T) {
 			now := time.Date(2026, 11, 24, 12, 30, 0, 0, time.UTC)
-			schema, l := newSchema(), line(1, budget.Rolling(time.Minute), 10)
+			schema, l := newSchema(), line(1, driver.Rolling(time.Minute), 10)
 			a, b := isolated(t, level, schema), isolated(t, level, schema)
 			a.opts.Clock = func() time.Time { return now }
 			b.opts.Clock = func() time.Time { return now.Add(2 * time.Second) } // another bucket
@@ -69,7 +69,7 @@ func TestAStepSeesWhatItWaitedFor(t *testing.T) {
 func TestAKillHoldsForStepsThatWait(t *testing.T) {
 	for _, level := range levels {
 		t.Run(level, func(t *testing.T) {
-			s, l := isolated(t, level, newSchema()), line(1, budget.Monthly, 100)
+			s, l := isolated(t, level, newSchema()), line(1, driver.Monthly, 100)
 			admitted(t, s, hold(1, l))
 			stranger := begin(t, newPool(t, dsn(t)))
 			_, err := stranger.Exec(t.Context(), "SELECT FROM "+s.opts.quoted()+".account FOR UPDATE")
@@ -82,7 +82,7 @@ func TestAKillHoldsForStepsThatWait(t *testing.T) {
 				}
 			})
 			awaitBlocked(t, s)
-			require.NoError(t, s.Kill(t.Context(), budget.Kill{Reason: "stop"}, storetest.NewChange()))
+			require.NoError(t, s.Kill(t.Context(), driver.Kill{Reason: "stop"}, storetest.NewChange()))
 			require.NoError(t, stranger.Rollback(t.Context()))
 			all.Wait()
 		})
@@ -92,7 +92,7 @@ func TestAKillHoldsForStepsThatWait(t *testing.T) {
 // Whoever sees that a flag was set, by the flag or by the trail, sees no call admitted after that which it holds for: a kill waits for steps
 // that have looked at the flags before it shows anything.
 func TestAKillShowsNothingWhileStepsHaveNotSeenIt(t *testing.T) {
-	s, l := fresh(t), line(1, budget.Monthly, 100)
+	s, l := fresh(t), line(1, driver.Monthly, 100)
 	admitted(t, s, hold(1, l))
 	patient(t, s)
 	gate := holdCommits(t, s)
@@ -100,7 +100,7 @@ func TestAKillShowsNothingWhileStepsHaveNotSeenIt(t *testing.T) {
 	all.Go(func() { admitted(t, s, hold(1, l)) })
 	awaitBlocked(t, s)
 	all.Go(func() {
-		if err := s.Kill(context.Background(), budget.Kill{Reason: "stop"}, storetest.NewChange()); err != nil {
+		if err := s.Kill(context.Background(), driver.Kill{Reason: "stop"}, storetest.NewChange()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -157,12 +157,12 @@ func TestStepsAtOnceDoNotDeadlock(t *testing.T) {
 	s := open(t, pool, newSchema(), func(o *Options) { o.Timeout, o.LockTimeout = time.Minute, time.Minute }) // for a machine that has much else to do
 	ctx := context.Background()
 	failed := func(step string, err error) {
-		if err != nil && !errors.Is(err, budget.ErrSuperseded) {
+		if err != nil && !errors.Is(err, driver.ErrSuperseded) {
 			t.Errorf("%s: %v", step, err)
 		}
 	}
-	booked := func(n int) budget.Reservation {
-		lines := []budget.Line{line(byte(n%3), budget.Monthly, 1<<40), line(byte(3+n%2), budget.Rolling(time.Hour), 1<<40), line(6, budget.Lifetime, 1<<40)}
+	booked := func(n int) driver.Reservation {
+		lines := []driver.Line{line(byte(n%3), driver.Monthly, 1<<40), line(byte(3+n%2), driver.Rolling(time.Hour), 1<<40), line(6, driver.Lifetime, 1<<40)}
 		r := hold(2, lines...)
 		_, err := s.Reserve(ctx, r)
 		failed("reserve", err)
@@ -173,17 +173,17 @@ func TestStepsAtOnceDoNotDeadlock(t *testing.T) {
 	var all sync.WaitGroup
 	for n := range 32 {
 		all.Go(func() {
-			scope := budget.Scope{Workflow: fmt.Sprint("agent-", n)}
+			scope := driver.Scope{Workflow: fmt.Sprint("agent-", n)}
 			for range 5 {
 				r := booked(n)
-				keys := []budget.Key{r.Lines[2].Account, r.Lines[0].Account}
-				failed("kill", s.Kill(ctx, budget.Kill{Scope: scope, Reason: "stop"}, storetest.NewChange()))
-				failed("override", s.Override(ctx, keys[n%2], &budget.Override{Max: 1 << 41, Until: time.Now().Add(time.Hour)}, storetest.NewChange()))
-				_, err := s.Correct(ctx, budget.Correction{ID: r.ID, Actual: usd(2), Change: storetest.NewChange()})
+				keys := []driver.Key{r.Lines[2].Account, r.Lines[0].Account}
+				failed("kill", s.Kill(ctx, driver.Kill{Scope: scope, Reason: "stop"}, storetest.NewChange()))
+				failed("override", s.Override(ctx, keys[n%2], &driver.Override{Max: 1 << 41, Until: time.Now().Add(time.Hour)}, storetest.NewChange()))
+				_, err := s.Correct(ctx, driver.Correction{ID: r.ID, Actual: usd(2), Change: storetest.NewChange()})
 				failed("correct", err)
 				failed("unlatch", s.Unlatch(ctx, keys, storetest.NewChange()))
 				failed("policy", s.SetPolicy(ctx, []byte("limits: []"), storetest.NewChange()))
-				failed("revive", s.Revive(ctx, budget.Flag{Scope: scope}, storetest.NewChange()))
+				failed("revive", s.Revive(ctx, driver.Flag{Scope: scope}, storetest.NewChange()))
 				_, err = s.Expire(ctx, 100)
 				failed("expire", err)
 			}

@@ -25,7 +25,7 @@ const (
 	askAfter = 15 * time.Second
 )
 
-// Signal implements budget.Signaler with LISTEN, on a connection of its own. Without Options.Listen it returns an
+// Signal implements driver.Signaler with LISTEN, on a connection of its own. Without Options.Listen it returns an
 // error at once.
 func (s *Store) Signal(ctx context.Context, changed func()) error {
 	if s.opts.Listen == nil {

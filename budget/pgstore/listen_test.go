@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
@@ -31,9 +31,9 @@ func TestKillsAreSignalled(t *testing.T) {
 	_, signals, _ := listening(t, schema)
 	_, foreign, _ := listening(t, newSchema())
 	other := open(t, newPool(t, dsn(t)), schema)
-	require.NoError(t, other.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "x"}, Reason: "stop"}, storetest.NewChange()))
+	require.NoError(t, other.Kill(t.Context(), driver.Kill{Scope: driver.Scope{Workflow: "x"}, Reason: "stop"}, storetest.NewChange()))
 	<-signals
-	require.NoError(t, other.Revive(t.Context(), budget.Flag{Scope: budget.Scope{Workflow: "x"}}, storetest.NewChange()))
+	require.NoError(t, other.Revive(t.Context(), driver.Flag{Scope: driver.Scope{Workflow: "x"}}, storetest.NewChange()))
 	<-signals
 	require.Empty(t, foreign)
 }
@@ -47,7 +47,7 @@ func TestSignalsReconnect(t *testing.T) {
 		require.Equal(t, 1, killed)
 		<-signals
 	}
-	require.NoError(t, s.Kill(t.Context(), budget.Kill{Reason: "stop"}, storetest.NewChange()))
+	require.NoError(t, s.Kill(t.Context(), driver.Kill{Reason: "stop"}, storetest.NewChange()))
 	<-signals
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
@@ -119,8 +119,8 @@ func (s *Store) ask(ctx context.Context, conn *pgxpool.Conn) (memory, error) {
 	return memory{epoch: id.Bytes, oid: numbers[0], step: numbers[1], xid: numbers[2], lost: string(row[5]) == "t", accepted: string(row[6])}, nil
 }
 
-// AcceptLoss implements budget.Store. It is no ordinary step, because these are refused until the loss is accepted.
-func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
+// AcceptLoss implements driver.Store. It is no ordinary step, because these are refused until the loss is accepted.
+func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
@@ -129,11 +129,11 @@ func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
-	return failed("accept loss", s.acceptLoss(ctx, budget.Record{Change: c, Kind: budget.ChangeAcceptLoss}))
+	return failed("accept loss", s.acceptLoss(ctx, driver.Record{Change: c, Kind: driver.ChangeAcceptLoss}))
 }
 
 // acceptLoss accepts the loss in the database, with the record's row of the audit trail, and learns the state of the ledger from then on.
-func (s *Store) acceptLoss(ctx context.Context, r budget.Record) error {
+func (s *Store) acceptLoss(ctx context.Context, r driver.Record) error {
 	raw, err := account.EncodeRecord(&r)
 	if err != nil {
 		return err
@@ -167,7 +167,7 @@ func (s *Store) acceptLoss(ctx context.Context, r budget.Record) error {
 	case len(row) != 1:
 		return errAnswer
 	case row[0] == "superseded":
-		return budget.ErrSuperseded
+		return driver.ErrSuperseded
 	}
 	return s.learn(ctx, conn)
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/internal/servers"
 )
 
@@ -108,33 +108,33 @@ func admin(t testing.TB, dsn string, statements ...string) {
 	}
 }
 
-func usd(n int64) (c budget.Charge) {
-	c[budget.UnitUSD] = n
+func usd(n int64) (c driver.Charge) {
+	c[driver.UnitUSD] = n
 	return c
 }
 
-func line(account byte, w budget.Window, max int64) budget.Line {
-	return budget.Line{Account: budget.Key{account}, Unit: budget.UnitUSD, Window: w, Max: max}
+func line(account byte, w driver.Window, max int64) driver.Line {
+	return driver.Line{Account: driver.Key{account}, Unit: driver.UnitUSD, Window: w, Max: max}
 }
 
-func hold(n int64, lines ...budget.Line) budget.Reservation {
-	return budget.Reservation{ID: budget.NewID(), Charge: usd(n), Lines: lines, TTL: time.Hour}
+func hold(n int64, lines ...driver.Line) driver.Reservation {
+	return driver.Reservation{ID: driver.NewID(), Charge: usd(n), Lines: lines, TTL: time.Hour}
 }
 
-func settlement(r budget.Reservation, n int64) budget.Settlement {
-	return budget.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(n), Lines: r.Lines}
+func settlement(r driver.Reservation, n int64) driver.Settlement {
+	return driver.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(n), Lines: r.Lines}
 }
 
 // stands asserts where an account stands.
-func stands(t testing.TB, s *Store, l budget.Line, settled, pending int64) {
+func stands(t testing.TB, s *Store, l driver.Line, settled, pending int64) {
 	t.Helper()
-	all, err := s.Balances(context.Background(), []budget.Line{l})
+	all, err := s.Balances(context.Background(), []driver.Line{l})
 	require.NoError(t, err)
 	require.Equal(t, [2]int64{settled, pending}, [2]int64{all[0].Settled, all[0].Pending}, "settled and pending")
 }
 
 // admitted makes a reservation that must be admitted.
-func admitted(t testing.TB, s *Store, r budget.Reservation) {
+func admitted(t testing.TB, s *Store, r driver.Reservation) {
 	t.Helper()
 	d, err := s.Reserve(context.Background(), r)
 	require.NoError(t, err)

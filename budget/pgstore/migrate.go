@@ -16,7 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 //go:embed sql/*.sql
@@ -52,11 +52,11 @@ var shared = []string{
 	"{newer}", "pg_snapshot_xmax(pg_current_snapshot())::text::int8 > p_xid",
 	"{ours}", "m.one AND m.epoch = p_epoch AND m.tableoid::int8 = p_oid",
 	"{answer}", "OUT o_status text, OUT o_step int8, OUT o_xid int8, OUT o_clock int8, OUT o_value int8, OUT o_detail json",
-	"{zero}", budget.ID{}.String(),
-	"{nobody}", budget.ID((*budget.Call)(nil).UsageKey()).String(),
-	"{other}", budget.ID(budget.OtherUsage).String(),
-	"{kept}", strconv.FormatInt(int64(budget.UsageRetention), 10),
-	"{rows}", strconv.Itoa(budget.DefaultUsageRows),
+	"{zero}", driver.ID{}.String(),
+	"{nobody}", driver.ID((*driver.Call)(nil).UsageKey()).String(),
+	"{other}", driver.ID(driver.OtherUsage).String(),
+	"{kept}", strconv.FormatInt(int64(driver.UsageRetention), 10),
+	"{rows}", strconv.Itoa(driver.DefaultUsageRows),
 	// Query plans are made once for each session, when the tables may be small: without these settings they would still scan whole tables
 	// when the tables have grown, and JIT compilation would take longer than the queries.
 	"{rights}", "SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan",

@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
@@ -34,8 +34,8 @@ func TestConcurrentMigrations(t *testing.T) {
 		for i, s := range stores {
 			require.NotNil(t, s)
 			require.Equal(t, stores[0].memory.epoch, s.memory.epoch)
-			admitted(t, s, hold(1, line(1, budget.Monthly, 100)))
-			stands(t, stores[0], line(1, budget.Monthly, 100), 0, int64(i+1))
+			admitted(t, s, hold(1, line(1, driver.Monthly, 100)))
+			stands(t, stores[0], line(1, driver.Monthly, 100), 0, int64(i+1))
 		}
 	}
 }
@@ -44,7 +44,7 @@ func TestConcurrentMigrations(t *testing.T) {
 func TestVersions(t *testing.T) {
 	s := fresh(t)
 	schema := s.opts.quoted()
-	admitted(t, s, hold(1, line(1, budget.Monthly, 100)))
+	admitted(t, s, hold(1, line(1, driver.Monthly, 100)))
 	known := migrations
 	defer func() { migrations = known }()
 	migrations = append(slices.Clone(known), migration{}, migration{})
@@ -63,7 +63,7 @@ func TestVersions(t *testing.T) {
 	var version int
 	require.NoError(t, s.pool.QueryRow(t.Context(), "SELECT version FROM "+schema+".meta").Scan(&version))
 	require.Equal(t, len(known)+2, version)
-	stands(t, s, line(1, budget.Monthly, 100), 0, 1) // an open store goes on
+	stands(t, s, line(1, driver.Monthly, 100), 0, 1) // an open store goes on
 	migrations = known
 	_, err := Open(t.Context(), s.pool, Options{Schema: s.opts.Schema, Create: true})
 	require.ErrorContains(t, err, fmt.Sprintf("version %d, this library knows %d", len(known)+2, len(known)))
@@ -98,15 +98,15 @@ func older(t *testing.T, version int, of *Store) string {
 func TestALedgerOfAnEarlierVersionGoesOn(t *testing.T) {
 	for version := 1; version < len(migrations); version++ {
 		s := fresh(t)
-		l := line(1, budget.Monthly, 10)
+		l := line(1, driver.Monthly, 10)
 		r, full := hold(6, l), hold(5, l)
-		killed := hold(1, line(2, budget.Monthly, 10))
-		killed.Dims = budget.Scope{Workflow: "w"}.Dims()
-		latched := hold(2, line(3, budget.Lifetime, 1))
+		killed := hold(1, line(2, driver.Monthly, 10))
+		killed.Dims = driver.Scope{Workflow: "w"}.Dims()
+		latched := hold(2, line(3, driver.Lifetime, 1))
 		latched.Lines[0].Latch = true
 		admitted(t, s, r)
-		require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "w"}, Reason: "before"}, storetest.NewChange()))
-		require.NoError(t, s.Override(t.Context(), line(4, budget.Monthly, 1).Account, &budget.Override{Max: 7, Until: time.Now().Add(time.Hour)}, storetest.NewChange()))
+		require.NoError(t, s.Kill(t.Context(), driver.Kill{Scope: driver.Scope{Workflow: "w"}, Reason: "before"}, storetest.NewChange()))
+		require.NoError(t, s.Override(t.Context(), line(4, driver.Monthly, 1).Account, &driver.Override{Max: 7, Until: time.Now().Add(time.Hour)}, storetest.NewChange()))
 		_, err := s.Reserve(t.Context(), latched)
 		require.NoError(t, err)
 
@@ -117,15 +117,15 @@ func TestALedgerOfAnEarlierVersionGoesOn(t *testing.T) {
 		d, err = again.Reserve(t.Context(), killed)
 		require.NoError(t, err)
 		require.Equal(t, "before", d.Killed.Reason)
-		latched.ID, latched.Charge = budget.NewID(), budget.Charge{}
+		latched.ID, latched.Charge = driver.NewID(), driver.Charge{}
 		d, err = again.Reserve(t.Context(), latched)
 		require.NoError(t, err)
 		require.True(t, d.Denied[0].Latched)
-		admitted(t, again, hold(7, line(4, budget.Monthly, 1)))
+		admitted(t, again, hold(7, line(4, driver.Monthly, 1)))
 		_, err = again.Settle(t.Context(), settlement(r, 5))
 		require.NoError(t, err)
 		admitted(t, again, full)
-		require.NoError(t, again.Revive(t.Context(), budget.Flag{Scope: budget.Scope{Workflow: "w"}}, storetest.NewChange()))
+		require.NoError(t, again.Revive(t.Context(), driver.Flag{Scope: driver.Scope{Workflow: "w"}}, storetest.NewChange()))
 		admitted(t, again, killed)
 	}
 }
@@ -163,7 +163,7 @@ func TestSchemaNames(t *testing.T) {
 	}
 	for _, name := range []string{"user", "select", "_" + strings.Repeat("z", 47)} {
 		s := open(t, pool, name)
-		admitted(t, s, hold(1, line(1, budget.Monthly, 10)))
+		admitted(t, s, hold(1, line(1, driver.Monthly, 10)))
 	}
 	_, err := Open(t.Context(), nil, Options{})
 	require.ErrorContains(t, err, "no pool")
@@ -180,19 +180,19 @@ func TestTheRoleNeedsOneRight(t *testing.T) {
 	require.True(t, isCode(err, "42501"))
 	admin(t, dsn(t), "GRANT USAGE ON SCHEMA "+schema+" TO app_"+s.opts.Schema)
 	app := open(t, pool, s.opts.Schema)
-	r := hold(1, line(1, budget.Monthly, 10))
+	r := hold(1, line(1, driver.Monthly, 10))
 	admitted(t, app, r)
 	_, err = app.Settle(t.Context(), settlement(r, 1))
 	require.NoError(t, err)
-	require.NoError(t, app.Void(t.Context(), budget.NewID(), budget.Key{}))
-	_, err = app.Correct(t.Context(), budget.Correction{ID: r.ID, Actual: usd(2), Change: storetest.NewChange()})
+	require.NoError(t, app.Void(t.Context(), driver.NewID(), driver.Key{}))
+	_, err = app.Correct(t.Context(), driver.Correction{ID: r.ID, Actual: usd(2), Change: storetest.NewChange()})
 	require.NoError(t, err)
 	_, err = app.Expire(t.Context(), 10)
 	require.NoError(t, err)
-	require.NoError(t, app.Kill(t.Context(), budget.Kill{Reason: "x"}, storetest.NewChange()))
-	require.NoError(t, app.Revive(t.Context(), budget.Flag{Scope: budget.Scope{}}, storetest.NewChange()))
-	require.NoError(t, app.Unlatch(t.Context(), []budget.Key{{1}}, storetest.NewChange()))
-	require.NoError(t, app.Override(t.Context(), budget.Key{1}, nil, storetest.NewChange()))
+	require.NoError(t, app.Kill(t.Context(), driver.Kill{Reason: "x"}, storetest.NewChange()))
+	require.NoError(t, app.Revive(t.Context(), driver.Flag{Scope: driver.Scope{}}, storetest.NewChange()))
+	require.NoError(t, app.Unlatch(t.Context(), []driver.Key{{1}}, storetest.NewChange()))
+	require.NoError(t, app.Override(t.Context(), driver.Key{1}, nil, storetest.NewChange()))
 	stands(t, app, r.Lines[0], 2, 0)
 	for _, table := range []string{"meta", "step", "account", "bucket", "reservation", "kill", "usage", "usage_day", "pattern", "policy"} {
 		for _, sql := range []string{"SELECT FROM ", "DELETE FROM ", "TRUNCATE "} {

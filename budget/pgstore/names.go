@@ -8,12 +8,12 @@ import (
 
 	"github.com/jackc/pgx/v5/pgtype"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// Entries implements budget.Store. A Max out of range is replaced with the nearest valid one.
-func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, error) {
+// Entries implements driver.Store. A Max out of range is replaced with the nearest valid one.
+func (s *Store) Entries(ctx context.Context, q driver.Query) ([]driver.Entry, error) {
 	limit := max(1, min(q.Max, maxEntries))
 	since, until := int64(math.MinInt64), int64(math.MaxInt64)
 	if !q.Since.IsZero() {
@@ -22,7 +22,7 @@ func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, er
 	if !q.Until.IsZero() {
 		until = nanos(q.Until)
 	}
-	all := []budget.Entry{}
+	all := []driver.Entry{}
 	for after := q.After; len(all) < limit; {
 		a, err := s.step(ctx, call{function: "list_entries", args: func(*placement) []any {
 			return []any{int32(q.State), q.Estimated, since, until, []byte(q.Reference), [16]byte(after), int64(limit)}
@@ -47,7 +47,7 @@ func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, er
 }
 
 // charge converts stored amounts. If there are more units than this library knows, a newer library has written them.
-func charge(raw []int64) (c budget.Charge, err error) {
+func charge(raw []int64) (c driver.Charge, err error) {
 	if len(raw) > len(c) {
 		return c, problem(fmt.Sprintf("a stored charge counts %d units, this library knows %d: use a newer library", len(raw)-1, len(c)-1))
 	}
@@ -61,37 +61,37 @@ func charge(raw []int64) (c budget.Charge, err error) {
 }
 
 // public converts an entry of the server's answer, and refuses one whose parts do not fit together.
-func (e *entry) public() (out budget.Entry, err error) {
+func (e *entry) public() (out driver.Entry, err error) {
 	id, err := parseKey(e.ID)
 	if err != nil || len(e.Reserved) == 0 || len(e.Actual) == 0 || len(e.Accounts) != len(e.Units) || len(e.Accounts) != len(e.Starts) {
-		return budget.Entry{}, errAnswer
+		return driver.Entry{}, errAnswer
 	}
-	out = budget.Entry{
+	out = driver.Entry{
 		ID: id, State: e.State, Estimated: e.Estimated, Orphan: e.Orphan, ReservedAt: time.Unix(0, e.ReservedAt), Reference: string(e.Reference),
 	}
 	if out.Reserved, err = charge(e.Reserved); err != nil {
-		return budget.Entry{}, err
+		return driver.Entry{}, err
 	}
 	if out.Actual, err = charge(e.Actual); err != nil {
-		return budget.Entry{}, err
+		return driver.Entry{}, err
 	}
 	amounts := &out.Actual
-	if e.State == budget.Pending {
+	if e.State == driver.Pending {
 		amounts = &out.Reserved
 	} else {
 		out.ResolvedAt = time.Unix(0, e.ResolvedAt)
 	}
 	c, _, err := account.DecodeCall(e.Whose)
 	if err != nil {
-		return budget.Entry{}, problem(err.Error())
+		return driver.Entry{}, problem(err.Error())
 	}
 	out.Scope, out.Operation = c.Scope, c.Operation
 	for i := range e.Accounts {
 		key, err := parseKey(e.Accounts[i])
 		if err != nil || !e.Units[i].Valid() {
-			return budget.Entry{}, errAnswer
+			return driver.Entry{}, errAnswer
 		}
-		out.Lines = append(out.Lines, budget.Booking{Account: key, Unit: e.Units[i], Start: time.Unix(0, e.Starts[i]), Amount: amounts[e.Units[i]]})
+		out.Lines = append(out.Lines, driver.Booking{Account: key, Unit: e.Units[i], Start: time.Unix(0, e.Starts[i]), Amount: amounts[e.Units[i]]})
 	}
 	return out, nil
 }
@@ -115,8 +115,8 @@ type named struct {
 // period is a bucket in the server's answer.
 type period struct{ Start, Settled, Pending, Forgotten int64 }
 
-// Accounts implements budget.Store. A limit out of range is replaced with the nearest valid one.
-func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) ([]budget.Account, error) {
+// Accounts implements driver.Store. A limit out of range is replaced with the nearest valid one.
+func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) ([]driver.Account, error) {
 	a, err := s.step(ctx, call{function: "list_accounts", args: func(*placement) []any {
 		return []any{[16]byte(after), int64(max(1, min(limit, maxEntries)))}
 	}})
@@ -127,7 +127,7 @@ func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) ([]bu
 	if s.opts.Clock != nil {
 		now = nanos(s.opts.Clock())
 	}
-	all := make([]budget.Account, len(a.detail.Accounts))
+	all := make([]driver.Account, len(a.detail.Accounts))
 	for i, raw := range a.detail.Accounts {
 		key, err := parseKey(raw.Key)
 		if err != nil {
@@ -138,7 +138,7 @@ func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) ([]bu
 			return nil, failed("accounts", problem(err.Error()))
 		}
 		if raw.OverrideMax != nil && raw.OverrideUntil != nil {
-			all[i].Override = &budget.Override{Max: *raw.OverrideMax, Until: time.Unix(0, *raw.OverrideUntil)}
+			all[i].Override = &driver.Override{Max: *raw.OverrideMax, Until: time.Unix(0, *raw.OverrideUntil)}
 		}
 		if raw.LatchedUntil > now {
 			all[i].Latched = time.Unix(0, raw.LatchedUntil)
@@ -147,8 +147,8 @@ func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) ([]bu
 	return all, nil
 }
 
-// Periods implements budget.Store. A limit out of range is replaced with the nearest valid one.
-func (s *Store) Periods(ctx context.Context, key budget.Key, after time.Time, limit int) ([]budget.Period, error) {
+// Periods implements driver.Store. A limit out of range is replaced with the nearest valid one.
+func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, limit int) ([]driver.Period, error) {
 	since := int64(math.MinInt64)
 	if !after.IsZero() {
 		since = nanos(after)
@@ -159,9 +159,9 @@ func (s *Store) Periods(ctx context.Context, key budget.Key, after time.Time, li
 	if err != nil {
 		return nil, err
 	}
-	all := make([]budget.Period, len(a.detail.Periods))
+	all := make([]driver.Period, len(a.detail.Periods))
 	for i, p := range a.detail.Periods {
-		all[i] = budget.Period{Start: time.Unix(0, p.Start), Settled: p.Settled, Pending: p.Pending, Forgotten: p.Forgotten}
+		all[i] = driver.Period{Start: time.Unix(0, p.Start), Settled: p.Settled, Pending: p.Pending, Forgotten: p.Forgotten}
 	}
 	return all, nil
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/internal/servers"
 )
 
@@ -28,7 +28,7 @@ func TestStepsNeedNoSession(t *testing.T) {
 	through := bounced(t)
 	pool := newPool(t, through)
 	s := open(t, pool, newSchema())
-	l := line(1, budget.Monthly, 1<<40)
+	l := line(1, driver.Monthly, 1<<40)
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	var prepared error
@@ -58,7 +58,7 @@ func TestStepsNeedNoSession(t *testing.T) {
 func TestTimeoutsHoldBehindPgBouncer(t *testing.T) {
 	pool := newPool(t, bounced(t))
 	s := open(t, pool, newSchema(), func(o *Options) { o.LockTimeout, o.Timeout = millis(50), millis(2000) })
-	l := line(1, budget.Monthly, 100)
+	l := line(1, driver.Monthly, 100)
 	admitted(t, s, hold(1, l))
 	direct := newPool(t, dsn(t))
 	stranger := begin(t, direct)

@@ -37,7 +37,7 @@
 // is posted as an orphan, so it counts again. The same holds for a synchronous_commit of local, and of remote_write if the
 // standby's host dies too.
 //
-// If a ledger has lost data, every open store returns budget.ErrLost: if tables were dropped, emptied or made again, if it is another
+// If a ledger has lost data, every open store returns driver.ErrLost: if tables were dropped, emptied or made again, if it is another
 // database, and if a restore or a failover has put it back to a state from before what this process was told. Rows that
 // another program has deleted are a loss for processes that start later, too. An operator can accept what is left. (If a failover
 // loses no more than the last 32 steps, and other transactions have since reached higher numbers, the loss may not be noticed; the bound
@@ -65,7 +65,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // The defaults of Options.
@@ -78,7 +78,7 @@ const (
 
 // Options configures a Store. The zero value is the durable default.
 type Options struct {
-	// Create makes the ledger if the schema holds none. Without it Open refuses with budget.ErrNoLedger, because a database that was
+	// Create makes the ledger if the schema holds none. Without it Open refuses with driver.ErrNoLedger, because a database that was
 	// emptied looks just like one that is new. Set it for the first start, or in a step of the deployment that runs once: a fleet that
 	// always sets it spends its limits a second time when the database is gone.
 	Create bool
@@ -88,8 +88,8 @@ type Options struct {
 	// Retention is how long resolved reservations are remembered, for replays and corrections. Zero or less is
 	// DefaultRetention.
 	Retention time.Duration
-	// UsageRows is how many rows of usage are kept for one day; usage that would need more is added to budget.OtherUsage. Zero or less is
-	// budget.DefaultUsageRows.
+	// UsageRows is how many rows of usage are kept for one day; usage that would need more is added to driver.OtherUsage. Zero or less is
+	// driver.DefaultUsageRows.
 	UsageRows int
 	// Timeout bounds a step with all its repetitions, unless its context ends first. Zero or less is DefaultTimeout.
 	Timeout time.Duration
@@ -106,7 +106,7 @@ type Options struct {
 	Clock func() time.Time
 }
 
-// Store is a budget.Store in a PostgreSQL database. It is safe for concurrent use. It starts goroutines for steps that share a transaction
+// Store is a driver.Store in a PostgreSQL database. It is safe for concurrent use. It starts goroutines for steps that share a transaction
 // and for deletions; none outlives Close. Make one with Open.
 type Store struct {
 	opts    Options
@@ -127,8 +127,8 @@ type Store struct {
 }
 
 var (
-	_ budget.Store    = (*Store)(nil)
-	_ budget.Signaler = (*Store)(nil)
+	_ driver.Store    = (*Store)(nil)
+	_ driver.Signaler = (*Store)(nil)
 )
 
 // schemaName matches names that can be put between quotes without escaping anything.
@@ -146,7 +146,7 @@ func (o *Options) complete() error {
 		o.Retention = DefaultRetention
 	}
 	if o.UsageRows <= 0 {
-		o.UsageRows = budget.DefaultUsageRows
+		o.UsageRows = driver.DefaultUsageRows
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout

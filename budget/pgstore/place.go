@@ -8,7 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgtype"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
@@ -30,7 +30,7 @@ type placement struct {
 }
 
 // place fills in the fields. Lines may be in any order.
-func (p *placement) place(lines []budget.Line, now int64, retention time.Duration) error {
+func (p *placement) place(lines []driver.Line, now int64, retention time.Duration) error {
 	p.from, p.until = math.MinInt64, math.MaxInt64
 	n := len(lines)
 	p.accounts, p.units = make([]pgtype.UUID, n), make([]int32, n)
@@ -69,7 +69,7 @@ const longestFold = 3 * time.Hour
 
 // holds returns the range of time around now, or a part of it, in which a calendar window's span stays the same. That is the span itself,
 // except where a time zone skips or repeats an hour.
-func holds(w budget.Window, now int64, span budget.Span) (from, until int64) {
+func holds(w driver.Window, now int64, span driver.Span) (from, until int64) {
 	same := func(at int64) bool { return w.At(time.Unix(0, at)) == span }
 	from, until = span.Start, span.End
 	if from <= now && now < until && same(from) && same(until-1) {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
@@ -30,7 +30,7 @@ func TestPlacementsHoldAsLongAsTheySay(t *testing.T) {
 		for _, moment := range moments {
 			around, err := time.Parse(time.RFC3339, moment)
 			require.NoError(t, err)
-			for _, w := range []budget.Window{budget.Hourly, budget.Daily, budget.Weekly, budget.Monthly} {
+			for _, w := range []driver.Window{driver.Hourly, driver.Daily, driver.Weekly, driver.Monthly} {
 				for range 200 {
 					now := around.Add(time.Duration(random.Int64N(int64(8*time.Hour))) - 4*time.Hour).UnixNano()
 					span := w.In(loc).At(time.Unix(0, now))
@@ -53,7 +53,7 @@ func TestPlacementsHoldLongEnough(t *testing.T) {
 	require.NoError(t, err)
 	for hour := range 400 * 24 {
 		now := time.Date(2026, 1, 1, hour, 17, 0, 0, time.UTC)
-		w := budget.Daily.In(loc)
+		w := driver.Daily.In(loc)
 		from, until := holds(w, now.UnixNano(), w.At(now))
 		require.GreaterOrEqual(t, until-from, int64(22*time.Hour), "%s", now)
 	}
@@ -62,7 +62,7 @@ func TestPlacementsHoldLongEnough(t *testing.T) {
 // A window's edge that passes between the guess of the clock and the server's clock costs a second try, and no more.
 func TestAWrongGuessOfTheClockIsCorrected(t *testing.T) {
 	s := fresh(t)
-	lines := []budget.Line{line(1, budget.Monthly, 100), line(2, budget.Rolling(time.Second), 100), line(3, budget.Lifetime, 100)}
+	lines := []driver.Line{line(1, driver.Monthly, 100), line(2, driver.Rolling(time.Second), 100), line(3, driver.Lifetime, 100)}
 	for n, skew := range []time.Duration{-50 * time.Hour, 50 * time.Hour, 0} {
 		s.skew.Store(int64(skew))
 		admitted(t, s, hold(1, lines...))
@@ -77,7 +77,7 @@ func TestMomentsBeyondInt64(t *testing.T) {
 	require.Equal(t, int64(math.MinInt64), nanos(time.Time{}))
 	require.Equal(t, int64(5), nanos(time.Unix(0, 5)))
 	s := fresh(t)
-	l := line(1, budget.Monthly, 10)
-	require.NoError(t, s.Override(t.Context(), l.Account, &budget.Override{Max: 20, Until: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}, storetest.NewChange()))
+	l := line(1, driver.Monthly, 10)
+	require.NoError(t, s.Override(t.Context(), l.Account, &driver.Override{Max: 20, Until: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}, storetest.NewChange()))
 	admitted(t, s, hold(15, l))
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgtype"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 const (
@@ -173,7 +173,7 @@ type statement struct {
 	text string // up to its closing bracket
 	// settles is the reservation that the statement settles. If it shares a transaction, it gets one more argument, which makes the function
 	// put off its additions to usage to the end of the transaction.
-	settles *budget.ID
+	settles *driver.ID
 }
 
 // sqlIsolation comes before anything that takes a snapshot: under REPEATABLE READ, which can be the default of a role or a database, a step

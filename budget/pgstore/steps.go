@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
@@ -12,17 +12,17 @@ import (
 func (a *answer) outcome(step string) error {
 	switch a.status {
 	case "resolved":
-		return budget.ErrResolved
+		return driver.ErrResolved
 	case "conflict":
-		return budget.ErrIDConflict
+		return driver.ErrIDConflict
 	case "unknown":
-		return budget.ErrNotFound
+		return driver.ErrNotFound
 	case "superseded":
-		return budget.ErrSuperseded
+		return driver.ErrSuperseded
 	case "overflow":
-		return budget.ErrOverflow
+		return driver.ErrOverflow
 	case "crowded":
-		return budget.ErrTooManyFlags
+		return driver.ErrTooManyFlags
 	case "admitted", "replayed", "killed", "denied", "done":
 		return nil
 	default:
@@ -39,14 +39,14 @@ func (s *Store) step(ctx context.Context, c call) (answer, error) {
 	return a, err
 }
 
-// Reserve implements budget.Store. An id that is known is judged first, then kill flags, then room.
-func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+// Reserve implements driver.Store. An id that is known is judged first, then kill flags, then room.
+func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	if err := r.Validate(); err != nil {
-		return budget.Decision{}, err
+		return driver.Decision{}, err
 	}
 	a, err := s.step(ctx, s.reserveCall(r))
 	if err != nil {
-		return budget.Decision{}, err
+		return driver.Decision{}, err
 	}
 	d, err := a.decision(r.Lines)
 	return d, failed("reserve", err)
@@ -54,7 +54,7 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decis
 
 // reserveCall returns the call of the function reserve. Its arguments are made anew for each try, because they depend on the present windows and on
 // the flags with patterns that this process knows.
-func (s *Store) reserveCall(r budget.Reservation) call {
+func (s *Store) reserveCall(r driver.Reservation) call {
 	whose, usage := encodeCall(r.Call), r.Call.UsageKey()
 	return call{function: "reserve", moments: true, lines: some(r.Lines), makes: true, args: func(at *placement) []any {
 		known := s.flags.Load()
@@ -67,7 +67,7 @@ func (s *Store) reserveCall(r budget.Reservation) call {
 }
 
 // encodeCall encodes the call of a reservation; nil if there is none.
-func encodeCall(c *budget.Call) []byte {
+func encodeCall(c *driver.Call) []byte {
 	if c == nil {
 		return nil
 	}
@@ -75,33 +75,33 @@ func encodeCall(c *budget.Call) []byte {
 }
 
 // decision decodes the answer to a Reserve. If it can't be decoded nothing is admitted.
-func (a *answer) decision(lines []budget.Line) (d budget.Decision, err error) {
+func (a *answer) decision(lines []driver.Line) (d driver.Decision, err error) {
 	switch a.status {
 	case "killed":
 		if a.detail.Killed == nil {
-			return budget.Decision{}, errAnswer
+			return driver.Decision{}, errAnswer
 		}
 		k, err := a.detail.Killed.public()
-		return budget.Decision{Killed: &k}, err
+		return driver.Decision{Killed: &k}, err
 	case "denied":
 		if len(a.detail.Denied) == 0 {
-			return budget.Decision{}, errAnswer
+			return driver.Decision{}, errAnswer
 		}
 		d.Denied, err = denials(a.detail.Denied, lines, a.clock)
 		return d, err
 	case "admitted", "replayed":
 		if d.Observed, err = denials(a.detail.Observed, lines, a.clock); err != nil {
-			return budget.Decision{}, err
+			return driver.Decision{}, err
 		}
 		d.Admitted, d.Replayed, d.ExpiresAt = true, a.status == "replayed", time.Unix(0, a.value)
 		return d, nil
 	default:
-		return budget.Decision{}, errAnswer
+		return driver.Decision{}, errAnswer
 	}
 }
 
 // denials returns the refusals of lines without room.
-func denials(standings []standing, lines []budget.Line, now int64) (all []budget.Denial, err error) {
+func denials(standings []standing, lines []driver.Line, now int64) (all []driver.Denial, err error) {
 	for i := range standings {
 		denial, err := standings[i].denial(lines, now)
 		if err != nil {
@@ -113,17 +113,17 @@ func denials(standings []standing, lines []budget.Line, now int64) (all []budget
 }
 
 // some returns lines that are not nil, because nil would mean that a step has none.
-func some(lines []budget.Line) []budget.Line {
+func some(lines []driver.Line) []driver.Line {
 	if lines == nil {
-		return []budget.Line{}
+		return []driver.Line{}
 	}
 	return lines
 }
 
-// Settle implements budget.Store. With shares it gets a transaction of its own.
-func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Posting, error) {
+// Settle implements driver.Store. With shares it gets a transaction of its own.
+func (s *Store) Settle(ctx context.Context, st driver.Settlement) (driver.Posting, error) {
 	if err := st.Validate(); err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	whose, usage, shares := encodeCall(st.Call), usageOf(st.Call), encodeShares(st.Shares)
 	a, err := s.step(ctx, call{function: "settle", moments: true, lines: some(st.Lines), makes: true, settles: &st.ID, lone: len(st.Shares) > 0, args: func(at *placement) []any {
@@ -134,14 +134,14 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 		}
 	}})
 	if err != nil {
-		return budget.Posting{}, posting(err)
+		return driver.Posting{}, posting(err)
 	}
-	p := budget.Posting{Replayed: a.status == "replayed", From: budget.State(a.value)}
+	p := driver.Posting{Replayed: a.status == "replayed", From: driver.State(a.value)}
 	for _, c := range a.detail.Crossed {
 		if c[0] < 0 || c[0] >= int64(len(st.Lines)) || c[1] < 0 || c[1] >= int64(len(st.Lines[c[0]].Notify)) {
-			return budget.Posting{}, failed("settle", errAnswer)
+			return driver.Posting{}, failed("settle", errAnswer)
 		}
-		p.Crossed = append(p.Crossed, budget.Crossing{Line: int(c[0]), Mark: int(c[1]), Settled: c[2], Max: c[3]})
+		p.Crossed = append(p.Crossed, driver.Crossing{Line: int(c[0]), Mark: int(c[1]), Settled: c[2], Max: c[3]})
 	}
 	return p, nil
 }
@@ -149,14 +149,14 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (budget.Postin
 // posting converts the server's error for an overflow of bigint into the contract's.
 func posting(err error) error {
 	if isCode(err, "22003") {
-		return budget.ErrOverflow
+		return driver.ErrOverflow
 	}
 	return err
 }
 
-// Void implements budget.Store. If there is no reservation, the function writes a tombstone, so that a Reserve of the same id that comes late is
+// Void implements driver.Store. If there is no reservation, the function writes a tombstone, so that a Reserve of the same id that comes late is
 // refused.
-func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error {
+func (s *Store) Void(ctx context.Context, id driver.ID, owner driver.Key) error {
 	_, err := s.step(ctx, call{function: "void", moments: true, args: func(*placement) []any {
 		return []any{[16]byte(id), [16]byte(owner)}
 	}})

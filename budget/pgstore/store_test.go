@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/internal/servers"
 )
@@ -24,21 +24,21 @@ func conform(t *testing.T, pool *pgxpool.Pool, seeds, steps int) {
 	var ledgers emptied
 	storetest.Run(t, storetest.Harness{
 		Seeds: seeds, Steps: steps,
-		Open: func(t *testing.T, clock *storetest.Clock) budget.Store {
+		Open: func(t *testing.T, clock *storetest.Clock) driver.Store {
 			schema := ledgers.take(t, pool)
 			return open(t, pool, schema, options(schema, clock))
 		},
-		Reopen: func(t *testing.T, store budget.Store, clock *storetest.Clock) budget.Store {
+		Reopen: func(t *testing.T, store driver.Store, clock *storetest.Clock) driver.Store {
 			schema := store.(*Store).opts.Schema
 			return open(t, pool, schema, options(schema, clock))
 		},
-		Wipe: func(t *testing.T, store budget.Store) {
+		Wipe: func(t *testing.T, store driver.Store) {
 			s := store.(*Store)
 			_, err := pool.Exec(t.Context(), "DROP SCHEMA "+s.opts.quoted()+" CASCADE")
 			require.NoError(t, err)
 			open(t, pool, s.opts.Schema, func(o *Options) { o.AllowVolatile = true })
 		},
-		Lose: func(t *testing.T, store budget.Store, n int) string {
+		Lose: func(t *testing.T, store driver.Store, n int) string {
 			return loseRow(t, pool, store.(*Store).opts.quoted(), n)
 		},
 	})

@@ -6,7 +6,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 const (
@@ -20,7 +20,7 @@ const (
 	pruneFor   = 30 * time.Second
 )
 
-// Expire implements budget.Store. It charges those reservations first that expired first, up to 10,000 at a time.
+// Expire implements driver.Store. It charges those reservations first that expired first, up to 10,000 at a time.
 func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	a, err := s.step(ctx, call{function: "expire", moments: true, args: func(*placement) []any {
 		return []any{int64(max(0, min(limit, maxEntries))), int64(s.opts.UsageRows)}
@@ -56,8 +56,8 @@ func (s *Store) forget() {
 	})
 }
 
-// Balances implements budget.Store. ResetAfter is how long it takes until nothing of what is used now counts any more.
-func (s *Store) Balances(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
+// Balances implements driver.Store. ResetAfter is how long it takes until nothing of what is used now counts any more.
+func (s *Store) Balances(ctx context.Context, lines []driver.Line) ([]driver.Balance, error) {
 	a, err := s.step(ctx, call{function: "balances", moments: true, lines: some(lines), args: func(at *placement) []any {
 		return []any{at.accounts, at.starts, at.widths, at.steps, at.maxes}
 	}})
@@ -67,7 +67,7 @@ func (s *Store) Balances(ctx context.Context, lines []budget.Line) ([]budget.Bal
 	if len(a.detail.Balances) != len(lines) {
 		return nil, failed("balances", errAnswer)
 	}
-	all := make([]budget.Balance, len(lines))
+	all := make([]driver.Balance, len(lines))
 	for i := range all {
 		b := &a.detail.Balances[i]
 		if b.Line != i {
@@ -101,13 +101,13 @@ func (s *Store) awaitUnaware(ctx context.Context) error {
 	}
 }
 
-// Kills implements budget.Store. The function leaves out flags that have ended.
-func (s *Store) Kills(ctx context.Context) ([]budget.Kill, error) {
+// Kills implements driver.Store. The function leaves out flags that have ended.
+func (s *Store) Kills(ctx context.Context) ([]driver.Kill, error) {
 	a, err := s.step(ctx, call{function: "flags", moments: true, args: func(*placement) []any { return []any{true} }})
 	if err != nil {
 		return nil, err
 	}
-	all := make([]budget.Kill, len(a.detail.Flags))
+	all := make([]driver.Kill, len(a.detail.Flags))
 	for i := range all {
 		if all[i], err = a.detail.Flags[i].public(); err != nil {
 			return nil, failed("flags", err)

@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
@@ -56,14 +56,14 @@ func expire(t *testing.T, s *Store, want int) {
 // with nothing left to say.
 func TestForgetsWhatIsPastTheRetention(t *testing.T) {
 	s, advance := aged(t)
-	l := line(1, budget.Hourly, 100)
+	l := line(1, driver.Hourly, 100)
 	for range 5 {
 		r := hold(1, l)
 		admitted(t, s, r)
 		_, err := s.Settle(t.Context(), settlement(r, 1))
 		require.NoError(t, err)
 	}
-	require.NoError(t, s.Override(t.Context(), budget.Key{2}, &budget.Override{Max: 5, Until: s.opts.Clock().Add(80 * time.Hour)}, storetest.NewChange()))
+	require.NoError(t, s.Override(t.Context(), driver.Key{2}, &driver.Override{Max: 5, Until: s.opts.Clock().Add(80 * time.Hour)}, storetest.NewChange()))
 	advance(24*time.Hour - time.Nanosecond)
 	expire(t, s, 0)
 	require.Equal(t, 5, s.count(t, "reservation"))
@@ -84,7 +84,7 @@ func TestForgetsWhatIsPastTheRetention(t *testing.T) {
 // Pending reservations and what counts are never forgotten, and a late settlement finds its window.
 func TestRemembersWhatStillCounts(t *testing.T) {
 	s, advance := aged(t)
-	hour, life := line(1, budget.Hourly, 100), line(2, budget.Lifetime, 100)
+	hour, life := line(1, driver.Hourly, 100), line(2, driver.Lifetime, 100)
 	r := hold(5, hour, life)
 	r.TTL = 5000 * time.Hour
 	admitted(t, s, r)
@@ -104,41 +104,41 @@ func TestRemembersWhatStillCounts(t *testing.T) {
 // One reservation that can't be charged holds up no other, and a refund past the retention brings no sum back.
 func TestExpiryAndRefundsAtTheEdges(t *testing.T) {
 	s, advance := aged(t)
-	full, other := line(1, budget.Daily, 1<<62), line(2, budget.Daily, 1<<62)
+	full, other := line(1, driver.Daily, 1<<62), line(2, driver.Daily, 1<<62)
 	stuck := hold(10, full)
 	admitted(t, s, stuck)
 	_, err := s.Settle(t.Context(), settlement(hold(0, full), 1<<63-5))
 	require.NoError(t, err)
 	refunded := hold(10, other)
-	refunded.Call = &budget.Call{Scope: budget.Scope{Workflow: "other"}} // whose row of usage is not full
+	refunded.Call = &driver.Call{Scope: driver.Scope{Workflow: "other"}} // whose row of usage is not full
 	refunded.TTL = 2 * time.Hour
 	admitted(t, s, refunded)
 	advance(3 * time.Hour)
 	n, err := s.Expire(t.Context(), 1)
 	require.NoError(t, err)
 	require.Equal(t, 1, n, "the one that is due longer takes no turn")
-	entries, err := s.Entries(t.Context(), budget.Query{State: budget.Pending, Max: 10})
+	entries, err := s.Entries(t.Context(), driver.Query{State: driver.Pending, Max: 10})
 	require.NoError(t, err)
 	require.Equal(t, stuck.ID, entries[0].ID)
 
 	_, err = s.pool.Exec(t.Context(), fmt.Sprintf(`BEGIN; SET LOCAL bedrockguard.forgetting = 'on'; DELETE FROM %s.bucket WHERE account = '%x'; COMMIT`, s.opts.quoted(), other.Account[:]))
 	require.NoError(t, err)
-	_, err = s.Correct(t.Context(), budget.Correction{ID: refunded.ID, Actual: usd(1), Change: storetest.NewChange()})
+	_, err = s.Correct(t.Context(), driver.Correction{ID: refunded.ID, Actual: usd(1), Change: storetest.NewChange()})
 	require.NoError(t, err)
 	stands(t, s, other, 0, 0)
 }
 
 // Sums of a pending reservation that are gone are a ledger that lost its memory.
 func TestMissingSumsAreNoticed(t *testing.T) {
-	for name, resolve := range map[string]func(*Store, budget.Reservation) error{
-		"Settle": func(s *Store, r budget.Reservation) error {
+	for name, resolve := range map[string]func(*Store, driver.Reservation) error{
+		"Settle": func(s *Store, r driver.Reservation) error {
 			_, err := s.Settle(t.Context(), settlement(r, 1))
 			return err
 		},
-		"Void": func(s *Store, r budget.Reservation) error { return s.Void(t.Context(), r.ID, r.Owner) },
+		"Void": func(s *Store, r driver.Reservation) error { return s.Void(t.Context(), r.ID, r.Owner) },
 	} {
 		s := fresh(t)
-		r := hold(1, line(1, budget.Monthly, 10))
+		r := hold(1, line(1, driver.Monthly, 10))
 		admitted(t, s, r)
 		_, err := s.pool.Exec(t.Context(), "DELETE FROM "+s.opts.quoted()+".bucket")
 		require.NoError(t, err)
@@ -151,7 +151,7 @@ func TestMissingSumsAreNoticed(t *testing.T) {
 // A limit that is met all the time stays small: its row is updated in place, and dead versions are pruned as it goes.
 func TestAHotLimitDoesNotGrow(t *testing.T) {
 	s := fresh(t)
-	l := line(1, budget.Monthly, 1<<40)
+	l := line(1, driver.Monthly, 1<<40)
 	for range 1500 {
 		r := hold(1, l)
 		admitted(t, s, r)
@@ -187,7 +187,7 @@ func TestKillAwaitsWhatIsUnderWay(t *testing.T) {
 	before := looks(true)
 	returned := make(chan error, 1)
 	var all sync.WaitGroup
-	all.Go(func() { returned <- s.Kill(t.Context(), budget.Kill{Reason: "stop"}, storetest.NewChange()) })
+	all.Go(func() { returned <- s.Kill(t.Context(), driver.Kill{Reason: "stop"}, storetest.NewChange()) })
 	defer all.Wait()
 	require.Eventually(t, func() bool { kills, err := s.Kills(t.Context()); return err == nil && len(kills) == 1 }, waitFor, tick)
 	time.Sleep(20 * tick)
@@ -203,19 +203,19 @@ func TestKillThatCannotBeSure(t *testing.T) {
 	tx := begin(t, newPool(t, dsn(t)))
 	_, err := tx.Exec(t.Context(), "SELECT pg_current_xact_id() FROM (SELECT count(*) FROM "+s.opts.quoted()+".kill) k")
 	require.NoError(t, err)
-	err = s.Kill(t.Context(), budget.Kill{Reason: "stop"}, storetest.NewChange())
+	err = s.Kill(t.Context(), driver.Kill{Reason: "stop"}, storetest.NewChange())
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "set it again")
 	kills, err := s.Kills(t.Context())
 	require.NoError(t, err)
 	require.Len(t, kills, 1)
 	require.NoError(t, tx.Rollback(t.Context()))
-	require.NoError(t, s.Kill(t.Context(), budget.Kill{Reason: "stop"}, storetest.NewChange()))
+	require.NoError(t, s.Kill(t.Context(), driver.Kill{Reason: "stop"}, storetest.NewChange()))
 }
 
 // A reservation that is admitted but not committed yet when a flag is set: Kill returns after it, with limits and without.
 func TestKillAwaitsReservations(t *testing.T) {
-	for name, lines := range map[string][]budget.Line{"without a limit": nil, "with one": {line(1, budget.Monthly, 100)}} {
+	for name, lines := range map[string][]driver.Line{"without a limit": nil, "with one": {line(1, driver.Monthly, 100)}} {
 		t.Run(name, func(t *testing.T) {
 			s := fresh(t)
 			gate := holdCommits(t, s)
@@ -224,14 +224,14 @@ func TestKillAwaitsReservations(t *testing.T) {
 			var all sync.WaitGroup
 			all.Go(func() { admitted(t, s, r) })
 			awaitBlocked(t, s)
-			all.Go(func() { returned <- s.Kill(t.Context(), budget.Kill{Reason: "stop"}, storetest.NewChange()) })
+			all.Go(func() { returned <- s.Kill(t.Context(), driver.Kill{Reason: "stop"}, storetest.NewChange()) })
 			require.Eventually(t, func() bool { kills, err := s.Kills(t.Context()); return err == nil && len(kills) == 1 }, waitFor, tick)
 			time.Sleep(20 * tick)
 			require.Empty(t, returned, "Kill returned before the reservation that had not seen it")
 			require.NoError(t, gate.Rollback(t.Context()))
 			require.NoError(t, <-returned)
 			all.Wait()
-			entries, err := s.Entries(t.Context(), budget.Query{Max: 10})
+			entries, err := s.Entries(t.Context(), driver.Query{Max: 10})
 			require.NoError(t, err)
 			require.Len(t, entries, 1)
 			d, err := s.Reserve(t.Context(), hold(1, lines...))
@@ -244,9 +244,9 @@ func TestKillAwaitsReservations(t *testing.T) {
 // A reservation of nothing whose bucket was forgotten is settled, voided or charged like any other: nothing is lost with it.
 func TestAReservationOfNothingOutlivesItsBucket(t *testing.T) {
 	s, advance := aged(t)
-	var made []budget.Reservation
+	var made []driver.Reservation
 	for i := range 4 {
-		r := hold(0, line(byte(i+1), budget.Hourly, 100))
+		r := hold(0, line(byte(i+1), driver.Hourly, 100))
 		r.TTL = 5000 * time.Hour
 		admitted(t, s, r)
 		made = append(made, r)
@@ -257,21 +257,21 @@ func TestAReservationOfNothingOutlivesItsBucket(t *testing.T) {
 	_, err := s.Settle(t.Context(), settlement(made[0], 0))
 	require.NoError(t, err)
 	marked := settlement(made[1], 0)
-	marked.Lines = []budget.Line{made[1].Lines[0]}
+	marked.Lines = []driver.Line{made[1].Lines[0]}
 	marked.Lines[0].Notify = []float64{0.5}
 	_, err = s.Settle(t.Context(), marked)
 	require.NoError(t, err)
 	require.NoError(t, s.Void(t.Context(), made[2].ID, made[2].Owner))
 	advance(5000 * time.Hour)
 	expire(t, s, 1)
-	admitted(t, s, hold(1, line(9, budget.Monthly, 100)))
+	admitted(t, s, hold(1, line(9, driver.Monthly, 100)))
 }
 
 // An account that gets its first bucket while it is about to be forgotten stays.
 func TestAnAccountInUseIsNotForgotten(t *testing.T) {
 	s := fresh(t)
-	l := line(1, budget.Monthly, 100)
-	require.NoError(t, s.Override(t.Context(), l.Account, &budget.Override{Max: 50, Until: time.Unix(1, 0)}, storetest.NewChange()))
+	l := line(1, driver.Monthly, 100)
+	require.NoError(t, s.Override(t.Context(), l.Account, &driver.Override{Max: 50, Until: time.Unix(1, 0)}, storetest.NewChange()))
 	var source string
 	require.NoError(t, s.pool.QueryRow(t.Context(), "SELECT pg_get_functiondef(to_regproc($1))", s.opts.quoted()+".forget").Scan(&source))
 	const moment = "AND NOT EXISTS (SELECT FROM %[1]s.bucket b WHERE b.account = a.key)\n\t\tLIMIT p_batch FOR UPDATE"
@@ -297,7 +297,7 @@ func TestAnAccountInUseIsNotForgotten(t *testing.T) {
 // A reservation whose bucket is forgotten in the middle of it is booked anew.
 func TestAReservationIsNeverBookedNowhere(t *testing.T) {
 	s := fresh(t)
-	l := line(1, budget.Monthly, 100)
+	l := line(1, driver.Monthly, 100)
 	first := hold(1, l)
 	admitted(t, s, first)
 	require.NoError(t, s.Void(t.Context(), first.ID, first.Owner))
@@ -315,13 +315,13 @@ func TestAReservationIsNeverBookedNowhere(t *testing.T) {
 // An orphan whose account is forgotten in the middle of it is tried again, and posted under the account's lock.
 func TestAnOrphanIsPostedUnderItsAccountsLock(t *testing.T) {
 	s := fresh(t)
-	l := line(1, budget.Monthly, 100)
-	require.NoError(t, s.Override(t.Context(), l.Account, &budget.Override{Max: 50, Until: time.Unix(1, 0)}, storetest.NewChange()))
+	l := line(1, driver.Monthly, 100)
+	require.NoError(t, s.Override(t.Context(), l.Account, &driver.Override{Max: 50, Until: time.Unix(1, 0)}, storetest.NewChange()))
 	forgets := begin(t, newPool(t, dsn(t)))
 	_, err := forgets.Exec(t.Context(), "SELECT FROM "+s.opts.quoted()+".account FOR UPDATE")
 	require.NoError(t, err)
-	id, actual := budget.NewID(), usd(8)
-	settle := call{function: "settle", moments: true, lines: []budget.Line{l}, makes: true, args: func(at *placement) []any {
+	id, actual := driver.NewID(), usd(8)
+	settle := call{function: "settle", moments: true, lines: []driver.Line{l}, makes: true, args: func(at *placement) []any {
 		return []any{[16]byte(id), [16]byte{}, actual[:], false, at.accounts, at.units, at.starts, at.widths, at.ends, at.steps, at.maxes, at.markLines, at.markNumber, at.marks}
 	}}
 	var all sync.WaitGroup

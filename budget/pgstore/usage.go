@@ -8,12 +8,12 @@ import (
 
 	"github.com/jackc/pgx/v5/pgtype"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 // usageOf returns the row of usage of a call; a null without a call, which keeps the one of the reservation.
-func usageOf(c *budget.Call) any {
+func usageOf(c *driver.Call) any {
 	if c == nil {
 		return nullUUID{}
 	}
@@ -21,7 +21,7 @@ func usageOf(c *budget.Call) any {
 }
 
 // encodeShares encodes how an amount divides, as sql/11_usage.sql describes it.
-func encodeShares(shares []budget.Share) string {
+func encodeShares(shares []driver.Share) string {
 	var b []byte
 	for i := range shares {
 		if i > 0 {
@@ -49,7 +49,7 @@ type usageRow struct {
 	Amount []int64
 }
 
-func (r *usageRow) public() (out budget.UsageRow, err error) {
+func (r *usageRow) public() (out driver.UsageRow, err error) {
 	out.Day = account.DayStart(r.Day)
 	if out.Key, err = parseKey(r.Key); err != nil {
 		return out, err
@@ -63,15 +63,15 @@ func (r *usageRow) public() (out budget.UsageRow, err error) {
 	return out, err
 }
 
-// Usage implements budget.Store. A limit out of range is replaced with the nearest valid one.
-func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) ([]budget.UsageRow, error) {
+// Usage implements driver.Store. A limit out of range is replaced with the nearest valid one.
+func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) ([]driver.UsageRow, error) {
 	a, err := s.step(ctx, call{function: "list_usage", moments: true, args: func(*placement) []any {
 		return []any{account.UsageDay(from.Day), [16]byte(from.After), int64(max(1, min(limit, maxEntries)))}
 	}})
 	if err != nil {
 		return nil, err
 	}
-	all := make([]budget.UsageRow, len(a.detail.Usage))
+	all := make([]driver.UsageRow, len(a.detail.Usage))
 	for i := range all {
 		if all[i], err = a.detail.Usage[i].public(); err != nil {
 			return nil, failed("usage", err)
@@ -86,24 +86,24 @@ type policy struct {
 	Version, At                int64
 }
 
-// SetPolicy implements budget.Store. The function also publishes the change on the ledger's channel.
-func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change) error {
-	if err := budget.ValidateDocument(document); err != nil {
+// SetPolicy implements driver.Store. The function also publishes the change on the ledger's channel.
+func (s *Store) SetPolicy(ctx context.Context, document []byte, c driver.Change) error {
+	if err := driver.ValidateDocument(document); err != nil {
 		return err
 	}
-	r := budget.Record{Change: c, Kind: budget.ChangePolicy, Policy: budget.DocumentSum(document)}
+	r := driver.Record{Change: c, Kind: driver.ChangePolicy, Policy: driver.DocumentSum(document)}
 	_, err := s.change(ctx, "set_policy", r, nil, document, []byte(c.Operator), []byte(c.Reason), s.channel)
 	return err
 }
 
-// Policy implements budget.Store. Without a policy it returns the zero value.
-func (s *Store) Policy(ctx context.Context) (budget.PolicyDocument, error) {
+// Policy implements driver.Store. Without a policy it returns the zero value.
+func (s *Store) Policy(ctx context.Context) (driver.PolicyDocument, error) {
 	a, err := s.step(ctx, call{function: "read_policy"})
 	if err != nil || a.detail.Policy == nil {
-		return budget.PolicyDocument{}, err
+		return driver.PolicyDocument{}, err
 	}
 	p := a.detail.Policy
-	return budget.PolicyDocument{
+	return driver.PolicyDocument{
 		Text: p.Document, Version: p.Version, At: time.Unix(0, p.At), Operator: string(p.Operator), Reason: string(p.Reason),
 	}, nil
 }
@@ -117,7 +117,7 @@ type patterns struct {
 
 type knownPattern struct {
 	object [16]byte
-	flag   budget.Flag
+	flag   driver.Flag
 }
 
 // pattern is one of these flags in the server's answer.
@@ -135,7 +135,7 @@ func (p *patterns) id() [16]byte {
 }
 
 // matches returns the flags that cover a call. The server decides whether they have ended.
-func (p *patterns) matches(c *budget.Call) []pgtype.UUID {
+func (p *patterns) matches(c *driver.Call) []pgtype.UUID {
 	found := []pgtype.UUID{}
 	if p == nil || c == nil {
 		return found

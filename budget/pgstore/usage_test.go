@@ -12,21 +12,21 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
-func callOf(workflow int) *budget.Call {
-	return &budget.Call{Scope: budget.Scope{Workflow: fmt.Sprint(workflow)}}
+func callOf(workflow int) *driver.Call {
+	return &driver.Call{Scope: driver.Scope{Workflow: fmt.Sprint(workflow)}}
 }
 
 // usageSum adds all rows up, in USD, and counts them.
 func usageSum(t *testing.T, s *Store) (sum int64, rows int) {
 	t.Helper()
-	all, err := s.Usage(t.Context(), budget.UsageMark{}, 10_000)
+	all, err := s.Usage(t.Context(), driver.UsageMark{}, 10_000)
 	require.NoError(t, err)
 	for _, row := range all {
-		sum += row.Charge[budget.UnitUSD]
+		sum += row.Charge[driver.UnitUSD]
 	}
 	return sum, len(all)
 }
@@ -48,7 +48,7 @@ func TestUsageOfManyProcessesAddsUpWithoutDeadlocks(t *testing.T) {
 			random := rand.New(rand.NewPCG(uint64(w), 11))
 			s := stores[w%len(stores)]
 			for range each {
-				r := hold(5, line(byte(w%4), budget.Monthly, 1<<40))
+				r := hold(5, line(byte(w%4), driver.Monthly, 1<<40))
 				r.Call = callOf(random.IntN(workflows))
 				if d, err := s.Reserve(t.Context(), r); err != nil || !d.Admitted {
 					t.Errorf("%+v: %v", d, err)
@@ -63,7 +63,7 @@ func TestUsageOfManyProcessesAddsUpWithoutDeadlocks(t *testing.T) {
 				}
 				if random.IntN(4) == 0 {
 					n++
-					c := budget.Correction{ID: r.ID, Actual: usd(n), Change: storetest.NewChange()}
+					c := driver.Correction{ID: r.ID, Actual: usd(n), Change: storetest.NewChange()}
 					if _, err := s.Correct(t.Context(), c); err != nil {
 						t.Error(err)
 						return
@@ -87,10 +87,10 @@ func TestUsageOfManyProcessesAddsUpWithoutDeadlocks(t *testing.T) {
 // Of settlements that share a transaction, one that would overflow its row of usage fails alone.
 func TestAnOverflowOfUsageInCompanyFailsAlone(t *testing.T) {
 	s := fresh(t)
-	l, full := line(1, budget.Monthly, 1<<62), callOf(1)
-	_, err := s.Settle(t.Context(), budget.Settlement{ID: budget.NewID(), Actual: usd(1<<63 - 5), Lines: []budget.Line{line(2, budget.Monthly, 1<<62)}, Call: full})
+	l, full := line(1, driver.Monthly, 1<<62), callOf(1)
+	_, err := s.Settle(t.Context(), driver.Settlement{ID: driver.NewID(), Actual: usd(1<<63 - 5), Lines: []driver.Line{line(2, driver.Monthly, 1<<62)}, Call: full})
 	require.NoError(t, err)
-	var made []budget.Reservation
+	var made []driver.Reservation
 	for n := range 24 {
 		r := hold(10, l)
 		if r.Call = callOf(2); n%3 == 0 {
@@ -106,7 +106,7 @@ func TestAnOverflowOfUsageInCompanyFailsAlone(t *testing.T) {
 			st := settlement(r, 10)
 			st.Call = r.Call
 			switch _, err := s.Settle(t.Context(), st); {
-			case errors.Is(err, budget.ErrOverflow):
+			case errors.Is(err, driver.ErrOverflow):
 				failed.Add(1)
 			case err != nil:
 				t.Error(err)
@@ -122,10 +122,10 @@ func TestAnOverflowOfUsageInCompanyFailsAlone(t *testing.T) {
 func TestUsageIsForgotten(t *testing.T) {
 	s, advance := aged(t)
 	for n := range pruneBatch + 50 {
-		_, err := s.Settle(t.Context(), budget.Settlement{ID: budget.NewID(), Actual: usd(1), Call: callOf(n)})
+		_, err := s.Settle(t.Context(), driver.Settlement{ID: driver.NewID(), Actual: usd(1), Call: callOf(n)})
 		require.NoError(t, err)
 	}
-	advance(budget.UsageRetention - 24*time.Hour)
+	advance(driver.UsageRetention - 24*time.Hour)
 	s.judge(t)
 	expire(t, s, 0)
 	require.Equal(t, pruneBatch+50, s.count(t, "usage"))
@@ -146,8 +146,8 @@ func (s *Store) judge(t *testing.T) {
 // What was spent in a month is known for thirteen of them, however short the retention; parts of rolling windows are not kept for that.
 func TestPastWindowsAreKept(t *testing.T) {
 	s, advance := aged(t)
-	lines := []budget.Line{line(1, budget.Monthly, 100), line(2, budget.Rolling(24*time.Hour), 100)}
-	_, err := s.Settle(t.Context(), budget.Settlement{ID: budget.NewID(), Actual: usd(5), Lines: lines})
+	lines := []driver.Line{line(1, driver.Monthly, 100), line(2, driver.Rolling(24*time.Hour), 100)}
+	_, err := s.Settle(t.Context(), driver.Settlement{ID: driver.NewID(), Actual: usd(5), Lines: lines})
 	require.NoError(t, err)
 	periods := func() (n [2]int) {
 		for i := range lines {
@@ -189,8 +189,8 @@ func TestPatternsHoldOnceKillHasReturned(t *testing.T) {
 			all.Go(func() {
 				for refused := false; !refused; {
 					before := killed.Load()
-					r := hold(1, line(byte(w%2), budget.Monthly, 1<<40))
-					r.Call = &budget.Call{Scope: budget.Scope{Workflow: fmt.Sprintf("run %d of %d", n, w)}}
+					r := hold(1, line(byte(w%2), driver.Monthly, 1<<40))
+					r.Call = &driver.Call{Scope: driver.Scope{Workflow: fmt.Sprintf("run %d of %d", n, w)}}
 					d, err := other.Reserve(t.Context(), r)
 					if err != nil || before && d.Admitted {
 						t.Errorf("admitted after the flag was set: %+v: %v", d, err)
@@ -200,7 +200,7 @@ func TestPatternsHoldOnceKillHasReturned(t *testing.T) {
 				}
 			})
 		}
-		require.NoError(t, killer.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: fmt.Sprintf("run %d *", n)}, Patterns: true}, storetest.NewChange()))
+		require.NoError(t, killer.Kill(t.Context(), driver.Kill{Scope: driver.Scope{Workflow: fmt.Sprintf("run %d *", n)}, Patterns: true}, storetest.NewChange()))
 		killed.Store(true)
 		all.Wait()
 	}

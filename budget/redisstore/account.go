@@ -3,13 +3,13 @@ package redisstore
 import (
 	"context"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// Balances implements budget.Store. One script reads all lines, for the windows of a guessed time.
-func (s *Store) Balances(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
+// Balances implements driver.Store. One script reads all lines, for the windows of a guessed time.
+func (s *Store) Balances(ctx context.Context, lines []driver.Line) ([]driver.Balance, error) {
 	answer, err := s.ask(ctx, scriptBalances, nil, func(now, clock int64) ([]any, error) {
-		p, err := s.place(lines, &budget.Charge{}, now, false)
+		p, err := s.place(lines, &driver.Charge{}, now, false)
 		if err != nil {
 			return nil, err
 		}
@@ -22,8 +22,8 @@ func (s *Store) Balances(ctx context.Context, lines []budget.Line) ([]budget.Bal
 }
 
 // balances decodes the answer to Balances.
-func balances(answer reply, lines []budget.Line) ([]budget.Balance, error) {
-	in, all := answer.rest, make([]budget.Balance, len(lines))
+func balances(answer reply, lines []driver.Line) ([]driver.Balance, error) {
+	in, all := answer.rest, make([]driver.Balance, len(lines))
 	for i := range lines {
 		s := in.standing(len(lines))
 		if in.failed || s.line != i {

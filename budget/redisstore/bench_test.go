@@ -12,36 +12,36 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/internal/servers"
 )
 
 // benchLines are limits of each kind of window, as policies mix them: two of eight are rolling.
-func benchLines(n int) []budget.Line {
-	windows := []budget.Window{budget.Monthly, budget.Daily, budget.Rolling(time.Hour), budget.Hourly, budget.Lifetime, budget.Weekly, budget.Rolling(24 * time.Hour), budget.Monthly}
-	lines := make([]budget.Line, n)
+func benchLines(n int) []driver.Line {
+	windows := []driver.Window{driver.Monthly, driver.Daily, driver.Rolling(time.Hour), driver.Hourly, driver.Lifetime, driver.Weekly, driver.Rolling(24 * time.Hour), driver.Monthly}
+	lines := make([]driver.Line, n)
 	for i := range lines {
-		lines[i] = budget.Line{Account: budget.Key{byte(i + 1)}, Unit: budget.UnitUSD + budget.Unit(i%7), Window: windows[i], Max: 1 << 50}
+		lines[i] = driver.Line{Account: driver.Key{byte(i + 1)}, Unit: driver.UnitUSD + driver.Unit(i%7), Window: windows[i], Max: 1 << 50}
 	}
 	return lines
 }
 
-func benchCharge() (c budget.Charge) {
-	for u := budget.UnitUSD; u <= budget.UnitCalls; u++ {
+func benchCharge() (c driver.Charge) {
+	for u := driver.UnitUSD; u <= driver.UnitCalls; u++ {
 		c[u] = 12_345
 	}
 	return c
 }
 
 // storePair returns one call's bookkeeping: a reservation and its settlement.
-func storePair(s *Store, lines []budget.Line) func(context.Context) error {
+func storePair(s *Store, lines []driver.Line) func(context.Context) error {
 	charge := benchCharge()
 	return func(ctx context.Context) error {
-		r := budget.Reservation{ID: budget.NewID(), Charge: charge, Lines: lines, TTL: time.Hour}
+		r := driver.Reservation{ID: driver.NewID(), Charge: charge, Lines: lines, TTL: time.Hour}
 		if d, err := s.Reserve(ctx, r); err != nil || !d.Admitted {
 			return fmt.Errorf("admitted %t: %w", d.Admitted, err)
 		}
-		_, err := s.Settle(ctx, budget.Settlement{ID: r.ID, Actual: charge, Lines: lines})
+		_, err := s.Settle(ctx, driver.Settlement{ID: r.ID, Actual: charge, Lines: lines})
 		return err
 	}
 }
@@ -60,7 +60,7 @@ return 'A 1234567 1234567812345678'`, read+3))
 }
 
 // barePair returns what the bare calls of a Reserve and of a Settle cost through the same client, with as much data.
-func barePair(rdb *redis.Client, keys *keySpace, lines []budget.Line) func(context.Context) error {
+func barePair(rdb *redis.Client, keys *keySpace, lines []driver.Line) func(context.Context) error {
 	reads, writes := [2]int{1, 1}, [2]int{1, 1}
 	for i := range lines {
 		reads[0], reads[1], writes[0], writes[1] = reads[0]+2, reads[1]+1, writes[0]+1, writes[1]+1
@@ -80,7 +80,7 @@ func barePair(rdb *redis.Client, keys *keySpace, lines []budget.Line) func(conte
 		}
 	}
 	return func(ctx context.Context) error {
-		id := budget.NewID()
+		id := driver.NewID()
 		names := []string{keys.ledger, keys.due, keys.buckets, keys.kills, keys.entries[id[0]]}
 		for i, sc := range scripts {
 			all := slices.Clone(args[i])

@@ -6,12 +6,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // windows are one of each kind, and a rolling one whose buckets are shorter than many a round trip.
-func windows() (lines []budget.Line) {
-	for i, w := range []budget.Window{budget.Hourly, budget.Daily, budget.Weekly, budget.Monthly, budget.Lifetime, budget.Rolling(time.Second), budget.Rolling(time.Hour + 7), budget.Rolling(300 * 24 * time.Hour)} {
+func windows() (lines []driver.Line) {
+	for i, w := range []driver.Window{driver.Hourly, driver.Daily, driver.Weekly, driver.Monthly, driver.Lifetime, driver.Rolling(time.Second), driver.Rolling(time.Hour + 7), driver.Rolling(300 * 24 * time.Hour)} {
 		lines = append(lines, line(byte(i+1), w)...)
 	}
 	return lines
@@ -32,15 +32,15 @@ func TestAWrongGuessBooksWhereTheServerSays(t *testing.T) {
 			require.True(t, d.Admitted)
 			require.WithinDuration(t, now.Add(r.TTL), d.ExpiresAt, time.Minute)
 			s.time.set(now.Add(wrong).UnixMicro())
-			_, err = s.Settle(t.Context(), budget.Settlement{ID: budget.NewID(), Actual: usd(1), Lines: lines})
+			_, err = s.Settle(t.Context(), driver.Settlement{ID: driver.NewID(), Actual: usd(1), Lines: lines})
 			require.NoError(t, err)
 		}
 	}
-	entries, err := s.Entries(t.Context(), budget.Query{Max: 100})
+	entries, err := s.Entries(t.Context(), driver.Query{Max: 100})
 	require.NoError(t, err)
 	require.Len(t, entries, 42)
 	for i, l := range lines {
-		if l.Window == budget.Rolling(time.Second) || l.Window == budget.Hourly { // it may have passed
+		if l.Window == driver.Rolling(time.Second) || l.Window == driver.Hourly { // it may have passed
 			continue
 		}
 		s.time.set(time.Now().Add(-time.Hour).UnixMicro())
@@ -51,7 +51,7 @@ func TestAWrongGuessBooksWhereTheServerSays(t *testing.T) {
 // A window that is over lets go, by the server's own clock.
 func TestTheServersClockMoves(t *testing.T) {
 	s := open(t)
-	lines := line(1, budget.Rolling(time.Second))
+	lines := line(1, driver.Rolling(time.Second))
 	lines[0].Max = 1
 	_, err := s.Reserve(t.Context(), reservation(1, lines))
 	require.NoError(t, err)
@@ -77,10 +77,10 @@ func TestTimesFitTheScripts(t *testing.T) {
 	s := open(t, func(o *Options) {
 		o.Clock = func() time.Time { return time.Date(1969, 12, 31, 12, 0, 0, 0, time.UTC) }
 	})
-	_, err := s.Reserve(t.Context(), reservation(1, line(1, budget.Daily)))
+	_, err := s.Reserve(t.Context(), reservation(1, line(1, driver.Daily)))
 	require.ErrorIs(t, err, errBefore1970)
 	far := open(t)
-	r := reservation(1, line(1, budget.Daily))
+	r := reservation(1, line(1, driver.Daily))
 	r.TTL = 1<<63 - 1
 	d, err := far.Reserve(t.Context(), r)
 	require.NoError(t, err)

@@ -8,7 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
@@ -38,11 +38,11 @@ func TestNoOtherKeysAreMade(t *testing.T) {
 	s, err := Open(t.Context(), rdb, Options{Ledger: "}{user text", Create: true})
 	require.NoError(t, err)
 	defer s.Close()
-	scope := budget.Scope{Principal: "user text", Workflow: "{user text}"}
-	r := reservation(1, append(daily(1, 10), budget.Line{Account: budget.Key{2}, Unit: budget.UnitUSD, Window: budget.Rolling(time.Hour), Max: 5}))
+	scope := driver.Scope{Principal: "user text", Workflow: "{user text}"}
+	r := reservation(1, append(daily(1, 10), driver.Line{Account: driver.Key{2}, Unit: driver.UnitUSD, Window: driver.Rolling(time.Hour), Max: 5}))
 	r.Dims = scope.Dims()
 	everyStep(t, s, r)
-	require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: scope, Reason: "user text"}, storetest.NewChange()))
+	require.NoError(t, s.Kill(t.Context(), driver.Kill{Scope: scope, Reason: "user text"}, storetest.NewChange()))
 	known := append(s.keys.entries[:], s.keys.ledger, s.keys.due, s.keys.buckets, s.keys.kills, s.keys.changes)
 	keys, err := rdb.Keys(t.Context(), "*").Result()
 	require.NoError(t, err)
@@ -70,13 +70,13 @@ func TestConformanceOnACluster(t *testing.T) {
 	}
 	storetest.Run(t, storetest.Harness{
 		Seeds: 1, Steps: 300, MaxSum: maxSum, Workers: 8,
-		Open: func(t *testing.T, clock *storetest.Clock) budget.Store {
+		Open: func(t *testing.T, clock *storetest.Clock) driver.Store {
 			handles++
 			s, err := Open(t.Context(), connect(t, handles%2 == 0), with(options(named(), clock)))
 			require.NoError(t, err)
 			return s
 		},
-		Reopen: func(t *testing.T, store budget.Store, clock *storetest.Clock) budget.Store {
+		Reopen: func(t *testing.T, store driver.Store, clock *storetest.Clock) driver.Store {
 			s, err := Open(t.Context(), connect(t, true), with(options(func(o *Options) { *o = store.(*Store).opts }, clock)))
 			require.NoError(t, err)
 			return s

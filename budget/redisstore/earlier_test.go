@@ -11,7 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/earlier"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/internal/servers"
@@ -52,7 +52,7 @@ func loadEarlier(t *testing.T, layout int) *redis.Client {
 func TestALedgerOfAnEarlierLibraryGoesOn(t *testing.T) {
 	for _, layout := range []int{1, 2} {
 		rdb, clock := loadEarlier(t, layout), storetest.NewClock(earlier.Now)
-		reopen := func() budget.Store {
+		reopen := func() driver.Store {
 			s, err := Open(t.Context(), rdb, Options{Ledger: "earlier", Clock: clock.Now})
 			require.NoError(t, err)
 			return s
@@ -60,12 +60,12 @@ func TestALedgerOfAnEarlierLibraryGoesOn(t *testing.T) {
 		earlier.Check(t, clock, reopen)
 		// Of what was posted before nothing is taken out of usage; what is posted since is nobody's.
 		s := reopen()
-		rows, err := s.Usage(t.Context(), budget.UsageMark{}, 10)
+		rows, err := s.Usage(t.Context(), driver.UsageMark{}, 10)
 		require.NoError(t, err)
 		require.Len(t, rows, 1)
-		require.Equal(t, (*budget.Call)(nil).UsageKey(), rows[0].Key)
-		require.Equal(t, budget.UsageDay(earlier.Now), rows[0].Day)
-		require.Equal(t, int64(1+6+4+55+2), rows[0].Charge[budget.UnitUSD])
+		require.Equal(t, (*driver.Call)(nil).UsageKey(), rows[0].Key)
+		require.Equal(t, driver.UsageDay(earlier.Now), rows[0].Day)
+		require.Equal(t, int64(1+6+4+55+2), rows[0].Charge[driver.UnitUSD])
 		require.NoError(t, s.Close())
 	}
 }
@@ -79,7 +79,7 @@ func TestALossOutlivesAnEarlierLayout(t *testing.T) {
 	require.NoError(t, err)
 	defer s.Close()
 	_, err = s.Reserve(t.Context(), reservation(1, daily(1, 10)))
-	require.ErrorIs(t, err, budget.ErrLost)
+	require.ErrorIs(t, err, driver.ErrLost)
 }
 
 // A charge in a unit that only a later library knows is not read as one without it, nor written over; units that an entry or a row lacks
@@ -89,12 +89,12 @@ func TestALedgerWithALaterUnitIsRefusedByName(t *testing.T) {
 	r := reservation(3, daily(1, 100))
 	_, err := s.Reserve(t.Context(), r)
 	require.NoError(t, err)
-	done := budget.Settlement{ID: budget.ID{r.ID[0], 1}, Actual: usd(1), Lines: r.Lines}
+	done := driver.Settlement{ID: driver.ID{r.ID[0], 1}, Actual: usd(1), Lines: r.Lines}
 	_, err = s.Settle(t.Context(), done)
 	require.NoError(t, err)
 	entries, rdb := s.keys.entries[r.ID[0]], s.rdb
 	resize := func(n int) { // to so many units
-		for _, id := range []budget.ID{r.ID, done.ID} {
+		for _, id := range []driver.ID{r.ID, done.ID} {
 			v := rdb.HGet(t.Context(), entries, string(id[:])).Val()
 			was := int(v[42])
 			at := func(o int) string { return (v[o:o+8*was] + strings.Repeat("\x00", 8))[:8*n] }
@@ -112,20 +112,20 @@ func TestALedgerWithALaterUnitIsRefusedByName(t *testing.T) {
 	const named = "counts 8 units, this library knows 7: use a newer library"
 	ctx, change := t.Context(), storetest.NewChange()
 	for step, run := range map[string]func() error{
-		"Entries": func() error { _, err := s.Entries(ctx, budget.Query{Max: 10}); return err },
-		"Usage":   func() error { _, err := s.Usage(ctx, budget.UsageMark{}, 10); return err },
+		"Entries": func() error { _, err := s.Entries(ctx, driver.Query{Max: 10}); return err },
+		"Usage":   func() error { _, err := s.Usage(ctx, driver.UsageMark{}, 10); return err },
 		"Reserve": func() error { _, err := s.Reserve(ctx, r); return err },
 		"Settle": func() error {
-			_, err := s.Settle(ctx, budget.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(1), Lines: r.Lines})
+			_, err := s.Settle(ctx, driver.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(1), Lines: r.Lines})
 			return err
 		},
 		"Orphan": func() error {
-			_, err := s.Settle(ctx, budget.Settlement{ID: budget.NewID(), Actual: usd(1), Lines: r.Lines})
+			_, err := s.Settle(ctx, driver.Settlement{ID: driver.NewID(), Actual: usd(1), Lines: r.Lines})
 			return err
 		},
 		"Void": func() error { return s.Void(ctx, r.ID, r.Owner) },
 		"Correct": func() error {
-			_, err := s.Correct(ctx, budget.Correction{ID: done.ID, Actual: usd(2), Change: change})
+			_, err := s.Correct(ctx, driver.Correction{ID: done.ID, Actual: usd(2), Change: change})
 			return err
 		},
 	} {
@@ -138,12 +138,12 @@ func TestALedgerWithALaterUnitIsRefusedByName(t *testing.T) {
 	require.Zero(t, n, "it stays pending")
 
 	resize(units - 1)
-	_, err = s.Settle(ctx, budget.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(2), Lines: r.Lines})
+	_, err = s.Settle(ctx, driver.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(2), Lines: r.Lines})
 	require.NoError(t, err)
-	_, err = s.Correct(ctx, budget.Correction{ID: done.ID, Actual: usd(5), Change: change})
+	_, err = s.Correct(ctx, driver.Correction{ID: done.ID, Actual: usd(5), Change: change})
 	require.NoError(t, err)
 	stands(t, s, r.Lines, 7, 0)
-	rows, err := s.Usage(ctx, budget.UsageMark{}, 10)
+	rows, err := s.Usage(ctx, driver.UsageMark{}, 10)
 	require.NoError(t, err)
 	require.Equal(t, usd(7), rows[0].Charge)
 }

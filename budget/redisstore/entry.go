@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
@@ -23,10 +23,10 @@ const (
 )
 
 // states are the letters for an entry's state.
-var states = map[byte]budget.State{'p': budget.Pending, 's': budget.Settled, 'v': budget.Voided, 'x': budget.Expired}
+var states = map[byte]driver.State{'p': driver.Pending, 's': driver.Settled, 'v': driver.Voided, 'x': driver.Expired}
 
-// stateLetter returns the letter that stands for a state. For zero, which in a budget.Query selects entries in every state, it returns '-'.
-func stateLetter(s budget.State) byte {
+// stateLetter returns the letter that stands for a state. For zero, which in a driver.Query selects entries in every state, it returns '-'.
+func stateLetter(s driver.State) byte {
 	for letter, state := range states {
 		if state == s {
 			return letter
@@ -36,7 +36,7 @@ func stateLetter(s budget.State) byte {
 }
 
 // parseEntry decodes an entry as lua/entry.lua describes it. steps are the widths of the buckets of rolling windows, by account.
-func parseEntry(id, value string, steps map[budget.Key]int64) (e budget.Entry, err error) {
+func parseEntry(id, value string, steps map[driver.Key]int64) (e driver.Entry, err error) {
 	in := reader{text: value}
 	in.bytes(16) // the owner
 	state, flags := states[byte(in.number(1))], in.number(1)
@@ -48,15 +48,15 @@ func parseEntry(id, value string, steps map[budget.Key]int64) (e budget.Entry, e
 		in.bytes(16) // its row of usage
 	}
 	if err := knows(units); err != nil {
-		return budget.Entry{}, err
+		return driver.Entry{}, err
 	}
-	e = budget.Entry{State: state, Estimated: flags&flagEstimated != 0, Orphan: flags&flagOrphan != 0, Reserved: in.charge(units), Actual: in.charge(units)}
+	e = driver.Entry{State: state, Estimated: flags&flagEstimated != 0, Orphan: flags&flagOrphan != 0, Reserved: in.charge(units), Actual: in.charge(units)}
 	if in.failed || e.State == 0 || flags > allFlags || len(id) != len(e.ID) || reserved > never || resolved > never {
-		return budget.Entry{}, errReply
+		return driver.Entry{}, errReply
 	}
-	e.ID, e.ReservedAt = budget.ID([]byte(id)), fromMicro(reserved)
+	e.ID, e.ReservedAt = driver.ID([]byte(id)), fromMicro(reserved)
 	amounts := &e.Actual
-	if e.State == budget.Pending {
+	if e.State == driver.Pending {
 		amounts = &e.Reserved
 	} else {
 		e.ResolvedAt = fromMicro(resolved)
@@ -64,32 +64,32 @@ func parseEntry(id, value string, steps map[budget.Key]int64) (e budget.Entry, e
 	if flags&flagShares != 0 { // cut them off, to read what stands before them
 		shares := reader{text: in.text[max(0, len(in.text)-2):]}
 		if in.text = in.text[:max(0, len(in.text)-2-int(shares.number(2)))]; shares.failed {
-			return budget.Entry{}, errReply
+			return driver.Entry{}, errReply
 		}
 	}
 	if flags&flagNames != 0 {
 		if err := in.names(&e); err != nil {
-			return budget.Entry{}, err
+			return driver.Entry{}, err
 		}
 	}
 	for !in.failed && in.text != "" {
-		b := budget.Booking{Account: budget.Key([]byte(in.bytes(16) + strings.Repeat("\x00", 16))[:16])}
-		start, unit, kind := in.count(), budget.Unit(in.number(1)), in.number(1) // kind is r for a rolling window
+		b := driver.Booking{Account: driver.Key([]byte(in.bytes(16) + strings.Repeat("\x00", 16))[:16])}
+		start, unit, kind := in.count(), driver.Unit(in.number(1)), in.number(1) // kind is r for a rolling window
 		in.count()
 		if in.failed || !unit.Valid() {
-			return budget.Entry{}, errReply
+			return driver.Entry{}, errReply
 		}
 		b.Unit, b.Start, b.Amount = unit, startOf(start, kind == 'r', steps[b.Account]), amounts[unit]
 		e.Lines = append(e.Lines, b)
 	}
 	if in.failed {
-		return budget.Entry{}, errReply
+		return driver.Entry{}, errReply
 	}
 	return e, nil
 }
 
 // names reads the call of an entry and the provider's id of the request, which follow its bookings.
-func (in *reader) names(e *budget.Entry) error {
+func (in *reader) names(e *driver.Entry) error {
 	if len(in.text) < 4 {
 		return errReply
 	}

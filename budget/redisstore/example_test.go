@@ -6,6 +6,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/redisstore"
 )
 
@@ -22,7 +23,7 @@ func ExampleOpen() {
 	}
 	defer store.Close()
 	ledger, err := budget.Open(context.Background(), store, budget.Policy{Limits: []budget.Limit{
-		{Name: "month", Max: budget.USD(200), Window: budget.Monthly, Per: budget.PerPrincipal},
+		{Name: "month", Max: budget.USD(200), Window: driver.Monthly, Per: budget.PerPrincipal},
 	}})
 	if err != nil {
 		panic(err)

@@ -13,7 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
@@ -30,13 +30,13 @@ func state(t *testing.T, s *Store) map[string]string {
 }
 
 // rightArguments are what the store hands to each script, in the order of the head, for a ledger with one reservation.
-func rightArguments(s *Store, r budget.Reservation) map[*script][][]byte {
+func rightArguments(s *Store, r driver.Reservation) map[*script][][]byte {
 	now := s.time.now()
 	p, _ := s.place(r.Lines, &r.Charge, now, true)
 	epoch, seen := s.epoch(), s.seen.Load()
 	begin := func(parts ...[]byte) head { return newHead(append([][]byte{epoch}, parts...)...) }
-	fresh := budget.NewID()
-	shares := []budget.Share{{Amount: r.Charge}}
+	fresh := driver.NewID()
+	shares := []driver.Share{{Amount: r.Charge}}
 	change, row := make([]byte, 40), []byte("a row")
 	copy(change[16:], fresh[:])
 	binary.BigEndian.PutUint64(change[32:], math.MaxInt64)
@@ -97,7 +97,7 @@ func (s *Store) raw(t *testing.T, sc *script, args [][]byte) error {
 // Scripts check what they are handed: arguments that are cut, lengthened or out of range change nothing.
 func TestHostileArgumentsChangeNothing(t *testing.T) {
 	s := open(t)
-	r := reservation(3, append(daily(1, 10), budget.Line{Account: budget.Key{2}, Unit: budget.UnitUSD, Window: budget.Rolling(time.Hour), Max: 10, Notify: []float64{0.2}}))
+	r := reservation(3, append(daily(1, 10), driver.Line{Account: driver.Key{2}, Unit: driver.UnitUSD, Window: driver.Rolling(time.Hour), Max: 10, Notify: []float64{0.2}}))
 	r.ID[0] = 0 // the first shard
 	_, err := s.Reserve(t.Context(), r)
 	require.NoError(t, err)
@@ -156,7 +156,7 @@ func TestHostileArgumentsChangeNothing(t *testing.T) {
 // Whatever bytes arrive, sums never leave their range and the store goes on.
 func TestGarbledArgumentsKeepTheLedgerWhole(t *testing.T) {
 	s := open(t)
-	r := reservation(3, append(daily(1, 1<<40), budget.Line{Account: budget.Key{2}, Unit: budget.UnitUSD, Window: budget.Rolling(time.Hour), Max: 1 << 40, Notify: []float64{1.0 / (1 << 39)}}))
+	r := reservation(3, append(daily(1, 1<<40), driver.Line{Account: driver.Key{2}, Unit: driver.UnitUSD, Window: driver.Rolling(time.Hour), Max: 1 << 40, Notify: []float64{1.0 / (1 << 39)}}))
 	r.ID[0] = 0
 	_, err := s.Reserve(t.Context(), r)
 	require.NoError(t, err)
@@ -195,7 +195,7 @@ func TestGarbledArgumentsKeepTheLedgerWhole(t *testing.T) {
 		require.LessOrEqual(t, max(settled, pending), int64(maxSum))
 	}
 	require.NoError(t, s.AcceptLoss(t.Context(), storetest.NewChange())) // a clock in the far future may have made it forget
-	require.NoError(t, s.Revive(t.Context(), budget.Flag{Scope: budget.Scope{}}, storetest.NewChange()))
+	require.NoError(t, s.Revive(t.Context(), driver.Flag{Scope: driver.Scope{}}, storetest.NewChange()))
 	_, err = s.Balances(t.Context(), r.Lines)
 	require.NoError(t, err)
 }
@@ -206,7 +206,7 @@ func TestAnAccountIsNamedOnce(t *testing.T) {
 	twice := append(daily(1, 10), daily(1, 10)...)
 	_, err := s.Reserve(t.Context(), reservation(3, twice))
 	require.ErrorContains(t, err, "account of another line")
-	_, err = s.Settle(t.Context(), budget.Settlement{ID: budget.NewID(), Actual: usd(1), Lines: append(daily(2, 1), twice...)})
+	_, err = s.Settle(t.Context(), driver.Settlement{ID: driver.NewID(), Actual: usd(1), Lines: append(daily(2, 1), twice...)})
 	require.ErrorContains(t, err, "account of another line")
 	_, err = s.Reserve(t.Context(), reservation(3, append(daily(2, 10), daily(1, 10)...)))
 	require.NoError(t, err, "any order will do")
@@ -219,21 +219,21 @@ func TestAmountsBeyondTheRange(t *testing.T) {
 	lines := daily(1, math.MaxInt64)
 	for _, n := range []int64{maxSum + 1, math.MaxInt64} {
 		_, err := s.Reserve(t.Context(), reservation(n, lines))
-		require.ErrorIs(t, err, budget.ErrOverflow)
-		_, err = s.Settle(t.Context(), budget.Settlement{ID: budget.NewID(), Actual: usd(n), Lines: lines})
-		require.ErrorIs(t, err, budget.ErrOverflow)
-		_, err = s.Correct(t.Context(), budget.Correction{ID: budget.NewID(), Actual: usd(n), Change: storetest.NewChange()})
-		require.ErrorIs(t, err, budget.ErrOverflow)
+		require.ErrorIs(t, err, driver.ErrOverflow)
+		_, err = s.Settle(t.Context(), driver.Settlement{ID: driver.NewID(), Actual: usd(n), Lines: lines})
+		require.ErrorIs(t, err, driver.ErrOverflow)
+		_, err = s.Correct(t.Context(), driver.Correction{ID: driver.NewID(), Actual: usd(n), Change: storetest.NewChange()})
+		require.ErrorIs(t, err, driver.ErrOverflow)
 	}
 	// The largest sum is exact to the unit, and so are limits beyond it.
 	r := reservation(maxSum, lines)
 	_, err := s.Reserve(t.Context(), r)
 	require.NoError(t, err)
 	stands(t, s, lines, 0, maxSum)
-	_, err = s.Settle(t.Context(), budget.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(maxSum - 1), Lines: lines})
+	_, err = s.Settle(t.Context(), driver.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(maxSum - 1), Lines: lines})
 	require.NoError(t, err)
 	stands(t, s, lines, maxSum-1, 0)
-	require.NoError(t, s.Override(t.Context(), lines[0].Account, &budget.Override{Max: math.MaxInt64 - 1, Until: time.Now().Add(time.Hour)}, storetest.NewChange()))
+	require.NoError(t, s.Override(t.Context(), lines[0].Account, &driver.Override{Max: math.MaxInt64 - 1, Until: time.Now().Add(time.Hour)}, storetest.NewChange()))
 	all, err := s.Balances(t.Context(), lines)
 	require.NoError(t, err)
 	require.Equal(t, int64(math.MaxInt64-1), all[0].Max)
@@ -244,7 +244,7 @@ func TestAmountsBeyondTheRange(t *testing.T) {
 
 // FuzzDecode reads what a server may send, whoever it is.
 func FuzzDecode(f *testing.F) {
-	lines := append(daily(1, 10), budget.Line{Account: budget.Key{2}, Unit: budget.UnitUSD, Window: budget.Rolling(time.Hour), Max: 10, Notify: []float64{0.2}})
+	lines := append(daily(1, 10), driver.Line{Account: driver.Key{2}, Unit: driver.UnitUSD, Window: driver.Rolling(time.Hour), Max: 10, Notify: []float64{0.2}})
 	r := reservation(3, lines)
 	answer := func(code byte) head { return append(head{code}, head(nil).numbers(5, 1_767_225_600_000_000)...) }
 	stand := append(append(head{0, 1, 1}, head(nil).numbers(1, 2, 3, 4)...), append(head{0, 1}, head(nil).numbers(29_000_000, 7)...)...)
@@ -252,7 +252,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(append(answer('A').numbers(1_767_225_600_000_001), stand...)))
 	f.Add([]byte(append(answer('D'), stand...)))
 	f.Add([]byte(append(answer('A'), 'p', 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 1, 0, 0, 0, 0, 0, 0, 0, 5)))
-	payload, _ := encodeFlag(budget.Kill{Scope: budget.Scope{Principal: "\xff", Tags: map[string]string{"a": "b"}}, Reason: "x"})
+	payload, _ := encodeFlag(driver.Kill{Scope: driver.Scope{Principal: "\xff", Tags: map[string]string{"a": "b"}}, Reason: "x"})
 	f.Add([]byte(append(answer('K').numbers(7), payload...)))
 	f.Add([]byte(append(append(append(answer('A'), 0), append(head(nil).numbers(7), 0, 0, 0, byte(len(payload)))...), payload...)))
 	f.Add(append(append(make([]byte, 16), 'x', 1), make([]byte, 136)...))

@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
@@ -18,7 +18,7 @@ type flagJSON struct {
 }
 
 // encodeFlag returns the payload of a flag.
-func encodeFlag(k budget.Kill) ([]byte, error) {
+func encodeFlag(k driver.Kill) ([]byte, error) {
 	s := k.Scope
 	out := flagJSON{Principal: []byte(s.Principal), Workflow: []byte(s.Workflow), Model: []byte(s.Model), Reason: []byte(k.Reason), Patterns: k.Patterns, Until: account.End(k.Until)}
 	out.Region, out.Profile, out.Project = []byte(s.Region), []byte(s.Profile), []byte(s.Project)
@@ -29,12 +29,12 @@ func encodeFlag(k budget.Kill) ([]byte, error) {
 }
 
 // decodeFlag decodes what encodeFlag returned. It leaves out when the flag was set, which is stored beside the payload.
-func decodeFlag(raw string) (k budget.Kill, err error) {
+func decodeFlag(raw string) (k driver.Kill, err error) {
 	var in flagJSON
 	if err := json.Unmarshal([]byte(raw), &in); err != nil {
 		return k, errReply
 	}
-	k.Scope = budget.Scope{
+	k.Scope = driver.Scope{
 		Principal: string(in.Principal), Workflow: string(in.Workflow), Model: string(in.Model),
 		Region: string(in.Region), Profile: string(in.Profile), Project: string(in.Project),
 	}
@@ -49,7 +49,7 @@ func decodeFlag(raw string) (k budget.Kill, err error) {
 }
 
 // parseFlag decodes a flag that was set at a given time.
-func parseFlag(at int64, payload string) (budget.Kill, error) {
+func parseFlag(at int64, payload string) (driver.Kill, error) {
 	k, err := decodeFlag(payload)
 	if at > never {
 		err = errReply
@@ -59,7 +59,7 @@ func parseFlag(at int64, payload string) (budget.Kill, error) {
 }
 
 // parseFlags decodes several flags, as lua/killed.lua describes them, without those that have ended.
-func parseFlags(in reader, now int64) (all []budget.Kill, err error) {
+func parseFlags(in reader, now int64) (all []driver.Kill, err error) {
 	for !in.failed && in.text != "" {
 		in.bytes(16 * int(in.number(1))) // its dimensions
 		at, until := in.count(), in.count()
@@ -81,8 +81,8 @@ func parseFlags(in reader, now int64) (all []budget.Kill, err error) {
 	return all, nil
 }
 
-// Kills implements budget.Store. The script returns flags that have ended, too; they are left out here, by the server's time.
-func (s *Store) Kills(ctx context.Context) ([]budget.Kill, error) {
+// Kills implements driver.Store. The script returns flags that have ended, too; they are left out here, by the server's time.
+func (s *Store) Kills(ctx context.Context) ([]driver.Kill, error) {
 	answer, err := s.ask(ctx, scriptKills, nil, func(_, clock int64) ([]any, error) {
 		return []any{[]byte(newHead(s.epoch()).numbers(s.seen.Load(), clock))}, nil
 	})

@@ -7,12 +7,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 var (
-	errMemory    = fmt.Errorf("%w: it was deleted, replaced or set back on the server, or keys or fields of it are gone", budget.ErrLost)
-	errForgotten = fmt.Errorf("%w: the server's clock went back behind the time up to which sums were forgotten", budget.ErrLost)
+	errMemory    = fmt.Errorf("%w: it was deleted, replaced or set back on the server, or keys or fields of it are gone", driver.ErrLost)
+	errForgotten = fmt.Errorf("%w: the server's clock went back behind the time up to which sums were forgotten", driver.ErrLost)
 )
 
 // known is what this process knows of the ledger. It is immutable.
@@ -72,16 +72,16 @@ func (s *Store) recover(ctx context.Context) error {
 	return nil
 }
 
-// AcceptLoss implements budget.Store. It counts what the ledger has, which takes as long as reading all of it.
-func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
+// AcceptLoss implements driver.Store. It counts what the ledger has, which takes as long as reading all of it.
+func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	change, row, err := changed(&budget.Record{Change: c, Kind: budget.ChangeAcceptLoss})
+	change, row, err := changed(&driver.Record{Change: c, Kind: driver.ChangeAcceptLoss})
 	if err != nil {
 		return err
 	}
-	epoch := budget.NewID()
+	epoch := driver.NewID()
 	_, clock := s.guess()
 	value, err := s.run(ctx, scriptAccept, s.keys.shard[:], []byte(newHead(epoch[:]).numbers(clock)), layout, s.opts.Ledger, change, row)
 	if err != nil {

@@ -13,35 +13,36 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/internal/servers"
 )
 
 // everyStep runs each step of a store once.
-func everyStep(t *testing.T, s *Store, r budget.Reservation) map[string]error {
-	ctx, st := t.Context(), budget.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(1), Lines: r.Lines}
+func everyStep(t *testing.T, s *Store, r driver.Reservation) map[string]error {
+	ctx, st := t.Context(), driver.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(1), Lines: r.Lines}
 	errs := make(map[string]error)
 	_, errs["Reserve"] = s.Reserve(ctx, reservation(1, r.Lines))
 	_, errs["Reserve again"] = s.Reserve(ctx, r)
 	_, errs["Settle"] = s.Settle(ctx, st)
-	st.ID = budget.NewID()
+	st.ID = driver.NewID()
 	_, errs["Settle an orphan"] = s.Settle(ctx, st)
 	errs["Void"] = s.Void(ctx, r.ID, r.Owner)
-	errs["Void unknown"] = s.Void(ctx, budget.NewID(), r.Owner)
-	_, errs["Correct"] = s.Correct(ctx, budget.Correction{ID: r.ID, Actual: usd(1), Change: storetest.NewChange()})
+	errs["Void unknown"] = s.Void(ctx, driver.NewID(), r.Owner)
+	_, errs["Correct"] = s.Correct(ctx, driver.Correction{ID: r.ID, Actual: usd(1), Change: storetest.NewChange()})
 	_, errs["Expire"] = s.Expire(ctx, 10)
 	_, errs["Balances"] = s.Balances(ctx, r.Lines)
 	errs["Override"] = s.Override(ctx, r.Lines[0].Account, nil, storetest.NewChange())
-	errs["Unlatch"] = s.Unlatch(ctx, []budget.Key{r.Lines[0].Account}, storetest.NewChange())
-	errs["Kill"] = s.Kill(ctx, budget.Kill{}, storetest.NewChange())
-	errs["Revive"] = s.Revive(ctx, budget.Flag{Scope: budget.Scope{}}, storetest.NewChange())
+	errs["Unlatch"] = s.Unlatch(ctx, []driver.Key{r.Lines[0].Account}, storetest.NewChange())
+	errs["Kill"] = s.Kill(ctx, driver.Kill{}, storetest.NewChange())
+	errs["Revive"] = s.Revive(ctx, driver.Flag{Scope: driver.Scope{}}, storetest.NewChange())
 	_, errs["Kills"] = s.Kills(ctx)
-	_, errs["Entries"] = s.Entries(ctx, budget.Query{Max: 10})
+	_, errs["Entries"] = s.Entries(ctx, driver.Query{Max: 10})
 	return errs
 }
 
 // forgotten asserts that a store notices, in each step, that its ledger is not what it was.
-func forgotten(t *testing.T, s *Store, r budget.Reservation) {
+func forgotten(t *testing.T, s *Store, r driver.Reservation) {
 	t.Helper()
 	for step, err := range everyStep(t, s, r) {
 		require.ErrorIs(t, err, errMemory, step)
@@ -78,7 +79,7 @@ func TestAFlushedServerIsRefused(t *testing.T) {
 	}
 	forgotten(t, s, r) // the new one has come further than the old one was, and is another one all the same
 
-	ledger, err := budget.Open(t.Context(), s, budget.Policy{Limits: []budget.Limit{{Name: "all", Max: budget.USD(1), Window: budget.Daily}}})
+	ledger, err := budget.Open(t.Context(), s, budget.Policy{Limits: []budget.Limit{{Name: "all", Max: budget.USD(1), Window: driver.Daily}}})
 	require.ErrorIs(t, err, budget.ErrStore)
 	require.Nil(t, ledger)
 }
@@ -136,9 +137,9 @@ func TestAcknowledgedReservationsSurviveKill(t *testing.T) {
 	s, err := Open(t.Context(), dial(t, server.Addr), with(named(), func(o *Options) { o.Timeout = 5 * time.Second }))
 	require.NoError(t, err)
 	defer s.Close()
-	lines := append(daily(1, 1<<40), budget.Line{Account: budget.Key{2}, Unit: budget.UnitUSD, Window: budget.Rolling(time.Hour), Max: 1 << 40})
+	lines := append(daily(1, 1<<40), driver.Line{Account: driver.Key{2}, Unit: driver.UnitUSD, Window: driver.Rolling(time.Hour), Max: 1 << 40})
 	var mu sync.Mutex
-	var acknowledged []budget.ID
+	var acknowledged []driver.ID
 	var workers sync.WaitGroup
 	enough := make(chan struct{})
 	for range 8 {
@@ -161,13 +162,13 @@ func TestAcknowledgedReservationsSurviveKill(t *testing.T) {
 	workers.Wait()
 	require.NoError(t, server.Restart())
 
-	known, pending := make(map[budget.ID]bool), int64(0)
-	for q := (budget.Query{Max: 1000}); ; {
+	known, pending := make(map[driver.ID]bool), int64(0)
+	for q := (driver.Query{Max: 1000}); ; {
 		page, err := s.Entries(t.Context(), q)
 		require.NoError(t, err)
 		for _, e := range page {
 			known[e.ID], q.After = true, e.ID
-			pending += e.Reserved[budget.UnitUSD]
+			pending += e.Reserved[driver.UnitUSD]
 		}
 		if len(page) < q.Max {
 			break
@@ -201,7 +202,7 @@ func TestAServerThatDoesNotAnswer(t *testing.T) {
 			require.NoError(t, server.Resume())
 			s.opts.Timeout = 20 * time.Second
 			require.Eventually(t, func() bool { // requests that were given up may still be carried out
-				_, err := s.Entries(t.Context(), budget.Query{Max: 10})
+				_, err := s.Entries(t.Context(), driver.Query{Max: 10})
 				return err == nil
 			}, 20*time.Second, time.Millisecond)
 		})
@@ -218,27 +219,27 @@ func TestAFullServer(t *testing.T) {
 	lines := daily(1, 1<<40)
 	settled, voided, due := reservation(3, lines), reservation(3, lines), reservation(3, lines)
 	due.TTL = 0
-	for _, r := range []budget.Reservation{settled, voided, due} {
+	for _, r := range []driver.Reservation{settled, voided, due} {
 		_, err := s.Reserve(t.Context(), r)
 		require.NoError(t, err)
 	}
 	require.NoError(t, rdb.ConfigSet(t.Context(), "maxmemory", "1mb").Err())
 	_, err = s.Reserve(t.Context(), reservation(3, lines))
 	require.ErrorContains(t, err, "OOM")
-	require.ErrorContains(t, s.Void(t.Context(), budget.NewID(), budget.Key{}), "OOM", "tombstones would fill it further")
+	require.ErrorContains(t, s.Void(t.Context(), driver.NewID(), driver.Key{}), "OOM", "tombstones would fill it further")
 	stands(t, s, lines, 0, 9)
-	_, err = s.Settle(t.Context(), budget.Settlement{ID: settled.ID, Owner: settled.Owner, Actual: usd(2), Lines: lines})
+	_, err = s.Settle(t.Context(), driver.Settlement{ID: settled.ID, Owner: settled.Owner, Actual: usd(2), Lines: lines})
 	require.NoError(t, err)
-	_, err = s.Correct(t.Context(), budget.Correction{ID: settled.ID, Actual: usd(1), Change: storetest.NewChange()})
+	_, err = s.Correct(t.Context(), driver.Correction{ID: settled.ID, Actual: usd(1), Change: storetest.NewChange()})
 	require.NoError(t, err)
 	require.NoError(t, s.Void(t.Context(), voided.ID, voided.Owner))
 	n, err := s.Expire(t.Context(), 10)
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
-	require.NoError(t, s.Kill(t.Context(), budget.Kill{Reason: "stop"}, storetest.NewChange()))
+	require.NoError(t, s.Kill(t.Context(), driver.Kill{Reason: "stop"}, storetest.NewChange()))
 	stands(t, s, lines, 4, 0)
 	require.NoError(t, rdb.ConfigSet(t.Context(), "maxmemory", "100mb").Err())
-	require.NoError(t, s.Revive(t.Context(), budget.Flag{Scope: budget.Scope{}}, storetest.NewChange()))
+	require.NoError(t, s.Revive(t.Context(), driver.Flag{Scope: driver.Scope{}}, storetest.NewChange()))
 	_, err = s.Reserve(t.Context(), reservation(3, lines))
 	require.NoError(t, err)
 }
@@ -256,7 +257,7 @@ func TestScriptsAreSentAgain(t *testing.T) {
 	require.NoError(t, rdb.ScriptFlush(t.Context()).Err())
 	for step, err := range everyStep(t, s, r) {
 		if err != nil {
-			require.ErrorIs(t, err, budget.ErrResolved, step) // Void after Settle
+			require.ErrorIs(t, err, driver.ErrResolved, step) // Void after Settle
 		}
 	}
 }
@@ -278,13 +279,13 @@ func TestAServerThatCanNotBeReached(t *testing.T) {
 
 // What an accepted loss has left out is made again by the steps that need it, and no step takes that for another loss.
 func TestStepsGoOnAfterAnAcceptedLoss(t *testing.T) {
-	lines := append(daily(1, 1000), budget.Line{Account: budget.Key{2}, Unit: budget.UnitUSD, Window: budget.Rolling(time.Hour), Max: 1000})
+	lines := append(daily(1, 1000), driver.Line{Account: driver.Key{2}, Unit: driver.UnitUSD, Window: driver.Rolling(time.Hour), Max: 1000})
 	names := []string{}
 	for n := 0; ; n++ {
 		s := open(t)
 		pending, expired := reservation(3, lines), reservation(3, lines)
 		expired.TTL = 0
-		for _, r := range []budget.Reservation{pending, expired} {
+		for _, r := range []driver.Reservation{pending, expired} {
 			_, err := s.Reserve(t.Context(), r)
 			require.NoError(t, err)
 		}
@@ -299,16 +300,16 @@ func TestStepsGoOnAfterAnAcceptedLoss(t *testing.T) {
 		for range 2 {
 			_, err = s.Reserve(t.Context(), reservation(1, lines))
 			require.NoError(t, err, lost)
-			for _, r := range []budget.Reservation{pending, expired} {
-				_, err = s.Settle(t.Context(), budget.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(2), Lines: lines})
+			for _, r := range []driver.Reservation{pending, expired} {
+				_, err = s.Settle(t.Context(), driver.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(2), Lines: lines})
 				require.NoError(t, err, lost)
 			}
-			_, err = s.Correct(t.Context(), budget.Correction{ID: pending.ID, Actual: usd(1), Change: storetest.NewChange()})
+			_, err = s.Correct(t.Context(), driver.Correction{ID: pending.ID, Actual: usd(1), Change: storetest.NewChange()})
 			if err != nil {
-				require.ErrorIs(t, err, budget.ErrNotFound, lost)
+				require.ErrorIs(t, err, driver.ErrNotFound, lost)
 			}
 			pending, expired = reservation(3, lines), reservation(3, lines)
-			for _, r := range []budget.Reservation{pending, expired} {
+			for _, r := range []driver.Reservation{pending, expired} {
 				_, err := s.Reserve(t.Context(), r)
 				require.NoError(t, err, lost)
 			}

@@ -8,24 +8,25 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/internal/servers"
 )
 
-func usd(n int64) (c budget.Charge) {
-	c[budget.UnitUSD] = n
+func usd(n int64) (c driver.Charge) {
+	c[driver.UnitUSD] = n
 	return c
 }
 
-func daily(account byte, limit int64) []budget.Line {
-	return []budget.Line{{Account: budget.Key{account}, Unit: budget.UnitUSD, Window: budget.Daily, Max: limit}}
+func daily(account byte, limit int64) []driver.Line {
+	return []driver.Line{{Account: driver.Key{account}, Unit: driver.UnitUSD, Window: driver.Daily, Max: limit}}
 }
 
-func reservation(n int64, lines []budget.Line) budget.Reservation {
-	return budget.Reservation{ID: budget.NewID(), Owner: budget.Key{7}, Charge: usd(n), Lines: lines, TTL: time.Hour}
+func reservation(n int64, lines []driver.Line) driver.Reservation {
+	return driver.Reservation{ID: driver.NewID(), Owner: driver.Key{7}, Charge: usd(n), Lines: lines, TTL: time.Hour}
 }
 
-func stands(t *testing.T, s *Store, lines []budget.Line, settled, pending int64) {
+func stands(t *testing.T, s *Store, lines []driver.Line, settled, pending int64) {
 	t.Helper()
 	all, err := s.Balances(t.Context(), lines)
 	require.NoError(t, err)
@@ -52,12 +53,12 @@ func TestALostReplyCountsOnce(t *testing.T) {
 	r := reservation(1, daily(1, 10))
 	_, err := warm.Reserve(t.Context(), r)
 	require.NoError(t, err)
-	_, err = warm.Settle(t.Context(), budget.Settlement{ID: r.ID, Owner: r.Owner, Lines: r.Lines})
+	_, err = warm.Settle(t.Context(), driver.Settlement{ID: r.ID, Owner: r.Owner, Lines: r.Lines})
 	require.NoError(t, err)
-	_, err = warm.Correct(t.Context(), budget.Correction{ID: r.ID, Actual: usd(1), Change: storetest.NewChange()})
+	_, err = warm.Correct(t.Context(), driver.Correction{ID: r.ID, Actual: usd(1), Change: storetest.NewChange()})
 	require.NoError(t, err)
-	require.NoError(t, warm.Void(t.Context(), budget.NewID(), budget.Key{}))
-	require.NoError(t, warm.Revive(t.Context(), budget.Flag{Scope: budget.Scope{}}, storetest.NewChange()))
+	require.NoError(t, warm.Void(t.Context(), driver.NewID(), driver.Key{}))
+	require.NoError(t, warm.Revive(t.Context(), driver.Flag{Scope: driver.Scope{}}, storetest.NewChange()))
 	for client, connect := range clients {
 		for name, what := range faults {
 			t.Run(client+"/"+name, func(t *testing.T) {
@@ -77,26 +78,26 @@ func TestALostReplyCountsOnce(t *testing.T) {
 					d, err := honest.Reserve(t.Context(), r)
 					require.NoError(t, err)
 					require.True(t, d.Replayed, "the reservation whose reply was lost was made")
-					st := budget.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(2), Lines: lines}
+					st := driver.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(2), Lines: lines}
 					s.loses(t, proxy, what, func() error { _, err := s.Settle(t.Context(), st); return err })
 					p, err := honest.Settle(t.Context(), st)
 					require.NoError(t, err)
 					require.True(t, p.Replayed)
 					s.loses(t, proxy, what, func() error {
-						_, err := s.Correct(t.Context(), budget.Correction{ID: r.ID, Actual: usd(1), Change: storetest.NewChange()})
+						_, err := s.Correct(t.Context(), driver.Correction{ID: r.ID, Actual: usd(1), Change: storetest.NewChange()})
 						return err
 					})
-					c, err := honest.Correct(t.Context(), budget.Correction{ID: r.ID, Actual: usd(1), Change: storetest.NewChange()})
+					c, err := honest.Correct(t.Context(), driver.Correction{ID: r.ID, Actual: usd(1), Change: storetest.NewChange()})
 					require.NoError(t, err)
 					require.True(t, c.Replayed)
 
 					voided := reservation(5, lines)
 					s.loses(t, proxy, what, func() error { return s.Void(t.Context(), voided.ID, voided.Owner) })
 					s.loses(t, proxy, what, func() error {
-						return s.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "w"}}, storetest.NewChange())
+						return s.Kill(t.Context(), driver.Kill{Scope: driver.Scope{Workflow: "w"}}, storetest.NewChange())
 					})
 					s.loses(t, proxy, what, func() error {
-						return s.Revive(t.Context(), budget.Flag{Scope: budget.Scope{Workflow: "w"}}, storetest.NewChange())
+						return s.Revive(t.Context(), driver.Flag{Scope: driver.Scope{Workflow: "w"}}, storetest.NewChange())
 					})
 				}
 				stands(t, honest, lines, int64(n), 0)
@@ -115,7 +116,7 @@ func (s *Store) loses(t *testing.T, proxy *lossy, what fault, step func() error)
 	proxy.next.Store(int32(what))
 	err := step()
 	require.Error(t, err)
-	for _, domain := range []error{budget.ErrExceeded, budget.ErrKilled, budget.ErrOverflow, budget.ErrInvalidCharge, budget.ErrIDConflict, budget.ErrResolved, budget.ErrNotFound} {
+	for _, domain := range []error{budget.ErrExceeded, driver.ErrKilled, driver.ErrOverflow, driver.ErrInvalidCharge, driver.ErrIDConflict, driver.ErrResolved, driver.ErrNotFound} {
 		require.NotErrorIs(t, err, domain)
 	}
 	require.Equal(t, int64(1), proxy.scripts.Load()-before, "scripts sent for one step")

@@ -5,12 +5,12 @@ import (
 	"encoding/binary"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 // encodeCall encodes the call of a reservation; nil if there is none.
-func encodeCall(c *budget.Call) []byte {
+func encodeCall(c *driver.Call) []byte {
 	if c == nil {
 		return []byte{}
 	}
@@ -18,7 +18,7 @@ func encodeCall(c *budget.Call) []byte {
 }
 
 // encodeNames encodes the names of the lines' accounts, as lua/name.lua describes it.
-func encodeNames(lines []budget.Line) []byte {
+func encodeNames(lines []driver.Line) []byte {
 	out := []byte{}
 	for i := range lines {
 		name := account.EncodeName(&lines[i])
@@ -66,13 +66,13 @@ func (s *Store) list(ctx context.Context, sc *script, first []byte, numbers ...i
 	return answer.now, all, nil
 }
 
-// Accounts implements budget.Store. A limit out of range is replaced with the nearest valid one.
-func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) ([]budget.Account, error) {
+// Accounts implements driver.Store. A limit out of range is replaced with the nearest valid one.
+func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) ([]driver.Account, error) {
 	now, found, err := s.list(ctx, scriptAccounts, after[:], int64(max(1, min(limit, maxEntries))))
 	if err != nil {
 		return nil, err
 	}
-	all := make([]budget.Account, len(found))
+	all := make([]driver.Account, len(found))
 	for i, text := range found {
 		in := reader{text: text}
 		key := in.bytes(16)
@@ -80,9 +80,9 @@ func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) ([]bu
 		if in.failed || latched > never || until > never {
 			return nil, errReply
 		}
-		all[i].Key = budget.Key([]byte(key))
+		all[i].Key = driver.Key([]byte(key))
 		if until > 0 {
-			all[i].Override = &budget.Override{Max: most, Until: fromMicro(until)}
+			all[i].Override = &driver.Override{Max: most, Until: fromMicro(until)}
 		}
 		if latched > now {
 			all[i].Latched = fromMicro(latched)
@@ -98,11 +98,11 @@ func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) ([]bu
 	return all, nil
 }
 
-// Periods implements budget.Store. A limit out of range is replaced with the nearest valid one. Periods of a rolling window begin at the zero time until
+// Periods implements driver.Store. A limit out of range is replaced with the nearest valid one. Periods of a rolling window begin at the zero time until
 // something was booked there by a library that stores names.
-func (s *Store) Periods(ctx context.Context, key budget.Key, after time.Time, limit int) ([]budget.Period, error) {
+func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, limit int) ([]driver.Period, error) {
 	limit = max(1, min(limit, maxEntries))
-	all := []budget.Period{}
+	all := []driver.Period{}
 	for from := int64(0); len(all) < limit; {
 		_, found, err := s.list(ctx, scriptPeriods, key[:], from, maxEntries)
 		if err != nil {
@@ -119,7 +119,7 @@ func (s *Store) Periods(ctx context.Context, key budget.Key, after time.Time, li
 		for _, text := range found[1:] {
 			in := reader{text: text}
 			start := in.count()
-			p := budget.Period{Settled: in.count(), Pending: in.count(), Forgotten: in.count()}
+			p := driver.Period{Settled: in.count(), Pending: in.count(), Forgotten: in.count()}
 			if !in.done() {
 				return nil, errReply
 			}

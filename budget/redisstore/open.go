@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // layout is the version of the format of the scripts' data.
@@ -54,7 +54,7 @@ func (s *Store) open(ctx context.Context) error {
 		s.known.Store(&known{lost: true})
 		return nil
 	case f.epoch == "":
-		return fmt.Errorf("%w named %q. On its first start, set Options.Create; if it was there before, its data was lost, and with it what was spent", budget.ErrNoLedger, s.opts.Ledger)
+		return fmt.Errorf("%w named %q. On its first start, set Options.Create; if it was there before, its data was lost, and with it what was spent", driver.ErrNoLedger, s.opts.Ledger)
 	case f.layout != layout:
 		return fmt.Errorf("the ledger has layout %q, this library knows %s: use a newer library", f.layout, layout)
 	}

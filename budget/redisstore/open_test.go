@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/internal/servers"
@@ -166,7 +167,7 @@ func TestLedgersAreApart(t *testing.T) {
 	a, b := open(t), open(t)
 	_, err := a.Reserve(t.Context(), reservation(3, daily(1, 10)))
 	require.NoError(t, err)
-	require.NoError(t, a.Kill(t.Context(), budget.Kill{}, storetest.NewChange()))
+	require.NoError(t, a.Kill(t.Context(), driver.Kill{}, storetest.NewChange()))
 	stands(t, b, daily(1, 10), 0, 0)
 	d, err := b.Reserve(t.Context(), reservation(10, daily(1, 10)))
 	require.NoError(t, err)
@@ -177,19 +178,19 @@ func TestLedgersAreApart(t *testing.T) {
 func TestALedgerOverIt(t *testing.T) {
 	first := open(t)
 	second := open(t, func(o *Options) { o.Ledger, o.Create = first.opts.Ledger, false })
-	policy := budget.Policy{Limits: []budget.Limit{{Name: "calls", Max: budget.Calls(10), Window: budget.Daily}}}
+	policy := budget.Policy{Limits: []budget.Limit{{Name: "calls", Max: budget.Calls(10), Window: driver.Daily}}}
 	admitted := 0
 	for i, s := range []*Store{first, second, first, second} {
 		ledger, err := budget.Open(t.Context(), s, policy)
 		require.NoError(t, err)
 		for range 4 {
-			r, err := ledger.Reserve(t.Context(), budget.Request{Worst: budget.ChargeOf(price.Usage{}, 0)})
+			r, err := ledger.Reserve(t.Context(), budget.Request{Worst: driver.ChargeOf(price.Usage{}, 0)})
 			if err != nil {
 				require.ErrorIs(t, err, budget.ErrExceeded, fmt.Sprint(i))
 				continue
 			}
 			admitted++
-			_, err = ledger.Settle(t.Context(), r, budget.ChargeOf(price.Usage{}, 0), false)
+			_, err = ledger.Settle(t.Context(), r, driver.ChargeOf(price.Usage{}, 0), false)
 			require.NoError(t, err)
 		}
 	}

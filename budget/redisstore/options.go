@@ -7,7 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // DefaultRetention is how long resolved reservations are remembered: until the invoice of their month has come.
@@ -31,8 +31,8 @@ type Options struct {
 	// corrections; the sums of a rolling window for 100 of its lengths at most. A reservation takes about 600 bytes of the
 	// server's memory with its names, and 30 more for each limit. Zero or less is DefaultRetention; more than 100 years is 100 years.
 	Retention time.Duration
-	// UsageRows is how many rows of usage are kept for one day; usage that would need more is added to budget.OtherUsage. A row takes about
-	// 300 bytes of the server's memory. Zero or less is budget.DefaultUsageRows.
+	// UsageRows is how many rows of usage are kept for one day; usage that would need more is added to driver.OtherUsage. A row takes about
+	// 300 bytes of the server's memory. Zero or less is driver.DefaultUsageRows.
 	UsageRows int
 	// Timeout bounds each step, waiting for a connection included, unless its context's deadline is earlier. Zero or less is
 	// DefaultTimeout. A step whose context is cancelled while the server works on it may go on until then. Expire and
@@ -59,7 +59,7 @@ func (o *Options) complete(rdb redis.UniversalClient) error {
 	}
 	o.Retention = min(o.Retention, maxRetention)
 	if o.UsageRows <= 0 {
-		o.UsageRows = budget.DefaultUsageRows
+		o.UsageRows = driver.DefaultUsageRows
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout

@@ -20,7 +20,7 @@
 // Options.MinReplicas narrows this to the loss of more replicas than that at once, at the price of a round trip between
 // servers; it does not make Redis strongly consistent. min-replicas-to-write on the server stops a primary that was cut off.
 //
-// If a process finds that the ledger is gone, was replaced, or is older than what it has seen, it returns budget.ErrLost from then on,
+// If a process finds that the ledger is gone, was replaced, or is older than what it has seen, it returns driver.ErrLost from then on,
 // until an operator accepts the loss. If other processes write to a ledger that was restored to an older state, its sequence may pass
 // what this process has seen before it looks; then neither this process nor one that starts later can notice. If a key or
 // a field is gone, because it was evicted or deleted, every process notices, because each step stores how many there
@@ -30,7 +30,7 @@
 //
 // # Limits
 //
-// A sum is at most 2^53-1, for USD about 9 million dollars: what would exceed it is budget.ErrOverflow. Windows are kept to
+// A sum is at most 2^53-1, for USD about 9 million dollars: what would exceed it is driver.ErrOverflow. Windows are kept to
 // the microsecond. Entries looks at about 20,000 entries in one step; a page that takes more is put together from several,
 // each entry as it was when its part was read. Expire charges 500 reservations and forgets 1,000 in one step, and goes on
 // with the next.
@@ -45,10 +45,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// Store is a budget.Store in Redis. It is safe for concurrent use. Make one with New.
+// Store is a driver.Store in Redis. It is safe for concurrent use. Make one with New.
 type Store struct {
 	opts Options
 	rdb  redis.UniversalClient
@@ -70,8 +70,8 @@ type Store struct {
 }
 
 var (
-	_ budget.Store    = (*Store)(nil)
-	_ budget.Signaler = (*Store)(nil)
+	_ driver.Store    = (*Store)(nil)
+	_ driver.Signaler = (*Store)(nil)
 )
 
 var errClosed = errors.New("redisstore: closed: open a new store")

@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/internal/servers"
 )
@@ -30,9 +30,9 @@ func TestMinReplicas(t *testing.T) {
 	require.NoError(t, err)
 	copied := dial(t, replica.Addr)
 	require.True(t, copied.HExists(t.Context(), s.keys.entries[r.ID[0]], string(r.ID[:])).Val())
-	require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "w"}}, storetest.NewChange()))
+	require.NoError(t, s.Kill(t.Context(), driver.Kill{Scope: driver.Scope{Workflow: "w"}}, storetest.NewChange()))
 	require.Equal(t, int64(1), copied.Exists(t.Context(), s.keys.kills).Val())
-	require.NoError(t, s.Revive(t.Context(), budget.Flag{Scope: budget.Scope{Workflow: "w"}}, storetest.NewChange()))
+	require.NoError(t, s.Revive(t.Context(), driver.Flag{Scope: driver.Scope{Workflow: "w"}}, storetest.NewChange()))
 
 	require.NoError(t, replica.Pause())
 	s.opts.Timeout = 2 * time.Second // WAIT has half of it
@@ -44,7 +44,7 @@ func TestMinReplicas(t *testing.T) {
 	defer other.Close()
 	_, err = other.Reserve(t.Context(), r)
 	require.ErrorIs(t, err, errReplicas, "a replay is acknowledged no sooner")
-	require.ErrorIs(t, s.Kill(t.Context(), budget.Kill{Reason: "stop"}, storetest.NewChange()), errReplicas)
+	require.ErrorIs(t, s.Kill(t.Context(), driver.Kill{Reason: "stop"}, storetest.NewChange()), errReplicas)
 	s.opts.Timeout = 20 * time.Second
 	kills, err := s.Kills(t.Context())
 	require.NoError(t, err)
@@ -54,7 +54,7 @@ func TestMinReplicas(t *testing.T) {
 	require.NoError(t, err, "a refusal needs no replica")
 	require.NotNil(t, d.Killed)
 	require.NoError(t, replica.Resume())
-	require.NoError(t, s.Revive(t.Context(), budget.Flag{Scope: budget.Scope{}}, storetest.NewChange()))
+	require.NoError(t, s.Revive(t.Context(), driver.Flag{Scope: driver.Scope{}}, storetest.NewChange()))
 	_, err = s.Reserve(t.Context(), reservation(3, lines))
 	require.NoError(t, err)
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // errReply says that the server's answer is not one of this package's scripts.
@@ -52,17 +52,17 @@ func (r *reply) outcome() error {
 	case 'F':
 		return errForgotten
 	case 'C':
-		return budget.ErrIDConflict
+		return driver.ErrIDConflict
 	case 'V':
-		return budget.ErrResolved
+		return driver.ErrResolved
 	case 'N':
-		return budget.ErrNotFound
+		return driver.ErrNotFound
 	case 'S':
-		return budget.ErrSuperseded
+		return driver.ErrSuperseded
 	case 'G':
-		return budget.ErrTooManyFlags
+		return driver.ErrTooManyFlags
 	case 'O':
-		return budget.ErrOverflow
+		return driver.ErrOverflow
 	default:
 		return errReply
 	}
@@ -108,7 +108,7 @@ func (r *reader) count() int64 {
 }
 
 // charge reads a charge with n units, which may be fewer than this library knows.
-func (r *reader) charge(n int64) (c budget.Charge) {
+func (r *reader) charge(n int64) (c driver.Charge) {
 	for u := range n {
 		c[u+1] = r.count()
 	}
@@ -116,7 +116,7 @@ func (r *reader) charge(n int64) (c budget.Charge) {
 }
 
 // units is how many units this library knows.
-const units = budget.NumUnits - 1
+const units = driver.NumUnits - 1
 
 // knows refuses a number of units that is larger than this library's: a newer library has written them.
 func knows(n int64) error {

@@ -7,7 +7,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
@@ -15,10 +15,10 @@ import (
 const maxSum = 1<<53 - 1
 
 // fits refuses amounts that are too large for any sum.
-func fits(c *budget.Charge) error {
+func fits(c *driver.Charge) error {
 	for u, n := range c {
 		if n > maxSum {
-			return fmt.Errorf("%w: %d %s, at most %d in Redis", budget.ErrOverflow, n, budget.Unit(u), int64(maxSum))
+			return fmt.Errorf("%w: %d %s, at most %d in Redis", driver.ErrOverflow, n, driver.Unit(u), int64(maxSum))
 		}
 	}
 	return nil
@@ -59,7 +59,7 @@ func (h head) flags(all ...bool) head {
 func (h head) byte(b byte) head { return append(h, b) }
 
 // charge appends the amount of each unit.
-func (h head) charge(c *budget.Charge) head { return h.numbers(c[budget.UnitUSD:]...) }
+func (h head) charge(c *driver.Charge) head { return h.numbers(c[driver.UnitUSD:]...) }
 
 func bit(b bool) byte {
 	if b {
@@ -92,7 +92,7 @@ const (
 )
 
 // place computes where lines are booked. Thresholds are only encoded if they are asked for.
-func (s *Store) place(lines []budget.Line, charge *budget.Charge, now int64, marks bool) (*placed, error) {
+func (s *Store) place(lines []driver.Line, charge *driver.Charge, now int64, marks bool) (*placed, error) {
 	width := (bookedWidth + termsWidth) * len(lines)
 	buf := make(head, width)
 	p := &placed{retention: s.opts.Retention, booked: buf[: 0 : bookedWidth*len(lines)], terms: buf[bookedWidth*len(lines) : bookedWidth*len(lines)], hold: hold{0, never}}
@@ -113,7 +113,7 @@ func (s *Store) place(lines []budget.Line, charge *budget.Charge, now int64, mar
 
 // add appends a line's booking and terms. A calendar window has one bucket, named by its start in microseconds. A rolling one has many of the
 // same width, each named by its number: the start divided by the width.
-func (p *placed) add(l *budget.Line, amount int64, now time.Time) error {
+func (p *placed) add(l *driver.Line, amount int64, now time.Time) error {
 	span := l.Window.At(now)
 	if span.Start < 0 {
 		return errBefore1970
@@ -136,10 +136,10 @@ func (p *placed) add(l *budget.Line, amount int64, now time.Time) error {
 }
 
 // rollingStep returns the width of the buckets of a rolling window.
-func rollingStep(span budget.Span) int64 { return span.End - span.Start - (span.Start - span.Since) }
+func rollingStep(span driver.Span) int64 { return span.End - span.Start - (span.Start - span.Since) }
 
 // distinct refuses lines with the same account: the contract forbids them, and a script would book only one.
-func distinct(lines []budget.Line) error {
+func distinct(lines []driver.Line) error {
 	sorted := true
 	for i := 1; i < len(lines) && sorted; i++ {
 		sorted = string(lines[i-1].Account[:]) < string(lines[i].Account[:])
@@ -147,7 +147,7 @@ func distinct(lines []budget.Line) error {
 	if sorted {
 		return nil
 	}
-	known := make(map[budget.Key]bool, len(lines))
+	known := make(map[driver.Key]bool, len(lines))
 	for i := range lines {
 		if known[lines[i].Account] {
 			return fmt.Errorf("redisstore: line %d names the account of another line", i)
@@ -158,7 +158,7 @@ func distinct(lines []budget.Line) error {
 }
 
 // appendKeys joins keys.
-func appendKeys(out []byte, keys []budget.Key) []byte {
+func appendKeys(out []byte, keys []driver.Key) []byte {
 	for _, k := range keys {
 		out = append(out, k[:]...)
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // maxGuesses bounds how often a script is sent again because the guessed time was wrong, which happens once at the end of a window or after
@@ -62,15 +62,15 @@ func (s *Store) notice(sequence int64) {
 }
 
 // shard returns the key of the hash with an id's entry.
-func (s *Store) shard(id budget.ID) []any { return s.keys.shard[id[0] : int(id[0])+1 : int(id[0])+1] }
+func (s *Store) shard(id driver.ID) []any { return s.keys.shard[id[0] : int(id[0])+1 : int(id[0])+1] }
 
-// Reserve implements budget.Store. An id that is known is judged first, then kill flags, then room.
-func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+// Reserve implements driver.Store. An id that is known is judged first, then kill flags, then room.
+func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	if err := r.Validate(); err != nil {
-		return budget.Decision{}, err
+		return driver.Decision{}, err
 	}
 	if err := errors.Join(fits(&r.Charge), distinct(r.Lines)); err != nil {
-		return budget.Decision{}, err
+		return driver.Decision{}, err
 	}
 	dims, whose, called, usage := appendKeys(nil, r.Dims), encodeCall(r.Call), encodeNames(r.Lines), r.Call.UsageKey()
 	answer, err := s.ask(ctx, scriptReserve, s.shard(r.ID), func(now, clock int64) ([]any, error) {
@@ -88,13 +88,13 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (budget.Decis
 		if answer.code != 0 {
 			_ = s.Void(context.WithoutCancel(ctx), r.ID, r.Owner) // if it can't be voided it expires, which charges it
 		}
-		return budget.Decision{}, err
+		return driver.Decision{}, err
 	}
 	return decision(answer, &r)
 }
 
 // decision decodes the answer to a Reserve.
-func decision(answer reply, r *budget.Reservation) (d budget.Decision, err error) {
+func decision(answer reply, r *driver.Reservation) (d driver.Decision, err error) {
 	in := answer.rest
 	switch answer.code {
 	case codeKilled:
@@ -115,19 +115,19 @@ func decision(answer reply, r *budget.Reservation) (d budget.Decision, err error
 		}
 	}
 	if !in.done() || len(d.Denied) == 0 && !d.Admitted {
-		return budget.Decision{}, errReply
+		return driver.Decision{}, errReply
 	}
 	return d, nil
 }
 
 // denial reads the balance of a line without room.
-func (in *reader) denial(r *budget.Reservation, now int64) budget.Denial {
+func (in *reader) denial(r *driver.Reservation, now int64) driver.Denial {
 	s := in.standing(len(r.Lines))
 	if in.failed {
-		return budget.Denial{}
+		return driver.Denial{}
 	}
 	line := &r.Lines[s.line]
-	d, amount := budget.Denial{Line: s.line, Balance: s.balance(line, now)}, r.Charge[line.Unit]
+	d, amount := driver.Denial{Line: s.line, Balance: s.balance(line, now)}, r.Charge[line.Unit]
 	if amount <= d.Max { // otherwise it never fits
 		d.ResetAfter = s.wait(line.Window, now, d.Settled+d.Pending+amount-d.Max)
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
@@ -21,17 +21,17 @@ func aged(t *testing.T) (*Store, func(time.Duration)) {
 	return s, func(d time.Duration) { now.Add(int64(d)) }
 }
 
-func line(account byte, w budget.Window) []budget.Line {
-	return []budget.Line{{Account: budget.Key{account}, Unit: budget.UnitUSD, Window: w, Max: 1 << 40}}
+func line(account byte, w driver.Window) []driver.Line {
+	return []driver.Line{{Account: driver.Key{account}, Unit: driver.UnitUSD, Window: w, Max: 1 << 40}}
 }
 
 // spent reserves and settles.
-func spent(t *testing.T, s *Store, lines []budget.Line) budget.Reservation {
+func spent(t *testing.T, s *Store, lines []driver.Line) driver.Reservation {
 	r := reservation(1, lines)
 	r.TTL = time.Minute
 	_, err := s.Reserve(t.Context(), r)
 	require.NoError(t, err)
-	_, err = s.Settle(t.Context(), budget.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(1), Lines: lines})
+	_, err = s.Settle(t.Context(), driver.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(1), Lines: lines})
 	require.NoError(t, err)
 	return r
 }
@@ -75,7 +75,7 @@ func judge(t *testing.T, s *Store) {
 func TestForgetsWhatIsPastTheRetention(t *testing.T) {
 	s, advance := aged(t)
 	for i := range 50 {
-		spent(t, s, append(line(1, budget.Hourly), append(line(2, budget.Rolling(30*time.Minute)), line(byte(10+i), budget.Daily)...)...))
+		spent(t, s, append(line(1, driver.Hourly), append(line(2, driver.Rolling(30*time.Minute)), line(byte(10+i), driver.Daily)...)...))
 	}
 	advance(time.Hour - time.Microsecond)
 	sweep(t, s)
@@ -90,7 +90,7 @@ func TestForgetsWhatIsPastTheRetention(t *testing.T) {
 	sweep(t, s)
 	entries, fields, waiting := size(t, s)
 	require.Equal(t, [3]int{0, 50 + 50, 50}, [3]int{entries, fields, waiting}, "sums of days, and names")
-	advance(budget.UsageRetention + 24*time.Hour)
+	advance(driver.UsageRetention + 24*time.Hour)
 	judge(t, s)
 	sweep(t, s)
 	entries, fields, waiting = size(t, s)
@@ -102,7 +102,7 @@ func TestForgetsWhatIsPastTheRetention(t *testing.T) {
 // Pending reservations, and spend that a lifetime limit counts, are never forgotten.
 func TestRemembersWhatStillCounts(t *testing.T) {
 	s, advance := aged(t)
-	lifetime := line(1, budget.Lifetime)
+	lifetime := line(1, driver.Lifetime)
 	spent(t, s, lifetime)
 	pending := reservation(1, lifetime)
 	pending.TTL = 1000 * time.Hour
@@ -119,7 +119,7 @@ func TestRemembersWhatStillCounts(t *testing.T) {
 // was forgotten does not bring it back with a part of its sum.
 func TestRemembersTheWindowOfALatePending(t *testing.T) {
 	s, advance := aged(t)
-	hourly := append(line(1, budget.Hourly), line(2, budget.Rolling(time.Minute))...)
+	hourly := append(line(1, driver.Hourly), line(2, driver.Rolling(time.Minute))...)
 	r := reservation(1, hourly)
 	r.TTL = 1000 * time.Hour
 	_, err := s.Reserve(t.Context(), r)
@@ -127,14 +127,14 @@ func TestRemembersTheWindowOfALatePending(t *testing.T) {
 	advance(10 * time.Hour)
 	sweep(t, s) // looks again an hour later
 	advance(30 * time.Minute)
-	_, err = s.Settle(t.Context(), budget.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(1), Lines: hourly})
+	_, err = s.Settle(t.Context(), driver.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(1), Lines: hourly})
 	require.NoError(t, err)
 	advance(-10*time.Hour - 30*time.Minute)
 	stands(t, s, hourly, 1, 0)
 	stands(t, s, hourly[1:], 1, 0)
 	advance(11 * time.Hour)
 	sweep(t, s)
-	_, err = s.Correct(t.Context(), budget.Correction{ID: r.ID, Actual: usd(0), Change: storetest.NewChange()})
+	_, err = s.Correct(t.Context(), driver.Correction{ID: r.ID, Actual: usd(0), Change: storetest.NewChange()})
 	require.NoError(t, err)
 	_, fields, _ := size(t, s)
 	require.Zero(t, fields)
@@ -143,12 +143,12 @@ func TestRemembersTheWindowOfALatePending(t *testing.T) {
 // Latches, overrides and reported marks outlive the spend of their account, and no longer than they have something to say.
 func TestForgetsTermsThatArePast(t *testing.T) {
 	s, advance := aged(t)
-	hourly := line(1, budget.Hourly)
+	hourly := line(1, driver.Hourly)
 	hourly[0].Latch, hourly[0].Notify, hourly[0].Max = true, []float64{1}, 1
 	spent(t, s, hourly)
 	_, err := s.Reserve(t.Context(), reservation(1, hourly)) // latches
 	require.NoError(t, err)
-	require.NoError(t, s.Override(t.Context(), hourly[0].Account, &budget.Override{Max: 5, Until: s.opts.Clock().Add(100 * time.Hour)}, storetest.NewChange()))
+	require.NoError(t, s.Override(t.Context(), hourly[0].Account, &driver.Override{Max: 5, Until: s.opts.Clock().Add(100 * time.Hour)}, storetest.NewChange()))
 	advance(3 * time.Hour)
 	sweep(t, s)
 	_, fields, _ := size(t, s)
@@ -166,14 +166,14 @@ func TestForgetsTermsThatArePast(t *testing.T) {
 // One reservation that can't be charged holds up no other, and is charged when it can be.
 func TestAStuckExpiryHoldsUpNoOther(t *testing.T) {
 	s, advance := aged(t)
-	lines, other := line(1, budget.Daily), line(2, budget.Daily)
+	lines, other := line(1, driver.Daily), line(2, driver.Daily)
 	lines[0].Max = 1 << 62
 	stuck := reservation(10, lines)
 	stuck.TTL = time.Minute
 	_, err := s.Reserve(t.Context(), stuck)
 	require.NoError(t, err)
-	full := budget.NewID()
-	_, err = s.Settle(t.Context(), budget.Settlement{ID: full, Actual: usd(maxSum - 5), Lines: lines})
+	full := driver.NewID()
+	_, err = s.Settle(t.Context(), driver.Settlement{ID: full, Actual: usd(maxSum - 5), Lines: lines})
 	require.NoError(t, err)
 	for range 3 {
 		r := reservation(1, other)
@@ -189,7 +189,7 @@ func TestAStuckExpiryHoldsUpNoOther(t *testing.T) {
 	}
 	stands(t, s, lines, maxSum-5, 10)
 	stands(t, s, other, 3, 0)
-	_, err = s.Correct(t.Context(), budget.Correction{ID: full, Actual: usd(0), Change: storetest.NewChange()})
+	_, err = s.Correct(t.Context(), driver.Correction{ID: full, Actual: usd(0), Change: storetest.NewChange()})
 	require.NoError(t, err)
 	advance(2 * time.Minute)
 	n, err := s.Expire(t.Context(), 10)
@@ -201,7 +201,7 @@ func TestAStuckExpiryHoldsUpNoOther(t *testing.T) {
 // Batches of any number are charged, and pages of any number read, however a step is cut.
 func TestManyEntries(t *testing.T) {
 	s, advance := aged(t)
-	lines := line(1, budget.Daily)
+	lines := line(1, driver.Daily)
 	const n = 2*chargeBatch + 100
 	for range n {
 		r := reservation(1, lines)
@@ -219,8 +219,8 @@ func TestManyEntries(t *testing.T) {
 		require.Equal(t, want, charged)
 	}
 	stands(t, s, lines, n, 0)
-	known := make(map[budget.ID]bool)
-	for q := (budget.Query{Max: 300, State: budget.Expired, Estimated: true}); ; {
+	known := make(map[driver.ID]bool)
+	for q := (driver.Query{Max: 300, State: driver.Expired, Estimated: true}); ; {
 		page, err := s.Entries(t.Context(), q)
 		require.NoError(t, err)
 		for _, e := range page {
@@ -239,9 +239,9 @@ func TestManyEntries(t *testing.T) {
 func TestARollingWindowKeepsSomeThousandSums(t *testing.T) {
 	s, advance := aged(t)
 	s.retention = micros(DefaultRetention)
-	lines := line(1, budget.Rolling(time.Minute))
+	lines := line(1, driver.Rolling(time.Minute))
 	for i := range 7000 {
-		if _, err := s.Settle(t.Context(), budget.Settlement{ID: budget.NewID(), Actual: usd(1), Lines: lines}); err != nil {
+		if _, err := s.Settle(t.Context(), driver.Settlement{ID: driver.NewID(), Actual: usd(1), Lines: lines}); err != nil {
 			require.NoError(t, err)
 		}
 		advance(time.Second)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // script is one step. Scripts are called by their hash, and sent completely to a server that does not know them. A function library would
@@ -45,9 +45,9 @@ var constants = strings.NewReplacer(
 	"@A@", each("a%[1]d", ", "), "@B@", each("b%[1]d", ", "), "@A+B@", each("a%[1]d + b%[1]d", ", "),
 	"@A+B>MAX@", each("a%[1]d + b%[1]d > MAX", " or "), "@B>MAX@", each("b%[1]d > MAX", " or "),
 	"@NOTHING@", strings.Repeat(`\0`, 8*units),
-	"@NOBODY@", luaBytes((*budget.Call)(nil).UsageKey()),
-	"@OTHER@", luaBytes(budget.OtherUsage),
-	"@FLAGS@", strconv.FormatInt(micros(budget.FlagRetention), 10),
+	"@NOBODY@", luaBytes((*driver.Call)(nil).UsageKey()),
+	"@OTHER@", luaBytes(driver.OtherUsage),
+	"@FLAGS@", strconv.FormatInt(micros(driver.FlagRetention), 10),
 )
 
 // each repeats a text for each unit: loops over tables would take a script longer than the work itself.
@@ -60,7 +60,7 @@ func each(form, between string) string {
 }
 
 // luaBytes writes a key as a Lua string.
-func luaBytes(k budget.Key) (text string) {
+func luaBytes(k driver.Key) (text string) {
 	for _, b := range k {
 		text += fmt.Sprintf(`\%03d`, b)
 	}

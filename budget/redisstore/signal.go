@@ -16,7 +16,7 @@ const (
 	maxPause = time.Second
 )
 
-// Signal implements budget.Signaler. It subscribes to the channel on which Kill and Revive of every process publish, on a connection of its
+// Signal implements driver.Signaler. It subscribes to the channel on which Kill and Revive of every process publish, on a connection of its
 // own. A connection that is dead is detected within 4 seconds and replaced. If the server's user may not subscribe, changed is never called,
 // and flags have to be polled.
 func (s *Store) Signal(ctx context.Context, changed func()) error {

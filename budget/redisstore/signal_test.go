@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
@@ -36,11 +36,11 @@ func TestSignalKillsTellsOfEveryChange(t *testing.T) {
 	other := open(t, func(o *Options) { o.Ledger, o.Create = s.opts.Ledger, false })
 	stranger := open(t)
 	changed, ended, cancel := heard(t, s)
-	require.NoError(t, stranger.Kill(t.Context(), budget.Kill{}, storetest.NewChange()))
+	require.NoError(t, stranger.Kill(t.Context(), driver.Kill{}, storetest.NewChange()))
 	require.Empty(t, changed)
-	require.NoError(t, other.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "w"}}, storetest.NewChange()))
+	require.NoError(t, other.Kill(t.Context(), driver.Kill{Scope: driver.Scope{Workflow: "w"}}, storetest.NewChange()))
 	hears(t, changed)
-	require.NoError(t, other.Revive(t.Context(), budget.Flag{Scope: budget.Scope{Workflow: "w"}}, storetest.NewChange()))
+	require.NoError(t, other.Revive(t.Context(), driver.Flag{Scope: driver.Scope{Workflow: "w"}}, storetest.NewChange()))
 	hears(t, changed)
 	_, err := other.Reserve(t.Context(), reservation(1, daily(1, 10)))
 	require.NoError(t, err)
@@ -62,7 +62,7 @@ func TestSignalKillsComesBack(t *testing.T) {
 	require.NoError(t, server.Kill())
 	require.NoError(t, server.Restart())
 	hears(t, changed)
-	require.NoError(t, s.Kill(t.Context(), budget.Kill{}, storetest.NewChange()))
+	require.NoError(t, s.Kill(t.Context(), driver.Kill{}, storetest.NewChange()))
 	hears(t, changed)
 }
 
@@ -96,7 +96,7 @@ func TestKillNeedsNoRightToPublish(t *testing.T) {
 	require.NoError(t, err)
 	defer s.Close()
 	require.NoError(t, admin.ACLSetUser(t.Context(), "default", "resetchannels").Err())
-	require.NoError(t, s.Kill(t.Context(), budget.Kill{Reason: "stop"}, storetest.NewChange()))
+	require.NoError(t, s.Kill(t.Context(), driver.Kill{Reason: "stop"}, storetest.NewChange()))
 	kills, err := s.Kills(t.Context())
 	require.NoError(t, err)
 	require.Len(t, kills, 1)

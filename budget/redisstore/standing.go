@@ -4,7 +4,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // standing is the balance of a line's account in a script's answer.
@@ -37,8 +37,8 @@ func (r *reader) standing(lines int) (s standing) {
 }
 
 // balance converts it, without ResetAfter.
-func (s *standing) balance(line *budget.Line, now int64) budget.Balance {
-	b := budget.Balance{Max: line.Max, Settled: s.settled, Pending: s.pending, Latched: s.latched > now}
+func (s *standing) balance(line *driver.Line, now int64) driver.Balance {
+	b := driver.Balance{Max: line.Max, Settled: s.settled, Pending: s.pending, Latched: s.latched > now}
 	if s.overridden {
 		b.Max = s.override
 	}
@@ -46,17 +46,17 @@ func (s *standing) balance(line *budget.Line, now int64) budget.Balance {
 }
 
 // wait returns how long it takes until excess has left the window and the latch is open; 0 if waiting never helps.
-func (s *standing) wait(w budget.Window, now, excess int64) time.Duration {
+func (s *standing) wait(w driver.Window, now, excess int64) time.Duration {
 	var d time.Duration
 	if excess > 0 {
 		at := fromMicro(now)
 		step := rollingStep(w.At(at))
-		sums := make([]budget.Bucket, len(s.buckets))
+		sums := make([]driver.Bucket, len(s.buckets))
 		for i, b := range s.buckets {
 			if step <= 0 || b.start > math.MaxInt64/step {
 				return 0
 			}
-			sums[i] = budget.Bucket{Start: b.start * step, Used: b.used}
+			sums[i] = driver.Bucket{Start: b.start * step, Used: b.used}
 		}
 		if d = w.ResetAfter(at, sums, excess); d == 0 {
 			return 0

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/internal/servers"
 )
@@ -18,26 +18,26 @@ func TestConformance(t *testing.T) {
 	servers.Require(t, sharedErr)
 	storetest.Run(t, storetest.Harness{
 		Seeds: 4, Steps: 500, MaxSum: 1<<53 - 1,
-		Open: func(t *testing.T, clock *storetest.Clock) budget.Store {
+		Open: func(t *testing.T, clock *storetest.Clock) driver.Store {
 			return open(t, func(o *Options) {
 				o.Clock, o.Retention, o.UsageRows = clock.Now, storetest.Retention, storetest.UsageRows
 			})
 		},
-		Reopen: func(t *testing.T, store budget.Store, clock *storetest.Clock) budget.Store {
+		Reopen: func(t *testing.T, store driver.Store, clock *storetest.Clock) driver.Store {
 			opts := store.(*Store).opts
 			opts.Create = false
 			s, err := Open(t.Context(), dial(t, shared.Addr), opts)
 			require.NoError(t, err)
 			return s
 		},
-		Wipe: func(t *testing.T, store budget.Store) {
+		Wipe: func(t *testing.T, store driver.Store) {
 			s := store.(*Store)
 			require.NoError(t, s.rdb.Del(t.Context(), s.keys.names()...).Err())
 			again, err := Open(t.Context(), s.rdb, s.opts)
 			require.NoError(t, err)
 			require.NoError(t, again.Close())
 		},
-		Lose: func(t *testing.T, store budget.Store, n int) string {
+		Lose: func(t *testing.T, store driver.Store, n int) string {
 			return losePart(t, store.(*Store), n)
 		},
 	})
@@ -90,19 +90,19 @@ func losePart(t *testing.T, s *Store, n int) string {
 func TestFlagsOfOthersAreNotRead(t *testing.T) {
 	s := open(t)
 	for i := range 200 {
-		scope := budget.Scope{Principal: "ci", Workflow: "run-" + strconv.Itoa(i)}
-		require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: scope, Reason: "stop"}, storetest.NewChange()))
+		scope := driver.Scope{Principal: "ci", Workflow: "run-" + strconv.Itoa(i)}
+		require.NoError(t, s.Kill(t.Context(), driver.Kill{Scope: scope, Reason: "stop"}, storetest.NewChange()))
 	}
-	bytesOf := func(d budget.Key) int { return len(s.rdb.HGet(t.Context(), s.keys.kills, string(d[:])).Val()) }
-	one := bytesOf(budget.Scope{Workflow: "run-7"}.Dims()[0])
+	bytesOf := func(d driver.Key) int { return len(s.rdb.HGet(t.Context(), s.keys.kills, string(d[:])).Val()) }
+	one := bytesOf(driver.Scope{Workflow: "run-7"}.Dims()[0])
 	require.Positive(t, one)
-	require.LessOrEqual(t, bytesOf(budget.Scope{Principal: "ci"}.Dims()[0]), one)
+	require.LessOrEqual(t, bytesOf(driver.Scope{Principal: "ci"}.Dims()[0]), one)
 	r := reservation(1, daily(1, 10))
-	r.Dims = budget.Scope{Principal: "ci", Workflow: "run-7"}.Dims()
+	r.Dims = driver.Scope{Principal: "ci", Workflow: "run-7"}.Dims()
 	d, err := s.Reserve(t.Context(), r)
 	require.NoError(t, err)
 	require.NotNil(t, d.Killed)
-	require.NoError(t, s.Revive(t.Context(), budget.Flag{Scope: budget.Scope{Principal: "ci", Workflow: "run-7"}}, storetest.NewChange()))
+	require.NoError(t, s.Revive(t.Context(), driver.Flag{Scope: driver.Scope{Principal: "ci", Workflow: "run-7"}}, storetest.NewChange()))
 	d, err = s.Reserve(t.Context(), r)
 	require.NoError(t, err)
 	require.True(t, d.Admitted)

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 const (
@@ -17,7 +17,7 @@ const (
 	maxEntries  = 10_000 // of a page
 )
 
-// Expire implements budget.Store. It charges those reservations first that expired first. If a charge would overflow its account, the
+// Expire implements driver.Store. It charges those reservations first that expired first. If a charge would overflow its account, the
 // reservation stays pending, where it counts for the same amount, and is tried again a minute later.
 func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	charged := 0
@@ -25,7 +25,7 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 		batch := int64(min(max(limit-charged, 0), chargeBatch))
 		answer, err := s.ask(ctx, scriptExpire, s.keys.shard[:], func(_, clock int64) ([]any, error) {
 			return []any{[]byte(newHead(s.epoch()).numbers(s.seen.Load(), clock, s.retention, batch, forgetBatch, max(s.retention/8, micros(time.Hour)),
-				int64(s.opts.UsageRows), micros(budget.UsageRetention)))}, nil
+				int64(s.opts.UsageRows), micros(driver.UsageRetention)))}, nil
 		})
 		if err != nil {
 			return charged, err
@@ -43,10 +43,10 @@ func (s *Store) Expire(ctx context.Context, limit int) (int, error) {
 	}
 }
 
-// Entries implements budget.Store. A Max out of range is replaced with the nearest valid one.
-func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, error) {
+// Entries implements driver.Store. A Max out of range is replaced with the nearest valid one.
+func (s *Store) Entries(ctx context.Context, q driver.Query) ([]driver.Entry, error) {
 	limit := max(1, min(q.Max, maxEntries))
-	all := []budget.Entry{}
+	all := []driver.Entry{}
 	for from := int(q.After[0]); from < shards && len(all) < limit; {
 		wanted := limit - len(all)
 		if !q.Plain() {
@@ -67,7 +67,7 @@ func (s *Store) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, er
 }
 
 // page reads entries of the shards from a given one on, in the order of their ids, and returns how many shards it has read.
-func (s *Store) page(ctx context.Context, q budget.Query, from, limit int) ([]budget.Entry, int, error) {
+func (s *Store) page(ctx context.Context, q driver.Query, from, limit int) ([]driver.Entry, int, error) {
 	k, err := s.sound(ctx)
 	if err != nil {
 		return nil, 0, err
@@ -95,7 +95,7 @@ func (s *Store) page(ctx context.Context, q budget.Query, from, limit int) ([]bu
 }
 
 // parsePage decodes an answer with entries, and sorts them.
-func parsePage(value any) (reply, []budget.Entry, error) {
+func parsePage(value any) (reply, []driver.Entry, error) {
 	parts, ok := value.([]any)
 	if !ok { // the answer has no entries
 		r, err := parseReply(value)
@@ -108,18 +108,18 @@ func parsePage(value any) (reply, []budget.Entry, error) {
 	if err != nil {
 		return r, nil, err
 	}
-	entries := make([]budget.Entry, 0, len(parts)/2)
-	steps := make(map[budget.Key]int64) // widths of the buckets of rolling windows
+	entries := make([]driver.Entry, 0, len(parts)/2)
+	steps := make(map[driver.Key]int64) // widths of the buckets of rolling windows
 	for i := len(parts) - 2; i > 0; i -= 2 {
 		id, isText := parts[i].(string)
 		text, isTextToo := parts[i+1].(string)
 		if !isText || !isTextToo {
 			return r, nil, errReply
 		}
-		if len(id) == len(budget.Key{})+1 {
+		if len(id) == len(driver.Key{})+1 {
 			in := reader{text: text}
 			if text != "" {
-				steps[budget.Key([]byte(id[:16]))] = in.count()
+				steps[driver.Key([]byte(id[:16]))] = in.count()
 			}
 			continue
 		}
@@ -129,6 +129,6 @@ func parsePage(value any) (reply, []budget.Entry, error) {
 		}
 		entries = append(entries, e)
 	}
-	slices.SortFunc(entries, func(a, b budget.Entry) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	slices.SortFunc(entries, func(a, b driver.Entry) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	return r, entries, nil
 }

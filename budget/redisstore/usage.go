@@ -5,12 +5,12 @@ import (
 	"context"
 	"encoding/binary"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 // encodeShares encodes how an amount divides, as lua/usage.lua describes it.
-func encodeShares(shares []budget.Share) head {
+func encodeShares(shares []driver.Share) head {
 	h := head{}
 	for i := range shares {
 		key, whose := shares[i].Call.UsageKey(), encodeCall(shares[i].Call)
@@ -20,10 +20,10 @@ func encodeShares(shares []budget.Share) head {
 	return h
 }
 
-// Usage implements budget.Store. A limit out of range is replaced with the nearest valid one.
-func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) ([]budget.UsageRow, error) {
+// Usage implements driver.Store. A limit out of range is replaced with the nearest valid one.
+func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) ([]driver.UsageRow, error) {
 	limit = max(1, min(limit, maxEntries))
-	all := []budget.UsageRow{}
+	all := []driver.UsageRow{}
 	mark := append(binary.BigEndian.AppendUint32(nil, uint32(account.UsageDay(from.Day))), from.After[:]...)
 	for len(all) < limit { // empty rows are left out
 		_, found, err := s.list(ctx, scriptRows, mark, int64(limit))
@@ -39,7 +39,7 @@ func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) ([]
 			if err != nil {
 				return nil, err
 			}
-			if row.Charge != (budget.Charge{}) && len(all) < limit {
+			if row.Charge != (driver.Charge{}) && len(all) < limit {
 				all = append(all, row)
 			}
 		}
@@ -51,10 +51,10 @@ func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) ([]
 }
 
 // parseUsage decodes a row: its day, its key, how many units it counts and their amounts, and the encoded call that it belongs to.
-func parseUsage(text string) (row budget.UsageRow, err error) {
+func parseUsage(text string) (row driver.UsageRow, err error) {
 	in := reader{text: text}
 	row.Day = account.DayStart(in.number(4))
-	row.Key = budget.Key([]byte(in.bytes(16)))
+	row.Key = driver.Key([]byte(in.bytes(16)))
 	n := in.number(1)
 	if err := knows(n); err != nil {
 		return row, err
@@ -68,15 +68,15 @@ func parseUsage(text string) (row budget.UsageRow, err error) {
 	return row, err
 }
 
-// SetPolicy implements budget.Store. The script is sent the operator, the reason and the document in one argument, and publishes the change.
-func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change) error {
-	if err := budget.ValidateDocument(document); err != nil {
+// SetPolicy implements driver.Store. The script is sent the operator, the reason and the document in one argument, and publishes the change.
+func (s *Store) SetPolicy(ctx context.Context, document []byte, c driver.Change) error {
+	if err := driver.ValidateDocument(document); err != nil {
 		return err
 	}
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	change, row, err := changed(&budget.Record{Change: c, Kind: budget.ChangePolicy, Policy: budget.DocumentSum(document)})
+	change, row, err := changed(&driver.Record{Change: c, Kind: driver.ChangePolicy, Policy: driver.DocumentSum(document)})
 	if err != nil {
 		return err
 	}
@@ -90,20 +90,20 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change)
 	}))
 }
 
-// Policy implements budget.Store. Without a policy the answer is empty.
-func (s *Store) Policy(ctx context.Context) (budget.PolicyDocument, error) {
+// Policy implements driver.Store. Without a policy the answer is empty.
+func (s *Store) Policy(ctx context.Context) (driver.PolicyDocument, error) {
 	answer, err := s.ask(ctx, scriptPolicy, nil, func(_, clock int64) ([]any, error) {
 		return []any{[]byte(newHead(s.epoch()).numbers(s.seen.Load(), clock))}, nil
 	})
 	in := answer.rest
 	if err != nil || in.text == "" {
-		return budget.PolicyDocument{}, err
+		return driver.PolicyDocument{}, err
 	}
-	d := budget.PolicyDocument{Version: in.count(), At: fromMicro(min(in.count(), never))}
+	d := driver.PolicyDocument{Version: in.count(), At: fromMicro(min(in.count(), never))}
 	d.Operator = in.bytes(int(in.number(2)))
 	d.Reason = in.bytes(int(in.number(2)))
 	if in.failed {
-		return budget.PolicyDocument{}, errReply
+		return driver.PolicyDocument{}, errReply
 	}
 	d.Text = []byte(in.text)
 	return d, nil
@@ -112,20 +112,20 @@ func (s *Store) Policy(ctx context.Context) (budget.PolicyDocument, error) {
 // patterns are the kill flags with patterns that this process knows. It is immutable; nil means none. A step sends the id of the list, and
 // if the ledger has another list by then, the answer contains that.
 type patterns struct {
-	list budget.Key
+	list driver.Key
 	all  []knownPattern
 }
 
 type knownPattern struct {
 	object string
-	flag   budget.Flag
+	flag   driver.Flag
 }
 
 // none is sent by a process that knows no list.
 var none = make([]byte, 16)
 
 // matches returns the list's id, and the names of the flags that cover a call. The server decides whether they have ended.
-func (p *patterns) matches(c *budget.Call) []byte {
+func (p *patterns) matches(c *driver.Call) []byte {
 	if p == nil {
 		return none
 	}
@@ -148,7 +148,7 @@ func (s *Store) learnPatterns(r *reply) error {
 	if in.failed {
 		return errReply
 	}
-	p := &patterns{list: budget.Key([]byte(list))}
+	p := &patterns{list: driver.Key([]byte(list))}
 	for !in.failed && in.text != "" {
 		in.number(1)
 		object := in.bytes(16)

@@ -11,13 +11,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/internal/servers"
 )
 
-func callOf(workflow int) *budget.Call {
-	return &budget.Call{Scope: budget.Scope{Workflow: fmt.Sprint(workflow)}}
+func callOf(workflow int) *driver.Call {
+	return &driver.Call{Scope: driver.Scope{Workflow: fmt.Sprint(workflow)}}
 }
 
 // Settlements of several connections add up to the last unit on the rows that they share.
@@ -44,10 +44,10 @@ func TestUsageOfManyConnectionsAddsUp(t *testing.T) {
 					return
 				}
 				n := random.Int64N(9)
-				_, err := s.Settle(t.Context(), budget.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(n), Lines: r.Lines, Call: r.Call})
+				_, err := s.Settle(t.Context(), driver.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(n), Lines: r.Lines, Call: r.Call})
 				if err == nil && random.IntN(4) == 0 {
 					n++
-					_, err = s.Correct(t.Context(), budget.Correction{ID: r.ID, Actual: usd(n), Change: storetest.NewChange()})
+					_, err = s.Correct(t.Context(), driver.Correction{ID: r.ID, Actual: usd(n), Change: storetest.NewChange()})
 				}
 				if err != nil {
 					t.Error(err)
@@ -58,11 +58,11 @@ func TestUsageOfManyConnectionsAddsUp(t *testing.T) {
 		})
 	}
 	all.Wait()
-	rows, err := first.Usage(t.Context(), budget.UsageMark{}, 100)
+	rows, err := first.Usage(t.Context(), driver.UsageMark{}, 100)
 	require.NoError(t, err)
 	sum := int64(0)
 	for _, row := range rows {
-		sum += row.Charge[budget.UnitUSD]
+		sum += row.Charge[driver.UnitUSD]
 	}
 	require.Equal(t, spent.Load(), sum)
 	require.LessOrEqual(t, len(rows), 4)
@@ -72,18 +72,18 @@ func TestUsageOfManyConnectionsAddsUp(t *testing.T) {
 func TestAnOverflowOfUsageHasNoPartialEffects(t *testing.T) {
 	s := open(t)
 	lines, full := daily(1, 1<<60), callOf(1)
-	_, err := s.Settle(t.Context(), budget.Settlement{ID: budget.NewID(), Actual: usd(maxSum - 5), Lines: daily(2, 1<<60), Call: full})
+	_, err := s.Settle(t.Context(), driver.Settlement{ID: driver.NewID(), Actual: usd(maxSum - 5), Lines: daily(2, 1<<60), Call: full})
 	require.NoError(t, err)
 	pending, settled := reservation(10, lines), reservation(1, lines)
 	pending.Call, settled.Call = full, callOf(2)
-	for _, r := range []budget.Reservation{pending, settled} {
+	for _, r := range []driver.Reservation{pending, settled} {
 		_, err := s.Reserve(t.Context(), r)
 		require.NoError(t, err)
 	}
-	_, err = s.Settle(t.Context(), budget.Settlement{ID: settled.ID, Owner: settled.Owner, Actual: usd(1), Lines: lines, Call: settled.Call})
+	_, err = s.Settle(t.Context(), driver.Settlement{ID: settled.ID, Owner: settled.Owner, Actual: usd(1), Lines: lines, Call: settled.Call})
 	require.NoError(t, err)
-	shared := func(n int64) []budget.Share { // of a row that is not there yet, and of the full one
-		all := []budget.Share{{Call: callOf(3), Amount: usd(1)}, {Call: full, Amount: usd(n - 1)}}
+	shared := func(n int64) []driver.Share { // of a row that is not there yet, and of the full one
+		all := []driver.Share{{Call: callOf(3), Amount: usd(1)}, {Call: full, Amount: usd(n - 1)}}
 		if a, b := all[0].Call.UsageKey(), all[1].Call.UsageKey(); string(a[:]) > string(b[:]) {
 			all[0], all[1] = all[1], all[0]
 		}
@@ -92,26 +92,26 @@ func TestAnOverflowOfUsageHasNoPartialEffects(t *testing.T) {
 	before := contents(t, s)
 	for step, run := range map[string]func() error{
 		"Settle": func() error {
-			_, err := s.Settle(t.Context(), budget.Settlement{ID: pending.ID, Owner: pending.Owner, Actual: usd(6), Lines: lines, Call: full})
+			_, err := s.Settle(t.Context(), driver.Settlement{ID: pending.ID, Owner: pending.Owner, Actual: usd(6), Lines: lines, Call: full})
 			return err
 		},
 		"Settle with shares": func() error {
-			_, err := s.Settle(t.Context(), budget.Settlement{ID: pending.ID, Owner: pending.Owner, Actual: usd(7), Lines: lines, Shares: shared(7)})
+			_, err := s.Settle(t.Context(), driver.Settlement{ID: pending.ID, Owner: pending.Owner, Actual: usd(7), Lines: lines, Shares: shared(7)})
 			return err
 		},
 		"Settle an orphan": func() error {
-			_, err := s.Settle(t.Context(), budget.Settlement{ID: budget.NewID(), Actual: usd(6), Lines: daily(9, 100), Call: full})
+			_, err := s.Settle(t.Context(), driver.Settlement{ID: driver.NewID(), Actual: usd(6), Lines: daily(9, 100), Call: full})
 			return err
 		},
 		"Correct": func() error {
-			_, err := s.Correct(t.Context(), budget.Correction{ID: settled.ID, Actual: usd(7), Shares: shared(7), Change: storetest.NewChange()})
+			_, err := s.Correct(t.Context(), driver.Correction{ID: settled.ID, Actual: usd(7), Shares: shared(7), Change: storetest.NewChange()})
 			return err
 		},
 	} {
-		require.ErrorIs(t, run(), budget.ErrOverflow, step)
+		require.ErrorIs(t, run(), driver.ErrOverflow, step)
 		require.Equal(t, before, contents(t, s), step)
 	}
-	_, err = s.Settle(t.Context(), budget.Settlement{ID: pending.ID, Owner: pending.Owner, Actual: usd(5), Lines: lines, Call: full})
+	_, err = s.Settle(t.Context(), driver.Settlement{ID: pending.ID, Owner: pending.Owner, Actual: usd(5), Lines: lines, Call: full})
 	require.NoError(t, err)
 }
 
@@ -151,8 +151,8 @@ func TestPoliciesAreSignalled(t *testing.T) {
 // What was spent in a month is known for thirteen of them, however short the retention; parts of rolling windows are not kept for that.
 func TestPastWindowsAreKept(t *testing.T) {
 	s, advance := aged(t)
-	lines := append(line(1, budget.Monthly), line(2, budget.Rolling(24*time.Hour))...)
-	_, err := s.Settle(t.Context(), budget.Settlement{ID: budget.NewID(), Actual: usd(5), Lines: lines})
+	lines := append(line(1, driver.Monthly), line(2, driver.Rolling(24*time.Hour))...)
+	_, err := s.Settle(t.Context(), driver.Settlement{ID: driver.NewID(), Actual: usd(5), Lines: lines})
 	require.NoError(t, err)
 	periods := func() (n [2]int) {
 		for i := range lines {
@@ -179,12 +179,12 @@ func TestPastWindowsAreKept(t *testing.T) {
 func TestFlagsThatEndedAreForgotten(t *testing.T) {
 	s, advance := aged(t)
 	until := s.opts.Clock().Add(time.Hour)
-	for _, k := range []budget.Kill{
-		{Scope: budget.Scope{Workflow: "a"}, Until: until},
-		{Scope: budget.Scope{Workflow: "b", Principal: "c"}, Until: until.Add(time.Hour)},
-		{Scope: budget.Scope{Workflow: "b", Principal: "c"}, Patterns: true, Until: until},
-		{Scope: budget.Scope{Principal: "c"}},
-		{Scope: budget.Scope{Workflow: "d*"}, Patterns: true},
+	for _, k := range []driver.Kill{
+		{Scope: driver.Scope{Workflow: "a"}, Until: until},
+		{Scope: driver.Scope{Workflow: "b", Principal: "c"}, Until: until.Add(time.Hour)},
+		{Scope: driver.Scope{Workflow: "b", Principal: "c"}, Patterns: true, Until: until},
+		{Scope: driver.Scope{Principal: "c"}},
+		{Scope: driver.Scope{Workflow: "d*"}, Patterns: true},
 	} {
 		require.NoError(t, s.Kill(t.Context(), k, storetest.NewChange()))
 	}
@@ -195,7 +195,7 @@ func TestFlagsThatEndedAreForgotten(t *testing.T) {
 		return n
 	}
 	whole := held()
-	advance(budget.FlagRetention)
+	advance(driver.FlagRetention)
 	judge(t, s)
 	sweep(t, s)
 	require.Equal(t, whole, held(), "a clock may go back")
@@ -207,13 +207,13 @@ func TestFlagsThatEndedAreForgotten(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, kills, 2)
 	require.Zero(t, s.rdb.ZCard(t.Context(), s.keys.due).Val())
-	r := reservation(1, line(1, budget.Daily))
-	r.Call = &budget.Call{Scope: budget.Scope{Workflow: "dx"}}
+	r := reservation(1, line(1, driver.Daily))
+	r.Call = &driver.Call{Scope: driver.Scope{Workflow: "dx"}}
 	d, err := s.Reserve(t.Context(), r)
 	require.NoError(t, err)
 	require.NotNil(t, d.Killed)
-	require.NoError(t, s.Revive(t.Context(), budget.Flag{Scope: budget.Scope{Principal: "c"}}, storetest.NewChange()))
-	require.NoError(t, s.Revive(t.Context(), budget.Flag{Scope: budget.Scope{Workflow: "d*"}, Patterns: true}, storetest.NewChange()))
+	require.NoError(t, s.Revive(t.Context(), driver.Flag{Scope: driver.Scope{Principal: "c"}}, storetest.NewChange()))
+	require.NoError(t, s.Revive(t.Context(), driver.Flag{Scope: driver.Scope{Workflow: "d*"}, Patterns: true}, storetest.NewChange()))
 	require.Zero(t, held())
 	d, err = s.Reserve(t.Context(), r)
 	require.NoError(t, err)

@@ -12,7 +12,7 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // queue lets waiting steps of one process share a transaction and its commit. The goroutine of one of them, the runner, runs all.
@@ -241,7 +241,7 @@ func (s *Store) runTogether(batch []*step) error {
 
 // contractual reports whether an error is one of the contract's answers and not a failure.
 func contractual(err error) bool {
-	for _, own := range [...]error{budget.ErrIDConflict, budget.ErrResolved, budget.ErrNotFound, budget.ErrOverflow, budget.ErrSuperseded, budget.ErrTooManyFlags} {
+	for _, own := range [...]error{driver.ErrIDConflict, driver.ErrResolved, driver.ErrNotFound, driver.ErrOverflow, driver.ErrSuperseded, driver.ErrTooManyFlags} {
 		if errors.Is(err, own) {
 			return true
 		}

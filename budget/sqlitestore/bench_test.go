@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
@@ -44,7 +44,7 @@ func bareLoop(path string) (step func() error, stop func(), err error) {
 	}
 	payload := make([]byte, 256)
 	step = func() error {
-		id := budget.NewID()
+		id := driver.NewID()
 		return transaction(s.conn, ctx.Err, "BEGIN IMMEDIATE", func() error {
 			_, err := insert.Exec(id[:], payload)
 			return err
@@ -53,11 +53,11 @@ func bareLoop(path string) (step func() error, stop func(), err error) {
 	return step, func() { conn.Close(); db.Close() }, nil
 }
 
-func benchLines() []budget.Line {
-	return []budget.Line{
-		{Account: budget.Key{1}, Unit: budget.UnitUSD, Window: budget.Monthly, Max: 1 << 60},
-		{Account: budget.Key{2}, Unit: budget.UnitCalls, Window: budget.Daily, Max: 1 << 60},
-		{Account: budget.Key{3}, Unit: budget.UnitUncachedInputTokens, Window: budget.Rolling(time.Hour), Max: 1 << 60},
+func benchLines() []driver.Line {
+	return []driver.Line{
+		{Account: driver.Key{1}, Unit: driver.UnitUSD, Window: driver.Monthly, Max: 1 << 60},
+		{Account: driver.Key{2}, Unit: driver.UnitCalls, Window: driver.Daily, Max: 1 << 60},
+		{Account: driver.Key{3}, Unit: driver.UnitUncachedInputTokens, Window: driver.Rolling(time.Hour), Max: 1 << 60},
 	}
 }
 
@@ -94,7 +94,7 @@ var benchOperations = []struct {
 			err = errors.Join(err, benchSettle(s, made[i], true))
 		}
 		return func(i int) error {
-			_, err := s.Correct(benchCtx, budget.Correction{ID: made[i].ID, Actual: budget.Charge{}, Change: storetest.NewChange()})
+			_, err := s.Correct(benchCtx, driver.Correction{ID: made[i].ID, Actual: driver.Charge{}, Change: storetest.NewChange()})
 			return err
 		}, err
 	}},
@@ -109,21 +109,21 @@ var benchOperations = []struct {
 		}, err
 	}},
 	{"Kill-Revive", func(s *Store, _ int) (func(int) error, error) {
-		scope := budget.Scope{Workflow: budget.NewID().String()}
+		scope := driver.Scope{Workflow: driver.NewID().String()}
 		return func(i int) error {
 			if i%2 == 1 {
-				return s.Revive(benchCtx, budget.Flag{Scope: scope}, storetest.NewChange())
+				return s.Revive(benchCtx, driver.Flag{Scope: scope}, storetest.NewChange())
 			}
-			return s.Kill(benchCtx, budget.Kill{Scope: scope, Reason: "benchmark"}, storetest.NewChange())
+			return s.Kill(benchCtx, driver.Kill{Scope: scope, Reason: "benchmark"}, storetest.NewChange())
 		}, nil
 	}},
 	{"Override-Unlatch", func(s *Store, _ int) (func(int) error, error) {
-		key := budget.Key(budget.NewID())
+		key := driver.Key(driver.NewID())
 		return func(i int) error {
 			if i%2 == 1 {
-				return s.Unlatch(benchCtx, []budget.Key{key}, storetest.NewChange())
+				return s.Unlatch(benchCtx, []driver.Key{key}, storetest.NewChange())
 			}
-			return s.Override(benchCtx, key, &budget.Override{Max: int64(i), Until: time.Now().Add(time.Hour)}, storetest.NewChange())
+			return s.Override(benchCtx, key, &driver.Override{Max: int64(i), Until: time.Now().Add(time.Hour)}, storetest.NewChange())
 		}, nil
 	}},
 	{"Balances", func(s *Store, _ int) (func(int) error, error) {
@@ -134,21 +134,21 @@ var benchOperations = []struct {
 	}},
 	{"Entries-of-10", func(s *Store, _ int) (func(int) error, error) {
 		_, err := benchReserved(s, 10, time.Hour)
-		return func(int) error { _, err := s.Entries(benchCtx, budget.Query{Max: 10}); return err }, err
+		return func(int) error { _, err := s.Entries(benchCtx, driver.Query{Max: 10}); return err }, err
 	}},
 }
 
 var benchCtx = context.Background()
 
-func benchReservation(ttl time.Duration) budget.Reservation {
-	r := budget.Reservation{ID: budget.NewID(), Lines: benchLines(), TTL: ttl}
-	for u := budget.UnitUSD; u <= budget.UnitCalls; u++ {
+func benchReservation(ttl time.Duration) driver.Reservation {
+	r := driver.Reservation{ID: driver.NewID(), Lines: benchLines(), TTL: ttl}
+	for u := driver.UnitUSD; u <= driver.UnitCalls; u++ {
 		r.Charge[u] = 1
 	}
 	return r
 }
 
-func benchReserved(s *Store, n int, ttl time.Duration) (made []budget.Reservation, err error) {
+func benchReserved(s *Store, n int, ttl time.Duration) (made []driver.Reservation, err error) {
 	for range n {
 		r := benchReservation(ttl)
 		d, failed := s.Reserve(benchCtx, r)
@@ -160,8 +160,8 @@ func benchReserved(s *Store, n int, ttl time.Duration) (made []budget.Reservatio
 	return made, nil
 }
 
-func benchSettle(s *Store, r budget.Reservation, estimated bool) error {
-	_, err := s.Settle(benchCtx, budget.Settlement{ID: r.ID, Owner: r.Owner, Actual: r.Charge, Lines: r.Lines, Estimated: estimated})
+func benchSettle(s *Store, r driver.Reservation, estimated bool) error {
+	_, err := s.Settle(benchCtx, driver.Settlement{ID: r.ID, Owner: r.Owner, Actual: r.Charge, Lines: r.Lines, Estimated: estimated})
 	return err
 }
 

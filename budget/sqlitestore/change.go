@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 // judge reports whether a change is new, so that it has to be made. It is not if it was made before; ErrSuperseded says that somebody has changed its object
 // since its caller looked.
-func (t *tx) judge(r *budget.Record) (isNew bool, err error) {
+func (t *tx) judge(r *driver.Record) (isNew bool, err error) {
 	object := r.Object()
 	var revision int64
 	var id []byte
@@ -26,13 +26,13 @@ func (t *tx) judge(r *budget.Record) (isNew bool, err error) {
 	case string(id) == string(r.ID[:]):
 		return false, nil
 	case revision > r.Seen:
-		return false, budget.ErrSuperseded
+		return false, driver.ErrSuperseded
 	}
 	return true, nil
 }
 
 // note writes a change into the audit trail.
-func (t *tx) note(r *budget.Record) error {
+func (t *tx) note(r *driver.Record) error {
 	raw, err := account.EncodeRecord(r)
 	if err != nil {
 		return err
@@ -42,14 +42,14 @@ func (t *tx) note(r *budget.Record) error {
 }
 
 // change makes a change with statements that can't be refused, unless it was made before.
-func (s *Store) change(ctx context.Context, r budget.Record, make func(*tx) error) error {
+func (s *Store) change(ctx context.Context, r driver.Record, make func(*tx) error) error {
 	if err := r.Change.Validate(); err != nil {
 		return err
 	}
 	return s.do(ctx, true, func(t *tx) error { return t.change(&r, make) })
 }
 
-func (t *tx) change(r *budget.Record, make func(*tx) error) error {
+func (t *tx) change(r *driver.Record, make func(*tx) error) error {
 	isNew, err := t.judge(r)
 	if err != nil || !isNew {
 		return err
@@ -60,7 +60,7 @@ func (t *tx) change(r *budget.Record, make func(*tx) error) error {
 	return make(t)
 }
 
-// Revision implements budget.Store.
+// Revision implements driver.Store.
 func (s *Store) Revision(ctx context.Context) (n int64, err error) {
 	err = s.do(ctx, false, func(t *tx) error { return t.stmt(sqlRevision).QueryRow().Scan(&n) })
 	return n, err
@@ -69,10 +69,10 @@ func (s *Store) Revision(ctx context.Context) (n int64, err error) {
 // maxRecords is the size of the largest page of Changes.
 const maxRecords = 10_000
 
-// Changes implements budget.Store. A limit out of range is replaced with the nearest valid one.
-func (s *Store) Changes(ctx context.Context, after int64, limit int) (all []budget.Record, err error) {
+// Changes implements driver.Store. A limit out of range is replaced with the nearest valid one.
+func (s *Store) Changes(ctx context.Context, after int64, limit int) (all []driver.Record, err error) {
 	err = s.do(ctx, false, func(t *tx) error {
-		all = []budget.Record{}
+		all = []driver.Record{}
 		rows, err := t.stmt(sqlChanges).Query(after, max(1, min(limit, maxRecords)))
 		if err != nil {
 			return err
@@ -95,12 +95,12 @@ func (s *Store) Changes(ctx context.Context, after int64, limit int) (all []budg
 	return all, err
 }
 
-// Override implements budget.Store. A nil override sets both of its columns to null.
-func (s *Store) Override(ctx context.Context, key budget.Key, o *budget.Override, c budget.Change) error {
+// Override implements driver.Store. A nil override sets both of its columns to null.
+func (s *Store) Override(ctx context.Context, key driver.Key, o *driver.Override, c driver.Change) error {
 	if o != nil && o.Max < 0 {
-		return fmt.Errorf("%w: an override to %d", budget.ErrInvalidCharge, o.Max)
+		return fmt.Errorf("%w: an override to %d", driver.ErrInvalidCharge, o.Max)
 	}
-	return s.change(ctx, budget.Record{Change: c, Kind: budget.ChangeOverride, Account: key, Override: o}, func(t *tx) error {
+	return s.change(ctx, driver.Record{Change: c, Kind: driver.ChangeOverride, Account: key, Override: o}, func(t *tx) error {
 		if o == nil {
 			return t.exec(sqlOverride, key[:], nil, nil)
 		}
@@ -108,9 +108,9 @@ func (s *Store) Override(ctx context.Context, key budget.Key, o *budget.Override
 	})
 }
 
-// Unlatch implements budget.Store. All accounts are one transaction. If somebody else has changed one since the caller looked, the others are
+// Unlatch implements driver.Store. All accounts are one transaction. If somebody else has changed one since the caller looked, the others are
 // opened all the same, and the error is ErrSuperseded.
-func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Change) error {
+func (s *Store) Unlatch(ctx context.Context, accounts []driver.Key, c driver.Change) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
@@ -118,10 +118,10 @@ func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Cha
 	err := s.do(ctx, true, func(t *tx) error {
 		superseded = nil
 		for _, key := range accounts {
-			err := t.change(&budget.Record{Change: c, Kind: budget.ChangeUnlatch, Account: key}, func(t *tx) error {
+			err := t.change(&driver.Record{Change: c, Kind: driver.ChangeUnlatch, Account: key}, func(t *tx) error {
 				return t.exec(sqlLatch, key[:], 0)
 			})
-			if errors.Is(err, budget.ErrSuperseded) {
+			if errors.Is(err, driver.ErrSuperseded) {
 				superseded = err // the other latches are opened
 			} else if err != nil {
 				return err
@@ -135,9 +135,9 @@ func (s *Store) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Cha
 	return err
 }
 
-// Kill implements budget.Store. A change that was made before does nothing. A new one is put into the audit trail only once it is known that there
+// Kill implements driver.Store. A change that was made before does nothing. A new one is put into the audit trail only once it is known that there
 // is room for the flag, because a step that fails must have written nothing.
-func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
+func (s *Store) Kill(ctx context.Context, k driver.Kill, c driver.Change) error {
 	if err := errors.Join(c.Validate(), k.Validate()); err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error 
 		return err
 	}
 	dims, key := encodeKeys(k.Scope.Dims()), flagKey(k.Flag())
-	r := budget.Record{Change: c, Kind: budget.ChangeKill, Scope: k.Scope, Patterns: k.Patterns, Until: k.Until}
+	r := driver.Record{Change: c, Kind: driver.ChangeKill, Scope: k.Scope, Patterns: k.Patterns, Until: k.Until}
 	return s.do(ctx, true, func(t *tx) error {
 		isNew, err := t.judge(&r)
 		if err != nil || !isNew {
@@ -168,16 +168,16 @@ func (s *Store) Kill(ctx context.Context, k budget.Kill, c budget.Change) error 
 	})
 }
 
-// Revive implements budget.Store. The row of the flag is deleted as one that the store itself removes, and not as a loss.
-func (s *Store) Revive(ctx context.Context, f budget.Flag, c budget.Change) error {
+// Revive implements driver.Store. The row of the flag is deleted as one that the store itself removes, and not as a loss.
+func (s *Store) Revive(ctx context.Context, f driver.Flag, c driver.Change) error {
 	key := flagKey(f)
-	return s.change(ctx, budget.Record{Change: c, Kind: budget.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns}, func(t *tx) error {
+	return s.change(ctx, driver.Record{Change: c, Kind: driver.ChangeRevive, Scope: f.Scope, Patterns: f.Patterns}, func(t *tx) error {
 		return t.removing(0, func() error { return t.exec(sqlRevive, key) })
 	})
 }
 
-// Correct implements budget.Store. A tombstone is not found, because its accounts are not known.
-func (s *Store) Correct(ctx context.Context, c budget.Correction) (p budget.Posting, err error) {
+// Correct implements driver.Store. A tombstone is not found, because its accounts are not known.
+func (s *Store) Correct(ctx context.Context, c driver.Correction) (p driver.Posting, err error) {
 	if err := c.Validate(); err != nil {
 		return p, err
 	}
@@ -190,28 +190,28 @@ func (s *Store) Correct(ctx context.Context, c budget.Correction) (p budget.Post
 
 // correct changes what a resolved reservation has posted. A change that was made before, and an amount that is posted already, post nothing; the
 // latter is still a change with a row in the audit trail.
-func (t *tx) correct(c *budget.Correction) (p budget.Posting, err error) {
+func (t *tx) correct(c *driver.Correction) (p driver.Posting, err error) {
 	e, err := t.entry(c.ID)
 	if err != nil {
 		return p, err
 	}
-	if e == nil || e.state == budget.Pending || e.tombstone() {
-		return p, budget.ErrNotFound
+	if e == nil || e.state == driver.Pending || e.tombstone() {
+		return p, driver.ErrNotFound
 	}
-	r := budget.Record{Change: c.Change, Kind: budget.ChangeCorrect, Reservation: c.ID, From: e.actual, To: c.Actual}
+	r := driver.Record{Change: c.Change, Kind: driver.ChangeCorrect, Reservation: c.ID, From: e.actual, To: c.Actual}
 	isNew, err := t.judge(&r)
 	if err != nil {
 		return p, err
 	}
 	sameShares := len(c.Shares) == 0 || slices.Equal(e.uses, account.Uses(nil, c.Actual, c.Shares))
 	same := e.actual == c.Actual && !e.estimated && sameShares
-	p = budget.Posting{From: e.state, Replayed: !isNew || same}
+	p = driver.Posting{From: e.state, Replayed: !isNew || same}
 	if !p.Replayed {
-		if err := t.post(e, c.Actual, e.actual, budget.Charge{}, c.Shares, true); err != nil {
-			return budget.Posting{}, err
+		if err := t.post(e, c.Actual, e.actual, driver.Charge{}, c.Shares, true); err != nil {
+			return driver.Posting{}, err
 		}
-		if err := t.resolve(e, budget.Settled, c.Actual, false); err != nil {
-			return budget.Posting{}, err
+		if err := t.resolve(e, driver.Settled, c.Actual, false); err != nil {
+			return driver.Posting{}, err
 		}
 	}
 	if isNew {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/earlier"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
@@ -30,7 +30,7 @@ func earlierFile(t *testing.T) string {
 // A file that an earlier library wrote keeps what it holds, and refuses what it refused.
 func TestAFileOfAnEarlierLibraryGoesOn(t *testing.T) {
 	path, clock := earlierFile(t), storetest.NewClock(earlier.Now)
-	earlier.Check(t, clock, func() budget.Store {
+	earlier.Check(t, clock, func() driver.Store {
 		s, err := Open(t.Context(), path, Options{Clock: clock.Now})
 		require.NoError(t, err)
 		return s
@@ -45,8 +45,8 @@ func TestAFileWithALaterUnitIsRefusedByName(t *testing.T) {
 	defer s.Close()
 	_, err = s.conn.ExecContext(t.Context(), "UPDATE reservation SET reserved = CAST(reserved || x'0000000000000007' AS BLOB), actual = CAST(actual || x'0000000000000007' AS BLOB)")
 	require.NoError(t, err)
-	_, err = s.Entries(t.Context(), budget.Query{Max: 10})
+	_, err = s.Entries(t.Context(), driver.Query{Max: 10})
 	require.ErrorContains(t, err, "counts 8 units, this library knows 7: use a newer one")
-	_, err = s.Settle(t.Context(), budget.Settlement{ID: budget.ID{5}, Owner: budget.Key{9}})
+	_, err = s.Settle(t.Context(), driver.Settlement{ID: driver.ID{5}, Owner: driver.Key{9}})
 	require.ErrorContains(t, err, "use a newer one")
 }

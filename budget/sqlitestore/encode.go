@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // errEncoding says that a stored value can't be read: the file was written by something else.
@@ -13,8 +13,8 @@ var errEncoding = errors.New("sqlitestore: a stored value can't be read")
 
 // booking says where one line of a reservation is booked.
 type booking struct {
-	account    budget.Key
-	unit       budget.Unit
+	account    driver.Key
+	unit       driver.Unit
 	start, end int64
 }
 
@@ -39,7 +39,7 @@ func decodeBookings(raw []byte) ([]booking, error) {
 	}
 	bookings := make([]booking, 0, len(raw)/bookingBytes)
 	for ; len(raw) > 0; raw = raw[bookingBytes:] {
-		b := booking{account: budget.Key(raw[:16]), unit: budget.Unit(raw[16])}
+		b := booking{account: driver.Key(raw[:16]), unit: driver.Unit(raw[16])}
 		b.start, b.end = int64(binary.BigEndian.Uint64(raw[17:])), int64(binary.BigEndian.Uint64(raw[25:]))
 		if !b.unit.Valid() {
 			return nil, errEncoding
@@ -50,7 +50,7 @@ func decodeBookings(raw []byte) ([]booking, error) {
 }
 
 // encodeCharge encodes a charge as eight bytes for each unit. An earlier library knew fewer units, and has written shorter ones.
-func encodeCharge(c budget.Charge) []byte {
+func encodeCharge(c driver.Charge) []byte {
 	out := make([]byte, 0, len(c)*8)
 	for _, n := range c {
 		out = binary.BigEndian.AppendUint64(out, uint64(n))
@@ -58,7 +58,7 @@ func encodeCharge(c budget.Charge) []byte {
 	return out
 }
 
-func decodeCharge(raw []byte) (c budget.Charge, err error) {
+func decodeCharge(raw []byte) (c driver.Charge, err error) {
 	if len(raw)%8 != 0 {
 		return c, errEncoding
 	}
@@ -71,7 +71,7 @@ func decodeCharge(raw []byte) (c budget.Charge, err error) {
 	return c, nil
 }
 
-func encodeKeys(keys []budget.Key) []byte {
+func encodeKeys(keys []driver.Key) []byte {
 	out := make([]byte, 0, len(keys)*16)
 	for _, k := range keys {
 		out = append(out, k[:]...)
@@ -79,13 +79,13 @@ func encodeKeys(keys []budget.Key) []byte {
 	return out
 }
 
-func decodeKeys(raw []byte) ([]budget.Key, error) {
+func decodeKeys(raw []byte) ([]driver.Key, error) {
 	if len(raw)%16 != 0 {
 		return nil, errEncoding
 	}
-	keys := make([]budget.Key, 0, len(raw)/16)
+	keys := make([]driver.Key, 0, len(raw)/16)
 	for ; len(raw) > 0; raw = raw[16:] {
-		keys = append(keys, budget.Key(raw[:16]))
+		keys = append(keys, driver.Key(raw[:16]))
 	}
 	return keys, nil
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/sqlitestore"
 )
 
@@ -22,7 +23,7 @@ func ExampleOpen() {
 	path := filepath.Join(dir, "spend.db")
 
 	_, err = sqlitestore.Open(context.Background(), path, sqlitestore.Options{})
-	fmt.Println(errors.Is(err, budget.ErrNoLedger))
+	fmt.Println(errors.Is(err, driver.ErrNoLedger))
 
 	store, err := sqlitestore.Open(context.Background(), path, sqlitestore.Options{Create: true})
 	if err != nil {
@@ -30,12 +31,12 @@ func ExampleOpen() {
 	}
 	defer store.Close()
 	ledger, err := budget.Open(context.Background(), store, budget.Policy{Limits: []budget.Limit{
-		{Name: "month", Max: budget.USD(200), Window: budget.Monthly, Per: budget.PerPrincipal},
+		{Name: "month", Max: budget.USD(200), Window: driver.Monthly, Per: budget.PerPrincipal},
 	}})
 	if err != nil {
 		panic(err)
 	}
-	balances, err := ledger.Balances(context.Background(), budget.Scope{Principal: "ci"})
+	balances, err := ledger.Balances(context.Background(), driver.Scope{Principal: "ci"})
 	fmt.Println(balances[0].Settled, "of", balances[0].Max, err)
 	// Output:
 	// true

@@ -5,7 +5,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
@@ -76,10 +76,10 @@ func (t *tx) forgetUsage(by int64, limit int) error {
 	if limit < forgetBatch {
 		return nil // Expire does
 	}
-	if err := t.dropEnded(by-int64(budget.FlagRetention), false); err != nil {
+	if err := t.dropEnded(by-int64(driver.FlagRetention), false); err != nil {
 		return err
 	}
-	day := account.UsageDay(time.Unix(0, by-int64(budget.UsageRetention)))
+	day := account.UsageDay(time.Unix(0, by-int64(driver.UsageRetention)))
 	var old bool
 	if err := t.stmt(sqlOldUsage).QueryRow(day).Scan(&old); err != nil || !old {
 		return err
@@ -104,14 +104,14 @@ func (t *tx) removing(reached int64, remove func() error) error {
 }
 
 // counts refuses a window whose sums may have been forgotten, because the clock is behind judged by more than the retention.
-func (t *tx) counts(lines []budget.Line) error {
+func (t *tx) counts(lines []driver.Line) error {
 	reached := t.reached - int64(t.store.opts.Retention)
 	if t.now.UnixNano() >= reached {
 		return nil
 	}
 	for i := range lines {
 		if lines[i].Window.At(t.now).End != math.MaxInt64 {
-			return fmt.Errorf("%w: it is %s by the clock, and sums until %s were forgotten", budget.ErrLost, t.now.UTC().Format(time.RFC3339),
+			return fmt.Errorf("%w: it is %s by the clock, and sums until %s were forgotten", driver.ErrLost, t.now.UTC().Format(time.RFC3339),
 				time.Unix(0, reached).UTC().Format(time.RFC3339))
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
@@ -20,7 +20,7 @@ var joinKilled = joined{1, "SELECT dims, scope, reason, at, until, patterns FROM
 var underPatterns = []byte("*")
 
 // flagKey returns the key of a flag. One with patterns has another key than one without.
-func flagKey(f budget.Flag) []byte {
+func flagKey(f driver.Flag) []byte {
 	dims := encodeKeys(f.Scope.Dims())
 	if f.Patterns {
 		return append(underPatterns[:1:1], dims...)
@@ -31,16 +31,16 @@ func flagKey(f budget.Flag) []byte {
 // makeRoom drops ended flags with patterns if there is no room for another one.
 func (t *tx) makeRoom(key []byte) error {
 	var n int
-	if err := t.stmt(sqlPatterns).QueryRow(key).Scan(&n); err != nil || n < budget.MaxPatterns {
+	if err := t.stmt(sqlPatterns).QueryRow(key).Scan(&n); err != nil || n < driver.MaxPatterns {
 		return err
 	}
 	if err := t.dropEnded(t.now.UnixNano(), true); err != nil {
 		return err
 	}
-	if err := t.stmt(sqlPatterns).QueryRow(key).Scan(&n); err != nil || n < budget.MaxPatterns {
+	if err := t.stmt(sqlPatterns).QueryRow(key).Scan(&n); err != nil || n < driver.MaxPatterns {
 		return err
 	}
-	return budget.ErrTooManyFlags
+	return driver.ErrTooManyFlags
 }
 
 // dropEnded drops flags that had ended by then; with patterns set only those with patterns.
@@ -53,7 +53,7 @@ func (t *tx) dropEnded(by int64, patterns bool) error {
 }
 
 // rarest returns the dimension under which the fewest flags are stored.
-func (t *tx) rarest(dims []budget.Key) (file []byte, err error) {
+func (t *tx) rarest(dims []driver.Key) (file []byte, err error) {
 	file = []byte{}
 	least := -1
 	for i := range dims {
@@ -69,21 +69,21 @@ func (t *tx) rarest(dims []budget.Key) (file []byte, err error) {
 }
 
 // killed returns the first flag that covers a reservation.
-func (t *tx) killed(r *budget.Reservation) (found *budget.Kill, err error) {
+func (t *tx) killed(r *driver.Reservation) (found *driver.Kill, err error) {
 	look := r.Dims
-	holds := func(k *budget.Kill, of []budget.Key) bool {
+	holds := func(k *driver.Kill, of []driver.Key) bool {
 		if !k.Until.IsZero() && !t.now.Before(k.Until) {
 			return false
 		}
 		if k.Patterns {
 			return r.Call != nil && k.Holds(r.Call.Scope)
 		}
-		return !slices.ContainsFunc(of, func(d budget.Key) bool { return !slices.Contains(r.Dims, d) })
+		return !slices.ContainsFunc(of, func(d driver.Key) bool { return !slices.Contains(r.Dims, d) })
 	}
 	if len(look) == 0 {
-		look = []budget.Key{{}} // no flag is stored there
+		look = []driver.Key{{}} // no flag is stored there
 	}
-	err = together(look, func(_ int, part []budget.Key) error {
+	err = together(look, func(_ int, part []driver.Key) error {
 		if found != nil {
 			return nil
 		}
@@ -99,7 +99,7 @@ func (t *tx) killed(r *budget.Reservation) (found *budget.Kill, err error) {
 		if err != nil {
 			return err
 		}
-		return eachKill(rows, func(k budget.Kill, of []budget.Key) {
+		return eachKill(rows, func(k driver.Kill, of []driver.Key) {
 			if found == nil && holds(&k, of) {
 				found = &k
 			}
@@ -109,7 +109,7 @@ func (t *tx) killed(r *budget.Reservation) (found *budget.Kill, err error) {
 }
 
 // eachKill calls each for every kill flag of the rows, with the keys of its dimensions, and closes the rows.
-func eachKill(rows *sql.Rows, each func(budget.Kill, []budget.Key)) error {
+func eachKill(rows *sql.Rows, each func(driver.Kill, []driver.Key)) error {
 	defer rows.Close()
 	for rows.Next() {
 		var dims, scope, reason []byte
@@ -118,7 +118,7 @@ func eachKill(rows *sql.Rows, each func(budget.Kill, []budget.Key)) error {
 		if err := rows.Scan(&dims, &scope, &reason, &at, &until, &patterns); err != nil {
 			return err
 		}
-		k := budget.Kill{Reason: string(reason), At: time.Unix(0, at), Until: account.Ended(until), Patterns: patterns}
+		k := driver.Kill{Reason: string(reason), At: time.Unix(0, at), Until: account.Ended(until), Patterns: patterns}
 		var err error
 		if k.Scope, err = account.DecodeScope(scope); err != nil {
 			return err
@@ -132,15 +132,15 @@ func eachKill(rows *sql.Rows, each func(budget.Kill, []budget.Key)) error {
 	return rows.Err()
 }
 
-// Kills implements budget.Store. Flags that have ended stay in the file for a while; the statement leaves them out.
-func (s *Store) Kills(ctx context.Context) (all []budget.Kill, err error) {
+// Kills implements driver.Store. Flags that have ended stay in the file for a while; the statement leaves them out.
+func (s *Store) Kills(ctx context.Context) (all []driver.Kill, err error) {
 	err = s.do(ctx, false, func(t *tx) error {
-		all = []budget.Kill{}
+		all = []driver.Kill{}
 		rows, err := t.stmt(sqlKills).Query(t.now.UnixNano())
 		if err != nil {
 			return err
 		}
-		return eachKill(rows, func(k budget.Kill, _ []budget.Key) { all = append(all, k) })
+		return eachKill(rows, func(k driver.Kill, _ []driver.Key) { all = append(all, k) })
 	})
 	return all, err
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/lease"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/budget/sqlitestore"
@@ -29,7 +30,7 @@ type leasing struct {
 // agent calls a hundred times.
 func (l *leasing) agent(ledger *budget.Ledger, random *rand.Rand) {
 	for range 100 {
-		worst := budget.ChargeOf(price.Usage{}, 1_000_000)
+		worst := driver.ChargeOf(price.Usage{}, 1_000_000)
 		r, err := ledger.Reserve(context.Background(), budget.Request{Worst: worst})
 		if err != nil {
 			assert.ErrorIs(l.t, err, budget.ErrExceeded)
@@ -37,8 +38,8 @@ func (l *leasing) agent(ledger *budget.Ledger, random *rand.Rand) {
 			continue
 		}
 		actual := worst
-		actual[budget.UnitUSD] = random.Int64N(1_000_000)
-		l.spent.Add(actual[budget.UnitUSD])
+		actual[driver.UnitUSD] = random.Int64N(1_000_000)
+		l.spent.Add(actual[driver.UnitUSD])
 		out, err := ledger.Settle(context.Background(), r, actual, false)
 		assert.NoError(l.t, err)
 		l.crossed.Add(int64(len(out.Crossed)))
@@ -71,9 +72,9 @@ func (l *leasing) process(seed uint64) error {
 // Leases over a ledger on disk: what was spent is what is settled, to the nano-USD, and no threshold is reported twice.
 func TestLeasesOverOneFile(t *testing.T) {
 	l := &leasing{t: t, path: filepath.Join(t.TempDir(), "spend.db"), policy: budget.Policy{Limits: []budget.Limit{
-		{Name: "month", Max: budget.USD(0.1), Window: budget.Monthly, Notify: []float64{0.5, 0.9}},
-		{Name: "calls", Max: budget.Calls(1 << 40), Window: budget.Daily},
-		{Name: "hour", Max: budget.USD(0.1), Window: budget.Rolling(time.Hour)},
+		{Name: "month", Max: budget.USD(0.1), Window: driver.Monthly, Notify: []float64{0.5, 0.9}},
+		{Name: "calls", Max: budget.Calls(1 << 40), Window: driver.Daily},
+		{Name: "hour", Max: budget.USD(0.1), Window: driver.Rolling(time.Hour)},
 	}}}
 	var processes sync.WaitGroup
 	for p := range uint64(3) {
@@ -85,7 +86,7 @@ func TestLeasesOverOneFile(t *testing.T) {
 	defer store.Close()
 	ledger, err := budget.Open(t.Context(), store, l.policy)
 	require.NoError(t, err)
-	balances, err := ledger.Balances(t.Context(), budget.Scope{})
+	balances, err := ledger.Balances(t.Context(), driver.Scope{})
 	require.NoError(t, err)
 	require.Equal(t, [2]int64{l.spent.Load(), 0}, [2]int64{balances[0].Settled.N, balances[0].Pending.N})
 	require.LessOrEqual(t, l.spent.Load(), l.policy.Limits[0].Max.N)

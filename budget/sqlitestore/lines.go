@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
@@ -93,8 +93,8 @@ func together[T any](lines []T, fn func(first int, part []T) error) error {
 
 // state is the balance of an account, and what is needed to say when it changes.
 type state struct {
-	budget.Balance
-	buckets      []budget.Bucket
+	driver.Balance
+	buckets      []driver.Bucket
 	overflow     bool // the sums leave the range of int64
 	latchedUntil int64
 	fired        []int64 // until when each threshold is not reported again
@@ -102,7 +102,7 @@ type state struct {
 }
 
 // states reads the present balances of the lines' accounts.
-func (t *tx) states(lines []budget.Line) ([]state, error) {
+func (t *tx) states(lines []driver.Line) ([]state, error) {
 	all, _, err := t.look(lines, nil)
 	return all, err
 }
@@ -111,10 +111,10 @@ func (t *tx) states(lines []budget.Line) ([]state, error) {
 type sight struct{ entry, kill bool }
 
 // look reads the present balances of the lines' accounts and, with an id, whether there is a reservation with it and any kill flag.
-func (t *tx) look(lines []budget.Line, id *budget.ID) ([]state, sight, error) {
+func (t *tx) look(lines []driver.Line, id *driver.ID) ([]state, sight, error) {
 	all := make([]state, len(lines))
 	var seen sight
-	err := together(lines, func(first int, part []budget.Line) error {
+	err := together(lines, func(first int, part []driver.Line) error {
 		statement := &joinStates
 		args := make([]any, 0, 2*maxTogether+1)
 		for i := range part {
@@ -136,7 +136,7 @@ func (t *tx) look(lines []budget.Line, id *budget.ID) ([]state, sight, error) {
 		return t.scanStates(rows, all[first:], &seen)
 	})
 	for i := range all {
-		slices.SortFunc(all[i].buckets, func(a, b budget.Bucket) int { return cmp.Compare(a.Start, b.Start) })
+		slices.SortFunc(all[i].buckets, func(a, b driver.Bucket) int { return cmp.Compare(a.Start, b.Start) })
 	}
 	return all, seen, err
 }
@@ -162,7 +162,7 @@ func (t *tx) scanStates(rows *sql.Rows, all []state, seen *sight) error {
 		if isBucket != 0 { // columns: start, settled, pending
 			s.Settled, s.overflow = add(s.Settled, b, s.overflow)
 			s.Pending, s.overflow = add(s.Pending, c, s.overflow)
-			s.buckets = append(s.buckets, budget.Bucket{Start: a, Used: b + c})
+			s.buckets = append(s.buckets, driver.Bucket{Start: a, Used: b + c})
 			continue
 		}
 		s.named = named
@@ -179,7 +179,7 @@ func (t *tx) scanStates(rows *sql.Rows, all []state, seen *sight) error {
 }
 
 // wait returns how long it takes until excess has left the window and the latch is open; 0 if waiting never helps.
-func (s *state) wait(w budget.Window, now time.Time, excess int64) time.Duration {
+func (s *state) wait(w driver.Window, now time.Time, excess int64) time.Duration {
 	var d time.Duration
 	if excess > 0 {
 		if d = w.ResetAfter(now, s.buckets, excess); d == 0 {
@@ -197,7 +197,7 @@ func (s *state) wait(w budget.Window, now time.Time, excess int64) time.Duration
 }
 
 // bookings returns where lines are booked at the present moment.
-func (t *tx) bookings(lines []budget.Line) []booking {
+func (t *tx) bookings(lines []driver.Line) []booking {
 	bookings := make([]booking, len(lines))
 	for i := range lines {
 		span := lines[i].Window.At(t.now)
@@ -229,7 +229,7 @@ func (t *tx) write(j *joined, bookings []booking, values func(*booking) []any) (
 }
 
 // book adds to the sums of buckets, and makes missing ones.
-func (t *tx) book(bookings []booking, settled, pending *budget.Charge) error {
+func (t *tx) book(bookings []booking, settled, pending *driver.Charge) error {
 	_, err := t.write(&joinBook, bookings, func(b *booking) []any {
 		return []any{b.account[:], b.start, b.end, settled[b.unit], pending[b.unit]}
 	})
@@ -238,9 +238,9 @@ func (t *tx) book(bookings []booking, settled, pending *budget.Charge) error {
 
 // post adds actual - before to settled, subtracts pending from pending, and replaces what the entry has added to rows of usage with actual.
 // It checks first whether a sum would overflow.
-func (t *tx) post(e *entry, actual, before, pending budget.Charge, shares []budget.Share, correction bool) error {
+func (t *tx) post(e *entry, actual, before, pending driver.Charge, shares []driver.Share, correction bool) error {
 	bookings := e.bookings
-	var more budget.Charge
+	var more driver.Charge
 	for u := range more {
 		more[u] = actual[u] - before[u]
 	}
@@ -266,11 +266,11 @@ func (t *tx) post(e *entry, actual, before, pending budget.Charge, shares []budg
 	if err := t.unbook(known, &more, &pending); err != nil {
 		return err
 	}
-	return t.book(unknown, &more, new(budget.Charge))
+	return t.book(unknown, &more, new(driver.Charge))
 }
 
-// there returns which buckets exist, or budget.ErrOverflow if the settled sum of one would overflow.
-func (t *tx) there(bookings []booking, more *budget.Charge) ([]bool, error) {
+// there returns which buckets exist, or driver.ErrOverflow if the settled sum of one would overflow.
+func (t *tx) there(bookings []booking, more *driver.Charge) ([]bool, error) {
 	there := make([]bool, len(bookings))
 	err := together(bookings, func(first int, part []booking) error {
 		stmt, err := t.joined(&joinSettled, len(part))
@@ -293,7 +293,7 @@ func (t *tx) there(bookings []booking, more *budget.Charge) ([]bool, error) {
 				return err
 			}
 			if _, overflow := add(settled, more[part[line].unit], false); overflow {
-				return budget.ErrOverflow
+				return driver.ErrOverflow
 			}
 			there[first+line] = true
 		}
@@ -303,7 +303,7 @@ func (t *tx) there(bookings []booking, more *budget.Charge) ([]bool, error) {
 }
 
 // unbook subtracts from pending and adds to settled in existing buckets.
-func (t *tx) unbook(bookings []booking, settled, pending *budget.Charge) error {
+func (t *tx) unbook(bookings []booking, settled, pending *driver.Charge) error {
 	n, err := t.write(&joinUnbook, bookings, func(b *booking) []any {
 		return []any{b.account[:], b.start, settled[b.unit], pending[b.unit]}
 	})

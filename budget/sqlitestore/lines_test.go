@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
@@ -18,13 +18,13 @@ func TestManyLines(t *testing.T) {
 	s, err := Open(t.Context(), tempFile(t), Options{Create: true})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
-	lines := make([]budget.Line, 2*maxTogether+5)
+	lines := make([]driver.Line, 2*maxTogether+5)
 	for i := range lines {
-		lines[i] = budget.Line{Unit: budget.Unit(1 + i%7), Window: budget.Monthly, Max: int64(1000 + i)}
+		lines[i] = driver.Line{Unit: driver.Unit(1 + i%7), Window: driver.Monthly, Max: int64(1000 + i)}
 		binary.BigEndian.PutUint32(lines[i].Account[:], uint32(i+1))
 	}
-	r := budget.Reservation{ID: budget.NewID(), Charge: budget.Charge{0, 10, 20, 30, 40, 50, 60, 70}, Lines: lines, TTL: time.Hour}
-	requireBalances := func(settled, pending budget.Charge) {
+	r := driver.Reservation{ID: driver.NewID(), Charge: driver.Charge{0, 10, 20, 30, 40, 50, 60, 70}, Lines: lines, TTL: time.Hour}
+	requireBalances := func(settled, pending driver.Charge) {
 		t.Helper()
 		all, err := s.Balances(t.Context(), lines)
 		require.NoError(t, err)
@@ -44,28 +44,28 @@ func TestManyLines(t *testing.T) {
 		require.Len(t, d.Denied, 1)
 		require.Equal(t, full, d.Denied[0].Line)
 	}
-	requireBalances(budget.Charge{}, budget.Charge{})
+	requireBalances(driver.Charge{}, driver.Charge{})
 
 	d, err := s.Reserve(t.Context(), r)
 	require.NoError(t, err)
 	require.True(t, d.Admitted)
-	requireBalances(budget.Charge{}, r.Charge)
+	requireBalances(driver.Charge{}, r.Charge)
 	d, err = s.Reserve(t.Context(), r)
 	require.NoError(t, err)
 	require.True(t, d.Replayed)
 
-	actual := budget.Charge{0, 1, 2, 3, 4, 5, 6, 7}
-	settlement := budget.Settlement{ID: r.ID, Actual: actual, Lines: lines}
+	actual := driver.Charge{0, 1, 2, 3, 4, 5, 6, 7}
+	settlement := driver.Settlement{ID: r.ID, Actual: actual, Lines: lines}
 	p, err := s.Settle(t.Context(), settlement)
 	require.NoError(t, err)
-	require.Equal(t, budget.Pending, p.From)
-	requireBalances(actual, budget.Charge{})
+	require.Equal(t, driver.Pending, p.From)
+	requireBalances(actual, driver.Charge{})
 
-	settlement.ID = budget.NewID() // an orphan, half of it in buckets that there are
+	settlement.ID = driver.NewID() // an orphan, half of it in buckets that there are
 	settlement.Lines = slices.Clone(lines)
 	for i := range settlement.Lines {
 		if i%2 == 1 {
-			settlement.Lines[i].Window = budget.Daily
+			settlement.Lines[i].Window = driver.Daily
 			settlement.Lines[i].Account[15] = 1
 		}
 	}
@@ -81,9 +81,9 @@ func TestManyLines(t *testing.T) {
 		require.Equal(t, want, b.Settled, "line %d", i)
 	}
 
-	_, err = s.Correct(t.Context(), budget.Correction{ID: settlement.ID, Actual: budget.Charge{}, Change: storetest.NewChange()})
+	_, err = s.Correct(t.Context(), driver.Correction{ID: settlement.ID, Actual: driver.Charge{}, Change: storetest.NewChange()})
 	require.NoError(t, err)
-	requireBalances(actual, budget.Charge{})
+	requireBalances(actual, driver.Charge{})
 }
 
 // After an Expire that charged as many as it might, the next one does not look first, and is right all the same.
@@ -114,16 +114,16 @@ func TestFlagsOfOthersAreNotRead(t *testing.T) {
 	require.NoError(t, err)
 	defer s.Close()
 	for i := range 200 {
-		scope := budget.Scope{Principal: "ci", Workflow: "run-" + strconv.Itoa(i)}
-		require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: scope, Reason: "stop"}, storetest.NewChange()))
+		scope := driver.Scope{Principal: "ci", Workflow: "run-" + strconv.Itoa(i)}
+		require.NoError(t, s.Kill(t.Context(), driver.Kill{Scope: scope, Reason: "stop"}, storetest.NewChange()))
 	}
 	for _, tc := range []struct {
-		scope budget.Scope
+		scope driver.Scope
 		most  int
 	}{
-		{budget.Scope{Principal: "ci", Workflow: "run-7"}, 2},
-		{budget.Scope{Principal: "ci", Workflow: "another"}, 1},
-		{budget.Scope{Principal: "another"}, 0},
+		{driver.Scope{Principal: "ci", Workflow: "run-7"}, 2},
+		{driver.Scope{Principal: "ci", Workflow: "another"}, 1},
+		{driver.Scope{Principal: "another"}, 0},
 	} {
 		dims := tc.scope.Dims()
 		var read int

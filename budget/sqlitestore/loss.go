@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // meta is the only row of the table meta.
@@ -88,8 +88,8 @@ func (s *Store) reopen() error {
 	return s.open(context.Background())
 }
 
-// AcceptLoss implements budget.Store. It continues with the file that exists now.
-func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
+// AcceptLoss implements driver.Store. It continues with the file that exists now.
+func (s *Store) AcceptLoss(ctx context.Context, c driver.Change) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (s *Store) AcceptLoss(ctx context.Context, c budget.Change) error {
 	defer cancel()
 	err := transaction(s.conn, ctx.Err, "BEGIN IMMEDIATE", func() error {
 		t := &tx{store: s, now: s.opts.Clock()}
-		return t.change(&budget.Record{Change: c, Kind: budget.ChangeAcceptLoss}, func(t *tx) error {
+		return t.change(&driver.Record{Change: c, Kind: driver.ChangeAcceptLoss}, func(t *tx) error {
 			var epoch [16]byte
 			rand.Read(epoch[:])
 			return t.exec(sqlAccept, epoch[:], c.ID[:], t.now.UnixNano())

@@ -5,7 +5,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
@@ -13,7 +13,7 @@ import (
 const maxPage = 10_000
 
 // name stores the names of the lines' accounts if they have none. States may be nil.
-func (t *tx) name(lines []budget.Line, states []state) error {
+func (t *tx) name(lines []driver.Line, states []state) error {
 	for i := range lines {
 		if states != nil && states[i].named {
 			continue
@@ -25,11 +25,11 @@ func (t *tx) name(lines []budget.Line, states []state) error {
 	return nil
 }
 
-// Entries implements budget.Store. A Max out of range is replaced with the nearest valid one.
-func (s *Store) Entries(ctx context.Context, q budget.Query) (all []budget.Entry, err error) {
+// Entries implements driver.Store. A Max out of range is replaced with the nearest valid one.
+func (s *Store) Entries(ctx context.Context, q driver.Query) (all []driver.Entry, err error) {
 	limit := max(1, min(q.Max, maxPage))
 	err = s.do(ctx, false, func(t *tx) error {
-		all = []budget.Entry{}
+		all = []driver.Entry{}
 		for after := q.After; len(all) < limit; {
 			found, err := t.candidates(&q, after, limit)
 			if err != nil {
@@ -54,7 +54,7 @@ func (s *Store) Entries(ctx context.Context, q budget.Query) (all []budget.Entry
 }
 
 // candidates reads entries after an id, among which are all that a query selects.
-func (t *tx) candidates(q *budget.Query, after budget.ID, limit int) ([]*entry, error) {
+func (t *tx) candidates(q *driver.Query, after driver.ID, limit int) ([]*entry, error) {
 	if q.Reference != "" {
 		return t.entries(sqlReferred, []byte(q.Reference), after[:], limit)
 	}
@@ -69,32 +69,32 @@ func (t *tx) candidates(q *budget.Query, after budget.ID, limit int) ([]*entry, 
 }
 
 // public returns the entry for callers of Entries.
-func (e *entry) public() (budget.Entry, error) {
+func (e *entry) public() (driver.Entry, error) {
 	c, _, err := account.DecodeCall(e.whose)
 	if err != nil {
-		return budget.Entry{}, err
+		return driver.Entry{}, err
 	}
-	out := budget.Entry{
+	out := driver.Entry{
 		ID: e.id, State: e.state, Estimated: e.estimated, Orphan: e.orphan, Reserved: e.reserved, Actual: e.actual, ReservedAt: time.Unix(0, e.reservedAt),
 		Scope: c.Scope, Operation: c.Operation, Reference: string(e.reference),
 	}
 	amounts := &e.actual
-	if e.state == budget.Pending {
+	if e.state == driver.Pending {
 		amounts = &e.reserved
 	}
 	if e.resolvedAt != 0 {
 		out.ResolvedAt = time.Unix(0, e.resolvedAt)
 	}
 	for _, b := range e.bookings {
-		out.Lines = append(out.Lines, budget.Booking{Account: b.account, Unit: b.unit, Start: time.Unix(0, b.start), Amount: amounts[b.unit]})
+		out.Lines = append(out.Lines, driver.Booking{Account: b.account, Unit: b.unit, Start: time.Unix(0, b.start), Amount: amounts[b.unit]})
 	}
 	return out, nil
 }
 
-// Accounts implements budget.Store. A limit out of range is replaced with the nearest valid one.
-func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) (all []budget.Account, err error) {
+// Accounts implements driver.Store. A limit out of range is replaced with the nearest valid one.
+func (s *Store) Accounts(ctx context.Context, after driver.Key, limit int) (all []driver.Account, err error) {
 	err = s.do(ctx, false, func(t *tx) error {
-		all = []budget.Account{}
+		all = []driver.Account{}
 		rows, err := t.stmt(sqlAccounts).Query(after[:], max(1, min(limit, maxPage)))
 		if err != nil {
 			return err
@@ -107,15 +107,15 @@ func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) (all 
 			if err := rows.Scan(&key, &name, &most, &until, &latched); err != nil {
 				return err
 			}
-			if len(key) != len(budget.Key{}) {
+			if len(key) != len(driver.Key{}) {
 				return errEncoding
 			}
-			a := budget.Account{Key: budget.Key(key)}
+			a := driver.Account{Key: driver.Key(key)}
 			if a.Limit, a.Scope, err = account.DecodeName(name); err != nil {
 				return err
 			}
 			if most != nil && until != nil {
-				a.Override = &budget.Override{Max: *most, Until: time.Unix(0, *until)}
+				a.Override = &driver.Override{Max: *most, Until: time.Unix(0, *until)}
 			}
 			if latched > t.now.UnixNano() {
 				a.Latched = time.Unix(0, latched)
@@ -127,14 +127,14 @@ func (s *Store) Accounts(ctx context.Context, after budget.Key, limit int) (all 
 	return all, err
 }
 
-// Periods implements budget.Store. A limit out of range is replaced with the nearest valid one.
-func (s *Store) Periods(ctx context.Context, key budget.Key, after time.Time, limit int) (all []budget.Period, err error) {
+// Periods implements driver.Store. A limit out of range is replaced with the nearest valid one.
+func (s *Store) Periods(ctx context.Context, key driver.Key, after time.Time, limit int) (all []driver.Period, err error) {
 	since := int64(math.MinInt64)
 	if !after.IsZero() {
 		since = account.Nanos(after)
 	}
 	err = s.do(ctx, false, func(t *tx) error {
-		all = []budget.Period{}
+		all = []driver.Period{}
 		rows, err := t.stmt(sqlPeriods).Query(key[:], since, max(1, min(limit, maxPage)))
 		if err != nil {
 			return err
@@ -142,7 +142,7 @@ func (s *Store) Periods(ctx context.Context, key budget.Key, after time.Time, li
 		defer rows.Close()
 		for rows.Next() {
 			var start int64
-			var p budget.Period
+			var p driver.Period
 			if err := rows.Scan(&start, &p.Settled, &p.Pending, &p.Forgotten); err != nil {
 				return err
 			}

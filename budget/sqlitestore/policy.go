@@ -7,15 +7,15 @@ import (
 	"errors"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// SetPolicy implements budget.Store. The policy's version is the revision of the change, which has just been put into the audit trail.
-func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change) error {
-	if err := cmp.Or(budget.ValidateDocument(document), c.Validate()); err != nil {
+// SetPolicy implements driver.Store. The policy's version is the revision of the change, which has just been put into the audit trail.
+func (s *Store) SetPolicy(ctx context.Context, document []byte, c driver.Change) error {
+	if err := cmp.Or(driver.ValidateDocument(document), c.Validate()); err != nil {
 		return err
 	}
-	r := budget.Record{Change: c, Kind: budget.ChangePolicy, Policy: budget.DocumentSum(document)}
+	r := driver.Record{Change: c, Kind: driver.ChangePolicy, Policy: driver.DocumentSum(document)}
 	return s.change(ctx, r, func(t *tx) error {
 		var revision int64
 		if err := t.stmt(sqlRevision).QueryRow().Scan(&revision); err != nil {
@@ -25,10 +25,10 @@ func (s *Store) SetPolicy(ctx context.Context, document []byte, c budget.Change)
 	})
 }
 
-// Policy implements budget.Store. Without a policy it returns the zero value.
-func (s *Store) Policy(ctx context.Context) (d budget.PolicyDocument, err error) {
+// Policy implements driver.Store. Without a policy it returns the zero value.
+func (s *Store) Policy(ctx context.Context) (d driver.PolicyDocument, err error) {
 	err = s.do(ctx, false, func(t *tx) error {
-		d = budget.PolicyDocument{}
+		d = driver.PolicyDocument{}
 		var at int64
 		var operator, reason []byte
 		err := t.stmt(sqlPolicy).QueryRow().Scan(&d.Text, &d.Version, &at, &operator, &reason)

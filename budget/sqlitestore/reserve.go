@@ -6,12 +6,12 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
-// Reserve implements budget.Store. An id that is known is judged first, then kill flags, then room.
-func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Decision, err error) {
+// Reserve implements driver.Store. An id that is known is judged first, then kill flags, then room.
+func (s *Store) Reserve(ctx context.Context, r driver.Reservation) (d driver.Decision, err error) {
 	if err := r.Validate(); err != nil {
 		return d, err
 	}
@@ -27,7 +27,7 @@ func (s *Store) Reserve(ctx context.Context, r budget.Reservation) (d budget.Dec
 
 // reserve decides about a reservation: first by the reservation that has the same id, if there is one, then by the kill flags, then by the room in
 // each line. If it is admitted, it adds the worst case to the pending sums, and writes the reservation and the names of its accounts.
-func (t *tx) reserve(r budget.Reservation) (budget.Decision, error) {
+func (t *tx) reserve(r driver.Reservation) (driver.Decision, error) {
 	seen := sight{true, true} // without lines nothing was read, so both may exist
 	var states []state
 	var err error
@@ -42,63 +42,63 @@ func (t *tx) reserve(r budget.Reservation) (budget.Decision, error) {
 		err = e.conflict(r)
 	}
 	if err != nil {
-		return budget.Decision{}, err
+		return driver.Decision{}, err
 	}
 	if seen.kill {
 		killed, err := t.killed(&r)
 		if err != nil || killed != nil {
-			return budget.Decision{Killed: killed}, err
+			return driver.Decision{Killed: killed}, err
 		}
 	}
 	if e != nil {
-		return budget.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, e.expiresAt)}, nil
+		return driver.Decision{Admitted: true, Replayed: true, ExpiresAt: time.Unix(0, e.expiresAt)}, nil
 	}
 	d, err := t.check(r, states)
 	if err != nil || len(d.Denied) > 0 {
 		return d, err
 	}
 	now := t.now.UnixNano()
-	e = &entry{id: r.ID, owner: r.Owner, state: budget.Pending, reserved: r.Charge, reservedAt: now}
+	e = &entry{id: r.ID, owner: r.Owner, state: driver.Pending, reserved: r.Charge, reservedAt: now}
 	if e.expiresAt = now + int64(max(r.TTL, 0)); e.expiresAt < now {
 		e.expiresAt = math.MaxInt64
 	}
 	e.bookings = t.bookings(r.Lines)
-	if err := t.book(e.bookings, new(budget.Charge), &r.Charge); err != nil {
-		return budget.Decision{}, err
+	if err := t.book(e.bookings, new(driver.Charge), &r.Charge); err != nil {
+		return driver.Decision{}, err
 	}
 	if r.Call != nil {
 		e.whose = account.EncodeCall(r.Call, "")
 	}
 	if err := t.insert(e); err != nil {
-		return budget.Decision{}, err
+		return driver.Decision{}, err
 	}
 	if err := t.name(r.Lines, states); err != nil {
-		return budget.Decision{}, err
+		return driver.Decision{}, err
 	}
 	d.Admitted, d.ExpiresAt = true, time.Unix(0, e.expiresAt)
 	return d, nil
 }
 
 // conflict reports why a known id can't be reserved again.
-func (e *entry) conflict(r budget.Reservation) error {
-	if e.state != budget.Pending {
-		return budget.ErrResolved
+func (e *entry) conflict(r driver.Reservation) error {
+	if e.state != driver.Pending {
+		return driver.ErrResolved
 	}
-	same := func(b booking, l budget.Line) bool { return b.account == l.Account && b.unit == l.Unit }
+	same := func(b booking, l driver.Line) bool { return b.account == l.Account && b.unit == l.Unit }
 	if e.owner != r.Owner || e.reserved != r.Charge || !slices.EqualFunc(e.bookings, r.Lines, same) {
-		return budget.ErrIDConflict
+		return driver.ErrIDConflict
 	}
 	return nil
 }
 
 // check finds the lines without room: those that refuse, and separately the observe-only ones. It writes nothing but latches.
-func (t *tx) check(r budget.Reservation, states []state) (d budget.Decision, err error) {
+func (t *tx) check(r driver.Reservation, states []state) (d driver.Decision, err error) {
 	for i := range r.Lines {
 		line, state := &r.Lines[i], &states[i]
 		amount, b := r.Charge[line.Unit], state.Balance
 		need, overflow := add(b.Settled, b.Pending, state.overflow)
 		if need, overflow = add(need, amount, overflow); overflow {
-			return budget.Decision{}, budget.ErrOverflow
+			return driver.Decision{}, driver.ErrOverflow
 		}
 		if !b.Latched && need <= b.Max {
 			continue
@@ -107,16 +107,16 @@ func (t *tx) check(r budget.Reservation, states []state) (d budget.Decision, err
 			b.ResetAfter = state.wait(line.Window, t.now, need-b.Max)
 		}
 		if line.Observe && !r.RefuseObserved {
-			d.Observed = append(d.Observed, budget.Denial{Line: i, Balance: b})
+			d.Observed = append(d.Observed, driver.Denial{Line: i, Balance: b})
 		} else {
-			d.Denied = append(d.Denied, budget.Denial{Line: i, Balance: b})
+			d.Denied = append(d.Denied, driver.Denial{Line: i, Balance: b})
 		}
 	}
 	return d, t.latch(&d, &r)
 }
 
 // latch closes the latches of the lines without room, and removes observe-only lines from a refusal.
-func (t *tx) latch(d *budget.Decision, r *budget.Reservation) error {
+func (t *tx) latch(d *driver.Decision, r *driver.Reservation) error {
 	full := d.Denied
 	if len(full) == 0 {
 		full = d.Observed
@@ -137,7 +137,7 @@ func (t *tx) latch(d *budget.Decision, r *budget.Reservation) error {
 
 // passed returns when a window ends in which a line refused, or reported, at the given moment: the end of a calendar window, one length
 // later for a rolling one.
-func passed(span budget.Span, now int64) int64 {
+func passed(span driver.Span, now int64) int64 {
 	if span.Start == span.Since {
 		return span.End
 	}

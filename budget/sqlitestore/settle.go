@@ -7,17 +7,17 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 // entry is one reservation. A tombstone has no bookings and no expiry.
 type entry struct {
-	id                                budget.ID
-	owner                             budget.Key
-	state                             budget.State
+	id                                driver.ID
+	owner                             driver.Key
+	state                             driver.State
 	estimated, orphan                 bool
-	reserved, actual                  budget.Charge
+	reserved, actual                  driver.Charge
 	bookings                          []booking
 	reservedAt, resolvedAt, expiresAt int64
 	whose, reference                  []byte        // see account.EncodeCall
@@ -28,10 +28,10 @@ type entry struct {
 func (e *entry) reservedTime() time.Time { return time.Unix(0, e.reservedAt) }
 
 // tombstone reports whether the entry was voided before it was made, so that its accounts are not known.
-func (e *entry) tombstone() bool { return e.state == budget.Voided && e.expiresAt == 0 }
+func (e *entry) tombstone() bool { return e.state == driver.Voided && e.expiresAt == 0 }
 
 // entry reads a reservation; nil if there is none.
-func (t *tx) entry(id budget.ID) (*entry, error) {
+func (t *tx) entry(id driver.ID) (*entry, error) {
 	e, err := scanEntry(t.stmt(sqlEntry).QueryRow(id[:]).Scan)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
@@ -53,7 +53,7 @@ func scanEntry(scan func(...any) error, first ...any) (*entry, error) {
 	if len(owner) != len(e.owner) {
 		return nil, errEncoding
 	}
-	e.owner = budget.Key(owner)
+	e.owner = driver.Key(owner)
 	var errs [4]error
 	e.reserved, errs[0] = decodeCharge(reserved)
 	e.actual, errs[1] = decodeCharge(actual)
@@ -63,7 +63,7 @@ func scanEntry(scan func(...any) error, first ...any) (*entry, error) {
 }
 
 // refer stores the call and the reference of a settlement in an entry.
-func (e *entry) refer(st *budget.Settlement) {
+func (e *entry) refer(st *driver.Settlement) {
 	if st.Call != nil {
 		e.whose = account.EncodeCall(st.Call, "")
 	}
@@ -86,7 +86,7 @@ func (t *tx) insert(e *entry) error {
 }
 
 // resolve writes an entry's new state.
-func (t *tx) resolve(e *entry, state budget.State, actual budget.Charge, estimated bool) error {
+func (t *tx) resolve(e *entry, state driver.State, actual driver.Charge, estimated bool) error {
 	e.state, e.actual, e.estimated, e.resolvedAt = state, actual, estimated, t.now.UnixNano()
 	if err := t.exec(sqlUpdate, e.state, e.estimated, e.orphan, encodeCharge(e.actual), encodeBookings(e.bookings), e.resolvedAt, blob(e.whose), blob(e.reference), account.EncodeUses(e.uses), e.id[:]); err != nil {
 		return err
@@ -94,8 +94,8 @@ func (t *tx) resolve(e *entry, state budget.State, actual budget.Charge, estimat
 	return t.forget(forgetAlong)
 }
 
-// Settle implements budget.Store. If there is no reservation, or it was voided, the amount is posted as an orphan, in the present windows.
-func (s *Store) Settle(ctx context.Context, st budget.Settlement) (p budget.Posting, err error) {
+// Settle implements driver.Store. If there is no reservation, or it was voided, the amount is posted as an orphan, in the present windows.
+func (s *Store) Settle(ctx context.Context, st driver.Settlement) (p driver.Posting, err error) {
 	if err := st.Validate(); err != nil {
 		return p, err
 	}
@@ -107,66 +107,66 @@ func (s *Store) Settle(ctx context.Context, st budget.Settlement) (p budget.Post
 }
 
 // settle posts what a call has cost. A pending reservation gives up its worst case for it; what was posted for an expired one is replaced.
-func (t *tx) settle(st budget.Settlement) (budget.Posting, error) {
+func (t *tx) settle(st driver.Settlement) (driver.Posting, error) {
 	e, err := t.entry(st.ID)
 	switch {
 	case err != nil:
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	case e != nil && e.owner != st.Owner:
-		return budget.Posting{}, budget.ErrIDConflict
-	case e == nil || e.state == budget.Voided:
+		return driver.Posting{}, driver.ErrIDConflict
+	case e == nil || e.state == driver.Voided:
 		return t.postOrphan(e, st)
-	case e.state == budget.Settled && e.actual == st.Actual:
-		return budget.Posting{Replayed: true, From: budget.Settled}, nil
-	case e.state == budget.Settled:
-		return budget.Posting{}, budget.ErrResolved
+	case e.state == driver.Settled && e.actual == st.Actual:
+		return driver.Posting{Replayed: true, From: driver.Settled}, nil
+	case e.state == driver.Settled:
+		return driver.Posting{}, driver.ErrResolved
 	}
-	p := budget.Posting{From: e.state}
-	var before, pending budget.Charge
-	if e.state == budget.Pending {
+	p := driver.Posting{From: e.state}
+	var before, pending driver.Charge
+	if e.state == driver.Pending {
 		pending = e.reserved
 	} else {
 		before = e.actual
 	}
 	e.refer(&st)
 	if err := t.post(e, st.Actual, before, pending, st.Shares, false); err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
-	if err := t.resolve(e, budget.Settled, st.Actual, st.Estimated); err != nil {
-		return budget.Posting{}, err
+	if err := t.resolve(e, driver.Settled, st.Actual, st.Estimated); err != nil {
+		return driver.Posting{}, err
 	}
 	p.Crossed, err = t.crossed(st.Lines)
 	return p, err
 }
 
 // postOrphan posts spend that was never reserved, or whose reservation was voided.
-func (t *tx) postOrphan(e *entry, st budget.Settlement) (p budget.Posting, err error) {
+func (t *tx) postOrphan(e *entry, st driver.Settlement) (p driver.Posting, err error) {
 	bookings := t.bookings(st.Lines)
 	if e != nil {
 		p.From = e.state
 	}
 	now := t.now.UnixNano()
 	orphan := &entry{
-		id: st.ID, owner: st.Owner, state: budget.Settled, estimated: st.Estimated, orphan: true, actual: st.Actual,
+		id: st.ID, owner: st.Owner, state: driver.Settled, estimated: st.Estimated, orphan: true, actual: st.Actual,
 		bookings: bookings, reservedAt: now, resolvedAt: now, expiresAt: now,
 	}
 	orphan.refer(&st)
-	if err := t.post(orphan, st.Actual, budget.Charge{}, budget.Charge{}, st.Shares, false); err != nil {
-		return budget.Posting{}, err
+	if err := t.post(orphan, st.Actual, driver.Charge{}, driver.Charge{}, st.Shares, false); err != nil {
+		return driver.Posting{}, err
 	}
 	if err := t.insert(orphan); err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	if err := t.name(st.Lines, nil); err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	p.Crossed, err = t.crossed(st.Lines)
 	return p, err
 }
 
 // crossed reports the thresholds that settled spend has reached for the first time in their window.
-func (t *tx) crossed(lines []budget.Line) (all []budget.Crossing, err error) {
-	if !slices.ContainsFunc(lines, func(l budget.Line) bool { return len(l.Notify) > 0 }) {
+func (t *tx) crossed(lines []driver.Line) (all []driver.Crossing, err error) {
+	if !slices.ContainsFunc(lines, func(l driver.Line) bool { return len(l.Notify) > 0 }) {
 		return nil, nil
 	}
 	now := t.now.UnixNano()
@@ -185,7 +185,7 @@ func (t *tx) crossed(lines []budget.Line) (all []budget.Crossing, err error) {
 				fired = append(fired, make([]int64, len(line.Notify)-len(fired))...)
 			}
 			fired[m] = passed(line.Window.At(t.now), now)
-			all = append(all, budget.Crossing{Line: i, Mark: m, Settled: state.Settled, Max: state.Max})
+			all = append(all, driver.Crossing{Line: i, Mark: m, Settled: state.Settled, Max: state.Max})
 		}
 		if len(all) == before {
 			continue
@@ -197,8 +197,8 @@ func (t *tx) crossed(lines []budget.Line) (all []budget.Crossing, err error) {
 	return all, nil
 }
 
-// Void implements budget.Store. If there is no reservation, it writes a tombstone, so that a Reserve of the same id that comes late is refused.
-func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error {
+// Void implements driver.Store. If there is no reservation, it writes a tombstone, so that a Reserve of the same id that comes late is refused.
+func (s *Store) Void(ctx context.Context, id driver.ID, owner driver.Key) error {
 	return s.do(ctx, true, func(t *tx) error {
 		e, err := t.entry(id)
 		switch {
@@ -206,17 +206,17 @@ func (s *Store) Void(ctx context.Context, id budget.ID, owner budget.Key) error 
 			return err
 		case e == nil:
 			now := t.now.UnixNano()
-			return t.insert(&entry{id: id, owner: owner, state: budget.Voided, reservedAt: now, resolvedAt: now})
+			return t.insert(&entry{id: id, owner: owner, state: driver.Voided, reservedAt: now, resolvedAt: now})
 		case e.owner != owner:
-			return budget.ErrIDConflict
-		case e.state == budget.Voided:
+			return driver.ErrIDConflict
+		case e.state == driver.Voided:
 			return nil
-		case e.state != budget.Pending:
-			return budget.ErrResolved
+		case e.state != driver.Pending:
+			return driver.ErrResolved
 		}
-		if err := t.post(e, budget.Charge{}, budget.Charge{}, e.reserved, nil, false); err != nil {
+		if err := t.post(e, driver.Charge{}, driver.Charge{}, e.reserved, nil, false); err != nil {
 			return err
 		}
-		return t.resolve(e, budget.Voided, budget.Charge{}, false)
+		return t.resolve(e, driver.Voided, driver.Charge{}, false)
 	})
 }

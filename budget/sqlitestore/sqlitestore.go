@@ -17,7 +17,7 @@ import (
 
 	_ "modernc.org/sqlite" // the driver is pure Go, so that building needs no C compiler
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // Synchronous says how safely a commit is written to the disk.
@@ -37,7 +37,7 @@ const DefaultBusyTimeout = 15 * time.Second
 
 // Options configures a Store. The zero value is the durable default.
 type Options struct {
-	// Create makes the ledger if the file holds none, or is not there. Without it Open refuses with budget.ErrNoLedger, because a
+	// Create makes the ledger if the file holds none, or is not there. Without it Open refuses with driver.ErrNoLedger, because a
 	// file that was deleted looks just like one that never was. Set it for the first start: a program that always sets it spends its
 	// limits a second time when the file is gone.
 	Create bool
@@ -48,14 +48,14 @@ type Options struct {
 	// Retention is how long resolved reservations are remembered, for replays and corrections, and how long windows that have
 	// passed are kept. Zero or less is DefaultRetention.
 	Retention time.Duration
-	// UsageRows is how many rows of usage are kept for one day; usage that would need more is added to budget.OtherUsage. Zero or less is
-	// budget.DefaultUsageRows.
+	// UsageRows is how many rows of usage are kept for one day; usage that would need more is added to driver.OtherUsage. Zero or less is
+	// driver.DefaultUsageRows.
 	UsageRows int
 	// BusyTimeout bounds the wait for other processes. Zero is DefaultBusyTimeout.
 	BusyTimeout time.Duration
 }
 
-// Store is a budget.Store in a SQLite file. It is safe for concurrent use. Make one with Open.
+// Store is a driver.Store in a SQLite file. It is safe for concurrent use. Make one with Open.
 type Store struct {
 	opts  Options
 	path  string
@@ -76,13 +76,13 @@ type Store struct {
 	joined   map[joinedKey]*sql.Stmt
 }
 
-var _ budget.Store = (*Store)(nil)
+var _ driver.Store = (*Store)(nil)
 
 var (
 	errClosed = errors.New("sqlitestore: closed")
-	errMemory = fmt.Errorf("%w: the file was deleted, replaced or set back since it was opened", budget.ErrLost)
-	errPart   = fmt.Errorf("%w: rows of the file were deleted by something else", budget.ErrLost)
-	errNone   = fmt.Errorf("%w in the file: on its first start, set Options.Create; if it was there before, what was spent is forgotten", budget.ErrNoLedger)
+	errMemory = fmt.Errorf("%w: the file was deleted, replaced or set back since it was opened", driver.ErrLost)
+	errPart   = fmt.Errorf("%w: rows of the file were deleted by something else", driver.ErrLost)
+	errNone   = fmt.Errorf("%w in the file: on its first start, set Options.Create; if it was there before, what was spent is forgotten", driver.ErrNoLedger)
 )
 
 // Open opens the ledger in the file at path; see Options.Create for its first start. A ledger that lost a part opens, so that an
@@ -118,7 +118,7 @@ func (o *Options) complete(path string) error {
 		o.Retention = DefaultRetention
 	}
 	if o.UsageRows <= 0 {
-		o.UsageRows = budget.DefaultUsageRows
+		o.UsageRows = driver.DefaultUsageRows
 	}
 	if o.BusyTimeout <= 0 {
 		o.BusyTimeout = DefaultBusyTimeout

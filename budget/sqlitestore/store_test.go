@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/earlier"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
@@ -25,17 +26,17 @@ func TestConformance(t *testing.T) {
 	}
 	storetest.Run(t, storetest.Harness{
 		Seeds: 4, Steps: 500,
-		Open: func(t *testing.T, clock *storetest.Clock) budget.Store {
+		Open: func(t *testing.T, clock *storetest.Clock) driver.Store {
 			s, err := Open(t.Context(), tempFile(t), options(clock))
 			require.NoError(t, err)
 			return s
 		},
-		Reopen: func(t *testing.T, store budget.Store, clock *storetest.Clock) budget.Store {
+		Reopen: func(t *testing.T, store driver.Store, clock *storetest.Clock) driver.Store {
 			s, err := Open(t.Context(), store.(*Store).path, options(clock))
 			require.NoError(t, err)
 			return s
 		},
-		Wipe: func(t *testing.T, store budget.Store) {
+		Wipe: func(t *testing.T, store driver.Store) {
 			path := store.(*Store).path
 			for _, suffix := range []string{"", "-wal", "-shm"} {
 				_ = os.Remove(path + suffix)
@@ -44,7 +45,7 @@ func TestConformance(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, again.Close())
 		},
-		Lose: func(t *testing.T, store budget.Store, n int) string { return loseRow(t, store.(*Store).path, n) },
+		Lose: func(t *testing.T, store driver.Store, n int) string { return loseRow(t, store.(*Store).path, n) },
 	})
 }
 
@@ -75,11 +76,11 @@ func loseRow(t *testing.T, path string, n int) string {
 func TestOpenMakesALedgerOnlyWhenTold(t *testing.T) {
 	path := tempFile(t)
 	_, err := Open(t.Context(), path, Options{})
-	require.ErrorIs(t, err, budget.ErrNoLedger)
+	require.ErrorIs(t, err, driver.ErrNoLedger)
 	require.NoFileExists(t, path)
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
 	_, err = Open(t.Context(), path, Options{})
-	require.ErrorIs(t, err, budget.ErrNoLedger)
+	require.ErrorIs(t, err, driver.ErrNoLedger)
 
 	s, err := Open(t.Context(), path, Options{Create: true})
 	require.NoError(t, err)
@@ -106,7 +107,7 @@ func TestALostRowIsALossForNewProcesses(t *testing.T) {
 	s, err = Open(t.Context(), path, Options{})
 	require.NoError(t, err)
 	defer s.Close()
-	require.ErrorIs(t, reserveOne(t.Context(), s), budget.ErrLost)
+	require.ErrorIs(t, reserveOne(t.Context(), s), driver.ErrLost)
 	operator, err := budget.Operate(t.Context(), s)
 	require.NoError(t, err)
 	require.NoError(t, operator.AcceptLoss(budget.WithOperator(t.Context(), "ada"), "looked at the invoice"))
@@ -176,9 +177,9 @@ func expired() context.Context {
 }
 
 func reserveOne(ctx context.Context, s *Store) error {
-	var charge budget.Charge
-	charge[budget.UnitUSD] = 1
-	_, err := s.Reserve(ctx, budget.Reservation{ID: budget.NewID(), Charge: charge, Lines: benchLines(), TTL: time.Hour})
+	var charge driver.Charge
+	charge[driver.UnitUSD] = 1
+	_, err := s.Reserve(ctx, driver.Reservation{ID: driver.NewID(), Charge: charge, Lines: benchLines(), TTL: time.Hour})
 	return err
 }
 
@@ -228,12 +229,12 @@ func TestAcknowledgedReservationsSurviveKill(t *testing.T) {
 	}
 	all.Wait()
 	require.Greater(t, len(acknowledged), 100)
-	entries, err := s.Entries(t.Context(), budget.Query{Max: 10_000})
+	entries, err := s.Entries(t.Context(), driver.Query{Max: 10_000})
 	require.NoError(t, err)
 	known, sum := make(map[string]bool), int64(0)
 	for _, e := range entries {
 		known[e.ID.String()] = true
-		sum += e.Reserved[budget.UnitUSD]
+		sum += e.Reserved[driver.UnitUSD]
 	}
 	for _, id := range acknowledged {
 		require.True(t, known[id], "an acknowledged reservation is lost")
@@ -249,22 +250,22 @@ func TestExpiryAndRefundsAtTheEdges(t *testing.T) {
 	s, err := Open(t.Context(), tempFile(t), Options{Create: true, Clock: func() time.Time { return now }, Retention: 24 * time.Hour})
 	require.NoError(t, err)
 	defer s.Close()
-	line := func(account byte) []budget.Line {
-		return []budget.Line{{Account: budget.Key{account}, Unit: budget.UnitUSD, Window: budget.Daily, Max: 1 << 62}}
+	line := func(account byte) []driver.Line {
+		return []driver.Line{{Account: driver.Key{account}, Unit: driver.UnitUSD, Window: driver.Daily, Max: 1 << 62}}
 	}
-	charge := func(n int64) (c budget.Charge) {
-		c[budget.UnitUSD] = n
+	charge := func(n int64) (c driver.Charge) {
+		c[driver.UnitUSD] = n
 		return c
 	}
-	put := func(account byte, n int64) budget.ID {
-		id := budget.NewID()
-		d, err := s.Reserve(t.Context(), budget.Reservation{ID: id, Charge: charge(n), Lines: line(account), TTL: time.Hour})
+	put := func(account byte, n int64) driver.ID {
+		id := driver.NewID()
+		d, err := s.Reserve(t.Context(), driver.Reservation{ID: id, Charge: charge(n), Lines: line(account), TTL: time.Hour})
 		require.NoError(t, err)
 		require.True(t, d.Admitted)
 		return id
 	}
 	stuck := put(1, 10)
-	_, err = s.Settle(t.Context(), budget.Settlement{ID: budget.NewID(), Actual: charge(1<<63 - 5), Lines: line(1), Call: &budget.Call{Scope: budget.Scope{Workflow: "large"}}})
+	_, err = s.Settle(t.Context(), driver.Settlement{ID: driver.NewID(), Actual: charge(1<<63 - 5), Lines: line(1), Call: &driver.Call{Scope: driver.Scope{Workflow: "large"}}})
 	require.NoError(t, err)
 	now = now.Add(time.Minute)
 	refunded := put(2, 10)
@@ -272,13 +273,13 @@ func TestExpiryAndRefundsAtTheEdges(t *testing.T) {
 	n, err := s.Expire(t.Context(), 10)
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
-	entries, err := s.Entries(t.Context(), budget.Query{State: budget.Pending, Max: 10})
+	entries, err := s.Entries(t.Context(), driver.Query{State: driver.Pending, Max: 10})
 	require.NoError(t, err)
 	require.Equal(t, stuck, entries[0].ID)
 
 	_, err = s.conn.ExecContext(t.Context(), "UPDATE meta SET forgetting = 1; DELETE FROM bucket WHERE account = ?; UPDATE meta SET forgetting = 0", line(2)[0].Account[:])
 	require.NoError(t, err)
-	_, err = s.Correct(t.Context(), budget.Correction{ID: refunded, Actual: charge(1), Change: storetest.NewChange()})
+	_, err = s.Correct(t.Context(), driver.Correction{ID: refunded, Actual: charge(1), Change: storetest.NewChange()})
 	require.NoError(t, err)
 	balances, err := s.Balances(t.Context(), line(2))
 	require.NoError(t, err)
@@ -297,10 +298,10 @@ func crashChild() {
 	if err != nil {
 		os.Exit(1)
 	}
-	var charge budget.Charge
-	charge[budget.UnitUSD] = 7
+	var charge driver.Charge
+	charge[driver.UnitUSD] = 7
 	for n := 0; ; n++ {
-		r := budget.Reservation{ID: budget.NewID(), Charge: charge, Lines: benchLines(), TTL: time.Hour}
+		r := driver.Reservation{ID: driver.NewID(), Charge: charge, Lines: benchLines(), TTL: time.Hour}
 		if _, err := s.Reserve(context.Background(), r); err != nil {
 			os.Exit(1)
 		}
@@ -312,7 +313,7 @@ func crashChild() {
 }
 
 func FuzzDecode(f *testing.F) {
-	f.Add(encodeBookings([]booking{{unit: budget.UnitUSD}}))
+	f.Add(encodeBookings([]booking{{unit: driver.UnitUSD}}))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		if bookings, err := decodeBookings(raw); err == nil {
 			require.Equal(t, len(raw), len(encodeBookings(bookings)))
@@ -329,14 +330,14 @@ func TestUsageAndFlagsAreForgotten(t *testing.T) {
 	require.NoError(t, err)
 	defer s.Close()
 	const rows = forgetBatch + 50
-	var charge budget.Charge
-	charge[budget.UnitUSD] = 1
+	var charge driver.Charge
+	charge[driver.UnitUSD] = 1
 	for i := range rows {
-		call := &budget.Call{Scope: budget.Scope{Workflow: strconv.Itoa(i)}}
-		_, err := s.Settle(t.Context(), budget.Settlement{ID: budget.NewID(), Actual: charge, Call: call})
+		call := &driver.Call{Scope: driver.Scope{Workflow: strconv.Itoa(i)}}
+		_, err := s.Settle(t.Context(), driver.Settlement{ID: driver.NewID(), Actual: charge, Call: call})
 		require.NoError(t, err)
 	}
-	require.NoError(t, s.Kill(t.Context(), budget.Kill{Scope: budget.Scope{Workflow: "w"}, Until: clock.Now().Add(time.Hour)}, storetest.NewChange()))
+	require.NoError(t, s.Kill(t.Context(), driver.Kill{Scope: driver.Scope{Workflow: "w"}, Until: clock.Now().Add(time.Hour)}, storetest.NewChange()))
 	count := func(table string) (n int) {
 		require.NoError(t, s.conn.QueryRowContext(t.Context(), "SELECT count(*) FROM "+table).Scan(&n))
 		return n
@@ -362,12 +363,12 @@ func TestUsageAndFlagsAreForgotten(t *testing.T) {
 	clock.Advance(time.Hour)
 	expire()
 	require.Equal(t, [2]int{0, 0}, [2]int{count("usage"), count("usage_day")})
-	_, err = s.Settle(t.Context(), budget.Settlement{ID: budget.NewID(), Actual: charge})
+	_, err = s.Settle(t.Context(), driver.Settlement{ID: driver.NewID(), Actual: charge})
 	require.NoError(t, err, "forgetting is no loss")
 	_, err = s.conn.ExecContext(t.Context(), "DELETE FROM usage")
 	require.NoError(t, err)
-	_, err = s.Usage(t.Context(), budget.UsageMark{}, 10)
-	require.ErrorIs(t, err, budget.ErrLost)
+	_, err = s.Usage(t.Context(), driver.UsageMark{}, 10)
+	require.ErrorIs(t, err, driver.ErrLost)
 }
 
 // What an earlier library had settled is in no row of usage, so nothing may be taken out of one for it.
@@ -376,14 +377,14 @@ func TestACorrectionOfAnEarlierLibrarysEntryIsUsage(t *testing.T) {
 	s, err := Open(t.Context(), path, Options{Clock: clock.Now})
 	require.NoError(t, err)
 	defer s.Close()
-	settled, err := s.Entries(t.Context(), budget.Query{State: budget.Settled, Max: 10})
+	settled, err := s.Entries(t.Context(), driver.Query{State: driver.Settled, Max: 10})
 	require.NoError(t, err)
 	require.NotEmpty(t, settled)
 	to := settled[0].Actual
-	to[budget.UnitUSD]++
-	_, err = s.Correct(t.Context(), budget.Correction{ID: settled[0].ID, Actual: to, Change: storetest.NewChange()})
+	to[driver.UnitUSD]++
+	_, err = s.Correct(t.Context(), driver.Correction{ID: settled[0].ID, Actual: to, Change: storetest.NewChange()})
 	require.NoError(t, err)
-	rows, err := s.Usage(t.Context(), budget.UsageMark{}, 10)
+	rows, err := s.Usage(t.Context(), driver.UsageMark{}, 10)
 	require.NoError(t, err)
 	require.Len(t, rows, 1)
 	require.Equal(t, to, rows[0].Charge)

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-// Expire implements budget.Store. It charges up to limit reservations whose time is up, with their worst case, and forgets what is older than the
+// Expire implements driver.Store. It charges up to limit reservations whose time is up, with their worst case, and forgets what is older than the
 // retention. If there is nothing to do, it writes nothing.
 func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 	limit = max(limit, 0)
@@ -23,14 +23,14 @@ func (s *Store) Expire(ctx context.Context, limit int) (n int, err error) {
 			return err
 		}
 		for _, e := range due {
-			err := t.post(e, e.reserved, budget.Charge{}, e.reserved, nil, false)
-			if errors.Is(err, budget.ErrOverflow) {
+			err := t.post(e, e.reserved, driver.Charge{}, e.reserved, nil, false)
+			if errors.Is(err, driver.ErrOverflow) {
 				continue // it stays pending, where it counts for the same amount, and does not block others
 			}
 			if err != nil {
 				return err
 			}
-			if err := t.resolve(e, budget.Expired, e.reserved, true); err != nil {
+			if err := t.resolve(e, driver.Expired, e.reserved, true); err != nil {
 				return err
 			}
 			n++
@@ -72,16 +72,16 @@ func (t *tx) entries(q string, args ...any) ([]*entry, error) {
 		if len(id) != len(e.id) {
 			return nil, errEncoding
 		}
-		e.id = budget.ID(id)
+		e.id = driver.ID(id)
 		all = append(all, e)
 	}
 	return all, rows.Err()
 }
 
-// Balances implements budget.Store. ResetAfter is how long it takes until nothing of what is used now counts any more.
-func (s *Store) Balances(ctx context.Context, lines []budget.Line) (all []budget.Balance, err error) {
+// Balances implements driver.Store. ResetAfter is how long it takes until nothing of what is used now counts any more.
+func (s *Store) Balances(ctx context.Context, lines []driver.Line) (all []driver.Balance, err error) {
 	err = s.do(ctx, false, func(t *tx) error {
-		all = make([]budget.Balance, len(lines))
+		all = make([]driver.Balance, len(lines))
 		if err := t.counts(lines); err != nil {
 			return err
 		}

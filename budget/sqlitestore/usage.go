@@ -7,7 +7,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
@@ -15,29 +15,29 @@ import (
 // written once, at the end.
 type usageRow struct {
 	scope   []byte
-	amounts budget.Charge
+	amounts driver.Charge
 	there   bool // the row is in the file
 	changed bool
 }
 
 type usagePlace struct {
 	day int64
-	key budget.Key
+	key driver.Key
 }
 
 // divide returns how an amount that is posted for an entry divides. Without shares all of it belongs to the entry's call, or, in a
 // correction of an entry with shares, to the first of these.
-func (e *entry) divide(actual budget.Charge, shares []budget.Share, correction bool) (next []account.Use, values map[budget.Key][]byte, err error) {
+func (e *entry) divide(actual driver.Charge, shares []driver.Share, correction bool) (next []account.Use, values map[driver.Key][]byte, err error) {
 	call, _, err := account.DecodeCall(e.whose)
 	if err != nil {
 		return nil, nil, err
 	}
 	of := account.UsageValue
-	if correction && len(shares) == 0 && len(e.uses) > 0 && actual != (budget.Charge{}) {
+	if correction && len(shares) == 0 && len(e.uses) > 0 && actual != (driver.Charge{}) {
 		return []account.Use{{Key: e.uses[0].Key, Amount: actual}}, nil, nil // the row exists already
 	}
 	next = account.Uses(&call, actual, shares)
-	values = make(map[budget.Key][]byte, len(next))
+	values = make(map[driver.Key][]byte, len(next))
 	for i := range next {
 		if len(shares) > 0 {
 			values[next[i].Key] = of(shares[i].Call)
@@ -48,10 +48,10 @@ func (e *entry) divide(actual budget.Charge, shares []budget.Share, correction b
 	return next, values, nil
 }
 
-// charge replaces what an entry has added to rows of usage with next, or returns budget.ErrOverflow and changes nothing.
-func (t *tx) charge(e *entry, next []account.Use, values map[budget.Key][]byte) error {
+// charge replaces what an entry has added to rows of usage with next, or returns driver.ErrOverflow and changes nothing.
+func (t *tx) charge(e *entry, next []account.Use, values map[driver.Key][]byte) error {
 	day := account.UsageDay(e.reservedTime())
-	sums := make(map[usagePlace]budget.Charge, 2)
+	sums := make(map[usagePlace]driver.Charge, 2)
 	scopes := make(map[usagePlace][]byte, 1)
 	add := func(u account.Use, sign int64) error {
 		at, err := t.usagePlace(day, u.Key, len(scopes))
@@ -62,7 +62,7 @@ func (t *tx) charge(e *entry, next []account.Use, values map[budget.Key][]byte) 
 		if err != nil {
 			return err
 		}
-		if !row.there && !row.changed && at.key != budget.OtherUsage {
+		if !row.there && !row.changed && at.key != driver.OtherUsage {
 			scopes[at] = values[u.Key]
 		}
 		sum, known := sums[at]
@@ -74,7 +74,7 @@ func (t *tx) charge(e *entry, next []account.Use, values map[budget.Key][]byte) 
 			case sign < 0:
 				sum[unit] = max(0, sum[unit]-n) // it may have been posted by a process with an older library, which counts no usage
 			case sum[unit] > math.MaxInt64-n:
-				return budget.ErrOverflow
+				return driver.ErrOverflow
 			default:
 				sum[unit] += n
 			}
@@ -105,13 +105,13 @@ func (t *tx) charge(e *entry, next []account.Use, values map[budget.Key][]byte) 
 }
 
 // usagePlace returns the row to which a key's amounts of a day are added: its own, or OtherUsage if the day has too many rows.
-func (t *tx) usagePlace(day int64, key budget.Key, more int) (usagePlace, error) {
+func (t *tx) usagePlace(day int64, key driver.Key, more int) (usagePlace, error) {
 	own := usagePlace{day, key}
 	row, err := t.usageRow(own)
 	if err != nil || row.there || row.changed {
 		return own, err
 	}
-	other := usagePlace{day, budget.OtherUsage}
+	other := usagePlace{day, driver.OtherUsage}
 	full, err := t.usageRow(other)
 	if err != nil {
 		return own, err
@@ -181,15 +181,15 @@ func (t *tx) writeUsage() error {
 	return nil
 }
 
-// Usage implements budget.Store. A limit out of range is replaced with the nearest valid one. It reads page by page, because rows that have become
+// Usage implements driver.Store. A limit out of range is replaced with the nearest valid one. It reads page by page, because rows that have become
 // empty are left out. What other steps of the same transaction have added is written first.
-func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) (all []budget.UsageRow, err error) {
+func (s *Store) Usage(ctx context.Context, from driver.UsageMark, limit int) (all []driver.UsageRow, err error) {
 	limit = max(1, min(limit, maxRecords))
 	err = s.do(ctx, false, func(t *tx) error {
 		if err := t.writeUsage(); err != nil {
 			return err
 		}
-		all = make([]budget.UsageRow, 0, min(limit, 1024))
+		all = make([]driver.UsageRow, 0, min(limit, 1024))
 		day, after := account.UsageDay(from.Day), from.After
 		for {
 			n, last, err := t.usagePage(day, after, limit-len(all), &all)
@@ -203,7 +203,7 @@ func (s *Store) Usage(ctx context.Context, from budget.UsageMark, limit int) (al
 }
 
 // usagePage reads up to limit rows after a key of a day, and returns how many it has read and the last one. Empty rows are left out.
-func (t *tx) usagePage(day int64, after budget.Key, limit int, all *[]budget.UsageRow) (n int, last usagePlace, err error) {
+func (t *tx) usagePage(day int64, after driver.Key, limit int, all *[]driver.UsageRow) (n int, last usagePlace, err error) {
 	rows, err := t.stmt(sqlUsage).Query(day, after[:], limit)
 	if err != nil {
 		return 0, last, err
@@ -217,15 +217,15 @@ func (t *tx) usagePage(day int64, after budget.Key, limit int, all *[]budget.Usa
 		if len(key) != len(last.key) {
 			return n, last, errEncoding
 		}
-		last.key = budget.Key(slices.Clone(key))
-		row := budget.UsageRow{Day: account.DayStart(last.day), Key: last.key}
+		last.key = driver.Key(slices.Clone(key))
+		row := driver.UsageRow{Day: account.DayStart(last.day), Key: last.key}
 		if row.Charge, err = decodeCharge(raw); err != nil {
 			return n, last, err
 		}
 		if row.Scope, err = account.UsageScope(scope); err != nil {
 			return n, last, err
 		}
-		if row.Charge != (budget.Charge{}) {
+		if row.Charge != (driver.Charge{}) {
 			*all = append(*all, row)
 		}
 	}

@@ -4,11 +4,11 @@ import (
 	"iter"
 	"math"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // NewChange returns a change that has seen everything, so that nothing supersedes it.
-func NewChange() budget.Change { return budget.Change{ID: budget.NewID(), Seen: math.MaxInt64} }
+func NewChange() driver.Change { return driver.Change{ID: driver.NewID(), Seen: math.MaxInt64} }
 
 // Collect returns what a sequence yields until it ends or tells an error.
 func Collect[T any](all iter.Seq2[T, error]) (list []T, err error) {

@@ -9,14 +9,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // kindOfChange is one kind of change to one object, told apart by what it leaves.
 type kindOfChange struct {
 	name string
 	// begin makes the object and returns three steps on it: two that leave it in different states, and one that says which.
-	begin func(s *subject) (first, second func(budget.Change) error, state func() any)
+	begin func(s *subject) (first, second func(driver.Change) error, state func() any)
 }
 
 // flagOf returns the reason of the only kill flag, or nothing.
@@ -29,50 +29,50 @@ func (s *subject) flagOf() any {
 }
 
 var kindsOfChange = []kindOfChange{
-	{"Revive", func(s *subject) (func(budget.Change) error, func(budget.Change) error, func() any) {
-		revive := func(c budget.Change) error { return s.store.Revive(s.ctx, budget.Flag{Scope: call}, c) }
-		kill := func(c budget.Change) error {
-			return s.store.Kill(s.ctx, budget.Kill{Scope: call, Reason: "second"}, c)
+	{"Revive", func(s *subject) (func(driver.Change) error, func(driver.Change) error, func() any) {
+		revive := func(c driver.Change) error { return s.store.Revive(s.ctx, driver.Flag{Scope: call}, c) }
+		kill := func(c driver.Change) error {
+			return s.store.Kill(s.ctx, driver.Kill{Scope: call, Reason: "second"}, c)
 		}
 		return revive, kill, s.flagOf
 	}},
-	{"Kill", func(s *subject) (func(budget.Change) error, func(budget.Change) error, func() any) {
-		kill := func(c budget.Change) error {
-			return s.store.Kill(s.ctx, budget.Kill{Scope: call, Reason: "first"}, c)
+	{"Kill", func(s *subject) (func(driver.Change) error, func(driver.Change) error, func() any) {
+		kill := func(c driver.Change) error {
+			return s.store.Kill(s.ctx, driver.Kill{Scope: call, Reason: "first"}, c)
 		}
-		return kill, func(c budget.Change) error { return s.store.Revive(s.ctx, budget.Flag{Scope: call}, c) }, s.flagOf
+		return kill, func(c driver.Change) error { return s.store.Revive(s.ctx, driver.Flag{Scope: call}, c) }, s.flagOf
 	}},
-	{"Override", func(s *subject) (func(budget.Change) error, func(budget.Change) error, func() any) {
-		l := line("a", budget.Lifetime, 10)
-		up := func(c budget.Change) error {
-			return s.store.Override(s.ctx, l.Account, &budget.Override{Max: 200, Until: s.clock.Now().Add(time.Hour)}, c)
+	{"Override", func(s *subject) (func(driver.Change) error, func(driver.Change) error, func() any) {
+		l := line("a", driver.Lifetime, 10)
+		up := func(c driver.Change) error {
+			return s.store.Override(s.ctx, l.Account, &driver.Override{Max: 200, Until: s.clock.Now().Add(time.Hour)}, c)
 		}
-		return up, func(c budget.Change) error { return s.store.Override(s.ctx, l.Account, nil, c) }, func() any { return s.balance(l).Max }
+		return up, func(c driver.Change) error { return s.store.Override(s.ctx, l.Account, nil, c) }, func() any { return s.balance(l).Max }
 	}},
-	{"Correct", func(s *subject) (func(budget.Change) error, func(budget.Change) error, func() any) {
-		l := line("a", budget.Lifetime, 1000)
+	{"Correct", func(s *subject) (func(driver.Change) error, func(driver.Change) error, func() any) {
+		l := line("a", driver.Lifetime, 1000)
 		r := s.reserve(90, l)
 		s.settle(r, 90)
-		correct := func(n int64) func(budget.Change) error {
-			return func(c budget.Change) error {
-				_, err := s.store.Correct(s.ctx, budget.Correction{ID: r.ID, Actual: usd(n), Change: c})
+		correct := func(n int64) func(driver.Change) error {
+			return func(c driver.Change) error {
+				_, err := s.store.Correct(s.ctx, driver.Correction{ID: r.ID, Actual: usd(n), Change: c})
 				return err
 			}
 		}
 		return correct(10), correct(90), func() any { return s.balance(l).Settled }
 	}},
-	{"Policy", func(s *subject) (func(budget.Change) error, func(budget.Change) error, func() any) {
-		set := func(text string) func(budget.Change) error {
-			return func(c budget.Change) error { return s.store.SetPolicy(s.ctx, []byte(text), c) }
+	{"Policy", func(s *subject) (func(driver.Change) error, func(driver.Change) error, func() any) {
+		set := func(text string) func(driver.Change) error {
+			return func(c driver.Change) error { return s.store.SetPolicy(s.ctx, []byte(text), c) }
 		}
 		return set("first"), set("second"), func() any { return string(s.policy().Text) }
 	}},
 }
 
 // inspect returns a change whose caller has seen what there is now.
-func (s *subject) inspect() budget.Change {
+func (s *subject) inspect() driver.Change {
 	s.t.Helper()
-	return budget.Change{ID: budget.NewID(), Seen: s.revision(), Operator: "anna", Reason: "because"}
+	return driver.Change{ID: driver.NewID(), Seen: s.revision(), Operator: "anna", Reason: "because"}
 }
 
 func (s *subject) revision() int64 {
@@ -82,7 +82,7 @@ func (s *subject) revision() int64 {
 	return n
 }
 
-func (s *subject) records(after int64, limit int) []budget.Record {
+func (s *subject) records(after int64, limit int) []driver.Record {
 	s.t.Helper()
 	all, err := s.store.Changes(s.ctx, after, limit)
 	require.NoError(s.t, err)
@@ -92,9 +92,9 @@ func (s *subject) records(after int64, limit int) []budget.Record {
 // changeOthers makes changes of things that no kind of change is about.
 func (s *subject) changeOthers() {
 	s.t.Helper()
-	other := line("another", budget.Lifetime, 10)
+	other := line("another", driver.Lifetime, 10)
 	s.override(other, 20, time.Hour)
-	require.NoError(s.t, s.store.Unlatch(s.ctx, []budget.Key{other.Account}, NewChange()))
+	require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{other.Account}, NewChange()))
 }
 
 // forEachKind makes a rule for each kind of change.
@@ -111,7 +111,7 @@ var changeRules = slices.Concat(
 		late, newer := s.inspect(), s.inspect()
 		require.NoError(s.t, second(newer))
 		stands, revision := state(), s.revision()
-		require.ErrorIs(s.t, first(late), budget.ErrSuperseded)
+		require.ErrorIs(s.t, first(late), driver.ErrSuperseded)
 		require.Equal(s.t, stands, state())
 		require.Equal(s.t, revision, s.revision())
 	}),
@@ -121,7 +121,7 @@ var changeRules = slices.Concat(
 		require.NoError(s.t, first(older))
 		require.NoError(s.t, second(s.inspect()))
 		stands := state()
-		require.ErrorIs(s.t, first(older), budget.ErrSuperseded)
+		require.ErrorIs(s.t, first(older), driver.ErrSuperseded)
 		require.Equal(s.t, stands, state())
 	}),
 	forEachKind("ALateChangeAfterNothingIsTold", "a change that left all as it was is newer than one that arrives after it", func(s *subject, k kindOfChange) {
@@ -130,7 +130,7 @@ var changeRules = slices.Concat(
 		late := s.inspect()
 		require.NoError(s.t, second(s.inspect()))
 		stands := state()
-		require.ErrorIs(s.t, first(late), budget.ErrSuperseded)
+		require.ErrorIs(s.t, first(late), driver.ErrSuperseded)
 		require.Equal(s.t, stands, state())
 	}),
 	forEachKind("ARepeatIsOneChange", "the same change again succeeds, changes nothing and is no second row", func(s *subject, k kindOfChange) {
@@ -161,12 +161,12 @@ var changeRules = slices.Concat(
 	}),
 	[]rule{
 		{"ARepeatIsToldAsMadeUnlatch", "an Unlatch that its author repeats is told as made, and opens nothing that was latched since", func(s *subject) {
-			l, c := s.latch("a", budget.Lifetime), s.inspect()
-			require.NoError(s.t, s.store.Unlatch(s.ctx, []budget.Key{l.Account}, c))
+			l, c := s.latch("a", driver.Lifetime), s.inspect()
+			require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{l.Account}, c))
 			s.refuse(6, l)
 			s.changeOthers()
 			revision := s.revision()
-			require.NoError(s.t, s.store.Unlatch(s.ctx, []budget.Key{l.Account}, c))
+			require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{l.Account}, c))
 			require.True(s.t, s.balance(l).Latched)
 			require.Equal(s.t, revision, s.revision())
 		}},
@@ -179,46 +179,46 @@ var changeRules = slices.Concat(
 			require.Equal(s.t, revision, s.revision())
 		}},
 		{"ALateUnlatchIsTold", "an Unlatch that arrives after a newer one opens nothing that was latched since", func(s *subject) {
-			l, late := s.latch("a", budget.Lifetime), s.inspect()
-			require.NoError(s.t, s.store.Unlatch(s.ctx, []budget.Key{l.Account}, s.inspect()))
+			l, late := s.latch("a", driver.Lifetime), s.inspect()
+			require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{l.Account}, s.inspect()))
 			s.refuse(11, l)
 			s.refuse(1, l)
-			err := s.store.Unlatch(s.ctx, []budget.Key{l.Account}, late)
-			require.ErrorIs(s.t, err, budget.ErrSuperseded)
+			err := s.store.Unlatch(s.ctx, []driver.Key{l.Account}, late)
+			require.ErrorIs(s.t, err, driver.ErrSuperseded)
 			require.True(s.t, s.balance(l).Latched)
 		}},
 		{"AnUnlatchOpensWhatItStillMay", "of several accounts those that nobody has changed since are opened", func(s *subject) {
-			a, b, c := s.latch("a", budget.Lifetime), s.latch("b", budget.Lifetime), s.inspect()
-			require.NoError(s.t, s.store.Unlatch(s.ctx, []budget.Key{a.Account}, s.inspect()))
+			a, b, c := s.latch("a", driver.Lifetime), s.latch("b", driver.Lifetime), s.inspect()
+			require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{a.Account}, s.inspect()))
 			err := s.store.Unlatch(s.ctx, sortedKeys(a.Account, b.Account), c)
-			require.ErrorIs(s.t, err, budget.ErrSuperseded)
+			require.ErrorIs(s.t, err, driver.ErrSuperseded)
 			require.False(s.t, s.balance(b).Latched)
 			before := s.revision()
 			_ = s.store.Unlatch(s.ctx, sortedKeys(a.Account, b.Account), c)
 			require.Equal(s.t, before, s.revision(), "a repeat is no row")
 		}},
 		{"ChangesOfOtherThingsSupersedeNothing", "a change is judged by its own flag, account or reservation alone", func(s *subject) {
-			l, c := line("a", budget.Lifetime, 10), s.inspect()
-			s.kill(budget.Scope{Principal: "ci"}, "stop")
-			s.override(line("b", budget.Lifetime, 10), 20, time.Hour)
-			require.NoError(s.t, s.store.Unlatch(s.ctx, []budget.Key{l.Account}, NewChange()))
-			require.NoError(s.t, s.store.Override(s.ctx, l.Account, &budget.Override{Max: 30, Until: s.clock.Now().Add(time.Hour)}, c))
+			l, c := line("a", driver.Lifetime, 10), s.inspect()
+			s.kill(driver.Scope{Principal: "ci"}, "stop")
+			s.override(line("b", driver.Lifetime, 10), 20, time.Hour)
+			require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{l.Account}, NewChange()))
+			require.NoError(s.t, s.store.Override(s.ctx, l.Account, &driver.Override{Max: 30, Until: s.clock.Now().Add(time.Hour)}, c))
 			require.Equal(s.t, int64(30), s.balance(l).Max)
-			c.ID = budget.NewID()
-			require.NoError(s.t, s.store.Kill(s.ctx, budget.Kill{Scope: call, Reason: "stop"}, c))
+			c.ID = driver.NewID()
+			require.NoError(s.t, s.store.Kill(s.ctx, driver.Kill{Scope: call, Reason: "stop"}, c))
 			require.NotNil(s.t, s.under(call, l))
 		}},
 		{"ChangesAreRecorded", "the audit trail tells each change: what, by whom, why, when, in order", func(s *subject) {
-			l := line("a", budget.Lifetime, 1000)
+			l := line("a", driver.Lifetime, 1000)
 			until := s.clock.Now().Add(time.Hour)
 			s.clock.Advance(time.Minute)
-			made := []budget.Record{
-				{Kind: budget.ChangeKill, Scope: call},
-				{Kind: budget.ChangeRevive, Scope: call},
-				{Kind: budget.ChangeOverride, Account: l.Account, Override: &budget.Override{Max: 5, Until: until}},
-				{Kind: budget.ChangeOverride, Account: l.Account},
-				{Kind: budget.ChangeUnlatch, Account: l.Account},
-				{Kind: budget.ChangeAcceptLoss},
+			made := []driver.Record{
+				{Kind: driver.ChangeKill, Scope: call},
+				{Kind: driver.ChangeRevive, Scope: call},
+				{Kind: driver.ChangeOverride, Account: l.Account, Override: &driver.Override{Max: 5, Until: until}},
+				{Kind: driver.ChangeOverride, Account: l.Account},
+				{Kind: driver.ChangeUnlatch, Account: l.Account},
+				{Kind: driver.ChangeAcceptLoss},
 			}
 			for i := range made {
 				made[i].Change = s.inspect()
@@ -240,13 +240,13 @@ var changeRules = slices.Concat(
 			require.Equal(s.t, int64(len(made)), s.revision())
 		}},
 		{"CorrectionsAreRecorded", "the audit trail tells what a correction replaced", func(s *subject) {
-			r := s.reserve(9, line("a", budget.Lifetime, 1000))
+			r := s.reserve(9, line("a", driver.Lifetime, 1000))
 			s.settle(r, 9)
 			s.correct(r, 4)
 			got := s.records(0, 100)
 			require.Len(s.t, got, 1)
 			require.Equal(s.t, r.ID, got[0].Reservation)
-			require.Equal(s.t, [2]budget.Charge{usd(9), usd(4)}, [2]budget.Charge{got[0].From, got[0].To})
+			require.Equal(s.t, [2]driver.Charge{usd(9), usd(4)}, [2]driver.Charge{got[0].From, got[0].To})
 		}},
 		{"ChangesComeInPages", "pages of any size tell every change once", func(s *subject) {
 			for range 7 {
@@ -269,35 +269,35 @@ var changeRules = slices.Concat(
 			}
 		}},
 		{"AChangeThatIsRefusedIsNone", "what can't be changed is no row", func(s *subject) {
-			pending := s.reserve(1, line("a", budget.Lifetime, 10))
-			for _, id := range []budget.ID{pending.ID, budget.NewID()} {
-				_, err := s.store.Correct(s.ctx, budget.Correction{ID: id, Actual: usd(1), Change: s.inspect()})
-				require.ErrorIs(s.t, err, budget.ErrNotFound)
+			pending := s.reserve(1, line("a", driver.Lifetime, 10))
+			for _, id := range []driver.ID{pending.ID, driver.NewID()} {
+				_, err := s.store.Correct(s.ctx, driver.Correction{ID: id, Actual: usd(1), Change: s.inspect()})
+				require.ErrorIs(s.t, err, driver.ErrNotFound)
 			}
 			require.Zero(s.t, s.revision())
 			require.Empty(s.t, s.records(0, 10))
 		}},
 		{"AChangeNeedsAnID", "a change without an id, or with words that are too long, is ErrInvalidChange", func(s *subject) {
-			l := line("a", budget.Lifetime, 10)
+			l := line("a", driver.Lifetime, 10)
 			r := s.reserve(1, l)
 			s.settle(r, 1)
-			for _, c := range []budget.Change{
+			for _, c := range []driver.Change{
 				{},
-				{ID: budget.NewID(), Seen: -1},
-				{ID: budget.NewID(), Operator: strings.Repeat("x", budget.MaxScopeValue+1)},
-				{ID: budget.NewID(), Reason: strings.Repeat("x", budget.MaxScopeValue+1)},
+				{ID: driver.NewID(), Seen: -1},
+				{ID: driver.NewID(), Operator: strings.Repeat("x", driver.MaxScopeValue+1)},
+				{ID: driver.NewID(), Reason: strings.Repeat("x", driver.MaxScopeValue+1)},
 			} {
-				for _, record := range []budget.Record{
-					{Kind: budget.ChangeKill},
-					{Kind: budget.ChangeRevive},
-					{Kind: budget.ChangeOverride, Account: l.Account},
-					{Kind: budget.ChangeUnlatch, Account: l.Account},
-					{Kind: budget.ChangeCorrect, Reservation: r.ID},
-					{Kind: budget.ChangeAcceptLoss},
-					{Kind: budget.ChangePolicy},
+				for _, record := range []driver.Record{
+					{Kind: driver.ChangeKill},
+					{Kind: driver.ChangeRevive},
+					{Kind: driver.ChangeOverride, Account: l.Account},
+					{Kind: driver.ChangeUnlatch, Account: l.Account},
+					{Kind: driver.ChangeCorrect, Reservation: r.ID},
+					{Kind: driver.ChangeAcceptLoss},
+					{Kind: driver.ChangePolicy},
 				} {
 					record.Change = c
-					require.ErrorIs(s.t, s.make(record), budget.ErrInvalidChange, "%s", record.Kind)
+					require.ErrorIs(s.t, s.make(record), driver.ErrInvalidChange, "%s", record.Kind)
 				}
 			}
 			require.Zero(s.t, s.revision())
@@ -310,8 +310,8 @@ var changeRules = slices.Concat(
 			for w := range workers {
 				all.Go(func() {
 					for n := range each {
-						l := line(string(rune('a'+w%3)), budget.Lifetime, 10)
-						errs[w] = errors.Join(errs[w], s.store.Override(s.ctx, l.Account, &budget.Override{Max: int64(n), Until: start.Add(time.Hour)}, NewChange()))
+						l := line(string(rune('a'+w%3)), driver.Lifetime, 10)
+						errs[w] = errors.Join(errs[w], s.store.Override(s.ctx, l.Account, &driver.Override{Max: int64(n), Until: start.Add(time.Hour)}, NewChange()))
 					}
 				})
 			}
@@ -327,36 +327,36 @@ var changeRules = slices.Concat(
 		{"ChangesAreSharedByAllHandles", "what one process has changed is newer than what another one saw before", func(s *subject) {
 			other := s.reopen()
 			late := s.inspect()
-			require.NoError(s.t, other.Kill(s.ctx, budget.Kill{Scope: call, Reason: "stop"}, NewChange()))
-			require.ErrorIs(s.t, s.store.Revive(s.ctx, budget.Flag{Scope: call}, late), budget.ErrSuperseded)
-			require.NotNil(s.t, s.under(call, line("a", budget.Daily, 10)))
+			require.NoError(s.t, other.Kill(s.ctx, driver.Kill{Scope: call, Reason: "stop"}, NewChange()))
+			require.ErrorIs(s.t, s.store.Revive(s.ctx, driver.Flag{Scope: call}, late), driver.ErrSuperseded)
+			require.NotNil(s.t, s.under(call, line("a", driver.Daily, 10)))
 			require.Len(s.t, s.records(0, 10), 1)
 		}},
 	},
 )
 
-func sortedKeys(keys ...budget.Key) []budget.Key {
-	slices.SortFunc(keys, func(a, b budget.Key) int { return slices.Compare(a[:], b[:]) })
+func sortedKeys(keys ...driver.Key) []driver.Key {
+	slices.SortFunc(keys, func(a, b driver.Key) int { return slices.Compare(a[:], b[:]) })
 	return keys
 }
 
 // make makes the change that a record describes.
-func (s *subject) make(r budget.Record) (err error) {
+func (s *subject) make(r driver.Record) (err error) {
 	switch r.Kind {
-	case budget.ChangeKill:
-		return s.store.Kill(s.ctx, budget.Kill{Scope: r.Scope, Reason: r.Reason}, r.Change)
-	case budget.ChangeRevive:
-		return s.store.Revive(s.ctx, budget.Flag{Scope: r.Scope}, r.Change)
-	case budget.ChangeOverride:
+	case driver.ChangeKill:
+		return s.store.Kill(s.ctx, driver.Kill{Scope: r.Scope, Reason: r.Reason}, r.Change)
+	case driver.ChangeRevive:
+		return s.store.Revive(s.ctx, driver.Flag{Scope: r.Scope}, r.Change)
+	case driver.ChangeOverride:
 		return s.store.Override(s.ctx, r.Account, r.Override, r.Change)
-	case budget.ChangeUnlatch:
-		return s.store.Unlatch(s.ctx, []budget.Key{r.Account}, r.Change)
-	case budget.ChangeAcceptLoss:
+	case driver.ChangeUnlatch:
+		return s.store.Unlatch(s.ctx, []driver.Key{r.Account}, r.Change)
+	case driver.ChangeAcceptLoss:
 		return s.store.AcceptLoss(s.ctx, r.Change)
-	case budget.ChangePolicy:
+	case driver.ChangePolicy:
 		return s.store.SetPolicy(s.ctx, nil, r.Change)
 	default:
-		_, err = s.store.Correct(s.ctx, budget.Correction{ID: r.Reservation, Actual: r.To, Change: r.Change})
+		_, err = s.store.Correct(s.ctx, driver.Correction{ID: r.Reservation, Actual: r.To, Change: r.Change})
 		return err
 	}
 }

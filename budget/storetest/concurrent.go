@@ -9,16 +9,16 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 var concurrentRules = []rule{
 	{"ConcurrentReservesStayWithinTheLimit", "check and spend are one step: many callers at a tight limit, over all handles, never exceed it together", func(s *subject) {
-		stores := []budget.Store{s.store}
+		stores := []driver.Store{s.store}
 		if s.h.Reopen != nil {
 			stores = append(stores, s.reopen())
 		}
-		lines := sorted(line("a", budget.Daily, 20), line("b", budget.Rolling(time.Hour), 25), line("c", budget.Lifetime, 1<<40))
+		lines := sorted(line("a", driver.Daily, 20), line("b", driver.Rolling(time.Hour), 25), line("c", driver.Lifetime, 1<<40))
 		var workers, watcher sync.WaitGroup
 		var admitted, done atomic.Int64
 		watcher.Go(func() { s.watch(lines, &done) })
@@ -33,7 +33,7 @@ var concurrentRules = []rule{
 		require.Positive(s.t, admitted.Load())
 	}},
 	{"ConcurrentReplaysAreAdmittedOnce", "the same reservation from many callers at once is one hold", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		for range 20 {
 			r := s.hold(3, l)
 			s.note(r.ID, r.Lines)
@@ -54,7 +54,7 @@ var concurrentRules = []rule{
 		}
 	}},
 	{"ConcurrentResolutionsHappenOnce", "settle, void and expiry race, and one of them wins", func(s *subject) {
-		l := line("a", budget.Lifetime, 1<<40)
+		l := line("a", driver.Lifetime, 1<<40)
 		for range 20 {
 			r := s.reserve(3, l)
 			s.clock.Advance(r.TTL)
@@ -76,7 +76,7 @@ var concurrentRules = []rule{
 		require.Zero(s.t, s.balance(l).Pending)
 	}},
 	{"ConcurrentKillIsFinal", "once Kill has returned, no Reserve that begins later is admitted by any handle", func(s *subject) {
-		stores := []budget.Store{s.store}
+		stores := []driver.Store{s.store}
 		if s.h.Reopen != nil {
 			stores = append(stores, s.reopen())
 		}
@@ -86,7 +86,7 @@ var concurrentRules = []rule{
 			workers.Go(func() {
 				for n := 0; n < 20; asked.Add(1) {
 					after := killed.Load() == 1
-					r := s.hold(1, line("a", budget.Lifetime, 1<<40))
+					r := s.hold(1, line("a", driver.Lifetime, 1<<40))
 					r.Dims = call.Dims()
 					d, err := stores[w%len(stores)].Reserve(s.ctx, r)
 					if err == nil && d.Admitted {
@@ -106,7 +106,7 @@ var concurrentRules = []rule{
 			for admitted.Load() < 50 && asked.Load() < 100_000 { // a store that refuses everything must not hang the suite
 				runtime.Gosched()
 			}
-			if err := s.store.Kill(s.ctx, budget.Kill{Scope: budget.Scope{Workflow: call.Workflow}, Reason: "stop"}, NewChange()); err != nil {
+			if err := s.store.Kill(s.ctx, driver.Kill{Scope: driver.Scope{Workflow: call.Workflow}, Reason: "stop"}, NewChange()); err != nil {
 				s.t.Error(err)
 			}
 			killed.Store(1)
@@ -118,7 +118,7 @@ var concurrentRules = []rule{
 }
 
 // compete reserves, settles and voids at random and returns how often it was admitted.
-func (s *subject) compete(store budget.Store, random *rand.Rand, lines []budget.Line) (admitted int64) {
+func (s *subject) compete(store driver.Store, random *rand.Rand, lines []driver.Line) (admitted int64) {
 	for range 60 {
 		r := s.hold(1+random.Int64N(9), lines...)
 		d, err := store.Reserve(s.ctx, r)
@@ -147,7 +147,7 @@ func (s *subject) compete(store budget.Store, random *rand.Rand, lines []budget.
 }
 
 // watch asserts in every state that it sees that no limit is exceeded and that lines booked together agree.
-func (s *subject) watch(lines []budget.Line, done *atomic.Int64) {
+func (s *subject) watch(lines []driver.Line, done *atomic.Int64) {
 	for done.Load() == 0 {
 		all, err := s.store.Balances(s.ctx, lines)
 		if err != nil {

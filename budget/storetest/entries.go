@@ -9,14 +9,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 var entryRules = []rule{
 	{"EntriesTellWhatHappened", "an entry holds the amounts, the state and the store's times of its reservation", func(s *subject) {
-		r := s.reserve(10, line("a", budget.Daily, 100))
+		r := s.reserve(10, line("a", driver.Daily, 100))
 		e, _ := s.entry(r.ID)
-		require.Equal(s.t, [2]budget.Charge{usd(10), {}}, [2]budget.Charge{e.Reserved, e.Actual})
-		require.Equal(s.t, budget.Pending, e.State)
+		require.Equal(s.t, [2]driver.Charge{usd(10), {}}, [2]driver.Charge{e.Reserved, e.Actual})
+		require.Equal(s.t, driver.Pending, e.State)
 		require.WithinDuration(s.t, start, e.ReservedAt, time.Microsecond)
 		require.True(s.t, e.ResolvedAt.IsZero())
 		s.clock.Advance(time.Minute)
@@ -26,27 +27,27 @@ var entryRules = []rule{
 		require.WithinDuration(s.t, start.Add(time.Minute), e.ResolvedAt, time.Microsecond)
 	}},
 	{"EntriesKeepEveryUnit", "charges come back whole, in all units", func(s *subject) {
-		r := s.hold(0, line("a", budget.Daily, 1<<62))
-		for u := budget.UnitUSD; u <= budget.UnitCalls; u++ {
+		r := s.hold(0, line("a", driver.Daily, 1<<62))
+		for u := driver.UnitUSD; u <= driver.UnitCalls; u++ {
 			r.Charge[u] = int64(u) << (7 * u)
 		}
 		s.admit(r)
 		st := s.settlement(r, 0)
 		st.Actual = r.Charge
-		st.Actual[budget.UnitOutputTokens]++
+		st.Actual[driver.UnitOutputTokens]++
 		s.post(st)
 		e, _ := s.entry(r.ID)
-		require.Equal(s.t, [2]budget.Charge{r.Charge, st.Actual}, [2]budget.Charge{e.Reserved, e.Actual})
+		require.Equal(s.t, [2]driver.Charge{r.Charge, st.Actual}, [2]driver.Charge{e.Reserved, e.Actual})
 	}},
 	{"EntriesComeInPages", "pages of any size give every entry once, in the order of the ids", func(s *subject) {
-		var ids []budget.ID
+		var ids []driver.ID
 		for range 25 {
-			ids = append(ids, s.reserve(1, line("a", budget.Daily, 100)).ID)
+			ids = append(ids, s.reserve(1, line("a", driver.Daily, 100)).ID)
 		}
-		slices.SortFunc(ids, func(a, b budget.ID) int { return bytes.Compare(a[:], b[:]) })
+		slices.SortFunc(ids, func(a, b driver.ID) int { return bytes.Compare(a[:], b[:]) })
 		for _, size := range []int{1, 7, 25, 10_000} {
-			var got []budget.ID
-			q := budget.Query{Max: size}
+			var got []driver.ID
+			q := driver.Query{Max: size}
 			for page := s.entries(q); len(page) > 0; page = s.entries(q) {
 				require.LessOrEqual(s.t, len(page), size)
 				for _, e := range page {
@@ -58,7 +59,7 @@ var entryRules = []rule{
 		}
 	}},
 	{"EntriesAreSelected", "by state and by Estimated, each alone and both together", func(s *subject) {
-		l := line("a", budget.Daily, 1000)
+		l := line("a", driver.Daily, 1000)
 		settled, estimated, voided := s.reserve(1, l), s.reserve(1, l), s.reserve(1, l)
 		s.settle(settled, 1)
 		st := s.settlement(estimated, 1)
@@ -68,20 +69,20 @@ var entryRules = []rule{
 		expired := s.expired(1, l)
 		pending := s.reserve(1, l)
 		for _, tc := range []struct {
-			q    budget.Query
-			want []budget.ID
+			q    driver.Query
+			want []driver.ID
 		}{
-			{budget.Query{}, []budget.ID{settled.ID, estimated.ID, voided.ID, expired.ID, pending.ID}},
-			{budget.Query{State: budget.Pending}, []budget.ID{pending.ID}},
-			{budget.Query{State: budget.Settled}, []budget.ID{settled.ID, estimated.ID}},
-			{budget.Query{State: budget.Voided}, []budget.ID{voided.ID}},
-			{budget.Query{State: budget.Expired}, []budget.ID{expired.ID}},
-			{budget.Query{Estimated: true}, []budget.ID{estimated.ID, expired.ID}},
-			{budget.Query{Estimated: true, State: budget.Settled}, []budget.ID{estimated.ID}},
-			{budget.Query{Estimated: true, State: budget.Pending}, nil},
+			{driver.Query{}, []driver.ID{settled.ID, estimated.ID, voided.ID, expired.ID, pending.ID}},
+			{driver.Query{State: driver.Pending}, []driver.ID{pending.ID}},
+			{driver.Query{State: driver.Settled}, []driver.ID{settled.ID, estimated.ID}},
+			{driver.Query{State: driver.Voided}, []driver.ID{voided.ID}},
+			{driver.Query{State: driver.Expired}, []driver.ID{expired.ID}},
+			{driver.Query{Estimated: true}, []driver.ID{estimated.ID, expired.ID}},
+			{driver.Query{Estimated: true, State: driver.Settled}, []driver.ID{estimated.ID}},
+			{driver.Query{Estimated: true, State: driver.Pending}, nil},
 		} {
 			tc.q.Max = 100
-			var got []budget.ID
+			var got []driver.ID
 			for _, e := range s.entries(tc.q) {
 				got = append(got, e.ID)
 			}
@@ -89,13 +90,13 @@ var entryRules = []rule{
 		}
 	}},
 	{"BalancesAnswerInOrder", "one answer per line, in the order asked, also for accounts that were never used", func(s *subject) {
-		a, b := line("a", budget.Daily, 10), line("b", budget.Daily, 20)
+		a, b := line("a", driver.Daily, 10), line("b", driver.Daily, 20)
 		s.reserve(3, b)
-		all, err := s.store.Balances(s.ctx, []budget.Line{b, a})
+		all, err := s.store.Balances(s.ctx, []driver.Line{b, a})
 		require.NoError(s.t, err)
 		require.Len(s.t, all, 2)
 		require.Equal(s.t, [2]int64{20, 3}, [2]int64{all[0].Max, all[0].Pending})
-		require.Equal(s.t, budget.Balance{Max: 10}, all[1])
+		require.Equal(s.t, driver.Balance{Max: 10}, all[1])
 		none, err := s.store.Balances(s.ctx, nil)
 		require.NoError(s.t, err)
 		require.Empty(s.t, none)
@@ -103,7 +104,7 @@ var entryRules = []rule{
 }
 
 // steps are all methods that take a context, on a reservation that exists.
-func (s *subject) steps(store budget.Store, r budget.Reservation) map[string]func(context.Context) error {
+func (s *subject) steps(store driver.Store, r driver.Reservation) map[string]func(context.Context) error {
 	fresh := s.hold(1, r.Lines...)
 	return map[string]func(context.Context) error{
 		"Reserve": func(ctx context.Context) error { _, err := store.Reserve(ctx, fresh); return err },
@@ -111,41 +112,41 @@ func (s *subject) steps(store budget.Store, r budget.Reservation) map[string]fun
 		"Orphan":  func(ctx context.Context) error { _, err := store.Settle(ctx, s.settlement(fresh, 1)); return err },
 		"Void":    func(ctx context.Context) error { return store.Void(ctx, r.ID, r.Owner) },
 		"Correct": func(ctx context.Context) error {
-			_, err := store.Correct(ctx, budget.Correction{ID: r.ID, Actual: usd(1), Change: NewChange()})
+			_, err := store.Correct(ctx, driver.Correction{ID: r.ID, Actual: usd(1), Change: NewChange()})
 			return err
 		},
 		"Expire":   func(ctx context.Context) error { _, err := store.Expire(ctx, 10); return err },
 		"Balances": func(ctx context.Context) error { _, err := store.Balances(ctx, r.Lines); return err },
 		"Override": func(ctx context.Context) error {
-			return store.Override(ctx, r.Lines[0].Account, &budget.Override{Max: 99, Until: start.Add(time.Hour * 1000)}, NewChange())
+			return store.Override(ctx, r.Lines[0].Account, &driver.Override{Max: 99, Until: start.Add(time.Hour * 1000)}, NewChange())
 		},
 		"Unlatch": func(ctx context.Context) error {
-			return store.Unlatch(ctx, []budget.Key{r.Lines[0].Account}, NewChange())
+			return store.Unlatch(ctx, []driver.Key{r.Lines[0].Account}, NewChange())
 		},
 		"Kill": func(ctx context.Context) error {
-			return store.Kill(ctx, budget.Kill{Scope: call, Reason: "x"}, NewChange())
+			return store.Kill(ctx, driver.Kill{Scope: call, Reason: "x"}, NewChange())
 		},
-		"Revive":   func(ctx context.Context) error { return store.Revive(ctx, budget.Flag{Scope: call}, NewChange()) },
+		"Revive":   func(ctx context.Context) error { return store.Revive(ctx, driver.Flag{Scope: call}, NewChange()) },
 		"Revision": func(ctx context.Context) error { _, err := store.Revision(ctx); return err },
 		"Changes":  func(ctx context.Context) error { _, err := store.Changes(ctx, 0, 10); return err },
-		"Accounts": func(ctx context.Context) error { _, err := store.Accounts(ctx, budget.Key{}, 10); return err },
+		"Accounts": func(ctx context.Context) error { _, err := store.Accounts(ctx, driver.Key{}, 10); return err },
 		"Periods": func(ctx context.Context) error {
 			_, err := store.Periods(ctx, r.Lines[0].Account, time.Time{}, 10)
 			return err
 		},
 		"Kills":   func(ctx context.Context) error { _, err := store.Kills(ctx); return err },
-		"Entries": func(ctx context.Context) error { _, err := store.Entries(ctx, budget.Query{Max: 10}); return err },
+		"Entries": func(ctx context.Context) error { _, err := store.Entries(ctx, driver.Query{Max: 10}); return err },
 	}
 }
 
 // domainErrors are answers about the budget; a store that can't answer must return none of them.
 var domainErrors = []error{
-	budget.ErrExceeded, budget.ErrKilled, budget.ErrOverflow, budget.ErrInvalidCharge, budget.ErrIDConflict, budget.ErrResolved, budget.ErrNotFound,
-	budget.ErrSuperseded, budget.ErrInvalidChange,
+	budget.ErrExceeded, driver.ErrKilled, driver.ErrOverflow, driver.ErrInvalidCharge, driver.ErrIDConflict, driver.ErrResolved, driver.ErrNotFound,
+	driver.ErrSuperseded, driver.ErrInvalidChange,
 }
 
 // unanswered asserts that every step fails, and with an error that can't be taken for an answer.
-func (s *subject) unanswered(ctx context.Context, store budget.Store, r budget.Reservation) {
+func (s *subject) unanswered(ctx context.Context, store driver.Store, r driver.Reservation) {
 	s.t.Helper()
 	for name, step := range s.steps(store, r) {
 		err := step(ctx)
@@ -158,7 +159,7 @@ func (s *subject) unanswered(ctx context.Context, store budget.Store, r budget.R
 
 var lifecycleRules = []rule{
 	{"ACancelledContextChangesNothing", "a step under a context that has ended fails and does nothing", func(s *subject) {
-		l := line("a", budget.Daily, 10)
+		l := line("a", driver.Daily, 10)
 		r := s.reserve(2, l)
 		s.clock.Advance(r.TTL)
 		ctx, cancel := context.WithCancel(s.ctx)
@@ -170,7 +171,7 @@ var lifecycleRules = []rule{
 		require.Empty(s.t, s.kills())
 	}},
 	{"AClosedStoreAnswersNothing", "after Close every step is an error, and closing again does no harm", func(s *subject) {
-		r := s.reserve(2, line("a", budget.Daily, 10))
+		r := s.reserve(2, line("a", driver.Daily, 10))
 		require.NoError(s.t, s.store.Close())
 		s.unanswered(s.ctx, s.store, r)
 		require.NotPanics(s.t, func() { _ = s.store.Close() })
@@ -178,7 +179,7 @@ var lifecycleRules = []rule{
 	}},
 	{"HandlesShareOneLedger", "what one process reserves another one counts, settles in its name, and finds after a restart", func(s *subject) {
 		other := s.reopen()
-		l := line("a", budget.Daily, 10)
+		l := line("a", driver.Daily, 10)
 		r := s.reserve(6, l)
 		d, err := other.Reserve(s.ctx, s.hold(5, l))
 		require.NoError(s.t, err)

@@ -5,23 +5,23 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 var expireRules = []rule{
 	{"ExpireCharges", "a reservation that nobody settled is charged at its worst case, never released: the provider bills whether the caller lives or not", func(s *subject) {
-		a, b := line("a", budget.Daily, 10), line("b", budget.Lifetime, 10)
+		a, b := line("a", driver.Daily, 10), line("b", driver.Lifetime, 10)
 		r := s.expired(10, sorted(a, b)...)
 		s.stands(a, 10, 0)
 		s.stands(b, 10, 0)
 		e, _ := s.entry(r.ID)
-		require.Equal(s.t, budget.Expired, e.State)
+		require.Equal(s.t, driver.Expired, e.State)
 		require.True(s.t, e.Estimated)
 		require.Equal(s.t, usd(10), e.Actual)
 		s.refuse(1, a)
 	}},
 	{"ExpireWaitsForTheTTL", "what still has time is left alone, and what ran out goes on counting until it is charged", func(s *subject) {
-		l := line("a", budget.Daily, 10)
+		l := line("a", driver.Daily, 10)
 		s.reserve(10, l)
 		s.clock.Advance(time.Hour - time.Millisecond)
 		s.expire(0)
@@ -33,7 +33,7 @@ var expireRules = []rule{
 		s.stands(l, 10, 0)
 	}},
 	{"ExpireIsBounded", "one step charges no more than it was asked to", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		for range 7 {
 			s.reserve(1, l)
 		}
@@ -46,7 +46,7 @@ var expireRules = []rule{
 		s.stands(l, 7, 0)
 	}},
 	{"ExpireOfNoneChargesNone", "a bound of zero or less is not unlimited", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		s.reserve(1, l)
 		s.clock.Advance(time.Hour)
 		for _, bound := range []int{0, -1} {
@@ -57,7 +57,7 @@ var expireRules = []rule{
 		s.stands(l, 0, 1)
 	}},
 	{"ExpireLeavesResolvedOnesAlone", "what was settled or voided in time is not charged later", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		settled, voided := s.reserve(10, l), s.reserve(10, l)
 		s.settle(settled, 2)
 		s.void(voided)
@@ -66,7 +66,7 @@ var expireRules = []rule{
 		s.stands(l, 2, 0)
 	}},
 	{"ExpireBooksWhereItWasReserved", "a charge goes to the window that admitted the hold", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		s.reserve(10, l)
 		s.clock.Advance(24 * time.Hour)
 		s.reserve(1, l)

@@ -6,11 +6,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // underCall is under for a reservation that says whose it is.
-func (s *subject) underCall(scope budget.Scope, l budget.Line) *budget.Kill {
+func (s *subject) underCall(scope driver.Scope, l driver.Line) *driver.Kill {
 	s.t.Helper()
 	d, err := s.ask(s.holdFor(1, scope, l))
 	require.NoError(s.t, err)
@@ -18,7 +18,7 @@ func (s *subject) underCall(scope budget.Scope, l budget.Line) *budget.Kill {
 	return d.Killed
 }
 
-func (s *subject) killAll(flags ...budget.Kill) {
+func (s *subject) killAll(flags ...driver.Kill) {
 	s.t.Helper()
 	for _, k := range flags {
 		require.NoError(s.t, s.store.Kill(s.ctx, k, NewChange()))
@@ -27,12 +27,12 @@ func (s *subject) killAll(flags ...budget.Kill) {
 
 var flagRules = []rule{
 	{"PatternsRefuseWhatTheyMatch", "a flag with patterns refuses each call that has all of its values, whatever they stand for, and spares all others", func(s *subject) {
-		l := line("a", budget.Daily, 100)
-		s.killAll(budget.Kill{Scope: budget.Scope{Workflow: "night*", Tags: map[string]string{"team": "?ore"}}, Patterns: true, Reason: "runaway"})
+		l := line("a", driver.Daily, 100)
+		s.killAll(driver.Kill{Scope: driver.Scope{Workflow: "night*", Tags: map[string]string{"team": "?ore"}}, Patterns: true, Reason: "runaway"})
 		k := s.underCall(call, l)
 		require.NotNil(s.t, k)
 		require.Equal(s.t, [3]any{"night*", "runaway", true}, [3]any{k.Scope.Workflow, k.Reason, k.Patterns})
-		for _, spared := range []budget.Scope{
+		for _, spared := range []driver.Scope{
 			{},
 			{Workflow: "nightly"},
 			{Tags: call.Tags},
@@ -46,15 +46,15 @@ var flagRules = []rule{
 		s.stands(l, 0, 7)
 	}},
 	{"PatternsAreNoValues", "a flag without patterns holds for the very text of its values, and a flag of the same text with patterns is another one", func(s *subject) {
-		l := line("a", budget.Daily, 100)
-		star := budget.Scope{Workflow: "n*"}
-		s.killAll(budget.Kill{Scope: star, Reason: "plain"})
+		l := line("a", driver.Daily, 100)
+		star := driver.Scope{Workflow: "n*"}
+		s.killAll(driver.Kill{Scope: star, Reason: "plain"})
 		require.Nil(s.t, s.underCall(call, l))
 		require.NotNil(s.t, s.underCall(star, l))
-		s.killAll(budget.Kill{Scope: star, Patterns: true, Reason: "patterns"})
+		s.killAll(driver.Kill{Scope: star, Patterns: true, Reason: "patterns"})
 		require.Len(s.t, s.kills(), 2)
 		require.NotNil(s.t, s.underCall(call, l))
-		require.NoError(s.t, s.store.Revive(s.ctx, budget.Flag{Scope: star, Patterns: true}, NewChange()))
+		require.NoError(s.t, s.store.Revive(s.ctx, driver.Flag{Scope: star, Patterns: true}, NewChange()))
 		require.Nil(s.t, s.underCall(call, l))
 		require.NotNil(s.t, s.underCall(star, l))
 		s.revive(star)
@@ -66,46 +66,46 @@ var flagRules = []rule{
 		}
 	}},
 	{"PatternsAreRevivedEverywhere", "a flag with patterns that one process sets or takes back holds or ends in all others", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		require.Nil(s.t, s.underCall(call, l))
 		other := s.reopen()
 		if s.h.Merged != "" {
 			return // when it holds in leases is told by EffectiveBy
 		}
 		for range 3 {
-			require.NoError(s.t, other.Kill(s.ctx, budget.Kill{Scope: budget.Scope{Workflow: "*ly"}, Patterns: true}, NewChange()))
+			require.NoError(s.t, other.Kill(s.ctx, driver.Kill{Scope: driver.Scope{Workflow: "*ly"}, Patterns: true}, NewChange()))
 			require.NotNil(s.t, s.underCall(call, l))
-			require.NoError(s.t, other.Revive(s.ctx, budget.Flag{Scope: budget.Scope{Workflow: "*ly"}, Patterns: true}, NewChange()))
+			require.NoError(s.t, other.Revive(s.ctx, driver.Flag{Scope: driver.Scope{Workflow: "*ly"}, Patterns: true}, NewChange()))
 			require.Nil(s.t, s.underCall(call, l))
 		}
 	}},
 	{"PatternsAreSoMany", "one flag with patterns too many is ErrTooManyFlags and no change; one of them can be set again, and another one once one was revived", func(s *subject) {
-		of := func(n int) budget.Kill {
-			return budget.Kill{Scope: budget.Scope{Workflow: fmt.Sprintf("%d*", n)}, Patterns: true}
+		of := func(n int) driver.Kill {
+			return driver.Kill{Scope: driver.Scope{Workflow: fmt.Sprintf("%d*", n)}, Patterns: true}
 		}
-		for n := range budget.MaxPatterns {
+		for n := range driver.MaxPatterns {
 			s.killAll(of(n))
 		}
 		revision := s.revision()
-		require.ErrorIs(s.t, s.store.Kill(s.ctx, of(budget.MaxPatterns), NewChange()), budget.ErrTooManyFlags)
+		require.ErrorIs(s.t, s.store.Kill(s.ctx, of(driver.MaxPatterns), NewChange()), driver.ErrTooManyFlags)
 		require.Equal(s.t, revision, s.revision())
-		s.killAll(of(3), budget.Kill{Scope: call})
+		s.killAll(of(3), driver.Kill{Scope: call})
 		require.NoError(s.t, s.store.Revive(s.ctx, of(5).Flag(), NewChange()))
-		s.killAll(of(budget.MaxPatterns))
-		require.NotNil(s.t, s.underCall(budget.Scope{Workflow: "63 and more"}, line("a", budget.Daily, 10)))
+		s.killAll(of(driver.MaxPatterns))
+		require.NotNil(s.t, s.underCall(driver.Scope{Workflow: "63 and more"}, line("a", driver.Daily, 10)))
 	}},
 	{"PatternsOfNothingAreRefused", "patterns that hold for every call by holding for nothing are ErrInvalidScope, and so is a scope that is too large", func(s *subject) {
-		require.ErrorIs(s.t, s.store.Kill(s.ctx, budget.Kill{Patterns: true}, NewChange()), budget.ErrInvalidScope)
-		large := budget.Scope{Workflow: string(make([]byte, budget.MaxScopeValue+1))}
-		require.ErrorIs(s.t, s.store.Kill(s.ctx, budget.Kill{Scope: large}, NewChange()), budget.ErrInvalidScope)
+		require.ErrorIs(s.t, s.store.Kill(s.ctx, driver.Kill{Patterns: true}, NewChange()), driver.ErrInvalidScope)
+		large := driver.Scope{Workflow: string(make([]byte, driver.MaxScopeValue+1))}
+		require.ErrorIs(s.t, s.store.Kill(s.ctx, driver.Kill{Scope: large}, NewChange()), driver.ErrInvalidScope)
 		require.Zero(s.t, s.revision())
 	}},
 	{"AFlagEnds", "a flag with an end holds until then by the store's clock and is told until then, with patterns and without; one that is set again has its new end", func(s *subject) {
-		l := line("a", budget.Lifetime, 100)
+		l := line("a", driver.Lifetime, 100)
 		until := s.clock.Now().Add(time.Hour)
-		s.killAll(budget.Kill{Scope: budget.Scope{Workflow: "nightly"}, Until: until}, budget.Kill{Scope: budget.Scope{Principal: "d*"}, Patterns: true, Until: until})
-		dev := budget.Scope{Principal: "dev"}
-		for _, scope := range []budget.Scope{call, dev} {
+		s.killAll(driver.Kill{Scope: driver.Scope{Workflow: "nightly"}, Until: until}, driver.Kill{Scope: driver.Scope{Principal: "d*"}, Patterns: true, Until: until})
+		dev := driver.Scope{Principal: "dev"}
+		for _, scope := range []driver.Scope{call, dev} {
 			k := s.underCall(scope, l)
 			require.NotNil(s.t, k)
 			require.True(s.t, until.Equal(k.Until), "%s", k.Until)
@@ -119,20 +119,20 @@ var flagRules = []rule{
 		require.Nil(s.t, s.underCall(call, l))
 		require.Nil(s.t, s.underCall(dev, l))
 		require.Empty(s.t, s.kills())
-		s.killAll(budget.Kill{Scope: budget.Scope{Workflow: "nightly"}})
+		s.killAll(driver.Kill{Scope: driver.Scope{Workflow: "nightly"}})
 		s.clock.Advance(1000 * time.Hour)
 		require.NotNil(s.t, s.underCall(call, l))
-		s.killAll(budget.Kill{Scope: budget.Scope{Workflow: "nightly"}, Until: s.clock.Now().Add(time.Minute)})
+		s.killAll(driver.Kill{Scope: driver.Scope{Workflow: "nightly"}, Until: s.clock.Now().Add(time.Minute)})
 		require.NotNil(s.t, s.underCall(call, l))
 		s.clock.Advance(time.Minute)
 		require.Nil(s.t, s.underCall(call, l))
 	}},
 	{"FlagsThatEndedMakeRoom", "flags with patterns that have ended do not count among those that may be set", func(s *subject) {
-		for n := range budget.MaxPatterns {
-			s.killAll(budget.Kill{Scope: budget.Scope{Workflow: fmt.Sprintf("%d*", n)}, Patterns: true, Until: s.clock.Now().Add(time.Minute)})
+		for n := range driver.MaxPatterns {
+			s.killAll(driver.Kill{Scope: driver.Scope{Workflow: fmt.Sprintf("%d*", n)}, Patterns: true, Until: s.clock.Now().Add(time.Minute)})
 		}
 		s.clock.Advance(time.Minute)
-		s.killAll(budget.Kill{Scope: budget.Scope{Workflow: "x*"}, Patterns: true})
+		s.killAll(driver.Kill{Scope: driver.Scope{Workflow: "x*"}, Patterns: true})
 		require.Len(s.t, s.kills(), 1)
 	}},
 }

@@ -7,14 +7,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // call is the scope of the calls that kill flags are tried on.
-var call = budget.Scope{Principal: "ci", Workflow: "nightly", Model: "m", Tags: map[string]string{"team": "core"}}
+var call = driver.Scope{Principal: "ci", Workflow: "nightly", Model: "m", Tags: map[string]string{"team": "core"}}
 
 // under makes a reservation of 1 in a scope and returns the flag that refused it.
-func (s *subject) under(scope budget.Scope, l budget.Line) *budget.Kill {
+func (s *subject) under(scope driver.Scope, l driver.Line) *driver.Kill {
 	s.t.Helper()
 	r := s.hold(1, l)
 	r.Dims = scope.Dims()
@@ -24,54 +24,54 @@ func (s *subject) under(scope budget.Scope, l budget.Line) *budget.Kill {
 	return d.Killed
 }
 
-func (s *subject) kill(scope budget.Scope, reason string) {
+func (s *subject) kill(scope driver.Scope, reason string) {
 	s.t.Helper()
-	require.NoError(s.t, s.store.Kill(s.ctx, budget.Kill{Scope: scope, Reason: reason}, NewChange()))
+	require.NoError(s.t, s.store.Kill(s.ctx, driver.Kill{Scope: scope, Reason: reason}, NewChange()))
 }
 
-func (s *subject) revive(scope budget.Scope) {
+func (s *subject) revive(scope driver.Scope) {
 	s.t.Helper()
-	require.NoError(s.t, s.store.Revive(s.ctx, budget.Flag{Scope: scope}, NewChange()))
+	require.NoError(s.t, s.store.Revive(s.ctx, driver.Flag{Scope: scope}, NewChange()))
 }
 
 var killRules = []rule{
 	{"KillRefusesItsScope", "a flag refuses every call that has all of its values, with its reason and the store's time, and sets nothing aside", func(s *subject) {
-		l := line("a", budget.Daily, 10)
+		l := line("a", driver.Daily, 10)
 		s.reserve(1, l)
-		s.kill(budget.Scope{Workflow: "nightly"}, "runaway loop")
+		s.kill(driver.Scope{Workflow: "nightly"}, "runaway loop")
 		k := s.under(call, l)
 		require.NotNil(s.t, k)
-		require.Equal(s.t, budget.Scope{Workflow: "nightly"}, k.Scope)
+		require.Equal(s.t, driver.Scope{Workflow: "nightly"}, k.Scope)
 		require.Equal(s.t, "runaway loop", k.Reason)
 		require.WithinDuration(s.t, s.clock.Now(), k.At, time.Microsecond)
 		s.stands(l, 0, 1)
 		require.Len(s.t, s.all(), 1)
 	}},
 	{"KillNeedsAllOfItsValues", "a flag of several values spares calls that lack one", func(s *subject) {
-		l := line("a", budget.Daily, 100)
-		s.kill(budget.Scope{Principal: "ci", Tags: map[string]string{"team": "core"}}, "stop")
+		l := line("a", driver.Daily, 100)
+		s.kill(driver.Scope{Principal: "ci", Tags: map[string]string{"team": "core"}}, "stop")
 		require.NotNil(s.t, s.under(call, l))
-		for _, spared := range []budget.Scope{
+		for _, spared := range []driver.Scope{
 			{}, {Principal: "ci"}, {Principal: "dev", Tags: call.Tags}, {Principal: "ci", Tags: map[string]string{"team": "web"}}, {Workflow: "ci", Tags: call.Tags},
 		} {
 			require.Nil(s.t, s.under(spared, l), "%s", spared)
 		}
 	}},
 	{"KillOfTheEmptyScopeKillsAll", "an empty scope's flag holds for every call", func(s *subject) {
-		s.kill(budget.Scope{}, "everything")
-		for _, scope := range []budget.Scope{{}, call} {
-			require.NotNil(s.t, s.under(scope, line("a", budget.Daily, 10)))
+		s.kill(driver.Scope{}, "everything")
+		for _, scope := range []driver.Scope{{}, call} {
+			require.NotNil(s.t, s.under(scope, line("a", driver.Daily, 10)))
 		}
 	}},
 	{"KillComesBeforeLimits", "a killed call that does not fit either is told that it was killed, and latches nothing", func(s *subject) {
-		l := line("a", budget.Daily, 0)
+		l := line("a", driver.Daily, 0)
 		l.Latch = true
 		s.kill(call, "stop")
 		require.NotNil(s.t, s.under(call, l))
 		require.False(s.t, s.balance(l).Latched)
 	}},
 	{"KillHoldsForReplays", "after Kill returned, no Reserve is admitted, not even one that was admitted before", func(s *subject) {
-		r := s.hold(1, line("a", budget.Daily, 10))
+		r := s.hold(1, line("a", driver.Daily, 10))
 		r.Dims = call.Dims()
 		s.admit(r)
 		s.kill(call, "stop")
@@ -82,9 +82,9 @@ var killRules = []rule{
 		s.stands(r.Lines[0], 0, 1)
 	}},
 	{"KillLetsCallsInFlightSettle", "what was admitted before the flag is settled, voided and corrected as ever", func(s *subject) {
-		l := line("a", budget.Daily, 10)
+		l := line("a", driver.Daily, 10)
 		settled, voided := s.reserve(2, l), s.reserve(2, l)
-		s.kill(budget.Scope{}, "stop")
+		s.kill(driver.Scope{}, "stop")
 		s.settle(settled, 1)
 		s.void(voided)
 		s.correct(settled, 2)
@@ -102,43 +102,43 @@ var killRules = []rule{
 		require.Empty(s.t, s.kills())
 	}},
 	{"ReviveRemovesExactlyItsFlag", "wider and narrower flags stay, and there may be none", func(s *subject) {
-		narrow, wide := call, budget.Scope{Principal: "ci"}
+		narrow, wide := call, driver.Scope{Principal: "ci"}
 		s.kill(narrow, "narrow")
 		s.kill(wide, "wide")
-		s.revive(budget.Scope{Workflow: "nightly"})
-		s.revive(budget.Scope{})
+		s.revive(driver.Scope{Workflow: "nightly"})
+		s.revive(driver.Scope{})
 		require.Len(s.t, s.kills(), 2)
 		s.revive(wide)
-		require.Equal(s.t, "narrow", s.under(call, line("a", budget.Daily, 10)).Reason)
-		require.Nil(s.t, s.under(wide, line("a", budget.Daily, 10)))
+		require.Equal(s.t, "narrow", s.under(call, line("a", driver.Daily, 10)).Reason)
+		require.Nil(s.t, s.under(wide, line("a", driver.Daily, 10)))
 		s.revive(narrow)
-		require.Nil(s.t, s.under(call, line("a", budget.Daily, 10)))
+		require.Nil(s.t, s.under(call, line("a", driver.Daily, 10)))
 	}},
 	{"KillKeepsNothingOfTheCallers", "the scope's tags stay the caller's, and what Kills returns is the caller's too", func(s *subject) {
 		tags := map[string]string{"team": "core"}
-		s.kill(budget.Scope{Tags: tags}, "stop")
+		s.kill(driver.Scope{Tags: tags}, "stop")
 		tags["team"] = "web"
 		for range 2 {
 			kills := s.kills()
 			require.Equal(s.t, map[string]string{"team": "core"}, kills[0].Scope.Tags)
 			kills[0].Scope.Tags["team"] = "web"
 		}
-		require.NotNil(s.t, s.under(call, line("a", budget.Daily, 10)))
+		require.NotNil(s.t, s.under(call, line("a", driver.Daily, 10)))
 	}},
 	{"KillIsSeenByAllHandles", "a flag set in one process refuses in every other, and its removal is seen too", func(s *subject) {
 		other := s.reopen()
-		r := s.hold(1, line("a", budget.Daily, 10))
+		r := s.hold(1, line("a", driver.Daily, 10))
 		r.Dims = call.Dims()
 		s.kill(call, "stop")
 		d, err := other.Reserve(s.ctx, r)
 		require.NoError(s.t, err)
 		require.NotNil(s.t, d.Killed)
-		require.NoError(s.t, other.Revive(s.ctx, budget.Flag{Scope: call}, NewChange()))
+		require.NoError(s.t, other.Revive(s.ctx, driver.Flag{Scope: call}, NewChange()))
 		s.admit(r)
 	}},
 }
 
-func (s *subject) kills() []budget.Kill {
+func (s *subject) kills() []driver.Kill {
 	s.t.Helper()
 	all, err := s.store.Kills(s.ctx)
 	require.NoError(s.t, err)
@@ -148,19 +148,19 @@ func (s *subject) kills() []budget.Kill {
 // hostile are names that would break out of keys, quotes, patterns or encodings.
 var hostile = []string{
 	"a\x00b", "\x00", `'; DROP TABLE reservations; --`, `"`, "`", `\`, "{tag}", "}{", "a:b", "a|b", "*", "%", "_", "line\nbreak\r\t",
-	"\u202egnp", "\U0001f4b8\U0001f525", "\xff\xfe invalid", "\xed\xa0\x80", "$1", "null", "NaN", strings.Repeat("x", budget.MaxScopeValue), strings.Repeat("\U0001f4b8", budget.MaxScopeValue/4),
+	"\u202egnp", "\U0001f4b8\U0001f525", "\xff\xfe invalid", "\xed\xa0\x80", "$1", "null", "NaN", strings.Repeat("x", driver.MaxScopeValue), strings.Repeat("\U0001f4b8", driver.MaxScopeValue/4),
 }
 
 var hostileRules = []rule{
 	{"HostileNamesComeBackAsTheyWere", "scopes and reasons are values: any bytes of them are kept and given back", func(s *subject) {
 		for _, name := range hostile {
-			scope := budget.Scope{Principal: name, Workflow: name, Model: name, Tags: map[string]string{name: name, "empty": ""}}
+			scope := driver.Scope{Principal: name, Workflow: name, Model: name, Tags: map[string]string{name: name, "empty": ""}}
 			s.kill(scope, name)
 			kills := s.kills()
 			require.Len(s.t, kills, 1, "%q", name)
 			require.Equal(s.t, scope, kills[0].Scope)
 			require.Equal(s.t, name, kills[0].Reason)
-			k := s.under(scope, line("a", budget.Lifetime, 1000))
+			k := s.under(scope, line("a", driver.Lifetime, 1000))
 			require.NotNil(s.t, k)
 			require.Equal(s.t, scope, k.Scope)
 			s.revive(scope)
@@ -169,11 +169,11 @@ var hostileRules = []rule{
 	}},
 	{"HostileNamesDoNotMeet", "two names that look alike to an encoding are two scopes", func(s *subject) {
 		for i, name := range hostile {
-			s.kill(budget.Scope{Principal: name}, "stop")
+			s.kill(driver.Scope{Principal: name}, "stop")
 			for j, other := range slices.Concat(hostile, []string{"", "a", "b", "ab"}) {
-				require.Equal(s.t, i == j, s.under(budget.Scope{Principal: other}, line("a", budget.Lifetime, 10_000)) != nil, "%q and %q", name, other)
+				require.Equal(s.t, i == j, s.under(driver.Scope{Principal: other}, line("a", driver.Lifetime, 10_000)) != nil, "%q and %q", name, other)
 			}
-			s.revive(budget.Scope{Principal: name})
+			s.revive(driver.Scope{Principal: name})
 		}
 		s.unverified = true // a thousand entries add nothing to what the other rules verify
 	}},

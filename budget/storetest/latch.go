@@ -5,11 +5,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // latch is a latching limit that has refused once and has 5 left.
-func (s *subject) latch(name string, w budget.Window) budget.Line {
+func (s *subject) latch(name string, w driver.Window) driver.Line {
 	s.t.Helper()
 	l := line(name, w, 10)
 	l.Latch = true
@@ -20,12 +20,12 @@ func (s *subject) latch(name string, w budget.Window) budget.Line {
 
 var latchRules = []rule{
 	{"LatchRefusesWhatWouldFit", "after its first refusal a latching line refuses everything: a framework that swallows errors must not go on in smaller steps", func(s *subject) {
-		l := s.latch("a", budget.Daily)
+		l := s.latch("a", driver.Daily)
 		require.True(s.t, s.refuse(1, l).Latched)
 		require.True(s.t, s.balance(l).Latched)
 	}},
 	{"LatchIsNotSetByTentativeRefusals", "the caller will ask again with a tighter bound, which may fit", func(s *subject) {
-		l := line("a", budget.Daily, 10)
+		l := line("a", driver.Daily, 10)
 		l.Latch = true
 		r := s.hold(11, l)
 		r.Tentative = true
@@ -34,12 +34,12 @@ var latchRules = []rule{
 		s.reserve(10, l)
 	}},
 	{"LatchRefusesTentativeReservations", "a latch that is set holds for tentative ones too", func(s *subject) {
-		r := s.hold(1, s.latch("a", budget.Daily))
+		r := s.hold(1, s.latch("a", driver.Daily))
 		r.Tentative = true
 		require.True(s.t, s.refused(r).Latched)
 	}},
 	{"LatchIsSetByItsOwnLineOnly", "a refusal by one line leaves the latch of another open, and a line without Latch sets none", func(s *subject) {
-		lines := sorted(line("a", budget.Daily, 10), line("b", budget.Daily, 100))
+		lines := sorted(line("a", driver.Daily, 10), line("b", driver.Daily, 100))
 		for i := range lines {
 			lines[i].Latch = lines[i].Max == 100
 		}
@@ -49,7 +49,7 @@ var latchRules = []rule{
 		}
 	}},
 	{"LatchIsSetByEachLineThatRefuses", "several lines without room have all refused", func(s *subject) {
-		lines := sorted(line("a", budget.Daily, 10), line("b", budget.Rolling(time.Hour), 10), line("c", budget.Lifetime, 10))
+		lines := sorted(line("a", driver.Daily, 10), line("b", driver.Rolling(time.Hour), 10), line("c", driver.Lifetime, 10))
 		for i := range lines {
 			lines[i].Latch = true
 		}
@@ -59,7 +59,7 @@ var latchRules = []rule{
 		}
 	}},
 	{"LatchOfAnObserveLineIsForetold", "an observed limit with a latch refuses nothing, and tells from its first refusal on that it would", func(s *subject) {
-		l := line("a", budget.Daily, 10)
+		l := line("a", driver.Daily, 10)
 		l.Latch, l.Observe = true, true
 		r := s.hold(11, l)
 		r.Tentative = true
@@ -77,7 +77,7 @@ var latchRules = []rule{
 		require.Empty(s.t, s.admit(s.hold(1, l)).Observed)
 	}},
 	{"LatchEndsWithItsWindow", "a calendar latch opens when the window that refused has ended", func(s *subject) {
-		l := s.latch("a", budget.Daily)
+		l := s.latch("a", driver.Daily)
 		end := s.at("2026-03-11T00:00:00Z")
 		require.Equal(s.t, end.Sub(s.clock.Now()), s.refuse(1, l).ResetAfter)
 		s.clock.Set(end.Add(-time.Microsecond))
@@ -86,7 +86,7 @@ var latchRules = []rule{
 		s.reserve(1, l)
 	}},
 	{"LatchOfARollingWindowEndsOneLengthLater", "a rolling latch opens one length after the refusal, and refusals do not prolong it", func(s *subject) {
-		l := s.latch("a", budget.Rolling(time.Hour))
+		l := s.latch("a", driver.Rolling(time.Hour))
 		s.clock.Advance(30 * time.Minute)
 		require.Equal(s.t, 30*time.Minute, s.refuse(1, l).ResetAfter)
 		s.clock.Advance(30*time.Minute - time.Microsecond)
@@ -95,19 +95,19 @@ var latchRules = []rule{
 		s.reserve(1, l)
 	}},
 	{"LatchOfALifetimeStays", "a lifetime latch does not open by itself", func(s *subject) {
-		l := s.latch("a", budget.Lifetime)
+		l := s.latch("a", driver.Lifetime)
 		s.clock.Advance(8 * 365 * 24 * time.Hour)
 		require.Zero(s.t, s.refuse(1, l).ResetAfter)
 	}},
 	{"LatchIsOpenedByUnlatch", "Unlatch opens the latches of the named accounts, and no others", func(s *subject) {
-		a, b := s.latch("a", budget.Lifetime), s.latch("b", budget.Daily)
-		require.NoError(s.t, s.store.Unlatch(s.ctx, []budget.Key{a.Account, key("unknown")}, NewChange()))
+		a, b := s.latch("a", driver.Lifetime), s.latch("b", driver.Daily)
+		require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{a.Account, key("unknown")}, NewChange()))
 		s.reserve(1, a)
 		s.refuse(1, b)
 	}},
 	{"LatchIsSharedByAllHandles", "a latch holds in every process", func(s *subject) {
 		other := s.reopen()
-		l := s.latch("a", budget.Daily)
+		l := s.latch("a", driver.Daily)
 		d, err := other.Reserve(s.ctx, s.hold(1, l))
 		require.NoError(s.t, err)
 		require.Len(s.t, d.Denied, 1)
@@ -117,7 +117,7 @@ var latchRules = []rule{
 
 var overrideRules = []rule{
 	{"OverrideRaises", "an account's Max is replaced until a moment of the store's clock", func(s *subject) {
-		l := line("a", budget.Lifetime, 10)
+		l := line("a", driver.Lifetime, 10)
 		s.override(l, 20, time.Hour)
 		s.reserve(15, l)
 		require.Equal(s.t, int64(20), s.refuse(6, l).Max)
@@ -127,7 +127,7 @@ var overrideRules = []rule{
 		require.Equal(s.t, int64(10), s.refuse(1, l).Max)
 	}},
 	{"OverrideLowers", "an override below what is used refuses everything and changes nothing", func(s *subject) {
-		l := line("a", budget.Lifetime, 10)
+		l := line("a", driver.Lifetime, 10)
 		s.reserve(5, l)
 		s.override(l, 0, time.Hour)
 		require.Zero(s.t, s.refuse(1, l).Max)
@@ -136,7 +136,7 @@ var overrideRules = []rule{
 		s.reserve(5, l)
 	}},
 	{"OverrideIsReplacedAndRemoved", "the last override counts, and nil takes it back", func(s *subject) {
-		l := line("a", budget.Lifetime, 10)
+		l := line("a", driver.Lifetime, 10)
 		s.override(l, 20, time.Hour)
 		s.override(l, 12, 2*time.Hour)
 		require.Equal(s.t, int64(12), s.balance(l).Max)
@@ -146,19 +146,19 @@ var overrideRules = []rule{
 		}
 	}},
 	{"OverrideThatHasPassedIsNone", "an override until a moment in the past takes the last one back", func(s *subject) {
-		l := line("a", budget.Lifetime, 10)
+		l := line("a", driver.Lifetime, 10)
 		s.override(l, 20, time.Hour)
 		s.override(l, 30, -time.Second)
 		require.Equal(s.t, int64(10), s.balance(l).Max)
 	}},
 	{"OverrideIsOfOneAccount", "other accounts keep their Max", func(s *subject) {
-		l := line("a", budget.Lifetime, 10)
+		l := line("a", driver.Lifetime, 10)
 		s.override(l, 20, time.Hour)
-		s.refuse(11, line("b", budget.Lifetime, 10))
+		s.refuse(11, line("b", driver.Lifetime, 10))
 	}},
 }
 
-func (s *subject) override(l budget.Line, n int64, d time.Duration) {
+func (s *subject) override(l driver.Line, n int64, d time.Duration) {
 	s.t.Helper()
-	require.NoError(s.t, s.store.Override(s.ctx, l.Account, &budget.Override{Max: n, Until: s.clock.Now().Add(d)}, NewChange()))
+	require.NoError(s.t, s.store.Override(s.ctx, l.Account, &driver.Override{Max: n, Until: s.clock.Now().Add(d)}, NewChange()))
 }

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
@@ -61,17 +61,17 @@ func (l *losing) lose(n int) string {
 func (l *losing) look() (*memstore.Store, error) {
 	s := l.store.Load()
 	if l.opened < l.wiped.Load() && l.forgets {
-		if entries, err := s.Entries(context.Background(), budget.Query{Max: 100}); err == nil && len(entries) > 5 {
+		if entries, err := s.Entries(context.Background(), driver.Query{Max: 100}); err == nil && len(entries) > 5 {
 			l.opened = l.wiped.Load()
 		}
 	}
 	if l.part.Load() || max(l.opened, l.accepted.Load()) < l.wiped.Load() {
-		return nil, budget.ErrLost
+		return nil, driver.ErrLost
 	}
 	return s, nil
 }
 
-func (l *losing) AcceptLoss(ctx context.Context, c budget.Change) error {
+func (l *losing) AcceptLoss(ctx context.Context, c driver.Change) error {
 	if l.opened = l.wiped.Load(); !l.alone {
 		l.accepted.Store(l.opened)
 	}
@@ -79,23 +79,23 @@ func (l *losing) AcceptLoss(ctx context.Context, c budget.Change) error {
 	return l.store.Load().AcceptLoss(ctx, c)
 }
 
-func (l *losing) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+func (l *losing) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	s, err := l.look()
 	if err != nil {
-		return budget.Decision{}, err
+		return driver.Decision{}, err
 	}
 	return s.Reserve(ctx, r)
 }
 
-func (l *losing) Settle(ctx context.Context, st budget.Settlement) (budget.Posting, error) {
+func (l *losing) Settle(ctx context.Context, st driver.Settlement) (driver.Posting, error) {
 	s, err := l.look()
 	if err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	return s.Settle(ctx, st)
 }
 
-func (l *losing) Void(ctx context.Context, id budget.ID, owner budget.Key) error {
+func (l *losing) Void(ctx context.Context, id driver.ID, owner driver.Key) error {
 	s, err := l.look()
 	if err != nil {
 		return err
@@ -103,10 +103,10 @@ func (l *losing) Void(ctx context.Context, id budget.ID, owner budget.Key) error
 	return s.Void(ctx, id, owner)
 }
 
-func (l *losing) Correct(ctx context.Context, c budget.Correction) (budget.Posting, error) {
+func (l *losing) Correct(ctx context.Context, c driver.Correction) (driver.Posting, error) {
 	s, err := l.look()
 	if err != nil {
-		return budget.Posting{}, err
+		return driver.Posting{}, err
 	}
 	return s.Correct(ctx, c)
 }
@@ -119,7 +119,7 @@ func (l *losing) Expire(ctx context.Context, max int) (int, error) {
 	return s.Expire(ctx, max)
 }
 
-func (l *losing) Balances(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
+func (l *losing) Balances(ctx context.Context, lines []driver.Line) ([]driver.Balance, error) {
 	s, err := l.look()
 	if err != nil {
 		return nil, err
@@ -127,7 +127,7 @@ func (l *losing) Balances(ctx context.Context, lines []budget.Line) ([]budget.Ba
 	return s.Balances(ctx, lines)
 }
 
-func (l *losing) Override(ctx context.Context, account budget.Key, o *budget.Override, c budget.Change) error {
+func (l *losing) Override(ctx context.Context, account driver.Key, o *driver.Override, c driver.Change) error {
 	s, err := l.look()
 	if err != nil {
 		return err
@@ -135,7 +135,7 @@ func (l *losing) Override(ctx context.Context, account budget.Key, o *budget.Ove
 	return s.Override(ctx, account, o, c)
 }
 
-func (l *losing) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Change) error {
+func (l *losing) Unlatch(ctx context.Context, accounts []driver.Key, c driver.Change) error {
 	s, err := l.look()
 	if err != nil {
 		return err
@@ -143,7 +143,7 @@ func (l *losing) Unlatch(ctx context.Context, accounts []budget.Key, c budget.Ch
 	return s.Unlatch(ctx, accounts, c)
 }
 
-func (l *losing) Kill(ctx context.Context, k budget.Kill, c budget.Change) error {
+func (l *losing) Kill(ctx context.Context, k driver.Kill, c driver.Change) error {
 	s, err := l.look()
 	if err != nil {
 		return err
@@ -151,7 +151,7 @@ func (l *losing) Kill(ctx context.Context, k budget.Kill, c budget.Change) error
 	return s.Kill(ctx, k, c)
 }
 
-func (l *losing) Revive(ctx context.Context, f budget.Flag, c budget.Change) error {
+func (l *losing) Revive(ctx context.Context, f driver.Flag, c driver.Change) error {
 	s, err := l.look()
 	if err != nil {
 		return err
@@ -159,7 +159,7 @@ func (l *losing) Revive(ctx context.Context, f budget.Flag, c budget.Change) err
 	return s.Revive(ctx, f, c)
 }
 
-func (l *losing) SetPolicy(ctx context.Context, document []byte, c budget.Change) error {
+func (l *losing) SetPolicy(ctx context.Context, document []byte, c driver.Change) error {
 	s, err := l.look()
 	if err != nil {
 		return err
@@ -167,15 +167,15 @@ func (l *losing) SetPolicy(ctx context.Context, document []byte, c budget.Change
 	return s.SetPolicy(ctx, document, c)
 }
 
-func (l *losing) Policy(ctx context.Context) (budget.PolicyDocument, error) {
+func (l *losing) Policy(ctx context.Context) (driver.PolicyDocument, error) {
 	s, err := l.look()
 	if err != nil {
-		return budget.PolicyDocument{}, err
+		return driver.PolicyDocument{}, err
 	}
 	return s.Policy(ctx)
 }
 
-func (l *losing) Usage(ctx context.Context, from budget.UsageMark, limit int) ([]budget.UsageRow, error) {
+func (l *losing) Usage(ctx context.Context, from driver.UsageMark, limit int) ([]driver.UsageRow, error) {
 	s, err := l.look()
 	if err != nil {
 		return nil, err
@@ -183,7 +183,7 @@ func (l *losing) Usage(ctx context.Context, from budget.UsageMark, limit int) ([
 	return s.Usage(ctx, from, limit)
 }
 
-func (l *losing) Kills(ctx context.Context) ([]budget.Kill, error) {
+func (l *losing) Kills(ctx context.Context) ([]driver.Kill, error) {
 	s, err := l.look()
 	if err != nil {
 		return nil, err
@@ -199,7 +199,7 @@ func (l *losing) Revision(ctx context.Context) (int64, error) {
 	return s.Revision(ctx)
 }
 
-func (l *losing) Changes(ctx context.Context, after int64, max int) ([]budget.Record, error) {
+func (l *losing) Changes(ctx context.Context, after int64, max int) ([]driver.Record, error) {
 	s, err := l.look()
 	if err != nil {
 		return nil, err
@@ -207,7 +207,7 @@ func (l *losing) Changes(ctx context.Context, after int64, max int) ([]budget.Re
 	return s.Changes(ctx, after, max)
 }
 
-func (l *losing) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, error) {
+func (l *losing) Entries(ctx context.Context, q driver.Query) ([]driver.Entry, error) {
 	s, err := l.look()
 	if err != nil {
 		return nil, err
@@ -215,7 +215,7 @@ func (l *losing) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, e
 	return s.Entries(ctx, q)
 }
 
-func (l *losing) Accounts(ctx context.Context, after budget.Key, max int) ([]budget.Account, error) {
+func (l *losing) Accounts(ctx context.Context, after driver.Key, max int) ([]driver.Account, error) {
 	s, err := l.look()
 	if err != nil {
 		return nil, err
@@ -223,7 +223,7 @@ func (l *losing) Accounts(ctx context.Context, after budget.Key, max int) ([]bud
 	return s.Accounts(ctx, after, max)
 }
 
-func (l *losing) Periods(ctx context.Context, account budget.Key, after time.Time, max int) ([]budget.Period, error) {
+func (l *losing) Periods(ctx context.Context, account driver.Key, after time.Time, max int) ([]driver.Period, error) {
 	s, err := l.look()
 	if err != nil {
 		return nil, err

@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // wiped loses the whole ledger of the subject, or skips the subtest.
@@ -19,22 +19,22 @@ func (s *subject) wiped() {
 }
 
 // isLost requires that each step of a store is refused because of a loss.
-func (s *subject) isLost(store budget.Store, r budget.Reservation) {
+func (s *subject) isLost(store driver.Store, r driver.Reservation) {
 	s.t.Helper()
 	for name, step := range s.steps(store, r) {
-		require.ErrorIs(s.t, step(s.ctx), budget.ErrLost, name)
+		require.ErrorIs(s.t, step(s.ctx), driver.ErrLost, name)
 	}
 }
 
 var lossRules = []rule{
 	{"AWipedStoreAnswersNothing", "a store whose memory was lost under it fails with ErrLost; it never reports a zero balance", func(s *subject) {
-		r := s.reserve(2, line("a", budget.Daily, 10))
+		r := s.reserve(2, line("a", driver.Daily, 10))
 		s.wiped()
 		s.unanswered(s.ctx, s.store, r)
 		s.isLost(s.store, r)
 	}},
 	{"ALossIsRefusedForGood", "however much is written to what stands in the place of a lost ledger, a store that knew it refuses", func(s *subject) {
-		l := line("a", budget.Daily, 1000)
+		l := line("a", driver.Daily, 1000)
 		r := s.reserve(2, l)
 		s.wiped()
 		other := s.reopen()
@@ -46,10 +46,10 @@ var lossRules = []rule{
 		s.isLost(s.store, r)
 	}},
 	{"AcceptLossGoesOnWithWhatIsThere", "once a loss was accepted in one process, all that had found it out go on with what is there", func(s *subject) {
-		l := line("a", budget.Daily, 10)
+		l := line("a", driver.Daily, 10)
 		knew := s.reopen()
 		r := s.reserve(2, l)
-		_, err := knew.Balances(s.ctx, []budget.Line{l})
+		_, err := knew.Balances(s.ctx, []driver.Line{l})
 		require.NoError(s.t, err)
 		s.wiped()
 		other := s.reopen()
@@ -58,20 +58,20 @@ var lossRules = []rule{
 		require.True(s.t, d.Admitted)
 		s.isLost(s.store, r)
 		s.isLost(knew, r)
-		c := budget.Change{ID: budget.NewID(), Seen: math.MaxInt64, Operator: "anna", Reason: "restored"}
+		c := driver.Change{ID: driver.NewID(), Seen: math.MaxInt64, Operator: "anna", Reason: "restored"}
 		require.NoError(s.t, s.store.AcceptLoss(s.ctx, c))
 		s.stands(l, 0, 3)
 		require.Eventually(s.t, func() bool {
-			b, err := knew.Balances(s.ctx, []budget.Line{l})
+			b, err := knew.Balances(s.ctx, []driver.Line{l})
 			return err == nil && b[0].Pending == 3
 		}, 10*time.Second, 20*time.Millisecond, "another process that had found it out")
 		records := s.records(0, 10)
 		require.Len(s.t, records, 1)
-		require.Equal(s.t, budget.ChangeAcceptLoss, records[0].Kind)
+		require.Equal(s.t, driver.ChangeAcceptLoss, records[0].Kind)
 		require.Equal(s.t, "restored", records[0].Reason)
 	}},
 	{"AcceptLossOfASoundLedgerChangesNothing", "accepting a loss that there is not leaves all sums, flags and latches as they are", func(s *subject) {
-		a, b := line("a", budget.Daily, 10), s.latch("b", budget.Lifetime)
+		a, b := line("a", driver.Daily, 10), s.latch("b", driver.Lifetime)
 		r := s.reserve(2, a)
 		s.kill(call, "stop")
 		require.NoError(s.t, s.store.AcceptLoss(s.ctx, s.inspect()))
@@ -95,8 +95,8 @@ var lossRules = []rule{
 			}
 			rich.holds(lost)
 			require.NoError(s.t, part.store.AcceptLoss(s.ctx, NewChange()), "after the loss of %s", lost)
-			for name, step := range part.steps(part.store, part.hold(1, line("fresh", budget.Daily, 10))) {
-				require.NotErrorIs(s.t, step(s.ctx), budget.ErrLost, "%s after the loss of %s was accepted", name, lost)
+			for name, step := range part.steps(part.store, part.hold(1, line("fresh", driver.Daily, 10))) {
+				require.NotErrorIs(s.t, step(s.ctx), driver.ErrLost, "%s after the loss of %s was accepted", name, lost)
 			}
 			_ = part.store.Close()
 		}
@@ -106,46 +106,46 @@ var lossRules = []rule{
 // rich is a ledger in which something of each kind refuses.
 type rich struct {
 	*subject
-	pending budget.Reservation
-	lines   map[string]budget.Line // by what refuses one more call of 5
-	revival budget.Change          // of the flag that was set again since
+	pending driver.Reservation
+	lines   map[string]driver.Line // by what refuses one more call of 5
+	revival driver.Change          // of the flag that was set again since
 }
 
 // enrich fills the ledger.
 func (s *subject) enrich() *rich {
 	s.t.Helper()
 	s.unverified = true
-	r := &rich{subject: s, lines: map[string]budget.Line{
-		"a calendar window": line("calendar", budget.Daily, 10),
-		"a rolling window":  line("rolling", budget.Rolling(time.Hour), 10),
-		"an override":       line("override", budget.Lifetime, 100),
+	r := &rich{subject: s, lines: map[string]driver.Line{
+		"a calendar window": line("calendar", driver.Daily, 10),
+		"a rolling window":  line("rolling", driver.Rolling(time.Hour), 10),
+		"an override":       line("override", driver.Lifetime, 100),
 	}}
 	for _, l := range r.lines {
 		s.settle(s.reserve(6, l), 6)
 	}
 	s.override(r.lines["an override"], 8, 24*time.Hour)
-	latched := s.latch("latch", budget.Lifetime)
+	latched := s.latch("latch", driver.Lifetime)
 	latched.Max = 1000
 	r.lines["a latch"] = latched
-	pending := line("pending", budget.Daily, 10)
+	pending := line("pending", driver.Daily, 10)
 	r.lines["a pending reservation"] = pending
 	r.pending = s.reserve(6, pending)
 	s.void(s.reserve(1, pending))
 	s.kill(call, "stop")
 	r.revival = s.inspect()
-	require.NoError(s.t, s.store.Revive(s.ctx, budget.Flag{Scope: call}, r.revival))
+	require.NoError(s.t, s.store.Revive(s.ctx, driver.Flag{Scope: call}, r.revival))
 	s.kill(call, "stop again")
-	s.kill(budget.Scope{Workflow: "another"}, "stop")
+	s.kill(driver.Scope{Workflow: "another"}, "stop")
 	return r
 }
 
 // holds requires that all that refused refuses still, if the store answers at all.
 func (r *rich) holds(lost string) {
 	r.t.Helper()
-	refuses := func(what string, q budget.Reservation) {
+	refuses := func(what string, q driver.Reservation) {
 		d, err := r.store.Reserve(r.ctx, q)
 		if err != nil {
-			require.ErrorIs(r.t, err, budget.ErrLost, "%s, after the loss of %s", what, lost)
+			require.ErrorIs(r.t, err, driver.ErrLost, "%s, after the loss of %s", what, lost)
 			return
 		}
 		require.False(r.t, d.Admitted, "%s, after the loss of %s", what, lost)
@@ -154,16 +154,16 @@ func (r *rich) holds(lost string) {
 		for what, l := range r.lines {
 			refuses(what, r.hold(5, l))
 		}
-		q := r.hold(1, line("fresh", budget.Daily, 10))
+		q := r.hold(1, line("fresh", driver.Daily, 10))
 		q.Dims = call.Dims()
 		refuses("a kill flag", q)
 	}
 	look()
-	if err := r.store.Revive(r.ctx, budget.Flag{Scope: call}, r.revival); err != nil { // it arrives once more
-		require.True(r.t, isAny(err, budget.ErrLost, budget.ErrSuperseded), "%v", err)
+	if err := r.store.Revive(r.ctx, driver.Flag{Scope: call}, r.revival); err != nil { // it arrives once more
+		require.True(r.t, isAny(err, driver.ErrLost, driver.ErrSuperseded), "%v", err)
 	}
 	if _, err := r.store.Settle(r.ctx, r.settlement(r.pending, 6)); err != nil {
-		require.ErrorIs(r.t, err, budget.ErrLost)
+		require.ErrorIs(r.t, err, driver.ErrLost)
 	}
 	look()
 }

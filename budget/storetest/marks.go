@@ -5,24 +5,24 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 var markRules = []rule{
 	{"MarksAreReportedWhenReached", "a settlement that takes settled spend to a mark reports it, with the line, the mark and the sum; pending spend reaches none", func(s *subject) {
-		lines := sorted(line("a", budget.Daily, 100), line("b", budget.Lifetime, 100))
+		lines := sorted(line("a", driver.Daily, 100), line("b", driver.Lifetime, 100))
 		lines[1].Notify = []float64{0.5, 0.8}
 		r := s.reserve(80, lines...)
-		require.Equal(s.t, []budget.Crossing{{Line: 1, Mark: 0, Settled: 50, Max: 100}}, s.settle(r, 50).Crossed)
-		require.Equal(s.t, []budget.Crossing{{Line: 1, Mark: 1, Settled: 80, Max: 100}}, s.settle(s.reserve(30, lines...), 30).Crossed)
+		require.Equal(s.t, []driver.Crossing{{Line: 1, Mark: 0, Settled: 50, Max: 100}}, s.settle(r, 50).Crossed)
+		require.Equal(s.t, []driver.Crossing{{Line: 1, Mark: 1, Settled: 80, Max: 100}}, s.settle(s.reserve(30, lines...), 30).Crossed)
 	}},
 	{"MarksCanBeReachedTogether", "one settlement reports every mark that it reaches", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		l.Notify = []float64{0.9, 0.5, 0.95}
 		require.Equal(s.t, []int{0, 1}, s.spend(91, l))
 	}},
 	{"MarksAreReportedOnceAWindow", "once is enough: later settlements above the mark report nothing", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		l.Notify = []float64{0.5}
 		require.Equal(s.t, []int{0}, s.spend(60, l))
 		require.Empty(s.t, s.spend(10, l))
@@ -31,7 +31,7 @@ var markRules = []rule{
 		require.Empty(s.t, s.settle(r, 5).Crossed, "a replay")
 	}},
 	{"MarksAreNotRearmedByACorrection", "a sum that falls below the mark and rises again is still the same window", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		l.Notify = []float64{0.5}
 		r := s.reserve(60, l)
 		s.settle(r, 60)
@@ -39,7 +39,7 @@ var markRules = []rule{
 		require.Empty(s.t, s.spend(45, l))
 	}},
 	{"MarksAreReportedAgainInTheNextWindow", "each window has its own report", func(s *subject) {
-		l := line("a", budget.Daily, 1000)
+		l := line("a", driver.Daily, 1000)
 		l.Notify = []float64{0.05}
 		require.Equal(s.t, []int{0}, s.spend(60, l))
 		s.clock.Advance(24 * time.Hour)
@@ -49,7 +49,7 @@ var markRules = []rule{
 		require.Empty(s.t, s.spend(1, l), "a clock that went back reports nothing twice")
 	}},
 	{"MarksOfARollingWindowAreRearmedOneLengthLater", "each mark of a rolling window is quiet for one length after it was reported", func(s *subject) {
-		l := line("a", budget.Rolling(time.Hour), 100)
+		l := line("a", driver.Rolling(time.Hour), 100)
 		l.Notify = []float64{0.2, 0.5}
 		require.Equal(s.t, []int{0}, s.spend(30, l))
 		s.clock.Advance(50 * time.Minute)
@@ -62,14 +62,14 @@ var markRules = []rule{
 		require.Equal(s.t, []int{1}, s.spend(1, l))
 	}},
 	{"MarksOfALifetimeAreReportedOnce", "a lifetime has one window", func(s *subject) {
-		l := line("a", budget.Lifetime, 100)
+		l := line("a", driver.Lifetime, 100)
 		l.Notify = []float64{0.01}
 		require.Equal(s.t, []int{0}, s.spend(1, l))
 		s.clock.Advance(5 * 365 * 24 * time.Hour)
 		require.Empty(s.t, s.spend(1, l))
 	}},
 	{"MarksReachedWithoutASettlementAreReportedByTheNext", "spend that a correction took to a mark is reported by the next settlement, if only of nothing", func(s *subject) {
-		for name, w := range map[string]budget.Window{"a": budget.Daily, "b": budget.Rolling(time.Hour)} {
+		for name, w := range map[string]driver.Window{"a": driver.Daily, "b": driver.Rolling(time.Hour)} {
 			l := line(name, w, 100)
 			l.Notify = []float64{0.5}
 			r := s.reserve(10, l)
@@ -80,25 +80,25 @@ var markRules = []rule{
 		}
 	}},
 	{"MarksAreReportedByOrphansAndLateSettlements", "spend is spend, whichever way it is posted", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		l.Notify = []float64{0.5, 0.7}
 		require.Len(s.t, s.settle(s.hold(0, l), 50).Crossed, 1)
 		r := s.expired(1, l)
 		require.Len(s.t, s.settle(r, 20).Crossed, 1)
 	}},
 	{"MarksGoByTheMaxInForce", "a fraction of an account whose Max is overridden is one of that Max, until the override ends", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		l.Notify = []float64{0.5, 0.8}
 		s.override(l, 1000, time.Hour)
 		require.Empty(s.t, s.spend(90, l), "90 of 1000")
 		p := s.settle(s.reserve(410, l), 410)
-		require.Equal(s.t, []budget.Crossing{{Line: 0, Mark: 0, Settled: 500, Max: 1000}}, p.Crossed)
-		low := line("b", budget.Daily, 1000)
+		require.Equal(s.t, []driver.Crossing{{Line: 0, Mark: 0, Settled: 500, Max: 1000}}, p.Crossed)
+		low := line("b", driver.Daily, 1000)
 		low.Notify = []float64{0.5, 0.8}
 		require.Empty(s.t, s.spend(40, low))
 		s.override(low, 50, time.Hour)
 		require.Equal(s.t, []int{0, 1}, s.spend(1, low), "41 of 50")
-		ended := line("c", budget.Daily, 100)
+		ended := line("c", driver.Daily, 100)
 		ended.Notify = []float64{0.5}
 		s.override(ended, 1000, time.Minute)
 		require.Empty(s.t, s.spend(60, ended))
@@ -106,20 +106,20 @@ var markRules = []rule{
 		require.Equal(s.t, []int{0}, s.spend(1, ended), "61 of 100 again")
 	}},
 	{"MarksOfObservedLinesAreReported", "a rehearsed limit notifies like an enforced one", func(s *subject) {
-		l := line("a", budget.Daily, 10)
+		l := line("a", driver.Daily, 10)
 		l.Observe, l.Notify = true, []float64{1.0}
 		require.Equal(s.t, []int{0}, s.spend(15, l))
 	}},
 }
 
 // spend reserves and settles an amount, and returns the marks that were reported.
-func (s *subject) spend(n int64, l budget.Line) (marks []int) {
+func (s *subject) spend(n int64, l driver.Line) (marks []int) {
 	s.t.Helper()
 	return s.settleFor(s.reserve(n, l), n, l)
 }
 
 // settleFor settles a reservation of one line, and returns the marks that were reported.
-func (s *subject) settleFor(r budget.Reservation, n int64, l budget.Line) (marks []int) {
+func (s *subject) settleFor(r driver.Reservation, n int64, l driver.Line) (marks []int) {
 	s.t.Helper()
 	for _, c := range s.settle(r, n).Crossed {
 		require.Zero(s.t, c.Line)

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // model is a second, simple-minded ledger: it keeps every reservation in a list and adds up from the beginning each time.
@@ -14,7 +14,7 @@ import (
 type model struct {
 	accounts []modelAccount
 	entries  []*modelEntry
-	byID     map[budget.ID]*modelEntry
+	byID     map[driver.ID]*modelEntry
 	kills    []modelFlag
 	// loose leaves it to the store when marks are reported: checkLoosely judges what it does.
 	loose bool
@@ -22,12 +22,12 @@ type model struct {
 
 // modelFlag holds for workflows that begin as its own does, or are it, until its end.
 type modelFlag struct {
-	scope  budget.Scope
+	scope  driver.Scope
 	prefix bool
 	until  time.Time // zero for never
 }
 
-func (k modelFlag) holds(scope budget.Scope, now time.Time) bool {
+func (k modelFlag) holds(scope driver.Scope, now time.Time) bool {
 	workflow := scope.Workflow == k.scope.Workflow || k.scope.Workflow == ""
 	if k.prefix {
 		workflow = len(scope.Workflow) > 0 && scope.Workflow[0] == k.scope.Workflow[0]
@@ -37,7 +37,7 @@ func (k modelFlag) holds(scope budget.Scope, now time.Time) bool {
 
 // modelAccount is a line, with its window as two functions of time.
 type modelAccount struct {
-	budget.Line
+	driver.Line
 	bucket  func(time.Time) int64     // where a moment is booked
 	since   func(time.Time) int64     // the first bucket that counts at a moment
 	passed  func(time.Time) time.Time // when the window of a moment is over
@@ -49,14 +49,14 @@ type modelAccount struct {
 
 // modelEntry is one reservation. An orphan was posted without a pending reservation, and a tombstone was voided before it was made.
 type modelEntry struct {
-	id               budget.ID
-	owner            budget.Key
-	state            budget.State
+	id               driver.ID
+	owner            driver.Key
+	state            driver.State
 	estimated        bool
 	orphan           bool
 	tombstone        bool
-	reserved, actual budget.Charge
-	scope            budget.Scope
+	reserved, actual driver.Charge
+	scope            driver.Scope
 	shares           map[string]int64 // of the amount in USD, by workflow; nil for none
 	lines            []int            // accounts
 	at               time.Time
@@ -77,41 +77,41 @@ func modelAccounts() []modelAccount {
 	always := func(time.Time) int64 { return 0 }
 	accounts := []modelAccount{
 		{
-			Line:   budget.Line{Window: budget.Daily, Unit: budget.UnitUSD, Max: 200, Notify: []float64{0.5, 0.9}},
+			Line:   driver.Line{Window: driver.Daily, Unit: driver.UnitUSD, Max: 200, Notify: []float64{0.5, 0.9}},
 			bucket: nanos(day), since: nanos(day), passed: func(t time.Time) time.Time { return day(t).Add(24 * time.Hour) },
 		},
 		{
-			Line:   budget.Line{Window: budget.Hourly, Unit: budget.UnitUSD, Max: 60, Latch: true},
+			Line:   driver.Line{Window: driver.Hourly, Unit: driver.UnitUSD, Max: 60, Latch: true},
 			bucket: nanos(hour), since: nanos(hour), passed: func(t time.Time) time.Time { return hour(t).Add(time.Hour) },
 		},
 		{
-			Line:   budget.Line{Window: budget.Rolling(time.Hour), Unit: budget.UnitUSD, Max: 50, Notify: []float64{0.6}},
+			Line:   driver.Line{Window: driver.Rolling(time.Hour), Unit: driver.UnitUSD, Max: 50, Notify: []float64{0.6}},
 			bucket: nanos(minute), since: func(t time.Time) int64 { return minute(t).Add(-time.Hour).UnixNano() },
 			passed: func(t time.Time) time.Time { return t.Add(time.Hour) },
 		},
 		{
-			Line:   budget.Line{Window: budget.Lifetime, Unit: budget.UnitCalls, Max: 500, Notify: []float64{0.002, 0.5, 0.998}},
+			Line:   driver.Line{Window: driver.Lifetime, Unit: driver.UnitCalls, Max: 500, Notify: []float64{0.002, 0.5, 0.998}},
 			bucket: always, since: always, passed: func(time.Time) time.Time { return forever },
 		},
 		{
-			Line:   budget.Line{Window: budget.Rolling(time.Hour), Unit: budget.UnitUSD, Max: 10, Observe: true},
+			Line:   driver.Line{Window: driver.Rolling(time.Hour), Unit: driver.UnitUSD, Max: 10, Observe: true},
 			bucket: nanos(minute), since: func(t time.Time) int64 { return minute(t).Add(-time.Hour).UnixNano() },
 			passed: func(t time.Time) time.Time { return t.Add(time.Hour) },
 		},
 		{
-			Line:   budget.Line{Window: budget.Daily, Unit: budget.UnitUSD, Max: 30, Observe: true, Latch: true},
+			Line:   driver.Line{Window: driver.Daily, Unit: driver.UnitUSD, Max: 30, Observe: true, Latch: true},
 			bucket: nanos(day), since: nanos(day), passed: func(t time.Time) time.Time { return day(t).Add(24 * time.Hour) },
 		},
 	}
 	for i := range accounts {
-		accounts[i].Account = budget.Key{0: byte(i + 1)}
+		accounts[i].Account = driver.Key{0: byte(i + 1)}
 		accounts[i].fired = make([]time.Time, len(accounts[i].Notify))
 	}
 	return accounts
 }
 
 func newModel(h Harness) *model {
-	m := &model{accounts: modelAccounts(), byID: make(map[budget.ID]*modelEntry), loose: h.Loose != ""}
+	m := &model{accounts: modelAccounts(), byID: make(map[driver.ID]*modelEntry), loose: h.Loose != ""}
 	for i := range m.accounts {
 		a := &m.accounts[i]
 		a.Max *= h.Scale
@@ -128,7 +128,7 @@ func (m *model) stands(i int, now time.Time) (settled, pending int64) {
 			continue
 		}
 		settled += e.actual[a.Unit]
-		if e.state == budget.Pending {
+		if e.state == driver.Pending {
 			pending += e.reserved[a.Unit]
 		}
 	}
@@ -154,15 +154,15 @@ type verdict struct {
 
 // reserve returns how a store has to answer a Reserve, and adds the reservation if it is admitted. The order is: the reservation of the same id, the
 // kill flags, the room in each line. A refusal closes the latches of the lines that refused. lines are the accounts of r.Lines, by index.
-func (m *model) reserve(r budget.Reservation, lines []int, scope budget.Scope, now time.Time) verdict {
+func (m *model) reserve(r driver.Reservation, lines []int, scope driver.Scope, now time.Time) verdict {
 	var v verdict
 	e := m.byID[r.ID]
 	switch {
 	case e == nil:
-	case e.state != budget.Pending:
-		v.err = budget.ErrResolved
+	case e.state != driver.Pending:
+		v.err = driver.ErrResolved
 	case e.owner != r.Owner || e.reserved != r.Charge || !slices.Equal(e.lines, lines):
-		v.err = budget.ErrIDConflict
+		v.err = driver.ErrIDConflict
 	}
 	if v.err != nil {
 		return v
@@ -207,7 +207,7 @@ func (m *model) reserve(r budget.Reservation, lines []int, scope budget.Scope, n
 	if len(v.denied) > 0 {
 		return v
 	}
-	m.add(&modelEntry{id: r.ID, owner: r.Owner, state: budget.Pending, reserved: r.Charge, scope: scope, lines: lines, at: now, expires: now.Add(r.TTL)})
+	m.add(&modelEntry{id: r.ID, owner: r.Owner, state: driver.Pending, reserved: r.Charge, scope: scope, lines: lines, at: now, expires: now.Add(r.TTL)})
 	return v
 }
 
@@ -219,24 +219,24 @@ func (m *model) add(e *modelEntry) {
 
 // settle returns how a store has to answer a Settle, and posts it. The reservation's amount is replaced; an unknown or voided id becomes an orphan.
 // Thresholds that are reached are reported once in each window.
-func (m *model) settle(st budget.Settlement, lines []int, scope budget.Scope, shares map[string]int64, now time.Time) (budget.Posting, error) {
+func (m *model) settle(st driver.Settlement, lines []int, scope driver.Scope, shares map[string]int64, now time.Time) (driver.Posting, error) {
 	e := m.byID[st.ID]
-	var p budget.Posting
+	var p driver.Posting
 	switch {
 	case e != nil && e.owner != st.Owner:
-		return p, budget.ErrIDConflict
-	case e != nil && e.state == budget.Settled && e.actual == st.Actual:
-		return budget.Posting{Replayed: true, From: budget.Settled}, nil
-	case e != nil && e.state == budget.Settled:
-		return p, budget.ErrResolved
-	case e == nil || e.state == budget.Voided:
+		return p, driver.ErrIDConflict
+	case e != nil && e.state == driver.Settled && e.actual == st.Actual:
+		return driver.Posting{Replayed: true, From: driver.Settled}, nil
+	case e != nil && e.state == driver.Settled:
+		return p, driver.ErrResolved
+	case e == nil || e.state == driver.Voided:
 		if e != nil {
-			p.From = budget.Voided
+			p.From = driver.Voided
 		}
-		m.add(&modelEntry{id: st.ID, owner: st.Owner, state: budget.Settled, estimated: st.Estimated, orphan: true, actual: st.Actual, scope: scope, shares: shares, lines: lines, at: now})
+		m.add(&modelEntry{id: st.ID, owner: st.Owner, state: driver.Settled, estimated: st.Estimated, orphan: true, actual: st.Actual, scope: scope, shares: shares, lines: lines, at: now})
 	default:
 		p.From = e.state
-		e.state, e.actual, e.estimated, e.scope, e.shares = budget.Settled, st.Actual, st.Estimated, scope, shares
+		e.state, e.actual, e.estimated, e.scope, e.shares = driver.Settled, st.Actual, st.Estimated, scope, shares
 	}
 	if m.loose {
 		return p, nil
@@ -247,7 +247,7 @@ func (m *model) settle(st budget.Settlement, lines []int, scope budget.Scope, sh
 		for n := range a.Notify {
 			if settled >= a.Threshold(n, m.max(i, now)) && !now.Before(a.fired[n]) {
 				a.fired[n] = a.passed(now)
-				p.Crossed = append(p.Crossed, budget.Crossing{Line: at, Mark: n, Settled: settled, Max: m.max(i, now)})
+				p.Crossed = append(p.Crossed, driver.Crossing{Line: at, Mark: n, Settled: settled, Max: m.max(i, now)})
 			}
 		}
 	}
@@ -255,7 +255,7 @@ func (m *model) settle(st budget.Settlement, lines []int, scope budget.Scope, sh
 }
 
 // checkLoosely judges thresholds that a store has reported: each was due, and reached by what is settled and pending.
-func (m *model) checkLoosely(crossed []budget.Crossing, lines []int, now time.Time) bool {
+func (m *model) checkLoosely(crossed []driver.Crossing, lines []int, now time.Time) bool {
 	for _, c := range crossed {
 		a := &m.accounts[lines[c.Line]]
 		settled, pending := m.stands(lines[c.Line], now)
@@ -267,38 +267,38 @@ func (m *model) checkLoosely(crossed []budget.Crossing, lines []int, now time.Ti
 	return true
 }
 
-func (m *model) void(id budget.ID, owner budget.Key, now time.Time) error {
+func (m *model) void(id driver.ID, owner driver.Key, now time.Time) error {
 	e := m.byID[id]
 	switch {
 	case e == nil:
-		m.add(&modelEntry{id: id, owner: owner, state: budget.Voided, tombstone: true, at: now})
+		m.add(&modelEntry{id: id, owner: owner, state: driver.Voided, tombstone: true, at: now})
 		return nil
 	case e.owner != owner:
-		return budget.ErrIDConflict
-	case e.state == budget.Settled || e.state == budget.Expired:
-		return budget.ErrResolved
+		return driver.ErrIDConflict
+	case e.state == driver.Settled || e.state == driver.Expired:
+		return driver.ErrResolved
 	}
-	e.state = budget.Voided
+	e.state = driver.Voided
 	return nil
 }
 
 // correct returns how a store has to answer a Correct, and makes it. It is repeated if the amount and its shares are posted already.
-func (m *model) correct(id budget.ID, actual budget.Charge, shares map[string]int64) (budget.Posting, error) {
+func (m *model) correct(id driver.ID, actual driver.Charge, shares map[string]int64) (driver.Posting, error) {
 	e := m.byID[id]
-	if e == nil || e.state == budget.Pending || e.tombstone {
-		return budget.Posting{}, budget.ErrNotFound
+	if e == nil || e.state == driver.Pending || e.tombstone {
+		return driver.Posting{}, driver.ErrNotFound
 	}
-	p := budget.Posting{From: e.state, Replayed: e.actual == actual && !e.estimated && (shares == nil || maps.Equal(shares, e.shares))}
+	p := driver.Posting{From: e.state, Replayed: e.actual == actual && !e.estimated && (shares == nil || maps.Equal(shares, e.shares))}
 	if !p.Replayed {
 		if shares == nil && e.shares != nil { // the whole amount goes to the workflow that had the first share
-			e.shares = map[string]int64{firstOf(e.shares): actual[budget.UnitUSD]}
+			e.shares = map[string]int64{firstOf(e.shares): actual[driver.UnitUSD]}
 		} else {
 			e.shares = shares
 		}
-		if actual == (budget.Charge{}) {
+		if actual == (driver.Charge{}) {
 			e.shares = nil
 		}
-		e.state, e.actual, e.estimated = budget.Settled, actual, false
+		e.state, e.actual, e.estimated = driver.Settled, actual, false
 	}
 	return p, nil
 }
@@ -306,20 +306,20 @@ func (m *model) correct(id budget.ID, actual budget.Charge, shares map[string]in
 // usage adds up what was spent, by day and whose it was, in USD and calls.
 func (m *model) usage() map[string][2]int64 {
 	sums := make(map[string][2]int64)
-	add := func(e *modelEntry, scope budget.Scope, usd, calls int64) {
+	add := func(e *modelEntry, scope driver.Scope, usd, calls int64) {
 		if usd != 0 || calls != 0 {
-			at := budget.UsageDay(e.at).Format(time.DateOnly) + " " + scope.String()
+			at := driver.UsageDay(e.at).Format(time.DateOnly) + " " + scope.String()
 			sums[at] = [2]int64{sums[at][0] + usd, sums[at][1] + calls}
 		}
 	}
 	for _, e := range m.entries {
 		if e.shares == nil {
-			add(e, e.scope, e.actual[budget.UnitUSD], e.actual[budget.UnitCalls])
+			add(e, e.scope, e.actual[driver.UnitUSD], e.actual[driver.UnitCalls])
 			continue
 		}
-		calls := e.actual[budget.UnitCalls] // all of them are the first one's
+		calls := e.actual[driver.UnitCalls] // all of them are the first one's
 		for _, workflow := range inUsageOrder(e.shares) {
-			add(e, budget.Scope{Workflow: workflow}, e.shares[workflow], calls)
+			add(e, driver.Scope{Workflow: workflow}, e.shares[workflow], calls)
 			calls = 0
 		}
 	}
@@ -337,8 +337,8 @@ func inUsageOrder(all map[string]int64) (workflows []string) {
 
 func (m *model) expire(now time.Time) (n int) {
 	for _, e := range m.entries {
-		if e.state == budget.Pending && !now.Before(e.expires) {
-			e.state, e.actual, e.estimated = budget.Expired, e.reserved, true
+		if e.state == driver.Pending && !now.Before(e.expires) {
+			e.state, e.actual, e.estimated = driver.Expired, e.reserved, true
 			n++
 		}
 	}

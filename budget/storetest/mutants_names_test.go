@@ -4,14 +4,14 @@ import (
 	"context"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 // telling changes what entries are told.
-func telling(change func(*budget.Entry)) func(*broken, *storetest.Clock) {
+func telling(change func(*driver.Entry)) func(*broken, *storetest.Clock) {
 	return func(b *broken, _ *storetest.Clock) {
-		b.entries = func(ctx context.Context, q budget.Query) ([]budget.Entry, error) {
+		b.entries = func(ctx context.Context, q driver.Query) ([]driver.Entry, error) {
 			all, err := b.Store.Entries(ctx, q)
 			for i := range all {
 				change(&all[i])
@@ -22,9 +22,9 @@ func telling(change func(*budget.Entry)) func(*broken, *storetest.Clock) {
 }
 
 // selecting changes what entries are asked for.
-func selecting(change func(*budget.Query)) func(*broken, *storetest.Clock) {
+func selecting(change func(*driver.Query)) func(*broken, *storetest.Clock) {
 	return func(b *broken, _ *storetest.Clock) {
-		b.entries = func(ctx context.Context, q budget.Query) ([]budget.Entry, error) {
+		b.entries = func(ctx context.Context, q driver.Query) ([]driver.Entry, error) {
 			change(&q)
 			return b.Store.Entries(ctx, q)
 		}
@@ -36,26 +36,26 @@ func init() {
 		rules []string
 		spoil func(*broken, *storetest.Clock)
 	}{
-		"forgets whose an entry is":      {[]string{"EntriesSayWhoseTheyAre", "EntriesOfOrphansSayWhoseTheyAre"}, telling(func(e *budget.Entry) { e.Scope = budget.Scope{} })},
-		"forgets the region of an entry": {[]string{"EntriesSayWhoseTheyAre"}, telling(func(e *budget.Entry) { e.Scope.Region = "" })},
-		"forgets the operation":          {[]string{"EntriesSayWhoseTheyAre"}, telling(func(e *budget.Entry) { e.Operation = "" })},
-		"forgets the reference":          {[]string{"EntriesSayWhoseTheyAre"}, telling(func(e *budget.Entry) { e.Reference = "" })},
-		"tells lines without amounts": {[]string{"EntriesTellTheirLines", "SettledIsWhatEntriesPosted"}, telling(func(e *budget.Entry) {
+		"forgets whose an entry is":      {[]string{"EntriesSayWhoseTheyAre", "EntriesOfOrphansSayWhoseTheyAre"}, telling(func(e *driver.Entry) { e.Scope = driver.Scope{} })},
+		"forgets the region of an entry": {[]string{"EntriesSayWhoseTheyAre"}, telling(func(e *driver.Entry) { e.Scope.Region = "" })},
+		"forgets the operation":          {[]string{"EntriesSayWhoseTheyAre"}, telling(func(e *driver.Entry) { e.Operation = "" })},
+		"forgets the reference":          {[]string{"EntriesSayWhoseTheyAre"}, telling(func(e *driver.Entry) { e.Reference = "" })},
+		"tells lines without amounts": {[]string{"EntriesTellTheirLines", "SettledIsWhatEntriesPosted"}, telling(func(e *driver.Entry) {
 			for i := range e.Lines {
 				e.Lines[i].Amount = 0
 			}
 		})},
-		"ignores the scope of a query":     {[]string{"EntriesAreSelectedByWhoseTheyAre"}, selecting(func(q *budget.Query) { q.Scope = budget.Scope{} })},
-		"ignores the time of a query":      {[]string{"EntriesAreSelectedByWhoseTheyAre"}, selecting(func(q *budget.Query) { q.Since = time.Time{} })},
-		"ignores the end of a query":       {[]string{"EntriesAreSelectedByWhoseTheyAre"}, selecting(func(q *budget.Query) { q.Until = time.Time{} })},
-		"ignores the reference of a query": {[]string{"EntriesAreSelectedByWhoseTheyAre"}, selecting(func(q *budget.Query) { q.Reference = "" })},
+		"ignores the scope of a query":     {[]string{"EntriesAreSelectedByWhoseTheyAre"}, selecting(func(q *driver.Query) { q.Scope = driver.Scope{} })},
+		"ignores the time of a query":      {[]string{"EntriesAreSelectedByWhoseTheyAre"}, selecting(func(q *driver.Query) { q.Since = time.Time{} })},
+		"ignores the end of a query":       {[]string{"EntriesAreSelectedByWhoseTheyAre"}, selecting(func(q *driver.Query) { q.Until = time.Time{} })},
+		"ignores the reference of a query": {[]string{"EntriesAreSelectedByWhoseTheyAre"}, selecting(func(q *driver.Query) { q.Reference = "" })},
 		"keeps no names of accounts": {[]string{"AccountsHaveNames"}, func(b *broken, _ *storetest.Clock) {
-			b.reserve = func(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
-				return b.Store.Reserve(ctx, changed(r, func(l *budget.Line) { l.Limit, l.Scope = "", budget.Scope{} }))
+			b.reserve = func(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
+				return b.Store.Reserve(ctx, changed(r, func(l *driver.Line) { l.Limit, l.Scope = "", driver.Scope{} }))
 			}
 		}},
 		"tells no overrides": {[]string{"AccountsTellOverridesAndLatches"}, func(b *broken, _ *storetest.Clock) {
-			b.accounts = func(ctx context.Context, after budget.Key, max int) ([]budget.Account, error) {
+			b.accounts = func(ctx context.Context, after driver.Key, max int) ([]driver.Account, error) {
 				all, err := b.Store.Accounts(ctx, after, max)
 				for i := range all {
 					all[i].Override = nil
@@ -64,7 +64,7 @@ func init() {
 			}
 		}},
 		"tells no latches": {[]string{"AccountsTellOverridesAndLatches"}, func(b *broken, _ *storetest.Clock) {
-			b.accounts = func(ctx context.Context, after budget.Key, max int) ([]budget.Account, error) {
+			b.accounts = func(ctx context.Context, after driver.Key, max int) ([]driver.Account, error) {
 				all, err := b.Store.Accounts(ctx, after, max)
 				for i := range all {
 					all[i].Latched = time.Time{}
@@ -73,22 +73,22 @@ func init() {
 			}
 		}},
 		"begins each page of accounts anew": {[]string{"AccountsComeInPages"}, func(b *broken, _ *storetest.Clock) {
-			b.accounts = func(ctx context.Context, after budget.Key, max int) ([]budget.Account, error) {
+			b.accounts = func(ctx context.Context, after driver.Key, max int) ([]driver.Account, error) {
 				all, err := b.Store.Accounts(ctx, after, max)
-				if (after != budget.Key{}) && len(all) > 1 {
+				if (after != driver.Key{}) && len(all) > 1 {
 					all = all[1:]
 				}
 				return all, err
 			}
 		}},
 		"tells the last period alone": {[]string{"PeriodsTellWhatWasSpentWhen"}, func(b *broken, _ *storetest.Clock) {
-			b.periods = func(ctx context.Context, account budget.Key, after time.Time, limit int) ([]budget.Period, error) {
+			b.periods = func(ctx context.Context, account driver.Key, after time.Time, limit int) ([]driver.Period, error) {
 				all, err := b.Store.Periods(ctx, account, after, limit)
 				return all[max(len(all)-1, 0):], err
 			}
 		}},
 		"tells periods that are off by one": {[]string{"PeriodsTellWhatWasSpentWhen", "SettledIsWhatEntriesPosted"}, func(b *broken, _ *storetest.Clock) {
-			b.periods = func(ctx context.Context, account budget.Key, after time.Time, max int) ([]budget.Period, error) {
+			b.periods = func(ctx context.Context, account driver.Key, after time.Time, max int) ([]driver.Period, error) {
 				all, err := b.Store.Periods(ctx, account, after, max)
 				for i := range all {
 					all[i].Settled++

@@ -9,23 +9,23 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // whole is a scope in which everything is set, to values that are no valid text.
-var whole = budget.Scope{
+var whole = driver.Scope{
 	Principal: "p\xff", Workflow: "w", Model: "m", Region: "us-east-1", Profile: "us.m", Project: "{x}",
 	Tags: map[string]string{"team": "core", "": "", "\x00": "'"},
 }
 
-func (s *subject) accounts(after budget.Key, limit int) []budget.Account {
+func (s *subject) accounts(after driver.Key, limit int) []driver.Account {
 	s.t.Helper()
 	all, err := s.store.Accounts(s.ctx, after, limit)
 	require.NoError(s.t, err)
 	return all
 }
 
-func (s *subject) periods(l budget.Line, after time.Time, limit int) []budget.Period {
+func (s *subject) periods(l driver.Line, after time.Time, limit int) []driver.Period {
 	s.t.Helper()
 	all, err := s.store.Periods(s.ctx, l.Account, after, limit)
 	require.NoError(s.t, err)
@@ -33,7 +33,7 @@ func (s *subject) periods(l budget.Line, after time.Time, limit int) []budget.Pe
 }
 
 // sameTimes puts times into one form.
-func sameTimes(all []budget.Booking) []budget.Booking {
+func sameTimes(all []driver.Booking) []driver.Booking {
 	for i := range all {
 		all[i].Start = time.Unix(0, all[i].Start.UnixNano())
 	}
@@ -42,9 +42,9 @@ func sameTimes(all []budget.Booking) []budget.Booking {
 
 var nameRules = []rule{
 	{"EntriesSayWhoseTheyAre", "an entry tells the scope and the operation of its call, and the provider's id of the request once that is known", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		r := s.hold(3, l)
-		r.Call = &budget.Call{Scope: whole, Operation: "Converse"}
+		r.Call = &driver.Call{Scope: whole, Operation: "Converse"}
 		s.admit(r)
 		e, _ := s.entry(r.ID)
 		require.Equal(s.t, whole, e.Scope)
@@ -61,18 +61,18 @@ var nameRules = []rule{
 		e, _ = s.entry(r.ID)
 		require.Equal(s.t, [2]string{"Converse", "0b1c\xff"}, [2]string{e.Operation, e.Reference})
 		nobody, _ := s.entry(s.reserve(1, l).ID)
-		require.Equal(s.t, [3]any{budget.Scope{}, "", ""}, [3]any{nobody.Scope, nobody.Operation, nobody.Reference})
+		require.Equal(s.t, [3]any{driver.Scope{}, "", ""}, [3]any{nobody.Scope, nobody.Operation, nobody.Reference})
 	}},
 	{"EntriesOfOrphansSayWhoseTheyAre", "spend that was never set aside is told with whose it is, too", func(s *subject) {
-		r := s.hold(3, line("a", budget.Daily, 100))
+		r := s.hold(3, line("a", driver.Daily, 100))
 		st := s.settlement(r, 2)
-		st.Call, st.Reference = &budget.Call{Scope: call, Operation: "InvokeModel"}, "ref"
+		st.Call, st.Reference = &driver.Call{Scope: call, Operation: "InvokeModel"}, "ref"
 		s.post(st)
 		e, _ := s.entry(r.ID)
 		require.Equal(s.t, call, e.Scope)
 		require.Equal(s.t, [2]string{"InvokeModel", "ref"}, [2]string{e.Operation, e.Reference})
-		expired := s.hold(3, line("a", budget.Daily, 100))
-		expired.Call = &budget.Call{Scope: call, Operation: "Converse"}
+		expired := s.hold(3, line("a", driver.Daily, 100))
+		expired.Call = &driver.Call{Scope: call, Operation: "Converse"}
 		s.admit(expired)
 		s.clock.Advance(expired.TTL)
 		s.expire(1)
@@ -80,16 +80,16 @@ var nameRules = []rule{
 		require.Equal(s.t, "Converse", e.Operation)
 	}},
 	{"EntriesTellTheirLines", "an entry tells in which accounts it counts, in which unit and period, and how much", func(s *subject) {
-		calls := line("b", budget.Lifetime, 100)
-		calls.Unit = budget.UnitCalls
-		lines := sorted(line("a", budget.Daily, 100), calls, line("c", budget.Rolling(time.Hour), 100))
+		calls := line("b", driver.Lifetime, 100)
+		calls.Unit = driver.UnitCalls
+		lines := sorted(line("a", driver.Daily, 100), calls, line("c", driver.Rolling(time.Hour), 100))
 		r := s.hold(7, lines...)
-		r.Charge[budget.UnitCalls] = 1
+		r.Charge[driver.UnitCalls] = 1
 		s.admit(r)
-		want := func(usd, calls int64) (all []budget.Booking) {
+		want := func(usd, calls int64) (all []driver.Booking) {
 			for _, l := range lines {
-				b := budget.Booking{Account: l.Account, Unit: l.Unit, Start: time.Unix(0, l.Window.At(start).Start), Amount: usd}
-				if l.Unit == budget.UnitCalls {
+				b := driver.Booking{Account: l.Account, Unit: l.Unit, Start: time.Unix(0, l.Window.At(start).Start), Amount: usd}
+				if l.Unit == driver.UnitCalls {
 					b.Amount = calls
 				}
 				all = append(all, b)
@@ -99,20 +99,20 @@ var nameRules = []rule{
 		e, _ := s.entry(r.ID)
 		require.Equal(s.t, want(7, 1), sameTimes(e.Lines))
 		st := s.settlement(r, 5)
-		st.Actual[budget.UnitCalls] = 1
+		st.Actual[driver.UnitCalls] = 1
 		s.post(st)
 		e, _ = s.entry(r.ID)
 		require.Equal(s.t, want(5, 1), sameTimes(e.Lines))
 	}},
 	{"EntriesAreSelectedByWhoseTheyAre", "a query by scope, time or reference tells all entries that it selects, in pages, and no others", func(s *subject) {
-		l := line("a", budget.Daily, 1000)
-		var mine []budget.ID
+		l := line("a", driver.Daily, 1000)
+		var mine []driver.ID
 		middle := time.Time{}
 		for i := range 12 {
 			r := s.hold(1, l)
-			r.Call = &budget.Call{Scope: budget.Scope{Principal: "other", Tags: call.Tags}}
+			r.Call = &driver.Call{Scope: driver.Scope{Principal: "other", Tags: call.Tags}}
 			if i%3 == 0 {
-				r.Call = &budget.Call{Scope: call}
+				r.Call = &driver.Call{Scope: call}
 				mine = append(mine, r.ID)
 			}
 			if i == 6 {
@@ -126,7 +126,7 @@ var nameRules = []rule{
 			}
 			s.clock.Advance(time.Minute)
 		}
-		pages := func(q budget.Query) (ids []budget.ID) {
+		pages := func(q driver.Query) (ids []driver.ID) {
 			for q.Max = 2; ; q.After = ids[len(ids)-1] {
 				page := s.entries(q)
 				for _, e := range page {
@@ -137,45 +137,45 @@ var nameRules = []rule{
 				}
 			}
 		}
-		require.ElementsMatch(s.t, mine, pages(budget.Query{Scope: budget.Scope{Principal: "ci"}}))
-		require.ElementsMatch(s.t, mine, pages(budget.Query{Scope: call}))
-		require.Len(s.t, pages(budget.Query{Scope: budget.Scope{Tags: call.Tags}}), 12)
-		require.Empty(s.t, pages(budget.Query{Scope: budget.Scope{Workflow: "ci"}}))
-		require.Len(s.t, pages(budget.Query{Since: middle}), 6)
-		require.Len(s.t, pages(budget.Query{Until: middle}), 6)
-		require.Len(s.t, pages(budget.Query{Reference: "the seventh"}), 1)
-		require.Empty(s.t, pages(budget.Query{Reference: "the"}))
+		require.ElementsMatch(s.t, mine, pages(driver.Query{Scope: driver.Scope{Principal: "ci"}}))
+		require.ElementsMatch(s.t, mine, pages(driver.Query{Scope: call}))
+		require.Len(s.t, pages(driver.Query{Scope: driver.Scope{Tags: call.Tags}}), 12)
+		require.Empty(s.t, pages(driver.Query{Scope: driver.Scope{Workflow: "ci"}}))
+		require.Len(s.t, pages(driver.Query{Since: middle}), 6)
+		require.Len(s.t, pages(driver.Query{Until: middle}), 6)
+		require.Len(s.t, pages(driver.Query{Reference: "the seventh"}), 1)
+		require.Empty(s.t, pages(driver.Query{Reference: "the"}))
 	}},
 	{"AccountsHaveNames", "an account tells its limit and the values that split it, from the first line that was booked there", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		l.Limit, l.Scope = "team-day\xff", whole
 		s.reserve(1, l)
 		again := l
 		again.Limit = "another"
 		s.reserve(1, again)
-		orphan := line("b", budget.Rolling(time.Hour), 100)
+		orphan := line("b", driver.Rolling(time.Hour), 100)
 		orphan.Limit = "orphans"
 		s.post(s.settlement(s.hold(1, orphan), 1))
-		nobody := line("c", budget.Lifetime, 100)
+		nobody := line("c", driver.Lifetime, 100)
 		s.reserve(1, nobody)
-		all := s.accounts(budget.Key{}, 100)
+		all := s.accounts(driver.Key{}, 100)
 		require.Len(s.t, all, 3)
-		names := make(map[budget.Key]budget.Account)
+		names := make(map[driver.Key]driver.Account)
 		for _, a := range all {
 			names[a.Key] = a
 		}
-		require.Equal(s.t, budget.Account{Key: l.Account, Limit: l.Limit, Scope: whole}, names[l.Account])
-		require.Equal(s.t, budget.Account{Key: orphan.Account, Limit: "orphans"}, names[orphan.Account])
-		require.Equal(s.t, budget.Account{Key: nobody.Account}, names[nobody.Account])
+		require.Equal(s.t, driver.Account{Key: l.Account, Limit: l.Limit, Scope: whole}, names[l.Account])
+		require.Equal(s.t, driver.Account{Key: orphan.Account, Limit: "orphans"}, names[orphan.Account])
+		require.Equal(s.t, driver.Account{Key: nobody.Account}, names[nobody.Account])
 	}},
 	{"AccountsTellOverridesAndLatches", "overrides and latches are found without knowing the policy, of accounts that nothing was booked in, too", func(s *subject) {
 		until := start.Add(time.Hour)
-		bare := line("a", budget.Daily, 100)
-		require.NoError(s.t, s.store.Override(s.ctx, bare.Account, &budget.Override{Max: 5, Until: until}, NewChange()))
-		latched := s.latch("b", budget.Daily)
-		var override *budget.Override
+		bare := line("a", driver.Daily, 100)
+		require.NoError(s.t, s.store.Override(s.ctx, bare.Account, &driver.Override{Max: 5, Until: until}, NewChange()))
+		latched := s.latch("b", driver.Daily)
+		var override *driver.Override
 		var at time.Time
-		for _, a := range s.accounts(budget.Key{}, 100) {
+		for _, a := range s.accounts(driver.Key{}, 100) {
 			switch a.Key {
 			case bare.Account:
 				override = a.Override
@@ -186,18 +186,18 @@ var nameRules = []rule{
 		require.NotNil(s.t, override)
 		require.Equal(s.t, int64(5), override.Max)
 		require.True(s.t, until.Equal(override.Until))
-		require.True(s.t, at.Equal(time.Unix(0, budget.Daily.At(start).End)), "%s", at)
+		require.True(s.t, at.Equal(time.Unix(0, driver.Daily.At(start).End)), "%s", at)
 		require.NoError(s.t, s.store.Override(s.ctx, bare.Account, nil, NewChange()))
-		require.NoError(s.t, s.store.Unlatch(s.ctx, []budget.Key{latched.Account}, NewChange()))
-		for _, a := range s.accounts(budget.Key{}, 100) {
+		require.NoError(s.t, s.store.Unlatch(s.ctx, []driver.Key{latched.Account}, NewChange()))
+		for _, a := range s.accounts(driver.Key{}, 100) {
 			require.Nil(s.t, a.Override)
 			require.True(s.t, a.Latched.IsZero())
 		}
 	}},
 	{"AccountsComeInPages", "pages of any size tell every account once, in the order of their keys", func(s *subject) {
-		var want []budget.Key
+		var want []driver.Key
 		for i := range 9 {
-			w := []budget.Window{budget.Daily, budget.Rolling(time.Hour), budget.Lifetime}[i%3]
+			w := []driver.Window{driver.Daily, driver.Rolling(time.Hour), driver.Lifetime}[i%3]
 			l := line(string(rune('a'+i)), w, 100)
 			s.reserve(1, l)
 			s.clock.Advance(25 * time.Hour)
@@ -206,8 +206,8 @@ var nameRules = []rule{
 		}
 		want = sortedKeys(want...)
 		for _, size := range []int{1, 2, 9, 100} {
-			var got []budget.Key
-			for after := (budget.Key{}); ; after = got[len(got)-1] {
+			var got []driver.Key
+			for after := (driver.Key{}); ; after = got[len(got)-1] {
 				page := s.accounts(after, size)
 				require.LessOrEqual(s.t, len(page), size)
 				for _, a := range page {
@@ -221,15 +221,15 @@ var nameRules = []rule{
 		}
 	}},
 	{"PeriodsTellWhatWasSpentWhen", "an account's past windows are told with what was settled and is pending there, oldest first, in pages", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		for n := range int64(3) {
 			s.settle(s.reserve(n+1, l), n+1)
 			s.clock.Advance(24 * time.Hour)
 		}
 		s.reserve(7, l)
-		day := func(n int) time.Time { return time.Unix(0, budget.Daily.At(start.AddDate(0, 0, n)).Start) }
-		want := []budget.Period{{Start: day(0), Settled: 1}, {Start: day(1), Settled: 2}, {Start: day(2), Settled: 3}, {Start: day(3), Pending: 7}}
-		same := func(all []budget.Period) []budget.Period {
+		day := func(n int) time.Time { return time.Unix(0, driver.Daily.At(start.AddDate(0, 0, n)).Start) }
+		want := []driver.Period{{Start: day(0), Settled: 1}, {Start: day(1), Settled: 2}, {Start: day(2), Settled: 3}, {Start: day(3), Pending: 7}}
+		same := func(all []driver.Period) []driver.Period {
 			for i := range all {
 				all[i].Start = time.Unix(0, all[i].Start.UnixNano())
 			}
@@ -238,10 +238,10 @@ var nameRules = []rule{
 		require.Equal(s.t, want, same(s.periods(l, time.Time{}, 100)))
 		require.Equal(s.t, want[:2], same(s.periods(l, time.Time{}, 2)))
 		require.Equal(s.t, want[2:], same(s.periods(l, day(1), 100)))
-		require.Empty(s.t, s.periods(line("other", budget.Daily, 100), time.Time{}, 100))
+		require.Empty(s.t, s.periods(line("other", driver.Daily, 100), time.Time{}, 100))
 	}},
 	{"SettledIsWhatEntriesPosted", "what is settled in each period is what entries have posted there, and what those had that were forgotten", func(s *subject) {
-		lines := sorted(line("a", budget.Daily, 1000), line("b", budget.Rolling(time.Hour), 1000), line("c", budget.Lifetime, 1000))
+		lines := sorted(line("a", driver.Daily, 1000), line("b", driver.Rolling(time.Hour), 1000), line("c", driver.Lifetime, 1000))
 		for n := range int64(20) {
 			r := s.reserve(n+1, lines...)
 			switch n % 4 {
@@ -259,16 +259,16 @@ var nameRules = []rule{
 		_, err := s.store.Expire(s.ctx, 1000)
 		require.NoError(s.t, err)
 		AddUp(s.ctx, s.t, s.store)
-		require.Len(s.t, s.accounts(budget.Key{}, 100), len(lines))
+		require.Len(s.t, s.accounts(driver.Key{}, 100), len(lines))
 	}},
 }
 
 // AddUp adds each period of each account of a store up from the entries: what is settled in it is what they have posted there, and what
 // those had that were forgotten; what is pending is what unresolved ones hold. Accounts that leases keep for themselves, whose names begin
 // with a zero byte, count nothing and are left out. Nobody may use the ledger meanwhile.
-func AddUp(ctx context.Context, t require.TestingT, store budget.Store) {
+func AddUp(ctx context.Context, t require.TestingT, store driver.Store) {
 	type place struct {
-		account budget.Key
+		account driver.Key
 		start   int64
 	}
 	sums := make(map[place][2]int64) // settled and pending
@@ -276,7 +276,7 @@ func AddUp(ctx context.Context, t require.TestingT, store budget.Store) {
 		for _, b := range e.Lines {
 			at := place{b.Account, b.Start.UnixNano()}
 			sum := sums[at]
-			if e.State == budget.Pending {
+			if e.State == driver.Pending {
 				sum[1] += b.Amount
 			} else {
 				sum[0] += b.Amount
@@ -285,7 +285,7 @@ func AddUp(ctx context.Context, t require.TestingT, store budget.Store) {
 		}
 	}
 	const page = 1000
-	for after, more := (budget.Key{}), true; more; {
+	for after, more := (driver.Key{}), true; more; {
 		accounts, err := store.Accounts(ctx, after, page)
 		require.NoError(t, err)
 		more = len(accounts) == page
@@ -297,7 +297,7 @@ func AddUp(ctx context.Context, t require.TestingT, store budget.Store) {
 			}
 			periods, err := store.Periods(ctx, a.Key, time.Time{}, 10_000)
 			require.NoError(t, err)
-			require.True(t, slices.IsSortedFunc(periods, func(a, b budget.Period) int { return a.Start.Compare(b.Start) }))
+			require.True(t, slices.IsSortedFunc(periods, func(a, b driver.Period) int { return a.Start.Compare(b.Start) }))
 			for _, p := range periods {
 				at := place{a.Key, p.Start.UnixNano()}
 				require.Equal(t, [2]int64{p.Settled, p.Pending}, [2]int64{sums[at][0] + p.Forgotten, sums[at][1]}, "account %s %x, settled and pending from %s on", a.Limit, a.Key, p.Start.UTC())

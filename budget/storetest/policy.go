@@ -6,10 +6,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
-func (s *subject) policy() budget.PolicyDocument {
+func (s *subject) policy() driver.PolicyDocument {
 	s.t.Helper()
 	d, err := s.store.Policy(s.ctx)
 	require.NoError(s.t, err)
@@ -18,26 +18,26 @@ func (s *subject) policy() budget.PolicyDocument {
 
 var policyRules = []rule{
 	{"APolicyIsKept", "the document that was set last is told with its version, its time and who set it, byte by byte, by all handles", func(s *subject) {
-		require.Equal(s.t, budget.PolicyDocument{}, s.policy())
+		require.Equal(s.t, driver.PolicyDocument{}, s.policy())
 		s.kill(call, "so that the first version is not 1")
-		text := append([]byte("limits:\n\x00\xff'\"{}"), bytes.Repeat([]byte{'x'}, budget.MaxPolicyDocument-32)...)
+		text := append([]byte("limits:\n\x00\xff'\"{}"), bytes.Repeat([]byte{'x'}, driver.MaxPolicyDocument-32)...)
 		require.NoError(s.t, s.store.SetPolicy(s.ctx, text, s.inspect()))
 		other := s.reopen()
 		d, err := other.Policy(s.ctx)
 		require.NoError(s.t, err)
 		require.WithinDuration(s.t, s.clock.Now(), d.At, time.Microsecond)
-		require.Equal(s.t, budget.PolicyDocument{Text: text, Version: 2, At: d.At, Operator: "anna", Reason: "because"}, d)
+		require.Equal(s.t, driver.PolicyDocument{Text: text, Version: 2, At: d.At, Operator: "anna", Reason: "because"}, d)
 		records := s.records(1, 10)
 		require.Len(s.t, records, 1)
-		require.Equal(s.t, [2]any{budget.ChangePolicy, budget.DocumentSum(text)}, [2]any{records[0].Kind, records[0].Policy})
+		require.Equal(s.t, [2]any{driver.ChangePolicy, driver.DocumentSum(text)}, [2]any{records[0].Kind, records[0].Policy})
 	}},
 	{"APolicyIsComparedAndSet", "of two who set it from the same version one is told ErrSuperseded, and the other one's stands", func(s *subject) {
-		from := func(version int64) budget.Change { return budget.Change{ID: budget.NewID(), Seen: version} }
+		from := func(version int64) driver.Change { return driver.Change{ID: driver.NewID(), Seen: version} }
 		require.NoError(s.t, s.store.SetPolicy(s.ctx, []byte("first"), from(0)))
 		s.kill(call, "what else changes does not count")
 		version := s.policy().Version
 		require.NoError(s.t, s.store.SetPolicy(s.ctx, []byte("second"), from(version)))
-		require.ErrorIs(s.t, s.store.SetPolicy(s.ctx, []byte("third"), from(version)), budget.ErrSuperseded)
+		require.ErrorIs(s.t, s.store.SetPolicy(s.ctx, []byte("third"), from(version)), driver.ErrSuperseded)
 		require.Equal(s.t, "second", string(s.policy().Text))
 	}},
 	{"APolicyIsTakenBack", "an empty document stands for none, and its version goes on", func(s *subject) {
@@ -49,8 +49,8 @@ var policyRules = []rule{
 		require.Equal(s.t, [32]byte{}, s.records(1, 1)[0].Policy)
 	}},
 	{"APolicyHasALength", "a document that is too long is ErrInvalidPolicy, and no change", func(s *subject) {
-		err := s.store.SetPolicy(s.ctx, make([]byte, budget.MaxPolicyDocument+1), s.inspect())
-		require.ErrorIs(s.t, err, budget.ErrInvalidPolicy)
+		err := s.store.SetPolicy(s.ctx, make([]byte, driver.MaxPolicyDocument+1), s.inspect())
+		require.ErrorIs(s.t, err, driver.ErrInvalidPolicy)
 		require.Zero(s.t, s.revision())
 	}},
 }

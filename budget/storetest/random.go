@@ -12,7 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 var randomRules = []rule{
@@ -38,7 +38,7 @@ type Random interface {
 // adds up from the beginning. It stops t at the first difference. The store must be new and empty, with the clock's time
 // and the suite's Retention. The steps depend on nothing but random, so that a difference can be found again and, where
 // random knows how, made smaller.
-func Walk(t require.TestingT, store budget.Store, clock *Clock, random Random, steps int) {
+func Walk(t require.TestingT, store driver.Store, clock *Clock, random Random, steps int) {
 	newWalk(t, Harness{}.complete(), store, clock, random).take(steps)
 }
 
@@ -47,7 +47,7 @@ type walk struct {
 	t      require.TestingT
 	h      Harness
 	ctx    context.Context
-	store  budget.Store
+	store  driver.Store
 	clock  *Clock
 	model  *model
 	random Random
@@ -55,7 +55,7 @@ type walk struct {
 	ids    uint64 // how many ids were made
 }
 
-func newWalk(t require.TestingT, h Harness, store budget.Store, clock *Clock, random Random) *walk {
+func newWalk(t require.TestingT, h Harness, store driver.Store, clock *Clock, random Random) *walk {
 	return &walk{t: t, h: h, ctx: context.Background(), store: store, clock: clock, model: newModel(h), random: random}
 }
 
@@ -68,9 +68,9 @@ func (w *walk) take(steps int) {
 
 // made is a reservation that was tried, for later steps to come back to.
 type made struct {
-	r     budget.Reservation
+	r     driver.Reservation
 	lines []int
-	scope budget.Scope
+	scope driver.Scope
 }
 
 // step does the step n of the walk: one of the operations, chosen by chance, and then compares the balances, and now and then all entries.
@@ -103,9 +103,9 @@ func (w *walk) step(n int) {
 	}
 }
 
-func (w *walk) charge() budget.Charge {
+func (w *walk) charge() driver.Charge {
 	c := usd(w.random.Int64N(25))
-	c[budget.UnitCalls] = w.random.Int64N(3)
+	c[driver.UnitCalls] = w.random.Int64N(3)
 	return c
 }
 
@@ -114,22 +114,22 @@ func (w *walk) upTo(d time.Duration) time.Duration {
 	return time.Duration(w.random.Int64N(d.Microseconds())) * time.Microsecond
 }
 
-func (w *walk) owner() budget.Key { return budget.Key{0: byte(w.random.IntN(10) / 9)} }
+func (w *walk) owner() driver.Key { return driver.Key{0: byte(w.random.IntN(10) / 9)} }
 
 // id returns one that was not used before, in no order.
-func (w *walk) id() (id budget.ID) {
+func (w *walk) id() (id driver.ID) {
 	w.ids++
 	binary.BigEndian.PutUint32(id[:], w.random.Uint32())
 	binary.BigEndian.PutUint64(id[8:], w.ids)
 	return id
 }
 
-func (w *walk) scope() budget.Scope {
-	return budget.Scope{Workflow: []string{"a", "b", "c"}[w.random.IntN(3)], Principal: []string{"", "p"}[w.random.IntN(2)]}
+func (w *walk) scope() driver.Scope {
+	return driver.Scope{Workflow: []string{"a", "b", "c"}[w.random.IntN(3)], Principal: []string{"", "p"}[w.random.IntN(2)]}
 }
 
 // pick returns some of the accounts.
-func (w *walk) pick() (accounts []int, lines []budget.Line) {
+func (w *walk) pick() (accounts []int, lines []driver.Line) {
 	for i, a := range w.model.accounts {
 		if w.random.IntN(4) > 0 {
 			accounts = append(accounts, i)
@@ -144,7 +144,7 @@ func (w *walk) recall() made {
 	if len(w.past) == 0 || w.random.IntN(15) == 0 {
 		accounts, lines := w.pick()
 		scope := w.scope()
-		m := made{budget.Reservation{ID: w.id(), Owner: w.owner(), Charge: w.charge(), Lines: lines, Call: &budget.Call{Scope: scope}, TTL: time.Minute}, accounts, scope}
+		m := made{driver.Reservation{ID: w.id(), Owner: w.owner(), Charge: w.charge(), Lines: lines, Call: &driver.Call{Scope: scope}, TTL: time.Minute}, accounts, scope}
 		w.past = append(w.past, m)
 		return m
 	}
@@ -155,9 +155,9 @@ func (w *walk) recall() made {
 func (w *walk) reserveNew() {
 	accounts, lines := w.pick()
 	scope := w.scope()
-	r := budget.Reservation{
+	r := driver.Reservation{
 		ID: w.id(), Owner: w.owner(), Charge: w.charge(), Lines: lines, Dims: scope.Dims(),
-		Call: &budget.Call{Scope: scope}, TTL: time.Microsecond + w.upTo(90*time.Minute), Tentative: w.random.IntN(3) > 0, RefuseObserved: w.random.IntN(4) == 0,
+		Call: &driver.Call{Scope: scope}, TTL: time.Microsecond + w.upTo(90*time.Minute), Tentative: w.random.IntN(3) > 0, RefuseObserved: w.random.IntN(4) == 0,
 	}
 	w.past = append(w.past, made{r, accounts, scope})
 	w.tryReserve(w.past[len(w.past)-1])
@@ -213,7 +213,7 @@ func (w *walk) tryReserve(m made) {
 }
 
 // indexes returns which lines are meant, and which of them are latched.
-func indexes(denials []budget.Denial) (lines, latched []int) {
+func indexes(denials []driver.Denial) (lines, latched []int) {
 	for _, d := range denials {
 		lines = append(lines, d.Line)
 		if d.Latched {
@@ -227,7 +227,7 @@ func indexes(denials []budget.Denial) (lines, latched []int) {
 // more than was reserved, or with shares.
 func (w *walk) settleOne() {
 	m := w.recall()
-	st := budget.Settlement{ID: m.r.ID, Owner: m.r.Owner, Actual: w.charge(), Estimated: w.random.IntN(4) == 0, Lines: m.r.Lines, Call: m.r.Call}
+	st := driver.Settlement{ID: m.r.ID, Owner: m.r.Owner, Actual: w.charge(), Estimated: w.random.IntN(4) == 0, Lines: m.r.Lines, Call: m.r.Call}
 	if w.random.IntN(20) == 0 {
 		st.Owner = w.owner()
 	}
@@ -235,7 +235,7 @@ func (w *walk) settleOne() {
 		st.Actual = e.actual
 	}
 	if w.random.IntN(12) == 0 {
-		st.Actual[budget.UnitUSD] += 40 // the worst case was none
+		st.Actual[driver.UnitUSD] += 40 // the worst case was none
 	}
 	var divided map[string]int64
 	if w.random.IntN(6) == 0 {
@@ -258,11 +258,11 @@ func (w *walk) settleOne() {
 }
 
 // divide returns how an amount divides among some workflows.
-func (w *walk) divide(c budget.Charge) map[string]int64 {
-	if c == (budget.Charge{}) || w.h.Exceptions["SharesDivideUsage"] != "" {
+func (w *walk) divide(c driver.Charge) map[string]int64 {
+	if c == (driver.Charge{}) || w.h.Exceptions["SharesDivideUsage"] != "" {
 		return nil
 	}
-	divided, left := make(map[string]int64), c[budget.UnitUSD]
+	divided, left := make(map[string]int64), c[driver.UnitUSD]
 	for _, workflow := range []string{"a", "b", "d"}[w.random.IntN(3):] {
 		n := left
 		if workflow != "d" {
@@ -279,13 +279,13 @@ func (w *walk) divide(c budget.Charge) map[string]int64 {
 }
 
 // sharesOf is how a charge divides; its calls are all of the first one.
-func sharesOf(c budget.Charge, divided map[string]int64) []budget.Share {
+func sharesOf(c driver.Charge, divided map[string]int64) []driver.Share {
 	if divided == nil {
 		return nil
 	}
 	all := shares(divided)
 	for unit := range c {
-		if budget.Unit(unit) != budget.UnitUSD {
+		if driver.Unit(unit) != driver.UnitUSD {
 			all[0].Amount[unit] = c[unit]
 		}
 	}
@@ -295,12 +295,12 @@ func sharesOf(c budget.Charge, divided map[string]int64) []budget.Share {
 // sameUsage compares all rows of usage with the model's sums.
 func (w *walk) sameUsage() {
 	got := make(map[string][2]int64)
-	for from := (budget.UsageMark{}); ; {
+	for from := (driver.UsageMark{}); ; {
 		page, err := w.store.Usage(w.ctx, from, 100)
 		require.NoError(w.t, err)
 		for _, row := range page {
-			got[row.Day.Format(time.DateOnly)+" "+row.Scope.String()] = [2]int64{row.Charge[budget.UnitUSD], row.Charge[budget.UnitCalls]}
-			from = budget.UsageMark{Day: row.Day, After: row.Key}
+			got[row.Day.Format(time.DateOnly)+" "+row.Scope.String()] = [2]int64{row.Charge[driver.UnitUSD], row.Charge[driver.UnitCalls]}
+			from = driver.UsageMark{Day: row.Day, After: row.Key}
 		}
 		if len(page) < 100 {
 			break
@@ -333,7 +333,7 @@ func (w *walk) correctOne() {
 	if e := w.model.byID[m.r.ID]; e != nil && w.random.IntN(3) == 0 {
 		actual = e.actual
 	}
-	c := budget.Correction{ID: m.r.ID, Actual: actual, Change: NewChange()}
+	c := driver.Correction{ID: m.r.ID, Actual: actual, Change: NewChange()}
 	var divided map[string]int64
 	if w.random.IntN(6) == 0 {
 		divided = w.divide(actual)
@@ -360,7 +360,7 @@ func (w *walk) overrideOne() {
 		return
 	}
 	a.max, a.maxTill = w.random.Int64N(300*w.h.Scale), w.clock.Now().Add(w.upTo(3*time.Hour)-10*time.Minute)
-	require.NoError(w.t, w.store.Override(w.ctx, a.Account, &budget.Override{Max: a.max, Until: a.maxTill}, NewChange()))
+	require.NoError(w.t, w.store.Override(w.ctx, a.Account, &driver.Override{Max: a.max, Until: a.maxTill}, NewChange()))
 }
 
 // unlatchOne opens the latch of an account, as a rule of one that is latched.
@@ -371,7 +371,7 @@ func (w *walk) unlatchOne() {
 		a = &w.model.accounts[i]
 	}
 	a.latched = time.Time{}
-	require.NoError(w.t, w.store.Unlatch(w.ctx, []budget.Key{a.Account}, NewChange()))
+	require.NoError(w.t, w.store.Unlatch(w.ctx, []driver.Key{a.Account}, NewChange()))
 }
 
 // killOrRevive sets or removes a flag for a workflow, or for all whose name begins with the same letter, and compares how many flags hold.
@@ -386,13 +386,13 @@ func (w *walk) killOrRevive() {
 	}
 	w.model.kills = slices.DeleteFunc(w.model.kills, same)
 	if w.random.IntN(5) > 1 {
-		require.NoError(w.t, w.store.Revive(w.ctx, budget.Flag{Scope: flag.scope, Patterns: flag.prefix}, NewChange()))
+		require.NoError(w.t, w.store.Revive(w.ctx, driver.Flag{Scope: flag.scope, Patterns: flag.prefix}, NewChange()))
 	} else {
 		if w.random.IntN(3) == 0 {
 			flag.until = w.clock.Now().Add(time.Minute + w.upTo(time.Hour))
 		}
 		w.model.kills = append(w.model.kills, flag)
-		require.NoError(w.t, w.store.Kill(w.ctx, budget.Kill{Scope: flag.scope, Patterns: flag.prefix, Reason: "random", Until: flag.until}, NewChange()))
+		require.NoError(w.t, w.store.Kill(w.ctx, driver.Kill{Scope: flag.scope, Patterns: flag.prefix, Reason: "random", Until: flag.until}, NewChange()))
 	}
 	kills, err := w.store.Kills(w.ctx)
 	require.NoError(w.t, err)
@@ -419,7 +419,7 @@ func (w *walk) moveClock() {
 
 // sameBalances compares the balance, the Max and the latch of every account with the model.
 func (w *walk) sameBalances(step int) {
-	var lines []budget.Line
+	var lines []driver.Line
 	for _, a := range w.model.accounts {
 		lines = append(lines, a.Line)
 	}

@@ -7,30 +7,30 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 var reserveRules = []rule{
 	{"ReserveAddsToPendingInEveryLine", "an admitted amount is set aside in every line, observe-only ones too, in the line's own unit", func(s *subject) {
-		a, b, c := line("a", budget.Daily, 100), line("b", budget.Lifetime, 100), line("c", budget.Rolling(time.Hour), 100)
-		b.Unit, c.Observe = budget.UnitCalls, true
+		a, b, c := line("a", driver.Daily, 100), line("b", driver.Lifetime, 100), line("c", driver.Rolling(time.Hour), 100)
+		b.Unit, c.Observe = driver.UnitCalls, true
 		r := s.hold(7, sorted(a, b, c)...)
-		r.Charge[budget.UnitCalls] = 2
+		r.Charge[driver.UnitCalls] = 2
 		require.False(s.t, s.admit(r).Replayed)
 		s.stands(a, 0, 7)
 		s.stands(b, 0, 2)
 		s.stands(c, 0, 7)
 	}},
 	{"ReserveRefusesWhatDoesNotFit", "settled + pending + amount may reach Max and not exceed it", func(s *subject) {
-		l := line("a", budget.Daily, 10)
+		l := line("a", driver.Daily, 10)
 		s.reserve(6, l)
 		d := s.refuse(5, l)
-		require.Equal(s.t, budget.Balance{Max: 10, Pending: 6, ResetAfter: d.ResetAfter}, d.Balance, "the denial tells where the account stands")
+		require.Equal(s.t, driver.Balance{Max: 10, Pending: 6, ResetAfter: d.ResetAfter}, d.Balance, "the denial tells where the account stands")
 		s.reserve(4, l)
 		s.refuse(1, l)
 	}},
 	{"ReserveCountsSettledAndPending", "what is spent and what is in flight weigh the same", func(s *subject) {
-		l := line("a", budget.Daily, 10)
+		l := line("a", driver.Daily, 10)
 		s.settle(s.reserve(4, l), 4)
 		s.reserve(4, l)
 		d := s.refuse(3, l)
@@ -38,7 +38,7 @@ var reserveRules = []rule{
 		s.reserve(2, l)
 	}},
 	{"ReserveIsAllOrNothing", "one line without room keeps all others unchanged; a partial hold would never be resolved", func(s *subject) {
-		lines := sorted(line("a", budget.Daily, 100), line("b", budget.Daily, 100), line("c", budget.Lifetime, 100))
+		lines := sorted(line("a", driver.Daily, 100), line("b", driver.Daily, 100), line("c", driver.Lifetime, 100))
 		for i := range lines {
 			tight := slices.Clone(lines)
 			tight[i].Max = 1
@@ -50,12 +50,12 @@ var reserveRules = []rule{
 		require.Empty(s.t, s.all(), "a refusal leaves no entry")
 	}},
 	{"ReserveNamesAllLinesWithoutRoom", "what several full lines refuse fits only once the last of them has room", func(s *subject) {
-		lines := sorted(line("a", budget.Daily, 100), line("b", budget.Daily, 9), line("c", budget.Monthly, 9), line("d", budget.Lifetime, 9), line("e", budget.Hourly, 9))
+		lines := sorted(line("a", driver.Daily, 100), line("b", driver.Daily, 9), line("c", driver.Monthly, 9), line("d", driver.Lifetime, 9), line("e", driver.Hourly, 9))
 		s.reserve(8, lines...)
 		var full []int
-		waits := map[budget.Window]time.Duration{
-			budget.Daily: s.at("2026-03-11T00:00:00Z").Sub(s.clock.Now()), budget.Monthly: s.at("2026-04-01T00:00:00Z").Sub(s.clock.Now()),
-			budget.Hourly: s.clock.Now().Truncate(time.Hour).Add(time.Hour).Sub(s.clock.Now()), budget.Lifetime: 0,
+		waits := map[driver.Window]time.Duration{
+			driver.Daily: s.at("2026-03-11T00:00:00Z").Sub(s.clock.Now()), driver.Monthly: s.at("2026-04-01T00:00:00Z").Sub(s.clock.Now()),
+			driver.Hourly: s.clock.Now().Truncate(time.Hour).Add(time.Hour).Sub(s.clock.Now()), driver.Lifetime: 0,
 		}
 		for _, d := range s.denied(s.hold(2, lines...)) {
 			full = append(full, d.Line)
@@ -65,23 +65,23 @@ var reserveRules = []rule{
 		require.Equal(s.t, slices.DeleteFunc([]int{0, 1, 2, 3, 4}, func(i int) bool { return lines[i].Max == 100 }), full)
 	}},
 	{"ReserveZeroMaxDenies", "a Max of zero denies every amount: zero is not unlimited", func(s *subject) {
-		s.refuse(1, line("a", budget.Monthly, 0))
+		s.refuse(1, line("a", driver.Monthly, 0))
 	}},
 	{"ReserveNegativeMaxDenies", "a Max below zero denies too, the lowest of all included: the room that is left must not wrap", func(s *subject) {
 		for _, lowest := range []int64{-1, math.MinInt64} {
-			s.refuse(0, line("a", budget.Monthly, lowest))
-			s.refuse(5, line("a", budget.Monthly, lowest))
+			s.refuse(0, line("a", driver.Monthly, lowest))
+			s.refuse(5, line("a", driver.Monthly, lowest))
 		}
 	}},
 	{"ReserveWithoutLinesIsAdmitted", "a call that no limit matches is admitted and remembered", func(s *subject) {
 		r := s.reserve(5)
 		e, found := s.entry(r.ID)
 		require.True(s.t, found)
-		require.Equal(s.t, budget.Pending, e.State)
+		require.Equal(s.t, driver.Pending, e.State)
 		s.settle(r, 3)
 	}},
 	{"ReserveReplayChangesNothing", "the same reservation again is admitted as Replayed and adds nothing: its first reply may have been lost", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		r := s.hold(6, l)
 		first := s.admit(r)
 		s.clock.Advance(time.Minute)
@@ -91,32 +91,32 @@ var reserveRules = []rule{
 		s.stands(l, 0, 6)
 	}},
 	{"ReserveOfAnotherOwnerConflicts", "an id in use by another ledger is no admission: two calls would run on one hold", func(s *subject) {
-		s.conflicts(func(r *budget.Reservation) { r.Owner = key("somebody else") })
+		s.conflicts(func(r *driver.Reservation) { r.Owner = key("somebody else") })
 	}},
 	{"ReserveOfAnotherAmountConflicts", "an id in use for another amount is no admission", func(s *subject) {
-		s.conflicts(func(r *budget.Reservation) { r.Charge = usd(5) })
-		s.conflicts(func(r *budget.Reservation) { r.Charge[budget.UnitCalls] = 1 })
+		s.conflicts(func(r *driver.Reservation) { r.Charge = usd(5) })
+		s.conflicts(func(r *driver.Reservation) { r.Charge[driver.UnitCalls] = 1 })
 	}},
 	{"ReserveOfOtherAccountsConflicts", "an id in use for other accounts is no admission", func(s *subject) {
-		s.conflicts(func(r *budget.Reservation) { r.Lines = []budget.Line{line("elsewhere", budget.Daily, 10)} })
-		s.conflicts(func(r *budget.Reservation) { r.Lines = nil })
-		s.conflicts(func(r *budget.Reservation) { r.Lines = sorted(r.Lines[0], line("one more", budget.Daily, 10)) })
+		s.conflicts(func(r *driver.Reservation) { r.Lines = []driver.Line{line("elsewhere", driver.Daily, 10)} })
+		s.conflicts(func(r *driver.Reservation) { r.Lines = nil })
+		s.conflicts(func(r *driver.Reservation) { r.Lines = sorted(r.Lines[0], line("one more", driver.Daily, 10)) })
 	}},
 	{"ReserveOfAResolvedIDIsRefused", "a delayed duplicate of a reservation that is settled, voided or expired is ErrResolved", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		settled, voided, expired := s.reserve(1, l), s.reserve(1, l), s.reserve(1, l)
 		s.settle(settled, 1)
 		s.void(voided)
 		s.clock.Advance(time.Hour)
 		s.expire(1)
-		for _, r := range []budget.Reservation{settled, voided, expired} {
+		for _, r := range []driver.Reservation{settled, voided, expired} {
 			_, err := s.store.Reserve(s.ctx, r)
-			require.ErrorIs(s.t, err, budget.ErrResolved)
+			require.ErrorIs(s.t, err, driver.ErrResolved)
 		}
 		s.stands(l, 2, 0)
 	}},
 	{"ReserveMayBeRepeatedAfterARefusal", "a refused id is unknown: it is admitted once there is room", func(s *subject) {
-		l := line("a", budget.Daily, 10)
+		l := line("a", driver.Daily, 10)
 		full := s.reserve(10, l)
 		r := s.hold(1, l)
 		s.refused(r)
@@ -124,12 +124,12 @@ var reserveRules = []rule{
 		require.False(s.t, s.admit(r).Replayed)
 	}},
 	{"ReserveExpiresAfterItsTTL", "ExpiresAt is the store's time plus the TTL", func(s *subject) {
-		r := s.hold(1, line("a", budget.Daily, 10))
+		r := s.hold(1, line("a", driver.Daily, 10))
 		r.TTL = 90 * time.Second
 		require.WithinDuration(s.t, s.clock.Now().Add(r.TTL), s.admit(r).ExpiresAt, time.Microsecond)
 	}},
 	{"ReserveKeepsNothingOfTheCallers", "slices stay the caller's: writing to them later moves nothing", func(s *subject) {
-		a, b := line("a", budget.Daily, 10), line("b", budget.Daily, 10)
+		a, b := line("a", driver.Daily, 10), line("b", driver.Daily, 10)
 		r := s.hold(3, a)
 		s.admit(r)
 		own := r.Lines[0]
@@ -140,22 +140,22 @@ var reserveRules = []rule{
 		s.stands(b, 0, 0)
 	}},
 	{"ReserveRejectsInvalidCharges", "a negative amount would hand out budget, and a line without a unit counts nothing", func(s *subject) {
-		l := line("a", budget.Daily, 10)
+		l := line("a", driver.Daily, 10)
 		_, err := s.store.Reserve(s.ctx, s.hold(-5, l))
-		require.ErrorIs(s.t, err, budget.ErrInvalidCharge)
+		require.ErrorIs(s.t, err, driver.ErrInvalidCharge)
 		for _, bad := range unitless(l) {
 			_, err := s.store.Reserve(s.ctx, s.hold(1, bad))
-			require.ErrorIs(s.t, err, budget.ErrInvalidCharge)
+			require.ErrorIs(s.t, err, driver.ErrInvalidCharge)
 		}
 		unused := s.hold(1, l)
 		unused.Charge[0] = 1
 		_, err = s.store.Reserve(s.ctx, unused)
-		require.ErrorIs(s.t, err, budget.ErrInvalidCharge)
+		require.ErrorIs(s.t, err, driver.ErrInvalidCharge)
 		s.stands(l, 0, 0)
 		require.Empty(s.t, s.all())
 	}},
 	{"ObserveLinesRefuseNothing", "a rehearsed limit counts and reports beyond its Max, and never refuses", func(s *subject) {
-		l := line("a", budget.Daily, 10)
+		l := line("a", driver.Daily, 10)
 		l.Observe = true
 		require.Empty(s.t, s.admit(s.hold(8, l)).Observed)
 		d := s.admit(s.hold(8, l))
@@ -164,8 +164,8 @@ var reserveRules = []rule{
 		s.stands(l, 0, 16)
 	}},
 	{"ObserveLinesRefuseIfAsked", "a caller that has a tighter bound is refused by observed lines, too, so that it asks with that one", func(s *subject) {
-		lines := sorted(line("a", budget.Daily, 10), line("b", budget.Daily, 100))
-		at := slices.IndexFunc(lines, func(l budget.Line) bool { return l.Max == 10 })
+		lines := sorted(line("a", driver.Daily, 10), line("b", driver.Daily, 100))
+		at := slices.IndexFunc(lines, func(l driver.Line) bool { return l.Max == 10 })
 		lines[at].Observe = true
 		r := s.hold(8, lines...)
 		r.RefuseObserved = true
@@ -178,8 +178,8 @@ var reserveRules = []rule{
 }
 
 // unitless returns a line in each form that counts in no unit.
-func unitless(l budget.Line) (bad []budget.Line) {
-	for _, unit := range []budget.Unit{0, budget.NumUnits, 255} {
+func unitless(l driver.Line) (bad []driver.Line) {
+	for _, unit := range []driver.Unit{0, driver.NumUnits, 255} {
 		l.Unit = unit
 		bad = append(bad, l)
 	}
@@ -187,14 +187,14 @@ func unitless(l budget.Line) (bad []budget.Line) {
 }
 
 // conflicts asserts that an id in use can't be reserved again in a changed form.
-func (s *subject) conflicts(change func(*budget.Reservation)) {
-	l := line("a", budget.Daily, 100)
+func (s *subject) conflicts(change func(*driver.Reservation)) {
+	l := line("a", driver.Daily, 100)
 	r := s.reserve(3, l)
 	other := r
 	other.Lines = slices.Clone(r.Lines)
 	change(&other)
 	d, err := s.store.Reserve(s.ctx, other)
-	require.ErrorIs(s.t, err, budget.ErrIDConflict)
+	require.ErrorIs(s.t, err, driver.ErrIDConflict)
 	require.False(s.t, d.Admitted)
 	s.stands(l, 0, 3)
 	s.void(r)

@@ -5,7 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // The rules of Settle. In all rules of the suite, s.reserve makes a reservation, which must be admitted; s.hold returns one that is not sent to
@@ -15,45 +15,45 @@ import (
 // An orphan is an entry whose spend was posted without a pending reservation; a tombstone is that of a Void which came before its Reserve.
 var settleRules = []rule{
 	{"SettlePostsTheTruth", "pending goes out in full and the actual amount comes in, in every line", func(s *subject) {
-		a, b := line("a", budget.Daily, 100), line("b", budget.Lifetime, 100)
+		a, b := line("a", driver.Daily, 100), line("b", driver.Lifetime, 100)
 		r := s.reserve(10, sorted(a, b)...)
 		p := s.settle(r, 3)
-		require.Equal(s.t, budget.Posting{From: budget.Pending}, p)
+		require.Equal(s.t, driver.Posting{From: driver.Pending}, p)
 		s.stands(a, 3, 0)
 		s.stands(b, 3, 0)
 		e, _ := s.entry(r.ID)
-		require.Equal(s.t, budget.Settled, e.State)
-		require.Equal(s.t, [2]budget.Charge{usd(10), usd(3)}, [2]budget.Charge{e.Reserved, e.Actual})
+		require.Equal(s.t, driver.Settled, e.State)
+		require.Equal(s.t, [2]driver.Charge{usd(10), usd(3)}, [2]driver.Charge{e.Reserved, e.Actual})
 		require.False(s.t, e.Estimated || e.Orphan)
 	}},
 	{"SettleIsNeverClamped", "the truth is posted even into overdraft: limit 10, spent 9, reserved 1, actual 3 makes 12", func(s *subject) {
-		l := line("a", budget.Daily, 10)
+		l := line("a", driver.Daily, 10)
 		s.settle(s.reserve(9, l), 9)
 		s.settle(s.reserve(1, l), 3)
 		s.stands(l, 12, 0)
 		s.refuse(1, l)
 	}},
 	{"SettleReplayChangesNothing", "the same settlement again is Replayed: spend is not counted twice", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		r := s.reserve(10, l)
 		s.settle(r, 4)
-		require.Equal(s.t, budget.Posting{Replayed: true, From: budget.Settled}, s.settle(r, 4))
+		require.Equal(s.t, driver.Posting{Replayed: true, From: driver.Settled}, s.settle(r, 4))
 		s.stands(l, 4, 0)
 	}},
 	{"SettleWithAnotherAmountKeepsTheFirst", "a second settlement of another amount is ErrResolved, and the first one stands", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		r := s.reserve(10, l)
 		s.settle(r, 4)
 		_, err := s.store.Settle(s.ctx, s.settlement(r, 5))
-		require.ErrorIs(s.t, err, budget.ErrResolved)
+		require.ErrorIs(s.t, err, driver.ErrResolved)
 		s.stands(l, 4, 0)
 	}},
 	{"SettleOfAnotherOwnerConflicts", "nobody settles another's hold, least of all for nothing", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		pending, settled, voided, expired := s.reserve(1, l), s.reserve(1, l), s.reserve(1, l), s.reserve(1, l)
 		s.settle(settled, 1)
 		s.void(voided)
-		for _, r := range []budget.Reservation{pending, settled, voided} {
+		for _, r := range []driver.Reservation{pending, settled, voided} {
 			s.conflictingSettle(r)
 		}
 		s.void(pending)
@@ -63,22 +63,22 @@ var settleRules = []rule{
 		s.stands(l, 2, 0)
 	}},
 	{"SettleOfAnUnknownIDIsPostedAsOrphan", "spend is never dropped: without a reservation it is booked in the windows of now", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		r := s.hold(10, l)
-		require.Equal(s.t, budget.Posting{}, s.settle(r, 4))
+		require.Equal(s.t, driver.Posting{}, s.settle(r, 4))
 		s.stands(l, 4, 0)
 		e, _ := s.entry(r.ID)
 		require.True(s.t, e.Orphan)
-		require.Equal(s.t, [2]budget.Charge{{}, usd(4)}, [2]budget.Charge{e.Reserved, e.Actual})
+		require.Equal(s.t, [2]driver.Charge{{}, usd(4)}, [2]driver.Charge{e.Reserved, e.Actual})
 		require.True(s.t, s.settle(r, 4).Replayed)
 		s.stands(l, 4, 0)
 	}},
 	{"SettleOfAVoidedIDIsPostedAsOrphan", "what was given back and then turned out to have cost something is posted", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		r := s.reserve(10, l)
 		s.void(r)
 		s.clock.Advance(24 * time.Hour)
-		require.Equal(s.t, budget.Voided, s.settle(r, 4).From)
+		require.Equal(s.t, driver.Voided, s.settle(r, 4).From)
 		s.stands(l, 4, 0)
 		e, _ := s.entry(r.ID)
 		require.True(s.t, e.Orphan)
@@ -86,23 +86,23 @@ var settleRules = []rule{
 		s.stands(l, 4, 0)
 	}},
 	{"SettleOfATombstoneIsPostedAsOrphan", "a void that overtook its reservation does not swallow spend either", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		r := s.hold(10, l)
 		s.void(r)
-		require.Equal(s.t, budget.Voided, s.settle(r, 4).From)
+		require.Equal(s.t, driver.Voided, s.settle(r, 4).From)
 		s.stands(l, 4, 0)
 	}},
 	{"SettleOfAnExpiredIDRefunds", "the truth replaces the worst case that expiry charged: less is given back", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		r := s.expired(10, l)
-		require.Equal(s.t, budget.Posting{From: budget.Expired}, s.settle(r, 3))
+		require.Equal(s.t, driver.Posting{From: driver.Expired}, s.settle(r, 3))
 		s.stands(l, 3, 0)
 		e, _ := s.entry(r.ID)
-		require.Equal(s.t, budget.Settled, e.State)
+		require.Equal(s.t, driver.Settled, e.State)
 		require.False(s.t, e.Estimated)
 	}},
 	{"SettleOfAnExpiredIDPostsTheExtra", "the truth replaces the worst case that expiry charged: more is posted", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		r := s.expired(10, l)
 		s.settle(r, 17)
 		s.stands(l, 17, 0)
@@ -110,7 +110,7 @@ var settleRules = []rule{
 		s.stands(l, 17, 0)
 	}},
 	{"SettleBooksWhereItWasReserved", "a hold belongs to the window that admitted it, its settlement too", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		r := s.reserve(10, l)
 		s.clock.Advance(24 * time.Hour)
 		s.reserve(1, l)
@@ -122,7 +122,7 @@ var settleRules = []rule{
 		s.reserve(99, l)
 	}},
 	{"SettleOfAnExpiredIDBooksWhereItWasReserved", "so does the correction of an expiry", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		r := s.reserve(10, l)
 		s.clock.Advance(24 * time.Hour)
 		s.expire(1)
@@ -130,7 +130,7 @@ var settleRules = []rule{
 		s.stands(l, 0, 0)
 	}},
 	{"SettleRemembersEstimates", "a settlement with the worst case is marked until Correct replaces it", func(s *subject) {
-		r := s.reserve(10, line("a", budget.Daily, 100))
+		r := s.reserve(10, line("a", driver.Daily, 100))
 		st := s.settlement(r, 10)
 		st.Estimated = true
 		s.post(st)
@@ -138,16 +138,16 @@ var settleRules = []rule{
 		require.True(s.t, e.Estimated)
 	}},
 	{"SettleRejectsInvalidCharges", "a negative settlement would print money, of a reservation as of an orphan, and a line without a unit counts nothing", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		r := s.reserve(10, l)
-		for _, held := range []budget.Reservation{r, s.hold(10, l)} {
+		for _, held := range []driver.Reservation{r, s.hold(10, l)} {
 			_, err := s.store.Settle(s.ctx, s.settlement(held, -1))
-			require.ErrorIs(s.t, err, budget.ErrInvalidCharge)
+			require.ErrorIs(s.t, err, driver.ErrInvalidCharge)
 			for _, bad := range unitless(l) {
 				st := s.settlement(held, 1)
-				st.Lines = []budget.Line{bad}
+				st.Lines = []driver.Line{bad}
 				_, err := s.store.Settle(s.ctx, st)
-				require.ErrorIs(s.t, err, budget.ErrInvalidCharge)
+				require.ErrorIs(s.t, err, driver.ErrInvalidCharge)
 			}
 		}
 		require.Len(s.t, s.all(), 1)
@@ -156,7 +156,7 @@ var settleRules = []rule{
 }
 
 // expired returns a reservation that nobody settled in time.
-func (s *subject) expired(n int64, lines ...budget.Line) budget.Reservation {
+func (s *subject) expired(n int64, lines ...driver.Line) driver.Reservation {
 	s.t.Helper()
 	r := s.reserve(n, lines...)
 	s.clock.Advance(r.TTL)
@@ -165,10 +165,10 @@ func (s *subject) expired(n int64, lines ...budget.Line) budget.Reservation {
 }
 
 // conflictingSettle settles a reservation as another owner would, which must be refused.
-func (s *subject) conflictingSettle(r budget.Reservation) {
+func (s *subject) conflictingSettle(r driver.Reservation) {
 	s.t.Helper()
 	st := s.settlement(r, 0)
 	st.Owner = key("somebody else")
 	_, err := s.store.Settle(s.ctx, st)
-	require.ErrorIs(s.t, err, budget.ErrIDConflict)
+	require.ErrorIs(s.t, err, driver.ErrIDConflict)
 }

@@ -1,4 +1,4 @@
-// Package storetest is the conformance suite of budget.Store: a store is correct when Run passes. Each subtest stands for
+// Package storetest is the conformance suite of driver.Store: a store is correct when Run passes. Each subtest stands for
 // one sentence of the contract and prints that sentence when it fails. After every subtest the accounts are added up again
 // from the entries.
 package storetest
@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // Retention is how long the stores that the suite opens must remember resolved reservations: longer than its clock runs.
@@ -20,17 +20,17 @@ const Retention = 50 * 366 * 24 * time.Hour
 type Harness struct {
 	// Open returns a store over a new and empty ledger, whose time is clock.Now and whose retention is Retention. The
 	// suite closes it; what else it needs is the harness's to clean up with t.Cleanup.
-	Open func(t *testing.T, clock *Clock) budget.Store
+	Open func(t *testing.T, clock *Clock) driver.Store
 	// Reopen returns one more handle on the ledger of a store that Open made, as another process would have it. Nil says
 	// that the store lives in one process; the subtests that need it are skipped.
-	Reopen func(t *testing.T, store budget.Store, clock *Clock) budget.Store
+	Reopen func(t *testing.T, store driver.Store, clock *Clock) driver.Store
 	// Wipe destroys the ledger under an open store, as a lost disk or a flushed server would. Nil says that this can't
 	// happen; the subtest that needs it is skipped.
-	Wipe func(t *testing.T, store budget.Store)
+	Wipe func(t *testing.T, store driver.Store)
 	// Lose removes one part of the ledger under an open store, as it is laid down where it lives: a row, a key, a field, an item,
 	// which of them n says. It returns what was removed, and "" once n is beyond the last part. Nil says that parts can't get lost; the
 	// subtest that needs it is skipped.
-	Lose func(t *testing.T, store budget.Store, n int) string
+	Lose func(t *testing.T, store driver.Store, n int) string
 	// MaxSum is the largest sum that the store keeps exactly; what would exceed it must be ErrOverflow. Zero stands for
 	// math.MaxInt64.
 	MaxSum int64
@@ -116,7 +116,7 @@ func (h Harness) complete() Harness {
 	return h
 }
 
-// Run checks every sentence of the contract of budget.Store.
+// Run checks every sentence of the contract of driver.Store.
 func Run(t *testing.T, h Harness) {
 	h = h.complete()
 	rules := slices.Concat(reserveRules, settleRules, voidRules, correctRules, expireRules, windowRules, rollingRules, markRules,

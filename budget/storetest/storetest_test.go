@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
@@ -32,7 +32,7 @@ func newMemstore(clock *storetest.Clock) *memstore.Store {
 }
 
 // handle is one more on a ledger in memory: closing it leaves the others open.
-type handle struct{ budget.Store }
+type handle struct{ driver.Store }
 
 func (handle) Close() error { return nil }
 
@@ -40,11 +40,11 @@ func (handle) Close() error { return nil }
 func harness(spoil func(*broken, *storetest.Clock)) storetest.Harness {
 	return storetest.Harness{
 		Seeds: 2, Steps: 300,
-		Open: func(_ *testing.T, clock *storetest.Clock) budget.Store {
+		Open: func(_ *testing.T, clock *storetest.Clock) driver.Store {
 			p := newPlace(clock)
 			own := p.handle()
 			b := &broken{Store: own, losing: own, wipe: own.wipe}
-			b.other = func() budget.Store { // what is replaced is replaced there, too
+			b.other = func() driver.Store { // what is replaced is replaced there, too
 				other := *b
 				other.losing = p.handle()
 				other.Store = other.losing
@@ -54,9 +54,9 @@ func harness(spoil func(*broken, *storetest.Clock)) storetest.Harness {
 			spoil(b, clock)
 			return b
 		},
-		Reopen: func(_ *testing.T, s budget.Store, _ *storetest.Clock) budget.Store { return s.(*broken).other() },
-		Wipe:   func(t *testing.T, s budget.Store) { require.NoError(t, s.(*broken).wipe()) },
-		Lose:   func(_ *testing.T, s budget.Store, n int) string { return s.(*broken).losing.lose(n) },
+		Reopen: func(_ *testing.T, s driver.Store, _ *storetest.Clock) driver.Store { return s.(*broken).other() },
+		Wipe:   func(t *testing.T, s driver.Store) { require.NoError(t, s.(*broken).wipe()) },
+		Lose:   func(_ *testing.T, s driver.Store, n int) string { return s.(*broken).losing.lose(n) },
 	}
 }
 

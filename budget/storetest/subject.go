@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // start is when the clock of every subtest begins: a Tuesday, away from the edge of any window.
@@ -25,24 +25,24 @@ type subject struct {
 	t     *testing.T
 	h     Harness
 	clock *Clock
-	store budget.Store
-	owner budget.Key
+	store driver.Store
+	owner driver.Key
 	ctx   context.Context
 
 	mu         sync.Mutex
-	booked     map[budget.ID][]budget.Line // the lines of each reservation, for verify
+	booked     map[driver.ID][]driver.Line // the lines of each reservation, for verify
 	unverified bool                        // the subtest destroyed what verify would look at
 }
 
 func newSubject(t *testing.T, h Harness) *subject {
-	s := &subject{t: t, h: h, clock: NewClock(start), owner: key("owner"), ctx: context.Background(), booked: make(map[budget.ID][]budget.Line)}
+	s := &subject{t: t, h: h, clock: NewClock(start), owner: key("owner"), ctx: context.Background(), booked: make(map[driver.ID][]driver.Line)}
 	s.store = h.Open(t, s.clock)
 	t.Cleanup(func() { _ = s.store.Close() })
 	return s
 }
 
 // reopen returns another handle on the ledger, as another process would have it. If the store can't have one, it skips the subtest.
-func (s *subject) reopen() budget.Store {
+func (s *subject) reopen() driver.Store {
 	if s.h.Reopen == nil {
 		s.t.Skip("the store lives in one process")
 	}
@@ -53,36 +53,36 @@ func (s *subject) reopen() budget.Store {
 }
 
 // key is a name in the form of the domain's opaque keys.
-func key(name string) budget.Key {
+func key(name string) driver.Key {
 	sum := sha256.Sum256([]byte(name))
-	return budget.Key(sum[:16])
+	return driver.Key(sum[:16])
 }
 
 // line is a limit in USD; the test that needs more sets it.
-func line(name string, w budget.Window, max int64) budget.Line {
-	return budget.Line{Account: key(name), Unit: budget.UnitUSD, Window: w, Max: max}
+func line(name string, w driver.Window, max int64) driver.Line {
+	return driver.Line{Account: key(name), Unit: driver.UnitUSD, Window: w, Max: max}
 }
 
 // sorted puts lines into the order that the contract asks for.
-func sorted(lines ...budget.Line) []budget.Line {
-	slices.SortFunc(lines, func(a, b budget.Line) int { return bytes.Compare(a.Account[:], b.Account[:]) })
+func sorted(lines ...driver.Line) []driver.Line {
+	slices.SortFunc(lines, func(a, b driver.Line) int { return bytes.Compare(a.Account[:], b.Account[:]) })
 	return lines
 }
 
 // usd is a charge of n nano-USD.
-func usd(n int64) budget.Charge {
-	var c budget.Charge
-	c[budget.UnitUSD] = n
+func usd(n int64) driver.Charge {
+	var c driver.Charge
+	c[driver.UnitUSD] = n
 	return c
 }
 
 // hold returns a reservation of n nano-USD that was not made yet.
-func (s *subject) hold(n int64, lines ...budget.Line) budget.Reservation {
-	return budget.Reservation{ID: budget.NewID(), Owner: s.owner, Charge: usd(n), Lines: lines, TTL: time.Hour}
+func (s *subject) hold(n int64, lines ...driver.Line) driver.Reservation {
+	return driver.Reservation{ID: driver.NewID(), Owner: s.owner, Charge: usd(n), Lines: lines, TTL: time.Hour}
 }
 
 // ask hands a reservation to the store. What is admitted must be within its limits.
-func (s *subject) ask(r budget.Reservation) (budget.Decision, error) {
+func (s *subject) ask(r driver.Reservation) (driver.Decision, error) {
 	d, err := s.store.Reserve(s.ctx, r)
 	if err != nil || !d.Admitted {
 		return d, err
@@ -99,14 +99,14 @@ func (s *subject) ask(r budget.Reservation) (budget.Decision, error) {
 }
 
 // note remembers where a reservation is booked, for verify.
-func (s *subject) note(id budget.ID, lines []budget.Line) {
+func (s *subject) note(id driver.ID, lines []driver.Line) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.booked[id] = slices.Clone(lines)
 }
 
 // reserve makes a reservation that must be admitted.
-func (s *subject) reserve(n int64, lines ...budget.Line) budget.Reservation {
+func (s *subject) reserve(n int64, lines ...driver.Line) driver.Reservation {
 	s.t.Helper()
 	r := s.hold(n, lines...)
 	s.admit(r)
@@ -114,7 +114,7 @@ func (s *subject) reserve(n int64, lines ...budget.Line) budget.Reservation {
 }
 
 // admit makes a reservation, which must be admitted.
-func (s *subject) admit(r budget.Reservation) budget.Decision {
+func (s *subject) admit(r driver.Reservation) driver.Decision {
 	s.t.Helper()
 	d, err := s.ask(r)
 	require.NoError(s.t, err)
@@ -125,18 +125,18 @@ func (s *subject) admit(r budget.Reservation) budget.Decision {
 }
 
 // refuse makes a reservation that must find no room, and returns the first line without.
-func (s *subject) refuse(n int64, lines ...budget.Line) budget.Denial {
+func (s *subject) refuse(n int64, lines ...driver.Line) driver.Denial {
 	s.t.Helper()
 	return s.refused(s.hold(n, lines...))
 }
 
-func (s *subject) refused(r budget.Reservation) budget.Denial {
+func (s *subject) refused(r driver.Reservation) driver.Denial {
 	s.t.Helper()
 	return s.denied(r)[0]
 }
 
 // denied returns all lines without room for a reservation; there must be one.
-func (s *subject) denied(r budget.Reservation) []budget.Denial {
+func (s *subject) denied(r driver.Reservation) []driver.Denial {
 	s.t.Helper()
 	d, err := s.ask(r)
 	require.NoError(s.t, err)
@@ -147,17 +147,17 @@ func (s *subject) denied(r budget.Reservation) []budget.Denial {
 }
 
 // settlement returns a settlement of a reservation with n nano-USD.
-func (s *subject) settlement(r budget.Reservation, n int64) budget.Settlement {
-	return budget.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(n), Lines: r.Lines}
+func (s *subject) settlement(r driver.Reservation, n int64) driver.Settlement {
+	return driver.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(n), Lines: r.Lines}
 }
 
-func (s *subject) settle(r budget.Reservation, n int64) budget.Posting {
+func (s *subject) settle(r driver.Reservation, n int64) driver.Posting {
 	s.t.Helper()
 	return s.post(s.settlement(r, n))
 }
 
 // post makes a settlement, which must succeed.
-func (s *subject) post(st budget.Settlement) budget.Posting {
+func (s *subject) post(st driver.Settlement) driver.Posting {
 	s.t.Helper()
 	p, err := s.store.Settle(s.ctx, st)
 	require.NoError(s.t, err)
@@ -165,14 +165,14 @@ func (s *subject) post(st budget.Settlement) budget.Posting {
 	return p
 }
 
-func (s *subject) void(r budget.Reservation) {
+func (s *subject) void(r driver.Reservation) {
 	s.t.Helper()
 	require.NoError(s.t, s.store.Void(s.ctx, r.ID, r.Owner))
 }
 
-func (s *subject) correct(r budget.Reservation, n int64) budget.Posting {
+func (s *subject) correct(r driver.Reservation, n int64) driver.Posting {
 	s.t.Helper()
-	p, err := s.store.Correct(s.ctx, budget.Correction{ID: r.ID, Actual: usd(n), Change: NewChange()})
+	p, err := s.store.Correct(s.ctx, driver.Correction{ID: r.ID, Actual: usd(n), Change: NewChange()})
 	require.NoError(s.t, err)
 	return p
 }
@@ -185,33 +185,33 @@ func (s *subject) expire(want int) {
 	require.Equal(s.t, want, n, "reservations charged")
 }
 
-func (s *subject) balance(l budget.Line) budget.Balance {
+func (s *subject) balance(l driver.Line) driver.Balance {
 	s.t.Helper()
-	all, err := s.store.Balances(s.ctx, []budget.Line{l})
+	all, err := s.store.Balances(s.ctx, []driver.Line{l})
 	require.NoError(s.t, err)
 	require.Len(s.t, all, 1)
 	return all[0]
 }
 
 // stands asserts where an account stands.
-func (s *subject) stands(l budget.Line, settled, pending int64) {
+func (s *subject) stands(l driver.Line, settled, pending int64) {
 	s.t.Helper()
 	b := s.balance(l)
 	require.Equal(s.t, [2]int64{settled, pending}, [2]int64{b.Settled, b.Pending}, "settled and pending of the account")
 }
 
 // entry returns what the store remembers of one reservation.
-func (s *subject) entry(id budget.ID) (budget.Entry, bool) {
+func (s *subject) entry(id driver.ID) (driver.Entry, bool) {
 	s.t.Helper()
-	for _, e := range s.entries(budget.Query{Max: 10_000}) {
+	for _, e := range s.entries(driver.Query{Max: 10_000}) {
 		if e.ID == id {
 			return e, true
 		}
 	}
-	return budget.Entry{}, false
+	return driver.Entry{}, false
 }
 
-func (s *subject) entries(q budget.Query) []budget.Entry {
+func (s *subject) entries(q driver.Query) []driver.Entry {
 	s.t.Helper()
 	all, err := s.store.Entries(s.ctx, q)
 	require.NoError(s.t, err)
@@ -219,14 +219,14 @@ func (s *subject) entries(q budget.Query) []budget.Entry {
 }
 
 // all returns every entry.
-func (s *subject) all() []budget.Entry {
+func (s *subject) all() []driver.Entry {
 	s.t.Helper()
 	return allEntries(s.ctx, s.t, s.store)
 }
 
 // allEntries pages through every entry.
-func allEntries(ctx context.Context, t require.TestingT, store budget.Store) (all []budget.Entry) {
-	q := budget.Query{Max: 1000}
+func allEntries(ctx context.Context, t require.TestingT, store driver.Store) (all []driver.Entry) {
+	q := driver.Query{Max: 1000}
 	for {
 		page, err := store.Entries(ctx, q)
 		require.NoError(t, err)
@@ -247,7 +247,7 @@ func (s *subject) verify() {
 	if s.unverified || s.t.Failed() || s.t.Skipped() {
 		return
 	}
-	entries, lines := s.all(), make(map[budget.Key]budget.Line)
+	entries, lines := s.all(), make(map[driver.Key]driver.Line)
 	times := map[int64]bool{s.clock.Now().UnixNano(): true}
 	for _, booked := range s.booked {
 		for _, l := range booked {
@@ -255,8 +255,8 @@ func (s *subject) verify() {
 		}
 	}
 	for _, e := range entries {
-		require.False(s.t, (e.State == budget.Pending || e.State == budget.Voided) && e.Actual != budget.Charge{}, "%s %s has posted", e.State, e.ID)
-		require.Equal(s.t, e.State == budget.Pending, e.ResolvedAt.IsZero(), "%s %s", e.State, e.ID)
+		require.False(s.t, (e.State == driver.Pending || e.State == driver.Voided) && e.Actual != driver.Charge{}, "%s %s has posted", e.State, e.ID)
+		require.Equal(s.t, e.State == driver.Pending, e.ResolvedAt.IsZero(), "%s %s", e.State, e.ID)
 		if len(times) < moments {
 			times[e.ReservedAt.UnixNano()] = true
 		}
@@ -273,16 +273,16 @@ func (s *subject) verify() {
 }
 
 // sum adds up what counts in an account at a moment.
-func (s *subject) sum(entries []budget.Entry, l budget.Line, at time.Time) (settled, pending int64) {
+func (s *subject) sum(entries []driver.Entry, l driver.Line, at time.Time) (settled, pending int64) {
 	since := l.Window.At(at).Since
 	for _, e := range entries {
-		in := func(b budget.Line) bool { return b.Account == l.Account }
+		in := func(b driver.Line) bool { return b.Account == l.Account }
 		if l.Window.At(e.ReservedAt).Start < since || !slices.ContainsFunc(s.booked[e.ID], in) {
 			continue
 		}
 		require.LessOrEqual(s.t, e.Actual[l.Unit], math.MaxInt64-settled)
 		settled += e.Actual[l.Unit]
-		if e.State == budget.Pending {
+		if e.State == driver.Pending {
 			pending += e.Reserved[l.Unit]
 		}
 	}

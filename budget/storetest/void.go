@@ -5,22 +5,22 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 var voidRules = []rule{
 	{"VoidGivesTheWholeReservationBack", "what certainly cost nothing leaves no trace in the account", func(s *subject) {
-		a, b := line("a", budget.Daily, 10), line("b", budget.Lifetime, 10)
+		a, b := line("a", driver.Daily, 10), line("b", driver.Lifetime, 10)
 		r := s.reserve(10, sorted(a, b)...)
 		s.void(r)
 		s.stands(a, 0, 0)
 		s.stands(b, 0, 0)
 		e, _ := s.entry(r.ID)
-		require.Equal(s.t, budget.Voided, e.State)
+		require.Equal(s.t, driver.Voided, e.State)
 		s.reserve(10, a)
 	}},
 	{"VoidAgainHasNoEffect", "a repeated void gives nothing back twice", func(s *subject) {
-		l := line("a", budget.Daily, 10)
+		l := line("a", driver.Daily, 10)
 		s.reserve(5, l)
 		r := s.reserve(5, l)
 		s.void(r)
@@ -28,32 +28,32 @@ var voidRules = []rule{
 		s.stands(l, 0, 5)
 	}},
 	{"VoidOfAnUnknownIDLeavesATombstone", "a void that overtakes its reservation wins: the late reservation is ErrResolved and sets nothing aside", func(s *subject) {
-		l := line("a", budget.Daily, 10)
+		l := line("a", driver.Daily, 10)
 		r := s.hold(5, l)
 		s.void(r)
 		s.void(r)
 		_, err := s.store.Reserve(s.ctx, r)
-		require.ErrorIs(s.t, err, budget.ErrResolved)
+		require.ErrorIs(s.t, err, driver.ErrResolved)
 		s.stands(l, 0, 0)
 		e, found := s.entry(r.ID)
 		require.True(s.t, found)
-		require.Equal(s.t, budget.Voided, e.State)
+		require.Equal(s.t, driver.Voided, e.State)
 	}},
 	{"VoidOfASettledOrExpiredIDIsRefused", "posted spend is not given back by a late void", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		settled := s.reserve(5, l)
 		s.settle(settled, 5)
-		for _, r := range []budget.Reservation{settled, s.expired(5, l)} {
-			require.ErrorIs(s.t, s.store.Void(s.ctx, r.ID, r.Owner), budget.ErrResolved)
+		for _, r := range []driver.Reservation{settled, s.expired(5, l)} {
+			require.ErrorIs(s.t, s.store.Void(s.ctx, r.ID, r.Owner), driver.ErrResolved)
 		}
 		s.stands(l, 10, 0)
 	}},
 	{"VoidOfAnotherOwnerConflicts", "nobody frees another's hold, and nobody adopts another's tombstone", func(s *subject) {
-		l := line("a", budget.Daily, 10)
+		l := line("a", driver.Daily, 10)
 		r, tombstone := s.reserve(5, l), s.hold(1, l)
 		s.void(tombstone)
-		for _, id := range []budget.ID{r.ID, tombstone.ID} {
-			require.ErrorIs(s.t, s.store.Void(s.ctx, id, key("somebody else")), budget.ErrIDConflict)
+		for _, id := range []driver.ID{r.ID, tombstone.ID} {
+			require.ErrorIs(s.t, s.store.Void(s.ctx, id, key("somebody else")), driver.ErrIDConflict)
 		}
 		s.stands(l, 0, 5)
 	}},
@@ -61,14 +61,14 @@ var voidRules = []rule{
 
 var correctRules = []rule{
 	{"CorrectReplacesASettlement", "an invoice has the last word, downwards and upwards, in every line", func(s *subject) {
-		a, b := line("a", budget.Daily, 100), line("b", budget.Lifetime, 100)
+		a, b := line("a", driver.Daily, 100), line("b", driver.Lifetime, 100)
 		r := s.reserve(10, sorted(a, b)...)
 		st := s.settlement(r, 10)
 		st.Estimated = true
 		s.post(st)
 		for _, actual := range []int64{4, 25} {
 			p := s.correct(r, actual)
-			require.Equal(s.t, budget.Posting{From: budget.Settled}, p)
+			require.Equal(s.t, driver.Posting{From: driver.Settled}, p)
 			s.stands(a, actual, 0)
 			s.stands(b, actual, 0)
 		}
@@ -76,30 +76,30 @@ var correctRules = []rule{
 		require.False(s.t, e.Estimated, "Correct clears Estimated")
 	}},
 	{"CorrectConfirmsAnEstimate", "a correction to the same amount still clears Estimated", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		r := s.expired(10, l)
-		require.Equal(s.t, budget.Posting{From: budget.Expired}, s.correct(r, 10))
+		require.Equal(s.t, driver.Posting{From: driver.Expired}, s.correct(r, 10))
 		s.stands(l, 10, 0)
 		e, _ := s.entry(r.ID)
 		require.False(s.t, e.Estimated)
-		require.Equal(s.t, budget.Settled, e.State)
+		require.Equal(s.t, driver.Settled, e.State)
 	}},
 	{"CorrectReplacesAVoid", "what was held to be free and is on the bill is posted", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		r := s.reserve(10, l)
 		s.void(r)
-		require.Equal(s.t, budget.Voided, s.correct(r, 6).From)
+		require.Equal(s.t, driver.Voided, s.correct(r, 6).From)
 		s.stands(l, 6, 0)
 	}},
 	{"CorrectIsIdempotent", "the same correction again is Replayed and changes nothing", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		r := s.expired(10, l)
 		s.correct(r, 4)
 		require.True(s.t, s.correct(r, 4).Replayed)
 		s.stands(l, 4, 0)
 	}},
 	{"CorrectBooksWhereItWasReserved", "a refund goes to the window that paid", func(s *subject) {
-		l := line("a", budget.Monthly, 100)
+		l := line("a", driver.Monthly, 100)
 		r := s.reserve(50, l)
 		s.settle(r, 50)
 		s.clock.Advance(31 * 24 * time.Hour)
@@ -108,28 +108,28 @@ var correctRules = []rule{
 		s.stands(l, 0, 1)
 	}},
 	{"CorrectOfAnOrphanReplacesIt", "an orphan is corrected where it was posted", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		r := s.hold(10, l)
 		s.settle(r, 8)
 		s.correct(r, 3)
 		s.stands(l, 3, 0)
 	}},
 	{"CorrectOfAPendingOrUnknownIDIsNotFound", "there is nothing posted to correct; of a tombstone nobody knows where", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		pending, unknown, tombstone := s.reserve(10, l), s.hold(1, l), s.hold(1, l)
 		s.void(tombstone)
-		for _, r := range []budget.Reservation{pending, unknown, tombstone} {
-			_, err := s.store.Correct(s.ctx, budget.Correction{ID: r.ID, Actual: usd(1), Change: NewChange()})
-			require.ErrorIs(s.t, err, budget.ErrNotFound)
+		for _, r := range []driver.Reservation{pending, unknown, tombstone} {
+			_, err := s.store.Correct(s.ctx, driver.Correction{ID: r.ID, Actual: usd(1), Change: NewChange()})
+			require.ErrorIs(s.t, err, driver.ErrNotFound)
 		}
 		s.stands(l, 0, 10)
 	}},
 	{"CorrectRejectsNegativeAmounts", "a negative correction would print money", func(s *subject) {
-		l := line("a", budget.Daily, 100)
+		l := line("a", driver.Daily, 100)
 		r := s.reserve(10, l)
 		s.settle(r, 4)
-		_, err := s.store.Correct(s.ctx, budget.Correction{ID: r.ID, Actual: usd(-4), Change: NewChange()})
-		require.ErrorIs(s.t, err, budget.ErrInvalidCharge)
+		_, err := s.store.Correct(s.ctx, driver.Correction{ID: r.ID, Actual: usd(-4), Change: NewChange()})
+		require.ErrorIs(s.t, err, driver.ErrInvalidCharge)
 		s.stands(l, 4, 0)
 	}},
 }

@@ -7,37 +7,37 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // edges are the last moment of a window and the first of the next one, worked out by hand.
 var edges = []struct {
 	name   string
-	window func(*subject) budget.Window
+	window func(*subject) driver.Window
 	last   string // the limit is used up here
 	next   string // and is whole again here
 }{
-	{"Hourly", plain(budget.Hourly), "2026-03-10T12:59:59.999999Z", "2026-03-10T13:00:00Z"},
-	{"HourlyInKolkata", zoned(budget.Hourly, "Asia/Kolkata"), "2026-03-10T12:29:59.999999Z", "2026-03-10T12:30:00Z"},
-	{"Daily", plain(budget.Daily), "2026-12-31T23:59:59.999999Z", "2027-01-01T00:00:00Z"},
-	{"DailyOfALeapYear", plain(budget.Daily), "2028-02-28T23:59:59.999999Z", "2028-02-29T00:00:00Z"},
-	{"DailyOfTwentyThreeHours", zoned(budget.Daily, "Europe/Berlin"), "2026-03-29T21:59:59.999999Z", "2026-03-29T22:00:00Z"},
-	{"DailyOfTwentyFiveHours", zoned(budget.Daily, "Europe/Berlin"), "2026-10-25T22:59:59.999999Z", "2026-10-25T23:00:00Z"},
-	{"Weekly", plain(budget.Weekly), "2026-03-15T23:59:59.999999Z", "2026-03-16T00:00:00Z"},
-	{"WeeklyFromSunday", plain(budget.Weekly.From(time.Sunday)), "2026-03-14T23:59:59.999999Z", "2026-03-15T00:00:00Z"},
-	{"Quarterly", plain(budget.Quarterly), "2026-06-30T23:59:59.999999Z", "2026-07-01T00:00:00Z"},
-	{"YearlyInBerlin", zoned(budget.Yearly, "Europe/Berlin"), "2026-12-31T22:59:59.999999Z", "2026-12-31T23:00:00Z"},
-	{"Monthly", plain(budget.Monthly), "2026-02-28T23:59:59.999999Z", "2026-03-01T00:00:00Z"},
-	{"MonthlyInBerlin", zoned(budget.Monthly, "Europe/Berlin"), "2026-03-31T21:59:59.999999Z", "2026-03-31T22:00:00Z"},
-	{"MonthlyPastThe32BitSecond", plain(budget.Monthly), "2038-01-31T23:59:59.999999Z", "2038-02-01T00:00:00Z"},
+	{"Hourly", plain(driver.Hourly), "2026-03-10T12:59:59.999999Z", "2026-03-10T13:00:00Z"},
+	{"HourlyInKolkata", zoned(driver.Hourly, "Asia/Kolkata"), "2026-03-10T12:29:59.999999Z", "2026-03-10T12:30:00Z"},
+	{"Daily", plain(driver.Daily), "2026-12-31T23:59:59.999999Z", "2027-01-01T00:00:00Z"},
+	{"DailyOfALeapYear", plain(driver.Daily), "2028-02-28T23:59:59.999999Z", "2028-02-29T00:00:00Z"},
+	{"DailyOfTwentyThreeHours", zoned(driver.Daily, "Europe/Berlin"), "2026-03-29T21:59:59.999999Z", "2026-03-29T22:00:00Z"},
+	{"DailyOfTwentyFiveHours", zoned(driver.Daily, "Europe/Berlin"), "2026-10-25T22:59:59.999999Z", "2026-10-25T23:00:00Z"},
+	{"Weekly", plain(driver.Weekly), "2026-03-15T23:59:59.999999Z", "2026-03-16T00:00:00Z"},
+	{"WeeklyFromSunday", plain(driver.Weekly.From(time.Sunday)), "2026-03-14T23:59:59.999999Z", "2026-03-15T00:00:00Z"},
+	{"Quarterly", plain(driver.Quarterly), "2026-06-30T23:59:59.999999Z", "2026-07-01T00:00:00Z"},
+	{"YearlyInBerlin", zoned(driver.Yearly, "Europe/Berlin"), "2026-12-31T22:59:59.999999Z", "2026-12-31T23:00:00Z"},
+	{"Monthly", plain(driver.Monthly), "2026-02-28T23:59:59.999999Z", "2026-03-01T00:00:00Z"},
+	{"MonthlyInBerlin", zoned(driver.Monthly, "Europe/Berlin"), "2026-03-31T21:59:59.999999Z", "2026-03-31T22:00:00Z"},
+	{"MonthlyPastThe32BitSecond", plain(driver.Monthly), "2038-01-31T23:59:59.999999Z", "2038-02-01T00:00:00Z"},
 }
 
-func plain(w budget.Window) func(*subject) budget.Window {
-	return func(*subject) budget.Window { return w }
+func plain(w driver.Window) func(*subject) driver.Window {
+	return func(*subject) driver.Window { return w }
 }
 
-func zoned(w budget.Window, name string) func(*subject) budget.Window {
-	return func(s *subject) budget.Window {
+func zoned(w driver.Window, name string) func(*subject) driver.Window {
+	return func(s *subject) driver.Window {
 		loc, err := time.LoadLocation(name)
 		require.NoError(s.t, err)
 		return w.In(loc)
@@ -65,7 +65,7 @@ var windowRules = []rule{
 		}
 	}},
 	{"WindowResetIsTheEnd", "ResetAfter of a calendar window runs to its end, in the denial and in the balance", func(s *subject) {
-		l := line("a", budget.Daily, 10)
+		l := line("a", driver.Daily, 10)
 		s.reserve(8, l)
 		want := 11*time.Hour + 29*time.Minute + 45*time.Second
 		require.Equal(s.t, want, s.refuse(3, l).ResetAfter)
@@ -73,7 +73,7 @@ var windowRules = []rule{
 		require.Zero(s.t, s.refuse(11, l).ResetAfter, "what is larger than the limit never fits")
 	}},
 	{"WindowOfAClockThatWentBackIsNotReset", "a clock that jumps back finds what was spent, and none of its jumps frees anything", func(s *subject) {
-		for _, w := range []budget.Window{budget.Hourly, budget.Daily, budget.Monthly, budget.Rolling(time.Hour)} {
+		for _, w := range []driver.Window{driver.Hourly, driver.Daily, driver.Monthly, driver.Rolling(time.Hour)} {
 			l := line(w.String(), w, 10)
 			s.settle(s.reserve(6, l), 6)
 			s.reserve(4, l)
@@ -86,7 +86,7 @@ var windowRules = []rule{
 		}
 	}},
 	{"WindowOfAClockThatWentForthIsKept", "a clock that jumps forth and comes back meets the old window as it was", func(s *subject) {
-		l := line("a", budget.Daily, 10)
+		l := line("a", driver.Daily, 10)
 		s.settle(s.reserve(6, l), 6)
 		s.clock.Advance(48 * time.Hour)
 		s.reserve(10, l)
@@ -98,7 +98,7 @@ var windowRules = []rule{
 		s.stands(l, 0, 0)
 	}},
 	{"WindowOfALifetimeNeverEnds", "a lifetime limit is not whole again in this life, and says so", func(s *subject) {
-		l := line("a", budget.Lifetime, 10)
+		l := line("a", driver.Lifetime, 10)
 		s.settle(s.reserve(10, l), 10)
 		s.clock.Advance(9 * 365 * 24 * time.Hour)
 		require.Zero(s.t, s.refuse(1, l).ResetAfter)
@@ -109,7 +109,7 @@ var windowRules = []rule{
 
 var rollingRules = []rule{
 	{"RollingCountsBackFromNow", "spend leaves a rolling window one length after its Reserve, a sixtieth late at most", func(s *subject) {
-		l := line("a", budget.Rolling(time.Hour), 10)
+		l := line("a", driver.Rolling(time.Hour), 10)
 		s.clock.Set(start.Truncate(time.Hour))
 		s.settle(s.reserve(6, l), 6)
 		s.clock.Advance(30 * time.Minute)
@@ -124,7 +124,7 @@ var rollingRules = []rule{
 		s.reserve(6, l)
 	}},
 	{"RollingSettlesWhereItWasReserved", "a late settlement does not keep spend in the window longer", func(s *subject) {
-		l := line("a", budget.Rolling(time.Hour), 10)
+		l := line("a", driver.Rolling(time.Hour), 10)
 		r := s.reserve(10, l)
 		s.clock.Advance(50 * time.Minute)
 		s.settle(r, 10)
@@ -154,7 +154,7 @@ func (s *subject) rolling(random *rand.Rand, length time.Duration) {
 		}
 		return n
 	}
-	l := line(length.String(), budget.Rolling(length), 100)
+	l := line(length.String(), driver.Rolling(length), 100)
 	for range 400 {
 		s.clock.Advance(time.Duration(random.Int64N(int64(length) / 8)))
 		now, n := s.clock.Now(), 1+random.Int64N(40)
@@ -176,43 +176,43 @@ func (s *subject) rolling(random *rand.Rand, length time.Duration) {
 
 var overflowRules = []rule{
 	{"OverflowIsAnError", "an amount that would take a sum out of the store's range is ErrOverflow, and nothing changes; a sum that wraps would admit everything", func(s *subject) {
-		l := line("a", budget.Daily, math.MaxInt64)
+		l := line("a", driver.Daily, math.MaxInt64)
 		s.reserve(s.h.MaxSum-10, l)
 		_, err := s.store.Reserve(s.ctx, s.hold(11, l))
-		require.ErrorIs(s.t, err, budget.ErrOverflow)
+		require.ErrorIs(s.t, err, driver.ErrOverflow)
 		s.stands(l, 0, s.h.MaxSum-10)
 		require.Len(s.t, s.all(), 1)
 		s.reserve(10, l)
 	}},
 	{"OverflowOfASettlementIsAnError", "the truth that can't be added is refused whole: in no line, and the hold stays", func(s *subject) {
-		a, b := line("a", budget.Daily, math.MaxInt64), line("b", budget.Daily, math.MaxInt64)
+		a, b := line("a", driver.Daily, math.MaxInt64), line("b", driver.Daily, math.MaxInt64)
 		lines := sorted(a, b)
 		s.settle(s.reserve(s.h.MaxSum-10, lines[1]), s.h.MaxSum-10)
 		r := s.reserve(5, lines...)
 		_, err := s.store.Settle(s.ctx, s.settlement(r, 11))
-		require.ErrorIs(s.t, err, budget.ErrOverflow)
+		require.ErrorIs(s.t, err, driver.ErrOverflow)
 		s.stands(lines[0], 0, 5)
 		s.stands(lines[1], s.h.MaxSum-10, 5)
 		_, err = s.store.Settle(s.ctx, s.settlement(s.hold(0, lines...), 11))
-		require.ErrorIs(s.t, err, budget.ErrOverflow, "an orphan")
+		require.ErrorIs(s.t, err, driver.ErrOverflow, "an orphan")
 		require.Len(s.t, s.all(), 2)
 		s.settle(r, 10)
 	}},
 	{"OverflowOfACorrectionIsAnError", "so is a correction", func(s *subject) {
-		l := line("a", budget.Daily, math.MaxInt64)
+		l := line("a", driver.Daily, math.MaxInt64)
 		s.settle(s.reserve(s.h.MaxSum-10, l), s.h.MaxSum-10)
 		r := s.reserve(5, l)
 		s.settle(r, 5)
-		_, err := s.store.Correct(s.ctx, budget.Correction{ID: r.ID, Actual: usd(11), Change: NewChange()})
-		require.ErrorIs(s.t, err, budget.ErrOverflow)
+		_, err := s.store.Correct(s.ctx, driver.Correction{ID: r.ID, Actual: usd(11), Change: NewChange()})
+		require.ErrorIs(s.t, err, driver.ErrOverflow)
 		s.stands(l, s.h.MaxSum-5, 0)
 	}},
 	{"OverflowAcrossBucketsIsAnError", "the sum over a rolling window's buckets does not wrap either", func(s *subject) {
-		l := line("a", budget.Rolling(time.Hour), math.MaxInt64)
+		l := line("a", driver.Rolling(time.Hour), math.MaxInt64)
 		s.reserve(s.h.MaxSum-10, l)
 		s.clock.Advance(10 * time.Minute)
 		_, err := s.store.Reserve(s.ctx, s.hold(11, l))
-		require.ErrorIs(s.t, err, budget.ErrOverflow)
+		require.ErrorIs(s.t, err, driver.ErrOverflow)
 		s.stands(l, 0, s.h.MaxSum-10)
 	}},
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // Kind says which figure of a ledger is wrong.
@@ -25,10 +25,10 @@ const (
 type Difference struct {
 	Kind    Kind
 	Limit   string
-	Account budget.Key // zero for State and Usage
-	Scope   budget.Scope
+	Account driver.Key // zero for State and Usage
+	Scope   driver.Scope
 	Period  time.Time // where it begins, or the day of usage; zero for Account and State
-	Entry   budget.ID // zero unless the difference is that of one entry
+	Entry   driver.ID // zero unless the difference is that of one entry
 	Told    int64     // what the store tells
 	Sum     int64     // what it has to be
 	Detail  string    // in words, where figures do not say it
@@ -43,13 +43,13 @@ func (d *Difference) String() string {
 	if scope := d.Scope.String(); scope != "" {
 		at = append(at, scope)
 	}
-	if d.Account != (budget.Key{}) {
+	if d.Account != (driver.Key{}) {
 		at = append(at, fmt.Sprintf("account %x", d.Account))
 	}
 	if !d.Period.IsZero() {
 		at = append(at, "from "+d.Period.UTC().Format(time.RFC3339)+" on")
 	}
-	if d.Entry != (budget.ID{}) {
+	if d.Entry != (driver.ID{}) {
 		at = append(at, "entry "+d.Entry.String())
 	}
 	text := string(d.Kind) + ": " + strings.Join(at, ", ")

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // DefaultTries is how often a ledger is read before a difference is reported, when Options.Tries is zero.
@@ -50,7 +51,7 @@ const pauseBefore = 200 * time.Millisecond
 
 // Ledger recomputes the balances of the ledger in a store. It reads all entries, and only keeps sums in memory. The error is the store's;
 // differences are not an error, but in the report.
-func Ledger(ctx context.Context, store budget.Store, o Options) (*Report, error) {
+func Ledger(ctx context.Context, store driver.Store, o Options) (*Report, error) {
 	if o.Tries <= 0 {
 		o.Tries = DefaultTries
 	}
@@ -88,7 +89,7 @@ func Ledger(ctx context.Context, store budget.Store, o Options) (*Report, error)
 // ledger is the ledger that is checked.
 type ledger struct {
 	*budget.Operator
-	store budget.Store
+	store driver.Store
 	opts  Options
 }
 
@@ -109,20 +110,20 @@ type bookings struct {
 	settled, pending map[int64]int64
 	newest           int64         // start of the newest period in which something was booked
 	calendar         bool          // each period begins at a full hour, as calendar windows do
-	example          *budget.Entry // one of the entries
+	example          *driver.Entry // one of the entries
 }
 
 // sums are what entries add up to.
 type sums struct {
-	accounts map[budget.Key]*bookings
-	usage    map[time.Time]*budget.Charge // by UTC day of the reservation
+	accounts map[driver.Key]*bookings
+	usage    map[time.Time]*driver.Charge // by UTC day of the reservation
 	first    time.Time                    // when the first of the entries was resolved
-	expired  map[budget.ID]bool           // entries that expired and were not charged with their worst case
+	expired  map[driver.ID]bool           // entries that expired and were not charged with their worst case
 	entries  int
 	bad      []Difference
 }
 
-func (s *sums) of(account budget.Key, e *budget.Entry) *bookings {
+func (s *sums) of(account driver.Key, e *driver.Entry) *bookings {
 	b := s.accounts[account]
 	if b == nil {
 		b = &bookings{settled: make(map[int64]int64), pending: make(map[int64]int64), newest: math.MinInt64, calendar: true, example: e}
@@ -131,9 +132,9 @@ func (s *sums) of(account budget.Key, e *budget.Entry) *bookings {
 	return b
 }
 
-func (b *bookings) add(e *budget.Entry, line budget.Booking) {
+func (b *bookings) add(e *driver.Entry, line driver.Booking) {
 	start := line.Start.UnixNano()
-	if e.State == budget.Pending {
+	if e.State == driver.Pending {
 		b.pending[start] += line.Amount
 	} else {
 		b.settled[start] += line.Amount
@@ -146,8 +147,8 @@ func (b *bookings) add(e *budget.Entry, line budget.Booking) {
 
 // look reads the ledger once, and compares.
 func (l *ledger) look(ctx context.Context) (*Report, error) {
-	s := &sums{accounts: make(map[budget.Key]*bookings), usage: make(map[time.Time]*budget.Charge), expired: make(map[budget.ID]bool)}
-	for e, err := range l.Entries(ctx, budget.Query{}) {
+	s := &sums{accounts: make(map[driver.Key]*bookings), usage: make(map[time.Time]*driver.Charge), expired: make(map[driver.ID]bool)}
+	for e, err := range l.Entries(ctx, driver.Query{}) {
 		if err != nil {
 			return nil, err
 		}
@@ -188,7 +189,7 @@ func (l *ledger) compareExpired(ctx context.Context, s *sums) error {
 		if err != nil {
 			return err
 		}
-		if r.Kind == budget.ChangeCorrect {
+		if r.Kind == driver.ChangeCorrect {
 			delete(s.expired, r.Reservation)
 		}
 	}
@@ -199,36 +200,36 @@ func (l *ledger) compareExpired(ctx context.Context, s *sums) error {
 }
 
 // add checks an entry's state, and adds its amounts.
-func (s *sums) add(e *budget.Entry) {
+func (s *sums) add(e *driver.Entry) {
 	s.entries++
 	wrong := func(detail string) {
 		s.bad = append(s.bad, Difference{Kind: State, Entry: e.ID, Detail: detail})
 	}
 	switch {
-	case e.State < budget.Pending || e.State > budget.Expired:
+	case e.State < driver.Pending || e.State > driver.Expired:
 		wrong("its state is none of those that there are")
-	case (e.State == budget.Pending) != e.ResolvedAt.IsZero():
+	case (e.State == driver.Pending) != e.ResolvedAt.IsZero():
 		wrong(fmt.Sprintf("it is %s, and was resolved at %s", e.State, e.ResolvedAt.UTC().Format(time.RFC3339)))
-	case e.State == budget.Voided && e.Actual != (budget.Charge{}) && !e.Orphan:
+	case e.State == driver.Voided && e.Actual != (driver.Charge{}) && !e.Orphan:
 		wrong("it is voided, and has posted something")
-	case e.State == budget.Pending && e.Actual != (budget.Charge{}):
+	case e.State == driver.Pending && e.Actual != (driver.Charge{}):
 		wrong("it is pending, and has posted something")
 	}
-	if charged := e.Estimated && e.Actual == e.Reserved; e.State == budget.Expired && !charged {
+	if charged := e.Estimated && e.Actual == e.Reserved; e.State == driver.Expired && !charged {
 		s.expired[e.ID] = true
 	}
 	for _, line := range e.Lines {
 		s.of(line.Account, e).add(e, line)
 	}
-	if e.State == budget.Pending {
+	if e.State == driver.Pending {
 		return
 	}
 	if s.first.IsZero() || e.ResolvedAt.Before(s.first) {
 		s.first = e.ResolvedAt
 	}
-	day := budget.UsageDay(e.ReservedAt)
+	day := driver.UsageDay(e.ReservedAt)
 	if s.usage[day] == nil {
-		s.usage[day] = new(budget.Charge)
+		s.usage[day] = new(driver.Charge)
 	}
 	for unit := range e.Actual {
 		s.usage[day][unit] += e.Actual[unit]
@@ -237,9 +238,9 @@ func (s *sums) add(e *budget.Entry) {
 
 // compareAccounts compares the balances of accounts with the sums of entries. It returns the known accounts, and whether the store has
 // forgotten entries.
-func (l *ledger) compareAccounts(ctx context.Context, s *sums, told *Report) (known map[budget.Key]bool, forgotten bool, err error) {
-	known = make(map[budget.Key]bool)
-	for after, more := (budget.Key{}), true; more; {
+func (l *ledger) compareAccounts(ctx context.Context, s *sums, told *Report) (known map[driver.Key]bool, forgotten bool, err error) {
+	known = make(map[driver.Key]bool)
+	for after, more := (driver.Key{}), true; more; {
 		page, err := l.store.Accounts(ctx, after, accountPage) // including accounts that leases use for themselves
 		if err != nil {
 			return nil, false, err
@@ -264,7 +265,7 @@ func (l *ledger) compareAccounts(ctx context.Context, s *sums, told *Report) (kn
 // accountPage is how many accounts are read at a time.
 const accountPage = 1000
 
-func (l *ledger) compareAccount(ctx context.Context, s *sums, told *Report, a *budget.Account) (forgotten bool, err error) {
+func (l *ledger) compareAccount(ctx context.Context, s *sums, told *Report, a *driver.Account) (forgotten bool, err error) {
 	told.Accounts++
 	note := func(kind Kind, start time.Time, is, sum int64, detail string) {
 		told.Differences = append(told.Differences, Difference{Kind: kind, Limit: a.Limit, Account: a.Key, Scope: a.Scope, Period: start, Told: is, Sum: sum, Detail: detail})
@@ -319,7 +320,7 @@ func (b *bookings) kept(start int64, oldest, now time.Time) bool {
 
 // carries reports whether a call's scope has all the values of an account's. The entry of a lease is for several calls, which have these
 // values in common.
-func carries(call, account budget.Scope) bool {
+func carries(call, account driver.Scope) bool {
 	same := func(want, value string) bool { return want == "" || want == value }
 	if !same(account.Principal, call.Principal) || !same(account.Workflow, call.Workflow) || !same(account.Model, call.Model) ||
 		!same(account.Region, call.Region) || !same(account.Profile, call.Profile) || !same(account.Project, call.Project) {
@@ -335,10 +336,10 @@ func carries(call, account budget.Scope) bool {
 
 // readUsage adds up the rows of usage of each day. An overflow, which is a fault of the stored usage, is noted as a difference and ends the
 // reading. Report.UsageDays stays zero then, and compareUsage reports the days that were not read, too.
-func (l *ledger) readUsage(ctx context.Context, told *Report) (map[time.Time]budget.Charge, error) {
-	usage := make(map[time.Time]budget.Charge)
+func (l *ledger) readUsage(ctx context.Context, told *Report) (map[time.Time]driver.Charge, error) {
+	usage := make(map[time.Time]driver.Charge)
 	for row, err := range l.Usage(ctx, budget.UsageQuery{Every: budget.ByDay}) {
-		if errors.Is(err, budget.ErrOverflow) {
+		if errors.Is(err, driver.ErrOverflow) {
 			told.Differences = append(told.Differences, Difference{Kind: Usage, Detail: err.Error()})
 			return usage, nil
 		} else if err != nil {
@@ -357,12 +358,12 @@ func (l *ledger) readUsage(ctx context.Context, told *Report) (map[time.Time]bud
 // mayLack reports whether entries of a UTC day may be forgotten, if the store has forgotten any: stores forget entries in the order of the days
 // on which they were resolved, so that days after the one on which the oldest entry was resolved are complete.
 func (s *sums) mayLack(day time.Time) bool {
-	return s.first.IsZero() || day.Before(budget.UsageDay(s.first).AddDate(0, 0, 1))
+	return s.first.IsZero() || day.Before(driver.UsageDay(s.first).AddDate(0, 0, 1))
 }
 
 // compareUsage compares the usage of each day with what entries have posted. For a day of which entries may be forgotten, usage has to be
 // at least as much.
-func (s *sums) compareUsage(usage map[time.Time]budget.Charge, told *Report, forgotten bool) {
+func (s *sums) compareUsage(usage map[time.Time]driver.Charge, told *Report, forgotten bool) {
 	days := make(map[time.Time]bool)
 	for day := range usage {
 		days[day] = true
@@ -373,14 +374,14 @@ func (s *sums) compareUsage(usage map[time.Time]budget.Charge, told *Report, for
 	for day := range days {
 		sum, is := s.usage[day], usage[day]
 		if sum == nil {
-			sum = new(budget.Charge)
+			sum = new(driver.Charge)
 		}
 		exact := !forgotten || !s.mayLack(day)
 		for unit := range is {
 			if is[unit] < sum[unit] || exact && is[unit] != sum[unit] {
 				told.Differences = append(told.Differences, Difference{
 					Kind: Usage, Period: day, Told: is[unit], Sum: sum[unit],
-					Detail: fmt.Sprintf("of %s the store tells %d, and entries have posted %d", budget.Unit(unit), is[unit], sum[unit]),
+					Detail: fmt.Sprintf("of %s the store tells %d, and entries have posted %d", driver.Unit(unit), is[unit], sum[unit]),
 				})
 			}
 		}

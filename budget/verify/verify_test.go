@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 	"github.com/bedrockguard/bedrockguard-go/budget/verify"
 )
@@ -23,7 +24,7 @@ type clock struct{ at time.Time }
 func (c *clock) now() time.Time { return c.at }
 
 // grow makes a ledger of calls that end in each way, over some days, with what is past its retention forgotten, or with everything.
-func grow(ctx context.Context, t *rapid.T, forgets bool) budget.Store {
+func grow(ctx context.Context, t *rapid.T, forgets bool) driver.Store {
 	c := &clock{time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)}
 	retention := 400 * 24 * time.Hour
 	if forgets {
@@ -31,17 +32,17 @@ func grow(ctx context.Context, t *rapid.T, forgets bool) budget.Store {
 	}
 	store := memstore.New(memstore.Options{Clock: c.now, Retention: retention})
 	ledger, err := budget.Open(ctx, store, budget.Policy{Limits: []budget.Limit{
-		{Name: "workflow-day", Max: budget.USD(1e6), Window: budget.Daily, Per: budget.PerWorkflow},
-		{Name: "hour", Max: budget.Calls(1e6), Window: budget.Rolling(time.Hour), PerTags: []string{"team"}},
-		{Name: "all", Max: budget.OutputTokens(1e9), Window: budget.Lifetime},
+		{Name: "workflow-day", Max: budget.USD(1e6), Window: driver.Daily, Per: budget.PerWorkflow},
+		{Name: "hour", Max: budget.Calls(1e6), Window: driver.Rolling(time.Hour), PerTags: []string{"team"}},
+		{Name: "all", Max: budget.OutputTokens(1e9), Window: driver.Lifetime},
 	}})
 	require.NoError(t, err)
 	for range rapid.IntRange(1, 30).Draw(t, "calls") {
-		amount := func(name string) budget.Charge {
+		amount := func(name string) driver.Charge {
 			n := rapid.Int64Range(1, 1000).Draw(t, name)
-			return budget.Charge{budget.UnitUSD: n, budget.UnitCalls: 1, budget.UnitOutputTokens: 2 * n}
+			return driver.Charge{driver.UnitUSD: n, driver.UnitCalls: 1, driver.UnitOutputTokens: 2 * n}
 		}
-		scope := budget.Scope{Workflow: rapid.SampledFrom([]string{"", "nightly", "reviews"}).Draw(t, "workflow")}
+		scope := driver.Scope{Workflow: rapid.SampledFrom([]string{"", "nightly", "reviews"}).Draw(t, "workflow")}
 		if rapid.Bool().Draw(t, "tagged") {
 			scope.Tags = map[string]string{"team": "web"}
 		}
@@ -83,24 +84,24 @@ func TestASoundLedgerHasNoDifferences(t *testing.T) {
 
 // changed is a store in which one thing that it tells was changed.
 type changed struct {
-	budget.Store
-	entry  func(*budget.Entry) bool // reports whether it changed something; it is asked until it did
-	period func(*budget.Period) bool
-	usage  func(*budget.UsageRow) bool
+	driver.Store
+	entry  func(*driver.Entry) bool // reports whether it changed something; it is asked until it did
+	period func(*driver.Period) bool
+	usage  func(*driver.UsageRow) bool
 	hides  bool // the first account that has a period
 
-	entryDone budget.ID
+	entryDone driver.ID
 	period1   [2]string
-	usageDone budget.UsageMark
-	hidden    budget.Key
+	usageDone driver.UsageMark
+	hidden    driver.Key
 	done      bool
 }
 
-func (s *changed) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, error) {
+func (s *changed) Entries(ctx context.Context, q driver.Query) ([]driver.Entry, error) {
 	all, err := s.Store.Entries(ctx, q)
 	for i := range all {
 		if e := &all[i]; s.entry != nil && (e.ID == s.entryDone || !s.done) {
-			e.Lines = append([]budget.Booking(nil), e.Lines...)
+			e.Lines = append([]driver.Booking(nil), e.Lines...)
 			if s.entry(e) {
 				s.entryDone, s.done = e.ID, true
 			}
@@ -109,7 +110,7 @@ func (s *changed) Entries(ctx context.Context, q budget.Query) ([]budget.Entry, 
 	return all, err
 }
 
-func (s *changed) Periods(ctx context.Context, key budget.Key, after time.Time, most int) ([]budget.Period, error) {
+func (s *changed) Periods(ctx context.Context, key driver.Key, after time.Time, most int) ([]driver.Period, error) {
 	all, err := s.Store.Periods(ctx, key, after, most)
 	for i := range all {
 		at := [2]string{fmt.Sprint(key), all[i].Start.String()}
@@ -120,10 +121,10 @@ func (s *changed) Periods(ctx context.Context, key budget.Key, after time.Time, 
 	return all, err
 }
 
-func (s *changed) Usage(ctx context.Context, from budget.UsageMark, most int) ([]budget.UsageRow, error) {
+func (s *changed) Usage(ctx context.Context, from driver.UsageMark, most int) ([]driver.UsageRow, error) {
 	all, err := s.Store.Usage(ctx, from, most)
 	for i := range all {
-		at := budget.UsageMark{Day: all[i].Day, After: all[i].Key}
+		at := driver.UsageMark{Day: all[i].Day, After: all[i].Key}
 		if s.usage != nil && (at == s.usageDone || !s.done) && s.usage(&all[i]) {
 			s.usageDone, s.done = at, true
 		}
@@ -131,12 +132,12 @@ func (s *changed) Usage(ctx context.Context, from budget.UsageMark, most int) ([
 	return all, err
 }
 
-func (s *changed) Accounts(ctx context.Context, after budget.Key, most int) ([]budget.Account, error) {
+func (s *changed) Accounts(ctx context.Context, after driver.Key, most int) ([]driver.Account, error) {
 	all, err := s.Store.Accounts(ctx, after, most)
 	for i := range all {
 		if s.hides && (!s.done || all[i].Key == s.hidden) {
 			s.hidden, s.done = all[i].Key, true
-			return append(append([]budget.Account(nil), all[:i]...), all[i+1:]...), err
+			return append(append([]driver.Account(nil), all[:i]...), all[i+1:]...), err
 		}
 	}
 	return all, err
@@ -146,20 +147,20 @@ func (s *changed) Accounts(ctx context.Context, after budget.Key, most int) ([]b
 func TestEveryChangeIsFound(t *testing.T) {
 	for name, change := range map[string]func(s *changed, by int64){
 		"what is settled": func(s *changed, by int64) {
-			s.period = func(p *budget.Period) bool { p.Settled += by; return true }
+			s.period = func(p *driver.Period) bool { p.Settled += by; return true }
 		},
 		"what is pending": func(s *changed, by int64) {
-			s.period = func(p *budget.Period) bool { p.Pending += by; return true }
+			s.period = func(p *driver.Period) bool { p.Pending += by; return true }
 		},
 		"what was forgotten": func(s *changed, by int64) {
-			s.period = func(p *budget.Period) bool { p.Forgotten += by; return true }
+			s.period = func(p *driver.Period) bool { p.Forgotten += by; return true }
 		},
 		"an entry's amounts": func(s *changed, by int64) {
-			s.entry = func(e *budget.Entry) bool {
-				if e.State != budget.Settled {
+			s.entry = func(e *driver.Entry) bool {
+				if e.State != driver.Settled {
 					return false
 				}
-				e.Actual[budget.UnitUSD] += by
+				e.Actual[driver.UnitUSD] += by
 				for i := range e.Lines {
 					e.Lines[i].Amount += by
 				}
@@ -167,20 +168,20 @@ func TestEveryChangeIsFound(t *testing.T) {
 			}
 		},
 		"an entry's state": func(s *changed, _ int64) {
-			s.entry = func(e *budget.Entry) bool {
-				if e.State == budget.Voided {
+			s.entry = func(e *driver.Entry) bool {
+				if e.State == driver.Voided {
 					return false // as settled for nothing it would be as sound
 				}
-				e.State = budget.Settled + budget.Pending - min(e.State, budget.Settled)
+				e.State = driver.Settled + driver.Pending - min(e.State, driver.Settled)
 				return true
 			}
 		},
 		"a row of usage that holds less": func(s *changed, _ int64) {
-			s.usage = func(r *budget.UsageRow) bool {
-				if r.Charge[budget.UnitUSD] == 0 {
+			s.usage = func(r *driver.UsageRow) bool {
+				if r.Charge[driver.UnitUSD] == 0 {
 					return false
 				}
-				r.Charge[budget.UnitUSD]--
+				r.Charge[driver.UnitUSD]--
 				return true
 			}
 		},
@@ -204,11 +205,11 @@ func TestEveryChangeIsFound(t *testing.T) {
 func TestALedgerWhoseEntriesAreAllForgotten(t *testing.T) {
 	ctx, c := t.Context(), &clock{time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)}
 	store := memstore.New(memstore.Options{Clock: c.now, Retention: time.Hour})
-	ledger, err := budget.Open(ctx, store, budget.Policy{Limits: []budget.Limit{{Name: "all", Max: budget.USD(10), Window: budget.Lifetime}}})
+	ledger, err := budget.Open(ctx, store, budget.Policy{Limits: []budget.Limit{{Name: "all", Max: budget.USD(10), Window: driver.Lifetime}}})
 	require.NoError(t, err)
-	r, err := ledger.Reserve(ctx, budget.Request{Worst: budget.Charge{budget.UnitUSD: 4}})
+	r, err := ledger.Reserve(ctx, budget.Request{Worst: driver.Charge{driver.UnitUSD: 4}})
 	require.NoError(t, err)
-	_, err = ledger.Settle(ctx, r, budget.Charge{budget.UnitUSD: 3}, false)
+	_, err = ledger.Settle(ctx, r, driver.Charge{driver.UnitUSD: 3}, false)
 	require.NoError(t, err)
 	for range 48 {
 		c.at = c.at.Add(time.Hour)
@@ -231,9 +232,9 @@ func TestAStoreThatDoesNotAnswerIsAnError(t *testing.T) {
 
 func ExampleLedger() {
 	ctx, store := context.Background(), memstore.New(memstore.Options{})
-	ledger, _ := budget.Open(ctx, store, budget.Policy{Limits: []budget.Limit{{Name: "month", Max: budget.USD(10), Window: budget.Monthly}}})
-	r, _ := ledger.Reserve(ctx, budget.Request{Worst: budget.Charge{budget.UnitUSD: budget.USD(4).N}})
-	_, _ = ledger.Settle(ctx, r, budget.Charge{budget.UnitUSD: budget.USD(3).N}, false)
+	ledger, _ := budget.Open(ctx, store, budget.Policy{Limits: []budget.Limit{{Name: "month", Max: budget.USD(10), Window: driver.Monthly}}})
+	r, _ := ledger.Reserve(ctx, budget.Request{Worst: driver.Charge{driver.UnitUSD: budget.USD(4).N}})
+	_, _ = ledger.Settle(ctx, r, driver.Charge{driver.UnitUSD: budget.USD(3).N}, false)
 
 	report, err := verify.Ledger(ctx, store, verify.Options{})
 	if err != nil {

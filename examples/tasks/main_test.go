@@ -17,6 +17,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 )
 
@@ -178,7 +179,7 @@ type countedStore struct {
 	asked atomic.Int64
 }
 
-func (s *countedStore) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+func (s *countedStore) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	s.asked.Add(1)
 	return s.Store.Reserve(ctx, r)
 }

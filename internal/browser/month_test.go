@@ -15,6 +15,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/statuspage"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
@@ -53,7 +54,7 @@ func spendAMonth(t *testing.T) *budget.Ledger {
 			}
 			tokens := int64(s.usd * part * 300_000)
 			usage := price.Usage{InputTokens: tokens, CacheReadInputTokens: tokens * s.reads / 100, OutputTokens: tokens / 40}
-			charge := budget.ChargeOf(usage, price.Amount(s.usd*part*1e9))
+			charge := driver.ChargeOf(usage, price.Amount(s.usd*part*1e9))
 			receipt, err := ledger.Reserve(t.Context(), budget.Request{Scope: s.scope, Operation: "Converse", Worst: charge})
 			require.NoError(t, err)
 			_, err = ledger.Settle(t.Context(), receipt, charge, false)
@@ -61,7 +62,7 @@ func spendAMonth(t *testing.T) *budget.Ledger {
 		}
 	}
 	for _, s := range spenders[:2] {
-		_, err := ledger.Reserve(t.Context(), budget.Request{Scope: s.scope, Operation: "ConverseStream", Worst: budget.ChargeOf(price.Usage{InputTokens: 9000, OutputTokens: 4000}, 250_000_000)})
+		_, err := ledger.Reserve(t.Context(), budget.Request{Scope: s.scope, Operation: "ConverseStream", Worst: driver.ChargeOf(price.Usage{InputTokens: 9000, OutputTokens: 4000}, 250_000_000)})
 		require.NoError(t, err)
 	}
 	_, err = ledger.Kill(budget.WithOperator(context.Background(), "ada"), spenders[2].scope, "answers itself in a loop")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
@@ -98,7 +99,7 @@ func TestAButtonEndsAStream(t *testing.T) {
 
 // odd holds names that callers could choose to harm who reads them.
 func odd() []string {
-	bytes := make([]byte, budget.MaxScopeValue)
+	bytes := make([]byte, driver.MaxScopeValue)
 	for i := range bytes {
 		bytes[i] = "<>&\"'`=/\\{}%\x00\x01\x1b\x7f\xe2\x80\xae"[i%19]
 	}
@@ -111,7 +112,7 @@ func TestNamesAreText(t *testing.T) {
 	v := look(t)
 	for _, name := range odd() {
 		scope := budget.Scope{Workflow: name}
-		if _, err := h.ledger.Reserve(t.Context(), budget.Request{Scope: scope, Operation: "Converse", Worst: budget.ChargeOf(price.Usage{InputTokens: 1}, 1)}); err != nil {
+		if _, err := h.ledger.Reserve(t.Context(), budget.Request{Scope: scope, Operation: "Converse", Worst: driver.ChargeOf(price.Usage{InputTokens: 1}, 1)}); err != nil {
 			require.ErrorIs(t, err, budget.ErrInvalidScope)
 			continue
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/internal/robustness/backend"
@@ -83,12 +84,12 @@ type jumpLedger struct {
 	clock *storetest.Clock
 	open  func(context.Context) (budget.Store, error)
 	store budget.Store
-	lines []budget.Line
+	lines []driver.Line
 	posts []*posted
 
-	closed                     []budget.Line // refuse, because of an override or a latch, as long as the clock is before their Until
+	closed                     []driver.Line // refuse, because of an override or a latch, as long as the clock is before their Until
 	until                      []time.Time
-	settled, pending, voidable budget.Reservation
+	settled, pending, voidable driver.Reservation
 	killed, brief              bool          // brief says that calendar windows must be answered as soon as the clock is right
 	refused                    time.Duration // how long after the clock was right a step was refused with ErrLost
 }
@@ -96,7 +97,7 @@ type jumpLedger struct {
 // posted is what a reservation counts, by the time at which it was made.
 type posted struct {
 	id     budget.ID
-	lines  []budget.Line
+	lines  []driver.Line
 	at     time.Time
 	amount int64
 }
@@ -105,7 +106,7 @@ func newJumpLedger() *jumpLedger {
 	l := &jumpLedger{clock: storetest.NewClock(jumpStart)}
 	windows := []budget.Window{budget.Hourly, budget.Daily, budget.Monthly, budget.Rolling(time.Hour), budget.Rolling(30 * time.Second), budget.Lifetime}
 	for i, w := range windows {
-		l.lines = append(l.lines, budget.Line{Account: budget.Key{byte(i + 1)}, Unit: budget.UnitUSD, Window: w, Max: 10})
+		l.lines = append(l.lines, driver.Line{Account: budget.Key{byte(i + 1)}, Unit: budget.UnitUSD, Window: w, Max: 10})
 	}
 	return l
 }
@@ -173,8 +174,8 @@ func samples(length time.Duration) []time.Duration {
 func (l *jumpLedger) fill(ctx context.Context) error {
 	for _, part := range []struct {
 		amount int64
-		keep   *budget.Reservation
-	}{{6, &l.settled}, {2, &l.pending}, {1, &l.voidable}, {1, new(budget.Reservation)}} {
+		keep   *driver.Reservation
+	}{{6, &l.settled}, {2, &l.pending}, {1, &l.voidable}, {1, new(driver.Reservation)}} {
 		r, admitted, err := l.reserve(ctx, part.amount, l.lines)
 		if err != nil || !admitted {
 			return fmt.Errorf("filling: admitted %t: %w", admitted, err)
@@ -189,9 +190,9 @@ func (l *jumpLedger) shut(ctx context.Context) error {
 	until := jumpStart.Add(20 * day)
 	windows := []budget.Window{budget.Monthly, budget.Lifetime, budget.Hourly}
 	for i, w := range windows {
-		line := budget.Line{Account: budget.Key{byte(20 + i)}, Unit: budget.UnitUSD, Window: w, Max: 10}
+		line := driver.Line{Account: budget.Key{byte(20 + i)}, Unit: budget.UnitUSD, Window: w, Max: 10}
 		if w == budget.Hourly {
-			r, _, err := l.reserve(ctx, 1, []budget.Line{line})
+			r, _, err := l.reserve(ctx, 1, []driver.Line{line})
 			if err := errors.Join(err, l.post(ctx, r, 1)); err != nil {
 				return err
 			}
@@ -201,8 +202,8 @@ func (l *jumpLedger) shut(ctx context.Context) error {
 		}
 		l.closed, l.until = append(l.closed, line), append(l.until, until)
 	}
-	latched := budget.Line{Account: budget.Key{30}, Unit: budget.UnitUSD, Window: budget.Monthly, Max: 10, Latch: true}
-	_, admitted, err := l.reserve(ctx, 11, []budget.Line{latched})
+	latched := driver.Line{Account: budget.Key{30}, Unit: budget.UnitUSD, Window: budget.Monthly, Max: 10, Latch: true}
+	_, admitted, err := l.reserve(ctx, 11, []driver.Line{latched})
 	if admitted {
 		return errors.New("11 of 10 were admitted")
 	}
@@ -230,8 +231,8 @@ func (l *jumpLedger) isShut(ctx context.Context, mayBeLost bool) error {
 	return nil
 }
 
-func (l *jumpLedger) reserve(ctx context.Context, amount int64, lines []budget.Line) (budget.Reservation, bool, error) {
-	r := budget.Reservation{ID: budget.NewID(), Owner: budget.Key{9}, TTL: 30 * time.Minute, Lines: lines, Dims: budget.Scope{Workflow: "spends"}.Dims()}
+func (l *jumpLedger) reserve(ctx context.Context, amount int64, lines []driver.Line) (driver.Reservation, bool, error) {
+	r := driver.Reservation{ID: driver.NewID(), Owner: budget.Key{9}, TTL: 30 * time.Minute, Lines: lines, Dims: budget.Scope{Workflow: "spends"}.Dims()}
 	r.Charge[budget.UnitUSD] = amount
 	d, err := l.store.Reserve(ctx, r)
 	if err == nil && d.Admitted {
@@ -270,8 +271,8 @@ func lostOr(err error) error {
 }
 
 // post settles for a figure. What the ledger no longer knows is posted to the windows of now.
-func (l *jumpLedger) post(ctx context.Context, r budget.Reservation, amount int64) error {
-	s := budget.Settlement{ID: r.ID, Owner: r.Owner, Lines: r.Lines}
+func (l *jumpLedger) post(ctx context.Context, r driver.Reservation, amount int64) error {
+	s := driver.Settlement{ID: r.ID, Owner: r.Owner, Lines: r.Lines}
 	s.Actual[budget.UnitUSD] = amount
 	p, err := l.store.Settle(ctx, s)
 	switch {
@@ -296,7 +297,7 @@ func (l *jumpLedger) void(ctx context.Context) error {
 	if err == nil {
 		l.of(l.voidable.ID).amount = 0
 	}
-	if errors.Is(err, budget.ErrResolved) { // it had expired
+	if errors.Is(err, driver.ErrResolved) { // it had expired
 		return nil
 	}
 	return lostOr(err)
@@ -305,7 +306,7 @@ func (l *jumpLedger) void(ctx context.Context) error {
 func (l *jumpLedger) correct(ctx context.Context) error {
 	actual := l.settled.Charge
 	actual[budget.UnitUSD] = 5
-	_, err := l.store.Correct(ctx, budget.Correction{ID: l.settled.ID, Actual: actual, Change: storetest.NewChange()})
+	_, err := l.store.Correct(ctx, driver.Correction{ID: l.settled.ID, Actual: actual, Change: storetest.NewChange()})
 	if err == nil {
 		l.of(l.settled.ID).amount = 5
 	}
@@ -362,10 +363,10 @@ func (l *jumpLedger) look(ctx context.Context, after, jump time.Duration) error 
 }
 
 // sum adds up what was spent of a line since the window of one moment began, until another one.
-func (l *jumpLedger) sum(line budget.Line, now, until time.Time) (sum int64) {
+func (l *jumpLedger) sum(line driver.Line, now, until time.Time) (sum int64) {
 	since := line.Window.At(now).Since
 	for _, p := range l.posts {
-		in := slices.ContainsFunc(p.lines, func(b budget.Line) bool { return b.Account == line.Account })
+		in := slices.ContainsFunc(p.lines, func(b driver.Line) bool { return b.Account == line.Account })
 		if in && line.Window.At(p.at).Start >= since && !p.at.After(until) {
 			sum += p.amount
 		}
@@ -390,7 +391,7 @@ func (l *jumpLedger) stopped(ctx context.Context, mayBeLost bool) error {
 	if !l.killed {
 		return nil
 	}
-	r := budget.Reservation{ID: budget.NewID(), TTL: time.Hour, Dims: budget.Scope{Workflow: "stops"}.Dims(), Lines: l.lines[5:]}
+	r := driver.Reservation{ID: driver.NewID(), TTL: time.Hour, Dims: budget.Scope{Workflow: "stops"}.Dims(), Lines: l.lines[5:]}
 	d, err := l.store.Reserve(ctx, r)
 	if mayBeLost {
 		err = lostOr(err)

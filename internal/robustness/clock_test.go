@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/internal/robustness/backend"
 )
@@ -47,14 +48,14 @@ type crossing struct {
 	edge   time.Time
 	clock  *storetest.Clock
 	stores []budget.Store
-	lines  []budget.Line
+	lines  []driver.Line
 
 	mu     sync.Mutex
-	booked map[budget.ID][]budget.Line
+	booked map[budget.ID][]driver.Line
 }
 
 func crossEdge(t *testing.T, server backend.Server, edge time.Time) {
-	c := &crossing{edge: edge, clock: storetest.NewClock(edge.Add(-time.Second)), lines: edgeLines(t), booked: make(map[budget.ID][]budget.Line)}
+	c := &crossing{edge: edge, clock: storetest.NewClock(edge.Add(-time.Second)), lines: edgeLines(t), booked: make(map[budget.ID][]driver.Line)}
 	address := server.NewLedger(t)
 	for range 2 {
 		c.stores = append(c.stores, backend.MustOpen(t, address, func(o *backend.Options) { o.Clock, o.Relaxed = c.clock.Now, true }))
@@ -89,13 +90,13 @@ func crossEdge(t *testing.T, server backend.Server, edge time.Time) {
 }
 
 // edgeLines are limits so tight that every window fills up.
-func edgeLines(t *testing.T) []budget.Line {
+func edgeLines(t *testing.T) []driver.Line {
 	berlin, err := time.LoadLocation("Europe/Berlin")
 	require.NoError(t, err)
 	windows := []budget.Window{budget.Hourly, budget.Daily, budget.Daily.In(berlin), budget.Monthly, budget.Rolling(time.Hour), budget.Rolling(90 * time.Second)}
-	lines := make([]budget.Line, len(windows))
+	lines := make([]driver.Line, len(windows))
 	for i, w := range windows {
-		lines[i] = budget.Line{Account: budget.Key{byte(i + 1)}, Unit: budget.UnitUSD, Window: w, Max: int64(20 + 4*i)}
+		lines[i] = driver.Line{Account: budget.Key{byte(i + 1)}, Unit: budget.UnitUSD, Window: w, Max: int64(20 + 4*i)}
 	}
 	return lines
 }
@@ -109,7 +110,7 @@ func (c *crossing) jump(random *rand.Rand) {
 // spend reserves in some of the lines, and settles for as much, voids or leaves it.
 func (c *crossing) spend(ctx context.Context, random *rand.Rand) error {
 	s := c.stores[random.IntN(len(c.stores))]
-	r := budget.Reservation{ID: budget.NewID(), Owner: budget.Key{1}, TTL: 1000 * time.Hour}
+	r := driver.Reservation{ID: driver.NewID(), Owner: budget.Key{1}, TTL: 1000 * time.Hour}
 	r.Charge[budget.UnitUSD] = 1 + random.Int64N(6)
 	for _, l := range c.lines {
 		if random.IntN(2) == 0 {
@@ -129,23 +130,23 @@ func (c *crossing) spend(ctx context.Context, random *rand.Rand) error {
 	case 1:
 		return nil
 	default:
-		_, err = s.Settle(ctx, budget.Settlement{ID: r.ID, Owner: r.Owner, Actual: r.Charge, Lines: r.Lines})
+		_, err = s.Settle(ctx, driver.Settlement{ID: r.ID, Owner: r.Owner, Actual: r.Charge, Lines: r.Lines})
 		return err
 	}
 }
 
 // holds adds up what is booked in each window of a line, from the entries.
-func (c *crossing) holds(t *testing.T, l budget.Line, entries []budget.Entry) {
-	var buckets []budget.Bucket
+func (c *crossing) holds(t *testing.T, l driver.Line, entries []budget.Entry) {
+	var buckets []driver.Bucket
 	for _, e := range entries {
-		if !slices.ContainsFunc(c.booked[e.ID], func(b budget.Line) bool { return b.Account == l.Account }) {
+		if !slices.ContainsFunc(c.booked[e.ID], func(b driver.Line) bool { return b.Account == l.Account }) {
 			continue
 		}
 		used := e.Actual[l.Unit]
-		if e.State == budget.Pending {
+		if e.State == driver.Pending {
 			used = e.Reserved[l.Unit]
 		}
-		buckets = append(buckets, budget.Bucket{Start: e.ReservedAt.UnixNano(), Used: used})
+		buckets = append(buckets, driver.Bucket{Start: e.ReservedAt.UnixNano(), Used: used})
 	}
 	for _, last := range buckets {
 		sum, span := int64(0), l.Window.At(time.Unix(0, last.Start))

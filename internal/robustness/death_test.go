@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // The labelled points at which a process may be killed.
@@ -69,7 +70,7 @@ type mortalStore struct {
 	death *death
 }
 
-func (s *mortalStore) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+func (s *mortalStore) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	s.death.at(beforeReserve)
 	s.death.during(duringReserve)
 	d, err := s.Store.Reserve(ctx, r)
@@ -77,7 +78,7 @@ func (s *mortalStore) Reserve(ctx context.Context, r budget.Reservation) (budget
 	return d, err
 }
 
-func (s *mortalStore) Settle(ctx context.Context, settlement budget.Settlement) (budget.Posting, error) {
+func (s *mortalStore) Settle(ctx context.Context, settlement driver.Settlement) (driver.Posting, error) {
 	s.death.at(beforeSettle)
 	s.death.during(duringSettle)
 	p, err := s.Store.Settle(ctx, settlement)

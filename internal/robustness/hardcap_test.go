@@ -19,6 +19,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/budget/verify"
@@ -259,9 +260,9 @@ func (r *run) compareEntries(ctx context.Context, t *testing.T, ledger *budget.L
 }
 
 func (r *run) compareEntry(ctx context.Context, t *testing.T, ledger *budget.Ledger, e budget.Entry, cost int64) {
-	require.NotEqual(t, budget.Pending, e.State)
+	require.NotEqual(t, driver.Pending, e.State)
 	require.False(t, e.Orphan, "spend without a reservation")
-	if e.State == budget.Voided {
+	if e.State == driver.Voided {
 		require.Zero(t, cost, "an attempt that was billed was voided")
 		return
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/internal/robustness/backend"
 )
@@ -110,10 +111,10 @@ func evict(ctx context.Context, t *testing.T, rdb *redis.Client, atLeast int) (e
 type drawnLedger struct {
 	random  *rand.Rand
 	store   budget.Store
-	lines   []budget.Line
+	lines   []driver.Line
 	flags   []budget.Scope
-	pending []budget.Reservation
-	refusal []budget.Reservation
+	pending []driver.Reservation
+	refusal []driver.Reservation
 }
 
 var drawnWindows = []budget.Window{budget.Daily, budget.Monthly, budget.Lifetime, budget.Rolling(time.Hour), budget.Rolling(24 * time.Hour)}
@@ -121,7 +122,7 @@ var drawnWindows = []budget.Window{budget.Daily, budget.Monthly, budget.Lifetime
 // fill spends, settles, voids, kills, overrides, latches and corrects, and notes what has no room then.
 func (d *drawnLedger) fill(ctx context.Context) error {
 	for i := range 2 + d.random.IntN(5) {
-		d.lines = append(d.lines, budget.Line{
+		d.lines = append(d.lines, driver.Line{
 			Account: budget.Key{byte(i + 1), byte(d.random.IntN(256))}, Unit: budget.UnitUSD, Notify: []float64{0.5},
 			Window: drawnWindows[d.random.IntN(len(drawnWindows))], Max: 20 + d.random.Int64N(80), Latch: d.random.IntN(4) == 0,
 		})
@@ -147,8 +148,8 @@ func (d *drawnLedger) fill(ctx context.Context) error {
 	return err
 }
 
-func (d *drawnLedger) hold(amount int64, lines []budget.Line) budget.Reservation {
-	r := budget.Reservation{ID: budget.NewID(), Owner: budget.Key{1}, Lines: lines, TTL: 24 * time.Hour}
+func (d *drawnLedger) hold(amount int64, lines []driver.Line) driver.Reservation {
+	r := driver.Reservation{ID: driver.NewID(), Owner: budget.Key{1}, Lines: lines, TTL: 24 * time.Hour}
 	r.Charge[budget.UnitUSD] = amount
 	return r
 }
@@ -184,15 +185,15 @@ func (d *drawnLedger) step(ctx context.Context) error {
 		}
 		actual := r.Charge
 		actual[budget.UnitUSD]++
-		_, err := d.store.Correct(ctx, budget.Correction{ID: r.ID, Actual: actual, Change: storetest.NewChange()})
+		_, err := d.store.Correct(ctx, driver.Correction{ID: r.ID, Actual: actual, Change: storetest.NewChange()})
 		return err
 	default:
 		return d.settle(ctx, d.store, r)
 	}
 }
 
-func (d *drawnLedger) settle(ctx context.Context, s budget.Store, r budget.Reservation) error {
-	_, err := s.Settle(ctx, budget.Settlement{ID: r.ID, Owner: r.Owner, Actual: r.Charge, Lines: r.Lines})
+func (d *drawnLedger) settle(ctx context.Context, s budget.Store, r driver.Reservation) error {
+	_, err := s.Settle(ctx, driver.Settlement{ID: r.ID, Owner: r.Owner, Actual: r.Charge, Lines: r.Lines})
 	return err
 }
 
@@ -202,7 +203,7 @@ func (d *drawnLedger) refuses(ctx context.Context, stores []budget.Store) (lost 
 	look := func() error {
 		for _, s := range stores {
 			for _, r := range d.refusal {
-				r.ID = budget.NewID()
+				r.ID = driver.NewID()
 				decision, err := s.Reserve(ctx, r)
 				lost = lost || errors.Is(err, budget.ErrLost)
 				if lostOr(err) != nil {

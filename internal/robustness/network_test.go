@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/internal/robustness/backend"
 )
 
@@ -186,17 +187,17 @@ func (c *cutRun) verify(t *testing.T, s budget.Store) {
 	entries, err := s.Entries(t.Context(), budget.Query{Max: 10_000})
 	require.NoError(t, err)
 	require.Len(t, entries, len(want))
-	states := map[string]budget.State{"reserve": budget.Pending, "settle": budget.Settled, "void": budget.Voided, "correct": budget.Settled}
+	states := map[string]driver.State{"reserve": driver.Pending, "settle": driver.Settled, "void": driver.Voided, "correct": driver.Settled}
 	for _, e := range entries {
 		a := want[e.ID]
 		require.Equal(t, states[a.Kind], e.State, a.Kind)
 		require.False(t, e.Orphan)
-		if e.State == budget.Settled {
+		if e.State == driver.Settled {
 			require.Equal(t, a.Amount, e.Actual[budget.UnitUSD], a.Kind)
 		}
 	}
 	for worker, most := range overrides {
-		b, err := s.Balances(t.Context(), []budget.Line{cutOffLine(worker, 2)})
+		b, err := s.Balances(t.Context(), []driver.Line{cutOffLine(worker, 2)})
 		require.NoError(t, err)
 		require.Equal(t, most, b[0].Max, "an override was undone")
 	}
@@ -224,8 +225,8 @@ func cutOffScope(worker int) budget.Scope {
 	return budget.Scope{Workflow: fmt.Sprintf("worker-%d", worker)}
 }
 
-func cutOffLine(worker int, n byte) budget.Line {
-	return budget.Line{Account: budget.Key{byte(worker + 1), n}, Unit: budget.UnitUSD, Window: budget.Lifetime, Max: 1 << 40}
+func cutOffLine(worker int, n byte) driver.Line {
+	return driver.Line{Account: budget.Key{byte(worker + 1), n}, Unit: budget.UnitUSD, Window: budget.Lifetime, Max: 1 << 40}
 }
 
 func (j *cutOffJob) run(ctx context.Context, out io.Writer) error {
@@ -266,7 +267,7 @@ type cutOffWorker struct {
 	n                int
 	store            budget.Store
 	random           *rand.Rand
-	pending, settled []budget.Reservation
+	pending, settled []driver.Reservation
 }
 
 // step does one step until it is answered.
@@ -277,17 +278,17 @@ func (w *cutOffWorker) step(ctx context.Context) (a ack, err error) {
 		var seen int64
 		for seen, err = w.store.Revision(ctx); err != nil; seen, err = w.store.Revision(ctx) {
 		}
-		c := budget.Change{ID: budget.NewID(), Seen: seen, Operator: "ada"}
+		c := driver.Change{ID: driver.NewID(), Seen: seen, Operator: "ada"}
 		return w.repeat(a, func(a *ack) error { return do(ctx, a, c) })
 	}
-	return w.repeat(a, func(a *ack) error { return do(ctx, a, budget.Change{}) })
+	return w.repeat(a, func(a *ack) error { return do(ctx, a, driver.Change{}) })
 }
 
 func (w *cutOffWorker) repeat(a ack, do func(*ack) error) (ack, error) {
 	for {
 		a.Tries++
 		err := do(&a)
-		for _, own := range []error{budget.ErrIDConflict, budget.ErrResolved, budget.ErrNotFound, budget.ErrSuperseded, budget.ErrLost, errRefused} {
+		for _, own := range []error{driver.ErrIDConflict, driver.ErrResolved, budget.ErrNotFound, budget.ErrSuperseded, budget.ErrLost, errRefused} {
 			if errors.Is(err, own) {
 				return a, fmt.Errorf("%s, try %d: %w", a.Kind, a.Tries, err)
 			}
@@ -302,16 +303,16 @@ func (w *cutOffWorker) repeat(a ack, do func(*ack) error) (ack, error) {
 var errRefused = errors.New("a reservation was refused")
 
 // draw picks a step that the worker's reservations allow.
-func (w *cutOffWorker) draw() (string, func(context.Context, *ack, budget.Change) error) {
+func (w *cutOffWorker) draw() (string, func(context.Context, *ack, driver.Change) error) {
 	n := w.random.IntN(10)
 	amount := 1 + w.random.Int64N(100)
 	switch {
 	case n < 2 && len(w.pending) > 0:
 		r := w.pending[0]
 		w.pending, w.settled = w.pending[1:], append(w.settled, r)
-		return "settle", func(ctx context.Context, a *ack, _ budget.Change) error {
+		return "settle", func(ctx context.Context, a *ack, _ driver.Change) error {
 			a.ID, a.Amount = r.ID, amount
-			s := budget.Settlement{ID: r.ID, Owner: r.Owner, Lines: r.Lines}
+			s := driver.Settlement{ID: r.ID, Owner: r.Owner, Lines: r.Lines}
 			s.Actual[budget.UnitUSD] = amount
 			_, err := w.store.Settle(ctx, s)
 			return err
@@ -319,37 +320,37 @@ func (w *cutOffWorker) draw() (string, func(context.Context, *ack, budget.Change
 	case n == 2 && len(w.pending) > 0:
 		r := w.pending[0]
 		w.pending = w.pending[1:]
-		return "void", func(ctx context.Context, a *ack, _ budget.Change) error {
+		return "void", func(ctx context.Context, a *ack, _ driver.Change) error {
 			a.ID = r.ID
 			return w.store.Void(ctx, r.ID, r.Owner)
 		}
 	case n == 3 && len(w.settled) > 0:
 		r := w.settled[w.random.IntN(len(w.settled))]
-		return "correct", func(ctx context.Context, a *ack, c budget.Change) error {
+		return "correct", func(ctx context.Context, a *ack, c driver.Change) error {
 			a.ID, a.Amount = r.ID, amount
 			var actual budget.Charge
 			actual[budget.UnitUSD] = amount
-			_, err := w.store.Correct(ctx, budget.Correction{ID: r.ID, Actual: actual, Change: c})
+			_, err := w.store.Correct(ctx, driver.Correction{ID: r.ID, Actual: actual, Change: c})
 			return err
 		}
 	case n == 4:
-		return "override", func(ctx context.Context, a *ack, c budget.Change) error {
+		return "override", func(ctx context.Context, a *ack, c driver.Change) error {
 			a.Amount = amount
 			return w.store.Override(ctx, cutOffLine(w.n, 2).Account, &budget.Override{Max: amount, Until: time.Now().Add(time.Hour)}, c)
 		}
 	case n == 5:
-		return "kill", func(ctx context.Context, _ *ack, c budget.Change) error {
+		return "kill", func(ctx context.Context, _ *ack, c driver.Change) error {
 			return w.store.Kill(ctx, budget.Kill{Scope: cutOffScope(w.n), Reason: "stop"}, c)
 		}
 	case n == 6:
-		return "revive", func(ctx context.Context, _ *ack, c budget.Change) error {
+		return "revive", func(ctx context.Context, _ *ack, c driver.Change) error {
 			return w.store.Revive(ctx, budget.Flag{Scope: cutOffScope(w.n)}, c)
 		}
 	}
-	r := budget.Reservation{ID: budget.NewID(), Owner: budget.Key{1}, Lines: []budget.Line{cutOffLine(w.n, 1)}, TTL: time.Hour}
+	r := driver.Reservation{ID: driver.NewID(), Owner: budget.Key{1}, Lines: []driver.Line{cutOffLine(w.n, 1)}, TTL: time.Hour}
 	r.Charge[budget.UnitUSD] = amount
 	w.pending = append(w.pending, r)
-	return "reserve", func(ctx context.Context, a *ack, _ budget.Change) error {
+	return "reserve", func(ctx context.Context, a *ack, _ driver.Change) error {
 		a.ID, a.Amount = r.ID, amount
 		d, err := w.store.Reserve(ctx, r)
 		if err == nil && !d.Admitted {

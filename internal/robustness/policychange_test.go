@@ -24,6 +24,7 @@ import (
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard/bedrocktest"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 	"github.com/bedrockguard/bedrockguard-go/internal/robustness/backend"
 )
@@ -71,7 +72,7 @@ type watchedStore struct {
 	last map[string]int64
 }
 
-func (s *watchedStore) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+func (s *watchedStore) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range r.Lines {

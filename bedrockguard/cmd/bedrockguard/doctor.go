@@ -12,6 +12,7 @@ import (
 
 	"github.com/bedrockguard/bedrockguard-go/bedrockguard"
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 func doctorCommand() *cli.Command {
@@ -160,7 +161,7 @@ func (e *examination) policy(ctx context.Context, c *cli.Command, d *desk) (poli
 	if c.String("policy") != "" {
 		policy, err = readPolicyFile(c.String("policy"))
 	} else {
-		var document budget.PolicyDocument
+		var document driver.PolicyDocument
 		if document, err = d.PolicyDocument(ctx); err != nil {
 			e.note("policy", verdictProblem, "%v", err)
 			return policy

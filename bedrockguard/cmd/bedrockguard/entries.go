@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 func entriesCommand() *cli.Command {
@@ -92,7 +93,7 @@ func entryQuery(c *cli.Command) (q budget.Query, err error) {
 		return q, err
 	}
 	if state := c.String("state"); state != "" {
-		for _, s := range []budget.State{budget.Pending, budget.Settled, budget.Voided, budget.Expired} {
+		for _, s := range []driver.State{driver.Pending, driver.Settled, driver.Voided, driver.Expired} {
 			if s.String() == state {
 				q.State = s
 			}
@@ -186,7 +187,7 @@ func correct(ctx context.Context, c *cli.Command, d *desk) error {
 // entry finds a call by the id of its entry, or by AWS's request id.
 func (d *desk) entry(ctx context.Context, name string) (budget.Entry, error) {
 	q := budget.Query{Reference: name}
-	id, err := budget.ParseID(name)
+	id, err := driver.ParseID(name)
 	if err == nil {
 		q = budget.Query{After: before(id), Max: 1}
 	}

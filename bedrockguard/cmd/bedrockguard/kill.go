@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 func killCommand() *cli.Command {
@@ -79,7 +80,7 @@ const seenFor = 31 * 24 * time.Hour
 // which is normal for limits that are not split. Errors count as no such call.
 func (d *desk) hasSpent(ctx context.Context, k *budget.Kill) bool {
 	query := budget.UsageQuery{
-		Since: budget.UsageDay(time.Now().Add(-seenFor)), By: budget.PerPrincipal | budget.PerWorkflow | budget.PerModel | budget.PerRegion,
+		Since: driver.UsageDay(time.Now().Add(-seenFor)), By: budget.PerPrincipal | budget.PerWorkflow | budget.PerModel | budget.PerRegion,
 		ByTags: slices.Sorted(maps.Keys(k.Scope.Tags)),
 	}
 	for row, err := range d.Usage(ctx, query) {
@@ -87,7 +88,7 @@ func (d *desk) hasSpent(ctx context.Context, k *budget.Kill) bool {
 			return true
 		}
 	}
-	for e, err := range d.Entries(ctx, budget.Query{State: budget.Pending}) {
+	for e, err := range d.Entries(ctx, budget.Query{State: driver.Pending}) {
 		if err == nil && k.Holds(e.Scope) {
 			return true
 		}

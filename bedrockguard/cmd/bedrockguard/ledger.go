@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // defaultTimeout bounds the whole of a command that reads or changes a ledger: long enough for a ledger of a million entries.
@@ -109,10 +110,10 @@ func readPolicyFile(file string) (budget.Policy, error) {
 }
 
 // change makes a change that only the store itself offers.
-func (d *desk) change(ctx context.Context, reason string, step func(budget.Change) error) error {
+func (d *desk) change(ctx context.Context, reason string, step func(driver.Change) error) error {
 	seen, err := d.store.Revision(ctx)
 	if err != nil {
 		return err
 	}
-	return step(budget.Change{ID: budget.NewID(), Seen: seen, Operator: d.who, Reason: reason})
+	return step(driver.Change{ID: driver.NewID(), Seen: seen, Operator: d.who, Reason: reason})
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 func overrideCommand() *cli.Command {
@@ -205,7 +206,7 @@ func (d *desk) overrideKnown(ctx context.Context, reason string, o overriding) (
 		if o.clear {
 			to = nil
 		}
-		if err := d.change(ctx, reason, func(c budget.Change) error { return d.store.Override(ctx, a.Key, to, c) }); err != nil {
+		if err := d.change(ctx, reason, func(c driver.Change) error { return d.store.Override(ctx, a.Key, to, c) }); err != nil {
 			return accounts, err
 		}
 		accounts++
@@ -321,7 +322,7 @@ func unlatch(ctx context.Context, c *cli.Command, d *desk) error {
 		}
 	}
 	if len(keys) > 0 {
-		if err := d.change(ctx, c.String("reason"), func(change budget.Change) error { return d.store.Unlatch(ctx, keys, change) }); err != nil {
+		if err := d.change(ctx, c.String("reason"), func(change driver.Change) error { return d.store.Unlatch(ctx, keys, change) }); err != nil {
 			return err
 		}
 	}

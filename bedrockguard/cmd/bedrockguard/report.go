@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/price"
 )
 
@@ -172,18 +173,18 @@ func reportSpan(c *cli.Command, now time.Time) (since, until time.Time, err erro
 		return since, since.AddDate(0, 1, 0), nil
 	}
 	since = time.Date(now.UTC().Year(), now.UTC().Month(), 1, 0, 0, 0, 0, time.UTC)
-	until = budget.UsageDay(now).AddDate(0, 0, 1)
+	until = driver.UsageDay(now).AddDate(0, 0, 1)
 	if text := c.String("since"); text != "" {
 		if since, err = parseMoment("since", text, now); err != nil {
 			return since, until, err
 		}
-		since = budget.UsageDay(since)
+		since = driver.UsageDay(since)
 	}
 	if text := c.String("until"); text != "" {
 		if until, err = parseMoment("until", text, now); err != nil {
 			return since, until, err
 		}
-		until = budget.UsageDay(until)
+		until = driver.UsageDay(until)
 	}
 	if !since.Before(until) {
 		return since, until, usageError("no day lies from %s to before %s", since.Format(time.DateOnly), until.Format(time.DateOnly))
@@ -200,7 +201,7 @@ func (d *desk) spending(ctx context.Context, q budget.UsageQuery, by []string) (
 		if err != nil {
 			return nil, err
 		}
-		r := &spendRow{Values: make([]string, len(by)), Other: row.Key == budget.OtherUsage, budgetCharges: charges(row.Charge)}
+		r := &spendRow{Values: make([]string, len(by)), Other: row.Key == driver.OtherUsage, budgetCharges: charges(row.Charge)}
 		if q.Every != budget.Throughout {
 			r.Day = moment(row.Day)
 		}

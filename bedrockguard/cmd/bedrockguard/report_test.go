@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // drawn is a text of a picture, with the room that it takes.
@@ -130,7 +131,7 @@ func TestLabelsOfPicturesDoNotOverlap(t *testing.T) {
 func TestReportIsUsageToTheNanoUSD(t *testing.T) {
 	d, ledger := deskOver(t)
 	require.NoError(t, (&seedCall{scope: budget.Scope{Workflow: "nightly", Model: "n"}, usd: 0.123456789}).make(t.Context(), ledger))
-	q := budget.UsageQuery{Since: budget.UsageDay(time.Now()), By: budget.PerWorkflow | budget.PerModel}
+	q := budget.UsageQuery{Since: driver.UsageDay(time.Now()), By: budget.PerWorkflow | budget.PerModel}
 	s, err := d.spending(t.Context(), q, []string{"workflow", "model"})
 	require.NoError(t, err)
 	sums, total := make(map[string]int64), int64(0)

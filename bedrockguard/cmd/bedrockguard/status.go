@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 func statusCommand() *cli.Command {
@@ -188,7 +189,7 @@ func (d *desk) newestPeriod(ctx context.Context, a budget.Account, unit budget.U
 	if a.Override != nil {
 		s.Override = &overrideJSON{a.Override.Max, a.Override.Until.UTC()}
 	}
-	var newest budget.Period
+	var newest driver.Period
 	for p, err := range d.Periods(ctx, a.Key, time.Time{}) {
 		if err != nil {
 			return nil, err

@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 func topCommand() *cli.Command {
@@ -54,7 +55,7 @@ func (d *desk) read(ctx context.Context, policy budget.Policy) (*reading, error)
 		return nil, err
 	}
 	r.at = time.Now()
-	for row, err := range d.Usage(ctx, budget.UsageQuery{Since: budget.UsageDay(r.at), By: budget.PerWorkflow | budget.PerModel}) {
+	for row, err := range d.Usage(ctx, budget.UsageQuery{Since: driver.UsageDay(r.at), By: budget.PerWorkflow | budget.PerModel}) {
 		if err != nil {
 			return nil, err
 		}
@@ -298,7 +299,7 @@ type paced struct {
 	accounts []budget.Account
 	kills    []budget.Kill
 
-	lastUsage budget.UsageMark // the mark after the last row of usage
+	lastUsage driver.UsageMark // the mark after the last row of usage
 }
 
 // rarely is how long accounts and flags are remembered.
@@ -359,7 +360,7 @@ func (p *paced) Kills(ctx context.Context) ([]budget.Kill, error) {
 }
 
 // Balances implements budget.Store.
-func (p *paced) Balances(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
+func (p *paced) Balances(ctx context.Context, lines []driver.Line) ([]driver.Balance, error) {
 	if err := p.wait(ctx); err != nil {
 		return nil, err
 	}
@@ -367,7 +368,7 @@ func (p *paced) Balances(ctx context.Context, lines []budget.Line) ([]budget.Bal
 }
 
 // Usage implements budget.Store. A page that is not full is the last one.
-func (p *paced) Usage(ctx context.Context, from budget.UsageMark, most int) ([]budget.UsageRow, error) {
+func (p *paced) Usage(ctx context.Context, from driver.UsageMark, most int) ([]budget.UsageRow, error) {
 	if from.After != (budget.Key{}) && p.lastUsage == from {
 		return nil, nil
 	}
@@ -375,9 +376,9 @@ func (p *paced) Usage(ctx context.Context, from budget.UsageMark, most int) ([]b
 		return nil, err
 	}
 	page, err := p.Store.Usage(ctx, from, most)
-	p.lastUsage = budget.UsageMark{}
+	p.lastUsage = driver.UsageMark{}
 	if n := len(page); err == nil && n > 0 && n < most {
-		p.lastUsage = budget.UsageMark{Day: page[n-1].Day, After: page[n-1].Key}
+		p.lastUsage = driver.UsageMark{Day: page[n-1].Day, After: page[n-1].Key}
 	}
 	return page, err
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 )
 
@@ -150,7 +151,7 @@ func (s *counted) Accounts(ctx context.Context, after budget.Key, most int) ([]b
 	return s.Store.Accounts(ctx, after, most)
 }
 
-func (s *counted) Balances(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
+func (s *counted) Balances(ctx context.Context, lines []driver.Line) ([]driver.Balance, error) {
 	s.step("balances")
 	return s.Store.Balances(ctx, lines)
 }
@@ -160,7 +161,7 @@ func (s *counted) Kills(ctx context.Context) ([]budget.Kill, error) {
 	return s.Store.Kills(ctx)
 }
 
-func (s *counted) Usage(ctx context.Context, from budget.UsageMark, most int) ([]budget.UsageRow, error) {
+func (s *counted) Usage(ctx context.Context, from driver.UsageMark, most int) ([]budget.UsageRow, error) {
 	s.step("usage")
 	return s.Store.Usage(ctx, from, most)
 }

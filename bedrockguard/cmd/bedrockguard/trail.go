@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 func auditTrailCommand() *cli.Command {
@@ -82,7 +83,7 @@ func auditTrail(ctx context.Context, c *cli.Command, d *desk) error {
 }
 
 // jsonRecord converts a change for JSON. The unit is that of its account, or zero if it is not known.
-func jsonRecord(r *budget.Record, names map[budget.Key]budget.Account, unit budget.Unit) recordJSON {
+func jsonRecord(r *driver.Record, names map[budget.Key]budget.Account, unit budget.Unit) recordJSON {
 	out := recordJSON{Revision: r.Revision, At: r.At.UTC(), Operator: r.Operator, Kind: r.Kind.String(), Reason: r.Reason}
 	account := func() string {
 		out.Account = hex.EncodeToString(r.Account[:])
@@ -95,13 +96,13 @@ func jsonRecord(r *budget.Record, names map[budget.Key]budget.Account, unit budg
 		return a.Limit + ", " + accountText(a.Scope)
 	}
 	switch r.Kind {
-	case budget.ChangeKill, budget.ChangeRevive:
+	case driver.ChangeKill, driver.ChangeRevive:
 		scope := jsonScope(r.Scope)
 		out.Scope, out.Patterns, out.Until = &scope, r.Patterns, moment(r.Until)
 		if out.what = scopeText(r.Scope); !r.Until.IsZero() {
 			out.what += " until " + when(r.Until)
 		}
-	case budget.ChangeOverride:
+	case driver.ChangeOverride:
 		if out.what = account(); r.Override == nil || !r.Override.Until.After(r.At) {
 			out.what += ": taken back"
 			break
@@ -112,12 +113,12 @@ func jsonRecord(r *budget.Record, names map[budget.Key]budget.Account, unit budg
 			most = budget.Quantity{N: r.Override.Max, Unit: unit}.String()
 		}
 		out.what += fmt.Sprintf(": %s until %s", most, when(r.Override.Until))
-	case budget.ChangeUnlatch:
+	case driver.ChangeUnlatch:
 		out.what = account()
-	case budget.ChangeCorrect:
+	case driver.ChangeCorrect:
 		out.Reservation, out.From, out.To = r.Reservation.String(), jsonCharge(r.From), jsonCharge(r.To)
 		out.what = fmt.Sprintf("%s from %s to %s", r.Reservation, r.From.In(budget.UnitUSD), r.To.In(budget.UnitUSD))
-	case budget.ChangePolicy:
+	case driver.ChangePolicy:
 		if r.Policy == [32]byte{} {
 			out.what = "taken back"
 			break

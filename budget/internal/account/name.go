@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // The name of an account, and the call of an entry, are stored as texts with their lengths: in few bytes, because every entry has one.
@@ -14,10 +14,10 @@ import (
 const names = 1
 
 // EncodeName encodes the name of an account: the limit's name, and the values that split it.
-func EncodeName(l *budget.Line) []byte { return appendTexts([]byte{names}, &l.Scope, l.Limit) }
+func EncodeName(l *driver.Line) []byte { return appendTexts([]byte{names}, &l.Scope, l.Limit) }
 
 // DecodeName decodes what EncodeName wrote, or returns ErrEncoding. No bytes mean an account without a name.
-func DecodeName(raw []byte) (limit string, s budget.Scope, err error) {
+func DecodeName(raw []byte) (limit string, s driver.Scope, err error) {
 	texts, s, err := decode(raw, 1)
 	if err != nil || len(raw) == 0 {
 		return "", s, err
@@ -26,23 +26,23 @@ func DecodeName(raw []byte) (limit string, s budget.Scope, err error) {
 }
 
 // EncodeCall encodes the scope and operation of an entry, with the provider's id of the request.
-func EncodeCall(c *budget.Call, reference string) []byte {
+func EncodeCall(c *driver.Call, reference string) []byte {
 	if c == nil {
-		c = new(budget.Call)
+		c = new(driver.Call)
 	}
 	return appendTexts([]byte{names}, &c.Scope, c.Operation, reference)
 }
 
 // DecodeCall decodes what EncodeCall wrote, or returns ErrEncoding. No bytes mean an entry without a call.
-func DecodeCall(raw []byte) (c budget.Call, reference string, err error) {
+func DecodeCall(raw []byte) (c driver.Call, reference string, err error) {
 	texts, s, err := decode(raw, 2)
 	if err != nil || len(raw) == 0 {
 		return c, "", err
 	}
-	return budget.Call{Scope: s, Operation: texts[0]}, texts[1], nil
+	return driver.Call{Scope: s, Operation: texts[0]}, texts[1], nil
 }
 
-func appendTexts(out []byte, s *budget.Scope, first ...string) []byte {
+func appendTexts(out []byte, s *driver.Scope, first ...string) []byte {
 	add := func(text string) {
 		out = binary.AppendUvarint(out, uint64(len(text)))
 		out = append(out, text...)
@@ -60,7 +60,7 @@ func appendTexts(out []byte, s *budget.Scope, first ...string) []byte {
 	return out
 }
 
-func decode(raw []byte, first int) (texts []string, s budget.Scope, err error) {
+func decode(raw []byte, first int) (texts []string, s driver.Scope, err error) {
 	if len(raw) == 0 {
 		return nil, s, nil
 	}
@@ -78,7 +78,7 @@ func decode(raw []byte, first int) (texts []string, s budget.Scope, err error) {
 		return nil, s, ErrEncoding
 	}
 	f := texts[first:]
-	s = budget.Scope{Principal: f[0], Workflow: f[1], Model: f[2], Region: f[3], Profile: f[4], Project: f[5]}
+	s = driver.Scope{Principal: f[0], Workflow: f[1], Model: f[2], Region: f[3], Profile: f[4], Project: f[5]}
 	for f = f[6:]; len(f) > 0; f = f[2:] {
 		if s.Tags == nil {
 			s.Tags = make(map[string]string, len(f)/2)

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // ErrEncoding says that a stored value can't be read: something else wrote it, or a newer library.
@@ -20,7 +20,7 @@ type scopeJSON struct {
 	Tags                       [][2][]byte
 }
 
-func newScopeJSON(s budget.Scope) *scopeJSON {
+func newScopeJSON(s driver.Scope) *scopeJSON {
 	out := &scopeJSON{Principal: []byte(s.Principal), Workflow: []byte(s.Workflow), Model: []byte(s.Model), Region: []byte(s.Region), Profile: []byte(s.Profile), Project: []byte(s.Project)}
 	for k, v := range s.Tags {
 		out.Tags = append(out.Tags, [2][]byte{[]byte(k), []byte(v)})
@@ -28,8 +28,8 @@ func newScopeJSON(s budget.Scope) *scopeJSON {
 	return out
 }
 
-func (in *scopeJSON) scope() budget.Scope {
-	s := budget.Scope{Principal: string(in.Principal), Workflow: string(in.Workflow), Model: string(in.Model), Region: string(in.Region), Profile: string(in.Profile), Project: string(in.Project)}
+func (in *scopeJSON) scope() driver.Scope {
+	s := driver.Scope{Principal: string(in.Principal), Workflow: string(in.Workflow), Model: string(in.Model), Region: string(in.Region), Profile: string(in.Profile), Project: string(in.Project)}
 	for _, tag := range in.Tags {
 		if s.Tags == nil {
 			s.Tags = make(map[string]string, len(in.Tags))
@@ -40,13 +40,13 @@ func (in *scopeJSON) scope() budget.Scope {
 }
 
 // EncodeScope writes a scope as a value.
-func EncodeScope(s budget.Scope) ([]byte, error) { return json.Marshal(newScopeJSON(s)) }
+func EncodeScope(s driver.Scope) ([]byte, error) { return json.Marshal(newScopeJSON(s)) }
 
 // DecodeScope reads what EncodeScope wrote, or returns ErrEncoding.
-func DecodeScope(raw []byte) (budget.Scope, error) {
+func DecodeScope(raw []byte) (driver.Scope, error) {
 	var in scopeJSON
 	if err := json.Unmarshal(raw, &in); err != nil {
-		return budget.Scope{}, ErrEncoding
+		return driver.Scope{}, ErrEncoding
 	}
 	return in.scope(), nil
 }
@@ -56,7 +56,7 @@ type recordJSON struct {
 	ID               []byte
 	Seen             int64             `json:",omitempty"`
 	Operator, Reason []byte            `json:",omitempty"`
-	Kind             budget.ChangeKind `json:",omitempty"`
+	Kind             driver.ChangeKind `json:",omitempty"`
 	Scope            *scopeJSON        `json:",omitempty"`
 	Patterns         bool              `json:",omitempty"`
 	Until            int64             `json:",omitempty"`
@@ -70,18 +70,18 @@ type recordJSON struct {
 type overrideJSON struct{ Max, Until int64 }
 
 // EncodeRecord encodes a row of the audit trail without its revision and its time.
-func EncodeRecord(r *budget.Record) ([]byte, error) {
+func EncodeRecord(r *driver.Record) ([]byte, error) {
 	out := recordJSON{ID: r.ID[:], Seen: r.Seen, Operator: []byte(r.Operator), Reason: []byte(r.Reason), Kind: r.Kind}
 	switch r.Kind {
-	case budget.ChangeKill, budget.ChangeRevive:
+	case driver.ChangeKill, driver.ChangeRevive:
 		out.Scope, out.Patterns, out.Until = newScopeJSON(r.Scope), r.Patterns, End(r.Until)
-	case budget.ChangePolicy:
+	case driver.ChangePolicy:
 		if r.Policy != ([32]byte{}) {
 			out.Policy = r.Policy[:]
 		}
-	case budget.ChangeCorrect:
+	case driver.ChangeCorrect:
 		out.Reservation, out.From, out.To = r.Reservation[:], r.From[:], r.To[:]
-	case budget.ChangeAcceptLoss:
+	case driver.ChangeAcceptLoss:
 	default:
 		out.Account = r.Account[:]
 	}
@@ -92,13 +92,13 @@ func EncodeRecord(r *budget.Record) ([]byte, error) {
 }
 
 // DecodeRecord reads what EncodeRecord wrote, or returns ErrEncoding.
-func DecodeRecord(raw []byte, revision, at int64) (r budget.Record, err error) {
+func DecodeRecord(raw []byte, revision, at int64) (r driver.Record, err error) {
 	var in recordJSON
 	if err := json.Unmarshal(raw, &in); err != nil {
 		return r, ErrEncoding
 	}
-	r = budget.Record{
-		Change:   budget.Change{Seen: in.Seen, Operator: string(in.Operator), Reason: string(in.Reason)},
+	r = driver.Record{
+		Change:   driver.Change{Seen: in.Seen, Operator: string(in.Operator), Reason: string(in.Reason)},
 		Revision: revision, At: time.Unix(0, at), Kind: in.Kind,
 	}
 	for _, name := range []struct {
@@ -106,17 +106,17 @@ func DecodeRecord(raw []byte, revision, at int64) (r budget.Record, err error) {
 		from []byte
 	}{{r.ID[:], in.ID}, {r.Account[:], in.Account}, {r.Reservation[:], in.Reservation}, {r.Policy[:], in.Policy}} {
 		if n := copy(name.to, name.from); n != len(name.from) || n != 0 && n != len(name.to) {
-			return budget.Record{}, ErrEncoding
+			return driver.Record{}, ErrEncoding
 		}
 	}
 	if in.Scope != nil {
 		r.Scope, r.Patterns, r.Until = in.Scope.scope(), in.Patterns, Ended(in.Until)
 	}
 	if in.Override != nil {
-		r.Override = &budget.Override{Max: in.Override.Max, Until: time.Unix(0, in.Override.Until)}
+		r.Override = &driver.Override{Max: in.Override.Max, Until: time.Unix(0, in.Override.Until)}
 	}
 	if len(in.From) > len(r.From) || len(in.To) > len(r.To) {
-		return budget.Record{}, fmt.Errorf("%w: it counts %d units, this one knows %d", ErrEncoding, max(len(in.From), len(in.To))-1, budget.NumUnits-1)
+		return driver.Record{}, fmt.Errorf("%w: it counts %d units, this one knows %d", ErrEncoding, max(len(in.From), len(in.To))-1, driver.NumUnits-1)
 	}
 	copy(r.From[:], in.From)
 	copy(r.To[:], in.To)

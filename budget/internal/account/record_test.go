@@ -8,15 +8,15 @@ import (
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/internal/account"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func drawScope(t *rapid.T) budget.Scope {
+func drawScope(t *rapid.T) driver.Scope {
 	text := rapid.Map(rapid.SliceOfN(rapid.Byte(), 0, 20), func(b []byte) string { return string(b) })
-	s := budget.Scope{Principal: text.Draw(t, "principal"), Workflow: text.Draw(t, "workflow"), Model: text.Draw(t, "model")}
+	s := driver.Scope{Principal: text.Draw(t, "principal"), Workflow: text.Draw(t, "workflow"), Model: text.Draw(t, "model")}
 	if tags := rapid.MapOfN(text, text, 0, 3).Draw(t, "tags"); len(tags) > 0 {
 		s.Tags = tags
 	}
@@ -37,32 +37,32 @@ func TestScopesComeBackAsTheyWere(t *testing.T) {
 func TestRecordsComeBackAsTheyWere(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.Int64Range(0, 1<<62)
-		want := budget.Record{
-			Change:   budget.Change{ID: budget.NewID(), Seen: n.Draw(t, "seen"), Operator: "anna\xff", Reason: "why\x00"},
+		want := driver.Record{
+			Change:   driver.Change{ID: driver.NewID(), Seen: n.Draw(t, "seen"), Operator: "anna\xff", Reason: "why\x00"},
 			Revision: n.Draw(t, "revision"), At: time.Unix(0, n.Draw(t, "at")),
-			Kind: budget.ChangeKind(rapid.IntRange(1, 7).Draw(t, "kind")),
+			Kind: driver.ChangeKind(rapid.IntRange(1, 7).Draw(t, "kind")),
 		}
 		switch want.Kind {
-		case budget.ChangeKill, budget.ChangeRevive:
+		case driver.ChangeKill, driver.ChangeRevive:
 			want.Scope = drawScope(t)
 			if want.Patterns = rapid.Bool().Draw(t, "patterns"); want.Patterns {
 				want.Until = time.Unix(0, n.Draw(t, "until")+1)
 			}
-		case budget.ChangePolicy:
-			want.Policy = budget.DocumentSum([]byte(rapid.String().Draw(t, "document")))
-		case budget.ChangeAcceptLoss:
-		case budget.ChangeCorrect:
-			want.Reservation = budget.NewID()
+		case driver.ChangePolicy:
+			want.Policy = driver.DocumentSum([]byte(rapid.String().Draw(t, "document")))
+		case driver.ChangeAcceptLoss:
+		case driver.ChangeCorrect:
+			want.Reservation = driver.NewID()
 			for u := range want.From {
 				want.From[u], want.To[u] = n.Draw(t, "from"), n.Draw(t, "to")
 			}
-		case budget.ChangeOverride:
-			want.Account = budget.Key{1, 2}
+		case driver.ChangeOverride:
+			want.Account = driver.Key{1, 2}
 			if rapid.Bool().Draw(t, "set") {
-				want.Override = &budget.Override{Max: n.Draw(t, "max"), Until: time.Unix(0, n.Draw(t, "until"))}
+				want.Override = &driver.Override{Max: n.Draw(t, "max"), Until: time.Unix(0, n.Draw(t, "until"))}
 			}
 		default:
-			want.Account = budget.Key{3}
+			want.Account = driver.Key{3}
 		}
 		raw, err := account.EncodeRecord(&want)
 		require.NoError(t, err)
@@ -84,7 +84,7 @@ func TestUsesComeBackAsTheyWere(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var want []account.Use
 		for range rapid.IntRange(0, 5).Draw(t, "uses") {
-			u := account.Use{Key: budget.Key(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "key"))}
+			u := account.Use{Key: driver.Key(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "key"))}
 			for unit := range u.Amount[1:] {
 				u.Amount[unit+1] = rapid.Int64Min(0).Draw(t, "amount")
 			}
@@ -109,10 +109,10 @@ func TestMomentsBeyondTheRangeAreCut(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	scope, err := account.EncodeScope(budget.Scope{Principal: "\xff", Tags: map[string]string{"a": "b"}})
+	scope, err := account.EncodeScope(driver.Scope{Principal: "\xff", Tags: map[string]string{"a": "b"}})
 	require.NoError(f, err)
 	f.Add(scope)
-	record, err := account.EncodeRecord(&budget.Record{Kind: budget.ChangeOverride, Override: &budget.Override{Max: 1}})
+	record, err := account.EncodeRecord(&driver.Record{Kind: driver.ChangeOverride, Override: &driver.Override{Max: 1}})
 	require.NoError(f, err)
 	f.Add(record)
 	f.Fuzz(func(t *testing.T, raw []byte) {

@@ -5,19 +5,19 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // Use is an amount that is added to one row of usage.
 type Use struct {
-	Key    budget.Key
-	Amount budget.Charge
+	Key    driver.Key
+	Amount driver.Charge
 }
 
 // Uses returns what a posted amount adds to rows of usage: all of it to the row of its call, or a part to the row of each share. An amount
 // of zero adds nothing.
-func Uses(call *budget.Call, actual budget.Charge, shares []budget.Share) []Use {
-	if actual == (budget.Charge{}) {
+func Uses(call *driver.Call, actual driver.Charge, shares []driver.Share) []Use {
+	if actual == (driver.Charge{}) {
 		return nil
 	}
 	if len(shares) == 0 {
@@ -31,12 +31,12 @@ func Uses(call *budget.Call, actual budget.Charge, shares []budget.Share) []Use 
 }
 
 // UsageValue encodes the scope of a call's row of usage.
-func UsageValue(call *budget.Call) []byte {
-	return EncodeCall(&budget.Call{Scope: call.UsageScope()}, "")
+func UsageValue(call *driver.Call) []byte {
+	return EncodeCall(&driver.Call{Scope: call.UsageScope()}, "")
 }
 
 // UsageScope decodes what UsageValue wrote, or returns ErrEncoding.
-func UsageScope(raw []byte) (budget.Scope, error) {
+func UsageScope(raw []byte) (driver.Scope, error) {
 	c, _, err := DecodeCall(raw)
 	return c.Scope, err
 }
@@ -58,7 +58,7 @@ func EncodeUses(all []Use) []byte {
 	if len(all) == 0 {
 		return []byte{}
 	}
-	out := []byte{uses, budget.NumUnits - 1}
+	out := []byte{uses, driver.NumUnits - 1}
 	for i := range all {
 		out = append(out, all[i].Key[:]...)
 		for _, n := range all[i].Amount[1:] {
@@ -77,8 +77,8 @@ func DecodeUses(raw []byte) (all []Use, err error) {
 		return nil, ErrEncoding
 	}
 	units := int(raw[1])
-	if units > budget.NumUnits-1 {
-		return nil, fmt.Errorf("%w: it counts %d units, this one knows %d", ErrEncoding, units, budget.NumUnits-1)
+	if units > driver.NumUnits-1 {
+		return nil, fmt.Errorf("%w: it counts %d units, this one knows %d", ErrEncoding, units, driver.NumUnits-1)
 	}
 	for raw = raw[2:]; len(raw) > 0; {
 		var u Use
@@ -101,9 +101,9 @@ func DecodeUses(raw []byte) (all []Use, err error) {
 // KeptEnd returns the end of a bucket by which stores decide when to forget it. For calendar windows of a day or longer it is so much later
 // that their sums are kept as long as usage, if the store's retention is shorter: long enough to compare a month with the same month of the
 // year before.
-func KeptEnd(s budget.Span, retention time.Duration) int64 {
+func KeptEnd(s driver.Span, retention time.Duration) int64 {
 	const nearlyADay = int64(22 * time.Hour) // a day may be shorter than 24 hours if clocks go forward
-	longer := int64(budget.UsageRetention) - int64(retention)
+	longer := int64(driver.UsageRetention) - int64(retention)
 	if s.Since != s.Start || s.End-s.Start < nearlyADay || longer <= 0 || s.End > 1<<63-1-longer {
 		return s.End
 	}

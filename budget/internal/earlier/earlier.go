@@ -8,18 +8,18 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
 // Now is a moment soon after the last step in these ledgers.
 var Now = time.Date(2026, 3, 10, 12, 55, 15, 0, time.UTC)
 
-var owner = budget.Key{9}
+var owner = driver.Key{9}
 
 // account is a limit of these ledgers, with its balance and the smallest amount that it refuses.
 type account struct {
-	line             budget.Line
+	line             driver.Line
 	max              int64 // the Max in force
 	settled, pending int64
 	latched          bool
@@ -27,27 +27,27 @@ type account struct {
 }
 
 func accounts() []account {
-	line := func(n byte, w budget.Window, max int64) budget.Line {
-		return budget.Line{Account: budget.Key{n}, Unit: budget.UnitUSD, Window: w, Max: max}
+	line := func(n byte, w driver.Window, max int64) driver.Line {
+		return driver.Line{Account: driver.Key{n}, Unit: driver.UnitUSD, Window: w, Max: max}
 	}
 	all := []account{
-		{line: line(1, budget.Daily, 100), max: 100, settled: 60, tooMuch: 41},
-		{line: line(2, budget.Rolling(time.Hour), 50), max: 50, settled: 45, tooMuch: 6},
-		{line: line(3, budget.Monthly, 100), max: 20, settled: 15, tooMuch: 6}, // overridden
-		{line: line(4, budget.Lifetime, 10), max: 10, settled: 8, latched: true, tooMuch: 0},
-		{line: line(5, budget.Hourly, 10), max: 10, pending: 7, tooMuch: 4},
-		{line: line(6, budget.Monthly, 10), max: 10, settled: 9, tooMuch: 2}, // expired
-		{line: line(7, budget.Monthly, 3), max: 3, settled: 3, tooMuch: 1},
-		{line: line(8, budget.Daily, 10), max: 10, settled: 7, tooMuch: 4}, // of an orphan and a correction
+		{line: line(1, driver.Daily, 100), max: 100, settled: 60, tooMuch: 41},
+		{line: line(2, driver.Rolling(time.Hour), 50), max: 50, settled: 45, tooMuch: 6},
+		{line: line(3, driver.Monthly, 100), max: 20, settled: 15, tooMuch: 6}, // overridden
+		{line: line(4, driver.Lifetime, 10), max: 10, settled: 8, latched: true, tooMuch: 0},
+		{line: line(5, driver.Hourly, 10), max: 10, pending: 7, tooMuch: 4},
+		{line: line(6, driver.Monthly, 10), max: 10, settled: 9, tooMuch: 2}, // expired
+		{line: line(7, driver.Monthly, 3), max: 3, settled: 3, tooMuch: 1},
+		{line: line(8, driver.Daily, 10), max: 10, settled: 7, tooMuch: 4}, // of an orphan and a correction
 	}
 	all[0].line.Notify = []float64{0.5} // it has been reported
 	all[3].line.Latch = true
-	all[6].line.Unit = budget.UnitCalls
+	all[6].line.Unit = driver.UnitCalls
 	return all
 }
 
 // Check checks what a store still knows of such a ledger. Then it continues to use the ledger.
-func Check(t *testing.T, clock *storetest.Clock, open func() budget.Store) {
+func Check(t *testing.T, clock *storetest.Clock, open func() driver.Store) {
 	t.Helper()
 	for range 2 { // the second time the ledger is in the present format
 		s := open()
@@ -61,34 +61,34 @@ func Check(t *testing.T, clock *storetest.Clock, open func() budget.Store) {
 	require.NoError(t, s.Close())
 }
 
-func stands(t *testing.T, s budget.Store) {
+func stands(t *testing.T, s driver.Store) {
 	t.Helper()
 	for _, a := range accounts() {
-		all, err := s.Balances(t.Context(), []budget.Line{a.line})
+		all, err := s.Balances(t.Context(), []driver.Line{a.line})
 		require.NoError(t, err)
 		b := all[0]
 		require.Equal(t, account{a.line, b.Max, b.Settled, b.Pending, b.Latched, a.tooMuch}, a)
 	}
 	kills, err := s.Kills(t.Context())
 	require.NoError(t, err)
-	reasons := make(map[string]budget.Scope)
+	reasons := make(map[string]driver.Scope)
 	for _, k := range kills {
 		reasons[k.Reason] = k.Scope
 	}
-	require.Equal(t, map[string]budget.Scope{"before": {Workflow: "stopped"}, "both": {Principal: "ada", Workflow: "both"}}, reasons)
+	require.Equal(t, map[string]driver.Scope{"before": {Workflow: "stopped"}, "both": {Principal: "ada", Workflow: "both"}}, reasons)
 }
 
-func hold(id budget.ID, n int64, lines ...budget.Line) budget.Reservation {
-	r := budget.Reservation{ID: id, Owner: owner, Lines: lines, TTL: 24 * time.Hour}
+func hold(id driver.ID, n int64, lines ...driver.Line) driver.Reservation {
+	r := driver.Reservation{ID: id, Owner: owner, Lines: lines, TTL: 24 * time.Hour}
 	for _, l := range lines {
 		r.Charge[l.Unit] = n
 	}
 	return r
 }
 
-func settle(t *testing.T, s budget.Store, r budget.Reservation, n int64) budget.Posting {
+func settle(t *testing.T, s driver.Store, r driver.Reservation, n int64) driver.Posting {
 	t.Helper()
-	of := budget.Settlement{ID: r.ID, Owner: r.Owner, Lines: r.Lines}
+	of := driver.Settlement{ID: r.ID, Owner: r.Owner, Lines: r.Lines}
 	for _, l := range r.Lines {
 		of.Actual[l.Unit] = n
 	}
@@ -97,15 +97,15 @@ func settle(t *testing.T, s budget.Store, r budget.Reservation, n int64) budget.
 	return p
 }
 
-func refuses(t *testing.T, s budget.Store) {
+func refuses(t *testing.T, s driver.Store) {
 	t.Helper()
 	for _, a := range accounts() {
-		d, err := s.Reserve(t.Context(), hold(budget.NewID(), a.tooMuch, a.line))
+		d, err := s.Reserve(t.Context(), hold(driver.NewID(), a.tooMuch, a.line))
 		require.NoError(t, err)
 		require.Len(t, d.Denied, 1, "account %d", a.line.Account[0])
 	}
-	for _, scope := range []budget.Scope{{Workflow: "stopped"}, {Principal: "ada", Workflow: "both"}} {
-		r := hold(budget.NewID(), 0)
+	for _, scope := range []driver.Scope{{Workflow: "stopped"}, {Principal: "ada", Workflow: "both"}} {
+		r := hold(driver.NewID(), 0)
 		r.Dims = scope.Dims()
 		d, err := s.Reserve(t.Context(), r)
 		require.NoError(t, err)
@@ -113,64 +113,64 @@ func refuses(t *testing.T, s budget.Store) {
 	}
 	hourly := accounts()[4].line
 	for _, resolved := range []byte{10, 11} { // voided, and voided before it was made
-		_, err := s.Reserve(t.Context(), hold(budget.ID{resolved}, 2, hourly))
-		require.ErrorIs(t, err, budget.ErrResolved)
+		_, err := s.Reserve(t.Context(), hold(driver.ID{resolved}, 2, hourly))
+		require.ErrorIs(t, err, driver.ErrResolved)
 	}
-	d, err := s.Reserve(t.Context(), hold(budget.ID{5}, 7, hourly))
+	d, err := s.Reserve(t.Context(), hold(driver.ID{5}, 7, hourly))
 	require.NoError(t, err)
 	require.True(t, d.Replayed, "what is pending counts once")
 }
 
 // remembers compares the entries.
-func remembers(t *testing.T, s budget.Store) {
+func remembers(t *testing.T, s driver.Store) {
 	t.Helper()
-	entries, err := s.Entries(t.Context(), budget.Query{Max: 100})
+	entries, err := s.Entries(t.Context(), driver.Query{Max: 100})
 	require.NoError(t, err)
-	states := make(map[byte]budget.State)
+	states := make(map[byte]driver.State)
 	for _, e := range entries {
 		states[e.ID[0]] = e.State
 		require.Equal(t, e.ID[0] == 13, e.Orphan)
 		require.Equal(t, e.ID[0] == 6, e.Estimated)
 	}
-	require.Equal(t, map[byte]budget.State{
-		1: budget.Settled, 2: budget.Settled, 3: budget.Settled, 4: budget.Settled, 5: budget.Pending, 6: budget.Expired, 7: budget.Settled,
-		10: budget.Voided, 11: budget.Voided, 12: budget.Settled, 13: budget.Settled, 14: budget.Settled,
+	require.Equal(t, map[byte]driver.State{
+		1: driver.Settled, 2: driver.Settled, 3: driver.Settled, 4: driver.Settled, 5: driver.Pending, 6: driver.Expired, 7: driver.Settled,
+		10: driver.Voided, 11: driver.Voided, 12: driver.Settled, 13: driver.Settled, 14: driver.Settled,
 	}, states)
 }
 
-func goesOn(t *testing.T, s budget.Store, clock *storetest.Clock) {
+func goesOn(t *testing.T, s driver.Store, clock *storetest.Clock) {
 	t.Helper()
 	all, ctx := accounts(), t.Context()
 	balance := func(n int, settled, pending int64) {
 		t.Helper()
-		b, err := s.Balances(ctx, []budget.Line{all[n].line})
+		b, err := s.Balances(ctx, []driver.Line{all[n].line})
 		require.NoError(t, err)
 		require.Equal(t, [2]int64{settled, pending}, [2]int64{b[0].Settled, b[0].Pending})
 	}
-	admit := func(r budget.Reservation) {
+	admit := func(r driver.Reservation) {
 		t.Helper()
 		d, err := s.Reserve(ctx, r)
 		require.NoError(t, err)
 		require.True(t, d.Admitted, "%+v", d)
 	}
-	r := hold(budget.NewID(), 1, all[0].line)
+	r := hold(driver.NewID(), 1, all[0].line)
 	admit(r)
 	require.Empty(t, settle(t, s, r, 1).Crossed, "a threshold was told before")
-	require.Equal(t, budget.Pending, settle(t, s, hold(budget.ID{5}, 7, all[4].line), 6).From)
+	require.Equal(t, driver.Pending, settle(t, s, hold(driver.ID{5}, 7, all[4].line), 6).From)
 	balance(4, 6, 0)
-	require.Equal(t, budget.Expired, settle(t, s, hold(budget.ID{6}, 9, all[5].line), 4).From)
+	require.Equal(t, driver.Expired, settle(t, s, hold(driver.ID{6}, 9, all[5].line), 4).From)
 	balance(5, 4, 0)
-	_, err := s.Correct(ctx, budget.Correction{ID: budget.ID{1}, Actual: hold(budget.ID{1}, 55, all[0].line).Charge, Change: storetest.NewChange()})
+	_, err := s.Correct(ctx, driver.Correction{ID: driver.ID{1}, Actual: hold(driver.ID{1}, 55, all[0].line).Charge, Change: storetest.NewChange()})
 	require.NoError(t, err)
 	balance(0, 56, 0)
-	require.NoError(t, s.Unlatch(ctx, []budget.Key{all[3].line.Account}, storetest.NewChange()))
-	admit(hold(budget.NewID(), 2, all[3].line))
-	require.NoError(t, s.Revive(ctx, budget.Flag{Scope: budget.Scope{Workflow: "stopped"}}, storetest.NewChange()))
-	revived := hold(budget.NewID(), 0)
-	revived.Dims = budget.Scope{Workflow: "stopped"}.Dims()
+	require.NoError(t, s.Unlatch(ctx, []driver.Key{all[3].line.Account}, storetest.NewChange()))
+	admit(hold(driver.NewID(), 2, all[3].line))
+	require.NoError(t, s.Revive(ctx, driver.Flag{Scope: driver.Scope{Workflow: "stopped"}}, storetest.NewChange()))
+	revived := hold(driver.NewID(), 0)
+	revived.Dims = driver.Scope{Workflow: "stopped"}.Dims()
 	admit(revived)
 	clock.Advance(49 * time.Hour)
-	admit(hold(budget.NewID(), 85, all[2].line)) // the override has ended
+	admit(hold(driver.NewID(), 85, all[2].line)) // the override has ended
 	_, err = s.Expire(ctx, 10)
 	require.NoError(t, err)
 }

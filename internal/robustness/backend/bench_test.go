@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // BenchmarkReserveSettle is what one call costs in each store, one caller at a time, in three limits: the time of a
@@ -16,7 +17,7 @@ func BenchmarkReserveSettle(b *testing.B) {
 	for _, kind := range Selected() {
 		b.Run(kind.Name, func(b *testing.B) {
 			store := MustOpen(b, kind.Start(b).NewLedger(b))
-			lines := []budget.Line{
+			lines := []driver.Line{
 				{Account: budget.Key{1}, Unit: budget.UnitUSD, Window: budget.Monthly, Max: 1 << 50},
 				{Account: budget.Key{2}, Unit: budget.UnitCalls, Window: budget.Daily, Max: 1 << 50},
 				{Account: budget.Key{3}, Unit: budget.UnitUncachedInputTokens, Window: budget.Rolling(time.Hour), Max: 1 << 50},
@@ -27,10 +28,10 @@ func BenchmarkReserveSettle(b *testing.B) {
 			}
 			pair := func() time.Duration {
 				ctx, begun := context.Background(), time.Now()
-				r := budget.Reservation{ID: budget.NewID(), Charge: charge, Lines: lines, TTL: time.Hour}
+				r := driver.Reservation{ID: driver.NewID(), Charge: charge, Lines: lines, TTL: time.Hour}
 				d, err := store.Reserve(ctx, r)
 				if err == nil {
-					_, err = store.Settle(ctx, budget.Settlement{ID: r.ID, Actual: charge, Lines: lines})
+					_, err = store.Settle(ctx, driver.Settlement{ID: r.ID, Actual: charge, Lines: lines})
 				}
 				if err != nil || !d.Admitted {
 					b.Fatalf("admitted %t: %v", d.Admitted, err)

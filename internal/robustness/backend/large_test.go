@@ -21,6 +21,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
 
@@ -42,19 +43,19 @@ func largeAccount(n int) (key budget.Key) {
 	return key
 }
 
-func largeCall(n int) *budget.Call {
-	return &budget.Call{Scope: budget.Scope{Principal: "ci", Workflow: fmt.Sprintf("workflow-%d", n%1000), Model: "anthropic.claude-sonnet-5", Region: "us-east-1"}, Operation: "Converse"}
+func largeCall(n int) *driver.Call {
+	return &driver.Call{Scope: budget.Scope{Principal: "ci", Workflow: fmt.Sprintf("workflow-%d", n%1000), Model: "anthropic.claude-sonnet-5", Region: "us-east-1"}, Operation: "Converse"}
 }
 
-func largeReservation(n int) budget.Reservation {
+func largeReservation(n int) driver.Reservation {
 	var charge budget.Charge
 	for u := budget.UnitUSD; u <= budget.UnitCalls; u++ {
 		charge[u] = 1
 	}
 	call := largeCall(n)
-	return budget.Reservation{
-		ID: budget.NewID(), Charge: charge, TTL: time.Hour, Call: call, Dims: call.Scope.Dims(),
-		Lines: []budget.Line{{Account: largeAccount(n), Limit: "workflow-month", Scope: budget.Scope{Workflow: call.Scope.Workflow}, Unit: budget.UnitUSD, Window: budget.Monthly, Max: 1 << 50}},
+	return driver.Reservation{
+		ID: driver.NewID(), Charge: charge, TTL: time.Hour, Call: call, Dims: call.Scope.Dims(),
+		Lines: []driver.Line{{Account: largeAccount(n), Limit: "workflow-month", Scope: budget.Scope{Workflow: call.Scope.Workflow}, Unit: budget.UnitUSD, Window: budget.Monthly, Max: 1 << 50}},
 	}
 }
 
@@ -151,7 +152,7 @@ func BenchmarkLarge(b *testing.B) {
 					err = fmt.Errorf("not admitted: %+v", d)
 				}
 				if err == nil {
-					_, err = full.Settle(ctx, budget.Settlement{ID: r.ID, Actual: r.Charge, Lines: r.Lines, Call: r.Call, Reference: r.ID.String()})
+					_, err = full.Settle(ctx, driver.Settlement{ID: r.ID, Actual: r.Charge, Lines: r.Lines, Call: r.Call, Reference: r.ID.String()})
 				}
 				return err
 			})
@@ -192,7 +193,7 @@ func BenchmarkLarge(b *testing.B) {
 				return len(all), err
 			}), "entries-page-ms")
 			b.ReportMetric(page(b, func() (int, error) {
-				all, err := full.Usage(ctx, budget.UsageMark{}, 1000)
+				all, err := full.Usage(ctx, driver.UsageMark{}, 1000)
 				return len(all), err
 			}), "usage-page-ms")
 			if after > 0 {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/internal/robustness/backend"
 )
 
@@ -184,11 +185,11 @@ func (c *cell) verify(ctx context.Context, t *testing.T) {
 		require.False(t, e.Orphan, "a call was admitted that the ledger did not know when it was settled")
 	}
 	for _, receipt := range c.during.admitted {
-		require.Equal(t, budget.Pending, entries[receipt.Reservation.ID].State)
+		require.Equal(t, driver.Pending, entries[receipt.Reservation.ID].State)
 	}
 	for _, receipt := range c.around.settled {
 		e := entries[receipt.Reservation.ID]
-		require.Equal(t, budget.Settled, e.State, "a settlement that was acknowledged is lost")
+		require.Equal(t, driver.Settled, e.State, "a settlement that was acknowledged is lost")
 		require.Equal(t, oneCall, e.Actual)
 	}
 }

@@ -10,21 +10,22 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/internal/robustness/backend"
 )
 
 // subject is one reservation that was not made yet, in an account of its own.
 type subject struct {
-	r     budget.Reservation
+	r     driver.Reservation
 	scope budget.Scope
 }
 
 func newSubject() subject {
-	id := budget.NewID()
-	line := budget.Line{Account: budget.Key(id), Unit: budget.UnitUSD, Window: budget.Lifetime, Max: 100}
+	id := driver.NewID()
+	line := driver.Line{Account: budget.Key(id), Unit: budget.UnitUSD, Window: budget.Lifetime, Max: 100}
 	return subject{
-		r:     budget.Reservation{ID: id, Owner: budget.Key{1}, Charge: usd(7), Lines: []budget.Line{line}, TTL: time.Hour},
+		r:     driver.Reservation{ID: id, Owner: budget.Key{1}, Charge: usd(7), Lines: []driver.Line{line}, TTL: time.Hour},
 		scope: budget.Scope{Workflow: id.String()},
 	}
 }
@@ -44,7 +45,7 @@ func (x subject) reserve(ctx context.Context, s budget.Store) error {
 
 func (x subject) settle(n int64) func(context.Context, budget.Store) error {
 	return func(ctx context.Context, s budget.Store) error {
-		_, err := s.Settle(ctx, budget.Settlement{ID: x.r.ID, Owner: x.r.Owner, Actual: usd(n), Lines: x.r.Lines})
+		_, err := s.Settle(ctx, driver.Settlement{ID: x.r.ID, Owner: x.r.Owner, Actual: usd(n), Lines: x.r.Lines})
 		return err
 	}
 }
@@ -64,7 +65,7 @@ type lossyStep struct {
 func (x subject) steps() []lossyStep {
 	void := func(ctx context.Context, s budget.Store) error { return s.Void(ctx, x.r.ID, x.r.Owner) }
 	correct := func(ctx context.Context, s budget.Store) error {
-		_, err := s.Correct(ctx, budget.Correction{ID: x.r.ID, Actual: usd(3), Change: storetest.NewChange()})
+		_, err := s.Correct(ctx, driver.Correction{ID: x.r.ID, Actual: usd(3), Change: storetest.NewChange()})
 		return err
 	}
 	override := func(ctx context.Context, s budget.Store) error {
@@ -169,7 +170,7 @@ func (x *exchange) lose(t *testing.T, cut Cut, skip int, step lossyStep) bool {
 			x.told++
 		}
 	}
-	for _, own := range []error{budget.ErrIDConflict, budget.ErrResolved, budget.ErrNotFound} {
+	for _, own := range []error{driver.ErrIDConflict, driver.ErrResolved, budget.ErrNotFound} {
 		require.NotErrorIs(t, first, own, "a step that was sent twice must not be taken for somebody else's")
 	}
 	eventually(t, func() error { return step.do(ctx, x.lossy) })

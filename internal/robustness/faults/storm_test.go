@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 	"github.com/bedrockguard/bedrockguard-go/internal/robustness/backend"
 )
@@ -27,21 +28,21 @@ const (
 // storm is many callers, over many handles, in few accounts.
 type storm struct {
 	stores []budget.Store
-	lines  []budget.Line
+	lines  []driver.Line
 	errs   chan error
 
 	mu     sync.Mutex
-	booked map[budget.ID][]budget.Line
+	booked map[budget.ID][]driver.Line
 }
 
 func newStorm(t *testing.T, server backend.Server) *storm {
-	s := &storm{errs: make(chan error, stormWorkers), booked: make(map[budget.ID][]budget.Line)}
+	s := &storm{errs: make(chan error, stormWorkers), booked: make(map[budget.ID][]driver.Line)}
 	address := server.NewLedger(t)
 	for range stormHandles {
 		s.stores = append(s.stores, backend.MustOpen(t, address))
 	}
 	for a := range stormAccounts {
-		s.lines = append(s.lines, budget.Line{Account: budget.Key{byte(a + 1)}, Unit: budget.UnitUSD, Window: budget.Lifetime, Max: 1 << 40})
+		s.lines = append(s.lines, driver.Line{Account: budget.Key{byte(a + 1)}, Unit: budget.UnitUSD, Window: budget.Lifetime, Max: 1 << 40})
 	}
 	return s
 }
@@ -80,7 +81,7 @@ func TestAStormOfStepsEndsInOrder(t *testing.T) {
 
 // step is something that callers and operators do.
 func (s *storm) step(ctx context.Context, store budget.Store, random *rand.Rand) error {
-	r := budget.Reservation{ID: budget.NewID(), Owner: budget.Key{1}, Charge: usd(1 + random.Int64N(9)), TTL: time.Hour}
+	r := driver.Reservation{ID: driver.NewID(), Owner: budget.Key{1}, Charge: usd(1 + random.Int64N(9)), TTL: time.Hour}
 	for _, l := range s.lines {
 		if random.IntN(2) == 0 {
 			r.Lines = append(r.Lines, l)
@@ -109,22 +110,22 @@ func (s *storm) step(ctx context.Context, store budget.Store, random *rand.Rand)
 		err = store.Override(ctx, s.lines[random.IntN(len(s.lines))].Account, &budget.Override{Max: 1 << 41, Until: time.Now().Add(time.Hour)}, storetest.NewChange())
 	case 4: // left to expire, or for ever
 	case 5:
-		orphan := budget.NewID()
+		orphan := driver.NewID()
 		s.note(orphan, r.Lines)
-		_, err = store.Settle(ctx, budget.Settlement{ID: orphan, Owner: r.Owner, Actual: usd(1), Lines: r.Lines})
+		_, err = store.Settle(ctx, driver.Settlement{ID: orphan, Owner: r.Owner, Actual: usd(1), Lines: r.Lines})
 	default:
-		if _, err = store.Settle(ctx, budget.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(random.Int64N(12)), Lines: r.Lines}); err == nil {
-			_, err = store.Correct(ctx, budget.Correction{ID: r.ID, Actual: usd(random.Int64N(12)), Change: storetest.NewChange()})
+		if _, err = store.Settle(ctx, driver.Settlement{ID: r.ID, Owner: r.Owner, Actual: usd(random.Int64N(12)), Lines: r.Lines}); err == nil {
+			_, err = store.Correct(ctx, driver.Correction{ID: r.ID, Actual: usd(random.Int64N(12)), Change: storetest.NewChange()})
 		}
 	}
-	if errors.Is(err, budget.ErrResolved) { // somebody expired it
+	if errors.Is(err, driver.ErrResolved) { // somebody expired it
 		err = nil
 	}
 	return err
 }
 
 // note remembers where a reservation is booked.
-func (s *storm) note(id budget.ID, lines []budget.Line) {
+func (s *storm) note(id budget.ID, lines []driver.Line) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.booked[id] = lines
@@ -138,12 +139,12 @@ func (s *storm) addsUp(t *testing.T) {
 	for i, l := range s.lines {
 		var settled, pending int64
 		for id, booked := range s.booked {
-			if !slices.ContainsFunc(booked, func(b budget.Line) bool { return b.Account == l.Account }) {
+			if !slices.ContainsFunc(booked, func(b driver.Line) bool { return b.Account == l.Account }) {
 				continue
 			}
 			e := entries[id]
 			settled += e.Actual[budget.UnitUSD]
-			if e.State == budget.Pending {
+			if e.State == driver.Pending {
 				pending += e.Reserved[budget.UnitUSD]
 			}
 		}
@@ -163,8 +164,8 @@ func TestNothingIsAdmittedOnceKillHasReturned(t *testing.T) {
 			for w := range stormWorkers {
 				workers.Go(func() {
 					for range 1000 {
-						d, err := s.stores[w%stormHandles].Reserve(t.Context(), budget.Reservation{
-							ID: budget.NewID(), Owner: budget.Key{1}, Charge: usd(1), Lines: s.lines, Dims: scope.Dims(), TTL: time.Hour,
+						d, err := s.stores[w%stormHandles].Reserve(t.Context(), driver.Reservation{
+							ID: driver.NewID(), Owner: budget.Key{1}, Charge: usd(1), Lines: s.lines, Dims: scope.Dims(), TTL: time.Hour,
 						})
 						if err != nil || !d.Admitted {
 							return

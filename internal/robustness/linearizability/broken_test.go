@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 	"github.com/bedrockguard/bedrockguard-go/budget/memstore"
 	"github.com/bedrockguard/bedrockguard-go/budget/storetest"
 )
@@ -24,10 +25,10 @@ func pause() { time.Sleep(time.Duration(rand.Int64N(int64(200 * time.Microsecond
 // checkThenAct asks for the balances first and spends in a second step.
 type checkThenAct struct{ budget.Store }
 
-func (s checkThenAct) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+func (s checkThenAct) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	all, err := s.Balances(ctx, r.Lines)
 	if err != nil {
-		return budget.Decision{}, err
+		return driver.Decision{}, err
 	}
 	for i, b := range all {
 		if b.Settled+b.Pending+r.Charge[r.Lines[i].Unit] > r.Lines[i].Max {
@@ -45,11 +46,11 @@ func (s checkThenAct) Reserve(ctx context.Context, r budget.Reservation) (budget
 // partialReserve leaves what it had added when it met a line without room.
 type partialReserve struct{ budget.Store }
 
-func (s partialReserve) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+func (s partialReserve) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	d, err := s.Store.Reserve(ctx, r)
 	if len(d.Denied) > 0 && d.Denied[0].Line > 0 {
 		part := r
-		part.ID, part.Lines = budget.NewID(), r.Lines[:d.Denied[0].Line]
+		part.ID, part.Lines = driver.NewID(), r.Lines[:d.Denied[0].Line]
 		_, _ = s.Store.Reserve(ctx, part)
 	}
 	return d, err
@@ -58,12 +59,12 @@ func (s partialReserve) Reserve(ctx context.Context, r budget.Reservation) (budg
 // lineByLine books the lines of a reservation one after the other and takes them back when one has no room.
 type lineByLine struct{ budget.Store }
 
-func (s lineByLine) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+func (s lineByLine) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	if len(r.Lines) < 2 {
 		return s.Store.Reserve(ctx, r)
 	}
 	first := r
-	first.ID, first.Lines = budget.NewID(), r.Lines[:1]
+	first.ID, first.Lines = driver.NewID(), r.Lines[:1]
 	if d, err := s.Store.Reserve(ctx, first); err != nil || !d.Admitted {
 		return d, err
 	}
@@ -75,11 +76,11 @@ func (s lineByLine) Reserve(ctx context.Context, r budget.Reservation) (budget.D
 // doubleSettle posts a settlement again when it is repeated.
 type doubleSettle struct{ budget.Store }
 
-func (s doubleSettle) Settle(ctx context.Context, st budget.Settlement) (budget.Posting, error) {
+func (s doubleSettle) Settle(ctx context.Context, st driver.Settlement) (driver.Posting, error) {
 	p, err := s.Store.Settle(ctx, st)
 	if p.Replayed {
 		again := st
-		again.ID = budget.NewID()
+		again.ID = driver.NewID()
 		_, _ = s.Store.Settle(ctx, again)
 	}
 	return p, err
@@ -89,16 +90,16 @@ func (s doubleSettle) Settle(ctx context.Context, st budget.Settlement) (budget.
 type staleReads struct {
 	budget.Store
 	mu    sync.Mutex
-	seen  map[budget.Key]budget.Balance
+	seen  map[budget.Key]driver.Balance
 	until time.Time
 }
 
-func (s *staleReads) Balances(ctx context.Context, lines []budget.Line) ([]budget.Balance, error) {
+func (s *staleReads) Balances(ctx context.Context, lines []driver.Line) ([]driver.Balance, error) {
 	all, err := s.Store.Balances(ctx, lines)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if time.Now().After(s.until) {
-		s.seen, s.until = make(map[budget.Key]budget.Balance), time.Now().Add(300*time.Microsecond)
+		s.seen, s.until = make(map[budget.Key]driver.Balance), time.Now().Add(300*time.Microsecond)
 	}
 	for i := range all {
 		if old, ok := s.seen[lines[i].Account]; ok {
@@ -112,10 +113,10 @@ func (s *staleReads) Balances(ctx context.Context, lines []budget.Line) ([]budge
 // flagsFirst reads the kill flags in a step of their own.
 type flagsFirst struct{ budget.Store }
 
-func (s flagsFirst) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+func (s flagsFirst) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	kills, err := s.Kills(ctx)
 	if err != nil {
-		return budget.Decision{}, err
+		return driver.Decision{}, err
 	}
 	for _, k := range kills {
 		if slices.Contains(r.Dims, k.Scope.Dims()[0]) {
@@ -141,10 +142,10 @@ func (s noTombstone) Void(ctx context.Context, id budget.ID, owner budget.Key) e
 // lostWrites acknowledges a reservation now and then that it does not keep, as a failover to a lagging replica does.
 type lostWrites struct{ budget.Store }
 
-func (s lostWrites) Reserve(ctx context.Context, r budget.Reservation) (budget.Decision, error) {
+func (s lostWrites) Reserve(ctx context.Context, r driver.Reservation) (driver.Decision, error) {
 	if rand.IntN(25) == 0 {
 		forgotten := r
-		forgotten.ID = budget.NewID()
+		forgotten.ID = driver.NewID()
 		d, err := s.Store.Reserve(ctx, forgotten)
 		_ = s.Void(ctx, forgotten.ID, forgotten.Owner)
 		return d, err
@@ -155,7 +156,7 @@ func (s lostWrites) Reserve(ctx context.Context, r budget.Reservation) (budget.D
 // lateRepeats makes changes that arrive late as if they were new.
 type lateRepeats struct{ budget.Store }
 
-func (s lateRepeats) Revive(ctx context.Context, f budget.Flag, c budget.Change) error {
+func (s lateRepeats) Revive(ctx context.Context, f budget.Flag, c driver.Change) error {
 	err := s.Store.Revive(ctx, f, c)
 	if errors.Is(err, budget.ErrSuperseded) {
 		_ = s.Store.Revive(ctx, f, storetest.NewChange())
@@ -163,10 +164,10 @@ func (s lateRepeats) Revive(ctx context.Context, f budget.Flag, c budget.Change)
 	return err
 }
 
-func (s lateRepeats) Correct(ctx context.Context, c budget.Correction) (budget.Posting, error) {
+func (s lateRepeats) Correct(ctx context.Context, c driver.Correction) (driver.Posting, error) {
 	p, err := s.Store.Correct(ctx, c)
 	if errors.Is(err, budget.ErrSuperseded) {
-		_, _ = s.Store.Correct(ctx, budget.Correction{ID: c.ID, Actual: c.Actual, Change: storetest.NewChange()})
+		_, _ = s.Store.Correct(ctx, driver.Correction{ID: c.ID, Actual: c.Actual, Change: storetest.NewChange()})
 	}
 	return p, err
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // state is the whole ledger of one history: every reservation, every account and every flag, in a value that == compares.
@@ -110,9 +111,9 @@ func (m *model) reserve(s state, o op) (state, result) {
 	h, b := m.plan.holds[o.hold], s.holds[o.hold]
 	switch phase := b & phaseMask; {
 	case phase > pending:
-		return s, result{err: budget.ErrResolved}
+		return s, result{err: driver.ErrResolved}
 	case phase == pending && (b&otherBit != 0) != o.other:
-		return s, result{err: budget.ErrIDConflict}
+		return s, result{err: driver.ErrIDConflict}
 	case s.flags[h.flag]:
 		return s, result{killed: true}
 	case phase == pending:
@@ -139,15 +140,15 @@ func (m *model) settle(s state, o op) (state, result) {
 	phase := b & phaseMask
 	switch {
 	case phase == settled && int64(b>>actualShift) == o.amount:
-		return s, result{replayed: true, from: budget.Settled}
+		return s, result{replayed: true, from: driver.Settled}
 	case phase == settled:
-		return s, result{err: budget.ErrResolved}
+		return s, result{err: driver.ErrResolved}
 	case phase == pending:
-		return m.release(s, o.hold).post(m.plan.holds[o.hold], 0, o.amount).with(o.hold, posted(o.amount)), result{from: budget.Pending}
+		return m.release(s, o.hold).post(m.plan.holds[o.hold], 0, o.amount).with(o.hold, posted(o.amount)), result{from: driver.Pending}
 	case phase == none: // spend that was never set aside
 		return s.post(m.plan.holds[o.hold], 0, o.amount).with(o.hold, posted(o.amount)), result{}
 	default:
-		return s.post(m.plan.holds[o.hold], 0, o.amount).with(o.hold, posted(o.amount)), result{from: budget.Voided}
+		return s.post(m.plan.holds[o.hold], 0, o.amount).with(o.hold, posted(o.amount)), result{from: driver.Voided}
 	}
 }
 
@@ -158,7 +159,7 @@ func (m *model) void(s state, o op) (state, result) {
 	case pending:
 		return m.release(s, o.hold).with(o.hold, voided), result{}
 	case settled:
-		return s, result{err: budget.ErrResolved}
+		return s, result{err: driver.ErrResolved}
 	default:
 		return s, result{}
 	}
@@ -175,20 +176,20 @@ func (m *model) correct(s state, o op) (state, result) {
 	case err != nil:
 		return s, result{err: err}
 	case !fresh && phase == voided:
-		return s, result{replayed: true, from: budget.Voided}
+		return s, result{replayed: true, from: driver.Voided}
 	case !fresh:
-		return s, result{replayed: true, from: budget.Settled}
+		return s, result{replayed: true, from: driver.Settled}
 	}
 	s = s.correctedBy(o)
 	switch {
 	case phase == settled && before == o.amount:
-		return s, result{replayed: true, from: budget.Settled}
+		return s, result{replayed: true, from: driver.Settled}
 	case phase == voided && o.amount == 0:
-		return s, result{replayed: true, from: budget.Voided}
+		return s, result{replayed: true, from: driver.Voided}
 	case phase == voided:
-		return s.post(m.plan.holds[o.hold], 0, o.amount).with(o.hold, posted(o.amount)), result{from: budget.Voided}
+		return s.post(m.plan.holds[o.hold], 0, o.amount).with(o.hold, posted(o.amount)), result{from: driver.Voided}
 	default:
-		return s.post(m.plan.holds[o.hold], before, o.amount).with(o.hold, posted(o.amount)), result{from: budget.Settled}
+		return s.post(m.plan.holds[o.hold], before, o.amount).with(o.hold, posted(o.amount)), result{from: driver.Settled}
 	}
 }
 

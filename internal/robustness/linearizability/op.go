@@ -6,7 +6,7 @@ package linearizability
 import (
 	"fmt"
 
-	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // kind is what an operation does.
@@ -78,7 +78,7 @@ type result struct {
 	denied             bool
 	line               int // that denied
 	at                 stand
-	from               budget.State
+	from               driver.State
 	stands             [numAccounts]stand
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/bedrockguard/bedrockguard-go/budget"
+	"github.com/bedrockguard/bedrockguard-go/budget/driver"
 )
 
 // recorder carries a plan out against a store and writes down who was told what, when.
@@ -84,7 +85,7 @@ func (r *recorder) tellRevisions(ctx context.Context) {
 }
 
 // page reads a part of the audit trail; a network that loses messages is asked again.
-func (r *recorder) page(ctx context.Context, after int64) (page []budget.Record, err error) {
+func (r *recorder) page(ctx context.Context, after int64) (page []driver.Record, err error) {
 	for range 20 {
 		if page, err = r.stores[0].Changes(ctx, after, 1000); err == nil {
 			break
@@ -117,8 +118,8 @@ func (r *recorder) changeID(n int) (id budget.ID) {
 	return id
 }
 
-func (r *recorder) change(o op) budget.Change {
-	return budget.Change{ID: r.changeID(o.change), Seen: o.seen, Operator: "history"}
+func (r *recorder) change(o op) driver.Change {
+	return driver.Change{ID: r.changeID(o.change), Seen: o.seen, Operator: "history"}
 }
 
 // maxLate is how long a request may be under way after its client gave up.
@@ -190,14 +191,14 @@ func (r *recorder) ask(ctx context.Context, s budget.Store, o op) (got result, e
 	case reserve:
 		return r.reserve(ctx, s, o)
 	case settle:
-		var p budget.Posting
-		p, err = s.Settle(ctx, budget.Settlement{ID: r.id(o.hold), Owner: r.owner(), Actual: usd(o.amount), Lines: r.lines(r.plan.holds[o.hold].accounts)})
+		var p driver.Posting
+		p, err = s.Settle(ctx, driver.Settlement{ID: r.id(o.hold), Owner: r.owner(), Actual: usd(o.amount), Lines: r.lines(r.plan.holds[o.hold].accounts)})
 		got.from, got.replayed = p.From, p.Replayed
 	case void:
 		err = s.Void(ctx, r.id(o.hold), r.owner())
 	case correct:
-		var p budget.Posting
-		p, err = s.Correct(ctx, budget.Correction{ID: r.id(o.hold), Actual: usd(o.amount), Change: r.change(o)})
+		var p driver.Posting
+		p, err = s.Correct(ctx, driver.Correction{ID: r.id(o.hold), Actual: usd(o.amount), Change: r.change(o)})
 		got.from, got.replayed = p.From, p.Replayed
 	case killFlag:
 		err = s.Kill(ctx, budget.Kill{Scope: r.scope(o.flag), Reason: "history"}, r.change(o))
@@ -211,7 +212,7 @@ func (r *recorder) ask(ctx context.Context, s budget.Store, o op) (got result, e
 
 func (r *recorder) reserve(ctx context.Context, s budget.Store, o op) (got result, err error) {
 	h := r.plan.holds[o.hold]
-	d, err := s.Reserve(ctx, budget.Reservation{
+	d, err := s.Reserve(ctx, driver.Reservation{
 		ID: r.id(o.hold), Owner: r.owner(), Charge: usd(h.reserved(o.other)), Lines: r.lines(h.accounts),
 		Dims: r.scope(h.flag).Dims(), TTL: time.Hour,
 	})
@@ -242,7 +243,7 @@ func answer(got result, err error) (result, error) {
 	if err == nil {
 		return got, nil
 	}
-	for _, own := range [...]error{budget.ErrResolved, budget.ErrIDConflict, budget.ErrNotFound, budget.ErrSuperseded} {
+	for _, own := range [...]error{driver.ErrResolved, driver.ErrIDConflict, budget.ErrNotFound, budget.ErrSuperseded} {
 		if errors.Is(err, own) {
 			return result{err: own}, nil
 		}
@@ -262,10 +263,10 @@ func (r *recorder) scope(flag int) budget.Scope {
 	return budget.Scope{Workflow: fmt.Sprintf("history-%x-%d", r.nonce, flag)}
 }
 
-func (r *recorder) lines(accounts []int) []budget.Line {
-	lines := make([]budget.Line, len(accounts))
+func (r *recorder) lines(accounts []int) []driver.Line {
+	lines := make([]driver.Line, len(accounts))
 	for i, a := range accounts {
-		lines[i] = budget.Line{Account: r.account(a), Unit: budget.UnitUSD, Window: budget.Lifetime, Max: r.plan.max[a]}
+		lines[i] = driver.Line{Account: r.account(a), Unit: budget.UnitUSD, Window: budget.Lifetime, Max: r.plan.max[a]}
 	}
 	return lines
 }

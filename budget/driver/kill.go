@@ -1,0 +1,99 @@
+package driver
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/glob"
+)
+
+// MaxPatterns is how many flags with patterns may be set at a time: each of them is matched in every Reserve, while a flag without patterns
+// is looked up by its keys.
+const MaxPatterns = 64
+
+// FlagRetention is how long a flag is kept at least after it has ended, because a clock may go back. One with patterns is removed earlier if
+// another one needs its place.
+const FlagRetention = 7 * 24 * time.Hour
+
+// Flag selects the calls that a kill flag refuses: those whose scope has all the values that Scope sets. An empty Scope selects every call.
+// With Patterns the values are globs, in which * stands for any text and ? for one character; no pattern matches a value that a call leaves
+// empty.
+type Flag struct {
+	Scope    Scope
+	Patterns bool
+}
+
+// Holds reports whether the flag refuses calls of the given scope.
+func (f Flag) Holds(s Scope) bool {
+	if !f.Patterns {
+		return contains(s.Dims(), f.Scope.Dims())
+	}
+	for name, pattern := range f.Scope.values() {
+		if value := s.value(name); value == "" || !glob.Wildcard(pattern, value) {
+			return false
+		}
+	}
+	return true
+}
+
+// Object names the flag as the object of changes.
+func (f Flag) Object() Key {
+	dims := f.Scope.Dims()
+	text := binary.AppendUvarint(nil, uint64(len(dims)))
+	for _, d := range dims {
+		text = append(text, d[:]...)
+	}
+	if f.Patterns {
+		return keyOf("object", "patterns", string(text))
+	}
+	return keyOf("object", "flag", string(text))
+}
+
+// Kill is a flag that refuses every Reserve of the calls that it selects. Without Patterns these are found by their Dims, which include all
+// of the flag's. Scope and Reason are stored as values, never as keys.
+type Kill struct {
+	Scope    Scope
+	Patterns bool // see Flag
+	Reason   string
+	Until    time.Time // when it ends by itself, by the store's clock; zero for never
+	At       time.Time // by the store's clock; set by the store
+	// EffectiveBy is when, at the latest, the flag holds in every process, by the store's clock. A lease.Store reports it in Kills: until
+	// then other processes may admit calls from leases that they drew before, provided that their Length is no longer than this process's
+	// and that their clocks run. Zero means At.
+	EffectiveBy time.Time
+}
+
+// Flag returns which calls the kill refuses.
+func (k Kill) Flag() Flag { return Flag{k.Scope, k.Patterns} }
+
+// Holds reports whether the flag refuses calls of the given scope while it is in force.
+func (k Kill) Holds(s Scope) bool { return k.Flag().Holds(s) }
+
+// Err returns the error that refused callers get.
+func (k Kill) Err() *KilledError {
+	return &KilledError{Scope: k.Scope, Patterns: k.Patterns, Reason: k.Reason, At: k.At, Until: k.Until}
+}
+
+// Validate reports a scope that is too large, a reason that is too long, and Patterns without any value, as ErrInvalidScope. A store calls
+// it first.
+func (k Kill) Validate() error {
+	switch {
+	case len(k.Reason) > MaxScopeValue:
+		return fmt.Errorf("%w: a reason of %d bytes, at most %d", ErrInvalidScope, len(k.Reason), MaxScopeValue)
+	case k.Patterns && len(k.Scope.Dims()) == 0:
+		return fmt.Errorf("%w: patterns of nothing: a flag for every call has none", ErrInvalidScope)
+	}
+	return k.Scope.Validate()
+}
+
+// contains reports whether all of part is among whole.
+func contains(whole, part []Key) bool {
+	for _, k := range part {
+		if !slices.Contains(whole, k) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,44 @@
+package driver
+
+import (
+	"time"
+)
+
+// UsageRetention is how long rows of usage are kept, counted from their day: long enough to compare a month with the same month of the year
+// before.
+const UsageRetention = 400 * 24 * time.Hour
+
+// DefaultUsageRows is how many rows of usage a store keeps for one day by default. Usage that would need more rows is added to the row
+// OtherUsage.
+const DefaultUsageRows = 100_000
+
+// OtherUsage is the key of the row for all usage of a day that found no room for a row of its own.
+var OtherUsage = keyOf("usage", "other")
+
+// UsageRow is the sum of one UTC day over the calls with the same principal, workflow, model, region and tags. Every amount that is settled,
+// expired or corrected is in one row, of the day of its reservation, whatever the limits are.
+type UsageRow struct {
+	Day    time.Time // its beginning, in UTC
+	Key    Key       // names the row within its day
+	Scope  Scope     // without Profile and Project; empty for OtherUsage
+	Charge Charge
+}
+
+func usageKey(s Scope) Key {
+	parts := []string{"usage", "of"}
+	for name, value := range s.values() {
+		parts = append(parts, name, value)
+	}
+	return keyOf(parts...)
+}
+
+var nobodysUsage = usageKey(Scope{})
+
+// UsageDay returns the beginning of the UTC day that a moment is in.
+func UsageDay(at time.Time) time.Time { return at.UTC().Truncate(24 * time.Hour) }
+
+// UsageMark is where a page of usage begins: after a key of a day, and then with the following days.
+type UsageMark struct {
+	Day   time.Time // its beginning, in UTC; the zero time is before all days
+	After Key       // the zero Key is before all keys
+}

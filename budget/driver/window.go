@@ -1,0 +1,309 @@
+package driver
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/budget/internal/quote"
+)
+
+type windowKind uint8
+
+// calendar reports whether the window begins and ends with hours, days or months of a time zone.
+func (k windowKind) calendar() bool { return k >= hourly && k <= yearly }
+
+const (
+	noWindow windowKind = iota
+	hourly
+	daily
+	weekly
+	monthly
+	quarterly
+	yearly
+	rolling
+	lifetime
+)
+
+var windowNames = [...]string{"", "hourly", "daily", "weekly", "monthly", "quarterly", "yearly", "rolling", "lifetime"}
+
+// Window is the time over which a limit counts. It is a value, made by the names below; Open refuses the zero value.
+type Window struct {
+	kind   windowKind
+	length time.Duration  // of a rolling window
+	loc    *time.Location // of a calendar window; nil is UTC
+	first  uint8          // of a weekly window: the first day of the week, in days after Monday
+}
+
+// Length returns the length of a rolling window, and 0 for all others.
+func (w Window) Length() time.Duration { return w.length }
+
+// In returns a calendar window that begins and ends in the given time zone: one of the IANA database by its name, as from time.LoadLocation.
+// Open refuses time.Local and fixed offsets, because processes on other hosts would count other days. Rolling and lifetime windows are
+// returned unchanged; nil means UTC.
+func (w Window) In(loc *time.Location) Window {
+	if w.kind.calendar() {
+		w.loc = loc
+	}
+	return w
+}
+
+// From returns a weekly window whose weeks begin on another day than Monday. Other windows are returned unchanged.
+func (w Window) From(day time.Weekday) Window {
+	if w.kind == weekly {
+		w.first = uint8((day - time.Monday + 7) % 7)
+	}
+	return w
+}
+
+// String names the window: "monthly", "daily in Europe/Berlin", "weekly from Sunday", "rolling 1h0m0s".
+func (w Window) String() string {
+	switch {
+	case w.kind == rolling:
+		return "rolling " + w.length.String()
+	case w.loc != nil && w.loc != time.UTC:
+		return w.name() + " in " + w.loc.String()
+	default:
+		return w.name()
+	}
+}
+
+// name is String without the time zone.
+func (w Window) name() string {
+	if w.first == 0 {
+		return windowNames[w.kind]
+	}
+	return windowNames[w.kind] + " from " + time.Weekday((int(w.first)+int(time.Monday))%7).String()
+}
+
+// Validate reports a zero window, a rolling window whose length is out of range, and a zone that is not one of the IANA database.
+func (w Window) Validate() error {
+	switch {
+	case w.kind == noWindow || w.kind > lifetime:
+		return fmt.Errorf("%w: a limit needs a window", ErrInvalidPolicy)
+	case w.kind == rolling && (w.length < time.Second || w.length > 366*24*time.Hour):
+		return fmt.Errorf("%w: a rolling window of %s, want 1s to 8784h", ErrInvalidPolicy, w.length)
+	}
+	return checkZone(w.loc)
+}
+
+// Spellings returns the window's names in the keys of accounts: the canonical one, and the one as written if its zone has another spelling;
+// an older version kept accounts under that name.
+func (w Window) Spellings() (canonical, asWritten string) {
+	asWritten = w.String()
+	if w.loc == nil || !w.kind.calendar() {
+		return asWritten, asWritten
+	}
+	canonical = w.name()
+	if zone := canonicalZone(w.loc.String()); zone != "" {
+		canonical += " in " + zone
+	}
+	return canonical, asWritten
+}
+
+// At returns the span of the given moment, by the store's clock.
+func (w Window) At(now time.Time) Span {
+	switch w.kind {
+	case lifetime, noWindow:
+		return Span{Next: math.MaxInt64, End: math.MaxInt64}
+	case rolling:
+		return w.rollingAt(now.UnixNano())
+	default:
+		start, end := w.calendarAt(now)
+		return Span{Start: start.UnixNano(), Since: start.UnixNano(), Next: end.UnixNano(), End: end.UnixNano()}
+	}
+}
+
+func (w Window) rollingAt(now int64) Span {
+	step := w.step()
+	start := now - now%step
+	steps := (int64(w.length) + step - 1) / step
+	return Span{Start: start, Since: start - steps*step, Next: start + step, End: start + (steps+1)*step}
+}
+
+// step returns the width of a rolling window's bucket.
+func (w Window) step() int64 { return (int64(w.length) + rollingSteps - 1) / rollingSteps }
+
+func (w Window) calendarAt(now time.Time) (start, end time.Time) {
+	loc := w.loc
+	if loc == nil {
+		loc = time.UTC
+	}
+	t := now.In(loc)
+	switch w.kind {
+	case hourly:
+		start = t.Add(-time.Duration(t.Minute())*time.Minute - time.Duration(t.Second())*time.Second - time.Duration(t.Nanosecond()))
+		return start, start.Add(time.Hour)
+	}
+	y, m, d := t.Date()
+	start, end = w.edges(y, m, d, loc)
+	// If clocks go back over midnight, one hour has the date of a day that has already ended.
+	for !t.Before(end) {
+		y, m, d = end.Date()
+		start, end = w.edges(y, m, d, loc)
+	}
+	return start, end
+}
+
+// edges returns the first moment of the day, week, month, quarter or year that contains a date, and that of the next one.
+func (w Window) edges(y int, m time.Month, d int, loc *time.Location) (start, end time.Time) {
+	switch w.kind {
+	case daily:
+		return dayStart(y, m, d, loc), dayStart(y, m, d+1, loc)
+	case weekly:
+		d -= (int(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Weekday()) + 13 - int(w.first)) % 7
+		return dayStart(y, m, d, loc), dayStart(y, m, d+7, loc)
+	case quarterly:
+		m -= (m - 1) % 3
+		return dayStart(y, m, 1, loc), dayStart(y, m+3, 1, loc)
+	case yearly:
+		return dayStart(y, time.January, 1, loc), dayStart(y+1, time.January, 1, loc)
+	default:
+		return dayStart(y, m, 1, loc), dayStart(y, m+1, 1, loc)
+	}
+}
+
+// ResetAfter returns how long after now it takes until excess has left the window, or 0 if time alone never frees that
+// much. The buckets are those of the span, in ascending order of Start.
+func (w Window) ResetAfter(now time.Time, buckets []Bucket, excess int64) time.Duration {
+	switch w.kind {
+	case lifetime, noWindow:
+		return 0
+	case rolling:
+		step := w.step()
+		steps := (int64(w.length) + step - 1) / step
+		for _, b := range buckets {
+			if excess -= b.Used; excess <= 0 {
+				return time.Duration(b.Start + (steps+1)*step - now.UnixNano())
+			}
+		}
+		return 0
+	default:
+		return time.Duration(w.At(now).End - now.UnixNano())
+	}
+}
+
+// The calendar windows, which begin and end in UTC unless In changes that, and the window that never ends. Weeks begin on Monday unless From
+// changes that; quarters begin in January, April, July and October.
+var (
+	Hourly    = Window{kind: hourly}
+	Daily     = Window{kind: daily}
+	Weekly    = Window{kind: weekly}
+	Monthly   = Window{kind: monthly}
+	Quarterly = Window{kind: quarterly}
+	Yearly    = Window{kind: yearly}
+	Lifetime  = Window{kind: lifetime}
+)
+
+// rollingSteps is in how many steps a rolling window moves: spend leaves it up to one step late, never early.
+const rollingSteps = 60
+
+// Rolling returns a window that ends now: no interval of the given length ever holds more than the limit. Spend counts from the moment of
+// its Reserve and leaves the window up to length/60 late, so that a store keeps at most 61 sums for each account. The length must be between
+// a second and 366 days.
+func Rolling(length time.Duration) Window { return Window{kind: rolling, length: length} }
+
+// Span is where a moment lies in a window, in nanoseconds since 1970 UTC. A store books what is reserved at that moment in the bucket that
+// begins at Start, and checks the limit against all buckets that begin at Since or later. For calendar windows that is the same bucket; for
+// rolling ones up to 61, and later buckets too, if the clock has gone back.
+type Span struct {
+	Start int64
+	Since int64
+	Next  int64 // when the next bucket begins; math.MaxInt64 for never
+	End   int64 // when the bucket stops counting; math.MaxInt64 for never
+}
+
+// dayStart returns the first moment whose local date is the given day, or a later one. That is not midnight where clocks go forward over
+// midnight: in Havana, Santiago and on the Azores such a day begins at one o'clock, and time.Date returns an hour of the day before.
+func dayStart(y int, m time.Month, d int, loc *time.Location) time.Time {
+	start := time.Date(y, m, d, 0, 0, 0, 0, loc)
+	if loc == time.UTC {
+		return start
+	}
+	const around = 36 * time.Hour // zones are within 14 hours of UTC, and no zone was ever moved by more than 24
+	change, next := start.ZoneBounds()
+	if (change.IsZero() || start.Sub(change) > around) && (next.IsZero() || next.Sub(start) > around) {
+		return start
+	}
+	midnight := time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
+	for at := midnight.Add(-around).In(loc); ; at = next {
+		change, next = at.ZoneBounds()
+		_, offset := at.Zone()
+		start = midnight.Add(-time.Duration(offset) * time.Second).In(loc)
+		if start.Before(change) {
+			start = change
+		}
+		if next.IsZero() || start.Before(next) {
+			return start
+		}
+	}
+}
+
+// Bucket is the sum of one bucket of an account, as an argument of ResetAfter.
+type Bucket struct {
+	Start int64
+	Used  int64 // settled + pending
+}
+
+// MarshalText writes what String prints, with the unit in the plural, or returns ErrInvalidPolicy for a window that Open would refuse.
+func (w Window) MarshalText() ([]byte, error) {
+	if err := w.Validate(); err != nil {
+		return nil, err
+	}
+	return []byte(w.String()), nil
+}
+
+// UnmarshalText reads "hourly", "daily", "weekly", "monthly", "quarterly" or "yearly", each with or without a time zone as in
+// "daily in Europe/Berlin", "weekly from Sunday", "rolling 24h" or "lifetime".
+func (w *Window) UnmarshalText(text []byte) error {
+	name, rest, more := strings.Cut(strings.TrimSpace(string(text)), " ")
+	rest = strings.TrimSpace(rest)
+	var read Window
+	for kind := hourly; kind <= lifetime; kind++ {
+		if windowNames[kind] == name {
+			read.kind = kind
+		}
+	}
+	if day, from := strings.CutPrefix(rest, "from "); from && read.kind == weekly {
+		day, rest, more = strings.Cut(day, " ")
+		rest = strings.TrimSpace(rest)
+		weekday, known := weekdayOf(day)
+		if !known {
+			return fmt.Errorf("%w: %q: weeks begin on a day from Monday to Sunday", ErrInvalidPolicy, quote.Clip(string(text)))
+		}
+		read = read.From(weekday)
+	}
+	zone, inZone := strings.CutPrefix(rest, "in ")
+	switch {
+	case read.kind == rolling && more:
+		length, err := time.ParseDuration(rest)
+		if err != nil {
+			return fmt.Errorf("%w: %q: a rolling window needs a length, as in \"rolling 24h\"", ErrInvalidPolicy, quote.Clip(string(text)))
+		}
+		read.length = length
+	case read.kind.calendar() && inZone:
+		loc, err := time.LoadLocation(strings.TrimSpace(zone))
+		if err != nil {
+			return fmt.Errorf("%w: %q: no such time zone: want one as in Europe/Berlin", ErrInvalidPolicy, quote.Clip(string(text)))
+		}
+		read.loc = loc
+	case read.kind == noWindow || read.kind == rolling || more:
+		return fmt.Errorf("%w: %q is no window: want hourly, daily, weekly, monthly, quarterly or yearly, each with or without \"in\" a time zone, rolling with a length, or lifetime", ErrInvalidPolicy, quote.Clip(string(text)))
+	}
+	if err := read.Validate(); err != nil {
+		return err
+	}
+	*w = read
+	return nil
+}
+
+// weekdayOf returns the day of an English name.
+func weekdayOf(name string) (day time.Weekday, known bool) {
+	for day = time.Sunday; day <= time.Saturday; day++ {
+		if day.String() == name {
+			return day, true
+		}
+	}
+	return 0, false
+}
