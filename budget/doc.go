@@ -20,7 +20,8 @@
 //   - how to do both from another process, without the policy: Operate;
 //   - how to save round trips: package budget/lease.
 //
-// docs/operations.md says how to run it.
+// docs/operations.md says how to run it. Package budget/driver is for those who write a store; others need it for little more than the
+// states of an Entry.
 //
 // The package knows nothing of AWS. Money is integer nano-USD, prices are integer pico-USD per token, and arithmetic that
 // would wrap is ErrOverflow.

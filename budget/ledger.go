@@ -136,8 +136,8 @@ type Receipt struct {
 }
 
 // Reserve reserves the worst case in every limit that matches the scope, or in none, in one atomic step of the store. The errors are
-// *ExceededError, *KilledError, *StoreError, and, for invalid requests, ErrInvalidScope, ErrInvalidCharge or ErrOverflow. After an error
-// nothing is reserved, and the call must not be made.
+// *ExceededError, *KilledError, *StoreError, and, for invalid requests, ErrInvalidScope, driver.ErrInvalidCharge or ErrOverflow. After an
+// error nothing is reserved, and the call must not be made.
 func (l *Ledger) Reserve(ctx context.Context, req Request) (*Receipt, error) {
 	r, _, err := l.reserve(ctx, req)
 	return r, err

@@ -49,7 +49,7 @@ func (o *Operator) KillAll(ctx context.Context, reason string) (accounts int, er
 }
 
 // KillAs is like Kill, with all settings of a kill flag, such as an expiry (Until) or patterns (Patterns). At and EffectiveBy are ignored.
-// ErrTooManyFlags says that MaxPatterns flags with patterns are set already.
+// driver.ErrTooManyFlags says that driver.MaxPatterns flags with patterns are set already.
 func (o *Operator) KillAs(ctx context.Context, k Kill) (accounts int, err error) {
 	if len(k.Scope.Dims()) == 0 {
 		return 0, fmt.Errorf("%w: an empty scope would kill everything: that is KillAll", ErrInvalidScope)
@@ -143,7 +143,7 @@ func (o *Operator) Kills(ctx context.Context) ([]Kill, error) {
 }
 
 // Signal calls changed soon after a kill flag or the policy document was changed in any process, until ctx ends. With a store that is no
-// Signaler it returns at once: ask at intervals then.
+// driver.Signaler it returns at once: ask at intervals then.
 func (o *Operator) Signal(ctx context.Context, changed func()) error {
 	if s, ok := o.store.(driver.Signaler); ok {
 		return s.Signal(ctx, changed)

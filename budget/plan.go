@@ -23,7 +23,7 @@ type plan struct {
 	call   atomic.Pointer[driver.Call] // the last call's; calls of one scope mostly have the same operation
 }
 
-// callOf returns the Call that entries of these calls are stored with. It is shared, because every remembered call refers to it.
+// callOf returns the call that entries of these calls are stored with. It is shared, because every remembered call refers to it.
 func (p *plan) callOf(r *Request) *driver.Call {
 	if c := p.call.Load(); c != nil && c.Operation == r.Operation {
 		return c

@@ -40,7 +40,7 @@ func (e *PolicyFileError) Error() string {
 // Unwrap returns ErrInvalidPolicy.
 func (e *PolicyFileError) Unwrap() error { return ErrInvalidPolicy }
 
-// Bounds on the size of a policy file, besides MaxPolicyDocument.
+// Bounds on the size of a policy file, besides driver.MaxPolicyDocument.
 const (
 	maxFileDepth = 16
 	maxFileNodes = 100_000 // nodes behind an alias count each time that it is used

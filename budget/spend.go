@@ -50,8 +50,8 @@ func (q *UsageQuery) validate() error {
 }
 
 // Usage yields what was spent, oldest first and then by the values of By and ByTags, or one error. A row's Day is the beginning of its day
-// or month, and zero for Throughout. Usage from the rows OtherUsage, which can't be split by value, comes last in a row of its own. Pending
-// calls are not included. A day with 100,000 rows takes the time and the memory for that many.
+// or month, and zero for Throughout. Usage from the rows driver.OtherUsage, which can't be split by value, comes last in a row of its own.
+// Pending calls are not included. A day with 100,000 rows takes the time and the memory for that many.
 func (o *Operator) Usage(ctx context.Context, q UsageQuery) iter.Seq2[UsageRow, error] {
 	return func(yield func(UsageRow, error) bool) {
 		rows, err := o.usage(ctx, q)

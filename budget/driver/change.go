@@ -34,14 +34,6 @@ func (c *Change) Validate() error {
 // ChangeKind says what was changed, and how.
 type ChangeKind uint8
 
-// String returns the name of the change.
-func (k ChangeKind) String() string {
-	if int(k) < len(changeNames) {
-		return changeNames[k]
-	}
-	return fmt.Sprintf("change(%d)", uint8(k))
-}
-
 // The kinds of changes that the audit trail holds.
 const (
 	ChangeKill ChangeKind = iota + 1
@@ -54,6 +46,14 @@ const (
 )
 
 var changeNames = [...]string{"none", "kill", "revive", "override", "unlatch", "correct", "accept loss", "policy"}
+
+// String returns the name of the change.
+func (k ChangeKind) String() string {
+	if int(k) < len(changeNames) {
+		return changeNames[k]
+	}
+	return fmt.Sprintf("change(%d)", uint8(k))
+}
 
 // Record is one row of the audit trail: a change that was made. Rows are never changed.
 type Record struct {

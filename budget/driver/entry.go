@@ -1,8 +1,6 @@
 package driver
 
-import (
-	"time"
-)
+import "time"
 
 // Entry is what a store keeps of a reservation.
 type Entry struct {

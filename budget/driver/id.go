@@ -34,14 +34,6 @@ func ParseID(s string) (ID, error) {
 // State is where a reservation stands.
 type State uint8
 
-// String returns the state's name.
-func (s State) String() string {
-	if int(s) < len(stateNames) {
-		return stateNames[s]
-	}
-	return fmt.Sprintf("state(%d)", uint8(s))
-}
-
 // The states and their transitions: none -> Pending -> Settled | Voided | Expired, and Expired -> Settled by a late Settle.
 const (
 	Pending State = iota + 1 // its worst case is reserved
@@ -51,3 +43,11 @@ const (
 )
 
 var stateNames = [...]string{"none", "pending", "settled", "voided", "expired"}
+
+// String returns the state's name.
+func (s State) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return fmt.Sprintf("state(%d)", uint8(s))
+}

@@ -12,17 +12,6 @@ import (
 // Unit is what a limit counts. The zero value is no unit and is refused wherever a unit is needed.
 type Unit uint8
 
-// String returns the unit's name as errors print it.
-func (u Unit) String() string {
-	if !u.Valid() {
-		return "unit(" + strconv.Itoa(int(u)) + ")"
-	}
-	return unitNames[u]
-}
-
-// Valid reports whether u is one of the units above.
-func (u Unit) Valid() bool { return u >= UnitUSD && u <= UnitCalls }
-
 // The units that a limit can count.
 const (
 	UnitUSD                   Unit = iota + 1 // nano-USD at gross list price
@@ -38,6 +27,17 @@ const (
 const NumUnits = 8
 
 var unitNames = [NumUnits]string{"", "USD", "uncached input tokens", "input tokens", "cache read input tokens", "cache write input tokens", "output tokens", "calls"}
+
+// String returns the unit's name as errors print it.
+func (u Unit) String() string {
+	if !u.Valid() {
+		return "unit(" + strconv.Itoa(int(u)) + ")"
+	}
+	return unitNames[u]
+}
+
+// Valid reports whether u is one of the units above.
+func (u Unit) Valid() bool { return u >= UnitUSD && u <= UnitCalls }
 
 // Quantity is a number of units. For UnitUSD, N counts nano-USD. The zero value has no unit and is refused as a limit.
 type Quantity struct {

@@ -36,35 +36,14 @@ type Call struct {
 	usage     Key    // see UsageKey; computed on demand if it is zero
 }
 
-// NewCall returns the call of a scope, with its UsageKey at hand, because every remembered call is asked for it. The call keeps its own copy of
-// the tags, and no Branch.
+// NewCall returns a call that has its UsageKey at hand, because calls are kept and asked for it again and again. It has its own copy of the
+// tags, and no Branch.
 func NewCall(s Scope, operation string) *Call {
 	c := &Call{Scope: s, Operation: operation}
 	c.Scope.Tags = maps.Clone(s.Tags)
 	c.Scope.branch = nil // a remembered call must not keep a tree of children in memory
 	c.usage = usageKey(c.UsageScope())
 	return c
-}
-
-// UsageScope returns the values by which a call is assigned to a row of usage. A nil call has none.
-func (c *Call) UsageScope() Scope {
-	if c == nil {
-		return Scope{}
-	}
-	s := c.Scope
-	s.Profile, s.Project = "", ""
-	return s
-}
-
-// UsageKey names the row of usage, within a day, to which the call's amounts are added.
-func (c *Call) UsageKey() Key {
-	if c == nil {
-		return nobodysUsage
-	}
-	if c.usage != (Key{}) {
-		return c.usage
-	}
-	return usageKey(c.UsageScope())
 }
 
 func (c *Call) validate() error {

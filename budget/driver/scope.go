@@ -21,7 +21,7 @@ type Scope struct {
 	Project   string            // the provider's project that the caller named; empty if none
 	Tags      map[string]string // anything else that a limit is split or matched by
 
-	branch *Branch // see Branch; the child that the calls belong to; nil at the root
+	branch *Branch // the child that the calls belong to; nil at the root
 }
 
 // Bounds on the size of a scope.

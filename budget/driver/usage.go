@@ -1,8 +1,6 @@
 package driver
 
-import (
-	"time"
-)
+import "time"
 
 // UsageRetention is how long rows of usage are kept, counted from their day: long enough to compare a month with the same month of the year
 // before.
@@ -22,6 +20,27 @@ type UsageRow struct {
 	Key    Key       // names the row within its day
 	Scope  Scope     // without Profile and Project; empty for OtherUsage
 	Charge Charge
+}
+
+// UsageScope returns the values by which a call is assigned to a row of usage. A nil call has none.
+func (c *Call) UsageScope() Scope {
+	if c == nil {
+		return Scope{}
+	}
+	s := c.Scope
+	s.Profile, s.Project = "", ""
+	return s
+}
+
+// UsageKey names the row of usage, within a day, to which the call's amounts are added.
+func (c *Call) UsageKey() Key {
+	if c == nil {
+		return nobodysUsage
+	}
+	if c.usage != (Key{}) {
+		return c.usage
+	}
+	return usageKey(c.UsageScope())
 }
 
 func usageKey(s Scope) Key {

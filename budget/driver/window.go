@@ -11,9 +11,6 @@ import (
 
 type windowKind uint8
 
-// calendar reports whether the window begins and ends with hours, days or months of a time zone.
-func (k windowKind) calendar() bool { return k >= hourly && k <= yearly }
-
 const (
 	noWindow windowKind = iota
 	hourly
@@ -28,6 +25,9 @@ const (
 
 var windowNames = [...]string{"", "hourly", "daily", "weekly", "monthly", "quarterly", "yearly", "rolling", "lifetime"}
 
+// calendar reports whether the window begins and ends with hours, days or months of a time zone.
+func (k windowKind) calendar() bool { return k >= hourly && k <= yearly }
+
 // Window is the time over which a limit counts. It is a value, made by the names below; Open refuses the zero value.
 type Window struct {
 	kind   windowKind
@@ -35,6 +35,26 @@ type Window struct {
 	loc    *time.Location // of a calendar window; nil is UTC
 	first  uint8          // of a weekly window: the first day of the week, in days after Monday
 }
+
+// The calendar windows, which begin and end in UTC unless In changes that, and the window that never ends. Weeks begin on Monday unless From
+// changes that; quarters begin in January, April, July and October.
+var (
+	Hourly    = Window{kind: hourly}
+	Daily     = Window{kind: daily}
+	Weekly    = Window{kind: weekly}
+	Monthly   = Window{kind: monthly}
+	Quarterly = Window{kind: quarterly}
+	Yearly    = Window{kind: yearly}
+	Lifetime  = Window{kind: lifetime}
+)
+
+// rollingSteps is in how many steps a rolling window moves: spend leaves it up to one step late, never early.
+const rollingSteps = 60
+
+// Rolling returns a window that ends now: no interval of the given length ever holds more than the limit. Spend counts from the moment of
+// its Reserve and leaves the window up to length/60 late, so that a store keeps at most 61 sums for each account. The length must be between
+// a second and 366 days.
+func Rolling(length time.Duration) Window { return Window{kind: rolling, length: length} }
 
 // Length returns the length of a rolling window, and 0 for all others.
 func (w Window) Length() time.Duration { return w.length }
@@ -183,26 +203,6 @@ func (w Window) ResetAfter(now time.Time, buckets []Bucket, excess int64) time.D
 		return time.Duration(w.At(now).End - now.UnixNano())
 	}
 }
-
-// The calendar windows, which begin and end in UTC unless In changes that, and the window that never ends. Weeks begin on Monday unless From
-// changes that; quarters begin in January, April, July and October.
-var (
-	Hourly    = Window{kind: hourly}
-	Daily     = Window{kind: daily}
-	Weekly    = Window{kind: weekly}
-	Monthly   = Window{kind: monthly}
-	Quarterly = Window{kind: quarterly}
-	Yearly    = Window{kind: yearly}
-	Lifetime  = Window{kind: lifetime}
-)
-
-// rollingSteps is in how many steps a rolling window moves: spend leaves it up to one step late, never early.
-const rollingSteps = 60
-
-// Rolling returns a window that ends now: no interval of the given length ever holds more than the limit. Spend counts from the moment of
-// its Reserve and leaves the window up to length/60 late, so that a store keeps at most 61 sums for each account. The length must be between
-// a second and 366 days.
-func Rolling(length time.Duration) Window { return Window{kind: rolling, length: length} }
 
 // Span is where a moment lies in a window, in nanoseconds since 1970 UTC. A store books what is reserved at that moment in the bucket that
 // begins at Start, and checks the limit against all buckets that begin at Since or later. For calendar windows that is the same bucket; for
