@@ -1,6 +1,10 @@
 package cache
 
-import "time"
+import (
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
+)
 
 // settle records whether a request reads the newest turn that the request before it wrote. Requires s.mu held.
 func (s *session) settle(f *follows, conv *conversation) {
@@ -28,9 +32,9 @@ func (t *Turn) learn() {
 		s.trials--
 		s.trialsWon++
 	}
-	s.costs.add(&t.call.Model, s.scale.mid(t.size), t.readable(FiveMinutes), t.readable(OneHour))
+	s.costs.add(&t.call.Model, s.scale.mid(t.size), t.readable(prompt.FiveMinutes), t.readable(prompt.OneHour))
 	depth := max(f.habit.turns, 1)
-	if !f.on && t.prompt.hasHistory() {
+	if !f.on && hasHistory(t.prompt) {
 		depth = unknownDepth
 	}
 	tracker, at := s.tracker, t.call.At

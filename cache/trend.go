@@ -1,14 +1,18 @@
 package cache
 
-import "time"
+import (
+	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
+)
 
 // ttlClasses are the lifetimes for which outcomes are counted separately: an entry of an hour may still be there when one of five minutes
 // has expired.
-var ttlClasses = [...]time.Duration{FiveMinutes, OneHour}
+var ttlClasses = [...]time.Duration{prompt.FiveMinutes, prompt.OneHour}
 
 // ttlClass returns the index in ttlClasses for a lifetime.
 func ttlClass(ttl time.Duration) int {
-	if ttl > FiveMinutes {
+	if ttl > prompt.FiveMinutes {
 		return 1
 	}
 	return 0

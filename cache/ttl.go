@@ -3,6 +3,8 @@ package cache
 import (
 	"math/bits"
 	"time"
+
+	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
 // fewGaps is how many pauses have to be known before they are used.
@@ -24,10 +26,10 @@ const fewGaps = 3
 //
 // For example, with 0.1, 1.25 and 2 times the input price, and turns that add a fiftieth of the prefix, one medium pause in 76 is enough.
 func (m *Model) lifetime(g Gaps) time.Duration {
-	if m.offers(OneHour) && m.hourPays(g) {
-		return OneHour
+	if m.offers(prompt.OneHour) && m.hourPays(g) {
+		return prompt.OneHour
 	}
-	return m.nearest(FiveMinutes)
+	return m.nearest(prompt.FiveMinutes)
 }
 
 func (m *Model) hourPays(g Gaps) bool {
@@ -50,10 +52,10 @@ func (m *Model) hourPays(g Gaps) bool {
 // An unknown lifetime counts as five minutes.
 func (m *Model) nearest(asked time.Duration) time.Duration {
 	if len(m.TTLs) == 0 {
-		return FiveMinutes
+		return prompt.FiveMinutes
 	}
 	if asked <= 0 {
-		asked = FiveMinutes
+		asked = prompt.FiveMinutes
 	}
 	best, shortest := time.Duration(0), m.TTLs[0]
 	for _, t := range m.TTLs {
