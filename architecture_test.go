@@ -52,9 +52,10 @@ var rooms = []room{
 	{"budget/pgstore", storeMayImport, []string{"github.com/jackc/pgx"}, "stores know the domain alone"},
 	{"budget/dynamostore", storeMayImport, []string{awsSDK, "golang.org/x/sync/semaphore"}, "stores know the domain alone"},
 
-	{"cache", []string{"cache/prompt", "cache/internal/hash"}, nil, "cache is pure, and does not know the domain"},
+	{"cache", []string{"cache/prompt", "cache/internal/hash", "cache/internal/odds"}, nil, "cache is pure, and does not know the domain"},
 	{"cache/prompt", []string{"cache/internal/hash", "internal/jsonscan", "internal/request", "internal/request/jsonbody"}, nil, "the form of a request; what its cache points are good for is for cache to judge"},
 	{"cache/internal/hash", nil, nil, "hashes of texts"},
+	{"cache/internal/odds", nil, nil, "outcomes in, a prediction out"},
 
 	{"bedrockguard", []string{"budget", "budget/price", "cache", "cache/prompt", "internal/..."}, []string{awsSDK, "golang.org/x/time"}, "the guard knows no store and none of its own tools"},
 	{"bedrockguard/proxy", []string{"bedrockguard", "bedrockguard/proxy/...", "budget", "budget/price", "cache", "internal/..."}, nil, "the standard library and this module alone"},

@@ -308,7 +308,7 @@ func TestFixLearnsNothingFromWhatIsNotSent(t *testing.T) {
 		turn.Fail()
 		at = at.Add(time.Minute)
 	}
-	require.Zero(t, tracker.steps.n)
+	require.Zero(t, tracker.steps)
 	s := tracker.session("w")
 	require.Zero(t, s.trials)
 	require.Zero(t, s.unread)

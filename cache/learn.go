@@ -3,6 +3,7 @@ package cache
 import (
 	"time"
 
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/odds"
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
@@ -35,19 +36,19 @@ func (t *Turn) learn() {
 	s.costs.add(&t.call.Model, s.scale.mid(t.size), t.readable(prompt.FiveMinutes), t.readable(prompt.OneHour))
 	depth := max(f.habit.turns, 1)
 	if !f.on && hasHistory(t.prompt) {
-		depth = unknownDepth
+		depth = odds.UnknownDepth
 	}
 	tracker, at := s.tracker, t.call.At
 	tracker.mu.Lock()
 	if f.on {
-		tracker.steps.goOn(f.habit.step, at, f.met[0] || f.met[1])
+		tracker.steps.Follow(f.habit.step, at, f.met[0] || f.met[1])
 	}
-	number := tracker.steps.add(step{session: s.number, at: at, depth: depth})
+	number := tracker.steps.Add(s.number, depth, at)
 	if s.calls.n <= 3 { // including this one
 		if s.calls.n > 1 {
-			tracker.steps.goOn(s.step, at, true)
+			tracker.steps.Follow(s.step, at, true)
 		}
-		s.step = tracker.steps.add(step{session: s.number, at: at, depth: workflowDepth + s.calls.n})
+		s.step = tracker.steps.Add(s.number, odds.WorkflowDepth+s.calls.n, at)
 	}
 	tracker.mu.Unlock()
 	if f.on {

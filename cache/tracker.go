@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/odds"
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
@@ -69,7 +70,7 @@ type Tracker struct {
 	order    *list.List               // the most recently used first
 	memory   memoryUse
 	rejects  map[uint64]time.Time // by model and location: until when cache points count as rejected there
-	steps    steps
+	steps    odds.Steps
 	begun    uint64 // how many sessions have been made
 }
 

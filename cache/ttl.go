@@ -48,6 +48,45 @@ func (m *Model) hourPays(g Gaps) bool {
 	return savedHi > moreHi || savedHi == moreHi && savedLo > moreLo
 }
 
+// lifetimeCosts are three sums over a workflow's last requests, in pico-USD: what they would have cost without cache points, and with a
+// point at the end of each for five minutes or for an hour.
+type lifetimeCosts struct {
+	none, five, hour int64
+	n                int
+	long             bool // points ask for an hour now
+}
+
+// fewCosts is how many requests have to be known before points ask for an hour.
+const fewCosts = 4
+
+// hourPays reports whether points should ask for an hour. They begin to when an hour would have been the cheapest by at least the cost of
+// writing the prompt now, and stop when it would have cost more than no cache points.
+func (b *lifetimeCosts) hourPays(m *Model, tokens int64) bool {
+	premium := mulDiv(tokens, max(m.CacheWrite1hPrice-m.InputPrice, 0), 1)
+	switch {
+	case b.hour >= b.none:
+		b.long = false
+	case b.n >= fewCosts && b.hour < b.five && b.none-b.hour >= premium:
+		b.long = true
+	}
+	return b.long
+}
+
+// add adds a request with its number of tokens, and how many of these could have been read with either lifetime.
+func (b *lifetimeCosts) add(m *Model, tokens, inFive, inHour int64) {
+	price := func(read, write int64) int64 {
+		return mulDiv(read, m.CacheReadPrice, 1) + mulDiv(tokens-read, write, 1)
+	}
+	b.none += mulDiv(tokens, m.InputPrice, 1)
+	b.five += price(inFive, m.CacheWrite5mPrice)
+	b.hour += price(inHour, m.CacheWrite1hPrice)
+	if b.n++; b.n%maxCosts == 0 {
+		b.none, b.five, b.hour = b.none/2, b.five/2, b.hour/2
+	}
+}
+
+const maxCosts = 16
+
 // nearest returns the longest lifetime on offer that is not longer than the one that was asked for, or the shortest one if all are longer.
 // An unknown lifetime counts as five minutes.
 func (m *Model) nearest(asked time.Duration) time.Duration {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/bedrockguard/bedrockguard-go/cache/internal/hash"
+	"github.com/bedrockguard/bedrockguard-go/cache/internal/odds"
 	"github.com/bedrockguard/bedrockguard-go/cache/prompt"
 )
 
@@ -73,13 +74,13 @@ func (s *session) follow(c *Call, p *prompt.Prompt, prev *predecessor) follows {
 	for i, life := range ttlClasses {
 		alive := same && gap < life
 		met := alive && conv.userEnd <= prev.shared
-		f.habit.tail[i].add(met)
+		f.habit.tail[i].Add(met)
 		f.met[i] = met
 		before := conv.before
 		if before == 0 {
 			before = conv.userEnd // there was no turn before it, so that both are kept or changed together
 		}
-		f.habit.before[i].add(alive && before <= prev.shared)
+		f.habit.before[i].Add(alive && before <= prev.shared)
 	}
 	return f
 }
@@ -121,10 +122,10 @@ func (v *verdict) decide(pl *placer) {
 		pl.end = 0
 	case newest >= 0 && !v.p.Final && v.newestPays(i):
 		allow(newest)
-	case before >= 0 && v.follows.on && v.follows.habit.before[i].likely() && v.follows.habit.misses < fewMisses &&
-		!s.tracker.rarelyGoesOn(s, v.follows.habit.turns, v.call.At):
+	case before >= 0 && v.follows.on && v.follows.habit.before[i].Likely() && v.follows.habit.misses < fewMisses &&
+		!s.rarelyGoesOn(v.follows.habit.turns, v.call.At):
 		allow(before)
-	case seen >= pl.end && (s.calls.n > 1 || !s.tracker.rarelyGoesOn(s, workflowDepth+s.calls.n+1, v.call.At)):
+	case seen >= pl.end && (s.calls.n > 1 || !s.rarelyGoesOn(odds.WorkflowDepth+s.calls.n+1, v.call.At)):
 		v.wrote = knownPrefix{chain: v.p.Records()[seen].Chain, place: v.placeOf(seen), ttl: pl.fresh}
 		allow(seen)
 	}
@@ -227,11 +228,11 @@ func (v *verdict) newestPays(i int) bool {
 	s, f, at := v.session, &v.follows, v.call.At
 	switch {
 	case f.on:
-		return f.habit.tail[i].likely() && f.habit.misses < fewMisses && !s.tracker.rarelyGoesOn(s, f.habit.turns, at)
+		return f.habit.tail[i].Likely() && f.habit.misses < fewMisses && !s.rarelyGoesOn(f.habit.turns, at)
 	case !v.mayTry():
 		return false
 	case hasHistory(v.p):
-		v.trial = !s.tracker.rarelyGoesOn(s, unknownDepth, at)
+		v.trial = !s.rarelyGoesOn(odds.UnknownDepth, at)
 	default:
 		v.trial = s.conversationsGoOn(at)
 	}
@@ -251,13 +252,18 @@ func hasHistory(p *prompt.Prompt) bool {
 	return false
 }
 
-// conversationsGoOn reports whether more than half of the conversations that the workflow began had a second request that could read the
-// first.
+// conversationsGoOn is odds.Steps.MostlyGoOn for the session's workflow.
 func (s *session) conversationsGoOn(now time.Time) bool {
 	s.tracker.mu.Lock()
 	defer s.tracker.mu.Unlock()
-	met, over, open := s.tracker.steps.count(s.number, 1, now)
-	return met > over+open
+	return s.tracker.steps.MostlyGoOn(s.number, now)
+}
+
+// rarelyGoesOn is odds.Steps.RarelyGoOn for the session's workflow.
+func (s *session) rarelyGoesOn(depth int, now time.Time) bool {
+	s.tracker.mu.Lock()
+	defer s.tracker.mu.Unlock()
+	return s.tracker.steps.RarelyGoOn(s.number, depth, now)
 }
 
 // refuted reports whether the points after blocks in common with the predecessor have only cost money: what they wrote was not read twice in
@@ -267,11 +273,8 @@ func (v *verdict) refuted() bool {
 	if !v.follows.on {
 		return v.session.streak.written >= 2
 	}
-	t := &h.tail[0]
-	if t.last != 1 || t.likely() {
-		return false
-	}
-	return t.counts[0][0] > 0 || v.volatileHead()
+	broken, again := h.tail[0].Broken()
+	return broken && (again || v.volatileHead())
 }
 
 // volatileHead reports whether the first changed block of tools or system prompt contains a time or an id.
